@@ -1,0 +1,62 @@
+/**
+ * Bytes in the making: a buffer that grows by doubling and is reused. The hot path writes JSON through it
+ * without strings.
+ */
+export class Bytes {
+  buffer: Buffer;
+  length = 0;
+
+  constructor(capacity = 4_096) {
+    this.buffer = Buffer.allocUnsafeSlow(capacity);
+  }
+
+  /** Makes room for `count` more bytes; afterwards `buffer` may be another one. */
+  reserve(count: number): void {
+    const needed = this.length + count;
+    if (needed <= this.buffer.length) return;
+    const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.buffer.length * 2));
+    this.buffer.copy(grown, 0, 0, this.length);
+    this.buffer = grown;
+  }
+
+  byte(value: number): void {
+    if (this.length === this.buffer.length) this.reserve(1);
+    this.buffer[this.length++] = value;
+  }
+
+  /** Copies `source[start, end)`. */
+  copy(source: Buffer, start: number, end: number): void {
+    const count = end - start;
+    this.reserve(count);
+    const { buffer } = this;
+    if (count < 32) {
+      let to = this.length;
+      for (let from = start; from < end; from++) buffer[to++] = source[from] as number;
+    } else {
+      source.copy(buffer, this.length, start, end);
+    }
+    this.length += count;
+  }
+
+  append(source: Buffer): void {
+    this.copy(source, 0, source.length);
+  }
+
+  /** Writes a string that has no character beyond U+007F. */
+  ascii(text: string): void {
+    this.reserve(text.length);
+    this.buffer.write(text, this.length, 'latin1');
+    this.length += text.length;
+  }
+
+  utf8(text: string): void {
+    this.reserve(text.length * 3);
+    this.length += this.buffer.write(text, this.length, 'utf8');
+  }
+
+  /** Forgets the content; a buffer that grew beyond `capacityMax` is given back. */
+  clear(capacityMax = 1 << 20): void {
+    this.length = 0;
+    if (this.buffer.length > capacityMax) this.buffer = Buffer.allocUnsafeSlow(capacityMax);
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * What the database says of channel views, access views and their tables: the output of `sno.catalog()`
+ * (sql/000001_install.sql), which the event trigger also puts into the WAL. One row type each, plain JSON.
+ */
+
+export interface Catalog {
+  readonly channels: readonly CatalogChannel[];
+  readonly access: readonly CatalogAccess[];
+  readonly tables: readonly CatalogTable[];
+  /** Every type that a column of those views or tables has, with its base and element types. */
+  readonly types: readonly CatalogType[];
+  /** Oids of the tables in the publication. */
+  readonly published: readonly number[];
+}
+
+/** A view's output column. */
+export interface CatalogColumn {
+  readonly name: string;
+  readonly typeOid: number;
+  readonly typeModifier: number;
+  /** `format_type`: for casts in SQL. */
+  readonly type: string;
+  /** Whether its collation compares bytewise (C, POSIX, or none). */
+  readonly bytewise: boolean;
+}
+
+export interface CatalogChannel {
+  readonly oid: number;
+  /** The view's name. */
+  readonly pattern: string;
+  /** `v` is what a channel view must be; others are refused by name. */
+  readonly kind: string;
+  /** `pg_get_viewdef(oid)` under search_path `pg_catalog`: every name of another schema is qualified. */
+  readonly definition: string;
+  readonly columns: readonly CatalogColumn[];
+  /** Oids of the relations that the view reads, directly. */
+  readonly reads: readonly number[];
+  /** reloptions, such as security_invoker. */
+  readonly options: readonly string[];
+}
+
+export interface CatalogAccess {
+  readonly oid: number;
+  readonly pattern: string;
+  readonly columns: readonly CatalogColumn[];
+}
+
+export interface CatalogTableColumn extends CatalogColumn {
+  readonly number: number;
+  readonly notNull: boolean;
+  /** '' none, 's' stored, 'v' virtual. */
+  readonly generated: string;
+  /** Whether its values can be TOASTed (attstorage x, e or m): those can come unchanged and unsent. */
+  readonly toastable: boolean;
+}
+
+export interface CatalogTable {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  /** relkind: r table, p partitioned, f foreign, v view, m materialized view. */
+  readonly kind: string;
+  /** relpersistence: p permanent, u unlogged, t temporary. */
+  readonly persistence: string;
+  /** relreplident: d default, n nothing, f full, i index. */
+  readonly replicaIdentity: string;
+  readonly columns: readonly CatalogTableColumn[];
+  /** Attribute numbers of the primary key, in its order; null where there is none. */
+  readonly primaryKey: readonly number[] | null;
+  /** Attribute numbers of the index chosen by REPLICA IDENTITY USING INDEX; null where there is none. */
+  readonly identityIndex: readonly number[] | null;
+  readonly rowSecurity: boolean;
+  readonly isPartition: boolean;
+  /** Has inheritance children that are no partitions. */
+  readonly inherited: boolean;
+}
+
+export interface CatalogType {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  /** typtype: b base, c composite, d domain, e enum, p pseudo, r range, m multirange. */
+  readonly kind: string;
+  /** typcategory. */
+  readonly category: string;
+  /** Element type of an array (typsubscript array), else 0. */
+  readonly element: number;
+  readonly delimiter: string;
+  /** Base type of a domain, else 0. */
+  readonly base: number;
+  /** Labels of an enum, in order; else null. */
+  readonly labels: readonly string[] | null;
+}

@@ -1,0 +1,88 @@
+/**
+ * channels: from changes of rows to events of channels.
+ *
+ * A channel view is compiled once (`ChannelView`), then bound to the table as the WAL describes it (`BoundView`).
+ * The router asks a bound view about each row; nothing here depends on who is subscribed.
+ */
+import type { Bytes } from '../bytes.ts';
+import type { Relation } from '../decode/relation.ts';
+import type { Tuple } from '../decode/tuple.ts';
+import type { SnoError } from '../errors.ts';
+import type { CatalogTable } from './catalog.ts';
+import type { Pattern } from './pattern.ts';
+
+/** A view of schema `channels` that can be kept live. */
+export interface ChannelView {
+  readonly pattern: Pattern;
+  readonly table: CatalogTable;
+  /** Tells two definitions apart: equal exactly when nothing that a subscriber sees can differ. */
+  readonly fingerprint: string;
+  /** The SELECT of a snapshot of one channel; see `SnapshotQuery`. */
+  readonly snapshot: SnapshotQuery;
+  readonly warnings: readonly string[];
+  /**
+   * Fits the view to the columns of the table as they come in the WAL. A SnoError says that they do not fit
+   * (the table is being altered): the channel is then unavailable until the definition that follows.
+   */
+  bind(relation: Relation): BoundView | SnoError;
+}
+
+export interface BoundView {
+  /** Whether the WHERE is true for the row; NULL and false are not. */
+  matches(row: Tuple): boolean;
+  /** Appends the row's channel name, canonical and percent-encoded, ASCII; false (and nothing appended) where a placeholder is NULL. */
+  channel(row: Tuple, out: Bytes): boolean;
+  /** Appends `{"id":1}`: the primary key, else the replica identity's index columns, under the table's column names. */
+  key(row: Tuple, out: Bytes): void;
+  /**
+   * Appends `{"id":1,...}`: what row_to_json gives for the view's row. Columns whose value is UNCHANGED and not to
+   * be had are left out and appended, as JSON strings joined by commas, to `unchanged`.
+   */
+  data(row: Tuple, out: Bytes, unchanged: Bytes): void;
+  /** Whether any projected column differs; true where it can't be known (the old row is key-only). */
+  differs(oldRow: Tuple, newRow: Tuple): boolean;
+  /** Whether the key differs. False where the old row was not sent. */
+  keyDiffers(oldRow: Tuple, newRow: Tuple): boolean;
+}
+
+/**
+ * Reads one channel's rows. Columns of the result: 1 `sno_key` (json text of the key), 2 `sno_data` (text of
+ * row_to_json of the view's row). `$1`... are the channel's values, as text, cast to their column's types in the SQL.
+ * Runs under search_path pg_catalog.
+ */
+export interface SnapshotQuery {
+  readonly sql: string;
+}
+
+/** What a channel name means. */
+export interface ResolvedChannel {
+  /** The canonical name. */
+  readonly name: string;
+  /** The values of its placeholders, decoded, in the pattern's order. */
+  readonly values: readonly string[];
+  readonly pattern: Pattern;
+  /** Undefined: no channel view, published messages only. */
+  readonly view: ChannelView | undefined;
+  /** Undefined: nobody may join (unless SNO_ACCESS=open). */
+  readonly access: AccessView | undefined;
+}
+
+/** A view of schema `channel_access`. */
+export interface AccessView {
+  readonly pattern: Pattern;
+  /**
+   * `select true from ... where ...` for one subscription: `$1`... are the channel's values in the pattern's order,
+   * then one parameter a claim of `claims`, each a text array with the claim's value (or its elements).
+   */
+  readonly sql: string;
+  /** Names of the claims that the view's other columns want, in the order of their parameters. */
+  readonly claims: readonly string[];
+  readonly fingerprint: string;
+}
+
+/** A view that could not be made a channel. */
+export interface Refusal {
+  readonly schema: 'channels' | 'channel_access';
+  readonly pattern: string;
+  readonly error: SnoError;
+}

@@ -1,0 +1,247 @@
+/**
+ * Every error that Snö gives, with its stable code. One record: docs/errors.md is generated from it, and a code
+ * that is not here does not compile.
+ */
+
+interface ErrorEntry {
+  /** Who meets it: the operator (command line, log) or a client (error frame). */
+  readonly audience: 'operator' | 'client';
+  readonly cause: string;
+  readonly mend: string;
+}
+
+export const ERRORS = {
+  // operator: settings and start
+  setting_invalid: {
+    audience: 'operator',
+    cause: 'A setting is unknown, malformed or missing, or two settings contradict each other.',
+    mend: 'Correct the setting that the message names; docs/settings.md lists all of them.',
+  },
+  usage: {
+    audience: 'operator',
+    cause: 'The command line names no such command or flag, or an argument is missing.',
+    mend: 'See `sno --help` and `sno COMMAND --help`.',
+  },
+  database_unreachable: {
+    audience: 'operator',
+    cause: 'No connection to Postgres could be made.',
+    mend: 'Check SNO_DATABASE_URL, that Postgres runs, and that pg_hba.conf lets this host in.',
+  },
+  database_too_old: {
+    audience: 'operator',
+    cause: 'The server is older than Postgres 15.',
+    mend: 'Upgrade to Postgres 15 or newer.',
+  },
+  wal_level_not_logical: {
+    audience: 'operator',
+    cause: 'The server runs with a wal_level other than logical, so that row changes cannot be decoded.',
+    mend: "Run `alter system set wal_level = 'logical'` and restart Postgres (managed Postgres: the provider's switch).",
+  },
+  missing_privilege: {
+    audience: 'operator',
+    cause: 'The database role lacks a privilege that Snö needs.',
+    mend: 'Run the SQL that the message shows, as a role that may; `sno setup` prints all of it.',
+  },
+  setup_required: {
+    audience: 'operator',
+    cause: 'The database has not been set up, or by another version, and this role may not do it.',
+    mend: 'Run `sno setup --apply` as a privileged role, or the SQL that `sno setup` prints.',
+  },
+  slot_in_use: {
+    audience: 'operator',
+    cause: 'Another process is streaming from the replication slot.',
+    mend: 'Stop the other process, or give this one its own slot with SNO_SLOT.',
+  },
+  slot_mismatch: {
+    audience: 'operator',
+    cause: 'The slot exists, but is physical, of another plugin or of another database.',
+    mend: 'Drop that slot, or choose another name with SNO_SLOT.',
+  },
+  slot_blocked: {
+    audience: 'operator',
+    cause: 'The slot could not be created in time: Postgres waits for the transactions that were running to end.',
+    mend: 'End the transactions that the message names, then start again.',
+  },
+  slots_exhausted: {
+    audience: 'operator',
+    cause: 'Postgres has no replication slot or WAL sender left.',
+    mend: 'Raise max_replication_slots and max_wal_senders, or drop slots that nobody uses.',
+  },
+  slot_lost: {
+    audience: 'operator',
+    cause: 'The replication slot was dropped, invalidated or moved by somebody else, so that commits may be missing.',
+    mend: 'Nothing: a new slot and epoch are made and subscribers are reset. See max_slot_wal_keep_size in docs/operations.md.',
+  },
+  address_in_use: {
+    audience: 'operator',
+    cause: 'The port that Snö should listen on is taken.',
+    mend: 'Stop the other process, or choose another port with SNO_PORT or SNO_ADMIN_PORT.',
+  },
+  tls_invalid: {
+    audience: 'operator',
+    cause: 'The certificate or key file cannot be read, is not PEM, or the two do not belong together.',
+    mend: 'Correct SNO_TLS_CERT and SNO_TLS_KEY.',
+  },
+  channel_refused: {
+    audience: 'operator',
+    cause: 'A view in schema channels cannot be kept live from the WAL.',
+    mend: 'Change the underlined part of the view as the message says.',
+  },
+  pattern_invalid: {
+    audience: 'operator',
+    cause: 'The name of a channel view or access view is no channel pattern.',
+    mend: 'Use A-Za-z0-9_.:/- and {column}, at most 63 bytes, each {column} an output column of the view.',
+  },
+  pattern_conflict: {
+    audience: 'operator',
+    cause: 'Two patterns could produce the same channel name.',
+    mend: 'Rename one of the two views that the message names.',
+  },
+  replica_identity: {
+    audience: 'operator',
+    cause: 'The WHERE or the placeholders use columns whose old values Postgres does not put into the WAL.',
+    mend: 'Run the ALTER TABLE ... REPLICA IDENTITY that the message shows.',
+  },
+  table_unpublished: {
+    audience: 'operator',
+    cause: "A channel's table is not in the publication and could not be added.",
+    mend: 'Run the ALTER PUBLICATION that the message shows, as the owner of both.',
+  },
+  rules_failed: {
+    audience: 'operator',
+    cause: 'A file of the rules folder failed; nothing of the folder was applied.',
+    mend: 'Correct the file at the place that the message shows.',
+  },
+  decode_failed: {
+    audience: 'operator',
+    cause: 'The WAL stream had bytes that are not pgoutput protocol version 1. This is a bug.',
+    mend: 'Report it with the message.',
+  },
+
+  // client: error frames
+  malformed_frame: {
+    audience: 'client',
+    cause: 'The frame is not a JSON object of a known type with the right members.',
+    mend: 'Send frames as docs/protocol.md describes.',
+  },
+  hello_required: {
+    audience: 'client',
+    cause: 'The first frame was not hello, or none came within 5 seconds.',
+    mend: 'Send {"type":"hello"} first.',
+  },
+  hello_repeated: {
+    audience: 'client',
+    cause: 'A second hello on one connection.',
+    mend: 'Use {"type":"token"} to change the token.',
+  },
+  token_invalid: {
+    audience: 'client',
+    cause: 'The token is malformed, its signature does not verify, or issuer or audience differ.',
+    mend: "Get a new token from the app's server.",
+  },
+  token_expired: {
+    audience: 'client',
+    cause: 'The token has expired or is not valid yet.',
+    mend: 'Get a new token; the client library asks for one by its token callback.',
+  },
+  token_unverifiable: {
+    audience: 'client',
+    cause: 'No key to check tokens with is configured, or the JWKS URL does not answer.',
+    mend: 'Set SNO_JWT_SECRET, SNO_JWT_PUBLIC_KEY or SNO_JWKS_URL; try again when the key server answers.',
+  },
+  channel_invalid: {
+    audience: 'client',
+    cause: 'The name is no canonical channel name.',
+    mend: "Write values as Postgres prints them, with every character outside A-Za-z0-9_.~- percent-encoded.",
+  },
+  channel_unknown: {
+    audience: 'client',
+    cause: 'No channel view or access view makes this channel.',
+    mend: 'Create a view in schema channels whose pattern matches, or correct the name.',
+  },
+  channel_unavailable: {
+    audience: 'client',
+    cause: 'The channel view exists but is refused.',
+    mend: 'Run `sno check`: it shows the reason and the mend.',
+  },
+  access_undeclared: {
+    audience: 'client',
+    cause: 'The channel has no access view, so nobody may join it.',
+    mend: 'Create the view in schema channel_access that the message shows.',
+  },
+  access_denied: {
+    audience: 'client',
+    cause: 'The access view has no row for this channel and the claims of this token.',
+    mend: 'Give the user access, or use another token.',
+  },
+  already_subscribed: {
+    audience: 'client',
+    cause: 'This connection is subscribed to the channel, or is joining it.',
+    mend: 'Unsubscribe first.',
+  },
+  not_subscribed: {
+    audience: 'client',
+    cause: 'This connection is not subscribed to the channel.',
+    mend: 'Nothing.',
+  },
+  too_many_subscriptions: {
+    audience: 'client',
+    cause: 'The connection has SNO_MAX_SUBSCRIPTIONS subscriptions.',
+    mend: 'Unsubscribe from channels that are not on the screen, or raise the setting.',
+  },
+  position_invalid: {
+    audience: 'client',
+    cause: '`since` is no position that Snö gave, or stands beside `snapshot`.',
+    mend: 'Send the position of the last frame as it came, or ask for a snapshot.',
+  },
+  snapshot_unavailable: {
+    audience: 'client',
+    cause: 'The channel carries published messages only, so that there are no rows to read.',
+    mend: 'Subscribe without snapshot.',
+  },
+  try_again: {
+    audience: 'client',
+    cause: 'The database could not be asked just now (unreachable, or too slow). Nothing was allowed.',
+    mend: 'Try again, with a growing and jittered wait; the client library does.',
+  },
+  frame_too_large: {
+    audience: 'client',
+    cause: 'The frame is larger than SNO_MAX_FRAME_BYTES.',
+    mend: 'Send smaller frames.',
+  },
+  too_many_requests: {
+    audience: 'client',
+    cause: 'The connection sent more frames a second than SNO_MAX_FRAMES_PER_SECOND.',
+    mend: 'Send fewer.',
+  },
+  overloaded: {
+    audience: 'client',
+    cause: 'The server or the address has as many connections as it may.',
+    mend: 'Come back after a jittered wait.',
+  },
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** An error with a stable code: what happened (message), and what to do (mend). */
+export class SnoError extends Error {
+  override readonly name = 'SnoError';
+  readonly code: ErrorCode;
+  /** What to do; the code's own advice unless a more exact one is known, such as the SQL to run. */
+  readonly mend: string;
+
+  constructor(code: ErrorCode, message: string, options: { readonly mend?: string; readonly cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.mend = options.mend ?? ERRORS[code].mend;
+  }
+}
+
+/** Stops the process loudly where something is false that the code relies on. */
+export function assert(condition: unknown, message: string): asserts condition {
+  if (!condition) throw new AssertionError(message);
+}
+
+class AssertionError extends Error {
+  override readonly name = 'AssertionError';
+}

@@ -1,0 +1,39 @@
+/**
+ * fanout: from the journal to sockets. No queue per subscriber, only cursors into the journal.
+ */
+import type { Duplex } from 'node:stream';
+import type { ResolvedChannel } from '../channels/channel.ts';
+import type { ServerFrame, UnsubscribedCode } from '../protocol.ts';
+
+export type From = { readonly kind: 'now' } | { readonly kind: 'since'; readonly position: string } | { readonly kind: 'snapshot' };
+
+/** One connection, as the fan-out sees it. Everything that is written to its socket goes through here, in order. */
+export interface Feed {
+  /** Sends a frame of its own: welcome, error. Never in the middle of another frame. */
+  send(frame: ServerFrame): void;
+  /** Sends a whole websocket frame as it is (pong, close). */
+  sendRaw(frame: Buffer): void;
+  /**
+   * Joins a channel; the caller has checked access. The feed itself sends snapshot, changes, subscribed, reset or
+   * error. `epoch` mismatches and the like are answered with `reset`.
+   */
+  subscribe(channel: ResolvedChannel, from: From): void;
+  /** Leaves a channel and says `unsubscribed` with the code; false where it was not joined. */
+  unsubscribe(channel: string, code: UnsubscribedCode): boolean;
+  has(channel: string): boolean;
+  /** The channels joined or being joined. */
+  channels(): Iterable<ResolvedChannel>;
+  readonly subscriptionCount: number;
+  /** Ends every subscription and writes nothing more. Call when the socket closes. */
+  detach(): void;
+}
+
+export interface Fanout {
+  /** The epoch that the stream is in; undefined before the stream started for the first time. */
+  readonly epoch: string | undefined;
+  /** Whether the stream has reached, once, the end that the WAL had when Snö started. */
+  readonly caughtUp: boolean;
+  attach(socket: Duplex): Feed;
+  readonly connectionCount: number;
+  readonly subscriptionCount: number;
+}

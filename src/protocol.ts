@@ -1,0 +1,119 @@
+/**
+ * The wire protocol, `wss://host/v1`, JSON text frames (docs/protocol.md). Shared by server and client; no imports.
+ * A change of the protocol is written here, above the version.
+ *
+ * 1: first version.
+ */
+export const PROTOCOL_VERSION = 1;
+
+export const HELLO_TIMEOUT_MS = 5_000;
+export const HEARTBEAT_SECONDS = 25;
+
+// client -> server
+
+export type ClientFrame =
+  | { readonly type: 'hello'; readonly token?: string }
+  | { readonly type: 'subscribe'; readonly channel: string; readonly snapshot?: boolean; readonly since?: string }
+  | { readonly type: 'unsubscribe'; readonly channel: string }
+  | { readonly type: 'token'; readonly token: string }
+  | { readonly type: 'ping' };
+
+// server -> client
+
+/** The columns that identify a row, by name. */
+export type Key = Readonly<Record<string, unknown>>;
+
+export interface SnapshotRow<Row = unknown> {
+  readonly key: Key;
+  readonly data: Row;
+}
+
+export type ChangeEvent<Row = unknown> =
+  | { readonly op: 'insert'; readonly key: Key; readonly data: Row; readonly unchanged?: readonly string[] }
+  | { readonly op: 'update'; readonly key: Key; readonly data: Row; readonly unchanged?: readonly string[] }
+  | { readonly op: 'delete'; readonly key: Key }
+  | { readonly op: 'truncate' };
+
+export type ResetReason = 'position_too_old' | 'epoch_changed' | 'channel_changed' | 'lagging' | 'slot_lost';
+export type UnsubscribedCode = 'access_revoked' | 'token_expired' | 'channel_dropped' | 'client';
+
+export interface WelcomeFrame {
+  readonly type: 'welcome';
+  readonly connection: string;
+  readonly epoch: string;
+  readonly heartbeat_s: number;
+}
+export interface SnapshotFrame<Row = unknown> {
+  readonly type: 'snapshot';
+  readonly channel: string;
+  readonly rows: readonly SnapshotRow<Row>[];
+  readonly part: number;
+  readonly last: boolean;
+}
+export interface SubscribedFrame {
+  readonly type: 'subscribed';
+  readonly channel: string;
+  readonly position: string;
+  readonly recovered?: boolean;
+}
+export interface ChangesFrame<Row = unknown> {
+  readonly type: 'changes';
+  readonly channel: string;
+  readonly position: string;
+  /** The commit's end LSN; in the parts of a commit before its last, where it is not known yet, the LSN of the commit record. */
+  readonly lsn: string;
+  readonly xid: number;
+  readonly committed_at: string;
+  readonly events: readonly ChangeEvent<Row>[];
+  readonly part?: number;
+  readonly last?: boolean;
+}
+export interface MessageFrame {
+  readonly type: 'message';
+  readonly channel: string;
+  readonly position: string;
+  readonly event: string;
+  readonly data: unknown;
+}
+export interface HeartbeatFrame {
+  readonly type: 'heartbeat';
+  readonly position: string;
+}
+export interface ResetFrame {
+  readonly type: 'reset';
+  readonly channel: string;
+  readonly reason: ResetReason;
+}
+export interface UnsubscribedFrame {
+  readonly type: 'unsubscribed';
+  readonly channel: string;
+  readonly code: UnsubscribedCode;
+}
+export interface ErrorFrame {
+  readonly type: 'error';
+  readonly code: string;
+  readonly message: string;
+  readonly channel?: string;
+}
+export type ServerFrame<Row = unknown> =
+  | WelcomeFrame
+  | SnapshotFrame<Row>
+  | SubscribedFrame
+  | ChangesFrame<Row>
+  | MessageFrame
+  | HeartbeatFrame
+  | ResetFrame
+  | UnsubscribedFrame
+  | ErrorFrame;
+
+/** Websocket close codes. 1001 and 1013 ask the client to come back, jittered; the rest say that it did something wrong. */
+export const CLOSE = {
+  draining: 1001,
+  overloaded: 1013,
+  malformed: 4400,
+  tokenRefused: 4401,
+  noHello: 4408,
+  frameTooLarge: 4413,
+  tooManyRequests: 4429,
+} as const;
+export type CloseCode = (typeof CLOSE)[keyof typeof CLOSE];
