@@ -2,11 +2,19 @@
  * The settings: environment variables, overridden by flags of the same name (`SNO_PORT` = `--port`).
  * Descriptions live here, with the schema; docs/settings.md is generated from it.
  */
+import { isIP } from 'node:net';
 import { z } from 'zod';
 import { SnoError } from './errors.ts';
+import { nearest } from './nearest.ts';
 
-interface Setting<T extends z.ZodType = z.ZodType> {
-  readonly schema: T;
+/** A form that values have: how they are read, and how the reference describes them. */
+interface Form<T> {
+  readonly schema: z.ZodType<T, string>;
+  readonly description: string;
+}
+
+export interface Setting<T = unknown> {
+  readonly form: Form<T>;
   /** The default as it would be written; undefined where there is none. */
   readonly fallback?: string;
   readonly description: string;
@@ -14,88 +22,150 @@ interface Setting<T extends z.ZodType = z.ZodType> {
   readonly secret?: boolean;
 }
 
+/** A form whose values pass `valid` as they are. */
+const matching = (description: string, valid: (value: string) => boolean): Form<string> => ({
+  schema: z.string().refine(valid, `must be ${description}`),
+  description,
+});
+
 const UNITS: Record<string, number> = { '': 1, B: 1, KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3, TB: 1024 ** 4 };
 
 /** `64MB`, `512kB`, `1048576`: bytes, with units of 1,024 as in Postgres. */
-const bytes = z.string().transform((text, context) => {
-  const match = /^(\d{1,15})\s*([kKMGT]?B)?$/.exec(text.trim());
-  const value = match === null ? Number.NaN : Number(match[1]) * (UNITS[(match[2] ?? '').toUpperCase()] ?? Number.NaN);
-  if (Number.isSafeInteger(value)) return value;
-  context.addIssue({ code: 'custom', message: 'must be a number of bytes such as 64MB, 512kB or 1048576' });
-  return z.NEVER;
-});
-const integer = (min: number, max: number) =>
-  z
+const bytes = (min: number): Form<number> => {
+  const description = `a number of bytes${min > 0 ? ` from ${min}` : ''}, such as 64MB, 512kB or 1048576`;
+  const read = (text: string): number => {
+    const match = /^(\d{1,15})\s*([kKMGT]?B)?$/.exec(text.trim());
+    return match === null ? Number.NaN : Number(match[1]) * (UNITS[(match[2] ?? '').toUpperCase()] ?? Number.NaN);
+  };
+  const valid = (value: number) => Number.isSafeInteger(value) && value >= min;
+  return { schema: z.string().transform(read).refine(valid, `must be ${description}`), description };
+};
+
+const integer = (min: number, max: number): Form<number> => {
+  const description = `a whole number from ${min} to ${max}`;
+  const read = (text: string): number => (/^\d{1,15}$/.test(text) ? Number(text) : Number.NaN);
+  const valid = (value: number) => value >= min && value <= max;
+  return { schema: z.string().transform(read).refine(valid, `must be ${description}`), description };
+};
+
+const oneOf = <const Value extends string>(...values: readonly Value[]): Form<Value> => {
+  const description = `one of ${values.join(', ')}`;
+  return { schema: z.enum(values, `must be ${description}`) as unknown as z.ZodType<Value, string>, description };
+};
+
+const parsedUrl = (text: string): URL | undefined => (URL.canParse(text) ? new URL(text) : undefined);
+
+const url = (...protocols: readonly string[]): Form<string> =>
+  matching(`a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`, (value) =>
+    protocols.includes(parsedUrl(value)?.protocol ?? ''),
+  );
+
+/** As browsers send it in the Origin header: scheme, host, and port where it is not the scheme's own. */
+const isOrigin = (value: string): boolean =>
+  value === '*' || (/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s]+$/.test(value) && [value, 'null'].includes(parsedUrl(value)?.origin ?? ''));
+
+const origins: Form<readonly string[]> = {
+  schema: z
     .string()
-    .regex(/^\d{1,15}$/, `must be a whole number from ${min} to ${max}`)
-    .transform(Number)
-    .refine((value) => value >= min && value <= max, `must be a whole number from ${min} to ${max}`);
-const text = z.string().min(1, 'must not be empty');
-const identifier = z
-  .string()
-  .regex(/^[a-z0-9_]{1,63}$/, 'must be 1 to 63 of a-z, 0-9 and _ (the characters Postgres allows in a slot name)');
-const list = z.string().transform((value) => value.split(',').map((item) => item.trim()).filter((item) => item !== ''));
-const url = (protocols: readonly string[]) =>
-  z.string().refine((value) => {
-    try {
-      return protocols.includes(new URL(value).protocol);
-    } catch {
-      return false;
-    }
-  }, `must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`);
+    .transform((value) => value.split(',').map((item) => item.trim()))
+    .refine((items) => items.every(isOrigin), 'must be * or origins such as https://app.example.com, comma-separated'),
+  description: '`*`, or origins such as https://app.example.com, comma-separated',
+};
 
-const define = <T extends z.ZodType>(setting: Setting<T>): Setting<T> => setting;
+const text = matching('some text', (value) => value.trim() !== '');
+const file = matching('the path of a file', (value) => value.trim() !== '');
+const folder = matching('the path of a folder', (value) => value.trim() !== '');
+const host = matching(
+  'a host name or an IP address, without scheme and port',
+  (value) => isIP(value) !== 0 || /^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$/.test(value),
+);
+const identifier = matching('1 to 63 of a-z, 0-9 and _ (what Postgres allows in the name of a slot)', (value) =>
+  /^[a-z0-9_]{1,63}$/.test(value),
+);
+const hmacKey = matching('at least 32 bytes long', (value) => Buffer.byteLength(value) >= 32);
 
-/** Every setting, in the order of docs/settings.md. */
-export const SETTINGS = {
-  SNO_DATABASE_URL: define({
-    schema: url(['postgres:', 'postgresql:']).optional(),
-    description: 'The database, as a connection URL. `DATABASE_URL` serves where this is not set.',
-    secret: true,
-  }),
-  SNO_HOST: define({ schema: text, fallback: '127.0.0.1', description: 'Address that clients connect to.' }),
-  SNO_PORT: define({ schema: integer(0, 65_535), fallback: '8443', description: 'Port that clients connect to; 0 takes any free one and logs it.' }),
-  SNO_TLS: define({
-    schema: z.enum(['auto', 'off']),
-    fallback: 'auto',
-    description: '`off` allows plain ws beyond loopback, for a proxy that ends TLS in front. `auto`: TLS where a certificate is set; without one, loopback only.',
-  }),
-  SNO_TLS_CERT: define({ schema: text.optional(), description: 'PEM file with the certificate chain. Reloaded when it changes.' }),
-  SNO_TLS_KEY: define({ schema: text.optional(), description: 'PEM file with the private key. Reloaded when it changes.' }),
-  SNO_ADMIN_PORT: define({ schema: integer(0, 65_535), fallback: '9443', description: 'Port on loopback of /metrics, /healthz and /readyz; 0 takes any free one and logs it.' }),
-  SNO_JWT_SECRET: define({ schema: z.string().min(32, 'must have at least 32 bytes').optional(), description: 'Secret of HS256, HS384 and HS512 tokens, at least 32 bytes.', secret: true }),
-  SNO_JWT_PUBLIC_KEY: define({ schema: text.optional(), description: 'Public key of RS, PS, ES and EdDSA tokens: PEM (SPKI), or a file with it.' }),
-  SNO_JWKS_URL: define({ schema: url(['https:', 'http:']).optional(), description: 'Where the public keys (JWKS) of tokens are.' }),
-  SNO_JWT_ISSUER: define({ schema: text.optional(), description: 'Tokens must have this `iss`.' }),
-  SNO_JWT_AUDIENCE: define({ schema: text.optional(), description: 'Tokens must have this `aud`.' }),
-  SNO_ACCESS: define({ schema: z.enum(['views', 'open']), fallback: 'views', description: '`open` lets everyone join everything: development only.' }),
-  SNO_ALLOWED_ORIGINS: define({ schema: list.optional(), description: 'Browser origins that may connect, comma-separated, or `*`. Default: the same host only.' }),
-  SNO_SLOT: define({ schema: identifier, fallback: 'sno', description: 'Name of the replication slot.' }),
-  SNO_PUBLICATION: define({ schema: identifier, fallback: 'sno', description: 'Name of the publication.' }),
-  SNO_RULES: define({ schema: text.optional(), description: 'Folder of SQL files that are applied at start, in the order of their names, in one transaction.' }),
-  SNO_REPLAY_BYTES: define({ schema: bytes, fallback: '64MB', description: 'Bytes of events that the journal keeps in memory for replay.' }),
-  SNO_REPLAY_SECONDS: define({ schema: integer(0, 86_400), fallback: '300', description: 'Seconds for which the journal keeps events.' }),
-  SNO_REPLAY_WAL_BYTES: define({ schema: bytes, fallback: '256MB', description: 'Bytes of WAL that Postgres may be asked to keep so that the journal can be refilled after a restart.' }),
-  SNO_COMMIT_BYTES: define({ schema: bytes, fallback: '8MB', description: 'Bytes of events of one commit after which it is sent in parts.' }),
-  SNO_OUTBOUND_BYTES: define({ schema: bytes, fallback: '1MB', description: 'Bytes that may wait in a client socket; beyond it the client is behind and reads from the journal at its own pace.' }),
-  SNO_WAL_BUFFER_BYTES: define({ schema: bytes, fallback: '16MB', description: 'Bytes of WAL that may wait in memory before the replication socket is paused.' }),
-  SNO_SNAPSHOTS: define({ schema: integer(1, 100), fallback: '4', description: 'Snapshots that are read from the database at the same time; others wait.' }),
-  SNO_WORKERS: define({ schema: integer(0, 256), fallback: '0', description: 'Gateway processes; 0 = in the same process. Only 0 in this version.' }),
-  SNO_NATS_URL: define({ schema: url(['nats:', 'tls:']).optional(), description: 'JetStream as the journal. Not in this version.' }),
-  SNO_ROLE: define({ schema: z.enum(['all', 'ingest', 'gateway']), fallback: 'all', description: 'The parts that this process runs. Only `all` in this version.' }),
-  SNO_MAX_CONNECTIONS: define({ schema: integer(0, 10_000_000), fallback: '100000', description: 'Connections in all; 0 = no limit.' }),
-  SNO_MAX_CONNECTIONS_PER_ADDRESS: define({ schema: integer(0, 10_000_000), fallback: '1000', description: 'Connections of one address; 0 = no limit.' }),
-  SNO_MAX_SUBSCRIPTIONS: define({ schema: integer(0, 1_000_000), fallback: '500', description: 'Subscriptions of one connection; 0 = no limit.' }),
-  SNO_MAX_FRAME_BYTES: define({ schema: bytes, fallback: '65536', description: 'Bytes of one frame from a client.' }),
-  SNO_MAX_FRAMES_PER_SECOND: define({ schema: integer(0, 1_000_000), fallback: '200', description: 'Frames a second from a client, averaged over 10 seconds; 0 = no limit.' }),
-  SNO_DRAIN_SECONDS: define({ schema: integer(0, 600), fallback: '5', description: 'Seconds over which clients are sent away (close code 1001) when the process is told to stop.' }),
-  SNO_LOG_LEVEL: define({ schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']), fallback: 'info', description: 'The least level that is logged.' }),
+const setting = <T>(form: Form<T>, fallback: string, description: string): Setting<T> => ({ form, fallback, description });
+const optional = <T>(form: Form<T>, description: string): Setting<T | undefined> => ({ form: form as Form<T | undefined>, description });
+const secret = <T>(form: Form<T>, description: string): Setting<T | undefined> => ({ ...optional(form, description), secret: true });
+
+/** Every setting, grouped and ordered as in docs/settings.md. */
+export const SETTING_GROUPS = {
+  database: {
+    SNO_DATABASE_URL: secret(url('postgres:', 'postgresql:'), 'The database. `DATABASE_URL` serves where this is not set.'),
+    SNO_SLOT: setting(identifier, 'sno', 'Name of the replication slot.'),
+    SNO_PUBLICATION: setting(identifier, 'sno', 'Name of the publication.'),
+    SNO_RULES: optional(folder, 'Folder of SQL files that are applied at start, in the order of their names, in one transaction.'),
+  },
+  listening: {
+    SNO_HOST: setting(host, '127.0.0.1', 'Address that clients connect to.'),
+    SNO_PORT: setting(integer(0, 65_535), '8443', 'Port that clients connect to; 0 takes any free one and logs it.'),
+    SNO_TLS: setting(
+      oneOf('auto', 'off'),
+      'auto',
+      '`auto`: TLS where a certificate is set; without one, plain ws on loopback only. `off` allows plain ws beyond loopback, for a proxy in front that ends TLS.',
+    ),
+    SNO_TLS_CERT: optional(file, 'PEM file with the certificate chain. Read again when it changes.'),
+    SNO_TLS_KEY: optional(file, 'PEM file with the private key. Read again when it changes.'),
+    SNO_ADMIN_PORT: setting(integer(0, 65_535), '9443', 'Port of /metrics, /healthz and /readyz, on loopback; 0 takes any free one and logs it.'),
+    SNO_ALLOWED_ORIGINS: optional(origins, 'Browser origins that may connect. Default: the same host only.'),
+  },
+  access: {
+    SNO_JWT_SECRET: secret(hmacKey, 'Secret of HS256, HS384 and HS512 tokens.'),
+    SNO_JWT_PUBLIC_KEY: optional(text, 'Public key of RS, PS, ES and EdDSA tokens: PEM (SPKI), or the path of a file with it.'),
+    SNO_JWKS_URL: optional(url('https:', 'http:'), 'Where the public keys (JWKS) of tokens are.'),
+    SNO_JWT_ISSUER: optional(text, 'Tokens must have this `iss`.'),
+    SNO_JWT_AUDIENCE: optional(text, 'Tokens must have this `aud`.'),
+    SNO_ACCESS: setting(oneOf('views', 'open'), 'views', '`open` lets everyone join everything: development only.'),
+  },
+  replay: {
+    SNO_REPLAY_BYTES: setting(bytes(0), '64MB', 'Bytes of events that the journal keeps in memory for replay.'),
+    SNO_REPLAY_SECONDS: setting(integer(0, 86_400), '300', 'Seconds for which the journal keeps events.'),
+    SNO_REPLAY_WAL_BYTES: setting(bytes(0), '256MB', 'Bytes of WAL that Postgres may be asked to keep so that the journal can be refilled after a restart.'),
+  },
+  memory: {
+    SNO_COMMIT_BYTES: setting(bytes(1), '8MB', 'Bytes of events of one commit after which it is sent on in parts.'),
+    SNO_OUTBOUND_BYTES: setting(
+      bytes(1),
+      '1MB',
+      'Bytes that may wait in a client socket; beyond it the client is behind and reads from the journal at its own pace.',
+    ),
+    SNO_WAL_BUFFER_BYTES: setting(bytes(1), '16MB', 'Bytes of WAL that may wait in memory before the replication socket is paused.'),
+    SNO_SNAPSHOTS: setting(integer(1, 100), '4', 'Snapshots that are read from the database at the same time; others wait.'),
+  },
+  limits: {
+    SNO_MAX_CONNECTIONS: setting(integer(0, 10_000_000), '100000', 'Connections in all; 0 = no limit.'),
+    SNO_MAX_CONNECTIONS_PER_ADDRESS: setting(integer(0, 10_000_000), '1000', 'Connections of one address; 0 = no limit.'),
+    SNO_MAX_SUBSCRIPTIONS: setting(integer(0, 1_000_000), '500', 'Subscriptions of one connection; 0 = no limit.'),
+    SNO_MAX_FRAME_BYTES: setting(bytes(1), '65536', 'Bytes of one frame from a client.'),
+    SNO_MAX_FRAMES_PER_SECOND: setting(integer(0, 1_000_000), '200', 'Frames a second from a client, averaged over 10 seconds; 0 = no limit.'),
+  },
+  process: {
+    SNO_DRAIN_SECONDS: setting(integer(0, 600), '5', 'Seconds over which clients are sent away (close code 1001) when the process is told to stop.'),
+    SNO_LOG_LEVEL: setting(oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'), 'info', 'The least level that is logged.'),
+    SNO_WORKERS: setting(integer(0, 256), '0', 'Gateway processes; 0 = in the same process. Only 0 in this version.'),
+    SNO_NATS_URL: optional(url('nats:', 'tls:'), 'JetStream as the journal. Not in this version.'),
+    SNO_ROLE: setting(oneOf('all', 'ingest', 'gateway'), 'all', 'The parts that this process runs. Only `all` in this version.'),
+  },
 } as const;
 
-export type SettingName = keyof typeof SETTINGS;
-export type Settings = { readonly [Name in SettingName]: z.output<(typeof SETTINGS)[Name]['schema']> };
+/** Every setting by its name. */
+export const SETTINGS = {
+  ...SETTING_GROUPS.database,
+  ...SETTING_GROUPS.listening,
+  ...SETTING_GROUPS.access,
+  ...SETTING_GROUPS.replay,
+  ...SETTING_GROUPS.memory,
+  ...SETTING_GROUPS.limits,
+  ...SETTING_GROUPS.process,
+} as const satisfies Record<string, Setting>;
 
-const NAMES = Object.keys(SETTINGS) as SettingName[];
+export type SettingName = keyof typeof SETTINGS;
+type ValueOf<S> = S extends Setting<infer T> ? T : never;
+export type Settings = { readonly [Name in SettingName]: ValueOf<(typeof SETTINGS)[Name]> };
+type Environment = Readonly<Record<string, string | undefined>>;
+type Flags = Readonly<Partial<Record<SettingName, string>>>;
+
+export const SETTING_NAMES = Object.keys(SETTINGS) as SettingName[];
 
 /** `SNO_MAX_FRAME_BYTES` as a flag: `max-frame-bytes`. */
 export function flagOf(name: SettingName): string {
@@ -103,37 +173,76 @@ export function flagOf(name: SettingName): string {
 }
 
 /**
- * Reads the settings. `flags` are by setting name and override the environment. An unknown SNO_ variable or a bad
- * value throws `setting_invalid`, which names every setting at fault.
+ * Reads the settings of a service. `flags` are by setting name and override the environment. An unknown SNO_ variable,
+ * a bad value or a contradiction throws `setting_invalid`, which names every setting at fault.
  */
-export function readSettings(environment: Readonly<Record<string, string | undefined>>, flags: Readonly<Partial<Record<SettingName, string>>> = {}): Settings {
-  const problems: string[] = [];
-  for (const name of Object.keys(environment)) {
-    if (name.startsWith('SNO_') && !(name in SETTINGS)) problems.push(`${name}: there is no such setting`);
-  }
+export function readSettings(environment: Environment, flags: Flags = {}): Settings {
+  const settings = readValues(environment, flags);
+  refuse(contradictions(settings));
+  return settings;
+}
+
+/** As `readSettings`, for commands that serve nobody: contradictions between settings do not matter to them. */
+export function readValues(environment: Environment, flags: Flags = {}): Settings {
+  const problems = Object.keys(environment).filter(isUnknown).map(unknown);
   const settings: Partial<Record<SettingName, unknown>> = {};
-  for (const name of NAMES) {
-    const setting: Setting = SETTINGS[name];
-    const given = flags[name] ?? environment[name] ?? (name === 'SNO_DATABASE_URL' ? environment['DATABASE_URL'] : undefined);
-    const result = setting.schema.safeParse(given === '' ? setting.fallback : (given ?? setting.fallback));
+  for (const name of SETTING_NAMES) {
+    const { source, value } = given(name, environment, flags);
+    const { form, fallback, secret: hidden }: Setting = SETTINGS[name];
+    if (value === undefined && fallback === undefined) continue;
+    const result = form.schema.safeParse(value ?? fallback);
     if (result.success) settings[name] = result.data;
-    else problems.push(`${name}: ${result.error.issues.map((issue) => issue.message).join('; ')}${setting.secret === true || given === undefined ? '' : `, got ${JSON.stringify(given)}`}`);
+    else problems.push(`${source}: ${result.error.issues[0]?.message}${hidden ? '' : `, got ${JSON.stringify(value)}`}`);
   }
-  if (problems.length === 0) problems.push(...contradictions(settings as Settings));
-  if (problems.length > 0) throw new SnoError('setting_invalid', problems.join('\n'));
+  refuse(problems);
   return settings as Settings;
+}
+
+/** The database's URL, or `setting_invalid` where none is set. */
+export function databaseUrl(settings: Settings): string {
+  const url = settings.SNO_DATABASE_URL;
+  if (url === undefined) refuse(['SNO_DATABASE_URL: is not set (nor is DATABASE_URL); the database is needed here']);
+  return url as string;
+}
+
+/** The settings as they may be logged: a secret says only whether it is set. */
+export function printable(settings: Settings): Record<string, unknown> {
+  return Object.fromEntries(SETTING_NAMES.map((name) => [name, (SETTINGS[name] as Setting).secret && settings[name] !== undefined ? '(set)' : settings[name]]));
+}
+
+/** Where a setting's value comes from. An empty variable counts as not set. */
+function given(name: SettingName, environment: Environment, flags: Flags): { readonly source: string; readonly value: string | undefined } {
+  if (flags[name] !== undefined) return { source: `${name} (--${flagOf(name)})`, value: flags[name] };
+  if (name === 'SNO_DATABASE_URL' && !environment[name]) return { source: 'DATABASE_URL', value: environment['DATABASE_URL'] || undefined };
+  return { source: name, value: environment[name] || undefined };
+}
+
+const isUnknown = (name: string): boolean => name.startsWith('SNO_') && !(name in SETTINGS);
+
+function unknown(name: string): string {
+  const meant = nearest(name, SETTING_NAMES);
+  return `${name}: there is no such setting${meant === undefined ? '' : `; did you mean ${meant}?`}`;
+}
+
+function refuse(problems: readonly string[]): void {
+  if (problems.length > 0) throw new SnoError('setting_invalid', problems.join('\n'));
 }
 
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/;
 
+/** What contradicts itself, or is for a later version: each with whether it does, and the message. */
 function contradictions(settings: Settings): string[] {
-  const problems: string[] = [];
-  if ((settings.SNO_TLS_CERT === undefined) !== (settings.SNO_TLS_KEY === undefined)) problems.push('SNO_TLS_CERT, SNO_TLS_KEY: set both or neither');
-  if (settings.SNO_TLS_CERT === undefined && settings.SNO_TLS !== 'off' && !LOOPBACK.test(settings.SNO_HOST)) {
-    problems.push(`SNO_HOST: ${settings.SNO_HOST} is beyond loopback and there is no certificate; set SNO_TLS_CERT and SNO_TLS_KEY, or say SNO_TLS=off where a proxy ends TLS`);
-  }
-  if (settings.SNO_WORKERS !== 0) problems.push('SNO_WORKERS: only 0 in this version');
-  if (settings.SNO_NATS_URL !== undefined) problems.push('SNO_NATS_URL: not in this version');
-  if (settings.SNO_ROLE !== 'all') problems.push('SNO_ROLE: only all in this version');
-  return problems;
+  const { SNO_HOST: address, SNO_TLS: tls, SNO_TLS_CERT: cert, SNO_TLS_KEY: key } = settings;
+  const faults: readonly (readonly [boolean, string])[] = [
+    [(cert === undefined) !== (key === undefined), 'SNO_TLS_CERT, SNO_TLS_KEY: set both or neither'],
+    [cert !== undefined && tls === 'off', 'SNO_TLS: off contradicts the certificate that SNO_TLS_CERT sets; unset one of them'],
+    [
+      cert === undefined && key === undefined && tls !== 'off' && !LOOPBACK.test(address),
+      `SNO_HOST: ${address} is beyond loopback and there is no certificate; set SNO_TLS_CERT and SNO_TLS_KEY, or say SNO_TLS=off where a proxy ends TLS`,
+    ],
+    [settings.SNO_WORKERS !== 0, 'SNO_WORKERS: only 0 in this version'],
+    [settings.SNO_NATS_URL !== undefined, 'SNO_NATS_URL: not in this version'],
+    [settings.SNO_ROLE !== 'all', 'SNO_ROLE: only all in this version'],
+  ];
+  return faults.flatMap(([isFault, message]) => (isFault ? [message] : []));
 }
