@@ -112,6 +112,11 @@ export const ERRORS = {
     cause: 'A file of the rules folder failed; nothing of the folder was applied.',
     mend: 'Correct the file at the place that the message shows.',
   },
+  embedded_postgres_failed: {
+    audience: 'operator',
+    cause: 'The Postgres server that the demo brings along is not installed for this platform, or does not run here.',
+    mend: 'Do what the message says, or use a Postgres of your own: `sno start` with SNO_DATABASE_URL.',
+  },
   decode_failed: {
     audience: 'operator',
     cause: 'The WAL stream had bytes that are not pgoutput protocol version 1. This is a bug.',
@@ -213,6 +218,21 @@ export const ERRORS = {
     audience: 'client',
     cause: 'The connection sent more frames a second than SNO_MAX_FRAMES_PER_SECOND.',
     mend: 'Send fewer.',
+  },
+  origin_refused: {
+    audience: 'client',
+    cause: 'The web page that opens the connection comes from an origin that is not allowed (HTTP 403).',
+    mend: 'Serve the page from the same host, or add its origin to SNO_ALLOWED_ORIGINS.',
+  },
+  websocket_required: {
+    audience: 'client',
+    cause: 'A plain HTTP request, or an upgrade to something else, where only websockets are served (HTTP 426).',
+    mend: 'Open a websocket: new WebSocket("wss://host/v1").',
+  },
+  not_found: {
+    audience: 'client',
+    cause: 'There is nothing at this path (HTTP 404).',
+    mend: 'Websockets are at /v1, the client library at /sno.js.',
   },
   overloaded: {
     audience: 'client',

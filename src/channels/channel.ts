@@ -60,6 +60,11 @@ export interface ResolvedChannel {
   readonly name: string;
   /** The values of its placeholders, decoded, in the pattern's order. */
   readonly values: readonly string[];
+  /**
+   * The placeholders' types in the pattern's order, as SQL (format_type): of the channel view's columns, of the access
+   * view's where there is no channel view. A value that does not cast to its type and print as itself is no channel.
+   */
+  readonly valueTypes: readonly string[];
   readonly pattern: Pattern;
   /** Undefined: no channel view, published messages only. */
   readonly view: ChannelView | undefined;

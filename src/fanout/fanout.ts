@@ -11,8 +11,15 @@ export type From = { readonly kind: 'now' } | { readonly kind: 'since'; readonly
 export interface Feed {
   /** Sends a frame of its own: welcome, error. Never in the middle of another frame. */
   send(frame: ServerFrame): void;
-  /** Sends a whole websocket frame as it is (pong, close). */
+  /** Sends a whole websocket frame as it is (ping, pong), in order with the others. */
   sendRaw(frame: Buffer): void;
+  /** Answers a client's `ping`: a heartbeat with this connection's position. */
+  heartbeat(): void;
+  /**
+   * Ends every subscription and sends a close frame after what `send` and `sendRaw` were given; nothing is written after
+   * it. `written` is called once the frame has been handed to the socket.
+   */
+  close(frame: Buffer, written: () => void): void;
   /**
    * Joins a channel; the caller has checked access. The feed itself sends snapshot, changes, subscribed, reset or
    * error. `epoch` mismatches and the like are answered with `reset`.
