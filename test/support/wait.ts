@@ -1,0 +1,27 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+const POLL_MS = 10;
+
+/**
+ * Waits for a condition; returns its first value that is truthy. Throws, naming `what` and the last error of the
+ * condition, once the deadline has passed. Errors of the condition count as "not yet".
+ */
+export async function until<T>(
+  condition: () => T | Promise<T>,
+  what: string,
+  timeoutMs = 30_000,
+): Promise<Exclude<T, false | 0 | '' | null | undefined>> {
+  const deadline = performance.now() + timeoutMs;
+  let cause: unknown;
+  do {
+    try {
+      const value = await condition();
+      if (value) return value as Exclude<T, false | 0 | '' | null | undefined>;
+      cause = undefined;
+    } catch (error) {
+      cause = error;
+    }
+    await delay(POLL_MS);
+  } while (performance.now() < deadline);
+  throw new Error(`not within ${timeoutMs} ms: ${what}${cause === undefined ? '' : ` (${String(cause)})`}`, { cause });
+}
