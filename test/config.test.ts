@@ -1,0 +1,212 @@
+import { describe, expect, test } from 'vitest';
+import { databaseUrl, flagOf, printable, readSettings, readValues, SETTING_NAMES, SETTINGS, type Setting, type SettingName } from '../src/config.ts';
+import { SnoError } from '../src/errors.ts';
+
+function refusal(read: () => unknown): SnoError {
+  try {
+    read();
+  } catch (error) {
+    if (error instanceof SnoError) return error;
+    throw error;
+  }
+  throw new Error('nothing was refused');
+}
+
+describe('defaults', () => {
+  test('hold without any variable', () => {
+    expect(readSettings({})).toEqual({
+      SNO_SLOT: 'sno',
+      SNO_PUBLICATION: 'sno',
+      SNO_HOST: '127.0.0.1',
+      SNO_PORT: 8443,
+      SNO_TLS: 'auto',
+      SNO_ADMIN_PORT: 9443,
+      SNO_ACCESS: 'views',
+      SNO_REPLAY_BYTES: 64 * 1024 ** 2,
+      SNO_REPLAY_SECONDS: 300,
+      SNO_REPLAY_WAL_BYTES: 256 * 1024 ** 2,
+      SNO_COMMIT_BYTES: 8 * 1024 ** 2,
+      SNO_OUTBOUND_BYTES: 1024 ** 2,
+      SNO_WAL_BUFFER_BYTES: 16 * 1024 ** 2,
+      SNO_SNAPSHOTS: 4,
+      SNO_MAX_CONNECTIONS: 100_000,
+      SNO_MAX_CONNECTIONS_PER_ADDRESS: 1_000,
+      SNO_MAX_SUBSCRIPTIONS: 500,
+      SNO_MAX_FRAME_BYTES: 65_536,
+      SNO_MAX_FRAMES_PER_SECOND: 200,
+      SNO_DRAIN_SECONDS: 5,
+      SNO_LOG_LEVEL: 'info',
+      SNO_WORKERS: 0,
+      SNO_ROLE: 'all',
+    });
+  });
+
+  test('serve where a variable is empty', () => {
+    expect(readSettings({ SNO_PORT: '', SNO_JWT_SECRET: '' }).SNO_PORT).toBe(8443);
+  });
+
+  test.each(SETTING_NAMES)('%s: the default, where there is one, has the right form', (name) => {
+    const { form, fallback }: Setting = SETTINGS[name];
+    if (fallback !== undefined) expect(form.schema.safeParse(fallback).success).toBe(true);
+  });
+});
+
+describe('good values', () => {
+  const GOOD: readonly (readonly [SettingName, string, unknown])[] = [
+    ['SNO_DATABASE_URL', 'postgres://u:p@h:5432/d', 'postgres://u:p@h:5432/d'],
+    ['SNO_DATABASE_URL', 'postgresql:///d?host=/run/postgresql', 'postgresql:///d?host=/run/postgresql'],
+    ['SNO_HOST', '::1', '::1'],
+    ['SNO_HOST', 'localhost', 'localhost'],
+    ['SNO_PORT', '0', 0],
+    ['SNO_PORT', '65535', 65_535],
+    ['SNO_REPLAY_BYTES', '512kB', 512 * 1024],
+    ['SNO_REPLAY_BYTES', '1GB', 1024 ** 3],
+    ['SNO_REPLAY_BYTES', '2 TB', 2 * 1024 ** 4],
+    ['SNO_REPLAY_BYTES', '10B', 10],
+    ['SNO_REPLAY_BYTES', '0', 0],
+    ['SNO_ALLOWED_ORIGINS', 'https://a.example, http://localhost:3000', ['https://a.example', 'http://localhost:3000']],
+    ['SNO_ALLOWED_ORIGINS', 'capacitor://localhost', ['capacitor://localhost']],
+    ['SNO_ALLOWED_ORIGINS', '*', ['*']],
+    ['SNO_JWT_SECRET', 'ö'.repeat(16), 'ö'.repeat(16)],
+    ['SNO_JWKS_URL', 'https://id.example/jwks', 'https://id.example/jwks'],
+    ['SNO_SLOT', 'snö'.replace('ö', 'o_2'), 'sno_2'],
+  ];
+  test.each(GOOD)('%s=%s', (name, text, value) => {
+    expect(readSettings({ [name]: text })[name]).toEqual(value);
+  });
+});
+
+describe('bad values', () => {
+  const BAD: readonly (readonly [string, string])[] = [
+    ['SNO_DATABASE_URL', 'mysql://h/d'],
+    ['SNO_DATABASE_URL', 'not a url'],
+    ['DATABASE_URL', 'mysql://h/d'],
+    ['SNO_SLOT', 'Sno'],
+    ['SNO_SLOT', 'a'.repeat(64)],
+    ['SNO_PUBLICATION', 'a"b'],
+    ['SNO_RULES', ' '],
+    ['SNO_HOST', 'https://example.com'],
+    ['SNO_HOST', 'localhost:8443'],
+    ['SNO_PORT', '65536'],
+    ['SNO_PORT', '-1'],
+    ['SNO_PORT', '1e3'],
+    ['SNO_PORT', 'tcp://10.0.0.1:8443'],
+    ['SNO_TLS', 'on'],
+    ['SNO_TLS_CERT', ' '],
+    ['SNO_TLS_KEY', ' '],
+    ['SNO_ADMIN_PORT', 'no'],
+    ['SNO_ALLOWED_ORIGINS', 'example.com'],
+    ['SNO_ALLOWED_ORIGINS', 'https://example.com/'],
+    ['SNO_ALLOWED_ORIGINS', 'https://EXAMPLE.com'],
+    ['SNO_ALLOWED_ORIGINS', 'https://a.example,,https://b.example'],
+    ['SNO_JWT_SECRET', 'too short'],
+    ['SNO_JWT_PUBLIC_KEY', ' '],
+    ['SNO_JWKS_URL', 'file:///jwks'],
+    ['SNO_JWT_ISSUER', ' '],
+    ['SNO_JWT_AUDIENCE', ' '],
+    ['SNO_ACCESS', 'closed'],
+    ['SNO_REPLAY_BYTES', '64 megabytes'],
+    ['SNO_REPLAY_BYTES', '-1'],
+    ['SNO_REPLAY_BYTES', '999999999999TB'],
+    ['SNO_REPLAY_SECONDS', '5m'],
+    ['SNO_REPLAY_WAL_BYTES', '1.5GB'],
+    ['SNO_COMMIT_BYTES', '0'],
+    ['SNO_OUTBOUND_BYTES', '0'],
+    ['SNO_WAL_BUFFER_BYTES', 'x'],
+    ['SNO_SNAPSHOTS', '0'],
+    ['SNO_MAX_CONNECTIONS', '10000001'],
+    ['SNO_MAX_CONNECTIONS_PER_ADDRESS', 'many'],
+    ['SNO_MAX_SUBSCRIPTIONS', '1000001'],
+    ['SNO_MAX_FRAME_BYTES', '0'],
+    ['SNO_MAX_FRAMES_PER_SECOND', '-5'],
+    ['SNO_DRAIN_SECONDS', '601'],
+    ['SNO_LOG_LEVEL', 'loud'],
+    ['SNO_WORKERS', '257'],
+    ['SNO_WORKERS', '2'],
+    ['SNO_NATS_URL', 'https://nats'],
+    ['SNO_NATS_URL', 'nats://localhost:4222'],
+    ['SNO_ROLE', 'reader'],
+    ['SNO_ROLE', 'ingest'],
+    ['SNO_PROT', '1'],
+    ['SNO_', 'x'],
+  ];
+  test.each(BAD)('%s=%s is an error that names it', (name, value) => {
+    const error = refusal(() => readSettings({ [name]: value }));
+    expect(error.code).toBe('setting_invalid');
+    expect(error.message).toMatch(new RegExp(`^${name}: `));
+  });
+
+  test('every setting has a bad value in the table', () => {
+    expect(SETTING_NAMES.filter((name) => !BAD.some(([bad]) => bad === name))).toEqual([]);
+  });
+
+  test('all of them are named at once, in order', () => {
+    const { message } = refusal(() => readSettings({ SNO_PORT: 'x', SNO_SLOT: 'Y', SNO_LOGLEVEL: 'info' }));
+    expect(message).toBe(
+      [
+        'SNO_LOGLEVEL: there is no such setting; did you mean SNO_LOG_LEVEL?',
+        'SNO_SLOT: must be 1 to 63 of a-z, 0-9 and _ (what Postgres allows in the name of a slot), got "Y"',
+        'SNO_PORT: must be a whole number from 0 to 65535, got "x"',
+      ].join('\n'),
+    );
+  });
+
+  test('no secret is ever printed', () => {
+    const { message } = refusal(() => readSettings({ SNO_DATABASE_URL: 'mysql://u:hunter2@h/d', SNO_JWT_SECRET: 'hunter2' }));
+    expect(message).not.toContain('hunter2');
+    const good = readSettings({ SNO_DATABASE_URL: 'postgres://u:hunter2@h/d', SNO_JWT_SECRET: 'hunter2'.repeat(5) });
+    expect(JSON.stringify(printable(good))).not.toContain('hunter2');
+    expect(printable(good)['SNO_DATABASE_URL']).toBe('(set)');
+  });
+});
+
+describe('contradictions', () => {
+  const CONTRADICTIONS: readonly (readonly [string, Record<string, string>])[] = [
+    ['SNO_TLS_CERT, SNO_TLS_KEY', { SNO_TLS_CERT: 'a.pem' }],
+    ['SNO_TLS_CERT, SNO_TLS_KEY', { SNO_TLS_KEY: 'a.pem' }],
+    ['SNO_TLS', { SNO_TLS_CERT: 'a.pem', SNO_TLS_KEY: 'b.pem', SNO_TLS: 'off' }],
+    ['SNO_HOST', { SNO_HOST: '0.0.0.0' }],
+    ['SNO_HOST', { SNO_HOST: '::' }],
+    ['SNO_HOST', { SNO_HOST: 'sno.example.com' }],
+  ];
+  test.each(CONTRADICTIONS)('%s: %o', (named, environment) => {
+    expect(refusal(() => readSettings(environment)).message).toMatch(new RegExp(`^${named}: `));
+    expect(() => readValues(environment)).not.toThrow();
+  });
+
+  test.each([
+    { SNO_HOST: '0.0.0.0', SNO_TLS: 'off' },
+    { SNO_HOST: '0.0.0.0', SNO_TLS_CERT: 'a.pem', SNO_TLS_KEY: 'b.pem' },
+    { SNO_HOST: '127.0.0.2' },
+    { SNO_HOST: '::1' },
+  ])('none in %o', (environment) => {
+    expect(() => readSettings(environment)).not.toThrow();
+  });
+});
+
+describe('flags', () => {
+  test('are named after the settings', () => {
+    expect(flagOf('SNO_MAX_FRAME_BYTES')).toBe('max-frame-bytes');
+    expect(new Set(SETTING_NAMES.map(flagOf)).size).toBe(SETTING_NAMES.length);
+  });
+
+  test('override the environment, even a bad one', () => {
+    expect(readSettings({ SNO_PORT: 'x' }, { SNO_PORT: '1' }).SNO_PORT).toBe(1);
+  });
+
+  test('are named in the error', () => {
+    const error = refusal(() => readSettings({ SNO_PORT: '1' }, { SNO_PORT: 'x' }));
+    expect(error.message).toMatch(/^SNO_PORT \(--port\): /);
+  });
+});
+
+describe('the database', () => {
+  test('is DATABASE_URL where SNO_DATABASE_URL is not set', () => {
+    expect(databaseUrl(readSettings({ DATABASE_URL: 'postgres://a/b' }))).toBe('postgres://a/b');
+    expect(databaseUrl(readSettings({ DATABASE_URL: 'postgres://a/b', SNO_DATABASE_URL: 'postgres://c/d' }))).toBe('postgres://c/d');
+  });
+
+  test('is asked for by name where it is needed and not set', () => {
+    expect(refusal(() => databaseUrl(readSettings({}))).message).toMatch(/^SNO_DATABASE_URL: /);
+  });
+});

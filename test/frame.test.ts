@@ -1,0 +1,40 @@
+import { PassThrough } from 'node:stream';
+import { expect, test } from 'vitest';
+import { Receiver } from 'ws';
+import { FRAME_HEADER_BYTES_MAX, frameHeaderBytes, textFrame, writeFrameHeader } from '../src/frame.ts';
+
+/** Reads websocket bytes with ws's own receiver. */
+function receive(bytes: Buffer): Promise<string[]> {
+  const receiver = new Receiver({ isServer: false, maxPayload: 0 });
+  const messages: string[] = [];
+  receiver.on('message', (data: Buffer, isBinary: boolean) => messages.push(isBinary ? '(binary)' : data.toString()));
+  return new Promise((resolve, reject) => {
+    receiver.on('error', reject);
+    receiver.on('finish', () => resolve(messages));
+    const source = new PassThrough();
+    source.pipe(receiver);
+    source.end(bytes);
+  });
+}
+
+test.each([
+  [0, '8100'],
+  [1, '8101'],
+  [125, '817d'],
+  [126, '817e007e'],
+  [65_535, '817effff'],
+  [65_536, '817f0000000000010000'],
+  [2 ** 32 - 1, '817f00000000ffffffff'],
+  [2 ** 32, '817f0000000100000000'],
+  [5 * 2 ** 32 + 9, '817f0000000500000009'],
+])('the header of %d bytes', (payloadBytes, hex) => {
+  const target = Buffer.alloc(FRAME_HEADER_BYTES_MAX + 1);
+  const end = writeFrameHeader(target, 1, payloadBytes);
+  expect(target.subarray(1, end).toString('hex')).toBe(hex);
+  expect(frameHeaderBytes(payloadBytes)).toBe(hex.length / 2);
+});
+
+test('ws reads back frames of every header size, one after the other', async () => {
+  const messages = ['', '{"a":1}', 'ö'.repeat(63), 'x'.repeat(125), 'x'.repeat(126), 'é€𝄞'.repeat(9_000), 'x'.repeat(65_535), 'x'.repeat(65_536)];
+  expect(await receive(Buffer.concat(messages.map(textFrame)))).toEqual(messages);
+});

@@ -1,0 +1,20 @@
+import { expect, test } from 'vitest';
+import { nearest } from '../src/nearest.ts';
+
+const COMMANDS = ['demo', 'start', 'setup', 'check', 'doctor', 'tail', 'token'];
+
+test.each([
+  ['strat', 'start'],
+  ['stat', 'start'],
+  ['chekc', 'check'],
+  ['doctr', 'doctor'],
+  ['tokn', 'token'],
+  ['toekn', 'token'],
+  ['start', 'start'],
+])('%s most likely meant %s', (word, meant) => {
+  expect(nearest(word, COMMANDS)).toBe(meant);
+});
+
+test.each(['', 'x', 'serve', 'publish', 'ta'])('%j is near none', (word) => {
+  expect(nearest(word, COMMANDS)).toBeUndefined();
+});
