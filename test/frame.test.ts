@@ -1,20 +1,22 @@
-import { PassThrough } from 'node:stream';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
-import { Receiver } from 'ws';
+import { WebSocket, WebSocketServer } from 'ws';
 import { FRAME_HEADER_BYTES_MAX, frameHeaderBytes, textFrame, writeFrameHeader } from '../src/frame.ts';
 
-/** Reads websocket bytes with ws's own receiver. */
-function receive(bytes: Buffer): Promise<string[]> {
-  const receiver = new Receiver({ isServer: false, maxPayload: 0 });
+/** The messages that a websocket client reads where the server writes `bytes` to the bare socket, then closes it. */
+async function receive(bytes: Buffer): Promise<string[]> {
+  const upgrades = new WebSocketServer({ noServer: true });
+  const server = createServer().listen(0, '127.0.0.1');
+  server.on('upgrade', (request, socket, head) => upgrades.handleUpgrade(request, socket, head, () => socket.end(bytes)));
+  await once(server, 'listening');
+  const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`);
   const messages: string[] = [];
-  receiver.on('message', (data: Buffer, isBinary: boolean) => messages.push(isBinary ? '(binary)' : data.toString()));
-  return new Promise((resolve, reject) => {
-    receiver.on('error', reject);
-    receiver.on('finish', () => resolve(messages));
-    const source = new PassThrough();
-    source.pipe(receiver);
-    source.end(bytes);
-  });
+  client.on('message', (data: Buffer, isBinary) => messages.push(isBinary ? '(binary)' : data.toString()));
+  await once(client, 'close');
+  server.close();
+  return messages;
 }
 
 test.each([
