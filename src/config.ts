@@ -62,7 +62,8 @@ const url = (...protocols: readonly string[]): Form<string> =>
 
 /** As browsers send it in the Origin header: scheme, host, and port where it is not the scheme's own. */
 const isOrigin = (value: string): boolean =>
-  value === '*' || (/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s]+$/.test(value) && [value, 'null'].includes(parsedUrl(value)?.origin ?? ''));
+  value === '*' ||
+  (/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s]+$/.test(value) && [value, 'null'].includes(parsedUrl(value)?.origin ?? ''));
 
 const origins: Form<readonly string[]> = {
   schema: z
@@ -84,17 +85,33 @@ const identifier = matching('1 to 63 of a-z, 0-9 and _ (what Postgres allows in 
 );
 const hmacKey = matching('at least 32 bytes long', (value) => Buffer.byteLength(value) >= 32);
 
-const setting = <T>(form: Form<T>, fallback: string, description: string): Setting<T> => ({ form, fallback, description });
-const optional = <T>(form: Form<T>, description: string): Setting<T | undefined> => ({ form: form as Form<T | undefined>, description });
-const secret = <T>(form: Form<T>, description: string): Setting<T | undefined> => ({ ...optional(form, description), secret: true });
+const setting = <T>(form: Form<T>, fallback: string, description: string): Setting<T> => ({
+  form,
+  fallback,
+  description,
+});
+const optional = <T>(form: Form<T>, description: string): Setting<T | undefined> => ({
+  form: form as Form<T | undefined>,
+  description,
+});
+const secret = <T>(form: Form<T>, description: string): Setting<T | undefined> => ({
+  ...optional(form, description),
+  secret: true,
+});
 
 /** Every setting, grouped and ordered as in docs/settings.md. */
 export const SETTING_GROUPS = {
   database: {
-    SNO_DATABASE_URL: secret(url('postgres:', 'postgresql:'), 'The database. `DATABASE_URL` serves where this is not set.'),
+    SNO_DATABASE_URL: secret(
+      url('postgres:', 'postgresql:'),
+      'The database. `DATABASE_URL` serves where this is not set.',
+    ),
     SNO_SLOT: setting(identifier, 'sno', 'Name of the replication slot.'),
     SNO_PUBLICATION: setting(identifier, 'sno', 'Name of the publication.'),
-    SNO_RULES: optional(folder, 'Folder of SQL files that are applied at start, in the order of their names, in one transaction.'),
+    SNO_RULES: optional(
+      folder,
+      'Folder of SQL files that are applied at start, in the order of their names, in one transaction.',
+    ),
   },
   listening: {
     SNO_HOST: setting(host, '127.0.0.1', 'Address that clients connect to.'),
@@ -106,12 +123,19 @@ export const SETTING_GROUPS = {
     ),
     SNO_TLS_CERT: optional(file, 'PEM file with the certificate chain. Read again when it changes.'),
     SNO_TLS_KEY: optional(file, 'PEM file with the private key. Read again when it changes.'),
-    SNO_ADMIN_PORT: setting(integer(0, 65_535), '9443', 'Port of /metrics, /healthz and /readyz, on loopback; 0 takes any free one and logs it.'),
+    SNO_ADMIN_PORT: setting(
+      integer(0, 65_535),
+      '9443',
+      'Port of /metrics, /healthz and /readyz, on loopback; 0 takes any free one and logs it.',
+    ),
     SNO_ALLOWED_ORIGINS: optional(origins, 'Browser origins that may connect. Default: the same host only.'),
   },
   access: {
     SNO_JWT_SECRET: secret(hmacKey, 'Secret of HS256, HS384 and HS512 tokens.'),
-    SNO_JWT_PUBLIC_KEY: optional(text, 'Public key of RS, PS, ES and EdDSA tokens: PEM (SPKI), or the path of a file with it.'),
+    SNO_JWT_PUBLIC_KEY: optional(
+      text,
+      'Public key of RS, PS, ES and EdDSA tokens: PEM (SPKI), or the path of a file with it.',
+    ),
     SNO_JWKS_URL: optional(url('https:', 'http:'), 'Where the public keys (JWKS) of tokens are.'),
     SNO_JWT_ISSUER: optional(text, 'Tokens must have this `iss`.'),
     SNO_JWT_AUDIENCE: optional(text, 'Tokens must have this `aud`.'),
@@ -120,7 +144,11 @@ export const SETTING_GROUPS = {
   replay: {
     SNO_REPLAY_BYTES: setting(bytes(0), '64MB', 'Bytes of events that the journal keeps in memory for replay.'),
     SNO_REPLAY_SECONDS: setting(integer(0, 86_400), '300', 'Seconds for which the journal keeps events.'),
-    SNO_REPLAY_WAL_BYTES: setting(bytes(0), '256MB', 'Bytes of WAL that Postgres may be asked to keep so that the journal can be refilled after a restart.'),
+    SNO_REPLAY_WAL_BYTES: setting(
+      bytes(0),
+      '256MB',
+      'Bytes of WAL that Postgres may be asked to keep so that the journal can be refilled after a restart.',
+    ),
   },
   memory: {
     SNO_COMMIT_BYTES: setting(bytes(1), '8MB', 'Bytes of events of one commit after which it is sent on in parts.'),
@@ -129,22 +157,50 @@ export const SETTING_GROUPS = {
       '1MB',
       'Bytes that may wait in a client socket; beyond it the client is behind and reads from the journal at its own pace.',
     ),
-    SNO_WAL_BUFFER_BYTES: setting(bytes(1), '16MB', 'Bytes of WAL that may wait in memory before the replication socket is paused.'),
-    SNO_SNAPSHOTS: setting(integer(1, 100), '4', 'Snapshots that are read from the database at the same time; others wait.'),
+    SNO_WAL_BUFFER_BYTES: setting(
+      bytes(1),
+      '16MB',
+      'Bytes of WAL that may wait in memory before the replication socket is paused.',
+    ),
+    SNO_SNAPSHOTS: setting(
+      integer(1, 100),
+      '4',
+      'Snapshots that are read from the database at the same time; others wait.',
+    ),
   },
   limits: {
     SNO_MAX_CONNECTIONS: setting(integer(0, 10_000_000), '100000', 'Connections in all; 0 = no limit.'),
-    SNO_MAX_CONNECTIONS_PER_ADDRESS: setting(integer(0, 10_000_000), '1000', 'Connections of one address; 0 = no limit.'),
+    SNO_MAX_CONNECTIONS_PER_ADDRESS: setting(
+      integer(0, 10_000_000),
+      '1000',
+      'Connections of one address; 0 = no limit.',
+    ),
     SNO_MAX_SUBSCRIPTIONS: setting(integer(0, 1_000_000), '500', 'Subscriptions of one connection; 0 = no limit.'),
     SNO_MAX_FRAME_BYTES: setting(bytes(1), '65536', 'Bytes of one frame from a client.'),
-    SNO_MAX_FRAMES_PER_SECOND: setting(integer(0, 1_000_000), '200', 'Frames a second from a client, averaged over 10 seconds; 0 = no limit.'),
+    SNO_MAX_FRAMES_PER_SECOND: setting(
+      integer(0, 1_000_000),
+      '200',
+      'Frames a second from a client, averaged over 10 seconds; 0 = no limit.',
+    ),
   },
   process: {
-    SNO_DRAIN_SECONDS: setting(integer(0, 600), '5', 'Seconds over which clients are sent away (close code 1001) when the process is told to stop.'),
-    SNO_LOG_LEVEL: setting(oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'), 'info', 'The least level that is logged.'),
+    SNO_DRAIN_SECONDS: setting(
+      integer(0, 600),
+      '5',
+      'Seconds over which clients are sent away (close code 1001) when the process is told to stop.',
+    ),
+    SNO_LOG_LEVEL: setting(
+      oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
+      'info',
+      'The least level that is logged.',
+    ),
     SNO_WORKERS: setting(integer(0, 256), '0', 'Gateway processes; 0 = in the same process. Only 0 in this version.'),
     SNO_NATS_URL: optional(url('nats:', 'tls:'), 'JetStream as the journal. Not in this version.'),
-    SNO_ROLE: setting(oneOf('all', 'ingest', 'gateway'), 'all', 'The parts that this process runs. Only `all` in this version.'),
+    SNO_ROLE: setting(
+      oneOf('all', 'ingest', 'gateway'),
+      'all',
+      'The parts that this process runs. Only `all` in this version.',
+    ),
   },
 } as const;
 
@@ -192,7 +248,8 @@ export function readValues(environment: Environment, flags: Flags = {}): Setting
     if (value === undefined && fallback === undefined) continue;
     const result = form.schema.safeParse(value ?? fallback);
     if (result.success) settings[name] = result.data;
-    else problems.push(`${source}: ${result.error.issues[0]?.message}${hidden ? '' : `, got ${JSON.stringify(value)}`}`);
+    else
+      problems.push(`${source}: ${result.error.issues[0]?.message}${hidden ? '' : `, got ${JSON.stringify(value)}`}`);
   }
   refuse(problems);
   return settings as Settings;
@@ -207,13 +264,23 @@ export function databaseUrl(settings: Settings): string {
 
 /** The settings as they may be logged: a secret says only whether it is set. */
 export function printable(settings: Settings): Record<string, unknown> {
-  return Object.fromEntries(SETTING_NAMES.map((name) => [name, (SETTINGS[name] as Setting).secret && settings[name] !== undefined ? '(set)' : settings[name]]));
+  return Object.fromEntries(
+    SETTING_NAMES.map((name) => [
+      name,
+      (SETTINGS[name] as Setting).secret && settings[name] !== undefined ? '(set)' : settings[name],
+    ]),
+  );
 }
 
 /** Where a setting's value comes from. An empty variable counts as not set. */
-function given(name: SettingName, environment: Environment, flags: Flags): { readonly source: string; readonly value: string | undefined } {
+function given(
+  name: SettingName,
+  environment: Environment,
+  flags: Flags,
+): { readonly source: string; readonly value: string | undefined } {
   if (flags[name] !== undefined) return { source: `${name} (--${flagOf(name)})`, value: flags[name] };
-  if (name === 'SNO_DATABASE_URL' && !environment[name]) return { source: 'DATABASE_URL', value: environment['DATABASE_URL'] || undefined };
+  if (name === 'SNO_DATABASE_URL' && !environment[name])
+    return { source: 'DATABASE_URL', value: environment['DATABASE_URL'] || undefined };
   return { source: name, value: environment[name] || undefined };
 }
 
@@ -235,7 +302,10 @@ function contradictions(settings: Settings): string[] {
   const { SNO_HOST: address, SNO_TLS: tls, SNO_TLS_CERT: cert, SNO_TLS_KEY: key } = settings;
   const faults: readonly (readonly [boolean, string])[] = [
     [(cert === undefined) !== (key === undefined), 'SNO_TLS_CERT, SNO_TLS_KEY: set both or neither'],
-    [cert !== undefined && tls === 'off', 'SNO_TLS: off contradicts the certificate that SNO_TLS_CERT sets; unset one of them'],
+    [
+      cert !== undefined && tls === 'off',
+      'SNO_TLS: off contradicts the certificate that SNO_TLS_CERT sets; unset one of them',
+    ],
     [
       cert === undefined && key === undefined && tls !== 'off' && !LOOPBACK.test(address),
       `SNO_HOST: ${address} is beyond loopback and there is no certificate; set SNO_TLS_CERT and SNO_TLS_KEY, or say SNO_TLS=off where a proxy ends TLS`,

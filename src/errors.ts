@@ -157,7 +157,7 @@ export const ERRORS = {
   channel_invalid: {
     audience: 'client',
     cause: 'The name is no canonical channel name.',
-    mend: "Write values as Postgres prints them, with every character outside A-Za-z0-9_.~- percent-encoded.",
+    mend: 'Write values as Postgres prints them, with every character outside A-Za-z0-9_.~- percent-encoded.',
   },
   channel_unknown: {
     audience: 'client',

@@ -12,8 +12,12 @@ const write: fc.Arbitrary<Write> = fc.oneof(
     const [start, end] = [Math.min(a, b, bytes.length), Math.min(Math.max(a, b), bytes.length)];
     return { bytes: bytes.subarray(start, end), apply: (target: Bytes) => target.copy(bytes, start, end) };
   }),
-  fc.stringMatching(/^[ -~]*$/).map((text) => ({ bytes: Buffer.from(text), apply: (target: Bytes) => target.ascii(text) })),
-  fc.string({ unit: 'grapheme' }).map((text) => ({ bytes: Buffer.from(text), apply: (target: Bytes) => target.utf8(text) })),
+  fc
+    .stringMatching(/^[ -~]*$/)
+    .map((text) => ({ bytes: Buffer.from(text), apply: (target: Bytes) => target.ascii(text) })),
+  fc
+    .string({ unit: 'grapheme' })
+    .map((text) => ({ bytes: Buffer.from(text), apply: (target: Bytes) => target.utf8(text) })),
 );
 
 test('what was written is there, in order, however small the buffer began', () => {

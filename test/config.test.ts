@@ -1,5 +1,15 @@
 import { describe, expect, test } from 'vitest';
-import { databaseUrl, flagOf, printable, readSettings, readValues, SETTING_NAMES, SETTINGS, type Setting, type SettingName } from '../src/config.ts';
+import {
+  databaseUrl,
+  flagOf,
+  printable,
+  readSettings,
+  readValues,
+  SETTING_NAMES,
+  SETTINGS,
+  type Setting,
+  type SettingName,
+} from '../src/config.ts';
 import { SnoError } from '../src/errors.ts';
 
 function refusal(read: () => unknown): SnoError {
@@ -152,7 +162,9 @@ describe('bad values', () => {
   });
 
   test('no secret is ever printed', () => {
-    const { message } = refusal(() => readSettings({ SNO_DATABASE_URL: 'mysql://u:hunter2@h/d', SNO_JWT_SECRET: 'hunter2' }));
+    const { message } = refusal(() =>
+      readSettings({ SNO_DATABASE_URL: 'mysql://u:hunter2@h/d', SNO_JWT_SECRET: 'hunter2' }),
+    );
     expect(message).not.toContain('hunter2');
     const good = readSettings({ SNO_DATABASE_URL: 'postgres://u:hunter2@h/d', SNO_JWT_SECRET: 'hunter2'.repeat(5) });
     expect(JSON.stringify(printable(good))).not.toContain('hunter2');
@@ -203,7 +215,9 @@ describe('flags', () => {
 describe('the database', () => {
   test('is DATABASE_URL where SNO_DATABASE_URL is not set', () => {
     expect(databaseUrl(readSettings({ DATABASE_URL: 'postgres://a/b' }))).toBe('postgres://a/b');
-    expect(databaseUrl(readSettings({ DATABASE_URL: 'postgres://a/b', SNO_DATABASE_URL: 'postgres://c/d' }))).toBe('postgres://c/d');
+    expect(databaseUrl(readSettings({ DATABASE_URL: 'postgres://a/b', SNO_DATABASE_URL: 'postgres://c/d' }))).toBe(
+      'postgres://c/d',
+    );
   });
 
   test('is asked for by name where it is needed and not set', () => {

@@ -9,7 +9,9 @@ import { FRAME_HEADER_BYTES_MAX, frameHeaderBytes, textFrame, writeFrameHeader }
 async function receive(bytes: Buffer): Promise<string[]> {
   const upgrades = new WebSocketServer({ noServer: true });
   const server = createServer().listen(0, '127.0.0.1');
-  server.on('upgrade', (request, socket, head) => upgrades.handleUpgrade(request, socket, head, () => socket.end(bytes)));
+  server.on('upgrade', (request, socket, head) =>
+    upgrades.handleUpgrade(request, socket, head, () => socket.end(bytes)),
+  );
   await once(server, 'listening');
   const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`);
   const messages: string[] = [];
@@ -37,6 +39,15 @@ test.each([
 });
 
 test('ws reads back frames of every header size, one after the other', async () => {
-  const messages = ['', '{"a":1}', 'ö'.repeat(63), 'x'.repeat(125), 'x'.repeat(126), 'é€𝄞'.repeat(9_000), 'x'.repeat(65_535), 'x'.repeat(65_536)];
+  const messages = [
+    '',
+    '{"a":1}',
+    'ö'.repeat(63),
+    'x'.repeat(125),
+    'x'.repeat(126),
+    'é€𝄞'.repeat(9_000),
+    'x'.repeat(65_535),
+    'x'.repeat(65_536),
+  ];
   expect(await receive(Buffer.concat(messages.map(textFrame)))).toEqual(messages);
 });

@@ -21,7 +21,8 @@ test('every position is read back as it was written', () => {
 test('two epochs share a text only when they are the same', () => {
   fc.assert(
     fc.property(epoch, epoch, (a: Epoch, b: Epoch) => {
-      const same = a.systemIdentifier === b.systemIdentifier && a.timeline === b.timeline && a.generation === b.generation;
+      const same =
+        a.systemIdentifier === b.systemIdentifier && a.timeline === b.timeline && a.generation === b.generation;
       expect(formatEpoch(a) === formatEpoch(b)).toBe(same);
     }),
   );
@@ -39,7 +40,8 @@ test('whatever a client sends as a position is read or refused, never thrown at'
 test('the order is total and agrees with pairs compared by LSN, then index', () => {
   fc.assert(
     fc.property(position, position, (a, b) => {
-      const expected = a.lsn < b.lsn || (a.lsn === b.lsn && a.index < b.index) ? -1 : a.lsn === b.lsn && a.index === b.index ? 0 : 1;
+      const expected =
+        a.lsn < b.lsn || (a.lsn === b.lsn && a.index < b.index) ? -1 : a.lsn === b.lsn && a.index === b.index ? 0 : 1;
       expect(Math.sign(comparePositions(a, b))).toBe(expected);
       expect(comparePositions(a, b) + comparePositions(b, a)).toBe(0);
     }),

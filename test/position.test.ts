@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { COMMIT_END_INDEX, comparePositions, differsInGenerationOnly, formatEpoch, formatPosition, parsePosition } from '../src/position.ts';
+import {
+  COMMIT_END_INDEX,
+  comparePositions,
+  differsInGenerationOnly,
+  formatEpoch,
+  formatPosition,
+  parsePosition,
+} from '../src/position.ts';
 
 const EPOCH = formatEpoch({ systemIdentifier: 7_435_216_549_012_345_678n, timeline: 1, generation: 12 });
 
@@ -22,12 +29,23 @@ test('the largest epoch that Postgres can give is read back', () => {
   expect(parsePosition(formatPosition(epoch, 1, 1))?.epoch).toBe(epoch);
 });
 
-test.each(['', '::', 'a-b:0/1:1', 'a-b-c:0/1', 'a-b-c:0/1:', 'a-b-c:0/1:-1', 'a-b-c:0/1:1.5', 'a-b-c:0/1:1 ', 'A-b-c:0/1:1', 'a-b-c:1:1', 'a-b-c:FFFFFFFF/0:1', 'a-b-c:0/1:1:1', 'a-b-c:0/1:9999999999999'])(
-  '%j is no position',
-  (text) => {
-    expect(parsePosition(text)).toBeUndefined();
-  },
-);
+test.each([
+  '',
+  '::',
+  'a-b:0/1:1',
+  'a-b-c:0/1',
+  'a-b-c:0/1:',
+  'a-b-c:0/1:-1',
+  'a-b-c:0/1:1.5',
+  'a-b-c:0/1:1 ',
+  'A-b-c:0/1:1',
+  'a-b-c:1:1',
+  'a-b-c:FFFFFFFF/0:1',
+  'a-b-c:0/1:1:1',
+  'a-b-c:0/1:9999999999999',
+])('%j is no position', (text) => {
+  expect(parsePosition(text)).toBeUndefined();
+});
 
 describe('order', () => {
   const ORDERED = [

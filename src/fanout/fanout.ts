@@ -5,7 +5,10 @@ import type { Duplex } from 'node:stream';
 import type { ResolvedChannel } from '../channels/channel.ts';
 import type { ServerFrame, UnsubscribedCode } from '../protocol.ts';
 
-export type From = { readonly kind: 'now' } | { readonly kind: 'since'; readonly position: string } | { readonly kind: 'snapshot' };
+export type From =
+  | { readonly kind: 'now' }
+  | { readonly kind: 'since'; readonly position: string }
+  | { readonly kind: 'snapshot' };
 
 /** One connection, as the fan-out sees it. Everything that is written to its socket goes through here, in order. */
 export interface Feed {

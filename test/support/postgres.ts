@@ -35,7 +35,10 @@ export interface TestDatabase {
   readonly name: string;
   readonly version: Version;
   /** Runs on one connection of the test's own, which stays open: session state lasts from one query to the next. */
-  query<Row extends pg.QueryResultRow = Record<string, unknown>>(sql: string, params?: readonly unknown[]): Promise<pg.QueryResult<Row>>;
+  query<Row extends pg.QueryResultRow = Record<string, unknown>>(
+    sql: string,
+    params?: readonly unknown[],
+  ): Promise<pg.QueryResult<Row>>;
   /** Another connection; the caller ends it, or `drop` does. */
   connect(): Promise<pg.Client>;
   /** Drops the database with its connections and logical slots. */
@@ -48,7 +51,10 @@ export interface TestDatabase {
  */
 export async function freshDatabase(version: Version = 18): Promise<TestDatabase> {
   const servers = inject('postgres') as ReturnType<typeof inject<'postgres'>> | undefined;
-  if (servers === undefined) throw new Error('no shared server: run vitest with --config test/vitest.config.ts, and name the file *.pg.test.ts or *.e2e.test.ts');
+  if (servers === undefined)
+    throw new Error(
+      'no shared server: run vitest with --config test/vitest.config.ts, and name the file *.pg.test.ts or *.e2e.test.ts',
+    );
   const server = new URL(servers[version]);
   const name = `test_${process.pid}_${randomBytes(4).toString('hex')}`;
   await onServer(server, (client) =>
@@ -102,7 +108,10 @@ async function dropDatabase(client: pg.Client, name: string): Promise<void> {
       'select pg_terminate_backend(active_pid) from pg_replication_slots where database = $1 and active_pid is not null',
       [name],
     );
-    await client.query('select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = $1 and not active', [name]);
+    await client.query(
+      'select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = $1 and not active',
+      [name],
+    );
     const { rowCount } = await client.query('select from pg_replication_slots where database = $1', [name]);
     return rowCount === 0;
   }, `the slots of ${name} are gone`);
