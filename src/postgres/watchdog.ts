@@ -1,0 +1,50 @@
+/**
+ * Ends an embedded server and deletes its folder when this process ends without having done so, for whatever reason,
+ * kill -9 included: the pipe to the watchdog's standard input closes with us. Exit hooks could not do that.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import type { ServerUser } from './binaries.ts';
+
+/**
+ * A line on the standard input means that there is nothing left to do. The wait is bounded, and looks for the file as
+ * well as for the process, since one that nobody reaps never disappears.
+ */
+const SCRIPT = `
+read -r line && exit 0
+lock="$0/data/postmaster.pid"
+pid=$(head -n 1 "$lock") && kill -QUIT "$pid" && for _ in $(seq 100); do
+  kill -0 "$pid" && test -e "$lock" || break
+  sleep 0.1
+done
+rm -rf "$0"
+`;
+
+export class Watchdog {
+  readonly #process: ChildProcess;
+
+  /** `folder` holds the data directory `data`, and belongs to `user`. */
+  constructor(folder: string, user: ServerUser) {
+    this.#process = spawn('/bin/sh', ['-c', SCRIPT, folder], {
+      ...user,
+      cwd: '/',
+      stdio: ['pipe', 'ignore', 'ignore'],
+      // Not in the terminal's process group: a Ctrl-C must not end it.
+      detached: true,
+    });
+    // Watching must not keep this process alive.
+    this.#process.unref();
+    (this.#process.stdin as Socket).unref();
+  }
+
+  /** Sends the watchdog away: what it guards is taken care of. */
+  async release(): Promise<void> {
+    const { exitCode, signalCode, stdin } = this.#process;
+    if (exitCode !== null || signalCode !== null) return;
+    const ended = once(this.#process, 'close');
+    this.#process.ref();
+    stdin?.end('release\n');
+    await ended;
+  }
+}
