@@ -9,7 +9,7 @@ export interface Catalog {
   readonly tables: readonly CatalogTable[];
   /** Every type that a column of those views or tables has, with its base and element types. */
   readonly types: readonly CatalogType[];
-  /** Oids of the tables in the publication. */
+  /** Oids of those tables whose every change is in the publication. */
   readonly published: readonly number[];
 }
 
@@ -20,8 +20,10 @@ export interface CatalogColumn {
   readonly typeModifier: number;
   /** `format_type`: for casts in SQL. */
   readonly type: string;
-  /** Whether its collation compares bytewise (C, POSIX, or none). */
+  /** Whether its collation orders bytewise (C, POSIX, or none). */
   readonly bytewise: boolean;
+  /** Whether equal means the same bytes in its collation; false for nondeterministic ones only. */
+  readonly deterministic: boolean;
 }
 
 export interface CatalogChannel {
@@ -42,7 +44,13 @@ export interface CatalogChannel {
 export interface CatalogAccess {
   readonly oid: number;
   readonly pattern: string;
+  readonly kind: string;
+  readonly definition: string;
   readonly columns: readonly CatalogColumn[];
+  /** Oids of the tables below it, through other views too, as the WAL names them (a partition by its root). */
+  readonly reads: readonly number[];
+  /** Definitions of the views between it and its tables: with its own, they say what it means. */
+  readonly through: readonly string[];
 }
 
 export interface CatalogTableColumn extends CatalogColumn {
@@ -65,7 +73,7 @@ export interface CatalogTable {
   /** relreplident: d default, n nothing, f full, i index. */
   readonly replicaIdentity: string;
   readonly columns: readonly CatalogTableColumn[];
-  /** Attribute numbers of the primary key, in its order; null where there is none. */
+  /** Attribute numbers of the primary key, in its order; null where there is none, or a deferrable one, which is no identity. */
   readonly primaryKey: readonly number[] | null;
   /** Attribute numbers of the index chosen by REPLICA IDENTITY USING INDEX; null where there is none. */
   readonly identityIndex: readonly number[] | null;
@@ -73,6 +81,11 @@ export interface CatalogTable {
   readonly isPartition: boolean;
   /** Has inheritance children that are no partitions. */
   readonly inherited: boolean;
+  /**
+   * Partitions (qualified and quoted) that have another replica identity than the root. What Postgres sends as the
+   * old row is decided by the partition, though it says that it is the root's.
+   */
+  readonly unlikePartitions: readonly string[];
 }
 
 export interface CatalogType {

@@ -1,0 +1,581 @@
+-- Snö in the database: schemas, functions and tables. Run it in one transaction; running it again changes nothing.
+-- Needs CREATE on the database and ownership of what an earlier run created; no superuser.
+--
+--   psql --single-transaction -v ON_ERROR_STOP=1 -f sql/000001_install.sql
+--
+-- Every function pins its search_path, and those that print values or definitions pin the settings that shape them.
+
+create schema if not exists sno;
+create schema if not exists channels;
+create schema if not exists channel_access;
+
+comment on schema sno is 'Snö: what the realtime gateway needs in this database.';
+comment on schema channels is 'Channel views: the name of a view is the pattern of its channels, such as project:{project_id}.';
+comment on schema channel_access is 'Access views: who may subscribe to the channels of the same name.';
+
+grant usage on schema sno to public;
+
+
+-- What is remembered ---------------------------------------------------------------------------------------------
+
+create table if not exists sno.settings (
+  name text primary key,
+  value text not null
+);
+comment on table sno.settings is 'Settings that functions in the database need; `publication` is the name of Snö''s publication.';
+insert into sno.settings (name, value) values ('publication', 'sno') on conflict do nothing;
+
+create table if not exists sno.slot (
+  name text primary key,
+  generation integer not null,
+  system_identifier text not null,
+  created_at timestamptz not null default now()
+);
+comment on table sno.slot is 'How many times each replication slot was created: a part of the epoch, since two slots never continue one history.';
+
+create table if not exists sno.rules (
+  schema text not null,
+  name text not null,
+  content_hash text not null,
+  applied_at timestamptz not null default now(),
+  primary key (schema, name)
+);
+comment on table sno.rules is 'The views that the rules folder (SNO_RULES) declared when it was last applied, and the hash of the whole folder.';
+
+create table if not exists sno.partitions (
+  relation oid primary key,
+  root oid not null
+);
+comment on table sno.partitions is 'Partitions of the tables that views read: after a DROP the catalog no longer says whose partition it was.';
+
+create unlogged table if not exists sno.ddl (
+  transaction xid8 primary key,
+  touched text[] not null,
+  publish boolean not null
+);
+comment on table sno.ddl is 'Views touched by the DDL of a running transaction, and whether tables may have to be published for it. A row is gone when its transaction commits.';
+
+
+-- What views read ------------------------------------------------------------------------------------------------
+
+create or replace function sno.below() returns table (view oid, relation oid)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  with recursive below (view, relation) as (
+    select c.oid, c.oid
+    from pg_class c
+    where c.relnamespace in (select oid from pg_namespace where nspname in ('channels', 'channel_access'))
+      and c.relkind in ('v', 'm', 'r', 'p', 'f')
+    union
+    select b.view, x.relation
+    from below b
+    cross join lateral (
+      select d.refobjid
+      from pg_rewrite r
+      join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+      where r.ev_class = b.relation and r.ev_type = '1' and d.refclassid = 'pg_class'::regclass and d.deptype = 'n'
+      union all
+      -- Postgres sends a partition's changes as its root's.
+      select pg_partition_root(c.oid)::oid from pg_class c where c.oid = b.relation and c.relispartition
+      union all
+      select i.inhrelid from pg_inherits i join pg_class c on c.oid = i.inhrelid
+      where i.inhparent = b.relation and not c.relispartition
+    ) x (relation)
+  )
+  select b.view, b.relation
+  from below b
+  join pg_class c on c.oid = b.relation
+  where b.relation <> b.view and c.relkind in ('v', 'm', 'r', 'p', 'f')
+$$;
+comment on function sno.below() is 'Every relation that a channel view or access view reads, directly or through other views.';
+
+create or replace function sno.above(class oid, object oid) returns table (schema name, name name)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  with recursive above (class, object) as (
+    select class, object
+    union
+    select x.class, x.object
+    from above a
+    cross join lateral (
+      select 'pg_class'::regclass::oid, r.ev_class
+      from pg_depend d
+      join pg_rewrite r on r.oid = d.objid
+      where d.refclassid = a.class and d.refobjid = a.object and d.classid = 'pg_rewrite'::regclass
+      union all
+      -- From a type to the tables with such columns, its arrays and domains; from a table to its row type.
+      select d.classid, d.objid
+      from pg_depend d
+      where d.refclassid = a.class and d.refobjid = a.object
+        and d.classid in ('pg_class'::regclass, 'pg_type'::regclass)
+      union all
+      select a.class, i.inhparent from pg_inherits i where a.class = 'pg_class'::regclass and i.inhrelid = a.object
+      union all
+      select 'pg_class'::regclass::oid, c.oid from pg_class c where a.class = 'pg_namespace'::regclass and c.relnamespace = a.object
+    ) x (class, object)
+  )
+  select distinct n.nspname, c.relname
+  from above a
+  join pg_class c on a.class = 'pg_class'::regclass and c.oid = a.object and c.relkind in ('v', 'm', 'r', 'p', 'f')
+  join pg_namespace n on n.oid = c.relnamespace and n.nspname in ('channels', 'channel_access')
+$$;
+comment on function sno.above(oid, oid) is 'The channel views and access views whose meaning depends on an object: itself, a table, a type, a function, a schema.';
+
+create or replace function sno.identified(relation oid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select bool_and(
+    c.relreplident = 'f'
+    or c.relreplident = 'd' and exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary and i.indimmediate and i.indisvalid)
+    or c.relreplident = 'i' and exists (select from pg_index i where i.indrelid = c.oid and i.indisreplident and i.indisvalid))
+  from pg_class c
+  where c.oid = $1 and c.relkind <> 'p' or c.oid in (select relid from pg_partition_tree($1) where isleaf)
+$$;
+comment on function sno.identified(oid) is
+  'Whether a table, with all its partitions, has a replica identity. Without one, publishing it would make the app''s UPDATE and DELETE fail. Null for a table that has no partition yet.';
+
+create or replace function sno.published(publication name default null) returns setof oid
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select t.relid
+  from pg_publication p
+  cross join lateral pg_get_publication_tables(p.pubname::text) t
+  where p.pubname = coalesce($1, (select value from sno.settings where name = 'publication'))
+    -- With a column list or a row filter, not every change comes.
+    and not exists (
+      select from pg_publication_rel r
+      where r.prpubid = p.oid and r.prrelid = t.relid and (r.prattrs is not null or r.prqual is not null))
+$$;
+comment on function sno.published(name) is 'The tables whose every change is in the publication.';
+
+
+-- The catalog ----------------------------------------------------------------------------------------------------
+
+create or replace function sno.columns(relation oid) returns json
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(json_agg(json_build_object(
+      'name', a.attname,
+      'number', a.attnum,
+      'typeOid', a.atttypid::bigint,
+      'typeModifier', a.atttypmod,
+      'type', format_type(a.atttypid, a.atttypmod),
+      -- The builtin provider (17 and newer) compares bytes in each of its locales.
+      'bytewise', coalesce(case when l.collprovider = 'd' then d.datlocprovider else l.collprovider end = 'b'
+        or case when l.collprovider = 'd' then d.datlocprovider else l.collprovider end = 'c'
+          and case when l.collprovider = 'd' then d.datcollate else l.collcollate end in ('C', 'POSIX'), true),
+      'deterministic', coalesce(l.collisdeterministic, true),
+      'notNull', a.attnotnull,
+      'generated', a.attgenerated,
+      'toastable', a.attstorage in ('x', 'e', 'm')
+    ) order by a.attnum), '[]')
+  from pg_attribute a
+  join pg_database d on d.datname = current_database()
+  left join pg_collation l on l.oid = a.attcollation
+  where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
+$$;
+comment on function sno.columns(oid) is 'The columns of a table or view, for sno.catalog().';
+
+-- A definition prints constants as the settings say: a DDL message is made in the session of whoever ran the DDL.
+create or replace function sno.catalog(publication name default null) returns json
+language sql stable
+set search_path = pg_catalog, pg_temp
+set TimeZone = 'UTC'
+set DateStyle = 'ISO'
+set IntervalStyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set quote_all_identifiers = off
+set standard_conforming_strings = on
+as $$
+  with recursive
+  below as materialized (select view, relation from sno.below()),
+  views as materialized (
+    select c.oid, n.nspname as schema, c.relname as name, c.relkind as kind, c.reloptions as options,
+      case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) else '' end as definition
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname in ('channels', 'channel_access') and c.relkind in ('v', 'm', 'r', 'p', 'f')
+  ),
+  tables as materialized (
+    select c.oid, n.nspname as schema, c.relname as name, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity, c.relispartition
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    where c.oid in (select relation from below)
+  ),
+  types (oid) as (
+    select a.atttypid
+    from pg_attribute a
+    where a.attrelid in (select oid from views union all select oid from tables) and a.attnum > 0 and not a.attisdropped
+    union
+    select x.oid
+    from types
+    join pg_type t on t.oid = types.oid
+    cross join lateral (values (t.typbasetype), (t.typelem)) x (oid)
+    where x.oid <> 0
+  )
+  select json_build_object(
+    'channels', (
+      select coalesce(json_agg(json_build_object(
+          'oid', v.oid::bigint,
+          'pattern', v.name,
+          'kind', v.kind,
+          'definition', v.definition,
+          'columns', sno.columns(v.oid),
+          'reads', (
+            select coalesce(json_agg(distinct d.refobjid::bigint), '[]')
+            from pg_rewrite r
+            join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+            join pg_class c on c.oid = d.refobjid and c.relkind in ('v', 'm', 'r', 'p', 'f')
+            where r.ev_class = v.oid and d.refclassid = 'pg_class'::regclass and d.deptype = 'n' and d.refobjid <> v.oid),
+          'options', coalesce(to_json(v.options), '[]')
+        ) order by v.oid), '[]')
+      from views v
+      where v.schema = 'channels' and v.definition is not null),
+    'access', (
+      select coalesce(json_agg(json_build_object(
+          'oid', v.oid::bigint,
+          'pattern', v.name,
+          'kind', v.kind,
+          'definition', v.definition,
+          'columns', sno.columns(v.oid),
+          'reads', (
+            select coalesce(json_agg(t.oid::bigint order by t.oid), '[]')
+            from below b join tables t on t.oid = b.relation
+            where b.view = v.oid and t.relkind <> 'v'),
+          'through', (
+            select coalesce(json_agg(pg_get_viewdef(t.oid) order by t.oid), '[]')
+            from below b join tables t on t.oid = b.relation
+            where b.view = v.oid and t.relkind in ('v', 'm'))
+        ) order by v.oid), '[]')
+      from views v
+      where v.schema = 'channel_access' and v.definition is not null),
+    'tables', (
+      select coalesce(json_agg(json_build_object(
+          'oid', t.oid::bigint,
+          'schema', t.schema,
+          'name', t.name,
+          'kind', t.relkind,
+          'persistence', t.relpersistence,
+          'replicaIdentity', t.relreplident,
+          'columns', sno.columns(t.oid),
+          'primaryKey', (
+            select to_json((i.indkey::int2[])[0:i.indnkeyatts - 1])
+            from pg_index i
+            where i.indrelid = t.oid and i.indisprimary and i.indimmediate and i.indisvalid),
+          'identityIndex', (
+            select to_json((i.indkey::int2[])[0:i.indnkeyatts - 1])
+            from pg_index i
+            where i.indrelid = t.oid and t.relreplident = 'i' and i.indisreplident and i.indisvalid),
+          'rowSecurity', t.relrowsecurity,
+          'isPartition', t.relispartition,
+          'inherited', exists (
+            select from pg_inherits i join pg_class c on c.oid = i.inhrelid
+            where i.inhparent = t.oid and not c.relispartition),
+          'unlikePartitions', (
+            select coalesce(json_agg(p.relid::regclass::text order by p.relid::oid), '[]')
+            from pg_partition_tree(t.oid) p
+            join pg_class c on c.oid = p.relid
+            where p.isleaf and t.relkind = 'p' and c.relreplident <> t.relreplident)
+        ) order by t.oid), '[]')
+      from tables t),
+    'types', (
+      select coalesce(json_agg(json_build_object(
+          'oid', t.oid::bigint,
+          'schema', n.nspname,
+          'name', t.typname,
+          'kind', t.typtype,
+          'category', t.typcategory,
+          'element', case when t.typsubscript = 'array_subscript_handler'::regproc then t.typelem::bigint else 0 end,
+          'delimiter', t.typdelim,
+          'base', t.typbasetype::bigint,
+          'labels', case when t.typtype = 'e' then
+            (select coalesce(json_agg(e.enumlabel order by e.enumsortorder), '[]') from pg_enum e where e.enumtypid = t.oid) end
+        ) order by t.oid), '[]')
+      from pg_type t
+      join pg_namespace n on n.oid = t.typnamespace
+      where t.oid in (select oid from types)),
+    'published', (select coalesce(json_agg(p.oid::bigint order by p.oid), '[]') from sno.published($1) p (oid) where p.oid in (select oid from tables))
+  )
+$$;
+comment on function sno.catalog(name) is 'Channel views, access views and what they read, as Snö loads it (src/channels/catalog.ts).';
+
+
+-- The publication ------------------------------------------------------------------------------------------------
+
+create or replace function sno.sync_publication(publication name default null) returns table (relation text, result text, reason text)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set client_min_messages = warning
+as $$
+declare
+  target name := coalesce(publication, (select value from sno.settings where name = 'publication'));
+  candidate record;
+begin
+  if not exists (select from pg_publication where pubname = target) then
+    return;
+  end if;
+  for candidate in
+    select c.oid::regclass::text as name, c.relkind, c.relpersistence, sno.identified(c.oid) as identified,
+      exists (select from pg_publication_rel r join pg_publication p on p.oid = r.prpubid where p.pubname = target and r.prrelid = c.oid) as listed,
+      c.oid in (select sno.published(target)) as published
+    from pg_class c
+    where c.oid in (select b.relation from sno.below() b) and c.relkind <> 'v'
+    order by c.oid
+  loop
+    relation := candidate.name;
+    begin
+      if candidate.identified is false and candidate.listed then
+        execute format('alter publication %I drop table only %s', target, candidate.name);
+        result := 'withdrawn';
+        reason := 'it has no primary key or replica identity any more, so that UPDATE and DELETE would fail while it is published';
+      elsif candidate.published then
+        continue;
+      else
+        result := 'left out';
+        reason := case
+          when candidate.relkind = 'm' then 'it is a materialized view: its changes are not in the WAL'
+          when candidate.relkind = 'f' then 'it is a foreign table: its changes are not in the WAL'
+          when candidate.relpersistence = 'u' then 'it is unlogged: its changes are not in the WAL'
+          when candidate.relpersistence = 't' then 'it is temporary'
+          when candidate.identified is false then 'it has no primary key or replica identity, so that UPDATE and DELETE would fail while it is published'
+          when candidate.listed then 'it is published with a column list or a row filter'
+        end;
+        if reason is null then
+          execute format('alter publication %I add table only %s', target, candidate.name);
+          result := 'added';
+        end if;
+      end if;
+    exception when others then
+      result := 'left out';
+      reason := sqlerrm;
+    end;
+    return next;
+  end loop;
+end
+$$;
+comment on function sno.sync_publication(name) is
+  'Adds to the publication the tables that channel views and access views read, and says of each other one why not. Takes out only tables on which the app''s own UPDATE and DELETE would fail.';
+
+
+-- Publishing by hand ---------------------------------------------------------------------------------------------
+
+-- `anycompatible` takes json, jsonb, rows and untyped literals by one function; overloads would make a literal ambiguous.
+create or replace function sno.publish(channel text, data anycompatible, event text default 'message') returns void
+language plpgsql volatile parallel unsafe set search_path = pg_catalog, pg_temp
+as $$
+declare
+  content text;
+begin
+  -- Values are percent-encoded outside A-Za-z0-9_.~- and nothing else is: one channel has one name.
+  if channel is null or octet_length(channel) > 1024
+    or channel !~ '^([A-Za-z0-9_.:/~-]|%(?!2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])[0-9A-F]{2})+$' then
+    raise exception 'sno.publish: % is no channel name', coalesce(quote_literal(left(channel, 100)), 'null')
+      using errcode = 'invalid_parameter_value',
+        hint = 'Write it as clients subscribe to it, at most 1,024 bytes: values as Postgres prints them, with every byte outside A-Za-z0-9_.~- as %XX.';
+  end if;
+  if event is null or event = '' or octet_length(event) > 255 or event ~ '[\u0001-\u001F\u007F]' then
+    raise exception 'sno.publish: the event must have 1 to 255 bytes and no control characters'
+      using errcode = 'invalid_parameter_value', hint = 'Name what happened, such as wave.';
+  end if;
+  begin
+    content := case when pg_typeof(data) in ('text'::regtype, 'varchar'::regtype) then data::text::json::text else to_json(data)::text end;
+  exception when invalid_text_representation then
+    raise exception 'sno.publish: the data is not JSON: %', left(sqlerrm, 200)
+      using errcode = 'invalid_text_representation', hint = 'Pass json or jsonb, or text that is JSON; to_json() makes JSON of any value.';
+  end;
+  -- The bytes are sent as they are, so they must be UTF-8 in a database of another encoding too.
+  perform pg_logical_emit_message(true, 'sno.publish', convert_to(channel || E'\n' || event || E'\n' || coalesce(content, 'null'), 'UTF8'));
+end
+$$;
+comment on function sno.publish(text, anycompatible, text) is
+  'Sends a message to a channel when the transaction commits, in commit order with all changes: select sno.publish(''room:7'', ''{"hi":1}'', event => ''wave'').';
+
+
+-- Slot generations -----------------------------------------------------------------------------------------------
+
+create or replace function sno.generation(slot text) returns integer
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select s.generation from sno.slot s where s.name = $1 $$;
+comment on function sno.generation(text) is 'The generation of a slot; null where Snö never created it.';
+
+create or replace function sno.next_generation(slot text) returns integer
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+  insert into sno.slot as s (name, generation, system_identifier)
+  values ($1, 1, (select system_identifier::text from pg_control_system()))
+  on conflict (name) do update
+    set generation = s.generation + 1, system_identifier = excluded.system_identifier, created_at = now()
+  returning s.generation
+$$;
+comment on function sno.next_generation(text) is 'Counts one more creation of a slot and returns its generation.';
+
+
+-- DDL into the WAL (the event triggers are in 000002_event_trigger.sql) ------------------------------------------
+
+create or replace function sno.note(touched text[], publish boolean) returns void
+language sql volatile set search_path = pg_catalog, pg_temp
+as $$
+  insert into sno.ddl as d (transaction, touched, publish) values (pg_current_xact_id(), $1, $2)
+  on conflict (transaction) do update set touched = d.touched || excluded.touched, publish = d.publish or excluded.publish
+$$;
+comment on function sno.note(text[], boolean) is 'Remembers views that this transaction touches; the first time, that the catalog is to be sent when it commits.';
+
+create or replace function sno.on_ddl() returns event_trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  touched text[];
+  unnamed boolean;
+begin
+  with command as (
+    select e.classid, e.objid, tg_tag = 'ALTER SCHEMA' or tg_tag like 'ALTER%' and e.object_type = 'view' as is_departure,
+      e.classid = 'pg_class'::regclass
+      and tg_tag = 'CREATE TABLE' and (select relispartition from pg_class where oid = e.objid) as is_new_partition
+    from pg_event_trigger_ddl_commands() e
+    where e.schema_name is distinct from 'pg_temp'
+  ),
+  publication_table as (
+    -- ALTER PUBLICATION ... ADD TABLE: Snö's own, and the user's.
+    select r.prrelid from command c join pg_publication_rel r on c.classid = 'pg_publication_rel'::regclass and r.oid = c.objid
+    join pg_publication p on p.oid = r.prpubid and p.pubname = (select value from sno.settings where name = 'publication')
+  ),
+  above as (
+    select a.schema || ':' || a.name as view, c.is_new_partition
+    from command c cross join lateral sno.above(c.classid, c.objid) a
+    union
+    select a.schema || ':' || a.name, false
+    from publication_table t cross join lateral sno.above('pg_class'::regclass, t.prrelid) a
+  )
+  -- A new partition is empty: nothing that a subscriber holds changes.
+  -- A view or schema that was renamed may have been a channel's by a name that is gone.
+  select coalesce(array_agg(distinct view) filter (where not is_new_partition), '{}'),
+    coalesce(bool_or(is_new_partition), false) or exists (select from command where is_departure)
+  into touched, unnamed
+  from above;
+  if touched <> '{}' or unnamed then
+    -- Who takes a table out of the publication by hand is not contradicted.
+    perform sno.note(touched, tg_tag <> 'ALTER PUBLICATION');
+  end if;
+exception when others then
+  raise warning 'Snö did not notice this %: %', tg_tag, sqlerrm using hint = 'Restart Snö, so that it reads its channels again.';
+end
+$$;
+comment on function sno.on_ddl() is 'Notices DDL that touches a channel view, an access view or something that one depends on. Never fails.';
+
+create or replace function sno.on_drop() returns event_trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  touched text[];
+begin
+  with dropped as (
+    select classid, objid, object_type, schema_name, object_name, address_names, address_args
+    from pg_event_trigger_dropped_objects() where not is_temporary
+  ),
+  -- Tables that are still there and lost something: a partition, their place in the publication, their identity.
+  bereaved (relation) as (
+    select p.root from sno.partitions p join dropped d on d.classid = 'pg_class'::regclass and d.objid = p.relation
+    union
+    select to_regclass(format('%I.%I', d.address_names[1], d.address_names[2]))
+    from dropped d
+    where d.object_type = 'publication relation' and d.address_args[1] = (select value from sno.settings where name = 'publication')
+    union
+    select b.relation from sno.below() b
+    where exists (select from dropped where object_type = 'index') and sno.identified(b.relation) is false
+    union
+    select b.relation from sno.below() b
+    where exists (
+      select from dropped
+      where object_type = 'publication' and object_name = (select value from sno.settings where name = 'publication'))
+  )
+  select array_agg(distinct view) into touched
+  from (
+    select schema_name || ':' || object_name from dropped
+    where schema_name in ('channels', 'channel_access')
+      and object_type in ('view', 'materialized view', 'table', 'foreign table')
+    union
+    select a.schema || ':' || a.name
+    from bereaved b cross join lateral sno.above('pg_class'::regclass, b.relation) a
+    where b.relation is not null
+  ) t (view);
+  if touched is not null then
+    perform sno.note(touched, tg_tag not in ('ALTER PUBLICATION', 'DROP PUBLICATION'));
+  end if;
+exception when others then
+  raise warning 'Snö did not notice this %: %', tg_tag, sqlerrm using hint = 'Restart Snö, so that it reads its channels again.';
+end
+$$;
+comment on function sno.on_drop() is 'Notices that a channel view or access view was dropped, or that one of their tables lost something. Never fails.';
+
+-- Once a transaction, when it commits: many views made together would else send the catalog as many times.
+create or replace function sno.send_catalog() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+as $$
+declare
+  item record;
+  -- As it is now: the ALTERs below are noticed too, but nothing that a subscriber holds changes by them.
+  noted sno.ddl := (select d from sno.ddl d where d.transaction = new.transaction);
+begin
+  begin
+    -- A new partition does not take its root's replica identity by itself.
+    for item in
+      select p.relid::regclass::text as name
+      from pg_class root
+      cross join lateral pg_partition_tree(root.oid) p
+      join pg_class leaf on leaf.oid = p.relid
+      where root.relkind = 'p' and root.relreplident = 'f' and p.isleaf and leaf.relreplident <> 'f' and leaf.relkind = 'r'
+        and root.oid in (select b.relation from sno.below() b)
+    loop
+      begin
+        execute format('alter table only %s replica identity full', item.name);
+      exception when others then
+        raise warning 'Snö could not give the partition % its root''s replica identity: %', item.name, sqlerrm
+          using hint = format('Run: alter table only %s replica identity full', item.name);
+      end;
+    end loop;
+    insert into sno.partitions (relation, root)
+    select p.relid, root.oid
+    from pg_class root cross join lateral pg_partition_tree(root.oid) p
+    where root.relkind = 'p' and root.oid in (select b.relation from sno.below() b) and p.relid <> root.oid
+    on conflict (relation) do nothing;
+    delete from sno.partitions p where not exists (select from pg_class c where c.oid = p.relation);
+
+    if noted.publish then
+      for item in select * from sno.sync_publication() where result <> 'added' loop
+        raise warning 'Snö: the table % is not published: %', item.relation, item.reason;
+      end loop;
+    end if;
+  exception when others then
+    raise warning 'Snö could not bring its publication up to date: %', sqlerrm using hint = 'Run: select * from sno.sync_publication();';
+  end;
+  delete from sno.ddl d where d.transaction = new.transaction;
+  perform pg_logical_emit_message(true, 'sno.catalog', convert_to(json_build_object(
+    'touched', array(select distinct unnest(noted.touched) order by 1),
+    'catalog', sno.catalog())::text, 'UTF8'));
+  return null;
+exception when others then
+  raise warning 'Snö did not notice the DDL of this transaction: %', sqlerrm using hint = 'Restart Snö, so that it reads its channels again.';
+  return null;
+end
+$$;
+comment on function sno.send_catalog() is 'Adds tables to the publication and puts the catalog into the WAL, as a part of the transaction that changed it. Never fails.';
+
+drop trigger if exists send_catalog on sno.ddl;
+create constraint trigger send_catalog after insert on sno.ddl
+  deferrable initially deferred for each row execute function sno.send_catalog();
+comment on trigger send_catalog on sno.ddl is 'Runs when the transaction commits.';
+
+
+-- Privileges -----------------------------------------------------------------------------------------------------
+
+revoke all on all functions in schema sno from public;
+grant execute on function sno.publish(text, anycompatible, text) to public;
+
+create or replace function sno.version() returns integer
+language sql immutable set search_path = pg_catalog, pg_temp
+as $$ select 1 $$;
+comment on function sno.version() is 'Version of sql/000001_install.sql.';
+grant execute on function sno.version() to public;
