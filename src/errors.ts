@@ -117,6 +117,11 @@ export const ERRORS = {
     cause: 'The Postgres server that the demo brings along is not installed for this platform, or does not run here.',
     mend: 'Do what the message says, or use a Postgres of your own: `sno start` with SNO_DATABASE_URL.',
   },
+  server_unreachable: {
+    audience: 'operator',
+    cause: 'No websocket connection to Snö could be made, or it was closed (`sno tail`).',
+    mend: 'Check that `sno start` runs there, SNO_HOST and SNO_PORT or --url, and the certificate (--insecure skips its check).',
+  },
   decode_failed: {
     audience: 'operator',
     cause: 'The WAL stream had bytes that are not pgoutput protocol version 1. This is a bug.',

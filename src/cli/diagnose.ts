@@ -1,0 +1,208 @@
+/** `sno doctor`'s judgement: from what is so to what is good, doubtful or wrong, each with its mend. Pure. */
+import { ERRORS, type ErrorCode } from '../errors.ts';
+import { quoteLiteral, readableName } from '../postgres/quote.ts';
+import type { Facts, SlotFacts } from './facts.ts';
+
+export interface Finding {
+  readonly level: 'ok' | 'warn' | 'fail';
+  readonly message: string;
+  /** What to do; there for everything that is not ok. */
+  readonly mend?: string;
+}
+
+/** What the settings say that matters to the judgement. */
+export interface Wanted {
+  readonly slot: string;
+  readonly publication: string;
+  readonly replayWalBytes: number;
+}
+
+type Check = (facts: Facts, wanted: Wanted) => Finding | readonly Finding[];
+
+const ok = (message: string): Finding => ({ level: 'ok', message });
+const warn = (message: string, mend: string): Finding => ({ level: 'warn', message, mend });
+const fail = (message: string, mend: string): Finding => ({ level: 'fail', message, mend });
+const failAs = (code: ErrorCode, message: string): Finding => fail(message, ERRORS[code].mend);
+
+const OLD_TRANSACTION_SECONDS = 300;
+const FOREIGN_SLOT_BYTES = 1024 ** 3;
+const STATEMENT_TIMEOUT_MS_MIN = 60_000;
+const SENDER_TIMEOUT_MS_MIN = 10_000;
+
+const CHECKS: readonly Check[] = [
+  ({ serverVersion }) =>
+    serverVersion < 150_000
+      ? failAs('database_too_old', `Postgres ${versionText(serverVersion)}`)
+      : ok(`Postgres ${versionText(serverVersion)}`),
+
+  ({ inRecovery }) =>
+    inRecovery ? fail('this server is a standby', 'Connect to the primary.') : ok('this server is a primary'),
+
+  ({ walLevel }) =>
+    walLevel === 'logical' ? ok('wal_level is logical') : failAs('wal_level_not_logical', `wal_level is ${walLevel}`),
+
+  ({ role }) =>
+    role.replication
+      ? ok(`the role ${role.name} may replicate`)
+      : fail(
+          `the role ${role.name} may not replicate`,
+          `Run as a superuser: alter role ${readableName(role.name)} replication; on Amazon RDS: grant rds_replication to ${readableName(role.name)};`,
+        ),
+
+  ({ install }) => {
+    const mend = ERRORS.setup_required.mend;
+    if (install.version === undefined) return fail('the database is not set up: there is no schema sno', mend);
+    return ok(`the database is set up (version ${install.version})`);
+  },
+
+  ({ install }) => {
+    if (install.version === undefined) return [];
+    return install.eventTrigger
+      ? ok('an event trigger puts channel definitions into the WAL')
+      : warn(
+          'there is no event trigger: new definitions are found by polling, a moment after their commit',
+          'Run `sno setup --apply` as a role that may create event triggers, where the provider allows it.',
+        );
+  },
+
+  ({ publication }, { publication: name }) =>
+    publication === undefined
+      ? fail(`there is no publication ${name}`, ERRORS.setup_required.mend)
+      : ok(`the publication ${name} has ${counted(publication.tables, 'table')}`),
+
+  ({ slots }, wanted) => slotFinding(slots.own, slots, wanted),
+
+  ({ slots }) =>
+    slots.others
+      .filter(({ active, retainedBytes }) => !active && retainedBytes > FOREIGN_SLOT_BYTES)
+      .map(({ name, retainedBytes }) =>
+        warn(
+          `nobody reads the slot ${name}, and it holds ${sizeText(retainedBytes)} of WAL`,
+          `If nobody needs it: select pg_drop_replication_slot(${quoteLiteral(name)});`,
+        ),
+      ),
+
+  ({ slots, senders }) =>
+    slots.own?.active === true || senders.used < senders.max
+      ? ok(`${senders.used} of ${senders.max} WAL senders are in use`)
+      : failAs('slots_exhausted', `all ${senders.max} WAL senders are in use`),
+
+  ({ slotKeepBytes }, { replayWalBytes }) => {
+    const mend = `Run: alter system set max_slot_wal_keep_size = '${sizeSetting(keepBytesAdvised(replayWalBytes))}'; select pg_reload_conf(); with a size that the disk has room for.`;
+    if (slotKeepBytes < 0) return warn('max_slot_wal_keep_size is -1: a slot that nobody reads fills the disk', mend);
+    if (slotKeepBytes < 2 * replayWalBytes) {
+      return warn(
+        `max_slot_wal_keep_size is ${sizeText(slotKeepBytes)}, less than twice SNO_REPLAY_WAL_BYTES: the slot is soon lost`,
+        mend,
+      );
+    }
+    return ok(`max_slot_wal_keep_size is ${sizeText(slotKeepBytes)}`);
+  },
+
+  ({ slotIdleTimeoutSeconds }) =>
+    slotIdleTimeoutSeconds > 0
+      ? warn(
+          `idle_replication_slot_timeout is ${slotIdleTimeoutSeconds} s: the slot is lost when Snö stands still for longer`,
+          'Set it to 0, or to more than the longest stop of Snö that you plan with.',
+        )
+      : [],
+
+  ({ senderTimeoutMs }) =>
+    senderTimeoutMs === 0 || senderTimeoutMs >= SENDER_TIMEOUT_MS_MIN
+      ? ok(`wal_sender_timeout is ${senderTimeoutMs === 0 ? 'off' : `${senderTimeoutMs / 1_000} s`}`)
+      : warn(
+          `wal_sender_timeout is ${senderTimeoutMs} ms`,
+          "Run: alter system set wal_sender_timeout = '60s'; select pg_reload_conf();",
+        ),
+
+  ({ statementTimeoutMs, role }) =>
+    statementTimeoutMs === 0 || statementTimeoutMs >= STATEMENT_TIMEOUT_MS_MIN
+      ? []
+      : warn(
+          `statement_timeout is ${statementTimeoutMs} ms for ${role.name}: snapshots of large channels may be cut off`,
+          `Run: alter role ${readableName(role.name)} set statement_timeout = '10min';`,
+        ),
+
+  ({ transactions, idleTransactionTimeoutMs }) => {
+    const old = transactions.filter(({ ageSeconds }) => ageSeconds > OLD_TRANSACTION_SECONDS);
+    const timeout = idleTransactionTimeoutMs === 0 ? 'off' : `${idleTransactionTimeoutMs / 1_000} s`;
+    if (old.length === 0)
+      return ok(`no transaction is older than 5 min (idle_in_transaction_session_timeout is ${timeout})`);
+    return old.map(({ who, ageSeconds, end }) =>
+      warn(
+        `a transaction has been open for ${Math.round(ageSeconds / 60)} min (${who}): it holds WAL back and blocks the making of a slot`,
+        `End it: ${end}; and set idle_in_transaction_session_timeout, which is ${timeout}.`,
+      ),
+    );
+  },
+
+  ({ walDirectoryBytes }) =>
+    ok(
+      walDirectoryBytes === undefined
+        ? 'the size of the WAL on disk is not shown to this role (grant pg_monitor to see it)'
+        : `the WAL takes ${sizeText(walDirectoryBytes)} on disk; how much is free, SQL cannot tell`,
+    ),
+];
+
+export function diagnose(facts: Facts, wanted: Wanted): readonly Finding[] {
+  return CHECKS.flatMap((check) => check(facts, wanted));
+}
+
+function slotFinding(own: SlotFacts | undefined, { used, max, database }: Facts['slots'], wanted: Wanted): Finding {
+  const { slot } = wanted;
+  if (own === undefined) {
+    return used < max
+      ? warn(
+          `there is no slot ${slot} yet (${used} of ${max} are in use)`,
+          '`sno setup --apply` makes it, or `sno start`.',
+        )
+      : failAs('slots_exhausted', `there is no slot ${slot}, and all ${max} are in use`);
+  }
+  if (own.plugin !== 'pgoutput' || own.database !== database) {
+    return failAs(
+      'slot_mismatch',
+      `the slot ${slot} is ${own.plugin === null ? 'physical' : `of ${own.plugin}, in database ${own.database}`}`,
+    );
+  }
+  if (own.walStatus === 'lost')
+    return fail(`the slot ${slot} is lost`, 'The next `sno start` makes a new one, and every subscriber is reset.');
+  const held = `holds ${sizeText(own.retainedBytes)} of WAL`;
+  if (own.walStatus === 'unreserved') {
+    return warn(`the slot ${slot} ${held} and is about to be lost`, 'Start Snö, or raise max_slot_wal_keep_size.');
+  }
+  if (!own.active && own.retainedBytes > 2 * wanted.replayWalBytes) {
+    return warn(
+      `nobody reads the slot ${slot}, and it ${held}`,
+      `Start Snö, or give up the history: select pg_drop_replication_slot(${quoteLiteral(slot)});`,
+    );
+  }
+  return ok(`the slot ${slot} is ${own.active ? 'being read' : 'there'} and ${held}`);
+}
+
+function versionText(version: number): string {
+  return `${Math.floor(version / 10_000)}.${version % 10_000}`;
+}
+
+/** Room for the replay, and for a stop of Snö. */
+function keepBytesAdvised(replayWalBytes: number): number {
+  return Math.max(4 * 1024 ** 3, 4 * replayWalBytes);
+}
+
+function sizeSetting(bytes: number): string {
+  return `${Math.ceil(bytes / 1024 ** 3)}GB`;
+}
+
+const SIZES = [
+  [1024 ** 3, 'GB'],
+  [1024 ** 2, 'MB'],
+  [1024, 'kB'],
+] as const;
+
+export function sizeText(bytes: number): string {
+  for (const [size, unit] of SIZES) if (bytes >= size) return `${(bytes / size).toFixed(1).replace('.0', '')} ${unit}`;
+  return `${bytes} bytes`;
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,18 @@
+/** What the command line says of an error, and the exit code that goes with it. */
+import { SnoError } from '../errors.ts';
+import type { ExitCode } from './command.ts';
+
+/** `sno: code: what happened`, then what to do, indented. A bug shows its stack instead: somebody has to find it. */
+export function describeError(error: unknown): string {
+  if (error instanceof SnoError) return `sno: ${error.code}: ${error.message}\n${indented(error.mend)}\n`;
+  const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return `sno: this is a bug, please report it:\n${indented(stack)}\n`;
+}
+
+export function exitCodeOf(error: unknown): ExitCode {
+  return error instanceof SnoError && (error.code === 'usage' || error.code === 'setting_invalid') ? 2 : 1;
+}
+
+export function indented(text: string): string {
+  return text.replace(/^(?=.)/gm, '  ');
+}

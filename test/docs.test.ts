@@ -1,0 +1,70 @@
+/** docs/settings.md and docs/errors.md are what the code says. `npm run docs` writes them anew. */
+import { expect, test } from 'vitest';
+import { flagOf, SETTING_GROUPS, type Setting, type SettingName } from '../src/config.ts';
+import { ERRORS } from '../src/errors.ts';
+
+const WRITTEN_BY = '<!-- Written by `npm run docs`; change the source instead. -->';
+
+const GROUP_TITLES: Record<keyof typeof SETTING_GROUPS, string> = {
+  database: 'Database',
+  listening: 'Listening',
+  access: 'Tokens and access',
+  replay: 'Replay',
+  memory: 'Memory',
+  limits: 'Limits',
+  process: 'Process',
+};
+
+function settingsPage(): string {
+  const groups = Object.entries(SETTING_GROUPS).map(([group, settings]) => {
+    const rows = Object.entries(settings as Record<string, Setting>).map(
+      ([name, { form, fallback, description }]) =>
+        `| \`${name}\`<br>\`--${flagOf(name as SettingName)}\` | ${fallback === undefined ? '' : `\`${fallback}\``} | ${description} | ${form.description} |`,
+    );
+    return `## ${GROUP_TITLES[group as keyof typeof SETTING_GROUPS]}\n\n| setting | default | what it does | value |\n|---|---|---|---|\n${rows.join('\n')}`;
+  });
+  return `# Settings
+
+${WRITTEN_BY}
+
+Settings are environment variables. Flags of the same name override them: \`SNO_PORT=443\` or \`--port 443\` or \`--port=443\`.
+An empty variable counts as not set. An unknown \`SNO_\` variable, a bad value and a contradiction are errors that name the
+setting (\`setting_invalid\`, exit code 2). Bytes have units of 1,024, as in Postgres: B, kB, MB, GB, TB.
+
+${groups.join('\n\n')}
+`;
+}
+
+const AUDIENCES = {
+  operator: ['For operators', 'On the command line (`sno: code: what happened`, then what to do) and in the log.'],
+  client: ['For clients', 'In `{"type":"error","code":"...","message":"..."}` frames.'],
+} as const;
+
+function errorsPage(): string {
+  const parts = Object.entries(AUDIENCES).map(([audience, [title, where]]) => {
+    const rows = Object.entries(ERRORS)
+      .filter(([, entry]) => entry.audience === audience)
+      .map(([code, { cause, mend }]) => `| <a id="${code}"></a>\`${code}\` | ${cell(cause)} | ${cell(mend)} |`);
+    return `## ${title}\n\n${where}\n\n| code | what happened | what to do |\n|---|---|---|\n${rows.join('\n')}`;
+  });
+  return `# Errors
+
+${WRITTEN_BY}
+
+Codes are stable; messages are for people and may change. The message says what exactly happened.
+The command line exits with 2 for \`usage\` and \`setting_invalid\`, with 1 for every other error.
+
+${parts.join('\n\n')}
+`;
+}
+
+function cell(text: string): string {
+  return text.replaceAll('|', '\\|');
+}
+
+test.each([
+  ['settings.md', settingsPage],
+  ['errors.md', errorsPage],
+])('docs/%s is up to date', async (file, page) => {
+  await expect(page()).toMatchFileSnapshot(`../docs/${file}`);
+});
