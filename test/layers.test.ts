@@ -1,0 +1,80 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { forbiddenImports, importCycles, importsOf, unknownFolders } from './support/layers.ts';
+
+const SRC = fileURLToPath(new URL('../src', import.meta.url));
+
+const sources = new Map(
+  readdirSync(SRC, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => [file.replaceAll('\\', '/'), readFileSync(join(SRC, file), 'utf8')]),
+);
+
+describe('src', () => {
+  test('imports only to the left', () => {
+    expect(forbiddenImports(sources)).toEqual([]);
+  });
+
+  test('has no cycle', () => {
+    expect(importCycles(sources)).toEqual([]);
+  });
+
+  test('has no folder that the rule does not know', () => {
+    expect(unknownFolders(sources.keys())).toEqual([]);
+  });
+
+  test('is read: the files import one another', () => {
+    const found = new Set([...sources].flatMap(([file, source]) => importsOf(file, source)));
+    expect(found).toContain('lsn.ts');
+    expect(found).toContain('node:events');
+  });
+});
+
+describe('the rule', () => {
+  test.each([
+    ['wal/a.ts', "import { b } from '../decode/b.ts';"],
+    ['channels/a.ts', "import type { B } from '../journal/b.ts';"],
+    ['journal/a.ts', "export * from '../access/b.ts';"],
+    ['access/a.ts', "const b = await import('../fanout/b.ts');"],
+    ['fanout/a.ts', "import '../gateway/b.ts';"],
+    ['gateway/a.ts', "import {\n  b,\n} from '../main.ts';"],
+    ['lsn.ts', "import { b } from './wal/b.ts';"],
+    ['postgres/a.ts', "import { b } from '../wal/b.ts';"],
+    ['gateway/a.ts', "import { b } from '../client/b.ts';"],
+    ['client/a.ts', "import { b } from 'node:fs';"],
+    ['client/a.ts', "import { b } from 'ws';"],
+    ['client/a.ts', "import { b } from '../lsn.ts';"],
+    ['dashboard/a.ts', "import { b } from '../gateway/b.ts';"],
+  ])('forbids %s: %s', (file, source) => {
+    expect(forbiddenImports(new Map([[file, source]]))).toHaveLength(1);
+  });
+
+  test.each([
+    ['gateway/a.ts', "import { b } from '../fanout/b.ts';"],
+    ['access/a.ts', "import { b } from '../channels/b.ts';"],
+    ['wal/a.ts', "import { b } from '../lsn.ts';\nimport pg from 'pg';"],
+    ['wal/a.ts', "/* import { b } from '../decode/b.ts'; */\n// import '../gateway/b.ts'"],
+    ['client/a.ts', `throw new Error("pass (await import('ws')).WebSocket");`],
+    ['main.ts', "import { b } from './gateway/b.ts';"],
+    ['cli/a.ts', "import { b } from '../main.ts';\nimport { c } from '../client/c.ts';"],
+    ['client/a.ts', "import { b } from '../protocol.ts';\nimport { c } from './c.ts';"],
+  ])('allows %s: %s', (file, source) => {
+    expect(forbiddenImports(new Map([[file, source]]))).toEqual([]);
+  });
+
+  test('finds a cycle', () => {
+    const cyclic = new Map([
+      ['a.ts', "import './wal/b.ts';"],
+      ['wal/b.ts', "import type { C } from './c.ts';"],
+      ['wal/c.ts', "import { a } from '../a.ts';"],
+      ['d.ts', "import './a.ts';"],
+    ]);
+    expect(importCycles(cyclic)).toEqual(['a.ts -> wal/b.ts -> wal/c.ts -> a.ts']);
+  });
+
+  test('names a folder that it does not know', () => {
+    expect(unknownFolders(['wal/a.ts', 'lsn.ts', 'extra/b.ts'])).toEqual(['extra']);
+  });
+});
