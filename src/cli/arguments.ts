@@ -28,9 +28,9 @@ export function readArguments(name: string, command: Command, args: readonly str
       continue;
     }
     const setting = SETTING_FLAGS.get(token.name);
-    const flag = command.flags[token.name];
+    const flag = Object.hasOwn(command.flags, token.name) ? command.flags[token.name] : undefined;
     if (setting === undefined && flag === undefined) throw unknownFlag(name, token.rawName, command);
-    const value = valueOf(name, token, setting !== undefined || flag?.value !== undefined);
+    const value = valueFor(name, token, setting !== undefined || flag?.value !== undefined);
     const given = flags.get(token.name);
     if ((given !== undefined && flag?.repeated !== true) || (setting !== undefined && setting in settings))
       throw misuse(name, `${token.rawName} is given twice`);
@@ -59,7 +59,7 @@ function tokensOf(command: Command, args: readonly string[]) {
   return parseArgs({ args: [...args], options, strict: false, allowPositionals: true, tokens: true }).tokens;
 }
 
-function valueOf(name: string, { rawName, value, inlineValue }: OptionToken, wanted: boolean): string {
+function valueFor(name: string, { rawName, value, inlineValue }: OptionToken, wanted: boolean): string {
   if (!wanted) {
     if (value !== undefined) throw misuse(name, `${rawName} takes no value`);
     return '';

@@ -224,5 +224,5 @@ function mayComeBack(code: number): boolean {
 }
 
 function clientError({ code, message }: ErrorFrame): SnoError {
-  return new SnoError(code in ERRORS ? (code as ErrorCode) : 'server_unreachable', message);
+  return new SnoError(Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'server_unreachable', message);
 }

@@ -1,0 +1,28 @@
+/** A connection for one command. */
+import type pg from 'pg';
+import { databaseUrl, type Settings } from '../config.ts';
+import { createClient, databaseError } from '../postgres/connect.ts';
+
+/** Runs `work` on a connection, which ends with it. What Postgres refuses is thrown as a SnoError. */
+export async function withDatabase<T>(
+  settings: Settings,
+  command: string,
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> {
+  const client = createClient(databaseUrl(settings), command);
+  // A connection that breaks fails the query that runs, or the next one.
+  client.on('error', () => {});
+  try {
+    await client.connect();
+    return await work(client);
+  } catch (error) {
+    throw isOfPostgres(error) ? databaseError(error) : error;
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+/** Errors of the server and of the socket have a code; a bug has none. */
+function isOfPostgres(error: unknown): boolean {
+  return error instanceof Error && typeof (error as { code?: unknown }).code === 'string';
+}

@@ -1,0 +1,42 @@
+import type { Settings } from '../config.ts';
+import type { Command } from './command.ts';
+import { withDatabase } from './database.ts';
+import { diagnose, type Finding } from './diagnose.ts';
+import { readFacts } from './facts.ts';
+import { indented } from './report.ts';
+
+export const doctor: Command = {
+  summary: 'look at a database: what would stand in the way, with the mend of each',
+  usage: '[FLAGS]',
+  description:
+    'Checks version, wal_level, privileges, setup, slots, WAL senders, timeouts and disk limits of the database.\n' +
+    'Exits with 1 where something fails. What channels need, `sno check` tells.',
+  operands: { min: 0, max: 0 },
+  flags: {},
+  settings: ['SNO_DATABASE_URL', 'SNO_SLOT', 'SNO_PUBLICATION', 'SNO_REPLAY_WAL_BYTES'],
+  async run({ settings }) {
+    const findings = await withDatabase(settings, 'doctor', async (client) => {
+      const facts = await readFacts(client, settings.SNO_SLOT, settings.SNO_PUBLICATION);
+      return diagnose(facts, wanted(settings));
+    });
+    process.stdout.write(`${findings.map(line).join('\n')}\n\n${summary(findings)}\n`);
+    return findings.some(({ level }) => level === 'fail') ? 1 : 0;
+  },
+};
+
+function wanted(settings: Settings) {
+  return {
+    slot: settings.SNO_SLOT,
+    publication: settings.SNO_PUBLICATION,
+    replayWalBytes: settings.SNO_REPLAY_WAL_BYTES,
+  };
+}
+
+function line({ level, message, mend }: Finding): string {
+  return `${level.padEnd(4)}  ${message}${mend === undefined ? '' : `\n${indented(indented(indented(mend)))}`}`;
+}
+
+function summary(findings: readonly Finding[]): string {
+  const count = (level: Finding['level']) => findings.filter((finding) => finding.level === level).length;
+  return `${count('ok')} ok, ${count('warn')} warnings, ${count('fail')} failed`;
+}
