@@ -1,0 +1,100 @@
+/**
+ * The keys that tokens are checked with, each with the algorithms that fit its kind: what a token's header claims
+ * never widens them, so neither `none` nor a public key used as an HMAC secret gets through.
+ */
+import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createRemoteJWKSet, type JWTVerifyGetKey } from 'jose';
+import { SnoError } from '../errors.ts';
+
+/** Checks tokens of these algorithms. */
+export interface VerificationKey {
+  readonly algorithms: readonly string[];
+  readonly find: JWTVerifyGetKey;
+}
+
+const HMAC = ['HS256', 'HS384', 'HS512'];
+const RSA = ['RS256', 'RS384', 'RS512'];
+const RSA_PSS = ['PS256', 'PS384', 'PS512'];
+const EDDSA = ['EdDSA', 'Ed25519'];
+const CURVES: Readonly<Record<string, string>> = { prime256v1: 'ES256', secp384r1: 'ES384', secp521r1: 'ES512' };
+const ASYMMETRIC = [...RSA, ...RSA_PSS, ...Object.values(CURVES), ...EDDSA];
+
+export function secretKey(secret: string): VerificationKey {
+  const key = createSecretKey(secret, 'utf8');
+  return { algorithms: HMAC, find: async () => key };
+}
+
+/** `source` is PEM text (`\n` may be written as two characters, as in some environment files) or a file with it. */
+export function publicKey(source: string): VerificationKey {
+  const key = parsePublicKey(source);
+  const algorithms = algorithmsOf(key);
+  if (algorithms === undefined) {
+    throw new SnoError(
+      'setting_invalid',
+      `SNO_JWT_PUBLIC_KEY: a key of type ${key.asymmetricKeyType} signs no tokens; use RSA, EC (P-256, P-384, P-521) or Ed25519`,
+    );
+  }
+  return { algorithms, find: async () => key };
+}
+
+function parsePublicKey(source: string): KeyObject {
+  try {
+    const pem = source.includes('-----BEGIN') ? source.replaceAll('\\n', '\n') : readFileSync(source, 'utf8');
+    if (!pem.includes('PRIVATE KEY-----')) return createPublicKey(pem);
+  } catch (cause) {
+    throw new SnoError(
+      'setting_invalid',
+      'SNO_JWT_PUBLIC_KEY: neither a public key in PEM (SPKI) nor a readable file with one',
+      { cause },
+    );
+  }
+  throw new SnoError('setting_invalid', 'SNO_JWT_PUBLIC_KEY: this is a private key; only the public half belongs here');
+}
+
+function algorithmsOf(key: KeyObject): readonly string[] | undefined {
+  switch (key.asymmetricKeyType) {
+    case 'rsa':
+      return [...RSA, ...RSA_PSS];
+    case 'rsa-pss':
+      return RSA_PSS;
+    case 'ed25519':
+      return EDDSA;
+    case 'ec': {
+      const algorithm = CURVES[key.asymmetricKeyDetails?.namedCurve ?? ''];
+      return algorithm === undefined ? undefined : [algorithm];
+    }
+    default:
+      return undefined;
+  }
+}
+
+export interface RemoteKeysOptions {
+  /** A key id that is not known makes the set be fetched again, at most this often. */
+  readonly cooldownMs?: number;
+  readonly timeoutMs?: number;
+  /** A set older than this is fetched again in the background; until that succeeds, it is kept. */
+  readonly ageMsMax?: number;
+  readonly now?: () => number;
+}
+
+/** Keys behind a JWKS URL. While the URL does not answer, the keys that are known go on working. */
+export function remoteKeys(url: string, options: RemoteKeysOptions = {}): VerificationKey {
+  const { cooldownMs = 10_000, timeoutMs = 5_000, ageMsMax = 600_000, now = Date.now } = options;
+  const keys = createRemoteJWKSet(new URL(url), {
+    cooldownDuration: cooldownMs,
+    timeoutDuration: timeoutMs,
+    cacheMaxAge: Number.POSITIVE_INFINITY,
+  });
+  let triedAt = now();
+  return {
+    algorithms: ASYMMETRIC,
+    find: async (header, token) => {
+      if (now() - triedAt > ageMsMax) {
+        triedAt = now();
+        if (keys.jwks() !== undefined) keys.reload().catch(() => {});
+      }
+      return keys(header, token);
+    },
+  };
+}

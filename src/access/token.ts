@@ -1,0 +1,120 @@
+/**
+ * Tokens: JSON Web Tokens, checked with jose. Several kinds of keys may be configured; the token's algorithm decides
+ * which are tried.
+ */
+import { decodeProtectedHeader, errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose';
+import type { Settings } from '../config.ts';
+import { SnoError } from '../errors.ts';
+import { ANONYMOUS, type Identity, type Tokens } from './access.ts';
+import { publicKey, type RemoteKeysOptions, remoteKeys, secretKey, type VerificationKey } from './key.ts';
+
+/** By how much clocks may differ. */
+const CLOCK_TOLERANCE_SECONDS = 5;
+
+/** Longer tokens are not looked at. */
+const TOKEN_BYTES_MAX = 65_536;
+
+export type TokenSettings = Pick<
+  Settings,
+  'SNO_JWT_SECRET' | 'SNO_JWT_PUBLIC_KEY' | 'SNO_JWKS_URL' | 'SNO_JWT_ISSUER' | 'SNO_JWT_AUDIENCE' | 'SNO_ACCESS'
+>;
+
+export interface TokenOptions {
+  /** ms since 1970. */
+  readonly now?: () => number;
+  readonly remoteKeys?: RemoteKeysOptions;
+}
+
+/** Reads the keys; throws `setting_invalid` where a key is none. */
+export function createTokens(settings: TokenSettings, options: TokenOptions = {}): Tokens {
+  const keys: VerificationKey[] = [];
+  if (settings.SNO_JWT_SECRET !== undefined) keys.push(secretKey(settings.SNO_JWT_SECRET));
+  if (settings.SNO_JWT_PUBLIC_KEY !== undefined) keys.push(publicKey(settings.SNO_JWT_PUBLIC_KEY));
+  if (settings.SNO_JWKS_URL !== undefined) keys.push(remoteKeys(settings.SNO_JWKS_URL, options.remoteKeys));
+  return new JwtTokens(keys, settings, options.now ?? Date.now);
+}
+
+class JwtTokens implements Tokens {
+  readonly #keys: readonly VerificationKey[];
+  readonly #settings: TokenSettings;
+  readonly #now: () => number;
+
+  constructor(keys: readonly VerificationKey[], settings: TokenSettings, now: () => number) {
+    this.#keys = keys;
+    this.#settings = settings;
+    this.#now = now;
+  }
+
+  async verify(token: string | undefined): Promise<Identity | SnoError> {
+    if (token === undefined) return { claims: ANONYMOUS, expiresAt: undefined };
+    if (this.#keys.length === 0) {
+      if (this.#settings.SNO_ACCESS === 'open') return { claims: ANONYMOUS, expiresAt: undefined };
+      return new SnoError('token_unverifiable', 'no key to check tokens with is configured');
+    }
+    const algorithm = token.length > TOKEN_BYTES_MAX ? undefined : algorithmOf(token);
+    if (algorithm === undefined) return new SnoError('token_invalid', 'the token is no JSON Web Token');
+    let refusal = new SnoError(
+      'token_invalid',
+      `tokens of algorithm ${JSON.stringify(algorithm)} are not accepted here`,
+    );
+    for (const key of this.#keys) {
+      if (!key.algorithms.includes(algorithm)) continue;
+      try {
+        const { payload } = await jwtVerify(token, key.find, this.#options(key));
+        return identity(payload);
+      } catch (error) {
+        refusal = tokenError(error);
+        // Only a signature by a key that is not this one may be by the next one.
+        if (!(error instanceof errors.JWSSignatureVerificationFailed)) break;
+      }
+    }
+    return refusal;
+  }
+
+  #options(key: VerificationKey): JWTVerifyOptions {
+    const { SNO_JWT_ISSUER: issuer, SNO_JWT_AUDIENCE: audience } = this.#settings;
+    return {
+      algorithms: [...key.algorithms],
+      clockTolerance: CLOCK_TOLERANCE_SECONDS,
+      currentDate: new Date(this.#now()),
+      ...(issuer === undefined ? {} : { issuer }),
+      ...(audience === undefined ? {} : { audience }),
+    };
+  }
+}
+
+function algorithmOf(token: string): string | undefined {
+  try {
+    const { alg } = decodeProtectedHeader(token);
+    return typeof alg === 'string' ? alg : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function identity(claims: JWTPayload): Identity {
+  return { claims, expiresAt: claims.exp === undefined ? undefined : (claims.exp + CLOCK_TOLERANCE_SECONDS) * 1_000 };
+}
+
+/** The messages tell claims and reasons, never the token. */
+function tokenError(error: unknown): SnoError {
+  if (error instanceof errors.JWTExpired) return new SnoError('token_expired', 'the token has expired');
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    if (error.claim === 'nbf') return new SnoError('token_expired', 'the token is not valid yet');
+    return new SnoError('token_invalid', `the token's claim ${JSON.stringify(error.claim)} is not as required`);
+  }
+  if (error instanceof errors.JWSSignatureVerificationFailed)
+    return new SnoError('token_invalid', "the token's signature does not verify");
+  if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) {
+    return new SnoError('token_invalid', "no key of the key server fits the token's key id and algorithm");
+  }
+  if (
+    error instanceof errors.JWTInvalid ||
+    error instanceof errors.JWSInvalid ||
+    error instanceof errors.JOSENotSupported ||
+    error instanceof errors.JOSEAlgNotAllowed
+  ) {
+    return new SnoError('token_invalid', 'the token is malformed');
+  }
+  return new SnoError('token_unverifiable', 'the key server did not give a usable key set', { cause: error });
+}

@@ -1,0 +1,26 @@
+/** The client library as one file, for pages without a build step: `import { connect } from 'https://host/sno.js'`. */
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import type { FastifyInstance } from 'fastify';
+
+/** Pages ask again after five minutes, so that a new version of the server brings its own client. */
+const CACHE_CONTROL = 'public, max-age=300';
+
+/** Serves `file` at /sno.js; without the file (a checkout that has not been built) the path does not exist. */
+export async function serveBundle(app: FastifyInstance, file: string): Promise<void> {
+  const content = await readFile(file).catch(() => undefined);
+  if (content === undefined) return;
+  const etag = `"${createHash('sha256').update(content).digest('base64url')}"`;
+  app.get('/sno.js', (request, reply) => {
+    reply.headers({
+      'access-control-allow-origin': '*',
+      'cache-control': CACHE_CONTROL,
+      etag,
+      'cross-origin-resource-policy': 'cross-origin',
+      'x-content-type-options': 'nosniff',
+    });
+    const known = request.headers['if-none-match']?.split(',').map((tag) => tag.trim().replace(/^W\//, ''));
+    if (known?.includes(etag)) return reply.code(304).send();
+    return reply.type('text/javascript; charset=utf-8').send(content);
+  });
+}

@@ -1,0 +1,291 @@
+/**
+ * One client: from hello to close.
+ *
+ *     awaiting-hello --hello--> verifying --token is good--> open --token frame--> verifying ...
+ *     any of them --fault, drain, client closes--> closing
+ *
+ * Frames are handled in the order in which they come. While a token is being checked the socket is not read, and what
+ * had been read with it waits; the same where the client does not take what it is sent, so that nobody can fill the
+ * memory with answers that he does not read.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Duplex } from 'node:stream';
+import { WebSocket } from 'ws';
+import type { Identity, Tokens } from '../access/access.ts';
+import type { ResolvedChannel } from '../channels/channel.ts';
+import { type ErrorCode, SnoError } from '../errors.ts';
+import type { Fanout, Feed } from '../fanout/fanout.ts';
+import type { Logger } from '../logger.ts';
+import type { Metrics } from '../metrics.ts';
+import { CLOSE, type ClientFrame, type CloseCode, HEARTBEAT_SECONDS, HELLO_TIMEOUT_MS } from '../protocol.ts';
+import { readClientFrame } from './client-frame.ts';
+import type { Cancel } from './clock.ts';
+import { Rate } from './rate.ts';
+import { type ClientSocket, PING_FRAME, type ProtocolFault } from './socket.ts';
+import { type SubscriptionServices, Subscriptions } from './subscriptions.ts';
+
+/** Heartbeats without a sign of life after which a client is given up. */
+const SILENT_BEATS_MAX = 2;
+
+export interface ConnectionServices extends SubscriptionServices {
+  readonly tokens: Tokens;
+  readonly fanout: Pick<Fanout, 'epoch' | 'attach'>;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  /** 0 = no limit. */
+  readonly framesPerSecondMax: number;
+  readonly frameBytesMax: number;
+}
+
+/** What is read of the network socket below; net.Socket and TLSSocket have it. */
+export type NetworkSocket = Duplex & { readonly bytesRead: number; readonly bytesWritten: number };
+
+type State = 'awaiting-hello' | 'verifying' | 'open' | 'closing';
+
+const nothing: Cancel = () => {};
+
+export class Connection {
+  readonly id = randomUUID();
+  readonly #socket: ClientSocket;
+  readonly #network: NetworkSocket;
+  readonly #services: ConnectionServices;
+  readonly #feed: Feed;
+  readonly #subscriptions: Subscriptions;
+  readonly #rate: Rate;
+  readonly #bearer: string | undefined;
+  #state: State = 'awaiting-hello';
+  #identity: Identity | undefined;
+  /** Frames that had been read when the token's check began. */
+  #waiting: Buffer[] = [];
+  #closeCode: number | undefined;
+  #cancelHello: Cancel;
+  #cancelExpiry: Cancel = nothing;
+  #silentBeats = 0;
+  #lastBeat = { read: 0, written: 0, backedUp: false };
+
+  /** `bearer` is the token of the Authorization header. */
+  constructor(socket: ClientSocket, network: NetworkSocket, services: ConnectionServices, bearer: string | undefined) {
+    this.#socket = socket;
+    this.#network = network;
+    this.#services = services;
+    this.#bearer = bearer;
+    this.#feed = services.fanout.attach(network);
+    this.#subscriptions = new Subscriptions(this.#feed, services, (error, channel) => this.#sendError(error, channel));
+    this.#rate = new Rate(services.framesPerSecondMax, () => services.clock.now());
+    this.#cancelHello = services.clock.after(HELLO_TIMEOUT_MS, () =>
+      this.refuse(
+        new SnoError('hello_required', `no hello came within ${HELLO_TIMEOUT_MS / 1_000} seconds`),
+        CLOSE.noHello,
+      ),
+    );
+    socket.use(this.#feed, { onFault: (fault) => this.#onFault(fault), onClosing: () => this.#stop() });
+    socket.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary));
+    socket.on('ping', () => this.#admit());
+    socket.on('error', (error) =>
+      services.logger.debug({ connection: this.id, error: error.message }, 'a client connection failed'),
+    );
+    socket.on('close', (code) => this.#onClose(code));
+    // One read for each time that the client has taken what was sent, even where more is written at once.
+    network.on('drain', () => {
+      if (this.#state !== 'verifying') socket.resume();
+    });
+  }
+
+  /** Sends the error, then closes. */
+  refuse(error: SnoError, code: CloseCode): void {
+    if (this.#state === 'closing') return;
+    this.#sendError(error);
+    this.close(code, error.code);
+  }
+
+  /** Closes by the closing handshake; what the client sends from now on is not looked at. */
+  close(code: CloseCode, reason: string): void {
+    if (this.#state === 'closing') return;
+    this.#closeCode = code;
+    this.#socket.close(code, reason);
+    // The client's own close frame has to be read.
+    this.#socket.resume();
+  }
+
+  terminate(): void {
+    this.#socket.terminate();
+  }
+
+  /** Called once a heartbeat: asks for a sign of life, and gives up where none came. */
+  beat(): void {
+    const { bytesRead: read, bytesWritten, writableLength, writableNeedDrain: backedUp } = this.#network;
+    const last = this.#lastBeat;
+    // Whoever is still taking a large frame cannot answer pings that stand behind it.
+    const written = bytesWritten - writableLength;
+    const alive = read !== last.read || (last.backedUp && written !== last.written);
+    this.#silentBeats = alive ? 0 : this.#silentBeats + 1;
+    this.#lastBeat = { read, written, backedUp };
+    if (this.#silentBeats > SILENT_BEATS_MAX) this.terminate();
+    else if (this.#state !== 'closing') this.#feed.sendRaw(PING_FRAME);
+  }
+
+  /** Checks access again to the subscriptions that a change of rules or data concerns. */
+  recheck(concerns: (channel: ResolvedChannel) => boolean): void {
+    this.#subscriptions.recheck(concerns);
+  }
+
+  /** Counts a frame; false where it must not be looked at. */
+  #admit(): boolean {
+    if (this.#state === 'closing') return false;
+    if (!this.#rate.take()) {
+      this.refuse(
+        new SnoError('too_many_requests', `more than ${this.#services.framesPerSecondMax} frames a second`),
+        CLOSE.tooManyRequests,
+      );
+      return false;
+    }
+    if (this.#network.writableNeedDrain) this.#socket.pause();
+    return true;
+  }
+
+  #receive(data: Buffer, isBinary: boolean): void {
+    if (!this.#admit()) return;
+    if (isBinary) this.#malformed(new SnoError('malformed_frame', 'a binary frame; frames are JSON text'));
+    else if (this.#state === 'verifying') this.#waiting.push(data);
+    else this.#read(data);
+  }
+
+  #read(data: Buffer): void {
+    const frame = readClientFrame(data);
+    if (frame instanceof SnoError) this.#malformed(frame);
+    else this.#handle(frame);
+  }
+
+  #handle(frame: ClientFrame): void {
+    this.#services.metrics.framesReceived[frame.type].inc();
+    switch (this.#state) {
+      case 'awaiting-hello':
+        this.#cancelHello();
+        if (frame.type === 'hello') void this.#verify(frame.token ?? this.#bearer);
+        else
+          this.refuse(new SnoError('hello_required', `the first frame was ${frame.type}, not hello`), CLOSE.malformed);
+        return;
+      case 'open':
+        this.#serve(frame);
+        return;
+      case 'verifying':
+      case 'closing':
+        return;
+    }
+  }
+
+  #serve(frame: ClientFrame): void {
+    switch (frame.type) {
+      case 'hello':
+        this.refuse(new SnoError('hello_repeated', 'a second hello'), CLOSE.malformed);
+        return;
+      case 'token':
+        void this.#verify(frame.token);
+        return;
+      case 'subscribe':
+        this.#subscriptions.subscribe(frame);
+        return;
+      case 'unsubscribe':
+        this.#subscriptions.unsubscribe(frame.channel);
+        return;
+      case 'ping':
+        this.#feed.heartbeat();
+        return;
+    }
+  }
+
+  async #verify(token: string | undefined): Promise<void> {
+    const isHello = this.#state === 'awaiting-hello';
+    this.#state = 'verifying';
+    this.#socket.pause();
+    const identity = await this.#services.tokens.verify(token);
+    if (this.#state !== 'verifying') return;
+    if (identity instanceof SnoError) {
+      this.refuse(identity, CLOSE.tokenRefused);
+      return;
+    }
+    this.#state = 'open';
+    if (isHello && !this.#welcome()) return;
+    this.#take(identity);
+    this.#resume();
+  }
+
+  /** False where there is no stream yet that could be joined. */
+  #welcome(): boolean {
+    const { epoch } = this.#services.fanout;
+    if (epoch === undefined) {
+      this.refuse(new SnoError('try_again', 'Snö is not connected to the database yet'), CLOSE.overloaded);
+      return false;
+    }
+    this.#feed.send({ type: 'welcome', connection: this.id, epoch, heartbeat_s: HEARTBEAT_SECONDS });
+    return true;
+  }
+
+  #take(identity: Identity): void {
+    const grantedUntil = this.#identity?.expiresAt ?? Number.POSITIVE_INFINITY;
+    this.#identity = identity;
+    this.#subscriptions.setClaims(identity.claims, grantedUntil);
+    this.#cancelExpiry();
+    this.#cancelExpiry = nothing;
+    if (identity.expiresAt === undefined) return;
+    this.#cancelExpiry = this.#services.clock.after(identity.expiresAt - this.#services.clock.now(), () =>
+      this.#subscriptions.expire(),
+    );
+  }
+
+  /** Handles what waited for the token, up to the next token; then reads on. */
+  #resume(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const [index, data] of waiting.entries()) {
+      this.#read(data);
+      if (this.#state !== 'open') {
+        if (this.#state === 'verifying') this.#waiting = waiting.slice(index + 1);
+        return;
+      }
+    }
+    this.#socket.resume();
+  }
+
+  #malformed(error: SnoError): void {
+    this.#services.metrics.framesReceived.malformed.inc();
+    this.refuse(error, CLOSE.malformed);
+  }
+
+  #onFault(fault: ProtocolFault): void {
+    if (fault === 'malformed')
+      this.#malformed(new SnoError('malformed_frame', 'the bytes are no websocket text frame of a client'));
+    else
+      this.refuse(
+        new SnoError('frame_too_large', `the frame is larger than ${this.#services.frameBytesMax} bytes`),
+        CLOSE.frameTooLarge,
+      );
+  }
+
+  #sendError(error: SnoError, channel?: string): void {
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    const code: ErrorCode = error.code;
+    this.#services.metrics.denials[code]?.inc();
+    this.#services.logger.debug({ connection: this.id, code, channel }, 'told a client that something is wrong');
+    this.#feed.send({
+      type: 'error',
+      code,
+      message: `${error.message}. ${error.mend}`,
+      ...(channel === undefined ? {} : { channel }),
+    });
+  }
+
+  #stop(): void {
+    this.#state = 'closing';
+    this.#cancelHello();
+    this.#cancelExpiry();
+    this.#waiting = [];
+    this.#subscriptions.stop();
+  }
+
+  #onClose(code: number): void {
+    this.#stop();
+    this.#feed.detach();
+    this.#services.metrics.closed(this.#closeCode ?? code);
+  }
+}

@@ -1,0 +1,22 @@
+/**
+ * Which web pages may connect. Browsers send the page's origin and let no page change it; programs send none, and
+ * pass: the token says who they are.
+ */
+export function originAllowed(
+  origin: string | undefined,
+  host: string | undefined,
+  allowed: readonly string[] | undefined,
+): boolean {
+  if (origin === undefined) return true;
+  if (allowed !== undefined) return allowed.includes('*') || allowed.includes(origin);
+  return host !== undefined && sameHost(origin, host);
+}
+
+/** Host and port are compared, not the scheme: a proxy in front may have ended TLS. */
+function sameHost(origin: string, host: string): boolean {
+  if (!URL.canParse(origin)) return false;
+  const page = new URL(origin);
+  const here = `${page.protocol}//${host}`;
+  // An origin without a host (`null`, file:) is the same as none.
+  return page.host !== '' && URL.canParse(here) && new URL(here).host === page.host;
+}

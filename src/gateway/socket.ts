@@ -1,0 +1,77 @@
+/**
+ * The websocket of a client, for receiving only. Frames to the client, large ones in slices over several turns, are
+ * written by its feed; a pong or close frame that `ws` wrote itself could land in the middle of one. So what `ws` would
+ * write goes through the feed: pings are answered there, and so is the closing handshake, whose states and timer stay
+ * those of `ws`.
+ *
+ * It relies on two members of ws that are private (`_sender.close`, `_closeFrameReceived`): its version is pinned, and
+ * the tests of close codes fail where that changes.
+ */
+import { WebSocket } from 'ws';
+import { assert } from '../errors.ts';
+import type { Feed } from '../fanout/fanout.ts';
+
+const CLOSE_OPCODE = 0x88;
+const PING_OPCODE = 0x89;
+const PONG_OPCODE = 0x8a;
+
+/** The close codes with which `ws` ends a connection whose frames break the websocket protocol itself. */
+export type ProtocolFault = 'malformed' | 'too-large';
+const PROTOCOL_FAULTS: Readonly<Record<number, ProtocolFault>> = {
+  1002: 'malformed',
+  1007: 'malformed',
+  1008: 'malformed',
+  1009: 'too-large',
+};
+
+/** Who owns the websocket. */
+interface Owner {
+  /** Is to close with a code of Snö's own protocol. */
+  onFault(fault: ProtocolFault): void;
+  /** The closing handshake has begun, by whichever side: nothing more may be sent. */
+  onClosing(): void;
+}
+
+export class ClientSocket extends WebSocket {
+  declare readonly _sender: {
+    close(code: number | undefined, reason: string | Buffer | undefined, mask: boolean, sent: () => void): void;
+  };
+  declare readonly _closeFrameReceived: boolean;
+  #owner: Owner | undefined;
+
+  /** Sends by this feed from now on. */
+  use(feed: Pick<Feed, 'sendRaw' | 'close'>, owner: Owner): void {
+    this.#owner = owner;
+    this._sender.close = (code, reason, _mask, sent) => {
+      owner.onClosing();
+      feed.close(closeFrame(code, reason), sent);
+    };
+    this.on('ping', (data) => {
+      if (this.readyState === WebSocket.OPEN) feed.sendRaw(controlFrame(PONG_OPCODE, data));
+    });
+  }
+
+  override close(code?: number, reason?: string | Buffer): void {
+    const isFault = this.readyState === WebSocket.OPEN && !this._closeFrameReceived;
+    const fault = isFault ? PROTOCOL_FAULTS[code ?? 0] : undefined;
+    if (fault === undefined || this.#owner === undefined) super.close(code, reason);
+    else this.#owner.onFault(fault);
+  }
+}
+
+/** A ping without payload. */
+export const PING_FRAME = controlFrame(PING_OPCODE, Buffer.alloc(0));
+
+function closeFrame(code: number | undefined, reason: string | Buffer = ''): Buffer {
+  if (code === undefined) return controlFrame(CLOSE_OPCODE, Buffer.alloc(0));
+  const payload = Buffer.alloc(2 + Buffer.byteLength(reason));
+  payload.writeUInt16BE(code);
+  if (typeof reason === 'string') payload.write(reason, 2);
+  else reason.copy(payload, 2);
+  return controlFrame(CLOSE_OPCODE, payload);
+}
+
+function controlFrame(opcode: number, payload: Buffer): Buffer {
+  assert(payload.length <= 125, 'the payload of a control frame has at most 125 bytes');
+  return Buffer.concat([Buffer.of(opcode, payload.length), payload]);
+}

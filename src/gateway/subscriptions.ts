@@ -1,0 +1,172 @@
+/**
+ * What one client asks to hear. Access is checked by the database, so joining takes a while: until the answer comes the
+ * channel is in `#joining`, and leaving it there makes the answer void.
+ */
+import type { Access, Claims } from '../access/access.ts';
+import type { ResolvedChannel } from '../channels/channel.ts';
+import { SnoError } from '../errors.ts';
+import type { Feed, From } from '../fanout/fanout.ts';
+import { parsePosition } from '../position.ts';
+import type { ClientFrame, UnsubscribedCode } from '../protocol.ts';
+import type { Clock } from './clock.ts';
+
+/** Longer names are refused unread: 63 bytes of pattern, and values percent-encoded. */
+const CHANNEL_BYTES_MAX = 1_024;
+
+/** How long after a check that the database could not answer it is asked again. */
+const RECHECK_MS = 1_000;
+
+/** What channel names mean. */
+export interface ChannelResolver {
+  resolve(name: string): ResolvedChannel | SnoError;
+}
+
+export interface SubscriptionServices {
+  readonly access: Access;
+  readonly channels: ChannelResolver;
+  readonly clock: Clock;
+  /** 0 = no limit. */
+  readonly subscriptionsMax: number;
+}
+
+type SubscribeFrame = Extract<ClientFrame, { readonly type: 'subscribe' }>;
+
+export class Subscriptions {
+  readonly #feed: Feed;
+  readonly #services: SubscriptionServices;
+  readonly #refuse: (error: SnoError, channel: string) => void;
+  /** By channel name: one object for each attempt to join. */
+  readonly #joining = new Map<string, object>();
+  /** Undefined: none are valid (no hello yet, the token expired, the connection closed). */
+  #claims: Claims | undefined;
+
+  constructor(feed: Feed, services: SubscriptionServices, refuse: (error: SnoError, channel: string) => void) {
+    this.#feed = feed;
+    this.#services = services;
+    this.#refuse = refuse;
+  }
+
+  subscribe(frame: SubscribeFrame): void {
+    const error = this.#precheck(frame);
+    if (error !== undefined) {
+      this.#refuse(error, frame.channel);
+      return;
+    }
+    const attempt = {};
+    this.#joining.set(frame.channel, attempt);
+    void this.#join(frame.channel, startOf(frame), attempt);
+  }
+
+  unsubscribe(channel: string): void {
+    if (this.#joining.delete(channel)) this.#say(channel, 'client');
+    else if (!this.#feed.unsubscribe(channel, 'client')) {
+      this.#refuse(new SnoError('not_subscribed', 'this connection is not subscribed to the channel'), channel);
+    }
+  }
+
+  /**
+   * Takes other claims: what they do not allow ends with `access_revoked`. While the database can't be asked, what the
+   * earlier token allowed goes on until that token's end, `grantedUntil` (ms since 1970).
+   */
+  setClaims(claims: Claims, grantedUntil: number): void {
+    this.#claims = claims;
+    for (const { name } of [...this.#feed.channels()]) void this.#recheck(name, claims, grantedUntil);
+  }
+
+  /** Checks again the subscriptions that a change of rules or data concerns. */
+  recheck(concerns: (channel: ResolvedChannel) => boolean): void {
+    if (this.#claims === undefined) return;
+    for (const channel of [...this.#feed.channels()]) {
+      if (concerns(channel)) void this.#recheck(channel.name, this.#claims, Number.POSITIVE_INFINITY);
+    }
+  }
+
+  /** Ends everything: the token has expired. */
+  expire(): void {
+    this.#claims = undefined;
+    for (const channel of this.#joining.keys()) this.#say(channel, 'token_expired');
+    this.#joining.clear();
+    for (const channel of [...this.#feed.channels()]) this.#feed.unsubscribe(channel.name, 'token_expired');
+  }
+
+  /** Forgets what is on its way: the connection closes. */
+  stop(): void {
+    this.#claims = undefined;
+    this.#joining.clear();
+  }
+
+  #precheck({ channel, since, snapshot }: SubscribeFrame): SnoError | undefined {
+    const { subscriptionsMax } = this.#services;
+    if (this.#claims === undefined) return new SnoError('token_expired', 'the token has expired');
+    if (Buffer.byteLength(channel) > CHANNEL_BYTES_MAX) {
+      return new SnoError('channel_invalid', `the name is longer than ${CHANNEL_BYTES_MAX} bytes`);
+    }
+    if (since !== undefined && snapshot === true)
+      return new SnoError('position_invalid', '`since` stands beside `snapshot`');
+    if (since !== undefined && parsePosition(since) === undefined)
+      return new SnoError('position_invalid', '`since` is no position');
+    if (this.#joining.has(channel) || this.#feed.has(channel)) {
+      return new SnoError('already_subscribed', 'this connection is subscribed to the channel already');
+    }
+    if (subscriptionsMax > 0 && this.#feed.subscriptionCount + this.#joining.size >= subscriptionsMax) {
+      return new SnoError('too_many_subscriptions', `a connection may have ${subscriptionsMax} subscriptions`);
+    }
+    return undefined;
+  }
+
+  async #join(name: string, from: From, attempt: object): Promise<void> {
+    for (;;) {
+      const claims = this.#claims as Claims;
+      const asked = this.#services.channels.resolve(name);
+      const refusal =
+        asked instanceof SnoError
+          ? asked
+          : ((await this.#services.access.check(asked, claims)) ?? snapshotRefusal(asked, from));
+      if (this.#joining.get(name) !== attempt) return;
+      // Where the token or the views became others meanwhile, the answer is to another question.
+      const channel = this.#services.channels.resolve(name);
+      if (claims !== this.#claims || !sameRules(asked, channel)) continue;
+      this.#joining.delete(name);
+      if (refusal !== undefined) this.#refuse(refusal, name);
+      else this.#feed.subscribe(channel as ResolvedChannel, from);
+      return;
+    }
+  }
+
+  async #recheck(name: string, claims: Claims, grantedUntil: number): Promise<void> {
+    if (this.#claims !== claims || !this.#feed.has(name)) return;
+    const { access, channels, clock } = this.#services;
+    const channel = channels.resolve(name);
+    // A channel that is no more is ended by the fan-out.
+    if (channel instanceof SnoError) return;
+    const refusal = await access.check(channel, claims);
+    if (this.#claims !== claims || refusal === undefined) return;
+    if (refusal.code === 'try_again' && clock.now() < grantedUntil) {
+      clock.after(RECHECK_MS * (0.5 + clock.random()), () => void this.#recheck(name, claims, grantedUntil));
+    } else {
+      this.#feed.unsubscribe(name, 'access_revoked');
+    }
+  }
+
+  #say(channel: string, code: UnsubscribedCode): void {
+    this.#feed.send({ type: 'unsubscribed', channel, code });
+  }
+}
+
+function startOf({ since, snapshot }: SubscribeFrame): From {
+  if (snapshot === true) return { kind: 'snapshot' };
+  return since === undefined ? { kind: 'now' } : { kind: 'since', position: since };
+}
+
+function snapshotRefusal(channel: ResolvedChannel, from: From): SnoError | undefined {
+  if (from.kind !== 'snapshot' || channel.view !== undefined) return undefined;
+  return new SnoError('snapshot_unavailable', 'the channel carries published messages only');
+}
+
+function sameRules(before: ResolvedChannel | SnoError, after: ResolvedChannel | SnoError): boolean {
+  if (before instanceof SnoError || after instanceof SnoError)
+    return before instanceof SnoError && after instanceof SnoError;
+  return (
+    before.view?.fingerprint === after.view?.fingerprint && before.access?.fingerprint === after.access?.fingerprint
+  );
+}

@@ -1,0 +1,133 @@
+/**
+ * What is measured: one registry, every metric with its help text, label values bounded and all there from the start.
+ *
+ * Counters are incremented where things happen, by label (`metrics.resets.lagging.inc()`): no lookup by label is done
+ * on the hot path. Gauges are read when somebody asks, from the sources that `observe` was given.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { ERRORS, type ErrorCode } from './errors.ts';
+import { CLOSE, type ResetReason } from './protocol.ts';
+
+interface Count {
+  inc(by?: number): void;
+}
+
+/** Labels, all known in advance. */
+const OPS = ['insert', 'update', 'delete', 'truncate', 'message'] as const;
+const RESETS = [
+  'position_too_old',
+  'epoch_changed',
+  'channel_changed',
+  'lagging',
+  'slot_lost',
+] as const satisfies readonly ResetReason[];
+const FRAMES = ['hello', 'subscribe', 'unsubscribe', 'token', 'ping', 'malformed'] as const;
+const DROPS = ['payload_malformed', 'channel_unknown'] as const;
+/** Close codes that are counted each by itself; every other one is `other`. 1006: the connection broke without one. */
+const CLOSES = ['1000', '1005', '1006', ...Object.values(CLOSE).map(String), 'other'];
+const CLIENT_ERRORS = (Object.keys(ERRORS) as ErrorCode[]).filter((code) => ERRORS[code].audience === 'client');
+
+/** Commit to send: from under a millisecond on one host to minutes for a subscriber that catches up. */
+const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
+
+/** What gauges show, asked at each scrape; undefined while it is not known. */
+const GAUGES = {
+  walLagBytes: ['sno_wal_lag_bytes', 'Bytes of WAL that Postgres has written and Snö has not read.'],
+  slotRetainedBytes: ['sno_slot_retained_bytes', 'Bytes of WAL that Postgres keeps for the replication slot.'],
+  connections: ['sno_connections', 'Open client connections.'],
+  subscriptions: ['sno_subscriptions', 'Subscriptions of all connections.'],
+  journalBytes: ['sno_journal_bytes', 'Bytes of frames in the journal.'],
+  journalEntries: ['sno_journal_entries', 'Frames in the journal.'],
+  caughtUp: ['sno_caught_up', '1 once the stream has reached the end that the WAL had at start, else 0.'],
+} as const;
+type GaugeName = keyof typeof GAUGES;
+export type GaugeSources = Partial<Record<GaugeName, () => number | undefined>>;
+
+export interface Metrics {
+  /** Seconds from a commit to the turn in which its frames were handed to sockets. */
+  readonly commitToSend: { observe(seconds: number): void };
+  readonly commits: Count;
+  readonly events: Readonly<Record<(typeof OPS)[number], Count>>;
+  readonly deliveries: Count;
+  readonly resets: Readonly<Record<ResetReason, Count>>;
+  readonly denials: Readonly<Partial<Record<ErrorCode, Count>>>;
+  readonly framesReceived: Readonly<Record<(typeof FRAMES)[number], Count>>;
+  readonly messagesDropped: Readonly<Record<(typeof DROPS)[number], Count>>;
+  readonly reconnects: Count;
+  readonly slotLost: Count;
+  /** Counts a connection's end by its close code. */
+  closed(code: number): void;
+  /** Where gauges get their values; may be called by each stage for its own. */
+  observe(sources: GaugeSources): void;
+  /** The text that /metrics answers, and its content type. */
+  text(): Promise<string>;
+  readonly contentType: string;
+}
+
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+
+  const count = (name: string, help: string): Count => new Counter({ name, help, registers });
+  const countBy = <const Label extends string>(name: string, help: string, label: string, values: readonly Label[]) => {
+    const counter = new Counter({ name, help, labelNames: [label], registers });
+    const children = values.map((value) => {
+      const child = counter.labels(value);
+      child.inc(0);
+      return [value, child];
+    });
+    return Object.fromEntries(children) as Readonly<Record<Label, Count>>;
+  };
+
+  const sources: GaugeSources = {};
+  for (const [key, [name, help]] of Object.entries(GAUGES)) {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        const value = sources[key as GaugeName]?.();
+        if (value === undefined) this.reset();
+        else this.set(value);
+      },
+    });
+  }
+
+  const closes = countBy('sno_closes_total', 'Connections that ended, by close code.', 'code', CLOSES);
+  return {
+    commitToSend: new Histogram({
+      name: 'sno_commit_to_send_seconds',
+      help: 'Seconds from a commit in Postgres to the moment its frames were handed to the sockets of live subscribers.',
+      buckets: LATENCY_SECONDS,
+      registers,
+    }),
+    commits: count('sno_commits_total', 'Commits read from the WAL.'),
+    events: countBy(
+      'sno_events_total',
+      'Events of channels, by kind; each once, however many subscribers it has.',
+      'op',
+      OPS,
+    ),
+    deliveries: count('sno_deliveries_total', 'Frames with events handed to sockets.'),
+    resets: countBy('sno_resets_total', 'Resets sent to subscribers, by reason.', 'reason', RESETS),
+    denials: countBy('sno_denials_total', 'Error frames sent to clients, by code.', 'code', CLIENT_ERRORS),
+    framesReceived: countBy('sno_frames_received_total', 'Frames from clients, by type.', 'type', FRAMES),
+    messagesDropped: countBy(
+      'sno_messages_dropped_total',
+      'Messages published by hand that were dropped, by reason.',
+      'reason',
+      DROPS,
+    ),
+    reconnects: count('sno_reconnects_total', 'Times that the replication connection was made anew.'),
+    slotLost: count('sno_slot_lost_total', 'Times that the replication slot was lost, so that subscribers were reset.'),
+    closed(code) {
+      (closes[String(code)] ?? (closes['other'] as Count)).inc();
+    },
+    observe(more) {
+      Object.assign(sources, more);
+    },
+    text: () => registry.metrics(),
+    contentType: registry.contentType,
+  };
+}
