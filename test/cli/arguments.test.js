@@ -1,59 +1,62 @@
 import { describe, expect, test } from 'vitest';
 import { readArguments } from '../../src/cli/arguments.js';
+
 const COMMAND = {
-    summary: '',
-    usage: 'CHANNEL',
-    description: '',
-    operands: { min: 1, max: 1 },
-    flags: {
-        snapshot: { description: '' },
-        since: { value: 'POSITION', description: '' },
-        claim: { value: 'NAME=VALUE', repeated: true, description: '' },
-    },
-    settings: [],
-    run: async () => 0,
+  summary: '',
+  usage: 'CHANNEL',
+  description: '',
+  operands: { min: 1, max: 1 },
+  flags: {
+    snapshot: { description: '' },
+    since: { value: 'POSITION', description: '' },
+    claim: { value: 'NAME=VALUE', repeated: true, description: '' },
+  },
+  settings: [],
+  run: async () => 0,
 };
 const read = (...args) => readArguments('tail', COMMAND, args);
 describe('what is read', () => {
-    test('operands, flags and settings, in any order', () => {
-        expect(read('--port', '1', 'room:7', '--snapshot', '--claim', 'a=1', '--max-frame-bytes=9', '--claim=b=2')).toEqual({
-            help: false,
-            operands: ['room:7'],
-            flags: new Map([
-                ['snapshot', ['']],
-                ['claim', ['a=1', 'b=2']],
-            ]),
-            settings: { SNO_PORT: '1', SNO_MAX_FRAME_BYTES: '9' },
-        });
-    });
-    test('everything after -- is an operand', () => {
-        expect(read('--', '--snapshot').operands).toEqual(['--snapshot']);
-    });
-    test('a value may begin with one dash, or be anything after =', () => {
-        expect(read('c', '--port', '-1').settings).toEqual({ SNO_PORT: '-1' });
-        expect(read('c', '--since=--x').flags.get('since')).toEqual(['--x']);
-    });
-    test.each(['--help', '-h'])('%s asks for help, whatever else is missing', (flag) => {
-        expect(read(flag).help).toBe(true);
-    });
+  test('operands, flags and settings, in any order', () => {
+    expect(read('--port', '1', 'room:7', '--snapshot', '--claim', 'a=1', '--max-frame-bytes=9', '--claim=b=2')).toEqual(
+      {
+        help: false,
+        operands: ['room:7'],
+        flags: new Map([
+          ['snapshot', ['']],
+          ['claim', ['a=1', 'b=2']],
+        ]),
+        settings: { SNO_PORT: '1', SNO_MAX_FRAME_BYTES: '9' },
+      },
+    );
+  });
+  test('everything after -- is an operand', () => {
+    expect(read('--', '--snapshot').operands).toEqual(['--snapshot']);
+  });
+  test('a value may begin with one dash, or be anything after =', () => {
+    expect(read('c', '--port', '-1').settings).toEqual({ SNO_PORT: '-1' });
+    expect(read('c', '--since=--x').flags.get('since')).toEqual(['--x']);
+  });
+  test.each(['--help', '-h'])('%s asks for help, whatever else is missing', (flag) => {
+    expect(read(flag).help).toBe(true);
+  });
 });
 describe('what is refused', () => {
-    test.each([
-        [['c', '--snapshto'], 'there is no flag --snapshto; did you mean --snapshot?'],
-        [['c', '--prot', '1'], 'there is no flag --prot; did you mean --port?'],
-        [['c', '--frobnicate'], 'there is no flag --frobnicate'],
-        [['c', '-x'], 'there is no flag -x'],
-        [['c', '--since'], '--since needs a value'],
-        [['c', '--since='], '--since needs a value'],
-        [['c', '--since', '--snapshot'], '--since needs a value'],
-        [['c', '--port'], '--port needs a value'],
-        [['c', '--snapshot=yes'], '--snapshot takes no value'],
-        [['c', '--since', 'a', '--since', 'b'], '--since is given twice'],
-        [['c', '--port', '1', '--port', '2'], '--port is given twice'],
-        [[], 'an argument is missing: sno tail CHANNEL'],
-        [['c', 'd'], 'one argument too many: d'],
-        [['c', '--constructor'], 'there is no flag --constructor'],
-    ])('%j: %s', (args, message) => {
-        expect(() => read(...args)).toThrow(expect.objectContaining({ code: 'usage', message }));
-    });
+  test.each([
+    [['c', '--snapshto'], 'there is no flag --snapshto; did you mean --snapshot?'],
+    [['c', '--prot', '1'], 'there is no flag --prot; did you mean --port?'],
+    [['c', '--frobnicate'], 'there is no flag --frobnicate'],
+    [['c', '-x'], 'there is no flag -x'],
+    [['c', '--since'], '--since needs a value'],
+    [['c', '--since='], '--since needs a value'],
+    [['c', '--since', '--snapshot'], '--since needs a value'],
+    [['c', '--port'], '--port needs a value'],
+    [['c', '--snapshot=yes'], '--snapshot takes no value'],
+    [['c', '--since', 'a', '--since', 'b'], '--since is given twice'],
+    [['c', '--port', '1', '--port', '2'], '--port is given twice'],
+    [[], 'an argument is missing: sno tail CHANNEL'],
+    [['c', 'd'], 'one argument too many: d'],
+    [['c', '--constructor'], 'there is no flag --constructor'],
+  ])('%j: %s', (args, message) => {
+    expect(() => read(...args)).toThrow(expect.objectContaining({ code: 'usage', message }));
+  });
 });

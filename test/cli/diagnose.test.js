@@ -1,110 +1,111 @@
 import { describe, expect, test } from 'vitest';
 import { diagnose, sizeText } from '../../src/cli/diagnose.js';
+
 const GB = 1024 ** 3;
 const SLOT = {
-    name: 'sno',
-    plugin: 'pgoutput',
-    database: 'app',
-    active: true,
-    walStatus: 'reserved',
-    retainedBytes: 1_000,
+  name: 'sno',
+  plugin: 'pgoutput',
+  database: 'app',
+  active: true,
+  walStatus: 'reserved',
+  retainedBytes: 1_000,
 };
 const GOOD = {
-    serverVersion: 180_004,
-    inRecovery: false,
-    walLevel: 'logical',
-    role: { name: 'app', replication: true },
-    install: { version: 1, eventTrigger: true },
-    publication: { tables: 3 },
-    slots: { database: 'app', used: 1, max: 10, own: SLOT, others: [] },
-    senders: { used: 1, max: 10 },
-    slotKeepBytes: 8 * GB,
-    slotIdleTimeoutSeconds: 0,
-    senderTimeoutMs: 60_000,
-    statementTimeoutMs: 0,
-    idleTransactionTimeoutMs: 0,
-    transactions: [{ who: 'pid 1, app, active', ageSeconds: 2, end: 'select pg_terminate_backend(1)' }],
-    walDirectoryBytes: GB,
+  serverVersion: 180_004,
+  inRecovery: false,
+  walLevel: 'logical',
+  role: { name: 'app', replication: true },
+  install: { version: 1, eventTrigger: true },
+  publication: { tables: 3 },
+  slots: { database: 'app', used: 1, max: 10, own: SLOT, others: [] },
+  senders: { used: 1, max: 10 },
+  slotKeepBytes: 8 * GB,
+  slotIdleTimeoutSeconds: 0,
+  senderTimeoutMs: 60_000,
+  statementTimeoutMs: 0,
+  idleTransactionTimeoutMs: 0,
+  transactions: [{ who: 'pid 1, app, active', ageSeconds: 2, end: 'select pg_terminate_backend(1)' }],
+  walDirectoryBytes: GB,
 };
 const WANTED = { slot: 'sno', publication: 'sno', replayWalBytes: 256 * 1024 ** 2 };
 const notOk = (facts) => diagnose({ ...GOOD, ...facts }, WANTED).filter(({ level }) => level !== 'ok');
 const withSlot = (slot) => ({
-    slots: { ...GOOD.slots, own: { ...SLOT, ...slot } },
+  slots: { ...GOOD.slots, own: { ...SLOT, ...slot } },
 });
 test('a good database has nothing but ok', () => {
-    expect(notOk({})).toEqual([]);
+  expect(notOk({})).toEqual([]);
 });
 describe('what is not ok is found, alone, with its mend', () => {
-    const TABLE = [
-        ['fail', { serverVersion: 140_011 }, /^Postgres 14\.11$/, /Upgrade/],
-        ['fail', { inRecovery: true }, /standby/, /primary/],
-        ['fail', { walLevel: 'replica' }, /^wal_level is replica$/, /alter system set wal_level/],
-        [
-            'fail',
-            { role: { name: 'App User', replication: false } },
-            /may not replicate/,
-            /alter role "App User" replication.*rds_replication/,
+  const TABLE = [
+    ['fail', { serverVersion: 140_011 }, /^Postgres 14\.11$/, /Upgrade/],
+    ['fail', { inRecovery: true }, /standby/, /primary/],
+    ['fail', { walLevel: 'replica' }, /^wal_level is replica$/, /alter system set wal_level/],
+    [
+      'fail',
+      { role: { name: 'App User', replication: false } },
+      /may not replicate/,
+      /alter role "App User" replication.*rds_replication/,
+    ],
+    ['fail', { install: { version: undefined, eventTrigger: false } }, /not set up/, /sno setup --apply/],
+    ['warn', { install: { version: 1, eventTrigger: false } }, /no event trigger/, /sno setup --apply/],
+    ['fail', { publication: undefined }, /no publication sno/, /sno setup/],
+    ['warn', { slots: { ...GOOD.slots, own: undefined } }, /no slot sno yet \(1 of 10/, /sno setup --apply/],
+    ['fail', { slots: { ...GOOD.slots, own: undefined, used: 10 } }, /all 10 are in use/, /max_replication_slots/],
+    ['fail', withSlot({ plugin: null, database: null }), /is physical/, /SNO_SLOT/],
+    ['fail', withSlot({ plugin: 'wal2json' }), /of wal2json/, /SNO_SLOT/],
+    ['fail', withSlot({ database: 'other' }), /in database other/, /SNO_SLOT/],
+    ['fail', withSlot({ walStatus: 'lost', active: false }), /is lost/, /makes a new one/],
+    ['warn', withSlot({ walStatus: 'unreserved' }), /about to be lost/, /max_slot_wal_keep_size/],
+    [
+      'warn',
+      withSlot({ active: false, retainedBytes: 3 * GB }),
+      /nobody reads the slot sno, and it holds 3 GB/,
+      /pg_drop_replication_slot\('sno'\)/,
+    ],
+    [
+      'warn',
+      { slots: { ...GOOD.slots, others: [{ ...SLOT, name: "o'ld", active: false, retainedBytes: 2 * GB }] } },
+      /slot o'ld/,
+      /'o''ld'/,
+    ],
+    [
+      'fail',
+      { ...withSlot({ active: false }), senders: { used: 10, max: 10 } },
+      /all 10 WAL senders/,
+      /max_wal_senders/,
+    ],
+    ['warn', { slotKeepBytes: -1 }, /fills the disk/, /max_slot_wal_keep_size = '4GB'/],
+    ['warn', { slotKeepBytes: 256 * 1024 ** 2 }, /less than twice SNO_REPLAY_WAL_BYTES/, /max_slot_wal_keep_size/],
+    ['warn', { slotIdleTimeoutSeconds: 60 }, /idle_replication_slot_timeout is 60 s/, /Set it to 0/],
+    ['warn', { senderTimeoutMs: 500 }, /wal_sender_timeout is 500 ms/, /wal_sender_timeout = '60s'/],
+    ['warn', { statementTimeoutMs: 5_000 }, /statement_timeout is 5000 ms for app/, /alter role app set/],
+    [
+      'warn',
+      {
+        transactions: [
+          { who: 'pid 9, psql, idle in transaction', ageSeconds: 1_200, end: 'select pg_terminate_backend(9)' },
         ],
-        ['fail', { install: { version: undefined, eventTrigger: false } }, /not set up/, /sno setup --apply/],
-        ['warn', { install: { version: 1, eventTrigger: false } }, /no event trigger/, /sno setup --apply/],
-        ['fail', { publication: undefined }, /no publication sno/, /sno setup/],
-        ['warn', { slots: { ...GOOD.slots, own: undefined } }, /no slot sno yet \(1 of 10/, /sno setup --apply/],
-        ['fail', { slots: { ...GOOD.slots, own: undefined, used: 10 } }, /all 10 are in use/, /max_replication_slots/],
-        ['fail', withSlot({ plugin: null, database: null }), /is physical/, /SNO_SLOT/],
-        ['fail', withSlot({ plugin: 'wal2json' }), /of wal2json/, /SNO_SLOT/],
-        ['fail', withSlot({ database: 'other' }), /in database other/, /SNO_SLOT/],
-        ['fail', withSlot({ walStatus: 'lost', active: false }), /is lost/, /makes a new one/],
-        ['warn', withSlot({ walStatus: 'unreserved' }), /about to be lost/, /max_slot_wal_keep_size/],
-        [
-            'warn',
-            withSlot({ active: false, retainedBytes: 3 * GB }),
-            /nobody reads the slot sno, and it holds 3 GB/,
-            /pg_drop_replication_slot\('sno'\)/,
-        ],
-        [
-            'warn',
-            { slots: { ...GOOD.slots, others: [{ ...SLOT, name: "o'ld", active: false, retainedBytes: 2 * GB }] } },
-            /slot o'ld/,
-            /'o''ld'/,
-        ],
-        [
-            'fail',
-            { ...withSlot({ active: false }), senders: { used: 10, max: 10 } },
-            /all 10 WAL senders/,
-            /max_wal_senders/,
-        ],
-        ['warn', { slotKeepBytes: -1 }, /fills the disk/, /max_slot_wal_keep_size = '4GB'/],
-        ['warn', { slotKeepBytes: 256 * 1024 ** 2 }, /less than twice SNO_REPLAY_WAL_BYTES/, /max_slot_wal_keep_size/],
-        ['warn', { slotIdleTimeoutSeconds: 60 }, /idle_replication_slot_timeout is 60 s/, /Set it to 0/],
-        ['warn', { senderTimeoutMs: 500 }, /wal_sender_timeout is 500 ms/, /wal_sender_timeout = '60s'/],
-        ['warn', { statementTimeoutMs: 5_000 }, /statement_timeout is 5000 ms for app/, /alter role app set/],
-        [
-            'warn',
-            {
-                transactions: [
-                    { who: 'pid 9, psql, idle in transaction', ageSeconds: 1_200, end: 'select pg_terminate_backend(9)' },
-                ],
-            },
-            /open for 20 min \(pid 9/,
-            /pg_terminate_backend\(9\)/,
-        ],
-    ];
-    test.each(TABLE)('%s %o', (level, facts, message, mend) => {
-        expect(notOk(facts)).toEqual([
-            { level, message: expect.stringMatching(message), mend: expect.stringMatching(mend) },
-        ]);
-    });
+      },
+      /open for 20 min \(pid 9/,
+      /pg_terminate_backend\(9\)/,
+    ],
+  ];
+  test.each(TABLE)('%s %o', (level, facts, message, mend) => {
+    expect(notOk(facts)).toEqual([
+      { level, message: expect.stringMatching(message), mend: expect.stringMatching(mend) },
+    ]);
+  });
 });
 test('what is off or unknown is no warning', () => {
-    expect(notOk({ senderTimeoutMs: 0, walDirectoryBytes: undefined })).toEqual([]);
-    expect(notOk({ senders: { used: 10, max: 10 } })).toEqual([]);
+  expect(notOk({ senderTimeoutMs: 0, walDirectoryBytes: undefined })).toEqual([]);
+  expect(notOk({ senders: { used: 10, max: 10 } })).toEqual([]);
 });
 test.each([
-    [0, '0 bytes'],
-    [1_023, '1023 bytes'],
-    [1_536, '1.5 kB'],
-    [64 * 1024 ** 2, '64 MB'],
-    [10 * GB, '10 GB'],
+  [0, '0 bytes'],
+  [1_023, '1023 bytes'],
+  [1_536, '1.5 kB'],
+  [64 * 1024 ** 2, '64 MB'],
+  [10 * GB, '10 GB'],
 ])('%d bytes are %s', (bytes, text) => {
-    expect(sizeText(bytes)).toBe(text);
+  expect(sizeText(bytes)).toBe(text);
 });
