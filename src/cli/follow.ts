@@ -218,9 +218,9 @@ const RETRIED: ReadonlySet<string> = new Set<ErrorCode>([
   'channel_unavailable',
 ]);
 
-/** The server's close codes from 4000 on say that the client did something wrong. */
+/** The other close codes from 4000 on say that the client did something wrong. */
 function mayComeBack(code: number): boolean {
-  return code < 4_000 || code === CLOSE.tooManyRequests;
+  return code < 4_000 || code === CLOSE.tooManyRequests || code === CLOSE.noHello;
 }
 
 function clientError({ code, message }: ErrorFrame): SnoError {
