@@ -22,13 +22,15 @@ create table if not exists sno.settings (
   name text primary key,
   value text not null
 );
-comment on table sno.settings is 'Settings that functions in the database need; `publication` is the name of Snö''s publication.';
+comment on table sno.settings is '`publication`: the name of Snö''s publication; `rules`: the hash of the rules folder that was applied last.';
 insert into sno.settings (name, value) values ('publication', 'sno') on conflict do nothing;
 
 create table if not exists sno.slot (
   name text primary key,
   generation integer not null,
   system_identifier text not null,
+  timeline integer not null,
+  current_timeline integer not null,
   created_at timestamptz not null default now()
 );
 comment on table sno.slot is 'How many times each replication slot was created: a part of the epoch, since two slots never continue one history.';
@@ -36,11 +38,10 @@ comment on table sno.slot is 'How many times each replication slot was created: 
 create table if not exists sno.rules (
   schema text not null,
   name text not null,
-  content_hash text not null,
   applied_at timestamptz not null default now(),
   primary key (schema, name)
 );
-comment on table sno.rules is 'The views that the rules folder (SNO_RULES) declared when it was last applied, and the hash of the whole folder.';
+comment on table sno.rules is 'The views that the rules folder (SNO_RULES) declared when it was last applied: those that it no longer declares are dropped.';
 
 create table if not exists sno.partitions (
   relation oid primary key,
@@ -71,9 +72,12 @@ as $$
     from below b
     cross join lateral (
       select d.refobjid
-      from pg_rewrite r
+      -- Not through materialized views: what they show changes when they are refreshed.
+      from pg_class c
+      join pg_rewrite r on r.ev_class = c.oid
       join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
-      where r.ev_class = b.relation and r.ev_type = '1' and d.refclassid = 'pg_class'::regclass and d.deptype = 'n'
+      where c.oid = b.relation and c.relkind = 'v' and r.ev_type = '1'
+        and d.refclassid = 'pg_class'::regclass and d.deptype = 'n'
       union all
       -- Postgres sends a partition's changes as its root's.
       select pg_partition_root(c.oid)::oid from pg_class c where c.oid = b.relation and c.relispartition
@@ -276,7 +280,9 @@ as $$
             select coalesce(json_agg(p.relid::regclass::text order by p.relid::oid), '[]')
             from pg_partition_tree(t.oid) p
             join pg_class c on c.oid = p.relid
-            where p.isleaf and t.relkind = 'p' and c.relreplident <> t.relreplident)
+            where p.isleaf and t.relkind = 'p' and c.relreplident <> t.relreplident
+              -- A full old row has the key's columns too.
+              and not (t.relreplident = 'd' and c.relreplident = 'f'))
         ) order by t.oid), '[]')
       from tables t),
     'types', (
@@ -394,21 +400,26 @@ comment on function sno.publish(text, anycompatible, text) is
 
 -- Slot generations -----------------------------------------------------------------------------------------------
 
-create or replace function sno.generation(slot text) returns integer
+create or replace function sno.slot_epoch(slot text, out system_identifier text, out timeline integer, out current_timeline integer, out generation integer)
+returns setof record
 language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$ select s.generation from sno.slot s where s.name = $1 $$;
-comment on function sno.generation(text) is 'The generation of a slot; null where Snö never created it.';
+as $$ select s.system_identifier, s.timeline, s.current_timeline, s.generation from sno.slot s where s.name = $1 $$;
+comment on function sno.slot_epoch(text) is 'The history that a slot continues; no row where Snö never used it.';
 
-create or replace function sno.next_generation(slot text) returns integer
+create or replace function sno.next_generation(slot text, system_identifier text, timeline integer) returns integer
 language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-  insert into sno.slot as s (name, generation, system_identifier)
-  values ($1, 1, (select system_identifier::text from pg_control_system()))
+  insert into sno.slot as s (name, generation, system_identifier, timeline, current_timeline) values ($1, 1, $2, $3, $3)
   on conflict (name) do update
-    set generation = s.generation + 1, system_identifier = excluded.system_identifier, created_at = now()
+    set generation = s.generation + 1, system_identifier = excluded.system_identifier, timeline = excluded.timeline, current_timeline = excluded.timeline, created_at = now()
   returning s.generation
 $$;
-comment on function sno.next_generation(text) is 'Counts one more creation of a slot and returns its generation.';
+comment on function sno.next_generation(text, text, integer) is 'Begins a new history on a slot: it was created, or what it sends does not continue what it sent. Returns its generation.';
+
+create or replace function sno.same_history(slot text, timeline integer) returns void
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+as $$ update sno.slot s set current_timeline = $2 where s.name = $1 $$;
+comment on function sno.same_history(text, integer) is 'A promotion took the slot along: it goes on with the same history on another timeline.';
 
 
 -- DDL into the WAL (the event triggers are in 000002_event_trigger.sql) ------------------------------------------

@@ -19,8 +19,8 @@ export interface ChangeHandler {
   update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void;
   delete(relation: Relation, oldRow: Tuple): void;
   truncate(relations: readonly Relation[]): void;
-  /** A logical message (pg_logical_emit_message); `content` is `buffer[start, end)`. Not transactional: outside begin and commit. */
-  message(transactional: boolean, prefix: string, buffer: Buffer, start: number, end: number): void;
+  /** A transactional logical message (pg_logical_emit_message) at `lsn`; its content is `buffer[start, end)`. */
+  message(prefix: string, lsn: Lsn, buffer: Buffer, start: number, end: number): void;
   /** `endLsn` is where the commit record ends. */
   commit(endLsn: Lsn): void;
 }

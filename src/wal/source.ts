@@ -12,18 +12,16 @@ export interface StreamStart {
   readonly epoch: string;
   /** Commits that end after this LSN will come; those before it will not. */
   readonly from: Lsn;
-  /** Where the server's WAL ended when the stream started: once the head is here, Snö has caught up. */
-  readonly serverEnd: Lsn;
-  readonly serverVersion: number;
   /** Why the epoch is another one than before, where it is. */
   readonly reason?: 'epoch_changed' | 'slot_lost';
 }
 
 export interface WalHandler {
-  started(start: StreamStart): void;
+  /** Called before the first message of a stream, which waits for it. */
+  started(start: StreamStart): Promise<void>;
   /**
-   * One pgoutput message: `buffer[start, end)`. The bytes are only valid during the call (the reader reuses its
-   * buffer): copy what is kept. Called in WAL order. Must not throw for anything but a bug.
+   * One pgoutput message: `buffer[start, end)`. The bytes are only valid during the call: copy what is kept. Called in
+   * WAL order. Throws for nothing but a bug.
    */
   message(buffer: Buffer, start: number, end: number): void;
   /** Everything that committed before `end` has been handed over. */
@@ -34,17 +32,23 @@ export interface WalHandler {
 
 /** What may be told to Postgres. */
 export interface Acknowledger {
-  /** Everything before it has been read: keepalives and lag. */
-  received(): Lsn;
+  /** Everything before it has been read. */
+  written(): Lsn;
   /** Everything before it is not needed any more, even after a restart. */
   flushed(): Lsn;
 }
 
 export interface WalSource {
-  /** Connects and streams until stopped; resolves once streaming for the first time, rejects with a SnoError where that is impossible. */
+  /**
+   * Connects and streams until stopped, over as many connections as it takes. Resolves once streaming for the first
+   * time; rejects with a SnoError where that is impossible.
+   */
   start(): Promise<void>;
   stop(): Promise<void>;
   /** Stops handing over messages until `release`; what arrives is kept up to a byte budget, then the socket is paused. */
   hold(): void;
   release(): void;
+  readonly isStreaming: boolean;
+  /** Where the server's WAL ended, as last heard. */
+  readonly serverEnd: Lsn;
 }

@@ -1,0 +1,53 @@
+/**
+ * Keeps the registry at the definitions in force at each point of the WAL.
+ *
+ * At start the catalog is loaded as it is now, though WAL from before may be read again. What it said then is not known,
+ * so the views that a message from before the load touched count as changed: nobody continues across it.
+ */
+import type { Lsn } from '../lsn.ts';
+import type { Catalog } from './catalog.ts';
+import { parseCatalogMessage } from './catalog-reader.ts';
+import type { Refusal } from './channel.ts';
+import type { ChannelRegistry, LoadResult } from './registry.ts';
+
+export type Redefinition = readonly [pattern: string, how: 'changed' | 'dropped'];
+
+export interface DefinitionsOptions {
+  readonly registry: ChannelRegistry;
+  /** Hears of views that are refused now and were not before. */
+  readonly onRefusal: (refusal: Refusal) => void;
+  /** Hears of patterns whose access views are others now. */
+  readonly onAccessChange: (patterns: ReadonlySet<string>) => void;
+}
+
+export class Definitions {
+  readonly registry: ChannelRegistry;
+  readonly #options: DefinitionsOptions;
+  #loadedAt: Lsn = 0;
+
+  constructor(options: DefinitionsOptions) {
+    this.registry = options.registry;
+    this.#options = options;
+  }
+
+  /** Takes the catalog as a query gave it when the WAL ended at `lsn`. */
+  load(catalog: Catalog, lsn: Lsn): readonly Redefinition[] {
+    this.#loadedAt = lsn;
+    return this.#take(this.registry.load(catalog));
+  }
+
+  /** Takes the catalog out of a `sno.catalog` message at `lsn`; throws `setup_required` where it is of another version. */
+  message(json: string, lsn: Lsn): readonly Redefinition[] {
+    const { touched, catalog } = parseCatalogMessage(json);
+    return this.#take(lsn <= this.#loadedAt ? this.registry.load(catalog, touched) : this.registry.load(catalog));
+  }
+
+  #take(result: LoadResult): readonly Redefinition[] {
+    for (const refusal of result.refused) this.#options.onRefusal(refusal);
+    if (result.accessChanged.size > 0) this.#options.onAccessChange(result.accessChanged);
+    return [
+      ...[...result.changed].map((pattern): Redefinition => [pattern, 'changed']),
+      ...[...result.dropped].map((pattern): Redefinition => [pattern, 'dropped']),
+    ];
+  }
+}

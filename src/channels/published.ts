@@ -1,0 +1,54 @@
+/**
+ * Messages published by hand. In the WAL (prefix `sno.publish`, written by the SQL function sno.publish) a message is
+ * `channel LF event LF data`, data being JSON text: read without parsing it. By pg_notify it is a JSON object.
+ */
+import { isJson } from '../json.ts';
+
+export interface Published {
+  readonly channel: string;
+  readonly event: string;
+  /** Where the data starts, in the buffer that was read; it goes on to the message's end. */
+  readonly start: number;
+}
+
+const LF = 0x0a;
+const EVENT_BYTES_MAX = 255;
+const CHANNEL_BYTES_MAX = 1_024;
+const CHANNEL = /^[A-Za-z0-9_.:/~%-]+$/;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
+const CONTROL = /[\u0000-\u001f\u007f]/;
+
+/** Reads `buffer[start, end)`; undefined where it is malformed. */
+export function parsePublished(buffer: Buffer, start: number, end: number): Published | undefined {
+  const channelEnd = buffer.indexOf(LF, start);
+  if (channelEnd === -1 || channelEnd >= end || channelEnd - start > CHANNEL_BYTES_MAX) return undefined;
+  const eventEnd = buffer.indexOf(LF, channelEnd + 1);
+  if (eventEnd === -1 || eventEnd >= end || eventEnd - channelEnd - 1 > EVENT_BYTES_MAX) return undefined;
+  const channel = buffer.toString('latin1', start, channelEnd);
+  const event = buffer.toString('utf8', channelEnd + 1, eventEnd);
+  if (!CHANNEL.test(channel) || event === '' || CONTROL.test(event) || !isJson(buffer, eventEnd + 1, end)) return undefined;
+  return { channel, event, start: eventEnd + 1 };
+}
+
+export interface Notification {
+  readonly channel: string;
+  readonly event: string;
+  /** JSON text. */
+  readonly data: string;
+}
+
+/** Reads a pg_notify payload, `{"channel":"room:7","event":"wave","data":{...}}`; undefined where it is malformed. */
+export function parseNotification(payload: string): Notification | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(payload);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  const { channel, event = 'message', data = null, ...rest } = value as Record<string, unknown>;
+  if (Object.keys(rest).length > 0 || typeof channel !== 'string' || typeof event !== 'string') return undefined;
+  if (channel.length > CHANNEL_BYTES_MAX || !CHANNEL.test(channel)) return undefined;
+  if (event === '' || CONTROL.test(event) || Buffer.byteLength(event) > EVENT_BYTES_MAX) return undefined;
+  return { channel, event, data: JSON.stringify(data) };
+}

@@ -1,0 +1,228 @@
+/**
+ * Works out which channels each change belongs to, and what it does to them. The work per row depends on the
+ * number of channel views on its table, and on nothing else.
+ */
+import { Bytes } from '../bytes.ts';
+import type { ChangeHandler } from '../decode/change.ts';
+import type { Relation } from '../decode/relation.ts';
+import type { Tuple } from '../decode/tuple.ts';
+import { SnoError } from '../errors.ts';
+import type { Lsn } from '../lsn.ts';
+import type { BoundView, ChannelView } from './channel.ts';
+import type { EventSink } from './events.ts';
+import { parsePublished } from './published.ts';
+
+/** What the router asks the registry. */
+export interface ViewSource {
+  viewsOf(tableOid: number): readonly ChannelView[];
+  /** The pattern that makes this channel name; undefined where none does. */
+  patternOf(channel: string): string | undefined;
+}
+
+/** What the router tells of what it met. */
+export interface RouterEvents {
+  /** A `sno.catalog` message: the definitions as of this point of the WAL. Answers which patterns mean something else now. */
+  catalog(json: string, lsn: Lsn): Iterable<readonly [pattern: string, how: 'changed' | 'dropped']>;
+  /** A transactional marker of our own has committed. */
+  marker(id: string): void;
+  dropped(reason: 'payload_malformed' | 'channel_unknown', detail: string): void;
+  counted(op: keyof typeof OP | 'message'): void;
+  committed(): void;
+  /** The view does not fit the table as it is at this point of the WAL. */
+  unbound(pattern: string, error: SnoError): void;
+}
+
+const OP = {
+  insert: Buffer.from('{"op":"insert","key":'),
+  update: Buffer.from('{"op":"update","key":'),
+  delete: Buffer.from('{"op":"delete","key":'),
+  truncate: Buffer.from('{"op":"truncate"}'),
+};
+const DATA = Buffer.from(',"data":');
+const UNCHANGED = Buffer.from(',"unchanged":[');
+const CLOSE_BRACKET = 0x5d;
+const CLOSE_BRACE = 0x7d;
+
+interface Route {
+  readonly pattern: string;
+  readonly bound: BoundView;
+}
+const NO_ROUTES: readonly Route[] = [];
+
+export class Router implements ChangeHandler {
+  readonly #views: ViewSource;
+  readonly #sink: EventSink;
+  readonly #events: RouterEvents;
+  readonly #relations = new Map<number, Relation>();
+  readonly #routes = new Map<number, readonly Route[]>();
+  /** False while a commit comes that was handled before. */
+  #fresh = false;
+  #markers: string[] = [];
+  readonly #oldChannel = new Bytes(256);
+  readonly #newChannel = new Bytes(256);
+  readonly #unchanged = new Bytes(256);
+
+  constructor(views: ViewSource, sink: EventSink, events: RouterEvents) {
+    this.#views = views;
+    this.#sink = sink;
+    this.#events = events;
+  }
+
+  /** Fits the views to the tables again, after the definitions changed. */
+  rebind(): void {
+    for (const relation of this.#relations.values()) this.relation(relation);
+  }
+
+  /** Forgets the tables: a new stream describes them again. */
+  reset(): void {
+    this.#relations.clear();
+    this.#routes.clear();
+    this.#markers = [];
+  }
+
+  begin(xid: number, commitLsn: Lsn, committedAt: number): void {
+    this.#markers.length = 0;
+    this.#fresh = this.#sink.begin(xid, commitLsn, committedAt);
+  }
+
+  relation(relation: Relation): void {
+    this.#relations.set(relation.oid, relation);
+    const routes: Route[] = [];
+    for (const view of this.#views.viewsOf(relation.oid)) {
+      const bound = view.bind(relation);
+      if (bound instanceof SnoError) this.#events.unbound(view.pattern.text, bound);
+      else routes.push({ pattern: view.pattern.text, bound });
+    }
+    this.#routes.set(relation.oid, routes);
+    relation.wanted = routes.length > 0;
+  }
+
+  insert(relation: Relation, newRow: Tuple): void {
+    if (!this.#fresh) return;
+    for (const { pattern, bound } of this.#routesOf(relation)) {
+      if (bound.matches(newRow) && this.#name(bound, newRow, this.#newChannel)) this.#put('insert', pattern, this.#newChannel, bound, newRow);
+    }
+  }
+
+  update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void {
+    if (!this.#fresh) return;
+    for (const { pattern, bound } of this.#routesOf(relation)) {
+      const isIn = bound.matches(newRow) && this.#name(bound, newRow, this.#newChannel);
+      if (oldRow === undefined) {
+        // no column of the identity changed, and WHERE and placeholders use no others: it was where it is
+        if (isIn) this.#put('update', pattern, this.#newChannel, bound, newRow);
+        continue;
+      }
+      const wasIn = bound.matches(oldRow) && this.#name(bound, oldRow, this.#oldChannel);
+      if (isIn && wasIn && sameBytes(this.#oldChannel, this.#newChannel) && !bound.keyDiffers(oldRow, newRow)) {
+        if (bound.differs(oldRow, newRow)) this.#put('update', pattern, this.#newChannel, bound, newRow);
+        continue;
+      }
+      if (wasIn) this.#remove(pattern, this.#oldChannel, bound, oldRow);
+      if (isIn) this.#put('insert', pattern, this.#newChannel, bound, newRow, true);
+    }
+  }
+
+  delete(relation: Relation, oldRow: Tuple): void {
+    if (!this.#fresh) return;
+    for (const { pattern, bound } of this.#routesOf(relation)) {
+      if (bound.matches(oldRow) && this.#name(bound, oldRow, this.#oldChannel)) this.#remove(pattern, this.#oldChannel, bound, oldRow);
+    }
+  }
+
+  truncate(relations: readonly Relation[]): void {
+    if (!this.#fresh) return;
+    for (const relation of relations) {
+      for (const { pattern } of this.#routesOf(relation)) {
+        this.#sink.truncate(pattern);
+        this.#events.counted('truncate');
+      }
+    }
+  }
+
+  message(prefix: string, lsn: Lsn, buffer: Buffer, start: number, end: number): void {
+    if (!this.#fresh) return;
+    if (prefix === 'sno.publish') this.#publish(buffer, start, end);
+    else if (prefix === 'sno.marker') this.#markers.push(buffer.toString('utf8', start, end));
+    else if (prefix === 'sno.catalog') {
+      for (const [pattern, how] of this.#events.catalog(buffer.toString('utf8', start, end), lsn)) this.#sink.redefined(pattern, how);
+      this.rebind();
+    }
+  }
+
+  commit(endLsn: Lsn): void {
+    if (!this.#fresh) return;
+    this.#fresh = false;
+    this.#sink.commit(endLsn);
+    this.#events.committed();
+    for (const id of this.#markers) this.#events.marker(id);
+  }
+
+  #routesOf(relation: Relation): readonly Route[] {
+    return this.#routes.get(relation.oid) ?? NO_ROUTES;
+  }
+
+  #name(bound: BoundView, row: Tuple, channel: Bytes): boolean {
+    channel.length = 0;
+    return bound.channel(row, channel);
+  }
+
+  /** An insert or update. `moved`: the row was elsewhere, so that nobody in this channel has its unchanged values. */
+  #put(op: 'insert' | 'update', pattern: string, channel: Bytes, bound: BoundView, row: Tuple, moved = false): void {
+    const { bytes } = this.#sink;
+    const start = bytes.length;
+    bytes.append(OP[op]);
+    bound.key(row, bytes);
+    bytes.append(DATA);
+    const unchanged = this.#unchanged;
+    unchanged.length = 0;
+    bound.data(row, bytes, unchanged);
+    if (unchanged.length > 0) {
+      if (moved) {
+        bytes.length = start;
+        this.#sink.incomplete(pattern, channel);
+        return;
+      }
+      bytes.append(UNCHANGED);
+      bytes.copy(unchanged.buffer, 0, unchanged.length);
+      bytes.byte(CLOSE_BRACKET);
+    }
+    bytes.byte(CLOSE_BRACE);
+    this.#events.counted(op);
+    this.#sink.event(pattern, channel, start);
+  }
+
+  #remove(pattern: string, channel: Bytes, bound: BoundView, row: Tuple): void {
+    const { bytes } = this.#sink;
+    const start = bytes.length;
+    bytes.append(OP.delete);
+    bound.key(row, bytes);
+    bytes.byte(CLOSE_BRACE);
+    this.#events.counted('delete');
+    this.#sink.event(pattern, channel, start);
+  }
+
+  #publish(buffer: Buffer, start: number, end: number): void {
+    const published = parsePublished(buffer, start, end);
+    if (published === undefined) {
+      this.#events.dropped('payload_malformed', 'a sno.publish message in the WAL');
+      return;
+    }
+    const pattern = this.#views.patternOf(published.channel);
+    if (pattern === undefined) {
+      this.#events.dropped('channel_unknown', published.channel);
+      return;
+    }
+    const { bytes } = this.#sink;
+    const at = bytes.length;
+    bytes.copy(buffer, published.start, end);
+    this.#events.counted('message');
+    this.#sink.message(pattern, published.channel, published.event, at);
+  }
+}
+
+function sameBytes(a: Bytes, b: Bytes): boolean {
+  if (a.length !== b.length) return false;
+  for (let index = 0; index < a.length; index++) if (a.buffer[index] !== b.buffer[index]) return false;
+  return true;
+}

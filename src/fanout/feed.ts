@@ -1,0 +1,311 @@
+/**
+ * One connection. Its live subscriptions get events as they come; the others read from the journal while the socket
+ * takes more, in commit order over all of them together. A socket that does not keep up makes all of them read from the
+ * journal: it costs cursors, no queue.
+ */
+import type { Duplex } from 'node:stream';
+import type { ResolvedChannel } from '../channels/channel.ts';
+import { SnoError } from '../errors.ts';
+import { textFrame } from '../frame.ts';
+import type { ChannelLog, Entry } from '../journal/journal.ts';
+import { comparePositions, differsInGenerationOnly, type Position, parsePosition } from '../position.ts';
+import type { ResetReason, ServerFrame, UnsubscribedCode } from '../protocol.ts';
+import type { Feed, From } from './fanout.ts';
+import type { Hub } from './hub.ts';
+import { Outbox } from './outbox.ts';
+import type { SnapshotSink } from './snapshot.ts';
+import { Subscription } from './subscription.ts';
+import type { Visibility } from './visibility.ts';
+
+/** A client that sends requests and reads no answers may make this many times the outbound bound wait. */
+const ANSWERS_MAX_FACTOR = 4;
+/** Snapshots that do not see a commit which the journal has dropped are taken again, this often. */
+const SNAPSHOT_ATTEMPTS_MAX = 30;
+
+export class SocketFeed implements Feed {
+  readonly outbox: Outbox;
+  /** Set by the hub in the turn in which this feed gets events of one channel, and of more than one. */
+  turn = 0;
+  isMulti = false;
+  readonly #hub: Hub;
+  readonly #socket: Duplex;
+  readonly #subscriptions = new Map<string, Subscription>();
+  readonly #catching = new Set<Subscription>();
+  /** Those who wait for the socket to take more. */
+  #waiting: (() => void)[] = [];
+  #isDetached = false;
+
+  constructor(hub: Hub, socket: Duplex) {
+    this.#hub = hub;
+    this.#socket = socket;
+    this.outbox = new Outbox(socket, hub.options.outboundBytesMax, () => this.#drained());
+  }
+
+  get subscriptionCount(): number {
+    return this.#subscriptions.size;
+  }
+
+  /** Whether everything up to the head has been written for every channel that was said to be subscribed. */
+  get isComplete(): boolean {
+    return this.#catching.size === 0;
+  }
+
+  *channels(): Iterable<ResolvedChannel> {
+    for (const subscription of this.#subscriptions.values()) yield subscription.channel;
+  }
+
+  has(channel: string): boolean {
+    return this.#subscriptions.has(channel);
+  }
+
+  subscriptionTo(channel: string): Subscription | undefined {
+    return this.#subscriptions.get(channel);
+  }
+
+  send(frame: ServerFrame): void {
+    this.sendRaw(textFrame(JSON.stringify(frame)));
+  }
+
+  sendRaw(frame: Buffer): void {
+    if (this.#isDetached) return;
+    this.outbox.write(frame);
+    if (this.outbox.pendingBytes > this.#hub.options.outboundBytesMax * ANSWERS_MAX_FACTOR + this.outbox.frameBytes) this.#socket.destroy();
+  }
+
+  heartbeat(): void {
+    if (this.isComplete) this.sendRaw(this.#hub.heartbeatFrame());
+  }
+
+  close(frame: Buffer, written: () => void): void {
+    this.#endAll();
+    this.outbox.write(frame);
+    this.outbox.close(written);
+    this.#isDetached = true;
+    this.#hub.remove(this);
+  }
+
+  detach(): void {
+    if (this.#isDetached) return;
+    this.#isDetached = true;
+    this.#endAll();
+    this.outbox.close();
+    this.#hub.remove(this);
+  }
+
+  subscribe(channel: ResolvedChannel, from: From): void {
+    const log = this.#hub.journal.hold(channel.name, channel.pattern.text);
+    const subscription = new Subscription(channel, log, this.#hub.wholeSequence);
+    this.#subscriptions.set(channel.name, subscription);
+    this.#hub.joined(this, subscription);
+    switch (from.kind) {
+      case 'now':
+        this.#subscribed(channel.name, this.#hub.headText);
+        return this.#catchUp(subscription);
+      case 'since':
+        return this.#resume(subscription, from.position);
+      case 'snapshot':
+        void this.#join(subscription);
+    }
+  }
+
+  unsubscribe(channel: string, code: UnsubscribedCode): boolean {
+    const subscription = this.#subscriptions.get(channel);
+    if (subscription === undefined) return false;
+    this.#end(subscription);
+    this.send({ type: 'unsubscribed', channel, code });
+    return true;
+  }
+
+  reset(subscription: Subscription, reason: ResetReason): void {
+    if (subscription.state === 'ended') return;
+    this.#end(subscription);
+    this.#hub.options.events.reset(reason);
+    this.send({ type: 'reset', channel: subscription.channel.name, reason });
+  }
+
+  resetAll(reason: ResetReason): void {
+    for (const subscription of [...this.#subscriptions.values()]) this.reset(subscription, reason);
+  }
+
+  /** The socket does not keep up: from here on the live subscriptions read from the journal. */
+  fallBehind(): void {
+    for (const subscription of this.#subscriptions.values()) {
+      if (subscription.state !== 'live') continue;
+      this.#hub.left(this, subscription);
+      subscription.cursor = this.#hub.sequence;
+      subscription.safeFrom = subscription.cursor;
+      subscription.state = 'catching';
+      this.#catching.add(subscription);
+    }
+  }
+
+  /** Writes from the journal what the subscriptions that are not live have missed, while the socket takes it. */
+  pump(): void {
+    for (const subscription of this.#catching) {
+      if (subscription.isOvertaken) this.reset(subscription, 'lagging');
+    }
+    while (!this.outbox.full && this.#catching.size > 0) {
+      const [first, until] = this.#earliest();
+      if (first === undefined) return;
+      for (let entry = first.next(); entry !== undefined && entry.sequence <= until; entry = first.next()) {
+        this.#passSeam(first, entry.sequence);
+        this.outbox.write(entry.frame);
+        first.cursor = entry.sequence;
+        this.#hub.options.events.delivered(1);
+        if (this.outbox.full) break;
+      }
+    }
+  }
+
+  /**
+   * The subscription whose next entry comes first, and the sequence up to which it may go on before another's turn
+   * comes. Those that have nothing left become live.
+   */
+  #earliest(): readonly [Subscription | undefined, number] {
+    let first: Subscription | undefined;
+    let earliest = Number.POSITIVE_INFINITY;
+    let second = Number.POSITIVE_INFINITY;
+    for (const subscription of this.#catching) {
+      const sequence = subscription.next()?.sequence;
+      if (sequence === undefined) {
+        this.#goLive(subscription);
+      } else if (sequence < earliest) {
+        second = earliest;
+        earliest = sequence;
+        first = subscription;
+      } else if (sequence < second) {
+        second = sequence;
+      }
+    }
+    return [first, second];
+  }
+
+  #goLive(subscription: Subscription): void {
+    this.#passSeam(subscription, Number.POSITIVE_INFINITY);
+    this.#catching.delete(subscription);
+    subscription.state = 'live';
+    this.#hub.live(this, subscription);
+  }
+
+  /** Where a snapshot and the stream meet, the channel is subscribed. */
+  #passSeam(subscription: Subscription, sequence: number): void {
+    const { seam } = subscription;
+    if (seam === undefined || sequence <= seam.sequence) return;
+    subscription.seam = undefined;
+    this.#subscribed(subscription.channel.name, seam.position);
+  }
+
+  #subscribed(channel: string, position: string, recovered?: boolean): void {
+    this.send({ type: 'subscribed', channel, position, ...(recovered === undefined ? {} : { recovered }) });
+  }
+
+  #catchUp(subscription: Subscription): void {
+    subscription.state = 'catching';
+    this.#catching.add(subscription);
+    this.pump();
+  }
+
+  #resume(subscription: Subscription, text: string): void {
+    const { name } = subscription.channel;
+    const position = parsePosition(text);
+    if (position === undefined) {
+      this.#end(subscription);
+      this.send({ type: 'error', code: 'position_invalid', message: 'since is no position that this server gave', channel: name });
+      return;
+    }
+    const { journal, epoch, head } = this.#hub;
+    if (position.epoch !== epoch) {
+      return this.reset(subscription, differsInGenerationOnly(position.epoch, epoch ?? '') ? 'slot_lost' : 'epoch_changed');
+    }
+    // a position that this history has not reached is of another one
+    if (comparePositions(position, head) > 0) return this.reset(subscription, 'epoch_changed');
+    if (comparePositions(position, journal.oldest) < 0) return this.reset(subscription, 'position_too_old');
+    const { log } = subscription;
+    if (log.voided !== undefined && comparePositions(position, log.voided) < 0) return this.reset(subscription, 'channel_changed');
+    subscription.cursor = cursorAt(log, position);
+    subscription.safeFrom = subscription.cursor;
+    this.#subscribed(name, text, true);
+    this.#catchUp(subscription);
+  }
+
+  async #join(subscription: Subscription): Promise<void> {
+    const { channel } = subscription;
+    const hub = this.#hub;
+    let seen: Visibility | undefined;
+    const sink: SnapshotSink = {
+      taken: (visibility) => {
+        seen = visibility;
+        return subscription.state !== 'ended' && !hub.journal.evictedUnseen((xid) => !visibility.sees(xid));
+      },
+      frame: async (frame) => {
+        if (subscription.state === 'ended') return false;
+        this.outbox.write(frame);
+        await this.#writable();
+        return subscription.state === 'joining';
+      },
+    };
+    try {
+      for (let attempt = 1; ; attempt++) {
+        // what has come until now is dropped from the journal only if the snapshot sees it; see `taken`
+        subscription.safeFrom = hub.wholeSequence;
+        if (await hub.options.readSnapshot(channel, sink)) break;
+        if (subscription.state === 'ended') return;
+        if (attempt === SNAPSHOT_ATTEMPTS_MAX) throw new SnoError('try_again', `commits of ${channel.name} do not become visible`);
+        await hub.options.pause(attempt);
+      }
+    } catch (error) {
+      if (subscription.state === 'ended') return;
+      if (!(error instanceof SnoError)) throw error;
+      this.#end(subscription);
+      hub.options.events.failed(error, channel.name);
+      this.send({ type: 'error', code: error.code, message: error.message, channel: channel.name });
+      return;
+    }
+    const visibility = seen as Visibility;
+    hub.markers.expect(() => {
+      if (subscription.state !== 'joining') return;
+      subscription.cursor = subscription.log.voided?.sequence ?? -1;
+      subscription.seam = { visibility, sequence: hub.wholeSequence, position: hub.headText };
+      subscription.state = 'catching';
+      this.#catching.add(subscription);
+      hub.pumpLater(this);
+    });
+  }
+
+  #writable(): Promise<void> {
+    if (!this.outbox.full || this.#isDetached) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  #drained(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
+    this.pump();
+  }
+
+  #end(subscription: Subscription): void {
+    if (subscription.state === 'live') this.#hub.left(this, subscription);
+    this.#catching.delete(subscription);
+    subscription.state = 'ended';
+    this.#subscriptions.delete(subscription.channel.name);
+    this.#hub.ended(this, subscription);
+  }
+
+  #endAll(): void {
+    for (const subscription of [...this.#subscriptions.values()]) this.#end(subscription);
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+}
+
+/** The sequence of the last entry at or before the position. */
+function cursorAt(log: ChannelLog, position: Position): number {
+  let low = 0;
+  let high = log.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (comparePositions(log.at(middle) as Entry, position) <= 0) low = middle + 1;
+    else high = middle;
+  }
+  return log.at(low - 1)?.sequence ?? log.evicted;
+}

@@ -1,0 +1,279 @@
+/**
+ * Brings what the journal takes in to the connections. Live subscriptions are known by channel; once per flush, what is
+ * new in a channel is joined into one buffer, and that same buffer is written to every socket whose connection got
+ * events of that channel only. Connections with events of several channels get them in commit order.
+ */
+import type { Duplex } from 'node:stream';
+import type { ResolvedChannel } from '../channels/channel.ts';
+import { assert, type SnoError } from '../errors.ts';
+import { textFrame } from '../frame.ts';
+import type { BatchSink } from '../journal/commit-builder.ts';
+import type { Batch, Entry, Journal, Mark } from '../journal/journal.ts';
+import type { Position } from '../position.ts';
+import type { ResetReason } from '../protocol.ts';
+import type { Fanout } from './fanout.ts';
+import { SocketFeed } from './feed.ts';
+import type { Markers } from './markers.ts';
+import type { SnapshotSink } from './snapshot.ts';
+import type { Subscription } from './subscription.ts';
+
+export interface HubEvents {
+  /** Frames were written to sockets. */
+  delivered(count: number): void;
+  reset(reason: ResetReason): void;
+  /** A commit that was made at `committedAt` (ms since 1970) has been written to the sockets that were live. */
+  sent(committedAt: number): void;
+  failed(error: SnoError, channel: string): void;
+}
+
+export interface HubOptions {
+  readonly outboundBytesMax: number;
+  readonly readSnapshot: (channel: ResolvedChannel, sink: SnapshotSink) => Promise<boolean>;
+  /** Resolves when it is time for another try. */
+  readonly pause: (attempt: number) => Promise<void>;
+  readonly now: () => number;
+  readonly events: HubEvents;
+}
+
+/** Where the commits come from; tells where the head is. */
+export interface Head {
+  readonly head: Position;
+  readonly headText: string;
+  readonly epoch: string;
+  readonly wholeSequence: number;
+}
+
+/** A channel that somebody is subscribed to. */
+class LiveChannel {
+  /** Every subscription, live or not. */
+  readonly all = new Map<Subscription, SocketFeed>();
+  readonly live = new Set<SocketFeed>();
+  pending: Entry[] = [];
+}
+
+export class Hub implements Fanout, BatchSink {
+  readonly options: HubOptions;
+  readonly journal: Journal;
+  readonly markers: Markers;
+  caughtUp = false;
+  #head: Head | undefined;
+  readonly #feeds = new Set<SocketFeed>();
+  readonly #channels = new Map<string, LiveChannel>();
+  #dirty: LiveChannel[] = [];
+  #marks: Mark[] = [];
+  #toPump = new Set<SocketFeed>();
+  #turn = 0;
+  #sequence = 0;
+  #committedAt: number[] = [];
+  #subscriptionCount = 0;
+
+  constructor(journal: Journal, markers: Markers, options: HubOptions) {
+    this.journal = journal;
+    this.markers = markers;
+    this.options = options;
+  }
+
+  /** The builder writes into the hub and the hub asks it for the head: the two are made one after the other. */
+  follow(head: Head): void {
+    this.#head = head;
+  }
+
+  get epoch(): string | undefined {
+    const epoch = this.#head?.epoch;
+    return epoch === '' ? undefined : epoch;
+  }
+
+  get head(): Position {
+    return this.#source().head;
+  }
+
+  get headText(): string {
+    return this.#source().headText;
+  }
+
+  /** Sequence of the last entry of a whole commit. */
+  get wholeSequence(): number {
+    return this.#source().wholeSequence;
+  }
+
+  /** Sequence of the last entry. */
+  get sequence(): number {
+    return this.#sequence;
+  }
+
+  get connectionCount(): number {
+    return this.#feeds.size;
+  }
+
+  get subscriptionCount(): number {
+    return this.#subscriptionCount;
+  }
+
+  attach(socket: Duplex): SocketFeed {
+    const feed = new SocketFeed(this, socket);
+    this.#feeds.add(feed);
+    return feed;
+  }
+
+  append(batch: Batch): void {
+    const made = this.journal.append(batch);
+    for (const entry of batch.entries) this.#queue(entry);
+    for (const entry of made) this.#queue(entry);
+    for (const mark of batch.marks) {
+      this.#sequence = Math.max(this.#sequence, mark.sequence);
+      if (mark.kind !== 'truncate') this.#marks.push(mark);
+    }
+    if (batch.committedAt > 0) this.#committedAt.push(batch.committedAt);
+  }
+
+  /** Writes what was appended to the sockets that are live, then lets the journal drop what is too much. */
+  flush(): void {
+    const feeds = this.#dirty.length > 0 ? this.#claim() : [];
+    for (const mark of this.#marks) this.#redefine(mark);
+    this.#marks = [];
+    for (const feed of feeds) {
+      if (feed.outbox.full) feed.fallBehind();
+    }
+    this.#dirty = [];
+    for (const time of this.#committedAt) this.options.events.sent(time);
+    this.#committedAt = [];
+    if (this.#toPump.size > 0) {
+      const toPump = this.#toPump;
+      this.#toPump = new Set();
+      for (const feed of toPump) feed.pump();
+    }
+    this.journal.evict(this.options.now());
+  }
+
+  /** Every subscription is void: another history begins. */
+  resetAll(reason: ResetReason): void {
+    this.markers.reset();
+    for (const feed of this.#feeds) feed.resetAll(reason);
+  }
+
+  heartbeatFrame(): Buffer {
+    return textFrame(JSON.stringify({ type: 'heartbeat', position: this.headText }));
+  }
+
+  /** One frame for all; those who are behind get none, since they are not complete up to the head. */
+  heartbeat(): void {
+    if (this.epoch === undefined) return;
+    const frame = this.heartbeatFrame();
+    for (const feed of this.#feeds) if (feed.isComplete && !feed.outbox.full) feed.sendRaw(frame);
+  }
+
+  /** Lets a feed read from the journal at the end of this turn. */
+  pumpLater(feed: SocketFeed): void {
+    this.#toPump.add(feed);
+  }
+
+  // what feeds tell of their subscriptions
+
+  joined(feed: SocketFeed, subscription: Subscription): void {
+    this.#subscriptionCount++;
+    const { name } = subscription.channel;
+    let channel = this.#channels.get(name);
+    if (channel === undefined) this.#channels.set(name, (channel = new LiveChannel()));
+    channel.all.set(subscription, feed);
+  }
+
+  live(feed: SocketFeed, subscription: Subscription): void {
+    this.#channel(subscription).live.add(feed);
+  }
+
+  left(feed: SocketFeed, subscription: Subscription): void {
+    this.#channel(subscription).live.delete(feed);
+  }
+
+  ended(_feed: SocketFeed, subscription: Subscription): void {
+    this.#subscriptionCount--;
+    const channel = this.#channel(subscription);
+    channel.all.delete(subscription);
+    if (channel.all.size === 0) this.#channels.delete(subscription.channel.name);
+    this.journal.unhold(subscription.channel.name);
+  }
+
+  remove(feed: SocketFeed): void {
+    this.#feeds.delete(feed);
+    this.#toPump.delete(feed);
+  }
+
+  #source(): Head {
+    assert(this.#head !== undefined, 'the hub follows a head');
+    return this.#head;
+  }
+
+  #channel(subscription: Subscription): LiveChannel {
+    const channel = this.#channels.get(subscription.channel.name);
+    assert(channel !== undefined, `channel ${subscription.channel.name} has subscriptions`);
+    return channel;
+  }
+
+  #queue(entry: Entry): void {
+    this.#sequence = Math.max(this.#sequence, entry.sequence);
+    const channel = this.#channels.get(entry.channel);
+    if (channel === undefined || channel.live.size === 0) return;
+    if (channel.pending.length === 0) this.#dirty.push(channel);
+    channel.pending.push(entry);
+  }
+
+  /** Writes to every feed that is live in a channel with something new; returns them. */
+  #claim(): readonly SocketFeed[] {
+    const turn = ++this.#turn;
+    const feeds: SocketFeed[] = [];
+    if (this.#dirty.length > 1) {
+      for (const channel of this.#dirty) {
+        for (const feed of channel.live) {
+          feed.isMulti = feed.turn === turn;
+          feed.turn = turn;
+          if (feed.isMulti) feeds.push(feed);
+        }
+      }
+      // `isMulti` says something of the last channel only; those in `feeds` are in several
+      for (const feed of feeds) feed.isMulti = true;
+    }
+    const several = new Map<SocketFeed, Entry[]>();
+    const touched: SocketFeed[] = [];
+    for (const channel of this.#dirty) {
+      const { pending } = channel;
+      channel.pending = [];
+      let joined: Buffer | undefined;
+      let count = 0;
+      for (const feed of channel.live) {
+        if (feed.isMulti) {
+          const entries = several.get(feed);
+          if (entries === undefined) several.set(feed, [...pending]);
+          else entries.push(...pending);
+          continue;
+        }
+        joined ??= pending.length === 1 ? (pending[0] as Entry).frame : Buffer.concat(pending.map(({ frame }) => frame));
+        feed.outbox.write(joined);
+        touched.push(feed);
+        count++;
+      }
+      this.options.events.delivered(count * pending.length);
+    }
+    for (const [feed, entries] of several) {
+      entries.sort((a, b) => a.sequence - b.sequence);
+      feed.outbox.write(Buffer.concat(entries.map(({ frame }) => frame)));
+      this.options.events.delivered(entries.length);
+      feed.isMulti = false;
+      touched.push(feed);
+    }
+    return touched;
+  }
+
+  #redefine(mark: Mark): void {
+    const affected: [Subscription, SocketFeed][] = [];
+    for (const channel of this.#channels.values()) {
+      for (const [subscription, feed] of channel.all) {
+        const { name, pattern } = subscription.channel;
+        if (pattern.text === mark.pattern && (mark.channel ?? name) === name) affected.push([subscription, feed]);
+      }
+    }
+    for (const [subscription, feed] of affected) {
+      if (mark.kind === 'dropped') feed.unsubscribe(subscription.channel.name, 'channel_dropped');
+      else feed.reset(subscription, 'channel_changed');
+    }
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * Writes whole frames to one socket, in order. A large frame goes out in slices, so that a socket never holds more
+ * than its bound even when one frame is far larger; nothing is written in between.
+ */
+import type { Duplex } from 'node:stream';
+
+const SLICE_BYTES = 256 * 1024;
+
+export class Outbox {
+  readonly #socket: Duplex;
+  readonly #bytesMax: number;
+  readonly #onDrain: () => void;
+  /** Frames that wait for the socket. Events are only given while nothing waits: see `full`. */
+  #queue: Buffer[] = [];
+  #queuedBytes = 0;
+  /** How much of the first waiting frame has been given to the socket. */
+  #offset = 0;
+  #closed = false;
+  #onLastWritten: (() => void) | undefined;
+
+  /** `onDrain` is called when the socket takes more again. */
+  constructor(socket: Duplex, bytesMax: number, onDrain: () => void) {
+    this.#socket = socket;
+    // below its own mark a socket does not tell when it takes more
+    this.#bytesMax = Math.max(bytesMax, socket.writableHighWaterMark);
+    this.#onDrain = onDrain;
+    socket.on('drain', this.#drained);
+  }
+
+  /** Whether the socket holds as much as it may. */
+  get full(): boolean {
+    return this.#queue.length > 0 || this.#socket.writableLength >= this.#bytesMax;
+  }
+
+  /** Bytes that the socket has not taken. */
+  get pendingBytes(): number {
+    return this.#queuedBytes - this.#offset + this.#socket.writableLength;
+  }
+
+  /** Bytes of the frame that is going out in slices; 0 where none is. */
+  get frameBytes(): number {
+    return this.#queue[0]?.length ?? 0;
+  }
+
+  write(frame: Buffer): void {
+    if (this.#closed || !this.#socket.writable) return;
+    if (this.#queue.length === 0 && frame.length <= SLICE_BYTES) {
+      this.#socket.write(frame);
+      return;
+    }
+    this.#queue.push(frame);
+    this.#queuedBytes += frame.length;
+    this.#pump();
+  }
+
+  /**
+   * Takes nothing more. With `written`, what was taken still goes out, and then it is called; without, the socket is
+   * left alone at once.
+   */
+  close(written?: () => void): void {
+    this.#closed = true;
+    if (written !== undefined && this.#queue.length > 0) {
+      this.#onLastWritten = written;
+      return;
+    }
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    this.#offset = 0;
+    this.#socket.off('drain', this.#drained);
+    written?.();
+  }
+
+  readonly #drained = (): void => {
+    this.#pump();
+    if (this.#closed) {
+      if (this.#queue.length === 0) this.close(this.#onLastWritten);
+    } else if (!this.full) {
+      this.#onDrain();
+    }
+  };
+
+  #pump(): void {
+    while (this.#queue.length > 0 && this.#socket.writableLength < this.#bytesMax) {
+      const frame = this.#queue[0] as Buffer;
+      const end = Math.min(this.#offset + SLICE_BYTES, frame.length);
+      this.#socket.write(frame.subarray(this.#offset, end));
+      this.#offset = end;
+      if (end < frame.length) continue;
+      this.#queue.shift();
+      this.#queuedBytes -= frame.length;
+      this.#offset = 0;
+    }
+  }
+}

@@ -1,0 +1,376 @@
+/**
+ * Makes the frames of a commit: gathers its events by channel, writes each channel's `changes` frame once, websocket
+ * header included, and appends them to the journal. A commit beyond `commitBytesMax` goes on in parts, so that
+ * its size never decides how much memory is needed.
+ */
+import { Bytes } from '../bytes.ts';
+import type { EventSink } from '../channels/events.ts';
+import { assert } from '../errors.ts';
+import { frameHeaderBytes, textFrame, writeFrameHeader } from '../frame.ts';
+import { formatLsn, type Lsn } from '../lsn.ts';
+import { COMMIT_END_INDEX, formatPosition, type Position } from '../position.ts';
+import type { Batch, Entry, Mark } from './journal.ts';
+
+/** Where whole batches go. */
+export interface BatchSink {
+  append(batch: Batch): void;
+}
+
+const EPOCH_2000_MS = 946_684_800_000;
+const NONE = -1;
+const COMMA = 0x2c;
+const TRUNCATE = Buffer.from('{"op":"truncate"}');
+const TAIL = Buffer.from(']}');
+
+interface Message {
+  readonly event: string;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** What one channel gets of the commit that is being read. */
+class Share {
+  readonly channel: string;
+  readonly pattern: string;
+  /** Indexes into the list of runs; NONE while there are none. */
+  first = NONE;
+  last = NONE;
+  /** Bytes of its events, each with a comma after it. */
+  bytes = 0;
+  messages: Message[] = [];
+  /** Frames made so far. */
+  index = 0;
+  /** Parts made so far. */
+  parts = 0;
+
+  constructor(channel: string, pattern: string) {
+    this.channel = channel;
+    this.pattern = pattern;
+  }
+}
+
+export class CommitBuilder implements EventSink {
+  readonly bytes = new Bytes(1 << 16);
+  readonly #sink: BatchSink;
+  readonly #commitBytesMax: number;
+  #epoch = '';
+  #sequence = 0;
+  /** End of the last whole commit, or a keepalive's position after it. */
+  #headLsn: Lsn = 0;
+  #notifications = 0;
+  #wholeSequence = 0;
+
+  #xid = 0;
+  #commitLsn: Lsn = 0;
+  #committedAt = '';
+  #committedAtMs = 0;
+  #inCommit = false;
+  #parts = 0;
+  /** A commit that the last stream broke off, and how many of its parts had been sent on. */
+  #interrupted = { commitLsn: -1, parts: 0 };
+
+  readonly #shares = new Map<string, Share>();
+  #lastShare: Share | undefined;
+  // runs of events that lie side by side, as a linked list per channel over arrays that are reused
+  readonly #starts: number[] = [];
+  readonly #ends: number[] = [];
+  readonly #nexts: number[] = [];
+  #runCount = 0;
+  readonly #truncated = new Set<string>();
+  readonly #incomplete = new Set<Share>();
+  readonly #redefined = new Map<string, 'changed' | 'dropped'>();
+
+  constructor(sink: BatchSink, commitBytesMax: number) {
+    this.#sink = sink;
+    this.#commitBytesMax = commitBytesMax;
+  }
+
+  /** Everything up to it has been appended, in whole commits. */
+  get head(): Position {
+    return { lsn: this.#headLsn, index: COMMIT_END_INDEX + this.#notifications };
+  }
+
+  get headText(): string {
+    return formatPosition(this.#epoch, this.#headLsn, COMMIT_END_INDEX + this.#notifications);
+  }
+
+  get epoch(): string {
+    return this.#epoch;
+  }
+
+  /** The sequence of the last batch of a whole commit: parts of an unfinished one come after it. */
+  get wholeSequence(): number {
+    return this.#wholeSequence;
+  }
+
+  /** Starts on a history of which everything before `from` is unknown. */
+  startEpoch(epoch: string, from: Lsn): void {
+    this.#abandon();
+    this.#interrupted = { commitLsn: -1, parts: 0 };
+    this.#epoch = epoch;
+    this.#headLsn = from;
+    this.#notifications = 0;
+    this.#wholeSequence = this.#sequence;
+  }
+
+  /** Continues the same history on a new stream, which sends an unfinished commit again from its start. */
+  resumeEpoch(): void {
+    if (this.#inCommit) this.#interrupted = { commitLsn: this.#commitLsn, parts: this.#parts };
+    this.#abandon();
+  }
+
+  begin(xid: number, commitLsn: Lsn, committedAt: number): boolean {
+    assert(!this.#inCommit, 'a commit began within another');
+    if (commitLsn < this.#headLsn) return false;
+    this.#inCommit = true;
+    this.#xid = xid;
+    this.#commitLsn = commitLsn;
+    this.#committedAtMs = EPOCH_2000_MS + committedAt / 1_000;
+    this.#committedAt = formatMicroseconds(committedAt);
+    this.#parts = 0;
+    return true;
+  }
+
+  event(pattern: string, channel: Bytes, start: number): void {
+    this.#link(this.#shareOf(pattern, channel), start);
+    if (this.bytes.length > this.#commitBytesMax) this.#flushPart();
+  }
+
+  truncate(pattern: string): void {
+    this.#truncated.add(pattern);
+    for (const share of this.#shares.values()) if (share.pattern === pattern) this.#linkTruncate(share);
+  }
+
+  message(pattern: string, channel: string, event: string, start: number): void {
+    this.#share(pattern, channel).messages.push({ event, start, end: this.bytes.length });
+    if (this.bytes.length > this.#commitBytesMax) this.#flushPart();
+  }
+
+  incomplete(pattern: string, channel: Bytes): void {
+    this.#incomplete.add(this.#shareOf(pattern, channel));
+  }
+
+  redefined(pattern: string, how: 'changed' | 'dropped'): void {
+    this.#redefined.set(pattern, how);
+  }
+
+  commit(endLsn: Lsn): void {
+    assert(this.#inCommit, 'a commit ended that had not begun');
+    const after = this.#headLsn;
+    this.#headLsn = endLsn;
+    this.#notifications = 0;
+    const firstSequence = this.#sequence + 1;
+    const entries = this.#frames(endLsn, true);
+    const marks = this.#marks(endLsn);
+    this.#wholeSequence = this.#sequence;
+    if (entries.length > 0 || marks.length > 0) this.#append(firstSequence, entries, marks, after);
+    this.#interrupted = { commitLsn: -1, parts: 0 };
+    this.#abandon();
+  }
+
+  /** Everything before `end` has come. */
+  keepalive(end: Lsn): void {
+    if (this.#inCommit || end <= this.#headLsn) return;
+    this.#headLsn = end;
+    this.#notifications = 0;
+  }
+
+  /** A message by pg_notify: in no commit, ordered only among its kind. `data` is JSON text. */
+  notification(pattern: string, channel: string, event: string, data: string): void {
+    const index = COMMIT_END_INDEX + ++this.#notifications;
+    const frame = textFrame(`${this.#messageHead(channel, event, this.#headLsn, index)}${data}}`);
+    const firstSequence = this.#sequence + 1;
+    const entry = { channel, pattern, frame, xid: 0, sequence: ++this.#sequence, lsn: this.#headLsn, index };
+    this.#outOfCommit({ firstSequence, xid: 0, after: this.#headLsn, entries: [entry], marks: [], committedAt: 0 });
+  }
+
+  /** Definitions that changed at a moment that the WAL does not tell (polling). */
+  redefineNow(changes: Iterable<readonly [pattern: string, how: 'changed' | 'dropped']>): void {
+    const index = COMMIT_END_INDEX + ++this.#notifications;
+    const firstSequence = this.#sequence + 1;
+    const marks: Mark[] = [];
+    for (const [pattern, kind] of changes) {
+      marks.push({ pattern, kind, sequence: ++this.#sequence, xid: 0, lsn: this.#headLsn, index });
+    }
+    if (marks.length === 0) return;
+    this.#outOfCommit({ firstSequence, xid: 0, after: this.#headLsn, entries: [], marks, committedAt: 0 });
+  }
+
+  #outOfCommit(batch: Batch): void {
+    if (!this.#inCommit) this.#wholeSequence = this.#sequence;
+    this.#sink.append(batch);
+  }
+
+  #append(firstSequence: number, entries: readonly Entry[], marks: readonly Mark[], after: Lsn): void {
+    this.#sink.append({ firstSequence, xid: this.#xid, after, entries, marks, committedAt: this.#committedAtMs });
+  }
+
+  #shareOf(pattern: string, channel: Bytes): Share {
+    const { buffer, length } = channel;
+    const last = this.#lastShare;
+    if (last !== undefined && last.pattern === pattern && sameName(last.channel, buffer, length)) return last;
+    return this.#share(pattern, buffer.toString('latin1', 0, length));
+  }
+
+  #share(pattern: string, channel: string): Share {
+    let share = this.#shares.get(channel);
+    if (share === undefined) {
+      share = new Share(channel, pattern);
+      this.#shares.set(channel, share);
+      if (this.#truncated.has(pattern)) this.#linkTruncate(share);
+    }
+    this.#lastShare = share;
+    return share;
+  }
+
+  /** Adds the event in `bytes` from `start` on to a channel's; the comma behind it makes runs copyable as they are. */
+  #link(share: Share, start: number): void {
+    this.bytes.byte(COMMA);
+    const end = this.bytes.length;
+    share.bytes += end - start;
+    if (share.last !== NONE && this.#ends[share.last] === start) {
+      this.#ends[share.last] = end;
+      return;
+    }
+    const run = this.#runCount++;
+    this.#starts[run] = start;
+    this.#ends[run] = end;
+    this.#nexts[run] = NONE;
+    if (share.first === NONE) share.first = run;
+    else this.#nexts[share.last] = run;
+    share.last = run;
+  }
+
+  #linkTruncate(share: Share): void {
+    const start = this.bytes.length;
+    this.bytes.append(TRUNCATE);
+    this.#link(share, start);
+  }
+
+  /** Sends on what has come of a commit whose end is not in sight. */
+  #flushPart(): void {
+    this.#parts++;
+    const firstSequence = this.#sequence + 1;
+    const entries = this.#frames(this.#commitLsn, false);
+    // sent on already, before the stream broke and began this commit again
+    const isRepeated = this.#interrupted.commitLsn === this.#commitLsn && this.#parts <= this.#interrupted.parts;
+    if (entries.length > 0 && !isRepeated) this.#append(firstSequence, entries, [], this.#headLsn);
+    this.#compactMessages();
+  }
+
+  /** After a part only messages that wait for the commit's end are left; their text moves to the front. */
+  #compactMessages(): void {
+    const kept = new Bytes();
+    for (const share of this.#shares.values()) {
+      share.messages = share.messages.map(({ event, start, end }) => {
+        const from = kept.length;
+        kept.copy(this.bytes.buffer, start, end);
+        return { event, start: from, end: kept.length };
+      });
+    }
+    this.bytes.clear(this.#commitBytesMax);
+    this.bytes.copy(kept.buffer, 0, kept.length);
+    this.#runCount = 0;
+  }
+
+  #frames(lsn: Lsn, isLast: boolean): Entry[] {
+    const entries: Entry[] = [];
+    for (const share of this.#shares.values()) {
+      if (this.#redefined.has(share.pattern) || this.#incomplete.has(share)) continue;
+      if (share.bytes > 0 || (isLast && share.parts > 0)) entries.push(this.#changes(share, lsn, isLast));
+      // rows before messages; in a commit in parts, messages wait until the rows are whole
+      if (isLast || share.parts === 0) for (const message of share.messages.splice(0)) entries.push(this.#message(share, message, lsn));
+    }
+    return entries;
+  }
+
+  #changes(share: Share, lsn: Lsn, isLast: boolean): Entry {
+    const index = ++share.index;
+    const inParts = !isLast || share.parts > 0;
+    if (inParts) share.parts++;
+    const part = inParts ? `"part":${share.parts},"last":${isLast},` : '';
+    const head = `{"type":"changes","channel":"${share.channel}","position":"${formatPosition(this.#epoch, lsn, index)}","lsn":"${formatLsn(lsn)}","xid":${this.#xid},"committed_at":"${this.#committedAt}",${part}"events":[`;
+    const payloadBytes = head.length + Math.max(0, share.bytes - 1) + TAIL.length;
+    const frame = Buffer.allocUnsafe(frameHeaderBytes(payloadBytes) + payloadBytes);
+    let at = writeFrameHeader(frame, 0, payloadBytes);
+    at += frame.write(head, at, 'latin1');
+    const { buffer } = this.bytes;
+    for (let run = share.first; run !== NONE; run = this.#nexts[run] as number) {
+      at += buffer.copy(frame, at, this.#starts[run] as number, this.#ends[run] as number);
+    }
+    if (share.bytes > 0) at--; // the last comma
+    at += TAIL.copy(frame, at);
+    assert(at === frame.length, 'a frame has the length that was reckoned');
+    share.first = NONE;
+    share.last = NONE;
+    share.bytes = 0;
+    return this.#entry(share, frame, lsn, index);
+  }
+
+  #message(share: Share, message: Message, lsn: Lsn): Entry {
+    const index = ++share.index;
+    const head = Buffer.from(this.#messageHead(share.channel, message.event, lsn, index));
+    const payloadBytes = head.length + (message.end - message.start) + 1;
+    const frame = Buffer.allocUnsafe(frameHeaderBytes(payloadBytes) + payloadBytes);
+    let at = writeFrameHeader(frame, 0, payloadBytes);
+    at += head.copy(frame, at);
+    at += this.bytes.buffer.copy(frame, at, message.start, message.end);
+    frame[at] = TAIL[1] as number;
+    return this.#entry(share, frame, lsn, index);
+  }
+
+  #messageHead(channel: string, event: string, lsn: Lsn, index: number): string {
+    return `{"type":"message","channel":"${channel}","position":"${formatPosition(this.#epoch, lsn, index)}","event":${JSON.stringify(event)},"data":`;
+  }
+
+  #entry(share: Share, frame: Buffer, lsn: Lsn, index: number): Entry {
+    return { channel: share.channel, pattern: share.pattern, frame, xid: this.#xid, sequence: ++this.#sequence, lsn, index };
+  }
+
+  #marks(lsn: Lsn): Mark[] {
+    const marks: Mark[] = [];
+    const xid = this.#xid;
+    for (const [pattern, kind] of this.#redefined) {
+      marks.push({ pattern, kind, sequence: ++this.#sequence, xid, lsn, index: COMMIT_END_INDEX });
+    }
+    for (const { pattern, channel } of this.#incomplete) {
+      marks.push({ pattern, channel, kind: 'changed', sequence: ++this.#sequence, xid, lsn, index: COMMIT_END_INDEX });
+    }
+    const committedAt = this.#committedAt;
+    const epoch = this.#epoch;
+    for (const pattern of this.#truncated) {
+      if (this.#redefined.has(pattern)) continue;
+      const frame = (channel: string) =>
+        textFrame(
+          `{"type":"changes","channel":"${channel}","position":"${formatPosition(epoch, lsn, 1)}","lsn":"${formatLsn(lsn)}","xid":${xid},"committed_at":"${committedAt}","events":[${TRUNCATE.toString()}]}`,
+        );
+      marks.push({ pattern, kind: 'truncate', sequence: ++this.#sequence, xid, lsn, index: 1, frame });
+    }
+    return marks;
+  }
+
+  #abandon(): void {
+    this.#inCommit = false;
+    this.bytes.clear(this.#commitBytesMax);
+    this.#shares.clear();
+    this.#lastShare = undefined;
+    this.#runCount = 0;
+    if (this.#truncated.size > 0) this.#truncated.clear();
+    if (this.#redefined.size > 0) this.#redefined.clear();
+    if (this.#incomplete.size > 0) this.#incomplete.clear();
+  }
+}
+
+function sameName(name: string, buffer: Buffer, length: number): boolean {
+  if (name.length !== length) return false;
+  for (let index = 0; index < length; index++) if (name.charCodeAt(index) !== buffer[index]) return false;
+  return true;
+}
+
+/** `2026-11-23T10:00:00.123456Z` from microseconds since 2000-01-01 UTC. */
+function formatMicroseconds(microseconds: number): string {
+  const milliseconds = Math.floor(microseconds / 1_000);
+  const rest = microseconds - milliseconds * 1_000;
+  const text = new Date(EPOCH_2000_MS + milliseconds).toISOString();
+  return `${text.slice(0, -1)}${String(rest).padStart(3, '0')}Z`;
+}

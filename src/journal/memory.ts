@@ -1,0 +1,233 @@
+/**
+ * The journal in memory: a ring of batches bounded in bytes and age, with a list per channel so that reading one
+ * channel costs nothing for the others. After a restart it is filled again from the WAL, which the slot keeps for it.
+ */
+import { assert } from '../errors.ts';
+import type { Lsn } from '../lsn.ts';
+import { comparePositions, type Position } from '../position.ts';
+import { Deque } from './deque.ts';
+import type { Batch, ChannelLog, Entry, Journal, Mark } from './journal.ts';
+
+export interface MemoryJournalOptions {
+  /** Bytes of frames, their bookkeeping included. */
+  readonly bytesMax: number;
+  readonly ageMaxMs: number;
+  readonly now: () => number;
+}
+
+/** What an entry costs beside its frame. */
+const ENTRY_OVERHEAD_BYTES = 160;
+/** How many dropped commits are remembered, and for how long, for snapshots that do not see them yet. */
+const EVICTED_XIDS_MAX = 16_384;
+const EVICTED_XID_AGE_MAX_MS = 3_600_000;
+
+class Log implements ChannelLog {
+  readonly name: string;
+  readonly pattern: string;
+  readonly list = new Deque<Entry>();
+  holds = 0;
+  evicted = -1;
+  voided: Mark | undefined;
+
+  constructor(name: string, pattern: string) {
+    this.name = name;
+    this.pattern = pattern;
+  }
+
+  get length(): number {
+    return this.list.length;
+  }
+
+  at(index: number): Entry | undefined {
+    return this.list.at(index);
+  }
+
+  firstAfter(sequence: number): number {
+    let low = 0;
+    let high = this.list.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.list.at(middle) as Entry).sequence <= sequence) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+interface Stored {
+  readonly batch: Batch;
+  readonly appendedAt: number;
+  /** Its own entries, and those that its marks made. */
+  readonly entries: Entry[];
+  bytes: number;
+}
+
+export class MemoryJournal implements Journal {
+  readonly #options: MemoryJournalOptions;
+  readonly #logs = new Map<string, Log>();
+  readonly #logsOfPattern = new Map<string, Set<Log>>();
+  readonly #ring = new Deque<Stored>();
+  readonly #marks = new Map<Mark, Stored>();
+  #evictedXids = new Deque<{ readonly xid: number; readonly at: number }>();
+  #oldest: Position = { lsn: 0, index: 0 };
+  #bytes = 0;
+  #entryCount = 0;
+
+  constructor(options: MemoryJournalOptions) {
+    this.#options = options;
+  }
+
+  get oldest(): Position {
+    return this.#oldest;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get entryCount(): number {
+    return this.#entryCount;
+  }
+
+  get walNeeded(): Lsn | undefined {
+    return this.#ring.first()?.batch.after;
+  }
+
+  append(batch: Batch): readonly Entry[] {
+    const stored: Stored = { batch, appendedAt: this.#options.now(), entries: [], bytes: 0 };
+    this.#ring.push(stored);
+    for (const entry of batch.entries) this.#add(stored, this.#log(entry.channel, entry.pattern), entry);
+    const made: Entry[] = [];
+    for (const mark of batch.marks) {
+      this.#marks.set(mark, stored);
+      for (const log of this.#logsOfPattern.get(mark.pattern) ?? []) {
+        const entry = this.#apply(mark, log, batch);
+        if (entry !== undefined) made.push(entry);
+      }
+    }
+    for (const entry of made) this.#add(stored, this.#log(entry.channel, entry.pattern), entry);
+    return made;
+  }
+
+  hold(channel: string, pattern: string): ChannelLog {
+    const log = this.#log(channel, pattern);
+    log.holds++;
+    return log;
+  }
+
+  unhold(channel: string): void {
+    const log = this.#logs.get(channel);
+    assert(log !== undefined && log.holds > 0, `channel ${channel} is not held`);
+    log.holds--;
+    this.#forget(log);
+  }
+
+  evictedUnseen(unseen: (xid: number) => boolean): boolean {
+    const since = this.#options.now() - EVICTED_XID_AGE_MAX_MS;
+    for (const { xid, at } of this.#evictedXids) if (at >= since && unseen(xid)) return true;
+    return false;
+  }
+
+  evict(now: number): void {
+    const { bytesMax, ageMaxMs } = this.#options;
+    for (;;) {
+      const stored = this.#ring.first();
+      if (stored === undefined || (this.#bytes <= bytesMax && now - stored.appendedAt <= ageMaxMs)) return;
+      this.#ring.shift();
+      this.#drop(stored);
+    }
+  }
+
+  clear(position: Position): void {
+    for (const log of [...this.#logs.values()]) {
+      log.list.clear();
+      log.evicted = -1;
+      log.voided = undefined;
+      this.#forget(log);
+    }
+    this.#ring.clear();
+    this.#marks.clear();
+    this.#evictedXids = new Deque();
+    this.#bytes = 0;
+    this.#entryCount = 0;
+    this.#oldest = position;
+  }
+
+  #log(channel: string, pattern: string): Log {
+    let log = this.#logs.get(channel);
+    if (log !== undefined && log.pattern === pattern) return log;
+    // a view of another pattern makes this name now; the old pattern was dropped, so nobody is subscribed through it
+    const holds = log?.holds ?? 0;
+    if (log !== undefined) this.#logsOfPattern.get(log.pattern)?.delete(log);
+    const before = log;
+    log = new Log(channel, pattern);
+    log.holds = holds;
+    log.evicted = before?.list.last()?.sequence ?? -1;
+    this.#logs.set(channel, log);
+    let logs = this.#logsOfPattern.get(pattern);
+    if (logs === undefined) this.#logsOfPattern.set(pattern, (logs = new Set()));
+    logs.add(log);
+    this.#replayMarks(log);
+    return log;
+  }
+
+  /** A log that is made late learns what happened to every channel of its pattern. */
+  #replayMarks(log: Log): void {
+    for (const [mark, stored] of this.#marks) {
+      const entry = this.#apply(mark, log, stored.batch);
+      if (entry !== undefined) this.#add(stored, log, entry);
+    }
+  }
+
+  /** Lets a mark do to a log what it says; returns the entry that this makes, not added yet. */
+  #apply(mark: Mark, log: Log, batch: Batch): Entry | undefined {
+    if (mark.pattern !== log.pattern || (mark.channel !== undefined && mark.channel !== log.name)) return undefined;
+    if (mark.kind !== 'truncate') {
+      log.voided = mark;
+      return undefined;
+    }
+    // a channel that has events in this commit has the truncate among them
+    if ((log.list.last()?.sequence ?? -1) >= batch.firstSequence) return undefined;
+    assert(mark.frame !== undefined, 'a truncate mark makes frames');
+    const { pattern, xid, sequence, lsn, index } = mark;
+    return { channel: log.name, pattern, frame: mark.frame(log.name), xid, sequence, lsn, index };
+  }
+
+  #add(stored: Stored, log: Log, entry: Entry): void {
+    log.list.push(entry);
+    stored.entries.push(entry);
+    const bytes = entry.frame.length + ENTRY_OVERHEAD_BYTES;
+    stored.bytes += bytes;
+    this.#bytes += bytes;
+    this.#entryCount++;
+  }
+
+  #drop(stored: Stored): void {
+    const { batch, entries } = stored;
+    this.#bytes -= stored.bytes;
+    this.#entryCount -= entries.length;
+    for (const entry of entries) {
+      const log = this.#logs.get(entry.channel);
+      if (log?.list.first() !== entry) continue;
+      log.list.shift();
+      log.evicted = entry.sequence;
+      this.#forget(log);
+      if (comparePositions(entry, this.#oldest) > 0) this.#oldest = { lsn: entry.lsn, index: entry.index };
+    }
+    for (const mark of batch.marks) {
+      this.#marks.delete(mark);
+      if (comparePositions(mark, this.#oldest) > 0) this.#oldest = { lsn: mark.lsn, index: mark.index };
+    }
+    if (batch.xid === 0) return;
+    this.#evictedXids.push({ xid: batch.xid, at: this.#options.now() });
+    if (this.#evictedXids.length > EVICTED_XIDS_MAX) this.#evictedXids.shift();
+  }
+
+  #forget(log: Log): void {
+    if (log.holds > 0 || log.list.length > 0) return;
+    if (this.#logs.get(log.name) === log) this.#logs.delete(log.name);
+    const logs = this.#logsOfPattern.get(log.pattern);
+    logs?.delete(log);
+    if (logs?.size === 0) this.#logsOfPattern.delete(log.pattern);
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * What Postgres may forget: the WAL from which the journal could not be filled again after a restart anyway.
+ *
+ * The slot trails the oldest entry of the journal, and the head as it was one replay window ago, so that clients who
+ * were away for less find their place again after a restart, also where nothing was committed. It trails by no more
+ * than a bound in bytes of WAL, and never passes the last whole commit.
+ */
+import type { Lsn } from '../lsn.ts';
+import type { Acknowledger } from '../wal/source.ts';
+import { Deque } from './deque.ts';
+import type { Journal } from './journal.ts';
+
+export interface RetentionOptions {
+  readonly journal: Pick<Journal, 'walNeeded'>;
+  /** End of the last whole commit, or of what is known to hold no commit after it. */
+  readonly head: () => Lsn;
+  readonly windowMs: number;
+  readonly walBytesMax: number;
+  readonly now: () => number;
+}
+
+/** How finely the window is kept. */
+const SAMPLES = 128;
+
+export class Retention implements Acknowledger {
+  readonly #options: RetentionOptions;
+  readonly #samples = new Deque<{ readonly at: number; readonly head: Lsn }>();
+  #floor: Lsn = 0;
+
+  constructor(options: RetentionOptions) {
+    this.#options = options;
+  }
+
+  /** A stream starts here: nothing before it will be asked for. */
+  startFrom(lsn: Lsn): void {
+    this.#samples.clear();
+    this.#floor = lsn;
+  }
+
+  written(): Lsn {
+    return this.#options.head();
+  }
+
+  flushed(): Lsn {
+    const { journal, walBytesMax } = this.#options;
+    const head = this.#options.head();
+    const trailing = Math.min(journal.walNeeded ?? head, this.#windowStart(head));
+    this.#floor = Math.min(head, Math.max(this.#floor, trailing, head - walBytesMax));
+    return this.#floor;
+  }
+
+  /** Where the head was a window ago; where it was first seen while that is less long ago. */
+  #windowStart(head: Lsn): Lsn {
+    const { windowMs, now } = this.#options;
+    const at = now();
+    const last = this.#samples.last();
+    if (last === undefined || at - last.at >= windowMs / SAMPLES) this.#samples.push({ at, head });
+    // the newest sample that is a window old is the start; those before it are of no use
+    for (let second = this.#samples.at(1); second !== undefined && at - second.at >= windowMs; second = this.#samples.at(1)) {
+      this.#samples.shift();
+    }
+    const first = this.#samples.first();
+    return first !== undefined && at - first.at >= windowMs ? first.head : Math.min(first?.head ?? head, this.#floor);
+  }
+}

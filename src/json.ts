@@ -1,0 +1,147 @@
+/**
+ * Says whether bytes are one JSON value (RFC 8259), without making anything of them. Strings must be free of raw
+ * control characters; UTF-8 is taken as it is, since Postgres has checked it.
+ */
+const WHITESPACE = table(' \t\n\r');
+const DIGIT = table('0123456789');
+const HEX = table('0123456789abcdefABCDEF');
+const ESCAPE = table('"\\/bfnrt');
+const DEPTH_MAX = 6_400;
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+const MINUS = 0x2d;
+const PLUS = 0x2b;
+const DOT = 0x2e;
+const ZERO = 0x30;
+const LOWER_E = 0x65;
+const UPPER_E = 0x45;
+const LOWER_U = 0x75;
+const LITERALS = new Map([
+  [0x74, Buffer.from('true')],
+  [0x66, Buffer.from('false')],
+  [0x6e, Buffer.from('null')],
+]);
+
+function table(characters: string): Uint8Array {
+  const set = new Uint8Array(256);
+  for (const byte of Buffer.from(characters)) set[byte] = 1;
+  return set;
+}
+
+/** Whether `buffer[start, end)` is exactly one JSON value, white space around it allowed. */
+export function isJson(buffer: Buffer, start: number, end: number): boolean {
+  const scanner = new Scanner(buffer, start, end);
+  return scanner.value(0) && scanner.atEnd();
+}
+
+class Scanner {
+  readonly #buffer: Buffer;
+  readonly #end: number;
+  #at: number;
+
+  constructor(buffer: Buffer, start: number, end: number) {
+    this.#buffer = buffer;
+    this.#at = start;
+    this.#end = end;
+  }
+
+  atEnd(): boolean {
+    this.#skipWhitespace();
+    return this.#at === this.#end;
+  }
+
+  value(depth: number): boolean {
+    if (depth > DEPTH_MAX) return false;
+    this.#skipWhitespace();
+    const byte = this.#peek();
+    if (byte === QUOTE) return this.#string();
+    if (byte === OPEN_BRACE) return this.#members(depth, CLOSE_BRACE, true);
+    if (byte === OPEN_BRACKET) return this.#members(depth, CLOSE_BRACKET, false);
+    const literal = LITERALS.get(byte);
+    return literal === undefined ? this.#number() : this.#literal(literal);
+  }
+
+  #peek(): number {
+    return this.#at < this.#end ? (this.#buffer[this.#at] as number) : -1;
+  }
+
+  #take(byte: number): boolean {
+    if (this.#peek() !== byte) return false;
+    this.#at++;
+    return true;
+  }
+
+  #skip(set: Uint8Array): boolean {
+    const from = this.#at;
+    while (this.#at < this.#end && set[this.#buffer[this.#at] as number] === 1) this.#at++;
+    return this.#at > from;
+  }
+
+  #skipWhitespace(): void {
+    this.#skip(WHITESPACE);
+  }
+
+  #members(depth: number, close: number, named: boolean): boolean {
+    this.#at++;
+    this.#skipWhitespace();
+    if (this.#take(close)) return true;
+    for (;;) {
+      if (named) {
+        this.#skipWhitespace();
+        if (!this.#string()) return false;
+        this.#skipWhitespace();
+        if (!this.#take(COLON)) return false;
+      }
+      if (!this.value(depth + 1)) return false;
+      this.#skipWhitespace();
+      if (this.#take(close)) return true;
+      if (!this.#take(COMMA)) return false;
+    }
+  }
+
+  #string(): boolean {
+    if (!this.#take(QUOTE)) return false;
+    while (this.#at < this.#end) {
+      const byte = this.#buffer[this.#at++] as number;
+      if (byte === QUOTE) return true;
+      if (byte < 0x20) return false;
+      if (byte === BACKSLASH && !this.#escape()) return false;
+    }
+    return false;
+  }
+
+  #escape(): boolean {
+    const byte = this.#peek();
+    this.#at++;
+    if (byte !== LOWER_U) return byte !== -1 && ESCAPE[byte] === 1;
+    for (let digit = 0; digit < 4; digit++) {
+      const hex = this.#peek();
+      if (hex === -1 || HEX[hex] !== 1) return false;
+      this.#at++;
+    }
+    return true;
+  }
+
+  #number(): boolean {
+    this.#take(MINUS);
+    if (!this.#take(ZERO) && !this.#skip(DIGIT)) return false;
+    if (this.#take(DOT) && !this.#skip(DIGIT)) return false;
+    if (!this.#take(LOWER_E) && !this.#take(UPPER_E)) return true;
+    if (!this.#take(PLUS)) this.#take(MINUS);
+    return this.#skip(DIGIT);
+  }
+
+  #literal(word: Buffer): boolean {
+    const end = this.#at + word.length;
+    if (end > this.#end || this.#buffer.compare(word, 0, word.length, this.#at, end) !== 0) return false;
+    this.#at = end;
+    return true;
+  }
+}

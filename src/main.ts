@@ -1,0 +1,357 @@
+/**
+ * The service, wired from left to right:
+ *
+ *     wal -> decode -> channels -> journal -> fanout -> gateway
+ *
+ * and stopped in the opposite order of clients first.
+ */
+import { fileURLToPath } from 'node:url';
+import type pg from 'pg';
+import { ViewAccess } from './access/access-view.ts';
+import { createTokens } from './access/token.ts';
+import { pollCatalog, readCatalog } from './channels/catalog-reader.ts';
+import { Definitions } from './channels/definitions.ts';
+import { loadParser } from './channels/parse.ts';
+import { parseNotification } from './channels/published.ts';
+import { ChannelRegistry } from './channels/registry.ts';
+import { Router } from './channels/router.ts';
+import { applyRules } from './channels/rules.ts';
+import { ensureSetup } from './channels/setup.ts';
+import { databaseUrl, type Settings } from './config.ts';
+import { PgoutputDecoder } from './decode/pgoutput.ts';
+import { Hub } from './fanout/hub.ts';
+import { Markers } from './fanout/markers.ts';
+import { readSnapshot } from './fanout/snapshot.ts';
+import { Admin } from './gateway/admin.ts';
+import { Gateway } from './gateway/server.ts';
+import { CommitBuilder } from './journal/commit-builder.ts';
+import { MemoryJournal } from './journal/memory.ts';
+import { Retention } from './journal/retention.ts';
+import type { Logger } from './logger.ts';
+import { type Lsn, parseLsn } from './lsn.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
+import { createPool, databaseError } from './postgres/connect.ts';
+import { Listener } from './postgres/listener.ts';
+import { HEARTBEAT_SECONDS } from './protocol.ts';
+import { backoff } from './wal/backoff.ts';
+import type { StreamStart, WalHandler } from './wal/source.ts';
+import { ReplicationStream } from './wal/stream.ts';
+
+export interface Service {
+  readonly host: string;
+  readonly port: number;
+  readonly adminPort: number;
+  /** Rejects when the service cannot go on; never resolves. */
+  readonly failed: Promise<never>;
+  /** Says not ready, sends the clients away over SNO_DRAIN_SECONDS, then ends everything. */
+  stop(): Promise<void>;
+}
+
+const BUNDLE_FILE = fileURLToPath(new URL('../dist/sno.js', import.meta.url));
+const SLOT_LOCK_TIMEOUT_MS = 10_000;
+const SLOT_IN_USE_TIMEOUT_MS = 15_000;
+const POLL_MS = 2_000;
+const EVICT_MS = 1_000;
+const MEASURE_MS = 5_000;
+
+/** Starts everything and resolves once clients are served. Throws a SnoError that says what is wrong and what to do. */
+export async function startService(settings: Settings, logger: Logger): Promise<Service> {
+  const service = new RunningService(settings, logger);
+  try {
+    await service.start();
+  } catch (error) {
+    await service.stop();
+    throw error;
+  }
+  return service;
+}
+
+class RunningService implements Service, WalHandler {
+  readonly failed: Promise<never>;
+  port = 0;
+  adminPort = 0;
+  readonly #settings: Settings;
+  readonly #logger: Logger;
+  readonly #metrics: Metrics = createMetrics();
+  readonly #url: string;
+  readonly #pool: pg.Pool;
+  readonly #definitions: Definitions;
+  readonly #journal: MemoryJournal;
+  readonly #markers: Markers;
+  readonly #hub: Hub;
+  readonly #builder: CommitBuilder;
+  readonly #router: Router;
+  readonly #decoder: PgoutputDecoder;
+  readonly #retention: Retention;
+  readonly #stream: ReplicationStream;
+  readonly #listener: Listener;
+  readonly #admin: Admin;
+  #gateway: Gateway | undefined;
+  #access: ViewAccess | undefined;
+  #timers: NodeJS.Timeout[] = [];
+  #fail: (error: unknown) => void = () => undefined;
+  #state: 'starting' | 'catching up' | 'serving' | 'draining' = 'starting';
+  /** The catalog is asked for from time to time, since no event trigger tells of changes. */
+  #polls = false;
+  #retainedBytes: number | undefined;
+
+  constructor(settings: Settings, logger: Logger) {
+    this.#settings = settings;
+    this.#logger = logger;
+    this.failed = new Promise((_resolve, reject) => {
+      this.#fail = reject;
+    });
+    this.failed.catch(() => undefined);
+    this.#url = databaseUrl(settings);
+    this.#pool = createPool(this.#url, 'query', settings.SNO_SNAPSHOTS + 2);
+    this.#pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
+    const now = Date.now;
+    const pause = (attempt: number) => new Promise<void>((resolve) => setTimeout(resolve, backoff(attempt, Math.random())));
+    this.#journal = new MemoryJournal({ bytesMax: settings.SNO_REPLAY_BYTES, ageMaxMs: settings.SNO_REPLAY_SECONDS * 1_000, now });
+    this.#markers = new Markers({ emit: (id) => this.#emitMarker(id), pause });
+    const { deliveries, commitToSend, resets, commits } = this.#metrics;
+    this.#hub = new Hub(this.#journal, this.#markers, {
+      outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
+      readSnapshot: (channel, sink) => readSnapshot(this.#pool, channel, sink),
+      pause,
+      now,
+      events: {
+        delivered: (count) => deliveries.inc(count),
+        reset: (reason) => resets[reason].inc(),
+        sent: (committedAt) => commitToSend.observe(Math.max(0, (now() - committedAt) / 1_000)),
+        failed: (error, channel) => logger.warn({ code: error.code, channel, cause: String(error.cause ?? '') }, error.message),
+      },
+    });
+    this.#builder = new CommitBuilder(this.#hub, settings.SNO_COMMIT_BYTES);
+    this.#hub.follow(this.#builder);
+    this.#definitions = new Definitions({
+      registry: new ChannelRegistry(settings.SNO_PUBLICATION),
+      onRefusal: ({ schema, pattern, error }) => logger.error({ code: error.code, view: `${schema}."${pattern}"`, mend: error.mend }, error.message),
+      onAccessChange: () => undefined,
+    });
+    const { registry } = this.#definitions;
+    const { events, messagesDropped } = this.#metrics;
+    this.#router = new Router(registry, this.#builder, {
+      catalog: (json, lsn) => this.#definitions.message(json, lsn),
+      marker: (id) => this.#markers.arrived(id),
+      dropped: (reason, detail) => {
+        messagesDropped[reason].inc();
+        logger.warn({ reason, detail }, 'a published message was dropped');
+      },
+      counted: (op) => events[op].inc(),
+      committed: () => commits.inc(),
+      unbound: (pattern, error) => logger.warn({ code: error.code, view: `channels."${pattern}"`, mend: error.mend }, error.message),
+    });
+    this.#decoder = new PgoutputDecoder(this.#router);
+    this.#retention = new Retention({
+      journal: this.#journal,
+      head: () => this.#builder.head.lsn,
+      windowMs: settings.SNO_REPLAY_SECONDS * 1_000,
+      walBytesMax: settings.SNO_REPLAY_WAL_BYTES,
+      now,
+    });
+    this.#stream = new ReplicationStream({
+      url: this.#url,
+      slot: settings.SNO_SLOT,
+      publication: settings.SNO_PUBLICATION,
+      backlogBytesMax: settings.SNO_WAL_BUFFER_BYTES,
+      slotLockTimeoutMs: SLOT_LOCK_TIMEOUT_MS,
+      slotInUseTimeoutMs: SLOT_IN_USE_TIMEOUT_MS,
+      handler: this,
+      acknowledger: this.#retention,
+      logger,
+      now,
+      random: Math.random,
+      onDisconnect: () => this.#metrics.reconnects.inc(),
+      onBug: (error) => this.#fail(error),
+    });
+    this.#listener = new Listener({ url: this.#url, channel: 'sno', logger, onNotification: (payload) => this.#notified(payload), retryMs: (attempt) => backoff(attempt, Math.random()) });
+    this.#admin = new Admin({
+      port: settings.SNO_ADMIN_PORT,
+      metrics: this.#metrics,
+      unready: () => this.#unready(),
+    });
+    this.#metrics.observe({
+      walLagBytes: () => (this.#stream.isStreaming ? Math.max(0, this.#stream.serverEnd - this.#builder.head.lsn) : undefined),
+      slotRetainedBytes: () => this.#retainedBytes,
+      journalBytes: () => this.#journal.bytes,
+      journalEntries: () => this.#journal.entryCount,
+      caughtUp: () => Number(this.#hub.caughtUp),
+    });
+  }
+
+  get host(): string {
+    return this.#settings.SNO_HOST;
+  }
+
+  async start(): Promise<void> {
+    const settings = this.#settings;
+    await loadParser();
+    // bad keys, certificates and ports are found before anything is changed in the database
+    const tokens = createTokens(settings);
+    this.#access = new ViewAccess({ databaseUrl: this.#url, mode: settings.SNO_ACCESS, logger: this.#logger });
+    this.adminPort = (await this.#admin.start()).port;
+    await this.#prepareDatabase();
+    this.#state = 'catching up';
+    await this.#stream.start();
+    this.#timers.push(setInterval(() => this.#journal.evict(Date.now()), EVICT_MS));
+    this.#timers.push(setInterval(() => this.#hub.heartbeat(), HEARTBEAT_SECONDS * 1_000));
+    this.#timers.push(setInterval(() => void this.#measureSlot(), MEASURE_MS));
+    if (this.#polls) this.#timers.push(setInterval(() => void this.#poll(), POLL_MS));
+    await this.#measureSlot();
+    await this.#listener.start();
+    await this.#catchUp();
+    this.#gateway = new Gateway({
+      settings,
+      logger: this.#logger,
+      metrics: this.#metrics,
+      tokens,
+      access: this.#access,
+      channels: this.#definitions.registry,
+      fanout: this.#hub,
+      bundleFile: BUNDLE_FILE,
+    });
+    this.port = (await this.#gateway.start()).port;
+    this.#state = 'serving';
+    if (settings.SNO_ACCESS === 'open') this.#logger.warn('SNO_ACCESS=open: everyone may join every channel. For development only.');
+    this.#logger.info({ host: this.host, port: this.port, adminPort: this.adminPort, channels: [...this.#definitions.registry.views()].length }, 'serving');
+  }
+
+  async stop(): Promise<void> {
+    this.#state = 'draining';
+    for (const timer of this.#timers.splice(0)) clearInterval(timer);
+    await this.#gateway?.drain(this.#settings.SNO_DRAIN_SECONDS);
+    await this.#listener.stop();
+    this.#markers.stop();
+    await this.#stream.stop();
+    await this.#admin.close();
+    await this.#access?.close();
+    await this.#pool.end().catch(() => undefined);
+  }
+
+  // from the WAL
+
+  async started(start: StreamStart): Promise<void> {
+    this.#decoder.reset();
+    this.#router.reset();
+    if (start.epoch === this.#builder.epoch) {
+      this.#builder.resumeEpoch();
+      return;
+    }
+    if (start.reason !== undefined) {
+      if (start.reason === 'slot_lost') this.#metrics.slotLost.inc();
+      this.#logger.error({ reason: start.reason, epoch: start.epoch }, 'commits may be missing: a new history begins, all subscribers are reset');
+    }
+    this.#builder.startEpoch(start.epoch, start.from);
+    this.#journal.clear(this.#builder.head);
+    this.#retention.startFrom(start.from);
+    this.#hub.resetAll(start.reason ?? 'epoch_changed');
+    await this.#loadCatalog();
+  }
+
+  message(buffer: Buffer, start: number, end: number): void {
+    this.#decoder.message(buffer, start, end);
+  }
+
+  keepalive(end: Lsn): void {
+    this.#builder.keepalive(end);
+  }
+
+  flush(): void {
+    this.#hub.flush();
+  }
+
+  async #prepareDatabase(): Promise<void> {
+    const { SNO_PUBLICATION: publication, SNO_RULES: rules } = this.#settings;
+    const client = await this.#connect();
+    try {
+      const { done, warnings, eventTriggers } = await ensureSetup(client, { publication, identities: false });
+      if (done.length > 0) this.#logger.info({ done }, 'set the database up');
+      for (const { what, message, sql } of warnings) this.#logger.warn({ what, mend: sql }, message);
+      this.#polls = !eventTriggers;
+    } finally {
+      client.release();
+    }
+    if (rules === undefined) return;
+    const { applied, files, dropped } = await applyRules(rules, this.#url);
+    this.#logger.info({ rules, files, dropped }, applied ? 'applied the rules' : 'the rules are as they were');
+  }
+
+  async #connect(): Promise<pg.PoolClient> {
+    try {
+      return await this.#pool.connect();
+    } catch (error) {
+      throw databaseError(error);
+    }
+  }
+
+  async #loadCatalog(): Promise<void> {
+    const catalog = await (this.#polls ? pollCatalog : readCatalog)(this.#pool, this.#settings.SNO_PUBLICATION);
+    const { rows } = await this.#pool.query<{ lsn: string }>('select pg_current_wal_insert_lsn()::text as lsn');
+    this.#definitions.load(catalog, parseLsn(rows[0]?.lsn ?? '') ?? 0);
+    this.#router.rebind();
+  }
+
+  async #poll(): Promise<void> {
+    try {
+      const catalog = await pollCatalog(this.#pool, this.#settings.SNO_PUBLICATION);
+      const redefinitions = this.#definitions.load(catalog, 0);
+      this.#router.rebind();
+      this.#builder.redefineNow(redefinitions);
+      this.#hub.flush();
+    } catch (error) {
+      this.#logger.warn({ error: String(error) }, 'the catalog could not be read, it is tried again');
+    }
+  }
+
+  /** Resolves when everything that was committed before the call has come out of the stream. */
+  #catchUp(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.failed.catch(reject);
+      this.#markers.expect(() => {
+        this.#hub.caughtUp = true;
+        resolve();
+      });
+    });
+  }
+
+  async #emitMarker(id: string): Promise<void> {
+    // a standby that is slow to confirm must not hold the marker up
+    await this.#pool.query("select set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'sno.marker', $1)", [id]);
+  }
+
+  #notified(payload: string): void {
+    const { events, messagesDropped } = this.#metrics;
+    const notification = parseNotification(payload);
+    if (notification === undefined) {
+      messagesDropped.payload_malformed.inc();
+      this.#logger.warn({ reason: 'payload_malformed' }, 'a notification was dropped: no {"channel","event","data"}');
+      return;
+    }
+    const { channel, event, data } = notification;
+    const pattern = this.#definitions.registry.patternOf(channel);
+    if (pattern === undefined) {
+      messagesDropped.channel_unknown.inc();
+      this.#logger.warn({ reason: 'channel_unknown', channel }, 'a notification was dropped: no view makes this channel');
+      return;
+    }
+    events.message.inc();
+    this.#builder.notification(pattern, channel, event, data);
+    this.#hub.flush();
+  }
+
+  async #measureSlot(): Promise<void> {
+    const sql = `select pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::text as bytes from pg_replication_slots where slot_name = $1`;
+    try {
+      const { rows } = await this.#pool.query<{ bytes: string | null }>(sql, [this.#settings.SNO_SLOT]);
+      this.#retainedBytes = rows[0]?.bytes == null ? undefined : Number(rows[0].bytes);
+    } catch {
+      this.#retainedBytes = undefined;
+    }
+  }
+
+  #unready(): string | undefined {
+    if (this.#state !== 'serving') return this.#state;
+    return this.#stream.isStreaming ? undefined : 'not connected to Postgres';
+  }
+}
