@@ -326,7 +326,7 @@ begin
       exists (select from pg_publication_rel r join pg_publication p on p.oid = r.prpubid where p.pubname = target and r.prrelid = c.oid) as listed,
       c.oid in (select sno.published(target)) as published
     from pg_class c
-    where c.oid in (select b.relation from sno.below() b) and c.relkind <> 'v'
+    where c.oid in (select b.relation from sno.below() b) and c.relkind <> 'v' and not c.relispartition
     order by c.oid
   loop
     relation := candidate.name;

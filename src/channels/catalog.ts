@@ -82,8 +82,8 @@ export interface CatalogTable {
   /** Has inheritance children that are no partitions. */
   readonly inherited: boolean;
   /**
-   * Partitions (qualified and quoted) that have another replica identity than the root. What Postgres sends as the
-   * old row is decided by the partition, though it says that it is the root's.
+   * Partitions (qualified and quoted) that have another replica identity than the root, and not a wider one. What Postgres
+   * sends as the old row is decided by the partition, though it says that it is the root's.
    */
   readonly unlikePartitions: readonly string[];
 }

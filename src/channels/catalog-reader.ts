@@ -1,0 +1,147 @@
+/**
+ * Reads the catalog: asked of the database, or out of a `sno.catalog` message in the WAL. What comes is checked, since
+ * the functions in the database may be of another version than this process.
+ */
+import type pg from 'pg';
+import { z } from 'zod';
+import { SnoError } from '../errors.ts';
+import { databaseError } from '../postgres/connect.ts';
+import type { Catalog, CatalogAccess, CatalogChannel, CatalogColumn, CatalogTable, CatalogType } from './catalog.ts';
+
+const oid = z.number();
+const oids = z.array(oid);
+const texts = z.array(z.string());
+
+const column = {
+  name: z.string(),
+  typeOid: oid,
+  typeModifier: z.number(),
+  type: z.string(),
+  bytewise: z.boolean(),
+  deterministic: z.boolean(),
+};
+const columns = z.array(z.object(column) satisfies z.ZodType<CatalogColumn>);
+
+const channel = z.object({
+  oid,
+  pattern: z.string(),
+  kind: z.string(),
+  definition: z.string(),
+  columns,
+  reads: oids,
+  options: texts,
+}) satisfies z.ZodType<CatalogChannel>;
+
+const access = z.object({
+  oid,
+  pattern: z.string(),
+  kind: z.string(),
+  definition: z.string(),
+  columns,
+  reads: oids,
+  through: texts,
+}) satisfies z.ZodType<CatalogAccess>;
+
+const table = z.object({
+  oid,
+  schema: z.string(),
+  name: z.string(),
+  kind: z.string(),
+  persistence: z.string(),
+  replicaIdentity: z.string(),
+  columns: z.array(
+    z.object({ ...column, number: z.number(), notNull: z.boolean(), generated: z.string(), toastable: z.boolean() }),
+  ),
+  primaryKey: z.array(z.number()).nullable(),
+  identityIndex: z.array(z.number()).nullable(),
+  rowSecurity: z.boolean(),
+  isPartition: z.boolean(),
+  inherited: z.boolean(),
+  unlikePartitions: texts,
+}) satisfies z.ZodType<CatalogTable>;
+
+const type = z.object({
+  oid,
+  schema: z.string(),
+  name: z.string(),
+  kind: z.string(),
+  category: z.string(),
+  element: oid,
+  delimiter: z.string(),
+  base: oid,
+  labels: texts.nullable(),
+}) satisfies z.ZodType<CatalogType>;
+
+const catalog = z.object({
+  channels: z.array(channel),
+  access: z.array(access),
+  tables: z.array(table),
+  types: z.array(type),
+  published: oids,
+}) satisfies z.ZodType<Catalog>;
+
+const message = z.object({ touched: texts, catalog });
+
+/** The content of a `sno.catalog` message. */
+export interface CatalogMessage {
+  /** `channels:PATTERN` and `channel_access:PATTERN` of the views that the transaction created, altered or dropped, or whose tables or functions it altered. */
+  readonly touched: ReadonlySet<string>;
+  readonly catalog: Catalog;
+}
+
+/** Reads what `sno.catalog()` gives; `setup_required` where it is something else. */
+export function parseCatalog(json: string): Catalog {
+  return parse(catalog, json);
+}
+
+/** Reads what the event trigger puts into the WAL; `setup_required` where it is something else. */
+export function parseCatalogMessage(json: string): CatalogMessage {
+  const { touched, catalog } = parse(message, json);
+  return { touched: new Set(touched), catalog };
+}
+
+function parse<T>(schema: z.ZodType<T>, json: string): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch (cause) {
+    throw new SnoError('setup_required', 'sno.catalog() gave no JSON', { cause });
+  }
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  throw new SnoError(
+    'setup_required',
+    `sno.catalog() is of another version than this Snö: ${issue?.path.join('.')}: ${issue?.message}`,
+    { cause: result.error },
+  );
+}
+
+type Connection = pg.ClientBase | pg.Pool;
+
+/** Asks the database for the catalog as it is now. */
+export async function readCatalog(connection: Connection, publication: string): Promise<Catalog> {
+  const { rows } = await ask<{ catalog: string }>(connection, 'select sno.catalog($1)::text as catalog', publication);
+  return parseCatalog(rows[0]?.catalog ?? '');
+}
+
+/**
+ * The same, for where there are no event triggers: nobody else adds the tables of new channels to the publication
+ * there. To be called from time to time.
+ */
+export async function pollCatalog(connection: Connection, publication: string): Promise<Catalog> {
+  await ask(connection, 'select from sno.sync_publication($1)', publication);
+  return readCatalog(connection, publication);
+}
+
+/** undefined_function and invalid_schema_name: nobody has installed it. */
+const NOT_INSTALLED = new Set<unknown>(['42883', '3F000']);
+
+async function ask<Row extends pg.QueryResultRow>(connection: Connection, sql: string, publication: string): Promise<pg.QueryResult<Row>> {
+  try {
+    return await connection.query<Row>(sql, [publication]);
+  } catch (error) {
+    if (!NOT_INSTALLED.has((error as { code?: unknown }).code)) throw databaseError(error);
+    throw new SnoError('setup_required', "Snö's functions are not installed in this database", { cause: error });
+  }
+}

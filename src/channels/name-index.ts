@@ -1,0 +1,37 @@
+import { matchPattern, type Pattern } from './pattern.ts';
+
+/** What `NameIndex` finds. */
+export interface Match<T> {
+  readonly item: T;
+  /** The placeholders' values, decoded, in the pattern's order. */
+  readonly values: string[];
+}
+
+/**
+ * Finds the patterns that make a channel name by their literal beginnings, so that the time taken does not grow with
+ * the number of patterns.
+ */
+export class NameIndex<T extends { readonly pattern: Pattern }> {
+  readonly #byBeginning = new Map<string, T[]>();
+  readonly #lengths: readonly number[];
+
+  constructor(items: Iterable<T>) {
+    for (const item of items) {
+      const beginning = item.pattern.literals[0] as string;
+      const same = this.#byBeginning.get(beginning);
+      if (same === undefined) this.#byBeginning.set(beginning, [item]);
+      else same.push(item);
+    }
+    this.#lengths = [...new Set([...this.#byBeginning.keys()].map(({ length }) => length))].sort((a, b) => b - a);
+  }
+
+  *find(name: string): Generator<Match<T>> {
+    for (const length of this.#lengths) {
+      if (length > name.length) continue;
+      for (const item of this.#byBeginning.get(name.slice(0, length)) ?? []) {
+        const values = matchPattern(item.pattern, name);
+        if (values !== undefined) yield { item, values };
+      }
+    }
+  }
+}

@@ -1,0 +1,50 @@
+import pg from 'pg';
+import { SnoError } from '../errors.ts';
+import type { CatalogTable } from './catalog.ts';
+
+/** A table's name in SQL: qualified and quoted. */
+export function tableName(table: Pick<CatalogTable, 'schema' | 'name'>): string {
+  return `${pg.escapeIdentifier(table.schema)}.${pg.escapeIdentifier(table.name)}`;
+}
+
+const NOT_IN_WAL: Readonly<Record<string, string>> = {
+  f: 'is a foreign table',
+  m: 'is a materialized view',
+  u: 'is unlogged',
+  t: 'is temporary',
+};
+
+/** Why the changes of a table do not come, with the SQL that mends it; undefined where they do. */
+export function publicationFault(table: CatalogTable, published: ReadonlySet<number>, publication: string): SnoError | undefined {
+  if (published.has(table.oid)) return identityFault(table);
+  const name = tableName(table);
+  const never = NOT_IN_WAL[table.kind] ?? NOT_IN_WAL[table.persistence];
+  if (never !== undefined) {
+    return new SnoError('table_unpublished', `${name} ${never}: its changes are not in the WAL`, { mend: 'Read from a logged table of this database.' });
+  }
+  const target = pg.escapeIdentifier(publication);
+  const add = `alter publication ${target} add table only ${name};`;
+  if (hasIdentity(table)) {
+    return new SnoError('table_unpublished', `${name} is not in the publication ${target}, or with a column list or row filter`, { mend: add });
+  }
+  return new SnoError('table_unpublished', `${name} has no primary key or replica identity, so that it cannot be in the publication ${target}`, {
+    mend: `alter table ${name} replica identity full; ${add}`,
+  });
+}
+
+function hasIdentity({ replicaIdentity, primaryKey, identityIndex }: CatalogTable): boolean {
+  if (replicaIdentity === 'd') return primaryKey !== null;
+  if (replicaIdentity === 'i') return identityIndex !== null;
+  return replicaIdentity === 'f';
+}
+
+/** Postgres sends a partition's row under the root's name, but with the old values that the partition's identity says. */
+function identityFault({ replicaIdentity, unlikePartitions, ...table }: CatalogTable): SnoError | undefined {
+  if (unlikePartitions.length === 0) return undefined;
+  const name = tableName(table);
+  const identity = replicaIdentity === 'd' ? 'default' : 'full';
+  const unlike = replicaIdentity === 'i' || replicaIdentity === 'n' ? [name, ...unlikePartitions] : unlikePartitions;
+  return new SnoError('replica_identity', `${name} has partitions with another replica identity than its own: ${unlikePartitions.join(', ')}`, {
+    mend: unlike.map((relation) => `alter table only ${relation} replica identity ${identity};`).join(' '),
+  });
+}

@@ -1,0 +1,271 @@
+/**
+ * The definitions in force: every channel view and access view of a catalog, compiled, or refused with the reason.
+ *
+ * A catalog comes when Snö starts and whenever DDL touches a channel (through the WAL, or polled). What is the same as
+ * before is not compiled again, and `load` tells what means something else now.
+ */
+import { SnoError } from '../errors.ts';
+import { compileAccess } from './access-view.ts';
+import type { Catalog, CatalogChannel, CatalogColumn } from './catalog.ts';
+import type { AccessView, ChannelView, Refusal, ResolvedChannel } from './channel.ts';
+import { compileChannel } from './compile.ts';
+import { findConflicts } from './conflicts.ts';
+import { NameIndex } from './name-index.ts';
+import { type Pattern, parsePattern } from './pattern.ts';
+import { publicationFault } from './publication.ts';
+
+export interface LoadResult {
+  /** Patterns that can be subscribed to and whose rows or shape may differ from before: new ones, redefined ones. */
+  readonly changed: ReadonlySet<string>;
+  /** Patterns that could be subscribed to and can't any more: dropped, or refused now. */
+  readonly dropped: ReadonlySet<string>;
+  /** Patterns whose access view is new, another or gone: every subscription to them is to be checked again. */
+  readonly accessChanged: ReadonlySet<string>;
+  /** Refusals that were not there before. */
+  readonly refused: readonly Refusal[];
+}
+
+/** A pattern with what its views were made into. */
+interface Entry {
+  readonly pattern: Pattern;
+  /** The older of its views. */
+  readonly oid: number;
+  readonly valueTypes: readonly string[];
+  readonly view: ChannelView | undefined;
+  readonly access: AccessView | undefined;
+  /** Base tables of the access view. */
+  readonly accessTables: readonly number[];
+  /** Why nobody can subscribe. */
+  readonly refusal: Refusal | undefined;
+}
+
+/** What a compiler made of a catalog entry, kept until the entry is another one. */
+interface Compiled<View> {
+  readonly input: string;
+  readonly view: View | SnoError;
+}
+
+const NAME_LENGTH_MAX = 1_024;
+/** Literals, and values with every byte escaped that has to be and no other: the same test as in sno.publish(). */
+const NAME = /^(?:[A-Za-z0-9_.:/~-]|%(?!2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])[0-9A-F]{2})+$/;
+
+const NOTHING: ReadonlySet<string> = new Set();
+const NO_VIEWS: readonly ChannelView[] = [];
+const NO_PATTERNS: readonly string[] = [];
+
+export class ChannelRegistry {
+  readonly #publication: string;
+  #channels = new Map<string, Compiled<ChannelView>>();
+  #access = new Map<string, Compiled<AccessView>>();
+  #entries = new Map<string, Entry>();
+  #refusals: readonly Refusal[] = [];
+  #served = new NameIndex<Entry>([]);
+  #refused = new NameIndex<Entry>([]);
+  #viewsByTable = new Map<number, ChannelView[]>();
+  #accessByTable = new Map<number, string[]>();
+
+  /** `publication` is named in the SQL that mends a refusal. */
+  constructor(publication: string) {
+    this.#publication = publication;
+  }
+
+  /**
+   * Takes the definitions of a catalog in place of those before. `touched` (of a `sno.catalog` message) count as changed even
+   * where they look the same: when WAL is read again after a restart, the catalog from before is not at hand.
+   */
+  load(catalog: Catalog, touched: ReadonlySet<string> = NOTHING): LoadResult {
+    const before = this.#entries;
+    const known = new Set(this.#refusals.map(refusalKey));
+    const refusals: Refusal[] = [];
+    this.#entries = resolveConflicts(this.#compile(catalog, refusals), refusals);
+    this.#refusals = refusals;
+    this.#index();
+    return { ...compare(before, this.#entries, touched), refused: refusals.filter((refusal) => !known.has(refusalKey(refusal))) };
+  }
+
+  /** What a channel name means, or why it means nothing: an error for the client, without a word of SQL. */
+  resolve(name: string): ResolvedChannel | SnoError {
+    if (name.length > NAME_LENGTH_MAX || !NAME.test(name)) return new SnoError('channel_invalid', 'this is no canonical channel name');
+    for (const { item, values } of this.#served.find(name)) {
+      const { pattern, valueTypes, view, access } = item;
+      return { name, values, valueTypes, pattern, view, access };
+    }
+    for (const _ of this.#refused.find(name)) return new SnoError('channel_unavailable', `the channel ${name} is declared, but its view is refused`);
+    return new SnoError('channel_unknown', `there is no channel ${name}`);
+  }
+
+  /** The pattern that makes this channel name; undefined where none does that can be subscribed to. */
+  patternOf(name: string): string | undefined {
+    for (const { item } of this.#served.find(name)) return item.pattern.text;
+    return undefined;
+  }
+
+  *views(): Iterable<ChannelView> {
+    for (const views of this.#viewsByTable.values()) yield* views;
+  }
+
+  /** The channel views on a table, by the oid that the WAL gives it. */
+  viewsOf(tableOid: number): readonly ChannelView[] {
+    return this.#viewsByTable.get(tableOid) ?? NO_VIEWS;
+  }
+
+  /** The patterns whose access views read a table: a commit to it may revoke their subscriptions. */
+  accessPatternsOf(tableOid: number): readonly string[] {
+    return this.#accessByTable.get(tableOid) ?? NO_PATTERNS;
+  }
+
+  refusals(): readonly Refusal[] {
+    return this.#refusals;
+  }
+
+  #compile(catalog: Catalog, refusals: Refusal[]): Entry[] {
+    const inputOf = channelInput(catalog);
+    this.#channels = compileAll(catalog.channels, this.#channels, inputOf, (channel) => compileChannel(channel, catalog));
+    this.#access = compileAll(catalog.access, this.#access, (access) => JSON.stringify(access), compileAccess);
+    const fault = tableFaults(catalog, this.#publication);
+    const channels = new Map(catalog.channels.map((channel) => [channel.pattern, channel]));
+    const accesses = new Map(catalog.access.map((access) => [access.pattern, access]));
+    const entries: Entry[] = [];
+    for (const text of new Set([...channels.keys(), ...accesses.keys()])) {
+      const channel = channels.get(text);
+      const access = accesses.get(text);
+      const view = outcome(this.#channels.get(text), channel?.reads, fault);
+      const accessView = outcome(this.#access.get(text), access?.reads, fault);
+      const own: Refusal[] = [];
+      if (view instanceof SnoError) own.push({ schema: 'channels', pattern: text, error: view });
+      if (accessView instanceof SnoError) own.push({ schema: 'channel_access', pattern: text, error: accessView });
+      refusals.push(...own);
+      const pattern = parsePattern(text);
+      if (pattern instanceof SnoError) continue;
+      entries.push({
+        pattern,
+        oid: Math.min(channel?.oid ?? Number.POSITIVE_INFINITY, access?.oid ?? Number.POSITIVE_INFINITY),
+        valueTypes: valueTypes(pattern, channel?.columns ?? access?.columns ?? []),
+        view: view instanceof SnoError ? undefined : view,
+        access: accessView instanceof SnoError ? undefined : accessView,
+        accessTables: access?.reads ?? [],
+        refusal: own[0],
+      });
+    }
+    return entries;
+  }
+
+  #index(): void {
+    const entries = [...this.#entries.values()];
+    const served = entries.filter((entry) => entry.refusal === undefined);
+    this.#served = new NameIndex(served);
+    this.#refused = new NameIndex(entries.filter((entry) => entry.refusal !== undefined));
+    this.#viewsByTable = new Map();
+    this.#accessByTable = new Map();
+    for (const { pattern, view, access, accessTables } of served) {
+      if (view !== undefined) put(this.#viewsByTable, view.table.oid, view);
+      if (access !== undefined) for (const table of accessTables) put(this.#accessByTable, table, pattern.text);
+    }
+  }
+}
+
+/** Everything that the compiler looks at for one channel view, as text. */
+function channelInput(catalog: Catalog): (channel: CatalogChannel) => string {
+  const tables = new Map(catalog.tables.map((table) => [table.oid, table]));
+  const types = new Map(catalog.types.map((type) => [type.oid, type]));
+  return (channel) => {
+    const read = channel.reads.map((oid) => tables.get(oid));
+    const used = new Set([...channel.columns, ...read.flatMap((table) => table?.columns ?? [])].map(({ typeOid }) => typeOid));
+    for (const oid of used) {
+      // grows while it is walked: a Set visits what is added
+      const type = types.get(oid);
+      if (type !== undefined) used.add(type.base).add(type.element);
+    }
+    return JSON.stringify([channel, read, [...used].map((oid) => types.get(oid))]);
+  };
+}
+
+function compileAll<Declared extends { readonly pattern: string }, View>(
+  declared: readonly Declared[],
+  before: ReadonlyMap<string, Compiled<View>>,
+  inputOf: (declared: Declared) => string,
+  compile: (declared: Declared) => View | SnoError,
+): Map<string, Compiled<View>> {
+  return new Map(
+    declared.map((one) => {
+      const input = inputOf(one);
+      const last = before.get(one.pattern);
+      return [one.pattern, last?.input === input ? last : { input, view: compile(one) }];
+    }),
+  );
+}
+
+/**
+ * What is wrong with the first of these tables whose changes do not come. A partition's come as its root's. A materialized
+ * view (below access views) changes when it is refreshed, which the event trigger notices.
+ */
+function tableFaults(catalog: Catalog, publication: string): (reads: readonly number[]) => SnoError | undefined {
+  const tables = new Map(catalog.tables.map((table) => [table.oid, table]));
+  const published = new Set(catalog.published);
+  return (reads) => {
+    for (const oid of reads) {
+      const table = tables.get(oid);
+      if (table === undefined || table.isPartition || table.kind === 'm') continue;
+      const fault = publicationFault(table, published, publication);
+      if (fault !== undefined) return fault;
+    }
+    return undefined;
+  };
+}
+
+function outcome<View>(
+  compiled: Compiled<View> | undefined,
+  reads: readonly number[] | undefined,
+  fault: (reads: readonly number[]) => SnoError | undefined,
+): View | SnoError | undefined {
+  if (compiled === undefined || compiled.view instanceof SnoError) return compiled?.view;
+  return fault(reads ?? []) ?? compiled.view;
+}
+
+function valueTypes(pattern: Pattern, columns: readonly CatalogColumn[]): string[] {
+  return pattern.columns.map((name) => columns.find((column) => column.name === name)?.type ?? 'text');
+}
+
+function resolveConflicts(entries: readonly Entry[], refusals: Refusal[]): Map<string, Entry> {
+  const result = new Map(entries.map((entry) => [entry.pattern.text, entry]));
+  for (const [later, earlier] of findConflicts(entries.filter(({ refusal }) => refusal === undefined))) {
+    const pattern = later.pattern.text;
+    const error = new SnoError(
+      'pattern_conflict',
+      `"${pattern}" and "${earlier.pattern.text}" could make the same channel name; "${pattern}", created later, is refused`,
+    );
+    const refusal: Refusal = { schema: later.view === undefined ? 'channel_access' : 'channels', pattern, error };
+    refusals.push(refusal);
+    result.set(pattern, { ...later, refusal });
+  }
+  return result;
+}
+
+function compare(before: ReadonlyMap<string, Entry>, after: ReadonlyMap<string, Entry>, touched: ReadonlySet<string>): Omit<LoadResult, 'refused'> {
+  const changed = new Set<string>();
+  const dropped = new Set<string>();
+  const accessChanged = new Set<string>();
+  for (const text of new Set([...before.keys(), ...after.keys()])) {
+    const was = servable(before.get(text));
+    const is = servable(after.get(text));
+    if (was !== undefined && is === undefined) dropped.add(text);
+    if (is === undefined) continue;
+    if (was === undefined || was.view?.fingerprint !== is.view?.fingerprint || touched.has(`channels:${text}`)) changed.add(text);
+    if (was === undefined || was.access?.fingerprint !== is.access?.fingerprint || touched.has(`channel_access:${text}`)) accessChanged.add(text);
+  }
+  return { changed, dropped, accessChanged };
+}
+
+function servable(entry: Entry | undefined): Entry | undefined {
+  return entry?.refusal === undefined ? entry : undefined;
+}
+
+function refusalKey({ schema, pattern, error }: Refusal): string {
+  return JSON.stringify([schema, pattern, error.code, error.message]);
+}
+
+function put<K, V>(map: Map<K, V[]>, key: K, value: V): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [value]);
+  else list.push(value);
+}

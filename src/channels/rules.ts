@@ -1,0 +1,201 @@
+/**
+ * Applies the rules folder (SNO_RULES): all its SQL files in the order of their names, in one transaction.
+ *
+ * A folder is a declaration, applied at each start. An unchanged folder is skipped. In a changed one, a view of
+ * `channels` or `channel_access` that exists is made anew, and left as it was where the result is the same, so that only channels that
+ * really changed are reset. Views that the folder declared before and no longer does are dropped. Every other statement is simply run:
+ * it should be written so that it can run twice. See docs/decisions/0005-rules-folder.md.
+ */
+import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import pg from 'pg';
+import { SnoError } from '../errors.ts';
+import { databaseError } from '../postgres/connect.ts';
+import { parseStatements, type Statement, type ViewName } from './statements.ts';
+import { underline } from './underline.ts';
+
+export interface RulesOutcome {
+  /** False: the folder is as it was when it was applied last. */
+  readonly applied: boolean;
+  readonly files: number;
+  /** Views that the folder no longer declares. */
+  readonly dropped: readonly string[];
+}
+
+/** A SQL file, read and split into statements. */
+export interface RulesFile {
+  readonly name: string;
+  readonly content: Buffer;
+  readonly statements: readonly Statement[];
+}
+
+/** Applies a folder; `rules_failed` names file, line and column, and nothing was applied. Connects by itself: the folder's SQL sees the role's own search_path. */
+export async function applyRules(directory: string, databaseUrl: string): Promise<RulesOutcome> {
+  const files = await readRules(directory);
+  const client = new pg.Client({ connectionString: databaseUrl, application_name: 'sno rules', connectionTimeoutMillis: 10_000 });
+  client.on('error', () => {}); // a connection that breaks fails the query that runs
+  try {
+    await client.connect();
+    await client.query('begin');
+    const outcome = await applyFiles(client, files);
+    await client.query('commit').catch((error: Error) => {
+      throw new SnoError('rules_failed', `the transaction could not commit: ${error.message}`, { cause: error });
+    });
+    return outcome;
+  } catch (error) {
+    throw databaseError(error);
+  } finally {
+    await client.end().catch(() => {}); // rolls back what was not committed
+  }
+}
+
+async function readRules(directory: string): Promise<RulesFile[]> {
+  try {
+    const names = (await readdir(directory)).filter((name) => name.endsWith('.sql')).sort();
+    return await Promise.all(names.map((name) => readRulesFile(join(directory, name), name)));
+  } catch (error) {
+    if (error instanceof SnoError) throw error;
+    throw new SnoError('rules_failed', `the rules folder cannot be read: ${(error as Error).message}`, {
+      mend: 'Set SNO_RULES to a folder of SQL files that this process may read.',
+      cause: error,
+    });
+  }
+}
+
+/** Reads one file; `name` is what errors call it. */
+export async function readRulesFile(path: string, name: string): Promise<RulesFile> {
+  const content = await readFile(path);
+  return { name, content, statements: await statementsOf(name, content) };
+}
+
+async function statementsOf(name: string, content: Buffer): Promise<readonly Statement[]> {
+  const parsed = await parseStatements(content);
+  if ('message' in parsed) throw failure(name, content, parsed.at, parsed.message);
+  const transaction = parsed.statements.find(({ isTransaction }) => isTransaction);
+  if (transaction !== undefined) throw failure(name, content, transaction.start, 'the folder is applied in one transaction, so that no file may begin or end one');
+  return parsed.statements;
+}
+
+async function applyFiles(client: pg.Client, files: readonly RulesFile[]): Promise<RulesOutcome> {
+  await client.query("select pg_advisory_xact_lock(hashtextextended('sno rules', 0))");
+  const hash = hashOf(files);
+  const declared = files.flatMap(({ statements }) => statements.flatMap(({ view }) => (view === undefined ? [] : [view])));
+  if (await isApplied(client, hash, declared)) return { applied: false, files: files.length, dropped: [] };
+  await runRulesFiles(client, files);
+  const dropped = await dropOthers(client, declared);
+  await client.query("insert into sno.settings (name, value) values ('rules', $1) on conflict (name) do update set value = excluded.value", [hash]);
+  return { applied: true, files: files.length, dropped };
+}
+
+/** Runs files within the transaction that the client is in; `rules_failed` names the place. */
+export async function runRulesFiles(client: pg.Client, files: readonly RulesFile[]): Promise<void> {
+  const seen = new Set<string>();
+  for (const file of files) {
+    for (const statement of file.statements) {
+      if (statement.view !== undefined) once(seen, file, statement, nameOf(statement.view));
+      try {
+        await (statement.view === undefined ? client.query(statement.sql) : applyView(client, statement.sql, statement.view));
+      } catch (error) {
+        throw statementFailure(file, statement, error);
+      }
+    }
+  }
+}
+
+function hashOf(files: readonly RulesFile[]): string {
+  const hash = createHash('sha256');
+  for (const { name, content } of files) hash.update(`${name}\0${content.length}\0`).update(content);
+  return hash.digest('hex');
+}
+
+async function isApplied(client: pg.Client, hash: string, declared: readonly ViewName[]): Promise<boolean> {
+  const { rows } = await client.query<{ value: string }>("select value from sno.settings where name = 'rules'");
+  if (rows[0]?.value !== hash) return false;
+  for (const view of declared) if ((await meaningOf(client, view)) === undefined) return false;
+  return true;
+}
+
+function once(seen: Set<string>, { name, content }: RulesFile, { start }: Statement, view: string): void {
+  if (seen.has(view)) throw failure(name, content, start, `${view} is declared twice in the folder`);
+  seen.add(view);
+}
+
+/** invalid_table_definition: OR REPLACE may only add columns; duplicate_table: there was no OR REPLACE to add. */
+const NOT_REPLACEABLE = new Set<unknown>(['42P16', '42P07']);
+
+/** Makes a view. One that is there is replaced in place, so that grants on it and views above it stay, and dropped only if it must be. */
+async function applyView(client: pg.Client, sql: string, view: ViewName): Promise<void> {
+  const before = await meaningOf(client, view);
+  if (before === undefined) {
+    await client.query(sql);
+    return;
+  }
+  await client.query('savepoint sno_view');
+  try {
+    await replaceView(client, sql);
+  } catch (error) {
+    if (!NOT_REPLACEABLE.has((error as pg.DatabaseError).code)) throw error;
+    await client.query('rollback to savepoint sno_view');
+    await client.query(`drop view ${nameOf(view)}`);
+    await client.query(sql);
+  }
+  if ((await meaningOf(client, view)) === before) await client.query('rollback to savepoint sno_view');
+  await client.query('release savepoint sno_view');
+}
+
+async function replaceView(client: pg.Client, sql: string): Promise<void> {
+  const replacing = sql.replace(/^create\s+view\b/i, 'create or replace view');
+  try {
+    await client.query(replacing);
+  } catch (error) {
+    // The place in the statement as it is written.
+    if (error instanceof pg.DatabaseError && error.position !== undefined) {
+      error.position = String(Number(error.position) - (replacing.length - sql.length));
+    }
+    throw error;
+  }
+}
+
+/** What a view's definition says, as text; undefined where there is no such view. */
+async function meaningOf(client: pg.Client, { schema, name }: ViewName): Promise<string | undefined> {
+  const { rows } = await client.query<{ meaning: string }>(
+    `select json_build_array(pg_get_viewdef(c.oid), c.reloptions,
+       (select json_agg(json_build_array(a.attname, a.atttypid, a.atttypmod, a.attcollation) order by a.attnum) from pg_attribute a where a.attrelid = c.oid and a.attnum > 0))::text as meaning
+     from pg_class c where c.relnamespace = to_regnamespace($1) and c.relname = $2 and c.relkind = 'v'`,
+    [schema, name],
+  );
+  return rows[0]?.meaning;
+}
+
+/** Drops the views that the folder declared when it was applied last, and remembers those of now. */
+async function dropOthers(client: pg.Client, declared: readonly ViewName[]): Promise<string[]> {
+  const { rows } = await client.query<ViewName>('delete from sno.rules returning schema, name');
+  const kept = new Set(declared.map(nameOf));
+  const gone = rows.map(nameOf).filter((name) => !kept.has(name));
+  for (const name of gone) await client.query(`drop view if exists ${name}`);
+  for (const { schema, name } of declared) {
+    await client.query('insert into sno.rules (schema, name) values ($1, $2) on conflict do nothing', [schema, name]);
+  }
+  return gone;
+}
+
+function nameOf({ schema, name }: ViewName): string {
+  return `${schema}.${pg.escapeIdentifier(name)}`;
+}
+
+/** Postgres counts characters from 1 in the statement; where it says no place, the statement's own beginning is named. */
+function statementFailure({ name, content }: RulesFile, { sql, start }: Statement, error: unknown): SnoError {
+  if (!(error instanceof pg.DatabaseError)) return databaseError(error);
+  const position = Number(error.position ?? 1) - 1;
+  const at = start + Buffer.byteLength([...sql].slice(0, position).join(''));
+  const rest = [error.detail, error.hint].filter((text) => text !== undefined && text !== '');
+  return failure(name, content, at, [error.message, ...rest].join('\n'), error);
+}
+
+function failure(name: string, content: Buffer, at: number, message: string, cause?: unknown): SnoError {
+  const before = content.toString('utf8', 0, at).split('\n');
+  const column = [...(before.at(-1) ?? '')].length + 1;
+  const word = /^[\w"]+/.exec(content.toString('utf8', at, at + 64))?.[0].length ?? 1;
+  return new SnoError('rules_failed', `${name}:${before.length}:${column}: ${message}\n${underline(content, at, at + word)}`, { cause });
+}

@@ -1,0 +1,224 @@
+/**
+ * What a database must have before Snö can read it, and what of it is missing. `sno setup` prints or applies the plan;
+ * `sno start` does what its role may and says the SQL for the rest. The slot is the wal stage's.
+ */
+import { readFile } from 'node:fs/promises';
+import pg from 'pg';
+import { SnoError } from '../errors.ts';
+import { databaseError } from '../postgres/connect.ts';
+import { readCatalog } from './catalog-reader.ts';
+import { ChannelRegistry } from './registry.ts';
+import { readSetupFacts, type SetupFacts } from './setup-facts.ts';
+
+/** What this Snö expects `sno.version()` to be. */
+export const INSTALL_VERSION = 1;
+const SERVER_VERSION_MIN = 150_000;
+
+export interface SetupStep {
+  readonly what: string;
+  /** One or several statements, complete: to be run in one transaction by a role that may. */
+  readonly sql: string;
+  /** False: the database has it already. */
+  readonly needed: boolean;
+  /** `optional`: Snö runs without it, worse. `manual`: only a person can do it, such as restarting Postgres. */
+  readonly kind: 'required' | 'optional' | 'manual';
+}
+
+export interface SetupWarning {
+  readonly what: string;
+  readonly message: string;
+  readonly sql: string;
+}
+
+export interface SetupOutcome {
+  /** What was done, by the steps' `what`. */
+  readonly done: readonly string[];
+  readonly warnings: readonly SetupWarning[];
+}
+
+export interface SetupOptions {
+  /** Name of the publication. */
+  readonly publication: string;
+  /** Whether to change the replica identities of tables whose channels are refused without it. */
+  readonly identities: boolean;
+}
+
+const sqlFile = (name: string) => readFile(new URL(`../../sql/${name}`, import.meta.url), 'utf8');
+
+/**
+ * Every step in the order in which they are to be run, those that the database has already included. Changes nothing. Throws
+ * `database_too_old`, and `setup_required` where a newer Snö has set the database up.
+ */
+export async function planSetup(client: pg.ClientBase, options: SetupOptions): Promise<SetupStep[]> {
+  const facts = await readSetupFacts(client, options.publication);
+  checkVersions(facts);
+  return [
+    {
+      what: 'wal_level is logical',
+      sql: "alter system set wal_level = 'logical'; -- then restart Postgres; on managed Postgres, use the provider's switch",
+      needed: facts.walLevel !== 'logical',
+      kind: 'manual',
+    },
+    {
+      what: `the role ${facts.role} may replicate`,
+      sql: `alter role ${pg.escapeIdentifier(facts.role)} replication;`,
+      needed: !facts.replication,
+      kind: 'required',
+    },
+    {
+      what: 'the schemas sno, channels and channel_access with their functions',
+      sql: await sqlFile('000001_install.sql'),
+      needed: facts.installed !== INSTALL_VERSION,
+      kind: 'required',
+    },
+    privileges(facts),
+    publication(facts, options.publication),
+    ...(options.identities ? await identities(client, facts, options.publication) : []),
+    {
+      what: 'the tables of channels and access views in the publication',
+      sql: `select relation, result, reason from sno.sync_publication(${pg.escapeLiteral(options.publication)});`,
+      needed: (facts.inside?.unpublished ?? []).length > 0,
+      kind: 'required',
+    },
+    {
+      what: 'event triggers that put DDL of channels into the WAL',
+      sql: await sqlFile('000002_event_trigger.sql'),
+      needed: !facts.eventTriggers,
+      kind: 'optional',
+    },
+  ];
+}
+
+function checkVersions({ serverVersion, installed }: SetupFacts): void {
+  if (serverVersion < SERVER_VERSION_MIN) {
+    throw new SnoError('database_too_old', `the server is Postgres ${Math.floor(serverVersion / 10_000)}`);
+  }
+  if (installed !== undefined && installed > INSTALL_VERSION) {
+    throw new SnoError('setup_required', `the database was set up by a newer Snö (version ${installed}, this one needs ${INSTALL_VERSION})`, {
+      mend: 'Run that newer Snö here.',
+    });
+  }
+}
+
+function privileges({ role, inside }: SetupFacts): SetupStep {
+  const forbidden = inside?.forbidden ?? [];
+  const name = pg.escapeIdentifier(role);
+  return {
+    what: `the role ${role} may use them`,
+    sql: [
+      `grant usage on schema sno, channels, channel_access to ${name};`,
+      `grant execute on all functions in schema sno to ${name};`,
+      `grant select, insert, update, delete on all tables in schema sno to ${name};`,
+      `grant select on all tables in schema channels, channel_access to ${name};`,
+      `alter default privileges in schema channels, channel_access grant select on tables to ${name};`,
+    ].join('\n'),
+    needed: forbidden.length > 0,
+    kind: 'required',
+  };
+}
+
+const PUBLISH = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
+
+function publication({ publication: existing, inside }: SetupFacts, name: string): SetupStep {
+  const identifier = pg.escapeIdentifier(name);
+  const statements = [
+    existing === undefined ? `create publication ${identifier} with (${PUBLISH});` : '',
+    existing?.complete === false ? `alter publication ${identifier} set (${PUBLISH});` : '',
+    (inside?.publication ?? 'sno') === name
+      ? ''
+      : `insert into sno.settings (name, value) values ('publication', ${pg.escapeLiteral(name)}) on conflict (name) do update set value = excluded.value;`,
+  ].filter((statement) => statement !== '');
+  return { what: `the publication ${name}`, sql: statements.join('\n'), needed: statements.length > 0, kind: 'required' };
+}
+
+/** The ALTER TABLEs without which channels are refused. */
+async function identities(client: pg.ClientBase, { installed, inside }: SetupFacts, publication: string): Promise<SetupStep[]> {
+  if (installed !== INSTALL_VERSION || inside === undefined || inside.forbidden.length > 0) return [];
+  const registry = new ChannelRegistry(publication);
+  registry.load(await readCatalog(client, publication));
+  const mends = new Map<string, string[]>();
+  for (const { schema, pattern, error } of registry.refusals()) {
+    if (!/^alter table /i.test(error.mend)) continue;
+    mends.set(error.mend, [...(mends.get(error.mend) ?? []), `${schema}.${pg.escapeIdentifier(pattern)}`]);
+  }
+  return [...mends].map(([sql, views]) => ({ what: `the replica identity that ${views.join(', ')} needs`, sql, needed: true, kind: 'required' }));
+}
+
+/**
+ * Runs what is needed of a plan, each step in a transaction of its own. What is optional or manual and was not done comes back as a
+ * warning; the first other step that fails throws `missing_privilege` with the SQL of all that are left.
+ */
+export async function applySetup(client: pg.ClientBase, steps: readonly SetupStep[]): Promise<SetupOutcome> {
+  const done: string[] = [];
+  const warnings: SetupWarning[] = [];
+  const needed = steps.filter((step) => step.needed);
+  for (const [index, step] of needed.entries()) {
+    const { what, sql, kind } = step;
+    if (kind === 'manual') {
+      warnings.push({ what, message: 'not done: only a person can', sql });
+      continue;
+    }
+    try {
+      warnings.push(...(await runStep(client, step)));
+      done.push(what);
+    } catch (error) {
+      if (kind !== 'optional') throw stepError(error, step, needed.slice(index));
+      warnings.push({ what, message: (error as Error).message, sql });
+    }
+  }
+  return { done, warnings };
+}
+
+/** Two Snös that start together must not set up side by side. */
+const LOCK = "select pg_advisory_xact_lock(hashtextextended('sno setup', 0))";
+
+/** What `sno.sync_publication()` could not do comes back as warnings. */
+async function runStep(client: pg.ClientBase, { what, sql }: SetupStep): Promise<SetupWarning[]> {
+  await client.query('begin');
+  try {
+    await client.query(LOCK);
+    const results = [await client.query(sql)].flat() as pg.QueryResult<{ relation: string; result: string; reason: string }>[];
+    await client.query('commit');
+    const rows = results.flatMap(({ fields, rows }) => (fields.some(({ name }) => name === 'reason') ? rows : []));
+    return rows.filter(({ result }) => result !== 'added').map(({ relation, result, reason }) => ({ what, message: `${relation} was ${result}: ${reason}`, sql }));
+  } catch (error) {
+    await client.query('rollback').catch(() => {});
+    throw error;
+  }
+}
+
+/** insufficient_privilege, and what an unprivileged ALTER ROLE or read-only server gives. */
+function stepError(error: unknown, { what, sql }: SetupStep, left: readonly SetupStep[]): SnoError {
+  const { code } = error as { code?: string };
+  if (code === undefined || !/^(42501|25006)$/.test(code)) return databaseError(error);
+  const isLong = sql.includes('\n\n');
+  const rest = left.filter((step) => step.kind === 'required').map((step) => step.sql);
+  return new SnoError(isLong ? 'setup_required' : 'missing_privilege', `the database lacks ${what}, and this role may not make it: ${(error as Error).message}`, {
+    cause: error,
+    ...(isLong ? {} : { mend: `Run, as a role that may:\n${rest.join('\n')}` }),
+  });
+}
+
+export interface Readiness extends SetupOutcome {
+  /** Whether DDL comes through the WAL; else the catalog is to be polled. */
+  readonly eventTriggers: boolean;
+}
+
+/**
+ * Does what the role may of what is missing; a SnoError where Snö cannot run with what is there. `identities: false` leaves the
+ * app's tables as they are.
+ */
+export async function ensureSetup(client: pg.ClientBase, options: SetupOptions): Promise<Readiness> {
+  const done: string[] = [];
+  const warnings: SetupWarning[] = [];
+  let plan = await planSetup(client, options);
+  if (plan.some(({ kind, needed }) => kind === 'manual' && needed)) throw new SnoError('wal_level_not_logical', 'the server runs with another wal_level');
+  // Twice: what channels that are there already need shows when the functions are installed.
+  for (let round = 0; round < 2 && plan.some(({ needed }) => needed); round++) {
+    const outcome = await applySetup(client, plan);
+    done.push(...outcome.done);
+    warnings.splice(0, warnings.length, ...outcome.warnings);
+    plan = await planSetup(client, options);
+  }
+  return { done: [...new Set(done)], warnings, eventTriggers: !plan.some(({ kind, needed }) => kind === 'optional' && needed) };
+}
