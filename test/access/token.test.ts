@@ -1,0 +1,243 @@
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { exportJWK, SignJWT } from 'jose';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Identity, Tokens } from '../../src/access/access.ts';
+import { createTokens, type TokenOptions, type TokenSettings } from '../../src/access/token.ts';
+import { SnoError } from '../../src/errors.ts';
+import { until } from '../support/wait.ts';
+
+const SECRET = 'a secret of the tests, thirty-two bytes';
+const secretKey = new TextEncoder().encode(SECRET);
+const NOW = 1_800_000_000;
+
+const tokens = (settings: Partial<TokenSettings>, options: TokenOptions = {}): Tokens =>
+  createTokens({ SNO_ACCESS: 'views', ...settings } as TokenSettings, { now: () => NOW * 1_000, ...options });
+
+interface Signing {
+  readonly alg?: string;
+  readonly key?: KeyObject | Uint8Array;
+  readonly kid?: string;
+}
+
+function sign(claims: Record<string, unknown>, { alg = 'HS256', key = secretKey, kid }: Signing = {}): Promise<string> {
+  return new SignJWT(claims).setProtectedHeader(kid === undefined ? { alg } : { alg, kid }).sign(key);
+}
+
+async function code(verifying: Promise<Identity | SnoError>): Promise<string> {
+  const result = await verifying;
+  return result instanceof SnoError ? result.code : 'good';
+}
+
+const spki = (key: KeyObject): string => key.export({ type: 'spki', format: 'pem' }) as string;
+const rsa = generateKeyPairSync('rsa', { modulusLength: 2_048 });
+const p256 = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' });
+const ed25519 = generateKeyPairSync('ed25519');
+
+describe('a secret', () => {
+  const checked = tokens({ SNO_JWT_SECRET: SECRET });
+
+  test.each(['HS256', 'HS384', 'HS512'])('%s: all claims are kept', async (alg) => {
+    const claims = { sub: 'u1', org: 7, teams: ['a', 'b'], deep: { x: 1 } };
+    expect(await checked.verify(await sign(claims, { alg }))).toEqual({ claims, expiresAt: undefined });
+  });
+
+  test('another secret', async () => {
+    const token = await sign({ sub: 'u1' }, { key: new TextEncoder().encode('another secret, of thirty-two bytes') });
+    expect(await code(checked.verify(token))).toBe('token_invalid');
+  });
+
+  test('a changed payload', async () => {
+    const [header, , signature] = (await sign({ sub: 'u1' })).split('.');
+    const payload = Buffer.from('{"sub":"u2"}').toString('base64url');
+    expect(await code(checked.verify(`${header}.${payload}.${signature}`))).toBe('token_invalid');
+  });
+
+  test.each(['', 'x', 'x.y.z', '{}', `${'e'.repeat(70_000)}.e.e`])('no token at all: %.20s', async (token) => {
+    expect(await code(checked.verify(token))).toBe('token_invalid');
+  });
+
+  test('without signature', async () => {
+    const encode = (part: object) => Buffer.from(JSON.stringify(part)).toString('base64url');
+    expect(await code(checked.verify(`${encode({ alg: 'none' })}.${encode({ sub: 'u1' })}.`))).toBe('token_invalid');
+  });
+
+  test('time: the end is the end plus the tolerance of 5 seconds', async () => {
+    expect(await checked.verify(await sign({ exp: NOW + 60 }))).toMatchObject({ expiresAt: (NOW + 65) * 1_000 });
+    expect(await code(checked.verify(await sign({ exp: NOW - 4 })))).toBe('good');
+    expect(await code(checked.verify(await sign({ exp: NOW - 5 })))).toBe('token_expired');
+    expect(await code(checked.verify(await sign({ nbf: NOW + 5 })))).toBe('good');
+    expect(await code(checked.verify(await sign({ nbf: NOW + 6 })))).toBe('token_expired');
+    expect(await code(checked.verify(await sign({ exp: 'tomorrow' })))).toBe('token_invalid');
+  });
+
+  test('no token: no claims', async () => {
+    expect(await checked.verify(undefined)).toEqual({ claims: {}, expiresAt: undefined });
+  });
+});
+
+test('issuer and audience', async () => {
+  const checked = tokens({ SNO_JWT_SECRET: SECRET, SNO_JWT_ISSUER: 'me', SNO_JWT_AUDIENCE: 'sno' });
+  expect(await code(checked.verify(await sign({ iss: 'me', aud: 'sno' })))).toBe('good');
+  expect(await code(checked.verify(await sign({ iss: 'me', aud: ['other', 'sno'] })))).toBe('good');
+  for (const claims of [{ iss: 'me' }, { aud: 'sno' }, { iss: 'you', aud: 'sno' }, { iss: 'me', aud: 'other' }]) {
+    expect(await code(checked.verify(await sign(claims)))).toBe('token_invalid');
+  }
+});
+
+describe('a public key', () => {
+  test.each([
+    ['RS256', rsa],
+    ['RS512', rsa],
+    ['PS384', rsa],
+    ['ES256', p256],
+    ['ES384', p384],
+    ['EdDSA', ed25519],
+  ])('%s', async (alg, { publicKey, privateKey }) => {
+    const checked = tokens({ SNO_JWT_PUBLIC_KEY: spki(publicKey) });
+    expect(await code(checked.verify(await sign({ sub: 'u1' }, { alg, key: privateKey })))).toBe('good');
+  });
+
+  test('from a file, and with written-out line ends', async () => {
+    const file = join(tmpdir(), `sno-key-${process.pid}.pem`);
+    await writeFile(file, spki(p256.publicKey));
+    const token = await sign({}, { alg: 'ES256', key: p256.privateKey });
+    for (const source of [file, spki(p256.publicKey).replaceAll('\n', '\\n')]) {
+      expect(await code(tokens({ SNO_JWT_PUBLIC_KEY: source }).verify(token))).toBe('good');
+    }
+  });
+
+  test('is no HMAC secret, though everybody knows it', async () => {
+    const pem = spki(rsa.publicKey);
+    const forged = await sign({ sub: 'admin' }, { alg: 'HS256', key: new TextEncoder().encode(pem) });
+    expect(await code(tokens({ SNO_JWT_PUBLIC_KEY: pem }).verify(forged))).toBe('token_invalid');
+  });
+
+  test.each([
+    ['nothing', 'nowhere/there-is-no-file'],
+    ['text', '-----BEGIN PUBLIC KEY-----\nabc\n-----END PUBLIC KEY-----'],
+    ['a private key', p256.privateKey.export({ type: 'pkcs8', format: 'pem' }) as string],
+    ['a key that signs nothing', spki(generateKeyPairSync('x25519').publicKey)],
+  ])('%s is refused at start', (_what, source) => {
+    expect(() => tokens({ SNO_JWT_PUBLIC_KEY: source })).toThrow(expect.objectContaining({ code: 'setting_invalid' }));
+  });
+});
+
+describe('several keys', () => {
+  test('the algorithm decides', async () => {
+    const checked = tokens({ SNO_JWT_SECRET: SECRET, SNO_JWT_PUBLIC_KEY: spki(p256.publicKey) });
+    expect(await code(checked.verify(await sign({})))).toBe('good');
+    expect(await code(checked.verify(await sign({}, { alg: 'ES256', key: p256.privateKey })))).toBe('good');
+    expect(await code(checked.verify(await sign({}, { alg: 'RS256', key: rsa.privateKey })))).toBe('token_invalid');
+  });
+});
+
+describe('no key', () => {
+  test('a token cannot be checked; none is fine', async () => {
+    expect(await code(tokens({}).verify(await sign({})))).toBe('token_unverifiable');
+    expect(await code(tokens({}).verify(undefined))).toBe('good');
+  });
+
+  test('with open access it is ignored', async () => {
+    expect(await tokens({ SNO_ACCESS: 'open' }).verify(await sign({ sub: 'u1' }))).toEqual({
+      claims: {},
+      expiresAt: undefined,
+    });
+  });
+});
+
+describe('a key server', () => {
+  let server: Server;
+  let url: string;
+  let keys: { readonly kid: string; readonly key: KeyObject }[];
+  let broken: boolean;
+  let requests: number;
+  beforeEach(async () => {
+    keys = [{ kid: 'first', key: p256.publicKey }];
+    broken = false;
+    requests = 0;
+    server = createServer(async (_request, response) => {
+      requests++;
+      const set = {
+        keys: await Promise.all(keys.map(async ({ kid, key }) => ({ ...(await exportJWK(key)), kid, use: 'sig' }))),
+      };
+      response.writeHead(broken ? 500 : 200, { connection: 'close' }).end(broken ? 'no' : JSON.stringify(set));
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/keys`;
+  });
+  afterEach(() => void server.close());
+
+  const first = () => sign({ sub: 'u1' }, { alg: 'ES256', key: p256.privateKey, kid: 'first' });
+  const second = () => sign({ sub: 'u1' }, { alg: 'RS256', key: rsa.privateKey, kid: 'second' });
+
+  test('keys are fetched once', async () => {
+    const checked = tokens({ SNO_JWKS_URL: url });
+    for (const _ of [1, 2, 3]) expect(await code(checked.verify(await first()))).toBe('good');
+    expect(requests).toBe(1);
+  });
+
+  test('a new key id makes them be fetched again', async () => {
+    const checked = tokens({ SNO_JWKS_URL: url }, { remoteKeys: { cooldownMs: 0 } });
+    expect(await code(checked.verify(await first()))).toBe('good');
+    expect(await code(checked.verify(await second()))).toBe('token_invalid');
+    keys = [{ kid: 'second', key: rsa.publicKey }];
+    expect(await code(checked.verify(await second()))).toBe('good');
+    expect(await code(checked.verify(await first()))).toBe('token_invalid');
+  });
+
+  test('unknown key ids do not make them be fetched more often than the cooldown says', async () => {
+    const checked = tokens({ SNO_JWKS_URL: url }, { remoteKeys: { cooldownMs: 3_600_000 } });
+    expect(await code(checked.verify(await first()))).toBe('good');
+    for (const _ of [1, 2, 3]) expect(await code(checked.verify(await second()))).toBe('token_invalid');
+    expect(requests).toBe(1);
+  });
+
+  test('an outage: known keys go on working, unknown ones cannot be checked', async () => {
+    let now = NOW * 1_000;
+    const checked = tokens({ SNO_JWKS_URL: url }, { remoteKeys: { cooldownMs: 0, now: () => now } });
+    expect(await code(checked.verify(await first()))).toBe('good');
+    broken = true;
+    now += 3_600_000;
+    expect(await code(checked.verify(await first()))).toBe('good');
+    await until(() => requests > 1, 'the keys were asked for again');
+    expect(await code(checked.verify(await second()))).toBe('token_unverifiable');
+    server.close();
+    expect(await code(checked.verify(await first()))).toBe('good');
+    expect(await code(checked.verify(await second()))).toBe('token_unverifiable');
+  });
+
+  test('an outage at start ends by itself', async () => {
+    broken = true;
+    const checked = tokens({ SNO_JWKS_URL: url });
+    expect(await code(checked.verify(await first()))).toBe('token_unverifiable');
+    broken = false;
+    expect(await code(checked.verify(await first()))).toBe('good');
+  });
+
+  test('a server that does not answer', async () => {
+    server.removeAllListeners('request');
+    const checked = tokens({ SNO_JWKS_URL: url }, { remoteKeys: { timeoutMs: 50 } });
+    expect(await code(checked.verify(await first()))).toBe('token_unverifiable');
+    server.closeAllConnections();
+  });
+
+  test('beside a public key of the same algorithm', async () => {
+    const other = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const checked = tokens({ SNO_JWT_PUBLIC_KEY: spki(other.publicKey), SNO_JWKS_URL: url });
+    expect(await code(checked.verify(await first()))).toBe('good');
+    expect(await code(checked.verify(await sign({}, { alg: 'ES256', key: other.privateKey })))).toBe('good');
+  });
+
+  test('no HMAC by the keys of a key server', async () => {
+    const checked = tokens({ SNO_JWKS_URL: url });
+    expect(await code(checked.verify(await sign({})))).toBe('token_invalid');
+  });
+});

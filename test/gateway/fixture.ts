@@ -1,0 +1,293 @@
+/** A gateway on a free port with the real fan-out behind it, and bare clients. What is asked of a database is scripted here. */
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import type { SecureContextOptions } from 'node:tls';
+import { WebSocket } from 'ws';
+import type { Access, Claims } from '../../src/access/access.ts';
+import { createTokens } from '../../src/access/token.ts';
+import type { ResolvedChannel } from '../../src/channels/channel.ts';
+import { readSettings } from '../../src/config.ts';
+import { SnoError } from '../../src/errors.ts';
+import { Hub } from '../../src/fanout/hub.ts';
+import { Markers } from '../../src/fanout/markers.ts';
+import { textFrame } from '../../src/frame.ts';
+import { type Clock, systemClock } from '../../src/gateway/clock.ts';
+import { Gateway, type GatewayOptions } from '../../src/gateway/server.ts';
+import { MemoryJournal } from '../../src/journal/memory.ts';
+import { createLogger } from '../../src/logger.ts';
+import { createMetrics, type Metrics } from '../../src/metrics.ts';
+import { formatPosition } from '../../src/position.ts';
+import type { ServerFrame } from '../../src/protocol.ts';
+import { type Certificate, selfSigned } from '../support/tls.ts';
+import { until } from '../support/wait.ts';
+
+export const SECRET = 'a secret of the tests, thirty-two bytes';
+export const EPOCH = 'abc-1-1';
+export const POSITION = formatPosition(EPOCH, 100, 1);
+
+/** Answers who may join; `held` checks wait until they are released. */
+export class ScriptedAccess implements Access {
+  answer: (channel: ResolvedChannel, claims: Claims) => SnoError | undefined = () => undefined;
+  checks = 0;
+  #held: (() => void)[] | undefined;
+
+  hold(): void {
+    this.#held = [];
+  }
+
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const go of held) go();
+  }
+
+  async check(channel: ResolvedChannel, claims: Claims): Promise<SnoError | undefined> {
+    this.checks++;
+    await new Promise<void>((resolve) => (this.#held === undefined ? resolve() : this.#held.push(resolve)));
+    return this.answer(channel, claims);
+  }
+}
+
+/** Channels `room:...` without a view, `bad:...` that are refused. */
+function resolve(name: string): ResolvedChannel | SnoError {
+  const [kind, value] = name.split(':') as [string, string?];
+  if (value === undefined) return new SnoError('channel_invalid', 'this is no canonical channel name');
+  if (kind === 'bad') return new SnoError('channel_unavailable', 'the view is refused');
+  if (kind !== 'room') return new SnoError('channel_unknown', `there is no channel ${name}`);
+  const pattern = { text: 'room:{id}', columns: ['id'], literals: ['room:', ''] };
+  return { name, values: [value], valueTypes: ['text'], pattern, view: undefined, access: undefined };
+}
+
+/** Time that moves when the test says so. */
+export class ManualClock implements Clock {
+  #now = 1_800_000_000_000;
+  #timers = new Set<{ readonly at: number; readonly callback: () => void }>();
+
+  now(): number {
+    return this.#now;
+  }
+
+  random(): number {
+    return 0.5;
+  }
+
+  after(ms: number, callback: () => void): () => void {
+    const timer = { at: this.#now + ms, callback };
+    this.#timers.add(timer);
+    return () => this.#timers.delete(timer);
+  }
+
+  advance(ms: number): void {
+    this.#now += ms;
+    for (const timer of [...this.#timers].sort((a, b) => a.at - b.at)) {
+      if (timer.at > this.#now || !this.#timers.delete(timer)) continue;
+      timer.callback();
+    }
+  }
+}
+
+export interface Fixture {
+  readonly gateway: Gateway;
+  readonly hub: Hub;
+  readonly access: ScriptedAccess;
+  readonly metrics: Metrics;
+  readonly certificate: Certificate;
+  /** `wss://127.0.0.1:port`. */
+  readonly url: string;
+  readonly port: number;
+  /** Lines of the log, at level debug. */
+  readonly log: string[];
+  connect(options?: ConnectOptions): Client;
+  /** A client that has been welcomed. */
+  welcomed(options?: ConnectOptions): Promise<Client>;
+  /** How many of the clients made here are open. */
+  openClients(): number;
+  /** Puts one frame into a channel. */
+  publish(channel: string, data: unknown): void;
+  stop(): Promise<void>;
+}
+
+export interface ConnectOptions {
+  readonly headers?: Record<string, string>;
+  readonly origin?: string;
+  readonly ca?: SecureContextOptions['ca'];
+  readonly autoPong?: boolean;
+  /** Without TLS. */
+  readonly plain?: boolean;
+}
+
+interface StartOptions extends Partial<Pick<GatewayOptions, 'clock' | 'heartbeatMs' | 'bundleFile' | 'tokens'>> {
+  readonly settings?: Record<string, string>;
+  readonly connected?: boolean;
+}
+
+export async function startGateway(options: StartOptions = {}): Promise<Fixture> {
+  const certificate = await selfSigned();
+  const { settings: own, connected = true, ...rest } = options;
+  const settings = readSettings({
+    SNO_PORT: '0',
+    SNO_TLS_CERT: certificate.certFile,
+    SNO_TLS_KEY: certificate.keyFile,
+    SNO_JWT_SECRET: SECRET,
+    ...own,
+  });
+  const clock = options.clock ?? systemClock;
+  const journal = new MemoryJournal({ bytesMax: 2 ** 28, ageMaxMs: 3_600_000, now: () => clock.now() });
+  const markers = new Markers({ emit: async () => {}, pause: async () => {} });
+  const metrics = createMetrics();
+  const hub = new Hub(journal, markers, {
+    outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
+    readSnapshot: async () => true,
+    pause: async () => {},
+    now: () => clock.now(),
+    events: { delivered() {}, reset() {}, sent() {}, failed() {} },
+  });
+  let sequence = 0;
+  if (connected) {
+    hub.follow({
+      epoch: EPOCH,
+      head: { lsn: 100, index: 1 },
+      headText: POSITION,
+      get wholeSequence() {
+        return sequence;
+      },
+    });
+  } else {
+    hub.follow({ epoch: '', head: { lsn: 0, index: 0 }, headText: '', wholeSequence: 0 });
+  }
+  const access = new ScriptedAccess();
+  const log: string[] = [];
+  const logger = createLogger('debug', { write: (line) => void log.push(line) });
+  const gateway = new Gateway({
+    settings,
+    tokens: createTokens(settings, { now: () => clock.now() }),
+    access,
+    channels: { resolve },
+    fanout: hub,
+    metrics,
+    logger,
+    bundleFile: '/nowhere/sno.js',
+    ...rest,
+  });
+  const { port } = (await gateway.start()) as AddressInfo;
+  const url = `wss://127.0.0.1:${port}`;
+  const clients: Client[] = [];
+  const connect = ({ plain = false, ...connectOptions }: ConnectOptions = {}) => {
+    const client = new Client(`${plain ? url.replace('wss:', 'ws:') : url}/v1`, {
+      ca: certificate.cert,
+      ...connectOptions,
+    });
+    clients.push(client);
+    return client;
+  };
+  return {
+    gateway,
+    hub,
+    access,
+    metrics,
+    certificate,
+    url,
+    port,
+    log,
+    connect,
+    async welcomed(connectOptions) {
+      const client = connect(connectOptions);
+      client.send({ type: 'hello' });
+      await client.receive('welcome');
+      return client;
+    },
+    openClients: () => clients.filter(({ socket }) => socket.readyState === WebSocket.OPEN).length,
+    publish(channel, data) {
+      const position = { lsn: 101 + sequence, index: 1 };
+      const frame = textFrame(
+        JSON.stringify({
+          type: 'message',
+          channel,
+          position: formatPosition(EPOCH, position.lsn, 1),
+          event: 'e',
+          data,
+        }),
+      );
+      sequence++;
+      hub.append({
+        firstSequence: sequence,
+        xid: 1,
+        after: 100,
+        entries: [{ channel, pattern: 'room:{id}', frame, xid: 1, sequence, ...position }],
+        marks: [],
+        committedAt: 0,
+      });
+      hub.flush();
+    },
+    async stop() {
+      for (const client of clients) client.socket.terminate();
+      await gateway.close();
+      await certificate.remove();
+    },
+  };
+}
+
+type FrameOf<Type extends ServerFrame['type']> = Extract<ServerFrame, { readonly type: Type }>;
+
+/** A websocket client that keeps what it gets. */
+export class Client {
+  readonly socket: WebSocket;
+  readonly frames: ServerFrame[] = [];
+  pings = 0;
+  pongs: string[] = [];
+  /** Once closed. */
+  closeCode: number | undefined;
+  closeReason = '';
+  /** Once the server refused the upgrade. */
+  refusal: { readonly status: number; readonly body: string } | undefined;
+  #read = 0;
+  readonly #unsent: (string | Buffer)[] = [];
+
+  constructor(url: string, options: ConnectOptions) {
+    this.socket = new WebSocket(url, options);
+    this.socket.on('open', () => {
+      for (const frame of this.#unsent) this.socket.send(frame);
+    });
+    this.socket.on('message', (data) => this.frames.push(JSON.parse(String(data)) as ServerFrame));
+    this.socket.on('ping', () => this.pings++);
+    this.socket.on('pong', (data) => this.pongs.push(String(data)));
+    this.socket.on('close', (code, reason) => {
+      this.closeCode = code;
+      this.closeReason = String(reason);
+    });
+    // What went wrong shows in the close code.
+    this.socket.on('error', () => {});
+    this.socket.on('unexpected-response', (_request, response) => {
+      void (async () => {
+        let body = '';
+        for await (const chunk of response) body += chunk;
+        this.refusal = { status: response.statusCode ?? 0, body };
+      })();
+    });
+  }
+
+  send(frame: unknown): void {
+    this.sendRaw(typeof frame === 'string' || Buffer.isBuffer(frame) ? frame : JSON.stringify(frame));
+  }
+
+  sendRaw(frame: string | Buffer): void {
+    if (this.socket.readyState === WebSocket.CONNECTING) this.#unsent.push(frame);
+    else this.socket.send(frame);
+  }
+
+  /** The next frame that has not been received yet, which is to be of this type. */
+  async receive<Type extends ServerFrame['type']>(type: Type): Promise<FrameOf<Type>> {
+    const frame = await until(() => this.frames[this.#read], `a frame of type ${type}; closed: ${this.closeCode}`);
+    this.#read++;
+    if (frame.type !== type) throw new Error(`expected ${type}, got ${JSON.stringify(frame)}`);
+    return frame as FrameOf<Type>;
+  }
+
+  async closed(): Promise<number> {
+    return until(() => this.closeCode, 'the client is closed');
+  }
+
+  async opened(): Promise<void> {
+    if (this.socket.readyState === WebSocket.CONNECTING) await once(this.socket, 'open');
+  }
+}

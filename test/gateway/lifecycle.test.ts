@@ -1,0 +1,298 @@
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import { request } from 'node:https';
+import { type TLSSocket, connect as tlsConnect } from 'node:tls';
+import { afterEach, describe, expect, test } from 'vitest';
+import { CLOSE } from '../../src/protocol.ts';
+import { selfSigned } from '../support/tls.ts';
+import { until } from '../support/wait.ts';
+import { type Fixture, ManualClock, startGateway } from './fixture.ts';
+
+let fixture: Fixture;
+afterEach(() => fixture.stop());
+
+interface Answer {
+  readonly status: number;
+  readonly headers: Record<string, unknown>;
+  readonly body: string;
+}
+
+async function get(path: string, headers: Record<string, string> = {}): Promise<Answer> {
+  const call = request(`https://127.0.0.1:${fixture.port}${path}`, {
+    ca: fixture.certificate.cert,
+    headers,
+    agent: false,
+  });
+  call.end();
+  const [response] = await once(call, 'response');
+  let body = '';
+  for await (const chunk of response) body += chunk;
+  return { status: response.statusCode, headers: response.headers, body };
+}
+
+async function metric(line: string): Promise<boolean> {
+  return (await fixture.metrics.text()).split('\n').includes(line);
+}
+
+describe('hello', () => {
+  test('none within five seconds: 4408', async () => {
+    const clock = new ManualClock();
+    fixture = await startGateway({ clock });
+    const late = fixture.connect();
+    const early = await fixture.welcomed();
+    await late.opened();
+    await until(() => fixture.hub.connectionCount === 2, 'both are connected');
+    clock.advance(5_000);
+    expect((await late.receive('error')).code).toBe('hello_required');
+    expect(await late.closed()).toBe(CLOSE.noHello);
+    early.send({ type: 'ping' });
+    await early.receive('heartbeat');
+    await until(() => metric('sno_closes_total{code="4408"} 1'), 'it was counted');
+  });
+
+  test('before the stream has started: come back', async () => {
+    fixture = await startGateway({ connected: false });
+    const client = fixture.connect();
+    client.send({ type: 'hello' });
+    expect((await client.receive('error')).code).toBe('try_again');
+    expect(await client.closed()).toBe(CLOSE.overloaded);
+  });
+});
+
+describe('limits', () => {
+  test.each([
+    ['in all', { SNO_MAX_CONNECTIONS: '2' }],
+    ['of one address', { SNO_MAX_CONNECTIONS_PER_ADDRESS: '2' }],
+  ])('connections %s: one too many is told to come back; when one goes there is room', async (_what, settings) => {
+    fixture = await startGateway({ settings });
+    const first = await fixture.welcomed();
+    const second = await fixture.welcomed();
+    const third = fixture.connect();
+    expect((await third.receive('error')).code).toBe('overloaded');
+    expect(await third.closed()).toBe(CLOSE.overloaded);
+    second.send({ type: 'ping' });
+    await second.receive('heartbeat');
+    first.socket.close();
+    await first.closed();
+    await until(() => fixture.hub.connectionCount === 1, 'the first is gone');
+    await fixture.welcomed();
+  });
+
+  test('0 is no limit', async () => {
+    fixture = await startGateway({
+      settings: {
+        SNO_MAX_CONNECTIONS: '0',
+        SNO_MAX_CONNECTIONS_PER_ADDRESS: '0',
+        SNO_MAX_SUBSCRIPTIONS: '0',
+        SNO_MAX_FRAMES_PER_SECOND: '0',
+      },
+    });
+    const client = await fixture.welcomed();
+    for (let id = 0; id < 3_000; id++) client.send({ type: 'subscribe', channel: `room:${id}` });
+    await until(() => client.frames.filter(({ type }) => type === 'subscribed').length === 3_000, 'all are subscribed');
+  });
+});
+
+describe('signs of life', () => {
+  test('a client that answers no pings is given up; one that does stays', async () => {
+    fixture = await startGateway({ heartbeatMs: 100 });
+    const silent = await fixture.welcomed({ autoPong: false });
+    const lively = await fixture.welcomed();
+    expect(await silent.closed()).toBe(1006);
+    await until(() => lively.pings >= 10, 'ten pings came');
+    lively.send({ type: 'ping' });
+    await lively.receive('heartbeat');
+  });
+});
+
+describe('origins', () => {
+  const connects = async (origin: string | undefined, headers: Record<string, string> = {}) => {
+    const client = fixture.connect({ ...(origin === undefined ? {} : { origin }), headers });
+    return until(() => client.refusal ?? (client.socket.readyState === 1 ? 'open' : undefined), 'an answer');
+  };
+
+  test('by default those of the same host', async () => {
+    fixture = await startGateway();
+    const here = `127.0.0.1:${fixture.port}`;
+    expect(await connects(undefined)).toBe('open');
+    expect(await connects(`https://${here}`)).toBe('open');
+    expect(await connects('https://app.example.com', { host: 'app.example.com:443' })).toBe('open');
+    for (const other of [
+      'https://example.com',
+      `https://127.0.0.1:${fixture.port + 1}`,
+      'null',
+      'file://',
+      'nonsense',
+    ]) {
+      const refusal = await connects(other);
+      expect(refusal).toMatchObject({ status: 403, body: expect.stringContaining('"origin_refused"') });
+    }
+    expect(await metric('sno_denials_total{code="origin_refused"} 5')).toBe(true);
+  });
+
+  test('those of the list', async () => {
+    fixture = await startGateway({ settings: { SNO_ALLOWED_ORIGINS: 'https://a.example, https://b.example' } });
+    expect(await connects('https://a.example')).toBe('open');
+    expect(await connects('https://b.example')).toBe('open');
+    expect(await connects('http://a.example')).toMatchObject({ status: 403 });
+    expect(await connects(`https://127.0.0.1:${fixture.port}`)).toMatchObject({ status: 403 });
+  });
+
+  test('all', async () => {
+    fixture = await startGateway({ settings: { SNO_ALLOWED_ORIGINS: '*' } });
+    expect(await connects('https://anywhere.example')).toBe('open');
+    expect(await connects('null')).toBe('open');
+  });
+});
+
+describe('HTTP', () => {
+  test('what is not there', async () => {
+    fixture = await startGateway();
+    const answer = await get('/nothing');
+    expect(answer.status).toBe(404);
+    expect(JSON.parse(answer.body)).toMatchObject({ code: 'not_found', message: expect.any(String) });
+    const upgrade = await get('/nothing', { connection: 'Upgrade', upgrade: 'websocket' });
+    expect(upgrade.status).toBe(404);
+  });
+
+  test.each([{}, { connection: 'Upgrade', upgrade: 'h2c' }])('no websocket at /v1: %o', async (headers) => {
+    fixture = await startGateway();
+    const answer = await get('/v1', headers as Record<string, string>);
+    expect(answer.status).toBe(426);
+    expect(answer.headers['upgrade']).toBe('websocket');
+    expect(JSON.parse(answer.body)).toMatchObject({ code: 'websocket_required' });
+  });
+
+  test('the client library', async () => {
+    const certificate = await selfSigned();
+    fixture = await startGateway({ bundleFile: certificate.certFile });
+    const answer = await get('/sno.js');
+    expect(answer.body).toBe(certificate.cert);
+    expect(answer.headers).toMatchObject({
+      'content-type': 'text/javascript; charset=utf-8',
+      'access-control-allow-origin': '*',
+      'cache-control': 'public, max-age=300',
+    });
+    const again = await get('/sno.js', { 'if-none-match': String(answer.headers['etag']) });
+    expect(again).toMatchObject({ status: 304, body: '' });
+    await certificate.remove();
+  });
+});
+
+describe('certificates', () => {
+  async function shake(ca: string, session?: Buffer): Promise<TLSSocket> {
+    const socket = tlsConnect({
+      port: fixture.port,
+      host: '127.0.0.1',
+      ca,
+      ...(session === undefined ? {} : { session }),
+    });
+    await once(socket, 'secureConnect');
+    return socket;
+  }
+
+  test('a new one is taken up by new connections; those that are open stay', async () => {
+    fixture = await startGateway();
+    const before = await fixture.welcomed();
+    const ca = await fixture.certificate.renew();
+    await until(async () => (await shake(ca)).destroy(), 'the new certificate is served');
+    const after = await fixture.welcomed({ ca });
+    for (const client of [before, after]) {
+      client.send({ type: 'ping' });
+      await client.receive('heartbeat');
+    }
+  });
+
+  test('a bad one is logged, and the old one stays', async () => {
+    fixture = await startGateway();
+    const { certFile, cert } = fixture.certificate;
+    await writeFile(certFile, 'this is no certificate');
+    await until(() => fixture.log.some((line) => line.includes('the old one stays')), 'it was logged');
+    await fixture.welcomed();
+    await writeFile(certFile, cert);
+    const key = await readFile(fixture.certificate.keyFile, 'utf8');
+    expect(fixture.log.join('')).not.toContain(key.split('\n')[1] as string);
+  });
+
+  test('sessions are resumed', async () => {
+    fixture = await startGateway();
+    const first = await shake(fixture.certificate.cert);
+    const [session] = await once(first, 'session');
+    const second = await shake(fixture.certificate.cert, session as Buffer);
+    expect(second.isSessionReused()).toBe(true);
+    for (const socket of [first, second]) socket.destroy();
+  });
+
+  test('TLS older than 1.2 is refused', async () => {
+    fixture = await startGateway();
+    const socket = tlsConnect({
+      port: fixture.port,
+      host: '127.0.0.1',
+      ca: fixture.certificate.cert,
+      minVersion: 'TLSv1',
+      maxVersion: 'TLSv1.1',
+      ciphers: 'DEFAULT@SECLEVEL=0',
+    });
+    const [error] = await once(socket, 'error');
+    expect(String(error)).toMatch(/alert|protocol/i);
+  });
+
+  test('no start with files that do not fit', async () => {
+    fixture = await startGateway();
+    const other = await selfSigned();
+    const settings = { SNO_TLS_CERT: other.certFile, SNO_TLS_KEY: fixture.certificate.keyFile };
+    await expect(startGateway({ settings })).rejects.toMatchObject({ code: 'tls_invalid' });
+    await other.remove();
+  });
+});
+
+test('a port that is taken', async () => {
+  fixture = await startGateway();
+  await expect(startGateway({ settings: { SNO_PORT: String(fixture.port) } })).rejects.toMatchObject({
+    code: 'address_in_use',
+  });
+});
+
+test('plain ws on loopback', async () => {
+  fixture = await startGateway({ settings: { SNO_TLS_CERT: '', SNO_TLS_KEY: '' } });
+  const client = fixture.connect({ plain: true });
+  client.send({ type: 'hello' });
+  await client.receive('welcome');
+});
+
+describe('drain', () => {
+  test('closes with 1001, spread over the window, takes nobody new, and resolves when all have gone', async () => {
+    const clock = new ManualClock();
+    fixture = await startGateway({ clock });
+    const clients = [await fixture.welcomed(), await fixture.welcomed()];
+    const drained = fixture.gateway.drain(10);
+    expect(fixture.gateway.draining).toBe(true);
+    const late = fixture.connect();
+    expect(await late.closed()).toBe(1006);
+    clients[0]?.send({ type: 'ping' });
+    await clients[0]?.receive('heartbeat');
+    clock.advance(10_000);
+    for (const client of clients) {
+      expect(await client.closed()).toBe(CLOSE.draining);
+      expect(client.frames.filter(({ type }) => type === 'error')).toEqual([]);
+    }
+    await drained;
+  });
+
+  test('cuts those that do not answer', async () => {
+    const clock = new ManualClock();
+    fixture = await startGateway({ clock });
+    const client = await fixture.welcomed();
+    client.socket.pause();
+    const drained = fixture.gateway.drain(1);
+    clock.advance(1_000);
+    clock.advance(2_000);
+    await drained;
+    expect(fixture.hub.connectionCount).toBe(0);
+  });
+
+  test('with nobody connected', async () => {
+    fixture = await startGateway();
+    await fixture.gateway.drain(5);
+  });
+});

@@ -1,0 +1,302 @@
+import { SignJWT } from 'jose';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { SnoError } from '../../src/errors.ts';
+import { CLOSE } from '../../src/protocol.ts';
+import { until } from '../support/wait.ts';
+import { type Fixture, ManualClock, POSITION, SECRET, startGateway } from './fixture.ts';
+
+const clock = new ManualClock();
+let fixture: Fixture;
+beforeAll(async () => {
+  fixture = await startGateway({ clock, settings: { SNO_MAX_SUBSCRIPTIONS: '3' } });
+});
+afterAll(() => fixture.stop());
+beforeEach(() => {
+  fixture.access.release();
+  fixture.access.answer = () => undefined;
+});
+
+const denied = () => new SnoError('access_denied', 'no');
+
+/** A token that expires in this many seconds of the test's clock. */
+function token(claims: Record<string, unknown>, expiresIn?: number): Promise<string> {
+  const jwt = new SignJWT(claims).setProtectedHeader({ alg: 'HS256' });
+  if (expiresIn !== undefined) jwt.setExpirationTime(Math.floor(clock.now() / 1_000) + expiresIn);
+  return jwt.sign(new TextEncoder().encode(SECRET));
+}
+
+describe('subscribe', () => {
+  test('from now on', async () => {
+    const client = await fixture.welcomed();
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    expect(await client.receive('subscribed')).toEqual({ type: 'subscribed', channel: 'room:1', position: POSITION });
+    fixture.publish('room:1', 7);
+    expect(await client.receive('message')).toMatchObject({ channel: 'room:1', data: 7 });
+  });
+
+  test('frames sent with hello wait until the token is checked', async () => {
+    fixture.access.hold();
+    const client = fixture.connect();
+    client.send({ type: 'hello', token: await token({ sub: 'u1' }) });
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    client.send({ type: 'unsubscribe', channel: 'room:1' });
+    await client.receive('welcome');
+    expect(await client.receive('unsubscribed')).toEqual({ type: 'unsubscribed', channel: 'room:1', code: 'client' });
+  });
+
+  test.each([
+    ['nonsense', {}, 'channel_invalid'],
+    [`room:${'x'.repeat(1_024)}`, {}, 'channel_invalid'],
+    ['none:1', {}, 'channel_unknown'],
+    ['bad:1', {}, 'channel_unavailable'],
+    ['room:1', { snapshot: true }, 'snapshot_unavailable'],
+    ['room:1', { snapshot: true, since: POSITION }, 'position_invalid'],
+    ['room:1', { since: 'yesterday' }, 'position_invalid'],
+  ])('%.20s %o: %s, and the connection lives', async (channel, more, code) => {
+    const client = await fixture.welcomed();
+    client.send({ type: 'subscribe', channel, ...more });
+    expect(await client.receive('error')).toMatchObject({ code, channel });
+    client.send({ type: 'ping' });
+    await client.receive('heartbeat');
+  });
+
+  test('twice', async () => {
+    const client = await fixture.welcomed();
+    fixture.access.hold();
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    expect(await client.receive('error')).toMatchObject({ code: 'already_subscribed', channel: 'room:1' });
+    fixture.access.release();
+    await client.receive('subscribed');
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    expect(await client.receive('error')).toMatchObject({ code: 'already_subscribed', channel: 'room:1' });
+  });
+
+  test('more than may be, those that are on their way included', async () => {
+    const client = await fixture.welcomed();
+    fixture.access.hold();
+    for (const id of [1, 2, 3, 4]) client.send({ type: 'subscribe', channel: `room:${id}` });
+    expect(await client.receive('error')).toMatchObject({ code: 'too_many_subscriptions', channel: 'room:4' });
+    fixture.access.release();
+    for (const _ of [1, 2, 3]) await client.receive('subscribed');
+    client.send({ type: 'unsubscribe', channel: 'room:1' });
+    await client.receive('unsubscribed');
+    client.send({ type: 'subscribe', channel: 'room:4' });
+    await client.receive('subscribed');
+  });
+
+  test.each(['access_denied', 'access_undeclared', 'try_again'] as const)('%s', async (code) => {
+    fixture.access.answer = () => new SnoError(code, 'the reason');
+    const client = await fixture.welcomed();
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    expect(await client.receive('error')).toMatchObject({
+      code,
+      channel: 'room:1',
+      message: expect.stringContaining('the reason'),
+    });
+    fixture.access.answer = () => undefined;
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    await client.receive('subscribed');
+  });
+});
+
+describe('unsubscribe', () => {
+  test('what is not subscribed', async () => {
+    const client = await fixture.welcomed();
+    client.send({ type: 'unsubscribe', channel: 'room:1' });
+    expect(await client.receive('error')).toMatchObject({ code: 'not_subscribed', channel: 'room:1' });
+  });
+
+  test('while access is checked: the answer that comes later joins nothing', async () => {
+    const client = await fixture.welcomed();
+    fixture.access.hold();
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    client.send({ type: 'unsubscribe', channel: 'room:1' });
+    expect((await client.receive('unsubscribed')).code).toBe('client');
+    const { subscriptionCount } = fixture.hub;
+    fixture.access.release();
+    client.send({ type: 'ping' });
+    await client.receive('heartbeat');
+    expect(fixture.hub.subscriptionCount).toBe(subscriptionCount);
+  });
+
+  test('and subscribe again while access is checked: one subscription', async () => {
+    const client = await fixture.welcomed();
+    fixture.access.hold();
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    client.send({ type: 'unsubscribe', channel: 'room:1' });
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    await client.receive('unsubscribed');
+    client.send({ type: 'ping' });
+    await client.receive('heartbeat');
+    fixture.access.release();
+    await client.receive('subscribed');
+    client.send({ type: 'ping' });
+    await client.receive('heartbeat');
+  });
+
+  test('a client that goes while access is checked leaves nothing behind', async () => {
+    const before = fixture.hub.connectionCount;
+    const client = await fixture.welcomed();
+    const { subscriptionCount } = fixture.hub;
+    const { checks } = fixture.access;
+    fixture.access.hold();
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    await until(() => fixture.access.checks > checks, 'the check is under way');
+    client.socket.close();
+    await client.closed();
+    fixture.access.release();
+    await until(() => fixture.hub.connectionCount === before, 'the connection is gone');
+    expect(fixture.hub.subscriptionCount).toBe(subscriptionCount);
+  });
+});
+
+describe('tokens', () => {
+  test('the Authorization header serves where hello has none; hello wins', async () => {
+    const seen: unknown[] = [];
+    fixture.access.answer = (_channel, claims) => void seen.push(claims['sub']);
+    const headers = { authorization: `Bearer ${await token({ sub: 'of the header' })}` };
+    for (const hello of [{ type: 'hello' }, { type: 'hello', token: await token({ sub: 'of hello' }) }]) {
+      const client = fixture.connect({ headers });
+      client.send(hello);
+      await client.receive('welcome');
+      client.send({ type: 'subscribe', channel: 'room:1' });
+      await client.receive('subscribed');
+    }
+    expect(seen).toEqual(['of the header', 'of hello']);
+  });
+
+  test('a bad one in the header is refused like one in hello', async () => {
+    const client = fixture.connect({ headers: { authorization: 'Bearer nonsense' } });
+    client.send({ type: 'hello' });
+    expect((await client.receive('error')).code).toBe('token_invalid');
+    expect(await client.closed()).toBe(CLOSE.tokenRefused);
+  });
+
+  test('one that has expired is refused', async () => {
+    const client = fixture.connect();
+    client.send({ type: 'hello', token: await token({}, -60) });
+    expect((await client.receive('error')).code).toBe('token_expired');
+    expect(await client.closed()).toBe(CLOSE.tokenRefused);
+  });
+
+  test('at its end every subscription ends; a new token brings them back', async () => {
+    const client = fixture.connect();
+    client.send({ type: 'hello', token: await token({ sub: 'u1' }, 60) });
+    await client.receive('welcome');
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    await client.receive('subscribed');
+    fixture.access.hold();
+    client.send({ type: 'subscribe', channel: 'room:2' });
+    client.send({ type: 'ping' });
+    await client.receive('heartbeat');
+    clock.advance(64_000);
+    client.send({ type: 'ping' });
+    await client.receive('heartbeat');
+    clock.advance(2_000);
+    const ended = [await client.receive('unsubscribed'), await client.receive('unsubscribed')];
+    expect(ended.map(({ channel, code }) => [channel, code]).sort()).toEqual([
+      ['room:1', 'token_expired'],
+      ['room:2', 'token_expired'],
+    ]);
+    fixture.access.release();
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    expect(await client.receive('error')).toMatchObject({ code: 'token_expired', channel: 'room:1' });
+    client.send({ type: 'token', token: await token({ sub: 'u1' }, 60) });
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    await client.receive('subscribed');
+  });
+
+  test('a token that comes before the end of the one before extends it', async () => {
+    const client = fixture.connect();
+    client.send({ type: 'hello', token: await token({ sub: 'u1' }, 60) });
+    await client.receive('welcome');
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    await client.receive('subscribed');
+    client.send({ type: 'token', token: await token({ sub: 'u1' }, 600) });
+    client.send({ type: 'ping' });
+    await client.receive('heartbeat');
+    clock.advance(120_000);
+    client.send({ type: 'ping' });
+    await client.receive('heartbeat');
+  });
+
+  test('a bad new token closes', async () => {
+    const client = await fixture.welcomed();
+    client.send({ type: 'token', token: 'nonsense' });
+    expect((await client.receive('error')).code).toBe('token_invalid');
+    expect(await client.closed()).toBe(CLOSE.tokenRefused);
+  });
+
+  test('what a new token does not allow ends with access_revoked, the rest goes on', async () => {
+    const client = fixture.connect();
+    client.send({ type: 'hello', token: await token({ sub: 'u1' }) });
+    for (const id of [1, 2]) client.send({ type: 'subscribe', channel: `room:${id}` });
+    await client.receive('welcome');
+    for (const _ of [1, 2]) await client.receive('subscribed');
+    fixture.access.answer = ({ name }, { sub }) => (sub === 'u2' && name === 'room:1' ? denied() : undefined);
+    client.send({ type: 'token', token: await token({ sub: 'u2' }) });
+    expect(await client.receive('unsubscribed')).toEqual({
+      type: 'unsubscribed',
+      channel: 'room:1',
+      code: 'access_revoked',
+    });
+    fixture.publish('room:1', 'not for u2');
+    fixture.publish('room:2', 'for both');
+    expect((await client.receive('message')).data).toBe('for both');
+  });
+
+  test('an answer given for the token before is not believed', async () => {
+    const client = fixture.connect();
+    client.send({ type: 'hello', token: await token({ sub: 'u1' }) });
+    await client.receive('welcome');
+    const { checks } = fixture.access;
+    fixture.access.answer = (_channel, { sub }) => (sub === 'u2' ? denied() : undefined);
+    fixture.access.hold();
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    await until(() => fixture.access.checks > checks, 'the check for u1 is under way');
+    client.send({ type: 'token', token: await token({ sub: 'u2' }) });
+    client.send({ type: 'ping' });
+    await client.receive('heartbeat');
+    fixture.access.release();
+    expect(await client.receive('error')).toMatchObject({ code: 'access_denied', channel: 'room:1' });
+  });
+
+  test('while the database cannot be asked, the grant of the token before lasts until that token ends', async () => {
+    const client = fixture.connect();
+    client.send({ type: 'hello', token: await token({ sub: 'u1' }, 60) });
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    await client.receive('welcome');
+    await client.receive('subscribed');
+    fixture.access.answer = () => new SnoError('try_again', 'down');
+    client.send({ type: 'token', token: await token({ sub: 'u1' }, 600) });
+    client.send({ type: 'ping' });
+    await client.receive('heartbeat');
+    const { checks } = fixture.access;
+    clock.advance(1_000);
+    await until(() => fixture.access.checks > checks, 'it was asked again');
+    client.send({ type: 'ping' });
+    await client.receive('heartbeat');
+    clock.advance(66_000);
+    expect((await client.receive('unsubscribed')).code).toBe('access_revoked');
+  });
+});
+
+test('a change of rules: those whom it concerns are checked again', async () => {
+  const client = await fixture.welcomed();
+  for (const id of [1, 2]) client.send({ type: 'subscribe', channel: `room:${id}` });
+  for (const _ of [1, 2]) await client.receive('subscribed');
+  fixture.access.answer = denied;
+  fixture.gateway.recheck(({ name }) => name === 'room:2');
+  expect(await client.receive('unsubscribed')).toEqual({
+    type: 'unsubscribed',
+    channel: 'room:2',
+    code: 'access_revoked',
+  });
+  fixture.publish('room:1', 1);
+  await client.receive('message');
+});
+
+test('no token is in the log', () => {
+  expect(fixture.log.join('')).not.toMatch(/eyJ/);
+});
