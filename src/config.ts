@@ -256,7 +256,7 @@ export function readValues(environment: Environment, flags: Flags = {}): Setting
 }
 
 /** The database's URL, or `setting_invalid` where none is set. */
-export function databaseUrl(settings: Settings): string {
+export function databaseUrl(settings: Pick<Settings, 'SNO_DATABASE_URL'>): string {
   const url = settings.SNO_DATABASE_URL;
   if (url === undefined) refuse(['SNO_DATABASE_URL: is not set (nor is DATABASE_URL); the database is needed here']);
   return url as string;

@@ -27,8 +27,9 @@ export function readArguments(name: string, command: Command, args: readonly str
       help = true;
       continue;
     }
-    const setting = SETTING_FLAGS.get(token.name);
     const flag = Object.hasOwn(command.flags, token.name) ? command.flags[token.name] : undefined;
+    // A command's own flag goes before a setting of the same name.
+    const setting = flag === undefined ? SETTING_FLAGS.get(token.name) : undefined;
     if (setting === undefined && flag === undefined) throw unknownFlag(name, token.rawName, command);
     const value = valueFor(name, token, setting !== undefined || flag?.value !== undefined);
     const given = flags.get(token.name);

@@ -1,15 +1,30 @@
 /** A connection for one command. */
-import type pg from 'pg';
+import pg from 'pg';
 import { databaseUrl, type Settings } from '../config.ts';
-import { createClient, databaseError } from '../postgres/connect.ts';
+import { connectionConfig, databaseError } from '../postgres/connect.ts';
+
+type ClientMaker = (url: string, role: string) => pg.Client;
+type DatabaseSettings = Pick<Settings, 'SNO_DATABASE_URL'>;
+
+const ROLE = 'command line';
+
+/** As psql connects: the session settings are those of the role. */
+export const plainClient: ClientMaker = (url, role) => {
+  const { options: _pinned, ...config } = connectionConfig(url, role);
+  return new pg.Client(config);
+};
+
+/** In replication mode, which pg's types do not know. */
+export const replicationClient: ClientMaker = (url, role) =>
+  new pg.Client({ ...connectionConfig(url, role), replication: 'database' } as pg.ClientConfig);
 
 /** Runs `work` on a connection, which ends with it. What Postgres refuses is thrown as a SnoError. */
 export async function withDatabase<T>(
-  settings: Settings,
-  command: string,
+  settings: DatabaseSettings,
+  make: ClientMaker,
   work: (client: pg.Client) => Promise<T>,
 ): Promise<T> {
-  const client = createClient(databaseUrl(settings), command);
+  const client = make(databaseUrl(settings), ROLE);
   // A connection that breaks fails the query that runs, or the next one.
   client.on('error', () => {});
   try {

@@ -1,4 +1,5 @@
 import type { Settings } from '../config.ts';
+import { createClient } from '../postgres/connect.ts';
 import type { Command } from './command.ts';
 import { withDatabase } from './database.ts';
 import { diagnose, type Finding } from './diagnose.ts';
@@ -15,7 +16,7 @@ export const doctor: Command = {
   flags: {},
   settings: ['SNO_DATABASE_URL', 'SNO_SLOT', 'SNO_PUBLICATION', 'SNO_REPLAY_WAL_BYTES'],
   async run({ settings }) {
-    const findings = await withDatabase(settings, 'doctor', async (client) => {
+    const findings = await withDatabase(settings, createClient, async (client) => {
       const facts = await readFacts(client, settings.SNO_SLOT, settings.SNO_PUBLICATION);
       return diagnose(facts, wanted(settings));
     });

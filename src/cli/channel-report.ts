@@ -1,0 +1,52 @@
+/** What `sno check` says of each channel: from the catalog and what the registry made of it. */
+import type { Catalog, CatalogTable } from '../channels/catalog.ts';
+import type { ChannelRegistry } from '../channels/registry.ts';
+import type { SnoError } from '../errors.ts';
+import { quoteIdentifier, readableName } from '../postgres/quote.ts';
+
+export interface ChannelReport {
+  readonly pattern: string;
+  /** Name and value, for a channel that is served. */
+  readonly facts: readonly (readonly [name: string, value: string])[];
+  readonly refusals: readonly SnoError[];
+  readonly warnings: readonly string[];
+}
+
+const IDENTITIES: Readonly<Record<string, string>> = { d: 'default', n: 'nothing', f: 'full', i: 'an index' };
+
+/** One report a pattern, in the order of the patterns. */
+export function reportChannels(catalog: Catalog, registry: ChannelRegistry): readonly ChannelReport[] {
+  const patterns = new Set([...catalog.channels, ...catalog.access].map(({ pattern }) => pattern));
+  const views = new Map([...registry.views()].map((view) => [view.pattern.text, view]));
+  const declared = new Set(catalog.channels.map(({ pattern }) => pattern));
+  const access = new Set(catalog.access.map(({ pattern }) => pattern));
+  return [...patterns].sort().map((pattern) => {
+    const view = views.get(pattern);
+    return {
+      pattern,
+      facts: view === undefined ? messagesOnly(declared.has(pattern)) : tableFacts(view.table),
+      refusals: registry.refusals().flatMap((refusal) => (refusal.pattern === pattern ? [refusal.error] : [])),
+      warnings: [...(view?.warnings ?? []), ...(access.has(pattern) ? [] : [undeclared(pattern)])],
+    };
+  });
+}
+
+function messagesOnly(isDeclared: boolean): ChannelReport['facts'] {
+  return isDeclared ? [] : [['carries', 'published messages only: there is no channel view']];
+}
+
+function tableFacts(table: CatalogTable): ChannelReport['facts'] {
+  const key = (table.primaryKey ?? table.identityIndex ?? []).map(
+    (number) => table.columns.find((column) => column.number === number)?.name ?? '',
+  );
+  return [
+    ['table', readableName(table.schema, table.name)],
+    ['key', key.join(', ')],
+    ['identity', IDENTITIES[table.replicaIdentity] ?? table.replicaIdentity],
+    ['path', 'in process'],
+  ];
+}
+
+function undeclared(pattern: string): string {
+  return `nobody may join: create view channel_access.${quoteIdentifier(pattern)} as select ...`;
+}

@@ -1,0 +1,100 @@
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import type pg from 'pg';
+import type { Catalog } from '../channels/catalog.ts';
+import { pollCatalog, readCatalog } from '../channels/catalog-reader.ts';
+import { loadParser } from '../channels/parse.ts';
+import { ChannelRegistry } from '../channels/registry.ts';
+import { type RulesFile, readRulesFile, runRulesFiles } from '../channels/rules.ts';
+import type { Settings } from '../config.ts';
+import { SnoError } from '../errors.ts';
+import { createClient } from '../postgres/connect.ts';
+import { quoteIdentifier } from '../postgres/quote.ts';
+import { misuse } from './arguments.ts';
+import { type ChannelReport, reportChannels } from './channel-report.ts';
+import type { Command, ExitCode } from './command.ts';
+import { plainClient, withDatabase } from './database.ts';
+import { indented } from './report.ts';
+
+/** A check holds locks on what its files change until it rolls back: it must not wait with them in hand. */
+const LOCK_TIMEOUT = '5s';
+const INSTALL = fileURLToPath(new URL('../../sql/000001_install.sql', import.meta.url));
+
+export const check: Command = {
+  summary: 'check channels against a database: path, identity, warnings',
+  usage: '[FILE...]',
+  description:
+    'Says of each channel which table it reads, its key, and how it is evaluated; of a refused one where and why, with the\n' +
+    'mend. With files it applies them in one transaction first and rolls it back: the database is not changed.\n' +
+    'Exits with 1 where a channel is refused or a file fails.',
+  operands: { min: 0, max: Number.POSITIVE_INFINITY },
+  flags: {},
+  settings: ['SNO_DATABASE_URL', 'SNO_PUBLICATION'],
+  async run({ operands, settings }) {
+    await loadParser();
+    const catalog = await (operands.length === 0
+      ? withDatabase(settings, createClient, (client) => readCatalog(client, settings.SNO_PUBLICATION))
+      : catalogWith(settings, operands));
+    const registry = new ChannelRegistry(settings.SNO_PUBLICATION);
+    registry.load(catalog);
+    return print(reportChannels(catalog, registry));
+  },
+};
+
+/** The catalog as it would be with these files applied; the files see the role's own search_path, as in psql. */
+async function catalogWith(
+  { SNO_PUBLICATION: publication, ...settings }: Settings,
+  paths: readonly string[],
+): Promise<Catalog> {
+  const files = await Promise.all(paths.map(readFileAt));
+  return withDatabase(settings, plainClient, async (client) => {
+    await client.query('begin');
+    try {
+      await client.query(`set local lock_timeout = '${LOCK_TIMEOUT}'`);
+      await prepare(client, publication);
+      await runRulesFiles(client, files);
+      return await pollCatalog(client, publication);
+    } finally {
+      await client.query('rollback');
+    }
+  });
+}
+
+async function readFileAt(path: string): Promise<RulesFile> {
+  try {
+    return await readRulesFile(path, path);
+  } catch (error) {
+    if (error instanceof SnoError) throw error;
+    throw misuse('check', `cannot read ${path}: ${(error as Error).message}`);
+  }
+}
+
+/** What setup would have made, where it has not been run. */
+async function prepare(client: pg.Client, publication: string): Promise<void> {
+  const installed = await client.query("select where to_regprocedure('sno.version()') is not null");
+  if (installed.rowCount === 0) await client.query(await readFile(INSTALL, 'utf8'));
+  const published = await client.query('select from pg_publication where pubname = $1', [publication]);
+  if (published.rowCount === 0)
+    await client.query(`create publication ${quoteIdentifier(publication)} with (publish_via_partition_root)`);
+}
+
+function print(reports: readonly ChannelReport[]): ExitCode {
+  const refused = reports.filter(({ refusals }) => refusals.length > 0).length;
+  if (reports.length === 0) process.stdout.write('There are no channels: create a view in schema channels.\n');
+  else process.stdout.write(`${reports.map(paragraph).join('\n')}\n${reports.length} channels, ${refused} refused\n`);
+  return refused > 0 ? 1 : 0;
+}
+
+function paragraph({ pattern, facts, refusals, warnings }: ChannelReport): string {
+  const lines = [
+    ...facts.map(([name, value]) => `${name.padEnd(9)} ${value}`),
+    ...refusals.map(({ code, message, mend }) => `refused   ${code}: ${hanging(message)}\n\n${indented(mend)}`),
+    ...warnings.map((warning) => `warning   ${hanging(warning)}`),
+  ];
+  return `${pattern}\n${indented(lines.join('\n'))}\n`;
+}
+
+/** Further lines stand below the first one's text. */
+function hanging(text: string): string {
+  return text.replace(/\n(?=.)/g, `\n${' '.repeat(10)}`);
+}

@@ -1,0 +1,42 @@
+import { runDemo } from '../demo/demo.ts';
+import { createLogger } from '../logger.ts';
+import { misuse } from './arguments.ts';
+import type { Command } from './command.ts';
+import { toldToStop } from './signals.ts';
+
+export const demo: Command = {
+  summary: 'see it at work: a Postgres of its own, Snö, and a page',
+  usage: '[--port PORT] [--no-open]',
+  description:
+    'Starts an embedded Postgres with example channels, and a page where SQL commits show at once.\n' +
+    'Everything is on loopback and gone when it stops. It needs no database and no setting.',
+  operands: { min: 0, max: 0 },
+  flags: {
+    port: { value: 'PORT', description: 'Port of the page. Default: 8080, or the next that is free.' },
+    'no-open': { description: 'Do not open the page in a browser.' },
+  },
+  settings: [],
+  async run({ flags }) {
+    // Told to stop while it starts, it stops as soon as it stands.
+    const told = toldToStop();
+    const running = await runDemo({
+      port: readPort(flags.get('port')?.[0]),
+      open: !flags.has('no-open'),
+      logger: createLogger('warn'),
+      say: (line) => process.stdout.write(`${line}\n`),
+    });
+    try {
+      await Promise.race([told, running.failed]);
+    } finally {
+      await running.stop();
+    }
+    return 0;
+  },
+};
+
+function readPort(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(port <= 65_535)) throw misuse('demo', `--port ${text}: must be a whole number from 0 to 65535`);
+  return port;
+}

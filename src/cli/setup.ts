@@ -1,0 +1,98 @@
+import type pg from 'pg';
+import { ensureSetup, planSetup, type SetupStep } from '../channels/setup.ts';
+import type { Settings } from '../config.ts';
+import { createClient } from '../postgres/connect.ts';
+import { quoteLiteral } from '../postgres/quote.ts';
+import { openSlot } from '../wal/slot.ts';
+import type { Command, ExitCode } from './command.ts';
+import { replicationClient, withDatabase } from './database.ts';
+
+/** How long making the slot waits for transactions that were running before it. */
+const SLOT_LOCK_TIMEOUT_MS = 10_000;
+/** Replica identities are known once the functions are there, and what to publish once those are right. */
+const ROUNDS_MAX = 3;
+const FAILOVER_VERSION = 170_000;
+
+export const setup: Command = {
+  summary: 'print, or apply, the SQL that a database still needs',
+  usage: '[--apply] [--replica-identity]',
+  description:
+    'Prints the SQL that the database still needs, ready for psql, or says that there is nothing to do. With --apply it\n' +
+    "runs it. Your app's own tables are left as they are, unless --replica-identity says otherwise.",
+  operands: { min: 0, max: 0 },
+  flags: {
+    apply: { description: 'Run the SQL instead of printing it.' },
+    'replica-identity': {
+      description: 'Change the replica identity of tables too, where channels are refused without it.',
+    },
+  },
+  settings: ['SNO_DATABASE_URL', 'SNO_SLOT', 'SNO_PUBLICATION'],
+  async run({ flags, settings }) {
+    const identities = flags.has('replica-identity');
+    return flags.has('apply') ? apply(settings, identities) : print(settings, identities);
+  },
+};
+
+async function print(settings: Settings, identities: boolean): Promise<ExitCode> {
+  const steps = await withDatabase(settings, createClient, async (client) => {
+    const plan = await planSetup(client, { publication: settings.SNO_PUBLICATION, identities });
+    return [...plan, await slotStep(client, settings.SNO_SLOT)].filter(({ needed }) => needed);
+  });
+  if (steps.length === 0) {
+    process.stdout.write('-- Nothing to do: the database has all that Snö needs.\n');
+    return 0;
+  }
+  process.stdout.write(`-- What the database still needs for Snö.\n\n${steps.map(script).join('\n')}`);
+  return 0;
+}
+
+/** A step as psql runs it: in one transaction where there are several statements. */
+function script({ what, sql, kind }: SetupStep): string {
+  const title = `-- ${what}${kind === 'optional' ? ' (optional: without it, definitions are polled)' : ''}`;
+  const body = sql.trim();
+  return body.includes('\n') ? `${title}\nbegin;\n${body}\ncommit;\n` : `${title}\n${body}\n`;
+}
+
+/** By hand a slot is made outside a transaction that has written. */
+async function slotStep(client: pg.Client, slot: string): Promise<SetupStep> {
+  const { rows } = await client.query<{ version: string; exists: string }>(
+    "select current_setting('server_version_num') as version, exists (select from pg_replication_slots where slot_name = $1) as exists",
+    [slot],
+  );
+  const failover = Number(rows[0]?.version) >= FAILOVER_VERSION ? ', failover => true' : '';
+  return {
+    what: `the replication slot ${slot}`,
+    sql: `select pg_create_logical_replication_slot(${quoteLiteral(slot)}, 'pgoutput'${failover});`,
+    needed: rows[0]?.exists !== 't',
+    kind: 'required',
+  };
+}
+
+async function apply(settings: Settings, identities: boolean): Promise<ExitCode> {
+  const options = { publication: settings.SNO_PUBLICATION, identities };
+  await withDatabase(settings, createClient, async (client) => {
+    const done: string[] = [];
+    for (let round = 0; round < ROUNDS_MAX; round++) {
+      const outcome = await ensureSetup(client, options);
+      for (const what of outcome.done) if (!done.includes(what)) done.push(what);
+      if (outcome.done.length > 0) continue;
+      for (const { what, message } of outcome.warnings) process.stderr.write(`sno: not done: ${what}: ${message}\n`);
+      break;
+    }
+    const slot = await slotStep(client, settings.SNO_SLOT);
+    await makeSlot(settings);
+    if (slot.needed) done.push(slot.what);
+    const lines = done.map((what) => `done: ${what}\n`);
+    process.stdout.write(lines.length === 0 ? 'Nothing to do: the database has all that Snö needs.\n' : lines.join(''));
+  });
+  return 0;
+}
+
+/** As the stream does at its start, so that a lost slot is made anew here too. */
+function makeSlot(settings: Settings): Promise<void> {
+  return withDatabase(settings, replicationClient, async (client) => {
+    const { rows } = await client.query<{ version: string }>("select current_setting('server_version_num') as version");
+    const options = { slot: settings.SNO_SLOT, lockTimeoutMs: SLOT_LOCK_TIMEOUT_MS };
+    await openSlot(client, options, undefined, Number(rows[0]?.version));
+  });
+}

@@ -1,0 +1,71 @@
+#!/usr/bin/env node
+/** The command line: finds the command, reads its arguments and settings, runs it, and turns errors into words. */
+import { readFileSync } from 'node:fs';
+import { readSettings, readValues } from '../config.ts';
+import { SnoError } from '../errors.ts';
+import { nearest } from '../nearest.ts';
+import { readArguments } from './arguments.ts';
+import type { Command, ExitCode } from './command.ts';
+import { commandHelp, overview } from './help.ts';
+import { describeError, exitCodeOf } from './report.ts';
+
+/** Loaded when asked for, so that a light command does not wait for what a heavy one needs. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  demo: async () => (await import('./demo.ts')).demo,
+  start: async () => (await import('./start.ts')).start,
+  setup: async () => (await import('./setup.ts')).setup,
+  check: async () => (await import('./check.ts')).check,
+  doctor: async () => (await import('./doctor.ts')).doctor,
+  tail: async () => (await import('./tail.ts')).tail,
+  token: async () => (await import('./token.ts')).token,
+};
+
+async function main([name, ...args]: readonly string[]): Promise<ExitCode> {
+  if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
+    const commands = await Promise.all(
+      Object.entries(COMMANDS).map(async ([key, load]) => [key, await load()] as const),
+    );
+    (name === undefined ? process.stderr : process.stdout).write(overview(commands));
+    return name === undefined ? 2 : 0;
+  }
+  if (name === '--version' || name === '-v') {
+    process.stdout.write(`${version()}\n`);
+    return 0;
+  }
+  const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (load === undefined) throw unknownCommand(name);
+  const command = await load();
+  const { help, operands, flags, settings } = readArguments(name, command, args);
+  if (help) {
+    process.stdout.write(commandHelp(name, command));
+    return 0;
+  }
+  const read = command.serves === true ? readSettings : readValues;
+  return command.run({ operands, flags, settings: read(process.env, settings) });
+}
+
+function unknownCommand(name: string): SnoError {
+  const kind = name.startsWith('-') ? 'flag' : 'command';
+  const meant = nearest(name, Object.keys(COMMANDS));
+  return new SnoError('usage', `there is no ${kind} ${name}${meant === undefined ? '' : `; did you mean ${meant}?`}`, {
+    mend: 'See `sno --help`.',
+  });
+}
+
+function version(): string {
+  const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(manifest) as { version: string }).version;
+}
+
+// Whoever reads the output may stop reading (`sno tail ... | head`): that is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(describeError(error));
+  process.exitCode = exitCodeOf(error);
+}

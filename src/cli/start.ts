@@ -1,0 +1,43 @@
+import { printable, SETTING_NAMES } from '../config.ts';
+import { createLogger, type Logger } from '../logger.ts';
+import { startService } from '../main.ts';
+import type { Command } from './command.ts';
+import { describeError } from './report.ts';
+import { toldToStop } from './signals.ts';
+
+export const start: Command = {
+  summary: 'run the service',
+  usage: '[FLAGS]',
+  description:
+    'Reads the WAL and serves clients until it is told to stop. On SIGTERM or SIGINT it says not ready, sends its\n' +
+    'clients away over SNO_DRAIN_SECONDS (close code 1001), and exits with 0; a second signal ends it at once.',
+  operands: { min: 0, max: 0 },
+  flags: {},
+  settings: SETTING_NAMES,
+  serves: true,
+  async run({ settings }) {
+    const logger = createLogger(settings.SNO_LOG_LEVEL);
+    logger.debug({ settings: printable(settings) }, 'settings');
+    for (const event of ['uncaughtException', 'unhandledRejection'] as const)
+      process.on(event, (error) => die(logger, error));
+    const told = toldToStop((signal, isSecond) => logger.info({ signal }, isSecond ? 'stopping at once' : 'stopping'));
+    const starting = startService(settings, logger);
+    const service = await Promise.race([starting, told]);
+    // Told to stop before it served anybody: nothing needs an orderly end.
+    if (service === undefined) process.exit(0);
+    try {
+      await Promise.race([told, service.failed]);
+    } finally {
+      await service.stop();
+    }
+    logger.info('stopped');
+    return 0;
+  },
+};
+
+/** A bug: nothing that runs on can be trusted. */
+function die(logger: Logger, error: unknown): never {
+  logger.fatal({ err: error }, 'this is a bug, please report it');
+  process.stderr.write(describeError(error));
+  process.exit(1);
+}
