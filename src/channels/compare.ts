@@ -1,0 +1,119 @@
+/**
+ * How values of two types compare, by their text. Each entry agrees with Postgres's own operators over those types;
+ * a pair of types that is not here does not compare.
+ */
+import { compareDecimals } from './decimal.ts';
+import { compareFloats, readFloat4, readFloat8 } from './float.ts';
+import { compareTemporals } from './temporal.ts';
+import type { ScalarKind, ScalarType } from './types.ts';
+
+/** Negative, zero or positive as the text `a[aStart, aEnd)` comes before, with or after `b[bStart, bEnd)`: -1, 0 or 1. */
+export type Compare = (a: Buffer, aStart: number, aEnd: number, b: Buffer, bStart: number, bEnd: number) => number;
+
+/** For `=` and `<>` alone: 0 or 1. */
+const differBytes: Compare = (a, aStart, aEnd, b, bStart, bEnd) => {
+  if (aEnd - aStart !== bEnd - bStart) return 1;
+  for (let from = aStart, to = bStart; from < aEnd; from++, to++) if (a[from] !== b[to]) return 1;
+  return 0;
+};
+
+const compareBytes: Compare = (a, aStart, aEnd, b, bStart, bEnd) => {
+  const shared = Math.min(aEnd - aStart, bEnd - bStart);
+  for (let index = 0; index < shared; index++) {
+    const difference = (a[aStart + index] as number) - (b[bStart + index] as number);
+    if (difference !== 0) return difference < 0 ? -1 : 1;
+  }
+  return Math.sign(aEnd - aStart - (bEnd - bStart));
+};
+
+const SPACE = 0x20;
+
+/** Where the text ends once its trailing blanks are left out. */
+export function trimmedEnd(text: Buffer, start: number, end: number): number {
+  let trimmed = end;
+  while (trimmed > start && text[trimmed - 1] === SPACE) trimmed--;
+  return trimmed;
+}
+
+/** char(n): trailing blanks mean nothing. */
+const comparePadded: Compare = (a, aStart, aEnd, b, bStart, bEnd) =>
+  compareBytes(a, aStart, trimmedEnd(a, aStart, aEnd), b, bStart, trimmedEnd(b, bStart, bEnd));
+
+type Family = 'decimal' | 'float' | 'bytes' | 'text' | 'padded' | 'temporal' | 'enum';
+
+/** Types of one family compare with each other as the family does. */
+const FAMILIES: Readonly<Partial<Record<ScalarKind, Family>>> = {
+  int2: 'decimal',
+  int4: 'decimal',
+  int8: 'decimal',
+  numeric: 'decimal',
+  float4: 'float',
+  float8: 'float',
+  bool: 'bytes', // f before t
+  uuid: 'bytes', // lower-case hex
+  bytea: 'bytes', // \x and lower-case hex
+  time: 'bytes', // fixed width, then the fraction without trailing zeros
+  text: 'text',
+  bpchar: 'padded',
+  date: 'temporal',
+  timestamp: 'temporal',
+  timestamptz: 'temporal',
+  enum: 'enum',
+};
+/** Families in which Postgres has operators across types. */
+const ACROSS: ReadonlySet<Family> = new Set(['float', 'temporal']);
+const INTEGERS: ReadonlySet<ScalarKind> = new Set(['int2', 'int4', 'int8']);
+
+const ORDER: Readonly<Record<Exclude<Family, 'float' | 'enum'>, Compare>> = {
+  decimal: compareDecimals,
+  bytes: compareBytes,
+  text: compareBytes,
+  padded: comparePadded,
+  temporal: compareTemporals,
+};
+
+function familyOf(a: ScalarType, b: ScalarType): Family | undefined {
+  const family = FAMILIES[a.kind];
+  if (family === undefined || family !== FAMILIES[b.kind]) return undefined;
+  const together = a.oid === b.oid || ACROSS.has(family) || (INTEGERS.has(a.kind) && INTEGERS.has(b.kind));
+  return together ? family : undefined;
+}
+
+/** Whether Postgres has comparison operators over these two types that we know. */
+export function comparable(a: ScalarType, b: ScalarType): boolean {
+  return familyOf(a, b) !== undefined;
+}
+
+/** A value to be compared: its type, and for a number cast to a float the type of the text that it is read from. */
+export interface Comparand {
+  readonly type: ScalarType;
+  readonly single: boolean;
+}
+
+/** The comparison of two comparable values. `ordered`: beyond telling equal from different. */
+export function compareOf(a: Comparand, b: Comparand, ordered: boolean): Compare {
+  const family = familyOf(a.type, b.type) as Family;
+  if (family === 'float')
+    return compareFloatTexts(a.single ? readFloat4 : readFloat8, b.single ? readFloat4 : readFloat8);
+  if (!ordered && hasOneText(family, a.type, b.type)) return differBytes;
+  return family === 'enum' ? compareLabels(a.type.labels ?? []) : ORDER[family];
+}
+
+/** Whether equal values have equal texts. */
+function hasOneText(family: Family, a: ScalarType, b: ScalarType): boolean {
+  return family !== 'padded' && a.kind !== 'numeric' && (family !== 'temporal' || a.oid === b.oid);
+}
+
+type ReadFloat = typeof readFloat8;
+
+function compareFloatTexts(readA: ReadFloat, readB: ReadFloat): Compare {
+  return (a, aStart, aEnd, b, bStart, bEnd) => compareFloats(readA(a, aStart, aEnd), readB(b, bStart, bEnd));
+}
+
+/** An enum's values are ordered as its labels are. */
+function compareLabels(labels: readonly string[]): Compare {
+  const texts = labels.map((label) => Buffer.from(label));
+  const rank = (text: Buffer, start: number, end: number) =>
+    texts.findIndex((label) => differBytes(label, 0, label.length, text, start, end) === 0);
+  return (a, aStart, aEnd, b, bStart, bEnd) => Math.sign(rank(a, aStart, aEnd) - rank(b, bStart, bEnd));
+}

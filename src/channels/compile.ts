@@ -1,0 +1,190 @@
+/**
+ * From a channel view in the catalog to a view that can be kept live, or to the reason why it cannot. Deny by default:
+ * what is not known to mean the same here as in Postgres is refused.
+ */
+
+import type { Relation } from '../decode/relation.ts';
+import { SnoError } from '../errors.ts';
+import { quoteIdentifier, readableName } from '../postgres/quote.ts';
+import { bindPlan, type ViewPlan } from './bound-view.ts';
+import { castTo } from './cast.ts';
+import type { Catalog, CatalogChannel, CatalogTable, CatalogTableColumn } from './catalog.ts';
+import type { BoundView, ChannelView } from './channel.ts';
+import { columnsOf, columnsOfCondition, type Source, type Value } from './expression.ts';
+import { identityFault, keyOf } from './identity.ts';
+import { type ParsedView, parseView, Unsupported } from './parse.ts';
+import { type Pattern, parsePattern } from './pattern.ts';
+import { ExpressionReader } from './read-expression.ts';
+import { snapshotQuery } from './snapshot-query.ts';
+import { isScalar, TEXT_TYPE, Types, type ValueType } from './types.ts';
+import { warningsOf } from './warnings.ts';
+
+/** Compiles a channel view. `loadParser()` must have been awaited. */
+export function compileChannel(channel: CatalogChannel, catalog: Catalog): ChannelView | SnoError {
+  const pattern = parsePattern(channel.pattern);
+  if (pattern instanceof SnoError) return pattern;
+  const missing = pattern.columns.find((name) => !channel.columns.some((column) => column.name === name));
+  if (missing !== undefined)
+    return new SnoError(
+      'pattern_invalid',
+      `${nameOf(channel)} has no column ${missing} for its placeholder {${missing}}`,
+    );
+  try {
+    return compileView(channel, pattern, catalog);
+  } catch (error) {
+    if (error instanceof SnoError) return error;
+    if (error instanceof Unsupported) return new SnoError('channel_refused', `${nameOf(channel)}: ${error.message}`);
+    throw error;
+  }
+}
+
+function nameOf(channel: CatalogChannel): string {
+  return `channels.${quoteIdentifier(channel.pattern)}`;
+}
+
+/** Kinds of relation (relkind) that are no view. */
+const KINDS: Readonly<Record<string, string>> = {
+  r: 'a table',
+  p: 'a partitioned table',
+  m: 'a materialized view, which changes only when it is refreshed',
+  f: 'a foreign table',
+};
+
+function compileView(channel: CatalogChannel, pattern: Pattern, catalog: Catalog): ChannelView {
+  if (channel.kind !== 'v') throw new Unsupported(`this is ${KINDS[channel.kind] ?? 'no view'}; a channel is a view`);
+  const types = new Types(catalog.types);
+  const parsed = parseView(channel.definition);
+  const table = tableOf(parsed, catalog);
+  const reader = new ExpressionReader(parsed.text, table, parsed.table.alias, types);
+  const outputs = channel.columns.map((column, index) => ({
+    name: column.name,
+    value: outputOf(parsed, reader, index, types.byOid(column.typeOid)),
+  }));
+  const placeholders = pattern.columns.map((name) => placeholderOf(parsed, channel, outputs, name));
+  const where = parsed.where === undefined ? undefined : reader.condition(parsed.where);
+  const identifying = [
+    ...pattern.columns.flatMap((name) => columnsOf(outputs.find((output) => output.name === name)?.value as Value)),
+    ...(where === undefined ? [] : columnsOfCondition(where)),
+  ];
+  const keyColumns = orThrow(keyOf(table));
+  orThrow(identityFault(table, identifying));
+  const key = keyColumns.map((column) => ({ column, type: types.byOid(column.typeOid) }));
+  const plan: ViewPlan = { pattern, outputs, placeholders, where, key };
+  return {
+    pattern,
+    table,
+    fingerprint: fingerprintOf(channel, table, plan, types),
+    snapshot: snapshotQuery(channel, table, parsed, plan),
+    warnings: warningsOf(table, plan, identifying),
+    bind: (relation) => bind(channel, plan, new Set([...identifying, ...keyColumns]), relation),
+  };
+}
+
+function orThrow<T>(result: T | SnoError): T {
+  if (result instanceof SnoError) throw result;
+  return result;
+}
+
+const TABLE_KINDS: Readonly<Record<string, string>> = {
+  v: 'views over views are not supported yet: read the table itself',
+  m: 'a materialized view changes without a commit to it: read the tables below it',
+  f: 'the rows of a foreign table are not in the WAL',
+};
+
+function tableOf(parsed: ParsedView, catalog: Catalog): CatalogTable {
+  const { schema, name, place } = parsed.table;
+  const table = catalog.tables.find((candidate) => candidate.schema === schema && candidate.name === name);
+  const reason =
+    table === undefined ? `${readableName(schema, name)} is no table that can be published` : tableFault(table);
+  if (reason !== undefined) throw parsed.text.refuse(reason, place);
+  return table as CatalogTable;
+}
+
+function tableFault(table: CatalogTable): string | undefined {
+  const name = readableName(table.schema, table.name);
+  if (table.kind !== 'r' && table.kind !== 'p') return TABLE_KINDS[table.kind] ?? `${name} is no table`;
+  if (table.persistence !== 'p')
+    return `${name} is ${table.persistence === 'u' ? 'unlogged' : 'temporary'}: its rows are not in the WAL`;
+  if (table.isPartition) return `${name} is a partition: read the partitioned table itself`;
+  return table.inherited ? `${name} has inheritance children, which are not supported` : undefined;
+}
+
+function outputOf(parsed: ParsedView, reader: ExpressionReader, index: number, declared: ValueType): Value {
+  const target = parsed.targets[index];
+  if (target === undefined) throw new Unsupported('its columns are not those of its definition');
+  const value = reader.value(target.value);
+  const { type } = value;
+  if (!value.printed)
+    throw parsed.text.refuse(
+      `showing a number as ${type.name} that is stored otherwise is not supported yet`,
+      target.value,
+    );
+  if (type.kind !== declared.kind)
+    throw parsed.text.refuse(`this is of type ${declared.name}, but was understood as ${type.name}`, target.value);
+  return value;
+}
+
+/** The placeholder's text is that of the column cast to text. */
+function placeholderOf(
+  parsed: ParsedView,
+  channel: CatalogChannel,
+  outputs: ViewPlan['outputs'],
+  name: string,
+): Source {
+  const index = channel.columns.findIndex((column) => column.name === name);
+  const { value } = outputs[index] as ViewPlan['outputs'][number];
+  const { type } = value;
+  const text = isScalar(type) && type.kind !== 'json' && type.kind !== 'jsonb' ? castTo(value, TEXT_TYPE) : undefined;
+  if (text !== undefined) return text.source;
+  throw parsed.text.refuse(
+    `the placeholder {${name}} is of type ${type.name}, which is not supported yet; cast it: ${readableName(name)}::text`,
+    parsed.targets[index]?.value ?? {},
+  );
+}
+
+/** Everything that decides what a subscriber sees; neither oids that a view made anew has, nor how the table is stored. */
+function fingerprintOf(channel: CatalogChannel, table: CatalogTable, plan: ViewPlan, types: Types): string {
+  const used = new Set<CatalogTableColumn>([
+    ...plan.outputs.flatMap(({ value }) => columnsOf(value)),
+    ...(plan.where === undefined ? [] : columnsOfCondition(plan.where)),
+  ]);
+  return JSON.stringify([
+    channel.pattern,
+    channel.definition,
+    table.oid,
+    channel.columns.map(({ name, typeOid, typeModifier }) => [name, typeOid, typeModifier]),
+    [...used].map(({ name, bytewise, typeOid }) => [name, bytewise, types.byOid(typeOid)]),
+    plan.key.map(({ column, type }) => [column.name, type]),
+  ]);
+}
+
+function bind(
+  channel: CatalogChannel,
+  plan: ViewPlan,
+  identifying: ReadonlySet<CatalogTableColumn>,
+  relation: Relation,
+): BoundView | SnoError {
+  const indexes = new Map(relation.columns.map((column, index) => [column.name, index]));
+  const at = (column: CatalogTableColumn) => relation.columns[indexes.get(column.name) ?? -1];
+  const used = new Set([...identifying, ...plan.outputs.flatMap(({ value }) => columnsOf(value))]);
+  const table = readableName(relation.schema, relation.name);
+  for (const column of used) {
+    if (at(column)?.typeOid !== column.typeOid)
+      return new SnoError(
+        'channel_refused',
+        `${nameOf(channel)}: ${table} comes without the column ${column.name} of type ${column.type}`,
+        {
+          mend: 'Nothing, while the table is being altered: the view is read again afterwards.',
+        },
+      );
+    if (identifying.has(column) && at(column)?.identity !== true)
+      return new SnoError(
+        'replica_identity',
+        `${nameOf(channel)}: the replica identity of ${table} does not cover ${column.name} (any more)`,
+        {
+          mend: `ALTER TABLE ${table} REPLICA IDENTITY FULL;`,
+        },
+      );
+  }
+  return bindPlan(plan, (column) => indexes.get(column.name) as number);
+}

@@ -1,0 +1,84 @@
+/**
+ * What the compiler understands of an expression: typed, and known to mean the same here as in Postgres. Built by
+ * read-expression.ts, turned into closures by evaluate.ts.
+ */
+import type { CatalogTableColumn } from './catalog.ts';
+import type { Compare } from './compare.ts';
+import type { ValueType } from './types.ts';
+
+/** Where a value's bytes come from. */
+export type Source =
+  | { readonly kind: 'column'; readonly column: CatalogTableColumn }
+  /** Text as pgoutput would send it; null is NULL. */
+  | { readonly kind: 'constant'; readonly text: Buffer | null }
+  | { readonly kind: 'condition'; readonly condition: Condition }
+  /** char(n) to text: without its trailing blanks. */
+  | { readonly kind: 'trimmed'; readonly of: Source }
+  /** boolean to text: `true` and `false` for `t` and `f`. */
+  | { readonly kind: 'spelled'; readonly of: Source };
+
+/**
+ * How its text is ordered: `C` bytewise; `other` in a way that we do not know, but different bytes are different texts;
+ * `nondeterministic` not even that. `none` has no say: constants, and types that are no text.
+ */
+export type Collation = 'C' | 'other' | 'nondeterministic' | 'none';
+
+export interface Value {
+  readonly source: Source;
+  readonly type: ValueType;
+  /** Whether the source's bytes are the text form of the value: not where a number was cast to a float. */
+  readonly printed: boolean;
+  /** Of floats: whether the number was rounded to float4. */
+  readonly single: boolean;
+  readonly collation: Collation;
+  /** Whether COLLATE gave the collation: then it prevails. */
+  readonly explicit: boolean;
+}
+
+/** Which outcomes of a comparison satisfy an operator: bit 0 less, bit 1 equal, bit 2 greater. */
+export const ACCEPTS: Readonly<Record<string, number>> = { '<': 1, '=': 2, '<=': 3, '>': 4, '<>': 5, '>=': 6 };
+
+export type Condition =
+  | { readonly kind: 'value'; readonly value: Value }
+  | {
+      readonly kind: 'compare';
+      readonly left: Value;
+      readonly right: Value;
+      readonly compare: Compare;
+      readonly accepts: number;
+    }
+  | { readonly kind: 'distinct'; readonly left: Value; readonly right: Value; readonly compare: Compare }
+  | { readonly kind: 'and' | 'or'; readonly of: readonly Condition[] }
+  | { readonly kind: 'not'; readonly of: Condition }
+  | { readonly kind: 'null'; readonly of: Value; readonly negated: boolean }
+  /** IS TRUE, IS FALSE, IS UNKNOWN: `is` 1, 0, -1. */
+  | { readonly kind: 'test'; readonly of: Condition; readonly is: number; readonly negated: boolean };
+
+/** The columns that a value is made of; one may come more than once. */
+export function columnsOf({ source }: Value): readonly CatalogTableColumn[] {
+  return columnsOfSource(source);
+}
+
+function columnsOfSource(source: Source): readonly CatalogTableColumn[] {
+  if (source.kind === 'column') return [source.column];
+  if (source.kind === 'constant') return [];
+  return source.kind === 'condition' ? columnsOfCondition(source.condition) : columnsOfSource(source.of);
+}
+
+export function columnsOfCondition(condition: Condition): readonly CatalogTableColumn[] {
+  switch (condition.kind) {
+    case 'value':
+      return columnsOf(condition.value);
+    case 'compare':
+    case 'distinct':
+      return [...columnsOf(condition.left), ...columnsOf(condition.right)];
+    case 'and':
+    case 'or':
+      return condition.of.flatMap(columnsOfCondition);
+    case 'null':
+      return columnsOf(condition.of);
+    case 'not':
+    case 'test':
+      return columnsOfCondition(condition.of);
+  }
+}

@@ -1,0 +1,34 @@
+/** float4 and float8 by their text. */
+
+/** The float8 of a number's text (an integer, a numeric or a float): correctly rounded, as strtod does. */
+export function readFloat8(buffer: Buffer, start: number, end: number): number {
+  return Number(buffer.toString('latin1', start, end));
+}
+
+/**
+ * A float4 by its own text, or by an int2's or int4's. Rounding to float8 first changes nothing for integers of 32 bits,
+ * nor for the text of any float4 (all 2^32 were tried) but one and its negative.
+ */
+export function readFloat4(buffer: Buffer, start: number, end: number): number {
+  const double = readFloat8(buffer, start, end);
+  return Math.abs(double) === ROUNDS_TWICE ? Math.sign(double) * ROUNDED_ONCE : Math.fround(double);
+}
+
+/** As a float8 this text lands on the middle of two float4s, and is rounded to the wrong one of them from there. */
+const ROUNDS_TWICE = 7.038531e-26;
+const ROUNDED_ONCE = 7.038530691851209e-26;
+
+/** Whether any decimal text that rounds to this float8 rounds to the same float4, however long it is. */
+export function roundsOnceToFloat4(double: number): boolean {
+  const single = Math.fround(double);
+  const mirrored = 2 * double - single;
+  return single === double ? Number.isFinite(double) : Math.fround(mirrored) !== mirrored;
+}
+
+/** NaN equals itself and is greater than Infinity; -0 equals 0. */
+export function compareFloats(a: number, b: number): number {
+  if (a < b) return -1;
+  if (a > b) return 1;
+  if (a === b) return 0;
+  return Number(Number.isNaN(a)) - Number(Number.isNaN(b));
+}

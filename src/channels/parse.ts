@@ -1,0 +1,227 @@
+/**
+ * Reads a view's definition, as pg_get_viewdef gives it, with Postgres's own grammar (libpg-query): one base table, a
+ * target list, a WHERE. Every other clause is refused by name.
+ */
+import {
+  loadModule,
+  type Node,
+  parseSync,
+  type RangeVar,
+  type ResTarget,
+  type SelectStmt,
+  scanSync,
+} from 'libpg-query';
+import { assert } from '../errors.ts';
+import { underline } from './underline.ts';
+
+let isLoaded = false;
+
+/** Loads the grammar (WebAssembly). To be awaited once before any view is compiled. */
+export async function loadParser(): Promise<void> {
+  await loadModule();
+  isLoaded = true;
+}
+
+/** Why a view cannot be a channel; thrown within the compiler, which returns it as a SnoError. */
+export class Unsupported extends Error {
+  override readonly name = 'Unsupported';
+}
+
+export interface ParsedView {
+  readonly text: DefinitionText;
+  readonly table: { readonly schema: string; readonly name: string; readonly alias: string; readonly place: RangeVar };
+  readonly targets: readonly Target[];
+  readonly where: Node | undefined;
+  /** The target list and the WHERE as they are written. */
+  readonly targetsSql: string;
+  readonly whereSql: string | undefined;
+}
+
+export interface Target {
+  readonly value: Node;
+  /** The expression as it is written, without the name after it. */
+  readonly sql: string;
+}
+
+interface Token {
+  /** Byte offsets. */
+  readonly start: number;
+  readonly end: number;
+  readonly text: string;
+  /** How many brackets are open around it; an opening bracket counts as within itself. */
+  readonly depth: number;
+}
+
+/** The definition's bytes and tokens, to quote and to underline. */
+export class DefinitionText {
+  readonly #bytes: Buffer;
+  readonly #tokens: readonly Token[];
+
+  constructor(definition: string) {
+    this.#bytes = Buffer.from(definition);
+    let depth = 0;
+    this.#tokens = scanSync(definition).tokens.map(({ start, end }) => {
+      const text = this.slice(start, end);
+      if (isOpening(text)) depth++;
+      const token = { start, end, text: text.toUpperCase(), depth };
+      if (isClosing(text)) depth--;
+      return token;
+    });
+  }
+
+  slice(start: number, end: number): string {
+    return this.#bytes.toString('utf8', start, end).trim();
+  }
+
+  /** A refusal that shows the node in its line. */
+  refuse(reason: string, node: object): Unsupported {
+    const { first, last } = extentOf(node);
+    const tokens = this.#balanced(first, last);
+    return this.#refuseTokens(reason, tokens);
+  }
+
+  /** A refusal that shows the clause which the keyword opens. */
+  refuseClause(reason: string, keywords: readonly string[]): Unsupported {
+    const token = this.#tokens.find(({ text, depth }) => depth === 0 && keywords.includes(text));
+    return this.#refuseTokens(reason, token === undefined ? this.#tokens.slice(0, 1) : [token]);
+  }
+
+  /** The first token with this text outside all brackets, at or after `from`. */
+  keyword(text: string, from = 0): Token | undefined {
+    return this.#tokens.find((token) => token.depth === 0 && token.start >= from && token.text === text);
+  }
+
+  /** The tokens from one offset to another. */
+  tokens(start: number, end: number): readonly Token[] {
+    return this.#tokens.filter((token) => token.start >= start && token.end <= end);
+  }
+
+  #refuseTokens(reason: string, tokens: readonly Token[]): Unsupported {
+    const start = tokens[0]?.start ?? 0;
+    const end = tokens.at(-1)?.end ?? start;
+    return new Unsupported(`${reason}\n\n${underline(this.#bytes, start, end)}`);
+  }
+
+  /** The tokens from `first` to `last`, and the brackets on either side that belong to them. */
+  #balanced(first: number, last: number): readonly Token[] {
+    let from = this.#tokens.findIndex(({ end }) => end > first);
+    let to = this.#tokens.findIndex(({ end }) => end > last);
+    if (from === -1 || to === -1) return [];
+    const shallowest = Math.min(...this.#tokens.slice(from, to + 1).map(innerDepth));
+    while (from > 0 && innerDepth(this.#tokens[from] as Token) > shallowest) from--;
+    while (to + 1 < this.#tokens.length && innerDepth(this.#tokens[to] as Token) > shallowest) to++;
+    return this.#tokens.slice(from, to + 1);
+  }
+}
+
+/** Brackets count as outside of what they enclose. */
+function innerDepth({ text, depth }: Token): number {
+  return isOpening(text) || isClosing(text) ? depth - 1 : depth;
+}
+
+function isOpening(text: string): boolean {
+  return text === '(' || text === '[';
+}
+
+function isClosing(text: string): boolean {
+  return text === ')' || text === ']';
+}
+
+/** The least and the greatest location in a parse tree. */
+function extentOf(node: object): { first: number; last: number } {
+  let first = Number.POSITIVE_INFINITY;
+  let last = 0;
+  const visit = (value: unknown): void => {
+    if (typeof value !== 'object' || value === null) return;
+    for (const [name, member] of Object.entries(value)) {
+      if (name === 'location' && typeof member === 'number' && member >= 0) {
+        first = Math.min(first, member);
+        last = Math.max(last, member);
+      } else visit(member);
+    }
+  };
+  visit(node);
+  return { first: Math.min(first, last), last };
+}
+
+/** Clauses of a SELECT that no channel view may have, with what opens them. */
+const CLAUSES: readonly (readonly [keyof SelectStmt, reason: string, ...keywords: string[]])[] = [
+  ['withClause', 'WITH is not supported', 'WITH'],
+  ['valuesLists', 'VALUES reads no table', 'VALUES'],
+  ['distinctClause', 'DISTINCT joins rows together, so that an event belongs to no single row', 'DISTINCT'],
+  ['groupClause', 'GROUP BY is not supported: a channel follows single rows', 'GROUP'],
+  ['havingClause', 'HAVING is not supported: a channel follows single rows', 'HAVING'],
+  ['windowClause', 'WINDOW is not supported: a channel follows single rows', 'WINDOW'],
+  ['sortClause', 'ORDER BY has no meaning here: events come in commit order; sort where the rows are shown', 'ORDER'],
+  ['limitCount', 'LIMIT is not supported: which rows are in depends on other rows', 'LIMIT', 'FETCH'],
+  ['limitOffset', 'OFFSET is not supported: which rows are in depends on other rows', 'OFFSET'],
+  ['lockingClause', 'FOR UPDATE and its kin are not supported', 'FOR'],
+];
+
+/** What stands in FROM and is no table. */
+const SOURCES: Readonly<Record<string, string>> = {
+  JoinExpr: 'joins are not supported: a channel view reads one table',
+  RangeSubselect: 'subqueries are not supported: a channel view reads one table',
+  RangeFunction: 'functions in FROM are not supported: a channel view reads one table',
+  RangeTableSample: 'TABLESAMPLE is not supported',
+};
+
+/** Throws Unsupported where the definition has more than a table, a target list and a WHERE. */
+export function parseView(definition: string): ParsedView {
+  assert(isLoaded, 'loadParser() has not been awaited');
+  const text = new DefinitionText(definition);
+  const select = selectOf(definition, text);
+  const table = tableOf(select, text);
+  const from = [...text.tokens(0, table.location ?? 0)].findLast((token) => token.depth === 0 && token.text === 'FROM');
+  const end = text.keyword(';')?.start ?? Buffer.byteLength(definition);
+  const where = text.keyword('WHERE', table.location);
+  assert(from !== undefined, `no FROM before the table in: ${definition}`);
+  const targetsStart = text.keyword('SELECT')?.end ?? 0;
+  const name = table.relname ?? '';
+  return {
+    text,
+    table: { schema: table.schemaname ?? 'pg_catalog', name, alias: table.alias?.aliasname ?? name, place: table },
+    targets: targetsOf(select, text, targetsStart, from.start),
+    where: select.whereClause,
+    targetsSql: text.slice(targetsStart, from.start),
+    whereSql: where === undefined ? undefined : text.slice(where.end, end),
+  };
+}
+
+function selectOf(definition: string, text: DefinitionText): SelectStmt {
+  const statement = parseSync(definition).stmts?.[0]?.stmt;
+  assert(statement !== undefined && 'SelectStmt' in statement, `no SELECT: ${definition}`);
+  const select = statement.SelectStmt;
+  if (select.op !== undefined && select.op !== 'SETOP_NONE')
+    throw text.refuseClause('UNION, INTERSECT and EXCEPT are not supported', ['UNION', 'INTERSECT', 'EXCEPT']);
+  for (const [clause, reason, ...keywords] of CLAUSES) {
+    if (select[clause] !== undefined) throw text.refuseClause(reason, keywords);
+  }
+  return select;
+}
+
+function tableOf({ fromClause = [] }: SelectStmt, text: DefinitionText): RangeVar {
+  const [source, another] = fromClause;
+  if (source === undefined) throw text.refuseClause('the view reads no table', ['SELECT']);
+  if (another !== undefined) throw text.refuse(SOURCES['JoinExpr'] as string, another);
+  if (!('RangeVar' in source))
+    throw text.refuse(SOURCES[Object.keys(source)[0] as string] ?? 'only a table may stand in FROM', source);
+  const table = source.RangeVar;
+  if (table.inh !== true) throw text.refuse('ONLY is not supported', table);
+  if (table.alias?.colnames !== undefined)
+    throw text.refuse('names for the columns of the table are not supported', table);
+  return table;
+}
+
+function targetsOf({ targetList = [] }: SelectStmt, text: DefinitionText, start: number, end: number): Target[] {
+  const commas = text.tokens(start, end).filter((token) => token.depth === 0 && token.text === ',');
+  const starts = [start, ...commas.map((comma) => comma.end)];
+  const ends = [...commas.map((comma) => comma.start), end];
+  return targetList.map((target, index) => {
+    const { name, val } = (target as { ResTarget: ResTarget }).ResTarget;
+    assert(val !== undefined, 'a target without a value');
+    const tokens = text.tokens(starts[index] ?? start, ends[index] ?? end);
+    const named = name !== undefined && tokens.at(-2)?.text === 'AS';
+    return { value: val, sql: text.slice(starts[index] ?? start, (named ? tokens.at(-2)?.start : ends[index]) ?? end) };
+  });
+}

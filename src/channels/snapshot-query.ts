@@ -1,0 +1,80 @@
+/**
+ * The SELECT of one channel's rows. It reads through the view wherever the view shows the key, so that the rights of the
+ * view's owner apply; else it reads the table as the view's own definition does.
+ */
+import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
+import type { ViewPlan } from './bound-view.ts';
+import type { CatalogChannel, CatalogTable } from './catalog.ts';
+import type { SnapshotQuery } from './channel.ts';
+import type { ParsedView } from './parse.ts';
+
+/** An alias that no view or table is likely to have; it is only ever used with a dot after it. */
+const ROW = 'sno_row';
+
+export function snapshotQuery(
+  channel: CatalogChannel,
+  table: CatalogTable,
+  parsed: ParsedView,
+  plan: ViewPlan,
+): SnapshotQuery {
+  return { sql: throughView(channel, plan) ?? throughTable(channel, table, parsed, plan) };
+}
+
+/** Undefined where the view does not show the key's columns as they are. */
+function throughView(channel: CatalogChannel, plan: ViewPlan): string | undefined {
+  const shown: (readonly [name: string, expression: string])[] = [];
+  for (const { column, type } of plan.key) {
+    const output = plan.outputs.find(
+      ({ value }) => value.source.kind === 'column' && value.source.column === column && value.type.kind === type.kind,
+    );
+    if (output === undefined) return undefined;
+    shown.push([column.name, `${ROW}.${quoteIdentifier(output.name)}`]);
+  }
+  const conditions = plan.pattern.columns.map((name, index) =>
+    isValue(`${ROW}.${quoteIdentifier(name)}`, typeOf(channel, name), index + 1),
+  );
+  return (
+    `select ${keyJson(shown)} as sno_key, row_to_json(${ROW}.*)::text as sno_data ` +
+    `from channels.${quoteIdentifier(channel.pattern)} ${ROW}${whereAll(conditions)}`
+  );
+}
+
+function throughTable(channel: CatalogChannel, table: CatalogTable, parsed: ParsedView, plan: ViewPlan): string {
+  const alias = quoteIdentifier(parsed.table.alias);
+  const key = plan.key.map(({ column }) => [column.name, `${alias}.${quoteIdentifier(column.name)}`] as const);
+  const conditions = plan.pattern.columns.map((name, index) => {
+    const target = parsed.targets[channel.columns.findIndex((column) => column.name === name)];
+    return isValue(`(${target?.sql})`, typeOf(channel, name), index + 1);
+  });
+  if (parsed.whereSql !== undefined) conditions.unshift(`(${parsed.whereSql})`);
+  return (
+    `select ${keyJson(key)} as sno_key, ` +
+    `(select row_to_json(${ROW}.*)::text from (select ${parsed.targetsSql}) ${ROW}) as sno_data ` +
+    `from ${quoteIdentifier(table.schema)}.${quoteIdentifier(table.name)} ${alias}${whereAll(conditions)}`
+  );
+}
+
+/** The same bytes as `BoundView.key` writes. */
+function keyJson(columns: readonly (readonly [name: string, expression: string])[]): string {
+  const members = columns.map(([name, expression], index) => {
+    const label = `${index === 0 ? '{' : ','}${JSON.stringify(name)}:`;
+    return `${quoteLiteral(label)} || to_json(${expression})::text`;
+  });
+  return `${members.join(' || ')} || '}'`;
+}
+
+/** By equality, so that an index serves; and by text, since 1.0 and 1.00 are equal but name two channels. */
+function isValue(expression: string, type: string, parameter: number): string {
+  return (
+    `${expression} = ($${parameter}::text)::${type} and ` +
+    `(${expression})::text collate "C" = $${parameter}::text collate "C"`
+  );
+}
+
+function typeOf(channel: CatalogChannel, name: string): string {
+  return channel.columns.find((column) => column.name === name)?.type ?? 'text';
+}
+
+function whereAll(conditions: readonly string[]): string {
+  return conditions.length === 0 ? '' : ` where ${conditions.join(' and ')}`;
+}

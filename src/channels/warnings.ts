@@ -1,0 +1,43 @@
+/** What is allowed, but may surprise: shown by `sno check` and in the log. */
+import { readableName } from '../postgres/quote.ts';
+import type { ViewPlan } from './bound-view.ts';
+import type { CatalogTable, CatalogTableColumn } from './catalog.ts';
+import { columnsOf } from './expression.ts';
+import type { ValueType } from './types.ts';
+
+export function warningsOf(table: CatalogTable, plan: ViewPlan, identifying: readonly CatalogTableColumn[]): string[] {
+  const name = readableName(table.schema, table.name);
+  const warnings: string[] = [];
+  for (const output of plan.outputs) {
+    if (!losesDigits(output.value.type)) continue;
+    const column = readableName(output.name);
+    warnings.push(
+      `${column} is ${output.value.type.name}, sent as a JSON number: JavaScript loses digits above 2^53. ` +
+        `Write ${column}::text as ${column} where that matters`,
+    );
+  }
+  if (table.rowSecurity)
+    warnings.push(
+      `${name} has row-level security, which does not reach the WAL: the access view alone decides who sees its rows`,
+    );
+  const partial = table.replicaIdentity === 'f' || identifying.length === 0 ? [] : toastable(plan);
+  if (partial.length > 0)
+    warnings.push(
+      `where a row moves from one channel to another without a change of ${partial.join(', ')}, a value of more than about 2 kB is ` +
+        `not in the WAL, and the channel is reset; ALTER TABLE ${name} REPLICA IDENTITY FULL avoids that`,
+    );
+  return warnings;
+}
+
+function losesDigits(type: ValueType): boolean {
+  const { kind } = type.kind === 'array' ? type.element : type;
+  return kind === 'int8' || kind === 'numeric';
+}
+
+function toastable(plan: ViewPlan): string[] {
+  return plan.outputs
+    .filter(({ value }) =>
+      columnsOf(value).some((column) => column.toastable && !plan.key.some((key) => key.column === column)),
+    )
+    .map((output) => readableName(output.name));
+}

@@ -1,0 +1,66 @@
+/** Channel views of a real database, compiled. */
+import { Bytes } from '../../src/bytes.ts';
+import type { Catalog } from '../../src/channels/catalog.ts';
+import { parseCatalog } from '../../src/channels/catalog-reader.ts';
+import type { BoundView, ChannelView } from '../../src/channels/channel.ts';
+import { compileChannel } from '../../src/channels/compile.ts';
+import type { Tuple } from '../../src/decode/tuple.ts';
+import { SnoError } from '../../src/errors.ts';
+import type { TestDatabase } from '../support/postgres.ts';
+import { relationOf } from './rows.ts';
+
+export async function catalogOf(database: TestDatabase): Promise<Catalog> {
+  const { rows } = await database.query<{ catalog: string }>('select sno.catalog()::text as catalog');
+  return parseCatalog(rows[0]?.catalog as string);
+}
+
+/** Compiles the channel view of that name. */
+export function compileIn(catalog: Catalog, pattern: string): ChannelView | SnoError {
+  const channel = catalog.channels.find((candidate) => candidate.pattern === pattern);
+  if (channel === undefined) throw new Error(`no view ${pattern}`);
+  return compileChannel(channel, catalog);
+}
+
+export function viewOf(catalog: Catalog, pattern: string): ChannelView {
+  const view = compileIn(catalog, pattern);
+  if (view instanceof SnoError) throw view;
+  return view;
+}
+
+export function boundOf(catalog: Catalog, pattern: string): BoundView {
+  const view = viewOf(catalog, pattern);
+  const bound = view.bind(relationOf(view.table));
+  if (bound instanceof SnoError) throw bound;
+  return bound;
+}
+
+/** The view's words for one row. */
+export class Reading {
+  readonly #bound: BoundView;
+
+  constructor(bound: BoundView) {
+    this.#bound = bound;
+  }
+
+  channel(row: Tuple): string | undefined {
+    const out = new Bytes();
+    return this.#bound.channel(row, out) ? textOf(out) : undefined;
+  }
+
+  key(row: Tuple): string {
+    const out = new Bytes();
+    this.#bound.key(row, out);
+    return textOf(out);
+  }
+
+  data(row: Tuple): { readonly data: string; readonly unchanged: string } {
+    const out = new Bytes();
+    const unchanged = new Bytes();
+    this.#bound.data(row, out, unchanged);
+    return { data: textOf(out), unchanged: textOf(unchanged) };
+  }
+}
+
+function textOf(bytes: Bytes): string {
+  return bytes.buffer.toString('utf8', 0, bytes.length);
+}
