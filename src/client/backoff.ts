@@ -1,0 +1,21 @@
+/**
+ * How long to wait before attempt `attempt` (from 0) is repeated, in milliseconds: exponential with full jitter,
+ * anywhere between nothing and the window, so that clients that lost one server do not come back as one wave.
+ */
+export interface Backoff {
+  /** The first window. */
+  readonly baseMs: number;
+  /** The largest window. */
+  readonly capMs: number;
+}
+
+export const BACKOFF: Backoff = { baseMs: 500, capMs: 30_000 };
+
+/** A server that says it has too much to do is given windows this many times as wide, up to the same cap. */
+const SLOW_FACTOR = 8;
+
+/** `random` gives a number in [0, 1). */
+export function delayMs({ baseMs, capMs }: Backoff, attempt: number, slow: boolean, random: () => number): number {
+  const window = baseMs * (slow ? SLOW_FACTOR : 1) * 2 ** Math.min(attempt, 30);
+  return Math.floor(random() * Math.min(capMs, window));
+}

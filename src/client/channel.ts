@@ -1,0 +1,83 @@
+/**
+ * A channel as a stream of events.
+ */
+import type { SnapshotRow } from '../protocol.ts';
+import { Emitter } from './emitter.ts';
+import { type SnoClientError, toError } from './error.ts';
+import type { Commit, Message } from './event.ts';
+import { Handle } from './handle.ts';
+import type { ChannelStatus, ClientResetReason, Delivery, Item } from './machine.ts';
+
+export interface ChannelEvents<Row> {
+  /** One transaction's changes to this channel, whole, in commit order. */
+  change: Commit<Row>;
+  /** Something published by hand. */
+  message: Message;
+  /** The rows at one point, where `snapshot` was asked; what comes after continues from there. */
+  snapshot: { readonly rows: readonly SnapshotRow<Row>[]; readonly position: string };
+  /** What was built up from events is void. The channel goes on by itself: from now, or with a new snapshot. */
+  reset: { readonly reason: ClientResetReason };
+  status: { readonly status: ChannelStatus; readonly error: SnoClientError | undefined };
+}
+
+export interface ChannelOptions {
+  /** Begin with the rows (`snapshot` event), and again after each reset. */
+  readonly snapshot?: boolean;
+  /** Begin after this position, that of an earlier event. For the first handle of a channel. */
+  readonly since?: string;
+}
+
+/** A channel's events from now on, or as `ChannelOptions` says. */
+export interface Channel<Row = unknown> {
+  readonly channel: string;
+  readonly status: ChannelStatus;
+  readonly error: SnoClientError | undefined;
+  readonly position: string | undefined;
+  /** Resolves when the channel is live for the first time; rejects with a SnoClientError where it ends before. */
+  readonly ready: Promise<void>;
+  /** Returns what takes the listener away again. */
+  on<Name extends keyof ChannelEvents<Row>>(
+    name: Name,
+    listener: (event: ChannelEvents<Row>[Name]) => void,
+  ): () => void;
+  close(): void;
+}
+
+export class ChannelHandle<Row> extends Handle implements Channel<Row> {
+  readonly #emitter = new Emitter<ChannelEvents<Row>>();
+
+  on<Name extends keyof ChannelEvents<Row>>(
+    name: Name,
+    listener: (event: ChannelEvents<Row>[Name]) => void,
+  ): () => void {
+    return this.#emitter.on(name, listener);
+  }
+
+  protected override tell(delivery: Delivery<Row>): void {
+    switch (delivery.kind) {
+      case 'joined': {
+        const { rows, position } = delivery;
+        if (rows !== undefined && this.want === 'snapshot') this.#emitter.emit('snapshot', { rows, position });
+        for (const item of delivery.items) this.#tellItem(item);
+        break;
+      }
+      case 'reset':
+        this.#emitter.emit('reset', { reason: delivery.reason });
+        break;
+      case 'status':
+        this.#emitter.emit('status', { status: delivery.status, error: delivery.failure && toError(delivery.failure) });
+        break;
+      default:
+        this.#tellItem(delivery);
+    }
+  }
+
+  protected override silence(): void {
+    this.#emitter.clear();
+  }
+
+  #tellItem(item: Item<Row>): void {
+    if (item.kind === 'commit') this.#emitter.emit('change', item.commit);
+    else this.#emitter.emit('message', item.message);
+  }
+}

@@ -1,0 +1,35 @@
+/**
+ * What handles are told.
+ */
+import type { ChangeEvent, ChangesFrame, MessageFrame } from '../protocol.ts';
+
+/** What one transaction did to one channel, whole. */
+export interface Commit<Row = unknown> {
+  readonly channel: string;
+  /** Where to continue after it; opaque. */
+  readonly position: string;
+  /** The commit's end LSN, as Postgres prints it. */
+  readonly lsn: string;
+  readonly xid: number;
+  /** ISO 8601 with microseconds, UTC. */
+  readonly committedAt: string;
+  readonly events: readonly ChangeEvent<Row>[];
+}
+
+/** Something published by hand. */
+export interface Message<Data = unknown> {
+  readonly channel: string;
+  readonly position: string;
+  readonly event: string;
+  readonly data: Data;
+}
+
+/** Joins the parts of a commit, at least one; the last says what holds for all. */
+export function toCommit(parts: readonly ChangesFrame[]): Commit {
+  const { channel, position, lsn, xid, committed_at: committedAt } = parts.at(-1) as ChangesFrame;
+  return { channel, position, lsn, xid, committedAt, events: parts.flatMap(({ events }) => events) };
+}
+
+export function toMessage({ channel, position, event, data }: MessageFrame): Message {
+  return { channel, position, event, data };
+}

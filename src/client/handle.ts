@@ -1,0 +1,83 @@
+/**
+ * What every handle on a channel has: status, error, position, ready, close.
+ */
+import type { Connection, Listener } from './connection.ts';
+import { SnoClientError, toError } from './error.ts';
+import type { ChannelStatus, Delivery, Want } from './machine.ts';
+import { statusOf } from './turn.ts';
+
+export abstract class Handle implements Listener {
+  readonly channel: string;
+  readonly want: Want;
+  /** Resolves when the channel is live for the first time; rejects where it ends before. */
+  readonly ready: Promise<void>;
+  protected readonly connection: Connection;
+  #isClosed = false;
+  #resolve: () => void = () => {};
+  #reject: (error: SnoClientError) => void = () => {};
+
+  constructor(connection: Connection, channel: string, want: Want) {
+    this.connection = connection;
+    this.channel = channel;
+    this.want = want;
+    this.ready = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    // Who does not wait for it need not catch it.
+    this.ready.catch(() => {});
+  }
+
+  /** Joins the channel. Apart from the constructor, since deliveries may come at once. */
+  begin(since?: string): this {
+    const { connection, channel } = this;
+    if (connection.status === 'closed') throw new SnoClientError('closed', 'The client is closed: connect again.');
+    if (since !== undefined && connection.isUsed(channel)) {
+      throw new SnoClientError('channel_open', `\`since\` needs ${channel} for itself: close its other handles first.`);
+    }
+    connection.open(this, since);
+    this.#settle();
+    return this;
+  }
+
+  get status(): ChannelStatus {
+    return this.#isClosed ? 'closed' : statusOf(this.connection.subscription(this.channel));
+  }
+
+  /** Why the status is `error` or `closed`. */
+  get error(): SnoClientError | undefined {
+    if (this.#isClosed) return new SnoClientError('closed', 'The handle was closed.');
+    const ending = this.connection.subscription(this.channel)?.ending;
+    return ending === undefined ? undefined : toError(ending.failure);
+  }
+
+  /** The last whole commit or message, or the last heartbeat after it; undefined where there is nothing to resume. */
+  get position(): string | undefined {
+    return this.connection.subscription(this.channel)?.position;
+  }
+
+  /** Ends the handle; the last one of a channel ends its subscription. Again: does nothing. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.connection.shut(this);
+    this.#settle();
+    this.silence();
+  }
+
+  hear(delivery: Delivery): void {
+    if (this.#isClosed) return;
+    this.tell(delivery);
+    if (delivery.kind === 'status') this.#settle();
+  }
+
+  protected abstract tell(delivery: Delivery): void;
+  /** Forgets all listeners. */
+  protected abstract silence(): void;
+
+  #settle(): void {
+    const { status, error } = this;
+    if (status === 'live') this.#resolve();
+    else if (error !== undefined) this.#reject(error);
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * The client library, for browsers and Node. It needs nothing but a WebSocket.
+ *
+ *     const sno = connect('wss://example.com/v1', { token: () => fetchToken() });
+ *     const tasks = sno.live<Task>('project:42');
+ *     tasks.subscribe(({ rows }) => render(rows));
+ */
+import { type Channel, ChannelHandle, type ChannelOptions } from './channel.ts';
+import { type ClientEvents, Connection } from './connection.ts';
+import type { SnoClientError } from './error.ts';
+import { LiveHandle, type LiveView } from './live.ts';
+import type { ClientStatus } from './machine.ts';
+import type { ClientOptions } from './options.ts';
+import { endpoint, findSocketClass } from './socket.ts';
+
+export interface SnoClient {
+  readonly status: ClientStatus;
+  /** Why the client waits or is closed. */
+  readonly error: SnoClientError | undefined;
+  /** The events of a channel. Handles of one channel share one subscription. */
+  channel<Row = unknown>(name: string, options?: ChannelOptions): Channel<Row>;
+  /** The rows of a channel, kept live. */
+  live<Row = unknown>(name: string): LiveView<Row>;
+  /** Returns what takes the listener away again. */
+  on<Name extends keyof ClientEvents>(name: Name, listener: (event: ClientEvents[Name]) => void): () => void;
+  /** Ends everything, with all timers; resolves when the socket is closed. May be called again. */
+  close(): Promise<void>;
+}
+
+/**
+ * Connects, and stays connected until `close()` or a fatal error.
+ *
+ * `url`: `wss://host/v1`, or `https://host`; in a page also relative, and by default the page's host.
+ * Throws SnoClientError `url_invalid` or `websocket_missing`.
+ */
+export function connect(url?: string | URL, options: ClientOptions = {}): SnoClient {
+  const page = (globalThis as { location?: { href: string } }).location?.href;
+  const connection = new Connection(endpoint(url, page), findSocketClass(options.WebSocket), options);
+  return {
+    get status() {
+      return connection.status;
+    },
+    get error() {
+      return connection.error;
+    },
+    channel: <Row>(name: string, { snapshot, since }: ChannelOptions = {}): Channel<Row> => {
+      const want = snapshot === true && since === undefined ? 'snapshot' : 'events';
+      return new ChannelHandle<Row>(connection, name, want).begin(since);
+    },
+    live: <Row>(name: string): LiveView<Row> => new LiveHandle<Row>(connection, name, 'rows').begin(),
+    on: (name, listener) => connection.events.on(name, listener),
+    close: () => connection.close(),
+  };
+}
+
+export type { ChangeEvent, Key, SnapshotRow } from '../protocol.ts';
+export type { Channel, ChannelEvents, ChannelOptions } from './channel.ts';
+export type { ClientEvents } from './connection.ts';
+export { type ClientCode, SnoClientError } from './error.ts';
+export type { Commit, Message } from './event.ts';
+export type { LiveUpdate, LiveView } from './live.ts';
+export type { ChannelStatus, ClientResetReason, ClientStatus } from './machine.ts';
+export type { ClientOptions, Timers, TokenCallback } from './options.ts';
+export type { Socket, SocketClass } from './socket.ts';

@@ -1,0 +1,45 @@
+import { BACKOFF, type Backoff } from './backoff.ts';
+import type { SocketClass } from './socket.ts';
+
+/** Nothing, or an empty string: connect without a token. */
+export type TokenCallback = () => string | undefined | Promise<string | undefined>;
+
+export interface Timers {
+  /** `setTimeout` and `clearTimeout`. */
+  set(callback: () => void, ms: number): unknown;
+  clear(handle: unknown): void;
+}
+
+export interface ClientOptions {
+  /**
+   * The JWT, or a function that gives one: called at each connect, before the token expires, and when the server
+   * says that it has. A fixed token that is refused ends the client.
+   */
+  readonly token?: string | TokenCallback;
+  /** The WebSocket class; default: the global one. Node 20 has none. */
+  readonly WebSocket?: SocketClass;
+  /** Waits between attempts, in ms: full jitter over windows that double. Default: 500, at most 30,000. */
+  readonly backoff?: Partial<Backoff>;
+  /** For tests: a number in [0, 1). Default: Math.random. */
+  readonly random?: () => number;
+  /** For tests. Default: setTimeout and clearTimeout. */
+  readonly timers?: Timers;
+  /** For tests: ms since 1970. Default: Date.now. */
+  readonly now?: () => number;
+}
+
+export interface Surroundings {
+  readonly random: () => number;
+  readonly timers: Timers;
+  readonly now: () => number;
+  readonly backoff: Backoff;
+}
+
+export function surroundingsOf({ random = Math.random, now = Date.now, backoff, timers }: ClientOptions): Surroundings {
+  return { random, now, backoff: { ...BACKOFF, ...backoff }, timers: timers ?? REAL_TIMERS };
+}
+
+const REAL_TIMERS: Timers = {
+  set: (callback, ms) => setTimeout(callback, ms),
+  clear: (handle) => clearTimeout(handle as ReturnType<typeof setTimeout>),
+};

@@ -1,0 +1,70 @@
+/**
+ * The rows of one channel, by key, in the order in which they came. A version's rows are an immutable array that is
+ * made when it is asked for; the same array until the next commit.
+ */
+import type { ChangeEvent, Key, SnapshotRow } from '../protocol.ts';
+import type { Delivery, Item } from './machine.ts';
+
+/** A row's identity: the values of its key columns, in the server's order. */
+const identify = (key: Key): string => JSON.stringify(Object.values(key));
+
+export class Rows<Row> {
+  #rows = new Map<string, Row>();
+  #array: readonly Row[] | undefined;
+  #columns: readonly string[] = [];
+  /** Rows have come. */
+  loaded = false;
+
+  get size(): number {
+    return this.#rows.size;
+  }
+
+  /** Do not keep it to write to it: it is shared. */
+  get array(): readonly Row[] {
+    this.#array ??= [...this.#rows.values()];
+    return this.#array;
+  }
+
+  /** `key`: the key's columns by name, in any order, or the bare value where the key is one column. */
+  get(key: unknown): Row | undefined {
+    const values = isKey(key) ? this.#columns.map((column) => key[column]) : [key];
+    return this.#rows.get(JSON.stringify(values));
+  }
+
+  /** Applies what was delivered; whole commits only ever are. */
+  apply(delivery: Delivery<Row>): void {
+    if (delivery.kind === 'joined') {
+      if (delivery.rows !== undefined) this.#load(delivery.rows);
+      for (const item of delivery.items) this.#applyItem(item);
+    } else if (delivery.kind === 'commit') this.#applyItem(delivery);
+  }
+
+  #load(rows: readonly SnapshotRow<Row>[]): void {
+    this.#rows = new Map(rows.map(({ key, data }) => [identify(key), data]));
+    this.#columns = Object.keys(rows[0]?.key ?? {});
+    this.#array = undefined;
+    this.loaded = true;
+  }
+
+  #applyItem(item: Item<Row>): void {
+    // Rows that were asked for just now come with their snapshot.
+    if (item.kind !== 'commit' || !this.loaded) return;
+    for (const event of item.commit.events) this.#applyEvent(event);
+    this.#array = undefined;
+  }
+
+  #applyEvent(event: ChangeEvent<Row>): void {
+    if (event.op === 'truncate') this.#rows.clear();
+    else if (event.op === 'delete') this.#rows.delete(identify(event.key));
+    else this.#upsert(event);
+  }
+
+  #upsert({ key, data, unchanged }: Extract<ChangeEvent<Row>, { readonly data: Row }>): void {
+    const identity = identify(key);
+    if (this.#columns.length === 0) this.#columns = Object.keys(key);
+    // What Postgres did not send, since it has not changed, the held row has.
+    this.#rows.set(identity, unchanged === undefined ? data : { ...this.#rows.get(identity), ...data });
+  }
+}
+
+const isKey = (key: unknown): key is Key => typeof key === 'object' && key !== null;

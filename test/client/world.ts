@@ -1,0 +1,364 @@
+/**
+ * A whole world for the client, without time: a server that keeps the protocol over a history it remembers, sockets
+ * whose frames move only when told to, and timers that fire when told to, in any order.
+ */
+import { setImmediate } from 'node:timers/promises';
+import type { Timers } from '../../src/client/index.ts';
+import type { Socket } from '../../src/client/socket.ts';
+import type { ChangeEvent, ChangesFrame, ClientFrame, MessageFrame, ServerFrame } from '../../src/protocol.ts';
+
+export interface Task {
+  readonly id: number;
+  readonly title: string;
+}
+export type Table = ReadonlyMap<number, Task>;
+
+export interface Operation {
+  readonly op: 'put' | 'delete' | 'truncate';
+  readonly id: number;
+  readonly title: string;
+}
+
+/** One commit or message of one channel. */
+interface Entry {
+  readonly channel: string;
+  readonly sequence: number;
+  readonly frames: readonly (ChangesFrame | MessageFrame)[];
+  readonly table: Table;
+}
+
+const EMPTY: Table = new Map();
+
+/** `<epoch>:<sequence>` of a whole commit; a part's has the part's number after it. */
+const positionOf = (epoch: number, sequence: number, part?: number): string =>
+  `${epoch}:${sequence}${part === undefined ? '' : `.${part}`}`;
+
+export function sequenceOf(position: string | undefined): number {
+  const match = /^\d+:(\d+)$/.exec(position ?? '');
+  if (match === null) throw new Error(`not the position of a whole commit: ${position}`);
+  return Number(match[1]);
+}
+
+export class Server {
+  readonly log: Entry[] = [];
+  readonly peers = new Set<Peer>();
+  /** Everything that clients ever said. */
+  readonly said: ClientFrame[] = [];
+  head = 0;
+  epoch = 1;
+  /** What lies at or before it cannot be replayed any more. */
+  floor = 0;
+  tokenNumber = 1;
+  /** Tokens refused since a client last saw a welcome. A client gives up after some. */
+  refusals = 0;
+  /** How many commits of the channel the next snapshots do not see. */
+  snapshotLag = 0;
+  /** How many subscribes are yet to be answered with try_again. */
+  troubles = 0;
+
+  get token(): string {
+    return `token-${this.tokenNumber}`;
+  }
+
+  entries(channel: string, after: number): Entry[] {
+    return this.log.filter((entry) => entry.channel === channel && entry.sequence > after);
+  }
+
+  /** The rows of a channel as of a sequence number. */
+  tableAt(channel: string, sequence: number): Table {
+    return this.log.findLast((entry) => entry.channel === channel && entry.sequence <= sequence)?.table ?? EMPTY;
+  }
+
+  commit(channel: string, operations: readonly Operation[], partCount: number): void {
+    const table = new Map(this.tableAt(channel, this.head));
+    const events = operations.map((operation) => applyTo(table, operation));
+    this.head += 1;
+    const perPart = Math.ceil(events.length / partCount);
+    const chunks = Array.from({ length: partCount }, (_, index) =>
+      events.slice(index * perPart, (index + 1) * perPart),
+    );
+    const frames = chunks.map((chunk, index): ChangesFrame => {
+      const last = index === partCount - 1;
+      return {
+        type: 'changes',
+        channel,
+        position: positionOf(this.epoch, this.head, last ? undefined : index + 1),
+        lsn: `0/${this.head}`,
+        xid: this.head,
+        committed_at: '2026-11-23T10:00:00.123456Z',
+        events: chunk,
+        ...(partCount > 1 ? { part: index + 1, last } : {}),
+      };
+    });
+    this.#append({ channel, sequence: this.head, frames, table });
+  }
+
+  publish(channel: string): void {
+    this.head += 1;
+    const position = positionOf(this.epoch, this.head);
+    const frame: MessageFrame = { type: 'message', channel, position, event: 'wave', data: this.head };
+    this.#append({ channel, sequence: this.head, frames: [frame], table: this.tableAt(channel, this.head - 1) });
+  }
+
+  heartbeat(): void {
+    for (const peer of this.peers)
+      if (peer.welcomed) peer.say({ type: 'heartbeat', position: positionOf(this.epoch, this.head) });
+  }
+
+  /** A restart that lost the journal: another epoch, all connections gone. */
+  restart(): void {
+    this.epoch += 1;
+    this.floor = this.head;
+    for (const peer of [...this.peers]) peer.cut(1006);
+  }
+
+  reset(channel: string): void {
+    for (const peer of this.peers)
+      if (peer.live.delete(channel)) peer.say({ type: 'reset', channel, reason: 'lagging' });
+  }
+
+  expireTokens(): void {
+    if (this.refusals > 0) return;
+    this.tokenNumber += 1;
+    for (const peer of this.peers) peer.expire();
+  }
+
+  #append(entry: Entry): void {
+    this.log.push(entry);
+    for (const peer of this.peers) if (peer.live.has(entry.channel)) for (const frame of entry.frames) peer.say(frame);
+  }
+}
+
+function applyTo(table: Map<number, Task>, { op, id, title }: Operation): ChangeEvent<Task> {
+  const key = { id };
+  if (op === 'truncate') {
+    table.clear();
+    return { op: 'truncate' };
+  }
+  if (op === 'delete') {
+    table.delete(id);
+    return { op: 'delete', key };
+  }
+  const data = { id, title };
+  const known = table.has(id);
+  table.set(id, data);
+  return { op: known ? 'update' : 'insert', key, data };
+}
+
+/** The server's side of a connection, and the wire between: two queues of frames under way. */
+export class Peer {
+  readonly live = new Set<string>();
+  readonly toServer: string[] = [];
+  readonly toClient: string[] = [];
+  welcomed = false;
+  readonly #server: Server;
+  readonly #socket: FakeSocket;
+  #token: string | undefined;
+
+  constructor(server: Server, socket: FakeSocket) {
+    this.#server = server;
+    this.#socket = socket;
+    server.peers.add(this);
+  }
+
+  say(frame: ServerFrame): void {
+    this.toClient.push(JSON.stringify(frame));
+  }
+
+  /** The connection breaks; what was under way is lost. */
+  cut(code: number): void {
+    this.#server.peers.delete(this);
+    this.toClient.length = 0;
+    this.#socket.broken(code);
+  }
+
+  expire(): void {
+    for (const channel of this.live) this.say({ type: 'unsubscribed', channel, code: 'token_expired' });
+    this.live.clear();
+  }
+
+  /** One frame arrives at the server. */
+  arriveAtServer(): void {
+    const text = this.toServer.shift();
+    if (text === undefined) return;
+    const frame = JSON.parse(text) as ClientFrame;
+    this.#server.said.push(frame);
+    if (frame.type === 'hello') this.#greet(frame.token);
+    else if (frame.type === 'token') this.#token = frame.token;
+    else if (frame.type === 'subscribe') this.#subscribe(frame);
+    else if (frame.type === 'unsubscribe') this.#unsubscribe(frame.channel);
+  }
+
+  /** One frame arrives at the client. */
+  arriveAtClient(): void {
+    const text = this.toClient.shift();
+    if (text === undefined) return;
+    if (text.includes('"welcome"')) this.#server.refusals = 0;
+    this.#socket.received(text);
+  }
+
+  #greet(token: string | undefined): void {
+    this.#token = token;
+    this.welcomed = token === this.#server.token;
+    if (this.welcomed) {
+      this.say({ type: 'welcome', connection: 'c', epoch: String(this.#server.epoch), heartbeat_s: 25 });
+    } else {
+      this.#server.refusals += 1;
+      this.cut(4401);
+    }
+  }
+
+  #unsubscribe(channel: string): void {
+    if (this.live.delete(channel)) this.say({ type: 'unsubscribed', channel, code: 'client' });
+    else this.say({ type: 'error', code: 'not_subscribed', message: 'not subscribed', channel });
+  }
+
+  #subscribe({ channel, snapshot, since }: Extract<ClientFrame, { type: 'subscribe' }>): void {
+    const refusal = this.#refusal(channel, since);
+    if (refusal !== undefined) {
+      this.say(refusal);
+      return;
+    }
+    const { epoch, head } = this.#server;
+    if (snapshot === true) this.#snapshot(channel);
+    const recovered = since !== undefined && { recovered: true };
+    this.say({ type: 'subscribed', channel, position: since ?? positionOf(epoch, head), ...recovered });
+    if (since !== undefined) this.#replay(channel, sequenceOf(since));
+    this.live.add(channel);
+  }
+
+  #refusal(channel: string, since: string | undefined): ServerFrame | undefined {
+    const { epoch, floor, token, troubles } = this.#server;
+    const error = (code: string): ServerFrame => ({ type: 'error', code, message: code, channel });
+    if (this.live.has(channel)) return error('already_subscribed');
+    if (this.#token !== token) return error('token_expired');
+    if (troubles > 0) {
+      this.#server.troubles -= 1;
+      return error('try_again');
+    }
+    if (since === undefined) return undefined;
+    if (!since.startsWith(`${epoch}:`)) return { type: 'reset', channel, reason: 'epoch_changed' };
+    return sequenceOf(since) < floor ? { type: 'reset', channel, reason: 'position_too_old' } : undefined;
+  }
+
+  /** The rows of some moment ago in two parts, then the commits that it does not see. */
+  #snapshot(channel: string): void {
+    const unseen = this.#server.entries(channel, 0).slice(-this.#server.snapshotLag || Number.POSITIVE_INFINITY);
+    const seen = (unseen[0]?.sequence ?? this.#server.head + 1) - 1;
+    const rows = [...this.#server.tableAt(channel, seen).values()].map((data) => ({ key: { id: data.id }, data }));
+    const half = rows.length >> 1;
+    this.say({ type: 'snapshot', channel, rows: rows.slice(0, half), part: 1, last: false });
+    this.say({ type: 'snapshot', channel, rows: rows.slice(half), part: 2, last: true });
+    this.#replay(channel, seen);
+  }
+
+  #replay(channel: string, after: number): void {
+    for (const { frames } of this.#server.entries(channel, after)) for (const frame of frames) this.say(frame);
+  }
+}
+
+export class FakeSocket implements Socket {
+  readyState = 0;
+  onopen: ((event: never) => void) | null = null;
+  onmessage: ((event: never) => void) | null = null;
+  onclose: ((event: never) => void) | null = null;
+  onerror: ((event: never) => void) | null = null;
+  #peer: Peer | undefined;
+
+  connected(server: Server): void {
+    this.readyState = 1;
+    this.#peer = new Peer(server, this);
+    this.onopen?.({} as never);
+  }
+
+  received(data: string): void {
+    this.onmessage?.({ data } as never);
+  }
+
+  broken(code: number): void {
+    if (this.readyState === 3) return;
+    this.readyState = 3;
+    this.onclose?.({ code, reason: '' } as never);
+  }
+
+  send(data: string): void {
+    this.#peer?.toServer.push(data);
+  }
+
+  close(): void {
+    const peer = this.#peer;
+    this.#peer = undefined;
+    if (peer === undefined) this.broken(1006);
+    else peer.cut(1000);
+  }
+}
+
+/** Timers by the order in which they were set. */
+export class FakeTimers implements Timers {
+  readonly pending = new Map<object, { readonly callback: () => void; readonly ms: number }>();
+
+  set(callback: () => void, ms: number): unknown {
+    const handle = {};
+    this.pending.set(handle, { callback, ms });
+    return handle;
+  }
+
+  clear(handle: unknown): void {
+    this.pending.delete(handle as object);
+  }
+
+  /** Fires the nth of those whose wait is not longer than `msMax`; false where there is none. */
+  fire(nth: number, msMax = Number.POSITIVE_INFINITY): boolean {
+    const due = [...this.pending].filter(([, { ms }]) => ms <= msMax);
+    const chosen = due[nth % Math.max(due.length, 1)];
+    if (chosen === undefined) return false;
+    this.pending.delete(chosen[0]);
+    chosen[1].callback();
+    return true;
+  }
+}
+
+export class World {
+  readonly server = new Server();
+  readonly timers = new FakeTimers();
+  readonly sockets: FakeSocket[] = [];
+  readonly SocketClass: new (
+    url: string,
+  ) => FakeSocket;
+
+  constructor() {
+    const { sockets } = this;
+    this.SocketClass = class extends FakeSocket {
+      constructor() {
+        super();
+        sockets.push(this);
+      }
+    };
+  }
+
+  /** The newest socket, where it is still opening, opens. */
+  openSocket(): void {
+    const socket = this.sockets.at(-1);
+    if (socket?.readyState === 0) socket.connected(this.server);
+  }
+
+  /** Lets what was promised happen. */
+  async settle(): Promise<void> {
+    await setImmediate();
+  }
+
+  /** Moves everything until nothing moves: no waits but those of backoff are cut short. */
+  async calm(backoffMsMax: number): Promise<void> {
+    for (let isMoving = true; isMoving; ) {
+      await this.settle();
+      this.openSocket();
+      const peers = [...this.server.peers].filter((peer) => peer.toServer.length + peer.toClient.length > 0);
+      for (const peer of peers) {
+        peer.arriveAtServer();
+        peer.arriveAtClient();
+      }
+      isMoving = peers.length > 0 || this.timers.fire(0, backoffMsMax) || this.sockets.at(-1)?.readyState === 0;
+    }
+    await this.settle();
+  }
+}
