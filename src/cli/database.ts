@@ -14,10 +14,6 @@ export const plainClient: ClientMaker = (url, role) => {
   return new pg.Client(config);
 };
 
-/** In replication mode, which pg's types do not know. */
-export const replicationClient: ClientMaker = (url, role) =>
-  new pg.Client({ ...connectionConfig(url, role), replication: 'database' } as pg.ClientConfig);
-
 /** Runs `work` on a connection, which ends with it. What Postgres refuses is thrown as a SnoError. */
 export async function withDatabase<T>(
   settings: DatabaseSettings,

@@ -1,11 +1,11 @@
 import type pg from 'pg';
 import { ensureSetup, planSetup, type SetupStep } from '../channels/setup.ts';
 import type { Settings } from '../config.ts';
-import { createClient } from '../postgres/connect.ts';
+import { createClient, createReplicationClient } from '../postgres/connect.ts';
 import { quoteLiteral } from '../postgres/quote.ts';
 import { openSlot } from '../wal/slot.ts';
 import type { Command, ExitCode } from './command.ts';
-import { replicationClient, withDatabase } from './database.ts';
+import { withDatabase } from './database.ts';
 
 /** How long making the slot waits for transactions that were running before it. */
 const SLOT_LOCK_TIMEOUT_MS = 10_000;
@@ -90,7 +90,7 @@ async function apply(settings: Settings, identities: boolean): Promise<ExitCode>
 
 /** As the stream does at its start, so that a lost slot is made anew here too. */
 function makeSlot(settings: Settings): Promise<void> {
-  return withDatabase(settings, replicationClient, async (client) => {
+  return withDatabase(settings, createReplicationClient, async (client) => {
     const { rows } = await client.query<{ version: string }>("select current_setting('server_version_num') as version");
     const options = { slot: settings.SNO_SLOT, lockTimeoutMs: SLOT_LOCK_TIMEOUT_MS };
     await openSlot(client, options, undefined, Number(rows[0]?.version));

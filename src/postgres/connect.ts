@@ -42,6 +42,11 @@ export function createClient(url: string, role: string): pg.Client {
   return new pg.Client({ ...connectionConfig(url, role), types: AS_TEXT });
 }
 
+/** A client in replication mode, which pg's types do not know; its results are text too. */
+export function createReplicationClient(url: string, role: string): pg.Client {
+  return new pg.Client({ ...connectionConfig(url, role), types: AS_TEXT, replication: 'database' } as pg.ClientConfig);
+}
+
 export function createPool(url: string, role: string, size: number): pg.Pool {
   return new pg.Pool({ ...connectionConfig(url, role), types: AS_TEXT, max: size, idleTimeoutMillis: 30_000 });
 }

@@ -3,11 +3,11 @@
  * hazards that closes: docs/decisions/0001-bare-replication-connection.md.
  */
 import type { Socket } from 'node:net';
-import pg from 'pg';
+import type pg from 'pg';
 import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { formatLsn, type Lsn } from '../lsn.ts';
-import { connectionConfig, databaseError } from '../postgres/connect.ts';
+import { createReplicationClient, databaseError } from '../postgres/connect.ts';
 import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
 import { backoff } from './backoff.ts';
 import { Backlog } from './backlog.ts';
@@ -153,8 +153,7 @@ export class ReplicationStream implements WalSource {
   /** One connection, from connecting to its end. Resolves or rejects when it has ended. */
   async #streamOnce(onStreaming: () => void): Promise<void> {
     const { url, slot, publication, slotLockTimeoutMs, handler, logger } = this.#options;
-    // pg's types do not know the replication mode
-    const client = new pg.Client({ ...connectionConfig(url, 'replication'), replication: 'database' } as pg.ClientConfig);
+    const client = createReplicationClient(url, 'replication');
     const failed = new Promise<never>((_resolve, reject) => client.on('error', reject));
     failed.catch(() => undefined);
     this.#client = client;
