@@ -16,7 +16,9 @@ create function demo.seed() returns void language sql as $$
     (4, 'Stack firewood', 'doing', 4, 'Elis'),
     (5, 'Hang up the star lamps', 'done', 5, 'Alva'),
     (6, 'Book the night train', 'done', 6, 'Saga'),
-    (7, 'Sharpen the skates', 'todo', 7, null);
+    (7, 'Sharpen the skates', 'todo', 7, null),
+    (8, 'Dig out the sauna', 'doing', 8, 'Nils'),
+    (9, 'Order new snowshoes', 'done', 9, 'Elis');
 
   insert into public.matches (id, home, away) values (1, 'Kiruna', 'Ystad');
 
