@@ -3,32 +3,31 @@ import { defineConfig } from 'vitest/config';
 
 // Files say their cost in their names. Only those that need Postgres pay for its start.
 const POSTGRES = ['test/**/*.pg.test.ts', 'test/**/*.e2e.test.ts'];
-const SUPPORT = 'test/support';
+const SOAK = ['test/**/*.soak.test.ts'];
+
+const postgres = { globalSetup: './test/support/global-setup.ts', testTimeout: 60_000, hookTimeout: 60_000 };
 
 export default defineConfig({
   root: fileURLToPath(new URL('..', import.meta.url)),
   test: {
     pool: 'forks',
-    // Postgres needs the other part of the machine.
+    // As many as there are cores where this is checked; the Postgres servers run beside them.
     maxWorkers: 2,
     teardownTimeout: 30_000,
-    dangerouslyIgnoreUnhandledErrors: false,
-    reporters: ['default', `./${SUPPORT}/closing-line.ts`],
+    reporters: ['default', './test/support/closing-line.ts'],
     projects: [
       {
         extends: true,
-        test: { name: 'pure', include: ['test/**/*.test.ts'], exclude: POSTGRES },
+        test: { name: 'pure', include: ['test/**/*.test.ts'], exclude: [...POSTGRES, ...SOAK], testTimeout: 20_000 },
       },
       {
         extends: true,
-        test: {
-          name: 'postgres',
-          include: POSTGRES,
-          globalSetup: `./${SUPPORT}/global-setup.ts`,
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
-        },
+        test: { name: 'postgres', include: POSTGRES, ...postgres },
       },
+      // Hours, not minutes: only where asked for (npm run test:soak).
+      ...(process.env['SOAK'] === undefined
+        ? []
+        : [{ extends: true as const, test: { name: 'soak', include: SOAK, ...postgres, testTimeout: 0 } }]),
     ],
   },
 });
