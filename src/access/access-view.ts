@@ -45,10 +45,11 @@ export class ViewAccess implements Access {
     this.#open = options.mode === 'open';
     this.#logger = options.logger;
     this.#waitingMax = options.waitingMax ?? 10_000;
-    // A connection that breaks while idle leaves the pool; the next question gets another one.
-    this.#pool.on('error', (error) =>
-      this.#logger.debug({ error: error.message }, 'an idle connection for access checks broke'),
-    );
+    // A connection may break while nobody waits for an answer on it; the next question gets another one.
+    const broke = (error: Error) =>
+      this.#logger.debug({ error: error.message }, 'a connection for access checks broke');
+    this.#pool.on('error', broke);
+    this.#pool.on('connect', (client) => client.on('error', broke));
   }
 
   async check(channel: ResolvedChannel, claims: Claims): Promise<SnoError | undefined> {
@@ -95,8 +96,7 @@ export class ViewAccess implements Access {
       return result.rows[0]?.[0] === true;
     } catch (error) {
       if (isDataException(error)) return false;
-      // What Postgres itself reported leaves the connection usable; anything else does not.
-      if (!(error instanceof pg.DatabaseError)) broken = error as Error;
+      if (!isStatementError(error)) broken = error as Error;
       throw error;
     } finally {
       client.release(broken);
@@ -120,6 +120,11 @@ const NAMES_MAX = 10_000;
 /** Class 22: a value that does not cast to its column's type, is out of its range, or holds bytes that text cannot. */
 function isDataException(error: unknown): boolean {
   return error instanceof pg.DatabaseError && error.code?.startsWith('22') === true;
+}
+
+/** Errors that Postgres reported of a statement leave the connection usable; those of severity FATAL end it, as does silence. */
+function isStatementError(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.severity === 'ERROR';
 }
 
 function unknown(channel: ResolvedChannel): SnoError {

@@ -1,5 +1,5 @@
 /**
- * Whether a channel's values are values of their columns, written as Postgres prints them: `room:01` is no channel
+ * Whether a channel's values are values of their columns, written as the cast to text writes them: `room:01` is no channel
  * where the column is an integer, since 1 prints as `1` and no row would ever name that channel.
  */
 
@@ -14,7 +14,7 @@ const CERTAIN: Readonly<Record<string, RegExp>> = {
   integer: /^(0|-?[1-9]\d{0,8})$/,
   bigint: /^(0|-?[1-9]\d{0,17})$/,
   uuid: /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/,
-  boolean: /^[tf]$/,
+  boolean: /^(true|false)$/,
 };
 
 /** Whether every value surely is canonical. */
@@ -27,7 +27,9 @@ export function surelyCanonical(values: readonly string[], types: readonly strin
  * does not cast at all fails it with an error of class 22.
  */
 export function canonicalSql(types: readonly string[]): string {
-  // %s prints by the type's output function, as the WAL does; a cast to text would write booleans and char(n) otherwise.
-  const tests = types.map((type, index) => `format('%s', $${index + 1}::text::${type}) = $${index + 1}::text`);
+  const tests = types.map((type, index) => {
+    const text = `$${index + 1}::text`;
+    return `(${text}::${type})::text collate "C" = ${text} collate "C"`;
+  });
   return `select ${tests.length === 0 ? 'true' : tests.join(' and ')}`;
 }

@@ -48,7 +48,10 @@ export function createReplicationClient(url: string, role: string): pg.Client {
 }
 
 export function createPool(url: string, role: string, size: number): pg.Pool {
-  return new pg.Pool({ ...connectionConfig(url, role), types: AS_TEXT, max: size, idleTimeoutMillis: 30_000 });
+  const pool = new pg.Pool({ ...connectionConfig(url, role), types: AS_TEXT, max: size, idleTimeoutMillis: 30_000 });
+  // A connection that breaks while it is taken fails its query; without a listener it would end the process as well.
+  pool.on('connect', (client) => client.on('error', () => {}));
+  return pool;
 }
 
 /** Turns what pg throws at connecting or querying into a SnoError, where it is an operational fault that we know. */

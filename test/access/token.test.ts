@@ -5,7 +5,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { exportJWK, SignJWT } from 'jose';
+import { SignJWT } from 'jose';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Identity, Tokens } from '../../src/access/access.ts';
 import { createTokens, type TokenOptions, type TokenSettings } from '../../src/access/token.ts';
@@ -162,11 +162,9 @@ describe('a key server', () => {
     keys = [{ kid: 'first', key: p256.publicKey }];
     broken = false;
     requests = 0;
-    server = createServer(async (_request, response) => {
+    server = createServer((_request, response) => {
       requests++;
-      const set = {
-        keys: await Promise.all(keys.map(async ({ kid, key }) => ({ ...(await exportJWK(key)), kid, use: 'sig' }))),
-      };
+      const set = { keys: keys.map(({ kid, key }) => ({ ...key.export({ format: 'jwk' }), kid, use: 'sig' })) };
       response.writeHead(broken ? 500 : 200, { connection: 'close' }).end(broken ? 'no' : JSON.stringify(set));
     });
     server.listen(0, '127.0.0.1');
