@@ -137,7 +137,11 @@ export async function pollCatalog(connection: Connection, publication: string): 
 /** undefined_function and invalid_schema_name: nobody has installed it. */
 const NOT_INSTALLED = new Set<unknown>(['42883', '3F000']);
 
-async function ask<Row extends pg.QueryResultRow>(connection: Connection, sql: string, publication: string): Promise<pg.QueryResult<Row>> {
+async function ask<Row extends pg.QueryResultRow>(
+  connection: Connection,
+  sql: string,
+  publication: string,
+): Promise<pg.QueryResult<Row>> {
   try {
     return await connection.query<Row>(sql, [publication]);
   } catch (error) {

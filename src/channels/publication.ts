@@ -1,11 +1,6 @@
-import pg from 'pg';
 import { SnoError } from '../errors.ts';
+import { readableName } from '../postgres/quote.ts';
 import type { CatalogTable } from './catalog.ts';
-
-/** A table's name in SQL: qualified and quoted. */
-export function tableName(table: Pick<CatalogTable, 'schema' | 'name'>): string {
-  return `${pg.escapeIdentifier(table.schema)}.${pg.escapeIdentifier(table.name)}`;
-}
 
 const NOT_IN_WAL: Readonly<Record<string, string>> = {
   f: 'is a foreign table',
@@ -15,21 +10,35 @@ const NOT_IN_WAL: Readonly<Record<string, string>> = {
 };
 
 /** Why the changes of a table do not come, with the SQL that mends it; undefined where they do. */
-export function publicationFault(table: CatalogTable, published: ReadonlySet<number>, publication: string): SnoError | undefined {
-  if (published.has(table.oid)) return identityFault(table);
-  const name = tableName(table);
+export function publicationFault(
+  table: CatalogTable,
+  published: ReadonlySet<number>,
+  publication: string,
+): SnoError | undefined {
+  if (published.has(table.oid)) return partitionsFault(table);
+  const name = readableName(table.schema, table.name);
   const never = NOT_IN_WAL[table.kind] ?? NOT_IN_WAL[table.persistence];
   if (never !== undefined) {
-    return new SnoError('table_unpublished', `${name} ${never}: its changes are not in the WAL`, { mend: 'Read from a logged table of this database.' });
+    return new SnoError('table_unpublished', `${name} ${never}: its changes are not in the WAL`, {
+      mend: 'Read from a logged table of this database.',
+    });
   }
-  const target = pg.escapeIdentifier(publication);
+  const target = readableName(publication);
   const add = `alter publication ${target} add table only ${name};`;
   if (hasIdentity(table)) {
-    return new SnoError('table_unpublished', `${name} is not in the publication ${target}, or with a column list or row filter`, { mend: add });
+    return new SnoError(
+      'table_unpublished',
+      `${name} is not in the publication ${target}, or with a column list or row filter`,
+      { mend: add },
+    );
   }
-  return new SnoError('table_unpublished', `${name} has no primary key or replica identity, so that it cannot be in the publication ${target}`, {
-    mend: `alter table ${name} replica identity full; ${add}`,
-  });
+  return new SnoError(
+    'table_unpublished',
+    `${name} has no primary key or replica identity, so that it cannot be in the publication ${target}`,
+    {
+      mend: `alter table ${name} replica identity full; ${add}`,
+    },
+  );
 }
 
 function hasIdentity({ replicaIdentity, primaryKey, identityIndex }: CatalogTable): boolean {
@@ -39,12 +48,21 @@ function hasIdentity({ replicaIdentity, primaryKey, identityIndex }: CatalogTabl
 }
 
 /** Postgres sends a partition's row under the root's name, but with the old values that the partition's identity says. */
-function identityFault({ replicaIdentity, unlikePartitions, ...table }: CatalogTable): SnoError | undefined {
+function partitionsFault({
+  schema,
+  name: relation,
+  replicaIdentity,
+  unlikePartitions,
+}: CatalogTable): SnoError | undefined {
   if (unlikePartitions.length === 0) return undefined;
-  const name = tableName(table);
+  const name = readableName(schema, relation);
   const identity = replicaIdentity === 'd' ? 'default' : 'full';
   const unlike = replicaIdentity === 'i' || replicaIdentity === 'n' ? [name, ...unlikePartitions] : unlikePartitions;
-  return new SnoError('replica_identity', `${name} has partitions with another replica identity than its own: ${unlikePartitions.join(', ')}`, {
-    mend: unlike.map((relation) => `alter table only ${relation} replica identity ${identity};`).join(' '),
-  });
+  return new SnoError(
+    'replica_identity',
+    `${name} has partitions with another replica identity than its own: ${unlikePartitions.join(', ')}`,
+    {
+      mend: unlike.map((relation) => `alter table only ${relation} replica identity ${identity};`).join(' '),
+    },
+  );
 }

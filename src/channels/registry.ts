@@ -80,17 +80,22 @@ export class ChannelRegistry {
     this.#entries = resolveConflicts(this.#compile(catalog, refusals), refusals);
     this.#refusals = refusals;
     this.#index();
-    return { ...compare(before, this.#entries, touched), refused: refusals.filter((refusal) => !known.has(refusalKey(refusal))) };
+    return {
+      ...compare(before, this.#entries, touched),
+      refused: refusals.filter((refusal) => !known.has(refusalKey(refusal))),
+    };
   }
 
   /** What a channel name means, or why it means nothing: an error for the client, without a word of SQL. */
   resolve(name: string): ResolvedChannel | SnoError {
-    if (name.length > NAME_LENGTH_MAX || !NAME.test(name)) return new SnoError('channel_invalid', 'this is no canonical channel name');
+    if (name.length > NAME_LENGTH_MAX || !NAME.test(name))
+      return new SnoError('channel_invalid', 'this is no canonical channel name');
     for (const { item, values } of this.#served.find(name)) {
       const { pattern, valueTypes, view, access } = item;
       return { name, values, valueTypes, pattern, view, access };
     }
-    for (const _ of this.#refused.find(name)) return new SnoError('channel_unavailable', `the channel ${name} is declared, but its view is refused`);
+    for (const _ of this.#refused.find(name))
+      return new SnoError('channel_unavailable', `the channel ${name} is declared, but its view is refused`);
     return new SnoError('channel_unknown', `there is no channel ${name}`);
   }
 
@@ -120,7 +125,9 @@ export class ChannelRegistry {
 
   #compile(catalog: Catalog, refusals: Refusal[]): Entry[] {
     const inputOf = channelInput(catalog);
-    this.#channels = compileAll(catalog.channels, this.#channels, inputOf, (channel) => compileChannel(channel, catalog));
+    this.#channels = compileAll(catalog.channels, this.#channels, inputOf, (channel) =>
+      compileChannel(channel, catalog),
+    );
     this.#access = compileAll(catalog.access, this.#access, (access) => JSON.stringify(access), compileAccess);
     const fault = tableFaults(catalog, this.#publication);
     const channels = new Map(catalog.channels.map((channel) => [channel.pattern, channel]));
@@ -170,7 +177,9 @@ function channelInput(catalog: Catalog): (channel: CatalogChannel) => string {
   const types = new Map(catalog.types.map((type) => [type.oid, type]));
   return (channel) => {
     const read = channel.reads.map((oid) => tables.get(oid));
-    const used = new Set([...channel.columns, ...read.flatMap((table) => table?.columns ?? [])].map(({ typeOid }) => typeOid));
+    const used = new Set(
+      [...channel.columns, ...read.flatMap((table) => table?.columns ?? [])].map(({ typeOid }) => typeOid),
+    );
     for (const oid of used) {
       // grows while it is walked: a Set visits what is added
       const type = types.get(oid);
@@ -241,7 +250,11 @@ function resolveConflicts(entries: readonly Entry[], refusals: Refusal[]): Map<s
   return result;
 }
 
-function compare(before: ReadonlyMap<string, Entry>, after: ReadonlyMap<string, Entry>, touched: ReadonlySet<string>): Omit<LoadResult, 'refused'> {
+function compare(
+  before: ReadonlyMap<string, Entry>,
+  after: ReadonlyMap<string, Entry>,
+  touched: ReadonlySet<string>,
+): Omit<LoadResult, 'refused'> {
   const changed = new Set<string>();
   const dropped = new Set<string>();
   const accessChanged = new Set<string>();
@@ -250,8 +263,14 @@ function compare(before: ReadonlyMap<string, Entry>, after: ReadonlyMap<string, 
     const is = servable(after.get(text));
     if (was !== undefined && is === undefined) dropped.add(text);
     if (is === undefined) continue;
-    if (was === undefined || was.view?.fingerprint !== is.view?.fingerprint || touched.has(`channels:${text}`)) changed.add(text);
-    if (was === undefined || was.access?.fingerprint !== is.access?.fingerprint || touched.has(`channel_access:${text}`)) accessChanged.add(text);
+    if (was === undefined || was.view?.fingerprint !== is.view?.fingerprint || touched.has(`channels:${text}`))
+      changed.add(text);
+    if (
+      was === undefined ||
+      was.access?.fingerprint !== is.access?.fingerprint ||
+      touched.has(`channel_access:${text}`)
+    )
+      accessChanged.add(text);
   }
   return { changed, dropped, accessChanged };
 }

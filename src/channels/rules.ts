@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { SnoError } from '../errors.ts';
 import { databaseError } from '../postgres/connect.ts';
+import { quoteIdentifier } from '../postgres/quote.ts';
 import { parseStatements, type Statement, type ViewName } from './statements.ts';
 import { underline } from './underline.ts';
 
@@ -33,7 +34,11 @@ export interface RulesFile {
 /** Applies a folder; `rules_failed` names file, line and column, and nothing was applied. Connects by itself: the folder's SQL sees the role's own search_path. */
 export async function applyRules(directory: string, databaseUrl: string): Promise<RulesOutcome> {
   const files = await readRules(directory);
-  const client = new pg.Client({ connectionString: databaseUrl, application_name: 'sno rules', connectionTimeoutMillis: 10_000 });
+  const client = new pg.Client({
+    connectionString: databaseUrl,
+    application_name: 'sno rules',
+    connectionTimeoutMillis: 10_000,
+  });
   client.on('error', () => {}); // a connection that breaks fails the query that runs
   try {
     await client.connect();
@@ -73,18 +78,29 @@ async function statementsOf(name: string, content: Buffer): Promise<readonly Sta
   const parsed = await parseStatements(content);
   if ('message' in parsed) throw failure(name, content, parsed.at, parsed.message);
   const transaction = parsed.statements.find(({ isTransaction }) => isTransaction);
-  if (transaction !== undefined) throw failure(name, content, transaction.start, 'the folder is applied in one transaction, so that no file may begin or end one');
+  if (transaction !== undefined)
+    throw failure(
+      name,
+      content,
+      transaction.start,
+      'the folder is applied in one transaction, so that no file may begin or end one',
+    );
   return parsed.statements;
 }
 
 async function applyFiles(client: pg.Client, files: readonly RulesFile[]): Promise<RulesOutcome> {
   await client.query("select pg_advisory_xact_lock(hashtextextended('sno rules', 0))");
   const hash = hashOf(files);
-  const declared = files.flatMap(({ statements }) => statements.flatMap(({ view }) => (view === undefined ? [] : [view])));
+  const declared = files.flatMap(({ statements }) =>
+    statements.flatMap(({ view }) => (view === undefined ? [] : [view])),
+  );
   if (await isApplied(client, hash, declared)) return { applied: false, files: files.length, dropped: [] };
   await runRulesFiles(client, files);
   const dropped = await dropOthers(client, declared);
-  await client.query("insert into sno.settings (name, value) values ('rules', $1) on conflict (name) do update set value = excluded.value", [hash]);
+  await client.query(
+    "insert into sno.settings (name, value) values ('rules', $1) on conflict (name) do update set value = excluded.value",
+    [hash],
+  );
   return { applied: true, files: files.length, dropped };
 }
 
@@ -95,7 +111,9 @@ export async function runRulesFiles(client: pg.Client, files: readonly RulesFile
     for (const statement of file.statements) {
       if (statement.view !== undefined) once(seen, file, statement, nameOf(statement.view));
       try {
-        await (statement.view === undefined ? client.query(statement.sql) : applyView(client, statement.sql, statement.view));
+        await (statement.view === undefined
+          ? client.query(statement.sql)
+          : applyView(client, statement.sql, statement.view));
       } catch (error) {
         throw statementFailure(file, statement, error);
       }
@@ -181,7 +199,7 @@ async function dropOthers(client: pg.Client, declared: readonly ViewName[]): Pro
 }
 
 function nameOf({ schema, name }: ViewName): string {
-  return `${schema}.${pg.escapeIdentifier(name)}`;
+  return `${schema}.${quoteIdentifier(name)}`;
 }
 
 /** Postgres counts characters from 1 in the statement; where it says no place, the statement's own beginning is named. */
@@ -197,5 +215,9 @@ function failure(name: string, content: Buffer, at: number, message: string, cau
   const before = content.toString('utf8', 0, at).split('\n');
   const column = [...(before.at(-1) ?? '')].length + 1;
   const word = /^[\w"]+/.exec(content.toString('utf8', at, at + 64))?.[0].length ?? 1;
-  return new SnoError('rules_failed', `${name}:${before.length}:${column}: ${message}\n${underline(content, at, at + word)}`, { cause });
+  return new SnoError(
+    'rules_failed',
+    `${name}:${before.length}:${column}: ${message}\n${underline(content, at, at + word)}`,
+    { cause },
+  );
 }

@@ -3,15 +3,17 @@
  * `sno start` does what its role may and says the SQL for the rest. The slot is the wal stage's.
  */
 import { readFile } from 'node:fs/promises';
-import pg from 'pg';
+import type pg from 'pg';
 import { SnoError } from '../errors.ts';
 import { databaseError } from '../postgres/connect.ts';
+import { quoteLiteral, readableName } from '../postgres/quote.ts';
 import { readCatalog } from './catalog-reader.ts';
+import { loadParser } from './parse.ts';
 import { ChannelRegistry } from './registry.ts';
 import { readSetupFacts, type SetupFacts } from './setup-facts.ts';
 
 /** What this Snö expects `sno.version()` to be. */
-export const INSTALL_VERSION = 1;
+const INSTALL_VERSION = 1;
 const SERVER_VERSION_MIN = 150_000;
 
 export interface SetupStep {
@@ -61,7 +63,7 @@ export async function planSetup(client: pg.ClientBase, options: SetupOptions): P
     },
     {
       what: `the role ${facts.role} may replicate`,
-      sql: `alter role ${pg.escapeIdentifier(facts.role)} replication;`,
+      sql: `alter role ${readableName(facts.role)} replication;`,
       needed: !facts.replication,
       kind: 'required',
     },
@@ -76,7 +78,7 @@ export async function planSetup(client: pg.ClientBase, options: SetupOptions): P
     ...(options.identities ? await identities(client, facts, options.publication) : []),
     {
       what: 'the tables of channels and access views in the publication',
-      sql: `select relation, result, reason from sno.sync_publication(${pg.escapeLiteral(options.publication)});`,
+      sql: `select relation, result, reason from sno.sync_publication(${quoteLiteral(options.publication)});`,
       needed: (facts.inside?.unpublished ?? []).length > 0,
       kind: 'required',
     },
@@ -94,15 +96,19 @@ function checkVersions({ serverVersion, installed }: SetupFacts): void {
     throw new SnoError('database_too_old', `the server is Postgres ${Math.floor(serverVersion / 10_000)}`);
   }
   if (installed !== undefined && installed > INSTALL_VERSION) {
-    throw new SnoError('setup_required', `the database was set up by a newer Snö (version ${installed}, this one needs ${INSTALL_VERSION})`, {
-      mend: 'Run that newer Snö here.',
-    });
+    throw new SnoError(
+      'setup_required',
+      `the database was set up by a newer Snö (version ${installed}, this one needs ${INSTALL_VERSION})`,
+      {
+        mend: 'Run that newer Snö here.',
+      },
+    );
   }
 }
 
 function privileges({ role, inside }: SetupFacts): SetupStep {
   const forbidden = inside?.forbidden ?? [];
-  const name = pg.escapeIdentifier(role);
+  const name = readableName(role);
   return {
     what: `the role ${role} may use them`,
     sql: [
@@ -120,28 +126,46 @@ function privileges({ role, inside }: SetupFacts): SetupStep {
 const PUBLISH = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
 
 function publication({ publication: existing, inside }: SetupFacts, name: string): SetupStep {
-  const identifier = pg.escapeIdentifier(name);
+  const identifier = readableName(name);
   const statements = [
     existing === undefined ? `create publication ${identifier} with (${PUBLISH});` : '',
     existing?.complete === false ? `alter publication ${identifier} set (${PUBLISH});` : '',
     (inside?.publication ?? 'sno') === name
       ? ''
-      : `insert into sno.settings (name, value) values ('publication', ${pg.escapeLiteral(name)}) on conflict (name) do update set value = excluded.value;`,
+      : `insert into sno.settings (name, value) values ('publication', ${quoteLiteral(name)}) on conflict (name) do update set value = excluded.value;`,
   ].filter((statement) => statement !== '');
-  return { what: `the publication ${name}`, sql: statements.join('\n'), needed: statements.length > 0, kind: 'required' };
+  return {
+    what: `the publication ${name}`,
+    sql: statements.join('\n'),
+    needed: statements.length > 0,
+    kind: 'required',
+  };
 }
 
+/** A mend that is SQL to run as it is: one that leaves a choice to a person is not. */
+const IDENTITY_SQL = /^alter table [^,()]*;$/i;
+
 /** The ALTER TABLEs without which channels are refused. */
-async function identities(client: pg.ClientBase, { installed, inside }: SetupFacts, publication: string): Promise<SetupStep[]> {
+async function identities(
+  client: pg.ClientBase,
+  { installed, inside }: SetupFacts,
+  publication: string,
+): Promise<SetupStep[]> {
   if (installed !== INSTALL_VERSION || inside === undefined || inside.forbidden.length > 0) return [];
+  await loadParser();
   const registry = new ChannelRegistry(publication);
   registry.load(await readCatalog(client, publication));
   const mends = new Map<string, string[]>();
   for (const { schema, pattern, error } of registry.refusals()) {
-    if (!/^alter table /i.test(error.mend)) continue;
-    mends.set(error.mend, [...(mends.get(error.mend) ?? []), `${schema}.${pg.escapeIdentifier(pattern)}`]);
+    if (!IDENTITY_SQL.test(error.mend)) continue;
+    mends.set(error.mend, [...(mends.get(error.mend) ?? []), readableName(schema, pattern)]);
   }
-  return [...mends].map(([sql, views]) => ({ what: `the replica identity that ${views.join(', ')} needs`, sql, needed: true, kind: 'required' }));
+  return [...mends].map(([sql, views]) => ({
+    what: `the replica identity that ${views.join(', ')} needs`,
+    sql,
+    needed: true,
+    kind: 'required',
+  }));
 }
 
 /**
@@ -159,8 +183,9 @@ export async function applySetup(client: pg.ClientBase, steps: readonly SetupSte
       continue;
     }
     try {
-      warnings.push(...(await runStep(client, step)));
-      done.push(what);
+      const undone = await runStep(client, step);
+      warnings.push(...undone);
+      if (undone.length === 0) done.push(what);
     } catch (error) {
       if (kind !== 'optional') throw stepError(error, step, needed.slice(index));
       warnings.push({ what, message: (error as Error).message, sql });
@@ -177,10 +202,16 @@ async function runStep(client: pg.ClientBase, { what, sql }: SetupStep): Promise
   await client.query('begin');
   try {
     await client.query(LOCK);
-    const results = [await client.query(sql)].flat() as pg.QueryResult<{ relation: string; result: string; reason: string }>[];
+    const results = [await client.query(sql)].flat() as pg.QueryResult<{
+      relation: string;
+      result: string;
+      reason: string;
+    }>[];
     await client.query('commit');
     const rows = results.flatMap(({ fields, rows }) => (fields.some(({ name }) => name === 'reason') ? rows : []));
-    return rows.filter(({ result }) => result !== 'added').map(({ relation, result, reason }) => ({ what, message: `${relation} was ${result}: ${reason}`, sql }));
+    return rows
+      .filter(({ result }) => result !== 'added')
+      .map(({ relation, result, reason }) => ({ what, message: `${relation} was ${result}: ${reason}`, sql }));
   } catch (error) {
     await client.query('rollback').catch(() => {});
     throw error;
@@ -193,10 +224,14 @@ function stepError(error: unknown, { what, sql }: SetupStep, left: readonly Setu
   if (code === undefined || !/^(42501|25006)$/.test(code)) return databaseError(error);
   const isLong = sql.includes('\n\n');
   const rest = left.filter((step) => step.kind === 'required').map((step) => step.sql);
-  return new SnoError(isLong ? 'setup_required' : 'missing_privilege', `the database lacks ${what}, and this role may not make it: ${(error as Error).message}`, {
-    cause: error,
-    ...(isLong ? {} : { mend: `Run, as a role that may:\n${rest.join('\n')}` }),
-  });
+  return new SnoError(
+    isLong ? 'setup_required' : 'missing_privilege',
+    `the database lacks ${what}, and this role may not make it: ${(error as Error).message}`,
+    {
+      cause: error,
+      ...(isLong ? {} : { mend: `Run, as a role that may:\n${rest.join('\n')}` }),
+    },
+  );
 }
 
 export interface Readiness extends SetupOutcome {
@@ -212,7 +247,8 @@ export async function ensureSetup(client: pg.ClientBase, options: SetupOptions):
   const done: string[] = [];
   const warnings: SetupWarning[] = [];
   let plan = await planSetup(client, options);
-  if (plan.some(({ kind, needed }) => kind === 'manual' && needed)) throw new SnoError('wal_level_not_logical', 'the server runs with another wal_level');
+  if (plan.some(({ kind, needed }) => kind === 'manual' && needed))
+    throw new SnoError('wal_level_not_logical', 'the server runs with another wal_level');
   // Twice: what channels that are there already need shows when the functions are installed.
   for (let round = 0; round < 2 && plan.some(({ needed }) => needed); round++) {
     const outcome = await applySetup(client, plan);
@@ -220,5 +256,9 @@ export async function ensureSetup(client: pg.ClientBase, options: SetupOptions):
     warnings.splice(0, warnings.length, ...outcome.warnings);
     plan = await planSetup(client, options);
   }
-  return { done: [...new Set(done)], warnings, eventTriggers: !plan.some(({ kind, needed }) => kind === 'optional' && needed) };
+  return {
+    done: [...new Set(done)],
+    warnings,
+    eventTriggers: !plan.some(({ kind, needed }) => kind === 'optional' && needed),
+  };
 }

@@ -26,14 +26,20 @@ const SCHEMAS: readonly (string | undefined)[] = ['channels', 'channel_access'];
 /** White space and comments; a comment within a comment is left to be underlined. */
 const BLANK = /^(?:\s+|--[^\n]*|\/\*(?:[^*]|\*(?!\/))*\*\/)+/;
 
-export async function parseStatements(content: Buffer): Promise<{ readonly statements: readonly Statement[] } | SyntaxFault> {
+export async function parseStatements(
+  content: Buffer,
+): Promise<{ readonly statements: readonly Statement[] } | SyntaxFault> {
   const text = content.toString('utf8');
   if (text.replace(BLANK, '') === '') return { statements: [] };
   try {
     const { stmts = [] } = await parse(text);
     return {
       statements: stmts.map(({ stmt, stmt_location: location = 0, stmt_len: length }) => {
-        const whole = content.toString('utf8', location, length === undefined || length === 0 ? content.length : location + length);
+        const whole = content.toString(
+          'utf8',
+          location,
+          length === undefined || length === 0 ? content.length : location + length,
+        );
         const sql = whole.replace(BLANK, '');
         return {
           sql,

@@ -55,7 +55,9 @@ describe.each(VERSIONS)('the catalog, Postgres %i', (version) => {
       inherited: false,
       unlikePartitions: [],
     });
-    expect(table?.columns.map(({ name, number, type, notNull, toastable }) => [name, number, type, notNull, toastable])).toEqual([
+    expect(
+      table?.columns.map(({ name, number, type, notNull, toastable }) => [name, number, type, notNull, toastable]),
+    ).toEqual([
       ['Weird "col', 1, 'integer', true, false],
       ['b', 2, '"My Shop"."Mood!"[]', false, true],
       ['c', 3, '"My Shop".label', true, true],
@@ -102,10 +104,14 @@ describe.each(VERSIONS)('the catalog, Postgres %i', (version) => {
       create table session_test (id int primary key, at timestamptz, f float8);
       create view channels.session_test as select id from session_test where at > '2026-01-02 03:04:05+00' and f > 0.1::float8`);
     const before = await catalogOf(database);
-    await database.query("set timezone = 'Asia/Tokyo'; set datestyle = 'German'; set extra_float_digits = -5; set quote_all_identifiers = on; set search_path = public");
+    await database.query(
+      "set timezone = 'Asia/Tokyo'; set datestyle = 'German'; set extra_float_digits = -5; set quote_all_identifiers = on; set search_path = public",
+    );
     expect(await catalogOf(database)).toEqual(before);
     await database.query('reset all');
-    expect(before.channels.find(({ pattern }) => pattern === 'session_test')?.definition).toContain('2026-01-02 03:04:05+00');
+    expect(before.channels.find(({ pattern }) => pattern === 'session_test')?.definition).toContain(
+      '2026-01-02 03:04:05+00',
+    );
   });
 
   test('leaves out tables on which the app could not write any more', async () => {
@@ -172,19 +178,25 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
   });
 
   test('names views that are created, replaced and dropped', async () => {
-    expect(await touched('create view channels."project:{project}" as select id, project, title from tasks')).toEqual([['channels:project:{project}']]);
-    expect(await touched('create view channel_access."project:{project}" as select project, person as sub from members')).toEqual([
-      ['channel_access:project:{project}'],
-    ]);
-    expect(await touched('create or replace view channels."project:{project}" as select id, project, title from tasks where id > 0')).toEqual([
+    expect(await touched('create view channels."project:{project}" as select id, project, title from tasks')).toEqual([
       ['channels:project:{project}'],
     ]);
+    expect(
+      await touched('create view channel_access."project:{project}" as select project, person as sub from members'),
+    ).toEqual([['channel_access:project:{project}']]);
+    expect(
+      await touched(
+        'create or replace view channels."project:{project}" as select id, project, title from tasks where id > 0',
+      ),
+    ).toEqual([['channels:project:{project}']]);
     expect(await touched('drop view channels."project:{project}"')).toEqual([['channels:project:{project}']]);
     await touched('create view channels."project:{project}" as select id, project, title from tasks');
   });
 
   test('carries the catalog as it is after the transaction, published tables included', async () => {
-    await database.query('begin; create table late (id int primary key); create view channels.late as select id from late; alter table late add column y int; commit');
+    await database.query(
+      'begin; create table late (id int primary key); create view channels.late as select id from late; alter table late add column y int; commit',
+    );
     const messages = await tap.take();
     expect(messages).toHaveLength(1);
     const { touched, catalog } = parseCatalogMessage(messages[0]?.content as string);
@@ -207,7 +219,9 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
       create table moods (id int primary key, mood deep[]);
       create view channels.moods as select id, mood, twice(id) as double from moods`);
     expect(await touched("alter type mood add value 'glad'")).toEqual([['channels:moods']]);
-    expect(await touched("create or replace function twice(int) returns int immutable language sql as 'select $1 + $1'")).toEqual([['channels:moods']]);
+    expect(
+      await touched("create or replace function twice(int) returns int immutable language sql as 'select $1 + $1'"),
+    ).toEqual([['channels:moods']]);
   });
 
   test('is heard where names go away: renamed views and schemas', async () => {
@@ -216,7 +230,9 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
     expect(await touched('alter view channels.feelings set schema public')).toEqual([[]]);
     expect(await touched('alter view public.feelings set schema channels')).toEqual([['channels:feelings']]);
     expect(await touched('alter schema channel_access rename to elsewhere')).toEqual([[]]);
-    expect(await touched('alter schema elsewhere rename to channel_access')).toEqual([['channel_access:project:{project}']]);
+    expect(await touched('alter schema elsewhere rename to channel_access')).toEqual([
+      ['channel_access:project:{project}'],
+    ]);
   });
 
   test('names views that go with their table', async () => {
@@ -226,27 +242,36 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
   test('says nothing of what was rolled back, wholly or to a savepoint', async () => {
     expect(await touched('begin; drop view channels."project:{project}"; rollback')).toEqual([]);
     expect(
-      await touched('begin; savepoint a; drop view channels."project:{project}"; rollback to a; create table unrelated (id int); commit'),
+      await touched(
+        'begin; savepoint a; drop view channels."project:{project}"; rollback to a; create table unrelated (id int); commit',
+      ),
     ).toEqual([]);
   });
 
   test('takes a table out of the publication before it makes the app fail, and in again', async () => {
-    expect(await touched('alter table tasks replica identity default; alter table tasks drop constraint tasks_pkey')).toEqual([
-      ['channels:project:{project}'],
-    ]);
-    expect((await catalogOf(database)).published).not.toContain((await catalogOf(database)).tables.find(({ name }) => name === 'tasks')?.oid);
+    expect(
+      await touched('alter table tasks replica identity default; alter table tasks drop constraint tasks_pkey'),
+    ).toEqual([['channels:project:{project}']]);
+    expect((await catalogOf(database)).published).not.toContain(
+      (await catalogOf(database)).tables.find(({ name }) => name === 'tasks')?.oid,
+    );
     await database.query('insert into tasks values (1); update tasks set title = $$x$$; delete from tasks');
     expect(await touched('alter table tasks add primary key (id)')).toEqual([['channels:project:{project}']]);
-    expect((await catalogOf(database)).published).toContain((await catalogOf(database)).tables.find(({ name }) => name === 'tasks')?.oid);
+    expect((await catalogOf(database)).published).toContain(
+      (await catalogOf(database)).tables.find(({ name }) => name === 'tasks')?.oid,
+    );
   });
 
   test('does not contradict who changes the publication by hand', async () => {
     expect(await touched('alter publication sno drop table tasks')).toEqual([['channels:project:{project}']]);
-    expect((await database.query("select from pg_publication_tables where pubname = 'sno' and tablename = 'tasks'")).rowCount).toBe(0);
+    expect(
+      (await database.query("select from pg_publication_tables where pubname = 'sno' and tablename = 'tasks'"))
+        .rowCount,
+    ).toBe(0);
     expect(await touched('alter publication sno add table tasks')).toEqual([['channels:project:{project}']]);
   });
 
-  test('knows of a dropped partition whose rows it held, and a new one takes its root\'s identity', async () => {
+  test("knows of a dropped partition whose rows it held, and a new one takes its root's identity", async () => {
     await database.query(`
       create table logs (id int, at int, primary key (id, at)) partition by range (at);
       create table logs_1 partition of logs for values from (1) to (2);
@@ -255,7 +280,9 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
       drop table tasks cascade`);
     await tap.take();
     expect(await touched('create table logs_2 partition of logs for values from (2) to (3)')).toEqual([[]]);
-    const { rows } = await database.query("select relname, relreplident from pg_class where relname in ('logs', 'logs_1', 'logs_2') and relnamespace = 'public'::regnamespace order by 1");
+    const { rows } = await database.query(
+      "select relname, relreplident from pg_class where relname in ('logs', 'logs_1', 'logs_2') and relnamespace = 'public'::regnamespace order by 1",
+    );
     expect(rows.map(({ relreplident }) => relreplident)).toEqual(['f', 'f', 'f']);
     expect(await touched('drop table logs_1')).toEqual([['channels:logs']]);
     expect(await touched('alter table logs detach partition logs_2')).toEqual([['channels:logs']]);
@@ -282,7 +309,10 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
 
   test('sends one catalog for many views', async () => {
     await tap.take();
-    const views = Array.from({ length: 50 }, (_, index) => `create view channels."many:${index}" as select project from memberships`);
+    const views = Array.from(
+      { length: 50 },
+      (_, index) => `create view channels."many:${index}" as select project from memberships`,
+    );
     const [names, ...more] = await touched(`begin; ${views.join('; ')}; commit`);
     expect(names).toHaveLength(50);
     expect(more).toEqual([]);
@@ -343,7 +373,11 @@ describe.each(VERSIONS)('sno.publish, Postgres %i', (version) => {
     [`'room:7', '1', repeat('é', 128)`, '22023', 'the event must have'],
     [`'room:7', '{"hi"'`, '22P02', 'the data is not JSON'],
   ])('refuses %s', async (call, code, message) => {
-    await expect(database.query(`select sno.publish(${call})`)).rejects.toMatchObject({ code, message: expect.stringContaining(message), hint: expect.any(String) });
+    await expect(database.query(`select sno.publish(${call})`)).rejects.toMatchObject({
+      code,
+      message: expect.stringContaining(message),
+      hint: expect.any(String),
+    });
   });
 
   test('is for everybody, the rest is not', async () => {
@@ -360,8 +394,8 @@ describe.each(VERSIONS)('sno.publish, Postgres %i', (version) => {
     expect(await ask("select generation from sno.slot_epoch('s')")).toBeUndefined();
     expect(await ask("select sno.next_generation('s', '7000000000000000001', 1)")).toBe(1);
     expect(await ask("select sno.next_generation('s', '7000000000000000001', 2)")).toBe(2);
-    expect((await database.query("select system_identifier, timeline, generation from sno.slot_epoch('s')")).rows).toEqual([
-      { system_identifier: '7000000000000000001', timeline: 2, generation: 2 },
-    ]);
+    expect(
+      (await database.query("select system_identifier, timeline, generation from sno.slot_epoch('s')")).rows,
+    ).toEqual([{ system_identifier: '7000000000000000001', timeline: 2, generation: 2 }]);
   });
 });

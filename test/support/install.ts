@@ -5,7 +5,10 @@ import type { TestDatabase } from './postgres.ts';
 const INSTALL = new URL('../../sql/000001_install.sql', import.meta.url);
 const EVENT_TRIGGER = new URL('../../sql/000002_event_trigger.sql', import.meta.url);
 
-export async function install(database: TestDatabase, parts: { readonly eventTriggers: boolean } = { eventTriggers: true }): Promise<void> {
+export async function install(
+  database: TestDatabase,
+  parts: { readonly eventTriggers: boolean } = { eventTriggers: true },
+): Promise<void> {
   await database.query(`begin; ${await readFile(INSTALL, 'utf8')}; commit`);
   if (parts.eventTriggers) await database.query(`begin; ${await readFile(EVENT_TRIGGER, 'utf8')}; commit`);
   await database.query(

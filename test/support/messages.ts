@@ -21,7 +21,10 @@ export async function tapMessages(database: TestDatabase): Promise<MessageTap> {
         "select data from pg_logical_slot_get_binary_changes($1, null, null, 'proto_version', '1', 'publication_names', 'sno', 'messages', 'true')",
         [slot],
       );
-      return rows.map(({ data }) => data).filter((data) => data[0] === 0x4d).map(readMessage);
+      return rows
+        .map(({ data }) => data)
+        .filter((data) => data[0] === 0x4d)
+        .map(readMessage);
     },
   };
 }

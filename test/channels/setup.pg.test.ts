@@ -1,0 +1,196 @@
+import type pg from 'pg';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { applySetup, ensureSetup, planSetup, type SetupOptions } from '../../src/channels/setup.ts';
+import { createClient } from '../../src/postgres/connect.ts';
+import { freshDatabase, ownServer, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+
+const OPTIONS: SetupOptions = { publication: 'sno', identities: false };
+
+async function needed(client: pg.Client, options = OPTIONS): Promise<string[]> {
+  return (await planSetup(client, options)).filter((step) => step.needed).map(({ what }) => what);
+}
+
+describe.each(VERSIONS)('setup, Postgres %i', (version) => {
+  let database: TestDatabase;
+  let client: pg.Client;
+  let role: string;
+  const clients: pg.Client[] = [];
+
+  async function connect(url: string): Promise<pg.Client> {
+    const client = createClient(url, 'setup');
+    clients.push(client);
+    await client.connect();
+    return client;
+  }
+
+  /** Connects as a role of the database's own, made with these attributes. */
+  async function connectAs(attributes: string): Promise<pg.Client> {
+    await database.query(`create role ${role} login password 'secret' ${attributes}`);
+    const url = new URL(database.url);
+    url.username = role;
+    url.password = 'secret';
+    return connect(url.href);
+  }
+
+  beforeEach(async () => {
+    database = await freshDatabase(version);
+    role = `role_${database.name}`;
+    client = await connect(database.url);
+    return async () => {
+      await Promise.all(clients.splice(0).map((client) => client.end()));
+      await database.query(
+        `do $$ begin if exists (select from pg_roles where rolname = '${role}') then drop owned by ${role} cascade; drop role ${role}; end if; end $$`,
+      );
+      await database.drop();
+    };
+  });
+
+  test('an empty database lacks everything, and nothing once the plan was applied', async () => {
+    const plan = await planSetup(client, OPTIONS);
+    expect(plan.filter((step) => step.needed).map(({ what }) => what)).toEqual([
+      'the schemas sno, channels and channel_access with their functions',
+      'the publication sno',
+      'event triggers that put DDL of channels into the WAL',
+    ]);
+    expect(await applySetup(client, plan)).toMatchObject({ warnings: [] });
+    expect(await needed(client)).toEqual([]);
+    expect(await ensureSetup(client, OPTIONS)).toEqual({ done: [], warnings: [], eventTriggers: true });
+  });
+
+  test('what is printed can be run as it is', async () => {
+    for (const { needed, sql } of await planSetup(client, OPTIONS))
+      if (needed) await database.query(`begin; ${sql}; commit`);
+    expect(await needed(client)).toEqual([]);
+  });
+
+  test('publishes the tables of views that were there before', async () => {
+    await database.query(`
+      create schema channels;
+      create table tasks (id int primary key);
+      create view channels.tasks as select id from tasks`);
+    expect(await ensureSetup(client, OPTIONS)).toMatchObject({ warnings: [], eventTriggers: true });
+    expect((await database.query("select tablename from pg_publication_tables where pubname = 'sno'")).rows).toEqual([
+      { tablename: 'tasks' },
+    ]);
+  });
+
+  test('changes replica identities only when it is asked to', async () => {
+    await ensureSetup(client, OPTIONS);
+    await database.query(`
+      create table tasks (id int primary key, project int);
+      create view channels."project:{project}" as select id, project from tasks`);
+    expect(await needed(client)).toEqual([]);
+    const asked = { ...OPTIONS, identities: true };
+    expect(await needed(client, asked)).toEqual(['the replica identity that channels."project:{project}" needs']);
+    await ensureSetup(client, asked);
+    expect((await database.query("select relreplident from pg_class where relname = 'tasks'")).rows).toEqual([
+      { relreplident: 'f' },
+    ]);
+    expect(await needed(client, asked)).toEqual([]);
+  });
+
+  test('mends a publication that leaves things out, and takes another name', async () => {
+    await ensureSetup(client, OPTIONS);
+    await database.query("alter publication sno set (publish = 'insert')");
+    expect(await needed(client)).toEqual(['the publication sno']);
+    await ensureSetup(client, OPTIONS);
+    expect(await needed(client)).toEqual([]);
+    const other = { ...OPTIONS, publication: 'other' };
+    await ensureSetup(client, other);
+    expect(await needed(client, other)).toEqual([]);
+    await database.query('create table tasks (id int primary key); create view channels.tasks as select id from tasks');
+    expect((await database.query("select pubname from pg_publication_tables where tablename = 'tasks'")).rows).toEqual([
+      { pubname: 'other' },
+    ]);
+  });
+
+  test('a role that may create sets up all but the event triggers', async () => {
+    const own = await connectAs('replication');
+    await database.query(`grant create on database ${database.name} to ${role}`);
+    const outcome = await ensureSetup(own, OPTIONS);
+    expect(outcome).toMatchObject({
+      eventTriggers: false,
+      warnings: [{ what: 'event triggers that put DDL of channels into the WAL' }],
+    });
+    expect(outcome.done).toContain('the publication sno');
+    expect(await needed(own)).toEqual(['event triggers that put DDL of channels into the WAL']);
+  });
+
+  test('a role that may not create is told to have it set up', async () => {
+    const own = await connectAs('replication');
+    await expect(ensureSetup(own, OPTIONS)).rejects.toMatchObject({
+      code: 'setup_required',
+      mend: expect.stringContaining('sno setup'),
+    });
+  });
+
+  test('a role that may not replicate gets the SQL to run', async () => {
+    const own = await connectAs('');
+    await expect(ensureSetup(own, OPTIONS)).rejects.toMatchObject({
+      code: 'missing_privilege',
+      mend: expect.stringContaining(`alter role ${role} replication;`),
+    });
+  });
+
+  test('where somebody else has set up, a role gets the grants that it lacks, and the SQL mends it', async () => {
+    await ensureSetup(client, OPTIONS);
+    await database.query('create table tasks (id int primary key); create view channels.tasks as select id from tasks');
+    const own = await connectAs('replication');
+    const error = await ensureSetup(own, OPTIONS).catch((error: Error) => error);
+    expect(error).toMatchObject({ code: 'missing_privilege', mend: expect.stringContaining('grant usage on schema') });
+    const { mend } = error as unknown as { mend: string };
+    await database.query(mend.slice(mend.indexOf('\n')));
+    expect(await ensureSetup(own, OPTIONS)).toEqual({ done: [], warnings: [], eventTriggers: true });
+    await database.query('create view channels.more as select id from tasks');
+    expect(await needed(own)).toEqual([]);
+  });
+
+  test('tables that the role may not publish are warned about', async () => {
+    const own = await connectAs('replication');
+    await database.query(`grant create on database ${database.name} to ${role}`);
+    await ensureSetup(own, OPTIONS);
+    await database.query(
+      'create table tasks (id int primary key); create view channels.tasks as select id from tasks; grant select on channels.tasks to public',
+    );
+    const outcome = await ensureSetup(own, OPTIONS);
+    expect(outcome.done).toEqual([]);
+    expect(outcome.warnings.map(({ message }) => message)).toEqual(
+      expect.arrayContaining([expect.stringMatching(/^public\.tasks was left out: must be owner of table tasks/)]),
+    );
+  });
+
+  test('a database of a newer Snö is left alone', async () => {
+    await ensureSetup(client, OPTIONS);
+    await database.query(
+      "create or replace function sno.version() returns integer language sql immutable as 'select 99'",
+    );
+    await expect(planSetup(client, OPTIONS)).rejects.toMatchObject({
+      code: 'setup_required',
+      message: expect.stringContaining('newer'),
+    });
+  });
+});
+
+describe('a server that cannot decode rows', () => {
+  let server: Awaited<ReturnType<typeof ownServer>>;
+  beforeAll(async () => {
+    server = await ownServer({ settings: { wal_level: 'replica' } });
+  });
+  afterAll(() => server.stop());
+
+  test('is refused at start, and the plan says what to do', async () => {
+    const client = createClient(server.url(), 'setup');
+    await client.connect();
+    try {
+      await expect(ensureSetup(client, OPTIONS)).rejects.toMatchObject({ code: 'wal_level_not_logical' });
+      const plan = await planSetup(client, OPTIONS);
+      expect(plan[0]).toMatchObject({
+        needed: true,
+        kind: 'manual',
+        sql: expect.stringContaining('alter system set wal_level'),
+      });
+    } finally {
+      await client.end();
+    }
+  });
+});
