@@ -71,7 +71,9 @@ function roundsAlike({ source, type: from }: Value, to: ScalarType): boolean {
   if (from.kind !== 'numeric') return true;
   if (source.kind !== 'constant') return to.kind === 'float8';
   if (source.text === null) return true;
+  const text = source.text.toString('latin1');
   const double = readFloat8(source.text, 0, source.text.length);
-  const isInRange = Number.isFinite(double) && (double !== 0 || !/[1-9]/.test(source.text.toString('latin1')));
-  return isInRange && (to.kind === 'float8' || roundsOnceToFloat4(double));
+  if (!Number.isFinite(double)) return text.endsWith('NaN') || text.endsWith('Infinity');
+  const vanishes = double === 0 && /[1-9]/.test(text);
+  return !vanishes && (to.kind === 'float8' || roundsOnceToFloat4(double));
 }

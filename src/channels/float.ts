@@ -22,7 +22,7 @@ const ROUNDED_ONCE = 7.038530691851209e-26;
 export function roundsOnceToFloat4(double: number): boolean {
   const single = Math.fround(double);
   const mirrored = 2 * double - single;
-  return single === double ? Number.isFinite(double) : Math.fround(mirrored) !== mirrored;
+  return single === double || (Number.isFinite(single) && Math.fround(mirrored) !== mirrored);
 }
 
 /** NaN equals itself and is greater than Infinity; -0 equals 0. */

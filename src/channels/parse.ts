@@ -52,6 +52,9 @@ interface Token {
   readonly depth: number;
 }
 
+/** The scanner puts the texts of tokens into JSON without escaping these. Outside of constants they are white space. */
+const CONTROL = /[^ -\u{10ffff}]/gu;
+
 /** The definition's bytes and tokens, to quote and to underline. */
 export class DefinitionText {
   readonly #bytes: Buffer;
@@ -60,7 +63,7 @@ export class DefinitionText {
   constructor(definition: string) {
     this.#bytes = Buffer.from(definition);
     let depth = 0;
-    this.#tokens = scanSync(definition).tokens.map(({ start, end }) => {
+    this.#tokens = scanSync(definition.replace(CONTROL, ' ')).tokens.map(({ start, end }) => {
       const text = this.slice(start, end);
       if (isOpening(text)) depth++;
       const token = { start, end, text: text.toUpperCase(), depth };

@@ -152,16 +152,19 @@ export class ExpressionReader {
     if (arg === undefined || typeName === undefined) throw this.#text.refuse('this cast is not supported yet', place);
     if (typeName.arrayBounds !== undefined) throw this.#text.refuse(REFUSALS.A_ArrayExpr as string, place);
     const literal = literalOf(arg);
-    if (literal !== undefined) {
-      this.#typeOf(typeName, place);
-      return this.#constant(nameOf(typeName.names), literal.text, place, schemaOf(typeName));
-    }
+    if (literal !== undefined) return this.#typedLiteral(literal.text, typeName, place);
     const type = this.#typeOf(typeName, place);
     const value = this.value(arg);
     const result = castTo(value, type);
     if (result === undefined)
       throw this.#text.refuse(`the cast from ${value.type.name} to ${type.name} is not supported yet`, place);
     return result;
+  }
+
+  #typedLiteral(text: string | null, typeName: TypeName, place: object): Value {
+    // a NULL keeps the length that it was declared with
+    if (text !== null) this.#typeOf(typeName, place);
+    return this.#constant(nameOf(typeName.names), text, place, schemaOf(typeName));
   }
 
   #typeOf(typeName: TypeName, place: object): ScalarType {

@@ -157,13 +157,13 @@ const array = (element: fc.Arbitrary<string>) =>
         `{${elements.map((value) => (value === null ? 'NULL' : `"${value.replaceAll(/["\\]/g, '\\$&')}"`)).join(',')}}`,
     );
 
-interface Column {
+export interface Column {
   readonly name: string;
   readonly type: string;
   readonly value: fc.Arbitrary<string>;
 }
 
-const SCALARS: readonly Column[] = [
+export const SCALARS: readonly Column[] = [
   { name: 'a_bool', type: 'bool', value: bool },
   { name: 'a_int2', type: 'int2', value: integer(16n) },
   { name: 'a_int4', type: 'int4', value: integer(32n) },
