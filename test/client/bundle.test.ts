@@ -1,0 +1,34 @@
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { build } from 'esbuild';
+import { expect, test } from 'vitest';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+/** What a page pays for the client. Raise it only for what a page gets in return. */
+const GZIP_BYTES_MAX = 8_192;
+
+test('the client is one small file that needs nothing else', async () => {
+  const { outputFiles, metafile } = await build({
+    absWorkingDir: ROOT,
+    entryPoints: ['src/client/index.ts'],
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    target: 'es2022',
+    metafile: true,
+    write: false,
+  });
+  const [file] = outputFiles;
+  expect(outputFiles).toHaveLength(1);
+  expect(Object.values(metafile.outputs).flatMap((output) => output.imports)).toEqual([]);
+  expect(gzipSync(file?.contents ?? '').length).toBeLessThan(GZIP_BYTES_MAX);
+});
+
+test('the build makes it the same way', async () => {
+  const { scripts } = JSON.parse(await readFile(`${ROOT}/package.json`, 'utf8')) as { scripts: Record<string, string> };
+  expect(scripts['build:client']).toContain(
+    'esbuild src/client/index.ts --bundle --minify --format=esm --target=es2022 --outfile=dist/sno.js',
+  );
+});
