@@ -4,6 +4,7 @@
  * Nothing a client does ends the process or concerns another client: it gets its error, is counted, and at worst loses its
  * own connection.
  */
+import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -117,6 +118,8 @@ export class Gateway {
     await serveBundle(app, bundleFile);
     await app.ready();
     await listen(app, settings.SNO_HOST, settings.SNO_PORT);
+    // Such as no file descriptor left for one more connection.
+    app.server.on('error', (error) => logger.error({ error: error.message }, 'a connection could not be accepted'));
     if (certificate !== undefined) this.#stopWatching = certificate.watch(app.server as unknown as TlsServer);
     return app.server.address() as AddressInfo;
   }
@@ -242,17 +245,14 @@ function createApp(tls: object | undefined): FastifyInstance {
 }
 
 /** Not fastify's own listen, which opens a second server for `localhost`, out of reach of a new certificate. */
-function listen({ server }: FastifyInstance, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      reject(
-        error.code === 'EADDRINUSE'
-          ? new SnoError('address_in_use', `${host}:${port} is taken`, { cause: error })
-          : error,
-      );
-    });
-    server.listen({ host, port, backlog: 4_096 }, () => resolve());
-  });
+async function listen({ server }: FastifyInstance, host: string, port: number): Promise<void> {
+  server.listen({ host, port, backlog: 4_096 });
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    throw new SnoError('address_in_use', `${host}:${port} is taken`, { cause: error });
+  }
 }
 
 function certificateFiles({

@@ -105,6 +105,52 @@ describe('signs of life', () => {
   });
 });
 
+describe('clients that do not read', () => {
+  test('one that takes a large frame slowly is not given up, though pings stand behind it', async () => {
+    fixture = await startGateway({ heartbeatMs: 200 });
+    const lively = await fixture.welcomed();
+    const slow = await fixture.welcomed({ autoPong: false });
+    slow.send({ type: 'subscribe', channel: 'room:1' });
+    await slow.receive('subscribed');
+    const data = 'x'.repeat(60_000_000);
+    slow.socket.pause();
+    fixture.publish('room:1', data);
+    const network = (slow.socket as unknown as { _socket: TLSSocket })._socket;
+    for (let beats = 1; beats <= 8; beats++) {
+      const { pings } = lively;
+      const { bytesRead } = network;
+      slow.socket.resume();
+      await until(() => network.bytesRead > bytesRead + 3_000_000, 'a part of the frame was read');
+      slow.socket.pause();
+      await until(() => lively.pings > pings, 'the next heartbeat');
+    }
+    slow.socket.resume();
+    expect((await slow.receive('message')).data).toBe(data);
+    expect(await slow.closed()).toBe(1006);
+  }, 60_000);
+
+  test('one that asks and does not read the answers is not read either, until it does', async () => {
+    fixture = await startGateway({ settings: { SNO_MAX_FRAMES_PER_SECOND: '0' } });
+    const client = await fixture.welcomed();
+    client.socket.pause();
+    const count = 200_000;
+    for (let index = 0; index < count; index++) client.socket.send('{"type":"ping"}');
+    const answered = async () =>
+      Number(/^sno_frames_received_total{type="ping"} (\d+)$/m.exec(await fixture.metrics.text())?.[1]);
+    let last = 0;
+    let same = 0;
+    await until(async () => {
+      const now = await answered();
+      same = now === last && now > 0 ? same + 1 : 0;
+      last = now;
+      return same === 20;
+    }, 'no more is read');
+    expect(last).toBeLessThan(count);
+    client.socket.resume();
+    await until(() => client.frames.length === count + 1, 'every ping is answered');
+  }, 60_000);
+});
+
 describe('origins', () => {
   const connects = async (origin: string | undefined, headers: Record<string, string> = {}) => {
     const client = fixture.connect({ ...(origin === undefined ? {} : { origin }), headers });
