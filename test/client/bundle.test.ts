@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
@@ -24,11 +23,4 @@ test('the client is one small file that needs nothing else', async () => {
   expect(outputFiles).toHaveLength(1);
   expect(Object.values(metafile.outputs).flatMap((output) => output.imports)).toEqual([]);
   expect(gzipSync(file?.contents ?? '').length).toBeLessThan(GZIP_BYTES_MAX);
-});
-
-test('the build makes it the same way', async () => {
-  const { scripts } = JSON.parse(await readFile(`${ROOT}/package.json`, 'utf8')) as { scripts: Record<string, string> };
-  expect(scripts['build:client']).toContain(
-    'esbuild src/client/index.ts --bundle --minify --format=esm --target=es2022 --outfile=dist/sno.js',
-  );
 });
