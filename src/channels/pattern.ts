@@ -171,7 +171,7 @@ function stepTogether(
   return a === b && (a === undefined || meet(i + 1, j + 1));
 }
 
-/** Whether a value may contain this step. */
+/** Whether a value may contain this step; another value it may, whole. */
 function absorbs(step: string): boolean {
-  return step !== VALUE && UNENCODED.test(step);
+  return step === VALUE || UNENCODED.test(step);
 }

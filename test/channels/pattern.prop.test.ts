@@ -1,0 +1,97 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { Bytes } from '../../src/bytes.ts';
+import {
+  channelName,
+  matchPattern,
+  type Pattern,
+  parsePattern,
+  patternsConflict,
+  writeEncodedValue,
+} from '../../src/channels/pattern.ts';
+import { SnoError } from '../../src/errors.ts';
+
+const literal = fc.string({ unit: fc.constantFrom('a', 'b', ':', '/', '.', '-'), maxLength: 3 });
+
+/** Patterns over few characters, so that they meet. */
+const pattern: fc.Arbitrary<Pattern> = fc
+  .array(literal, { minLength: 1, maxLength: 4 })
+  .map((literals) =>
+    parsePattern(literals.reduce((text, part, index) => (index === 0 ? part : `${text}{c${index}}${part}`))),
+  )
+  .filter((result): result is Pattern => !(result instanceof SnoError));
+
+const value = fc
+  .string({ unit: 'grapheme', maxLength: 6 })
+  .filter((text) => !text.includes('\0') && text.isWellFormed());
+const named = pattern.chain((made) =>
+  fc.record({
+    made: fc.constant(made),
+    values: fc.array(value, { minLength: made.columns.length, maxLength: made.columns.length }),
+  }),
+);
+
+test('a name gives back its values, and only its own spelling does', () => {
+  fc.assert(
+    fc.property(named, ({ made, values }) => {
+      const name = channelName(made, values);
+      expect(name).toMatch(/^[A-Za-z0-9_.:/~%-]*$/);
+      expect(matchPattern(made, name)).toEqual(values);
+    }),
+  );
+});
+
+test('what matches is the name of what it gives', () => {
+  const name = fc.string({
+    unit: fc.constantFrom('a', 'b', ':', '/', '.', '-', '%', '2', 'F', 'f', 'C', '3', 'ü'),
+    maxLength: 9,
+  });
+  fc.assert(
+    fc.property(pattern, name, (made, text) => {
+      const values = matchPattern(made, text);
+      fc.pre(values !== undefined);
+      expect(channelName(made, values as string[])).toBe(text);
+    }),
+  );
+});
+
+test('bytes are encoded as strings are', () => {
+  fc.assert(
+    fc.property(named, ({ made, values }) => {
+      const out = new Bytes(8);
+      made.literals.forEach((text, index) => {
+        out.ascii(text);
+        const bytes = Buffer.from(values[index] ?? '');
+        writeEncodedValue(bytes, 0, bytes.length, out);
+      });
+      expect(out.buffer.toString('latin1', 0, out.length)).toBe(channelName(made, values));
+    }),
+  );
+});
+
+/** Every name of up to six of the characters that literals of `pattern` have. */
+const names = (function* enumerate() {
+  let layer = [''];
+  for (let length = 0; length <= 6; length++) {
+    yield* layer;
+    layer = layer.flatMap((name) => ['a', ':', '.'].map((character) => name + character));
+  }
+})();
+const NAMES = [...names];
+const small = fc
+  .array(fc.string({ unit: fc.constantFrom('a', ':', '.'), maxLength: 2 }), { minLength: 1, maxLength: 3 })
+  .map((literals) =>
+    parsePattern(literals.reduce((text, part, index) => (index === 0 ? part : `${text}{c${index}}${part}`))),
+  )
+  .filter((result): result is Pattern => !(result instanceof SnoError));
+
+test('two patterns conflict exactly where some name matches both', () => {
+  fc.assert(
+    fc.property(small, small, (a, b) => {
+      // Literals of at most six characters in all: their shortest common name is not longer.
+      const shared = NAMES.some((name) => matchPattern(a, name) !== undefined && matchPattern(b, name) !== undefined);
+      expect(patternsConflict(a, b)).toBe(shared);
+    }),
+    { numRuns: 300 },
+  );
+});
