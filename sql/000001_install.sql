@@ -120,8 +120,10 @@ as $$
   )
   select distinct n.nspname, c.relname
   from above a
-  join pg_class c on a.class = 'pg_class'::regclass and c.oid = a.object and c.relkind in ('v', 'm', 'r', 'p', 'f')
+  -- LIMIT keeps the planner, which expects many, from reading all of pg_class.
+  cross join lateral (select * from pg_class where oid = a.object limit 1) c
   join pg_namespace n on n.oid = c.relnamespace and n.nspname in ('channels', 'channel_access')
+  where a.class = 'pg_class'::regclass and c.relkind in ('v', 'm', 'r', 'p', 'f')
 $$;
 comment on function sno.above(oid, oid) is 'The channel views and access views whose meaning depends on an object: itself, a table, a type, a function, a schema.';
 
