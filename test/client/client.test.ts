@@ -1,0 +1,493 @@
+/**
+ * The client over real TLS sockets, against a server that says exactly what a test wants.
+ */
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { type ClientOptions, connect, type SnoClient, type Timers } from '../../src/client/index.ts';
+import type { ChangeEvent, ChangesFrame, SnapshotFrame } from '../../src/protocol.ts';
+import { until } from '../support/wait.ts';
+import { type Peer, ScriptedServer } from './scripted-server.ts';
+
+interface Task {
+  readonly id: number;
+  readonly title: string;
+}
+
+const CHANNEL = 'project:42';
+const QUICK = { baseMs: 1, capMs: 5 };
+
+let server: ScriptedServer;
+let clients: SnoClient[];
+
+beforeEach(async () => {
+  server = await ScriptedServer.start();
+  clients = [];
+});
+
+afterEach(async () => {
+  for (const client of clients) await client.close();
+  await server.stop();
+});
+
+function start(options: ClientOptions = {}): SnoClient {
+  const client = connect(server.url, { WebSocket: server.WebSocket, backoff: QUICK, ...options });
+  clients.push(client);
+  return client;
+}
+
+const put = (op: 'insert' | 'update', id: number, title: string): ChangeEvent<Task> => ({
+  op,
+  key: { id },
+  data: { id, title },
+});
+
+const changes = (position: string, events: readonly ChangeEvent[], more: Partial<ChangesFrame> = {}): ChangesFrame => ({
+  type: 'changes',
+  channel: CHANNEL,
+  position,
+  lsn: '0/1',
+  xid: 7,
+  committed_at: '2026-11-23T10:00:00.123456Z',
+  events,
+  ...more,
+});
+
+const snapshot = (titles: readonly string[], part = 1, last = true, firstId = 1): SnapshotFrame<Task> => ({
+  type: 'snapshot',
+  channel: CHANNEL,
+  rows: titles.map((title, index) => ({ key: { id: firstId + index }, data: { id: firstId + index, title } })),
+  part,
+  last,
+});
+
+const subscribed = (position: string, more: { recovered?: boolean } = {}) =>
+  ({ type: 'subscribed', channel: CHANNEL, position, ...more }) as const;
+
+/** A live view at position p1 with one row, and the connection it came over. */
+async function liveView(options: ClientOptions = {}) {
+  const client = start(options);
+  const view = client.live<Task>(CHANNEL);
+  const peer = await server.peer(0);
+  await peer.heard('subscribe');
+  peer.welcome();
+  peer.say(snapshot(['one']), subscribed('p1'));
+  await view.ready;
+  return { client, view, peer };
+}
+
+const titlesOf = (rows: readonly Task[]): string[] => rows.map(({ title }) => title);
+
+describe('joining', () => {
+  test('hello comes first, and the subscribe does not wait for the welcome', async () => {
+    const client = start({ token: 'abc' });
+    client.channel(CHANNEL);
+    const peer = await server.peer(0);
+    await peer.heard('subscribe');
+    expect(peer.path).toBe('/v1');
+    expect(peer.frames).toEqual([
+      { type: 'hello', token: 'abc' },
+      { type: 'subscribe', channel: CHANNEL },
+    ]);
+    expect(client.status).toBe('connecting');
+    peer.welcome();
+    await until(() => client.status === 'open', 'open');
+  });
+
+  test('a live view shows nothing before `subscribed`, then snapshot and commits as one', async () => {
+    const view = start().live<Task>(CHANNEL);
+    const seen: string[][] = [];
+    view.subscribe(({ reason, rows }) => reason === 'status' || seen.push(titlesOf(rows)));
+    const peer = await server.peer(0);
+    expect(await peer.heard('subscribe')).toEqual({ type: 'subscribe', channel: CHANNEL, snapshot: true });
+    peer.welcome();
+    peer.say(snapshot(['one'], 1, false), snapshot(['two'], 2, true, 2));
+    peer.say(changes('p1', [put('update', 1, 'uno'), put('insert', 3, 'three')]), subscribed('p2'));
+    await view.ready;
+    expect(seen).toEqual([['uno', 'two', 'three']]);
+    expect(view.status).toBe('live');
+    expect(view.position).toBe('p2');
+    expect([view.get(2), view.get({ id: 3 }), view.get(9)]).toEqual([
+      { id: 2, title: 'two' },
+      { id: 3, title: 'three' },
+      undefined,
+    ]);
+  });
+
+  test('handles of a channel share one subscription; the last one to close ends it', async () => {
+    const { client, view, peer } = await liveView();
+    const second = client.live<Task>(CHANNEL);
+    const channel = client.channel<Task>(CHANNEL);
+    await Promise.all([second.ready, channel.ready]);
+    expect(second.rows).toBe(view.rows);
+    view.close();
+    view.close();
+    channel.close();
+    expect(second.status).toBe('live');
+    second.close();
+    await peer.heard('unsubscribe');
+    expect(peer.frames.map(({ type }) => type)).toEqual(['hello', 'subscribe', 'unsubscribe']);
+    expect(titlesOf(view.rows)).toEqual(['one']);
+  });
+
+  test('a live view on a channel that is live without rows asks again, and tells the others', async () => {
+    const client = start();
+    const channel = client.channel<Task>(CHANNEL);
+    const resets: string[] = [];
+    channel.on('reset', ({ reason }) => resets.push(reason));
+    const peer = await server.peer(0);
+    await peer.heard('subscribe');
+    peer.welcome();
+    peer.say(subscribed('p1'));
+    await channel.ready;
+    const view = client.live<Task>(CHANNEL);
+    expect(view.status).not.toBe('live');
+    await peer.heard('unsubscribe');
+    peer.say(changes('p2', [put('insert', 5, 'old')]), { type: 'unsubscribed', channel: CHANNEL, code: 'client' });
+    expect(await peer.heard('subscribe', 1)).toEqual({ type: 'subscribe', channel: CHANNEL, snapshot: true });
+    peer.say(snapshot(['one']), subscribed('p3'));
+    await view.ready;
+    expect(titlesOf(view.rows)).toEqual(['one']);
+    expect(resets).toEqual(['snapshot_requested']);
+  });
+
+  test('`since` is for the first handle of a channel', async () => {
+    const { client } = await liveView();
+    expect(() => client.channel(CHANNEL, { since: 'p0' })).toThrow(expect.objectContaining({ code: 'channel_open' }));
+  });
+
+  test('a refused channel is an error with its code, and `ready` rejects with it', async () => {
+    const view = start().live(CHANNEL);
+    const peer = await server.peer(0);
+    await peer.heard('subscribe');
+    peer.welcome();
+    peer.say({ type: 'error', code: 'access_denied', message: 'no row', channel: CHANNEL });
+    await expect(view.ready).rejects.toMatchObject({
+      name: 'SnoClientError',
+      code: 'access_denied',
+      message: 'no row',
+    });
+    expect(view.status).toBe('error');
+  });
+
+  test('try_again is tried again', async () => {
+    const view = start().live(CHANNEL);
+    const peer = await server.peer(0);
+    await peer.heard('subscribe');
+    peer.welcome();
+    peer.say({ type: 'error', code: 'try_again', message: 'later', channel: CHANNEL });
+    await peer.heard('subscribe', 1);
+    peer.say(snapshot([]), subscribed('p1'));
+    await view.ready;
+    expect(view.rows).toEqual([]);
+  });
+});
+
+describe('events', () => {
+  test('a commit in parts is told once, whole', async () => {
+    const { client, view, peer } = await liveView();
+    const channel = client.channel<Task>(CHANNEL);
+    const commits: unknown[] = [];
+    channel.on('change', (commit) => commits.push(commit));
+    let updates = 0;
+    view.subscribe(() => {
+      updates += 1;
+    });
+    peer.say(changes('p2.1', [put('insert', 2, 'two')], { part: 1, last: false }));
+    peer.say({ type: 'heartbeat', position: 'h9' });
+    peer.say(changes('p2', [put('insert', 3, 'three')], { part: 2, last: true, lsn: '0/2' }));
+    await until(() => commits.length === 1, 'the commit');
+    expect(commits).toEqual([
+      {
+        channel: CHANNEL,
+        position: 'p2',
+        lsn: '0/2',
+        xid: 7,
+        committedAt: '2026-11-23T10:00:00.123456Z',
+        events: [put('insert', 2, 'two'), put('insert', 3, 'three')],
+      },
+    ]);
+    expect(updates).toBe(1);
+    expect(view.position).toBe('p2');
+  });
+
+  test('rows are another array after each commit, and the same one until then', async () => {
+    const { view, peer } = await liveView();
+    const before = view.rows;
+    expect(view.rows).toBe(before);
+    const updates: number[] = [];
+    view.subscribe(({ changes: { length } }) => updates.push(length));
+    peer.say(changes('p2', [{ op: 'delete', key: { id: 1 } }, put('insert', 2, 'two')]));
+    await until(() => updates.length === 1, 'the commit');
+    expect(titlesOf(before)).toEqual(['one']);
+    expect(titlesOf(view.rows)).toEqual(['two']);
+    peer.say(changes('p3', [{ op: 'truncate' }]));
+    await until(() => updates.length === 2, 'the truncate');
+    expect(view.rows).toEqual([]);
+    expect(updates).toEqual([2, 1]);
+  });
+
+  test('messages come with their event and data', async () => {
+    const channel = start().channel('room:7');
+    const messages: unknown[] = [];
+    channel.on('message', (message) => messages.push(message));
+    const peer = await server.peer(0);
+    await peer.heard('subscribe');
+    peer.welcome();
+    peer.say({ type: 'subscribed', channel: 'room:7', position: 'p1' });
+    peer.say({ type: 'message', channel: 'room:7', position: 'p2', event: 'wave', data: { hi: 1 } });
+    await until(() => messages.length === 1, 'the message');
+    expect(messages).toEqual([{ channel: 'room:7', position: 'p2', event: 'wave', data: { hi: 1 } }]);
+    expect(channel.position).toBe('p2');
+  });
+
+  test('what a listener throws is reported and stops nobody', async () => {
+    const reported = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const { view, peer } = await liveView();
+    const seen: string[][] = [];
+    view.subscribe(({ reason }) => {
+      if (reason === 'commit') throw new Error('mine');
+    });
+    view.subscribe(({ rows }) => seen.push(titlesOf(rows)));
+    peer.say(changes('p2', [put('update', 1, 'uno')]));
+    await until(() => seen.length === 1, 'the commit');
+    expect(seen).toEqual([['uno']]);
+    expect(reported).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ message: 'mine' }));
+    reported.mockRestore();
+  });
+});
+
+describe('coming back', () => {
+  test('a cut connection is resumed from the last whole commit', async () => {
+    const { client, view, peer } = await liveView();
+    const statuses: string[] = [];
+    view.subscribe(({ status }) => statuses.push(status));
+    peer.say(changes('p2', [put('insert', 2, 'two')]));
+    peer.say(changes('p3.1', [put('insert', 3, 'half')], { part: 1, last: false }));
+    await until(() => view.size === 2, 'the commit');
+    peer.terminate();
+    const next = await server.peer(1);
+    expect(await next.heard('subscribe')).toEqual({ type: 'subscribe', channel: CHANNEL, since: 'p2' });
+    expect(view.status).toBe('stale');
+    expect(client.status).toBe('connecting');
+    next.welcome();
+    next.say(subscribed('p2', { recovered: true }), changes('p3', [put('insert', 3, 'three')]));
+    await until(() => view.size === 3, 'the commit again');
+    expect(titlesOf(view.rows)).toEqual(['one', 'two', 'three']);
+    expect(statuses).toEqual(['live', 'stale', 'live', 'live']);
+  });
+
+  test('a heartbeat moves quiet channels on', async () => {
+    const { view, peer } = await liveView();
+    peer.say({ type: 'heartbeat', position: 'h5' });
+    await until(() => view.position === 'h5', 'the heartbeat');
+    peer.close(1001);
+    const next = await server.peer(1);
+    expect(await next.heard('subscribe')).toMatchObject({ since: 'h5' });
+  });
+
+  test('after a reset the old rows stay until all the new ones are there', async () => {
+    const { client, view, peer } = await liveView();
+    const channel = client.channel(CHANNEL);
+    const resets: string[] = [];
+    channel.on('reset', ({ reason }) => resets.push(reason));
+    peer.say({ type: 'reset', channel: CHANNEL, reason: 'channel_changed' });
+    expect(await peer.heard('subscribe', 1)).toEqual({ type: 'subscribe', channel: CHANNEL, snapshot: true });
+    peer.say(snapshot(['new'], 1, false));
+    await until(() => view.status === 'resyncing', 'the reset');
+    expect(titlesOf(view.rows)).toEqual(['one']);
+    expect(view.position).toBeUndefined();
+    peer.say(snapshot(['rows'], 2, true, 2), subscribed('p9'));
+    await until(() => view.status === 'live', 'the new snapshot');
+    expect(titlesOf(view.rows)).toEqual(['new', 'rows']);
+    expect(resets).toEqual(['channel_changed']);
+  });
+
+  test('a snapshot that was cut off is asked for again', async () => {
+    const view = start().live<Task>(CHANNEL);
+    const peer = await server.peer(0);
+    await peer.heard('subscribe');
+    peer.welcome();
+    peer.say(snapshot(['one'], 1, true), changes('p1', [put('insert', 2, 'two')]));
+    await until(() => view.status === 'syncing', 'syncing');
+    peer.terminate();
+    const next = await server.peer(1);
+    expect(await next.heard('subscribe')).toEqual({ type: 'subscribe', channel: CHANNEL, snapshot: true });
+    next.welcome();
+    next.say(snapshot(['fresh']), subscribed('p3'));
+    await view.ready;
+    expect(titlesOf(view.rows)).toEqual(['fresh']);
+  });
+
+  test('silence for two and a half heartbeats ends a connection', async () => {
+    start();
+    const peer = await server.peer(0);
+    await peer.heard('hello');
+    peer.welcome(0.04);
+    await (await server.peer(1)).heard('hello');
+    await until(() => peer.closeCode, 'the old socket closed');
+  });
+
+  test.each([
+    ['no JSON', 'nonsense'],
+    ['no frame', '[]'],
+    ['a part left out', JSON.stringify(changes('p2.2', [], { part: 2, last: true }))],
+  ])('a server that sends %s is left, and the channel resumed', async (_, text) => {
+    const { client, peer } = await liveView();
+    const failures: unknown[] = [];
+    client.on('status', ({ error }) => failures.push(error?.code));
+    peer.sayText(text);
+    const next = await server.peer(1);
+    expect(await next.heard('subscribe')).toMatchObject({ since: 'p1' });
+    expect(failures[0]).toBe('protocol_violation');
+  });
+
+  test('frames of types from a newer server are passed over', async () => {
+    const { view, peer } = await liveView();
+    peer.sayText(JSON.stringify({ type: 'novelty' }));
+    peer.sayText(JSON.stringify({ type: 'novelty', channel: CHANNEL }));
+    peer.say(changes('p2', [put('insert', 2, 'two')]));
+    await until(() => view.size === 2, 'the commit');
+    expect(server.peers).toHaveLength(1);
+  });
+});
+
+describe('the end', () => {
+  test.each(['access_revoked', 'channel_dropped'] as const)(
+    '%s closes the channel and is not retried',
+    async (code) => {
+      const { client, view, peer } = await liveView();
+      peer.say({ type: 'unsubscribed', channel: CHANNEL, code });
+      await until(() => view.status === 'closed', 'closed');
+      expect(view.error).toMatchObject({ code });
+      peer.terminate();
+      const next = await server.peer(1);
+      await next.heard('hello');
+      next.welcome();
+      await until(() => client.status === 'open', 'open again');
+      expect(next.frames).toHaveLength(1);
+      // A new handle is a new try, for the old ones too.
+      client.live(CHANNEL);
+      expect(await next.heard('subscribe')).toMatchObject({ since: 'p1' });
+      next.say(subscribed('p1', { recovered: true }));
+      await until(() => view.status === 'live', 'live again');
+    },
+  );
+
+  test.each([4400, 4413, 4401])('close code %d is final', async (code) => {
+    const client = start({ token: 'fixed' });
+    const view = client.live(CHANNEL);
+    const peer = await server.peer(0);
+    await peer.heard('hello');
+    peer.say({ type: 'error', code: 'because', message: 'so' });
+    peer.close(code);
+    await expect(view.ready).rejects.toMatchObject({ code: 'because', message: 'so' });
+    expect(client.status).toBe('closed');
+    expect(client.error).toMatchObject({ code: 'because' });
+    expect(() => client.live('other')).toThrow(expect.objectContaining({ code: 'closed' }));
+  });
+
+  test('close() says goodbye, leaves no timer and may be called again', async () => {
+    const pending = new Set<unknown>();
+    const timers: Timers = {
+      set: (callback, ms) => {
+        const handle = setTimeout(() => {
+          pending.delete(handle);
+          callback();
+        }, ms);
+        pending.add(handle);
+        return handle;
+      },
+      clear: (handle) => {
+        pending.delete(handle);
+        clearTimeout(handle as NodeJS.Timeout);
+      },
+    };
+    const { client, view, peer } = await liveView({ timers });
+    expect(pending.size).toBeGreaterThan(0);
+    await Promise.all([client.close(), client.close()]);
+    await until(() => peer.closeCode, 'the close frame');
+    expect(peer.closeCode).toBe(1000);
+    expect(pending.size).toBe(0);
+    expect([client.status, view.status]).toEqual(['closed', 'closed']);
+    expect(titlesOf(view.rows)).toEqual(['one']);
+  });
+
+  test('close() while the socket is opening', async () => {
+    const client = start();
+    const view = client.live(CHANNEL);
+    await client.close();
+    await expect(view.ready).rejects.toMatchObject({ code: 'closed' });
+  });
+});
+
+describe('tokens', () => {
+  /** A JWT by its looks, which is all the client sees of it. */
+  const jwt = (claims: object): string => `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.x`;
+
+  async function greeted(nth: number): Promise<Peer> {
+    const peer = await server.peer(nth);
+    await peer.heard('hello');
+    return peer;
+  }
+
+  test('the callback is asked at each connect', async () => {
+    let asked = 0;
+    start({ token: async () => `t${++asked}` });
+    const peer = await greeted(0);
+    peer.terminate();
+    expect(await (await greeted(1)).heard('hello')).toEqual({ type: 'hello', token: 't2' });
+    expect(peer.frames[0]).toEqual({ type: 'hello', token: 't1' });
+  });
+
+  test('a refused token is asked for anew, and the same one again is final', async () => {
+    const tokens = ['old', 'new', 'new'];
+    const client = start({ token: () => tokens.shift() });
+    (await greeted(0)).close(4401);
+    const peer = await greeted(1);
+    expect(peer.frames[0]).toEqual({ type: 'hello', token: 'new' });
+    peer.close(4401);
+    await until(() => client.status === 'closed', 'the end');
+    expect(client.error).toMatchObject({ code: 'token_refused' });
+    expect(server.peers).toHaveLength(2);
+  });
+
+  test('a callback that fails is asked again', async () => {
+    const answers = [Promise.reject(new Error('offline')), Promise.resolve('t')];
+    const client = start({ token: () => answers.shift() });
+    const failures: string[] = [];
+    client.on('status', ({ error }) => error !== undefined && failures.push(error.code));
+    expect((await greeted(0)).frames[0]).toEqual({ type: 'hello', token: 't' });
+    expect(failures).toContain('token_callback_failed');
+  });
+
+  test('an expired token is renewed in band, and the channel resumed', async () => {
+    let asked = 0;
+    const { view, peer } = await liveView({ token: () => `t${++asked}` });
+    peer.say({ type: 'unsubscribed', channel: CHANNEL, code: 'token_expired' });
+    expect(await peer.heard('subscribe', 1)).toEqual({ type: 'subscribe', channel: CHANNEL, since: 'p1' });
+    expect(peer.frames.slice(2)).toEqual([
+      { type: 'token', token: 't2' },
+      { type: 'subscribe', channel: CHANNEL, since: 'p1' },
+    ]);
+    peer.say(subscribed('p1', { recovered: true }));
+    await until(() => view.status === 'live', 'live again');
+  });
+
+  test('without a callback an expired token closes the channel', async () => {
+    const { view, peer } = await liveView({ token: 'fixed' });
+    peer.say({ type: 'unsubscribed', channel: CHANNEL, code: 'token_expired' });
+    await until(() => view.status === 'closed', 'closed');
+    expect(view.error).toMatchObject({ code: 'token_expired' });
+  });
+
+  test('a JWT is renewed before it expires', async () => {
+    const nowMs = 1_000_000_000_000;
+    const scheduled = new Map<number, () => void>();
+    const timers: Timers = { set: (callback, ms) => scheduled.set(ms, callback), clear: () => {} };
+    const tokens = [jwt({ exp: nowMs / 1_000 + 600 }), 'next'];
+    start({ token: () => tokens.shift(), timers, now: () => nowMs, random: () => 0.5 });
+    const peer = await greeted(0);
+    const renew = scheduled.get(600_000 * 0.85);
+    renew?.();
+    expect(await peer.heard('token')).toEqual({ type: 'token', token: 'next' });
+  });
+});

@@ -1,0 +1,75 @@
+import { describe, expect, test } from 'vitest';
+import { Rows } from '../../src/client/rows.ts';
+import type { ChangeEvent, Key } from '../../src/protocol.ts';
+
+type Row = Readonly<Record<string, unknown>>;
+
+const load = (...rows: readonly [Key, Row][]): Rows<Row> => {
+  const held = new Rows<Row>();
+  const snapshot = rows.map(([key, data]) => ({ key, data }));
+  held.apply({ kind: 'joined', rows: snapshot, items: [], position: 'p', recovered: false });
+  return held;
+};
+
+const apply = (rows: Rows<Row>, ...events: readonly ChangeEvent<Row>[]): void => {
+  const commit = { channel: 'c', position: 'p', lsn: '0/1', xid: 1, committedAt: '', events };
+  rows.apply({ kind: 'commit', commit });
+};
+
+describe('rows', () => {
+  test('keep the order in which they came; an update stays where it is', () => {
+    const rows = load([{ id: 2 }, { id: 2 }], [{ id: 1 }, { id: 1 }]);
+    apply(rows, { op: 'insert', key: { id: 3 }, data: { id: 3 } });
+    apply(rows, { op: 'update', key: { id: 2 }, data: { id: 2, done: true } });
+    expect(rows.array).toEqual([{ id: 2, done: true }, { id: 1 }, { id: 3 }]);
+    expect(rows.size).toBe(3);
+  });
+
+  test('an update of a row that is not held is an insert, and the other way round', () => {
+    const rows = load();
+    apply(rows, { op: 'update', key: { id: 1 }, data: { id: 1, n: 1 } });
+    apply(rows, { op: 'insert', key: { id: 1 }, data: { id: 1, n: 2 } });
+    apply(rows, { op: 'delete', key: { id: 9 } });
+    expect(rows.array).toEqual([{ id: 1, n: 2 }]);
+  });
+
+  test('unchanged columns keep what is held, in their place', () => {
+    const rows = load([{ id: 1 }, { id: 1, body: 'long', n: 1 }]);
+    apply(rows, { op: 'update', key: { id: 1 }, data: { id: 1, n: 2 }, unchanged: ['body'] });
+    expect(JSON.stringify(rows.array)).toBe('[{"id":1,"body":"long","n":2}]');
+    apply(rows, { op: 'insert', key: { id: 5 }, data: { id: 5, n: 3 }, unchanged: ['body'] });
+    expect(rows.get(5)).toEqual({ id: 5, n: 3 });
+  });
+
+  test('rows of versions before are left as they were', () => {
+    const rows = load([{ id: 1 }, { id: 1, body: 'a', n: 1 }]);
+    const [before] = rows.array;
+    apply(rows, { op: 'update', key: { id: 1 }, data: { id: 1, n: 2 }, unchanged: ['body'] });
+    expect(before).toEqual({ id: 1, body: 'a', n: 1 });
+  });
+
+  test('a key of several columns is found whatever the order of its properties', () => {
+    const rows = load([{ a: 1, b: 'x' }, { v: 1 }], [{ a: 1, b: 'y' }, { v: 2 }]);
+    expect(rows.get({ b: 'y', a: 1 })).toEqual({ v: 2 });
+    expect(rows.get({ a: 2, b: 'y' })).toBeUndefined();
+    expect(rows.get(1)).toBeUndefined();
+  });
+
+  test('a number and its text are two keys, and nothing can be mistaken for a separator', () => {
+    const rows = load([{ a: 1, b: 'x' }, { v: 1 }], [{ a: '1', b: 'x' }, { v: 2 }], [{ a: '1,"x', b: '' }, { v: 3 }]);
+    expect(rows.size).toBe(3);
+    expect(rows.get({ a: '1', b: 'x' })).toEqual({ v: 2 });
+  });
+
+  test('a key is found in a view that began empty', () => {
+    const rows = load();
+    apply(rows, { op: 'insert', key: { a: 1, b: 2 }, data: { v: 1 } });
+    expect(rows.get({ b: 2, a: 1 })).toEqual({ v: 1 });
+  });
+
+  test('commits of a channel whose rows have not come are not rows', () => {
+    const rows = new Rows<Row>();
+    apply(rows, { op: 'insert', key: { id: 1 }, data: { id: 1 } });
+    expect(rows.size).toBe(0);
+  });
+});

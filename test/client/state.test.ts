@@ -1,0 +1,389 @@
+/**
+ * The pure machine, step by step. Numbers in brackets are those of docs/client-states.md.
+ */
+import { describe, expect, test } from 'vitest';
+import type { Delivery, Effect, Happening, Phase, State, Subscription, TokenSource } from '../../src/client/machine.ts';
+import { initialState, step } from '../../src/client/state.ts';
+import { statusOf } from '../../src/client/turn.ts';
+import type { ChangesFrame, ServerFrame } from '../../src/protocol.ts';
+
+const CHANNEL = 'project:42';
+
+/** The machine with its history of effects. */
+class Machine {
+  state: State;
+  /** Those of the last step. */
+  effects: readonly Effect[] = [];
+
+  constructor(tokenSource: TokenSource = 'none') {
+    this.state = initialState(tokenSource);
+  }
+
+  feed(...happenings: readonly Happening[]): this {
+    for (const happening of happenings) [this.state, this.effects] = step(this.state, happening);
+    return this;
+  }
+
+  hear(...frames: readonly ServerFrame[]): this {
+    return this.feed(...frames.map((frame) => ({ type: 'frame', frame }) as const));
+  }
+
+  connect(token?: string): this {
+    return this.feed({ type: 'token', token, refreshMs: undefined }, { type: 'opened' });
+  }
+
+  get subscription(): Subscription {
+    const found = this.state.subscriptions.get(CHANNEL);
+    if (found === undefined) throw new Error('there is no such subscription');
+    return found;
+  }
+
+  get sent(): unknown[] {
+    return this.effects.flatMap((effect) => (effect.type === 'send' ? [effect.frame] : []));
+  }
+
+  get delivered(): Delivery[] {
+    return this.effects.flatMap((effect) => (effect.type === 'deliver' ? [effect.delivery] : []));
+  }
+
+  effect<Type extends Effect['type']>(type: Type): Extract<Effect, { type: Type }> | undefined {
+    return this.effects.find((effect): effect is Extract<Effect, { type: Type }> => effect.type === type);
+  }
+}
+
+const WELCOME: ServerFrame = { type: 'welcome', connection: 'c', epoch: 'e', heartbeat_s: 10 };
+const SNAPSHOT: ServerFrame = { type: 'snapshot', channel: CHANNEL, rows: [], part: 1, last: true };
+const acquire = (want: 'events' | 'snapshot' | 'rows', since?: string): Happening => ({
+  type: 'acquire',
+  channel: CHANNEL,
+  want,
+  since,
+});
+const release = (want: 'events' | 'snapshot' | 'rows'): Happening => ({ type: 'release', channel: CHANNEL, want });
+const subscribed = (position: string): ServerFrame => ({ type: 'subscribed', channel: CHANNEL, position });
+const message = (position: string): ServerFrame => ({
+  type: 'message',
+  channel: CHANNEL,
+  position,
+  event: 'e',
+  data: 1,
+});
+const error = (code: string): ServerFrame => ({ type: 'error', code, message: code, channel: CHANNEL });
+const changes = (position: string, more: Partial<ChangesFrame> = {}): ServerFrame => ({
+  type: 'changes',
+  channel: CHANNEL,
+  position,
+  lsn: '0/1',
+  xid: 1,
+  committed_at: '',
+  events: [],
+  ...more,
+});
+const lost = (code: number): Happening => ({ type: 'lost', code, reason: '' });
+const timer = (name: 'watchdog' | 'reconnect' | 'refresh' | `channel:${string}`): Happening => ({
+  type: 'timer',
+  timer: name,
+});
+
+const started = (tokenSource: TokenSource = 'none'): Machine => new Machine(tokenSource).feed({ type: 'start' });
+const open = (tokenSource: TokenSource = 'none'): Machine => started(tokenSource).connect('t1').hear(WELCOME);
+const liveEvents = (): Machine => open().feed(acquire('events')).hear(subscribed('p1'));
+const liveRows = (): Machine => open().feed(acquire('rows')).hear(SNAPSHOT, subscribed('p1'));
+
+describe('the connection', () => {
+  test('asks for the token, opens, greets and subscribes in this order', () => {
+    const machine = started().feed(acquire('events'));
+    expect(machine.subscription.phase).toBe('waiting');
+    machine.feed({ type: 'token', token: 't', refreshMs: 5 });
+    expect(machine.effect('schedule')).toEqual({ type: 'schedule', timer: 'refresh', ms: 5 });
+    expect(machine.effect('open')).toBeDefined();
+    machine.feed({ type: 'opened' });
+    expect(machine.sent).toEqual([
+      { type: 'hello', token: 't' },
+      { type: 'subscribe', channel: CHANNEL },
+    ]);
+  });
+
+  test.each([
+    [1001, { attempt: 0, slow: false }],
+    [1006, { attempt: 0, slow: false }],
+    [4408, { attempt: 0, slow: false }],
+    [1013, { attempt: 0, slow: true }],
+    [4429, { attempt: 0, slow: true }],
+  ])('close code %d is retried', (code, expected) => {
+    const machine = open().feed(lost(code));
+    expect(machine.effect('retry')).toEqual({ type: 'retry', timer: 'reconnect', ...expected });
+    expect(machine.state.link.failure?.code).toBe('connection_lost');
+  });
+
+  test.each([4400, 4413, 4401])('close code %d is final', (code) => {
+    const machine = open('fixed').feed(acquire('events'), lost(code));
+    expect(machine.state.link.phase).toBe('closed');
+    expect(machine.effect('retry')).toBeUndefined();
+    expect(statusOf(machine.subscription)).toBe('closed');
+  });
+
+  test('waits grow until a heartbeat proves the connection [8]', () => {
+    const machine = open().feed(lost(1006), timer('reconnect')).connect('t1').hear(WELCOME).feed(lost(1006));
+    expect(machine.effect('retry')?.attempt).toBe(1);
+    machine.feed(timer('reconnect')).connect('t1').hear(WELCOME, { type: 'heartbeat', position: 'h' }).feed(lost(1006));
+    expect(machine.effect('retry')?.attempt).toBe(0);
+  });
+
+  test('silence is waited for longer after it has ended a connection, until the next heartbeat', () => {
+    const machine = open();
+    const watchdogMs = () => machine.effects.findLast((effect) => effect.type === 'schedule')?.ms;
+    expect(watchdogMs()).toBe(25_000);
+    machine.feed(timer('watchdog'));
+    expect(machine.state.link.failure?.code).toBe('connection_silent');
+    machine.feed(timer('reconnect')).connect('t1').hear(WELCOME);
+    expect(watchdogMs()).toBe(50_000);
+    machine.hear({ type: 'heartbeat', position: 'h' });
+    expect(watchdogMs()).toBe(25_000);
+  });
+
+  test('a server without heartbeats may be silent', () => {
+    const machine = open().hear({ ...WELCOME, heartbeat_s: 0 });
+    expect(machine.effects).toContainEqual({ type: 'cancel', timer: 'watchdog' });
+  });
+
+  test('the network coming back ends the wait', () => {
+    const machine = open().feed(lost(1006), { type: 'online' });
+    expect(machine.effects).toContainEqual({ type: 'cancel', timer: 'reconnect' });
+    expect(machine.state.link.phase).toBe('authorizing');
+    expect(open().feed({ type: 'online' }).state.link.phase).toBe('open');
+  });
+
+  test('a token that the server could not check is no refused token', () => {
+    const unverifiable: ServerFrame = { type: 'error', code: 'token_unverifiable', message: 'no keys' };
+    const machine = open('fixed').hear(unverifiable).feed(lost(4401));
+    expect(machine.effect('retry')).toMatchObject({ slow: true });
+  });
+
+  test('an error frame long ago does not explain the end', () => {
+    const machine = open()
+      .hear({ type: 'error', code: 'malformed_frame', message: 'm' }, { type: 'heartbeat', position: 'h' })
+      .feed(lost(1006));
+    expect(machine.state.link.failure?.code).toBe('connection_lost');
+  });
+
+  test('three tokens, each another one, are refused before the client gives up', () => {
+    const machine = started('callback');
+    for (const token of ['a', 'b', 'c']) {
+      expect(machine.state.link.phase).toBe('authorizing');
+      machine.connect(token).feed(lost(4401), timer('reconnect'));
+    }
+    expect(machine.state.link.phase).toBe('closed');
+  });
+});
+
+describe('positions', () => {
+  test('a heartbeat moves a live channel, none in the middle of a commit and none that is joining [2]', () => {
+    const machine = liveEvents().hear({ type: 'heartbeat', position: 'h1' });
+    expect(machine.subscription.position).toBe('h1');
+    machine.hear(changes('p2.1', { part: 1, last: false }), { type: 'heartbeat', position: 'h2' });
+    expect(machine.subscription.position).toBe('h1');
+    machine.hear(changes('p2', { part: 2, last: true }));
+    expect(machine.subscription.position).toBe('p2');
+    machine.feed(lost(1006), timer('reconnect')).connect('t1').hear(WELCOME, { type: 'heartbeat', position: 'h3' });
+    expect(machine.subscription).toMatchObject({ phase: 'joining', position: 'p2' });
+  });
+
+  test('a message between the parts of a commit waits for its end [2]', () => {
+    const machine = liveEvents().hear(changes('p2.1', { part: 1, last: false }), message('m1'));
+    expect(machine.delivered).toEqual([]);
+    machine.hear(changes('p2', { part: 2, last: true }));
+    expect(machine.delivered.map(({ kind }) => kind)).toEqual(['message', 'commit']);
+    expect(machine.subscription).toMatchObject({ position: 'p2', parts: [], between: [] });
+  });
+
+  test('a commit that began before `subscribed` and ended after it leaves nothing to resume from until its end [2]', () => {
+    const part1 = changes('p1.1', { part: 1, last: false });
+    const machine = open().feed(acquire('rows')).hear(SNAPSHOT, part1, subscribed('p1.1'));
+    expect(machine.subscription).toMatchObject({ phase: 'live', position: undefined });
+    machine.feed(lost(1006));
+    expect(machine.delivered).toContainEqual({ kind: 'reset', reason: 'position_too_old' });
+    machine.feed(timer('reconnect')).connect('t1');
+    expect(machine.sent).toContainEqual({ type: 'subscribe', channel: CHANNEL, snapshot: true });
+    machine.hear(SNAPSHOT, part1, subscribed('p1.1'), changes('p1', { part: 2, last: true }));
+    expect(machine.subscription.position).toBe('p1');
+  });
+
+  test('`since` of the first handle is where it begins', () => {
+    expect(open().feed(acquire('events', 'p0')).sent).toEqual([{ type: 'subscribe', channel: CHANNEL, since: 'p0' }]);
+  });
+});
+
+describe('a channel', () => {
+  test('is told as one at `subscribed`, and not before [1]', () => {
+    const machine = open().feed(acquire('rows')).hear(SNAPSHOT, changes('p1'), message('p2'));
+    expect(machine.delivered).toEqual([]);
+    machine.hear(subscribed('p3'));
+    const [joined, status] = machine.delivered;
+    expect(joined).toMatchObject({ kind: 'joined', rows: [], position: 'p3' });
+    expect(joined?.kind === 'joined' && joined.items.map(({ kind }) => kind)).toEqual(['commit', 'message']);
+    expect(status).toEqual({ kind: 'status', status: 'live', failure: undefined });
+  });
+
+  test.each<[string, Machine, ServerFrame]>([
+    ['a snapshot part out of order', open().feed(acquire('rows')), { ...SNAPSHOT, part: 2 } as ServerFrame],
+    ['a snapshot after its last part', open().feed(acquire('rows')).hear(SNAPSHOT), SNAPSHOT],
+    ['a snapshot nobody asked for', open().feed(acquire('events')), SNAPSHOT],
+    ['`subscribed` before the snapshot', open().feed(acquire('rows')), subscribed('p1')],
+    ['a commit without its first part', liveEvents(), changes('p2', { part: 2, last: true })],
+    ['a commit inside another', liveEvents().hear(changes('p2', { part: 1, last: false })), changes('p3')],
+  ])('%s ends the connection [5]', (_, machine, frame) => {
+    machine.hear(frame);
+    expect(machine.effect('drop')).toBeDefined();
+    expect(machine.state.link).toMatchObject({ phase: 'waiting', failure: { code: 'protocol_violation' } });
+    expect(machine.delivered.every(({ kind }) => kind === 'status')).toBe(true);
+    expect(machine.subscription).toMatchObject({ phase: 'waiting', snapshot: [], early: [], parts: [] });
+  });
+
+  test('what comes after an unsubscribe is the old subscription’s, until it is answered [6]', () => {
+    const machine = liveRows().feed(release('rows'), acquire('rows'));
+    expect(machine.sent).toEqual([]);
+    machine.hear(changes('p2'), subscribed('p3'), { type: 'reset', channel: CHANNEL, reason: 'lagging' });
+    expect(machine.subscription.phase).toBe('leaving');
+    machine.hear({ type: 'unsubscribed', channel: CHANNEL, code: 'client' });
+    expect(machine.sent).toEqual([{ type: 'subscribe', channel: CHANNEL, snapshot: true }]);
+  });
+
+  test('is forgotten once its unsubscribe is answered, either way', () => {
+    const answers: readonly ServerFrame[] = [
+      { type: 'unsubscribed', channel: CHANNEL, code: 'client' },
+      { type: 'unsubscribed', channel: CHANNEL, code: 'access_revoked' },
+      error('not_subscribed'),
+    ];
+    for (const answer of answers) {
+      expect(liveRows().feed(release('rows')).hear(answer).state.subscriptions.size).toBe(0);
+    }
+  });
+
+  test('that the server still believes in is left again', () => {
+    expect(open().hear(subscribed('p1')).sent).toEqual([{ type: 'unsubscribe', channel: CHANNEL }]);
+    expect(open().feed(acquire('events')).hear(error('already_subscribed')).sent).toEqual([
+      { type: 'unsubscribe', channel: CHANNEL },
+    ]);
+  });
+
+  test('a position that the server cannot read any more is a reset; one that the app gave is an error', () => {
+    const resuming = liveEvents().feed(lost(1006), timer('reconnect')).connect('t1').hear(error('position_invalid'));
+    expect(resuming.delivered).toContainEqual({ kind: 'reset', reason: 'position_too_old' });
+    expect(resuming.subscription.phase).toBe('delayed');
+    const given = open().feed(acquire('events', 'nonsense')).hear(error('position_invalid'));
+    expect(statusOf(given.subscription)).toBe('error');
+  });
+
+  test('resets are answered with growing waits, until a heartbeat', () => {
+    const reset: ServerFrame = { type: 'reset', channel: CHANNEL, reason: 'lagging' };
+    const machine = liveRows().hear(reset);
+    expect(machine.effect('retry')).toEqual({ type: 'retry', timer: `channel:${CHANNEL}`, attempt: 0, slow: false });
+    machine.feed(timer(`channel:${CHANNEL}`)).hear(SNAPSHOT, subscribed('p2'), reset);
+    expect(machine.effect('retry')?.attempt).toBe(1);
+    machine.feed(timer(`channel:${CHANNEL}`)).hear(SNAPSHOT, subscribed('p3'), { type: 'heartbeat', position: 'h' });
+    expect(machine.subscription.attempt).toBe(0);
+  });
+
+  test('goes on from now after a reset, or with a snapshot where one was asked', () => {
+    const reset: ServerFrame = { type: 'reset', channel: CHANNEL, reason: 'epoch_changed' };
+    const rejoined = (machine: Machine) => machine.hear(reset).feed(timer(`channel:${CHANNEL}`)).sent;
+    expect(rejoined(liveEvents())).toEqual([{ type: 'subscribe', channel: CHANNEL }]);
+    const withSnapshot = open().feed(acquire('snapshot')).hear(SNAPSHOT, subscribed('p1'));
+    expect(rejoined(withSnapshot)).toEqual([{ type: 'subscribe', channel: CHANNEL, snapshot: true }]);
+  });
+
+  test('expired under the newest token too, it ends; once, that may have crossed the new token', () => {
+    const expired: ServerFrame = { type: 'unsubscribed', channel: CHANNEL, code: 'token_expired' };
+    const machine = open('callback').feed(acquire('events')).hear(subscribed('p1'), expired);
+    expect(machine.effect('askToken')).toBeDefined();
+    const answer: Happening = { type: 'token', token: 't2', refreshMs: undefined };
+    machine.feed(answer);
+    expect(machine.sent).toEqual([
+      { type: 'token', token: 't2' },
+      { type: 'subscribe', channel: CHANNEL, since: 'p1' },
+    ]);
+    machine.hear(error('token_expired')).feed(timer('refresh'), answer);
+    expect(machine.sent).toEqual([{ type: 'subscribe', channel: CHANNEL, since: 'p1' }]);
+    machine.hear(error('token_expired')).feed(timer('refresh'), answer);
+    expect(machine.subscription.ending).toMatchObject({ status: 'closed', failure: { code: 'token_expired' } });
+  });
+});
+
+describe('every happening in every state', () => {
+  const reset: ServerFrame = { type: 'reset', channel: CHANNEL, reason: 'lagging' };
+  const expired: ServerFrame = { type: 'unsubscribed', channel: CHANNEL, code: 'token_expired' };
+  const joining = () => open('callback').feed(acquire('events'));
+  const phases: Readonly<Record<Phase, () => Machine>> = {
+    waiting: () => started('callback').feed(acquire('events')),
+    joining,
+    live: () => joining().hear(subscribed('p1')),
+    leaving: () => joining().hear(subscribed('p1')).feed(acquire('rows')),
+    delayed: () => joining().hear(subscribed('p1'), reset),
+    unauthorized: () => joining().hear(subscribed('p1'), expired),
+    ended: () => joining().hear(error('access_denied')),
+  };
+  const frames: readonly ServerFrame[] = [
+    WELCOME,
+    SNAPSHOT,
+    subscribed('p5'),
+    changes('p5'),
+    changes('p5', { part: 1, last: false }),
+    message('p5'),
+    { type: 'heartbeat', position: 'h5' },
+    reset,
+    expired,
+    { type: 'unsubscribed', channel: CHANNEL, code: 'client' },
+    { type: 'unsubscribed', channel: CHANNEL, code: 'access_revoked' },
+    ...['try_again', 'token_expired', 'not_subscribed', 'already_subscribed', 'access_denied'].map(error),
+    { type: 'error', code: 'token_expired', message: 'm' },
+  ];
+  const happenings: readonly Happening[] = [
+    ...frames.map((frame): Happening => ({ type: 'frame', frame })),
+    ...(['watchdog', 'reconnect', 'refresh', `channel:${CHANNEL}`] as const).map(timer),
+    ...[1001, 1006, 1013, 4400, 4401, 4429].map(lost),
+    { type: 'token', token: 't9', refreshMs: 9 },
+    { type: 'tokenFailed', message: 'm' },
+    { type: 'garbled', message: 'm' },
+    { type: 'online' },
+    acquire('events'),
+    acquire('rows'),
+    release('events'),
+    { type: 'close' },
+  ];
+
+  describe.each(Object.entries(phases))('%s', (phase, reach) => {
+    test('is reached', () => {
+      expect(reach().subscription.phase).toBe(phase);
+    });
+
+    test.each(happenings.map((happening) => [JSON.stringify(happening), happening] as const))('%s', (_, happening) => {
+      const machine = reach();
+      const before = structuredClone(machine.state);
+      const reached = machine.state;
+      machine.feed(happening);
+      // The state it came from is not touched, and the same step gives the same again.
+      expect(reached).toEqual(before);
+      expect(step(reached, happening)).toEqual([machine.state, machine.effects]);
+      check(machine);
+    });
+  });
+
+  /** What holds in every state. */
+  function check({ state: { link, subscriptions }, effects }: Machine): void {
+    for (const subscription of subscriptions.values()) {
+      const { phase, parts, early, snapshot, wants, ending } = subscription;
+      // [7] Nothing is under way where nothing can come.
+      if (phase !== 'joining' && phase !== 'live') expect([parts, early, snapshot]).toEqual([[], [], []]);
+      if (phase === 'live') expect([early, snapshot]).toEqual([[], []]);
+      expect(ending !== undefined).toBe(phase === 'ended');
+      if (phase !== 'leaving') expect(wants.events + wants.rows + wants.snapshot).toBeGreaterThan(0);
+      // [9] Whatever waits, waits for something.
+      if (link.phase !== 'open' && link.phase !== 'greeting') expect(['waiting', 'ended']).toContain(phase);
+      if (link.phase === 'closed') expect(phase).toBe('ended');
+    }
+    const sends = effects.findIndex(({ type }) => type === 'send');
+    const drops = effects.findIndex(({ type }) => type === 'drop');
+    if (sends >= 0 && drops >= 0) expect(sends).toBeLessThan(drops);
+  }
+});
