@@ -14,7 +14,7 @@ import { misuse } from './arguments.ts';
 import { type ChannelReport, reportChannels } from './channel-report.ts';
 import type { Command, ExitCode } from './command.ts';
 import { plainClient, withDatabase } from './database.ts';
-import { indented } from './report.ts';
+import { counted, indented } from './report.ts';
 
 /** A check holds locks on what its files change until it rolls back: it must not wait with them in hand. */
 const LOCK_TIMEOUT = '5s';
@@ -80,8 +80,10 @@ async function prepare(client: pg.Client, publication: string): Promise<void> {
 
 function print(reports: readonly ChannelReport[]): ExitCode {
   const refused = reports.filter(({ refusals }) => refusals.length > 0).length;
-  if (reports.length === 0) process.stdout.write('There are no channels: create a view in schema channels.\n');
-  else process.stdout.write(`${reports.map(paragraph).join('\n')}\n${reports.length} channels, ${refused} refused\n`);
+  const parts = [...reports.map(paragraph), `${counted(reports.length, 'channel')}, ${refused} refused\n`];
+  process.stdout.write(
+    reports.length === 0 ? 'There are no channels: create a view in schema channels.\n' : parts.join('\n'),
+  );
   return refused > 0 ? 1 : 0;
 }
 

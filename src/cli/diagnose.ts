@@ -2,6 +2,7 @@
 import { ERRORS, type ErrorCode } from '../errors.ts';
 import { quoteLiteral, readableName } from '../postgres/quote.ts';
 import type { Facts, SlotFacts } from './facts.ts';
+import { counted } from './report.ts';
 
 export interface Finding {
   readonly level: 'ok' | 'warn' | 'fail';
@@ -201,8 +202,4 @@ const SIZES = [
 export function sizeText(bytes: number): string {
   for (const [size, unit] of SIZES) if (bytes >= size) return `${(bytes / size).toFixed(1).replace('.0', '')} ${unit}`;
   return `${bytes} bytes`;
-}
-
-function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }

@@ -4,7 +4,7 @@ import type { Command } from './command.ts';
 import { withDatabase } from './database.ts';
 import { diagnose, type Finding } from './diagnose.ts';
 import { readFacts } from './facts.ts';
-import { indented } from './report.ts';
+import { counted, indented } from './report.ts';
 
 export const doctor: Command = {
   summary: 'look at a database: what would stand in the way, with the mend of each',
@@ -39,5 +39,5 @@ function line({ level, message, mend }: Finding): string {
 
 function summary(findings: readonly Finding[]): string {
   const count = (level: Finding['level']) => findings.filter((finding) => finding.level === level).length;
-  return `${count('ok')} ok, ${count('warn')} warnings, ${count('fail')} failed`;
+  return `${count('ok')} ok, ${counted(count('warn'), 'warning')}, ${count('fail')} failed`;
 }

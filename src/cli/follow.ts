@@ -223,6 +223,9 @@ function mayComeBack(code: number): boolean {
   return code < 4_000 || code === CLOSE.tooManyRequests || code === CLOSE.noHello;
 }
 
+/** The server ends its message with the mend, which is shown apart here. */
 function clientError({ code, message }: ErrorFrame): SnoError {
-  return new SnoError(Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'server_unreachable', message);
+  if (!Object.hasOwn(ERRORS, code)) return new SnoError('server_unreachable', `${code}: ${message}`);
+  const known = code as ErrorCode;
+  return new SnoError(known, message.replace(`. ${ERRORS[known].mend}`, ''));
 }

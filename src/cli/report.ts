@@ -16,3 +16,7 @@ export function exitCodeOf(error: unknown): ExitCode {
 export function indented(text: string): string {
   return text.replace(/^(?=.)/gm, '  ');
 }
+
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}

@@ -54,17 +54,23 @@ function script({ what, sql, kind }: SetupStep): string {
 }
 
 /** By hand a slot is made outside a transaction that has written. */
-async function slotStep(client: pg.Client, slot: string): Promise<SetupStep> {
-  const { rows } = await client.query<{ version: string; exists: string }>(
-    "select current_setting('server_version_num') as version, exists (select from pg_replication_slots where slot_name = $1) as exists",
+async function slotStep(client: pg.Client, slot: string): Promise<SetupStep & { readonly active: boolean }> {
+  const { rows } = await client.query<{ version: string; state: 'missing' | 'lost' | 'active' | 'idle' }>(
+    `select current_setting('server_version_num') as version, coalesce((
+       select case when active then 'active' when wal_status = 'lost' then 'lost' else 'idle' end
+       from pg_replication_slots where slot_name = $1), 'missing') as state`,
     [slot],
   );
+  const state = rows[0]?.state;
+  const name = quoteLiteral(slot);
   const failover = Number(rows[0]?.version) >= FAILOVER_VERSION ? ', failover => true' : '';
+  const drop = state === 'lost' ? `select pg_drop_replication_slot(${name}); ` : '';
   return {
     what: `the replication slot ${slot}`,
-    sql: `select pg_create_logical_replication_slot(${quoteLiteral(slot)}, 'pgoutput'${failover});`,
-    needed: rows[0]?.exists !== 't',
+    sql: `${drop}select pg_create_logical_replication_slot(${name}, 'pgoutput'${failover});`,
+    needed: state === 'missing' || state === 'lost',
     kind: 'required',
+    active: state === 'active',
   };
 }
 
@@ -80,7 +86,7 @@ async function apply(settings: Settings, identities: boolean): Promise<ExitCode>
       break;
     }
     const slot = await slotStep(client, settings.SNO_SLOT);
-    await makeSlot(settings);
+    if (!slot.active) await makeSlot(settings);
     if (slot.needed) done.push(slot.what);
     const lines = done.map((what) => `done: ${what}\n`);
     process.stdout.write(lines.length === 0 ? 'Nothing to do: the database has all that Snö needs.\n' : lines.join(''));
@@ -88,11 +94,8 @@ async function apply(settings: Settings, identities: boolean): Promise<ExitCode>
   return 0;
 }
 
-/** As the stream does at its start, so that a lost slot is made anew here too. */
-function makeSlot(settings: Settings): Promise<void> {
-  return withDatabase(settings, createReplicationClient, async (client) => {
-    const { rows } = await client.query<{ version: string }>("select current_setting('server_version_num') as version");
-    const options = { slot: settings.SNO_SLOT, lockTimeoutMs: SLOT_LOCK_TIMEOUT_MS };
-    await openSlot(client, options, undefined, Number(rows[0]?.version));
-  });
+/** As the stream does at its start, so that a lost slot is made anew, and one that is not ours is refused. */
+function makeSlot(settings: Settings): Promise<unknown> {
+  const options = { slot: settings.SNO_SLOT, lockTimeoutMs: SLOT_LOCK_TIMEOUT_MS };
+  return withDatabase(settings, createReplicationClient, (client) => openSlot(client, options, undefined));
 }
