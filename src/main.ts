@@ -106,8 +106,13 @@ class RunningService implements Service, WalHandler {
     this.#pool = createPool(this.#url, 'query', settings.SNO_SNAPSHOTS + 2);
     this.#pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
     const now = Date.now;
-    const pause = (attempt: number) => new Promise<void>((resolve) => setTimeout(resolve, backoff(attempt, Math.random())));
-    this.#journal = new MemoryJournal({ bytesMax: settings.SNO_REPLAY_BYTES, ageMaxMs: settings.SNO_REPLAY_SECONDS * 1_000, now });
+    const pause = (attempt: number) =>
+      new Promise<void>((resolve) => setTimeout(resolve, backoff(attempt, Math.random())));
+    this.#journal = new MemoryJournal({
+      bytesMax: settings.SNO_REPLAY_BYTES,
+      ageMaxMs: settings.SNO_REPLAY_SECONDS * 1_000,
+      now,
+    });
     this.#markers = new Markers({ emit: (id) => this.#emitMarker(id), pause });
     const { deliveries, commitToSend, resets, commits } = this.#metrics;
     this.#hub = new Hub(this.#journal, this.#markers, {
@@ -119,15 +124,17 @@ class RunningService implements Service, WalHandler {
         delivered: (count) => deliveries.inc(count),
         reset: (reason) => resets[reason].inc(),
         sent: (committedAt) => commitToSend.observe(Math.max(0, (now() - committedAt) / 1_000)),
-        failed: (error, channel) => logger.warn({ code: error.code, channel, cause: String(error.cause ?? '') }, error.message),
+        failed: (error, channel) =>
+          logger.warn({ code: error.code, channel, cause: String(error.cause ?? '') }, error.message),
       },
     });
     this.#builder = new CommitBuilder(this.#hub, settings.SNO_COMMIT_BYTES);
     this.#hub.follow(this.#builder);
     this.#definitions = new Definitions({
       registry: new ChannelRegistry(settings.SNO_PUBLICATION),
-      onRefusal: ({ schema, pattern, error }) => logger.error({ code: error.code, view: `${schema}."${pattern}"`, mend: error.mend }, error.message),
-      onAccessChange: () => undefined,
+      onRefusal: ({ schema, pattern, error }) =>
+        logger.error({ code: error.code, view: `${schema}."${pattern}"`, mend: error.mend }, error.message),
+      onAccessChange: (patterns) => this.#gateway?.recheck(({ pattern }) => patterns.has(pattern.text)),
     });
     const { registry } = this.#definitions;
     const { events, messagesDropped } = this.#metrics;
@@ -140,7 +147,8 @@ class RunningService implements Service, WalHandler {
       },
       counted: (op) => events[op].inc(),
       committed: () => commits.inc(),
-      unbound: (pattern, error) => logger.warn({ code: error.code, view: `channels."${pattern}"`, mend: error.mend }, error.message),
+      unbound: (pattern, error) =>
+        logger.warn({ code: error.code, view: `channels."${pattern}"`, mend: error.mend }, error.message),
     });
     this.#decoder = new PgoutputDecoder(this.#router);
     this.#retention = new Retention({
@@ -165,14 +173,21 @@ class RunningService implements Service, WalHandler {
       onDisconnect: () => this.#metrics.reconnects.inc(),
       onBug: (error) => this.#fail(error),
     });
-    this.#listener = new Listener({ url: this.#url, channel: 'sno', logger, onNotification: (payload) => this.#notified(payload), retryMs: (attempt) => backoff(attempt, Math.random()) });
+    this.#listener = new Listener({
+      url: this.#url,
+      channel: 'sno',
+      logger,
+      onNotification: (payload) => this.#notified(payload),
+      retryMs: (attempt) => backoff(attempt, Math.random()),
+    });
     this.#admin = new Admin({
       port: settings.SNO_ADMIN_PORT,
       metrics: this.#metrics,
       unready: () => this.#unready(),
     });
     this.#metrics.observe({
-      walLagBytes: () => (this.#stream.isStreaming ? Math.max(0, this.#stream.serverEnd - this.#builder.head.lsn) : undefined),
+      walLagBytes: () =>
+        this.#stream.isStreaming ? Math.max(0, this.#stream.serverEnd - this.#builder.head.lsn) : undefined,
       slotRetainedBytes: () => this.#retainedBytes,
       journalBytes: () => this.#journal.bytes,
       journalEntries: () => this.#journal.entryCount,
@@ -187,7 +202,7 @@ class RunningService implements Service, WalHandler {
   async start(): Promise<void> {
     const settings = this.#settings;
     await loadParser();
-    // bad keys, certificates and ports are found before anything is changed in the database
+    // bad keys and a taken admin port are found before anything is changed in the database
     const tokens = createTokens(settings);
     this.#access = new ViewAccess({ databaseUrl: this.#url, mode: settings.SNO_ACCESS, logger: this.#logger });
     this.adminPort = (await this.#admin.start()).port;
@@ -213,8 +228,17 @@ class RunningService implements Service, WalHandler {
     });
     this.port = (await this.#gateway.start()).port;
     this.#state = 'serving';
-    if (settings.SNO_ACCESS === 'open') this.#logger.warn('SNO_ACCESS=open: everyone may join every channel. For development only.');
-    this.#logger.info({ host: this.host, port: this.port, adminPort: this.adminPort, channels: [...this.#definitions.registry.views()].length }, 'serving');
+    if (settings.SNO_ACCESS === 'open')
+      this.#logger.warn('SNO_ACCESS=open: everyone may join every channel. For development only.');
+    this.#logger.info(
+      {
+        host: this.host,
+        port: this.port,
+        adminPort: this.adminPort,
+        channels: [...this.#definitions.registry.views()].length,
+      },
+      'serving',
+    );
   }
 
   async stop(): Promise<void> {
@@ -240,7 +264,10 @@ class RunningService implements Service, WalHandler {
     }
     if (start.reason !== undefined) {
       if (start.reason === 'slot_lost') this.#metrics.slotLost.inc();
-      this.#logger.error({ reason: start.reason, epoch: start.epoch }, 'commits may be missing: a new history begins, all subscribers are reset');
+      this.#logger.error(
+        { reason: start.reason, epoch: start.epoch },
+        'commits may be missing: a new history begins, all subscribers are reset',
+      );
     }
     this.#builder.startEpoch(start.epoch, start.from);
     this.#journal.clear(this.#builder.head);
@@ -317,7 +344,10 @@ class RunningService implements Service, WalHandler {
 
   async #emitMarker(id: string): Promise<void> {
     // a standby that is slow to confirm must not hold the marker up
-    await this.#pool.query("select set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'sno.marker', $1)", [id]);
+    await this.#pool.query(
+      "select set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'sno.marker', $1)",
+      [id],
+    );
   }
 
   #notified(payload: string): void {
@@ -332,7 +362,10 @@ class RunningService implements Service, WalHandler {
     const pattern = this.#definitions.registry.patternOf(channel);
     if (pattern === undefined) {
       messagesDropped.channel_unknown.inc();
-      this.#logger.warn({ reason: 'channel_unknown', channel }, 'a notification was dropped: no view makes this channel');
+      this.#logger.warn(
+        { reason: 'channel_unknown', channel },
+        'a notification was dropped: no view makes this channel',
+      );
       return;
     }
     events.message.inc();

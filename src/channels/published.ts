@@ -26,7 +26,8 @@ export function parsePublished(buffer: Buffer, start: number, end: number): Publ
   if (eventEnd === -1 || eventEnd >= end || eventEnd - channelEnd - 1 > EVENT_BYTES_MAX) return undefined;
   const channel = buffer.toString('latin1', start, channelEnd);
   const event = buffer.toString('utf8', channelEnd + 1, eventEnd);
-  if (!CHANNEL.test(channel) || event === '' || CONTROL.test(event) || !isJson(buffer, eventEnd + 1, end)) return undefined;
+  if (!CHANNEL.test(channel) || event === '' || CONTROL.test(event) || !isJson(buffer, eventEnd + 1, end))
+    return undefined;
   return { channel, event, start: eventEnd + 1 };
 }
 

@@ -100,7 +100,8 @@ export class Router implements ChangeHandler {
   insert(relation: Relation, newRow: Tuple): void {
     if (!this.#fresh) return;
     for (const { pattern, bound } of this.#routesOf(relation)) {
-      if (bound.matches(newRow) && this.#name(bound, newRow, this.#newChannel)) this.#put('insert', pattern, this.#newChannel, bound, newRow);
+      if (bound.matches(newRow) && this.#name(bound, newRow, this.#newChannel))
+        this.#put('insert', pattern, this.#newChannel, bound, newRow);
     }
   }
 
@@ -126,7 +127,8 @@ export class Router implements ChangeHandler {
   delete(relation: Relation, oldRow: Tuple): void {
     if (!this.#fresh) return;
     for (const { pattern, bound } of this.#routesOf(relation)) {
-      if (bound.matches(oldRow) && this.#name(bound, oldRow, this.#oldChannel)) this.#remove(pattern, this.#oldChannel, bound, oldRow);
+      if (bound.matches(oldRow) && this.#name(bound, oldRow, this.#oldChannel))
+        this.#remove(pattern, this.#oldChannel, bound, oldRow);
     }
   }
 
@@ -145,7 +147,8 @@ export class Router implements ChangeHandler {
     if (prefix === 'sno.publish') this.#publish(buffer, start, end);
     else if (prefix === 'sno.marker') this.#markers.push(buffer.toString('utf8', start, end));
     else if (prefix === 'sno.catalog') {
-      for (const [pattern, how] of this.#events.catalog(buffer.toString('utf8', start, end), lsn)) this.#sink.redefined(pattern, how);
+      for (const [pattern, how] of this.#events.catalog(buffer.toString('utf8', start, end), lsn))
+        this.#sink.redefined(pattern, how);
       this.rebind();
     }
   }

@@ -3,7 +3,7 @@
  * One table of readers keyed by the message's first byte; rows are read in place and cost no allocation.
  */
 import { SnoError } from '../errors.ts';
-import { readLsn } from '../lsn.ts';
+import { type Lsn, readLsn } from '../lsn.ts';
 import type { ChangeHandler } from './change.ts';
 import type { Relation, RelationColumn } from './relation.ts';
 import { NULL, TEXT, Tuple, UNCHANGED } from './tuple.ts';
@@ -23,10 +23,19 @@ const LETTER = {
 
 const KEY_TUPLE = 0x4b; // K
 const OLD_TUPLE = 0x4f; // O
+const NEW_TUPLE = 0x4e; // N
 const COLUMN_NULL = 0x6e; // n
 const COLUMN_TEXT = 0x74; // t
 const COLUMN_UNCHANGED = 0x75; // u
 const TRANSACTIONAL = 1;
+
+// bytes that a message has at least, its letter included
+const BEGIN_BYTES = 21;
+const COMMIT_BYTES = 26;
+const ROW_BYTES = 8;
+const TRUNCATE_BYTES = 6;
+const MESSAGE_BYTES = 15;
+const RELATION_BYTES = 10;
 
 /** Decodes messages and hands the changes to `handler`, in the same call. */
 export class PgoutputDecoder {
@@ -52,63 +61,65 @@ export class PgoutputDecoder {
     const at = start + 1;
     switch (buffer[start]) {
       case LETTER.insert:
-        return this.#insert(buffer, at);
+        return this.#insert(buffer, at, end);
       case LETTER.update:
-        return this.#update(buffer, at);
+        return this.#update(buffer, at, end);
       case LETTER.delete:
-        return this.#delete(buffer, at);
+        return this.#delete(buffer, at, end);
       case LETTER.begin:
-        return this.#handler.begin(buffer.readUInt32BE(at + 16), readLsn(buffer, at), readMicroseconds(buffer, at + 8));
+        requireBytes(end - start, BEGIN_BYTES);
+        return this.#handler.begin(buffer.readUInt32BE(at + 16), lsnAt(buffer, at), readMicroseconds(buffer, at + 8));
       case LETTER.commit:
-        return this.#handler.commit(readLsn(buffer, at + 9));
+        requireBytes(end - start, COMMIT_BYTES);
+        return this.#handler.commit(lsnAt(buffer, at + 9));
       case LETTER.relation:
-        return this.#relation(buffer, at);
+        requireBytes(end - start, RELATION_BYTES);
+        return this.#relation(buffer, at, end);
       case LETTER.truncate:
-        return this.#truncate(buffer, at);
+        requireBytes(end - start, TRUNCATE_BYTES);
+        return this.#truncate(buffer, at, end);
       case LETTER.message:
-        return this.#message(buffer, at);
+        requireBytes(end - start, MESSAGE_BYTES);
+        return this.#message(buffer, at, end);
       case LETTER.type:
       case LETTER.origin:
         return;
       default:
-        throw new SnoError('decode_failed', `unknown pgoutput message 0x${(buffer[start] ?? 0).toString(16)} of ${end - start} bytes`);
+        throw malformed(`unknown message 0x${(buffer[start] ?? 0).toString(16)} of ${end - start} bytes`);
     }
   }
 
-  #insert(buffer: Buffer, at: number): void {
-    const relation = this.#known(buffer.readUInt32BE(at));
+  #insert(buffer: Buffer, at: number, end: number): void {
+    const relation = this.#changed(buffer, at, end);
     if (!relation.wanted) return;
-    readTuple(buffer, at + 5, relation.newRow);
+    readNewRow(buffer, at + 4, end, relation.newRow);
     this.#handler.insert(relation, relation.newRow);
   }
 
-  #update(buffer: Buffer, at: number): void {
-    const relation = this.#known(buffer.readUInt32BE(at));
+  #update(buffer: Buffer, at: number, end: number): void {
+    const relation = this.#changed(buffer, at, end);
     if (!relation.wanted) return;
     const { oldRow, newRow } = relation;
-    const kind = buffer[at + 4];
-    if (kind === KEY_TUPLE || kind === OLD_TUPLE) {
-      oldRow.keyOnly = kind === KEY_TUPLE;
-      const next = readTuple(buffer, at + 5, oldRow);
-      readTuple(buffer, next + 1, newRow);
+    if (buffer[at + 4] === NEW_TUPLE) {
+      readNewRow(buffer, at + 4, end, newRow);
+      this.#handler.update(relation, undefined, newRow);
+    } else {
+      readNewRow(buffer, readOldRow(buffer, at + 4, end, oldRow), end, newRow);
       fillUnchanged(oldRow, newRow);
       this.#handler.update(relation, oldRow, newRow);
-    } else {
-      readTuple(buffer, at + 5, newRow);
-      this.#handler.update(relation, undefined, newRow);
     }
   }
 
-  #delete(buffer: Buffer, at: number): void {
-    const relation = this.#known(buffer.readUInt32BE(at));
+  #delete(buffer: Buffer, at: number, end: number): void {
+    const relation = this.#changed(buffer, at, end);
     if (!relation.wanted) return;
-    relation.oldRow.keyOnly = buffer[at + 4] === KEY_TUPLE;
-    readTuple(buffer, at + 5, relation.oldRow);
+    requireEnd(readOldRow(buffer, at + 4, end, relation.oldRow), end);
     this.#handler.delete(relation, relation.oldRow);
   }
 
-  #truncate(buffer: Buffer, at: number): void {
+  #truncate(buffer: Buffer, at: number, end: number): void {
     const count = buffer.readUInt32BE(at);
+    requireEnd(at + 5 + count * 4, end);
     const relations: Relation[] = [];
     for (let index = 0; index < count; index++) {
       const relation = this.#known(buffer.readUInt32BE(at + 5 + index * 4));
@@ -117,23 +128,26 @@ export class PgoutputDecoder {
     if (relations.length > 0) this.#handler.truncate(relations);
   }
 
-  #message(buffer: Buffer, at: number): void {
+  #message(buffer: Buffer, at: number, end: number): void {
     if (((buffer[at] as number) & TRANSACTIONAL) === 0) return;
-    const prefixEnd = buffer.indexOf(0, at + 9);
+    const prefixEnd = textEnd(buffer, at + 9, end);
     const start = prefixEnd + 5;
-    const prefix = buffer.toString('utf8', at + 9, prefixEnd);
-    this.#handler.message(prefix, readLsn(buffer, at + 1), buffer, start, start + buffer.readUInt32BE(prefixEnd + 1));
+    requireBytes(end - prefixEnd, 5);
+    requireEnd(start + buffer.readUInt32BE(prefixEnd + 1), end);
+    this.#handler.message(buffer.toString('utf8', at + 9, prefixEnd), lsnAt(buffer, at + 1), buffer, start, end);
   }
 
-  #relation(buffer: Buffer, at: number): void {
+  #relation(buffer: Buffer, at: number, end: number): void {
     const oid = buffer.readUInt32BE(at);
-    const schemaEnd = buffer.indexOf(0, at + 4);
-    const nameEnd = buffer.indexOf(0, schemaEnd + 1);
+    const schemaEnd = textEnd(buffer, at + 4, end);
+    const nameEnd = textEnd(buffer, schemaEnd + 1, end);
+    requireBytes(end - nameEnd, 4);
     const count = buffer.readUInt16BE(nameEnd + 2);
     const columns: RelationColumn[] = [];
     let next = nameEnd + 4;
     for (let index = 0; index < count; index++) {
-      const columnEnd = buffer.indexOf(0, next + 1);
+      const columnEnd = textEnd(buffer, next + 1, end);
+      requireBytes(end - columnEnd, 9);
       columns.push({
         name: buffer.toString('utf8', next + 1, columnEnd),
         typeOid: buffer.readUInt32BE(columnEnd + 1),
@@ -142,6 +156,7 @@ export class PgoutputDecoder {
       });
       next = columnEnd + 9;
     }
+    requireEnd(next, end);
     const relation: Relation = {
       oid,
       // pgoutput writes the empty string for pg_catalog
@@ -157,24 +172,49 @@ export class PgoutputDecoder {
     this.#handler.relation(relation);
   }
 
+  /** The table of a row's message whose letter is before `at`. */
+  #changed(buffer: Buffer, at: number, end: number): Relation {
+    requireBytes(end - at, ROW_BYTES - 1);
+    return this.#known(buffer.readUInt32BE(at));
+  }
+
   #known(oid: number): Relation {
     const relation = this.#relations.get(oid);
-    if (relation === undefined) throw new SnoError('decode_failed', `a change of table ${oid} came before its description`);
+    if (relation === undefined) throw malformed(`a change of table ${oid} came before its description`);
     return relation;
   }
 }
 
-/** Notes where each column's text lies; `at` is where TupleData starts. Returns the offset after it. */
-function readTuple(buffer: Buffer, at: number, tuple: Tuple): number {
+/** Reads a new row, the last part of its message; `at` is where its letter is. */
+function readNewRow(buffer: Buffer, at: number, end: number, tuple: Tuple): void {
+  if (buffer[at] !== NEW_TUPLE) throw malformed(`a new row was expected at ${at} of ${end}`);
+  requireEnd(readTuple(buffer, at + 1, end, tuple), end);
+}
+
+/** Reads an old row, whole or its key; returns the offset after it. */
+function readOldRow(buffer: Buffer, at: number, end: number, tuple: Tuple): number {
+  const kind = buffer[at];
+  if (kind !== KEY_TUPLE && kind !== OLD_TUPLE) throw malformed(`an old row was expected at ${at} of ${end}`);
+  tuple.keyOnly = kind === KEY_TUPLE;
+  return readTuple(buffer, at + 1, end, tuple);
+}
+
+/**
+ * Notes where each column's text lies; `at` is where TupleData starts. Returns the offset after it. Reads no length
+ * beyond `end`; that the last column ends there too is for the caller to see.
+ */
+function readTuple(buffer: Buffer, at: number, end: number, tuple: Tuple): number {
   const { kinds, starts, ends } = tuple;
-  const count = ((buffer[at] as number) << 8) | (buffer[at + 1] as number);
-  if (count !== kinds.length) throw new SnoError('decode_failed', `a row has ${count} columns, its table ${kinds.length}`);
+  requireBytes(end - at, 2);
+  const count = buffer.readUInt16BE(at);
+  if (count !== kinds.length) throw malformed(`a row has ${count} columns, its table ${kinds.length}`);
   tuple.buffer = buffer;
   let next = at + 2;
   for (let column = 0; column < count; column++) {
     switch (buffer[next]) {
       case COLUMN_TEXT: {
         const start = next + 5;
+        if (start > end) throw malformed('a message ends within a row');
         next = start + buffer.readUInt32BE(next + 1);
         kinds[column] = TEXT;
         starts[column] = start;
@@ -190,7 +230,7 @@ function readTuple(buffer: Buffer, at: number, tuple: Tuple): number {
         next++;
         break;
       default:
-        throw new SnoError('decode_failed', `a column of an unknown kind 0x${(buffer[next] ?? 0).toString(16)}`);
+        throw malformed(`a column of an unknown kind 0x${(buffer[next] ?? 0).toString(16)}`);
     }
   }
   return next;
@@ -210,4 +250,31 @@ function fillUnchanged(oldRow: Tuple, newRow: Tuple): void {
 /** Microseconds since 2000-01-01 UTC, a safe integer until the year 2285. */
 function readMicroseconds(buffer: Buffer, offset: number): number {
   return buffer.readInt32BE(offset) * 0x1_0000_0000 + buffer.readUInt32BE(offset + 4);
+}
+
+function lsnAt(buffer: Buffer, offset: number): Lsn {
+  try {
+    return readLsn(buffer, offset);
+  } catch (cause) {
+    throw new SnoError('decode_failed', (cause as Error).message, { cause });
+  }
+}
+
+/** Where the zero-terminated text from `start` on ends. */
+function textEnd(buffer: Buffer, start: number, end: number): number {
+  const zero = buffer.indexOf(0, start);
+  if (zero < 0 || zero >= end) throw malformed('a name does not end within its message');
+  return zero;
+}
+
+function requireBytes(bytes: number, bytesMin: number): void {
+  if (bytes < bytesMin) throw malformed(`${bytes} bytes where at least ${bytesMin} are needed`);
+}
+
+function requireEnd(next: number, end: number): void {
+  if (next !== end) throw malformed(`the content of a message ends at ${next}, the message at ${end}`);
+}
+
+function malformed(what: string): SnoError {
+  return new SnoError('decode_failed', `pgoutput: ${what}`);
 }

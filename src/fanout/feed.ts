@@ -7,11 +7,12 @@ import type { Duplex } from 'node:stream';
 import type { ResolvedChannel } from '../channels/channel.ts';
 import { SnoError } from '../errors.ts';
 import { textFrame } from '../frame.ts';
-import type { ChannelLog, Entry } from '../journal/journal.ts';
+import type { ChannelLog, Entry, Journal } from '../journal/journal.ts';
 import { comparePositions, differsInGenerationOnly, type Position, parsePosition } from '../position.ts';
 import type { ResetReason, ServerFrame, UnsubscribedCode } from '../protocol.ts';
 import type { Feed, From } from './fanout.ts';
-import type { Hub } from './hub.ts';
+import type { Markers } from './markers.ts';
+import type { HubOptions } from './options.ts';
 import { Outbox } from './outbox.ts';
 import type { SnapshotSink } from './snapshot.ts';
 import { Subscription } from './subscription.ts';
@@ -22,12 +23,34 @@ const ANSWERS_MAX_FACTOR = 4;
 /** Snapshots that do not see a commit which the journal has dropped are taken again, this often. */
 const SNAPSHOT_ATTEMPTS_MAX = 30;
 
+/** What a feed asks and tells of the whole. */
+export interface FeedHost {
+  readonly options: HubOptions;
+  readonly journal: Journal;
+  readonly markers: Markers;
+  readonly epoch: string | undefined;
+  readonly head: Position;
+  readonly headText: string;
+  /** Sequence of the last entry, and of the last one of a whole commit. */
+  readonly sequence: number;
+  readonly wholeSequence: number;
+  heartbeatFrame(): Buffer;
+  /** Lets the feed read from the journal at the end of this turn. */
+  pumpLater(feed: SocketFeed): void;
+  joined(feed: SocketFeed, subscription: Subscription): void;
+  /** The subscription gets events as they come, or does so no more. */
+  live(feed: SocketFeed, subscription: Subscription): void;
+  left(feed: SocketFeed, subscription: Subscription): void;
+  ended(subscription: Subscription): void;
+  remove(feed: SocketFeed): void;
+}
+
 export class SocketFeed implements Feed {
   readonly outbox: Outbox;
   /** Set by the hub in the turn in which this feed gets events of one channel, and of more than one. */
   turn = 0;
   isMulti = false;
-  readonly #hub: Hub;
+  readonly #hub: FeedHost;
   readonly #socket: Duplex;
   readonly #subscriptions = new Map<string, Subscription>();
   readonly #catching = new Set<Subscription>();
@@ -35,7 +58,7 @@ export class SocketFeed implements Feed {
   #waiting: (() => void)[] = [];
   #isDetached = false;
 
-  constructor(hub: Hub, socket: Duplex) {
+  constructor(hub: FeedHost, socket: Duplex) {
     this.#hub = hub;
     this.#socket = socket;
     this.outbox = new Outbox(socket, hub.options.outboundBytesMax, () => this.#drained());
@@ -69,7 +92,8 @@ export class SocketFeed implements Feed {
   sendRaw(frame: Buffer): void {
     if (this.#isDetached) return;
     this.outbox.write(frame);
-    if (this.outbox.pendingBytes > this.#hub.options.outboundBytesMax * ANSWERS_MAX_FACTOR + this.outbox.frameBytes) this.#socket.destroy();
+    if (this.outbox.pendingBytes > this.#hub.options.outboundBytesMax * ANSWERS_MAX_FACTOR + this.outbox.frameBytes)
+      this.#socket.destroy();
   }
 
   heartbeat(): void {
@@ -139,14 +163,20 @@ export class SocketFeed implements Feed {
     }
   }
 
-  /** Writes from the journal what the subscriptions that are not live have missed, while the socket takes it. */
+  /**
+   * Writes from the journal what the subscriptions that are not live have missed, while the socket takes it. Where that
+   * is not all, the live ones read from the journal too: only so do commits stay in order over all of them.
+   */
   pump(): void {
     for (const subscription of this.#catching) {
       if (subscription.isOvertaken) this.reset(subscription, 'lagging');
     }
     while (!this.outbox.full && this.#catching.size > 0) {
       const [first, until] = this.#earliest();
-      if (first === undefined) return;
+      if (first === undefined) {
+        for (const subscription of this.#catching) this.#goLive(subscription);
+        return;
+      }
       for (let entry = first.next(); entry !== undefined && entry.sequence <= until; entry = first.next()) {
         this.#passSeam(first, entry.sequence);
         this.outbox.write(entry.frame);
@@ -155,21 +185,17 @@ export class SocketFeed implements Feed {
         if (this.outbox.full) break;
       }
     }
+    if (this.#catching.size > 0) this.fallBehind();
   }
 
-  /**
-   * The subscription whose next entry comes first, and the sequence up to which it may go on before another's turn
-   * comes. Those that have nothing left become live.
-   */
+  /** The subscription whose next entry comes first, and the sequence up to which it may go on before another's turn comes. */
   #earliest(): readonly [Subscription | undefined, number] {
     let first: Subscription | undefined;
     let earliest = Number.POSITIVE_INFINITY;
     let second = Number.POSITIVE_INFINITY;
     for (const subscription of this.#catching) {
-      const sequence = subscription.next()?.sequence;
-      if (sequence === undefined) {
-        this.#goLive(subscription);
-      } else if (sequence < earliest) {
+      const sequence = subscription.next()?.sequence ?? Number.POSITIVE_INFINITY;
+      if (sequence < earliest) {
         second = earliest;
         earliest = sequence;
         first = subscription;
@@ -210,18 +236,27 @@ export class SocketFeed implements Feed {
     const position = parsePosition(text);
     if (position === undefined) {
       this.#end(subscription);
-      this.send({ type: 'error', code: 'position_invalid', message: 'since is no position that this server gave', channel: name });
+      this.send({
+        type: 'error',
+        code: 'position_invalid',
+        message: 'since is no position that this server gave',
+        channel: name,
+      });
       return;
     }
     const { journal, epoch, head } = this.#hub;
     if (position.epoch !== epoch) {
-      return this.reset(subscription, differsInGenerationOnly(position.epoch, epoch ?? '') ? 'slot_lost' : 'epoch_changed');
+      return this.reset(
+        subscription,
+        differsInGenerationOnly(position.epoch, epoch ?? '') ? 'slot_lost' : 'epoch_changed',
+      );
     }
     // a position that this history has not reached is of another one
     if (comparePositions(position, head) > 0) return this.reset(subscription, 'epoch_changed');
     if (comparePositions(position, journal.oldest) < 0) return this.reset(subscription, 'position_too_old');
     const { log } = subscription;
-    if (log.voided !== undefined && comparePositions(position, log.voided) < 0) return this.reset(subscription, 'channel_changed');
+    if (log.voided !== undefined && comparePositions(position, log.voided) < 0)
+      return this.reset(subscription, 'channel_changed');
     subscription.cursor = cursorAt(log, position);
     subscription.safeFrom = subscription.cursor;
     this.#subscribed(name, text, true);
@@ -250,7 +285,8 @@ export class SocketFeed implements Feed {
         subscription.safeFrom = hub.wholeSequence;
         if (await hub.options.readSnapshot(channel, sink)) break;
         if (subscription.state === 'ended') return;
-        if (attempt === SNAPSHOT_ATTEMPTS_MAX) throw new SnoError('try_again', `commits of ${channel.name} do not become visible`);
+        if (attempt === SNAPSHOT_ATTEMPTS_MAX)
+          throw new SnoError('try_again', `commits of ${channel.name} do not become visible`);
         await hub.options.pause(attempt);
       }
     } catch (error) {
@@ -289,7 +325,7 @@ export class SocketFeed implements Feed {
     this.#catching.delete(subscription);
     subscription.state = 'ended';
     this.#subscriptions.delete(subscription.channel.name);
-    this.#hub.ended(this, subscription);
+    this.#hub.ended(subscription);
   }
 
   #endAll(): void {

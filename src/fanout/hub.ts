@@ -4,36 +4,17 @@
  * events of that channel only. Connections with events of several channels get them in commit order.
  */
 import type { Duplex } from 'node:stream';
-import type { ResolvedChannel } from '../channels/channel.ts';
-import { assert, type SnoError } from '../errors.ts';
+import { assert } from '../errors.ts';
 import { textFrame } from '../frame.ts';
 import type { BatchSink } from '../journal/commit-builder.ts';
 import type { Batch, Entry, Journal, Mark } from '../journal/journal.ts';
 import type { Position } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
 import type { Fanout } from './fanout.ts';
-import { SocketFeed } from './feed.ts';
+import { type FeedHost, SocketFeed } from './feed.ts';
 import type { Markers } from './markers.ts';
-import type { SnapshotSink } from './snapshot.ts';
+import type { HubOptions } from './options.ts';
 import type { Subscription } from './subscription.ts';
-
-export interface HubEvents {
-  /** Frames were written to sockets. */
-  delivered(count: number): void;
-  reset(reason: ResetReason): void;
-  /** A commit that was made at `committedAt` (ms since 1970) has been written to the sockets that were live. */
-  sent(committedAt: number): void;
-  failed(error: SnoError, channel: string): void;
-}
-
-export interface HubOptions {
-  readonly outboundBytesMax: number;
-  readonly readSnapshot: (channel: ResolvedChannel, sink: SnapshotSink) => Promise<boolean>;
-  /** Resolves when it is time for another try. */
-  readonly pause: (attempt: number) => Promise<void>;
-  readonly now: () => number;
-  readonly events: HubEvents;
-}
 
 /** Where the commits come from; tells where the head is. */
 export interface Head {
@@ -51,7 +32,7 @@ class LiveChannel {
   pending: Entry[] = [];
 }
 
-export class Hub implements Fanout, BatchSink {
+export class Hub implements Fanout, FeedHost, BatchSink {
   readonly options: HubOptions;
   readonly journal: Journal;
   readonly markers: Markers;
@@ -162,7 +143,6 @@ export class Hub implements Fanout, BatchSink {
     for (const feed of this.#feeds) if (feed.isComplete && !feed.outbox.full) feed.sendRaw(frame);
   }
 
-  /** Lets a feed read from the journal at the end of this turn. */
   pumpLater(feed: SocketFeed): void {
     this.#toPump.add(feed);
   }
@@ -173,7 +153,10 @@ export class Hub implements Fanout, BatchSink {
     this.#subscriptionCount++;
     const { name } = subscription.channel;
     let channel = this.#channels.get(name);
-    if (channel === undefined) this.#channels.set(name, (channel = new LiveChannel()));
+    if (channel === undefined) {
+      channel = new LiveChannel();
+      this.#channels.set(name, channel);
+    }
     channel.all.set(subscription, feed);
   }
 
@@ -185,7 +168,7 @@ export class Hub implements Fanout, BatchSink {
     this.#channel(subscription).live.delete(feed);
   }
 
-  ended(_feed: SocketFeed, subscription: Subscription): void {
+  ended(subscription: Subscription): void {
     this.#subscriptionCount--;
     const channel = this.#channel(subscription);
     channel.all.delete(subscription);
@@ -246,7 +229,8 @@ export class Hub implements Fanout, BatchSink {
           else entries.push(...pending);
           continue;
         }
-        joined ??= pending.length === 1 ? (pending[0] as Entry).frame : Buffer.concat(pending.map(({ frame }) => frame));
+        joined ??=
+          pending.length === 1 ? (pending[0] as Entry).frame : Buffer.concat(pending.map(({ frame }) => frame));
         feed.outbox.write(joined);
         touched.push(feed);
         count++;

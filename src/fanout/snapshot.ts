@@ -32,7 +32,11 @@ interface Row {
  */
 export async function readSnapshot(pool: pg.Pool, channel: ResolvedChannel, sink: SnapshotSink): Promise<boolean> {
   const sql = channel.view?.snapshot.sql;
-  if (sql === undefined) throw new SnoError('snapshot_unavailable', `channel ${channel.name} has no rows, it carries published messages only`);
+  if (sql === undefined)
+    throw new SnoError(
+      'snapshot_unavailable',
+      `channel ${channel.name} has no rows, it carries published messages only`,
+    );
   let client: pg.PoolClient;
   try {
     client = await pool.connect();
@@ -41,7 +45,9 @@ export async function readSnapshot(pool: pg.Pool, channel: ResolvedChannel, sink
   }
   let failure: Error | undefined;
   try {
-    await client.query(`begin isolation level repeatable read read only; set local statement_timeout = ${STATEMENT_TIMEOUT_MS}`);
+    await client.query(
+      `begin isolation level repeatable read read only; set local statement_timeout = ${STATEMENT_TIMEOUT_MS}`,
+    );
     const { rows } = await client.query<{ snapshot: string }>('select pg_current_snapshot()::text as snapshot');
     if (!sink.taken(new Visibility((rows[0] as { snapshot: string }).snapshot))) return false;
     await client.query(`declare sno_snapshot no scroll cursor for ${sql}`, [...channel.values]);
@@ -51,14 +57,19 @@ export async function readSnapshot(pool: pg.Pool, channel: ResolvedChannel, sink
     const code = (error as { code?: unknown }).code;
     if (typeof code === 'string' && DATA_EXCEPTION.test(code)) {
       failure = undefined;
-      throw new SnoError('channel_unknown', `there is no channel ${channel.name}: a value does not fit its column's type`);
+      throw new SnoError(
+        'channel_unknown',
+        `there is no channel ${channel.name}: a value does not fit its column's type`,
+      );
     }
     throw new SnoError('try_again', `the snapshot of ${channel.name} could not be read`, { cause: error });
   } finally {
-    const ended = failure ?? (await client.query('rollback').then(
-      () => undefined,
-      (error: Error) => error,
-    ));
+    const ended =
+      failure ??
+      (await client.query('rollback').then(
+        () => undefined,
+        (error: Error) => error,
+      ));
     client.release(ended);
   }
 }
@@ -75,7 +86,10 @@ async function sendRows(client: pg.PoolClient, channel: string, sink: SnapshotSi
       if (frame !== undefined && !(await sink.frame(frame))) return false;
     }
     if (isLast) return sink.frame(frames.last());
-    wanted = Math.max(1, Math.min(FETCH_ROWS_MAX, wanted * 4, Math.floor((FETCH_ROWS_MAX_BYTES * rows.length) / Math.max(1, bytes))));
+    wanted = Math.max(
+      1,
+      Math.min(FETCH_ROWS_MAX, wanted * 4, Math.floor((FETCH_ROWS_MAX_BYTES * rows.length) / Math.max(1, bytes))),
+    );
   }
 }
 
@@ -106,7 +120,9 @@ class RowFrames {
 
   #frame(isLast: boolean): Buffer {
     this.#part++;
-    const frame = textFrame(`{"type":"snapshot","channel":"${this.#channel}","rows":[${this.#rows.join(',')}],"part":${this.#part},"last":${isLast}}`);
+    const frame = textFrame(
+      `{"type":"snapshot","channel":"${this.#channel}","rows":[${this.#rows.join(',')}],"part":${this.#part},"last":${isLast}}`,
+    );
     this.#rows = [];
     this.#bytes = 0;
     return frame;

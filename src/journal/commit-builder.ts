@@ -279,7 +279,8 @@ export class CommitBuilder implements EventSink {
       if (this.#redefined.has(share.pattern) || this.#incomplete.has(share)) continue;
       if (share.bytes > 0 || (isLast && share.parts > 0)) entries.push(this.#changes(share, lsn, isLast));
       // rows before messages; in a commit in parts, messages wait until the rows are whole
-      if (isLast || share.parts === 0) for (const message of share.messages.splice(0)) entries.push(this.#message(share, message, lsn));
+      if (isLast || share.parts === 0)
+        for (const message of share.messages.splice(0)) entries.push(this.#message(share, message, lsn));
     }
     return entries;
   }
@@ -324,7 +325,15 @@ export class CommitBuilder implements EventSink {
   }
 
   #entry(share: Share, frame: Buffer, lsn: Lsn, index: number): Entry {
-    return { channel: share.channel, pattern: share.pattern, frame, xid: this.#xid, sequence: ++this.#sequence, lsn, index };
+    return {
+      channel: share.channel,
+      pattern: share.pattern,
+      frame,
+      xid: this.#xid,
+      sequence: ++this.#sequence,
+      lsn,
+      index,
+    };
   }
 
   #marks(lsn: Lsn): Mark[] {

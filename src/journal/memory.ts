@@ -165,7 +165,10 @@ export class MemoryJournal implements Journal {
     log.evicted = before?.list.last()?.sequence ?? -1;
     this.#logs.set(channel, log);
     let logs = this.#logsOfPattern.get(pattern);
-    if (logs === undefined) this.#logsOfPattern.set(pattern, (logs = new Set()));
+    if (logs === undefined) {
+      logs = new Set();
+      this.#logsOfPattern.set(pattern, logs);
+    }
     logs.add(log);
     this.#replayMarks(log);
     return log;

@@ -56,7 +56,11 @@ export class Retention implements Acknowledger {
     const last = this.#samples.last();
     if (last === undefined || at - last.at >= windowMs / SAMPLES) this.#samples.push({ at, head });
     // the newest sample that is a window old is the start; those before it are of no use
-    for (let second = this.#samples.at(1); second !== undefined && at - second.at >= windowMs; second = this.#samples.at(1)) {
+    for (
+      let second = this.#samples.at(1);
+      second !== undefined && at - second.at >= windowMs;
+      second = this.#samples.at(1)
+    ) {
       this.#samples.shift();
     }
     const first = this.#samples.first();

@@ -1,0 +1,22 @@
+import type { ResolvedChannel } from '../channels/channel.ts';
+import type { SnoError } from '../errors.ts';
+import type { ResetReason } from '../protocol.ts';
+import type { SnapshotSink } from './snapshot.ts';
+
+export interface HubEvents {
+  /** Frames were written to sockets. */
+  delivered(count: number): void;
+  reset(reason: ResetReason): void;
+  /** A commit that was made at `committedAt` (ms since 1970) has been written to the sockets that were live. */
+  sent(committedAt: number): void;
+  failed(error: SnoError, channel: string): void;
+}
+
+export interface HubOptions {
+  readonly outboundBytesMax: number;
+  readonly readSnapshot: (channel: ResolvedChannel, sink: SnapshotSink) => Promise<boolean>;
+  /** Resolves when it is time for another try. */
+  readonly pause: (attempt: number) => Promise<void>;
+  readonly now: () => number;
+  readonly events: HubEvents;
+}

@@ -1,0 +1,273 @@
+/**
+ * The fan-out under random commits, random joining and leaving, and sockets that take bytes when they please: the model is
+ * the list of all commits.
+ */
+import { Duplex } from 'node:stream';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { Bytes } from '../../src/bytes.ts';
+import type { ResolvedChannel } from '../../src/channels/channel.ts';
+import type { SocketFeed } from '../../src/fanout/feed.ts';
+import { Hub } from '../../src/fanout/hub.ts';
+import { Markers } from '../../src/fanout/markers.ts';
+import { CommitBuilder } from '../../src/journal/commit-builder.ts';
+import { MemoryJournal } from '../../src/journal/memory.ts';
+import { parsePosition } from '../../src/position.ts';
+import { FrameReader } from '../support/frames.ts';
+
+const CHANNELS = ['a:0', 'a:1', 'a:2', 'b:0'];
+const OUTBOUND_BYTES = 2_000;
+
+/** A socket that keeps what it is given until it is told to take it. */
+class SlowSocket extends Duplex {
+  readonly reader = new FrameReader();
+  readonly messages: Message[] = [];
+  #taken: (() => void) | undefined;
+
+  constructor() {
+    super({ writableHighWaterMark: 500 });
+  }
+
+  override _read(): void {}
+
+  override _write(chunk: Buffer, _encoding: string, callback: () => void): void {
+    this.#taken = () => {
+      for (const text of this.reader.push(chunk)) this.messages.push(JSON.parse(text));
+      callback();
+    };
+  }
+
+  /** Takes up to `count` chunks that wait; the stream gives the next in the same turn. */
+  accept(count: number): void {
+    for (let index = 0; index < count && this.#taken !== undefined; index++) {
+      const taken = this.#taken;
+      this.#taken = undefined;
+      taken();
+    }
+  }
+}
+
+interface Message {
+  readonly type: string;
+  readonly channel?: string;
+  readonly position?: string;
+  readonly reason?: string;
+  readonly events?: readonly { readonly n: number }[];
+}
+
+function resolved(name: string): ResolvedChannel {
+  const text = name.replace(/\d$/, '{id}');
+  return {
+    name,
+    values: [],
+    valueTypes: [],
+    pattern: { text, columns: ['id'], literals: ['', ''] },
+    view: undefined,
+    access: undefined,
+  };
+}
+
+class World {
+  readonly journal: MemoryJournal;
+  readonly hub: Hub;
+  readonly builder: CommitBuilder;
+  readonly sockets: SlowSocket[] = [];
+  readonly feeds: SocketFeed[] = [];
+  /** Per channel, the numbers of the events of each commit, in order. */
+  readonly history = new Map<string, { readonly position: string; readonly numbers: readonly number[] }[]>(
+    CHANNELS.map((name) => [name, []]),
+  );
+  #lsn = 1_000;
+  #number = 0;
+
+  constructor(bytesMax: number) {
+    this.journal = new MemoryJournal({ bytesMax, ageMaxMs: Number.POSITIVE_INFINITY, now: () => 0 });
+    const never = () => Promise.reject(new Error('no snapshots here'));
+    this.hub = new Hub(this.journal, new Markers({ emit: never, pause: never }), {
+      outboundBytesMax: OUTBOUND_BYTES,
+      readSnapshot: never,
+      pause: never,
+      now: () => 0,
+      events: { delivered: () => {}, reset: () => {}, sent: () => {}, failed: () => {} },
+    });
+    this.builder = new CommitBuilder(this.hub, 1_000_000);
+    this.hub.follow(this.builder);
+    this.builder.startEpoch('e-1-1', this.#lsn);
+    this.journal.clear(this.builder.head);
+  }
+
+  /** One commit: the events of each channel, padded so that sockets fill up. */
+  commit(channels: readonly number[], padding: number): void {
+    const end = this.#lsn + 10;
+    this.builder.begin(1, this.#lsn + 1, 0);
+    const numbers = new Map<string, number[]>();
+    for (const index of channels) {
+      const name = CHANNELS[index] as string;
+      const { bytes } = this.builder;
+      const start = bytes.length;
+      bytes.ascii(`{"n":${++this.#number},"pad":"${'x'.repeat(padding)}"}`);
+      const channel = new Bytes(16);
+      channel.ascii(name);
+      this.builder.event(resolved(name).pattern.text, channel, start);
+      numbers.set(name, [...(numbers.get(name) ?? []), this.#number]);
+    }
+    this.builder.commit(end);
+    this.#lsn = end;
+    for (const [name, list] of numbers) this.history.get(name)?.push({ position: `${end}`, numbers: list });
+  }
+
+  connect(): void {
+    const socket = new SlowSocket();
+    this.sockets.push(socket);
+    this.feeds.push(this.hub.attach(socket as Duplex));
+  }
+}
+
+type Step =
+  | { readonly kind: 'commit'; readonly commits: readonly (readonly number[])[]; readonly padding: number }
+  | {
+      readonly kind: 'subscribe' | 'resume' | 'unsubscribe';
+      readonly feed: number;
+      readonly channel: number;
+      readonly back: number;
+    }
+  | { readonly kind: 'take'; readonly feed: number; readonly count: number }
+  | { readonly kind: 'connect' };
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      kind: fc.constant('commit' as const),
+      commits: fc.array(fc.array(fc.nat(3), { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 4 }),
+      padding: fc.nat(400),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constantFrom('subscribe' as const, 'resume' as const, 'unsubscribe' as const),
+      feed: fc.nat(3),
+      channel: fc.nat(3),
+      back: fc.nat(12),
+    }),
+  },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant('take' as const), feed: fc.nat(3), count: fc.nat(20) }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('connect' as const) }) },
+);
+
+function run(world: World, steps: readonly Step[]): void {
+  world.connect();
+  for (const step of steps) {
+    if (step.kind === 'commit') {
+      for (const channels of step.commits) world.commit(channels, step.padding);
+      world.hub.flush();
+    } else if (step.kind === 'connect') {
+      if (world.feeds.length < 4) world.connect();
+    } else if (step.kind === 'take') {
+      world.sockets[step.feed]?.accept(step.count);
+    } else {
+      const feed = world.feeds[step.feed];
+      const name = CHANNELS[step.channel] as string;
+      if (feed === undefined) continue;
+      if (step.kind === 'unsubscribe') feed.unsubscribe(name, 'client');
+      else if (!feed.has(name)) feed.subscribe(resolved(name), from(world, name, step));
+    }
+  }
+  // in the end every socket takes all that it is given
+  for (let round = 0; round < 10_000 && world.sockets.some(({ writableLength }) => writableLength > 0); round++) {
+    for (const socket of world.sockets) socket.accept(1);
+  }
+}
+
+function from(world: World, name: string, { kind, back }: { readonly kind: string; readonly back: number }) {
+  const history = world.history.get(name) ?? [];
+  const commit = history[Math.max(0, history.length - 1 - back)];
+  if (kind === 'subscribe' || commit === undefined) return { kind: 'now' as const };
+  return { kind: 'since' as const, position: `e-1-1:0/${Number(commit.position).toString(16).toUpperCase()}:1` };
+}
+
+/** What one connection got, channel by channel and over all that are live. */
+function check(world: World, messages: readonly Message[], mayLag: boolean): void {
+  const expected = new Map<string, number>();
+  for (const message of messages) {
+    const { type, channel = '', position = '' } = message;
+    const history = world.history.get(channel) ?? [];
+    const lsn = parsePosition(position)?.lsn ?? 0;
+    if (type === 'subscribed') {
+      expected.set(
+        channel,
+        history.findIndex((commit) => Number(commit.position) > lsn),
+      );
+      if (expected.get(channel) === -1) expected.set(channel, history.length);
+    } else if (type === 'changes') {
+      const index = expected.get(channel) as number;
+      expect(message.events?.map(({ n }) => n)).toEqual(history[index]?.numbers);
+      expect(String(lsn)).toBe(history[index]?.position);
+      expected.set(channel, index + 1);
+    } else if (type === 'reset') {
+      expect(mayLag && (message.reason === 'lagging' || message.reason === 'position_too_old')).toBe(true);
+      expected.delete(channel);
+    } else {
+      expect(type).toBe('unsubscribed');
+      expected.delete(channel);
+    }
+  }
+  // whoever is still subscribed has everything
+  for (const [channel, index] of expected) expect(index).toBe(world.history.get(channel)?.length);
+}
+
+test('each subscription gets every commit after its position once, whole and in order, however slow the socket', () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const world = new World(Number.POSITIVE_INFINITY);
+      run(world, steps);
+      for (const { messages } of world.sockets) check(world, messages, false);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('a ring too small for a slow socket makes a reset, never a gap', () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const world = new World(3_000);
+      run(world, steps);
+      for (const { messages } of world.sockets) check(world, messages, true);
+      expect(world.journal.bytes).toBeLessThan(3_000 + 2_500);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test('commits come in order over all channels of a connection that are live together', () => {
+  const commits = fc.array(
+    fc.record({
+      commits: fc.array(fc.array(fc.nat(3), { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 4 }),
+      padding: fc.nat(400),
+      count: fc.nat(20),
+    }),
+    { maxLength: 40 },
+  );
+  fc.assert(
+    fc.property(commits, (turns) => {
+      const world = new World(Number.POSITIVE_INFINITY);
+      world.connect();
+      const [feed, socket] = [world.feeds[0] as SocketFeed, world.sockets[0] as SlowSocket];
+      for (const name of CHANNELS) feed.subscribe(resolved(name), { kind: 'now' });
+      run(
+        world,
+        turns.flatMap(({ commits, padding, count }): Step[] => [
+          { kind: 'commit', commits, padding },
+          { kind: 'take', feed: 0, count },
+        ]),
+      );
+      const lsns = socket.messages
+        .filter(({ type }) => type === 'changes')
+        .map(({ position }) => parsePosition(position as string)?.lsn ?? 0);
+      expect(lsns).toEqual([...lsns].sort((a, b) => a - b));
+      check(world, socket.messages, false);
+    }),
+    { numRuns: 200 },
+  );
+});
