@@ -85,7 +85,8 @@ export class DefinitionText {
 
   /** A refusal that shows the clause which the keyword opens. */
   refuseClause(reason: string, keywords: readonly string[]): Unsupported {
-    const token = this.#tokens.find(({ text, depth }) => depth === 0 && keywords.includes(text));
+    const opening = this.#tokens.filter(({ text }) => keywords.includes(text));
+    const token = opening.find(({ depth }) => depth === 0) ?? opening[0];
     return this.#refuseTokens(reason, token === undefined ? this.#tokens.slice(0, 1) : [token]);
   }
 
@@ -105,16 +106,25 @@ export class DefinitionText {
     return new Unsupported(`${reason}\n\n${underline(this.#bytes, start, end)}`);
   }
 
-  /** The tokens from `first` to `last`, and the brackets on either side that belong to them. */
+  /** The tokens from `first` to `last`, the rest of the name or call there, and the brackets that belong to them. */
   #balanced(first: number, last: number): readonly Token[] {
-    let from = this.#tokens.findIndex(({ end }) => end > first);
-    let to = this.#tokens.findIndex(({ end }) => end > last);
+    const tokens = this.#tokens;
+    let from = tokens.findIndex(({ end }) => end > first);
+    let to = tokens.findIndex(({ end }) => end > last);
     if (from === -1 || to === -1) return [];
-    const shallowest = Math.min(...this.#tokens.slice(from, to + 1).map(innerDepth));
-    while (from > 0 && innerDepth(this.#tokens[from] as Token) > shallowest) from--;
-    while (to + 1 < this.#tokens.length && innerDepth(this.#tokens[to] as Token) > shallowest) to++;
-    return this.#tokens.slice(from, to + 1);
+    while (tokens[to + 1]?.text === '.') to += 2;
+    if (isCall(tokens[to], tokens[to + 1])) to++;
+    const shallowest = Math.min(...tokens.slice(from, to + 1).map(innerDepth));
+    while (from > 0 && innerDepth(tokens[from] as Token) > shallowest) from--;
+    do to++;
+    while (to < tokens.length && (tokens[to] as Token).depth > shallowest);
+    return tokens.slice(from, to);
   }
+}
+
+/** Whether the second token opens the arguments, the length or the subscript of the first. */
+function isCall(name: Token | undefined, next: Token | undefined): boolean {
+  return next !== undefined && isOpening(next.text) && next.start === name?.end;
 }
 
 /** Brackets count as outside of what they enclose. */
@@ -207,6 +217,7 @@ function tableOf({ fromClause = [] }: SelectStmt, text: DefinitionText): RangeVa
   const [source, another] = fromClause;
   if (source === undefined) throw text.refuseClause('the view reads no table', ['SELECT']);
   if (another !== undefined) throw text.refuse(SOURCES['JoinExpr'] as string, another);
+  if ('JoinExpr' in source) throw text.refuseClause(SOURCES['JoinExpr'] as string, ['JOIN']);
   if (!('RangeVar' in source))
     throw text.refuse(SOURCES[Object.keys(source)[0] as string] ?? 'only a table may stand in FROM', source);
   const table = source.RangeVar;

@@ -153,8 +153,8 @@ export class ExpressionReader {
     if (typeName.arrayBounds !== undefined) throw this.#text.refuse(REFUSALS.A_ArrayExpr as string, place);
     const literal = literalOf(arg);
     if (literal !== undefined) return this.#typedLiteral(literal.text, typeName, place);
-    const type = this.#typeOf(typeName, place);
     const value = this.value(arg);
+    const type = this.#typeOf(typeName, place);
     const result = castTo(value, type);
     if (result === undefined)
       throw this.#text.refuse(`the cast from ${value.type.name} to ${type.name} is not supported yet`, place);

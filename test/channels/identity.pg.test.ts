@@ -1,0 +1,153 @@
+/** Replica identities: which are enough, and the statement that mends one that is not. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { loadParser } from '../../src/channels/parse.ts';
+import { SnoError } from '../../src/errors.ts';
+import { install } from '../support/install.ts';
+import { freshDatabase, type TestDatabase } from '../support/postgres.ts';
+import { catalogOf, compileIn, Reading, viewOf } from './compiled.ts';
+import { relationOf, tupleOf } from './rows.ts';
+
+let database: TestDatabase;
+beforeAll(async () => {
+  await loadParser();
+  database = await freshDatabase();
+  await install(database, { eventTriggers: false });
+  await database.query('create schema "Shop"');
+});
+afterAll(() => database.drop());
+
+const KEYED = 'id int primary key, room int, slug text not null, body text';
+
+interface Case {
+  readonly name: string;
+  readonly table?: string;
+  readonly columns?: string;
+  readonly alter?: string;
+  readonly pattern?: string;
+  readonly body?: string;
+}
+
+async function outcome({ table = 'public.t', columns = KEYED, alter = '', pattern = 'all', body = 'select id' }: Case) {
+  await database.query(`create table ${table} (${columns}); ${alter};
+    create view channels."${pattern}" as ${body.includes(' where ') ? body.replace(' where ', ` from ${table} where `) : `${body} from ${table}`}`);
+  const catalog = await catalogOf(database);
+  await database.query(`drop table ${table} cascade`);
+  return compileIn(catalog, pattern);
+}
+
+test.each<Case>([
+  { name: 'the primary key, where nothing else is used' },
+  { name: 'the primary key, used by the placeholder', pattern: 'one:{id}' },
+  { name: 'the primary key, used by WHERE', body: 'select id where id > 3' },
+  {
+    name: 'full, used by both',
+    alter: 'alter table t replica identity full',
+    pattern: 'room:{room}',
+    body: "select id, room where slug = 'x'",
+  },
+  {
+    name: 'an index, used by the placeholder',
+    alter: 'create unique index i on t (slug); alter table t replica identity using index i',
+    pattern: 'page:{slug}',
+    body: 'select slug',
+  },
+])('enough: $name', async (given) => {
+  const view = await outcome(given);
+  expect(view).not.toBeInstanceOf(SnoError);
+});
+
+test.each<Case & { mend: string; says: string }>([
+  {
+    name: 'placeholder',
+    pattern: 'room:{room}',
+    body: 'select id, room',
+    says: 'room',
+    mend: 'ALTER TABLE public.t REPLICA IDENTITY FULL;',
+  },
+  {
+    name: 'placeholder, as an expression',
+    pattern: 'room:{r}',
+    body: 'select id, room::text as r',
+    says: 'room',
+    mend: 'ALTER TABLE public.t REPLICA IDENTITY FULL;',
+  },
+  {
+    name: 'WHERE',
+    body: 'select id where room = 1 or slug is null',
+    says: 'room, slug',
+    mend: 'ALTER TABLE public.t REPLICA IDENTITY FULL;',
+  },
+  {
+    name: 'names that want quotes',
+    table: '"Shop"."order"',
+    body: 'select id where room = 1',
+    says: '"Shop"."order"',
+    mend: 'ALTER TABLE "Shop"."order" REPLICA IDENTITY FULL;',
+  },
+  {
+    name: 'nothing',
+    alter: 'alter table t replica identity nothing',
+    says: 'no replica identity',
+    mend: 'ALTER TABLE public.t REPLICA IDENTITY DEFAULT;',
+  },
+  {
+    name: 'an index without the column',
+    alter: 'create unique index i on t (slug); alter table t replica identity using index i',
+    body: 'select id where id > 1',
+    says: 'id',
+    mend: 'ALTER TABLE public.t REPLICA IDENTITY FULL;',
+  },
+  { name: 'no key', columns: 'id int', says: 'neither a primary key', mend: 'ALTER TABLE public.t ADD PRIMARY KEY' },
+  {
+    name: 'no key, though full',
+    columns: 'id int',
+    alter: 'alter table t replica identity full',
+    says: 'neither a primary key',
+    mend: 'ADD PRIMARY KEY',
+  },
+])('not enough: $name', async ({ says, mend, ...given }) => {
+  expect(await outcome(given)).toMatchObject({
+    code: 'replica_identity',
+    message: expect.stringContaining(says),
+    mend: expect.stringContaining(mend),
+  });
+});
+
+test('the key is the primary key, in its order, whether the view shows it or not', async () => {
+  await database.query(`create table public.lines (no int, "or""der" text, what text, primary key ("or""der", no));
+    create view channels."lines" as select what from public.lines`);
+  const view = viewOf(await catalogOf(database), 'lines');
+  const bound = view.bind(relationOf(view.table));
+  if (bound instanceof SnoError) throw bound;
+  expect(new Reading(bound).key(tupleOf(['7', 'a"b', 'x']))).toBe(String.raw`{"or\"der":"a\"b","no":7}`);
+  expect(bound.keyDiffers(tupleOf(['7', 'a', 'x']), tupleOf(['7', 'a', 'y']))).toBe(false);
+  expect(bound.keyDiffers(tupleOf(['7', 'a', 'x']), tupleOf(['8', 'a', 'x']))).toBe(true);
+});
+
+test('the key is that of the index where old rows have no other', async () => {
+  await database.query(`create table public.pages (id int primary key, slug text not null);
+    create unique index pages_slug on public.pages (slug);
+    alter table public.pages replica identity using index pages_slug;
+    create view channels."pages" as select id, slug from public.pages`);
+  const view = viewOf(await catalogOf(database), 'pages');
+  const bound = view.bind(relationOf(view.table));
+  if (bound instanceof SnoError) throw bound;
+  expect(new Reading(bound).key(tupleOf(['7', 'start']))).toBe('{"slug":"start"}');
+});
+
+test('a table in the WAL that is not the one in the catalog is told apart', async () => {
+  await database.query(`create table public.shifting (id int primary key, room int, title text);
+    alter table public.shifting replica identity full;
+    create view channels."shifting:{room}" as select id, room, title from public.shifting`);
+  const view = viewOf(await catalogOf(database), 'shifting:{room}');
+  const relation = relationOf(view.table);
+  const [id, room, title] = relation.columns as unknown as readonly [object, object, object];
+  const bind = (columns: readonly object[]) => view.bind({ ...relation, columns: columns as typeof relation.columns });
+  expect(bind([title, room, id])).not.toBeInstanceOf(SnoError);
+  expect(bind([id, room])).toMatchObject({
+    code: 'channel_refused',
+    message: expect.stringContaining('without the column title'),
+  });
+  expect(bind([id, room, { ...title, typeOid: 23 }])).toMatchObject({ code: 'channel_refused' });
+  expect(bind([id, { ...room, identity: false }, title])).toMatchObject({ code: 'replica_identity' });
+});

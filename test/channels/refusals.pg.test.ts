@@ -1,0 +1,152 @@
+/** What a channel view may not have, as Postgres prints it: the reason, and the place underlined. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { loadParser } from '../../src/channels/parse.ts';
+import { SnoError } from '../../src/errors.ts';
+import { install } from '../support/install.ts';
+import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+import { catalogOf, compileIn } from './compiled.ts';
+
+const TABLES = `
+  create type public.mood as enum ('sad', 'ok');
+  create type public.pair as (x int, y int);
+  create domain public.posint as int check (value > 0);
+  create collation public.blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+  create table public.t (id int primary key, a int, b int, n numeric, f float8, title text, code char(4), tags text[],
+    body jsonb, raw json, ok bool, at timestamptz, kind public.mood, p public.pair, ip inet, small public.posint,
+    nick text collate public.blind, key text collate "C", name varchar(10), twice int generated always as (a * 2) stored);
+  alter table public.t replica identity full;
+  create table public.u (id int primary key, t_id int);
+  create view public.v as select id from public.t;
+  create materialized view public.m as select id from public.t;
+  create unlogged table public.fleeting (id int primary key);
+  create table public.parent (id int primary key);
+  create table public.child () inherits (public.parent);
+  create table public.root (id int primary key) partition by range (id);
+  create table public.part partition of public.root for values from (0) to (10)`;
+
+/** The view's body, what the message says, and what is underlined (in the version that prints no table names). */
+const REFUSED: readonly (readonly [body: string, reason: string, underlined: string])[] = [
+  ['select t.id from t join u on u.t_id = t.id', 'joins', 'JOIN'],
+  ['select t.id from t, u', 'joins', 'public.u'],
+  ['select id from (select id from t) s', 'subqueries', 'id'],
+  ['select id from t where exists (select 1)', 'subqueries', 'EXISTS'],
+  ['select id from t union select id from u', 'UNION', 'UNION'],
+  ['select id from t except select id from u', 'EXCEPT', 'EXCEPT'],
+  ['select distinct id from t', 'DISTINCT', 'DISTINCT'],
+  ['select a as id from t group by a', 'GROUP BY', 'GROUP'],
+  ['select count(*) as id from t', 'aggregates such as count()', 'count(*)'],
+  ['select sum(a) as id from t', 'aggregates such as sum()', 'sum(a)'],
+  ['select id, row_number() over () as n from t', 'window functions', 'row_number()'],
+  ['select id from t order by id', 'ORDER BY', 'ORDER'],
+  ['select id from t limit 3', 'LIMIT', 'LIMIT'],
+  ['select id from t offset 3', 'OFFSET', 'OFFSET'],
+  ['with x as (select id from t) select id from x', 'WITH', 'WITH'],
+  ['values (1)', 'VALUES', 'VALUES'],
+  ['select 1 as id', 'reads no table', 'SELECT'],
+  ['select id from t tablesample system (50)', 'TABLESAMPLE', 't TABLESAMPLE system (50)'],
+  ['select id from generate_series(1, 3) id', 'functions in FROM', 'generate_series(1, 3)'],
+  ['select id from only t', 'ONLY', 'public.t'],
+  ['select ident as id from t as t (ident)', 'names for the columns', 'public.t'],
+  ['select id from v', 'views over views', 'public.v'],
+  ['select id from m', 'materialized view', 'public.m'],
+  ['select id from fleeting', 'unlogged', 'public.fleeting'],
+  ['select id from parent', 'inheritance', 'public.parent'],
+  ['select id from part', 'is a partition', 'public.part'],
+  ['select oid::int as id from pg_class', 'pg_catalog.pg_class', 'pg_class'],
+  ['select id, unnest(tags) as tag from t', 'returns sets', 'unnest(tags)'],
+  ['select id, lower(title) as title from t', 'lower() is not supported yet', 'lower(title)'],
+  ["select id from t where lower(title) = 'x'", 'lower() is not supported yet', 'lower(title)'],
+  ['select id from t where at < now()', 'now() changes without a commit', 'now()'],
+  ['select id from t where at::date = current_date', 'cast from timestamp with time zone to date', '(at)::date'],
+  ['select id, current_user::text as who from t', 'changes without a commit', 'CURRENT_USER'],
+  ['select id, random() as r from t', 'random() changes', 'random()'],
+  ['select id from t where a + 1 = 2', 'operator +', 'a + 1'],
+  ["select id from t where title like 'a%'", 'operator ~~', "title ~~ 'a%'::text"],
+  ["select id from t where title < 'm'", 'COLLATE "C"', "title < 'm'::text"],
+  ['select id from t where key < title collate "default"', 'COLLATE "C"', 'key < (title COLLATE'],
+  ["select id from t where nick = 'x'", 'nondeterministic', "nick = 'x'::text"],
+  ['select id from t where coalesce(ok, false)', 'COALESCE', 'COALESCE(ok, false)'],
+  ['select id, case when ok then 1 else 2 end as x from t', 'CASE', 'CASE'],
+  ['select id from t where nullif(a, 1) is null', 'NULLIF', 'NULLIF(a, 1)'],
+  ['select id, greatest(a, b) as g from t', 'GREATEST', 'GREATEST(a, b)'],
+  ["select id from t where tags = '{a}'", 'arrays are supported in = ANY', "'{a}'::text[]"],
+  ["select id from t where 'a' = any (tags)", '= ANY (ARRAY[...])', 'tags'],
+  ["select id from t where body = '{}'", 'comparing jsonb with jsonb', "body = '{}'::jsonb"],
+  ["select id from t where body ->> 'a' = 'b'", 'operator ->>', "body ->> 'a'::text"],
+  ["select id from t where ip = '1.2.3.4'", 'inet', "'1.2.3.4'::inet"],
+  ['select id, ip::text as ip from t', 'cast from inet to text', '(ip)::text'],
+  ['select id, f::float4 as f from t', 'cast from double precision to real', '(f)::real'],
+  ['select id, n::int as n from t', 'cast from numeric to integer', '(n)::integer'],
+  ['select id, a::float8 as a from t', 'showing a number as double precision', '(a)::double'],
+  ['select id, name::varchar(3) as name from t', 'length or precision', '(name)::character varying(3)'],
+  ['select id, a::posint as a from t', 'casts to posint', '(a)::public.posint'],
+  ['select id, row(a, b)::text as x from t', 'rows', 'ROW(a, b)'],
+  ['select id, t as whole from t', 'whole rows', 't.*'],
+  ['select id, ctid::text as c from t', 'system column ctid', 'ctid'],
+  ['select id, twice from t', 'generated columns', 'twice'],
+  ['select id from t where p is null', 'row type', 'p IS'],
+  ['select id, (p).x as x from t', 'subscripts and fields', 'p'],
+  ['select id, tags[1] as tag from t', 'subscripts and fields', 'tags[1]'],
+];
+
+describe.each(VERSIONS)('refusals, Postgres %i', (version) => {
+  let database: TestDatabase;
+  beforeAll(async () => {
+    await loadParser();
+    database = await freshDatabase(version);
+    await install(database, { eventTriggers: false });
+    await database.query(TABLES);
+    await database.query('set search_path = public');
+    const views = REFUSED.map(([body], index) => `create view channels."view:${index}" as ${body}`);
+    await database.query(views.join('; '));
+  });
+  afterAll(() => database.drop());
+
+  test('name the reason and underline the place', async () => {
+    const catalog = await catalogOf(database);
+    for (const [index, [body, reason, underlined]] of REFUSED.entries()) {
+      const error = compileIn(catalog, `view:${index}`);
+      expect(error, body).toBeInstanceOf(SnoError);
+      const { code, message } = error as SnoError;
+      expect(code).toBe('channel_refused');
+      expect(message, body).toContain(`channels."view:${index}": `);
+      expect.soft(message, body).toContain(reason);
+      expect.soft(carets(message).replace(/\b(t|pg_class)\.(?!\*)/g, ''), message).toContain(underlined);
+    }
+  });
+
+  test.each([
+    ['a table', 'create table channels."x" (id int)', 'this is a table'],
+    ['a materialized view', 'create materialized view channels."x" as select id from t', 'this is a materialized view'],
+  ])('%s in schema channels', async (_, sql, reason) => {
+    await database.query(sql);
+    expect(compileIn(await catalogOf(database), 'x')).toMatchObject({
+      code: 'channel_refused',
+      message: expect.stringContaining(reason),
+    });
+    await database.query(sql.includes('view') ? 'drop materialized view channels."x"' : 'drop table channels."x"');
+  });
+
+  test.each([
+    ['room:{nobody}', 'select id from t', 'pattern_invalid', 'no column nobody'],
+    ['room:{body}', 'select id, body from t', 'channel_refused', 'the placeholder {body} is of type jsonb'],
+    ['room:{tags}', 'select id, tags from t', 'channel_refused', 'the placeholder {tags} is of type text[]'],
+    ['room:{ip}', 'select id, ip from t', 'channel_refused', 'the placeholder {ip} is of type inet'],
+    ['room {id}', 'select id from t', 'pattern_invalid', 'the character " "'],
+  ])('%s as %s', async (pattern, body, code, reason) => {
+    await database.query(`create view channels."${pattern}" as ${body}`);
+    expect(compileIn(await catalogOf(database), pattern)).toMatchObject({
+      code,
+      message: expect.stringContaining(reason),
+    });
+    await database.query(`drop view channels."${pattern}"`);
+  });
+});
+
+/** What stands above the carets. */
+function carets(message: string): string {
+  const [line, marks] = message.split('\n').slice(-2) as [string, string];
+  const start = marks.indexOf('^');
+  expect(marks.slice(0, start).trim()).toBe('');
+  return line.slice(start, marks.lastIndexOf('^') + 1);
+}

@@ -1,0 +1,249 @@
+/** What a compiled view says of rows, and what its queries give, on a real database. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { compileAccess } from '../../src/channels/access-view.ts';
+import type { Catalog } from '../../src/channels/catalog.ts';
+import type { AccessView } from '../../src/channels/channel.ts';
+import { loadParser } from '../../src/channels/parse.ts';
+import { matchPattern } from '../../src/channels/pattern.ts';
+import { SnoError } from '../../src/errors.ts';
+import { install } from '../support/install.ts';
+import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+import { boundOf, catalogOf, compileIn, Reading, viewOf } from './compiled.ts';
+import { type Cell, tupleOf, UNSENT } from './rows.ts';
+import { textsOf } from './values.ts';
+
+describe.each(VERSIONS)('a view, Postgres %i', (version) => {
+  let database: TestDatabase;
+  let catalog: Catalog;
+  beforeAll(async () => {
+    await loadParser();
+    database = await freshDatabase(version);
+    await install(database, { eventTriggers: false });
+    await database.query(`
+      create type public.kind as enum ('chat', 'call');
+      create table public."it""ems" (
+        id bigint primary key, "r o{om" text, n numeric, ok bool, code char(4), kind public.kind, at timestamptz, f float8, raw json);
+      alter table public."it""ems" replica identity full;
+      insert into public."it""ems" values
+        (1, 'a b', 1.0, true, 'ab', 'chat', '2020-01-01 10:00:00.5+00', 0, '{ }'), (2, 'a b', 1.00, false, 'ab', 'call', 'infinity', '-0', null),
+        (3, 'ü/:%''"', null, null, null, null, null, null, null), (4, '', 2, true, ' x', 'chat', '0044-03-15 BC', 'NaN', '[1]'),
+        (5, null, 1.0, true, '', 'chat', null, 1e300, null), (6, 'A B', 1.0, true, 'AB', 'chat', null, 0.1, null);
+      create view channels."text:{room}" as select id, "r o{om" as room from public."it""ems";
+      create view channels."number:{n}" as select id, n from public."it""ems";
+      create view channels."flag:{ok}" as select id, ok from public."it""ems";
+      create view channels."code:{code}" as select id, code from public."it""ems";
+      create view channels."kind:{kind}" as select id, kind from public."it""ems";
+      create view channels."at:{at}" as select id, at from public."it""ems";
+      create view channels."float:{f}" as select id, f from public."it""ems";
+      create view channels."two:{kind}:{n}" as select n, kind, id from public."it""ems" where ok;
+      create view channels."keyless:{room}" as select n, "r o{om" as room, raw, kind = 'chat' as chatty from public."it""ems" x where ok is not false and n < 2;
+      create view channels."texts:{id}" as select id::text as id, n::text as n from public."it""ems";
+      create view channels."everything" as select id, n as "n\\""" from public."it""ems"`);
+    catalog = await catalogOf(database);
+  });
+  afterAll(() => database.drop());
+
+  test.each([
+    'text:{room}',
+    'number:{n}',
+    'flag:{ok}',
+    'code:{code}',
+    'kind:{kind}',
+    'at:{at}',
+    'float:{f}',
+    'two:{kind}:{n}',
+    'keyless:{room}',
+    'texts:{id}',
+    'everything',
+  ])('%s: a snapshot holds what the rows themselves say', async (pattern) => {
+    const view = viewOf(catalog, pattern);
+    const bound = boundOf(catalog, pattern);
+    const reading = new Reading(bound);
+    const channels = new Map<string, string[]>();
+    for (const cells of await textsOf(database, 'public."it""ems"', ['*'])) {
+      const row = tupleOf(cells);
+      const channel = reading.channel(row);
+      if (channel === undefined || !bound.matches(row)) continue;
+      channels.set(channel, [...(channels.get(channel) ?? []), `${reading.key(row)} ${reading.data(row).data}`]);
+    }
+    expect(channels.size).toBeGreaterThan(0);
+    const client = await database.connect();
+    await client.query(`set search_path = pg_catalog; set TimeZone = 'UTC'`);
+    for (const [channel, rows] of channels) {
+      const values = matchPattern(view.pattern, channel);
+      const { rows: snapshot } = await client.query(view.snapshot.sql, values);
+      expect(snapshot.map(({ sno_key, sno_data }) => `${sno_key} ${sno_data}`).sort(), channel).toEqual(rows.sort());
+    }
+  });
+
+  test.each([
+    ['number:{n}', '1.000'],
+    ['flag:{ok}', 't'],
+    ['code:{code}', 'ab  '],
+    ['at:{at}', '2020-01-01'],
+    ['float:{f}', '0.0'],
+    ['texts:{id}', '01'],
+    ['text:{room}', 'a B'],
+  ])('%s: %s is the value of no row', async (pattern, value) => {
+    const client = await database.connect();
+    await client.query(`set search_path = pg_catalog; set TimeZone = 'UTC'`);
+    expect((await client.query(viewOf(catalog, pattern).snapshot.sql, [value])).rows).toEqual([]);
+  });
+
+  test('a snapshot reads through the view where the view shows the key, and by an index', async () => {
+    await database.query(`
+      create table public.many (id int primary key, room bigint);
+      alter table public.many replica identity full;
+      create index on public.many (room);
+      insert into public.many select i, i % 1000 from generate_series(1, 10000) i;
+      create view channels."many:{room}" as select id as shown, room from public.many;
+      analyze public.many`);
+    const { sql } = viewOf(await catalogOf(database), 'many:{room}').snapshot;
+    expect(sql).toContain('from channels."many:{room}"');
+    const { rows } = await database.query<{ 'QUERY PLAN': string }>(`explain ${sql.replaceAll('$1', "'7'")}`);
+    expect(rows.map((row) => row['QUERY PLAN']).join('\n')).toContain('Index Cond: (room = ');
+  });
+
+  test('definitions are told apart exactly where subscribers could notice', async () => {
+    const fingerprint = async () => viewOf(await catalogOf(database), 'same').fingerprint;
+    await database.query(`create table public.same (id int primary key, a text, b text);
+      create view channels."same" as select id, a from public.same`);
+    const first = await fingerprint();
+    await database.query(`drop view channels."same"; alter table public.same replica identity full;
+      create view channels."same" as select id, a from public.same`);
+    expect(await fingerprint()).toBe(first);
+    await database.query(`create or replace view channels."same" as select id, a from public.same where id > 0`);
+    const second = await fingerprint();
+    expect(second).not.toBe(first);
+    await database.query(`drop view channels."same"; alter table public.same rename to former; alter table public.former rename to same;
+      alter table public.same alter column a type varchar(20);
+      create view channels."same" as select id, a from public.same`);
+    expect(await fingerprint()).not.toBe(first);
+  });
+
+  test('warnings', async () => {
+    await database.query(`
+      create table public.guarded (id bigint primary key, price numeric, title text);
+      alter table public.guarded enable row level security;
+      create view channels."guarded:{id}" as select id, price, title from public.guarded;
+      create view channels."careful" as select id::text as id, price::text as price from public.guarded`);
+    const guarded = await catalogOf(database);
+    expect(viewOf(guarded, 'guarded:{id}').warnings).toEqual([
+      expect.stringContaining('id is bigint, sent as a JSON number'),
+      expect.stringContaining('price is numeric, sent as a JSON number'),
+      expect.stringContaining('public.guarded has row-level security'),
+      expect.stringContaining('without a change of price, title'),
+    ]);
+    expect(viewOf(guarded, 'careful').warnings).toEqual([expect.stringContaining('row-level security')]);
+  });
+
+  describe('of rows', () => {
+    const cells: Cell[] = ['1', 'room', '1.0', 't', 'ab  ', 'chat', null, '0.5', '{}'];
+    const withCell = (index: number, cell: Cell) => tupleOf(cells.map((former, at) => (at === index ? cell : former)));
+
+    test('values that were not sent are left out and named', () => {
+      const reading = new Reading(boundOf(catalog, 'keyless:{room}'));
+      expect(reading.data(withCell(8, UNSENT))).toEqual({
+        data: '{"n":1.0,"room":"room","chatty":true}',
+        unchanged: '"raw"',
+      });
+      expect(reading.data(tupleOf(cells.map(() => UNSENT)))).toEqual({
+        data: '{}',
+        unchanged: '"n","room","raw","chatty"',
+      });
+    });
+
+    test('an update of nothing that is shown is no difference', () => {
+      const bound = boundOf(catalog, 'keyless:{room}');
+      const row = tupleOf(cells);
+      expect(bound.differs(row, withCell(6, '2020-01-01 00:00:00+00'))).toBe(false);
+      expect(bound.differs(row, withCell(2, '1.00'))).toBe(true);
+      expect(bound.differs(row, withCell(2, null))).toBe(true);
+      expect(bound.differs(row, withCell(8, UNSENT))).toBe(false);
+      expect(bound.differs(withCell(5, null), withCell(5, 'call'))).toBe(true);
+      expect(bound.differs(withCell(5, 'call'), withCell(5, 'chat'))).toBe(true);
+      const keyOnly = tupleOf(cells);
+      keyOnly.keyOnly = true;
+      expect(bound.differs(keyOnly, row)).toBe(true);
+    });
+
+    test('a NULL in a placeholder is no channel', () => {
+      expect(new Reading(boundOf(catalog, 'two:{kind}:{n}')).channel(withCell(2, null))).toBeUndefined();
+      expect(new Reading(boundOf(catalog, 'two:{kind}:{n}')).channel(tupleOf(cells))).toBe('two:chat:1.0');
+    });
+
+    test('WHERE over a value that was not sent is a bug, said loudly', () => {
+      expect(() => boundOf(catalog, 'keyless:{room}').matches(withCell(3, UNSENT))).toThrow('without its value');
+    });
+  });
+
+  describe('access views', () => {
+    beforeAll(async () => {
+      await database.query(`
+        create table public.members (project_id bigint, user_id uuid, role public.kind, email text);
+        insert into public.members values (42, '0190b2a6-0000-7000-8000-000000000001', 'chat', 'a@x'), (43, '0190b2a6-0000-7000-8000-000000000002', 'call', null);
+        create view channel_access."project:{project_id}" as select project_id, user_id as sub, role as "Ro""le" from public.members;
+        create view channel_access."open:{project_id}" as select distinct project_id from public.members;
+        create view channel_access."lobby" as select email from public.members;
+        create view channel_access."broken:{id}" as select project_id from public.members;
+        create view channel_access."lists" as select array[email] as emails from public.members`);
+      catalog = await catalogOf(database);
+    });
+    const access = (pattern: string) => {
+      const entry = catalog.access.find((candidate) => candidate.pattern === pattern);
+      if (entry === undefined) throw new Error(`no view ${pattern}`);
+      return compileAccess(entry);
+    };
+    const ONE = '0190b2a6-0000-7000-8000-000000000001';
+
+    test.each([
+      ['project:{project_id}', ['42', [ONE], ['chat']], true],
+      ['project:{project_id}', ['42', [ONE], ['call', 'chat']], true],
+      ['project:{project_id}', ['42', [ONE], ['call']], false],
+      ['project:{project_id}', ['42', [], ['chat']], false],
+      ['project:{project_id}', ['042', [ONE], ['chat']], false],
+      ['project:{project_id}', ['43', [ONE], ['chat']], false],
+      ['open:{project_id}', ['42'], true],
+      ['open:{project_id}', ['44'], false],
+      ['lobby', [['b@x', 'a@x']], true],
+      ['lobby', [['b@x']], false],
+    ])('%s with %j: %s', async (pattern, parameters, allowed) => {
+      const client = await database.connect();
+      await client.query('set search_path = pg_catalog');
+      const { rows } = await client.query({
+        text: (access(pattern) as AccessView).sql,
+        values: parameters,
+        rowMode: 'array',
+      });
+      expect(rows).toEqual(allowed ? [[true]] : []);
+    });
+
+    test('want the claims of their other columns', () => {
+      expect(access('project:{project_id}')).toMatchObject({ claims: ['sub', 'Ro"le'] });
+    });
+
+    test('a value that does not cast is an error of class 22', async () => {
+      const { sql } = access('project:{project_id}') as AccessView;
+      await expect(database.query(sql, ['x', [ONE], ['chat']])).rejects.toMatchObject({ code: '22P02' });
+    });
+
+    test.each([
+      ['broken:{id}', 'pattern_invalid', 'no column id'],
+      ['lists', 'channel_refused', 'emails is an array'],
+    ])('%s is refused', (pattern, code, reason) => {
+      expect(access(pattern)).toBeInstanceOf(SnoError);
+      expect(access(pattern)).toMatchObject({ code, message: expect.stringContaining(reason) });
+    });
+  });
+
+  test('definitions with characters of several bytes are underlined where they should be', async () => {
+    await database.query(`create table public."größe" (id int primary key, "äöü" text);
+      create view channels."größe:{id}" as select id from public."größe" where "äöü" = 'ß' and lower("äöü") = 'ü'`);
+    const error = compileIn(await catalogOf(database), 'größe:{id}') as SnoError;
+    expect(error.message).toContain('the character "ö"');
+    await database.query('alter view channels."größe:{id}" rename to "groesse:{id}"');
+    const { message } = compileIn(await catalogOf(database), 'groesse:{id}') as SnoError;
+    const [line, carets] = message.split('\n').slice(-2) as [string, string];
+    expect(line.slice(carets.indexOf('^'), carets.length)).toMatch(/^lower\(.*"äöü"\)$/);
+  });
+});
