@@ -1,13 +1,13 @@
 /** The demo's page: five live channels, drawn; SQL, sent; and what arrives, measured. */
 import { Arrivals } from './arrivals.ts';
 import { Board } from './board.ts';
-import { Console } from './console.ts';
 import { byId } from './element.ts';
 import { LatencyPanel, millisecondsSince } from './latency.ts';
 import { Market } from './market.ts';
 import type { Goal, Life, Match, Price, Task } from './rows.ts';
 import { Scoreboard } from './scoreboard.ts';
 import { Snowfall } from './snowfall.ts';
+import { SqlPanel } from './sql-panel.ts';
 import { Stream } from './stream.ts';
 import { startTheme } from './theme.ts';
 
@@ -30,8 +30,8 @@ async function start(): Promise<void> {
   startTheme();
   const stream = new Stream(CHANNELS);
   const arrivals = new Arrivals((xid) => stream.claim(xid));
-  const sqlBox = new Console(arrivals);
-  const run = (sql: string) => void sqlBox.run(sql);
+  const sqlPanel = new SqlPanel(arrivals);
+  const run = (sql: string) => void sqlPanel.run(sql);
   const latency = new LatencyPanel();
   const snowfall = new Snowfall();
   const board = new Board(run);

@@ -1,9 +1,9 @@
 /** The SQL box: the text, the examples, and what became of the runs. */
 import type { Outcome, Statement } from '../sql-box.ts';
 import type { Arrival, Arrivals } from './arrivals.ts';
-import { colour } from './colours.ts';
 import { byId, element } from './element.ts';
 import { formatMs } from './latency.ts';
+import { colour } from './sql-colours.ts';
 
 const RUNS_MAX = 12;
 const MAC = /Mac|iPhone|iPad/.test(navigator.platform);
@@ -25,7 +25,7 @@ const EXAMPLES: readonly { readonly label: string; readonly sql: string }[] = [
   { label: 'Start over', sql: 'select demo.seed();' },
 ];
 
-export class Console {
+export class SqlPanel {
   readonly #arrivals: Arrivals;
   readonly #text = byId<HTMLTextAreaElement>('sql');
   readonly #colours = byId('sql-colours');
