@@ -1,6 +1,10 @@
+const COMPACT_FROM = 1_024;
+
 /** Packets that arrived while nobody took them, copied out of the reader's buffer. */
 export class Backlog {
   #packets: Buffer[] = [];
+  /** Index of the oldest packet that has not been handed over. */
+  #next = 0;
   #bytes = 0;
 
   get bytes(): number {
@@ -8,7 +12,7 @@ export class Backlog {
   }
 
   get length(): number {
-    return this.#packets.length;
+    return this.#packets.length - this.#next;
   }
 
   push(packet: Buffer): void {
@@ -16,22 +20,28 @@ export class Backlog {
     this.#bytes += packet.length;
   }
 
-  /** Hands the packets over, oldest first, until `take` answers false; the rest stays. */
+  /** Hands the packets over, oldest first, until `take` answers false; the rest stays. `take` may drain as well. */
   drain(take: (packet: Buffer) => boolean): void {
-    let taken = 0;
-    for (; taken < this.#packets.length; taken++) {
-      const packet = this.#packets[taken] as Buffer;
+    while (this.length > 0) {
+      const packet = this.#packets[this.#next++] as Buffer;
       this.#bytes -= packet.length;
-      if (!take(packet)) {
-        taken++;
-        break;
-      }
+      this.#compact();
+      if (!take(packet)) return;
     }
-    this.#packets = this.#packets.slice(taken);
   }
 
   clear(): void {
     this.#packets = [];
+    this.#next = 0;
     this.#bytes = 0;
+  }
+
+  /** Lets go of what was handed over, seldom enough to cost little. */
+  #compact(): void {
+    if (this.length === 0) this.clear();
+    else if (this.#next >= COMPACT_FROM && this.#next >= this.length) {
+      this.#packets = this.#packets.slice(this.#next);
+      this.#next = 0;
+    }
   }
 }

@@ -5,26 +5,31 @@
 import type pg from 'pg';
 import { SnoError } from '../errors.ts';
 import { type Lsn, parseLsn } from '../lsn.ts';
-import { formatEpoch } from '../position.ts';
-import { quoteLiteral } from '../postgres/quote.ts';
+import { differsInGenerationOnly, formatEpoch } from '../position.ts';
+import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
 
 export interface SlotOptions {
   readonly slot: string;
-  /** How long creating the slot may wait for transactions that were running before it. */
+  /** How long creating the slot may wait for each transaction that was running before it. */
   readonly lockTimeoutMs: number;
+  /** What the slot would send cannot be decoded: begin anew. */
+  readonly isUndecodable?: boolean;
+}
+
+/** A history, as far as the slot and the server know it. */
+interface History {
+  readonly epoch: string;
+  readonly timeline: number;
+  readonly generation: number;
 }
 
 /** What this process has read of a history so far. */
-export interface Progress {
-  readonly epoch: string;
-  readonly timeline: number;
+export interface Progress extends History {
   /** Everything before it has been read. */
   readonly head: Lsn;
 }
 
-export interface OpenedSlot {
-  readonly epoch: string;
-  readonly timeline: number;
+export interface OpenedSlot extends History {
   /** Where the stream starts. */
   readonly from: Lsn;
   /** Why the history is another one than `progress`'s, where it is. */
@@ -34,11 +39,14 @@ export interface OpenedSlot {
 interface SystemRow {
   readonly systemid: string;
   readonly timeline: string;
+  /** Where the server's WAL ends. */
+  readonly xlogpos: string;
 }
 
 interface SlotRow {
   readonly slot_type: string;
   readonly plugin: string | null;
+  readonly active_pid: string | null;
   readonly is_here: string;
   readonly is_lost: string;
   readonly confirmed: string | null;
@@ -55,50 +63,90 @@ const FAILOVER_VERSION = 170_000;
 const LOCK_NOT_AVAILABLE = '55P03';
 const CONFIGURATION_LIMIT_EXCEEDED = '53400';
 const INSUFFICIENT_PRIVILEGE = '42501';
+const NOT_IN_PREREQUISITE_STATE = '55000';
 
 /**
  * Makes the slot where it is missing or lost, and tells which history it continues. Throws SnoError: slot_mismatch,
- * slot_blocked, slots_exhausted, missing_privilege.
+ * slot_in_use, slot_blocked, slots_exhausted, missing_privilege, wal_level_not_logical.
  */
-export async function openSlot(client: pg.Client, options: SlotOptions, progress: Progress | undefined, serverVersion: number): Promise<OpenedSlot> {
+export async function openSlot(
+  client: pg.Client,
+  options: SlotOptions,
+  progress: Progress | undefined,
+): Promise<OpenedSlot> {
   const { slot } = options;
   const system = await one<SystemRow>(client, 'IDENTIFY_SYSTEM');
   if (system === undefined) throw new SnoError('decode_failed', 'IDENTIFY_SYSTEM gave no row');
   const timeline = Number(system.timeline);
   const found = await findSlot(client, slot);
-  if (found !== undefined && (found.slot_type !== 'logical' || found.plugin !== 'pgoutput' || found.is_here !== 't')) {
-    throw new SnoError('slot_mismatch', `slot ${slot} is ${found.slot_type}, of plugin ${found.plugin ?? 'none'}, ${found.is_here === 't' ? 'of this database' : 'of another database'}`);
-  }
+  if (found !== undefined) refuseForeign(slot, found);
   const begin = async (from: Lsn, reason?: OpenedSlot['reason']): Promise<OpenedSlot> => {
-    const row = await one<{ readonly generation: string }>(client, `select sno.next_generation(${quoteLiteral(slot)}, ${quoteLiteral(system.systemid)}, ${timeline}) as generation`);
-    const epoch = formatEpoch({ systemIdentifier: BigInt(system.systemid), timeline, generation: Number(row?.generation) });
-    return { epoch, timeline, from, ...(reason === undefined || progress === undefined ? {} : { reason }) };
+    const sql = `select sno.next_generation(${quoteLiteral(slot)}, ${quoteLiteral(system.systemid)}, ${timeline}) as generation`;
+    let generation: number;
+    // a database that was put back to an earlier state counts from there again
+    do generation = Number((await one<{ readonly generation: string }>(client, sql))?.generation);
+    while (generation <= (progress?.generation ?? 0));
+    const epoch = formatEpoch({ systemIdentifier: BigInt(system.systemid), timeline, generation });
+    return {
+      epoch,
+      timeline,
+      generation,
+      from,
+      ...(reason === undefined || progress === undefined ? {} : { reason }),
+    };
   };
-  if (found === undefined || found.is_lost === 't' || found.confirmed === null) {
+  if (found === undefined || found.is_lost === 't' || found.confirmed === null || options.isUndecodable) {
     if (found !== undefined) await client.query(`select pg_drop_replication_slot(${quoteLiteral(slot)})`);
-    return begin(await createSlot(client, options, serverVersion), 'slot_lost');
+    return begin(await createSlot(client, options), 'slot_lost');
   }
   const confirmed = lsnOf(found.confirmed);
-  const known = await one<EpochRow>(client, `select system_identifier, timeline, current_timeline, generation from sno.slot_epoch(${quoteLiteral(slot)})`);
+  const known = await one<EpochRow>(
+    client,
+    `select system_identifier, timeline, current_timeline, generation from sno.slot_epoch(${quoteLiteral(slot)})`,
+  );
   if (known === undefined) return begin(confirmed);
   if (known.system_identifier !== system.systemid) return begin(confirmed, 'epoch_changed');
-  const epoch = formatEpoch({ systemIdentifier: BigInt(known.system_identifier), timeline: Number(known.timeline), generation: Number(known.generation) });
+  const generation = Number(known.generation);
+  const epoch = formatEpoch({
+    systemIdentifier: BigInt(known.system_identifier),
+    timeline: Number(known.timeline),
+    generation,
+  });
   if (Number(known.current_timeline) !== timeline) {
     // the slot came along through a promotion; what was read must lie before the histories part
-    if (progress?.epoch !== epoch || progress.head > (await switchPoint(client, timeline, progress.timeline))) return begin(confirmed, 'epoch_changed');
+    const isContinued =
+      progress?.epoch === epoch && progress.head <= (await switchPoint(client, timeline, progress.timeline));
+    if (!isContinued) return begin(confirmed, 'epoch_changed');
     await client.query(`select sno.same_history(${quoteLiteral(slot)}, ${timeline})`);
   }
-  if (progress === undefined) return { epoch, timeline, from: confirmed };
-  if (progress.epoch !== epoch) return { epoch, timeline, from: confirmed, reason: 'epoch_changed' };
+  const history = { epoch, timeline, generation };
+  if (progress === undefined) return { ...history, from: confirmed };
+  if (progress.epoch !== epoch) {
+    // somebody else began it, unless the database was put back to an earlier state: then it has been used up
+    if (generation <= progress.generation) return begin(confirmed, 'epoch_changed');
+    const reason = differsInGenerationOnly(progress.epoch, epoch) ? 'slot_lost' : 'epoch_changed';
+    return { ...history, from: confirmed, reason };
+  }
   // moved on by somebody else: commits between are gone
   if (confirmed > progress.head) return begin(confirmed, 'slot_lost');
-  return { epoch, timeline, from: progress.head };
+  // the server was put back to an earlier state: other commits will stand where those that were read stood
+  if (lsnOf(system.xlogpos) < progress.head) return begin(confirmed, 'epoch_changed');
+  return { ...history, from: progress.head };
+}
+
+function refuseForeign(slot: string, { slot_type, plugin, is_here, active_pid }: SlotRow): void {
+  if (slot_type !== 'logical' || plugin !== 'pgoutput' || is_here !== 't') {
+    const where = is_here === 't' ? '' : ', of another database';
+    throw new SnoError('slot_mismatch', `slot ${slot} is ${slot_type}, of plugin ${plugin ?? 'none'}${where}`);
+  }
+  // found out before anything is begun: the other process goes on with the history that stands in sno.slot
+  if (active_pid !== null) throw new SnoError('slot_in_use', `slot ${slot} is in use by pid ${active_pid}`);
 }
 
 async function findSlot(client: pg.Client, slot: string): Promise<SlotRow | undefined> {
   return one<SlotRow>(
     client,
-    `select slot_type, plugin, database is not distinct from current_database() as is_here,
+    `select slot_type, plugin, active_pid, slot_type = 'physical' or database = current_database() as is_here,
        wal_status is not distinct from 'lost' or restart_lsn is null
          or coalesce(to_jsonb(s) ->> 'invalidation_reason', '') <> '' as is_lost,
        confirmed_flush_lsn::text as confirmed
@@ -107,11 +155,13 @@ async function findSlot(client: pg.Client, slot: string): Promise<SlotRow | unde
 }
 
 /** Creates the slot; resolves with its consistent point: every transaction that commits after it will be decoded. */
-async function createSlot(client: pg.Client, { slot, lockTimeoutMs }: SlotOptions, serverVersion: number): Promise<Lsn> {
+async function createSlot(client: pg.Client, { slot, lockTimeoutMs }: SlotOptions): Promise<Lsn> {
   await client.query(`set lock_timeout = ${lockTimeoutMs}`);
-  const extra = serverVersion >= FAILOVER_VERSION ? ', FAILOVER true' : '';
+  const server = await one<{ readonly server_version_num: string }>(client, 'show server_version_num');
+  const extra = Number(server?.server_version_num) >= FAILOVER_VERSION ? ', FAILOVER true' : '';
+  const command = `CREATE_REPLICATION_SLOT ${quoteIdentifier(slot)} LOGICAL pgoutput (SNAPSHOT 'nothing'${extra})`;
   try {
-    const row = await one<{ readonly consistent_point: string }>(client, `CREATE_REPLICATION_SLOT "${slot}" LOGICAL pgoutput (SNAPSHOT 'nothing'${extra})`);
+    const row = await one<{ readonly consistent_point: string }>(client, command);
     return lsnOf(row?.consistent_point ?? '');
   } catch (error) {
     throw await creationError(client, slot, error);
@@ -120,24 +170,38 @@ async function createSlot(client: pg.Client, { slot, lockTimeoutMs }: SlotOption
   }
 }
 
+/** Sessions and prepared transactions with a transaction id, the oldest first: creating a slot waits for each of them. */
+const RUNNING = `
+  select format('pid %s (user %s, %s, running for %s s)', pid, usename, state, floor(extract(epoch from now() - xact_start))) as text, xact_start as since
+  from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid()
+  union all
+  select format('the prepared transaction %L (user %s, for %s s)', gid, owner, floor(extract(epoch from now() - prepared))), prepared
+  from pg_prepared_xacts
+  order by since limit 5`;
+
 async function creationError(client: pg.Client, slot: string, error: unknown): Promise<unknown> {
   const { code, message } = error as { code?: string; message?: string };
-  if (code === LOCK_NOT_AVAILABLE) {
-    const { rows } = await client.query<{ readonly text: string }>(
-      `select format('pid %s (user %s, %s, running for %s s)', pid, usename, state, floor(extract(epoch from now() - xact_start))) as text
-       from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid() order by xact_start limit 5`,
-    );
-    const who = rows.map(({ text }) => text).join('; ') || 'transactions that this role may not see';
-    return new SnoError('slot_blocked', `slot ${slot} could not be created: Postgres waits for ${who}`, { cause: error });
+  const what = `slot ${slot} could not be created`;
+  switch (code) {
+    case LOCK_NOT_AVAILABLE: {
+      const { rows } = await client.query<{ readonly text: string }>(RUNNING);
+      const who = rows.map(({ text }) => text).join('; ') || 'transactions that this role may not see';
+      return new SnoError('slot_blocked', `${what}: Postgres waits for ${who}`, { cause: error });
+    }
+    case CONFIGURATION_LIMIT_EXCEEDED:
+      return new SnoError('slots_exhausted', `${what}: ${message}`, { cause: error });
+    case INSUFFICIENT_PRIVILEGE: {
+      const mend = `As a superuser: alter role ${quoteIdentifier(client.user ?? '')} with replication;`;
+      return new SnoError('missing_privilege', `${what}: ${message}`, { mend, cause: error });
+    }
+    case NOT_IN_PREREQUISITE_STATE: {
+      const level = await one<{ readonly wal_level: string }>(client, 'show wal_level');
+      if (level?.wal_level === 'logical') return error;
+      return new SnoError('wal_level_not_logical', `${what}: wal_level is ${level?.wal_level}`, { cause: error });
+    }
+    default:
+      return error;
   }
-  if (code === CONFIGURATION_LIMIT_EXCEEDED) return new SnoError('slots_exhausted', `slot ${slot} could not be created: ${message}`, { cause: error });
-  if (code === INSUFFICIENT_PRIVILEGE) {
-    return new SnoError('missing_privilege', `slot ${slot} could not be created: ${message}`, {
-      mend: `As a superuser: alter role ... with replication;  or create it by hand: select pg_create_logical_replication_slot('${slot}', 'pgoutput');`,
-      cause: error,
-    });
-  }
-  return error;
 }
 
 /** Where the history of timeline `to` parted from that of `from` (TIMELINE_HISTORY: lines of "timeline, switch point, reason"). */
@@ -158,7 +222,7 @@ async function one<Row extends pg.QueryResultRow>(client: pg.Client, sql: string
 
 function lsnOf(text: string): Lsn {
   const lsn = parseLsn(text);
-  if (lsn === undefined) throw new SnoError('decode_failed', `Postgres gave an LSN that this process cannot hold: ${text}`);
+  if (lsn === undefined)
+    throw new SnoError('decode_failed', `Postgres gave an LSN that this process cannot hold: ${text}`);
   return lsn;
 }
-

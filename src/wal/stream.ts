@@ -7,13 +7,15 @@ import type pg from 'pg';
 import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { formatLsn, type Lsn } from '../lsn.ts';
-import { createReplicationClient, databaseError } from '../postgres/connect.ts';
+import { createReplicationClient } from '../postgres/connect.ts';
 import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
-import { backoff } from './backoff.ts';
 import { Backlog } from './backlog.ts';
+import { backoff } from './backoff.ts';
+import { sqlState, streamFault, UNDEFINED_OBJECT } from './fault.ts';
+import { Pulse } from './pulse.ts';
 import { openSlot, type Progress } from './slot.ts';
 import type { Acknowledger, WalHandler, WalSource } from './source.ts';
-import { KEEPALIVE, readKeepalive, serverEndOf, statusUpdate, XLOG_DATA, XLOG_DATA_HEADER_BYTES } from './status.ts';
+import { KEEPALIVE, readKeepalive, serverEndOf, XLOG_DATA, XLOG_DATA_HEADER_BYTES } from './status.ts';
 
 export interface StreamOptions {
   readonly url: string;
@@ -36,13 +38,10 @@ export interface StreamOptions {
   readonly onBug: (error: unknown) => void;
 }
 
-const STATUS_INTERVAL_MS = 1_000;
-/** Without a change, how often the status is sent nevertheless. */
-const STATUS_IDLE_MS = 10_000;
-/** A connection on which nothing has come for so long, though replies were asked for, is dead. */
-const SILENCE_MAX_MS = 60_000;
-const SLOT_IN_USE = '55006';
-const UNDEFINED_OBJECT = '42704';
+/** A stream that lasted so long was a good one: the next failure is the first again. */
+const STABLE_MS = 10_000;
+/** How long saying goodbye may take. */
+const STOP_TIMEOUT_MS = 2_000;
 
 /** What pg's Connection offers beyond its types. */
 interface ReplicationConnection {
@@ -50,24 +49,24 @@ interface ReplicationConnection {
   on(event: 'copyData', listener: (message: { readonly chunk: Buffer }) => void): void;
   once(event: 'replicationStart', listener: () => void): void;
   sendCopyFromChunk(chunk: Buffer): void;
+  /** Says goodbye, then closes. */
+  end(): void;
 }
 
 export class ReplicationStream implements WalSource {
   readonly #options: StreamOptions;
   readonly #backlog = new Backlog();
-  #client: pg.Client | undefined;
   #connection: ReplicationConnection | undefined;
+  #pulse: Pulse | undefined;
   #progress: Progress | undefined;
   #isHeld = false;
   #isStopped = false;
+  /** Messages are handed over; before, while the handler gets ready, they wait. */
   #isStreaming = false;
   #isPaused = false;
+  /** What the slot would send cannot be decoded, now or ever: there was no publication then. */
+  #isUndecodable = false;
   #serverEnd: Lsn = 0;
-  #statusTimer: NodeJS.Timeout | undefined;
-  #statusSentAt = 0;
-  #heardAt = 0;
-  #lastWritten: Lsn = -1;
-  #lastFlushed: Lsn = -1;
   #wake: (() => void) | undefined;
   #finished: Promise<void> | undefined;
 
@@ -88,6 +87,11 @@ export class ReplicationStream implements WalSource {
     return this.#isPaused;
   }
 
+  /** Bytes that wait because the handler is held. */
+  get backlogBytes(): number {
+    return this.#backlog.bytes;
+  }
+
   start(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#finished = this.#run(resolve, reject);
@@ -95,15 +99,20 @@ export class ReplicationStream implements WalSource {
   }
 
   async stop(): Promise<void> {
+    const connection = this.#connection;
+    if (this.#isStreaming && !this.#isStopped) this.#pulse?.beat(false);
     this.#isStopped = true;
     this.#wake?.();
-    if (this.#isStreaming) this.#sendStatus(false);
-    this.#connection?.stream.end();
-    const client = this.#client;
-    const force = setTimeout(() => this.#connection?.stream.destroy(), 2_000);
+    if (this.#isStreaming) {
+      connection?.end();
+      // a paused socket would not see the server's end
+      connection?.stream.resume();
+    } else {
+      connection?.stream.destroy();
+    }
+    const force = setTimeout(() => connection?.stream.destroy(), STOP_TIMEOUT_MS);
     await this.#finished;
     clearTimeout(force);
-    await client?.end().catch(() => undefined);
   }
 
   hold(): void {
@@ -112,153 +121,176 @@ export class ReplicationStream implements WalSource {
 
   release(): void {
     this.#isHeld = false;
-    this.#backlog.drain((packet) => {
-      this.#take(packet);
-      return !this.#isHeld;
-    });
-    this.#options.handler.flush();
-    if (this.#isPaused && this.#backlog.bytes <= this.#options.backlogBytesMax) {
-      this.#isPaused = false;
-      this.#connection?.stream.resume();
-    }
+    this.#drain();
   }
 
   async #run(started: () => void, refused: (error: unknown) => void): Promise<void> {
-    const { logger, now, random } = this.#options;
+    const { slot, slotInUseTimeoutMs, onDisconnect, logger, now, random } = this.#options;
     const startedAt = now();
     let hasStarted = false;
-    for (let attempt = 0; !this.#isStopped; attempt++) {
+    let attempt = 0;
+    while (!this.#isStopped) {
+      let streamingSince: number | undefined;
       try {
         await this.#streamOnce(() => {
+          streamingSince = now();
           hasStarted = true;
-          attempt = 0;
           started();
         });
-        if (this.#isStopped) break;
-        throw new SnoError('database_unreachable', 'the replication connection ended');
       } catch (error) {
-        const fault = streamError(error, this.#options.slot);
         if (this.#isStopped) break;
-        const waits = fault.code === 'slot_in_use' && now() - startedAt < this.#options.slotInUseTimeoutMs;
+        const fault = streamFault(error, slot);
+        const waits = fault.code === 'slot_in_use' && now() - startedAt < slotInUseTimeoutMs;
         if (!hasStarted && !waits) return refused(fault);
-        const delayMs = backoff(attempt, random());
-        if (hasStarted) this.#options.onDisconnect();
-        logger.warn({ code: fault.code, mend: fault.mend, retryInMs: delayMs }, `replication: ${fault.message}`);
-        await this.#sleep(delayMs);
+        if (hasStarted) onDisconnect();
+        if (streamingSince !== undefined && sqlState(error) === UNDEFINED_OBJECT) this.#isUndecodable = true;
+        if (streamingSince !== undefined && now() - streamingSince >= STABLE_MS) attempt = 0;
+        const retryInMs = backoff(attempt++, random());
+        logger.warn({ code: fault.code, mend: fault.mend, retryInMs }, `replication: ${fault.message}`);
+        await this.#sleep(retryInMs);
       }
     }
     if (!hasStarted) refused(new SnoError('database_unreachable', 'stopped before the stream had started'));
   }
 
-  /** One connection, from connecting to its end. Resolves or rejects when it has ended. */
-  async #streamOnce(onStreaming: () => void): Promise<void> {
-    const { url, slot, publication, slotLockTimeoutMs, handler, logger } = this.#options;
+  /** One connection, from connecting to its end. Always rejects, with the reason why it has ended. */
+  async #streamOnce(onStreaming: () => void): Promise<never> {
+    const { url, slot, slotLockTimeoutMs, handler, acknowledger, now, logger } = this.#options;
     const client = createReplicationClient(url, 'replication');
-    const failed = new Promise<never>((_resolve, reject) => client.on('error', reject));
+    const { connection } = client as unknown as { readonly connection: ReplicationConnection };
+    let fail: (error: unknown) => void = () => undefined;
+    const failed = new Promise<never>((_resolve, reject) => {
+      fail = reject;
+    });
     failed.catch(() => undefined);
-    this.#client = client;
+    client.on('error', fail);
+    const pulse = new Pulse({ acknowledger, now, send: (packet) => connection.sendCopyFromChunk(packet), fail });
+    this.#connection = connection;
+    this.#pulse = pulse;
     try {
       await client.connect();
-      const connection = (client as unknown as { readonly connection: ReplicationConnection }).connection;
-      this.#connection = connection;
-      const version = await client.query<{ readonly version: string }>("select current_setting('server_version_num') as version");
-      const opened = await openSlot(client, { slot, lockTimeoutMs: slotLockTimeoutMs }, this.#progressNow(), Number(version.rows[0]?.version));
-      this.#progress = { epoch: opened.epoch, timeline: opened.timeline, head: opened.from };
-      this.#backlog.clear();
-      this.#isPaused = false;
-      this.#isHeld = false;
-      await Promise.race([handler.started(opened), failed]);
-      if (this.#isStopped) return;
+      await this.#requirePublication(client);
+      const options = { slot, lockTimeoutMs: slotLockTimeoutMs, isUndecodable: this.#isUndecodable };
+      const opened = await openSlot(client, options, this.#progressNow());
+      this.#isUndecodable = false;
+      this.#serverEnd = opened.from;
+      const accepted = new Promise<void>((resolve) => connection.once('replicationStart', resolve));
       connection.on('copyData', ({ chunk }) => this.#receive(chunk));
-      connection.once('replicationStart', () => {
-        this.#isStreaming = true;
-        this.#heardAt = this.#options.now();
-        this.#statusTimer = setInterval(() => this.#tick(), STATUS_INTERVAL_MS);
-        this.#sendStatus(true);
-        logger.info({ slot, epoch: opened.epoch, from: formatLsn(opened.from) }, 'streaming from the WAL');
-        onStreaming();
-      });
       // registered after the parser's own listener, so it runs when all messages of a read have been handed over
-      connection.stream.on('data', () => this.#flush());
-      await Promise.race([
-        client.query(
-          `START_REPLICATION SLOT ${quoteIdentifier(slot)} LOGICAL ${formatLsn(opened.from)} (proto_version '1', publication_names ${quoteLiteral(quoteIdentifier(publication))}, messages 'true')`,
-        ),
-        failed,
-      ]);
+      connection.stream.on('data', () => this.#readDone());
+      const over = Promise.race([client.query(this.#startCommand(opened.from)).then(ended), failed]);
+      over.catch(() => undefined);
+      await Promise.race([accepted, over]);
+      // from here on the slot is ours and the server must hear of us; what it sends waits for the handler
+      pulse.start();
+      await Promise.race([handler.started(opened), over]);
+      this.#progress = { ...opened, head: opened.from };
+      this.#isStreaming = true;
+      pulse.ready();
+      logger.info({ slot, epoch: opened.epoch, from: formatLsn(opened.from) }, 'streaming from the WAL');
+      onStreaming();
+      this.#drain();
+      return await over;
     } finally {
       this.#isStreaming = false;
-      clearInterval(this.#statusTimer);
-      this.#connection?.stream.removeAllListeners('data');
-      this.#connection?.stream.destroy();
+      this.#isPaused = false;
+      pulse.stop();
+      // what was not handed over will be sent again
+      this.#backlog.clear();
+      connection.stream.removeAllListeners('data');
+      connection.stream.destroy();
       this.#connection = undefined;
-      this.#client = undefined;
       client.end().catch(() => undefined);
     }
+  }
+
+  /** Without it, Postgres 15 to 17 break the stream at the first change, and 18 leaves changes out silently. */
+  async #requirePublication(client: pg.Client): Promise<void> {
+    const { publication } = this.#options;
+    const sql = `select from pg_publication where pubname = ${quoteLiteral(publication)}`;
+    const { rowCount } = await client.query(sql);
+    if (rowCount === 0) throw new SnoError('setup_required', `publication ${publication} does not exist`);
+  }
+
+  #startCommand(from: Lsn): string {
+    const { slot, publication } = this.#options;
+    // the grammar of replication commands has no E'' strings
+    const publications = `'${quoteIdentifier(publication).replaceAll("'", "''")}'`;
+    return `START_REPLICATION SLOT ${quoteIdentifier(slot)} LOGICAL ${formatLsn(from)} (proto_version '1', publication_names ${publications}, messages 'true')`;
   }
 
   #progressNow(): Progress | undefined {
     return this.#progress === undefined ? undefined : { ...this.#progress, head: this.#options.acknowledger.written() };
   }
 
+  get #isTaking(): boolean {
+    return this.#isStreaming && !this.#isHeld && !this.#isStopped;
+  }
+
   #receive(packet: Buffer): void {
-    if (packet[0] === KEEPALIVE) {
-      const { wantsReply } = readKeepalive(packet);
-      this.#heardAt = this.#options.now();
-      if (wantsReply) this.#sendStatus(false);
-    }
-    if (!this.#isHeld && this.#backlog.length === 0) return this.#take(packet);
+    if (this.#isStopped) return;
+    if (packet[0] === KEEPALIVE && readKeepalive(packet).wantsReply) this.#pulse?.asked();
+    if (this.#isTaking && this.#backlog.length === 0) return this.#take(packet);
     this.#backlog.push(packet);
-    if (!this.#isPaused && this.#backlog.bytes > this.#options.backlogBytesMax) {
-      this.#isPaused = true;
-      this.#connection?.stream.pause();
-    }
+    if (!this.#isPaused && this.#backlog.bytes > this.#options.backlogBytesMax) this.#pause(true);
+  }
+
+  #pause(isPaused: boolean): void {
+    this.#isPaused = isPaused;
+    if (this.#pulse !== undefined) this.#pulse.isPaused = isPaused;
+    if (isPaused) this.#connection?.stream.pause();
+    else this.#connection?.stream.resume();
+  }
+
+  #drain(): void {
+    if (!this.#isTaking) return;
+    this.#backlog.drain((packet) => {
+      this.#take(packet);
+      return this.#isTaking;
+    });
+    this.#flush();
+    if (this.#isPaused && this.#backlog.bytes <= this.#options.backlogBytesMax) this.#pause(false);
   }
 
   #take(packet: Buffer): void {
-    const { handler, onBug } = this.#options;
+    const { handler } = this.#options;
     try {
       if (packet[0] === XLOG_DATA) {
-        const end = serverEndOf(packet);
-        if (end > this.#serverEnd) this.#serverEnd = end;
+        this.#heardEnd(serverEndOf(packet));
         handler.message(packet, XLOG_DATA_HEADER_BYTES, packet.length);
       } else if (packet[0] === KEEPALIVE) {
         const { end } = readKeepalive(packet);
-        if (end > this.#serverEnd) this.#serverEnd = end;
+        this.#heardEnd(end);
         handler.keepalive(end);
       }
     } catch (error) {
-      // what comes after a message that could not be handled must not be taken, let alone acknowledged
-      this.#isStopped = true;
-      onBug(error);
+      this.#giveUp(error);
     }
+  }
+
+  #heardEnd(end: Lsn): void {
+    if (end > this.#serverEnd) this.#serverEnd = end;
+  }
+
+  #readDone(): void {
+    this.#pulse?.heard();
+    this.#flush();
   }
 
   #flush(): void {
-    this.#heardAt = this.#options.now();
-    if (this.#isStreaming && !this.#isStopped && !this.#isHeld) this.#options.handler.flush();
-  }
-
-  /** Runs also while the socket is paused: the server must hear of us either way. */
-  #tick(): void {
-    const { acknowledger, now, logger } = this.#options;
-    const silentMs = this.#isPaused ? 0 : now() - this.#heardAt;
-    if (silentMs > SILENCE_MAX_MS) {
-      logger.warn({ silentMs }, 'replication: nothing has come from Postgres for too long, connecting again');
-      this.#connection?.stream.destroy();
-      return;
+    if (!this.#isTaking) return;
+    try {
+      this.#options.handler.flush();
+    } catch (error) {
+      this.#giveUp(error);
     }
-    const isIdle = now() - this.#statusSentAt >= STATUS_IDLE_MS;
-    const isNews = acknowledger.flushed() !== this.#lastFlushed || acknowledger.written() !== this.#lastWritten;
-    if (isIdle || isNews) this.#sendStatus(isIdle);
   }
 
-  #sendStatus(asksReply: boolean): void {
-    const { acknowledger, now } = this.#options;
-    this.#lastWritten = acknowledger.written();
-    this.#lastFlushed = acknowledger.flushed();
-    this.#statusSentAt = now();
-    this.#connection?.sendCopyFromChunk(statusUpdate(this.#lastWritten, this.#lastFlushed, now(), asksReply));
+  /** What comes after a message that could not be handled must not be taken, let alone acknowledged. */
+  #giveUp(error: unknown): void {
+    this.#isStopped = true;
+    this.#connection?.stream.destroy();
+    this.#options.onBug(error);
   }
 
   #sleep(ms: number): Promise<void> {
@@ -272,9 +304,6 @@ export class ReplicationStream implements WalSource {
   }
 }
 
-function streamError(error: unknown, slot: string): SnoError {
-  const { code, message } = error as { code?: string; message?: string };
-  if (code === SLOT_IN_USE) return new SnoError('slot_in_use', `slot ${slot} is in use: ${message}`, { cause: error });
-  if (code === UNDEFINED_OBJECT) return new SnoError('setup_required', `${message}`, { cause: error });
-  return databaseError(error);
+function ended(): never {
+  throw new SnoError('database_unreachable', 'Postgres ended the replication stream');
 }

@@ -1,0 +1,33 @@
+import { type ErrorCode, SnoError } from '../errors.ts';
+import { databaseError } from '../postgres/connect.ts';
+
+/** What Postgres says of a publication that is not there. */
+export const UNDEFINED_OBJECT = '42704';
+const INSUFFICIENT_PRIVILEGE = '42501';
+
+/** What an SQLSTATE means on a replication connection. */
+const FAULTS: Readonly<Record<string, ErrorCode>> = {
+  '55006': 'slot_in_use', // object_in_use
+  '55000': 'slot_lost', // object_not_in_prerequisite_state: "can no longer get changes from replication slot"
+  '53300': 'slots_exhausted', // too_many_connections: max_wal_senders
+  [UNDEFINED_OBJECT]: 'setup_required', // "publication does not exist"
+  '42883': 'setup_required', // undefined_function
+  '3F000': 'setup_required', // invalid_schema_name
+};
+
+export function sqlState(error: unknown): string | undefined {
+  return (error as { readonly code?: string }).code;
+}
+
+/** Why a replication connection could not be made, or ended. */
+export function streamFault(error: unknown, slot: string): SnoError {
+  if (error instanceof SnoError) return error;
+  const { message } = error as Error;
+  const state = sqlState(error) ?? '';
+  if (state === INSUFFICIENT_PRIVILEGE) {
+    const mend = 'As a superuser: alter role ... with replication; for the role in SNO_DATABASE_URL.';
+    return new SnoError('missing_privilege', message, { mend, cause: error });
+  }
+  const code = FAULTS[state];
+  return code === undefined ? databaseError(error) : new SnoError(code, `slot ${slot}: ${message}`, { cause: error });
+}

@@ -1,0 +1,293 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { parseLsn } from '../../src/lsn.ts';
+import type { StreamOptions } from '../../src/wal/stream.ts';
+import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+import { until } from '../support/wait.ts';
+import { dropSlot, insert, prepare, refusalOf, slotState, streamOf, terminate } from './consumer.ts';
+
+describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
+  let database: TestDatabase;
+  const cleanups: (() => Promise<void>)[] = [];
+
+  beforeAll(async () => {
+    database = await freshDatabase(version);
+    await prepare(database);
+  });
+
+  afterEach(async () => {
+    for (const cleanup of cleanups.splice(0)) await cleanup();
+    await dropSlot(database);
+    await database.query('truncate t');
+  });
+
+  afterAll(() => database.drop());
+
+  async function follow(options: Partial<StreamOptions> = {}) {
+    const { consumer, stream } = streamOf(database, options);
+    cleanups.push(() => stream.stop());
+    await stream.start();
+    return { consumer, stream };
+  }
+
+  /** What pg_stat_replication says of our connection. */
+  async function walsender() {
+    const { rows } = await database.query<{ pid: number; write: string; flush: string; replay: string }>(
+      `select r.pid, write_lsn::text as write, flush_lsn::text as flush, replay_lsn::text as replay
+       from pg_stat_replication r join pg_replication_slots s on s.active_pid = r.pid where s.slot_name = $1`,
+      [database.name],
+    );
+    const row = rows[0];
+    return {
+      pid: row?.pid,
+      write: parseLsn(row?.write ?? ''),
+      flush: parseLsn(row?.flush ?? ''),
+      replay: parseLsn(row?.replay ?? ''),
+    };
+  }
+
+  test('commits come whole and in commit order', async () => {
+    const { consumer } = await follow();
+    const [first, second] = await Promise.all([database.connect(), database.connect()]);
+    await first.query("begin; insert into t values (1, 'first')");
+    await second.query("begin; insert into t values (2, 'second'); insert into t values (3, null); commit");
+    await first.query("update t set note = 'changed' where id = 1; commit");
+    await until(() => consumer.commits.length === 2, 'both commits have come');
+    expect(consumer.commits.map(({ changes }) => changes)).toEqual([
+      ['insert t 2,second', 'insert t 3,null'],
+      ['insert t 1,first', 'update t 1,changed'],
+    ]);
+    expect((consumer.commits[0]?.end as number) < (consumer.commits[1]?.end as number)).toBe(true);
+  });
+
+  test('flushed is acknowledged exactly, and apart from what was read', async () => {
+    const { consumer } = await follow();
+    await insert(database, 1, 2, 3);
+    await until(() => consumer.ids.length === 3, 'three commits have come');
+    const before = (await slotState(database))?.confirmed;
+    await until(async () => (await walsender()).write === consumer.head, 'what was read has been told');
+    expect((await walsender()).flush).toBe(consumer.starts[0]?.from);
+    expect((await slotState(database))?.confirmed).toBe(before);
+
+    const [, second] = consumer.commits;
+    consumer.flushedTo = second?.end as number;
+    await until(
+      async () => (await slotState(database))?.confirmed === second?.end,
+      'the commit end itself is confirmed',
+    );
+    expect(await walsender()).toMatchObject({ flush: second?.end, replay: second?.end });
+    expect((await walsender()).write).toBeGreaterThan(second?.end as number);
+  });
+
+  test('after a restart, everything after what was flushed comes again, and nothing before it', async () => {
+    const { consumer, stream } = await follow();
+    await insert(database, 1, 2, 3);
+    await until(() => consumer.ids.length === 3, 'three commits have come');
+    consumer.flushedTo = consumer.commits[0]?.end as number;
+    await stream.stop();
+    expect((await slotState(database))?.confirmed).toBe(consumer.flushedTo);
+    const again = await follow();
+    await until(() => again.consumer.ids.length === 2, 'the commits after it have come');
+    await insert(database, 4);
+    await until(() => again.consumer.ids.length === 3, 'a new one too');
+    expect(again.consumer.ids).toEqual([2, 3, 4]);
+    expect(again.consumer.commits.slice(0, 2)).toEqual(consumer.commits.slice(1));
+    expect(again.consumer.starts).toMatchObject([{ epoch: consumer.epoch, from: consumer.commits[0]?.end }]);
+  });
+
+  test('a stream that breaks goes on at the head: nothing is missing, nothing comes twice', async () => {
+    const { consumer } = await follow();
+    for (let round = 0; round < 3; round++) {
+      await insert(database, ...[1, 2, 3].map((id) => round * 10 + id));
+      await terminate(database);
+      await insert(database, ...[4, 5].map((id) => round * 10 + id));
+      await until(() => consumer.ids.length === (round + 1) * 5, `the commits of round ${round} have come`);
+    }
+    expect(consumer.ids).toEqual([0, 10, 20].flatMap((ten) => [1, 2, 3, 4, 5].map((id) => ten + id)));
+    expect(new Set(consumer.starts.map(({ epoch }) => epoch)).size).toBe(1);
+    expect(consumer.starts.some(({ reason }) => reason !== undefined)).toBe(false);
+    expect(consumer.disconnects).toBeGreaterThanOrEqual(3);
+  });
+
+  test('what waits is bounded, the socket paused, and then all of it comes in order', async () => {
+    const budget = 256 * 1024;
+    const { consumer, stream } = await follow({ backlogBytesMax: budget });
+    stream.hold();
+    const pid = (await walsender()).pid;
+    const notes = database.query("insert into t select i, i || repeat('x', 1000) from generate_series(1, 20000) i");
+    await until(() => stream.isPaused, 'the socket is paused');
+    await notes;
+    await insert(database, 20_001);
+    expect(stream.isPaused).toBe(true);
+    // a read is at most 64 KiB, and a message that began in it may be as long as one row more
+    expect(stream.backlogBytes).toBeLessThan(budget + 64 * 1024 + 2_000);
+    expect(consumer.commits).toEqual([]);
+    stream.release();
+    await until(() => consumer.commits.length === 2, 'both commits have come', 60_000);
+    expect(stream.isPaused).toBe(false);
+    expect(stream.backlogBytes).toBe(0);
+    expect(consumer.ids).toEqual(Array.from({ length: 20_001 }, (_, index) => index + 1));
+    const expected = `insert t 20000,20000${'x'.repeat(1_000)}`;
+    expect(consumer.commits[0]?.changes.at(-1)).toBe(expected);
+    expect((await walsender()).pid).toBe(pid);
+  });
+
+  test('the handler can hold after each message: each comes once, with its own content', async () => {
+    const { consumer, stream } = await follow();
+    let held = 0;
+    consumer.onMessage = () => {
+      stream.hold();
+      held++;
+      setImmediate(() => stream.release());
+    };
+    await database.query("insert into t select i, 'note ' || i from generate_series(1, 500) i");
+    await until(() => consumer.commits.length === 1, 'the commit has come');
+    expect(consumer.commits[0]?.changes).toEqual(
+      Array.from({ length: 500 }, (_, index) => `insert t ${index + 1},note ${index + 1}`),
+    );
+    expect(held).toBeGreaterThanOrEqual(503);
+  });
+
+  test('a hold outlasts the connection', async () => {
+    const { consumer, stream } = await follow();
+    stream.hold();
+    await insert(database, 1);
+    await until(() => stream.backlogBytes > 0, 'the commit waits');
+    await terminate(database);
+    await until(() => consumer.starts.length === 2 && stream.backlogBytes > 0, 'it waits on the next connection');
+    expect(consumer.commits).toEqual([]);
+    stream.release();
+    await until(() => consumer.commits.length === 1, 'it has come');
+    await insert(database, 2);
+    await until(() => consumer.commits.length === 2, 'the next one too');
+    expect(consumer.ids).toEqual([1, 2]);
+  });
+
+  test('messages wait until the handler is ready, also when Postgres asks meanwhile', async () => {
+    const { consumer, stream } = streamOf(database);
+    cleanups.push(() => stream.stop());
+    let ready: () => void = () => undefined;
+    consumer.ready = new Promise((resolve) => {
+      ready = resolve;
+    });
+    const started = stream.start();
+    await until(() => consumer.starts.length === 1, 'the stream has been announced');
+    await insert(database, 1);
+    await until(() => stream.backlogBytes > 0, 'the commit waits');
+    expect(stream.isStreaming).toBe(false);
+    expect(consumer.commits).toEqual([]);
+    ready();
+    await started;
+    await until(() => consumer.commits.length === 1, 'the commit has come');
+  });
+
+  test.each([['message'], ['flush']])(
+    'an error in %s stops the stream: what comes after is not taken',
+    async (where) => {
+      const { consumer, stream } = await follow();
+      await insert(database, 1);
+      await until(() => consumer.ids.length === 1, 'a commit has come');
+      consumer.flushedTo = consumer.head;
+      const bug = new Error('a bug');
+      let letters = '';
+      const fail = () => {
+        throw bug;
+      };
+      consumer.onMessage = (letter) => {
+        letters += letter;
+        if (where === 'message' && letter === 'I') fail();
+      };
+      if (where === 'flush') consumer.onFlush = () => letters.includes('C') && fail();
+      const acknowledged = consumer.flushedTo;
+      await database.query('insert into t values (2); insert into t values (3)');
+      await until(() => consumer.bugs.length > 0, 'the bug is told');
+      await until(async () => (await slotState(database))?.active_pid === null, 'the connection is gone');
+      expect(consumer.bugs).toEqual([bug]);
+      expect(letters).toBe(where === 'message' ? 'BI' : 'BIIC');
+      expect(stream.isStreaming).toBe(false);
+      expect((await slotState(database))?.confirmed).toBeLessThanOrEqual(acknowledged);
+    },
+  );
+
+  test('an error while a backlog is handed over stops there', async () => {
+    const { consumer, stream } = await follow();
+    stream.hold();
+    await insert(database, 1, 2, 3);
+    await until(() => stream.backlogBytes > 300, 'the commits wait');
+    consumer.onMessage = (letter) => {
+      if (letter === 'C') throw new Error('a bug');
+    };
+    stream.release();
+    expect(consumer.bugs).toHaveLength(1);
+    expect(consumer.commits).toEqual([]);
+    stream.release();
+    expect(consumer.bugs).toHaveLength(1);
+  });
+
+  test('the head moves on where nothing is to be sent', async () => {
+    const { consumer } = await follow();
+    await insert(database, 1);
+    await until(() => consumer.ids.length === 1, 'a commit has come');
+    await database.query('create table unpublished (id int); insert into unpublished values (1)');
+    const { rows } = await database.query<{ lsn: string }>('select pg_current_wal_lsn()::text as lsn');
+    const end = parseLsn(rows[0]?.lsn ?? '') as number;
+    await until(() => consumer.head >= end, 'a keepalive has told that nothing came');
+    consumer.flushedTo = end;
+    await until(async () => (await slotState(database))?.confirmed === end, 'it can be acknowledged');
+    expect(consumer.ids).toEqual([1]);
+  });
+
+  test('rolled back transactions and savepoints never appear', async () => {
+    const { consumer } = await follow();
+    await database.query('begin; insert into t values (1); rollback');
+    await database.query(
+      'begin; insert into t values (2); savepoint a; insert into t values (3); savepoint b; insert into t values (4); rollback to a; insert into t values (5); release a; commit',
+    );
+    await until(() => consumer.commits.length === 1, 'the commit has come');
+    expect(consumer.ids).toEqual([2, 5]);
+  });
+
+  test('names are quoted: any publication will do', async () => {
+    const name = `odd "name", it's \\ here`;
+    await database.query(`create publication "${name.replaceAll('"', '""')}" for table t`);
+    const { consumer } = await follow({ publication: name });
+    await insert(database, 1);
+    await until(() => consumer.ids.length === 1, 'a commit has come');
+  });
+
+  test('a missing publication is refused at the start', async () => {
+    const { stream } = streamOf(database, { publication: 'absent' });
+    const refusal = await refusalOf(stream.start());
+    expect(refusal).toMatchObject({ code: 'setup_required', message: 'publication absent does not exist' });
+    expect(refusal.mend).toContain('sno setup --apply');
+    expect(await slotState(database)).toBeUndefined();
+  });
+
+  test('a publication that is dropped while running is told with its mend; once it is back, a new history begins', async () => {
+    const { consumer } = await follow();
+    await insert(database, 1);
+    await until(() => consumer.ids.length === 1, 'a commit has come');
+    await database.query('drop publication sno');
+    await insert(database, 2);
+    if (version === 18) await terminate(database); // it leaves the changes out in silence
+    const line = await until(() => consumer.log.find(({ code }) => code === 'setup_required'), 'it is told');
+    expect(line.msg).toMatch(/publication "?sno"? does not exist/);
+    expect(line.mend).toContain('sno setup --apply');
+    await database.query('create publication sno for table t');
+    await until(() => consumer.starts.length > 1, 'it streams again');
+    await insert(database, 3);
+    await until(() => consumer.ids.includes(3), 'a new commit has come');
+    expect(consumer.ids).toEqual([1, 3]);
+    if (version === 15) expect(consumer.starts.at(-1)).toMatchObject({ reason: 'slot_lost' });
+  });
+
+  test('stopping leaves the slot free at once', async () => {
+    const { consumer, stream } = await follow();
+    await insert(database, 1);
+    await until(() => consumer.ids.length === 1, 'a commit has come');
+    stream.hold();
+    await stream.stop();
+    await until(async () => (await slotState(database))?.active_pid === null, 'the slot is free');
+    expect(consumer.disconnects).toBe(0);
+    expect(consumer.bugs).toEqual([]);
+  });
+});
