@@ -132,7 +132,8 @@ export class CommitBuilder implements EventSink {
   }
 
   event(pattern: string, channel: Bytes, start: number): void {
-    this.#link(this.#shareOf(pattern, channel), start);
+    const end = this.#closeEvent();
+    this.#link(this.#shareOf(pattern, channel), start, end);
     if (this.bytes.length > this.#commitBytesMax) this.#flushPart();
   }
 
@@ -142,7 +143,8 @@ export class CommitBuilder implements EventSink {
   }
 
   message(pattern: string, channel: string, event: string, start: number): void {
-    this.#share(pattern, channel).messages.push({ event, start, end: this.bytes.length });
+    const end = this.bytes.length;
+    this.#share(pattern, channel).messages.push({ event, start, end });
     if (this.bytes.length > this.#commitBytesMax) this.#flushPart();
   }
 
@@ -223,10 +225,14 @@ export class CommitBuilder implements EventSink {
     return share;
   }
 
-  /** Adds the event in `bytes` from `start` on to a channel's; the comma behind it makes runs copyable as they are. */
-  #link(share: Share, start: number): void {
+  /** The comma behind each event makes runs of them copyable as they are. Returns where the event ends. */
+  #closeEvent(): number {
     this.bytes.byte(COMMA);
-    const end = this.bytes.length;
+    return this.bytes.length;
+  }
+
+  /** Adds the event in `bytes[start, end)` to a channel's. */
+  #link(share: Share, start: number, end: number): void {
     share.bytes += end - start;
     if (share.last !== NONE && this.#ends[share.last] === start) {
       this.#ends[share.last] = end;
@@ -244,7 +250,7 @@ export class CommitBuilder implements EventSink {
   #linkTruncate(share: Share): void {
     const start = this.bytes.length;
     this.bytes.append(TRUNCATE);
-    this.#link(share, start);
+    this.#link(share, start, this.#closeEvent());
   }
 
   /** Sends on what has come of a commit whose end is not in sight. */

@@ -1,0 +1,244 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { Bytes } from '../../src/bytes.ts';
+import { CommitBuilder } from '../../src/journal/commit-builder.ts';
+import type { Batch } from '../../src/journal/journal.ts';
+import { COMMIT_END_INDEX } from '../../src/position.ts';
+import type { ServerFrame } from '../../src/protocol.ts';
+import { FrameReader } from '../support/frames.ts';
+
+const batches: Batch[] = [];
+let builder: CommitBuilder;
+
+beforeEach(() => {
+  batches.length = 0;
+  builder = new CommitBuilder({ append: (batch) => batches.push(batch) }, 1_000);
+  builder.startEpoch('e-1-1', 100);
+});
+
+function event(channel: string, json: string): void {
+  const start = builder.bytes.length;
+  builder.bytes.utf8(json);
+  const name = new Bytes(64);
+  name.ascii(channel);
+  builder.event('room:{id}', name, start);
+}
+
+function message(channel: string, name: string, json: string): void {
+  const start = builder.bytes.length;
+  builder.bytes.utf8(json);
+  builder.message('room:{id}', channel, name, start);
+}
+
+/** All frames appended so far, in order. */
+function frames<Frame = ServerFrame>(): Frame[] {
+  return batches.flatMap(({ entries }) =>
+    entries.flatMap(({ frame }) => new FrameReader().push(frame).map((text) => JSON.parse(text) as Frame)),
+  );
+}
+
+test('a commit makes one frame a channel, events in order, whatever they are interleaved with', () => {
+  expect(builder.begin(7, 110, 500_000_000_123_456)).toBe(true);
+  event('room:1', '{"op":"insert","n":1}');
+  event('room:2', '{"op":"insert","n":2}');
+  event('room:1', '{"op":"update","n":3,"text":"Ä"}');
+  event('room:1', '{"op":"update","n":4}');
+  builder.commit(120);
+  expect(frames()).toEqual([
+    {
+      type: 'changes',
+      channel: 'room:1',
+      position: 'e-1-1:0/78:1',
+      lsn: '0/78',
+      xid: 7,
+      committed_at: '2015-11-05T00:53:20.123456Z',
+      events: [
+        { op: 'insert', n: 1 },
+        { op: 'update', n: 3, text: 'Ä' },
+        { op: 'update', n: 4 },
+      ],
+    },
+    expect.objectContaining({ channel: 'room:2', position: 'e-1-1:0/78:1', events: [{ op: 'insert', n: 2 }] }),
+  ]);
+  expect(batches.map(({ after, xid }) => [after, xid])).toEqual([[100, 7]]);
+  expect(builder.head).toEqual({ lsn: 120, index: COMMIT_END_INDEX });
+});
+
+test('a commit without events makes nothing and moves the head', () => {
+  builder.begin(7, 110, 0);
+  builder.commit(120);
+  expect(batches).toEqual([]);
+  expect(builder.headText).toBe(`e-1-1:0/78:${COMMIT_END_INDEX}`);
+});
+
+test('rows come before messages; each frame has its own index', () => {
+  builder.begin(7, 110, 0);
+  message('room:1', 'wave', '{"hi":1}');
+  event('room:1', '{"op":"insert"}');
+  message('room:1', 'wa"ve', '[2]');
+  builder.commit(120);
+  expect(
+    frames().map((frame) => [frame.type, (frame as { position: string }).position, (frame as { data?: unknown }).data]),
+  ).toEqual([
+    ['changes', 'e-1-1:0/78:1', undefined],
+    ['message', 'e-1-1:0/78:2', { hi: 1 }],
+    ['message', 'e-1-1:0/78:3', [2]],
+  ]);
+});
+
+test('the index of a frame does not depend on other channels', () => {
+  builder.begin(7, 110, 0);
+  for (const channel of ['room:3', 'room:1', 'room:2']) event(channel, '{"op":"insert"}');
+  builder.commit(120);
+  expect(frames().map((frame) => (frame as { position: string }).position)).toEqual(Array(3).fill('e-1-1:0/78:1'));
+});
+
+describe('a commit beyond the budget', () => {
+  const row = (n: number) => `{"op":"insert","n":${n},"pad":"${'x'.repeat(300)}"}`;
+
+  function commitRows(count: number, from = 0): void {
+    for (let n = from; n < from + count; n++) event('room:1', row(n));
+  }
+
+  test('goes on in numbered parts before its end has come', () => {
+    builder.begin(7, 110, 0);
+    commitRows(7);
+    expect(frames().map((frame) => (frame as { part?: number }).part)).toEqual([1]);
+    event('room:2', '{"op":"insert"}');
+    commitRows(2, 7);
+    builder.commit(120);
+    const got = frames() as {
+      channel: string;
+      part?: number;
+      last?: boolean;
+      position: string;
+      events: { n: number }[];
+    }[];
+    expect(got.map(({ channel, part, last, position }) => [channel, part, last, position])).toEqual(
+      [
+        ['room:1', 1, false, 'e-1-1:0/6E:1'],
+        ['room:1', 2, false, 'e-1-1:0/6E:2'],
+        ['room:2', 1, false, 'e-1-1:0/6E:1'],
+        ['room:1', 3, true, 'e-1-1:0/78:3'],
+        ['room:2', 2, true, 'e-1-1:0/78:2'],
+      ].sort(
+        (a, b) =>
+          got.findIndex(({ channel, part }) => channel === a[0] && part === a[1]) -
+          got.findIndex(({ channel, part }) => channel === b[0] && part === b[1]),
+      ),
+    );
+    const numbers = got.filter(({ channel }) => channel === 'room:1').flatMap(({ events }) => events.map(({ n }) => n));
+    expect(numbers).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
+  });
+
+  test('that breaks off is not sent twice when it comes again', () => {
+    builder.begin(7, 110, 0);
+    commitRows(9);
+    const before = frames().length;
+    builder.resumeEpoch();
+    builder.begin(7, 110, 0);
+    commitRows(9);
+    expect(frames().length).toBe(before);
+    commitRows(4, 9);
+    builder.commit(120);
+    const got = frames() as { part: number; last: boolean; events: { n: number }[] }[];
+    expect(got.map(({ part }) => part)).toEqual(got.map((_, index) => index + 1));
+    expect(got.flatMap(({ events }) => events.map(({ n }) => n))).toEqual(Array.from({ length: 13 }, (_, n) => n));
+  });
+
+  test('keeps its messages until its rows are whole, and the head stays before it', () => {
+    builder.begin(7, 110, 0);
+    message('room:1', 'first', '1');
+    commitRows(5);
+    expect(frames().map(({ type }) => type)).toEqual(['changes']);
+    expect(builder.head.lsn).toBe(100);
+    builder.commit(120);
+    expect(frames().at(-1)).toMatchObject({ type: 'message', event: 'first', data: 1, position: 'e-1-1:0/78:3' });
+  });
+});
+
+test('a commit that was handled before is refused; keepalives move the head only between commits', () => {
+  builder.keepalive(150);
+  expect(builder.head.lsn).toBe(150);
+  expect(builder.begin(7, 110, 0)).toBe(false);
+  builder.begin(8, 160, 0);
+  builder.keepalive(170);
+  expect(builder.head.lsn).toBe(150);
+  builder.commit(180);
+  expect(builder.head.lsn).toBe(180);
+});
+
+test('a truncate is an event of every channel of its pattern, at its place among the others', () => {
+  builder.begin(7, 110, 0);
+  event('room:1', '{"op":"insert","n":1}');
+  builder.truncate('room:{id}');
+  event('room:1', '{"op":"insert","n":2}');
+  event('room:2', '{"op":"insert","n":3}');
+  builder.commit(120);
+  expect(frames().map((frame) => (frame as { events: unknown }).events)).toEqual([
+    [{ op: 'insert', n: 1 }, { op: 'truncate' }, { op: 'insert', n: 2 }],
+    [{ op: 'truncate' }, { op: 'insert', n: 3 }],
+  ]);
+  const mark = batches[0]?.marks[0];
+  expect(mark).toMatchObject({ pattern: 'room:{id}', kind: 'truncate', lsn: 120, index: 1 });
+  expect(JSON.parse(new FrameReader().push(mark?.frame?.('room:9') as Buffer)[0] as string)).toMatchObject({
+    channel: 'room:9',
+    position: 'e-1-1:0/78:1',
+    events: [{ op: 'truncate' }],
+  });
+});
+
+test('a pattern that is redefined sends nothing of the commit, but the mark', () => {
+  builder.begin(7, 110, 0);
+  event('room:1', '{"op":"insert"}');
+  builder.redefined('room:{id}', 'changed');
+  builder.commit(120);
+  expect(
+    batches.map(({ entries, marks }) => [
+      entries.length,
+      marks.map(({ kind, pattern, channel }) => [kind, pattern, channel]),
+    ]),
+  ).toEqual([[0, [['changed', 'room:{id}', undefined]]]]);
+});
+
+test('a row that cannot be known whole voids its channel alone', () => {
+  builder.begin(7, 110, 0);
+  event('room:2', '{"op":"insert"}');
+  const name = new Bytes(16);
+  name.ascii('room:1');
+  builder.incomplete('room:{id}', name);
+  builder.commit(120);
+  expect(batches[0]?.entries.map(({ channel }) => channel)).toEqual(['room:2']);
+  expect(batches[0]?.marks).toMatchObject([{ kind: 'changed', pattern: 'room:{id}', channel: 'room:1' }]);
+});
+
+test('notifications come after all of the head, each at a place of its own', () => {
+  builder.begin(7, 110, 0);
+  event('room:1', '{"op":"insert"}');
+  builder.commit(120);
+  builder.notification('room:{id}', 'room:1', 'wave', '{"a":1}');
+  builder.notification('room:{id}', 'room:1', 'wave', 'null');
+  expect(
+    frames()
+      .slice(1)
+      .map((frame) => (frame as { position: string }).position),
+  ).toEqual([`e-1-1:0/78:${COMMIT_END_INDEX + 1}`, `e-1-1:0/78:${COMMIT_END_INDEX + 2}`]);
+  expect(builder.head.index).toBe(COMMIT_END_INDEX + 2);
+  builder.keepalive(130);
+  expect(builder.head).toEqual({ lsn: 130, index: COMMIT_END_INDEX });
+});
+
+test('sequences grow by one an entry or mark, over all batches', () => {
+  for (let commit = 0; commit < 3; commit++) {
+    builder.begin(7, 110 + commit * 20, 0);
+    event('room:1', '{"op":"insert"}');
+    event('room:2', '{"op":"insert"}');
+    builder.truncate('other');
+    builder.commit(120 + commit * 20);
+  }
+  const sequences = batches.flatMap(({ entries, marks }) => [...entries, ...marks].map(({ sequence }) => sequence));
+  expect(sequences).toEqual(sequences.map((_, index) => (sequences[0] as number) + index));
+  expect(batches.map(({ firstSequence }) => firstSequence)).toEqual(
+    [0, 3, 6].map((offset) => (sequences[0] as number) + offset),
+  );
+  expect(builder.wholeSequence).toBe(sequences.at(-1));
+});
