@@ -22,9 +22,9 @@ export interface ChannelEvents<Row> {
 
 export interface ChannelOptions {
   /** Begin with the rows (`snapshot` event), and again after each reset. */
-  readonly snapshot?: boolean;
+  readonly snapshot?: boolean | undefined;
   /** Begin after this position, that of an earlier event. For the first handle of a channel. */
-  readonly since?: string;
+  readonly since?: string | undefined;
 }
 
 /** A channel's events from now on, or as `ChannelOptions` says. */

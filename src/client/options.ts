@@ -15,9 +15,9 @@ export interface ClientOptions {
    * The JWT, or a function that gives one: called at each connect, before the token expires, and when the server
    * says that it has. A fixed token that is refused ends the client.
    */
-  readonly token?: string | TokenCallback;
+  readonly token?: string | TokenCallback | undefined;
   /** The WebSocket class; default: the global one. Node 20 has none. */
-  readonly WebSocket?: SocketClass;
+  readonly WebSocket?: SocketClass | undefined;
   /** Waits between attempts, in ms: full jitter over windows that double. Default: 500, at most 30,000. */
   readonly backoff?: Partial<Backoff>;
   /** For tests: a number in [0, 1). Default: Math.random. */

@@ -54,7 +54,7 @@ export function acquire(turn: Turn, channel: string, known: Next, want: Want, si
   if (known === undefined || known.phase === 'ended') return join(turn, { ...next, ending: undefined, attempt: 0 });
   const needsSnapshot = want === 'snapshot' || (want === 'rows' && !known.rows);
   const getsSnapshot = known.phase === 'joining' && known.asked === 'snapshot';
-  if (!needsSnapshot || getsSnapshot || known.phase === 'leaving') return next;
+  if (!needsSnapshot || getsSnapshot) return next;
   // The snapshot may lie after commits that the other handles have not seen: what they hold is void.
   const restarted = voided(turn, next, 'snapshot_requested');
   return isReceiving(known) ? leave(turn, restarted) : restarted;
@@ -88,10 +88,7 @@ export function interrupt(turn: Turn, known: Subscription): Next {
   if (known.phase === 'ended') return known;
   if (handlesOf(known) === 0) return undefined;
   cancelDelay(turn, known);
-  // Live without a position: the first parts of a commit came before `subscribed`, its last never came.
-  const isLost = known.phase === 'live' && known.position === undefined;
-  const kept = isLost ? voided(turn, known, 'position_too_old') : known;
-  return { ...kept, ...EMPTY_HANDED, phase: 'waiting' };
+  return { ...known, ...EMPTY_HANDED, phase: 'waiting' };
 }
 
 /** It will not be tried again, unless a new handle is opened. */
@@ -140,8 +137,8 @@ const RECEIVERS: {
     if (known.phase !== 'joining') return known;
     const { channel, parts, snapshot, early } = known;
     const isSnapshot = known.asked === 'snapshot';
-    if (isSnapshot && !known.snapshotWhole) {
-      turn.broken = `${channel} was subscribed before its snapshot was whole`;
+    if (parts.length > 0 || isSnapshot !== known.snapshotWhole) {
+      turn.broken = `${channel} was subscribed before its snapshot or a commit was whole`;
       return known;
     }
     const rows = isSnapshot ? snapshot.flat() : undefined;
@@ -151,8 +148,7 @@ const RECEIVERS: {
       phase: 'live',
       suspect: false,
       held: 'current',
-      // In the middle of a commit there is no position to resume from but the old one.
-      position: parts.length === 0 ? position : isSnapshot ? undefined : known.position,
+      position,
       rows: known.rows || (isSnapshot && known.wants.rows > 0),
       snapshot: [],
       early: [],

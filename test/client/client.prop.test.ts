@@ -28,6 +28,7 @@ const COMMANDS = {
     operations: fc.array(operation, { minLength: 1, maxLength: 5 }),
     parts: fc.integer({ min: 1, max: 3 }),
   }),
+  part: fc.constant(undefined),
   publish: channel,
   toServer: fc.integer({ min: 1, max: 4 }),
   toClient: fc.integer({ min: 1, max: 6 }),
@@ -54,6 +55,7 @@ type ValueOf<A> = A extends fc.Arbitrary<infer T> ? T : never;
 
 const WEIGHTS: Partial<Record<keyof typeof COMMANDS, number>> = {
   commit: 8,
+  part: 5,
   toServer: 8,
   toClient: 12,
   openSocket: 3,
@@ -163,6 +165,7 @@ class Run {
     readonly [Name in keyof typeof COMMANDS]: (argument: ValueOf<(typeof COMMANDS)[Name]>) => unknown;
   } = {
     commit: ({ channel: name, operations, parts }) => this.world.server.commit(name, operations, parts),
+    part: () => this.world.server.sendPart(),
     publish: (name) => this.world.server.publish(name),
     toServer: (count) => this.#move(count, 'arriveAtServer'),
     toClient: (count) => this.#move(count, 'arriveAtClient'),
@@ -197,17 +200,21 @@ class Run {
   }
 
   async finish(): Promise<void> {
+    this.world.server.finish();
     await this.world.calm(BACKOFF_MS_MAX);
     this.#rethrow();
+    // [9]
     expect(this.client.status).toBe('open');
     for (const { finish } of this.watched) finish();
     // [2] `since` is always the position of a whole commit.
     for (const frame of this.world.server.said)
       if (frame.type === 'subscribe' && frame.since !== undefined) sequenceOf(frame.since);
-    await this.#close();
+    await this.close();
   }
 
-  async #close(): Promise<void> {
+  /** At any moment. */
+  async close(): Promise<void> {
+    // [11]
     await this.client.close();
     expect(this.world.timers.pending.size).toBe(0);
     expect(this.world.server.peers.size).toBe(0);
@@ -223,13 +230,27 @@ class Run {
   }
 }
 
+const RUNS = Number(process.env['CLIENT_RUNS'] ?? 200);
+const commands = fc.array(command, { minLength: 20, maxLength: 120 });
+
 test('whatever happens, handles hold what the table held', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(command, { minLength: 20, maxLength: 120 }), async (commands) => {
+    fc.asyncProperty(commands, async (all) => {
       const run = new Run();
-      for (const next of commands) await run.do(next);
+      for (const next of all) await run.do(next);
       await run.finish();
     }),
-    { numRuns: Number(process.env['CLIENT_RUNS'] ?? 300) },
+    { numRuns: RUNS },
+  );
+}, 120_000);
+
+test('closed at any moment, it leaves nothing behind', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(command, { maxLength: 30 }), async (all) => {
+      const run = new Run();
+      for (const next of all) await run.do(next);
+      await run.close();
+    }),
+    { numRuns: RUNS },
   );
 }, 120_000);

@@ -154,6 +154,12 @@ describe('the connection', () => {
     expect(open().feed({ type: 'online' }).state.link.phase).toBe('open');
   });
 
+  test('closed while it waits, it waits no longer [11]', () => {
+    const machine = open().feed(lost(1006), { type: 'close' });
+    expect(machine.effects).toContainEqual({ type: 'cancel', timer: 'reconnect' });
+    expect(machine.feed(timer('reconnect'), { type: 'online' }).effects).toEqual([]);
+  });
+
   test('a token that the server could not check is no refused token', () => {
     const unverifiable: ServerFrame = { type: 'error', code: 'token_unverifiable', message: 'no keys' };
     const machine = open('fixed').hear(unverifiable).feed(lost(4401));
@@ -197,18 +203,6 @@ describe('positions', () => {
     expect(machine.subscription).toMatchObject({ position: 'p2', parts: [], between: [] });
   });
 
-  test('a commit that began before `subscribed` and ended after it leaves nothing to resume from until its end [2]', () => {
-    const part1 = changes('p1.1', { part: 1, last: false });
-    const machine = open().feed(acquire('rows')).hear(SNAPSHOT, part1, subscribed('p1.1'));
-    expect(machine.subscription).toMatchObject({ phase: 'live', position: undefined });
-    machine.feed(lost(1006));
-    expect(machine.delivered).toContainEqual({ kind: 'reset', reason: 'position_too_old' });
-    machine.feed(timer('reconnect')).connect('t1');
-    expect(machine.sent).toContainEqual({ type: 'subscribe', channel: CHANNEL, snapshot: true });
-    machine.hear(SNAPSHOT, part1, subscribed('p1.1'), changes('p1', { part: 2, last: true }));
-    expect(machine.subscription.position).toBe('p1');
-  });
-
   test('`since` of the first handle is where it begins', () => {
     expect(open().feed(acquire('events', 'p0')).sent).toEqual([{ type: 'subscribe', channel: CHANNEL, since: 'p0' }]);
   });
@@ -230,6 +224,13 @@ describe('a channel', () => {
     ['a snapshot after its last part', open().feed(acquire('rows')).hear(SNAPSHOT), SNAPSHOT],
     ['a snapshot nobody asked for', open().feed(acquire('events')), SNAPSHOT],
     ['`subscribed` before the snapshot', open().feed(acquire('rows')), subscribed('p1')],
+    [
+      '`subscribed` inside a commit',
+      open()
+        .feed(acquire('events'))
+        .hear(changes('p1', { part: 1, last: false })),
+      subscribed('p1'),
+    ],
     ['a commit without its first part', liveEvents(), changes('p2', { part: 2, last: true })],
     ['a commit inside another', liveEvents().hear(changes('p2', { part: 1, last: false })), changes('p3')],
   ])('%s ends the connection [5]', (_, machine, frame) => {
@@ -247,6 +248,20 @@ describe('a channel', () => {
     expect(machine.subscription.phase).toBe('leaving');
     machine.hear({ type: 'unsubscribed', channel: CHANNEL, code: 'client' });
     expect(machine.sent).toEqual([{ type: 'subscribe', channel: CHANNEL, snapshot: true }]);
+  });
+
+  test('rows that nobody wanted any more are asked for again', () => {
+    const machine = liveRows().feed(acquire('events'), release('rows'));
+    expect(machine.sent).toEqual([]);
+    machine.feed(acquire('rows'));
+    expect(machine.sent).toEqual([{ type: 'unsubscribe', channel: CHANNEL }]);
+    machine.hear({ type: 'unsubscribed', channel: CHANNEL, code: 'client' });
+    expect(machine.sent).toEqual([{ type: 'subscribe', channel: CHANNEL, snapshot: true }]);
+  });
+
+  test('a `since` that a snapshot overrules is told as a reset', () => {
+    const machine = liveEvents().feed(release('events'), acquire('events', 'p0'), acquire('rows'));
+    expect(machine.delivered).toContainEqual({ kind: 'reset', reason: 'snapshot_requested' });
   });
 
   test('is forgotten once its unsubscribe is answered, either way', () => {
@@ -362,7 +377,7 @@ describe('every happening in every state', () => {
       const before = structuredClone(machine.state);
       const reached = machine.state;
       machine.feed(happening);
-      // The state it came from is not touched, and the same step gives the same again.
+      // [10] The state it came from is not touched, and the same step gives the same again.
       expect(reached).toEqual(before);
       expect(step(reached, happening)).toEqual([machine.state, machine.effects]);
       check(machine);

@@ -27,6 +27,14 @@ interface Entry {
   readonly table: Table;
 }
 
+/** A commit of which not all parts have been sent. */
+interface OpenCommit {
+  readonly channel: string;
+  readonly table: Table;
+  readonly chunks: readonly (readonly ChangeEvent<Task>[])[];
+  readonly frames: ChangesFrame[];
+}
+
 const EMPTY: Table = new Map();
 
 /** `<epoch>:<sequence>` of a whole commit; a part's has the part's number after it. */
@@ -44,6 +52,7 @@ export class Server {
   readonly peers = new Set<Peer>();
   /** Everything that clients ever said. */
   readonly said: ClientFrame[] = [];
+  open: OpenCommit | undefined;
   head = 0;
   epoch = 1;
   /** What lies at or before it cannot be replayed any more. */
@@ -69,44 +78,70 @@ export class Server {
     return this.log.findLast((entry) => entry.channel === channel && entry.sequence <= sequence)?.table ?? EMPTY;
   }
 
+  /** A commit whose first part is sent at once; the others follow one by one, or all before the next commit. */
   commit(channel: string, operations: readonly Operation[], partCount: number): void {
+    this.finish();
     const table = new Map(this.tableAt(channel, this.head));
     const events = operations.map((operation) => applyTo(table, operation));
-    this.head += 1;
     const perPart = Math.ceil(events.length / partCount);
-    const chunks = Array.from({ length: partCount }, (_, index) =>
-      events.slice(index * perPart, (index + 1) * perPart),
-    );
-    const frames = chunks.map((chunk, index): ChangesFrame => {
-      const last = index === partCount - 1;
-      return {
-        type: 'changes',
-        channel,
-        position: positionOf(this.epoch, this.head, last ? undefined : index + 1),
-        lsn: `0/${this.head}`,
-        xid: this.head,
-        committed_at: '2026-11-23T10:00:00.123456Z',
-        events: chunk,
-        ...(partCount > 1 ? { part: index + 1, last } : {}),
-      };
-    });
-    this.#append({ channel, sequence: this.head, frames, table });
+    const chunks = Array.from({ length: partCount }, (_, part) => events.slice(part * perPart, (part + 1) * perPart));
+    this.open = { channel, table, chunks, frames: [] };
+    this.sendPart();
+  }
+
+  /** The next part of the commit under way. */
+  sendPart(): void {
+    if (this.open === undefined) return;
+    const { channel, chunks, frames, table } = this.open;
+    const last = frames.length === chunks.length - 1;
+    if (last) this.head += 1;
+    const frame: ChangesFrame = {
+      type: 'changes',
+      channel,
+      position: positionOf(this.epoch, this.head, last ? undefined : frames.length + 1),
+      lsn: `0/${this.head}`,
+      xid: this.head,
+      committed_at: '2026-11-23T10:00:00.123456Z',
+      events: chunks[frames.length] ?? [],
+      ...(chunks.length > 1 ? { part: frames.length + 1, last } : {}),
+    };
+    frames.push(frame);
+    if (last) {
+      this.log.push({ channel, sequence: this.head, frames, table });
+      this.open = undefined;
+    }
+    this.#tell(channel, frame);
+  }
+
+  finish(): void {
+    while (this.open !== undefined) this.sendPart();
+  }
+
+  /** The last whole commit: what heads and heartbeats say. */
+  get here(): string {
+    return positionOf(this.epoch, this.head);
+  }
+
+  /** The parts that were already sent of a commit of the channel that is under way. */
+  partsOf(channel: string): readonly ChangesFrame[] {
+    return this.open?.channel === channel ? this.open.frames : [];
   }
 
   publish(channel: string): void {
     this.head += 1;
     const position = positionOf(this.epoch, this.head);
     const frame: MessageFrame = { type: 'message', channel, position, event: 'wave', data: this.head };
-    this.#append({ channel, sequence: this.head, frames: [frame], table: this.tableAt(channel, this.head - 1) });
+    this.log.push({ channel, sequence: this.head, frames: [frame], table: this.tableAt(channel, this.head) });
+    this.#tell(channel, frame);
   }
 
   heartbeat(): void {
-    for (const peer of this.peers)
-      if (peer.welcomed) peer.say({ type: 'heartbeat', position: positionOf(this.epoch, this.head) });
+    for (const peer of this.peers) if (peer.welcomed) peer.say({ type: 'heartbeat', position: this.here });
   }
 
   /** A restart that lost the journal: another epoch, all connections gone. */
   restart(): void {
+    this.finish();
     this.epoch += 1;
     this.floor = this.head;
     for (const peer of [...this.peers]) peer.cut(1006);
@@ -123,9 +158,8 @@ export class Server {
     for (const peer of this.peers) peer.expire();
   }
 
-  #append(entry: Entry): void {
-    this.log.push(entry);
-    for (const peer of this.peers) if (peer.live.has(entry.channel)) for (const frame of entry.frames) peer.say(frame);
+  #tell(channel: string, frame: ServerFrame): void {
+    for (const peer of this.peers) if (peer.live.has(channel)) peer.say(frame);
   }
 }
 
@@ -219,11 +253,11 @@ export class Peer {
       this.say(refusal);
       return;
     }
-    const { epoch, head } = this.#server;
     if (snapshot === true) this.#snapshot(channel);
     const recovered = since !== undefined && { recovered: true };
-    this.say({ type: 'subscribed', channel, position: since ?? positionOf(epoch, head), ...recovered });
+    this.say({ type: 'subscribed', channel, position: since ?? this.#server.here, ...recovered });
     if (since !== undefined) this.#replay(channel, sequenceOf(since));
+    for (const frame of this.#server.partsOf(channel)) this.say(frame);
     this.live.add(channel);
   }
 
