@@ -47,8 +47,6 @@ export class Connection {
   #state: State;
   #busy = false;
   #wire: Wire | undefined;
-  /** Counts the calls of the token callback; only the newest is heeded. */
-  #asked = 0;
   #closed: Promise<void> | undefined;
 
   constructor(url: string, socketClass: SocketClass, options: ClientOptions) {
@@ -188,10 +186,7 @@ export class Connection {
   }
 
   async #askToken(): Promise<void> {
-    this.#asked += 1;
-    const asked = this.#asked;
-    const happening = await this.#readToken();
-    if (asked === this.#asked) this.#dispatch(happening);
+    this.#dispatch(await this.#readToken());
   }
 
   async #readToken(): Promise<Happening> {

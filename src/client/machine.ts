@@ -125,7 +125,7 @@ export type Delivery<Row = unknown> =
   | { readonly kind: 'status'; readonly status: ChannelStatus; readonly failure: Failure | undefined };
 
 export type Effect =
-  /** Calls the token callback; an earlier call that has not answered is forgotten. */
+  /** Calls the token callback. The first answer that comes while one is waited for is taken. */
   | { readonly type: 'askToken' }
   | { readonly type: 'open' }
   | { readonly type: 'send'; readonly frame: ClientFrame }

@@ -239,6 +239,17 @@ describe('events', () => {
     expect(channel.position).toBe('p2');
   });
 
+  test('a handle that is opened by a listener begins after what the listener was told', async () => {
+    const { client, view, peer } = await liveView();
+    const told: string[] = [];
+    view.subscribe(({ commit }) => {
+      if (commit?.position === 'p2') client.channel(CHANNEL).on('change', ({ position }) => told.push(position));
+    });
+    peer.say(changes('p2', [put('insert', 2, 'two')]), changes('p3', [put('insert', 3, 'three')]));
+    await until(() => view.size === 3, 'both commits');
+    expect(told).toEqual(['p3']);
+  });
+
   test('what a listener throws is reported and stops nobody', async () => {
     const reported = vi.spyOn(console, 'error').mockImplementation(() => {});
     const { view, peer } = await liveView();
