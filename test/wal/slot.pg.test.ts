@@ -1,0 +1,193 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { StreamOptions } from '../../src/wal/stream.ts';
+import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+import { until } from '../support/wait.ts';
+import { dropSlot, generationOf, insert, prepare, refusalOf, slotState, streamOf, terminate } from './consumer.ts';
+
+describe.each(VERSIONS)('the slot, Postgres %i', (version) => {
+  let database: TestDatabase;
+  const cleanups: (() => Promise<unknown>)[] = [];
+
+  beforeAll(async () => {
+    database = await freshDatabase(version);
+    await prepare(database);
+  });
+
+  afterEach(async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+    await dropSlot(database);
+    await database.query('truncate t');
+  });
+
+  afterAll(() => database.drop());
+
+  async function follow(options: Partial<StreamOptions> = {}) {
+    const { consumer, stream } = streamOf(database, options);
+    cleanups.push(() => stream.stop());
+    await stream.start();
+    return { consumer, stream };
+  }
+
+  /** Ends the connection, and runs the statement before the stream has the slot again; `$slot` is its name. */
+  async function snatch(statement: string): Promise<void> {
+    const sql = `do $$ begin
+      loop
+        perform pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = $slot and active_pid is not null;
+        begin
+          ${statement};
+          exit;
+        exception when object_in_use then null;
+        end;
+      end loop;
+    end $$`;
+    await database.query(sql.replaceAll('$slot', `'${database.name}'`));
+  }
+
+  test('is made where it is missing, and is kept from then on', async () => {
+    const before = (await generationOf(database)) ?? 0;
+    const first = await follow();
+    await insert(database, 1);
+    await until(() => first.consumer.ids.length === 1, 'a commit has come');
+    await first.stream.stop();
+    const second = await follow();
+    expect(second.consumer.epoch).toBe(first.consumer.epoch);
+    expect(await generationOf(database)).toBe(before + 1);
+    expect(first.consumer.starts.concat(second.consumer.starts).map(({ reason }) => reason)).toEqual([
+      undefined,
+      undefined,
+    ]);
+    const { rows } = await database.query(
+      "select plugin, slot_type, to_jsonb(s) -> 'failover' as failover from pg_replication_slots s where slot_name = $1",
+      [database.name],
+    );
+    expect(rows).toEqual([{ plugin: 'pgoutput', slot_type: 'logical', failover: version >= 17 ? true : null }]);
+  });
+
+  test.each([
+    ['dropped', 'perform pg_drop_replication_slot($slot)'],
+    [
+      'dropped and made again',
+      "perform pg_drop_replication_slot($slot); perform pg_create_logical_replication_slot($slot, 'pgoutput')",
+    ],
+    ['moved on', 'perform pg_replication_slot_advance($slot, pg_current_wal_lsn())'],
+  ])('that somebody else has %s: another generation begins, and the stream goes on', async (_how, statement) => {
+    const { consumer, stream } = await follow();
+    await insert(database, 1);
+    await until(() => consumer.ids.length === 1, 'a commit has come');
+    const generation = (await generationOf(database)) as number;
+    // has been received, but was not taken
+    stream.hold();
+    await insert(database, 2);
+    await until(() => stream.backlogBytes > 0, 'a commit waits');
+    await snatch(statement);
+    await until(() => consumer.starts.length === 2, 'it streams again');
+    stream.release();
+    await insert(database, 3);
+    await until(() => consumer.ids.includes(3), 'a new commit has come');
+    expect(consumer.ids).toEqual([1, 3]);
+    expect(consumer.starts[1]?.reason).toBe('slot_lost');
+    expect(consumer.starts[1]?.epoch).not.toBe(consumer.starts[0]?.epoch);
+    expect(await generationOf(database)).toBe(generation + 1);
+  });
+
+  test('of another kind is refused', async () => {
+    const { stream } = streamOf(database);
+    await database.query('select pg_create_physical_replication_slot($1)', [database.name]);
+    const refusal = await refusalOf(stream.start());
+    expect(refusal).toMatchObject({ code: 'slot_mismatch', message: expect.stringContaining('physical') });
+  });
+
+  test('of another plugin is refused', async () => {
+    await database.query("select pg_create_logical_replication_slot($1, 'test_decoding')", [database.name]);
+    const refusal = await refusalOf(streamOf(database).stream.start());
+    expect(refusal).toMatchObject({ code: 'slot_mismatch', message: expect.stringContaining('test_decoding') });
+  });
+
+  test('of another database is refused', async () => {
+    const other = await freshDatabase(version);
+    cleanups.push(() => other.drop());
+    await other.query("select pg_create_logical_replication_slot($1, 'pgoutput')", [database.name]);
+    const refusal = await refusalOf(streamOf(database).stream.start());
+    expect(refusal).toMatchObject({ code: 'slot_mismatch', message: expect.stringContaining('another database') });
+  });
+
+  test('in use is refused, naming who uses it', async () => {
+    await follow();
+    const pid = (await slotState(database))?.active_pid;
+    const refusal = await refusalOf(streamOf(database).stream.start());
+    expect(refusal).toMatchObject({ code: 'slot_in_use', message: expect.stringContaining(`pid ${pid}`) });
+  });
+
+  test('in use is waited for, and its history goes on', async () => {
+    const first = await follow();
+    const generation = await generationOf(database);
+    const second = streamOf(database, { slotInUseTimeoutMs: 60_000 });
+    cleanups.push(() => second.stream.stop());
+    const started = second.stream.start();
+    await until(() => second.consumer.log.some(({ code }) => code === 'slot_in_use'), 'the second waits');
+    // what the first one read and acknowledged meanwhile is no loss of the second
+    await insert(database, 1);
+    await until(() => first.consumer.ids.length === 1, 'a commit has come');
+    first.consumer.flushedTo = first.consumer.head;
+    await first.stream.stop();
+    await insert(database, 2);
+    await started;
+    await until(() => second.consumer.ids.length === 1, 'the next commit has come');
+    expect(second.consumer.ids).toEqual([2]);
+    expect(second.consumer.starts).toEqual([
+      expect.objectContaining({ epoch: first.consumer.epoch, from: first.consumer.head }),
+    ]);
+    expect(second.consumer.starts[0]).not.toHaveProperty('reason');
+    expect(await generationOf(database)).toBe(generation);
+  });
+
+  test('that a transaction blocks is given up soon, naming who blocks, and nothing is left behind', async () => {
+    const blocker = await database.connect();
+    await blocker.query('begin; insert into t values (1)');
+    const { rows } = await blocker.query<{ pid: number }>('select pg_backend_pid() as pid');
+    const refusal = await refusalOf(streamOf(database, { slotLockTimeoutMs: 200 }).stream.start());
+    expect(refusal).toMatchObject({ code: 'slot_blocked', message: expect.stringContaining(`pid ${rows[0]?.pid} `) });
+    expect(refusal.message).toContain('idle in transaction');
+    await until(async () => (await slotState(database)) === undefined, 'the half-made slot is gone');
+    await blocker.query('commit');
+    const { consumer } = await follow();
+    await insert(database, 2);
+    await until(() => consumer.ids.length === 1, 'a commit has come');
+    expect(consumer.ids).toEqual([2]);
+  });
+
+  test('of a role without REPLICATION is refused with the SQL that mends it', async () => {
+    const role = `plain_${database.name}`;
+    await database.query(`create role ${role} login password 'x'`);
+    cleanups.push(() => database.query(`drop role ${role}`));
+    const url = new URL(database.url);
+    url.username = role;
+    url.password = 'x';
+    const refusal = await refusalOf(streamOf(database, { url: url.href }).stream.start());
+    expect(refusal.code).toBe('missing_privilege');
+    expect(refusal.mend).toContain('with replication');
+  });
+
+  test('without the schema sno is refused: the database is not set up', async () => {
+    const bare = await freshDatabase(version);
+    cleanups.push(() => bare.drop());
+    await bare.query('create publication sno');
+    await bare.query("select pg_create_logical_replication_slot($1, 'pgoutput')", [bare.name]);
+    const refusal = await refusalOf(streamOf(bare).stream.start());
+    expect(refusal.code).toBe('setup_required');
+    expect(refusal.mend).toContain('sno setup');
+  });
+
+  test('is taken up again after its history was begun by another process', async () => {
+    const { consumer } = await follow();
+    const epoch = consumer.epoch;
+    await database.query(
+      'select sno.next_generation(name, system_identifier, timeline) from sno.slot where name = $1',
+      [database.name],
+    );
+    await terminate(database);
+    await until(() => consumer.starts.length === 2, 'it streams again');
+    expect(consumer.starts[1]?.reason).toBe('slot_lost');
+    expect(consumer.epoch).not.toBe(epoch);
+  });
+});
