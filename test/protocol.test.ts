@@ -1,0 +1,89 @@
+/** docs/protocol.md is complete, and its examples are frames. */
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { SnoError } from '../src/errors.ts';
+import { readClientFrame } from '../src/gateway/client-frame.ts';
+import { parsePosition } from '../src/position.ts';
+import {
+  CLOSE,
+  type ClientFrame,
+  HEARTBEAT_SECONDS,
+  HELLO_TIMEOUT_MS,
+  PROTOCOL_VERSION,
+  type ResetReason,
+  type ServerFrame,
+  type UnsubscribedCode,
+} from '../src/protocol.ts';
+
+const text = readFileSync(new URL('../docs/protocol.md', import.meta.url), 'utf8');
+
+// Exhaustive by their types: a new one does not compile before it stands here, and does not pass before it is documented.
+const CLIENT_FRAMES: Record<ClientFrame['type'], true> = {
+  hello: true,
+  subscribe: true,
+  unsubscribe: true,
+  token: true,
+  ping: true,
+};
+const SERVER_FRAMES: Record<ServerFrame['type'], true> = {
+  welcome: true,
+  snapshot: true,
+  subscribed: true,
+  changes: true,
+  message: true,
+  heartbeat: true,
+  reset: true,
+  unsubscribed: true,
+  error: true,
+};
+const RESETS: Record<ResetReason, true> = {
+  position_too_old: true,
+  epoch_changed: true,
+  channel_changed: true,
+  lagging: true,
+  slot_lost: true,
+};
+const UNSUBSCRIBED: Record<UnsubscribedCode, true> = {
+  access_revoked: true,
+  token_expired: true,
+  channel_dropped: true,
+  client: true,
+};
+
+/** Objects in the text, in code spans and in indented blocks, over several lines too. */
+const examples = [...text.matchAll(/^ {4}(\{"type"[^\n]*(?:\n {5}[^\n]*)*)|`(\{"type"[^`]*\})`/gm)].map(
+  ([, block, span]) => JSON.parse((block ?? span) as string) as { readonly type: string; readonly position?: string },
+);
+const typesOf = (frames: object) => Object.keys(frames).sort();
+
+test('it is of the version that the code has', () => {
+  expect(text).toContain(`Version ${PROTOCOL_VERSION}.`);
+  expect(text).toContain(`within ${HELLO_TIMEOUT_MS / 1_000} seconds is \`hello\``);
+  expect(text).toContain(`"heartbeat_s":${HEARTBEAT_SECONDS}`);
+});
+
+describe('examples', () => {
+  test('there is one of every frame', () => {
+    const shown = new Set(examples.map(({ type }) => type));
+    expect([...shown].sort()).toEqual([...new Set([...typesOf(CLIENT_FRAMES), ...typesOf(SERVER_FRAMES)])].sort());
+  });
+
+  test.each(examples.filter(({ type }) => type in CLIENT_FRAMES))('the server reads %j', (example) => {
+    expect(readClientFrame(Buffer.from(JSON.stringify(example)))).not.toBeInstanceOf(SnoError);
+  });
+
+  test('positions are such as the server gives', () => {
+    const positions = examples.flatMap(({ position }) =>
+      position === undefined || position === '...' ? [] : [position],
+    );
+    expect(positions.length).toBeGreaterThan(1);
+    for (const position of positions) expect(parsePosition(position)).toBeDefined();
+  });
+});
+
+test.each([...typesOf(RESETS), ...typesOf(UNSUBSCRIBED), ...Object.values(CLOSE).map(String)])(
+  '%s is explained',
+  (word) => {
+    expect(text).toMatch(new RegExp(`\`${word}\`|^\\| ${word} \\|`, 'm'));
+  },
+);
