@@ -84,6 +84,8 @@ class RunningDemo implements Demo {
     this.#service = await this.#startSno(this.#postgres, this.#server);
     this.failed = this.#service.failed;
     await this.#admitVisitors(this.#postgres);
+    // The first run of a visitor is not to wait for a connection.
+    await box.run('select 1');
     this.#life = new Life(this.databaseUrl, logger);
     this.#life.start();
     const { host, port: snoPort } = this.#service;
@@ -98,11 +100,22 @@ class RunningDemo implements Demo {
   }
 
   async stop(): Promise<void> {
-    await this.#life?.stop();
-    await this.#server?.close();
-    await this.#box?.close();
-    await this.#service?.stop();
-    await this.#postgres?.stop();
+    const faults: unknown[] = [];
+    // Each in its turn, and whatever became of the one before: no server may stay behind.
+    for (const end of [
+      () => this.#life?.stop(),
+      () => this.#server?.close(),
+      () => this.#box?.close(),
+      () => this.#service?.stop(),
+      () => this.#postgres?.stop(),
+    ]) {
+      try {
+        await end();
+      } catch (error) {
+        faults.push(error);
+      }
+    }
+    if (faults.length > 0) throw faults[0];
   }
 
   #startSno(postgres: EmbeddedPostgres, server: DemoServer): Promise<Service> {

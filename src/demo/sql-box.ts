@@ -54,6 +54,7 @@ export class SqlBox {
   #client: pg.Client | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #waiting = 0;
+  #isClosed = false;
 
   /** `url` connects as the visitor. */
   constructor(url: string, timeoutMs = RUN_TIMEOUT_MS) {
@@ -71,9 +72,11 @@ export class SqlBox {
     return outcome;
   }
 
+  /** Does not wait for a run to end: it fails. */
   async close(): Promise<void> {
-    await this.#last;
+    this.#isClosed = true;
     await this.#client?.end();
+    await this.#last;
   }
 
   async #run(text: string): Promise<Outcome> {
@@ -110,6 +113,7 @@ export class SqlBox {
   }
 
   async #connected(): Promise<pg.Client> {
+    if (this.#isClosed) throw new Error('the SQL box is closed');
     if (this.#client !== undefined) return this.#client;
     const client = new pg.Client({ connectionString: this.#url, application_name: 'demo sql box', types: AS_TEXT });
     // A connection that ends while idle is replaced at the next run; one that ends in a run fails that run.

@@ -253,37 +253,42 @@ describe('the demo', () => {
     expect(await post(sql)).toMatchObject({ ok: false, error: { code: '42501' } });
   });
 
-  test.each([
-    ['phone', PHONE, 'light'],
-    ['phone by night', PHONE, 'dark'],
-    ['narrow phone', { width: 320, height: 640 }, 'light'],
-    ['tablet', { width: 820, height: 1180 }, 'dark'],
-    ['laptop', { width: 1280, height: 720 }, 'light'],
-    ['desktop', DESKTOP, 'dark'],
-  ] as const)('fits a %s of %o, %s', async (name, viewport, colorScheme) => {
-    const page = await open({ viewport, colorScheme, reducedMotion: 'reduce' });
-    await run(
-      page,
-      `select repeat('wide ', 60) as one, repeat('wider ', 60) as other; update tasks set title = '${name} ' || repeat('W', 100) where id = 5`,
-      'arrived',
-    );
-    await card(page, 5).getByText(`${name} WWWW`).waitFor();
-    const [width, visible] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
-    expect(width).toBeLessThanOrEqual(visible as number);
-    await page.context().close();
-  });
+  describe('on every screen', () => {
+    let page: Page;
 
-  test('follows the system to dark, and the reader before the system', async () => {
-    const page = await open({ viewport: DESKTOP, colorScheme: 'dark', reducedMotion: 'reduce' });
-    const brightness = () =>
-      page.evaluate(() => Number(/\d+/.exec(getComputedStyle(document.documentElement).backgroundColor)?.[0]));
-    expect(await brightness()).toBeLessThan(60);
-    await page.locator('#theme').click();
-    expect(await brightness()).toBeGreaterThan(200);
-    await page.reload();
-    await page.locator('.card').first().waitFor();
-    expect(await brightness()).toBeGreaterThan(200);
-    await page.context().close();
+    beforeAll(async () => {
+      page = await open({ viewport: DESKTOP, colorScheme: 'dark', reducedMotion: 'reduce' });
+    });
+
+    afterAll(() => page.context().close());
+
+    test.each([
+      ['phone', PHONE, 'light'],
+      ['phone by night', PHONE, 'dark'],
+      ['narrow phone', { width: 320, height: 640 }, 'light'],
+      ['tablet', { width: 820, height: 1180 }, 'dark'],
+      ['laptop', { width: 1280, height: 720 }, 'light'],
+      ['desktop', DESKTOP, 'dark'],
+    ] as const)('fits a %s of %o, %s', async (name, viewport, colorScheme) => {
+      await page.setViewportSize(viewport);
+      await page.emulateMedia({ colorScheme });
+      const wide = "select repeat('wide ', 60) as one, repeat('wider ', 60) as other";
+      await run(page, `${wide}; update tasks set title = '${name} ' || repeat('W', 100) where id = 5`, 'arrived');
+      await card(page, 5).getByText(`${name} WWWW`).waitFor();
+      const [width, visible] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
+      expect(width).toBeLessThanOrEqual(visible as number);
+    });
+
+    test('follows the system to dark, and the reader before the system', async () => {
+      const brightness = () =>
+        page.evaluate(() => Number(/\d+/.exec(getComputedStyle(document.documentElement).backgroundColor)?.[0]));
+      expect(await brightness()).toBeLessThan(60);
+      await page.locator('#theme').click();
+      expect(await brightness()).toBeGreaterThan(200);
+      await page.reload();
+      await page.locator('.card').first().waitFor();
+      expect(await brightness()).toBeGreaterThan(200);
+    });
   });
 
   test('asks nobody else for anything, and has nothing to complain of', () => {

@@ -132,6 +132,19 @@ describe('the SQL box', () => {
     await lost.close();
   });
 
+  test('closes without waiting for runs', async () => {
+    const closing = new SqlBox(database.url, 2 ** 30);
+    const runs = [closing.run('select pg_sleep(600)'), closing.run('select 1')];
+    await until(
+      async () =>
+        (await database.query("select from pg_stat_activity where query = 'select pg_sleep(600)' and state = 'active'"))
+          .rowCount,
+      'the first run is under way',
+    );
+    await closing.close();
+    expect((await Promise.all(runs)).map(({ ok }) => ok)).toEqual([false, false]);
+  });
+
   test('runs an empty text', async () => {
     expect(done(await box.run(' -- nothing\n')).statements).toEqual([]);
   });

@@ -137,7 +137,8 @@ class Run {
       ...statements.filter(({ rows }) => rows.some((row) => row.some((cell) => cell !== ''))).map(table),
     );
     this.item.append(this.#arrival);
-    if (xid !== null) this.#arrival.textContent = `committed as xid ${xid}; no event yet`;
+    if (xid !== null)
+      this.#arrival.textContent = `committed as xid ${xid}; nothing that a channel shows has changed so far`;
     else if (statements.some(({ command }) => command === 'ROLLBACK'))
       this.#arrival.textContent = 'rolled back: nothing was committed, so nothing arrives';
     else this.#arrival.remove();
