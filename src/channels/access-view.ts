@@ -5,8 +5,24 @@ import type { CatalogAccess, CatalogColumn } from './catalog.ts';
 import type { AccessView } from './channel.ts';
 import { type Pattern, parsePattern } from './pattern.ts';
 
-/** The kinds of relation that a SELECT may read, and be an access view. */
-const KINDS: ReadonlySet<string> = new Set(['v', 'm']);
+/**
+ * Types, by oid, to which a claim is cast as it is. The names have no length or precision: a cast to varchar(3) would cut a
+ * claim to what somebody else is called.
+ */
+const EXACT: Readonly<Record<number, string>> = {
+  16: 'boolean',
+  20: 'bigint',
+  21: 'smallint',
+  23: 'integer',
+  25: 'text',
+  1042: 'bpchar',
+  1043: 'varchar',
+  1082: 'date',
+  1114: 'timestamp',
+  1184: 'timestamptz',
+  1700: 'numeric',
+  2950: 'uuid',
+};
 
 export function compileAccess(access: CatalogAccess): AccessView | SnoError {
   const pattern = parsePattern(access.pattern);
@@ -29,7 +45,8 @@ export function compileAccess(access: CatalogAccess): AccessView | SnoError {
 
 function accessFault(access: CatalogAccess, pattern: Pattern, claims: readonly CatalogColumn[]): SnoError | undefined {
   const view = `channel_access.${quoteIdentifier(access.pattern)}`;
-  if (!KINDS.has(access.kind)) return new SnoError('channel_refused', `${view} is not a view`);
+  if (access.kind !== 'v')
+    return new SnoError('channel_refused', `${view} is no view: only those are as new as their tables`);
   const missing = pattern.columns.find((name) => columnOf(access, name) === undefined);
   if (missing !== undefined)
     return new SnoError('pattern_invalid', `${view} has no column ${missing} for its placeholder {${missing}}`);
@@ -52,6 +69,12 @@ function isValue({ name, type }: CatalogColumn, parameter: number): string {
   return `${quoteIdentifier(name)} = ${value} and (${value})::text collate "C" = $${parameter}::text collate "C"`;
 }
 
-function isClaim({ name, type }: CatalogColumn, parameter: number): string {
-  return `${quoteIdentifier(name)} = any (($${parameter}::text[])::${type}[])`;
+/** Claims of a type that may not take every text as it is count only where they print as themselves. */
+function isClaim({ name, type, typeOid }: CatalogColumn, parameter: number): string {
+  const claims = `$${parameter}::text[]`;
+  const exact = EXACT[typeOid];
+  if (exact !== undefined) return `${quoteIdentifier(name)} = any ((${claims})::${exact}[])`;
+  const cast = `(claim::${type})`;
+  const printed = `${cast}::text collate "C" = claim collate "C"`;
+  return `${quoteIdentifier(name)} = any (array(select ${cast} from unnest(${claims}) claim where ${printed}))`;
 }

@@ -1,13 +1,13 @@
 /** A compiled view at work on the rows of its table: the hot path. Nothing here makes an object or a string per row. */
 import { Bytes } from '../bytes.ts';
-import { type Tuple, UNCHANGED } from '../decode/tuple.ts';
+import { NULL, type Tuple, UNCHANGED } from '../decode/tuple.ts';
 import type { CatalogTableColumn } from './catalog.ts';
 import type { BoundView } from './channel.ts';
 import { type Encoder, encoderOf, JSON_NULL } from './encode.ts';
 import { compileCondition, compileOperand, type IndexOf } from './evaluate.ts';
 import { type Condition, columnsOf, type Source, type Value } from './expression.ts';
 import { writeJsonString } from './json-text.ts';
-import type { Operand, Predicate } from './operand.ts';
+import { isNull, type Operand, type Predicate } from './operand.ts';
 import { type Pattern, writeEncodedValue } from './pattern.ts';
 import type { ValueType } from './types.ts';
 
@@ -93,7 +93,8 @@ class PlannedView implements BoundView {
   key(row: Tuple, out: Bytes): void {
     for (const { label, index, encode } of this.#key) {
       out.append(label);
-      encode(row.buffer, row.starts[index] as number, row.ends[index] as number, out);
+      if (isNull(row, index)) out.append(JSON_NULL);
+      else encode(row.buffer, row.starts[index] as number, row.ends[index] as number, out);
     }
     out.byte(CLOSE_BRACE);
   }
@@ -174,7 +175,7 @@ function columnDiffers(index: number, oldRow: Tuple, newRow: Tuple): boolean {
   const kind = newRow.kinds[index];
   if (kind === UNCHANGED) return false;
   if (kind !== oldRow.kinds[index]) return true;
-  if (kind === 0) return false;
+  if (kind === NULL) return false;
   return !sameBytes(
     oldRow.buffer,
     oldRow.starts[index] as number,

@@ -12,7 +12,7 @@ import type { Catalog, CatalogChannel, CatalogTable, CatalogTableColumn } from '
 import type { BoundView, ChannelView } from './channel.ts';
 import { columnsOf, columnsOfCondition, type Source, type Value } from './expression.ts';
 import { identityFault, keyOf } from './identity.ts';
-import { type ParsedView, parseView, Unsupported } from './parse.ts';
+import { assertParserLoaded, type ParsedView, parseView, Unsupported } from './parse.ts';
 import { type Pattern, parsePattern } from './pattern.ts';
 import { ExpressionReader } from './read-expression.ts';
 import { snapshotQuery } from './snapshot-query.ts';
@@ -21,6 +21,7 @@ import { warningsOf } from './warnings.ts';
 
 /** Compiles a channel view. `loadParser()` must have been awaited. */
 export function compileChannel(channel: CatalogChannel, catalog: Catalog): ChannelView | SnoError {
+  assertParserLoaded();
   const pattern = parsePattern(channel.pattern);
   if (pattern instanceof SnoError) return pattern;
   const missing = pattern.columns.find((name) => !channel.columns.some((column) => column.name === name));
@@ -33,8 +34,8 @@ export function compileChannel(channel: CatalogChannel, catalog: Catalog): Chann
     return compileView(channel, pattern, catalog);
   } catch (error) {
     if (error instanceof SnoError) return error;
-    if (error instanceof Unsupported) return new SnoError('channel_refused', `${nameOf(channel)}: ${error.message}`);
-    throw error;
+    // Besides Unsupported: a definition that the grammar does not know. One view must not take the others down.
+    return new SnoError('channel_refused', `${nameOf(channel)}: ${(error as Error).message}`, { cause: error });
   }
 }
 

@@ -2,7 +2,7 @@
  * Values at run time: where the bytes of a value lie for the row at hand. One object per place in the view, filled anew
  * for each row, so that a row costs no allocation.
  */
-import { type Tuple, UNCHANGED } from '../decode/tuple.ts';
+import { NULL, type Tuple, UNCHANGED } from '../decode/tuple.ts';
 import { assert } from '../errors.ts';
 import { trimmedEnd } from './compare.ts';
 
@@ -32,11 +32,11 @@ const TRUE = Buffer.from('true');
 const FALSE = Buffer.from('false');
 const LETTER_t = 0x74;
 
-/** Whether a column has no value; it must be known, since WHERE and placeholders use the identity's columns only. */
+/** Whether a column is NULL. That must be known: WHERE, placeholders and keys use columns of the replica identity only. */
 export function isNull(row: Tuple, index: number): boolean {
   const kind = row.kinds[index];
   assert(kind !== UNCHANGED, 'a column of the replica identity came without its value');
-  return kind === 0;
+  return kind === NULL;
 }
 
 export class ColumnOperand extends Operand {

@@ -22,6 +22,11 @@ export async function loadParser(): Promise<void> {
   isLoaded = true;
 }
 
+/** Whether `loadParser()` was awaited, as whoever compiles must have. */
+export function assertParserLoaded(): void {
+  assert(isLoaded, 'loadParser() has not been awaited');
+}
+
 /** Why a view cannot be a channel; thrown within the compiler, which returns it as a SnoError. */
 export class Unsupported extends Error {
   override readonly name = 'Unsupported';
@@ -181,7 +186,6 @@ const SOURCES: Readonly<Record<string, string>> = {
 
 /** Throws Unsupported where the definition has more than a table, a target list and a WHERE. */
 export function parseView(definition: string): ParsedView {
-  assert(isLoaded, 'loadParser() has not been awaited');
   const text = new DefinitionText(definition);
   const select = selectOf(definition, text);
   const table = tableOf(select, text);

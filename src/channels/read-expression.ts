@@ -18,12 +18,14 @@ import type {
 import { visitArray } from './array-text.ts';
 import { castTo } from './cast.ts';
 import type { CatalogTable, CatalogTableColumn } from './catalog.ts';
+import { collationOf, combinedCollation } from './collation.ts';
 import { comparable, compareOf } from './compare.ts';
 import { constantOf, nullOf } from './constant.ts';
-import { ACCEPTS, type Collation, type Condition, type Value } from './expression.ts';
+import { ACCEPTS, type Condition, type Value } from './expression.ts';
+import { literalOf, nameOf, schemaOf } from './node.ts';
 import type { DefinitionText } from './parse.ts';
 import { changes, functionRefusal } from './refused-functions.ts';
-import { arrayOf, BOOL, isScalar, isText, type ScalarType, type Types, type ValueType } from './types.ts';
+import { arrayOf, BOOL, isScalar, isText, type ScalarType, type Types } from './types.ts';
 
 type NodeKind = Node extends infer Each ? (Each extends unknown ? keyof Each : never) : never;
 type NodeOf<Kind extends NodeKind> = Extract<Node, Record<Kind, unknown>>[Kind &
@@ -286,7 +288,7 @@ export class ExpressionReader {
   }
 
   #checkCollation(left: Value, right: Value, isOrdered: boolean, place: object): void {
-    const collation = combined(left, right);
+    const collation = combinedCollation(left, right);
     if (collation === 'nondeterministic')
       throw this.#text.refuse(
         'its collation is nondeterministic: equal texts may have different bytes; write COLLATE "C"',
@@ -298,36 +300,4 @@ export class ExpressionReader {
         place,
       );
   }
-}
-
-function combined(a: Value, b: Value): Collation {
-  if (a.explicit) return a.collation;
-  if (b.explicit) return b.collation;
-  if (a.collation === 'none' || b.collation === 'none') return a.collation === 'none' ? b.collation : a.collation;
-  if (a.collation === 'nondeterministic' || b.collation === 'nondeterministic') return 'nondeterministic';
-  return a.collation === b.collation ? a.collation : 'other';
-}
-
-function collationOf(column: CatalogTableColumn, type: ValueType): Collation {
-  if (!isText(type)) return 'none';
-  if (!column.deterministic) return 'nondeterministic';
-  return column.bytewise ? 'C' : 'other';
-}
-
-/** The last of the names, unquoted: `int4` of `pg_catalog.int4`; '' where it is a star. */
-function nameOf(names: readonly Node[] = []): string {
-  const last = names.at(-1);
-  return last !== undefined && 'String' in last ? (last.String.sval ?? '') : '';
-}
-
-function schemaOf({ names = [] }: TypeName): string {
-  return names.length > 1 ? nameOf(names.slice(0, -1)) : 'pg_catalog';
-}
-
-/** A string or NULL that a cast gives its type. */
-function literalOf(node: Node): { readonly text: string | null } | undefined {
-  if (!('A_Const' in node)) return undefined;
-  const { isnull, sval } = node.A_Const;
-  if (isnull === true) return { text: null };
-  return sval === undefined ? undefined : { text: sval.sval ?? '' };
 }

@@ -186,6 +186,14 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
         create view channel_access."open:{project_id}" as select distinct project_id from public.members;
         create view channel_access."lobby" as select email from public.members;
         create view channel_access."broken:{id}" as select project_id from public.members;
+        create domain public.short as varchar(3);
+        create table public.names (a varchar(3), b name, c public.short, d numeric(10, 2));
+        insert into public.names values ('abc', repeat('n', 63), 'abc', 1.00);
+        create view channel_access."varchar" as select a as claim from public.names;
+        create view channel_access."name" as select b as claim from public.names;
+        create view channel_access."domain" as select c as claim from public.names;
+        create view channel_access."numeric" as select d as claim from public.names;
+        create materialized view channel_access."stale" as select email from public.members;
         create view channel_access."lists" as select array[email] as emails from public.members`);
       catalog = await catalogOf(database);
     });
@@ -207,6 +215,14 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
       ['open:{project_id}', ['44'], false],
       ['lobby', [['b@x', 'a@x']], true],
       ['lobby', [['b@x']], false],
+      ['varchar', [['abc']], true],
+      ['varchar', [['abcd']], false],
+      ['name', [['n'.repeat(63)]], true],
+      ['name', [['n'.repeat(64)]], false],
+      ['domain', [['abc']], true],
+      ['domain', [['abcd']], false],
+      ['numeric', [['1']], true],
+      ['numeric', [['1.001']], false],
     ])('%s with %j: %s', async (pattern, parameters, allowed) => {
       const client = await database.connect();
       await client.query('set search_path = pg_catalog');
@@ -230,6 +246,7 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
     test.each([
       ['broken:{id}', 'pattern_invalid', 'no column id'],
       ['lists', 'channel_refused', 'emails is an array'],
+      ['stale', 'channel_refused', 'is no view'],
     ])('%s is refused', (pattern, code, reason) => {
       expect(access(pattern)).toBeInstanceOf(SnoError);
       expect(access(pattern)).toMatchObject({ code, message: expect.stringContaining(reason) });
