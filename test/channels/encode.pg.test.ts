@@ -22,7 +22,7 @@ describe.each(VERSIONS)('data, Postgres %i', (version) => {
   });
   afterAll(() => database.drop());
 
-  test('is what row_to_json gives, for every type', async () => {
+  test('is what row_to_json gives, for every type', { timeout: 60_000 + 100 * ROWS }, async () => {
     const names = COLUMNS.map(({ name }) => name);
     const columns = COLUMNS.map(({ name, type }) => `${name} ${type}`).join(', ');
     await database.query(`create table public.every (id int primary key, ${columns})`);
