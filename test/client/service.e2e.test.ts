@@ -1,0 +1,114 @@
+/**
+ * The client against the real service: rows equal the view while writers write and the service is killed.
+ */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { connect, type LiveView, type SnoClient } from '../../src/client/index.ts';
+import { type Stage, stage } from '../service/stage.ts';
+import { signToken } from '../support/service.ts';
+import { until } from '../support/wait.ts';
+
+interface Card {
+  readonly id: number;
+  readonly room: number;
+  readonly title: string;
+}
+
+const ROOMS = [1, 2, 3];
+const SCHEMA = `
+  create table cards (id int primary key, room int not null, title text, done boolean not null default false);
+  alter table cards replica identity full;
+  create table members (room int, sub text, primary key (room, sub));
+  insert into cards select id, id % 3 + 1, 'card ' || id, id % 5 = 0 from generate_series(1, 60) id;
+  insert into members select room, 'u1' from generate_series(1, 3) room;
+  create schema channels;
+  create schema if not exists channel_access;
+  create view channels."room:{room}" as select id, room, title from cards where not done;
+  create view channel_access."room:{room}" as select room, sub from members;
+`;
+
+let here: Stage;
+let client: SnoClient;
+const errors: unknown[] = [];
+
+beforeAll(async () => {
+  here = await stage(SCHEMA, { SNO_ACCESS: 'views' });
+  const { url, certificate } = here.service;
+  class Trusting extends WebSocket {
+    constructor(address: string) {
+      super(address, { ca: certificate.cert });
+    }
+  }
+  client = connect(url, { WebSocket: Trusting, token: () => signToken({ sub: 'u1' }) });
+  client.on('error', ({ error }) => errors.push(error));
+});
+
+afterAll(async () => {
+  await client.close();
+  await here.end();
+});
+
+/** One random transaction: changes within rooms, moves between them, rows that enter and leave. */
+async function write(nth: number): Promise<void> {
+  await here.query(`
+    begin;
+    insert into cards values (${1_000 + nth}, ${(nth % 3) + 1}, 'new ${nth}');
+    update cards set title = title || '.', room = (room + ${nth}) % 3 + 1 where id % 7 = ${nth % 7};
+    update cards set done = not done where id % 11 = ${nth % 11};
+    delete from cards where id = ${1_000 + nth - 20};
+    commit`);
+}
+
+async function expectRows(room: number, view: LiveView<Card>): Promise<void> {
+  const { rows } = await here.query<Card>(
+    'select id, room, title from cards where not done and room = $1 order by id',
+    [room],
+  );
+  const held = () => [...view.rows].sort((a, b) => a.id - b.id);
+  await until(() => view.status === 'live' && JSON.stringify(held()) === JSON.stringify(rows), `the rows of ${room}`);
+  expect(held()).toEqual(rows);
+}
+
+test('rows are the view’s, through writes, joins at any moment and kill -9', async () => {
+  const views = ROOMS.map((room) => client.live<Card>(`room:${room}`));
+  await Promise.all(views.map((view) => view.ready));
+  const positions: string[] = [];
+  client.channel<Card>('room:1').on('change', ({ position }) => positions.push(position));
+  for (let nth = 0; nth < 150; nth++) {
+    await write(nth);
+    if (nth === 50 || nth === 100) {
+      await here.service.kill();
+      await here.service.restart();
+    }
+    if (nth % 25 === 0) {
+      views[1]?.close();
+      views[1] = client.live<Card>('room:2');
+    }
+  }
+  for (const [index, view] of views.entries()) await expectRows(ROOMS[index] ?? 0, view);
+  expect(new Set(positions).size).toBe(positions.length);
+  for (const view of views) view.close();
+});
+
+test('a changed channel view is read anew, and access ends where its view says so', async () => {
+  const [kept, taken] = [client.live<Card>('room:1'), client.live<Card>('room:2')];
+  await Promise.all([kept.ready, taken.ready]);
+  await here.query(
+    `create or replace view channels."room:{room}" as select id, room, title from cards where not done and id < 30`,
+  );
+  for (const view of [kept, taken]) {
+    await until(
+      () => view.status === 'live' && view.size > 0 && view.rows.every(({ id }) => id < 30),
+      'the new definition',
+    );
+  }
+  await here.query(
+    `create or replace view channel_access."room:{room}" as select room, sub from members where room <> 2`,
+  );
+  await until(() => taken.status === 'closed', 'the revocation');
+  expect(taken.error).toMatchObject({ code: 'access_revoked' });
+  expect(kept.status).toBe('live');
+  const refused = client.live('room:4');
+  await expect(refused.ready).rejects.toMatchObject({ code: 'access_denied' });
+  expect(errors).toEqual([]);
+});
