@@ -29,7 +29,8 @@ ${WRITTEN_BY}
 
 Settings are environment variables. Flags of the same name override them: \`SNO_PORT=443\` or \`--port 443\` or \`--port=443\`.
 An empty variable counts as not set. An unknown \`SNO_\` variable, a bad value and a contradiction are errors that name the
-setting (\`setting_invalid\`, exit code 2). Bytes have units of 1,024, as in Postgres: B, kB, MB, GB, TB.
+setting (\`setting_invalid\`, exit code 2). Bytes have units of 1,024, as in Postgres: B, kB, MB, GB, TB. Give secrets as variables: flags
+show in the list of processes.
 
 ${groups.join('\n\n')}
 `;

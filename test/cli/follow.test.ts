@@ -1,0 +1,226 @@
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type WebSocket, WebSocketServer } from 'ws';
+import { type FollowOptions, follow } from '../../src/cli/follow.ts';
+import { until } from '../support/wait.ts';
+
+/** What the server does with one connection: it gets each frame of the client. */
+type Script = (socket: WebSocket, frame: Record<string, unknown>) => void;
+
+let server: WebSocketServer;
+let lines: string[];
+let warnings: string[];
+/** The frames of the client, by connection. */
+let received: Record<string, unknown>[][];
+let scripts: Script[];
+
+beforeEach(async () => {
+  [lines, warnings, received, scripts] = [[], [], [], []];
+  server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
+  server.on('connection', (socket) => {
+    const script = scripts[received.length] ?? (() => {});
+    const frames: Record<string, unknown>[] = [];
+    received.push(frames);
+    socket.on('message', (data: Buffer) => {
+      const frame = JSON.parse(data.toString()) as Record<string, unknown>;
+      frames.push(frame);
+      script(socket, frame);
+    });
+  });
+  await once(server, 'listening');
+});
+afterEach(() => {
+  for (const socket of server.clients) socket.terminate();
+  server.close();
+});
+
+function run(options: Partial<FollowOptions> = {}) {
+  const stop = new AbortController();
+  const ended = follow(
+    {
+      url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
+      tls: {},
+      channel: 'room:1',
+      snapshot: false,
+      since: undefined,
+      token: async () => undefined,
+      write: async (line) => {
+        lines.push(line);
+      },
+      warn: (message) => {
+        warnings.push(message);
+      },
+      ...options,
+    },
+    stop.signal,
+  );
+  return { ended, stop: () => stop.abort() };
+}
+
+const send = (socket: WebSocket, ...frames: object[]) => {
+  for (const frame of frames) socket.send(JSON.stringify(frame));
+};
+const subscribed = (position: string) => ({ type: 'subscribed', channel: 'room:1', position });
+const changes = (position: string, more: object = {}) => ({
+  type: 'changes',
+  channel: 'room:1',
+  position,
+  events: [],
+  ...more,
+});
+/** Answers a subscribe. */
+const onSubscribe =
+  (answer: (socket: WebSocket) => void): Script =>
+  (socket, { type }) => {
+    if (type === 'subscribe') answer(socket);
+  };
+const subscribes = () => received.map((frames) => frames.filter(({ type }) => type === 'subscribe'));
+
+describe('what is asked', () => {
+  test.each([
+    [{}, {}],
+    [{ snapshot: true }, { snapshot: true }],
+    [{ since: 'p0' }, { since: 'p0' }],
+  ])('%o', async (options, members) => {
+    scripts = [onSubscribe((socket) => send(socket, subscribed('p1')))];
+    const { ended, stop } = run({ ...options, token: async () => 'a.b.c' });
+    await until(() => lines.length === 1, 'the answer');
+    expect(received).toEqual([
+      [
+        { type: 'hello', token: 'a.b.c' },
+        { type: 'subscribe', channel: 'room:1', ...members },
+      ],
+    ]);
+    stop();
+    await ended;
+  });
+});
+
+describe('what is written', () => {
+  test('frames as they came, one a line; welcome and heartbeats are not', async () => {
+    const raw = '{"type":"message","channel":"room:1","position":"p2","event":"x","data":{"a":1.50,\r\n"b":"\\n"}}';
+    scripts = [
+      onSubscribe((socket) => {
+        send(socket, { type: 'welcome' }, subscribed('p1'), { type: 'heartbeat', position: 'p1' });
+        socket.send(raw);
+      }),
+    ];
+    const { ended, stop } = run();
+    await until(() => lines.length === 2, 'both');
+    expect(lines).toEqual([JSON.stringify(subscribed('p1')), raw.replace('\r\n', '  ')]);
+    stop();
+    await ended;
+  });
+});
+
+describe('coming back', () => {
+  test('after a lost connection it resumes after the last whole commit', async () => {
+    scripts = [
+      onSubscribe((socket) => {
+        send(socket, subscribed('p1'), changes('p2'), changes('p3', { part: 1, last: false }));
+        socket.close(1001, 'draining');
+      }),
+      onSubscribe((socket) => send(socket, subscribed('p2'), changes('p3', { part: 1, last: false }))),
+    ];
+    const { ended, stop } = run({ snapshot: true });
+    await until(() => lines.length === 5, 'the part has come again');
+    expect(subscribes()).toEqual([
+      [{ type: 'subscribe', channel: 'room:1', snapshot: true }],
+      [{ type: 'subscribe', channel: 'room:1', since: 'p2' }],
+    ]);
+    expect(warnings).toEqual([expect.stringMatching(/1001 draining; trying again$/)]);
+    stop();
+    await ended;
+  });
+
+  test('a heartbeat is a position too', async () => {
+    scripts = [
+      onSubscribe((socket) => {
+        send(socket, subscribed('p1'), { type: 'heartbeat', position: 'p9' });
+        socket.close(1013);
+      }),
+      onSubscribe((socket) => send(socket, subscribed('p9'))),
+    ];
+    const { ended, stop } = run();
+    await until(() => lines.length === 2, 'it is back');
+    expect(subscribes()[1]).toEqual([{ type: 'subscribe', channel: 'room:1', since: 'p9' }]);
+    stop();
+    await ended;
+  });
+
+  test('cut off before subscribed, it starts again', async () => {
+    let asked = 0;
+    scripts = [
+      onSubscribe((socket) => {
+        if (++asked === 1) {
+          send(socket, subscribed('p1'), { type: 'reset', channel: 'room:1', reason: 'lagging' });
+        } else {
+          send(socket, { type: 'snapshot', channel: 'room:1', rows: [], part: 1, last: true }, changes('p4'));
+          socket.terminate();
+        }
+      }),
+      onSubscribe((socket) => send(socket, subscribed('p5'))),
+    ];
+    const { ended, stop } = run({ snapshot: true });
+    await until(() => received.length === 2 && lines.some((line) => line.includes('p5')), 'it is back');
+    const snapshot = { type: 'subscribe', channel: 'room:1', snapshot: true };
+    expect(subscribes()).toEqual([[snapshot, snapshot], [snapshot]]);
+    stop();
+    await ended;
+  });
+
+  test('a token is asked for again', async () => {
+    let tokens = 0;
+    scripts = [
+      onSubscribe((socket) => {
+        send(socket, subscribed('p1'), { type: 'unsubscribed', channel: 'room:1', code: 'token_expired' });
+      }),
+      onSubscribe((socket) => send(socket, subscribed('p1'))),
+    ];
+    const { ended, stop } = run({ token: async () => `t${++tokens}` });
+    await until(() => lines.length === 3, 'it is back');
+    expect(received.map((frames) => frames[0])).toEqual([
+      { type: 'hello', token: 't1' },
+      { type: 'hello', token: 't2' },
+    ]);
+    stop();
+    await ended;
+  });
+});
+
+describe('what ends it', () => {
+  const denied = {
+    type: 'error',
+    code: 'access_denied',
+    message: 'No. Give the user access, or use another token.',
+    channel: 'room:1',
+  };
+
+  test.each([
+    ['an error of the channel', (socket: WebSocket) => send(socket, denied), { code: 'access_denied', message: 'No' }],
+    [
+      'a subscription that was revoked',
+      (socket: WebSocket) => send(socket, { type: 'unsubscribed', channel: 'room:1', code: 'access_revoked' }),
+      { code: 'access_denied', message: 'unsubscribed: access_revoked' },
+    ],
+    ['a close that blames the client', (socket: WebSocket) => socket.close(4400), { code: 'server_unreachable' }],
+    [
+      'an error before such a close',
+      (socket: WebSocket) => {
+        send(socket, { type: 'error', code: 'token_invalid', message: 'bad' });
+        socket.close(4401, 'token_invalid');
+      },
+      { code: 'token_invalid', message: 'bad' },
+    ],
+  ])('%s', async (_, answer, error) => {
+    scripts = [onSubscribe(answer)];
+    await expect(run().ended).rejects.toMatchObject(error);
+    expect(received).toHaveLength(1);
+  });
+
+  test('no server at the first attempt', async () => {
+    const ended = run({ url: 'ws://127.0.0.1:1/v1' }).ended;
+    await expect(ended).rejects.toMatchObject({ code: 'server_unreachable' });
+  });
+});
