@@ -328,7 +328,7 @@ export class FakeSocket implements Socket {
 }
 
 /** Timers by the order in which they were set. */
-export class FakeTimers implements Timers {
+class FakeTimers implements Timers {
   readonly pending = new Map<object, { readonly callback: () => void; readonly ms: number }>();
 
   set(callback: () => void, ms: number): unknown {
