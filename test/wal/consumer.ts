@@ -198,14 +198,15 @@ export async function generationOf(database: TestDatabase): Promise<number | und
   return rows[0]?.generation;
 }
 
-/** Drops the database's slot, once nobody uses it. */
-export async function dropSlot(database: TestDatabase): Promise<void> {
+/** Drops the database's slots, once nobody uses them. */
+export async function dropSlots(database: TestDatabase): Promise<void> {
   await until(async () => {
-    await database.query('select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1', [
-      database.name,
-    ]);
+    await database.query(
+      'select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database() or slot_name = $1',
+      [database.name],
+    );
     return true;
-  }, 'the slot is gone');
+  }, 'the slots are gone');
 }
 
 /** Ends the walsender of the database's slot. */

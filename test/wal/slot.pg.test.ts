@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { StreamOptions } from '../../src/wal/stream.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
-import { dropSlot, generationOf, insert, prepare, refusalOf, slotState, streamOf, terminate } from './consumer.ts';
+import { dropSlots, generationOf, insert, prepare, refusalOf, slotState, streamOf, terminate } from './consumer.ts';
 
 describe.each(VERSIONS)('the slot, Postgres %i', (version) => {
   let database: TestDatabase;
@@ -15,7 +15,7 @@ describe.each(VERSIONS)('the slot, Postgres %i', (version) => {
 
   afterEach(async () => {
     for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-    await dropSlot(database);
+    await dropSlots(database);
     await database.query('truncate t');
   });
 

@@ -3,7 +3,7 @@ import { parseLsn } from '../../src/lsn.ts';
 import type { StreamOptions } from '../../src/wal/stream.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
-import { dropSlot, insert, prepare, refusalOf, slotState, streamOf, terminate } from './consumer.ts';
+import { dropSlots, insert, prepare, refusalOf, slotState, streamOf, terminate } from './consumer.ts';
 
 describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
   let database: TestDatabase;
@@ -16,7 +16,7 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
 
   afterEach(async () => {
     for (const cleanup of cleanups.splice(0)) await cleanup();
-    await dropSlot(database);
+    await dropSlots(database);
     await database.query('truncate t');
   });
 

@@ -1,0 +1,58 @@
+import { expect, test } from 'vitest';
+import { Backlog } from '../../src/wal/backlog.ts';
+
+function filled(count: number): Backlog {
+  const backlog = new Backlog();
+  for (let index = 0; index < count; index++) backlog.push(Buffer.from(`packet ${index}`));
+  return backlog;
+}
+
+test('keeps copies: what happens to the reader’s buffer afterwards does not matter', () => {
+  const backlog = new Backlog();
+  const read = Buffer.from('first second');
+  backlog.push(read.subarray(0, 5));
+  backlog.push(read.subarray(6));
+  read.fill('x');
+  const taken: string[] = [];
+  backlog.drain((packet) => taken.push(packet.toString()) > 0);
+  expect(taken).toEqual(['first', 'second']);
+});
+
+test('hands over in order, stops where it is told to, and counts what is left', () => {
+  const backlog = filled(5_000);
+  const taken: string[] = [];
+  expect(backlog.length).toBe(5_000);
+  while (backlog.length > 0) {
+    const before = backlog.bytes;
+    let bytes = 0;
+    backlog.drain((packet) => {
+      taken.push(packet.toString());
+      bytes += packet.length;
+      return taken.length % 7 !== 0;
+    });
+    expect(backlog.bytes).toBe(before - bytes);
+    expect(backlog.length).toBe(5_000 - taken.length);
+  }
+  expect(taken).toEqual(Array.from({ length: 5_000 }, (_, index) => `packet ${index}`));
+  expect(backlog.bytes).toBe(0);
+});
+
+test('who takes may drain as well: every packet is handed over once', () => {
+  const backlog = filled(10);
+  const taken: string[] = [];
+  const take = (packet: Buffer): boolean => {
+    taken.push(packet.toString());
+    if (taken.length === 3) backlog.drain(take);
+    return true;
+  };
+  backlog.drain(take);
+  expect(taken).toEqual(Array.from({ length: 10 }, (_, index) => `packet ${index}`));
+});
+
+test('forgets everything when cleared', () => {
+  const backlog = filled(3);
+  backlog.drain(() => false);
+  backlog.clear();
+  expect([backlog.length, backlog.bytes]).toEqual([0, 0]);
+  backlog.drain(() => expect.unreachable('nothing is left'));
+});

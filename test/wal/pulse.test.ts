@@ -1,0 +1,122 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import type { SnoError } from '../../src/errors.ts';
+import { readLsn } from '../../src/lsn.ts';
+import { Pulse } from '../../src/wal/pulse.ts';
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+/** A pulse, what it sent, and why it ended the connection. */
+function beating() {
+  const sent: { written: number; flushed: number; asksReply: boolean }[] = [];
+  const failures: SnoError[] = [];
+  const positions = { written: 100, flushed: 50 };
+  const pulse = new Pulse({
+    acknowledger: { written: () => positions.written, flushed: () => positions.flushed },
+    now: Date.now,
+    send: (packet) =>
+      sent.push({ written: readLsn(packet, 1), flushed: readLsn(packet, 9), asksReply: packet[33] === 1 }),
+    fail: (error) => failures.push(error),
+  });
+  pulse.start();
+  return { pulse, sent, failures, positions };
+}
+
+const pass = (seconds: number) => vi.advanceTimersByTime(seconds * 1_000);
+
+test('acknowledges nothing until the handler is ready', () => {
+  const { pulse, sent } = beating();
+  pass(15);
+  expect(sent.length).toBeGreaterThan(0);
+  expect(sent.every(({ written, flushed }) => written === 0 && flushed === 0)).toBe(true);
+  pulse.ready();
+  expect(sent.at(-1)).toEqual({ written: 100, flushed: 50, asksReply: true });
+  pulse.stop();
+});
+
+test('tells what is new within a second, and otherwise every ten', () => {
+  const { pulse, sent, positions } = beating();
+  pulse.ready();
+  sent.length = 0;
+  positions.flushed = 60;
+  pass(1);
+  expect(sent).toEqual([{ written: 100, flushed: 60, asksReply: false }]);
+  for (let second = 0; second < 30; second++) {
+    pulse.heard();
+    pass(1);
+  }
+  expect(sent).toHaveLength(4);
+  pulse.stop();
+});
+
+test('asks for a sign of life when nothing comes, though there is always something to tell', () => {
+  const { pulse, sent, failures, positions } = beating();
+  pulse.ready();
+  sent.length = 0;
+  for (let second = 0; second < 300; second++) {
+    positions.flushed++;
+    pass(1);
+    if (sent.at(-1)?.asksReply) pulse.heard();
+  }
+  expect(failures).toEqual([]);
+  expect(sent.filter(({ asksReply }) => asksReply).length).toBeGreaterThan(20);
+  pulse.stop();
+});
+
+test('ends a connection on which nothing comes in spite of that', () => {
+  const { pulse, failures } = beating();
+  pulse.ready();
+  pass(59);
+  expect(failures).toEqual([]);
+  pass(3);
+  expect(failures[0]).toMatchObject({ code: 'database_unreachable' });
+  pulse.stop();
+});
+
+test('a paused socket is no silence: the server hears of us each second, also after it goes on', () => {
+  const { pulse, sent, failures } = beating();
+  pulse.ready();
+  pulse.isPaused = true;
+  sent.length = 0;
+  pass(300);
+  expect(sent).toHaveLength(300);
+  pulse.isPaused = false;
+  pass(2);
+  expect(failures).toEqual([]);
+  pulse.stop();
+});
+
+test('a server that asks now and then is answered; one that asks again and again is left', () => {
+  const { pulse, sent, failures } = beating();
+  pulse.ready();
+  sent.length = 0;
+  for (let asked = 1; asked <= 20; asked++) {
+    pulse.heard();
+    pass(0.5);
+    const before = sent.length;
+    pulse.asked();
+    expect(sent.length).toBe(before + 1);
+  }
+  expect(failures).toEqual([]);
+  for (let asked = 0; asked < 10 && failures.length === 0; asked++) {
+    pass(0.02);
+    pulse.asked();
+  }
+  expect(failures).toHaveLength(1);
+  expect(failures[0]?.message).toContain('shutting down');
+  pulse.stop();
+});
+
+test('sends nothing once it has stopped', () => {
+  const { pulse, sent } = beating();
+  pulse.ready();
+  pulse.stop();
+  sent.length = 0;
+  pass(100);
+  expect(sent).toEqual([]);
+});

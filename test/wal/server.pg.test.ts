@@ -1,0 +1,191 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { EmbeddedPostgres } from '../../src/postgres/embedded.ts';
+import type { StreamOptions } from '../../src/wal/stream.ts';
+import { ownServer, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+import { until } from '../support/wait.ts';
+import { dropSlots, generationOf, insert, prepare, refusalOf, slotState, streamOf } from './consumer.ts';
+import { databaseOf } from './own-database.ts';
+
+describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
+  let server: EmbeddedPostgres;
+  let database: TestDatabase;
+  const serverLog: string[] = [];
+  const cleanups: (() => Promise<unknown>)[] = [];
+
+  beforeAll(async () => {
+    const settings = { wal_sender_timeout: '2s', max_prepared_transactions: '5', autovacuum: 'off' };
+    server = await ownServer({ version, settings, onLog: (line) => serverLog.push(line) });
+    database = databaseOf(server, version);
+    await prepare(database);
+  });
+
+  afterEach(async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+    await dropSlots(database);
+    await database.query('truncate t');
+  });
+
+  afterAll(() => server.stop('immediate'));
+
+  async function follow(options: Partial<StreamOptions> = {}) {
+    const { consumer, stream } = streamOf(database, options);
+    cleanups.push(() => stream.stop());
+    await stream.start();
+    return { consumer, stream };
+  }
+
+  /** Waits until the server's clock has gone on. */
+  async function pass(seconds: number): Promise<void> {
+    const { rows } = await database.query('select clock_timestamp()::text as then');
+    await until(
+      async () =>
+        (
+          await database.query(`select clock_timestamp() > $1::timestamptz + interval '${seconds} s' as over`, [
+            rows[0]?.['then'],
+          ])
+        ).rows[0]?.['over'],
+      `${seconds} s have passed`,
+    );
+  }
+
+  async function set(name: string, value: string): Promise<void> {
+    await database.query(`alter system set ${name} = '${value}'`);
+    await database.query('select pg_reload_conf()');
+    cleanups.push(async () => {
+      await database.query(`alter system reset ${name}`);
+      await database.query('select pg_reload_conf()');
+    });
+  }
+
+  test('connections outlast wal_sender_timeout, idle, or held with a paused socket', async () => {
+    const idle = await follow({ slot: 'idle' });
+    const { consumer, stream } = await follow({ backlogBytesMax: 10_000 });
+    const pid = (await slotState(database))?.active_pid;
+    stream.hold();
+    await database.query("insert into t select i, repeat('x', 1000) from generate_series(1, 20000) i");
+    await until(() => stream.isPaused, 'the socket is paused');
+    await pass(4);
+    stream.release();
+    await insert(database, 20_001);
+    await until(() => consumer.ids.length === 20_001, 'what waited has come');
+    await until(() => idle.consumer.ids.length === 20_001, 'the other one has it too');
+    expect((await slotState(database))?.active_pid).toBe(pid);
+    expect([consumer.starts.length, idle.consumer.starts.length]).toEqual([1, 1]);
+  });
+
+  test('a server that shuts down is not kept waiting for what is not flushed yet', async () => {
+    const { consumer } = await follow();
+    await insert(database, 1, 2);
+    await until(() => consumer.ids.length === 2, 'two commits have come');
+    consumer.flushedTo = consumer.commits[0]?.end as number;
+    serverLog.length = 0;
+    await server.restart();
+    expect(serverLog.filter((line) => line.includes('shutdown request'))).toEqual([
+      expect.stringContaining('received fast shutdown request'),
+    ]);
+    await insert(database, 3);
+    await until(() => consumer.ids.length === 3, 'the next commit has come');
+    expect(consumer.ids).toEqual([1, 2, 3]);
+    expect(new Set(consumer.starts.map(({ epoch }) => epoch)).size).toBe(1);
+  });
+
+  test('a server that is killed goes on where it was: nothing is missing, nothing comes twice', async () => {
+    const { consumer } = await follow();
+    for (let round = 0; round < 2; round++) {
+      await insert(database, ...[1, 2, 3].map((id) => round * 10 + id));
+      const running = await database.connect();
+      await running.query(`begin; insert into t values (${round * 10 + 9})`);
+      await server.kill('SIGKILL');
+      await server.restart();
+      await insert(database, round * 10 + 4);
+      await until(() => consumer.ids.length === (round + 1) * 4, `the commits of round ${round} have come`);
+    }
+    expect(consumer.ids).toEqual([1, 2, 3, 4, 11, 12, 13, 14]);
+    expect(new Set(consumer.starts.map(({ epoch }) => epoch)).size).toBe(1);
+  });
+
+  test('a prepared transaction comes when it is committed', async () => {
+    const { consumer } = await follow();
+    await database.query("begin; insert into t values (1); prepare transaction 'one'");
+    await database.query("begin; insert into t values (2); prepare transaction 'two'");
+    await insert(database, 3);
+    await until(() => consumer.ids.length === 1, 'the plain commit has come');
+    await database.query("rollback prepared 'two'");
+    await database.query("commit prepared 'one'");
+    await until(() => consumer.ids.length === 2, 'the prepared one has come');
+    expect(consumer.ids).toEqual([3, 1]);
+  });
+
+  test('a prepared transaction that blocks the slot is named', async () => {
+    await database.query("begin; insert into t values (1); prepare transaction 'for''gotten'");
+    cleanups.push(() => database.query("rollback prepared 'for''gotten'"));
+    const refusal = await refusalOf(streamOf(database, { slotLockTimeoutMs: 200 }).stream.start());
+    expect(refusal.code).toBe('slot_blocked');
+    expect(refusal.message).toContain("prepared transaction 'for''gotten'");
+  });
+
+  test('a slot that Postgres gives up for its WAL is made anew, and the stream goes on', async () => {
+    const { consumer } = await follow();
+    await insert(database, 1);
+    await until(() => consumer.ids.length === 1, 'a commit has come');
+    const generation = (await generationOf(database)) as number;
+    await set('max_slot_wal_keep_size', '1MB');
+    serverLog.length = 0;
+    for (const id of [2, 3]) {
+      await insert(database, id);
+      await database.query('select pg_switch_wal()');
+    }
+    await database.query('checkpoint');
+    await until(() => consumer.starts.length > 1, 'the slot was given up');
+    expect(serverLog.join('\n')).toContain('invalidating');
+    expect(consumer.starts[1]?.reason).toBe('slot_lost');
+    expect(await generationOf(database)).toBe(generation + 1);
+    await insert(database, 4);
+    await until(() => consumer.ids.includes(4), 'a new commit has come');
+  });
+
+  const timesOut = version >= 18;
+  test(`a slot that ${timesOut ? 'timed out' : 'was left'} while nobody used it is ${timesOut ? 'made anew' : 'kept'}`, async () => {
+    const first = await follow();
+    await first.stream.stop();
+    const generation = (await generationOf(database)) as number;
+    if (timesOut) {
+      await set('idle_replication_slot_timeout', '1s');
+      await until(async () => {
+        await database.query('checkpoint');
+        return (await slotState(database))?.wal_status === 'lost';
+      }, 'the slot timed out');
+    }
+    const { consumer } = await follow();
+    await insert(database, 1);
+    await until(() => consumer.ids.length === 1, 'a commit has come');
+    expect(consumer.epoch === first.consumer.epoch).toBe(!timesOut);
+    expect(await generationOf(database)).toBe(generation + Number(timesOut));
+  });
+
+  test('a server without free slots or senders is told as such', async () => {
+    await server.restart({ max_replication_slots: '1', max_wal_senders: '1' });
+    cleanups.push(() => server.restart({ max_replication_slots: '10', max_wal_senders: '10' }));
+    const { stream } = await follow();
+    const noSender = await refusalOf(streamOf(database, { slot: 'another' }).stream.start());
+    expect(noSender).toMatchObject({ code: 'slots_exhausted', message: expect.stringContaining('max_wal_senders') });
+    await stream.stop();
+    await until(async () => (await slotState(database))?.active_pid === null, 'the sender is free');
+    const noSlot = await refusalOf(streamOf(database, { slot: 'another' }).stream.start());
+    expect(noSlot).toMatchObject({ code: 'slots_exhausted', message: expect.stringContaining('slots are in use') });
+  });
+
+  test('a server whose wal_level is not logical is told as such', async () => {
+    await server.restart({ wal_level: 'replica' });
+    cleanups.push(() => server.restart({ wal_level: 'logical' }));
+    const refusal = await refusalOf(streamOf(database).stream.start());
+    expect(refusal).toMatchObject({ code: 'wal_level_not_logical', message: expect.stringContaining('replica') });
+  });
+
+  test('an unreachable server is refused at the start', async () => {
+    const url = new URL(database.url);
+    url.password = 'wrong';
+    const refusal = await refusalOf(streamOf(database, { url: url.href }).stream.start());
+    expect(refusal).toMatchObject({ code: 'database_unreachable', message: expect.stringContaining('password') });
+  });
+});
