@@ -29,7 +29,8 @@ export interface FeedHost {
   readonly journal: Journal;
   readonly markers: Markers;
   readonly epoch: string | undefined;
-  readonly head: Position;
+  /** No entry lies after it. */
+  readonly frontier: Position;
   readonly headText: string;
   /** Sequence of the last entry, and of the last one of a whole commit. */
   readonly sequence: number;
@@ -244,7 +245,7 @@ export class SocketFeed implements Feed {
       });
       return;
     }
-    const { journal, epoch, head } = this.#hub;
+    const { journal, epoch, frontier } = this.#hub;
     if (position.epoch !== epoch) {
       return this.reset(
         subscription,
@@ -252,7 +253,7 @@ export class SocketFeed implements Feed {
       );
     }
     // a position that this history has not reached is of another one
-    if (comparePositions(position, head) > 0) return this.reset(subscription, 'epoch_changed');
+    if (comparePositions(position, frontier) > 0) return this.reset(subscription, 'epoch_changed');
     if (comparePositions(position, journal.oldest) < 0) return this.reset(subscription, 'position_too_old');
     const { log } = subscription;
     if (log.voided !== undefined && comparePositions(position, log.voided) < 0)

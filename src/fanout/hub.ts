@@ -18,7 +18,7 @@ import type { Subscription } from './subscription.ts';
 
 /** Where the commits come from; tells where the head is. */
 export interface Head {
-  readonly head: Position;
+  readonly frontier: Position;
   readonly headText: string;
   readonly epoch: string;
   readonly wholeSequence: number;
@@ -64,8 +64,8 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     return epoch === '' ? undefined : epoch;
   }
 
-  get head(): Position {
-    return this.#source().head;
+  get frontier(): Position {
+    return this.#source().frontier;
   }
 
   get headText(): string {

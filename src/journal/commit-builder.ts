@@ -18,6 +18,12 @@ export interface BatchSink {
 
 const EPOCH_2000_MS = 946_684_800_000;
 const NONE = -1;
+const NOT_INTERRUPTED = { commitLsn: -1, parts: 0 };
+/**
+ * Parts before the last stand between the head and the commit's end, whose LSN is not known yet: after the start of the
+ * commit record, where the commit before may end. LSNs are multiples of 8, so nothing else is there.
+ */
+const PART_OFFSET = 1;
 const COMMA = 0x2c;
 const TRUNCATE = Buffer.from('{"op":"truncate"}');
 const TAIL = Buffer.from(']}');
@@ -66,8 +72,10 @@ export class CommitBuilder implements EventSink {
   #committedAtMs = 0;
   #inCommit = false;
   #parts = 0;
-  /** A commit that the last stream broke off, and how many of its parts had been sent on. */
-  #interrupted = { commitLsn: -1, parts: 0 };
+  /** A commit that an earlier stream broke off, and how many of its parts had been sent on. */
+  #interrupted = NOT_INTERRUPTED;
+  /** What is in no commit and came while a commit had been sent on in part: it waits for its end. */
+  #waiting: (() => void)[] = [];
 
   readonly #shares = new Map<string, Share>();
   #lastShare: Share | undefined;
@@ -90,6 +98,12 @@ export class CommitBuilder implements EventSink {
     return { lsn: this.#headLsn, index: COMMIT_END_INDEX + this.#notifications };
   }
 
+  /** No frame that was appended lies after it: the head, or the parts of a commit whose end has not come. */
+  get frontier(): Position {
+    const { commitLsn } = this.#partlySent();
+    return commitLsn < 0 ? this.head : { lsn: commitLsn + PART_OFFSET, index: COMMIT_END_INDEX };
+  }
+
   get headText(): string {
     return formatPosition(this.#epoch, this.#headLsn, COMMIT_END_INDEX + this.#notifications);
   }
@@ -106,7 +120,8 @@ export class CommitBuilder implements EventSink {
   /** Starts on a history of which everything before `from` is unknown. */
   startEpoch(epoch: string, from: Lsn): void {
     this.#abandon();
-    this.#interrupted = { commitLsn: -1, parts: 0 };
+    this.#interrupted = NOT_INTERRUPTED;
+    this.#waiting = [];
     this.#epoch = epoch;
     this.#headLsn = from;
     this.#notifications = 0;
@@ -115,7 +130,7 @@ export class CommitBuilder implements EventSink {
 
   /** Continues the same history on a new stream, which sends an unfinished commit again from its start. */
   resumeEpoch(): void {
-    if (this.#inCommit) this.#interrupted = { commitLsn: this.#commitLsn, parts: this.#parts };
+    this.#interrupted = this.#partlySent();
     this.#abandon();
   }
 
@@ -166,8 +181,9 @@ export class CommitBuilder implements EventSink {
     const marks = this.#marks(endLsn);
     this.#wholeSequence = this.#sequence;
     if (entries.length > 0 || marks.length > 0) this.#append(firstSequence, entries, marks, after);
-    this.#interrupted = { commitLsn: -1, parts: 0 };
+    this.#interrupted = NOT_INTERRUPTED;
     this.#abandon();
+    for (const append of this.#waiting.splice(0)) append();
   }
 
   /** Everything before `end` has come. */
@@ -179,28 +195,44 @@ export class CommitBuilder implements EventSink {
 
   /** A message by pg_notify: in no commit, ordered only among its kind. `data` is JSON text. */
   notification(pattern: string, channel: string, event: string, data: string): void {
-    const index = COMMIT_END_INDEX + ++this.#notifications;
-    const frame = textFrame(`${this.#messageHead(channel, event, this.#headLsn, index)}${data}}`);
-    const firstSequence = this.#sequence + 1;
-    const entry = { channel, pattern, frame, xid: 0, sequence: ++this.#sequence, lsn: this.#headLsn, index };
-    this.#outOfCommit({ firstSequence, xid: 0, after: this.#headLsn, entries: [entry], marks: [], committedAt: 0 });
+    this.#outOfCommit((index) => {
+      const frame = textFrame(`${this.#messageHead(channel, event, this.#headLsn, index)}${data}}`);
+      const entry = { channel, pattern, frame, xid: 0, sequence: ++this.#sequence, lsn: this.#headLsn, index };
+      return { entries: [entry], marks: [] };
+    });
   }
 
   /** Definitions that changed at a moment that the WAL does not tell (polling). */
   redefineNow(changes: Iterable<readonly [pattern: string, how: 'changed' | 'dropped']>): void {
-    const index = COMMIT_END_INDEX + ++this.#notifications;
-    const firstSequence = this.#sequence + 1;
-    const marks: Mark[] = [];
-    for (const [pattern, kind] of changes) {
-      marks.push({ pattern, kind, sequence: ++this.#sequence, xid: 0, lsn: this.#headLsn, index });
-    }
-    if (marks.length === 0) return;
-    this.#outOfCommit({ firstSequence, xid: 0, after: this.#headLsn, entries: [], marks, committedAt: 0 });
+    const redefined = [...changes];
+    if (redefined.length === 0) return;
+    this.#outOfCommit((index) => ({
+      entries: [],
+      marks: redefined.map(([pattern, kind]) => {
+        return { pattern, kind, sequence: ++this.#sequence, xid: 0, lsn: this.#headLsn, index };
+      }),
+    }));
   }
 
-  #outOfCommit(batch: Batch): void {
-    if (!this.#inCommit) this.#wholeSequence = this.#sequence;
-    this.#sink.append(batch);
+  /** Appends at a position of its own after the head; once the commit that has been sent on in part is whole, if there is one. */
+  #outOfCommit(make: (index: number) => Pick<Batch, 'entries' | 'marks'>): void {
+    const append = () => {
+      const firstSequence = this.#sequence + 1;
+      const made = make(COMMIT_END_INDEX + ++this.#notifications);
+      // nothing of an unfinished commit is before it
+      this.#wholeSequence = this.#sequence;
+      this.#sink.append({ firstSequence, xid: 0, after: this.#headLsn, ...made, committedAt: 0 });
+    };
+    if (this.#partlySent().parts > 0) this.#waiting.push(append);
+    else append();
+  }
+
+  /** The commit of which parts have been sent on and the end has not, by this stream or by an earlier one. */
+  #partlySent(): { readonly commitLsn: Lsn; readonly parts: number } {
+    const before = this.#interrupted;
+    if (!this.#inCommit || this.#parts === 0) return before;
+    const parts = before.commitLsn === this.#commitLsn ? Math.max(before.parts, this.#parts) : this.#parts;
+    return { commitLsn: this.#commitLsn, parts };
   }
 
   #append(firstSequence: number, entries: readonly Entry[], marks: readonly Mark[], after: Lsn): void {
@@ -257,7 +289,7 @@ export class CommitBuilder implements EventSink {
   #flushPart(): void {
     this.#parts++;
     const firstSequence = this.#sequence + 1;
-    const entries = this.#frames(this.#commitLsn, false);
+    const entries = this.#frames(this.#commitLsn + PART_OFFSET, false);
     // sent on already, before the stream broke and began this commit again
     const isRepeated = this.#interrupted.commitLsn === this.#commitLsn && this.#parts <= this.#interrupted.parts;
     if (entries.length > 0 && !isRepeated) this.#append(firstSequence, entries, [], this.#headLsn);
@@ -296,7 +328,7 @@ export class CommitBuilder implements EventSink {
     const inParts = !isLast || share.parts > 0;
     if (inParts) share.parts++;
     const part = inParts ? `"part":${share.parts},"last":${isLast},` : '';
-    const head = `{"type":"changes","channel":"${share.channel}","position":"${formatPosition(this.#epoch, lsn, index)}","lsn":"${formatLsn(lsn)}","xid":${this.#xid},"committed_at":"${this.#committedAt}",${part}"events":[`;
+    const head = `{"type":"changes","channel":"${share.channel}","position":"${formatPosition(this.#epoch, lsn, index)}","lsn":"${formatLsn(isLast ? lsn : this.#commitLsn)}","xid":${this.#xid},"committed_at":"${this.#committedAt}",${part}"events":[`;
     const payloadBytes = head.length + Math.max(0, share.bytes - 1) + TAIL.length;
     const frame = Buffer.allocUnsafe(frameHeaderBytes(payloadBytes) + payloadBytes);
     let at = writeFrameHeader(frame, 0, payloadBytes);

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { Bytes } from '../../src/bytes.ts';
 import { CommitBuilder } from '../../src/journal/commit-builder.ts';
-import type { Batch } from '../../src/journal/journal.ts';
-import { COMMIT_END_INDEX } from '../../src/position.ts';
+import type { Batch, Entry } from '../../src/journal/journal.ts';
+import { COMMIT_END_INDEX, comparePositions } from '../../src/position.ts';
 import type { ServerFrame } from '../../src/protocol.ts';
 import { FrameReader } from '../support/frames.ts';
 
@@ -115,9 +115,9 @@ describe('a commit beyond the budget', () => {
     }[];
     expect(got.map(({ channel, part, last, position }) => [channel, part, last, position])).toEqual(
       [
-        ['room:1', 1, false, 'e-1-1:0/6E:1'],
-        ['room:1', 2, false, 'e-1-1:0/6E:2'],
-        ['room:2', 1, false, 'e-1-1:0/6E:1'],
+        ['room:1', 1, false, 'e-1-1:0/6F:1'],
+        ['room:1', 2, false, 'e-1-1:0/6F:2'],
+        ['room:2', 1, false, 'e-1-1:0/6F:1'],
         ['room:1', 3, true, 'e-1-1:0/78:3'],
         ['room:2', 2, true, 'e-1-1:0/78:2'],
       ].sort(
@@ -143,6 +143,57 @@ describe('a commit beyond the budget', () => {
     const got = frames() as { part: number; last: boolean; events: { n: number }[] }[];
     expect(got.map(({ part }) => part)).toEqual(got.map((_, index) => index + 1));
     expect(got.flatMap(({ events }) => events.map(({ n }) => n))).toEqual(Array.from({ length: 13 }, (_, n) => n));
+  });
+
+  test('that breaks off twice, the second time earlier, is not sent twice either', () => {
+    for (const rows of [9, 5, 13]) {
+      builder.resumeEpoch();
+      builder.begin(7, 110, 0);
+      commitRows(rows);
+    }
+    builder.commit(120);
+    const got = frames() as { part: number; events: { n: number }[] }[];
+    expect(got.map(({ part }) => part)).toEqual(got.map((_, index) => index + 1));
+    expect(got.flatMap(({ events }) => events.map(({ n }) => n))).toEqual(Array.from({ length: 13 }, (_, n) => n));
+  });
+
+  test('has its parts after all of a commit that ends where its own record starts', () => {
+    builder.begin(6, 104, 0);
+    event('room:1', '{"op":"insert"}');
+    builder.commit(112);
+    builder.begin(7, 112, 0);
+    commitRows(5);
+    const [small, part] = batches.flatMap(({ entries }) => entries) as [Entry, Entry];
+    const end = { lsn: 112, index: COMMIT_END_INDEX };
+    expect(comparePositions(small, end)).toBeLessThan(0);
+    expect(comparePositions(part, end)).toBeGreaterThan(0);
+    expect(comparePositions(part, builder.frontier)).toBeLessThan(0);
+    expect(frames().at(-1)).toMatchObject({ part: 1, lsn: '0/70' });
+    expect(builder.head).toEqual(end);
+    builder.commit(120);
+    expect(builder.frontier).toEqual(builder.head);
+  });
+
+  test('lets notifications wait for its end, through an interruption too', () => {
+    builder.begin(7, 110, 0);
+    builder.notification('room:{id}', 'room:1', 'before', '1');
+    commitRows(5);
+    builder.notification('room:{id}', 'room:1', 'within', '2');
+    builder.resumeEpoch();
+    builder.notification('room:{id}', 'room:1', 'between', '3');
+    builder.begin(7, 110, 0);
+    commitRows(6);
+    builder.commit(120);
+    expect(frames().map((frame) => (frame as { event?: string }).event ?? frame.type)).toEqual([
+      'before',
+      'changes',
+      'changes',
+      'within',
+      'between',
+    ]);
+    const positions = batches.flatMap(({ entries }) => entries);
+    expect(positions).toEqual([...positions].sort(comparePositions));
+    expect(builder.wholeSequence).toBe(positions.at(-1)?.sequence);
   });
 
   test('keeps its messages until its rows are whole, and the head stays before it', () => {
