@@ -173,14 +173,49 @@ as $$
       'deterministic', coalesce(l.collisdeterministic, true),
       'notNull', a.attnotnull,
       'generated', a.attgenerated,
+      'expression', case when a.attgenerated <> '' then pg_get_expr(e.adbin, e.adrelid) end,
       'toastable', a.attstorage in ('x', 'e', 'm')
     ) order by a.attnum), '[]')
   from pg_attribute a
   join pg_database d on d.datname = current_database()
   left join pg_collation l on l.oid = a.attcollation
+  left join pg_attrdef e on e.adrelid = a.attrelid and e.adnum = a.attnum
   where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
 $$;
 comment on function sno.columns(oid) is 'The columns of a table or view, for sno.catalog().';
+
+-- The tree of a view names what it calls by oid; pg_depend leaves out what is built in.
+create or replace function sno.functions(view oid) returns json
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(json_agg(json_build_object(
+      'schema', n.nspname,
+      'name', p.proname,
+      'volatility', p.provolatile,
+      'kind', p.prokind,
+      'returnsSet', p.proretset,
+      'builtin', p.oid < 16384
+    ) order by p.oid), '[]')
+  from (
+    select distinct m[1]::oid as oid
+    from pg_rewrite r
+    cross join lateral regexp_matches(r.ev_action::text, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m
+    where r.ev_class = $1 and r.ev_type = '1'
+  ) f
+  join pg_proc p on p.oid = f.oid
+  join pg_namespace n on n.oid = p.pronamespace
+$$;
+comment on function sno.functions(oid) is 'The functions, and those of operators, that a view calls, for sno.catalog().';
+
+create or replace function sno.casts_by_text(view oid) returns json
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(json_agg(distinct format_type(m[1]::oid, null)), '[]')
+  from pg_rewrite r
+  cross join lateral regexp_matches(r.ev_action::text, '\{COERCEVIAIO .*?:resulttype ([0-9]+)', 'g') m
+  where r.ev_class = $1 and r.ev_type = '1'
+$$;
+comment on function sno.casts_by_text(oid) is 'The types that a view casts to through their text, for sno.catalog().';
 
 -- A definition prints constants as the settings say: a DDL message is made in the session of whoever ran the DDL.
 create or replace function sno.catalog(publication name default null) returns json
@@ -217,7 +252,11 @@ as $$
     select x.oid
     from types
     join pg_type t on t.oid = types.oid
-    cross join lateral (values (t.typbasetype), (t.typelem)) x (oid)
+    cross join lateral (
+      values (t.typbasetype), (t.typelem)
+      union all
+      select a.atttypid from pg_attribute a where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+    ) x (oid)
     where x.oid <> 0
   )
   select json_build_object(
@@ -228,6 +267,8 @@ as $$
           'kind', v.kind,
           'definition', v.definition,
           'columns', sno.columns(v.oid),
+          'functions', sno.functions(v.oid),
+          'castsByText', sno.casts_by_text(v.oid),
           'reads', (
             select coalesce(json_agg(distinct d.refobjid::bigint), '[]')
             from pg_rewrite r
@@ -298,7 +339,24 @@ as $$
           'delimiter', t.typdelim,
           'base', t.typbasetype::bigint,
           'labels', case when t.typtype = 'e' then
-            (select coalesce(json_agg(e.enumlabel order by e.enumsortorder), '[]') from pg_enum e where e.enumtypid = t.oid) end
+            (select coalesce(json_agg(e.enumlabel order by e.enumsortorder), '[]') from pg_enum e where e.enumtypid = t.oid) end,
+          'fields', case when t.typtype = 'c' then (
+            select coalesce(json_agg(json_build_object('name', a.attname, 'typeOid', a.atttypid::bigint) order by a.attnum), '[]')
+            from pg_attribute a
+            where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped) end,
+          -- As json.c looks for it: of types that are not built in, by a function.
+          'jsonCast', (
+            select p.provolatile
+            from pg_cast c join pg_proc p on p.oid = c.castfunc
+            where t.oid >= 16384 and c.castsource = t.oid and c.casttarget = 'json'::regtype and c.castmethod = 'f'),
+          'textCast', exists (
+            select from pg_cast c
+            where c.castsource = t.oid and c.casttarget = 'text'::regtype
+              and not (c.castmethod = 'b' and exists (select from pg_proc p where p.oid = t.typoutput and p.prosrc = 'textout'))),
+          'equality', t.typtype in ('e', 'r', 'm') or exists (
+            select from pg_operator o
+            where o.oprname = '=' and o.oprnamespace = 'pg_catalog'::regnamespace
+              and o.oprleft = t.oid and o.oprright = t.oid and (o.oprcanmerge or o.oprcanhash))
         ) order by t.oid), '[]')
       from pg_type t
       join pg_namespace n on n.oid = t.typnamespace

@@ -10,10 +10,14 @@ import type pg from 'pg';
 import { ViewAccess } from './access/access-view.ts';
 import { createTokens } from './access/token.ts';
 import { pollCatalog, readCatalog } from './channels/catalog-reader.ts';
+import type { Refusal } from './channels/channel.ts';
 import { Definitions } from './channels/definitions.ts';
+import { Lookahead } from './channels/lookahead.ts';
 import { loadParser } from './channels/parse.ts';
 import { parseNotification } from './channels/published.ts';
 import { ChannelRegistry } from './channels/registry.ts';
+import { RemoteAnswers } from './channels/remote-answers.ts';
+import { askRemote } from './channels/remote-ask.ts';
 import { Router } from './channels/router.ts';
 import { applyRules } from './channels/rules.ts';
 import { ensureSetup } from './channels/setup.ts';
@@ -50,6 +54,7 @@ export interface Service {
 const BUNDLE_FILE = fileURLToPath(new URL('../dist/sno.js', import.meta.url));
 const SLOT_LOCK_TIMEOUT_MS = 10_000;
 const SLOT_IN_USE_TIMEOUT_MS = 15_000;
+const CONTROL_CONNECTIONS = 4;
 const POLL_MS = 2_000;
 const EVICT_MS = 1_000;
 const MEASURE_MS = 5_000;
@@ -75,6 +80,7 @@ class RunningService implements Service, WalHandler {
   readonly #metrics: Metrics = createMetrics();
   readonly #url: string;
   readonly #pool: pg.Pool;
+  readonly #snapshots: pg.Pool;
   readonly #definitions: Definitions;
   readonly #journal: MemoryJournal;
   readonly #markers: Markers;
@@ -82,6 +88,7 @@ class RunningService implements Service, WalHandler {
   readonly #builder: CommitBuilder;
   readonly #router: Router;
   readonly #decoder: PgoutputDecoder;
+  readonly #lookahead: Lookahead;
   readonly #retention: Retention;
   readonly #stream: ReplicationStream;
   readonly #listener: Listener;
@@ -103,8 +110,11 @@ class RunningService implements Service, WalHandler {
     });
     this.failed.catch(() => undefined);
     this.#url = databaseUrl(settings);
-    this.#pool = createPool(this.#url, 'query', settings.SNO_SNAPSHOTS + 2);
-    this.#pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
+    this.#pool = createPool(this.#url, 'query', CONTROL_CONNECTIONS);
+    // snapshots wait for slow clients: what the stream waits for must not wait for them
+    this.#snapshots = createPool(this.#url, 'snapshot', settings.SNO_SNAPSHOTS);
+    for (const pool of [this.#pool, this.#snapshots])
+      pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
     const now = Date.now;
     const pause = (attempt: number) =>
       new Promise<void>((resolve) => setTimeout(resolve, backoff(attempt, Math.random())));
@@ -117,7 +127,7 @@ class RunningService implements Service, WalHandler {
     const { deliveries, commitToSend, resets, commits } = this.#metrics;
     this.#hub = new Hub(this.#journal, this.#markers, {
       outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
-      readSnapshot: (channel, sink) => readSnapshot(this.#pool, channel, sink),
+      readSnapshot: (channel, sink) => readSnapshot(this.#snapshots, channel, sink),
       pause,
       now,
       events: {
@@ -132,13 +142,16 @@ class RunningService implements Service, WalHandler {
     this.#hub.follow(this.#builder);
     this.#definitions = new Definitions({
       registry: new ChannelRegistry(settings.SNO_PUBLICATION),
-      onRefusal: ({ schema, pattern, error }) =>
-        logger.error({ code: error.code, view: `${schema}."${pattern}"`, mend: error.mend }, error.message),
+      onRefusal: (refusal) => {
+        // WAL that is read again after a restart tells of definitions that are long gone
+        if (this.#hub.caughtUp) this.#tellRefusal(refusal);
+      },
       onAccessChange: (patterns) => this.#gateway?.recheck(({ pattern }) => patterns.has(pattern.text)),
     });
     const { registry } = this.#definitions;
     const { events, messagesDropped } = this.#metrics;
-    this.#router = new Router(registry, this.#builder, {
+    const answers = new RemoteAnswers();
+    this.#router = new Router(registry, this.#builder, answers, {
       catalog: (json, lsn) => this.#definitions.message(json, lsn),
       marker: (id) => this.#markers.arrived(id),
       dropped: (reason, detail) => {
@@ -147,10 +160,39 @@ class RunningService implements Service, WalHandler {
       },
       counted: (op) => events[op].inc(),
       committed: () => commits.inc(),
+      failed: (pattern, error) =>
+        logger.error({ view: `channels."${pattern}"` }, `a row of a commit could not be evaluated: ${error.message}`),
       unbound: (pattern, error) =>
         logger.warn({ code: error.code, view: `channels."${pattern}"`, mend: error.mend }, error.message),
     });
     this.#decoder = new PgoutputDecoder(this.#router);
+    this.#lookahead = new Lookahead({
+      answers,
+      routesOf: (oid) =>
+        registry
+          .viewsOf(oid)
+          .flatMap(({ pattern, remote }) => (remote === undefined ? [] : { pattern: pattern.text, query: remote })),
+      isNeeded: () => registry.isRemote,
+      ask: (query, parameters) =>
+        askRemote(
+          {
+            pool: this.#pool,
+            pause,
+            onUnreachable: (error) =>
+              logger.warn({ error: error.message }, 'rows could not be evaluated, it is tried again'),
+          },
+          query,
+          parameters,
+        ),
+      next: {
+        message: (buffer, start, end) => this.#decoder.message(buffer, start, end),
+        keepalive: (end) => this.#builder.keepalive(end),
+        flush: () => this.#hub.flush(),
+      },
+      hold: () => this.#stream.hold(),
+      release: () => this.#stream.release(),
+      onBug: (error) => this.#fail(error),
+    });
     this.#retention = new Retention({
       journal: this.#journal,
       head: () => this.#builder.head.lsn,
@@ -216,6 +258,7 @@ class RunningService implements Service, WalHandler {
     await this.#measureSlot();
     await this.#listener.start();
     await this.#catchUp();
+    for (const refusal of this.#definitions.registry.refusals()) this.#tellRefusal(refusal);
     this.#gateway = new Gateway({
       settings,
       logger: this.#logger,
@@ -250,12 +293,13 @@ class RunningService implements Service, WalHandler {
     await this.#stream.stop();
     await this.#admin.close();
     await this.#access?.close();
-    await this.#pool.end().catch(() => undefined);
+    await Promise.allSettled([this.#pool.end(), this.#snapshots.end()]);
   }
 
   // from the WAL
 
   async started(start: StreamStart): Promise<void> {
+    this.#lookahead.reset();
     this.#decoder.reset();
     this.#router.reset();
     if (start.epoch === this.#builder.epoch) {
@@ -277,15 +321,15 @@ class RunningService implements Service, WalHandler {
   }
 
   message(buffer: Buffer, start: number, end: number): void {
-    this.#decoder.message(buffer, start, end);
+    this.#lookahead.message(buffer, start, end);
   }
 
   keepalive(end: Lsn): void {
-    this.#builder.keepalive(end);
+    this.#lookahead.keepalive(end);
   }
 
   flush(): void {
-    this.#hub.flush();
+    this.#lookahead.flush();
   }
 
   async #prepareDatabase(): Promise<void> {
@@ -302,6 +346,10 @@ class RunningService implements Service, WalHandler {
     if (rules === undefined) return;
     const { applied, files, dropped } = await applyRules(rules, this.#url);
     this.#logger.info({ rules, files, dropped }, applied ? 'applied the rules' : 'the rules are as they were');
+  }
+
+  #tellRefusal({ schema, pattern, error }: Refusal): void {
+    this.#logger.error({ code: error.code, view: `${schema}."${pattern}"`, mend: error.mend }, error.message);
   }
 
   async #connect(): Promise<pg.PoolClient> {

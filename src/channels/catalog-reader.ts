@@ -28,6 +28,17 @@ const channel = z.object({
   kind: z.string(),
   definition: z.string(),
   columns,
+  functions: z.array(
+    z.object({
+      schema: z.string(),
+      name: z.string(),
+      volatility: z.string(),
+      kind: z.string(),
+      returnsSet: z.boolean(),
+      builtin: z.boolean(),
+    }),
+  ),
+  castsByText: texts,
   reads: oids,
   options: texts,
 }) satisfies z.ZodType<CatalogChannel>;
@@ -50,7 +61,14 @@ const table = z.object({
   persistence: z.string(),
   replicaIdentity: z.string(),
   columns: z.array(
-    z.object({ ...column, number: z.number(), notNull: z.boolean(), generated: z.string(), toastable: z.boolean() }),
+    z.object({
+      ...column,
+      number: z.number(),
+      notNull: z.boolean(),
+      generated: z.string(),
+      expression: z.string().nullable(),
+      toastable: z.boolean(),
+    }),
   ),
   primaryKey: z.array(z.number()).nullable(),
   identityIndex: z.array(z.number()).nullable(),
@@ -70,6 +88,10 @@ const type = z.object({
   delimiter: z.string(),
   base: oid,
   labels: texts.nullable(),
+  fields: z.array(z.object({ name: z.string(), typeOid: oid })).nullable(),
+  jsonCast: z.string().nullable(),
+  textCast: z.boolean(),
+  equality: z.boolean(),
 }) satisfies z.ZodType<CatalogType>;
 
 const catalog = z.object({

@@ -7,7 +7,7 @@ export interface Catalog {
   readonly channels: readonly CatalogChannel[];
   readonly access: readonly CatalogAccess[];
   readonly tables: readonly CatalogTable[];
-  /** Every type that a column of those views or tables has, with its base and element types. */
+  /** Every type that a column of those views or tables has, with its base, element and field types. */
   readonly types: readonly CatalogType[];
   /** Oids of those tables whose every change is in the publication. */
   readonly published: readonly number[];
@@ -35,10 +35,26 @@ export interface CatalogChannel {
   /** `pg_get_viewdef(oid)` under search_path `pg_catalog`: every name of another schema is qualified. */
   readonly definition: string;
   readonly columns: readonly CatalogColumn[];
+  /** What its expressions call, operators included. */
+  readonly functions: readonly CatalogFunction[];
+  /** The types that it casts values to through their text (`format_type`). */
+  readonly castsByText: readonly string[];
   /** Oids of the relations that the view reads, directly. */
   readonly reads: readonly number[];
   /** reloptions, such as security_invoker. */
   readonly options: readonly string[];
+}
+
+export interface CatalogFunction {
+  readonly schema: string;
+  readonly name: string;
+  /** provolatile: i immutable, s stable, v volatile. */
+  readonly volatility: string;
+  /** prokind: f function, a aggregate, w window, p procedure. */
+  readonly kind: string;
+  readonly returnsSet: boolean;
+  /** It came with Postgres, not with an extension or a user. */
+  readonly builtin: boolean;
 }
 
 export interface CatalogAccess {
@@ -58,6 +74,8 @@ export interface CatalogTableColumn extends CatalogColumn {
   readonly notNull: boolean;
   /** '' none, 's' stored, 'v' virtual. */
   readonly generated: string;
+  /** What a generated column is generated from; null for others. */
+  readonly expression: string | null;
   /** Whether its values can be TOASTed (attstorage x, e or m): those can come unchanged and unsent. */
   readonly toastable: boolean;
 }
@@ -103,4 +121,17 @@ export interface CatalogType {
   readonly base: number;
   /** Labels of an enum, in order; else null. */
   readonly labels: readonly string[] | null;
+  /** Fields of a composite, in order; else null. */
+  readonly fields: readonly CatalogField[] | null;
+  /** provolatile of the cast to json by which json functions show its values; null where they do without. */
+  readonly jsonCast: string | null;
+  /** Whether its cast to text is a function of its own, which may give another text than its output function. */
+  readonly textCast: boolean;
+  /** Whether pg_catalog has an equality for this very type that an index can serve. */
+  readonly equality: boolean;
+}
+
+export interface CatalogField {
+  readonly name: string;
+  readonly typeOid: number;
 }

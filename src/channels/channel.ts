@@ -8,8 +8,9 @@ import type { Bytes } from '../bytes.ts';
 import type { Relation } from '../decode/relation.ts';
 import type { Tuple } from '../decode/tuple.ts';
 import type { SnoError } from '../errors.ts';
-import type { CatalogTable } from './catalog.ts';
+import type { CatalogTable, CatalogTableColumn } from './catalog.ts';
 import type { Pattern } from './pattern.ts';
+import type { RemoteAnswers } from './remote-answers.ts';
 
 /** A view of schema `channels` that can be kept live. */
 export interface ChannelView {
@@ -20,11 +21,15 @@ export interface ChannelView {
   /** The SELECT of a snapshot of one channel; see `SnapshotQuery`. */
   readonly snapshot: SnapshotQuery;
   readonly warnings: readonly string[];
+  /** Set where Postgres evaluates the view's rows; see lookahead.ts. */
+  readonly remote: RemoteQuery | undefined;
+  /** Where its rows are evaluated, and why there: for people. */
+  readonly path: string;
   /**
    * Fits the view to the columns of the table as they come in the WAL. A SnoError says that they do not fit
    * (the table is being altered): the channel is then unavailable until the definition that follows.
    */
-  bind(relation: Relation): BoundView | SnoError;
+  bind(relation: Relation, answers: RemoteAnswers): BoundView | SnoError;
 }
 
 export interface BoundView {
@@ -83,6 +88,15 @@ export interface AccessView {
   /** Names of the claims that the view's other columns want, in the order of their parameters. */
   readonly claims: readonly string[];
   readonly fingerprint: string;
+}
+
+/** How Postgres is asked to evaluate rows of the table for a view. */
+export interface RemoteQuery {
+  readonly sql: string;
+  /** The columns of the table that are its parameters, after the first; see remote-view.ts. */
+  readonly columns: readonly CatalogTableColumn[];
+  /** How many placeholders the answer has. */
+  readonly valueCount: number;
 }
 
 /** A view that could not be made a channel. */

@@ -10,12 +10,13 @@ import { bindPlan, type ViewPlan } from './bound-view.ts';
 import { castTo } from './cast.ts';
 import type { Catalog, CatalogChannel, CatalogTable, CatalogTableColumn } from './catalog.ts';
 import type { BoundView, ChannelView } from './channel.ts';
+import { bindRemotePlan, planRemote } from './compile-remote.ts';
 import { columnsOf, columnsOfCondition, type Source, type Value } from './expression.ts';
 import { identityFault, keyOf } from './identity.ts';
 import { assertParserLoaded, type ParsedView, parseView, Unsupported } from './parse.ts';
 import { type Pattern, parsePattern } from './pattern.ts';
 import { ExpressionReader } from './read-expression.ts';
-import { snapshotQuery } from './snapshot-query.ts';
+import { shownBy, snapshotQuery } from './snapshot-query.ts';
 import { isScalar, TEXT_TYPE, Types, type ValueType } from './types.ts';
 import { warningsOf } from './warnings.ts';
 
@@ -56,6 +57,22 @@ function compileView(channel: CatalogChannel, pattern: Pattern, catalog: Catalog
   const types = new Types(catalog.types);
   const parsed = parseView(channel.definition);
   const table = tableOf(parsed, catalog);
+  try {
+    return compileInProcess(channel, pattern, parsed, table, types);
+  } catch (error) {
+    if (!(error instanceof Unsupported)) throw error;
+    return compileForPostgres(channel, pattern, parsed, table, types, error);
+  }
+}
+
+/** Throws Unsupported where an expression is not known to give here what it gives in Postgres. */
+function compileInProcess(
+  channel: CatalogChannel,
+  pattern: Pattern,
+  parsed: ParsedView,
+  table: CatalogTable,
+  types: Types,
+): ChannelView {
   const reader = new ExpressionReader(parsed.text, table, parsed.table.alias, types);
   const outputs = channel.columns.map((column, index) => ({
     name: column.name,
@@ -74,11 +91,44 @@ function compileView(channel: CatalogChannel, pattern: Pattern, catalog: Catalog
   return {
     pattern,
     table,
-    fingerprint: fingerprintOf(channel, table, plan, types),
-    snapshot: snapshotQuery(channel, table, parsed, plan),
+    fingerprint: fingerprintOf(channel, table, columnsOfPlan(plan), plan, types),
+    snapshot: snapshotQuery(channel, table, parsed, plan, shownBy(plan)),
     warnings: warningsOf(table, plan, identifying),
+    remote: undefined,
+    path: 'in process',
     bind: (relation) => bind(channel, plan, new Set([...identifying, ...keyColumns]), relation),
   };
+}
+
+/** `cause` says why it can't be done in process. */
+function compileForPostgres(
+  channel: CatalogChannel,
+  pattern: Pattern,
+  parsed: ParsedView,
+  table: CatalogTable,
+  types: Types,
+  cause: Unsupported,
+): ChannelView {
+  const remote = planRemote(channel, pattern, parsed, table);
+  const key = orThrow(keyOf(table)).map((column) => ({ column, type: types.byOid(column.typeOid) }));
+  const plan: ViewPlan = { pattern, outputs: [], placeholders: [], where: undefined, key };
+  return {
+    pattern,
+    table,
+    fingerprint: fingerprintOf(channel, table, remote.used, plan, types),
+    snapshot: snapshotQuery(channel, table, parsed, plan, remote.shown),
+    warnings: warningsOf(table, plan, remote.identifying),
+    remote: remote.query,
+    path: `by Postgres: ${cause.message.replace(' yet', ' in process')}`,
+    bind: (relation, answers) => bindRemotePlan(plan, remote, relation, answers),
+  };
+}
+
+function columnsOfPlan({ outputs, where }: ViewPlan): readonly CatalogTableColumn[] {
+  return [
+    ...outputs.flatMap(({ value }) => columnsOf(value)),
+    ...(where === undefined ? [] : columnsOfCondition(where)),
+  ];
 }
 
 function orThrow<T>(result: T | SnoError): T {
@@ -144,17 +194,24 @@ function placeholderOf(
 }
 
 /** Everything that decides what a subscriber sees; neither oids that a view made anew has, nor how the table is stored. */
-function fingerprintOf(channel: CatalogChannel, table: CatalogTable, plan: ViewPlan, types: Types): string {
-  const used = new Set<CatalogTableColumn>([
-    ...plan.outputs.flatMap(({ value }) => columnsOf(value)),
-    ...(plan.where === undefined ? [] : columnsOfCondition(plan.where)),
-  ]);
+function fingerprintOf(
+  channel: CatalogChannel,
+  table: CatalogTable,
+  used: readonly CatalogTableColumn[],
+  plan: ViewPlan,
+  types: Types,
+): string {
   return JSON.stringify([
     channel.pattern,
     channel.definition,
     table.oid,
     channel.columns.map(({ name, typeOid, typeModifier }) => [name, typeOid, typeModifier]),
-    [...used].map(({ name, bytewise, typeOid }) => [name, bytewise, types.byOid(typeOid)]),
+    [...new Set(used)].map(({ name, bytewise, typeOid, expression }) => [
+      name,
+      bytewise,
+      types.byOid(typeOid),
+      expression,
+    ]),
     plan.key.map(({ column, type }) => [column.name, type]),
   ]);
 }

@@ -63,6 +63,7 @@ export class ChannelRegistry {
   #refused = new NameIndex<Entry>([]);
   #viewsByTable = new Map<number, ChannelView[]>();
   #accessByTable = new Map<number, string[]>();
+  #isRemote = false;
 
   /** `publication` is named in the SQL that mends a refusal. */
   constructor(publication: string) {
@@ -103,6 +104,11 @@ export class ChannelRegistry {
   patternOf(name: string): string | undefined {
     for (const { item } of this.#served.find(name)) return item.pattern.text;
     return undefined;
+  }
+
+  /** Whether Postgres evaluates the rows of any view. */
+  get isRemote(): boolean {
+    return this.#isRemote;
   }
 
   *views(): Iterable<ChannelView> {
@@ -164,6 +170,7 @@ export class ChannelRegistry {
     this.#refused = new NameIndex(entries.filter((entry) => entry.refusal !== undefined));
     this.#viewsByTable = new Map();
     this.#accessByTable = new Map();
+    this.#isRemote = served.some(({ view }) => view?.remote !== undefined);
     for (const { pattern, view, access, accessTables } of served) {
       if (view !== undefined) put(this.#viewsByTable, view.table.oid, view);
       if (access !== undefined) for (const table of accessTables) put(this.#accessByTable, table, pattern.text);

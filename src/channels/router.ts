@@ -11,6 +11,8 @@ import type { Lsn } from '../lsn.ts';
 import type { BoundView, ChannelView } from './channel.ts';
 import type { EventSink } from './events.ts';
 import { parsePublished } from './published.ts';
+import type { RemoteAnswers } from './remote-answers.ts';
+import { RowError } from './row-error.ts';
 
 /** What the router asks the registry. */
 export interface ViewSource {
@@ -30,6 +32,8 @@ export interface RouterEvents {
   committed(): void;
   /** The view does not fit the table as it is at this point of the WAL. */
   unbound(pattern: string, error: SnoError): void;
+  /** Evaluating the view over a row of a commit failed. */
+  failed(pattern: string, error: RowError): void;
 }
 
 const OP = {
@@ -48,23 +52,28 @@ interface Route {
   readonly bound: BoundView;
 }
 const NO_ROUTES: readonly Route[] = [];
+const CLOSED = -1;
 
 export class Router implements ChangeHandler {
   readonly #views: ViewSource;
   readonly #sink: EventSink;
+  readonly #answers: RemoteAnswers;
   readonly #events: RouterEvents;
   readonly #relations = new Map<number, Relation>();
   readonly #routes = new Map<number, readonly Route[]>();
   /** False while a commit comes that was handled before. */
   #fresh = false;
   #markers: string[] = [];
+  /** Where the event that is being written begins; CLOSED while none is. */
+  #openedAt = CLOSED;
   readonly #oldChannel = new Bytes(256);
   readonly #newChannel = new Bytes(256);
   readonly #unchanged = new Bytes(256);
 
-  constructor(views: ViewSource, sink: EventSink, events: RouterEvents) {
+  constructor(views: ViewSource, sink: EventSink, answers: RemoteAnswers, events: RouterEvents) {
     this.#views = views;
     this.#sink = sink;
+    this.#answers = answers;
     this.#events = events;
   }
 
@@ -89,7 +98,7 @@ export class Router implements ChangeHandler {
     this.#relations.set(relation.oid, relation);
     const routes: Route[] = [];
     for (const view of this.#views.viewsOf(relation.oid)) {
-      const bound = view.bind(relation);
+      const bound = view.bind(relation, this.#answers);
       if (bound instanceof SnoError) this.#events.unbound(view.pattern.text, bound);
       else routes.push({ pattern: view.pattern.text, bound });
     }
@@ -99,36 +108,34 @@ export class Router implements ChangeHandler {
 
   insert(relation: Relation, newRow: Tuple): void {
     if (!this.#fresh) return;
-    for (const { pattern, bound } of this.#routesOf(relation)) {
-      if (bound.matches(newRow) && this.#name(bound, newRow, this.#newChannel))
-        this.#put('insert', pattern, this.#newChannel, bound, newRow);
+    for (const route of this.#routesOf(relation)) {
+      try {
+        this.#insert(route, newRow);
+      } catch (error) {
+        this.#failed(route, error);
+      }
     }
   }
 
   update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void {
     if (!this.#fresh) return;
-    for (const { pattern, bound } of this.#routesOf(relation)) {
-      const isIn = bound.matches(newRow) && this.#name(bound, newRow, this.#newChannel);
-      if (oldRow === undefined) {
-        // no column of the identity changed, and WHERE and placeholders use no others: it was where it is
-        if (isIn) this.#put('update', pattern, this.#newChannel, bound, newRow);
-        continue;
+    for (const route of this.#routesOf(relation)) {
+      try {
+        this.#update(route, oldRow, newRow);
+      } catch (error) {
+        this.#failed(route, error);
       }
-      const wasIn = bound.matches(oldRow) && this.#name(bound, oldRow, this.#oldChannel);
-      if (isIn && wasIn && sameBytes(this.#oldChannel, this.#newChannel) && !bound.keyDiffers(oldRow, newRow)) {
-        if (bound.differs(oldRow, newRow)) this.#put('update', pattern, this.#newChannel, bound, newRow);
-        continue;
-      }
-      if (wasIn) this.#remove(pattern, this.#oldChannel, bound, oldRow);
-      if (isIn) this.#put('insert', pattern, this.#newChannel, bound, newRow, true);
     }
   }
 
   delete(relation: Relation, oldRow: Tuple): void {
     if (!this.#fresh) return;
-    for (const { pattern, bound } of this.#routesOf(relation)) {
-      if (bound.matches(oldRow) && this.#name(bound, oldRow, this.#oldChannel))
-        this.#remove(pattern, this.#oldChannel, bound, oldRow);
+    for (const route of this.#routesOf(relation)) {
+      try {
+        this.#delete(route, oldRow);
+      } catch (error) {
+        this.#failed(route, error);
+      }
     }
   }
 
@@ -161,6 +168,41 @@ export class Router implements ChangeHandler {
     for (const id of this.#markers) this.#events.marker(id);
   }
 
+  #insert({ pattern, bound }: Route, newRow: Tuple): void {
+    if (bound.matches(newRow) && this.#name(bound, newRow, this.#newChannel))
+      this.#put('insert', pattern, this.#newChannel, bound, newRow);
+  }
+
+  #update({ pattern, bound }: Route, oldRow: Tuple | undefined, newRow: Tuple): void {
+    const isIn = bound.matches(newRow) && this.#name(bound, newRow, this.#newChannel);
+    if (oldRow === undefined) {
+      // no column of the identity changed, and WHERE and placeholders use no others: it was where it is
+      if (isIn) this.#put('update', pattern, this.#newChannel, bound, newRow);
+      return;
+    }
+    const wasIn = bound.matches(oldRow) && this.#name(bound, oldRow, this.#oldChannel);
+    if (isIn && wasIn && sameBytes(this.#oldChannel, this.#newChannel) && !bound.keyDiffers(oldRow, newRow)) {
+      if (bound.differs(oldRow, newRow)) this.#put('update', pattern, this.#newChannel, bound, newRow);
+      return;
+    }
+    if (wasIn) this.#remove(pattern, this.#oldChannel, bound, oldRow);
+    if (isIn) this.#put('insert', pattern, this.#newChannel, bound, newRow, true);
+  }
+
+  #delete({ pattern, bound }: Route, oldRow: Tuple): void {
+    if (bound.matches(oldRow) && this.#name(bound, oldRow, this.#oldChannel))
+      this.#remove(pattern, this.#oldChannel, bound, oldRow);
+  }
+
+  /** A query of the view over such a row gives an error, so nothing that is held of the pattern is right any more. */
+  #failed({ pattern }: Route, error: unknown): void {
+    if (!(error instanceof RowError)) throw error;
+    if (this.#openedAt !== CLOSED) this.#sink.bytes.length = this.#openedAt;
+    this.#openedAt = CLOSED;
+    this.#sink.redefined(pattern, 'changed');
+    this.#events.failed(pattern, error);
+  }
+
   #routesOf(relation: Relation): readonly Route[] {
     return this.#routes.get(relation.oid) ?? NO_ROUTES;
   }
@@ -174,6 +216,7 @@ export class Router implements ChangeHandler {
   #put(op: 'insert' | 'update', pattern: string, channel: Bytes, bound: BoundView, row: Tuple, moved = false): void {
     const { bytes } = this.#sink;
     const start = bytes.length;
+    this.#openedAt = start;
     bytes.append(OP[op]);
     bound.key(row, bytes);
     bytes.append(DATA);
@@ -183,6 +226,7 @@ export class Router implements ChangeHandler {
     if (unchanged.length > 0) {
       if (moved) {
         bytes.length = start;
+        this.#openedAt = CLOSED;
         this.#sink.incomplete(pattern, channel);
         return;
       }
@@ -191,6 +235,7 @@ export class Router implements ChangeHandler {
       bytes.byte(CLOSE_BRACKET);
     }
     bytes.byte(CLOSE_BRACE);
+    this.#openedAt = CLOSED;
     this.#events.counted(op);
     this.#sink.event(pattern, channel, start);
   }

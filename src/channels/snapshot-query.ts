@@ -4,7 +4,7 @@
  */
 import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
 import type { ViewPlan } from './bound-view.ts';
-import type { CatalogChannel, CatalogTable } from './catalog.ts';
+import type { CatalogChannel, CatalogTable, CatalogTableColumn } from './catalog.ts';
 import type { SnapshotQuery } from './channel.ts';
 import type { ParsedView } from './parse.ts';
 
@@ -16,19 +16,34 @@ export function snapshotQuery(
   table: CatalogTable,
   parsed: ParsedView,
   plan: ViewPlan,
+  shown: ReadonlyMap<CatalogTableColumn, string>,
 ): SnapshotQuery {
-  return { sql: throughView(channel, plan) ?? throughTable(channel, table, parsed, plan) };
+  return { sql: throughView(channel, plan, shown) ?? throughTable(channel, table, parsed, plan) };
 }
 
-/** Undefined where the view does not show the key's columns as they are. */
-function throughView(channel: CatalogChannel, plan: ViewPlan): string | undefined {
-  const shown: (readonly [name: string, expression: string])[] = [];
+/** The columns that a view shows as they are, by their names in the view. */
+export function shownBy(plan: ViewPlan): ReadonlyMap<CatalogTableColumn, string> {
+  const shown = new Map<CatalogTableColumn, string>();
   for (const { column, type } of plan.key) {
     const output = plan.outputs.find(
       ({ value }) => value.source.kind === 'column' && value.source.column === column && value.type.kind === type.kind,
     );
-    if (output === undefined) return undefined;
-    shown.push([column.name, `${ROW}.${quoteIdentifier(output.name)}`]);
+    if (output !== undefined) shown.set(column, output.name);
+  }
+  return shown;
+}
+
+/** Undefined where the view does not show the key's columns as they are. */
+function throughView(
+  channel: CatalogChannel,
+  plan: ViewPlan,
+  columns: ReadonlyMap<CatalogTableColumn, string>,
+): string | undefined {
+  const shown: (readonly [name: string, expression: string])[] = [];
+  for (const { column } of plan.key) {
+    const name = columns.get(column);
+    if (name === undefined) return undefined;
+    shown.push([column.name, `${ROW}.${quoteIdentifier(name)}`]);
   }
   const conditions = plan.pattern.columns.map((name, index) =>
     isValue(`${ROW}.${quoteIdentifier(name)}`, typeOf(channel, name), index + 1),

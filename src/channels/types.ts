@@ -1,8 +1,8 @@
 /**
  * The types that channels understand, by what Postgres calls them. Domains count as their base type, as they do in
- * row_to_json; every other type is `other`: passed on as its text, and not compared.
+ * row_to_json; every type that is not understood is `other`: shown as its text, and not compared.
  */
-import type { CatalogType } from './catalog.ts';
+import type { CatalogField, CatalogType } from './catalog.ts';
 
 const BUILT_IN = {
   bool: 16,
@@ -54,19 +54,38 @@ export interface ScalarType {
 export interface ArrayType {
   readonly kind: 'array';
   readonly name: string;
-  readonly element: ScalarType | OtherType;
+  readonly element: ValueType;
   /** Between the elements in the text form. */
   readonly delimiter: string;
+  readonly textCast: boolean;
+}
+
+/** int2vector and oidvector: arrays whose text is their elements alone, with spaces between. */
+export interface VectorType {
+  readonly kind: 'vector';
+  readonly name: string;
+  readonly element: ValueType;
+  readonly textCast: false;
+}
+
+export interface CompositeType {
+  readonly kind: 'composite';
+  readonly name: string;
+  readonly fields: readonly { readonly name: string; readonly type: ValueType }[];
+  readonly textCast: boolean;
 }
 
 export interface OtherType {
   readonly kind: 'other';
+  readonly oid: number;
   readonly name: string;
-  /** A row type: IS NULL asks its columns. */
-  readonly composite: boolean;
+  /** These three as in CatalogType. */
+  readonly jsonCast: string | null;
+  readonly textCast: boolean;
+  readonly equality: boolean;
 }
 
-export type ValueType = ScalarType | ArrayType | OtherType;
+export type ValueType = ScalarType | ArrayType | VectorType | CompositeType | OtherType;
 
 const builtIn = (kind: keyof typeof BUILT_IN): ScalarType => ({
   kind,
@@ -81,8 +100,10 @@ const BY_OID = new Map([...BY_NAME.values()].map((type) => [type.oid, type]));
 export const BOOL = BY_NAME.get('bool') as ScalarType;
 export const TEXT_TYPE = BY_NAME.get('text') as ScalarType;
 
+const STRUCTURED: ReadonlySet<string> = new Set<ValueType['kind']>(['array', 'vector', 'composite', 'other']);
+
 export function isScalar(type: ValueType): type is ScalarType {
-  return type.kind !== 'array' && type.kind !== 'other';
+  return !STRUCTURED.has(type.kind);
 }
 
 /** Whether its values have a collation. */
@@ -91,7 +112,7 @@ export function isText(type: ValueType): boolean {
 }
 
 export function arrayOf(element: ScalarType): ArrayType {
-  return { kind: 'array', name: `${element.name}[]`, element, delimiter: ',' };
+  return { kind: 'array', name: `${element.name}[]`, element, delimiter: ',', textCast: false };
 }
 
 /** Whether values of both are values of one type. */
@@ -100,9 +121,47 @@ export function sameType(a: ValueType, b: ValueType): boolean {
   return isScalar(a) && isScalar(b) && a.oid === b.oid;
 }
 
-function other(name: string, composite = false): OtherType {
-  return { kind: 'other', name, composite };
+/** Built-in types whose cast to text is another function than their output, and gives the same. */
+const SAME_TEXT: ReadonlySet<number> = new Set([18, 19, 650]); // "char", name, cidr
+
+/** Whether the cast to text gives what the output function prints. Of scalar types, cast.ts tells. */
+export function printsAsText(type: Exclude<ValueType, ScalarType>): boolean {
+  return !type.textCast || (type.kind === 'other' && SAME_TEXT.has(type.oid));
 }
+
+/** regproc, regprocedure, regoper, regoperator, regclass, regtype, regconfig, regdictionary, regnamespace, regrole, regcollation, aclitem. */
+const NAMING: ReadonlySet<number> = new Set([24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191, 1033]);
+
+/** Whether its values print as names of other objects, so that their text becomes another one when those are renamed. */
+export function isNaming(type: ValueType): boolean {
+  return partsOf(type).some((part) => part.kind === 'other' && NAMING.has(part.oid));
+}
+
+/** Whether values of the type compare by `=` wherever names are looked up in pg_catalog alone. */
+export function hasEquality(type: ValueType): boolean {
+  return partsOf(type).every((part) =>
+    part.kind === 'other' ? part.equality : part.kind !== 'json' && part.kind !== 'vector',
+  );
+}
+
+/** The type of whose values Postgres makes JSON by a cast to json: of a value of this type, or of a part of one. */
+export function jsonCastIn(type: ValueType): OtherType | undefined {
+  return partsOf(type).find((part): part is OtherType => part.kind === 'other' && part.jsonCast !== null);
+}
+
+/** The type itself, and those of its elements and fields. */
+function partsOf(type: ValueType): readonly ValueType[] {
+  if (type.kind === 'array' || type.kind === 'vector') return [type, ...partsOf(type.element)];
+  if (type.kind === 'composite') return [type, ...type.fields.flatMap((field) => partsOf(field.type))];
+  return [type];
+}
+
+function otherOf({ oid, name, jsonCast, textCast, equality }: CatalogType): OtherType {
+  return { kind: 'other', oid, name, jsonCast, textCast, equality };
+}
+
+/** int2vector and oidvector */
+const VECTORS: ReadonlySet<number> = new Set([22, 30]);
 
 /** Looks types up by oid and by name: the built-in ones, and those that the catalog tells of. */
 export class Types {
@@ -116,10 +175,13 @@ export class Types {
     const known = BY_OID.get(oid);
     if (known !== undefined) return known;
     const type = this.#byOid.get(oid);
-    if (type === undefined) return other(`type ${oid}`);
+    // what is not known of it is left to Postgres
+    if (type === undefined)
+      return { kind: 'other', oid, name: `type ${oid}`, jsonCast: 'i', textCast: true, equality: false };
     if (type.base !== 0) return this.byOid(type.base);
     if (type.element !== 0) return this.#array(type);
-    return this.#enum(type) ?? other(type.name, type.kind === 'c');
+    if (type.fields !== null) return this.#composite(type, type.fields);
+    return this.#enum(type) ?? otherOf(type);
   }
 
   /** A scalar type by its name in SQL. No domains: a cast to one checks constraints. */
@@ -129,12 +191,23 @@ export class Types {
     return undefined;
   }
 
-  #enum(type: CatalogType): ScalarType | undefined {
-    return type.labels === null ? undefined : { kind: 'enum', oid: type.oid, name: type.name, labels: type.labels };
+  /** One with casts of its own is none of those that are understood. */
+  #enum({ oid, name, labels, jsonCast, textCast }: CatalogType): ScalarType | undefined {
+    return labels === null || jsonCast !== null || textCast ? undefined : { kind: 'enum', oid, name, labels };
   }
 
-  #array({ name, element, delimiter }: CatalogType): ValueType {
+  #array({ oid, name, element, delimiter, textCast }: CatalogType): ValueType {
     const type = this.byOid(element);
-    return type.kind === 'array' ? other(name) : { kind: 'array', name: `${type.name}[]`, element: type, delimiter };
+    if (VECTORS.has(oid)) return { kind: 'vector', name, element: type, textCast: false };
+    return { kind: 'array', name: `${type.name}[]`, element: type, delimiter, textCast };
+  }
+
+  #composite({ name, textCast }: CatalogType, fields: readonly CatalogField[]): CompositeType {
+    return {
+      kind: 'composite',
+      name,
+      fields: fields.map((field) => ({ name: field.name, type: this.byOid(field.typeOid) })),
+      textCast,
+    };
   }
 }

@@ -1,5 +1,6 @@
 /** What `sno check` says of each channel: from the catalog and what the registry made of it. */
-import type { Catalog, CatalogTable } from '../channels/catalog.ts';
+import type { Catalog } from '../channels/catalog.ts';
+import type { ChannelView } from '../channels/channel.ts';
 import type { ChannelRegistry } from '../channels/registry.ts';
 import type { SnoError } from '../errors.ts';
 import { quoteIdentifier, readableName } from '../postgres/quote.ts';
@@ -24,7 +25,7 @@ export function reportChannels(catalog: Catalog, registry: ChannelRegistry): rea
     const view = views.get(pattern);
     return {
       pattern,
-      facts: view === undefined ? messagesOnly(declared.has(pattern)) : tableFacts(view.table),
+      facts: view === undefined ? messagesOnly(declared.has(pattern)) : tableFacts(view),
       refusals: registry.refusals().flatMap((refusal) => (refusal.pattern === pattern ? [refusal.error] : [])),
       warnings: [...(view?.warnings ?? []), ...(access.has(pattern) ? [] : [undeclared(pattern)])],
     };
@@ -35,7 +36,7 @@ function messagesOnly(isDeclared: boolean): ChannelReport['facts'] {
   return isDeclared ? [] : [['carries', 'published messages only: there is no channel view']];
 }
 
-function tableFacts(table: CatalogTable): ChannelReport['facts'] {
+function tableFacts({ table, path }: ChannelView): ChannelReport['facts'] {
   const key = (table.primaryKey ?? table.identityIndex ?? []).map(
     (number) => table.columns.find((column) => column.number === number)?.name ?? '',
   );
@@ -43,7 +44,7 @@ function tableFacts(table: CatalogTable): ChannelReport['facts'] {
     ['table', readableName(table.schema, table.name)],
     ['key', key.join(', ')],
     ['identity', IDENTITIES[table.replicaIdentity] ?? table.replicaIdentity],
-    ['path', 'in process'],
+    ['path', path],
   ];
 }
 

@@ -4,6 +4,7 @@ import type { Catalog } from '../../src/channels/catalog.ts';
 import { parseCatalog } from '../../src/channels/catalog-reader.ts';
 import type { BoundView, ChannelView } from '../../src/channels/channel.ts';
 import { compileChannel } from '../../src/channels/compile.ts';
+import { RemoteAnswers } from '../../src/channels/remote-answers.ts';
 import type { Tuple } from '../../src/decode/tuple.ts';
 import { SnoError } from '../../src/errors.ts';
 import type { TestDatabase } from '../support/postgres.ts';
@@ -29,7 +30,7 @@ export function viewOf(catalog: Catalog, pattern: string): ChannelView {
 
 export function boundOf(catalog: Catalog, pattern: string): BoundView {
   const view = viewOf(catalog, pattern);
-  const bound = view.bind(relationOf(view.table));
+  const bound = view.bind(relationOf(view.table), new RemoteAnswers());
   if (bound instanceof SnoError) throw bound;
   return bound;
 }

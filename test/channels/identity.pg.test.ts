@@ -1,6 +1,7 @@
 /** Replica identities: which are enough, and the statement that mends one that is not. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { loadParser } from '../../src/channels/parse.ts';
+import { RemoteAnswers } from '../../src/channels/remote-answers.ts';
 import { SnoError } from '../../src/errors.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase } from '../support/postgres.ts';
@@ -117,7 +118,7 @@ test('the key is the primary key, in its order, whether the view shows it or not
   await database.query(`create table public.lines (no int, "or""der" text, what text, primary key ("or""der", no));
     create view channels."lines" as select what from public.lines`);
   const view = viewOf(await catalogOf(database), 'lines');
-  const bound = view.bind(relationOf(view.table));
+  const bound = view.bind(relationOf(view.table), new RemoteAnswers());
   if (bound instanceof SnoError) throw bound;
   expect(new Reading(bound).key(tupleOf(['7', 'a"b', 'x']))).toBe(String.raw`{"or\"der":"a\"b","no":7}`);
   expect(bound.keyDiffers(tupleOf(['7', 'a', 'x']), tupleOf(['7', 'a', 'y']))).toBe(false);
@@ -130,7 +131,7 @@ test('the key is that of the index where old rows have no other', async () => {
     alter table public.pages replica identity using index pages_slug;
     create view channels."pages" as select id, slug from public.pages`);
   const view = viewOf(await catalogOf(database), 'pages');
-  const bound = view.bind(relationOf(view.table));
+  const bound = view.bind(relationOf(view.table), new RemoteAnswers());
   if (bound instanceof SnoError) throw bound;
   expect(new Reading(bound).key(tupleOf(['7', 'start']))).toBe('{"slug":"start"}');
 });
@@ -142,7 +143,8 @@ test('a table in the WAL that is not the one in the catalog is told apart', asyn
   const view = viewOf(await catalogOf(database), 'shifting:{room}');
   const relation = relationOf(view.table);
   const [id, room, title] = relation.columns as unknown as readonly [object, object, object];
-  const bind = (columns: readonly object[]) => view.bind({ ...relation, columns: columns as typeof relation.columns });
+  const bind = (columns: readonly object[]) =>
+    view.bind({ ...relation, columns: columns as typeof relation.columns }, new RemoteAnswers());
   expect(bind([title, room, id])).not.toBeInstanceOf(SnoError);
   expect(bind([id, room])).toMatchObject({
     code: 'channel_refused',

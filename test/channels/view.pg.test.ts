@@ -255,12 +255,12 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
 
   test('definitions with characters of several bytes are underlined where they should be', async () => {
     await database.query(`create table public."größe" (id int primary key, "äöü" text);
-      create view channels."größe:{id}" as select id from public."größe" where "äöü" = 'ß' and lower("äöü") = 'ü'`);
+      create view channels."größe:{id}" as select id from public."größe" where "äöü" = 'ß' and "äöü" <> random()::text`);
     const error = compileIn(await catalogOf(database), 'größe:{id}') as SnoError;
     expect(error.message).toContain('the character "ö"');
     await database.query('alter view channels."größe:{id}" rename to "groesse:{id}"');
     const { message } = compileIn(await catalogOf(database), 'groesse:{id}') as SnoError;
     const [line, carets] = message.split('\n').slice(-2) as [string, string];
-    expect(line.slice(carets.indexOf('^'), carets.length)).toMatch(/^lower\(.*"äöü"\)$/);
+    expect(line.slice(carets.indexOf('^'), carets.length)).toMatch(/^random\(\)$/);
   });
 });

@@ -36,7 +36,7 @@ async function compareRows(
   rows: ReadonlyMap<string, string>,
 ): Promise<string[]> {
   const { rows: expected } = await database.query<{ key: string; data: string }>(
-    `select json_build_object('${channel.startsWith('items') ? 'id' : 'entry'}', ${channel.startsWith('items') ? 'v.id' : 'v.entry'})::text as key, row_to_json(v)::text as data
+    `select json_build_object('${channel.startsWith('ledger') ? 'entry' : 'id'}', ${channel.startsWith('ledger') ? 'v.entry' : 'v.id'})::text as key, row_to_json(v)::text as data
      from channels."${channel.split(':')[0]}:{room}" v where room = $1`,
     [room],
   );

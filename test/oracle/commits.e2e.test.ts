@@ -12,7 +12,7 @@ const WRITERS = 8;
 const TRANSACTIONS = 125;
 const SUBSCRIBERS = 20;
 
-const ALL = Array.from({ length: ROOMS }, (_, room) => [`items:${room}`, `ledger:${room}`]).flat();
+const ALL = Array.from({ length: ROOMS }, (_, room) => [`items:${room}`, `ledger:${room}`, `told:${room}`]).flat();
 
 let database: TestDatabase;
 let service: ServiceProcess;
@@ -72,7 +72,7 @@ async function finish(commits: Commits): Promise<void> {
     [...subscriber.held].every(([channel, held]) => {
       const [kind, room] = channel.split(':') as [string, string];
       return held.rows.has(
-        JSON.stringify(kind === 'items' ? { id: 100_000 + Number(room) } : { entry: 999_000_000 + Number(room) }),
+        JSON.stringify(kind === 'ledger' ? { entry: 999_000_000 + Number(room) } : { id: 100_000 + Number(room) }),
       );
     });
   await until(() => subscribers.every(hasEnd), 'all have the last commit');

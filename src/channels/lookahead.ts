@@ -1,0 +1,277 @@
+/**
+ * Looks through what has arrived from the WAL for rows that Postgres must evaluate, asks about all of them at once, and
+ * only then lets the messages go on: decoder and router work as they do otherwise, with the answers at hand. While it waits, the
+ * stream is held, so what arrives meanwhile makes the next question: the busier, the more rows a round trip.
+ *
+ * Where no view needs it, messages pass straight through.
+ */
+import type { ChangeHandler } from '../decode/change.ts';
+import { PgoutputDecoder } from '../decode/pgoutput.ts';
+import type { Relation } from '../decode/relation.ts';
+import { TEXT, type Tuple, UNCHANGED } from '../decode/tuple.ts';
+import type { Lsn } from '../lsn.ts';
+import type { RemoteQuery } from './channel.ts';
+import type { RemoteAnswer, RemoteAnswers, Side } from './remote-answers.ts';
+import { RowError } from './row-error.ts';
+
+/** A channel view that Postgres evaluates. */
+export interface RemoteRoute {
+  readonly pattern: string;
+  readonly query: RemoteQuery;
+}
+
+export interface LookaheadOptions {
+  readonly answers: RemoteAnswers;
+  /** The views on a table that Postgres evaluates, as they are defined at the moment. */
+  readonly routesOf: (tableOid: number) => readonly RemoteRoute[];
+  /** Whether there is any. */
+  readonly isNeeded: () => boolean;
+  /** Asks Postgres, as often as it takes to get an answer for each row. */
+  readonly ask: (query: RemoteQuery, parameters: readonly (readonly unknown[])[]) => Promise<readonly RemoteAnswer[]>;
+  /** Where messages go on. */
+  readonly next: {
+    message(buffer: Buffer, start: number, end: number): void;
+    keepalive(end: Lsn): void;
+    flush(): void;
+  };
+  readonly hold: () => void;
+  readonly release: () => void;
+  readonly onBug: (error: unknown) => void;
+}
+
+interface Message {
+  readonly buffer: Buffer;
+  readonly start: number;
+}
+
+/** Bytes of messages that are looked through at a time. */
+const CHUNK_BYTES = 4 * 1024 * 1024;
+
+export class Lookahead {
+  readonly #options: LookaheadOptions;
+  readonly #scout: Scout;
+  readonly #decoder: PgoutputDecoder;
+  #messages: Message[] = [];
+  #bytes = 0;
+  /** A keepalive that came after the messages which wait. */
+  #keepalive: Lsn | undefined;
+  #isAsking = false;
+  /** Grows with each stream: answers to questions of an earlier one are of no use. */
+  #stream = 0;
+
+  constructor(options: LookaheadOptions) {
+    this.#options = options;
+    this.#scout = new Scout(options.routesOf);
+    this.#decoder = new PgoutputDecoder(this.#scout);
+  }
+
+  /** A new stream begins: what waited comes again. */
+  reset(): void {
+    this.#stream++;
+    this.#messages = [];
+    this.#bytes = 0;
+    this.#keepalive = undefined;
+    this.#decoder.reset();
+    this.#scout.reset();
+    this.#options.answers.clear();
+    if (this.#isAsking) this.#options.release();
+    this.#isAsking = false;
+  }
+
+  message(buffer: Buffer, start: number, end: number): void {
+    const { isNeeded, next } = this.#options;
+    if (!isNeeded() && this.#messages.length === 0) {
+      // tables are described once: whoever may have to look ahead later must have heard of them
+      if (this.#scout.isDescription(buffer, start)) this.#decoder.message(buffer, start, end);
+      next.message(buffer, start, end);
+      return;
+    }
+    this.#messages.push({ buffer: Buffer.from(buffer.subarray(start, end)), start: 0 });
+    this.#bytes += end - start;
+    if (this.#bytes >= CHUNK_BYTES) this.#look();
+  }
+
+  keepalive(end: Lsn): void {
+    if (this.#messages.length === 0) this.#options.next.keepalive(end);
+    else this.#keepalive = end;
+  }
+
+  flush(): void {
+    if (this.#messages.length > 0) this.#look();
+    else this.#options.next.flush();
+  }
+
+  #look(): void {
+    if (this.#isAsking) return;
+    this.#handle(this.#stream).catch(this.#options.onBug);
+  }
+
+  /** Handles all that waits, as far as one set of definitions reaches at a time. */
+  async #handle(stream: number): Promise<void> {
+    const { answers, next, hold, release } = this.#options;
+    while (this.#messages.length > 0) {
+      const count = this.#scan();
+      const questions = this.#scout.takeQuestions();
+      if (questions.length > 0) {
+        if (!this.#isAsking) hold();
+        this.#isAsking = true;
+        await Promise.all(questions.map((question) => this.#ask(question)));
+        if (stream !== this.#stream) return;
+      }
+      for (const { buffer, start } of this.#messages.splice(0, count)) next.message(buffer, start, buffer.length);
+      answers.clear();
+    }
+    this.#bytes = 0;
+    if (this.#keepalive !== undefined) next.keepalive(this.#keepalive);
+    this.#keepalive = undefined;
+    next.flush();
+    if (!this.#isAsking) return;
+    this.#isAsking = false;
+    release();
+  }
+
+  /** Reads the messages up to the first that may change the definitions, that one included; returns how many. */
+  #scan(): number {
+    this.#scout.rebind();
+    for (const [index, { buffer, start }] of this.#messages.entries()) {
+      this.#decoder.message(buffer, start, buffer.length);
+      if (this.#scout.takeRedefinition()) return index + 1;
+    }
+    return this.#messages.length;
+  }
+
+  async #ask({ route, rows }: Question): Promise<void> {
+    const { ask, answers } = this.#options;
+    const { columns } = route.query;
+    const parameters = [
+      rows.map(({ keyOnly }) => keyOnly),
+      ...columns.map((_, index) => rows.map(({ values }) => values[index] ?? null)),
+    ];
+    const results = await ask(route.query, parameters);
+    for (const [index, { packet, side, fault }] of rows.entries())
+      answers.put(packet, route.pattern, side, fault ?? results[index]);
+  }
+}
+
+interface AskedRow {
+  readonly packet: Buffer;
+  readonly side: Side;
+  readonly keyOnly: boolean;
+  readonly values: readonly (string | null)[];
+  /** Why there is nothing to ask. */
+  readonly fault?: RowError;
+}
+
+interface Question {
+  readonly route: RemoteRoute;
+  readonly rows: AskedRow[];
+}
+
+const RELATION = 0x52; // R
+
+/** Collects the rows of views that Postgres evaluates. */
+class Scout implements ChangeHandler {
+  readonly #routesOf: LookaheadOptions['routesOf'];
+  readonly #relations = new Map<number, Relation>();
+  readonly #questions = new Map<string, Question>();
+  readonly #indexes = new WeakMap<Relation, Map<RemoteQuery, readonly number[]>>();
+  #isRedefined = false;
+
+  constructor(routesOf: LookaheadOptions['routesOf']) {
+    this.#routesOf = routesOf;
+  }
+
+  reset(): void {
+    this.#relations.clear();
+    this.#questions.clear();
+    this.#isRedefined = false;
+  }
+
+  isDescription(buffer: Buffer, start: number): boolean {
+    return buffer[start] === RELATION;
+  }
+
+  takeQuestions(): Question[] {
+    const questions = [...this.#questions.values()];
+    this.#questions.clear();
+    return questions;
+  }
+
+  takeRedefinition(): boolean {
+    const isRedefined = this.#isRedefined;
+    this.#isRedefined = false;
+    return isRedefined;
+  }
+
+  /** The definitions may be others than when the tables were described. */
+  rebind(): void {
+    for (const relation of this.#relations.values()) this.relation(relation);
+  }
+
+  relation(relation: Relation): void {
+    this.#relations.set(relation.oid, relation);
+    relation.wanted = this.#routesOf(relation.oid).length > 0;
+  }
+
+  begin(): void {}
+  truncate(): void {}
+  commit(): void {}
+
+  insert(relation: Relation, newRow: Tuple): void {
+    this.#collect(relation, newRow, 'newRow');
+  }
+
+  update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void {
+    this.#collect(relation, newRow, 'newRow');
+    if (oldRow !== undefined) this.#collect(relation, oldRow, 'oldRow');
+  }
+
+  delete(relation: Relation, oldRow: Tuple): void {
+    this.#collect(relation, oldRow, 'oldRow');
+  }
+
+  message(prefix: string): void {
+    if (prefix === 'sno.catalog') this.#isRedefined = true;
+  }
+
+  #collect(relation: Relation, row: Tuple, side: Side): void {
+    for (const route of this.#routesOf(relation.oid)) {
+      let question = this.#questions.get(route.pattern);
+      if (question === undefined) {
+        question = { route, rows: [] };
+        this.#questions.set(route.pattern, question);
+      }
+      question.rows.push(askedRow(row, side, this.#indexesOf(relation, route.query), route.query));
+    }
+  }
+
+  /** Where the parameters lie in the table's rows; -1 for what does not come. */
+  #indexesOf(relation: Relation, query: RemoteQuery): readonly number[] {
+    let known = this.#indexes.get(relation);
+    if (known === undefined) {
+      known = new Map();
+      this.#indexes.set(relation, known);
+    }
+    let indexes = known.get(query);
+    if (indexes === undefined) {
+      indexes = query.columns.map(({ name }) => relation.columns.findIndex((column) => column.name === name));
+      known.set(query, indexes);
+    }
+    return indexes;
+  }
+}
+
+function askedRow(row: Tuple, side: Side, indexes: readonly number[], { columns }: RemoteQuery): AskedRow {
+  const keyOnly = side === 'oldRow' && row.keyOnly;
+  let fault: RowError | undefined;
+  const values = indexes.map((index, parameter) => {
+    const kind = row.kinds[index];
+    if (kind === undefined || (kind === UNCHANGED && !keyOnly)) {
+      fault = new RowError(`the value of ${columns[parameter]?.name} is not in the WAL`);
+    }
+    return kind === TEXT ? row.buffer.toString('utf8', row.starts[index], row.ends[index]) : null;
+  });
+  return fault === undefined
+    ? { packet: row.buffer, side, keyOnly, values }
+    : { packet: row.buffer, side, keyOnly: true, values, fault };
+}

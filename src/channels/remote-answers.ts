@@ -1,0 +1,47 @@
+/**
+ * What Postgres answered for rows that this process cannot evaluate: kept by the packet that a row came in, until that
+ * packet is handled.
+ */
+import type { Tuple } from '../decode/tuple.ts';
+import { assert } from '../errors.ts';
+import { RowError } from './row-error.ts';
+
+/** A row of a view, as Postgres made it from a row of the table. */
+export interface RemoteRow {
+  /** Text of each placeholder; null where it is NULL. */
+  readonly placeholders: readonly (Buffer | null)[];
+  /** Text of row_to_json; null where it was not asked for, since only the key was known. */
+  readonly data: Buffer | null;
+}
+
+/** Undefined: the WHERE is not true. */
+export type RemoteAnswer = RemoteRow | RowError | undefined;
+
+export type Side = 'oldRow' | 'newRow';
+
+export class RemoteAnswers {
+  readonly #answers = new Map<Buffer, Map<string, RemoteAnswer>>();
+
+  put(packet: Buffer, pattern: string, side: Side, answer: RemoteAnswer): void {
+    let answers = this.#answers.get(packet);
+    if (answers === undefined) {
+      answers = new Map();
+      this.#answers.set(packet, answers);
+    }
+    answers.set(`${side} ${pattern}`, answer);
+  }
+
+  /** Throws the RowError where evaluating the row failed. */
+  take(row: Tuple, pattern: string, side: Side): RemoteRow | undefined {
+    const answers = this.#answers.get(row.buffer);
+    const name = `${side} ${pattern}`;
+    assert(answers?.has(name) === true, `Postgres was asked about every row of ${pattern}`);
+    const answer = answers?.get(name);
+    if (answer instanceof RowError) throw answer;
+    return answer;
+  }
+
+  clear(): void {
+    this.#answers.clear();
+  }
+}
