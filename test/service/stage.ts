@@ -1,0 +1,122 @@
+/** What a test of the service stands on: a database, `sno start` on it, and clients. */
+import { readFile } from 'node:fs/promises';
+import { freshDatabase, type TestDatabase, type Version } from '../support/postgres.ts';
+import { type ServiceProcess, startService } from '../support/service.ts';
+import { until } from '../support/wait.ts';
+import { RawClient } from './raw-client.ts';
+
+/** A channel for messages only, by which tests tell that everything before has arrived. */
+const END = 'create schema if not exists channel_access; create view channel_access."end" as select 1 as everyone;';
+
+export interface Stage {
+  readonly database: TestDatabase;
+  readonly service: ServiceProcess;
+  readonly query: TestDatabase['query'];
+  /** A client that has said hello; with channels to follow from now on. */
+  client(...channels: readonly string[]): Promise<RawClient>;
+  /** Commits a message that every client following `end` gets after everything committed before. Returns its text. */
+  sayEnd(): Promise<string>;
+  slot(): Promise<SlotState>;
+  metric(name: string): Promise<number>;
+  /** Cuts the clients and removes service and database. */
+  end(): Promise<void>;
+}
+
+/** LSNs as bytes. */
+export interface SlotState {
+  readonly confirmed: number;
+  readonly restart: number;
+  readonly current: number;
+  readonly active_pid: number | null;
+}
+
+/** `sql` runs before the service starts. Everybody may join everything unless the settings say otherwise. */
+export async function stage(
+  sql: string,
+  settings: Readonly<Record<string, string>> = {},
+  version: Version = 18,
+): Promise<Stage> {
+  const database = await freshDatabase(version);
+  await database.query(END + sql);
+  // slots are the server's, which other tests share
+  const slot = database.name;
+  const service = await startService(database.url, { SNO_ACCESS: 'open', SNO_SLOT: slot, ...settings });
+  const refused = service.log.find(({ code, view }) => code !== undefined && view !== undefined);
+  if (refused !== undefined) throw new Error(`a view is refused: ${JSON.stringify(refused)}`);
+  const clients: RawClient[] = [];
+  let ends = 0;
+  return {
+    database,
+    service,
+    query: (text, params) => database.query(text, params),
+    async client(...channels) {
+      const client = await RawClient.open(service);
+      clients.push(client);
+      await client.wait('welcome', 0, ({ type }) => type === 'welcome');
+      for (const channel of channels) {
+        const { type } = await client.subscribe(channel);
+        if (type !== 'subscribed') throw new Error(`${channel}: ${JSON.stringify(client.frames.at(-1))}`);
+      }
+      return client;
+    },
+    async sayEnd() {
+      const text = `end ${++ends}`;
+      await database.query("select sno.publish('end', to_json($1::text))", [text]);
+      return text;
+    },
+    async slot() {
+      const { rows } = await database.query<Record<keyof SlotState, string | number | null>>(
+        `select (confirmed_flush_lsn - '0/0')::text as confirmed, (restart_lsn - '0/0')::text as restart,
+           (pg_current_wal_lsn() - '0/0')::text as current, active_pid
+         from pg_replication_slots where slot_name = $1`,
+        [slot],
+      );
+      const row = rows[0];
+      if (row === undefined) throw new Error('there is no slot');
+      const { confirmed, restart, current, active_pid } = row;
+      return {
+        confirmed: Number(confirmed),
+        restart: Number(restart),
+        current: Number(current),
+        active_pid: active_pid as number | null,
+      };
+    },
+    metric: (name) => readMetric(service, name),
+    async end() {
+      for (const client of clients) client.cut();
+      await service.remove();
+      await database.drop();
+    },
+  };
+}
+
+/** The value of one metric, with its labels as /metrics writes them. */
+export async function readMetric(service: Pick<ServiceProcess, 'adminPort'>, name: string): Promise<number> {
+  const text = await (await fetch(`http://127.0.0.1:${service.adminPort}/metrics`)).text();
+  const line = text.split('\n').find((each) => each.startsWith(`${name} `));
+  if (line === undefined) throw new Error(`/metrics has no ${name}`);
+  return Number(line.slice(name.length + 1));
+}
+
+/** What changed the clients' channels while `work` ran: changes frames, in order of arrival. */
+export async function changesOf(stage: Stage, client: RawClient, work: () => Promise<unknown>) {
+  const from = client.frames.length;
+  await work();
+  const end = await stage.sayEnd();
+  await client.wait(end, from, ({ type, data }) => type === 'message' && data === end);
+  return client.frames.slice(from).filter(({ type, channel }) => type !== 'heartbeat' && channel !== 'end');
+}
+
+/** Bytes of memory of a process, from /proc: VmRSS is what it takes now, VmHWM what it took at most. */
+export async function memory(pid: number, what: 'VmRSS' | 'VmHWM'): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(new RegExp(`^${what}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) * 1_024;
+}
+
+/** Waits until the slot is read by another walsender than before. */
+export async function restreamed(stage: Stage, before: number | null): Promise<number> {
+  return until(async () => {
+    const { active_pid } = await stage.slot();
+    return active_pid !== null && active_pid !== before && active_pid;
+  }, 'the slot is read again');
+}
