@@ -7,6 +7,7 @@ import { Bytes } from '../bytes.ts';
 const OPEN = 0x7b;
 const CLOSE = 0x7d;
 const QUOTE = 0x22;
+const SPACE = 0x20;
 const BACKSLASH = 0x5c;
 const EQUALS = 0x3d;
 const BRACKET = 0x5b;
@@ -21,8 +22,15 @@ export interface ArrayVisitor {
   nullElement(): void;
 }
 
-/** Walks over the array in `buffer[start, end)`, which Postgres wrote. */
-export function visitArray(buffer: Buffer, start: number, end: number, delimiter: number, visitor: ArrayVisitor): void {
+/** Walks over the array in `buffer[start, end)`, which Postgres wrote; `scratch` is overwritten. */
+export function visitArray(
+  buffer: Buffer,
+  start: number,
+  end: number,
+  delimiter: number,
+  visitor: ArrayVisitor,
+  scratch = new Bytes(256),
+): void {
   let at = buffer[start] === BRACKET ? buffer.indexOf(EQUALS, start) + 1 : start;
   while (at < end) {
     const byte = buffer[at] as number;
@@ -30,11 +38,23 @@ export function visitArray(buffer: Buffer, start: number, end: number, delimiter
     else if (byte === CLOSE) visitor.close();
     else if (byte === delimiter) visitor.separator();
     else {
-      at = byte === QUOTE ? quoted(buffer, at, visitor) : bare(buffer, at, end, delimiter, visitor);
+      at = byte === QUOTE ? quoted(buffer, at, visitor, scratch) : bare(buffer, at, end, delimiter, visitor);
       continue;
     }
     at++;
   }
+}
+
+/** Walks over `1 2 3`: an int2vector or oidvector. */
+export function visitVector(buffer: Buffer, start: number, end: number, visitor: ArrayVisitor): void {
+  visitor.open();
+  for (let from = start, at = start; at <= end && start < end; at++) {
+    if (at < end && buffer[at] !== SPACE) continue;
+    if (from > start) visitor.separator();
+    visitor.element(buffer, from, at);
+    from = at + 1;
+  }
+  visitor.close();
 }
 
 function bare(buffer: Buffer, start: number, end: number, delimiter: number, visitor: ArrayVisitor): number {
@@ -46,7 +66,7 @@ function bare(buffer: Buffer, start: number, end: number, delimiter: number, vis
   return at;
 }
 
-function quoted(buffer: Buffer, quote: number, visitor: ArrayVisitor): number {
+function quoted(buffer: Buffer, quote: number, visitor: ArrayVisitor, scratch: Bytes): number {
   const start = quote + 1;
   let at = start;
   while (buffer[at] !== QUOTE && buffer[at] !== BACKSLASH) at++;
@@ -54,14 +74,14 @@ function quoted(buffer: Buffer, quote: number, visitor: ArrayVisitor): number {
     visitor.element(buffer, start, at);
     return at + 1;
   }
-  const text = new Bytes(256);
+  scratch.clear();
   let copied = start;
   for (; buffer[at] !== QUOTE; at++) {
     if (buffer[at] !== BACKSLASH) continue;
-    text.copy(buffer, copied, at);
+    scratch.copy(buffer, copied, at);
     copied = ++at;
   }
-  text.copy(buffer, copied, at);
-  visitor.element(text.buffer, 0, text.length);
+  scratch.copy(buffer, copied, at);
+  visitor.element(scratch.buffer, 0, scratch.length);
   return at + 1;
 }

@@ -1,12 +1,11 @@
 /** A compiled view at work on the rows of its table: the hot path. Nothing here makes an object or a string per row. */
-import { Bytes } from '../bytes.ts';
+import type { Bytes } from '../bytes.ts';
 import { NULL, type Tuple, UNCHANGED } from '../decode/tuple.ts';
 import type { CatalogTableColumn } from './catalog.ts';
 import type { BoundView } from './channel.ts';
-import { type Encoder, encoderOf, JSON_NULL } from './encode.ts';
+import { type Encoder, encoderOf, JSON_NULL, jsonLabel } from './encode.ts';
 import { compileCondition, compileOperand, type IndexOf } from './evaluate.ts';
 import { type Condition, columnsOf, type Source, type Value } from './expression.ts';
-import { writeJsonString } from './json-text.ts';
 import { isNull, type Operand, type Predicate } from './operand.ts';
 import { type Pattern, writeEncodedValue } from './pattern.ts';
 import type { ValueType } from './types.ts';
@@ -65,7 +64,7 @@ class PlannedView implements BoundView {
     this.#placeholders = plan.placeholders.map((source) => compileOperand(source, indexOf));
     this.#outputs = plan.outputs.map(({ name, value }) => bindOutput(name, value, indexOf));
     this.#key = plan.key.map(({ column, type }, index) => ({
-      label: Buffer.concat([Buffer.from(index === 0 ? '{' : ','), jsonName(column.name), Buffer.from(':')]),
+      label: Buffer.concat([Buffer.from(index === 0 ? '{' : ','), jsonLabel(column.name)]),
       index: indexOf(column),
       encode: encoderOf(type),
     }));
@@ -134,23 +133,16 @@ class PlannedView implements BoundView {
 }
 
 function bindOutput(name: string, value: Value, indexOf: IndexOf): Output {
-  const quoted = jsonName(name);
+  const label = jsonLabel(name);
   return {
-    label: Buffer.concat([quoted, Buffer.from(':')]),
-    name: quoted,
+    label,
+    name: label.subarray(0, -1),
     operand: compileOperand(value.source, indexOf),
     before: compileOperand(value.source, indexOf),
     encode: encoderOf(value.type),
     inputs: [...new Set(columnsOf(value).map(indexOf))],
     isColumn: value.source.kind === 'column',
   };
-}
-
-function jsonName(name: string): Buffer {
-  const text = Buffer.from(name);
-  const out = new Bytes(text.length + 2);
-  writeJsonString(text, 0, text.length, out);
-  return Buffer.from(out.buffer.subarray(0, out.length));
 }
 
 function isUnchanged({ inputs }: Output, row: Tuple): boolean {

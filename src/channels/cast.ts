@@ -1,7 +1,7 @@
 /** The casts that mean the same here as in Postgres, on a value's text. */
 import type { Source, Value } from './expression.ts';
 import { readFloat8, roundsOnceToFloat4 } from './float.ts';
-import { isScalar, isText, type ScalarKind, type ScalarType, sameType } from './types.ts';
+import { isScalar, isText, printsAsText, type ScalarKind, type ScalarType, sameType } from './types.ts';
 
 /** What a cast does to the text. */
 type Effect =
@@ -58,8 +58,8 @@ export function castTo(value: Value, type: ScalarType): Value | undefined {
 }
 
 function effectOf({ type: from }: Value, to: ScalarType): Effect | undefined {
-  if (from.kind === 'array' && to.kind === 'text') return 'same';
-  return isScalar(from) ? EFFECTS.get(`${from.kind} ${to.kind}`) : undefined;
+  if (isScalar(from)) return EFFECTS.get(`${from.kind} ${to.kind}`);
+  return to.kind === 'text' && printsAsText(from) ? 'same' : undefined;
 }
 
 function spellOut(effect: 'trimmed' | 'spelled', source: Source): Source {

@@ -17,7 +17,8 @@ import { assertParserLoaded, type ParsedView, parseView, Unsupported } from './p
 import { type Pattern, parsePattern } from './pattern.ts';
 import { ExpressionReader } from './read-expression.ts';
 import { shownBy, snapshotQuery } from './snapshot-query.ts';
-import { isScalar, TEXT_TYPE, Types, type ValueType } from './types.ts';
+import { refuseTypes } from './type-fault.ts';
+import { jsonCastIn, TEXT_TYPE, Types, type ValueType } from './types.ts';
 import { warningsOf } from './warnings.ts';
 
 /** Compiles a channel view. `loadParser()` must have been awaited. */
@@ -57,6 +58,7 @@ function compileView(channel: CatalogChannel, pattern: Pattern, catalog: Catalog
   const types = new Types(catalog.types);
   const parsed = parseView(channel.definition);
   const table = tableOf(parsed, catalog);
+  refuseTypes(channel, pattern, orThrow(keyOf(table)), parsed, types);
   try {
     return compileInProcess(channel, pattern, parsed, table, types);
   } catch (error) {
@@ -92,7 +94,7 @@ function compileInProcess(
     pattern,
     table,
     fingerprint: fingerprintOf(channel, table, columnsOfPlan(plan), plan, types),
-    snapshot: snapshotQuery(channel, table, parsed, plan, shownBy(plan)),
+    snapshot: snapshotQuery(channel, table, parsed, plan, shownBy(plan), types),
     warnings: warningsOf(table, plan, identifying),
     remote: undefined,
     path: 'in process',
@@ -116,7 +118,7 @@ function compileForPostgres(
     pattern,
     table,
     fingerprint: fingerprintOf(channel, table, remote.used, plan, types),
-    snapshot: snapshotQuery(channel, table, parsed, plan, remote.shown),
+    snapshot: snapshotQuery(channel, table, parsed, plan, remote.shown, types),
     warnings: warningsOf(table, plan, remote.identifying),
     remote: remote.query,
     path: `by Postgres: ${cause.message.replace(' yet', ' in process')}`,
@@ -170,6 +172,9 @@ function outputOf(parsed: ParsedView, reader: ExpressionReader, index: number, d
       `showing a number as ${type.name} that is stored otherwise is not supported yet`,
       target.value,
     );
+  const cast = jsonCastIn(type);
+  if (cast !== undefined)
+    throw parsed.text.refuse(`values of ${cast.name} are shown by their cast to json`, target.value);
   if (type.kind !== declared.kind)
     throw parsed.text.refuse(`this is of type ${declared.name}, but was understood as ${type.name}`, target.value);
   return value;
@@ -184,11 +189,10 @@ function placeholderOf(
 ): Source {
   const index = channel.columns.findIndex((column) => column.name === name);
   const { value } = outputs[index] as ViewPlan['outputs'][number];
-  const { type } = value;
-  const text = isScalar(type) && type.kind !== 'json' && type.kind !== 'jsonb' ? castTo(value, TEXT_TYPE) : undefined;
+  const text = castTo(value, TEXT_TYPE);
   if (text !== undefined) return text.source;
   throw parsed.text.refuse(
-    `the placeholder {${name}} is of type ${type.name}, which is not supported yet; cast it: ${readableName(name)}::text`,
+    `the placeholder {${name}} is of type ${value.type.name}, whose cast to text gives another text than it is stored as`,
     parsed.targets[index]?.value ?? {},
   );
 }

@@ -2,10 +2,12 @@
  * From a value's text, as pgoutput sends it, to what row_to_json makes of the value (src/backend/utils/adt/json.c),
  * bytes to bytes.
  */
-import type { Bytes } from '../bytes.ts';
-import { type ArrayVisitor, visitArray } from './array-text.ts';
+import { Bytes } from '../bytes.ts';
+import { type ArrayVisitor, visitArray, visitVector } from './array-text.ts';
 import { writeJsonString } from './json-text.ts';
-import type { ArrayType, ScalarKind, ValueType } from './types.ts';
+import { type RecordVisitor, visitRecord } from './record-text.ts';
+import { RowError } from './row-error.ts';
+import type { ArrayType, CompositeType, ScalarKind, ValueType, VectorType } from './types.ts';
 
 /** Appends the JSON of the value whose text is `buffer[start, end)`. */
 export type Encoder = (buffer: Buffer, start: number, end: number, out: Bytes) => void;
@@ -15,7 +17,11 @@ const JSON_TRUE = Buffer.from('true');
 const JSON_FALSE = Buffer.from('false');
 const UTC_MINUTES = Buffer.from(':00');
 const ERA = Buffer.from(' BC');
+const EMPTY_OBJECT = Buffer.from('{}');
 const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const CLOSE_BRACE = 0x7d;
 const MINUS = 0x2d;
 const SPACE = 0x20;
 const LETTER_C = 0x43;
@@ -91,18 +97,40 @@ const SCALAR: Readonly<Record<ScalarKind, Encoder>> = {
   enum: writeJsonString,
 };
 
-/** The encoder of a type; a type that is not understood is its text in a JSON string. */
+/**
+ * The encoder of a type; a type that is not understood is its text in a JSON string. Each has buffers of its own, so that a row
+ * costs no allocation: it is for one place in a view. Not for types that have a cast to json in them (`jsonCastIn`).
+ */
 export function encoderOf(type: ValueType): Encoder {
-  if (type.kind === 'array') return arrayEncoder(type);
-  return type.kind === 'other' ? writeJsonString : SCALAR[type.kind];
+  switch (type.kind) {
+    case 'array':
+      return arrayEncoder(type);
+    case 'vector':
+      return vectorEncoder(type);
+    case 'composite':
+      return compositeEncoder(type);
+    case 'other':
+      return writeJsonString;
+    default:
+      return SCALAR[type.kind];
+  }
 }
 
 function arrayEncoder(type: ArrayType): Encoder {
   const writer = new ArrayWriter(encoderOf(type.element));
   const delimiter = type.delimiter.charCodeAt(0);
+  const scratch = new Bytes(256);
   return (buffer, start, end, out) => {
     writer.out = out;
-    visitArray(buffer, start, end, delimiter, writer);
+    visitArray(buffer, start, end, delimiter, writer, scratch);
+  };
+}
+
+function vectorEncoder(type: VectorType): Encoder {
+  const writer = new ArrayWriter(encoderOf(type.element));
+  return (buffer, start, end, out) => {
+    writer.out = out;
+    visitVector(buffer, start, end, writer);
   };
 }
 
@@ -123,7 +151,7 @@ class ArrayWriter implements ArrayVisitor {
   }
 
   separator(): void {
-    this.out.byte(0x2c);
+    this.out.byte(COMMA);
   }
 
   element(buffer: Buffer, start: number, end: number): void {
@@ -133,4 +161,63 @@ class ArrayWriter implements ArrayVisitor {
   nullElement(): void {
     this.out.append(JSON_NULL);
   }
+}
+
+function compositeEncoder(type: CompositeType): Encoder {
+  const { name, fields } = type;
+  if (fields.length === 0) return (_buffer, _start, _end, out) => out.append(EMPTY_OBJECT);
+  const writer = new CompositeWriter(type);
+  const scratch = new Bytes(256);
+  return (buffer, start, end, out) => {
+    writer.out = out;
+    const count = visitRecord(buffer, start, end, writer, scratch);
+    if (count !== fields.length) throw alteredType(name);
+    out.byte(CLOSE_BRACE);
+  };
+}
+
+/** Between an ALTER TYPE and the catalog that tells of it, which resets the channel anyway. */
+function alteredType(name: string): RowError {
+  return new RowError(
+    `a value of the composite type ${name} has other fields than the type had when the view was read`,
+  );
+}
+
+class CompositeWriter implements RecordVisitor {
+  out!: Bytes;
+  readonly #fields: readonly { readonly label: Buffer; readonly encode: Encoder }[];
+  readonly #name: string;
+
+  constructor({ name, fields }: CompositeType) {
+    this.#name = name;
+    this.#fields = fields.map((field, index) => ({
+      label: Buffer.concat([Buffer.from(index === 0 ? '{' : ','), jsonLabel(field.name)]),
+      encode: encoderOf(field.type),
+    }));
+  }
+
+  field(index: number, buffer: Buffer, start: number, end: number): void {
+    this.#open(index)(buffer, start, end, this.out);
+  }
+
+  nullField(index: number): void {
+    this.#open(index);
+    this.out.append(JSON_NULL);
+  }
+
+  #open(index: number): Encoder {
+    const field = this.#fields[index];
+    if (field === undefined) throw alteredType(this.#name);
+    this.out.append(field.label);
+    return field.encode;
+  }
+}
+
+/** `"name":` */
+export function jsonLabel(name: string): Buffer {
+  const text = Buffer.from(name);
+  const out = new Bytes(text.length + 3);
+  writeJsonString(text, 0, text.length, out);
+  out.byte(COLON);
+  return Buffer.from(out.buffer.subarray(0, out.length));
 }

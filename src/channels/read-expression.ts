@@ -197,7 +197,7 @@ export class ExpressionReader {
 
   #nullTest(test: NullTest): Condition {
     const value = this.value(test.arg as Node);
-    if (value.type.kind === 'other' && value.type.composite)
+    if (value.type.kind === 'composite')
       throw this.#text.refuse('IS NULL over a row type is not supported yet', { NullTest: test });
     return { kind: 'null', of: value, negated: test.nulltesttype === 'IS_NOT_NULL' };
   }

@@ -190,7 +190,9 @@ function channelInput(catalog: Catalog): (channel: CatalogChannel) => string {
     for (const oid of used) {
       // grows while it is walked: a Set visits what is added
       const type = types.get(oid);
-      if (type !== undefined) used.add(type.base).add(type.element);
+      if (type === undefined) continue;
+      used.add(type.base).add(type.element);
+      for (const field of type.fields ?? []) used.add(field.typeOid);
     }
     return JSON.stringify([channel, read, [...used].map((oid) => types.get(oid))]);
   };

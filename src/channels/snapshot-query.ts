@@ -4,9 +4,10 @@
  */
 import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
 import type { ViewPlan } from './bound-view.ts';
-import type { CatalogChannel, CatalogTable, CatalogTableColumn } from './catalog.ts';
+import type { CatalogChannel, CatalogColumn, CatalogTable, CatalogTableColumn } from './catalog.ts';
 import type { SnapshotQuery } from './channel.ts';
 import type { ParsedView } from './parse.ts';
+import { hasEquality, type Types } from './types.ts';
 
 /** An alias that no view or table is likely to have; it is only ever used with a dot after it. */
 const ROW = 'sno_row';
@@ -17,9 +18,15 @@ export function snapshotQuery(
   parsed: ParsedView,
   plan: ViewPlan,
   shown: ReadonlyMap<CatalogTableColumn, string>,
+  types: Types,
 ): SnapshotQuery {
-  return { sql: throughView(channel, plan, shown) ?? throughTable(channel, table, parsed, plan) };
+  const isValueOf: IsValue = (expression, name, parameter) =>
+    isValue(expression, columnOf(channel, name), types, parameter);
+  return { sql: throughView(channel, plan, shown, isValueOf) ?? throughTable(channel, table, parsed, plan, isValueOf) };
 }
+
+/** The condition that an expression has the value of a placeholder. */
+type IsValue = (expression: string, placeholder: string, parameter: number) => string;
 
 /** The columns that a view shows as they are, by their names in the view. */
 export function shownBy(plan: ViewPlan): ReadonlyMap<CatalogTableColumn, string> {
@@ -38,6 +45,7 @@ function throughView(
   channel: CatalogChannel,
   plan: ViewPlan,
   columns: ReadonlyMap<CatalogTableColumn, string>,
+  isValueOf: IsValue,
 ): string | undefined {
   const shown: (readonly [name: string, expression: string])[] = [];
   for (const { column } of plan.key) {
@@ -46,7 +54,7 @@ function throughView(
     shown.push([column.name, `${ROW}.${quoteIdentifier(name)}`]);
   }
   const conditions = plan.pattern.columns.map((name, index) =>
-    isValue(`${ROW}.${quoteIdentifier(name)}`, typeOf(channel, name), index + 1),
+    isValueOf(`${ROW}.${quoteIdentifier(name)}`, name, index + 1),
   );
   return (
     `select ${keyJson(shown)} as sno_key, row_to_json(${ROW}.*)::text as sno_data ` +
@@ -54,12 +62,18 @@ function throughView(
   );
 }
 
-function throughTable(channel: CatalogChannel, table: CatalogTable, parsed: ParsedView, plan: ViewPlan): string {
+function throughTable(
+  channel: CatalogChannel,
+  table: CatalogTable,
+  parsed: ParsedView,
+  plan: ViewPlan,
+  isValueOf: IsValue,
+): string {
   const alias = quoteIdentifier(parsed.table.alias);
   const key = plan.key.map(({ column }) => [column.name, `${alias}.${quoteIdentifier(column.name)}`] as const);
   const conditions = plan.pattern.columns.map((name, index) => {
     const target = parsed.targets[channel.columns.findIndex((column) => column.name === name)];
-    return isValue(`(${target?.sql})`, typeOf(channel, name), index + 1);
+    return isValueOf(`(${target?.sql})`, name, index + 1);
   });
   if (parsed.whereSql !== undefined) conditions.unshift(`(${parsed.whereSql})`);
   return (
@@ -78,16 +92,14 @@ function keyJson(columns: readonly (readonly [name: string, expression: string])
   return `${members.join(' || ')} || '}'`;
 }
 
-/** By equality, so that an index serves; and by text, since 1.0 and 1.00 are equal but name two channels. */
-function isValue(expression: string, type: string, parameter: number): string {
-  return (
-    `${expression} = ($${parameter}::text)::${type} and ` +
-    `(${expression})::text collate "C" = $${parameter}::text collate "C"`
-  );
+/** By text, since 1.0 and 1.00 are equal but name two channels; and by equality where there is one, so that an index serves. */
+function isValue(expression: string, { type, typeOid }: CatalogColumn, types: Types, parameter: number): string {
+  const isText = `(${expression})::text collate "C" = $${parameter}::text collate "C"`;
+  return hasEquality(types.byOid(typeOid)) ? `${expression} = ($${parameter}::text)::${type} and ${isText}` : isText;
 }
 
-function typeOf(channel: CatalogChannel, name: string): string {
-  return channel.columns.find((column) => column.name === name)?.type ?? 'text';
+function columnOf(channel: CatalogChannel, name: string): CatalogColumn {
+  return channel.columns.find((column) => column.name === name) as CatalogColumn;
 }
 
 function whereAll(conditions: readonly string[]): string {

@@ -150,7 +150,7 @@ export function jsonCastIn(type: ValueType): OtherType | undefined {
 }
 
 /** The type itself, and those of its elements and fields. */
-function partsOf(type: ValueType): readonly ValueType[] {
+export function partsOf(type: ValueType): readonly ValueType[] {
   if (type.kind === 'array' || type.kind === 'vector') return [type, ...partsOf(type.element)];
   if (type.kind === 'composite') return [type, ...type.fields.flatMap((field) => partsOf(field.type))];
   return [type];

@@ -3,18 +3,24 @@ import { readableName } from '../postgres/quote.ts';
 import type { ViewPlan } from './bound-view.ts';
 import type { CatalogTable, CatalogTableColumn } from './catalog.ts';
 import { columnsOf } from './expression.ts';
-import type { ValueType } from './types.ts';
+import { isNaming, partsOf, type ValueType } from './types.ts';
 
 export function warningsOf(table: CatalogTable, plan: ViewPlan, identifying: readonly CatalogTableColumn[]): string[] {
   const name = readableName(table.schema, table.name);
   const warnings: string[] = [];
   for (const output of plan.outputs) {
-    if (!losesDigits(output.value.type)) continue;
+    const { type } = output.value;
     const column = readableName(output.name);
-    warnings.push(
-      `${column} is ${output.value.type.name}, sent as a JSON number: JavaScript loses digits above 2^53. ` +
-        `Write ${column}::text as ${column} where that matters`,
-    );
+    if (losesDigits(type))
+      warnings.push(
+        `${column} is ${type.name}, sent as a JSON number: JavaScript loses digits above 2^53. ` +
+          `Write ${column}::text as ${column} where that matters`,
+      );
+    if (isNaming(type))
+      warnings.push(
+        `${column} is ${type.name}, which prints as the name of something: when that is renamed or dropped, subscribers ` +
+          'see the former name until the row changes',
+      );
   }
   if (table.rowSecurity)
     warnings.push(
@@ -30,8 +36,7 @@ export function warningsOf(table: CatalogTable, plan: ViewPlan, identifying: rea
 }
 
 function losesDigits(type: ValueType): boolean {
-  const { kind } = type.kind === 'array' ? type.element : type;
-  return kind === 'int8' || kind === 'numeric';
+  return partsOf(type).some(({ kind }) => kind === 'int8' || kind === 'numeric');
 }
 
 function toastable(plan: ViewPlan): string[] {

@@ -1,0 +1,70 @@
+/**
+ * The text form of composites: `(1,"a ""quoted"" one",)`, a field without any text being NULL. In quotes, a quote is
+ * written twice, as is a backslash.
+ */
+import type { Bytes } from '../bytes.ts';
+
+const OPEN = 0x28;
+const CLOSE = 0x29;
+const COMMA = 0x2c;
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
+export interface RecordVisitor {
+  /** A field's own text, unquoted; `buffer` is only valid during the call. */
+  field(index: number, buffer: Buffer, start: number, end: number): void;
+  nullField(index: number): void;
+}
+
+/**
+ * Walks over the composite in `buffer[start, end)`, which Postgres wrote; `scratch` is overwritten. Returns how many fields
+ * there are: 1 for `()`, which may also have none.
+ */
+export function visitRecord(
+  buffer: Buffer,
+  start: number,
+  end: number,
+  visitor: RecordVisitor,
+  scratch: Bytes,
+): number {
+  let at = buffer[start] === OPEN ? start + 1 : start;
+  for (let index = 0; ; index++) {
+    const first = buffer[at];
+    if (first === QUOTE) at = quoted(buffer, at + 1, end, index, visitor, scratch);
+    else {
+      const from = at;
+      while (at < end && buffer[at] !== COMMA && buffer[at] !== CLOSE) at++;
+      if (at === from) visitor.nullField(index);
+      else visitor.field(index, buffer, from, at);
+    }
+    if (at >= end || buffer[at] === CLOSE) return index + 1;
+    at++;
+  }
+}
+
+/** A field whose text begins at `start`, after its quote; returns the offset after its closing quote. */
+function quoted(
+  buffer: Buffer,
+  start: number,
+  end: number,
+  index: number,
+  visitor: RecordVisitor,
+  scratch: Bytes,
+): number {
+  let at = start;
+  let copied = start;
+  scratch.clear();
+  for (; at < end; at++) {
+    const byte = buffer[at];
+    if (byte !== QUOTE && byte !== BACKSLASH) continue;
+    if (byte === QUOTE && buffer[at + 1] !== QUOTE) break;
+    scratch.copy(buffer, copied, at);
+    copied = ++at;
+  }
+  if (copied === start) visitor.field(index, buffer, start, at);
+  else {
+    scratch.copy(buffer, copied, at);
+    visitor.field(index, scratch.buffer, 0, scratch.length);
+  }
+  return at + 1;
+}
