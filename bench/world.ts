@@ -1,0 +1,73 @@
+/** A Postgres, a certificate, and Snö as a process, for one benchmark. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { SignJWT } from 'jose';
+import pg from 'pg';
+import { generate } from 'selfsigned';
+import { type EmbeddedPostgres, startPostgres } from '../src/postgres/embedded.ts';
+import { type Child, start } from './processes.ts';
+
+const SECRET = 'a secret of the benchmarks, thirty-two bytes';
+
+export interface World {
+  readonly postgres: EmbeddedPostgres;
+  readonly url: string;
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly token: string;
+  query(sql: string): Promise<pg.QueryResult>;
+  /** Starts Snö; resolves when it serves. */
+  serve(settings?: Readonly<Record<string, string>>): Promise<{ readonly child: Child; readonly port: number }>;
+  /** Starts Snö and does not wait. */
+  launch(port: number, settings?: Readonly<Record<string, string>>): Child;
+  end(): Promise<void>;
+}
+
+export async function createWorld(): Promise<World> {
+  const postgres = await startPostgres({ settings: { fsync: 'off', synchronous_commit: 'off', max_wal_size: '8GB' } });
+  const folder = await mkdtemp(join(tmpdir(), 'sno-bench-'));
+  const [certFile, keyFile] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
+  const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }], {
+    keyType: 'ec',
+    algorithm: 'sha256',
+  });
+  await writeFile(certFile, cert);
+  await writeFile(keyFile, key, { mode: 0o600 });
+  const url = postgres.url();
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  const environment = (port: number, settings: Readonly<Record<string, string>> = {}) => ({
+    ...process.env,
+    SNO_DATABASE_URL: url,
+    SNO_PORT: String(port),
+    SNO_ADMIN_PORT: '0',
+    SNO_TLS_CERT: certFile,
+    SNO_TLS_KEY: keyFile,
+    SNO_JWT_SECRET: SECRET,
+    SNO_MAX_CONNECTIONS_PER_ADDRESS: '0',
+    SNO_DRAIN_SECONDS: '0',
+    ...settings,
+  });
+  const launch: World['launch'] = (port, settings) =>
+    start(process.execPath, ['dist/cli/sno.js', 'start'], environment(port, settings));
+  return {
+    postgres,
+    url,
+    certFile,
+    keyFile,
+    token: await new SignJWT({ sub: 'bench' }).setProtectedHeader({ alg: 'HS256' }).sign(Buffer.from(SECRET)),
+    query: (sql) => client.query(sql),
+    launch,
+    async serve(settings) {
+      const child = launch(0, settings);
+      const line = await child.line((text) => text.includes('"serving"'));
+      return { child, port: (JSON.parse(line) as { port: number }).port };
+    },
+    async end() {
+      await client.end();
+      await postgres.stop('immediate');
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
