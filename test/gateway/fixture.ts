@@ -146,14 +146,14 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
   if (connected) {
     hub.follow({
       epoch: EPOCH,
-      head: { lsn: 100, index: 1 },
+      frontier: { lsn: 100, index: 1 },
       headText: POSITION,
       get wholeSequence() {
         return sequence;
       },
     });
   } else {
-    hub.follow({ epoch: '', head: { lsn: 0, index: 0 }, headText: '', wholeSequence: 0 });
+    hub.follow({ epoch: '', frontier: { lsn: 0, index: 0 }, headText: '', wholeSequence: 0 });
   }
   const access = new ScriptedAccess();
   const log: string[] = [];
