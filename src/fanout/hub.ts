@@ -41,7 +41,6 @@ export class Hub implements Fanout, FeedHost, BatchSink {
   readonly #feeds = new Set<SocketFeed>();
   readonly #channels = new Map<string, LiveChannel>();
   #dirty: LiveChannel[] = [];
-  #marks: Mark[] = [];
   #toPump = new Set<SocketFeed>();
   #turn = 0;
   #sequence = 0;
@@ -100,22 +99,18 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     const made = this.journal.append(batch);
     for (const entry of batch.entries) this.#queue(entry);
     for (const entry of made) this.#queue(entry);
-    for (const mark of batch.marks) {
-      this.#sequence = Math.max(this.#sequence, mark.sequence);
-      if (mark.kind !== 'truncate') this.#marks.push(mark);
-    }
+    for (const mark of batch.marks) this.#sequence = Math.max(this.#sequence, mark.sequence);
     if (batch.committedAt > 0) this.#committedAt.push(batch.committedAt);
+    const redefinitions = batch.marks.filter(({ kind }) => kind !== 'truncate');
+    if (redefinitions.length === 0) return;
+    // at once: whoever is subscribed by the old definition must not get a position after it
+    this.#write();
+    for (const mark of redefinitions) this.#redefine(mark);
   }
 
   /** Writes what was appended to the sockets that are live, then lets the journal drop what is too much. */
   flush(): void {
-    const feeds = this.#dirty.length > 0 ? this.#claim() : [];
-    for (const mark of this.#marks) this.#redefine(mark);
-    this.#marks = [];
-    for (const feed of feeds) {
-      if (feed.outbox.full) feed.fallBehind();
-    }
-    this.#dirty = [];
+    this.#write();
     for (const time of this.#committedAt) this.options.events.sent(time);
     this.#committedAt = [];
     if (this.#toPump.size > 0) {
@@ -198,6 +193,14 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     if (channel === undefined || channel.live.size === 0) return;
     if (channel.pending.length === 0) this.#dirty.push(channel);
     channel.pending.push(entry);
+  }
+
+  #write(): void {
+    if (this.#dirty.length === 0) return;
+    for (const feed of this.#claim()) {
+      if (feed.outbox.full) feed.fallBehind();
+    }
+    this.#dirty = [];
   }
 
   /** Writes to every feed that is live in a channel with something new; returns them. */

@@ -116,6 +116,14 @@ class World {
     for (const [name, list] of numbers) this.history.get(name)?.push({ position: `${end}`, numbers: list });
   }
 
+  redefine(pattern: string): void {
+    const end = this.#lsn + 10;
+    this.builder.begin(1, this.#lsn + 1, 0);
+    this.builder.redefined(pattern, 'changed');
+    this.builder.commit(end);
+    this.#lsn = end;
+  }
+
   connect(): void {
     const socket = new SlowSocket();
     this.sockets.push(socket);
@@ -270,4 +278,22 @@ test('commits come in order over all channels of a connection that are live toge
     }),
     { numRuns: 200 },
   );
+});
+
+test('a redefinition resets before anything that is committed after it, though both arrive together', () => {
+  const world = new World(Number.POSITIVE_INFINITY);
+  world.connect();
+  const [feed, socket] = [world.feeds[0] as SocketFeed, world.sockets[0] as SlowSocket];
+  for (const name of ['a:0', 'b:0']) feed.subscribe(resolved(name), { kind: 'now' });
+  world.commit([0, 3], 0);
+  world.redefine('a:{id}');
+  world.commit([0, 3], 0);
+  world.hub.flush();
+  socket.accept(100);
+  expect(socket.messages.slice(2).map(({ type, channel }) => [type, channel])).toEqual([
+    ['changes', 'a:0'],
+    ['changes', 'b:0'],
+    ['reset', 'a:0'],
+    ['changes', 'b:0'],
+  ]);
 });
