@@ -62,6 +62,8 @@ describe.each(VERSIONS)('the history, Postgres %i', (version) => {
       'the standby answers',
     );
     await database.query('select pg_promote()');
+    // its WAL is soon longer than what was read of the old primary's: only the fork tells the two apart
+    await database.query('select pg_switch_wal()');
     await promoted;
   }
 
