@@ -11,7 +11,7 @@ import { ViewAccess } from './access/access-view.ts';
 import { createTokens } from './access/token.ts';
 import { pollCatalog, readCatalog } from './channels/catalog-reader.ts';
 import type { Refusal } from './channels/channel.ts';
-import { Definitions } from './channels/definitions.ts';
+import { Definitions, type Redefinition } from './channels/definitions.ts';
 import { Lookahead } from './channels/lookahead.ts';
 import { loadParser } from './channels/parse.ts';
 import { parseNotification } from './channels/published.ts';
@@ -23,6 +23,7 @@ import { applyRules } from './channels/rules.ts';
 import { ensureSetup } from './channels/setup.ts';
 import { databaseUrl, type Settings } from './config.ts';
 import { PgoutputDecoder } from './decode/pgoutput.ts';
+import { SnoError } from './errors.ts';
 import { Hub } from './fanout/hub.ts';
 import { Markers } from './fanout/markers.ts';
 import { readSnapshot } from './fanout/snapshot.ts';
@@ -100,6 +101,7 @@ class RunningService implements Service, WalHandler {
   #state: 'starting' | 'catching up' | 'serving' | 'draining' = 'starting';
   /** The catalog is asked for from time to time, since no event trigger tells of changes. */
   #polls = false;
+  #isPolling = false;
   #retainedBytes: number | undefined;
 
   constructor(settings: Settings, logger: Logger) {
@@ -152,7 +154,7 @@ class RunningService implements Service, WalHandler {
     const { events, messagesDropped } = this.#metrics;
     const answers = new RemoteAnswers();
     this.#router = new Router(registry, this.#builder, answers, {
-      catalog: (json, lsn) => this.#definitions.message(json, lsn),
+      catalog: (json, lsn) => this.#catalogMessage(json, lsn),
       marker: (id) => this.#markers.arrived(id),
       dropped: (reason, detail) => {
         messagesDropped[reason].inc();
@@ -360,22 +362,37 @@ class RunningService implements Service, WalHandler {
     }
   }
 
-  async #loadCatalog(): Promise<void> {
+  async #loadCatalog(): Promise<readonly Redefinition[]> {
     const catalog = await (this.#polls ? pollCatalog : readCatalog)(this.#pool, this.#settings.SNO_PUBLICATION);
     const { rows } = await this.#pool.query<{ lsn: string }>('select pg_current_wal_insert_lsn()::text as lsn');
-    this.#definitions.load(catalog, parseLsn(rows[0]?.lsn ?? '') ?? 0);
+    const redefinitions = this.#definitions.load(catalog, parseLsn(rows[0]?.lsn ?? '') ?? 0);
     this.#router.rebind();
+    return redefinitions;
   }
 
+  /** Takes the catalog as it is now, at a moment that the WAL does not tell. */
   async #poll(): Promise<void> {
+    if (this.#isPolling) return;
+    this.#isPolling = true;
     try {
-      const catalog = await pollCatalog(this.#pool, this.#settings.SNO_PUBLICATION);
-      const redefinitions = this.#definitions.load(catalog, 0);
-      this.#router.rebind();
-      this.#builder.redefineNow(redefinitions);
+      this.#builder.redefineNow(await this.#loadCatalog());
       this.#hub.flush();
     } catch (error) {
-      this.#logger.warn({ error: String(error) }, 'the catalog could not be read, it is tried again');
+      this.#logger.warn({ error: String(error) }, 'the catalog could not be read');
+    } finally {
+      this.#isPolling = false;
+    }
+  }
+
+  /** Everybody who may write to the database may put a message into the WAL: one that is no catalog must not stop the stream. */
+  #catalogMessage(json: string, lsn: Lsn): readonly Redefinition[] {
+    try {
+      return this.#definitions.message(json, lsn);
+    } catch (error) {
+      if (!(error instanceof SnoError)) throw error;
+      this.#logger.error({ code: error.code, mend: error.mend }, `a catalog in the WAL: ${error.message}`);
+      void this.#poll();
+      return [];
     }
   }
 

@@ -68,7 +68,7 @@ export class RawClient {
 
   /** Opens a connection and says hello, with a token where one is given. Does not wait for the answer. */
   static async open(service: Pick<ServiceProcess, 'url' | 'certificate'>, token?: string): Promise<RawClient> {
-    const socket = new WebSocket(service.url, { ca: service.certificate.cert });
+    const socket = new WebSocket(service.url, { ca: service.certificate.cert, maxPayload: 0 });
     const client = new RawClient(socket);
     await new Promise<void>((resolve, reject) => {
       socket.once('open', resolve);

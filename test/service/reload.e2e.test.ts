@@ -1,0 +1,255 @@
+/** Rules change like data: DDL takes effect at its own commit, without a restart. */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+import { type ServiceProcess, signToken, startService } from '../support/service.ts';
+import { until } from '../support/wait.ts';
+import { RawClient } from './raw-client.ts';
+import { changesOf, type Stage, stage } from './stage.ts';
+
+const SCHEMA = `
+  create table tasks (id int primary key, room int not null, title text, done boolean not null default false);
+  alter table tasks replica identity full;
+  create schema channels;
+  create view channels."task:{room}" as select id, room, title from tasks;
+  create view channels."open:{room}" as select id, room from tasks where not done;
+`;
+
+const reset = (channel: string) => ({ type: 'reset', channel, reason: 'channel_changed' });
+
+describe.each(VERSIONS)('Postgres %i', (version) => {
+  let here: Stage;
+  let client: RawClient;
+  let ids = 0;
+
+  beforeAll(async () => {
+    here = await stage(SCHEMA, {}, version);
+    client = await here.client('end', 'open:1');
+  });
+  afterAll(() => here.end());
+
+  const insert = (room: number) => here.query('insert into tasks values ($1, $2)', [++ids, room]);
+  const views = (name: string) => `create view channels."${name}:{room}" as select id, room, title from tasks`;
+
+  /** Runs the statements in one commit; what the client got of it. */
+  const got = (sql: string) => changesOf(here, client, () => here.query(`begin; ${sql}; commit`));
+  /** The channel that nothing is done to goes on as if nothing were. */
+  async function expectOthersGoOn(): Promise<void> {
+    const frames = await changesOf(here, client, () => insert(1));
+    expect(frames.filter(({ channel }) => channel === 'open:1')).toMatchObject([
+      { type: 'changes', events: [{ op: 'insert', key: { id: ids } }] },
+    ]);
+  }
+
+  test('a view that is created can be subscribed to', async () => {
+    expect(await client.subscribe('fresh:1')).toMatchObject({ type: 'error', code: 'channel_unknown' });
+    expect(await got(views('fresh'))).toEqual([]);
+    expect(await client.subscribe('fresh:1', { snapshot: true })).toMatchObject({ type: 'subscribed' });
+    const frames = await changesOf(here, client, () => insert(1));
+    expect(frames.map(({ channel }) => channel).sort()).toEqual(['fresh:1', 'open:1']);
+  });
+
+  test('a view that is replaced resets its subscribers, and nobody else', async () => {
+    await client.subscribe('task:1');
+    expect(
+      await got(`create or replace view channels."task:{room}" as select id, room, title, done from tasks`),
+    ).toEqual([reset('task:1')]);
+    await client.subscribe('task:1');
+    const frames = await changesOf(here, client, () => insert(1));
+    expect(frames.find(({ channel }) => channel === 'task:1')?.events?.[0]?.data).toEqual({
+      id: ids,
+      room: 1,
+      title: null,
+      done: false,
+    });
+    await expectOthersGoOn();
+  });
+
+  test('a view that is replaced by the same resets nobody', async () => {
+    await got(views('same'));
+    await client.subscribe('same:1');
+    expect(await got(`create or replace view channels."same:{room}" as select id, room, title from tasks`)).toEqual([]);
+  });
+
+  test('a view that is dropped ends its subscriptions; dropped and created in one commit, it resets them', async () => {
+    await got(views('brief'));
+    await client.subscribe('brief:1');
+    expect(
+      await got(`drop view channels."brief:{room}"; create view channels."brief:{room}" as select id, room from tasks`),
+    ).toEqual([reset('brief:1')]);
+    await client.subscribe('brief:1');
+    expect(await got('drop view channels."brief:{room}"')).toEqual([
+      { type: 'unsubscribed', channel: 'brief:1', code: 'channel_dropped' },
+    ]);
+    expect(await client.subscribe('brief:1')).toMatchObject({ type: 'error', code: 'channel_unknown' });
+    await expectOthersGoOn();
+  });
+
+  test('a table altered, its view replaced and rows written in one commit: a reset, then the new shape', async () => {
+    await got(
+      'create table plans (id int primary key, room int not null); alter table plans replica identity full; create view channels."plan:{room}" as select id, room from plans',
+    );
+    await client.subscribe('plan:1', { snapshot: true });
+    await got('insert into plans values (1, 1)');
+    const frames = await got(
+      `insert into plans values (2, 1);
+       alter table plans add column price numeric;
+       insert into plans values (3, 1, 9.50);
+       create or replace view channels."plan:{room}" as select id, room, price from plans;
+       update plans set price = 1.0 where id = 1`,
+    );
+    expect(frames).toEqual([reset('plan:1')]);
+    const from = client.frames.length;
+    await client.subscribe('plan:1', { snapshot: true });
+    const rows = client.of('plan:1', 'snapshot', from).flatMap(({ rows }) => rows ?? []);
+    expect(rows.map(({ data }) => data).sort((a, b) => Number(a['id']) - Number(b['id']))).toEqual([
+      { id: 1, room: 1, price: 1 },
+      { id: 2, room: 1, price: null },
+      { id: 3, room: 1, price: 9.5 },
+    ]);
+    expect(await got('update plans set price = 2 where id = 3')).toMatchObject([
+      { channel: 'plan:1', events: [{ op: 'update', data: { id: 3, room: 1, price: 2 } }] },
+    ]);
+  });
+
+  test('DDL that is rolled back changes nothing', async () => {
+    await here.query(`begin; drop view channels."open:{room}"; rollback`);
+    expect(await got('select 1')).toEqual([]);
+    await expectOthersGoOn();
+  });
+
+  test('a replica identity that is not enough any more: the channel ends and is unavailable, until it is mended', async () => {
+    await got(
+      'create table cards (id int primary key, room int not null); alter table cards replica identity full; create view channels."card:{room}" as select id, room from cards',
+    );
+    await client.subscribe('card:1');
+    expect(await got('alter table cards replica identity default')).toEqual([
+      { type: 'unsubscribed', channel: 'card:1', code: 'channel_dropped' },
+    ]);
+    expect(await client.subscribe('card:1')).toMatchObject({ type: 'error', code: 'channel_unavailable' });
+    const refusal = here.service.log.findLast(({ code }) => code === 'replica_identity');
+    expect(refusal?.['mend']).toMatch(/alter table .*cards replica identity full/i);
+    await got('alter table cards replica identity full');
+    expect(await client.subscribe('card:1')).toMatchObject({ type: 'subscribed' });
+    expect(await got('insert into cards values (1, 1)')).toMatchObject([
+      { channel: 'card:1', events: [{ op: 'insert' }] },
+    ]);
+    await expectOthersGoOn();
+  });
+
+  test('a view that is refused breaks nothing else, and says why in the log', async () => {
+    expect(await got('create view channels."sum:{room}" as select room, count(*) from tasks group by room')).toEqual(
+      [],
+    );
+    expect(await client.subscribe('sum:1')).toMatchObject({ type: 'error', code: 'channel_unavailable' });
+    expect(here.service.log.findLast(({ view }) => view === 'channels."sum:{room}"')).toMatchObject({
+      code: 'channel_refused',
+    });
+    await expectOthersGoOn();
+  });
+
+  test('who comes back with a position from before a redefinition is reset, after a restart too', async () => {
+    await got(views('old'));
+    const { position } = await client.subscribe('old:1');
+    const { position: other } = await client.subscribe('task:2');
+    await got(`create or replace view channels."old:{room}" as select id, room, title, done from tasks`);
+    const since = async () => {
+      const back = await here.client();
+      return [
+        await back.subscribe('old:1', { since: position as string }),
+        await back.subscribe('task:2', { since: other as string }),
+      ];
+    };
+    const expected = [reset('old:1'), { type: 'subscribed', channel: 'task:2', recovered: true }];
+    expect(await since()).toMatchObject(expected);
+    await here.service.kill();
+    await here.service.restart();
+    expect(await since()).toMatchObject(expected);
+    client = await here.client('end', 'open:1');
+    await expectOthersGoOn();
+  });
+});
+
+describe('access views', () => {
+  let here: Stage;
+  afterEach(() => here.end());
+
+  test('a changed or dropped access view has its subscriptions checked again', async () => {
+    here = await stage(
+      `${SCHEMA}
+       create view channel_access."task:{room}" as select r as room, 'u' || r as sub from generate_series(1, 3) r;
+       create view channel_access."open:{room}" as select r as room from generate_series(1, 3) r;`,
+      { SNO_ACCESS: 'views' },
+    );
+    const client = await RawClient.open(here.service, await signToken({ sub: 'u1' }));
+    for (const channel of ['end', 'task:1', 'open:1'])
+      expect(await client.subscribe(channel)).toMatchObject({ type: 'subscribed' });
+    const unsubscribed = (channel: string, from: number) =>
+      client.wait(`${channel} is revoked`, from, (frame) => frame.type === 'unsubscribed' && frame.channel === channel);
+    let from = client.frames.length;
+    await here.query(
+      `create or replace view channel_access."task:{room}" as select r as room, 'v' || r as sub from generate_series(1, 3) r`,
+    );
+    expect(await unsubscribed('task:1', from)).toMatchObject({ code: 'access_revoked' });
+    expect(await client.subscribe('task:1')).toMatchObject({ code: 'access_denied' });
+    from = client.frames.length;
+    await here.query(`drop view channel_access."open:{room}"`);
+    expect(await unsubscribed('open:1', from)).toMatchObject({ code: 'access_revoked' });
+    expect(await client.subscribe('open:1')).toMatchObject({ code: 'access_undeclared' });
+    await changesOf(here, client, () => here.query('insert into tasks values (1, 1)'));
+    expect(client.events('task:1')).toEqual([]);
+    client.cut();
+  });
+});
+
+describe('without event triggers: a role that may not create them', () => {
+  let database: TestDatabase;
+  let service: ServiceProcess;
+  let client: RawClient;
+
+  beforeAll(async () => {
+    database = await freshDatabase();
+    const role = `app_${database.name}`;
+    await database.query(`create role ${role} login replication password 'app'`);
+    await database.query(`grant create on database ${database.name} to ${role}`);
+    await database.query(`grant create on schema public to ${role}`);
+    await database.query(`set role ${role}`);
+    await database.query(SCHEMA);
+    const url = new URL(database.url);
+    url.username = role;
+    url.password = 'app';
+    service = await startService(url.href, { SNO_ACCESS: 'open', SNO_SLOT: database.name });
+    client = await RawClient.open(service);
+  });
+  afterAll(async () => {
+    client.cut();
+    await service.remove();
+    await database.query('reset role');
+    await database.query(`drop owned by app_${database.name} cascade`);
+    await database.query(`drop role app_${database.name}`);
+    await database.drop();
+  });
+
+  test('it says so, and follows changes by polling: created, replaced, dropped, a new table published', async () => {
+    expect(service.log.find(({ what }) => /event trigger/.test(String(what)))?.level).toBe('warn');
+    expect(await client.subscribe('open:1')).toMatchObject({ type: 'subscribed' });
+    expect(await client.subscribe('task:1')).toMatchObject({ type: 'subscribed' });
+    await database.query(
+      `create table notes (id int primary key, room int not null); alter table notes replica identity full;
+       create view channels."note:{room}" as select id, room from notes`,
+    );
+    await until(async () => (await client.subscribe('note:1')).type === 'subscribed', 'the new view is there');
+    await database.query('insert into notes values (1, 1)');
+    await client.wait('its first event', 0, ({ type, channel }) => type === 'changes' && channel === 'note:1');
+    await database.query(`create or replace view channels."task:{room}" as select id, room, title, done from tasks`);
+    expect(await client.wait('a reset', 0, ({ type }) => type === 'reset')).toEqual(reset('task:1'));
+    await database.query(`drop view channels."note:{room}"`);
+    expect(await client.wait('the end', 0, ({ type }) => type === 'unsubscribed')).toEqual({
+      type: 'unsubscribed',
+      channel: 'note:1',
+      code: 'channel_dropped',
+    });
+    await database.query('insert into tasks values (1, 1)');
+    await client.wait('open goes on', 0, ({ type, channel }) => type === 'changes' && channel === 'open:1');
+    expect(client.frames.filter(({ channel, type }) => channel === 'open:1' && type !== 'changes').length).toBe(1);
+  });
+});
