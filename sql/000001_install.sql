@@ -107,11 +107,18 @@ as $$
       join pg_rewrite r on r.oid = d.objid
       where d.refclassid = a.class and d.refobjid = a.object and d.classid = 'pg_rewrite'::regclass
       union all
-      -- From a type to the tables with such columns, its arrays and domains; from a table to its row type.
+      -- From a type to the tables with such columns, its arrays and domains; from a table to its row type; from a function to its casts.
       select d.classid, d.objid
       from pg_depend d
       where d.refclassid = a.class and d.refobjid = a.object
-        and d.classid in ('pg_class'::regclass, 'pg_type'::regclass)
+        and (d.classid in ('pg_class'::regclass, 'pg_type'::regclass) or a.class = 'pg_proc'::regclass and d.classid = 'pg_cast'::regclass)
+      union all
+      -- From what a composite type consists of to the type; of a table, the type depends on the table.
+      select 'pg_type'::regclass::oid, c.reltype from pg_class c where a.class = 'pg_class'::regclass and c.oid = a.object and c.relkind = 'c'
+      union all
+      -- From a cast by which values are shown to their type.
+      select 'pg_type'::regclass::oid, k.castsource from pg_cast k
+      where a.class = 'pg_cast'::regclass and k.oid = a.object and k.casttarget in ('json'::regtype, 'text'::regtype)
       union all
       select a.class, i.inhparent from pg_inherits i where a.class = 'pg_class'::regclass and i.inhrelid = a.object
       union all
@@ -125,7 +132,7 @@ as $$
   join pg_namespace n on n.oid = c.relnamespace and n.nspname in ('channels', 'channel_access')
   where a.class = 'pg_class'::regclass and c.relkind in ('v', 'm', 'r', 'p', 'f')
 $$;
-comment on function sno.above(oid, oid) is 'The channel views and access views whose meaning depends on an object: itself, a table, a type, a function, a schema.';
+comment on function sno.above(oid, oid) is 'The channel views and access views whose meaning depends on an object: itself, a table, a type, a cast, a function, a schema.';
 
 create or replace function sno.identified(relation oid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp
@@ -569,6 +576,10 @@ begin
     select a.schema || ':' || a.name
     from bereaved b cross join lateral sno.above('pg_class'::regclass, b.relation) a
     where b.relation is not null
+    union
+    select a.schema || ':' || a.name
+    from dropped d cross join lateral sno.above('pg_type'::regclass, to_regtype(d.address_names[1])) a
+    where d.object_type = 'cast' and to_regtype(d.address_args[1]) in ('json'::regtype, 'text'::regtype)
   ) t (view);
   if touched is not null then
     perform sno.note(touched, tg_tag not in ('ALTER PUBLICATION', 'DROP PUBLICATION'));

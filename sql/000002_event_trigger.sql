@@ -9,7 +9,7 @@ create event trigger sno_ddl on ddl_command_end
     'CREATE TABLE', 'ALTER TABLE', 'CREATE TABLE AS', 'SELECT INTO',
     'CREATE FOREIGN TABLE', 'ALTER FOREIGN TABLE',
     'CREATE MATERIALIZED VIEW', 'ALTER MATERIALIZED VIEW', 'REFRESH MATERIALIZED VIEW',
-    'CREATE SCHEMA', 'ALTER SCHEMA', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER COLLATION',
+    'CREATE SCHEMA', 'ALTER SCHEMA', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER COLLATION', 'CREATE CAST',
     'CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER PUBLICATION')
   execute function sno.on_ddl();
 comment on event trigger sno_ddl is 'Snö: notices DDL that touches a channel.';

@@ -224,6 +224,32 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
     ).toEqual([['channels:moods']]);
   });
 
+  test('names what a composite type or a cast is shown by, however deep', async () => {
+    await touched(`
+      create type shade as enum ('dark');
+      create type inner_row as (a int, shade shade);
+      create domain inner_domain as inner_row;
+      create type outer_row as (one inner_row, many inner_domain[]);
+      create function shown(shade) returns json immutable language sql as 'select to_json($1::text || ''!'')';
+      create table nested (id int primary key, rows outer_row[]);
+      create view channels.nested as select id, rows from nested`);
+    for (const statement of [
+      'alter type inner_row add attribute b text',
+      'alter type inner_row rename attribute b to c',
+      'alter type inner_row drop attribute c',
+      "alter type shade add value 'light'",
+      "alter type shade rename value 'light' to 'bright'",
+      'create cast (shade as json) with function shown(shade)',
+      "create or replace function shown(shade) returns json immutable language sql as 'select to_json($1::text)'",
+      'drop cast (shade as json)',
+    ])
+      expect(await touched(statement), statement).toEqual([['channels:nested']]);
+    expect(
+      await touched(`create function depth(shade) returns int immutable language sql as 'select 1';
+        create cast (shade as int) with function depth(shade)`),
+    ).toEqual([]);
+  });
+
   test('is heard where names go away: renamed views and schemas', async () => {
     const drop = await touched('alter view channels.moods rename to feelings');
     expect(drop).toEqual([['channels:feelings']]);
