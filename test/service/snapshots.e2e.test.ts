@@ -1,0 +1,204 @@
+/** Snapshots, and where they and the stream meet. */
+import pg from 'pg';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { EmbeddedPostgres } from '../../src/postgres/embedded.ts';
+import { ownServer, VERSIONS } from '../support/postgres.ts';
+import { type ServiceProcess, startService } from '../support/service.ts';
+import { until } from '../support/wait.ts';
+import { type Frame, RawClient } from './raw-client.ts';
+import { changesOf, type Stage, stage } from './stage.ts';
+
+const SCHEMA = `
+  create table orders (id int primary key, shop int not null, note text not null);
+  alter table orders replica identity full;
+  create schema channels;
+  create view channels."shop:{shop}" as select id, shop, note from orders;
+`;
+
+const ids = (frames: readonly Frame[]) => frames.flatMap(({ rows }) => rows ?? []).map(({ key }) => Number(key['id']));
+
+const connections = `
+  select state, query from pg_stat_activity
+  where datname = current_database() and application_name = 'sno snapshot' and state <> 'idle'`;
+
+describe.each(VERSIONS)('Postgres %i', (version) => {
+  let here: Stage;
+
+  beforeAll(async () => {
+    here = await stage(SCHEMA, {}, version);
+    await here.query('insert into orders select i, 1, repeat(md5(i::text), 10) from generate_series(1, 20000) i');
+  });
+  afterAll(() => here.end());
+
+  const insert = (id: number, shop: number) => here.query("insert into orders values ($1, $2, 'text')", [id, shop]);
+
+  test('many rows come in numbered parts, of which the last says so, before `subscribed`', async () => {
+    const client = await here.client();
+    const from = client.frames.length;
+    await client.subscribe('shop:1', { snapshot: true });
+    const frames = client.frames.slice(from);
+    const parts = frames.slice(0, -1);
+    expect(frames.at(-1)?.type).toBe('subscribed');
+    expect(frames.at(-1)).not.toHaveProperty('recovered');
+    expect(parts.length).toBeGreaterThan(5);
+    expect(parts.every(({ type }) => type === 'snapshot')).toBe(true);
+    expect(parts.map(({ part }) => part)).toEqual(parts.map((_, index) => index + 1));
+    expect(parts.map(({ last }) => last)).toEqual(parts.map((_, index) => index === parts.length - 1));
+    expect(ids(parts).sort((a, b) => a - b)).toEqual(Array.from({ length: 20_000 }, (_, index) => index + 1));
+  });
+
+  test('a channel without rows has one part, with none', async () => {
+    const client = await here.client();
+    await client.subscribe('shop:404', { snapshot: true });
+    expect(client.of('shop:404', 'snapshot')).toEqual([
+      { type: 'snapshot', channel: 'shop:404', rows: [], part: 1, last: true },
+    ]);
+  });
+
+  test('a transaction that is open meanwhile and commits later comes as changes, once', async () => {
+    const writer = await here.database.connect();
+    await writer.query("begin; insert into orders values (100001, 2, 'late')");
+    await insert(100_002, 2);
+    const client = await here.client('end');
+    await client.subscribe('shop:2', { snapshot: true });
+    expect(ids(client.of('shop:2', 'snapshot'))).toEqual([100_002]);
+    await changesOf(here, client, () => writer.query('commit'));
+    await writer.end();
+    expect(client.events('shop:2').map(({ op, key }) => [op, key])).toEqual([['insert', { id: 100_001 }]]);
+  });
+
+  test('commits that are not waited for (synchronous_commit off) are in exactly one of snapshot and stream', async () => {
+    const writer = await here.database.connect();
+    await writer.query('set synchronous_commit = off');
+    const clients: RawClient[] = [];
+    for (let id = 1; id <= 300; id++) {
+      await writer.query("insert into orders values (200000 + $1, 3, 'x')", [id]);
+      if (id % 50 !== 0) continue;
+      const client = await here.client('end');
+      client.send({ type: 'subscribe', channel: 'shop:3', snapshot: true });
+      clients.push(client);
+    }
+    await writer.end();
+    for (const client of clients) {
+      await client.wait('subscribed', 0, ({ type, channel }) => type === 'subscribed' && channel === 'shop:3');
+      await changesOf(here, client, async () => undefined);
+      const all = [
+        ...ids(client.of('shop:3', 'snapshot')),
+        ...client.events('shop:3').map(({ key }) => Number(key?.['id'])),
+      ];
+      expect(all.sort((a, b) => a - b)).toEqual(Array.from({ length: 300 }, (_, index) => 200_001 + index));
+    }
+  });
+
+  test('whoever leaves or is gone in the middle gives the database connection back', async () => {
+    const busy = async () => (await here.query(connections)).rowCount as number;
+    for (const leave of ['unsubscribe', 'disconnect'] as const) {
+      const client = await here.client();
+      client.pause();
+      client.send({ type: 'subscribe', channel: 'shop:1', snapshot: true });
+      await until(async () => (await busy()) > 0, 'the snapshot is being read');
+      if (leave === 'disconnect') {
+        client.cut();
+      } else {
+        client.send({ type: 'unsubscribe', channel: 'shop:1' });
+        client.resume();
+        await client.wait('the answer', 0, ({ type }) => type === 'unsubscribed');
+        const from = client.frames.length;
+        await client.heartbeat();
+        expect(client.of('shop:1', 'snapshot', from)).toEqual([]);
+      }
+      await until(async () => (await busy()) === 0, `the connection is free after ${leave}`);
+    }
+  });
+
+  test('clients that read no snapshots keep nobody from live events', async () => {
+    const quick = await here.client('end', 'shop:5');
+    const stuck = await Promise.all(Array.from({ length: 8 }, () => here.client()));
+    for (const client of stuck) {
+      client.pause();
+      client.send({ type: 'subscribe', channel: 'shop:1', snapshot: true });
+    }
+    await until(async () => ((await here.query(connections)).rowCount as number) >= 4, 'all snapshots are taken');
+    await changesOf(here, quick, () => insert(300_001, 5));
+    expect(quick.events('shop:5').length).toBe(1);
+    for (const client of stuck) client.resume();
+    for (const client of stuck) await client.wait('subscribed', 0, ({ type }) => type === 'subscribed');
+    for (const client of stuck) expect(ids(client.of('shop:1', 'snapshot')).length).toBe(20_000);
+  });
+});
+
+describe.each(VERSIONS)('Postgres %i: a commit that is in the WAL and not visible yet', (version) => {
+  let server: EmbeddedPostgres;
+  let service: ServiceProcess;
+  const sessions: pg.Client[] = [];
+
+  async function session(): Promise<pg.Client> {
+    const client = new pg.Client({ connectionString: server.url() });
+    client.on('error', () => undefined);
+    await client.connect();
+    sessions.push(client);
+    return client;
+  }
+
+  /** Inserts rows, a commit each, until one waits for a standby that nobody is: that one has the last id. */
+  async function insertUntilHanging(writer: pg.Client, control: pg.Client) {
+    const { rows } = await writer.query<{ pid: number }>('select pg_backend_pid() as pid');
+    for (let id = 2; ; id++) {
+      let isDone = false;
+      const committed = writer.query("insert into orders values ($1, 1, 'text')", [id]).then(() => {
+        isDone = true;
+      });
+      const activity = `select from pg_stat_activity where pid = ${rows[0]?.pid} and wait_event = 'SyncRep'`;
+      await until(async () => isDone || (await control.query(activity)).rowCount === 1, 'the commit is done or hangs');
+      if (!isDone) return { id, committed };
+    }
+  }
+
+  beforeAll(async () => {
+    server = await ownServer({ version });
+    await (await session()).query(SCHEMA);
+    service = await startService(server.url(), { SNO_ACCESS: 'open' });
+  });
+  afterEach(async () => {
+    await Promise.all(sessions.splice(0).map((client) => client.end()));
+  });
+  afterAll(async () => {
+    await service.remove();
+    await server.stop('immediate');
+  });
+
+  test('comes as changes between the snapshot, which has not got it, and `subscribed`', async () => {
+    const [control, writer] = [await session(), await session()];
+    await control.query("insert into orders values (1, 1, 'text')");
+    await control.query("alter system set synchronous_standby_names = 'nobody'");
+    await control.query('select pg_reload_conf()');
+    const live = await RawClient.open(service);
+    await live.subscribe('shop:1', { snapshot: true });
+    const { id, committed } = await insertUntilHanging(writer, control);
+    // it has been decoded: who is live has it
+    await live.until('the hanging commit', () => live.events('shop:1').at(-1)?.key?.['id'] === id);
+    const visible = async () => (await control.query('select from orders where id = $1', [id])).rowCount;
+    expect(await visible()).toBe(0);
+
+    const client = await RawClient.open(service);
+    expect((await client.subscribe('shop:1', { snapshot: true })).type).toBe('subscribed');
+    expect(await visible()).toBe(0);
+    const frames = client.frames.filter(({ type }) => type !== 'welcome');
+    expect(frames.map(({ type }) => type)).toEqual(['snapshot', 'changes', 'subscribed']);
+    const before = Array.from({ length: id - 1 }, (_, index) => index + 1);
+    expect(ids(frames.slice(0, 1)).sort((a, b) => a - b)).toEqual(before);
+    expect(frames[1]?.events).toMatchObject([{ op: 'insert', key: { id } }]);
+
+    await control.query('alter system reset synchronous_standby_names');
+    await control.query('select pg_reload_conf()');
+    await committed;
+    await writer.query("insert into orders values ($1, 1, 'after')", [id + 1]);
+    await client.until('the commit after', () => client.events('shop:1').at(-1)?.key?.['id'] === id + 1);
+    expect(client.events('shop:1').map(({ key }) => key?.['id'])).toEqual([id, id + 1]);
+    const late = await RawClient.open(service);
+    await late.subscribe('shop:1', { snapshot: true });
+    expect(ids(late.of('shop:1', 'snapshot')).sort((a, b) => a - b)).toEqual([...before, id, id + 1]);
+    expect(late.events('shop:1')).toEqual([]);
+    for (const each of [live, client, late]) each.cut();
+  });
+});
