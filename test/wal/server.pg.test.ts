@@ -62,13 +62,13 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     const { consumer, stream } = await follow({ backlogBytesMax: 10_000 });
     const pid = (await slotState(database))?.active_pid;
     stream.hold();
-    await database.query("insert into t select i, repeat('x', 1000) from generate_series(1, 20000) i");
+    await database.query("insert into t select i, repeat('x', 1000) from generate_series(1, 5000) i");
     await until(() => stream.isPaused, 'the socket is paused');
     await pass(4);
     stream.release();
-    await insert(database, 20_001);
-    await until(() => consumer.ids.length === 20_001, 'what waited has come');
-    await until(() => idle.consumer.ids.length === 20_001, 'the other one has it too');
+    await insert(database, 5_001);
+    await until(() => consumer.ids.length === 5_001, 'what waited has come');
+    await until(() => idle.consumer.ids.length === 5_001, 'the other one has it too');
     expect((await slotState(database))?.active_pid).toBe(pid);
     expect([consumer.starts.length, idle.consumer.starts.length]).toEqual([1, 1]);
   });

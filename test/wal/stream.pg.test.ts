@@ -113,10 +113,10 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     const { consumer, stream } = await follow({ backlogBytesMax: budget });
     stream.hold();
     const pid = (await walsender()).pid;
-    const notes = database.query("insert into t select i, i || repeat('x', 1000) from generate_series(1, 20000) i");
+    const notes = database.query("insert into t select i, i || repeat('x', 1000) from generate_series(1, 5000) i");
     await until(() => stream.isPaused, 'the socket is paused');
     await notes;
-    await insert(database, 20_001);
+    await insert(database, 5_001);
     expect(stream.isPaused).toBe(true);
     // a read is at most 64 KiB, and a message that began in it may be as long as one row more
     expect(stream.backlogBytes).toBeLessThan(budget + 64 * 1024 + 2_000);
@@ -125,8 +125,8 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     await until(() => consumer.commits.length === 2, 'both commits have come', 60_000);
     expect(stream.isPaused).toBe(false);
     expect(stream.backlogBytes).toBe(0);
-    expect(consumer.ids).toEqual(Array.from({ length: 20_001 }, (_, index) => index + 1));
-    const expected = `insert t 20000,20000${'x'.repeat(1_000)}`;
+    expect(consumer.ids).toEqual(Array.from({ length: 5_001 }, (_, index) => index + 1));
+    const expected = `insert t 5000,5000${'x'.repeat(1_000)}`;
     expect(consumer.commits[0]?.changes.at(-1)).toBe(expected);
     expect((await walsender()).pid).toBe(pid);
   });

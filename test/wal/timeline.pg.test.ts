@@ -106,16 +106,15 @@ describe.each(VERSIONS)('the history, Postgres %i', (version) => {
   });
 
   test('is never one that was used up, though the database says so', async () => {
-    for (let round = 0; round < 2; round++) {
-      const known = consumer.epoch;
-      await putBack();
-      await server.restart();
-      await until(() => consumer.epoch !== known, 'another history has begun');
-      await follow((consumer.ids.at(-1) as number) + 1);
-    }
+    // to the same moment as in the test before, so that the database counts from there once more
+    const known = consumer.epoch;
+    await putBack();
+    await server.restart();
+    await until(() => consumer.epoch !== known, 'another history has begun');
+    await follow((consumer.ids.at(-1) as number) + 1);
     const epochs = consumer.starts.map(({ epoch }) => epoch);
     const histories = epochs.filter((epoch, index) => epoch !== epochs[index - 1]);
-    expect(histories.length).toBeGreaterThanOrEqual(6);
+    expect(histories.length).toBeGreaterThanOrEqual(5);
     expect(new Set(histories).size).toBe(histories.length);
     // some of them on the timelines of promotions
     expect(new Set(histories.map((epoch) => epoch.split('-')[1])).size).toBeGreaterThan(1);
