@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
 import { ViewAccess } from './access/access-view.ts';
 import { createTokens } from './access/token.ts';
+import type { Catalog } from './channels/catalog.ts';
 import { pollCatalog, readCatalog } from './channels/catalog-reader.ts';
 import type { Refusal } from './channels/channel.ts';
 import { Definitions, type Redefinition } from './channels/definitions.ts';
@@ -27,6 +28,7 @@ import { SnoError } from './errors.ts';
 import { Hub } from './fanout/hub.ts';
 import { Markers } from './fanout/markers.ts';
 import { readSnapshot } from './fanout/snapshot.ts';
+import { Visibility } from './fanout/visibility.ts';
 import { Admin } from './gateway/admin.ts';
 import { Gateway } from './gateway/server.ts';
 import { CommitBuilder } from './journal/commit-builder.ts';
@@ -129,6 +131,7 @@ class RunningService implements Service, WalHandler {
     const { deliveries, commitToSend, resets, commits } = this.#metrics;
     this.#hub = new Hub(this.#journal, this.#markers, {
       outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
+      visible: (xid) => this.#visible(xid, pause),
       readSnapshot: (channel, sink) => readSnapshot(this.#snapshots, channel, sink),
       pause,
       now,
@@ -148,7 +151,6 @@ class RunningService implements Service, WalHandler {
         // WAL that is read again after a restart tells of definitions that are long gone
         if (this.#hub.caughtUp) this.#tellRefusal(refusal);
       },
-      onAccessChange: (patterns) => this.#gateway?.recheck(({ pattern }) => patterns.has(pattern.text)),
     });
     const { registry } = this.#definitions;
     const { events, messagesDropped } = this.#metrics;
@@ -308,6 +310,8 @@ class RunningService implements Service, WalHandler {
       this.#builder.resumeEpoch();
       return;
     }
+    // first what may fail: the stream is made anew then, and this is tried again
+    const catalog = await this.#readCatalog();
     if (start.reason !== undefined) {
       if (start.reason === 'slot_lost') this.#metrics.slotLost.inc();
       this.#logger.error(
@@ -319,7 +323,7 @@ class RunningService implements Service, WalHandler {
     this.#journal.clear(this.#builder.head);
     this.#retention.startFrom(start.from);
     this.#hub.resetAll(start.reason ?? 'epoch_changed');
-    await this.#loadCatalog();
+    this.#takeCatalog(catalog);
   }
 
   message(buffer: Buffer, start: number, end: number): void {
@@ -362,10 +366,15 @@ class RunningService implements Service, WalHandler {
     }
   }
 
-  async #loadCatalog(): Promise<readonly Redefinition[]> {
+  /** The catalog as it is now, and where the WAL ends. */
+  async #readCatalog(): Promise<{ readonly catalog: Catalog; readonly lsn: Lsn }> {
     const catalog = await (this.#polls ? pollCatalog : readCatalog)(this.#pool, this.#settings.SNO_PUBLICATION);
     const { rows } = await this.#pool.query<{ lsn: string }>('select pg_current_wal_insert_lsn()::text as lsn');
-    const redefinitions = this.#definitions.load(catalog, parseLsn(rows[0]?.lsn ?? '') ?? 0);
+    return { catalog, lsn: parseLsn(rows[0]?.lsn ?? '') ?? 0 };
+  }
+
+  #takeCatalog({ catalog, lsn }: { readonly catalog: Catalog; readonly lsn: Lsn }): readonly Redefinition[] {
+    const redefinitions = this.#definitions.load(catalog, lsn);
     this.#router.rebind();
     return redefinitions;
   }
@@ -375,7 +384,7 @@ class RunningService implements Service, WalHandler {
     if (this.#isPolling) return;
     this.#isPolling = true;
     try {
-      this.#builder.redefineNow(await this.#loadCatalog());
+      this.#builder.redefineNow(this.#takeCatalog(await this.#readCatalog()));
       this.#hub.flush();
     } catch (error) {
       this.#logger.warn({ error: String(error) }, 'the catalog could not be read');
@@ -413,6 +422,20 @@ class RunningService implements Service, WalHandler {
       "select set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'sno.marker', $1)",
       [id],
     );
+  }
+
+  /** Asks until queries see the transaction; it may be long, where a synchronous standby is slow. */
+  async #visible(xid: number, pause: (attempt: number) => Promise<void>): Promise<void> {
+    if (xid === 0) return;
+    for (let attempt = 0; this.#state !== 'draining'; attempt++) {
+      try {
+        const { rows } = await this.#pool.query<{ snapshot: string }>('select pg_current_snapshot()::text as snapshot');
+        if (new Visibility(rows[0]?.snapshot ?? '').sees(xid)) return;
+      } catch (error) {
+        this.#logger.warn({ error: String(error) }, 'access could not be checked again, it is tried again');
+      }
+      await pause(attempt);
+    }
   }
 
   #notified(payload: string): void {

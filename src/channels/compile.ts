@@ -8,7 +8,7 @@ import { SnoError } from '../errors.ts';
 import { quoteIdentifier, readableName } from '../postgres/quote.ts';
 import { bindPlan, type ViewPlan } from './bound-view.ts';
 import { castTo } from './cast.ts';
-import type { Catalog, CatalogChannel, CatalogTable, CatalogTableColumn } from './catalog.ts';
+import type { Catalog, CatalogAccess, CatalogChannel, CatalogTable, CatalogTableColumn } from './catalog.ts';
 import type { BoundView, ChannelView } from './channel.ts';
 import { bindRemotePlan, planRemote } from './compile-remote.ts';
 import { columnsOf, columnsOfCondition, type Source, type Value } from './expression.ts';
@@ -100,6 +100,23 @@ function compileInProcess(
     path: 'in process',
     bind: (relation) => bind(channel, plan, new Set([...identifying, ...keyColumns]), relation),
   };
+}
+
+/**
+ * An access view as a view of rows, to tell from a row of its table whose access a change concerns. Undefined where that can't
+ * be told from one row: the view joins, or computes what is not known here, or old rows come without what it needs.
+ */
+export function compileAccessRows(access: CatalogAccess, catalog: Catalog): ChannelView | undefined {
+  const pattern = parsePattern(access.pattern);
+  if (pattern instanceof SnoError) return undefined;
+  try {
+    const parsed = parseView(access.definition);
+    const channel = { ...access, functions: [], castsByText: [], options: [] };
+    return compileInProcess(channel, pattern, parsed, tableOf(parsed, catalog), new Types(catalog.types));
+  } catch (error) {
+    if (error instanceof SnoError || error instanceof Unsupported) return undefined;
+    throw error;
+  }
 }
 
 /** `cause` says why it can't be done in process. */

@@ -10,14 +10,13 @@ import { parseCatalogMessage } from './catalog-reader.ts';
 import type { Refusal } from './channel.ts';
 import type { ChannelRegistry, LoadResult } from './registry.ts';
 
-export type Redefinition = readonly [pattern: string, how: 'changed' | 'dropped'];
+/** `access`: the rows are what they were, but who may see them is not. */
+export type Redefinition = readonly [pattern: string, how: 'changed' | 'dropped' | 'access'];
 
 export interface DefinitionsOptions {
   readonly registry: ChannelRegistry;
   /** Hears of views that are refused now and were not before. */
   readonly onRefusal: (refusal: Refusal) => void;
-  /** Hears of patterns whose access views are others now. */
-  readonly onAccessChange: (patterns: ReadonlySet<string>) => void;
 }
 
 export class Definitions {
@@ -44,10 +43,10 @@ export class Definitions {
 
   #take(result: LoadResult): readonly Redefinition[] {
     for (const refusal of result.refused) this.#options.onRefusal(refusal);
-    if (result.accessChanged.size > 0) this.#options.onAccessChange(result.accessChanged);
     return [
       ...[...result.changed].map((pattern): Redefinition => [pattern, 'changed']),
       ...[...result.dropped].map((pattern): Redefinition => [pattern, 'dropped']),
+      ...[...result.accessChanged].map((pattern): Redefinition => [pattern, 'access']),
     ];
   }
 }

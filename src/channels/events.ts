@@ -19,5 +19,7 @@ export interface EventSink {
   incomplete(pattern: string, channel: Bytes): void;
   /** The pattern means something else from this commit on, or nothing. */
   redefined(pattern: string, how: 'changed' | 'dropped'): void;
+  /** The commit may take somebody's access to a channel away, or to every channel of the pattern. */
+  recheck(pattern: string, channel?: string): void;
   commit(endLsn: Lsn): void;
 }

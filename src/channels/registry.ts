@@ -8,11 +8,12 @@ import { SnoError } from '../errors.ts';
 import { compileAccess } from './access-view.ts';
 import type { Catalog, CatalogChannel, CatalogColumn } from './catalog.ts';
 import type { AccessView, ChannelView, Refusal, ResolvedChannel } from './channel.ts';
-import { compileChannel } from './compile.ts';
+import { compileAccessRows, compileChannel } from './compile.ts';
 import { findConflicts } from './conflicts.ts';
 import { NameIndex } from './name-index.ts';
 import { type Pattern, parsePattern } from './pattern.ts';
 import { publicationFault } from './publication.ts';
+import { Types } from './types.ts';
 
 export interface LoadResult {
   /** Patterns that can be subscribed to and whose rows or shape may differ from before: new ones, redefined ones. */
@@ -35,8 +36,17 @@ interface Entry {
   readonly access: AccessView | undefined;
   /** Base tables of the access view. */
   readonly accessTables: readonly number[];
+  /** The access view as a view of rows; see compileAccessRows. */
+  readonly accessRows: ChannelView | undefined;
   /** Why nobody can subscribe. */
   readonly refusal: Refusal | undefined;
+}
+
+/** An access view, as the router needs it. */
+export interface AccessSource {
+  readonly pattern: string;
+  /** Undefined: a change of the table can concern every channel of the pattern. */
+  readonly rows: ChannelView | undefined;
 }
 
 /** What a compiler made of a catalog entry, kept until the entry is another one. */
@@ -51,7 +61,7 @@ const NAME = /^(?:[A-Za-z0-9_.:/~-]|%(?!2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F
 
 const NOTHING: ReadonlySet<string> = new Set();
 const NO_VIEWS: readonly ChannelView[] = [];
-const NO_PATTERNS: readonly string[] = [];
+const NO_ACCESS: readonly AccessSource[] = [];
 
 export class ChannelRegistry {
   readonly #publication: string;
@@ -62,7 +72,7 @@ export class ChannelRegistry {
   #served = new NameIndex<Entry>([]);
   #refused = new NameIndex<Entry>([]);
   #viewsByTable = new Map<number, ChannelView[]>();
-  #accessByTable = new Map<number, string[]>();
+  #accessByTable = new Map<number, AccessSource[]>();
   #isRemote = false;
 
   /** `publication` is named in the SQL that mends a refusal. */
@@ -120,9 +130,9 @@ export class ChannelRegistry {
     return this.#viewsByTable.get(tableOid) ?? NO_VIEWS;
   }
 
-  /** The patterns whose access views read a table: a commit to it may revoke their subscriptions. */
-  accessPatternsOf(tableOid: number): readonly string[] {
-    return this.#accessByTable.get(tableOid) ?? NO_PATTERNS;
+  /** The access views that read a table: a commit to it may revoke subscriptions. */
+  accessOf(tableOid: number): readonly AccessSource[] {
+    return this.#accessByTable.get(tableOid) ?? NO_ACCESS;
   }
 
   refusals(): readonly Refusal[] {
@@ -134,7 +144,13 @@ export class ChannelRegistry {
     this.#channels = compileAll(catalog.channels, this.#channels, inputOf, (channel) =>
       compileChannel(channel, catalog),
     );
-    this.#access = compileAll(catalog.access, this.#access, (access) => JSON.stringify(access), compileAccess);
+    const types = new Types(catalog.types);
+    this.#access = compileAll(
+      catalog.access,
+      this.#access,
+      (access) => JSON.stringify([access, access.columns.map(({ typeOid }) => types.hasEquality(typeOid))]),
+      (access) => compileAccess(access, types),
+    );
     const fault = tableFaults(catalog, this.#publication);
     const channels = new Map(catalog.channels.map((channel) => [channel.pattern, channel]));
     const accesses = new Map(catalog.access.map((access) => [access.pattern, access]));
@@ -157,6 +173,7 @@ export class ChannelRegistry {
         view: view instanceof SnoError ? undefined : view,
         access: accessView instanceof SnoError ? undefined : accessView,
         accessTables: access?.reads ?? [],
+        accessRows: access === undefined ? undefined : compileAccessRows(access, catalog),
         refusal: own[0],
       });
     }
@@ -171,9 +188,10 @@ export class ChannelRegistry {
     this.#viewsByTable = new Map();
     this.#accessByTable = new Map();
     this.#isRemote = served.some(({ view }) => view?.remote !== undefined);
-    for (const { pattern, view, access, accessTables } of served) {
+    for (const { pattern, view, access, accessTables, accessRows } of served) {
       if (view !== undefined) put(this.#viewsByTable, view.table.oid, view);
-      if (access !== undefined) for (const table of accessTables) put(this.#accessByTable, table, pattern.text);
+      if (access !== undefined)
+        for (const table of accessTables) put(this.#accessByTable, table, { pattern: pattern.text, rows: accessRows });
     }
   }
 }

@@ -17,6 +17,8 @@ import { RowError } from './row-error.ts';
 /** What the router asks the registry. */
 export interface ViewSource {
   viewsOf(tableOid: number): readonly ChannelView[];
+  /** The access views that read the table; `rows` where one row tells which channel it gives access to. */
+  accessOf(tableOid: number): readonly { readonly pattern: string; readonly rows: ChannelView | undefined }[];
   /** The pattern that makes this channel name; undefined where none does. */
   patternOf(channel: string): string | undefined;
 }
@@ -24,7 +26,7 @@ export interface ViewSource {
 /** What the router tells of what it met. */
 export interface RouterEvents {
   /** A `sno.catalog` message: the definitions as of this point of the WAL. Answers which patterns mean something else now. */
-  catalog(json: string, lsn: Lsn): Iterable<readonly [pattern: string, how: 'changed' | 'dropped']>;
+  catalog(json: string, lsn: Lsn): Iterable<readonly [pattern: string, how: 'changed' | 'dropped' | 'access']>;
   /** A transactional marker of our own has committed. */
   marker(id: string): void;
   dropped(reason: 'payload_malformed' | 'channel_unknown', detail: string): void;
@@ -52,6 +54,14 @@ interface Route {
   readonly bound: BoundView;
 }
 const NO_ROUTES: readonly Route[] = [];
+
+/** An access view over a table. */
+interface Guard {
+  readonly pattern: string;
+  /** Tells which channel a row gives access to; undefined where one row does not tell. */
+  readonly bound: BoundView | undefined;
+}
+const NO_GUARDS: readonly Guard[] = [];
 const CLOSED = -1;
 
 export class Router implements ChangeHandler {
@@ -61,6 +71,7 @@ export class Router implements ChangeHandler {
   readonly #events: RouterEvents;
   readonly #relations = new Map<number, Relation>();
   readonly #routes = new Map<number, readonly Route[]>();
+  readonly #guards = new Map<number, readonly Guard[]>();
   /** False while a commit comes that was handled before. */
   #fresh = false;
   #markers: string[] = [];
@@ -86,6 +97,7 @@ export class Router implements ChangeHandler {
   reset(): void {
     this.#relations.clear();
     this.#routes.clear();
+    this.#guards.clear();
     this.#markers = [];
   }
 
@@ -103,11 +115,20 @@ export class Router implements ChangeHandler {
       else routes.push({ pattern: view.pattern.text, bound });
     }
     this.#routes.set(relation.oid, routes);
-    relation.wanted = routes.length > 0;
+    const guards = this.#views.accessOf(relation.oid).map(({ pattern, rows }): Guard => {
+      const bound = rows?.bind(relation, this.#answers);
+      return { pattern, bound: bound instanceof SnoError ? undefined : bound };
+    });
+    this.#guards.set(relation.oid, guards);
+    relation.wanted = routes.length > 0 || guards.length > 0;
   }
 
   insert(relation: Relation, newRow: Tuple): void {
     if (!this.#fresh) return;
+    for (const { pattern, bound } of this.#guardsOf(relation)) {
+      // a row more takes no access away where access comes from single rows
+      if (bound === undefined) this.#sink.recheck(pattern);
+    }
     for (const route of this.#routesOf(relation)) {
       try {
         this.#insert(route, newRow);
@@ -119,6 +140,7 @@ export class Router implements ChangeHandler {
 
   update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void {
     if (!this.#fresh) return;
+    for (const guard of this.#guardsOf(relation)) this.#guard(guard, oldRow, newRow);
     for (const route of this.#routesOf(relation)) {
       try {
         this.#update(route, oldRow, newRow);
@@ -130,6 +152,7 @@ export class Router implements ChangeHandler {
 
   delete(relation: Relation, oldRow: Tuple): void {
     if (!this.#fresh) return;
+    for (const guard of this.#guardsOf(relation)) this.#guard(guard, oldRow, undefined);
     for (const route of this.#routesOf(relation)) {
       try {
         this.#delete(route, oldRow);
@@ -142,6 +165,7 @@ export class Router implements ChangeHandler {
   truncate(relations: readonly Relation[]): void {
     if (!this.#fresh) return;
     for (const relation of relations) {
+      for (const { pattern } of this.#guardsOf(relation)) this.#sink.recheck(pattern);
       for (const { pattern } of this.#routesOf(relation)) {
         this.#sink.truncate(pattern);
         this.#events.counted('truncate');
@@ -155,7 +179,8 @@ export class Router implements ChangeHandler {
     else if (prefix === 'sno.marker') this.#markers.push(buffer.toString('utf8', start, end));
     else if (prefix === 'sno.catalog') {
       for (const [pattern, how] of this.#events.catalog(buffer.toString('utf8', start, end), lsn))
-        this.#sink.redefined(pattern, how);
+        if (how === 'access') this.#sink.recheck(pattern);
+        else this.#sink.redefined(pattern, how);
       this.rebind();
     }
   }
@@ -201,6 +226,25 @@ export class Router implements ChangeHandler {
     this.#openedAt = CLOSED;
     this.#sink.redefined(pattern, 'changed');
     this.#events.failed(pattern, error);
+  }
+
+  /** A row that gave access is another one now, or gone. */
+  #guard({ pattern, bound }: Guard, oldRow: Tuple | undefined, newRow: Tuple | undefined): void {
+    // an update without an old row changed no column that says which channel it is
+    const row = oldRow ?? newRow;
+    if (bound === undefined || row === undefined) return this.#sink.recheck(pattern);
+    if (!bound.matches(row) || !this.#name(bound, row, this.#oldChannel)) return;
+    if (oldRow !== undefined && newRow !== undefined && this.#givesTheSame(bound, oldRow, newRow)) return;
+    this.#sink.recheck(pattern, this.#oldChannel.buffer.toString('latin1', 0, this.#oldChannel.length));
+  }
+
+  #givesTheSame(bound: BoundView, oldRow: Tuple, newRow: Tuple): boolean {
+    if (!bound.matches(newRow) || !this.#name(bound, newRow, this.#newChannel)) return false;
+    return sameBytes(this.#oldChannel, this.#newChannel) && !bound.differs(oldRow, newRow);
+  }
+
+  #guardsOf(relation: Relation): readonly Guard[] {
+    return this.#guards.get(relation.oid) ?? NO_GUARDS;
   }
 
   #routesOf(relation: Relation): readonly Route[] {

@@ -28,6 +28,11 @@ export interface Feed {
    * error. `epoch` mismatches and the like are answered with `reset`.
    */
   subscribe(channel: ResolvedChannel, from: From): void;
+  /**
+   * Set by the caller: whether the connection may still hear the channel, asked when a commit may have taken that away.
+   * Answers when it is known for sure.
+   */
+  authorize: ((channel: ResolvedChannel) => Promise<boolean>) | undefined;
   /** Leaves a channel and says `unsubscribed` with the code; false where it was not joined. */
   unsubscribe(channel: string, code: UnsubscribedCode): boolean;
   has(channel: string): boolean;
@@ -44,6 +49,8 @@ export interface Fanout {
   /** Whether the stream has reached, once, the end that the WAL had when Snö started. */
   readonly caughtUp: boolean;
   attach(socket: Duplex): Feed;
+  /** Grows with each commit that may take access to channels of the pattern away. */
+  accessGeneration(pattern: string): number;
   readonly connectionCount: number;
   readonly subscriptionCount: number;
 }

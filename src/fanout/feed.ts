@@ -55,6 +55,9 @@ export class SocketFeed implements Feed {
   readonly #socket: Duplex;
   readonly #subscriptions = new Map<string, Subscription>();
   readonly #catching = new Set<Subscription>();
+  authorize: Feed['authorize'];
+  /** How many checks of access are under way: while there are any, nothing more is written of any channel. */
+  #checks = 0;
   /** Those who wait for the socket to take more. */
   #waiting: (() => void)[] = [];
   #isDetached = false;
@@ -152,6 +155,16 @@ export class SocketFeed implements Feed {
     for (const subscription of [...this.#subscriptions.values()]) this.reset(subscription, reason);
   }
 
+  /**
+   * A commit may have taken away the right to these subscriptions. Nothing committed after what has been written until
+   * now goes out before that is known; of no channel, so that commits stay in order.
+   */
+  recheck(subscriptions: readonly Subscription[], visible: Promise<void>): void {
+    this.#checks++;
+    this.fallBehind();
+    void this.#check(subscriptions, visible);
+  }
+
   /** The socket does not keep up: from here on the live subscriptions read from the journal. */
   fallBehind(): void {
     for (const subscription of this.#subscriptions.values()) {
@@ -169,6 +182,7 @@ export class SocketFeed implements Feed {
    * is not all, the live ones read from the journal too: only so do commits stay in order over all of them.
    */
   pump(): void {
+    if (this.#checks > 0) return;
     for (const subscription of this.#catching) {
       if (subscription.isOvertaken) this.reset(subscription, 'lagging');
     }
@@ -307,6 +321,20 @@ export class SocketFeed implements Feed {
       this.#catching.add(subscription);
       hub.pumpLater(this);
     });
+  }
+
+  async #check(subscriptions: readonly Subscription[], visible: Promise<void>): Promise<void> {
+    await visible;
+    await Promise.all(
+      subscriptions.map(async (subscription) => {
+        if (subscription.state === 'ended' || (await this.authorize?.(subscription.channel))) return;
+        // it may have been left, and joined again, meanwhile
+        if (this.#subscriptions.get(subscription.channel.name) === subscription)
+          this.unsubscribe(subscription.channel.name, 'access_revoked');
+      }),
+    );
+    this.#checks--;
+    this.pump();
   }
 
   #writable(): Promise<void> {

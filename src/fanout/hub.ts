@@ -42,6 +42,7 @@ export class Hub implements Fanout, FeedHost, BatchSink {
   readonly #channels = new Map<string, LiveChannel>();
   #dirty: LiveChannel[] = [];
   #toPump = new Set<SocketFeed>();
+  readonly #accessGenerations = new Map<string, number>();
   #turn = 0;
   #sequence = 0;
   #committedAt: number[] = [];
@@ -96,12 +97,18 @@ export class Hub implements Fanout, FeedHost, BatchSink {
   }
 
   append(batch: Batch): void {
+    const rechecks = batch.marks.filter(({ kind }) => kind === 'recheck');
+    if (rechecks.length > 0) {
+      // what was committed before may go out; nothing of this commit or a later one, to those whom it concerns
+      this.#write();
+      this.#recheck(rechecks, batch.xid);
+    }
     const made = this.journal.append(batch);
     for (const entry of batch.entries) this.#queue(entry);
     for (const entry of made) this.#queue(entry);
     for (const mark of batch.marks) this.#sequence = Math.max(this.#sequence, mark.sequence);
     if (batch.committedAt > 0) this.#committedAt.push(batch.committedAt);
-    const redefinitions = batch.marks.filter(({ kind }) => kind !== 'truncate');
+    const redefinitions = batch.marks.filter(({ kind }) => kind === 'changed' || kind === 'dropped');
     if (redefinitions.length === 0) return;
     // at once: whoever is subscribed by the old definition must not get a position after it
     this.#write();
@@ -119,6 +126,10 @@ export class Hub implements Fanout, FeedHost, BatchSink {
       for (const feed of toPump) feed.pump();
     }
     this.journal.evict(this.options.now());
+  }
+
+  accessGeneration(pattern: string): number {
+    return this.#accessGenerations.get(pattern) ?? 0;
   }
 
   /** Every subscription is void: another history begins. */
@@ -250,15 +261,31 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     return touched;
   }
 
-  #redefine(mark: Mark): void {
-    const affected: [Subscription, SocketFeed][] = [];
-    for (const channel of this.#channels.values()) {
-      for (const [subscription, feed] of channel.all) {
-        const { name, pattern } = subscription.channel;
-        if (pattern.text === mark.pattern && (mark.channel ?? name) === name) affected.push([subscription, feed]);
+  /** Everybody whom a mark concerns. */
+  #subscriptionsOf({ pattern, channel }: Mark): readonly (readonly [Subscription, SocketFeed])[] {
+    const named = channel === undefined ? this.#channels.values() : [this.#channels.get(channel)];
+    return [...named].flatMap((each) =>
+      [...(each?.all ?? [])].filter(([subscription]) => subscription.channel.pattern.text === pattern),
+    );
+  }
+
+  #recheck(marks: readonly Mark[], xid: number): void {
+    const concerned = new Map<SocketFeed, Subscription[]>();
+    for (const mark of marks) {
+      this.#accessGenerations.set(mark.pattern, this.accessGeneration(mark.pattern) + 1);
+      for (const [subscription, feed] of this.#subscriptionsOf(mark)) {
+        const subscriptions = concerned.get(feed);
+        if (subscriptions === undefined) concerned.set(feed, [subscription]);
+        else subscriptions.push(subscription);
       }
     }
-    for (const [subscription, feed] of affected) {
+    if (concerned.size === 0) return;
+    const visible = this.options.visible(xid);
+    for (const [feed, subscriptions] of concerned) feed.recheck(subscriptions, visible);
+  }
+
+  #redefine(mark: Mark): void {
+    for (const [subscription, feed] of this.#subscriptionsOf(mark)) {
       if (mark.kind === 'dropped') feed.unsubscribe(subscription.channel.name, 'channel_dropped');
       else feed.reset(subscription, 'channel_changed');
     }

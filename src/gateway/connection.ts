@@ -12,7 +12,6 @@ import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 import type { Identity, Tokens } from '../access/access.ts';
-import type { ResolvedChannel } from '../channels/channel.ts';
 import { type ErrorCode, SnoError } from '../errors.ts';
 import type { Fanout, Feed } from '../fanout/fanout.ts';
 import type { Logger } from '../logger.ts';
@@ -29,7 +28,7 @@ const SILENT_BEATS_MAX = 2;
 
 export interface ConnectionServices extends SubscriptionServices {
   readonly tokens: Tokens;
-  readonly fanout: Pick<Fanout, 'epoch' | 'attach'>;
+  readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'accessGeneration'>;
   readonly metrics: Metrics;
   readonly logger: Logger;
   /** 0 = no limit. */
@@ -122,11 +121,6 @@ export class Connection {
     this.#lastBeat = { read, written, backedUp };
     if (this.#silentBeats > SILENT_BEATS_MAX) this.terminate();
     else if (this.#state !== 'closing') this.#feed.sendRaw(PING_FRAME);
-  }
-
-  /** Checks access again to the subscriptions that a change of rules or data concerns. */
-  recheck(concerns: (channel: ResolvedChannel) => boolean): void {
-    this.#subscriptions.recheck(concerns);
   }
 
   /** Counts a frame; false where it must not be looked at. */

@@ -11,7 +11,6 @@ import type { Duplex } from 'node:stream';
 import type { Server as TlsServer } from 'node:tls';
 import fastify, { type FastifyInstance } from 'fastify';
 import { WebSocketServer } from 'ws';
-import type { ResolvedChannel } from '../channels/channel.ts';
 import type { Settings } from '../config.ts';
 import { SnoError } from '../errors.ts';
 import type { Fanout } from '../fanout/fanout.ts';
@@ -55,7 +54,7 @@ export interface GatewayOptions
     | 'SNO_MAX_FRAME_BYTES'
     | 'SNO_MAX_FRAMES_PER_SECOND'
   >;
-  readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'subscriptionCount'>;
+  readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'accessGeneration' | 'subscriptionCount'>;
   /** The client library's bundle (dist/sno.js). */
   readonly bundleFile: string;
   readonly clock?: Clock;
@@ -126,11 +125,6 @@ export class Gateway {
 
   get draining(): boolean {
     return this.#draining;
-  }
-
-  /** Checks access again to the subscriptions that a change of rules or data concerns. */
-  recheck(concerns: (channel: ResolvedChannel) => boolean): void {
-    for (const connection of this.#connections) connection.recheck(concerns);
   }
 
   /**

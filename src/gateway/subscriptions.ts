@@ -5,7 +5,7 @@
 import type { Access, Claims } from '../access/access.ts';
 import type { ResolvedChannel } from '../channels/channel.ts';
 import { SnoError } from '../errors.ts';
-import type { Feed, From } from '../fanout/fanout.ts';
+import type { Fanout, Feed, From } from '../fanout/fanout.ts';
 import { parsePosition } from '../position.ts';
 import type { ClientFrame, UnsubscribedCode } from '../protocol.ts';
 import type { Clock } from './clock.ts';
@@ -23,6 +23,7 @@ export interface ChannelResolver {
 
 export interface SubscriptionServices {
   readonly access: Access;
+  readonly fanout: Pick<Fanout, 'accessGeneration'>;
   readonly channels: ChannelResolver;
   readonly clock: Clock;
   /** 0 = no limit. */
@@ -44,6 +45,7 @@ export class Subscriptions {
     this.#feed = feed;
     this.#services = services;
     this.#refuse = refuse;
+    feed.authorize = (channel) => this.#authorized(channel);
   }
 
   subscribe(frame: SubscribeFrame): void {
@@ -73,11 +75,17 @@ export class Subscriptions {
     for (const { name } of [...this.#feed.channels()]) void this.#recheck(name, claims, grantedUntil);
   }
 
-  /** Checks again the subscriptions that a change of rules or data concerns. */
-  recheck(concerns: (channel: ResolvedChannel) => boolean): void {
-    if (this.#claims === undefined) return;
-    for (const channel of [...this.#feed.channels()]) {
-      if (concerns(channel)) void this.#recheck(channel.name, this.#claims, Number.POSITIVE_INFINITY);
+  /** Whether the client may still hear a channel; asked again until the database answers, or the token ends. */
+  async #authorized({ name }: ResolvedChannel): Promise<boolean> {
+    const { access, channels, clock } = this.#services;
+    for (;;) {
+      const claims = this.#claims;
+      const channel = channels.resolve(name);
+      if (claims === undefined || channel instanceof SnoError) return false;
+      const refusal = await access.check(channel, claims);
+      if (claims !== this.#claims) continue;
+      if (refusal?.code !== 'try_again') return refusal === undefined;
+      await new Promise<void>((resolve) => clock.after(RECHECK_MS * (0.5 + clock.random()), resolve));
     }
   }
 
@@ -118,14 +126,15 @@ export class Subscriptions {
     for (;;) {
       const claims = this.#claims as Claims;
       const asked = this.#services.channels.resolve(name);
+      const generation = this.#generationOf(asked);
       const refusal =
         asked instanceof SnoError
           ? asked
           : ((await this.#services.access.check(asked, claims)) ?? snapshotRefusal(asked, from));
       if (this.#joining.get(name) !== attempt) return;
-      // Where the token or the views became others meanwhile, the answer is to another question.
+      // Where the token, the views or what they read became others meanwhile, the answer is to another question.
       const channel = this.#services.channels.resolve(name);
-      if (claims !== this.#claims || !sameRules(asked, channel)) continue;
+      if (claims !== this.#claims || !sameRules(asked, channel) || generation !== this.#generationOf(channel)) continue;
       this.#joining.delete(name);
       if (refusal !== undefined) this.#refuse(refusal, name);
       else this.#feed.subscribe(channel as ResolvedChannel, from);
@@ -146,6 +155,10 @@ export class Subscriptions {
     } else {
       this.#feed.unsubscribe(name, 'access_revoked');
     }
+  }
+
+  #generationOf(channel: ResolvedChannel | SnoError): number {
+    return channel instanceof SnoError ? 0 : this.#services.fanout.accessGeneration(channel.pattern.text);
   }
 
   #say(channel: string, code: UnsubscribedCode): void {

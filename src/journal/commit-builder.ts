@@ -18,6 +18,9 @@ export interface BatchSink {
 
 const EPOCH_2000_MS = 946_684_800_000;
 const NONE = -1;
+const EVERY: Set<string> = new Set();
+/** A commit that concerns more channels of a pattern is taken to concern all. */
+const RECHECKED_CHANNELS_MAX = 1_000;
 const NOT_INTERRUPTED = { commitLsn: -1, parts: 0 };
 /**
  * Parts before the last stand between the head and the commit's end, whose LSN is not known yet: after the start of the
@@ -87,6 +90,8 @@ export class CommitBuilder implements EventSink {
   readonly #truncated = new Set<string>();
   readonly #incomplete = new Set<Share>();
   readonly #redefined = new Map<string, 'changed' | 'dropped'>();
+  /** By pattern, the channels whose subscribers may have lost access; EVERY: all of them. */
+  readonly #rechecks = new Map<string, Set<string>>();
 
   constructor(sink: BatchSink, commitBytesMax: number) {
     this.#sink = sink;
@@ -167,6 +172,15 @@ export class CommitBuilder implements EventSink {
     this.#incomplete.add(this.#shareOf(pattern, channel));
   }
 
+  recheck(pattern: string, channel?: string): void {
+    const channels = this.#rechecks.get(pattern);
+    if (channels === EVERY) return;
+    if (channel === undefined || (channels !== undefined && channels.size >= RECHECKED_CHANNELS_MAX)) {
+      this.#rechecks.set(pattern, EVERY);
+    } else if (channels === undefined) this.#rechecks.set(pattern, new Set([channel]));
+    else channels.add(channel);
+  }
+
   redefined(pattern: string, how: 'changed' | 'dropped'): void {
     this.#redefined.set(pattern, how);
   }
@@ -203,12 +217,13 @@ export class CommitBuilder implements EventSink {
   }
 
   /** Definitions that changed at a moment that the WAL does not tell (polling). */
-  redefineNow(changes: Iterable<readonly [pattern: string, how: 'changed' | 'dropped']>): void {
+  redefineNow(changes: Iterable<readonly [pattern: string, how: 'changed' | 'dropped' | 'access']>): void {
     const redefined = [...changes];
     if (redefined.length === 0) return;
     this.#outOfCommit((index) => ({
       entries: [],
-      marks: redefined.map(([pattern, kind]) => {
+      marks: redefined.map(([pattern, how]) => {
+        const kind = how === 'access' ? 'recheck' : how;
         return { pattern, kind, sequence: ++this.#sequence, xid: 0, lsn: this.#headLsn, index };
       }),
     }));
@@ -380,6 +395,11 @@ export class CommitBuilder implements EventSink {
     for (const [pattern, kind] of this.#redefined) {
       marks.push({ pattern, kind, sequence: ++this.#sequence, xid, lsn, index: COMMIT_END_INDEX });
     }
+    for (const [pattern, channels] of this.#rechecks) {
+      const mark = { pattern, kind: 'recheck', xid, lsn, index: COMMIT_END_INDEX } as const;
+      if (channels === EVERY) marks.push({ ...mark, sequence: ++this.#sequence });
+      else for (const channel of channels) marks.push({ ...mark, channel, sequence: ++this.#sequence });
+    }
     for (const { pattern, channel } of this.#incomplete) {
       marks.push({ pattern, channel, kind: 'changed', sequence: ++this.#sequence, xid, lsn, index: COMMIT_END_INDEX });
     }
@@ -404,6 +424,7 @@ export class CommitBuilder implements EventSink {
     this.#runCount = 0;
     if (this.#truncated.size > 0) this.#truncated.clear();
     if (this.#redefined.size > 0) this.#redefined.clear();
+    if (this.#rechecks.size > 0) this.#rechecks.clear();
     if (this.#incomplete.size > 0) this.#incomplete.clear();
   }
 }

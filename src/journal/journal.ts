@@ -24,8 +24,9 @@ export interface Mark extends Position {
   readonly xid: number;
   /**
    * truncate: `frame` makes the frame for one channel. changed, dropped: whatever was held of the channel is void.
+   * recheck: it may take access away, so nothing of this batch or a later one is sent before access was checked again.
    */
-  readonly kind: 'truncate' | 'changed' | 'dropped';
+  readonly kind: 'truncate' | 'changed' | 'dropped' | 'recheck';
   readonly frame?: (channel: string) => Buffer;
 }
 

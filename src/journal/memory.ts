@@ -99,6 +99,8 @@ export class MemoryJournal implements Journal {
     for (const entry of batch.entries) this.#add(stored, this.#log(entry.channel, entry.pattern), entry);
     const made: Entry[] = [];
     for (const mark of batch.marks) {
+      // what concerns who is subscribed now is no part of what can be read again
+      if (mark.kind === 'recheck') continue;
       this.#marks.set(mark, stored);
       for (const log of this.#logsOfPattern.get(mark.pattern) ?? []) {
         const entry = this.#apply(mark, log, batch);

@@ -85,6 +85,7 @@ class World {
     const never = () => Promise.reject(new Error('no snapshots here'));
     this.hub = new Hub(this.journal, new Markers({ emit: never, pause: never }), {
       outboundBytesMax: OUTBOUND_BYTES,
+      visible: never,
       readSnapshot: never,
       pause: never,
       now: () => 0,

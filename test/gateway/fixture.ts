@@ -104,6 +104,8 @@ export interface Fixture {
   openClients(): number;
   /** Puts one frame into a channel. */
   publish(channel: string, data: unknown): void;
+  /** Has a commit come that may take access to the channel away, or to all of its pattern. */
+  revoke(channel?: string): void;
   stop(): Promise<void>;
 }
 
@@ -137,6 +139,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
   const metrics = createMetrics();
   const hub = new Hub(journal, markers, {
     outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
+    visible: async () => {},
     readSnapshot: async () => true,
     pause: async () => {},
     now: () => clock.now(),
@@ -215,6 +218,19 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
         after: 100,
         entries: [{ channel, pattern: 'room:{id}', frame, xid: 1, sequence, ...position }],
         marks: [],
+        committedAt: 0,
+      });
+      hub.flush();
+    },
+    revoke(channel) {
+      const mark = { pattern: 'room:{id}', kind: 'recheck', xid: 1, lsn: 101 + sequence, index: 1 } as const;
+      sequence++;
+      hub.append({
+        firstSequence: sequence,
+        xid: 1,
+        after: 100,
+        entries: [],
+        marks: [channel === undefined ? { ...mark, sequence } : { ...mark, channel, sequence }],
         committedAt: 0,
       });
       hub.flush();

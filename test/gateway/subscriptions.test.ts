@@ -282,19 +282,42 @@ describe('tokens', () => {
   });
 });
 
-test('a change of rules: those whom it concerns are checked again', async () => {
-  const client = await fixture.welcomed();
-  for (const id of [1, 2]) client.send({ type: 'subscribe', channel: `room:${id}` });
-  for (const _ of [1, 2]) await client.receive('subscribed');
-  fixture.access.answer = denied;
-  fixture.gateway.recheck(({ name }) => name === 'room:2');
-  expect(await client.receive('unsubscribed')).toEqual({
-    type: 'unsubscribed',
-    channel: 'room:2',
-    code: 'access_revoked',
+describe('a commit that may take access away', () => {
+  test('has those whom it concerns checked again; nothing after it is sent before, and of no channel', async () => {
+    const client = await fixture.welcomed();
+    for (const id of [1, 2, 3]) client.send({ type: 'subscribe', channel: `room:${id}` });
+    for (const _ of [1, 2, 3]) await client.receive('subscribed');
+    fixture.access.answer = ({ name }) => (name === 'room:2' ? denied() : undefined);
+    fixture.access.hold();
+    fixture.publish('room:2', 'before');
+    fixture.revoke('room:2');
+    for (const id of [1, 2, 3]) fixture.publish(`room:${id}`, 'after');
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    expect(await client.receive('message')).toMatchObject({ data: 'before' });
+    // the answer comes after all that had been written
+    await client.receive('error');
+    fixture.access.release();
+    expect(await client.receive('unsubscribed')).toMatchObject({ channel: 'room:2', code: 'access_revoked' });
+    expect(await client.receive('message')).toMatchObject({ channel: 'room:1', data: 'after' });
+    expect(await client.receive('message')).toMatchObject({ channel: 'room:3', data: 'after' });
   });
-  fixture.publish('room:1', 1);
-  await client.receive('message');
+
+  test('voids a check that was under way', async () => {
+    const client = await fixture.welcomed();
+    fixture.access.hold();
+    let checks = 0;
+    fixture.access.answer = ({ name }) => {
+      if (name === 'room:77') checks++;
+      return undefined;
+    };
+    const { checks: before } = fixture.access;
+    client.send({ type: 'subscribe', channel: 'room:77' });
+    await until(() => fixture.access.checks === before + 1, 'the check is under way');
+    fixture.revoke('room:77');
+    fixture.access.release();
+    await client.receive('subscribed');
+    expect(checks).toBe(2);
+  });
 });
 
 test('no token is in the log', () => {

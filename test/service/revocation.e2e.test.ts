@@ -98,7 +98,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     const channel = `${kind}:1`;
     const witness = await join('witness', [channel]);
     const writer = await database.connect();
-    for (let round = 0; round < 15; round++) {
+    for (let round = 0; round < 6; round++) {
       const subscriber = await join(
         'm',
         [channel, 'joined:1', 'notes:1']
