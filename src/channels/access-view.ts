@@ -4,6 +4,7 @@ import { quoteIdentifier } from '../postgres/quote.ts';
 import type { CatalogAccess, CatalogColumn } from './catalog.ts';
 import type { AccessView } from './channel.ts';
 import { type Pattern, parsePattern } from './pattern.ts';
+import type { Types } from './types.ts';
 
 /**
  * Types, by oid, to which a claim is cast as it is. The names have no length or precision: a cast to varchar(3) would cut a
@@ -24,15 +25,15 @@ const EXACT: Readonly<Record<number, string>> = {
   2950: 'uuid',
 };
 
-export function compileAccess(access: CatalogAccess): AccessView | SnoError {
+export function compileAccess(access: CatalogAccess, types: Types): AccessView | SnoError {
   const pattern = parsePattern(access.pattern);
   if (pattern instanceof SnoError) return pattern;
   const claims = access.columns.filter(({ name }) => !pattern.columns.includes(name));
   const fault = accessFault(access, pattern, claims);
   if (fault !== undefined) return fault;
   const conditions = [
-    ...pattern.columns.map((name, index) => isValue(columnOf(access, name) as CatalogColumn, index + 1)),
-    ...claims.map((column, index) => isClaim(column, pattern.columns.length + index + 1)),
+    ...pattern.columns.map((name, index) => isValue(columnOf(access, name) as CatalogColumn, types, index + 1)),
+    ...claims.map((column, index) => isClaim(column, types, pattern.columns.length + index + 1)),
   ];
   const where = conditions.length === 0 ? '' : ` where ${conditions.join(' and ')}`;
   return {
@@ -63,18 +64,26 @@ function columnOf(access: CatalogAccess, name: string): CatalogColumn | undefine
   return access.columns.find((column) => column.name === name);
 }
 
-/** The value as the column's type, so that an index serves; and only where it prints as itself: `01` is no integer. */
-function isValue({ name, type }: CatalogColumn, parameter: number): string {
+/**
+ * The value as the column's type, so that an index serves; and only where it prints as itself: `01` is no integer. By text
+ * alone where the type has no equality.
+ */
+function isValue({ name, type, typeOid }: CatalogColumn, types: Types, parameter: number): string {
+  const column = quoteIdentifier(name);
+  const text = `$${parameter}::text collate "C"`;
+  if (!types.hasEquality(typeOid)) return `${column}::text collate "C" = ${text}`;
   const value = `($${parameter}::text)::${type}`;
-  return `${quoteIdentifier(name)} = ${value} and (${value})::text collate "C" = $${parameter}::text collate "C"`;
+  return `${column} = ${value} and (${value})::text collate "C" = ${text}`;
 }
 
 /** Claims of a type that may not take every text as it is count only where they print as themselves. */
-function isClaim({ name, type, typeOid }: CatalogColumn, parameter: number): string {
+function isClaim({ name, type, typeOid }: CatalogColumn, types: Types, parameter: number): string {
+  const column = quoteIdentifier(name);
   const claims = `$${parameter}::text[]`;
   const exact = EXACT[typeOid];
-  if (exact !== undefined) return `${quoteIdentifier(name)} = any ((${claims})::${exact}[])`;
+  if (exact !== undefined) return `${column} = any ((${claims})::${exact}[])`;
+  if (!types.hasEquality(typeOid)) return `${column}::text collate "C" = any (${claims})`;
   const cast = `(claim::${type})`;
   const printed = `${cast}::text collate "C" = claim collate "C"`;
-  return `${quoteIdentifier(name)} = any (array(select ${cast} from unnest(${claims}) claim where ${printed}))`;
+  return `${column} = any (array(select ${cast} from unnest(${claims}) claim where ${printed}))`;
 }

@@ -7,7 +7,7 @@ import type { ViewPlan } from './bound-view.ts';
 import type { CatalogChannel, CatalogColumn, CatalogTable, CatalogTableColumn } from './catalog.ts';
 import type { SnapshotQuery } from './channel.ts';
 import type { ParsedView } from './parse.ts';
-import { hasEquality, type Types } from './types.ts';
+import type { Types } from './types.ts';
 
 /** An alias that no view or table is likely to have; it is only ever used with a dot after it. */
 const ROW = 'sno_row';
@@ -95,7 +95,7 @@ function keyJson(columns: readonly (readonly [name: string, expression: string])
 /** By text, since 1.0 and 1.00 are equal but name two channels; and by equality where there is one, so that an index serves. */
 function isValue(expression: string, { type, typeOid }: CatalogColumn, types: Types, parameter: number): string {
   const isText = `(${expression})::text collate "C" = $${parameter}::text collate "C"`;
-  return hasEquality(types.byOid(typeOid)) ? `${expression} = ($${parameter}::text)::${type} and ${isText}` : isText;
+  return types.hasEquality(typeOid) ? `${expression} = ($${parameter}::text)::${type} and ${isText}` : isText;
 }
 
 function columnOf(channel: CatalogChannel, name: string): CatalogColumn {

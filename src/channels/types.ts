@@ -137,13 +137,6 @@ export function isNaming(type: ValueType): boolean {
   return partsOf(type).some((part) => part.kind === 'other' && NAMING.has(part.oid));
 }
 
-/** Whether values of the type compare by `=` wherever names are looked up in pg_catalog alone. */
-export function hasEquality(type: ValueType): boolean {
-  return partsOf(type).every((part) =>
-    part.kind === 'other' ? part.equality : part.kind !== 'json' && part.kind !== 'vector',
-  );
-}
-
 /** The type of whose values Postgres makes JSON by a cast to json: of a value of this type, or of a part of one. */
 export function jsonCastIn(type: ValueType): OtherType | undefined {
   return partsOf(type).find((part): part is OtherType => part.kind === 'other' && part.jsonCast !== null);
@@ -182,6 +175,21 @@ export class Types {
     if (type.element !== 0) return this.#array(type);
     if (type.fields !== null) return this.#composite(type, type.fields);
     return this.#enum(type) ?? otherOf(type);
+  }
+
+  /** Whether `=` can be written of values of the type, and is the operator that indexes serve, where names are looked up in pg_catalog. */
+  hasEquality(oid: number): boolean {
+    const base = this.#baseOf(oid);
+    // the operators that Postgres has for any enum, any range and the like are not for domains over those
+    if (base !== undefined && base.oid !== oid && base.kind !== 'b') return false;
+    return partsOf(this.byOid(oid)).every((part) =>
+      part.kind === 'other' ? part.equality : part.kind !== 'json' && part.kind !== 'vector',
+    );
+  }
+
+  #baseOf(oid: number): CatalogType | undefined {
+    const type = this.#byOid.get(oid);
+    return type === undefined || type.base === 0 ? type : this.#baseOf(type.base);
   }
 
   /** A scalar type by its name in SQL. No domains: a cast to one checks constraints. */

@@ -4,6 +4,7 @@ import { ViewAccess } from '../../src/access/access-view.ts';
 import { compileAccess } from '../../src/channels/access-view.ts';
 import type { AccessView, ResolvedChannel } from '../../src/channels/channel.ts';
 import { parsePattern } from '../../src/channels/pattern.ts';
+import { Types } from '../../src/channels/types.ts';
 import { SnoError } from '../../src/errors.ts';
 import { createLogger } from '../../src/logger.ts';
 import { freshDatabase, type TestDatabase } from '../support/postgres.ts';
@@ -51,20 +52,21 @@ afterAll(async () => {
 async function channel(text: string, ...values: string[]): Promise<ResolvedChannel> {
   const pattern = parsePattern(text);
   if (pattern instanceof SnoError) throw pattern;
-  const { rows } = await database.query<{ name: string; type: string; oid: string; number: number }>(
-    `select attname as name, format_type(atttypid, atttypmod) as type, attrelid as oid, attnum as number from pg_attribute
+  const { rows } = await database.query<{ name: string; type: string; type_oid: number }>(
+    `select attname as name, format_type(atttypid, atttypmod) as type, atttypid::int as type_oid from pg_attribute
       where attrelid = to_regclass(format('channel_access.%I', $1::text)) and attnum > 0 order by attnum`,
     [text],
   );
-  const columns = rows.map(({ name, type }) => ({
+  const columns = rows.map(({ name, type, type_oid }) => ({
     name,
     type,
-    typeOid: 0,
+    typeOid: type_oid,
     typeModifier: -1,
     bytewise: true,
     deterministic: true,
   }));
-  const view = compileAccess({ oid: 0, pattern: text, kind: 'v', definition: '', columns, reads: [], through: [] });
+  const declared = { oid: 0, pattern: text, kind: 'v', definition: '', columns, reads: [], through: [] };
+  const view = compileAccess(declared, new Types([]));
   if (view instanceof SnoError) throw view;
   const types = pattern.columns.map((name) => rows.find((row) => row.name === name)?.type ?? 'text');
   const name = `${text}=${values.join()}`;

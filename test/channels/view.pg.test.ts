@@ -5,6 +5,7 @@ import type { Catalog } from '../../src/channels/catalog.ts';
 import type { AccessView } from '../../src/channels/channel.ts';
 import { loadParser } from '../../src/channels/parse.ts';
 import { matchPattern } from '../../src/channels/pattern.ts';
+import { Types } from '../../src/channels/types.ts';
 import { SnoError } from '../../src/errors.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
@@ -200,7 +201,7 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
     const access = (pattern: string) => {
       const entry = catalog.access.find((candidate) => candidate.pattern === pattern);
       if (entry === undefined) throw new Error(`no view ${pattern}`);
-      return compileAccess(entry);
+      return compileAccess(entry, new Types(catalog.types));
     };
     const ONE = '0190b2a6-0000-7000-8000-000000000001';
 
