@@ -9,8 +9,6 @@ import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
 import { ViewAccess } from './access/access-view.ts';
 import { createTokens } from './access/token.ts';
-import type { Catalog } from './channels/catalog.ts';
-import { pollCatalog, readCatalog } from './channels/catalog-reader.ts';
 import type { Refusal } from './channels/channel.ts';
 import { Definitions, type Redefinition } from './channels/definitions.ts';
 import { Lookahead } from './channels/lookahead.ts';
@@ -20,27 +18,27 @@ import { ChannelRegistry } from './channels/registry.ts';
 import { RemoteAnswers } from './channels/remote-answers.ts';
 import { askRemote } from './channels/remote-ask.ts';
 import { Router } from './channels/router.ts';
-import { applyRules } from './channels/rules.ts';
-import { ensureSetup } from './channels/setup.ts';
+import { Rulebook } from './channels/rulebook.ts';
 import { databaseUrl, type Settings } from './config.ts';
 import { PgoutputDecoder } from './decode/pgoutput.ts';
 import { SnoError } from './errors.ts';
 import { Hub } from './fanout/hub.ts';
 import { Markers } from './fanout/markers.ts';
 import { readSnapshot } from './fanout/snapshot.ts';
-import { Visibility } from './fanout/visibility.ts';
+import { Transactions } from './fanout/transactions.ts';
 import { Admin } from './gateway/admin.ts';
 import { Gateway } from './gateway/server.ts';
 import { CommitBuilder } from './journal/commit-builder.ts';
 import { MemoryJournal } from './journal/memory.ts';
 import { Retention } from './journal/retention.ts';
 import type { Logger } from './logger.ts';
-import { type Lsn, parseLsn } from './lsn.ts';
+import type { Lsn } from './lsn.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
-import { createPool, databaseError } from './postgres/connect.ts';
+import { createPool } from './postgres/connect.ts';
 import { Listener } from './postgres/listener.ts';
 import { HEARTBEAT_SECONDS } from './protocol.ts';
 import { backoff } from './wal/backoff.ts';
+import { SlotSize } from './wal/slot-size.ts';
 import type { StreamStart, WalHandler } from './wal/source.ts';
 import { ReplicationStream } from './wal/stream.ts';
 
@@ -84,6 +82,9 @@ class RunningService implements Service, WalHandler {
   readonly #url: string;
   readonly #pool: pg.Pool;
   readonly #snapshots: pg.Pool;
+  readonly #rulebook: Rulebook;
+  readonly #transactions: Transactions;
+  readonly #slotSize: SlotSize;
   readonly #definitions: Definitions;
   readonly #journal: MemoryJournal;
   readonly #markers: Markers;
@@ -101,10 +102,7 @@ class RunningService implements Service, WalHandler {
   #timers: NodeJS.Timeout[] = [];
   #fail: (error: unknown) => void = () => undefined;
   #state: 'starting' | 'catching up' | 'serving' | 'draining' = 'starting';
-  /** The catalog is asked for from time to time, since no event trigger tells of changes. */
-  #polls = false;
   #isPolling = false;
-  #retainedBytes: number | undefined;
 
   constructor(settings: Settings, logger: Logger) {
     this.#settings = settings;
@@ -127,11 +125,14 @@ class RunningService implements Service, WalHandler {
       ageMaxMs: settings.SNO_REPLAY_SECONDS * 1_000,
       now,
     });
-    this.#markers = new Markers({ emit: (id) => this.#emitMarker(id), pause });
+    this.#rulebook = new Rulebook({ pool: this.#pool, databaseUrl: this.#url, settings, logger });
+    this.#transactions = new Transactions({ pool: this.#pool, logger, pause });
+    this.#slotSize = new SlotSize(this.#pool, settings.SNO_SLOT);
+    this.#markers = new Markers({ emit: (id) => this.#transactions.mark(id), pause });
     const { deliveries, commitToSend, resets, commits } = this.#metrics;
     this.#hub = new Hub(this.#journal, this.#markers, {
       outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
-      visible: (xid) => this.#visible(xid, pause),
+      visible: (xid) => this.#transactions.visible(xid),
       readSnapshot: (channel, sink) => readSnapshot(this.#snapshots, channel, sink),
       pause,
       now,
@@ -234,7 +235,7 @@ class RunningService implements Service, WalHandler {
     this.#metrics.observe({
       walLagBytes: () =>
         this.#stream.isStreaming ? Math.max(0, this.#stream.serverEnd - this.#builder.head.lsn) : undefined,
-      slotRetainedBytes: () => this.#retainedBytes,
+      slotRetainedBytes: () => this.#slotSize.bytes,
       journalBytes: () => this.#journal.bytes,
       journalEntries: () => this.#journal.entryCount,
       caughtUp: () => Number(this.#hub.caughtUp),
@@ -252,14 +253,14 @@ class RunningService implements Service, WalHandler {
     const tokens = createTokens(settings);
     this.#access = new ViewAccess({ databaseUrl: this.#url, mode: settings.SNO_ACCESS, logger: this.#logger });
     this.adminPort = (await this.#admin.start()).port;
-    await this.#prepareDatabase();
+    await this.#rulebook.prepare();
     this.#state = 'catching up';
     await this.#stream.start();
     this.#timers.push(setInterval(() => this.#journal.evict(Date.now()), EVICT_MS));
     this.#timers.push(setInterval(() => this.#hub.heartbeat(), HEARTBEAT_SECONDS * 1_000));
-    this.#timers.push(setInterval(() => void this.#measureSlot(), MEASURE_MS));
-    if (this.#polls) this.#timers.push(setInterval(() => void this.#poll(), POLL_MS));
-    await this.#measureSlot();
+    this.#timers.push(setInterval(() => void this.#slotSize.measure(), MEASURE_MS));
+    if (this.#rulebook.isPolled) this.#timers.push(setInterval(() => void this.#poll(), POLL_MS));
+    await this.#slotSize.measure();
     await this.#listener.start();
     await this.#catchUp();
     for (const refusal of this.#definitions.registry.refusals()) this.#tellRefusal(refusal);
@@ -294,6 +295,7 @@ class RunningService implements Service, WalHandler {
     await this.#gateway?.drain(this.#settings.SNO_DRAIN_SECONDS);
     await this.#listener.stop();
     this.#markers.stop();
+    this.#transactions.stop();
     await this.#stream.stop();
     await this.#admin.close();
     await this.#access?.close();
@@ -311,7 +313,7 @@ class RunningService implements Service, WalHandler {
       return;
     }
     // first what may fail: the stream is made anew then, and this is tried again
-    const catalog = await this.#readCatalog();
+    const catalog = await this.#rulebook.read();
     if (start.reason !== undefined) {
       if (start.reason === 'slot_lost') this.#metrics.slotLost.inc();
       this.#logger.error(
@@ -338,42 +340,11 @@ class RunningService implements Service, WalHandler {
     this.#lookahead.flush();
   }
 
-  async #prepareDatabase(): Promise<void> {
-    const { SNO_PUBLICATION: publication, SNO_RULES: rules } = this.#settings;
-    const client = await this.#connect();
-    try {
-      const { done, warnings, eventTriggers } = await ensureSetup(client, { publication, identities: false });
-      if (done.length > 0) this.#logger.info({ done }, 'set the database up');
-      for (const { what, message, sql } of warnings) this.#logger.warn({ what, mend: sql }, message);
-      this.#polls = !eventTriggers;
-    } finally {
-      client.release();
-    }
-    if (rules === undefined) return;
-    const { applied, files, dropped } = await applyRules(rules, this.#url);
-    this.#logger.info({ rules, files, dropped }, applied ? 'applied the rules' : 'the rules are as they were');
-  }
-
   #tellRefusal({ schema, pattern, error }: Refusal): void {
     this.#logger.error({ code: error.code, view: `${schema}."${pattern}"`, mend: error.mend }, error.message);
   }
 
-  async #connect(): Promise<pg.PoolClient> {
-    try {
-      return await this.#pool.connect();
-    } catch (error) {
-      throw databaseError(error);
-    }
-  }
-
-  /** The catalog as it is now, and where the WAL ends. */
-  async #readCatalog(): Promise<{ readonly catalog: Catalog; readonly lsn: Lsn }> {
-    const catalog = await (this.#polls ? pollCatalog : readCatalog)(this.#pool, this.#settings.SNO_PUBLICATION);
-    const { rows } = await this.#pool.query<{ lsn: string }>('select pg_current_wal_insert_lsn()::text as lsn');
-    return { catalog, lsn: parseLsn(rows[0]?.lsn ?? '') ?? 0 };
-  }
-
-  #takeCatalog({ catalog, lsn }: { readonly catalog: Catalog; readonly lsn: Lsn }): readonly Redefinition[] {
+  #takeCatalog({ catalog, lsn }: Awaited<ReturnType<Rulebook['read']>>): readonly Redefinition[] {
     const redefinitions = this.#definitions.load(catalog, lsn);
     this.#router.rebind();
     return redefinitions;
@@ -384,7 +355,7 @@ class RunningService implements Service, WalHandler {
     if (this.#isPolling) return;
     this.#isPolling = true;
     try {
-      this.#builder.redefineNow(this.#takeCatalog(await this.#readCatalog()));
+      this.#builder.redefineNow(this.#takeCatalog(await this.#rulebook.read()));
       this.#hub.flush();
     } catch (error) {
       this.#logger.warn({ error: String(error) }, 'the catalog could not be read');
@@ -416,28 +387,6 @@ class RunningService implements Service, WalHandler {
     });
   }
 
-  async #emitMarker(id: string): Promise<void> {
-    // a standby that is slow to confirm must not hold the marker up
-    await this.#pool.query(
-      "select set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'sno.marker', $1)",
-      [id],
-    );
-  }
-
-  /** Asks until queries see the transaction; it may be long, where a synchronous standby is slow. */
-  async #visible(xid: number, pause: (attempt: number) => Promise<void>): Promise<void> {
-    if (xid === 0) return;
-    for (let attempt = 0; this.#state !== 'draining'; attempt++) {
-      try {
-        const { rows } = await this.#pool.query<{ snapshot: string }>('select pg_current_snapshot()::text as snapshot');
-        if (new Visibility(rows[0]?.snapshot ?? '').sees(xid)) return;
-      } catch (error) {
-        this.#logger.warn({ error: String(error) }, 'access could not be checked again, it is tried again');
-      }
-      await pause(attempt);
-    }
-  }
-
   #notified(payload: string): void {
     const { events, messagesDropped } = this.#metrics;
     const notification = parseNotification(payload);
@@ -459,16 +408,6 @@ class RunningService implements Service, WalHandler {
     events.message.inc();
     this.#builder.notification(pattern, channel, event, data);
     this.#hub.flush();
-  }
-
-  async #measureSlot(): Promise<void> {
-    const sql = `select pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::text as bytes from pg_replication_slots where slot_name = $1`;
-    try {
-      const { rows } = await this.#pool.query<{ bytes: string | null }>(sql, [this.#settings.SNO_SLOT]);
-      this.#retainedBytes = rows[0]?.bytes == null ? undefined : Number(rows[0].bytes);
-    } catch {
-      this.#retainedBytes = undefined;
-    }
   }
 
   #unready(): string | undefined {

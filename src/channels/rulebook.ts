@@ -1,0 +1,61 @@
+/** The database's side of the definitions: sets the database up, applies the rules folder, reads the catalog. */
+import type pg from 'pg';
+import type { Settings } from '../config.ts';
+import type { Logger } from '../logger.ts';
+import { type Lsn, parseLsn } from '../lsn.ts';
+import { databaseError } from '../postgres/connect.ts';
+import type { Catalog } from './catalog.ts';
+import { pollCatalog, readCatalog } from './catalog-reader.ts';
+import { applyRules } from './rules.ts';
+import { ensureSetup } from './setup.ts';
+
+export interface RulebookOptions {
+  readonly pool: pg.Pool;
+  readonly databaseUrl: string;
+  readonly settings: Pick<Settings, 'SNO_PUBLICATION' | 'SNO_RULES'>;
+  readonly logger: Logger;
+}
+
+export class Rulebook {
+  /** Whether the catalog is to be read from time to time, since no event trigger tells of changes. */
+  isPolled = false;
+  readonly #options: RulebookOptions;
+
+  constructor(options: RulebookOptions) {
+    this.#options = options;
+  }
+
+  /** Makes what is missing, as far as privileges allow; a SnoError says what to run where they do not. */
+  async prepare(): Promise<void> {
+    const { settings, logger, databaseUrl } = this.#options;
+    const { SNO_PUBLICATION: publication, SNO_RULES: rules } = settings;
+    const client = await this.#connect();
+    try {
+      const { done, warnings, eventTriggers } = await ensureSetup(client, { publication, identities: false });
+      if (done.length > 0) logger.info({ done }, 'set the database up');
+      for (const { what, message, sql } of warnings) logger.warn({ what, mend: sql }, message);
+      this.isPolled = !eventTriggers;
+    } finally {
+      client.release();
+    }
+    if (rules === undefined) return;
+    const { applied, files, dropped } = await applyRules(rules, databaseUrl);
+    logger.info({ rules, files, dropped }, applied ? 'applied the rules' : 'the rules are as they were');
+  }
+
+  /** The catalog as it is now, and an LSN that lies after everything that it shows. */
+  async read(): Promise<{ readonly catalog: Catalog; readonly lsn: Lsn }> {
+    const { pool, settings } = this.#options;
+    const catalog = await (this.isPolled ? pollCatalog : readCatalog)(pool, settings.SNO_PUBLICATION);
+    const { rows } = await pool.query<{ lsn: string }>('select pg_current_wal_insert_lsn()::text as lsn');
+    return { catalog, lsn: parseLsn(rows[0]?.lsn ?? '') ?? 0 };
+  }
+
+  async #connect(): Promise<pg.PoolClient> {
+    try {
+      return await this.#options.pool.connect();
+    } catch (error) {
+      throw databaseError(error);
+    }
+  }
+}

@@ -1,0 +1,50 @@
+/** What the fan-out asks of the database: a marker in the WAL, and when a transaction can be seen. */
+import type pg from 'pg';
+import type { Logger } from '../logger.ts';
+import { Visibility } from './visibility.ts';
+
+export interface TransactionsOptions {
+  readonly pool: pg.Pool;
+  readonly logger: Logger;
+  /** Resolves when it is time for another try. */
+  readonly pause: (attempt: number) => Promise<void>;
+}
+
+export class Transactions {
+  readonly #options: TransactionsOptions;
+  #isStopped = false;
+
+  constructor(options: TransactionsOptions) {
+    this.#options = options;
+  }
+
+  /** Commits a marker: everything that any query has seen by now comes out of the stream before it. */
+  async mark(id: string): Promise<void> {
+    // a standby that is slow to confirm must not hold the marker up
+    const sql =
+      "select set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'sno.marker', $1)";
+    await this.#options.pool.query(sql, [id]);
+  }
+
+  /**
+   * Resolves when queries see the transaction (a 32-bit xid, as the WAL tells it): it may be long after the WAL has it, where a
+   * synchronous standby is slow.
+   */
+  async visible(xid: number): Promise<void> {
+    const { pool, logger, pause } = this.#options;
+    if (xid === 0) return;
+    for (let attempt = 0; !this.#isStopped; attempt++) {
+      try {
+        const { rows } = await pool.query<{ snapshot: string }>('select pg_current_snapshot()::text as snapshot');
+        if (new Visibility(rows[0]?.snapshot ?? '').sees(xid)) return;
+      } catch (error) {
+        logger.warn({ error: String(error) }, 'access cannot be checked again just now, it is tried again');
+      }
+      await pause(attempt);
+    }
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+  }
+}
