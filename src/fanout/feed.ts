@@ -285,7 +285,9 @@ export class SocketFeed implements Feed {
     const sink: SnapshotSink = {
       taken: (visibility) => {
         seen = visibility;
-        return subscription.state !== 'ended' && !hub.journal.evictedUnseen((xid) => !visibility.sees(xid));
+        if (subscription.state === 'ended' || hub.journal.evictedUnseen((xid) => !visibility.sees(xid))) return false;
+        subscription.keepUnseen(visibility);
+        return true;
       },
       frame: async (frame) => {
         if (subscription.state === 'ended') return false;
@@ -296,7 +298,7 @@ export class SocketFeed implements Feed {
     };
     try {
       for (let attempt = 1; ; attempt++) {
-        // what has come until now is dropped from the journal only if the snapshot sees it; see `taken`
+        // what has come until now may be dropped from the journal if the snapshot sees it; see `taken`
         subscription.safeFrom = hub.wholeSequence;
         if (await hub.options.readSnapshot(channel, sink)) break;
         if (subscription.state === 'ended') return;

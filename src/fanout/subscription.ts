@@ -47,6 +47,19 @@ export class Subscription {
     }
   }
 
+  /** Of what came before the snapshot, the journal may not drop what the snapshot does not see. */
+  keepUnseen(visibility: Visibility): void {
+    const { log } = this;
+    for (let index = 0; index < log.length; index++) {
+      const { sequence, xid } = log.at(index) as Entry;
+      if (sequence > this.safeFrom) return;
+      if (xid !== 0 && !visibility.sees(xid)) {
+        this.safeFrom = sequence - 1;
+        return;
+      }
+    }
+  }
+
   /** Whether the journal has dropped something that the socket should have got. */
   get isOvertaken(): boolean {
     return this.log.evicted > Math.max(this.cursor, this.safeFrom);

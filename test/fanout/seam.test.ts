@@ -1,0 +1,146 @@
+/** Where a snapshot and the stream meet, step by step. */
+import { PassThrough } from 'node:stream';
+import { beforeEach, expect, test } from 'vitest';
+import { Bytes } from '../../src/bytes.ts';
+import type { ResolvedChannel } from '../../src/channels/channel.ts';
+import { Hub } from '../../src/fanout/hub.ts';
+import { Markers } from '../../src/fanout/markers.ts';
+import type { SnapshotSink } from '../../src/fanout/snapshot.ts';
+import { Visibility } from '../../src/fanout/visibility.ts';
+import { textFrame } from '../../src/frame.ts';
+import { CommitBuilder } from '../../src/journal/commit-builder.ts';
+import { MemoryJournal } from '../../src/journal/memory.ts';
+import { FrameReader } from '../support/frames.ts';
+
+const PATTERN = 'room:{id}';
+const CHANNEL: ResolvedChannel = {
+  name: 'room:1',
+  values: ['1'],
+  valueTypes: ['integer'],
+  pattern: { text: PATTERN, columns: ['id'], literals: ['room:', ''] },
+  view: undefined,
+  access: undefined,
+};
+const BYTES_MAX = 2_000;
+
+interface Reading {
+  readonly sink: SnapshotSink;
+  readonly done: (isWanted: boolean) => void;
+}
+
+let hub: Hub;
+let builder: CommitBuilder;
+let markers: Markers;
+let readings: Reading[];
+let emitted: string[];
+let lsn: number;
+const socket = () => new PassThrough({ highWaterMark: 1 << 20 });
+
+beforeEach(() => {
+  readings = [];
+  emitted = [];
+  lsn = 1_000;
+  markers = new Markers({ emit: async (id) => void emitted.push(id), pause: async () => undefined });
+  const journal = new MemoryJournal({ bytesMax: BYTES_MAX, ageMaxMs: Number.POSITIVE_INFINITY, now: () => 0 });
+  hub = new Hub(journal, markers, {
+    outboundBytesMax: 1 << 20,
+    readSnapshot: (_, sink) => new Promise((done) => readings.push({ sink, done })),
+    visible: async () => undefined,
+    pause: async () => undefined,
+    now: () => 0,
+    events: { delivered: () => {}, reset: () => {}, sent: () => {}, failed: () => {} },
+  });
+  builder = new CommitBuilder(hub, 1_000_000);
+  hub.follow(builder);
+  builder.startEpoch('e-1-1', lsn);
+  journal.clear(builder.head);
+});
+
+function commit(xid: number, channel: string, bytes = 10): void {
+  builder.begin(xid, lsn + 8, 0);
+  const start = builder.bytes.length;
+  builder.bytes.ascii(`{"xid":${xid},"pad":"${'x'.repeat(bytes)}"}`);
+  const name = new Bytes(32);
+  name.ascii(channel);
+  builder.event(PATTERN, name, start);
+  lsn += 16;
+  builder.commit(lsn);
+  hub.flush();
+}
+
+/** The marker comes out of the stream, in a commit of its own. */
+async function marker(): Promise<void> {
+  await Promise.resolve();
+  builder.begin(999, lsn + 8, 0);
+  lsn += 16;
+  builder.commit(lsn);
+  markers.arrived(emitted.at(-1) as string);
+  hub.flush();
+}
+
+function got(stream: PassThrough): unknown[] {
+  const frames = new FrameReader().push((stream.read() as Buffer | null) ?? Buffer.alloc(0));
+  return frames.map((text) => {
+    const { type, events, reason } = JSON.parse(text) as { type: string; events?: { xid: number }[]; reason?: string };
+    return events === undefined ? (reason ?? type) : events.map(({ xid }) => xid);
+  });
+}
+
+/** Transactions below 10 have ended, but for 7. */
+const VISIBILITY = new Visibility('7:10:7');
+
+async function finish({ sink, done }: Reading): Promise<void> {
+  await sink.frame(textFrame('{"type":"snapshot"}'));
+  done(true);
+  await new Promise(setImmediate);
+  await marker();
+}
+
+test('what the snapshot does not see comes as changes before `subscribed`, and nothing else', async () => {
+  for (const xid of [5, 7, 8]) commit(xid, 'room:1');
+  const stream = socket();
+  hub.attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
+  const [reading] = readings as [Reading];
+  expect(reading.sink.taken(VISIBILITY)).toBe(true);
+  commit(11, 'room:1');
+  await finish(reading);
+  commit(12, 'room:1');
+  expect(got(stream)).toEqual(['snapshot', [7], [11], 'subscribed', [12]]);
+});
+
+test('a snapshot that does not see a commit which the journal has dropped is taken again', async () => {
+  commit(7, 'room:1');
+  commit(8, 'room:2', BYTES_MAX);
+  const stream = socket();
+  hub.attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
+  const [first] = readings as [Reading];
+  expect(first.sink.taken(VISIBILITY)).toBe(false);
+  first.done(false);
+  await new Promise(setImmediate);
+  const second = readings[1] as Reading;
+  expect(second.sink.taken(new Visibility('10:10:'))).toBe(true);
+  await finish(second);
+  expect(got(stream)).toEqual(['snapshot', 'subscribed']);
+});
+
+test('a commit that the snapshot does not see and the journal drops while it is read is a reset, no gap', async () => {
+  commit(7, 'room:1');
+  const stream = socket();
+  hub.attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
+  const [reading] = readings as [Reading];
+  expect(reading.sink.taken(VISIBILITY)).toBe(true);
+  commit(11, 'room:2', BYTES_MAX);
+  await finish(reading);
+  expect(got(stream)).toEqual(['snapshot', 'lagging']);
+});
+
+test('a commit that the snapshot sees may be dropped while it is read', async () => {
+  commit(5, 'room:1');
+  const stream = socket();
+  hub.attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
+  const [reading] = readings as [Reading];
+  expect(reading.sink.taken(VISIBILITY)).toBe(true);
+  commit(8, 'room:2', BYTES_MAX);
+  await finish(reading);
+  expect(got(stream)).toEqual(['snapshot', 'subscribed']);
+});
