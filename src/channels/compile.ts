@@ -17,7 +17,7 @@ import { assertParserLoaded, type ParsedView, parseView, Unsupported } from './p
 import { type Pattern, parsePattern } from './pattern.ts';
 import { ExpressionReader } from './read-expression.ts';
 import { shownBy, snapshotQuery } from './snapshot-query.ts';
-import { refuseTypes } from './type-fault.ts';
+import { refuseRemoteTypes, refuseTypes } from './type-fault.ts';
 import { jsonCastIn, TEXT_TYPE, Types, type ValueType } from './types.ts';
 import { warningsOf } from './warnings.ts';
 
@@ -129,6 +129,7 @@ function compileForPostgres(
   cause: Unsupported,
 ): ChannelView {
   const remote = planRemote(channel, pattern, parsed, table);
+  refuseRemoteTypes(parsed, remote.used, types);
   const key = orThrow(keyOf(table)).map((column) => ({ column, type: types.byOid(column.typeOid) }));
   const plan: ViewPlan = { pattern, outputs: [], placeholders: [], where: undefined, key };
   return {

@@ -1,14 +1,16 @@
 /**
- * Types whose values cannot be kept right, whoever evaluates the view: what they print can change without a commit to
- * the table.
+ * Types whose values cannot be kept right: what they print can change without a commit to the table, or the WAL does not
+ * tell all of them.
  */
 import { readableName } from '../postgres/quote.ts';
 import type { CatalogChannel, CatalogTableColumn } from './catalog.ts';
+import { walk } from './changeability.ts';
+import { nameOf } from './node.ts';
 import { type ParsedView, Unsupported } from './parse.ts';
 import type { Pattern } from './pattern.ts';
-import { isNaming, jsonCastIn, type Types, type ValueType } from './types.ts';
+import { isNaming, isXml, jsonCastIn, type Types, type ValueType } from './types.ts';
 
-/** Throws Unsupported where a column of the view, a placeholder or the key is of such a type. */
+/** Throws Unsupported where, whoever evaluates the view, a column of it, a placeholder or the key is of such a type. */
 export function refuseTypes(
   channel: CatalogChannel,
   pattern: Pattern,
@@ -18,7 +20,7 @@ export function refuseTypes(
 ): void {
   for (const [index, { name, typeOid }] of channel.columns.entries()) {
     const type = types.byOid(typeOid);
-    const reason = castFault(type) ?? (pattern.columns.includes(name) ? namingFault(`{${name}}`, type) : undefined);
+    const reason = castFault(type) ?? (pattern.columns.includes(name) ? placeholderFault(name, type) : undefined);
     if (reason !== undefined) throw parsed.text.refuse(reason, parsed.targets[index]?.value ?? {});
   }
   for (const { name, typeOid } of key) {
@@ -33,6 +35,23 @@ export function refuseTypes(
   }
 }
 
+/** Throws Unsupported where Postgres would have to make such values again from the text that comes in the WAL. */
+export function refuseRemoteTypes(parsed: ParsedView, used: readonly CatalogTableColumn[], types: Types): void {
+  const naming = used.find(({ typeOid }) => isNaming(types.byOid(typeOid)));
+  if (naming !== undefined)
+    throw new Unsupported(
+      `${readableName(naming.name)} is of type ${naming.type}, which prints as the name of something: Postgres would look that up again ` +
+        'after the commit. Show it as it is, in a view without expressions that only Postgres can evaluate',
+    );
+  const xml = new Set(used.filter(({ typeOid }) => isXml(types.byOid(typeOid))).map(({ name }) => name));
+  const expressions = parsed.targets.map(({ value }) => value).filter((value) => !('ColumnRef' in value));
+  for (const expression of parsed.where === undefined ? expressions : [...expressions, parsed.where])
+    walk(expression, (kind, inner) => {
+      const column = kind === 'ColumnRef' ? nameOf((inner as { readonly fields?: [] }).fields) : '';
+      if (xml.has(column)) throw parsed.text.refuse(`${UNDECLARED}: show the column as it is`, inner);
+    });
+}
+
 const IMMUTABLE = 'i';
 
 function castFault(type: ValueType): string | undefined {
@@ -42,6 +61,13 @@ function castFault(type: ValueType): string | undefined {
     `${cast.name} is shown by a cast to json whose function is not immutable, so what it gives can change without a commit ` +
     'to the table; declare the function immutable, where it is'
   );
+}
+
+const UNDECLARED = 'xml is stored with its declaration, which does not come in the WAL';
+
+function placeholderFault(name: string, type: ValueType): string | undefined {
+  const isDeclared = isXml(type) && type.kind === 'other';
+  return isDeclared ? `${UNDECLARED}: {${name}} cannot be told from a row` : namingFault(`{${name}}`, type);
 }
 
 function namingFault(what: string, type: ValueType): string | undefined {

@@ -124,9 +124,9 @@ export function sameType(a: ValueType, b: ValueType): boolean {
 /** Built-in types whose cast to text is another function than their output, and gives the same. */
 const SAME_TEXT: ReadonlySet<number> = new Set([18, 19, 650]); // "char", name, cidr
 
-/** Whether the cast to text gives what the output function prints. Of scalar types, cast.ts tells. */
+/** Whether the cast to text gives what the output function prints, at any time. Of scalar types, cast.ts tells. */
 export function printsAsText(type: Exclude<ValueType, ScalarType>): boolean {
-  return !type.textCast || (type.kind === 'other' && SAME_TEXT.has(type.oid));
+  return (!type.textCast || (type.kind === 'other' && SAME_TEXT.has(type.oid))) && !isNaming(type);
 }
 
 /** regproc, regprocedure, regoper, regoperator, regclass, regtype, regconfig, regdictionary, regnamespace, regrole, regcollation, aclitem. */
@@ -135,6 +135,13 @@ const NAMING: ReadonlySet<number> = new Set([24, 2202, 2203, 2204, 2205, 2206, 3
 /** Whether its values print as names of other objects, so that their text becomes another one when those are renamed. */
 export function isNaming(type: ValueType): boolean {
   return partsOf(type).some((part) => part.kind === 'other' && NAMING.has(part.oid));
+}
+
+const XML = 142;
+
+/** Whether there is xml in its values: that is stored with a declaration, which its output function leaves out. */
+export function isXml(type: ValueType): boolean {
+  return partsOf(type).some((part) => part.kind === 'other' && part.oid === XML);
 }
 
 /** The type of whose values Postgres makes JSON by a cast to json: of a value of this type, or of a part of one. */
