@@ -22,8 +22,10 @@ create table if not exists sno.settings (
   name text primary key,
   value text not null
 );
-comment on table sno.settings is '`publication`: the name of Snö''s publication; `rules`: the hash of the rules folder that was applied last.';
+comment on table sno.settings is '`publication`: the name of Snö''s publication; `rules`: the hash of the rules folder that was applied last; `catalog_key`: proves that a catalog in the WAL is written by sno.send_catalog().';
 insert into sno.settings (name, value) values ('publication', 'sno') on conflict do nothing;
+-- Everybody may put messages into the WAL; those with this key come from sno.send_catalog().
+insert into sno.settings (name, value) values ('catalog_key', gen_random_uuid()::text || gen_random_uuid()::text) on conflict do nothing;
 
 create table if not exists sno.slot (
   name text primary key,
@@ -635,6 +637,7 @@ begin
   end;
   delete from sno.ddl d where d.transaction = new.transaction;
   perform pg_logical_emit_message(true, 'sno.catalog', convert_to(json_build_object(
+    'key', (select s.value from sno.settings s where s.name = 'catalog_key'),
     'touched', array(select distinct unnest(noted.touched) order by 1),
     'catalog', sno.catalog())::text, 'UTF8'));
   return null;

@@ -344,8 +344,8 @@ class RunningService implements Service, WalHandler {
     this.#logger.error({ code: error.code, view: `${schema}."${pattern}"`, mend: error.mend }, error.message);
   }
 
-  #takeCatalog({ catalog, lsn }: Awaited<ReturnType<Rulebook['read']>>): readonly Redefinition[] {
-    const redefinitions = this.#definitions.load(catalog, lsn);
+  #takeCatalog({ catalog, lsn, key }: Awaited<ReturnType<Rulebook['read']>>): readonly Redefinition[] {
+    const redefinitions = this.#definitions.load(catalog, lsn, key);
     this.#router.rebind();
     return redefinitions;
   }

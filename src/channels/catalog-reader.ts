@@ -102,10 +102,12 @@ const catalog = z.object({
   published: oids,
 }) satisfies z.ZodType<Catalog>;
 
-const message = z.object({ touched: texts, catalog });
+const message = z.object({ key: z.string(), touched: texts, catalog });
 
 /** The content of a `sno.catalog` message. */
 export interface CatalogMessage {
+  /** Proves that the database's own function wrote it: everybody may put messages into the WAL. */
+  readonly key: string;
   /** `channels:PATTERN` and `channel_access:PATTERN` of the views that the transaction created, altered or dropped, or whose tables or functions it altered. */
   readonly touched: ReadonlySet<string>;
   readonly catalog: Catalog;
@@ -118,8 +120,8 @@ export function parseCatalog(json: string): Catalog {
 
 /** Reads what the event trigger puts into the WAL; `setup_required` where it is something else. */
 export function parseCatalogMessage(json: string): CatalogMessage {
-  const { touched, catalog } = parse(message, json);
-  return { touched: new Set(touched), catalog };
+  const { key, touched, catalog } = parse(message, json);
+  return { key, touched: new Set(touched), catalog };
 }
 
 function parse<T>(schema: z.ZodType<T>, json: string): T {
@@ -145,6 +147,13 @@ type Connection = pg.ClientBase | pg.Pool;
 export async function readCatalog(connection: Connection, publication: string): Promise<Catalog> {
   const { rows } = await ask<{ catalog: string }>(connection, 'select sno.catalog($1)::text as catalog', publication);
   return parseCatalog(rows[0]?.catalog ?? '');
+}
+
+/** The key of genuine `sno.catalog` messages. */
+export async function readCatalogKey(connection: Connection): Promise<string> {
+  const sql = 'select value from sno.settings where name = $1';
+  const { rows } = await ask<{ value: string }>(connection, sql, 'catalog_key');
+  return rows[0]?.value ?? '';
 }
 
 /**

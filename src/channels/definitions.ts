@@ -4,6 +4,8 @@
  * At start the catalog is loaded as it is now, though WAL from before may be read again. What it said then is not known,
  * so the views that a message from before the load touched count as changed: nobody continues across it.
  */
+import { timingSafeEqual } from 'node:crypto';
+import { SnoError } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
 import type { Catalog } from './catalog.ts';
 import { parseCatalogMessage } from './catalog-reader.ts';
@@ -23,21 +25,24 @@ export class Definitions {
   readonly registry: ChannelRegistry;
   readonly #options: DefinitionsOptions;
   #loadedAt: Lsn = 0;
+  #key = '';
 
   constructor(options: DefinitionsOptions) {
     this.registry = options.registry;
     this.#options = options;
   }
 
-  /** Takes the catalog as a query gave it when the WAL ended at `lsn`. */
-  load(catalog: Catalog, lsn: Lsn): readonly Redefinition[] {
+  /** Takes the catalog as a query gave it when the WAL ended at `lsn`; messages that follow must have the key. */
+  load(catalog: Catalog, lsn: Lsn, key: string): readonly Redefinition[] {
     this.#loadedAt = lsn;
+    this.#key = key;
     return this.#take(this.registry.load(catalog));
   }
 
   /** Takes the catalog out of a `sno.catalog` message at `lsn`; throws `setup_required` where it is of another version. */
   message(json: string, lsn: Lsn): readonly Redefinition[] {
-    const { touched, catalog } = parseCatalogMessage(json);
+    const { key, touched, catalog } = parseCatalogMessage(json);
+    if (!isSame(key, this.#key)) throw new SnoError('setup_required', 'it was not written by sno.send_catalog()');
     return this.#take(lsn <= this.#loadedAt ? this.registry.load(catalog, touched) : this.registry.load(catalog));
   }
 
@@ -49,4 +54,9 @@ export class Definitions {
       ...[...result.accessChanged].map((pattern): Redefinition => [pattern, 'access']),
     ];
   }
+}
+
+function isSame(a: string, b: string): boolean {
+  const [left, right] = [Buffer.from(a), Buffer.from(b)];
+  return left.length === right.length && left.length > 0 && timingSafeEqual(left, right);
 }

@@ -5,7 +5,7 @@ import type { Logger } from '../logger.ts';
 import { type Lsn, parseLsn } from '../lsn.ts';
 import { databaseError } from '../postgres/connect.ts';
 import type { Catalog } from './catalog.ts';
-import { pollCatalog, readCatalog } from './catalog-reader.ts';
+import { pollCatalog, readCatalog, readCatalogKey } from './catalog-reader.ts';
 import { applyRules } from './rules.ts';
 import { ensureSetup } from './setup.ts';
 
@@ -43,12 +43,12 @@ export class Rulebook {
     logger.info({ rules, files, dropped }, applied ? 'applied the rules' : 'the rules are as they were');
   }
 
-  /** The catalog as it is now, and an LSN that lies after everything that it shows. */
-  async read(): Promise<{ readonly catalog: Catalog; readonly lsn: Lsn }> {
+  /** The catalog as it is now, an LSN that lies after everything that it shows, and the key of messages with later ones. */
+  async read(): Promise<{ readonly catalog: Catalog; readonly lsn: Lsn; readonly key: string }> {
     const { pool, settings } = this.#options;
     const catalog = await (this.isPolled ? pollCatalog : readCatalog)(pool, settings.SNO_PUBLICATION);
     const { rows } = await pool.query<{ lsn: string }>('select pg_current_wal_insert_lsn()::text as lsn');
-    return { catalog, lsn: parseLsn(rows[0]?.lsn ?? '') ?? 0 };
+    return { catalog, lsn: parseLsn(rows[0]?.lsn ?? '') ?? 0, key: await readCatalogKey(pool) };
   }
 
   async #connect(): Promise<pg.PoolClient> {

@@ -143,6 +143,14 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(await got('insert into posts values (12, 1)')).toEqual(['insert 12']);
   });
 
+  test('a catalog that somebody else wrote redefines nothing', async () => {
+    const nothing = { channels: [], access: [], tables: [], types: [], published: [] };
+    const forged = JSON.stringify({ key: 'guessed', touched: ['channels:room:{room}'], catalog: nothing });
+    await here.query(`select pg_logical_emit_message(true, 'sno.catalog', $1)`, [forged]);
+    expect(await got('insert into posts values (13, 1)')).toEqual(['insert 13']);
+    expect(client.frames.filter(({ type }) => type === 'reset' || type === 'unsubscribed')).toEqual([]);
+  });
+
   test('pg_notify: well-formed and malformed', async () => {
     const malformed = 'sno_messages_dropped_total{reason="payload_malformed"}';
     const before = await here.metric(malformed);
