@@ -1,0 +1,104 @@
+/** Types that change while the service runs, and types that Postgres itself makes JSON of. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { VERSIONS } from '../support/postgres.ts';
+import type { RawClient } from './raw-client.ts';
+import { changesOf, type Stage, stage } from './stage.ts';
+
+const SCHEMA = `
+  create extension hstore;
+  create type pair as (a int, b text);
+  create type mood as enum ('sad');
+  create domain moods as mood[];
+  create table pairs (id int primary key, one pair, many pair[]);
+  create table people (id int primary key, moods moods, tags hstore, "all" hstore[]);
+  alter table people replica identity full;
+  create table others (id int primary key);
+  create schema channels;
+  create view channels."pairs" as select id, one, many from pairs;
+  create view channels."people" as select id, moods from people;
+  create view channels."tags" as select id, tags, "all" from people;
+  create view channels."others" as select id from others;
+`;
+
+describe.each(VERSIONS)('types, Postgres %i', (version) => {
+  let here: Stage;
+  let client: RawClient;
+
+  beforeAll(async () => {
+    here = await stage(SCHEMA, {}, version);
+    client = await here.client('end', 'pairs', 'people', 'tags', 'others');
+  });
+  afterAll(() => here.end());
+
+  /** What the channels hear of a commit: their events, or why they are reset. */
+  async function heard(sql: string): Promise<unknown[]> {
+    const frames = await changesOf(here, client, () => here.query(`begin; ${sql}; commit`));
+    return frames.map(({ channel, type, events, reason }) => [channel, type === 'changes' ? events : (reason ?? type)]);
+  }
+
+  /** Follows a channel again, from a snapshot, which must be what the view is. */
+  async function followAgain(channel: string): Promise<void> {
+    const from = client.frames.length;
+    expect((await client.subscribe(channel, { snapshot: true })).type).toBe('subscribed');
+    const rows = client.of(channel, 'snapshot', from).flatMap(({ rows }) => rows ?? []);
+    const { rows: expected } = await here.query<{ data: unknown }>(
+      `select row_to_json(v.*) as data from channels."${channel}" v order by id`,
+    );
+    expect(rows.map(({ data }) => data)).toEqual(expected.map(({ data }) => data));
+  }
+
+  const inserted = (data: Readonly<Record<string, unknown>>) => ({ op: 'insert', key: { id: data['id'] }, data });
+  const RESET = [['pairs', 'channel_changed']];
+
+  test('an attribute more: the channel is reset, and the new one is in what follows', async () => {
+    expect(await heard(`insert into pairs values (1, '(1,x)', '{"(2,y)"}')`)).toEqual([
+      ['pairs', [inserted({ id: 1, one: { a: 1, b: 'x' }, many: [{ a: 2, b: 'y' }] })]],
+    ]);
+    expect(await heard('alter type pair add attribute c bool')).toEqual(RESET);
+    await followAgain('pairs');
+    expect(await heard(`insert into pairs values (2, '(1,x,t)', '{"(2,y,)"}')`)).toEqual([
+      ['pairs', [inserted({ id: 2, one: { a: 1, b: 'x', c: true }, many: [{ a: 2, b: 'y', c: null }] })]],
+    ]);
+  });
+
+  test.each([
+    [3, 'renamed', 'alter type pair rename attribute c to d', '(1,x,t)'],
+    [4, 'dropped', 'alter type pair drop attribute d', '(1,x)'],
+    [5, 'added', 'alter type pair add attribute e text', '(1,x,",")'],
+  ])('%i: an attribute %s between writes of one transaction', async (id, _how, statement, value) => {
+    expect(
+      await heard(`update pairs set id = id; insert into others values (${id});
+        ${statement}; insert into pairs values (${id}, '${value}', null); insert into others values (-${id})`),
+    ).toEqual(expect.arrayContaining([...RESET, ['others', [inserted({ id }), inserted({ id: -id })]]]));
+    await followAgain('pairs');
+    expect(await heard(`delete from pairs where id = ${id}`)).toEqual([['pairs', [{ op: 'delete', key: { id } }]]]);
+  });
+
+  test('a label more', async () => {
+    const frames = await changesOf(here, client, () => here.query("alter type mood add value 'glad'"));
+    for (const { channel } of frames) await followAgain(channel as string);
+    expect(frames).toContainEqual({ type: 'reset', channel: 'people', reason: 'channel_changed' });
+    expect(await heard(`insert into people values (1, '{sad,glad,NULL}')`)).toContainEqual([
+      'people',
+      [inserted({ id: 1, moods: ['sad', 'glad', null] })],
+    ]);
+  });
+
+  test('a cast to json, within arrays too', async () => {
+    const frames = await heard(`insert into people values (2, null, 'a=>1, "b c"=>NULL', '{a=>1,NULL}')`);
+    expect(frames).toContainEqual([
+      'tags',
+      [inserted({ id: 2, tags: { a: '1', 'b c': null }, all: [{ a: '1' }, null] })],
+    ]);
+  });
+
+  test('a cast to json that goes away: its type is shown as its text', async () => {
+    expect(await heard('alter extension hstore drop cast (hstore as json); drop cast (hstore as json)')).toContainEqual(
+      ['tags', 'channel_changed'],
+    );
+    await followAgain('tags');
+    expect(await heard(`update people set tags = 'z=>"26"' where id = 2`)).toEqual([
+      ['tags', [{ op: 'update', key: { id: 2 }, data: { id: 2, tags: '"z"=>"26"', all: ['"a"=>"1"', null] } }]],
+    ]);
+  });
+});
