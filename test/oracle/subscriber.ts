@@ -164,6 +164,11 @@ export class Subscriber {
     return [...this.held].flatMap(([channel, held]) => held.violations.map((text) => `${channel}: ${text}`));
   }
 
+  /** Loses the connection, in the middle of whatever comes. */
+  cut(): void {
+    this.#socket?.terminate();
+  }
+
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
