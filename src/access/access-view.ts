@@ -81,7 +81,7 @@ export class ViewAccess implements Access {
     return wanted.every((texts) => texts.length > 0) && (await this.#ask(access.sql, [...values, ...wanted]));
   }
 
-  /** Whether the statement's first row begins with true; a parameter that does not cast (class 22) is a no. Rejects where there was no answer. */
+  /** Whether the statement's first row begins with true; a parameter that does not cast is a no. Rejects where there was no answer. */
   async #ask(text: string, values: readonly (string | readonly string[])[]): Promise<boolean> {
     if (this.#pool.waitingCount >= this.#waitingMax) throw new Error(`${this.#waitingMax} access checks wait already`);
     const client = await this.#pool.connect();
@@ -117,9 +117,12 @@ function statementName(sql: string): string {
 const NAMES = new Map<string, string>();
 const NAMES_MAX = 10_000;
 
-/** Class 22: a value that does not cast to its column's type, is out of its range, or holds bytes that text cannot. */
+/**
+ * Class 22: a value that does not cast to its column's type, is out of its range, or holds bytes that text cannot. Class 23: it
+ * is against a constraint of a domain.
+ */
 function isDataException(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && error.code?.startsWith('22') === true;
+  return error instanceof pg.DatabaseError && /^2[23]/.test(error.code ?? '');
 }
 
 /** Errors that Postgres reported of a statement leave the connection usable; those of severity FATAL end it, as does silence. */

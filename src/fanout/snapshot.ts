@@ -18,8 +18,8 @@ const FRAME_BYTES = 256 * 1024;
 const FETCH_ROWS_FIRST = 16;
 const FETCH_ROWS_MAX = 5_000;
 const STATEMENT_TIMEOUT_MS = 60_000;
-/** SQLSTATE classes of a value that its column's type does not take: data exceptions. */
-const DATA_EXCEPTION = /^22/;
+/** SQLSTATE classes of a value that its column's type does not take: data exceptions, and constraints of a domain. */
+const DATA_EXCEPTION = /^2[23]/;
 
 interface Row {
   readonly sno_key: string;

@@ -21,6 +21,12 @@ beforeAll(async () => {
   await database.query(`
     create schema channel_access;
     create type mood as enum ('sad', 'happy');
+    create domain grade as int check (value between 1 and 6);
+    create table grades (grade grade, place point);
+    insert into grades values (1, '(1,2)');
+    create view channel_access."grade:{grade}" as select grade from grades;
+    create view channel_access."graded" as select grade from grades;
+    create view channel_access."place:{place}" as select place from grades;
     create table members (project_id int, user_id text, level int, owner uuid, since timestamptz, feeling mood);
     insert into members values
       (42, 'u1', 3, '00000000-0000-0000-0000-000000000001', '2026-01-01 00:00:00+00', 'happy'),
@@ -98,6 +104,8 @@ describe('who may join', () => {
     ['a number as claim', 'level:{project_id}', '42', { level: 3 }, 'allowed'],
     ['text for a number', 'level:{project_id}', '42', { level: '3' }, 'allowed'],
     ['a claim that does not cast', 'level:{project_id}', '42', { level: 'high' }, 'access_denied'],
+    ['a claim that its domain does not take', 'graded', [], { grade: '7' }, 'access_denied'],
+    ['a claim that its domain takes', 'graded', [], { grade: '1' }, 'allowed'],
     ['a claim out of range', 'level:{project_id}', '42', { level: 1e12 }, 'access_denied'],
     ['a claim with a NUL', 'project:{project_id}', '42', { sub: 'u1\0' }, 'access_denied'],
     ['a uuid claim', 'owner:{project_id}', '42', { owner: '00000000-0000-0000-0000-000000000001' }, 'allowed'],
@@ -123,6 +131,8 @@ describe('a value that is none of its column is no such channel', () => {
     ['since:{since}', 'yesterday'],
     ['since:{since}', '2026-01-01'],
     ['since:{since}', '2026-99-01 00:00:00+00'],
+    ['grade:{grade}', '7'],
+    ['place:{place}', '1,2'],
   ])('%s with %j', async (text, value) => {
     expect(await ask(text, value, { sub: 'u1' })).toBe('channel_unknown');
     expect(await ask(text, value, { sub: 'u1' }, open)).toBe('channel_unknown');
@@ -130,6 +140,8 @@ describe('a value that is none of its column is no such channel', () => {
 
   test('one that is', async () => {
     expect(await ask('mood:{feeling}', 'happy')).toBe('allowed');
+    expect(await ask('grade:{grade}', '1')).toBe('allowed');
+    expect(await ask('place:{place}', '(1,2)')).toBe('allowed');
     expect(await ask('since:{since}', '2026-01-01 00:00:00+00')).toBe('allowed');
     expect(await ask('code:{code}/{price}/{flag}', ['ab', '1.50', 'true'])).toBe('allowed');
     expect(await ask('code:{code}/{price}/{flag}', ['ab  ', '1.50', 'true'])).toBe('channel_unknown');
