@@ -2,8 +2,11 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Bytes } from '../../src/bytes.ts';
+import type { RemoteQuery } from '../../src/channels/channel.ts';
 import { loadParser } from '../../src/channels/parse.ts';
-import { createClient } from '../../src/postgres/connect.ts';
+import { askRemote } from '../../src/channels/remote-ask.ts';
+import { RowError } from '../../src/channels/row-error.ts';
+import { createClient, createPool } from '../../src/postgres/connect.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
@@ -17,6 +20,8 @@ const SEED = Number(process.env['SNO_TEST_SEED'] ?? 20_260);
 /** A row must fit into a page, and its columns into a table. */
 const COLUMNS_PER_TABLE = 40;
 const BATCH = 50;
+/** Beyond the rows of other tests. */
+const FIRST = 1_000_000;
 
 describe.each(VERSIONS)('every type, Postgres %i', (version) => {
   const columns = everyColumn(version);
@@ -88,6 +93,44 @@ describe.each(VERSIONS)('every type, Postgres %i', (version) => {
     } finally {
       await client.end();
       await rows.stop();
+    }
+  });
+
+  test('Postgres makes the same values again from the text that the WAL has', async () => {
+    for (const { name, columns } of tables) {
+      // what prints as a name is not evaluated
+      const shown = columns.filter(({ type }) => !/^(reg|aclitem)/.test(type)).map((column) => column.name);
+      await database.query(
+        `create view channels."remote_${name}" as select id, ${shown.join(', ')}, format('%s', id) as made from public.${name}`,
+      );
+    }
+    const catalog = await catalogOf(database);
+    const pool = createPool(database.url, 'oracle', 1);
+    try {
+      for (const { name, columns } of tables) {
+        await insert(database, { name, columns }, FIRST, fc.sample(randomRow(columns), { numRuns: BATCH, seed: SEED }));
+        const query = viewOf(catalog, `remote_${name}`).remote as RemoteQuery;
+        const list = query.columns.map((column) => column.name).join(', ');
+        const { rows } = await pool.query({
+          text: `select ${list} from public.${name} where id >= ${FIRST} order by id`,
+          rowMode: 'array',
+        });
+        const { rows: expected } = await pool.query<{ data: string }>(
+          `select row_to_json(v.*)::text as data from channels."remote_${name}" v where id >= ${FIRST} order by id`,
+        );
+        expect(rows).toHaveLength(BATCH);
+        const answers = await askRemote(
+          { pool, pause: () => expect.unreachable(), onUnreachable: ({ message }) => expect.unreachable(message) },
+          query,
+          [rows.map(() => false), ...query.columns.map((_, index) => rows.map((row) => row[index] as string | null))],
+        );
+        answers.forEach((answer, index) => {
+          if (answer instanceof RowError) throw answer;
+          expect(differenceOf(String(answer?.data), expected[index]?.data as string)).toBeUndefined();
+        });
+      }
+    } finally {
+      await pool.end();
     }
   });
 });
