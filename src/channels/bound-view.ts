@@ -4,9 +4,9 @@ import { NULL, type Tuple, UNCHANGED } from '../decode/tuple.ts';
 import type { CatalogTableColumn } from './catalog.ts';
 import type { BoundView } from './channel.ts';
 import { type Encoder, encoderOf, JSON_NULL, jsonLabel } from './encode.ts';
-import { compileCondition, compileOperand, type IndexOf } from './evaluate.ts';
+import { compileOperand, compileWhere, type IndexOf } from './evaluate.ts';
 import { type Condition, columnsOf, type Source, type Value } from './expression.ts';
-import { isNull, type Operand, type Predicate } from './operand.ts';
+import { isNull, type Operand } from './operand.ts';
 import { type Pattern, writeEncodedValue } from './pattern.ts';
 import type { ValueType } from './types.ts';
 
@@ -52,14 +52,14 @@ export function bindPlan(plan: ViewPlan, indexOf: IndexOf): BoundView {
 }
 
 class PlannedView implements BoundView {
-  readonly #where: Predicate | undefined;
+  readonly #where: ((row: Tuple) => boolean) | undefined;
   readonly #literals: readonly Buffer[];
   readonly #placeholders: readonly Operand[];
   readonly #key: readonly KeyColumn[];
   readonly #outputs: readonly Output[];
 
   constructor(plan: ViewPlan, indexOf: IndexOf) {
-    this.#where = plan.where === undefined ? undefined : compileCondition(plan.where, indexOf);
+    this.#where = plan.where === undefined ? undefined : compileWhere(plan.where, indexOf);
     this.#literals = plan.pattern.literals.map((literal) => Buffer.from(literal));
     this.#placeholders = plan.placeholders.map((source) => compileOperand(source, indexOf));
     this.#outputs = plan.outputs.map(({ name, value }) => bindOutput(name, value, indexOf));
@@ -71,7 +71,7 @@ class PlannedView implements BoundView {
   }
 
   matches(row: Tuple): boolean {
-    return this.#where === undefined || this.#where(row) === 1;
+    return this.#where === undefined || this.#where(row);
   }
 
   channel(row: Tuple, out: Bytes): boolean {

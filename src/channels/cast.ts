@@ -1,69 +1,64 @@
 /** The casts that mean the same here as in Postgres, on a value's text. */
-import type { Source, Value } from './expression.ts';
-import { readFloat8, roundsOnceToFloat4 } from './float.ts';
-import { isScalar, isText, printsAsText, type ScalarKind, type ScalarType, sameType } from './types.ts';
-
-/** What a cast does to the text. */
-type Effect =
-  | 'same'
-  /** The text is that of the number which is rounded to a float4 or float8 when it is compared. */
-  | 'rounded'
-  | 'trimmed'
-  | 'spelled';
-
-const INTEGERS: readonly ScalarKind[] = ['int2', 'int4', 'int8'];
-/** Types whose cast to text is their text form. */
-const PRINTED: readonly ScalarKind[] = [
-  ...INTEGERS,
-  ...(['numeric', 'float4', 'float8', 'uuid', 'json', 'jsonb', 'date', 'time', 'timestamp', 'timestamptz'] as const),
-  ...(['bytea', 'enum', 'text', 'varchar'] as const),
-];
-
-const EFFECTS: ReadonlyMap<string, Effect> = new Map<string, Effect>([
-  ...PRINTED.flatMap((from) => [key(from, 'text', 'same'), key(from, 'varchar', 'same')]),
-  key('text', 'bpchar', 'same'),
-  key('varchar', 'bpchar', 'same'),
-  key('bpchar', 'text', 'trimmed'),
-  key('bpchar', 'varchar', 'trimmed'),
-  key('bool', 'text', 'spelled'),
-  key('bool', 'varchar', 'spelled'),
-  key('int2', 'int4', 'same'),
-  key('int2', 'int8', 'same'),
-  key('int4', 'int8', 'same'),
-  ...INTEGERS.map((from) => key(from, 'numeric', 'same')),
-  ...[...INTEGERS, 'numeric' as const, 'float4' as const].map((from) => key(from, 'float8', 'rounded')),
-  key('int2', 'float4', 'rounded'),
-  key('int4', 'float4', 'rounded'),
-  key('numeric', 'float4', 'rounded'),
-]);
-
-function key(from: ScalarKind, to: ScalarKind, effect: Effect): [string, Effect] {
-  return [`${from} ${to}`, effect];
-}
+import type { Value } from './expression.ts';
+import { readFloat4, readFloat8, roundsOnceToFloat4 } from './float.ts';
+import { writeFloat4, writeFloat8 } from './float-text.ts';
+import { foldStrict } from './fold.ts';
+import * as numeric from './numeric.ts';
+import { CASTS, ROUNDED, SAME } from './routines/casts.ts';
+import { numericOf } from './routines/numerics.ts';
+import { type Apply, makeOf, type Special } from './routines/routine.ts';
+import { isScalar, isText, printsAsText, type ScalarType, sameType } from './types.ts';
+import { characterAt, countCharacters } from './utf8.ts';
 
 /** The value as another type; undefined where that cast is not supported. */
 export function castTo(value: Value, type: ScalarType): Value | undefined {
   if (sameType(value.type, type)) return value;
-  const effect = effectOf(value, type);
-  if (effect === undefined || (effect !== 'rounded' && !value.printed)) return undefined;
-  if (effect === 'rounded' && !roundsAlike(value, type)) return undefined;
-  return {
-    ...value,
+  const apply = effectOf(value, type);
+  if (apply === undefined || (apply === ROUNDED && !roundsAlike(value, type))) return undefined;
+  if (apply === ROUNDED) return rounded(value, type);
+  const from = printed(value);
+  if (from === undefined) return undefined;
+  const result: Value = {
+    ...from,
     type,
-    source: effect === 'same' || effect === 'rounded' ? value.source : spellOut(effect, value.source),
-    printed: effect !== 'rounded',
-    single: effect === 'rounded' && (type.kind === 'float4' || value.type.kind === 'float4'),
+    single: type.kind === 'float4',
     collation: isText(value.type) || !isText(type) || value.source.kind === 'constant' ? value.collation : 'other',
   };
+  if (apply === SAME) return result;
+  return foldStrict({ ...result, source: { kind: 'call', args: [from.source], make: makeOf(apply) } });
 }
 
-function effectOf({ type: from }: Value, to: ScalarType): Effect | undefined {
-  if (isScalar(from)) return EFFECTS.get(`${from.kind} ${to.kind}`);
-  return to.kind === 'text' && printsAsText(from) ? 'same' : undefined;
+function rounded(value: Value, type: ScalarType): Value {
+  return { ...value, type, printed: false, single: type.kind === 'float4' || value.type.kind === 'float4' };
 }
 
-function spellOut(effect: 'trimmed' | 'spelled', source: Source): Source {
-  return source.kind === 'constant' && source.text === null ? source : { kind: effect, of: source };
+function effectOf({ type: from }: Value, to: ScalarType): Apply | undefined {
+  if (isScalar(from)) return asApply(CASTS[`${from.kind}::${to.kind}: ${to.kind}`]);
+  return to.kind === 'text' && printsAsText(from) ? SAME : undefined;
+}
+
+function asApply(entry: Apply | Special | undefined): Apply | undefined {
+  return typeof entry === 'function' ? entry : undefined;
+}
+
+/** The value with its text form as its bytes; undefined where that cannot be had. */
+export function printed(value: Value): Value | undefined {
+  if (value.printed || (value.source.kind === 'constant' && value.source.text === null))
+    return { ...value, printed: true };
+  const { kind } = value.type;
+  if (kind !== 'float4' && kind !== 'float8') return undefined;
+  const read = value.single ? readFloat4 : readFloat8;
+  const write = kind === 'float4' ? writeFloat4 : writeFloat8;
+  const apply: Apply = (result, { buffer, start, end }) => {
+    write(read(buffer, start, end), result.begin());
+    return result.done();
+  };
+  return foldStrict({
+    ...value,
+    source: { kind: 'call', args: [value.source], make: makeOf(apply) },
+    printed: true,
+    single: kind === 'float4',
+  });
 }
 
 /** Whether the number's text, read as a float, gives what Postgres gives: it refuses what is out of range. */
@@ -72,8 +67,33 @@ function roundsAlike({ source, type: from }: Value, to: ScalarType): boolean {
   if (source.kind !== 'constant') return to.kind === 'float8';
   if (source.text === null) return true;
   const text = source.text.toString('latin1');
-  const double = readFloat8(source.text, 0, source.text.length);
+  const double = Number(text);
   if (!Number.isFinite(double)) return text.endsWith('NaN') || text.endsWith('Infinity');
   const vanishes = double === 0 && /[1-9]/.test(text);
   return !vanishes && (to.kind === 'float8' || roundsOnceToFloat4(double));
+}
+
+const SPACE = 0x20;
+
+/** The value cut, rounded or padded to what stands in brackets behind its type; undefined where that is not supported. */
+export function fitTo(value: Value, modifiers: readonly number[]): Value | undefined {
+  const from = printed(value);
+  const apply = from === undefined ? undefined : fitting(from.type.kind, modifiers);
+  if (from === undefined || apply === undefined) return undefined;
+  return foldStrict({ ...from, source: { kind: 'call', args: [from.source], make: makeOf(apply) } });
+}
+
+function fitting(kind: string, [size = 0, scale = 0]: readonly number[]): Apply | undefined {
+  if (kind === 'numeric')
+    return (result, a) => result.ascii(numeric.printNumeric(numeric.fit(numericOf(a), size, scale)));
+  if (kind === 'varchar')
+    return (result, { buffer, start, end }) => result.slice(buffer, start, characterAt(buffer, start, end, size));
+  if (kind !== 'bpchar') return undefined;
+  return (result, { buffer, start, end }) => {
+    const cut = characterAt(buffer, start, end, size);
+    const out = result.begin();
+    out.copy(buffer, start, cut);
+    for (let missing = size - countCharacters(buffer, start, cut); missing > 0; missing--) out.byte(SPACE);
+    return result.done();
+  };
 }

@@ -4,8 +4,9 @@
  */
 import { compareDecimals } from './decimal.ts';
 import { compareFloats, readFloat4, readFloat8 } from './float.ts';
+import { compareJsonb } from './jsonb.ts';
 import { compareTemporals } from './temporal.ts';
-import type { ScalarKind, ScalarType } from './types.ts';
+import { isScalar, type ScalarKind, type ScalarType, sameType, type ValueType } from './types.ts';
 
 /** Negative, zero or positive as the text `a[aStart, aEnd)` comes before, with or after `b[bStart, bEnd)`: -1, 0 or 1. */
 export type Compare = (a: Buffer, aStart: number, aEnd: number, b: Buffer, bStart: number, bEnd: number) => number;
@@ -79,24 +80,34 @@ function familyOf(a: ScalarType, b: ScalarType): Family | undefined {
   return together ? family : undefined;
 }
 
-/** Whether Postgres has comparison operators over these two types that we know. */
-export function comparable(a: ScalarType, b: ScalarType): boolean {
-  return familyOf(a, b) !== undefined;
-}
-
 /** A value to be compared: its type, and for a number cast to a float the type of the text that it is read from. */
 export interface Comparand {
-  readonly type: ScalarType;
+  readonly type: ValueType;
   readonly single: boolean;
 }
 
-/** The comparison of two comparable values. `ordered`: beyond telling equal from different. */
-export function compareOf(a: Comparand, b: Comparand, ordered: boolean): Compare {
-  const family = familyOf(a.type, b.type) as Family;
+/**
+ * The comparison of two values; undefined where Postgres has no operators over these two types that we know. `ordered`:
+ * beyond telling equal from different.
+ */
+export function compareOf(a: Comparand, b: Comparand, ordered: boolean): Compare | undefined {
+  if (!isScalar(a.type) || !isScalar(b.type)) return ordered ? undefined : compareArrays(a.type, b.type);
+  if (a.type.kind === 'jsonb' && b.type.kind === 'jsonb') return ordered ? undefined : compareJsonb;
+  const family = familyOf(a.type, b.type);
+  if (family === undefined) return undefined;
   if (family === 'float')
     return compareFloatTexts(a.single ? readFloat4 : readFloat8, b.single ? readFloat4 : readFloat8);
   if (!ordered && hasOneText(family, a.type, b.type)) return differBytes;
   return family === 'enum' ? compareLabels(a.type.labels ?? []) : ORDER[family];
+}
+
+/** Arrays are equal when their bounds and elements are: when their texts are, if no two texts are of equal elements. */
+function compareArrays(a: ValueType, b: ValueType): Compare | undefined {
+  if (a.kind !== 'array' || b.kind !== 'array' || !sameType(a, b) || !isScalar(a.element)) return undefined;
+  const family = familyOf(a.element, a.element);
+  return family !== undefined && family !== 'float' && hasOneText(family, a.element, a.element)
+    ? differBytes
+    : undefined;
 }
 
 /** Whether equal values have equal texts. */

@@ -1,5 +1,5 @@
 /** Constants, as pg_get_viewdef prints them: in the text form of their type. */
-import type { Value } from './expression.ts';
+import { plainValue, type Value } from './expression.ts';
 import { isTemporalText } from './temporal.ts';
 import type { ScalarKind, ScalarType, ValueType } from './types.ts';
 
@@ -40,12 +40,5 @@ export function nullOf(type: ValueType): Value {
 }
 
 function constant(type: ValueType, text: Buffer | null): Value {
-  return {
-    source: { kind: 'constant', text },
-    type,
-    printed: true,
-    single: type.kind === 'float4',
-    collation: 'none',
-    explicit: false,
-  };
+  return plainValue({ kind: 'constant', text }, type);
 }

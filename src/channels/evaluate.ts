@@ -1,17 +1,18 @@
 /** Turns values into operands and conditions into closures, for tuples whose columns lie as `indexOf` says. */
+import type { Tuple } from '../decode/tuple.ts';
 import type { CatalogTableColumn } from './catalog.ts';
 import type { Compare } from './compare.ts';
 import type { Condition, Source, Value } from './expression.ts';
 import {
+  CaseOperand,
   ColumnOperand,
   ConditionOperand,
   ConstantOperand,
   isNull,
   type Operand,
   type Predicate,
-  SpelledOperand,
-  TrimmedOperand,
 } from './operand.ts';
+import { RowError } from './row-error.ts';
 
 /** Where a column of the table lies in its tuples. */
 export type IndexOf = (column: CatalogTableColumn) => number;
@@ -24,11 +25,39 @@ export function compileOperand(source: Source, indexOf: IndexOf): Operand {
       return new ConstantOperand(source.text);
     case 'condition':
       return new ConditionOperand(compileCondition(source.condition, indexOf));
-    case 'trimmed':
-      return new TrimmedOperand(compileOperand(source.of, indexOf));
-    case 'spelled':
-      return new SpelledOperand(compileOperand(source.of, indexOf));
+    case 'call':
+      return source.make(source.args.map((arg) => compileOperand(arg, indexOf)));
+    case 'case':
+      return new CaseOperand(
+        source.branches.map(({ when }) => compileCondition(when, indexOf)),
+        [...source.branches.map(({ gives }) => gives), source.otherwise].map((value) => compileOperand(value, indexOf)),
+      );
   }
+}
+
+/**
+ * A WHERE: whether the row is in. Postgres evaluates the parts that AND joins in an order of its own choice and stops at
+ * the first that is not true, so an error in one of them counts only where all others are true.
+ */
+export function compileWhere(condition: Condition, indexOf: IndexOf): (row: Tuple) => boolean {
+  const parts = conjuncts(condition).map((part) => compileCondition(part, indexOf));
+  return (row) => {
+    let failure: RowError | undefined;
+    for (let index = 0; index < parts.length; index++) {
+      try {
+        if ((parts[index] as Predicate)(row) !== 1) return false;
+      } catch (error) {
+        if (!(error instanceof RowError)) throw error;
+        failure = error;
+      }
+    }
+    if (failure !== undefined) throw failure;
+    return true;
+  };
+}
+
+function conjuncts(condition: Condition): readonly Condition[] {
+  return condition.kind === 'and' ? condition.of.flatMap(conjuncts) : [condition];
 }
 
 export function compileCondition(condition: Condition, indexOf: IndexOf): Predicate {
@@ -65,10 +94,13 @@ function comparison({ left, right, compare, accepts }: Condition & { kind: 'comp
     return columnWithConstant(indexOf(left.source.column), right.source.text, compare, accepts);
   const a = compileOperand(left.source, indexOf);
   const b = compileOperand(right.source, indexOf);
-  return (row) =>
-    a.load(row) && b.load(row)
+  return (row) => {
+    const isKnown = a.load(row);
+    // evaluated in any case: it may be an error
+    return b.load(row) && isKnown
       ? (accepts >> (compare(a.buffer, a.start, a.end, b.buffer, b.start, b.end) + 1)) & 1
       : -1;
+  };
 }
 
 /** What most WHEREs consist of. */

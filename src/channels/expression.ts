@@ -4,6 +4,7 @@
  */
 import type { CatalogTableColumn } from './catalog.ts';
 import type { Compare } from './compare.ts';
+import type { Operand } from './operand.ts';
 import type { ValueType } from './types.ts';
 
 /** Where a value's bytes come from. */
@@ -12,10 +13,17 @@ export type Source =
   /** Text as pgoutput would send it; null is NULL. */
   | { readonly kind: 'constant'; readonly text: Buffer | null }
   | { readonly kind: 'condition'; readonly condition: Condition }
-  /** char(n) to text: without its trailing blanks. */
-  | { readonly kind: 'trimmed'; readonly of: Source }
-  /** boolean to text: `true` and `false` for `t` and `f`. */
-  | { readonly kind: 'spelled'; readonly of: Source };
+  /** What `make` computes from the arguments. */
+  | { readonly kind: 'call'; readonly args: readonly Source[]; readonly make: Make }
+  | { readonly kind: 'case'; readonly branches: readonly Branch[]; readonly otherwise: Source };
+
+/** Makes the operand of one place in the view out of those of its arguments. */
+export type Make = (args: readonly Operand[]) => Operand;
+
+export interface Branch {
+  readonly when: Condition;
+  readonly gives: Source;
+}
 
 /**
  * How its text is ordered: `C` bytewise; `other` in a way that we do not know, but different bytes are different texts;
@@ -33,6 +41,11 @@ export interface Value {
   readonly collation: Collation;
   /** Whether COLLATE gave the collation: then it prevails. */
   readonly explicit: boolean;
+}
+
+/** A value whose bytes are its text, of no collation that has a say. */
+export function plainValue(source: Source, type: ValueType): Value {
+  return { source, type, printed: true, single: type.kind === 'float4', collation: 'none', explicit: false };
 }
 
 /** Which outcomes of a comparison satisfy an operator: bit 0 less, bit 1 equal, bit 2 greater. */
@@ -60,9 +73,21 @@ export function columnsOf({ source }: Value): readonly CatalogTableColumn[] {
 }
 
 function columnsOfSource(source: Source): readonly CatalogTableColumn[] {
-  if (source.kind === 'column') return [source.column];
-  if (source.kind === 'constant') return [];
-  return source.kind === 'condition' ? columnsOfCondition(source.condition) : columnsOfSource(source.of);
+  switch (source.kind) {
+    case 'column':
+      return [source.column];
+    case 'constant':
+      return [];
+    case 'condition':
+      return columnsOfCondition(source.condition);
+    case 'call':
+      return source.args.flatMap(columnsOfSource);
+    case 'case':
+      return [
+        ...source.branches.flatMap(({ when, gives }) => [...columnsOfCondition(when), ...columnsOfSource(gives)]),
+        ...columnsOfSource(source.otherwise),
+      ];
+  }
 }
 
 export function columnsOfCondition(condition: Condition): readonly CatalogTableColumn[] {

@@ -1,8 +1,16 @@
 /** float4 and float8 by their text. */
+import { RowError } from './row-error.ts';
 
-/** The float8 of a number's text (an integer, a numeric or a float): correctly rounded, as strtod does. */
+/**
+ * The float8 of a number's text (an integer, a numeric or a float): correctly rounded, as strtod does. A numeric can be beyond
+ * the range of float8, which is an error.
+ */
 export function readFloat8(buffer: Buffer, start: number, end: number): number {
-  return Number(buffer.toString('latin1', start, end));
+  const text = buffer.toString('latin1', start, end);
+  const value = Number(text);
+  if ((value === 0 && /[1-9]/.test(text)) || (Math.abs(value) === Number.POSITIVE_INFINITY && !text.endsWith('y')))
+    throw new RowError(`"${text}" is out of range for type double precision`);
+  return value;
 }
 
 /**

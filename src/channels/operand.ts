@@ -4,7 +4,7 @@
  */
 import { NULL, type Tuple, UNCHANGED } from '../decode/tuple.ts';
 import { assert } from '../errors.ts';
-import { trimmedEnd } from './compare.ts';
+import type { Compare } from './compare.ts';
 
 /** A condition over a row: 1 true, 0 false, -1 unknown (NULL). */
 export type Predicate = (row: Tuple) => number;
@@ -15,7 +15,7 @@ export abstract class Operand {
   start = 0;
   end = 0;
 
-  /** False where the value is NULL. */
+  /** False where the value is NULL. Throws RowError where Postgres gives an error. */
   abstract load(row: Tuple): boolean;
 
   protected set(text: Buffer): void {
@@ -23,14 +23,24 @@ export abstract class Operand {
     this.start = 0;
     this.end = text.length;
   }
+
+  protected setTruth(isTrue: boolean): true {
+    this.set(isTrue ? T : F);
+    return true;
+  }
+
+  /** Takes the value of another operand. */
+  protected take({ buffer, start, end }: Operand): true {
+    this.buffer = buffer;
+    this.start = start;
+    this.end = end;
+    return true;
+  }
 }
 
 const EMPTY = Buffer.alloc(0);
 const T = Buffer.from('t');
 const F = Buffer.from('f');
-const TRUE = Buffer.from('true');
-const FALSE = Buffer.from('false');
-const LETTER_t = 0x74;
 
 /** Whether a column is NULL. That must be known: WHERE, placeholders and keys use columns of the replica identity only. */
 export function isNull(row: Tuple, index: number): boolean {
@@ -80,40 +90,73 @@ export class ConditionOperand extends Operand {
 
   override load(row: Tuple): boolean {
     const truth = this.#predicate(row);
-    this.set(truth === 1 ? T : F);
-    return truth !== -1;
+    return truth !== -1 && this.setTruth(truth === 1);
   }
 }
 
-export class TrimmedOperand extends Operand {
-  readonly #of: Operand;
+/** CASE: the value behind the first condition that is true. Nothing after it is evaluated. */
+export class CaseOperand extends Operand {
+  readonly #conditions: readonly Predicate[];
+  /** One more than conditions: the last is ELSE. */
+  readonly #values: readonly Operand[];
 
-  constructor(of: Operand) {
+  constructor(conditions: readonly Predicate[], values: readonly Operand[]) {
     super();
-    this.#of = of;
+    this.#conditions = conditions;
+    this.#values = values;
   }
 
   override load(row: Tuple): boolean {
-    if (!this.#of.load(row)) return false;
-    const { buffer, start, end } = this.#of;
-    this.buffer = buffer;
-    this.start = start;
-    this.end = trimmedEnd(buffer, start, end);
-    return true;
+    const conditions = this.#conditions;
+    let branch = 0;
+    while (branch < conditions.length && (conditions[branch] as Predicate)(row) !== 1) branch++;
+    const value = this.#values[branch] as Operand;
+    return value.load(row) && this.take(value);
   }
 }
 
-export class SpelledOperand extends Operand {
-  readonly #of: Operand;
+/** COALESCE: the first value that is not NULL. Nothing after it is evaluated. */
+export class CoalesceOperand extends Operand {
+  readonly #values: readonly Operand[];
 
-  constructor(of: Operand) {
+  constructor(values: readonly Operand[]) {
     super();
-    this.#of = of;
+    this.#values = values;
   }
 
   override load(row: Tuple): boolean {
-    if (!this.#of.load(row)) return false;
-    this.set(this.#of.buffer[this.#of.start] === LETTER_t ? TRUE : FALSE);
-    return true;
+    for (let index = 0; index < this.#values.length; index++) {
+      const value = this.#values[index] as Operand;
+      if (value.load(row)) return this.take(value);
+    }
+    return false;
+  }
+}
+
+/** GREATEST and LEAST: of values that are equal the first, NULL where all are. */
+export class ExtremeOperand extends Operand {
+  readonly #values: readonly Operand[];
+  readonly #compare: Compare;
+  /** Bit 0: less than what was found so far is better; bit 2: greater is. */
+  readonly #accepts: number;
+
+  constructor(values: readonly Operand[], compare: Compare, accepts: number) {
+    super();
+    this.#values = values;
+    this.#compare = compare;
+    this.#accepts = accepts;
+  }
+
+  override load(row: Tuple): boolean {
+    let best: Operand | undefined;
+    for (let index = 0; index < this.#values.length; index++) {
+      const value = this.#values[index] as Operand;
+      if (value.load(row) && (best === undefined || this.#isBetter(value, best))) best = value;
+    }
+    return best !== undefined && this.take(best);
+  }
+
+  #isBetter(a: Operand, b: Operand): boolean {
+    return ((this.#accepts >> (this.#compare(a.buffer, a.start, a.end, b.buffer, b.start, b.end) + 1)) & 1) === 1;
   }
 }

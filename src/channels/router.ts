@@ -228,8 +228,17 @@ export class Router implements ChangeHandler {
     this.#events.failed(pattern, error);
   }
 
-  /** A row that gave access is another one now, or gone. */
-  #guard({ pattern, bound }: Guard, oldRow: Tuple | undefined, newRow: Tuple | undefined): void {
+  /** A row that gave access is another one now, or gone. Where evaluating it fails, it may have given access to anything. */
+  #guard(guard: Guard, oldRow: Tuple | undefined, newRow: Tuple | undefined): void {
+    try {
+      this.#guardRow(guard, oldRow, newRow);
+    } catch (error) {
+      if (!(error instanceof RowError)) throw error;
+      this.#sink.recheck(guard.pattern);
+    }
+  }
+
+  #guardRow({ pattern, bound }: Guard, oldRow: Tuple | undefined, newRow: Tuple | undefined): void {
     // an update without an old row changed no column that says which channel it is
     const row = oldRow ?? newRow;
     if (bound === undefined || row === undefined) return this.#sink.recheck(pattern);

@@ -1,0 +1,100 @@
+/** An array's elements by its text: read at once, into buffers that are used again. */
+import { Bytes } from '../bytes.ts';
+import { type ArrayVisitor, visitArray } from './array-text.ts';
+import { ConstantOperand, type Operand } from './operand.ts';
+
+const COMMA = 0x2c;
+const BRACKET = 0x5b;
+const NULL_START = -1;
+
+export class Elements implements ArrayVisitor {
+  count = 0;
+  /** How many elements it has in each dimension, and the number of the first. */
+  dimensions: number[] = [];
+  lowerBounds: number[] = [];
+  readonly #text = new Bytes(64);
+  readonly #scratch = new Bytes(64);
+  #starts: number[] = [];
+  #ends: number[] = [];
+  #depth = 0;
+  /** Elements so far of the array that is open at each depth. */
+  #open: number[] = [];
+  #read: Operand | undefined;
+
+  get buffer(): Buffer {
+    return this.#text.buffer;
+  }
+
+  /** NULL elements have none. */
+  isNull(index: number): boolean {
+    return this.#starts[index] === NULL_START;
+  }
+
+  start(index: number): number {
+    return this.#starts[index] as number;
+  }
+
+  endOf(index: number): number {
+    return this.#ends[index] as number;
+  }
+
+  /** Reads the array; a constant one once. */
+  read(operand: Operand): this {
+    if (this.#read === operand && operand instanceof ConstantOperand) return this;
+    this.#read = operand;
+    const { buffer, start, end } = operand;
+    this.count = 0;
+    this.#depth = 0;
+    this.#text.clear();
+    this.dimensions.length = 0;
+    visitArray(buffer, start, end, COMMA, this, this.#scratch);
+    if (this.count === 0) this.dimensions.length = 0;
+    this.#readBounds(buffer, start);
+    return this;
+  }
+
+  open(): void {
+    this.#open[this.#depth] = 0;
+    if (this.#depth === this.dimensions.length) this.dimensions.push(0);
+    this.#depth++;
+  }
+
+  close(): void {
+    this.#depth--;
+    this.dimensions[this.#depth] = this.#open[this.#depth] as number;
+    if (this.#depth > 0) (this.#open[this.#depth - 1] as number)++;
+  }
+
+  separator(): void {}
+
+  element(buffer: Buffer, start: number, end: number): void {
+    this.#starts[this.count] = this.#text.length;
+    this.#text.copy(buffer, start, end);
+    this.#ends[this.count] = this.#text.length;
+    this.#counted();
+  }
+
+  nullElement(): void {
+    this.#starts[this.count] = NULL_START;
+    this.#counted();
+  }
+
+  #counted(): void {
+    this.count++;
+    this.#open[this.#depth - 1] = (this.#open[this.#depth - 1] as number) + 1;
+  }
+
+  /** `[2:3][0:1]=` before the elements; 1 where there is none. */
+  #readBounds(buffer: Buffer, start: number): void {
+    this.lowerBounds.length = 0;
+    for (let at = start, index = 0; index < this.dimensions.length; index++) {
+      if (buffer[at] !== BRACKET) {
+        this.lowerBounds.push(1);
+        continue;
+      }
+      const colon = buffer.indexOf(':', at);
+      this.lowerBounds.push(Number(buffer.toString('latin1', at + 1, colon)));
+      at = buffer.indexOf(']', colon) + 1;
+    }
+  }
+}

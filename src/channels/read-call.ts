@@ -1,0 +1,100 @@
+/** Functions and operators: found by name and by the exact types of their arguments, as Postgres finds them first. */
+import { castTo, printed } from './cast.ts';
+import { type Collated, mergedCollation } from './collation.ts';
+import { plainValue, type Value } from './expression.ts';
+import { foldStrict } from './fold.ts';
+import type { DefinitionText } from './parse.ts';
+import { functionRefusal } from './refused-functions.ts';
+import { ROUTINES } from './routines/known.ts';
+import { callKey, makeOf, operatorKey, type Routine } from './routines/routine.ts';
+import { isScalar, isText, TEXT_TYPE, type Types, type ValueType } from './types.ts';
+
+export class CallReader {
+  readonly #text: DefinitionText;
+  readonly #types: Types;
+
+  constructor(text: DefinitionText, types: Types) {
+    this.#text = text;
+    this.#types = types;
+  }
+
+  /** A call of a function of pg_catalog. */
+  function(name: string, args: readonly Value[], place: object): Value {
+    const routine = findRoutine(args, (kinds) => callKey(name, kinds));
+    if (routine !== undefined) return this.#call(`${name}()`, routine, args, place);
+    throw this.#text.refuse(functionRefusal(name, false), place);
+  }
+
+  /** An operator of pg_catalog, over one value or two. */
+  operator(name: string, args: readonly Value[], place: object): Value {
+    const operands = name === '||' ? asTexts(args) : args;
+    const routine = findRoutine(operands, (kinds) => operatorKey(name, kinds));
+    if (routine !== undefined) return this.#call(`the operator ${name}`, routine, operands, place);
+    const types = args.map(({ type }) => type.name).join(' and ');
+    throw this.#text.refuse(`the operator ${name} over ${types} is not supported yet`, place);
+  }
+
+  #call(name: string, routine: Routine, args: readonly Value[], place: object): Value {
+    const collated = mergedCollation(args);
+    if (routine.collation !== undefined && collated.collation === 'nondeterministic')
+      throw this.#text.refuse(`${name} over a nondeterministic collation is not supported yet`, place);
+    // the letters of a collation that orders by bytes may be others than those of C
+    if (routine.collation === 'C' && !(collated.collation === 'C' && collated.explicit))
+      throw this.#text.refuse(
+        `which letters ${name} takes for the same is up to a collation, which only Postgres knows; write COLLATE "C" for A to Z alone`,
+        place,
+      );
+    const sources = args.map((arg) => {
+      const { source } = this.#printed(arg, place);
+      return source;
+    });
+    const constants = sources.map((source) =>
+      source.kind === 'constant' ? (source.text?.toString() ?? null) : undefined,
+    );
+    const apply = routine.fix(constants, args);
+    if (apply === undefined) throw this.#text.refuse(`${name} is not supported with these arguments yet`, place);
+    const type = this.#typeOf(routine.gives, args);
+    const value = plainValue({ kind: 'call', args: sources, make: makeOf(apply) }, type);
+    return foldStrict(isText(type) ? { ...value, ...textCollation(args, collated) } : value);
+  }
+
+  #printed(value: Value, place: object): Value {
+    const result = printed(value);
+    if (result === undefined) throw this.#text.refuse(`this ${value.type.name} is not supported yet`, place);
+    return result;
+  }
+
+  #typeOf(kind: string, args: readonly Value[]): ValueType {
+    const type = this.#types.byName('pg_catalog', kind);
+    return type ?? (args[0] as Value).type;
+  }
+}
+
+/** Text that is made of no text has the default collation, which we do not know. */
+function textCollation(args: readonly Value[], collated: Collated): Collated {
+  const isMade = collated.collation === 'none' && args.some(({ source }) => source.kind !== 'constant');
+  return isMade ? { collation: 'other', explicit: false } : collated;
+}
+
+/** By the types as they are; arrays by any array, if all are of the same. */
+function findRoutine(args: readonly Value[], key: (kinds: readonly string[]) => string): Routine | undefined {
+  const kinds = args.map(({ type }) => kindOf(type));
+  const exact = ROUTINES.find(key(kinds));
+  if (exact !== undefined) return exact;
+  const arrays = args.filter(({ type }) => type.kind === 'array').map(({ type }) => type);
+  const names = new Set(arrays.map(kindOf));
+  if (names.size !== 1 || arrays.some((type) => type.kind !== 'array' || type.delimiter !== ',')) return undefined;
+  return ROUTINES.find(key(args.map(({ type }) => (type.kind === 'array' ? 'anyarray' : kindOf(type)))));
+}
+
+function kindOf(type: ValueType): string {
+  if (type.kind === 'array') return `${kindOf(type.element)}[]`;
+  return isScalar(type) ? type.kind : type.name;
+}
+
+/** text || anything, and anything || text: the other is cast to text. */
+function asTexts(args: readonly Value[]): readonly Value[] {
+  if (args.filter(({ type }) => type.kind === 'text').length !== 1) return args;
+  const texts = args.map((arg) => (isScalar(arg.type) && !isText(arg.type) ? castTo(arg, TEXT_TYPE) : arg));
+  return texts.includes(undefined) ? args : (texts as readonly Value[]);
+}

@@ -1,0 +1,93 @@
+/** What EXTRACT and date_part tell of dates and timestamps. */
+import { type Civil, checkConvertible, civilOf, dayOf, dayOfWeek, type Moment, writeSeconds } from '../calendar.ts';
+import { writeFloat8 } from '../float-text.ts';
+import { writePadded } from '../integer.ts';
+import type { Result } from './routine.ts';
+
+export interface Field {
+  /** The whole number that it is, or for `fraction` digits after the point so many times ten. */
+  readonly of: (moment: Moment, civil: Civil) => number;
+  /** Digits after the point. */
+  readonly fraction?: number;
+  /** Whether it grows with time: of infinity it is infinite, where others are NULL. */
+  readonly grows?: boolean;
+  /** Whether dates have it. */
+  readonly ofDates?: boolean;
+}
+
+const SECONDS_MICROSECONDS = 60_000_000;
+/** 1970-01-01 */
+const EPOCH_DAY = -10_957;
+
+/** No year is 0: the one before 1 is -1. */
+const withoutZero = (year: number) => (year > 0 ? year : year - 1);
+/** Of so many years, which one it is; before the first it is the -1st. */
+const period =
+  (years: number) =>
+  (_: Moment, { year }: Civil) =>
+    year > 0 ? Math.floor((year + years - 1) / years) : -Math.floor((years - year) / years);
+const isoDay = (day: number) => dayOfWeek(day) || 7;
+/** The Thursday of a day's week: what year it is in decides whose week it is. */
+const thursday: Civil = { year: 0, month: 0, day: 0 };
+const weekYear = (day: number) => civilOf(day - isoDay(day) + 4, thursday).year;
+
+export const FIELDS: Readonly<Record<string, Field>> = {
+  microseconds: { of: ({ microsecond }) => microsecond % SECONDS_MICROSECONDS },
+  milliseconds: { of: ({ microsecond }) => microsecond % SECONDS_MICROSECONDS, fraction: 3 },
+  second: { of: ({ microsecond }) => microsecond % SECONDS_MICROSECONDS, fraction: 6 },
+  minute: { of: ({ microsecond }) => Math.floor(microsecond / SECONDS_MICROSECONDS) % 60 },
+  hour: { of: ({ microsecond }) => Math.floor(microsecond / 3_600_000_000) },
+  day: { of: (_, { day }) => day, ofDates: true },
+  dow: { of: ({ day }) => dayOfWeek(day), ofDates: true },
+  isodow: { of: ({ day }) => isoDay(day), ofDates: true },
+  doy: { of: ({ day }, { year }) => day - dayOf(year, 1, 1) + 1, ofDates: true },
+  week: {
+    of: ({ day }) => Math.floor((day - isoDay(day) + 4 - dayOf(weekYear(day), 1, 1)) / 7) + 1,
+    ofDates: true,
+  },
+  month: { of: (_, { month }) => month, ofDates: true },
+  quarter: { of: (_, { month }) => Math.floor((month - 1) / 3) + 1, ofDates: true },
+  year: { of: (_, { year }) => withoutZero(year), grows: true, ofDates: true },
+  isoyear: { of: ({ day }) => withoutZero(weekYear(day)), grows: true, ofDates: true },
+  decade: { of: (_, { year }) => Math.floor(year / 10), grows: true, ofDates: true },
+  century: { of: period(100), grows: true, ofDates: true },
+  millennium: { of: period(1_000), grows: true, ofDates: true },
+  /** Seconds of the day's midnight; the fraction comes apart, since together they can have too many digits. */
+  epoch: { of: ({ day }) => (day - EPOCH_DAY) * 86_400, grows: true, ofDates: true, fraction: 6 },
+};
+
+const civil: Civil = { year: 0, month: 0, day: 0 };
+
+export interface FieldForm {
+  /** date_part gives float8, EXTRACT numeric. */
+  readonly asFloat: boolean;
+  /** Of a date, not of its midnight. */
+  readonly ofDate: boolean;
+}
+
+export function fieldOf(result: Result, field: Field, moment: Moment, { asFloat, ofDate }: FieldForm): boolean {
+  if (!Number.isFinite(moment.day)) return field.grows === true && result.ascii(String(moment.day));
+  if (!ofDate) checkConvertible(moment.day);
+  const value = field.of(moment, civilOf(moment.day, civil));
+  if (field === FIELDS['epoch'] && !ofDate) return epochOf(result, value, moment.microsecond, asFloat);
+  const { fraction = 0 } = field;
+  if (fraction === 0 || ofDate) return result.integer(value);
+  const out = result.begin();
+  const unit = 10 ** fraction;
+  if (asFloat) writeFloat8(Math.floor(value / 1_000_000) * (1_000_000 / unit) + (value % 1_000_000) / unit, out);
+  else {
+    writePadded(Math.floor(value / unit), 1, out);
+    out.ascii('.');
+    writePadded(value % unit, fraction, out);
+  }
+  return result.done();
+}
+
+function epochOf(result: Result, midnight: number, microsecond: number, asFloat: boolean): true {
+  const seconds = midnight + Math.floor(microsecond / 1_000_000);
+  const rest = microsecond % 1_000_000;
+  const out = result.begin();
+  if (asFloat) writeFloat8(Number(BigInt(seconds) * 1_000_000n + BigInt(rest)) / 1_000_000, out);
+  else writeSeconds(seconds, rest, out);
+  return result.done();
+}

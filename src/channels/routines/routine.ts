@@ -1,0 +1,148 @@
+/**
+ * Functions, operators and casts that are computed in process, each by the signature that it has in pg_catalog:
+ * `left(text, int4): text`, `int4 + int4: int4`, `- int4: int4`, `numeric::int4: int4`. What has another signature is not known.
+ */
+import { Bytes } from '../../bytes.ts';
+import type { Tuple } from '../../decode/tuple.ts';
+import type { Make, Value } from '../expression.ts';
+import { writeInteger } from '../integer.ts';
+import { Operand } from '../operand.ts';
+
+/**
+ * Computes a value out of its arguments, of which none is NULL, and says so to `result`; false where it is NULL. Throws
+ * RowError where Postgres gives an error.
+ */
+export type Apply = (result: Result, a: Operand, b: Operand, c: Operand) => boolean;
+
+/** Of a constant argument the text, null for NULL; of others undefined. */
+export type Constants = readonly (string | null | undefined)[];
+
+interface Remarks {
+  /** What the collation of its arguments must be. */
+  readonly collation?: 'C' | 'deterministic';
+  /** Which arguments are supported, for the documentation. */
+  readonly where?: string;
+}
+
+export type Special = Remarks &
+  (
+    | { readonly apply: Apply }
+    /** What to apply depends on constant arguments or on types; undefined where it is not supported with these. */
+    | { readonly fix: (constants: Constants, args: readonly Value[]) => Apply | undefined }
+  );
+
+/** By signature. */
+export type RoutineTable = Readonly<Record<string, Apply | Special>>;
+
+export interface Routine {
+  readonly gives: string;
+  readonly fix: (constants: Constants, args: readonly Value[]) => Apply | undefined;
+  readonly collation: 'C' | 'deterministic' | undefined;
+}
+
+/** The value of a call, as `apply` fills it in. */
+export class Result extends Operand {
+  /** For bytes that are nowhere yet: to be emptied with `begin`, told of with `done`. */
+  readonly scratch = new Bytes(64);
+  readonly #apply: Apply;
+  readonly #args: readonly Operand[];
+
+  constructor(apply: Apply, args: readonly Operand[]) {
+    super();
+    this.#apply = apply;
+    this.#args = args;
+  }
+
+  /** Arguments are evaluated all, even where one is NULL: another may be an error. */
+  override load(row: Tuple): boolean {
+    const args = this.#args;
+    let isKnown = true;
+    for (let index = 0; index < args.length; index++) isKnown = (args[index] as Operand).load(row) && isKnown;
+    return isKnown && this.#apply(this, args[0] as Operand, args[1] as Operand, args[2] as Operand);
+  }
+
+  begin(): Bytes {
+    this.scratch.clear();
+    return this.scratch;
+  }
+
+  done(): true {
+    this.buffer = this.scratch.buffer;
+    this.start = 0;
+    this.end = this.scratch.length;
+    return true;
+  }
+
+  same(operand: Operand): true {
+    return this.take(operand);
+  }
+
+  slice(buffer: Buffer, start: number, end: number): true {
+    this.buffer = buffer;
+    this.start = start;
+    this.end = end;
+    return true;
+  }
+
+  constant(text: Buffer): true {
+    this.set(text);
+    return true;
+  }
+
+  truth(isTrue: boolean): true {
+    return this.setTruth(isTrue);
+  }
+
+  /** A whole number up to 2^53. */
+  integer(value: number): true {
+    writeInteger(value, this.begin());
+    return this.done();
+  }
+
+  /** Without characters beyond U+007F. */
+  ascii(text: string): true {
+    this.begin().ascii(text);
+    return this.done();
+  }
+}
+
+export function makeOf(apply: Apply): Make {
+  return (args) => new Result(apply, args);
+}
+
+/** A text in SQL that takes and gives these: what the tables are keyed by, without the result. */
+export function callKey(name: string, kinds: readonly string[]): string {
+  return `${name}(${kinds.join(', ')})`;
+}
+
+export function operatorKey(name: string, kinds: readonly string[]): string {
+  const [left, right] = kinds;
+  return right === undefined ? `${name} ${left}` : `${left} ${name} ${right}`;
+}
+
+/** Finds routines by their key. */
+export class Routines {
+  readonly #byKey = new Map<string, Routine>();
+
+  constructor(tables: Iterable<RoutineTable>) {
+    for (const table of tables) {
+      for (const [signature, entry] of Object.entries(table)) {
+        const [key = '', gives = ''] = signature.split(': ');
+        this.#byKey.set(key, routineOf(gives, entry));
+      }
+    }
+  }
+
+  find(key: string): Routine | undefined {
+    return this.#byKey.get(key);
+  }
+}
+
+function routineOf(gives: string, entry: Apply | Special): Routine {
+  const special = typeof entry === 'function' ? { apply: entry } : entry;
+  return {
+    gives,
+    fix: 'fix' in special ? special.fix : () => special.apply,
+    collation: special.collation,
+  };
+}
