@@ -1,6 +1,7 @@
 /** Clients that do not read: they cost nobody else anything, and no memory beyond the bounds. */
 import { afterEach, expect, test } from 'vitest';
 import { until } from '../support/wait.ts';
+import type { RawClient } from './raw-client.ts';
 import { changesOf, memory, type Stage, stage } from './stage.ts';
 
 const SCHEMA = `
@@ -16,25 +17,30 @@ const ROWS_PER_COMMIT = 10;
 let here: Stage;
 afterEach(() => here.end());
 
-async function insert(from: number, to: number): Promise<void> {
-  for (let id = from; id < to; id += ROWS_PER_COMMIT)
+/** No faster than `reader` takes it, so that only who does not read is left behind. */
+async function insert(from: number, to: number, reader: RawClient): Promise<void> {
+  for (let id = from; id < to; id += ROWS_PER_COMMIT) {
     await here.query("insert into blobs select i, 1, repeat('x', $3) from generate_series($1::int, $2::int) i", [
       id,
       id + ROWS_PER_COMMIT - 1,
       ROW_BYTES,
     ]);
+    await reader.until('the commit', () => reader.events('room:1').length >= id + ROWS_PER_COMMIT);
+  }
 }
 
 const ids = (count: number) => Array.from({ length: count }, (_, index) => index);
 
-test('one that does not read while 100 MB pass is reset when the journal has moved on; nobody else notices', async () => {
+test('one that does not read while 100 MB pass is reset when the journal has moved on; nobody else notices', {
+  timeout: 180_000,
+}, async () => {
   here = await stage(SCHEMA, { SNO_REPLAY_BYTES: '4MB' });
   const [stuck, quick] = [await here.client('room:1'), await here.client('end', 'room:1')];
-  await changesOf(here, quick, () => insert(0, 100));
+  await changesOf(here, quick, () => insert(0, 100, quick));
   const before = await memory(here.service.pid, 'VmRSS');
   stuck.pause();
   const held = stuck.events('room:1').length;
-  await changesOf(here, quick, () => insert(100, 1_100));
+  await changesOf(here, quick, () => insert(100, 1_100, quick));
   expect(quick.events('room:1').map(({ key }) => key?.['id'])).toEqual(ids(1_100));
   const grown = (await memory(here.service.pid, 'VmRSS')) - before;
   expect(grown).toBeLessThan(60e6);
@@ -53,11 +59,13 @@ test('one that does not read while 100 MB pass is reset when the journal has mov
   expect(rows.map(({ key }) => key['id']).sort((a, b) => Number(a) - Number(b))).toEqual(ids(1_100));
 });
 
-test('one that reads again while the journal still has everything gets everything, in order', async () => {
+test('one that reads again while the journal still has everything gets everything, in order', {
+  timeout: 180_000,
+}, async () => {
   here = await stage(SCHEMA, { SNO_REPLAY_BYTES: '128MB' });
   const [stuck, quick] = [await here.client('room:1', 'room:2'), await here.client('end', 'room:1')];
   stuck.pause();
-  await changesOf(here, quick, () => insert(0, 400));
+  await changesOf(here, quick, () => insert(0, 400, quick));
   await here.query("insert into blobs values (1000, 2, 'other')");
   stuck.resume();
   await stuck.until('the last event', () => stuck.events('room:2').length > 0);
