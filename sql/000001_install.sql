@@ -269,6 +269,7 @@ as $$
     where x.oid <> 0
   )
   select json_build_object(
+    'server', json_build_object('version', current_setting('server_version_num')::integer, 'encoding', getdatabaseencoding()),
     'channels', (
       select coalesce(json_agg(json_build_object(
           'oid', v.oid::bigint,

@@ -4,16 +4,19 @@ import { readFloat4, readFloat8, roundsOnceToFloat4 } from './float.ts';
 import { writeFloat4, writeFloat8 } from './float-text.ts';
 import { foldStrict } from './fold.ts';
 import * as numeric from './numeric.ts';
-import { CASTS, ROUNDED, SAME } from './routines/casts.ts';
+import { castsOf, ROUNDED, SAME } from './routines/casts.ts';
 import { numericOf } from './routines/numerics.ts';
 import { type Apply, makeOf, type Special } from './routines/routine.ts';
 import { isScalar, isText, printsAsText, type ScalarType, sameType } from './types.ts';
 import { characterAt, countCharacters } from './utf8.ts';
 
+/** Any server_version_num, for casts that are the same in all of them. */
+const VERSION_MAX = 999_999;
+
 /** The value as another type; undefined where that cast is not supported. */
-export function castTo(value: Value, type: ScalarType): Value | undefined {
+export function castTo(value: Value, type: ScalarType, version = VERSION_MAX): Value | undefined {
   if (sameType(value.type, type)) return value;
-  const apply = effectOf(value, type);
+  const apply = effectOf(value, type, version);
   if (apply === undefined || (apply === ROUNDED && !roundsAlike(value, type))) return undefined;
   if (apply === ROUNDED) return rounded(value, type);
   const from = printed(value);
@@ -32,8 +35,8 @@ function rounded(value: Value, type: ScalarType): Value {
   return { ...value, type, printed: false, single: type.kind === 'float4' || value.type.kind === 'float4' };
 }
 
-function effectOf({ type: from }: Value, to: ScalarType): Apply | undefined {
-  if (isScalar(from)) return asApply(CASTS[`${from.kind}::${to.kind}: ${to.kind}`]);
+function effectOf({ type: from }: Value, to: ScalarType, version: number): Apply | undefined {
+  if (isScalar(from)) return asApply(castsOf(version)[`${from.kind}::${to.kind}: ${to.kind}`]);
   return to.kind === 'text' && printsAsText(from) ? SAME : undefined;
 }
 

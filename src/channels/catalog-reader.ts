@@ -6,7 +6,15 @@ import type pg from 'pg';
 import { z } from 'zod';
 import { SnoError } from '../errors.ts';
 import { databaseError } from '../postgres/connect.ts';
-import type { Catalog, CatalogAccess, CatalogChannel, CatalogColumn, CatalogTable, CatalogType } from './catalog.ts';
+import type {
+  Catalog,
+  CatalogAccess,
+  CatalogChannel,
+  CatalogColumn,
+  CatalogServer,
+  CatalogTable,
+  CatalogType,
+} from './catalog.ts';
 
 const oid = z.number();
 const oids = z.array(oid);
@@ -94,7 +102,10 @@ const type = z.object({
   equality: z.boolean(),
 }) satisfies z.ZodType<CatalogType>;
 
+const server = z.object({ version: z.number(), encoding: z.string() }) satisfies z.ZodType<CatalogServer>;
+
 const catalog = z.object({
+  server,
   channels: z.array(channel),
   access: z.array(access),
   tables: z.array(table),

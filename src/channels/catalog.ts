@@ -4,6 +4,7 @@
  */
 
 export interface Catalog {
+  readonly server: CatalogServer;
   readonly channels: readonly CatalogChannel[];
   readonly access: readonly CatalogAccess[];
   readonly tables: readonly CatalogTable[];
@@ -11,6 +12,13 @@ export interface Catalog {
   readonly types: readonly CatalogType[];
   /** Oids of those tables whose every change is in the publication. */
   readonly published: readonly number[];
+}
+
+export interface CatalogServer {
+  /** server_version_num: 180004 is 18.4. */
+  readonly version: number;
+  /** Of the database: UTF8, LATIN1, ... */
+  readonly encoding: string;
 }
 
 /** A view's output column. */

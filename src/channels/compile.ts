@@ -8,7 +8,14 @@ import { SnoError } from '../errors.ts';
 import { quoteIdentifier, readableName } from '../postgres/quote.ts';
 import { bindPlan, type ViewPlan } from './bound-view.ts';
 import { castTo } from './cast.ts';
-import type { Catalog, CatalogAccess, CatalogChannel, CatalogTable, CatalogTableColumn } from './catalog.ts';
+import type {
+  Catalog,
+  CatalogAccess,
+  CatalogChannel,
+  CatalogServer,
+  CatalogTable,
+  CatalogTableColumn,
+} from './catalog.ts';
 import type { BoundView, ChannelView } from './channel.ts';
 import { bindRemotePlan, planRemote } from './compile-remote.ts';
 import { columnsOf, columnsOfCondition, type Source, type Value } from './expression.ts';
@@ -60,7 +67,7 @@ function compileView(channel: CatalogChannel, pattern: Pattern, catalog: Catalog
   const table = tableOf(parsed, catalog);
   refuseTypes(channel, pattern, orThrow(keyOf(table)), parsed, types);
   try {
-    return compileInProcess(channel, pattern, parsed, table, types);
+    return compileInProcess(channel, pattern, parsed, table, types, catalog.server);
   } catch (error) {
     if (!(error instanceof Unsupported)) throw error;
     return compileForPostgres(channel, pattern, parsed, table, types, error);
@@ -74,11 +81,15 @@ function compileInProcess(
   parsed: ParsedView,
   table: CatalogTable,
   types: Types,
+  server: CatalogServer,
 ): ChannelView {
+  // characters and their order are those of the database's encoding
+  if (server.encoding !== 'UTF8')
+    throw new Unsupported(`databases of encoding ${server.encoding} are not supported yet`);
   // a cast may be one, though it looks like a built-in one
   const foreign = channel.functions.find(({ builtin }) => !builtin);
   if (foreign !== undefined) throw new Unsupported(`the function ${foreign.name}() is not supported yet`);
-  const reader = new ExpressionReader(parsed.text, table, parsed.table.alias, types);
+  const reader = new ExpressionReader(parsed.text, table, parsed.table.alias, types, server.version);
   const outputs = channel.columns.map((column, index) => ({
     name: column.name,
     value: outputOf(parsed, reader, index, types.byOid(column.typeOid)),
@@ -115,7 +126,14 @@ export function compileAccessRows(access: CatalogAccess, catalog: Catalog): Chan
   try {
     const parsed = parseView(access.definition);
     const channel = { ...access, functions: [], castsByText: [], options: [] };
-    return compileInProcess(channel, pattern, parsed, tableOf(parsed, catalog), new Types(catalog.types));
+    return compileInProcess(
+      channel,
+      pattern,
+      parsed,
+      tableOf(parsed, catalog),
+      new Types(catalog.types),
+      catalog.server,
+    );
   } catch (error) {
     if (error instanceof SnoError || error instanceof Unsupported) return undefined;
     throw error;

@@ -48,8 +48,8 @@ function integerOf(node: Node): number {
   return 'A_Const' in node && node.A_Const.ival !== undefined ? (node.A_Const.ival.ival ?? 0) : Number.NaN;
 }
 
-export function castIn({ text }: Reading, value: Value, type: ScalarType, place: Node): Value {
-  const result = castTo(value, type);
+export function castIn({ text, version }: Reading, value: Value, type: ScalarType, place: Node): Value {
+  const result = castTo(value, type, version);
   if (result !== undefined) return result;
   throw text.refuse(`the cast from ${value.type.name} to ${type.name} is not supported yet`, place);
 }

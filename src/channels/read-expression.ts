@@ -90,13 +90,15 @@ export class ExpressionReader implements Reading {
 
   readonly text: DefinitionText;
   readonly types: Types;
+  readonly version: number;
   readonly #table: CatalogTable;
   readonly #alias: string;
   readonly #calls: CallReader;
 
-  constructor(text: DefinitionText, table: CatalogTable, alias: string, types: Types) {
+  constructor(text: DefinitionText, table: CatalogTable, alias: string, types: Types, version: number) {
     this.text = text;
     this.types = types;
+    this.version = version;
     this.#table = table;
     this.#alias = alias;
     this.#calls = new CallReader(text, types);

@@ -7,6 +7,8 @@ import type { Types } from './types.ts';
 export interface Reading {
   readonly text: DefinitionText;
   readonly types: Types;
+  /** server_version_num */
+  readonly version: number;
   /** Of any type. Its bytes may not be its text form (`Value.printed`). */
   value(node: Node): Value;
   /** Of any type, its bytes the text form of the value. */

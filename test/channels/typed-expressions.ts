@@ -45,6 +45,12 @@ const TEXTS = [
   ' -7 ',
   '1.50',
   '0',
+  '0x1F',
+  '1_000',
+  '1e3',
+  'NaN',
+  '-inf',
+  '{0190b2a600007000-8000000000000001}',
 ];
 
 /** The kinds of values that expressions are made of; columns are named `w_kind` and `t_kind`: wild ones and tame ones. */

@@ -7,7 +7,7 @@ import { RowError } from '../row-error.ts';
 import { type FloatKind, floatOf, putFloat, roundEven, underflow } from './floats.ts';
 import { numericOf } from './numerics.ts';
 import type { Apply, RoutineTable, Special } from './routine.ts';
-import { TEXT_INPUTS } from './text-inputs.ts';
+import { OLD_TEXT_INPUTS, TEXT_INPUTS } from './text-inputs.ts';
 
 /** The text stays as it is. */
 export const SAME: Apply = (result, a) => result.same(a);
@@ -159,7 +159,19 @@ export const CASTS: RoutineTable = {
     ['timestamp', 'time', timeOfDay],
     ['timestamptz', 'time', timeOfDay],
   ]),
-  ...table(
-    ['text', 'varchar'].flatMap((from) => Object.entries(TEXT_INPUTS).map(([to, apply]) => [from, to, apply] as const)),
-  ),
+  ...fromText(TEXT_INPUTS),
 };
+
+/** Before Postgres 16. */
+const OLD_CASTS: RoutineTable = { ...CASTS, ...fromText(OLD_TEXT_INPUTS) };
+const VERSION_16 = 160_000;
+
+function fromText(inputs: Readonly<Record<string, Apply>>): RoutineTable {
+  return table(
+    ['text', 'varchar'].flatMap((from) => Object.entries(inputs).map(([to, apply]) => [from, to, apply] as const)),
+  );
+}
+
+export function castsOf(version: number): RoutineTable {
+  return version < VERSION_16 ? OLD_CASTS : CASTS;
+}

@@ -1,5 +1,6 @@
 /** All routines that are computed in process, by kinds of values. */
 import { ARRAYS } from './arrays.ts';
+import { BYTEAS } from './byteas.ts';
 import { CASTS } from './casts.ts';
 import { FLOATS } from './floats.ts';
 import { INTEGERS } from './integers.ts';
@@ -19,6 +20,7 @@ export const ROUTINE_TABLES: Readonly<Record<string, RoutineTable>> = {
   'LIKE and ILIKE': LIKES,
   'Dates and times': TEMPORALS,
   JSON: JSONS,
+  Bytes: BYTEAS,
   Arrays: ARRAYS,
   Casts: CASTS,
 };

@@ -1,4 +1,4 @@
-/** Casts from text: the input functions of types, for what Postgres 15 to 18 read alike. */
+/** Casts from text: the input functions of types. */
 import { bigInRange, INTEGER_KINDS, type IntegerKind } from '../integer.ts';
 import * as numeric from '../numeric.ts';
 import type { Operand } from '../operand.ts';
@@ -16,56 +16,78 @@ function invalid(type: string, text: string): RowError {
   return new RowError(`invalid input syntax for type ${type}: "${text}"`);
 }
 
+interface Numbers {
+  /** Sign and digits, with a prefix where they are not decimal. */
+  readonly integer: RegExp;
+  /** Sign, whole digits, digits after the point, exponent, or digits with a prefix. */
+  readonly numeric: RegExp;
+}
+
 /** Hexadecimal, octal and binary numbers, and underscores between digits, are known from Postgres 16 on. */
-const INTEGER = new RegExp(
-  `^${SPACES}([+-]?)(0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+|\\d(?:_?\\d)*)${SPACES}$`,
-);
+const NUMBERS = numbers('\\d(?:_?\\d)*', '0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+');
+const OLD_NUMBERS = numbers('\\d+', '(?!)');
+
+function numbers(digits: string, prefixed: string): Numbers {
+  return {
+    integer: whole(`([+-]?)(${prefixed}|${digits})`),
+    numeric: whole(`([+-]?)(?:(${digits})?(?:\\.((?:${digits})?))?(?:[eE]([+-]?${digits}))?|(${prefixed}))`),
+  };
+}
+
+function whole(pattern: string, flags = ''): RegExp {
+  return new RegExp(`^${SPACES}${pattern}${SPACES}$`, flags);
+}
 
 const NAMES: Readonly<Record<IntegerKind, string>> = { int2: 'smallint', int4: 'integer', int8: 'bigint' };
 
 const integer =
-  (kind: IntegerKind): Apply =>
+  (kind: IntegerKind, shape: RegExp): Apply =>
   (result, a) => {
     const text = textOf(a);
-    const [, sign, digits] = INTEGER.exec(text) ?? [];
+    const [, sign, digits] = shape.exec(text) ?? [];
     if (digits === undefined) throw invalid(NAMES[kind], text);
     const magnitude = BigInt(digits.replaceAll('_', ''));
     return result.ascii(String(bigInRange(sign === '-' ? -magnitude : magnitude, kind)));
   };
 
-const NUMERIC = new RegExp(
-  `^${SPACES}([+-]?)(?:(\\d(?:_?\\d)*)?(?:\\.((?:\\d(?:_?\\d)*)?))?(?:[eE]([+-]?\\d(?:_?\\d)*))?|(0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+))${SPACES}$`,
-);
-const NUMERIC_WORD = new RegExp(`^${SPACES}(?:(nan)|([+-]?)inf(?:inity)?)${SPACES}$`, 'i');
+const NUMERIC_WORD = whole('(?:(nan)|([+-]?)inf(?:inity)?)', 'i');
 /** What an exponent may be at most, and the digits after the point. */
 const EXPONENT_MAX = 1_073_741_823;
 const SCALE_MAX = 16_383;
 /** More zeros at the end than any numeric has. */
 const SHIFT_MAX = 200_000;
 
-const toNumeric: Apply = (result, a) => {
-  const text = textOf(a);
-  return result.ascii(numeric.printNumeric(numericOfText(text)));
-};
+const toNumeric =
+  (shape: RegExp): Apply =>
+  (result, a) =>
+    result.ascii(numeric.printNumeric(numericOfText(textOf(a), shape)));
 
-function numericOfText(text: string): numeric.Numeric {
+function numericOfText(text: string, shape: RegExp): numeric.Numeric {
   const word = NUMERIC_WORD.exec(text);
   if (word !== null) {
     if (word[1] !== undefined) return Number.NaN;
     return word[2] === '-' ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
   }
-  const [, sign, whole, fraction, exponent, radix] = NUMERIC.exec(text) ?? [];
-  if (radix === undefined && !whole && !fraction) throw invalid('numeric', text);
-  const signed = (value: numeric.Finite) => (sign === '-' ? numeric.negate(value) : value);
-  if (radix !== undefined) return signed(numeric.finite(BigInt(radix.replaceAll('_', ''))));
-  const decimals = (fraction ?? '').replaceAll('_', '');
-  const shift = Number((exponent ?? '0').replaceAll('_', ''));
+  const [, sign, before, after, exponent, prefixed] = shape.exec(text) ?? [];
+  if (prefixed === undefined && !before && !after) throw invalid('numeric', text);
+  const value = prefixed === undefined ? decimal(text, before, after, exponent) : numeric.finite(plain(prefixed));
+  return sign === '-' ? numeric.negate(value) : value;
+}
+
+function decimal(text: string, before = '', after = '', exponent = '0'): numeric.Finite {
+  const decimals = after.replaceAll('_', '');
+  const shift = Number(exponent.replaceAll('_', ''));
   if (Math.abs(shift) > EXPONENT_MAX) throw invalid('numeric', text);
-  const unscaled = BigInt((whole ?? '').replaceAll('_', '') + decimals);
+  const unscaled = plain(before + decimals);
   const scale = decimals.length - shift;
-  if (unscaled === 0n && scale <= SCALE_MAX) return numeric.finite(0n, Math.max(scale, 0));
-  if (scale > SCALE_MAX || scale < -SHIFT_MAX) throw new RowError('value overflows numeric format');
-  return signed(scale >= 0 ? numeric.finite(unscaled, scale) : numeric.finite(unscaled * 10n ** BigInt(-scale)));
+  if (scale > SCALE_MAX) throw new RowError('value overflows numeric format');
+  if (scale >= 0 || unscaled === 0n) return numeric.finite(unscaled, Math.max(scale, 0));
+  if (scale < -SHIFT_MAX) throw new RowError('value overflows numeric format');
+  return numeric.finite(unscaled * 10n ** BigInt(-scale));
+}
+
+function plain(digits: string): bigint {
+  return BigInt(digits.replaceAll('_', ''));
 }
 
 const TRUTHS: readonly (readonly [word: string, shortest: number, truth: boolean])[] = [
@@ -100,9 +122,15 @@ const uuid: Apply = (result, a) => {
   return result.ascii(hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5'));
 };
 
-export const TEXT_INPUTS: Readonly<Record<string, Apply>> = {
-  ...Object.fromEntries(INTEGER_KINDS.map((kind) => [kind, integer(kind)])),
-  numeric: toNumeric,
-  bool,
-  uuid,
-};
+function inputs(shapes: Numbers): Readonly<Record<string, Apply>> {
+  return {
+    ...Object.fromEntries(INTEGER_KINDS.map((kind) => [kind, integer(kind, shapes.integer)])),
+    numeric: toNumeric(shapes.numeric),
+    bool,
+    uuid,
+  };
+}
+
+export const TEXT_INPUTS = inputs(NUMBERS);
+/** Before Postgres 16. */
+export const OLD_TEXT_INPUTS = inputs(OLD_NUMBERS);

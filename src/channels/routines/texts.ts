@@ -25,6 +25,8 @@ const length: Apply = (result, a) => result.integer(charactersOf(a));
 const paddedLength: Apply = (result, { buffer, start, end }) =>
   result.integer(countCharacters(buffer, start, trimmedEnd(buffer, start, end)));
 
+const bytes: Apply = (result, { start, end }) => result.integer(end - start);
+
 const concatenate: Apply = (result, a, b) => {
   const out = result.begin();
   out.copy(a.buffer, a.start, a.end);
@@ -212,6 +214,9 @@ export const TEXTS: RoutineTable = {
   'char_length(bpchar): int4': paddedLength,
   'character_length(text): int4': length,
   'character_length(bpchar): int4': paddedLength,
+  'octet_length(text): int4': bytes,
+  'octet_length(bpchar): int4': bytes,
+  'bit_length(text): int4': (result, { start, end }) => result.integer((end - start) * 8),
   'lower(text): text': mapCase(0x41, 0x5a, 0x20),
   'upper(text): text': mapCase(0x61, 0x7a, -0x20),
   'btrim(text): text': trim(true, true),
