@@ -162,7 +162,7 @@ export function isText(
   return true;
 }
 
-export function hasEscape(buffer: Buffer, start: number, end: number): boolean {
+function hasEscape(buffer: Buffer, start: number, end: number): boolean {
   for (let at = start; at < end; at++) if (buffer[at] === BACKSLASH) return true;
   return false;
 }
