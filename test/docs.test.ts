@@ -1,7 +1,8 @@
-/** docs/settings.md and docs/errors.md are what the code says. `npm run docs` writes them anew. */
+/** docs/settings.md, docs/errors.md and docs/expressions.md are what the code says. `npm run docs` writes them anew. */
 import { expect, test } from 'vitest';
 import { flagOf, SETTING_GROUPS, type Setting, type SettingName } from '../src/config.ts';
 import { ERRORS } from '../src/errors.ts';
+import { expressionsPage } from './support/expressions-page.ts';
 
 const WRITTEN_BY = '<!-- Written by `npm run docs`; change the source instead. -->';
 
@@ -66,6 +67,7 @@ function cell(text: string): string {
 test.each([
   ['settings.md', settingsPage],
   ['errors.md', errorsPage],
+  ['expressions.md', () => expressionsPage(WRITTEN_BY)],
 ])('docs/%s is up to date', async (file, page) => {
   await expect(page()).toMatchFileSnapshot(`../docs/${file}`);
 });

@@ -3,6 +3,7 @@ import { castTo, printed } from './cast.ts';
 import { type Collated, mergedCollation } from './collation.ts';
 import { plainValue, type Value } from './expression.ts';
 import { foldStrict } from './fold.ts';
+import { reasonLeft } from './left-to-postgres.ts';
 import type { DefinitionText } from './parse.ts';
 import { functionRefusal } from './refused-functions.ts';
 import { ROUTINES } from './routines/known.ts';
@@ -31,7 +32,11 @@ export class CallReader {
     const routine = findRoutine(operands, (kinds) => operatorKey(name, kinds));
     if (routine !== undefined) return this.#call(`the operator ${name}`, routine, operands, place);
     const types = args.map(({ type }) => type.name).join(' and ');
-    throw this.#text.refuse(`the operator ${name} over ${types} is not supported yet`, place);
+    const reason = reasonLeft(name);
+    throw this.#text.refuse(
+      `the operator ${name} over ${types} is not supported yet${reason === undefined ? '' : `: ${reason}`}`,
+      place,
+    );
   }
 
   #call(name: string, routine: Routine, args: readonly Value[], place: object): Value {

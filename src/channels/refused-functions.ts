@@ -1,4 +1,5 @@
 /** Why a function call in a channel view is refused, where more can be said than that it is not supported yet. */
+import { reasonLeft } from './left-to-postgres.ts';
 
 const AGGREGATES = words(
   'any_value array_agg avg bit_and bit_or bit_xor bool_and bool_or corr count covar_pop covar_samp cume_dist dense_rank ' +
@@ -29,7 +30,10 @@ export function functionRefusal(name: string, isWindow: boolean): string {
   if (AGGREGATES.has(name)) return `aggregates such as ${name}() are not supported: a channel follows single rows`;
   if (CHANGING.has(name)) return changes(`${name}()`);
   if (SET_RETURNING.has(name)) return `${name}() returns sets: a channel has one row for each row of the table`;
-  return `the function ${name}() is not supported yet`;
+  const reason = reasonLeft(name);
+  return reason === undefined
+    ? `the function ${name}() is not supported yet`
+    : `${name}() is not supported yet: ${reason}`;
 }
 
 /** Why `what` cannot be kept live. */

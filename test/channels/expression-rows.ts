@@ -1,6 +1,6 @@
 /** Rows for expressions: of each kind a column of tame values, over which most of what is computed is no error, and one of wild ones. */
 import fc from 'fast-check';
-import { columnName, KINDS } from './typed-expressions.ts';
+import { columnName, KINDS, OTHER_COLUMNS } from './typed-expressions.ts';
 import { SCALARS } from './values.ts';
 
 const words = (text: string) => text.split(' ');
@@ -81,10 +81,23 @@ const WILD: Readonly<Record<string, fc.Arbitrary<string>>> = {
   ),
   'text[]': fc.oneof(arrayOf(scalar('text')), arrayOf(fc.constantFrom('a', 'b', 'NULL', ''))),
   'numeric[]': arrayOf(scalar('numeric')),
+  'bool[]': arrayOf(scalar('bool')),
+  'date[]': arrayOf(scalar('date')),
+  'enum[]': arrayOf(scalar('enum')),
   'uuid[]': arrayOf(fc.constantFrom(...(KINDS['uuid']?.constants ?? []))),
 };
 /** What is as good for the tame column. */
-const MIXED: ReadonlySet<string> = new Set(['json', 'jsonb', 'int4[]', 'text[]', 'numeric[]', 'uuid[]']);
+const MIXED: ReadonlySet<string> = new Set([
+  'json',
+  'jsonb',
+  'int4[]',
+  'text[]',
+  'numeric[]',
+  'uuid[]',
+  'bool[]',
+  'date[]',
+  'enum[]',
+]);
 
 export interface RowColumn {
   readonly name: string;
@@ -93,8 +106,13 @@ export interface RowColumn {
   readonly value: fc.Arbitrary<string>;
 }
 
-export const ROW_COLUMNS: readonly RowColumn[] = Object.entries(KINDS).flatMap(([kind, { sql, constants }]) => {
-  const type = kind === 'bpchar' ? 'char(8)' : sql;
+const NAMED: readonly RowColumn[] = [
+  { name: OTHER_COLUMNS['numeric'] as string, sql: 'public.amount', value: scalar('numeric') },
+  { name: OTHER_COLUMNS['text'] as string, sql: 'text collate "C"', value: scalar('text') },
+];
+
+const OF_KINDS: readonly RowColumn[] = Object.entries(KINDS).flatMap(([kind, { sql, constants }]) => {
+  const type = { bpchar: 'char(8)', varchar: 'varchar(8)' }[kind] ?? sql;
   const wild = WILD[kind] ?? scalar(kind);
   const tame = MIXED.has(kind) ? wild : fc.constantFrom(...(TAME[kind] ?? constants));
   return [
@@ -102,6 +120,8 @@ export const ROW_COLUMNS: readonly RowColumn[] = Object.entries(KINDS).flatMap((
     { name: `w_${columnName(kind)}`, sql: type, value: wild },
   ];
 });
+
+export const ROW_COLUMNS: readonly RowColumn[] = [...OF_KINDS, ...NAMED];
 
 export function sampleRows(count: number, seed: number): (readonly (string | null)[])[] {
   const row = fc.tuple(...ROW_COLUMNS.map(({ value }) => fc.option(value, { freq: 9 })));

@@ -74,6 +74,8 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   float8: { sql: 'float8', constants: words('0 1 -1 0.5 2.5 -0 1.1 1e15 1e-5 NaN Infinity 123456.789'), ordered: true },
   text: { sql: 'text', constants: TEXTS, ordered: false },
   bpchar: { sql: 'bpchar', constants: ['a', 'a ', '', 'xyz  '], ordered: false },
+  varchar: { sql: 'varchar', constants: ['a', 'ab', '', 'Ünï'], ordered: false },
+  enum: { sql: 'public.mood', constants: ['sad', "o'k", 'ha"p\\py'], ordered: true },
   uuid: {
     sql: 'uuid',
     constants: ['00000000-0000-0000-0000-000000000000', '0190b2a6-0000-7000-8000-000000000001'],
@@ -122,13 +124,19 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   'int4[]': { sql: 'int4[]', constants: ['{}', '{1,2}', '{1,NULL,3}', '{{1,2},{3,4}}', '[2:3]={7,8}'], ordered: false },
   'text[]': { sql: 'text[]', constants: ['{}', '{a,b}', '{NULL,""}', '{"a,b","q\\"q"}'], ordered: false },
   'numeric[]': { sql: 'numeric[]', constants: ['{1.0,2}', '{NaN}', '{}'], ordered: false },
+  'bool[]': { sql: 'bool[]', constants: ['{}', '{t,f,NULL}'], ordered: false },
+  'date[]': { sql: 'date[]', constants: ['{2020-02-29,"0044-03-15 BC"}', '{infinity}'], ordered: false },
+  'enum[]': { sql: 'public.mood[]', constants: ['{sad}', '{"o\'k",NULL}'], ordered: false },
   'uuid[]': { sql: 'uuid[]', constants: ['{00000000-0000-0000-0000-000000000000}'], ordered: false },
 };
 
 /** Kinds whose values are equal or not, but have no order that is known. */
-const EQUAL_ONLY = ['text', 'bpchar', 'jsonb', 'int4[]', 'text[]', 'uuid[]'];
+const EQUAL_ONLY = ['text', 'bpchar', 'jsonb', 'int4[]', 'text[]', 'uuid[]', 'bool[]', 'date[]', 'enum[]'];
 const COMPARED_ACROSS = [words('int2 int4 int8'), words('float4 float8'), words('date timestamp timestamptz')];
-const ARRAYS = words('int4[] text[] numeric[] uuid[]');
+const ARRAYS = words('int4[] text[] numeric[] uuid[] bool[] date[] enum[]');
+
+/** Columns that are of a kind by their base type, or by another collation. */
+export const OTHER_COLUMNS: Readonly<Record<string, string>> = { numeric: 'd_numeric', text: 'c_text' };
 
 interface Form {
   readonly takes: readonly string[];
@@ -287,6 +295,7 @@ export class Expressions {
     if (drawn < 0.7) return `w_${columnName(kind)}`;
     const { sql, constants } = KINDS[kind] as Kind;
     if (drawn < 0.74) return `null::${sql}`;
+    if (drawn < 0.78 && kind in OTHER_COLUMNS) return OTHER_COLUMNS[kind] as string;
     return `${quote(this.#pick(constants))}::${sql}`;
   }
 
@@ -357,6 +366,8 @@ export class Expressions {
       ['text', false],
       ['numeric', true],
       ['uuid', false],
+      ['date', true],
+      ['enum', true],
     ] as const);
     const value = this.of(kind, depth);
     const drawn = this.#random.below(3);

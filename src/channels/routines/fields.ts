@@ -2,6 +2,7 @@
 import { type Civil, checkConvertible, civilOf, dayOf, dayOfWeek, type Moment, writeSeconds } from '../calendar.ts';
 import { writeFloat8 } from '../float-text.ts';
 import { writePadded } from '../integer.ts';
+import { divide, finite, printNumeric, round } from '../numeric.ts';
 import type { Result } from './routine.ts';
 
 export interface Field {
@@ -83,11 +84,37 @@ export function fieldOf(result: Result, field: Field, moment: Moment, { asFloat,
   return result.done();
 }
 
+/** Beyond it, Postgres reckons otherwise: microseconds since 1970 are no int8 there. */
+const INT8_MAX = 9_223_372_036_854_775_807n;
+/** Microseconds from 1970 to 2000. */
+const EPOCH_MICROSECONDS = 946_684_800_000_000n;
+
 function epochOf(result: Result, midnight: number, microsecond: number, asFloat: boolean): true {
   const seconds = midnight + Math.floor(microsecond / 1_000_000);
   const rest = microsecond % 1_000_000;
   const out = result.begin();
-  if (asFloat) writeFloat8(Number(BigInt(seconds) * 1_000_000n + BigInt(rest)) / 1_000_000, out);
-  else writeSeconds(seconds, rest, out);
+  if (asFloat) writeFloat8(epochAsFloat(seconds, rest), out);
+  else if (seconds < SECONDS_EXACT) writeSeconds(seconds, rest, out);
+  else out.ascii(epochRounded(seconds, rest));
   return result.done();
+}
+
+/** So many seconds are microseconds in an int8. */
+const SECONDS_EXACT = 9_223_372_036_854;
+
+function microsecondsOf(seconds: number, rest: number): bigint {
+  return BigInt(seconds) * 1_000_000n + BigInt(rest);
+}
+
+function epochAsFloat(seconds: number, rest: number): number {
+  const total = microsecondsOf(seconds, rest);
+  if (total < INT8_MAX) return Number(total) / 1_000_000;
+  return (Number(total - EPOCH_MICROSECONDS) + Number(EPOCH_MICROSECONDS)) / 1_000_000;
+}
+
+/** Divided as numerics, whose quotient has fewer digits. */
+function epochRounded(seconds: number, rest: number): string {
+  const total = microsecondsOf(seconds, rest);
+  const exact = finite(total, 6);
+  return printNumeric(total < INT8_MAX ? exact : round(divide(finite(total), finite(1_000_000n)), 6));
 }

@@ -1,0 +1,42 @@
+/** What a channel view gives for rows of its table: asked of Postgres, and of the compiled view. */
+import type { BoundView } from '../../src/channels/channel.ts';
+import { RowError } from '../../src/channels/row-error.ts';
+import type { Tuple } from '../../src/decode/tuple.ts';
+import type { TestDatabase } from '../support/postgres.ts';
+import { Reading } from './compiled.ts';
+
+/** Instead of the JSON of the row: evaluating it fails. */
+export const ERROR = 'error';
+/** The row is not in the view. */
+export const OUT = 'out';
+
+/** To be run once in a database before `postgresAnswers`. */
+export const ATTEMPT = `
+  create function public.attempt(query text) returns text language plpgsql as $$
+  declare answer text; begin execute query into answer; return coalesce(answer, '${OUT}'); exception when others then return '${ERROR}'; end $$`;
+
+/** Of each row of the table, by its id; one at a time where that is an error for some. The view must have the id. */
+export async function postgresAnswers(database: TestDatabase, view: string, table: string): Promise<string[]> {
+  const json = (condition: string) => `select row_to_json(v.*)::text from channels."${view}" v where ${condition}`;
+  try {
+    const { rows } = await database.query<{ data: string | null }>(
+      `select (${json('v.id = t.id')}) as data from ${table} t order by t.id`,
+    );
+    return rows.map(({ data }) => data ?? OUT);
+  } catch {
+    const { rows } = await database.query<{ data: string }>(
+      `select public.attempt(format($1, id)) as data from ${table} order by id`,
+      [json('v.id = %s')],
+    );
+    return rows.map(({ data }) => data);
+  }
+}
+
+export function ownAnswer(bound: BoundView, row: Tuple): string {
+  try {
+    return bound.matches(row) ? new Reading(bound).data(row).data : OUT;
+  } catch (error) {
+    if (error instanceof RowError) return ERROR;
+    throw error;
+  }
+}
