@@ -98,11 +98,12 @@ class PlannedView implements BoundView {
     out.byte(CLOSE_BRACE);
   }
 
-  data(row: Tuple, out: Bytes, unchanged: Bytes): void {
+  data(row: Tuple, out: Bytes, unchanged: Bytes): boolean {
     let before = OPEN_BRACE;
     for (let index = 0; index < this.#outputs.length; index++) {
       const output = this.#outputs[index] as Output;
       if (isUnchanged(output, row)) {
+        if (!isUnchangedWhole(output, row)) return false;
         if (unchanged.length > 0) unchanged.byte(COMMA);
         unchanged.append(output.name);
         continue;
@@ -116,6 +117,7 @@ class PlannedView implements BoundView {
     }
     if (before === OPEN_BRACE) out.byte(OPEN_BRACE);
     out.byte(CLOSE_BRACE);
+    return true;
   }
 
   differs(oldRow: Tuple, newRow: Tuple): boolean {
@@ -148,6 +150,12 @@ function bindOutput(name: string, value: Value, indexOf: IndexOf): Output {
 function isUnchanged({ inputs }: Output, row: Tuple): boolean {
   for (let index = 0; index < inputs.length; index++) if (row.kinds[inputs[index] as number] === UNCHANGED) return true;
   return false;
+}
+
+function isUnchangedWhole({ inputs }: Output, row: Tuple): boolean {
+  for (let index = 0; index < inputs.length; index++)
+    if (row.kinds[inputs[index] as number] !== UNCHANGED) return false;
+  return true;
 }
 
 /** Whether an output is another value in the new row. Its columns are compared first: where they are the same, so is it. */

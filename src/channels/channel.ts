@@ -41,9 +41,10 @@ export interface BoundView {
   key(row: Tuple, out: Bytes): void;
   /**
    * Appends `{"id":1,...}`: what row_to_json gives for the view's row. Columns whose value is UNCHANGED and not to
-   * be had are left out and appended, as JSON strings joined by commas, to `unchanged`.
+   * be had are left out and appended, as JSON strings joined by commas, to `unchanged`. False where the row can't be told:
+   * a value is computed of several columns, of which one is UNCHANGED and another may have changed.
    */
-  data(row: Tuple, out: Bytes, unchanged: Bytes): void;
+  data(row: Tuple, out: Bytes, unchanged: Bytes): boolean;
   /** Whether any projected column differs; true where it can't be known (the old row is key-only). */
   differs(oldRow: Tuple, newRow: Tuple): boolean;
   /** Whether the key differs. False where the old row was not sent. */

@@ -83,9 +83,11 @@ class RemoteBoundView implements BoundView {
     this.#local.key(row, out);
   }
 
-  data(row: Tuple, out: Bytes): void {
+  data(row: Tuple, out: Bytes): boolean {
     const data = this.#answer(row)?.data;
-    if (data != null) out.append(data);
+    if (data == null) return false;
+    out.append(data);
+    return true;
   }
 
   differs(oldRow: Tuple, newRow: Tuple): boolean {

@@ -275,14 +275,14 @@ export class Router implements ChangeHandler {
     bytes.append(DATA);
     const unchanged = this.#unchanged;
     unchanged.length = 0;
-    bound.data(row, bytes, unchanged);
+    const isTold = bound.data(row, bytes, unchanged);
+    if (!isTold || (moved && unchanged.length > 0)) {
+      bytes.length = start;
+      this.#openedAt = CLOSED;
+      this.#sink.incomplete(pattern, channel);
+      return;
+    }
     if (unchanged.length > 0) {
-      if (moved) {
-        bytes.length = start;
-        this.#openedAt = CLOSED;
-        this.#sink.incomplete(pattern, channel);
-        return;
-      }
       bytes.append(UNCHANGED);
       bytes.copy(unchanged.buffer, 0, unchanged.length);
       bytes.byte(CLOSE_BRACKET);

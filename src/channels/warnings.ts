@@ -26,6 +26,12 @@ export function warningsOf(table: CatalogTable, plan: ViewPlan, identifying: rea
     warnings.push(
       `${name} has row-level security, which does not reach the WAL: the access view alone decides who sees its rows`,
     );
+  const mixed = table.replicaIdentity === 'f' ? [] : toastable(plan, (columns) => columns.size > 1);
+  if (mixed.length > 0)
+    warnings.push(
+      `${mixed.join(', ')} is computed of several columns: where a value of one is more than about 2 kB, and another is updated, the ` +
+        `former is not in the WAL, and the channel is reset; ALTER TABLE ${name} REPLICA IDENTITY FULL avoids that`,
+    );
   const partial = table.replicaIdentity === 'f' || identifying.length === 0 ? [] : toastable(plan);
   if (partial.length > 0)
     warnings.push(
@@ -39,10 +45,17 @@ function losesDigits(type: ValueType): boolean {
   return partsOf(type).some(({ kind }) => kind === 'int8' || kind === 'numeric');
 }
 
-function toastable(plan: ViewPlan): string[] {
+/** Outputs made of columns that may come unsent: of any, or of several that are `wanted`. */
+function toastable(
+  plan: ViewPlan,
+  wanted: (columns: ReadonlySet<CatalogTableColumn>) => boolean = () => true,
+): string[] {
   return plan.outputs
-    .filter(({ value }) =>
-      columnsOf(value).some((column) => column.toastable && !plan.key.some((key) => key.column === column)),
-    )
+    .filter(({ value }) => {
+      const columns = new Set(columnsOf(value));
+      const mayBeUnsent = (column: CatalogTableColumn) =>
+        column.toastable && !plan.key.some((key) => key.column === column);
+      return wanted(columns) && [...columns].some(mayBeUnsent);
+    })
     .map((output) => readableName(output.name));
 }

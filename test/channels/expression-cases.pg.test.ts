@@ -1,5 +1,6 @@
 /** Expressions that were once wrong, or are easily got wrong: each by its name, compared with Postgres. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Bytes } from '../../src/bytes.ts';
 import type { Catalog } from '../../src/channels/catalog.ts';
 import { loadParser } from '../../src/channels/parse.ts';
 import { RemoteAnswers } from '../../src/channels/remote-answers.ts';
@@ -8,8 +9,8 @@ import { SnoError } from '../../src/errors.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { ATTEMPT, ownAnswer, postgresAnswers } from './answers.ts';
-import { catalogOf, viewOf } from './compiled.ts';
-import { relationOf, tupleOf } from './rows.ts';
+import { boundOf, catalogOf, viewOf } from './compiled.ts';
+import { type Cell, relationOf, tupleOf, UNSENT } from './rows.ts';
 import { textsOf } from './values.ts';
 
 const TABLE = 'public.cells';
@@ -370,7 +371,9 @@ describe.each(VERSIONS)('expressions, Postgres %i', (version) => {
     const views = named.flatMap(({ name, bodies }) =>
       bodies.map((body, index) => `create view channels."${viewName(name, index)}" as ${body}`),
     );
-    await database.query(views.join(';'));
+    await database.query(`${views.join(';')};
+      create view channels."several" as select id, t || v as both from ${TABLE};
+      create view channels."one" as select id, left(t, 1) || right(t, 1) as twice from ${TABLE}`);
     catalog = await catalogOf(database);
   });
   afterAll(() => database.drop());
@@ -387,6 +390,20 @@ describe.each(VERSIONS)('expressions, Postgres %i', (version) => {
       wanted[body] = await postgresAnswers(database, viewName(name, index), TABLE);
     }
     expect(given).toEqual(wanted);
+  });
+
+  test('a value of several columns cannot be told where one was not sent', () => {
+    const told = (view: string, unsent: readonly string[]) => {
+      const places = Object.keys(COLUMNS);
+      const cells: Cell[] = ['1', ...places.map((name) => (unsent.includes(name) ? UNSENT : 'x'))];
+      const unchanged = new Bytes();
+      const isTold = boundOf(catalog, view).data(tupleOf(cells), new Bytes(), unchanged);
+      return isTold && unchanged.buffer.toString('utf8', 0, unchanged.length);
+    };
+    expect(told('several', ['t'])).toBe(false);
+    expect(told('several', ['t', 'v'])).toBe('"both"');
+    expect(told('several', [])).toBe('');
+    expect(told('one', ['t'])).toBe('"twice"');
   });
 });
 
