@@ -117,10 +117,10 @@ test('a package that is not installed is an error that says how to get it', asyn
   });
 });
 
-const PARENT = fileURLToPath(new URL('embedded-parent.ts', import.meta.url));
+const PARENT = fileURLToPath(new URL('embedded-parent.mjs', import.meta.url));
 
 test.each(['SIGKILL', 'SIGTERM', 'SIGINT', 'uncaught error'])('a server ends with its parent: %s', async (end) => {
-  const parent = spawn(process.execPath, ['--import', 'tsx', PARENT], { stdio: ['pipe', 'pipe', 'ignore'] });
+  const parent = spawn(process.execPath, [PARENT], { stdio: ['pipe', 'pipe', 'ignore'] });
   const [line] = (await once(createInterface({ input: parent.stdout }), 'line')) as [string];
   const { pid, dataDirectory } = JSON.parse(line) as { pid: number; dataDirectory: string };
   expect(runs(pid)).toBe(true);
