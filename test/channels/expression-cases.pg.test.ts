@@ -126,6 +126,7 @@ const CASES: Readonly<Record<string, readonly string[]>> = {
     '(s::float8 + nullif(null::float8, f)) / f',
   ],
   'an error in an argument comes about though another is NULL': [
+    "extract(second from date_trunc('day', '-infinity'::timestamptz)) + 1 / i",
     'i + 1 / (i - 7)',
     'left(t, 1 / i)',
     '(k and null) = (1 / i = 1)',
