@@ -2,7 +2,7 @@
 import type { Value } from './expression.ts';
 import { readFloat4, readFloat8, roundsOnceToFloat4 } from './float.ts';
 import { writeFloat4, writeFloat8 } from './float-text.ts';
-import { foldStrict } from './fold.ts';
+import { foldConstant, foldStrict } from './fold.ts';
 import * as numeric from './numeric.ts';
 import { castsOf, ROUNDED, SAME } from './routines/casts.ts';
 import { numericOf } from './routines/numerics.ts';
@@ -28,7 +28,7 @@ export function castTo(value: Value, type: ScalarType, version = VERSION_MAX): V
     collation: isText(value.type) || !isText(type) || value.source.kind === 'constant' ? value.collation : 'other',
   };
   if (apply === SAME) return result;
-  return foldStrict({ ...result, source: { kind: 'call', args: [from.source], make: makeOf(apply) } });
+  return foldStrict({ ...result, source: { kind: 'call', args: [from.source], make: makeOf(apply) } }, [from.type]);
 }
 
 function rounded(value: Value, type: ScalarType): Value {
@@ -56,7 +56,7 @@ export function printed(value: Value): Value | undefined {
     write(read(buffer, start, end), result.begin());
     return result.done();
   };
-  return foldStrict({
+  return foldConstant({
     ...value,
     source: { kind: 'call', args: [value.source], make: makeOf(apply) },
     printed: true,
@@ -83,7 +83,7 @@ export function fitTo(value: Value, modifiers: readonly number[]): Value | undef
   const from = printed(value);
   const apply = from === undefined ? undefined : fitting(from.type.kind, modifiers);
   if (from === undefined || apply === undefined) return undefined;
-  return foldStrict({ ...from, source: { kind: 'call', args: [from.source], make: makeOf(apply) } });
+  return foldStrict({ ...from, source: { kind: 'call', args: [from.source], make: makeOf(apply) } }, [from.type]);
 }
 
 function fitting(kind: string, [size = 0, scale = 0]: readonly number[]): Apply | undefined {

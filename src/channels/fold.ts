@@ -5,16 +5,17 @@ import { Tuple } from '../decode/tuple.ts';
 import { constantOf } from './constant.ts';
 import { compileCondition, compileOperand } from './evaluate.ts';
 import type { Branch, Condition, Source, Value } from './expression.ts';
-import { BOOL } from './types.ts';
+import { BOOL, type ValueType } from './types.ts';
 
 const NO_ROW = new Tuple(0);
 const noColumn = () => 0;
 
-/** A call that gives NULL for NULL. */
-export function foldStrict(value: Value): Value {
+/** A call that gives NULL for NULL; `types` are those of its arguments. */
+export function foldStrict(value: Value, types: readonly ValueType[]): Value {
   const { source } = value;
   if (source.kind === 'call' && source.args.some(isNullSource)) return withSource(value, NULL_SOURCE);
-  return foldConstant(value);
+  // what depends on TimeZone is computed for each row
+  return [value.type, ...types].some(({ kind }) => kind === 'timestamptz') ? value : foldConstant(value);
 }
 
 /** A value that is computed of constants alone. Throws RowError where that is an error, as it is for Postgres before any row. */

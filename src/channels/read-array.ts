@@ -116,7 +116,8 @@ export function readQuantified(
   const isAny = kind === 'AEXPR_OP_ANY';
   const left = reading.value(lexpr as Node);
   const elements = elementsOf(reading, rexpr as Node);
-  if (elements === undefined)
+  // of no elements at all, the value is evaluated still: it may be an error
+  if (elements === undefined || elements.length === 0)
     return quantified(reading.text, left, reading.value(rexpr as Node), { accepts, isAny }, place);
   return foldConnective(
     isAny ? 'or' : 'and',

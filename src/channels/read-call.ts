@@ -60,7 +60,10 @@ export class CallReader {
     if (apply === undefined) throw this.#text.refuse(`${name} is not supported with these arguments yet`, place);
     const type = this.#typeOf(routine.gives, args);
     const value = plainValue({ kind: 'call', args: sources, make: makeOf(apply) }, type);
-    return foldStrict(isText(type) ? { ...value, ...textCollation(args, collated) } : value);
+    return foldStrict(
+      isText(type) ? { ...value, ...textCollation(args, collated) } : value,
+      args.map((arg) => arg.type),
+    );
   }
 
   #printed(value: Value, place: object): Value {

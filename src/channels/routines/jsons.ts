@@ -111,10 +111,18 @@ function byPath(kind: JsonKind, asText: boolean): Special {
       if (kind === 'json' && path.slice(1).some(({ index = 0 }) => index < 0)) return undefined;
       return (result, json) => {
         const root = rootOf(json, kind);
-        return put(result, json.buffer, follow(json.buffer, root, path, 0), asText);
+        const found = path.length === 0 ? wholeOf(json, root, asText) : follow(json.buffer, root, path, 0);
+        return put(result, json.buffer, found, asText);
       };
     },
   };
+}
+
+/** What an empty path leads to. Of a json that is a scalar, Postgres keeps the space before it, though not the space behind it. */
+function wholeOf({ buffer, start }: Operand, root: Found, asText: boolean): Found {
+  const first = buffer[root.start];
+  const isContainer = first === OPEN_BRACE || first === OPEN_BRACKET;
+  return isContainer || (asText && (first === QUOTE || first === LETTER_n)) ? root : { start, end: root.end };
 }
 
 /** Of keys that come twice, the last under which the rest of the path leads somewhere. */
