@@ -36,28 +36,34 @@ export function compileOperand(source: Source, indexOf: IndexOf): Operand {
 }
 
 /**
- * A WHERE: whether the row is in. Postgres evaluates the parts that AND joins in an order of its own choice and stops at
- * the first that is not true, so an error in one of them counts only where all others are true.
+ * A WHERE: whether the row is in. Postgres evaluates the parts that AND and OR join in an order of its own choice and stops
+ * where it is decided, so an error in one of them counts only where all others leave it open.
  */
 export function compileWhere(condition: Condition, indexOf: IndexOf): (row: Tuple) => boolean {
-  const parts = conjuncts(condition).map((part) => compileCondition(part, indexOf));
+  if (condition.kind === 'and' || condition.kind === 'or')
+    return decided(
+      condition.of.map((part) => compileWhere(part, indexOf)),
+      condition.kind === 'or',
+    );
+  const predicate = compileCondition(condition, indexOf);
+  return (row) => predicate(row) === 1;
+}
+
+/** What one of the parts decides. */
+function decided(parts: readonly ((row: Tuple) => boolean)[], decisive: boolean): (row: Tuple) => boolean {
   return (row) => {
     let failure: RowError | undefined;
     for (let index = 0; index < parts.length; index++) {
       try {
-        if ((parts[index] as Predicate)(row) !== 1) return false;
+        if ((parts[index] as (row: Tuple) => boolean)(row) === decisive) return decisive;
       } catch (error) {
         if (!(error instanceof RowError)) throw error;
         failure = error;
       }
     }
     if (failure !== undefined) throw failure;
-    return true;
+    return !decisive;
   };
-}
-
-function conjuncts(condition: Condition): readonly Condition[] {
-  return condition.kind === 'and' ? condition.of.flatMap(conjuncts) : [condition];
 }
 
 export function compileCondition(condition: Condition, indexOf: IndexOf): Predicate {

@@ -349,6 +349,8 @@ const CASES: Readonly<Record<string, readonly string[]>> = {
 const CONDITIONS: Readonly<Record<string, readonly string[]>> = {
   'an error in a part of WHERE counts where all other parts are true': [
     '10 / i > 1 and i <> 0',
+    '1 / i between symmetric 0 and null::int',
+    '(10 / i > 1 and i > 0) or (10 / i < 0 and i > 0)',
     'i > 0 and 10 / (i - 7) > 0',
     "i = 3 and t::int = 12 and n = 'Infinity'",
   ],
