@@ -140,7 +140,14 @@ create or replace function sno.identified(relation oid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
   select bool_and(
-    c.relreplident = 'f'
+    c.relreplident = 'f' and not exists (
+      select from pg_attribute a
+      where a.attrelid = c.oid and not a.attisdropped
+        -- From 18 on, a full identity is none where it has columns that are not published: those that are computed at
+        -- each reading cannot be; those that are stored are where the publication says so.
+        and (a.attgenerated = 'v' or a.attgenerated = 's' and (
+          select to_jsonb(p) ->> 'pubgencols' from pg_publication p
+          where p.pubname = (select value from sno.settings where name = 'publication')) = 'n'))
     or c.relreplident = 'd' and exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary and i.indimmediate and i.indisvalid)
     or c.relreplident = 'i' and exists (select from pg_index i where i.indrelid = c.oid and i.indisreplident and i.indisvalid))
   from pg_class c
@@ -183,7 +190,8 @@ as $$
       'notNull', a.attnotnull,
       'generated', a.attgenerated,
       'expression', case when a.attgenerated <> '' then pg_get_expr(e.adbin, e.adrelid) end,
-      'toastable', a.attstorage in ('x', 'e', 'm')
+      'toastable', a.attstorage in ('x', 'e', 'm'),
+      'version', a.xmin::text::bigint
     ) order by a.attnum), '[]')
   from pg_attribute a
   join pg_database d on d.datname = current_database()
@@ -194,37 +202,65 @@ $$;
 comment on function sno.columns(oid) is 'The columns of a table or view, for sno.catalog().';
 
 -- The tree of a view names what it calls by oid; pg_depend leaves out what is built in.
-create or replace function sno.functions(view oid) returns json
+create or replace function sno.functions(views oid[]) returns json
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
+  with recursive called (oid) as (
+    select m[1]::oid
+    from pg_rewrite r
+    cross join lateral regexp_matches(r.ev_action::text, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m
+    where r.ev_class = any ($1) and r.ev_type = '1'
+    union
+    -- The defaults of arguments are filled in where a call is planned, not where it is written.
+    select m[1]::oid
+    from called c
+    join pg_proc p on p.oid = c.oid and p.pronargdefaults > 0
+    cross join lateral regexp_matches(p.proargdefaults::text, ':(?:funcid|opfuncid) ([0-9]+)', 'g') m
+  )
   select coalesce(json_agg(json_build_object(
       'schema', n.nspname,
       'name', p.proname,
-      'volatility', p.provolatile,
+      'arguments', (
+        select coalesce(json_agg(t.typname order by a.position), '[]')
+        from unnest(p.proargtypes) with ordinality a (type, position) join pg_type t on t.oid = a.type),
+      'volatility', case when p.proargdefaults::text like '%{SQLVALUEFUNCTION %' then 'v' else p.provolatile end,
       'kind', p.prokind,
       'returnsSet', p.proretset,
-      'builtin', p.oid < 16384
+      'builtin', p.oid < 16384,
+      'body', case when p.oid >= 16384
+        then md5(row(p.prosrc, p.probin, p.prosqlbody, p.proargdefaults, p.prolang, p.proisstrict, p.proconfig)::text) end
     ) order by p.oid), '[]')
-  from (
-    select distinct m[1]::oid as oid
-    from pg_rewrite r
-    cross join lateral regexp_matches(r.ev_action::text, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m
-    where r.ev_class = $1 and r.ev_type = '1'
-  ) f
-  join pg_proc p on p.oid = f.oid
+  from called c
+  join pg_proc p on p.oid = c.oid
   join pg_namespace n on n.oid = p.pronamespace
 $$;
-comment on function sno.functions(oid) is 'The functions, and those of operators, that a view calls, for sno.catalog().';
+comment on function sno.functions(oid[]) is 'The functions, and those of operators, that views call, for sno.catalog().';
 
-create or replace function sno.casts_by_text(view oid) returns json
+create or replace function sno.casts_by_text(views oid[]) returns json
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(json_agg(distinct format_type(m[1]::oid, null)), '[]')
-  from pg_rewrite r
-  cross join lateral regexp_matches(r.ev_action::text, '\{COERCEVIAIO .*?:resulttype ([0-9]+)', 'g') m
-  where r.ev_class = $1 and r.ev_type = '1'
+  with recursive made (type) as (
+    select m[1]::oid
+    from pg_rewrite r
+    -- COERCEVIAIO: of the nodes that have a result type, its collation follows in no other
+    cross join lateral regexp_matches(r.ev_action::text, ':resulttype ([0-9]+) :resultcollid', 'g') m
+    where r.ev_class = any ($1) and r.ev_type = '1'
+    union
+    select x.type
+    from made
+    join pg_type t on t.oid = made.type
+    cross join lateral (
+      values (t.typbasetype), (t.typelem)
+      union all
+      select r.rngsubtype from pg_range r where t.oid in (r.rngtypid, r.rngmultitypid)
+      union all
+      select a.atttypid from pg_attribute a where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+    ) x (type)
+    where x.type <> 0
+  )
+  select coalesce(json_agg(format_type(type, null) order by type), '[]') from made
 $$;
-comment on function sno.casts_by_text(oid) is 'The types that a view casts to through their text, for sno.catalog().';
+comment on function sno.casts_by_text(oid[]) is 'The types that views cast to through their text, with their parts, for sno.catalog().';
 
 -- A definition prints constants as the settings say: a DDL message is made in the session of whoever ran the DDL.
 create or replace function sno.catalog(publication name default null) returns json
@@ -248,7 +284,7 @@ as $$
     where n.nspname in ('channels', 'channel_access') and c.relkind in ('v', 'm', 'r', 'p', 'f')
   ),
   tables as materialized (
-    select c.oid, n.nspname as schema, c.relname as name, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity, c.relispartition
+    select c.oid, c.relnamespace, n.nspname as schema, c.relname as name, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity, c.relispartition
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
     where c.oid in (select relation from below)
@@ -277,14 +313,11 @@ as $$
           'kind', v.kind,
           'definition', v.definition,
           'columns', sno.columns(v.oid),
-          'functions', sno.functions(v.oid),
-          'castsByText', sno.casts_by_text(v.oid),
-          'reads', (
-            select coalesce(json_agg(distinct d.refobjid::bigint), '[]')
-            from pg_rewrite r
-            join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
-            join pg_class c on c.oid = d.refobjid and c.relkind in ('v', 'm', 'r', 'p', 'f')
-            where r.ev_class = v.oid and d.refclassid = 'pg_class'::regclass and d.deptype = 'n' and d.refobjid <> v.oid),
+          'functions', sno.functions(v.oid || array(
+            select b.relation from below b join tables t on t.oid = b.relation where b.view = v.oid and t.relkind = 'v')),
+          'castsByText', sno.casts_by_text(v.oid || array(
+            select b.relation from below b join tables t on t.oid = b.relation where b.view = v.oid and t.relkind = 'v')),
+          'reads', (select coalesce(json_agg(b.relation::bigint order by b.relation), '[]') from below b where b.view = v.oid),
           'options', coalesce(to_json(v.options), '[]')
         ) order by v.oid), '[]')
       from views v
@@ -316,6 +349,7 @@ as $$
           'persistence', t.relpersistence,
           'replicaIdentity', t.relreplident,
           'columns', sno.columns(t.oid),
+          'definition', case when t.relkind = 'v' then pg_get_viewdef(t.oid) end,
           'primaryKey', (
             select to_json((i.indkey::int2[])[0:i.indnkeyatts - 1])
             from pg_index i
@@ -326,6 +360,16 @@ as $$
             where i.indrelid = t.oid and t.relreplident = 'i' and i.indisreplident and i.indisvalid),
           'rowSecurity', t.relrowsecurity,
           'isPartition', t.relispartition,
+          'partitions', (
+            select coalesce(json_agg(json_build_object('oid', p.relid::oid::bigint, 'isEmpty', coalesce(pg_relation_size(p.relid) = 0, true)) order by p.relid::oid), '[]')
+            from pg_partition_tree(t.oid) p
+            where p.isleaf and t.relkind = 'p'),
+          'publishedAs', (
+            select coalesce(r.oid, n.oid, p.oid)::bigint
+            from pg_publication p
+            left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = t.oid
+            left join pg_publication_namespace n on n.pnpubid = p.oid and n.pnnspid = t.relnamespace
+            where p.pubname = coalesce($1, (select value from sno.settings where name = 'publication'))),
           'inherited', exists (
             select from pg_inherits i join pg_class c on c.oid = i.inhrelid
             where i.inhparent = t.oid and not c.relispartition),
@@ -359,6 +403,8 @@ as $$
             select p.provolatile
             from pg_cast c join pg_proc p on p.oid = c.castfunc
             where t.oid >= 16384 and c.castsource = t.oid and c.casttarget = 'json'::regtype and c.castmethod = 'f'),
+          'castOfText', exists (
+            select from pg_cast c where c.castsource = 'text'::regtype and c.casttarget = t.oid and c.castmethod = 'f'),
           'textCast', exists (
             select from pg_cast c
             where c.castsource = t.oid and c.casttarget = 'text'::regtype
@@ -662,6 +708,6 @@ grant execute on function sno.publish(text, anycompatible, text) to public;
 
 create or replace function sno.version() returns integer
 language sql immutable set search_path = pg_catalog, pg_temp
-as $$ select 1 $$;
+as $$ select 2 $$;
 comment on function sno.version() is 'Version of sql/000001_install.sql.';
 grant execute on function sno.version() to public;

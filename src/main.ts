@@ -16,7 +16,7 @@ import { loadParser } from './channels/parse.ts';
 import { parseNotification } from './channels/published.ts';
 import { ChannelRegistry } from './channels/registry.ts';
 import { RemoteAnswers } from './channels/remote-answers.ts';
-import { askRemote } from './channels/remote-ask.ts';
+import { RemoteAsker } from './channels/remote-ask.ts';
 import { Router } from './channels/router.ts';
 import { Rulebook } from './channels/rulebook.ts';
 import { databaseUrl, type Settings } from './config.ts';
@@ -92,6 +92,7 @@ class RunningService implements Service, WalHandler {
   readonly #builder: CommitBuilder;
   readonly #router: Router;
   readonly #decoder: PgoutputDecoder;
+  readonly #asker: RemoteAsker;
   readonly #lookahead: Lookahead;
   readonly #retention: Retention;
   readonly #stream: ReplicationStream;
@@ -171,6 +172,11 @@ class RunningService implements Service, WalHandler {
         logger.warn({ code: error.code, view: `channels."${pattern}"`, mend: error.mend }, error.message),
     });
     this.#decoder = new PgoutputDecoder(this.#router);
+    this.#asker = new RemoteAsker({
+      pool: this.#pool,
+      pause,
+      onUnreachable: (error) => logger.warn({ error: error.message }, 'rows could not be evaluated, it is tried again'),
+    });
     this.#lookahead = new Lookahead({
       answers,
       routesOf: (oid) =>
@@ -178,17 +184,7 @@ class RunningService implements Service, WalHandler {
           .viewsOf(oid)
           .flatMap(({ pattern, remote }) => (remote === undefined ? [] : { pattern: pattern.text, query: remote })),
       isNeeded: () => registry.isRemote,
-      ask: (query, parameters) =>
-        askRemote(
-          {
-            pool: this.#pool,
-            pause,
-            onUnreachable: (error) =>
-              logger.warn({ error: error.message }, 'rows could not be evaluated, it is tried again'),
-          },
-          query,
-          parameters,
-        ),
+      ask: (query, rows) => this.#asker.ask(query, rows),
       next: {
         message: (buffer, start, end) => this.#decoder.message(buffer, start, end),
         keepalive: (end) => this.#builder.keepalive(end),
@@ -297,6 +293,8 @@ class RunningService implements Service, WalHandler {
     this.#markers.stop();
     this.#transactions.stop();
     await this.#stream.stop();
+    this.#asker.stop();
+    this.#lookahead.reset();
     await this.#admin.close();
     await this.#access?.close();
     await Promise.allSettled([this.#pool.end(), this.#snapshots.end()]);
@@ -313,7 +311,7 @@ class RunningService implements Service, WalHandler {
       return;
     }
     // first what may fail: the stream is made anew then, and this is tried again
-    const catalog = await this.#rulebook.read();
+    const { catalog, lsn, key } = await this.#rulebook.read();
     if (start.reason !== undefined) {
       if (start.reason === 'slot_lost') this.#metrics.slotLost.inc();
       this.#logger.error(
@@ -325,7 +323,8 @@ class RunningService implements Service, WalHandler {
     this.#journal.clear(this.#builder.head);
     this.#retention.startFrom(start.from);
     this.#hub.resetAll(start.reason ?? 'epoch_changed');
-    this.#takeCatalog(catalog);
+    this.#definitions.load(catalog, lsn, key);
+    this.#router.rebind();
   }
 
   message(buffer: Buffer, start: number, end: number): void {
@@ -344,19 +343,12 @@ class RunningService implements Service, WalHandler {
     this.#logger.error({ code: error.code, view: `${schema}."${pattern}"`, mend: error.mend }, error.message);
   }
 
-  #takeCatalog({ catalog, lsn, key }: Awaited<ReturnType<Rulebook['read']>>): readonly Redefinition[] {
-    const redefinitions = this.#definitions.load(catalog, lsn, key);
-    this.#router.rebind();
-    return redefinitions;
-  }
-
-  /** Takes the catalog as it is now, at a moment that the WAL does not tell. */
+  /** Has the WAL tell of definitions that have changed. */
   async #poll(): Promise<void> {
     if (this.#isPolling) return;
     this.#isPolling = true;
     try {
-      this.#builder.redefineNow(this.#takeCatalog(await this.#rulebook.read()));
-      this.#hub.flush();
+      await this.#rulebook.poll();
     } catch (error) {
       this.#logger.warn({ error: String(error) }, 'the catalog could not be read');
     } finally {

@@ -40,10 +40,12 @@ const channel = z.object({
     z.object({
       schema: z.string(),
       name: z.string(),
+      arguments: texts,
       volatility: z.string(),
       kind: z.string(),
       returnsSet: z.boolean(),
       builtin: z.boolean(),
+      body: z.string().nullable(),
     }),
   ),
   castsByText: texts,
@@ -76,12 +78,16 @@ const table = z.object({
       generated: z.string(),
       expression: z.string().nullable(),
       toastable: z.boolean(),
+      version: z.number(),
     }),
   ),
+  definition: z.string().nullable(),
   primaryKey: z.array(z.number()).nullable(),
   identityIndex: z.array(z.number()).nullable(),
   rowSecurity: z.boolean(),
   isPartition: z.boolean(),
+  partitions: z.array(z.object({ oid, isEmpty: z.boolean() })),
+  publishedAs: z.number().nullable(),
   inherited: z.boolean(),
   unlikePartitions: texts,
 }) satisfies z.ZodType<CatalogTable>;
@@ -98,6 +104,7 @@ const type = z.object({
   labels: texts.nullable(),
   fields: z.array(z.object({ name: z.string(), typeOid: oid })).nullable(),
   jsonCast: z.string().nullable(),
+  castOfText: z.boolean(),
   textCast: z.boolean(),
   equality: z.boolean(),
 }) satisfies z.ZodType<CatalogType>;
@@ -113,7 +120,7 @@ const catalog = z.object({
   published: oids,
 }) satisfies z.ZodType<Catalog>;
 
-const message = z.object({ key: z.string(), touched: texts, catalog });
+const message = z.object({ key: z.string(), touched: texts, catalog: z.unknown() });
 
 /** The content of a `sno.catalog` message. */
 export interface CatalogMessage {
@@ -121,27 +128,36 @@ export interface CatalogMessage {
   readonly key: string;
   /** `channels:PATTERN` and `channel_access:PATTERN` of the views that the transaction created, altered or dropped, or whose tables or functions it altered. */
   readonly touched: ReadonlySet<string>;
-  readonly catalog: Catalog;
+  /** A SnoError where it was written by another version. */
+  readonly catalog: Catalog | SnoError;
 }
 
 /** Reads what `sno.catalog()` gives; `setup_required` where it is something else. */
 export function parseCatalog(json: string): Catalog {
-  return parse(catalog, json);
+  return check(catalog, parseJson(json));
 }
 
 /** Reads what the event trigger puts into the WAL; `setup_required` where it is something else. */
 export function parseCatalogMessage(json: string): CatalogMessage {
-  const { key, touched, catalog } = parse(message, json);
-  return { key, touched: new Set(touched), catalog };
+  const { key, touched, catalog: content } = check(message, parseJson(json));
+  const told = { key, touched: new Set(touched) };
+  try {
+    return { ...told, catalog: check(catalog, content) };
+  } catch (error) {
+    if (!(error instanceof SnoError)) throw error;
+    return { ...told, catalog: error };
+  }
 }
 
-function parse<T>(schema: z.ZodType<T>, json: string): T {
-  let value: unknown;
+function parseJson(json: string): unknown {
   try {
-    value = JSON.parse(json);
+    return JSON.parse(json);
   } catch (cause) {
     throw new SnoError('setup_required', 'sno.catalog() gave no JSON', { cause });
   }
+}
+
+function check<T>(schema: z.ZodType<T>, value: unknown): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const issue = result.error.issues[0];

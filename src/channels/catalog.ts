@@ -43,11 +43,11 @@ export interface CatalogChannel {
   /** `pg_get_viewdef(oid)` under search_path `pg_catalog`: every name of another schema is qualified. */
   readonly definition: string;
   readonly columns: readonly CatalogColumn[];
-  /** What its expressions call, operators included. */
+  /** What its expressions call, operators included, and those of the views that it reads. */
   readonly functions: readonly CatalogFunction[];
-  /** The types that it casts values to through their text (`format_type`). */
+  /** The types that these cast values to through their text (`format_type`), with the types that those are made of. */
   readonly castsByText: readonly string[];
-  /** Oids of the relations that the view reads, directly. */
+  /** Oids of the relations that the view reads, through other views too, as the WAL names them (a partition by its root). */
   readonly reads: readonly number[];
   /** reloptions, such as security_invoker. */
   readonly options: readonly string[];
@@ -56,13 +56,17 @@ export interface CatalogChannel {
 export interface CatalogFunction {
   readonly schema: string;
   readonly name: string;
-  /** provolatile: i immutable, s stable, v volatile. */
+  /** typname of each argument's type. */
+  readonly arguments: readonly string[];
+  /** provolatile: i immutable, s stable, v volatile. Volatile too where the default of an argument is the current time. */
   readonly volatility: string;
   /** prokind: f function, a aggregate, w window, p procedure. */
   readonly kind: string;
   readonly returnsSet: boolean;
   /** It came with Postgres, not with an extension or a user. */
   readonly builtin: boolean;
+  /** Differs where another function of the name may do something else; null for built-in ones. */
+  readonly body: string | null;
 }
 
 export interface CatalogAccess {
@@ -86,6 +90,8 @@ export interface CatalogTableColumn extends CatalogColumn {
   readonly expression: string | null;
   /** Whether its values can be TOASTed (attstorage x, e or m): those can come unchanged and unsent. */
   readonly toastable: boolean;
+  /** Differs where the column was altered, as by ALTER TYPE, which may have changed every value. */
+  readonly version: number;
 }
 
 export interface CatalogTable {
@@ -99,12 +105,18 @@ export interface CatalogTable {
   /** relreplident: d default, n nothing, f full, i index. */
   readonly replicaIdentity: string;
   readonly columns: readonly CatalogTableColumn[];
+  /** Of a view: as in CatalogChannel. Else null. */
+  readonly definition: string | null;
   /** Attribute numbers of the primary key, in its order; null where there is none, or a deferrable one, which is no identity. */
   readonly primaryKey: readonly number[] | null;
   /** Attribute numbers of the index chosen by REPLICA IDENTITY USING INDEX; null where there is none. */
   readonly identityIndex: readonly number[] | null;
   readonly rowSecurity: boolean;
   readonly isPartition: boolean;
+  /** Of a partitioned table: the partitions that hold its rows. */
+  readonly partitions: readonly CatalogPartition[];
+  /** Differs where the table was taken out of the publication and put in again; null where there is no publication. */
+  readonly publishedAs: number | null;
   /** Has inheritance children that are no partitions. */
   readonly inherited: boolean;
   /**
@@ -112,6 +124,11 @@ export interface CatalogTable {
    * sends as the old row is decided by the partition, though it says that it is the root's.
    */
   readonly unlikePartitions: readonly string[];
+}
+
+export interface CatalogPartition {
+  readonly oid: number;
+  readonly isEmpty: boolean;
 }
 
 export interface CatalogType {
@@ -133,6 +150,8 @@ export interface CatalogType {
   readonly fields: readonly CatalogField[] | null;
   /** provolatile of the cast to json by which json functions show its values; null where they do without. */
   readonly jsonCast: string | null;
+  /** Whether text is cast to it by a function, which may read it otherwise than its input function does. */
+  readonly castOfText: boolean;
   /** Whether its cast to text is a function of its own, which may give another text than its output function. */
   readonly textCast: boolean;
   /** Whether pg_catalog has an equality for this very type that an index can serve. */

@@ -18,6 +18,11 @@ export interface ChannelView {
   readonly table: CatalogTable;
   /** Tells two definitions apart: equal exactly when nothing that a subscriber sees can differ. */
   readonly fingerprint: string;
+  /**
+   * Which view this is, and as of which change its columns in the table are. Postgres lets no column be altered that a
+   * view uses, so where a view was made anew over columns that were altered, every value may be another.
+   */
+  readonly made: { readonly oid: number; readonly columns: string };
   /** The SELECT of a snapshot of one channel; see `SnapshotQuery`. */
   readonly snapshot: SnapshotQuery;
   readonly warnings: readonly string[];
@@ -96,6 +101,8 @@ export interface RemoteQuery {
   readonly sql: string;
   /** The columns of the table that are its parameters, after the first; see remote-view.ts. */
   readonly columns: readonly CatalogTableColumn[];
+  /** Of each of them, whether it goes as an array of text; else as one of its type. */
+  readonly asText: readonly boolean[];
   /** How many placeholders the answer has. */
   readonly valueCount: number;
 }

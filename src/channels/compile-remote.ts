@@ -1,24 +1,30 @@
 /** Compiles a channel view that Postgres is to evaluate, since this process cannot do it exactly. */
+import { type Node, parseSync } from 'libpg-query';
 import type { Relation } from '../decode/relation.ts';
 import { SnoError } from '../errors.ts';
 import { readableName } from '../postgres/quote.ts';
 import type { ViewPlan } from './bound-view.ts';
-import type { CatalogChannel, CatalogTable, CatalogTableColumn } from './catalog.ts';
-import { refuseChanging, walk } from './changeability.ts';
+import type { CatalogChannel, CatalogTable, CatalogTableColumn, CatalogType } from './catalog.ts';
+import { refuseChanging } from './changeability.ts';
 import type { BoundView, RemoteQuery } from './channel.ts';
-import { identityFault } from './identity.ts';
-import { nameOf } from './node.ts';
+import { canBeFull, identityFault, missingValuesFault } from './identity.ts';
+import { nameOf, walk } from './node.ts';
 import type { ParsedView } from './parse.ts';
 import type { Pattern } from './pattern.ts';
 import type { RemoteAnswers } from './remote-answers.ts';
-import { bindRemote, remoteQuery } from './remote-view.ts';
+import { remoteQuery } from './remote-query.ts';
+import { bindRemote } from './remote-view.ts';
 
 export interface RemotePlan {
   readonly query: RemoteQuery;
-  /** Columns that the view uses, generated ones as what they are generated from. */
+  /** Columns that Postgres is told, in their order in the table. */
   readonly used: readonly CatalogTableColumn[];
-  /** Those of them that tell which channel a row is in. */
+  /** These and the generated ones that are made of them. */
+  readonly read: readonly CatalogTableColumn[];
+  /** Those of `used` that tell which channel a row is in. */
   readonly identifying: readonly CatalogTableColumn[];
+  /** Columns of which a value that did not change may not be in the WAL. */
+  readonly unsent: readonly CatalogTableColumn[];
   /** Columns that the view shows as they are, by their names in the view. */
   readonly shown: ReadonlyMap<CatalogTableColumn, string>;
 }
@@ -29,24 +35,35 @@ export function planRemote(
   pattern: Pattern,
   parsed: ParsedView,
   table: CatalogTable,
+  types: readonly CatalogType[],
 ): RemotePlan {
   const byName = new Map(table.columns.map((column) => [column.name, column]));
   refuseChanging(channel, parsed, (name) => byName.has(name));
   const outputs = new Map(channel.columns.map(({ name }, index) => [name, parsed.targets[index]?.value]));
-  const named = columnsIn(parsed, table, [...outputs.values(), parsed.where]);
-  const generated = named.filter(isGenerated);
-  const ungenerated = table.columns.filter((column) => !isGenerated(column));
-  const used = generated.length === 0 && named.length > 0 ? named : ungenerated;
-  const deciding = columnsIn(parsed, table, [...pattern.columns.map((name) => outputs.get(name)), parsed.where]);
-  const identifying = deciding.some(isGenerated) ? ungenerated : deciding;
-  const fault = identityFault(table, [...identifying, ...toastableOf(table, used)]);
+  const { alias } = parsed.table;
+  const { columns: read, isWhole } = columnsIn(alias, table, [...outputs.values(), parsed.where]);
+  const deciding = columnsIn(alias, table, [...pattern.columns.map((name) => outputs.get(name)), parsed.where]);
+  const used = sourcesOf(table, read);
+  // a row as a whole is made whole, of the old row too
+  const identifying = isWhole ? used : sourcesOf(table, deciding.columns);
+  const fault = identityFault(table, identifying);
   if (fault !== undefined) throw fault;
+  const unsent = table.replicaIdentity === 'f' ? [] : used.filter(({ toastable }) => toastable);
+  if (unsent.length > 0 && canBeFull(table)) throw missingValuesFault(table, unsent);
   const shown = new Map<CatalogTableColumn, string>();
   for (const [name, value] of outputs) {
     const column = value !== undefined && 'ColumnRef' in value ? byName.get(nameOf(value.ColumnRef.fields)) : undefined;
     if (column !== undefined) shown.set(column, name);
   }
-  return { query: remoteQuery(parsed, pattern.columns, used, generated), used, identifying, shown };
+  const query = remoteQuery({
+    parsed,
+    placeholders: pattern.columns,
+    columns: used,
+    generated: read.filter(isGenerated),
+    whole: isWhole ? table : undefined,
+    types,
+  });
+  return { query, used, read, identifying, unsent, shown };
 }
 
 /** Fits the view to the table as it comes in the WAL. */
@@ -79,27 +96,39 @@ function isGenerated({ generated }: CatalogTableColumn): boolean {
   return generated !== '';
 }
 
-/** Without the whole old row, a value that was stored apart and did not change is nowhere in the WAL. */
-function toastableOf(table: CatalogTable, used: readonly CatalogTableColumn[]): readonly CatalogTableColumn[] {
-  return table.replicaIdentity === 'f' ? [] : used.filter(({ toastable }) => toastable);
+/** The columns that come in the WAL (generated ones do not, or not always), from which the others are made. */
+function sourcesOf(table: CatalogTable, columns: readonly CatalogTableColumn[]): readonly CatalogTableColumn[] {
+  const sources = new Set<CatalogTableColumn>();
+  for (const column of columns) {
+    if (column.expression === null) sources.add(column);
+    else for (const source of columnsIn(table.name, table, [parsedExpression(column)]).columns) sources.add(source);
+  }
+  return table.columns.filter((column) => sources.has(column));
+}
+
+function parsedExpression({ expression }: CatalogTableColumn): unknown {
+  return parseSync(`select ${expression}`).stmts;
+}
+
+interface Named {
+  readonly columns: readonly CatalogTableColumn[];
+  /** The row is named as a whole. */
+  readonly isWhole: boolean;
 }
 
 /** The table's columns that expressions name; all of them where they name the row. */
-function columnsIn(
-  { table: { alias } }: ParsedView,
-  table: CatalogTable,
-  nodes: readonly unknown[],
-): CatalogTableColumn[] {
+function columnsIn(alias: string, table: CatalogTable, nodes: readonly unknown[]): Named {
   const byName = new Map(table.columns.map((column) => [column.name, column]));
   const found = new Set<CatalogTableColumn>();
+  let isWhole = false;
   for (const node of nodes) {
     walk(node, (kind, inner) => {
       if (kind !== 'ColumnRef') return;
-      const name = nameOf((inner as { readonly fields?: [] }).fields);
+      const name = nameOf((inner as { readonly fields?: Node[] }).fields);
       const column = byName.get(name);
       if (column !== undefined) found.add(column);
-      else if (name === '' || name === alias) for (const each of table.columns) found.add(each);
+      else if (name === '' || name === alias) isWhole = true;
     });
   }
-  return [...found];
+  return { columns: isWhole ? table.columns : [...found], isWhole };
 }

@@ -15,12 +15,14 @@ import type {
   CatalogServer,
   CatalogTable,
   CatalogTableColumn,
+  CatalogType,
 } from './catalog.ts';
 import type { BoundView, ChannelView } from './channel.ts';
 import { bindRemotePlan, planRemote } from './compile-remote.ts';
 import { columnsOf, columnsOfCondition, type Source, type Value } from './expression.ts';
+import { type FlatView, flattenView } from './flatten.ts';
 import { identityFault, keyOf } from './identity.ts';
-import { assertParserLoaded, type ParsedView, parseView, Unsupported } from './parse.ts';
+import { assertParserLoaded, type ParsedView, Unsupported } from './parse.ts';
 import { type Pattern, parsePattern } from './pattern.ts';
 import { ExpressionReader } from './read-expression.ts';
 import { shownBy, snapshotQuery } from './snapshot-query.ts';
@@ -63,14 +65,16 @@ const KINDS: Readonly<Record<string, string>> = {
 function compileView(channel: CatalogChannel, pattern: Pattern, catalog: Catalog): ChannelView {
   if (channel.kind !== 'v') throw new Unsupported(`this is ${KINDS[channel.kind] ?? 'no view'}; a channel is a view`);
   const types = new Types(catalog.types);
-  const parsed = parseView(channel.definition);
-  const table = tableOf(parsed, catalog);
+  const flat = flattenView(channel, catalog);
+  const { parsed } = flat;
+  const table = tableOf(flat);
+  const declared = { ...channel, definition: flat.definition };
   refuseTypes(channel, pattern, orThrow(keyOf(table)), parsed, types);
   try {
-    return compileInProcess(channel, pattern, parsed, table, types, catalog.server);
+    return compileInProcess(declared, pattern, parsed, table, types, catalog.server);
   } catch (error) {
     if (!(error instanceof Unsupported)) throw error;
-    return compileForPostgres(channel, pattern, parsed, table, types, error);
+    return compileForPostgres(declared, pattern, parsed, table, catalog.types, error);
   }
 }
 
@@ -108,8 +112,15 @@ function compileInProcess(
     pattern,
     table,
     fingerprint: fingerprintOf(channel, table, columnsOfPlan(plan), plan, types),
+    made: madeOf(channel, columnsOfPlan(plan)),
     snapshot: snapshotQuery(channel, table, parsed, plan, shownBy(plan), types),
-    warnings: warningsOf(table, plan, identifying),
+    warnings: warningsOf({
+      table,
+      outputs: outputs.map(({ name, value }) => ({ name, type: value.type })),
+      mixed: table.replicaIdentity === 'f' ? [] : toastable(plan, (columns) => columns.size > 1),
+      missingInMoves: table.replicaIdentity === 'f' || identifying.length === 0 ? [] : toastable(plan),
+      missing: [],
+    }),
     remote: undefined,
     path: 'in process',
     bind: (relation) => bind(channel, plan, new Set([...identifying, ...keyColumns]), relation),
@@ -124,16 +135,10 @@ export function compileAccessRows(access: CatalogAccess, catalog: Catalog): Chan
   const pattern = parsePattern(access.pattern);
   if (pattern instanceof SnoError) return undefined;
   try {
-    const parsed = parseView(access.definition);
-    const channel = { ...access, functions: [], castsByText: [], options: [] };
-    return compileInProcess(
-      channel,
-      pattern,
-      parsed,
-      tableOf(parsed, catalog),
-      new Types(catalog.types),
-      catalog.server,
-    );
+    const flat = flattenView(access, catalog);
+    const channel = { ...access, definition: flat.definition, functions: [], castsByText: [], options: [] };
+    const types = new Types(catalog.types);
+    return compileInProcess(channel, pattern, flat.parsed, tableOf(flat), types, catalog.server);
   } catch (error) {
     if (error instanceof SnoError || error instanceof Unsupported) return undefined;
     throw error;
@@ -146,19 +151,27 @@ function compileForPostgres(
   pattern: Pattern,
   parsed: ParsedView,
   table: CatalogTable,
-  types: Types,
+  catalogTypes: readonly CatalogType[],
   cause: Unsupported,
 ): ChannelView {
-  const remote = planRemote(channel, pattern, parsed, table);
+  const types = new Types(catalogTypes);
+  const remote = planRemote(channel, pattern, parsed, table, catalogTypes);
   refuseRemoteTypes(parsed, remote.used, types);
   const key = orThrow(keyOf(table)).map((column) => ({ column, type: types.byOid(column.typeOid) }));
   const plan: ViewPlan = { pattern, outputs: [], placeholders: [], where: undefined, key };
   return {
     pattern,
     table,
-    fingerprint: fingerprintOf(channel, table, remote.used, plan, types),
+    fingerprint: fingerprintOf(channel, table, remote.read, plan, types),
+    made: madeOf(channel, remote.read),
     snapshot: snapshotQuery(channel, table, parsed, plan, remote.shown, types),
-    warnings: warningsOf(table, plan, remote.identifying),
+    warnings: warningsOf({
+      table,
+      outputs: channel.columns.map(({ name, typeOid }) => ({ name, type: types.byOid(typeOid) })),
+      mixed: [],
+      missingInMoves: [],
+      missing: remote.unsent,
+    }),
     remote: remote.query,
     path: `by Postgres: ${cause.message.replace(' yet', ' in process')}`,
     bind: (relation, answers) => bindRemotePlan(plan, remote, relation, answers),
@@ -172,24 +185,36 @@ function columnsOfPlan({ outputs, where }: ViewPlan): readonly CatalogTableColum
   ];
 }
 
+/** The outputs made of columns that may come unsent: of any, or of several that are `wanted`. */
+function toastable(
+  { outputs, key }: ViewPlan,
+  wanted: (columns: ReadonlySet<CatalogTableColumn>) => boolean = () => true,
+): string[] {
+  const isKey = (column: CatalogTableColumn) => key.some((each) => each.column === column);
+  return outputs
+    .filter(({ value }) => {
+      const columns = new Set(columnsOf(value));
+      return wanted(columns) && [...columns].some((column) => column.toastable && !isKey(column));
+    })
+    .map(({ name }) => name);
+}
+
 function orThrow<T>(result: T | SnoError): T {
   if (result instanceof SnoError) throw result;
   return result;
 }
 
 const TABLE_KINDS: Readonly<Record<string, string>> = {
-  v: 'views over views are not supported yet: read the table itself',
   m: 'a materialized view changes without a commit to it: read the tables below it',
   f: 'the rows of a foreign table are not in the WAL',
 };
 
-function tableOf(parsed: ParsedView, catalog: Catalog): CatalogTable {
+function tableOf({ parsed, source }: FlatView): CatalogTable {
   const { schema, name, place } = parsed.table;
-  const table = catalog.tables.find((candidate) => candidate.schema === schema && candidate.name === name);
   const reason =
-    table === undefined ? `${readableName(schema, name)} is no table that can be published` : tableFault(table);
+    source === undefined ? `${readableName(schema, name)} is no table that can be published` : tableFault(source);
   if (reason !== undefined) throw parsed.text.refuse(reason, place);
-  return table as CatalogTable;
+  return source as CatalogTable;
 }
 
 function tableFault(table: CatalogTable): string | undefined {
@@ -244,14 +269,20 @@ function fingerprintOf(
     channel.definition,
     table.oid,
     channel.columns.map(({ name, typeOid, typeModifier }) => [name, typeOid, typeModifier]),
-    [...new Set(used)].map(({ name, bytewise, typeOid, expression }) => [
+    channel.functions.map(({ schema, name, arguments: types, body }) => [schema, name, types, body]),
+    [...new Set(used)].map(({ name, number, bytewise, typeOid, expression }) => [
       name,
+      number,
       bytewise,
       types.byOid(typeOid),
       expression,
     ]),
     plan.key.map(({ column, type }) => [column.name, type]),
   ]);
+}
+
+function madeOf({ oid }: CatalogChannel, used: readonly CatalogTableColumn[]): ChannelView['made'] {
+  return { oid, columns: [...new Set(used)].map(({ number, version }) => `${number}:${version}`).join() };
 }
 
 function bind(

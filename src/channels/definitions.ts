@@ -10,7 +10,7 @@ import type { Lsn } from '../lsn.ts';
 import type { Catalog } from './catalog.ts';
 import { parseCatalogMessage } from './catalog-reader.ts';
 import type { Refusal } from './channel.ts';
-import type { ChannelRegistry, LoadResult } from './registry.ts';
+import type { ChannelRegistry } from './registry.ts';
 
 /** `access`: the rows are what they were, but who may see them is not. */
 export type Redefinition = readonly [pattern: string, how: 'changed' | 'dropped' | 'access'];
@@ -26,6 +26,7 @@ export class Definitions {
   readonly #options: DefinitionsOptions;
   #loadedAt: Lsn = 0;
   #key = '';
+  #catalog: Catalog | undefined;
 
   constructor(options: DefinitionsOptions) {
     this.registry = options.registry;
@@ -36,17 +37,22 @@ export class Definitions {
   load(catalog: Catalog, lsn: Lsn, key: string): readonly Redefinition[] {
     this.#loadedAt = lsn;
     this.#key = key;
-    return this.#take(this.registry.load(catalog));
+    return this.#take(catalog);
   }
 
   /** Takes the catalog out of a `sno.catalog` message at `lsn`; throws `setup_required` where it is of another version. */
   message(json: string, lsn: Lsn): readonly Redefinition[] {
     const { key, touched, catalog } = parseCatalogMessage(json);
     if (!isSame(key, this.#key)) throw new SnoError('setup_required', 'it was not written by sno.send_catalog()');
-    return this.#take(lsn <= this.#loadedAt ? this.registry.load(catalog, touched) : this.registry.load(catalog));
+    if (lsn > this.#loadedAt) return this.#take(orThrow(catalog));
+    // of before an upgrade: the definitions that were read at start hold, and what it touched is void all the same
+    const known = catalog instanceof SnoError ? this.#catalog : catalog;
+    return this.#take(known ?? orThrow(catalog), touched);
   }
 
-  #take(result: LoadResult): readonly Redefinition[] {
+  #take(catalog: Catalog, touched?: ReadonlySet<string>): readonly Redefinition[] {
+    this.#catalog = catalog;
+    const result = this.registry.load(catalog, touched);
     for (const refusal of result.refused) this.#options.onRefusal(refusal);
     return [
       ...[...result.changed].map((pattern): Redefinition => [pattern, 'changed']),
@@ -54,6 +60,11 @@ export class Definitions {
       ...[...result.accessChanged].map((pattern): Redefinition => [pattern, 'access']),
     ];
   }
+}
+
+function orThrow(catalog: Catalog | SnoError): Catalog {
+  if (catalog instanceof SnoError) throw catalog;
+  return catalog;
 }
 
 function isSame(a: string, b: string): boolean {

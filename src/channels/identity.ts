@@ -50,12 +50,46 @@ export function identityFault(table: CatalogTable, needed: readonly CatalogTable
     'replica_identity',
     `WHERE and placeholders use ${names}, whose old values are not in the WAL: the replica identity of ` +
       `${readableName(table.schema, table.name)} has ${identityName(table)} only, so that nothing tells when a row leaves`,
+    { mend: coveringStatement(table, missing) },
+  );
+}
+
+/** For values that are stored apart: unless they change, they are in the WAL with the whole old row only. */
+export function missingValuesFault(table: CatalogTable, columns: readonly CatalogTableColumn[]): SnoError {
+  const names = columns.map((column) => readableName(column.name)).join(', ');
+  return new SnoError(
+    'replica_identity',
+    `Postgres evaluates this view, from ${names} among others: a value of more than about 2 kB that an update leaves as it is ` +
+      `is not in the WAL, where the replica identity of ${readableName(table.schema, table.name)} is ${identityName(table)} only`,
     { mend: identityStatement(table, 'FULL') },
   );
 }
 
+/** Whether the table's UPDATE and DELETE work with REPLICA IDENTITY FULL in a publication: not over virtual columns. */
+export function canBeFull({ columns }: CatalogTable): boolean {
+  return columns.every(({ generated }) => generated !== VIRTUAL);
+}
+
+const VIRTUAL = 'v';
+
 function identityStatement(table: CatalogTable, identity: 'FULL' | 'DEFAULT'): string {
   return `ALTER TABLE ${readableName(table.schema, table.name)} REPLICA IDENTITY ${identity};`;
+}
+
+/** The statements that put these columns into the replica identity. */
+function coveringStatement(table: CatalogTable, missing: readonly CatalogTableColumn[]): string {
+  if (canBeFull(table)) return identityStatement(table, 'FULL');
+  const name = readableName(table.schema, table.name);
+  const index = readableName(`${table.name}_identity`);
+  const columns = [...columnsAt(table, table.primaryKey), ...missing].map((column) => readableName(column.name));
+  const notNull = missing
+    .filter((column) => !column.notNull)
+    .map((column) => `ALTER TABLE ${name} ALTER COLUMN ${readableName(column.name)} SET NOT NULL; `);
+  return (
+    `${notNull.join('')}CREATE UNIQUE INDEX ${index} ON ${name} (${[...new Set(columns)].join(', ')}); ` +
+    `ALTER TABLE ${name} REPLICA IDENTITY USING INDEX ${index}; ` +
+    '-- with FULL, its virtual generated columns would make UPDATE and DELETE fail'
+  );
 }
 
 function identityName({ replicaIdentity }: CatalogTable): string {

@@ -12,6 +12,7 @@ import { TEXT, type Tuple, UNCHANGED } from '../decode/tuple.ts';
 import type { Lsn } from '../lsn.ts';
 import type { RemoteQuery } from './channel.ts';
 import type { RemoteAnswer, RemoteAnswers, Side } from './remote-answers.ts';
+import type { RemoteRows } from './remote-ask.ts';
 import { RowError } from './row-error.ts';
 
 /** A channel view that Postgres evaluates. */
@@ -27,7 +28,7 @@ export interface LookaheadOptions {
   /** Whether there is any. */
   readonly isNeeded: () => boolean;
   /** Asks Postgres, as often as it takes to get an answer for each row. */
-  readonly ask: (query: RemoteQuery, parameters: readonly (readonly unknown[])[]) => Promise<readonly RemoteAnswer[]>;
+  readonly ask: (query: RemoteQuery, rows: RemoteRows) => Promise<readonly RemoteAnswer[]>;
   /** Where messages go on. */
   readonly next: {
     message(buffer: Buffer, start: number, end: number): void;
@@ -65,7 +66,7 @@ export class Lookahead {
     this.#decoder = new PgoutputDecoder(this.#scout);
   }
 
-  /** A new stream begins: what waited comes again. */
+  /** A new stream begins, or none: what waited comes again, if at all. */
   reset(): void {
     this.#stream++;
     this.#messages = [];
@@ -115,8 +116,8 @@ export class Lookahead {
       if (questions.length > 0) {
         if (!this.#isAsking) hold();
         this.#isAsking = true;
-        await Promise.all(questions.map((question) => this.#ask(question)));
-        if (stream !== this.#stream) return;
+        const answered = await this.#answered(questions, stream);
+        if (!answered) return;
       }
       for (const { buffer, start } of this.#messages.splice(0, count)) next.message(buffer, start, buffer.length);
       answers.clear();
@@ -140,24 +141,40 @@ export class Lookahead {
     return this.#messages.length;
   }
 
-  async #ask({ route, rows }: Question): Promise<void> {
+  /** False where another stream has begun meanwhile, so that nobody needs the answers any more. */
+  async #answered(questions: readonly Question[], stream: number): Promise<boolean> {
     const { ask, answers } = this.#options;
-    const { columns } = route.query;
-    const parameters = [
-      rows.map(({ keyOnly }) => keyOnly),
-      ...columns.map((_, index) => rows.map(({ values }) => values[index] ?? null)),
-    ];
-    const results = await ask(route.query, parameters);
-    for (const [index, { packet, side, fault }] of rows.entries())
-      answers.put(packet, route.pattern, side, fault ?? results[index]);
+    const isCurrent = () => stream === this.#stream;
+    const each = questions.map(async ({ route, rows }) => {
+      const results = await ask(route.query, rowsOf(route.query, rows));
+      if (!isCurrent()) return;
+      for (const [index, { packet, side, fault }] of rows.entries())
+        answers.put(packet, route.pattern, side, fault ?? results[index]);
+    });
+    try {
+      await Promise.all(each);
+    } catch (error) {
+      if (isCurrent()) throw error;
+    }
+    return isCurrent();
   }
+}
+
+function rowsOf({ columns }: RemoteQuery, rows: readonly AskedRow[]): RemoteRows {
+  return {
+    commits: rows.map(({ commit }) => commit),
+    keyOnly: rows.map(({ keyOnly }) => keyOnly),
+    texts: columns.map((_, index) => rows.map(({ values }) => values[index] ?? null)),
+  };
 }
 
 interface AskedRow {
   readonly packet: Buffer;
   readonly side: Side;
+  readonly commit: number;
   readonly keyOnly: boolean;
-  readonly values: readonly (string | null)[];
+  /** Slices of the packet. */
+  readonly values: readonly (Buffer | null)[];
   /** Why there is nothing to ask. */
   readonly fault?: RowError;
 }
@@ -176,6 +193,7 @@ class Scout implements ChangeHandler {
   readonly #questions = new Map<string, Question>();
   readonly #indexes = new WeakMap<Relation, Map<RemoteQuery, readonly number[]>>();
   #isRedefined = false;
+  #commit = 0;
 
   constructor(routesOf: LookaheadOptions['routesOf']) {
     this.#routesOf = routesOf;
@@ -213,7 +231,10 @@ class Scout implements ChangeHandler {
     relation.wanted = this.#routesOf(relation.oid).length > 0;
   }
 
-  begin(): void {}
+  begin(): void {
+    this.#commit++;
+  }
+
   truncate(): void {}
   commit(): void {}
 
@@ -241,7 +262,8 @@ class Scout implements ChangeHandler {
         question = { route, rows: [] };
         this.#questions.set(route.pattern, question);
       }
-      question.rows.push(askedRow(row, side, this.#indexesOf(relation, route.query), route.query));
+      const indexes = this.#indexesOf(relation, route.query);
+      question.rows.push({ ...askedRow(row, side, indexes, route.query), commit: this.#commit });
     }
   }
 
@@ -261,17 +283,28 @@ class Scout implements ChangeHandler {
   }
 }
 
-function askedRow(row: Tuple, side: Side, indexes: readonly number[], { columns }: RemoteQuery): AskedRow {
+/** Room for what becomes of it: JSON, which escapes, in a JavaScript string, which holds 512 MB. */
+const VALUE_BYTES_MAX = 250 * 1024 * 1024;
+
+function askedRow(
+  row: Tuple,
+  side: Side,
+  indexes: readonly number[],
+  { columns }: RemoteQuery,
+): Omit<AskedRow, 'commit'> {
   const keyOnly = side === 'oldRow' && row.keyOnly;
   let fault: RowError | undefined;
   const values = indexes.map((index, parameter) => {
     const kind = row.kinds[index];
-    if (kind === undefined || (kind === UNCHANGED && !keyOnly)) {
-      fault = new RowError(`the value of ${columns[parameter]?.name} is not in the WAL`);
-    }
-    return kind === TEXT ? row.buffer.toString('utf8', row.starts[index], row.ends[index]) : null;
+    const [start, end] = [row.starts[index] as number, row.ends[index] as number];
+    const isMissing = kind === undefined || (kind === UNCHANGED && !keyOnly);
+    if (isMissing) fault = new RowError(`the value of ${columns[parameter]?.name} is not in the WAL`);
+    if (kind !== TEXT) return null;
+    if (end - start <= VALUE_BYTES_MAX) return row.buffer.subarray(start, end);
+    fault = new RowError(`the value of ${columns[parameter]?.name} is too large to be evaluated by Postgres`);
+    return null;
   });
   return fault === undefined
     ? { packet: row.buffer, side, keyOnly, values }
-    : { packet: row.buffer, side, keyOnly: true, values, fault };
+    : { packet: row.buffer, side, keyOnly: true, values: values.map(() => null), fault };
 }

@@ -18,3 +18,12 @@ export function literalOf(node: Node): { readonly text: string | null } | undefi
   if (isnull === true) return { text: null };
   return sval === undefined ? undefined : { text: sval.sval ?? '' };
 }
+
+/** Calls `visit` for each node below, itself included, with its kind. */
+export function walk(node: unknown, visit: (kind: string, inner: Node) => void): void {
+  if (typeof node !== 'object' || node === null) return;
+  for (const [kind, inner] of Object.entries(node)) {
+    if (/^[A-Z]/.test(kind) && typeof inner === 'object' && inner !== null) visit(kind, inner as Node);
+    walk(inner, visit);
+  }
+}

@@ -40,18 +40,24 @@ export interface ParsedView {
   /** The target list and the WHERE as they are written. */
   readonly targetsSql: string;
   readonly whereSql: string | undefined;
+  /** Where the WHERE's condition is written. */
+  readonly whereAt: Extent | undefined;
+}
+
+/** Byte offsets in a definition. */
+export interface Extent {
+  readonly start: number;
+  readonly end: number;
 }
 
 export interface Target {
   readonly value: Node;
-  /** The expression as it is written, without the name after it. */
+  /** The expression as it is written, without the name after it, and where. */
   readonly sql: string;
+  readonly at: Extent;
 }
 
-interface Token {
-  /** Byte offsets. */
-  readonly start: number;
-  readonly end: number;
+interface Token extends Extent {
   readonly text: string;
   /** How many brackets are open around it; an opening bracket counts as within itself. */
   readonly depth: number;
@@ -79,6 +85,20 @@ export class DefinitionText {
 
   slice(start: number, end: number): string {
     return this.#bytes.toString('utf8', start, end).trim();
+  }
+
+  /** The text of an extent, with the column references in it (which start at `location`) written otherwise. */
+  rewritten({ start, end }: Extent, references: ReadonlyMap<number, string>): string {
+    let text = '';
+    let from = start;
+    for (const [at, replacement] of [...references].sort(([a], [b]) => a - b)) {
+      if (at < start || at >= end) continue;
+      text += `${this.#bytes.toString('utf8', from, at)}${replacement}`;
+      let last = this.#tokens.findIndex((token) => token.start === at);
+      while (this.#tokens[last + 1]?.text === '.') last += 2;
+      from = (this.#tokens[last] as Token).end;
+    }
+    return `${text}${this.#bytes.toString('utf8', from, end)}`.trim();
   }
 
   /** A refusal that shows the node in its line. */
@@ -202,6 +222,7 @@ export function parseView(definition: string): ParsedView {
     where: select.whereClause,
     targetsSql: text.slice(targetsStart, from.start),
     whereSql: where === undefined ? undefined : text.slice(where.end, end),
+    whereAt: where === undefined ? undefined : { start: where.end, end },
   };
 }
 
@@ -240,6 +261,7 @@ function targetsOf({ targetList = [] }: SelectStmt, text: DefinitionText, start:
     assert(val !== undefined, 'a target without a value');
     const tokens = text.tokens(starts[index] ?? start, ends[index] ?? end);
     const named = name !== undefined && tokens.at(-2)?.text === 'AS';
-    return { value: val, sql: text.slice(starts[index] ?? start, (named ? tokens.at(-2)?.start : ends[index]) ?? end) };
+    const at = { start: starts[index] ?? start, end: (named ? tokens.at(-2)?.start : ends[index]) ?? end };
+    return { value: val, sql: text.slice(at.start, at.end), at };
   });
 }

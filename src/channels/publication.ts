@@ -1,6 +1,7 @@
 import { SnoError } from '../errors.ts';
 import { readableName } from '../postgres/quote.ts';
 import type { CatalogTable } from './catalog.ts';
+import { canBeFull } from './identity.ts';
 
 const NOT_IN_WAL: Readonly<Record<string, string>> = {
   f: 'is a foreign table',
@@ -24,6 +25,12 @@ export function publicationFault(
     });
   }
   const target = readableName(publication);
+  if (table.replicaIdentity === 'f' && !canBeFull(table))
+    return new SnoError(
+      'table_unpublished',
+      `${name} has virtual generated columns, with which REPLICA IDENTITY FULL makes UPDATE and DELETE fail in a publication`,
+      { mend: `alter table ${name} replica identity default; alter publication ${target} add table only ${name};` },
+    );
   const add = `alter publication ${target} add table only ${name};`;
   if (hasIdentity(table)) {
     return new SnoError(

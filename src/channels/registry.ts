@@ -10,6 +10,7 @@ import type { Catalog, CatalogChannel, CatalogColumn } from './catalog.ts';
 import type { AccessView, ChannelView, Refusal, ResolvedChannel } from './channel.ts';
 import { compileAccessRows, compileChannel } from './compile.ts';
 import { findConflicts } from './conflicts.ts';
+import { continues } from './continuity.ts';
 import { NameIndex } from './name-index.ts';
 import { type Pattern, parsePattern } from './pattern.ts';
 import { publicationFault } from './publication.ts';
@@ -231,17 +232,17 @@ function compileAll<Declared extends { readonly pattern: string }, View>(
   );
 }
 
-/**
- * What is wrong with the first of these tables whose changes do not come. A partition's come as its root's. A materialized
- * view (below access views) changes when it is refreshed, which the event trigger notices.
- */
+/** A view's changes come as those of its tables. A materialized view's (below access views) are noticed by the event trigger. */
+const UNPUBLISHED_KINDS: ReadonlySet<string> = new Set(['v', 'm']);
+
+/** What is wrong with the first of these tables whose changes do not come. A partition's come as its root's. */
 function tableFaults(catalog: Catalog, publication: string): (reads: readonly number[]) => SnoError | undefined {
   const tables = new Map(catalog.tables.map((table) => [table.oid, table]));
   const published = new Set(catalog.published);
   return (reads) => {
     for (const oid of reads) {
       const table = tables.get(oid);
-      if (table === undefined || table.isPartition || table.kind === 'm') continue;
+      if (table === undefined || table.isPartition || UNPUBLISHED_KINDS.has(table.kind)) continue;
       const fault = publicationFault(table, published, publication);
       if (fault !== undefined) return fault;
     }
@@ -290,8 +291,7 @@ function compare(
     const is = servable(after.get(text));
     if (was !== undefined && is === undefined) dropped.add(text);
     if (is === undefined) continue;
-    if (was === undefined || was.view?.fingerprint !== is.view?.fingerprint || touched.has(`channels:${text}`))
-      changed.add(text);
+    if (was === undefined || !continues(was.view, is.view) || touched.has(`channels:${text}`)) changed.add(text);
     if (
       was === undefined ||
       was.access?.fingerprint !== is.access?.fingerprint ||

@@ -1,12 +1,21 @@
 /** Asks Postgres to evaluate rows for a view. */
 import type pg from 'pg';
+import { assert } from '../errors.ts';
 import type { RemoteQuery } from './channel.ts';
 import type { RemoteAnswer } from './remote-answers.ts';
 import { RowError } from './row-error.ts';
 
-type ResultRow = Readonly<Record<string, string | null>>;
+/** Rows of the table, in the order of the WAL. */
+export interface RemoteRows {
+  /** The number of the commit that each is of: rows of one commit lie together. */
+  readonly commits: readonly number[];
+  /** Of each row whether only its key is known. */
+  readonly keyOnly: readonly boolean[];
+  /** For each of the query's columns, the texts of all rows. */
+  readonly texts: readonly (readonly (Buffer | null)[])[];
+}
 
-export interface RemoteAskOptions {
+export interface RemoteAskerOptions {
   readonly pool: pg.Pool;
   /** Resolves when it is time for another try. */
   readonly pause: (attempt: number) => Promise<void>;
@@ -14,49 +23,111 @@ export interface RemoteAskOptions {
   readonly onUnreachable: (error: Error) => void;
 }
 
-/** SQLSTATE classes that say something of the connection or the server, not of the question. */
-const TRANSIENT = /^(08|25|40|53|55|57|58|XX)/;
-/** Something that the view uses is not there (any more): no row can be evaluated. */
-const UNDEFINED = /^(42|3F|0A)/;
+type ResultRow = Readonly<Record<string, string | null>>;
+type Fault = 'unreachable' | 'passing' | 'undefined' | 'rows';
 
-/**
- * One answer a row, in order; `parameters` are arrays of the same length. Tries again, for as long as it takes, where Postgres can't be
- * reached: without the answer nothing may go on. Rows whose evaluation fails get a RowError each, and harm no others.
- */
-export async function askRemote(
-  options: RemoteAskOptions,
-  query: RemoteQuery,
-  parameters: readonly (readonly unknown[])[],
-): Promise<readonly RemoteAnswer[]> {
-  const count = parameters[0]?.length ?? 0;
-  for (let attempt = 1; ; attempt++) {
-    try {
-      const { rows } = await options.pool.query<ResultRow>(query.sql, parameters as unknown[]);
-      return rows.map((row) => answerOf(row, query.valueCount));
-    } catch (error) {
-      const { code, message } = error as { code?: unknown; message: string };
-      if (typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code) || TRANSIENT.test(code)) {
-        options.onUnreachable(error as Error);
-        await options.pause(attempt);
-        continue;
+/** SQLSTATEs by what they say, the first that fits: of the way to the server, of its state, of what the query names, of the rows. */
+const FAULTS: readonly (readonly [states: RegExp, fault: Fault])[] = [
+  [/^(08|28|3D|57P|53300)/, 'unreachable'],
+  [/^(25|40|53|55|58|XX)/, 'passing'],
+  [/^(42|3F|0A)/, 'undefined'],
+  [/./, 'rows'],
+];
+/** How often a question is put again that fails in a way which may pass; then it is the rows that are at fault. */
+const PASSING_ATTEMPTS_MAX = 3;
+
+export class RemoteAsker {
+  readonly #options: RemoteAskerOptions;
+  #isStopped = false;
+
+  constructor(options: RemoteAskerOptions) {
+    this.#options = options;
+  }
+
+  /** What is asked is given up: it rejects. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /**
+   * One answer a row, in order. Tries again, for as long as it takes, where Postgres can't be reached: without the answer
+   * nothing may go on. Where the evaluation of a row fails, the rows of its commit get a RowError each, since nothing
+   * of that commit can be told of the view, and the rows of other commits do not.
+   */
+  async ask(query: RemoteQuery, rows: RemoteRows): Promise<readonly RemoteAnswer[]> {
+    const { pool, pause, onUnreachable } = this.#options;
+    for (let attempt = 1; ; attempt++) {
+      if (this.#isStopped) throw new Error('stopped while Postgres was being asked');
+      try {
+        const result = await pool.query<ResultRow>(query.sql, parametersOf(query, rows));
+        assert(result.rows.length === rows.commits.length, 'Postgres answers once for each row');
+        return result.rows.map((row) => answerOf(row, query.valueCount));
+      } catch (error) {
+        const fault = faultOf(error);
+        if (fault === 'unreachable' || (fault === 'passing' && attempt < PASSING_ATTEMPTS_MAX)) {
+          onUnreachable(error as Error);
+          await pause(attempt);
+          continue;
+        }
+        const { message } = error as Error;
+        const half = fault === 'undefined' ? 0 : boundaryOf(rows.commits);
+        if (half === 0) return rows.commits.map(() => new RowError(message));
+        const first = await this.ask(query, part(rows, 0, half));
+        return [...first, ...(await this.ask(query, part(rows, half)))];
       }
-      if (count === 1 || UNDEFINED.test(code)) return Array.from({ length: count }, () => new RowError(message));
-      const half = count >>> 1;
-      const first = await askRemote(
-        options,
-        query,
-        parameters.map((array) => array.slice(0, half)),
-      );
-      return [
-        ...first,
-        ...(await askRemote(
-          options,
-          query,
-          parameters.map((array) => array.slice(half)),
-        )),
-      ];
     }
   }
+}
+
+/** An answer that is too large for a JavaScript string gives an error of its own; every other error without a SQLSTATE is of the connection. */
+function faultOf(error: unknown): Fault {
+  const { code } = error as { code?: unknown };
+  if (code === 'ERR_STRING_TOO_LONG') return 'rows';
+  if (typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code)) return 'unreachable';
+  return FAULTS.find(([states]) => states.test(code))?.[1] ?? 'rows';
+}
+
+/** Where the commit begins that is nearest to the middle; 0 where all rows are of one. */
+function boundaryOf(commits: readonly number[]): number {
+  const middle = commits.length >>> 1;
+  const isBoundary = (index: number) => index > 0 && index < commits.length && commits[index] !== commits[index - 1];
+  for (let distance = 0; distance <= middle + 1; distance++) {
+    if (isBoundary(middle - distance)) return middle - distance;
+    if (isBoundary(middle + distance)) return middle + distance;
+  }
+  return 0;
+}
+
+function part({ commits, keyOnly, texts }: RemoteRows, start: number, end = commits.length): RemoteRows {
+  return {
+    commits: commits.slice(start, end),
+    keyOnly: keyOnly.slice(start, end),
+    texts: texts.map((array) => array.slice(start, end)),
+  };
+}
+
+function parametersOf({ asText }: RemoteQuery, { keyOnly, texts }: RemoteRows): unknown[] {
+  const arrays = texts.map((values, index) =>
+    asText[index] === true ? textArray(values) : values.map((value) => value?.toString() ?? null),
+  );
+  return [keyOnly, ...arrays];
+}
+
+const TEXT_OID = 25;
+const ARRAY_HEADER_BYTES = 20;
+
+/** A text array in the binary format (array_recv): the values as they are, where a literal would have them escaped. */
+function textArray(values: readonly (Buffer | null)[]): Buffer {
+  const bytes = values.reduce((sum, value) => sum + 4 + (value?.length ?? 0), ARRAY_HEADER_BYTES);
+  const array = Buffer.allocUnsafe(bytes);
+  let at = 0;
+  // dimensions, whether there are NULLs, type, length, lower bound
+  for (const number of [1, 1, TEXT_OID, values.length, 1]) at = array.writeInt32BE(number, at);
+  for (const value of values) {
+    at = array.writeInt32BE(value?.length ?? -1, at);
+    if (value !== null) at += value.copy(array, at);
+  }
+  return array;
 }
 
 function answerOf(row: ResultRow, valueCount: number): RemoteAnswer {

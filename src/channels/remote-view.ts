@@ -1,48 +1,12 @@
-/**
- * A channel view that Postgres evaluates: its own definition is run over the rows as the WAL brought them, in place of
- * the table. So every answer is Postgres's, whatever the view computes.
- */
+/** A channel view that Postgres evaluates, at work: every answer is at hand when a row is handled. */
 import type { Bytes } from '../bytes.ts';
 import type { Relation } from '../decode/relation.ts';
 import type { Tuple } from '../decode/tuple.ts';
-import { quoteIdentifier } from '../postgres/quote.ts';
 import { bindPlan, type ViewPlan } from './bound-view.ts';
-import type { CatalogTableColumn } from './catalog.ts';
-import type { BoundView, RemoteQuery } from './channel.ts';
+import type { BoundView } from './channel.ts';
 import type { IndexOf } from './evaluate.ts';
-import type { ParsedView } from './parse.ts';
 import { writeEncodedValue } from './pattern.ts';
 import type { RemoteAnswers, RemoteRow, Side } from './remote-answers.ts';
-
-/**
- * The query: `$1` says of each row whether only its key is known; then come the columns, each a text array.
- * One result row a row, in order: `sno_in`, `sno_data`, and the placeholders' texts `sno_v0`, `sno_v1`, ...
- */
-export function remoteQuery(
-  parsed: ParsedView,
-  placeholders: readonly string[],
-  columns: readonly CatalogTableColumn[],
-  generated: readonly CatalogTableColumn[],
-): RemoteQuery {
-  const alias = quoteIdentifier(parsed.table.alias);
-  const arrays = columns.map((_, index) => `$${index + 2}::text[]`);
-  const names = columns.map((_, index) => `c${index}`);
-  const row = columns.map((column, index) => `u.c${index}::${column.type} as ${quoteIdentifier(column.name)}`);
-  // generated columns do not come in the WAL, but what they are generated from does
-  const made = generated.map(({ name, expression }) => `, (${expression}) as ${quoteIdentifier(name)}`).join('');
-  const where = parsed.whereSql === undefined ? '' : ` where ${parsed.whereSql}`;
-  const values = placeholders.map((name, index) => `r.${quoteIdentifier(name)}::text as sno_v${index}, `);
-  return {
-    columns,
-    valueCount: placeholders.length,
-    sql:
-      'select v.* ' +
-      `from unnest(${['$1::boolean[]', ...arrays].join(', ')}) with ordinality u(${['k', ...names, 'n'].join(', ')}) ` +
-      `left join lateral (select true as sno_in, ${values.join('')}` +
-      'case when u.k then null else row_to_json(r.*)::text end as sno_data ' +
-      `from (select ${parsed.targetsSql} from (select b.*${made} from (select ${row.join(', ')}) b) ${alias}${where}) r) v on true order by u.n`,
-  };
-}
 
 /** `plan` needs its key only; the rest is asked of Postgres. */
 export function bindRemote(plan: ViewPlan, indexOf: IndexOf, relation: Relation, answers: RemoteAnswers): BoundView {

@@ -51,6 +51,11 @@ const CLOSE_BRACE = 0x7d;
 
 interface Route {
   readonly pattern: string;
+  /** Undefined: the view does not fit the table, so nothing can be said of its rows. */
+  readonly bound: BoundView | undefined;
+}
+
+interface BoundRoute extends Route {
   readonly bound: BoundView;
 }
 const NO_ROUTES: readonly Route[] = [];
@@ -75,6 +80,8 @@ export class Router implements ChangeHandler {
   /** False while a commit comes that was handled before. */
   #fresh = false;
   #markers: string[] = [];
+  /** The patterns of which nothing more need be said in this commit: their subscribers are reset at its end. */
+  readonly #void = new Set<string>();
   /** Where the event that is being written begins; CLOSED while none is. */
   #openedAt = CLOSED;
   readonly #oldChannel = new Bytes(256);
@@ -103,6 +110,7 @@ export class Router implements ChangeHandler {
 
   begin(xid: number, commitLsn: Lsn, committedAt: number): void {
     this.#markers.length = 0;
+    this.#void.clear();
     this.#fresh = this.#sink.begin(xid, commitLsn, committedAt);
   }
 
@@ -110,9 +118,10 @@ export class Router implements ChangeHandler {
     this.#relations.set(relation.oid, relation);
     const routes: Route[] = [];
     for (const view of this.#views.viewsOf(relation.oid)) {
+      const pattern = view.pattern.text;
       const bound = view.bind(relation, this.#answers);
-      if (bound instanceof SnoError) this.#events.unbound(view.pattern.text, bound);
-      else routes.push({ pattern: view.pattern.text, bound });
+      if (bound instanceof SnoError) this.#events.unbound(pattern, bound);
+      routes.push({ pattern, bound: bound instanceof SnoError ? undefined : bound });
     }
     this.#routes.set(relation.oid, routes);
     const guards = this.#views.accessOf(relation.oid).map(({ pattern, rows }): Guard => {
@@ -130,6 +139,7 @@ export class Router implements ChangeHandler {
       if (bound === undefined) this.#sink.recheck(pattern);
     }
     for (const route of this.#routesOf(relation)) {
+      if (!this.#serves(route)) continue;
       try {
         this.#insert(route, newRow);
       } catch (error) {
@@ -142,6 +152,7 @@ export class Router implements ChangeHandler {
     if (!this.#fresh) return;
     for (const guard of this.#guardsOf(relation)) this.#guard(guard, oldRow, newRow);
     for (const route of this.#routesOf(relation)) {
+      if (!this.#serves(route)) continue;
       try {
         this.#update(route, oldRow, newRow);
       } catch (error) {
@@ -154,6 +165,7 @@ export class Router implements ChangeHandler {
     if (!this.#fresh) return;
     for (const guard of this.#guardsOf(relation)) this.#guard(guard, oldRow, undefined);
     for (const route of this.#routesOf(relation)) {
+      if (!this.#serves(route)) continue;
       try {
         this.#delete(route, oldRow);
       } catch (error) {
@@ -193,12 +205,12 @@ export class Router implements ChangeHandler {
     for (const id of this.#markers) this.#events.marker(id);
   }
 
-  #insert({ pattern, bound }: Route, newRow: Tuple): void {
+  #insert({ pattern, bound }: BoundRoute, newRow: Tuple): void {
     if (bound.matches(newRow) && this.#name(bound, newRow, this.#newChannel))
       this.#put('insert', pattern, this.#newChannel, bound, newRow);
   }
 
-  #update({ pattern, bound }: Route, oldRow: Tuple | undefined, newRow: Tuple): void {
+  #update({ pattern, bound }: BoundRoute, oldRow: Tuple | undefined, newRow: Tuple): void {
     const isIn = bound.matches(newRow) && this.#name(bound, newRow, this.#newChannel);
     if (oldRow === undefined) {
       // no column of the identity changed, and WHERE and placeholders use no others: it was where it is
@@ -214,7 +226,7 @@ export class Router implements ChangeHandler {
     if (isIn) this.#put('insert', pattern, this.#newChannel, bound, newRow, true);
   }
 
-  #delete({ pattern, bound }: Route, oldRow: Tuple): void {
+  #delete({ pattern, bound }: BoundRoute, oldRow: Tuple): void {
     if (bound.matches(oldRow) && this.#name(bound, oldRow, this.#oldChannel))
       this.#remove(pattern, this.#oldChannel, bound, oldRow);
   }
@@ -224,8 +236,20 @@ export class Router implements ChangeHandler {
     if (!(error instanceof RowError)) throw error;
     if (this.#openedAt !== CLOSED) this.#sink.bytes.length = this.#openedAt;
     this.#openedAt = CLOSED;
-    this.#sink.redefined(pattern, 'changed');
     this.#events.failed(pattern, error);
+    this.#giveUp(pattern);
+  }
+
+  /** Whether a row is to be told of; not where that is impossible, or nobody would get it. */
+  #serves(route: Route): route is BoundRoute {
+    if (this.#void.size > 0 && this.#void.has(route.pattern)) return false;
+    if (route.bound === undefined) this.#giveUp(route.pattern);
+    return route.bound !== undefined;
+  }
+
+  #giveUp(pattern: string): void {
+    this.#void.add(pattern);
+    this.#sink.redefined(pattern, 'changed');
   }
 
   /** A row that gave access is another one now, or gone. Where evaluating it fails, it may have given access to anything. */

@@ -5,7 +5,8 @@ import type { Logger } from '../logger.ts';
 import { type Lsn, parseLsn } from '../lsn.ts';
 import { databaseError } from '../postgres/connect.ts';
 import type { Catalog } from './catalog.ts';
-import { pollCatalog, readCatalog, readCatalogKey } from './catalog-reader.ts';
+import { CatalogPoll } from './catalog-poll.ts';
+import { readCatalog, readCatalogKey } from './catalog-reader.ts';
 import { applyRules } from './rules.ts';
 import { ensureSetup } from './setup.ts';
 
@@ -20,9 +21,11 @@ export class Rulebook {
   /** Whether the catalog is to be read from time to time, since no event trigger tells of changes. */
   isPolled = false;
   readonly #options: RulebookOptions;
+  readonly #poll: CatalogPoll;
 
   constructor(options: RulebookOptions) {
     this.#options = options;
+    this.#poll = new CatalogPoll(options.pool, options.settings.SNO_PUBLICATION);
   }
 
   /** Makes what is missing, as far as privileges allow; a SnoError says what to run where they do not. */
@@ -46,9 +49,14 @@ export class Rulebook {
   /** The catalog as it is now, an LSN that lies after everything that it shows, and the key of messages with later ones. */
   async read(): Promise<{ readonly catalog: Catalog; readonly lsn: Lsn; readonly key: string }> {
     const { pool, settings } = this.#options;
-    const catalog = await (this.isPolled ? pollCatalog : readCatalog)(pool, settings.SNO_PUBLICATION);
+    const catalog = this.isPolled ? await this.#poll.poll() : await readCatalog(pool, settings.SNO_PUBLICATION);
     const { rows } = await pool.query<{ lsn: string }>('select pg_current_wal_insert_lsn()::text as lsn');
     return { catalog, lsn: parseLsn(rows[0]?.lsn ?? '') ?? 0, key: await readCatalogKey(pool) };
+  }
+
+  /** Reads the catalog as it is now; where it is another than before, the WAL tells of it. */
+  async poll(): Promise<void> {
+    await this.#poll.poll();
   }
 
   async #connect(): Promise<pg.PoolClient> {

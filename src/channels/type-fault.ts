@@ -4,8 +4,7 @@
  */
 import { readableName } from '../postgres/quote.ts';
 import type { CatalogChannel, CatalogTableColumn } from './catalog.ts';
-import { walk } from './changeability.ts';
-import { nameOf } from './node.ts';
+import { nameOf, walk } from './node.ts';
 import { type ParsedView, Unsupported } from './parse.ts';
 import type { Pattern } from './pattern.ts';
 import { isNaming, isXml, jsonCastIn, type Types, type ValueType } from './types.ts';

@@ -1,15 +1,25 @@
 /** What is allowed, but may surprise: shown by `sno check` and in the log. */
 import { readableName } from '../postgres/quote.ts';
-import type { ViewPlan } from './bound-view.ts';
 import type { CatalogTable, CatalogTableColumn } from './catalog.ts';
-import { columnsOf } from './expression.ts';
 import { isNaming, partsOf, type ValueType } from './types.ts';
 
-export function warningsOf(table: CatalogTable, plan: ViewPlan, identifying: readonly CatalogTableColumn[]): string[] {
+export interface WarnedOf {
+  readonly table: CatalogTable;
+  /** The view's columns. */
+  readonly outputs: readonly { readonly name: string; readonly type: ValueType }[];
+  /** Those made of several columns, of which one may come and another not. */
+  readonly mixed: readonly string[];
+  /** Those whose values may be missing where a row moves from one channel to another. */
+  readonly missingInMoves: readonly string[];
+  /** Columns of the table that Postgres needs to evaluate the view, and whose values may be missing in any update. */
+  readonly missing: readonly CatalogTableColumn[];
+}
+
+export function warningsOf({ table, outputs, mixed, missingInMoves, missing }: WarnedOf): string[] {
   const name = readableName(table.schema, table.name);
   const warnings: string[] = [];
-  for (const output of plan.outputs) {
-    const { type } = output.value;
+  for (const output of outputs) {
+    const { type } = output;
     const column = readableName(output.name);
     if (losesDigits(type))
       warnings.push(
@@ -26,36 +36,28 @@ export function warningsOf(table: CatalogTable, plan: ViewPlan, identifying: rea
     warnings.push(
       `${name} has row-level security, which does not reach the WAL: the access view alone decides who sees its rows`,
     );
-  const mixed = table.replicaIdentity === 'f' ? [] : toastable(plan, (columns) => columns.size > 1);
   if (mixed.length > 0)
     warnings.push(
-      `${mixed.join(', ')} is computed of several columns: where a value of one is more than about 2 kB, and another is updated, the ` +
+      `${listed(mixed)} is computed of several columns: where a value of one is more than about 2 kB, and another is updated, the ` +
         `former is not in the WAL, and the channel is reset; ALTER TABLE ${name} REPLICA IDENTITY FULL avoids that`,
     );
-  const partial = table.replicaIdentity === 'f' || identifying.length === 0 ? [] : toastable(plan);
-  if (partial.length > 0)
+  if (missingInMoves.length > 0)
     warnings.push(
-      `where a row moves from one channel to another without a change of ${partial.join(', ')}, a value of more than about 2 kB is ` +
+      `where a row moves from one channel to another without a change of ${listed(missingInMoves)}, a value of more than about 2 kB is ` +
         `not in the WAL, and the channel is reset; ALTER TABLE ${name} REPLICA IDENTITY FULL avoids that`,
+    );
+  if (missing.length > 0)
+    warnings.push(
+      `where an update leaves ${listed(missing.map((column) => column.name))} as it is, a value of more than about 2 kB is not in the WAL, ` +
+        'Postgres cannot evaluate the row, and the channel is reset',
     );
   return warnings;
 }
 
-function losesDigits(type: ValueType): boolean {
-  return partsOf(type).some(({ kind }) => kind === 'int8' || kind === 'numeric');
+function listed(names: readonly string[]): string {
+  return names.map((name) => readableName(name)).join(', ');
 }
 
-/** Outputs made of columns that may come unsent: of any, or of several that are `wanted`. */
-function toastable(
-  plan: ViewPlan,
-  wanted: (columns: ReadonlySet<CatalogTableColumn>) => boolean = () => true,
-): string[] {
-  return plan.outputs
-    .filter(({ value }) => {
-      const columns = new Set(columnsOf(value));
-      const mayBeUnsent = (column: CatalogTableColumn) =>
-        column.toastable && !plan.key.some((key) => key.column === column);
-      return wanted(columns) && [...columns].some(mayBeUnsent);
-    })
-    .map((output) => readableName(output.name));
+function losesDigits(type: ValueType): boolean {
+  return partsOf(type).some(({ kind }) => kind === 'int8' || kind === 'numeric');
 }

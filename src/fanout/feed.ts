@@ -285,7 +285,11 @@ export class SocketFeed implements Feed {
     const sink: SnapshotSink = {
       taken: (visibility) => {
         seen = visibility;
-        if (subscription.state === 'ended' || hub.journal.evictedUnseen((xid) => !visibility.sees(xid))) return false;
+        // nor must it be of the view as it was before a redefinition that has come already
+        const { voided } = subscription.log;
+        const isOld = voided !== undefined && voided.xid !== 0 && !visibility.sees(voided.xid);
+        if (isOld || subscription.state === 'ended' || hub.journal.evictedUnseen((xid) => !visibility.sees(xid)))
+          return false;
         subscription.keepUnseen(visibility);
         return true;
       },

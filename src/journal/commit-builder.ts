@@ -209,35 +209,18 @@ export class CommitBuilder implements EventSink {
 
   /** A message by pg_notify: in no commit, ordered only among its kind. `data` is JSON text. */
   notification(pattern: string, channel: string, event: string, data: string): void {
-    this.#outOfCommit((index) => {
-      const frame = textFrame(`${this.#messageHead(channel, event, this.#headLsn, index)}${data}}`);
-      const entry = { channel, pattern, frame, xid: 0, sequence: ++this.#sequence, lsn: this.#headLsn, index };
-      return { entries: [entry], marks: [] };
-    });
-  }
-
-  /** Definitions that changed at a moment that the WAL does not tell (polling). */
-  redefineNow(changes: Iterable<readonly [pattern: string, how: 'changed' | 'dropped' | 'access']>): void {
-    const redefined = [...changes];
-    if (redefined.length === 0) return;
-    this.#outOfCommit((index) => ({
-      entries: [],
-      marks: redefined.map(([pattern, how]) => {
-        const kind = how === 'access' ? 'recheck' : how;
-        return { pattern, kind, sequence: ++this.#sequence, xid: 0, lsn: this.#headLsn, index };
-      }),
-    }));
-  }
-
-  /** Appends at a position of its own after the head; once the commit that has been sent on in part is whole, if there is one. */
-  #outOfCommit(make: (index: number) => Pick<Batch, 'entries' | 'marks'>): void {
+    // at a position of its own after the head
     const append = () => {
-      const firstSequence = this.#sequence + 1;
-      const made = make(COMMIT_END_INDEX + ++this.#notifications);
+      const lsn = this.#headLsn;
+      const index = COMMIT_END_INDEX + ++this.#notifications;
+      const frame = textFrame(`${this.#messageHead(channel, event, lsn, index)}${data}}`);
+      const sequence = ++this.#sequence;
       // nothing of an unfinished commit is before it
-      this.#wholeSequence = this.#sequence;
-      this.#sink.append({ firstSequence, xid: 0, after: this.#headLsn, ...made, committedAt: 0 });
+      this.#wholeSequence = sequence;
+      const entry = { channel, pattern, frame, xid: 0, sequence, lsn, index };
+      this.#sink.append({ firstSequence: sequence, xid: 0, after: lsn, entries: [entry], marks: [], committedAt: 0 });
     };
+    // once the commit that has been sent on in part is whole, if there is one
     if (this.#partlySent().parts > 0) this.#waiting.push(append);
     else append();
   }

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Catalog } from '../../src/channels/catalog.ts';
 import { parseCatalog, parseCatalogMessage } from '../../src/channels/catalog-reader.ts';
+import { SnoError } from '../../src/errors.ts';
 import { install } from '../support/install.ts';
 import { type MessageTap, tapMessages } from '../support/messages.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
@@ -8,6 +9,15 @@ import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.
 async function catalogOf(database: TestDatabase): Promise<Catalog> {
   const { rows } = await database.query<{ catalog: string }>('select sno.catalog()::text as catalog');
   return parseCatalog(rows[0]?.catalog as string);
+}
+
+function readMessage(content: string | undefined): {
+  readonly touched: ReadonlySet<string>;
+  readonly catalog: Catalog;
+} {
+  const { touched, catalog } = parseCatalogMessage(content as string);
+  if (catalog instanceof SnoError) throw catalog;
+  return { touched, catalog };
 }
 
 describe.each(VERSIONS)('the catalog, Postgres %i', (version) => {
@@ -21,7 +31,7 @@ describe.each(VERSIONS)('the catalog, Postgres %i', (version) => {
   test('can be installed again', async () => {
     await database.query('drop publication sno');
     await install(database);
-    expect((await database.query('select sno.version() as version')).rows).toEqual([{ version: 1 }]);
+    expect((await database.query('select sno.version() as version')).rows).toEqual([{ version: 2 }]);
   });
 
   test('is empty where there are no channels', async () => {
@@ -199,7 +209,7 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
     );
     const messages = await tap.take();
     expect(messages).toHaveLength(1);
-    const { touched, catalog } = parseCatalogMessage(messages[0]?.content as string);
+    const { touched, catalog } = readMessage(messages[0]?.content);
     expect([...touched]).toEqual(['channels:late']);
     const late = catalog.tables.find(({ name }) => name === 'late');
     expect(late?.columns.map(({ name }) => name)).toEqual(['id', 'y']);
@@ -324,7 +334,7 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
       create view channels.own as select id from own;
       reset role`);
     const [message] = await tap.take();
-    const { catalog, touched } = parseCatalogMessage(message?.content as string);
+    const { catalog, touched } = readMessage(message?.content);
     expect([...touched]).toEqual(['channels:own']);
     expect(catalog.published).toContain(catalog.tables.find(({ name }) => name === 'own')?.oid);
     await database.query('alter table sno.ddl rename to ddl_away');

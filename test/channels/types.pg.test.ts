@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Bytes } from '../../src/bytes.ts';
 import type { RemoteQuery } from '../../src/channels/channel.ts';
 import { loadParser } from '../../src/channels/parse.ts';
-import { askRemote } from '../../src/channels/remote-ask.ts';
+import { RemoteAsker } from '../../src/channels/remote-ask.ts';
 import { RowError } from '../../src/channels/row-error.ts';
 import { createClient, createPool } from '../../src/postgres/connect.ts';
 import { install } from '../support/install.ts';
@@ -119,11 +119,18 @@ describe.each(VERSIONS)('every type, Postgres %i', (version) => {
           `select row_to_json(v.*)::text as data from channels."remote_${name}" v where id >= ${FIRST} order by id`,
         );
         expect(rows).toHaveLength(BATCH);
-        const answers = await askRemote(
-          { pool, pause: () => expect.unreachable(), onUnreachable: ({ message }) => expect.unreachable(message) },
-          query,
-          [rows.map(() => false), ...query.columns.map((_, index) => rows.map((row) => row[index] as string | null))],
-        );
+        const asker = new RemoteAsker({
+          pool,
+          pause: () => expect.unreachable(),
+          onUnreachable: ({ message }) => expect.unreachable(message),
+        });
+        const answers = await asker.ask(query, {
+          commits: rows.map((_, index) => index),
+          keyOnly: rows.map(() => false),
+          texts: query.columns.map((_, index) =>
+            rows.map((row) => (row[index] == null ? null : Buffer.from(row[index]))),
+          ),
+        });
         answers.forEach((answer, index) => {
           if (answer instanceof RowError) throw answer;
           expect(differenceOf(String(answer?.data), expected[index]?.data as string)).toBeUndefined();

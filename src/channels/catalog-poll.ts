@@ -1,0 +1,80 @@
+/**
+ * Where no event trigger tells of DDL, the catalog is asked for from time to time, and what has changed is put into the WAL
+ * as the trigger would have: so a definition takes effect at one place of the stream, and does so again when the WAL is
+ * read again after a restart. What was told last stands in `sno.settings`, so that DDL while Snö was away is noticed too.
+ */
+import type pg from 'pg';
+import { databaseError } from '../postgres/connect.ts';
+import type { Catalog } from './catalog.ts';
+import { parseCatalog, pollCatalog, readCatalogKey } from './catalog-reader.ts';
+import { ChannelRegistry, type LoadResult } from './registry.ts';
+
+export class CatalogPoll {
+  readonly #pool: pg.Pool;
+  readonly #publication: string;
+  readonly #registry: ChannelRegistry;
+  /** Views as in `sno.catalog` messages, that differ from what was told last. */
+  readonly #touched = new Set<string>();
+  #isBegun = false;
+
+  constructor(pool: pg.Pool, publication: string) {
+    this.#pool = pool;
+    this.#publication = publication;
+    this.#registry = new ChannelRegistry(publication);
+  }
+
+  /** Tells what has changed since the last call, if anything has; adds new tables to the publication. Throws SnoError. */
+  async poll(): Promise<Catalog> {
+    if (!this.#isBegun) await this.#begin();
+    const catalog = await pollCatalog(this.#pool, this.#publication);
+    for (const view of touchedBy(this.#registry.load(catalog))) this.#touched.add(view);
+    if (this.#touched.size > 0) await this.#tell(catalog);
+    return catalog;
+  }
+
+  /** What cannot be read any more counts as nothing: then every view is told of. */
+  async #begin(): Promise<void> {
+    const sql = "select value from sno.settings where name = 'catalog'";
+    const { rows } = await this.#ask<{ value: string }>(sql);
+    const stored = rows[0] === undefined ? undefined : readable(rows[0].value);
+    if (stored !== undefined) this.#registry.load(stored);
+    this.#isBegun = true;
+  }
+
+  async #tell(catalog: Catalog): Promise<void> {
+    const sql = `
+      with told as (
+        insert into sno.settings (name, value) values ('catalog', $2)
+        on conflict (name) do update set value = excluded.value
+        returning true)
+      -- a standby that is slow to confirm must not hold it up
+      select set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'sno.catalog', convert_to($1, 'UTF8'))
+      from told`;
+    const key = await readCatalogKey(this.#pool);
+    await this.#ask(sql, [JSON.stringify({ key, touched: [...this.#touched], catalog }), JSON.stringify(catalog)]);
+    this.#touched.clear();
+  }
+
+  async #ask<Row extends pg.QueryResultRow>(sql: string, values: readonly string[] = []): Promise<pg.QueryResult<Row>> {
+    try {
+      return await this.#pool.query<Row>(sql, [...values]);
+    } catch (error) {
+      throw databaseError(error);
+    }
+  }
+}
+
+function readable(json: string): Catalog | undefined {
+  try {
+    return parseCatalog(json);
+  } catch {
+    return undefined;
+  }
+}
+
+function touchedBy({ changed, dropped, accessChanged }: Omit<LoadResult, 'refused'>): string[] {
+  return [
+    ...[...changed, ...dropped].map((pattern) => `channels:${pattern}`),
+    ...[...accessChanged].map((pattern) => `channel_access:${pattern}`),
+  ];
+}

@@ -1,0 +1,27 @@
+/**
+ * Whether what subscribers hold of a view is still right under the definition that follows, though no row's change says
+ * otherwise. The fingerprint tells whether the definition means the same; here is what happens to the rows below it.
+ */
+import type { CatalogTable } from './catalog.ts';
+import type { ChannelView } from './channel.ts';
+
+/** Undefined: no view. */
+export function continues(was: ChannelView | undefined, is: ChannelView | undefined): boolean {
+  if (was === undefined || is === undefined) return was === is;
+  if (was.fingerprint !== is.fingerprint) return false;
+  // made anew over columns that were altered: by ALTER TYPE ... USING, or dropped and added again
+  if (was.made.oid !== is.made.oid && was.made.columns !== is.made.columns) return false;
+  // out of the publication for a while: what was written then is missing
+  if (was.table.publishedAs !== is.table.publishedAs) return false;
+  return samePartitions(was.table, is.table);
+}
+
+/** The rows of a partition that is attached or detached come and go without a change of their own. */
+function samePartitions(was: CatalogTable, is: CatalogTable): boolean {
+  const before = new Set(was.partitions.map(({ oid }) => oid));
+  const after = new Set(is.partitions.map(({ oid }) => oid));
+  return (
+    was.partitions.every(({ oid }) => after.has(oid)) &&
+    is.partitions.every(({ oid, isEmpty }) => isEmpty || before.has(oid))
+  );
+}

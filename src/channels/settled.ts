@@ -1,0 +1,85 @@
+/**
+ * The stable functions of Postgres (by name, then the typnames of their arguments) that depend on nothing but their
+ * arguments and what is the same in each of our sessions: the pinned settings (postgres/connect.ts), and the locale that the
+ * server has for numbers, money and dates. Not here is what knows the current time (`age(timestamptz)`,
+ * `timezone(text, timetz)`), reads settings of its own (`to_tsvector(text)`), looks into the catalogs
+ * (`enum_last(anyenum)`), or makes values of text, which may say `now` (`json_populate_record`).
+ *
+ * test/channels/changeability.pg.test.ts holds the list against pg_proc of each version.
+ */
+const SETTLED: Readonly<Record<string, readonly string[]>> = {
+  // the text and the JSON of values
+  format: ['text', 'text,any'],
+  concat: ['any'],
+  concat_ws: ['text,any'],
+  textanycat: ['text,anynonarray'],
+  anytextcat: ['anynonarray,text'],
+  array_to_string: ['anyarray,text', 'anyarray,text,text'],
+  quote_literal: ['anyelement'],
+  quote_nullable: ['anyelement'],
+  to_json: ['anyelement'],
+  to_jsonb: ['anyelement'],
+  array_to_json: ['anyarray', 'anyarray,bool'],
+  row_to_json: ['record', 'record,bool'],
+  json_build_object: ['', 'any'],
+  json_build_array: ['', 'any'],
+  jsonb_build_object: ['', 'any'],
+  jsonb_build_array: ['', 'any'],
+  // by a format that is given
+  to_char: ['int4', 'int8', 'float4', 'float8', 'numeric', 'interval', 'timestamp', 'timestamptz'].map(
+    (type) => `${type},text`,
+  ),
+  to_number: ['text,text'],
+  to_date: ['text,text'],
+  to_timestamp: ['text,text'],
+  // by lc_monetary
+  money: ['int4', 'int8', 'numeric'],
+  numeric: ['money'],
+  // by xmloption
+  xml: ['text'],
+  xml_is_well_formed: ['text'],
+  // by the conversions that come with Postgres
+  convert: ['bytea,name,name'],
+  convert_from: ['bytea,name'],
+  convert_to: ['text,name'],
+  length: ['bytea,name'],
+  // by TimeZone
+  date: ['timestamptz'],
+  time: ['timestamptz'],
+  timestamp: ['timestamptz'],
+  timestamptz: ['date', 'timestamp', 'date,time'],
+  timetz: ['timestamptz', 'time'],
+  timezone: ['timestamp', 'timestamptz', 'timetz'],
+  date_trunc: ['text,timestamptz', 'text,timestamptz,text'],
+  date_part: ['text,timestamptz'],
+  extract: ['text,timestamptz'],
+  date_add: ['timestamptz,interval'],
+  date_subtract: ['timestamptz,interval'],
+  make_timestamptz: ['int4,int4,int4,int4,int4,float8', 'int4,int4,int4,int4,int4,float8,text'],
+  timestamptz_pl_interval: ['timestamptz,interval'],
+  timestamptz_mi_interval: ['timestamptz,interval'],
+  interval_pl_timestamptz: ['interval,timestamptz'],
+  overlaps: [
+    'timestamptz,interval,timestamptz,interval',
+    'timestamptz,interval,timestamptz,timestamptz',
+    'timestamptz,timestamptz,timestamptz,interval',
+  ],
+  jsonb_path_exists_tz: ['jsonb,jsonpath,jsonb,bool'],
+  jsonb_path_match_tz: ['jsonb,jsonpath,jsonb,bool'],
+  jsonb_path_query_array_tz: ['jsonb,jsonpath,jsonb,bool'],
+  jsonb_path_query_first_tz: ['jsonb,jsonpath,jsonb,bool'],
+  ...comparisons('date', 'timestamptz'),
+  ...comparisons('timestamptz', 'date'),
+  ...comparisons('timestamp', 'timestamptz'),
+  ...comparisons('timestamptz', 'timestamp'),
+};
+
+function comparisons(left: string, right: string): Record<string, readonly string[]> {
+  const names = ['eq', 'ne', 'lt', 'le', 'gt', 'ge', 'cmp'].map((how) => `${left}_${how}_${right}`);
+  return Object.fromEntries(names.map((name) => [name, [`${left},${right}`]]));
+}
+
+/** Every one of them, as `name(type,type)`. */
+export const SETTLED_FUNCTIONS: ReadonlySet<string> = new Set(
+  Object.entries(SETTLED).flatMap(([name, lists]) => lists.map((list) => `${name}(${list})`)),
+);
