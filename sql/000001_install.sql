@@ -56,7 +56,8 @@ create unlogged table if not exists sno.ddl (
   touched text[] not null,
   publish boolean not null
 );
-comment on table sno.ddl is 'Views touched by the DDL of a running transaction, and whether tables may have to be published for it. A row is gone when its transaction commits.';
+alter table sno.ddl add column if not exists voided text[] not null default '{}';
+comment on table sno.ddl is 'Views touched by the DDL of a running transaction, those of which rows went without a change of their own, and whether tables may have to be published for it. A row is gone when its transaction commits.';
 
 
 -- What views read ------------------------------------------------------------------------------------------------
@@ -169,6 +170,62 @@ as $$
       where r.prpubid = p.oid and r.prrelid = t.relid and (r.prattrs is not null or r.prqual is not null))
 $$;
 comment on function sno.published(name) is 'The tables whose every change is in the publication.';
+
+
+-- TRUNCATE of partitions ------------------------------------------------------------------------------------------
+
+-- Postgres sends the TRUNCATE of a partitioned table, but nothing of one that names a partition alone.
+create or replace function sno.on_truncate() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  root oid := coalesce(pg_partition_root(tg_relid), tg_relid);
+  -- Roots that the running statement truncates, each between commas.
+  truncating text := coalesce(current_setting('sno.truncating', true), '');
+  views text[];
+begin
+  if tg_relid = root then
+    perform set_config('sno.truncating',
+      case when tg_when = 'BEFORE' then truncating || format(',%s,', root) else replace(truncating, format(',%s,', root), '') end, true);
+  elsif position(format(',%s,', root) in truncating) = 0 then
+    select array_agg(a.schema || ':' || a.name) into views from sno.above('pg_class'::regclass, root) a;
+    if views is not null then
+      perform sno.note(views, false, views);
+    end if;
+  end if;
+  return null;
+exception when others then
+  raise warning 'Snö did not notice this TRUNCATE: %', sqlerrm using hint = 'Restart Snö, so that its clients read their channels again.';
+  return null;
+end
+$$;
+comment on function sno.on_truncate() is 'Notices that a partition is truncated alone. Never fails.';
+
+create or replace function sno.guard_partitions() returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+  item record;
+begin
+  for item in
+    select p.relid::regclass::text as name, t.name as trigger, t.timing
+    from pg_class root
+    cross join lateral pg_partition_tree(root.oid) p
+    join pg_class c on c.oid = p.relid and c.relkind in ('r', 'p')
+    join (values ('sno_truncate', 'before', true), ('sno_truncated', 'after', false)) t (name, timing, on_partitions)
+      on p.isleaf and t.on_partitions or p.relid = root.oid
+    where root.relkind = 'p' and root.oid in (select b.relation from sno.below() b)
+      and not exists (select from pg_trigger g where g.tgrelid = p.relid and g.tgname = t.name)
+  loop
+    execute format('create trigger %I %s truncate on %s for each statement execute function sno.on_truncate()', item.trigger, item.timing, item.name);
+  end loop;
+exception when others then
+  raise warning 'Snö will not notice when a partition of % is truncated alone: %', item.name, sqlerrm
+    using hint = 'Run: select sno.guard_partitions();';
+end
+$$;
+comment on function sno.guard_partitions() is
+  'Puts triggers on the partitioned tables that views read, and on their partitions, which notice a TRUNCATE that the WAL does not tell.';
 
 
 -- The catalog ----------------------------------------------------------------------------------------------------
@@ -361,7 +418,11 @@ as $$
           'rowSecurity', t.relrowsecurity,
           'isPartition', t.relispartition,
           'partitions', (
-            select coalesce(json_agg(json_build_object('oid', p.relid::oid::bigint, 'isEmpty', coalesce(pg_relation_size(p.relid) = 0, true)) order by p.relid::oid), '[]')
+            select coalesce(json_agg(json_build_object(
+                'oid', p.relid::oid::bigint,
+                'isEmpty', coalesce(pg_relation_size(p.relid) = 0, true),
+                'isGuarded', exists (select from pg_trigger g where g.tgrelid = p.relid and g.tgfoid = 'sno.on_truncate()'::regprocedure)
+              ) order by p.relid::oid), '[]')
             from pg_partition_tree(t.oid) p
             where p.isleaf and t.relkind = 'p'),
           'publishedAs', (
@@ -474,6 +535,7 @@ begin
     end;
     return next;
   end loop;
+  perform sno.guard_partitions();
 end
 $$;
 comment on function sno.sync_publication(name) is
@@ -540,13 +602,15 @@ comment on function sno.same_history(text, integer) is 'A promotion took the slo
 
 -- DDL into the WAL (the event triggers are in 000002_event_trigger.sql) ------------------------------------------
 
-create or replace function sno.note(touched text[], publish boolean) returns void
+drop function if exists sno.note(text[], boolean);
+create or replace function sno.note(touched text[], publish boolean, voided text[] default '{}') returns void
 language sql volatile set search_path = pg_catalog, pg_temp
 as $$
-  insert into sno.ddl as d (transaction, touched, publish) values (pg_current_xact_id(), $1, $2)
-  on conflict (transaction) do update set touched = d.touched || excluded.touched, publish = d.publish or excluded.publish
+  insert into sno.ddl as d (transaction, touched, publish, voided) values (pg_current_xact_id(), $1, $2, $3)
+  on conflict (transaction) do update
+    set touched = d.touched || excluded.touched, publish = d.publish or excluded.publish, voided = d.voided || excluded.voided
 $$;
-comment on function sno.note(text[], boolean) is 'Remembers views that this transaction touches; the first time, that the catalog is to be sent when it commits.';
+comment on function sno.note(text[], boolean, text[]) is 'Remembers views that this transaction touches; the first time, that the catalog is to be sent when it commits.';
 
 create or replace function sno.on_ddl() returns event_trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -674,6 +738,7 @@ begin
     on conflict (relation) do nothing;
     delete from sno.partitions p where not exists (select from pg_class c where c.oid = p.relation);
 
+    perform sno.guard_partitions();
     if noted.publish then
       for item in select * from sno.sync_publication() where result <> 'added' loop
         raise warning 'Snö: the table % is not published: %', item.relation, item.reason;
@@ -686,6 +751,7 @@ begin
   perform pg_logical_emit_message(true, 'sno.catalog', convert_to(json_build_object(
     'key', (select s.value from sno.settings s where s.name = 'catalog_key'),
     'touched', array(select distinct unnest(noted.touched) order by 1),
+    'voided', array(select distinct unnest(noted.voided) order by 1),
     'catalog', sno.catalog())::text, 'UTF8'));
   return null;
 exception when others then

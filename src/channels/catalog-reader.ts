@@ -86,7 +86,7 @@ const table = z.object({
   identityIndex: z.array(z.number()).nullable(),
   rowSecurity: z.boolean(),
   isPartition: z.boolean(),
-  partitions: z.array(z.object({ oid, isEmpty: z.boolean() })),
+  partitions: z.array(z.object({ oid, isEmpty: z.boolean(), isGuarded: z.boolean() })),
   publishedAs: z.number().nullable(),
   inherited: z.boolean(),
   unlikePartitions: texts,
@@ -120,7 +120,7 @@ const catalog = z.object({
   published: oids,
 }) satisfies z.ZodType<Catalog>;
 
-const message = z.object({ key: z.string(), touched: texts, catalog: z.unknown() });
+const message = z.object({ key: z.string(), touched: texts, voided: texts.default([]), catalog: z.unknown() });
 
 /** The content of a `sno.catalog` message. */
 export interface CatalogMessage {
@@ -128,6 +128,8 @@ export interface CatalogMessage {
   readonly key: string;
   /** `channels:PATTERN` and `channel_access:PATTERN` of the views that the transaction created, altered or dropped, or whose tables or functions it altered. */
   readonly touched: ReadonlySet<string>;
+  /** Those of them of which rows are gone that no change in the WAL tells of. */
+  readonly voided: ReadonlySet<string>;
   /** A SnoError where it was written by another version. */
   readonly catalog: Catalog | SnoError;
 }
@@ -139,8 +141,8 @@ export function parseCatalog(json: string): Catalog {
 
 /** Reads what the event trigger puts into the WAL; `setup_required` where it is something else. */
 export function parseCatalogMessage(json: string): CatalogMessage {
-  const { key, touched, catalog: content } = check(message, parseJson(json));
-  const told = { key, touched: new Set(touched) };
+  const { key, touched, voided, catalog: content } = check(message, parseJson(json));
+  const told = { key, touched: new Set(touched), voided: new Set(voided) };
   try {
     return { ...told, catalog: check(catalog, content) };
   } catch (error) {

@@ -129,6 +129,8 @@ export interface CatalogTable {
 export interface CatalogPartition {
   readonly oid: number;
   readonly isEmpty: boolean;
+  /** Has the trigger that notices a TRUNCATE of the partition alone. */
+  readonly isGuarded: boolean;
 }
 
 export interface CatalogType {

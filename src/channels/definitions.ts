@@ -42,9 +42,9 @@ export class Definitions {
 
   /** Takes the catalog out of a `sno.catalog` message at `lsn`; throws `setup_required` where it is of another version. */
   message(json: string, lsn: Lsn): readonly Redefinition[] {
-    const { key, touched, catalog } = parseCatalogMessage(json);
+    const { key, touched, voided, catalog } = parseCatalogMessage(json);
     if (!isSame(key, this.#key)) throw new SnoError('setup_required', 'it was not written by sno.send_catalog()');
-    if (lsn > this.#loadedAt) return this.#take(orThrow(catalog));
+    if (lsn > this.#loadedAt) return this.#take(orThrow(catalog), voided);
     // of before an upgrade: the definitions that were read at start hold, and what it touched is void all the same
     const known = catalog instanceof SnoError ? this.#catalog : catalog;
     return this.#take(known ?? orThrow(catalog), touched);

@@ -18,7 +18,7 @@ export interface SetupFacts {
 
 export interface PublicationFacts {
   readonly allTables: boolean;
-  /** Publishes inserts, updates, deletes and truncates, partitions as their root. */
+  /** Publishes inserts, updates, deletes and truncates, partitions as their root, stored generated columns. */
   readonly complete: boolean;
 }
 
@@ -43,8 +43,9 @@ select json_build_object(
     where t.evtname in ('sno_ddl', 'sno_drop') and p.pronamespace = to_regnamespace('sno') and t.evtenabled in ('O', 'A')),
   'publication', (
     select json_build_object('allTables', puballtables,
-      'complete', pubinsert and pubupdate and pubdelete and pubtruncate and pubviaroot)
-    from pg_publication where pubname = $1),
+      'complete', pubinsert and pubupdate and pubdelete and pubtruncate and pubviaroot
+        and coalesce(to_jsonb(p) ->> 'pubgencols', 's') = 's')
+    from pg_publication p where pubname = $1),
   'isInstalled', exists (select from pg_proc where pronamespace = to_regnamespace('sno') and proname = 'version')
 )::text as facts`;
 

@@ -13,7 +13,7 @@ import { ChannelRegistry } from './registry.ts';
 import { readSetupFacts, type SetupFacts } from './setup-facts.ts';
 
 /** What this Snö expects `sno.version()` to be. */
-const INSTALL_VERSION = 2;
+export const INSTALL_VERSION = 2;
 const SERVER_VERSION_MIN = 150_000;
 
 export interface SetupStep {
@@ -124,12 +124,22 @@ function privileges({ role, inside }: SetupFacts): SetupStep {
 }
 
 const PUBLISH = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
+const GENERATED_SINCE = 180_000;
 
-function publication({ publication: existing, inside }: SetupFacts, name: string): SetupStep {
+/**
+ * What the publication must publish. Without stored generated columns, Postgres 18 refuses the app's UPDATE and DELETE on
+ * tables that have some and the replica identity FULL.
+ */
+export function publicationOptions(serverVersion: number): string {
+  return serverVersion >= GENERATED_SINCE ? `${PUBLISH}, publish_generated_columns = stored` : PUBLISH;
+}
+
+function publication({ serverVersion, publication: existing, inside }: SetupFacts, name: string): SetupStep {
   const identifier = readableName(name);
+  const options = publicationOptions(serverVersion);
   const statements = [
-    existing === undefined ? `create publication ${identifier} with (${PUBLISH});` : '',
-    existing?.complete === false ? `alter publication ${identifier} set (${PUBLISH});` : '',
+    existing === undefined ? `create publication ${identifier} with (${options});` : '',
+    existing?.complete === false ? `alter publication ${identifier} set (${options});` : '',
     (inside?.publication ?? 'sno') === name
       ? ''
       : `insert into sno.settings (name, value) values ('publication', ${quoteLiteral(name)}) on conflict (name) do update set value = excluded.value;`,

@@ -36,6 +36,11 @@ export function warningsOf({ table, outputs, mixed, missingInMoves, missing }: W
     warnings.push(
       `${name} has row-level security, which does not reach the WAL: the access view alone decides who sees its rows`,
     );
+  if (table.partitions.some(({ isGuarded }) => !isGuarded))
+    warnings.push(
+      `a TRUNCATE of a partition of ${name} alone is not in the WAL, and not all of its partitions have the trigger that ` +
+        'notices it; as their owner: SELECT sno.guard_partitions();',
+    );
   if (mixed.length > 0)
     warnings.push(
       `${listed(mixed)} is computed of several columns: where a value of one is more than about 2 kB, and another is updated, the ` +

@@ -6,6 +6,8 @@ import { pollCatalog, readCatalog } from '../channels/catalog-reader.ts';
 import { loadParser } from '../channels/parse.ts';
 import { ChannelRegistry } from '../channels/registry.ts';
 import { type RulesFile, readRulesFile, runRulesFiles } from '../channels/rules.ts';
+import { INSTALL_VERSION, publicationOptions } from '../channels/setup.ts';
+import { readSetupFacts } from '../channels/setup-facts.ts';
 import type { Settings } from '../config.ts';
 import { SnoError } from '../errors.ts';
 import { createClient } from '../postgres/connect.ts';
@@ -71,11 +73,12 @@ async function readFileAt(path: string): Promise<RulesFile> {
 
 /** What setup would have made, where it has not been run. */
 async function prepare(client: pg.Client, publication: string): Promise<void> {
-  const installed = await client.query("select where to_regprocedure('sno.version()') is not null");
-  if (installed.rowCount === 0) await client.query(await readFile(INSTALL, 'utf8'));
-  const published = await client.query('select from pg_publication where pubname = $1', [publication]);
-  if (published.rowCount === 0)
-    await client.query(`create publication ${quoteIdentifier(publication)} with (publish_via_partition_root)`);
+  const { installed, serverVersion, publication: existing } = await readSetupFacts(client, publication);
+  if (installed === undefined || installed < INSTALL_VERSION) await client.query(await readFile(INSTALL, 'utf8'));
+  if (existing === undefined)
+    await client.query(
+      `create publication ${quoteIdentifier(publication)} with (${publicationOptions(serverVersion)})`,
+    );
 }
 
 function print(reports: readonly ChannelReport[]): ExitCode {

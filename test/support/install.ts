@@ -1,5 +1,6 @@
 /** Snö's SQL in a test's database, as `sno setup` installs it. */
 import { readFile } from 'node:fs/promises';
+import { publicationOptions } from '../../src/channels/setup.ts';
 import type { TestDatabase } from './postgres.ts';
 
 const INSTALL = new URL('../../sql/000001_install.sql', import.meta.url);
@@ -11,7 +12,5 @@ export async function install(
 ): Promise<void> {
   await database.query(`begin; ${await readFile(INSTALL, 'utf8')}; commit`);
   if (parts.eventTriggers) await database.query(`begin; ${await readFile(EVENT_TRIGGER, 'utf8')}; commit`);
-  await database.query(
-    "create publication sno with (publish = 'insert, update, delete, truncate', publish_via_partition_root = true)",
-  );
+  await database.query(`create publication sno with (${publicationOptions(database.version * 10_000)})`);
 }
