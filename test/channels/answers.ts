@@ -8,7 +8,7 @@ import { Reading } from './compiled.ts';
 /** Instead of the JSON of the row: evaluating it fails. */
 export const ERROR = 'error';
 /** The row is not in the view. */
-export const OUT = 'out';
+const OUT = 'out';
 
 /** To be run once in a database before `postgresAnswers`. */
 export const ATTEMPT = `
