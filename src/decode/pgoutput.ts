@@ -30,6 +30,7 @@ const COLUMN_UNCHANGED = 0x75; // u
 const TRANSACTIONAL = 1;
 
 // bytes that a message has at least, its letter included
+const LETTER_BYTES = 1;
 const BEGIN_BYTES = 21;
 const COMMIT_BYTES = 26;
 const ROW_BYTES = 8;
@@ -58,6 +59,7 @@ export class PgoutputDecoder {
 
   /** Decodes `buffer[start, end)`. Throws `decode_failed` for bytes that are no pgoutput message. */
   message(buffer: Buffer, start: number, end: number): void {
+    requireBytes(end - start, LETTER_BYTES);
     const at = start + 1;
     switch (buffer[start]) {
       case LETTER.insert:

@@ -108,6 +108,10 @@ test('a message that is cut short, anywhere, is refused', () => {
   );
 });
 
+test('an empty message is refused, whatever byte lies behind it', () => {
+  expect(isTaken(Buffer.alloc(0), Buffer.from('Y'))).toBe(false);
+});
+
 test('a message that goes on after its end is refused', () => {
   const isOpen = (message: Buffer) =>
     isRead(message) && !['B', 'C'].includes(String.fromCharCode(message[0] as number));

@@ -1,0 +1,117 @@
+/**
+ * A subscriber that never gives up a channel: whatever ends its subscription, it asks again, with a snapshot, or by its
+ * position where the connection broke. What it holds is worked out from the protocol's text alone.
+ */
+import { WebSocket } from 'ws';
+import { type Frame, Held } from './subscriber.ts';
+
+const RETRY_MS = 50;
+
+/** What is held of one channel, and whether it is said to be right. */
+export class Followed extends Held {
+  isLive = false;
+  drops = 0;
+
+  override take(frame: Frame): void {
+    if (frame.type === 'changes' && this.isEnded) this.violations.push(`changes after a ${this.ended}`);
+    if (frame.type === 'subscribed') {
+      this.isLive = true;
+      this.ended = '';
+    }
+    if (frame.type === 'reset' || frame.type === 'unsubscribed' || frame.type === 'error') {
+      this.isLive = false;
+      this.position = undefined;
+      this.ended = frame.type;
+    }
+    if (frame.type === 'unsubscribed') this.drops++;
+    if (frame.type === 'snapshot') this.ended = '';
+    super.take(frame);
+  }
+
+  ended = '';
+  get isEnded(): boolean {
+    return this.ended !== '';
+  }
+
+  override disconnected(): void {
+    super.disconnected();
+    this.isLive = false;
+  }
+}
+
+export class Follower {
+  readonly held: ReadonlyMap<string, Followed>;
+  /** Messages of the channel `end`. */
+  readonly ends = new Set<string>();
+  readonly #url: string;
+  readonly #ca: string;
+  #socket: WebSocket | undefined;
+  #isClosed = false;
+  readonly #timers = new Set<NodeJS.Timeout>();
+
+  constructor(service: { readonly url: string; readonly certificate: { readonly cert: string } }, channels: string[]) {
+    this.#url = service.url;
+    this.#ca = service.certificate.cert;
+    this.held = new Map([...channels, 'end'].map((channel) => [channel, new Followed()]));
+    this.#connect();
+  }
+
+  get isLive(): boolean {
+    return [...this.held.values()].every(({ isLive }) => isLive);
+  }
+
+  violations(): string[] {
+    return [...this.held].flatMap(([channel, { violations }]) => violations.map((text) => `${channel}: ${text}`));
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#socket?.terminate();
+  }
+
+  #connect(): void {
+    const socket = new WebSocket(this.#url, { ca: this.#ca });
+    this.#socket = socket;
+    socket.on('error', () => undefined);
+    socket.on('open', () => {
+      this.#send({ type: 'hello' });
+      for (const channel of this.held.keys()) this.#subscribe(channel);
+    });
+    socket.on('message', (data) => this.#take(JSON.parse(String(data)) as Frame));
+    socket.on('close', () => {
+      for (const held of this.held.values()) held.disconnected();
+      this.#later(() => this.#connect());
+    });
+  }
+
+  #subscribe(channel: string): void {
+    const position = this.held.get(channel)?.position;
+    const from = position === undefined ? { snapshot: channel !== 'end' } : { since: position };
+    this.#send({ type: 'subscribe', channel, ...from });
+  }
+
+  #take(frame: Frame): void {
+    if (frame.type === 'heartbeat') for (const held of this.held.values()) held.heartbeat(frame.position as string);
+    if (frame.channel === 'end' && frame.type === 'message') this.ends.add(String(frame.data));
+    const held = this.held.get(frame.channel ?? '');
+    if (held === undefined) return;
+    held.take(frame);
+    if (frame.type === 'reset') this.#subscribe(frame.channel as string);
+    if (frame.type === 'unsubscribed' || frame.type === 'error')
+      this.#later(() => this.#subscribe(frame.channel as string));
+  }
+
+  #send(frame: unknown): void {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(frame));
+  }
+
+  #later(work: () => void): void {
+    if (this.#isClosed) return;
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      work();
+    }, RETRY_MS);
+    this.#timers.add(timer);
+  }
+}
