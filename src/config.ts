@@ -140,6 +140,22 @@ export const SETTING_GROUPS = {
     SNO_JWT_ISSUER: optional(text, 'Tokens must have this `iss`.'),
     SNO_JWT_AUDIENCE: optional(text, 'Tokens must have this `aud`.'),
     SNO_ACCESS: setting(oneOf('views', 'open'), 'views', '`open` lets everyone join everything: development only.'),
+    SNO_ACCESS_QUERIES: setting(
+      integer(1, 100),
+      '4',
+      'Queries of access views at the same time. Each takes a connection to the database.',
+    ),
+    SNO_ACCESS_BATCH: setting(integer(1, 10_000), '500', 'Subscriptions that one query of an access view asks about.'),
+    SNO_ACCESS_WAITING: setting(
+      integer(1, 10_000_000),
+      '100000',
+      'Access checks that may wait for an answer; more are told to try again.',
+    ),
+    SNO_ACCESS_TIMEOUT_SECONDS: setting(
+      integer(1, 600),
+      '5',
+      'Seconds after which a query of an access view is given up, and those who wait for it are told to try again.',
+    ),
   },
   replay: {
     SNO_REPLAY_BYTES: setting(bytes(0), '64MB', 'Bytes of events that the journal keeps in memory for replay.'),

@@ -234,6 +234,7 @@ class RunningService implements Service, WalHandler {
       slotRetainedBytes: () => this.#slotSize.bytes,
       journalBytes: () => this.#journal.bytes,
       journalEntries: () => this.#journal.entryCount,
+      accessWaiting: () => this.#access?.waiting,
       caughtUp: () => Number(this.#hub.caughtUp),
     });
   }
@@ -247,7 +248,12 @@ class RunningService implements Service, WalHandler {
     await loadParser();
     // bad keys and a taken admin port are found before anything is changed in the database
     const tokens = createTokens(settings);
-    this.#access = new ViewAccess({ databaseUrl: this.#url, mode: settings.SNO_ACCESS, logger: this.#logger });
+    this.#access = new ViewAccess({
+      databaseUrl: this.#url,
+      settings,
+      logger: this.#logger,
+      metrics: this.#metrics,
+    });
     this.adminPort = (await this.#admin.start()).port;
     await this.#rulebook.prepare();
     this.#state = 'catching up';

@@ -30,6 +30,9 @@ const CLIENT_ERRORS = (Object.keys(ERRORS) as ErrorCode[]).filter((code) => ERRO
 /** Commit to send: from under a millisecond on one host to minutes for a subscriber that catches up. */
 const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 
+const BATCH_SIZES = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 10_000];
+const QUERY_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
 /** What gauges show, asked at each scrape; undefined while it is not known. */
 const GAUGES = {
   walLagBytes: ['sno_wal_lag_bytes', 'Bytes of WAL that Postgres has written and Snö has not read.'],
@@ -38,6 +41,7 @@ const GAUGES = {
   subscriptions: ['sno_subscriptions', 'Subscriptions of all connections.'],
   journalBytes: ['sno_journal_bytes', 'Bytes of frames in the journal.'],
   journalEntries: ['sno_journal_entries', 'Frames in the journal.'],
+  accessWaiting: ['sno_access_checks_waiting', 'Access checks that wait for an answer of the database.'],
   caughtUp: ['sno_caught_up', '1 once the stream has reached the end that the WAL had at start, else 0.'],
 } as const;
 type GaugeName = keyof typeof GAUGES;
@@ -53,6 +57,10 @@ export interface Metrics {
   readonly denials: Readonly<Partial<Record<ErrorCode, Count>>>;
   readonly framesReceived: Readonly<Record<(typeof FRAMES)[number], Count>>;
   readonly messagesDropped: Readonly<Record<(typeof DROPS)[number], Count>>;
+  /** Checks of access that one query answered: its count is that of the queries. */
+  readonly accessChecks: { observe(checks: number): void };
+  readonly accessSeconds: { observe(seconds: number): void };
+  readonly accessFailures: Count;
   readonly reconnects: Count;
   readonly slotLost: Count;
   /** Counts a connection's end by its close code. */
@@ -118,6 +126,22 @@ export function createMetrics(): Metrics {
       'Messages published by hand that were dropped, by reason.',
       'reason',
       DROPS,
+    ),
+    accessChecks: new Histogram({
+      name: 'sno_access_query_checks',
+      help: 'Access checks that one query of the database answered.',
+      buckets: BATCH_SIZES,
+      registers,
+    }),
+    accessSeconds: new Histogram({
+      name: 'sno_access_query_seconds',
+      help: 'Seconds that queries of access views took.',
+      buckets: QUERY_SECONDS,
+      registers,
+    }),
+    accessFailures: count(
+      'sno_access_query_failures_total',
+      'Queries of access views that failed or took too long: those who waited for them were told to try again.',
     ),
     reconnects: count('sno_reconnects_total', 'Times that the replication connection was made anew.'),
     slotLost: count('sno_slot_lost_total', 'Times that the replication slot was lost, so that subscribers were reset.'),

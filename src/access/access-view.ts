@@ -1,50 +1,66 @@
-/**
- * Asks access views. Each subscription is one indexed query by a prepared statement with bound parameters; a few run
- * at a time, a bounded number wait, and whoever finds no place or no answer is told to try again.
- */
-import { createHash } from 'node:crypto';
+/** Asks access views, for many subscriptions at once; whoever finds no place or no answer is told to try again. */
 import pg from 'pg';
-import type { ResolvedChannel } from '../channels/channel.ts';
+import type { AccessView, ResolvedChannel } from '../channels/channel.ts';
+import { canonicalTest, testAll } from '../channels/value-text.ts';
 import type { Settings } from '../config.ts';
 import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
+import type { Metrics } from '../metrics.ts';
 import { connectionConfig } from '../postgres/connect.ts';
 import type { Access, Claims } from './access.ts';
-import { canonicalSql, surelyCanonical } from './channel-value.ts';
-import { claimTexts } from './claims.ts';
+import { canonicalSql, isCanonical } from './channel-value.ts';
+import { arrayText, claimTexts, findClaim } from './claims.ts';
+import { Questions } from './questions.ts';
 
-const STATEMENT_TIMEOUT_MS = 5_000;
-/** For a server that does not answer at all; past the statement's own timeout. */
-const QUERY_TIMEOUT_MS = 10_000;
+/** How long after the statement's own timeout a server that does not answer at all is given up. */
+const SILENCE_MS = 5_000;
+
+export type AccessSettings = Pick<
+  Settings,
+  'SNO_ACCESS' | 'SNO_ACCESS_QUERIES' | 'SNO_ACCESS_BATCH' | 'SNO_ACCESS_WAITING' | 'SNO_ACCESS_TIMEOUT_SECONDS'
+>;
 
 export interface AccessOptions {
   readonly databaseUrl: string;
-  /** `open` allows every channel that exists. */
-  readonly mode: Settings['SNO_ACCESS'];
+  readonly settings: AccessSettings;
   readonly logger: Logger;
-  /** Questions asked of the database at the same time. */
-  readonly concurrency?: number;
-  /** Questions that may wait for their turn. */
-  readonly waitingMax?: number;
+  readonly metrics: Pick<Metrics, 'accessChecks' | 'accessSeconds' | 'accessFailures'>;
 }
 
 export class ViewAccess implements Access {
   readonly #pool: pg.Pool;
+  readonly #questions: Questions;
   readonly #open: boolean;
   readonly #logger: Logger;
-  readonly #waitingMax: number;
 
-  constructor(options: AccessOptions) {
+  constructor({ databaseUrl, settings, logger, metrics }: AccessOptions) {
+    const config = connectionConfig(databaseUrl, 'access');
+    const timeoutMs = settings.SNO_ACCESS_TIMEOUT_SECONDS * 1_000;
     this.#pool = new pg.Pool({
-      ...connectionConfig(options.databaseUrl, 'access'),
-      max: options.concurrency ?? 4,
+      ...config,
+      // many cheap probes look expensive together
+      options: `${config.options} -c jit=off`,
+      max: settings.SNO_ACCESS_QUERIES,
       idleTimeoutMillis: 30_000,
-      statement_timeout: STATEMENT_TIMEOUT_MS,
-      query_timeout: QUERY_TIMEOUT_MS,
+      statement_timeout: timeoutMs,
+      query_timeout: timeoutMs + SILENCE_MS,
     });
-    this.#open = options.mode === 'open';
-    this.#logger = options.logger;
-    this.#waitingMax = options.waitingMax ?? 10_000;
+    this.#questions = new Questions({
+      pool: this.#pool,
+      concurrency: settings.SNO_ACCESS_QUERIES,
+      batchMax: settings.SNO_ACCESS_BATCH,
+      waitingMax: settings.SNO_ACCESS_WAITING,
+      now: () => performance.now(),
+      asked: (count, seconds, error) => {
+        metrics.accessChecks.observe(count);
+        metrics.accessSeconds.observe(seconds);
+        if (error === undefined) return;
+        metrics.accessFailures.inc();
+        logger.warn({ checks: count, error: error.message }, 'access could not be checked');
+      },
+    });
+    this.#open = settings.SNO_ACCESS === 'open';
+    this.#logger = logger;
     // A connection may break while nobody waits for an answer on it; the next question gets another one.
     const broke = (error: Error) =>
       this.#logger.debug({ error: error.message }, 'a connection for access checks broke');
@@ -52,82 +68,57 @@ export class ViewAccess implements Access {
     this.#pool.on('connect', (client) => client.on('error', broke));
   }
 
+  /** How many checks wait for an answer. */
+  get waiting(): number {
+    return this.#questions.waiting;
+  }
+
   async check(channel: ResolvedChannel, claims: Claims): Promise<SnoError | undefined> {
-    if (!this.#open && channel.access === undefined) return undeclared(channel);
+    const { access, values, valueTypes } = channel;
+    if (!this.#open && access === undefined) return undeclared(channel);
+    let isValue = isCanonical(values, valueTypes);
+    if (isValue === false) return unknown(channel);
     try {
-      if (!(await this.#exists(channel))) return unknown(channel);
-      return this.#open || (await this.#granted(channel, claims)) ? undefined : denied(channel);
+      // by its types the view tells the same
+      if (this.#open || access === undefined || !sameTypes(access, valueTypes))
+        isValue ??= await this.#isValue(channel);
+      if (isValue === false) return unknown(channel);
+      if (this.#open || (access !== undefined && (await this.#isGranted(access, values, claims)))) return undefined;
+      isValue ??= await this.#isValue(channel);
+      return isValue ? denied(channel) : unknown(channel);
     } catch (error) {
-      this.#logger.warn(
-        { channel: channel.name, error: (error as Error).message },
-        'an access check could not be made',
-      );
+      this.#logger.debug({ channel: channel.name, error: (error as Error).message }, 'told a client to try again');
       return new SnoError('try_again', 'the database could not be asked who may join', { cause: error });
     }
   }
 
   close(): Promise<void> {
+    this.#questions.close();
     return this.#pool.end();
   }
 
-  /** Whether the channel's values are values of their columns. */
-  async #exists({ values, valueTypes }: ResolvedChannel): Promise<boolean> {
-    return surelyCanonical(values, valueTypes) || (await this.#ask(canonicalSql(valueTypes), values));
+  /** Whether the channel's values are values of their columns, as Postgres knows. */
+  #isValue({ values, valueTypes }: ResolvedChannel): Promise<boolean> {
+    return this.#questions.ask(canonicalSql(valueTypes), values, false);
   }
 
-  async #granted({ access, values }: ResolvedChannel, claims: Claims): Promise<boolean> {
-    if (access === undefined) return false;
-    const wanted = access.claims.map((name) => (Object.hasOwn(claims, name) ? claimTexts(claims[name]) : []));
-    return wanted.every((texts) => texts.length > 0) && (await this.#ask(access.sql, [...values, ...wanted]));
-  }
-
-  /** Whether the statement's first row begins with true; a parameter that does not cast is a no. Rejects where there was no answer. */
-  async #ask(text: string, values: readonly (string | readonly string[])[]): Promise<boolean> {
-    if (this.#pool.waitingCount >= this.#waitingMax) throw new Error(`${this.#waitingMax} access checks wait already`);
-    const client = await this.#pool.connect();
-    let broken: Error | undefined;
-    try {
-      const result = await client.query<[unknown]>({
-        name: statementName(text),
-        text,
-        values: [...values],
-        rowMode: 'array',
-      });
-      return result.rows[0]?.[0] === true;
-    } catch (error) {
-      if (isDataException(error)) return false;
-      if (!isStatementError(error)) broken = error as Error;
-      throw error;
-    } finally {
-      client.release(broken);
+  async #isGranted(access: AccessView, values: readonly string[], claims: Claims): Promise<boolean> {
+    const areValues = testAll(access.valueTypes.map(canonicalTest), values);
+    if (areValues === false) return false;
+    let certain = areValues === true;
+    const wanted: string[] = [];
+    for (const { name, test } of access.claims) {
+      const texts = claimTexts(findClaim(claims, name)).filter((text) => test(text) !== false);
+      if (texts.length === 0) return false;
+      certain &&= texts.every((text) => test(text) === true);
+      wanted.push(arrayText(texts));
     }
+    return this.#questions.ask(access.sql, [...values, ...wanted], certain);
   }
 }
 
-/** Equal for equal statements, so that each connection prepares a statement once. */
-function statementName(sql: string): string {
-  let name = NAMES.get(sql);
-  if (name === undefined) {
-    if (NAMES.size >= NAMES_MAX) NAMES.clear();
-    name = `sno_${createHash('sha256').update(sql).digest('hex').slice(0, 32)}`;
-    NAMES.set(sql, name);
-  }
-  return name;
-}
-const NAMES = new Map<string, string>();
-const NAMES_MAX = 10_000;
-
-/**
- * Class 22: a value that does not cast to its column's type, is out of its range, or holds bytes that text cannot. Class 23: it
- * is against a constraint of a domain.
- */
-function isDataException(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && /^2[23]/.test(error.code ?? '');
-}
-
-/** Errors that Postgres reported of a statement leave the connection usable; those of severity FATAL end it, as does silence. */
-function isStatementError(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && error.severity === 'ERROR';
+function sameTypes({ valueTypes }: AccessView, types: readonly string[]): boolean {
+  return valueTypes.every((type, index) => type === types[index]);
 }
 
 function unknown(channel: ResolvedChannel): SnoError {

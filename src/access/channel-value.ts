@@ -2,34 +2,20 @@
  * Whether a channel's values are values of their columns, written as the cast to text writes them: `room:01` is no channel
  * where the column is an integer, since 1 prints as `1` and no row would ever name that channel.
  */
+import { canonicalTest, testAll } from '../channels/value-text.ts';
 
-/**
- * Texts that surely are canonical values of a type, so that Postgres needn't be asked. Everything that is not certain is
- * asked: a type that is not here, and an integer near the ends of its range.
- */
-const CERTAIN: Readonly<Record<string, RegExp>> = {
-  text: /^[^\0]*$/,
-  'character varying': /^[^\0]*$/,
-  smallint: /^(0|-?[1-9]\d{0,3})$/,
-  integer: /^(0|-?[1-9]\d{0,8})$/,
-  bigint: /^(0|-?[1-9]\d{0,17})$/,
-  uuid: /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/,
-  boolean: /^(true|false)$/,
-};
-
-/** Whether every value surely is canonical. */
-export function surelyCanonical(values: readonly string[], types: readonly string[]): boolean {
-  return values.every((value, index) => CERTAIN[types[index] ?? '']?.test(value) ?? false);
+/** Undefined where only Postgres knows. */
+export function isCanonical(values: readonly string[], types: readonly string[]): boolean | undefined {
+  return testAll(types.map(canonicalTest), values);
 }
 
 /**
- * A SELECT of one boolean, `$1`... being the values: whether each casts to its type and back to itself. A value that
- * does not cast at all fails it with an error of class 22.
+ * Asks about many channels at once: `$1`... are text arrays with an element for each channel, of the values of one type each. The
+ * rows of the result are the numbers, from 1, of those whose values cast to their types and back to themselves.
  */
 export function canonicalSql(types: readonly string[]): string {
-  const tests = types.map((type, index) => {
-    const text = `$${index + 1}::text`;
-    return `(${text}::${type})::text collate "C" = ${text} collate "C"`;
-  });
-  return `select ${tests.length === 0 ? 'true' : tests.join(' and ')}`;
+  const parameters = types.map((_, index) => `$${index + 1}::text[]`);
+  const names = types.map((_, index) => `p${index + 1}`);
+  const tests = names.map((name, index) => `(${name}::${types[index]})::text collate "C" = ${name} collate "C"`);
+  return `select n::int from unnest(${parameters.join(', ')}) with ordinality asked (${names.join(', ')}, n) where ${tests.join(' and ')}`;
 }

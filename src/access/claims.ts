@@ -1,4 +1,22 @@
-/** How a claim is matched with a column of an access view. */
+/** How a claim is found in a token, and how it is matched with a column of an access view. */
+import { isText } from '../channels/value-text.ts';
+import type { Claims } from './access.ts';
+
+/**
+ * The claim that a column names: a member of the token of that very name, dots and all, or else a member of a member:
+ * `app_metadata.org` is `org` in `app_metadata`. Undefined where there is none.
+ */
+export function findClaim(claims: Claims, name: string): unknown {
+  if (Object.hasOwn(claims, name)) return claims[name];
+  for (let dot = name.lastIndexOf('.'); dot > 0; dot = name.lastIndexOf('.', dot - 1)) {
+    const outer = name.slice(0, dot);
+    const members = Object.hasOwn(claims, outer) ? claims[outer] : undefined;
+    if (typeof members !== 'object' || members === null || Array.isArray(members)) continue;
+    const found = findClaim(members as Claims, name.slice(dot + 1));
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
 
 /**
  * The texts that a claim matches: a string itself, a number or boolean as JSON prints it, an array its elements.
@@ -7,8 +25,17 @@
 export function claimTexts(claim: unknown): readonly string[] {
   const texts: string[] = [];
   for (const item of Array.isArray(claim) ? claim : [claim]) {
-    if (typeof item === 'string') texts.push(item);
-    else if (typeof item === 'number' || typeof item === 'boolean') texts.push(String(item));
+    if (typeof item === 'string' ? isText(item) : typeof item === 'boolean' || isExact(item)) texts.push(String(item));
   }
   return texts;
+}
+
+/** Larger integers were rounded when the token was read: they may be those of somebody else. */
+function isExact(item: unknown): boolean {
+  return typeof item === 'number' && (!Number.isInteger(item) || Number.isSafeInteger(item));
+}
+
+/** The text of a Postgres array of these texts. */
+export function arrayText(texts: readonly string[]): string {
+  return `{${texts.map((text) => `"${text.replace(/["\\]/g, '\\$&')}"`).join()}}`;
 }

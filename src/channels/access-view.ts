@@ -1,10 +1,11 @@
-/** Access views: from a view's columns to the query that decides one subscription. */
+/** Access views: from a view's columns to the query that decides who may subscribe, for many at once. */
 import { SnoError } from '../errors.ts';
 import { quoteIdentifier } from '../postgres/quote.ts';
 import type { CatalogAccess, CatalogColumn } from './catalog.ts';
 import type { AccessView } from './channel.ts';
 import { type Pattern, parsePattern } from './pattern.ts';
 import type { Types } from './types.ts';
+import { domainTest, inputTest, type TextTest } from './value-text.ts';
 
 /**
  * Types, by oid, to which a claim is cast as it is. The names have no length or precision: a cast to varchar(3) would cut a
@@ -31,17 +32,44 @@ export function compileAccess(access: CatalogAccess, types: Types): AccessView |
   const claims = access.columns.filter(({ name }) => !pattern.columns.includes(name));
   const fault = accessFault(access, pattern, claims);
   if (fault !== undefined) return fault;
-  const conditions = [
-    ...pattern.columns.map((name, index) => isValue(columnOf(access, name) as CatalogColumn, types, index + 1)),
-    ...claims.map((column, index) => isClaim(column, types, pattern.columns.length + index + 1)),
-  ];
-  const where = conditions.length === 0 ? '' : ` where ${conditions.join(' and ')}`;
+  const values = pattern.columns.map((name) => columnOf(access, name) as CatalogColumn);
   return {
     pattern,
-    sql: `select true from channel_access.${quoteIdentifier(access.pattern)}${where} limit 1`,
-    claims: claims.map(({ name }) => name),
+    sql: accessSql(access.pattern, [
+      ...values.map((column) => (parameter: string) => isValue(column, types, parameter)),
+      ...claims.map((column) => (parameter: string) => isClaim(column, types, parameter)),
+    ]),
+    valueTypes: values.map(({ type }) => type),
+    claims: claims.map(({ name, typeOid }) => ({ name, test: claimTest(typeOid, types) })),
     fingerprint: JSON.stringify(access),
+    warnings: [],
   };
+}
+
+/**
+ * One probe of the view for each question, as if each were asked alone: LIMIT keeps the planner from joining them all with the
+ * whole view, so that its indexes serve.
+ */
+function accessSql(pattern: string, conditions: readonly ((parameter: string) => string)[]): string {
+  const view = `channel_access.${quoteIdentifier(pattern)} ${VIEW}`;
+  // nothing tells such questions apart
+  if (conditions.length === 0) return `select 1 as n where exists (select from ${view})`;
+  const parameters = conditions.map((_, index) => `$${index + 1}::text[]`);
+  const names = conditions.map((_, index) => `p${index + 1}`);
+  const where = conditions.map((condition, index) => condition(`${QUESTION}.p${index + 1}`));
+  return (
+    `select ${QUESTION}.n::int from unnest(${parameters.join(', ')}) with ordinality ${QUESTION} (${names.join(', ')}, n) ` +
+    `cross join lateral (select from ${view} where ${where.join(' and ')} limit 1) found`
+  );
+}
+
+const VIEW = 'viewed';
+const QUESTION = 'asked';
+
+/** Whether a text can be cast to a claim column's type. */
+function claimTest(typeOid: number, types: Types): TextTest {
+  const test = inputTest(types.byOid(typeOid));
+  return types.isDomain(typeOid) ? domainTest(test) : test;
 }
 
 function accessFault(access: CatalogAccess, pattern: Pattern, claims: readonly CatalogColumn[]): SnoError | undefined {
@@ -68,18 +96,18 @@ function columnOf(access: CatalogAccess, name: string): CatalogColumn | undefine
  * The value as the column's type, so that an index serves; and only where it prints as itself: `01` is no integer. By text
  * alone where the type has no equality.
  */
-function isValue({ name, type, typeOid }: CatalogColumn, types: Types, parameter: number): string {
-  const column = quoteIdentifier(name);
-  const text = `$${parameter}::text collate "C"`;
+function isValue({ name, type, typeOid }: CatalogColumn, types: Types, parameter: string): string {
+  const column = `${VIEW}.${quoteIdentifier(name)}`;
+  const text = `${parameter} collate "C"`;
   if (!types.hasEquality(typeOid)) return `${column}::text collate "C" = ${text}`;
-  const value = `($${parameter}::text)::${type}`;
+  const value = `${parameter}::${type}`;
   return `${column} = ${value} and (${value})::text collate "C" = ${text}`;
 }
 
 /** Claims of a type that may not take every text as it is count only where they print as themselves. */
-function isClaim({ name, type, typeOid }: CatalogColumn, types: Types, parameter: number): string {
-  const column = quoteIdentifier(name);
-  const claims = `$${parameter}::text[]`;
+function isClaim({ name, type, typeOid }: CatalogColumn, types: Types, parameter: string): string {
+  const column = `${VIEW}.${quoteIdentifier(name)}`;
+  const claims = `${parameter}::text[]`;
   const exact = EXACT[typeOid];
   if (exact !== undefined) return `${column} = any ((${claims})::${exact}[])`;
   if (!types.hasEquality(typeOid)) return `${column}::text collate "C" = any (${claims})`;

@@ -11,6 +11,7 @@ import type { SnoError } from '../errors.ts';
 import type { CatalogTable, CatalogTableColumn } from './catalog.ts';
 import type { Pattern } from './pattern.ts';
 import type { RemoteAnswers } from './remote-answers.ts';
+import type { TextTest } from './value-text.ts';
 
 /** A view of schema `channels` that can be kept live. */
 export interface ChannelView {
@@ -87,13 +88,25 @@ export interface ResolvedChannel {
 export interface AccessView {
   readonly pattern: Pattern;
   /**
-   * `select true from ... where ...` for one subscription: `$1`... are the channel's values in the pattern's order,
-   * then one parameter a claim of `claims`, each a text array with the claim's value (or its elements).
+   * Asks about many subscriptions at once. `$1`... are text arrays with an element for each subscription: the channel's
+   * values in the pattern's order, then one parameter a claim of `claims`, each element the text of an array with the
+   * claim's value (or its elements). The rows of the result are the numbers, from 1, of those that are allowed.
    */
   readonly sql: string;
-  /** Names of the claims that the view's other columns want, in the order of their parameters. */
-  readonly claims: readonly string[];
+  /** Types of its columns that the placeholders name, in the pattern's order, as SQL. */
+  readonly valueTypes: readonly string[];
+  /** The claims that the view's other columns want, in the order of their parameters. */
+  readonly claims: readonly AccessClaim[];
   readonly fingerprint: string;
+  /** What is not noticed when it takes access away, for people. */
+  readonly warnings: readonly string[];
+}
+
+export interface AccessClaim {
+  /** The column's name: of a claim, or of members on the way to one, with dots between (`app_metadata.org`). */
+  readonly name: string;
+  /** Whether a text can be cast to the column's type. */
+  readonly test: TextTest;
 }
 
 /** How Postgres is asked to evaluate rows of the table for a view. */

@@ -149,7 +149,15 @@ export class ChannelRegistry {
     this.#access = compileAll(
       catalog.access,
       this.#access,
-      (access) => JSON.stringify([access, access.columns.map(({ typeOid }) => types.hasEquality(typeOid))]),
+      (access) =>
+        JSON.stringify([
+          access,
+          access.columns.map(({ typeOid }) => [
+            types.hasEquality(typeOid),
+            types.isDomain(typeOid),
+            types.byOid(typeOid),
+          ]),
+        ]),
       (access) => compileAccess(access, types),
     );
     const fault = tableFaults(catalog, this.#publication);

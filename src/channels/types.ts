@@ -194,6 +194,10 @@ export class Types {
     );
   }
 
+  isDomain(oid: number): boolean {
+    return (this.#byOid.get(oid)?.base ?? 0) !== 0;
+  }
+
   #baseOf(oid: number): CatalogType | undefined {
     const type = this.#byOid.get(oid);
     return type === undefined || type.base === 0 ? type : this.#baseOf(type.base);

@@ -5,8 +5,10 @@ import { compileAccess } from '../../src/channels/access-view.ts';
 import type { AccessView, ResolvedChannel } from '../../src/channels/channel.ts';
 import { parsePattern } from '../../src/channels/pattern.ts';
 import { Types } from '../../src/channels/types.ts';
+import { readSettings } from '../../src/config.ts';
 import { SnoError } from '../../src/errors.ts';
 import { createLogger } from '../../src/logger.ts';
+import { createMetrics } from '../../src/metrics.ts';
 import { freshDatabase, type TestDatabase } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
 
@@ -15,6 +17,21 @@ let access: ViewAccess;
 let open: ViewAccess;
 const log: string[] = [];
 const logger = createLogger('debug', { write: (line) => void log.push(line) });
+const metrics = createMetrics();
+
+const made: ViewAccess[] = [];
+
+/** Told by its settings, and counting in `metrics`. */
+function viewAccess(settings: Readonly<Record<string, string>> = {}): ViewAccess {
+  const access = new ViewAccess({ databaseUrl: database.url, settings: readSettings(settings), logger, metrics });
+  made.push(access);
+  return access;
+}
+
+/** How many queries access views were asked by so far. */
+async function queries(): Promise<number> {
+  return Number(/^sno_access_query_checks_count (\d+)$/m.exec(await metrics.text())?.[1]);
+}
 
 beforeAll(async () => {
   database = await freshDatabase();
@@ -45,12 +62,11 @@ beforeAll(async () => {
     create view channel_access."strange:{project_id}" as select project_id, user_id as "constructor" from members;`);
   // As the catalog names types: those of other schemas qualified.
   await database.query('set search_path = pg_catalog');
-  access = new ViewAccess({ databaseUrl: database.url, mode: 'views', logger, concurrency: 2, waitingMax: 50 });
-  open = new ViewAccess({ databaseUrl: database.url, mode: 'open', logger });
+  access = viewAccess({ SNO_ACCESS_QUERIES: '2' });
+  open = viewAccess({ SNO_ACCESS: 'open' });
 });
 afterAll(async () => {
-  await access.close();
-  await open.close();
+  for (const each of made) await each.close();
   await database.drop();
 });
 
@@ -185,21 +201,21 @@ test('refusals cost no connection', async () => {
 });
 
 test('too many that wait are told to try again, and so are those that take too long', async () => {
-  const slow = await channel('slow:{project_id}', '42');
-  let answered = 0;
-  const checks = Array.from({ length: 60 }, async () => {
-    const error = await access.check(slow, { never: true });
-    answered++;
-    return error?.code;
+  const slow = viewAccess({
+    SNO_ACCESS_QUERIES: '2',
+    SNO_ACCESS_BATCH: '5',
+    SNO_ACCESS_WAITING: '50',
+    SNO_ACCESS_TIMEOUT_SECONDS: '1',
   });
-  await until(async () => {
-    await database.query(
-      `select pg_cancel_backend(pid) from pg_stat_activity where application_name = 'sno access' and wait_event = 'PgSleep'`,
-    );
-    return answered === checks.length;
-  }, 'all were answered');
-  expect(new Set(await Promise.all(checks))).toEqual(new Set(['try_again']));
-  expect(log.join('')).toContain('50 access checks wait already');
+  const asked = await channel('slow:{project_id}', '42');
+  const checks = await Promise.all(
+    Array.from({ length: 60 }, async (_, index) => {
+      const error = await slow.check(asked, { never: true, which: index });
+      return [error?.code, (error?.cause as Error | undefined)?.message];
+    }),
+  );
+  expect(new Set(checks.map(([code]) => code))).toEqual(new Set(['try_again']));
+  expect(checks.filter(([, cause]) => cause === '50 access checks wait already')).toHaveLength(10);
 });
 
 test('the database is away, then back', async () => {
@@ -221,4 +237,100 @@ test('the database is away, then back', async () => {
   } finally {
     await client.end();
   }
+});
+
+describe('many at once', () => {
+  test('5,000 that come together are asked in tens of queries, and each gets its own answer', async () => {
+    const asked = await Promise.all([42, 43, 44].map((id) => channel('project:{project_id}', String(id))));
+    const before = await queries();
+    const answers = await Promise.all(
+      Array.from({ length: 5_000 }, async (_, index) => {
+        const error = await access.check(asked[index % 3] as ResolvedChannel, { sub: `u${index % 7}`, index });
+        return `${42 + (index % 3)} u${index % 7}: ${error?.code ?? 'allowed'}`;
+      }),
+    );
+    expect(answers.filter((answer) => answer.endsWith('allowed')).length).toBe(
+      answers.filter((answer) => /^(42 u1|43 u2):/.test(answer)).length,
+    );
+    expect(new Set(answers)).toContain('42 u1: allowed');
+    expect(await queries()).toBe(before + 1);
+  });
+
+  test('those that come one after the other gather for longer the more there are', async () => {
+    const asked = await channel('project:{project_id}', '42');
+    const before = await queries();
+    const checks: Promise<unknown>[] = [];
+    for (let index = 0; index < 3_000; index++) {
+      checks.push(access.check(asked, { sub: [`x${index}`, 'u1'] }));
+      if (index % 3 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(new Set(await Promise.all(checks))).toEqual(new Set([undefined]));
+    expect((await queries()) - before).toBeLessThan(50);
+  });
+
+  test('a value that Postgres cannot read fails nobody else, and costs a bounded number of queries', async () => {
+    const view = 'since:{since}';
+    const good = await channel(view, '2026-01-01 00:00:00+00');
+    const bad = await channel(view, '2026-99-01 00:00:00+00');
+    const before = await queries();
+    const answers = await Promise.all(
+      Array.from({ length: 400 }, async (_, index) => {
+        const error = await access.check(index === 300 ? bad : good, { index });
+        return error?.code ?? 'allowed';
+      }),
+    );
+    expect(answers.map((answer, index) => (answer === 'allowed' ? '' : `${index} ${answer}`)).join('')).toBe(
+      '300 channel_unknown',
+    );
+    // equal questions are asked once, so there were two: together, each alone, and whether the bad one is a value
+    expect((await queries()) - before).toBe(4);
+
+    const values = Array.from({ length: 400 }, (_, index) =>
+      index === 300 ? '2026-99-01 00:00:00+00' : `${2100 + index}-01-01 00:00:00+00`,
+    );
+    const many = await Promise.all(values.map((value) => channel(view, value)));
+    const begun = await queries();
+    const codes = await Promise.all(many.map(async (each) => (await access.check(each, {}))?.code));
+    expect(codes[300]).toBe('channel_unknown');
+    expect(codes.filter((code) => code === 'access_denied')).toHaveLength(399);
+    expect((await queries()) - begun).toBeLessThan(80);
+  });
+
+  test('an index of the table below serves each of them', async () => {
+    await database.query(`
+      create table public.belonging (project_id int, user_id text, primary key (project_id, user_id));
+      insert into public.belonging select id, 'u' || id % 1000 from generate_series(1, 100000) id;
+      analyze public.belonging;
+      create view channel_access."indexed:{project_id}" as select project_id, user_id as sub from public.belonging`);
+    const { access: view } = await channel('indexed:{project_id}', '1');
+    const claims = Array.from({ length: 500 }, (_, index) => `{"u${index}"}`);
+    const { rows } = await database.query<{ 'QUERY PLAN': string }>(
+      `explain (analyze, costs off, timing off, summary off) ${(view as AccessView).sql}`.replace(
+        /\$(\d)::text\[\]/g,
+        (_, parameter) => `$${parameter}::text[]`,
+      ),
+      [claims.map((_, index) => String(index)), claims],
+    );
+    const plan = rows.map((row) => row['QUERY PLAN']).join('\n');
+    expect(plan).toContain('Index Only Scan using belonging_pkey');
+    expect(plan).not.toContain('Seq Scan');
+  });
+});
+
+test('claims: nested ones, and one with dots in its name', async () => {
+  await database.query(`
+    create table public.orgs (project_id int, org text);
+    insert into public.orgs values (1, 'red'), (2, 'blue');
+    create view channel_access."nested:{project_id}" as select project_id, org as "app_metadata.org" from public.orgs;
+    create view channel_access."named:{project_id}" as select project_id, org as "https://example.com/org" from public.orgs`);
+  expect(await ask('nested:{project_id}', '1', { app_metadata: { org: 'red' } })).toBe('allowed');
+  expect(await ask('nested:{project_id}', '1', { app_metadata: { org: ['blue', 'red'] } })).toBe('allowed');
+  expect(await ask('nested:{project_id}', '1', { app_metadata: { org: 'blue' } })).toBe('access_denied');
+  expect(await ask('nested:{project_id}', '1', { app_metadata: ['red'], org: 'red' })).toBe('access_denied');
+  expect(await ask('nested:{project_id}', '1', { 'app_metadata.org': 'red' })).toBe('allowed');
+  expect(await ask('named:{project_id}', '2', { 'https://example.com/org': 'blue' })).toBe('allowed');
+});
+
+test('a claim with elements that are none of the type: the others count', async () => {
+  expect(await ask('level:{project_id}', '42', { level: ['high', '99999999999', 3] })).toBe('allowed');
 });

@@ -126,10 +126,10 @@ describe.each(VERSIONS)('values in names, Postgres %i', (version) => {
         expect([type, value, rows.map(({ sno_key }) => sno_key).sort()]).toEqual([type, value, wanted]);
         const canonical = await client.query({
           text: canonicalSql([declared ?? '']),
-          values: [value],
+          values: [[value]],
           rowMode: 'array',
         });
-        expect([type, value, canonical.rows]).toEqual([type, value, [['t']]]);
+        expect([type, value, canonical.rows]).toEqual([type, value, [['1']]]);
       }
     }
   });

@@ -1,0 +1,94 @@
+/**
+ * Which texts are values of a type, as far as that is known without Postgres. Whatever a client sends is put through these
+ * first: what is surely none costs no query, and one that fails in Postgres fails its whole batch there.
+ */
+import type { ValueType } from './types.ts';
+
+/** Whether a text is a value; undefined where only Postgres knows. */
+export type TextTest = (text: string) => boolean | undefined;
+
+const INTEGER = /^(0|-?[1-9]\d{0,18})$/;
+/** As Postgres reads them in every version: signs and spaces, but no other bases and no underscores. */
+const INTEGER_INPUT = /^[ \t\n]*[+-]?\d{1,25}[ \t\n]*$/;
+const NUMERIC_INPUT = /^[ \t\n]*[+-]?(\d{1,1000}(\.\d{0,1000})?|\.\d{1,1000})(e[+-]?\d{1,3})?[ \t\n]*$/i;
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const BITS: Readonly<Record<string, bigint>> = { int2: 15n, int4: 31n, int8: 63n };
+
+/** What Postgres's text cannot hold is no value of any type. */
+export function isText(text: string): boolean {
+  return !text.includes('\0') && isWellFormed(text);
+}
+
+/** Lone surrogates would be sent as U+FFFD, which is another text. */
+function isWellFormed(text: string): boolean {
+  return !/\p{Surrogate}/u.test(text);
+}
+
+function fits(text: string, bits: bigint): boolean {
+  const value = BigInt(text);
+  return value >= -(1n << bits) && value < 1n << bits;
+}
+
+const integerTest =
+  (form: RegExp, bits: bigint): TextTest =>
+  (text) =>
+    form.test(text) && fits(text.trim(), bits);
+
+/** As format_type names types. A text is canonical where its type prints the value so. */
+const CANONICAL: Readonly<Record<string, TextTest>> = {
+  text: isText,
+  'character varying': isText,
+  smallint: integerTest(INTEGER, BITS['int2'] as bigint),
+  integer: integerTest(INTEGER, BITS['int4'] as bigint),
+  bigint: integerTest(INTEGER, BITS['int8'] as bigint),
+  uuid: (text) => UUID.test(text),
+  boolean: (text) => text === 'true' || text === 'false',
+};
+
+const VARCHAR = /^character varying\((\d+)\)$/;
+
+const unknownType: TextTest = (text) => (isText(text) ? undefined : false);
+
+/** Whether a text is a value of the type (as format_type names it), written as its cast to text writes it. */
+export function canonicalTest(type: string): TextTest {
+  const length = Number(VARCHAR.exec(type)?.[1]);
+  if (length > 0) return (text) => isText(text) && [...text].length <= length;
+  return Object.hasOwn(CANONICAL, type) ? (CANONICAL[type] as TextTest) : unknownType;
+}
+
+/** Whether a text can be cast to the type, which is not a domain: those take what their base type takes, and not all of it. */
+export function inputTest(type: ValueType): TextTest {
+  switch (type.kind) {
+    case 'text':
+    case 'varchar':
+    case 'bpchar':
+      return isText;
+    case 'int2':
+    case 'int4':
+    case 'int8':
+      return integerTest(INTEGER_INPUT, BITS[type.kind] as bigint);
+    case 'numeric':
+      return (text) => NUMERIC_INPUT.test(text);
+    case 'uuid':
+      return (text) => UUID.test(text.toLowerCase());
+    case 'bool':
+      return (text) => text === 'true' || text === 'false';
+    case 'enum': {
+      const labels = new Set(type.labels);
+      return (text) => labels.has(text);
+    }
+    default:
+      return unknownType;
+  }
+}
+
+/** Of a domain over the type: its constraints are Postgres's to check. */
+export function domainTest(base: TextTest): TextTest {
+  return (text) => (base(text) === false ? false : undefined);
+}
+
+/** Whether all are values: undefined where only Postgres knows of one, and no other is surely none. */
+export function testAll(tests: readonly TextTest[], texts: readonly string[]): boolean | undefined {
+  const answers = tests.map((test, index) => test(texts[index] as string));
+  return answers.includes(false) ? false : answers.includes(undefined) ? undefined : true;
+}
