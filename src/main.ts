@@ -133,7 +133,7 @@ class RunningService implements Service, WalHandler {
     const { deliveries, commitToSend, resets, commits } = this.#metrics;
     this.#hub = new Hub(this.#journal, this.#markers, {
       outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
-      visible: (xid) => this.#transactions.visible(xid),
+      visible: (xid, isWanted) => this.#transactions.visible(xid, isWanted),
       readSnapshot: (channel, sink) => readSnapshot(this.#snapshots, channel, sink),
       pause,
       now,

@@ -2,7 +2,7 @@
  * The wire protocol, `wss://host/v1`, JSON text frames (docs/protocol.md). Shared by server and client; no imports.
  * A change of the protocol is written here, above the version.
  *
- * 1: first version.
+ * 1: first version. Added since, and left out or ignored by who does not know it: `reached` of ping and heartbeat.
  */
 export const PROTOCOL_VERSION = 1;
 
@@ -16,7 +16,8 @@ export type ClientFrame =
   | { readonly type: 'subscribe'; readonly channel: string; readonly snapshot?: boolean; readonly since?: string }
   | { readonly type: 'unsubscribe'; readonly channel: string }
   | { readonly type: 'token'; readonly token: string }
-  | { readonly type: 'ping' };
+  /** `reached`: answer once everything that is live here includes this commit: an LSN (`0/16B3748`), or a transaction id (`741`). */
+  | { readonly type: 'ping'; readonly reached?: string };
 
 // server -> client
 
@@ -78,6 +79,8 @@ export interface MessageFrame {
 export interface HeartbeatFrame {
   readonly type: 'heartbeat';
   readonly position: string;
+  /** The answer to a ping's `reached`, as it was asked. */
+  readonly reached?: string;
 }
 export interface ResetFrame {
   readonly type: 'reset';

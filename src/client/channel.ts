@@ -67,8 +67,12 @@ export class ChannelHandle<Row> extends Handle implements Channel<Row> {
       case 'status':
         this.#emitter.emit('status', { status: delivery.status, error: delivery.failure && toError(delivery.failure) });
         break;
-      default:
+      case 'commit':
+      case 'message':
         this.#tellItem(delivery);
+        break;
+      case 'reached':
+        break;
     }
   }
 

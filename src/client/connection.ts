@@ -99,6 +99,16 @@ export class Connection {
     this.#dispatch({ type: 'release', channel, want });
   }
 
+  /** Asks the server to say when the channel includes the commit: a `reached` delivery, again after each loss of the connection. */
+  await(channel: string, commit: string): void {
+    this.#dispatch({ type: 'await', channel, commit });
+  }
+
+  /** One wait less. */
+  forget(channel: string, commit: string): void {
+    this.#dispatch({ type: 'forget', channel, commit });
+  }
+
   /** Resolves when the socket is closed. */
   close(): Promise<void> {
     this.#closed ??= this.#wire?.closed ?? Promise.resolve();

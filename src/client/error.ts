@@ -8,6 +8,7 @@ export interface Failure {
 export type ClientCode =
   | 'channel_open'
   | 'closed'
+  | 'commit_invalid'
   | 'connection_lost'
   | 'connection_silent'
   | 'protocol_violation'

@@ -61,4 +61,5 @@ export type { Commit, Message } from './event.ts';
 export type { LiveUpdate, LiveView } from './live.ts';
 export type { ChannelStatus, ClientResetReason, ClientStatus } from './machine.ts';
 export type { ClientOptions, Timers, TokenCallback } from './options.ts';
+export type { CommitId, ReachedOptions } from './reached.ts';
 export type { Socket, SocketClass } from './socket.ts';

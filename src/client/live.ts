@@ -7,6 +7,7 @@ import type { SnoClientError } from './error.ts';
 import type { Commit } from './event.ts';
 import { Handle } from './handle.ts';
 import type { ChannelStatus, Delivery } from './machine.ts';
+import { type CommitId, Reached, type ReachedOptions } from './reached.ts';
 import { Rows } from './rows.ts';
 
 export interface LiveUpdate<Row> {
@@ -33,6 +34,11 @@ export interface LiveView<Row = unknown> {
   readonly ready: Promise<void>;
   /** `{ id: 1 }`, or `1` where the key is one column. */
   get(key: Key | string | number | boolean): Row | undefined;
+  /**
+   * Resolves once `rows` includes everything that had been committed by then: the moment to drop an optimistic update.
+   * Rejects with `commit_invalid`, with the signal's reason, or where the view ends before.
+   */
+  reached(commit: CommitId, options?: ReachedOptions): Promise<void>;
   /** Called after each commit, snapshot and change of status; not at once. Returns what ends it. Bound: may be passed on as it is. */
   readonly subscribe: (callback: (update: LiveUpdate<Row>) => void) => () => void;
   close(): void;
@@ -42,6 +48,10 @@ const NONE: Rows<never> = new Rows<never>();
 
 export class LiveHandle<Row> extends Handle implements LiveView<Row> {
   readonly #emitter = new Emitter<{ update: LiveUpdate<Row> }>();
+  readonly #reached = new Reached({
+    ask: (commit) => this.connection.await(this.channel, commit),
+    forget: (commit) => this.connection.forget(this.channel, commit),
+  });
   /** What it showed last, once it is closed. */
   #last: Rows<Row> | undefined;
 
@@ -65,22 +75,54 @@ export class LiveHandle<Row> extends Handle implements LiveView<Row> {
   readonly subscribe = (callback: (update: LiveUpdate<Row>) => void): (() => void) =>
     this.#emitter.on('update', callback);
 
+  reached(commit: CommitId, options: ReachedOptions = {}): Promise<void> {
+    return this.#reached.wait(commit, options, this.error);
+  }
+
   override close(): void {
     this.#last ??= this.#rows;
     super.close();
+    this.#endWaits();
   }
 
   protected override tell(delivery: Delivery<Row>): void {
-    if (delivery.kind === 'commit') this.#update('commit', delivery.commit);
-    else if (delivery.kind === 'status') this.#update('status');
-    else if (delivery.kind === 'joined') {
-      if (delivery.rows !== undefined) this.#update('snapshot');
-      else for (const item of delivery.items) if (item.kind === 'commit') this.#update('commit', item.commit);
+    switch (delivery.kind) {
+      case 'commit':
+        this.#reached.told(delivery.commit);
+        this.#update('commit', delivery.commit);
+        break;
+      case 'joined':
+        this.#joined(delivery);
+        break;
+      case 'reached':
+        this.#reached.answered(delivery.commit);
+        break;
+      case 'reset':
+        this.#reached.reset();
+        break;
+      case 'status':
+        this.#endWaits();
+        this.#update('status');
+        break;
+      case 'message':
+        break;
     }
   }
 
   protected override silence(): void {
     this.#emitter.clear();
+  }
+
+  #joined({ rows, items }: Extract<Delivery<Row>, { kind: 'joined' }>): void {
+    const commits = items.flatMap((item) => (item.kind === 'commit' ? [item.commit] : []));
+    for (const commit of commits) this.#reached.told(commit);
+    if (rows !== undefined) this.#update('snapshot');
+    else for (const commit of commits) this.#update('commit', commit);
+  }
+
+  #endWaits(): void {
+    const { error } = this;
+    if (error !== undefined) this.#reached.end(error);
   }
 
   get #rows(): Rows<Row> {

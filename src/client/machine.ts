@@ -73,6 +73,8 @@ export interface Subscription {
   /** The parts of a commit whose last has not come, and the messages between them. */
   readonly parts: readonly ChangesFrame[];
   readonly between: readonly Item[];
+  /** Commits that handles wait for, as the server is asked for them; one each for every wait. */
+  readonly awaited: readonly string[];
   /** ended: how and why. */
   readonly ending: { readonly status: 'error' | 'closed'; readonly failure: Failure } | undefined;
 }
@@ -101,6 +103,8 @@ export type Happening =
   | { readonly type: 'online' }
   | { readonly type: 'acquire'; readonly channel: string; readonly want: Want; readonly since?: string | undefined }
   | { readonly type: 'release'; readonly channel: string; readonly want: Want }
+  /** A handle waits until what it shows includes a commit, or does so no more. */
+  | { readonly type: 'await' | 'forget'; readonly channel: string; readonly commit: string }
   | { readonly type: 'close' };
 
 export type Item<Row = unknown> =
@@ -122,6 +126,8 @@ export type Delivery<Row = unknown> =
       readonly recovered: boolean;
     }
   | { readonly kind: 'reset'; readonly reason: ClientResetReason }
+  /** What was told before includes the commit. */
+  | { readonly kind: 'reached'; readonly commit: string }
   | { readonly kind: 'status'; readonly status: ChannelStatus; readonly failure: Failure | undefined };
 
 export type Effect =

@@ -24,7 +24,17 @@ import {
   welcome,
 } from './link.ts';
 import type { Effect, Happening, State, Timer, TokenSource } from './machine.ts';
-import { acquire, advance, type ChannelFrame, join, receive, release } from './subscription.ts';
+import {
+  acquire,
+  advance,
+  awaitCommit,
+  type ChannelFrame,
+  forgetCommit,
+  join,
+  reach,
+  receive,
+  release,
+} from './subscription.ts';
 import { Turn } from './turn.ts';
 
 export function initialState(tokenSource: TokenSource): State {
@@ -62,6 +72,14 @@ const HANDLERS: {
     const known = turn.get(channel);
     if (known !== undefined) turn.put(channel, release(turn, known, want));
   },
+  await(turn, { channel, commit }) {
+    const known = turn.get(channel);
+    if (known !== undefined) turn.put(channel, awaitCommit(turn, known, commit));
+  },
+  forget(turn, { channel, commit }) {
+    const known = turn.get(channel);
+    if (known !== undefined) turn.put(channel, forgetCommit(known, commit));
+  },
   close: (turn) => stop(turn, failure('closed', 'The client was closed.')),
 };
 
@@ -72,6 +90,8 @@ function hear(turn: Turn, frame: ServerFrame): void {
   else if (frame.type === 'heartbeat') {
     prove(turn);
     turn.each((known) => advance(known, frame.position));
+    const { reached } = frame;
+    if (reached !== undefined) turn.each((known) => reach(turn, known, reached));
   } else if (isComplaint) complain(turn, frame);
   else if (frame.channel !== undefined) {
     turn.put(frame.channel, receive(turn, turn.get(frame.channel), frame as ChannelFrame));

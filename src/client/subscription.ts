@@ -36,6 +36,7 @@ const FRESH: Omit<Subscription, 'channel'> = {
   suspect: false,
   asked: 'now',
   ending: undefined,
+  awaited: [],
   ...EMPTY_HANDED,
 };
 
@@ -94,12 +95,32 @@ export function interrupt(turn: Turn, known: Subscription): Next {
 /** It will not be tried again, unless a new handle is opened. */
 export function end(turn: Turn, known: Subscription, status: 'error' | 'closed', why: Failure): Subscription {
   cancelDelay(turn, known);
-  return { ...known, ...EMPTY_HANDED, phase: 'ended', ending: { status, failure: why } };
+  return { ...known, ...EMPTY_HANDED, awaited: [], phase: 'ended', ending: { status, failure: why } };
 }
 
 /** Every live channel is complete up to `position`; one in the middle of a commit is not. */
 export function advance(known: Subscription, position: string): Subscription {
   return known.phase === 'live' && known.parts.length === 0 ? { ...known, position, attempt: 0 } : known;
+}
+
+/** A handle waits for a commit. The server is asked where the channel is live, and each time that it becomes live. */
+export function awaitCommit(turn: Turn, known: Subscription, commit: string): Subscription {
+  if (known.phase === 'ended') return known;
+  if (known.phase === 'live') turn.send({ type: 'ping', reached: commit });
+  return { ...known, awaited: [...known.awaited, commit] };
+}
+
+/** One wait less. */
+export function forgetCommit(known: Subscription, commit: string): Subscription {
+  const index = known.awaited.indexOf(commit);
+  return index < 0 ? known : { ...known, awaited: known.awaited.filter((_, at) => at !== index) };
+}
+
+/** Every live channel includes the commit. */
+export function reach(turn: Turn, known: Subscription, commit: string): Subscription {
+  if (known.phase !== 'live' || !known.awaited.includes(commit)) return known;
+  turn.deliver(known.channel, { kind: 'reached', commit });
+  return { ...known, awaited: known.awaited.filter((other) => other !== commit) };
 }
 
 export type ChannelFrame =
@@ -143,6 +164,7 @@ const RECEIVERS: {
     }
     const rows = isSnapshot ? snapshot.flat() : undefined;
     turn.deliver(channel, { kind: 'joined', rows, items: early, position, recovered });
+    for (const reached of new Set(known.awaited)) turn.send({ type: 'ping', reached });
     return {
       ...known,
       phase: 'live',

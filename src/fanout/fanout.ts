@@ -4,6 +4,7 @@
 import type { Duplex } from 'node:stream';
 import type { ResolvedChannel } from '../channels/channel.ts';
 import type { ServerFrame, UnsubscribedCode } from '../protocol.ts';
+import type { CommitReference } from './reach.ts';
 
 export type From =
   | { readonly kind: 'now' }
@@ -18,6 +19,11 @@ export interface Feed {
   sendRaw(frame: Buffer): void;
   /** Answers a client's `ping`: a heartbeat with this connection's position. */
   heartbeat(): void;
+  /**
+   * Sends a heartbeat with `reached` once every live channel of the connection includes the commit; after a reset of all of
+   * them it has to be asked for anew. False where the connection waits for too many.
+   */
+  reach(commit: CommitReference): boolean;
   /**
    * Ends every subscription and sends a close frame after what `send` and `sendRaw` were given; nothing is written after
    * it. `written` is called once the frame has been handed to the socket.

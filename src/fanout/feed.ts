@@ -14,6 +14,7 @@ import type { Feed, From } from './fanout.ts';
 import type { Markers } from './markers.ts';
 import type { HubOptions } from './options.ts';
 import { Outbox } from './outbox.ts';
+import { type CommitReference, Reaches } from './reach.ts';
 import type { SnapshotSink } from './snapshot.ts';
 import { Subscription } from './subscription.ts';
 import type { Visibility } from './visibility.ts';
@@ -35,7 +36,8 @@ export interface FeedHost {
   /** Sequence of the last entry, and of the last one of a whole commit. */
   readonly sequence: number;
   readonly wholeSequence: number;
-  heartbeatFrame(): Buffer;
+  /** `reached` where it is an answer. Writes what has come before. */
+  heartbeatFrame(reached?: string): Buffer;
   /** Lets the feed read from the journal at the end of this turn. */
   pumpLater(feed: SocketFeed): void;
   joined(feed: SocketFeed, subscription: Subscription): void;
@@ -60,12 +62,19 @@ export class SocketFeed implements Feed {
   #checks = 0;
   /** Those who wait for the socket to take more. */
   #waiting: (() => void)[] = [];
+  readonly #reaches: Reaches;
   #isDetached = false;
 
   constructor(hub: FeedHost, socket: Duplex) {
     this.#hub = hub;
     this.#socket = socket;
     this.outbox = new Outbox(socket, hub.options.outboundBytesMax, () => this.#drained());
+    const reachHost = {
+      head: () => hub.frontier.lsn,
+      visible: hub.options.visible,
+      expect: (callback: () => void) => hub.markers.expect(callback),
+    };
+    this.#reaches = new Reaches(reachHost, (isAtOnce) => (isAtOnce ? this.pump() : hub.pumpLater(this)));
   }
 
   get subscriptionCount(): number {
@@ -101,7 +110,12 @@ export class SocketFeed implements Feed {
   }
 
   heartbeat(): void {
-    if (this.isComplete) this.sendRaw(this.#hub.heartbeatFrame());
+    const frame = this.#hub.heartbeatFrame();
+    if (this.isComplete) this.sendRaw(frame);
+  }
+
+  reach(commit: CommitReference): boolean {
+    return this.#reaches.ask(commit);
   }
 
   close(frame: Buffer, written: () => void): void {
@@ -152,6 +166,7 @@ export class SocketFeed implements Feed {
   }
 
   resetAll(reason: ResetReason): void {
+    this.#reaches.clear();
     for (const subscription of [...this.#subscriptions.values()]) this.reset(subscription, reason);
   }
 
@@ -190,7 +205,7 @@ export class SocketFeed implements Feed {
       const [first, until] = this.#earliest();
       if (first === undefined) {
         for (const subscription of this.#catching) this.#goLive(subscription);
-        return;
+        break;
       }
       for (let entry = first.next(); entry !== undefined && entry.sequence <= until; entry = first.next()) {
         this.#passSeam(first, entry.sequence);
@@ -201,6 +216,11 @@ export class SocketFeed implements Feed {
       }
     }
     if (this.#catching.size > 0) this.fallBehind();
+    else this.#answerReached();
+  }
+
+  #answerReached(): void {
+    for (const reached of this.#reaches.take()) this.sendRaw(this.#hub.heartbeatFrame(reached));
   }
 
   /** The subscription whose next entry comes first, and the sequence up to which it may go on before another's turn comes. */
@@ -364,6 +384,7 @@ export class SocketFeed implements Feed {
   }
 
   #endAll(): void {
+    this.#reaches.clear();
     for (const subscription of [...this.#subscriptions.values()]) this.#end(subscription);
     for (const resolve of this.#waiting.splice(0)) resolve();
   }

@@ -138,8 +138,10 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     for (const feed of this.#feeds) feed.resetAll(reason);
   }
 
-  heartbeatFrame(): Buffer {
-    return textFrame(JSON.stringify({ type: 'heartbeat', position: this.headText }));
+  /** What was appended is written first: the position says that it has been. */
+  heartbeatFrame(reached?: string): Buffer {
+    this.#write();
+    return textFrame(JSON.stringify({ type: 'heartbeat', position: this.headText, reached }));
   }
 
   /** One frame for all; those who are behind get none, since they are not complete up to the head. */

@@ -15,8 +15,8 @@ export interface HubEvents {
 export interface HubOptions {
   readonly outboundBytesMax: number;
   readonly readSnapshot: (channel: ResolvedChannel, sink: SnapshotSink) => Promise<boolean>;
-  /** Resolves when queries see the transaction: the WAL comes earlier than that. */
-  readonly visible: (xid: number) => Promise<void>;
+  /** Resolves when queries see the transaction: the WAL comes earlier than that. Or when it is not wanted any more. */
+  readonly visible: (xid: number, isWanted?: () => boolean) => Promise<void>;
   /** Resolves when it is time for another try. */
   readonly pause: (attempt: number) => Promise<void>;
   readonly now: () => number;

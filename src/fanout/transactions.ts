@@ -13,6 +13,9 @@ export interface TransactionsOptions {
 export class Transactions {
   readonly #options: TransactionsOptions;
   #isStopped = false;
+  /** The question that is on its way, and the one after it, which whoever asks meanwhile shares. */
+  #asked: Promise<unknown> = Promise.resolve();
+  #next: Promise<Visibility> | undefined;
 
   constructor(options: TransactionsOptions) {
     this.#options = options;
@@ -28,17 +31,16 @@ export class Transactions {
 
   /**
    * Resolves when queries see the transaction (a 32-bit xid, as the WAL tells it): it may be long after the WAL has it, where a
-   * synchronous standby is slow.
+   * synchronous standby is slow. Also once it is not wanted any more.
    */
-  async visible(xid: number): Promise<void> {
-    const { pool, logger, pause } = this.#options;
+  async visible(xid: number, isWanted: () => boolean = () => true): Promise<void> {
+    const { logger, pause } = this.#options;
     if (xid === 0) return;
-    for (let attempt = 0; !this.#isStopped; attempt++) {
+    for (let attempt = 0; !this.#isStopped && isWanted(); attempt++) {
       try {
-        const { rows } = await pool.query<{ snapshot: string }>('select pg_current_snapshot()::text as snapshot');
-        if (new Visibility(rows[0]?.snapshot ?? '').sees(xid)) return;
+        if ((await this.#snapshot()).sees(xid)) return;
       } catch (error) {
-        logger.warn({ error: String(error) }, 'access cannot be checked again just now, it is tried again');
+        logger.warn({ error: String(error) }, 'what queries see cannot be asked just now, it is tried again');
       }
       await pause(attempt);
     }
@@ -46,5 +48,25 @@ export class Transactions {
 
   stop(): void {
     this.#isStopped = true;
+  }
+
+  /** What a query sees that begins after the call. */
+  #snapshot(): Promise<Visibility> {
+    this.#next ??= this.#asked
+      .catch(() => undefined)
+      .then(() => {
+        const asked = this.#ask();
+        this.#asked = asked;
+        this.#next = undefined;
+        return asked;
+      });
+    return this.#next;
+  }
+
+  async #ask(): Promise<Visibility> {
+    const { rows } = await this.#options.pool.query<{ snapshot: string }>(
+      'select pg_current_snapshot()::text as snapshot',
+    );
+    return new Visibility(rows[0]?.snapshot ?? '');
   }
 }

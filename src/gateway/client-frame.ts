@@ -10,7 +10,7 @@ const MEMBERS: Readonly<Record<ClientFrame['type'], Readonly<Record<string, Memb
   subscribe: { channel: 'string', snapshot: 'boolean?', since: 'string?' },
   unsubscribe: { channel: 'string' },
   token: { token: 'string' },
-  ping: {},
+  ping: { reached: 'string?' },
 };
 
 /** Reads a text frame's payload; a SnoError (`malformed_frame`) says what is wrong with it. */

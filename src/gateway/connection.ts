@@ -14,6 +14,7 @@ import { WebSocket } from 'ws';
 import type { Identity, Tokens } from '../access/access.ts';
 import { type ErrorCode, SnoError } from '../errors.ts';
 import type { Fanout, Feed } from '../fanout/fanout.ts';
+import { parseCommitReference } from '../fanout/reach.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics.ts';
 import { CLOSE, type ClientFrame, type CloseCode, HEARTBEAT_SECONDS, HELLO_TIMEOUT_MS } from '../protocol.ts';
@@ -183,9 +184,21 @@ export class Connection {
         this.#subscriptions.unsubscribe(frame.channel);
         return;
       case 'ping':
-        this.#feed.heartbeat();
+        this.#ping(frame.reached);
         return;
     }
+  }
+
+  #ping(reached: string | undefined): void {
+    if (reached === undefined) return this.#feed.heartbeat();
+    const commit = parseCommitReference(reached);
+    if (commit === undefined)
+      this.#malformed(new SnoError('malformed_frame', 'ping: reached must be an LSN (0/16B3748) or a transaction id'));
+    else if (!this.#feed.reach(commit))
+      this.refuse(
+        new SnoError('too_many_requests', 'the connection waits for too many commits'),
+        CLOSE.tooManyRequests,
+      );
   }
 
   async #verify(token: string | undefined): Promise<void> {

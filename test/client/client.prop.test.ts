@@ -38,6 +38,7 @@ const COMMANDS = {
   timer: fc.nat({ max: 5 }),
   live: channel,
   listen: fc.record({ channel, snapshot: fc.boolean() }),
+  reached: fc.record({ nth: fc.nat({ max: 10 }), ahead: fc.integer({ min: -2, max: 2 }), isXid: fc.boolean() }),
   shut: fc.nat({ max: 10 }),
   reset: channel,
   forget: fc.constant(undefined),
@@ -60,6 +61,7 @@ const WEIGHTS: Partial<Record<keyof typeof COMMANDS, number>> = {
   toClient: 12,
   openSocket: 3,
   live: 3,
+  reached: 4,
   listen: 2,
   calm: 2,
   timer: 3,
@@ -82,6 +84,9 @@ class Run {
   readonly world = new World();
   readonly client: SnoClient;
   readonly watched: Watched[] = [];
+  readonly views = new Map<Watched['view'], LiveView<Task>>();
+  /** What views wait for, by the sequence number of the commit. */
+  readonly waits = new Set<{ readonly view: LiveView<Task>; readonly target: number }>();
   /** What went wrong in a listener, where throwing is heard by nobody. */
   readonly failures: unknown[] = [];
 
@@ -106,6 +111,7 @@ class Run {
   live(name: string): void {
     const { server } = this.world;
     const view = this.client.live<Task>(name);
+    this.views.set(view, view);
     let cursor: number | undefined;
     view.subscribe(({ reason, commit, rows }) => {
       if (reason === 'status') return;
@@ -125,6 +131,39 @@ class Run {
         for (const row of view.rows) expect(view.get({ id: row.id })).toBe(row);
       },
     });
+  }
+
+  /** [12] */
+  reached(nth: number, ahead: number, isXid: boolean): void {
+    const { server } = this.world;
+    const views = [...this.views.values()];
+    const view = views[nth % Math.max(views.length, 1)];
+    if (view === undefined) return;
+    const target = Math.max(1, server.head + ahead);
+    const wait = { view, target };
+    this.waits.add(wait);
+    view.reached(isXid ? { xid: target } : `0/${target}`).then(
+      () => {
+        this.waits.delete(wait);
+        this.check(() => {
+          expect(target).toBeLessThanOrEqual(server.head);
+          const shown = sorted(view.rows);
+          const at = server.log.findLastIndex(
+            ({ channel, sequence }) => channel === view.channel && sequence <= target,
+          );
+          const tables = server.log.slice(Math.max(at, 0)).filter(({ channel }) => channel === view.channel);
+          const possible =
+            at < 0
+              ? [asRows(new Map()), ...tables.map(({ table }) => asRows(table))]
+              : tables.map(({ table }) => asRows(table));
+          expect(possible).toContainEqual(shown);
+        });
+      },
+      (error: unknown) => {
+        this.waits.delete(wait);
+        this.check(() => expect([view.status, error]).toEqual(['closed', expect.objectContaining({ code: 'closed' })]));
+      },
+    );
   }
 
   listen(name: string, snapshot: boolean): void {
@@ -177,6 +216,7 @@ class Run {
     timer: (nth) => this.world.timers.fire(nth),
     live: (name) => this.live(name),
     listen: ({ channel: name, snapshot }) => this.listen(name, snapshot),
+    reached: ({ nth, ahead, isXid }) => this.reached(nth, ahead, isXid),
     shut: (nth) => this.watched.splice(nth % Math.max(this.watched.length, 1), 1)[0]?.view.close(),
     reset: (name) => this.world.server.reset(name),
     forget: () => {
@@ -201,8 +241,10 @@ class Run {
 
   async finish(): Promise<void> {
     this.world.server.finish();
+    for (const { target } of this.waits) while (this.world.server.head < target) this.world.server.publish(CHANNELS[0]);
     await this.world.calm(BACKOFF_MS_MAX);
     this.#rethrow();
+    expect(this.waits.size).toBe(0);
     // [9]
     expect(this.client.status).toBe('open');
     for (const { finish } of this.watched) finish();
@@ -216,6 +258,9 @@ class Run {
   async close(): Promise<void> {
     // [11]
     await this.client.close();
+    await this.world.settle();
+    this.#rethrow();
+    expect(this.waits.size).toBe(0);
     expect(this.world.timers.pending.size).toBe(0);
     expect(this.world.server.peers.size).toBe(0);
     for (const { view } of this.watched) expect(view.status).toBe('closed');

@@ -430,6 +430,91 @@ describe('the end', () => {
   });
 });
 
+describe('reading your writes', () => {
+  test('a commit that comes ends the wait in the same turn, by its LSN or by its xid', async () => {
+    const { view, peer } = await liveView();
+    const order: string[] = [];
+    view.subscribe(({ reason }) => order.push(reason));
+    const waits = [view.reached('0/2A'), view.reached('4294967303'), view.reached({ xid: 7n })];
+    await peer.heard('ping', 2);
+    expect(peer.frames.slice(2)).toEqual(['0/2A', '4294967303', '7'].map((reached) => ({ type: 'ping', reached })));
+    const all = Promise.all(waits).then(() => order.push('reached'));
+    peer.say(changes('p2', [put('insert', 2, 'two')], { lsn: '0/29', xid: 6 }));
+    await until(() => view.size === 2, 'a commit before');
+    expect(order).toEqual(['commit']);
+    peer.say(changes('p3', [put('insert', 3, 'three')], { lsn: '0/2B', xid: 7 }));
+    await all;
+    expect(order).toEqual(['commit', 'commit', 'reached']);
+    expect(titlesOf(view.rows)).toEqual(['one', 'two', 'three']);
+  });
+
+  test('what has come before it was asked for is reached at once', async () => {
+    const { view, peer } = await liveView();
+    peer.say(changes('p2', [], { lsn: '1/0', xid: 8 }));
+    await until(() => view.position === 'p2', 'the commit');
+    for (const commit of ['0/FFFFFFFF', '1/0', 8, { xid: '4294967304' }]) await view.reached(commit);
+    expect(peer.frames.filter(({ type }) => type === 'ping')).toEqual([]);
+  });
+
+  test('in a quiet channel the server tells; it is asked again after the connection was lost', async () => {
+    const { view, peer } = await liveView();
+    const wait = view.reached('0/99');
+    await peer.heard('ping');
+    peer.terminate();
+    const again = await server.peer(1);
+    await again.heard('subscribe');
+    again.welcome();
+    again.say(subscribed('p1', { recovered: true }));
+    expect(await again.heard('ping')).toEqual({ type: 'ping', reached: '0/99' });
+    again.say({ type: 'heartbeat', position: 'p2', reached: '0/99' });
+    await wait;
+  });
+
+  test('a snapshot may bring it: the server is asked once the rows are there', async () => {
+    const view = start().live<Task>(CHANNEL);
+    const wait = view.reached('741');
+    const peer = await server.peer(0);
+    await peer.heard('subscribe');
+    peer.welcome();
+    peer.say(snapshot(['one']), subscribed('p1'));
+    expect(await peer.heard('ping')).toEqual({ type: 'ping', reached: '741' });
+    peer.say({ type: 'heartbeat', position: 'p1', reached: '741' });
+    await wait;
+    expect(titlesOf(view.rows)).toEqual(['one']);
+  });
+
+  test('a signal ends the wait, and no other', async () => {
+    const { view, peer } = await liveView();
+    const controller = new AbortController();
+    const [ended, kept] = [view.reached('0/99', { signal: controller.signal }), view.reached('0/99')];
+    controller.abort(new Error('enough'));
+    await expect(ended).rejects.toThrow('enough');
+    await expect(view.reached('0/99', { signal: controller.signal })).rejects.toThrow('enough');
+    await expect(view.reached('0/99', { signal: AbortSignal.timeout(1) })).rejects.toMatchObject({
+      name: 'TimeoutError',
+    });
+    peer.say({ type: 'heartbeat', position: 'p2', reached: '0/99' });
+    await kept;
+  });
+
+  test('the end of the view ends the wait', async () => {
+    const { client, view, peer } = await liveView();
+    const other = client.live<Task>(CHANNEL);
+    const [first, second] = [view.reached('0/99'), other.reached('0/99')];
+    view.close();
+    await expect(first).rejects.toMatchObject({ code: 'closed' });
+    await expect(view.reached('0/99')).rejects.toMatchObject({ code: 'closed' });
+    peer.say({ type: 'unsubscribed', channel: CHANNEL, code: 'access_revoked' });
+    await expect(second).rejects.toMatchObject({ code: 'access_revoked' });
+    await expect(other.reached('0/99')).rejects.toMatchObject({ code: 'access_revoked' });
+  });
+
+  test.each(['', 'x', '0/', '-1', '1.5', '0/1G', '741 '])('%j names no commit', async (commit) => {
+    const { view } = await liveView();
+    await expect(view.reached(commit)).rejects.toMatchObject({ code: 'commit_invalid' });
+  });
+});
+
 describe('tokens', () => {
   /** A JWT by its looks, which is all the client sees of it. */
   const jwt = (claims: object): string => `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.x`;

@@ -325,6 +325,55 @@ describe('a channel', () => {
   });
 });
 
+describe('waiting for a commit [12]', () => {
+  const awaiting = (commit: string): Happening => ({ type: 'await', channel: CHANNEL, commit });
+  const forget = (commit: string): Happening => ({ type: 'forget', channel: CHANNEL, commit });
+  const reached = (commit: string): ServerFrame => ({ type: 'heartbeat', position: 'h', reached: commit });
+  const asks = (machine: Machine) => machine.sent.filter((frame) => (frame as { type: string }).type === 'ping');
+  const ping = (commit: string) => ({ type: 'ping', reached: commit });
+
+  test('the server is asked at once where the channel is live, and its answer is told', () => {
+    const machine = liveRows().feed(awaiting('0/5'));
+    expect(machine.sent).toEqual([ping('0/5')]);
+    machine.hear({ type: 'heartbeat', position: 'h' }, reached('0/4'));
+    expect(machine.delivered).toEqual([]);
+    machine.hear(reached('0/5'));
+    expect(machine.delivered).toEqual([{ kind: 'reached', commit: '0/5' }]);
+    expect(machine.hear(reached('0/5')).delivered).toEqual([]);
+  });
+
+  test('before that it waits for the channel, and is asked for each time that it becomes live', () => {
+    const machine = open().feed(acquire('rows'), awaiting('7'), awaiting('7'), awaiting('8'));
+    expect(asks(machine)).toEqual([]);
+    expect(asks(machine.hear(SNAPSHOT, subscribed('p1')))).toEqual([ping('7'), ping('8')]);
+    machine.feed(lost(1006), timer('reconnect')).connect('t1').hear(WELCOME);
+    expect(asks(machine)).toEqual([]);
+    expect(asks(machine.hear(subscribed('p1')))).toEqual([ping('7'), ping('8')]);
+  });
+
+  test('an answer that comes while the channel is not live says nothing of it', () => {
+    const machine = liveRows().feed(awaiting('7'));
+    machine.hear({ type: 'reset', channel: CHANNEL, reason: 'lagging' }, reached('7'));
+    expect(machine.delivered).toEqual([]);
+    machine.feed(timer(`channel:${CHANNEL}`)).hear(SNAPSHOT, subscribed('p2'));
+    expect(asks(machine)).toEqual([ping('7')]);
+    expect(machine.hear(reached('7')).delivered).toEqual([{ kind: 'reached', commit: '7' }]);
+  });
+
+  test('what nobody waits for any more is not asked for again', () => {
+    const machine = liveRows().feed(awaiting('7'), awaiting('7'), awaiting('8'), forget('7'), forget('8'), forget('9'));
+    expect(machine.subscription.awaited).toEqual(['7']);
+    expect(machine.feed(release('rows')).subscription.awaited).toEqual([]);
+  });
+
+  test('nothing is waited for on a channel that has ended', () => {
+    const machine = liveRows().feed(awaiting('7'));
+    machine.hear({ type: 'unsubscribed', channel: CHANNEL, code: 'access_revoked' }).feed(awaiting('8'));
+    expect(machine.subscription.awaited).toEqual([]);
+    expect(machine.sent).toEqual([]);
+  });
+});
+
 describe('every happening in every state', () => {
   const reset: ServerFrame = { type: 'reset', channel: CHANNEL, reason: 'lagging' };
   const expired: ServerFrame = { type: 'unsubscribed', channel: CHANNEL, code: 'token_expired' };
@@ -346,6 +395,7 @@ describe('every happening in every state', () => {
     changes('p5', { part: 1, last: false }),
     message('p5'),
     { type: 'heartbeat', position: 'h5' },
+    { type: 'heartbeat', position: 'h5', reached: '7' },
     reset,
     expired,
     { type: 'unsubscribed', channel: CHANNEL, code: 'client' },
@@ -364,6 +414,8 @@ describe('every happening in every state', () => {
     acquire('events'),
     acquire('rows'),
     release('events'),
+    { type: 'await', channel: CHANNEL, commit: '8' },
+    { type: 'forget', channel: CHANNEL, commit: '7' },
     { type: 'close' },
   ];
 
@@ -373,7 +425,7 @@ describe('every happening in every state', () => {
     });
 
     test.each(happenings.map((happening) => [JSON.stringify(happening), happening] as const))('%s', (_, happening) => {
-      const machine = reach();
+      const machine = reach().feed({ type: 'await', channel: CHANNEL, commit: '7' });
       const before = structuredClone(machine.state);
       const reached = machine.state;
       machine.feed(happening);

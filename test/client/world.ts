@@ -159,7 +159,10 @@ export class Server {
   }
 
   #tell(channel: string, frame: ServerFrame): void {
-    for (const peer of this.peers) if (peer.live.has(channel)) peer.say(frame);
+    for (const peer of this.peers) {
+      if (peer.live.has(channel)) peer.say(frame);
+      peer.answerReached();
+    }
   }
 }
 
@@ -184,6 +187,8 @@ export class Peer {
   readonly live = new Set<string>();
   readonly toServer: string[] = [];
   readonly toClient: string[] = [];
+  /** Commits that the client waits for. */
+  readonly asked = new Set<string>();
   welcomed = false;
   readonly #server: Server;
   readonly #socket: FakeSocket;
@@ -211,6 +216,15 @@ export class Peer {
     this.live.clear();
   }
 
+  /** Both an LSN and a transaction id of this server end with the commit's sequence number. */
+  answerReached(): void {
+    for (const reached of this.asked) {
+      if (Number(/\d+$/.exec(reached)?.[0]) > this.#server.head) continue;
+      this.asked.delete(reached);
+      this.say({ type: 'heartbeat', position: this.#server.here, reached });
+    }
+  }
+
   /** One frame arrives at the server. */
   arriveAtServer(): void {
     const text = this.toServer.shift();
@@ -221,6 +235,10 @@ export class Peer {
     else if (frame.type === 'token') this.#token = frame.token;
     else if (frame.type === 'subscribe') this.#subscribe(frame);
     else if (frame.type === 'unsubscribe') this.#unsubscribe(frame.channel);
+    else if (frame.type === 'ping' && frame.reached !== undefined) {
+      this.asked.add(frame.reached);
+      this.answerReached();
+    }
   }
 
   /** One frame arrives at the client. */

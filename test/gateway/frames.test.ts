@@ -3,7 +3,7 @@ import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CLOSE } from '../../src/protocol.ts';
 import { until } from '../support/wait.ts';
-import { EPOCH, type Fixture, startGateway } from './fixture.ts';
+import { EPOCH, type Fixture, POSITION, startGateway } from './fixture.ts';
 
 let fixture: Fixture;
 beforeAll(async () => {
@@ -49,6 +49,8 @@ describe('a fault is told, then the connection is closed', () => {
     ['a snapshot that is no boolean', { type: 'subscribe', channel: 'room:1', snapshot: 'yes' }, 'malformed_frame'],
     ['a since that is no string', { type: 'subscribe', channel: 'room:1', since: 12 }, 'malformed_frame'],
     ['a second hello', { type: 'hello' }, 'hello_repeated'],
+    ['a ping for what is no commit', { type: 'ping', reached: '0/x' }, 'malformed_frame'],
+    ['a ping for a number', { type: 'ping', reached: 741 }, 'malformed_frame'],
   ])('after hello: %s', async (_what, frame, error) => {
     const client = await fixture.welcomed();
     client.send(frame);
@@ -71,6 +73,18 @@ test('too many frames close with 4429; the burst before passes', async () => {
   expect(heartbeats).toBeGreaterThanOrEqual(199);
   expect(heartbeats).toBeLessThan(250);
   expect(client.frames.at(-1)).toMatchObject({ type: 'error', code: 'too_many_requests' });
+});
+
+test('a ping for a commit is answered once it is reached; who waits for too many is closed with 4429', async () => {
+  const unlimited = await startGateway({ settings: { SNO_MAX_FRAMES_PER_SECOND: '0' } });
+  const client = await unlimited.welcomed();
+  client.send({ type: 'ping', reached: '0/64' });
+  expect(await client.receive('heartbeat')).toEqual({ type: 'heartbeat', position: POSITION, reached: '0/64' });
+  for (let index = 0; index <= 1_000; index++)
+    client.send({ type: 'ping', reached: `0/${(0x1000 + index).toString(16)}` });
+  expect(await client.closed()).toBe(CLOSE.tooManyRequests);
+  expect(client.frames.at(-1)).toMatchObject({ type: 'error', code: 'too_many_requests' });
+  await unlimited.stop();
 });
 
 test('websocket pings count as frames', async () => {

@@ -1,0 +1,131 @@
+/**
+ * Read your writes: waits of one live view until what it shows includes a commit.
+ *
+ * A commit that the view has been told settles its wait in the same turn. Of all others (those that do not concern the
+ * channel, that a snapshot has brought, or that came before anybody waited) only the server knows: it is asked.
+ */
+import { SnoClientError } from './error.ts';
+import type { Commit } from './event.ts';
+
+type TransactionId = string | number | bigint;
+
+/**
+ * A commit: the text of `pg_current_wal_insert_lsn()`, asked for after it on the connection that made it; or the
+ * transaction's id, as `pg_current_xact_id()` gives it within the transaction, or as a commit's `xid`.
+ */
+export type CommitId = TransactionId | { readonly xid: TransactionId };
+
+export interface ReachedOptions {
+  /** Ends the waiting: the promise rejects with the signal's reason. `AbortSignal.timeout(5_000)` bounds it. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface Wait {
+  readonly commit: string;
+  /** With nothing, the wait is over; with an error, it was in vain. */
+  settle(error?: SnoClientError): void;
+}
+
+/** What the client is asked to do about waits. */
+interface Asker {
+  ask(commit: string): void;
+  forget(commit: string): void;
+}
+
+/** Transaction ids of commits that came lately: a commit is often here before its id has come the other way. */
+const XIDS_KEPT = 256;
+const COMMIT = /^(\d{1,20}|[\dA-F]{1,8}\/[\dA-F]{1,8})$/i;
+
+export class Reached {
+  readonly #asker: Asker;
+  readonly #waits = new Set<Wait>();
+  readonly #xids = new Set<number>();
+  /** Every commit of the channel up to it was told. */
+  #lsn = -1;
+
+  constructor(asker: Asker) {
+    this.#asker = asker;
+  }
+
+  async wait(id: CommitId, { signal }: ReachedOptions, error: SnoClientError | undefined): Promise<void> {
+    const commit = textOf(id);
+    signal?.throwIfAborted();
+    if (error !== undefined) throw error;
+    if (this.#includes(commit)) return;
+    await new Promise<void>((resolve, reject) => {
+      const abort = (): void => {
+        this.#asker.forget(commit);
+        wait.settle();
+      };
+      const wait: Wait = {
+        commit,
+        settle: (failure) => {
+          signal?.removeEventListener('abort', abort);
+          this.#waits.delete(wait);
+          if (failure === undefined) resolve();
+          else reject(failure);
+        },
+      };
+      signal?.addEventListener('abort', abort);
+      this.#waits.add(wait);
+      this.#asker.ask(commit);
+    });
+    signal?.throwIfAborted();
+  }
+
+  /** The view was told of a commit. */
+  told({ lsn, xid }: Commit): void {
+    this.#lsn = lsnOf(lsn);
+    this.#xids.add(xid);
+    for (const oldest of this.#xids) {
+      if (this.#xids.size <= XIDS_KEPT) break;
+      this.#xids.delete(oldest);
+    }
+    for (const wait of [...this.#waits]) {
+      if (!this.#includes(wait.commit)) continue;
+      this.#asker.forget(wait.commit);
+      wait.settle();
+    }
+  }
+
+  /** The server says that the view includes the commit. */
+  answered(commit: string): void {
+    for (const wait of [...this.#waits]) if (wait.commit === commit) wait.settle();
+  }
+
+  /** What was told is void. */
+  reset(): void {
+    this.#lsn = -1;
+    this.#xids.clear();
+  }
+
+  /** The view has ended. */
+  end(error: SnoClientError): void {
+    for (const wait of [...this.#waits]) {
+      this.#asker.forget(wait.commit);
+      wait.settle(error);
+    }
+  }
+
+  #includes(commit: string): boolean {
+    return commit.includes('/') ? lsnOf(commit) <= this.#lsn : this.#xids.has(lowerHalf(commit));
+  }
+}
+
+function textOf(id: CommitId): string {
+  const text = String(typeof id === 'object' ? id.xid : id);
+  if (COMMIT.test(text)) return text;
+  throw new SnoClientError(
+    'commit_invalid',
+    `${JSON.stringify(text)} names no commit: pass what pg_current_wal_insert_lsn() or pg_current_xact_id() gave, as text.`,
+  );
+}
+
+/** Bytes of WAL before it. */
+function lsnOf(text: string): number {
+  const [high = '', low = ''] = text.split('/');
+  return Number.parseInt(high, 16) * 2 ** 32 + Number.parseInt(low, 16);
+}
+
+/** Commits come with the lower 32 bits of the 64 that a transaction id has. */
+const lowerHalf = (xid: string): number => Number(BigInt.asUintN(32, BigInt(xid)));

@@ -1,0 +1,93 @@
+/**
+ * Read your writes: a connection that waits until what it shows includes a certain commit.
+ *
+ * The commit is named by what the app's server could learn of it: an LSN at or after its end, or its transaction id. The
+ * stream is known to have passed it when a marker comes out that was put into the WAL after it (markers.ts). So a quiet
+ * channel, or a commit that concerns no channel at all, is answered as soon as any other.
+ */
+import { type Lsn, parseLsn } from '../lsn.ts';
+
+/** A commit as a client names it. */
+export interface CommitReference {
+  /** As it came, for the answer. */
+  readonly text: string;
+  /** Its end lies at or before it. */
+  readonly lsn?: Lsn;
+  /** Its transaction, in 32 bits. */
+  readonly xid?: number;
+}
+
+/** What is asked of the whole. */
+export interface ReachHost {
+  /** Everything that committed before it has come out of the stream. */
+  head(): Lsn;
+  /** Resolves when queries see the transaction, or when it is not wanted any more. */
+  visible(xid: number, isWanted: () => boolean): Promise<void>;
+  /** Calls back, in the middle of the stream, when everything that was committed before the call has come out of it. */
+  expect(callback: () => void): void;
+}
+
+/** What one connection may wait for at a time. */
+const WAITING_MAX = 1_000;
+const XID = /^\d{1,20}$/;
+
+/** `0/16B3748` or `741`: what `pg_current_wal_insert_lsn()` and `pg_current_xact_id()` print. Undefined for anything else. */
+export function parseCommitReference(text: string): CommitReference | undefined {
+  // the WAL has the lower half of a transaction id
+  if (XID.test(text)) return { text, xid: Number(BigInt.asUintN(32, BigInt(text))) };
+  const lsn = parseLsn(text);
+  return lsn === undefined ? undefined : { text, lsn };
+}
+
+/** The commits that one connection waits for. */
+export class Reaches {
+  readonly #host: ReachHost;
+  /** Called when one has come out of the stream: at once, or in the middle of the stream. */
+  readonly #onReached: (isAtOnce: boolean) => void;
+  readonly #waiting = new Map<string, object>();
+  #reached: string[] = [];
+
+  constructor(host: ReachHost, onReached: (isAtOnce: boolean) => void) {
+    this.#host = host;
+    this.#onReached = onReached;
+  }
+
+  /** False where too many are waited for. */
+  ask(commit: CommitReference): boolean {
+    const { text, lsn, xid } = commit;
+    if (lsn !== undefined && this.#host.head() >= lsn) {
+      this.#reached.push(text);
+      this.#onReached(true);
+      return true;
+    }
+    if (this.#waiting.has(text)) return true;
+    if (this.#waiting.size >= WAITING_MAX) return false;
+    const wait = {};
+    this.#waiting.set(text, wait);
+    const isWanted = () => this.#waiting.get(text) === wait;
+    if (xid === undefined) this.#expect(text, isWanted);
+    else void this.#host.visible(xid, isWanted).then(() => this.#expect(text, isWanted));
+    return true;
+  }
+
+  /** What has come out of the stream and was not told yet. */
+  take(): readonly string[] {
+    return this.#reached.splice(0);
+  }
+
+  /** Another history begins, or the connection is over. */
+  clear(): void {
+    this.#waiting.clear();
+    this.#reached = [];
+  }
+
+  #expect(text: string, isWanted: () => boolean): void {
+    if (!isWanted()) return;
+    this.#host.expect(() => {
+      if (!isWanted()) return;
+      this.#waiting.delete(text);
+      this.#reached.push(text);
+      this.#onReached(false);
+    });
+  }
+}
