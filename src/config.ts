@@ -6,6 +6,7 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import { SnoError } from './errors.ts';
 import { nearest } from './nearest.ts';
+import { HELLO_SECONDS } from './protocol.ts';
 
 /** A form that values have: how they are read, and how the reference describes them. */
 interface Form<T> {
@@ -73,6 +74,23 @@ const origins: Form<readonly string[]> = {
   description: '`*`, or origins such as https://app.example.com, comma-separated',
 };
 
+/** An IP address, or a network such as 10.0.0.0/8. */
+const isNetwork = (value: string): boolean => {
+  const [address = '', prefix, ...rest] = value.split('/');
+  const bits = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
+  return (
+    bits > 0 && rest.length === 0 && (prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits))
+  );
+};
+
+const networks: Form<readonly string[]> = {
+  schema: z
+    .string()
+    .transform((value) => value.split(',').map((item) => item.trim()))
+    .refine((items) => items.every(isNetwork), 'must be IP addresses or networks such as 10.0.0.0/8, comma-separated'),
+  description: 'IP addresses or networks such as 10.0.0.0/8, comma-separated',
+};
+
 const text = matching('some text', (value) => value.trim() !== '');
 const file = matching('the path of a file', (value) => value.trim() !== '');
 const folder = matching('the path of a folder', (value) => value.trim() !== '');
@@ -82,6 +100,10 @@ const host = matching(
 );
 const identifier = matching('1 to 63 of a-z, 0-9 and _ (what Postgres allows in the name of a slot)', (value) =>
   /^[a-z0-9_]{1,63}$/.test(value),
+);
+const bearer = matching(
+  'at least 16 characters, of those that a Bearer token may have (A-Z a-z 0-9 - . _ ~ + / =)',
+  (value) => /^[A-Za-z0-9._~+/-]{16,}=*$/.test(value),
 );
 const hmacKey = matching('at least 32 bytes long', (value) => Buffer.byteLength(value) >= 32);
 
@@ -126,9 +148,22 @@ export const SETTING_GROUPS = {
     SNO_ADMIN_PORT: setting(
       integer(0, 65_535),
       '9443',
-      'Port of /metrics, /healthz and /readyz, on loopback; 0 takes any free one and logs it.',
+      'Port of /metrics, /healthz and /readyz; 0 takes any free one and logs it.',
+    ),
+    SNO_ADMIN_HOST: setting(
+      host,
+      '127.0.0.1',
+      'Address of the admin port. Beyond loopback it needs SNO_ADMIN_TOKEN, and TLS as clients do.',
+    ),
+    SNO_ADMIN_TOKEN: secret(
+      bearer,
+      'What requests to the admin port must carry (`Authorization: Bearer ...`), all but /healthz and /readyz.',
     ),
     SNO_ALLOWED_ORIGINS: optional(origins, 'Browser origins that may connect. Default: the same host only.'),
+    SNO_TRUSTED_PROXIES: optional(
+      networks,
+      "Proxies whose X-Forwarded-For is believed: the client's address is the last one in it that is no proxy's. Default: the socket's address counts.",
+    ),
   },
   access: {
     SNO_JWT_SECRET: secret(hmacKey, 'Secret of HS256, HS384 and HS512 tokens.'),
@@ -189,14 +224,41 @@ export const SETTING_GROUPS = {
     SNO_MAX_CONNECTIONS_PER_ADDRESS: setting(
       integer(0, 10_000_000),
       '1000',
-      'Connections of one address; 0 = no limit.',
+      'Connections of one address (IPv6: of one /64 network); 0 = no limit.',
     ),
-    SNO_MAX_SUBSCRIPTIONS: setting(integer(0, 1_000_000), '500', 'Subscriptions of one connection; 0 = no limit.'),
+    SNO_MAX_PENDING_CONNECTIONS: setting(
+      integer(0, 10_000_000),
+      '10000',
+      'Connections that are on their way to `welcome`; 0 = no limit. Of one address as many as SNO_MAX_CONNECTIONS_PER_ADDRESS, or 100 where that is less.',
+    ),
+    SNO_HANDSHAKE_SECONDS: setting(
+      integer(1, 3_600),
+      '10',
+      'Seconds until a connection must be a websocket: TLS handshake and HTTP request together.',
+    ),
+    SNO_HELLO_SECONDS: setting(
+      integer(1, 3_600),
+      String(HELLO_SECONDS),
+      'Seconds in which a websocket must say hello.',
+    ),
+    SNO_MAX_HEADER_BYTES: setting(bytes(1_024), '16384', 'Bytes of the head of an HTTP request.'),
+    SNO_MAX_SUBSCRIPTIONS: setting(
+      integer(0, 1_000_000),
+      '500',
+      'Subscriptions of one connection, those that are still being checked among them; 0 = no limit.',
+    ),
+    SNO_MAX_CHANNEL_BYTES: setting(bytes(1), '1024', "Bytes of a channel's name in a frame from a client."),
+    SNO_MAX_TOKEN_BYTES: setting(bytes(1), '16384', 'Bytes of a token.'),
     SNO_MAX_FRAME_BYTES: setting(bytes(1), '65536', 'Bytes of one frame from a client.'),
     SNO_MAX_FRAMES_PER_SECOND: setting(
       integer(0, 1_000_000),
       '200',
-      'Frames a second from a client, averaged over 10 seconds; 0 = no limit.',
+      'Frames a second from a client, averaged over 10 seconds, pings among them; a frame counts once for each 4 kB that it begins. 0 = no limit.',
+    ),
+    SNO_MAX_WAITING_SNAPSHOTS: setting(
+      integer(0, 10_000_000),
+      '10000',
+      'Snapshots that wait for one of SNO_SNAPSHOTS; whoever comes later is told to try again. 0 = no limit.',
     ),
   },
   process: {
@@ -313,9 +375,16 @@ function refuse(problems: readonly string[]): void {
 
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|::1)$/;
 
+/** Whether a host, by name or address, is this machine only. */
+export function isLoopback(host: string): boolean {
+  return LOOPBACK.test(host);
+}
+
 /** What contradicts itself, or is for a later version: each with whether it does, and the message. */
 function contradictions(settings: Settings): string[] {
-  const { SNO_HOST: address, SNO_TLS: tls, SNO_TLS_CERT: cert, SNO_TLS_KEY: key } = settings;
+  const { SNO_HOST: address, SNO_ADMIN_HOST: adminAddress, SNO_ADMIN_TOKEN: adminToken } = settings;
+  const { SNO_TLS: tls, SNO_TLS_CERT: cert, SNO_TLS_KEY: key } = settings;
+  const isPlain = cert === undefined && key === undefined && tls !== 'off';
   const faults: readonly (readonly [boolean, string])[] = [
     [(cert === undefined) !== (key === undefined), 'SNO_TLS_CERT, SNO_TLS_KEY: set both or neither'],
     [
@@ -323,8 +392,16 @@ function contradictions(settings: Settings): string[] {
       'SNO_TLS: off contradicts the certificate that SNO_TLS_CERT sets; unset one of them',
     ],
     [
-      cert === undefined && key === undefined && tls !== 'off' && !LOOPBACK.test(address),
+      isPlain && !isLoopback(address),
       `SNO_HOST: ${address} is beyond loopback and there is no certificate; set SNO_TLS_CERT and SNO_TLS_KEY, or say SNO_TLS=off where a proxy ends TLS`,
+    ],
+    [
+      adminToken === undefined && !isLoopback(adminAddress),
+      `SNO_ADMIN_HOST: ${adminAddress} is beyond loopback and there is no SNO_ADMIN_TOKEN; set one`,
+    ],
+    [
+      isPlain && !isLoopback(adminAddress),
+      `SNO_ADMIN_HOST: ${adminAddress} is beyond loopback and there is no certificate, so that the token would cross the network in clear; set SNO_TLS_CERT and SNO_TLS_KEY, or say SNO_TLS=off where a proxy ends TLS`,
     ],
     [settings.SNO_WORKERS !== 0, 'SNO_WORKERS: only 0 in this version'],
     [settings.SNO_NATS_URL !== undefined, 'SNO_NATS_URL: not in this version'],

@@ -128,6 +128,18 @@ export const ERRORS = {
     mend: 'Report it with the message.',
   },
 
+  admin_token_required: {
+    audience: 'operator',
+    cause: 'The request to the admin port has no token, or not that of SNO_ADMIN_TOKEN (HTTP 401).',
+    mend: 'Send `Authorization: Bearer` with the token.',
+  },
+  admin_host_refused: {
+    audience: 'operator',
+    cause:
+      'The request to the admin port was for another host than this machine, as DNS rebinding makes browsers send it (HTTP 421).',
+    mend: 'Use localhost or 127.0.0.1 in the URL; from elsewhere, set SNO_ADMIN_HOST and SNO_ADMIN_TOKEN.',
+  },
+
   // client: error frames
   malformed_frame: {
     audience: 'client',
@@ -136,7 +148,7 @@ export const ERRORS = {
   },
   hello_required: {
     audience: 'client',
-    cause: 'The first frame was not hello, or none came within 5 seconds.',
+    cause: 'The first frame was not hello, or none came within SNO_HELLO_SECONDS.',
     mend: 'Send {"type":"hello"} first.',
   },
   hello_repeated: {
@@ -146,7 +158,8 @@ export const ERRORS = {
   },
   token_invalid: {
     audience: 'client',
-    cause: 'The token is malformed, its signature does not verify, or issuer or audience differ.',
+    cause:
+      'The token is malformed or longer than SNO_MAX_TOKEN_BYTES, its signature does not verify, or issuer or audience differ.',
     mend: "Get a new token from the app's server.",
   },
   token_expired: {
@@ -161,7 +174,7 @@ export const ERRORS = {
   },
   channel_invalid: {
     audience: 'client',
-    cause: 'The name is no canonical channel name.',
+    cause: 'The name is no canonical channel name, or is longer than SNO_MAX_CHANNEL_BYTES.',
     mend: 'Write values as Postgres prints them, with every character outside A-Za-z0-9_.~- percent-encoded.',
   },
   channel_unknown: {
@@ -196,7 +209,7 @@ export const ERRORS = {
   },
   too_many_subscriptions: {
     audience: 'client',
-    cause: 'The connection has SNO_MAX_SUBSCRIPTIONS subscriptions.',
+    cause: 'The connection has SNO_MAX_SUBSCRIPTIONS subscriptions, those that are still being checked among them.',
     mend: 'Unsubscribe from channels that are not on the screen, or raise the setting.',
   },
   position_invalid: {
@@ -216,12 +229,12 @@ export const ERRORS = {
   },
   frame_too_large: {
     audience: 'client',
-    cause: 'The frame is larger than SNO_MAX_FRAME_BYTES.',
-    mend: 'Send smaller frames.',
+    cause: 'The frame is larger than SNO_MAX_FRAME_BYTES, or comes in more than 128 fragments or 1,024 pieces.',
+    mend: 'Send smaller frames, whole.',
   },
   too_many_requests: {
     audience: 'client',
-    cause: 'The connection sent more frames a second than SNO_MAX_FRAMES_PER_SECOND.',
+    cause: 'The connection sent more frames a second than SNO_MAX_FRAMES_PER_SECOND; pings and each 4 kB count.',
     mend: 'Send fewer.',
   },
   origin_refused: {
@@ -238,6 +251,26 @@ export const ERRORS = {
     audience: 'client',
     cause: 'There is nothing at this path (HTTP 404).',
     mend: 'Websockets are at /v1, the client library at /sno.js.',
+  },
+  request_malformed: {
+    audience: 'client',
+    cause: 'The bytes are no HTTP request, or no websocket handshake of version 13 (HTTP 400).',
+    mend: 'Open a websocket: new WebSocket("wss://host/v1").',
+  },
+  header_too_large: {
+    audience: 'client',
+    cause: 'The head of the HTTP request is larger than SNO_MAX_HEADER_BYTES (HTTP 431).',
+    mend: 'Send fewer or smaller headers; cookies are of no use here.',
+  },
+  body_refused: {
+    audience: 'client',
+    cause: 'The HTTP request has a body; nothing here takes one (HTTP 413).',
+    mend: 'Send what you have to say over the websocket.',
+  },
+  token_in_url: {
+    audience: 'client',
+    cause: 'The URL has a token in it, which proxies and browsers keep in their logs (HTTP 400). It was not looked at.',
+    mend: 'Send it in the hello frame or in an Authorization header, and take the one that was in the URL for known.',
   },
   overloaded: {
     audience: 'client',

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
 import { ViewAccess } from './access/access-view.ts';
 import { createTokens } from './access/token.ts';
-import type { Refusal } from './channels/channel.ts';
+import type { Refusal, ResolvedChannel } from './channels/channel.ts';
 import { Definitions, type Redefinition } from './channels/definitions.ts';
 import { Lookahead } from './channels/lookahead.ts';
 import { loadParser } from './channels/parse.ts';
@@ -24,10 +24,11 @@ import { PgoutputDecoder } from './decode/pgoutput.ts';
 import { SnoError } from './errors.ts';
 import { Hub } from './fanout/hub.ts';
 import { Markers } from './fanout/markers.ts';
-import { readSnapshot } from './fanout/snapshot.ts';
+import { readSnapshot, type SnapshotSink } from './fanout/snapshot.ts';
 import { Transactions } from './fanout/transactions.ts';
 import { Admin } from './gateway/admin.ts';
 import { Gateway } from './gateway/server.ts';
+import { Certificate } from './gateway/tls.ts';
 import { CommitBuilder } from './journal/commit-builder.ts';
 import { MemoryJournal } from './journal/memory.ts';
 import { Retention } from './journal/retention.ts';
@@ -97,7 +98,8 @@ class RunningService implements Service, WalHandler {
   readonly #retention: Retention;
   readonly #stream: ReplicationStream;
   readonly #listener: Listener;
-  readonly #admin: Admin;
+  #admin: Admin | undefined;
+  #certificate: Certificate | undefined;
   #gateway: Gateway | undefined;
   #access: ViewAccess | undefined;
   #timers: NodeJS.Timeout[] = [];
@@ -134,7 +136,7 @@ class RunningService implements Service, WalHandler {
     this.#hub = new Hub(this.#journal, this.#markers, {
       outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
       visible: (xid, isWanted) => this.#transactions.visible(xid, isWanted),
-      readSnapshot: (channel, sink) => readSnapshot(this.#snapshots, channel, sink),
+      readSnapshot: (channel, sink) => this.#snapshot(channel, sink),
       pause,
       now,
       events: {
@@ -223,11 +225,6 @@ class RunningService implements Service, WalHandler {
       onNotification: (payload) => this.#notified(payload),
       retryMs: (attempt) => backoff(attempt, Math.random()),
     });
-    this.#admin = new Admin({
-      port: settings.SNO_ADMIN_PORT,
-      metrics: this.#metrics,
-      unready: () => this.#unready(),
-    });
     this.#metrics.observe({
       walLagBytes: () =>
         this.#stream.isStreaming ? Math.max(0, this.#stream.serverEnd - this.#builder.head.lsn) : undefined,
@@ -236,6 +233,7 @@ class RunningService implements Service, WalHandler {
       journalEntries: () => this.#journal.entryCount,
       accessWaiting: () => this.#access?.waiting,
       caughtUp: () => Number(this.#hub.caughtUp),
+      certificateExpiry: () => (this.#certificate === undefined ? undefined : this.#certificate.expiresAt / 1_000),
     });
   }
 
@@ -246,15 +244,8 @@ class RunningService implements Service, WalHandler {
   async start(): Promise<void> {
     const settings = this.#settings;
     await loadParser();
-    // bad keys and a taken admin port are found before anything is changed in the database
-    const tokens = createTokens(settings);
-    this.#access = new ViewAccess({
-      databaseUrl: this.#url,
-      settings,
-      logger: this.#logger,
-      metrics: this.#metrics,
-    });
-    this.adminPort = (await this.#admin.start()).port;
+    // bad keys and certificates and taken ports are found before anything is changed in the database
+    const gateway = await this.#openPorts();
     await this.#rulebook.prepare();
     this.#state = 'catching up';
     await this.#stream.start();
@@ -266,17 +257,7 @@ class RunningService implements Service, WalHandler {
     await this.#listener.start();
     await this.#catchUp();
     for (const refusal of this.#definitions.registry.refusals()) this.#tellRefusal(refusal);
-    this.#gateway = new Gateway({
-      settings,
-      logger: this.#logger,
-      metrics: this.#metrics,
-      tokens,
-      access: this.#access,
-      channels: this.#definitions.registry,
-      fanout: this.#hub,
-      bundleFile: BUNDLE_FILE,
-    });
-    this.port = (await this.#gateway.start()).port;
+    await gateway.open();
     this.#state = 'serving';
     if (settings.SNO_ACCESS === 'open')
       this.#logger.warn('SNO_ACCESS=open: everyone may join every channel. For development only.');
@@ -291,6 +272,40 @@ class RunningService implements Service, WalHandler {
     );
   }
 
+  /** Listens on both ports; clients are let in later. */
+  async #openPorts(): Promise<Gateway> {
+    const settings = this.#settings;
+    const tokens = createTokens(settings);
+    this.#certificate = await Certificate.load(settings, this.#logger);
+    const ports = { metrics: this.#metrics, certificate: this.#certificate };
+    this.#access = new ViewAccess({
+      databaseUrl: this.#url,
+      settings,
+      logger: this.#logger,
+      metrics: this.#metrics,
+    });
+    this.#admin = new Admin({
+      ...ports,
+      host: settings.SNO_ADMIN_HOST,
+      port: settings.SNO_ADMIN_PORT,
+      token: settings.SNO_ADMIN_TOKEN,
+      unready: () => this.#unready(),
+    });
+    this.adminPort = (await this.#admin.start()).port;
+    this.#gateway = new Gateway({
+      ...ports,
+      settings,
+      logger: this.#logger,
+      tokens,
+      access: this.#access,
+      channels: this.#definitions.registry,
+      fanout: this.#hub,
+      bundleFile: BUNDLE_FILE,
+    });
+    this.port = (await this.#gateway.listen()).port;
+    return this.#gateway;
+  }
+
   async stop(): Promise<void> {
     this.#state = 'draining';
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
@@ -301,7 +316,8 @@ class RunningService implements Service, WalHandler {
     await this.#stream.stop();
     this.#asker.stop();
     this.#lookahead.reset();
-    await this.#admin.close();
+    await this.#admin?.close();
+    this.#certificate?.stop();
     await this.#access?.close();
     await Promise.allSettled([this.#pool.end(), this.#snapshots.end()]);
   }
@@ -347,6 +363,14 @@ class RunningService implements Service, WalHandler {
 
   #tellRefusal({ schema, pattern, error }: Refusal): void {
     this.#logger.error({ code: error.code, view: `${schema}."${pattern}"`, mend: error.mend }, error.message);
+  }
+
+  #snapshot(channel: ResolvedChannel, sink: SnapshotSink): Promise<boolean> {
+    const waitingMax = this.#settings.SNO_MAX_WAITING_SNAPSHOTS;
+    if (waitingMax === 0 || this.#snapshots.waitingCount < waitingMax)
+      return readSnapshot(this.#snapshots, channel, sink);
+    this.#metrics.limitsMet.waiting_snapshots.inc();
+    return Promise.reject(new SnoError('try_again', `${waitingMax} snapshots wait already`));
   }
 
   /** Has the WAL tell of definitions that have changed. */

@@ -23,6 +23,25 @@ const RESETS = [
 ] as const satisfies readonly ResetReason[];
 const FRAMES = ['hello', 'subscribe', 'unsubscribe', 'token', 'ping', 'malformed'] as const;
 const DROPS = ['payload_malformed', 'channel_unknown'] as const;
+/** What a client met the limit of; the settings of these names, and what no setting changes. */
+export const LIMITS = [
+  'connections',
+  'connections_per_address',
+  'pending_connections',
+  'handshake_time',
+  'header_bytes',
+  'body_bytes',
+  'hello_time',
+  'frame_bytes',
+  'frame_pieces',
+  'frame_rate',
+  'subscriptions',
+  'channel_bytes',
+  'token_bytes',
+  'waiting_snapshots',
+  'outbound_bytes',
+] as const;
+export type Limit = (typeof LIMITS)[number];
 /** Close codes that are counted each by itself; every other one is `other`. 1006: the connection broke without one. */
 const CLOSES = ['1000', '1005', '1006', ...Object.values(CLOSE).map(String), 'other'];
 const CLIENT_ERRORS = (Object.keys(ERRORS) as ErrorCode[]).filter((code) => ERRORS[code].audience === 'client');
@@ -38,6 +57,11 @@ const GAUGES = {
   walLagBytes: ['sno_wal_lag_bytes', 'Bytes of WAL that Postgres has written and Snö has not read.'],
   slotRetainedBytes: ['sno_slot_retained_bytes', 'Bytes of WAL that Postgres keeps for the replication slot.'],
   connections: ['sno_connections', 'Open client connections.'],
+  pendingConnections: ['sno_pending_connections', 'Connections of clients that have not been welcomed yet.'],
+  certificateExpiry: [
+    'sno_certificate_expires_seconds',
+    'When the certificate that is served ends, in seconds since 1970.',
+  ],
   subscriptions: ['sno_subscriptions', 'Subscriptions of all connections.'],
   journalBytes: ['sno_journal_bytes', 'Bytes of frames in the journal.'],
   journalEntries: ['sno_journal_entries', 'Frames in the journal.'],
@@ -55,6 +79,8 @@ export interface Metrics {
   readonly deliveries: Count;
   readonly resets: Readonly<Record<ResetReason, Count>>;
   readonly denials: Readonly<Partial<Record<ErrorCode, Count>>>;
+  readonly limitsMet: Readonly<Record<Limit, Count>>;
+  readonly tlsFailures: Count;
   readonly framesReceived: Readonly<Record<(typeof FRAMES)[number], Count>>;
   readonly messagesDropped: Readonly<Record<(typeof DROPS)[number], Count>>;
   /** Checks of access that one query answered: its count is that of the queries. */
@@ -119,7 +145,14 @@ export function createMetrics(): Metrics {
     ),
     deliveries: count('sno_deliveries_total', 'Frames with events handed to sockets.'),
     resets: countBy('sno_resets_total', 'Resets sent to subscribers, by reason.', 'reason', RESETS),
-    denials: countBy('sno_denials_total', 'Error frames sent to clients, by code.', 'code', CLIENT_ERRORS),
+    denials: countBy(
+      'sno_denials_total',
+      'Errors told to clients, in frames and HTTP answers, by code.',
+      'code',
+      CLIENT_ERRORS,
+    ),
+    limitsMet: countBy('sno_limits_met_total', 'Times that a client met a limit, by limit.', 'limit', LIMITS),
+    tlsFailures: count('sno_tls_failures_total', 'TLS handshakes that failed.'),
     framesReceived: countBy('sno_frames_received_total', 'Frames from clients, by type.', 'type', FRAMES),
     messagesDropped: countBy(
       'sno_messages_dropped_total',

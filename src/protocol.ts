@@ -6,7 +6,8 @@
  */
 export const PROTOCOL_VERSION = 1;
 
-export const HELLO_TIMEOUT_MS = 5_000;
+/** In which a client says hello, where the server's settings say nothing else. */
+export const HELLO_SECONDS = 5;
 export const HEARTBEAT_SECONDS = 25;
 
 // client -> server

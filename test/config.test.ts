@@ -31,6 +31,7 @@ describe('defaults', () => {
       SNO_PORT: 8443,
       SNO_TLS: 'auto',
       SNO_ADMIN_PORT: 9443,
+      SNO_ADMIN_HOST: '127.0.0.1',
       SNO_ACCESS: 'views',
       SNO_ACCESS_QUERIES: 4,
       SNO_ACCESS_BATCH: 500,
@@ -45,6 +46,13 @@ describe('defaults', () => {
       SNO_SNAPSHOTS: 4,
       SNO_MAX_CONNECTIONS: 100_000,
       SNO_MAX_CONNECTIONS_PER_ADDRESS: 1_000,
+      SNO_MAX_PENDING_CONNECTIONS: 10_000,
+      SNO_HANDSHAKE_SECONDS: 10,
+      SNO_HELLO_SECONDS: 5,
+      SNO_MAX_HEADER_BYTES: 16_384,
+      SNO_MAX_CHANNEL_BYTES: 1_024,
+      SNO_MAX_TOKEN_BYTES: 16_384,
+      SNO_MAX_WAITING_SNAPSHOTS: 10_000,
       SNO_MAX_SUBSCRIPTIONS: 500,
       SNO_MAX_FRAME_BYTES: 65_536,
       SNO_MAX_FRAMES_PER_SECOND: 200,
@@ -83,6 +91,8 @@ describe('good values', () => {
     ['SNO_ALLOWED_ORIGINS', '*', ['*']],
     ['SNO_JWT_SECRET', 'ö'.repeat(16), 'ö'.repeat(16)],
     ['SNO_JWKS_URL', 'https://id.example/jwks', 'https://id.example/jwks'],
+    ['SNO_TRUSTED_PROXIES', '10.0.0.0/8, 2001:db8::1', ['10.0.0.0/8', '2001:db8::1']],
+    ['SNO_ADMIN_TOKEN', 'YWRtaW4gdG9rZW4gb2YgdGVzdHM=', 'YWRtaW4gdG9rZW4gb2YgdGVzdHM='],
     ['SNO_SLOT', 'snö'.replace('ö', 'o_2'), 'sno_2'],
   ];
   test.each(GOOD)('%s=%s', (name, text, value) => {
@@ -134,6 +144,20 @@ describe('bad values', () => {
     ['SNO_SNAPSHOTS', '0'],
     ['SNO_MAX_CONNECTIONS', '10000001'],
     ['SNO_MAX_CONNECTIONS_PER_ADDRESS', 'many'],
+    ['SNO_ADMIN_HOST', 'https://admin.example'],
+    ['SNO_ADMIN_TOKEN', 'too short'],
+    ['SNO_ADMIN_TOKEN', 'no spaces in it, please'],
+    ['SNO_TRUSTED_PROXIES', 'proxy.example'],
+    ['SNO_TRUSTED_PROXIES', '10.0.0.0/33'],
+    ['SNO_TRUSTED_PROXIES', '10.0.0.1,'],
+    ['SNO_TRUSTED_PROXIES', 'fe80::/129'],
+    ['SNO_MAX_PENDING_CONNECTIONS', '-1'],
+    ['SNO_HANDSHAKE_SECONDS', '0'],
+    ['SNO_HELLO_SECONDS', '5s'],
+    ['SNO_MAX_HEADER_BYTES', '100'],
+    ['SNO_MAX_CHANNEL_BYTES', '0'],
+    ['SNO_MAX_TOKEN_BYTES', '0'],
+    ['SNO_MAX_WAITING_SNAPSHOTS', 'x'],
     ['SNO_MAX_SUBSCRIPTIONS', '1000001'],
     ['SNO_MAX_FRAME_BYTES', '0'],
     ['SNO_MAX_FRAMES_PER_SECOND', '-5'],
@@ -188,6 +212,8 @@ describe('contradictions', () => {
     ['SNO_HOST', { SNO_HOST: '0.0.0.0' }],
     ['SNO_HOST', { SNO_HOST: '::' }],
     ['SNO_HOST', { SNO_HOST: 'sno.example.com' }],
+    ['SNO_ADMIN_HOST', { SNO_ADMIN_HOST: '0.0.0.0', SNO_TLS: 'off' }],
+    ['SNO_ADMIN_HOST', { SNO_ADMIN_HOST: '::', SNO_ADMIN_TOKEN: 'a.token.of.the.admin' }],
   ];
   test.each(CONTRADICTIONS)('%s: %o', (named, environment) => {
     expect(refusal(() => readSettings(environment)).message).toMatch(new RegExp(`^${named}: `));
@@ -199,6 +225,9 @@ describe('contradictions', () => {
     { SNO_HOST: '0.0.0.0', SNO_TLS_CERT: 'a.pem', SNO_TLS_KEY: 'b.pem' },
     { SNO_HOST: '127.0.0.2' },
     { SNO_HOST: '::1' },
+    { SNO_ADMIN_HOST: '127.0.0.2' },
+    { SNO_ADMIN_HOST: '0.0.0.0', SNO_ADMIN_TOKEN: 'a.token.of.the.admin', SNO_TLS: 'off' },
+    { SNO_ADMIN_HOST: '::', SNO_ADMIN_TOKEN: 'a.token.of.the.admin', SNO_TLS_CERT: 'a.pem', SNO_TLS_KEY: 'b.pem' },
   ])('none in %o', (environment) => {
     expect(() => readSettings(environment)).not.toThrow();
   });

@@ -8,7 +8,7 @@ import {
   CLOSE,
   type ClientFrame,
   HEARTBEAT_SECONDS,
-  HELLO_TIMEOUT_MS,
+  HELLO_SECONDS,
   PROTOCOL_VERSION,
   type ResetReason,
   type ServerFrame,
@@ -58,7 +58,7 @@ const typesOf = (frames: object) => Object.keys(frames).sort();
 
 test('it is of the version that the code has', () => {
   expect(text).toContain(`Version ${PROTOCOL_VERSION}.`);
-  expect(text).toContain(`within ${HELLO_TIMEOUT_MS / 1_000} seconds is \`hello\``);
+  expect(text).toContain(`within ${HELLO_SECONDS} seconds is \`hello\``);
   expect(text).toContain(`"heartbeat_s":${HEARTBEAT_SECONDS}`);
 });
 

@@ -1,31 +1,57 @@
-/** The admin port: for the operator, on loopback only. */
+/** The admin port: for the operator, on loopback unless a token says who that is. */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import fastify, { type FastifyInstance } from 'fastify';
+import type { Server as TlsServer } from 'node:tls';
+import { isLoopback } from '../config.ts';
 import { SnoError } from '../errors.ts';
 import type { Metrics } from '../metrics.ts';
-
-const LOOPBACK = '127.0.0.1';
+import { nameOf } from './headers.ts';
+import { createHttp, type Http } from './http.ts';
+import type { ProblemCode } from './problem.ts';
+import type { Certificate } from './tls.ts';
 
 export interface AdminOptions {
+  readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;
+  /** What requests must carry, all but those that a supervisor makes. Undefined: they must be for this machine. */
+  readonly token: string | undefined;
+  /** Served beyond loopback; undefined: plain HTTP. */
+  readonly certificate: Certificate | undefined;
   readonly metrics: Pick<Metrics, 'text' | 'contentType'>;
   /** Why this process should get no clients now (starting, catching up, draining); undefined: it is ready. */
   readonly unready: () => string | undefined;
 }
 
+const HEADER_BYTES_MAX = 16_384;
+const CONNECTIONS_MAX = 100;
+/** They tell one word, and probes carry no token. */
+const OPEN_PATHS: readonly string[] = ['/healthz', '/readyz'];
+
 export class Admin {
   readonly #options: AdminOptions;
-  readonly #app: FastifyInstance;
+  readonly #http: Http;
+  readonly #certificate: Certificate | undefined;
 
   constructor(options: AdminOptions) {
     this.#options = options;
-    this.#app = fastify();
-    this.#app.get('/metrics', async (_request, reply) =>
+    this.#certificate = isLoopback(options.host) ? undefined : options.certificate;
+    this.#http = createHttp({
+      tls: this.#certificate?.options,
+      headerBytesMax: HEADER_BYTES_MAX,
+      onProblem: () => {},
+    });
+    const { app, refuse } = this.#http;
+    app.addHook('onRequest', async ({ url, headers }, reply) => {
+      const problem = this.#problemOf(url, headers.host, headers.authorization);
+      return problem === undefined ? undefined : refuse(reply, problem);
+    });
+    app.get('/metrics', async (_request, reply) =>
       reply.type(options.metrics.contentType).send(await options.metrics.text()),
     );
-    this.#app.get('/healthz', async () => ({ status: 'alive' }));
-    this.#app.get('/readyz', async (_request, reply) => {
+    app.get('/healthz', async () => ({ status: 'alive' }));
+    app.get('/readyz', async (_request, reply) => {
       const reason = options.unready();
       return reason === undefined ? { status: 'ready' } : reply.code(503).send({ status: 'not ready', reason });
     });
@@ -33,18 +59,47 @@ export class Admin {
 
   /** Listens; throws `address_in_use`. */
   async start(): Promise<AddressInfo> {
+    const { host, port } = this.#options;
+    const { app } = this.#http;
+    await app.ready();
+    // not fastify's own listen, which opens a second server for `localhost`
+    app.server.maxConnections = CONNECTIONS_MAX;
+    app.server.listen({ host, port });
     try {
-      await this.#app.listen({ host: LOOPBACK, port: this.#options.port });
+      await once(app.server, 'listening');
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
-      throw new SnoError('address_in_use', `${LOOPBACK}:${this.#options.port} (SNO_ADMIN_PORT) is taken`, {
-        cause: error,
-      });
+      throw new SnoError('address_in_use', `${host}:${port} (SNO_ADMIN_PORT) is taken`, { cause: error });
     }
-    return this.#app.server.address() as AddressInfo;
+    this.#certificate?.serve(app.server as unknown as TlsServer);
+    return app.server.address() as AddressInfo;
   }
 
-  close(): Promise<void> {
-    return this.#app.close();
+  async close(): Promise<void> {
+    const { app } = this.#http;
+    if (app.server.listening) {
+      const closed = once(app.server, 'close');
+      app.server.close();
+      app.server.closeAllConnections();
+      await closed;
+    }
+    await app.close();
   }
+
+  #problemOf(url: string, host: string | undefined, authorization: string | undefined): ProblemCode | undefined {
+    const { token } = this.#options;
+    if (token !== undefined) {
+      const isOpen = OPEN_PATHS.includes(url.split('?', 1)[0] as string);
+      return isOpen || isBearer(authorization, token) ? undefined : 'admin_token_required';
+    }
+    // a name of the attacker's that resolves to loopback: the browser takes the answer for his own site's
+    return isLoopback(nameOf(host ?? '')) ? undefined : 'admin_host_refused';
+  }
+}
+
+/** Compares digests, which takes the same time however much of the token is right. */
+function isBearer(authorization: string | undefined, token: string): boolean {
+  const given = /^Bearer +(\S+)\s*$/i.exec(authorization ?? '')?.[1] ?? '';
+  const [a, b] = [given, token].map((text) => createHash('sha256').update(text).digest()) as [Buffer, Buffer];
+  return timingSafeEqual(a, b);
 }

@@ -1,4 +1,6 @@
-/** How many connections there may be, in all and from one address; 0 = no limit. */
+/** How many there may be, in all and of one address; 0 = no limit. */
+export type Excess = 'in all' | 'of one address';
+
 export class Admission {
   readonly #max: number;
   readonly #perAddressMax: number;
@@ -10,20 +12,24 @@ export class Admission {
     this.#perAddressMax = perAddressMax;
   }
 
-  /** Why one more is too many, else undefined: then it is counted, until `leave`. */
-  enter(address: string): string | undefined {
-    const sameAddress = this.#byAddress.get(address) ?? 0;
-    if (this.#max > 0 && this.#count >= this.#max) return `the server has ${this.#max} connections, as many as it may`;
-    if (this.#perAddressMax > 0 && sameAddress >= this.#perAddressMax)
-      return `the address has ${this.#perAddressMax} connections, as many as it may`;
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Which limit one more would exceed, else undefined: then it is counted, until `leave`. Without an address it counts in all only. */
+  enter(address: string | undefined): Excess | undefined {
+    if (this.#max > 0 && this.#count >= this.#max) return 'in all';
+    const sameAddress = address === undefined ? 0 : (this.#byAddress.get(address) ?? 0);
+    if (this.#perAddressMax > 0 && sameAddress >= this.#perAddressMax) return 'of one address';
     this.#count++;
-    this.#byAddress.set(address, sameAddress + 1);
+    if (address !== undefined) this.#byAddress.set(address, sameAddress + 1);
     return undefined;
   }
 
-  leave(address: string): void {
-    const left = (this.#byAddress.get(address) ?? 1) - 1;
+  leave(address: string | undefined): void {
     this.#count--;
+    if (address === undefined) return;
+    const left = (this.#byAddress.get(address) ?? 1) - 1;
     if (left > 0) this.#byAddress.set(address, left);
     else this.#byAddress.delete(address);
   }

@@ -17,7 +17,6 @@ export async function serveBundle(app: FastifyInstance, file: string): Promise<v
       'cache-control': CACHE_CONTROL,
       etag,
       'cross-origin-resource-policy': 'cross-origin',
-      'x-content-type-options': 'nosniff',
     });
     const known = request.headers['if-none-match']?.split(',').map((tag) => tag.trim().replace(/^W\//, ''));
     if (known?.includes(etag)) return reply.code(304).send();

@@ -17,9 +17,10 @@ import type { Fanout, Feed } from '../fanout/fanout.ts';
 import { parseCommitReference } from '../fanout/reach.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics.ts';
-import { CLOSE, type ClientFrame, type CloseCode, HEARTBEAT_SECONDS, HELLO_TIMEOUT_MS } from '../protocol.ts';
+import { CLOSE, type ClientFrame, type CloseCode, HEARTBEAT_SECONDS } from '../protocol.ts';
 import { readClientFrame } from './client-frame.ts';
 import type { Cancel } from './clock.ts';
+import type { Limits } from './limits.ts';
 import { Rate } from './rate.ts';
 import { type ClientSocket, PING_FRAME, type ProtocolFault } from './socket.ts';
 import { type SubscriptionServices, Subscriptions } from './subscriptions.ts';
@@ -32,9 +33,22 @@ export interface ConnectionServices extends SubscriptionServices {
   readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'accessGeneration'>;
   readonly metrics: Metrics;
   readonly logger: Logger;
+  readonly limits: Limits;
+  readonly helloMs: number;
+  readonly tokenBytesMax: number;
   /** 0 = no limit. */
   readonly framesPerSecondMax: number;
   readonly frameBytesMax: number;
+}
+
+/** What is known of a client before it has said anything. */
+export interface Origin {
+  /** Of the Authorization header. */
+  readonly bearer: string | undefined;
+  /** As limits count it. */
+  readonly address: string;
+  /** To be called when it is welcome. */
+  readonly welcomed: () => void;
 }
 
 /** What is read of the network socket below; net.Socket and TLSSocket have it. */
@@ -52,7 +66,7 @@ export class Connection {
   readonly #feed: Feed;
   readonly #subscriptions: Subscriptions;
   readonly #rate: Rate;
-  readonly #bearer: string | undefined;
+  readonly #origin: Origin;
   #state: State = 'awaiting-hello';
   #identity: Identity | undefined;
   /** Frames that had been read when the token's check began. */
@@ -63,24 +77,24 @@ export class Connection {
   #silentBeats = 0;
   #lastBeat = { read: 0, written: 0, backedUp: false };
 
-  /** `bearer` is the token of the Authorization header. */
-  constructor(socket: ClientSocket, network: NetworkSocket, services: ConnectionServices, bearer: string | undefined) {
+  constructor(socket: ClientSocket, network: NetworkSocket, services: ConnectionServices, origin: Origin) {
     this.#socket = socket;
     this.#network = network;
     this.#services = services;
-    this.#bearer = bearer;
+    this.#origin = origin;
     this.#feed = services.fanout.attach(network);
-    this.#subscriptions = new Subscriptions(this.#feed, services, (error, channel) => this.#sendError(error, channel));
-    this.#rate = new Rate(services.framesPerSecondMax, () => services.clock.now());
-    this.#cancelHello = services.clock.after(HELLO_TIMEOUT_MS, () =>
-      this.refuse(
-        new SnoError('hello_required', `no hello came within ${HELLO_TIMEOUT_MS / 1_000} seconds`),
-        CLOSE.noHello,
-      ),
+    this.#subscriptions = new Subscriptions(this.#feed, services, origin.address, (error, channel) =>
+      this.#sendError(error, channel),
     );
+    this.#rate = new Rate(services.framesPerSecondMax, () => services.clock.now());
+    this.#cancelHello = services.clock.after(services.helloMs, () => {
+      services.limits.met('hello_time', origin.address);
+      const message = `no hello came within ${services.helloMs / 1_000} seconds`;
+      this.refuse(new SnoError('hello_required', message), CLOSE.noHello);
+    });
     socket.use(this.#feed, { onFault: (fault) => this.#onFault(fault), onClosing: () => this.#stop() });
     socket.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary));
-    socket.on('ping', () => this.#admit());
+    for (const control of ['ping', 'pong'] as const) socket.on(control, (data: Buffer) => this.#admit(data.length));
     socket.on('error', (error) =>
       services.logger.debug({ connection: this.id, error: error.message }, 'a client connection failed'),
     );
@@ -125,9 +139,10 @@ export class Connection {
   }
 
   /** Counts a frame; false where it must not be looked at. */
-  #admit(): boolean {
+  #admit(bytes: number): boolean {
     if (this.#state === 'closing') return false;
-    if (!this.#rate.take()) {
+    if (!this.#rate.take(bytes)) {
+      this.#services.limits.met('frame_rate', this.#origin.address);
       this.refuse(
         new SnoError('too_many_requests', `more than ${this.#services.framesPerSecondMax} frames a second`),
         CLOSE.tooManyRequests,
@@ -139,7 +154,7 @@ export class Connection {
   }
 
   #receive(data: Buffer, isBinary: boolean): void {
-    if (!this.#admit()) return;
+    if (!this.#admit(data.length)) return;
     if (isBinary) this.#malformed(new SnoError('malformed_frame', 'a binary frame; frames are JSON text'));
     else if (this.#state === 'verifying') this.#waiting.push(data);
     else this.#read(data);
@@ -156,7 +171,7 @@ export class Connection {
     switch (this.#state) {
       case 'awaiting-hello':
         this.#cancelHello();
-        if (frame.type === 'hello') void this.#verify(frame.token ?? this.#bearer);
+        if (frame.type === 'hello') void this.#verify(frame.token ?? this.#origin.bearer);
         else
           this.refuse(new SnoError('hello_required', `the first frame was ${frame.type}, not hello`), CLOSE.malformed);
         return;
@@ -205,7 +220,7 @@ export class Connection {
     const isHello = this.#state === 'awaiting-hello';
     this.#state = 'verifying';
     this.#socket.pause();
-    const identity = await this.#services.tokens.verify(token);
+    const identity = this.#tokenFault(token) ?? (await this.#services.tokens.verify(token));
     if (this.#state !== 'verifying') return;
     if (identity instanceof SnoError) {
       this.refuse(identity, CLOSE.tokenRefused);
@@ -217,6 +232,13 @@ export class Connection {
     this.#resume();
   }
 
+  #tokenFault(token: string | undefined): SnoError | undefined {
+    const { limits, tokenBytesMax } = this.#services;
+    if (token === undefined || Buffer.byteLength(token) <= tokenBytesMax) return undefined;
+    limits.met('token_bytes', this.#origin.address);
+    return new SnoError('token_invalid', `the token is longer than ${tokenBytesMax} bytes`);
+  }
+
   /** False where there is no stream yet that could be joined. */
   #welcome(): boolean {
     const { epoch } = this.#services.fanout;
@@ -224,6 +246,7 @@ export class Connection {
       this.refuse(new SnoError('try_again', 'Snö is not connected to the database yet'), CLOSE.overloaded);
       return false;
     }
+    this.#origin.welcomed();
     this.#feed.send({ type: 'welcome', connection: this.id, epoch, heartbeat_s: HEARTBEAT_SECONDS });
     return true;
   }
@@ -260,13 +283,15 @@ export class Connection {
   }
 
   #onFault(fault: ProtocolFault): void {
-    if (fault === 'malformed')
+    const { limits, frameBytesMax } = this.#services;
+    if (fault === 'malformed') {
       this.#malformed(new SnoError('malformed_frame', 'the bytes are no websocket text frame of a client'));
-    else
-      this.refuse(
-        new SnoError('frame_too_large', `the frame is larger than ${this.#services.frameBytesMax} bytes`),
-        CLOSE.frameTooLarge,
-      );
+      return;
+    }
+    const isLarge = fault === 'too-large';
+    limits.met(isLarge ? 'frame_bytes' : 'frame_pieces', this.#origin.address);
+    const message = isLarge ? `the frame is larger than ${frameBytesMax} bytes` : 'the frame comes in too many pieces';
+    this.refuse(new SnoError('frame_too_large', message), CLOSE.frameTooLarge);
   }
 
   #sendError(error: SnoError, channel?: string): void {

@@ -1,26 +1,53 @@
 /** Errors of plain HTTP requests, as JSON: `{"code":"not_found","message":"..."}`. */
 import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { ERRORS } from '../errors.ts';
+import { ERRORS, type ErrorCode } from '../errors.ts';
 
-export const STATUS = { not_found: 404, websocket_required: 426, origin_refused: 403 } as const;
+export const STATUS = {
+  request_malformed: 400,
+  token_in_url: 400,
+  admin_token_required: 401,
+  origin_refused: 403,
+  not_found: 404,
+  body_refused: 413,
+  admin_host_refused: 421,
+  websocket_required: 426,
+  header_too_large: 431,
+} as const satisfies Partial<Record<ErrorCode, number>>;
 export type ProblemCode = keyof typeof STATUS;
 
-export function problem(code: ProblemCode): { readonly code: string; readonly message: string } {
-  return { code, message: `${ERRORS[code].cause} ${ERRORS[code].mend}` };
+export interface Problem {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: { readonly code: string; readonly message: string };
 }
 
-/** Answers a request to upgrade that gets no websocket, and closes. */
-export function answerUpgrade(socket: Duplex, code: ProblemCode): void {
-  const status = STATUS[code];
-  const body = JSON.stringify(problem(code));
-  const head = [
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
-    'connection: close',
-    'content-type: application/json; charset=utf-8',
-    `content-length: ${Buffer.byteLength(body)}`,
-    ...(status === 426 ? ['upgrade: websocket'] : []),
-  ];
+const MORE_HEADERS: Readonly<Partial<Record<ProblemCode, Readonly<Record<string, string>>>>> = {
+  admin_token_required: { 'www-authenticate': 'Bearer' },
+  websocket_required: { upgrade: 'websocket' },
+  // what is still on its way is not read
+  body_refused: { connection: 'close' },
+};
+
+export function problem(code: ProblemCode): Problem {
+  return {
+    status: STATUS[code],
+    headers: { ...MORE_HEADERS[code], 'cache-control': 'no-store' },
+    body: { code, message: `${ERRORS[code].cause} ${ERRORS[code].mend}` },
+  };
+}
+
+/** Answers by hand where there is no response object (an upgrade, bytes that are no request), and closes. */
+export function answerRaw(socket: Duplex, code: ProblemCode, headers: Readonly<Record<string, string>>): void {
+  const { status, headers: more, body } = problem(code);
+  const text = JSON.stringify(body);
+  const lines = Object.entries({
+    ...headers,
+    ...more,
+    connection: 'close',
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': String(Buffer.byteLength(text)),
+  }).map(([name, value]) => `${name}: ${value}`);
   socket.once('finish', () => socket.destroy());
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('\r\n')}\r\n\r\n${text}`);
 }

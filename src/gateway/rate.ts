@@ -1,6 +1,9 @@
 /** How many frames a client may send: `perSecond` on average over WINDOW_SECONDS, so that a burst passes. */
 const WINDOW_SECONDS = 10;
 
+/** A frame counts once for each of these that it begins: large ones cost as much as many small ones. */
+const FRAME_UNIT_BYTES = 4_096;
+
 export class Rate {
   readonly #perSecond: number;
   readonly #now: () => number;
@@ -15,15 +18,16 @@ export class Rate {
     this.#countedAt = now();
   }
 
-  /** Counts one frame; false where it is one too many. */
-  take(): boolean {
+  /** Counts a frame of this size; false where it is too much. */
+  take(bytes: number): boolean {
     if (this.#perSecond === 0) return true;
     const now = this.#now();
     const earned = (Math.max(0, now - this.#countedAt) / 1_000) * this.#perSecond;
     this.#left = Math.min(this.#perSecond * WINDOW_SECONDS, this.#left + earned);
     this.#countedAt = now;
-    if (this.#left < 1) return false;
-    this.#left -= 1;
+    const cost = Math.max(1, Math.ceil(bytes / FRAME_UNIT_BYTES));
+    if (this.#left < cost) return false;
+    this.#left -= cost;
     return true;
   }
 }

@@ -4,26 +4,29 @@
  * Nothing a client does ends the process or concerns another client: it gets its error, is counted, and at worst loses its
  * own connection.
  */
-import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Server as TlsServer } from 'node:tls';
-import fastify, { type FastifyInstance } from 'fastify';
 import { WebSocketServer } from 'ws';
 import type { Settings } from '../config.ts';
 import { SnoError } from '../errors.ts';
 import type { Fanout } from '../fanout/fanout.ts';
 import { CLOSE } from '../protocol.ts';
-import { Admission } from './admission.ts';
+import { networkOf, Proxies } from './address.ts';
+import { Admission, type Excess } from './admission.ts';
 import { serveBundle } from './bundle.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { Connection, type ConnectionServices, type NetworkSocket } from './connection.ts';
+import { Door } from './door.ts';
+import { securityHeaders } from './headers.ts';
 import { Heartbeat } from './heartbeat.ts';
+import { createHttp, type Http } from './http.ts';
+import { Limits } from './limits.ts';
 import { originAllowed } from './origin.ts';
-import { answerUpgrade, type ProblemCode, problem, STATUS } from './problem.ts';
+import { answerRaw, type ProblemCode } from './problem.ts';
 import { ClientSocket } from './socket.ts';
-import { Certificate, type CertificateFiles } from './tls.ts';
+import type { Certificate } from './tls.ts';
 
 const PATH = '/v1';
 
@@ -33,11 +36,15 @@ const CLOSE_TIMEOUT_MS = 10_000;
 /** How long clients get to close after the last was told that the server drains. */
 const DRAIN_GRACE_MS = 2_000;
 
-/** Connections beyond the limits that may be in their closing handshake at once; more are cut. */
-const REFUSED_MAX = 1_000;
+/** Fragments of one frame, and pieces in which one arrives: a client that sends 64 kB byte by byte would take megabytes. */
+const FRAGMENTS_MAX = 128;
+const PIECES_MAX = 1_024;
 
-/** For a client that does not finish its TLS handshake or its HTTP request. */
-const REQUEST_TIMEOUT_MS = 10_000;
+/** Names under which people put tokens into URLs. */
+const TOKEN_PARAMETERS: readonly string[] = ['token', 'access_token', 'id_token', 'jwt', 'authorization', 'bearer'];
+
+/** Of what a client wrote, as much as a log needs. */
+const LOGGED_CHARACTERS_MAX = 200;
 
 export interface GatewayOptions
   extends Pick<ConnectionServices, 'tokens' | 'access' | 'channels' | 'metrics' | 'logger'> {
@@ -45,15 +52,22 @@ export interface GatewayOptions
     Settings,
     | 'SNO_HOST'
     | 'SNO_PORT'
-    | 'SNO_TLS_CERT'
-    | 'SNO_TLS_KEY'
     | 'SNO_ALLOWED_ORIGINS'
+    | 'SNO_TRUSTED_PROXIES'
     | 'SNO_MAX_CONNECTIONS'
     | 'SNO_MAX_CONNECTIONS_PER_ADDRESS'
+    | 'SNO_MAX_PENDING_CONNECTIONS'
+    | 'SNO_HANDSHAKE_SECONDS'
+    | 'SNO_HELLO_SECONDS'
+    | 'SNO_MAX_HEADER_BYTES'
     | 'SNO_MAX_SUBSCRIPTIONS'
+    | 'SNO_MAX_CHANNEL_BYTES'
+    | 'SNO_MAX_TOKEN_BYTES'
     | 'SNO_MAX_FRAME_BYTES'
     | 'SNO_MAX_FRAMES_PER_SECOND'
   >;
+  /** Undefined: plain HTTP. */
+  readonly certificate: Certificate | undefined;
   readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'accessGeneration' | 'subscriptionCount'>;
   /** The client library's bundle (dist/sno.js). */
   readonly bundleFile: string;
@@ -66,22 +80,28 @@ export class Gateway {
   readonly #options: GatewayOptions;
   readonly #services: ConnectionServices;
   readonly #websockets: WebSocketServer;
+  readonly #proxies: Proxies;
+  readonly #door: Door;
+  readonly #http: Http;
   readonly #admission: Admission;
   readonly #heartbeat: Heartbeat<Connection>;
   readonly #connections = new Set<Connection>();
-  #app: FastifyInstance | undefined;
-  #stopWatching: () => void = () => {};
-  #refused = 0;
   #draining = false;
   #onEmpty: () => void = () => {};
 
   constructor(options: GatewayOptions) {
-    const { settings } = options;
+    const { settings, metrics, logger, certificate, fanout } = options;
+    const clock = options.clock ?? systemClock;
+    const limits = new Limits(metrics, logger, clock);
     this.#options = options;
     this.#services = {
       ...options,
-      clock: options.clock ?? systemClock,
+      clock,
+      limits,
+      helloMs: settings.SNO_HELLO_SECONDS * 1_000,
       subscriptionsMax: settings.SNO_MAX_SUBSCRIPTIONS,
+      channelBytesMax: settings.SNO_MAX_CHANNEL_BYTES,
+      tokenBytesMax: settings.SNO_MAX_TOKEN_BYTES,
       framesPerSecondMax: settings.SNO_MAX_FRAMES_PER_SECOND,
       frameBytesMax: settings.SNO_MAX_FRAME_BYTES,
     };
@@ -90,37 +110,61 @@ export class Gateway {
       WebSocket: ClientSocket,
       autoPong: false,
       clientTracking: false,
+      perMessageDeflate: false,
       maxPayload: settings.SNO_MAX_FRAME_BYTES,
       // Not in the types yet.
-      ...({ closeTimeout: CLOSE_TIMEOUT_MS } as object),
+      ...({
+        closeTimeout: CLOSE_TIMEOUT_MS,
+        maxFragments: FRAGMENTS_MAX,
+        maxBufferedChunks: PIECES_MAX,
+      } as object),
+    });
+    this.#websockets.on('wsClientError', (_error, socket) => this.#refuseUpgrade(socket, 'request_malformed'));
+    this.#proxies = new Proxies(settings.SNO_TRUSTED_PROXIES);
+    this.#door = new Door({
+      host: settings.SNO_HOST,
+      port: settings.SNO_PORT,
+      handshakeMs: settings.SNO_HANDSHAKE_SECONDS * 1_000,
+      pendingMax: settings.SNO_MAX_PENDING_CONNECTIONS,
+      connectionsPerAddressMax: settings.SNO_MAX_CONNECTIONS_PER_ADDRESS,
+      proxies: this.#proxies,
+      limits,
+      clock,
+      logger,
+    });
+    this.#http = createHttp({
+      tls: certificate?.options,
+      headerBytesMax: settings.SNO_MAX_HEADER_BYTES,
+      onProblem: (code) => this.#countProblem(code),
     });
     this.#admission = new Admission(settings.SNO_MAX_CONNECTIONS, settings.SNO_MAX_CONNECTIONS_PER_ADDRESS);
     this.#heartbeat = new Heartbeat(options.heartbeatMs);
-    options.metrics.observe({
+    metrics.observe({
       connections: () => this.#connections.size,
-      subscriptions: () => options.fanout.subscriptionCount,
+      pendingConnections: () => this.#door.pendingCount,
+      subscriptions: () => fanout.subscriptionCount,
     });
   }
 
-  /** Listens; throws `tls_invalid` or `address_in_use`. */
-  async start(): Promise<AddressInfo> {
-    const { settings, logger, bundleFile } = this.#options;
-    const files = certificateFiles(settings);
-    const certificate = files === undefined ? undefined : await Certificate.load(files, logger);
-    const app = createApp(certificate?.options);
-    this.#app = app;
+  /** Takes the port, and cuts whoever connects; throws `address_in_use`. */
+  listen(): Promise<AddressInfo> {
+    return this.#door.listen();
+  }
+
+  /** Serves clients from now on. */
+  async open(): Promise<void> {
+    const { metrics, logger, certificate, bundleFile } = this.#options;
+    const { app, refuse } = this.#http;
     app.server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
-    app.server.on('tlsClientError', (error: Error) => logger.debug({ error: error.message }, 'a TLS handshake failed'));
-    app.get(PATH, (_request, reply) =>
-      reply.code(426).header('upgrade', 'websocket').send(problem('websocket_required')),
-    );
+    app.server.on('tlsClientError', (error: Error) => {
+      metrics.tlsFailures.inc();
+      logger.debug({ error: error.message }, 'a TLS handshake failed');
+    });
+    app.get(PATH, (request, reply) => refuse(reply, hasToken(request.url) ? 'token_in_url' : 'websocket_required'));
     await serveBundle(app, bundleFile);
     await app.ready();
-    await listen(app, settings.SNO_HOST, settings.SNO_PORT);
-    // Such as no file descriptor left for one more connection.
-    app.server.on('error', (error) => logger.error({ error: error.message }, 'a connection could not be accepted'));
-    if (certificate !== undefined) this.#stopWatching = certificate.watch(app.server as unknown as TlsServer);
-    return app.server.address() as AddressInfo;
+    certificate?.serve(app.server as unknown as TlsServer);
+    this.#door.open((socket) => app.server.emit('connection', socket));
   }
 
   get draining(): boolean {
@@ -134,9 +178,7 @@ export class Gateway {
   async drain(seconds: number): Promise<void> {
     const { clock } = this.#services;
     this.#draining = true;
-    const server = this.#app?.server;
-    server?.close();
-    server?.closeIdleConnections();
+    this.#door.shut();
     for (const connection of this.#connections) {
       clock.after(seconds * 1_000 * clock.random(), () => connection.close(CLOSE.draining, 'draining'));
     }
@@ -155,48 +197,57 @@ export class Gateway {
   /** Stops at once: connections are cut. */
   async close(): Promise<void> {
     this.#draining = true;
-    this.#stopWatching();
     this.#heartbeat.stop();
     for (const connection of this.#connections) connection.terminate();
-    const server = this.#app?.server;
-    const closed = server?.listening ? new Promise((resolve) => server.close(resolve)) : undefined;
-    server?.closeAllConnections();
-    await closed;
-    await this.#app?.close();
+    await this.#door.close();
+    await this.#http.app.close();
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', () => socket.destroy());
     const refusal = this.#upgradeRefusal(request);
-    if (refusal !== undefined) {
-      this.#options.metrics.denials[refusal]?.inc();
-      answerUpgrade(socket, refusal);
-      return;
-    }
-    this.#websockets.handleUpgrade(request, socket, head, (websocket) => {
-      this.#accept(websocket as ClientSocket, socket as NetworkSocket, request);
-    });
+    if (refusal !== undefined) this.#refuseUpgrade(socket, refusal);
+    else
+      this.#websockets.handleUpgrade(request, socket, head, (websocket) => {
+        this.#accept(websocket as ClientSocket, socket as NetworkSocket, request);
+      });
   }
 
-  #upgradeRefusal({ url, method, headers }: IncomingMessage): ProblemCode | undefined {
-    if (url?.split('?', 1)[0] !== PATH) return 'not_found';
+  #upgradeRefusal({ url = '', method, headers }: IncomingMessage): ProblemCode | undefined {
+    if (url.split('?', 1)[0] !== PATH) return 'not_found';
+    if (hasToken(url)) return 'token_in_url';
     if (method !== 'GET' || headers.upgrade?.toLowerCase() !== 'websocket') return 'websocket_required';
     if (originAllowed(headers.origin, headers.host, this.#options.settings.SNO_ALLOWED_ORIGINS)) return undefined;
-    this.#options.logger.info(
-      { origin: headers.origin, host: headers.host },
-      'refused a page of an origin that is not allowed',
+    const [origin, host] = [headers.origin, headers.host].map((text) => text?.slice(0, LOGGED_CHARACTERS_MAX));
+    this.#services.limits.sometimes('origin', () =>
+      this.#options.logger.info({ origin, host }, 'refused a page of an origin that is not allowed'),
     );
     return 'origin_refused';
   }
 
+  #refuseUpgrade(socket: Duplex, code: ProblemCode): void {
+    this.#countProblem(code);
+    answerRaw(socket, code, securityHeaders(this.#options.certificate !== undefined, undefined));
+  }
+
+  #countProblem(code: ProblemCode): void {
+    const { metrics } = this.#options;
+    metrics.denials[code]?.inc();
+    if (code === 'header_too_large') this.#services.limits.met('header_bytes');
+    if (code === 'body_refused') this.#services.limits.met('body_bytes');
+  }
+
   #accept(socket: ClientSocket, network: NetworkSocket, request: IncomingMessage): void {
-    const address = request.socket.remoteAddress ?? '';
+    const welcomed = this.#door.upgraded(request.socket);
+    const address = networkOf(this.#proxies.clientOf(request.socket.remoteAddress ?? '', request.headers));
     const excess = this.#draining ? undefined : this.#admission.enter(address);
-    if (this.#draining || excess !== undefined) {
-      this.#refuse(socket, network, excess);
+    const isRefused = this.#draining || excess !== undefined;
+    const bearer = isRefused ? undefined : bearerOf(request);
+    const connection = new Connection(socket, network, this.#services, { bearer, address, welcomed });
+    if (isRefused) {
+      this.#refuse(connection, excess, address);
       return;
     }
-    const connection = new Connection(socket, network, this.#services, bearerOf(request));
     const leaveHeartbeat = this.#heartbeat.join(connection);
     this.#connections.add(connection);
     socket.on('close', () => {
@@ -208,52 +259,25 @@ export class Gateway {
   }
 
   /** Sends a client away that there is no room for. It is told by a close code: a page cannot see an HTTP status. */
-  #refuse(socket: ClientSocket, network: NetworkSocket, excess: string | undefined): void {
-    if (this.#refused >= REFUSED_MAX) {
-      network.destroy();
+  #refuse(connection: Connection, excess: Excess | undefined, address: string): void {
+    if (excess === undefined) {
+      connection.close(CLOSE.draining, 'draining');
       return;
     }
-    this.#refused++;
-    socket.on('close', () => {
-      this.#refused--;
-    });
-    const connection = new Connection(socket, network, this.#services, undefined);
-    if (excess === undefined) connection.close(CLOSE.draining, 'draining');
-    else connection.refuse(new SnoError('overloaded', excess), CLOSE.overloaded);
+    const { SNO_MAX_CONNECTIONS: max, SNO_MAX_CONNECTIONS_PER_ADDRESS: perAddressMax } = this.#options.settings;
+    const [limit, message] =
+      excess === 'in all'
+        ? (['connections', `the server has ${max} connections, as many as it may`] as const)
+        : (['connections_per_address', `the address has ${perAddressMax} connections, as many as it may`] as const);
+    this.#services.limits.met(limit, address);
+    connection.refuse(new SnoError('overloaded', message), CLOSE.overloaded);
   }
 }
 
-function createApp(tls: object | undefined): FastifyInstance {
-  const timeouts = {
-    headersTimeout: REQUEST_TIMEOUT_MS,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    connectionsCheckingInterval: REQUEST_TIMEOUT_MS / 2,
-  };
-  const app = (
-    tls === undefined
-      ? fastify({ http: timeouts })
-      : fastify({ https: { ...timeouts, handshakeTimeout: REQUEST_TIMEOUT_MS, ...tls } })
-  ) as FastifyInstance;
-  app.setNotFoundHandler((_request, reply) => reply.code(STATUS.not_found).send(problem('not_found')));
-  return app;
-}
-
-/** Not fastify's own listen, which opens a second server for `localhost`, out of reach of a new certificate. */
-async function listen({ server }: FastifyInstance, host: string, port: number): Promise<void> {
-  server.listen({ host, port, backlog: 4_096 });
-  try {
-    await once(server, 'listening');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
-    throw new SnoError('address_in_use', `${host}:${port} is taken`, { cause: error });
-  }
-}
-
-function certificateFiles({
-  SNO_TLS_CERT: cert,
-  SNO_TLS_KEY: key,
-}: GatewayOptions['settings']): CertificateFiles | undefined {
-  return cert === undefined || key === undefined ? undefined : { cert, key };
+/** A token in a URL is refused rather than overlooked, so that whoever put it there learns that it is in logs by now. */
+function hasToken(url: string): boolean {
+  const query = new URLSearchParams(url.split('?').slice(1).join('?'));
+  return [...query.keys()].some((name) => TOKEN_PARAMETERS.includes(name.toLowerCase()));
 }
 
 function bearerOf(request: IncomingMessage): string | undefined {

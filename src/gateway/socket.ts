@@ -16,11 +16,11 @@ const PING_OPCODE = 0x89;
 const PONG_OPCODE = 0x8a;
 
 /** The close codes with which `ws` ends a connection whose frames break the websocket protocol itself. */
-export type ProtocolFault = 'malformed' | 'too-large';
+export type ProtocolFault = 'malformed' | 'too-many-pieces' | 'too-large';
 const PROTOCOL_FAULTS: Readonly<Record<number, ProtocolFault>> = {
   1002: 'malformed',
   1007: 'malformed',
-  1008: 'malformed',
+  1008: 'too-many-pieces',
   1009: 'too-large',
 };
 

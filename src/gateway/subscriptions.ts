@@ -9,9 +9,7 @@ import type { Fanout, Feed, From } from '../fanout/fanout.ts';
 import { parsePosition } from '../position.ts';
 import type { ClientFrame, UnsubscribedCode } from '../protocol.ts';
 import type { Clock } from './clock.ts';
-
-/** Longer names are refused unread: 63 bytes of pattern, and values percent-encoded. */
-const CHANNEL_BYTES_MAX = 1_024;
+import type { Limits } from './limits.ts';
 
 /** How long after a check that the database could not answer it is asked again. */
 const RECHECK_MS = 1_000;
@@ -26,6 +24,8 @@ export interface SubscriptionServices {
   readonly fanout: Pick<Fanout, 'accessGeneration'>;
   readonly channels: ChannelResolver;
   readonly clock: Clock;
+  readonly limits: Limits;
+  readonly channelBytesMax: number;
   /** 0 = no limit. */
   readonly subscriptionsMax: number;
 }
@@ -35,15 +35,25 @@ type SubscribeFrame = Extract<ClientFrame, { readonly type: 'subscribe' }>;
 export class Subscriptions {
   readonly #feed: Feed;
   readonly #services: SubscriptionServices;
+  /** The client's, as limits count it. */
+  readonly #address: string;
   readonly #refuse: (error: SnoError, channel: string) => void;
   /** By channel name: one object for each attempt to join. */
   readonly #joining = new Map<string, object>();
+  /** Checks under way, those among them whose attempt has been given up: who joins and leaves without end asks no more than others. */
+  #checks = 0;
   /** Undefined: none are valid (no hello yet, the token expired, the connection closed). */
   #claims: Claims | undefined;
 
-  constructor(feed: Feed, services: SubscriptionServices, refuse: (error: SnoError, channel: string) => void) {
+  constructor(
+    feed: Feed,
+    services: SubscriptionServices,
+    address: string,
+    refuse: (error: SnoError, channel: string) => void,
+  ) {
     this.#feed = feed;
     this.#services = services;
+    this.#address = address;
     this.#refuse = refuse;
     feed.authorize = (channel) => this.#authorized(channel);
   }
@@ -104,10 +114,11 @@ export class Subscriptions {
   }
 
   #precheck({ channel, since, snapshot }: SubscribeFrame): SnoError | undefined {
-    const { subscriptionsMax } = this.#services;
+    const { subscriptionsMax, channelBytesMax, limits } = this.#services;
     if (this.#claims === undefined) return new SnoError('token_expired', 'the token has expired');
-    if (Buffer.byteLength(channel) > CHANNEL_BYTES_MAX) {
-      return new SnoError('channel_invalid', `the name is longer than ${CHANNEL_BYTES_MAX} bytes`);
+    if (Buffer.byteLength(channel) > channelBytesMax) {
+      limits.met('channel_bytes', this.#address);
+      return new SnoError('channel_invalid', `the name is longer than ${channelBytesMax} bytes`);
     }
     if (since !== undefined && snapshot === true)
       return new SnoError('position_invalid', '`since` stands beside `snapshot`');
@@ -116,29 +127,36 @@ export class Subscriptions {
     if (this.#joining.has(channel) || this.#feed.has(channel)) {
       return new SnoError('already_subscribed', 'this connection is subscribed to the channel already');
     }
-    if (subscriptionsMax > 0 && this.#feed.subscriptionCount + this.#joining.size >= subscriptionsMax) {
+    if (subscriptionsMax > 0 && this.#feed.subscriptionCount + this.#checks >= subscriptionsMax) {
+      limits.met('subscriptions', this.#address);
       return new SnoError('too_many_subscriptions', `a connection may have ${subscriptionsMax} subscriptions`);
     }
     return undefined;
   }
 
   async #join(name: string, from: From, attempt: object): Promise<void> {
-    for (;;) {
-      const claims = this.#claims as Claims;
-      const asked = this.#services.channels.resolve(name);
-      const generation = this.#generationOf(asked);
-      const refusal =
-        asked instanceof SnoError
-          ? asked
-          : ((await this.#services.access.check(asked, claims)) ?? snapshotRefusal(asked, from));
-      if (this.#joining.get(name) !== attempt) return;
-      // Where the token, the views or what they read became others meanwhile, the answer is to another question.
-      const channel = this.#services.channels.resolve(name);
-      if (claims !== this.#claims || !sameRules(asked, channel) || generation !== this.#generationOf(channel)) continue;
-      this.#joining.delete(name);
-      if (refusal !== undefined) this.#refuse(refusal, name);
-      else this.#feed.subscribe(channel as ResolvedChannel, from);
-      return;
+    this.#checks++;
+    try {
+      for (;;) {
+        const claims = this.#claims as Claims;
+        const asked = this.#services.channels.resolve(name);
+        const generation = this.#generationOf(asked);
+        const refusal =
+          asked instanceof SnoError
+            ? asked
+            : ((await this.#services.access.check(asked, claims)) ?? snapshotRefusal(asked, from));
+        if (this.#joining.get(name) !== attempt) return;
+        // Where the token, the views or what they read became others meanwhile, the answer is to another question.
+        const channel = this.#services.channels.resolve(name);
+        if (claims !== this.#claims || !sameRules(asked, channel) || generation !== this.#generationOf(channel))
+          continue;
+        this.#joining.delete(name);
+        if (refusal !== undefined) this.#refuse(refusal, name);
+        else this.#feed.subscribe(channel as ResolvedChannel, from);
+        return;
+      }
+    } finally {
+      this.#checks--;
     }
   }
 

@@ -4,75 +4,154 @@
  * The files are looked at once a second rather than watched: what is mounted from a Kubernetes secret changes by a swap of
  * symlinks two levels up, which fs.watch does not see.
  */
+import { constants, randomBytes, X509Certificate } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { createSecureContext, type Server } from 'node:tls';
-import { SnoError } from '../errors.ts';
+import type { Settings } from '../config.ts';
+import { ERRORS, SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 
 const POLL_MS = 1_000;
 
-export interface CertificateFiles {
+/** Tickets by which clients resume their TLS session are good no longer than twice this, so that old traffic stays secret. */
+const TICKET_KEYS_MS = 12 * 3_600_000;
+const TICKET_KEYS_BYTES = 48;
+
+/** TLS 1.3, and of TLS 1.2 what has forward secrecy and authenticated encryption: Mozilla's "intermediate", without DHE. */
+const CIPHERS = [
+  'TLS_AES_128_GCM_SHA256',
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+  'ECDHE-RSA-CHACHA20-POLY1305',
+].join(':');
+
+interface CertificateFiles {
   readonly cert: string;
   readonly key: string;
 }
 
-interface TlsOptions {
+/** For `https.createServer` and `setSecureContext`. */
+export interface TlsOptions {
   readonly cert: Buffer;
   readonly key: Buffer;
   readonly minVersion: 'TLSv1.2';
+  readonly ciphers: string;
+  readonly secureOptions: number;
+  /** The same for every certificate: sessions are resumed across a reload. */
+  readonly ticketKeys: Buffer;
 }
+
+type Reloadable = Pick<Server, 'setSecureContext' | 'setTicketKeys'>;
 
 export class Certificate {
   readonly #files: CertificateFiles;
   readonly #logger: Logger;
   #version: string;
   #complained: string | undefined;
-  /** For `https.createServer`. */
-  readonly options: TlsOptions;
+  #options: TlsOptions;
+  readonly #servers = new Set<Reloadable>();
+  #timers: NodeJS.Timeout[] = [];
 
   private constructor(files: CertificateFiles, logger: Logger, version: string, options: TlsOptions) {
     this.#files = files;
     this.#logger = logger;
     this.#version = version;
-    this.options = options;
+    this.#options = options;
   }
 
-  /** Reads and checks both files; throws `tls_invalid`. */
-  static async load(files: CertificateFiles, logger: Logger): Promise<Certificate> {
+  /** Reads and checks both files; throws `tls_invalid`. Undefined where none are set. */
+  static async load(
+    { SNO_TLS_CERT: cert, SNO_TLS_KEY: key }: Pick<Settings, 'SNO_TLS_CERT' | 'SNO_TLS_KEY'>,
+    logger: Logger,
+  ): Promise<Certificate | undefined> {
+    if (cert === undefined || key === undefined) return undefined;
+    const files = { cert, key };
     const version = await versionOf(files);
-    return new Certificate(files, logger, version, await read(files));
+    const certificate = new Certificate(files, logger, version, await read(files, randomBytes(TICKET_KEYS_BYTES)));
+    certificate.#warnIfExpired();
+    return certificate;
   }
 
-  /** Gives the server the new certificate when the files hold one; a bad one is logged and the old one stays. Returns how to stop. */
-  watch(server: Pick<Server, 'setSecureContext'>): () => void {
+  get options(): TlsOptions {
+    return this.#options;
+  }
+
+  /** When it ends, in ms since 1970. */
+  get expiresAt(): number {
+    return Date.parse(new X509Certificate(this.#options.cert).validTo);
+  }
+
+  /** Gives the server the new certificate whenever the files hold one; a bad one is logged and the old one stays. */
+  serve(server: Reloadable): void {
+    this.#servers.add(server);
+    if (this.#timers.length > 0) return;
     let looking = Promise.resolve();
-    const timer = setInterval(() => {
-      looking = looking.then(() => this.#look(server));
-    }, POLL_MS);
-    timer.unref();
-    return () => clearInterval(timer);
+    this.#timers = [
+      setInterval(() => {
+        looking = looking.then(() => this.#look());
+      }, POLL_MS),
+      setInterval(() => this.#renewTicketKeys(), TICKET_KEYS_MS),
+    ];
+    for (const timer of this.#timers) timer.unref();
   }
 
-  async #look(server: Pick<Server, 'setSecureContext'>): Promise<void> {
+  stop(): void {
+    for (const timer of this.#timers.splice(0)) clearInterval(timer);
+    this.#servers.clear();
+  }
+
+  async #look(): Promise<void> {
     const version = await versionOf(this.#files);
     if (version === this.#version) return;
     try {
-      server.setSecureContext(await read(this.#files));
+      this.#options = await read(this.#files, this.#options.ticketKeys);
+      for (const server of this.#servers) server.setSecureContext(this.#options);
       this.#version = version;
-      this.#logger.info({ cert: this.#files.cert }, 'the certificate was reloaded');
+      this.#complained = undefined;
+      this.#logger.info(
+        { cert: this.#files.cert, expires: new Date(this.expiresAt).toISOString() },
+        'the certificate was reloaded',
+      );
+      this.#warnIfExpired();
     } catch (error) {
       // Perhaps only one of the two has been replaced so far: looked at again each time, complained of once.
       if (version !== this.#complained)
-        this.#logger.error({ error: (error as Error).message }, 'the new certificate is not usable; the old one stays');
+        this.#logger.error(
+          { code: 'tls_invalid', error: (error as Error).message, mend: ERRORS.tls_invalid.mend },
+          'the new certificate is not usable; the old one stays',
+        );
       this.#complained = version;
     }
   }
+
+  #renewTicketKeys(): void {
+    const ticketKeys = randomBytes(TICKET_KEYS_BYTES);
+    this.#options = { ...this.#options, ticketKeys };
+    for (const server of this.#servers) server.setTicketKeys(ticketKeys);
+  }
+
+  #warnIfExpired(): void {
+    if (this.expiresAt < Date.now())
+      this.#logger.warn({ cert: this.#files.cert }, 'the certificate has expired: clients will refuse it');
+  }
 }
 
-async function read(files: CertificateFiles): Promise<TlsOptions> {
+async function read(files: CertificateFiles, ticketKeys: Buffer): Promise<TlsOptions> {
   try {
     const [cert, key] = await Promise.all([readFile(files.cert), readFile(files.key)]);
-    const options = { cert, key, minVersion: 'TLSv1.2' } as const;
+    const options = {
+      cert,
+      key,
+      minVersion: 'TLSv1.2',
+      ciphers: CIPHERS,
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+      ticketKeys,
+    } as const;
     // Throws where either is not PEM, or the key is another certificate's.
     createSecureContext(options);
     return options;

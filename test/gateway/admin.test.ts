@@ -3,8 +3,9 @@ import { Admin } from '../../src/gateway/admin.ts';
 import { createMetrics } from '../../src/metrics.ts';
 
 const metrics = createMetrics();
+const LOOPBACK = { host: '127.0.0.1', token: undefined, certificate: undefined, metrics } as const;
 let unready: string | undefined = 'the stream has not caught up yet';
-const admin = new Admin({ port: 0, metrics, unready: () => unready });
+const admin = new Admin({ ...LOOPBACK, port: 0, unready: () => unready });
 let url: string;
 beforeAll(async () => {
   const { address, port } = await admin.start();
@@ -28,7 +29,7 @@ test('ready once there is no reason against it', async () => {
 });
 
 test('a port that is taken', async () => {
-  const second = new Admin({ port: Number(new URL(url).port), metrics, unready: () => undefined });
+  const second = new Admin({ ...LOOPBACK, port: Number(new URL(url).port), unready: () => undefined });
   await expect(second.start()).rejects.toMatchObject({ code: 'address_in_use' });
   await second.close();
 });

@@ -1,6 +1,5 @@
 /** A gateway on a free port with the real fan-out behind it, and bare clients. What is asked of a database is scripted here. */
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
 import type { SecureContextOptions } from 'node:tls';
 import { WebSocket } from 'ws';
 import type { Access, Claims } from '../../src/access/access.ts';
@@ -13,6 +12,7 @@ import { Markers } from '../../src/fanout/markers.ts';
 import { textFrame } from '../../src/frame.ts';
 import { type Clock, systemClock } from '../../src/gateway/clock.ts';
 import { Gateway, type GatewayOptions } from '../../src/gateway/server.ts';
+import { Certificate as ServedCertificate } from '../../src/gateway/tls.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 import { createLogger } from '../../src/logger.ts';
 import { createMetrics, type Metrics } from '../../src/metrics.ts';
@@ -161,8 +161,10 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
   const access = new ScriptedAccess();
   const log: string[] = [];
   const logger = createLogger('debug', { write: (line) => void log.push(line) });
+  const served = await ServedCertificate.load(settings, logger);
   const gateway = new Gateway({
     settings,
+    certificate: served,
     tokens: createTokens(settings, { now: () => clock.now() }),
     access,
     channels: { resolve },
@@ -172,7 +174,8 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     bundleFile: '/nowhere/sno.js',
     ...rest,
   });
-  const { port } = (await gateway.start()) as AddressInfo;
+  const { port } = await gateway.listen();
+  await gateway.open();
   const url = `wss://127.0.0.1:${port}`;
   const clients: Client[] = [];
   const connect = ({ plain = false, ...connectOptions }: ConnectOptions = {}) => {
@@ -238,6 +241,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     async stop() {
       for (const client of clients) client.socket.terminate();
       await gateway.close();
+      served?.stop();
       await certificate.remove();
     },
   };

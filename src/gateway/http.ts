@@ -1,0 +1,71 @@
+/** What both ports have in common: an HTTP server that answers small GETs, its errors as JSON and its headers strict. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
+import { securityHeaders } from './headers.ts';
+import { answerRaw, type ProblemCode, problem } from './problem.ts';
+import type { TlsOptions } from './tls.ts';
+
+export interface HttpOptions {
+  /** Undefined: plain HTTP. */
+  readonly tls: TlsOptions | undefined;
+  readonly headerBytesMax: number;
+  /** Called for each request that is answered by an error. */
+  readonly onProblem: (code: ProblemCode) => void;
+}
+
+export interface Http {
+  readonly app: FastifyInstance;
+  /** Answers with the error's status, headers and text, and counts it. */
+  refuse(reply: FastifyReply, code: ProblemCode): FastifyReply;
+}
+
+/** For a request that does not come to its end, where the server itself listens. */
+const REQUEST_TIMEOUT_MS = 10_000;
+/** Idle between two requests. */
+const IDLE_MS = 5_000;
+/** Requests over one connection, after which it is closed. */
+const REQUESTS_MAX = 100;
+
+export function createHttp({ tls, headerBytesMax, onProblem }: HttpOptions): Http {
+  const isTls = tls !== undefined;
+  const refuse = (reply: FastifyReply, code: ProblemCode): FastifyReply => {
+    onProblem(code);
+    const { status, headers, body } = problem(code);
+    return reply.code(status).headers(headers).send(body);
+  };
+  const onClientError = (error: NodeJS.ErrnoException, socket: Socket): void => {
+    // what is no HTTP at all, be it TLS that failed, gets no answer
+    if (!socket.writable || !error.code?.startsWith('HPE_')) {
+      socket.destroy();
+      return;
+    }
+    const code = error.code === 'HPE_HEADER_OVERFLOW' ? 'header_too_large' : 'request_malformed';
+    onProblem(code);
+    answerRaw(socket, code, securityHeaders(isTls, undefined));
+  };
+
+  const http = {
+    maxHeaderSize: headerBytesMax,
+    headersTimeout: REQUEST_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionsCheckingInterval: REQUEST_TIMEOUT_MS / 10,
+  };
+  const app = fastify({
+    ...(isTls ? { https: { ...http, ...tls } } : { http }),
+    keepAliveTimeout: IDLE_MS,
+    maxRequestsPerSocket: REQUESTS_MAX,
+    clientErrorHandler: onClientError,
+    frameworkErrors: (_error: Error, _request: unknown, reply: FastifyReply) => refuse(reply, 'request_malformed'),
+  } as object) as unknown as FastifyInstance;
+  // before the framework sees the request, so that what it answers by itself has them too
+  app.server.prependListener('request', ({ headers }: IncomingMessage, response: ServerResponse) => {
+    for (const [name, value] of Object.entries(securityHeaders(isTls, headers.host))) response.setHeader(name, value);
+  });
+  app.addHook('onRequest', async ({ headers }, reply) => {
+    const hasBody = Number(headers['content-length'] ?? 0) !== 0 || headers['transfer-encoding'] !== undefined;
+    return hasBody ? refuse(reply, 'body_refused') : undefined;
+  });
+  app.setNotFoundHandler((_request, reply) => refuse(reply, 'not_found'));
+  return { app, refuse };
+}

@@ -1,0 +1,35 @@
+/** Tells the operator that clients meet limits: counted every time, logged once in a while, so that a flood fills no disk. */
+import type { Logger } from '../logger.ts';
+import type { Limit, Metrics } from '../metrics.ts';
+import type { Clock } from './clock.ts';
+
+const LOG_EVERY_MS = 10_000;
+
+export class Limits {
+  readonly #metrics: Pick<Metrics, 'limitsMet'>;
+  readonly #logger: Logger;
+  readonly #clock: Clock;
+  /** By what was logged: when that was. */
+  readonly #loggedAt = new Map<string, number>();
+
+  constructor(metrics: Pick<Metrics, 'limitsMet'>, logger: Logger, clock: Clock) {
+    this.#metrics = metrics;
+    this.#logger = logger;
+    this.#clock = clock;
+  }
+
+  /** `address` is that of the client, where it is known. */
+  met(limit: Limit, address?: string): void {
+    this.#metrics.limitsMet[limit].inc();
+    this.sometimes(limit, () => this.#logger.info({ limit, address }, 'a client met a limit'));
+  }
+
+  /** Logs what clients can make happen as often as they like; `what` is one of a few. */
+  sometimes(what: string, log: () => void): void {
+    const now = this.#clock.now();
+    const last = this.#loggedAt.get(what);
+    if (last !== undefined && now - last < LOG_EVERY_MS) return;
+    this.#loggedAt.set(what, now);
+    log();
+  }
+}
