@@ -1,10 +1,10 @@
 /** `sno start` as a process of its own, from the built command line. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { SignJWT } from 'jose';
+import { freePort } from './free-port.ts';
 import { type Certificate, selfSigned } from './tls.ts';
 
 export const SNO = fileURLToPath(new URL('../../dist/cli/sno.js', import.meta.url));
@@ -112,14 +112,4 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number 
   const exited = once(child, 'exit') as Promise<[number | null]>;
   child.kill(signal);
   return (await exited)[0];
-}
-
-/** A port that was free a moment ago: for what must come back on the same port after it was killed. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
 }
