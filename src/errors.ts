@@ -109,7 +109,7 @@ export const ERRORS = {
   },
   rules_failed: {
     audience: 'operator',
-    cause: 'A file of the rules folder failed; nothing of the folder was applied.',
+    cause: 'A SQL file of the rules folder, or of `sno check`, failed; nothing was applied.',
     mend: 'Correct the file at the place that the message shows.',
   },
   embedded_postgres_failed: {

@@ -27,9 +27,22 @@ export function assertParserLoaded(): void {
   assert(isLoaded, 'loadParser() has not been awaited');
 }
 
-/** Why a view cannot be a channel; thrown within the compiler, which returns it as a SnoError. */
+/**
+ * Why a view cannot be a channel; thrown within the compiler, which returns it as a SnoError. Its message shows the place in
+ * the definition, where there is one.
+ */
 export class Unsupported extends Error {
   override readonly name = 'Unsupported';
+  /** The message without the place. */
+  readonly reason: string;
+  /** What is underlined in the definition. */
+  readonly place: string | undefined;
+
+  constructor(reason: string, place?: { readonly text: string; readonly underlined: string }) {
+    super(place === undefined ? reason : `${reason}\n\n${place.underlined}`);
+    this.reason = reason;
+    this.place = place?.text;
+  }
 }
 
 export interface ParsedView {
@@ -57,7 +70,7 @@ export interface Target {
   readonly at: Extent;
 }
 
-interface Token extends Extent {
+export interface Token extends Extent {
   readonly text: string;
   /** How many brackets are open around it; an opening bracket counts as within itself. */
   readonly depth: number;
@@ -120,15 +133,15 @@ export class DefinitionText {
     return this.#tokens.find((token) => token.depth === 0 && token.start >= from && token.text === text);
   }
 
-  /** The tokens from one offset to another. */
-  tokens(start: number, end: number): readonly Token[] {
+  /** The tokens from one offset to another; all of them if not said. */
+  tokens(start = 0, end = Number.POSITIVE_INFINITY): readonly Token[] {
     return this.#tokens.filter((token) => token.start >= start && token.end <= end);
   }
 
   #refuseTokens(reason: string, tokens: readonly Token[]): Unsupported {
     const start = tokens[0]?.start ?? 0;
     const end = tokens.at(-1)?.end ?? start;
-    return new Unsupported(`${reason}\n\n${underline(this.#bytes, start, end)}`);
+    return new Unsupported(reason, { text: this.slice(start, end), underlined: underline(this.#bytes, start, end) });
   }
 
   /** The tokens from `first` to `last`, the rest of the name or call there, and the brackets that belong to them. */

@@ -7,14 +7,14 @@
  * it should be written so that it can run twice. See docs/decisions/0005-rules-folder.md.
  */
 import { createHash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
 import { SnoError } from '../errors.ts';
 import { databaseError } from '../postgres/connect.ts';
 import { quoteIdentifier } from '../postgres/quote.ts';
-import { parseStatements, type Statement, type ViewName } from './statements.ts';
-import { underline } from './underline.ts';
+import { failureAt, readSqlFile, type SqlFile } from './sql-file.ts';
+import type { Statement, ViewName } from './statements.ts';
 
 export interface RulesOutcome {
   /** False: the folder is as it was when it was applied last. */
@@ -22,13 +22,6 @@ export interface RulesOutcome {
   readonly files: number;
   /** Views that the folder no longer declares. */
   readonly dropped: readonly string[];
-}
-
-/** A SQL file, read and split into statements. */
-export interface RulesFile {
-  readonly name: string;
-  readonly content: Buffer;
-  readonly statements: readonly Statement[];
 }
 
 /** Applies a folder; `rules_failed` names file, line and column, and nothing was applied. Connects by itself: the folder's SQL sees the role's own search_path. */
@@ -55,10 +48,12 @@ export async function applyRules(directory: string, databaseUrl: string): Promis
   }
 }
 
-async function readRules(directory: string): Promise<RulesFile[]> {
+async function readRules(directory: string): Promise<SqlFile[]> {
   try {
     const names = (await readdir(directory)).filter((name) => name.endsWith('.sql')).sort();
-    return await Promise.all(names.map((name) => readRulesFile(join(directory, name), name)));
+    const files: SqlFile[] = [];
+    for (const name of names) files.push(await readSqlFile(join(directory, name), name));
+    return files;
   } catch (error) {
     if (error instanceof SnoError) throw error;
     throw new SnoError('rules_failed', `the rules folder cannot be read: ${(error as Error).message}`, {
@@ -68,34 +63,15 @@ async function readRules(directory: string): Promise<RulesFile[]> {
   }
 }
 
-/** Reads one file; `name` is what errors call it. */
-export async function readRulesFile(path: string, name: string): Promise<RulesFile> {
-  const content = await readFile(path);
-  return { name, content, statements: await statementsOf(name, content) };
-}
-
-async function statementsOf(name: string, content: Buffer): Promise<readonly Statement[]> {
-  const parsed = await parseStatements(content);
-  if ('message' in parsed) throw failure(name, content, parsed.at, parsed.message);
-  const transaction = parsed.statements.find(({ isTransaction }) => isTransaction);
-  if (transaction !== undefined)
-    throw failure(
-      name,
-      content,
-      transaction.start,
-      'the folder is applied in one transaction, so that no file may begin or end one',
-    );
-  return parsed.statements;
-}
-
-async function applyFiles(client: pg.Client, files: readonly RulesFile[]): Promise<RulesOutcome> {
+async function applyFiles(client: pg.Client, files: readonly SqlFile[]): Promise<RulesOutcome> {
+  refuseTwice(files);
   await client.query("select pg_advisory_xact_lock(hashtextextended('sno rules', 0))");
   const hash = hashOf(files);
   const declared = files.flatMap(({ statements }) =>
     statements.flatMap(({ view }) => (view === undefined ? [] : [view])),
   );
   if (await isApplied(client, hash, declared)) return { applied: false, files: files.length, dropped: [] };
-  await runRulesFiles(client, files);
+  await runSqlFiles(client, files);
   const dropped = await dropOthers(client, declared);
   await client.query(
     "insert into sno.settings (name, value) values ('rules', $1) on conflict (name) do update set value = excluded.value",
@@ -105,11 +81,9 @@ async function applyFiles(client: pg.Client, files: readonly RulesFile[]): Promi
 }
 
 /** Runs files within the transaction that the client is in; `rules_failed` names the place. */
-export async function runRulesFiles(client: pg.Client, files: readonly RulesFile[]): Promise<void> {
-  const seen = new Set<string>();
+export async function runSqlFiles(client: pg.Client, files: readonly SqlFile[]): Promise<void> {
   for (const file of files) {
     for (const statement of file.statements) {
-      if (statement.view !== undefined) once(seen, file, statement, nameOf(statement.view));
       try {
         await (statement.view === undefined
           ? client.query(statement.sql)
@@ -121,7 +95,7 @@ export async function runRulesFiles(client: pg.Client, files: readonly RulesFile
   }
 }
 
-function hashOf(files: readonly RulesFile[]): string {
+function hashOf(files: readonly SqlFile[]): string {
   const hash = createHash('sha256');
   for (const { name, content } of files) hash.update(`${name}\0${content.length}\0`).update(content);
   return hash.digest('hex');
@@ -134,9 +108,17 @@ async function isApplied(client: pg.Client, hash: string, declared: readonly Vie
   return true;
 }
 
-function once(seen: Set<string>, { name, content }: RulesFile, { start }: Statement, view: string): void {
-  if (seen.has(view)) throw failure(name, content, start, `${view} is declared twice in the folder`);
-  seen.add(view);
+/** A folder says once what each view is. */
+function refuseTwice(files: readonly SqlFile[]): void {
+  const seen = new Set<string>();
+  for (const file of files) {
+    for (const { view, start } of file.statements) {
+      if (view === undefined) continue;
+      const name = nameOf(view);
+      if (seen.has(name)) throw failureAt(file, start, `${name} is declared twice in the folder`);
+      seen.add(name);
+    }
+  }
 }
 
 /** invalid_table_definition: OR REPLACE may only add columns; duplicate_table: there was no OR REPLACE to add. */
@@ -203,21 +185,10 @@ function nameOf({ schema, name }: ViewName): string {
 }
 
 /** Postgres counts characters from 1 in the statement; where it says no place, the statement's own beginning is named. */
-function statementFailure({ name, content }: RulesFile, { sql, start }: Statement, error: unknown): SnoError {
+function statementFailure(file: SqlFile, { sql, start }: Statement, error: unknown): SnoError {
   if (!(error instanceof pg.DatabaseError)) return databaseError(error);
   const position = Number(error.position ?? 1) - 1;
   const at = start + Buffer.byteLength([...sql].slice(0, position).join(''));
   const rest = [error.detail, error.hint].filter((text) => text !== undefined && text !== '');
-  return failure(name, content, at, [error.message, ...rest].join('\n'), error);
-}
-
-function failure(name: string, content: Buffer, at: number, message: string, cause?: unknown): SnoError {
-  const before = content.toString('utf8', 0, at).split('\n');
-  const column = [...(before.at(-1) ?? '')].length + 1;
-  const word = /^[\w"]+/.exec(content.toString('utf8', at, at + 64))?.[0].length ?? 1;
-  return new SnoError(
-    'rules_failed',
-    `${name}:${before.length}:${column}: ${message}\n${underline(content, at, at + word)}`,
-    { cause },
-  );
+  return failureAt(file, at, [error.message, ...rest].join('\n'), error);
 }

@@ -2,21 +2,28 @@
 import type { Catalog } from '../channels/catalog.ts';
 import type { ChannelView } from '../channels/channel.ts';
 import type { ChannelRegistry } from '../channels/registry.ts';
-import type { SnoError } from '../errors.ts';
+import type { SqlFile } from '../channels/sql-file.ts';
 import { quoteIdentifier, readableName } from '../postgres/quote.ts';
+import type { Advice } from './advice.ts';
+import { placedMessage } from './view-place.ts';
 
 export interface ChannelReport {
   readonly pattern: string;
   /** Name and value, for a channel that is served. */
   readonly facts: readonly (readonly [name: string, value: string])[];
-  readonly refusals: readonly SnoError[];
+  readonly refusals: readonly { readonly code: string; readonly message: string; readonly mend: string }[];
   readonly warnings: readonly string[];
 }
 
 const IDENTITIES: Readonly<Record<string, string>> = { d: 'default', n: 'nothing', f: 'full', i: 'an index' };
 
-/** One report a pattern, in the order of the patterns. */
-export function reportChannels(catalog: Catalog, registry: ChannelRegistry): readonly ChannelReport[] {
+/** One report a pattern, in the order of the patterns. What `files` make is shown where it stands there. */
+export function reportChannels(
+  catalog: Catalog,
+  registry: ChannelRegistry,
+  advice: Advice,
+  files: readonly SqlFile[],
+): readonly ChannelReport[] {
   const patterns = new Set([...catalog.channels, ...catalog.access].map(({ pattern }) => pattern));
   const views = new Map([...registry.views()].map((view) => [view.pattern.text, view]));
   const declared = new Set(catalog.channels.map(({ pattern }) => pattern));
@@ -26,8 +33,19 @@ export function reportChannels(catalog: Catalog, registry: ChannelRegistry): rea
     return {
       pattern,
       facts: view === undefined ? messagesOnly(declared.has(pattern)) : tableFacts(view),
-      refusals: registry.refusals().flatMap((refusal) => (refusal.pattern === pattern ? [refusal.error] : [])),
-      warnings: [...(view?.warnings ?? []), ...(access.has(pattern) ? [] : [undeclared(pattern)])],
+      refusals: registry
+        .refusals()
+        .filter((refusal) => refusal.pattern === pattern)
+        .map((refusal) => ({
+          code: refusal.error.code,
+          message: placedMessage(refusal, files),
+          mend: refusal.error.mend,
+        })),
+      warnings: [
+        ...(view?.warnings ?? []),
+        ...(advice.get(pattern) ?? []),
+        ...(access.has(pattern) ? [] : [undeclared(pattern)]),
+      ],
     };
   });
 }

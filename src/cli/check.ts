@@ -5,13 +5,14 @@ import type { Catalog } from '../channels/catalog.ts';
 import { pollCatalog, readCatalog } from '../channels/catalog-reader.ts';
 import { loadParser } from '../channels/parse.ts';
 import { ChannelRegistry } from '../channels/registry.ts';
-import { type RulesFile, readRulesFile, runRulesFiles } from '../channels/rules.ts';
+import { runSqlFiles } from '../channels/rules.ts';
 import { INSTALL_VERSION, publicationOptions } from '../channels/setup.ts';
 import { readSetupFacts } from '../channels/setup-facts.ts';
-import type { Settings } from '../config.ts';
+import { readSqlFile, type SqlFile } from '../channels/sql-file.ts';
 import { SnoError } from '../errors.ts';
 import { createClient } from '../postgres/connect.ts';
 import { quoteIdentifier } from '../postgres/quote.ts';
+import { adviceOf } from './advice.ts';
 import { misuse } from './arguments.ts';
 import { type ChannelReport, reportChannels } from './channel-report.ts';
 import type { Command, ExitCode } from './command.ts';
@@ -27,44 +28,48 @@ export const check: Command = {
   usage: '[FILE...]',
   description:
     'Says of each channel which table it reads, its key, and how it is evaluated; of a refused one where and why, with the\n' +
-    'mend. With files it applies them in one transaction first and rolls it back: the database is not changed.\n' +
+    'mend; and what is dear: REPLICA IDENTITY FULL on wide rows, access views that no index serves. With files it applies\n' +
+    'them first, in their order and in one transaction, which it rolls back: the database is not changed.\n' +
     'Exits with 1 where a channel is refused or a file fails.',
   operands: { min: 0, max: Number.POSITIVE_INFINITY },
   flags: {},
   settings: ['SNO_DATABASE_URL', 'SNO_PUBLICATION'],
   async run({ operands, settings }) {
     await loadParser();
-    const catalog = await (operands.length === 0
-      ? withDatabase(settings, createClient, (client) => readCatalog(client, settings.SNO_PUBLICATION))
-      : catalogWith(settings, operands));
-    const registry = new ChannelRegistry(settings.SNO_PUBLICATION);
-    registry.load(catalog);
-    return print(reportChannels(catalog, registry));
+    const files: SqlFile[] = [];
+    for (const path of operands) files.push(await readFileAt(path));
+    const reports = await withDatabase(settings, files.length === 0 ? createClient : plainClient, (client) =>
+      rolledBack(client, async () => {
+        const catalog = await catalogWith(client, settings.SNO_PUBLICATION, files);
+        const registry = new ChannelRegistry(settings.SNO_PUBLICATION);
+        registry.load(catalog);
+        return reportChannels(catalog, registry, await adviceOf(client, catalog, registry), files);
+      }),
+    );
+    return print(reports);
   },
 };
 
-/** The catalog as it would be with these files applied; the files see the role's own search_path, as in psql. */
-async function catalogWith(
-  { SNO_PUBLICATION: publication, ...settings }: Settings,
-  paths: readonly string[],
-): Promise<Catalog> {
-  const files = await Promise.all(paths.map(readFileAt));
-  return withDatabase(settings, plainClient, async (client) => {
-    await client.query('begin');
-    try {
-      await client.query(`set local lock_timeout = '${LOCK_TIMEOUT}'`);
-      await prepare(client, publication);
-      await runRulesFiles(client, files);
-      return await pollCatalog(client, publication);
-    } finally {
-      await client.query('rollback');
-    }
-  });
+async function rolledBack<T>(client: pg.Client, work: () => Promise<T>): Promise<T> {
+  await client.query(`begin; set local lock_timeout = '${LOCK_TIMEOUT}'`);
+  try {
+    return await work();
+  } finally {
+    await client.query('rollback');
+  }
 }
 
-async function readFileAt(path: string): Promise<RulesFile> {
+/** The catalog as it would be with these files applied; they see the role's own search_path, as in psql. */
+async function catalogWith(client: pg.Client, publication: string, files: readonly SqlFile[]): Promise<Catalog> {
+  if (files.length === 0) return readCatalog(client, publication);
+  await prepare(client, publication);
+  await runSqlFiles(client, files);
+  return pollCatalog(client, publication);
+}
+
+async function readFileAt(path: string): Promise<SqlFile> {
   try {
-    return await readRulesFile(path, path);
+    return await readSqlFile(path, path);
   } catch (error) {
     if (error instanceof SnoError) throw error;
     throw misuse('check', `cannot read ${path}: ${(error as Error).message}`);
@@ -92,7 +97,7 @@ function print(reports: readonly ChannelReport[]): ExitCode {
 
 function paragraph({ pattern, facts, refusals, warnings }: ChannelReport): string {
   const lines = [
-    ...facts.map(([name, value]) => `${name.padEnd(9)} ${value}`),
+    ...facts.map(([name, value]) => `${name.padEnd(9)} ${hanging(value)}`),
     ...refusals.map(({ code, message, mend }) => `refused   ${code}: ${hanging(message)}\n\n${indented(mend)}`),
     ...warnings.map((warning) => `warning   ${hanging(warning)}`),
   ];

@@ -7,35 +7,39 @@ import { type Frame, Held } from './subscriber.ts';
 
 const RETRY_MS = 50;
 
+/** Where a subscription stands: asked for, live, or ended by the server. */
+type Standing = 'asked' | 'live' | 'ended';
+
+const STANDING: Readonly<Record<string, Standing>> = {
+  snapshot: 'asked',
+  subscribed: 'live',
+  reset: 'ended',
+  unsubscribed: 'ended',
+  error: 'ended',
+};
+
 /** What is held of one channel, and whether it is said to be right. */
 export class Followed extends Held {
-  isLive = false;
+  /** How often the channel was dropped. */
   drops = 0;
+  #standing: Standing = 'asked';
 
-  override take(frame: Frame): void {
-    if (frame.type === 'changes' && this.isEnded) this.violations.push(`changes after a ${this.ended}`);
-    if (frame.type === 'subscribed') {
-      this.isLive = true;
-      this.ended = '';
-    }
-    if (frame.type === 'reset' || frame.type === 'unsubscribed' || frame.type === 'error') {
-      this.isLive = false;
-      this.position = undefined;
-      this.ended = frame.type;
-    }
-    if (frame.type === 'unsubscribed') this.drops++;
-    if (frame.type === 'snapshot') this.ended = '';
-    super.take(frame);
+  get isLive(): boolean {
+    return this.#standing === 'live';
   }
 
-  ended = '';
-  get isEnded(): boolean {
-    return this.ended !== '';
+  override take(frame: Frame): void {
+    if (frame.type === 'changes' && this.#standing === 'ended')
+      this.violations.push(`changes at ${frame.position} after the subscription ended`);
+    this.#standing = STANDING[frame.type] ?? this.#standing;
+    if (this.#standing === 'ended') this.position = undefined;
+    if (frame.type === 'unsubscribed') this.drops++;
+    super.take(frame);
   }
 
   override disconnected(): void {
     super.disconnected();
-    this.isLive = false;
+    this.#standing = 'asked';
   }
 }
 

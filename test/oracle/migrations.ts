@@ -125,13 +125,13 @@ function change(random: Random): string[] {
     ],
     () => [
       'alter publication sno drop table only things',
-      ...WRITES(random, 2),
+      ...writes(random, 2),
       'alter publication sno add table only things',
     ],
     () => [`create table if not exists parts_${k} partition of parts for values in (${k})`],
     () => [
       `alter table parts detach partition parts_${k}`,
-      ...WRITES(random, 1),
+      ...writes(random, 1),
       `insert into parts_${k} values (${k}, ${random.below(40)}, ${random.below(ROOMS)}, 1) on conflict do nothing`,
       ...(random.chance(0.8)
         ? [`alter table parts attach partition parts_${k} for values in (${k})`]
@@ -151,7 +151,7 @@ function change(random: Random): string[] {
   return pick(random, options)();
 }
 
-function WRITES(random: Random, count: number): string[] {
+function writes(random: Random, count: number): string[] {
   return Array.from({ length: count }, () => write(random));
 }
 
@@ -187,16 +187,16 @@ export interface Tally {
 
 /** One transaction of writes. */
 export async function transact(client: pg.Client, random: Random, tally: Tally): Promise<void> {
-  if (await run(client, WRITES(random, 1 + random.below(4)))) tally.transactions++;
+  if (await run(client, writes(random, 1 + random.below(4)))) tally.transactions++;
 }
 
 /** One migration, with writes before, between and after its statements. */
 export async function migrate(client: pg.Client, random: Random, tally: Tally): Promise<void> {
   const steps = Array.from({ length: 1 + random.below(2) }, () => change(random)).flat();
   const mixed = steps.flatMap((step) =>
-    random.chance(0.4) && !step.includes('savepoint') ? [...WRITES(random, 1), step] : [step],
+    random.chance(0.4) && !step.includes('savepoint') ? [...writes(random, 1), step] : [step],
   );
-  const done = await run(client, [...mixed, ...WRITES(random, random.below(3))]);
+  const done = await run(client, [...mixed, ...writes(random, random.below(3))]);
   if (done) tally.migrations++;
   else tally.refused++;
 }

@@ -1,0 +1,28 @@
+/** What `sno check` asks the database beyond the catalog: how much channels and their access views cost it. */
+import type pg from 'pg';
+import { compileAccess } from '../channels/access-view.ts';
+import type { Catalog } from '../channels/catalog.ts';
+import type { ChannelRegistry } from '../channels/registry.ts';
+import { Types } from '../channels/types.ts';
+import { SnoError } from '../errors.ts';
+import { accessReads } from './access-reads.ts';
+import { wideIdentities } from './wide-identity.ts';
+
+/** Warnings by pattern. */
+export type Advice = ReadonlyMap<string, readonly string[]>;
+
+/** To be called within a transaction, which is left as it was. */
+export async function adviceOf(client: pg.ClientBase, catalog: Catalog, registry: ChannelRegistry): Promise<Advice> {
+  const advice = new Map<string, string[]>();
+  const views = [...registry.views()];
+  const wide = await wideIdentities(client, [...new Set(views.map(({ table }) => table))]);
+  for (const { pattern, table } of views) advice.set(pattern.text, [wide.get(table.oid) ?? []].flat());
+  const types = new Types(catalog.types);
+  for (const declared of catalog.access) {
+    const access = compileAccess(declared, types);
+    if (access instanceof SnoError) continue;
+    const warnings = await accessReads(client, access, access.pattern.columns.length + access.claims.length);
+    advice.set(declared.pattern, [...(advice.get(declared.pattern) ?? []), ...warnings]);
+  }
+  return advice;
+}

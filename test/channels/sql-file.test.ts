@@ -1,0 +1,55 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { loadParser } from '../../src/channels/parse.ts';
+import { readSqlFile } from '../../src/channels/sql-file.ts';
+
+let folder: string;
+beforeAll(async () => {
+  await loadParser();
+  folder = await mkdtemp(join(tmpdir(), 'sno-sql-'));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+async function read(content: string | Buffer) {
+  const path = join(folder, 'x.sql');
+  await writeFile(path, content);
+  return readSqlFile(path, 'x.sql');
+}
+
+test.each([
+  ['UTF-16', Buffer.from('\u{feff}select 1;', 'utf16le'), 'x.sql is not UTF-8'],
+  [
+    'commands of psql',
+    'select 1;\r\n \\echo hi\r\nselect 2;',
+    'x.sql:2:2: syntax error at or near "\\": psql\'s commands are no SQL\n  \\echo hi\n  ^',
+  ],
+  [
+    'a syntax error in the middle',
+    "\u{feff}select 'ü'; selec 1;\nselect 2;",
+    'x.sql:1:13: syntax error at or near "selec"\n  select \'ü\'; selec 1;\n              ^^^^^',
+  ],
+  ['the end of the transaction', 'select 1;\n  COMMIT;', 'x.sql:2:3: all files are applied in one transaction'],
+])('a file with %s is refused with the place', async (_, content, message) => {
+  await expect(read(content)).rejects.toMatchObject({
+    code: 'rules_failed',
+    message: expect.stringContaining(message),
+  });
+});
+
+test('statements of a file with a byte order mark and CRLF', async () => {
+  const { statements, content } = await read(
+    '\u{feff}-- first\r\nselect 1;\r\n\r\ncreate view channels.x as\r\nselect 1;\r\n',
+  );
+  expect(statements.map(({ sql }) => sql)).toEqual(['select 1', 'create view channels.x as\r\nselect 1']);
+  expect(statements.map(({ start }) => content.indexOf('select 1;') === start)).toEqual([true, false]);
+  expect(statements[1]?.view).toEqual({ schema: 'channels', name: 'x' });
+});
+
+test('a large file', async () => {
+  const row = `insert into t values (1, '${'ö'.repeat(500)}');\n`;
+  const { statements } = await read(`${row.repeat(10_000)}create view channels.x as select 1;`);
+  expect(statements).toHaveLength(10_001);
+  expect(statements.at(-1)).toMatchObject({ start: 10_000 * Buffer.byteLength(row), view: { name: 'x' } });
+});

@@ -1,0 +1,120 @@
+/** What channels and access views cost the database, as it tells itself. */
+import type pg from 'pg';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { readCatalog } from '../../src/channels/catalog-reader.ts';
+import { loadParser } from '../../src/channels/parse.ts';
+import { ChannelRegistry } from '../../src/channels/registry.ts';
+import { adviceOf } from '../../src/cli/advice.ts';
+import { install } from '../support/install.ts';
+import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+
+const MANY = Array.from({ length: 20 }, (_, index) => `c${index} int`).join(', ');
+
+describe.each(VERSIONS)('advice, Postgres %i', (version) => {
+  let database: TestDatabase;
+  let client: pg.Client;
+
+  beforeAll(async () => {
+    await loadParser();
+    database = await freshDatabase(version);
+    await install(database, { eventTriggers: false });
+    await database.query(`
+      create table members (id int primary key, room int not null, "Who" varchar(20), team_id int);
+      create table teams (id int primary key, room int not null);
+      create table few (id int primary key, name text);
+      insert into few values (1, 'a'); analyze few;
+      create table parts (id int primary key, who text) partition by range (id);
+      create table parts_1 partition of parts for values from (0) to (10);
+      create table parts_2 partition of parts for values from (10) to (20);
+      create table skills (who text, skill text, level int, primary key (who, skill));
+      create index on skills (lower(skill));
+      create table many (id int primary key, ${MANY}); alter table many replica identity full;
+      create table thin (id int primary key, ${MANY}); alter table thin replica identity full;
+      insert into thin select i from generate_series(1, 100) i; analyze thin;
+      create table fat (id int, body text, primary key (id)) partition by range (id); alter table fat replica identity full;
+      create table fat_1 partition of fat for values from (0) to (1000); alter table fat_1 replica identity full;
+      alter table fat_1 alter body set storage external;
+      insert into fat select i, repeat('x', 3000) from generate_series(1, 100) i; analyze fat_1;
+      create table keyed (id int primary key, ${MANY});
+      select * from sno.sync_publication()`);
+  });
+  afterAll(() => database.drop());
+  beforeEach(async () => {
+    client = await database.connect();
+    await client.query('begin');
+  });
+  afterEach(() => client.end());
+
+  async function advice(sql: string): Promise<readonly string[]> {
+    await client.query(`${sql}; select from sno.sync_publication()`);
+    const catalog = await readCatalog(client, 'sno');
+    const registry = new ChannelRegistry('sno');
+    registry.load(catalog);
+    return [...(await adviceOf(client, catalog, registry)).values()].flat();
+  }
+
+  test.each([
+    ['a column', '{room}', 'select room, "Who" as sub from members', 'members', '(room, "Who")'],
+    [
+      'a side of a join',
+      '{room}',
+      'select t.room, m."Who" as sub from members m join teams t on t.id = m.team_id',
+      'members',
+      '("Who"',
+    ],
+    ['a claim', '', 'select who as sub from parts', 'parts', '(who)'],
+    ['what an index has, but not first', '', 'select skill from skills', 'skills', '(skill)'],
+    ['an expression', '', 'select lower("Who") as sub from members', 'members', undefined],
+  ])('%s that no index serves', async (_, placeholder, body, table, columns) => {
+    const warnings = await advice(`create view channel_access."x:${placeholder}" as ${body}`);
+    const whole = warnings.find((text) => text.includes(`reads all of public.${table}: `));
+    expect(whole, warnings.join('\n')).toMatch(/^for each subscription channel_access\."x:.*" reads all of/);
+    expect(whole).toContain(
+      columns === undefined
+        ? 'no index serves (lower((members."Who")::text) = ANY'
+        : `CREATE INDEX ON public.${table} ${columns}`,
+    );
+  });
+
+  test.each([
+    ['the key', '{id}', 'select id, room as sub from members'],
+    ['a join by keys', '{id}', 'select t.id, m."Who" as sub from teams t join members m on m.id = t.id'],
+    ['partitions by their key', '{id}', 'select id, who as sub from parts'],
+    ['an index over an expression', '', 'select lower(skill) as skill from skills'],
+    ['either of two indexes', '', "select who as sub from skills where who = 'a' or lower(skill) = 'b'"],
+    ['a table that is known to be small', '', 'select name as sub from few'],
+    ['any row at all', '', 'select 1 as one from members'],
+    ['no table', '', 'select 1 as one'],
+  ])('%s is served', async (_, placeholder, body) => {
+    expect(await advice(`create view channel_access."x:${placeholder}" as ${body}`)).toEqual([]);
+  });
+
+  test('an access view that cannot be asked', async () => {
+    await client.query(`create role nobody_${database.name}; create view channel_access.x as select "Who" as sub from members;
+      grant usage on schema sno, channel_access to nobody_${database.name}; grant execute on all functions in schema sno to nobody_${database.name};
+      grant select on sno.settings to nobody_${database.name}; set role nobody_${database.name}`);
+    expect(await advice('')).toEqual(['channel_access."x" cannot be asked: permission denied for view x']);
+  });
+
+  test.each([
+    ['many', 'of 21 columns', 'never analyzed'],
+    ['fat', 'of about 4', 'analyzed, its values stored apart'],
+  ])('REPLICA IDENTITY FULL on %s, %s', async (table, size, _) => {
+    const [warning, ...others] = await advice(`create view channels.x as select id from ${table}`);
+    expect(others).toEqual([]);
+    expect(warning).toContain(size);
+    expect(warning).toContain(`ALTER TABLE public.${table} REPLICA IDENTITY USING INDEX`);
+  });
+
+  test.each(['thin', 'keyed'])('the identity of %s costs little', async (table) => {
+    expect(await advice(`create view channels.x as select id from ${table}`)).toEqual([]);
+  });
+
+  test('leaves the transaction as it was', async () => {
+    const settings = "select name, setting from pg_settings where source = 'session' and name <> 'client_encoding'";
+    const before = (await client.query(settings)).rows;
+    await advice('create view channel_access.x as select "Who" as sub from members');
+    expect((await client.query(settings)).rows).toEqual(before);
+    expect((await client.query('select from pg_prepared_statements')).rowCount).toBe(0);
+  });
+});

@@ -1,0 +1,90 @@
+/** `sno check FILE...`: where in the files stands what is refused, and that the database stays as it was. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+import { sno } from './run.ts';
+
+/** Everything of the database that DDL could change. */
+const CONTENT = `
+  select md5(string_agg(t, '|' order by t)) as content from (
+    select concat(c.oid, c.relname, c.relreplident, c.relnatts, c.reltuples) as t from pg_class c
+    union all select concat(oid, proname) from pg_proc
+    union all select nspname from pg_namespace where nspname not like 'pg_t%'
+    union all select pubname from pg_publication
+    union all select tgname from pg_trigger
+    union all select concat(tasks.*) from app.tasks) x`;
+
+const view = (name: string, body: string) => `create view channels."${name}" as ${body};`;
+const access = (name: string, body: string) => `create view channel_access."${name}" as ${body};`;
+
+/** A file each; what is refused in it, and what is underlined there. */
+const FILES: Readonly<Record<string, string>> = {
+  'rooms.sql': `-- rooms: "random()" is not allowed here
+${view('late:{room}', "-- now() in a comment\n  select id, room /* now() */\n  from app.tasks as t\n  where 'ö' <> t.title and t.at < now()")}`,
+  'more.sql': [
+    'create schema other; create table other.notes (id int primary key, body text, room int); create table other.plain (id int primary key, room int);',
+    view('join', 'select t.id from app.tasks t\njoin app.teams m using (room)'),
+    view('first', 'select id from app.tasks fetch first 3 rows only'),
+    view('sum', 'select\n  sum(id)\n    filter (where id > 3) as sum from app.tasks'),
+    view('left:{room}', 'select id, room from other.plain'),
+    access('list', 'select array[1] as ids'),
+    view('notes', 'select id from other.notes'),
+    view('array', 'select id, array ( select 1 ) as x from other.notes'),
+  ].join('\n'),
+  'later.sql': `alter table other.notes replica identity full;
+    drop view channels.notes;
+    ${view('notes', 'select id, upper(body) as body from other.notes')}
+    ${access('notes', 'select body as sub from other.notes')}`,
+};
+
+describe.each(VERSIONS)('sno check, Postgres %i', (version) => {
+  let database: TestDatabase;
+  let folder: string;
+
+  beforeAll(async () => {
+    database = await freshDatabase(version);
+    folder = await mkdtemp(join(tmpdir(), 'sno-check-'));
+    await database.query(`
+      create schema app;
+      create table app.tasks (id int primary key, room int not null, title text, at timestamptz);
+      insert into app.tasks values (1, 1, 'a'); alter table app.tasks replica identity full;
+      create table app.teams (id int primary key, room int not null)`);
+  });
+  afterAll(async () => {
+    await database.drop();
+    await rm(folder, { recursive: true });
+  });
+
+  test('names the place of each refusal in its file, and changes nothing', async () => {
+    const before = (await database.query(CONTENT)).rows;
+    const paths = Object.keys(FILES).map((name) => join(folder, name));
+    for (const [name, content] of Object.entries(FILES)) await writeFile(join(folder, name), content);
+    const { code, stdout, stderr } = await sno(['check', ...paths], { SNO_DATABASE_URL: database.url });
+    expect([code, stderr]).toEqual([1, '']);
+    const lines = stdout.replaceAll(`${folder}/`, '').split('\n');
+    const refusal = (start: string) => {
+      const index = lines.findIndex((line) => line.startsWith(`  refused   ${start}`));
+      expect(index, `${start}\n${lines.join('\n')}`).toBeGreaterThan(0);
+      const [message, , line, marks = ''] = lines.slice(index, index + 4);
+      return [message, line?.slice(marks.indexOf('^'), marks.length)];
+    };
+    expect(refusal('channel_refused: rooms.sql:5:35: ')).toEqual([
+      expect.stringContaining('channels."late:{room}": now() changes without a commit'),
+      'now()',
+    ]);
+    expect(refusal('channel_refused: more.sql:3:1: ')).toEqual([expect.stringContaining('joins'), 'join']);
+    expect(refusal('channel_refused: more.sql:4:13: ')).toEqual([expect.stringContaining('LIMIT'), 'LIMIT']);
+    expect(refusal('channel_refused: more.sql:6:3: ')).toEqual([expect.stringContaining('sum()'), 'sum(id)']);
+    expect(refusal('replica_identity: more.sql:8:13: ')[1]).toBe('channels."left:{room}"');
+    expect(refusal('channel_refused: more.sql:9:13: ')[1]).toBe('channel_access."list"');
+    expect(refusal('channel_refused: more.sql:11:44: ')[1]).toBe('array ( select 1 )');
+    // made anew by the last file
+    expect(lines.join('\n')).toMatch(
+      /^notes\n {2}table +other\.notes\n.*\n.*\n {2}path +by Postgres: .*\n\n {14}upper\(.*\n {14}\^+\n {2}warning {3}for each subscription channel_access\."notes" reads all of other\.notes: .*CREATE INDEX ON other\.notes \(body\);$/m,
+    );
+    expect(lines).toContain('8 channels, 7 refused');
+    expect((await database.query(CONTENT)).rows).toEqual(before);
+  });
+});
