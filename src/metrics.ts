@@ -38,6 +38,7 @@ export const LIMITS = [
   'subscriptions',
   'channel_bytes',
   'token_bytes',
+  'waiting_commits',
   'waiting_snapshots',
   'outbound_bytes',
 ] as const;

@@ -209,11 +209,13 @@ export class Connection {
     const commit = parseCommitReference(reached);
     if (commit === undefined)
       this.#malformed(new SnoError('malformed_frame', 'ping: reached must be an LSN (0/16B3748) or a transaction id'));
-    else if (!this.#feed.reach(commit))
+    else if (!this.#feed.reach(commit)) {
+      this.#services.limits.met('waiting_commits', this.#origin.address);
       this.refuse(
         new SnoError('too_many_requests', 'the connection waits for too many commits'),
         CLOSE.tooManyRequests,
       );
+    }
   }
 
   async #verify(token: string | undefined): Promise<void> {

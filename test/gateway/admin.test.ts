@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Admin } from '../../src/gateway/admin.ts';
 import { createMetrics } from '../../src/metrics.ts';
@@ -26,6 +28,58 @@ test('ready once there is no reason against it', async () => {
   unready = undefined;
   const after = await fetch(`${url}/readyz`);
   expect(after.status).toBe(200);
+});
+
+describe('who may ask', () => {
+  const ask = async (port: number, path: string, headers: Record<string, string>) => {
+    const call = request({ host: '127.0.0.1', port, path, headers });
+    call.end();
+    const [response] = (await once(call, 'response')) as [IncomingMessage];
+    let body = '';
+    for await (const chunk of response) body += chunk;
+    return { status: response.statusCode, headers: response.headers, body };
+  };
+
+  test.each([
+    ['localhost:1234', 200],
+    ['127.0.0.1', 200],
+    ['[::1]:80', 200],
+    ['evil.example:9443', 421],
+    ['127.0.0.1.evil.example', 421],
+    ['localhost.evil.example', 421],
+  ])('without a token, requests for this machine: %s', async (host, status) => {
+    const answer = await ask(Number(new URL(url).port), '/metrics', { host });
+    expect(answer.status).toBe(status);
+    expect(answer.headers['content-security-policy']).toMatch(/default-src 'none'/);
+    expect(answer.headers['cross-origin-resource-policy']).toBe('same-origin');
+    if (status === 421) expect(JSON.parse(answer.body)).toMatchObject({ code: 'admin_host_refused' });
+  });
+
+  test('with one, whoever has it; probes go without', async () => {
+    const guarded = new Admin({ ...LOOPBACK, port: 0, token: 'a.token.of.the.admin', unready: () => undefined });
+    const { port } = await guarded.start();
+    const status = async (path: string, authorization?: string) =>
+      (await ask(port, path, { host: 'sno.internal', ...(authorization === undefined ? {} : { authorization }) }))
+        .status;
+    expect(await status('/metrics', 'Bearer a.token.of.the.admin')).toBe(200);
+    expect(await status('/metrics', 'bearer  a.token.of.the.admin')).toBe(200);
+    expect(await status('/healthz')).toBe(200);
+    expect(await status('/readyz?x')).toBe(200);
+    for (const wrong of [
+      undefined,
+      'Bearer',
+      'Bearer a.token.of.the.admi',
+      'Bearer a.token.of.the.admin2',
+      'Basic a.token.of.the.admin',
+    ])
+      expect(await status('/metrics', wrong)).toBe(401);
+    expect(await status('/nothing')).toBe(401);
+    expect(await status('/healthz/../metrics')).toBe(401);
+    const refused = await ask(port, '/metrics?token=a.token.of.the.admin', {});
+    expect(refused.headers['www-authenticate']).toBe('Bearer');
+    expect(JSON.parse(refused.body)).toMatchObject({ code: 'admin_token_required' });
+    await guarded.close();
+  });
 });
 
 test('a port that is taken', async () => {

@@ -113,6 +113,7 @@ export interface ConnectOptions {
   readonly headers?: Record<string, string>;
   readonly origin?: string;
   readonly ca?: SecureContextOptions['ca'];
+  readonly rejectUnauthorized?: boolean;
   readonly autoPong?: boolean;
   /** Without TLS. */
   readonly plain?: boolean;

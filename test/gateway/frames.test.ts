@@ -1,9 +1,8 @@
-import { once } from 'node:events';
-import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CLOSE } from '../../src/protocol.ts';
 import { until } from '../support/wait.ts';
 import { EPOCH, type Fixture, POSITION, startGateway } from './fixture.ts';
+import { clientFrame, closeFrame, OPCODE, RawSocket } from './raw-socket.ts';
 
 let fixture: Fixture;
 beforeAll(async () => {
@@ -134,63 +133,85 @@ test('pongs and close frames stand between frames, never in one', async () => {
 }, 60_000);
 
 describe('bytes that are no websocket frames', () => {
-  const HANDSHAKE =
-    'GET /v1 HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n';
+  const target = () => ({ port: fixture.port, ca: fixture.certificate.cert });
+  const { text, continuation, ping, close } = OPCODE;
 
-  async function handshaken(): Promise<{ readonly socket: TLSSocket; readonly received: () => Buffer }> {
-    const socket = tlsConnect({ port: fixture.port, host: '127.0.0.1', ca: fixture.certificate.cert });
-    await once(socket, 'secureConnect');
-    let received = Buffer.alloc(0);
-    socket.on('data', (data) => {
-      received = Buffer.concat([received, data]);
-    });
-    socket.on('error', () => {});
-    socket.write(HANDSHAKE);
-    await until(() => received.includes('\r\n\r\n'), 'the handshake is answered');
-    return { socket, received: () => received.subarray(received.indexOf('\r\n\r\n') + 4) };
-  }
-
-  const mask = Buffer.alloc(4);
-  test.each([
-    ['reserved bits', Buffer.from([0xf1, 0x80, ...mask]), CLOSE.malformed, 'malformed_frame'],
-    ['an unmasked frame', Buffer.from([0x81, 0x02, 0x7b, 0x7d]), CLOSE.malformed, 'malformed_frame'],
-    ['an unknown opcode', Buffer.from([0x83, 0x80, ...mask]), CLOSE.malformed, 'malformed_frame'],
-    ['broken UTF-8', Buffer.from([0x81, 0x82, ...mask, 0xc3, 0x28]), CLOSE.malformed, 'malformed_frame'],
-    ['an unfinished control frame', Buffer.from([0x09, 0x80, ...mask]), CLOSE.malformed, 'malformed_frame'],
+  const BROKEN: readonly (readonly [string, Buffer])[] = [
+    // what a compressed frame has, where no compression was agreed on: nothing is ever unpacked
+    ['RSV1', clientFrame('{"type":"ping"}', { reserved: 0b100 })],
+    ['RSV2', clientFrame('', { reserved: 0b010 })],
+    ['RSV3', clientFrame('', { reserved: 0b001 })],
+    ['RSV1 on a ping', clientFrame('', { reserved: 0b100, opcode: ping })],
+    ['an unmasked frame', clientFrame('{}', { masked: false })],
+    ['an unmasked ping', clientFrame('', { masked: false, opcode: ping })],
+    ['an unmasked close', clientFrame('', { masked: false, opcode: close })],
+    ...[3, 4, 5, 6, 7, 11, 12, 13, 14, 15].map((opcode) => [`opcode ${opcode}`, clientFrame('', { opcode })] as const),
+    ['UTF-8 that is cut short', clientFrame(Buffer.from([0xc3]))],
+    ['UTF-8 with a wrong second byte', clientFrame(Buffer.from([0xc3, 0x28]))],
+    ['UTF-8 longer than need be', clientFrame(Buffer.from([0xc0, 0xaf]))],
+    ['UTF-8 of half a surrogate pair', clientFrame(Buffer.from([0xed, 0xa0, 0x80]))],
+    ['UTF-8 beyond Unicode', clientFrame(Buffer.from([0xf4, 0x90, 0x80, 0x80]))],
+    ['a ping that is not final', clientFrame('', { opcode: ping, final: false })],
+    ['a close that is not final', clientFrame('', { opcode: close, final: false })],
+    ['a ping of 126 bytes', clientFrame('x'.repeat(126), { opcode: ping })],
+    ['a close of one byte', clientFrame('x', { opcode: close })],
+    ...[0, 999, 1_004, 1_005, 1_006, 1_015, 1_016, 2_999, 5_000, 65_535].map(
+      (code) => [`close code ${code}`, closeFrame(code)] as const,
+    ),
+    ['a reason that is no UTF-8', clientFrame(Buffer.from([0x03, 0xe8, 0xff]), { opcode: close })],
+    ['a continuation of nothing', clientFrame('{}', { opcode: continuation })],
     [
-      'a length of 2^62',
-      Buffer.from([0x81, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, ...mask]),
-      CLOSE.frameTooLarge,
-      'frame_too_large',
+      'a second frame within the first',
+      Buffer.concat([clientFrame('{', { final: false }), clientFrame('}', { opcode: text })]),
     ],
-  ])('%s', async (_what, bytes, code, error) => {
-    const { socket, received } = await handshaken();
-    socket.write(bytes);
-    await once(socket, 'end');
-    expect(received().toString('latin1')).toContain(`"code":"${error}"`);
-    const closing = received().subarray(received().lastIndexOf(0x88));
-    expect(closing.readUInt16BE(2)).toBe(code);
-    socket.destroy();
+  ];
+
+  test.each(BROKEN)('%s: 4400', async (_what, bytes) => {
+    const raw = await RawSocket.upgraded(target());
+    raw.socket.write(bytes);
+    expect(await raw.ended()).toBe(CLOSE.malformed);
+    expect(raw.errors()).toEqual(['malformed_frame']);
+  });
+
+  test('an offer to compress is not taken', async () => {
+    const raw = await RawSocket.upgraded(target(), {
+      'sec-websocket-extensions': 'permessage-deflate; client_max_window_bits; server_no_context_takeover',
+    });
+    expect(raw.head).not.toMatch(/extensions/i);
+    raw.socket.write(clientFrame('{"type":"hello"}'));
+    await until(() => raw.texts().some((message) => message.includes('welcome')), 'the welcome, as it is');
+    raw.socket.destroy();
+  });
+
+  test.each([1_000, 1_001, 1_003, 1_011, 3_000, 4_999])('close code %i is echoed', async (code) => {
+    const raw = await RawSocket.upgraded(target());
+    raw.socket.write(closeFrame(code, 'bye'));
+    expect(await raw.ended()).toBe(code);
+    expect(raw.errors()).toEqual([]);
+  });
+
+  test('a frame behind a close is not looked at', async () => {
+    const raw = await RawSocket.welcomed(target());
+    raw.socket.write(Buffer.concat([closeFrame(1_000), clientFrame('{"type":"ping"}'), clientFrame('nonsense')]));
+    expect(await raw.ended()).toBe(1_000);
+    expect(raw.texts().length).toBe(1);
   });
 
   test('half a frame, then the end', async () => {
-    const { socket } = await handshaken();
-    socket.end(Buffer.from([0x81, 0xfe, 0x01]));
-    await once(socket, 'close');
+    const raw = await RawSocket.upgraded(target());
+    raw.socket.end(Buffer.from([0x81, 0xfe, 0x01]));
+    await raw.ended();
     await fixture.welcomed();
   });
 
   test('garbage instead of TLS, and instead of HTTP', async () => {
-    const { connect } = await import('node:net');
-    const plain = connect(fixture.port, '127.0.0.1');
-    plain.on('error', () => {});
-    plain.write('GET / HTTP/1.1\r\n\r\n');
-    await once(plain, 'close');
-    const socket = tlsConnect({ port: fixture.port, host: '127.0.0.1', ca: fixture.certificate.cert });
-    socket.on('error', () => {});
-    socket.on('data', () => {});
-    socket.write('\0\0\0\r\n\r\n');
-    await once(socket, 'close');
+    const plain = await RawSocket.connect({ port: fixture.port });
+    plain.socket.write('GET / HTTP/1.1\r\n\r\n');
+    await plain.ended();
+    const garbled = await RawSocket.connect(target());
+    garbled.socket.write('\0\0\0\r\n\r\n');
+    await garbled.ended();
+    expect(garbled.status).toBe(400);
     await fixture.welcomed();
   });
 });

@@ -1,7 +1,6 @@
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
-import { type TLSSocket, connect as tlsConnect } from 'node:tls';
+import type { TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, test } from 'vitest';
 import { CLOSE } from '../../src/protocol.ts';
 import { selfSigned } from '../support/tls.ts';
@@ -222,73 +221,6 @@ describe('HTTP', () => {
     const again = await get('/sno.js', { 'if-none-match': String(answer.headers['etag']) });
     expect(again).toMatchObject({ status: 304, body: '' });
     await certificate.remove();
-  });
-});
-
-describe('certificates', () => {
-  async function shake(ca: string, session?: Buffer): Promise<TLSSocket> {
-    const socket = tlsConnect({
-      port: fixture.port,
-      host: '127.0.0.1',
-      ca,
-      ...(session === undefined ? {} : { session }),
-    });
-    await once(socket, 'secureConnect');
-    return socket;
-  }
-
-  test('a new one is taken up by new connections; those that are open stay', async () => {
-    fixture = await startGateway();
-    const before = await fixture.welcomed();
-    const ca = await fixture.certificate.renew();
-    await until(async () => (await shake(ca)).destroy(), 'the new certificate is served');
-    const after = await fixture.welcomed({ ca });
-    for (const client of [before, after]) {
-      client.send({ type: 'ping' });
-      await client.receive('heartbeat');
-    }
-  });
-
-  test('a bad one is logged, and the old one stays', async () => {
-    fixture = await startGateway();
-    const { certFile, cert } = fixture.certificate;
-    await writeFile(certFile, 'this is no certificate');
-    await until(() => fixture.log.some((line) => line.includes('the old one stays')), 'it was logged');
-    await fixture.welcomed();
-    await writeFile(certFile, cert);
-    const key = await readFile(fixture.certificate.keyFile, 'utf8');
-    expect(fixture.log.join('')).not.toContain(key.split('\n')[1] as string);
-  });
-
-  test('sessions are resumed', async () => {
-    fixture = await startGateway();
-    const first = await shake(fixture.certificate.cert);
-    const [session] = await once(first, 'session');
-    const second = await shake(fixture.certificate.cert, session as Buffer);
-    expect(second.isSessionReused()).toBe(true);
-    for (const socket of [first, second]) socket.destroy();
-  });
-
-  test('TLS older than 1.2 is refused', async () => {
-    fixture = await startGateway();
-    const socket = tlsConnect({
-      port: fixture.port,
-      host: '127.0.0.1',
-      ca: fixture.certificate.cert,
-      minVersion: 'TLSv1',
-      maxVersion: 'TLSv1.1',
-      ciphers: 'DEFAULT@SECLEVEL=0',
-    });
-    const [error] = await once(socket, 'error');
-    expect(String(error)).toMatch(/alert|protocol/i);
-  });
-
-  test('no start with files that do not fit', async () => {
-    fixture = await startGateway();
-    const other = await selfSigned();
-    const settings = { SNO_TLS_CERT: other.certFile, SNO_TLS_KEY: fixture.certificate.keyFile };
-    await expect(startGateway({ settings })).rejects.toMatchObject({ code: 'tls_invalid' });
-    await other.remove();
   });
 });
 

@@ -1,0 +1,157 @@
+/** What stands between a server and the web pages of others: headers, origins, and nothing secret in a URL. */
+import { SignJWT } from 'jose';
+import { afterEach, describe, expect, test } from 'vitest';
+import { securityHeaders } from '../../src/gateway/headers.ts';
+import { originAllowed } from '../../src/gateway/origin.ts';
+import { until } from '../support/wait.ts';
+import { type Fixture, SECRET, startGateway } from './fixture.ts';
+import { clientFrame, RawSocket, upgradeRequest } from './raw-socket.ts';
+
+let fixture: Fixture;
+afterEach(() => fixture.stop());
+
+const PLAIN = { SNO_TLS_CERT: '', SNO_TLS_KEY: '' };
+
+async function answerTo(bytes: string): Promise<RawSocket> {
+  const raw = await RawSocket.connect(fixture);
+  await raw.send(bytes);
+  await until(() => raw.received.includes('\r\n\r\n'), 'an answer');
+  raw.socket.destroy();
+  return raw;
+}
+
+const get = (path: string, more = '') => `GET ${path} HTTP/1.1\r\nHost: app.example.com\r\n${more}\r\n`;
+
+describe('every answer over HTTP has strict headers', () => {
+  test.each([
+    ['what is not there', get('/nothing'), 404],
+    ['a path that is none', get('/%ff%'), 400],
+    ['no websocket', get('/v1'), 426],
+    ['the client library', get('/sno.js'), 200],
+    ['a method that there is not', 'DELETE /sno.js HTTP/1.1\r\nHost: a\r\n\r\n', 404],
+    ['a body', 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx', 413],
+    ['no HTTP', 'hello\r\n\r\n', 400],
+    ['two lengths', 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n', 400],
+    ['a space before a colon', 'GET / HTTP/1.1\r\nHost : a\r\n\r\n', 400],
+    ['a head that is too large', get('/', `x: ${'y'.repeat(20_000)}\r\n`), 431],
+    ['a refused origin', upgradeRequest('/v1', { origin: 'https://evil.example' }), 403],
+    ['an upgrade elsewhere', upgradeRequest('/v2'), 404],
+    ['an upgrade to something else', upgradeRequest('/v1', { upgrade: 'h2c' }), 426],
+    ['a websocket without a key', upgradeRequest('/v1', { 'sec-websocket-key': undefined }), 400],
+    ['a websocket of another version', upgradeRequest('/v1', { 'sec-websocket-version': '7' }), 400],
+    ['a token in the URL', upgradeRequest('/v1?token=abc'), 400],
+  ])('%s', async (_what, request, status) => {
+    fixture = await startGateway({ settings: PLAIN, bundleFile: new URL('../../LICENSE', import.meta.url).pathname });
+    const { head, status: got, received } = await answerTo(request);
+    expect(got).toBe(status);
+    expect(head).toMatch(/^content-security-policy: default-src 'none';.* frame-ancestors 'none'\r?$/m);
+    expect(head).toMatch(/^x-content-type-options: nosniff\r?$/m);
+    expect(head).toMatch(/^referrer-policy: no-referrer\r?$/m);
+    expect(head).toMatch(/^x-frame-options: DENY\r?$/m);
+    if (status !== 200) expect(received.toString()).toMatch(/\r\n\r\n{"code":"\w+","message":"[^"]+/);
+    expect(head).not.toMatch(/strict-transport|set-cookie|server:|x-powered-by/i);
+    expect(fixture.log.join('')).not.toContain('abc');
+  });
+
+  test('TLS: come by TLS only, but to this machine itself', () => {
+    const hsts = (isTls: boolean, host: string | undefined) =>
+      securityHeaders(isTls, host)['strict-transport-security'];
+    expect(hsts(true, 'app.example.com:8443')).toBe('max-age=31536000');
+    for (const host of ['localhost:8443', '127.0.0.1', '[::1]:8443', undefined])
+      expect(hsts(true, host)).toBeUndefined();
+    expect(hsts(false, 'app.example.com')).toBeUndefined();
+  });
+});
+
+describe('origins', () => {
+  test.each([
+    // a program
+    [undefined, 'app.example.com', undefined, true],
+    ['https://app.example.com', 'app.example.com', undefined, true],
+    ['https://app.example.com', 'app.example.com:443', undefined, true],
+    ['http://app.example.com', 'app.example.com:80', undefined, true],
+    ['https://app.example.com:8443', 'app.example.com:8443', undefined, true],
+    ['http://[::1]:8443', '[::1]:8443', undefined, true],
+    ['https://APP.example.com', 'app.example.com', undefined, true],
+    // another port is another host: who serves there may be somebody else
+    ['https://app.example.com', 'app.example.com:8443', undefined, false],
+    ['https://app.example.com:8443', 'app.example.com', undefined, false],
+    ['https://app.example.com.evil.example', 'app.example.com', undefined, false],
+    ['https://evil.example', 'app.example.com', undefined, false],
+    ['https://evil.example', undefined, undefined, false],
+    ['https://app.example.com@evil.example', 'app.example.com', undefined, false],
+    // sandboxed frames, files, data: URLs
+    ['null', 'app.example.com', undefined, false],
+    ['null', 'null', undefined, false],
+    ['file://', '', undefined, false],
+    ['', '', undefined, false],
+    ['nonsense', 'nonsense', undefined, false],
+    ['https://a.example', 'app.example.com', ['https://a.example'], true],
+    ['https://app.example.com', 'app.example.com', ['https://a.example'], false],
+    ['http://a.example', 'a.example', ['https://a.example'], false],
+    ['https://evil.example', 'app.example.com', ['*'], true],
+    ['null', 'app.example.com', ['*'], true],
+  ])('%s at %s, of %o: %s', (origin, host, allowed, isAllowed) => {
+    expect(originAllowed(origin, host, allowed)).toBe(isAllowed);
+  });
+
+  test('those refused are logged once in a while, and not at any length', async () => {
+    fixture = await startGateway({ settings: PLAIN });
+    for (let count = 0; count < 20; count++)
+      await answerTo(upgradeRequest('/v1', { origin: `https://evil${count}.example/${'x'.repeat(5_000)}` }));
+    const lines = fixture.log.filter((line) => line.includes('refused a page'));
+    expect(lines.length).toBe(1);
+    expect(lines[0]?.length).toBeLessThan(500);
+  });
+});
+
+describe('who a client is', () => {
+  const token = () => new SignJWT({ sub: 'u1' }).setProtectedHeader({ alg: 'HS256' }).sign(Buffer.from(SECRET));
+
+  /** The claims by which the subscription of a client that came with these headers was checked. */
+  async function claimsOf(headers: Readonly<Record<string, string>>) {
+    let claims: unknown;
+    fixture.access.answer = (_channel, given) => {
+      claims = given;
+      return undefined;
+    };
+    const raw = await RawSocket.upgraded(fixture, headers);
+    raw.socket.write(clientFrame('{"type":"hello"}'));
+    raw.socket.write(clientFrame('{"type":"subscribe","channel":"room:1"}'));
+    await until(() => raw.texts().some((text) => text.includes('subscribed')), 'the subscription');
+    raw.socket.destroy();
+    return claims;
+  }
+
+  test('is never told by a cookie, nor by a subprotocol; by the Authorization header it is', async () => {
+    fixture = await startGateway({ settings: PLAIN });
+    const jwt = await token();
+    expect(await claimsOf({ authorization: `Bearer ${jwt}` })).toMatchObject({ sub: 'u1' });
+    expect(await claimsOf({ cookie: `token=${jwt}; Authorization=Bearer ${jwt}; jwt=${jwt}` })).toEqual({});
+    expect(await claimsOf({ 'sec-websocket-protocol': `bearer, ${jwt}` })).toEqual({});
+    expect(await claimsOf({ authorization: `Basic ${jwt}` })).toEqual({});
+  });
+
+  test.each(['token', 'access_token', 'jwt', 'Authorization', 'ID_TOKEN'])(
+    'a token in the URL as %s is refused, not looked at, and in no log',
+    async (name) => {
+      fixture = await startGateway({ settings: PLAIN });
+      const jwt = await token();
+      for (const request of [upgradeRequest(`/v1?a=b&${name}=${jwt}`), get(`/v1?${name}=${jwt}`)]) {
+        const raw = await answerTo(request);
+        expect(raw.status).toBe(400);
+        expect(raw.received.toString()).toContain('"code":"token_in_url"');
+        expect(raw.received.toString()).not.toContain(jwt);
+      }
+      expect(fixture.log.join('')).not.toContain(jwt);
+    },
+  );
+
+  test('other parameters are nothing to us', async () => {
+    fixture = await startGateway({ settings: PLAIN });
+    const raw = await RawSocket.connect(fixture);
+    await raw.send(upgradeRequest('/v1?version=2&'));
+    await until(() => raw.status === 101, 'a websocket');
+    raw.socket.destroy();
+  });
+});
