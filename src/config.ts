@@ -129,6 +129,16 @@ export const SETTING_GROUPS = {
       'The database. `DATABASE_URL` serves where this is not set.',
     ),
     SNO_SLOT: setting(identifier, 'sno', 'Name of the replication slot.'),
+    SNO_SLOT_WAL_BYTES: setting(
+      bytes(0),
+      '8GB',
+      'Bytes of WAL that Postgres may keep for the slot, at least twice SNO_REPLAY_WAL_BYTES; 0 = no bound. Watched while Snö runs: set max_slot_wal_keep_size for when it does not.',
+    ),
+    SNO_SLOT_WAL_POLICY: setting(
+      oneOf('give_up', 'hold'),
+      'give_up',
+      'At SNO_SLOT_WAL_BYTES: `give_up` drops the slot with its WAL and begins anew, so that subscribers are reset (`slot_lost`); `hold` warns and keeps it.',
+    ),
     SNO_PUBLICATION: setting(identifier, 'sno', 'Name of the publication.'),
     SNO_RULES: optional(
       folder,
@@ -331,6 +341,12 @@ export function readValues(environment: Environment, flags: Flags = {}): Setting
   }
   refuse(problems);
   return settings as Settings;
+}
+
+/** Bytes of WAL that the slot may hold; 0: no bound. It trails by SNO_REPLAY_WAL_BYTES as a matter of course, so not less than twice that. */
+export function slotWalBytes(settings: Pick<Settings, 'SNO_SLOT_WAL_BYTES' | 'SNO_REPLAY_WAL_BYTES'>): number {
+  const { SNO_SLOT_WAL_BYTES: bound, SNO_REPLAY_WAL_BYTES: replay } = settings;
+  return bound === 0 ? 0 : Math.max(bound, 2 * replay);
 }
 
 /** The database's URL, or `setting_invalid` where none is set. */

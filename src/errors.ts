@@ -32,6 +32,11 @@ export const ERRORS = {
     cause: 'The server is older than Postgres 15.',
     mend: 'Upgrade to Postgres 15 or newer.',
   },
+  database_standby: {
+    audience: 'operator',
+    cause: 'The server is a standby, which can be read only.',
+    mend: 'Connect to the primary. A Snö that runs already tries again until the server is promoted.',
+  },
   wal_level_not_logical: {
     audience: 'operator',
     cause: 'The server runs with a wal_level other than logical, so that row changes cannot be decoded.',
@@ -71,6 +76,11 @@ export const ERRORS = {
     audience: 'operator',
     cause: 'The replication slot was dropped, invalidated or moved by somebody else, so that commits may be missing.',
     mend: 'Nothing: a new slot and epoch are made and subscribers are reset. See max_slot_wal_keep_size in docs/operations.md.',
+  },
+  slot_wal_exceeded: {
+    audience: 'operator',
+    cause: 'Postgres holds much WAL for the slot: more than SNO_SLOT_WAL_BYTES, or soon so.',
+    mend: 'End what the message names (a transaction that stays open, a Snö that is stopped or too slow). At the bound SNO_SLOT_WAL_POLICY decides; docs/operations.md says more.',
   },
   address_in_use: {
     audience: 'operator',

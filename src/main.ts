@@ -19,7 +19,7 @@ import { RemoteAnswers } from './channels/remote-answers.ts';
 import { RemoteAsker } from './channels/remote-ask.ts';
 import { Router } from './channels/router.ts';
 import { Rulebook } from './channels/rulebook.ts';
-import { databaseUrl, type Settings } from './config.ts';
+import { databaseUrl, type Settings, slotWalBytes } from './config.ts';
 import { PgoutputDecoder } from './decode/pgoutput.ts';
 import { SnoError } from './errors.ts';
 import { Hub } from './fanout/hub.ts';
@@ -39,7 +39,8 @@ import { createPool } from './postgres/connect.ts';
 import { Listener } from './postgres/listener.ts';
 import { HEARTBEAT_SECONDS } from './protocol.ts';
 import { backoff } from './wal/backoff.ts';
-import { SlotSize } from './wal/slot-size.ts';
+import { Guardian } from './wal/guardian.ts';
+import { oldestTransaction, readSlotState } from './wal/slot-state.ts';
 import type { StreamStart, WalHandler } from './wal/source.ts';
 import { ReplicationStream } from './wal/stream.ts';
 
@@ -55,6 +56,7 @@ export interface Service {
 
 const BUNDLE_FILE = fileURLToPath(new URL('../dist/sno.js', import.meta.url));
 const SLOT_LOCK_TIMEOUT_MS = 10_000;
+/** Beyond the time that another process may take to drain: it leaves the slot when its clients are gone. */
 const SLOT_IN_USE_TIMEOUT_MS = 15_000;
 const CONTROL_CONNECTIONS = 4;
 const POLL_MS = 2_000;
@@ -85,7 +87,7 @@ class RunningService implements Service, WalHandler {
   readonly #snapshots: pg.Pool;
   readonly #rulebook: Rulebook;
   readonly #transactions: Transactions;
-  readonly #slotSize: SlotSize;
+  readonly #guardian: Guardian;
   readonly #definitions: Definitions;
   readonly #journal: MemoryJournal;
   readonly #markers: Markers;
@@ -106,6 +108,7 @@ class RunningService implements Service, WalHandler {
   #fail: (error: unknown) => void = () => undefined;
   #state: 'starting' | 'catching up' | 'serving' | 'draining' = 'starting';
   #isPolling = false;
+  #generation: number | undefined;
 
   constructor(settings: Settings, logger: Logger) {
     this.#settings = settings;
@@ -130,7 +133,16 @@ class RunningService implements Service, WalHandler {
     });
     this.#rulebook = new Rulebook({ pool: this.#pool, databaseUrl: this.#url, settings, logger });
     this.#transactions = new Transactions({ pool: this.#pool, logger, pause });
-    this.#slotSize = new SlotSize(this.#pool, settings.SNO_SLOT);
+    const boundBytes = slotWalBytes(settings);
+    this.#guardian = new Guardian({
+      boundBytes,
+      policy: settings.SNO_SLOT_WAL_POLICY,
+      measure: () => readSlotState(this.#pool, settings.SNO_SLOT),
+      oldestTransaction: () => oldestTransaction(this.#pool),
+      reopen: (why) => this.#stream.reopen(why),
+      logger,
+      now,
+    });
     this.#markers = new Markers({ emit: (id) => this.#transactions.mark(id), pause });
     const { deliveries, commitToSend, resets, commits } = this.#metrics;
     this.#hub = new Hub(this.#journal, this.#markers, {
@@ -209,7 +221,9 @@ class RunningService implements Service, WalHandler {
       publication: settings.SNO_PUBLICATION,
       backlogBytesMax: settings.SNO_WAL_BUFFER_BYTES,
       slotLockTimeoutMs: SLOT_LOCK_TIMEOUT_MS,
-      slotInUseTimeoutMs: SLOT_IN_USE_TIMEOUT_MS,
+      slotWalBytesMax: boundBytes > 0 && settings.SNO_SLOT_WAL_POLICY === 'give_up' ? boundBytes : undefined,
+      onGivenUp: () => this.#metrics.slotGivenUp.inc(),
+      slotInUseTimeoutMs: settings.SNO_DRAIN_SECONDS * 1_000 + SLOT_IN_USE_TIMEOUT_MS,
       handler: this,
       acknowledger: this.#retention,
       logger,
@@ -228,7 +242,12 @@ class RunningService implements Service, WalHandler {
     this.#metrics.observe({
       walLagBytes: () =>
         this.#stream.isStreaming ? Math.max(0, this.#stream.serverEnd - this.#builder.head.lsn) : undefined,
-      slotRetainedBytes: () => this.#slotSize.bytes,
+      slotRetainedBytes: () => this.#guardian.state?.heldBytes,
+      slotUnconfirmedBytes: () => this.#guardian.state?.unconfirmedBytes,
+      slotBoundBytes: () => (boundBytes > 0 ? boundBytes : undefined),
+      slotSecondsLeft: () => this.#guardian.secondsLeft,
+      slotGeneration: () => this.#generation,
+      slotWalStatus: () => this.#guardian.state?.walStatus,
       journalBytes: () => this.#journal.bytes,
       journalEntries: () => this.#journal.entryCount,
       accessWaiting: () => this.#access?.waiting,
@@ -251,9 +270,9 @@ class RunningService implements Service, WalHandler {
     await this.#stream.start();
     this.#timers.push(setInterval(() => this.#journal.evict(Date.now()), EVICT_MS));
     this.#timers.push(setInterval(() => this.#hub.heartbeat(), HEARTBEAT_SECONDS * 1_000));
-    this.#timers.push(setInterval(() => void this.#slotSize.measure(), MEASURE_MS));
+    this.#timers.push(setInterval(() => void this.#guardian.check(), MEASURE_MS));
     if (this.#rulebook.isPolled) this.#timers.push(setInterval(() => void this.#poll(), POLL_MS));
-    await this.#slotSize.measure();
+    await this.#guardian.check();
     await this.#listener.start();
     await this.#catchUp();
     for (const refusal of this.#definitions.registry.refusals()) this.#tellRefusal(refusal);
@@ -308,8 +327,9 @@ class RunningService implements Service, WalHandler {
 
   async stop(): Promise<void> {
     this.#state = 'draining';
-    for (const timer of this.#timers.splice(0)) clearInterval(timer);
+    // who is not sent away yet is served as before, heartbeats included
     await this.#gateway?.drain(this.#settings.SNO_DRAIN_SECONDS);
+    for (const timer of this.#timers.splice(0)) clearInterval(timer);
     await this.#listener.stop();
     this.#markers.stop();
     this.#transactions.stop();
@@ -334,13 +354,14 @@ class RunningService implements Service, WalHandler {
     }
     // first what may fail: the stream is made anew then, and this is tried again
     const { catalog, lsn, key } = await this.#rulebook.read();
-    if (start.reason !== undefined) {
-      if (start.reason === 'slot_lost') this.#metrics.slotLost.inc();
+    const { reason, loss, epoch } = start;
+    if (loss !== undefined) this.#metrics.slotLost.inc();
+    if (reason !== undefined || loss !== undefined)
       this.#logger.error(
-        { reason: start.reason, epoch: start.epoch },
-        'commits may be missing: a new history begins, all subscribers are reset',
+        { code: loss === undefined ? undefined : 'slot_lost', reason, epoch },
+        `a new history begins${loss === undefined ? '' : ` on the slot, since ${loss}`}: commits may be missing, all subscribers are reset`,
       );
-    }
+    this.#generation = start.generation;
     this.#builder.startEpoch(start.epoch, start.from);
     this.#journal.clear(this.#builder.head);
     this.#retention.startFrom(start.from);

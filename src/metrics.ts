@@ -22,6 +22,7 @@ const RESETS = [
   'slot_lost',
 ] as const satisfies readonly ResetReason[];
 const FRAMES = ['hello', 'subscribe', 'unsubscribe', 'token', 'ping', 'malformed'] as const;
+const WAL_STATUSES = ['reserved', 'extended', 'unreserved', 'lost'] as const;
 const DROPS = ['payload_malformed', 'channel_unknown'] as const;
 /** What a client met the limit of; the settings of these names, and what no setting changes. */
 export const LIMITS = [
@@ -57,6 +58,16 @@ const QUERY_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 
 const GAUGES = {
   walLagBytes: ['sno_wal_lag_bytes', 'Bytes of WAL that Postgres has written and Snö has not read.'],
   slotRetainedBytes: ['sno_slot_retained_bytes', 'Bytes of WAL that Postgres keeps for the replication slot.'],
+  slotUnconfirmedBytes: [
+    'sno_slot_unconfirmed_bytes',
+    "Bytes of WAL after the slot's confirmed position: what is kept for replay, and what Snö has not read.",
+  ],
+  slotBoundBytes: ['sno_slot_bound_bytes', 'Bytes of WAL that may be kept for the slot (SNO_SLOT_WAL_BYTES).'],
+  slotSecondsLeft: [
+    'sno_slot_seconds_left',
+    'Seconds until the slot holds as much WAL as it may, at the rate of the last minute; absent while it does not grow.',
+  ],
+  slotGeneration: ['sno_slot_generation', 'How often a history was begun on the slot, the present one included.'],
   connections: ['sno_connections', 'Open client connections.'],
   pendingConnections: ['sno_pending_connections', 'Connections of clients that have not been welcomed yet.'],
   certificateExpiry: [
@@ -69,8 +80,19 @@ const GAUGES = {
   accessWaiting: ['sno_access_checks_waiting', 'Access checks that wait for an answer of the database.'],
   caughtUp: ['sno_caught_up', '1 once the stream has reached the end that the WAL had at start, else 0.'],
 } as const;
+/** Gauges that are 1 for the label value that holds, 0 for the others. */
+const STATES = {
+  slotWalStatus: [
+    'sno_slot_wal_status',
+    "The slot's wal_status in pg_replication_slots: 1 for the one that holds.",
+    'status',
+    WAL_STATUSES,
+  ],
+} as const;
 type GaugeName = keyof typeof GAUGES;
-export type GaugeSources = Partial<Record<GaugeName, () => number | undefined>>;
+export type GaugeSources = Partial<
+  Record<GaugeName, () => number | undefined> & Record<keyof typeof STATES, () => string | undefined>
+>;
 
 export interface Metrics {
   /** Seconds from a commit to the turn in which its frames were handed to sockets. */
@@ -90,6 +112,7 @@ export interface Metrics {
   readonly accessFailures: Count;
   readonly reconnects: Count;
   readonly slotLost: Count;
+  readonly slotGivenUp: Count;
   /** Counts a connection's end by its close code. */
   closed(code: number): void;
   /** Where gauges get their values; may be called by each stage for its own. */
@@ -125,6 +148,20 @@ export function createMetrics(): Metrics {
         const value = sources[key as GaugeName]?.();
         if (value === undefined) this.reset();
         else this.set(value);
+      },
+    });
+  }
+
+  for (const [key, [name, help, label, values]] of Object.entries(STATES)) {
+    new Gauge({
+      name,
+      help,
+      labelNames: [label],
+      registers,
+      collect() {
+        const now = sources[key as keyof typeof STATES]?.();
+        if (now === undefined) this.reset();
+        else for (const value of values) this.set({ [label]: value }, Number(value === now));
       },
     });
   }
@@ -179,6 +216,10 @@ export function createMetrics(): Metrics {
     ),
     reconnects: count('sno_reconnects_total', 'Times that the replication connection was made anew.'),
     slotLost: count('sno_slot_lost_total', 'Times that the replication slot was lost, so that subscribers were reset.'),
+    slotGivenUp: count(
+      'sno_slot_given_up_total',
+      'Times that the slot was lost because Snö gave it up at SNO_SLOT_WAL_BYTES.',
+    ),
     closed(code) {
       (closes[String(code)] ?? (closes['other'] as Count)).inc();
     },

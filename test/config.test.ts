@@ -9,6 +9,7 @@ import {
   SETTINGS,
   type Setting,
   type SettingName,
+  slotWalBytes,
 } from '../src/config.ts';
 import { SnoError } from '../src/errors.ts';
 
@@ -26,6 +27,8 @@ describe('defaults', () => {
   test('hold without any variable', () => {
     expect(readSettings({})).toEqual({
       SNO_SLOT: 'sno',
+      SNO_SLOT_WAL_BYTES: 8 * 1024 ** 3,
+      SNO_SLOT_WAL_POLICY: 'give_up',
       SNO_PUBLICATION: 'sno',
       SNO_HOST: '127.0.0.1',
       SNO_PORT: 8443,
@@ -107,6 +110,8 @@ describe('bad values', () => {
     ['DATABASE_URL', 'mysql://h/d'],
     ['SNO_SLOT', 'Sno'],
     ['SNO_SLOT', 'a'.repeat(64)],
+    ['SNO_SLOT_WAL_BYTES', '8 gigabytes'],
+    ['SNO_SLOT_WAL_POLICY', 'drop'],
     ['SNO_PUBLICATION', 'a"b'],
     ['SNO_RULES', ' '],
     ['SNO_HOST', 'https://example.com'],
@@ -260,4 +265,12 @@ describe('the database', () => {
   test('is asked for by name where it is needed and not set', () => {
     expect(refusal(() => databaseUrl(readSettings({}))).message).toMatch(/^SNO_DATABASE_URL: /);
   });
+});
+
+test.each([
+  ['8GB', '256MB', 8 * 1024 ** 3],
+  ['1MB', '256MB', 512 * 1024 ** 2],
+  ['0', '256MB', 0],
+])('a slot may hold %s of WAL, with %s for replay: in the end %d bytes', (bound, replay, bytes) => {
+  expect(slotWalBytes(readSettings({ SNO_SLOT_WAL_BYTES: bound, SNO_REPLAY_WAL_BYTES: replay }))).toBe(bytes);
 });

@@ -4,6 +4,7 @@ import type pg from 'pg';
 export interface SetupFacts {
   /** `server_version_num`: 150018. */
   readonly serverVersion: number;
+  readonly inRecovery: boolean;
   readonly walLevel: string;
   readonly role: string;
   /** Superuser, REPLICATION, or what a provider has in its place. */
@@ -34,6 +35,7 @@ export interface InsideFacts {
 const FACTS = `
 select json_build_object(
   'serverVersion', current_setting('server_version_num')::int,
+  'inRecovery', pg_is_in_recovery(),
   'walLevel', current_setting('wal_level'),
   'role', current_user,
   'replication', (select rolsuper or rolreplication from pg_roles where rolname = current_user) or exists (

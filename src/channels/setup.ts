@@ -49,11 +49,11 @@ const sqlFile = (name: string) => readFile(new URL(`../../sql/${name}`, import.m
 
 /**
  * Every step in the order in which they are to be run, those that the database has already included. Changes nothing. Throws
- * `database_too_old`, and `setup_required` where a newer Snö has set the database up.
+ * `database_too_old`, `database_standby`, and `setup_required` where a newer Snö has set the database up.
  */
 export async function planSetup(client: pg.ClientBase, options: SetupOptions): Promise<SetupStep[]> {
   const facts = await readSetupFacts(client, options.publication);
-  checkVersions(facts);
+  checkServer(facts);
   return [
     {
       what: 'wal_level is logical',
@@ -91,7 +91,9 @@ export async function planSetup(client: pg.ClientBase, options: SetupOptions): P
   ];
 }
 
-function checkVersions({ serverVersion, installed }: SetupFacts): void {
+function checkServer({ serverVersion, inRecovery, installed }: SetupFacts): void {
+  if (inRecovery)
+    throw new SnoError('database_standby', 'the server is a standby: nothing can be set up or read there');
   if (serverVersion < SERVER_VERSION_MIN) {
     throw new SnoError('database_too_old', `the server is Postgres ${Math.floor(serverVersion / 10_000)}`);
   }

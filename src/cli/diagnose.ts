@@ -1,6 +1,8 @@
 /** `sno doctor`'s judgement: from what is so to what is good, doubtful or wrong, each with its mend. Pure. */
+import type { Settings } from '../config.ts';
 import { ERRORS, type ErrorCode } from '../errors.ts';
 import { quoteLiteral, readableName } from '../postgres/quote.ts';
+import { sizeText } from '../size.ts';
 import type { Facts, SlotFacts } from './facts.ts';
 import { counted } from './report.ts';
 
@@ -16,6 +18,9 @@ export interface Wanted {
   readonly slot: string;
   readonly publication: string;
   readonly replayWalBytes: number;
+  /** 0: no bound. */
+  readonly slotWalBytes: number;
+  readonly slotWalPolicy: Settings['SNO_SLOT_WAL_POLICY'];
 }
 
 type Check = (facts: Facts, wanted: Wanted) => Finding | readonly Finding[];
@@ -37,7 +42,7 @@ const CHECKS: readonly Check[] = [
       : ok(`Postgres ${versionText(serverVersion)}`),
 
   ({ inRecovery }) =>
-    inRecovery ? fail('this server is a standby', 'Connect to the primary.') : ok('this server is a primary'),
+    inRecovery ? failAs('database_standby', 'this server is a standby') : ok('this server is a primary'),
 
   ({ walLevel }) =>
     walLevel === 'logical' ? ok('wal_level is logical') : failAs('wal_level_not_logical', `wal_level is ${walLevel}`),
@@ -88,13 +93,19 @@ const CHECKS: readonly Check[] = [
       ? ok(`${senders.used} of ${senders.max} WAL senders are in use`)
       : failAs('slots_exhausted', `all ${senders.max} WAL senders are in use`),
 
-  ({ slotKeepBytes }, { replayWalBytes }) => {
-    const mend = `Run: alter system set max_slot_wal_keep_size = '${sizeSetting(keepBytesAdvised(replayWalBytes))}'; select pg_reload_conf(); with a size that the disk has room for.`;
-    if (slotKeepBytes < 0) return warn('max_slot_wal_keep_size is -1: a slot that nobody reads fills the disk', mend);
-    if (slotKeepBytes < 2 * replayWalBytes) {
+  ({ slotKeepBytes }, { slotWalBytes, slotWalPolicy }) => {
+    const mend = `Run: alter system set max_slot_wal_keep_size = '${sizeSetting(keepBytesAdvised(slotWalBytes))}'; select pg_reload_conf(); with a size that the disk has room for.`;
+    if (slotKeepBytes < 0) {
+      const own =
+        slotWalPolicy === 'give_up' && slotWalBytes > 0
+          ? 'SNO_SLOT_WAL_BYTES bounds it only while Snö runs'
+          : 'nothing bounds it';
+      return warn(`max_slot_wal_keep_size is -1: a slot that nobody reads fills the disk, and ${own}`, mend);
+    }
+    if (slotKeepBytes <= slotWalBytes) {
       return warn(
-        `max_slot_wal_keep_size is ${sizeText(slotKeepBytes)}, less than twice SNO_REPLAY_WAL_BYTES: the slot is soon lost`,
-        mend,
+        `max_slot_wal_keep_size is ${sizeText(slotKeepBytes)}, not more than SNO_SLOT_WAL_BYTES (${sizeText(slotWalBytes)}): Postgres gives the slot up before Snö would`,
+        `${mend} Or lower SNO_SLOT_WAL_BYTES.`,
       );
     }
     return ok(`max_slot_wal_keep_size is ${sizeText(slotKeepBytes)}`);
@@ -171,6 +182,17 @@ function slotFinding(own: SlotFacts | undefined, { used, max, database }: Facts[
   if (own.walStatus === 'unreserved') {
     return warn(`the slot ${slot} ${held} and is about to be lost`, 'Start Snö, or raise max_slot_wal_keep_size.');
   }
+  const { slotWalBytes, slotWalPolicy } = wanted;
+  if (slotWalBytes > 0 && own.retainedBytes >= slotWalBytes) {
+    const next =
+      slotWalPolicy === 'give_up'
+        ? 'Snö gives it up, and resets its subscribers'
+        : 'it is kept: SNO_SLOT_WAL_POLICY=hold';
+    return fail(
+      `the slot ${slot} ${held}, beyond SNO_SLOT_WAL_BYTES (${sizeText(slotWalBytes)}): ${next}`,
+      'Start Snö if it is stopped, end the transactions that are named below, or raise the setting.',
+    );
+  }
   if (!own.active && own.retainedBytes > 2 * wanted.replayWalBytes) {
     return warn(
       `nobody reads the slot ${slot}, and it ${held}`,
@@ -184,22 +206,11 @@ function versionText(version: number): string {
   return `${Math.floor(version / 10_000)}.${version % 10_000}`;
 }
 
-/** Room for the replay, and for a stop of Snö. */
-function keepBytesAdvised(replayWalBytes: number): number {
-  return Math.max(4 * 1024 ** 3, 4 * replayWalBytes);
+/** Postgres is to give up later than Snö, and to leave room for a stop of Snö. */
+function keepBytesAdvised(slotWalBytes: number): number {
+  return Math.max(4 * 1024 ** 3, 1.25 * slotWalBytes);
 }
 
 function sizeSetting(bytes: number): string {
   return `${Math.ceil(bytes / 1024 ** 3)}GB`;
-}
-
-const SIZES = [
-  [1024 ** 3, 'GB'],
-  [1024 ** 2, 'MB'],
-  [1024, 'kB'],
-] as const;
-
-export function sizeText(bytes: number): string {
-  for (const [size, unit] of SIZES) if (bytes >= size) return `${(bytes / size).toFixed(1).replace('.0', '')} ${unit}`;
-  return `${bytes} bytes`;
 }

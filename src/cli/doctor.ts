@@ -1,4 +1,4 @@
-import type { Settings } from '../config.ts';
+import { type Settings, slotWalBytes } from '../config.ts';
 import { createClient } from '../postgres/connect.ts';
 import type { Command } from './command.ts';
 import { withDatabase } from './database.ts';
@@ -14,7 +14,14 @@ export const doctor: Command = {
     'Exits with 1 where something fails. What channels need, `sno check` tells.',
   operands: { min: 0, max: 0 },
   flags: {},
-  settings: ['SNO_DATABASE_URL', 'SNO_SLOT', 'SNO_PUBLICATION', 'SNO_REPLAY_WAL_BYTES'],
+  settings: [
+    'SNO_DATABASE_URL',
+    'SNO_SLOT',
+    'SNO_PUBLICATION',
+    'SNO_REPLAY_WAL_BYTES',
+    'SNO_SLOT_WAL_BYTES',
+    'SNO_SLOT_WAL_POLICY',
+  ],
   async run({ settings }) {
     const findings = await withDatabase(settings, createClient, async (client) => {
       const facts = await readFacts(client, settings.SNO_SLOT, settings.SNO_PUBLICATION);
@@ -30,6 +37,8 @@ function wanted(settings: Settings) {
     slot: settings.SNO_SLOT,
     publication: settings.SNO_PUBLICATION,
     replayWalBytes: settings.SNO_REPLAY_WAL_BYTES,
+    slotWalBytes: slotWalBytes(settings),
+    slotWalPolicy: settings.SNO_SLOT_WAL_POLICY,
   };
 }
 

@@ -7,6 +7,8 @@ import { SnoError } from '../errors.ts';
 import { type Lsn, parseLsn } from '../lsn.ts';
 import { differsInGenerationOnly, formatEpoch } from '../position.ts';
 import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
+import { sizeText } from '../size.ts';
+import { RUNNING } from './slot-state.ts';
 
 export interface SlotOptions {
   readonly slot: string;
@@ -14,6 +16,10 @@ export interface SlotOptions {
   readonly lockTimeoutMs: number;
   /** What the slot would send cannot be decoded: begin anew. */
   readonly isUndecodable?: boolean;
+  /** A slot that holds more WAL is given up; undefined: none is. */
+  readonly walBytesMax?: number | undefined;
+  /** Hears of a slot that was given up for its WAL, once it is dropped. */
+  readonly onGivenUp?: (heldBytes: number) => void;
 }
 
 /** A history, as far as the slot and the server know it. */
@@ -34,6 +40,8 @@ export interface OpenedSlot extends History {
   readonly from: Lsn;
   /** Why the history is another one than `progress`'s, where it is. */
   readonly reason?: 'epoch_changed' | 'slot_lost';
+  /** What became of the slot that an earlier history was read from, where it cannot go on; for people. */
+  readonly loss?: string;
 }
 
 interface SystemRow {
@@ -49,7 +57,11 @@ interface SlotRow {
   readonly active_pid: string | null;
   readonly is_here: string;
   readonly is_lost: string;
+  /** Why it is lost, or its wal_status. */
+  readonly status: string | null;
   readonly confirmed: string | null;
+  /** Bytes of WAL that are kept for it. */
+  readonly held: string | null;
 }
 
 interface EpochRow {
@@ -67,7 +79,7 @@ const NOT_IN_PREREQUISITE_STATE = '55000';
 
 /**
  * Makes the slot where it is missing or lost, and tells which history it continues. Throws SnoError: slot_mismatch,
- * slot_in_use, slot_blocked, slots_exhausted, missing_privilege, wal_level_not_logical.
+ * slot_in_use, slot_blocked, slots_exhausted, missing_privilege, wal_level_not_logical, database_standby.
  */
 export async function openSlot(
   client: pg.Client,
@@ -78,9 +90,14 @@ export async function openSlot(
   const system = await one<SystemRow>(client, 'IDENTIFY_SYSTEM');
   if (system === undefined) throw new SnoError('decode_failed', 'IDENTIFY_SYSTEM gave no row');
   const timeline = Number(system.timeline);
+  await refuseStandby(client);
   const found = await findSlot(client, slot);
   if (found !== undefined) refuseForeign(slot, found);
-  const begin = async (from: Lsn, reason?: OpenedSlot['reason']): Promise<OpenedSlot> => {
+  const known = await one<EpochRow>(
+    client,
+    `select system_identifier, timeline, current_timeline, generation from sno.slot_epoch(${quoteLiteral(slot)})`,
+  );
+  const begin = async (from: Lsn, reason?: OpenedSlot['reason'], loss?: string): Promise<OpenedSlot> => {
     const sql = `select sno.next_generation(${quoteLiteral(slot)}, ${quoteLiteral(system.systemid)}, ${timeline}) as generation`;
     let generation: number;
     // a database that was put back to an earlier state counts from there again
@@ -93,17 +110,15 @@ export async function openSlot(
       generation,
       from,
       ...(reason === undefined || progress === undefined ? {} : { reason }),
+      ...(loss === undefined || known === undefined ? {} : { loss }),
     };
   };
-  if (found === undefined || found.is_lost === 't' || found.confirmed === null || options.isUndecodable) {
-    if (found !== undefined) await client.query(`select pg_drop_replication_slot(${quoteLiteral(slot)})`);
-    return begin(await createSlot(client, options), 'slot_lost');
+  const loss = lossOf(found, options);
+  if (found?.confirmed == null || loss !== undefined) {
+    if (found !== undefined) await dropSlot(client, found, options);
+    return begin(await createSlot(client, options), 'slot_lost', loss);
   }
   const confirmed = lsnOf(found.confirmed);
-  const known = await one<EpochRow>(
-    client,
-    `select system_identifier, timeline, current_timeline, generation from sno.slot_epoch(${quoteLiteral(slot)})`,
-  );
   if (known === undefined) return begin(confirmed);
   if (known.system_identifier !== system.systemid) return begin(confirmed, 'epoch_changed');
   const generation = Number(known.generation);
@@ -125,10 +140,10 @@ export async function openSlot(
     // somebody else began it, unless the database was put back to an earlier state: then it has been used up
     if (generation <= progress.generation) return begin(confirmed, 'epoch_changed');
     const reason = differsInGenerationOnly(progress.epoch, epoch) ? 'slot_lost' : 'epoch_changed';
-    return { ...history, from: confirmed, reason };
+    return { ...history, from: confirmed, reason, loss: 'another process began a new history on it' };
   }
   // moved on by somebody else: commits between are gone
-  if (confirmed > progress.head) return begin(confirmed, 'slot_lost');
+  if (confirmed > progress.head) return begin(confirmed, 'slot_lost', 'it was moved on by somebody else');
   // the server was put back to an earlier state: other commits will stand where those that were read stood
   if (lsnOf(system.xlogpos) < progress.head) return begin(confirmed, 'epoch_changed');
   return { ...history, from: progress.head };
@@ -143,13 +158,39 @@ function refuseForeign(slot: string, { slot_type, plugin, is_here, active_pid }:
   if (active_pid !== null) throw new SnoError('slot_in_use', `slot ${slot} is in use by pid ${active_pid}`);
 }
 
+/** Since Postgres 16 a standby lets slots be made, and tells no more of it than that the epoch cannot be written. */
+async function refuseStandby(client: pg.Client): Promise<void> {
+  const server = await one<{ readonly standby: string }>(client, 'select pg_is_in_recovery() as standby');
+  if (server?.standby === 't') throw new SnoError('database_standby', 'the server is a standby');
+}
+
+/** Why a slot cannot go on; undefined where it can. */
+function lossOf(found: SlotRow | undefined, { isUndecodable, walBytesMax }: SlotOptions): string | undefined {
+  if (found === undefined) return 'it was not there any more';
+  if (found.is_lost === 't') return `Postgres had given it up (${found.status})`;
+  if (isUndecodable) return 'there was no publication when what it would send was written';
+  if (walBytesMax === undefined || Number(found.held) < walBytesMax) return undefined;
+  return `it held ${sizeText(Number(found.held))} of WAL, and was given up`;
+}
+
+async function dropSlot(
+  client: pg.Client,
+  found: SlotRow,
+  { slot, walBytesMax, onGivenUp }: SlotOptions,
+): Promise<void> {
+  await client.query(`select pg_drop_replication_slot(${quoteLiteral(slot)})`);
+  const heldBytes = Number(found.held);
+  if (walBytesMax !== undefined && found.is_lost !== 't' && heldBytes >= walBytesMax) onGivenUp?.(heldBytes);
+}
+
 async function findSlot(client: pg.Client, slot: string): Promise<SlotRow | undefined> {
   return one<SlotRow>(
     client,
     `select slot_type, plugin, active_pid, slot_type = 'physical' or database = current_database() as is_here,
        wal_status is not distinct from 'lost' or restart_lsn is null
          or coalesce(to_jsonb(s) ->> 'invalidation_reason', '') <> '' as is_lost,
-       confirmed_flush_lsn::text as confirmed
+       coalesce(to_jsonb(s) ->> 'invalidation_reason', wal_status) as status,
+       pg_current_wal_lsn() - restart_lsn as held, confirmed_flush_lsn::text as confirmed
      from pg_replication_slots s where slot_name = ${quoteLiteral(slot)}`,
   );
 }
@@ -169,15 +210,6 @@ async function createSlot(client: pg.Client, { slot, lockTimeoutMs }: SlotOption
     await client.query('set lock_timeout = 0').catch(() => undefined);
   }
 }
-
-/** Sessions and prepared transactions with a transaction id, the oldest first: creating a slot waits for each of them. */
-const RUNNING = `
-  select format('pid %s (user %s, %s, running for %s s)', pid, usename, state, floor(extract(epoch from now() - xact_start))) as text, xact_start as since
-  from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid()
-  union all
-  select format('the prepared transaction %L (user %s, for %s s)', gid, owner, floor(extract(epoch from now() - prepared))), prepared
-  from pg_prepared_xacts
-  order by since limit 5`;
 
 async function creationError(client: pg.Client, slot: string, error: unknown): Promise<unknown> {
   const { code, message } = error as { code?: string; message?: string };

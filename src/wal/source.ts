@@ -14,6 +14,10 @@ export interface StreamStart {
   readonly from: Lsn;
   /** Why the epoch is another one than before, where it is. */
   readonly reason?: 'epoch_changed' | 'slot_lost';
+  /** How often a history was begun on this slot, this one included. */
+  readonly generation: number;
+  /** What became of the slot that the history before was read from, where it was lost; for people. */
+  readonly loss?: string;
 }
 
 export interface WalHandler {

@@ -25,6 +25,10 @@ export interface StreamOptions {
   readonly backlogBytesMax: number;
   /** How long creating the slot may wait for running transactions. */
   readonly slotLockTimeoutMs: number;
+  /** A slot that holds more WAL is given up, and a new history begins; undefined: none is. */
+  readonly slotWalBytesMax?: number | undefined;
+  /** Hears of a slot that was given up for its WAL. */
+  readonly onGivenUp?: (heldBytes: number) => void;
   /** How long, at start, to wait for another process to leave the slot. */
   readonly slotInUseTimeoutMs: number;
   readonly handler: WalHandler;
@@ -40,6 +44,8 @@ export interface StreamOptions {
 
 /** A stream that lasted so long was a good one: the next failure is the first again. */
 const STABLE_MS = 10_000;
+/** How often it is looked, at start, whether another process has left the slot. */
+const SLOT_IN_USE_RETRY_MS = 200;
 /** How long saying goodbye may take. */
 const STOP_TIMEOUT_MS = 2_000;
 
@@ -68,6 +74,8 @@ export class ReplicationStream implements WalSource {
   #isUndecodable = false;
   #serverEnd: Lsn = 0;
   #wake: (() => void) | undefined;
+  /** Ends the connection that there is. */
+  #fail: (error: unknown) => void = () => undefined;
   #finished: Promise<void> | undefined;
 
   constructor(options: StreamOptions) {
@@ -124,10 +132,16 @@ export class ReplicationStream implements WalSource {
     this.#drain();
   }
 
+  /** Ends the connection, if there is one, so that the slot is opened anew. */
+  reopen(why: SnoError): void {
+    this.#fail(why);
+  }
+
   async #run(started: () => void, refused: (error: unknown) => void): Promise<void> {
     const { slot, slotInUseTimeoutMs, onDisconnect, logger, now, random } = this.#options;
     const startedAt = now();
     let hasStarted = false;
+    let isWaiting = false;
     let attempt = 0;
     while (!this.#isStopped) {
       let streamingSince: number | undefined;
@@ -140,13 +154,16 @@ export class ReplicationStream implements WalSource {
       } catch (error) {
         if (this.#isStopped) break;
         const fault = streamFault(error, slot);
-        const waits = fault.code === 'slot_in_use' && now() - startedAt < slotInUseTimeoutMs;
+        // another process that stops (a rolling restart): it leaves the slot when its clients are gone
+        const waits = !hasStarted && fault.code === 'slot_in_use' && now() - startedAt < slotInUseTimeoutMs;
         if (!hasStarted && !waits) return refused(fault);
         if (hasStarted) onDisconnect();
         if (streamingSince !== undefined && sqlState(error) === UNDEFINED_OBJECT) this.#isUndecodable = true;
         if (streamingSince !== undefined && now() - streamingSince >= STABLE_MS) attempt = 0;
-        const retryInMs = backoff(attempt++, random());
-        logger.warn({ code: fault.code, mend: fault.mend, retryInMs }, `replication: ${fault.message}`);
+        const retryInMs = waits ? SLOT_IN_USE_RETRY_MS : backoff(attempt++, random());
+        if (!waits) logger.warn({ code: fault.code, mend: fault.mend, retryInMs }, `replication: ${fault.message}`);
+        else if (!isWaiting) logger.info({ code: fault.code }, `${fault.message}: waiting until it leaves`);
+        isWaiting = waits;
         await this.#sleep(retryInMs);
       }
     }
@@ -155,7 +172,8 @@ export class ReplicationStream implements WalSource {
 
   /** One connection, from connecting to its end. Always rejects, with the reason why it has ended. */
   async #streamOnce(onStreaming: () => void): Promise<never> {
-    const { url, slot, slotLockTimeoutMs, handler, acknowledger, now, logger } = this.#options;
+    const { url, slot, slotLockTimeoutMs, slotWalBytesMax, onGivenUp, handler, acknowledger, now, logger } =
+      this.#options;
     const client = createReplicationClient(url, 'replication');
     const { connection } = client as unknown as { readonly connection: ReplicationConnection };
     let fail: (error: unknown) => void = () => undefined;
@@ -163,6 +181,7 @@ export class ReplicationStream implements WalSource {
       fail = reject;
     });
     failed.catch(() => undefined);
+    this.#fail = fail;
     client.on('error', fail);
     const pulse = new Pulse({ acknowledger, now, send: (packet) => connection.sendCopyFromChunk(packet), fail });
     this.#connection = connection;
@@ -170,8 +189,17 @@ export class ReplicationStream implements WalSource {
     try {
       await client.connect();
       await this.#requirePublication(client);
-      const options = { slot, lockTimeoutMs: slotLockTimeoutMs, isUndecodable: this.#isUndecodable };
-      const opened = await openSlot(client, options, this.#progressNow());
+      const opened = await openSlot(
+        client,
+        {
+          slot,
+          lockTimeoutMs: slotLockTimeoutMs,
+          isUndecodable: this.#isUndecodable,
+          walBytesMax: slotWalBytesMax,
+          ...(onGivenUp === undefined ? {} : { onGivenUp }),
+        },
+        this.#progressNow(),
+      );
       this.#isUndecodable = false;
       this.#serverEnd = opened.from;
       const accepted = new Promise<void>((resolve) => connection.once('replicationStart', resolve));

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { diagnose, type Finding, sizeText } from '../../src/cli/diagnose.ts';
+import { diagnose, type Finding } from '../../src/cli/diagnose.ts';
 import type { Facts, SlotFacts } from '../../src/cli/facts.ts';
 
 const GB = 1024 ** 3;
@@ -31,7 +31,13 @@ const GOOD: Facts = {
   walDirectoryBytes: GB,
 };
 
-const WANTED = { slot: 'sno', publication: 'sno', replayWalBytes: 256 * 1024 ** 2 };
+const WANTED = {
+  slot: 'sno',
+  publication: 'sno',
+  replayWalBytes: 256 * 1024 ** 2,
+  slotWalBytes: 4 * GB,
+  slotWalPolicy: 'give_up',
+} as const;
 
 const notOk = (facts: Partial<Facts>): readonly Finding[] =>
   diagnose({ ...GOOD, ...facts }, WANTED).filter(({ level }) => level !== 'ok');
@@ -82,8 +88,9 @@ describe('what is not ok is found, alone, with its mend', () => {
       /all 10 WAL senders/,
       /max_wal_senders/,
     ],
-    ['warn', { slotKeepBytes: -1 }, /fills the disk/, /max_slot_wal_keep_size = '4GB'/],
-    ['warn', { slotKeepBytes: 256 * 1024 ** 2 }, /less than twice SNO_REPLAY_WAL_BYTES/, /max_slot_wal_keep_size/],
+    ['fail', withSlot({ retainedBytes: 5 * GB }), /beyond SNO_SLOT_WAL_BYTES \(4 GB\): Snö gives it up/, /Start Snö/],
+    ['warn', { slotKeepBytes: -1 }, /fills the disk.*only while Snö runs/, /max_slot_wal_keep_size = '5GB'/],
+    ['warn', { slotKeepBytes: 4 * GB }, /gives the slot up before Snö would/, /max_slot_wal_keep_size.*lower/],
     ['warn', { slotIdleTimeoutSeconds: 60 }, /idle_replication_slot_timeout is 60 s/, /Set it to 0/],
     ['warn', { senderTimeoutMs: 500 }, /wal_sender_timeout is 500 ms/, /wal_sender_timeout = '60s'/],
     ['warn', { statementTimeoutMs: 5_000 }, /statement_timeout is 5000 ms for app/, /alter role app set/],
@@ -105,17 +112,18 @@ describe('what is not ok is found, alone, with its mend', () => {
   });
 });
 
+test('without a bound of its own, only Postgres bounds the slot', () => {
+  const findings = (
+    facts: Partial<Facts>,
+    wanted: Partial<typeof WANTED> | { slotWalBytes: 0; slotWalPolicy: 'hold' },
+  ) => diagnose({ ...GOOD, ...facts }, { ...WANTED, ...wanted }).filter(({ level }) => level !== 'ok');
+  const unbound = { slotWalBytes: 0, slotWalPolicy: 'hold' } as const;
+  expect(findings({ slotKeepBytes: -1 }, unbound)[0]?.message).toMatch(/nothing bounds it/);
+  expect(findings({ slotKeepBytes: GB }, unbound)).toEqual([]);
+  expect(findings(withSlot({ retainedBytes: 100 * GB }), unbound)).toEqual([]);
+});
+
 test('what is off or unknown is no warning', () => {
   expect(notOk({ senderTimeoutMs: 0, walDirectoryBytes: undefined })).toEqual([]);
   expect(notOk({ senders: { used: 10, max: 10 } })).toEqual([]);
-});
-
-test.each([
-  [0, '0 bytes'],
-  [1_023, '1023 bytes'],
-  [1_536, '1.5 kB'],
-  [64 * 1024 ** 2, '64 MB'],
-  [10 * GB, '10 GB'],
-])('%d bytes are %s', (bytes, text) => {
-  expect(sizeText(bytes)).toBe(text);
 });

@@ -1,5 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { SnoError } from '../../src/errors.ts';
+import { createPool } from '../../src/postgres/connect.ts';
 import type { EmbeddedPostgres } from '../../src/postgres/embedded.ts';
+import { oldestTransaction, readSlotState } from '../../src/wal/slot-state.ts';
 import type { StreamOptions } from '../../src/wal/stream.ts';
 import { ownServer, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
@@ -138,10 +141,88 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     await database.query('checkpoint');
     await until(() => consumer.starts.length > 1, 'the slot was given up');
     expect(serverLog.join('\n')).toContain('invalidating');
-    expect(consumer.starts[1]?.reason).toBe('slot_lost');
+    expect(consumer.starts[1]).toMatchObject({
+      reason: 'slot_lost',
+      loss: expect.stringMatching(/Postgres had given it up/),
+    });
     expect(await generationOf(database)).toBe(generation + 1);
     await insert(database, 4);
     await until(() => consumer.ids.includes(4), 'a new commit has come');
+  });
+
+  /** Writes about so many bytes of WAL, in no table. */
+  async function writeWal(megabytes: number): Promise<void> {
+    for (let written = 0; written < megabytes; written += 16) {
+      await database.query("select pg_logical_emit_message(false, 'test', 'x')");
+      await database.query('select pg_switch_wal()');
+    }
+  }
+
+  test('a slot that holds too much is given up when it is opened, and a new history begins', async () => {
+    const given: number[] = [];
+    const options = { slotWalBytesMax: 40 * 2 ** 20, onGivenUp: (held: number) => given.push(held) };
+    const first = await follow(options);
+    await first.stream.stop();
+    const generation = (await generationOf(database)) as number;
+    await insert(database, 1);
+    await writeWal(16);
+    const second = await follow(options);
+    await until(() => second.consumer.ids.length === 1, 'what was written meanwhile has come');
+    expect(second.consumer.starts[0]).not.toHaveProperty('loss');
+    await second.stream.stop();
+    await writeWal(64);
+    const third = await follow(options);
+    expect(third.consumer.starts[0]?.loss).toMatch(/^it held \d+.* MB of WAL, and was given up$/);
+    expect(given).toEqual([expect.toSatisfy((held: number) => held >= 40 * 2 ** 20)]);
+    expect(await generationOf(database)).toBe(generation + 1);
+    expect(third.consumer.starts[0]?.generation).toBe(generation + 1);
+    await insert(database, 2);
+    await until(() => third.consumer.ids.length === 1, 'a new commit has come');
+    expect(third.consumer.ids).toEqual([2]);
+  });
+
+  test('a stream that is told to reopen goes on where it was, or gives the slot up', async () => {
+    const { consumer, stream } = await follow({ slotWalBytesMax: 40 * 2 ** 20 });
+    const why = () => new SnoError('slot_wal_exceeded', 'a test');
+    await insert(database, 1);
+    await until(() => consumer.ids.length === 1, 'a commit has come');
+    stream.reopen(why());
+    await until(() => consumer.starts.length === 2, 'it streams again');
+    await insert(database, 2);
+    await until(() => consumer.ids.length === 2, 'the next commit has come');
+    expect(consumer.starts[1]).not.toHaveProperty('reason');
+    await writeWal(64);
+    stream.reopen(why());
+    await until(() => consumer.starts.length === 3, 'it streams again');
+    expect(consumer.starts[2]).toMatchObject({ reason: 'slot_lost', loss: expect.stringMatching(/given up/) });
+    expect((await slotState(database))?.restart).toBeGreaterThan(consumer.head - 2 ** 20);
+    await insert(database, 3);
+    await until(() => consumer.ids.length === 3, 'a new commit has come');
+    expect(consumer.ids).toEqual([1, 2, 3]);
+  });
+
+  test('what is held, and why, is what Postgres says', async () => {
+    const { stream } = await follow();
+    const pool = createPool(database.url, 'test', 1);
+    cleanups.push(() => pool.end());
+    const running = await database.connect();
+    await running.query("begin; insert into t values (1, 'open')");
+    await writeWal(32);
+    const state = await readSlotState(pool, database.name);
+    expect(state).toMatchObject({ isActive: true, walStatus: 'reserved', safeBytes: undefined });
+    expect(state?.heldBytes).toBeGreaterThan(2 ** 24);
+    expect(await oldestTransaction(pool)).toMatch(
+      /^pid \d+ \(user postgres, idle in transaction, running for \d+ s\)$/,
+    );
+    await running.query('rollback');
+    await running.end();
+    await stream.stop();
+    await set('max_slot_wal_keep_size', '16MB');
+    await until(async () => {
+      const now = await readSlotState(pool, database.name);
+      return now?.safeBytes === 0 && now.walStatus === 'unreserved';
+    }, 'it is about to be lost');
+    expect(await readSlotState(pool, 'nowhere')).toBeUndefined();
   });
 
   const timesOut = version >= 18;
@@ -160,6 +241,7 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     await insert(database, 1);
     await until(() => consumer.ids.length === 1, 'a commit has come');
     expect(consumer.epoch === first.consumer.epoch).toBe(!timesOut);
+    expect(consumer.starts[0]?.loss).toBe(timesOut ? 'Postgres had given it up (idle_timeout)' : undefined);
     expect(await generationOf(database)).toBe(generation + Number(timesOut));
   });
 

@@ -8,7 +8,7 @@ import type { EmbeddedPostgres } from '../../src/postgres/embedded.ts';
 import type { ReplicationStream } from '../../src/wal/stream.ts';
 import { ownServer, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
-import { type Consumer, insert, prepare, streamOf } from './consumer.ts';
+import { type Consumer, insert, prepare, refusalOf, streamOf } from './consumer.ts';
 import { databaseOf } from './own-database.ts';
 
 const run = promisify(execFile);
@@ -61,6 +61,15 @@ describe.each(VERSIONS)('the history, Postgres %i', (version) => {
       async () => (await database.query('select pg_is_in_recovery() as standby')).rows[0]?.['standby'],
       'the standby answers',
     );
+    const before = consumer.log.length;
+    await until(
+      () => consumer.log.slice(before).some(({ code }) => code === 'database_standby'),
+      'the stream waits for the promotion',
+    );
+    expect(await refusalOf(streamOf(database, { slot: 'another' }).stream.start())).toMatchObject({
+      code: 'database_standby',
+    });
+    expect((await database.query("select from pg_replication_slots where slot_name = 'another'")).rowCount).toBe(0);
     await database.query('select pg_promote()');
     // its WAL is soon longer than what was read of the old primary's: only the fork tells the two apart
     await database.query('select pg_switch_wal()');

@@ -1,0 +1,11 @@
+const SIZES = [
+  [1024 ** 3, 'GB'],
+  [1024 ** 2, 'MB'],
+  [1024, 'kB'],
+] as const;
+
+/** `1.5 kB`: bytes for people, with units of 1,024 as in Postgres. */
+export function sizeText(bytes: number): string {
+  for (const [size, unit] of SIZES) if (bytes >= size) return `${(bytes / size).toFixed(1).replace('.0', '')} ${unit}`;
+  return `${bytes} bytes`;
+}

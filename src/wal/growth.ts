@@ -1,0 +1,30 @@
+/** How fast a number of bytes grows, over the last minute. */
+interface Sample {
+  readonly at: number;
+  readonly bytes: number;
+}
+
+const WINDOW_MS = 60_000;
+/** Over less, a rate is chance. */
+const SPAN_MS_MIN = 10_000;
+
+export class Growth {
+  #samples: Sample[] = [];
+
+  /** `at` in ms; later than the calls before. */
+  add(at: number, bytes: number): void {
+    this.#samples = [...this.#samples.filter((sample) => at - sample.at <= WINDOW_MS), { at, bytes }];
+  }
+
+  clear(): void {
+    this.#samples = [];
+  }
+
+  /** Undefined while it is not known. Negative where it shrinks. */
+  get bytesPerSecond(): number | undefined {
+    const first = this.#samples[0];
+    const last = this.#samples.at(-1);
+    if (first === undefined || last === undefined || last.at - first.at < SPAN_MS_MIN) return undefined;
+    return ((last.bytes - first.bytes) * 1_000) / (last.at - first.at);
+  }
+}
