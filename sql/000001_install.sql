@@ -164,7 +164,8 @@ as $$
   from pg_publication p
   cross join lateral pg_get_publication_tables(p.pubname::text) t
   where p.pubname = coalesce($1, (select value from sno.settings where name = 'publication'))
-    -- With a column list or a row filter, not every change comes.
+    -- With a column list or a row filter, or some operations left out, not every change comes.
+    and p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate
     and not exists (
       select from pg_publication_rel r
       where r.prpubid = p.oid and r.prrelid = t.relid and (r.prattrs is not null or r.prqual is not null))
@@ -522,6 +523,8 @@ begin
           when candidate.relpersistence = 'u' then 'it is unlogged: its changes are not in the WAL'
           when candidate.relpersistence = 't' then 'it is temporary'
           when candidate.identified is false then 'it has no primary key or replica identity, so that UPDATE and DELETE would fail while it is published'
+          when not exists (select from pg_publication where pubname = target and pubinsert and pubupdate and pubdelete and pubtruncate)
+            then 'the publication leaves out inserts, updates, deletes or truncates'
           when candidate.listed then 'it is published with a column list or a row filter'
         end;
         if reason is null then
@@ -630,6 +633,14 @@ begin
     -- ALTER PUBLICATION ... ADD TABLE: Snö's own, and the user's.
     select r.prrelid from command c join pg_publication_rel r on c.classid = 'pg_publication_rel'::regclass and r.oid = c.objid
     join pg_publication p on p.oid = r.prpubid and p.pubname = (select value from sno.settings where name = 'publication')
+    union
+    -- The publication itself: made, with other options, renamed, or gone by a rename. What was written meanwhile may never come.
+    select b.relation from sno.below() b
+    where exists (
+      select from command c cross join (select value as name from sno.settings where name = 'publication') own
+      where c.classid = 'pg_publication'::regclass
+        and (exists (select from pg_publication p where p.oid = c.objid and p.pubname = own.name)
+          or not exists (select from pg_publication p where p.pubname = own.name)))
   ),
   above as (
     select a.schema || ':' || a.name as view, c.is_new_partition
@@ -678,7 +689,8 @@ begin
     select b.relation from sno.below() b
     where exists (
       select from dropped
-      where object_type = 'publication' and object_name = (select value from sno.settings where name = 'publication'))
+      where object_type = 'publication' and object_name = (select value from sno.settings where name = 'publication')
+        or object_type = 'publication namespace' and address_args[1] = (select value from sno.settings where name = 'publication'))
   )
   select array_agg(distinct view) into touched
   from (

@@ -10,7 +10,7 @@ create event trigger sno_ddl on ddl_command_end
     'CREATE FOREIGN TABLE', 'ALTER FOREIGN TABLE',
     'CREATE MATERIALIZED VIEW', 'ALTER MATERIALIZED VIEW', 'REFRESH MATERIALIZED VIEW',
     'CREATE SCHEMA', 'ALTER SCHEMA', 'ALTER TYPE', 'ALTER DOMAIN', 'ALTER COLLATION', 'CREATE CAST',
-    'CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER PUBLICATION')
+    'CREATE FUNCTION', 'ALTER FUNCTION', 'CREATE PUBLICATION', 'ALTER PUBLICATION')
   execute function sno.on_ddl();
 comment on event trigger sno_ddl is 'Snö: notices DDL that touches a channel.';
 

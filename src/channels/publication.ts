@@ -35,7 +35,7 @@ export function publicationFault(
   if (hasIdentity(table)) {
     return new SnoError(
       'table_unpublished',
-      `${name} is not in the publication ${target}, or with a column list or row filter`,
+      `${name} is not in the publication ${target}, or not with all of its changes (a column list, a row filter, operations left out: see sno setup)`,
       { mend: add },
     );
   }

@@ -55,9 +55,9 @@ describe.each(VERSIONS)('the registry, Postgres %i', (version) => {
       values: ['42'],
       valueTypes: ['integer'],
       view: { pattern: { text: 'project:{project}' } },
-      access: { claims: ['sub'] },
+      access: { claims: [{ name: 'sub' }] },
     });
-    expect(registry.resolve('chat:42')).toMatchObject({ view: undefined, access: { claims: ['sub'] } });
+    expect(registry.resolve('chat:42')).toMatchObject({ view: undefined, access: { claims: [{ name: 'sub' }] } });
     expect(registry.patternOf('chat:42')).toBe('chat:{project}');
     const { rows } = await database.query<{ tasks: number; members: number }>(
       "select 'app.tasks'::regclass::oid::int as tasks, 'app.members'::regclass::oid::int as members",
@@ -187,7 +187,7 @@ describe.each(VERSIONS)('the registry, Postgres %i', (version) => {
     expect(refusal).toMatchObject({ schema: 'channel_access', error: { code: 'table_unpublished' } });
     await database.query(refusal?.error.mend as string);
     await load(registry);
-    expect(registry.resolve('lobby')).toMatchObject({ access: { claims: ['sub'] } });
+    expect(registry.resolve('lobby')).toMatchObject({ access: { claims: [{ name: 'sub' }] } });
   });
 
   test('refuses a partitioned table whose partitions send other old rows than it says', async () => {
