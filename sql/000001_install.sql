@@ -22,7 +22,7 @@ create table if not exists sno.settings (
   name text primary key,
   value text not null
 );
-comment on table sno.settings is '`publication`: the name of Snö''s publication; `rules`: the hash of the rules folder that was applied last; `catalog_key`: proves that a catalog in the WAL is written by sno.send_catalog().';
+comment on table sno.settings is '`publication`: the name of Snö''s publication; `rules`: the hash of the rules folder that was applied last; `service_role`: the role of the service, which is granted what it reads; `catalog_key`: proves that a catalog in the WAL is written by sno.send_catalog().';
 insert into sno.settings (name, value) values ('publication', 'sno') on conflict do nothing;
 -- Everybody may put messages into the WAL; those with this key come from sno.send_catalog().
 insert into sno.settings (name, value) values ('catalog_key', gen_random_uuid()::text || gen_random_uuid()::text) on conflict do nothing;
@@ -387,6 +387,8 @@ as $$
           'kind', v.kind,
           'definition', v.definition,
           'columns', sno.columns(v.oid),
+          'functions', sno.functions(v.oid || array(
+            select b.relation from below b join tables t on t.oid = b.relation where b.view = v.oid and t.relkind in ('v', 'm'))),
           'reads', (
             select coalesce(json_agg(t.oid::bigint order by t.oid), '[]')
             from below b join tables t on t.oid = b.relation
@@ -579,6 +581,95 @@ comment on function sno.publish(text, anycompatible, text) is
   'Sends a message to a channel when the transaction commits, in commit order with all changes: select sno.publish(''room:7'', ''{"hi":1}'', event => ''wave'').';
 
 
+-- The service's role -----------------------------------------------------------------------------------------------
+
+create or replace function sno.lacking(role name) returns table (object text, statement text, is_essential boolean)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  with
+  -- Who has not been made yet has what everybody has.
+  grantee (name) as (select coalesce((select rolname from pg_roles where rolname = $1), 'public')),
+  own (oid) as (select oid from pg_namespace where nspname in ('sno', 'channels', 'channel_access')),
+  relation as (
+    select c.oid, c.relnamespace, true as is_essential
+    from pg_class c
+    where c.relnamespace in (select oid from pg_namespace where nspname in ('channels', 'channel_access')) and c.relkind in ('v', 'm')
+    union all
+    select c.oid, c.relnamespace, false
+    from pg_class c
+    where c.oid in (select b.relation from sno.below() b) and c.relkind in ('r', 'p', 'v', 'm')
+      and c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+    union all
+    select 'sno.settings'::regclass, 'sno'::regnamespace, true
+  ),
+  used (class, object) as (
+    select d.refclassid, d.refobjid
+    from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+    where r.ev_class in (select oid from relation)
+    union
+    select 'pg_type'::regclass, a.atttypid
+    from pg_attribute a
+    where a.attrelid in (select oid from relation) and a.attnum > 0 and not a.attisdropped
+  ),
+  routine as (
+    select p.oid, p.pronamespace, p.pronamespace = to_regnamespace('sno') as is_essential
+    from pg_proc p
+    where p.pronamespace = to_regnamespace('sno') and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
+      or p.oid >= 16384 and p.oid in (
+        select object from used where class = 'pg_proc'::regclass
+        union all
+        select o.oprcode from used join pg_operator o on class = 'pg_operator'::regclass and o.oid = object)
+  ),
+  namespace as (
+    select n.oid, n.nspname, n.oid in (select oid from own) as is_essential
+    from pg_namespace n
+    where n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast') and n.oid in (
+      select oid from own
+      union all select relnamespace from relation
+      union all select pronamespace from routine
+      union all select t.typnamespace from used join pg_type t on class = 'pg_type'::regclass and t.oid = object)
+  )
+  select format('schema %I', n.nspname), format('grant usage on schema %I to %I;', n.nspname, $1), n.is_essential
+  from namespace n cross join grantee g where not has_schema_privilege(g.name, n.oid, 'usage')
+  union all
+  select r.oid::regclass::text, format('grant select on %s to %I;', r.oid::regclass, $1), bool_or(r.is_essential)
+  from relation r cross join grantee g where not has_table_privilege(g.name, r.oid, 'select') group by r.oid
+  union all
+  select r.oid::regprocedure::text, format('grant execute on routine %s to %I;', r.oid::regprocedure, $1), r.is_essential
+  from routine r cross join grantee g where not has_function_privilege(g.name, r.oid, 'execute')
+$$;
+comment on function sno.lacking(name) is 'What a role may not use and the service needs: to start (essential), or to read the tables and call the functions below views.';
+
+create or replace function sno.grant_service() returns table (object text, reason text)
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+  service name := (select s.value from sno.settings s join pg_roles on rolname = s.value where s.name = 'service_role');
+  item record;
+begin
+  for item in select l.object, l.statement from sno.lacking(service) l where service is not null loop
+    begin
+      execute item.statement;
+    exception when others then
+      object := item.object;
+      reason := sqlerrm;
+      return next;
+    end;
+  end loop;
+end
+$$;
+comment on function sno.grant_service() is 'Grants the service''s role (sno.settings, `service_role`) what it lacks, and says what could not be granted.';
+
+create or replace function sno.remember_catalog(catalog text) returns boolean
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+  insert into sno.settings (name, value) values ('catalog', $1)
+  on conflict (name) do update set value = excluded.value
+  returning true
+$$;
+comment on function sno.remember_catalog(text) is 'Remembers which definitions were told of last, where no event trigger tells of them.';
+
+
 -- Slot generations -----------------------------------------------------------------------------------------------
 
 create or replace function sno.slot_epoch(slot text, out system_identifier text, out timeline integer, out current_timeline integer, out generation integer)
@@ -756,6 +847,9 @@ begin
         raise warning 'Snö: the table % is not published: %', item.relation, item.reason;
       end loop;
     end if;
+    for item in select * from sno.grant_service() loop
+      raise warning 'Snö: its service may not read %: %', item.object, item.reason;
+    end loop;
   exception when others then
     raise warning 'Snö could not bring its publication up to date: %', sqlerrm using hint = 'Run: select * from sno.sync_publication();';
   end;
@@ -783,9 +877,11 @@ comment on trigger send_catalog on sno.ddl is 'Runs when the transaction commits
 
 revoke all on all functions in schema sno from public;
 grant execute on function sno.publish(text, anycompatible, text) to public;
+-- Who lacks something is to learn what; they read the system catalogs only.
+grant execute on function sno.below(), sno.lacking(name) to public;
 
 create or replace function sno.version() returns integer
 language sql immutable set search_path = pg_catalog, pg_temp
-as $$ select 2 $$;
+as $$ select 3 $$;
 comment on function sno.version() is 'Version of sql/000001_install.sql.';
 grant execute on function sno.version() to public;

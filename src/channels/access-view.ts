@@ -1,7 +1,8 @@
 /** Access views: from a view's columns to the query that decides who may subscribe, for many at once. */
 import { SnoError } from '../errors.ts';
 import { quoteIdentifier } from '../postgres/quote.ts';
-import type { CatalogAccess, CatalogColumn } from './catalog.ts';
+import { accessWarnings } from './access-warnings.ts';
+import type { CatalogAccess, CatalogColumn, CatalogTable } from './catalog.ts';
 import type { AccessView } from './channel.ts';
 import { type Pattern, parsePattern } from './pattern.ts';
 import type { Types } from './types.ts';
@@ -26,7 +27,11 @@ const EXACT: Readonly<Record<number, string>> = {
   2950: 'uuid',
 };
 
-export function compileAccess(access: CatalogAccess, types: Types): AccessView | SnoError {
+export function compileAccess(
+  access: CatalogAccess,
+  types: Types,
+  tables: readonly CatalogTable[],
+): AccessView | SnoError {
   const pattern = parsePattern(access.pattern);
   if (pattern instanceof SnoError) return pattern;
   const claims = access.columns.filter(({ name }) => !pattern.columns.includes(name));
@@ -42,7 +47,7 @@ export function compileAccess(access: CatalogAccess, types: Types): AccessView |
     valueTypes: values.map(({ type }) => type),
     claims: claims.map(({ name, typeOid }) => ({ name, test: claimTest(typeOid, types) })),
     fingerprint: JSON.stringify(access),
-    warnings: [],
+    warnings: accessWarnings(access, tables),
   };
 }
 

@@ -43,10 +43,7 @@ export class CatalogPoll {
 
   async #tell(catalog: Catalog): Promise<void> {
     const sql = `
-      with told as (
-        insert into sno.settings (name, value) values ('catalog', $2)
-        on conflict (name) do update set value = excluded.value
-        returning true)
+      with told as materialized (select sno.remember_catalog($2))
       -- a standby that is slow to confirm must not hold it up
       select set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'sno.catalog', convert_to($1, 'UTF8'))
       from told`;

@@ -30,24 +30,26 @@ const column = {
 };
 const columns = z.array(z.object(column) satisfies z.ZodType<CatalogColumn>);
 
+const functions = z.array(
+  z.object({
+    schema: z.string(),
+    name: z.string(),
+    arguments: texts,
+    volatility: z.string(),
+    kind: z.string(),
+    returnsSet: z.boolean(),
+    builtin: z.boolean(),
+    body: z.string().nullable(),
+  }),
+);
+
 const channel = z.object({
   oid,
   pattern: z.string(),
   kind: z.string(),
   definition: z.string(),
   columns,
-  functions: z.array(
-    z.object({
-      schema: z.string(),
-      name: z.string(),
-      arguments: texts,
-      volatility: z.string(),
-      kind: z.string(),
-      returnsSet: z.boolean(),
-      builtin: z.boolean(),
-      body: z.string().nullable(),
-    }),
-  ),
+  functions,
   castsByText: texts,
   reads: oids,
   options: texts,
@@ -59,6 +61,7 @@ const access = z.object({
   kind: z.string(),
   definition: z.string(),
   columns,
+  functions,
   reads: oids,
   through: texts,
 }) satisfies z.ZodType<CatalogAccess>;

@@ -75,6 +75,8 @@ export interface CatalogAccess {
   readonly kind: string;
   readonly definition: string;
   readonly columns: readonly CatalogColumn[];
+  /** What its expressions call, operators included, and those of the views that it reads. */
+  readonly functions: readonly CatalogFunction[];
   /** Oids of the tables below it, through other views too, as the WAL names them (a partition by its root). */
   readonly reads: readonly number[];
   /** Definitions of the views between it and its tables: with its own, they say what it means. */

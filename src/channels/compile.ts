@@ -129,20 +129,48 @@ function compileInProcess(
 
 /**
  * An access view as a view of rows, to tell from a row of its table whose access a change concerns. Undefined where that can't
- * be told from one row: the view joins, or computes what is not known here, or old rows come without what it needs.
+ * be told from one row: the view joins, computes what is not known here, or has placeholders whose equal values have different texts,
+ * or old rows come without what it needs.
  */
 export function compileAccessRows(access: CatalogAccess, catalog: Catalog): ChannelView | undefined {
   const pattern = parsePattern(access.pattern);
   if (pattern instanceof SnoError) return undefined;
   try {
     const flat = flattenView(access, catalog);
-    const channel = { ...access, definition: flat.definition, functions: [], castsByText: [], options: [] };
+    const channel = { ...access, definition: flat.definition, castsByText: [], options: [] };
     const types = new Types(catalog.types);
+    if (!pattern.columns.every((name) => isNamedByText(access, name, types))) return undefined;
     return compileInProcess(channel, pattern, flat.parsed, tableOf(flat), types, catalog.server);
   } catch (error) {
     if (error instanceof SnoError || error instanceof Unsupported) return undefined;
     throw error;
   }
+}
+
+/** Types of which equal values have equal texts. 1.0 and 1.00 are equal numerics, as are 0 and -0. */
+const SAME_TEXT_KINDS: ReadonlySet<ValueType['kind']> = new Set([
+  'bool',
+  'bytea',
+  'int2',
+  'int4',
+  'int8',
+  'text',
+  'varchar',
+  'bpchar',
+  'date',
+  'time',
+  'timestamp',
+  'timestamptz',
+  'uuid',
+  'enum',
+]);
+
+/** Whether a row gives access to no channel but the one that its own text names: else `room:1.0` is open where a row has 1.00. */
+function isNamedByText(access: CatalogAccess, placeholder: string, types: Types): boolean {
+  const column = access.columns.find(({ name }) => name === placeholder);
+  if (column === undefined) return false;
+  const { typeOid, deterministic } = column;
+  return !types.hasEquality(typeOid) || (deterministic && SAME_TEXT_KINDS.has(types.byOid(typeOid).kind));
 }
 
 /** `cause` says why it can't be done in process. */

@@ -11,6 +11,7 @@ import type { AccessView, ChannelView, Refusal, ResolvedChannel } from './channe
 import { compileAccessRows, compileChannel } from './compile.ts';
 import { findConflicts } from './conflicts.ts';
 import { continues } from './continuity.ts';
+import { onlyGrows } from './growth.ts';
 import { NameIndex } from './name-index.ts';
 import { type Pattern, parsePattern } from './pattern.ts';
 import { publicationFault } from './publication.ts';
@@ -39,6 +40,7 @@ interface Entry {
   readonly accessTables: readonly number[];
   /** The access view as a view of rows; see compileAccessRows. */
   readonly accessRows: ChannelView | undefined;
+  readonly onlyGrows: boolean;
   /** Why nobody can subscribe. */
   readonly refusal: Refusal | undefined;
 }
@@ -48,6 +50,8 @@ export interface AccessSource {
   readonly pattern: string;
   /** Undefined: a change of the table can concern every channel of the pattern. */
   readonly rows: ChannelView | undefined;
+  /** A row more takes no access away. */
+  readonly onlyGrows: boolean;
 }
 
 /** What a compiler made of a catalog entry, kept until the entry is another one. */
@@ -136,6 +140,11 @@ export class ChannelRegistry {
     return this.#accessByTable.get(tableOid) ?? NO_ACCESS;
   }
 
+  /** What of an access view may surprise. */
+  accessWarnings(pattern: string): readonly string[] {
+    return this.#entries.get(pattern)?.access?.warnings ?? [];
+  }
+
   refusals(): readonly Refusal[] {
     return this.#refusals;
   }
@@ -158,7 +167,7 @@ export class ChannelRegistry {
             types.byOid(typeOid),
           ]),
         ]),
-      (access) => compileAccess(access, types),
+      (access) => compileAccess(access, types, catalog.tables),
     );
     const fault = tableFaults(catalog, this.#publication);
     const channels = new Map(catalog.channels.map((channel) => [channel.pattern, channel]));
@@ -183,6 +192,7 @@ export class ChannelRegistry {
         access: accessView instanceof SnoError ? undefined : accessView,
         accessTables: access?.reads ?? [],
         accessRows: access === undefined ? undefined : compileAccessRows(access, catalog),
+        onlyGrows: access !== undefined && onlyGrows([access.definition, ...access.through]),
         refusal: own[0],
       });
     }
@@ -197,10 +207,10 @@ export class ChannelRegistry {
     this.#viewsByTable = new Map();
     this.#accessByTable = new Map();
     this.#isRemote = served.some(({ view }) => view?.remote !== undefined);
-    for (const { pattern, view, access, accessTables, accessRows } of served) {
+    for (const { pattern, view, access, accessTables, accessRows: rows, onlyGrows } of served) {
       if (view !== undefined) put(this.#viewsByTable, view.table.oid, view);
       if (access !== undefined)
-        for (const table of accessTables) put(this.#accessByTable, table, { pattern: pattern.text, rows: accessRows });
+        for (const table of accessTables) put(this.#accessByTable, table, { pattern: pattern.text, rows, onlyGrows });
     }
   }
 }

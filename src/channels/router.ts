@@ -11,14 +11,15 @@ import type { Lsn } from '../lsn.ts';
 import type { BoundView, ChannelView } from './channel.ts';
 import type { EventSink } from './events.ts';
 import { parsePublished } from './published.ts';
+import type { AccessSource } from './registry.ts';
 import type { RemoteAnswers } from './remote-answers.ts';
 import { RowError } from './row-error.ts';
 
 /** What the router asks the registry. */
 export interface ViewSource {
   viewsOf(tableOid: number): readonly ChannelView[];
-  /** The access views that read the table; `rows` where one row tells which channel it gives access to. */
-  accessOf(tableOid: number): readonly { readonly pattern: string; readonly rows: ChannelView | undefined }[];
+  /** The access views that read the table. */
+  accessOf(tableOid: number): readonly AccessSource[];
   /** The pattern that makes this channel name; undefined where none does. */
   patternOf(channel: string): string | undefined;
 }
@@ -65,6 +66,8 @@ interface Guard {
   readonly pattern: string;
   /** Tells which channel a row gives access to; undefined where one row does not tell. */
   readonly bound: BoundView | undefined;
+  /** A row more takes no access away. */
+  readonly onlyGrows: boolean;
 }
 const NO_GUARDS: readonly Guard[] = [];
 const CLOSED = -1;
@@ -124,9 +127,9 @@ export class Router implements ChangeHandler {
       routes.push({ pattern, bound: bound instanceof SnoError ? undefined : bound });
     }
     this.#routes.set(relation.oid, routes);
-    const guards = this.#views.accessOf(relation.oid).map(({ pattern, rows }): Guard => {
+    const guards = this.#views.accessOf(relation.oid).map(({ pattern, rows, onlyGrows }): Guard => {
       const bound = rows?.bind(relation, this.#answers);
-      return { pattern, bound: bound instanceof SnoError ? undefined : bound };
+      return { pattern, onlyGrows, bound: bound instanceof SnoError ? undefined : bound };
     });
     this.#guards.set(relation.oid, guards);
     relation.wanted = routes.length > 0 || guards.length > 0;
@@ -134,10 +137,7 @@ export class Router implements ChangeHandler {
 
   insert(relation: Relation, newRow: Tuple): void {
     if (!this.#fresh) return;
-    for (const { pattern, bound } of this.#guardsOf(relation)) {
-      // a row more takes no access away where access comes from single rows
-      if (bound === undefined) this.#sink.recheck(pattern);
-    }
+    for (const { pattern, onlyGrows } of this.#guardsOf(relation)) if (!onlyGrows) this.#sink.recheck(pattern);
     for (const route of this.#routesOf(relation)) {
       if (!this.#serves(route)) continue;
       try {

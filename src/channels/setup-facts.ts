@@ -6,6 +6,7 @@ export interface SetupFacts {
   readonly serverVersion: number;
   readonly inRecovery: boolean;
   readonly walLevel: string;
+  readonly database: string;
   readonly role: string;
   /** Superuser, REPLICATION, or what a provider has in its place. */
   readonly replication: boolean;
@@ -13,6 +14,8 @@ export interface SetupFacts {
   readonly installed: number | undefined;
   readonly eventTriggers: boolean;
   readonly publication: PublicationFacts | undefined;
+  /** Of the role that the service is to have, where one was named. */
+  readonly service: ServiceFacts | undefined;
   /** Facts that can only be asked where the functions are installed. */
   readonly inside: InsideFacts | undefined;
 }
@@ -28,8 +31,19 @@ export interface InsideFacts {
   readonly publication: string | null;
   /** Tables that channels need, and that could be published but are not. */
   readonly unpublished: readonly string[];
-  /** Schemas, tables, functions and views that the role may not use. */
+  /** Grants on the schemas, tables, functions and views that the role needs and may not use. */
   readonly forbidden: readonly string[];
+}
+
+export interface ServiceFacts {
+  readonly exists: boolean;
+  readonly replication: boolean;
+  /** Grants that it lacks on what the service reads; undefined where the functions that know are not installed. */
+  readonly lacking: readonly string[] | undefined;
+  /** Whether it is the role that DDL grants further views and tables to. */
+  readonly isRemembered: boolean;
+  /** The roles that make views, so that their default privileges matter. */
+  readonly owners: readonly string[];
 }
 
 const FACTS = `
@@ -37,6 +51,7 @@ select json_build_object(
   'serverVersion', current_setting('server_version_num')::int,
   'inRecovery', pg_is_in_recovery(),
   'walLevel', current_setting('wal_level'),
+  'database', current_database(),
   'role', current_user,
   'replication', (select rolsuper or rolreplication from pg_roles where rolname = current_user) or exists (
     select from pg_roles r where r.rolname in ('rds_replication', 'rds_superuser') and pg_has_role(current_user, r.oid, 'member')),
@@ -51,21 +66,7 @@ select json_build_object(
   'isInstalled', exists (select from pg_proc where pronamespace = to_regnamespace('sno') and proname = 'version')
 )::text as facts`;
 
-const FORBIDDEN = `
-select n.nspname as name from pg_namespace n
-where n.nspname in ('sno', 'channels', 'channel_access') and not has_schema_privilege(n.oid, 'usage')
-union all
-select p.oid::regprocedure::text from pg_proc p
-where p.pronamespace = to_regnamespace('sno') and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
-  and not has_function_privilege(p.oid, 'execute')
-union all
-select c.oid::regclass::text from pg_class c
-where c.relnamespace in (to_regnamespace('channels'), to_regnamespace('channel_access')) and c.relkind in ('v', 'm')
-  and not has_table_privilege(c.oid, 'select')
-union all
-select c.oid::regclass::text from pg_class c
-where c.relnamespace = to_regnamespace('sno') and c.relkind = 'r' and c.relname in ('settings', 'rules', 'slot')
-  and exists (select from unnest('{select,insert,update,delete}'::text[]) p where not has_table_privilege(c.oid, p))`;
+const FORBIDDEN = 'select statement as name from sno.lacking(current_user) where is_essential order by 1';
 
 const UNPUBLISHED = `
 select distinct c.oid::regclass::text as name
@@ -75,24 +76,68 @@ where c.relkind in ('r', 'p') and c.relpersistence = 'p' and c.relnamespace not 
   and not exists (select from pg_publication p join pg_publication_rel r on r.prpubid = p.oid where p.pubname = $1 and r.prrelid = c.oid)
   and c.oid not in (select sno.published($1))`;
 
-type Answer = Omit<SetupFacts, 'installed' | 'publication' | 'inside'> & {
+const SERVICE = `
+select json_build_object(
+  'exists', exists (select from pg_roles where rolname = $1),
+  'replication', exists (select from pg_roles where rolname = $1 and (rolreplication or rolsuper)),
+  'owners', (
+    select json_agg(distinct name)
+    from (
+      select current_user::text
+      union select pg_get_userbyid(nspowner)::text from pg_namespace where nspname in ('channels', 'channel_access')
+      union select pg_get_userbyid(relowner)::text from pg_class
+        where relnamespace in (to_regnamespace('channels'), to_regnamespace('channel_access'))) o (name))
+)::text as name`;
+
+type Answer = Omit<SetupFacts, 'installed' | 'publication' | 'service' | 'inside'> & {
   readonly publication: PublicationFacts | null;
   readonly isInstalled: boolean;
 };
 
-/** `client` gives its results as text (postgres/connect.ts). */
-export async function readSetupFacts(client: pg.ClientBase, publication: string): Promise<SetupFacts> {
+/** `client` gives its results as text (postgres/connect.ts); `service` is the name of the service's role, if it is to have one of its own. */
+export async function readSetupFacts(
+  client: pg.ClientBase,
+  publication: string,
+  service?: string,
+): Promise<SetupFacts> {
   const { rows } = await client.query<{ facts: string }>(FACTS, [publication]);
   const { isInstalled, publication: published, ...answer } = JSON.parse(rows[0]?.facts as string) as Answer;
-  const facts = { ...answer, publication: published ?? undefined };
-  if (!isInstalled) return { ...facts, installed: undefined, inside: undefined };
-  const version = await client.query<{ version: string }>('select sno.version() as version');
-  const installed = Number(version.rows[0]?.version);
+  const installed = isInstalled ? Number((await namesOf(client, 'select sno.version() as name'))[0]) : undefined;
+  const isCurrent = installed !== undefined && installed >= LACKING_VERSION;
+  const facts = {
+    ...answer,
+    publication: published ?? undefined,
+    installed,
+    service: service === undefined ? undefined : await readServiceFacts(client, service, isCurrent),
+  };
+  if (!isCurrent) return { ...facts, inside: undefined };
   const forbidden = await namesOf(client, FORBIDDEN);
-  if (forbidden.length > 0) return { ...facts, installed, inside: { publication, unpublished: [], forbidden } };
-  const setting = await client.query<{ value: string }>("select value from sno.settings where name = 'publication'");
+  if (forbidden.length > 0) return { ...facts, inside: { publication, unpublished: [], forbidden } };
+  const setting = await namesOf(client, "select value as name from sno.settings where name = 'publication'");
   const unpublished = await namesOf(client, UNPUBLISHED, [publication]);
-  return { ...facts, installed, inside: { publication: setting.rows[0]?.value ?? null, unpublished, forbidden } };
+  return { ...facts, inside: { publication: setting[0] ?? null, unpublished, forbidden } };
+}
+
+/** The version of the installed functions that has `sno.lacking()`. */
+const LACKING_VERSION = 3;
+
+/** The role that the database was set up for; undefined where none was named. */
+export async function rememberedService(client: pg.ClientBase): Promise<string | undefined> {
+  const [known] = await namesOf(client, "select to_regclass('sno.settings')::text as name");
+  if (known === null) return undefined;
+  return (await namesOf(client, "select value as name from sno.settings where name = 'service_role'"))[0];
+}
+
+async function readServiceFacts(client: pg.ClientBase, role: string, isInstalled: boolean): Promise<ServiceFacts> {
+  const [facts] = await namesOf(client, SERVICE, [role]);
+  const known = JSON.parse(facts as string) as Pick<ServiceFacts, 'exists' | 'replication' | 'owners'>;
+  if (!isInstalled) return { ...known, lacking: undefined, isRemembered: false };
+  const remembered = "select value as name from sno.settings where name = 'service_role' and value = $1";
+  return {
+    ...known,
+    lacking: await namesOf(client, 'select statement as name from sno.lacking($1) order by 1', [role]),
+    isRemembered: (await namesOf(client, remembered, [role])).length > 0,
+  };
 }
 
 async function namesOf(client: pg.ClientBase, sql: string, params: readonly string[] = []): Promise<string[]> {

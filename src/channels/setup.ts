@@ -6,14 +6,14 @@ import { readFile } from 'node:fs/promises';
 import type pg from 'pg';
 import { SnoError } from '../errors.ts';
 import { databaseError } from '../postgres/connect.ts';
-import { quoteLiteral, readableName } from '../postgres/quote.ts';
+import { quoteIdentifier, quoteLiteral, readableName } from '../postgres/quote.ts';
 import { readCatalog } from './catalog-reader.ts';
 import { loadParser } from './parse.ts';
 import { ChannelRegistry } from './registry.ts';
 import { readSetupFacts, type SetupFacts } from './setup-facts.ts';
 
 /** What this Snö expects `sno.version()` to be. */
-export const INSTALL_VERSION = 2;
+export const INSTALL_VERSION = 3;
 const SERVER_VERSION_MIN = 150_000;
 
 export interface SetupStep {
@@ -22,8 +22,11 @@ export interface SetupStep {
   readonly sql: string;
   /** False: the database has it already. */
   readonly needed: boolean;
-  /** `optional`: Snö runs without it, worse. `manual`: only a person can do it, such as restarting Postgres. */
-  readonly kind: 'required' | 'optional' | 'manual';
+  /**
+   * `optional`: Snö runs without it, worse. `manual`: only a person can do it, such as restarting Postgres. `suggested`: it is
+   * a matter of taste, so that nobody does it unasked.
+   */
+  readonly kind: 'required' | 'optional' | 'manual' | 'suggested';
 }
 
 export interface SetupWarning {
@@ -43,6 +46,8 @@ export interface SetupOptions {
   readonly publication: string;
   /** Whether to change the replica identities of tables whose channels are refused without it. */
   readonly identities: boolean;
+  /** A role for the service alone: made where it is missing, and granted what the service needs; or only told how. */
+  readonly service?: { readonly role: string; readonly isSuggestion: boolean };
 }
 
 const sqlFile = (name: string) => readFile(new URL(`../../sql/${name}`, import.meta.url), 'utf8');
@@ -52,7 +57,7 @@ const sqlFile = (name: string) => readFile(new URL(`../../sql/${name}`, import.m
  * `database_too_old`, `database_standby`, and `setup_required` where a newer Snö has set the database up.
  */
 export async function planSetup(client: pg.ClientBase, options: SetupOptions): Promise<SetupStep[]> {
-  const facts = await readSetupFacts(client, options.publication);
+  const facts = await readSetupFacts(client, options.publication, options.service?.role);
   checkServer(facts);
   return [
     {
@@ -88,6 +93,7 @@ export async function planSetup(client: pg.ClientBase, options: SetupOptions): P
       needed: !facts.eventTriggers,
       kind: 'optional',
     },
+    ...serviceRole(facts, options),
   ];
 }
 
@@ -110,19 +116,63 @@ function checkServer({ serverVersion, inRecovery, installed }: SetupFacts): void
 
 function privileges({ role, inside }: SetupFacts): SetupStep {
   const forbidden = inside?.forbidden ?? [];
-  const name = readableName(role);
   return {
     what: `the role ${role} may use them`,
     sql: [
-      `grant usage on schema sno, channels, channel_access to ${name};`,
-      `grant execute on all functions in schema sno to ${name};`,
-      `grant select, insert, update, delete on all tables in schema sno to ${name};`,
-      `grant select on all tables in schema channels, channel_access to ${name};`,
-      `alter default privileges in schema channels, channel_access grant select on tables to ${name};`,
+      ...forbidden,
+      `alter default privileges in schema channels, channel_access grant select on tables to ${quoteIdentifier(role)};`,
     ].join('\n'),
     needed: forbidden.length > 0,
     kind: 'required',
   };
+}
+
+/**
+ * A role that may replicate, read what is published, and do nothing else. Event triggers grant it the views and tables to come;
+ * where there are none, default privileges do for views.
+ */
+function serviceRole({ database, service }: SetupFacts, options: SetupOptions): SetupStep[] {
+  if (service === undefined || options.service === undefined) return [];
+  const { role, isSuggestion } = options.service;
+  const { exists, replication, lacking, isRemembered, owners } = service;
+  const name = quoteIdentifier(role);
+  const grants = lacking ?? [
+    `grant usage on schema sno, channels, channel_access to ${name};`,
+    `grant execute on all functions in schema sno to ${name};`,
+    `grant select on sno.settings to ${name};`,
+    `grant select on all tables in schema channels, channel_access to ${name};`,
+  ];
+  const remember = `insert into sno.settings (name, value) values ('service_role', ${quoteLiteral(role)}) on conflict (name) do update set value = excluded.value;`;
+  return [
+    {
+      what: `the role ${role}, which may replicate and read what is published, and nothing else`,
+      sql: [
+        ...(exists ? [] : [createRole(role)]),
+        ...(exists && !replication ? [`alter role ${name} replication;`] : []),
+        `grant connect on database ${quoteIdentifier(database)} to ${name};`,
+        ...grants,
+        ...owners.map(
+          (owner) =>
+            `alter default privileges for role ${quoteIdentifier(owner)} in schema channels, channel_access grant select on tables to ${name};`,
+        ),
+        ...(isRemembered ? [] : [remember]),
+        'select object as relation, reason, null as result from sno.grant_service();',
+      ].join('\n'),
+      needed: !exists || !replication || !isRemembered || grants.length > 0,
+      kind: isSuggestion ? 'suggested' : 'required',
+    },
+  ];
+}
+
+/** Two databases of a server may be set up at the same time. */
+function createRole(role: string): string {
+  return [
+    '-- it cannot log in by password until you set one: alter role ... password',
+    'do $$ begin',
+    `  create role ${quoteIdentifier(role)} login replication nosuperuser nocreatedb nocreaterole;`,
+    'exception when duplicate_object or unique_violation then null;',
+    'end $$;',
+  ].join('\n');
 }
 
 const PUBLISH = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
@@ -187,7 +237,7 @@ async function identities(
 export async function applySetup(client: pg.ClientBase, steps: readonly SetupStep[]): Promise<SetupOutcome> {
   const done: string[] = [];
   const warnings: SetupWarning[] = [];
-  const needed = steps.filter((step) => step.needed);
+  const needed = steps.filter((step) => step.needed && step.kind !== 'suggested');
   for (const [index, step] of needed.entries()) {
     const { what, sql, kind } = step;
     if (kind === 'manual') {
@@ -216,14 +266,18 @@ async function runStep(client: pg.ClientBase, { what, sql }: SetupStep): Promise
     await client.query(LOCK);
     const results = [await client.query(sql)].flat() as pg.QueryResult<{
       relation: string;
-      result: string;
+      result: string | null;
       reason: string;
     }>[];
     await client.query('commit');
     const rows = results.flatMap(({ fields, rows }) => (fields.some(({ name }) => name === 'reason') ? rows : []));
     return rows
       .filter(({ result }) => result !== 'added')
-      .map(({ relation, result, reason }) => ({ what, message: `${relation} was ${result}: ${reason}`, sql }));
+      .map(({ relation, result, reason }) => ({
+        what,
+        message: result === null ? `${relation}: ${reason}` : `${relation} was ${result}: ${reason}`,
+        sql,
+      }));
   } catch (error) {
     await client.query('rollback').catch(() => {});
     throw error;

@@ -19,7 +19,7 @@ export async function adviceOf(client: pg.ClientBase, catalog: Catalog, registry
   for (const { pattern, table } of views) advice.set(pattern.text, [wide.get(table.oid) ?? []].flat());
   const types = new Types(catalog.types);
   for (const declared of catalog.access) {
-    const access = compileAccess(declared, types);
+    const access = compileAccess(declared, types, catalog.tables);
     if (access instanceof SnoError) continue;
     const warnings = await accessReads(client, access, access.pattern.columns.length + access.claims.length);
     advice.set(declared.pattern, [...(advice.get(declared.pattern) ?? []), ...warnings]);

@@ -44,6 +44,7 @@ export function reportChannels(
       warnings: [
         ...(view?.warnings ?? []),
         ...(advice.get(pattern) ?? []),
+        ...registry.accessWarnings(pattern),
         ...(access.has(pattern) ? [] : [undeclared(pattern)]),
       ],
     };

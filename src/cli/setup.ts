@@ -1,5 +1,6 @@
 import type pg from 'pg';
-import { ensureSetup, planSetup, type SetupStep } from '../channels/setup.ts';
+import { ensureSetup, planSetup, type SetupOptions, type SetupStep } from '../channels/setup.ts';
+import { rememberedService } from '../channels/setup-facts.ts';
 import type { Settings } from '../config.ts';
 import { createClient, createReplicationClient } from '../postgres/connect.ts';
 import { quoteLiteral } from '../postgres/quote.ts';
@@ -15,40 +16,59 @@ const FAILOVER_VERSION = 170_000;
 
 export const setup: Command = {
   summary: 'print, or apply, the SQL that a database still needs',
-  usage: '[--apply] [--replica-identity]',
+  usage: '[--apply] [--service-role NAME] [--replica-identity]',
   description:
     'Prints the SQL that the database still needs, ready for psql, or says that there is nothing to do. With --apply it\n' +
     "runs it. Your app's own tables are left as they are, unless --replica-identity says otherwise.",
   operands: { min: 0, max: 0 },
   flags: {
     apply: { description: 'Run the SQL instead of printing it.' },
+    'service-role': {
+      value: 'NAME',
+      description: 'A role for the service alone, which may replicate and read what is published, and nothing else.',
+    },
     'replica-identity': {
       description: 'Change the replica identity of tables too, where channels are refused without it.',
     },
   },
   settings: ['SNO_DATABASE_URL', 'SNO_SLOT', 'SNO_PUBLICATION'],
   async run({ flags, settings }) {
-    const identities = flags.has('replica-identity');
-    return flags.has('apply') ? apply(settings, identities) : print(settings, identities);
+    const role = flags.get('service-role')?.[0];
+    const options = {
+      publication: settings.SNO_PUBLICATION,
+      identities: flags.has('replica-identity'),
+      ...(role === undefined ? {} : { service: { role, isSuggestion: false } }),
+    };
+    return flags.has('apply') ? apply(settings, options) : print(settings, options);
   },
 };
 
-async function print(settings: Settings, identities: boolean): Promise<ExitCode> {
+/** The service's role where none is named, then and now. */
+const SERVICE_ROLE = 'sno';
+
+async function print(settings: Settings, options: SetupOptions): Promise<ExitCode> {
   const steps = await withDatabase(settings, createClient, async (client) => {
-    const plan = await planSetup(client, { publication: settings.SNO_PUBLICATION, identities });
+    const role = (await rememberedService(client)) ?? SERVICE_ROLE;
+    const plan = await planSetup(client, { service: { role, isSuggestion: true }, ...options });
     return [...plan, await slotStep(client, settings.SNO_SLOT)].filter(({ needed }) => needed);
   });
-  if (steps.length === 0) {
-    process.stdout.write('-- Nothing to do: the database has all that Snö needs.\n');
-    return 0;
-  }
-  process.stdout.write(`-- What the database still needs for Snö.\n\n${steps.map(script).join('\n')}`);
+  const title = steps.every(({ kind }) => kind === 'suggested')
+    ? '-- Nothing to do: the database has all that Snö needs.\n'
+    : '-- What the database still needs for Snö.\n';
+  process.stdout.write([title, ...steps.map(script)].join('\n'));
   return 0;
 }
 
+const NOTES: Readonly<Record<SetupStep['kind'], string>> = {
+  required: '',
+  manual: '',
+  optional: ' (optional: without it, definitions are polled)',
+  suggested: ' (a suggestion: the service runs as any role that may do as much)',
+};
+
 /** A step as psql runs it: in one transaction where there are several statements. */
 function script({ what, sql, kind }: SetupStep): string {
-  const title = `-- ${what}${kind === 'optional' ? ' (optional: without it, definitions are polled)' : ''}`;
+  const title = `-- ${what}${NOTES[kind]}`;
   const body = sql.trim();
   return body.includes('\n') ? `${title}\nbegin;\n${body}\ncommit;\n` : `${title}\n${body}\n`;
 }
@@ -74,8 +94,7 @@ async function slotStep(client: pg.Client, slot: string): Promise<SetupStep & { 
   };
 }
 
-async function apply(settings: Settings, identities: boolean): Promise<ExitCode> {
-  const options = { publication: settings.SNO_PUBLICATION, identities };
+async function apply(settings: Settings, options: SetupOptions): Promise<ExitCode> {
   await withDatabase(settings, createClient, async (client) => {
     const done: string[] = [];
     for (let round = 0; round < ROUNDS_MAX; round++) {

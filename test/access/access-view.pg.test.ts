@@ -87,8 +87,8 @@ async function channel(text: string, ...values: string[]): Promise<ResolvedChann
     bytewise: true,
     deterministic: true,
   }));
-  const declared = { oid: 0, pattern: text, kind: 'v', definition: '', columns, reads: [], through: [] };
-  const view = compileAccess(declared, new Types([]));
+  const declared = { oid: 0, pattern: text, kind: 'v', definition: '', columns, functions: [], reads: [], through: [] };
+  const view = compileAccess(declared, new Types([]), []);
   if (view instanceof SnoError) throw view;
   const types = pattern.columns.map((name) => rows.find((row) => row.name === name)?.type ?? 'text');
   const name = `${text}=${values.join()}`;

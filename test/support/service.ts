@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { SignJWT } from 'jose';
 import { freePort } from './free-port.ts';
+import { setUpFor } from './service-role.ts';
 import { type Certificate, selfSigned } from './tls.ts';
 
 export const SNO = fileURLToPath(new URL('../../dist/cli/sno.js', import.meta.url));
@@ -35,7 +36,10 @@ export interface LogLine {
   readonly [member: string]: unknown;
 }
 
-/** Starts the service on a database; resolves when it serves. Its settings may be overridden. */
+/**
+ * Starts the service on a database; resolves when it serves. Its settings may be overridden. Where the URL is a superuser's, that
+ * one sets the database up, and the service runs as a role that can only replicate and read; but a folder of rules needs its owner.
+ */
 export async function startService(
   databaseUrl: string,
   settings: Readonly<Record<string, string>> = {},
@@ -44,7 +48,10 @@ export async function startService(
   const [port, adminPort] = [await freePort(), await freePort()];
   const env = {
     ...plainEnvironment(),
-    SNO_DATABASE_URL: databaseUrl,
+    SNO_DATABASE_URL:
+      settings['SNO_RULES'] === undefined
+        ? await setUpFor(databaseUrl, settings['SNO_PUBLICATION'] ?? 'sno')
+        : databaseUrl,
     SNO_PORT: String(port),
     SNO_ADMIN_PORT: String(adminPort),
     SNO_TLS_CERT: certificate.certFile,

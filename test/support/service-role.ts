@@ -1,0 +1,35 @@
+/** The role that services of tests run as: it may replicate and read what is published, and nothing else, as `sno setup` makes it. */
+import { ensureSetup } from '../../src/channels/setup.ts';
+import { createClient } from '../../src/postgres/connect.ts';
+
+const SERVICE_ROLE = 'sno_service';
+const PASSWORD = 'of the tests';
+
+/**
+ * Sets the database up as the superuser of `databaseUrl`, and returns the URL of the service's role. A URL of somebody else is
+ * returned as it is.
+ */
+export async function setUpFor(databaseUrl: string, publication: string): Promise<string> {
+  const client = createClient(databaseUrl, 'setup');
+  await client.connect();
+  try {
+    const { rows } = await client.query<{ rolsuper: string }>(
+      'select rolsuper from pg_roles where rolname = current_user',
+    );
+    if (rows[0]?.rolsuper !== 't') return databaseUrl;
+    // other tests do the same on this server
+    await client.query(`
+      do $$ begin
+        create role ${SERVICE_ROLE} login replication password '${PASSWORD}';
+      exception when duplicate_object or unique_violation then null;
+      end $$`);
+    const service = { role: SERVICE_ROLE, isSuggestion: false };
+    await ensureSetup(client, { publication, identities: false, service });
+  } finally {
+    await client.end();
+  }
+  const url = new URL(databaseUrl);
+  url.username = SERVICE_ROLE;
+  url.password = PASSWORD;
+  return url.href;
+}
