@@ -228,6 +228,16 @@ export const SETTING_GROUPS = {
       '4',
       'Snapshots that are read from the database at the same time; others wait.',
     ),
+    SNO_SNAPSHOT_BYTES: setting(
+      bytes(1),
+      '8MB',
+      'Bytes of one snapshot that may wait in memory for the slowest of the clients that share it.',
+    ),
+    SNO_SNAPSHOT_SECONDS: setting(
+      integer(1, 86_400),
+      '300',
+      'Seconds that a snapshot may take in all: for so long it may hold a transaction of the database open.',
+    ),
   },
   limits: {
     SNO_MAX_CONNECTIONS: setting(integer(0, 10_000_000), '100000', 'Connections in all; 0 = no limit.'),
@@ -268,7 +278,7 @@ export const SETTING_GROUPS = {
     SNO_MAX_WAITING_SNAPSHOTS: setting(
       integer(0, 10_000_000),
       '10000',
-      'Snapshots that wait for one of SNO_SNAPSHOTS; whoever comes later is told to try again. 0 = no limit.',
+      'Snapshots that wait for one of SNO_SNAPSHOTS; whoever comes later is told to come back (overloaded). 0 = no limit.',
     ),
   },
   process: {

@@ -284,7 +284,8 @@ export const ERRORS = {
   },
   overloaded: {
     audience: 'client',
-    cause: 'The server or the address has as many connections as it may.',
+    cause:
+      'The server or the address has as many connections as it may, or as many snapshots wait as may (SNO_MAX_WAITING_SNAPSHOTS).',
     mend: 'Come back after a jittered wait.',
   },
 } as const satisfies Record<string, ErrorEntry>;

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
 import { ViewAccess } from './access/access-view.ts';
 import { createTokens } from './access/token.ts';
-import type { Refusal, ResolvedChannel } from './channels/channel.ts';
+import type { Refusal } from './channels/channel.ts';
 import { Definitions, type Redefinition } from './channels/definitions.ts';
 import { Lookahead } from './channels/lookahead.ts';
 import { loadParser } from './channels/parse.ts';
@@ -24,7 +24,8 @@ import { PgoutputDecoder } from './decode/pgoutput.ts';
 import { SnoError } from './errors.ts';
 import { Hub } from './fanout/hub.ts';
 import { Markers } from './fanout/markers.ts';
-import { readSnapshot, type SnapshotSink } from './fanout/snapshot.ts';
+import { startSnapshot } from './fanout/snapshot.ts';
+import { SNAPSHOT_CHECK_MS, Snapshots } from './fanout/snapshots.ts';
 import { Transactions } from './fanout/transactions.ts';
 import { Admin } from './gateway/admin.ts';
 import { Gateway } from './gateway/server.ts';
@@ -84,7 +85,8 @@ class RunningService implements Service, WalHandler {
   readonly #metrics: Metrics = createMetrics();
   readonly #url: string;
   readonly #pool: pg.Pool;
-  readonly #snapshots: pg.Pool;
+  readonly #snapshotPool: pg.Pool;
+  readonly #snapshots: Snapshots;
   readonly #rulebook: Rulebook;
   readonly #transactions: Transactions;
   readonly #guardian: Guardian;
@@ -120,8 +122,8 @@ class RunningService implements Service, WalHandler {
     this.#url = databaseUrl(settings);
     this.#pool = createPool(this.#url, 'query', CONTROL_CONNECTIONS);
     // snapshots wait for slow clients: what the stream waits for must not wait for them
-    this.#snapshots = createPool(this.#url, 'snapshot', settings.SNO_SNAPSHOTS);
-    for (const pool of [this.#pool, this.#snapshots])
+    this.#snapshotPool = createPool(this.#url, 'snapshot', settings.SNO_SNAPSHOTS);
+    for (const pool of [this.#pool, this.#snapshotPool])
       pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
     const now = Date.now;
     const pause = (attempt: number) =>
@@ -144,11 +146,22 @@ class RunningService implements Service, WalHandler {
       now,
     });
     this.#markers = new Markers({ emit: (id) => this.#transactions.mark(id), pause });
-    const { deliveries, commitToSend, resets, commits } = this.#metrics;
+    const { deliveries, commitToSend, resets, commits, snapshotReads, limitsMet } = this.#metrics;
+    const reader = { pool: this.#snapshotPool, control: this.#pool, secondsMax: settings.SNO_SNAPSHOT_SECONDS };
+    this.#snapshots = new Snapshots({
+      read: (channel, sink) => startSnapshot(reader, channel, sink),
+      runningMax: settings.SNO_SNAPSHOTS,
+      waitingMax: settings.SNO_MAX_WAITING_SNAPSHOTS || Number.POSITIVE_INFINITY,
+      windowBytesMax: settings.SNO_SNAPSHOT_BYTES,
+      ageMaxMs: settings.SNO_SNAPSHOT_SECONDS * 1_000,
+      now,
+      onRead: () => snapshotReads.inc(),
+      onRefused: () => limitsMet.waiting_snapshots.inc(),
+    });
     this.#hub = new Hub(this.#journal, this.#markers, {
       outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
       visible: (xid, isWanted) => this.#transactions.visible(xid, isWanted),
-      readSnapshot: (channel, sink) => this.#snapshot(channel, sink),
+      snapshots: this.#snapshots,
       pause,
       now,
       events: {
@@ -249,6 +262,8 @@ class RunningService implements Service, WalHandler {
       slotGeneration: () => this.#generation,
       slotWalStatus: () => this.#guardian.state?.walStatus,
       journalBytes: () => this.#journal.bytes,
+      snapshotsRunning: () => this.#snapshots.runningCount,
+      snapshotsWaiting: () => this.#snapshots.waitingCount,
       journalEntries: () => this.#journal.entryCount,
       accessWaiting: () => this.#access?.waiting,
       caughtUp: () => Number(this.#hub.caughtUp),
@@ -269,6 +284,7 @@ class RunningService implements Service, WalHandler {
     this.#state = 'catching up';
     await this.#stream.start();
     this.#timers.push(setInterval(() => this.#journal.evict(Date.now()), EVICT_MS));
+    this.#timers.push(setInterval(() => this.#snapshots.check(), SNAPSHOT_CHECK_MS));
     this.#timers.push(setInterval(() => this.#hub.heartbeat(), HEARTBEAT_SECONDS * 1_000));
     this.#timers.push(setInterval(() => void this.#guardian.check(), MEASURE_MS));
     if (this.#rulebook.isPolled) this.#timers.push(setInterval(() => void this.#poll(), POLL_MS));
@@ -339,7 +355,7 @@ class RunningService implements Service, WalHandler {
     await this.#admin?.close();
     this.#certificate?.stop();
     await this.#access?.close();
-    await Promise.allSettled([this.#pool.end(), this.#snapshots.end()]);
+    await Promise.allSettled([this.#pool.end(), this.#snapshotPool.end()]);
   }
 
   // from the WAL
@@ -384,14 +400,6 @@ class RunningService implements Service, WalHandler {
 
   #tellRefusal({ schema, pattern, error }: Refusal): void {
     this.#logger.error({ code: error.code, view: `${schema}."${pattern}"`, mend: error.mend }, error.message);
-  }
-
-  #snapshot(channel: ResolvedChannel, sink: SnapshotSink): Promise<boolean> {
-    const waitingMax = this.#settings.SNO_MAX_WAITING_SNAPSHOTS;
-    if (waitingMax === 0 || this.#snapshots.waitingCount < waitingMax)
-      return readSnapshot(this.#snapshots, channel, sink);
-    this.#metrics.limitsMet.waiting_snapshots.inc();
-    return Promise.reject(new SnoError('try_again', `${waitingMax} snapshots wait already`));
   }
 
   /** Has the WAL tell of definitions that have changed. */

@@ -78,6 +78,8 @@ const GAUGES = {
   journalBytes: ['sno_journal_bytes', 'Bytes of frames in the journal.'],
   journalEntries: ['sno_journal_entries', 'Frames in the journal.'],
   accessWaiting: ['sno_access_checks_waiting', 'Access checks that wait for an answer of the database.'],
+  snapshotsRunning: ['sno_snapshots_running', 'Snapshots that are being read or handed to clients.'],
+  snapshotsWaiting: ['sno_snapshots_waiting', 'Snapshots that wait for one of SNO_SNAPSHOTS places.'],
   caughtUp: ['sno_caught_up', '1 once the stream has reached the end that the WAL had at start, else 0.'],
 } as const;
 /** Gauges that are 1 for the label value that holds, 0 for the others. */
@@ -113,6 +115,7 @@ export interface Metrics {
   readonly reconnects: Count;
   readonly slotLost: Count;
   readonly slotGivenUp: Count;
+  readonly snapshotReads: Count;
   /** Counts a connection's end by its close code. */
   closed(code: number): void;
   /** Where gauges get their values; may be called by each stage for its own. */
@@ -219,6 +222,10 @@ export function createMetrics(): Metrics {
     slotGivenUp: count(
       'sno_slot_given_up_total',
       'Times that the slot was lost because Snö gave it up at SNO_SLOT_WAL_BYTES.',
+    ),
+    snapshotReads: count(
+      'sno_snapshot_reads_total',
+      'Snapshots read from the database; clients that ask for a channel at the same time share one.',
     ),
     closed(code) {
       (closes[String(code)] ?? (closes['other'] as Count)).inc();

@@ -59,7 +59,8 @@ export interface BoundView {
 
 /**
  * Reads one channel's rows. Columns of the result: 1 `sno_key` (json text of the key), 2 `sno_data` (text of
- * row_to_json of the view's row). `$1`... are the channel's values, as text, cast to their column's types in the SQL.
+ * row_to_json of the view's row). The channel's values, as text, are the settings `snapshotValue` names; the SQL casts them to
+ * their column's types.
  * Runs under search_path pg_catalog.
  */
 export interface SnapshotQuery {

@@ -9,6 +9,9 @@ import type { SnapshotQuery } from './channel.ts';
 import type { ParsedView } from './parse.ts';
 import type { Types } from './types.ts';
 
+/** The setting that holds the value of a placeholder, counted from 1. COPY binds no parameters; a setting's value is bound. */
+export const snapshotValue = (placeholder: number): string => `sno.value_${placeholder}`;
+
 /** An alias that no view or table is likely to have; it is only ever used with a dot after it. */
 const ROW = 'sno_row';
 
@@ -94,8 +97,9 @@ function keyJson(columns: readonly (readonly [name: string, expression: string])
 
 /** By text, since 1.0 and 1.00 are equal but name two channels; and by equality where there is one, so that an index serves. */
 function isValue(expression: string, { type, typeOid }: CatalogColumn, types: Types, parameter: number): string {
-  const isText = `(${expression})::text collate "C" = $${parameter}::text collate "C"`;
-  return types.hasEquality(typeOid) ? `${expression} = ($${parameter}::text)::${type} and ${isText}` : isText;
+  const value = `current_setting(${quoteLiteral(snapshotValue(parameter))})`;
+  const isText = `(${expression})::text collate "C" = ${value} collate "C"`;
+  return types.hasEquality(typeOid) ? `${expression} = (${value})::${type} and ${isText}` : isText;
 }
 
 function columnOf(channel: CatalogChannel, name: string): CatalogColumn {

@@ -15,7 +15,7 @@ import type { Markers } from './markers.ts';
 import type { HubOptions } from './options.ts';
 import { Outbox } from './outbox.ts';
 import { type CommitReference, Reaches } from './reach.ts';
-import type { SnapshotSink } from './snapshot.ts';
+import type { SnapshotSink } from './reading.ts';
 import { Subscription } from './subscription.ts';
 import type { Visibility } from './visibility.ts';
 
@@ -38,6 +38,8 @@ export interface FeedHost {
   readonly wholeSequence: number;
   /** `reached` where it is an answer. Writes what has come before. */
   heartbeatFrame(reached?: string): Buffer;
+  /** The channel's log, to be given back by `ended`. */
+  hold(channel: ResolvedChannel): ChannelLog;
   /** Lets the feed read from the journal at the end of this turn. */
   pumpLater(feed: SocketFeed): void;
   joined(feed: SocketFeed, subscription: Subscription): void;
@@ -64,6 +66,8 @@ export class SocketFeed implements Feed {
   #waiting: (() => void)[] = [];
   readonly #reaches: Reaches;
   #isDetached = false;
+  /** The last snapshot was taken by others faster: the next one is shared with nobody. */
+  #isLaggard = false;
 
   constructor(hub: FeedHost, socket: Duplex) {
     this.#hub = hub;
@@ -135,8 +139,7 @@ export class SocketFeed implements Feed {
   }
 
   subscribe(channel: ResolvedChannel, from: From): void {
-    const log = this.#hub.journal.hold(channel.name, channel.pattern.text);
-    const subscription = new Subscription(channel, log, this.#hub.wholeSequence);
+    const subscription = new Subscription(channel, this.#hub.hold(channel), this.#hub.wholeSequence);
     this.#subscriptions.set(channel.name, subscription);
     this.#hub.joined(this, subscription);
     switch (from.kind) {
@@ -159,7 +162,7 @@ export class SocketFeed implements Feed {
   }
 
   reset(subscription: Subscription, reason: ResetReason): void {
-    if (subscription.state === 'ended') return;
+    if (subscription.isEnded) return;
     this.#end(subscription);
     this.#hub.options.events.reset(reason);
     this.send({ type: 'reset', channel: subscription.channel.name, reason });
@@ -302,36 +305,46 @@ export class SocketFeed implements Feed {
     const { channel } = subscription;
     const hub = this.#hub;
     let seen: Visibility | undefined;
+    const { outbox } = this;
     const sink: SnapshotSink = {
       taken: (visibility) => {
         seen = visibility;
         // nor must it be of the view as it was before a redefinition that has come already
         const { voided } = subscription.log;
         const isOld = voided !== undefined && voided.xid !== 0 && !visibility.sees(voided.xid);
-        if (isOld || subscription.state === 'ended' || hub.journal.evictedUnseen((xid) => !visibility.sees(xid)))
-          return false;
+        if (isOld || hub.journal.evictedUnseen((xid) => !visibility.sees(xid))) return false;
+        // what has come until now may be dropped from the journal if the snapshot sees it
+        subscription.safeFrom = hub.wholeSequence;
         subscription.keepUnseen(visibility);
         return true;
       },
-      frame: async (frame) => {
-        if (subscription.state === 'ended') return false;
-        this.outbox.write(frame);
-        await this.#writable();
-        return subscription.state === 'joining';
+      frame: (frame) => {
+        outbox.write(frame);
+        return outbox.full ? this.#writable() : undefined;
+      },
+      get pendingBytes() {
+        return outbox.pendingBytes;
       },
     };
     try {
       for (let attempt = 1; ; attempt++) {
-        // what has come until now may be dropped from the journal if the snapshot sees it; see `taken`
-        subscription.safeFrom = hub.wholeSequence;
-        if (await hub.options.readSnapshot(channel, sink)) break;
-        if (subscription.state === 'ended') return;
+        // whoever takes nothing does not get a place that others wait for
+        if (outbox.full) await this.#writable();
+        if (subscription.isEnded) return;
+        const share = hub.options.snapshots.ask(channel, sink, this.#isLaggard);
+        subscription.leave = share.leave;
+        const outcome = await share.outcome;
+        if (subscription.isEnded) return;
+        subscription.leave = undefined;
+        this.#isLaggard = outcome === 'lagging';
+        if (this.#isLaggard) return this.reset(subscription, 'lagging');
+        if (outcome === 'whole') break;
         if (attempt === SNAPSHOT_ATTEMPTS_MAX)
           throw new SnoError('try_again', `commits of ${channel.name} do not become visible`);
         await hub.options.pause(attempt);
       }
     } catch (error) {
-      if (subscription.state === 'ended') return;
+      if (subscription.isEnded) return;
       if (!(error instanceof SnoError)) throw error;
       this.#end(subscription);
       hub.options.events.failed(error, channel.name);
@@ -353,7 +366,7 @@ export class SocketFeed implements Feed {
     await visible;
     await Promise.all(
       subscriptions.map(async (subscription) => {
-        if (subscription.state === 'ended' || (await this.authorize?.(subscription.channel))) return;
+        if (subscription.isEnded || (await this.authorize?.(subscription.channel))) return;
         // it may have been left, and joined again, meanwhile
         if (this.#subscriptions.get(subscription.channel.name) === subscription)
           this.unsubscribe(subscription.channel.name, 'access_revoked');
@@ -363,8 +376,9 @@ export class SocketFeed implements Feed {
     this.pump();
   }
 
+  /** Resolves when a socket that is full takes more, or is gone. */
   #writable(): Promise<void> {
-    if (!this.outbox.full || this.#isDetached) return Promise.resolve();
+    if (this.#isDetached) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
@@ -379,6 +393,7 @@ export class SocketFeed implements Feed {
     if (subscription.state === 'live') this.#hub.left(this, subscription);
     this.#catching.delete(subscription);
     subscription.state = 'ended';
+    subscription.leave?.();
     this.#subscriptions.delete(subscription.channel.name);
     this.#hub.ended(subscription);
   }

@@ -4,10 +4,11 @@
  * events of that channel only. Connections with events of several channels get them in commit order.
  */
 import type { Duplex } from 'node:stream';
+import type { ResolvedChannel } from '../channels/channel.ts';
 import { assert } from '../errors.ts';
 import { textFrame } from '../frame.ts';
 import type { BatchSink } from '../journal/commit-builder.ts';
-import type { Batch, Entry, Journal, Mark } from '../journal/journal.ts';
+import type { Batch, ChannelLog, Entry, Journal, Mark } from '../journal/journal.ts';
 import type { Position } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
 import type { Fanout } from './fanout.ts';
@@ -22,7 +23,11 @@ export interface Head {
   readonly headText: string;
   readonly epoch: string;
   readonly wholeSequence: number;
+  isOpen(pattern: string, channel: string): boolean;
 }
+
+/** A larger frame costs more to copy than to write by itself. */
+const JOINED_FRAME_BYTES_MAX = 16 * 1_024;
 
 /** A channel that somebody is subscribed to. */
 class LiveChannel {
@@ -113,6 +118,15 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     // at once: whoever is subscribed by the old definition must not get a position after it
     this.#write();
     for (const mark of redefinitions) this.#redefine(mark);
+  }
+
+  knows(channel: string): boolean {
+    return this.journal.knows(channel);
+  }
+
+  hold({ name, pattern }: ResolvedChannel): ChannelLog {
+    const missed = this.#source().isOpen(pattern.text, name) ? this.#sequence : -1;
+    return this.journal.hold(name, pattern.text, missed);
   }
 
   /** Writes what was appended to the sockets that are live, then lets the journal drop what is too much. */
@@ -236,7 +250,7 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     for (const channel of this.#dirty) {
       const { pending } = channel;
       channel.pending = [];
-      let joined: Buffer | undefined;
+      let frames: readonly Buffer[] | undefined;
       let count = 0;
       for (const feed of channel.live) {
         if (feed.isMulti) {
@@ -245,9 +259,8 @@ export class Hub implements Fanout, FeedHost, BatchSink {
           else entries.push(...pending);
           continue;
         }
-        joined ??=
-          pending.length === 1 ? (pending[0] as Entry).frame : Buffer.concat(pending.map(({ frame }) => frame));
-        feed.outbox.write(joined);
+        frames ??= joined(pending);
+        for (const frame of frames) feed.outbox.write(frame);
         touched.push(feed);
         count++;
       }
@@ -255,7 +268,7 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     }
     for (const [feed, entries] of several) {
       entries.sort((a, b) => a.sequence - b.sequence);
-      feed.outbox.write(Buffer.concat(entries.map(({ frame }) => frame)));
+      for (const frame of joined(entries)) feed.outbox.write(frame);
       this.options.events.delivered(entries.length);
       feed.isMulti = false;
       touched.push(feed);
@@ -292,4 +305,24 @@ export class Hub implements Fanout, FeedHost, BatchSink {
       else feed.reset(subscription, 'channel_changed');
     }
   }
+}
+
+/** Small frames that stand side by side become one; large ones stay as they are, shared by everybody. */
+function joined(entries: readonly Entry[]): readonly Buffer[] {
+  const frames: Buffer[] = [];
+  let small: Buffer[] = [];
+  const join = () => {
+    if (small.length > 0) frames.push(small.length === 1 ? (small[0] as Buffer) : Buffer.concat(small));
+    small = [];
+  };
+  for (const { frame } of entries) {
+    if (frame.length <= JOINED_FRAME_BYTES_MAX) {
+      small.push(frame);
+    } else {
+      join();
+      frames.push(frame);
+    }
+  }
+  join();
+  return frames;
 }

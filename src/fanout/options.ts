@@ -1,7 +1,6 @@
-import type { ResolvedChannel } from '../channels/channel.ts';
 import type { SnoError } from '../errors.ts';
 import type { ResetReason } from '../protocol.ts';
-import type { SnapshotSink } from './snapshot.ts';
+import type { SnapshotSource } from './snapshots.ts';
 
 export interface HubEvents {
   /** Frames were written to sockets. */
@@ -14,7 +13,7 @@ export interface HubEvents {
 
 export interface HubOptions {
   readonly outboundBytesMax: number;
-  readonly readSnapshot: (channel: ResolvedChannel, sink: SnapshotSink) => Promise<boolean>;
+  readonly snapshots: SnapshotSource;
   /** Resolves when queries see the transaction: the WAL comes earlier than that. Or when it is not wanted any more. */
   readonly visible: (xid: number, isWanted?: () => boolean) => Promise<void>;
   /** Resolves when it is time for another try. */

@@ -1,130 +1,155 @@
 /**
- * Reads one channel's rows in one consistent view of the database, as frames of limited size.
+ * Reads one channel's rows in one consistent view of the database, as frames of limited size. By COPY: rows come as they are
+ * found, and no faster than they are taken, so that no number and no size of rows has to fit into memory.
  */
+import type { Socket } from 'node:net';
 import type pg from 'pg';
 import type { ResolvedChannel } from '../channels/channel.ts';
+import { snapshotValue } from '../channels/snapshot-query.ts';
 import { SnoError } from '../errors.ts';
-import { textFrame } from '../frame.ts';
+import { quoteLiteral } from '../postgres/quote.ts';
+import { RowFrames } from './row-frames.ts';
 import { Visibility } from './visibility.ts';
 
-export interface SnapshotSink {
-  /** Called once, before the first row: what the snapshot sees. False: it is of no use, another must be taken. */
+/** Where a snapshot goes. */
+export interface FrameSink {
+  /** Called once, before the first frame: what the snapshot sees. False: nobody has use for it, so that no row need be read. */
   taken(visibility: Visibility): boolean;
-  /** A `snapshot` frame. Resolves when the socket takes the next; false: nobody wants it any more. */
-  frame(frame: Buffer): Promise<boolean>;
+  /** A `snapshot` frame. What is returned resolves when more may come; undefined: it may come now. */
+  frame(frame: Buffer): Promise<void> | undefined;
 }
 
-const FRAME_BYTES = 256 * 1024;
-const FETCH_ROWS_FIRST = 16;
-const FETCH_ROWS_MAX = 5_000;
-const STATEMENT_TIMEOUT_MS = 60_000;
+/** A snapshot that is being read. */
+export interface SnapshotRead {
+  /**
+   * Resolves when all was read. Rejects with `channel_unknown` for values that their types do not take, with `try_again` where
+   * the database can't be asked, with anything where it was cancelled.
+   */
+  readonly done: Promise<void>;
+  /** Stops the query too. */
+  cancel(): void;
+}
+
+export interface SnapshotReaderOptions {
+  /** Connections for snapshots alone, since they wait for clients. */
+  readonly pool: pg.Pool;
+  /** Where a query is cancelled from. */
+  readonly control: pg.Pool;
+  readonly secondsMax: number;
+}
+
+const LOCK_TIMEOUT_MS = 10_000;
 /** SQLSTATE classes of a value that its column's type does not take: data exceptions, and constraints of a domain. */
 const DATA_EXCEPTION = /^2[23]/;
 
-interface Row {
-  readonly sno_key: string;
-  readonly sno_data: string;
+/** What pg's Client has beyond its types. */
+type CopyClient = pg.PoolClient & {
+  readonly processID: number;
+  readonly connection: {
+    readonly stream: Socket;
+    on(event: 'copyData', listener: (message: { readonly chunk: Buffer }) => void): void;
+    off(event: 'copyData', listener: (message: { readonly chunk: Buffer }) => void): void;
+  };
+};
+
+export function startSnapshot(options: SnapshotReaderOptions, channel: ResolvedChannel, sink: FrameSink): SnapshotRead {
+  const read = new Read(options, channel, sink);
+  return { done: read.run(), cancel: () => void read.cancel() };
 }
 
-/**
- * Streams the rows to `sink`. True: all were sent; false: they were not wanted or of no use. Throws SnoError: `channel_unknown` for values that their types do
- * not take, `try_again` where the database can't be asked.
- */
-export async function readSnapshot(pool: pg.Pool, channel: ResolvedChannel, sink: SnapshotSink): Promise<boolean> {
-  const sql = channel.view?.snapshot.sql;
-  if (sql === undefined)
-    throw new SnoError(
-      'snapshot_unavailable',
-      `channel ${channel.name} has no rows, it carries published messages only`,
-    );
-  let client: pg.PoolClient;
-  try {
-    client = await pool.connect();
-  } catch (error) {
-    throw new SnoError('try_again', 'the database could not be reached for a snapshot', { cause: error });
-  }
-  let failure: Error | undefined;
-  try {
-    await client.query(
-      `begin isolation level repeatable read read only; set local statement_timeout = ${STATEMENT_TIMEOUT_MS}`,
-    );
-    const { rows } = await client.query<{ snapshot: string }>('select pg_current_snapshot()::text as snapshot');
-    if (!sink.taken(new Visibility((rows[0] as { snapshot: string }).snapshot))) return false;
-    await client.query(`declare sno_snapshot no scroll cursor for ${sql}`, [...channel.values]);
-    return await sendRows(client, channel.name, sink);
-  } catch (error) {
-    failure = error as Error;
-    const code = (error as { code?: unknown }).code;
-    if (typeof code === 'string' && DATA_EXCEPTION.test(code)) {
-      failure = undefined;
-      throw new SnoError(
-        'channel_unknown',
-        `there is no channel ${channel.name}: a value does not fit its column's type`,
-      );
-    }
-    throw new SnoError('try_again', `the snapshot of ${channel.name} could not be read`, { cause: error });
-  } finally {
-    const ended =
-      failure ??
-      (await client.query('rollback').then(
-        () => undefined,
-        (error: Error) => error,
-      ));
-    client.release(ended);
-  }
-}
+class Read {
+  readonly #options: SnapshotReaderOptions;
+  readonly #channel: ResolvedChannel;
+  readonly #sink: FrameSink;
+  #client: CopyClient | undefined;
+  #isCancelled = false;
+  /** A cancel may hit whatever the connection does next: it must not be used again. */
+  #isCancelSent = false;
+  /** How many frames were given that must be taken before more are read. */
+  #untaken = 0;
 
-async function sendRows(client: pg.PoolClient, channel: string, sink: SnapshotSink): Promise<boolean> {
-  const frames = new RowFrames(channel);
-  for (let wanted = FETCH_ROWS_FIRST; ; ) {
-    const { rows } = await client.query<Row>(`fetch ${wanted} from sno_snapshot`);
-    const isLast = rows.length < wanted;
-    let bytes = 0;
-    for (const row of rows) {
-      bytes += row.sno_data.length + row.sno_key.length;
-      const frame = frames.add(row);
-      if (frame !== undefined && !(await sink.frame(frame))) return false;
-    }
-    if (isLast) return sink.frame(frames.last());
-    wanted = Math.max(
-      1,
-      Math.min(FETCH_ROWS_MAX, wanted * 4, Math.floor((FETCH_ROWS_MAX_BYTES * rows.length) / Math.max(1, bytes))),
-    );
-  }
-}
-
-const FETCH_ROWS_MAX_BYTES = 4 * FRAME_BYTES;
-
-class RowFrames {
-  readonly #channel: string;
-  #rows: string[] = [];
-  #bytes = 0;
-  #part = 0;
-
-  constructor(channel: string) {
+  constructor(options: SnapshotReaderOptions, channel: ResolvedChannel, sink: FrameSink) {
+    this.#options = options;
     this.#channel = channel;
+    this.#sink = sink;
   }
 
-  /** Takes a row; returns a frame where there is enough for one. */
-  add(row: Row): Buffer | undefined {
-    const full = this.#bytes > 0 && this.#bytes + row.sno_data.length > FRAME_BYTES ? this.#frame(false) : undefined;
-    const text = `{"key":${row.sno_key},"data":${row.sno_data}}`;
-    this.#rows.push(text);
-    this.#bytes += text.length;
-    return full;
+  async run(): Promise<void> {
+    const { name, view } = this.#channel;
+    if (view === undefined)
+      throw new SnoError('snapshot_unavailable', `channel ${name} has no rows, it carries published messages only`);
+    let client: CopyClient;
+    try {
+      client = (await this.#options.pool.connect()) as CopyClient;
+    } catch (error) {
+      throw new SnoError('try_again', 'the database could not be reached for a snapshot', { cause: error });
+    }
+    let broken: Error | undefined;
+    try {
+      if (!this.#isCancelled) {
+        this.#client = client;
+        await this.#read(client, view.snapshot.sql);
+      }
+      await client.query('rollback');
+    } catch (error) {
+      broken = error as Error;
+      const { code } = error as { readonly code?: unknown };
+      if (typeof code === 'string' && DATA_EXCEPTION.test(code))
+        throw new SnoError('channel_unknown', `there is no channel ${name}: a value does not fit its column's type`);
+      throw new SnoError('try_again', `the snapshot of ${name} could not be read`, { cause: error });
+    } finally {
+      this.#client = undefined;
+      client.release(broken ?? this.#isCancelSent);
+    }
   }
 
-  last(): Buffer {
-    return this.#frame(true);
+  async cancel(): Promise<void> {
+    this.#isCancelled = true;
+    const client = this.#client;
+    if (client === undefined) return;
+    this.#isCancelSent = true;
+    // a server that is working does not see that the connection closes, one that is sending does not hear the cancel
+    await this.#options.control.query('select pg_cancel_backend($1)', [client.processID]).catch(() => undefined);
+    if (this.#client === client) client.connection.stream.destroy();
   }
 
-  #frame(isLast: boolean): Buffer {
-    this.#part++;
-    const frame = textFrame(
-      `{"type":"snapshot","channel":"${this.#channel}","rows":[${this.#rows.join(',')}],"part":${this.#part},"last":${isLast}}`,
+  async #read(client: CopyClient, sql: string): Promise<void> {
+    const { values, name } = this.#channel;
+    await client.query(
+      `begin isolation level repeatable read read only; set local lock_timeout = ${LOCK_TIMEOUT_MS}; ` +
+        `set local statement_timeout = ${this.#options.secondsMax * 1_000}`,
     );
-    this.#rows = [];
-    this.#bytes = 0;
-    return frame;
+    const settings = values.map(
+      (_, index) => `, set_config(${quoteLiteral(snapshotValue(index + 1))}, $${index + 1}, true)`,
+    );
+    const { rows } = await client.query<{ snapshot: string }>(
+      `select pg_current_snapshot()::text as snapshot${settings.join('')}`,
+      [...values],
+    );
+    const [row] = rows as [{ snapshot: string }];
+    if (this.#isCancelled || !this.#sink.taken(new Visibility(row.snapshot))) return;
+    const frames = new RowFrames(name);
+    const receive = ({ chunk }: { readonly chunk: Buffer }) => {
+      const frame = frames.add(chunk);
+      if (frame !== undefined) this.#give(client, frame);
+    };
+    client.connection.on('copyData', receive);
+    try {
+      await client.query(`copy (${sql}) to stdout (format binary)`);
+    } finally {
+      client.connection.off('copyData', receive);
+    }
+    if (!this.#isCancelled) void this.#sink.frame(frames.last());
+  }
+
+  #give(client: CopyClient, frame: Buffer): void {
+    if (this.#isCancelled) return;
+    const taken = this.#sink.frame(frame);
+    if (taken === undefined) return;
+    // what had been read with it still comes
+    if (this.#untaken++ === 0) client.connection.stream.pause();
+    void taken.then(() => {
+      if (--this.#untaken === 0) client.connection.stream.resume();
+    });
   }
 }

@@ -26,6 +26,8 @@ export class Subscription {
   cursor: number;
   /** Nothing that the journal dropped up to here is missed. */
   safeFrom: number;
+  /** While its snapshot is being read: says that nobody wants it any more. */
+  leave: (() => void) | undefined;
   /** While the commits before the seam are gone through. */
   seam: Seam | undefined;
 
@@ -34,6 +36,10 @@ export class Subscription {
     this.log = log;
     this.cursor = cursor;
     this.safeFrom = cursor;
+  }
+
+  get isEnded(): boolean {
+    return this.state === 'ended';
   }
 
   /** The next entry that the socket should get. */

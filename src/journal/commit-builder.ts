@@ -14,6 +14,8 @@ import type { Batch, Entry, Mark } from './journal.ts';
 /** Where whole batches go. */
 export interface BatchSink {
   append(batch: Batch): void;
+  /** Whether anybody can have, or can still get, what was appended of the channel: it is subscribed, or in the journal. */
+  knows(channel: string): boolean;
 }
 
 const EPOCH_2000_MS = 946_684_800_000;
@@ -21,6 +23,12 @@ const NONE = -1;
 const EVERY: Set<string> = new Set();
 /** A commit that concerns more channels of a pattern is taken to concern all. */
 const RECHECKED_CHANNELS_MAX = 1_000;
+/** A part of a commit has no more channels: what each needs is not counted in `commitBytesMax`. */
+const PART_CHANNELS_MAX = 8_192;
+/** So many channels of a commit in parts are kept track of without asking who knows them. */
+const OPEN_CHANNELS_MAX = 4 * PART_CHANNELS_MAX;
+/** Where a commit has more rows that cannot be known whole, each of another channel, the pattern is void, not only they. */
+const INCOMPLETE_CHANNELS_MAX = 10_000;
 const NOT_INTERRUPTED = { commitLsn: -1, parts: 0 };
 /**
  * Parts before the last stand between the head and the commit's end, whose LSN is not known yet: after the start of the
@@ -87,6 +95,14 @@ export class CommitBuilder implements EventSink {
   readonly #ends: number[] = [];
   readonly #nexts: number[] = [];
   #runCount = 0;
+  /** Channels that have events in this part. */
+  #touched = 0;
+  /** Bytes of the messages that wait. */
+  #messageBytes = 0;
+  /** Beyond so many channels, those that nobody knows are forgotten. */
+  #openMax = OPEN_CHANNELS_MAX;
+  /** Patterns of which channels were forgotten before the commit's end. */
+  readonly #forgotten = new Set<string>();
   readonly #truncated = new Set<string>();
   readonly #incomplete = new Set<Share>();
   readonly #redefined = new Map<string, 'changed' | 'dropped'>();
@@ -122,6 +138,12 @@ export class CommitBuilder implements EventSink {
     return this.#wholeSequence;
   }
 
+  /** Whether parts of a commit whose end has not come may have been sent of the channel. */
+  isOpen(pattern: string, channel: string): boolean {
+    if (!this.#inCommit || this.#parts === 0) return false;
+    return (this.#shares.get(channel)?.parts ?? 0) > 0 || this.#forgotten.has(pattern);
+  }
+
   /** Starts on a history of which everything before `from` is unknown. */
   startEpoch(epoch: string, from: Lsn): void {
     this.#abandon();
@@ -154,7 +176,7 @@ export class CommitBuilder implements EventSink {
   event(pattern: string, channel: Bytes, start: number): void {
     const end = this.#closeEvent();
     this.#link(this.#shareOf(pattern, channel), start, end);
-    if (this.bytes.length > this.#commitBytesMax) this.#flushPart();
+    if (this.bytes.length > this.#commitBytesMax || this.#touched >= PART_CHANNELS_MAX) this.#flushPart();
   }
 
   truncate(pattern: string): void {
@@ -165,11 +187,13 @@ export class CommitBuilder implements EventSink {
   message(pattern: string, channel: string, event: string, start: number): void {
     const end = this.bytes.length;
     this.#share(pattern, channel).messages.push({ event, start, end });
+    this.#messageBytes += end - start;
     if (this.bytes.length > this.#commitBytesMax) this.#flushPart();
   }
 
   incomplete(pattern: string, channel: Bytes): void {
-    this.#incomplete.add(this.#shareOf(pattern, channel));
+    if (this.#incomplete.size >= INCOMPLETE_CHANNELS_MAX) this.redefined(pattern, 'changed');
+    else this.#incomplete.add(this.#shareOf(pattern, channel));
   }
 
   recheck(pattern: string, channel?: string): void {
@@ -272,8 +296,10 @@ export class CommitBuilder implements EventSink {
     this.#starts[run] = start;
     this.#ends[run] = end;
     this.#nexts[run] = NONE;
-    if (share.first === NONE) share.first = run;
-    else this.#nexts[share.last] = run;
+    if (share.first === NONE) {
+      share.first = run;
+      this.#touched++;
+    } else this.#nexts[share.last] = run;
     share.last = run;
   }
 
@@ -292,6 +318,21 @@ export class CommitBuilder implements EventSink {
     const isRepeated = this.#interrupted.commitLsn === this.#commitLsn && this.#parts <= this.#interrupted.parts;
     if (entries.length > 0 && !isRepeated) this.#append(firstSequence, entries, [], this.#headLsn);
     this.#compactMessages();
+    if (this.#shares.size > this.#openMax) this.#forget();
+  }
+
+  /**
+   * Lets go of the channels that nobody knows: however many a commit has, only those that are subscribed or in the journal are
+   * kept until its end. One that has events again counts its parts anew, which nobody can tell.
+   */
+  #forget(): void {
+    for (const share of this.#shares.values()) {
+      if (share.messages.length > 0 || this.#incomplete.has(share) || this.#sink.knows(share.channel)) continue;
+      this.#shares.delete(share.channel);
+      this.#forgotten.add(share.pattern);
+    }
+    this.#lastShare = undefined;
+    this.#openMax = Math.max(OPEN_CHANNELS_MAX, 2 * this.#shares.size);
   }
 
   /** After a part only messages that wait for the commit's end are left; their text moves to the front. */
@@ -307,18 +348,31 @@ export class CommitBuilder implements EventSink {
     this.bytes.clear(this.#commitBytesMax);
     this.bytes.copy(kept.buffer, 0, kept.length);
     this.#runCount = 0;
+    this.#touched = 0;
   }
 
   #frames(lsn: Lsn, isLast: boolean): Entry[] {
     const entries: Entry[] = [];
+    const areMany = this.#messageBytes > this.#commitBytesMax / 2;
     for (const share of this.#shares.values()) {
-      if (this.#redefined.has(share.pattern) || this.#incomplete.has(share)) continue;
+      if (this.#redefined.has(share.pattern) || this.#incomplete.has(share)) {
+        this.#discard(share);
+        continue;
+      }
       if (share.bytes > 0 || (isLast && share.parts > 0)) entries.push(this.#changes(share, lsn, isLast));
-      // rows before messages; in a commit in parts, messages wait until the rows are whole
-      if (isLast || share.parts === 0)
+      // rows before messages; in a commit in parts, messages wait until the rows are whole, unless they become too many
+      if (isLast || share.parts === 0 || areMany)
         for (const message of share.messages.splice(0)) entries.push(this.#message(share, message, lsn));
     }
     return entries;
+  }
+
+  /** Its subscribers are reset at the commit's end. */
+  #discard(share: Share): void {
+    share.first = NONE;
+    share.last = NONE;
+    share.bytes = 0;
+    for (const { start, end } of share.messages.splice(0)) this.#messageBytes -= end - start;
   }
 
   #changes(share: Share, lsn: Lsn, isLast: boolean): Entry {
@@ -346,6 +400,7 @@ export class CommitBuilder implements EventSink {
 
   #message(share: Share, message: Message, lsn: Lsn): Entry {
     const index = ++share.index;
+    this.#messageBytes -= message.end - message.start;
     const head = Buffer.from(this.#messageHead(share.channel, message.event, lsn, index));
     const payloadBytes = head.length + (message.end - message.start) + 1;
     const frame = Buffer.allocUnsafe(frameHeaderBytes(payloadBytes) + payloadBytes);
@@ -405,6 +460,10 @@ export class CommitBuilder implements EventSink {
     this.#shares.clear();
     this.#lastShare = undefined;
     this.#runCount = 0;
+    this.#touched = 0;
+    this.#messageBytes = 0;
+    this.#openMax = OPEN_CHANNELS_MAX;
+    if (this.#forgotten.size > 0) this.#forgotten.clear();
     if (this.#truncated.size > 0) this.#truncated.clear();
     if (this.#redefined.size > 0) this.#redefined.clear();
     if (this.#rechecks.size > 0) this.#rechecks.clear();

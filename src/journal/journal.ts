@@ -62,8 +62,13 @@ export interface ChannelLog {
 export interface Journal {
   /** Takes a batch in; returns the entries that its marks made for channels it knows. Drops nothing: see `evict`. */
   append(batch: Batch): readonly Entry[];
-  /** A channel's log, made where there is none, and kept while it is held. */
-  hold(channel: string, pattern: string): ChannelLog;
+  /**
+   * A channel's log, made where there is none, and kept while it is held. `missed`: what it may have had up to that sequence is
+   * gone where it is made now.
+   */
+  hold(channel: string, pattern: string, missed: number): ChannelLog;
+  /** Whether there is a log of the channel: it is held or has entries. */
+  knows(channel: string): boolean;
   unhold(channel: string): void;
   /** Everything after it is still here. */
   readonly oldest: Position;

@@ -15,8 +15,9 @@ export interface MemoryJournalOptions {
   readonly now: () => number;
 }
 
-/** What an entry costs beside its frame. */
-const ENTRY_OVERHEAD_BYTES = 160;
+/** What an entry costs beside its frame, and the log of a channel that nobody holds, as measured. */
+const ENTRY_OVERHEAD_BYTES = 256;
+const LOG_OVERHEAD_BYTES = 384;
 /** How many dropped commits are remembered, and for how long, for snapshots that do not see them yet. */
 const EVICTED_XIDS_MAX = 16_384;
 const EVICTED_XID_AGE_MAX_MS = 3_600_000;
@@ -111,10 +112,16 @@ export class MemoryJournal implements Journal {
     return made;
   }
 
-  hold(channel: string, pattern: string): ChannelLog {
+  hold(channel: string, pattern: string, missed: number): ChannelLog {
+    const isNew = !this.#logs.has(channel);
     const log = this.#log(channel, pattern);
+    if (isNew) log.evicted = missed;
     log.holds++;
     return log;
+  }
+
+  knows(channel: string): boolean {
+    return this.#logs.has(channel);
   }
 
   unhold(channel: string): void {
@@ -199,9 +206,10 @@ export class MemoryJournal implements Journal {
   }
 
   #add(stored: Stored, log: Log, entry: Entry): void {
+    const isFirst = log.list.length === 0 && log.holds === 0;
     log.list.push(entry);
     stored.entries.push(entry);
-    const bytes = entry.frame.length + ENTRY_OVERHEAD_BYTES;
+    const bytes = entry.frame.length + ENTRY_OVERHEAD_BYTES + (isFirst ? LOG_OVERHEAD_BYTES : 0);
     stored.bytes += bytes;
     this.#bytes += bytes;
     this.#entryCount++;
@@ -223,7 +231,8 @@ export class MemoryJournal implements Journal {
       this.#marks.delete(mark);
       if (comparePositions(mark, this.#oldest) > 0) this.#oldest = { lsn: mark.lsn, index: mark.index };
     }
-    if (batch.xid === 0) return;
+    // of a commit in parts once
+    if (batch.xid === 0 || this.#evictedXids.last()?.xid === batch.xid) return;
     this.#evictedXids.push({ xid: batch.xid, at: this.#options.now() });
     if (this.#evictedXids.length > EVICTED_XIDS_MAX) this.#evictedXids.shift();
   }

@@ -1,10 +1,12 @@
 /** Channel views of a real database, compiled. */
+import type pg from 'pg';
 import { Bytes } from '../../src/bytes.ts';
 import type { Catalog } from '../../src/channels/catalog.ts';
 import { parseCatalog } from '../../src/channels/catalog-reader.ts';
 import type { BoundView, ChannelView } from '../../src/channels/channel.ts';
 import { compileChannel } from '../../src/channels/compile.ts';
 import { RemoteAnswers } from '../../src/channels/remote-answers.ts';
+import { snapshotValue } from '../../src/channels/snapshot-query.ts';
 import type { Tuple } from '../../src/decode/tuple.ts';
 import { SnoError } from '../../src/errors.ts';
 import type { TestDatabase } from '../support/postgres.ts';
@@ -33,6 +35,14 @@ export function boundOf(catalog: Catalog, pattern: string): BoundView {
   const bound = view.bind(relationOf(view.table), new RemoteAnswers());
   if (bound instanceof SnoError) throw bound;
   return bound;
+}
+
+/** The rows of a snapshot of one channel. */
+export async function snapshotRows(client: pg.Client, view: ChannelView, values: readonly string[] = []) {
+  for (const [index, value] of values.entries())
+    await client.query('select set_config($1, $2, false)', [snapshotValue(index + 1), value]);
+  const { rows } = await client.query<{ readonly sno_key: string; readonly sno_data: string }>(view.snapshot.sql);
+  return rows;
 }
 
 /** The view's words for one row. */

@@ -10,7 +10,7 @@ import { SnoError } from '../../src/errors.ts';
 import { createClient } from '../../src/postgres/connect.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
-import { boundOf, catalogOf, compileIn, Reading, viewOf } from './compiled.ts';
+import { boundOf, catalogOf, compileIn, Reading, snapshotRows, viewOf } from './compiled.ts';
 import { createEveryType, everyColumn } from './every-type.ts';
 import { type Cell, tupleOf } from './rows.ts';
 
@@ -116,12 +116,12 @@ describe.each(VERSIONS)('values in names, Postgres %i', (version) => {
   test('a snapshot by a value has the rows with that text, and the value is canonical', async () => {
     for (const [index, { name, type }] of columns.entries()) {
       if (reasonFor(type) !== undefined) continue;
-      const { sql } = viewOf(catalog, patternOf(name)).snapshot;
+      const view = viewOf(catalog, patternOf(name));
       const declared = catalog.channels
         .find(({ pattern }) => pattern === patternOf(name))
         ?.columns.find((column) => column.name === name)?.type;
       for (const value of new Set(texts.map((row) => row[index + 1] as string))) {
-        const { rows } = await client.query({ text: sql, values: [value] });
+        const rows = await snapshotRows(client, view, [value]);
         const wanted = texts.filter((row) => row[index + 1] === value).map(([id]) => `{"id":${String(id)}}`);
         expect([type, value, rows.map(({ sno_key }) => sno_key).sort()]).toEqual([type, value, wanted]);
         const canonical = await client.query({
@@ -146,7 +146,7 @@ describe.each(VERSIONS)('values in names, Postgres %i', (version) => {
       }
       const reading = new Reading(boundOf(catalog, pattern));
       const { rows: found } = await client.query({ text: `select key from public.${pattern}`, rowMode: 'array' });
-      const { rows: snapshot } = await client.query(viewOf(catalog, pattern).snapshot.sql);
+      const snapshot = await snapshotRows(client, viewOf(catalog, pattern));
       expect(found.length).toBeGreaterThan(0);
       expect([type, found.map((cells) => reading.key(tupleOf(cells as Cell[]))).sort()]).toEqual([
         type,

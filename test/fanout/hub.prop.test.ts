@@ -86,7 +86,7 @@ class World {
     this.hub = new Hub(this.journal, new Markers({ emit: never, pause: never }), {
       outboundBytesMax: OUTBOUND_BYTES,
       visible: never,
-      readSnapshot: never,
+      snapshots: { ask: () => expect.fail('no snapshots here') },
       pause: never,
       now: () => 0,
       events: { delivered: () => {}, reset: () => {}, sent: () => {}, failed: () => {} },

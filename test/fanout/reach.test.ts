@@ -39,7 +39,7 @@ beforeEach(() => {
   const journal = new MemoryJournal({ bytesMax: 1 << 20, ageMaxMs: Number.POSITIVE_INFINITY, now: () => 0 });
   hub = new Hub(journal, markers, {
     outboundBytesMax: 1 << 20,
-    readSnapshot: async () => true,
+    snapshots: { ask: () => ({ outcome: Promise.resolve('whole'), leave() {} }) },
     visible: (xid, isWanted = () => true) => new Promise((see) => invisible.set(xid, { see, isWanted })),
     pause: async () => undefined,
     now: () => 0,

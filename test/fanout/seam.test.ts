@@ -5,7 +5,7 @@ import { Bytes } from '../../src/bytes.ts';
 import type { ResolvedChannel } from '../../src/channels/channel.ts';
 import { Hub } from '../../src/fanout/hub.ts';
 import { Markers } from '../../src/fanout/markers.ts';
-import type { SnapshotSink } from '../../src/fanout/snapshot.ts';
+import type { Outcome, SnapshotSink } from '../../src/fanout/reading.ts';
 import { Visibility } from '../../src/fanout/visibility.ts';
 import { textFrame } from '../../src/frame.ts';
 import { CommitBuilder } from '../../src/journal/commit-builder.ts';
@@ -25,7 +25,7 @@ const BYTES_MAX = 2_000;
 
 interface Reading {
   readonly sink: SnapshotSink;
-  readonly done: (isWanted: boolean) => void;
+  readonly done: (outcome: Outcome) => void;
 }
 
 let hub: Hub;
@@ -44,7 +44,7 @@ beforeEach(() => {
   const journal = new MemoryJournal({ bytesMax: BYTES_MAX, ageMaxMs: Number.POSITIVE_INFINITY, now: () => 0 });
   hub = new Hub(journal, markers, {
     outboundBytesMax: 1 << 20,
-    readSnapshot: (_, sink) => new Promise((done) => readings.push({ sink, done })),
+    snapshots: { ask: (_, sink) => ({ outcome: new Promise((done) => readings.push({ sink, done })), leave() {} }) },
     visible: async () => undefined,
     pause: async () => undefined,
     now: () => 0,
@@ -91,7 +91,7 @@ const VISIBILITY = new Visibility('7:10:7');
 
 async function finish({ sink, done }: Reading): Promise<void> {
   await sink.frame(textFrame('{"type":"snapshot"}'));
-  done(true);
+  done('whole');
   await new Promise(setImmediate);
   await marker();
 }
@@ -115,7 +115,7 @@ test('a snapshot that does not see a commit which the journal has dropped is tak
   hub.attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
   const [first] = readings as [Reading];
   expect(first.sink.taken(VISIBILITY)).toBe(false);
-  first.done(false);
+  first.done('again');
   await new Promise(setImmediate);
   const second = readings[1] as Reading;
   expect(second.sink.taken(new Visibility('10:10:'))).toBe(true);

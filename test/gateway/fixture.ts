@@ -141,7 +141,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
   const hub = new Hub(journal, markers, {
     outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
     visible: async () => {},
-    readSnapshot: async () => true,
+    snapshots: { ask: () => ({ outcome: Promise.resolve('whole'), leave() {} }) },
     pause: async () => {},
     now: () => clock.now(),
     events: { delivered() {}, reset() {}, sent() {}, failed() {} },
@@ -152,12 +152,13 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
       epoch: EPOCH,
       frontier: { lsn: 100, index: 1 },
       headText: POSITION,
+      isOpen: () => false,
       get wholeSequence() {
         return sequence;
       },
     });
   } else {
-    hub.follow({ epoch: '', frontier: { lsn: 0, index: 0 }, headText: '', wholeSequence: 0 });
+    hub.follow({ epoch: '', frontier: { lsn: 0, index: 0 }, headText: '', wholeSequence: 0, isOpen: () => false });
   }
   const access = new ScriptedAccess();
   const log: string[] = [];

@@ -7,11 +7,17 @@ import type { ServerFrame } from '../../src/protocol.ts';
 import { FrameReader } from '../support/frames.ts';
 
 const batches: Batch[] = [];
+/** Channels that somebody is subscribed to, or that are in the journal. */
+const known = new Set<string>();
 let builder: CommitBuilder;
 
 beforeEach(() => {
   batches.length = 0;
-  builder = new CommitBuilder({ append: (batch) => batches.push(batch) }, 1_000);
+  known.clear();
+  builder = new CommitBuilder(
+    { append: (batch) => batches.push(batch), knows: (channel) => known.has(channel) },
+    1_000,
+  );
   builder.startEpoch('e-1-1', 100);
 });
 
@@ -292,4 +298,86 @@ test('sequences grow by one an entry or mark, over all batches', () => {
     [0, 3, 6].map((offset) => (sequences[0] as number) + offset),
   );
   expect(builder.wholeSequence).toBe(sequences.at(-1));
+});
+
+describe('however many channels a commit has', () => {
+  const CHANNELS = 100_000;
+  const numbers = Array.from({ length: CHANNELS }, (_, number) => number);
+
+  test('those that somebody knows are told its end, the others are forgotten before', () => {
+    const wanted = ['room:5', 'room:77777'];
+    for (const channel of wanted) known.add(channel);
+    builder = new CommitBuilder(
+      { append: (batch) => batches.push(batch), knows: (channel) => known.has(channel) },
+      1e9,
+    );
+    builder.startEpoch('e-1-1', 100);
+    builder.begin(7, 110, 0);
+    for (const number of numbers) event(`room:${number}`, '{"op":"insert"}');
+    expect(batches.length).toBeGreaterThan(10);
+    for (const { entries } of batches) expect(entries.length).toBeLessThanOrEqual(10_000);
+    expect(builder.isOpen('room:{id}', 'room:1')).toBe(true);
+    expect(builder.isOpen('other', 'other')).toBe(false);
+    builder.commit(120);
+    const last = batches.at(-1)?.entries ?? [];
+    expect(last.length).toBeLessThan(50_000);
+    expect(last.map(({ channel }) => channel)).toEqual(expect.arrayContaining(wanted));
+    for (const channel of wanted) {
+      const parts = batches.flatMap(({ entries }) => entries.filter((entry) => entry.channel === channel));
+      expect(parts.map(({ index }) => index)).toEqual([1, 2]);
+      const [first, second] = parts.map(({ frame }) => JSON.parse(new FrameReader().push(frame)[0] as string));
+      expect([first.part, first.last, second.part, second.last]).toEqual([1, false, 2, true]);
+    }
+    expect(builder.isOpen('room:{id}', 'room:1')).toBe(false);
+  });
+
+  test('rows that cannot be known whole in more than can be told void the pattern', () => {
+    builder.begin(7, 110, 0);
+    for (const number of numbers) {
+      const name = new Bytes(16);
+      name.ascii(`room:${number}`);
+      builder.incomplete('room:{id}', name);
+    }
+    builder.commit(120);
+    const marks = batches.flatMap(({ marks }) => marks);
+    expect(marks.length).toBeLessThan(20_000);
+    expect(marks).toContainEqual(expect.objectContaining({ pattern: 'room:{id}', kind: 'changed' }));
+    expect(marks.some(({ channel }) => channel === undefined)).toBe(true);
+  });
+});
+
+describe('in a commit in parts', () => {
+  test('messages that become too many do not wait for its end, and none is lost', () => {
+    builder.begin(7, 110, 0);
+    for (let number = 0; number < 100; number++) {
+      message('room:1', `m${number}`, `"${'x'.repeat(40)}"`);
+      event('room:1', `{"op":"insert","pad":"${'y'.repeat(40)}"}`);
+      // what waits is bounded
+      expect(builder.bytes.length).toBeLessThan(1_500);
+    }
+    builder.commit(120);
+    const messages = frames<{ type: string; event?: string }>().filter(({ type }) => type === 'message');
+    expect(messages.map(({ event: name }) => name)).toEqual(Array.from({ length: 100 }, (_, number) => `m${number}`));
+    expect(frames().at(-1)).toMatchObject({ type: 'message' });
+    const positions = batches.flatMap(({ entries }) => entries);
+    expect(positions).toEqual([...positions].sort(comparePositions));
+  });
+
+  test('a channel that is void takes no part in it, and disturbs no other', () => {
+    builder.begin(7, 110, 0);
+    const name = new Bytes(16);
+    name.ascii('room:1');
+    builder.incomplete('room:{id}', name);
+    for (let number = 0; number < 200; number++)
+      for (const channel of ['room:2', 'room:1', 'room:3']) event(channel, `{"n":${number}}`);
+    message('room:1', 'lost', '1');
+    builder.commit(120);
+    expect(batches.length).toBeGreaterThan(2);
+    const all = frames<{ channel: string; events: readonly { n: number }[] }>();
+    for (const channel of ['room:2', 'room:3']) {
+      const events = all.filter((frame) => frame.channel === channel).flatMap((frame) => frame.events);
+      expect(events.map(({ n }) => n)).toEqual(Array.from({ length: 200 }, (_, number) => number));
+    }
+    expect(all.some(({ channel }) => channel === 'room:1')).toBe(false);
+  });
 });

@@ -34,7 +34,7 @@ function makeBatch(first: number, lsn: number, channels: readonly string[], trun
 }
 
 function listOf(journal: MemoryJournal, channel: string): number[] {
-  const log = journal.hold(channel, channel[0] as string);
+  const log = journal.hold(channel, channel[0] as string, -1);
   const list = Array.from({ length: log.length }, (_, index) => (log.at(index) as Entry).lsn);
   journal.unhold(channel);
   return list;
@@ -65,7 +65,7 @@ test('the ring keeps the newest within its bounds, and says what it dropped', ()
   const channels = fc.array(fc.constantFrom('a0', 'a1', 'b0', 'b1'), { minLength: 1, maxLength: 4 });
   const step = fc.record({ channels, truncated: fc.subarray(['a', 'b']), waitMs: fc.nat(400) });
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 40 }), fc.integer({ min: 300, max: 3_000 }), (steps, bytesMax) => {
+    fc.property(fc.array(step, { maxLength: 40 }), fc.integer({ min: 800, max: 8_000 }), (steps, bytesMax) => {
       let now = 0;
       const journal = new MemoryJournal({ bytesMax, ageMaxMs: 1_000, now: () => now });
       journal.clear({ lsn: 1, index: 0 });
@@ -106,8 +106,8 @@ test('the ring keeps the newest within its bounds, and says what it dropped', ()
 });
 
 test('a log that is held tells what was dropped from it; one that nobody holds is forgotten', () => {
-  const journal = new MemoryJournal({ bytesMax: 600, ageMaxMs: 1_000, now: () => 0 });
-  const log = journal.hold('a0', 'a');
+  const journal = new MemoryJournal({ bytesMax: 800, ageMaxMs: 1_000, now: () => 0 });
+  const log = journal.hold('a0', 'a', -1);
   for (let index = 0; index < 5; index++) journal.append(makeBatch(1 + index, 10 + index, ['a0']));
   expect([log.length, log.evicted]).toEqual([5, -1]);
   journal.evict(0);
@@ -117,11 +117,11 @@ test('a log that is held tells what was dropped from it; one that nobody holds i
   journal.evict(2_000);
   expect([log.length, log.evicted, journal.bytes]).toEqual([0, 5, 0]);
   journal.unhold('a0');
-  expect(journal.hold('a0', 'a')).not.toBe(log);
+  expect(journal.hold('a0', 'a', -1)).not.toBe(log);
 });
 
 test('commits that were dropped are remembered by xid', () => {
-  const journal = new MemoryJournal({ bytesMax: 300, ageMaxMs: 1_000, now: () => 0 });
+  const journal = new MemoryJournal({ bytesMax: 400, ageMaxMs: 1_000, now: () => 0 });
   journal.append(makeBatch(1, 10, ['a0']));
   journal.append(makeBatch(2, 20, ['a0']));
   journal.evict(0);
@@ -140,16 +140,25 @@ test('marks reach logs that are made later; a void one says since when', () => {
     marks: [mark, { ...mark, sequence: 2, channel: 'a1', lsn: 11 }],
     committedAt: 0,
   });
-  expect(journal.hold('a0', 'a').voided?.lsn).toBe(10);
-  expect(journal.hold('a1', 'a').voided?.lsn).toBe(11);
-  expect(journal.hold('b0', 'b').voided).toBeUndefined();
+  expect(journal.hold('a0', 'a', -1).voided?.lsn).toBe(10);
+  expect(journal.hold('a1', 'a', -1).voided?.lsn).toBe(11);
+  expect(journal.hold('b0', 'b', -1).voided).toBeUndefined();
 });
 
 test('a name that another pattern makes now starts empty', () => {
   const journal = new MemoryJournal({ bytesMax: 10_000, ageMaxMs: 1_000, now: () => 0 });
   journal.append(makeBatch(1, 10, ['a0']));
-  const log = journal.hold('a0', 'z');
+  const log = journal.hold('a0', 'z', -1);
   expect([log.length, log.pattern, log.evicted]).toEqual([0, 'z', 1]);
   journal.evict(5_000);
   expect(journal.entryCount).toBe(0);
+});
+
+test('a log that is made while parts of a commit are gone already says so', () => {
+  const journal = new MemoryJournal({ bytesMax: 400, ageMaxMs: 1_000, now: () => 0 });
+  journal.append(makeBatch(1, 10, ['a0']));
+  expect([journal.knows('a0'), journal.knows('a1')]).toEqual([true, false]);
+  expect(journal.hold('a0', 'a', 7).evicted).toBe(-1);
+  expect(journal.hold('a1', 'a', 7).evicted).toBe(7);
+  expect(journal.knows('a1')).toBe(true);
 });

@@ -25,7 +25,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   let here: Stage;
 
   beforeAll(async () => {
-    here = await stage(SCHEMA, {}, version);
+    here = await stage(SCHEMA, { SNO_SNAPSHOT_BYTES: '1MB' }, version);
     await here.query('insert into orders select i, 1, repeat(md5(i::text), 10) from generate_series(1, 20000) i');
   });
   afterAll(() => here.end());
@@ -90,6 +90,17 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     }
   });
 
+  test('those who ask at the same time share reads, and each has all rows', async () => {
+    await here.query("insert into orders select 400000 + i, 7, repeat('x', 300) from generate_series(1, 2000) i");
+    const clients = await Promise.all(Array.from({ length: 30 }, () => here.client()));
+    const before = await here.metric('sno_snapshot_reads_total');
+    const answers = await Promise.all(clients.map((client) => client.subscribe('shop:7', { snapshot: true })));
+    expect(answers.map(({ type }) => type)).toEqual(clients.map(() => 'subscribed'));
+    for (const client of clients) expect(ids(client.of('shop:7', 'snapshot')).length).toBe(2_000);
+    const reads = (await here.metric('sno_snapshot_reads_total')) - before;
+    expect(reads).toBeLessThan(clients.length / 2);
+  });
+
   test('whoever leaves or is gone in the middle gives the database connection back', async () => {
     const busy = async () => (await here.query(connections)).rowCount as number;
     for (const leave of ['unsubscribe', 'disconnect'] as const) {
@@ -118,12 +129,61 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       client.pause();
       client.send({ type: 'subscribe', channel: 'shop:1', snapshot: true });
     }
-    await until(async () => ((await here.query(connections)).rowCount as number) >= 4, 'all snapshots are taken');
+    await until(async () => ((await here.query(connections)).rowCount as number) > 0, 'a snapshot is being read');
     await changesOf(here, quick, () => insert(300_001, 5));
     expect(quick.events('shop:5').length).toBe(1);
     for (const client of stuck) client.resume();
-    for (const client of stuck) await client.wait('subscribed', 0, ({ type }) => type === 'subscribed');
-    for (const client of stuck) expect(ids(client.of('shop:1', 'snapshot')).length).toBe(20_000);
+    // whoever was too far behind the others is told so, and gets one of his own
+    for (const client of stuck) {
+      const isAnswer = ({ type }: Frame) => type === 'subscribed' || type === 'reset';
+      const answer = await client.wait('an answer', 0, isAnswer);
+      if (answer.type === 'reset') expect(answer.reason).toBe('lagging');
+      else continue;
+      expect((await client.subscribe('shop:1', { snapshot: true })).type).toBe('subscribed');
+    }
+    for (const client of stuck) expect(new Set(ids(client.of('shop:1', 'snapshot'))).size).toBe(20_000);
+  });
+});
+
+describe('one place for snapshots, and clients that do not read', () => {
+  let here: Stage;
+
+  beforeAll(async () => {
+    here = await stage(SCHEMA, { SNO_SNAPSHOTS: '1', SNO_MAX_WAITING_SNAPSHOTS: '2', SNO_SNAPSHOT_BYTES: '1MB' });
+    await here.query('insert into orders select i, i % 4, repeat(md5(i::text), 40) from generate_series(1, 60000) i');
+  });
+  afterAll(() => here.end());
+
+  /** A client that stops reading in the middle of the snapshot of a shop. */
+  async function stuckAt(shop: number): Promise<RawClient> {
+    const client = await here.client();
+    client.pause();
+    client.send({ type: 'subscribe', channel: `shop:${shop}`, snapshot: true });
+    return client;
+  }
+
+  test('keep it from nobody: they are reset, and may ask again', async () => {
+    const stuck = await stuckAt(0);
+    await until(async () => ((await here.query(connections)).rowCount as number) > 0, 'it is being read');
+    const quick = await here.client();
+    expect((await quick.subscribe('shop:9', { snapshot: true })).type).toBe('subscribed');
+    stuck.resume();
+    expect((await stuck.wait('the reset', 0, ({ type }) => type === 'reset')).reason).toBe('lagging');
+    expect((await stuck.subscribe('shop:0', { snapshot: true })).type).toBe('subscribed');
+    const from = stuck.frames.findIndex(({ type }) => type === 'reset');
+    expect(ids(stuck.of('shop:0', 'snapshot', from)).length).toBe(15_000);
+  });
+
+  test('beyond the queue the answer is overloaded, and the connection is as good as before', async () => {
+    const stuck = [await stuckAt(0)];
+    await until(async () => ((await here.query(connections)).rowCount as number) > 0, 'it is being read');
+    for (const shop of [1, 2]) stuck.push(await stuckAt(shop));
+    await until(async () => (await here.metric('sno_snapshots_waiting')) === 2, 'the queue is full');
+    const client = await here.client();
+    expect(await client.subscribe('shop:3', { snapshot: true })).toMatchObject({ type: 'error', code: 'overloaded' });
+    for (const each of stuck) each.cut();
+    await until(async () => (await here.metric('sno_snapshots_waiting')) === 0, 'nobody waits');
+    expect((await client.subscribe('shop:3', { snapshot: true })).type).toBe('subscribed');
   });
 });
 

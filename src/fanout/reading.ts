@@ -1,0 +1,234 @@
+/**
+ * One snapshot that is being read, and those who share it. Its frames are made once; they are kept in a window until everybody
+ * has taken them.
+ *
+ * Nobody waits for the slowest: whoever holds others up, since the window is full and they are through with it, for more than a
+ * moment in all is left behind (`lagging`). Where all are slow, the query waits for them, but not for one that takes nothing for long.
+ */
+import type { ResolvedChannel } from '../channels/channel.ts';
+import type { SnoError } from '../errors.ts';
+import { Deque } from '../journal/deque.ts';
+import type { FrameSink } from './snapshot.ts';
+import type { Visibility } from './visibility.ts';
+
+/**
+ * whole: all of it was written. again: it is of no use, another must be taken. lagging: the socket did not keep up. left:
+ * `leave` was called.
+ */
+export type Outcome = 'whole' | 'again' | 'lagging' | 'left';
+
+/** One subscription that wants a snapshot. */
+export interface SnapshotSink {
+  /** Called once, before the first frame: what the snapshot sees. False: it is of no use, another must be taken. */
+  taken(visibility: Visibility): boolean;
+  /** Writes a `snapshot` frame. What is returned resolves when the socket takes the next; undefined: it takes it now. */
+  frame(frame: Buffer): Promise<void> | undefined;
+  /** Bytes that the socket has not taken: it makes progress where they become fewer. */
+  readonly pendingBytes: number;
+}
+
+/** A share in a snapshot. */
+export interface Share {
+  /** Rejects with a SnoError where the snapshot cannot be read. */
+  readonly outcome: Promise<Outcome>;
+  /** Nobody wants it any more. */
+  leave(): void;
+}
+
+/** For so long others may wait for one. */
+const HOLD_UP_MS_MAX = 1_000;
+
+interface Sharer {
+  readonly sink: SnapshotSink;
+  /** Number of the frame that comes next, from 0. */
+  next: number;
+  isBlocked: boolean;
+  pendingBytes: number;
+  /** When it was seen to make progress. */
+  movedAt: number;
+  /** For how long others have waited for it since it last had everything that was there. */
+  heldUpMs: number;
+  readonly end: (outcome: Outcome) => void;
+  readonly fail: (error: SnoError) => void;
+}
+
+export interface ReadingOptions {
+  /** Bytes of frames that may wait for the slowest. */
+  readonly windowBytesMax: number;
+  readonly now: () => number;
+  /** Nobody is left. */
+  readonly onEmpty: () => void;
+}
+
+export class Reading implements FrameSink {
+  readonly channel: ResolvedChannel;
+  readonly #options: ReadingOptions;
+  readonly #sharers = new Set<Sharer>();
+  readonly #window = new Deque<Buffer>();
+  #windowBytes = 0;
+  /** Number of the first frame in the window. */
+  #first = 0;
+  #isTaken = false;
+  #isWhole = false;
+  #roomMade: (() => void) | undefined;
+  /** Since when somebody waits for those at the far end of the window. */
+  #waitedSince: number | undefined;
+
+  constructor(channel: ResolvedChannel, options: ReadingOptions) {
+    this.channel = channel;
+    this.#options = options;
+  }
+
+  /** Whether what it sees is known: whoever asks from now on needs a later one. */
+  get isTaken(): boolean {
+    return this.#isTaken;
+  }
+
+  /** Whether all rows have been read. */
+  get isWhole(): boolean {
+    return this.#isWhole;
+  }
+
+  get isEmpty(): boolean {
+    return this.#sharers.size === 0;
+  }
+
+  get windowBytes(): number {
+    return this.#windowBytes;
+  }
+
+  share(sink: SnapshotSink): Share {
+    let leave = () => {};
+    const outcome = new Promise<Outcome>((end, fail) => {
+      const sharer = { sink, next: 0, isBlocked: false, pendingBytes: 0, movedAt: 0, heldUpMs: 0, end, fail };
+      this.#sharers.add(sharer);
+      leave = () => this.#remove(sharer, 'left');
+    });
+    return { outcome, leave: () => leave() };
+  }
+
+  taken(visibility: Visibility): boolean {
+    this.#isTaken = true;
+    for (const sharer of [...this.#sharers]) {
+      if (sharer.sink.taken(visibility)) continue;
+      this.#sharers.delete(sharer);
+      sharer.end('again');
+    }
+    return !this.isEmpty;
+  }
+
+  frame(frame: Buffer): Promise<void> | undefined {
+    this.#window.push(frame);
+    this.#windowBytes += frame.length;
+    for (const sharer of this.#sharers) this.#serve(sharer);
+    this.#makeRoom();
+    if (!this.#isFull) return undefined;
+    return new Promise((resolve) => {
+      const before = this.#roomMade;
+      this.#roomMade = () => {
+        before?.();
+        resolve();
+      };
+    });
+  }
+
+  /** All frames have come. */
+  finish(): void {
+    this.#isWhole = true;
+    for (const sharer of [...this.#sharers]) this.#endIfWhole(sharer);
+  }
+
+  fail(error: SnoError): void {
+    for (const sharer of this.#sharers) sharer.fail(error);
+    this.#sharers.clear();
+  }
+
+  /** Leaves behind who has taken nothing for `stallMs`, or holds others up. To be called now and then. */
+  check(stallMs: number): void {
+    const now = this.#options.now();
+    for (const sharer of [...this.#sharers]) {
+      const { pendingBytes } = sharer.sink;
+      if (!sharer.isBlocked || pendingBytes !== sharer.pendingBytes) sharer.movedAt = now;
+      sharer.pendingBytes = pendingBytes;
+      if (now - sharer.movedAt >= stallMs) this.#remove(sharer, 'lagging');
+    }
+    this.#makeRoom();
+  }
+
+  /** Leaves everybody behind: it has been read for too long. */
+  giveUp(): void {
+    for (const sharer of [...this.#sharers]) this.#remove(sharer, 'lagging');
+  }
+
+  get #end(): number {
+    return this.#first + this.#window.length;
+  }
+
+  get #isFull(): boolean {
+    return this.#windowBytes >= this.#options.windowBytesMax;
+  }
+
+  #serve(sharer: Sharer): void {
+    while (!sharer.isBlocked && sharer.next < this.#end) {
+      const taken = sharer.sink.frame(this.#window.at(sharer.next++ - this.#first) as Buffer);
+      if (taken === undefined) continue;
+      sharer.isBlocked = true;
+      sharer.movedAt = this.#options.now();
+      sharer.pendingBytes = sharer.sink.pendingBytes;
+      void taken.then(() => this.#unblocked(sharer));
+    }
+    if (sharer.next === this.#end) sharer.heldUpMs = 0;
+    this.#endIfWhole(sharer);
+  }
+
+  #unblocked(sharer: Sharer): void {
+    sharer.isBlocked = false;
+    if (!this.#sharers.has(sharer)) return;
+    this.#serve(sharer);
+    this.#makeRoom();
+  }
+
+  #endIfWhole(sharer: Sharer): void {
+    if (this.#isWhole && sharer.next === this.#end) this.#remove(sharer, 'whole');
+  }
+
+  #remove(sharer: Sharer, outcome: Outcome): void {
+    if (!this.#sharers.delete(sharer)) return;
+    sharer.end(outcome);
+    if (this.isEmpty) this.#options.onEmpty();
+    else this.#makeRoom();
+  }
+
+  /** Where the window is full: forgets the frames that everybody has, and whoever has held the others up for too long. */
+  #makeRoom(): void {
+    const { now } = this.#options;
+    const waitedMs = this.#waitedSince === undefined ? 0 : now() - this.#waitedSince;
+    this.#waitedSince = undefined;
+    if (this.#isFull) {
+      const half = this.#first + this.#window.length / 2;
+      for (const sharer of [...this.#sharers]) {
+        if (!sharer.isBlocked || sharer.next > half) continue;
+        sharer.heldUpMs += waitedMs;
+        if (sharer.heldUpMs < HOLD_UP_MS_MAX) continue;
+        this.#sharers.delete(sharer);
+        sharer.end('lagging');
+      }
+      if (this.isEmpty) return this.#options.onEmpty();
+      this.#forgetTaken();
+    }
+    if (this.#isFull) {
+      // whoever is not blocked has taken the whole window
+      for (const { isBlocked } of this.#sharers) if (!isBlocked) this.#waitedSince = now();
+      return;
+    }
+    const made = this.#roomMade;
+    this.#roomMade = undefined;
+    made?.();
+  }
+
+  #forgetTaken(): void {
+    let slowest = this.#end;
+    for (const { next } of this.#sharers) slowest = Math.min(slowest, next);
+    for (; this.#first < slowest; this.#first++) this.#windowBytes -= (this.#window.shift() as Buffer).length;
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * The snapshots of all connections. Those who ask for the same channel at the same time share one read of the database; so many
+ * are read at once, so many wait, and the rest is told to come back. Why so: docs/decisions/0015-shared-snapshots.md.
+ *
+ *     waiting --a place is free--> running, not taken --what it sees is known--> running --read, and all have it--> over
+ *     \______ whoever asks for the channel shares it ______/
+ *
+ * A snapshot is never older than the question: who asks once it was taken shares the next one.
+ */
+import type { ResolvedChannel } from '../channels/channel.ts';
+import { SnoError } from '../errors.ts';
+import { Reading, type Share, type SnapshotSink } from './reading.ts';
+import type { FrameSink, SnapshotRead } from './snapshot.ts';
+
+export interface SnapshotsOptions {
+  readonly read: (channel: ResolvedChannel, sink: FrameSink) => SnapshotRead;
+  /** How many are read at the same time. */
+  readonly runningMax: number;
+  /** How many may wait for that. */
+  readonly waitingMax: number;
+  /** Bytes of frames of one snapshot that may wait for the slowest of those who share it. */
+  readonly windowBytesMax: number;
+  /** How long one may take in all. */
+  readonly ageMaxMs: number;
+  readonly now: () => number;
+  /** Counts a read of the database. */
+  readonly onRead: () => void;
+  /** Counts one that was not taken in, since too many wait. */
+  readonly onRefused: () => void;
+}
+
+/** Whoever takes nothing for so long is left behind; sooner where others wait for the place. */
+const STALL_MS = 10_000;
+const STALL_AWAITED_MS = 2_000;
+/** For so long a channel's next snapshot waits for the one that is being read, so that more may share it. */
+const GATHER_MS = 1_000;
+/** How often `check` is to be called. */
+export const SNAPSHOT_CHECK_MS = 250;
+
+interface Running {
+  readonly read: SnapshotRead;
+  readonly startedAt: number;
+  isRead: boolean;
+}
+
+/** Where a feed gets its snapshots. */
+export interface SnapshotSource {
+  /**
+   * Asks for a snapshot. `alone`: shared with nobody, for those whom others have left behind. Throws `overloaded` where too many
+   * wait.
+   */
+  ask(channel: ResolvedChannel, sink: SnapshotSink, alone: boolean): Share;
+}
+
+export class Snapshots implements SnapshotSource {
+  readonly #options: SnapshotsOptions;
+  readonly #waiting = new Set<Reading>();
+  readonly #running = new Map<Reading, Running>();
+  /** By channel name, those that can be shared still. */
+  readonly #open = new Map<string, Reading>();
+
+  constructor(options: SnapshotsOptions) {
+    this.#options = options;
+  }
+
+  get waitingCount(): number {
+    return this.#waiting.size;
+  }
+
+  get runningCount(): number {
+    return this.#running.size;
+  }
+
+  ask(channel: ResolvedChannel, sink: SnapshotSink, alone: boolean): Share {
+    const open = alone ? undefined : this.#open.get(channel.name);
+    if (open !== undefined && isSame(open, channel)) return open.share(sink);
+    const { runningMax, waitingMax, windowBytesMax, now } = this.#options;
+    if (this.#running.size >= runningMax && this.#waiting.size >= waitingMax) {
+      this.#options.onRefused();
+      throw new SnoError('overloaded', `${waitingMax} snapshots wait already`);
+    }
+    const reading = new Reading(channel, { windowBytesMax, now, onEmpty: () => this.#emptied(reading) });
+    if (!alone) this.#open.set(channel.name, reading);
+    this.#waiting.add(reading);
+    const share = reading.share(sink);
+    this.#start();
+    return share;
+  }
+
+  /** Ends what takes too long. To be called every SNAPSHOT_CHECK_MS. */
+  check(): void {
+    const { now, ageMaxMs } = this.#options;
+    for (const [reading, { startedAt }] of this.#running) {
+      if (now() - startedAt >= ageMaxMs) reading.giveUp();
+      else reading.check(this.#waiting.size > 0 ? STALL_AWAITED_MS : STALL_MS);
+    }
+    this.#start();
+  }
+
+  #start(): void {
+    for (const reading of this.#waiting) {
+      if (this.#running.size >= this.#options.runningMax) return;
+      if (!this.#isGathering(reading)) this.#run(reading);
+    }
+  }
+
+  /** Whether more may come to share it, since the channel is being read just now. */
+  #isGathering(reading: Reading): boolean {
+    if (this.#open.get(reading.channel.name) !== reading) return false;
+    const since = this.#options.now() - GATHER_MS;
+    for (const [{ channel }, { isRead, startedAt }] of this.#running)
+      if (channel.name === reading.channel.name && !isRead && startedAt > since) return true;
+    return false;
+  }
+
+  #run(reading: Reading): void {
+    this.#waiting.delete(reading);
+    this.#options.onRead();
+    const sink: FrameSink = {
+      taken: (visibility) => {
+        this.#close(reading);
+        return reading.taken(visibility);
+      },
+      frame: (frame) => reading.frame(frame),
+    };
+    const read = this.#options.read(reading.channel, sink);
+    const running: Running = { read, startedAt: this.#options.now(), isRead: false };
+    this.#running.set(reading, running);
+    const end = (tell: () => void) => {
+      running.isRead = true;
+      tell();
+      this.#emptied(reading);
+      this.#start();
+    };
+    read.done.then(
+      () => end(() => reading.finish()),
+      (error: SnoError) => end(() => reading.fail(error)),
+    );
+  }
+
+  /** Nobody shares it from here on. */
+  #close(reading: Reading): void {
+    if (this.#open.get(reading.channel.name) === reading) this.#open.delete(reading.channel.name);
+  }
+
+  /** Its place is free for the next one. */
+  #emptied(reading: Reading): void {
+    if (!reading.isEmpty) return;
+    this.#close(reading);
+    this.#waiting.delete(reading);
+    const running = this.#running.get(reading);
+    if (running === undefined) return;
+    if (!running.isRead) running.read.cancel();
+    this.#running.delete(reading);
+    this.#start();
+  }
+}
+
+function isSame({ channel }: Reading, { name, view }: ResolvedChannel): boolean {
+  return channel.name === name && channel.view?.fingerprint === view?.fingerprint;
+}

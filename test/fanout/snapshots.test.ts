@@ -1,0 +1,343 @@
+/** Snapshots that many ask for, with reads of the database and sockets that the test moves on step by step. */
+import fc from 'fast-check';
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { ResolvedChannel } from '../../src/channels/channel.ts';
+import { SnoError } from '../../src/errors.ts';
+import type { Outcome, Share, SnapshotSink } from '../../src/fanout/reading.ts';
+import type { FrameSink } from '../../src/fanout/snapshot.ts';
+import { Snapshots } from '../../src/fanout/snapshots.ts';
+import { Visibility } from '../../src/fanout/visibility.ts';
+
+const FRAME_BYTES = 10;
+const WINDOW_BYTES = 50;
+const VISIBILITY = new Visibility('10:10:');
+
+function channel(name: string): ResolvedChannel {
+  const pattern = { text: 'room:{id}', columns: ['id'], literals: ['room:', ''] };
+  return { name, values: [], valueTypes: [], pattern, view: undefined, access: undefined };
+}
+
+/** One read of the database. */
+interface Read {
+  readonly name: string;
+  readonly sink: FrameSink;
+  readonly finish: () => void;
+  readonly fail: (error: SnoError) => void;
+  isCancelled: boolean;
+}
+
+class Client implements SnapshotSink {
+  readonly frames: number[] = [];
+  outcome: Outcome | SnoError | undefined;
+  pendingBytes = 0;
+  isUseful = true;
+  /** How many frames it takes before it blocks. */
+  takes = Number.POSITIVE_INFINITY;
+  #unblock: (() => void) | undefined;
+  share: Share | undefined;
+
+  taken(): boolean {
+    return this.isUseful;
+  }
+
+  frame(frame: Buffer): Promise<void> | undefined {
+    this.frames.push(frame.readUInt32BE());
+    if (--this.takes > 0) return undefined;
+    this.pendingBytes = frame.length;
+    return new Promise((resolve) => {
+      this.#unblock = resolve;
+    });
+  }
+
+  async unblock(takes = Number.POSITIVE_INFINITY): Promise<void> {
+    this.takes = takes;
+    this.pendingBytes = 0;
+    this.#unblock?.();
+    this.#unblock = undefined;
+    await settled();
+  }
+}
+
+const settled = () => new Promise(setImmediate);
+const frameOf = (number: number) => {
+  const frame = Buffer.alloc(FRAME_BYTES);
+  frame.writeUInt32BE(number);
+  return frame;
+};
+const upTo = (count: number) => Array.from({ length: count }, (_, index) => index);
+
+let now: number;
+let reads: Read[];
+let snapshots: Snapshots;
+
+beforeEach(fresh);
+
+function fresh(): void {
+  now = 0;
+  reads = [];
+  snapshots = new Snapshots({
+    read: (asked, sink) => {
+      let finish = () => {};
+      let fail: Read['fail'] = () => {};
+      const done = new Promise<void>((resolve, reject) => {
+        finish = resolve;
+        fail = reject;
+      });
+      const read = { name: asked.name, sink, finish, fail, isCancelled: false };
+      reads.push(read);
+      return {
+        done,
+        cancel: () => {
+          read.isCancelled = true;
+          fail(new SnoError('try_again', 'cancelled'));
+        },
+      };
+    },
+    runningMax: 2,
+    waitingMax: 3,
+    windowBytesMax: WINDOW_BYTES,
+    ageMaxMs: 60_000,
+    now: () => now,
+    onRead: () => {},
+    onRefused: () => {},
+  });
+}
+
+function ask(name: string, alone = false, takes = Number.POSITIVE_INFINITY): Client {
+  const client = new Client();
+  client.takes = takes;
+  client.share = snapshots.ask(channel(name), client, alone);
+  client.share.outcome.then(
+    (outcome) => {
+      client.outcome = outcome;
+    },
+    (error: SnoError) => {
+      client.outcome = error;
+    },
+  );
+  return client;
+}
+
+/** Has the read give frames from `from` on; says after how many it has to wait. */
+function give(read: Read | undefined, from: number, count: number): number {
+  for (let index = 0; index < count; index++)
+    if (read?.sink.frame(frameOf(from + index)) !== undefined) return index + 1;
+  return count;
+}
+
+async function finish(read: Read | undefined): Promise<void> {
+  read?.finish();
+  await settled();
+}
+
+describe('those who ask for one channel', () => {
+  test('share one read, and its frames are the same buffers', async () => {
+    const clients = Array.from({ length: 50 }, () => ask('room:1'));
+    expect(reads.length).toBe(1);
+    expect(reads[0]?.sink.taken(VISIBILITY)).toBe(true);
+    give(reads[0], 0, 20);
+    await finish(reads[0]);
+    for (const { frames, outcome } of clients) expect([frames, outcome]).toEqual([upTo(20), 'whole']);
+    expect([snapshots.runningCount, snapshots.waitingCount]).toEqual([0, 0]);
+  });
+
+  test('once it was taken share the next, which waits for the one before, but not for long', async () => {
+    ask('room:1');
+    reads[0]?.sink.taken(VISIBILITY);
+    const [second, third] = [ask('room:1'), ask('room:1')];
+    expect([reads.length, snapshots.waitingCount]).toEqual([1, 1]);
+    await finish(reads[0]);
+    expect(reads.length).toBe(2);
+    reads[1]?.sink.taken(VISIBILITY);
+    ask('room:1');
+    expect(reads.length).toBe(2);
+    now += 1_000;
+    snapshots.check();
+    expect(reads.length).toBe(3);
+    give(reads[1], 0, 1);
+    await finish(reads[1]);
+    expect([second.outcome, third.outcome]).toEqual(['whole', 'whole']);
+  });
+
+  test('get no snapshot that is of no use to them, while others do', async () => {
+    const [useful, useless] = [ask('room:1'), ask('room:1')];
+    useless.isUseful = false;
+    expect(reads[0]?.sink.taken(VISIBILITY)).toBe(true);
+    give(reads[0], 0, 2);
+    await finish(reads[0]);
+    expect([useful.outcome, useless.outcome, useless.frames]).toEqual(['whole', 'again', []]);
+  });
+
+  test('are all told where it fails', async () => {
+    const clients = [ask('room:1'), ask('room:1')];
+    const error = new SnoError('try_again', 'the database is gone');
+    reads[0]?.fail(error);
+    await settled();
+    expect(clients.map(({ outcome }) => outcome)).toEqual([error, error]);
+    expect(snapshots.runningCount).toBe(0);
+  });
+});
+
+describe('a socket that does not keep up', () => {
+  test('is left behind where others are through with the window; asked alone, the read waits for it', async () => {
+    const [quick, slow] = [ask('room:1'), ask('room:1', false, 2)];
+    reads[0]?.sink.taken(VISIBILITY);
+    const first = give(reads[0], 0, 30);
+    expect(first).toBe(2 + WINDOW_BYTES / FRAME_BYTES);
+    now += 999;
+    snapshots.check();
+    await settled();
+    expect(slow.outcome).toBe(undefined);
+    now += 1;
+    snapshots.check();
+    await settled();
+    expect(slow.outcome).toBe('lagging');
+    give(reads[0], first, 30 - first);
+    await finish(reads[0]);
+    expect([quick.outcome, quick.frames]).toEqual(['whole', upTo(30)]);
+    expect([slow.outcome, slow.frames]).toEqual(['lagging', upTo(2)]);
+
+    const alone = ask('room:1', true, 2);
+    const other = ask('room:1');
+    expect(snapshots.waitingCount).toBe(1);
+    reads[1]?.sink.taken(VISIBILITY);
+    const given = give(reads[1], 0, 30);
+    expect(given).toBe(2 + WINDOW_BYTES / FRAME_BYTES);
+    await alone.unblock();
+    expect(alone.frames).toEqual(upTo(given));
+    await finish(reads[1]);
+    expect([alone.outcome, other.outcome]).toEqual(['whole', undefined]);
+  });
+
+  test('holds the query while all are slow, and is left behind when it takes nothing for long', async () => {
+    const slow = [ask('room:1', false, 1), ask('room:1', false, 1)] as const;
+    reads[0]?.sink.taken(VISIBILITY);
+    expect(give(reads[0], 0, 30)).toBeLessThan(10);
+    now += 9_000;
+    (slow[0] as Client).pendingBytes--;
+    snapshots.check();
+    now += 9_000;
+    snapshots.check();
+    expect(slow.map(({ outcome }) => outcome)).toEqual([undefined, undefined]);
+    await settled();
+    expect(slow.map(({ outcome }) => outcome)).toEqual([undefined, 'lagging']);
+    expect(reads[0]?.isCancelled).toBe(false);
+    now += 10_000;
+    snapshots.check();
+    await settled();
+    expect(slow.map(({ outcome }) => outcome)).toEqual(['lagging', 'lagging']);
+    expect([reads[0]?.isCancelled, snapshots.runningCount]).toEqual([true, 0]);
+  });
+
+  test('gives its place up sooner where others wait for it', async () => {
+    for (const name of ['room:1', 'room:2']) ask(name, false, 1);
+    for (const read of reads) {
+      read.sink.taken(VISIBILITY);
+      give(read, 0, 30);
+    }
+    ask('room:3');
+    expect(reads.length).toBe(2);
+    snapshots.check();
+    now += 2_000;
+    snapshots.check();
+    await settled();
+    expect([reads.map(({ name }) => name), snapshots.runningCount]).toEqual([['room:1', 'room:2', 'room:3'], 2]);
+  });
+
+  test('makes no snapshot longer than it may be, however steadily it takes', async () => {
+    const slow = ask('room:1', false, 1);
+    reads[0]?.sink.taken(VISIBILITY);
+    for (let number = 0; now < 60_000; now += 5_000, number++) {
+      give(reads[0], number, 1);
+      snapshots.check();
+      await slow.unblock(1);
+    }
+    expect(slow.outcome).toBe(undefined);
+    snapshots.check();
+    await settled();
+    expect(slow.outcome).toBe('lagging');
+  });
+});
+
+describe('places', () => {
+  test('are given in the order of asking; beyond the queue the answer is overloaded', async () => {
+    for (const id of upTo(5)) ask(`room:${id}`);
+    expect([snapshots.runningCount, snapshots.waitingCount]).toEqual([2, 3]);
+    expect(() => ask('room:9')).toThrow(expect.objectContaining({ code: 'overloaded' }));
+    // whoever shares takes no place
+    ask('room:4');
+    for (const id of upTo(5)) await finish(reads[id]);
+    expect(reads.map(({ name }) => name)).toEqual(upTo(5).map((id) => `room:${id}`));
+    expect([snapshots.runningCount, snapshots.waitingCount]).toEqual([0, 0]);
+  });
+
+  test('are free when everybody has left: the query is cancelled, and what waited unread is forgotten', async () => {
+    const clients = upTo(3).map((id) => ask(`room:${id}`));
+    const other = ask('room:0');
+    clients[0]?.share?.leave();
+    expect(reads[0]?.isCancelled).toBe(false);
+    other.share?.leave();
+    expect(reads[0]?.isCancelled).toBe(true);
+    expect(reads.map(({ name }) => name)).toEqual(['room:0', 'room:1', 'room:2']);
+    await settled();
+    const waiting = ask('room:5');
+    waiting.share?.leave();
+    await settled();
+    expect([snapshots.runningCount, snapshots.waitingCount, waiting.outcome]).toEqual([2, 0, 'left']);
+  });
+});
+
+test('however they take and leave: the frames in order and whole, or lagging; the window never grows beyond its bound', async () => {
+  const step = fc.oneof(
+    fc.record({ kind: fc.constant('give' as const), who: fc.constant(0), count: fc.integer({ min: 1, max: 4 }) }),
+    fc.record({
+      kind: fc.constantFrom('unblock' as const, 'leave' as const, 'wait' as const),
+      who: fc.nat(4),
+      count: fc.integer({ min: 1, max: 6 }),
+    }),
+  );
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.integer({ min: 1, max: 8 }), { minLength: 1, maxLength: 5 }),
+      fc.array(step),
+      async (takes, steps) => {
+        fresh();
+        const clients = takes.map((count) => ask('room:1', false, count));
+        const [read] = reads as [Read];
+        read.sink.taken(VISIBILITY);
+        let given = 0;
+        let isFull = false;
+        for (const { kind, who, count } of steps) {
+          if (kind === 'give') {
+            for (let index = 0; index < count && !isFull; index++) {
+              const room = read.sink.frame(frameOf(given++));
+              isFull = room !== undefined;
+              void room?.then(() => {
+                isFull = false;
+              });
+            }
+          } else if (kind === 'unblock') await clients[who]?.unblock(count);
+          else clients[who]?.share?.leave();
+          await settled();
+          // what waits for the slowest is bounded
+          const behind = clients
+            .filter(({ outcome }) => outcome === undefined)
+            .map(({ frames }) => given - frames.length);
+          expect(Math.max(0, ...behind) * FRAME_BYTES).toBeLessThanOrEqual(WINDOW_BYTES);
+          // whoever waits for frames is not kept waiting by others
+          if (isFull) expect(Math.min(...behind)).toBeGreaterThanOrEqual(0);
+        }
+        read.finish();
+        for (const client of clients)
+          for (let round = 0; round < 100 && client.outcome === undefined; round++) await client.unblock(5);
+        for (const { frames, outcome } of clients) {
+          expect(frames).toEqual(upTo(frames.length));
+          expect(['whole', 'lagging', 'left']).toContain(outcome);
+          if (outcome === 'whole') expect(frames.length).toBe(given);
+        }
+        expect([snapshots.runningCount, snapshots.waitingCount]).toEqual([0, 0]);
+      },
+    ),
+    { numRuns: 200 },
+  );
+});
