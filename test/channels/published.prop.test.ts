@@ -1,0 +1,68 @@
+/** Whoever may connect to the database may notify and publish anything: what is no message is dropped, and nothing else happens. */
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { parseNotification, parsePublished } from '../../src/channels/published.ts';
+import { FUZZ_MS, fuzz, tellFuzz } from '../support/fuzz.ts';
+
+const CHANNEL = /^[A-Za-z0-9_.:/~%-]{1,1024}$/;
+const text = fc.oneof(
+  fc.string({ unit: 'binary', maxLength: 30 }),
+  fc.constantFrom('room:7', 'room:%C3%B6', 'a"b', '', 'x\ny', '\u0000'),
+);
+
+test(
+  'pg_notify payloads',
+  () => {
+    const { numRuns, seed } = fuzz(3_000);
+    const payload = fc.oneof(
+      fc
+        .record({ channel: text, event: text, data: fc.jsonValue(), extra: fc.jsonValue() }, { requiredKeys: [] })
+        .map((value) => JSON.stringify(value)),
+      fc.json(),
+      fc.string({ unit: 'binary' }),
+    );
+    fc.assert(
+      fc.property(payload, (json) => {
+        const read = parseNotification(json);
+        if (read === undefined) return;
+        expect(read.channel).toMatch(CHANNEL);
+        expect(read.event).not.toBe('');
+        const given = JSON.parse(json) as Record<string, unknown>;
+        expect(JSON.parse(read.data)).toEqual(JSON.parse(JSON.stringify(given['data'] ?? null)));
+        expect(read.channel).toBe(given['channel']);
+      }),
+      { numRuns, seed },
+    );
+    tellFuzz('pg_notify payloads', numRuns, seed);
+  },
+  FUZZ_MS,
+);
+
+test(
+  'sno.publish messages',
+  () => {
+    const { numRuns, seed } = fuzz(3_000);
+    const message = fc.oneof(
+      fc.tuple(text, text, fc.json()).map((parts) => Buffer.from(parts.join('\n'))),
+      fc.tuple(text, text, fc.string({ unit: 'binary' })).map((parts) => Buffer.from(parts.join('\n'))),
+      fc.uint8Array().map((bytes) => Buffer.from(bytes)),
+    );
+    fc.assert(
+      fc.property(message, fc.nat(20), fc.nat(20), (content, before, after) => {
+        const buffer = Buffer.concat([Buffer.alloc(before, '\n'), content, Buffer.alloc(after, '\n')]);
+        const end = before + content.length;
+        const read = parsePublished(buffer, before, end);
+        if (read === undefined) return;
+        expect(read.channel).toMatch(CHANNEL);
+        // what is sent on as it is must be JSON, whole, and within the message
+        expect(read.start).toBeGreaterThan(before);
+        expect(() =>
+          JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(buffer.subarray(read.start, end))),
+        ).not.toThrow();
+      }),
+      { numRuns, seed },
+    );
+    tellFuzz('sno.publish messages', numRuns, seed);
+  },
+  FUZZ_MS,
+);

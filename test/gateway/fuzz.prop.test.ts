@@ -1,0 +1,268 @@
+/**
+ * What clients may send, at random: bytes, frames that are nearly right, requests that are nearly right. Nothing of it ends the
+ * server, is answered by anything but the protocol, or brings anything of a channel that nobody may hear.
+ */
+import fc from 'fast-check';
+import { SignJWT } from 'jose';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createTokens } from '../../src/access/token.ts';
+import { readSettings } from '../../src/config.ts';
+import { ERRORS, SnoError } from '../../src/errors.ts';
+import { readClientFrame } from '../../src/gateway/client-frame.ts';
+import { CLOSE } from '../../src/protocol.ts';
+import { FUZZ_MS, fuzz, tellFuzz } from '../support/fuzz.ts';
+import { until } from '../support/wait.ts';
+import { type Client, type Fixture, SECRET, startGateway } from './fixture.ts';
+import { clientFrame, RawSocket } from './raw-socket.ts';
+
+/** Connections at a time. */
+const TOGETHER = 20;
+const HIDDEN = 'nobody-may-read-this';
+
+let fixture: Fixture;
+let probe: Client;
+beforeAll(async () => {
+  fixture = await startGateway({
+    settings: {
+      SNO_TLS_CERT: '',
+      SNO_TLS_KEY: '',
+      SNO_MAX_CONNECTIONS_PER_ADDRESS: '0',
+      SNO_MAX_FRAME_BYTES: '4096',
+      SNO_LOG_LEVEL: 'silent',
+    },
+  });
+  fixture.access.answer = ({ name }) =>
+    name === 'room:probe' || name === 'room:1' ? undefined : new SnoError('access_denied', 'no');
+  probe = await fixture.welcomed({ plain: true });
+  probe.send({ type: 'subscribe', channel: 'room:probe' });
+  await probe.receive('subscribed');
+});
+afterAll(() => fixture.stop());
+
+const channel = fc.oneof(
+  fc.constantFrom(
+    'room:1',
+    'room:hidden',
+    'room:%68idden',
+    'room:hidden%00',
+    'Room:hidden',
+    'room:',
+    'bad:1',
+    '__proto__',
+  ),
+  fc.string({ unit: 'binary', maxLength: 40 }),
+  fc.string({ maxLength: 10 }).map((text) => `room:${text}`),
+);
+const token = fc.oneof(
+  fc.string({ maxLength: 60 }),
+  fc.array(fc.base64String({ maxLength: 40 }), { maxLength: 4 }).map((parts) => parts.join('.')),
+  fc.json().map((json) => `${Buffer.from(json).toString('base64url')}.e30.`),
+  fc
+    .record({ alg: fc.constantFrom('none', 'HS256', 'RS256', 'ES256', 'hs256', '', 'dir') }, { requiredKeys: [] })
+    .map((head) => `${Buffer.from(JSON.stringify(head)).toString('base64url')}.e30.AAAA`),
+);
+/** A request that is right, or of which members are missing, or are of another type. */
+const request = fc.oneof(
+  fc.constant({ type: 'hello' }),
+  fc.record(
+    {
+      type: fc.oneof(
+        { weight: 9, arbitrary: fc.constantFrom('hello', 'subscribe', 'unsubscribe', 'token', 'ping') },
+        fc.jsonValue(),
+      ),
+      channel: fc.oneof({ weight: 9, arbitrary: channel }, fc.jsonValue()),
+      since: fc.oneof(fc.string(), fc.constant('abc-1-1:0/64:1'), fc.jsonValue()),
+      snapshot: fc.oneof(fc.boolean(), fc.jsonValue()),
+      token: fc.oneof({ weight: 9, arbitrary: token }, fc.jsonValue()),
+      reached: fc.oneof(fc.constantFrom('0/64', '1', 'FFFFFFFF/FFFFFFFF'), fc.string(), fc.jsonValue()),
+    },
+    { requiredKeys: ['type'] },
+  ),
+);
+const frame = fc
+  .record({
+    payload: fc.oneof(
+      { weight: 6, arbitrary: request.map((value) => Buffer.from(JSON.stringify(value))) },
+      fc.json().map((json) => Buffer.from(json)),
+      fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)),
+      fc.nat(6_000).map((length) => Buffer.alloc(length, 'x')),
+    ),
+    opcode: fc.oneof({ weight: 9, arbitrary: fc.constant(1) }, fc.nat(15)),
+    final: fc.oneof({ weight: 9, arbitrary: fc.constant(true) }, fc.boolean()),
+    reserved: fc.oneof({ weight: 19, arbitrary: fc.constant(0) }, fc.nat(7)),
+    masked: fc.oneof({ weight: 19, arbitrary: fc.constant(true) }, fc.boolean()),
+  })
+  .map(({ payload, ...options }) => clientFrame(payload, options));
+const hello = clientFrame('{"type":"hello"}');
+/** What one connection sends, in chunks. */
+const stream = fc
+  .record({
+    isWelcome: fc.boolean(),
+    pieces: fc.array(
+      fc.oneof(
+        { weight: 8, arbitrary: frame },
+        fc.uint8Array({ maxLength: 100 }).map((bytes) => Buffer.from(bytes)),
+        fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map((length) => clientFrame('', { length })),
+      ),
+      { maxLength: 8 },
+    ),
+    cuts: fc.array(fc.nat(2_000), { maxLength: 3 }),
+  })
+  .map(({ isWelcome, pieces, cuts }) => {
+    const bytes = Buffer.concat([...(isWelcome ? [hello] : []), ...pieces]);
+    const edges = [0, ...cuts.filter((cut) => cut < bytes.length).sort((a, b) => a - b), bytes.length];
+    return edges.slice(1).map((end, index) => bytes.subarray(edges[index], end));
+  });
+
+const CODES = new Set<number | undefined>([...Object.values(CLOSE), undefined]);
+const TYPES = new Set(['welcome', 'subscribed', 'unsubscribed', 'reset', 'error', 'heartbeat', 'message']);
+let published = 0;
+
+/** That the server lives, and is heard by whoever may hear it. */
+async function probed(): Promise<void> {
+  published++;
+  fixture.publish('room:hidden', HIDDEN);
+  fixture.publish('room:probe', published);
+  await until(
+    () => probe.frames.some((message) => message.type === 'message' && message.data === published),
+    'the probe hears',
+  );
+  probe.frames.length = 0;
+}
+
+test(
+  'bytes over a websocket',
+  async () => {
+    const { numRuns, seed } = fuzz(40);
+    const before = process.memoryUsage.rss();
+    await fc.assert(
+      fc.asyncProperty(fc.array(stream, { minLength: TOGETHER, maxLength: TOGETHER }), async (streams) => {
+        const sockets = await Promise.all(
+          streams.map(async (chunks) => {
+            const raw = await RawSocket.upgraded(fixture);
+            for (const chunk of chunks) await raw.send(chunk);
+            return raw;
+          }),
+        );
+        await probed();
+        for (const raw of sockets) {
+          const { closeCode } = raw;
+          // its own code is echoed to who closes
+          expect(CODES.has(closeCode) || (closeCode as number) < 5_000).toBe(true);
+          expect(raw.received.includes(HIDDEN)).toBe(false);
+          for (const text of raw.texts()) {
+            const message = JSON.parse(text) as { type: string; code?: string };
+            expect(TYPES).toContain(message.type);
+            if (message.type === 'error') expect(Object.keys(ERRORS)).toContain(message.code);
+          }
+          raw.socket.destroy();
+        }
+      }),
+      { numRuns, seed, endOnFailure: true },
+    );
+    tellFuzz('websocket streams', numRuns * TOGETHER, seed, [before, process.memoryUsage.rss()]);
+  },
+  FUZZ_MS,
+);
+
+test(
+  'bytes instead of an HTTP request',
+  async () => {
+    const { numRuns, seed } = fuzz(15);
+    const line = fc.oneof(
+      fc.constantFrom(
+        'GET /v1 HTTP/1.1',
+        'GET /sno.js HTTP/1.1',
+        'Host: a',
+        'Upgrade: websocket',
+        'Connection: Upgrade',
+        'Sec-WebSocket-Version: 13',
+        'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
+        'Transfer-Encoding: chunked',
+        'Content-Length: 7',
+        'Expect: 100-continue',
+        'Origin: null',
+        '',
+      ),
+      fc.string({ unit: 'binary', maxLength: 60 }),
+      fc.tuple(fc.string({ maxLength: 10 }), fc.string({ maxLength: 20 })).map(([name, value]) => `${name}: ${value}`),
+    );
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.array(line, { maxLength: 10 }), { minLength: TOGETHER, maxLength: TOGETHER }),
+        async (requests) => {
+          const sockets = await Promise.all(
+            requests.map(async (lines) => {
+              const raw = await RawSocket.connect(fixture);
+              await raw.send(`${lines.join('\r\n')}\r\n\r\n`);
+              return raw;
+            }),
+          );
+          await probed();
+          for (const raw of sockets) {
+            expect(raw.received.includes(HIDDEN)).toBe(false);
+            if (raw.received.length > 0) expect([100, 101, 400, 404, 413, 426, 431]).toContain(raw.status);
+            raw.socket.destroy();
+          }
+        },
+      ),
+      { numRuns, seed, endOnFailure: true },
+    );
+    tellFuzz('HTTP requests', numRuns * TOGETHER, seed);
+  },
+  FUZZ_MS,
+);
+
+test(
+  'frames, as they are read',
+  () => {
+    const { numRuns, seed } = fuzz(1_500);
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          request.map((value) => Buffer.from(JSON.stringify(value))),
+          fc.json().map((json) => Buffer.from(json)),
+          fc.uint8Array().map((bytes) => Buffer.from(bytes)),
+        ),
+        (payload) => {
+          const read = readClientFrame(payload);
+          if (read instanceof SnoError) {
+            expect(read.code).toBe('malformed_frame');
+            return;
+          }
+          const { type, ...members } = read as Readonly<Record<string, unknown>>;
+          expect(['hello', 'subscribe', 'unsubscribe', 'token', 'ping']).toContain(type);
+          if (type === 'subscribe' || type === 'unsubscribe') expect(typeof members['channel']).toBe('string');
+          if (type === 'token') expect(typeof members['token']).toBe('string');
+        },
+      ),
+      { numRuns, seed },
+    );
+    tellFuzz('frames', numRuns, seed);
+  },
+  FUZZ_MS,
+);
+
+test(
+  'tokens: none that was not signed is taken',
+  async () => {
+    const { numRuns, seed } = fuzz(800);
+    const tokens = createTokens(readSettings({ SNO_JWT_SECRET: SECRET }));
+    const good = await new SignJWT({ sub: 'u1' }).setProtectedHeader({ alg: 'HS256' }).sign(Buffer.from(SECRET));
+    expect(await tokens.verify(good)).toMatchObject({ claims: { sub: 'u1' } });
+    const nearly = fc
+      .record({ at: fc.nat(good.length - 1), by: fc.string({ minLength: 1, maxLength: 2 }), length: fc.nat(3) })
+      .map(({ at, by, length }) => good.slice(0, at) + by + good.slice(at + length));
+    await fc.assert(
+      fc.asyncProperty(fc.oneof(token, nearly), async (text) => {
+        const verified = await tokens.verify(text);
+        if (verified instanceof SnoError) expect(verified.code).toMatch(/^token_/);
+        // the last character of a signature has two bits that mean nothing
+        else expect(text.slice(0, -1)).toBe(good.slice(0, -1));
+      }),
+      { numRuns, seed },
+    );
+    tellFuzz('tokens', numRuns, seed);
+  },
+  FUZZ_MS,
+);
