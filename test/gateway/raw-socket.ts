@@ -118,7 +118,15 @@ export class RawSocket {
   /** Writes and waits until the socket takes more; false once it is closed. */
   async send(bytes: Buffer | string): Promise<boolean> {
     if (!this.socket.writable) return false;
-    if (!this.socket.write(bytes)) await Promise.race([once(this.socket, 'drain'), once(this.socket, 'close')]);
+    const { socket } = this;
+    if (!socket.write(bytes))
+      await new Promise<void>((resolve) => {
+        const done = () => {
+          socket.off('drain', done).off('close', done);
+          resolve();
+        };
+        socket.on('drain', done).on('close', done);
+      });
     return this.socket.writable;
   }
 
@@ -143,9 +151,9 @@ export class RawSocket {
   }
 
   get closeCode(): number | undefined {
-    return this.#frames()
-      .find(({ opcode }) => opcode === OPCODE.close)
-      ?.payload.readUInt16BE(0);
+    const close = this.#frames().find(({ opcode }) => opcode === OPCODE.close);
+    // 1005: a close without a code
+    return close === undefined ? undefined : close.payload.length < 2 ? 1_005 : close.payload.readUInt16BE(0);
   }
 
   #frames(): { readonly opcode: number; readonly payload: Buffer }[] {
