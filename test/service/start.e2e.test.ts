@@ -47,6 +47,15 @@ async function expectRefusal(settings: Readonly<Record<string, string>>, code: s
   expect(result.stdout).not.toContain('"msg":"serving"');
 }
 
+/** No slot was made: the start failed before it came to that. */
+async function expectUntouched(): Promise<void> {
+  const { rows } = await database.query(
+    'select count(*)::int as slots from pg_replication_slots where slot_name = $1',
+    [database.name],
+  );
+  expect(rows).toEqual([{ slots: 0 }]);
+}
+
 async function withTakenPort(work: (port: string) => Promise<void>): Promise<void> {
   const listener = createServer().listen(0, '127.0.0.1');
   await once(listener, 'listening');
@@ -87,6 +96,7 @@ test('a port that is taken', async () => {
   await withTakenPort(async (port) => {
     await expectRefusal({ SNO_PORT: port }, 'address_in_use', new RegExp(`:${port} is taken`), /SNO_PORT/);
     await expectRefusal({ SNO_ADMIN_PORT: port }, 'address_in_use', /SNO_ADMIN_PORT/, /SNO_ADMIN_PORT/);
+    await expectUntouched();
   });
 });
 
@@ -103,6 +113,7 @@ describe('a certificate', () => {
     const file = `${certificate.certFile}.txt`;
     await writeFile(file, 'rubbish');
     await expectRefusal({ SNO_TLS_CERT: file }, 'tls_invalid', /./, /SNO_TLS_CERT/);
+    await expectUntouched();
   });
 });
 
