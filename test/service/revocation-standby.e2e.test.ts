@@ -1,0 +1,55 @@
+/** Revocation by a commit that is in the WAL already, and that queries do not see yet. */
+import pg from 'pg';
+import { expect, test } from 'vitest';
+import { ownServer } from '../support/postgres.ts';
+import { signToken, startService } from '../support/service.ts';
+import { until } from '../support/wait.ts';
+import { RawClient } from './raw-client.ts';
+
+test('a commit that waits for a standby: it is in the WAL, queries do not see it, and nothing of it or after it is sent', async () => {
+  const server = await ownServer();
+  const admin = new pg.Client({ connectionString: server.url() });
+  const revoker = new pg.Client({ connectionString: server.url() });
+  await Promise.all([admin.connect(), revoker.connect()]);
+  await admin.query(`
+    create table notes (id int primary key);
+    create table plain (id int, member text, primary key (id, member));
+    insert into plain values (1, 'm'), (1, 'witness');
+    create schema channels;
+    create schema channel_access;
+    create view channels.notes as select id from notes;
+    create view channel_access.notes as select;
+    create view channels."own:{room}" as select id, 1 as room from notes;
+    create view channel_access."own:{room}" as select id as room, member as sub from plain`);
+  const service = await startService(server.url());
+  try {
+    const client = await RawClient.open(service, await signToken({ sub: 'm' }));
+    const told = () => client.frames.filter(({ channel }) => channel === 'own:1').map(({ type }) => type);
+    await client.subscribe('own:1');
+    const witness = await RawClient.open(service);
+    await witness.subscribe('notes');
+    await admin.query("alter system set synchronous_standby_names = 'nobody'");
+    await admin.query('select pg_reload_conf()');
+    await until(
+      async () =>
+        (await revoker.query('show synchronous_standby_names')).rows[0]?.['synchronous_standby_names'] === 'nobody',
+      'commits wait',
+    );
+    const revoking = revoker.query("begin; delete from plain where member = 'm'; insert into notes values (1); commit");
+    await witness.wait('the revoking commit', 0, ({ type }) => type === 'changes');
+    await admin.query("set synchronous_commit = 'local'; insert into notes values (2)");
+    await witness.wait('a later one', 0, ({ events }) => JSON.stringify(events ?? '').includes('"id":2'));
+    expect((await admin.query("select from plain where member = 'm'")).rowCount).toBe(1);
+    expect(told()).toEqual(['subscribed']);
+    await admin.query('alter system reset synchronous_standby_names');
+    await admin.query('select pg_reload_conf()');
+    await revoking;
+    await client.wait('the end', 0, ({ type, code }) => type === 'unsubscribed' && code === 'access_revoked');
+    expect(told()).toEqual(['subscribed', 'unsubscribed']);
+    for (const each of [client, witness]) each.cut();
+  } finally {
+    await service.remove();
+    await Promise.all([admin.end(), revoker.end()]);
+    await server.stop('immediate');
+  }
+});
