@@ -4,6 +4,7 @@ import type { Settings } from '../config.ts';
 import type { Logger } from '../logger.ts';
 import { type Lsn, parseLsn } from '../lsn.ts';
 import { databaseError } from '../postgres/connect.ts';
+import { throughFlux } from '../postgres/flux.ts';
 import type { Catalog } from './catalog.ts';
 import { CatalogPoll } from './catalog-poll.ts';
 import { readCatalog, readCatalogKey } from './catalog-reader.ts';
@@ -34,7 +35,8 @@ export class Rulebook {
     const { SNO_PUBLICATION: publication, SNO_RULES: rules } = settings;
     const client = await this.#connect();
     try {
-      const { done, warnings, eventTriggers } = await ensureSetup(client, { publication, identities: false });
+      const setup = () => ensureSetup(client, { publication, identities: false });
+      const { done, warnings, eventTriggers } = await throughFlux(setup);
       if (done.length > 0) logger.info({ done }, 'set the database up');
       for (const { what, message, sql } of warnings) logger.warn({ what, mend: sql }, message);
       this.isPolled = !eventTriggers;
@@ -49,7 +51,9 @@ export class Rulebook {
   /** The catalog as it is now, an LSN that lies after everything that it shows, and the key of messages with later ones. */
   async read(): Promise<{ readonly catalog: Catalog; readonly lsn: Lsn; readonly key: string }> {
     const { pool, settings } = this.#options;
-    const catalog = this.isPolled ? await this.#poll.poll() : await readCatalog(pool, settings.SNO_PUBLICATION);
+    const catalog = await throughFlux(() =>
+      this.isPolled ? this.#poll.poll() : readCatalog(pool, settings.SNO_PUBLICATION),
+    );
     const { rows } = await pool.query<{ lsn: string }>('select pg_current_wal_insert_lsn()::text as lsn');
     return { catalog, lsn: parseLsn(rows[0]?.lsn ?? '') ?? 0, key: await readCatalogKey(pool) };
   }

@@ -1,0 +1,28 @@
+/**
+ * Reading the catalog while somebody else drops what is read fails with an internal error of Postgres ("could not open
+ * relation with OID", "cache lookup failed"): its functions see the catalog as it is now, not as of the query's snapshot.
+ */
+import { setTimeout } from 'node:timers/promises';
+
+const INTERNAL_ERROR = 'XX000';
+const IN_FLUX = /could not open relation with OID|cache lookup failed|could not find (tuple|attribute)/;
+const ATTEMPTS = 10;
+const PAUSE_MS = 50;
+
+/** Does it again where it failed for that reason; `work` must be of one transaction, or of several that may be repeated. */
+export async function throughFlux<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (attempt === ATTEMPTS || !isInFlux(error)) throw error;
+      await setTimeout(PAUSE_MS * attempt);
+    }
+  }
+}
+
+function isInFlux(error: unknown): boolean {
+  const { code, message, cause } = error as { code?: unknown; message?: unknown; cause?: unknown };
+  if (code === INTERNAL_ERROR && IN_FLUX.test(String(message))) return true;
+  return cause !== undefined && isInFlux(cause);
+}
