@@ -423,6 +423,9 @@ as $$
           'partitions', (
             select coalesce(json_agg(json_build_object(
                 'oid', p.relid::oid::bigint,
+                'attachedAs', (
+                  select string_agg(i.xmin::text, ',' order by i.inhrelid)
+                  from pg_partition_ancestors(p.relid) a join pg_inherits i on i.inhrelid = a.relid),
                 'isEmpty', coalesce(pg_relation_size(p.relid) = 0, true),
                 'isGuarded', exists (select from pg_trigger g where g.tgrelid = p.relid and g.tgfoid = 'sno.on_truncate()'::regprocedure)
               ) order by p.relid::oid), '[]')
@@ -882,6 +885,6 @@ grant execute on function sno.below(), sno.lacking(name) to public;
 
 create or replace function sno.version() returns integer
 language sql immutable set search_path = pg_catalog, pg_temp
-as $$ select 3 $$;
+as $$ select 4 $$;
 comment on function sno.version() is 'Version of sql/000001_install.sql.';
 grant execute on function sno.version() to public;

@@ -89,7 +89,7 @@ const table = z.object({
   identityIndex: z.array(z.number()).nullable(),
   rowSecurity: z.boolean(),
   isPartition: z.boolean(),
-  partitions: z.array(z.object({ oid, isEmpty: z.boolean(), isGuarded: z.boolean() })),
+  partitions: z.array(z.object({ oid, attachedAs: z.string(), isEmpty: z.boolean(), isGuarded: z.boolean() })),
   publishedAs: z.number().nullable(),
   inherited: z.boolean(),
   unlikePartitions: texts,

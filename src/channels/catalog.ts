@@ -130,6 +130,8 @@ export interface CatalogTable {
 
 export interface CatalogPartition {
   readonly oid: number;
+  /** Differs where it was detached and attached again, or one of those above it. */
+  readonly attachedAs: string;
   readonly isEmpty: boolean;
   /** Has the trigger that notices a TRUNCATE of the partition alone. */
   readonly isGuarded: boolean;

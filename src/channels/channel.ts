@@ -65,6 +65,8 @@ export interface BoundView {
  */
 export interface SnapshotQuery {
   readonly sql: string;
+  /** The view or table that it reads, quoted: to be locked before the snapshot is taken. */
+  readonly relation: string;
 }
 
 /** What a channel name means. */

@@ -2,7 +2,7 @@
  * Whether what subscribers hold of a view is still right under the definition that follows, though no row's change says
  * otherwise. The fingerprint tells whether the definition means the same; here is what happens to the rows below it.
  */
-import type { CatalogTable } from './catalog.ts';
+import type { CatalogPartition, CatalogTable } from './catalog.ts';
 import type { ChannelView } from './channel.ts';
 
 /** Undefined: no view. */
@@ -18,10 +18,14 @@ export function continues(was: ChannelView | undefined, is: ChannelView | undefi
 
 /** The rows of a partition that is attached or detached come and go without a change of their own. */
 function samePartitions(was: CatalogTable, is: CatalogTable): boolean {
-  const before = new Set(was.partitions.map(({ oid }) => oid));
-  const after = new Set(is.partitions.map(({ oid }) => oid));
+  const before = new Set(was.partitions.map(attached));
+  const after = new Set(is.partitions.map(attached));
   return (
-    was.partitions.every(({ oid }) => after.has(oid)) &&
-    is.partitions.every(({ oid, isEmpty }) => isEmpty || before.has(oid))
+    was.partitions.every((partition) => after.has(attached(partition))) &&
+    is.partitions.every((partition) => partition.isEmpty || before.has(attached(partition)))
   );
+}
+
+function attached({ oid, attachedAs }: CatalogPartition): string {
+  return `${oid}:${attachedAs}`;
 }

@@ -25,7 +25,7 @@ export function snapshotQuery(
 ): SnapshotQuery {
   const isValueOf: IsValue = (expression, name, parameter) =>
     isValue(expression, columnOf(channel, name), types, parameter);
-  return { sql: throughView(channel, plan, shown, isValueOf) ?? throughTable(channel, table, parsed, plan, isValueOf) };
+  return throughView(channel, plan, shown, isValueOf) ?? throughTable(channel, table, parsed, plan, isValueOf);
 }
 
 /** The condition that an expression has the value of a placeholder. */
@@ -49,7 +49,7 @@ function throughView(
   plan: ViewPlan,
   columns: ReadonlyMap<CatalogTableColumn, string>,
   isValueOf: IsValue,
-): string | undefined {
+): SnapshotQuery | undefined {
   const shown: (readonly [name: string, expression: string])[] = [];
   for (const { column } of plan.key) {
     const name = columns.get(column);
@@ -59,10 +59,11 @@ function throughView(
   const conditions = plan.pattern.columns.map((name, index) =>
     isValueOf(`${ROW}.${quoteIdentifier(name)}`, name, index + 1),
   );
-  return (
+  const relation = `channels.${quoteIdentifier(channel.pattern)}`;
+  const sql =
     `select ${keyJson(shown)} as sno_key, row_to_json(${ROW}.*)::text as sno_data ` +
-    `from channels.${quoteIdentifier(channel.pattern)} ${ROW}${whereAll(conditions)}`
-  );
+    `from ${relation} ${ROW}${whereAll(conditions)}`;
+  return { sql, relation };
 }
 
 function throughTable(
@@ -71,7 +72,7 @@ function throughTable(
   parsed: ParsedView,
   plan: ViewPlan,
   isValueOf: IsValue,
-): string {
+): SnapshotQuery {
   const alias = quoteIdentifier(parsed.table.alias);
   const key = plan.key.map(({ column }) => [column.name, `${alias}.${quoteIdentifier(column.name)}`] as const);
   const conditions = plan.pattern.columns.map((name, index) => {
@@ -79,11 +80,12 @@ function throughTable(
     return isValueOf(`(${target?.sql})`, name, index + 1);
   });
   if (parsed.whereSql !== undefined) conditions.unshift(`(${parsed.whereSql})`);
-  return (
+  const relation = `${quoteIdentifier(table.schema)}.${quoteIdentifier(table.name)}`;
+  const sql =
     `select ${keyJson(key)} as sno_key, ` +
     `(select row_to_json(${ROW}.*)::text from (select ${parsed.targetsSql}) ${ROW}) as sno_data ` +
-    `from ${quoteIdentifier(table.schema)}.${quoteIdentifier(table.name)} ${alias}${whereAll(conditions)}`
-  );
+    `from ${relation} ${alias}${whereAll(conditions)}`;
+  return { sql, relation };
 }
 
 /** The same bytes as `BoundView.key` writes. */

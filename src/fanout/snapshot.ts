@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import type pg from 'pg';
-import type { ResolvedChannel } from '../channels/channel.ts';
+import type { ResolvedChannel, SnapshotQuery } from '../channels/channel.ts';
 import { snapshotValue } from '../channels/snapshot-query.ts';
 import { SnoError } from '../errors.ts';
 import { quoteLiteral } from '../postgres/quote.ts';
@@ -88,7 +88,7 @@ class Read {
     try {
       if (!this.#isCancelled) {
         this.#client = client;
-        await this.#read(client, view.snapshot.sql);
+        await this.#read(client, view.snapshot);
       }
       await client.query('rollback');
     } catch (error) {
@@ -113,11 +113,13 @@ class Read {
     if (this.#client === client) client.connection.stream.destroy();
   }
 
-  async #read(client: CopyClient, sql: string): Promise<void> {
+  async #read(client: CopyClient, { sql, relation }: SnapshotQuery): Promise<void> {
     const { values, name } = this.#channel;
     await client.query(
       `begin isolation level repeatable read read only; set local lock_timeout = ${LOCK_TIMEOUT_MS}; ` +
-        `set local statement_timeout = ${this.#options.secondsMax * 1_000}`,
+        `set local statement_timeout = ${this.#options.secondsMax * 1_000}; ` +
+        // a table that is rewritten after the snapshot was taken would look empty
+        `lock table ${relation} in access share mode`,
     );
     const settings = values.map(
       (_, index) => `, set_config(${quoteLiteral(snapshotValue(index + 1))}, $${index + 1}, true)`,

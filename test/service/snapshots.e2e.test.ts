@@ -67,6 +67,31 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(client.events('shop:2').map(({ op, key }) => [op, key])).toEqual([['insert', { id: 100_001 }]]);
   });
 
+  test('a table that is rewritten just then is not taken for an empty one', async () => {
+    const migration = await here.database.connect();
+    await migration.query(`create table prices (id int primary key, unused int); insert into prices values (1, 1);
+      create view channels.prices as select id from prices`);
+    const client = await here.client();
+    await until(async () => (await client.subscribe('prices')).type === 'subscribed', 'the channel is known');
+    const other = await here.client();
+    await migration.query('begin; alter table prices alter unused type bigint');
+    const subscribed = other.subscribe('prices', { snapshot: true });
+    await until(
+      async () =>
+        (
+          await here.query(
+            "select from pg_stat_activity where datname = current_database() and application_name = 'sno snapshot' and wait_event_type = 'Lock'",
+          )
+        ).rowCount,
+      'the snapshot waits for the migration',
+    );
+    await migration.query('commit');
+    expect(await subscribed).toMatchObject({ type: 'subscribed' });
+    expect(ids(other.of('prices', 'snapshot'))).toEqual([1]);
+    expect(client.of('prices', 'reset')).toEqual([]);
+    await migration.end();
+  });
+
   test('commits that are not waited for (synchronous_commit off) are in exactly one of snapshot and stream', async () => {
     const writer = await here.database.connect();
     await writer.query('set synchronous_commit = off');

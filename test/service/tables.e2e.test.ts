@@ -140,6 +140,16 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await follow('points', 'points:a', 'points:b');
   });
 
+  test('partitions: one that is detached, written to and attached again in one commit', async () => {
+    await got(`insert into points values ('d', 3, 3, 'd')`);
+    const frames =
+      await got(`alter table points detach partition points_d; insert into points_d values ('d', 4, 4, 'd');
+      delete from points_d where id = 3; alter table points attach partition points_d for values in ('d')`);
+    expect(frames).toEqual([reset('points'), reset('points:a'), reset('points:b')]);
+    await got(`delete from points where id = 4`);
+    await follow('points', 'points:a', 'points:b');
+  });
+
   test('TRUNCATE: of the root an event, of a partition alone a reset', async () => {
     const resets = [reset('points'), reset('points:a'), reset('points:b')];
     expect(await got('truncate points_b')).toEqual(resets);
