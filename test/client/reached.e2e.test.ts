@@ -2,8 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { connect, type LiveView, type SnoClient } from '../../src/client/index.ts';
-import { lsnValue } from '../oracle/subscriber.ts';
 import { type Stage, stage } from '../service/stage.ts';
+import { lsnValue } from '../service/subscriber.ts';
 import { VERSIONS } from '../support/postgres.ts';
 
 const SCHEMA = `

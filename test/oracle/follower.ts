@@ -3,7 +3,7 @@
  * position where the connection broke. What it holds is worked out from the protocol's text alone.
  */
 import { WebSocket } from 'ws';
-import { type Frame, Held } from './subscriber.ts';
+import { type Frame, Held } from '../service/subscriber.ts';
 
 const RETRY_MS = 50;
 

@@ -1,216 +1,222 @@
 /**
- * A subscriber that keeps every frame, and nothing of the client library: what it holds is worked out here, from
- * the protocol's text alone.
+ * A subscriber that writes down everything it hears, and nothing of the client library. It comes back whenever its
+ * connection ends, resumes by the last whole commit, and judges nothing itself.
  */
 import { WebSocket } from 'ws';
+import type { Frame } from './frame.ts';
 
-export interface Frame {
-  readonly type: string;
-  readonly channel?: string;
-  readonly position?: string;
-  readonly lsn?: string;
-  readonly xid?: number;
-  readonly rows?: readonly { readonly key: unknown; readonly data: unknown }[];
-  readonly events?: readonly { readonly op: string; readonly key?: unknown; readonly data?: unknown }[];
-  readonly reason?: string;
-  readonly code?: string | number;
-  readonly recovered?: boolean;
-  readonly last?: boolean;
-  readonly part?: number;
-  readonly data?: unknown;
-  readonly event?: string;
-}
-
-/** What is held of one channel, and what came of it. */
-export class Held {
-  rows = new Map<string, string>();
-  /** Every changes frame, in order of arrival, since the last snapshot or reset. */
-  readonly changes: Frame[] = [];
-  readonly resets: string[] = [];
-  snapshots = 0;
-  subscribed = 0;
-  /** Of the `subscribed` that began what is held now. */
-  from: string | undefined;
-  /** Where to resume: the last whole commit, or later. */
-  position: string | undefined;
-  /** Keys that the first snapshot had. */
-  initial: ReadonlySet<string> = new Set();
-  violations: string[] = [];
-  #parts: Frame[] = [];
-
-  take(frame: Frame): void {
-    switch (frame.type) {
-      case 'snapshot':
-        if (frame.part === 1) {
-          this.rows.clear();
-          this.changes.length = 0;
-          this.position = undefined;
-        }
-        for (const { key, data } of frame.rows ?? []) this.rows.set(JSON.stringify(key), JSON.stringify(data));
-        if (frame.last === true) {
-          this.snapshots++;
-          this.initial = new Set(this.rows.keys());
-        }
-        return;
-      case 'subscribed':
-        this.subscribed++;
-        if (frame.recovered !== true) this.from = frame.position;
-        this.position = frame.position;
-        return;
-      case 'changes':
-        return this.#change(frame);
-      case 'reset':
-        this.resets.push(frame.reason as string);
-        this.position = undefined;
-        this.#parts = [];
-        return;
-      case 'message':
-        this.position = frame.position;
-        return;
-    }
-  }
-
-  heartbeat(position: string): void {
-    if (this.position !== undefined && this.#parts.length === 0) this.position = position;
-  }
-
-  /** The connection is gone, and with it the parts of a commit that is not whole. */
-  disconnected(): void {
-    this.#parts = [];
-  }
-
-  #change(frame: Frame): void {
-    if (frame.part !== undefined) {
-      if (frame.part !== this.#parts.length + 1) this.violations.push(`part ${frame.part} after ${this.#parts.length}`);
-      this.#parts.push(frame);
-      if (frame.last !== true) return;
-    }
-    const parts = frame.part === undefined ? [frame] : this.#parts.splice(0);
-    const previous = this.changes.at(-1);
-    if (previous !== undefined && compare(previous.position as string, frame.position as string) >= 0) {
-      this.violations.push(`position ${frame.position} after ${previous.position}`);
-    }
-    if (this.position !== undefined) this.position = frame.position;
-    const whole = { ...frame, events: parts.flatMap(({ events }) => events ?? []) };
-    this.changes.push(whole);
-    for (const event of whole.events) this.#apply(event);
-  }
-
-  #apply({ op, key, data }: NonNullable<Frame['events']>[number]): void {
-    const id = JSON.stringify(key);
-    if (op === 'truncate') this.rows.clear();
-    else if (op === 'delete') {
-      if (!this.rows.delete(id) && this.snapshots > 0) this.violations.push(`delete of a row that is not held: ${id}`);
-    } else {
-      if (op === 'insert' && this.rows.has(id) && this.snapshots > 0)
-        this.violations.push(`insert of a row that is held: ${id}`);
-      if (op === 'update' && !this.rows.has(id) && this.snapshots > 0)
-        this.violations.push(`update of a row that is not held: ${id}`);
-      this.rows.set(id, JSON.stringify(data));
-    }
-  }
-}
-
-/** Positions, as this server writes them: `epoch:high/low:index`. */
-export function compare(a: string, b: string): number {
-  const [, lsnA, indexA] = a.split(':') as [string, string, string];
-  const [, lsnB, indexB] = b.split(':') as [string, string, string];
-  const difference = lsnValue(lsnA) - lsnValue(lsnB);
-  return difference !== 0n ? (difference < 0n ? -1 : 1) : Number(indexA) - Number(indexB);
-}
-
-export function lsnValue(lsn: string): bigint {
-  const [high, low] = lsn.split('/') as [string, string];
-  return (BigInt(`0x${high}`) << 32n) | BigInt(`0x${low}`);
-}
+/** One line of its record. */
+export type Note = { readonly at: number } & (
+  | { readonly what: 'opened' }
+  | { readonly what: 'closed'; readonly code: number }
+  | { readonly what: 'asked'; readonly channel: string; readonly since: string | undefined }
+  | { readonly what: 'frame'; readonly frame: Frame }
+);
 
 export interface SubscriberOptions {
-  readonly url: string;
-  readonly ca: () => string;
+  readonly url: () => string;
+  readonly ca: string;
   readonly token: string;
   readonly channels: readonly string[];
+  /** Begins each channel with its rows; otherwise from now on. */
   readonly snapshot: boolean;
-  /** Whether to connect again, and resume, when the connection breaks. */
-  readonly reconnect?: boolean;
+  /** After so many frames of a channel it leaves it and begins it again; 0: never. */
+  readonly framesUntilRejoining: number;
+}
+
+const RETRY_MS = 50;
+const PING_MS = 300;
+/** So long without a frame, though it asked: the connection is dead. */
+const SILENCE_MAX_MS = 10_000;
+
+class Interest {
+  position: string | undefined;
+  isLive = false;
+  frames = 0;
+  openParts = 0;
+  /** It has asked to leave. */
+  isLeaving = false;
 }
 
 export class Subscriber {
-  readonly held = new Map<string, Held>();
-  readonly frames: Frame[] = [];
-  readonly errors: Frame[] = [];
-  readonly closes: number[] = [];
-  connections = 0;
-  readonly #options: SubscriberOptions;
+  readonly record: Note[] = [];
+  readonly options: SubscriberOptions;
+  readonly #interests: ReadonlyMap<string, Interest>;
+  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #pinger: NodeJS.Timeout;
   #socket: WebSocket | undefined;
+  #heardAt = 0;
+  #isAway = false;
   #isClosed = false;
-  #timer: NodeJS.Timeout | undefined;
 
   constructor(options: SubscriberOptions) {
-    this.#options = options;
-    for (const channel of options.channels) this.held.set(channel, new Held());
+    this.options = options;
+    this.#interests = new Map(options.channels.map((channel) => [channel, new Interest()]));
     this.#connect();
-  }
-
-  get snapshot(): boolean {
-    return this.#options.snapshot;
+    this.#pinger = setInterval(() => this.#ping(), PING_MS);
   }
 
   /** Whether every channel has been said to be subscribed on this connection. */
   get isLive(): boolean {
-    return [...this.held.values()].every(({ subscribed }) => subscribed >= this.connections) && this.connections > 0;
+    return [...this.#interests.values()].every(({ isLive }) => isLive);
   }
 
-  violations(): string[] {
-    return [...this.held].flatMap(([channel, held]) => held.violations.map((text) => `${channel}: ${text}`));
+  get deliveries(): number {
+    return this.record.reduce(
+      (count, note) => count + Number(note.what === 'frame' && /^(changes|message)$/.test(note.frame.type)),
+      0,
+    );
   }
 
-  /** Loses the connection, in the middle of whatever comes. */
-  cut(): void {
+  /** Leaves without a word, and stays away. */
+  leave(): void {
+    this.#isAway = true;
     this.#socket?.terminate();
+  }
+
+  comeBack(): void {
+    if (!this.#isAway) return;
+    this.#isAway = false;
+    this.#connect();
+  }
+
+  /** Leaves every channel that it is in, and begins it again. */
+  rejoin(): void {
+    for (const [channel, interest] of this.#interests) if (interest.isLive) this.#leave(channel, interest);
   }
 
   close(): void {
     this.#isClosed = true;
-    clearTimeout(this.#timer);
+    clearInterval(this.#pinger);
+    for (const timer of this.#timers) clearTimeout(timer);
     this.#socket?.terminate();
   }
 
   #connect(): void {
-    const socket = new WebSocket(this.#options.url, { ca: this.#options.ca() });
+    if (this.#isAway || this.#isClosed) return;
+    const { url, ca, token, channels } = this.options;
+    const socket = new WebSocket(url(), { ca, maxPayload: 0, handshakeTimeout: SILENCE_MAX_MS });
     this.#socket = socket;
+    this.#heardAt = performance.now();
     socket.on('error', () => undefined);
     socket.on('open', () => {
-      this.connections++;
-      this.#send({ type: 'hello', token: this.#options.token });
-      for (const [channel, held] of this.held) {
-        held.subscribed = this.connections - 1;
-        this.#subscribe(channel, held);
-      }
+      this.#note({ at: performance.now(), what: 'opened' });
+      this.#send({ type: 'hello', token });
+      for (const channel of channels) this.#subscribe(channel);
     });
     socket.on('message', (data) => this.#take(JSON.parse(String(data)) as Frame));
     socket.on('close', (code) => {
-      this.closes.push(code);
-      for (const held of this.held.values()) held.disconnected();
-      if (this.#options.reconnect === true && !this.#isClosed) this.#timer = setTimeout(() => this.#connect(), 50);
+      this.#note({ at: performance.now(), what: 'closed', code });
+      for (const interest of this.#interests.values()) {
+        interest.isLive = false;
+        interest.isLeaving = false;
+        interest.openParts = 0;
+      }
+      this.#later(() => this.#connect());
     });
   }
 
-  #subscribe(channel: string, held: Held): void {
-    if (held.position !== undefined) this.#send({ type: 'subscribe', channel, since: held.position });
-    else this.#send({ type: 'subscribe', channel, ...(this.#options.snapshot ? { snapshot: true } : {}) });
-  }
-
-  #send(frame: unknown): void {
-    this.#socket?.send(JSON.stringify(frame));
+  #subscribe(channel: string): void {
+    const since = this.#interest(channel).position;
+    this.#note({ at: performance.now(), what: 'asked', channel, since });
+    const from =
+      since === undefined ? { ...(this.options.snapshot && hasRows(channel) && { snapshot: true }) } : { since };
+    this.#send({ type: 'subscribe', channel, ...from });
   }
 
   #take(frame: Frame): void {
-    this.frames.push(frame);
-    if (frame.type === 'error') this.errors.push(frame);
-    if (frame.type === 'heartbeat') for (const held of this.held.values()) held.heartbeat(frame.position as string);
-    const held = this.held.get(frame.channel ?? '');
-    if (held === undefined) return;
-    held.take(frame);
-    if (frame.type === 'reset') this.#subscribe(frame.channel as string, held);
+    this.#heardAt = performance.now();
+    this.#note({ at: this.#heardAt, what: 'frame', frame });
+    if (frame.type === 'heartbeat') {
+      for (const interest of this.#interests.values())
+        if (interest.isLive && interest.openParts === 0) interest.position = frame.position;
+      return;
+    }
+    if (frame.channel === undefined) return;
+    const interest = this.#interest(frame.channel);
+    switch (frame.type) {
+      case 'subscribed':
+        interest.isLive = true;
+        interest.position = frame.position;
+        return;
+      case 'changes':
+        interest.openParts = frame.last === false ? interest.openParts + 1 : 0;
+        if (frame.last === false || !interest.isLive) return;
+        interest.position = frame.position;
+        return this.#rejoinAtTimes(frame.channel, interest);
+      case 'message':
+        interest.position = frame.position;
+        return this.#rejoinAtTimes(frame.channel, interest);
+      case 'reset':
+        this.#forget(interest);
+        return this.#subscribe(frame.channel);
+      case 'unsubscribed':
+        this.#forget(interest);
+        return frame.code === 'client' ? this.#subscribe(frame.channel) : this.#retry(frame.channel);
+      case 'error':
+        // it was reset just when it wanted to leave
+        if (frame.code === 'not_subscribed') return;
+        interest.isLive = false;
+        return this.#retry(frame.channel);
+    }
   }
+
+  #rejoinAtTimes(channel: string, interest: Interest): void {
+    const { framesUntilRejoining } = this.options;
+    if (framesUntilRejoining > 0 && ++interest.frames % framesUntilRejoining === 0) this.#leave(channel, interest);
+  }
+
+  #leave(channel: string, interest: Interest): void {
+    if (interest.isLeaving) return;
+    interest.isLeaving = true;
+    this.#send({ type: 'unsubscribe', channel });
+  }
+
+  #forget(interest: Interest): void {
+    interest.position = undefined;
+    interest.isLive = false;
+    interest.isLeaving = false;
+    interest.openParts = 0;
+  }
+
+  #retry(channel: string): void {
+    const socket = this.#socket;
+    this.#later(() => {
+      if (this.#socket === socket) this.#subscribe(channel);
+    });
+  }
+
+  #interest(channel: string): Interest {
+    const interest = this.#interests.get(channel);
+    if (interest === undefined) throw new Error(`a frame of ${channel}, which nobody asked for`);
+    return interest;
+  }
+
+  #note(note: Note): void {
+    this.record.push(note);
+  }
+
+  #ping(): void {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return;
+    if (performance.now() - this.#heardAt > SILENCE_MAX_MS) this.#socket.terminate();
+    else this.#send({ type: 'ping' });
+  }
+
+  #send(frame: unknown): void {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(frame));
+  }
+
+  #later(work: () => void): void {
+    if (this.#isClosed) return;
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      work();
+    }, RETRY_MS);
+    this.#timers.add(timer);
+  }
+}
+
+/** Whether there is a view of it. */
+function hasRows(channel: string): boolean {
+  return !channel.startsWith('talk');
 }

@@ -1,143 +1,177 @@
 /**
- * Writers: random transactions on real connections, which remember what they committed.
+ * Writers: random transactions on real connections, which remember what they committed. They outlive whatever happens to
+ * the server: where a commit's answer never came, its outcome is unknown until the WAL tells.
  *
  * `items` is changed in every way: rows come, change, move between rooms, leave the view's WHERE and come back, go.
- * `ledger` only grows: each transaction writes some rows there, so that whoever follows a room can be asked whether it
- * got each commit once and whole.
+ * `ledger` only grows: each transaction writes some rows there, by which it is known again in the WAL.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
-import type { TestDatabase } from '../support/postgres.ts';
-import { Random } from './random.ts';
+import { until } from '../support/wait.ts';
+import { ROOMS } from './model.ts';
+import type { Random } from './random.ts';
 
-export const ROOMS = 5;
+const IDS = 200;
+const ENTRIES_PER_TRANSACTION = 10;
+const ENTRIES_PER_WRITER = 10_000_000;
+const LARGE_BYTES = 200_000;
+const PAUSE_MAX_MS = 20;
 
-export const SCHEMA = `
-  create table items (id int primary key, room int not null, amount numeric, note text, done boolean not null default false);
-  alter table items replica identity full;
-  create table ledger (entry bigint primary key, room int not null, writer int not null);
-  alter table ledger replica identity full;
-  create schema if not exists channels;
-  create schema if not exists channel_access;
-  create view channels."items:{room}" as select id, room, amount, note from items where not done and amount > 0;
-  create view channel_access."items:{room}" as select generate_series(0, ${ROOMS - 1}) as room;
-  -- to_char() is evaluated by Postgres, the other views in process
-  create view channels."told:{room}" as select id, room, to_char(amount, 'FM990.0') as told from items where md5(note) < 'c' or note is null;
-  create view channel_access."told:{room}" as select generate_series(0, ${ROOMS - 1}) as room;
-  create view channels."ledger:{room}" as select entry, room, writer from ledger;
-  create view channel_access."ledger:{room}" as select generate_series(0, ${ROOMS - 1}) as room;
-`;
-
-/** What one committed transaction wrote into the ledger: entries by room. */
-export type Committed = ReadonlyMap<number, readonly string[]>;
-
-/** By 32-bit xid, as changes frames tell it. */
-export type Commits = Map<number, Committed>;
-
-/** Runs `transactions` of each of `writers` writers at the same time; resolves with all that was committed. */
-export async function write(
-  database: TestDatabase,
-  options: {
-    readonly seed: number;
-    readonly writers: number;
-    readonly transactions: number;
-    readonly onCommit?: (total: number) => void;
-  },
-): Promise<Commits> {
-  const commits: Commits = new Map();
-  await Promise.all(
-    Array.from({ length: options.writers }, async (_, writer) => {
-      const client = await database.connect();
-      const random = new Random(options.seed * 1_000 + writer);
-      for (let transaction = 0; transaction < options.transactions; transaction++) {
-        const [xid, committed] = await transact(client, random, writer, transaction);
-        if (xid !== undefined) {
-          commits.set(xid, committed);
-          options.onCommit?.(commits.size);
-        }
-      }
-    }),
-  );
-  return commits;
+/** What a writer knows of one of its transactions. */
+export interface Transaction {
+  /** Of the ledger; what names the transaction. */
+  readonly entries: readonly number[];
+  /** Its commit is only answered once it is in the WAL. */
+  readonly isDurable: boolean;
+  /** On the clock of performance.now(): when the commit was asked for, and when it was answered. */
+  readonly askedAt: number;
+  answeredAt?: number;
+  outcome: 'committed' | 'rolled back' | 'unknown';
 }
+
+/** By any of its entries. */
+export const transactionOf = (entry: number): number => Math.floor(entry / ENTRIES_PER_TRANSACTION);
 
 /** Deadlocks and unique violations end a transaction as a rollback does: nothing of it may be seen. */
-const EXPECTED = new Set(['40P01', '23505', '40001']);
+const REFUSED = new Set(['40P01', '23505', '40001']);
 
-async function transact(
-  client: pg.Client,
-  random: Random,
-  writer: number,
-  transaction: number,
-): Promise<[number | undefined, Committed]> {
-  const entries = new Map<number, string[]>();
-  try {
-    await client.query('begin');
-    for (let count = 1 + random.below(4); count > 0; count--) await change(client, random);
-    if (random.chance(0.3)) await undone(client, random);
-    for (let count = 1 + random.below(3); count > 0; count--) {
-      const room = random.below(ROOMS);
-      const entry = String(writer * 1_000_000 + transaction * 10 + count);
-      await client.query('insert into ledger (entry, room, writer) values ($1, $2, $3)', [entry, room, writer]);
-      entries.set(room, [...(entries.get(room) ?? []), entry]);
+export class Writers {
+  /** By transaction number. */
+  readonly transactions = new Map<number, Transaction>();
+  committed = 0;
+  /** Errors that are neither refusals nor a broken connection. */
+  readonly faults: string[] = [];
+  readonly #connect: () => Promise<pg.Client>;
+  readonly #running: Promise<void>[] = [];
+  #isStopped = false;
+
+  /** `connect` resolves as soon as there is a server that takes writes. */
+  constructor(connect: () => Promise<pg.Client>) {
+    this.#connect = connect;
+  }
+
+  start(randoms: readonly Random[]): void {
+    for (const [writer, random] of randoms.entries()) this.#running.push(this.#write(writer, random));
+  }
+
+  /** Resolves when so many more transactions have been committed. */
+  async more(count: number): Promise<void> {
+    const wanted = this.committed + count;
+    await until(() => this.committed >= wanted, `${count} more commits`, 120_000);
+  }
+
+  /** Each writer ends with its transaction. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await Promise.all(this.#running);
+  }
+
+  async #write(writer: number, random: Random): Promise<void> {
+    let client: pg.Client | undefined;
+    for (let number = 1; !this.#isStopped; number++) {
+      try {
+        client ??= await this.#connect();
+        await this.#transact(client, random, writer, number);
+        // leaves some of the machine to what is tested
+        await delay(random.below(PAUSE_MAX_MS));
+      } catch (error) {
+        if (!isBroken(error)) this.faults.push(`writer ${writer}: ${String(error)}`);
+        await client?.end().catch(() => undefined);
+        client = undefined;
+      }
     }
-    const { rows } = await client.query<{ xid: string }>(
-      'select (pg_current_xact_id()::text::numeric % 4294967296)::text as xid',
-    );
-    if (random.chance(0.15)) {
+    await client?.end().catch(() => undefined);
+  }
+
+  async #transact(client: pg.Client, random: Random, writer: number, number: number): Promise<void> {
+    const first = (writer + 1) * ENTRIES_PER_WRITER + number * ENTRIES_PER_TRANSACTION;
+    const entries = Array.from({ length: 1 + random.below(3) }, (_, index) => first + index);
+    const isDurable = random.chance(0.8);
+    const commits = random.chance(0.85);
+    try {
+      await client.query(isDurable ? 'begin' : 'begin; set local synchronous_commit = off');
+      for (let count = 1 + random.below(4); count > 0; count--) await change(client, random);
+      if (random.chance(0.3)) await takenBack(client, random, first + ENTRIES_PER_TRANSACTION - 1);
+      for (const entry of entries) await enter(client, random, entry, writer);
+      const transaction: Transaction = { entries, isDurable, askedAt: performance.now(), outcome: 'unknown' };
+      this.transactions.set(transactionOf(first), transaction);
+      await client.query(commits ? 'commit' : 'rollback');
+      transaction.outcome = commits ? 'committed' : 'rolled back';
+      transaction.answeredAt = performance.now();
+      if (commits) this.committed++;
+    } catch (error) {
+      if (!REFUSED.has((error as { code?: string }).code ?? '')) throw error;
       await client.query('rollback');
-      return [undefined, entries];
     }
-    await client.query('commit');
-    return [Number(rows[0]?.xid), entries];
-  } catch (error) {
-    if (!EXPECTED.has((error as { code: string }).code)) throw error;
-    await client.query('rollback');
-    return [undefined, entries];
   }
 }
 
-async function change(client: pg.Client, random: Random): Promise<void> {
-  const id = random.below(200);
+/** The connection is gone, or the server is on its way out or in: nobody's fault here. */
+function isBroken(error: unknown): boolean {
+  const { code = '', message } = error as { readonly code?: string; readonly message: string };
+  return /^(57P0|08|ECONN|EPIPE)/.test(code) || /terminated|ended|not queryable|timeout/i.test(message);
+}
+
+async function enter(client: pg.Client, random: Random, entry: number, writer: number): Promise<void> {
   const room = random.below(ROOMS);
-  const amount = random.below(20) - 5;
-  switch (random.below(8)) {
-    case 0:
-    case 1:
-      await client.query(
-        'insert into items (id, room, amount, note) values ($1, $2, $3, $4) on conflict (id) do update set amount = excluded.amount, note = excluded.note',
-        [id, room, amount, random.chance(0.1) ? null : `"näte" ${id}\n`],
-      );
-      return;
-    case 2:
-      await client.query('update items set note = $2 where id = $1', [id, `note ${random.below(1_000)}`]);
-      return;
-    case 3:
-      await client.query('update items set room = $2 where id = $1', [id, room]);
-      return;
-    case 4:
-      await client.query('update items set done = not done where id = $1', [id]);
-      return;
-    case 5:
-      await client.query('delete from items where id = $1', [id]);
-      return;
-    case 6:
-      await client.query('update items set amount = amount + 1 where id between $1 and $1 + 10', [id]);
-      return;
-    default:
-      await client.query('update items set id = $2 where id = $1 and not exists (select from items where id = $2)', [
-        id,
-        random.below(200),
-      ]);
-  }
+  const isSaid = random.chance(0.2);
+  await client.query('insert into ledger (entry, room, writer, said) values ($1, $2, $3, $4)', [
+    entry,
+    room,
+    writer,
+    isSaid,
+  ]);
+  if (isSaid) await say(client, room, entry);
+}
+
+async function say(client: pg.Client, room: number, entry: number): Promise<void> {
+  await client.query("select sno.publish($1, json_build_object('entry', $2::bigint), event => 'said')", [
+    `talk:${room}`,
+    entry,
+  ]);
+}
+
+type Change = (client: pg.Client, random: Random, id: number) => Promise<unknown>;
+
+/** Each as likely as it stands here often. */
+const put: Change = (client, random, id) =>
+  client.query(
+    `insert into items (id, room, amount, note) values ($1, $2, $3, $4)
+     on conflict (id) do update set amount = excluded.amount, note = excluded.note`,
+    [id, random.below(ROOMS), random.below(20) - 5, random.chance(0.1) ? null : `"näte" ${id}\n`],
+  );
+const CHANGES: readonly Change[] = [
+  put,
+  put,
+  (client, random, id) =>
+    client.query('update items set note = $2 where id = $1', [
+      id,
+      random.chance(0.03) ? 'x'.repeat(random.below(LARGE_BYTES)) : `note ${random.below(1_000)}`,
+    ]),
+  (client, random, id) => client.query('update items set room = $2 where id = $1', [id, random.below(ROOMS)]),
+  (client, _random, id) => client.query('update items set done = not done where id = $1', [id]),
+  (client, _random, id) => client.query('delete from items where id = $1', [id]),
+  (client, _random, id) =>
+    client.query('update items set amount = amount % 40 + 1 where id between $1 and $1 + 10', [id]),
+  (client, random, id) =>
+    client.query('update items set id = $2 where id = $1 and not exists (select from items where id = $2)', [
+      id,
+      random.below(IDS),
+    ]),
+];
+
+async function change(client: pg.Client, random: Random): Promise<void> {
+  await (CHANGES[random.below(CHANGES.length)] as Change)(client, random, random.below(IDS));
 }
 
 /** What a savepoint takes back must never be seen. */
-async function undone(client: pg.Client, random: Random): Promise<void> {
+async function takenBack(client: pg.Client, random: Random, entry: number): Promise<void> {
   await client.query('savepoint here');
   await change(client, random);
-  await client.query('insert into ledger (entry, room, writer) values ($1, $2, -1)', [
-    900_000_000 + random.below(90_000_000),
+  await client.query('insert into ledger (entry, room, writer, said) values ($1, $2, -1, false)', [
+    entry,
     random.below(ROOMS),
   ]);
+  await say(client, random.below(ROOMS), entry);
   await client.query('rollback to savepoint here');
 }

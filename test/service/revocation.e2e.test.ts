@@ -1,9 +1,9 @@
 /** Nothing after revocation: what a commit takes away is not sent of that commit, nor of any later one. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { lsnValue, Subscriber } from '../oracle/subscriber.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { type ServiceProcess, signToken, startService } from '../support/service.ts';
 import { until } from '../support/wait.ts';
+import { lsnValue, Subscriber } from './subscriber.ts';
 
 const SCHEMA = `
   create schema channels;

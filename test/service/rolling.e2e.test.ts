@@ -2,15 +2,15 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { connect, type LiveUpdate } from '../../src/client/index.ts';
-import { violations } from '../oracle/check.ts';
-import { Subscriber } from '../oracle/subscriber.ts';
-import { ROOMS, SCHEMA, write } from '../oracle/writers.ts';
 import { freePort } from '../support/free-port.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { type ServiceProcess, signToken, startService } from '../support/service.ts';
 import { until } from '../support/wait.ts';
 import { Balancer } from './balancer.ts';
+import { violations } from './commits-check.ts';
+import { ROOMS, SCHEMA, write } from './commits-writers.ts';
 import { RawClient } from './raw-client.ts';
+import { Subscriber } from './subscriber.ts';
 
 const CHANNELS = Array.from({ length: ROOMS }, (_, room) => [`items:${room}`, `ledger:${room}`]).flat();
 

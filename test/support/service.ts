@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { SignJWT } from 'jose';
 import { freePort } from './free-port.ts';
@@ -28,6 +29,8 @@ export interface ServiceProcess {
   /** Ends it and removes the certificate. */
   remove(): Promise<void>;
   readonly pid: number;
+  /** False once it has ended, for whatever reason. */
+  readonly isRunning: boolean;
 }
 
 export interface LogLine {
@@ -37,12 +40,13 @@ export interface LogLine {
 }
 
 /**
- * Starts the service on a database; resolves when it serves. Its settings may be overridden. Where the URL is a superuser's, that
+ * Starts the service on a database; resolves when it serves. Its settings may be overridden, and so may the build that is run. Where the URL is a superuser's, that
  * one sets the database up, and the service runs as a role that can only replicate and read; but a folder of rules needs its owner.
  */
 export async function startService(
   databaseUrl: string,
   settings: Readonly<Record<string, string>> = {},
+  build = SNO,
 ): Promise<ServiceProcess> {
   const certificate = await selfSigned();
   const [port, adminPort] = [await freePort(), await freePort()];
@@ -61,7 +65,8 @@ export async function startService(
     ...settings,
   };
   const log: LogLine[] = [];
-  let child = await launch(env, log);
+  let child = spawnService(build, env);
+  await serving(child, log);
   return {
     port,
     adminPort,
@@ -71,11 +76,15 @@ export async function startService(
     get pid() {
       return child.pid as number;
     },
+    get isRunning() {
+      return child.exitCode === null && child.signalCode === null;
+    },
     async kill() {
       await end(child, 'SIGKILL');
     },
     async restart() {
-      child = await launch(env, log);
+      child = spawnService(build, env);
+      await serving(child, log);
     },
     terminate: () => end(child, 'SIGTERM'),
     async remove() {
@@ -98,20 +107,22 @@ export function plainEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(kept);
 }
 
-async function launch(env: NodeJS.ProcessEnv, log: LogLine[]): Promise<ChildProcess> {
-  const child = spawn(process.execPath, [SNO, 'start'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+function spawnService(build: string, env: NodeJS.ProcessEnv): ChildProcess {
+  return spawn(process.execPath, [build, 'start'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** Resolves when it serves; rejects where it ends before. */
+function serving(child: ChildProcess, log: LogLine[]): Promise<void> {
   const errors: string[] = [];
-  child.stderr.setEncoding('utf8').on('data', (text: string) => errors.push(text));
-  const serving = new Promise<void>((resolve, reject) => {
-    createInterface({ input: child.stdout }).on('line', (text) => {
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => errors.push(text));
+  return new Promise((resolve, reject) => {
+    createInterface({ input: child.stdout as Readable }).on('line', (text) => {
       const line = JSON.parse(text) as LogLine;
       log.push(line);
       if (line.msg === 'serving') resolve();
     });
     child.once('exit', (code) => reject(new Error(`sno start ended with ${code}: ${errors.join('')}`)));
   });
-  await serving;
-  return child;
 }
 
 async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {

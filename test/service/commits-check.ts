@@ -1,8 +1,8 @@
 /** What must be true of every subscriber when all is written: the judge shares no code with the server. */
 import type { TestDatabase } from '../support/postgres.ts';
+import type { Commits } from './commits-writers.ts';
 import type { Subscriber } from './subscriber.ts';
-import { compare, lsnValue } from './subscriber.ts';
-import type { Commits } from './writers.ts';
+import { lsnValue } from './subscriber.ts';
 
 /** Every violation found, in words; an empty list is what is wanted. */
 export async function violations(
@@ -102,21 +102,6 @@ function orderOverChannels({ frames, held }: Subscriber): string[] {
     const value = lsnValue(lsn as string);
     if (value < last) found.push(`commit ${lsn} (${position}) came after a later one`);
     last = value;
-  }
-  return found;
-}
-
-/** Those without a snapshot must have got exactly what a subscriber from the start got after the same point. */
-export function compareTails(reference: Subscriber, others: readonly Subscriber[]): string[] {
-  const found: string[] = [];
-  for (const [index, other] of others.entries()) {
-    for (const [channel, held] of other.held) {
-      const all = reference.held.get(channel)?.changes.map(({ position }) => position as string) ?? [];
-      const expected = all.filter((position) => compare(position, held.from as string) > 0);
-      const got = held.changes.map(({ position }) => position as string);
-      if (expected.join() !== got.join())
-        found.push(`subscriber ${index}: ${channel}: ${got.length} commits instead of ${expected.length}`);
-    }
   }
   return found;
 }

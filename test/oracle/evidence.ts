@@ -1,0 +1,153 @@
+/** What a run left behind, and what follows from it without a look at any frame. */
+import type { History } from './model.ts';
+import type { Subscriber } from './subscriber.ts';
+import { type Transaction, transactionOf } from './writers.ts';
+
+/** What was done to the service that a reset may be owed to, and when it began (performance.now()). */
+export interface Incident {
+  readonly kind: 'slot lost' | 'promoted' | 'publication altered' | 'database away';
+  readonly at: number;
+}
+
+export interface Bounds {
+  readonly replayBytes: number;
+  readonly replaySeconds: number;
+  readonly replayWalBytes: number;
+}
+
+export interface Evidence {
+  /** One more for each promotion; the last one is the present. */
+  readonly histories: readonly History[];
+  readonly transactions: ReadonlyMap<number, Transaction>;
+  readonly incidents: readonly Incident[];
+  readonly bounds: Bounds;
+  readonly subscribers: readonly Subscriber[];
+}
+
+/** A commit with what its writer knows. */
+interface Dated {
+  readonly lsn: number;
+  readonly askedAt: number;
+  readonly answeredAt: number;
+  /** About what its frames cost in the journal. */
+  readonly bytes: number;
+}
+
+/** What an event costs beside its data, and a frame beside its events. */
+const EVENT_BYTES = 30;
+const FRAME_BYTES = 350;
+/** Clocks and estimates of the oracle are taken for this exact. */
+const TOLERANCE = 0.8;
+
+/** The commits of each timeline, by the time at which they were asked for. */
+export class Calendar {
+  readonly #evidence: Evidence;
+  /** Per history, what it has beyond the one before. */
+  readonly #own: readonly (readonly Dated[])[];
+  /** Per history: the least LSN of this commit and all that were asked for later. */
+  readonly #least: readonly (readonly number[])[];
+
+  constructor(evidence: Evidence) {
+    this.#evidence = evidence;
+    const { histories } = evidence;
+    this.#own = histories.map((history, index) => {
+      const before = new Set(histories[index - 1]?.commits.map(({ lsn, xid }) => `${lsn} ${xid}`));
+      const bytes = journalBytes(history);
+      return history.commits
+        .filter(({ lsn, xid }) => !before.has(`${lsn} ${xid}`))
+        .flatMap(({ lsn, changes }): Dated[] => {
+          const transaction = this.#transaction(changes);
+          if (transaction === undefined) return [];
+          const { askedAt, answeredAt = Number.POSITIVE_INFINITY } = transaction;
+          return [{ lsn, askedAt, answeredAt, bytes: bytes.get(lsn) ?? 0 }];
+        })
+        .sort((a, b) => a.askedAt - b.askedAt);
+    });
+    this.#least = this.#own.map((commits) => {
+      let least = Number.POSITIVE_INFINITY;
+      return commits
+        .map(({ lsn }) => lsn)
+        .reduceRight<number[]>((list, lsn) => {
+          least = Math.min(least, lsn);
+          list.unshift(least);
+          return list;
+        }, []);
+    });
+  }
+
+  /** No commit that was asked for after `at` may lie at or before this position; infinite where there is none. */
+  firstAskedAfter(at: number): number {
+    const timeline = this.#evidence.incidents.filter(
+      ({ kind, at: since }) => kind === 'promoted' && since <= at,
+    ).length;
+    const commits = this.#own[timeline] ?? [];
+    let [low, high] = [0, commits.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((commits[middle] as Dated).askedAt <= at) low = middle + 1;
+      else high = middle;
+    }
+    return this.#least[timeline]?.[low] ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Whether at the time `at` a position was really beyond what is kept. */
+  isBeyondBounds(lsn: number, at: number): boolean {
+    const { replayBytes, replaySeconds, replayWalBytes } = this.#evidence.bounds;
+    return this.#own.some((commits) => {
+      const missed = commits.filter((commit) => commit.lsn > lsn && commit.askedAt <= at);
+      const age = at - Math.min(...missed.map(({ askedAt }) => askedAt));
+      const wal = Math.max(...missed.map((commit) => commit.lsn)) - lsn;
+      const bytes = missed.reduce((sum, commit) => sum + commit.bytes, 0);
+      return (
+        age >= replaySeconds * 1_000 * TOLERANCE ||
+        wal >= replayWalBytes * TOLERANCE ||
+        bytes >= replayBytes * TOLERANCE
+      );
+    });
+  }
+
+  #transaction(changes: History['commits'][number]['changes']): Transaction | undefined {
+    const entry = entriesOf(changes)[0];
+    return entry === undefined ? undefined : this.#evidence.transactions.get(transactionOf(entry));
+  }
+}
+
+/** By commit: what its frames take in the journal, roughly. */
+function journalBytes(history: History): Map<number, number> {
+  const bytes = new Map<number, number>();
+  for (const { lsn, rows, message } of history.everything()) {
+    let frame = FRAME_BYTES + (message?.length ?? 0);
+    for (const [key, data] of rows ?? []) frame += EVENT_BYTES + key.length + (data?.length ?? 0);
+    bytes.set(lsn, (bytes.get(lsn) ?? 0) + frame);
+  }
+  return bytes;
+}
+
+function entriesOf(changes: History['commits'][number]['changes']): number[] {
+  return changes.flatMap(({ table, after }) => (table === 'ledger' ? [Number(after?.['entry'])] : []));
+}
+
+/** Whether the WAL has what the writers say that they committed, once and whole, and nothing else: the oracle checks itself. */
+export function* disagreements({ histories, transactions, incidents }: Evidence): Generator<string> {
+  const found = new Set<number>();
+  const commits = new Map(
+    histories.flatMap((history) => history.commits.map((commit) => [commit.lsn, commit] as const)),
+  );
+  for (const { lsn, changes } of commits.values()) {
+    const entries = entriesOf(changes);
+    if (entries.length === 0) continue;
+    const number = transactionOf(entries[0] as number);
+    const transaction = transactions.get(number);
+    if (transaction === undefined) yield `the WAL has transaction ${number} at ${lsn}, which nobody asked to commit`;
+    else if (transaction.outcome === 'rolled back') yield `the WAL has transaction ${number}, which was rolled back`;
+    else if (transaction.entries.join() !== [...entries].sort((a, b) => a - b).join())
+      yield `the WAL has of transaction ${number} the entries ${entries}, not ${transaction.entries}`;
+    found.add(number);
+  }
+  const lost = incidents.filter(({ kind }) => kind === 'promoted').length > 0;
+  for (const [number, { outcome, isDurable }] of transactions) {
+    // what a standby had not got when it took over is lost, and so may be what was answered before it was written
+    const mustBeThere = outcome === 'committed' && isDurable && !lost;
+    if (mustBeThere && !found.has(number)) yield `transaction ${number} was committed, and the WAL has not got it`;
+  }
+}

@@ -1,0 +1,45 @@
+/** Frames of the server, as docs/protocol.md has them. */
+import { bytesOf } from './wal.ts';
+
+export interface RowEvent {
+  readonly op: string;
+  readonly key?: unknown;
+  readonly data?: unknown;
+}
+
+export interface Frame {
+  readonly type: string;
+  readonly channel?: string;
+  readonly position?: string;
+  readonly lsn?: string;
+  readonly xid?: number;
+  readonly rows?: readonly { readonly key: unknown; readonly data: unknown }[];
+  readonly events?: readonly RowEvent[];
+  readonly reason?: string;
+  readonly code?: string | number;
+  readonly recovered?: boolean;
+  readonly last?: boolean;
+  readonly part?: number;
+  readonly data?: unknown;
+  readonly event?: string;
+}
+
+/** Positions are opaque to clients; an oracle may look into them: `epoch:high/low:index`. */
+export function epochOf(position: string): string {
+  return position.split(':')[0] as string;
+}
+
+export function lsnOf(position: string): number {
+  return bytesOf(position.split(':')[1] as string);
+}
+
+/** Does to the rows what an event says; returns what is wrong about it where the rows are all there are (`isWhole`). */
+export function apply(rows: Map<string, string>, { op, key, data }: RowEvent, isWhole: boolean): string | undefined {
+  const id = JSON.stringify(key);
+  const isHeld = rows.has(id);
+  if (op === 'truncate') rows.clear();
+  else if (op === 'delete') rows.delete(id);
+  else rows.set(id, JSON.stringify(data));
+  if (!isWhole || op === 'truncate' || isHeld === (op !== 'insert')) return undefined;
+  return `${op} of a row that is ${isHeld ? '' : 'not '}held: ${id}`;
+}

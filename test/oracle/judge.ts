@@ -1,0 +1,415 @@
+/**
+ * The judge: what was sent to each subscriber, held against what was committed. It shares no code with the server.
+ *
+ * Per channel it walks through the record and knows at each step in which histories what is held can be true, and up to
+ * which effect there. A frame that is not the next effect of any of them is a violation; so is a position that claims
+ * more than has come. As each effect is held against the model, what is held equals the view at every position.
+ */
+import { Calendar, disagreements, type Evidence } from './evidence.ts';
+import { apply, epochOf, type Frame, lsnOf } from './frame.ts';
+import type { Effect, History } from './model.ts';
+import type { Note, Subscriber } from './subscriber.ts';
+import { bytesOf } from './wal.ts';
+
+export interface Verdict {
+  readonly violations: readonly string[];
+  readonly resets: Readonly<Record<string, number>>;
+  readonly deliveries: number;
+  /** How often a snapshot and the stream met. */
+  readonly seams: number;
+}
+
+/** Violations beyond this many tell nothing new. */
+const VIOLATIONS_MAX = 50;
+
+export function judge(evidence: Evidence): Verdict {
+  const violations = [...disagreements(evidence)];
+  const resets: Record<string, number> = {};
+  const calendar = new Calendar(evidence);
+  const epochs = new Set<string>();
+  let seams = 0;
+  for (const [index, subscriber] of evidence.subscribers.entries()) {
+    const trial = new Trial(evidence, calendar, subscriber);
+    for (const text of trial.violations()) violations.push(`subscriber ${index}: ${text}`);
+    for (const reason of trial.resets) resets[reason] = (resets[reason] ?? 0) + 1;
+    for (const epoch of trial.epochs) epochs.add(epoch);
+    seams += trial.seams;
+  }
+  const lost = evidence.incidents.filter(({ kind }) => kind === 'slot lost' || kind === 'promoted').length;
+  if (epochs.size > lost + 1) violations.push(`${epochs.size} epochs, though only ${lost} times a history could end`);
+  return {
+    violations: violations.slice(0, VIOLATIONS_MAX),
+    resets,
+    deliveries: evidence.subscribers.reduce((sum, { deliveries }) => sum + deliveries, 0),
+    seams,
+  };
+}
+
+/** Close codes that tell a client to come back, or that a connection broke. */
+const CLOSES = new Set([1001, 1005, 1006]);
+/** Errors that may be the answer where their cause is there. */
+const ERRORS: Readonly<Record<string, string>> = {
+  try_again: 'database away',
+  channel_unavailable: 'publication altered',
+  channel_unknown: 'publication altered',
+};
+
+class Trial {
+  readonly resets: string[] = [];
+  readonly epochs = new Set<string>();
+  seams = 0;
+  readonly #evidence: Evidence;
+  readonly #calendar: Calendar;
+  readonly #subscriber: Subscriber;
+  readonly #found: string[] = [];
+  readonly #walks: ReadonlyMap<string, Walk>;
+  /** The furthest commit on this connection. */
+  #furthest = 0;
+
+  constructor(evidence: Evidence, calendar: Calendar, subscriber: Subscriber) {
+    this.#evidence = evidence;
+    this.#calendar = calendar;
+    this.#subscriber = subscriber;
+    this.#walks = new Map(
+      subscriber.options.channels.map((channel) => [
+        channel,
+        new Walk(channel, evidence.histories, (text) => this.#found.push(`${channel}: ${text}`)),
+      ]),
+    );
+  }
+
+  violations(): readonly string[] {
+    for (const note of this.#subscriber.record) this.#take(note);
+    for (const walk of this.#walks.values()) {
+      walk.end();
+      this.seams += walk.seams;
+    }
+    return this.#found;
+  }
+
+  #take(note: Note): void {
+    switch (note.what) {
+      case 'opened':
+        this.#furthest = 0;
+        for (const walk of this.#walks.values()) walk.disconnected();
+        return;
+      case 'closed':
+        if (!CLOSES.has(note.code)) this.#found.push(`closed with ${note.code}`);
+        return;
+      case 'asked':
+        return this.#walk(note.channel).asked(note.since, note.at);
+      case 'frame':
+        return this.#frame(note.frame, note.at);
+    }
+  }
+
+  #frame(frame: Frame, at: number): void {
+    if (frame.position !== undefined) this.epochs.add(epochOf(frame.position));
+    if (frame.type === 'heartbeat') {
+      this.#claims(frame.position as string, at);
+      for (const walk of this.#walks.values()) if (walk.isLive) walk.completeUpTo(frame.position as string);
+      return;
+    }
+    if (frame.type === 'welcome') return;
+    if (frame.channel === undefined) {
+      this.#found.push(`unexpected ${JSON.stringify(frame)}`);
+      return;
+    }
+    const walk = this.#walk(frame.channel);
+    switch (frame.type) {
+      case 'snapshot':
+        return walk.snapshot(frame);
+      case 'subscribed':
+        if (frame.recovered !== true) this.#claims(frame.position as string, at);
+        walk.behind = this.#furthest;
+        return walk.subscribed(frame);
+      case 'changes':
+        if (walk.isLive) this.#inOrder(walk, frame);
+        return walk.changes(frame);
+      case 'message':
+        return walk.message(frame);
+      case 'unsubscribed':
+        if (frame.code !== 'client' && !this.#happened('publication altered'))
+          this.#found.push(`${frame.channel}: unsubscribed with ${frame.code}`);
+        return walk.voided();
+      case 'reset':
+        this.#reset(walk, frame, at);
+        return walk.voided();
+      case 'error':
+        return this.#error(frame);
+      default:
+        this.#found.push(`${frame.channel}: unexpected ${frame.type}`);
+    }
+  }
+
+  /** What was committed after a position had been said lies after it. */
+  #claims(position: string, at: number): void {
+    if (lsnOf(position) >= this.#calendar.firstAskedAfter(at))
+      this.#found.push(`${position} was said before a commit that lies before it was asked for`);
+  }
+
+  /** Commits come in order over all channels that have caught up with what came before they were subscribed. */
+  #inOrder(walk: Walk, { lsn = '', position, channel }: Frame): void {
+    const at = bytesOf(lsn);
+    if (at < this.#furthest && at > walk.behind)
+      this.#found.push(`${channel}: commit ${lsn} (${position}) came after a later one`);
+    this.#furthest = Math.max(this.#furthest, at);
+  }
+
+  #reset(walk: Walk, { reason = '', channel }: Frame, at: number): void {
+    this.resets.push(reason);
+    const from = walk.position;
+    const isTrue: Readonly<Record<string, () => boolean>> = {
+      slot_lost: () => this.#happened('slot lost'),
+      epoch_changed: () => this.#happened('promoted'),
+      channel_changed: () => this.#happened('publication altered'),
+      position_too_old: () => from !== undefined && this.#calendar.isBeyondBounds(lsnOf(from), at),
+      lagging: () => this.#calendar.isBeyondBounds(from === undefined ? 0 : lsnOf(from), at),
+    };
+    if (isTrue[reason]?.() !== true) this.#found.push(`${channel}: reset with ${reason} at ${from}, which is not so`);
+    if (reason === 'slot_lost' || reason === 'epoch_changed') walk.mustChangeEpoch();
+  }
+
+  #error({ code = '', channel }: Frame): void {
+    // it left the channel just when it was reset
+    if (code === 'not_subscribed') return;
+    const cause = ERRORS[code];
+    if (cause === undefined || !this.#happened(cause)) this.#found.push(`${channel}: error ${code}`);
+  }
+
+  #happened(kind: string): boolean {
+    return this.#evidence.incidents.some((incident) => incident.kind === kind);
+  }
+
+  #walk(channel: string): Walk {
+    return this.#walks.get(channel) as Walk;
+  }
+}
+
+/** One subscriber's way through one channel. */
+class Walk {
+  /** Commits up to here may come although later ones of other channels have: it is still catching up. */
+  behind = 0;
+  isLive = false;
+  seams = 0;
+  /** Of the last thing that was heard of the channel. */
+  position: string | undefined;
+  readonly #channel: string;
+  readonly #histories: readonly History[];
+  readonly #say: (text: string) => void;
+  #since: string | undefined;
+  /** Where there was a snapshot. */
+  #rows: Map<string, string> | undefined;
+  #snapshot: 'none' | 'in parts' | 'whole' = 'none';
+  #snapshotParts = 0;
+  /** What came between the snapshot and `subscribed`. */
+  #seam: { readonly frame: Frame; readonly changed: Changed }[] = [];
+  #parts: Frame[] = [];
+  /** By history in which all is true that was heard since the last beginning: the next effect. */
+  #next = new Map<History, number>();
+  #endedEpoch: string | undefined;
+
+  constructor(channel: string, histories: readonly History[], say: (text: string) => void) {
+    this.#channel = channel;
+    this.#histories = histories;
+    this.#say = say;
+  }
+
+  disconnected(): void {
+    this.isLive = false;
+    this.#parts = [];
+  }
+
+  asked(since: string | undefined, _at: number): void {
+    this.#since = since;
+    if (since !== undefined) return;
+    this.#rows = undefined;
+    this.#snapshot = 'none';
+    this.#snapshotParts = 0;
+    this.#seam = [];
+  }
+
+  voided(): void {
+    this.isLive = false;
+    this.#parts = [];
+    this.#next.clear();
+  }
+
+  /** What was held is void since its history has ended: another one must begin. */
+  mustChangeEpoch(): void {
+    this.#endedEpoch = this.position === undefined ? undefined : epochOf(this.position);
+    this.position = undefined;
+  }
+
+  snapshot({ rows = [], part, last }: Frame): void {
+    if (this.isLive || this.#since !== undefined) this.#say('a snapshot that was not asked for');
+    if (part === 1) {
+      // one that turned out to be of no use is taken again
+      this.#rows = new Map();
+      this.#seam = [];
+    } else if (part !== this.#snapshotParts + 1) this.#say(`part ${part} of a snapshot after ${this.#snapshotParts}`);
+    this.#snapshotParts = part as number;
+    this.#snapshot = last === true ? 'whole' : 'in parts';
+    for (const { key, data } of rows) {
+      const id = JSON.stringify(key);
+      if (this.#rows?.has(id)) this.#say(`${id} is twice in a snapshot`);
+      this.#rows?.set(id, JSON.stringify(data));
+    }
+  }
+
+  subscribed({ position = '', recovered }: Frame): void {
+    if (this.#endedEpoch === epochOf(position)) this.#say(`${position} goes on with an epoch that had ended`);
+    this.#endedEpoch = undefined;
+    this.position = position;
+    this.isLive = true;
+    if ((recovered === true) !== (this.#since !== undefined) || (recovered === true && position !== this.#since))
+      this.#say(`since ${this.#since} was answered by ${position}, recovered: ${recovered}`);
+    if (recovered === true) return;
+    const lsn = lsnOf(position);
+    const starts = this.#histories.map(
+      (history) => [history, effectsUpTo(history.effects(this.#channel), lsn)] as const,
+    );
+    if (this.#rows === undefined) {
+      this.#next = new Map(starts);
+      return;
+    }
+    this.seams++;
+    const rows = this.#rows;
+    if (this.#snapshot !== 'whole') this.#say('subscribed before the snapshot was whole');
+    this.#next = new Map(
+      starts.filter(
+        ([history]) =>
+          difference(history.rowsAt(this.#channel, lsn), rows) === undefined && this.#isSeamOf(history, lsn),
+      ),
+    );
+    if (this.#next.size > 0) return;
+    const last = this.#histories.at(-1) as History;
+    this.#say(
+      `at ${position}, after a snapshot: ${difference(last.rowsAt(this.#channel, lsn), rows) ?? 'changes that were none'}`,
+    );
+  }
+
+  changes(frame: Frame): void {
+    if (frame.part !== undefined) {
+      if (frame.part !== this.#parts.length + 1)
+        this.#say(`part ${frame.part} of ${frame.lsn} after ${this.#parts.length}`);
+      if (this.#parts.some(({ xid }) => xid !== frame.xid)) this.#say(`parts of several commits: ${frame.lsn}`);
+      this.#parts.push(frame);
+      if (frame.last !== true) return;
+    } else if (this.#parts.length > 0) this.#say(`${frame.lsn} came between the parts of ${this.#parts[0]?.lsn}`);
+    const events = (frame.part === undefined ? [frame] : this.#parts.splice(0)).flatMap((part) => part.events ?? []);
+    const changed: Changed = new Map();
+    for (const event of events) {
+      const wrong = apply(this.#rows ?? new Map(), event, this.#rows !== undefined);
+      if (wrong !== undefined && (this.#next.size > 0 || !this.isLive)) this.#say(`${frame.position}: ${wrong}`);
+      changed.set(JSON.stringify(event.key), event.op === 'delete' ? undefined : JSON.stringify(event.data));
+    }
+    if (!this.isLive) {
+      if (this.#snapshot !== 'whole') this.#say(`${frame.position} came before anything was subscribed`);
+      this.#seam.push({ frame, changed });
+      return;
+    }
+    this.#step(frame, (effect) => isOf(effect, frame) && isSame(effect.rows, changed));
+  }
+
+  message(frame: Frame): void {
+    if (!this.isLive) return this.#say(`message ${frame.position} came before it was subscribed`);
+    const text = JSON.stringify(frame.data);
+    // in a commit that is sent in parts it comes before the commit's end
+    this.#step(frame, ({ lsn, message }) => message === text && lsnOf(frame.position as string) <= lsn);
+  }
+
+  /** A heartbeat: all of this channel up to the position has come. */
+  completeUpTo(position: string): void {
+    this.position = position;
+    if (this.#next.size === 0) return;
+    const lsn = lsnOf(position);
+    const before = this.#describe();
+    for (const [history, next] of this.#next)
+      if (next < effectsUpTo(history.effects(this.#channel), lsn)) this.#next.delete(history);
+    if (this.#next.size === 0) this.#say(`complete up to ${position}, it is said, but ${before} has not come`);
+  }
+
+  /** All is over: everything must have come. */
+  end(): void {
+    const last = this.#histories.at(-1) as History;
+    const next = this.#next.get(last);
+    const effects = last.effects(this.#channel);
+    if (!this.isLive) this.#say('is not subscribed at the end');
+    else if (next !== undefined && next < effects.length)
+      this.#say(`${effects.length - next} commits never came, ${this.#describe()} the first`);
+    else if (next === undefined && this.#next.size > 0) this.#say('ended in a history that is not the present one');
+    if (next === undefined || this.#rows === undefined) return;
+    const wrong = difference(last.rowsAt(this.#channel, Number.POSITIVE_INFINITY), this.#rows);
+    if (wrong !== undefined) this.#say(`at the end: ${wrong}`);
+  }
+
+  /** Goes on by one effect in every history of which it is the next. */
+  #step(frame: Frame, isNext: (effect: Effect) => boolean): void {
+    this.position = frame.position;
+    if (this.#next.size === 0) return;
+    const before = this.#describe();
+    for (const [history, next] of this.#next) {
+      const effect = history.effects(this.#channel)[next];
+      if (effect !== undefined && isNext(effect)) this.#next.set(history, next + 1);
+      else this.#next.delete(history);
+    }
+    if (this.#next.size === 0)
+      this.#say(`${frame.type} ${frame.position} (xid ${frame.xid}, part ${frame.part}) came where ${before} is next`);
+  }
+
+  /** What came between a snapshot and `subscribed` are commits before that point, whole and in order. */
+  #isSeamOf(history: History, until: number): boolean {
+    const effects = history.effects(this.#channel);
+    let next = 0;
+    return this.#seam.every(({ frame, changed }) => {
+      const index = effects.findIndex((effect, at) => at >= next && isOf(effect, frame));
+      next = index + 1;
+      const effect = effects[index];
+      return effect !== undefined && effect.lsn <= until && isSame(effect.rows, changed);
+    });
+  }
+
+  #describe(): string {
+    return [...this.#next]
+      .map(([history, next]) => {
+        const effect = history.effects(this.#channel)[next];
+        return effect === undefined
+          ? 'nothing'
+          : `commit ${effect.lsn.toString(16)} (xid ${effect.xid}, ${effect.rows?.size ?? 'a message'})`;
+      })
+      .join(' or ');
+  }
+}
+
+type Changed = Map<string, string | undefined>;
+
+function isOf({ lsn, xid }: Effect, frame: Frame): boolean {
+  return lsn === bytesOf(frame.lsn as string) && xid === frame.xid;
+}
+
+/** How many effects there are up to a position. */
+function effectsUpTo(effects: readonly Effect[], lsn: number): number {
+  let [low, high] = [0, effects.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((effects[middle] as Effect).lsn <= lsn) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function isSame(expected: Effect['rows'], changed: Changed): boolean {
+  if (expected?.size !== changed.size) return false;
+  for (const [key, data] of expected) if (!changed.has(key) || changed.get(key) !== data) return false;
+  return true;
+}
+
+function difference(expected: ReadonlyMap<string, string>, rows: ReadonlyMap<string, string>): string | undefined {
+  for (const [key, data] of expected)
+    if (rows.get(key) !== data) return `row ${key} is ${short(rows.get(key))}, in the view ${short(data)}`;
+  for (const key of rows.keys()) if (!expected.has(key)) return `row ${key} is held and not in the view`;
+  return undefined;
+}
+
+const short = (text: string | undefined): string => (text === undefined ? 'missing' : text.slice(0, 200));

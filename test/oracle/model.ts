@@ -1,0 +1,147 @@
+/**
+ * What every channel must hold after every commit, worked out from the commits alone: the views' definitions are written
+ * here a second time, in TypeScript.
+ */
+import { createHash } from 'node:crypto';
+import type { WalCommit } from './wal.ts';
+
+/** A row as Postgres prints it. */
+export type Row = Readonly<Record<string, string | null>>;
+
+export const ROOMS = 4;
+
+export const SCHEMA = `
+  create table items (id int primary key, room int not null, amount numeric not null, note text, done boolean not null default false);
+  alter table items replica identity full;
+  create table ledger (entry bigint primary key, room int not null, writer int not null, said boolean not null);
+  alter table ledger replica identity full;
+  create schema channels;
+  create schema channel_access;
+  create view channels."items:{room}" as select id, room, amount, note from items where not done and amount > 0;
+  -- to_char() is evaluated by Postgres, the other views in process
+  create view channels."told:{room}" as select id, room, to_char(amount, 'FM990.0') as told from items where md5(note) < 'c' or note is null;
+  create view channels."ledger:{room}" as select entry, room, writer from ledger;
+  -- of messages alone
+  ${['items', 'told', 'ledger', 'talk'].map((name) => `create view channel_access."${name}:{room}" as select generate_series(0, ${ROOMS - 1}) as room;`).join('\n')}
+`;
+
+interface View {
+  readonly table: string;
+  readonly key: string;
+  /** The row of the view as it is sent; undefined where the row is not in the view. */
+  readonly row: (row: Row) => Readonly<Record<string, unknown>> | undefined;
+}
+
+const VIEWS: Readonly<Record<string, View>> = {
+  items: {
+    table: 'items',
+    key: 'id',
+    row: ({ id, room, amount, note, done }) =>
+      done === 'f' && Number(amount) > 0
+        ? { id: Number(id), room: Number(room), amount: Number(amount), note }
+        : undefined,
+  },
+  told: {
+    table: 'items',
+    key: 'id',
+    row: ({ id, room, amount, note }) =>
+      note === null ||
+      createHash('md5')
+        .update(note as string)
+        .digest('hex') < 'c'
+        ? { id: Number(id), room: Number(room), told: `${amount}.0` }
+        : undefined,
+  },
+  ledger: {
+    table: 'ledger',
+    key: 'entry',
+    row: ({ entry, room, writer }) => ({ entry: Number(entry), room: Number(room), writer: Number(writer) }),
+  },
+};
+
+export const CHANNELS: readonly string[] = ['items', 'told', 'ledger', 'talk'].flatMap((name) =>
+  Array.from({ length: ROOMS }, (_, room) => `${name}:${room}`),
+);
+
+/** What one commit does to one channel, in one frame: rows by their key (undefined: gone), or a message. */
+export interface Effect {
+  readonly lsn: number;
+  readonly xid: number;
+  readonly rows?: ReadonlyMap<string, string | undefined>;
+  readonly message?: string;
+}
+
+/** What a message says of the ledger's row that was written with it. */
+const messageOf = (entry: number): string => JSON.stringify({ entry });
+
+/** One line of commits, from the first to the last: where a standby took over, without what it had not got. */
+export class History {
+  readonly commits: readonly WalCommit[];
+  readonly #effects: ReadonlyMap<string, readonly Effect[]>;
+
+  constructor(commits: readonly WalCommit[]) {
+    this.commits = commits;
+    const lists = new Map(CHANNELS.map((channel) => [channel, [] as Effect[]]));
+    for (const commit of commits)
+      for (const [channel, effects] of effectsOf(commit)) lists.get(channel)?.push(...effects);
+    this.#effects = lists;
+  }
+
+  /** In commit order. */
+  effects(channel: string): readonly Effect[] {
+    return this.#effects.get(channel) as readonly Effect[];
+  }
+
+  /** Of all channels, one after the other. */
+  *everything(): Iterable<Effect> {
+    for (const effects of this.#effects.values()) yield* effects;
+  }
+
+  /** What a channel holds after all that was committed up to a position. */
+  rowsAt(channel: string, lsn: number): Map<string, string> {
+    const rows = new Map<string, string>();
+    for (const effect of this.effects(channel)) {
+      if (effect.lsn > lsn) break;
+      for (const [key, data] of effect.rows ?? []) {
+        if (data === undefined) rows.delete(key);
+        else rows.set(key, data);
+      }
+    }
+    return rows;
+  }
+}
+
+function effectsOf({ lsn, xid, changes }: WalCommit): Map<string, Effect[]> {
+  const rows = new Map<string, Map<string, string | undefined>>();
+  const messages = new Map<string, Effect[]>();
+  const set = (channel: string, key: string, data: string | undefined) => {
+    const changed = rows.get(channel) ?? new Map<string, string | undefined>();
+    rows.set(channel, changed.set(key, data));
+  };
+  for (const { table, before, after } of changes) {
+    for (const [name, view] of Object.entries(VIEWS)) {
+      if (view.table !== table) continue;
+      const [old, now] = [placed(name, view, before), placed(name, view, after)];
+      if (old !== undefined && (old.channel !== now?.channel || old.key !== now.key))
+        set(old.channel, old.key, undefined);
+      // an update that changes nothing of what is shown is no event
+      if (now !== undefined && JSON.stringify(old) !== JSON.stringify(now)) set(now.channel, now.key, now.data);
+    }
+    if (table === 'ledger' && after?.['said'] === 't') {
+      const channel = `talk:${after['room']}`;
+      const message = messageOf(Number(after['entry']));
+      messages.set(channel, [...(messages.get(channel) ?? []), { lsn, xid, message }]);
+    }
+  }
+  // a channel has rows or messages, none here has both
+  const effects = messages;
+  for (const [channel, changed] of rows) effects.set(channel, [{ lsn, xid, rows: changed }]);
+  return effects;
+}
+
+function placed(name: string, view: View, row: Row | undefined) {
+  const data = row && view.row(row);
+  if (data === undefined) return undefined;
+  const key = JSON.stringify({ [view.key]: data[view.key] });
+  return { channel: `${name}:${data['room']}`, key, data: JSON.stringify(data) };
+}

@@ -1,0 +1,36 @@
+/** A build of the service with one fault put into it, to see that the judge notices. */
+import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export interface Mutation {
+  /** Within dist. */
+  readonly file: string;
+  /** Is there exactly once. */
+  readonly text: string;
+  readonly replacement: string;
+}
+
+export interface Mutant {
+  /** Its command line, as dist/cli/sno.js. */
+  readonly build: string;
+  remove(): Promise<void>;
+}
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Copies the build and changes the copy. What is built is not changed, nor has it a switch for this. */
+export async function mutate({ file, text, replacement }: Mutation): Promise<Mutant> {
+  const folder = await mkdtemp(join(tmpdir(), 'sno-mutant-'));
+  await cp(join(ROOT, 'dist'), join(folder, 'dist'), { recursive: true });
+  for (const name of ['node_modules', 'sql', 'package.json']) await symlink(join(ROOT, name), join(folder, name));
+  const path = join(folder, 'dist', file);
+  const parts = (await readFile(path, 'utf8')).split(text);
+  if (parts.length !== 2) throw new Error(`${file} has ${parts.length - 1} times, not once: ${text}`);
+  await writeFile(path, parts.join(replacement));
+  return {
+    build: join(folder, 'dist/cli/sno.js'),
+    remove: () => rm(folder, { recursive: true, force: true }),
+  };
+}

@@ -1,0 +1,52 @@
+/** The judge can fail: a service that breaks a promise is found out. */
+import { expect, test } from 'vitest';
+import type { FaultName } from './faults.ts';
+import { type Mutation, mutate } from './mutant.ts';
+import { play, type Round } from './round.ts';
+
+interface Case {
+  readonly mutation: Mutation;
+  readonly faults: readonly FaultName[];
+  readonly settings: NonNullable<Round['settings']>;
+  /** What the judge says of it. */
+  readonly says: RegExp;
+}
+
+const CASES: Readonly<Record<string, Case>> = {
+  'acknowledges what it could not replay': {
+    mutation: { file: 'journal/retention.js', text: 'return this.#floor;', replacement: 'return head;' },
+    faults: ['service killed while clients are away'],
+    settings: {},
+    says: /reset with position_too_old .* which is not so/,
+  },
+  'drops what a snapshot did not see yet': {
+    mutation: {
+      file: 'fanout/subscription.js',
+      text: '!seam.visibility.sees(entry.xid)',
+      replacement: 'false',
+    },
+    faults: ['clients rejoin', 'clients rejoin', 'clients rejoin'],
+    settings: {},
+    says: /after a snapshot: row .* is .*, in the view/,
+  },
+  'delivers a commit in two halves': {
+    mutation: {
+      file: 'journal/commit-builder.js',
+      text: 'const part = inParts ?',
+      replacement: 'const part = false ?',
+    },
+    faults: [],
+    settings: { SNO_COMMIT_BYTES: '300' },
+    says: /changes .* came where commit/,
+  },
+};
+
+test.each(Object.entries(CASES))('%s: it is found', { timeout: 180_000 }, async (_, { mutation, says, ...round }) => {
+  const mutant = await mutate(mutation);
+  try {
+    const { violations } = await play({ seed: 1, version: 18, build: mutant.build, subscribers: 6, ...round });
+    expect(violations).toContainEqual(expect.stringMatching(says));
+  } finally {
+    await mutant.remove();
+  }
+});

@@ -1,0 +1,113 @@
+/** A TCP proxy whose connections can be cut, slowed, and made deaf and dumb without being closed. */
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+
+export class TcpProxy {
+  /** While true, whoever connects is cut off at once. */
+  isDown = false;
+  readonly #target: () => number;
+  readonly #server: Server;
+  readonly #links = new Set<Link>();
+
+  private constructor(target: () => number) {
+    this.#target = target;
+    this.#server = createServer((socket) => this.#accept(socket));
+  }
+
+  /** Listens on 127.0.0.1; `target` is the port there to which each new connection leads. */
+  static async listen(target: () => number): Promise<TcpProxy> {
+    const proxy = new TcpProxy(target);
+    proxy.#server.listen(0, '127.0.0.1');
+    await once(proxy.#server, 'listening');
+    return proxy;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** The connections of now. */
+  get links(): readonly Link[] {
+    return [...this.#links];
+  }
+
+  async close(): Promise<void> {
+    for (const link of this.#links) link.cut();
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+
+  #accept(client: Socket): void {
+    if (this.isDown) {
+      client.destroy();
+      return;
+    }
+    const link = new Link(client, connect(this.#target(), '127.0.0.1'), () => this.#links.delete(link));
+    this.#links.add(link);
+  }
+}
+
+export class Link {
+  readonly #client: Socket;
+  readonly #server: Socket;
+  #isSwallowing = false;
+  #bytesPerSecond = Number.POSITIVE_INFINITY;
+  /** Towards the client. */
+  #bytesLeft = Number.POSITIVE_INFINITY;
+
+  constructor(client: Socket, server: Socket, closed: () => void) {
+    this.#client = client;
+    this.#server = server;
+    this.#pump(client, server);
+    this.#pump(server, client);
+    let open = 2;
+    for (const socket of [client, server]) socket.once('close', () => --open === 0 && closed());
+  }
+
+  cut(): void {
+    this.#client.destroy();
+    this.#server.destroy();
+  }
+
+  /** Cuts within the next so many bytes that go to the client: in the middle of a frame. */
+  cutAfter(bytes: number): void {
+    this.#bytesLeft = bytes;
+  }
+
+  /** Neither side hears of the other again, nor that it is gone. */
+  swallow(): void {
+    this.#isSwallowing = true;
+    this.#client.resume();
+    this.#server.resume();
+  }
+
+  slow(bytesPerSecond: number): void {
+    this.#bytesPerSecond = bytesPerSecond;
+  }
+
+  #pump(from: Socket, to: Socket): void {
+    from.on('error', () => undefined);
+    from.on('data', (data: Buffer) => this.#pass(from, to, data));
+    from.on('close', () => {
+      // what is on its way is still delivered
+      if (!this.#isSwallowing) to.destroySoon();
+    });
+  }
+
+  #pass(from: Socket, to: Socket, data: Buffer): void {
+    if (this.#isSwallowing) return;
+    if (to === this.#client && data.length > this.#bytesLeft) {
+      to.write(data.subarray(0, this.#bytesLeft), () => this.cut());
+      from.pause();
+      return;
+    }
+    if (to === this.#client) this.#bytesLeft -= data.length;
+    const isFull = !to.write(data);
+    const delayMs = (data.length / this.#bytesPerSecond) * 1_000;
+    if (!isFull && delayMs < 1) return;
+    from.pause();
+    const go = () => setTimeout(() => from.resume(), delayMs);
+    if (isFull) to.once('drain', go);
+    else go();
+  }
+}

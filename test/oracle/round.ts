@@ -1,0 +1,107 @@
+/** One run of the oracle: a world, a schedule of faults drawn from a seed, and the verdict. */
+import type { Version } from '../support/own-server.ts';
+import { FAULTS, type FaultName } from './faults.ts';
+import { judge } from './judge.ts';
+import { Random } from './random.ts';
+import { World } from './world.ts';
+
+export interface Round {
+  readonly seed: number;
+  readonly version: Version;
+  /** One after the other. */
+  readonly faults: readonly FaultName[];
+  /** Beside those that the seed draws. */
+  readonly settings?: Readonly<Record<string, string>>;
+  readonly build?: string;
+  readonly writers?: number;
+  readonly subscribers?: number;
+}
+
+export interface Figures {
+  readonly seed: number;
+  readonly version: Version;
+  readonly seconds: number;
+  readonly settings: Readonly<Record<string, string>>;
+  readonly faults: Readonly<Record<string, number>>;
+  readonly commits: number;
+  readonly subscribers: number;
+  readonly deliveries: number;
+  readonly seams: number;
+  readonly resets: Readonly<Record<string, number>>;
+  readonly violations: readonly string[];
+}
+
+const WRITERS = 6;
+const SUBSCRIBERS = 12;
+
+/** Settings that a seed draws, so that parts and slow sockets are met. */
+const VARIANTS: Readonly<Record<string, readonly string[]>> = {
+  SNO_COMMIT_BYTES: ['8388608', '2000', '300'],
+  SNO_OUTBOUND_BYTES: ['1048576', '20000'],
+};
+
+/** So many faults, drawn from these. */
+export function schedule(seed: number, names: readonly FaultName[], count: number): FaultName[] {
+  const random = new Random(seed);
+  return Array.from({ length: count }, () => names[random.below(names.length)] as FaultName);
+}
+
+export async function play(round: Round): Promise<Figures> {
+  const began = performance.now();
+  const random = new Random(round.seed);
+  const drawn = Object.entries(VARIANTS).map(([name, values]) => [name, values[random.below(values.length)] as string]);
+  const { seed, version, build } = round;
+  const settings = {
+    ...(Object.fromEntries(drawn) as Record<string, string>),
+    // a slot reaches a new standby once what it trails by has gone by
+    ...(round.faults.includes('standby promoted') && { SNO_REPLAY_SECONDS: '10' }),
+    ...(round.faults.includes('replay bound reached') && { SNO_REPLAY_WAL_BYTES: String(32 * 1024 ** 2) }),
+    ...round.settings,
+  };
+  const world = await World.build({ version, settings, ...(build !== undefined && { build }) });
+  try {
+    const faults: Record<string, number> = {};
+    const found: string[] = [];
+    try {
+      await unfold(world, round, random, faults);
+    } catch (error) {
+      found.push(String(error));
+    }
+    await world.writers.stop();
+    const { violations, ...verdict } = judge(await world.evidence());
+    return {
+      seed,
+      version,
+      seconds: Math.round((performance.now() - began) / 1_000),
+      settings,
+      faults,
+      commits: world.writers.committed,
+      subscribers: world.subscribers.length,
+      ...verdict,
+      violations: [...found, ...violations, ...world.crashes, ...world.writers.faults],
+    };
+  } finally {
+    await world.end();
+  }
+}
+
+/** Counts each fault that is through in `faults`. */
+async function unfold(world: World, round: Round, random: Random, faults: Record<string, number>): Promise<void> {
+  const { writers = WRITERS, subscribers = SUBSCRIBERS } = round;
+  world.writers.start(Array.from({ length: writers }, () => new Random(random.below(2 ** 31))));
+  for (let index = 0; index < subscribers / 2; index++) world.subscribe(random);
+  await world.everybodyIsLive();
+  for (const name of round.faults) {
+    // somebody joins in the middle of everything
+    if (world.subscribers.length < subscribers) world.subscribe(random);
+    await world.writers.more(15 + random.below(60));
+    await FAULTS[name].run(world, random);
+    await world.superviseService();
+    faults[name] = (faults[name] ?? 0) + 1;
+  }
+  await world.writers.more(30);
+  while (world.subscribers.length < subscribers) world.subscribe(random);
+  await world.everybodyIsLive();
+  await world.writers.stop();
+  await world.finish();
+}

@@ -1,0 +1,184 @@
+/** A Postgres of the test's own, that may be killed with all its processes, and have a standby that takes over. */
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { chown, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import pg from 'pg';
+import type { EmbeddedPostgres } from '../../src/postgres/embedded.ts';
+import { ownServer, type Version } from '../support/own-server.ts';
+import { until } from '../support/wait.ts';
+
+const run = promisify(execFile);
+
+const SETTINGS = {
+  // a walsender whose client is gone must not keep the slot for longer
+  wal_sender_timeout: '5s',
+  max_wal_size: '1GB',
+};
+const PHYSICAL_SLOT = 'standby';
+const FAILOVER_SLOTS_FROM = 17;
+
+export class DatabaseServer {
+  readonly version: Version;
+  readonly #server: EmbeddedPostgres;
+  /** A standby is a copy: it has the password of the server that it was copied from. */
+  readonly #url: string;
+
+  private constructor(server: EmbeddedPostgres, version: Version, url = server.url()) {
+    this.#server = server;
+    this.version = version;
+    this.#url = url;
+  }
+
+  static async start(version: Version): Promise<DatabaseServer> {
+    return new DatabaseServer(await ownServer({ version, settings: SETTINGS }), version);
+  }
+
+  get port(): number {
+    return this.#server.port;
+  }
+
+  /** As superuser, to the server itself or through something that listens on another port. */
+  url(port = this.port): string {
+    const url = new URL(this.#url);
+    url.port = String(port);
+    return url.href;
+  }
+
+  async connect(): Promise<pg.Client> {
+    const client = new pg.Client({ connectionString: this.url(), connectionTimeoutMillis: 10_000 });
+    // a connection that ends fails its next query
+    client.on('error', () => undefined);
+    await client.connect();
+    return client;
+  }
+
+  /** Each query has a connection of its own. */
+  async query<Row extends pg.QueryResultRow = Record<string, unknown>>(sql: string, params?: readonly unknown[]) {
+    const client = await this.connect();
+    try {
+      return await client.query<Row>(sql, params as unknown[]);
+    } finally {
+      await client.end();
+    }
+  }
+
+  /** Tells a running server to go by another value. */
+  async set(name: string, value: string): Promise<void> {
+    await this.query(`alter system set ${name} = '${value}'`);
+    await this.query('select pg_reload_conf()');
+  }
+
+  /** `kill -9` of the first process and of all its children. */
+  async kill(): Promise<void> {
+    const { pid } = this.#server;
+    if (pid === undefined) return;
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean);
+    await this.#server.kill('SIGKILL');
+    for (const child of children) {
+      try {
+        process.kill(Number(child), 'SIGKILL');
+      } catch {
+        // it has noticed by itself that the first process is gone
+      }
+    }
+  }
+
+  start(): Promise<void> {
+    return this.#server.restart();
+  }
+
+  stop(): Promise<void> {
+    return this.#server.stop('immediate');
+  }
+
+  /** Makes a standby that follows; on 17 and newer, one to which failover slots are brought along. */
+  async makeStandby(): Promise<DatabaseServer> {
+    const standby = await ownServer({ version: this.version, settings: SETTINGS });
+    await standby.kill('SIGINT');
+    // what the copy lacks, it gets from there
+    await this.set('wal_keep_size', '512MB');
+    await this.#copyTo(standby.dataDirectory);
+    const hasFailoverSlots = this.version >= FAILOVER_SLOTS_FROM;
+    if (hasFailoverSlots) {
+      await this.query(`select pg_create_physical_replication_slot('${PHYSICAL_SLOT}', true)`);
+      // what is decoded has reached the standby
+      await this.set('synchronized_standby_slots', PHYSICAL_SLOT);
+    }
+    const { username, password, hostname, pathname } = new URL(this.url());
+    const conninfo = `host=${hostname} port=${this.port} user=${username} password=${password} dbname=${pathname.slice(1)}`;
+    const started = standby.restart({
+      primary_conninfo: conninfo,
+      hot_standby: 'on',
+      ...(hasFailoverSlots && {
+        primary_slot_name: PHYSICAL_SLOT,
+        hot_standby_feedback: 'on',
+        sync_replication_slots: 'on',
+        synchronized_standby_slots: '',
+      }),
+    });
+    // it is ready in the sense of `restart` once it takes writes
+    started.catch(() => undefined);
+    const url = new URL(this.url());
+    url.port = String(standby.port);
+    const server = new DatabaseServer(standby, this.version, url.href);
+    await until(
+      async () =>
+        (
+          await server.query<{ follows: boolean }>(
+            "select exists (select from pg_stat_wal_receiver where status = 'streaming') as follows",
+          )
+        ).rows[0]?.follows,
+      'the standby follows',
+      60_000,
+    );
+    return server;
+  }
+
+  /** Whether this standby has the slot, ready to be used after a promotion. */
+  async hasSlot(slot: string): Promise<boolean> {
+    const { rowCount } = await this.query(
+      "select from pg_replication_slots s where slot_name = $1 and to_jsonb(s) ->> 'synced' = 'true' and not temporary",
+      [slot],
+    );
+    return rowCount === 1;
+  }
+
+  /** Makes a standby the primary; resolves with where its history left the old one's. */
+  async promote(): Promise<string> {
+    await this.query('select pg_promote()');
+    const { rows } = await this.query<{ history: string }>(
+      `select pg_read_file('pg_wal/' || name) as history from pg_ls_dir('pg_wal') name where name like '%.history' order by name desc limit 1`,
+    );
+    const line = (rows[0]?.history ?? '').trim().split('\n').at(-1) ?? '';
+    return line.split('\t')[1] as string;
+  }
+
+  /** A base backup by hand, with all of the WAL that is there. */
+  async #copyTo(directory: string): Promise<void> {
+    const client = await this.connect();
+    try {
+      const from = this.#server.dataDirectory;
+      const { uid, gid } = await stat(from);
+      await client.query("select pg_backup_start('standby', true)");
+      await rm(directory, { recursive: true });
+      // files that go away meanwhile are no fault
+      await run('cp', ['-a', from, directory]).catch(() => undefined);
+      const { rows } = await client.query<{ label: string }>('select labelfile as label from pg_backup_stop(false)');
+      for (const file of ['postmaster.pid', 'postmaster.opts', 'pg_replslot', 'pg_wal/archive_status'])
+        await rm(join(directory, file), { recursive: true, force: true });
+      await run('mkdir', ['-p', join(directory, 'pg_replslot'), join(directory, 'pg_wal/archive_status')]);
+      const files: readonly (readonly [string, string])[] = [
+        ['backup_label', rows[0]?.label ?? ''],
+        ['standby.signal', ''],
+      ];
+      for (const [name, content] of files) await writeFile(join(directory, name), content);
+      for (const name of ['backup_label', 'standby.signal', 'pg_replslot', 'pg_wal/archive_status'])
+        await chown(join(directory, name), uid, gid);
+      await run('chmod', ['700', join(directory, 'pg_replslot'), join(directory, 'pg_wal/archive_status')]);
+    } finally {
+      await client.end();
+    }
+  }
+}

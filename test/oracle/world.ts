@@ -1,0 +1,272 @@
+/**
+ * Everything that a run needs, all of it real and all of it the run's own: a Postgres server, `sno start` as a process,
+ * a proxy on either side of it, writers, subscribers, and the tap that tells what was committed.
+ */
+import type pg from 'pg';
+import type { Version } from '../support/own-server.ts';
+import { type ServiceProcess, signToken, startService } from '../support/service.ts';
+import { until } from '../support/wait.ts';
+import type { Bounds, Evidence, Incident } from './evidence.ts';
+import { CHANNELS, History, ROOMS, SCHEMA } from './model.ts';
+import { TcpProxy } from './proxy.ts';
+import type { Random } from './random.ts';
+import { DatabaseServer } from './server.ts';
+import { Subscriber } from './subscriber.ts';
+import { Tap } from './tap.ts';
+import { bytesOf, type WalCommit } from './wal.ts';
+import { type Transaction, transactionOf, Writers } from './writers.ts';
+
+export interface WorldOptions {
+  readonly version: Version;
+  /** Settings of the service. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** Another build of the service than dist/cli/sno.js. */
+  readonly build?: string;
+}
+
+const MB = 1024 ** 2;
+const SLOT = 'sno';
+/** Ledger entries of the commit that ends a run. */
+const LAST_ENTRY = 10;
+
+export class World {
+  readonly version: Version;
+  readonly incidents: Incident[] = [];
+  readonly subscribers: Subscriber[] = [];
+  readonly crashes: string[] = [];
+  readonly writers: Writers;
+  readonly databaseSide: TcpProxy;
+  readonly clientSide: TcpProxy;
+  readonly service: ServiceProcess;
+  server: DatabaseServer;
+  readonly #options: WorldOptions;
+  readonly #token: string;
+  #tap: Tap;
+  /** Of the histories that ended by a promotion: all their commits, and where the next one left them. */
+  readonly #ended: { readonly commits: readonly WalCommit[]; readonly fork: number }[] = [];
+  /** The present timeline's commits of its own are read through the present tap; these came before. */
+  #inherited: readonly WalCommit[] = [];
+  #isMoving = false;
+
+  private constructor(
+    options: WorldOptions,
+    parts: {
+      readonly server: DatabaseServer;
+      readonly databaseSide: TcpProxy;
+      readonly clientSide: TcpProxy;
+      readonly service: ServiceProcess;
+      readonly tap: Tap;
+      readonly token: string;
+    },
+  ) {
+    this.version = options.version;
+    this.#options = options;
+    this.server = parts.server;
+    this.databaseSide = parts.databaseSide;
+    this.clientSide = parts.clientSide;
+    this.service = parts.service;
+    this.#tap = parts.tap;
+    this.#token = parts.token;
+    this.writers = new Writers(() => this.#connectWriter());
+  }
+
+  static async build(options: WorldOptions): Promise<World> {
+    const server = await DatabaseServer.start(options.version);
+    // where the proxies lead is decided at each connection
+    const ends: { database: () => number; clients: () => number } = { database: () => server.port, clients: () => 0 };
+    const databaseSide = await TcpProxy.listen(() => ends.database());
+    const clientSide = await TcpProxy.listen(() => ends.clients());
+    await server.query(SCHEMA);
+    const tap = await Tap.open(server.url());
+    const service = await startService(server.url(databaseSide.port), options.settings, options.build);
+    const token = await signToken({ sub: 'oracle' });
+    const world = new World(options, { server, databaseSide, clientSide, service, tap, token });
+    ends.database = () => world.server.port;
+    ends.clients = () => service.port;
+    return world;
+  }
+
+  get bounds(): Bounds {
+    const of = (name: string, fallback: number) => Number(this.#options.settings?.[name] ?? fallback);
+    return {
+      replayBytes: of('SNO_REPLAY_BYTES', 64 * MB),
+      replaySeconds: of('SNO_REPLAY_SECONDS', 300),
+      replayWalBytes: of('SNO_REPLAY_WAL_BYTES', 256 * MB),
+    };
+  }
+
+  happened(kind: Incident['kind']): void {
+    this.incidents.push({ kind, at: performance.now() });
+  }
+
+  subscribe(random: Random): Subscriber {
+    const channels = CHANNELS.filter(() => random.chance(0.35));
+    const subscriber = new Subscriber({
+      url: () => `wss://localhost:${this.clientSide.port}/v1`,
+      ca: this.service.certificate.cert,
+      token: this.#token,
+      channels: channels.length > 0 ? channels : [CHANNELS[random.below(CHANNELS.length)] as string],
+      snapshot: random.chance(0.75),
+      framesUntilRejoining: random.chance(0.4) ? 20 + random.below(60) : 0,
+    });
+    this.subscribers.push(subscriber);
+    return subscriber;
+  }
+
+  async everybodyIsLive(): Promise<void> {
+    await until(() => this.subscribers.every(({ isLive }) => isLive), 'everybody is subscribed to everything', 120_000);
+  }
+
+  /** As a supervisor does: again and again, until it serves. */
+  async restartService(): Promise<void> {
+    await until(() => this.service.restart().then(() => true), 'the service serves again', 120_000);
+  }
+
+  /** The service ends when it is told to, and else never. */
+  async superviseService(): Promise<void> {
+    if (this.service.isRunning) return;
+    const last = this.service.log.at(-1);
+    this.crashes.push(`the service ended by itself: ${last?.msg}`);
+    await this.restartService();
+  }
+
+  /** The slot of the service, as Postgres tells of it. */
+  async slot(): Promise<{ readonly pid: number | null; readonly status: string | null } | undefined> {
+    const { rows } = await this.server.query<{ pid: number | null; status: string | null }>(
+      'select active_pid as pid, wal_status as status from pg_replication_slots where slot_name = $1',
+      [SLOT],
+    );
+    return rows[0];
+  }
+
+  /** Resolves when the service reads a slot again, by another walsender than `before`. */
+  async streamsAgain(before: number | null | undefined): Promise<void> {
+    await until(
+      async () => {
+        const slot = await this.slot();
+        return slot !== undefined && slot.pid !== null && slot.pid !== before;
+      },
+      'the slot is read again',
+      150_000,
+    );
+  }
+
+  /** WAL that is of no channel, and that nobody but the service may need. */
+  async burst(bytes: number): Promise<void> {
+    const client = await this.server.connect();
+    try {
+      for (let written = 0; written < bytes; written += 4 * MB)
+        await client.query("select pg_logical_emit_message(false, 'nobody', repeat('x', 4 * 1024 * 1024))");
+      await this.#tap.release(client);
+    } finally {
+      await client.end();
+    }
+  }
+
+  /**
+   * A standby takes over from the primary, which is killed. Nobody connects to either before it is done. What the old one had
+   * and the new one has not is a history that has ended.
+   */
+  async promote(standby: DatabaseServer): Promise<void> {
+    const old = this.server;
+    this.#isMoving = true;
+    this.databaseSide.isDown = true;
+    await old.kill();
+    this.happened('promoted');
+    for (const link of this.databaseSide.links) link.cut();
+    const fork = bytesOf(await standby.promote());
+    // what the old primary had is read after its death
+    await old.start();
+    await this.#tap.drain();
+    await this.#tap.close();
+    const all = [...this.#inherited, ...this.#tap.commits];
+    this.#ended.push({ commits: all, fork });
+    this.#inherited = all.filter(({ lsn }) => lsn <= fork);
+    await old.stop();
+    this.#tap = await Tap.open(standby.url());
+    this.server = standby;
+    this.databaseSide.isDown = false;
+    this.#isMoving = false;
+  }
+
+  /** Commits something in every channel, and waits until everybody has got it. */
+  async finish(): Promise<void> {
+    await this.everybodyIsLive();
+    const rooms = Array.from({ length: ROOMS }, (_, room) => room);
+    const transaction: Transaction = {
+      entries: rooms.map((room) => LAST_ENTRY + room),
+      isDurable: true,
+      askedAt: performance.now(),
+      outcome: 'unknown',
+    };
+    this.writers.transactions.set(transactionOf(LAST_ENTRY), transaction);
+    const client = await this.#connectWriter();
+    await client.query('begin');
+    await client.query(
+      `insert into ledger select ${LAST_ENTRY} + room, room, 0, true from generate_series(0, ${ROOMS - 1}) room`,
+    );
+    await client.query(
+      `insert into items (id, room, amount) select 1000 + room, room, 1 from generate_series(0, ${ROOMS - 1}) room`,
+    );
+    await client.query(
+      `select sno.publish('talk:' || room, json_build_object('entry', ${LAST_ENTRY} + room), event => 'said') from generate_series(0, ${ROOMS - 1}) room`,
+    );
+    await client.query('commit');
+    await client.end();
+    transaction.outcome = 'committed';
+    transaction.answeredAt = performance.now();
+    await this.#everybodyHas(transaction.askedAt);
+  }
+
+  /** The last commit's frames name the row or the entry that it wrote. */
+  async #everybodyHas(since: number): Promise<void> {
+    const marks = /"id":100[0-9]\b|"entry":1[0-9]\b/;
+    const has = (subscriber: Subscriber) => {
+      const missing = new Set(subscriber.options.channels);
+      for (let index = subscriber.record.length - 1; index >= 0; index--) {
+        const note = subscriber.record[index];
+        if (note === undefined || note.at < since || missing.size === 0) break;
+        if (note.what === 'frame' && marks.test(JSON.stringify(note.frame))) missing.delete(note.frame.channel ?? '');
+      }
+      return missing.size === 0 && subscriber.isLive;
+    };
+    await until(() => this.subscribers.every(has), 'everybody has the last commit', 120_000);
+  }
+
+  /** All that can be known about the run. Ends nothing. */
+  async evidence(): Promise<Evidence> {
+    await this.#tap.drain();
+    const present = new History([...this.#inherited, ...this.#tap.commits]);
+    return {
+      histories: [...this.#ended.map(({ commits }) => new History(commits)), present],
+      transactions: this.writers.transactions,
+      incidents: this.incidents,
+      bounds: this.bounds,
+      subscribers: this.subscribers,
+    };
+  }
+
+  async end(): Promise<void> {
+    for (const subscriber of this.subscribers) subscriber.close();
+    await this.writers.stop();
+    await this.#tap.close();
+    await this.service.remove();
+    await this.databaseSide.close();
+    await this.clientSide.close();
+    await this.server.stop();
+  }
+
+  /** Resolves once there is a primary that takes writes. */
+  async #connectWriter(): Promise<pg.Client> {
+    return until(
+      async () => {
+        if (this.#isMoving) return undefined;
+        const client = await this.server.connect();
+        await client.query('set deadlock_timeout = 100; set statement_timeout = 30000');
+        return client;
+      },
+      'there is a primary',
+      120_000,
+    );
+  }
+}
