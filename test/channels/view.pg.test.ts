@@ -140,6 +140,25 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
     expect(viewOf(guarded, 'careful').warnings).toEqual([expect.stringContaining('row-level security')]);
   });
 
+  test('warnings of what may be missing', async () => {
+    await database.query(`
+      create table public.halves (id int primary key, a text, b text, prices numeric[]) partition by range (id);
+      create table public.halves_1 partition of public.halves for values from (0) to (10);
+      create view channels."halves" as select id, a || b as ab, a, prices from public.halves`);
+    expect(viewOf(await catalogOf(database), 'halves').warnings).toEqual([
+      expect.stringContaining('prices is numeric[], sent as a JSON number'),
+      expect.stringContaining('a TRUNCATE of a partition of public.halves alone'),
+      expect.stringMatching(/^ab is computed of several columns: .*ALTER TABLE public\.halves REPLICA IDENTITY FULL/),
+    ]);
+    if (version < 18) return;
+    await database.query(`
+      create table public.virtual (id int primary key, a text, b text generated always as (a || '!') virtual);
+      create view channels."virtual" as select id, b from public.virtual`);
+    expect(viewOf(await catalogOf(database), 'virtual').warnings).toEqual([
+      expect.stringMatching(/^where an update leaves a as it is, .* Postgres cannot evaluate the row/),
+    ]);
+  });
+
   describe('of rows', () => {
     const cells: Cell[] = ['1', 'room', '1.0', 't', 'ab  ', 'chat', null, '0.5', '{}'];
     const withCell = (index: number, cell: Cell) => tupleOf(cells.map((former, at) => (at === index ? cell : former)));
