@@ -36,17 +36,18 @@ export function compileOperand(source: Source, indexOf: IndexOf): Operand {
 }
 
 /**
- * A WHERE: whether the row is in. Postgres evaluates the parts that AND and OR join in an order of its own choice and stops
- * where it is decided, so an error in one of them counts only where all others leave it open.
+ * A WHERE: whether the row is in. Postgres evaluates the parts that AND and OR join, a NOT before them pushed down to the parts, in
+ * an order of its own choice and stops where it is decided, so an error in one of them counts only where all others leave it open.
  */
-export function compileWhere(condition: Condition, indexOf: IndexOf): (row: Tuple) => boolean {
+export function compileWhere(condition: Condition, indexOf: IndexOf, wanted: 0 | 1 = 1): (row: Tuple) => boolean {
+  if (condition.kind === 'not') return compileWhere(condition.of, indexOf, wanted === 1 ? 0 : 1);
   if (condition.kind === 'and' || condition.kind === 'or')
     return decided(
-      condition.of.map((part) => compileWhere(part, indexOf)),
-      condition.kind === 'or',
+      condition.of.map((part) => compileWhere(part, indexOf, wanted)),
+      (condition.kind === 'or') === (wanted === 1),
     );
   const predicate = compileCondition(condition, indexOf);
-  return (row) => predicate(row) === 1;
+  return (row) => predicate(row) === wanted;
 }
 
 /** What one of the parts decides. */

@@ -353,6 +353,9 @@ const CONDITIONS: Readonly<Record<string, readonly string[]>> = {
     '(10 / i > 1 and i > 0) or (10 / i < 0 and i > 0)',
     'i > 0 and 10 / (i - 7) > 0',
     "i = 3 and t::int = 12 and n = 'Infinity'",
+    "not (t::int <> any ('{1,2,3}') or not (a @> '{1}'))",
+    'not (10 / i > 1 or i = 0)',
+    'not (not (i <> 0) and not (10 / i > 1))',
   ],
   'what is not true is out': ['k and i > 0', 'not k', 'null::bool', 'i = any (a)'],
 };

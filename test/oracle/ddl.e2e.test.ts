@@ -90,7 +90,7 @@ async function play(version: (typeof VERSIONS)[number], polled: boolean, seed: n
   const [migrator, ...writers] = clients as [(typeof clients)[number], ...typeof clients];
   followers = Array.from(
     { length: FOLLOWERS },
-    (_, index) => new Follower(service, index === 0 ? [...CHANNELS] : CHANNELS.filter(() => random.chance(0.5))),
+    (_, index) => new Follower(service, index === 0 ? CHANNELS : CHANNELS.filter(() => random.chance(0.5)), polled),
   );
   await until(() => followers.every(({ isLive }) => isLive), 'all are subscribed');
   const tally: Tally = { transactions: 0, migrations: 0, refused: 0 };
