@@ -134,7 +134,8 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(await got(sql)).toEqual(['insert 10']);
     expect(await here.metric(malformed)).toBe(before[0] + rubbish.length + 1);
     expect(await here.metric(unknown)).toBe(before[1] + 1);
-    expect(here.service.log.findLast(({ reason }) => reason === 'channel_unknown')?.level).toBe('warn');
+    const logged = () => here.service.log.findLast(({ reason }) => reason === 'channel_unknown')?.level;
+    expect(await until(logged, 'the log tells of it')).toBe('warn');
   });
 
   test('a rubbish catalog in the WAL ends nothing', async () => {

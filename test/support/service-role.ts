@@ -1,4 +1,5 @@
 /** The role that services of tests run as: it may replicate and read what is published, and nothing else, as `sno setup` makes it. */
+import type pg from 'pg';
 import { ensureSetup } from '../../src/channels/setup.ts';
 import { createClient } from '../../src/postgres/connect.ts';
 
@@ -7,24 +8,17 @@ const PASSWORD = 'of the tests';
 
 /**
  * Sets the database up as the superuser of `databaseUrl`, and returns the URL of the service's role. A URL of somebody else is
- * returned as it is.
+ * returned as it is. On a standby its primary has done all that.
  */
 export async function setUpFor(databaseUrl: string, publication: string): Promise<string> {
   const client = createClient(databaseUrl, 'setup');
   await client.connect();
   try {
-    const { rows } = await client.query<{ rolsuper: string }>(
-      'select rolsuper from pg_roles where rolname = current_user',
+    const { rows } = await client.query<{ rolsuper: string; standby: string }>(
+      'select rolsuper, pg_is_in_recovery() as standby from pg_roles where rolname = current_user',
     );
     if (rows[0]?.rolsuper !== 't') return databaseUrl;
-    // other tests do the same on this server
-    await client.query(`
-      do $$ begin
-        create role ${SERVICE_ROLE} login replication password '${PASSWORD}';
-      exception when duplicate_object or unique_violation then null;
-      end $$`);
-    const service = { role: SERVICE_ROLE, isSuggestion: false };
-    await ensureSetup(client, { publication, identities: false, service });
+    if (rows[0].standby !== 't') await setUp(client, publication);
   } finally {
     await client.end();
   }
@@ -32,4 +26,15 @@ export async function setUpFor(databaseUrl: string, publication: string): Promis
   url.username = SERVICE_ROLE;
   url.password = PASSWORD;
   return url.href;
+}
+
+async function setUp(client: pg.Client, publication: string): Promise<void> {
+  // other tests do the same on this server
+  await client.query(`
+    do $$ begin
+      create role ${SERVICE_ROLE} login replication password '${PASSWORD}';
+    exception when duplicate_object or unique_violation then null;
+    end $$`);
+  const service = { role: SERVICE_ROLE, isSuggestion: false };
+  await ensureSetup(client, { publication, identities: false, service });
 }
