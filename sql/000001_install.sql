@@ -418,6 +418,11 @@ as $$
             select to_json((i.indkey::int2[])[0:i.indnkeyatts - 1])
             from pg_index i
             where i.indrelid = t.oid and t.relreplident = 'i' and i.indisreplident and i.indisvalid),
+          'keyedAs', (
+            select coalesce(string_agg(coalesce(k.oid, i.indexrelid)::text, ',' order by i.indisprimary desc), '')
+            from pg_index i
+            left join pg_constraint k on k.conrelid = t.oid and k.conindid = i.indexrelid and k.contype = 'p'
+            where i.indrelid = t.oid and (i.indisprimary or i.indisreplident and t.relreplident = 'i')),
           'rowSecurity', t.relrowsecurity,
           'isPartition', t.relispartition,
           'partitions', (

@@ -87,6 +87,7 @@ const table = z.object({
   definition: z.string().nullable(),
   primaryKey: z.array(z.number()).nullable(),
   identityIndex: z.array(z.number()).nullable(),
+  keyedAs: z.string(),
   rowSecurity: z.boolean(),
   isPartition: z.boolean(),
   partitions: z.array(z.object({ oid, attachedAs: z.string(), isEmpty: z.boolean(), isGuarded: z.boolean() })),

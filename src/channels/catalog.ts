@@ -113,6 +113,8 @@ export interface CatalogTable {
   readonly primaryKey: readonly number[] | null;
   /** Attribute numbers of the index chosen by REPLICA IDENTITY USING INDEX; null where there is none. */
   readonly identityIndex: readonly number[] | null;
+  /** Differs where that key or index was dropped and made again: rows may have had one key between. '' where there is none. */
+  readonly keyedAs: string;
   readonly rowSecurity: boolean;
   readonly isPartition: boolean;
   /** Of a partitioned table: the partitions that hold its rows. */

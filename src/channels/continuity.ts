@@ -13,6 +13,8 @@ export function continues(was: ChannelView | undefined, is: ChannelView | undefi
   if (was.made.oid !== is.made.oid && was.made.columns !== is.made.columns) return false;
   // out of the publication for a while: what was written then is missing
   if (was.table.publishedAs !== is.table.publishedAs) return false;
+  // without its key for a while: rows may have had the same one, and gone by it
+  if (was.table.keyedAs !== is.table.keyedAs) return false;
   return samePartitions(was.table, is.table);
 }
 

@@ -254,6 +254,15 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       expect(frames.map(({ type }) => type)).toEqual(['changes']);
     });
 
+    test('the key dropped and made again: rows that had one key meanwhile', async () => {
+      const frames = await got(`alter table plain drop constraint plain_pkey; alter table plain replica identity full;
+        insert into plain values (1, 5, 'two'); delete from plain where b <> 'two'; alter table plain add primary key (id);
+        alter table plain replica identity default`);
+      expect(frames).toEqual([reset('plain')]);
+      expect(await rowsOf('plain')).toMatchObject([{ id: 1, a: 5, b: 'two' }]);
+      await follow('plain');
+    });
+
     test.each([
       ['a column renamed', 'alter table plain rename a to z', 'alter table plain rename z to a'],
       ['another type, the view made anew', `drop view channels.plain; alter table plain alter a type bigint; ${view}`],
@@ -341,8 +350,10 @@ describe('Postgres 18', () => {
     ]);
     expect(frames.some(({ type }) => type === 'reset')).toBe(false);
     // with FULL, the app could write no more if the table stayed in the publication
+    const from = client.frames.length;
     await here.query('alter table virtual replica identity full');
     await here.query(`insert into virtual (id, first) values (2, 'x'); update virtual set first = 'z'`);
+    await client.wait('dropped', from, ({ type, channel }) => type === 'unsubscribed' && channel === 'virtual');
     expect(await client.subscribe('virtual')).toMatchObject({ code: 'channel_unavailable' });
   });
 });
