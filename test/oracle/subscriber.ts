@@ -56,9 +56,9 @@ export class Subscriber {
     this.#pinger = setInterval(() => this.#ping(), PING_MS);
   }
 
-  /** Whether every channel has been said to be subscribed on this connection. */
+  /** Whether every channel has been said to be subscribed on this connection, and it is about to leave none. */
   get isLive(): boolean {
-    return [...this.#interests.values()].every(({ isLive }) => isLive);
+    return [...this.#interests.values()].every(({ isLive, isLeaving }) => isLive && !isLeaving);
   }
 
   get deliveries(): number {
