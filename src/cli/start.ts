@@ -1,3 +1,4 @@
+import { boundGarbage } from '../collector.ts';
 import { printable, SETTING_NAMES } from '../config.ts';
 import { createLogger, type Logger } from '../logger.ts';
 import { startService } from '../main.ts';
@@ -16,6 +17,7 @@ export const start: Command = {
   settings: SETTING_NAMES,
   serves: true,
   async run({ settings }) {
+    boundGarbage();
     const logger = createLogger(settings.SNO_LOG_LEVEL);
     logger.debug({ settings: printable(settings) }, 'settings');
     for (const event of ['uncaughtException', 'unhandledRejection'] as const)

@@ -36,6 +36,8 @@ export interface FeedHost {
   /** Sequence of the last entry, and of the last one of a whole commit. */
   readonly sequence: number;
   readonly wholeSequence: number;
+  /** Sequence of the last entry of the commits that have ended, and of one that has not where the snapshot sees it nevertheless. */
+  seenSequence(visibility: Visibility): number;
   /** `reached` where it is an answer. Writes what has come before. */
   heartbeatFrame(reached?: string): Buffer;
   /** The channel's log, to be given back by `ended`. */
@@ -144,6 +146,8 @@ export class SocketFeed implements Feed {
     this.#hub.joined(this, subscription);
     switch (from.kind) {
       case 'now':
+        // what is missing of a commit that is being read must not be followed by its end: begin after it
+        if (subscription.isOvertaken) return this.#joinBehind(subscription);
         this.#subscribed(channel.name, this.#hub.headText);
         return this.#catchUp(subscription);
       case 'since':
@@ -253,14 +257,19 @@ export class SocketFeed implements Feed {
 
   /** Where a snapshot and the stream meet, the channel is subscribed. */
   #passSeam(subscription: Subscription, sequence: number): void {
-    const { seam } = subscription;
-    if (seam === undefined || sequence <= seam.sequence) return;
-    subscription.seam = undefined;
-    this.#subscribed(subscription.channel.name, seam.position);
+    const position = subscription.passSeam(sequence);
+    if (position !== undefined) this.#subscribed(subscription.channel.name, position);
   }
 
   #subscribed(channel: string, position: string, recovered?: boolean): void {
     this.send({ type: 'subscribed', channel, position, ...(recovered === undefined ? {} : { recovered }) });
+  }
+
+  /** In the middle of the stream. */
+  #catchUpLater(subscription: Subscription): void {
+    subscription.state = 'catching';
+    this.#catching.add(subscription);
+    this.#hub.pumpLater(this);
   }
 
   #catchUp(subscription: Subscription): void {
@@ -297,26 +306,33 @@ export class SocketFeed implements Feed {
       return this.reset(subscription, 'channel_changed');
     subscription.cursor = cursorAt(log, position);
     subscription.safeFrom = subscription.cursor;
+    if (subscription.isOvertaken) return this.reset(subscription, 'position_too_old');
     this.#subscribed(name, text, true);
     this.#catchUp(subscription);
+  }
+
+  /** Joins from now on, once everything that has been committed by now has come. */
+  #joinBehind(subscription: Subscription): void {
+    const hub = this.#hub;
+    hub.markers.expect(() => {
+      if (subscription.state !== 'joining') return;
+      subscription.cursor = hub.wholeSequence;
+      this.#subscribed(subscription.channel.name, hub.headText);
+      this.#catchUpLater(subscription);
+    });
   }
 
   async #join(subscription: Subscription): Promise<void> {
     const { channel } = subscription;
     const hub = this.#hub;
-    let seen: Visibility | undefined;
     const { outbox } = this;
     const sink: SnapshotSink = {
       taken: (visibility) => {
-        seen = visibility;
-        // nor must it be of the view as it was before a redefinition that has come already
+        // it must not be of the view as it was before a redefinition that has come already
         const { voided } = subscription.log;
         const isOld = voided !== undefined && voided.xid !== 0 && !visibility.sees(voided.xid);
         if (isOld || hub.journal.evictedUnseen((xid) => !visibility.sees(xid))) return false;
-        // what has come until now may be dropped from the journal if the snapshot sees it
-        subscription.safeFrom = hub.wholeSequence;
-        subscription.keepUnseen(visibility);
-        return true;
+        return subscription.taken(visibility, hub.seenSequence(visibility));
       },
       frame: (frame) => {
         outbox.write(frame);
@@ -351,14 +367,10 @@ export class SocketFeed implements Feed {
       this.send({ type: 'error', code: error.code, message: error.message, channel: channel.name });
       return;
     }
-    const visibility = seen as Visibility;
     hub.markers.expect(() => {
       if (subscription.state !== 'joining') return;
-      subscription.cursor = subscription.log.voided?.sequence ?? -1;
-      subscription.seam = { visibility, sequence: hub.wholeSequence, position: hub.headText };
-      subscription.state = 'catching';
-      this.#catching.add(subscription);
-      hub.pumpLater(this);
+      subscription.meet(hub.wholeSequence, hub.headText);
+      this.#catchUpLater(subscription);
     });
   }
 
@@ -392,8 +404,7 @@ export class SocketFeed implements Feed {
   #end(subscription: Subscription): void {
     if (subscription.state === 'live') this.#hub.left(this, subscription);
     this.#catching.delete(subscription);
-    subscription.state = 'ended';
-    subscription.leave?.();
+    subscription.end();
     this.#subscriptions.delete(subscription.channel.name);
     this.#hub.ended(subscription);
   }

@@ -16,6 +16,7 @@ import { type FeedHost, SocketFeed } from './feed.ts';
 import type { Markers } from './markers.ts';
 import type { HubOptions } from './options.ts';
 import type { Subscription } from './subscription.ts';
+import type { Visibility } from './visibility.ts';
 
 /** Where the commits come from; tells where the head is. */
 export interface Head {
@@ -23,6 +24,7 @@ export interface Head {
   readonly headText: string;
   readonly epoch: string;
   readonly wholeSequence: number;
+  readonly openXid: number;
   isOpen(pattern: string, channel: string): boolean;
 }
 
@@ -80,6 +82,11 @@ export class Hub implements Fanout, FeedHost, BatchSink {
   /** Sequence of the last entry of a whole commit. */
   get wholeSequence(): number {
     return this.#source().wholeSequence;
+  }
+
+  seenSequence(visibility: Visibility): number {
+    const { openXid, wholeSequence } = this.#source();
+    return openXid !== 0 && visibility.sees(openXid) ? this.#sequence : wholeSequence;
   }
 
   /** Sequence of the last entry. */

@@ -29,7 +29,7 @@ const PART_CHANNELS_MAX = 8_192;
 const OPEN_CHANNELS_MAX = 4 * PART_CHANNELS_MAX;
 /** Where a commit has more rows that cannot be known whole, each of another channel, the pattern is void, not only they. */
 const INCOMPLETE_CHANNELS_MAX = 10_000;
-const NOT_INTERRUPTED = { commitLsn: -1, parts: 0 };
+const NOT_INTERRUPTED = { commitLsn: -1, parts: 0, xid: 0 };
 /**
  * Parts before the last stand between the head and the commit's end, whose LSN is not known yet: after the start of the
  * commit record, where the commit before may end. LSNs are multiples of 8, so nothing else is there.
@@ -136,6 +136,11 @@ export class CommitBuilder implements EventSink {
   /** The sequence of the last batch of a whole commit: parts of an unfinished one come after it. */
   get wholeSequence(): number {
     return this.#wholeSequence;
+  }
+
+  /** The transaction of which parts have been sent and the end has not; 0 where there is none. */
+  get openXid(): number {
+    return this.#partlySent().xid;
   }
 
   /** Whether parts of a commit whose end has not come may have been sent of the channel. */
@@ -250,11 +255,11 @@ export class CommitBuilder implements EventSink {
   }
 
   /** The commit of which parts have been sent on and the end has not, by this stream or by an earlier one. */
-  #partlySent(): { readonly commitLsn: Lsn; readonly parts: number } {
+  #partlySent(): { readonly commitLsn: Lsn; readonly parts: number; readonly xid: number } {
     const before = this.#interrupted;
     if (!this.#inCommit || this.#parts === 0) return before;
     const parts = before.commitLsn === this.#commitLsn ? Math.max(before.parts, this.#parts) : this.#parts;
-    return { commitLsn: this.#commitLsn, parts };
+    return { commitLsn: this.#commitLsn, parts, xid: this.#xid };
   }
 
   #append(firstSequence: number, entries: readonly Entry[], marks: readonly Mark[], after: Lsn): void {

@@ -57,6 +57,8 @@ export interface ChannelLog {
   readonly evicted: number;
   /** The newest mark that made everything before it void; undefined where there is none. */
   readonly voided: Mark | undefined;
+  /** Has `dropped` called with each entry that is dropped, just before it counts as evicted. Returns what ends that. */
+  watch(dropped: (entry: Entry) => void): () => void;
 }
 
 export interface Journal {

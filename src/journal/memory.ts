@@ -21,6 +21,7 @@ const LOG_OVERHEAD_BYTES = 384;
 /** How many dropped commits are remembered, and for how long, for snapshots that do not see them yet. */
 const EVICTED_XIDS_MAX = 16_384;
 const EVICTED_XID_AGE_MAX_MS = 3_600_000;
+const NOBODY: readonly never[] = [];
 
 class Log implements ChannelLog {
   readonly name: string;
@@ -29,6 +30,8 @@ class Log implements ChannelLog {
   holds = 0;
   evicted = -1;
   voided: Mark | undefined;
+  /** Undefined while there are none: most logs never have any. */
+  watchers: Set<(entry: Entry) => void> | undefined;
 
   constructor(name: string, pattern: string) {
     this.name = name;
@@ -52,6 +55,15 @@ class Log implements ChannelLog {
       else high = middle;
     }
     return low;
+  }
+
+  watch(dropped: (entry: Entry) => void): () => void {
+    this.watchers ??= new Set();
+    this.watchers.add(dropped);
+    return () => {
+      this.watchers?.delete(dropped);
+      if (this.watchers?.size === 0) this.watchers = undefined;
+    };
   }
 }
 
@@ -223,6 +235,7 @@ export class MemoryJournal implements Journal {
       const log = this.#logs.get(entry.channel);
       if (log?.list.first() !== entry) continue;
       log.list.shift();
+      for (const dropped of log.watchers ?? NOBODY) dropped(entry);
       log.evicted = entry.sequence;
       this.#forget(log);
       if (comparePositions(entry, this.#oldest) > 0) this.#oldest = { lsn: entry.lsn, index: entry.index };

@@ -22,6 +22,7 @@ const CHANNEL: ResolvedChannel = {
   access: undefined,
 };
 const BYTES_MAX = 2_000;
+const COMMIT_BYTES_MAX = 1_000_000;
 
 interface Reading {
   readonly sink: SnapshotSink;
@@ -50,22 +51,43 @@ beforeEach(() => {
     now: () => 0,
     events: { delivered: () => {}, reset: () => {}, sent: () => {}, failed: () => {} },
   });
-  builder = new CommitBuilder(hub, 1_000_000);
+  builder = new CommitBuilder(hub, COMMIT_BYTES_MAX);
   hub.follow(builder);
   builder.startEpoch('e-1-1', lsn);
   journal.clear(builder.head);
 });
 
-function commit(xid: number, channel: string, bytes = 10): void {
-  builder.begin(xid, lsn + 8, 0);
+function event(xid: number, channel: string, bytes: number): void {
   const start = builder.bytes.length;
   builder.bytes.ascii(`{"xid":${xid},"pad":"${'x'.repeat(bytes)}"}`);
   const name = new Bytes(32);
   name.ascii(channel);
   builder.event(PATTERN, name, start);
+}
+
+function commit(xid: number, channel: string, bytes = 10): void {
+  builder.begin(xid, lsn + 8, 0);
+  event(xid, channel, bytes);
   lsn += 16;
   builder.commit(lsn);
   hub.flush();
+}
+
+/** A commit that goes on in parts, each of an event of one channel, until `end`. */
+function openCommit(xid: number) {
+  builder.begin(xid, lsn + 8, 0);
+  return {
+    part(channel: string, bytes: number): void {
+      event(xid, channel, bytes);
+      event(xid, 'room:3', COMMIT_BYTES_MAX);
+      hub.flush();
+    },
+    end(): void {
+      lsn += 16;
+      builder.commit(lsn);
+      hub.flush();
+    },
+  };
 }
 
 /** The marker comes out of the stream, in a commit of its own. */
@@ -143,4 +165,74 @@ test('a commit that the snapshot sees may be dropped while it is read', async ()
   commit(8, 'room:2', BYTES_MAX);
   await finish(reading);
   expect(got(stream)).toEqual(['snapshot', 'subscribed']);
+});
+
+test('a commit in parts that the snapshot sees may be dropped while it comes, before and after the snapshot is taken', async () => {
+  const stream = socket();
+  const large = openCommit(8);
+  large.part('room:1', 10);
+  hub.attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
+  large.part('room:1', 10);
+  const [reading] = readings as [Reading];
+  expect(reading.sink.taken(VISIBILITY)).toBe(true);
+  large.part('room:1', 10);
+  large.end();
+  await finish(reading);
+  commit(12, 'room:1');
+  expect(got(stream)).toEqual(['snapshot', 'subscribed', [12]]);
+});
+
+test('a snapshot that does not see a commit of which parts have been dropped is taken again', async () => {
+  const stream = socket();
+  const large = openCommit(11);
+  large.part('room:1', 10);
+  hub.attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
+  const [first] = readings as [Reading];
+  expect(first.sink.taken(VISIBILITY)).toBe(false);
+  first.done('again');
+  await new Promise(setImmediate);
+  const second = readings[1] as Reading;
+  expect(second.sink.taken(new Visibility('12:12:'))).toBe(true);
+  large.part('room:1', 10);
+  large.end();
+  await finish(second);
+  expect(got(stream)).toEqual(['snapshot', 'subscribed']);
+});
+
+test('what is dropped of two commits while the snapshot is read, of which it sees the first only, is a reset', async () => {
+  const stream = socket();
+  hub.attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
+  const [reading] = readings as [Reading];
+  expect(reading.sink.taken(VISIBILITY)).toBe(true);
+  for (const xid of [8, 11, 9]) {
+    commit(xid, 'room:1');
+    commit(6, 'room:2', BYTES_MAX);
+  }
+  await finish(reading);
+  expect(got(stream)).toEqual(['snapshot', 'lagging']);
+});
+
+test('who joins from now on while the journal drops parts of a commit begins after it, whole', async () => {
+  const stream = socket();
+  const large = openCommit(8);
+  large.part('room:1', 10);
+  const feed = hub.attach(stream);
+  feed.subscribe(CHANNEL, { kind: 'now' });
+  large.part('room:1', 10);
+  large.end();
+  expect(got(stream)).toEqual([]);
+  commit(9, 'room:1');
+  await marker();
+  commit(12, 'room:1');
+  expect(got(stream)).toEqual(['subscribed', [12]]);
+});
+
+test('who resumes before a commit of which parts have been dropped is told that this is too long ago', async () => {
+  const stream = socket();
+  const since = builder.headText;
+  const large = openCommit(8);
+  large.part('room:1', 10);
+  hub.attach(stream).subscribe(CHANNEL, { kind: 'since', position: since });
+  large.end();
+  expect(got(stream)).toEqual(['position_too_old']);
 });

@@ -152,13 +152,15 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
       epoch: EPOCH,
       frontier: { lsn: 100, index: 1 },
       headText: POSITION,
+      openXid: 0,
       isOpen: () => false,
       get wholeSequence() {
         return sequence;
       },
     });
   } else {
-    hub.follow({ epoch: '', frontier: { lsn: 0, index: 0 }, headText: '', wholeSequence: 0, isOpen: () => false });
+    const nowhere = { frontier: { lsn: 0, index: 0 }, headText: '', wholeSequence: 0, openXid: 0 };
+    hub.follow({ epoch: '', ...nowhere, isOpen: () => false });
   }
   const access = new ScriptedAccess();
   const log: string[] = [];
