@@ -46,9 +46,14 @@ export function compileAccess(
     ]),
     valueTypes: values.map(({ type }) => type),
     claims: claims.map(({ name, typeOid }) => ({ name, test: claimTest(typeOid, types) })),
-    fingerprint: JSON.stringify(access),
+    fingerprint: JSON.stringify([access, tables.filter(({ oid }) => access.reads.includes(oid)).map(rowsOf)]),
     warnings: accessWarnings(access, tables),
   };
+}
+
+/** What of a table says that its rows are others than before, by no change that the WAL tells of. */
+function rowsOf({ columns, partitions }: CatalogTable): unknown {
+  return [columns, partitions.map(({ oid, attachedAs }) => [oid, attachedAs])];
 }
 
 /**

@@ -44,7 +44,9 @@ export class Definitions {
   message(json: string, lsn: Lsn): readonly Redefinition[] {
     const { key, touched, voided, catalog } = parseCatalogMessage(json);
     if (!isSame(key, this.#key)) throw new SnoError('setup_required', 'it was not written by sno.send_catalog()');
-    if (lsn > this.#loadedAt) return this.#take(orThrow(catalog), voided);
+    // who may see a channel is asked again whatever was touched below its access view, as a materialized view that is refreshed
+    const asked = [...touched].filter((view) => view.startsWith('channel_access:'));
+    if (lsn > this.#loadedAt) return this.#take(orThrow(catalog), new Set([...voided, ...asked]));
     // of before an upgrade: the definitions that were read at start hold, and what it touched is void all the same
     const known = catalog instanceof SnoError ? this.#catalog : catalog;
     return this.#take(known ?? orThrow(catalog), touched);

@@ -161,6 +161,7 @@ export class ChannelRegistry {
       (access) =>
         JSON.stringify([
           access,
+          catalog.tables.filter(({ oid }) => access.reads.includes(oid)),
           access.columns.map(({ typeOid }) => [
             types.hasEquality(typeOid),
             types.isDomain(typeOid),

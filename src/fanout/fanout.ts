@@ -31,9 +31,10 @@ export interface Feed {
   close(frame: Buffer, written: () => void): void;
   /**
    * Joins a channel; the caller has checked access. The feed itself sends snapshot, changes, subscribed, reset or
-   * error. `epoch` mismatches and the like are answered with `reset`.
+   * error. `epoch` mismatches and the like are answered with `reset`. `disturbed` as it was when access was granted: then
+   * it is checked once more.
    */
-  subscribe(channel: ResolvedChannel, from: From): void;
+  subscribe(channel: ResolvedChannel, from: From, disturbed?: Attendance['disturbed']): void;
   /**
    * Set by the caller: whether the connection may still hear the channel, asked when a commit may have taken that away.
    * Answers when it is known for sure.
@@ -49,14 +50,26 @@ export interface Feed {
   detach(): void;
 }
 
+/**
+ * While access to a channel is being asked for: the commits that may take it away. Queries do not see a commit at once
+ * when the WAL tells of it.
+ */
+export interface Attendance {
+  /** To be waited for before asking, where queries did not see an earlier commit yet. */
+  readonly settled: Promise<unknown> | undefined;
+  /** Undefined where none has come since; else it resolves when queries see those that have. */
+  readonly disturbed: Promise<unknown> | undefined;
+  end(): void;
+}
+
 export interface Fanout {
   /** The epoch that the stream is in; undefined before the stream started for the first time. */
   readonly epoch: string | undefined;
   /** Whether the stream has reached, once, the end that the WAL had when Snö started. */
   readonly caughtUp: boolean;
   attach(socket: Duplex): Feed;
-  /** Grows with each commit that may take access to channels of the pattern away. */
-  accessGeneration(pattern: string): number;
+  /** Access to the channel is going to be asked for; `end` is to be called in the end. */
+  attend(channel: ResolvedChannel): Attendance;
   readonly connectionCount: number;
   readonly subscriptionCount: number;
 }

@@ -10,19 +10,22 @@ import { textFrame } from '../frame.ts';
 import type { ChannelLog, Entry, Journal } from '../journal/journal.ts';
 import { comparePositions, differsInGenerationOnly, type Position, parsePosition } from '../position.ts';
 import type { ResetReason, ServerFrame, UnsubscribedCode } from '../protocol.ts';
-import type { Feed, From } from './fanout.ts';
+import { Arrival } from './arrival.ts';
+import type { Attendance, Feed, From } from './fanout.ts';
 import type { Markers } from './markers.ts';
 import type { HubOptions } from './options.ts';
 import { Outbox } from './outbox.ts';
 import { type CommitReference, Reaches } from './reach.ts';
-import type { SnapshotSink } from './reading.ts';
 import { Subscription } from './subscription.ts';
+import { Vigil } from './vigil.ts';
 import type { Visibility } from './visibility.ts';
 
 /** A client that sends requests and reads no answers may make this many times the outbound bound wait. */
 const ANSWERS_MAX_FACTOR = 4;
 /** Snapshots that do not see a commit which the journal has dropped are taken again, this often. */
 const SNAPSHOT_ATTEMPTS_MAX = 30;
+/** Before every entry. */
+const NOTHING = -1;
 
 /** What a feed asks and tells of the whole. */
 export interface FeedHost {
@@ -40,6 +43,8 @@ export interface FeedHost {
   seenSequence(visibility: Visibility): number;
   /** `reached` where it is an answer. Writes what has come before. */
   heartbeatFrame(reached?: string): Buffer;
+  /** Writes what has come to the live subscriptions of all: none may leave them before. */
+  write(): void;
   /** The channel's log, to be given back by `ended`. */
   hold(channel: ResolvedChannel): ChannelLog;
   /** Lets the feed read from the journal at the end of this turn. */
@@ -62,8 +67,7 @@ export class SocketFeed implements Feed {
   readonly #subscriptions = new Map<string, Subscription>();
   readonly #catching = new Set<Subscription>();
   authorize: Feed['authorize'];
-  /** How many checks of access are under way: while there are any, nothing more is written of any channel. */
-  #checks = 0;
+  readonly #vigil: Vigil;
   /** Those who wait for the socket to take more. */
   #waiting: (() => void)[] = [];
   readonly #reaches: Reaches;
@@ -74,6 +78,10 @@ export class SocketFeed implements Feed {
   constructor(hub: FeedHost, socket: Duplex) {
     this.#hub = hub;
     this.#socket = socket;
+    this.#vigil = new Vigil({
+      ask: (subscriptions) => Promise.all([...subscriptions].map((each) => this.#authorize(each))),
+      onMoved: () => this.pump(),
+    });
     this.outbox = new Outbox(socket, hub.options.outboundBytesMax, () => this.#drained());
     const reachHost = {
       head: () => hub.frontier.lsn,
@@ -140,10 +148,12 @@ export class SocketFeed implements Feed {
     this.#hub.remove(this);
   }
 
-  subscribe(channel: ResolvedChannel, from: From): void {
+  subscribe(channel: ResolvedChannel, from: From, disturbed?: Attendance['disturbed']): void {
     const subscription = new Subscription(channel, this.#hub.hold(channel), this.#hub.wholeSequence);
     this.#subscriptions.set(channel.name, subscription);
     this.#hub.joined(this, subscription);
+    // what it resumes may lie after the commits that disturbed
+    if (disturbed !== undefined) this.recheck([subscription], disturbed, NOTHING);
     switch (from.kind) {
       case 'now':
         // what is missing of a commit that is being read must not be followed by its end: begin after it
@@ -178,17 +188,17 @@ export class SocketFeed implements Feed {
   }
 
   /**
-   * A commit may have taken away the right to these subscriptions. Nothing committed after what has been written until
-   * now goes out before that is known; of no channel, so that commits stay in order.
+   * A commit may have taken away the right to these subscriptions; queries see it when `seen` resolves. Nothing that comes
+   * after `upTo` goes out before that is known; of no channel, so that commits stay in order.
    */
-  recheck(subscriptions: readonly Subscription[], visible: Promise<void>): void {
-    this.#checks++;
+  recheck(subscriptions: readonly Subscription[], seen: Promise<unknown>, upTo = this.#hub.sequence): void {
     this.fallBehind();
-    void this.#check(subscriptions, visible);
+    this.#vigil.add(subscriptions, seen, upTo);
   }
 
   /** The socket does not keep up: from here on the live subscriptions read from the journal. */
   fallBehind(): void {
+    this.#hub.write();
     for (const subscription of this.#subscriptions.values()) {
       if (subscription.state !== 'live') continue;
       this.#hub.left(this, subscription);
@@ -204,14 +214,15 @@ export class SocketFeed implements Feed {
    * is not all, the live ones read from the journal too: only so do commits stay in order over all of them.
    */
   pump(): void {
-    if (this.#checks > 0) return;
+    this.#hub.write();
+    const { limit } = this.#vigil;
     for (const subscription of this.#catching) {
       if (subscription.isOvertaken) this.reset(subscription, 'lagging');
     }
     while (!this.outbox.full && this.#catching.size > 0) {
-      const [first, until] = this.#earliest();
+      const [first, until] = this.#earliest(limit);
       if (first === undefined) {
-        for (const subscription of this.#catching) this.#goLive(subscription);
+        if (limit === Number.POSITIVE_INFINITY) for (const subscription of this.#catching) this.#goLive(subscription);
         break;
       }
       for (let entry = first.next(); entry !== undefined && entry.sequence <= until; entry = first.next()) {
@@ -230,15 +241,19 @@ export class SocketFeed implements Feed {
     for (const reached of this.#reaches.take()) this.sendRaw(this.#hub.heartbeatFrame(reached));
   }
 
-  /** The subscription whose next entry comes first, and the sequence up to which it may go on before another's turn comes. */
-  #earliest(): readonly [Subscription | undefined, number] {
+  /**
+   * The subscription whose next entry comes first, up to `limit`, and the sequence up to which it may go on before another's turn
+   * comes.
+   */
+  #earliest(limit: number): readonly [Subscription | undefined, number] {
     let first: Subscription | undefined;
     let earliest = Number.POSITIVE_INFINITY;
-    let second = Number.POSITIVE_INFINITY;
+    let second = limit;
     for (const subscription of this.#catching) {
       const sequence = subscription.next()?.sequence ?? Number.POSITIVE_INFINITY;
+      if (sequence > limit) continue;
       if (sequence < earliest) {
-        second = earliest;
+        second = Math.min(earliest, limit);
         earliest = sequence;
         first = subscription;
       } else if (sequence < second) {
@@ -326,35 +341,31 @@ export class SocketFeed implements Feed {
     const { channel } = subscription;
     const hub = this.#hub;
     const { outbox } = this;
-    const sink: SnapshotSink = {
-      taken: (visibility) => {
-        // it must not be of the view as it was before a redefinition that has come already
-        const { voided } = subscription.log;
-        const isOld = voided !== undefined && voided.xid !== 0 && !visibility.sees(voided.xid);
-        if (isOld || hub.journal.evictedUnseen((xid) => !visibility.sees(xid))) return false;
-        return subscription.taken(visibility, hub.seenSequence(visibility));
-      },
-      frame: (frame) => {
-        outbox.write(frame);
-        return outbox.full ? this.#writable() : undefined;
-      },
-      get pendingBytes() {
-        return outbox.pendingBytes;
-      },
-    };
+    const arrival = new Arrival({
+      outbox,
+      isUseful: (visibility) => this.#isUseful(subscription, visibility),
+      ask: () => this.#authorize(subscription),
+      unanswered: () => this.#vigil.answered,
+      isEnded: () => subscription.isEnded,
+      writable: () => this.#writable(),
+    });
     try {
       for (let attempt = 1; ; attempt++) {
         // whoever takes nothing does not get a place that others wait for
         if (outbox.full) await this.#writable();
         if (subscription.isEnded) return;
-        const share = hub.options.snapshots.ask(channel, sink, this.#isLaggard);
+        const share = hub.options.snapshots.ask(channel, arrival, this.#isLaggard);
         subscription.leave = share.leave;
         const outcome = await share.outcome;
         if (subscription.isEnded) return;
         subscription.leave = undefined;
         this.#isLaggard = outcome === 'lagging';
         if (this.#isLaggard) return this.reset(subscription, 'lagging');
-        if (outcome === 'whole') break;
+        if (outcome === 'whole') {
+          await arrival.written;
+          if (subscription.isEnded) return;
+          break;
+        }
         if (attempt === SNAPSHOT_ATTEMPTS_MAX)
           throw new SnoError('try_again', `commits of ${channel.name} do not become visible`);
         await hub.options.pause(attempt);
@@ -374,18 +385,20 @@ export class SocketFeed implements Feed {
     });
   }
 
-  async #check(subscriptions: readonly Subscription[], visible: Promise<void>): Promise<void> {
-    await visible;
-    await Promise.all(
-      subscriptions.map(async (subscription) => {
-        if (subscription.isEnded || (await this.authorize?.(subscription.channel))) return;
-        // it may have been left, and joined again, meanwhile
-        if (this.#subscriptions.get(subscription.channel.name) === subscription)
-          this.unsubscribe(subscription.channel.name, 'access_revoked');
-      }),
-    );
-    this.#checks--;
-    this.pump();
+  /** Whether what a snapshot sees, with what the journal has and will have, is all. */
+  #isUseful(subscription: Subscription, visibility: Visibility): boolean {
+    // nor must it be of the view as it was before a redefinition that has come already
+    const { voided } = subscription.log;
+    const isOld = voided !== undefined && voided.xid !== 0 && !visibility.sees(voided.xid);
+    if (isOld || this.#hub.journal.evictedUnseen((xid) => !visibility.sees(xid))) return false;
+    return subscription.taken(visibility, this.#hub.seenSequence(visibility));
+  }
+
+  /** Ends a subscription that is not allowed any more. */
+  async #authorize(subscription: Subscription): Promise<void> {
+    if (subscription.isEnded || (await this.authorize?.(subscription.channel))) return;
+    // it may have been left meanwhile
+    if (!subscription.isEnded) this.unsubscribe(subscription.channel.name, 'access_revoked');
   }
 
   /** Resolves when a socket that is full takes more, or is gone. */

@@ -11,10 +11,11 @@ import type { BatchSink } from '../journal/commit-builder.ts';
 import type { Batch, ChannelLog, Entry, Journal, Mark } from '../journal/journal.ts';
 import type { Position } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
-import type { Fanout } from './fanout.ts';
+import type { Attendance, Fanout } from './fanout.ts';
 import { type FeedHost, SocketFeed } from './feed.ts';
 import type { Markers } from './markers.ts';
 import type { HubOptions } from './options.ts';
+import { Revocations } from './revocations.ts';
 import type { Subscription } from './subscription.ts';
 import type { Visibility } from './visibility.ts';
 
@@ -49,7 +50,7 @@ export class Hub implements Fanout, FeedHost, BatchSink {
   readonly #channels = new Map<string, LiveChannel>();
   #dirty: LiveChannel[] = [];
   #toPump = new Set<SocketFeed>();
-  readonly #accessGenerations = new Map<string, number>();
+  readonly #revocations: Revocations;
   #turn = 0;
   #sequence = 0;
   #committedAt: number[] = [];
@@ -59,6 +60,7 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     this.journal = journal;
     this.markers = markers;
     this.options = options;
+    this.#revocations = new Revocations((xid) => options.visible(xid));
   }
 
   /** The builder writes into the hub and the hub asks it for the head: the two are made one after the other. */
@@ -112,7 +114,7 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     const rechecks = batch.marks.filter(({ kind }) => kind === 'recheck');
     if (rechecks.length > 0) {
       // what was committed before may go out; nothing of this commit or a later one, to those whom it concerns
-      this.#write();
+      this.write();
       this.#recheck(rechecks, batch.xid);
     }
     const made = this.journal.append(batch);
@@ -123,7 +125,7 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     const redefinitions = batch.marks.filter(({ kind }) => kind === 'changed' || kind === 'dropped');
     if (redefinitions.length === 0) return;
     // at once: whoever is subscribed by the old definition must not get a position after it
-    this.#write();
+    this.write();
     for (const mark of redefinitions) this.#redefine(mark);
   }
 
@@ -136,9 +138,17 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     return this.journal.hold(name, pattern.text, missed);
   }
 
-  /** Writes what was appended to the sockets that are live, then lets the journal drop what is too much. */
+  /** Writes what was appended to the sockets that are live. */
+  write(): void {
+    if (this.#dirty.length === 0) return;
+    const feeds = this.#claim();
+    this.#dirty = [];
+    for (const feed of feeds) if (feed.outbox.full) feed.fallBehind();
+  }
+
+  /** The same, for all that came together; then lets the journal drop what is too much. */
   flush(): void {
-    this.#write();
+    this.write();
     for (const time of this.#committedAt) this.options.events.sent(time);
     this.#committedAt = [];
     if (this.#toPump.size > 0) {
@@ -149,8 +159,8 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     this.journal.evict(this.options.now());
   }
 
-  accessGeneration(pattern: string): number {
-    return this.#accessGenerations.get(pattern) ?? 0;
+  attend(channel: ResolvedChannel): Attendance {
+    return this.#revocations.attend(channel);
   }
 
   /** Every subscription is void: another history begins. */
@@ -161,7 +171,7 @@ export class Hub implements Fanout, FeedHost, BatchSink {
 
   /** What was appended is written first: the position says that it has been. */
   heartbeatFrame(reached?: string): Buffer {
-    this.#write();
+    this.write();
     return textFrame(JSON.stringify({ type: 'heartbeat', position: this.headText, reached }));
   }
 
@@ -229,14 +239,6 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     channel.pending.push(entry);
   }
 
-  #write(): void {
-    if (this.#dirty.length === 0) return;
-    for (const feed of this.#claim()) {
-      if (feed.outbox.full) feed.fallBehind();
-    }
-    this.#dirty = [];
-  }
-
   /** Writes to every feed that is live in a channel with something new; returns them. */
   #claim(): readonly SocketFeed[] {
     const turn = ++this.#turn;
@@ -292,18 +294,16 @@ export class Hub implements Fanout, FeedHost, BatchSink {
   }
 
   #recheck(marks: readonly Mark[], xid: number): void {
+    const seen = this.#revocations.came(marks, xid);
     const concerned = new Map<SocketFeed, Subscription[]>();
     for (const mark of marks) {
-      this.#accessGenerations.set(mark.pattern, this.accessGeneration(mark.pattern) + 1);
       for (const [subscription, feed] of this.#subscriptionsOf(mark)) {
         const subscriptions = concerned.get(feed);
         if (subscriptions === undefined) concerned.set(feed, [subscription]);
         else subscriptions.push(subscription);
       }
     }
-    if (concerned.size === 0) return;
-    const visible = this.options.visible(xid);
-    for (const [feed, subscriptions] of concerned) feed.recheck(subscriptions, visible);
+    for (const [feed, subscriptions] of concerned) feed.recheck(subscriptions, seen);
   }
 
   #redefine(mark: Mark): void {

@@ -30,7 +30,7 @@ const SILENT_BEATS_MAX = 2;
 
 export interface ConnectionServices extends SubscriptionServices {
   readonly tokens: Tokens;
-  readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'accessGeneration'>;
+  readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'attend'>;
   readonly metrics: Metrics;
   readonly logger: Logger;
   readonly limits: Limits;

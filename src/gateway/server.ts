@@ -68,7 +68,7 @@ export interface GatewayOptions
   >;
   /** Undefined: plain HTTP. */
   readonly certificate: Certificate | undefined;
-  readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'accessGeneration' | 'subscriptionCount'>;
+  readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'attend' | 'subscriptionCount'>;
   /** The client library's bundle (dist/sno.js). */
   readonly bundleFile: string;
   readonly clock?: Clock;

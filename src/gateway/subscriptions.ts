@@ -21,7 +21,7 @@ export interface ChannelResolver {
 
 export interface SubscriptionServices {
   readonly access: Access;
-  readonly fanout: Pick<Fanout, 'accessGeneration'>;
+  readonly fanout: Pick<Fanout, 'attend'>;
   readonly channels: ChannelResolver;
   readonly clock: Clock;
   readonly limits: Limits;
@@ -140,23 +140,31 @@ export class Subscriptions {
       for (;;) {
         const claims = this.#claims as Claims;
         const asked = this.#services.channels.resolve(name);
-        const generation = this.#generationOf(asked);
-        const refusal =
-          asked instanceof SnoError
-            ? asked
-            : ((await this.#services.access.check(asked, claims)) ?? snapshotRefusal(asked, from));
+        const { refusal, disturbed } =
+          asked instanceof SnoError ? { refusal: asked, disturbed: undefined } : await this.#ask(asked, claims, from);
         if (this.#joining.get(name) !== attempt) return;
-        // Where the token, the views or what they read became others meanwhile, the answer is to another question.
+        // where the token or the views became others meanwhile, the answer is to another question
         const channel = this.#services.channels.resolve(name);
-        if (claims !== this.#claims || !sameRules(asked, channel) || generation !== this.#generationOf(channel))
-          continue;
+        if (claims !== this.#claims || !sameRules(asked, channel)) continue;
         this.#joining.delete(name);
         if (refusal !== undefined) this.#refuse(refusal, name);
-        else this.#feed.subscribe(channel as ResolvedChannel, from);
+        else this.#feed.subscribe(channel as ResolvedChannel, from, disturbed);
         return;
       }
     } finally {
       this.#checks--;
+    }
+  }
+
+  /** Whether the channel may be joined, by what queries see once they see every commit that the WAL has told of. */
+  async #ask(channel: ResolvedChannel, claims: Claims, from: From) {
+    const attendance = this.#services.fanout.attend(channel);
+    try {
+      await attendance.settled;
+      const refusal = (await this.#services.access.check(channel, claims)) ?? snapshotRefusal(channel, from);
+      return { refusal, disturbed: attendance.disturbed };
+    } finally {
+      attendance.end();
     }
   }
 
@@ -173,10 +181,6 @@ export class Subscriptions {
     } else {
       this.#feed.unsubscribe(name, 'access_revoked');
     }
-  }
-
-  #generationOf(channel: ResolvedChannel | SnoError): number {
-    return channel instanceof SnoError ? 0 : this.#services.fanout.accessGeneration(channel.pattern.text);
   }
 
   #say(channel: string, code: UnsubscribedCode): void {

@@ -21,6 +21,7 @@ export interface BatchSink {
 const EPOCH_2000_MS = 946_684_800_000;
 const NONE = -1;
 const EVERY: Set<string> = new Set();
+const NO_MARKS: Mark[] = [];
 /** A commit that concerns more channels of a pattern is taken to concern all. */
 const RECHECKED_CHANNELS_MAX = 1_000;
 /** A part of a commit has no more channels: what each needs is not counted in `commitBytesMax`. */
@@ -108,6 +109,8 @@ export class CommitBuilder implements EventSink {
   readonly #redefined = new Map<string, 'changed' | 'dropped'>();
   /** By pattern, the channels whose subscribers may have lost access; EVERY: all of them. */
   readonly #rechecks = new Map<string, Set<string>>();
+  /** Those of them that nobody was told of yet. */
+  #untold: { readonly pattern: string; readonly channel?: string }[] = [];
 
   constructor(sink: BatchSink, commitBytesMax: number) {
     this.#sink = sink;
@@ -206,8 +209,14 @@ export class CommitBuilder implements EventSink {
     if (channels === EVERY) return;
     if (channel === undefined || (channels !== undefined && channels.size >= RECHECKED_CHANNELS_MAX)) {
       this.#rechecks.set(pattern, EVERY);
-    } else if (channels === undefined) this.#rechecks.set(pattern, new Set([channel]));
+      this.#untold = this.#untold.filter((one) => one.pattern !== pattern);
+      this.#untold.push({ pattern });
+      return;
+    }
+    if (channels?.has(channel)) return;
+    if (channels === undefined) this.#rechecks.set(pattern, new Set([channel]));
     else channels.add(channel);
+    this.#untold.push({ pattern, channel });
   }
 
   redefined(pattern: string, how: 'changed' | 'dropped'): void {
@@ -321,7 +330,11 @@ export class CommitBuilder implements EventSink {
     const entries = this.#frames(this.#commitLsn + PART_OFFSET, false);
     // sent on already, before the stream broke and began this commit again
     const isRepeated = this.#interrupted.commitLsn === this.#commitLsn && this.#parts <= this.#interrupted.parts;
-    if (entries.length > 0 && !isRepeated) this.#append(firstSequence, entries, [], this.#headLsn);
+    if (!isRepeated) {
+      // at once, so that no more of the commit reaches those whom it may shut out
+      const marks = this.#recheckMarks(this.#commitLsn + PART_OFFSET);
+      if (entries.length > 0 || marks.length > 0) this.#append(firstSequence, entries, marks, this.#headLsn);
+    }
     this.#compactMessages();
     if (this.#shares.size > this.#openMax) this.#forget();
   }
@@ -438,11 +451,7 @@ export class CommitBuilder implements EventSink {
     for (const [pattern, kind] of this.#redefined) {
       marks.push({ pattern, kind, sequence: ++this.#sequence, xid, lsn, index: COMMIT_END_INDEX });
     }
-    for (const [pattern, channels] of this.#rechecks) {
-      const mark = { pattern, kind: 'recheck', xid, lsn, index: COMMIT_END_INDEX } as const;
-      if (channels === EVERY) marks.push({ ...mark, sequence: ++this.#sequence });
-      else for (const channel of channels) marks.push({ ...mark, channel, sequence: ++this.#sequence });
-    }
+    marks.push(...this.#recheckMarks(lsn));
     for (const { pattern, channel } of this.#incomplete) {
       marks.push({ pattern, channel, kind: 'changed', sequence: ++this.#sequence, xid, lsn, index: COMMIT_END_INDEX });
     }
@@ -459,6 +468,15 @@ export class CommitBuilder implements EventSink {
     return marks;
   }
 
+  /** Of what may take access away and was not told yet. */
+  #recheckMarks(lsn: Lsn): Mark[] {
+    const untold = this.#untold;
+    if (untold.length === 0) return NO_MARKS;
+    this.#untold = [];
+    const mark = { kind: 'recheck', xid: this.#xid, lsn, index: COMMIT_END_INDEX } as const;
+    return untold.map((whom) => ({ ...mark, ...whom, sequence: ++this.#sequence }));
+  }
+
   #abandon(): void {
     this.#inCommit = false;
     this.bytes.clear(this.#commitBytesMax);
@@ -472,6 +490,7 @@ export class CommitBuilder implements EventSink {
     if (this.#truncated.size > 0) this.#truncated.clear();
     if (this.#redefined.size > 0) this.#redefined.clear();
     if (this.#rechecks.size > 0) this.#rechecks.clear();
+    if (this.#untold.length > 0) this.#untold = [];
     if (this.#incomplete.size > 0) this.#incomplete.clear();
   }
 }

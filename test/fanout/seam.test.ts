@@ -3,6 +3,7 @@ import { PassThrough } from 'node:stream';
 import { beforeEach, expect, test } from 'vitest';
 import { Bytes } from '../../src/bytes.ts';
 import type { ResolvedChannel } from '../../src/channels/channel.ts';
+import type { SocketFeed } from '../../src/fanout/feed.ts';
 import { Hub } from '../../src/fanout/hub.ts';
 import { Markers } from '../../src/fanout/markers.ts';
 import type { Outcome, SnapshotSink } from '../../src/fanout/reading.ts';
@@ -36,6 +37,12 @@ let readings: Reading[];
 let emitted: string[];
 let lsn: number;
 const socket = () => new PassThrough({ highWaterMark: 1 << 20 });
+
+function attach(stream: PassThrough, authorize = async () => true): SocketFeed {
+  const feed = hub.attach(stream);
+  feed.authorize = authorize;
+  return feed;
+}
 
 beforeEach(() => {
   readings = [];
@@ -121,7 +128,7 @@ async function finish({ sink, done }: Reading): Promise<void> {
 test('what the snapshot does not see comes as changes before `subscribed`, and nothing else', async () => {
   for (const xid of [5, 7, 8]) commit(xid, 'room:1');
   const stream = socket();
-  hub.attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
+  attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
   const [reading] = readings as [Reading];
   expect(reading.sink.taken(VISIBILITY)).toBe(true);
   commit(11, 'room:1');
@@ -134,7 +141,7 @@ test('a snapshot that does not see a commit which the journal has dropped is tak
   commit(7, 'room:1');
   commit(8, 'room:2', BYTES_MAX);
   const stream = socket();
-  hub.attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
+  attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
   const [first] = readings as [Reading];
   expect(first.sink.taken(VISIBILITY)).toBe(false);
   first.done('again');
@@ -148,7 +155,7 @@ test('a snapshot that does not see a commit which the journal has dropped is tak
 test('a commit that the snapshot does not see and the journal drops while it is read is a reset, no gap', async () => {
   commit(7, 'room:1');
   const stream = socket();
-  hub.attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
+  attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
   const [reading] = readings as [Reading];
   expect(reading.sink.taken(VISIBILITY)).toBe(true);
   commit(11, 'room:2', BYTES_MAX);
@@ -159,7 +166,7 @@ test('a commit that the snapshot does not see and the journal drops while it is 
 test('a commit that the snapshot sees may be dropped while it is read', async () => {
   commit(5, 'room:1');
   const stream = socket();
-  hub.attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
+  attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
   const [reading] = readings as [Reading];
   expect(reading.sink.taken(VISIBILITY)).toBe(true);
   commit(8, 'room:2', BYTES_MAX);
@@ -171,7 +178,7 @@ test('a commit in parts that the snapshot sees may be dropped while it comes, be
   const stream = socket();
   const large = openCommit(8);
   large.part('room:1', 10);
-  hub.attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
+  attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
   large.part('room:1', 10);
   const [reading] = readings as [Reading];
   expect(reading.sink.taken(VISIBILITY)).toBe(true);
@@ -186,7 +193,7 @@ test('a snapshot that does not see a commit of which parts have been dropped is 
   const stream = socket();
   const large = openCommit(11);
   large.part('room:1', 10);
-  hub.attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
+  attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
   const [first] = readings as [Reading];
   expect(first.sink.taken(VISIBILITY)).toBe(false);
   first.done('again');
@@ -201,7 +208,7 @@ test('a snapshot that does not see a commit of which parts have been dropped is 
 
 test('what is dropped of two commits while the snapshot is read, of which it sees the first only, is a reset', async () => {
   const stream = socket();
-  hub.attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
+  attach(stream).subscribe(CHANNEL, { kind: 'snapshot' });
   const [reading] = readings as [Reading];
   expect(reading.sink.taken(VISIBILITY)).toBe(true);
   for (const xid of [8, 11, 9]) {
@@ -232,7 +239,7 @@ test('who resumes before a commit of which parts have been dropped is told that 
   const since = builder.headText;
   const large = openCommit(8);
   large.part('room:1', 10);
-  hub.attach(stream).subscribe(CHANNEL, { kind: 'since', position: since });
+  attach(stream).subscribe(CHANNEL, { kind: 'since', position: since });
   large.end();
   expect(got(stream)).toEqual(['position_too_old']);
 });

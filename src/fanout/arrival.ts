@@ -1,0 +1,66 @@
+/**
+ * A snapshot on its way to one connection. It sees commits of which the stream may not have told yet, one that took the right to it
+ * away among them: so access is asked for again once it was taken, and no row is written before the answer.
+ */
+import type { Outbox } from './outbox.ts';
+import type { SnapshotSink } from './reading.ts';
+import type { Visibility } from './visibility.ts';
+
+export interface ArrivalOptions {
+  readonly outbox: Outbox;
+  /** Whether a snapshot that sees this is of use. */
+  readonly isUseful: (visibility: Visibility) => boolean;
+  /** Asks whether the subscription is allowed, and ends it where not. Never rejects. */
+  readonly ask: () => Promise<unknown>;
+  /** Resolves when what is known by now of access taken away has been looked into; undefined: it has. */
+  readonly unanswered: () => Promise<void> | undefined;
+  readonly isEnded: () => boolean;
+  /** Resolves when the socket takes more. */
+  readonly writable: () => Promise<void>;
+}
+
+export class Arrival implements SnapshotSink {
+  readonly #options: ArrivalOptions;
+  #asked: Promise<unknown> | undefined;
+  #written: Promise<void> | undefined;
+
+  constructor(options: ArrivalOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when the frames that came have been given to the socket; undefined: they have. */
+  get written(): Promise<void> | undefined {
+    return this.#written;
+  }
+
+  get pendingBytes(): number {
+    return this.#options.outbox.pendingBytes;
+  }
+
+  taken(visibility: Visibility): boolean {
+    const { isUseful, ask } = this.#options;
+    if (!isUseful(visibility)) return false;
+    const asked = ask().then(() => {
+      if (this.#asked === asked) this.#asked = undefined;
+    });
+    this.#asked = asked;
+    return true;
+  }
+
+  frame(frame: Buffer): Promise<void> | undefined {
+    const before = this.#asked ?? this.#options.unanswered();
+    if (before === undefined) return this.#write(frame);
+    let taken: Promise<void> | undefined;
+    this.#written = before.then(() => {
+      taken = this.#write(frame);
+    });
+    return this.#written.then(() => taken);
+  }
+
+  #write(frame: Buffer): Promise<void> | undefined {
+    const { outbox, isEnded, writable } = this.#options;
+    if (isEnded()) return undefined;
+    outbox.write(frame);
+    return outbox.full ? writable() : undefined;
+  }
+}

@@ -1,0 +1,292 @@
+/** What a connection is sent while it is not known whether it may still hear a channel, step by step. */
+import { PassThrough } from 'node:stream';
+import { beforeEach, expect, test } from 'vitest';
+import { Bytes } from '../../src/bytes.ts';
+import type { ResolvedChannel } from '../../src/channels/channel.ts';
+import type { SocketFeed } from '../../src/fanout/feed.ts';
+import { Hub } from '../../src/fanout/hub.ts';
+import { Markers } from '../../src/fanout/markers.ts';
+import type { Outcome, SnapshotSink } from '../../src/fanout/reading.ts';
+import { Visibility } from '../../src/fanout/visibility.ts';
+import { textFrame } from '../../src/frame.ts';
+import { CommitBuilder } from '../../src/journal/commit-builder.ts';
+import { MemoryJournal } from '../../src/journal/memory.ts';
+import { FrameReader } from '../support/frames.ts';
+
+const PATTERN = 'room:{id}';
+const COMMIT_BYTES = 200;
+
+function channel(id: number): ResolvedChannel {
+  const pattern = { text: PATTERN, columns: ['id'], literals: ['room:', ''] };
+  return {
+    name: `room:${id}`,
+    values: [String(id)],
+    valueTypes: ['integer'],
+    pattern,
+    view: undefined,
+    access: undefined,
+  };
+}
+
+interface Asked {
+  readonly name: string;
+  readonly answer: (isAllowed: boolean) => void;
+}
+
+let hub: Hub;
+let builder: CommitBuilder;
+let markers: Markers;
+let emitted: string[];
+/** Transactions that queries do not see yet, each with what makes them. */
+let invisible: Map<number, (() => void)[]>;
+let snapshots: { readonly sink: SnapshotSink; readonly done: (outcome: Outcome) => void }[];
+/** Checks of access that wait for their answer. */
+let asked: Asked[];
+let stream: PassThrough;
+let feed: SocketFeed;
+let lsn: number;
+
+beforeEach(() => {
+  emitted = [];
+  invisible = new Map();
+  snapshots = [];
+  asked = [];
+  lsn = 0x1000;
+  markers = new Markers({ emit: async (id) => void emitted.push(id), pause: async () => undefined });
+  const journal = new MemoryJournal({ bytesMax: 1 << 20, ageMaxMs: Number.POSITIVE_INFINITY, now: () => 0 });
+  hub = new Hub(journal, markers, {
+    outboundBytesMax: 1 << 20,
+    snapshots: { ask: (_, sink) => ({ outcome: new Promise((done) => snapshots.push({ sink, done })), leave() {} }) },
+    visible: (xid) => new Promise((see) => invisible.set(xid, [...(invisible.get(xid) ?? []), see])),
+    pause: async () => undefined,
+    now: () => 0,
+    events: { delivered: () => {}, reset: () => {}, sent: () => {}, failed: () => {} },
+  });
+  builder = new CommitBuilder(hub, COMMIT_BYTES);
+  hub.follow(builder);
+  builder.startEpoch('e-1-1', lsn);
+  journal.clear(builder.head);
+  stream = new PassThrough({ highWaterMark: 1 << 20 });
+  feed = hub.attach(stream);
+  feed.authorize = ({ name }) => new Promise((answer) => asked.push({ name, answer }));
+});
+
+function begin(xid: number): void {
+  builder.begin(xid, lsn + 8, 0);
+}
+
+function row(id: number, n: number, bytes = 0): void {
+  const start = builder.bytes.length;
+  builder.bytes.ascii(`{"n":${n},"pad":"${'x'.repeat(bytes)}"}`);
+  const name = new Bytes(32);
+  name.ascii(`room:${id}`);
+  builder.event(PATTERN, name, start);
+}
+
+function end(): void {
+  lsn += 16;
+  builder.commit(lsn);
+}
+
+/** One commit with a row of each of these channels; `revokes` takes access to that channel away, or to all. */
+function commit(xid: number, channels: readonly number[], revokes?: number | 'all'): void {
+  begin(xid);
+  for (const id of channels) row(id, xid);
+  if (revokes === 'all') builder.recheck(PATTERN);
+  else if (revokes !== undefined) builder.recheck(PATTERN, `room:${revokes}`);
+  end();
+  hub.flush();
+}
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+async function see(xid: number): Promise<void> {
+  for (const see of invisible.get(xid) ?? []) see();
+  invisible.delete(xid);
+  await turn();
+}
+
+async function answer(isAllowed: boolean): Promise<readonly string[]> {
+  const answered = asked.splice(0);
+  for (const { answer } of answered) answer(isAllowed);
+  await turn();
+  return answered.map(({ name }) => name);
+}
+
+/** What has been written since: numbers of rows, codes, types of frames. */
+function got(): unknown[] {
+  const frames = new FrameReader().push((stream.read() as Buffer | null) ?? Buffer.alloc(0));
+  return frames.flatMap((text): readonly unknown[] => {
+    const frame = JSON.parse(text) as { type: string; code?: string; events?: { n: number }[] };
+    return frame.events === undefined ? [frame.code ?? frame.type] : frame.events.map(({ n }) => n);
+  });
+}
+
+function join(...ids: readonly number[]): void {
+  for (const id of ids) feed.subscribe(channel(id), { kind: 'now' });
+  got();
+}
+
+test('nothing of the commit or after it, of no channel, until queries see it and the answer has come', async () => {
+  join(1, 2);
+  commit(1, [1, 2]);
+  commit(2, [1, 2], 1);
+  commit(3, [1, 2]);
+  expect(got()).toEqual([1, 1]);
+  expect(asked).toEqual([]);
+  await see(2);
+  expect(got()).toEqual([]);
+  expect(await answer(false)).toEqual(['room:1']);
+  expect(got()).toEqual(['access_revoked', 2, 3]);
+});
+
+test('commits that come without end: one check at a time, and each answer lets the connection go on', async () => {
+  join(1);
+  const heard: unknown[] = [];
+  commit(1, [1], 'all');
+  await see(1);
+  for (let xid = 2; xid < 60; xid++) {
+    commit(xid, [1], 'all');
+    if (xid % 3 !== 0) continue;
+    expect(asked.length).toBe(1);
+    await answer(true);
+    heard.push(...got());
+    // up to the commit before the first that this check was not about
+    expect(heard.length).toBe(Math.max(1, xid - 3));
+    for (let seen = xid - 2; seen <= xid; seen++) await see(seen);
+  }
+  for (let round = 0; round < 2; round++) {
+    for (const xid of [...invisible.keys()]) await see(xid);
+    await answer(true);
+  }
+  heard.push(...got());
+  expect(heard).toEqual(Array.from({ length: 59 }, (_, index) => index + 1));
+});
+
+test('of a commit in parts, what comes after the revocation waits with it; the check waits for the whole', async () => {
+  join(1, 2);
+  begin(5);
+  row(1, 1, COMMIT_BYTES);
+  hub.flush();
+  builder.recheck(PATTERN, 'room:1');
+  row(2, 2, COMMIT_BYTES);
+  row(1, 3, COMMIT_BYTES);
+  hub.flush();
+  // told before it was known that the same commit revokes
+  expect(got()).toEqual([1]);
+  end();
+  commit(6, [1, 2]);
+  await turn();
+  expect([asked.length, got()]).toEqual([0, []]);
+  await see(5);
+  await answer(false);
+  expect(got()).toEqual(['access_revoked', 2, 6]);
+});
+
+test('a commit in parts that broke off and comes again is asked about again, and nothing comes twice', async () => {
+  join(1);
+  const parts = () => {
+    begin(5);
+    builder.recheck(PATTERN, 'room:1');
+    row(1, 1, COMMIT_BYTES);
+    row(1, 2, COMMIT_BYTES);
+  };
+  parts();
+  builder.resumeEpoch();
+  parts();
+  row(1, 3, COMMIT_BYTES);
+  end();
+  hub.flush();
+  for (let round = 0; round < 2; round++) {
+    await see(5);
+    await answer(true);
+  }
+  expect(got()).toEqual([1, 2, 3]);
+});
+
+test('who asks for access before queries see the commit is to wait for it; who asked before is asked about again', async () => {
+  const before = hub.attend(channel(1));
+  const other = hub.attend(channel(2));
+  commit(1, [1], 1);
+  const after = hub.attend(channel(1));
+  expect([before.settled, before.disturbed !== undefined]).toEqual([undefined, true]);
+  expect([other.settled, other.disturbed]).toEqual([undefined, undefined]);
+  expect([after.settled !== undefined, after.disturbed]).toEqual([true, undefined]);
+  let isSettled = false;
+  void after.settled?.then(() => {
+    isSettled = true;
+  });
+  await turn();
+  expect(isSettled).toBe(false);
+  await see(1);
+  expect(isSettled).toBe(true);
+  for (const each of [before, other, after]) each.end();
+  expect(hub.attend(channel(1)).settled).toBeUndefined();
+  commit(2, [1], 1);
+  expect(before.disturbed).toBeDefined();
+});
+
+test('access that was disturbed while it was asked for: nothing is sent before it is asked for again, not of the past either', async () => {
+  join(2);
+  const attendance = hub.attend(channel(1));
+  commit(1, [1, 2], 1);
+  commit(2, [1, 2]);
+  expect(got()).toEqual([1, 2]);
+  feed.subscribe(channel(1), { kind: 'since', position: 'e-1-1:0/1000:2147483648' }, attendance.disturbed);
+  commit(3, [1, 2]);
+  expect(got()).toEqual(['subscribed']);
+  await see(1);
+  await answer(false);
+  expect(got()).toEqual(['access_revoked', 3]);
+});
+
+test('a snapshot may see what the stream has not told yet: access is asked for once it was taken, before any row is written', async () => {
+  feed.subscribe(channel(1), { kind: 'snapshot' });
+  const [first] = snapshots as [(typeof snapshots)[0]];
+  expect(asked).toEqual([]);
+  expect(first.sink.taken(new Visibility('7:7:'))).toBe(true);
+  void first.sink.frame(textFrame('{"type":"snapshot"}'));
+  first.done('whole');
+  await turn();
+  expect(got()).toEqual([]);
+  await answer(false);
+  expect(got()).toEqual(['access_revoked']);
+  expect(emitted).toEqual([]);
+
+  feed.subscribe(channel(1), { kind: 'snapshot' });
+  const second = snapshots[1] as (typeof snapshots)[0];
+  second.sink.taken(new Visibility('7:7:'));
+  void second.sink.frame(textFrame('{"type":"snapshot"}'));
+  second.done('whole');
+  await answer(true);
+  begin(999);
+  for (const id of emitted.splice(0)) markers.arrived(id);
+  end();
+  hub.flush();
+  expect(got()).toEqual(['snapshot', 'subscribed']);
+});
+
+test('rows of a snapshot wait for a check that is under way', async () => {
+  feed.subscribe(channel(1), { kind: 'snapshot' });
+  const [{ sink }] = snapshots as [(typeof snapshots)[0]];
+  sink.taken(new Visibility('7:7:'));
+  await answer(true);
+  void sink.frame(textFrame('{"type":"snapshot"}'));
+  expect(got()).toEqual(['snapshot']);
+  commit(8, [], 1);
+  void sink.frame(textFrame('{"type":"snapshot"}'));
+  await see(8);
+  expect(got()).toEqual([]);
+  await answer(false);
+  expect(got()).toEqual(['access_revoked']);
+});
+
+test('who leaves the live ones between two appends misses nothing of the first, in order', () => {
+  join(1, 2);
+  begin(1);
+  row(1, 1);
+  end();
+  // not flushed: somebody joins meanwhile
+  feed.subscribe(channel(3), { kind: 'now' }, Promise.resolve());
+  expect(got()).toEqual([1, 'subscribed']);
+});

@@ -1,0 +1,95 @@
+/** What takes access away, in each of its ways: rows, joins, truncation, materialized views, definitions; and what does not. */
+import { expect, test } from 'vitest';
+import { VERSIONS } from '../support/postgres.ts';
+import { signToken } from '../support/service.ts';
+import { RawClient } from './raw-client.ts';
+import { stage } from './stage.ts';
+
+const SCHEMA = `
+  create table members (price numeric, member text, primary key (price, member));
+  create table rates (rate float8, member text, primary key (rate, member));
+  create collation loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+  create table loose (name text collate loose, member text, primary key (name, member));
+  create table plain (id int, member text, primary key (id, member));
+  create table stored (id int, member text, primary key (id, member));
+  create table teams (id int primary key, room int);
+  create table users (name text primary key, role text not null, team int);
+  create table sold (id int, member text, primary key (id, member)) partition by list (id);
+  create table sold_1 partition of sold for values in (1);
+  create table sold_2 partition of sold for values in (2);
+  create view channel_access."price:{price}" as select price, member as sub from members;
+  create view channel_access."rate:{rate}" as select rate, member as sub from rates;
+  create view channel_access."loose:{name}" as select name, member as sub from loose;
+  create view channel_access."plain:{id}" as select id, member as sub from plain;
+  create view channel_access."dropped:{id}" as select id, member as sub from plain;
+  create materialized view stored_members as select id, member from stored;
+  create unique index on stored_members (id, member);
+  create view through as select id, member from stored_members;
+  create view channel_access."stored:{id}" as select id, member as sub from stored_members;
+  create view channel_access."through:{id}" as select id, member as sub from through;
+  create view channel_access."team:{room}" as
+    select t.room, u.name as sub from teams t join users u on u.team = t.id where u.role = 'editor';
+  create view channel_access."sold:{id}" as select id, member as sub from sold;
+  insert into members values (1.00, 'm');
+  insert into rates values ('-0', 'm');
+  insert into loose values ('A', 'm');
+  insert into plain values (1, 'm'), (2, 'm');
+  insert into stored values (1, 'm'), (2, 'm'), (3, 'm');
+  insert into teams values (1, 1), (2, 2), (3, 3);
+  insert into users values ('m', 'editor', 1);
+  insert into sold values (1, 'm'), (2, 'm');
+  refresh materialized view stored_members`;
+
+const WAYS = [
+  ['price:1.0', 'delete from members'],
+  ['rate:0', 'delete from rates'],
+  ['loose:a', 'delete from loose'],
+  ['dropped:1', 'drop view channel_access."dropped:{id}"'],
+  ['plain:1', 'delete from plain where id = 1'],
+  ['plain:2', 'truncate plain'],
+  ['stored:1', 'delete from stored where id = 1; refresh materialized view stored_members'],
+  ['stored:2', 'delete from stored where id = 2', 'refresh materialized view concurrently stored_members'],
+  ['through:3', 'delete from stored where id = 3; refresh materialized view stored_members'],
+  ['team:1', "update users set role = 'guest'", "update users set role = 'editor'"],
+  ['team:1', 'update users set team = 2', 'update users set team = 1'],
+  ['team:1', 'update teams set room = 4 where id = 1', 'update teams set room = 1 where id = 1'],
+  ['team:1', 'delete from teams where id = 1'],
+  ['sold:1', 'truncate sold_1'],
+  ['sold:2', 'alter table sold detach partition sold_2'],
+] as const;
+
+test.each(VERSIONS)('Postgres %i: each way ends the subscription', async (version) => {
+  const here = await stage(SCHEMA, { SNO_ACCESS: 'views' }, version);
+  try {
+    const token = await signToken({ sub: 'm' });
+    for (const [channel, ...statements] of WAYS) {
+      const client = await RawClient.open(here.service, token);
+      expect([channel, (await client.subscribe(channel)).type]).toEqual([channel, 'subscribed']);
+      // the last one gives it back, where it is there to
+      const gives = statements.length > 1 && !statements[1]?.startsWith('refresh');
+      for (const sql of gives ? statements.slice(0, 1) : statements) await here.query(sql);
+      const { code } = await client.wait(`${channel} ends`, 0, ({ type }) => type === 'unsubscribed');
+      expect([channel, code]).toEqual([channel, channel === 'dropped:1' ? 'channel_dropped' : 'access_revoked']);
+      if (gives) await here.query(statements[1] as string);
+      client.cut();
+    }
+  } finally {
+    await here.end();
+  }
+});
+
+test('a materialized view that is refreshed and says the same: its subscribers stay, and those of other channels are not asked about', async () => {
+  const here = await stage(SCHEMA, { SNO_ACCESS: 'views' });
+  try {
+    const client = await RawClient.open(here.service, await signToken({ sub: 'm' }));
+    for (const channel of ['stored:1', 'plain:1']) await client.subscribe(channel);
+    const before = await here.metric('sno_access_query_checks_sum');
+    await here.query('refresh materialized view stored_members');
+    await here.query(`select sno.publish('stored:1', '1')`);
+    await client.wait('what was published after it', 0, ({ type }) => type === 'message');
+    expect((await here.metric('sno_access_query_checks_sum')) - before).toBe(1);
+    client.cut();
+  } finally {
+    await here.end();
+  }
+});
