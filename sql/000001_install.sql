@@ -51,6 +51,15 @@ create table if not exists sno.partitions (
 );
 comment on table sno.partitions is 'Partitions of the tables that views read: after a DROP the catalog no longer says whose partition it was.';
 
+create table if not exists sno.publishing (
+  publication oid not null,
+  relation oid not null,
+  published_as text not null,
+  writers_before xid8,
+  primary key (publication, relation)
+);
+comment on table sno.publishing is 'Tables in the publication, and by which entry. `writers_before`: of what transactions before it have written, a part may never come; null once they have ended.';
+
 create unlogged table if not exists sno.ddl (
   transaction xid8 primary key,
   touched text[] not null,
@@ -157,20 +166,32 @@ $$;
 comment on function sno.identified(oid) is
   'Whether a table, with all its partitions, has a replica identity. Without one, publishing it would make the app''s UPDATE and DELETE fail. Null for a table that has no partition yet.';
 
-create or replace function sno.published(publication name default null) returns setof oid
+create or replace function sno.publication_tables(publication name default null) returns table (publication_oid oid, relation oid, published_as text)
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
-  select t.relid
+  select p.oid, c.oid, concat_ws(':', p.oid, p.xmin, r.oid, n.oid)
   from pg_publication p
   cross join lateral pg_get_publication_tables(p.pubname::text) t
+  join pg_class c on c.oid = t.relid
+  left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.oid
+  left join pg_publication_namespace n on n.pnpubid = p.oid and n.pnnspid = c.relnamespace
   where p.pubname = coalesce($1, (select value from sno.settings where name = 'publication'))
     -- With a column list or a row filter, or some operations left out, not every change comes.
-    and p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate
-    and not exists (
-      select from pg_publication_rel r
-      where r.prpubid = p.oid and r.prrelid = t.relid and (r.prattrs is not null or r.prqual is not null))
+    and p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate and r.prattrs is null and r.prqual is null
+    -- Postgres's function tells of what is committed by now, the tables here of what this query sees.
+    and (p.puballtables or r.oid is not null or n.oid is not null)
 $$;
-comment on function sno.published(name) is 'The tables whose every change is in the publication.';
+comment on function sno.publication_tables(name) is 'The tables of which every change that is made now comes, and by which entry of the publication.';
+
+create or replace function sno.published(publication name default null) returns setof oid
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+  select t.relation
+  from sno.publication_tables($1) t
+  join sno.publishing p on (p.publication, p.relation, p.published_as) = (t.publication_oid, t.relation, t.published_as)
+  where p.writers_before is null
+$$;
+comment on function sno.published(name) is 'The tables of which every change comes, and of the transactions that changed them before that, none is left.';
 
 
 -- TRUNCATE of partitions ------------------------------------------------------------------------------------------
@@ -437,7 +458,7 @@ as $$
             from pg_partition_tree(t.oid) p
             where p.isleaf and t.relkind = 'p'),
           'publishedAs', (
-            select coalesce(r.oid, n.oid, p.oid)::bigint
+            select concat_ws(':', p.oid, p.xmin, r.oid, n.oid)
             from pg_publication p
             left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = t.oid
             left join pg_publication_namespace n on n.pnpubid = p.oid and n.pnnspid = t.relnamespace
@@ -489,7 +510,11 @@ as $$
       from pg_type t
       join pg_namespace n on n.oid = t.typnamespace
       where t.oid in (select oid from types)),
-    'published', (select coalesce(json_agg(p.oid::bigint order by p.oid), '[]') from sno.published($1) p (oid) where p.oid in (select oid from tables))
+    'published', (select coalesce(json_agg(p.oid::bigint order by p.oid), '[]') from sno.published($1) p (oid) where p.oid in (select oid from tables)),
+    'publishing', (
+      select coalesce(json_agg(p.relation::bigint order by p.relation), '[]')
+      from sno.publication_tables($1) p
+      where p.relation in (select oid from tables) and p.relation not in (select sno.published($1)))
   )
 $$;
 comment on function sno.catalog(name) is 'Channel views, access views and what they read, as Snö loads it (src/channels/catalog.ts).';
@@ -512,7 +537,7 @@ begin
   for candidate in
     select c.oid::regclass::text as name, c.relkind, c.relpersistence, sno.identified(c.oid) as identified,
       exists (select from pg_publication_rel r join pg_publication p on p.oid = r.prpubid where p.pubname = target and r.prrelid = c.oid) as listed,
-      c.oid in (select sno.published(target)) as published
+      c.oid in (select t.relation from sno.publication_tables(target) t) as published
     from pg_class c
     where c.oid in (select b.relation from sno.below() b) and c.relkind <> 'v' and not c.relispartition
     order by c.oid
@@ -553,6 +578,112 @@ end
 $$;
 comment on function sno.sync_publication(name) is
   'Adds to the publication the tables that channel views and access views read, and says of each other one why not. Takes out only tables on which the app''s own UPDATE and DELETE would fail.';
+
+
+-- Transactions that were open when a table was published -----------------------------------------------------------
+
+-- Postgres decides of each row whether it is published, by the publication as it was where the row stands in the WAL. What a
+-- transaction wrote before its table was added never comes, though it commits later, and the rest of it does.
+
+create or replace function sno.exclude_writers(publication name default null) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  deadline timestamptz := clock_timestamp() + interval '300 milliseconds';
+  item record;
+begin
+  for item in
+    select t.*, format('lock table %s %s in share row exclusive mode nowait', case c.relkind when 'p' then '' else 'only' end, c.oid::regclass) as lock
+    from sno.publication_tables($1) t
+    join pg_class c on c.oid = t.relation
+    where t.relation in (select b.relation from sno.below() b) and not exists (
+      select from sno.publishing p
+      where (p.publication, p.relation, p.published_as) = (t.publication_oid, t.relation, t.published_as))
+    order by t.relation
+  loop
+    loop
+      begin
+        -- It never waits in a queue: writers would wait behind it, and it could be the cause of a deadlock that ends one of them.
+        execute item.lock;
+        insert into sno.publishing values (item.publication_oid, item.relation, item.published_as, null)
+        on conflict on constraint publishing_pkey do update set published_as = excluded.published_as, writers_before = null;
+        exit;
+      exception
+        when lock_not_available then
+          -- All tables together get this much time. Those that are left wait for their writers without a lock: sno.settle().
+          exit when clock_timestamp() >= deadline;
+        when others then
+          exit;
+      end;
+      perform pg_sleep(0.01);
+    end loop;
+  end loop;
+  delete from sno.publishing p where not exists (select from pg_class c where c.oid = p.relation);
+end
+$$;
+comment on function sno.exclude_writers(name) is 'Keeps writers out of each newly published table for a moment: once the lock is there, nobody is left who wrote to it before.';
+
+create or replace function sno.writers_before(relation oid, bound xid8) returns table (pid integer, transaction xid)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  with locks as materialized (select * from pg_locks where granted)
+  select distinct x.pid, x.transactionid
+  from locks l
+  join locks x on x.virtualtransaction = l.virtualtransaction and x.pid is not distinct from l.pid
+  where l.locktype = 'relation' and l.mode in ('RowExclusiveLock', 'AccessExclusiveLock')
+    and l.database = (select d.oid from pg_database d where d.datname = current_database())
+    and l.relation in (select $1 union all select p.relid from pg_partition_tree($1) p)
+    and x.locktype = 'transactionid' and x.mode = 'ExclusiveLock'
+    and age(x.transactionid) > age($2::xid)
+$$;
+comment on function sno.writers_before(oid, xid8) is 'The transactions before a given one that are open and may have changed a table: whoever changes a row holds a lock on its table until the end.';
+
+create or replace function sno.settle(publication name default null, tells boolean default true) returns table (relation text, writers text)
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  new sno.publishing[];
+  views text[];
+begin
+  -- Whoever wrote before the publication was changed had an id by then, so it is a lower one than that which is given out after
+  -- this query has seen the change. Not where this transaction has got its id already.
+  if pg_current_xact_id_if_assigned() is null then
+    select array_agg((t.publication_oid, t.relation, t.published_as, null)::sno.publishing) into new
+    from sno.publication_tables($1) t
+    where t.relation in (select b.relation from sno.below() b) and not exists (
+      select from sno.publishing p
+      where (p.publication, p.relation, p.published_as) = (t.publication_oid, t.relation, t.published_as));
+    insert into sno.publishing (publication, relation, published_as, writers_before)
+    select n.publication, n.relation, n.published_as, pg_current_xact_id() from unnest(new) n
+    on conflict on constraint publishing_pkey do update set published_as = excluded.published_as, writers_before = excluded.writers_before;
+  end if;
+  with settled as (
+    update sno.publishing p set writers_before = null
+    where p.writers_before is not null and not exists (select from sno.writers_before(p.relation, p.writers_before))
+    returning p.relation
+  )
+  select array_agg(distinct a.schema || ':' || a.name) into views
+  from settled s cross join lateral sno.above('pg_class'::regclass, s.relation) a;
+  if tells and views is not null then
+    perform sno.note(views, false);
+  end if;
+  return query
+    select p.relation::regclass::text, string_agg(
+      case when w.pid is null
+        then format('the prepared transaction %L (user %s, for %s s)', x.gid, x.owner, floor(extract(epoch from now() - x.prepared)))
+        else format('pid %s (user %s, %s, running for %s s)', w.pid, a.usename, a.state, floor(extract(epoch from now() - a.xact_start))) end,
+      '; ' order by w.pid)
+    from sno.publishing p
+    cross join lateral sno.writers_before(p.relation, p.writers_before) w
+    left join pg_stat_activity a on a.pid = w.pid
+    left join pg_prepared_xacts x on x.transaction = w.transaction and w.pid is null
+    where p.writers_before is not null
+    group by p.relation;
+end
+$$;
+comment on function sno.settle(name, boolean) is
+  'Looks whether the transactions that wrote to newly published tables before have ended, and says who has not; `tells`: of channels that can be served by that, in the WAL.';
 
 
 -- Publishing by hand ---------------------------------------------------------------------------------------------
@@ -733,6 +864,11 @@ begin
     select r.prrelid from command c join pg_publication_rel r on c.classid = 'pg_publication_rel'::regclass and r.oid = c.objid
     join pg_publication p on p.oid = r.prpubid and p.pubname = (select value from sno.settings where name = 'publication')
     union
+    -- ALTER PUBLICATION ... ADD TABLES IN SCHEMA.
+    select t.oid from command c join pg_publication_namespace n on c.classid = 'pg_publication_namespace'::regclass and n.oid = c.objid
+    join pg_publication p on p.oid = n.pnpubid and p.pubname = (select value from sno.settings where name = 'publication')
+    join pg_class t on t.relnamespace = n.pnnspid and t.oid in (select b.relation from sno.below() b)
+    union
     -- The publication itself: made, with other options, renamed, or gone by a rename. What was written meanwhile may never come.
     select b.relation from sno.below() b
     where exists (
@@ -858,6 +994,7 @@ begin
     for item in select * from sno.grant_service() loop
       raise warning 'Snö: its service may not read %: %', item.object, item.reason;
     end loop;
+    perform sno.exclude_writers();
   exception when others then
     raise warning 'Snö could not bring its publication up to date: %', sqlerrm using hint = 'Run: select * from sno.sync_publication();';
   end;
@@ -890,6 +1027,6 @@ grant execute on function sno.below(), sno.lacking(name) to public;
 
 create or replace function sno.version() returns integer
 language sql immutable set search_path = pg_catalog, pg_temp
-as $$ select 4 $$;
+as $$ select 5 $$;
 comment on function sno.version() is 'Version of sql/000001_install.sql.';
 grant execute on function sno.version() to public;

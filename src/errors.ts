@@ -117,6 +117,12 @@ export const ERRORS = {
     cause: "A channel's table is not in the publication and could not be added.",
     mend: 'Run the ALTER PUBLICATION that the message shows, as the owner of both.',
   },
+  writers_open: {
+    audience: 'operator',
+    cause:
+      'A table was published while transactions were open that had written to it: a part of what they commit never comes, so nobody may join its channels before they have ended.',
+    mend: 'Nothing: the channels are served once they have ended; until then clients are told to try again. The log names them: end one that was forgotten.',
+  },
   rules_failed: {
     audience: 'operator',
     cause: 'A SQL file of the rules folder, or of `sno check`, failed; nothing was applied.',
@@ -234,7 +240,8 @@ export const ERRORS = {
   },
   try_again: {
     audience: 'client',
-    cause: 'The database could not be asked just now (unreachable, or too slow). Nothing was allowed.',
+    cause:
+      'The database could not be asked just now (unreachable, or too slow), or the channel is about to be served (`writers_open`). Nothing was allowed.',
     mend: 'Try again, with a growing and jittered wait; the client library does.',
   },
   frame_too_large: {

@@ -287,7 +287,7 @@ class RunningService implements Service, WalHandler {
     this.#timers.push(setInterval(() => this.#snapshots.check(), SNAPSHOT_CHECK_MS));
     this.#timers.push(setInterval(() => this.#hub.heartbeat(), HEARTBEAT_SECONDS * 1_000));
     this.#timers.push(setInterval(() => void this.#guardian.check(), MEASURE_MS));
-    if (this.#rulebook.isPolled) this.#timers.push(setInterval(() => void this.#poll(), POLL_MS));
+    this.#timers.push(setInterval(() => void this.#look(), POLL_MS));
     await this.#guardian.check();
     await this.#listener.start();
     await this.#catchUp();
@@ -402,12 +402,23 @@ class RunningService implements Service, WalHandler {
     this.#logger.error({ code: error.code, view: `${schema}."${pattern}"`, mend: error.mend }, error.message);
   }
 
+  /** Asks the database for what no message in the WAL tells by itself. */
+  async #look(): Promise<void> {
+    if (this.#rulebook.isPolled) await this.#poll();
+    else if (this.#definitions.registry.isAwaitingWriters) await this.#ask(() => this.#rulebook.settle());
+  }
+
   /** Has the WAL tell of definitions that have changed. */
-  async #poll(): Promise<void> {
+  #poll(): Promise<void> {
+    return this.#ask(() => this.#rulebook.poll());
+  }
+
+  /** One after the other. Never rejects. */
+  async #ask(work: () => Promise<void>): Promise<void> {
     if (this.#isPolling) return;
     this.#isPolling = true;
     try {
-      await this.#rulebook.poll();
+      await work();
     } catch (error) {
       this.#logger.warn({ error: String(error) }, 'the catalog could not be read');
     } finally {

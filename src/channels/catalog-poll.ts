@@ -69,8 +69,10 @@ function readable(json: string): Catalog | undefined {
   }
 }
 
-function touchedBy({ changed, dropped, accessChanged }: Omit<LoadResult, 'refused'>): string[] {
+/** Of refusals too: what clients and the log are told of them is told by the stream's definitions. */
+function touchedBy({ changed, dropped, accessChanged, refused }: LoadResult): string[] {
   return [
+    ...refused.map(({ schema, pattern }) => `${schema}:${pattern}`),
     ...[...changed, ...dropped].map((pattern) => `channels:${pattern}`),
     ...[...accessChanged].map((pattern) => `channel_access:${pattern}`),
   ];

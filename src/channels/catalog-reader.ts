@@ -91,7 +91,7 @@ const table = z.object({
   rowSecurity: z.boolean(),
   isPartition: z.boolean(),
   partitions: z.array(z.object({ oid, attachedAs: z.string(), isEmpty: z.boolean(), isGuarded: z.boolean() })),
-  publishedAs: z.number().nullable(),
+  publishedAs: z.string().nullable(),
   inherited: z.boolean(),
   unlikePartitions: texts,
 }) satisfies z.ZodType<CatalogTable>;
@@ -122,6 +122,7 @@ const catalog = z.object({
   tables: z.array(table),
   types: z.array(type),
   published: oids,
+  publishing: oids,
 }) satisfies z.ZodType<Catalog>;
 
 const message = z.object({ key: z.string(), touched: texts, voided: texts.default([]), catalog: z.unknown() });
@@ -191,11 +192,39 @@ export async function readCatalogKey(connection: Connection): Promise<string> {
 
 /**
  * The same, for where there are no event triggers: nobody else adds the tables of new channels to the publication
- * there. To be called from time to time.
+ * there. To be called from time to time, each query in a transaction of its own.
  */
 export async function pollCatalog(connection: Connection, publication: string): Promise<Catalog> {
   await ask(connection, 'select from sno.sync_publication($1)', publication);
+  await ask(connection, 'select from sno.exclude_writers($1)', publication);
   return readCatalog(connection, publication);
+}
+
+/** The catalog as it will be once everything is published that a transaction, which is not committed, makes. Keeps no writer out. */
+export async function foreseeCatalog(connection: Connection, publication: string): Promise<Catalog> {
+  await ask(connection, 'select from sno.sync_publication($1)', publication);
+  const catalog = await readCatalog(connection, publication);
+  return { ...catalog, published: [...catalog.published, ...catalog.publishing], publishing: [] };
+}
+
+/** Who wrote to a table before it was published, and has not ended. */
+export interface OpenWriters {
+  readonly relation: string;
+  /** The transactions, in words. */
+  readonly writers: string;
+}
+
+/**
+ * Counts the tables as published whose writers from before have ended; returns those that have not. `tells`: of channels that
+ * can be served by that, in the WAL. To be called outside of a transaction.
+ */
+export async function settleWriters(
+  connection: Connection,
+  publication: string,
+  tells: boolean,
+): Promise<readonly OpenWriters[]> {
+  const sql = `select relation, writers from sno.settle($1, ${tells})`;
+  return (await ask<OpenWriters>(connection, sql, publication)).rows;
 }
 
 /** undefined_function and invalid_schema_name: nobody has installed it. */

@@ -12,6 +12,8 @@ export interface Catalog {
   readonly types: readonly CatalogType[];
   /** Oids of those tables whose every change is in the publication. */
   readonly published: readonly number[];
+  /** Those that are in the publication, where transactions that changed them before may be open. */
+  readonly publishing: readonly number[];
 }
 
 export interface CatalogServer {
@@ -119,8 +121,8 @@ export interface CatalogTable {
   readonly isPartition: boolean;
   /** Of a partitioned table: the partitions that hold its rows. */
   readonly partitions: readonly CatalogPartition[];
-  /** Differs where the table was taken out of the publication and put in again; null where there is no publication. */
-  readonly publishedAs: number | null;
+  /** Differs where the table was taken out of the publication and put in again, or the publication altered; null where there is none. */
+  readonly publishedAs: string | null;
   /** Has inheritance children that are no partitions. */
   readonly inherited: boolean;
   /**

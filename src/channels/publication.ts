@@ -10,14 +10,22 @@ const NOT_IN_WAL: Readonly<Record<string, string>> = {
   t: 'is temporary',
 };
 
+/** What the catalog says of the publication. */
+export interface Publication {
+  readonly name: string;
+  readonly published: ReadonlySet<number>;
+  readonly publishing: ReadonlySet<number>;
+}
+
 /** Why the changes of a table do not come, with the SQL that mends it; undefined where they do. */
 export function publicationFault(
   table: CatalogTable,
-  published: ReadonlySet<number>,
-  publication: string,
+  { name: publication, published, publishing }: Publication,
 ): SnoError | undefined {
   if (published.has(table.oid)) return partitionsFault(table);
   const name = readableName(table.schema, table.name);
+  if (publishing.has(table.oid))
+    return new SnoError('writers_open', `transactions that wrote to ${name} before it was published have not ended`);
   const never = NOT_IN_WAL[table.kind] ?? NOT_IN_WAL[table.persistence];
   if (never !== undefined) {
     return new SnoError('table_unpublished', `${name} ${never}: its changes are not in the WAL`, {

@@ -18,7 +18,7 @@ import { publicationFault } from './publication.ts';
 import { Types } from './types.ts';
 
 export interface LoadResult {
-  /** Patterns that can be subscribed to and whose rows or shape may differ from before: new ones, redefined ones. */
+  /** Patterns whose rows or shape may differ from before, and that can be subscribed to, or soon: new ones, redefined ones. */
   readonly changed: ReadonlySet<string>;
   /** Patterns that could be subscribed to and can't any more: dropped, or refused now. */
   readonly dropped: ReadonlySet<string>;
@@ -110,8 +110,10 @@ export class ChannelRegistry {
       const { pattern, valueTypes, view, access } = item;
       return { name, values, valueTypes, pattern, view, access };
     }
-    for (const _ of this.#refused.find(name))
-      return new SnoError('channel_unavailable', `the channel ${name} is declared, but its view is refused`);
+    for (const { item } of this.#refused.find(name))
+      return isAwaiting(item)
+        ? new SnoError('try_again', `the channel ${name} is about to be served`)
+        : new SnoError('channel_unavailable', `the channel ${name} is declared, but its view is refused`);
     return new SnoError('channel_unknown', `there is no channel ${name}`);
   }
 
@@ -147,6 +149,11 @@ export class ChannelRegistry {
 
   refusals(): readonly Refusal[] {
     return this.#refusals;
+  }
+
+  /** Whether channels are to be served once transactions have ended that wrote to their tables before. */
+  get isAwaitingWriters(): boolean {
+    return this.#refusals.some(({ error }) => error.code === 'writers_open');
   }
 
   #compile(catalog: Catalog, refusals: Refusal[]): Entry[] {
@@ -257,12 +264,12 @@ const UNPUBLISHED_KINDS: ReadonlySet<string> = new Set(['v', 'm']);
 /** What is wrong with the first of these tables whose changes do not come. A partition's come as its root's. */
 function tableFaults(catalog: Catalog, publication: string): (reads: readonly number[]) => SnoError | undefined {
   const tables = new Map(catalog.tables.map((table) => [table.oid, table]));
-  const published = new Set(catalog.published);
+  const [published, publishing] = [new Set(catalog.published), new Set(catalog.publishing)];
   return (reads) => {
     for (const oid of reads) {
       const table = tables.get(oid);
       if (table === undefined || table.isPartition || UNPUBLISHED_KINDS.has(table.kind)) continue;
-      const fault = publicationFault(table, published, publication);
+      const fault = publicationFault(table, { name: publication, published, publishing });
       if (fault !== undefined) return fault;
     }
     return undefined;
@@ -308,7 +315,8 @@ function compare(
   for (const text of new Set([...before.keys(), ...after.keys()])) {
     const was = servable(before.get(text));
     const is = servable(after.get(text));
-    if (was !== undefined && is === undefined) dropped.add(text);
+    // a client that is reset comes back for as long as it takes
+    if (was !== undefined && is === undefined) (isAwaiting(after.get(text)) ? changed : dropped).add(text);
     if (is === undefined) continue;
     if (was === undefined || !continues(was.view, is.view) || touched.has(`channels:${text}`)) changed.add(text);
     if (
@@ -323,6 +331,11 @@ function compare(
 
 function servable(entry: Entry | undefined): Entry | undefined {
   return entry?.refusal === undefined ? entry : undefined;
+}
+
+/** It will be served without anybody's doing. */
+function isAwaiting(entry: Entry | undefined): boolean {
+  return entry?.refusal?.error.code === 'writers_open';
 }
 
 function refusalKey({ schema, pattern, error }: Refusal): string {

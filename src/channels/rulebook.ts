@@ -1,13 +1,14 @@
 /** The database's side of the definitions: sets the database up, applies the rules folder, reads the catalog. */
 import type pg from 'pg';
 import type { Settings } from '../config.ts';
+import { ERRORS } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { type Lsn, parseLsn } from '../lsn.ts';
 import { databaseError } from '../postgres/connect.ts';
 import { throughFlux } from '../postgres/flux.ts';
 import type { Catalog } from './catalog.ts';
 import { CatalogPoll } from './catalog-poll.ts';
-import { readCatalog, readCatalogKey } from './catalog-reader.ts';
+import { readCatalog, readCatalogKey, settleWriters } from './catalog-reader.ts';
 import { applyRules } from './rules.ts';
 import { ensureSetup } from './setup.ts';
 
@@ -23,6 +24,8 @@ export class Rulebook {
   isPolled = false;
   readonly #options: RulebookOptions;
   readonly #poll: CatalogPoll;
+  /** The tables whose writers were told of last. */
+  #awaited = '';
 
   constructor(options: RulebookOptions) {
     this.#options = options;
@@ -60,7 +63,24 @@ export class Rulebook {
 
   /** Reads the catalog as it is now; where it is another than before, the WAL tells of it. */
   async poll(): Promise<void> {
+    await this.settle();
     await this.#poll.poll();
+  }
+
+  /** Looks whether channels can be served that wait for transactions to end: if so, the WAL tells of it, or the next poll does. */
+  async settle(): Promise<void> {
+    const { pool, settings, logger } = this.#options;
+    const open = await settleWriters(pool, settings.SNO_PUBLICATION, !this.isPolled);
+    const relations = open.map(({ relation }) => relation).join();
+    if (relations !== this.#awaited && relations !== '') {
+      const { mend } = ERRORS.writers_open;
+      const who = open.map(({ relation, writers }) => `${relation}: ${writers}`).join('; ');
+      logger.warn(
+        { code: 'writers_open', mend },
+        `channels wait for transactions that wrote to their tables before: ${who}`,
+      );
+    }
+    this.#awaited = relations;
   }
 
   async #connect(): Promise<pg.PoolClient> {

@@ -29,7 +29,7 @@ export interface PublicationFacts {
 export interface InsideFacts {
   /** The publication that the event triggers look after. */
   readonly publication: string | null;
-  /** Tables that channels need, and that could be published but are not. */
+  /** Tables that channels need, and that could be published but are not, or not of all who write to them. */
   readonly unpublished: readonly string[];
   /** Grants on the schemas, tables, functions and views that the role needs and may not use. */
   readonly forbidden: readonly string[];
@@ -73,8 +73,10 @@ select distinct c.oid::regclass::text as name
 from sno.below() b join pg_class c on c.oid = b.relation
 where c.relkind in ('r', 'p') and c.relpersistence = 'p' and c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
   and not c.relispartition and sno.identified(c.oid) is not false
-  and not exists (select from pg_publication p join pg_publication_rel r on r.prpubid = p.oid where p.pubname = $1 and r.prrelid = c.oid)
-  and c.oid not in (select sno.published($1))`;
+  and c.oid not in (select sno.published($1))
+  -- one with a column list or a row filter is somebody's choice
+  and not (exists (select from pg_publication p join pg_publication_rel r on r.prpubid = p.oid where p.pubname = $1 and r.prrelid = c.oid)
+    and c.oid not in (select t.relation from sno.publication_tables($1) t))`;
 
 const SERVICE = `
 select json_build_object(

@@ -13,7 +13,7 @@ import { ChannelRegistry } from './registry.ts';
 import { readSetupFacts, type SetupFacts } from './setup-facts.ts';
 
 /** What this Snö expects `sno.version()` to be. */
-export const INSTALL_VERSION = 4;
+export const INSTALL_VERSION = 5;
 const SERVER_VERSION_MIN = 150_000;
 
 export interface SetupStep {
@@ -83,7 +83,7 @@ export async function planSetup(client: pg.ClientBase, options: SetupOptions): P
     ...(options.identities ? await identities(client, facts, options.publication) : []),
     {
       what: 'the tables of channels and access views in the publication',
-      sql: `select relation, result, reason from sno.sync_publication(${quoteLiteral(options.publication)});`,
+      sql: `select relation, result, reason from sno.sync_publication(${quoteLiteral(options.publication)});\nselect sno.exclude_writers(${quoteLiteral(options.publication)});`,
       needed: (facts.inside?.unpublished ?? []).length > 0,
       kind: 'required',
     },

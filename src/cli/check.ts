@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
 import type { Catalog } from '../channels/catalog.ts';
-import { pollCatalog, readCatalog } from '../channels/catalog-reader.ts';
+import { foreseeCatalog, readCatalog } from '../channels/catalog-reader.ts';
 import { loadParser } from '../channels/parse.ts';
 import { ChannelRegistry } from '../channels/registry.ts';
 import { runSqlFiles } from '../channels/rules.ts';
@@ -64,7 +64,7 @@ async function catalogWith(client: pg.Client, publication: string, files: readon
   if (files.length === 0) return readCatalog(client, publication);
   await prepare(client, publication);
   await runSqlFiles(client, files);
-  return pollCatalog(client, publication);
+  return foreseeCatalog(client, publication);
 }
 
 async function readFileAt(path: string): Promise<SqlFile> {

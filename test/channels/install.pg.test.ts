@@ -31,7 +31,7 @@ describe.each(VERSIONS)('the catalog, Postgres %i', (version) => {
   test('can be installed again', async () => {
     await database.query('drop publication sno');
     await install(database);
-    expect((await database.query('select sno.version() as version')).rows).toEqual([{ version: 4 }]);
+    expect((await database.query('select sno.version() as version')).rows).toEqual([{ version: 5 }]);
   });
 
   test('is empty where there are no channels', async () => {

@@ -1,7 +1,7 @@
 /** What channels and access views cost the database, as it tells itself. */
 import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { readCatalog } from '../../src/channels/catalog-reader.ts';
+import { foreseeCatalog } from '../../src/channels/catalog-reader.ts';
 import { loadParser } from '../../src/channels/parse.ts';
 import { ChannelRegistry } from '../../src/channels/registry.ts';
 import { adviceOf } from '../../src/cli/advice.ts';
@@ -46,8 +46,8 @@ describe.each(VERSIONS)('advice, Postgres %i', (version) => {
   afterEach(() => client.end());
 
   async function advice(sql: string): Promise<readonly string[]> {
-    await client.query(`${sql}; select from sno.sync_publication()`);
-    const catalog = await readCatalog(client, 'sno');
+    await client.query(sql);
+    const catalog = await foreseeCatalog(client, 'sno');
     const registry = new ChannelRegistry('sno');
     registry.load(catalog);
     return [...(await adviceOf(client, catalog, registry)).values()].flat();

@@ -5,7 +5,7 @@
  * which effect there. A frame that is not the next effect of any of them is a violation; so is a position that claims
  * more than has come. As each effect is held against the model, what is held equals the view at every position.
  */
-import { Calendar, disagreements, type Evidence } from './evidence.ts';
+import { Calendar, disagreements, type Evidence, type Incident } from './evidence.ts';
 import { apply, epochOf, type Frame, lsnOf } from './frame.ts';
 import type { Effect, History } from './model.ts';
 import type { Note, Subscriber } from './subscriber.ts';
@@ -48,10 +48,10 @@ export function judge(evidence: Evidence): Verdict {
 /** Close codes that tell a client to come back, or that a connection broke. */
 const CLOSES = new Set([1001, 1005, 1006]);
 /** Errors that may be the answer where their cause is there. */
-const ERRORS: Readonly<Record<string, string>> = {
-  try_again: 'database away',
-  channel_unavailable: 'publication altered',
-  channel_unknown: 'publication altered',
+const ERRORS: Readonly<Record<string, readonly Incident['kind'][]>> = {
+  try_again: ['database away', 'publication altered'],
+  channel_unavailable: ['publication altered'],
+  channel_unknown: ['publication altered'],
 };
 
 class Trial {
@@ -173,8 +173,7 @@ class Trial {
   #error({ code = '', channel }: Frame): void {
     // it left the channel just when it was reset
     if (code === 'not_subscribed') return;
-    const cause = ERRORS[code];
-    if (cause === undefined || !this.#happened(cause)) this.#found.push(`${channel}: error ${code}`);
+    if (!(ERRORS[code] ?? []).some((cause) => this.#happened(cause))) this.#found.push(`${channel}: error ${code}`);
   }
 
   #happened(kind: string): boolean {

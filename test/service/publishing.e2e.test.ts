@@ -146,7 +146,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
 
   test('a catalog that somebody else wrote redefines nothing', async () => {
     const server = { version: 180_000, encoding: 'UTF8' };
-    const nothing = { server, channels: [], access: [], tables: [], types: [], published: [] };
+    const nothing = { server, channels: [], access: [], tables: [], types: [], published: [], publishing: [] };
     const forged = JSON.stringify({ key: 'guessed', touched: ['channels:room:{room}'], catalog: nothing });
     await here.query(`select pg_logical_emit_message(true, 'sno.catalog', $1)`, [forged]);
     expect(await got('insert into posts values (13, 1)')).toEqual(['insert 13']);

