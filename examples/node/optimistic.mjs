@@ -4,6 +4,7 @@
 //     create table tasks (id int primary key, project_id int not null, title text not null);
 //     alter table tasks replica identity full;
 //     create view channels."project:{project_id}" as select id, project_id, title from tasks;
+//     create view channel_access."project:{project_id}" as select project_id from tasks;
 //
 //     node optimistic.mjs https://localhost:8443 postgres://localhost/app PROJECT TASK TITLE [TOKEN]
 import pg from 'pg';

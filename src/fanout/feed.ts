@@ -375,7 +375,7 @@ export class SocketFeed implements Feed {
       if (!(error instanceof SnoError)) throw error;
       this.#end(subscription);
       hub.options.events.failed(error, channel.name);
-      this.send({ type: 'error', code: error.code, message: error.message, channel: channel.name });
+      this.send({ type: 'error', code: error.code, message: `${error.message}. ${error.mend}`, channel: channel.name });
       return;
     }
     hub.markers.expect(() => {

@@ -30,7 +30,7 @@ export function settingsOf({ replay, commit, walBuffer, outbound, snapshot }: Bo
 }
 
 const PROCESS = 200 * MB;
-const CONNECTION = 150_000;
+const CONNECTION = 100_000;
 const SUBSCRIPTION = 2_500;
 
 /** What a scenario has at most at the same time, beside what is there anyway. */
@@ -56,7 +56,7 @@ export function budgetOf({ replay, commit, walBuffer, outbound, snapshot }: Boun
     connections * CONNECTION +
     subscriptions * SUBSCRIPTION +
     stalled * 3 * outbound +
-    10 * rowBytes +
+    6 * rowBytes +
     snapshots * (snapshot + 3 * snapshotRowBytes)
   );
 }

@@ -34,6 +34,8 @@ class Subscription {
   isLive = false;
   /** Of the last whole commit. */
   position: string | undefined;
+  /** What was held is void: it begins with the rows, whatever the group does. */
+  isVoid = false;
   /** The `n` of the newest row; undefined while none is known. */
   held: number | undefined;
   /** Of the newest snapshot. */
@@ -155,20 +157,20 @@ class Client {
     setTimeout(() => !this.#isPaused && socket.resume(), restMs);
   }
 
-  #ask(channel: string, { position }: Subscription): Buffer {
-    const { from } = this.#crowd.group;
-    const start = position === undefined ? (from === 'snapshot' ? { snapshot: true } : {}) : { since: position };
+  #ask(channel: string, { position, isVoid }: Subscription): Buffer {
+    const snapshot = isVoid || this.#crowd.group.from === 'snapshot';
+    const start = position === undefined ? (snapshot ? { snapshot } : {}) : { since: position };
     return clientFrame(JSON.stringify({ type: 'subscribe', channel, ...start }));
   }
 
   /** What is held of the channel is void: asks for its rows. */
   #again(channel: string, subscription: Subscription): void {
     subscription.isLive = false;
+    subscription.isVoid = true;
     subscription.position = undefined;
     subscription.held = undefined;
     const socket = this.#socket;
-    const ask = () => socket?.write(clientFrame(JSON.stringify({ type: 'subscribe', channel, snapshot: true })));
-    setTimeout(ask, Math.random() * RETRY_MS);
+    setTimeout(() => socket?.write(this.#ask(channel, subscription)), Math.random() * RETRY_MS);
   }
 
   #closed(socket: TLSSocket): void {

@@ -101,9 +101,11 @@ export class CrowdProcess {
   }
 
   async end(): Promise<void> {
-    const exited = once(this.#child, 'exit');
-    this.#child.kill('SIGKILL');
-    await exited;
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      const exited = once(this.#child, 'exit');
+      this.#child.kill('SIGKILL');
+      await exited;
+    }
     await rm(this.#folder, { recursive: true, force: true });
   }
 

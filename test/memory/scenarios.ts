@@ -27,8 +27,8 @@ const SCHEMA = `
 `;
 const ROOMS = 100;
 const COUNTERS = 100;
-/** What the system may take of a connection before the service notices that nobody reads. */
-const SYSTEM_BUFFERS = 16 * MB;
+/** What the system takes of a connection before the service notices that nobody reads, at least and at most. */
+const SYSTEM_BUFFERS = [3 * MB, 16 * MB] as const;
 const PATIENCE_MS = 1_800_000;
 
 /** A running service, its crowd, and a connection that nothing of the scenario should disturb. */
@@ -173,8 +173,9 @@ export function stalledSubscribers(bounds: Bounds, clients: number): Promise<voi
   const load = { connections: clients, subscriptions: clients, stalled: clients };
   return scene(`${clients} subscribers that do not read`, bounds, load, async (each) => {
     const bytes = 100_000;
-    const within = Math.floor((bounds.replay * 0.5) / bytes);
-    const beyond = within + Math.ceil((bounds.replay * 1.5 + SYSTEM_BUFFERS) / bytes);
+    const [least, most] = SYSTEM_BUFFERS;
+    const within = Math.ceil((least + 3 * bounds.outbound) / bytes);
+    const beyond = within + Math.ceil((bounds.replay * 1.1 + most) / bytes);
     const crowd = await each.crowds.crowd({ clients, channel: 'counter:1' });
     await crowd.open();
     await each.measure(async () => {

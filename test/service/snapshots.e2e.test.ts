@@ -205,9 +205,15 @@ describe('one place for snapshots, and clients that do not read', () => {
     for (const shop of [1, 2]) stuck.push(await stuckAt(shop));
     await until(async () => (await here.metric('sno_snapshots_waiting')) === 2, 'the queue is full');
     const client = await here.client();
-    expect(await client.subscribe('shop:3', { snapshot: true })).toMatchObject({ type: 'error', code: 'overloaded' });
+    const refusal = await client.subscribe('shop:3', { snapshot: true });
+    expect(refusal).toMatchObject({ type: 'error', code: 'overloaded', message: expect.stringContaining('Come back') });
+    expect(await here.metric('sno_limits_met_total{limit="waiting_snapshots"}')).toBe(1);
+    // who shares one that waits needs no place
+    const sharer = await here.client();
+    sharer.send({ type: 'subscribe', channel: 'shop:2', snapshot: true });
     for (const each of stuck) each.cut();
-    await until(async () => (await here.metric('sno_snapshots_waiting')) === 0, 'nobody waits');
+    await sharer.wait('its snapshot', 0, ({ type }) => type === 'subscribed');
+    expect(await here.metric('sno_limits_met_total{limit="waiting_snapshots"}')).toBe(1);
     expect((await client.subscribe('shop:3', { snapshot: true })).type).toBe('subscribed');
   });
 });
