@@ -170,6 +170,11 @@ export const SETTING_GROUPS = {
       'What requests to the admin port must carry (`Authorization: Bearer ...`), all but /healthz and /readyz.',
     ),
     SNO_ALLOWED_ORIGINS: optional(origins, 'Browser origins that may connect. Default: the same host only.'),
+    SNO_COMPRESS_BYTES: setting(
+      bytes(0),
+      '512',
+      'Bytes of a frame from which on it is sent compressed to clients that offer permessage-deflate, as browsers do; 0 = compression is not negotiated.',
+    ),
     SNO_TRUSTED_PROXIES: optional(
       networks,
       "Proxies whose X-Forwarded-For is believed: the client's address is the last one in it that is no proxy's. Default: the socket's address counts.",

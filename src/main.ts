@@ -22,6 +22,7 @@ import { Rulebook } from './channels/rulebook.ts';
 import { databaseUrl, type Settings, slotWalBytes } from './config.ts';
 import { PgoutputDecoder } from './decode/pgoutput.ts';
 import { SnoError } from './errors.ts';
+import { Deflater } from './fanout/deflater.ts';
 import { Hub } from './fanout/hub.ts';
 import { Markers } from './fanout/markers.ts';
 import { startSnapshot } from './fanout/snapshot.ts';
@@ -62,6 +63,8 @@ const SLOT_IN_USE_TIMEOUT_MS = 15_000;
 const CONTROL_CONNECTIONS = 4;
 const POLL_MS = 2_000;
 const EVICT_MS = 1_000;
+/** Of the journal's bytes, what compressed copies of its frames may take beside it. */
+const COPIES_SHARE = 0.25;
 const MEASURE_MS = 5_000;
 
 /** Starts everything and resolves once clients are served. Throws a SnoError that says what is wrong and what to do. */
@@ -146,13 +149,19 @@ class RunningService implements Service, WalHandler {
       now,
     });
     this.#markers = new Markers({ emit: (id) => this.#transactions.mark(id), pause });
-    const { deliveries, commitToSend, resets, commits, snapshotReads, limitsMet } = this.#metrics;
+    const { deliveries, commitToSend, resets, commits, snapshotReads, limitsMet, compression } = this.#metrics;
+    const deflater = new Deflater({
+      bytesMin: settings.SNO_COMPRESS_BYTES,
+      copiesBytesMax: settings.SNO_REPLAY_BYTES * COPIES_SHARE,
+      deflated: (before, after) => compression.frame(before, after),
+    });
     const reader = { pool: this.#snapshotPool, control: this.#pool, secondsMax: settings.SNO_SNAPSHOT_SECONDS };
     this.#snapshots = new Snapshots({
       read: (channel, sink) => startSnapshot(reader, channel, sink),
       runningMax: settings.SNO_SNAPSHOTS,
       waitingMax: settings.SNO_MAX_WAITING_SNAPSHOTS || Number.POSITIVE_INFINITY,
       windowBytesMax: settings.SNO_SNAPSHOT_BYTES,
+      deflate: (frame) => deflater.snapshotFrame(frame),
       ageMaxMs: settings.SNO_SNAPSHOT_SECONDS * 1_000,
       now,
       onRead: () => snapshotReads.inc(),
@@ -162,6 +171,7 @@ class RunningService implements Service, WalHandler {
       outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
       visible: (xid, isWanted) => this.#transactions.visible(xid, isWanted),
       snapshots: this.#snapshots,
+      deflater,
       pause,
       now,
       events: {
@@ -262,6 +272,7 @@ class RunningService implements Service, WalHandler {
       slotGeneration: () => this.#generation,
       slotWalStatus: () => this.#guardian.state?.walStatus,
       journalBytes: () => this.#journal.bytes,
+      compressedCopiesBytes: () => deflater.bytes,
       snapshotsRunning: () => this.#snapshots.runningCount,
       snapshotsWaiting: () => this.#snapshots.waitingCount,
       journalEntries: () => this.#journal.entryCount,

@@ -69,12 +69,20 @@ const GAUGES = {
   ],
   slotGeneration: ['sno_slot_generation', 'How often a history was begun on the slot, the present one included.'],
   connections: ['sno_connections', 'Open client connections.'],
+  compressingConnections: [
+    'sno_compressing_connections',
+    'Open client connections that negotiated permessage-deflate.',
+  ],
   pendingConnections: ['sno_pending_connections', 'Connections of clients that have not been welcomed yet.'],
   certificateExpiry: [
     'sno_certificate_expires_seconds',
     'When the certificate that is served ends, in seconds since 1970.',
   ],
   subscriptions: ['sno_subscriptions', 'Subscriptions of all connections.'],
+  compressedCopiesBytes: [
+    'sno_compressed_copies_bytes',
+    'Bytes of compressed copies of frames in the journal, beside those of the journal.',
+  ],
   journalBytes: ['sno_journal_bytes', 'Bytes of frames in the journal.'],
   journalEntries: ['sno_journal_entries', 'Frames in the journal.'],
   accessWaiting: ['sno_access_checks_waiting', 'Access checks that wait for an answer of the database.'],
@@ -102,6 +110,8 @@ export interface Metrics {
   readonly commits: Count;
   readonly events: Readonly<Record<(typeof OPS)[number], Count>>;
   readonly deliveries: Count;
+  /** Counts a frame that was compressed, with its bytes before and after. */
+  readonly compression: { frame(bytesBefore: number, bytesAfter: number): void };
   readonly resets: Readonly<Record<ResetReason, Count>>;
   readonly denials: Readonly<Partial<Record<ErrorCode, Count>>>;
   readonly limitsMet: Readonly<Record<Limit, Count>>;
@@ -169,6 +179,14 @@ export function createMetrics(): Metrics {
     });
   }
 
+  const compressedFrames = count(
+    'sno_compressed_frames_total',
+    'Frames that were compressed, each once however many clients take it so.',
+  );
+  const compressedBytes = countBy('sno_compressed_bytes_total', 'Bytes of the frames that were compressed.', 'when', [
+    'before',
+    'after',
+  ]);
   const closes = countBy('sno_closes_total', 'Connections that ended, by close code.', 'code', CLOSES);
   return {
     commitToSend: new Histogram({
@@ -185,6 +203,13 @@ export function createMetrics(): Metrics {
       OPS,
     ),
     deliveries: count('sno_deliveries_total', 'Frames with events handed to sockets.'),
+    compression: {
+      frame(bytesBefore, bytesAfter) {
+        compressedFrames.inc();
+        compressedBytes.before.inc(bytesBefore);
+        compressedBytes.after.inc(bytesAfter);
+      },
+    },
     resets: countBy('sno_resets_total', 'Resets sent to subscribers, by reason.', 'reason', RESETS),
     denials: countBy(
       'sno_denials_total',

@@ -8,6 +8,8 @@ import type { Visibility } from './visibility.ts';
 
 export interface ArrivalOptions {
   readonly outbox: Outbox;
+  /** Whether the client takes compressed frames. */
+  readonly deflates: boolean;
   /** Whether a snapshot that sees this is of use. */
   readonly isUseful: (visibility: Visibility) => boolean;
   /** Asks whether the subscription is allowed, and ends it where not. Never rejects. */
@@ -31,6 +33,10 @@ export class Arrival implements SnapshotSink {
   /** Resolves when the frames that came have been given to the socket; undefined: they have. */
   get written(): Promise<void> | undefined {
     return this.#written;
+  }
+
+  get deflates(): boolean {
+    return this.#options.deflates;
   }
 
   get pendingBytes(): number {

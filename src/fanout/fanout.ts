@@ -67,7 +67,8 @@ export interface Fanout {
   readonly epoch: string | undefined;
   /** Whether the stream has reached, once, the end that the WAL had when Snö started. */
   readonly caughtUp: boolean;
-  attach(socket: Duplex): Feed;
+  /** `deflates`: the client takes compressed frames. */
+  attach(socket: Duplex, deflates: boolean): Feed;
   /** Access to the channel is going to be asked for; `end` is to be called in the end. */
   attend(channel: ResolvedChannel): Attendance;
   readonly connectionCount: number;

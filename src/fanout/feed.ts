@@ -59,6 +59,8 @@ export interface FeedHost {
 
 export class SocketFeed implements Feed {
   readonly outbox: Outbox;
+  /** Whether the client takes compressed frames. */
+  readonly deflates: boolean;
   /** Set by the hub in the turn in which this feed gets events of one channel, and of more than one. */
   turn = 0;
   isMulti = false;
@@ -75,8 +77,9 @@ export class SocketFeed implements Feed {
   /** The last snapshot was taken by others faster: the next one is shared with nobody. */
   #isLaggard = false;
 
-  constructor(hub: FeedHost, socket: Duplex) {
+  constructor(hub: FeedHost, socket: Duplex, deflates: boolean) {
     this.#hub = hub;
+    this.deflates = deflates;
     this.#socket = socket;
     this.#vigil = new Vigil({
       ask: (subscriptions) => Promise.all([...subscriptions].map((each) => this.#authorize(each))),
@@ -216,6 +219,7 @@ export class SocketFeed implements Feed {
   pump(): void {
     this.#hub.write();
     const { limit } = this.#vigil;
+    const { deflater } = this.#hub.options;
     for (const subscription of this.#catching) {
       if (subscription.isOvertaken) this.reset(subscription, 'lagging');
     }
@@ -227,7 +231,7 @@ export class SocketFeed implements Feed {
       }
       for (let entry = first.next(); entry !== undefined && entry.sequence <= until; entry = first.next()) {
         this.#passSeam(first, entry.sequence);
-        this.outbox.write(entry.frame);
+        this.outbox.write(this.deflates ? deflater.frameOf(entry) : entry.frame);
         first.cursor = entry.sequence;
         this.#hub.options.events.delivered(1);
         if (this.outbox.full) break;
@@ -342,6 +346,7 @@ export class SocketFeed implements Feed {
     const hub = this.#hub;
     const { outbox } = this;
     const arrival = new Arrival({
+      deflates: this.deflates,
       outbox,
       isUseful: (visibility) => this.#isUseful(subscription, visibility),
       ask: () => this.#authorize(subscription),

@@ -104,8 +104,8 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     return this.#subscriptionCount;
   }
 
-  attach(socket: Duplex): SocketFeed {
-    const feed = new SocketFeed(this, socket);
+  attach(socket: Duplex, deflates = false): SocketFeed {
+    const feed = new SocketFeed(this, socket, deflates);
     this.#feeds.add(feed);
     return feed;
   }
@@ -254,12 +254,14 @@ export class Hub implements Fanout, FeedHost, BatchSink {
       // `isMulti` says something of the last channel only; those in `feeds` are in several
       for (const feed of feeds) feed.isMulti = true;
     }
+    const deflate = (entry: Entry) => this.options.deflater.frameOf(entry);
     const several = new Map<SocketFeed, Entry[]>();
     const touched: SocketFeed[] = [];
     for (const channel of this.#dirty) {
       const { pending } = channel;
       channel.pending = [];
       let frames: readonly Buffer[] | undefined;
+      let deflated: readonly Buffer[] | undefined;
       let count = 0;
       for (const feed of channel.live) {
         if (feed.isMulti) {
@@ -268,8 +270,9 @@ export class Hub implements Fanout, FeedHost, BatchSink {
           else entries.push(...pending);
           continue;
         }
-        frames ??= joined(pending);
-        for (const frame of frames) feed.outbox.write(frame);
+        if (feed.deflates) deflated ??= joined(pending.map(deflate));
+        else frames ??= joined(pending.map(plain));
+        for (const frame of (feed.deflates ? deflated : frames) as readonly Buffer[]) feed.outbox.write(frame);
         touched.push(feed);
         count++;
       }
@@ -277,7 +280,7 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     }
     for (const [feed, entries] of several) {
       entries.sort((a, b) => a.sequence - b.sequence);
-      for (const frame of joined(entries)) feed.outbox.write(frame);
+      for (const frame of joined(entries.map(feed.deflates ? deflate : plain))) feed.outbox.write(frame);
       this.options.events.delivered(entries.length);
       feed.isMulti = false;
       touched.push(feed);
@@ -314,15 +317,17 @@ export class Hub implements Fanout, FeedHost, BatchSink {
   }
 }
 
+const plain = ({ frame }: Entry): Buffer => frame;
+
 /** Small frames that stand side by side become one; large ones stay as they are, shared by everybody. */
-function joined(entries: readonly Entry[]): readonly Buffer[] {
+function joined(all: readonly Buffer[]): readonly Buffer[] {
   const frames: Buffer[] = [];
   let small: Buffer[] = [];
   const join = () => {
     if (small.length > 0) frames.push(small.length === 1 ? (small[0] as Buffer) : Buffer.concat(small));
     small = [];
   };
-  for (const { frame } of entries) {
+  for (const frame of all) {
     if (frame.length <= JOINED_FRAME_BYTES_MAX) {
       small.push(frame);
     } else {

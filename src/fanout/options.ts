@@ -1,5 +1,6 @@
 import type { SnoError } from '../errors.ts';
 import type { ResetReason } from '../protocol.ts';
+import type { Deflater } from './deflater.ts';
 import type { SnapshotSource } from './snapshots.ts';
 
 export interface HubEvents {
@@ -14,6 +15,7 @@ export interface HubEvents {
 export interface HubOptions {
   readonly outboundBytesMax: number;
   readonly snapshots: SnapshotSource;
+  readonly deflater: Deflater;
   /** Resolves when queries see the transaction: the WAL comes earlier than that. Or when it is not wanted any more. */
   readonly visible: (xid: number, isWanted?: () => boolean) => Promise<void>;
   /** Resolves when it is time for another try. */

@@ -19,6 +19,8 @@ export type Outcome = 'whole' | 'again' | 'lagging' | 'left';
 
 /** One subscription that wants a snapshot. */
 export interface SnapshotSink {
+  /** Whether it takes compressed frames. */
+  readonly deflates: boolean;
   /** Called once, before the first frame: what the snapshot sees. False: it is of no use, another must be taken. */
   taken(visibility: Visibility): boolean;
   /** Writes a `snapshot` frame. What is returned resolves when the socket takes the next; undefined: it takes it now. */
@@ -33,6 +35,12 @@ export interface Share {
   readonly outcome: Promise<Outcome>;
   /** Nobody wants it any more. */
   leave(): void;
+}
+
+/** A frame as it goes to those who take it compressed, and to the others; the same buffer where only one kind is there. */
+interface Forms {
+  readonly deflated: Buffer;
+  readonly plain: Buffer;
 }
 
 /** For so long others may wait for one. */
@@ -55,6 +63,8 @@ interface Sharer {
 export interface ReadingOptions {
   /** Bytes of frames that may wait for the slowest. */
   readonly windowBytesMax: number;
+  /** Makes a frame's compressed form. */
+  readonly deflate: (frame: Buffer) => Promise<Buffer>;
   readonly now: () => number;
   /** Nobody is left. */
   readonly onEmpty: () => void;
@@ -64,11 +74,16 @@ export class Reading implements FrameSink {
   readonly channel: ResolvedChannel;
   readonly #options: ReadingOptions;
   readonly #sharers = new Set<Sharer>();
-  readonly #window = new Deque<Buffer>();
+  readonly #window = new Deque<Forms>();
   #windowBytes = 0;
   /** Number of the first frame in the window. */
   #first = 0;
   #isTaken = false;
+  /** Whether somebody takes compressed frames, and somebody does not: known once it is taken. */
+  #deflates = false;
+  #isMixed = false;
+  /** Ends when every frame that has come is in the window, or is compressed meanwhile: in order. */
+  #compressed: Promise<unknown> = Promise.resolve();
   #isWhole = false;
   #roomMade: (() => void) | undefined;
   /** Since when somebody waits for those at the far end of the window. */
@@ -114,12 +129,28 @@ export class Reading implements FrameSink {
       this.#sharers.delete(sharer);
       sharer.end('again');
     }
+    const deflating = [...this.#sharers].filter(({ sink }) => sink.deflates).length;
+    this.#deflates = deflating > 0;
+    this.#isMixed = this.#deflates && deflating < this.#sharers.size;
     return !this.isEmpty;
   }
 
   frame(frame: Buffer): Promise<void> | undefined {
-    this.#window.push(frame);
-    this.#windowBytes += frame.length;
+    if (!this.#deflates) return this.#add({ plain: frame, deflated: frame });
+    const before = this.#compressed;
+    const deflating = this.#options.deflate(frame);
+    const added = (async () => {
+      const deflated = await deflating;
+      await before;
+      return { room: this.#add({ plain: this.#isMixed ? frame : deflated, deflated }) };
+    })();
+    this.#compressed = added;
+    return added.then(({ room }) => room);
+  }
+
+  #add(forms: Forms): Promise<void> | undefined {
+    this.#window.push(forms);
+    this.#windowBytes += bytesOf(forms);
     for (const sharer of this.#sharers) this.#serve(sharer);
     this.#makeRoom();
     if (!this.#isFull) return undefined;
@@ -134,8 +165,12 @@ export class Reading implements FrameSink {
 
   /** All frames have come. */
   finish(): void {
-    this.#isWhole = true;
-    for (const sharer of [...this.#sharers]) this.#endIfWhole(sharer);
+    const end = () => {
+      this.#isWhole = true;
+      for (const sharer of [...this.#sharers]) this.#endIfWhole(sharer);
+    };
+    if (this.#deflates) void this.#compressed.then(end);
+    else end();
   }
 
   fail(error: SnoError): void {
@@ -170,7 +205,8 @@ export class Reading implements FrameSink {
 
   #serve(sharer: Sharer): void {
     while (!sharer.isBlocked && sharer.next < this.#end) {
-      const taken = sharer.sink.frame(this.#window.at(sharer.next++ - this.#first) as Buffer);
+      const { plain, deflated } = this.#window.at(sharer.next++ - this.#first) as Forms;
+      const taken = sharer.sink.frame(sharer.sink.deflates ? deflated : plain);
       if (taken === undefined) continue;
       sharer.isBlocked = true;
       sharer.movedAt = this.#options.now();
@@ -229,6 +265,10 @@ export class Reading implements FrameSink {
   #forgetTaken(): void {
     let slowest = this.#end;
     for (const { next } of this.#sharers) slowest = Math.min(slowest, next);
-    for (; this.#first < slowest; this.#first++) this.#windowBytes -= (this.#window.shift() as Buffer).length;
+    for (; this.#first < slowest; this.#first++) this.#windowBytes -= bytesOf(this.#window.shift() as Forms);
   }
+}
+
+function bytesOf({ plain, deflated }: Forms): number {
+  return deflated === plain ? plain.length : plain.length + deflated.length;
 }

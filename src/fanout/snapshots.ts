@@ -22,6 +22,8 @@ export interface SnapshotsOptions {
   readonly windowBytesMax: number;
   /** How long one may take in all. */
   readonly ageMaxMs: number;
+  /** Makes a frame's compressed form, for those who take it. */
+  readonly deflate: (frame: Buffer) => Promise<Buffer>;
   readonly now: () => number;
   /** Counts a read of the database. */
   readonly onRead: () => void;
@@ -74,12 +76,12 @@ export class Snapshots implements SnapshotSource {
   ask(channel: ResolvedChannel, sink: SnapshotSink, alone: boolean): Share {
     const open = alone ? undefined : this.#open.get(channel.name);
     if (open !== undefined && isSame(open, channel)) return open.share(sink);
-    const { runningMax, waitingMax, windowBytesMax, now } = this.#options;
+    const { runningMax, waitingMax, windowBytesMax, deflate, now } = this.#options;
     if (this.#running.size >= runningMax && this.#waiting.size >= waitingMax) {
       this.#options.onRefused();
       throw new SnoError('overloaded', `${waitingMax} snapshots wait already`);
     }
-    const reading = new Reading(channel, { windowBytesMax, now, onEmpty: () => this.#emptied(reading) });
+    const reading = new Reading(channel, { windowBytesMax, deflate, now, onEmpty: () => this.#emptied(reading) });
     if (!alone) this.#open.set(channel.name, reading);
     this.#waiting.add(reading);
     const share = reading.share(sink);

@@ -47,6 +47,8 @@ export interface Origin {
   readonly bearer: string | undefined;
   /** As limits count it. */
   readonly address: string;
+  /** Whether it takes compressed frames, and may send some. */
+  readonly deflates: boolean;
   /** To be called when it is welcome. */
   readonly welcomed: () => void;
 }
@@ -82,7 +84,8 @@ export class Connection {
     this.#network = network;
     this.#services = services;
     this.#origin = origin;
-    this.#feed = services.fanout.attach(network);
+    this.#feed = services.fanout.attach(network, origin.deflates);
+    if (origin.deflates) socket.inflate(services.frameBytesMax);
     this.#subscriptions = new Subscriptions(this.#feed, services, origin.address, (error, channel) =>
       this.#sendError(error, channel),
     );
@@ -119,6 +122,10 @@ export class Connection {
     this.#socket.close(code, reason);
     // The client's own close frame has to be read.
     this.#socket.resume();
+  }
+
+  get deflates(): boolean {
+    return this.#origin.deflates;
   }
 
   terminate(): void {

@@ -18,6 +18,7 @@ import { Admission, type Excess } from './admission.ts';
 import { serveBundle } from './bundle.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { Connection, type ConnectionServices, type NetworkSocket } from './connection.ts';
+import { DEFLATE_ANSWER, offersDeflate } from './deflate.ts';
 import { Door } from './door.ts';
 import { securityHeaders } from './headers.ts';
 import { Heartbeat } from './heartbeat.ts';
@@ -65,6 +66,7 @@ export interface GatewayOptions
     | 'SNO_MAX_TOKEN_BYTES'
     | 'SNO_MAX_FRAME_BYTES'
     | 'SNO_MAX_FRAMES_PER_SECOND'
+    | 'SNO_COMPRESS_BYTES'
   >;
   /** Undefined: plain HTTP. */
   readonly certificate: Certificate | undefined;
@@ -110,6 +112,7 @@ export class Gateway {
       WebSocket: ClientSocket,
       autoPong: false,
       clientTracking: false,
+      // negotiated here: see deflate.ts
       perMessageDeflate: false,
       maxPayload: settings.SNO_MAX_FRAME_BYTES,
       // Not in the types yet.
@@ -118,6 +121,9 @@ export class Gateway {
         maxFragments: FRAGMENTS_MAX,
         maxBufferedChunks: PIECES_MAX,
       } as object),
+    });
+    this.#websockets.on('headers', (headers, request) => {
+      if (this.#deflates(request)) headers.push(`Sec-WebSocket-Extensions: ${DEFLATE_ANSWER}`);
     });
     this.#websockets.on('wsClientError', (_error, socket) => this.#refuseUpgrade(socket, 'request_malformed'));
     this.#proxies = new Proxies(settings.SNO_TRUSTED_PROXIES);
@@ -141,6 +147,7 @@ export class Gateway {
     this.#heartbeat = new Heartbeat(options.heartbeatMs);
     metrics.observe({
       connections: () => this.#connections.size,
+      compressingConnections: () => [...this.#connections].filter(({ deflates }) => deflates).length,
       pendingConnections: () => this.#door.pendingCount,
       subscriptions: () => fanout.subscriptionCount,
     });
@@ -225,6 +232,10 @@ export class Gateway {
     return 'origin_refused';
   }
 
+  #deflates({ headers }: IncomingMessage): boolean {
+    return this.#options.settings.SNO_COMPRESS_BYTES > 0 && offersDeflate(headers['sec-websocket-extensions']);
+  }
+
   #refuseUpgrade(socket: Duplex, code: ProblemCode): void {
     this.#countProblem(code);
     answerRaw(socket, code, securityHeaders(this.#options.certificate !== undefined, undefined));
@@ -243,7 +254,8 @@ export class Gateway {
     const excess = this.#draining ? undefined : this.#admission.enter(address);
     const isRefused = this.#draining || excess !== undefined;
     const bearer = isRefused ? undefined : bearerOf(request);
-    const connection = new Connection(socket, network, this.#services, { bearer, address, welcomed });
+    const origin = { bearer, address, deflates: this.#deflates(request), welcomed };
+    const connection = new Connection(socket, network, this.#services, origin);
     if (isRefused) {
       this.#refuse(connection, excess, address);
       return;

@@ -4,12 +4,13 @@
  * write goes through the feed: pings are answered there, and so is the closing handshake, whose states and timer stay
  * those of `ws`.
  *
- * It relies on two members of ws that are private (`_sender.close`, `_closeFrameReceived`): its version is pinned, and
- * the tests of close codes fail where that changes.
+ * It relies on members of ws that are private (`_sender.close`, `_closeFrameReceived`, `_extensions`): its version is pinned, and
+ * the tests of close codes and of compressed frames fail where that changes.
  */
 import { WebSocket } from 'ws';
 import { assert } from '../errors.ts';
 import type { Feed } from '../fanout/fanout.ts';
+import { Inflater } from './deflate.ts';
 
 const CLOSE_OPCODE = 0x88;
 const PING_OPCODE = 0x89;
@@ -37,7 +38,11 @@ export class ClientSocket extends WebSocket {
     close(code: number | undefined, reason: string | Buffer | undefined, mask: boolean, sent: () => void): void;
   };
   declare readonly _closeFrameReceived: boolean;
+  /** By name; the receiver has the same object. */
+  declare readonly _extensions: Record<string, unknown>;
   #owner: Owner | undefined;
+  /** Of a compressed frame, for which `ws` gives no close code. */
+  #fault: ProtocolFault | undefined;
 
   /** Sends by this feed from now on. */
   use(feed: Pick<Feed, 'sendRaw' | 'close'>, owner: Owner): void {
@@ -51,9 +56,16 @@ export class ClientSocket extends WebSocket {
     });
   }
 
+  /** permessage-deflate was agreed on: takes compressed frames, up to `bytesMax` bytes of what they hold. */
+  inflate(bytesMax: number): void {
+    this._extensions['permessage-deflate'] = new Inflater(bytesMax, (fault) => {
+      this.#fault = fault;
+    });
+  }
+
   override close(code?: number, reason?: string | Buffer): void {
     const isFault = this.readyState === WebSocket.OPEN && !this._closeFrameReceived;
-    const fault = isFault ? PROTOCOL_FAULTS[code ?? 0] : undefined;
+    const fault = isFault ? (code === undefined ? this.#fault : PROTOCOL_FAULTS[code]) : undefined;
     if (fault === undefined || this.#owner === undefined) super.close(code, reason);
     else this.#owner.onFault(fault);
   }

@@ -4,6 +4,11 @@
 import type { Lsn } from '../lsn.ts';
 import type { Position } from '../position.ts';
 
+/** A frame compressed for those who take it so; undefined once it was dropped. */
+export interface DeflatedCopy {
+  frame: Buffer | undefined;
+}
+
 /** One frame of one channel. */
 export interface Entry extends Position {
   readonly channel: string;
@@ -13,6 +18,8 @@ export interface Entry extends Position {
   readonly xid: number;
   /** Grows by one an entry, over all channels: the order in which a connection sees entries. */
   readonly sequence: number;
+  /** Set by the fan-out, when the first client is to get it compressed. */
+  deflated?: DeflatedCopy;
 }
 
 /** Something that happens to every channel of a pattern, also to those that the journal has never seen. */

@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Bytes } from '../../src/bytes.ts';
 import type { ResolvedChannel } from '../../src/channels/channel.ts';
+import { Deflater } from '../../src/fanout/deflater.ts';
 import type { SocketFeed } from '../../src/fanout/feed.ts';
 import { Hub } from '../../src/fanout/hub.ts';
 import { Markers } from '../../src/fanout/markers.ts';
@@ -17,6 +18,9 @@ import { FrameReader } from '../support/frames.ts';
 
 const CHANNELS = ['a:0', 'a:1', 'a:2', 'b:0'];
 const OUTBOUND_BYTES = 2_000;
+/** So that some frames are compressed and others are not, and copies are dropped. */
+const COMPRESS_BYTES = 250;
+const COPIES_BYTES = 1_500;
 
 /** A socket that keeps what it is given until it is told to take it. */
 class SlowSocket extends Duplex {
@@ -71,6 +75,9 @@ class World {
   readonly journal: MemoryJournal;
   readonly hub: Hub;
   readonly builder: CommitBuilder;
+  readonly deflater: Deflater;
+  /** Frames that were compressed. */
+  deflated = 0;
   readonly sockets: SlowSocket[] = [];
   readonly feeds: SocketFeed[] = [];
   /** Per channel, the numbers of the events of each commit, in order. */
@@ -83,10 +90,16 @@ class World {
   constructor(bytesMax: number) {
     this.journal = new MemoryJournal({ bytesMax, ageMaxMs: Number.POSITIVE_INFINITY, now: () => 0 });
     const never = () => Promise.reject(new Error('no snapshots here'));
+    this.deflater = new Deflater({
+      bytesMin: COMPRESS_BYTES,
+      copiesBytesMax: COPIES_BYTES,
+      deflated: () => this.deflated++,
+    });
     this.hub = new Hub(this.journal, new Markers({ emit: never, pause: never }), {
       outboundBytesMax: OUTBOUND_BYTES,
       visible: never,
       snapshots: { ask: () => expect.fail('no snapshots here') },
+      deflater: this.deflater,
       pause: never,
       now: () => 0,
       events: { delivered: () => {}, reset: () => {}, sent: () => {}, failed: () => {} },
@@ -128,7 +141,8 @@ class World {
   connect(): void {
     const socket = new SlowSocket();
     this.sockets.push(socket);
-    this.feeds.push(this.hub.attach(socket as Duplex));
+    // every other one takes compressed frames
+    this.feeds.push(this.hub.attach(socket as Duplex, this.feeds.length % 2 === 1));
   }
 }
 
@@ -232,6 +246,7 @@ test('each subscription gets every commit after its position once, whole and in 
       const world = new World(Number.POSITIVE_INFINITY);
       run(world, steps);
       for (const { messages } of world.sockets) check(world, messages, false);
+      expect(world.deflater.bytes).toBeLessThanOrEqual(COPIES_BYTES);
     }),
     { numRuns: 300 },
   );
@@ -297,4 +312,37 @@ test('a redefinition resets before anything that is committed after it, though b
     ['reset', 'a:0'],
     ['changes', 'b:0'],
   ]);
+});
+
+test('compressed and plain subscribers of one channel get the same; a frame is compressed once for all of them', () => {
+  const world = new World(Number.POSITIVE_INFINITY);
+  for (let count = 0; count < 4; count++) world.connect();
+  for (const feed of world.feeds) for (const name of ['a:0', 'b:0']) feed.subscribe(resolved(name), { kind: 'now' });
+  // of one channel, of two, and one that is too small
+  for (const [channels, padding] of [
+    [[0], 300],
+    [[0, 3], 300],
+    [[3], 10],
+  ] as const) {
+    world.commit(channels, padding);
+    world.hub.flush();
+  }
+  for (const socket of world.sockets) socket.accept(100);
+  const [plain, ...others] = world.sockets.map(({ messages }) => messages);
+  for (const messages of others) expect(messages).toEqual(plain);
+  expect(world.sockets.map(({ reader }) => reader.compressed)).toEqual([0, 3, 0, 3]);
+  expect(world.deflated).toBe(3);
+});
+
+test('a frame that was compressed for one who is live is not compressed again for one who resumes', () => {
+  const world = new World(Number.POSITIVE_INFINITY);
+  for (let count = 0; count < 4; count++) world.connect();
+  world.commit([0], 0);
+  world.feeds[1]?.subscribe(resolved('a:0'), { kind: 'now' });
+  world.commit([0], 300);
+  world.hub.flush();
+  world.feeds[3]?.subscribe(resolved('a:0'), from(world, 'a:0', { kind: 'resume', back: 1 }));
+  for (const socket of world.sockets) socket.accept(100);
+  expect(world.sockets[3]?.reader.compressed).toBe(1);
+  expect(world.deflated).toBe(1);
 });

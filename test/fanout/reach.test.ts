@@ -10,6 +10,7 @@ import { type CommitReference, parseCommitReference } from '../../src/fanout/rea
 import { CommitBuilder } from '../../src/journal/commit-builder.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 import { FrameReader } from '../support/frames.ts';
+import { UNCOMPRESSED } from '../support/uncompressed.ts';
 
 const PATTERN = 'room:{id}';
 const CHANNEL: ResolvedChannel = {
@@ -40,6 +41,7 @@ beforeEach(() => {
   hub = new Hub(journal, markers, {
     outboundBytesMax: 1 << 20,
     snapshots: { ask: () => ({ outcome: Promise.resolve('whole'), leave() {} }) },
+    deflater: UNCOMPRESSED,
     visible: (xid, isWanted = () => true) => new Promise((see) => invisible.set(xid, { see, isWanted })),
     pause: async () => undefined,
     now: () => 0,

@@ -12,6 +12,7 @@ import { textFrame } from '../../src/frame.ts';
 import { CommitBuilder } from '../../src/journal/commit-builder.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 import { FrameReader } from '../support/frames.ts';
+import { UNCOMPRESSED } from '../support/uncompressed.ts';
 
 const PATTERN = 'room:{id}';
 const COMMIT_BYTES = 200;
@@ -57,6 +58,7 @@ beforeEach(() => {
   hub = new Hub(journal, markers, {
     outboundBytesMax: 1 << 20,
     snapshots: { ask: (_, sink) => ({ outcome: new Promise((done) => snapshots.push({ sink, done })), leave() {} }) },
+    deflater: UNCOMPRESSED,
     visible: (xid) => new Promise((see) => invisible.set(xid, [...(invisible.get(xid) ?? []), see])),
     pause: async () => undefined,
     now: () => 0,

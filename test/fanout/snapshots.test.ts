@@ -28,6 +28,8 @@ interface Read {
 
 class Client implements SnapshotSink {
   readonly frames: number[] = [];
+  readonly buffers: Buffer[] = [];
+  deflates = false;
   outcome: Outcome | SnoError | undefined;
   pendingBytes = 0;
   isUseful = true;
@@ -42,6 +44,7 @@ class Client implements SnapshotSink {
 
   frame(frame: Buffer): Promise<void> | undefined {
     this.frames.push(frame.readUInt32BE());
+    this.buffers.push(frame);
     if (--this.takes > 0) return undefined;
     this.pendingBytes = frame.length;
     return new Promise((resolve) => {
@@ -69,12 +72,14 @@ const upTo = (count: number) => Array.from({ length: count }, (_, index) => inde
 let now: number;
 let reads: Read[];
 let snapshots: Snapshots;
+let deflate: (frame: Buffer) => Promise<Buffer>;
 
 beforeEach(fresh);
 
 function fresh(): void {
   now = 0;
   reads = [];
+  deflate = async (frame) => Buffer.from(frame);
   snapshots = new Snapshots({
     read: (asked, sink) => {
       let finish = () => {};
@@ -96,6 +101,7 @@ function fresh(): void {
     runningMax: 2,
     waitingMax: 3,
     windowBytesMax: WINDOW_BYTES,
+    deflate: (frame) => deflate(frame),
     ageMaxMs: 60_000,
     now: () => now,
     onRead: () => {},
@@ -103,9 +109,10 @@ function fresh(): void {
   });
 }
 
-function ask(name: string, alone = false, takes = Number.POSITIVE_INFINITY): Client {
+function ask(name: string, alone = false, takes = Number.POSITIVE_INFINITY, deflates = false): Client {
   const client = new Client();
   client.takes = takes;
+  client.deflates = deflates;
   client.share = snapshots.ask(channel(name), client, alone);
   client.share.outcome.then(
     (outcome) => {
@@ -175,6 +182,45 @@ describe('those who ask for one channel', () => {
     await settled();
     expect(clients.map(({ outcome }) => outcome)).toEqual([error, error]);
     expect(snapshots.runningCount).toBe(0);
+  });
+});
+
+describe('compressed frames', () => {
+  test('are made once for all who take them, and come in order and before the end, whichever is ready first', async () => {
+    const made: { readonly frame: Buffer; readonly ready: () => void }[] = [];
+    deflate = (frame) => new Promise((resolve) => made.push({ frame, ready: () => resolve(Buffer.from(frame)) }));
+    const [one, two] = [ask('room:1'), ask('room:1')];
+    const [three, four] = [0, 1].map(() => ask('room:1', false, Number.POSITIVE_INFINITY, true)) as [Client, Client];
+    reads[0]?.sink.taken(VISIBILITY);
+    const given = [0, 1, 2].map(frameOf);
+    for (const frame of given) void reads[0]?.sink.frame(frame);
+    reads[0]?.finish();
+    expect(made.map(({ frame }) => frame)).toEqual(given);
+    for (const index of [2, 0]) {
+      made[index]?.ready();
+      await settled();
+    }
+    expect([one, three].map(({ frames, outcome }) => [frames, outcome])).toEqual([
+      [[0], undefined],
+      [[0], undefined],
+    ]);
+    made[1]?.ready();
+    await settled();
+    for (const { frames, outcome } of [one, two, three, four]) expect([frames, outcome]).toEqual([upTo(3), 'whole']);
+    expect([one, two].map(({ buffers }) => buffers)).toEqual([given, given]);
+    for (const [index, buffer] of three.buffers.entries()) {
+      expect(buffer).toBe(four.buffers[index]);
+      expect(buffer).not.toBe(given[index]);
+    }
+  });
+
+  test('are not made where nobody takes them', async () => {
+    deflate = () => expect.fail('nobody takes it');
+    const client = ask('room:1');
+    reads[0]?.sink.taken(VISIBILITY);
+    give(reads[0], 0, 3);
+    await finish(reads[0]);
+    expect([client.frames, client.outcome]).toEqual([upTo(3), 'whole']);
   });
 });
 
@@ -298,11 +344,11 @@ test('however they take and leave: the frames in order and whole, or lagging; th
   );
   await fc.assert(
     fc.asyncProperty(
-      fc.array(fc.integer({ min: 1, max: 8 }), { minLength: 1, maxLength: 5 }),
+      fc.array(fc.tuple(fc.integer({ min: 1, max: 8 }), fc.boolean()), { minLength: 1, maxLength: 5 }),
       fc.array(step),
       async (takes, steps) => {
         fresh();
-        const clients = takes.map((count) => ask('room:1', false, count));
+        const clients = takes.map(([count, deflates]) => ask('room:1', false, count, deflates));
         const [read] = reads as [Read];
         read.sink.taken(VISIBILITY);
         let given = 0;

@@ -7,6 +7,7 @@ import { createTokens } from '../../src/access/token.ts';
 import type { ResolvedChannel } from '../../src/channels/channel.ts';
 import { readSettings } from '../../src/config.ts';
 import { SnoError } from '../../src/errors.ts';
+import { Deflater } from '../../src/fanout/deflater.ts';
 import { Hub } from '../../src/fanout/hub.ts';
 import { Markers } from '../../src/fanout/markers.ts';
 import { textFrame } from '../../src/frame.ts';
@@ -115,6 +116,7 @@ export interface ConnectOptions {
   readonly ca?: SecureContextOptions['ca'];
   readonly rejectUnauthorized?: boolean;
   readonly autoPong?: boolean;
+  readonly perMessageDeflate?: WebSocket.ClientOptions['perMessageDeflate'];
   /** Without TLS. */
   readonly plain?: boolean;
 }
@@ -138,8 +140,14 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
   const journal = new MemoryJournal({ bytesMax: 2 ** 28, ageMaxMs: 3_600_000, now: () => clock.now() });
   const markers = new Markers({ emit: async () => {}, pause: async () => {} });
   const metrics = createMetrics();
+  const deflater = new Deflater({
+    bytesMin: settings.SNO_COMPRESS_BYTES,
+    copiesBytesMax: 2 ** 20,
+    deflated: (before, after) => metrics.compression.frame(before, after),
+  });
   const hub = new Hub(journal, markers, {
     outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
+    deflater,
     visible: async () => {},
     snapshots: { ask: () => ({ outcome: Promise.resolve('whole'), leave() {} }) },
     pause: async () => {},

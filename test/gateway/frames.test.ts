@@ -137,7 +137,7 @@ describe('bytes that are no websocket frames', () => {
   const { text, continuation, ping, close } = OPCODE;
 
   const BROKEN: readonly (readonly [string, Buffer])[] = [
-    // what a compressed frame has, where no compression was agreed on: nothing is ever unpacked
+    // what a compressed frame has, where no compression was agreed on
     ['RSV1', clientFrame('{"type":"ping"}', { reserved: 0b100 })],
     ['RSV2', clientFrame('', { reserved: 0b010 })],
     ['RSV3', clientFrame('', { reserved: 0b001 })],
@@ -171,16 +171,6 @@ describe('bytes that are no websocket frames', () => {
     raw.socket.write(bytes);
     expect(await raw.ended()).toBe(CLOSE.malformed);
     expect(raw.errors()).toEqual(['malformed_frame']);
-  });
-
-  test('an offer to compress is not taken', async () => {
-    const raw = await RawSocket.upgraded(target(), {
-      'sec-websocket-extensions': 'permessage-deflate; client_max_window_bits; server_no_context_takeover',
-    });
-    expect(raw.head).not.toMatch(/extensions/i);
-    raw.socket.write(clientFrame('{"type":"hello"}'));
-    await until(() => raw.texts().some((message) => message.includes('welcome')), 'the welcome, as it is');
-    raw.socket.destroy();
   });
 
   test.each([1_000, 1_001, 1_003, 1_011, 3_000, 4_999])('close code %i is echoed', async (code) => {

@@ -34,10 +34,11 @@ export interface Figures {
 const WRITERS = 6;
 const SUBSCRIBERS = 12;
 
-/** Settings that a seed draws, so that parts and slow sockets are met. */
+/** Settings that a seed draws, so that parts, slow sockets and compressed frames of every size are met. */
 const VARIANTS: Readonly<Record<string, readonly string[]>> = {
   SNO_COMMIT_BYTES: ['8388608', '2000', '300'],
   SNO_OUTBOUND_BYTES: ['1048576', '20000'],
+  SNO_COMPRESS_BYTES: ['512', '1', '0'],
 };
 
 /** So many faults, drawn from these. */

@@ -18,6 +18,8 @@ export interface SubscriberOptions {
   readonly ca: string;
   readonly token: string;
   readonly channels: readonly string[];
+  /** Offers compression. */
+  readonly perMessageDeflate: boolean;
   /** Begins each channel with its rows; otherwise from now on. */
   readonly snapshot: boolean;
   /** After so many frames of a channel it leaves it and begins it again; 0: never. */
@@ -94,8 +96,8 @@ export class Subscriber {
 
   #connect(): void {
     if (this.#isAway || this.#isClosed) return;
-    const { url, ca, token, channels } = this.options;
-    const socket = new WebSocket(url(), { ca, maxPayload: 0, handshakeTimeout: SILENCE_MAX_MS });
+    const { url, ca, token, channels, perMessageDeflate } = this.options;
+    const socket = new WebSocket(url(), { ca, maxPayload: 0, handshakeTimeout: SILENCE_MAX_MS, perMessageDeflate });
     this.#socket = socket;
     this.#heardAt = performance.now();
     socket.on('error', () => undefined);

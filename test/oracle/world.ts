@@ -106,6 +106,7 @@ export class World {
       ca: this.service.certificate.cert,
       token: this.#token,
       channels: channels.length > 0 ? channels : [CHANNELS[random.below(CHANNELS.length)] as string],
+      perMessageDeflate: random.chance(0.6),
       snapshot: random.chance(0.75),
       framesUntilRejoining: random.chance(0.4) ? 20 + random.below(60) : 0,
     });

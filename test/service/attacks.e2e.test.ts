@@ -1,4 +1,5 @@
 /** Clients that mean harm, all kinds at once: whoever subscribes meanwhile gets every commit, and the service keeps its size. */
+import { deflateRawSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { clientFrame, OPCODE, RawSocket, upgradeRequest } from '../gateway/raw-socket.ts';
 import { signToken } from '../support/service.ts';
@@ -32,6 +33,13 @@ const flood =
     for (let sent = 0; sent < 200 && raw.closeCode === undefined && (await raw.send(bytes)); sent++);
     return raw;
   };
+/** 20 MB of blanks. */
+const BOMB = clientFrame(deflateRawSync(Buffer.alloc(20_000_000, ' ')), { reserved: 4 });
+const bomb: Attack = async (target) => {
+  const raw = await RawSocket.upgraded(target, { 'sec-websocket-extensions': 'permessage-deflate' });
+  await raw.send(BOMB);
+  return raw;
+};
 const many = (count: number, frame: Buffer) => Buffer.concat(Array.from({ length: count }, () => frame));
 
 /** Each with what it ends by: a close code, or undefined where it is cut. */
@@ -81,6 +89,7 @@ const ATTACKS: readonly (readonly [string, number | undefined, Attack])[] = [
     ),
   ],
   ['a frame of 2^63 bytes', 4413, flood(clientFrame('', { length: 2n ** 63n }))],
+  ['a compressed bomb', 4413, bomb],
   ['a frame that says it is compressed', 4400, flood(clientFrame('x'.repeat(1_000), { reserved: 4 }))],
   ['frames that are not masked', 4400, flood(clientFrame('{"type":"ping"}', { masked: false }))],
   ['text that is no UTF-8', 4400, flood(clientFrame(Buffer.alloc(1_000, 0xff)))],

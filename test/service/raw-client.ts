@@ -66,9 +66,16 @@ export class RawClient {
     });
   }
 
-  /** Opens a connection and says hello, with a token where one is given. Does not wait for the answer. */
-  static async open(service: Pick<ServiceProcess, 'url' | 'certificate'>, token?: string): Promise<RawClient> {
-    const socket = new WebSocket(service.url, { ca: service.certificate.cert, maxPayload: 0 });
+  /**
+   * Opens a connection and says hello, with a token where one is given. Does not wait for the answer. Like browsers it offers
+   * compression, unless `perMessageDeflate` is false.
+   */
+  static async open(
+    service: Pick<ServiceProcess, 'url' | 'certificate'>,
+    token?: string,
+    perMessageDeflate = true,
+  ): Promise<RawClient> {
+    const socket = new WebSocket(service.url, { ca: service.certificate.cert, maxPayload: 0, perMessageDeflate });
     const client = new RawClient(socket);
     await new Promise<void>((resolve, reject) => {
       socket.once('open', resolve);
@@ -76,6 +83,11 @@ export class RawClient {
     });
     client.send({ type: 'hello', ...(token === undefined ? {} : { token }) });
     return client;
+  }
+
+  /** What was agreed on. */
+  get extensions(): string {
+    return this.#socket.extensions;
   }
 
   send(frame: Readonly<Record<string, unknown>>): void {

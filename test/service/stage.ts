@@ -14,6 +14,8 @@ export interface Stage {
   readonly query: TestDatabase['query'];
   /** A client that has said hello; with channels to follow from now on. */
   client(...channels: readonly string[]): Promise<RawClient>;
+  /** The same, one that takes no compressed frames. */
+  plainClient(...channels: readonly string[]): Promise<RawClient>;
   /** Commits a message that every client following `end` gets after everything committed before. Returns its text. */
   sayEnd(): Promise<string>;
   slot(): Promise<SlotState>;
@@ -45,20 +47,22 @@ export async function stage(
   if (refused !== undefined) throw new Error(`a view is refused: ${JSON.stringify(refused)}`);
   const clients: RawClient[] = [];
   let ends = 0;
+  const follow = async (channels: readonly string[], perMessageDeflate: boolean) => {
+    const client = await RawClient.open(service, undefined, perMessageDeflate);
+    clients.push(client);
+    await client.wait('welcome', 0, ({ type }) => type === 'welcome');
+    for (const channel of channels) {
+      const { type } = await client.subscribe(channel);
+      if (type !== 'subscribed') throw new Error(`${channel}: ${JSON.stringify(client.frames.at(-1))}`);
+    }
+    return client;
+  };
   return {
     database,
     service,
     query: (text, params) => database.query(text, params),
-    async client(...channels) {
-      const client = await RawClient.open(service);
-      clients.push(client);
-      await client.wait('welcome', 0, ({ type }) => type === 'welcome');
-      for (const channel of channels) {
-        const { type } = await client.subscribe(channel);
-        if (type !== 'subscribed') throw new Error(`${channel}: ${JSON.stringify(client.frames.at(-1))}`);
-      }
-      return client;
-    },
+    client: (...channels) => follow(channels, true),
+    plainClient: (...channels) => follow(channels, false),
     async sayEnd() {
       const text = `end ${++ends}`;
       await database.query("select sno.publish('end', to_json($1::text))", [text]);

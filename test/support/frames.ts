@@ -1,6 +1,10 @@
-/** Takes text frames of a server (RFC 6455, unmasked) out of a stream of bytes. */
+import { constants, inflateRawSync } from 'node:zlib';
+
+/** Takes text frames of a server (RFC 6455, unmasked) out of a stream of bytes, compressed ones too (RFC 7692). */
 export class FrameReader {
   #rest = Buffer.alloc(0);
+  /** How many of the messages were compressed. */
+  compressed = 0;
 
   /** The messages that are whole with these bytes. */
   push(bytes: Buffer): string[] {
@@ -11,9 +15,16 @@ export class FrameReader {
       if (length === undefined) return messages;
       const [header, payload] = length;
       if (this.#rest.length < header + payload) return messages;
-      messages.push(this.#rest.toString('utf8', header, header + payload));
+      messages.push(this.#text(this.#rest.subarray(header, header + payload)).toString());
       this.#rest = this.#rest.subarray(header + payload);
     }
+  }
+
+  #text(payload: Buffer): Buffer {
+    if (((this.#rest[0] as number) & 0x40) === 0) return payload;
+    this.compressed++;
+    const flushed = Buffer.concat([payload, Buffer.of(0x00, 0x00, 0xff, 0xff)]);
+    return inflateRawSync(flushed, { finishFlush: constants.Z_SYNC_FLUSH });
   }
 
   #length(): readonly [header: number, payload: number] | undefined {

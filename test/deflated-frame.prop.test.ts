@@ -1,0 +1,85 @@
+/** Compressed frames: what is unpacked is the frame; they are never larger, and nothing small or large is lost. */
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { deflatedFrame, deflatedFrameLater } from '../src/deflated-frame.ts';
+import { Deflater } from '../src/fanout/deflater.ts';
+import { textFrame } from '../src/frame.ts';
+import type { Entry } from '../src/journal/journal.ts';
+import { FrameReader } from './support/frames.ts';
+
+/** Repeated, so that every size of header and of window is met. */
+const text = fc
+  .tuple(fc.string({ unit: 'grapheme', maxLength: 400 }), fc.integer({ min: 1, max: 300 }))
+  .map(([piece, times]) => piece.repeat(times));
+
+const read = (...frames: readonly Buffer[]) => {
+  const reader = new FrameReader();
+  return { messages: reader.push(Buffer.concat(frames)), compressed: reader.compressed };
+};
+
+test('side by side they are read back as they were, by whichever thread they were made', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(text, { minLength: 1, maxLength: 4 }), async (texts) => {
+      const frames = texts.map(textFrame);
+      const now = frames.map(deflatedFrame);
+      const later = await Promise.all(frames.map(deflatedFrameLater));
+      expect(now).toEqual(later);
+      expect(read(...now).messages).toEqual(texts);
+      for (const [index, frame] of frames.entries()) {
+        expect(now[index]?.length).toBeLessThanOrEqual(frame.length);
+        // a frame that gains nothing is the same buffer, and not marked as compressed
+        if (now[index]?.length === frame.length) expect(now[index]).toBe(frame);
+      }
+    }),
+    { numRuns: 200 },
+  );
+});
+
+const entryOf = (bytes: number): Entry => ({
+  channel: 'a:0',
+  pattern: 'a:{id}',
+  frame: textFrame('ab'.repeat(bytes / 2)),
+  xid: 1,
+  sequence: 1,
+  lsn: 1,
+  index: 1,
+});
+
+test.each([
+  ['off', 0, 10_000, 0],
+  ['smaller than is worth it', 512, 500, 0],
+  ['worth it', 512, 600, 1],
+  ['so large that it would hold the others up', 512, 70_000, 0],
+])('%s', (_what, bytesMin, bytes, count) => {
+  let deflated = 0;
+  const deflater = new Deflater({ bytesMin, copiesBytesMax: 1_000_000, deflated: () => deflated++ });
+  const entry = entryOf(bytes);
+  const frame = deflater.frameOf(entry);
+  expect(deflater.frameOf(entry)).toBe(frame);
+  expect([deflated, read(frame).compressed]).toEqual([count, count]);
+  expect(read(frame).messages).toEqual(read(entry.frame).messages);
+});
+
+test('a large frame of a snapshot is compressed too, but not one of any size', async () => {
+  const deflater = new Deflater({ bytesMin: 512, copiesBytesMax: 0, deflated: () => {} });
+  const large = textFrame('ab'.repeat(200_000));
+  expect(read(await deflater.snapshotFrame(large)).messages).toEqual(read(large).messages);
+  expect((await deflater.snapshotFrame(large)).length).toBeLessThan(large.length / 10);
+  const huge = textFrame('ab'.repeat(5_000_000));
+  expect(await deflater.snapshotFrame(huge)).toBe(huge);
+});
+
+test('copies are kept within their bound, the newest; what was dropped is made again', () => {
+  const made: number[] = [];
+  const deflater = new Deflater({ bytesMin: 1, copiesBytesMax: 2_000, deflated: (before) => made.push(before) });
+  const entries = Array.from({ length: 50 }, () => entryOf(5_000));
+  for (const entry of entries) {
+    deflater.frameOf(entry);
+    expect(deflater.bytes).toBeLessThanOrEqual(2_000);
+  }
+  expect(deflater.bytes).toBeGreaterThan(1_000);
+  deflater.frameOf(entries.at(-1) as Entry);
+  expect(made.length).toBe(50);
+  deflater.frameOf(entries[0] as Entry);
+  expect(made.length).toBe(51);
+});
