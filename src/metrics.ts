@@ -12,6 +12,15 @@ interface Count {
   inc(by?: number): void;
 }
 
+/** A counter that the registry reads at each scrape, so that to count is an addition: it is done for each event. */
+class Tally implements Count {
+  total = 0;
+
+  inc(by = 1): void {
+    this.total += by;
+  }
+}
+
 /** Labels, all known in advance. */
 const OPS = ['insert', 'update', 'delete', 'truncate', 'message'] as const;
 const RESETS = [
@@ -140,15 +149,34 @@ export function createMetrics(): Metrics {
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
 
-  const count = (name: string, help: string): Count => new Counter({ name, help, registers });
-  const countBy = <const Label extends string>(name: string, help: string, label: string, values: readonly Label[]) => {
-    const counter = new Counter({ name, help, labelNames: [label], registers });
-    const children = values.map((value) => {
-      const child = counter.labels(value);
-      child.inc(0);
-      return [value, child];
+  const count = (name: string, help: string): Count => {
+    const tally = new Tally();
+    new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(tally.total);
+      },
     });
-    return Object.fromEntries(children) as Readonly<Record<Label, Count>>;
+    return tally;
+  };
+  const countBy = <const Label extends string>(name: string, help: string, label: string, values: readonly Label[]) => {
+    const tallies = values.map((value) => [value, new Tally()] as const);
+    new Counter({
+      name,
+      help,
+      labelNames: [label],
+      registers,
+      collect() {
+        for (const [value, { total }] of tallies) {
+          this.remove(value);
+          this.inc({ [label]: value }, total);
+        }
+      },
+    });
+    return Object.fromEntries<Count>(tallies) as Readonly<Record<Label, Count>>;
   };
 
   const sources: GaugeSources = {};

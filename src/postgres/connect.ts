@@ -2,6 +2,7 @@
  * Connections to Postgres, with the session settings that shape text pinned (design: "Values"). The same settings
  * hold on the replication connection, since the output functions run there.
  */
+import { Socket } from 'node:net';
 import pg from 'pg';
 import { SnoError } from '../errors.ts';
 
@@ -42,9 +43,18 @@ export function createClient(url: string, role: string): pg.Client {
   return new pg.Client({ ...connectionConfig(url, role), types: AS_TEXT });
 }
 
-/** A client in replication mode, which pg's types do not know; its results are text too. */
+/**
+ * A client in replication mode, which pg's types do not know; its results are text too. A paused socket reads on until it holds
+ * `readableHighWaterMark` bytes: this one stops at once.
+ */
 export function createReplicationClient(url: string, role: string): pg.Client {
-  return new pg.Client({ ...connectionConfig(url, role), types: AS_TEXT, replication: 'database' } as pg.ClientConfig);
+  const stream = () => new Socket({ readableHighWaterMark: 1 } as ConstructorParameters<typeof Socket>[0]);
+  return new pg.Client({
+    ...connectionConfig(url, role),
+    types: AS_TEXT,
+    replication: 'database',
+    stream,
+  } as pg.ClientConfig);
 }
 
 export function createPool(url: string, role: string, size: number): pg.Pool {

@@ -13,9 +13,9 @@ const STATUS_UPDATE = 0x72; // r
 const STATUS_UPDATE_BYTES = 34;
 const EPOCH_2000_MS = 946_684_800_000;
 
-/** Where the server's WAL ended when it sent this XLogData. */
-export function serverEndOf(packet: Buffer): Lsn {
-  return readLsn(packet, 9);
+/** Where the server's WAL ended when it sent the XLogData that begins at `start`. */
+export function serverEndOf(buffer: Buffer, start: number): Lsn {
+  return readLsn(buffer, start + 9);
 }
 
 export interface Keepalive {
@@ -24,8 +24,8 @@ export interface Keepalive {
   readonly wantsReply: boolean;
 }
 
-export function readKeepalive(packet: Buffer): Keepalive {
-  return { end: readLsn(packet, 1), wantsReply: packet[17] === 1 };
+export function readKeepalive(buffer: Buffer, start: number): Keepalive {
+  return { end: readLsn(buffer, start + 1), wantsReply: buffer[start + 17] === 1 };
 }
 
 /**

@@ -11,7 +11,9 @@ import { createReplicationClient } from '../postgres/connect.ts';
 import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
 import { Backlog } from './backlog.ts';
 import { backoff } from './backoff.ts';
+import { CopyReader } from './copy-reader.ts';
 import { sqlState, streamFault, UNDEFINED_OBJECT } from './fault.ts';
+import { Pace } from './pace.ts';
 import { Pulse } from './pulse.ts';
 import { openSlot, type Progress } from './slot.ts';
 import type { Acknowledger, WalHandler, WalSource } from './source.ts';
@@ -52,7 +54,6 @@ const STOP_TIMEOUT_MS = 2_000;
 /** What pg's Connection offers beyond its types. */
 interface ReplicationConnection {
   readonly stream: Socket;
-  on(event: 'copyData', listener: (message: { readonly chunk: Buffer }) => void): void;
   once(event: 'replicationStart', listener: () => void): void;
   sendCopyFromChunk(chunk: Buffer): void;
   /** Says goodbye, then closes. */
@@ -64,6 +65,7 @@ export class ReplicationStream implements WalSource {
   readonly #backlog = new Backlog();
   #connection: ReplicationConnection | undefined;
   #pulse: Pulse | undefined;
+  #pace: Pace | undefined;
   #progress: Progress | undefined;
   #isHeld = false;
   #isStopped = false;
@@ -111,6 +113,7 @@ export class ReplicationStream implements WalSource {
     if (this.#isStreaming && !this.#isStopped) this.#pulse?.beat(false);
     this.#isStopped = true;
     this.#wake?.();
+    this.#pace?.stop();
     if (this.#isStreaming) {
       connection?.end();
       // a paused socket would not see the server's end
@@ -184,8 +187,16 @@ export class ReplicationStream implements WalSource {
     this.#fail = fail;
     client.on('error', fail);
     const pulse = new Pulse({ acknowledger, now, send: (packet) => connection.sendCopyFromChunk(packet), fail });
+    const pace = new Pace({
+      now: () => performance.now(),
+      pause: () => connection.stream.pause(),
+      resume: () => {
+        if (!this.#isPaused) connection.stream.resume();
+      },
+    });
     this.#connection = connection;
     this.#pulse = pulse;
+    this.#pace = pace;
     try {
       await client.connect();
       await this.#requirePublication(client);
@@ -203,9 +214,14 @@ export class ReplicationStream implements WalSource {
       this.#isUndecodable = false;
       this.#serverEnd = opened.from;
       const accepted = new Promise<void>((resolve) => connection.once('replicationStart', resolve));
-      connection.on('copyData', ({ chunk }) => this.#receive(chunk));
-      // registered after the parser's own listener, so it runs when all messages of a read have been handed over
-      connection.stream.on('data', () => this.#readDone());
+      new CopyReader(connection.stream, {
+        onData: (buffer, start, end) => this.#receive(buffer, start, end),
+        onRead: (bytes) => {
+          this.#readDone();
+          pace.read(bytes);
+        },
+        onFault: fail,
+      });
       const over = Promise.race([client.query(this.#startCommand(opened.from)).then(ended), failed]);
       over.catch(() => undefined);
       await Promise.race([accepted, over]);
@@ -223,6 +239,7 @@ export class ReplicationStream implements WalSource {
       this.#isStreaming = false;
       this.#isPaused = false;
       pulse.stop();
+      pace.stop();
       // what was not handed over will be sent again
       this.#backlog.clear();
       connection.stream.removeAllListeners('data');
@@ -255,11 +272,11 @@ export class ReplicationStream implements WalSource {
     return this.#isStreaming && !this.#isHeld && !this.#isStopped;
   }
 
-  #receive(packet: Buffer): void {
+  #receive(buffer: Buffer, start: number, end: number): void {
     if (this.#isStopped) return;
-    if (packet[0] === KEEPALIVE && readKeepalive(packet).wantsReply) this.#pulse?.asked();
-    if (this.#isTaking && this.#backlog.length === 0) return this.#take(packet);
-    this.#backlog.push(packet);
+    if (buffer[start] === KEEPALIVE && readKeepalive(buffer, start).wantsReply) this.#pulse?.asked();
+    if (this.#isTaking && this.#backlog.length === 0) return this.#take(buffer, start, end);
+    this.#backlog.push(buffer.subarray(start, end));
     if (!this.#isPaused && this.#backlog.bytes > this.#options.backlogBytesMax) this.#pause(true);
   }
 
@@ -273,23 +290,23 @@ export class ReplicationStream implements WalSource {
   #drain(): void {
     if (!this.#isTaking) return;
     this.#backlog.drain((packet) => {
-      this.#take(packet);
+      this.#take(packet, 0, packet.length);
       return this.#isTaking;
     });
     this.#flush();
     if (this.#isPaused && this.#backlog.bytes <= this.#options.backlogBytesMax) this.#pause(false);
   }
 
-  #take(packet: Buffer): void {
+  #take(buffer: Buffer, start: number, end: number): void {
     const { handler } = this.#options;
     try {
-      if (packet[0] === XLOG_DATA) {
-        this.#heardEnd(serverEndOf(packet));
-        handler.message(packet, XLOG_DATA_HEADER_BYTES, packet.length);
-      } else if (packet[0] === KEEPALIVE) {
-        const { end } = readKeepalive(packet);
-        this.#heardEnd(end);
-        handler.keepalive(end);
+      if (buffer[start] === XLOG_DATA) {
+        this.#heardEnd(serverEndOf(buffer, start));
+        handler.message(buffer, start + XLOG_DATA_HEADER_BYTES, end);
+      } else if (buffer[start] === KEEPALIVE) {
+        const { end: serverEnd } = readKeepalive(buffer, start);
+        this.#heardEnd(serverEnd);
+        handler.keepalive(serverEnd);
       }
     } catch (error) {
       this.#giveUp(error);

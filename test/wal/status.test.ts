@@ -17,5 +17,5 @@ test.each([
   ['01', true],
 ])('a keepalive tells an end, and whether it wants a reply (%s)', (flag, wantsReply) => {
   const packet = Buffer.from(`6b00000001000000020000000000000000${flag}`, 'hex');
-  expect(readKeepalive(packet)).toEqual({ end: parseLsn('1/2'), wantsReply });
+  expect(readKeepalive(packet, 0)).toEqual({ end: parseLsn('1/2'), wantsReply });
 });

@@ -1,0 +1,102 @@
+/**
+ * Takes CopyData messages straight out of what the socket reads, in place; the few others go on to pg's parser. pg would
+ * make a message, a slice and an event of each row.
+ */
+import type { Readable } from 'node:stream';
+import { assert, SnoError } from '../errors.ts';
+
+/** Messages of the wire protocol (Postgres docs, "Message Formats"): a letter, then the length, which counts itself. */
+const HEADER_BYTES = 5;
+const COPY_DATA = 0x64; // d
+/** No message of Postgres is larger (MaxAllocSize). */
+const MESSAGE_BYTES_MAX = 0x4000_0000;
+
+export interface CopyReaderOptions {
+  /** The content of a CopyData message: `buffer[start, end)`, valid during the call only. Must not throw. */
+  readonly onData: (buffer: Buffer, start: number, end: number) => void;
+  /** All that was read at once has been handed over. */
+  readonly onRead: (bytes: number) => void;
+  /** What comes is no message; nothing more is read. */
+  readonly onFault: (error: SnoError) => void;
+}
+
+/**
+ * Reads from the socket in pg's place. To be made between two commands, when pg has read whole messages. A message that
+ * comes in pieces is put together in a buffer of its own size.
+ */
+export class CopyReader {
+  readonly #options: CopyReaderOptions;
+  readonly #others: (message: Buffer) => void;
+  /** What has come of a message in pieces: as long as its header, then as long as it is. */
+  #part = Buffer.alloc(0);
+  #partBytes = 0;
+
+  constructor(socket: Readable, options: CopyReaderOptions) {
+    this.#options = options;
+    const [parse, ...more] = socket.listeners('data') as ((message: Buffer) => void)[];
+    assert(parse !== undefined && more.length === 0, 'pg reads its socket by one listener');
+    this.#others = parse;
+    const read = (chunk: Buffer) => {
+      try {
+        this.#read(chunk);
+      } catch (error) {
+        if (!(error instanceof SnoError)) throw error;
+        socket.removeListener('data', read);
+        options.onFault(error);
+      }
+    };
+    socket.removeListener('data', parse);
+    socket.on('data', read);
+  }
+
+  #read(chunk: Buffer): void {
+    let at = this.#partBytes > 0 ? this.#complete(chunk) : 0;
+    while (chunk.length - at >= HEADER_BYTES) {
+      const end = at + messageBytes(chunk, at);
+      if (end > chunk.length) break;
+      this.#take(chunk, at, end);
+      at = end;
+    }
+    if (at < chunk.length) {
+      this.#part = Buffer.allocUnsafeSlow(chunk.length - at < HEADER_BYTES ? HEADER_BYTES : messageBytes(chunk, at));
+      this.#partBytes = chunk.copy(this.#part, 0, at);
+    }
+    this.#options.onRead(chunk.length);
+  }
+
+  /** Goes on with the message in pieces; returns where in the chunk it ends. */
+  #complete(chunk: Buffer): number {
+    let at = this.#fill(chunk, 0);
+    if (this.#partBytes < this.#part.length) return at;
+    const bytes = messageBytes(this.#part, 0);
+    if (bytes > this.#part.length) {
+      const header = this.#part;
+      this.#part = Buffer.allocUnsafeSlow(bytes);
+      header.copy(this.#part);
+      at = this.#fill(chunk, at);
+      if (this.#partBytes < bytes) return at;
+    }
+    const message = this.#part;
+    this.#part = Buffer.alloc(0);
+    this.#partBytes = 0;
+    this.#take(message, 0, bytes);
+    return at;
+  }
+
+  #fill(chunk: Buffer, from: number): number {
+    const count = chunk.copy(this.#part, this.#partBytes, from);
+    this.#partBytes += count;
+    return from + count;
+  }
+
+  #take(buffer: Buffer, start: number, end: number): void {
+    if (buffer[start] === COPY_DATA) this.#options.onData(buffer, start + HEADER_BYTES, end);
+    else this.#others(buffer.subarray(start, end));
+  }
+}
+
+function messageBytes(buffer: Buffer, at: number): number {
+  const bytes = 1 + buffer.readUInt32BE(at + 1);
+  if (bytes >= HEADER_BYTES && bytes <= MESSAGE_BYTES_MAX) return bytes;
+  throw new SnoError('database_unreachable', `what came from Postgres is no message: it would have ${bytes} bytes`);
+}

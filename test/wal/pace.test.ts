@@ -1,0 +1,55 @@
+import { expect, test } from 'vitest';
+import { Pace } from '../../src/wal/pace.ts';
+import { until } from '../support/wait.ts';
+
+function paceAt() {
+  const world = { ms: 100, rests: 0, resumes: 0 };
+  const pace = new Pace({
+    now: () => world.ms,
+    pause: () => world.rests++,
+    resume: () => world.resumes++,
+  });
+  /** Reads of `bytes`, each `everyMs` after the one before. */
+  const read = (count: number, bytes: number, everyMs: number) => {
+    const before = world.rests;
+    for (let index = 0; index < count; index++) {
+      world.ms += everyMs;
+      pace.read(bytes);
+    }
+    return world.rests - before;
+  };
+  return { world, pace, read };
+}
+
+test('few reads, however long they go on, are never held up', () => {
+  const { read } = paceAt();
+  expect(read(10_000, 200, 0.5)).toBe(0);
+});
+
+test('many small reads are: after the first of them', () => {
+  const { read } = paceAt();
+  expect(read(32, 100, 0.01)).toBe(0);
+  expect(read(10, 100, 0.01)).toBe(10);
+});
+
+test('large reads are not', () => {
+  const { read } = paceAt();
+  read(40, 100, 0.01);
+  expect(read(40, 65_536, 1)).toBe(0);
+});
+
+test('while it rests, many bytes tell that many come still; few, that it is over', () => {
+  const { read } = paceAt();
+  read(40, 100, 0.01);
+  expect(read(100, 13_000, 1)).toBe(100);
+  expect(read(100, 300, 1)).toBeLessThan(10);
+  expect(read(100, 300, 1)).toBe(0);
+});
+
+test('a rest ends by itself, and none begins after the stop', async () => {
+  const { world, pace, read } = paceAt();
+  read(33, 100, 0.01);
+  await until(() => world.resumes === 1, 'the rest has ended');
+  pace.stop();
+  expect(read(100, 100, 0.01)).toBe(0);
+});
