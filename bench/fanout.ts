@@ -1,87 +1,127 @@
 /**
- * Fan-out, saturated: many TLS subscribers of one channel, commits as fast as they can be written. Deliveries for each
- * second of the server process's own processor time; the peer is ws with one `send` a client and event.
+ * Fan-out to TLS subscribers of one channel, each event one commit. Saturated: as fast as it goes, and what counts is how many
+ * deliveries a second of the server process's own processor time is good for. Paced: commits at an even rate, and how long they take.
  */
-import { cpuSeconds, median, start } from './processes.ts';
+import { atLeast, atMost, type Result, Runs, type Target } from './figures.ts';
+import { COMMIT_NEEDLE, Load, type LoadOptions } from './load.ts';
+import { createNotes, EVENT, EVENT_BYTES, INSERT_NOTE } from './notes.ts';
+import { every, missing, PEERS, type Peer } from './peers.ts';
+import { type Child, cpuSeconds, delay } from './processes.ts';
 import { createWorld, type World } from './world.ts';
 
-const SUBSCRIBERS = 500;
-const COMMITS = 2_000;
-const EVENT = JSON.stringify({
-  type: 'changes',
-  events: [{ op: 'insert', key: { id: 1 }, data: { id: 1, room: 1, body: 'x'.repeat(180) } }],
-});
+const SUBSCRIBERS = 1_000;
+/** By server, so that each takes some seconds. */
+const EVENTS = { sno: 5_000, 'nats-server': 2_000, ws: 500, 'socket.io': 500 } as Readonly<Record<string, number>>;
+const RATE = 'deliveries per CPU-second';
 
-export interface FanoutResult {
-  readonly subscribers: number;
-  readonly commits: number;
-  readonly snoDeliveriesPerCpuSecond: number;
-  readonly wsDeliveriesPerCpuSecond: number;
+const PACED_EVENTS = 500;
+const PACED_MS = 10;
+
+type Send = (count: number, everyMs: number) => void;
+type Server = Pick<Peer, 'name' | 'dialect' | 'channel' | 'pid' | 'port' | 'send' | 'end'>;
+type StartServer = (world: World) => Promise<Server>;
+
+async function startSno(world: World): Promise<Server> {
+  const { child, port } = await world.serve();
+  const send: Send = (count, everyMs) => {
+    if (everyMs === 0) void burst(world, child, count);
+    else void every(count, everyMs, () => world.query(INSERT_NOTE));
+  };
+  const end = () => child.kill('SIGTERM');
+  return { name: 'Snö', dialect: 'sno', channel: 'notes:1', pid: child.pid, port, send, end };
 }
 
-export async function benchFanout(runs: number): Promise<FanoutResult> {
+/** As the peers are given all events at once, Snö finds all commits at once: they are written while it is stopped. */
+async function burst(world: World, { pid }: Child, count: number): Promise<void> {
+  process.kill(pid, 'SIGSTOP');
+  await world.query(`call fill(${count})`);
+  process.kill(pid, 'SIGCONT');
+}
+
+const SERVERS: Readonly<Record<string, StartServer>> = {
+  sno: startSno,
+  ...Object.fromEntries(
+    Object.entries(PEERS).map(([name, startPeer]) => [name, (world: World) => startPeer(world, EVENT)]),
+  ),
+};
+
+/** Runs each server in turn, so often and once to warm up; `measure` adds what it finds. Returns their names. */
+async function besideEachOther(
+  runs: number,
+  options: Partial<LoadOptions>,
+  measure: (server: Server, key: string, load: Load, results: Runs) => Promise<void>,
+): Promise<{ readonly results: Runs; readonly names: Readonly<Record<string, string>> }> {
   const world = await createWorld();
+  const results = new Runs();
+  const names: Record<string, string> = {};
   try {
-    await world.query(`create table notes (id bigint generated always as identity primary key, room int not null, body text not null);
-      alter table notes replica identity full; create schema channels; create schema channel_access;
-      create view channels."notes:{room}" as select id, room, body from notes;
-      create view channel_access."notes:{room}" as select 1 as room;
-      create procedure fill(commits int) language plpgsql as $$
-      begin for i in 1..commits loop insert into notes (room, body) values (1, repeat('x', 180)); commit; end loop; end $$`);
-    const sno: number[] = [];
-    const ws: number[] = [];
+    await createNotes(world);
     for (let run = 0; run <= runs; run++) {
-      const results = [await runSno(world), await runWs(world)] as const;
-      if (run === 0) continue;
-      sno.push(results[0]);
-      ws.push(results[1]);
+      if (run === 1) results.clear();
+      for (const [key, startServer] of Object.entries(SERVERS)) {
+        const server = await startServer(world);
+        names[key] = server.name;
+        const { port, dialect, channel } = server;
+        const load = new Load({ port, dialect, channel, token: world.token, clients: SUBSCRIBERS, ...options });
+        await load.ready();
+        await load.reset();
+        await measure(server, key, load, results);
+        await load.end();
+        await server.end();
+      }
     }
-    return {
-      subscribers: SUBSCRIBERS,
-      commits: COMMITS,
-      snoDeliveriesPerCpuSecond: median(sno),
-      wsDeliveriesPerCpuSecond: median(ws),
-    };
+    return { results, names };
   } finally {
     await world.end();
   }
 }
 
-async function runSno(world: World): Promise<number> {
-  const { child, port } = await world.serve();
-  const client = start(process.execPath, [
-    'dist/bench/load-client.js',
-    String(port),
-    String(SUBSCRIBERS),
-    'notes:1',
-    world.token,
-    String(COMMITS),
-  ]);
-  await client.line((line) => line === 'ready');
-  const before = cpuSeconds(child.pid);
-  await world.query(`call fill(${COMMITS})`);
-  const { deliveries } = JSON.parse(await client.line((line) => line.startsWith('{'))) as { deliveries: number };
-  const used = cpuSeconds(child.pid) - before;
-  await child.kill('SIGTERM');
-  return deliveries / used;
+const absent = missing.length === 0 ? '' : `; not measured: ${missing.join(', ')}`;
+
+export async function benchFanout(runs: number): Promise<Result> {
+  const { results, names } = await besideEachOther(runs, {}, async (server, key, load, found) => {
+    const count = EVENTS[key] as number;
+    const before = cpuSeconds(server.pid);
+    const complete = load.complete(count);
+    server.send(count, 0);
+    const { burstSeconds } = await complete;
+    // what the server still does after the last byte belongs to it
+    await delay(100);
+    found.add(server.name, RATE, (count * SUBSCRIBERS) / (cpuSeconds(server.pid) - before));
+    found.add(server.name, 'deliveries a second', (count * SUBSCRIBERS) / burstSeconds);
+  });
+  const times = (key: string, wanted: number): readonly Target[] =>
+    names[key] === undefined
+      ? []
+      : [atLeast(`times ${names[key]}`, results.median('Snö', RATE) / results.median(names[key], RATE), wanted)];
+  return {
+    title: 'Fan-out, saturated',
+    conditions: `${SUBSCRIBERS} TLS subscribers of one channel, each event one commit of one row in ${EVENT_BYTES} bytes, all of them there at once${absent}`,
+    figures: results.figures(),
+    targets: [...times('nats-server', 3), ...times('socket.io', 10)],
+  };
 }
 
-async function runWs({ certFile, keyFile, token }: World): Promise<number> {
-  const server = start(process.execPath, ['dist/bench/ws-peer.js', certFile, keyFile, String(COMMITS), EVENT]);
-  const port = (await server.line((line) => line.startsWith('port '))).slice('port '.length);
-  const client = start(process.execPath, [
-    'dist/bench/load-client.js',
-    port,
-    String(SUBSCRIBERS),
-    'notes:1',
-    token,
-    String(COMMITS),
-  ]);
-  await client.line((line) => line === 'ready');
-  const before = cpuSeconds(server.pid);
-  process.kill(server.pid, 'SIGUSR2');
-  const { deliveries } = JSON.parse(await client.line((line) => line.startsWith('{'))) as { deliveries: number };
-  const used = cpuSeconds(server.pid) - before;
-  await server.kill();
-  return deliveries / used;
+export async function benchPaced(runs: number): Promise<Result> {
+  const options = { needle: COMMIT_NEEDLE, isTimed: true };
+  const { results, names } = await besideEachOther(runs, options, async (server, _key, load, found) => {
+    const before = cpuSeconds(server.pid);
+    const complete = load.complete(PACED_EVENTS);
+    server.send(PACED_EVENTS, PACED_MS);
+    const { p50, p99, max } = await complete;
+    found.add(server.name, 'ms, p50', p50);
+    found.add(server.name, 'ms, p99', p99);
+    found.add(server.name, 'ms, largest', max);
+    found.add(server.name, RATE, (PACED_EVENTS * SUBSCRIBERS) / (cpuSeconds(server.pid) - before));
+  });
+  const peer = names['nats-server'];
+  return {
+    title: 'Fan-out, paced',
+    conditions: `${SUBSCRIBERS} TLS subscribers of one channel, ${1_000 / PACED_MS} commits a second; from commit (Snö) or publishing to receipt${absent}`,
+    figures: results.figures(),
+    targets:
+      peer === undefined
+        ? []
+        : [atMost(`p99, times ${peer}`, results.median('Snö', 'ms, p99') / results.median(peer, 'ms, p99'), 1)],
+  };
 }

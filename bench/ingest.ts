@@ -1,147 +1,139 @@
 /**
- * Ingest: rows a second from the start of the stream to the last row in a TLS subscriber's hands, through a channel with
- * a WHERE and five columns. The peer reads the same WAL and does nothing with it: pg_recvlogical, where it is installed.
+ * Ingest: rows a second from START_REPLICATION to the last row in a TLS subscriber's hands, through a channel with a WHERE
+ * and five columns; and the same rows where the WHERE wants none of them. The peer reads the same WAL and does nothing with it.
+ *
+ * The rows are written while Snö is stopped (SIGSTOP) and its walsender ended; then it goes on, and streams them to a subscriber who
+ * was connected all the time.
  */
-import { spawnSync } from 'node:child_process';
-import { createServer } from 'node:net';
-import { cpuSeconds, median, start } from './processes.ts';
+import { atLeast, atMost, type Result, Runs } from './figures.ts';
+import { Load } from './load.ts';
+import { type Child, cpuSeconds, delay, start, versionOf } from './processes.ts';
 import { createWorld, type World } from './world.ts';
 
 const ROWS = 300_000;
 const ROWS_PER_COMMIT = 1_000;
-const WAL = { SNO_REPLAY_BYTES: '1GB', SNO_REPLAY_WAL_BYTES: '8GB', SNO_LOG_LEVEL: 'info' };
+/** What was sent is forgotten soon, so that a new stream begins where the rows begin. */
+const SETTINGS = { SNO_REPLAY_SECONDS: '1', SNO_LOG_LEVEL: 'info' };
+const PEER = 'pg_recvlogical';
+const RATE = 'rows/s';
+const COST = 'µs of CPU a row';
+/** What the shell's `times` prints: user and system. */
+const TIMES = /^\d+m[\d.]+s \d+m[\d.]+s$/;
 
-export interface IngestResult {
-  readonly rows: number;
-  readonly snoRowsPerSecond: number;
-  readonly snoCpuMicrosecondsPerRow: number;
-  readonly peer: string;
-  readonly peerRowsPerSecond: number;
-}
-
-export async function benchIngest(runs: number): Promise<IngestResult> {
+export async function benchIngest(runs: number): Promise<Result> {
   const world = await createWorld();
+  const results = new Runs();
+  const peer = versionOf(PEER);
   try {
-    await prepare(world);
-    const hasPeer = spawnSync('pg_recvlogical', ['--version']).status === 0;
-    const seconds: number[] = [];
-    const cpu: number[] = [];
-    const peer: number[] = [];
-    // the first run of each warms up and is not counted
+    await world.query(`create table rows (id bigint generated always as identity primary key, room int not null,
+        amount numeric not null, label text not null, done boolean not null);
+      alter table rows replica identity full; create schema channels; create schema channel_access;
+      create view channels."rows:{room}" as select id, room, amount, label, done from rows where not done and amount > 0;
+      create view channel_access."rows:{room}" as select 1 as room`);
+    const { child, port } = await world.serve(SETTINGS);
+    const load = new Load({ port, token: world.token, channel: 'rows:1', readers: 1 });
+    await load.ready();
     for (let run = 0; run <= runs; run++) {
-      const since = await fill(world, hasPeer);
-      const result = await readBySno(world, since);
-      const peerSeconds = hasPeer ? await readByPeer(world) : Number.NaN;
-      if (run === 0) continue;
-      seconds.push(result.seconds);
-      cpu.push(result.cpuSeconds);
-      peer.push(peerSeconds);
+      if (run === 1) results.clear();
+      for (const isWanted of [true, false]) {
+        const { seconds, cpu } = await stream(world, child, load, isWanted);
+        results.add(isWanted ? 'Snö' : 'Snö, rows that no channel wants', RATE, ROWS / seconds);
+        results.add(isWanted ? 'Snö' : 'Snö, rows that no channel wants', COST, (cpu / ROWS) * 1e6);
+      }
+      if (peer === undefined) continue;
+      const { seconds, cpu } = await readByPeer(world);
+      results.add(peer, RATE, ROWS / seconds);
+      results.add(peer, COST, (cpu / ROWS) * 1e6);
     }
+    await load.end();
+    await child.kill('SIGTERM');
+    const ratio = results.median('Snö', RATE) / results.median(peer ?? '', RATE);
     return {
-      rows: ROWS,
-      snoRowsPerSecond: ROWS / median(seconds),
-      snoCpuMicrosecondsPerRow: (median(cpu) / ROWS) * 1e6,
-      peer: hasPeer
-        ? spawnSync('pg_recvlogical', ['--version']).stdout.toString().trim()
-        : 'none: pg_recvlogical is not on the PATH',
-      peerRowsPerSecond: ROWS / median(peer),
+      title: 'Ingest',
+      conditions: `${ROWS} inserts in transactions of ${ROWS_PER_COMMIT}, from START_REPLICATION to the last row at one TLS subscriber${peer === undefined ? `; no peer: ${PEER} is not on the PATH` : ''}`,
+      figures: results.figures(),
+      targets: [
+        ...(peer === undefined ? [] : [atLeast(`rows/s, times ${PEER}`, ratio, 1.3)]),
+        atMost('CPU a row with one subscriber', results.median('Snö', COST), 3, 'µs'),
+        atMost('CPU a row that no channel wants', results.median('Snö, rows that no channel wants', COST), 1.2, 'µs'),
+      ],
     };
   } finally {
     await world.end();
   }
 }
 
-async function prepare(world: World): Promise<void> {
-  await world.query(`create table rows (id bigint primary key, room int not null, amount numeric not null, label text not null, done boolean not null);
-    alter table rows replica identity full; create schema channels; create schema channel_access;
-    create view channels."rows:{room}" as select id, room, amount, label, done from rows where not done and amount > 0;
-    create view channel_access."rows:{room}" as select 1 as room`);
-  const { child } = await world.serve(WAL);
-  await child.kill('SIGTERM');
-}
-
-let next = 0;
-
-/** Writes the rows while nobody streams; returns the position before them. */
-async function fill(world: World, hasPeer: boolean): Promise<string> {
-  const { rows } = await world.query(
-    "select confirmed_flush_lsn::text as lsn from pg_replication_slots where slot_name = 'sno'",
-  );
-  const epoch = await epochOf(world);
-  if (hasPeer) await world.query("select pg_create_logical_replication_slot('peer', 'pgoutput')");
-  for (let done = 0; done < ROWS; done += ROWS_PER_COMMIT, next += ROWS_PER_COMMIT) {
-    await world.query(
-      `insert into rows select ${next} + i, 1, i * 1.5, 'a label of some length ' || i, false from generate_series(1, ${ROWS_PER_COMMIT}) i`,
-    );
+/** Writes rows in transactions of their own; `isLast` makes one that is wanted. */
+async function fill(world: World, count: number, isWanted: boolean): Promise<void> {
+  for (let done = 0; done < count; done += ROWS_PER_COMMIT) {
+    const rows = Math.min(count - done, ROWS_PER_COMMIT);
+    await world.query(`insert into rows (room, amount, label, done)
+      select 1, i * 1.5, 'a label of some length ' || i, ${!isWanted} from generate_series(1, ${rows}) i`);
   }
-  return `${epoch}:${rows[0].lsn}:${2 ** 31}`;
 }
 
-async function epochOf(world: World): Promise<string> {
-  const { rows } = await world.query("select system_identifier, timeline, generation from sno.slot where name = 'sno'");
-  const {
-    system_identifier: system,
-    timeline,
-    generation,
-  } = rows[0] as { system_identifier: string; timeline: number; generation: number };
-  return `${BigInt(system).toString(36)}-${timeline.toString(36)}-${generation.toString(36)}`;
+async function stream(world: World, sno: Child, load: Load, isWanted: boolean) {
+  await world.query('select pg_logical_emit_message(true, $$bench$$, $$$$)');
+  const { rows } = await world.query('select pg_current_wal_lsn()::text as lsn');
+  await confirmed(world, rows[0].lsn);
+  await load.reset();
+  process.kill(sno.pid, 'SIGSTOP');
+  // first, since a walsender whose socket is full does not end
+  await world.query("select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = 'sno'");
+  while (await slotIsActive(world)) await delay(20);
+  await fill(world, ROWS, isWanted);
+  // one that is wanted tells that all before it have been read
+  if (!isWanted) await fill(world, 1, true);
+  const complete = load.complete(isWanted ? ROWS : 1);
+  const goesOnAt = Date.now();
+  const streaming = sno.line((line) => line.includes('streaming from the WAL') && timeOf(line) >= goesOnAt);
+  process.kill(sno.pid, 'SIGCONT');
+  const beganAt = timeOf(await streaming);
+  const before = cpuSeconds(sno.pid);
+  const { at } = await complete;
+  return { seconds: (at - beganAt) / 1_000, cpu: cpuSeconds(sno.pid) - before };
 }
 
-async function readBySno(
-  world: World,
-  since: string,
-): Promise<{ readonly seconds: number; readonly cpuSeconds: number }> {
-  const port = await freePort();
-  const service = world.launch(port, WAL);
-  const client = start(process.execPath, [
-    'dist/bench/load-client.js',
-    String(port),
-    '1',
-    'rows:1',
-    world.token,
-    String(ROWS),
-    since,
-  ]);
-  const streaming = JSON.parse(await service.line((line) => line.includes('streaming from the WAL'))) as {
-    time: string;
-  };
-  const last = JSON.parse(await client.line((line) => line.startsWith('{'))) as { at: number };
-  const result = { seconds: (last.at - Date.parse(streaming.time)) / 1_000, cpuSeconds: cpuSeconds(service.pid) };
-  await service.kill('SIGTERM');
-  // the next run starts where this one ended
-  await world.query("select pg_replication_slot_advance('sno', pg_current_wal_flush_lsn())");
-  return result;
+/** When a line was logged, in ms since 1970. */
+function timeOf(line: string): number {
+  return Date.parse((JSON.parse(line) as { readonly time: string }).time);
 }
 
-async function readByPeer(world: World): Promise<number> {
+async function slotIsActive(world: World): Promise<boolean> {
+  const { rows } = await world.query("select active from pg_replication_slots where slot_name = 'sno'");
+  return rows[0].active;
+}
+
+/** Waits until Snö needs nothing from before that place. */
+async function confirmed(world: World, lsn: string): Promise<void> {
+  const sql = `select confirmed_flush_lsn >= '${lsn}' as is_confirmed from pg_replication_slots where slot_name = 'sno'`;
+  while (!(await world.query(sql)).rows[0].is_confirmed) await delay(100);
+}
+
+async function readByPeer(world: World): Promise<{ readonly seconds: number; readonly cpu: number }> {
+  await world.query("select pg_create_logical_replication_slot('peer', 'pgoutput')");
+  await fill(world, ROWS, true);
   const { rows } = await world.query('select pg_current_wal_flush_lsn()::text as lsn');
-  const began = performance.now();
-  const child = start('pg_recvlogical', [
-    '-d',
-    world.url,
-    '-S',
-    'peer',
-    '--start',
-    '-f',
-    '/dev/null',
-    '--endpos',
-    rows[0].lsn,
-    '-o',
-    'proto_version=1',
-    '-o',
-    'publication_names=sno',
-    '--no-loop',
+  const beganAt = performance.now();
+  const options = ['proto_version=1', 'publication_names=sno'].flatMap((option) => ['-o', option]);
+  const child = start('sh', [
+    '-c',
+    `"$@" & wait $!; times`,
+    'sh',
+    PEER,
+    ...['-d', world.url, '-S', 'peer', '--start', '--no-loop', '-f', '/dev/null', '--endpos', rows[0].lsn, ...options],
   ]);
-  await child.line(() => false).catch(() => undefined);
-  const seconds = (performance.now() - began) / 1_000;
+  // the shell's own times, then those of what it ran
+  await child.line((line) => TIMES.test(line));
+  const times = await child.line((line) => TIMES.test(line));
+  await child.ended();
+  const seconds = (performance.now() - beganAt) / 1_000;
   await world.query("select pg_drop_replication_slot('peer')");
-  return seconds;
+  return { seconds, cpu: times.split(' ').reduce((sum, text) => sum + secondsOf(text), 0) };
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+/** `1m2.5s` */
+function secondsOf(text: string): number {
+  const [minutes = '0', seconds = '0'] = text.replace('s', '').split('m');
+  return Number(minutes) * 60 + Number(seconds);
 }

@@ -1,82 +1,175 @@
 /**
- * Subscribers in a process of their own: bare TLS sockets that count frames and note when the last one came, with as little
- * work as possible. Arguments: port, subscribers, channel, token, and how many events each is to get. Told by stdin nothing;
- * prints `ready` when all are subscribed, and a line of JSON when all have everything.
+ * Subscribers in a process of their own, over raw TLS sockets. Some of them, spread evenly, read what they get; of the others only
+ * the bytes are counted. Told what to do by one argument of JSON (`LoadOptions`), and by lines on stdin; answers by lines of JSON.
  */
 import { randomBytes } from 'node:crypto';
-import { connect } from 'node:tls';
+import { createInterface } from 'node:readline';
+import { DIALECTS, type Dialect } from './dialects.ts';
+import { ageAt, Counter, DeflatedCounter } from './event-reader.ts';
+import { Link } from './link.ts';
+import type { LoadOptions, LoadReport } from './load.ts';
 
-const [port, subscribers, channel, token, wanted, since] = process.argv.slice(2) as [
-  string,
-  string,
-  string,
-  string,
-  string,
-  string?,
-];
-const EVENT = Buffer.from('{"op":');
+const options = JSON.parse(process.argv[2] ?? '') as LoadOptions;
+const dialect: Dialect = DIALECTS[options.dialect];
+/** Of the bytes that a reader got, what any other must have got to have everything: records may be cut otherwise. */
+const COMPLETE = 0.99;
+const CHECK_MS = 5;
+const HEAD_END = Buffer.from('\r\n\r\n');
+const RETRY_MS = 50;
 
-/** A masked text frame, as clients must send them (RFC 6455, section 5.3). */
-function clientFrame(message: unknown): Buffer {
-  const payload = Buffer.from(JSON.stringify(message));
-  const mask = randomBytes(4);
-  const header = Buffer.from([0x81, 0x80 | 126, payload.length >> 8, payload.length & 0xff, ...mask]);
-  for (let index = 0; index < payload.length; index++)
-    payload[index] = (payload[index] as number) ^ (mask[index % 4] as number);
-  return Buffer.concat([header, payload]);
+let session: Buffer | undefined;
+let readyCount = 0;
+let retries = 0;
+let events = 0;
+let bytes = 0;
+let lastReadAt = 0;
+let firstEventAt = 0;
+let ages: number[] = [];
+const beganAt = performance.now();
+
+const newCounter = (): Counter | DeflatedCounter =>
+  options.compresses ? new DeflatedCounter() : new Counter(options.needle);
+const EXTENSIONS = options.compresses ? 'Sec-WebSocket-Extensions: permessage-deflate\r\n' : '';
+
+class Subscriber {
+  readonly #index: number;
+  readonly isReader: boolean;
+  link: Link | undefined;
+  #state: 'upgrading' | 'joining' | 'ready' = 'upgrading';
+  #joined = 0;
+  #readies = new Counter(dialect.ready);
+  #events = newCounter();
+  events = 0;
+
+  constructor(index: number) {
+    this.#index = index;
+    this.isReader = index % Math.ceil(options.clients / options.readers) === 0;
+  }
+
+  connect(): void {
+    this.#state = 'upgrading';
+    this.#joined = 0;
+    this.#readies = new Counter(dialect.ready);
+    this.#events = newCounter();
+    this.link = new Link({
+      port: options.port,
+      session: options.resumesSession ? session : undefined,
+      onOpen: () => this.#upgrade(),
+      onSession: (given) => {
+        session = given;
+      },
+      onData: (chunk) => this.#read(chunk),
+      onRead: (count) => {
+        bytes += count;
+        lastReadAt = performance.now();
+      },
+      onEnd: () => this.#ended(),
+    });
+  }
+
+  /** The server may not be listening yet, or have no room; one that is ready is not sent away. */
+  #ended(): void {
+    if (this.#state === 'ready') throw new Error('a subscriber was cut off');
+    retries++;
+    setTimeout(() => this.connect(), RETRY_MS * (1 + Math.random()));
+  }
+
+  #upgrade(): void {
+    const key = randomBytes(16).toString('base64');
+    this.link?.write(
+      `GET ${dialect.path} HTTP/1.1\r\nHost: localhost:${options.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n${EXTENSIONS}\r\n`,
+    );
+  }
+
+  #read(chunk: Buffer): void {
+    let rest = chunk;
+    if (this.#state === 'upgrading') {
+      rest = chunk.subarray(chunk.indexOf(HEAD_END) + HEAD_END.length);
+      const { token, channelsEach, since } = options;
+      const channels = Array.from({ length: channelsEach }, (_, channel) =>
+        options.channel.replace('{}', String(options.firstChannel + this.#index * channelsEach + channel)),
+      );
+      for (const frame of dialect.opening({ channels, token, since })) this.link?.write(frame);
+      this.#state = 'joining';
+    }
+    if (this.#state === 'joining') {
+      this.#joined += this.#readies.count(chunk);
+      if (this.#joined >= (dialect.readyOnce ? 1 : options.channelsEach)) this.#ready();
+    }
+    this.#count(rest);
+  }
+
+  #count(chunk: Buffer): void {
+    const found = this.#events.count(chunk, (at, after) => {
+      const age = options.isTimed ? ageAt(at, after) : undefined;
+      if (age !== undefined) ages.push(age);
+    });
+    if (found > 0 && firstEventAt === 0) firstEventAt = performance.now();
+    this.events += found;
+    events += found;
+  }
+
+  #ready(): void {
+    this.#state = 'ready';
+    if (!this.isReader) this.link?.blind();
+    readyCount++;
+    next();
+    if (readyCount === options.clients) say({ ready: true });
+  }
 }
 
-/** How often `needle` begins in the bytes, those kept from before included. */
-function count(bytes: Buffer, needle: Buffer): number {
-  let found = 0;
-  for (let at = bytes.indexOf(needle); at !== -1; at = bytes.indexOf(needle, at + needle.length)) found++;
-  return found;
+const subscribers = Array.from({ length: options.clients }, (_, index) => new Subscriber(index));
+const readers = subscribers.filter(({ isReader }) => isReader);
+let connected = 0;
+function next(): void {
+  subscribers[connected++]?.connect();
+}
+for (let index = 0; index < options.concurrency; index++) next();
+
+/** Whether every reader has got so many events, and all others as many bytes. */
+function isComplete(wanted: number): boolean {
+  if (readyCount < options.clients || readers.some((reader) => reader.events < wanted)) return false;
+  const read = Math.min(...readers.map(({ link }) => link?.bytes ?? 0)) * COMPLETE;
+  return subscribers.every(({ link }) => (link?.bytes ?? 0) >= read);
 }
 
-const total = Number(subscribers);
-let subscribed = 0;
-let finished = 0;
-let deliveries = 0;
-let firstAt = 0;
-
-for (let index = 0; index < total; index++) {
-  let events = 0;
-  let isSubscribed = false;
-  let rest = Buffer.alloc(0);
-  const open = () => {
-    const socket = connect({ port: Number(port), host: '127.0.0.1', rejectUnauthorized: false }, () => {
-      socket.write(
-        `GET /v1 HTTP/1.1\r\nHost: localhost:${port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\n\r\n`,
-      );
-      socket.write(clientFrame({ type: 'hello', token }));
-      socket.write(
-        clientFrame(since === undefined ? { type: 'subscribe', channel } : { type: 'subscribe', channel, since }),
-      );
-    });
-    // the server may not be listening yet
-    socket.on('error', () => void setTimeout(open, 20));
-    socket.on('data', (chunk: Buffer) => {
-      if (!isSubscribed && chunk.includes('"subscribed"')) {
-        isSubscribed = true;
-        if (++subscribed === total) process.stdout.write('ready\n');
-      }
-      const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-      const found = count(bytes, EVENT);
-      // an event's beginning may be cut in two
-      rest = Buffer.from(
-        bytes.subarray(Math.max(bytes.lastIndexOf(EVENT) + EVENT.length, bytes.length - EVENT.length + 1)),
-      );
-      if (found === 0) return;
-      if (firstAt === 0) firstAt = performance.now();
-      deliveries += found;
-      events += found;
-      if (events >= Number(wanted) && ++finished === total) {
-        process.stdout.write(
-          `${JSON.stringify({ deliveries, seconds: (performance.now() - firstAt) / 1_000, at: Date.now() })}\n`,
-        );
-        process.exit(0);
-      }
-    });
+function say(more: object): void {
+  const sorted = ages.sort((a, b) => a - b);
+  const quantile = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0;
+  const at = performance.timeOrigin + lastReadAt;
+  const report: LoadReport = {
+    at,
+    seconds: (performance.now() - beganAt) / 1_000,
+    burstSeconds: (lastReadAt - firstEventAt) / 1_000,
+    readerEvents: readers.length === 0 ? 0 : Math.min(...readers.map((reader) => reader.events)),
+    events,
+    bytes,
+    retries,
+    p50: quantile(0.5),
+    p99: quantile(0.99),
+    max: quantile(1),
   };
-  open();
+  process.stdout.write(`${JSON.stringify({ ...report, ...more })}\n`);
 }
+
+/** `reset`, `report`, or a number: how many events every subscriber must have before `complete` is said. */
+createInterface({ input: process.stdin }).on('line', (line) => {
+  if (line === 'reset') {
+    ages = [];
+    bytes = 0;
+    events = 0;
+    firstEventAt = 0;
+    for (const subscriber of subscribers) subscriber.events = 0;
+    say({ reset: true });
+  } else if (line === 'report') {
+    say({ report: true });
+  } else {
+    const timer = setInterval(() => {
+      if (!isComplete(Number(line))) return;
+      clearInterval(timer);
+      say({ complete: true });
+    }, CHECK_MS);
+  }
+});
+// whoever started it has ended
+process.stdin.on('end', () => process.exit(0));

@@ -1,19 +1,56 @@
 /**
- * `npm run bench [runs]`: Snö and its peers side by side in one run, medians of several runs after a warm-up, queues
- * drained before the clock stops. Prints JSON.
+ * `npm run bench [-- NAME...] [--runs=N] [--write]`: Snö and its peers side by side in one run, medians of several runs after a
+ * warm-up, queues drained before the clock stops. Without names, all of them. Prints tables, and JSON after them; `--write` puts both,
+ * and charts, into docs/performance.
  */
 import { cpus, totalmem } from 'node:os';
-import { benchFanout } from './fanout.ts';
+import { benchCompression } from './compression.ts';
+import { benchConnections } from './connections.ts';
+import { benchFanout, benchPaced } from './fanout.ts';
+import type { Result } from './figures.ts';
 import { benchIngest } from './ingest.ts';
+import { benchLatency } from './latency.ts';
+import { benchReplay } from './replay.ts';
+import { type Machine, table, write } from './report.ts';
+import { benchRouting } from './routing.ts';
 
-const runs = Number(process.argv[2] ?? 5);
-const machine = {
-  processors: cpus().length,
-  model: cpus()[0]?.model,
-  memoryGiB: Math.round(totalmem() / 2 ** 30),
-  node: process.version,
+const BENCHMARKS: Readonly<Record<string, (runs: number) => Promise<Result>>> = {
+  ingest: benchIngest,
+  fanout: benchFanout,
+  paced: benchPaced,
+  latency: benchLatency,
+  routing: benchRouting,
+  connections: benchConnections,
+  replay: benchReplay,
+  compression: benchCompression,
 };
-process.stdout.write(
-  `${JSON.stringify({ machine, runs, ingest: await benchIngest(runs), fanout: await benchFanout(runs) }, undefined, 2)}\n`,
-);
+const RUNS = '--runs=';
+const WRITE = '--write';
+
+const args = process.argv.slice(2);
+const runs = Number(args.find((arg) => arg.startsWith(RUNS))?.slice(RUNS.length) ?? 5);
+const named = args.filter((arg) => !arg.startsWith('--'));
+const unknown = args.filter((arg) => !(arg in BENCHMARKS || arg === WRITE || arg.startsWith(RUNS)));
+if (unknown.length > 0 || !(runs >= 1)) {
+  process.stderr.write(
+    `usage: npm run bench [-- NAME...] [--runs=N] [--write], names: ${Object.keys(BENCHMARKS).join(', ')}\n`,
+  );
+  process.exit(1);
+}
+const machine: Machine = {
+  processors: cpus().length,
+  model: cpus()[0]?.model ?? 'unknown',
+  memoryGiB: Math.round(totalmem() / 2 ** 30),
+  system: process.platform,
+  node: process.version,
+  runs,
+};
+const results: Record<string, Result> = {};
+for (const name of named.length === 0 ? Object.keys(BENCHMARKS) : named) {
+  const result = await (BENCHMARKS[name] as (runs: number) => Promise<Result>)(runs);
+  results[name] = result;
+  process.stdout.write(`${table(result)}\n`);
+  if (args.includes(WRITE)) write(name, machine, result);
+}
+process.stdout.write(`${JSON.stringify({ machine, results }, undefined, 2)}\n`);
 process.exit(0);

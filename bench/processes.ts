@@ -1,39 +1,63 @@
-/** Child processes, and what they used of the processors. */
-import { type ChildProcess, spawn } from 'node:child_process';
+/** Child processes, and what they use of the machine. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 const TICKS_PER_SECOND = 100;
+const PAGE_BYTES = 4_096;
 
 export interface Child {
   readonly pid: number;
-  /** Resolves with the first line of its output for which `wanted` holds. */
+  /** Resolves with the first line of its output, not taken before, for which `wanted` holds. */
   line(wanted: (line: string) => boolean): Promise<string>;
+  /** Writes a line to its input. */
+  tell(line: string): void;
+  /** Resolves with its exit code. */
+  ended(): Promise<number | null>;
   kill(signal?: NodeJS.Signals): Promise<void>;
 }
 
+interface Waiting {
+  readonly wanted: (line: string) => boolean;
+  readonly resolve: (line: string) => void;
+  readonly reject: (error: Error) => void;
+}
+
 export function start(command: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): Child {
-  const child: ChildProcess = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
-  const lines: string[] = [];
-  const waiting: { readonly wanted: (line: string) => boolean; readonly resolve: (line: string) => void }[] = [];
+  const child: ChildProcess = spawn(command, args, { env, stdio: ['pipe', 'pipe', 'inherit'] });
+  const exited = once(child, 'exit') as Promise<[number | null]>;
+  let lines: string[] = [];
+  let waiting: Waiting[] = [];
   createInterface({ input: child.stdout as NonNullable<typeof child.stdout> }).on('line', (line) => {
-    lines.push(line);
-    for (const { wanted, resolve } of waiting) if (wanted(line)) resolve(line);
+    const taker = waiting.find(({ wanted }) => wanted(line));
+    if (taker === undefined) {
+      lines.push(line);
+      return;
+    }
+    waiting = waiting.filter((each) => each !== taker);
+    taker.resolve(line);
+  });
+  child.stdin?.on('error', () => undefined);
+  child.once('exit', (code) => {
+    for (const { reject } of waiting) reject(new Error(`${command} ${args.join(' ')} ended with ${code}`));
   });
   return {
     pid: child.pid as number,
     line: (wanted) =>
       new Promise((resolve, reject) => {
         const found = lines.find(wanted);
-        if (found !== undefined) return resolve(found);
-        waiting.push({ wanted, resolve });
-        child.once('exit', (code) => reject(new Error(`${command} ${args.join(' ')} ended with ${code}`)));
-        return undefined;
+        if (found === undefined) {
+          waiting.push({ wanted, resolve, reject });
+          return;
+        }
+        lines = lines.filter((line) => line !== found);
+        resolve(found);
       }),
+    tell: (line) => child.stdin?.write(`${line}\n`),
+    ended: async () => (await exited)[0],
     async kill(signal = 'SIGKILL') {
       if (child.exitCode !== null || child.signalCode !== null) return;
-      const exited = once(child, 'exit');
       child.kill(signal);
       await exited;
     },
@@ -46,10 +70,22 @@ export function cpuSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1
-    ? (sorted[middle] as number)
-    : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
+/** Bytes of a process that are in memory (proc(5), statm). */
+export function residentBytes(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/statm`, 'latin1').split(' ')[1]) * PAGE_BYTES;
+}
+
+/** The first line that `command --version` prints; undefined where it is not on the PATH. */
+export function versionOf(command: string): string | undefined {
+  const { status, stdout, stderr } = spawnSync(command, ['--version'], { encoding: 'utf8' });
+  return status === 0
+    ? `${stdout}${stderr}`
+        .trim()
+        .split('\n')[0]
+        ?.replace(/[:,] v?/, ' ')
+    : undefined;
+}
+
+export function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,5 +1,6 @@
 /** A Postgres, a certificate, and Snö as a process, for one benchmark. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SignJWT } from 'jose';
@@ -7,6 +8,10 @@ import pg from 'pg';
 import { generate } from 'selfsigned';
 import { type EmbeddedPostgres, startPostgres } from '../src/postgres/embedded.ts';
 import { type Child, start } from './processes.ts';
+
+/** BENCH_PROFILE=folder: each Snö leaves a CPU profile there when it ends. */
+const PROFILE_FOLDER = process.env['BENCH_PROFILE'];
+const PROFILED = PROFILE_FOLDER === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${PROFILE_FOLDER}`];
 
 const SECRET = 'a secret of the benchmarks, thirty-two bytes';
 
@@ -16,7 +21,7 @@ export interface World {
   readonly certFile: string;
   readonly keyFile: string;
   readonly token: string;
-  query(sql: string): Promise<pg.QueryResult>;
+  query(sql: string, values?: readonly unknown[]): Promise<pg.QueryResult>;
   /** Starts Snö; resolves when it serves. */
   serve(settings?: Readonly<Record<string, string>>): Promise<{ readonly child: Child; readonly port: number }>;
   /** Starts Snö and does not wait. */
@@ -36,6 +41,7 @@ export async function createWorld(): Promise<World> {
   await writeFile(keyFile, key, { mode: 0o600 });
   const url = postgres.url();
   const client = new pg.Client({ connectionString: url });
+  client.on('error', () => undefined);
   await client.connect();
   const environment = (port: number, settings: Readonly<Record<string, string>> = {}) => ({
     ...process.env,
@@ -50,14 +56,14 @@ export async function createWorld(): Promise<World> {
     ...settings,
   });
   const launch: World['launch'] = (port, settings) =>
-    start(process.execPath, ['dist/cli/sno.js', 'start'], environment(port, settings));
+    start(process.execPath, [...PROFILED, 'dist/cli/sno.js', 'start'], environment(port, settings));
   return {
     postgres,
     url,
     certFile,
     keyFile,
     token: await new SignJWT({ sub: 'bench' }).setProtectedHeader({ alg: 'HS256' }).sign(Buffer.from(SECRET)),
-    query: (sql) => client.query(sql),
+    query: (sql, values) => (values === undefined ? client.query(sql) : client.query(sql, [...values])),
     launch,
     async serve(settings) {
       const child = launch(0, settings);
@@ -70,4 +76,12 @@ export async function createWorld(): Promise<World> {
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }

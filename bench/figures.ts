@@ -1,0 +1,74 @@
+/** What a benchmark tells: medians with their spread, and ratios beside what they must reach. */
+
+export interface Figure {
+  /** Of what: `Snö`, `nats-server 2.9.10`. */
+  readonly of: string;
+  readonly unit: string;
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+export interface Target {
+  readonly what: string;
+  readonly reached: number;
+  readonly unit: string;
+  readonly wanted: number;
+  readonly isMet: boolean;
+}
+
+export interface Result {
+  readonly title: string;
+  /** What was done, in words. */
+  readonly conditions: string;
+  readonly figures: readonly Figure[];
+  readonly targets: readonly Target[];
+}
+
+/** The values of several runs, by what they are of. */
+export class Runs {
+  readonly #values = new Map<string, { readonly of: string; readonly unit: string; readonly values: number[] }>();
+
+  add(of: string, unit: string, value: number): void {
+    const key = `${of} ${unit}`;
+    const known = this.#values.get(key);
+    if (known === undefined) this.#values.set(key, { of, unit, values: [value] });
+    else known.values.push(value);
+  }
+
+  /** What came before was a warm-up. */
+  clear(): void {
+    this.#values.clear();
+  }
+
+  /** NaN where there is none. */
+  median(of: string, unit: string): number {
+    return median(this.#values.get(`${of} ${unit}`)?.values ?? []);
+  }
+
+  figures(): readonly Figure[] {
+    return [...this.#values.values()].map(({ of, unit, values }) => ({
+      of,
+      unit,
+      median: median(values),
+      min: Math.min(...values),
+      max: Math.max(...values),
+    }));
+  }
+}
+
+export function atLeast(what: string, reached: number, wanted: number, unit = ''): Target {
+  return { what, reached, unit, wanted, isMet: reached >= wanted };
+}
+
+export function atMost(what: string, reached: number, wanted: number, unit = ''): Target {
+  return { what, reached, unit, wanted, isMet: reached <= wanted };
+}
+
+/** NaN of nothing. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const [low, high] = [sorted[sorted.length % 2 === 1 ? middle : middle - 1], sorted[middle]];
+  return low === undefined || high === undefined ? Number.NaN : (low + high) / 2;
+}

@@ -1,0 +1,87 @@
+/** From the insert to receipt, at a few subscribers and an even rate; beside clients that LISTEN to a trigger's NOTIFY. */
+import { stamp } from './event-reader.ts';
+import { atMost, type Result, Runs } from './figures.ts';
+import { Load } from './load.ts';
+import { every } from './peers.ts';
+import { start } from './processes.ts';
+import { createWorld, type World } from './world.ts';
+
+const SUBSCRIBERS = 10;
+const EVENTS = 500;
+const EVERY_MS = 10;
+const NEEDLE = '"stamp":"';
+
+interface Ages {
+  readonly p50: number;
+  readonly p99: number;
+}
+
+export async function benchLatency(runs: number): Promise<Result> {
+  const world = await createWorld();
+  const results = new Runs();
+  try {
+    await world.query(`create table notes (id bigint generated always as identity primary key, stamp text not null);
+      alter table notes replica identity full; create schema channels; create schema channel_access;
+      create view channels."notes:all" as select id, stamp from notes;
+      create view channel_access."notes:all" as select;
+      create table told (id bigint generated always as identity primary key, stamp text not null);
+      create function tell() returns trigger language plpgsql as $$
+      begin perform pg_notify('notes', json_build_object('stamp', new.stamp)::text); return new; end $$;
+      create trigger tell after insert on told for each row execute function tell()`);
+    for (let run = 0; run <= runs; run++) {
+      if (run === 1) results.clear();
+      const ages = { Snö: await bySno(world), 'LISTEN/NOTIFY': await byListening(world) };
+      for (const [of, { p50, p99 }] of Object.entries(ages)) {
+        results.add(of, 'ms, p50', p50);
+        results.add(of, 'ms, p99', p99);
+      }
+    }
+  } finally {
+    await world.end();
+  }
+  const ratio = results.median('Snö', 'ms, p50') / results.median('LISTEN/NOTIFY', 'ms, p50');
+  return {
+    title: 'Latency',
+    conditions: `${SUBSCRIBERS} subscribers, ${1_000 / EVERY_MS} inserts a second, from before the insert is sent to receipt`,
+    figures: results.figures(),
+    targets: [atMost('p50, times LISTEN/NOTIFY', ratio, 1.5)],
+  };
+}
+
+async function bySno(world: World): Promise<Ages> {
+  const { child, port } = await world.serve();
+  const load = new Load({
+    port,
+    token: world.token,
+    clients: SUBSCRIBERS,
+    channel: 'notes:all',
+    needle: NEEDLE,
+    isTimed: true,
+  });
+  await load.ready();
+  const complete = load.complete(EVENTS);
+  await insert(world, 'notes');
+  const ages = await complete;
+  await load.end();
+  await child.kill('SIGTERM');
+  return ages;
+}
+
+async function byListening(world: World): Promise<Ages> {
+  const child = start(process.execPath, [
+    'dist/bench/listen-client.js',
+    world.url,
+    String(SUBSCRIBERS),
+    String(EVENTS),
+  ]);
+  await child.line((line) => line === 'ready');
+  const told = child.line((line) => line.startsWith('{'));
+  await insert(world, 'told');
+  const ages = JSON.parse(await told) as Ages;
+  await child.kill();
+  return ages;
+}
+
+function insert(world: World, table: string): Promise<void> {
+  return every(EVENTS, EVERY_MS, () => world.query(`insert into ${table} (stamp) values ($1)`, [stamp()]));
+}

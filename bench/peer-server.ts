@@ -1,0 +1,99 @@
+/**
+ * Servers of the kind that people write: ws or Socket.IO, one `send` or `emit` of each event to all. Arguments: which, certificate,
+ * key, the event, in which `{stamp}` stands for the moment, and for `bare` how many everybody gets. Prints its port; a line of JSON on stdin has it send events.
+ */
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+import { createInterface } from 'node:readline';
+import { Server } from 'socket.io';
+import { WebSocket, WebSocketServer } from 'ws';
+import { textFrame } from '../src/frame.ts';
+import { stamp } from './event-reader.ts';
+
+const [kind, cert, key, event, replayed] = process.argv.slice(2) as [
+  'ws' | 'socket.io' | 'bare',
+  string,
+  string,
+  string,
+  string?,
+];
+const server = createServer({ cert: readFileSync(cert), key: readFileSync(key) });
+
+interface Peer {
+  send(event: string): void;
+  /** Bytes that wait for the slowest client. */
+  waiting(): number;
+}
+
+/** Queues without bound would not be a server: it waits until nobody has more than this. */
+const WAITING_BYTES_MAX = 1_000_000;
+const TURN_EVENTS = 10;
+
+function wsPeer(): Peer {
+  const sockets = new Set<WebSocket>();
+  new WebSocketServer({ server, path: '/v1' }).on('connection', (socket) => {
+    sockets.add(socket);
+    socket.on('message', (data) => {
+      if (String(data).includes('subscribe')) socket.send('{"type":"subscribed"}');
+    });
+  });
+  return {
+    send: (text) => {
+      for (const socket of sockets) if (socket.readyState === WebSocket.OPEN) socket.send(text);
+    },
+    waiting: () => Math.max(0, ...[...sockets].map(({ bufferedAmount }) => bufferedAmount)),
+  };
+}
+
+function socketIoPeer(): Peer {
+  const io = new Server(server, { transports: ['websocket'] });
+  io.on('connection', (socket) => {
+    void socket.join('notes');
+    socket.emit('joined', { type: 'subscribed' });
+  });
+  const waitingOf = ({ conn }: { readonly conn: unknown }) =>
+    (conn as { readonly transport: { readonly socket: WebSocket } }).transport.socket.bufferedAmount;
+  return {
+    // as Socket.IO is used: it serializes what it is given
+    send: (text) => io.to('notes').emit('changes', JSON.parse(text)),
+    waiting: () => Math.max(0, ...[...io.of('/').sockets.values()].map(waitingOf)),
+  };
+}
+
+/** Writes so many events at once to whoever subscribes, and does nothing else: what the bytes alone cost. */
+function barePeer(): Peer {
+  const frame = textFrame(event);
+  const bytes = Buffer.concat([
+    textFrame('{"type":"subscribed"}'),
+    ...Array.from({ length: Number(replayed) }, () => frame),
+  ]);
+  new WebSocketServer({ server, path: '/v1' }).on('connection', (socket, request) => {
+    socket.on('message', (data) => {
+      if (String(data).includes('subscribe')) request.socket.write(bytes);
+    });
+  });
+  return { send: () => undefined, waiting: () => 0 };
+}
+
+const peer = { ws: wsPeer, 'socket.io': socketIoPeer, bare: barePeer }[kind]();
+server.listen(0, '127.0.0.1', () => process.stdout.write(`port ${(server.address() as { port: number }).port}\n`));
+
+const next = (ms: number) => new Promise((resolve) => (ms > 0 ? setTimeout(resolve, ms) : setImmediate(resolve)));
+
+async function sendAll(count: number, everyMs: number): Promise<void> {
+  const beganAt = performance.now();
+  for (let index = 1; index <= count; index++) {
+    peer.send(event.replace('{stamp}', stamp()));
+    if (everyMs > 0) await next(Math.max(1, beganAt + index * everyMs - performance.now()));
+    else if (index % TURN_EVENTS === 0) {
+      await next(0);
+      while (peer.waiting() > WAITING_BYTES_MAX) await next(1);
+    }
+  }
+}
+
+createInterface({ input: process.stdin }).on('line', (line) => {
+  const { count, everyMs } = JSON.parse(line) as { readonly count: number; readonly everyMs: number };
+  void sendAll(count, everyMs);
+});
+process.stdin.on('end', () => process.exit(0));

@@ -1,0 +1,124 @@
+/** Other servers that send events to websocket clients, each started as itself and told to send the same event. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { DialectName } from './dialects.ts';
+import { stamp } from './event-reader.ts';
+import { delay, start, versionOf } from './processes.ts';
+import { freePort, type World } from './world.ts';
+
+export interface Peer {
+  /** With its version. */
+  readonly name: string;
+  readonly dialect: DialectName;
+  readonly channel: string;
+  readonly pid: number;
+  readonly port: number;
+  /** Sends events, one each `everyMs`; 0: as fast as it goes. Returns when told, not when sent. */
+  send(count: number, everyMs: number): void;
+  end(): Promise<void>;
+}
+
+type StartPeer = (world: World, event: string) => Promise<Peer>;
+
+/** By name; one that is not installed is left out, and `missing` names it. */
+export const PEERS: Readonly<Record<string, StartPeer>> = {
+  'socket.io': (world, event) => startNode('socket.io', world, event),
+  ws: (world, event) => startNode('ws', world, event),
+  ...(versionOf('nats-server') === undefined ? {} : { 'nats-server': startNats }),
+};
+
+export const missing: readonly string[] = 'nats-server' in PEERS ? [] : ['nats-server (not on the PATH)'];
+
+function packageVersion(name: string): string {
+  return (createRequire(import.meta.url)(`${name}/package.json`) as { version: string }).version;
+}
+
+/** Only writes, to whoever subscribes, so many events. */
+export async function startBare(world: World, event: string, replayed: number): Promise<Peer> {
+  const peer = await startNode('bare', world, event, String(replayed));
+  return { ...peer, name: 'a bare TLS server', dialect: 'ws' };
+}
+
+async function startNode(
+  kind: 'ws' | 'socket.io' | 'bare',
+  world: World,
+  event: string,
+  ...more: readonly string[]
+): Promise<Peer> {
+  const { certFile, keyFile } = world;
+  const child = start(process.execPath, ['dist/bench/peer-server.js', kind, certFile, keyFile, event, ...more]);
+  const port = Number((await child.line((line) => line.startsWith('port '))).slice('port '.length));
+  return {
+    name: kind === 'bare' ? kind : `${kind} ${packageVersion(kind)}`,
+    dialect: kind === 'bare' ? 'ws' : kind,
+    channel: 'notes:1',
+    pid: child.pid,
+    port,
+    send: (count, everyMs) => child.tell(JSON.stringify({ count, everyMs })),
+    end: () => child.kill(),
+  };
+}
+
+/** On one core, as Node's servers are; published to over NATS's own protocol, by a client in this process. */
+async function startNats(world: World, event: string): Promise<Peer> {
+  const folder = await mkdtemp(join(tmpdir(), 'sno-bench-nats-'));
+  const [port, websocketPort] = [await freePort(), await freePort()];
+  const configuration = `host: 127.0.0.1
+port: ${port}
+websocket { host: "127.0.0.1", port: ${websocketPort}, tls { cert_file: "${world.certFile}", key_file: "${world.keyFile}" } }
+`;
+  const file = join(folder, 'nats.conf');
+  await writeFile(file, configuration);
+  const child = start('nats-server', ['-c', file, '-l', join(folder, 'log')], { ...process.env, GOMAXPROCS: '1' });
+  const publisher = await dial(port);
+  publisher.write('CONNECT {"verbose":false,"pedantic":false}\r\n');
+  const publish = () => {
+    const text = event.replace('{stamp}', stamp());
+    return `PUB notes.1 ${Buffer.byteLength(text)}\r\n${text}\r\n`;
+  };
+  return {
+    name: versionOf('nats-server') ?? 'nats-server',
+    dialect: 'nats',
+    channel: 'notes.1',
+    pid: child.pid,
+    port: websocketPort,
+    send(count, everyMs) {
+      if (everyMs === 0) {
+        publisher.write(Array.from({ length: count }, publish).join(''));
+        return;
+      }
+      void every(count, everyMs, () => publisher.write(publish()));
+    },
+    async end() {
+      publisher.destroy();
+      await child.kill();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Calls so often, at an even rate, one call at a time. */
+export async function every(count: number, everyMs: number, call: () => unknown): Promise<void> {
+  const beganAt = performance.now();
+  for (let index = 1; index <= count; index++) {
+    await call();
+    await delay(Math.max(0, beganAt + index * everyMs - performance.now()));
+  }
+}
+
+/** The server may not be listening yet. */
+async function dial(port: number): Promise<Socket> {
+  for (;;) {
+    const socket = connect(port, '127.0.0.1');
+    socket.on('data', () => undefined);
+    const isOpen = await new Promise<boolean>((resolve) => {
+      socket.once('connect', () => resolve(true));
+      socket.once('error', () => resolve(false));
+    });
+    if (isOpen) return socket;
+    await delay(50);
+  }
+}
