@@ -94,8 +94,9 @@ export class Subscriber {
     this.#socket?.terminate();
   }
 
+  /** Does nothing where there is a connection still, even one that is about to close: its end connects again. */
   #connect(): void {
-    if (this.#isAway || this.#isClosed) return;
+    if (this.#isAway || this.#isClosed || this.#socket !== undefined) return;
     const { url, ca, token, channels, perMessageDeflate } = this.options;
     const socket = new WebSocket(url(), { ca, maxPayload: 0, handshakeTimeout: SILENCE_MAX_MS, perMessageDeflate });
     this.#socket = socket;
@@ -108,6 +109,7 @@ export class Subscriber {
     });
     socket.on('message', (data) => this.#take(JSON.parse(String(data)) as Frame));
     socket.on('close', (code) => {
+      this.#socket = undefined;
       this.#note({ at: performance.now(), what: 'closed', code });
       for (const interest of this.#interests.values()) {
         interest.isLive = false;
