@@ -55,7 +55,7 @@ export function budgetOf({ replay, commit, walBuffer, outbound, snapshot }: Boun
     walBuffer +
     connections * CONNECTION +
     subscriptions * SUBSCRIPTION +
-    stalled * 3 * outbound +
+    stalled * 2 * outbound +
     6 * rowBytes +
     snapshots * (snapshot + 3 * snapshotRowBytes)
   );
