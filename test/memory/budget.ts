@@ -51,6 +51,7 @@ export function budgetOf({ replay, commit, walBuffer, outbound, snapshot }: Boun
   return (
     PROCESS +
     2 * replay +
+    replay / 4 + // copies for those who take them compressed
     8 * commit +
     walBuffer +
     connections * CONNECTION +
