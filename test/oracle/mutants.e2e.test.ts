@@ -22,8 +22,8 @@ const CASES: Readonly<Record<string, Case>> = {
   'drops what a snapshot did not see yet': {
     mutation: {
       file: 'fanout/subscription.js',
-      text: '!seam.visibility.sees(entry.xid)',
-      replacement: 'false',
+      text: 'xid === 0 || this.#visibility.sees(xid)',
+      replacement: 'true',
     },
     faults: ['clients rejoin', 'clients rejoin', 'clients rejoin'],
     settings: {},
