@@ -28,6 +28,8 @@ interface Peer {
 /** Queues without bound would not be a server: it waits until nobody has more than this. */
 const WAITING_BYTES_MAX = 1_000_000;
 const TURN_EVENTS = 10;
+/** The load client reads most sockets without decrypting them, so it answers no pings. */
+const PING_MS = 600_000;
 
 function wsPeer(): Peer {
   const sockets = new Set<WebSocket>();
@@ -46,7 +48,7 @@ function wsPeer(): Peer {
 }
 
 function socketIoPeer(): Peer {
-  const io = new Server(server, { transports: ['websocket'] });
+  const io = new Server(server, { transports: ['websocket'], pingInterval: PING_MS });
   io.on('connection', (socket) => {
     void socket.join('notes');
     socket.emit('joined', { type: 'subscribed' });
