@@ -75,15 +75,12 @@ export function residentBytes(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/statm`, 'latin1').split(' ')[1]) * PAGE_BYTES;
 }
 
-/** The first line that `command --version` prints; undefined where it is not on the PATH. */
+/** The command with the version that it prints; undefined where it is not on the PATH. */
 export function versionOf(command: string): string | undefined {
   const { status, stdout, stderr } = spawnSync(command, ['--version'], { encoding: 'utf8' });
-  return status === 0
-    ? `${stdout}${stderr}`
-        .trim()
-        .split('\n')[0]
-        ?.replace(/[:,] v?/, ' ')
-    : undefined;
+  if (status !== 0) return undefined;
+  const [version = ''] = /\d[\d.]*/.exec(`${stdout}${stderr}`) ?? [];
+  return `${command} ${version}`.trim();
 }
 
 export function delay(ms: number): Promise<void> {
