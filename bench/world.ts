@@ -30,7 +30,8 @@ export interface World {
 }
 
 export async function createWorld(): Promise<World> {
-  const postgres = await startPostgres({ settings: { fsync: 'off', synchronous_commit: 'off', max_wal_size: '8GB' } });
+  // a walsender sends what has been flushed: without synchronous commits that is up to the WAL writer, which sleeps for 200 ms
+  const postgres = await startPostgres({ settings: { fsync: 'off', max_wal_size: '8GB' } });
   const folder = await mkdtemp(join(tmpdir(), 'sno-bench-'));
   const [certFile, keyFile] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
   const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }], {
