@@ -960,6 +960,7 @@ declare
   item record;
   -- As it is now: the ALTERs below are noticed too, but nothing that a subscriber holds changes by them.
   noted sno.ddl := (select d from sno.ddl d where d.transaction = new.transaction);
+  told json;
 begin
   begin
     -- A new partition does not take its root's replica identity by itself.
@@ -999,11 +1000,22 @@ begin
     raise warning 'Snö could not bring its publication up to date: %', sqlerrm using hint = 'Run: select * from sno.sync_publication();';
   end;
   delete from sno.ddl d where d.transaction = new.transaction;
+  -- Views that others drop just now are locked, or gone when they are read: it is tried again, but not for long, since they may wait for
+  -- this transaction in their turn. In the end Snö is told what was touched, and reads the catalog by itself.
+  perform set_config('lock_timeout', '100ms', true);
+  for attempt in 1..4 loop
+    begin
+      told := sno.catalog();
+      exit;
+    exception when others then
+      perform pg_sleep(0.01 * attempt);
+    end;
+  end loop;
   perform pg_logical_emit_message(true, 'sno.catalog', convert_to(json_build_object(
     'key', (select s.value from sno.settings s where s.name = 'catalog_key'),
     'touched', array(select distinct unnest(noted.touched) order by 1),
     'voided', array(select distinct unnest(noted.voided) order by 1),
-    'catalog', sno.catalog())::text, 'UTF8'));
+    'catalog', told)::text, 'UTF8'));
   return null;
 exception when others then
   raise warning 'Snö did not notice the DDL of this transaction: %', sqlerrm using hint = 'Restart Snö, so that it reads its channels again.';
@@ -1027,6 +1039,6 @@ grant execute on function sno.below(), sno.lacking(name) to public;
 
 create or replace function sno.version() returns integer
 language sql immutable set search_path = pg_catalog, pg_temp
-as $$ select 5 $$;
+as $$ select 6 $$;
 comment on function sno.version() is 'Version of sql/000001_install.sql.';
 grant execute on function sno.version() to public;

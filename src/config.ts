@@ -189,6 +189,11 @@ export const SETTING_GROUPS = {
     SNO_JWKS_URL: optional(url('https:', 'http:'), 'Where the public keys (JWKS) of tokens are.'),
     SNO_JWT_ISSUER: optional(text, 'Tokens must have this `iss`.'),
     SNO_JWT_AUDIENCE: optional(text, 'Tokens must have this `aud`.'),
+    SNO_JWT_EXP: setting(
+      oneOf('optional', 'required'),
+      'optional',
+      '`required`: tokens without `exp` are refused. Else they are good until their connection ends.',
+    ),
     SNO_ACCESS: setting(oneOf('views', 'open'), 'views', '`open` lets everyone join everything: development only.'),
     SNO_ACCESS_QUERIES: setting(
       integer(1, 100),
@@ -222,6 +227,11 @@ export const SETTING_GROUPS = {
       bytes(1),
       '1MB',
       'Bytes that may wait in a client socket; beyond it the client is behind and reads from the journal at its own pace.',
+    ),
+    SNO_OUTBOUND_TOTAL_BYTES: setting(
+      bytes(1),
+      '256MB',
+      'Bytes that may wait in all client sockets together that take no more just now, in equal shares, but 16 kB each at least.',
     ),
     SNO_WAL_BUFFER_BYTES: setting(
       bytes(1),

@@ -8,6 +8,7 @@
 import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
 import { ViewAccess } from './access/access-view.ts';
+import { watchKeyServer } from './access/key-server.ts';
 import { createTokens } from './access/token.ts';
 import type { Refusal } from './channels/channel.ts';
 import { Definitions, type Redefinition } from './channels/definitions.ts';
@@ -169,6 +170,7 @@ class RunningService implements Service, WalHandler {
     });
     this.#hub = new Hub(this.#journal, this.#markers, {
       outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
+      outboundTotalBytesMax: settings.SNO_OUTBOUND_TOTAL_BYTES,
       visible: (xid, isWanted) => this.#transactions.visible(xid, isWanted),
       snapshots: this.#snapshots,
       deflater,
@@ -178,6 +180,7 @@ class RunningService implements Service, WalHandler {
         delivered: (count) => deliveries.inc(count),
         reset: (reason) => resets[reason].inc(),
         sent: (committedAt) => commitToSend.observe(Math.max(0, (now() - committedAt) / 1_000)),
+        outboundFull: () => limitsMet.outbound_bytes.inc(),
         failed: (error, channel) =>
           logger.warn({ code: error.code, channel, cause: String(error.cause ?? '') }, error.message),
       },
@@ -190,6 +193,7 @@ class RunningService implements Service, WalHandler {
         // WAL that is read again after a restart tells of definitions that are long gone
         if (this.#hub.caughtUp) this.#tellRefusal(refusal);
       },
+      onUntold: () => void this.#poll(),
     });
     const { registry } = this.#definitions;
     const { events, messagesDropped } = this.#metrics;
@@ -275,6 +279,7 @@ class RunningService implements Service, WalHandler {
       compressedCopiesBytes: () => deflater.bytes,
       snapshotsRunning: () => this.#snapshots.runningCount,
       snapshotsWaiting: () => this.#snapshots.waitingCount,
+      outboundBytes: () => this.#hub.outboundBytes,
       journalEntries: () => this.#journal.entryCount,
       accessWaiting: () => this.#access?.waiting,
       caughtUp: () => Number(this.#hub.caughtUp),
@@ -321,7 +326,7 @@ class RunningService implements Service, WalHandler {
   /** Listens on both ports; clients are let in later. */
   async #openPorts(): Promise<Gateway> {
     const settings = this.#settings;
-    const tokens = createTokens(settings);
+    const tokens = createTokens(settings, { remoteKeys: { onAsked: watchKeyServer(this.#logger, this.#metrics) } });
     this.#certificate = await Certificate.load(settings, this.#logger);
     const ports = { metrics: this.#metrics, certificate: this.#certificate };
     this.#access = new ViewAccess({

@@ -32,6 +32,7 @@ const RESETS = [
 ] as const satisfies readonly ResetReason[];
 const FRAMES = ['hello', 'subscribe', 'unsubscribe', 'token', 'ping', 'malformed'] as const;
 const WAL_STATUSES = ['reserved', 'extended', 'unreserved', 'lost'] as const;
+const ANSWERS = ['answered', 'failed'] as const;
 const DROPS = ['payload_malformed', 'channel_unknown'] as const;
 /** What a client met the limit of; the settings of these names, and what no setting changes. */
 export const LIMITS = [
@@ -93,6 +94,7 @@ const GAUGES = {
     'Bytes of compressed copies of frames in the journal, beside those of the journal.',
   ],
   journalBytes: ['sno_journal_bytes', 'Bytes of frames in the journal.'],
+  outboundBytes: ['sno_outbound_bytes', 'Bytes that wait in client sockets.'],
   journalEntries: ['sno_journal_entries', 'Frames in the journal.'],
   accessWaiting: ['sno_access_checks_waiting', 'Access checks that wait for an answer of the database.'],
   snapshotsRunning: ['sno_snapshots_running', 'Snapshots that are being read or handed to clients.'],
@@ -131,6 +133,7 @@ export interface Metrics {
   readonly accessChecks: { observe(checks: number): void };
   readonly accessSeconds: { observe(seconds: number): void };
   readonly accessFailures: Count;
+  readonly keyServer: Readonly<Record<(typeof ANSWERS)[number], Count>>;
   readonly reconnects: Count;
   readonly slotLost: Count;
   readonly slotGivenUp: Count;
@@ -269,6 +272,12 @@ export function createMetrics(): Metrics {
     accessFailures: count(
       'sno_access_query_failures_total',
       'Queries of access views that failed or took too long: those who waited for them were told to try again.',
+    ),
+    keyServer: countBy(
+      'sno_key_server_requests_total',
+      'Times that the key server (SNO_JWKS_URL) was asked for keys, by what came of it.',
+      'outcome',
+      ANSWERS,
     ),
     reconnects: count('sno_reconnects_total', 'Times that the replication connection was made anew.'),
     slotLost: count('sno_slot_lost_total', 'Times that the replication slot was lost, so that subscribers were reset.'),

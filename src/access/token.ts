@@ -16,7 +16,13 @@ const TOKEN_BYTES_MAX = 65_536;
 
 export type TokenSettings = Pick<
   Settings,
-  'SNO_JWT_SECRET' | 'SNO_JWT_PUBLIC_KEY' | 'SNO_JWKS_URL' | 'SNO_JWT_ISSUER' | 'SNO_JWT_AUDIENCE' | 'SNO_ACCESS'
+  | 'SNO_JWT_SECRET'
+  | 'SNO_JWT_PUBLIC_KEY'
+  | 'SNO_JWKS_URL'
+  | 'SNO_JWT_ISSUER'
+  | 'SNO_JWT_AUDIENCE'
+  | 'SNO_JWT_EXP'
+  | 'SNO_ACCESS'
 >;
 
 export interface TokenOptions {
@@ -60,8 +66,7 @@ class JwtTokens implements Tokens {
     for (const key of this.#keys) {
       if (!key.algorithms.includes(algorithm)) continue;
       try {
-        const { payload } = await jwtVerify(token, key.find, this.#options(key));
-        return identity(payload);
+        return identity(await verified(token, key, this.#options(key)));
       } catch (error) {
         refusal = tokenError(error);
         // Only a signature by a key that is not this one may be by the next one.
@@ -72,14 +77,34 @@ class JwtTokens implements Tokens {
   }
 
   #options(key: VerificationKey): JWTVerifyOptions {
-    const { SNO_JWT_ISSUER: issuer, SNO_JWT_AUDIENCE: audience } = this.#settings;
+    const { SNO_JWT_ISSUER: issuer, SNO_JWT_AUDIENCE: audience, SNO_JWT_EXP: exp } = this.#settings;
     return {
       algorithms: [...key.algorithms],
       clockTolerance: CLOCK_TOLERANCE_SECONDS,
       currentDate: new Date(this.#now()),
+      ...(exp === 'required' ? { requiredClaims: ['exp'] } : {}),
       ...(issuer === undefined ? {} : { issuer }),
       ...(audience === undefined ? {} : { audience }),
     };
+  }
+}
+
+/** Where several keys of a key server fit, since they or the token have no key id, each is tried. */
+async function verified(token: string, { find }: VerificationKey, options: JWTVerifyOptions): Promise<JWTPayload> {
+  try {
+    return (await jwtVerify(token, find, options)).payload;
+  } catch (error) {
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
+    let refusal: unknown = error;
+    for await (const key of error) {
+      try {
+        return (await jwtVerify(token, key, options)).payload;
+      } catch (failure) {
+        refusal = failure;
+        if (!(failure instanceof errors.JWSSignatureVerificationFailed)) break;
+      }
+    }
+    throw refusal;
   }
 }
 
@@ -105,7 +130,7 @@ function tokenError(error: unknown): SnoError {
   }
   if (error instanceof errors.JWSSignatureVerificationFailed)
     return new SnoError('token_invalid', "the token's signature does not verify");
-  if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) {
+  if (error instanceof errors.JWKSNoMatchingKey) {
     return new SnoError('token_invalid', "no key of the key server fits the token's key id and algorithm");
   }
   if (

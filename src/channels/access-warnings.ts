@@ -27,7 +27,7 @@ export function accessWarnings(access: CatalogAccess, tables: readonly CatalogTa
     if (kind === 'm')
       warnings.push(
         `the access view reads the materialized view ${readableName(schema, name)}: access ends when that is refreshed, ` +
-          'and only where the event triggers are installed',
+          'and only where the event triggers are installed: without them nothing tells of a REFRESH',
       );
   return warnings;
 }

@@ -135,8 +135,8 @@ export interface CatalogMessage {
   readonly touched: ReadonlySet<string>;
   /** Those of them of which rows are gone that no change in the WAL tells of. */
   readonly voided: ReadonlySet<string>;
-  /** A SnoError where it was written by another version. */
-  readonly catalog: Catalog | SnoError;
+  /** A SnoError where it was written by another version; undefined where it could not be read when the transaction committed. */
+  readonly catalog: Catalog | SnoError | undefined;
 }
 
 /** Reads what `sno.catalog()` gives; `setup_required` where it is something else. */
@@ -148,6 +148,7 @@ export function parseCatalog(json: string): Catalog {
 export function parseCatalogMessage(json: string): CatalogMessage {
   const { key, touched, voided, catalog: content } = check(message, parseJson(json));
   const told = { key, touched: new Set(touched), voided: new Set(voided) };
+  if (content === null) return { ...told, catalog: undefined };
   try {
     return { ...told, catalog: check(catalog, content) };
   } catch (error) {

@@ -19,6 +19,8 @@ export interface DefinitionsOptions {
   readonly registry: ChannelRegistry;
   /** Hears of views that are refused now and were not before. */
   readonly onRefusal: (refusal: Refusal) => void;
+  /** The catalog has changed, and is to be read. */
+  readonly onUntold: () => void;
 }
 
 export class Definitions {
@@ -44,6 +46,11 @@ export class Definitions {
   message(json: string, lsn: Lsn): readonly Redefinition[] {
     const { key, touched, voided, catalog } = parseCatalogMessage(json);
     if (!isSame(key, this.#key)) throw new SnoError('setup_required', 'it was not written by sno.send_catalog()');
+    // the definitions that are known hold until they have been read, and what was touched is void all the same
+    if (catalog === undefined && this.#catalog !== undefined) {
+      this.#options.onUntold();
+      return this.#take(this.#catalog, touched);
+    }
     // who may see a channel is asked again whatever was touched below its access view, as a materialized view that is refreshed
     const asked = [...touched].filter((view) => view.startsWith('channel_access:'));
     if (lsn > this.#loadedAt) return this.#take(orThrow(catalog), new Set([...voided, ...asked]));
@@ -64,7 +71,8 @@ export class Definitions {
   }
 }
 
-function orThrow(catalog: Catalog | SnoError): Catalog {
+function orThrow(catalog: Catalog | SnoError | undefined): Catalog {
+  if (catalog === undefined) throw new SnoError('setup_required', 'a catalog came before the first one was read');
   if (catalog instanceof SnoError) throw catalog;
   return catalog;
 }

@@ -64,7 +64,7 @@ export class Rulebook {
   /** Reads the catalog as it is now; where it is another than before, the WAL tells of it. */
   async poll(): Promise<void> {
     await this.settle();
-    await this.#poll.poll();
+    await throughFlux(() => this.#poll.poll());
   }
 
   /** Looks whether channels can be served that wait for transactions to end: if so, the WAL tells of it, or the next poll does. */

@@ -66,7 +66,7 @@ const CHECKS: readonly Check[] = [
     return install.eventTrigger
       ? ok('an event trigger puts channel definitions into the WAL')
       : warn(
-          'there is no event trigger: new definitions are found by polling, a moment after their commit',
+          'there is no event trigger: new definitions are found by polling, a moment after their commit, and nobody notices when a materialized view below an access view is refreshed',
           'Run `sno setup --apply` as a role that may create event triggers, where the provider allows it.',
         );
   },

@@ -14,6 +14,7 @@ import { Arrival } from './arrival.ts';
 import type { Attendance, Feed, From } from './fanout.ts';
 import type { Markers } from './markers.ts';
 import type { HubOptions } from './options.ts';
+import type { OutboundBudget } from './outbound.ts';
 import { Outbox } from './outbox.ts';
 import { type CommitReference, Reaches } from './reach.ts';
 import { Subscription } from './subscription.ts';
@@ -32,6 +33,7 @@ export interface FeedHost {
   readonly options: HubOptions;
   readonly journal: Journal;
   readonly markers: Markers;
+  readonly outbound: OutboundBudget;
   readonly epoch: string | undefined;
   /** No entry lies after it. */
   readonly frontier: Position;
@@ -85,7 +87,7 @@ export class SocketFeed implements Feed {
       ask: (subscriptions) => Promise.all([...subscriptions].map((each) => this.#authorize(each))),
       onMoved: () => this.pump(),
     });
-    this.outbox = new Outbox(socket, hub.options.outboundBytesMax, () => this.#drained());
+    this.outbox = new Outbox(socket, hub.outbound, () => this.#drained());
     const reachHost = {
       head: () => hub.frontier.lsn,
       visible: hub.options.visible,
@@ -122,8 +124,10 @@ export class SocketFeed implements Feed {
   sendRaw(frame: Buffer): void {
     if (this.#isDetached) return;
     this.outbox.write(frame);
-    if (this.outbox.pendingBytes > this.#hub.options.outboundBytesMax * ANSWERS_MAX_FACTOR + this.outbox.frameBytes)
-      this.#socket.destroy();
+    const { pendingBytes, bytesMax, frameBytes } = this.outbox;
+    if (pendingBytes <= bytesMax * ANSWERS_MAX_FACTOR + frameBytes) return;
+    this.#hub.options.events.outboundFull();
+    this.#socket.destroy();
   }
 
   heartbeat(): void {
@@ -144,7 +148,8 @@ export class SocketFeed implements Feed {
   }
 
   detach(): void {
-    if (this.#isDetached) return;
+    // what a close frame was behind will not be taken any more
+    if (this.#isDetached) return this.outbox.close();
     this.#isDetached = true;
     this.#endAll();
     this.outbox.close();

@@ -15,6 +15,7 @@ import type { Attendance, Fanout } from './fanout.ts';
 import { type FeedHost, SocketFeed } from './feed.ts';
 import type { Markers } from './markers.ts';
 import type { HubOptions } from './options.ts';
+import { OutboundBudget } from './outbound.ts';
 import { Revocations } from './revocations.ts';
 import type { Subscription } from './subscription.ts';
 import type { Visibility } from './visibility.ts';
@@ -34,6 +35,8 @@ const JOINED_FRAME_BYTES_MAX = 16 * 1_024;
 
 /** A channel that somebody is subscribed to. */
 class LiveChannel {
+  /** Those that its subscriptions were made by: one, but for a moment after a redefinition. */
+  readonly patterns = new Set<string>();
   /** Every subscription, live or not. */
   readonly all = new Map<Subscription, SocketFeed>();
   readonly live = new Set<SocketFeed>();
@@ -44,10 +47,12 @@ export class Hub implements Fanout, FeedHost, BatchSink {
   readonly options: HubOptions;
   readonly journal: Journal;
   readonly markers: Markers;
+  readonly outbound: OutboundBudget;
   caughtUp = false;
   #head: Head | undefined;
   readonly #feeds = new Set<SocketFeed>();
   readonly #channels = new Map<string, LiveChannel>();
+  readonly #channelsOfPattern = new Map<string, Set<LiveChannel>>();
   #dirty: LiveChannel[] = [];
   #toPump = new Set<SocketFeed>();
   readonly #revocations: Revocations;
@@ -60,6 +65,7 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     this.journal = journal;
     this.markers = markers;
     this.options = options;
+    this.outbound = new OutboundBudget(options.outboundBytesMax, options.outboundTotalBytesMax);
     this.#revocations = new Revocations((xid) => options.visible(xid));
   }
 
@@ -104,6 +110,13 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     return this.#subscriptionCount;
   }
 
+  /** Bytes that wait in the sockets of all connections. */
+  get outboundBytes(): number {
+    let bytes = 0;
+    for (const { outbox } of this.#feeds) bytes += outbox.pendingBytes;
+    return bytes;
+  }
+
   attach(socket: Duplex, deflates = false): SocketFeed {
     const feed = new SocketFeed(this, socket, deflates);
     this.#feeds.add(feed);
@@ -143,7 +156,11 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     if (this.#dirty.length === 0) return;
     const feeds = this.#claim();
     this.#dirty = [];
-    for (const feed of feeds) if (feed.outbox.full) feed.fallBehind();
+    for (const feed of feeds) {
+      if (!feed.outbox.full) continue;
+      this.options.events.outboundFull();
+      feed.fallBehind();
+    }
   }
 
   /** The same, for all that came together; then lets the journal drop what is too much. */
@@ -190,13 +207,18 @@ export class Hub implements Fanout, FeedHost, BatchSink {
 
   joined(feed: SocketFeed, subscription: Subscription): void {
     this.#subscriptionCount++;
-    const { name } = subscription.channel;
+    const { name, pattern } = subscription.channel;
     let channel = this.#channels.get(name);
     if (channel === undefined) {
       channel = new LiveChannel();
       this.#channels.set(name, channel);
     }
     channel.all.set(subscription, feed);
+    if (channel.patterns.has(pattern.text)) return;
+    channel.patterns.add(pattern.text);
+    const alike = this.#channelsOfPattern.get(pattern.text);
+    if (alike === undefined) this.#channelsOfPattern.set(pattern.text, new Set([channel]));
+    else alike.add(channel);
   }
 
   live(feed: SocketFeed, subscription: Subscription): void {
@@ -211,13 +233,22 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     this.#subscriptionCount--;
     const channel = this.#channel(subscription);
     channel.all.delete(subscription);
-    if (channel.all.size === 0) this.#channels.delete(subscription.channel.name);
+    if (channel.all.size === 0) this.#forget(subscription.channel.name, channel);
     this.journal.unhold(subscription.channel.name);
   }
 
   remove(feed: SocketFeed): void {
     this.#feeds.delete(feed);
     this.#toPump.delete(feed);
+  }
+
+  #forget(name: string, channel: LiveChannel): void {
+    this.#channels.delete(name);
+    for (const pattern of channel.patterns) {
+      const alike = this.#channelsOfPattern.get(pattern);
+      alike?.delete(channel);
+      if (alike?.size === 0) this.#channelsOfPattern.delete(pattern);
+    }
   }
 
   #source(): Head {
@@ -290,8 +321,8 @@ export class Hub implements Fanout, FeedHost, BatchSink {
 
   /** Everybody whom a mark concerns. */
   #subscriptionsOf({ pattern, channel }: Mark): readonly (readonly [Subscription, SocketFeed])[] {
-    const named = channel === undefined ? this.#channels.values() : [this.#channels.get(channel)];
-    return [...named].flatMap((each) =>
+    const named = channel === undefined ? this.#channelsOfPattern.get(pattern) : [this.#channels.get(channel)];
+    return [...(named ?? [])].flatMap((each) =>
       [...(each?.all ?? [])].filter(([subscription]) => subscription.channel.pattern.text === pattern),
     );
   }

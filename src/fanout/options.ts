@@ -10,10 +10,14 @@ export interface HubEvents {
   /** A commit that was made at `committedAt` (ms since 1970) has been written to the sockets that were live. */
   sent(committedAt: number): void;
   failed(error: SnoError, channel: string): void;
+  /** A connection holds as many bytes as it may: it is behind, or, where they are answers that it does not read, cut. */
+  outboundFull(): void;
 }
 
 export interface HubOptions {
   readonly outboundBytesMax: number;
+  /** Of all sockets together that take no more just now. Undefined: no bound. */
+  readonly outboundTotalBytesMax?: number;
   readonly snapshots: SnapshotSource;
   readonly deflater: Deflater;
   /** Resolves when queries see the transaction: the WAL comes earlier than that. Or when it is not wanted any more. */

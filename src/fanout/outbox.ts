@@ -3,12 +3,13 @@
  * than its bound even when one frame is far larger; nothing is written in between.
  */
 import type { Duplex } from 'node:stream';
+import type { OutboundBudget } from './outbound.ts';
 
 const SLICE_BYTES = 256 * 1024;
 
 export class Outbox {
   readonly #socket: Duplex;
-  readonly #bytesMax: number;
+  readonly #budget: OutboundBudget;
   readonly #onDrain: () => void;
   /** Frames that wait for the socket. Events are only given while nothing waits: see `full`. */
   #queue: Buffer[] = [];
@@ -16,20 +17,27 @@ export class Outbox {
   /** How much of the first waiting frame has been given to the socket. */
   #offset = 0;
   #closed = false;
+  /** The socket has said that it takes no more, and not yet that it does. */
+  #isBackedUp = false;
   #onLastWritten: (() => void) | undefined;
 
   /** `onDrain` is called when the socket takes more again. */
-  constructor(socket: Duplex, bytesMax: number, onDrain: () => void) {
+  constructor(socket: Duplex, budget: OutboundBudget, onDrain: () => void) {
     this.#socket = socket;
-    // below its own mark a socket does not tell when it takes more
-    this.#bytesMax = Math.max(bytesMax, socket.writableHighWaterMark);
+    this.#budget = budget;
     this.#onDrain = onDrain;
     socket.on('drain', this.#drained);
   }
 
   /** Whether the socket holds as much as it may. */
   get full(): boolean {
-    return this.#queue.length > 0 || this.#socket.writableLength >= this.#bytesMax;
+    return this.#queue.length > 0 || this.#socket.writableLength >= this.bytesMax;
+  }
+
+  /** Bytes that the socket may hold. */
+  get bytesMax(): number {
+    // below its own mark a socket does not tell when it takes more
+    return Math.max(this.#budget.share, this.#socket.writableHighWaterMark);
   }
 
   /** Bytes that the socket has not taken. */
@@ -45,7 +53,7 @@ export class Outbox {
   write(frame: Buffer): void {
     if (this.#closed || !this.#socket.writable) return;
     if (this.#queue.length === 0 && frame.length <= SLICE_BYTES) {
-      this.#socket.write(frame);
+      this.#give(frame);
       return;
     }
     this.#queue.push(frame);
@@ -67,10 +75,22 @@ export class Outbox {
     this.#queuedBytes = 0;
     this.#offset = 0;
     this.#socket.off('drain', this.#drained);
+    this.#backedUp(false);
     written?.();
   }
 
+  #give(bytes: Buffer): void {
+    if (!this.#socket.write(bytes)) this.#backedUp(true);
+  }
+
+  #backedUp(isBackedUp: boolean): void {
+    if (this.#isBackedUp === isBackedUp) return;
+    this.#isBackedUp = isBackedUp;
+    this.#budget.count(isBackedUp ? 1 : -1);
+  }
+
   readonly #drained = (): void => {
+    this.#backedUp(false);
     this.#pump();
     if (this.#closed) {
       if (this.#queue.length === 0) this.close(this.#onLastWritten);
@@ -80,10 +100,10 @@ export class Outbox {
   };
 
   #pump(): void {
-    while (this.#queue.length > 0 && this.#socket.writableLength < this.#bytesMax) {
+    while (this.#queue.length > 0 && this.#socket.writableLength < this.bytesMax) {
       const frame = this.#queue[0] as Buffer;
       const end = Math.min(this.#offset + SLICE_BYTES, frame.length);
-      this.#socket.write(frame.subarray(this.#offset, end));
+      this.#give(frame.subarray(this.#offset, end));
       this.#offset = end;
       if (end < frame.length) continue;
       this.#queue.shift();

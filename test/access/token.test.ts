@@ -8,8 +8,11 @@ import { join } from 'node:path';
 import { SignJWT } from 'jose';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Identity, Tokens } from '../../src/access/access.ts';
+import { watchKeyServer } from '../../src/access/key-server.ts';
 import { createTokens, type TokenOptions, type TokenSettings } from '../../src/access/token.ts';
 import { SnoError } from '../../src/errors.ts';
+import { createLogger } from '../../src/logger.ts';
+import { createMetrics } from '../../src/metrics.ts';
 import { until } from '../support/wait.ts';
 
 const SECRET = 'a secret of the tests, thirty-two bytes';
@@ -38,6 +41,7 @@ const spki = (key: KeyObject): string => key.export({ type: 'spki', format: 'pem
 const rsa = generateKeyPairSync('rsa', { modulusLength: 2_048 });
 const p256 = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' });
+const p521 = generateKeyPairSync('ec', { namedCurve: 'P-521' });
 const ed25519 = generateKeyPairSync('ed25519');
 
 describe('a secret', () => {
@@ -77,6 +81,42 @@ describe('a secret', () => {
     expect(await code(checked.verify(await sign({ exp: 'tomorrow' })))).toBe('token_invalid');
   });
 
+  test('without an end: it is good, unless the settings require one', async () => {
+    expect(await checked.verify(await sign({ sub: 'u1' }))).toMatchObject({ expiresAt: undefined });
+    const strict = tokens({ SNO_JWT_SECRET: SECRET, SNO_JWT_EXP: 'required' });
+    expect(await strict.verify(await sign({ sub: 'u1' }))).toMatchObject({
+      code: 'token_invalid',
+      message: expect.stringContaining('"exp"'),
+    });
+    expect(await code(strict.verify(await sign({ exp: NOW + 60 })))).toBe('good');
+    expect(await code(strict.verify(undefined))).toBe('good');
+  });
+
+  test.each(['none', 'None', 'nOnE', 'HS257', 'RS256', 'dir', ''])(
+    'algorithm %j, whatever it is signed with',
+    async (alg) => {
+      const [, payload, signature] = (await sign({ sub: 'u1' })).split('.');
+      const header = Buffer.from(JSON.stringify({ alg })).toString('base64url');
+      for (const forged of [`${header}.${payload}.${signature}`, `${header}.${payload}.`])
+        expect(await code(checked.verify(forged))).toBe('token_invalid');
+    },
+  );
+
+  test('a header that brings its own key, or says that it is critical', async () => {
+    for (const more of [
+      { jwk: { kty: 'oct', k: 'AAAA' } },
+      { jku: 'http://127.0.0.1:1/keys' },
+      { x5u: 'http://127.0.0.1:1/' },
+      { crit: ['exp'] },
+    ]) {
+      const forged = new SignJWT({ sub: 'u1' }).setProtectedHeader({ alg: 'HS256', ...more } as never);
+      const token = await forged
+        .sign(new TextEncoder().encode('the key of the attacker, thirty-two bytes'))
+        .catch(() => '');
+      expect(await code(checked.verify(token))).toBe('token_invalid');
+    }
+  });
+
   test('no token: no claims', async () => {
     expect(await checked.verify(undefined)).toEqual({ claims: {}, expiresAt: undefined });
   });
@@ -94,11 +134,16 @@ test('issuer and audience', async () => {
 describe('a public key', () => {
   test.each([
     ['RS256', rsa],
+    ['RS384', rsa],
     ['RS512', rsa],
+    ['PS256', rsa],
     ['PS384', rsa],
+    ['PS512', rsa],
     ['ES256', p256],
     ['ES384', p384],
+    ['ES512', p521],
     ['EdDSA', ed25519],
+    ['Ed25519', ed25519],
   ])('%s', async (alg, { publicKey, privateKey }) => {
     const checked = tokens({ SNO_JWT_PUBLIC_KEY: spki(publicKey) });
     expect(await code(checked.verify(await sign({ sub: 'u1' }, { alg, key: privateKey })))).toBe('good');
@@ -124,6 +169,7 @@ describe('a public key', () => {
     ['text', '-----BEGIN PUBLIC KEY-----\nabc\n-----END PUBLIC KEY-----'],
     ['a private key', p256.privateKey.export({ type: 'pkcs8', format: 'pem' }) as string],
     ['a key that signs nothing', spki(generateKeyPairSync('x25519').publicKey)],
+    ['an RSA key for PSS alone', spki(generateKeyPairSync('rsa-pss', { modulusLength: 2_048 }).publicKey)],
   ])('%s is refused at start', (_what, source) => {
     expect(() => tokens({ SNO_JWT_PUBLIC_KEY: source })).toThrow(expect.objectContaining({ code: 'setting_invalid' }));
   });
@@ -155,7 +201,7 @@ describe('no key', () => {
 describe('a key server', () => {
   let server: Server;
   let url: string;
-  let keys: { readonly kid: string; readonly key: KeyObject }[];
+  let keys: { readonly kid: string | undefined; readonly key: KeyObject }[];
   let broken: boolean;
   let requests: number;
   beforeEach(async () => {
@@ -218,6 +264,46 @@ describe('a key server', () => {
     expect(await code(checked.verify(await first()))).toBe('token_unverifiable');
     broken = false;
     expect(await code(checked.verify(await first()))).toBe('good');
+  });
+
+  test('keys without an id: each that fits is tried', async () => {
+    const other = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    keys = [other.publicKey, rsa.publicKey, p256.publicKey].map((key) => ({ kid: undefined, key }));
+    const checked = tokens({ SNO_JWKS_URL: url });
+    const by = (alg: string, key: KeyObject, claims: Record<string, unknown> = {}) =>
+      sign({ sub: 'u1', ...claims }, { alg, key });
+    for (const key of [other, p256]) expect(await code(checked.verify(await by('ES256', key.privateKey)))).toBe('good');
+    expect(await code(checked.verify(await by('RS256', rsa.privateKey)))).toBe('good');
+    const stranger = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    expect(await code(checked.verify(await by('ES256', stranger.privateKey)))).toBe('token_invalid');
+    expect(await code(checked.verify(await by('ES256', p256.privateKey, { exp: NOW - 60 })))).toBe('token_expired');
+  });
+
+  test('what comes of asking is told: an outage once when it begins, and once when it is over', async () => {
+    let now = NOW * 1_000;
+    const log: string[] = [];
+    const metrics = createMetrics();
+    const onAsked = watchKeyServer(createLogger('info', { write: (line) => void log.push(line) }), metrics);
+    const checked = tokens({ SNO_JWKS_URL: url }, { remoteKeys: { now: () => now, onAsked } });
+    const outcomes = async () =>
+      [...(await metrics.text()).matchAll(/^sno_key_server_requests_total\{outcome="(\w+)"\} (\d+)$/gm)].map(
+        ([, outcome, count]) => [outcome, Number(count)],
+      );
+    expect(await code(checked.verify(await first()))).toBe('good');
+    broken = true;
+    for (const failures of [1, 2]) {
+      now += 3_600_000;
+      expect(await code(checked.verify(await first()))).toBe('good');
+      await until(async () => (await outcomes())[1]?.[1] === failures, 'it was asked in vain');
+    }
+    broken = false;
+    now += 3_600_000;
+    expect(await code(checked.verify(await first()))).toBe('good');
+    await until(async () => (await outcomes())[0]?.[1] === 2, 'it gave keys');
+    expect(log.map((line) => (JSON.parse(line) as { msg: string }).msg)).toEqual([
+      expect.stringMatching(/^the key server gives no keys/),
+      'the key server gives keys again',
+    ]);
   });
 
   test('a server that does not answer', async () => {

@@ -102,7 +102,7 @@ class World {
       deflater: this.deflater,
       pause: never,
       now: () => 0,
-      events: { delivered: () => {}, reset: () => {}, sent: () => {}, failed: () => {} },
+      events: { delivered: () => {}, reset: () => {}, sent: () => {}, failed: () => {}, outboundFull: () => {} },
     });
     this.builder = new CommitBuilder(this.hub, 1_000_000);
     this.hub.follow(this.builder);

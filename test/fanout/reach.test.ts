@@ -45,7 +45,7 @@ beforeEach(() => {
     visible: (xid, isWanted = () => true) => new Promise((see) => invisible.set(xid, { see, isWanted })),
     pause: async () => undefined,
     now: () => 0,
-    events: { delivered: () => {}, reset: () => {}, sent: () => {}, failed: () => {} },
+    events: { delivered: () => {}, reset: () => {}, sent: () => {}, failed: () => {}, outboundFull: () => {} },
   });
   builder = new CommitBuilder(hub, 1_000_000);
   hub.follow(builder);

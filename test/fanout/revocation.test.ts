@@ -62,7 +62,7 @@ beforeEach(() => {
     visible: (xid) => new Promise((see) => invisible.set(xid, [...(invisible.get(xid) ?? []), see])),
     pause: async () => undefined,
     now: () => 0,
-    events: { delivered: () => {}, reset: () => {}, sent: () => {}, failed: () => {} },
+    events: { delivered: () => {}, reset: () => {}, sent: () => {}, failed: () => {}, outboundFull: () => {} },
   });
   builder = new CommitBuilder(hub, COMMIT_BYTES);
   hub.follow(builder);

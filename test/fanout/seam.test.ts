@@ -58,7 +58,7 @@ beforeEach(() => {
     visible: async () => undefined,
     pause: async () => undefined,
     now: () => 0,
-    events: { delivered: () => {}, reset: () => {}, sent: () => {}, failed: () => {} },
+    events: { delivered: () => {}, reset: () => {}, sent: () => {}, failed: () => {}, outboundFull: () => {} },
   });
   builder = new CommitBuilder(hub, COMMIT_BYTES_MAX);
   hub.follow(builder);

@@ -98,6 +98,8 @@ export interface Fixture {
   readonly port: number;
   /** Lines of the log, at level debug. */
   readonly log: string[];
+  /** How often a connection held as many bytes as it may. */
+  readonly outboundFull: number;
   connect(options?: ConnectOptions): Client;
   /** A client that has been welcomed. */
   welcomed(options?: ConnectOptions): Promise<Client>;
@@ -145,14 +147,25 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     copiesBytesMax: 2 ** 20,
     deflated: (before, after) => metrics.compression.frame(before, after),
   });
+  let outboundFull = 0;
   const hub = new Hub(journal, markers, {
     outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
+    outboundTotalBytesMax: settings.SNO_OUTBOUND_TOTAL_BYTES,
     deflater,
     visible: async () => {},
     snapshots: { ask: () => ({ outcome: Promise.resolve('whole'), leave() {} }) },
     pause: async () => {},
     now: () => clock.now(),
-    events: { delivered() {}, reset() {}, sent() {}, failed() {} },
+    events: {
+      delivered() {},
+      reset() {},
+      sent() {},
+      failed() {},
+      outboundFull: () => {
+        outboundFull++;
+        metrics.limitsMet.outbound_bytes.inc();
+      },
+    },
   });
   let sequence = 0;
   if (connected) {
@@ -207,6 +220,9 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     url,
     port,
     log,
+    get outboundFull() {
+      return outboundFull;
+    },
     connect,
     async welcomed(connectOptions) {
       const client = connect(connectOptions);

@@ -326,6 +326,57 @@ describe('requests', () => {
   });
 });
 
+describe('what waits in sockets that take nothing', () => {
+  const ROOM = clientFrame('{"type":"subscribe","channel":"room:1"}');
+  const MESSAGE_BYTES = 5_000;
+
+  /** Subscribers that read nothing any more. */
+  async function deaf(count: number): Promise<readonly RawSocket[]> {
+    const sockets = await Promise.all(Array.from({ length: count }, () => RawSocket.welcomed(fixture)));
+    for (const raw of sockets) raw.socket.write(ROOM);
+    await until(() => sockets.every((raw) => raw.texts().some((text) => text.includes('"subscribed"'))), 'all follow');
+    for (const { socket } of sockets) socket.pause();
+    return sockets;
+  }
+
+  /** Publishes, with a turn for the sockets after each, until the condition holds. */
+  async function publishUntil(condition: () => boolean): Promise<number> {
+    let count = 0;
+    for (; !condition() && count < 50_000; count++) {
+      fixture.publish('room:1', 'x'.repeat(MESSAGE_BYTES));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    return count;
+  }
+
+  test('of one: it is behind, counted, and has all of it in the end', async () => {
+    await start({ SNO_OUTBOUND_BYTES: '100000' });
+    const [raw] = (await deaf(1)) as [RawSocket];
+    let count = await publishUntil(() => fixture.outboundFull > 0);
+    expect(await met('outbound_bytes')).toBe(1);
+    const held = fixture.hub.outboundBytes;
+    for (let more = 0; more < 100; more++, count++) fixture.publish('room:1', 'x'.repeat(MESSAGE_BYTES));
+    expect(fixture.hub.outboundBytes).toBeLessThanOrEqual(held);
+    expect(held).toBeLessThan(100_000 + 2 * MESSAGE_BYTES);
+    await othersAreServed();
+    raw.socket.resume();
+    await until(() => raw.texts().length === 2 + count, 'all of it');
+    raw.socket.destroy();
+  });
+
+  test('of many together: each holds less', async () => {
+    const total = 600_000;
+    await start({ SNO_OUTBOUND_BYTES: '1000000', SNO_OUTBOUND_TOTAL_BYTES: String(total) });
+    const sockets = await deaf(20);
+    await publishUntil(() => fixture.outboundFull >= sockets.length);
+    const each = Math.max(16_384, total / sockets.length) + 2 * MESSAGE_BYTES;
+    expect(fixture.hub.outboundBytes).toBeLessThan(sockets.length * each);
+    for (const { socket } of sockets) socket.destroy();
+    await until(() => fixture.hub.outboundBytes === 0 && fixture.hub.outbound.backedUp === 0, 'all have gone');
+    await othersAreServed();
+  });
+});
+
 test('every limit is there before it was met, and a flood of them is logged once in a while', async () => {
   const clock = new ManualClock();
   await start({ SNO_MAX_CHANNEL_BYTES: '5' }, clock);

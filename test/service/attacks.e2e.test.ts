@@ -20,7 +20,7 @@ const MARK = 'for-the-owner-alone';
 
 let here: Stage;
 beforeAll(async () => {
-  here = await stage(SCHEMA, { SNO_ACCESS: 'views', SNO_HANDSHAKE_SECONDS: '2', SNO_HELLO_SECONDS: '2' });
+  here = await stage(SCHEMA, { SNO_ACCESS: 'views', SNO_HANDSHAKE_SECONDS: '5', SNO_HELLO_SECONDS: '5' });
 });
 afterAll(() => here.end());
 

@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import { VERSIONS } from '../support/postgres.ts';
 import { signToken } from '../support/service.ts';
+import { until } from '../support/wait.ts';
 import { RawClient } from './raw-client.ts';
 import { stage } from './stage.ts';
 
@@ -88,6 +89,28 @@ test('a materialized view that is refreshed and says the same: its subscribers s
     await here.query(`select sno.publish('stored:1', '1')`);
     await client.wait('what was published after it', 0, ({ type }) => type === 'message');
     expect((await here.metric('sno_access_query_checks_sum')) - before).toBe(1);
+    client.cut();
+  } finally {
+    await here.end();
+  }
+});
+
+test('a catalog that cannot be read when DDL commits, as others drop what is read: what was touched ends all the same, what is new is found', async () => {
+  const here = await stage(SCHEMA, { SNO_ACCESS: 'views' });
+  try {
+    const client = await RawClient.open(here.service, await signToken({ sub: 'm' }));
+    expect((await client.subscribe('plain:1')).type).toBe('subscribed');
+    await here.query(`
+      alter function sno.catalog(name) rename to true_catalog;
+      create function sno.catalog(publication name default null) returns json language plpgsql stable as $$
+      begin
+        if current_setting('application_name') not like 'sno %' then raise exception 'cache lookup failed'; end if;
+        return sno.true_catalog(publication);
+      end $$`);
+    await here.query('drop view channel_access."plain:{id}"');
+    await client.wait('its end', 0, ({ type }) => type === 'unsubscribed');
+    await here.query('create view channel_access."new:{id}" as select id, member as sub from plain');
+    await until(async () => (await client.subscribe('new:1')).type === 'subscribed', 'the new one is there');
     client.cut();
   } finally {
     await here.end();

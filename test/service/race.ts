@@ -1,0 +1,362 @@
+/**
+ * Revocation racing with writes: a lane is a set of tables and channels of its own, in which one case after the other is drawn, run
+ * against the service, and judged. The order of commits is that in which a witness, who may hear all, is told of them.
+ */
+import type pg from 'pg';
+import { expect } from 'vitest';
+import type { Random } from '../oracle/random.ts';
+import type { Frame, RawClient } from './raw-client.ts';
+
+/** A commit larger than this comes in parts: `LARGE` rows do. */
+export const COMMIT_BYTES = 2_000;
+const LARGE = 12;
+
+type Kind = 'own' | 'team' | 'cut';
+interface Way {
+  readonly kind: Kind;
+  readonly revoke: string;
+  readonly grant: string;
+  readonly weight: number;
+  /** The WAL tells of it where the transaction commits, after all rows. */
+  readonly isDdl: boolean;
+}
+
+export function schemaOf(lane: number): string {
+  return `
+    create schema if not exists channels;
+    create schema if not exists channel_access;
+    create table notes${lane} (id bigint generated always as identity primary key, room int not null, tag text not null);
+    alter table notes${lane} replica identity full;
+    create table members${lane} (room int, member text, role text not null default 'editor', primary key (room, member));
+    create table users${lane} (name text primary key, role text not null, team int not null);
+    create table teams${lane} (team int primary key, room int not null);
+    create table bans${lane} (name text primary key);
+    create table cuts${lane} (room int, member text, primary key (room, member));
+    create view channels."own${lane}:{room}" as select id, room, tag from notes${lane};
+    create view channel_access."own${lane}:{room}" as select room, member as sub from members${lane} where role <> 'guest';
+    create view channels."team${lane}:{room}" as select id, room, tag from notes${lane};
+    create view channel_access."team${lane}:{room}" as
+      select t.room, u.name as sub from teams${lane} t join users${lane} u using (team)
+      where u.role = 'editor' and not exists (select from bans${lane} b where b.name = u.name);
+    create view channels."cut${lane}:{room}" as select id, room, tag from notes${lane};
+    create view channel_access."cut${lane}:{room}" as select room, member as sub from cuts${lane};
+    create view channels."all${lane}" as select id, room, tag from notes${lane};
+    create view channel_access."all${lane}" as select;
+    insert into members${lane} values (1, 'm'), (1, 'n');
+    insert into teams${lane} values (1, 1), (2, 1), (3, 3);
+    insert into users${lane} values ('m', 'editor', 1), ('n', 'editor', 2);
+    insert into cuts${lane} values (1, 'm');`;
+}
+
+function waysOf(lane: number): readonly Way[] {
+  const view = `channel_access."cut${lane}:{room}"`;
+  const way = (kind: Kind, revoke: string, grant: string, weight = 4): Way => ({
+    kind,
+    revoke,
+    grant,
+    weight,
+    isDdl: revoke.startsWith('drop'),
+  });
+  return [
+    way('own', `delete from members${lane} where member = 'm'`, `insert into members${lane} values (1, 'm')`),
+    way(
+      'own',
+      `update members${lane} set role = 'guest' where member = 'm'`,
+      `update members${lane} set role = 'editor' where member = 'm'`,
+    ),
+    way(
+      'own',
+      `update members${lane} set room = 2 where member = 'm'`,
+      `update members${lane} set room = 1 where member = 'm'`,
+    ),
+    way(
+      'team',
+      `update users${lane} set role = 'guest' where name = 'm'`,
+      `update users${lane} set role = 'editor' where name = 'm'`,
+    ),
+    way(
+      'team',
+      `update users${lane} set team = 3 where name = 'm'`,
+      `update users${lane} set team = 1 where name = 'm'`,
+    ),
+    way('team', `update teams${lane} set room = 2 where team = 1`, `update teams${lane} set room = 1 where team = 1`),
+    way('team', `delete from teams${lane} where team = 1`, `insert into teams${lane} values (1, 1)`),
+    way('team', `insert into bans${lane} values ('m')`, `delete from bans${lane}`),
+    way('cut', `truncate cuts${lane}`, `insert into cuts${lane} values (1, 'm')`),
+    way('cut', `drop view ${view}`, `create view ${view} as select room, member as sub from cuts${lane}`, 1),
+  ];
+}
+
+/** One commit, as the witness was told of it. */
+interface Commit {
+  readonly xid: number;
+  readonly lsn: bigint;
+  /** Rows of the room. */
+  readonly ids: readonly number[];
+  /** Those of them that its own revocation came before. */
+  readonly lateIds: readonly number[];
+  readonly op: 'revoke' | 'grant' | undefined;
+}
+
+export interface LaneOptions {
+  readonly lane: number;
+  readonly random: Random;
+  /** Two that write, and one that gives and takes. */
+  readonly connections: readonly [pg.ClientBase, pg.ClientBase, pg.ClientBase];
+  /** Hears `all`. */
+  readonly witness: RawClient;
+  /** Has access all the time, and hears `all`, `own` and `team`. */
+  readonly keeper: RawClient;
+  /** Is given access and loses it; hears `all`. */
+  readonly member: RawClient;
+}
+
+/** What cases came to, to see that all of it happens. */
+export class Tally {
+  readonly counts = new Map<string, number>();
+
+  add(what: string, count = 1): void {
+    this.counts.set(what, (this.counts.get(what) ?? 0) + count);
+  }
+
+  get text(): string {
+    return [...this.counts].map(([what, count]) => `${count} ${what}`).join(', ');
+  }
+}
+
+export class Lane {
+  readonly #options: LaneOptions;
+  readonly #tally: Tally;
+  readonly #ways: readonly Way[];
+  #tag = 0;
+  #position: string | undefined;
+
+  constructor(options: LaneOptions, tally: Tally) {
+    this.#options = options;
+    this.#tally = tally;
+    this.#ways = waysOf(options.lane).flatMap((way) => Array.from({ length: way.weight }, () => way));
+  }
+
+  /** Draws one case, runs and judges it. */
+  async run(): Promise<void> {
+    const { random, connections, member, witness, keeper, lane } = this.#options;
+    const way = this.#ways[random.below(this.#ways.length)] as Way;
+    const channel = `${way.kind}${lane}:1`;
+    const from = ['now', 'snapshot', 'since'][random.below(3)] as 'now' | 'snapshot' | 'since';
+    const isEarly = random.chance(0.6);
+    const plan: readonly ('revoke' | 'grant')[] = [['revoke'], ['revoke', 'grant'], ['revoke', 'grant', 'revoke']][
+      random.below(3)
+    ] as ('revoke' | 'grant')[];
+    if (isEarly) await this.#subscribe(channel, from);
+    const [first, second, third] = connections;
+    const writes = [1 + random.below(4), random.below(4)] as const;
+    await Promise.all([
+      this.#write(first, writes[0]),
+      this.#write(second, writes[1]),
+      this.#change(third, way, plan),
+      isEarly ? undefined : this.#turns().then(() => this.#subscribe(channel, from)),
+    ]);
+    const end = `end ${++this.#tag}`;
+    await first.query(`insert into notes${lane} (room, tag) values (0, $1)`, [end]);
+    const sawEnd = ({ channel: name, events }: Frame) =>
+      name === `all${lane}` && (events ?? []).some(({ data }) => data?.['tag'] === end);
+    await Promise.all([member, witness, keeper].map((client) => client.wait(end, 0, sawEnd)));
+    const commits = commitsOf(witness.of(`all${lane}`));
+    const note = JSON.stringify({ lane, way, from, isEarly, plan });
+    this.#judgeMember(note, channel, commits, way, plan.at(-1) === 'grant', from);
+    for (const client of [member, keeper])
+      expect(xidsOf(client.of(`all${lane}`)), note).toEqual(commits.map(({ xid }) => xid));
+    const inRoom = commits.filter(({ ids }) => ids.length > 0).map(({ xid }) => xid);
+    for (const kind of ['own', 'team']) expect(xidsOf(keeper.of(`${kind}${lane}:1`)), note).toEqual(inRoom);
+    expect(
+      keeper.frames.filter(({ type }) => type !== 'changes' && type !== 'heartbeat'),
+      note,
+    ).toEqual([]);
+    if (plan.at(-1) === 'revoke') await third.query(way.grant);
+    const isFollowing = member.frames.findLast((frame) => frame.channel === channel && ENDS[frame.type] !== undefined);
+    if (isFollowing !== undefined && ENDS[isFollowing.type] === false) {
+      member.send({ type: 'unsubscribe', channel });
+      await member.wait('the end', 0, ({ code }) => code === 'client');
+    }
+    this.#tally.add('cases');
+    await this.#forget();
+  }
+
+  /** Begins anew: what was written, and heard of it, does not matter any more. */
+  async #forget(): Promise<void> {
+    const { connections, member, witness, keeper, lane } = this.#options;
+    const [first] = connections;
+    const tag = `forgotten ${this.#tag}`;
+    await first.query(`delete from notes${lane}`);
+    await first.query(`insert into notes${lane} (room, tag) values (0, '${tag}')`);
+    const has = ({ events }: Frame) => (events ?? []).some(({ data }) => data?.['tag'] === tag);
+    const clients = [member, witness, keeper];
+    const frames = await Promise.all(clients.map((client) => client.wait(tag, 0, has)));
+    this.#position = frames[1]?.position;
+    for (const client of clients) client.frames.length = 0;
+  }
+
+  async #subscribe(channel: string, from: 'now' | 'snapshot' | 'since'): Promise<void> {
+    const since = this.#position;
+    const more = from === 'snapshot' ? { snapshot: true } : from === 'since' && since !== undefined ? { since } : {};
+    const { member } = this.#options;
+    const index = member.frames.length;
+    member.send({ type: 'subscribe', channel, ...more });
+    await member.wait(
+      `an answer to subscribe ${channel}`,
+      index,
+      (frame) => frame.channel === channel && isAnswer(frame),
+    );
+  }
+
+  async #turns(): Promise<void> {
+    for (let left = this.#options.random.below(12); left > 0; left--)
+      await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  async #write(client: pg.ClientBase, count: number): Promise<void> {
+    for (let index = 0; index < count; index++) {
+      await this.#turns();
+      await client.query(this.#insert('w'));
+    }
+  }
+
+  async #change(client: pg.ClientBase, way: Way, plan: readonly ('revoke' | 'grant')[]): Promise<void> {
+    const { lane, random } = this.#options;
+    for (const op of plan) {
+      await this.#turns();
+      const before = random.chance(0.5) ? `${this.#insert('before')};` : '';
+      const after = random.chance(0.5) ? `${this.#insert(op === 'revoke' ? 'late' : 'after')};` : '';
+      const mark = `insert into notes${lane} (room, tag) values (0, '${op}')`;
+      await client.query(`begin; ${before} ${way[op]}; ${after} ${mark}; commit`);
+      if (random.chance(0.7)) await client.query(this.#insert('next'));
+    }
+  }
+
+  #insert(what: string): string {
+    const { lane, random } = this.#options;
+    const count = random.chance(0.2) ? LARGE + random.below(3 * LARGE) : 1 + random.below(2);
+    return `insert into notes${lane} (room, tag) select 1, '${what} ' || repeat('x', ${count === 1 ? 5 : 300}) from generate_series(1, ${count})`;
+  }
+
+  #judgeMember(
+    note: string,
+    channel: string,
+    commits: readonly Commit[],
+    { isDdl }: Way,
+    isGranted: boolean,
+    from: string,
+  ): void {
+    const frames = this.#options.member.frames.filter((frame) => frame.channel === channel);
+    const told = JSON.stringify(frames.map(({ type, code, xid, reason }) => [type, code ?? reason ?? xid]));
+    const text = `${note} ${told}`;
+    const numberOf = new Map(commits.map(({ xid }, index) => [xid, index]));
+    const commitOf = new Map(commits.flatMap(({ ids }, index) => ids.map((id) => [id, index] as const)));
+    const lastRevoke = commits.findLastIndex(({ op }) => op === 'revoke');
+    const endAt = frames.findIndex(({ type }) => type === 'unsubscribed');
+    const isRefused = frames.some(({ type }) => type === 'error');
+    const isFollowing = endAt === -1 && !isRefused;
+    if (isFollowing) expect(isGranted, `heard on: ${text}`).toBe(true);
+    if (endAt >= 0) {
+      expect(frames.slice(endAt + 1), text).toEqual([]);
+      expect(frames[endAt]?.code, text).toBe('access_revoked');
+    }
+    expect(
+      frames.filter(({ type, code }) => type === 'reset' || (type === 'error' && !REFUSALS.includes(String(code)))),
+      text,
+    ).toEqual([]);
+    const heard = frames.flatMap(({ events, rows, xid, part, last }) => {
+      const ids = [...(events ?? []), ...(rows ?? [])].map(({ key }) => key?.['id'] as number);
+      return { ids, xid, isPart: part !== undefined && last !== true && xid !== undefined };
+    });
+    // nothing of the revoking commit or a later one; of its own parts, what came before it was known
+    if (!isFollowing)
+      for (const { ids, isPart } of heard)
+        for (const id of ids) {
+          const at = commitOf.get(id) ?? -1;
+          const isEarlyPart = isPart && at === lastRevoke && (isDdl || !commits[at]?.lateIds.includes(id));
+          expect(at < lastRevoke || isEarlyPart, `${id} of commit ${at}, revoked at ${lastRevoke}: ${text}`).toBe(true);
+        }
+    this.#judgeWhole(text, frames, commits, numberOf, isFollowing);
+    if (frames.some(({ code }) => code === 'try_again')) this.#tally.add('told to try again');
+    this.#tally.add(isRefused ? 'refused' : isFollowing ? 'kept' : `ended (${from})`);
+    this.#tally.add(
+      'rows heard',
+      heard.reduce((sum, { ids }) => sum + ids.length, 0),
+    );
+    this.#tally.add('commits', commits.length);
+    if (frames.some(({ part }) => part !== undefined && part > 1)) this.#tally.add('with parts');
+  }
+
+  /** What was heard is a stretch of the commits without a gap, to their end where the member still follows. */
+  #judgeWhole(
+    text: string,
+    frames: readonly Frame[],
+    commits: readonly Commit[],
+    numberOf: ReadonlyMap<number, number>,
+    isFollowing: boolean,
+  ): void {
+    const subscribed = frames.find(({ type }) => type === 'subscribed');
+    if (subscribed === undefined) return;
+    const snapshot = new Set(frames.flatMap(({ rows }) => (rows ?? []).map(({ key }) => key['id'] as number)));
+    const isSnapshot = frames.some(({ type }) => type === 'snapshot');
+    const whole = frames.filter(({ type, last }) => type === 'changes' && last !== false);
+    const told = new Set(whole.map(({ xid }) => xid as number));
+    expect(told.size, text).toBe(whole.length);
+    const start = lsnOf(subscribed.position as string);
+    const due = commits.filter(
+      ({ ids, lsn }) => ids.length > 0 && (isSnapshot ? !ids.every((id) => snapshot.has(id)) : lsn > start),
+    );
+    const lastTold = Math.max(-1, ...[...told].map((xid) => numberOf.get(xid) ?? -1));
+    const reached = isFollowing ? commits.length : lastTold + 1;
+    const expected = due.filter(({ xid }) => (numberOf.get(xid) as number) < reached).map(({ xid }) => xid);
+    expect(
+      [...told].sort((a, b) => a - b),
+      text,
+    ).toEqual(expected.sort((a, b) => a - b));
+  }
+}
+
+/** While a view is made anew the database cannot be asked, which is a refusal. */
+const REFUSALS: readonly string[] = ['access_denied', 'access_undeclared', 'try_again'];
+
+/** Frames after which the channel is not followed any more, and after which it is. */
+const ENDS: Readonly<Record<string, boolean>> = { subscribed: false, unsubscribed: true, error: true, reset: true };
+
+function isAnswer({ type }: Frame): boolean {
+  return ENDS[type] !== undefined;
+}
+
+function commitsOf(frames: readonly Frame[]): Commit[] {
+  const commits: Commit[] = [];
+  const byXid = new Map<number, Frame['events']>();
+  for (const { xid = 0, lsn = '0/0', events = [], last } of frames) {
+    const all = [...(byXid.get(xid) ?? []), ...events];
+    byXid.set(xid, all);
+    if (last === false) continue;
+    const tagOf = ({ data }: (typeof all)[number]) => String(data?.['tag']);
+    const inRoom = all.filter(({ data }) => data?.['room'] === 1);
+    const idOf = ({ key }: (typeof all)[number]) => key?.['id'] as number;
+    commits.push({
+      xid,
+      lsn: lsnValue(lsn),
+      ids: inRoom.map(idOf),
+      lateIds: inRoom.filter((event) => tagOf(event).startsWith('late')).map(idOf),
+      op: (['revoke', 'grant'] as const).find((op) => all.some((event) => tagOf(event) === op)),
+    });
+  }
+  return commits;
+}
+
+function xidsOf(frames: readonly Frame[]): (number | undefined)[] {
+  return frames.filter(({ last }) => last !== false).map(({ xid }) => xid);
+}
+
+function lsnOf(position: string): bigint {
+  return lsnValue(position.split(':')[1] as string);
+}
+
+function lsnValue(lsn: string): bigint {
+  const [high, low] = lsn.split('/') as [string, string];
+  return (BigInt(`0x${high}`) << 32n) | BigInt(`0x${low}`);
+}
