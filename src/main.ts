@@ -62,6 +62,8 @@ const SLOT_LOCK_TIMEOUT_MS = 10_000;
 /** Beyond the time that another process may take to drain: it leaves the slot when its clients are gone. */
 const SLOT_IN_USE_TIMEOUT_MS = 15_000;
 const CONTROL_CONNECTIONS = 4;
+/** How long after a snapshot's own bound a server that does not answer at all is given up. */
+const SNAPSHOT_SILENCE_MS = 10_000;
 const POLL_MS = 2_000;
 const EVICT_MS = 1_000;
 /** Of the journal's bytes, what compressed copies of its frames may take beside it. */
@@ -126,7 +128,8 @@ class RunningService implements Service, WalHandler {
     this.#url = databaseUrl(settings);
     this.#pool = createPool(this.#url, 'query', CONTROL_CONNECTIONS);
     // snapshots wait for slow clients: what the stream waits for must not wait for them
-    this.#snapshotPool = createPool(this.#url, 'snapshot', settings.SNO_SNAPSHOTS);
+    const snapshotMsMax = settings.SNO_SNAPSHOT_SECONDS * 1_000 + SNAPSHOT_SILENCE_MS;
+    this.#snapshotPool = createPool(this.#url, 'snapshot', settings.SNO_SNAPSHOTS, snapshotMsMax);
     for (const pool of [this.#pool, this.#snapshotPool])
       pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
     const now = Date.now;

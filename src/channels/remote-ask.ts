@@ -1,6 +1,7 @@
 /** Asks Postgres to evaluate rows for a view. */
 import type pg from 'pg';
 import { assert } from '../errors.ts';
+import { timed } from '../postgres/connect.ts';
 import type { RemoteQuery } from './channel.ts';
 import type { RemoteAnswer } from './remote-answers.ts';
 import { RowError } from './row-error.ts';
@@ -35,6 +36,8 @@ const FAULTS: readonly (readonly [states: RegExp, fault: Fault])[] = [
 ];
 /** How often a question is put again that fails in a way which may pass; then it is the rows that are at fault. */
 const PASSING_ATTEMPTS_MAX = 3;
+/** After so long without an answer the connection is taken for dead; longer at each further try, since functions may be slow. */
+const ANSWER_MS_MAX = 60_000;
 
 export class RemoteAsker {
   readonly #options: RemoteAskerOptions;
@@ -59,7 +62,9 @@ export class RemoteAsker {
     for (let attempt = 1; ; attempt++) {
       if (this.#isStopped) throw new Error('stopped while Postgres was being asked');
       try {
-        const result = await pool.query<ResultRow>(query.sql, parametersOf(query, rows));
+        const values = parametersOf(query, rows);
+        const timeoutMs = ANSWER_MS_MAX * attempt;
+        const result = await pool.query<ResultRow>(timed(query.sql, timeoutMs, values));
         assert(result.rows.length === rows.commits.length, 'Postgres answers once for each row');
         return result.rows.map((row) => answerOf(row, query.valueCount));
       } catch (error) {

@@ -4,7 +4,7 @@ import type { Settings } from '../config.ts';
 import { ERRORS } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { type Lsn, parseLsn } from '../lsn.ts';
-import { databaseError } from '../postgres/connect.ts';
+import { createClient, databaseError } from '../postgres/connect.ts';
 import { throughFlux } from '../postgres/flux.ts';
 import type { Catalog } from './catalog.ts';
 import { CatalogPoll } from './catalog-poll.ts';
@@ -36,15 +36,16 @@ export class Rulebook {
   async prepare(): Promise<void> {
     const { settings, logger, databaseUrl } = this.#options;
     const { SNO_PUBLICATION: publication, SNO_RULES: rules } = settings;
-    const client = await this.#connect();
+    const client = createClient(databaseUrl, 'setup');
     try {
+      await connected(client);
       const setup = () => ensureSetup(client, { publication, identities: false });
       const { done, warnings, eventTriggers } = await throughFlux(setup);
       if (done.length > 0) logger.info({ done }, 'set the database up');
       for (const { what, message, sql } of warnings) logger.warn({ what, mend: sql }, message);
       this.isPolled = !eventTriggers;
     } finally {
-      client.release();
+      await client.end();
     }
     if (rules === undefined) return;
     const { applied, files, dropped } = await applyRules(rules, databaseUrl);
@@ -82,12 +83,12 @@ export class Rulebook {
     }
     this.#awaited = relations;
   }
+}
 
-  async #connect(): Promise<pg.PoolClient> {
-    try {
-      return await this.#options.pool.connect();
-    } catch (error) {
-      throw databaseError(error);
-    }
+async function connected(client: pg.Client): Promise<void> {
+  try {
+    await client.connect();
+  } catch (error) {
+    throw databaseError(error);
   }
 }

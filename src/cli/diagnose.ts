@@ -34,12 +34,23 @@ const OLD_TRANSACTION_SECONDS = 300;
 const FOREIGN_SLOT_BYTES = 1024 ** 3;
 const STATEMENT_TIMEOUT_MS_MIN = 60_000;
 const SENDER_TIMEOUT_MS_MIN = 10_000;
+/** By major version, the first one whose decoding hears of a publication that changes while a transaction is open (decision 0018). */
+const PUBLISHES_WHOLE: ReadonlyMap<number, number> = new Map([
+  [15, 150_013],
+  [16, 160_009],
+  [17, 170_005],
+]);
 
 const CHECKS: readonly Check[] = [
-  ({ serverVersion }) =>
-    serverVersion < 150_000
-      ? failAs('database_too_old', `Postgres ${versionText(serverVersion)}`)
-      : ok(`Postgres ${versionText(serverVersion)}`),
+  ({ serverVersion }) => {
+    const version = `Postgres ${versionText(serverVersion)}`;
+    if (serverVersion < 150_000) return failAs('database_too_old', version);
+    if (serverVersion >= (PUBLISHES_WHOLE.get(Math.floor(serverVersion / 10_000)) ?? 0)) return ok(version);
+    return warn(
+      `${version} can lose changes of a table that is published while a transaction is writing to it`,
+      'Upgrade to the newest minor version (15.13, 16.9, 17.5 or newer).',
+    );
+  },
 
   ({ inRecovery }) =>
     inRecovery ? failAs('database_standby', 'this server is a standby') : ok('this server is a primary'),

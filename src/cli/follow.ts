@@ -66,6 +66,8 @@ class Connection {
   readonly #signal: AbortSignal;
   #socket: WebSocket | undefined;
   #joined = false;
+  /** A commit has come in part, its last part has not. */
+  #isOpen = false;
   #opened = false;
   #ended: Ended | undefined;
   #silence: NodeJS.Timeout | undefined;
@@ -130,7 +132,8 @@ class Connection {
         this.#advance(frame.position);
         break;
       case 'changes':
-        if (frame.last !== false) this.#advance(frame.position);
+        this.#isOpen = frame.last === false;
+        this.#advance(frame.position);
         break;
       case 'message':
         this.#advance(frame.position);
@@ -140,6 +143,7 @@ class Connection {
         return;
       case 'reset':
         this.#joined = false;
+        this.#isOpen = false;
         this.#progress.since = undefined;
         break;
       case 'unsubscribed':
@@ -164,9 +168,9 @@ class Connection {
     if (frame.type === 'reset') this.#subscribe();
   }
 
-  /** Before `subscribed`, what came says nothing about what was missed. */
+  /** Before `subscribed`, what came says nothing about what was missed; in the middle of a commit, one resumes before it. */
   #advance(position: string): void {
-    if (this.#joined) this.#progress.since = position;
+    if (this.#joined && !this.#isOpen) this.#progress.since = position;
   }
 
   #subscribe(): void {

@@ -23,6 +23,10 @@ const OPTIONS = Object.entries(PINNED)
   .join(' ');
 
 const CONNECT_TIMEOUT_MS = 10_000;
+/** A connection on which a query is not answered for so long is dead, unless the query says that it may take longer. */
+const QUERY_TIMEOUT_MS = 30_000;
+/** Says that a query may take as long as it likes. */
+export const NO_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** What pg needs to connect; `role` tells the operator which of Snö's connections it is (application_name). */
 export function connectionConfig(url: string, role: string): pg.ClientConfig {
@@ -54,14 +58,28 @@ export function createReplicationClient(url: string, role: string): pg.Client {
     types: AS_TEXT,
     replication: 'database',
     stream,
+    query_timeout: QUERY_TIMEOUT_MS,
   } as pg.ClientConfig);
 }
 
-export function createPool(url: string, role: string, size: number): pg.Pool {
-  const pool = new pg.Pool({ ...connectionConfig(url, role), types: AS_TEXT, max: size, idleTimeoutMillis: 30_000 });
+/** `timeoutMs`: after it a query fails, and its connection is not used again. */
+export function createPool(url: string, role: string, size: number, timeoutMs = QUERY_TIMEOUT_MS): pg.Pool {
+  const pool = new pg.Pool({
+    ...connectionConfig(url, role),
+    types: AS_TEXT,
+    max: size,
+    idleTimeoutMillis: 30_000,
+    query_timeout: timeoutMs,
+  });
   // A connection that breaks while it is taken fails its query; without a listener it would end the process as well.
   pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
+}
+
+/** A query that may take another time than its connection's others; pg's types do not know of it. */
+export function timed(text: string, timeoutMs: number, values?: unknown[]): pg.QueryConfig {
+  const query = { text, query_timeout: timeoutMs };
+  return values === undefined ? query : { ...query, values };
 }
 
 /** Turns what pg throws at connecting or querying into a SnoError, where it is an operational fault that we know. */

@@ -4,7 +4,7 @@
  */
 import type pg from 'pg';
 import type { Logger } from '../logger.ts';
-import { createClient, databaseError } from './connect.ts';
+import { createClient, databaseError, timed } from './connect.ts';
 import { quoteIdentifier } from './quote.ts';
 
 export interface ListenerOptions {
@@ -15,10 +15,14 @@ export interface ListenerOptions {
   readonly retryMs: (attempt: number) => number;
 }
 
+/** How often it is asked whether the connection lives, and how long the answer may take. */
+const PING_MS = 30_000;
+
 export class Listener {
   readonly #options: ListenerOptions;
   #client: pg.Client | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #pinger: NodeJS.Timeout | undefined;
   #isStopped = false;
 
   constructor(options: ListenerOptions) {
@@ -37,6 +41,7 @@ export class Listener {
   async stop(): Promise<void> {
     this.#isStopped = true;
     clearTimeout(this.#timer);
+    clearInterval(this.#pinger);
     const client = this.#client;
     this.#client = undefined;
     await client?.end().catch(() => undefined);
@@ -49,13 +54,21 @@ export class Listener {
     client.on('end', () => this.#broken(client, undefined));
     client.on('notification', ({ payload }) => onNotification(payload ?? ''));
     await client.connect();
-    await client.query(`listen ${quoteIdentifier(channel)}`);
+    await client.query(timed(`listen ${quoteIdentifier(channel)}`, PING_MS));
     this.#client = client;
+    this.#pinger = setInterval(() => this.#ping(client), PING_MS);
+  }
+
+  /** Nothing may come for days: only so it is noticed that nothing can. */
+  #ping(client: pg.Client): void {
+    client.query(timed('select', PING_MS)).catch((error: Error) => this.#broken(client, error));
   }
 
   #broken(client: pg.Client, error: Error | undefined): void {
     if (this.#isStopped || this.#client !== client) return;
     this.#client = undefined;
+    clearInterval(this.#pinger);
+    client.end().catch(() => undefined);
     this.#options.logger.warn({ error: error?.message }, 'notifications: the connection broke, connecting again');
     this.#retry(0);
   }

@@ -6,6 +6,7 @@ import type pg from 'pg';
 import { SnoError } from '../errors.ts';
 import { type Lsn, parseLsn } from '../lsn.ts';
 import { differsInGenerationOnly, formatEpoch } from '../position.ts';
+import { NO_TIMEOUT_MS, timed } from '../postgres/connect.ts';
 import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
 import { sizeText } from '../size.ts';
 import { RUNNING } from './slot-state.ts';
@@ -202,8 +203,9 @@ async function createSlot(client: pg.Client, { slot, lockTimeoutMs }: SlotOption
   const extra = Number(server?.server_version_num) >= FAILOVER_VERSION ? ', FAILOVER true' : '';
   const command = `CREATE_REPLICATION_SLOT ${quoteIdentifier(slot)} LOGICAL pgoutput (SNAPSHOT 'nothing'${extra})`;
   try {
-    const row = await one<{ readonly consistent_point: string }>(client, command);
-    return lsnOf(row?.consistent_point ?? '');
+    // each wait is bounded by the lock_timeout, and there may be many
+    const { rows } = await client.query<{ readonly consistent_point: string }>(timed(command, NO_TIMEOUT_MS));
+    return lsnOf(rows[0]?.consistent_point ?? '');
   } catch (error) {
     throw await creationError(client, slot, error);
   } finally {

@@ -7,7 +7,7 @@ import type pg from 'pg';
 import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { formatLsn, type Lsn } from '../lsn.ts';
-import { createReplicationClient } from '../postgres/connect.ts';
+import { createReplicationClient, NO_TIMEOUT_MS, timed } from '../postgres/connect.ts';
 import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
 import { Backlog } from './backlog.ts';
 import { backoff } from './backoff.ts';
@@ -222,7 +222,10 @@ export class ReplicationStream implements WalSource {
         },
         onFault: fail,
       });
-      const over = Promise.race([client.query(this.#startCommand(opened.from)).then(ended), failed]);
+      const over = Promise.race([
+        client.query(timed(this.#startCommand(opened.from), NO_TIMEOUT_MS)).then(ended),
+        failed,
+      ]);
       over.catch(() => undefined);
       await Promise.race([accepted, over]);
       // from here on the slot is ours and the server must hear of us; what it sends waits for the handler

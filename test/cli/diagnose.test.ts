@@ -52,6 +52,7 @@ test('a good database has nothing but ok', () => {
 describe('what is not ok is found, alone, with its mend', () => {
   const TABLE: readonly (readonly ['warn' | 'fail', Partial<Facts>, RegExp, RegExp])[] = [
     ['fail', { serverVersion: 140_011 }, /^Postgres 14\.11$/, /Upgrade/],
+    ['warn', { serverVersion: 160_008 }, /^Postgres 16\.8 can lose changes/, /^Upgrade .* 16\.9/],
     ['fail', { inRecovery: true }, /standby/, /primary/],
     ['fail', { walLevel: 'replica' }, /^wal_level is replica$/, /alter system set wal_level/],
     [

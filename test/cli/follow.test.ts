@@ -119,12 +119,15 @@ describe('coming back', () => {
     scripts = [
       onSubscribe((socket) => {
         send(socket, subscribed('p1'), changes('p2'), changes('p3', { part: 1, last: false }));
+        // neither of these positions is one to resume from, with a commit that is not whole
+        send(socket, { type: 'message', channel: 'room:1', position: 'p4', event: 'x', data: 1 });
+        send(socket, { type: 'heartbeat', position: 'p4' });
         socket.close(1001, 'draining');
       }),
       onSubscribe((socket) => send(socket, subscribed('p2'), changes('p3', { part: 1, last: false }))),
     ];
     const { ended, stop } = run({ snapshot: true });
-    await until(() => lines.length === 5, 'the part has come again');
+    await until(() => lines.length === 6, 'the part has come again');
     expect(subscribes()).toEqual([
       [{ type: 'subscribe', channel: 'room:1', snapshot: true }],
       [{ type: 'subscribe', channel: 'room:1', since: 'p2' }],

@@ -1,4 +1,5 @@
 /** What goes wrong. Each fault resolves once it is over, or goes over by itself from there. */
+import { readMetric } from '../service/stage.ts';
 import { until } from '../support/wait.ts';
 import type { Random } from './random.ts';
 import type { World } from './world.ts';
@@ -113,13 +114,17 @@ export const FAULTS = {
   },
   'clients half-open': {
     cost: 'dear',
-    async run({ clientSide, subscribers, writers }, random) {
-      const [kept, dead] = [new Set<unknown>(), clientSide.links.filter(() => random.chance(0.4))];
-      for (const link of clientSide.links) if (!dead.includes(link)) kept.add(link);
-      for (const link of dead) link.swallow();
+    async run({ clientSide, service, subscribers, writers }, random) {
+      for (const link of clientSide.links) if (random.chance(0.4)) link.swallow();
       await writers.more(20);
       // those who hear nothing connect again by themselves
       await until(() => subscribers.every(({ isLive }) => isLive), 'everybody is back', 60_000);
+      // and the service lets go of those that it does not hear
+      await until(
+        async () => (await readMetric(service, 'sno_connections')) <= subscribers.length,
+        'the service has closed the dead connections',
+        150_000,
+      );
     },
   },
   'database cut': {
@@ -239,6 +244,21 @@ export const FAULTS = {
       await world.service.kill();
       await world.service.restart();
       for (const subscriber of away) subscriber.comeBack();
+    },
+  },
+  'slot bound reached': {
+    cost: 'dear',
+    async run(world, random) {
+      const { service, writers, slotPolicy } = world;
+      const givesUp = slotPolicy === 'give_up';
+      if (givesUp) world.happened('slot lost');
+      await service.kill();
+      await world.burst(world.slotBytes * 1.3);
+      await writers.more(random.below(20));
+      await world.restartService();
+      await world.streamsAgain(undefined);
+      const given = await readMetric(service, 'sno_slot_given_up_total');
+      if (given !== Number(givesUp)) throw new Error(`by the policy ${slotPolicy}, ${given} slots were given up`);
     },
   },
   'standby promoted': {

@@ -41,6 +41,20 @@ const VARIANTS: Readonly<Record<string, readonly string[]>> = {
   SNO_COMPRESS_BYTES: ['512', '1', '0'],
 };
 
+const MB = 1024 ** 2;
+
+/** Settings without which a fault could not be, or would take too long; where there are several values, the seed draws one. */
+const NEEDED: Readonly<Partial<Record<FaultName, Readonly<Record<string, readonly string[]>>>>> = {
+  // a slot reaches a new standby once what it trails by has gone by
+  'standby promoted': { SNO_REPLAY_SECONDS: ['10'] },
+  'replay bound reached': { SNO_REPLAY_WAL_BYTES: [String(32 * MB)] },
+  'slot bound reached': {
+    SNO_REPLAY_WAL_BYTES: [String(32 * MB)],
+    SNO_SLOT_WAL_BYTES: [String(96 * MB)],
+    SNO_SLOT_WAL_POLICY: ['give_up', 'hold'],
+  },
+};
+
 /** So many faults, drawn from these. */
 export function schedule(seed: number, names: readonly FaultName[], count: number): FaultName[] {
   const random = new Random(seed);
@@ -50,13 +64,13 @@ export function schedule(seed: number, names: readonly FaultName[], count: numbe
 export async function play(round: Round): Promise<Figures> {
   const began = performance.now();
   const random = new Random(round.seed);
-  const drawn = Object.entries(VARIANTS).map(([name, values]) => [name, values[random.below(values.length)] as string]);
+  const needed = round.faults.map((fault) => NEEDED[fault] ?? {});
+  const drawn = Object.entries(Object.assign({}, VARIANTS, ...needed) as typeof VARIANTS).map(
+    ([name, values]) => [name, values[random.below(values.length)] as string] as const,
+  );
   const { seed, version, build } = round;
   const settings = {
-    ...(Object.fromEntries(drawn) as Record<string, string>),
-    // a slot reaches a new standby once what it trails by has gone by
-    ...(round.faults.includes('standby promoted') && { SNO_REPLAY_SECONDS: '10' }),
-    ...(round.faults.includes('replay bound reached') && { SNO_REPLAY_WAL_BYTES: String(32 * 1024 ** 2) }),
+    ...Object.fromEntries(drawn),
     ...round.settings,
   };
   const world = await World.build({ version, settings, ...(build !== undefined && { build }) });

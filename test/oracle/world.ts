@@ -95,6 +95,15 @@ export class World {
     };
   }
 
+  /** What may be held for the slot, in bytes, and what follows beyond it. */
+  get slotBytes(): number {
+    return Number(this.#options.settings?.['SNO_SLOT_WAL_BYTES']);
+  }
+
+  get slotPolicy(): string | undefined {
+    return this.#options.settings?.['SNO_SLOT_WAL_POLICY'];
+  }
+
   happened(kind: Incident['kind']): void {
     this.incidents.push({ kind, at: performance.now() });
   }

@@ -65,7 +65,8 @@ export class Held {
         this.#parts = [];
         return;
       case 'message':
-        this.position = frame.position;
+        // not in the middle of a commit
+        if (this.#parts.length === 0) this.position = frame.position;
         return;
     }
   }
