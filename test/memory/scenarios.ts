@@ -2,6 +2,7 @@
  * What could make memory grow, one scenario each: the service is a process of its own, a crowd of subscribers another, and the
  * peak of the service, as the system sees it, is held against the budget that follows from the settings. Sizes are for the caller.
  */
+import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 import { memory, type Stage, stage } from '../service/stage.ts';
 import { until } from '../support/wait.ts';
@@ -27,8 +28,8 @@ const SCHEMA = `
 `;
 const ROOMS = 100;
 const COUNTERS = 100;
-/** What the system takes of a connection before the service notices that nobody reads, at least and at most. */
-const SYSTEM_BUFFERS = [3 * MB, 16 * MB] as const;
+/** What the system takes of a connection before the service notices that nobody reads, at least and at most: both ends' buffers grow. */
+const SYSTEM_BUFFERS = [3 * MB, greatestBuffer('tcp_rmem') + greatestBuffer('tcp_wmem')] as const;
 const PATIENCE_MS = 1_800_000;
 
 /** A running service, its crowd, and a connection that nothing of the scenario should disturb. */
@@ -305,4 +306,10 @@ export function largeSnapshot(bounds: Bounds, rows: number, largeRows: number, l
     });
   };
   return scene(`a snapshot of ${rows} rows`, bounds, load, play, sql);
+}
+
+/** As Linux says (ip-sysctl: least, default and greatest size, in bytes). */
+function greatestBuffer(name: string): number {
+  const [, , greatest] = readFileSync(`/proc/sys/net/ipv4/${name}`, 'utf8').split(/\s+/).map(Number);
+  return greatest as number;
 }
