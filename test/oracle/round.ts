@@ -105,7 +105,7 @@ async function unfold(world: World, round: Round, random: Random, faults: Record
   const { writers = WRITERS, subscribers = SUBSCRIBERS } = round;
   world.writers.start(Array.from({ length: writers }, () => new Random(random.below(2 ** 31))));
   for (let index = 0; index < subscribers / 2; index++) world.subscribe(random);
-  await world.everybodyIsLive();
+  await world.everybodyHasJoined();
   for (const name of round.faults) {
     // somebody joins in the middle of everything
     if (world.subscribers.length < subscribers) world.subscribe(random);
@@ -116,7 +116,7 @@ async function unfold(world: World, round: Round, random: Random, faults: Record
   }
   await world.writers.more(30);
   while (world.subscribers.length < subscribers) world.subscribe(random);
-  await world.everybodyIsLive();
+  await world.everybodyHasJoined();
   await world.writers.stop();
   await world.finish();
 }

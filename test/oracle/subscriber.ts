@@ -34,6 +34,8 @@ const SILENCE_MAX_MS = 10_000;
 class Interest {
   position: string | undefined;
   isLive = false;
+  /** It has been live on this connection. */
+  hasBeenLive = false;
   frames = 0;
   openParts = 0;
   /** It has asked to leave. */
@@ -49,6 +51,7 @@ export class Subscriber {
   #socket: WebSocket | undefined;
   #heardAt = 0;
   #isAway = false;
+  #isSettled = false;
   #isClosed = false;
 
   constructor(options: SubscriberOptions) {
@@ -61,6 +64,16 @@ export class Subscriber {
   /** Whether every channel has been said to be subscribed on this connection, and it is about to leave none. */
   get isLive(): boolean {
     return [...this.#interests.values()].every(({ isLive, isLeaving }) => isLive && !isLeaving);
+  }
+
+  /** Whether every channel has been said to be subscribed on this connection, whatever it left since, to begin it again. */
+  get hasJoined(): boolean {
+    return [...this.#interests.values()].every(({ hasBeenLive }) => hasBeenLive);
+  }
+
+  /** How often it has connected. */
+  get openings(): number {
+    return this.record.reduce((count, { what }) => count + Number(what === 'opened'), 0);
   }
 
   get deliveries(): number {
@@ -85,6 +98,11 @@ export class Subscriber {
   /** Leaves every channel that it is in, and begins it again. */
   rejoin(): void {
     for (const [channel, interest] of this.#interests) if (interest.isLive) this.#leave(channel, interest);
+  }
+
+  /** From now on it leaves no channel by itself. */
+  settle(): void {
+    this.#isSettled = true;
   }
 
   close(): void {
@@ -113,6 +131,7 @@ export class Subscriber {
       this.#note({ at: performance.now(), what: 'closed', code });
       for (const interest of this.#interests.values()) {
         interest.isLive = false;
+        interest.hasBeenLive = false;
         interest.isLeaving = false;
         interest.openParts = 0;
       }
@@ -141,6 +160,7 @@ export class Subscriber {
     switch (frame.type) {
       case 'subscribed':
         interest.isLive = true;
+        interest.hasBeenLive = true;
         interest.position = frame.position;
         return;
       case 'changes':
@@ -167,6 +187,7 @@ export class Subscriber {
 
   #rejoinAtTimes(channel: string, interest: Interest): void {
     const { framesUntilRejoining } = this.options;
+    if (this.#isSettled) return;
     if (framesUntilRejoining > 0 && ++interest.frames % framesUntilRejoining === 0) this.#leave(channel, interest);
   }
 

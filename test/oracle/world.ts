@@ -123,8 +123,9 @@ export class World {
     return subscriber;
   }
 
-  async everybodyIsLive(): Promise<void> {
-    await until(() => this.subscribers.every(({ isLive }) => isLive), 'everybody is subscribed to everything', 120_000);
+  /** While writers commit and some leave and begin again. */
+  async everybodyHasJoined(): Promise<void> {
+    await until(() => this.subscribers.every(({ hasJoined }) => hasJoined), 'everybody has joined everything', 120_000);
   }
 
   /** As a supervisor does: again and again, until it serves. */
@@ -199,9 +200,12 @@ export class World {
     this.#isMoving = false;
   }
 
-  /** Commits something in every channel, and waits until everybody has got it. */
+  /** The writers have ended. Commits something in every channel, and waits until everybody has got it. */
   async finish(): Promise<void> {
-    await this.everybodyIsLive();
+    const isEachLive = () => this.subscribers.every(({ isLive }) => isLive);
+    // whoever began again after the last message would never get it
+    for (const subscriber of this.subscribers) subscriber.settle();
+    await until(isEachLive, 'everybody is subscribed to everything', 120_000);
     const rooms = Array.from({ length: ROOMS }, (_, room) => room);
     const transaction: Transaction = {
       entries: rooms.map((room) => LAST_ENTRY + room),
