@@ -6,10 +6,22 @@
 import { Bytes } from '../bytes.ts';
 import type { EventSink } from '../channels/events.ts';
 import { assert } from '../errors.ts';
-import { frameHeaderBytes, textFrame, writeFrameHeader } from '../frame.ts';
-import { formatLsn, type Lsn } from '../lsn.ts';
+import { textFrame } from '../frame.ts';
+import type { Lsn } from '../lsn.ts';
 import { COMMIT_END_INDEX, formatPosition, type Position } from '../position.ts';
+import {
+  type CommitFacts,
+  changesFrame,
+  changesHead,
+  messageFrame,
+  messageHead,
+  TRUNCATE,
+  truncateFrame,
+} from './commit-frames.ts';
 import type { Batch, Entry, Mark } from './journal.ts';
+import { Rechecks } from './rechecks.ts';
+import { Runs } from './runs.ts';
+import { type Message, Share } from './share.ts';
 
 /** Where whole batches go. */
 export interface BatchSink {
@@ -19,11 +31,6 @@ export interface BatchSink {
 }
 
 const EPOCH_2000_MS = 946_684_800_000;
-const NONE = -1;
-const EVERY: Set<string> = new Set();
-const NO_MARKS: Mark[] = [];
-/** A commit that concerns more channels of a pattern is taken to concern all. */
-const RECHECKED_CHANNELS_MAX = 1_000;
 /** A part of a commit has no more channels: what each needs is not counted in `commitBytesMax`. */
 const PART_CHANNELS_MAX = 8_192;
 /** So many channels of a commit in parts are kept track of without asking who knows them. */
@@ -37,35 +44,7 @@ const NOT_INTERRUPTED = { commitLsn: -1, parts: 0, xid: 0 };
  */
 const PART_OFFSET = 1;
 const COMMA = 0x2c;
-const TRUNCATE = Buffer.from('{"op":"truncate"}');
-const TAIL = Buffer.from(']}');
-
-interface Message {
-  readonly event: string;
-  readonly start: number;
-  readonly end: number;
-}
-
-/** What one channel gets of the commit that is being read. */
-class Share {
-  readonly channel: string;
-  readonly pattern: string;
-  /** Indexes into the list of runs; NONE while there are none. */
-  first = NONE;
-  last = NONE;
-  /** Bytes of its events, each with a comma after it. */
-  bytes = 0;
-  messages: Message[] = [];
-  /** Frames made so far. */
-  index = 0;
-  /** Parts made so far. */
-  parts = 0;
-
-  constructor(channel: string, pattern: string) {
-    this.channel = channel;
-    this.pattern = pattern;
-  }
-}
+const NO_COMMIT: CommitFacts = { epoch: '', xid: 0, committedAt: '' };
 
 export class CommitBuilder implements EventSink {
   readonly bytes = new Bytes(1 << 16);
@@ -78,9 +57,8 @@ export class CommitBuilder implements EventSink {
   #notifications = 0;
   #wholeSequence = 0;
 
-  #xid = 0;
+  #facts: CommitFacts = NO_COMMIT;
   #commitLsn: Lsn = 0;
-  #committedAt = '';
   #committedAtMs = 0;
   #inCommit = false;
   #parts = 0;
@@ -91,13 +69,8 @@ export class CommitBuilder implements EventSink {
 
   readonly #shares = new Map<string, Share>();
   #lastShare: Share | undefined;
-  // runs of events that lie side by side, as a linked list per channel over arrays that are reused
-  readonly #starts: number[] = [];
-  readonly #ends: number[] = [];
-  readonly #nexts: number[] = [];
-  #runCount = 0;
-  /** Channels that have events in this part. */
-  #touched = 0;
+  /** The events of this part. */
+  readonly #runs = new Runs();
   /** Bytes of the messages that wait. */
   #messageBytes = 0;
   /** Beyond so many channels, those that nobody knows are forgotten. */
@@ -107,10 +80,7 @@ export class CommitBuilder implements EventSink {
   readonly #truncated = new Set<string>();
   readonly #incomplete = new Set<Share>();
   readonly #redefined = new Map<string, 'changed' | 'dropped'>();
-  /** By pattern, the channels whose subscribers may have lost access; EVERY: all of them. */
-  readonly #rechecks = new Map<string, Set<string>>();
-  /** Those of them that nobody was told of yet. */
-  #untold: { readonly pattern: string; readonly channel?: string }[] = [];
+  readonly #rechecks = new Rechecks();
 
   constructor(sink: BatchSink, commitBytesMax: number) {
     this.#sink = sink;
@@ -173,18 +143,17 @@ export class CommitBuilder implements EventSink {
     assert(!this.#inCommit, 'a commit began within another');
     if (commitLsn < this.#headLsn) return false;
     this.#inCommit = true;
-    this.#xid = xid;
+    this.#facts = { epoch: this.#epoch, xid, committedAt: formatMicroseconds(committedAt) };
     this.#commitLsn = commitLsn;
     this.#committedAtMs = EPOCH_2000_MS + committedAt / 1_000;
-    this.#committedAt = formatMicroseconds(committedAt);
     this.#parts = 0;
     return true;
   }
 
   event(pattern: string, channel: Bytes, start: number): void {
     const end = this.#closeEvent();
-    this.#link(this.#shareOf(pattern, channel), start, end);
-    if (this.bytes.length > this.#commitBytesMax || this.#touched >= PART_CHANNELS_MAX) this.#flushPart();
+    this.#runs.add(this.#shareOf(pattern, channel), start, end);
+    if (this.bytes.length > this.#commitBytesMax || this.#runs.channels >= PART_CHANNELS_MAX) this.#flushPart();
   }
 
   truncate(pattern: string): void {
@@ -205,18 +174,7 @@ export class CommitBuilder implements EventSink {
   }
 
   recheck(pattern: string, channel?: string): void {
-    const channels = this.#rechecks.get(pattern);
-    if (channels === EVERY) return;
-    if (channel === undefined || (channels !== undefined && channels.size >= RECHECKED_CHANNELS_MAX)) {
-      this.#rechecks.set(pattern, EVERY);
-      this.#untold = this.#untold.filter((one) => one.pattern !== pattern);
-      this.#untold.push({ pattern });
-      return;
-    }
-    if (channels?.has(channel)) return;
-    if (channels === undefined) this.#rechecks.set(pattern, new Set([channel]));
-    else channels.add(channel);
-    this.#untold.push({ pattern, channel });
+    this.#rechecks.add(pattern, channel);
   }
 
   redefined(pattern: string, how: 'changed' | 'dropped'): void {
@@ -251,7 +209,7 @@ export class CommitBuilder implements EventSink {
     const append = () => {
       const lsn = this.#headLsn;
       const index = COMMIT_END_INDEX + ++this.#notifications;
-      const frame = textFrame(`${this.#messageHead(channel, event, lsn, index)}${data}}`);
+      const frame = textFrame(`${messageHead(channel, formatPosition(this.#epoch, lsn, index), event)}${data}}`);
       const sequence = ++this.#sequence;
       // nothing of an unfinished commit is before it
       this.#wholeSequence = sequence;
@@ -268,11 +226,11 @@ export class CommitBuilder implements EventSink {
     const before = this.#interrupted;
     if (!this.#inCommit || this.#parts === 0) return before;
     const parts = before.commitLsn === this.#commitLsn ? Math.max(before.parts, this.#parts) : this.#parts;
-    return { commitLsn: this.#commitLsn, parts, xid: this.#xid };
+    return { commitLsn: this.#commitLsn, parts, xid: this.#facts.xid };
   }
 
   #append(firstSequence: number, entries: readonly Entry[], marks: readonly Mark[], after: Lsn): void {
-    this.#sink.append({ firstSequence, xid: this.#xid, after, entries, marks, committedAt: this.#committedAtMs });
+    this.#sink.append({ firstSequence, xid: this.#facts.xid, after, entries, marks, committedAt: this.#committedAtMs });
   }
 
   #shareOf(pattern: string, channel: Bytes): Share {
@@ -299,28 +257,10 @@ export class CommitBuilder implements EventSink {
     return this.bytes.length;
   }
 
-  /** Adds the event in `bytes[start, end)` to a channel's. */
-  #link(share: Share, start: number, end: number): void {
-    share.bytes += end - start;
-    if (share.last !== NONE && this.#ends[share.last] === start) {
-      this.#ends[share.last] = end;
-      return;
-    }
-    const run = this.#runCount++;
-    this.#starts[run] = start;
-    this.#ends[run] = end;
-    this.#nexts[run] = NONE;
-    if (share.first === NONE) {
-      share.first = run;
-      this.#touched++;
-    } else this.#nexts[share.last] = run;
-    share.last = run;
-  }
-
   #linkTruncate(share: Share): void {
     const start = this.bytes.length;
     this.bytes.append(TRUNCATE);
-    this.#link(share, start, this.#closeEvent());
+    this.#runs.add(share, start, this.#closeEvent());
   }
 
   /** Sends on what has come of a commit whose end is not in sight. */
@@ -365,8 +305,7 @@ export class CommitBuilder implements EventSink {
     }
     this.bytes.clear(this.#commitBytesMax);
     this.bytes.copy(kept.buffer, 0, kept.length);
-    this.#runCount = 0;
-    this.#touched = 0;
+    this.#runs.clear();
   }
 
   #frames(lsn: Lsn, isLast: boolean): Entry[] {
@@ -387,9 +326,7 @@ export class CommitBuilder implements EventSink {
 
   /** Its subscribers are reset at the commit's end. */
   #discard(share: Share): void {
-    share.first = NONE;
-    share.last = NONE;
-    share.bytes = 0;
+    share.clear();
     for (const { start, end } of share.messages.splice(0)) this.#messageBytes -= end - start;
   }
 
@@ -398,39 +335,18 @@ export class CommitBuilder implements EventSink {
     const inParts = !isLast || share.parts > 0;
     if (inParts) share.parts++;
     const part = inParts ? `"part":${share.parts},"last":${isLast},` : '';
-    const head = `{"type":"changes","channel":"${share.channel}","position":"${formatPosition(this.#epoch, lsn, index)}","lsn":"${formatLsn(isLast ? lsn : this.#commitLsn)}","xid":${this.#xid},"committed_at":"${this.#committedAt}",${part}"events":[`;
-    const payloadBytes = head.length + Math.max(0, share.bytes - 1) + TAIL.length;
-    const frame = Buffer.allocUnsafe(frameHeaderBytes(payloadBytes) + payloadBytes);
-    let at = writeFrameHeader(frame, 0, payloadBytes);
-    at += frame.write(head, at, 'latin1');
-    const { buffer } = this.bytes;
-    for (let run = share.first; run !== NONE; run = this.#nexts[run] as number) {
-      at += buffer.copy(frame, at, this.#starts[run] as number, this.#ends[run] as number);
-    }
-    if (share.bytes > 0) at--; // the last comma
-    at += TAIL.copy(frame, at);
-    assert(at === frame.length, 'a frame has the length that was reckoned');
-    share.first = NONE;
-    share.last = NONE;
-    share.bytes = 0;
+    const position = formatPosition(this.#epoch, lsn, index);
+    const head = changesHead(this.#facts, share.channel, position, isLast ? lsn : this.#commitLsn, part);
+    const frame = changesFrame(head, share, this.#runs, this.bytes);
+    share.clear();
     return this.#entry(share, frame, lsn, index);
   }
 
   #message(share: Share, message: Message, lsn: Lsn): Entry {
     const index = ++share.index;
     this.#messageBytes -= message.end - message.start;
-    const head = Buffer.from(this.#messageHead(share.channel, message.event, lsn, index));
-    const payloadBytes = head.length + (message.end - message.start) + 1;
-    const frame = Buffer.allocUnsafe(frameHeaderBytes(payloadBytes) + payloadBytes);
-    let at = writeFrameHeader(frame, 0, payloadBytes);
-    at += head.copy(frame, at);
-    at += this.bytes.buffer.copy(frame, at, message.start, message.end);
-    frame[at] = TAIL[1] as number;
-    return this.#entry(share, frame, lsn, index);
-  }
-
-  #messageHead(channel: string, event: string, lsn: Lsn, index: number): string {
-    return `{"type":"message","channel":"${channel}","position":"${formatPosition(this.#epoch, lsn, index)}","event":${JSON.stringify(event)},"data":`;
+    const head = messageHead(share.channel, formatPosition(this.#epoch, lsn, index), message.event);
+    return this.#entry(share, messageFrame(head, message, this.bytes), lsn, index);
   }
 
   #entry(share: Share, frame: Buffer, lsn: Lsn, index: number): Entry {
@@ -438,7 +354,7 @@ export class CommitBuilder implements EventSink {
       channel: share.channel,
       pattern: share.pattern,
       frame,
-      xid: this.#xid,
+      xid: this.#facts.xid,
       sequence: ++this.#sequence,
       lsn,
       index,
@@ -447,7 +363,7 @@ export class CommitBuilder implements EventSink {
 
   #marks(lsn: Lsn): Mark[] {
     const marks: Mark[] = [];
-    const xid = this.#xid;
+    const xid = this.#facts.xid;
     for (const [pattern, kind] of this.#redefined) {
       marks.push({ pattern, kind, sequence: ++this.#sequence, xid, lsn, index: COMMIT_END_INDEX });
     }
@@ -455,14 +371,10 @@ export class CommitBuilder implements EventSink {
     for (const { pattern, channel } of this.#incomplete) {
       marks.push({ pattern, channel, kind: 'changed', sequence: ++this.#sequence, xid, lsn, index: COMMIT_END_INDEX });
     }
-    const committedAt = this.#committedAt;
-    const epoch = this.#epoch;
+    const facts = this.#facts;
     for (const pattern of this.#truncated) {
       if (this.#redefined.has(pattern)) continue;
-      const frame = (channel: string) =>
-        textFrame(
-          `{"type":"changes","channel":"${channel}","position":"${formatPosition(epoch, lsn, 1)}","lsn":"${formatLsn(lsn)}","xid":${xid},"committed_at":"${committedAt}","events":[${TRUNCATE.toString()}]}`,
-        );
+      const frame = (channel: string) => truncateFrame(facts, channel, lsn);
       marks.push({ pattern, kind: 'truncate', sequence: ++this.#sequence, xid, lsn, index: 1, frame });
     }
     return marks;
@@ -470,11 +382,8 @@ export class CommitBuilder implements EventSink {
 
   /** Of what may take access away and was not told yet. */
   #recheckMarks(lsn: Lsn): Mark[] {
-    const untold = this.#untold;
-    if (untold.length === 0) return NO_MARKS;
-    this.#untold = [];
-    const mark = { kind: 'recheck', xid: this.#xid, lsn, index: COMMIT_END_INDEX } as const;
-    return untold.map((whom) => ({ ...mark, ...whom, sequence: ++this.#sequence }));
+    const mark = { kind: 'recheck', xid: this.#facts.xid, lsn, index: COMMIT_END_INDEX } as const;
+    return this.#rechecks.take().map((whom) => ({ ...mark, ...whom, sequence: ++this.#sequence }));
   }
 
   #abandon(): void {
@@ -482,15 +391,13 @@ export class CommitBuilder implements EventSink {
     this.bytes.clear(this.#commitBytesMax);
     this.#shares.clear();
     this.#lastShare = undefined;
-    this.#runCount = 0;
-    this.#touched = 0;
+    this.#runs.clear();
     this.#messageBytes = 0;
     this.#openMax = OPEN_CHANNELS_MAX;
     if (this.#forgotten.size > 0) this.#forgotten.clear();
     if (this.#truncated.size > 0) this.#truncated.clear();
     if (this.#redefined.size > 0) this.#redefined.clear();
-    if (this.#rechecks.size > 0) this.#rechecks.clear();
-    if (this.#untold.length > 0) this.#untold = [];
+    this.#rechecks.clear();
     if (this.#incomplete.size > 0) this.#incomplete.clear();
   }
 }
