@@ -1,106 +1,47 @@
 /** What a connection is sent while it is not known whether it may still hear a channel, step by step. */
 import { PassThrough } from 'node:stream';
 import { beforeEach, expect, test } from 'vitest';
-import { Bytes } from '../../src/bytes.ts';
-import type { ResolvedChannel } from '../../src/channels/channel.ts';
 import type { SocketFeed } from '../../src/fanout/feed.ts';
-import { Hub } from '../../src/fanout/hub.ts';
-import { Markers } from '../../src/fanout/markers.ts';
-import type { Outcome, SnapshotSink } from '../../src/fanout/reading.ts';
 import { Visibility } from '../../src/fanout/visibility.ts';
 import { textFrame } from '../../src/frame.ts';
-import { CommitBuilder } from '../../src/journal/commit-builder.ts';
-import { MemoryJournal } from '../../src/journal/memory.ts';
-import { FrameReader } from '../support/frames.ts';
-import { UNCOMPRESSED } from '../support/uncompressed.ts';
+import { framesOf, PATTERN, type Reading, Rig, room, turn } from './rig.ts';
 
-const PATTERN = 'room:{id}';
 const COMMIT_BYTES = 200;
-
-function channel(id: number): ResolvedChannel {
-  const pattern = { text: PATTERN, columns: ['id'], literals: ['room:', ''] };
-  return {
-    name: `room:${id}`,
-    values: [String(id)],
-    valueTypes: ['integer'],
-    pattern,
-    view: undefined,
-    access: undefined,
-  };
-}
 
 interface Asked {
   readonly name: string;
   readonly answer: (isAllowed: boolean) => void;
 }
 
-let hub: Hub;
-let builder: CommitBuilder;
-let markers: Markers;
-let emitted: string[];
+let rig: Rig;
 /** Transactions that queries do not see yet, each with what makes them. */
 let invisible: Map<number, (() => void)[]>;
-let snapshots: { readonly sink: SnapshotSink; readonly done: (outcome: Outcome) => void }[];
 /** Checks of access that wait for their answer. */
 let asked: Asked[];
 let stream: PassThrough;
 let feed: SocketFeed;
-let lsn: number;
 
 beforeEach(() => {
-  emitted = [];
   invisible = new Map();
-  snapshots = [];
   asked = [];
-  lsn = 0x1000;
-  markers = new Markers({ emit: async (id) => void emitted.push(id), pause: async () => undefined });
-  const journal = new MemoryJournal({ bytesMax: 1 << 20, ageMaxMs: Number.POSITIVE_INFINITY, now: () => 0 });
-  hub = new Hub(journal, markers, {
-    outboundBytesMax: 1 << 20,
-    snapshots: { ask: (_, sink) => ({ outcome: new Promise((done) => snapshots.push({ sink, done })), leave() {} }) },
-    deflater: UNCOMPRESSED,
+  rig = new Rig({
+    commitBytes: COMMIT_BYTES,
     visible: (xid) => new Promise((see) => invisible.set(xid, [...(invisible.get(xid) ?? []), see])),
-    pause: async () => undefined,
-    now: () => 0,
-    events: { delivered: () => {}, reset: () => {}, sent: () => {}, failed: () => {}, outboundFull: () => {} },
   });
-  builder = new CommitBuilder(hub, COMMIT_BYTES);
-  hub.follow(builder);
-  builder.startEpoch('e-1-1', lsn);
-  journal.clear(builder.head);
   stream = new PassThrough({ highWaterMark: 1 << 20 });
-  feed = hub.attach(stream);
+  feed = rig.hub.attach(stream);
   feed.authorize = ({ name }) => new Promise((answer) => asked.push({ name, answer }));
 });
 
-function begin(xid: number): void {
-  builder.begin(xid, lsn + 8, 0);
-}
-
-function row(id: number, n: number, bytes = 0): void {
-  const start = builder.bytes.length;
-  builder.bytes.ascii(`{"n":${n},"pad":"${'x'.repeat(bytes)}"}`);
-  const name = new Bytes(32);
-  name.ascii(`room:${id}`);
-  builder.event(PATTERN, name, start);
-}
-
-function end(): void {
-  lsn += 16;
-  builder.commit(lsn);
-}
-
 /** One commit with a row of each of these channels; `revokes` takes access to that channel away, or to all. */
 function commit(xid: number, channels: readonly number[], revokes?: number | 'all'): void {
-  begin(xid);
-  for (const id of channels) row(id, xid);
-  if (revokes === 'all') builder.recheck(PATTERN);
-  else if (revokes !== undefined) builder.recheck(PATTERN, `room:${revokes}`);
-  end();
-  hub.flush();
+  rig.begin(xid);
+  for (const id of channels) rig.row(id, xid);
+  if (revokes === 'all') rig.builder.recheck(PATTERN);
+  else if (revokes !== undefined) rig.builder.recheck(PATTERN, `room:${revokes}`);
+  rig.end();
+  rig.hub.flush();
 }
-
-const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 async function see(xid: number): Promise<void> {
   for (const see of invisible.get(xid) ?? []) see();
@@ -117,15 +58,14 @@ async function answer(isAllowed: boolean): Promise<readonly string[]> {
 
 /** What has been written since: numbers of rows, codes, types of frames. */
 function got(): unknown[] {
-  const frames = new FrameReader().push((stream.read() as Buffer | null) ?? Buffer.alloc(0));
-  return frames.flatMap((text): readonly unknown[] => {
-    const frame = JSON.parse(text) as { type: string; code?: string; events?: { n: number }[] };
-    return frame.events === undefined ? [frame.code ?? frame.type] : frame.events.map(({ n }) => n);
-  });
+  type Frame = { readonly type: string; readonly code?: string; readonly events?: readonly { readonly n: number }[] };
+  return framesOf<Frame>(stream).flatMap<unknown>(
+    ({ type, code, events }) => events?.map(({ n }) => n) ?? code ?? type,
+  );
 }
 
 function join(...ids: readonly number[]): void {
-  for (const id of ids) feed.subscribe(channel(id), { kind: 'now' });
+  for (const id of ids) feed.subscribe(room(id), { kind: 'now' });
   got();
 }
 
@@ -167,16 +107,16 @@ test('commits that come without end: one check at a time, and each answer lets t
 
 test('of a commit in parts, what comes after the revocation waits with it; the check waits for the whole', async () => {
   join(1, 2);
-  begin(5);
-  row(1, 1, COMMIT_BYTES);
-  hub.flush();
-  builder.recheck(PATTERN, 'room:1');
-  row(2, 2, COMMIT_BYTES);
-  row(1, 3, COMMIT_BYTES);
-  hub.flush();
+  rig.begin(5);
+  rig.row(1, 1, COMMIT_BYTES);
+  rig.hub.flush();
+  rig.builder.recheck(PATTERN, 'room:1');
+  rig.row(2, 2, COMMIT_BYTES);
+  rig.row(1, 3, COMMIT_BYTES);
+  rig.hub.flush();
   // told before it was known that the same commit revokes
   expect(got()).toEqual([1]);
-  end();
+  rig.end();
   commit(6, [1, 2]);
   await turn();
   expect([asked.length, got()]).toEqual([0, []]);
@@ -188,17 +128,17 @@ test('of a commit in parts, what comes after the revocation waits with it; the c
 test('a commit in parts that broke off and comes again is asked about again, and nothing comes twice', async () => {
   join(1);
   const parts = () => {
-    begin(5);
-    builder.recheck(PATTERN, 'room:1');
-    row(1, 1, COMMIT_BYTES);
-    row(1, 2, COMMIT_BYTES);
+    rig.begin(5);
+    rig.builder.recheck(PATTERN, 'room:1');
+    rig.row(1, 1, COMMIT_BYTES);
+    rig.row(1, 2, COMMIT_BYTES);
   };
   parts();
-  builder.resumeEpoch();
+  rig.builder.resumeEpoch();
   parts();
-  row(1, 3, COMMIT_BYTES);
-  end();
-  hub.flush();
+  rig.row(1, 3, COMMIT_BYTES);
+  rig.end();
+  rig.hub.flush();
   for (let round = 0; round < 2; round++) {
     await see(5);
     await answer(true);
@@ -207,10 +147,10 @@ test('a commit in parts that broke off and comes again is asked about again, and
 });
 
 test('who asks for access before queries see the commit is to wait for it; who asked before is asked about again', async () => {
-  const before = hub.attend(channel(1));
-  const other = hub.attend(channel(2));
+  const before = rig.hub.attend(room(1));
+  const other = rig.hub.attend(room(2));
   commit(1, [1], 1);
-  const after = hub.attend(channel(1));
+  const after = rig.hub.attend(room(1));
   expect([before.settled, before.disturbed !== undefined]).toEqual([undefined, true]);
   expect([other.settled, other.disturbed]).toEqual([undefined, undefined]);
   expect([after.settled !== undefined, after.disturbed]).toEqual([true, undefined]);
@@ -223,18 +163,18 @@ test('who asks for access before queries see the commit is to wait for it; who a
   await see(1);
   expect(isSettled).toBe(true);
   for (const each of [before, other, after]) each.end();
-  expect(hub.attend(channel(1)).settled).toBeUndefined();
+  expect(rig.hub.attend(room(1)).settled).toBeUndefined();
   commit(2, [1], 1);
   expect(before.disturbed).toBeDefined();
 });
 
 test('access that was disturbed while it was asked for: nothing is sent before it is asked for again, not of the past either', async () => {
   join(2);
-  const attendance = hub.attend(channel(1));
+  const attendance = rig.hub.attend(room(1));
   commit(1, [1, 2], 1);
   commit(2, [1, 2]);
   expect(got()).toEqual([1, 2]);
-  feed.subscribe(channel(1), { kind: 'since', position: 'e-1-1:0/1000:2147483648' }, attendance.disturbed);
+  feed.subscribe(room(1), { kind: 'since', position: 'e-1-1:0/1000:2147483648' }, attendance.disturbed);
   commit(3, [1, 2]);
   expect(got()).toEqual(['subscribed']);
   await see(1);
@@ -243,8 +183,8 @@ test('access that was disturbed while it was asked for: nothing is sent before i
 });
 
 test('a snapshot may see what the stream has not told yet: access is asked for once it was taken, before any row is written', async () => {
-  feed.subscribe(channel(1), { kind: 'snapshot' });
-  const [first] = snapshots as [(typeof snapshots)[0]];
+  feed.subscribe(room(1), { kind: 'snapshot' });
+  const [first] = rig.readings as [Reading];
   expect(asked).toEqual([]);
   expect(first.sink.taken(new Visibility('7:7:'))).toBe(true);
   void first.sink.frame(textFrame('{"type":"snapshot"}'));
@@ -253,24 +193,21 @@ test('a snapshot may see what the stream has not told yet: access is asked for o
   expect(got()).toEqual([]);
   await answer(false);
   expect(got()).toEqual(['access_revoked']);
-  expect(emitted).toEqual([]);
+  expect(rig.emitted).toEqual([]);
 
-  feed.subscribe(channel(1), { kind: 'snapshot' });
-  const second = snapshots[1] as (typeof snapshots)[0];
+  feed.subscribe(room(1), { kind: 'snapshot' });
+  const second = rig.readings[1] as Reading;
   second.sink.taken(new Visibility('7:7:'));
   void second.sink.frame(textFrame('{"type":"snapshot"}'));
   second.done('whole');
   await answer(true);
-  begin(999);
-  for (const id of emitted.splice(0)) markers.arrived(id);
-  end();
-  hub.flush();
+  await rig.marker();
   expect(got()).toEqual(['snapshot', 'subscribed']);
 });
 
 test('rows of a snapshot wait for a check that is under way', async () => {
-  feed.subscribe(channel(1), { kind: 'snapshot' });
-  const [{ sink }] = snapshots as [(typeof snapshots)[0]];
+  feed.subscribe(room(1), { kind: 'snapshot' });
+  const [{ sink }] = rig.readings as [Reading];
   sink.taken(new Visibility('7:7:'));
   await answer(true);
   void sink.frame(textFrame('{"type":"snapshot"}'));
@@ -285,10 +222,10 @@ test('rows of a snapshot wait for a check that is under way', async () => {
 
 test('who leaves the live ones between two appends misses nothing of the first, in order', () => {
   join(1, 2);
-  begin(1);
-  row(1, 1);
-  end();
+  rig.begin(1);
+  rig.row(1, 1);
+  rig.end();
   // not flushed: somebody joins meanwhile
-  feed.subscribe(channel(3), { kind: 'now' }, Promise.resolve());
+  feed.subscribe(room(3), { kind: 'now' }, Promise.resolve());
   expect(got()).toEqual([1, 'subscribed']);
 });
