@@ -12,7 +12,7 @@ import { UNCOMPRESSED } from '../support/uncompressed.ts';
 
 export const PATTERN = 'room:{id}';
 /** Where the history begins. */
-export const START = 0x1000;
+const START = 0x1000;
 
 /** Between two commits. */
 const COMMIT_LSNS = 16;
