@@ -14,7 +14,6 @@ import type { Refusal } from './channels/channel.ts';
 import { Definitions, type Redefinition } from './channels/definitions.ts';
 import { Lookahead } from './channels/lookahead.ts';
 import { loadParser } from './channels/parse.ts';
-import { parseNotification } from './channels/published.ts';
 import { ChannelRegistry } from './channels/registry.ts';
 import { RemoteAnswers } from './channels/remote-answers.ts';
 import { RemoteAsker } from './channels/remote-ask.ts';
@@ -26,6 +25,7 @@ import { SnoError } from './errors.ts';
 import { Deflater } from './fanout/deflater.ts';
 import { Hub } from './fanout/hub.ts';
 import { Markers } from './fanout/markers.ts';
+import { Notifications } from './fanout/notifications.ts';
 import { startSnapshot } from './fanout/snapshot.ts';
 import { SNAPSHOT_CHECK_MS, Snapshots } from './fanout/snapshots.ts';
 import { Transactions } from './fanout/transactions.ts';
@@ -69,6 +69,8 @@ const EVICT_MS = 1_000;
 /** Of the journal's bytes, what compressed copies of its frames may take beside it. */
 const COPIES_SHARE = 0.25;
 const MEASURE_MS = 5_000;
+/** Of messages by pg_notify, while the stream is behind. */
+const NOTIFICATIONS_BYTES_MAX = 16 << 20;
 
 /** Starts everything and resolves once clients are served. Throws a SnoError that says what is wrong and what to do. */
 export async function startService(settings: Settings, logger: Logger): Promise<Service> {
@@ -107,6 +109,7 @@ class RunningService implements Service, WalHandler {
   readonly #lookahead: Lookahead;
   readonly #retention: Retention;
   readonly #stream: ReplicationStream;
+  readonly #notifications: Notifications;
   readonly #listener: Listener;
   #admin: Admin | undefined;
   #certificate: Certificate | undefined;
@@ -262,11 +265,26 @@ class RunningService implements Service, WalHandler {
       onDisconnect: () => this.#metrics.reconnects.inc(),
       onBug: (error) => this.#fail(error),
     });
+    this.#notifications = new Notifications({
+      markers: this.#markers,
+      waitingBytesMax: NOTIFICATIONS_BYTES_MAX,
+      publish: ({ channel, event, data }) => {
+        const pattern = registry.patternOf(channel);
+        if (pattern === undefined) return false;
+        events.message.inc();
+        this.#builder.notification(pattern, channel, event, data);
+        return true;
+      },
+      dropped: (reason, channel, isFirst) => {
+        messagesDropped[reason].inc();
+        if (isFirst) logger.warn({ reason, channel }, 'a notification was dropped');
+      },
+    });
     this.#listener = new Listener({
       url: this.#url,
       channel: 'sno',
       logger,
-      onNotification: (payload) => this.#notified(payload),
+      onNotification: (payload) => this.#notifications.came(payload),
       retryMs: (attempt) => backoff(attempt, Math.random()),
     });
     this.#metrics.observe({
@@ -401,6 +419,7 @@ class RunningService implements Service, WalHandler {
     this.#journal.clear(this.#builder.head);
     this.#retention.startFrom(start.from);
     this.#hub.resetAll(start.reason ?? 'epoch_changed');
+    this.#notifications.reset();
     this.#definitions.load(catalog, lsn, key);
     this.#router.rebind();
   }
@@ -466,29 +485,6 @@ class RunningService implements Service, WalHandler {
         resolve();
       });
     });
-  }
-
-  #notified(payload: string): void {
-    const { events, messagesDropped } = this.#metrics;
-    const notification = parseNotification(payload);
-    if (notification === undefined) {
-      messagesDropped.payload_malformed.inc();
-      this.#logger.warn({ reason: 'payload_malformed' }, 'a notification was dropped: no {"channel","event","data"}');
-      return;
-    }
-    const { channel, event, data } = notification;
-    const pattern = this.#definitions.registry.patternOf(channel);
-    if (pattern === undefined) {
-      messagesDropped.channel_unknown.inc();
-      this.#logger.warn(
-        { reason: 'channel_unknown', channel },
-        'a notification was dropped: no view makes this channel',
-      );
-      return;
-    }
-    events.message.inc();
-    this.#builder.notification(pattern, channel, event, data);
-    this.#hub.flush();
   }
 
   #unready(): string | undefined {

@@ -33,7 +33,7 @@ const RESETS = [
 const FRAMES = ['hello', 'subscribe', 'unsubscribe', 'token', 'ping', 'malformed'] as const;
 const WAL_STATUSES = ['reserved', 'extended', 'unreserved', 'lost'] as const;
 const ANSWERS = ['answered', 'failed'] as const;
-const DROPS = ['payload_malformed', 'channel_unknown'] as const;
+const DROPS = ['payload_malformed', 'channel_unknown', 'too_many_waiting'] as const;
 /** What a client met the limit of; the settings of these names, and what no setting changes. */
 export const LIMITS = [
   'connections',
@@ -47,6 +47,7 @@ export const LIMITS = [
   'frame_pieces',
   'frame_rate',
   'subscriptions',
+  'access_waiting',
   'channel_bytes',
   'token_bytes',
   'waiting_commits',

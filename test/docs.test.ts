@@ -1,7 +1,9 @@
 /** docs/settings.md, docs/errors.md and docs/expressions.md are what the code says. `npm run docs` writes them anew. */
+import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { flagOf, SETTING_GROUPS, type Setting, type SettingName } from '../src/config.ts';
 import { ERRORS } from '../src/errors.ts';
+import { LIMITS } from '../src/metrics.ts';
 import { expressionsPage } from './support/expressions-page.ts';
 
 const WRITTEN_BY = '<!-- Written by `npm run docs`; change the source instead. -->';
@@ -70,4 +72,16 @@ test.each([
   ['expressions.md', () => expressionsPage(WRITTEN_BY)],
 ])('docs/%s is up to date', async (file, page) => {
   await expect(page()).toMatchFileSnapshot(`../docs/${file}`);
+});
+
+test('docs/security.md has every limit, with settings and codes that exist, and a test that meets it', () => {
+  const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
+  const rows = [...read('docs/security.md').matchAll(/^\| `(\w+)` \| (.+) \| (.+) \| (.*)\|$/gm)];
+  expect(rows.map(([, limit]) => limit)).toEqual([...LIMITS]);
+  const known = new Set<string>([...Object.values(SETTING_GROUPS).flatMap(Object.keys), ...Object.keys(ERRORS)]);
+  for (const [, limit = '', setting = '', told = '', file = ''] of rows) {
+    const names = [...`${setting} ${told}`.matchAll(/`(SNO_\w+|[a-z]+_[a-z_]+|overloaded)`/g)].map(([, name]) => name);
+    expect(names.filter((name) => !known.has(name as string))).toEqual([]);
+    expect(read(/`(.+)`/.exec(file)?.[1] ?? 'test/gateway/limits.test.ts')).toContain(limit);
+  }
 });

@@ -24,7 +24,7 @@ export interface AccessOptions {
   readonly databaseUrl: string;
   readonly settings: AccessSettings;
   readonly logger: Logger;
-  readonly metrics: Pick<Metrics, 'accessChecks' | 'accessSeconds' | 'accessFailures'>;
+  readonly metrics: Pick<Metrics, 'accessChecks' | 'accessSeconds' | 'accessFailures' | 'limitsMet'>;
 }
 
 export class ViewAccess implements Access {
@@ -58,6 +58,7 @@ export class ViewAccess implements Access {
         metrics.accessFailures.inc();
         logger.warn({ checks: count, error: error.message }, 'access could not be checked');
       },
+      refused: () => metrics.limitsMet.access_waiting.inc(),
     });
     this.#open = settings.SNO_ACCESS === 'open';
     this.#logger = logger;

@@ -25,6 +25,8 @@ export interface QuestionsOptions {
   readonly now: () => number;
   /** A query was answered, or failed with `error`. */
   readonly asked: (questions: number, seconds: number, error?: Error) => void;
+  /** A question was refused, since too many wait. */
+  readonly refused: () => void;
 }
 
 /** Nobody waits longer than this for others to gather. */
@@ -82,9 +84,12 @@ export class Questions {
    * `certain`: every parameter is surely a value of its type.
    */
   ask(sql: string, parameters: readonly string[], certain: boolean): Promise<boolean> {
-    const { waitingMax } = this.#options;
+    const { waitingMax, refused } = this.#options;
     if (this.#isClosed) return Promise.reject(new Error('the service stops'));
-    if (this.#waiting >= waitingMax) return Promise.reject(new Error(`${waitingMax} access checks wait already`));
+    if (this.#waiting >= waitingMax) {
+      refused();
+      return Promise.reject(new Error(`${waitingMax} access checks wait already`));
+    }
     const lane = this.#lane(sql, certain);
     const key = parameters.length === 1 ? (parameters[0] as string) : JSON.stringify(parameters);
     let question = lane.pending.get(key);

@@ -25,6 +25,7 @@ export class Arrival implements SnapshotSink {
   readonly #options: ArrivalOptions;
   #asked: Promise<unknown> | undefined;
   #written: Promise<void> | undefined;
+  #isUnanswered = false;
 
   constructor(options: ArrivalOptions) {
     this.#options = options;
@@ -43,6 +44,10 @@ export class Arrival implements SnapshotSink {
     return this.#options.outbox.pendingBytes;
   }
 
+  get isUnanswered(): boolean {
+    return this.#isUnanswered;
+  }
+
   taken(visibility: Visibility): boolean {
     const { isUseful, ask } = this.#options;
     if (!isUseful(visibility)) return false;
@@ -57,7 +62,9 @@ export class Arrival implements SnapshotSink {
     const before = this.#asked ?? this.#options.unanswered();
     if (before === undefined) return this.#write(frame);
     let taken: Promise<void> | undefined;
+    this.#isUnanswered = true;
     this.#written = before.then(() => {
+      this.#isUnanswered = false;
       taken = this.#write(frame);
     });
     return this.#written.then(() => taken);

@@ -4,9 +4,10 @@
  *
  * Nobody waits for the slowest: whoever holds others up, since the window is full and they are through with it, for more than a
  * moment in all is left behind (`lagging`). Where all are slow, the query waits for them, but not for one that takes nothing for long.
+ * The same where the database does not answer in time who may hear the channel; that is told as `try_again`.
  */
 import type { ResolvedChannel } from '../channels/channel.ts';
-import type { SnoError } from '../errors.ts';
+import { SnoError } from '../errors.ts';
 import { Deque } from '../journal/deque.ts';
 import type { FrameSink } from './snapshot.ts';
 import type { Visibility } from './visibility.ts';
@@ -27,6 +28,8 @@ export interface SnapshotSink {
   frame(frame: Buffer): Promise<void> | undefined;
   /** Bytes that the socket has not taken: it makes progress where they become fewer. */
   readonly pendingBytes: number;
+  /** Whether it waits for an answer about its access, and not for its socket. */
+  readonly isUnanswered: boolean;
 }
 
 /** A share in a snapshot. */
@@ -230,7 +233,7 @@ export class Reading implements FrameSink {
 
   #remove(sharer: Sharer, outcome: Outcome): void {
     if (!this.#sharers.delete(sharer)) return;
-    sharer.end(outcome);
+    tell(sharer, outcome);
     if (this.isEmpty) this.#options.onEmpty();
     else this.#makeRoom();
   }
@@ -247,7 +250,7 @@ export class Reading implements FrameSink {
         sharer.heldUpMs += waitedMs;
         if (sharer.heldUpMs < HOLD_UP_MS_MAX) continue;
         this.#sharers.delete(sharer);
-        sharer.end('lagging');
+        tell(sharer, 'lagging');
       }
       if (this.isEmpty) return this.#options.onEmpty();
       this.#forgetTaken();
@@ -267,6 +270,12 @@ export class Reading implements FrameSink {
     for (const { next } of this.#sharers) slowest = Math.min(slowest, next);
     for (; this.#first < slowest; this.#first++) this.#windowBytes -= bytesOf(this.#window.shift() as Forms);
   }
+}
+
+function tell({ sink, end, fail }: Sharer, outcome: Outcome): void {
+  if (outcome === 'lagging' && sink.isUnanswered)
+    fail(new SnoError('try_again', 'the database did not answer in time who may hear the channel'));
+  else end(outcome);
 }
 
 function bytesOf({ plain, deflated }: Forms): number {

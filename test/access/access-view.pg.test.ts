@@ -216,6 +216,7 @@ test('too many that wait are told to try again, and so are those that take too l
   );
   expect(new Set(checks.map(([code]) => code))).toEqual(new Set(['try_again']));
   expect(checks.filter(([, cause]) => cause === '50 access checks wait already')).toHaveLength(10);
+  expect(await metrics.text()).toContain('sno_limits_met_total{limit="access_waiting"} 10\n');
 });
 
 test('the database is away, then back', async () => {

@@ -32,6 +32,7 @@ class Client implements SnapshotSink {
   deflates = false;
   outcome: Outcome | SnoError | undefined;
   pendingBytes = 0;
+  isUnanswered = false;
   isUseful = true;
   /** How many frames it takes before it blocks. */
   takes = Number.POSITIVE_INFINITY;
@@ -288,6 +289,23 @@ describe('a socket that does not keep up', () => {
     snapshots.check();
     await settled();
     expect([reads.map(({ name }) => name), snapshots.runningCount]).toEqual([['room:1', 'room:2', 'room:3'], 2]);
+  });
+
+  test('one that waits for the database, and not for its socket, is told to try again', async () => {
+    const [quick, held] = [ask('room:1'), ask('room:1', false, 1)];
+    const alone = ask('room:2', false, 1);
+    for (const client of [held, alone]) client.isUnanswered = true;
+    for (const read of reads) {
+      read.sink.taken(VISIBILITY);
+      give(read, 0, 30);
+    }
+    ask('room:3');
+    snapshots.check();
+    now += 2_000;
+    snapshots.check();
+    await settled();
+    for (const { outcome } of [held, alone]) expect(outcome).toMatchObject({ code: 'try_again' });
+    expect(quick.outcome).toBe(undefined);
   });
 
   test('makes no snapshot longer than it may be, however steadily it takes', async () => {

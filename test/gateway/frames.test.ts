@@ -83,6 +83,7 @@ test('a ping for a commit is answered once it is reached; who waits for too many
     client.send({ type: 'ping', reached: `0/${(0x1000 + index).toString(16)}` });
   expect(await client.closed()).toBe(CLOSE.tooManyRequests);
   expect(client.frames.at(-1)).toMatchObject({ type: 'error', code: 'too_many_requests' });
+  expect(await unlimited.metrics.text()).toContain('sno_limits_met_total{limit="waiting_commits"} 1\n');
   await unlimited.stop();
 });
 

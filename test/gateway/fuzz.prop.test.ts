@@ -60,7 +60,6 @@ test(
   'bytes over a websocket',
   async () => {
     const { numRuns, seed } = fuzz(40);
-    const before = process.memoryUsage.rss();
     await fc.assert(
       fc.asyncProperty(fc.array(stream, { minLength: TOGETHER, maxLength: TOGETHER }), async (streams) => {
         const sockets = await Promise.all(
@@ -86,7 +85,7 @@ test(
       }),
       { numRuns, seed, endOnFailure: true },
     );
-    tellFuzz('websocket streams', numRuns * TOGETHER, seed, [before, process.memoryUsage.rss()]);
+    tellFuzz('websocket streams', numRuns * TOGETHER, seed);
   },
   FUZZ_MS,
 );

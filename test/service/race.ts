@@ -107,8 +107,24 @@ export interface LaneOptions {
   readonly witness: RawClient;
   /** Has access all the time, and hears `all`, `own` and `team`. */
   readonly keeper: RawClient;
-  /** Is given access and loses it; hears `all`. */
-  readonly member: RawClient;
+  /** Given access and losing it together, each subscribing in a way and at a time of its own; they hear `all`. */
+  readonly members: readonly RawClient[];
+}
+
+type Start = 'now' | 'snapshot' | 'since';
+
+/** A member in one case. */
+interface Racer {
+  readonly client: RawClient;
+  readonly from: Start;
+  /** Whether it subscribes before anything is written, or meanwhile. */
+  readonly isEarly: boolean;
+}
+
+/** By pg_notify, right after a commit of the plan: its number there, and the round's. */
+interface Notice {
+  readonly round: number;
+  readonly step: number;
 }
 
 /** What cases came to, to see that all of it happens. */
@@ -129,6 +145,7 @@ export class Lane {
   readonly #tally: Tally;
   readonly #ways: readonly Way[];
   #tag = 0;
+  #round = 0;
   #position: string | undefined;
 
   constructor(options: LaneOptions, tally: Tally) {
@@ -137,76 +154,81 @@ export class Lane {
     this.#ways = waysOf(options.lane).flatMap((way) => Array.from({ length: way.weight }, () => way));
   }
 
-  /** Draws one case, runs and judges it. */
+  /** Draws one case for each member, runs and judges them. */
   async run(): Promise<void> {
-    const { random, connections, member, witness, keeper, lane } = this.#options;
+    const { random, connections, members, witness, keeper, lane } = this.#options;
+    this.#round++;
     const way = this.#ways[random.below(this.#ways.length)] as Way;
     const channel = `${way.kind}${lane}:1`;
-    const from = ['now', 'snapshot', 'since'][random.below(3)] as 'now' | 'snapshot' | 'since';
-    const isEarly = random.chance(0.6);
+    const racers = members.map((client): Racer => {
+      const from = (['now', 'snapshot', 'since'] as const)[random.below(3)] as Start;
+      return { client, from, isEarly: random.chance(0.6) };
+    });
     const plan: readonly ('revoke' | 'grant')[] = [['revoke'], ['revoke', 'grant'], ['revoke', 'grant', 'revoke']][
       random.below(3)
     ] as ('revoke' | 'grant')[];
-    if (isEarly) await this.#subscribe(channel, from);
+    const join = (racer: Racer) => this.#subscribe(racer, channel);
+    await Promise.all(racers.filter(({ isEarly }) => isEarly).map(join));
+    const notices: Notice[] = [];
     const [first, second, third] = connections;
     const writes = [1 + random.below(4), random.below(4)] as const;
     await Promise.all([
       this.#write(first, writes[0]),
       this.#write(second, writes[1]),
-      this.#change(third, way, plan),
-      isEarly ? undefined : this.#turns().then(() => this.#subscribe(channel, from)),
+      this.#change(third, way, plan, channel, notices),
+      ...racers.filter(({ isEarly }) => !isEarly).map((racer) => this.#turns().then(() => join(racer))),
     ]);
     const end = `end ${++this.#tag}`;
     await first.query(`insert into notes${lane} (room, tag) values (0, $1)`, [end]);
     const sawEnd = ({ channel: name, events }: Frame) =>
       name === `all${lane}` && (events ?? []).some(({ data }) => data?.['tag'] === end);
-    await Promise.all([member, witness, keeper].map((client) => client.wait(end, 0, sawEnd)));
+    await Promise.all([...members, witness, keeper].map((client) => client.wait(end, 0, sawEnd)));
     const commits = commitsOf(witness.of(`all${lane}`));
-    const note = JSON.stringify({ lane, way, from, isEarly, plan });
-    this.#judgeMember(note, channel, commits, way, plan.at(-1) === 'grant', from);
-    for (const client of [member, keeper])
+    const note = JSON.stringify({ lane, way, plan });
+    for (const racer of racers) this.#judgeMember(note, channel, commits, way, plan, racer);
+    for (const client of [...members, keeper])
       expect(xidsOf(client.of(`all${lane}`)), note).toEqual(commits.map(({ xid }) => xid));
     const inRoom = commits.filter(({ ids }) => ids.length > 0).map(({ xid }) => xid);
     for (const kind of ['own', 'team']) expect(xidsOf(keeper.of(`${kind}${lane}:1`)), note).toEqual(inRoom);
+    if (way.kind !== 'cut') {
+      await keeper.until('all notifications', () => keeper.of(channel, 'message').length >= notices.length);
+      expect(
+        keeper.of(channel, 'message').map(({ data }) => data),
+        note,
+      ).toEqual(notices);
+    }
     expect(
-      keeper.frames.filter(({ type }) => type !== 'changes' && type !== 'heartbeat'),
+      keeper.frames.filter(({ type }) => !['changes', 'message', 'heartbeat'].includes(type)),
       note,
     ).toEqual([]);
     if (plan.at(-1) === 'revoke') await third.query(way.grant);
-    const isFollowing = member.frames.findLast((frame) => frame.channel === channel && ENDS[frame.type] !== undefined);
-    if (isFollowing !== undefined && ENDS[isFollowing.type] === false) {
-      member.send({ type: 'unsubscribe', channel });
-      await member.wait('the end', 0, ({ code }) => code === 'client');
-    }
-    this.#tally.add('cases');
+    await Promise.all(members.map((client) => leave(client, channel)));
+    this.#tally.add('cases', racers.length);
+    this.#tally.add('notifications', notices.length);
     await this.#forget();
   }
 
   /** Begins anew: what was written, and heard of it, does not matter any more. */
   async #forget(): Promise<void> {
-    const { connections, member, witness, keeper, lane } = this.#options;
+    const { connections, members, witness, keeper, lane } = this.#options;
     const [first] = connections;
     const tag = `forgotten ${this.#tag}`;
     await first.query(`delete from notes${lane}`);
     await first.query(`insert into notes${lane} (room, tag) values (0, '${tag}')`);
     const has = ({ events }: Frame) => (events ?? []).some(({ data }) => data?.['tag'] === tag);
-    const clients = [member, witness, keeper];
-    const frames = await Promise.all(clients.map((client) => client.wait(tag, 0, has)));
-    this.#position = frames[1]?.position;
+    const clients = [witness, keeper, ...members];
+    const [frame] = await Promise.all(clients.map((client) => client.wait(tag, 0, has)));
+    this.#position = frame?.position;
     for (const client of clients) client.frames.length = 0;
   }
 
-  async #subscribe(channel: string, from: 'now' | 'snapshot' | 'since'): Promise<void> {
+  async #subscribe({ client, from }: Racer, channel: string): Promise<void> {
     const since = this.#position;
     const more = from === 'snapshot' ? { snapshot: true } : from === 'since' && since !== undefined ? { since } : {};
-    const { member } = this.#options;
-    const index = member.frames.length;
-    member.send({ type: 'subscribe', channel, ...more });
-    await member.wait(
-      `an answer to subscribe ${channel}`,
-      index,
-      (frame) => frame.channel === channel && isAnswer(frame),
-    );
+    const index = client.frames.length;
+    client.send({ type: 'subscribe', channel, ...more });
+    const answers = (frame: Frame) => frame.channel === channel && isAnswer(frame);
+    await client.wait(`an answer to subscribe ${channel}`, index, answers);
   }
 
   async #turns(): Promise<void> {
@@ -221,14 +243,26 @@ export class Lane {
     }
   }
 
-  async #change(client: pg.ClientBase, way: Way, plan: readonly ('revoke' | 'grant')[]): Promise<void> {
+  /** Commits the plan; `notices` gets what is notified on the way. */
+  async #change(
+    client: pg.ClientBase,
+    way: Way,
+    plan: readonly ('revoke' | 'grant')[],
+    channel: string,
+    notices: Notice[],
+  ): Promise<void> {
     const { lane, random } = this.#options;
-    for (const op of plan) {
+    for (const [step, op] of plan.entries()) {
       await this.#turns();
       const before = random.chance(0.5) ? `${this.#insert('before')};` : '';
       const after = random.chance(0.5) ? `${this.#insert(op === 'revoke' ? 'late' : 'after')};` : '';
       const mark = `insert into notes${lane} (room, tag) values (0, '${op}')`;
       await client.query(`begin; ${before} ${way[op]}; ${after} ${mark}; commit`);
+      if (random.chance(0.5)) {
+        const notice = { round: this.#round, step };
+        notices.push(notice);
+        await client.query("select pg_notify('sno', $1)", [JSON.stringify({ channel, data: notice })]);
+      }
       if (random.chance(0.7)) await client.query(this.#insert('next'));
     }
   }
@@ -244,12 +278,13 @@ export class Lane {
     channel: string,
     commits: readonly Commit[],
     { isDdl }: Way,
-    isGranted: boolean,
-    from: string,
+    plan: readonly ('revoke' | 'grant')[],
+    { client, from, isEarly }: Racer,
   ): void {
-    const frames = this.#options.member.frames.filter((frame) => frame.channel === channel);
+    const isGranted = plan.at(-1) === 'grant';
+    const frames = client.frames.filter((frame) => frame.channel === channel);
     const told = JSON.stringify(frames.map(({ type, code, xid, reason }) => [type, code ?? reason ?? xid]));
-    const text = `${note} ${told}`;
+    const text = `${note} ${from} ${isEarly} ${told}`;
     const numberOf = new Map(commits.map(({ xid }, index) => [xid, index]));
     const commitOf = new Map(commits.flatMap(({ ids }, index) => ids.map((id) => [id, index] as const)));
     const lastRevoke = commits.findLastIndex(({ op }) => op === 'revoke');
@@ -269,6 +304,10 @@ export class Lane {
       const ids = [...(events ?? []), ...(rows ?? [])].map(({ key }) => key?.['id'] as number);
       return { ids, xid, isPart: part !== undefined && last !== true && xid !== undefined };
     });
+    const notices = frames.filter(({ type }) => type === 'message').map(({ data }) => data as Notice);
+    const notified = notices.filter(({ round }) => round === this.#round).map(({ step }) => step);
+    this.#tally.add('notifications heard', notified.length);
+    if (!isFollowing) expect(Math.max(-1, ...notified), text).toBeLessThan(plan.lastIndexOf('revoke'));
     // nothing of the revoking commit or a later one; of its own parts, what came before it was known
     if (!isFollowing)
       for (const { ids, isPart } of heard)
@@ -320,11 +359,19 @@ export class Lane {
 /** While a view is made anew the database cannot be asked, which is a refusal. */
 const REFUSALS: readonly string[] = ['access_denied', 'access_undeclared', 'try_again'];
 
-/** Frames after which the channel is not followed any more, and after which it is. */
-const ENDS: Readonly<Record<string, boolean>> = { subscribed: false, unsubscribed: true, error: true, reset: true };
+/** Frames after which it is known whether the channel is followed. */
+const ANSWERS: readonly string[] = ['subscribed', 'unsubscribed', 'error', 'reset'];
+
+/** Leaves the channel where it is still followed. */
+async function leave(client: RawClient, channel: string): Promise<void> {
+  const last = client.frames.findLast((frame) => frame.channel === channel && isAnswer(frame));
+  if (last?.type !== 'subscribed') return;
+  client.send({ type: 'unsubscribe', channel });
+  await client.wait('the end', 0, ({ code }) => code === 'client');
+}
 
 function isAnswer({ type }: Frame): boolean {
-  return ENDS[type] !== undefined;
+  return ANSWERS.includes(type);
 }
 
 function commitsOf(frames: readonly Frame[]): Commit[] {

@@ -98,6 +98,40 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     }
   });
 
+  test('what it is granted is to read tables of channels and views, no more', async () => {
+    const { rows } = await admin.query<{ granted: string }>(
+      `select format('%s %s.%s', privilege_type, table_schema, table_name) as granted
+       from information_schema.role_table_grants where grantee = 'sno_service' order by 1`,
+    );
+    expect(rows.map(({ granted }) => granted)).toEqual([
+      'SELECT app.members',
+      'SELECT app.notes',
+      'SELECT channel_access.keyless:{room}',
+      'SELECT channel_access.notes:{room}',
+      'SELECT channel_access.tasks',
+      'SELECT channels.keyless:{room}',
+      'SELECT channels.notes:{room}',
+      'SELECT channels.tasks',
+      'SELECT later.tasks',
+      'SELECT sno.settings',
+    ]);
+    const role = await admin.query(
+      `select rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, rolreplication,
+         (select count(*)::int from pg_auth_members where member = oid) as memberships
+       from pg_roles where rolname = 'sno_service'`,
+    );
+    expect(role.rows).toEqual([
+      {
+        rolsuper: false,
+        rolcreaterole: false,
+        rolcreatedb: false,
+        rolbypassrls: false,
+        rolreplication: true,
+        memberships: 0,
+      },
+    ]);
+  });
+
   test('every function of Snö pins its search_path, and PUBLIC may call only what does no harm', async () => {
     const { rows } = await admin.query<{ name: string; pinned: boolean; definer: boolean; open: boolean }>(
       `select proname as name, prosecdef as definer, has_function_privilege('public', oid, 'execute') as open,

@@ -1,0 +1,84 @@
+/** What is notified waits for a marker, so that the commits that its sender saw come first. */
+import { beforeEach, expect, test } from 'vitest';
+import { Markers } from '../../src/fanout/markers.ts';
+import { Notifications } from '../../src/fanout/notifications.ts';
+
+let emitted: string[];
+let told: string[];
+let markers: Markers;
+let notifications: Notifications;
+
+beforeEach(() => {
+  emitted = [];
+  told = [];
+  markers = new Markers({ emit: async (id) => void emitted.push(id), pause: async () => undefined });
+  notifications = new Notifications({
+    markers,
+    waitingBytesMax: 100,
+    publish: ({ channel, data }) => {
+      if (channel === 'gone:1') return false;
+      told.push(`${channel} ${data}`);
+      return true;
+    },
+    dropped: (reason, channel, isFirst) => told.push(`${reason} ${channel} ${isFirst}`),
+  });
+});
+
+const notify = (channel: string, data: unknown) => notifications.came(JSON.stringify({ channel, data }));
+
+/** The markers that are on their way come out of the stream. */
+async function marker(): Promise<void> {
+  for (const id of emitted.splice(0)) markers.arrived(id);
+  await new Promise(setImmediate);
+}
+
+test('a message waits for a marker that was asked for after it came, in order; many share one', async () => {
+  notify('a:1', 1);
+  const [first] = emitted;
+  notify('a:1', 2);
+  notify('b:1', 3);
+  expect(told).toEqual([]);
+  await new Promise(setImmediate);
+  expect(emitted.length).toBe(2);
+  // the first marker may have been put into the WAL before the others came
+  markers.arrived(first as string);
+  expect(told).toEqual(['a:1 1']);
+  emitted.shift();
+  await marker();
+  expect(told).toEqual(['a:1 1', 'a:1 2', 'b:1 3']);
+  expect(emitted).toEqual([]);
+});
+
+test('what is malformed, and what no view makes a channel of, is told as dropped', async () => {
+  notifications.came('x');
+  notify('gone:1', 1);
+  expect(told).toEqual(['payload_malformed undefined true']);
+  await marker();
+  expect(told.slice(1)).toEqual(['channel_unknown gone:1 true']);
+});
+
+test('while the stream is behind, so many bytes wait and the rest is dropped; then there is room again', async () => {
+  for (const n of [1, 2, 3, 4, 5, 6]) notify('a:1', `${n}`.repeat(10));
+  await new Promise(setImmediate);
+  expect(told).toEqual([
+    'too_many_waiting a:1 true',
+    'too_many_waiting a:1 false',
+    'too_many_waiting a:1 false',
+    'too_many_waiting a:1 false',
+  ]);
+  await marker();
+  notify('a:1', 7);
+  await marker();
+  expect(told.slice(4)).toEqual(['a:1 "1111111111"', 'a:1 "2222222222"', 'a:1 7']);
+});
+
+test('another history: what waited is void, and its bytes are free', async () => {
+  for (const n of [1, 2]) notify('a:1', `${n}`.repeat(10));
+  await new Promise(setImmediate);
+  markers.reset();
+  notifications.reset();
+  notify('a:1', '3'.repeat(10));
+  await new Promise(setImmediate);
+  await marker();
+  expect(told).toEqual(['a:1 "3333333333"']);
+});
