@@ -51,6 +51,9 @@ create table if not exists sno.partitions (
 );
 comment on table sno.partitions is 'Partitions of the tables that views read: after a DROP the catalog no longer says whose partition it was.';
 
+create table if not exists sno.turn ();
+comment on table sno.turn is 'Locked by a transaction from when it puts the catalog into the WAL until it has committed: the next one shows what this one did.';
+
 create table if not exists sno.publishing (
   publication oid not null,
   relation oid not null,
@@ -961,6 +964,7 @@ declare
   -- As it is now: the ALTERs below are noticed too, but nothing that a subscriber holds changes by them.
   noted sno.ddl := (select d from sno.ddl d where d.transaction = new.transaction);
   told json;
+  in_turn boolean;
 begin
   begin
     -- A new partition does not take its root's replica identity by itself.
@@ -1000,10 +1004,19 @@ begin
     raise warning 'Snö could not bring its publication up to date: %', sqlerrm using hint = 'Run: select * from sno.sync_publication();';
   end;
   delete from sno.ddl d where d.transaction = new.transaction;
+  -- One after the other, up to the commit: a catalog must show what those show that commit before it. Who does not get a turn in
+  -- time, or reads by a snapshot of its own beginning, tells what was touched, and Snö asks for the catalog: sno.retell().
+  begin
+    lock table sno.turn in share row exclusive mode;
+    in_turn := current_setting('transaction_isolation') in ('read committed', 'read uncommitted');
+  exception when others then
+    in_turn := false;
+  end;
   -- Views that others drop just now are locked, or gone when they are read: it is tried again, but not for long, since they may wait for
-  -- this transaction in their turn. In the end Snö is told what was touched, and reads the catalog by itself.
+  -- this transaction in their turn. In the end it is the same.
   perform set_config('lock_timeout', '100ms', true);
   for attempt in 1..4 loop
+    exit when not in_turn;
     begin
       told := sno.catalog();
       exit;
@@ -1024,6 +1037,11 @@ end
 $$;
 comment on function sno.send_catalog() is 'Adds tables to the publication and puts the catalog into the WAL, as a part of the transaction that changed it. Never fails.';
 
+create or replace function sno.retell() returns void
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+as $$ select sno.note('{}', false) $$;
+comment on function sno.retell() is 'Puts the catalog into the WAL once more, where a commit could only tell what it touched.';
+
 drop trigger if exists send_catalog on sno.ddl;
 create constraint trigger send_catalog after insert on sno.ddl
   deferrable initially deferred for each row execute function sno.send_catalog();
@@ -1039,6 +1057,6 @@ grant execute on function sno.below(), sno.lacking(name) to public;
 
 create or replace function sno.version() returns integer
 language sql immutable set search_path = pg_catalog, pg_temp
-as $$ select 6 $$;
+as $$ select 7 $$;
 comment on function sno.version() is 'Version of sql/000001_install.sql.';
 grant execute on function sno.version() to public;

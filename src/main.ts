@@ -119,6 +119,8 @@ class RunningService implements Service, WalHandler {
   #fail: (error: unknown) => void = () => undefined;
   #state: 'starting' | 'catching up' | 'serving' | 'draining' = 'starting';
   #isPolling = false;
+  /** The WAL tells of a catalog that it does not hold. */
+  #isUntold = false;
   #generation: number | undefined;
 
   constructor(settings: Settings, logger: Logger) {
@@ -442,13 +444,20 @@ class RunningService implements Service, WalHandler {
 
   /** Asks the database for what no message in the WAL tells by itself. */
   async #look(): Promise<void> {
-    if (this.#rulebook.isPolled) await this.#poll();
+    if (this.#rulebook.isPolled || this.#isUntold) await this.#poll();
     else if (this.#definitions.registry.isAwaitingWriters) await this.#ask(() => this.#rulebook.settle());
   }
 
-  /** Has the WAL tell of definitions that have changed. */
+  /** Has the WAL tell of definitions that have changed; where that fails, or is under way, it is done again. */
   #poll(): Promise<void> {
-    return this.#ask(() => this.#rulebook.poll());
+    this.#isUntold = true;
+    return this.#ask(async () => {
+      this.#isUntold = false;
+      await this.#rulebook.poll().catch((error: unknown) => {
+        this.#isUntold = true;
+        throw error;
+      });
+    });
   }
 
   /** One after the other. Never rejects. */

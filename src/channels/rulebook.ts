@@ -62,10 +62,12 @@ export class Rulebook {
     return { catalog, lsn: parseLsn(rows[0]?.lsn ?? '') ?? 0, key: await readCatalogKey(pool) };
   }
 
-  /** Reads the catalog as it is now; where it is another than before, the WAL tells of it. */
+  /** Has the WAL tell of the catalog as it is now; where it is polled, of one that is another than before. */
   async poll(): Promise<void> {
     await this.settle();
-    await throughFlux(() => this.#poll.poll());
+    if (this.isPolled) await throughFlux(() => this.#poll.poll());
+    // a standby that is slow to confirm must not hold it up
+    else await this.#options.pool.query("select set_config('synchronous_commit', 'local', true), sno.retell()");
   }
 
   /** Looks whether channels can be served that wait for transactions to end: if so, the WAL tells of it, or the next poll does. */

@@ -111,6 +111,41 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     ]);
   });
 
+  test.each([
+    ['waits for its turn', false],
+    ['does not wait for ever', true],
+  ])('DDL of two that commit at the same time: both views are served; the second %s', async (_, isLate) => {
+    const [early, late] = isLate ? ['early', 'late'] : ['first', 'second'];
+    await here.query(`
+      drop table if exists gate; create table gate (id int);
+      create or replace function pass_gate() returns trigger language plpgsql
+        as $$ begin perform pg_advisory_xact_lock_shared(77); return null; end $$;
+      create constraint trigger gate after insert on gate
+        deferrable initially deferred for each row execute function pass_gate()`);
+    const [holder, first, second] = await Promise.all([1, 2, 3].map(() => here.database.connect()));
+    const subscriber = await here.client();
+    const waiting = async (lock: string) =>
+      (await here.query(`select from pg_locks where not granted and ${lock}`)).rowCount === 1;
+    const isServed = async (name: string) => {
+      const { type, code } = await subscriber.subscribe(`${name}:1`);
+      return type === 'subscribed' || code === 'already_subscribed';
+    };
+    await holder?.query('select pg_advisory_lock(77)');
+    // its catalog is in the WAL, its commit is not
+    const firstDone = first?.query(`begin; ${views(early as string)}; insert into gate values (1); commit`);
+    await until(() => waiting("locktype = 'advisory'"), 'the first is about to commit');
+    let isDone = false;
+    const secondDone = second?.query(views(late as string)).then(() => {
+      isDone = true;
+    });
+    if (isLate) await secondDone;
+    else await until(async () => isDone || (await waiting("relation = 'sno.turn'::regclass")), 'the second waits');
+    await holder?.query('select pg_advisory_unlock(77)');
+    await Promise.all([firstDone, secondDone]);
+    await until(async () => (await isServed(early as string)) && (await isServed(late as string)), 'both are served');
+    for (const each of [holder, first, second]) await each?.end();
+  });
+
   test('DDL that is rolled back changes nothing', async () => {
     await here.query(`begin; drop view channels."open:{room}"; rollback`);
     expect(await got('select 1')).toEqual([]);
