@@ -5,6 +5,7 @@
  */
 import { createInterface } from 'node:readline';
 import { connect, type TLSSocket } from 'node:tls';
+import { constants, inflateRawSync } from 'node:zlib';
 import { clientFrame, upgradeRequest } from '../gateway/raw-socket.ts';
 import type { Answer, Group, Order, Report } from './crowd.ts';
 import { FrameCutter, type Piece } from './frame-cutter.ts';
@@ -15,6 +16,8 @@ const REACH_CHECK_MS = 20;
 const PONG = clientFrame('', { opcode: 10 });
 const OPCODE = { text: 1, ping: 9 } as const;
 const HANDSHAKE_END = Buffer.from('\r\n\r\n');
+const DEFLATE = { 'sec-websocket-extensions': 'permessage-deflate; client_no_context_takeover' };
+const FLUSH_TAIL = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 
 interface Frame {
   readonly type: string;
@@ -53,6 +56,7 @@ class Crowd {
     recovered: 0,
     cuts: 0,
     frameBytesMax: 0,
+    deflated: 0,
     resets: {} as Record<string, number>,
     errors: {} as Record<string, number>,
   };
@@ -90,6 +94,7 @@ class Crowd {
 class Client {
   readonly subscriptions = new Map<string, Subscription>();
   readonly #crowd: Crowd;
+  readonly #isDeflating: boolean;
   #socket: TLSSocket | undefined;
   #isWanted = false;
   #isPaused = false;
@@ -97,6 +102,8 @@ class Client {
   constructor(crowd: Crowd, index: number) {
     const { channel, channelsEach, channelCount } = crowd.group;
     this.#crowd = crowd;
+    // every other one takes compressed frames
+    this.#isDeflating = index % 2 === 0;
     for (let count = 0; count < channelsEach; count++) {
       const number = ((index * channelsEach + count) % channelCount) + 1;
       this.subscriptions.set(channel.replace('{}', String(number)), new Subscription());
@@ -111,7 +118,12 @@ class Client {
     let head: Buffer | undefined = Buffer.alloc(0);
     this.#socket = socket;
     socket.once('secureConnect', () => {
-      socket.write(Buffer.concat([Buffer.from(upgradeRequest()), clientFrame('{"type":"hello"}')]));
+      socket.write(
+        Buffer.concat([
+          Buffer.from(upgradeRequest('/v1', this.#isDeflating ? DEFLATE : {})),
+          clientFrame('{"type":"hello"}'),
+        ]),
+      );
       socket.write(Buffer.concat([...this.subscriptions].map(([name, subscription]) => this.#ask(name, subscription))));
     });
     socket.on('data', (chunk: Buffer) => {
@@ -181,10 +193,12 @@ class Client {
     setTimeout(() => this.#isWanted && this.open(), Math.random() * RETRY_MS);
   }
 
-  #take({ opcode, payload, length }: Piece): void {
+  #take(piece: Piece): void {
+    const { opcode, payload, length } = piece.isDeflated ? inflated(piece) : piece;
     if (opcode === OPCODE.ping) this.#socket?.write(PONG);
     if (opcode !== OPCODE.text) return;
     const { figures } = this.#crowd;
+    figures.deflated += Number(piece.isDeflated);
     figures.frameBytesMax = Math.max(figures.frameBytesMax, length);
     const frame = payload.length === length ? (JSON.parse(payload.toString()) as Frame) : beginningOf(payload);
     const { channel = '' } = frame;
@@ -243,6 +257,13 @@ class Client {
 
 function add(counts: Record<string, number>, name: string): void {
   counts[name] = (counts[name] ?? 0) + 1;
+}
+
+/** The same frame before it was compressed, on its own, so that nothing of earlier ones is needed. */
+function inflated(piece: Piece): Piece {
+  const all = Buffer.concat([piece.payload, FLUSH_TAIL]);
+  const payload = inflateRawSync(all, { finishFlush: constants.Z_SYNC_FLUSH });
+  return { ...piece, payload, length: payload.length };
 }
 
 /** Of a frame too large to be kept: what stands before the large value. It has one row or event. */

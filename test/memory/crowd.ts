@@ -52,6 +52,8 @@ export interface Report {
   /** Connections that the server ended. */
   readonly cuts: number;
   readonly frameBytesMax: number;
+  /** Frames that came compressed, to every other client. */
+  readonly deflated: number;
   /** By reason, and by code. */
   readonly resets: Readonly<Record<string, number>>;
   readonly errors: Readonly<Record<string, number>>;

@@ -2,6 +2,8 @@
 
 export interface Piece {
   readonly opcode: number;
+  /** As RFC 7692 says. */
+  readonly isDeflated: boolean;
   /** The payload, or its beginning where it is longer than KEPT_BYTES_MAX. */
   readonly payload: Buffer;
   readonly length: number;
@@ -14,6 +16,7 @@ export class FrameCutter {
   readonly #take: (piece: Piece) => void;
   #head = Buffer.alloc(0);
   #opcode = 0;
+  #isDeflated = false;
   #length = 0;
   /** Bytes of the payload that have not come; undefined within a header. */
   #missing: number | undefined;
@@ -40,6 +43,7 @@ export class FrameCutter {
     }
     this.#head = Buffer.alloc(0);
     this.#opcode = (bytes[0] as number) & 0x0f;
+    this.#isDeflated = ((bytes[0] as number) & 0x40) !== 0;
     this.#length = short < 126 ? short : short === 126 ? bytes.readUInt16BE(2) : Number(bytes.readBigUInt64BE(2));
     this.#missing = this.#length;
     return bytes.subarray(headerBytes);
@@ -60,7 +64,12 @@ export class FrameCutter {
   }
 
   #end(): void {
-    const piece = { opcode: this.#opcode, payload: Buffer.concat(this.#kept), length: this.#length };
+    const piece = {
+      opcode: this.#opcode,
+      isDeflated: this.#isDeflated,
+      payload: Buffer.concat(this.#kept),
+      length: this.#length,
+    };
     this.#missing = undefined;
     this.#kept = [];
     this.#keptBytes = 0;

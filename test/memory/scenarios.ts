@@ -238,7 +238,9 @@ export function replayStorm(bounds: Bounds, clients: number): Promise<void> {
       await crowd.start(clients);
       const report = await crowd.reach(30);
       expect(report).toMatchObject({ ...untroubled, recovered: clients, events: events + 20 * clients });
-      return { cuts: report.cuts };
+      // to half of the clients
+      expect(report.deflated).toBeGreaterThan(10 * clients);
+      return { cuts: report.cuts, deflated: report.deflated };
     });
   });
 }
