@@ -61,6 +61,8 @@ function resolve(name: string): ResolvedChannel | SnoError {
 
 /** Time that moves when the test says so. */
 export class ManualClock implements Clock {
+  /** What `random` gives next, in turn; 0.5 where there is nothing. */
+  readonly randoms: number[] = [];
   #now = 1_800_000_000_000;
   #timers = new Set<{ readonly at: number; readonly callback: () => void }>();
 
@@ -69,7 +71,7 @@ export class ManualClock implements Clock {
   }
 
   random(): number {
-    return 0.5;
+    return this.randoms.shift() ?? 0.5;
   }
 
   after(ms: number, callback: () => void): () => void {

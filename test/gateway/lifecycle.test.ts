@@ -242,15 +242,24 @@ describe('drain', () => {
   test('closes with 1001, spread over the window, takes nobody new, and resolves when all have gone', async () => {
     const clock = new ManualClock();
     fixture = await startGateway({ clock });
-    const clients = [await fixture.welcomed(), await fixture.welcomed()];
+    const clients = [await fixture.welcomed(), await fixture.welcomed(), await fixture.welcomed()];
+    clock.randoms.push(0.9, 0.1, 0.4);
     const drained = fixture.gateway.drain(10);
     expect(fixture.gateway.draining).toBe(true);
     const late = fixture.connect();
     expect(await late.closed()).toBe(1006);
-    clients[0]?.send({ type: 'ping' });
-    await clients[0]?.receive('heartbeat');
-    clock.advance(10_000);
-    for (const client of clients) {
+    const left = new Set(clients);
+    for (const [index, seconds] of [
+      [1, 1],
+      [2, 3],
+      [0, 5],
+    ] as const) {
+      // until it is told, a client is served
+      for (const client of left) client.send({ type: 'ping' });
+      await Promise.all([...left].map((client) => client.receive('heartbeat')));
+      clock.advance(seconds * 1_000);
+      const client = clients[index] as (typeof clients)[number];
+      left.delete(client);
       expect(await client.closed()).toBe(CLOSE.draining);
       expect(client.frames.filter(({ type }) => type === 'error')).toEqual([]);
     }
