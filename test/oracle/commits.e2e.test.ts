@@ -16,14 +16,18 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(figures.seams).toBeGreaterThan(0);
   });
 
-  test('the same with kill -9 of Snö three times in the middle', { timeout: 180_000 }, async () => {
+  test('the same with kill -9 of Snö three times in the middle, and a rolling restart', {
+    timeout: 300_000,
+  }, async () => {
     const faults = [
       'service killed',
       'postgres killed',
       'service killed while clients are away',
       'service killed',
+      'service rolled',
     ] as const;
-    const figures = await play({ seed: 100 + version, version, writers: 8, faults });
+    const settings = { SNO_DRAIN_SECONDS: '2' };
+    const figures = await play({ seed: 100 + version, version, writers: 8, faults, settings });
     expect(figures.violations).toEqual([]);
     // away for far less than the replay window: nobody has to start over
     expect(figures.resets).toEqual({});

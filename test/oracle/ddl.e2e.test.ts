@@ -127,8 +127,8 @@ async function play(version: (typeof VERSIONS)[number], polled: boolean, seed: n
     await until(isThrough, `everybody is at the end of round ${round}`);
     expect(await differences(), `seed ${seed}, round ${round}`).toEqual([]);
   }
-  const resets = followers.flatMap(({ held }) => [...held.values()].map(({ resets, drops }) => resets.length + drops));
-  return { ...tally, kills, resets: resets.reduce((sum, count) => sum + count, 0) };
+  const ends = followers.flatMap(({ held }) => [...held.values()].map(({ ends }) => ends));
+  return { ...tally, kills, resets: ends.reduce((sum, count) => sum + count, 0) };
 }
 
 describe.each(VERSIONS)('Postgres %i', (version) => {

@@ -1,8 +1,8 @@
 /**
  * The oracle for as long as SOAK_SECONDS says (default 120), one seed after the other from SOAK_SEED on, on either version in
  * turn. Prints the figures of each run as a line of JSON, so that one can be repeated.
- * SOAK_FAULTS: names from faults.ts, separated by commas, to draw from; all where it is not set. SOAK_FAULTS_A_RUN: how many
- * are drawn for each run (default 8).
+ * SOAK_FAULTS: names from faults.ts, separated by commas, to draw from, or `cheap` or `dear` for those of that cost; all where it is
+ * not set. SOAK_FAULTS_A_RUN: how many are drawn for each run (default 8).
  */
 import { expect, test } from 'vitest';
 import { VERSIONS } from '../support/own-server.ts';
@@ -12,7 +12,11 @@ import { play, schedule } from './round.ts';
 const SECONDS = Number(process.env['SOAK_SECONDS'] ?? 120);
 const FIRST_SEED = Number(process.env['SOAK_SEED'] ?? 1);
 const ALL = Object.keys(FAULTS) as FaultName[];
-const NAMES = (process.env['SOAK_FAULTS']?.split(',') as FaultName[] | undefined) ?? ALL;
+const WANTED = process.env['SOAK_FAULTS']?.split(',') ?? ALL;
+const NAMES = WANTED.flatMap((wanted) => {
+  const alike = ALL.filter((name) => FAULTS[name].cost === wanted);
+  return alike.length > 0 ? alike : [wanted as FaultName];
+});
 const FAULTS_A_RUN = Number(process.env['SOAK_FAULTS_A_RUN'] ?? 8);
 
 test('no seed finds a violation', { timeout: (SECONDS + 600) * 1_000 }, async () => {

@@ -277,6 +277,17 @@ export const FAULTS = {
       await world.streamsAgain(undefined);
     },
   },
+  'service rolled': {
+    cost: 'cheap',
+    async run(world) {
+      const sentAway = () => world.subscribers.reduce((sum, { sentAway }) => sum + sentAway, 0);
+      await world.streamsAgain(undefined);
+      const before = sentAway();
+      const exitCode = await world.service.roll();
+      if (exitCode !== 0) throw new Error(`the old one ended with ${exitCode}`);
+      if (sentAway() === before) throw new Error('nobody was told to come back');
+    },
+  },
 } as const satisfies Readonly<Record<string, Fault>>;
 
 export type FaultName = keyof typeof FAULTS;

@@ -3,7 +3,8 @@
  * position where the connection broke. What it holds is worked out from the protocol's text alone.
  */
 import { WebSocket } from 'ws';
-import { type Frame, Held } from '../service/subscriber.ts';
+import type { Frame } from './frame.ts';
+import { Held } from './held.ts';
 
 const RETRY_MS = 50;
 
@@ -23,8 +24,8 @@ const STANDING: Readonly<Record<string, Standing>> = {
  * come meanwhile that do not fit what is held, if only it is void soon.
  */
 export class Followed extends Held {
-  /** How often the channel was dropped. */
-  drops = 0;
+  /** How often it was reset or dropped. */
+  ends = 0;
   readonly #isLate: boolean;
   #standing: Standing = 'asked';
   /** How many violations there were when what is held now began. */
@@ -45,8 +46,10 @@ export class Followed extends Held {
     this.#standing = STANDING[frame.type] ?? this.#standing;
     if (this.#standing === 'ended') this.position = undefined;
     if (frame.type === 'snapshot' && frame.part === 1) this.#known = this.violations.length;
-    if (this.#isLate && (frame.type === 'reset' || frame.type === 'unsubscribed')) this.violations.splice(this.#known);
-    if (frame.type === 'unsubscribed') this.drops++;
+    if (frame.type === 'reset' || frame.type === 'unsubscribed') {
+      this.ends++;
+      if (this.#isLate) this.violations.splice(this.#known);
+    }
     super.take(frame);
   }
 

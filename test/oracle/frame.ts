@@ -33,6 +33,12 @@ export function lsnOf(position: string): number {
   return bytesOf(position.split(':')[1] as string);
 }
 
+/** Less than zero where `a` comes before `b`; of one epoch. */
+export function compare(a: string, b: string): number {
+  const indexOf = (position: string) => Number(position.split(':')[2]);
+  return lsnOf(a) - lsnOf(b) || indexOf(a) - indexOf(b);
+}
+
 /** Does to the rows what an event says; returns what is wrong about it where the rows are all there are (`isWhole`). */
 export function apply(rows: Map<string, string>, { op, key, data }: RowEvent, isWhole: boolean): string | undefined {
   const id = JSON.stringify(key);

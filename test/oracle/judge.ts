@@ -97,7 +97,7 @@ class Trial {
         if (!CLOSES.has(note.code)) this.#found.push(`closed with ${note.code}`);
         return;
       case 'asked':
-        return this.#walk(note.channel).asked(note.since, note.at);
+        return this.#walk(note.channel).asked(note.since);
       case 'frame':
         return this.#frame(note.frame, note.at);
     }
@@ -129,14 +129,14 @@ class Trial {
       case 'message':
         return walk.message(frame);
       case 'unsubscribed':
-        if (frame.code !== 'client' && !this.#happened('publication altered'))
+        if (frame.code !== 'client' && !this.#happened('publication altered', at))
           this.#found.push(`${frame.channel}: unsubscribed with ${frame.code}`);
         return walk.voided();
       case 'reset':
         this.#reset(walk, frame, at);
         return walk.voided();
       case 'error':
-        return this.#error(frame);
+        return this.#error(frame, at);
       default:
         this.#found.push(`${frame.channel}: unexpected ${frame.type}`);
     }
@@ -160,9 +160,9 @@ class Trial {
     this.resets.push(reason);
     const from = walk.position;
     const isTrue: Readonly<Record<string, () => boolean>> = {
-      slot_lost: () => this.#happened('slot lost'),
-      epoch_changed: () => this.#happened('promoted'),
-      channel_changed: () => this.#happened('publication altered'),
+      slot_lost: () => this.#happened('slot lost', at),
+      epoch_changed: () => this.#happened('promoted', at),
+      channel_changed: () => this.#happened('publication altered', at),
       position_too_old: () => from !== undefined && this.#calendar.isBeyondBounds(lsnOf(from), at),
       lagging: () => this.#calendar.isBeyondBounds(from === undefined ? 0 : lsnOf(from), at),
     };
@@ -170,14 +170,15 @@ class Trial {
     if (reason === 'slot_lost' || reason === 'epoch_changed') walk.mustChangeEpoch();
   }
 
-  #error({ code = '', channel }: Frame): void {
+  #error({ code = '', channel }: Frame, at: number): void {
     // it left the channel just when it was reset
     if (code === 'not_subscribed') return;
-    if (!(ERRORS[code] ?? []).some((cause) => this.#happened(cause))) this.#found.push(`${channel}: error ${code}`);
+    if (!(ERRORS[code] ?? []).some((cause) => this.#happened(cause, at))) this.#found.push(`${channel}: error ${code}`);
   }
 
-  #happened(kind: string): boolean {
-    return this.#evidence.incidents.some((incident) => incident.kind === kind);
+  /** Before `at`. */
+  #happened(kind: Incident['kind'], at: number): boolean {
+    return this.#evidence.incidents.some((incident) => incident.kind === kind && incident.at <= at);
   }
 
   #walk(channel: string): Walk {
@@ -219,7 +220,7 @@ class Walk {
     this.#parts = [];
   }
 
-  asked(since: string | undefined, _at: number): void {
+  asked(since: string | undefined): void {
     this.#since = since;
     if (since !== undefined) return;
     this.#rows = undefined;

@@ -76,6 +76,11 @@ export class Subscriber {
     return this.record.reduce((count, { what }) => count + Number(what === 'opened'), 0);
   }
 
+  /** How often it was told to come back. */
+  get sentAway(): number {
+    return this.record.reduce((count, note) => count + Number(note.what === 'closed' && note.code === 1001), 0);
+  }
+
   get deliveries(): number {
     return this.record.reduce(
       (count, note) => count + Number(note.what === 'frame' && /^(changes|message)$/.test(note.frame.type)),

@@ -1,9 +1,9 @@
 /** Commits that are larger than SNO_COMMIT_BYTES. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { compare } from '../oracle/frame.ts';
 import { VERSIONS } from '../support/postgres.ts';
 import type { Frame, RawClient } from './raw-client.ts';
 import { changesOf, memory, restreamed, type Stage, stage } from './stage.ts';
-import { compare } from './subscriber.ts';
 
 const SCHEMA = `
   create table readings (id int primary key, sensor int not null, value text not null);

@@ -1,9 +1,10 @@
 /** Nothing after revocation: what a commit takes away is not sent of that commit, nor of any later one. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Held } from '../oracle/held.ts';
+import { bytesOf } from '../oracle/wal.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { type ServiceProcess, signToken, startService } from '../support/service.ts';
-import { until } from '../support/wait.ts';
-import { lsnValue, Subscriber } from './subscriber.ts';
+import { type Frame, RawClient } from './raw-client.ts';
 
 const SCHEMA = `
   create schema channels;
@@ -22,7 +23,7 @@ const SCHEMA = `
 describe.each(VERSIONS)('Postgres %i', (version) => {
   let database: TestDatabase;
   let service: ServiceProcess;
-  const subscribers: Subscriber[] = [];
+  const clients: RawClient[] = [];
 
   beforeAll(async () => {
     database = await freshDatabase(version);
@@ -30,35 +31,33 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     service = await startService(database.url);
   });
   afterAll(async () => {
-    for (const subscriber of subscribers) subscriber.close();
+    for (const client of clients) client.cut();
     await service.remove();
     await database.drop();
   });
 
-  async function join(member: string, channels: readonly string[]): Promise<Subscriber> {
-    const token = await signToken({ sub: member });
-    const subscriber = new Subscriber({
-      url: service.url,
-      ca: () => service.certificate.cert,
-      token,
-      channels,
-      snapshot: true,
-    });
-    subscribers.push(subscriber);
-    await until(() => subscriber.isLive, `${member} is subscribed`);
-    return subscriber;
+  async function join(member: string, channels: readonly string[]): Promise<RawClient> {
+    const client = await RawClient.open(service, await signToken({ sub: member }));
+    clients.push(client);
+    for (const channel of channels)
+      expect(await client.subscribe(channel, { snapshot: true })).toMatchObject({ type: 'subscribed' });
+    return client;
   }
 
-  /** The LSN of the commit that wrote this note, as somebody else saw it. */
-  async function lsnOf(witness: Subscriber, channel: string, body: string): Promise<bigint> {
-    const found = await until(
-      () =>
-        witness.held
-          .get(channel)
-          ?.changes.find(({ events }) => events?.some(({ data }) => (data as { body?: string })?.body === body)),
-      `the witness saw ${body}`,
-    );
-    return lsnValue(found.lsn as string);
+  /** What a client makes of the frames of a channel. */
+  function held({ frames }: RawClient, channel: string): Held {
+    const result = new Held();
+    for (const frame of frames) if (frame.channel === channel) result.take(frame);
+    return result;
+  }
+
+  const lsnOf = ({ lsn }: Frame) => bytesOf(lsn as string);
+
+  /** The commit that wrote this note. */
+  function commitOf(client: RawClient, channel: string, body: string): Promise<Frame> {
+    const isIt = ({ channel: name, events }: Frame) =>
+      name === channel && (events ?? []).some(({ data }) => data?.['body'] === body);
+    return client.wait(body, 0, isIt);
   }
 
   const revocations: readonly (readonly [
@@ -99,7 +98,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     const witness = await join('witness', [channel]);
     const writer = await database.connect();
     for (let round = 0; round < 6; round++) {
-      const subscriber = await join(
+      const client = await join(
         'm',
         [channel, 'joined:1', 'notes:1']
           .slice(0, 1 + (round % 2))
@@ -110,26 +109,26 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
         for (let count = 0; isWriting; count++)
           await writer.query('insert into notes (project, body) values (1, $1)', [`round ${round} note ${count}`]);
       })();
-      await until(() => (subscriber.held.get(channel)?.changes.length ?? 0) > 3, 'events come');
+      await client.until('events come', () => client.of(channel).length > 3);
       const body = `${what}: ${round}`;
       await database.query(`begin; insert into notes (project, body) values (1, '${body}'); ${revoke}; commit`);
-      const revokedAt = await lsnOf(witness, channel, body);
-      await until(
-        () => subscriber.frames.some(({ type, code }) => type === 'unsubscribed' && code === 'access_revoked'),
-        'it is told',
-      );
+      // as somebody else saw it
+      const revokedAt = lsnOf(await commitOf(witness, channel, body));
+      const isTold = ({ type, code, channel: name }: Frame) =>
+        type === 'unsubscribed' && code === 'access_revoked' && name === channel;
+      await client.wait('it is told', 0, isTold);
       isWriting = false;
       await writing;
-      const changes = subscriber.held.get(channel)?.changes ?? [];
-      expect(changes.filter(({ lsn }) => lsnValue(lsn as string) >= revokedAt)).toEqual([]);
+      const changes = client.of(channel);
+      expect(changes.filter((frame) => lsnOf(frame) >= revokedAt)).toEqual([]);
       // and everything before it
-      const before = witness.held.get(channel)?.changes.filter(({ lsn }) => lsnValue(lsn as string) < revokedAt) ?? [];
+      const before = witness.of(channel).filter((frame) => lsnOf(frame) < revokedAt);
       expect(changes.at(-1)?.lsn).toBe(before.at(-1)?.lsn);
-      subscriber.close();
+      client.cut();
       await database.query(restore);
     }
-    expect(witness.errors).toEqual([]);
-    expect(witness.violations()).toEqual([]);
+    expect(witness.frames.filter(({ type }) => type === 'error')).toEqual([]);
+    expect(held(witness, channel).violations).toEqual([]);
   });
 
   test('who keeps access misses nothing, and hears all channels in order', async () => {
@@ -137,7 +136,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       "delete from bans; truncate members; insert into members select p, m, 'editor' from generate_series(1, 3) p, unnest('{m,n}'::text[]) m",
     );
     const channels = ['notes:1', 'notes:2', 'notes:3', 'joined:1'];
-    const subscriber = await join('m', channels);
+    const client = await join('m', channels);
     for (let round = 0; round < 40; round++) {
       await database.query(`insert into notes (project, body) values (${1 + (round % 3)}, 'r${round}')`);
       await database.query(
@@ -147,24 +146,16 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       );
     }
     await database.query("insert into notes (project, body) select p, 'end' from generate_series(1, 3) p");
-    await until(
-      () =>
-        channels.every((name) =>
-          subscriber.held
-            .get(name)
-            ?.changes.at(-1)
-            ?.events?.some(({ data }) => (data as { body: string }).body === 'end'),
-        ),
-      'all has come',
-    );
-    const lsns = subscriber.frames.filter(({ type }) => type === 'changes').map(({ lsn }) => lsnValue(lsn as string));
-    expect(lsns.every((lsn, index) => index === 0 || lsn >= (lsns[index - 1] as bigint))).toBe(true);
-    for (const name of channels) {
+    for (const channel of channels) await commitOf(client, channel, 'end');
+    const lsns = client.frames.filter(({ type }) => type === 'changes').map(lsnOf);
+    expect(lsns).toEqual(lsns.toSorted((a, b) => a - b));
+    for (const channel of channels) {
       const { rows } = await database.query('select count(*)::int as count from notes where project = $1', [
-        Number(name.split(':')[1]),
+        Number(channel.split(':')[1]),
       ]);
-      expect(subscriber.held.get(name)?.rows.size).toBe(rows[0]?.['count']);
+      const { rows: followed, violations } = held(client, channel);
+      expect(followed.size).toBe(rows[0]?.['count']);
+      expect(violations).toEqual([]);
     }
-    expect(subscriber.violations()).toEqual([]);
   });
 });

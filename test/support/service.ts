@@ -8,6 +8,7 @@ import { SignJWT } from 'jose';
 import { freePort } from './free-port.ts';
 import { setUpFor } from './service-role.ts';
 import { type Certificate, selfSigned } from './tls.ts';
+import { until } from './wait.ts';
 
 export const SNO = fileURLToPath(new URL('../../dist/cli/sno.js', import.meta.url));
 const SECRET = 'a secret of the tests, thirty-two bytes';
@@ -26,6 +27,11 @@ export interface ServiceProcess {
   restart(): Promise<void>;
   /** SIGTERM; resolves with its exit code. */
   terminate(): Promise<number | null>;
+  /**
+   * A rolling restart: another process on ports of its own, with the same settings, waits for the slot before this one is told to
+   * end. From then on its ports are meant. Resolves with the exit code of the old one when the new one serves.
+   */
+  roll(): Promise<number | null>;
   /** Ends it and removes the certificate. */
   remove(): Promise<void>;
   readonly pid: number;
@@ -49,15 +55,13 @@ export async function startService(
   build = SNO,
 ): Promise<ServiceProcess> {
   const certificate = await selfSigned();
-  const [port, adminPort] = [await freePort(), await freePort()];
+  let [port, adminPort] = [await freePort(), await freePort()];
   const env = {
     ...plainEnvironment(),
     SNO_DATABASE_URL:
       settings['SNO_RULES'] === undefined
         ? await setUpFor(databaseUrl, settings['SNO_PUBLICATION'] ?? 'sno')
         : databaseUrl,
-    SNO_PORT: String(port),
-    SNO_ADMIN_PORT: String(adminPort),
     SNO_TLS_CERT: certificate.certFile,
     SNO_TLS_KEY: certificate.keyFile,
     SNO_JWT_SECRET: SECRET,
@@ -65,13 +69,21 @@ export async function startService(
     ...settings,
   };
   const log: LogLine[] = [];
-  let child = spawnService(build, env);
+  const spawnOn = (port: number, adminPort: number) =>
+    spawnService(build, { ...env, SNO_PORT: String(port), SNO_ADMIN_PORT: String(adminPort) });
+  let child = spawnOn(port, adminPort);
   await serving(child, log);
   return {
-    port,
-    adminPort,
+    get port() {
+      return port;
+    },
+    get adminPort() {
+      return adminPort;
+    },
     certificate,
-    url: `wss://localhost:${port}/v1`,
+    get url() {
+      return `wss://localhost:${port}/v1`;
+    },
     log,
     get pid() {
       return child.pid as number;
@@ -83,10 +95,27 @@ export async function startService(
       await end(child, 'SIGKILL');
     },
     async restart() {
-      child = spawnService(build, env);
+      child = spawnOn(port, adminPort);
       await serving(child, log);
     },
     terminate: () => end(child, 'SIGTERM'),
+    async roll() {
+      const [old, logged] = [child, log.length];
+      const ports = [await freePort(), await freePort()] as const;
+      const next = spawnOn(...ports);
+      const isServing = serving(next, log);
+      const isWaiting = () => log.slice(logged).some(({ code, level }) => code === 'slot_in_use' && level === 'info');
+      try {
+        await Promise.race([isServing, until(isWaiting, 'the new one waits for the slot')]);
+      } catch (error) {
+        await end(next, 'SIGKILL');
+        throw error;
+      }
+      [child, port, adminPort] = [next, ...ports];
+      const exit = end(old, 'SIGTERM');
+      await isServing;
+      return exit;
+    },
     async remove() {
       await end(child, 'SIGKILL');
       await certificate.remove();

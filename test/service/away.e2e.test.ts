@@ -1,0 +1,86 @@
+/** Who is away under load, as the client library sees it: back soon, it goes on; back late, it starts over by itself. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { connect, type LiveUpdate } from '../../src/client/index.ts';
+import { TcpProxy } from '../oracle/proxy.ts';
+import { until } from '../support/wait.ts';
+import { type Stage, stage } from './stage.ts';
+
+const SCHEMA = `
+  create table ledger (entry int primary key, room int not null);
+  create schema channels;
+  create view channels."ledger:{room}" as select entry, room from ledger;
+  alter table ledger replica identity full;
+`;
+
+let here: Stage;
+let proxy: TcpProxy;
+
+beforeAll(async () => {
+  here = await stage(SCHEMA, { SNO_REPLAY_SECONDS: '3' });
+  proxy = await TcpProxy.listen(() => here.service.port);
+});
+
+afterAll(async () => {
+  await proxy.close();
+  await here.end();
+});
+
+test('who is away for less than the replay window resumes; for longer, is reset and reads the rows anew', async () => {
+  const ca = here.service.certificate.cert;
+  class Trusting extends WebSocket {
+    constructor(address: string) {
+      super(address, { ca });
+    }
+  }
+  const client = connect(`wss://localhost:${proxy.port}/v1`, {
+    WebSocket: Trusting,
+    backoff: { baseMs: 20, capMs: 100 },
+  });
+  const view = client.live<{ entry: number }>('ledger:0');
+  const updates: LiveUpdate<unknown>['reason'][] = [];
+  view.subscribe(({ reason }) => reason === 'status' || updates.push(reason));
+  await view.ready;
+  updates.length = 0;
+  let isOver = false;
+  let entry = 0;
+  const writing = (async () => {
+    while (!isOver) await here.query('insert into ledger values ($1, 0)', [++entry]);
+  })();
+  /** Cut off until `condition` holds; then until the view shows what had been written by its end. */
+  async function away(condition: () => Promise<unknown>): Promise<void> {
+    proxy.isDown = true;
+    for (const link of proxy.links) link.cut();
+    await until(() => view.status === 'stale', 'it is away');
+    await condition();
+    const written = entry;
+    proxy.isDown = false;
+    await until(() => view.status === 'live' && view.get(written) !== undefined, 'it is back');
+  }
+  try {
+    const before = entry;
+    await away(() => until(() => entry > before + 20, 'others have written'));
+    expect(new Set(updates)).toEqual(new Set(['commit']));
+    const raw = await here.client();
+    await away(() => {
+      // where it stopped
+      const { position } = view;
+      return until(async () => {
+        const answer = await raw.subscribe('ledger:0', { since: position as string });
+        if (answer.type === 'reset') return true;
+        raw.send({ type: 'unsubscribe', channel: 'ledger:0' });
+        await raw.wait('left', raw.frames.indexOf(answer), ({ type }) => type === 'unsubscribed');
+        return false;
+      }, 'its position is too old');
+    });
+    expect(updates).toContain('snapshot');
+  } finally {
+    isOver = true;
+    await writing;
+  }
+  await until(() => view.size === entry, 'every row is there');
+  expect(view.rows.map((row) => row.entry).sort((a, b) => a - b)).toEqual(
+    Array.from({ length: entry }, (_, i) => i + 1),
+  );
+  await client.close();
+});
