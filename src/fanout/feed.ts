@@ -17,6 +17,7 @@ import type { HubOptions } from './options.ts';
 import type { OutboundBudget } from './outbound.ts';
 import { Outbox } from './outbox.ts';
 import { type CommitReference, Reaches } from './reach.ts';
+import type { Segments } from './segments.ts';
 import { Subscription } from './subscription.ts';
 import { Vigil } from './vigil.ts';
 import type { Visibility } from './visibility.ts';
@@ -30,6 +31,8 @@ const NOTHING = -1;
 
 /** What a feed asks and tells of the whole. */
 export interface FeedHost {
+  /** What is joined for those who catch up; `deflated` for clients that take compressed frames. */
+  readonly segments: Readonly<Record<'plain' | 'deflated', Segments>>;
   readonly options: HubOptions;
   readonly journal: Journal;
   readonly markers: Markers;
@@ -224,26 +227,43 @@ export class SocketFeed implements Feed {
   pump(): void {
     this.#hub.write();
     const { limit } = this.#vigil;
-    const { deflater } = this.#hub.options;
     for (const subscription of this.#catching) {
       if (subscription.isOvertaken) this.reset(subscription, 'lagging');
     }
-    while (!this.outbox.full && this.#catching.size > 0) {
+    while (this.outbox.takesMore && this.#catching.size > 0) {
       const [first, until] = this.#earliest(limit);
       if (first === undefined) {
         if (limit === Number.POSITIVE_INFINITY) for (const subscription of this.#catching) this.#goLive(subscription);
         break;
       }
-      for (let entry = first.next(); entry !== undefined && entry.sequence <= until; entry = first.next()) {
-        this.#passSeam(first, entry.sequence);
-        this.outbox.write(this.deflates ? deflater.frameOf(entry) : entry.frame);
-        first.cursor = entry.sequence;
-        this.#hub.options.events.delivered(1);
-        if (this.outbox.full) break;
-      }
+      if (until === Number.POSITIVE_INFINITY && !first.passesOver) this.#writeSegments(first);
+      else this.#writeUntil(first, until);
     }
     if (this.#catching.size > 0) this.fallBehind();
     else this.#answerReached();
+  }
+
+  /** Of the only subscription that has missed something: in pieces that are the same for everybody who is there. */
+  #writeSegments(subscription: Subscription): void {
+    const segments = this.#hub.segments[this.deflates ? 'deflated' : 'plain'];
+    while (this.outbox.takesMore) {
+      const segment = segments.after(subscription.log, subscription.cursor);
+      if (segment === undefined) return;
+      this.outbox.write(segment.bytes);
+      subscription.cursor = segment.sequence;
+      this.#hub.options.events.delivered(segment.count);
+    }
+  }
+
+  #writeUntil(subscription: Subscription, until: number): void {
+    const { deflater, events } = this.#hub.options;
+    for (let entry = subscription.next(); entry !== undefined && entry.sequence <= until; entry = subscription.next()) {
+      this.#passSeam(subscription, entry.sequence);
+      this.outbox.write(this.deflates ? deflater.frameOf(entry) : entry.frame);
+      subscription.cursor = entry.sequence;
+      events.delivered(1);
+      if (!this.outbox.takesMore) return;
+    }
   }
 
   #answerReached(): void {

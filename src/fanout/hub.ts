@@ -17,6 +17,7 @@ import type { Markers } from './markers.ts';
 import type { HubOptions } from './options.ts';
 import { OutboundBudget } from './outbound.ts';
 import { Revocations } from './revocations.ts';
+import { Segments } from './segments.ts';
 import type { Subscription } from './subscription.ts';
 import type { Visibility } from './visibility.ts';
 
@@ -48,6 +49,7 @@ export class Hub implements Fanout, FeedHost, BatchSink {
   readonly journal: Journal;
   readonly markers: Markers;
   readonly outbound: OutboundBudget;
+  readonly segments: FeedHost['segments'];
   caughtUp = false;
   #head: Head | undefined;
   readonly #feeds = new Set<SocketFeed>();
@@ -65,7 +67,12 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     this.journal = journal;
     this.markers = markers;
     this.options = options;
-    this.outbound = new OutboundBudget(options.outboundBytesMax, options.outboundTotalBytesMax);
+    const { outboundBytesMax, outboundTotalBytesMax, deflater } = options;
+    this.outbound = new OutboundBudget(outboundBytesMax, outboundTotalBytesMax);
+    this.segments = {
+      plain: new Segments(outboundBytesMax, plain),
+      deflated: new Segments(outboundBytesMax, (entry) => deflater.frameOf(entry)),
+    };
     this.#revocations = new Revocations((xid) => options.visible(xid));
   }
 

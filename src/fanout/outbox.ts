@@ -5,7 +5,11 @@
 import type { Duplex } from 'node:stream';
 import type { OutboundBudget } from './outbound.ts';
 
-const SLICE_BYTES = 256 * 1024;
+/**
+ * What a socket is given at a time of what it has not been waiting for: a large frame, or the past. More would only be encrypted
+ * before the network takes it, into memory that no cache holds.
+ */
+export const SLICE_BYTES = 64 * 1024;
 
 export class Outbox {
   readonly #socket: Duplex;
@@ -32,6 +36,11 @@ export class Outbox {
   /** Whether the socket holds as much as it may. */
   get full(): boolean {
     return this.#queue.length > 0 || this.#socket.writableLength >= this.bytesMax;
+  }
+
+  /** Whether to give it more of what it has missed: it has taken, or nearly, what it was given last. If not, it will say when. */
+  get takesMore(): boolean {
+    return this.#queue.length === 0 && this.#socket.writableLength < Math.min(this.bytesMax, SLICE_BYTES);
   }
 
   /** Bytes that the socket may hold. */
@@ -100,7 +109,7 @@ export class Outbox {
   };
 
   #pump(): void {
-    while (this.#queue.length > 0 && this.#socket.writableLength < this.bytesMax) {
+    while (this.#queue.length > 0 && this.#socket.writableLength < Math.min(this.bytesMax, SLICE_BYTES)) {
       const frame = this.#queue[0] as Buffer;
       const end = Math.min(this.#offset + SLICE_BYTES, frame.length);
       this.#give(frame.subarray(this.#offset, end));

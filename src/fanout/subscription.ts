@@ -45,6 +45,11 @@ export class Subscription {
     return this.state === 'ended';
   }
 
+  /** Whether there may be entries that its snapshot has, so that the socket must not get them. */
+  get passesOver(): boolean {
+    return this.#visibility !== undefined;
+  }
+
   /** The next entry that the socket should get. */
   next(): Entry | undefined {
     const { log } = this;

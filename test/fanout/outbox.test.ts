@@ -1,0 +1,62 @@
+/** What one socket is given, and when it is given more. */
+import { Writable } from 'node:stream';
+import { expect, test } from 'vitest';
+import { OutboundBudget } from '../../src/fanout/outbound.ts';
+import { Outbox, SLICE_BYTES } from '../../src/fanout/outbox.ts';
+import { turn } from './rig.ts';
+
+/** A socket that takes one write after the other, each when it is told to. */
+class Socket extends Writable {
+  readonly taken: number[] = [];
+  #next: (() => void) | undefined;
+
+  constructor() {
+    super({ highWaterMark: 16 * 1024 });
+  }
+
+  override _write(chunk: Buffer, _encoding: string, callback: () => void): void {
+    this.taken.push(chunk.length);
+    this.#next = callback;
+  }
+
+  async take(): Promise<void> {
+    this.#next?.();
+    await turn();
+  }
+}
+
+function outboxOf(bytesMax: number) {
+  const socket = new Socket();
+  let drains = 0;
+  const outbox = new Outbox(socket as never, new OutboundBudget(bytesMax), () => drains++);
+  return { socket, outbox, drains: () => drains };
+}
+
+test('of the past it takes a slice at a time, long before it is full', async () => {
+  const { socket, outbox, drains } = outboxOf(1 << 20);
+  expect(outbox.takesMore).toBe(true);
+  outbox.write(Buffer.alloc(SLICE_BYTES - 1));
+  expect(outbox.takesMore).toBe(true);
+  outbox.write(Buffer.alloc(1));
+  expect([outbox.takesMore, outbox.full]).toEqual([false, false]);
+  await socket.take();
+  expect(drains()).toBe(0);
+  await socket.take();
+  expect([outbox.takesMore, drains()]).toEqual([true, 1]);
+});
+
+test('a large frame goes out in slices, each when the one before has been taken, and nothing between them', async () => {
+  const { socket, outbox } = outboxOf(1 << 20);
+  outbox.write(Buffer.alloc(2.5 * SLICE_BYTES));
+  outbox.write(Buffer.alloc(10));
+  expect([outbox.takesMore, outbox.full, outbox.frameBytes]).toEqual([false, true, 2.5 * SLICE_BYTES]);
+  for (let index = 0; index < 4; index++) await socket.take();
+  expect(socket.taken).toEqual([SLICE_BYTES, SLICE_BYTES, SLICE_BYTES / 2, 10]);
+  expect([outbox.full, outbox.takesMore, outbox.frameBytes]).toEqual([false, true, 0]);
+});
+
+test('a bound below a slice holds for the past too', () => {
+  const { outbox } = outboxOf(20_000);
+  outbox.write(Buffer.alloc(20_000));
+  expect([outbox.takesMore, outbox.full]).toEqual([false, true]);
+});

@@ -1,0 +1,71 @@
+import { expect, test } from 'vitest';
+import { Segments } from '../../src/fanout/segments.ts';
+import type { Entry } from '../../src/journal/journal.ts';
+import { MemoryJournal } from '../../src/journal/memory.ts';
+
+const plain = ({ frame }: Entry) => frame;
+
+/** A journal of one entry a commit, in turn in the channels, with frames of so many bytes. */
+function journalOf(channels: readonly string[], sizes: readonly number[]) {
+  const journal = new MemoryJournal({ bytesMax: 1 << 30, ageMaxMs: 1e9, now: () => 0 });
+  let sequence = 0;
+  const append = (bytes: number) => {
+    sequence++;
+    const channel = channels[sequence % channels.length] as string;
+    const frame = Buffer.alloc(bytes, String(sequence % 10));
+    const entry = { channel, pattern: 'c:{id}', frame, xid: 1, sequence, lsn: sequence, index: 1 };
+    journal.append({ firstSequence: sequence, xid: 1, after: 0, entries: [entry], marks: [], committedAt: 0 });
+  };
+  for (const bytes of sizes) append(bytes);
+  const truncate = () => {
+    const frame = (channel: string) => Buffer.from(channel);
+    const place = { sequence: ++sequence, xid: 2, lsn: sequence, index: 1 };
+    const mark = { pattern: 'c:{id}', kind: 'truncate', frame, ...place } as const;
+    journal.append({ firstSequence: sequence, xid: 2, after: 0, entries: [], marks: [mark], committedAt: 0 });
+  };
+  return { journal, append, truncate };
+}
+
+test('entries are joined up to the bound, a large one stays alone', () => {
+  const { journal } = journalOf(['c:1'], [10, 20, 30, 500, 5]);
+  const log = journal.hold('c:1', 'c:{id}', -1);
+  const segments = new Segments(60, plain);
+  const found = [];
+  for (
+    let cursor = -1, segment = segments.after(log, cursor);
+    segment !== undefined;
+    segment = segments.after(log, cursor)
+  ) {
+    found.push([segment.count, segment.bytes.length, segment.sequence]);
+    cursor = segment.sequence;
+  }
+  expect(found).toEqual([
+    [3, 60, 3],
+    [1, 500, 4],
+    [1, 5, 5],
+  ]);
+  expect(segments.after(log, -1)?.bytes.toString()).toBe('1'.repeat(10) + '2'.repeat(20) + '3'.repeat(30));
+});
+
+test('whoever reads at the same place gets the same bytes; what has come since comes behind them', () => {
+  const { journal, append } = journalOf(['c:1'], [10, 10]);
+  const log = journal.hold('c:1', 'c:{id}', -1);
+  const segments = new Segments(1_000, plain);
+  const segment = segments.after(log, -1);
+  append(10);
+  expect(segments.after(log, -1)).toBe(segment);
+  expect(segments.after(log, 2)?.sequence).toBe(3);
+});
+
+test('channels are told apart where their entries have one sequence, as those of a truncate have', () => {
+  const { journal, append, truncate } = journalOf(['c:1', 'c:2'], [10, 10]);
+  truncate();
+  append(10);
+  append(10);
+  const segments = new Segments(1_000, plain);
+  for (const channel of ['c:1', 'c:2']) {
+    const segment = segments.after(journal.hold(channel, 'c:{id}', -1), 2);
+    expect(segment?.count).toBe(2);
+    expect(segment?.bytes.toString()).toMatch(new RegExp(`^${channel}`));
+  }
+});
