@@ -153,33 +153,36 @@ export function createMetrics(): Metrics {
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
 
-  const count = (name: string, help: string): Count => {
-    const tally = new Tally();
+  /** Read when somebody scrapes. */
+  const counter = (
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    tallies: readonly (readonly [labels: Readonly<Record<string, string>>, tally: Tally])[],
+  ) =>
     new Counter({
       name,
       help,
+      labelNames,
       registers,
       collect() {
         this.reset();
-        this.inc(tally.total);
+        for (const [labels, { total }] of tallies) this.inc(labels, total);
       },
     });
+  const count = (name: string, help: string): Count => {
+    const tally = new Tally();
+    counter(name, help, [], [[{}, tally]]);
     return tally;
   };
   const countBy = <const Label extends string>(name: string, help: string, label: string, values: readonly Label[]) => {
     const tallies = values.map((value) => [value, new Tally()] as const);
-    new Counter({
+    counter(
       name,
       help,
-      labelNames: [label],
-      registers,
-      collect() {
-        for (const [value, { total }] of tallies) {
-          this.remove(value);
-          this.inc({ [label]: value }, total);
-        }
-      },
-    });
+      [label],
+      tallies.map(([value, tally]) => [{ [label]: value }, tally]),
+    );
     return Object.fromEntries<Count>(tallies) as Readonly<Record<Label, Count>>;
   };
 
