@@ -88,6 +88,14 @@ export class Subscriber {
     );
   }
 
+  /** How its connection is, and what was noted last. */
+  get standing(): string {
+    const { readyState = 'none' } = this.#socket ?? {};
+    const silence = Math.round(performance.now() - this.#heardAt);
+    const notes = JSON.stringify(this.record.slice(-5)).slice(0, 1_000);
+    return `socket ${readyState}, opened ${this.openings} times, silent for ${silence} ms: ${notes}`;
+  }
+
   /** Leaves without a word, and stays away. */
   leave(): void {
     this.#isAway = true;

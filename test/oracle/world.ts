@@ -244,7 +244,11 @@ export class World {
       }
       return missing.size === 0 && subscriber.isLive;
     };
-    await until(() => this.subscribers.every(has), 'everybody has the last commit', 120_000);
+    const told = 'everybody has the last commit';
+    await until(() => this.subscribers.every(has), told, 120_000).catch((error: Error) => {
+      const late = this.subscribers.filter((subscriber) => !has(subscriber));
+      throw new Error(`${error.message}; ${late.map((subscriber) => subscriber.standing).join('; ')}`);
+    });
   }
 
   /** All that can be known about the run. Ends nothing. */
