@@ -165,7 +165,8 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     this.#dirty = [];
     for (const feed of feeds) {
       if (!feed.outbox.full) continue;
-      this.options.events.outboundFull();
+      // a large frame that goes out in slices need not be too much
+      if (feed.outbox.pendingBytes >= feed.outbox.bytesMax) this.options.events.outboundFull();
       feed.fallBehind();
     }
   }

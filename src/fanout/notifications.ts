@@ -21,7 +21,6 @@ export interface NotificationsOptions {
 
 export class Notifications {
   readonly #options: NotificationsOptions;
-  readonly #waiting = new Set<Notification>();
   #waitingBytes = 0;
   #isFull = false;
 
@@ -40,20 +39,17 @@ export class Notifications {
       this.#isFull = true;
       return;
     }
-    this.#waiting.add(notification);
     this.#waitingBytes += bytes;
     markers.expect(() => this.#publish(notification, bytes));
   }
 
-  /** Another history begins: what was notified in the one before is over, as are its markers. */
+  /** Another history begins, and the markers of the one before are void: what waited for them never comes. */
   reset(): void {
-    this.#waiting.clear();
     this.#waitingBytes = 0;
     this.#isFull = false;
   }
 
   #publish(notification: Notification, bytes: number): void {
-    if (!this.#waiting.delete(notification)) return;
     this.#waitingBytes -= bytes;
     this.#isFull = false;
     if (!this.#options.publish(notification)) this.#options.dropped('channel_unknown', notification.channel, true);

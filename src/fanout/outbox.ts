@@ -33,14 +33,14 @@ export class Outbox {
     socket.on('drain', this.#drained);
   }
 
-  /** Whether the socket holds as much as it may. */
+  /** Whether it is to be given nothing more: the socket holds as much as it may, or a large frame is going out. */
   get full(): boolean {
     return this.#queue.length > 0 || this.#socket.writableLength >= this.bytesMax;
   }
 
   /** Whether to give it more of what it has missed: it has taken, or nearly, what it was given last. If not, it will say when. */
   get takesMore(): boolean {
-    return this.#queue.length === 0 && this.#socket.writableLength < Math.min(this.bytesMax, SLICE_BYTES);
+    return this.#queue.length === 0 && this.#takesSlice;
   }
 
   /** Bytes that the socket may hold. */
@@ -88,6 +88,10 @@ export class Outbox {
     written?.();
   }
 
+  get #takesSlice(): boolean {
+    return this.#socket.writableLength < Math.min(this.bytesMax, SLICE_BYTES);
+  }
+
   #give(bytes: Buffer): void {
     if (!this.#socket.write(bytes)) this.#backedUp(true);
   }
@@ -109,7 +113,7 @@ export class Outbox {
   };
 
   #pump(): void {
-    while (this.#queue.length > 0 && this.#socket.writableLength < Math.min(this.bytesMax, SLICE_BYTES)) {
+    while (this.#queue.length > 0 && this.#takesSlice) {
       const frame = this.#queue[0] as Buffer;
       const end = Math.min(this.#offset + SLICE_BYTES, frame.length);
       this.#give(frame.subarray(this.#offset, end));

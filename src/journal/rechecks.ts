@@ -2,7 +2,8 @@
 
 /** A commit that concerns more channels of a pattern is taken to concern all. */
 const CHANNELS_MAX = 1_000;
-const EVERY: ReadonlySet<string> = new Set();
+/** Nothing is ever added to it. */
+const EVERY: Set<string> = new Set();
 const NOBODY: readonly Recheck[] = [];
 
 /** The subscribers of one channel, or of every channel of the pattern. */
@@ -13,7 +14,7 @@ export interface Recheck {
 
 export class Rechecks {
   /** Since the commit's beginning; EVERY: all channels of the pattern. */
-  readonly #channels = new Map<string, Set<string> | typeof EVERY>();
+  readonly #channels = new Map<string, Set<string>>();
   /** Those of them that nobody was told of yet. */
   #untold: Recheck[] = [];
 
@@ -29,7 +30,7 @@ export class Rechecks {
     }
     this.#untold.push({ pattern, channel });
     if (channels === undefined) this.#channels.set(pattern, new Set([channel]));
-    else (channels as Set<string>).add(channel);
+    else channels.add(channel);
   }
 
   /** Those to be told of now. */

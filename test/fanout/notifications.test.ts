@@ -2,6 +2,7 @@
 import { beforeEach, expect, test } from 'vitest';
 import { Markers } from '../../src/fanout/markers.ts';
 import { Notifications } from '../../src/fanout/notifications.ts';
+import { turn } from './rig.ts';
 
 let emitted: string[];
 let told: string[];
@@ -29,7 +30,7 @@ const notify = (channel: string, data: unknown) => notifications.came(JSON.strin
 /** The markers that are on their way come out of the stream. */
 async function marker(): Promise<void> {
   for (const id of emitted.splice(0)) markers.arrived(id);
-  await new Promise(setImmediate);
+  await turn();
 }
 
 test('a message waits for a marker that was asked for after it came, in order; many share one', async () => {
@@ -38,7 +39,7 @@ test('a message waits for a marker that was asked for after it came, in order; m
   notify('a:1', 2);
   notify('b:1', 3);
   expect(told).toEqual([]);
-  await new Promise(setImmediate);
+  await turn();
   expect(emitted.length).toBe(2);
   // the first marker may have been put into the WAL before the others came
   markers.arrived(first as string);
@@ -59,7 +60,7 @@ test('what is malformed, and what no view makes a channel of, is told as dropped
 
 test('while the stream is behind, so many bytes wait and the rest is dropped; then there is room again', async () => {
   for (const n of [1, 2, 3, 4, 5, 6]) notify('a:1', `${n}`.repeat(10));
-  await new Promise(setImmediate);
+  await turn();
   expect(told).toEqual([
     'too_many_waiting a:1 true',
     'too_many_waiting a:1 false',
@@ -74,11 +75,11 @@ test('while the stream is behind, so many bytes wait and the rest is dropped; th
 
 test('another history: what waited is void, and its bytes are free', async () => {
   for (const n of [1, 2]) notify('a:1', `${n}`.repeat(10));
-  await new Promise(setImmediate);
+  await turn();
   markers.reset();
   notifications.reset();
   notify('a:1', '3'.repeat(10));
-  await new Promise(setImmediate);
+  await turn();
   await marker();
   expect(told).toEqual(['a:1 "3333333333"']);
 });

@@ -3,7 +3,7 @@ import { Writable } from 'node:stream';
 import { expect, test } from 'vitest';
 import { OutboundBudget } from '../../src/fanout/outbound.ts';
 import { Outbox, SLICE_BYTES } from '../../src/fanout/outbox.ts';
-import { turn } from './rig.ts';
+import { Rig, room, turn } from './rig.ts';
 
 /** A socket that takes one write after the other, each when it is told to. */
 class Socket extends Writable {
@@ -59,4 +59,30 @@ test('a bound below a slice holds for the past too', () => {
   const { outbox } = outboxOf(20_000);
   outbox.write(Buffer.alloc(20_000));
   expect([outbox.takesMore, outbox.full]).toEqual([false, true]);
+});
+
+test('whoever gets more than a slice at once reads on from the journal, and has not met the bound before more waits', async () => {
+  const rig = new Rig();
+  const socket = new Socket();
+  rig.hub.attach(socket as never).subscribe(room(1), { kind: 'now' });
+  const commit = (xid: number, bytes: number) => {
+    rig.begin(xid);
+    rig.row(1, xid, bytes);
+    rig.end();
+    rig.hub.flush();
+  };
+  const drained = async () => {
+    while (socket.writableLength > 0) await socket.take();
+  };
+  await drained();
+  commit(1, 1.5 * SLICE_BYTES);
+  commit(2, 10);
+  expect(rig.outboundFull).toBe(0);
+  const before = socket.taken.length;
+  await drained();
+  const [head, tail, next] = socket.taken.slice(before - 1) as [number, number, number];
+  expect([head, tail > 0.5 * SLICE_BYTES, next < 500]).toEqual([SLICE_BYTES, true, true]);
+  commit(3, 1 << 20);
+  expect(rig.outboundFull).toBe(1);
+  await drained();
 });

@@ -50,6 +50,8 @@ export class Rig {
   /** Markers that were written and have not come out of the stream. */
   readonly emitted: string[] = [];
   readonly #markers: Markers;
+  /** How often a connection met the bound of what may wait. */
+  outboundFull = 0;
   #lsn = START;
 
   constructor({ journalBytes = 1 << 20, commitBytes = 1_000_000, visible = async () => undefined }: RigOptions = {}) {
@@ -64,7 +66,13 @@ export class Rig {
       visible,
       pause: async () => undefined,
       now: () => 0,
-      events: { delivered: () => {}, reset: () => {}, sent: () => {}, failed: () => {}, outboundFull: () => {} },
+      events: {
+        delivered: () => {},
+        reset: () => {},
+        sent: () => {},
+        failed: () => {},
+        outboundFull: () => this.outboundFull++,
+      },
     });
     this.builder = new CommitBuilder(this.hub, commitBytes);
     this.hub.follow(this.builder);

@@ -62,13 +62,7 @@ test(
     const { numRuns, seed } = fuzz(40);
     await fc.assert(
       fc.asyncProperty(fc.array(stream, { minLength: TOGETHER, maxLength: TOGETHER }), async (streams) => {
-        const sockets = await Promise.all(
-          streams.map(async (chunks) => {
-            const raw = await RawSocket.upgraded(fixture);
-            for (const chunk of chunks) await raw.send(chunk);
-            return raw;
-          }),
-        );
+        const sockets = await RawSocket.sending(fixture, streams);
         await probed();
         for (const raw of sockets) {
           const { closeCode } = raw;

@@ -98,6 +98,17 @@ export class RawSocket {
     return raw;
   }
 
+  /** Websockets, one for each of these streams of bytes, which they have sent. */
+  static sending(target: Target, streams: readonly (readonly Buffer[])[]): Promise<RawSocket[]> {
+    return Promise.all(
+      streams.map(async (chunks) => {
+        const raw = await RawSocket.upgraded(target);
+        for (const chunk of chunks) await raw.send(chunk);
+        return raw;
+      }),
+    );
+  }
+
   /** A websocket that has been welcomed. */
   static async welcomed(target: Target): Promise<RawSocket> {
     const raw = await RawSocket.upgraded(target);

@@ -104,13 +104,7 @@ test('bytes over websockets', { timeout: FUZZ_MS }, async () => {
   const target = { port: here.service.port };
   const streams = fc.array(stream, { minLength: TOGETHER, maxLength: TOGETHER });
   await flood('websocket streams to the service', streams, TOGETHER, async (each) => {
-    const sockets = await Promise.all(
-      each.map(async (chunks) => {
-        const raw = await RawSocket.upgraded(target);
-        for (const chunk of chunks) await raw.send(chunk);
-        return raw;
-      }),
-    );
+    const sockets = await RawSocket.sending(target, each);
     await probed();
     for (const raw of sockets) {
       expect(raw.received.includes(HIDDEN)).toBe(false);
