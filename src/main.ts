@@ -372,7 +372,7 @@ class RunningService implements Service, WalHandler {
       logger: this.#logger,
       tokens,
       access: this.#access,
-      channels: this.#definitions.registry,
+      channels: this.#definitions,
       fanout: this.#hub,
       bundleFile: BUNDLE_FILE,
     });
@@ -453,10 +453,12 @@ class RunningService implements Service, WalHandler {
     this.#isUntold = true;
     return this.#ask(async () => {
       this.#isUntold = false;
+      const { untoldCount } = this.#definitions;
       await this.#rulebook.poll().catch((error: unknown) => {
         this.#isUntold = true;
         throw error;
       });
+      this.#markers.expect(() => this.#definitions.told(untoldCount));
     });
   }
 
@@ -468,9 +470,12 @@ class RunningService implements Service, WalHandler {
       await work();
     } catch (error) {
       this.#logger.warn({ error: String(error) }, 'the catalog could not be read');
+      return;
     } finally {
       this.#isPolling = false;
     }
+    // what was asked for meanwhile
+    if (this.#isUntold) await this.#poll();
   }
 
   /** Everybody who may write to the database may put a message into the WAL: one that is no catalog must not stop the stream. */

@@ -3,13 +3,16 @@
  *
  * At start the catalog is loaded as it is now, though WAL from before may be read again. What it said then is not known,
  * so the views that a message from before the load touched count as changed: nobody continues across it.
+ *
+ * A message may come without the catalog, where its transaction had no chance to read it: then what holds is not known until
+ * it has been read, and who asks whether somebody may hear a channel waits for that.
  */
 import { timingSafeEqual } from 'node:crypto';
 import { SnoError } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
 import type { Catalog } from './catalog.ts';
 import { parseCatalogMessage } from './catalog-reader.ts';
-import type { Refusal } from './channel.ts';
+import type { Refusal, ResolvedChannel } from './channel.ts';
 import type { ChannelRegistry } from './registry.ts';
 
 /** `access`: the rows are what they were, but who may see them is not. */
@@ -19,7 +22,7 @@ export interface DefinitionsOptions {
   readonly registry: ChannelRegistry;
   /** Hears of views that are refused now and were not before. */
   readonly onRefusal: (refusal: Refusal) => void;
-  /** The catalog has changed, and is to be read. */
+  /** The catalog has changed, and is to be told of again. */
   readonly onUntold: () => void;
 }
 
@@ -29,17 +32,42 @@ export class Definitions {
   #loadedAt: Lsn = 0;
   #key = '';
   #catalog: Catalog | undefined;
+  #untoldCount = 0;
+  #known: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
 
   constructor(options: DefinitionsOptions) {
     this.registry = options.registry;
     this.#options = options;
   }
 
+  resolve(name: string): ResolvedChannel | SnoError {
+    return this.registry.resolve(name);
+  }
+
+  /** Resolves when it is known what the definitions are at this point of the WAL; undefined: it is. */
+  get known(): Promise<void> | undefined {
+    return this.#known?.promise;
+  }
+
+  /** How many messages have come without the catalog. */
+  get untoldCount(): number {
+    return this.#untoldCount;
+  }
+
+  /** A catalog has come that was read after the first `untoldCount` messages without one had committed. */
+  told(untoldCount: number): void {
+    if (untoldCount !== this.#untoldCount) return;
+    this.#known?.resolve();
+    this.#known = undefined;
+  }
+
   /** Takes the catalog as a query gave it when the WAL ended at `lsn`; messages that follow must have the key. */
   load(catalog: Catalog, lsn: Lsn, key: string): readonly Redefinition[] {
     this.#loadedAt = lsn;
     this.#key = key;
-    return this.#take(catalog);
+    const redefinitions = this.#take(catalog);
+    this.told(this.#untoldCount);
+    return redefinitions;
   }
 
   /** Takes the catalog out of a `sno.catalog` message at `lsn`; throws `setup_required` where it is of another version. */
@@ -48,6 +76,8 @@ export class Definitions {
     if (!isSame(key, this.#key)) throw new SnoError('setup_required', 'it was not written by sno.send_catalog()');
     // the definitions that are known hold until they have been read, and what was touched is void all the same
     if (catalog === undefined && this.#catalog !== undefined) {
+      this.#untoldCount++;
+      this.#known ??= promised();
       this.#options.onUntold();
       return this.#take(this.#catalog, touched);
     }
@@ -69,6 +99,14 @@ export class Definitions {
       ...[...result.accessChanged].map((pattern): Redefinition => [pattern, 'access']),
     ];
   }
+}
+
+function promised() {
+  let resolve = () => {};
+  const promise = new Promise<void>((resolved) => {
+    resolve = resolved;
+  });
+  return { promise, resolve };
 }
 
 function orThrow(catalog: Catalog | SnoError | undefined): Catalog {

@@ -17,6 +17,8 @@ const RECHECK_MS = 1_000;
 /** What channel names mean. */
 export interface ChannelResolver {
   resolve(name: string): ResolvedChannel | SnoError;
+  /** Resolves when it is known what they mean at this point of the stream; undefined: it is. */
+  readonly known: Promise<void> | undefined;
 }
 
 export interface SubscriptionServices {
@@ -89,6 +91,7 @@ export class Subscriptions {
   async #authorized({ name }: ResolvedChannel): Promise<boolean> {
     const { access, channels, clock } = this.#services;
     for (;;) {
+      if (channels.known !== undefined) await channels.known;
       const claims = this.#claims;
       const channel = channels.resolve(name);
       if (claims === undefined || channel instanceof SnoError) return false;
@@ -135,17 +138,20 @@ export class Subscriptions {
   }
 
   async #join(name: string, from: From, attempt: object): Promise<void> {
+    const { channels } = this.#services;
     this.#checks++;
     try {
       for (;;) {
+        if (channels.known !== undefined) await channels.known;
+        if (this.#joining.get(name) !== attempt) return;
         const claims = this.#claims as Claims;
-        const asked = this.#services.channels.resolve(name);
+        const asked = channels.resolve(name);
         const { refusal, disturbed } =
           asked instanceof SnoError ? { refusal: asked, disturbed: undefined } : await this.#ask(asked, claims, from);
         if (this.#joining.get(name) !== attempt) return;
         // where the token or the views became others meanwhile, the answer is to another question
-        const channel = this.#services.channels.resolve(name);
-        if (claims !== this.#claims || !sameRules(asked, channel)) continue;
+        const channel = channels.resolve(name);
+        if (channels.known !== undefined || claims !== this.#claims || !sameRules(asked, channel)) continue;
         this.#joining.delete(name);
         if (refusal !== undefined) this.#refuse(refusal, name);
         else this.#feed.subscribe(channel as ResolvedChannel, from, disturbed);

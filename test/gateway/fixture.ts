@@ -194,7 +194,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     certificate: served,
     tokens: createTokens(settings, { now: () => clock.now() }),
     access,
-    channels: { resolve },
+    channels: { resolve, known: undefined },
     fanout: hub,
     metrics,
     logger,

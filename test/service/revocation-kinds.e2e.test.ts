@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { VERSIONS } from '../support/postgres.ts';
 import { signToken } from '../support/service.ts';
 import { until } from '../support/wait.ts';
-import { RawClient } from './raw-client.ts';
+import { type Frame, RawClient } from './raw-client.ts';
 import { stage } from './stage.ts';
 
 const SCHEMA = `
@@ -112,6 +112,48 @@ test('a catalog that cannot be read when DDL commits, as others drop what is rea
     await here.query('create view channel_access."new:{id}" as select id, member as sub from plain');
     await until(async () => (await client.subscribe('new:1')).type === 'subscribed', 'the new one is there');
     client.cut();
+  } finally {
+    await here.end();
+  }
+});
+
+test('as long as no catalog can be read: nobody hears or joins by the access view of before', async () => {
+  const here = await stage(SCHEMA, { SNO_ACCESS: 'views' });
+  try {
+    const token = await signToken({ sub: 'm' });
+    const member = await RawClient.open(here.service, token);
+    for (const channel of ['plain:1', 'plain:2']) expect((await member.subscribe(channel)).type).toBe('subscribed');
+    const witness = await here.client('end');
+    await here.query(`
+      create table reading (is_possible bool);
+      insert into reading values (false);
+      alter function sno.catalog(name) rename to true_catalog;
+      create function sno.catalog(publication name default null) returns json language plpgsql stable as $$
+      begin
+        if not (select is_possible from public.reading) then raise exception 'cache lookup failed'; end if;
+        return sno.true_catalog(publication);
+      end $$`);
+    const from = member.frames.length;
+    // a row of the view as it was does not look at the role
+    await here.query(
+      `create or replace view channel_access."plain:{id}" as select id, member as sub, 'admin'::text as role from plain`,
+    );
+    await here.query(`select sno.publish('plain:1', '"for admins"')`);
+    const end = await here.sayEnd();
+    await witness.wait(end, 0, ({ data }) => data === end);
+    const other = await RawClient.open(here.service, token);
+    const joined = other.subscribe('plain:1');
+    await here.query('update reading set is_possible = true');
+    expect(await joined).toMatchObject({ type: 'error', code: 'access_denied' });
+    const isEnd = (name: string) => (frame: Frame) => frame.type === 'unsubscribed' && frame.channel === name;
+    for (const name of ['plain:1', 'plain:2']) await member.wait(`${name} ends`, from, isEnd(name));
+    expect(member.frames.slice(from).map(({ type, code }) => [type, code])).toEqual([
+      ['unsubscribed', 'access_revoked'],
+      ['unsubscribed', 'access_revoked'],
+    ]);
+    const admin = await RawClient.open(here.service, await signToken({ sub: 'm', role: 'admin' }));
+    expect((await admin.subscribe('plain:1')).type).toBe('subscribed');
+    for (const client of [member, other, admin]) client.cut();
   } finally {
     await here.end();
   }
