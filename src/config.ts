@@ -290,6 +290,17 @@ export const SETTING_GROUPS = {
       '200',
       'Frames a second from a client, averaged over 10 seconds, pings among them; a frame counts once for each 4 kB that it begins. 0 = no limit.',
     ),
+    SNO_MAX_FRAGMENTS: setting(integer(1, 1_000_000), '128', 'Fragments of one frame from a client.'),
+    SNO_MAX_FRAME_PIECES: setting(
+      integer(1, 1_000_000),
+      '1024',
+      'Pieces in which a frame from a client may arrive: one that comes byte by byte takes many times its size.',
+    ),
+    SNO_MAX_WAITING_COMMITS: setting(
+      integer(1, 1_000_000),
+      '1000',
+      'Commits that one connection may wait for at a time (`reached`).',
+    ),
     SNO_MAX_WAITING_SNAPSHOTS: setting(
       integer(0, 10_000_000),
       '10000',

@@ -246,12 +246,14 @@ export const ERRORS = {
   },
   frame_too_large: {
     audience: 'client',
-    cause: 'The frame is larger than SNO_MAX_FRAME_BYTES, or comes in more than 128 fragments or 1,024 pieces.',
+    cause:
+      'The frame is larger than SNO_MAX_FRAME_BYTES, or comes in more fragments or pieces than SNO_MAX_FRAGMENTS and SNO_MAX_FRAME_PIECES allow.',
     mend: 'Send smaller frames, whole.',
   },
   too_many_requests: {
     audience: 'client',
-    cause: 'The connection sent more frames a second than SNO_MAX_FRAMES_PER_SECOND; pings and each 4 kB count.',
+    cause:
+      'The connection sent more frames a second than SNO_MAX_FRAMES_PER_SECOND (pings and each 4 kB count), or waits for more commits than SNO_MAX_WAITING_COMMITS.',
     mend: 'Send fewer.',
   },
   origin_refused: {

@@ -179,6 +179,7 @@ class RunningService implements Service, WalHandler {
     this.#hub = new Hub(this.#journal, this.#markers, {
       outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
       outboundTotalBytesMax: settings.SNO_OUTBOUND_TOTAL_BYTES,
+      waitingCommitsMax: settings.SNO_MAX_WAITING_COMMITS,
       visible: (xid, isWanted) => this.#transactions.visible(xid, isWanted),
       snapshots: this.#snapshots,
       deflater,

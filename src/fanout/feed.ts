@@ -96,7 +96,9 @@ export class SocketFeed implements Feed {
       visible: hub.options.visible,
       expect: (callback: () => void) => hub.markers.expect(callback),
     };
-    this.#reaches = new Reaches(reachHost, (isAtOnce) => (isAtOnce ? this.pump() : hub.pumpLater(this)));
+    this.#reaches = new Reaches(reachHost, hub.options.waitingCommitsMax, (isAtOnce) =>
+      isAtOnce ? this.pump() : hub.pumpLater(this),
+    );
   }
 
   get subscriptionCount(): number {

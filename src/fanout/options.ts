@@ -18,6 +18,8 @@ export interface HubOptions {
   readonly outboundBytesMax: number;
   /** Of all sockets together that take no more just now. Undefined: no bound. */
   readonly outboundTotalBytesMax?: number;
+  /** Commits that one connection may wait for at a time. */
+  readonly waitingCommitsMax: number;
   readonly snapshots: SnapshotSource;
   readonly deflater: Deflater;
   /** Resolves when queries see the transaction: the WAL comes earlier than that. Or when it is not wanted any more. */

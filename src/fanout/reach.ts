@@ -27,8 +27,6 @@ export interface ReachHost {
   expect(callback: () => void): void;
 }
 
-/** What one connection may wait for at a time. */
-const WAITING_MAX = 1_000;
 const XID = /^\d{1,20}$/;
 
 /** `0/16B3748` or `741`: what `pg_current_wal_insert_lsn()` and `pg_current_xact_id()` print. Undefined for anything else. */
@@ -42,13 +40,15 @@ export function parseCommitReference(text: string): CommitReference | undefined 
 /** The commits that one connection waits for. */
 export class Reaches {
   readonly #host: ReachHost;
+  readonly #waitingMax: number;
   /** Called when one has come out of the stream: at once, or in the middle of the stream. */
   readonly #onReached: (isAtOnce: boolean) => void;
   readonly #waiting = new Map<string, object>();
   #reached: string[] = [];
 
-  constructor(host: ReachHost, onReached: (isAtOnce: boolean) => void) {
+  constructor(host: ReachHost, waitingMax: number, onReached: (isAtOnce: boolean) => void) {
     this.#host = host;
+    this.#waitingMax = waitingMax;
     this.#onReached = onReached;
   }
 
@@ -61,7 +61,7 @@ export class Reaches {
       return true;
     }
     if (this.#waiting.has(text)) return true;
-    if (this.#waiting.size >= WAITING_MAX) return false;
+    if (this.#waiting.size >= this.#waitingMax) return false;
     const wait = {};
     this.#waiting.set(text, wait);
     const isWanted = () => this.#waiting.get(text) === wait;

@@ -37,10 +37,6 @@ const CLOSE_TIMEOUT_MS = 10_000;
 /** How long clients get to close after the last was told that the server drains. */
 const DRAIN_GRACE_MS = 2_000;
 
-/** Fragments of one frame, and pieces in which one arrives: a client that sends 64 kB byte by byte would take megabytes. */
-const FRAGMENTS_MAX = 128;
-const PIECES_MAX = 1_024;
-
 /** Names under which people put tokens into URLs. */
 const TOKEN_PARAMETERS: readonly string[] = ['token', 'access_token', 'id_token', 'jwt', 'authorization', 'bearer'];
 
@@ -66,6 +62,8 @@ export interface GatewayOptions
     | 'SNO_MAX_TOKEN_BYTES'
     | 'SNO_MAX_FRAME_BYTES'
     | 'SNO_MAX_FRAMES_PER_SECOND'
+    | 'SNO_MAX_FRAGMENTS'
+    | 'SNO_MAX_FRAME_PIECES'
     | 'SNO_COMPRESS_BYTES'
   >;
   /** Undefined: plain HTTP. */
@@ -118,8 +116,8 @@ export class Gateway {
       // Not in the types yet.
       ...({
         closeTimeout: CLOSE_TIMEOUT_MS,
-        maxFragments: FRAGMENTS_MAX,
-        maxBufferedChunks: PIECES_MAX,
+        maxFragments: settings.SNO_MAX_FRAGMENTS,
+        maxBufferedChunks: settings.SNO_MAX_FRAME_PIECES,
       } as object),
     });
     this.#websockets.on('headers', (headers, request) => {

@@ -97,6 +97,7 @@ class World {
     });
     this.hub = new Hub(this.journal, new Markers({ emit: never, pause: never }), {
       outboundBytesMax: OUTBOUND_BYTES,
+      waitingCommitsMax: 1_000,
       visible: never,
       snapshots: { ask: () => expect.fail('no snapshots here') },
       deflater: this.deflater,

@@ -59,6 +59,7 @@ export class Rig {
     const journal = new MemoryJournal({ bytesMax: journalBytes, ageMaxMs: Number.POSITIVE_INFINITY, now: () => 0 });
     this.hub = new Hub(journal, this.#markers, {
       outboundBytesMax: 1 << 20,
+      waitingCommitsMax: 1_000,
       snapshots: {
         ask: (_, sink) => ({ outcome: new Promise((done) => this.readings.push({ sink, done })), leave() {} }),
       },

@@ -152,6 +152,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
   let outboundFull = 0;
   const hub = new Hub(journal, markers, {
     outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
+    waitingCommitsMax: settings.SNO_MAX_WAITING_COMMITS,
     outboundTotalBytesMax: settings.SNO_OUTBOUND_TOTAL_BYTES,
     deflater,
     visible: async () => {},

@@ -213,7 +213,7 @@ describe('frames', () => {
   });
 
   test('a few fragments, with pings between them, are one frame', async () => {
-    await start();
+    await start({ SNO_MAX_FRAGMENTS: '3' });
     const raw = await RawSocket.welcomed(fixture);
     const [first, second, third] = ['{"type"', ':"pi', 'ng"}'] as const;
     raw.socket.write(clientFrame(first, { final: false }));
@@ -222,11 +222,13 @@ describe('frames', () => {
     raw.socket.write(clientFrame('', { opcode: OPCODE.pong }));
     raw.socket.write(clientFrame(third, { opcode: OPCODE.continuation }));
     await until(() => raw.texts().some((text) => text.includes('heartbeat')), 'the answer');
-    raw.socket.destroy();
+    for (const opcode of [OPCODE.text, OPCODE.continuation, OPCODE.continuation, OPCODE.continuation])
+      raw.socket.write(clientFrame('', { final: false, opcode }));
+    expect(await raw.ended()).toBe(CLOSE.frameTooLarge);
   });
 
   test('a frame that comes byte by byte, in more pieces than are kept: 4413', async () => {
-    await start();
+    await start({ SNO_MAX_FRAME_PIECES: '20' });
     const raw = await RawSocket.welcomed(fixture);
     raw.socket.setNoDelay(true);
     raw.socket.write(clientFrame('', { length: 60_000n }));
