@@ -5,6 +5,7 @@
 import { constants, deflateRaw, deflateRawSync, type ZlibOptions } from 'node:zlib';
 import { assert } from './errors.ts';
 import { frameHeaderBytes, writeFrameHeader } from './frame.ts';
+import type { Slab } from './slab.ts';
 
 /** RSV1: the payload is compressed. */
 const COMPRESSED = 0x40;
@@ -13,10 +14,10 @@ const FLUSH_TAIL = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 /** Nearly as small as by zlib's default of 6, in half the time or less. */
 const LEVEL = 3;
 
-/** The same frame compressed; the frame itself where that makes it no smaller. */
-export function deflatedFrame(frame: Buffer): Buffer {
+/** The same frame compressed, in `slab`; the frame itself where that makes it no smaller. */
+export function deflatedFrame(frame: Buffer, slab: Slab): Buffer {
   const payload = payloadOf(frame);
-  return framed(frame, deflateRawSync(payload, options(payload.length)));
+  return framed(frame, deflateRawSync(payload, options(payload.length)), (bytes) => slab.allocate(bytes));
 }
 
 /** As `deflatedFrame`, on another thread: for frames that would hold the loop up. */
@@ -24,7 +25,7 @@ export function deflatedFrameLater(frame: Buffer): Promise<Buffer> {
   const payload = payloadOf(frame);
   return new Promise((resolve, reject) => {
     deflateRaw(payload, options(payload.length), (error, deflated) => {
-      if (error === null) resolve(framed(frame, deflated));
+      if (error === null) resolve(framed(frame, deflated, Buffer.allocUnsafe));
       else reject(error);
     });
   });
@@ -47,12 +48,12 @@ function payloadOf(frame: Buffer): Buffer {
   return frame.subarray(short < 126 ? 2 : short === 126 ? 4 : 10);
 }
 
-function framed(frame: Buffer, deflated: Buffer): Buffer {
+function framed(frame: Buffer, deflated: Buffer, allocate: (bytes: number) => Buffer): Buffer {
   const payloadBytes = deflated.length - FLUSH_TAIL.length;
   assert(deflated.subarray(payloadBytes).equals(FLUSH_TAIL), 'a flush of zlib ends with its tail');
   const headerBytes = frameHeaderBytes(payloadBytes);
   if (headerBytes + payloadBytes >= frame.length) return frame;
-  const made = Buffer.allocUnsafe(headerBytes + payloadBytes);
+  const made = allocate(headerBytes + payloadBytes);
   writeFrameHeader(made, 0, payloadBytes);
   made[0] = (made[0] as number) | COMPRESSED;
   deflated.copy(made, headerBytes, 0, payloadBytes);

@@ -2,6 +2,7 @@
  * Websocket text frames (RFC 6455, section 5.2), server to client: unmasked, never fragmented.
  * A frame is made once and written to every socket that wants it.
  */
+import type { Slab } from './slab.ts';
 
 /** The most bytes that the header of an unmasked frame takes. */
 export const FRAME_HEADER_BYTES_MAX = 10;
@@ -31,10 +32,11 @@ export function writeFrameHeader(target: Buffer, offset: number, payloadBytes: n
   return offset + 10;
 }
 
-/** A whole text frame for one message. */
-export function textFrame(message: string): Buffer {
+/** A whole text frame for one message; in `slab`, where it is to be kept. */
+export function textFrame(message: string, slab?: Slab): Buffer {
   const payloadBytes = Buffer.byteLength(message);
-  const frame = Buffer.allocUnsafe(frameHeaderBytes(payloadBytes) + payloadBytes);
+  const bytes = frameHeaderBytes(payloadBytes) + payloadBytes;
+  const frame = slab === undefined ? Buffer.allocUnsafe(bytes) : slab.allocate(bytes);
   frame.write(message, writeFrameHeader(frame, 0, payloadBytes));
   return frame;
 }

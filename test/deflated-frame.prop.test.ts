@@ -5,6 +5,7 @@ import { deflatedFrame, deflatedFrameLater } from '../src/deflated-frame.ts';
 import { Deflater } from '../src/fanout/deflater.ts';
 import { textFrame } from '../src/frame.ts';
 import type { Entry } from '../src/journal/journal.ts';
+import { Slab } from '../src/slab.ts';
 import { FrameReader } from './support/frames.ts';
 
 /** Repeated, so that every size of header and of window is met. */
@@ -17,11 +18,13 @@ const read = (...frames: readonly Buffer[]) => {
   return { messages: reader.push(Buffer.concat(frames)), compressed: reader.compressed };
 };
 
+const slab = new Slab();
+
 test('side by side they are read back as they were, by whichever thread they were made', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(text, { minLength: 1, maxLength: 4 }), async (texts) => {
-      const frames = texts.map(textFrame);
-      const now = frames.map(deflatedFrame);
+      const frames = texts.map((text) => textFrame(text));
+      const now = frames.map((frame) => deflatedFrame(frame, slab));
       const later = await Promise.all(frames.map(deflatedFrameLater));
       expect(now).toEqual(later);
       expect(read(...now).messages).toEqual(texts);

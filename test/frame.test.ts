@@ -49,5 +49,5 @@ test('ws reads back frames of every header size, one after the other', async () 
     'x'.repeat(65_535),
     'x'.repeat(65_536),
   ];
-  expect(await receive(Buffer.concat(messages.map(textFrame)))).toEqual(messages);
+  expect(await receive(Buffer.concat(messages.map((message) => textFrame(message))))).toEqual(messages);
 });

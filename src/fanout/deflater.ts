@@ -8,6 +8,7 @@
 import { deflatedFrame, deflatedFrameLater } from '../deflated-frame.ts';
 import { Deque } from '../journal/deque.ts';
 import type { DeflatedCopy, Entry } from '../journal/journal.ts';
+import { Slab } from '../slab.ts';
 
 export interface DeflaterOptions {
   /** Smaller frames are sent as they are; 0: all are. */
@@ -28,6 +29,7 @@ const COPY_OVERHEAD_BYTES = 160;
 export class Deflater {
   readonly #options: DeflaterOptions;
   readonly #copies = new Deque<DeflatedCopy>();
+  readonly #slab = new Slab();
   #bytes = 0;
 
   constructor(options: DeflaterOptions) {
@@ -44,7 +46,7 @@ export class Deflater {
     const { frame, deflated } = entry;
     if (!this.#isWorthIt(frame, ON_THIS_THREAD_BYTES_MAX)) return frame;
     if (deflated?.frame !== undefined) return deflated.frame;
-    const made = this.#counted(frame, deflatedFrame(frame));
+    const made = this.#counted(frame, deflatedFrame(frame, this.#slab));
     const copy: DeflatedCopy = { frame: made };
     entry.deflated = copy;
     this.#keep(copy, made === frame ? 0 : made.length);

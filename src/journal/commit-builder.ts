@@ -6,7 +6,6 @@
 import { Bytes } from '../bytes.ts';
 import type { EventSink } from '../channels/events.ts';
 import { assert } from '../errors.ts';
-import { textFrame } from '../frame.ts';
 import type { Lsn } from '../lsn.ts';
 import { COMMIT_END_INDEX, formatPosition, type Position } from '../position.ts';
 import {
@@ -16,6 +15,7 @@ import {
   messageFrame,
   messageHead,
   TRUNCATE,
+  textMessageFrame,
   truncateFrame,
 } from './commit-frames.ts';
 import type { Batch, Entry, Mark } from './journal.ts';
@@ -209,7 +209,8 @@ export class CommitBuilder implements EventSink {
     const append = () => {
       const lsn = this.#headLsn;
       const index = COMMIT_END_INDEX + ++this.#notifications;
-      const frame = textFrame(`${messageHead(channel, formatPosition(this.#epoch, lsn, index), event)}${data}}`);
+      const head = messageHead(channel, formatPosition(this.#epoch, lsn, index), event);
+      const frame = textMessageFrame(head, data);
       const sequence = ++this.#sequence;
       // nothing of an unfinished commit is before it
       this.#wholeSequence = sequence;

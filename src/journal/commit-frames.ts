@@ -4,12 +4,15 @@ import { assert } from '../errors.ts';
 import { frameHeaderBytes, textFrame, writeFrameHeader } from '../frame.ts';
 import { formatLsn, type Lsn } from '../lsn.ts';
 import { formatPosition } from '../position.ts';
+import { Slab } from '../slab.ts';
 import type { Runs } from './runs.ts';
 import type { Message, Share } from './share.ts';
 
 /** The truncate event. */
 export const TRUNCATE = Buffer.from('{"op":"truncate"}');
 
+/** The journal keeps the frames. */
+const KEPT = new Slab();
 const TAIL = Buffer.from(']}');
 const CLOSING_BRACE = 0x7d;
 
@@ -30,7 +33,7 @@ export function changesHead(facts: CommitFacts, channel: string, position: strin
 export function changesFrame(head: string, share: Share, runs: Runs, bytes: Bytes): Buffer {
   // without the comma behind the last event
   const payloadBytes = head.length + Math.max(0, share.bytes - 1) + TAIL.length;
-  const frame = Buffer.allocUnsafe(frameHeaderBytes(payloadBytes) + payloadBytes);
+  const frame = KEPT.allocate(frameHeaderBytes(payloadBytes) + payloadBytes);
   let at = writeFrameHeader(frame, 0, payloadBytes);
   at += frame.write(head, at, 'latin1');
   at = runs.copy(share, bytes.buffer, frame, at);
@@ -43,7 +46,7 @@ export function changesFrame(head: string, share: Share, runs: Runs, bytes: Byte
 /** What a subscriber of a truncated channel gets that had no events in the commit. */
 export function truncateFrame(facts: CommitFacts, channel: string, lsn: Lsn): Buffer {
   const head = changesHead(facts, channel, formatPosition(facts.epoch, lsn, 1), lsn, '');
-  return textFrame(`${head}${TRUNCATE.toString()}]}`);
+  return textFrame(`${head}${TRUNCATE.toString()}]}`, KEPT);
 }
 
 /** Of a `message` frame all before its data. */
@@ -51,11 +54,16 @@ export function messageHead(channel: string, position: string, event: string): s
   return `{"type":"message","channel":"${channel}","position":"${position}","event":${JSON.stringify(event)},"data":`;
 }
 
+/** A message whose data is JSON text, behind a head. */
+export function textMessageFrame(head: string, data: string): Buffer {
+  return textFrame(`${head}${data}}`, KEPT);
+}
+
 /** A message whose data lies in `bytes`, behind a head. */
 export function messageFrame(head: string, { start, end }: Message, bytes: Bytes): Buffer {
   const text = Buffer.from(head);
   const payloadBytes = text.length + (end - start) + 1;
-  const frame = Buffer.allocUnsafe(frameHeaderBytes(payloadBytes) + payloadBytes);
+  const frame = KEPT.allocate(frameHeaderBytes(payloadBytes) + payloadBytes);
   let at = writeFrameHeader(frame, 0, payloadBytes);
   at += text.copy(frame, at);
   at += bytes.buffer.copy(frame, at, start, end);
