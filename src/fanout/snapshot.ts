@@ -7,6 +7,7 @@ import type pg from 'pg';
 import type { ResolvedChannel, SnapshotQuery } from '../channels/channel.ts';
 import { snapshotValue } from '../channels/snapshot-query.ts';
 import { SnoError } from '../errors.ts';
+import { timed } from '../postgres/connect.ts';
 import { quoteLiteral } from '../postgres/quote.ts';
 import { RowFrames } from './row-frames.ts';
 import { Visibility } from './visibility.ts';
@@ -36,9 +37,15 @@ export interface SnapshotReaderOptions {
   /** Where a query is cancelled from. */
   readonly control: pg.Pool;
   readonly secondsMax: number;
+  /** After so long without a word on a connection it is found out whether the server is still there, in ms. */
+  readonly silenceMs?: number;
 }
 
 const LOCK_TIMEOUT_MS = 10_000;
+const SILENCE_MS = 30_000;
+/** Whether a backend is at a query, and does not wait for us. */
+const IS_AT_IT =
+  "select from pg_stat_activity where pid = $1 and state = 'active' and wait_event_type is distinct from 'Client'";
 /** SQLSTATE classes of a value that its column's type does not take: data exceptions, and constraints of a domain. */
 const DATA_EXCEPTION = /^2[23]/;
 
@@ -67,11 +74,18 @@ class Read {
   #isCancelSent = false;
   /** How many frames were given that must be taken before more are read. */
   #untaken = 0;
+  /** Counts what has come, and each time that more was let in; and what it was at the last look. */
+  #heard = 0;
+  #lookedAt = -1;
 
   constructor(options: SnapshotReaderOptions, channel: ResolvedChannel, sink: FrameSink) {
     this.#options = options;
     this.#channel = channel;
     this.#sink = sink;
+  }
+
+  get #silenceMs(): number {
+    return this.#options.silenceMs ?? SILENCE_MS;
   }
 
   async run(): Promise<void> {
@@ -90,7 +104,7 @@ class Read {
         this.#client = client;
         await this.#read(client, view.snapshot);
       }
-      await client.query('rollback');
+      await client.query(timed('rollback', this.#silenceMs));
     } catch (error) {
       broken = error as Error;
       const { code } = error as { readonly code?: unknown };
@@ -115,33 +129,48 @@ class Read {
 
   async #read(client: CopyClient, { sql, relation }: SnapshotQuery): Promise<void> {
     const { values, name } = this.#channel;
-    await client.query(
+    const begin =
       `begin isolation level repeatable read read only; set local lock_timeout = ${LOCK_TIMEOUT_MS}; ` +
-        `set local statement_timeout = ${this.#options.secondsMax * 1_000}; ` +
-        // a table that is rewritten after the snapshot was taken would look empty
-        `lock table ${relation} in access share mode`,
-    );
+      `set local statement_timeout = ${this.#options.secondsMax * 1_000}; ` +
+      // a table that is rewritten after the snapshot was taken would look empty
+      `lock table ${relation} in access share mode`;
+    await client.query(timed(begin, this.#silenceMs));
     const settings = values.map(
       (_, index) => `, set_config(${quoteLiteral(snapshotValue(index + 1))}, $${index + 1}, true)`,
     );
-    const { rows } = await client.query<{ snapshot: string }>(
-      `select pg_current_snapshot()::text as snapshot${settings.join('')}`,
-      [...values],
-    );
+    const seen = `select pg_current_snapshot()::text as snapshot${settings.join('')}`;
+    const { rows } = await client.query<{ snapshot: string }>(timed(seen, this.#silenceMs, [...values]));
     const [row] = rows as [{ snapshot: string }];
     if (this.#isCancelled || !this.#sink.taken(new Visibility(row.snapshot))) return;
     const frames = new RowFrames(name);
     const receive = ({ chunk }: { readonly chunk: Buffer }) => {
+      this.#heard++;
       const frame = frames.add(chunk);
       if (frame !== undefined) this.#give(client, frame);
     };
     client.connection.on('copyData', receive);
+    const looking = setInterval(() => void this.#look(client), this.#silenceMs);
     try {
       await client.query(`copy (${sql}) to stdout (format binary)`);
     } finally {
+      clearInterval(looking);
       client.connection.off('copyData', receive);
     }
     if (!this.#isCancelled) void this.#sink.frame(frames.last());
+  }
+
+  /** Where nothing comes, the server may be working, or the connection is dead and neither side knows. */
+  async #look(client: CopyClient): Promise<void> {
+    const heard = this.#heard;
+    const isSilent = heard === this.#lookedAt && this.#untaken === 0;
+    this.#lookedAt = heard;
+    if (!isSilent) return;
+    const { rowCount } = await this.#options.control
+      .query(IS_AT_IT, [client.processID])
+      // the next look will tell
+      .catch(() => ({ rowCount: 1 }));
+    const isStillSilent = heard === this.#heard && this.#untaken === 0 && this.#client === client;
+    if (rowCount === 0 && isStillSilent) client.connection.stream.destroy();
   }
 
   #give(client: CopyClient, frame: Buffer): void {
@@ -151,6 +180,7 @@ class Read {
     // what had been read with it still comes
     if (this.#untaken++ === 0) client.connection.stream.pause();
     void taken.then(() => {
+      this.#heard++;
       if (--this.#untaken === 0) client.connection.stream.resume();
     });
   }

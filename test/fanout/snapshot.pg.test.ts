@@ -1,0 +1,79 @@
+/** A snapshot whose connection to the database is dead, and neither side knows. */
+import type pg from 'pg';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { ResolvedChannel } from '../../src/channels/channel.ts';
+import { type FrameSink, startSnapshot } from '../../src/fanout/snapshot.ts';
+import { createPool } from '../../src/postgres/connect.ts';
+import { TcpProxy } from '../oracle/proxy.ts';
+import { freshDatabase, type TestDatabase } from '../support/postgres.ts';
+import { until } from '../support/wait.ts';
+
+const SILENCE_MS = 300;
+
+let database: TestDatabase;
+let proxy: TcpProxy;
+let pool: pg.Pool;
+let control: pg.Pool;
+beforeAll(async () => {
+  database = await freshDatabase(18);
+  const url = new URL(database.url);
+  const port = Number(url.port);
+  proxy = await TcpProxy.listen(() => port);
+  url.port = String(proxy.port);
+  pool = createPool(url.href, 'snapshot', 1, 60_000);
+  control = createPool(database.url, 'query', 1);
+  await database.query('create table rows (id int)');
+});
+afterAll(async () => {
+  await Promise.all([pool.end(), control.end()]);
+  await proxy.close();
+  await database.drop();
+});
+
+function channelOf(sql: string): ResolvedChannel {
+  return { name: 'rows', values: [], view: { snapshot: { sql, relation: 'public.rows' } } } as never;
+}
+
+/** Of `select`, whose rows are key and data. */
+function read(select: string, sink: Partial<FrameSink> = {}) {
+  const options = { pool, control, secondsMax: 60, silenceMs: SILENCE_MS };
+  return startSnapshot(options, channelOf(select), { taken: () => true, frame: () => undefined, ...sink }).done;
+}
+
+test('an idle connection that has died: it is given up soon, and the next snapshot has another', async () => {
+  await read("select '1', '2'");
+  for (const link of proxy.links) link.swallow();
+  await expect(read("select '1', '2'")).rejects.toMatchObject({ code: 'try_again' });
+  await read("select '1', '2'");
+});
+
+test('one that dies while rows come', async () => {
+  const reading = read("select i::text, repeat('x', 100000) from generate_series(1, 1000000) i", {
+    frame: () => {
+      for (const link of proxy.links) link.swallow();
+      return undefined;
+    },
+  });
+  await expect(reading).rejects.toMatchObject({ code: 'try_again' });
+});
+
+test('one on which the server works for longer, and a client that takes nothing for longer, are left alone', async () => {
+  await read(`select '1', pg_sleep(${(SILENCE_MS * 4) / 1_000})::text`);
+  let take = () => {};
+  const taken = new Promise<void>((resolve) => {
+    take = resolve;
+  });
+  let frames = 0;
+  const stalled = read("select i::text, repeat('x', 100000) from generate_series(1, 300) i", {
+    frame: () => (++frames === 1 ? taken : undefined),
+  });
+  const isBlocked = async () => {
+    const sql = "select from pg_stat_activity where wait_event = 'ClientWrite' and datname = current_database()";
+    return (await database.query(sql)).rowCount === 1;
+  };
+  await until(isBlocked, 'the server waits');
+  await control.query(`select pg_sleep(${(SILENCE_MS * 3) / 1_000})`);
+  take();
+  await stalled;
+  expect(frames).toBeGreaterThan(100);
+});
