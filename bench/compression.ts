@@ -1,16 +1,28 @@
-/** The saturated fan-out of larger events, with and without compression: bytes, and processor time a delivery. */
-import { type Result, Runs } from './figures.ts';
-import { Load } from './load.ts';
+/**
+ * The saturated fan-out of larger events, with and without compression: bytes, and processor time a delivery. Beside a server that
+ * compresses for each client by itself.
+ */
+import { atMost, type Result, Runs } from './figures.ts';
+import { Load, type LoadOptions } from './load.ts';
+import { startDeflatingWs } from './peers.ts';
 import { cpuSeconds, delay } from './processes.ts';
-import { createWorld } from './world.ts';
+import { createWorld, type World } from './world.ts';
 
 const SUBSCRIBERS = 500;
 const COMMITS = 1_000;
 const ROWS = 20;
+/** For the peer, so that it takes as long. */
+const PEER_EVENTS = 100;
+const BYTES = 'bytes a delivery';
+const COST = 'µs of CPU a delivery';
+const FRAMES = 'frames compressed a commit';
+const COMPRESSED = 'Snö, compressed';
+const PLAIN = 'Snö, not compressed';
 
 export async function benchCompression(runs: number): Promise<Result> {
   const world = await createWorld();
   const results = new Runs();
+  let peer = '';
   try {
     await world.query(`create table tasks (id bigint generated always as identity primary key, project int not null,
         title text not null, status text not null, due timestamptz not null, estimate numeric not null);
@@ -26,29 +38,9 @@ export async function benchCompression(runs: number): Promise<Result> {
       end loop; end $$`);
     for (let run = 0; run <= runs; run++) {
       if (run === 1) results.clear();
-      for (const compresses of [false, true]) {
-        const { child, port } = await world.serve();
-        const load = new Load({
-          port,
-          token: world.token,
-          channel: 'project:1',
-          clients: SUBSCRIBERS,
-          compresses,
-          needle: '"type":"changes"',
-        });
-        await load.ready();
-        await load.reset();
-        const before = cpuSeconds(child.pid);
-        const complete = load.complete(COMMITS);
-        await world.query(`call fill(${COMMITS})`);
-        const { bytes } = await complete;
-        await delay(100);
-        const of = compresses ? 'Snö, compressed' : 'Snö, not compressed';
-        results.add(of, 'bytes a delivery', bytes / COMMITS / SUBSCRIBERS);
-        results.add(of, 'µs of CPU a delivery', ((cpuSeconds(child.pid) - before) / COMMITS / SUBSCRIBERS) * 1e6);
-        await load.end();
-        await child.kill('SIGTERM');
-      }
+      await bySno(world, results, false);
+      await bySno(world, results, true);
+      peer = await byPeer(world, results);
     }
   } finally {
     await world.end();
@@ -57,6 +49,54 @@ export async function benchCompression(runs: number): Promise<Result> {
     title: 'Compression',
     conditions: `${SUBSCRIBERS} TLS subscribers of one channel, ${COMMITS} commits of ${ROWS} rows, as fast as they can be written`,
     figures: results.figures(),
-    targets: [],
+    targets: [
+      atMost('frames compressed a commit', results.median(COMPRESSED, FRAMES), 1),
+      atMost('bytes, times those not compressed', results.median(COMPRESSED, BYTES) / results.median(PLAIN, BYTES), 1),
+      atMost(`CPU a delivery, times ${peer}`, results.median(COMPRESSED, COST) / results.median(peer, COST), 1),
+    ],
   };
+}
+
+async function bySno(world: World, results: Runs, compresses: boolean): Promise<void> {
+  const { child, port, metric } = await world.serve();
+  const of = compresses ? COMPRESSED : PLAIN;
+  const write = () => world.query(`call fill(${COMMITS})`);
+  await measure(results, of, { port, token: world.token, channel: 'project:1', compresses }, child.pid, COMMITS, write);
+  if (compresses) results.add(of, FRAMES, (await metric('sno_compressed_frames_total')) / COMMITS);
+  await child.kill('SIGTERM');
+}
+
+/** Returns its name. */
+async function byPeer(world: World, results: Runs): Promise<string> {
+  const { rows } = await world.query(`select format('{"type":"changes","events":%s}', json_agg(json_build_object(
+    'op', 'insert', 'key', json_build_object('id', id), 'data', row_to_json(tasks)))) as event
+    from (select * from tasks order by id desc limit ${ROWS}) tasks`);
+  const peer = await startDeflatingWs(world, rows[0].event);
+  const { name, port, dialect, pid } = peer;
+  const options = { port, dialect, token: world.token, compresses: true };
+  await measure(results, name, options, pid, PEER_EVENTS, () => peer.send(PEER_EVENTS, 0));
+  await peer.end();
+  return name;
+}
+
+async function measure(
+  results: Runs,
+  of: string,
+  options: Partial<LoadOptions> & Pick<LoadOptions, 'port' | 'token'>,
+  pid: number,
+  events: number,
+  write: () => unknown,
+): Promise<void> {
+  const load = new Load({ clients: SUBSCRIBERS, needle: '"type":"changes"', ...options });
+  await load.ready();
+  await load.reset();
+  const before = cpuSeconds(pid);
+  const complete = load.complete(events);
+  await write();
+  const { bytes } = await complete;
+  // what the server still does after the last byte belongs to it
+  await delay(100);
+  results.add(of, BYTES, bytes / events / SUBSCRIBERS);
+  results.add(of, COST, ((cpuSeconds(pid) - before) / events / SUBSCRIBERS) * 1e6);
+  await load.end();
 }

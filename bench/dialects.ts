@@ -19,6 +19,7 @@ export interface Dialect {
 
 const TEXT = 0x81;
 const BINARY = 0x82;
+const PONG = 0x8a;
 
 /** A masked frame, as clients must send them (RFC 6455, section 5.3). */
 function clientFrame(opcode: number, text: string): Buffer {
@@ -30,6 +31,9 @@ function clientFrame(opcode: number, text: string): Buffer {
     payload[index] = (payload[index] as number) ^ (mask[index % 4] as number);
   return Buffer.concat([Buffer.of(opcode, ...length, ...mask), payload]);
 }
+
+/** Says that the client lives. Whoever does not read what it gets cannot see when it is asked. */
+export const ALIVE = clientFrame(PONG, '');
 
 const json = (message: unknown): Buffer => clientFrame(TEXT, JSON.stringify(message));
 

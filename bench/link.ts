@@ -40,8 +40,8 @@ export interface LinkOptions {
 
 export class Link {
   readonly #socket: Socket;
-  #wire: Wire | undefined;
-  #tls: TLSSocket | undefined;
+  readonly #tls: TLSSocket;
+  #isBlind = false;
   /** Of ciphertext. */
   bytes = 0;
 
@@ -50,7 +50,7 @@ export class Link {
     const callback = (count: number, buffer: Uint8Array) => {
       this.bytes += count;
       onRead(count);
-      this.#wire?.push(Buffer.from(buffer.subarray(0, count)));
+      if (!this.#isBlind) wire.push(Buffer.from(buffer.subarray(0, count)));
       return true;
     };
     const socket = connectTcp({ port, host: '127.0.0.1', onread: { buffer: SHARED, callback } });
@@ -65,21 +65,17 @@ export class Link {
     socket.on('error', () => undefined);
     socket.once('close', onEnd);
     this.#socket = socket;
-    this.#wire = wire;
     this.#tls = tls;
   }
 
   write(bytes: Buffer | string): void {
-    this.#tls?.write(bytes);
+    this.#tls.write(bytes);
   }
 
-  /** From now on bytes are counted only. */
+  /** From now on what comes is counted only. It can still be written to. */
   blind(): void {
-    if (this.#wire !== undefined) this.#wire.socket = undefined;
-    this.#tls?.removeAllListeners('data');
-    this.#tls?.destroy();
-    this.#wire = undefined;
-    this.#tls = undefined;
+    this.#isBlind = true;
+    this.#tls.removeAllListeners('data');
   }
 
   destroy(): void {

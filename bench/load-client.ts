@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { createInterface } from 'node:readline';
-import { DIALECTS, type Dialect } from './dialects.ts';
+import { ALIVE, DIALECTS, type Dialect } from './dialects.ts';
 import { ageAt, Counter, DeflatedCounter } from './event-reader.ts';
 import { Link } from './link.ts';
 import type { LoadOptions, LoadReport } from './load.ts';
@@ -16,6 +16,8 @@ const COMPLETE = 0.99;
 const CHECK_MS = 5;
 const HEAD_END = Buffer.from('\r\n\r\n');
 const RETRY_MS = 50;
+/** Each says that it lives once in so many turns, a second apart: more often than Snö asks. */
+const ALIVE_TURNS = 15;
 
 let session: Buffer | undefined;
 let readyCount = 0;
@@ -109,6 +111,10 @@ class Subscriber {
     events += found;
   }
 
+  get isReady(): boolean {
+    return this.#state === 'ready';
+  }
+
   #ready(): void {
     this.#state = 'ready';
     if (!this.isReader) this.link?.blind();
@@ -125,6 +131,15 @@ function next(): void {
   subscribers[connected++]?.connect();
 }
 for (let index = 0; index < options.concurrency; index++) next();
+
+let turn = 0;
+setInterval(() => {
+  turn++;
+  for (let index = turn % ALIVE_TURNS; index < subscribers.length; index += ALIVE_TURNS) {
+    const { isReady, link } = subscribers[index] as Subscriber;
+    if (isReady) link?.write(ALIVE);
+  }
+}, 1_000);
 
 /** Whether every reader has got so many events, and all others as many bytes. */
 function isComplete(wanted: number): boolean {

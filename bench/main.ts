@@ -46,11 +46,18 @@ const machine: Machine = {
   runs,
 };
 const results: Record<string, Result> = {};
+let failed = false;
 for (const name of named.length === 0 ? Object.keys(BENCHMARKS) : named) {
-  const result = await (BENCHMARKS[name] as (runs: number) => Promise<Result>)(runs);
-  results[name] = result;
-  process.stdout.write(`${table(result)}\n`);
-  if (args.includes(WRITE)) write(name, machine, result);
+  try {
+    const result = await (BENCHMARKS[name] as (runs: number) => Promise<Result>)(runs);
+    results[name] = result;
+    process.stdout.write(`${table(result)}\n`);
+    if (args.includes(WRITE)) write(name, machine, result);
+  } catch (error) {
+    // the others are worth their time
+    failed = true;
+    process.stderr.write(`${name}: ${(error as Error).stack}\n`);
+  }
 }
 process.stdout.write(`${JSON.stringify({ machine, results }, undefined, 2)}\n`);
-process.exit(0);
+process.exit(failed ? 1 : 0);

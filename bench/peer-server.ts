@@ -11,7 +11,7 @@ import { textFrame } from '../src/frame.ts';
 import { stamp } from './event-reader.ts';
 
 const [kind, cert, key, event, replayed] = process.argv.slice(2) as [
-  'ws' | 'socket.io' | 'bare',
+  'ws' | 'ws-deflate' | 'socket.io' | 'bare',
   string,
   string,
   string,
@@ -31,9 +31,9 @@ const TURN_EVENTS = 10;
 /** The load client reads most sockets without decrypting them, so it answers no pings. */
 const PING_MS = 600_000;
 
-function wsPeer(): Peer {
+function wsPeer(perMessageDeflate: WebSocket.PerMessageDeflateOptions | false): Peer {
   const sockets = new Set<WebSocket>();
-  new WebSocketServer({ server, path: '/v1' }).on('connection', (socket) => {
+  new WebSocketServer({ server, path: '/v1', perMessageDeflate }).on('connection', (socket) => {
     sockets.add(socket);
     socket.on('message', (data) => {
       if (String(data).includes('subscribe')) socket.send('{"type":"subscribed"}');
@@ -77,7 +77,13 @@ function barePeer(): Peer {
   return { send: () => undefined, waiting: () => 0 };
 }
 
-const peer = { ws: wsPeer, 'socket.io': socketIoPeer, bare: barePeer }[kind]();
+const PEERS = {
+  ws: () => wsPeer(false),
+  'ws-deflate': () => wsPeer({ serverNoContextTakeover: true }),
+  'socket.io': socketIoPeer,
+  bare: barePeer,
+};
+const peer = PEERS[kind]();
 server.listen(0, '127.0.0.1', () => process.stdout.write(`port ${(server.address() as { port: number }).port}\n`));
 
 const next = (ms: number) => new Promise((resolve) => (ms > 0 ? setTimeout(resolve, ms) : setImmediate(resolve)));

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { DialectName } from './dialects.ts';
+import { DIALECTS, type DialectName } from './dialects.ts';
 import { stamp } from './event-reader.ts';
 import { delay, start, versionOf } from './processes.ts';
 import { freePort, type World } from './world.ts';
@@ -42,8 +42,14 @@ export async function startBare(world: World, event: string, replayed: number): 
   return { ...peer, name: 'a bare TLS server', dialect: 'ws' };
 }
 
+/** Compresses each event, for each client by itself: permessage-deflate as ws has it, without context takeover. */
+export async function startDeflatingWs(world: World, event: string): Promise<Peer> {
+  const peer = await startNode('ws-deflate', world, event);
+  return { ...peer, name: `ws ${packageVersion('ws')}, compressed`, dialect: 'ws' };
+}
+
 async function startNode(
-  kind: 'ws' | 'socket.io' | 'bare',
+  kind: 'ws' | 'ws-deflate' | 'socket.io' | 'bare',
   world: World,
   event: string,
   ...more: readonly string[]
@@ -52,8 +58,8 @@ async function startNode(
   const child = start(process.execPath, ['dist/bench/peer-server.js', kind, certFile, keyFile, event, ...more]);
   const port = Number((await child.line((line) => line.startsWith('port '))).slice('port '.length));
   return {
-    name: kind === 'bare' ? kind : `${kind} ${packageVersion(kind)}`,
-    dialect: kind === 'bare' ? 'ws' : kind,
+    name: kind in DIALECTS ? `${kind} ${packageVersion(kind)}` : kind,
+    dialect: kind === 'socket.io' ? kind : 'ws',
     channel: 'notes:1',
     pid: child.pid,
     port,

@@ -9,7 +9,7 @@ const PAGE_BYTES = 4_096;
 
 export interface Child {
   readonly pid: number;
-  /** Resolves with the first line of its output, not taken before, for which `wanted` holds. */
+  /** Resolves with the first line of its output, not taken before, for which `wanted` holds. Rejects where none comes. */
   line(wanted: (line: string) => boolean): Promise<string>;
   /** Writes a line to its input. */
   tell(line: string): void;
@@ -17,6 +17,15 @@ export interface Child {
   ended(): Promise<number | null>;
   kill(signal?: NodeJS.Signals): Promise<void>;
 }
+
+/** How long is waited for a line: whoever has not said it by then hangs. */
+const LINE_MS_MAX = 300_000;
+
+const running = new Set<ChildProcess>();
+// a benchmark that fails leaves nobody behind
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
 
 interface Waiting {
   readonly wanted: (line: string) => boolean;
@@ -26,6 +35,8 @@ interface Waiting {
 
 export function start(command: string, args: readonly string[], env: NodeJS.ProcessEnv = process.env): Child {
   const child: ChildProcess = spawn(command, args, { env, stdio: ['pipe', 'pipe', 'inherit'] });
+  running.add(child);
+  child.once('exit', () => running.delete(child));
   const exited = once(child, 'exit') as Promise<[number | null]>;
   let lines: string[] = [];
   let waiting: Waiting[] = [];
@@ -48,7 +59,13 @@ export function start(command: string, args: readonly string[], env: NodeJS.Proc
       new Promise((resolve, reject) => {
         const found = lines.find(wanted);
         if (found === undefined) {
-          waiting.push({ wanted, resolve, reject });
+          const said = `${command} ${args.join(' ')} has not said what was waited for`;
+          const timer = setTimeout(() => reject(new Error(said)), LINE_MS_MAX);
+          const take = (text: string) => {
+            clearTimeout(timer);
+            resolve(text);
+          };
+          waiting.push({ wanted, resolve: take, reject });
           return;
         }
         lines = lines.filter((line) => line !== found);

@@ -69,6 +69,8 @@ async function measure(world: World, results: Runs, few: string, all?: string): 
     const others = new Load({ port, token, channel: 'rows:{}', clients: CLIENTS, channelsEach: CHANNELS_EACH });
     await others.ready();
     await delay(1_000);
+    // until what the subscribing left behind is collected
+    await costOf(world, child.pid, load);
     results.add(all, COST, await costOf(world, child.pid, load));
     await others.end();
   }

@@ -15,6 +15,13 @@ const PROFILED = PROFILE_FOLDER === undefined ? [] : ['--cpu-prof', `--cpu-prof-
 
 const SECRET = 'a secret of the benchmarks, thirty-two bytes';
 
+export interface Served {
+  readonly child: Child;
+  readonly port: number;
+  /** What a metric without labels stands at. */
+  metric(name: string): Promise<number>;
+}
+
 export interface World {
   readonly postgres: EmbeddedPostgres;
   readonly url: string;
@@ -23,7 +30,7 @@ export interface World {
   readonly token: string;
   query(sql: string, values?: readonly unknown[]): Promise<pg.QueryResult>;
   /** Starts Snö; resolves when it serves. */
-  serve(settings?: Readonly<Record<string, string>>): Promise<{ readonly child: Child; readonly port: number }>;
+  serve(settings?: Readonly<Record<string, string>>): Promise<Served>;
   /** Starts Snö and does not wait. */
   launch(port: number, settings?: Readonly<Record<string, string>>): Child;
   end(): Promise<void>;
@@ -69,7 +76,8 @@ export async function createWorld(): Promise<World> {
     async serve(settings) {
       const child = launch(0, settings);
       const line = await child.line((text) => text.includes('"serving"'));
-      return { child, port: (JSON.parse(line) as { port: number }).port };
+      const { port, adminPort } = JSON.parse(line) as { readonly port: number; readonly adminPort: number };
+      return { child, port, metric: (name) => metricAt(adminPort, name) };
     },
     async end() {
       await client.end();
@@ -85,4 +93,10 @@ export async function freePort(): Promise<number> {
   const { port } = server.address() as { port: number };
   await new Promise((resolve) => server.close(resolve));
   return port;
+}
+
+async function metricAt(adminPort: number, name: string): Promise<number> {
+  const text = await (await fetch(`http://127.0.0.1:${adminPort}/metrics`)).text();
+  const line = text.split('\n').find((each) => each.startsWith(`${name} `));
+  return line === undefined ? Number.NaN : Number(line.slice(name.length + 1));
 }
