@@ -232,17 +232,24 @@ export class World {
     await this.#everybodyHas(transaction.askedAt);
   }
 
-  /** The last commit's frames name the row or the entry that it wrote. */
+  /**
+   * The last commit's frames name the row or the entry that it wrote. Each note is looked at once: whoever is far behind has many, and
+   * looking at all of them again and again would keep this process from taking more.
+   */
   async #everybodyHas(since: number): Promise<void> {
     const marks = /"id":100[0-9]\b|"entry":1[0-9]\b/;
+    const looks = new Map(
+      this.subscribers.map((subscriber) => [subscriber, { missing: new Set(subscriber.options.channels), next: 0 }]),
+    );
     const has = (subscriber: Subscriber) => {
-      const missing = new Set(subscriber.options.channels);
-      for (let index = subscriber.record.length - 1; index >= 0; index--) {
-        const note = subscriber.record[index];
-        if (note === undefined || note.at < since || missing.size === 0) break;
-        if (note.what === 'frame' && marks.test(JSON.stringify(note.frame))) missing.delete(note.frame.channel ?? '');
+      const look = looks.get(subscriber);
+      if (look === undefined) return false;
+      for (; look.next < subscriber.record.length; look.next++) {
+        const note = subscriber.record[look.next];
+        if (note?.what !== 'frame' || note.at < since) continue;
+        if (marks.test(JSON.stringify(note.frame))) look.missing.delete(note.frame.channel ?? '');
       }
-      return missing.size === 0 && subscriber.isLive;
+      return look.missing.size === 0 && subscriber.isLive;
     };
     const told = 'everybody has the last commit';
     await until(() => this.subscribers.every(has), told, 120_000).catch((error: Error) => {
