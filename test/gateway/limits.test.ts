@@ -168,8 +168,8 @@ describe('HTTP', () => {
     const raw = await RawSocket.connect(fixture);
     await raw.send('GET /v1 HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(300));
     await raw.ended();
-    const answers = raw.received.toString().match(/HTTP\/1\.1 426/g) ?? [];
-    expect(answers.length).toBe(100);
+    // of what was answered some may be lost where the connection is cut
+    expect(await fixture.metrics.text()).toContain('sno_denials_total{code="websocket_required"} 100\n');
     await othersAreServed();
   });
 });
