@@ -62,7 +62,7 @@ export class Outbox {
   write(frame: Buffer): void {
     if (this.#closed || !this.#socket.writable) return;
     if (this.#queue.length === 0 && frame.length <= SLICE_BYTES) {
-      this.#give(frame);
+      this.#give(this.#isBackedUp ? alone(frame) : frame);
       return;
     }
     this.#queue.push(frame);
@@ -124,4 +124,12 @@ export class Outbox {
       this.#offset = 0;
     }
   }
+}
+
+/** What may wait for long must not keep the memory that lies around it, which nobody counts. */
+function alone(frame: Buffer): Buffer {
+  if (frame.buffer.byteLength <= 2 * frame.length) return frame;
+  const own = Buffer.allocUnsafeSlow(frame.length);
+  frame.copy(own);
+  return own;
 }

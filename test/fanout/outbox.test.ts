@@ -8,10 +8,17 @@ import { Rig, room, turn } from './rig.ts';
 /** A socket that takes one write after the other, each when it is told to. */
 class Socket extends Writable {
   readonly taken: number[] = [];
+  /** Of what it was given. */
+  readonly memory = new Set<ArrayBufferLike>();
   #next: (() => void) | undefined;
 
   constructor() {
     super({ highWaterMark: 16 * 1024 });
+  }
+
+  override write(chunk: Buffer): boolean {
+    this.memory.add(chunk.buffer);
+    return super.write(chunk);
   }
 
   override _write(chunk: Buffer, _encoding: string, callback: () => void): void {
@@ -53,6 +60,15 @@ test('a large frame goes out in slices, each when the one before has been taken,
   for (let index = 0; index < 4; index++) await socket.take();
   expect(socket.taken).toEqual([SLICE_BYTES, SLICE_BYTES, SLICE_BYTES / 2, 10]);
   expect([outbox.full, outbox.takesMore, outbox.frameBytes]).toEqual([false, true, 0]);
+});
+
+test('what waits in a slow socket keeps hardly more memory than its own, where it is cut out of more', () => {
+  const { socket, outbox } = outboxOf(1 << 20);
+  outbox.write(Buffer.alloc(20_000));
+  for (let count = 0; count < 1_000; count++) outbox.write(Buffer.alloc(8_192).subarray(100, 300));
+  const held = [...socket.memory].reduce((bytes, { byteLength }) => bytes + byteLength, 0);
+  expect(socket.writableLength).toBe(220_000);
+  expect(held).toBeLessThan(2 * 220_000);
 });
 
 test('a bound below a slice holds for the past too', () => {
