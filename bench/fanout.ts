@@ -9,10 +9,12 @@ import { every, missing, PEERS, type Peer } from './peers.ts';
 import { type Child, cpuSeconds, delay } from './processes.ts';
 import { createWorld, type World } from './world.ts';
 
-const SUBSCRIBERS = 1_000;
+export const SUBSCRIBERS = 1_000;
 /** By server, so that each takes some seconds. */
-const EVENTS = { sno: 5_000, 'nats-server': 2_000, ws: 500, 'socket.io': 500 } as Readonly<Record<string, number>>;
-const RATE = 'deliveries per CPU-second';
+export const EVENTS = { sno: 5_000, 'nats-server': 2_000, ws: 500, 'socket.io': 500 } as Readonly<
+  Record<string, number>
+>;
+export const RATE = 'deliveries per CPU-second';
 
 const PACED_EVENTS = 500;
 const PACED_MS = 10;
@@ -21,8 +23,8 @@ type Send = (count: number, everyMs: number) => void;
 type Server = Pick<Peer, 'name' | 'dialect' | 'channel' | 'pid' | 'port' | 'send' | 'end'>;
 type StartServer = (world: World) => Promise<Server>;
 
-async function startSno(world: World): Promise<Server> {
-  const { child, port } = await world.serve();
+export async function startSno(world: World, settings: Readonly<Record<string, string>> = {}): Promise<Server> {
+  const { child, port } = await world.serve(settings);
   const send: Send = (count, everyMs) => {
     if (everyMs === 0) void burst(world, child, count);
     else void every(count, everyMs, () => world.query(INSERT_NOTE));
@@ -39,14 +41,15 @@ async function burst(world: World, { pid }: Child, count: number): Promise<void>
 }
 
 const SERVERS: Readonly<Record<string, StartServer>> = {
-  sno: startSno,
+  sno: (world) => startSno(world),
   ...Object.fromEntries(
     Object.entries(PEERS).map(([name, startPeer]) => [name, (world: World) => startPeer(world, EVENT)]),
   ),
 };
 
 /** Runs each server in turn, so often and once to warm up; `measure` adds what it finds. Returns their names. */
-async function besideEachOther(
+export async function besideEachOther(
+  servers: Readonly<Record<string, StartServer>>,
   runs: number,
   options: Partial<LoadOptions>,
   measure: (server: Server, key: string, load: Load, results: Runs) => Promise<void>,
@@ -58,7 +61,7 @@ async function besideEachOther(
     await createNotes(world);
     for (let run = 0; run <= runs; run++) {
       if (run === 1) results.clear();
-      for (const [key, startServer] of Object.entries(SERVERS)) {
+      for (const [key, startServer] of Object.entries(servers)) {
         const server = await startServer(world);
         names[key] = server.name;
         const { port, dialect, channel } = server;
@@ -79,7 +82,7 @@ async function besideEachOther(
 const absent = missing.length === 0 ? '' : `; not measured: ${missing.join(', ')}`;
 
 export async function benchFanout(runs: number): Promise<Result> {
-  const { results, names } = await besideEachOther(runs, {}, async (server, key, load, found) => {
+  const { results, names } = await besideEachOther(SERVERS, runs, {}, async (server, key, load, found) => {
     const count = EVENTS[key] as number;
     const before = cpuSeconds(server.pid);
     const complete = load.complete(count);
@@ -104,7 +107,7 @@ export async function benchFanout(runs: number): Promise<Result> {
 
 export async function benchPaced(runs: number): Promise<Result> {
   const options = { needle: COMMIT_NEEDLE, isTimed: true };
-  const { results, names } = await besideEachOther(runs, options, async (server, _key, load, found) => {
+  const { results, names } = await besideEachOther(SERVERS, runs, options, async (server, _key, load, found) => {
     const before = cpuSeconds(server.pid);
     const complete = load.complete(PACED_EVENTS);
     server.send(PACED_EVENTS, PACED_MS);

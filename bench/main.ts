@@ -13,6 +13,7 @@ import { benchLatency } from './latency.ts';
 import { benchReplay } from './replay.ts';
 import { type Machine, table, write } from './report.ts';
 import { benchRouting } from './routing.ts';
+import { benchWorkers } from './workers.ts';
 
 const BENCHMARKS: Readonly<Record<string, (runs: number) => Promise<Result>>> = {
   ingest: benchIngest,
@@ -23,6 +24,7 @@ const BENCHMARKS: Readonly<Record<string, (runs: number) => Promise<Result>>> = 
   connections: benchConnections,
   replay: benchReplay,
   compression: benchCompression,
+  workers: benchWorkers,
 };
 const RUNS = '--runs=';
 const WRITE = '--write';

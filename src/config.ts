@@ -318,7 +318,11 @@ export const SETTING_GROUPS = {
       'info',
       'The least level that is logged.',
     ),
-    SNO_WORKERS: setting(integer(0, 256), '0', 'Gateway processes; 0 = in the same process. Only 0 in this version.'),
+    SNO_WORKERS: setting(
+      integer(0, 256),
+      '0',
+      'Processes that own the client sockets, beside the one that reads the WAL; 0 = it does both.',
+    ),
     SNO_NATS_URL: optional(url('nats:', 'tls:'), 'JetStream as the journal. Not in this version.'),
     SNO_ROLE: setting(
       oneOf('all', 'ingest', 'gateway'),
@@ -455,7 +459,6 @@ function contradictions(settings: Settings): string[] {
       isPlain && !isLoopback(adminAddress),
       `SNO_ADMIN_HOST: ${adminAddress} is beyond loopback and there is no certificate, so that the token would cross the network in clear; set SNO_TLS_CERT and SNO_TLS_KEY, or say SNO_TLS=off where a proxy ends TLS`,
     ],
-    [settings.SNO_WORKERS !== 0, 'SNO_WORKERS: only 0 in this version'],
     [settings.SNO_NATS_URL !== undefined, 'SNO_NATS_URL: not in this version'],
     [settings.SNO_ROLE !== 'all', 'SNO_ROLE: only all in this version'],
   ];

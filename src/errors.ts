@@ -87,6 +87,11 @@ export const ERRORS = {
     cause: 'The port that Snö should listen on is taken.',
     mend: 'Stop the other process, or choose another port with SNO_PORT or SNO_ADMIN_PORT.',
   },
+  worker_failed: {
+    audience: 'operator',
+    cause: 'A worker process (SNO_WORKERS) ended by itself: before it could serve clients, or at a bug.',
+    mend: 'See what it logged; where it ran out of memory, give the machine more or set SNO_WORKERS lower.',
+  },
   tls_invalid: {
     audience: 'operator',
     cause: 'The certificate or key file cannot be read, is not PEM, or the two do not belong together.',

@@ -5,11 +5,7 @@
  *
  * and stopped in the opposite order of clients first.
  */
-import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
-import { ViewAccess } from './access/access-view.ts';
-import { watchKeyServer } from './access/key-server.ts';
-import { createTokens } from './access/token.ts';
 import type { Refusal } from './channels/channel.ts';
 import { Definitions, type Redefinition } from './channels/definitions.ts';
 import { Lookahead } from './channels/lookahead.ts';
@@ -21,18 +17,16 @@ import { Router } from './channels/router.ts';
 import { Rulebook } from './channels/rulebook.ts';
 import { databaseUrl, type Settings, slotWalBytes } from './config.ts';
 import { PgoutputDecoder } from './decode/pgoutput.ts';
-import { SnoError } from './errors.ts';
-import { Deflater } from './fanout/deflater.ts';
-import { Hub } from './fanout/hub.ts';
+import type { Downstream } from './downstream.ts';
+import { assert, SnoError } from './errors.ts';
 import { Markers } from './fanout/markers.ts';
 import { Notifications } from './fanout/notifications.ts';
-import { startSnapshot } from './fanout/snapshot.ts';
-import { SNAPSHOT_CHECK_MS, Snapshots } from './fanout/snapshots.ts';
 import { Transactions } from './fanout/transactions.ts';
+import { Front } from './front.ts';
 import { Admin } from './gateway/admin.ts';
-import { Gateway } from './gateway/server.ts';
 import { Certificate } from './gateway/tls.ts';
 import { CommitBuilder } from './journal/commit-builder.ts';
+import type { Batch } from './journal/journal.ts';
 import { MemoryJournal } from './journal/memory.ts';
 import { Retention } from './journal/retention.ts';
 import type { Logger } from './logger.ts';
@@ -40,12 +34,12 @@ import type { Lsn } from './lsn.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { createPool } from './postgres/connect.ts';
 import { Listener } from './postgres/listener.ts';
-import { HEARTBEAT_SECONDS } from './protocol.ts';
 import { backoff } from './wal/backoff.ts';
 import { Guardian } from './wal/guardian.ts';
 import { oldestTransaction, readSlotState } from './wal/slot-state.ts';
 import type { StreamStart, WalHandler } from './wal/source.ts';
 import { ReplicationStream } from './wal/stream.ts';
+import { Fleet } from './workers/fleet.ts';
 
 export interface Service {
   readonly host: string;
@@ -57,17 +51,11 @@ export interface Service {
   stop(): Promise<void>;
 }
 
-const BUNDLE_FILE = fileURLToPath(new URL('../dist/sno.js', import.meta.url));
 const SLOT_LOCK_TIMEOUT_MS = 10_000;
 /** Beyond the time that another process may take to drain: it leaves the slot when its clients are gone. */
 const SLOT_IN_USE_TIMEOUT_MS = 15_000;
 const CONTROL_CONNECTIONS = 4;
-/** How long after a snapshot's own bound a server that does not answer at all is given up. */
-const SNAPSHOT_SILENCE_MS = 10_000;
 const POLL_MS = 2_000;
-const EVICT_MS = 1_000;
-/** Of the journal's bytes, what compressed copies of its frames may take beside it. */
-const COPIES_SHARE = 0.25;
 const MEASURE_MS = 5_000;
 /** Of messages by pg_notify, while the stream is behind. */
 const NOTIFICATIONS_BYTES_MAX = 16 << 20;
@@ -93,15 +81,12 @@ class RunningService implements Service, WalHandler {
   readonly #metrics: Metrics = createMetrics();
   readonly #url: string;
   readonly #pool: pg.Pool;
-  readonly #snapshotPool: pg.Pool;
-  readonly #snapshots: Snapshots;
   readonly #rulebook: Rulebook;
   readonly #transactions: Transactions;
   readonly #guardian: Guardian;
   readonly #definitions: Definitions;
   readonly #journal: MemoryJournal;
   readonly #markers: Markers;
-  readonly #hub: Hub;
   readonly #builder: CommitBuilder;
   readonly #router: Router;
   readonly #decoder: PgoutputDecoder;
@@ -111,10 +96,16 @@ class RunningService implements Service, WalHandler {
   readonly #stream: ReplicationStream;
   readonly #notifications: Notifications;
   readonly #listener: Listener;
+  readonly #pause = (attempt: number) =>
+    new Promise<void>((resolve) => setTimeout(resolve, backoff(attempt, Math.random())));
   #admin: Admin | undefined;
   #certificate: Certificate | undefined;
-  #gateway: Gateway | undefined;
-  #access: ViewAccess | undefined;
+  /** Who faces clients: this process, or the workers. */
+  #front: Front | undefined;
+  #fleet: Fleet | undefined;
+  #downstream: Downstream | undefined;
+  /** Why the stream is held. */
+  readonly #holds = new Set<'lookahead' | 'workers'>();
   #timers: NodeJS.Timeout[] = [];
   #fail: (error: unknown) => void = () => undefined;
   #state: 'starting' | 'catching up' | 'serving' | 'draining' = 'starting';
@@ -122,6 +113,8 @@ class RunningService implements Service, WalHandler {
   /** The WAL tells of a catalog that it does not hold. */
   #isUntold = false;
   #generation: number | undefined;
+  /** Whether the stream has reached, once, the end that the WAL had at start. */
+  #isCaughtUp = false;
 
   constructor(settings: Settings, logger: Logger) {
     this.#settings = settings;
@@ -132,14 +125,9 @@ class RunningService implements Service, WalHandler {
     this.failed.catch(() => undefined);
     this.#url = databaseUrl(settings);
     this.#pool = createPool(this.#url, 'query', CONTROL_CONNECTIONS);
-    // snapshots wait for slow clients: what the stream waits for must not wait for them
-    const snapshotMsMax = settings.SNO_SNAPSHOT_SECONDS * 1_000 + SNAPSHOT_SILENCE_MS;
-    this.#snapshotPool = createPool(this.#url, 'snapshot', settings.SNO_SNAPSHOTS, snapshotMsMax);
-    for (const pool of [this.#pool, this.#snapshotPool])
-      pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
+    this.#pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
     const now = Date.now;
-    const pause = (attempt: number) =>
-      new Promise<void>((resolve) => setTimeout(resolve, backoff(attempt, Math.random())));
+    const pause = this.#pause;
     this.#journal = new MemoryJournal({
       bytesMax: settings.SNO_REPLAY_BYTES,
       ageMaxMs: settings.SNO_REPLAY_SECONDS * 1_000,
@@ -158,58 +146,29 @@ class RunningService implements Service, WalHandler {
       now,
     });
     this.#markers = new Markers({ emit: (id) => this.#transactions.mark(id), pause });
-    const { deliveries, commitToSend, resets, commits, snapshotReads, limitsMet, compression } = this.#metrics;
-    const deflater = new Deflater({
-      bytesMin: settings.SNO_COMPRESS_BYTES,
-      copiesBytesMax: settings.SNO_REPLAY_BYTES * COPIES_SHARE,
-      deflated: (before, after) => compression.frame(before, after),
-    });
-    const reader = { pool: this.#snapshotPool, control: this.#pool, secondsMax: settings.SNO_SNAPSHOT_SECONDS };
-    this.#snapshots = new Snapshots({
-      read: (channel, sink) => startSnapshot(reader, channel, sink),
-      runningMax: settings.SNO_SNAPSHOTS,
-      waitingMax: settings.SNO_MAX_WAITING_SNAPSHOTS || Number.POSITIVE_INFINITY,
-      windowBytesMax: settings.SNO_SNAPSHOT_BYTES,
-      deflate: (frame) => deflater.snapshotFrame(frame),
-      ageMaxMs: settings.SNO_SNAPSHOT_SECONDS * 1_000,
-      now,
-      onRead: () => snapshotReads.inc(),
-      onRefused: () => limitsMet.waiting_snapshots.inc(),
-    });
-    this.#hub = new Hub(this.#journal, this.#markers, {
-      outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
-      outboundTotalBytesMax: settings.SNO_OUTBOUND_TOTAL_BYTES,
-      waitingCommitsMax: settings.SNO_MAX_WAITING_COMMITS,
-      visible: (xid, isWanted) => this.#transactions.visible(xid, isWanted),
-      snapshots: this.#snapshots,
-      deflater,
-      pause,
-      now,
-      events: {
-        delivered: (count) => deliveries.inc(count),
-        reset: (reason) => resets[reason].inc(),
-        sent: (committedAt) => commitToSend.observe(Math.max(0, (now() - committedAt) / 1_000)),
-        outboundFull: () => limitsMet.outbound_bytes.inc(),
-        failed: (error, channel) =>
-          logger.warn({ code: error.code, channel, cause: String(error.cause ?? '') }, error.message),
-      },
-    });
-    this.#builder = new CommitBuilder(this.#hub, settings.SNO_COMMIT_BYTES);
-    this.#hub.follow(this.#builder);
+    const sink = {
+      append: (batch: Batch) => this.#told.append(batch),
+      knows: (channel: string) => this.#told.knows(channel),
+    };
+    this.#builder = new CommitBuilder(sink, settings.SNO_COMMIT_BYTES);
     this.#definitions = new Definitions({
       registry: new ChannelRegistry(settings.SNO_PUBLICATION),
       onRefusal: (refusal) => {
         // WAL that is read again after a restart tells of definitions that are long gone
-        if (this.#hub.caughtUp) this.#tellRefusal(refusal);
+        if (this.#isCaughtUp) this.#tellRefusal(refusal);
       },
       onUntold: () => void this.#poll(),
+      onKnown: (isKnown) => this.#told.known(isKnown),
     });
     const { registry } = this.#definitions;
-    const { events, messagesDropped } = this.#metrics;
+    const { events, commits, messagesDropped } = this.#metrics;
     const answers = new RemoteAnswers();
     this.#router = new Router(registry, this.#builder, answers, {
       catalog: (json, lsn) => this.#catalogMessage(json, lsn),
-      marker: (id) => this.#markers.arrived(id),
+      marker: (id) => {
+        this.#markers.arrived(id);
+        this.#told.marker(id);
+      },
       dropped: (reason, detail) => {
         messagesDropped[reason].inc();
         logger.warn({ reason, detail }, 'a published message was dropped');
@@ -238,10 +197,10 @@ class RunningService implements Service, WalHandler {
       next: {
         message: (buffer, start, end) => this.#decoder.message(buffer, start, end),
         keepalive: (end) => this.#builder.keepalive(end),
-        flush: () => this.#hub.flush(),
+        flush: () => this.#told.flush(),
       },
-      hold: () => this.#stream.hold(),
-      release: () => this.#stream.release(),
+      hold: () => this.#hold('lookahead'),
+      release: () => this.#release('lookahead'),
       onBug: (error) => this.#fail(error),
     });
     this.#retention = new Retention({
@@ -299,14 +258,7 @@ class RunningService implements Service, WalHandler {
       slotSecondsLeft: () => this.#guardian.secondsLeft,
       slotGeneration: () => this.#generation,
       slotWalStatus: () => this.#guardian.state?.walStatus,
-      journalBytes: () => this.#journal.bytes,
-      compressedCopiesBytes: () => deflater.bytes,
-      snapshotsRunning: () => this.#snapshots.runningCount,
-      snapshotsWaiting: () => this.#snapshots.waitingCount,
-      outboundBytes: () => this.#hub.outboundBytes,
-      journalEntries: () => this.#journal.entryCount,
-      accessWaiting: () => this.#access?.waiting,
-      caughtUp: () => Number(this.#hub.caughtUp),
+      caughtUp: () => Number(this.#isCaughtUp),
       certificateExpiry: () => (this.#certificate === undefined ? undefined : this.#certificate.expiresAt / 1_000),
     });
   }
@@ -319,20 +271,17 @@ class RunningService implements Service, WalHandler {
     const settings = this.#settings;
     await loadParser();
     // bad keys and certificates and taken ports are found before anything is changed in the database
-    const gateway = await this.#openPorts();
+    const front = await this.#openPorts();
     await this.#rulebook.prepare();
     this.#state = 'catching up';
     await this.#stream.start();
-    this.#timers.push(setInterval(() => this.#journal.evict(Date.now()), EVICT_MS));
-    this.#timers.push(setInterval(() => this.#snapshots.check(), SNAPSHOT_CHECK_MS));
-    this.#timers.push(setInterval(() => this.#hub.heartbeat(), HEARTBEAT_SECONDS * 1_000));
     this.#timers.push(setInterval(() => void this.#guardian.check(), MEASURE_MS));
     this.#timers.push(setInterval(() => void this.#look(), POLL_MS));
     await this.#guardian.check();
     await this.#listener.start();
     await this.#catchUp();
     for (const refusal of this.#definitions.registry.refusals()) this.#tellRefusal(refusal);
-    await gateway.open();
+    await front.open();
     this.#state = 'serving';
     if (settings.SNO_ACCESS === 'open')
       this.#logger.warn('SNO_ACCESS=open: everyone may join every channel. For development only.');
@@ -348,43 +297,89 @@ class RunningService implements Service, WalHandler {
   }
 
   /** Listens on both ports; clients are let in later. */
-  async #openPorts(): Promise<Gateway> {
+  async #openPorts(): Promise<Front | Fleet> {
     const settings = this.#settings;
-    const tokens = createTokens(settings, { remoteKeys: { onAsked: watchKeyServer(this.#logger, this.#metrics) } });
     this.#certificate = await Certificate.load(settings, this.#logger);
-    const ports = { metrics: this.#metrics, certificate: this.#certificate };
-    this.#access = new ViewAccess({
-      databaseUrl: this.#url,
-      settings,
-      logger: this.#logger,
-      metrics: this.#metrics,
-    });
+    const front = settings.SNO_WORKERS === 0 ? this.#serveHere() : this.#serveByWorkers();
     this.#admin = new Admin({
-      ...ports,
+      metrics: this.#fleet ?? this.#metrics,
+      certificate: this.#certificate,
       host: settings.SNO_ADMIN_HOST,
       port: settings.SNO_ADMIN_PORT,
       token: settings.SNO_ADMIN_TOKEN,
       unready: () => this.#unready(),
     });
     this.adminPort = (await this.#admin.start()).port;
-    this.#gateway = new Gateway({
-      ...ports,
-      settings,
+    this.port = await front.listen();
+    return front;
+  }
+
+  #serveHere(): Front {
+    const front = new Front({
+      settings: this.#settings,
+      databaseUrl: this.#url,
       logger: this.#logger,
-      tokens,
-      access: this.#access,
+      metrics: this.#metrics,
+      pool: this.#pool,
+      journal: this.#journal,
+      markers: this.#markers,
+      transactions: this.#transactions,
       channels: this.#definitions,
-      fanout: this.#hub,
-      bundleFile: BUNDLE_FILE,
+      certificate: this.#certificate,
+      pause: this.#pause,
     });
-    this.port = (await this.#gateway.listen()).port;
-    return this.#gateway;
+    const { hub } = front;
+    front.follow(this.#builder);
+    this.#front = front;
+    this.#downstream = {
+      append: (batch) => hub.append(batch),
+      knows: (channel) => hub.knows(channel),
+      begin: (reason) => hub.resetAll(reason),
+      // markers and definitions are the same objects here
+      defined: () => undefined,
+      known: () => undefined,
+      marker: () => undefined,
+      flush: () => hub.flush(),
+    };
+    return front;
+  }
+
+  #serveByWorkers(): Fleet {
+    const fleet = new Fleet({
+      settings: this.#settings,
+      logger: this.#logger,
+      metrics: this.#metrics,
+      certificate: this.#certificate,
+      journal: this.#journal,
+      head: this.#builder,
+      definitions: this.#definitions,
+      pause: this.#pause,
+      hold: () => this.#hold('workers'),
+      release: () => this.#release('workers'),
+      onBug: (error) => this.#fail(error),
+    });
+    this.#fleet = fleet;
+    this.#downstream = fleet;
+    return fleet;
+  }
+
+  get #told(): Downstream {
+    assert(this.#downstream !== undefined, 'the stream starts when there is somebody to be told');
+    return this.#downstream;
+  }
+
+  #hold(why: 'lookahead' | 'workers'): void {
+    this.#holds.add(why);
+    this.#stream.hold();
+  }
+
+  #release(why: 'lookahead' | 'workers'): void {
+    if (this.#holds.delete(why) && this.#holds.size === 0) this.#stream.release();
   }
 
   async stop(): Promise<void> {
     this.#state = 'draining';
-    // who is not sent away yet is served as before, heartbeats included
-    await this.#gateway?.drain(this.#settings.SNO_DRAIN_SECONDS);
+    await (this.#front ?? this.#fleet)?.drain();
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
     await this.#listener.stop();
     this.#markers.stop();
@@ -394,8 +389,8 @@ class RunningService implements Service, WalHandler {
     this.#lookahead.reset();
     await this.#admin?.close();
     this.#certificate?.stop();
-    await this.#access?.close();
-    await Promise.allSettled([this.#pool.end(), this.#snapshotPool.end()]);
+    await (this.#front ?? this.#fleet)?.stop();
+    await this.#pool.end().catch(() => undefined);
   }
 
   // from the WAL
@@ -421,9 +416,10 @@ class RunningService implements Service, WalHandler {
     this.#builder.startEpoch(start.epoch, start.from);
     this.#journal.clear(this.#builder.head);
     this.#retention.startFrom(start.from);
-    this.#hub.resetAll(start.reason ?? 'epoch_changed');
+    this.#markers.reset();
     this.#notifications.reset();
     this.#definitions.load(catalog, lsn, key);
+    this.#told.begin(start.reason ?? 'epoch_changed');
     this.#router.rebind();
   }
 
@@ -482,7 +478,10 @@ class RunningService implements Service, WalHandler {
   /** Everybody who may write to the database may put a message into the WAL: one that is no catalog must not stop the stream. */
   #catalogMessage(json: string, lsn: Lsn): readonly Redefinition[] {
     try {
-      return this.#definitions.message(json, lsn);
+      const redefinitions = this.#definitions.message(json, lsn);
+      const { catalog } = this.#definitions;
+      if (catalog !== undefined) this.#told.defined(catalog);
+      return redefinitions;
     } catch (error) {
       if (!(error instanceof SnoError)) throw error;
       this.#logger.error({ code: error.code, mend: error.mend }, `a catalog in the WAL: ${error.message}`);
@@ -496,7 +495,7 @@ class RunningService implements Service, WalHandler {
     return new Promise((resolve, reject) => {
       this.failed.catch(reject);
       this.#markers.expect(() => {
-        this.#hub.caughtUp = true;
+        this.#isCaughtUp = true;
         resolve();
       });
     });
@@ -504,6 +503,6 @@ class RunningService implements Service, WalHandler {
 
   #unready(): string | undefined {
     if (this.#state !== 'serving') return this.#state;
-    return this.#stream.isStreaming ? undefined : 'not connected to Postgres';
+    return this.#stream.isStreaming ? this.#fleet?.unready : 'not connected to Postgres';
   }
 }

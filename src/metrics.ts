@@ -4,6 +4,7 @@
  * Counters are incremented where things happen, by label (`metrics.resets.lagging.inc()`): no lookup by label is done
  * on the hot path. Gauges are read when somebody asks, from the sources that `observe` was given.
  */
+import type * as prom from 'prom-client';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { ERRORS, type ErrorCode } from './errors.ts';
 import { CLOSE, type ResetReason } from './protocol.ts';
@@ -79,6 +80,11 @@ const GAUGES = {
     'Seconds until the slot holds as much WAL as it may, at the rate of the last minute; absent while it does not grow.',
   ],
   slotGeneration: ['sno_slot_generation', 'How often a history was begun on the slot, the present one included.'],
+  workers: ['sno_workers', 'Workers that serve clients (SNO_WORKERS).'],
+  workersWaitingBytes: [
+    'sno_workers_waiting_bytes',
+    'Bytes of the stream that wait for the worker that is furthest behind.',
+  ],
   connections: ['sno_connections', 'Open client connections.'],
   compressingConnections: [
     'sno_compressing_connections',
@@ -139,6 +145,7 @@ export interface Metrics {
   readonly slotLost: Count;
   readonly slotGivenUp: Count;
   readonly snapshotReads: Count;
+  readonly workerExits: Count;
   /** Counts a connection's end by its close code. */
   closed(code: number): void;
   /** Where gauges get their values; may be called by each stage for its own. */
@@ -146,7 +153,12 @@ export interface Metrics {
   /** The text that /metrics answers, and its content type. */
   text(): Promise<string>;
   readonly contentType: string;
+  /** All values, to be added to those of other processes. */
+  values(): Promise<MetricValues>;
 }
+
+/** Metrics with their values, as plain data. */
+export type MetricValues = readonly prom.MetricObjectWithValues<prom.MetricValue<string>>[];
 
 export function createMetrics(): Metrics {
   const registry = new Registry();
@@ -299,7 +311,9 @@ export function createMetrics(): Metrics {
     observe(more) {
       Object.assign(sources, more);
     },
+    workerExits: count('sno_worker_exits_total', 'Times that a worker ended without being told to.'),
     text: () => registry.metrics(),
+    values: async () => (await registry.getMetricsAsJSON()) as MetricValues,
     contentType: registry.contentType,
   };
 }

@@ -185,7 +185,6 @@ describe('bad values', () => {
     ['SNO_DRAIN_SECONDS', '601'],
     ['SNO_LOG_LEVEL', 'loud'],
     ['SNO_WORKERS', '257'],
-    ['SNO_WORKERS', '2'],
     ['SNO_NATS_URL', 'https://nats'],
     ['SNO_NATS_URL', 'nats://localhost:4222'],
     ['SNO_ROLE', 'reader'],

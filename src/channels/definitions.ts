@@ -12,6 +12,7 @@ import { SnoError } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
 import type { Catalog } from './catalog.ts';
 import { parseCatalogMessage } from './catalog-reader.ts';
+import { Certainty } from './certainty.ts';
 import type { Refusal, ResolvedChannel } from './channel.ts';
 import type { ChannelRegistry } from './registry.ts';
 
@@ -24,6 +25,8 @@ export interface DefinitionsOptions {
   readonly onRefusal: (refusal: Refusal) => void;
   /** The catalog has changed, and is to be told of again. */
   readonly onUntold: () => void;
+  /** From here on it is known what the definitions are, or not. */
+  readonly onKnown: (isKnown: boolean) => void;
 }
 
 export class Definitions {
@@ -33,11 +36,16 @@ export class Definitions {
   #key = '';
   #catalog: Catalog | undefined;
   #untoldCount = 0;
-  #known: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
+  readonly #certainty = new Certainty();
 
   constructor(options: DefinitionsOptions) {
     this.registry = options.registry;
     this.#options = options;
+  }
+
+  /** In force; undefined before the first was loaded. */
+  get catalog(): Catalog | undefined {
+    return this.#catalog;
   }
 
   resolve(name: string): ResolvedChannel | SnoError {
@@ -46,7 +54,7 @@ export class Definitions {
 
   /** Resolves when it is known what the definitions are at this point of the WAL; undefined: it is. */
   get known(): Promise<void> | undefined {
-    return this.#known?.promise;
+    return this.#certainty.known;
   }
 
   /** How many messages have come without the catalog. */
@@ -56,9 +64,7 @@ export class Definitions {
 
   /** A catalog has come that was read after the first `untoldCount` messages without one had committed. */
   told(untoldCount: number): void {
-    if (untoldCount !== this.#untoldCount) return;
-    this.#known?.resolve();
-    this.#known = undefined;
+    if (untoldCount === this.#untoldCount) this.#setKnown(true);
   }
 
   /** Takes the catalog as a query gave it when the WAL ended at `lsn`; messages that follow must have the key. */
@@ -77,7 +83,7 @@ export class Definitions {
     // the definitions that are known hold until they have been read, and what was touched is void all the same
     if (catalog === undefined && this.#catalog !== undefined) {
       this.#untoldCount++;
-      this.#known ??= promised();
+      this.#setKnown(false);
       this.#options.onUntold();
       return this.#take(this.#catalog, touched);
     }
@@ -87,6 +93,12 @@ export class Definitions {
     // of before an upgrade: the definitions that were read at start hold, and what it touched is void all the same
     const known = catalog instanceof SnoError ? this.#catalog : catalog;
     return this.#take(known ?? orThrow(catalog), touched);
+  }
+
+  #setKnown(isKnown: boolean): void {
+    if (isKnown === (this.known === undefined)) return;
+    this.#certainty.set(isKnown);
+    this.#options.onKnown(isKnown);
   }
 
   #take(catalog: Catalog, touched?: ReadonlySet<string>): readonly Redefinition[] {
@@ -99,14 +111,6 @@ export class Definitions {
       ...[...result.accessChanged].map((pattern): Redefinition => [pattern, 'access']),
     ];
   }
-}
-
-function promised() {
-  let resolve = () => {};
-  const promise = new Promise<void>((resolved) => {
-    resolve = resolved;
-  });
-  return { promise, resolve };
 }
 
 function orThrow(catalog: Catalog | SnoError | undefined): Catalog {

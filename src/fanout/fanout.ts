@@ -65,8 +65,6 @@ export interface Attendance {
 export interface Fanout {
   /** The epoch that the stream is in; undefined before the stream started for the first time. */
   readonly epoch: string | undefined;
-  /** Whether the stream has reached, once, the end that the WAL had when Snö started. */
-  readonly caughtUp: boolean;
   /** `deflates`: the client takes compressed frames. */
   attach(socket: Duplex, deflates: boolean): Feed;
   /** Access to the channel is going to be asked for; `end` is to be called in the end. */

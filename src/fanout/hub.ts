@@ -50,7 +50,6 @@ export class Hub implements Fanout, FeedHost, BatchSink {
   readonly markers: Markers;
   readonly outbound: OutboundBudget;
   readonly segments: FeedHost['segments'];
-  caughtUp = false;
   #head: Head | undefined;
   readonly #feeds = new Set<SocketFeed>();
   readonly #channels = new Map<string, LiveChannel>();
@@ -186,6 +185,14 @@ export class Hub implements Fanout, FeedHost, BatchSink {
 
   attend(channel: ResolvedChannel): Attendance {
     return this.#revocations.attend(channel);
+  }
+
+  /** Resets the subscriptions of a pattern's channels that cannot go on. */
+  lag(pattern: string, cannot: (channel: string) => boolean): void {
+    for (const { all } of [...this.#channels.values()])
+      for (const [subscription, feed] of [...all])
+        if (subscription.channel.pattern.text === pattern && cannot(subscription.channel.name))
+          feed.reset(subscription, 'lagging');
   }
 
   /** Every subscription is void: another history begins. */

@@ -1,7 +1,14 @@
 /** How many there may be, in all and of one address; 0 = no limit. */
 export type Excess = 'in all' | 'of one address';
 
-export class Admission {
+/** Who counts connections; where that is another process, the answer takes a while. */
+export interface AdmissionDesk {
+  /** Which limit one more would exceed, else undefined: then it is counted, until `leave`. */
+  enter(address: string): Excess | undefined | Promise<Excess | undefined>;
+  leave(address: string): void;
+}
+
+export class Admission implements AdmissionDesk {
   readonly #max: number;
   readonly #perAddressMax: number;
   readonly #byAddress = new Map<string, number>();

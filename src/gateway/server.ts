@@ -14,7 +14,7 @@ import { SnoError } from '../errors.ts';
 import type { Fanout } from '../fanout/fanout.ts';
 import { CLOSE } from '../protocol.ts';
 import { networkOf, Proxies } from './address.ts';
-import { Admission, type Excess } from './admission.ts';
+import { Admission, type AdmissionDesk, type Excess } from './admission.ts';
 import { serveBundle } from './bundle.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { Connection, type ConnectionServices, type NetworkSocket } from './connection.ts';
@@ -71,6 +71,8 @@ export interface GatewayOptions
   readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'attend' | 'subscriptionCount'>;
   /** The client library's bundle (dist/sno.js). */
   readonly bundleFile: string;
+  /** Counts connections; without one they are counted here. */
+  readonly admission?: AdmissionDesk;
   readonly clock?: Clock;
   /** Between two pings to a client. */
   readonly heartbeatMs?: number;
@@ -83,7 +85,7 @@ export class Gateway {
   readonly #proxies: Proxies;
   readonly #door: Door;
   readonly #http: Http;
-  readonly #admission: Admission;
+  readonly #admission: AdmissionDesk;
   readonly #heartbeat: Heartbeat<Connection>;
   readonly #connections = new Set<Connection>();
   #draining = false;
@@ -141,7 +143,8 @@ export class Gateway {
       headerBytesMax: settings.SNO_MAX_HEADER_BYTES,
       onProblem: (code) => this.#countProblem(code),
     });
-    this.#admission = new Admission(settings.SNO_MAX_CONNECTIONS, settings.SNO_MAX_CONNECTIONS_PER_ADDRESS);
+    this.#admission =
+      options.admission ?? new Admission(settings.SNO_MAX_CONNECTIONS, settings.SNO_MAX_CONNECTIONS_PER_ADDRESS);
     this.#heartbeat = new Heartbeat(options.heartbeatMs);
     metrics.observe({
       connections: () => this.#connections.size,
@@ -212,10 +215,19 @@ export class Gateway {
     socket.on('error', () => socket.destroy());
     const refusal = this.#upgradeRefusal(request);
     if (refusal !== undefined) this.#refuseUpgrade(socket, refusal);
-    else
-      this.#websockets.handleUpgrade(request, socket, head, (websocket) => {
-        this.#accept(websocket as ClientSocket, socket as NetworkSocket, request);
-      });
+    else void this.#admit(request, socket, head);
+  }
+
+  async #admit(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    const address = networkOf(this.#proxies.clientOf(request.socket.remoteAddress ?? '', request.headers));
+    const excess = await this.#admission.enter(address);
+    let isTaken = false;
+    // not called where the connection broke meanwhile, or the request turns out to be none of a websocket
+    this.#websockets.handleUpgrade(request, socket, head, (websocket) => {
+      isTaken = true;
+      this.#accept(websocket as ClientSocket, socket as NetworkSocket, request, address, excess);
+    });
+    if (!isTaken && excess === undefined) this.#admission.leave(address);
   }
 
   #upgradeRefusal({ url = '', method, headers }: IncomingMessage): ProblemCode | undefined {
@@ -246,15 +258,20 @@ export class Gateway {
     if (code === 'body_refused') this.#services.limits.met('body_bytes');
   }
 
-  #accept(socket: ClientSocket, network: NetworkSocket, request: IncomingMessage): void {
+  #accept(
+    socket: ClientSocket,
+    network: NetworkSocket,
+    request: IncomingMessage,
+    address: string,
+    excess: Excess | undefined,
+  ): void {
     const welcomed = this.#door.upgraded(request.socket);
-    const address = networkOf(this.#proxies.clientOf(request.socket.remoteAddress ?? '', request.headers));
-    const excess = this.#draining ? undefined : this.#admission.enter(address);
     const isRefused = this.#draining || excess !== undefined;
     const bearer = isRefused ? undefined : bearerOf(request);
     const origin = { bearer, address, deflates: this.#deflates(request), welcomed };
     const connection = new Connection(socket, network, this.#services, origin);
     if (isRefused) {
+      if (excess === undefined) this.#admission.leave(address);
       this.#refuse(connection, excess, address);
       return;
     }

@@ -56,6 +56,9 @@ export class Certificate {
   #options: TlsOptions;
   readonly #servers = new Set<Reloadable>();
   #timers: NodeJS.Timeout[] = [];
+  #ownsTicketKeys = true;
+  /** Told of new ticket keys. */
+  onTicketKeys: (keys: Buffer) => void = () => undefined;
 
   private constructor(files: CertificateFiles, logger: Logger, version: string, options: TlsOptions) {
     this.#files = files;
@@ -64,15 +67,25 @@ export class Certificate {
     this.#options = options;
   }
 
-  /** Reads and checks both files; throws `tls_invalid`. Undefined where none are set. */
+  /**
+   * Reads and checks both files; throws `tls_invalid`. Undefined where none are set. Ticket keys that are given are those of another
+   * process, which renews them: see `takeTicketKeys`.
+   */
   static async load(
     { SNO_TLS_CERT: cert, SNO_TLS_KEY: key }: Pick<Settings, 'SNO_TLS_CERT' | 'SNO_TLS_KEY'>,
     logger: Logger,
+    ticketKeys?: Buffer,
   ): Promise<Certificate | undefined> {
     if (cert === undefined || key === undefined) return undefined;
     const files = { cert, key };
     const version = await versionOf(files);
-    const certificate = new Certificate(files, logger, version, await read(files, randomBytes(TICKET_KEYS_BYTES)));
+    const certificate = new Certificate(
+      files,
+      logger,
+      version,
+      await read(files, ticketKeys ?? randomBytes(TICKET_KEYS_BYTES)),
+    );
+    certificate.#ownsTicketKeys = ticketKeys === undefined;
     certificate.#warnIfExpired();
     return certificate;
   }
@@ -89,13 +102,20 @@ export class Certificate {
   /** Gives the server the new certificate whenever the files hold one; a bad one is logged and the old one stays. */
   serve(server: Reloadable): void {
     this.#servers.add(server);
+    this.watch();
+  }
+
+  /** Keeps up with the files, and renews the ticket keys, for servers here or in other processes. */
+  watch(): void {
     if (this.#timers.length > 0) return;
     let looking = Promise.resolve();
     this.#timers = [
       setInterval(() => {
         looking = looking.then(() => this.#look());
       }, POLL_MS),
-      setInterval(() => this.#renewTicketKeys(), TICKET_KEYS_MS),
+      setInterval(() => {
+        if (this.#ownsTicketKeys) this.takeTicketKeys(randomBytes(TICKET_KEYS_BYTES));
+      }, TICKET_KEYS_MS),
     ];
     for (const timer of this.#timers) timer.unref();
   }
@@ -129,10 +149,11 @@ export class Certificate {
     }
   }
 
-  #renewTicketKeys(): void {
-    const ticketKeys = randomBytes(TICKET_KEYS_BYTES);
+  /** From now on tickets are made with these. */
+  takeTicketKeys(ticketKeys: Buffer): void {
     this.#options = { ...this.#options, ticketKeys };
     for (const server of this.#servers) server.setTicketKeys(ticketKeys);
+    this.onTicketKeys(ticketKeys);
   }
 
   #warnIfExpired(): void {

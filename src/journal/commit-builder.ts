@@ -116,6 +116,11 @@ export class CommitBuilder implements EventSink {
     return this.#partlySent().xid;
   }
 
+  /** Patterns of which channels of the open commit are not kept track of. */
+  get forgotten(): ReadonlySet<string> {
+    return this.#forgotten;
+  }
+
   /** Whether parts of a commit whose end has not come may have been sent of the channel. */
   isOpen(pattern: string, channel: string): boolean {
     if (!this.#inCommit || this.#parts === 0) return false;

@@ -13,6 +13,15 @@ export interface MemoryJournalOptions {
   readonly bytesMax: number;
   readonly ageMaxMs: number;
   readonly now: () => number;
+  /** Told when the first holds a channel, and when the last has given it back. */
+  readonly onHeld?: (channel: string) => void;
+  readonly onReleased?: (channel: string) => void;
+}
+
+/** A commit that was dropped: its 32-bit xid, and when that was, in ms since 1970. */
+export interface EvictedCommit {
+  readonly xid: number;
+  readonly at: number;
 }
 
 /** What an entry costs beside its frame, and the log of a channel that nobody holds, as measured. */
@@ -81,7 +90,7 @@ export class MemoryJournal implements Journal {
   readonly #logsOfPattern = new Map<string, Set<Log>>();
   readonly #ring = new Deque<Stored>();
   readonly #marks = new Map<Mark, Stored>();
-  #evictedXids = new Deque<{ readonly xid: number; readonly at: number }>();
+  #evictedXids = new Deque<EvictedCommit>();
   #oldest: Position = { lsn: 0, index: 0 };
   #bytes = 0;
   #entryCount = 0;
@@ -106,6 +115,16 @@ export class MemoryJournal implements Journal {
     return this.#ring.first()?.batch.after;
   }
 
+  /** What it was given and still has, oldest first. */
+  *batches(): Iterable<Batch> {
+    for (const { batch } of this.#ring) yield batch;
+  }
+
+  /** Commits that have been dropped, as far as they are remembered. */
+  get evictedCommits(): readonly EvictedCommit[] {
+    return [...this.#evictedXids];
+  }
+
   append(batch: Batch): readonly Entry[] {
     const stored: Stored = { batch, appendedAt: this.#options.now(), entries: [], bytes: 0 };
     this.#ring.push(stored);
@@ -128,7 +147,7 @@ export class MemoryJournal implements Journal {
     const isNew = !this.#logs.has(channel);
     const log = this.#log(channel, pattern);
     if (isNew) log.evicted = missed;
-    log.holds++;
+    if (log.holds++ === 0) this.#options.onHeld?.(channel);
     return log;
   }
 
@@ -139,7 +158,7 @@ export class MemoryJournal implements Journal {
   unhold(channel: string): void {
     const log = this.#logs.get(channel);
     assert(log !== undefined && log.holds > 0, `channel ${channel} is not held`);
-    log.holds--;
+    if (--log.holds === 0) this.#options.onReleased?.(channel);
     this.#forget(log);
   }
 
@@ -159,7 +178,8 @@ export class MemoryJournal implements Journal {
     }
   }
 
-  clear(position: Position): void {
+  /** `evicted`: commits that another journal dropped, which this one goes on from. */
+  clear(position: Position, evicted: readonly EvictedCommit[] = []): void {
     for (const log of [...this.#logs.values()]) {
       log.list.clear();
       log.evicted = -1;
@@ -169,6 +189,7 @@ export class MemoryJournal implements Journal {
     this.#ring.clear();
     this.#marks.clear();
     this.#evictedXids = new Deque();
+    for (const commit of evicted) this.#evictedXids.push(commit);
     this.#bytes = 0;
     this.#entryCount = 0;
     this.#oldest = position;

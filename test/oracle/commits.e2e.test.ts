@@ -33,3 +33,11 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(figures.resets).toEqual({});
   });
 });
+
+test('by workers, of which some are killed, as by one process', { timeout: 180_000 }, async () => {
+  const faults = ['worker killed', 'service killed', 'worker killed'] as const;
+  const figures = await play({ seed: 200, version: 18, writers: 8, faults, settings: { SNO_WORKERS: '2' } });
+  expect(figures.violations).toEqual([]);
+  expect(figures.resets).toEqual({});
+  expect(figures.seams).toBeGreaterThan(0);
+});

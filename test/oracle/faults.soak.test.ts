@@ -3,9 +3,11 @@
  * turn. Prints the figures of each run as a line of JSON, so that one can be repeated.
  * SOAK_FAULTS: names from faults.ts, separated by commas, to draw from, or `cheap` or `dear` for those of that cost; all where it is
  * not set. SOAK_FAULTS_A_RUN: how many are drawn for each run (default 8).
+ * SOAK_SETTINGS: settings beside those that the seed draws, as `SNO_WORKERS=2,SNO_COMPRESS_BYTES=1`.
  */
 import { expect, test } from 'vitest';
 import { VERSIONS } from '../support/own-server.ts';
+import { settingsOf } from '../support/service.ts';
 import { FAULTS, type FaultName } from './faults.ts';
 import { play, schedule } from './round.ts';
 
@@ -18,6 +20,7 @@ const NAMES = WANTED.flatMap((wanted) => {
   return alike.length > 0 ? alike : [wanted as FaultName];
 });
 const FAULTS_A_RUN = Number(process.env['SOAK_FAULTS_A_RUN'] ?? 8);
+const SETTINGS = settingsOf(process.env['SOAK_SETTINGS']);
 
 test('no seed finds a violation', { timeout: (SECONDS + 600) * 1_000 }, async () => {
   const began = performance.now();
@@ -30,6 +33,7 @@ test('no seed finds a violation', { timeout: (SECONDS + 600) * 1_000 }, async ()
       seed,
       version,
       faults: schedule(seed, NAMES, FAULTS_A_RUN),
+      settings: SETTINGS,
     });
     process.stdout.write(`${JSON.stringify({ ...figures, violations: figures.violations.length })}\n`);
     found.push(...figures.violations.map((text) => `seed ${seed}, Postgres ${version}: ${text}`));

@@ -1,6 +1,7 @@
 /** What goes wrong. Each fault resolves once it is over, or goes over by itself from there. */
 import { readMetric } from '../service/stage.ts';
 import { until } from '../support/wait.ts';
+import { workersOf } from '../support/workers.ts';
 import type { Random } from './random.ts';
 import type { World } from './world.ts';
 
@@ -19,6 +20,16 @@ export const FAULTS = {
     async run({ service }, _random) {
       await service.kill();
       await service.restart();
+    },
+  },
+  'worker killed': {
+    cost: 'cheap',
+    async run({ service }, random) {
+      const workers = await until(async () => {
+        const living = await workersOf(service.pid);
+        return living.length > 0 && living;
+      }, 'there is a worker');
+      process.kill(workers[random.below(workers.length)] as number, 'SIGKILL');
     },
   },
   'service stopped': {

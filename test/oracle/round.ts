@@ -47,6 +47,7 @@ const MB = 1024 ** 2;
 const NEEDED: Readonly<Partial<Record<FaultName, Readonly<Record<string, readonly string[]>>>>> = {
   // clients come back while others are still served
   'service rolled': { SNO_DRAIN_SECONDS: ['2', '0'] },
+  'worker killed': { SNO_WORKERS: ['2'] },
   // a slot reaches a new standby once what it trails by has gone by
   'standby promoted': { SNO_REPLAY_SECONDS: ['10'] },
   'replay bound reached': { SNO_REPLAY_WAL_BYTES: [String(32 * MB)] },

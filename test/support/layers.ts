@@ -13,7 +13,7 @@ const STAGES: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Wires stages together: may import all but the client, and no stage imports it. */
-const WIRING = ['main.ts', 'index.ts', 'cli', 'demo'];
+const WIRING = ['main.ts', 'front.ts', 'downstream.ts', 'workers', 'index.ts', 'cli', 'demo'];
 
 /** The first part of a path within src: a folder, or a file directly in it. */
 const part = (file: string) => file.split('/')[0] as string;

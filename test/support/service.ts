@@ -12,6 +12,8 @@ import { until } from './wait.ts';
 
 export const SNO = fileURLToPath(new URL('../../dist/cli/sno.js', import.meta.url));
 const SECRET = 'a secret of the tests, thirty-two bytes';
+/** SERVICE_SETTINGS=SNO_WORKERS=2,SNO_COMPRESS_BYTES=1: every service of the tests has these, where a test says nothing else. */
+const SETTINGS = settingsOf(process.env['SERVICE_SETTINGS']);
 
 export interface ServiceProcess {
   readonly port: number;
@@ -66,6 +68,7 @@ export async function startService(
     SNO_TLS_KEY: certificate.keyFile,
     SNO_JWT_SECRET: SECRET,
     SNO_DRAIN_SECONDS: '0',
+    ...SETTINGS,
     ...settings,
   };
   const log: LogLine[] = [];
@@ -126,6 +129,12 @@ export async function startService(
 /** A token of the service's own secret. */
 export function signToken(claims: Readonly<Record<string, unknown>>, expires = '1h'): Promise<string> {
   return new SignJWT(claims).setProtectedHeader({ alg: 'HS256' }).setExpirationTime(expires).sign(Buffer.from(SECRET));
+}
+
+/** Settings from one line, `NAME=value` separated by commas. */
+export function settingsOf(line = ''): Readonly<Record<string, string>> {
+  const settings = line.split(',').filter(Boolean);
+  return Object.fromEntries(settings.map((setting) => setting.split('=') as [string, string]));
 }
 
 /** The environment without settings of the machine that runs the tests. */

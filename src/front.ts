@@ -1,0 +1,160 @@
+/**
+ * The half of the service that faces clients: fan-out, access and gateway, over a journal that is filled from elsewhere. It runs in
+ * the process that reads the WAL, or in each of SNO_WORKERS processes.
+ */
+import { fileURLToPath } from 'node:url';
+import type pg from 'pg';
+import { ViewAccess } from './access/access-view.ts';
+import { watchKeyServer } from './access/key-server.ts';
+import { createTokens } from './access/token.ts';
+import type { Settings } from './config.ts';
+import { Deflater } from './fanout/deflater.ts';
+import { type Head, Hub } from './fanout/hub.ts';
+import type { Markers } from './fanout/markers.ts';
+import { startSnapshot } from './fanout/snapshot.ts';
+import { SNAPSHOT_CHECK_MS, Snapshots } from './fanout/snapshots.ts';
+import type { Transactions } from './fanout/transactions.ts';
+import type { AdmissionDesk } from './gateway/admission.ts';
+import { Gateway } from './gateway/server.ts';
+import type { ChannelResolver } from './gateway/subscriptions.ts';
+import type { Certificate } from './gateway/tls.ts';
+import type { MemoryJournal } from './journal/memory.ts';
+import type { Logger } from './logger.ts';
+import type { Metrics } from './metrics.ts';
+import { createPool } from './postgres/connect.ts';
+import { HEARTBEAT_SECONDS } from './protocol.ts';
+
+export interface FrontOptions {
+  readonly settings: Settings;
+  readonly databaseUrl: string;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** For what must not wait for clients. */
+  readonly pool: pg.Pool;
+  readonly journal: MemoryJournal;
+  readonly markers: Markers;
+  readonly transactions: Transactions;
+  readonly channels: ChannelResolver;
+  readonly certificate: Certificate | undefined;
+  /** Counts connections, where others count them too. */
+  readonly admission?: AdmissionDesk;
+  /** Resolves when it is time for another try. */
+  readonly pause: (attempt: number) => Promise<void>;
+}
+
+const BUNDLE_FILE = fileURLToPath(new URL('../dist/sno.js', import.meta.url));
+const EVICT_MS = 1_000;
+/** How long after a snapshot's own bound a server that does not answer at all is given up. */
+const SNAPSHOT_SILENCE_MS = 10_000;
+/** Of the journal's bytes, what compressed copies of its frames may take beside it. */
+const COPIES_SHARE = 0.25;
+
+export class Front {
+  readonly hub: Hub;
+  readonly #options: FrontOptions;
+  readonly #snapshotPool: pg.Pool;
+  readonly #snapshots: Snapshots;
+  readonly #access: ViewAccess;
+  readonly #gateway: Gateway;
+  #timers: NodeJS.Timeout[] = [];
+
+  /** Throws `setting_invalid` where a key of tokens is none. */
+  constructor(options: FrontOptions) {
+    const { settings, databaseUrl, logger, metrics, pool, journal, markers, transactions, pause } = options;
+    const { deliveries, commitToSend, resets, snapshotReads, limitsMet, compression } = metrics;
+    const now = Date.now;
+    this.#options = options;
+    const tokens = createTokens(settings, { remoteKeys: { onAsked: watchKeyServer(logger, metrics) } });
+    const deflater = new Deflater({
+      bytesMin: settings.SNO_COMPRESS_BYTES,
+      copiesBytesMax: settings.SNO_REPLAY_BYTES * COPIES_SHARE,
+      deflated: (before, after) => compression.frame(before, after),
+    });
+    // snapshots wait for slow clients: what the stream waits for must not wait for them
+    const snapshotMsMax = settings.SNO_SNAPSHOT_SECONDS * 1_000 + SNAPSHOT_SILENCE_MS;
+    this.#snapshotPool = createPool(databaseUrl, 'snapshot', settings.SNO_SNAPSHOTS, snapshotMsMax);
+    this.#snapshotPool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
+    const reader = { pool: this.#snapshotPool, control: pool, secondsMax: settings.SNO_SNAPSHOT_SECONDS };
+    this.#snapshots = new Snapshots({
+      read: (channel, sink) => startSnapshot(reader, channel, sink),
+      runningMax: settings.SNO_SNAPSHOTS,
+      waitingMax: settings.SNO_MAX_WAITING_SNAPSHOTS || Number.POSITIVE_INFINITY,
+      windowBytesMax: settings.SNO_SNAPSHOT_BYTES,
+      deflate: (frame) => deflater.snapshotFrame(frame),
+      ageMaxMs: settings.SNO_SNAPSHOT_SECONDS * 1_000,
+      now,
+      onRead: () => snapshotReads.inc(),
+      onRefused: () => limitsMet.waiting_snapshots.inc(),
+    });
+    this.hub = new Hub(journal, markers, {
+      outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
+      outboundTotalBytesMax: settings.SNO_OUTBOUND_TOTAL_BYTES,
+      waitingCommitsMax: settings.SNO_MAX_WAITING_COMMITS,
+      visible: (xid, isWanted) => transactions.visible(xid, isWanted),
+      snapshots: this.#snapshots,
+      deflater,
+      pause,
+      now,
+      events: {
+        delivered: (count) => deliveries.inc(count),
+        reset: (reason) => resets[reason].inc(),
+        sent: (committedAt) => commitToSend.observe(Math.max(0, (now() - committedAt) / 1_000)),
+        outboundFull: () => limitsMet.outbound_bytes.inc(),
+        failed: (error, channel) =>
+          logger.warn({ code: error.code, channel, cause: String(error.cause ?? '') }, error.message),
+      },
+    });
+    this.#access = new ViewAccess({ databaseUrl, settings, logger, metrics });
+    const { certificate, channels, admission } = options;
+    this.#gateway = new Gateway({
+      certificate,
+      metrics,
+      settings,
+      logger,
+      tokens,
+      access: this.#access,
+      channels,
+      fanout: this.hub,
+      bundleFile: BUNDLE_FILE,
+      ...(admission === undefined ? {} : { admission }),
+    });
+    metrics.observe({
+      journalBytes: () => journal.bytes,
+      journalEntries: () => journal.entryCount,
+      compressedCopiesBytes: () => deflater.bytes,
+      outboundBytes: () => this.hub.outboundBytes,
+      snapshotsRunning: () => this.#snapshots.runningCount,
+      snapshotsWaiting: () => this.#snapshots.waitingCount,
+      accessWaiting: () => this.#access.waiting,
+    });
+  }
+
+  /** Whose stream it serves. To be called before anything else. */
+  follow(head: Head): void {
+    this.hub.follow(head);
+  }
+
+  /** Takes the port; throws `address_in_use`. Clients are let in by `open`. */
+  async listen(): Promise<number> {
+    return (await this.#gateway.listen()).port;
+  }
+
+  async open(): Promise<void> {
+    await this.#gateway.open();
+    this.#timers.push(setInterval(() => this.#options.journal.evict(Date.now()), EVICT_MS));
+    this.#timers.push(setInterval(() => this.#snapshots.check(), SNAPSHOT_CHECK_MS));
+    this.#timers.push(setInterval(() => this.hub.heartbeat(), HEARTBEAT_SECONDS * 1_000));
+  }
+
+  /** Sends the clients away over SNO_DRAIN_SECONDS. Who is not sent away yet is served as before, heartbeats included. */
+  async drain(): Promise<void> {
+    await this.#gateway.drain(this.#options.settings.SNO_DRAIN_SECONDS);
+    for (const timer of this.#timers.splice(0)) clearInterval(timer);
+  }
+
+  /** After `drain`. */
+  async stop(): Promise<void> {
+    await this.#access.close();
+    await this.#snapshotPool.end().catch(() => undefined);
+  }
+}

@@ -1,0 +1,58 @@
+/** A worker's picture of where the stream is, as of the step that it takes. */
+import type { Head } from '../fanout/hub.ts';
+import type { Batch } from '../journal/journal.ts';
+import { formatPosition, type Position } from '../position.ts';
+import type { HeadState } from './wire.ts';
+
+const NOTHING: HeadState = {
+  epoch: '',
+  frontier: { lsn: 0, index: 0 },
+  headText: formatPosition('', 0, 0),
+  wholeSequence: 0,
+  openXid: 0,
+  forgotten: [],
+};
+
+export class Replica implements Head {
+  #state = NOTHING;
+  /** Channels of which the open commit has sent parts. */
+  readonly #open = new Set<string>();
+
+  get epoch(): string {
+    return this.#state.epoch;
+  }
+
+  get frontier(): Position {
+    return this.#state.frontier;
+  }
+
+  get headText(): string {
+    return this.#state.headText;
+  }
+
+  get wholeSequence(): number {
+    return this.#state.wholeSequence;
+  }
+
+  get openXid(): number {
+    return this.#state.openXid;
+  }
+
+  get forgotten(): readonly string[] {
+    return this.#state.forgotten;
+  }
+
+  isOpen(pattern: string, channel: string): boolean {
+    return this.#open.has(channel) || this.#state.forgotten.includes(pattern);
+  }
+
+  moveTo(state: HeadState): void {
+    this.#state = state;
+    if (state.openXid === 0) this.#open.clear();
+  }
+
+  /** To be called before the batch goes on, with the head where it is then. */
+  take({ entries }: Batch): void {
+    for (const { channel, sequence } of entries) if (sequence > this.#state.wholeSequence) this.#open.add(channel);
+  }
+}

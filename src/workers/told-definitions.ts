@@ -1,0 +1,32 @@
+/** The definitions in force where a worker is in the stream, as main tells of them. */
+import type { Catalog } from '../channels/catalog.ts';
+import { Certainty } from '../channels/certainty.ts';
+import type { ResolvedChannel } from '../channels/channel.ts';
+import { ChannelRegistry } from '../channels/registry.ts';
+import type { SnoError } from '../errors.ts';
+import type { ChannelResolver } from '../gateway/subscriptions.ts';
+
+export class ToldDefinitions implements ChannelResolver {
+  readonly #registry: ChannelRegistry;
+  readonly #certainty = new Certainty();
+
+  constructor(publication: string) {
+    this.#registry = new ChannelRegistry(publication);
+  }
+
+  resolve(name: string): ResolvedChannel | SnoError {
+    return this.#registry.resolve(name);
+  }
+
+  get known(): Promise<void> | undefined {
+    return this.#certainty.known;
+  }
+
+  load(catalog: Catalog): void {
+    this.#registry.load(catalog);
+  }
+
+  setKnown(isKnown: boolean): void {
+    this.#certainty.set(isKnown);
+  }
+}

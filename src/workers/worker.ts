@@ -1,0 +1,233 @@
+/**
+ * A worker: a process that owns client sockets. It has the half of the service that faces clients, and follows the stream that main
+ * reads. It ends when main does.
+ */
+import cluster from 'node:cluster';
+import { loadParser } from '../channels/parse.ts';
+import { boundGarbage } from '../collector.ts';
+import { databaseUrl } from '../config.ts';
+import { assert, SnoError } from '../errors.ts';
+import { Markers } from '../fanout/markers.ts';
+import { Transactions } from '../fanout/transactions.ts';
+import { Front } from '../front.ts';
+import type { AdmissionDesk, Excess } from '../gateway/admission.ts';
+import { Certificate } from '../gateway/tls.ts';
+import { MemoryJournal } from '../journal/memory.ts';
+import { createLogger, type Logger } from '../logger.ts';
+import { createMetrics, type Metrics } from '../metrics.ts';
+import { createPool } from '../postgres/connect.ts';
+import { backoff } from '../wal/backoff.ts';
+import { Replica } from './replica.ts';
+import { ToldDefinitions } from './told-definitions.ts';
+import { type FromWorker, type HeadState, type Step, type ToWorker, unpackBatch, unpackTurn } from './wire.ts';
+
+const CONTROL_CONNECTIONS = 2;
+
+function tell(message: FromWorker): void {
+  // once main is gone nobody hears it, and this process ends
+  process.send?.(message, undefined, undefined, () => undefined);
+}
+
+/** Asks main, which counts the connections of all workers. */
+class RemoteDesk implements AdmissionDesk {
+  readonly #waiting = new Map<number, (excess: Excess | undefined) => void>();
+  #asked = 0;
+
+  enter(address: string): Promise<Excess | undefined> {
+    const id = ++this.#asked;
+    tell({ kind: 'enter', id, address });
+    return new Promise((resolve) => this.#waiting.set(id, resolve));
+  }
+
+  leave(address: string): void {
+    tell({ kind: 'leave', address });
+  }
+
+  answered(id: number, excess: Excess | undefined): void {
+    this.#waiting.get(id)?.(excess);
+    this.#waiting.delete(id);
+  }
+}
+
+class Worker {
+  readonly #logger: Logger;
+  readonly #metrics: Metrics = createMetrics();
+  readonly #replica = new Replica();
+  readonly #desk: RemoteDesk;
+  readonly #markers: Markers;
+  readonly #journal: MemoryJournal;
+  readonly #definitions: ToldDefinitions;
+  readonly #certificate: Certificate | undefined;
+  readonly #front: Front;
+  /** By channel that somebody is subscribed to: the number of the message that told main. */
+  readonly #holds = new Map<string, number>();
+  #holdsTold = 0;
+  #holdsHeard = 0;
+  /** Of the turn that is on its way. */
+  #pieces: Uint8Array[] = [];
+
+  constructor({ settings }: Start, logger: Logger, certificate: Certificate | undefined) {
+    const pause = (attempt: number) =>
+      new Promise<void>((resolve) => setTimeout(resolve, backoff(attempt, Math.random())));
+    const url = databaseUrl(settings);
+    const pool = createPool(url, 'query', CONTROL_CONNECTIONS);
+    pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
+    const transactions = new Transactions({ pool, logger, pause });
+    this.#logger = logger;
+    this.#certificate = certificate;
+    this.#desk = new RemoteDesk();
+    this.#definitions = new ToldDefinitions(settings.SNO_PUBLICATION);
+    this.#markers = new Markers({ emit: (id) => transactions.mark(id), pause });
+    this.#journal = new MemoryJournal({
+      bytesMax: settings.SNO_REPLAY_BYTES,
+      ageMaxMs: settings.SNO_REPLAY_SECONDS * 1_000,
+      now: Date.now,
+      onHeld: (channel) => this.#held(channel),
+      onReleased: (channel) => this.#released(channel),
+    });
+    this.#front = new Front({
+      settings,
+      databaseUrl: url,
+      logger,
+      metrics: this.#metrics,
+      pool,
+      journal: this.#journal,
+      markers: this.#markers,
+      transactions,
+      channels: this.#definitions,
+      certificate,
+      admission: this.#desk,
+      pause,
+    });
+    this.#front.follow(this.#replica);
+  }
+
+  async hear(message: Exclude<ToWorker, Start>): Promise<void> {
+    switch (message.kind) {
+      case 'turn': {
+        this.#pieces.push(message.bytes);
+        if (!message.isLast) return;
+        const bytes = this.#pieces.length === 1 ? message.bytes : Buffer.concat(this.#pieces);
+        this.#pieces = [];
+        this.#holdsHeard = message.holdsHeard;
+        for (const step of unpackTurn(bytes)) this.#take(step);
+        this.#front.hub.flush();
+        return;
+      }
+      case 'listen':
+        await this.#front.listen().catch(fail);
+        tell({ kind: 'listening' });
+        return;
+      case 'open':
+        await this.#front.open();
+        tell({ kind: 'opened' });
+        return;
+      case 'drain':
+        await this.#front.drain();
+        this.#logger.info('stopped');
+        return process.exit(0);
+      case 'admitted':
+        this.#desk.answered(message.id, message.excess);
+        return;
+      case 'ticket-keys':
+        this.#certificate?.takeTicketKeys(Buffer.from(message.keys));
+        return;
+      case 'measure':
+        tell({ kind: 'measured', id: message.id, values: await this.#metrics.values() });
+        return;
+    }
+  }
+
+  #take(step: Step): void {
+    const { hub } = this.#front;
+    if ('head' in step) this.#moveTo(step.head);
+    switch (step.kind) {
+      case 'begin':
+        this.#journal.clear(step.oldest, step.evicted);
+        this.#definitions.load(step.catalog);
+        this.#definitions.setKnown(step.isKnown);
+        hub.resetAll(step.reason);
+        return;
+      case 'batch': {
+        const batch = unpackBatch(step.batch);
+        this.#replica.take(batch);
+        hub.append(batch);
+        return;
+      }
+      case 'marker':
+        this.#markers.arrived(step.id);
+        return;
+      case 'defined':
+        this.#definitions.load(step.catalog);
+        return;
+      case 'known':
+        this.#definitions.setKnown(step.isKnown);
+        return;
+      case 'head':
+        return;
+    }
+  }
+
+  /**
+   * Where main has just let go of the channels of a commit in parts that nobody was known to be subscribed to, those that it had not
+   * heard of yet cannot go on.
+   */
+  #moveTo(head: HeadState): void {
+    const before = new Set(this.#replica.forgotten);
+    this.#replica.moveTo(head);
+    for (const pattern of head.forgotten) {
+      if (before.has(pattern)) continue;
+      this.#front.hub.lag(pattern, (channel) => (this.#holds.get(channel) ?? 0) > this.#holdsHeard);
+    }
+  }
+
+  #held(channel: string): void {
+    this.#holds.set(channel, ++this.#holdsTold);
+    tell({ kind: 'hold', channel });
+  }
+
+  #released(channel: string): void {
+    this.#holds.delete(channel);
+    this.#holdsTold++;
+    tell({ kind: 'unhold', channel });
+  }
+}
+
+type Start = Extract<ToWorker, { readonly kind: 'start' }>;
+
+async function start(message: Start): Promise<Worker> {
+  const { settings, number, ticketKeys } = message;
+  const logger = createLogger(settings.SNO_LOG_LEVEL).child({ worker: number });
+  for (const event of ['uncaughtException', 'unhandledRejection'] as const)
+    process.on(event, (error) => {
+      logger.fatal({ err: error }, 'this is a bug, please report it');
+      process.exit(1);
+    });
+  await loadParser();
+  const certificate = await Certificate.load(
+    settings,
+    logger,
+    ticketKeys === undefined ? undefined : Buffer.from(ticketKeys),
+  );
+  return new Worker(message, logger, certificate);
+}
+
+async function fail(error: unknown): Promise<never> {
+  if (!(error instanceof SnoError)) throw error;
+  const failed: FromWorker = { kind: 'failed', code: error.code, message: error.message };
+  await new Promise((resolve) => process.send?.(failed, undefined, undefined, resolve));
+  process.exit(1);
+}
+
+assert(cluster.isWorker, 'it is started by main');
+boundGarbage();
+// main hears them too, and tells when it is time
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => undefined);
+let worker: Promise<Worker> | undefined;
+process.on('message', (message: ToWorker) => {
+  if (message.kind === 'start') {
+    worker = start(message);
+    worker.catch(fail);
+  } else void worker?.then((started) => started.hear(message));
+});
+tell({ kind: 'ready' });
