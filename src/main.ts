@@ -455,7 +455,8 @@ class RunningService implements Service, WalHandler {
         this.#isUntold = true;
         throw error;
       });
-      this.#markers.expect(() => this.#definitions.told(untoldCount));
+      // no marker where nobody waits: it is asked every few seconds where no event trigger tells
+      if (this.#definitions.known !== undefined) this.#markers.expect(() => this.#definitions.told(untoldCount));
     });
   }
 
