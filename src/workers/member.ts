@@ -82,7 +82,11 @@ export class Member {
         for (const answered of this.#measuring.values()) answered();
         resolve({ code, signal, isBug: signal === null && code !== null && !this.#hasFailed });
       };
-      worker.once('exit', end);
+      // what it said last may come after it has ended, but not after its channel has
+      worker.once('exit', (code: number | null, signal: string | null) => {
+        if (worker.isConnected()) worker.once('disconnect', () => end(code, signal));
+        else end(code, signal);
+      });
       // one that the system could not start does not exit; else it is its channel that breaks, since it ends
       worker.on('error', () => this.pid === undefined && end(null, null));
     });

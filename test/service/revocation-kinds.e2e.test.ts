@@ -117,14 +117,16 @@ test('a catalog that cannot be read when DDL commits, as others drop what is rea
   }
 });
 
-test('as long as no catalog can be read: nobody hears or joins by the access view of before', async () => {
-  const here = await stage(SCHEMA, { SNO_ACCESS: 'views' });
-  try {
-    const token = await signToken({ sub: 'm' });
-    const member = await RawClient.open(here.service, token);
-    for (const channel of ['plain:1', 'plain:2']) expect((await member.subscribe(channel)).type).toBe('subscribed');
-    const witness = await here.client('end');
-    await here.query(`
+test.each([0, 2])(
+  'SNO_WORKERS=%i: as long as no catalog can be read: nobody hears or joins by the access view of before',
+  async (workers) => {
+    const here = await stage(SCHEMA, { SNO_ACCESS: 'views', SNO_WORKERS: String(workers) });
+    try {
+      const token = await signToken({ sub: 'm' });
+      const member = await RawClient.open(here.service, token);
+      for (const channel of ['plain:1', 'plain:2']) expect((await member.subscribe(channel)).type).toBe('subscribed');
+      const witness = await here.client('end');
+      await here.query(`
       create table reading (is_possible bool);
       insert into reading values (false);
       alter function sno.catalog(name) rename to true_catalog;
@@ -133,28 +135,29 @@ test('as long as no catalog can be read: nobody hears or joins by the access vie
         if not (select is_possible from public.reading) then raise exception 'cache lookup failed'; end if;
         return sno.true_catalog(publication);
       end $$`);
-    const from = member.frames.length;
-    // a row of the view as it was does not look at the role
-    await here.query(
-      `create or replace view channel_access."plain:{id}" as select id, member as sub, 'admin'::text as role from plain`,
-    );
-    await here.query(`select sno.publish('plain:1', '"for admins"')`);
-    const end = await here.sayEnd();
-    await witness.wait(end, 0, ({ data }) => data === end);
-    const other = await RawClient.open(here.service, token);
-    const joined = other.subscribe('plain:1');
-    await here.query('update reading set is_possible = true');
-    expect(await joined).toMatchObject({ type: 'error', code: 'access_denied' });
-    const isEnd = (name: string) => (frame: Frame) => frame.type === 'unsubscribed' && frame.channel === name;
-    for (const name of ['plain:1', 'plain:2']) await member.wait(`${name} ends`, from, isEnd(name));
-    expect(member.frames.slice(from).map(({ type, code }) => [type, code])).toEqual([
-      ['unsubscribed', 'access_revoked'],
-      ['unsubscribed', 'access_revoked'],
-    ]);
-    const admin = await RawClient.open(here.service, await signToken({ sub: 'm', role: 'admin' }));
-    expect((await admin.subscribe('plain:1')).type).toBe('subscribed');
-    for (const client of [member, other, admin]) client.cut();
-  } finally {
-    await here.end();
-  }
-});
+      const from = member.frames.length;
+      // a row of the view as it was does not look at the role
+      await here.query(
+        `create or replace view channel_access."plain:{id}" as select id, member as sub, 'admin'::text as role from plain`,
+      );
+      await here.query(`select sno.publish('plain:1', '"for admins"')`);
+      const end = await here.sayEnd();
+      await witness.wait(end, 0, ({ data }) => data === end);
+      const other = await RawClient.open(here.service, token);
+      const joined = other.subscribe('plain:1');
+      await here.query('update reading set is_possible = true');
+      expect(await joined).toMatchObject({ type: 'error', code: 'access_denied' });
+      const isEnd = (name: string) => (frame: Frame) => frame.type === 'unsubscribed' && frame.channel === name;
+      for (const name of ['plain:1', 'plain:2']) await member.wait(`${name} ends`, from, isEnd(name));
+      expect(member.frames.slice(from).map(({ type, code }) => [type, code])).toEqual([
+        ['unsubscribed', 'access_revoked'],
+        ['unsubscribed', 'access_revoked'],
+      ]);
+      const admin = await RawClient.open(here.service, await signToken({ sub: 'm', role: 'admin' }));
+      expect((await admin.subscribe('plain:1')).type).toBe('subscribed');
+      for (const client of [member, other, admin]) client.cut();
+    } finally {
+      await here.end();
+    }
+  },
+);
