@@ -1,6 +1,6 @@
 /**
  * A walsender writes each message by itself, and to be woken for each costs more than to handle it, on both sides. So while
- * many come, the reader rests for a moment between reads, and finds them joined. While few come, it never does.
+ * many come, the reader rests for some milliseconds between reads, and finds them joined. While few come, it never does.
  */
 export interface PaceOptions {
   /** Milliseconds on a clock that never goes back. */
@@ -9,19 +9,24 @@ export interface PaceOptions {
   readonly resume: () => void;
 }
 
-const REST_MS = 1;
+/** How long a rest may be; a timer has no finer steps than the shortest. */
+const REST_MS_MIN = 1;
+const REST_MS_MAX = 4;
+/** What a rest is to bring: well below what a read takes, so that the next finds all of it. */
+const REST_BYTES = 40 * 1024;
 /** How often it is decided anew whether many come. */
 const WINDOW_MS = 4;
 /** Many: so many reads in a window, while it does not rest. */
 const READS_MIN = 32;
 /** Many still: so many bytes each millisecond, while it does. */
 const BYTES_PER_MS_MIN = 2_048;
-/** A read of so many bytes was worth its wake-up. */
-const LARGE_BYTES = 32 * 1024;
+/** A read takes no more: where it took so much, more is there. */
+const READ_BYTES_MAX = 64 * 1024;
 
 export class Pace {
   readonly #options: PaceOptions;
   #isBusy = false;
+  #bytesPerMs = 0;
   #since = 0;
   #reads = 0;
   #bytes = 0;
@@ -38,13 +43,14 @@ export class Pace {
     this.#bytes += bytes;
     const elapsedMs = this.#options.now() - this.#since;
     if (elapsedMs >= WINDOW_MS) {
-      this.#isBusy &&= this.#bytes >= BYTES_PER_MS_MIN * elapsedMs;
+      this.#bytesPerMs = this.#bytes / elapsedMs;
+      this.#isBusy &&= this.#bytesPerMs >= BYTES_PER_MS_MIN;
       this.#since += elapsedMs;
       this.#reads = 0;
       this.#bytes = 0;
     }
     this.#isBusy ||= this.#reads >= READS_MIN;
-    if (this.#isBusy && bytes < LARGE_BYTES && !this.#isStopped) this.#rest();
+    if (this.#isBusy && bytes < READ_BYTES_MAX && !this.#isStopped) this.#rest();
   }
 
   /** Never rests again. */
@@ -54,8 +60,9 @@ export class Pace {
   }
 
   #rest(): void {
+    const ms = Math.min(Math.max(Math.round(REST_BYTES / this.#bytesPerMs), REST_MS_MIN), REST_MS_MAX);
     this.#options.pause();
-    if (this.#timer === undefined) this.#timer = setTimeout(this.#options.resume, REST_MS);
-    else this.#timer.refresh();
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(this.#options.resume, ms);
   }
 }
