@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { Pace } from '../../src/wal/pace.ts';
 import { until } from '../support/wait.ts';
 
@@ -44,6 +44,26 @@ test('while it rests, many bytes tell that many come still; few, that it is over
   expect(read(100, 13_000, 1)).toBe(100);
   expect(read(100, 300, 1)).toBeLessThan(10);
   expect(read(100, 300, 1)).toBe(0);
+});
+
+test.each([
+  ['much', 40_000, 1],
+  ['less', 13_000, 3],
+  ['little', 3_000, 4],
+])('a rest is as long as a large read takes to come: %s comes each millisecond', (_what, bytes, ms) => {
+  vi.useFakeTimers();
+  try {
+    const { world, read } = paceAt();
+    read(40, 100, 0.01);
+    read(20, bytes, 1);
+    const before = world.resumes;
+    vi.advanceTimersByTime(ms - 1);
+    expect(world.resumes).toBe(before);
+    vi.advanceTimersByTime(1);
+    expect(world.resumes).toBe(before + 1);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test('a rest ends by itself, and none begins after the stop', async () => {
