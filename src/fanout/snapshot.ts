@@ -77,6 +77,8 @@ class Read {
   /** Counts what has come, and each time that more was let in; and what it was at the last look. */
   #heard = 0;
   #lookedAt = -1;
+  /** At the last look nothing had come, and the server was not at it: it may just have been done. */
+  #isMissed = false;
 
   constructor(options: SnapshotReaderOptions, channel: ResolvedChannel, sink: FrameSink) {
     this.#options = options;
@@ -164,13 +166,15 @@ class Read {
     const heard = this.#heard;
     const isSilent = heard === this.#lookedAt && this.#untaken === 0;
     this.#lookedAt = heard;
+    const wasMissed = this.#isMissed;
+    this.#isMissed = false;
     if (!isSilent) return;
     const { rowCount } = await this.#options.control
       .query(IS_AT_IT, [client.processID])
       // the next look will tell
       .catch(() => ({ rowCount: 1 }));
-    const isStillSilent = heard === this.#heard && this.#untaken === 0 && this.#client === client;
-    if (rowCount === 0 && isStillSilent) client.connection.stream.destroy();
+    this.#isMissed = rowCount === 0 && heard === this.#heard && this.#untaken === 0 && this.#client === client;
+    if (this.#isMissed && wasMissed) client.connection.stream.destroy();
   }
 
   #give(client: CopyClient, frame: Buffer): void {

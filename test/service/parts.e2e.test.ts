@@ -110,7 +110,9 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       await here.query('begin');
       await insertMany(here, 9, 3_000);
       await here.query("select sno.publish('sensor:9', to_json(repeat('x', 50000)))");
-      await here.query('insert into readings select id + 3000, sensor, value from readings where sensor = 9');
+      await here.query(
+        'insert into readings select id + 3000, sensor, value from readings where sensor = 9 order by id',
+      );
       await here.query('commit');
     });
     const types = frames.map(({ type }) => type);
