@@ -2,9 +2,9 @@
  * Connections to Postgres, with the session settings that shape text pinned (design: "Values"). The same settings
  * hold on the replication connection, since the output functions run there.
  */
-import { Socket } from 'node:net';
 import pg from 'pg';
 import { SnoError } from '../errors.ts';
+import { InPlaceSocket } from './in-place-socket.ts';
 
 /** Session settings that decide how Postgres prints values, and where names are looked up. */
 const PINNED = {
@@ -47,17 +47,13 @@ export function createClient(url: string, role: string): pg.Client {
   return new pg.Client({ ...connectionConfig(url, role), types: AS_TEXT });
 }
 
-/**
- * A client in replication mode, which pg's types do not know; its results are text too. A paused socket reads on until it holds
- * `readableHighWaterMark` bytes: this one stops at once.
- */
+/** A client in replication mode, which pg's types do not know; its results are text too. */
 export function createReplicationClient(url: string, role: string): pg.Client {
-  const stream = () => new Socket({ readableHighWaterMark: 1 } as ConstructorParameters<typeof Socket>[0]);
   return new pg.Client({
     ...connectionConfig(url, role),
     types: AS_TEXT,
     replication: 'database',
-    stream,
+    stream: () => new InPlaceSocket(),
     query_timeout: QUERY_TIMEOUT_MS,
   } as pg.ClientConfig);
 }

@@ -4,6 +4,7 @@
  */
 import type { Readable } from 'node:stream';
 import { assert, SnoError } from '../errors.ts';
+import { InPlaceSocket } from '../postgres/in-place-socket.ts';
 
 /** Messages of the wire protocol (Postgres docs, "Message Formats"): a letter, then the length, which counts itself. */
 const HEADER_BYTES = 5;
@@ -14,8 +15,8 @@ const MESSAGE_BYTES_MAX = 0x4000_0000;
 export interface CopyReaderOptions {
   /** The content of a CopyData message: `buffer[start, end)`, valid during the call only. Must not throw. */
   readonly onData: (buffer: Buffer, start: number, end: number) => void;
-  /** All that was read at once has been handed over. */
-  readonly onRead: (bytes: number) => void;
+  /** All that was read at once has been handed over: the messages that ended in it, of any kind. */
+  readonly onRead: (bytes: number, messages: number) => void;
   /** What comes is no message; nothing more is read. */
   readonly onFault: (error: SnoError) => void;
 }
@@ -30,50 +31,58 @@ export class CopyReader {
   /** What has come of a message in pieces: as long as its header, then as long as it is. */
   #part = Buffer.alloc(0);
   #partBytes = 0;
+  /** That ended in what is being read. */
+  #messages = 0;
 
   constructor(socket: Readable, options: CopyReaderOptions) {
     this.#options = options;
     const [parse, ...more] = socket.listeners('data') as ((message: Buffer) => void)[];
     assert(parse !== undefined && more.length === 0, 'pg reads its socket by one listener');
     this.#others = parse;
-    const read = (chunk: Buffer) => {
+    let isFaulty = false;
+    const read = (buffer: Buffer, bytes: number) => {
+      if (isFaulty) return;
       try {
-        this.#read(chunk);
+        this.#read(buffer, bytes);
       } catch (error) {
         if (!(error instanceof SnoError)) throw error;
-        socket.removeListener('data', read);
+        isFaulty = true;
         options.onFault(error);
       }
     };
     socket.removeListener('data', parse);
-    socket.on('data', read);
+    if (socket instanceof InPlaceSocket) socket.readInPlace(read);
+    // TLS
+    else socket.on('data', (chunk: Buffer) => read(chunk, chunk.length));
   }
 
-  #read(chunk: Buffer): void {
-    let at = this.#partBytes > 0 ? this.#complete(chunk) : 0;
-    while (chunk.length - at >= HEADER_BYTES) {
-      const end = at + messageBytes(chunk, at);
-      if (end > chunk.length) break;
-      this.#take(chunk, at, end);
+  /** What was read is `buffer[0, bytes)`. */
+  #read(buffer: Buffer, bytes: number): void {
+    this.#messages = 0;
+    let at = this.#partBytes > 0 ? this.#complete(buffer, bytes) : 0;
+    while (bytes - at >= HEADER_BYTES) {
+      const end = at + messageBytes(buffer, at);
+      if (end > bytes) break;
+      this.#take(buffer, at, end);
       at = end;
     }
-    if (at < chunk.length) {
-      this.#part = Buffer.allocUnsafeSlow(chunk.length - at < HEADER_BYTES ? HEADER_BYTES : messageBytes(chunk, at));
-      this.#partBytes = chunk.copy(this.#part, 0, at);
+    if (at < bytes) {
+      this.#part = Buffer.allocUnsafeSlow(bytes - at < HEADER_BYTES ? HEADER_BYTES : messageBytes(buffer, at));
+      this.#partBytes = buffer.copy(this.#part, 0, at, bytes);
     }
-    this.#options.onRead(chunk.length);
+    this.#options.onRead(bytes, this.#messages);
   }
 
-  /** Goes on with the message in pieces; returns where in the chunk it ends. */
-  #complete(chunk: Buffer): number {
-    let at = this.#fill(chunk, 0);
+  /** Goes on with the message in pieces; returns where in `buffer[0, end)` it ends. */
+  #complete(buffer: Buffer, end: number): number {
+    let at = this.#fill(buffer, 0, end);
     if (this.#partBytes < this.#part.length) return at;
     const bytes = messageBytes(this.#part, 0);
     if (bytes > this.#part.length) {
       const header = this.#part;
       this.#part = Buffer.allocUnsafeSlow(bytes);
       header.copy(this.#part);
-      at = this.#fill(chunk, at);
+      at = this.#fill(buffer, at, end);
       if (this.#partBytes < bytes) return at;
     }
     const message = this.#part;
@@ -83,13 +92,14 @@ export class CopyReader {
     return at;
   }
 
-  #fill(chunk: Buffer, from: number): number {
-    const count = chunk.copy(this.#part, this.#partBytes, from);
+  #fill(buffer: Buffer, from: number, end: number): number {
+    const count = buffer.copy(this.#part, this.#partBytes, from, end);
     this.#partBytes += count;
     return from + count;
   }
 
   #take(buffer: Buffer, start: number, end: number): void {
+    this.#messages++;
     if (buffer[start] === COPY_DATA) this.#options.onData(buffer, start + HEADER_BYTES, end);
     else this.#others(buffer.subarray(start, end));
   }

@@ -2,6 +2,8 @@
  * A walsender writes each message by itself, and to be woken for each costs more than to handle it, on both sides. So while
  * many come, the reader rests for some milliseconds between reads, and finds them joined. While few come, it never does.
  */
+import { READ_BYTES_MAX } from '../postgres/in-place-socket.ts';
+
 export interface PaceOptions {
   /** Milliseconds on a clock that never goes back. */
   readonly now: () => number;
@@ -14,22 +16,30 @@ const REST_MS_MIN = 1;
 const REST_MS_MAX = 4;
 /** What a rest is to bring: well below what a read takes, so that the next finds all of it. */
 const REST_BYTES = 40 * 1024;
+/**
+ * And no more messages than that: to the kernel each is a packet, whose bookkeeping counts against the socket's buffer (128 kB to begin with
+ * on Linux) and is several times a small row. Where that is full the kernel joins packets, and the walsender waits.
+ */
+const REST_MESSAGES = 100;
 /** How often it is decided anew whether many come. */
 const WINDOW_MS = 4;
 /** Many: so many reads in a window, while it does not rest. */
 const READS_MIN = 32;
 /** Many still: so many bytes each millisecond, while it does. */
 const BYTES_PER_MS_MIN = 2_048;
-/** A read takes no more: where it took so much, more is there. */
-const READ_BYTES_MAX = 64 * 1024;
+/** So many windows in a row with fewer end it: a walsender that was not given a processor for a moment goes on. */
+const QUIET_WINDOWS = 4;
 
 export class Pace {
   readonly #options: PaceOptions;
   #isBusy = false;
   #bytesPerMs = 0;
+  #messagesPerMs = 0;
   #since = 0;
   #reads = 0;
   #bytes = 0;
+  #messages = 0;
+  #quietWindows = 0;
   #timer: NodeJS.Timeout | undefined;
   #isStopped = false;
 
@@ -38,16 +48,20 @@ export class Pace {
   }
 
   /** Something was read: rests where that was little of much. */
-  read(bytes: number): void {
+  read(bytes: number, messages: number): void {
     this.#reads++;
     this.#bytes += bytes;
+    this.#messages += messages;
     const elapsedMs = this.#options.now() - this.#since;
     if (elapsedMs >= WINDOW_MS) {
       this.#bytesPerMs = this.#bytes / elapsedMs;
-      this.#isBusy &&= this.#bytesPerMs >= BYTES_PER_MS_MIN;
+      this.#messagesPerMs = this.#messages / elapsedMs;
+      this.#quietWindows = this.#bytesPerMs >= BYTES_PER_MS_MIN ? 0 : this.#quietWindows + 1;
+      this.#isBusy &&= this.#quietWindows < QUIET_WINDOWS;
       this.#since += elapsedMs;
       this.#reads = 0;
       this.#bytes = 0;
+      this.#messages = 0;
     }
     this.#isBusy ||= this.#reads >= READS_MIN;
     if (this.#isBusy && bytes < READ_BYTES_MAX && !this.#isStopped) this.#rest();
@@ -60,9 +74,9 @@ export class Pace {
   }
 
   #rest(): void {
-    const ms = Math.min(Math.max(Math.round(REST_BYTES / this.#bytesPerMs), REST_MS_MIN), REST_MS_MAX);
+    const ms = Math.round(Math.min(REST_BYTES / this.#bytesPerMs, REST_MESSAGES / this.#messagesPerMs));
     this.#options.pause();
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(this.#options.resume, ms);
+    this.#timer = setTimeout(this.#options.resume, Math.min(Math.max(ms, REST_MS_MIN), REST_MS_MAX));
   }
 }

@@ -9,12 +9,12 @@ function paceAt() {
     pause: () => world.rests++,
     resume: () => world.resumes++,
   });
-  /** Reads of `bytes`, each `everyMs` after the one before. */
-  const read = (count: number, bytes: number, everyMs: number) => {
+  /** Reads of `bytes` in so many messages, each `everyMs` after the one before. */
+  const read = (count: number, bytes: number, everyMs: number, messages = 1) => {
     const before = world.rests;
     for (let index = 0; index < count; index++) {
       world.ms += everyMs;
-      pace.read(bytes);
+      pace.read(bytes, messages);
     }
     return world.rests - before;
   };
@@ -42,20 +42,30 @@ test('while it rests, many bytes tell that many come still; few, that it is over
   const { read } = paceAt();
   read(40, 100, 0.01);
   expect(read(100, 13_000, 1)).toBe(100);
-  expect(read(100, 300, 1)).toBeLessThan(10);
+  expect(read(100, 300, 1)).toBeLessThan(20);
   expect(read(100, 300, 1)).toBe(0);
 });
 
+test('a walsender that says nothing for some milliseconds is busy still', () => {
+  const { world, read } = paceAt();
+  read(40, 100, 0.01);
+  expect(read(20, 13_000, 1)).toBe(20);
+  world.ms += 10;
+  expect(read(20, 13_000, 1)).toBe(20);
+});
+
 test.each([
-  ['much', 40_000, 1],
-  ['less', 13_000, 3],
-  ['little', 3_000, 4],
-])('a rest is as long as a large read takes to come: %s comes each millisecond', (_what, bytes, ms) => {
+  ['much', 40_000, 1, 1],
+  ['less', 13_000, 1, 3],
+  ['little', 3_000, 1, 4],
+  ['much in small messages', 13_000, 120, 1],
+  ['less in small messages', 5_000, 45, 2],
+])('a rest is as long as a large read takes to come: %s comes each millisecond', (_what, bytes, messages, ms) => {
   vi.useFakeTimers();
   try {
     const { world, read } = paceAt();
     read(40, 100, 0.01);
-    read(20, bytes, 1);
+    read(20, bytes, 1, messages);
     const before = world.resumes;
     vi.advanceTimersByTime(ms - 1);
     expect(world.resumes).toBe(before);

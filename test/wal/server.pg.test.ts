@@ -5,6 +5,7 @@ import type { EmbeddedPostgres } from '../../src/postgres/embedded.ts';
 import { oldestTransaction, readSlotState } from '../../src/wal/slot-state.ts';
 import type { StreamOptions } from '../../src/wal/stream.ts';
 import { ownServer, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+import { selfSigned } from '../support/tls.ts';
 import { until } from '../support/wait.ts';
 import { dropSlots, generationOf, insert, prepare, refusalOf, slotState, streamOf } from './consumer.ts';
 import { databaseOf } from './own-database.ts';
@@ -262,6 +263,33 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     cleanups.push(() => server.restart({ wal_level: 'logical' }));
     const refusal = await refusalOf(streamOf(database).stream.start());
     expect(refusal).toMatchObject({ code: 'wal_level_not_logical', message: expect.stringContaining('replica') });
+  });
+
+  test('over TLS commits come whole, through a socket that was paused too', async () => {
+    const { cert, key, remove } = await selfSigned();
+    cleanups.push(remove);
+    // in the server's own folder, as the server's own user: it takes no key that others may read
+    for (const [file, pem] of Object.entries({ 'tls.crt': cert, 'tls.key': key }))
+      await database.query(
+        `copy (select regexp_split_to_table('${pem.trim()}', '\\n')) to program 'umask 077; cat > ${file}'`,
+      );
+    await set('ssl_cert_file', 'tls.crt');
+    await set('ssl_key_file', 'tls.key');
+    await set('ssl', 'on');
+    await until(async () => (await database.query('show ssl')).rows[0]?.['ssl'] === 'on', 'the server takes TLS');
+    const url = new URL(database.url);
+    url.searchParams.set('sslmode', 'no-verify');
+    const { consumer, stream } = await follow({ url: url.href, backlogBytesMax: 10_000 });
+    const { rows } = await database.query(
+      "select ssl from pg_stat_ssl join pg_stat_activity using (pid) where application_name = 'sno replication'",
+    );
+    expect(rows).toEqual([{ ssl: true }]);
+    stream.hold();
+    await database.query("insert into t select i, repeat('x', 1000) from generate_series(1, 5000) i");
+    await until(() => stream.isPaused, 'the socket is paused');
+    stream.release();
+    await until(() => consumer.ids.length === 5_000, 'what waited has come');
+    expect(consumer.ids).toEqual(Array.from({ length: 5_000 }, (_, index) => index + 1));
   });
 
   test('an unreachable server is refused at the start', async () => {
