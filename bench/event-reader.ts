@@ -74,9 +74,9 @@ export function ageAt(bytes: Buffer, at: number): number | undefined {
   return ((((now - then) % DAY_MICROSECONDS) + DAY_MICROSECONDS) % DAY_MICROSECONDS) / 1_000;
 }
 
-/** This moment, as `ageAt` reads it. */
-export function stamp(): string {
-  const microseconds = Math.round((performance.timeOrigin + performance.now()) * 1_000);
+/** This moment, or that one on the clock of `performance.now`, as `ageAt` reads it. */
+export function stamp(at = performance.now()): string {
+  const microseconds = Math.round((performance.timeOrigin + at) * 1_000);
   const text = new Date(Math.floor(microseconds / 1_000)).toISOString();
   return `${text.slice(0, -1)}${String(microseconds % 1_000).padStart(3, '0')}Z`;
 }

@@ -20,16 +20,20 @@ const PACED_EVENTS = 500;
 const PACED_MS = 10;
 
 type Send = (count: number, everyMs: number) => void;
-type Server = Pick<Peer, 'name' | 'dialect' | 'channel' | 'pid' | 'port' | 'send' | 'end'>;
+export type Server = Pick<Peer, 'name' | 'dialect' | 'channel' | 'pid' | 'port' | 'send' | 'end'>;
 type StartServer = (world: World) => Promise<Server>;
 
 export async function startSno(world: World, settings: Readonly<Record<string, string>> = {}): Promise<Server> {
   const { child, port } = await world.serve(settings);
+  let isEnded = false;
   const send: Send = (count, everyMs) => {
     if (everyMs === 0) void burst(world, child, count);
-    else void every(count, everyMs, () => world.query(INSERT_NOTE));
+    else void every(count, everyMs, () => !isEnded && world.query(INSERT_NOTE));
   };
-  const end = () => child.kill('SIGTERM');
+  const end = () => {
+    isEnded = true;
+    return child.kill('SIGTERM');
+  };
   return { name: 'Snö', dialect: 'sno', channel: 'notes:1', pid: child.pid, port, send, end };
 }
 

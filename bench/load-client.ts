@@ -119,7 +119,9 @@ class Subscriber {
     this.#state = 'ready';
     if (!this.isReader) this.link?.blind();
     readyCount++;
-    next();
+    // the first has brought a session for all the others
+    if (options.resumesSession && readyCount === 1) begin();
+    else next();
     if (readyCount === options.clients) say({ ready: true });
   }
 }
@@ -130,7 +132,11 @@ let connected = 0;
 function next(): void {
   subscribers[connected++]?.connect();
 }
-for (let index = 0; index < options.concurrency; index++) next();
+function begin(): void {
+  for (let index = 0; index < options.concurrency; index++) next();
+}
+if (options.resumesSession) next();
+else begin();
 
 let turn = 0;
 setInterval(() => {

@@ -18,7 +18,7 @@ export interface LoadOptions {
   readonly concurrency: number;
   /** Whether it offers compression; then compressed frames are counted, not events. */
   readonly compresses: boolean;
-  /** Whether TLS sessions of earlier connections are resumed. */
+  /** Whether all but the first resume its TLS session, as clients do that come back. */
   readonly resumesSession: boolean;
   /** Stands once in each event. */
   readonly needle: string;

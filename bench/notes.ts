@@ -8,11 +8,14 @@ export const EVENT = `{"type":"changes","channel":"notes:1","position":"1kq5zw0g
 export const EVENT_BYTES = EVENT.replace('{stamp}', '2026-11-23T10:00:00.123456Z').length;
 export const INSERT_NOTE = `insert into notes (room, body) values (1, '${BODY}')`;
 
+/** A channel beside the one that gets the events: of the same server, whatever it writes instead of a colon. */
+export const quiet = (channel: string): string => channel.replace('1', '2');
+
 export async function createNotes(world: World): Promise<void> {
   await world.query(`create table notes (id bigint generated always as identity primary key, room int not null, body text not null);
     alter table notes replica identity full; create schema channels; create schema channel_access;
     create view channels."notes:{room}" as select id, room, body from notes;
-    create view channel_access."notes:{room}" as select 1 as room;
+    create view channel_access."notes:{room}" as select generate_series(1, 2) as room;
     create procedure fill(commits int) language plpgsql as $$
     begin for i in 1..commits loop ${INSERT_NOTE}; commit; end loop; end $$`);
 }

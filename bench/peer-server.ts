@@ -25,6 +25,8 @@ interface Peer {
   waiting(): number;
 }
 
+/** The one that gets the events. */
+const CHANNEL = '"notes:1"';
 /** Queues without bound would not be a server: it waits until nobody has more than this. */
 const WAITING_BYTES_MAX = 1_000_000;
 const TURN_EVENTS = 10;
@@ -34,9 +36,11 @@ const PING_MS = 600_000;
 function wsPeer(perMessageDeflate: WebSocket.PerMessageDeflateOptions | false): Peer {
   const sockets = new Set<WebSocket>();
   new WebSocketServer({ server, path: '/v1', perMessageDeflate }).on('connection', (socket) => {
-    sockets.add(socket);
     socket.on('message', (data) => {
-      if (String(data).includes('subscribe')) socket.send('{"type":"subscribed"}');
+      const text = String(data);
+      if (!text.includes('subscribe')) return;
+      if (text.includes(CHANNEL)) sockets.add(socket);
+      socket.send('{"type":"subscribed"}');
     });
   });
   return {
@@ -84,15 +88,20 @@ const PEERS = {
   bare: barePeer,
 };
 const peer = PEERS[kind]();
-server.listen(0, '127.0.0.1', () => process.stdout.write(`port ${(server.address() as { port: number }).port}\n`));
+/** As many as Snö's: who finds no place comes back after a second, then three, then seven. */
+const BACKLOG = 4_096;
+server.listen({ port: 0, host: '127.0.0.1', backlog: BACKLOG }, () =>
+  process.stdout.write(`port ${(server.address() as { port: number }).port}\n`),
+);
 
 const next = (ms: number) => new Promise((resolve) => (ms > 0 ? setTimeout(resolve, ms) : setImmediate(resolve)));
 
 async function sendAll(count: number, everyMs: number): Promise<void> {
   const beganAt = performance.now();
   for (let index = 1; index <= count; index++) {
-    peer.send(event.replace('{stamp}', stamp()));
-    if (everyMs > 0) await next(Math.max(1, beganAt + index * everyMs - performance.now()));
+    // when it was due: one that waits for the server to have time for it is late
+    peer.send(event.replace('{stamp}', stamp(everyMs > 0 ? beganAt + (index - 1) * everyMs : undefined)));
+    if (everyMs > 0) await next(Math.max(0, beganAt + index * everyMs - performance.now()));
     else if (index % TURN_EVENTS === 0) {
       await next(0);
       while (peer.waiting() > WAITING_BYTES_MAX) await next(1);

@@ -96,7 +96,10 @@ websocket { host: "127.0.0.1", port: ${websocketPort}, tls { cert_file: "${world
         publisher.write(Array.from({ length: count }, publish).join(''));
         return;
       }
-      void every(count, everyMs, () => publisher.write(publish()));
+      void every(count, everyMs, () => {
+        if (!publisher.destroyed) publisher.write(publish());
+        return !publisher.destroyed;
+      });
     },
     async end() {
       publisher.destroy();
@@ -106,11 +109,11 @@ websocket { host: "127.0.0.1", port: ${websocketPort}, tls { cert_file: "${world
   };
 }
 
-/** Calls so often, at an even rate, one call at a time. */
+/** Calls so often, at an even rate, one call at a time; no more once a call has returned false. */
 export async function every(count: number, everyMs: number, call: () => unknown): Promise<void> {
   const beganAt = performance.now();
   for (let index = 1; index <= count; index++) {
-    await call();
+    if ((await call()) === false) return;
     await delay(Math.max(0, beganAt + index * everyMs - performance.now()));
   }
 }

@@ -1,10 +1,10 @@
 /** What a row costs where few or many channels are subscribed, and where few or many views are on other tables. */
 import { atMost, type Result, Runs } from './figures.ts';
 import { Load } from './load.ts';
-import { cpuSeconds, delay } from './processes.ts';
+import { cpuSeconds } from './processes.ts';
 import { createWorld, type World } from './world.ts';
 
-const ROWS = 200_000;
+const ROWS = 400_000;
 const ROWS_PER_COMMIT = 1_000;
 const CHANNELS_EACH = 500;
 const CLIENTS = 200;
@@ -17,23 +17,25 @@ const CHANNELS = `${CLIENTS * CHANNELS_EACH} channels subscribed, 1 view`;
 const TABLES = `1 channel subscribed, ${VIEWS} views on other tables`;
 
 export async function benchRouting(runs: number): Promise<Result> {
-  const [few, many] = [await createWorld(), await createWorld()];
   const results = new Runs();
+  const scenes: Scene[] = [];
   try {
-    for (const world of [few, many]) await prepare(world);
-    for (let view = 0; view < VIEWS; view++)
-      await many.query(`create table other_${view} (id bigint primary key, room int not null);
-        create view channels."other_${view}:{room}" as select id, room from other_${view};
-        alter table other_${view} replica identity full;
-        create view channel_access."other_${view}:{room}" as select room from rooms`);
+    for (const [name, channels, views] of [
+      [ONE, 1, 1],
+      [CHANNELS, CLIENTS * CHANNELS_EACH, 1],
+      [TABLES, 1, 1 + VIEWS],
+    ] as const)
+      scenes.push(await openScene(name, channels, views));
+    // one after the other in each run, so that what else the machine does concerns all of them
     for (let run = 0; run <= runs; run++) {
       if (run === 1) results.clear();
-      await measure(few, results, ONE, CHANNELS);
-      await measure(many, results, TABLES);
+      for (const scene of scenes) results.add(scene.name, COST, await costOf(scene));
     }
   } finally {
-    await few.end();
-    await many.end();
+    for (const { world, end } of scenes) {
+      await end();
+      await world.end();
+    }
   }
   const more = (name: string) => 100 * (results.median(name, COST) / results.median(ONE, COST) - 1);
   return {
@@ -47,6 +49,49 @@ export async function benchRouting(runs: number): Promise<Result> {
   };
 }
 
+/** A database, a Snö, and its subscribers. */
+interface Scene {
+  readonly name: string;
+  readonly world: World;
+  readonly pid: number;
+  /** Of the channel that gets the rows. */
+  readonly load: Load;
+  end(): Promise<void>;
+}
+
+async function openScene(name: string, channels: number, views: number): Promise<Scene> {
+  const world = await createWorld();
+  await prepare(world);
+  for (let view = 1; view < views; view++)
+    await world.query(`create table other_${view} (id bigint primary key, room int not null);
+      create view channels."other_${view}:{room}" as select id, room from other_${view};
+      alter table other_${view} replica identity full;
+      create view channel_access."other_${view}:{room}" as select room from rooms`);
+  const { child, port } = await world.serve(SETTINGS);
+  const { token } = world;
+  const load = new Load({ port, token, channel: 'rows:0', readers: 1 });
+  const loads = [load];
+  await load.ready();
+  if (channels > 1) {
+    const others = new Load({ port, token, channel: 'rows:{}', clients: CLIENTS, channelsEach: CHANNELS_EACH });
+    loads.push(others);
+    await others.ready();
+  }
+  const scene: Scene = {
+    name,
+    world,
+    pid: child.pid,
+    load,
+    async end() {
+      for (const each of loads) await each.end();
+      await child.kill('SIGTERM');
+    },
+  };
+  // until all is compiled, and what the subscribing left behind is collected
+  await costOf(scene);
+  return scene;
+}
+
 async function prepare(world: World): Promise<void> {
   await world.query(`create table rows (id bigint generated always as identity primary key, room int not null, label text not null);
     alter table rows replica identity full; create table rooms (room int primary key);
@@ -56,29 +101,7 @@ async function prepare(world: World): Promise<void> {
     create view channel_access."rows:{room}" as select room from rooms; analyze rooms`);
 }
 
-/** With one channel subscribed, and again with all of them where that is wanted. */
-async function measure(world: World, results: Runs, few: string, all?: string): Promise<void> {
-  const { child, port } = await world.serve(SETTINGS);
-  const { token } = world;
-  const load = new Load({ port, token, channel: 'rows:0', readers: 1 });
-  await load.ready();
-  // until all is compiled
-  await costOf(world, child.pid, load);
-  results.add(few, COST, await costOf(world, child.pid, load));
-  if (all !== undefined) {
-    const others = new Load({ port, token, channel: 'rows:{}', clients: CLIENTS, channelsEach: CHANNELS_EACH });
-    await others.ready();
-    await delay(1_000);
-    // until what the subscribing left behind is collected
-    await costOf(world, child.pid, load);
-    results.add(all, COST, await costOf(world, child.pid, load));
-    await others.end();
-  }
-  await load.end();
-  await child.kill('SIGTERM');
-}
-
-async function costOf(world: World, pid: number, load: Load): Promise<number> {
+async function costOf({ world, pid, load }: Scene): Promise<number> {
   await load.reset();
   const before = cpuSeconds(pid);
   const complete = load.complete(ROWS);
