@@ -11,6 +11,17 @@ export type From =
   | { readonly kind: 'since'; readonly position: string }
   | { readonly kind: 'snapshot' };
 
+/** Whose connection it is. */
+export interface FeedOwner {
+  /**
+   * Whether the connection may still hear the channel, asked when a commit may have taken that away. Answers when it is known for
+   * sure.
+   */
+  authorize(channel: ResolvedChannel): Promise<boolean>;
+  /** The socket has taken what was sent. More may have been written to it since. */
+  drained(): void;
+}
+
 /** One connection, as the fan-out sees it. Everything that is written to its socket goes through here, in order. */
 export interface Feed {
   /** Sends a frame of its own: welcome, error. Never in the middle of another frame. */
@@ -35,17 +46,16 @@ export interface Feed {
    * it is checked once more.
    */
   subscribe(channel: ResolvedChannel, from: From, disturbed?: Attendance['disturbed']): void;
-  /**
-   * Set by the caller: whether the connection may still hear the channel, asked when a commit may have taken that away.
-   * Answers when it is known for sure.
-   */
-  authorize: ((channel: ResolvedChannel) => Promise<boolean>) | undefined;
+  /** Set by the caller. */
+  owner: FeedOwner | undefined;
   /** Leaves a channel and says `unsubscribed` with the code; false where it was not joined. */
   unsubscribe(channel: string, code: UnsubscribedCode): boolean;
   has(channel: string): boolean;
   /** The channels joined or being joined. */
   channels(): Iterable<ResolvedChannel>;
   readonly subscriptionCount: number;
+  /** Whether the client takes compressed frames. */
+  readonly deflates: boolean;
   /** Ends every subscription and writes nothing more. Call when the socket closes. */
   detach(): void;
 }

@@ -11,15 +11,15 @@ import type { ChannelLog, Entry, Journal } from '../journal/journal.ts';
 import { comparePositions, differsInGenerationOnly, type Position, parsePosition } from '../position.ts';
 import type { ResetReason, ServerFrame, UnsubscribedCode } from '../protocol.ts';
 import { Arrival } from './arrival.ts';
-import type { Attendance, Feed, From } from './fanout.ts';
+import type { Attendance, Feed, FeedOwner, From } from './fanout.ts';
 import type { Markers } from './markers.ts';
 import type { HubOptions } from './options.ts';
 import type { OutboundBudget } from './outbound.ts';
 import { Outbox } from './outbox.ts';
-import { type CommitReference, Reaches } from './reach.ts';
+import { type CommitReference, Reaches, type ReachWaiter } from './reach.ts';
 import type { Segments } from './segments.ts';
 import { Subscription } from './subscription.ts';
-import { Vigil } from './vigil.ts';
+import { Vigil, type VigilHost } from './vigil.ts';
 import type { Visibility } from './visibility.ts';
 
 /** A client that sends requests and reads no answers may make this many times the outbound bound wait. */
@@ -56,49 +56,39 @@ export interface FeedHost {
   pumpLater(feed: SocketFeed): void;
   joined(feed: SocketFeed, subscription: Subscription): void;
   /** The subscription gets events as they come, or does so no more. */
-  live(feed: SocketFeed, subscription: Subscription): void;
-  left(feed: SocketFeed, subscription: Subscription): void;
+  live(subscription: Subscription): void;
+  left(subscription: Subscription): void;
   ended(subscription: Subscription): void;
   remove(feed: SocketFeed): void;
 }
 
-export class SocketFeed implements Feed {
+export class SocketFeed implements Feed, VigilHost, ReachWaiter {
   readonly outbox: Outbox;
-  /** Whether the client takes compressed frames. */
   readonly deflates: boolean;
+  owner: FeedOwner | undefined;
   /** Set by the hub in the turn in which this feed gets events of one channel, and of more than one. */
   turn = 0;
   isMulti = false;
   readonly #hub: FeedHost;
   readonly #socket: Duplex;
   readonly #subscriptions = new Map<string, Subscription>();
-  readonly #catching = new Set<Subscription>();
-  authorize: Feed['authorize'];
-  readonly #vigil: Vigil;
-  /** Those who wait for the socket to take more. */
-  #waiting: (() => void)[] = [];
-  readonly #reaches: Reaches;
   #isDetached = false;
   /** The last snapshot was taken by others faster: the next one is shared with nobody. */
   #isLaggard = false;
+  // What follows is made when it is needed: most clients are live, and wait for nothing.
+  /** Those that read from the journal; undefined: there are none. */
+  #catching: Set<Subscription> | undefined;
+  #vigil: Vigil | undefined;
+  /** Those who wait for the socket to take more. */
+  #waiting: (() => void)[] | undefined;
+  #reaches: Reaches | undefined;
 
   constructor(hub: FeedHost, socket: Duplex, deflates: boolean) {
     this.#hub = hub;
     this.deflates = deflates;
     this.#socket = socket;
-    this.#vigil = new Vigil({
-      ask: (subscriptions) => Promise.all([...subscriptions].map((each) => this.#authorize(each))),
-      onMoved: () => this.pump(),
-    });
-    this.outbox = new Outbox(socket, hub.outbound, () => this.#drained());
-    const reachHost = {
-      head: () => hub.frontier.lsn,
-      visible: hub.options.visible,
-      expect: (callback: () => void) => hub.markers.expect(callback),
-    };
-    this.#reaches = new Reaches(reachHost, hub.options.waitingCommitsMax, (isAtOnce) =>
-      isAtOnce ? this.pump() : hub.pumpLater(this),
-    );
+    this.outbox = new Outbox(socket, hub.outbound);
+    socket.on('drain', () => this.#drained());
   }
 
   get subscriptionCount(): number {
@@ -107,7 +97,7 @@ export class SocketFeed implements Feed {
 
   /** Whether everything up to the head has been written for every channel that was said to be subscribed. */
   get isComplete(): boolean {
-    return this.#catching.size === 0;
+    return this.#catching === undefined;
   }
 
   *channels(): Iterable<ResolvedChannel> {
@@ -141,7 +131,14 @@ export class SocketFeed implements Feed {
   }
 
   reach(commit: CommitReference): boolean {
+    this.#reaches ??= new Reaches(this.#hub, this);
     return this.#reaches.ask(commit);
+  }
+
+  /** Of a commit that it waits for. */
+  reached(isAtOnce: boolean): void {
+    if (isAtOnce) this.pump();
+    else this.#hub.pumpLater(this);
   }
 
   close(frame: Buffer, written: () => void): void {
@@ -196,7 +193,7 @@ export class SocketFeed implements Feed {
   }
 
   resetAll(reason: ResetReason): void {
-    this.#reaches.clear();
+    this.#reaches?.clear();
     for (const subscription of [...this.#subscriptions.values()]) this.reset(subscription, reason);
   }
 
@@ -206,7 +203,12 @@ export class SocketFeed implements Feed {
    */
   recheck(subscriptions: readonly Subscription[], seen: Promise<unknown>, upTo = this.#hub.sequence): void {
     this.fallBehind();
+    this.#vigil ??= new Vigil(this);
     this.#vigil.add(subscriptions, seen, upTo);
+  }
+
+  check(subscriptions: Iterable<Subscription>): Promise<unknown> {
+    return Promise.all([...subscriptions].map((each) => this.#authorize(each)));
   }
 
   /** The socket does not keep up: from here on the live subscriptions read from the journal. */
@@ -214,11 +216,10 @@ export class SocketFeed implements Feed {
     this.#hub.write();
     for (const subscription of this.#subscriptions.values()) {
       if (subscription.state !== 'live') continue;
-      this.#hub.left(this, subscription);
+      this.#hub.left(subscription);
       subscription.cursor = this.#hub.sequence;
       subscription.safeFrom = subscription.cursor;
-      subscription.state = 'catching';
-      this.#catching.add(subscription);
+      this.#startCatching(subscription);
     }
   }
 
@@ -228,12 +229,12 @@ export class SocketFeed implements Feed {
    */
   pump(): void {
     this.#hub.write();
-    const { limit } = this.#vigil;
-    for (const subscription of this.#catching) {
+    const limit = this.#vigil?.limit ?? Number.POSITIVE_INFINITY;
+    for (const subscription of this.#catching ?? []) {
       if (subscription.isOvertaken) this.reset(subscription, 'lagging');
     }
-    while (this.outbox.takesMore && this.#catching.size > 0) {
-      const [first, until] = this.#earliest(limit);
+    while (this.outbox.takesMore && this.#catching !== undefined) {
+      const [first, until] = earliest(this.#catching, limit);
       if (first === undefined) {
         if (limit === Number.POSITIVE_INFINITY) for (const subscription of this.#catching) this.#goLive(subscription);
         break;
@@ -241,7 +242,7 @@ export class SocketFeed implements Feed {
       if (until === Number.POSITIVE_INFINITY && !first.passesOver) this.#writeSegments(first);
       else this.#writeUntil(first, until);
     }
-    if (this.#catching.size > 0) this.fallBehind();
+    if (this.#catching !== undefined) this.fallBehind();
     else this.#answerReached();
   }
 
@@ -269,36 +270,25 @@ export class SocketFeed implements Feed {
   }
 
   #answerReached(): void {
-    for (const reached of this.#reaches.take()) this.sendRaw(this.#hub.heartbeatFrame(reached));
+    for (const reached of this.#reaches?.take() ?? []) this.sendRaw(this.#hub.heartbeatFrame(reached));
   }
 
-  /**
-   * The subscription whose next entry comes first, up to `limit`, and the sequence up to which it may go on before another's turn
-   * comes.
-   */
-  #earliest(limit: number): readonly [Subscription | undefined, number] {
-    let first: Subscription | undefined;
-    let earliest = Number.POSITIVE_INFINITY;
-    let second = limit;
-    for (const subscription of this.#catching) {
-      const sequence = subscription.next()?.sequence ?? Number.POSITIVE_INFINITY;
-      if (sequence > limit) continue;
-      if (sequence < earliest) {
-        second = Math.min(earliest, limit);
-        earliest = sequence;
-        first = subscription;
-      } else if (sequence < second) {
-        second = sequence;
-      }
-    }
-    return [first, second];
+  #startCatching(subscription: Subscription): void {
+    subscription.state = 'catching';
+    this.#catching ??= new Set();
+    this.#catching.add(subscription);
+  }
+
+  #stopCatching(subscription: Subscription): void {
+    this.#catching?.delete(subscription);
+    if (this.#catching?.size === 0) this.#catching = undefined;
   }
 
   #goLive(subscription: Subscription): void {
     this.#passSeam(subscription, Number.POSITIVE_INFINITY);
-    this.#catching.delete(subscription);
+    this.#stopCatching(subscription);
     subscription.state = 'live';
-    this.#hub.live(this, subscription);
+    this.#hub.live(subscription);
   }
 
   /** Where a snapshot and the stream meet, the channel is subscribed. */
@@ -313,14 +303,12 @@ export class SocketFeed implements Feed {
 
   /** In the middle of the stream. */
   #catchUpLater(subscription: Subscription): void {
-    subscription.state = 'catching';
-    this.#catching.add(subscription);
+    this.#startCatching(subscription);
     this.#hub.pumpLater(this);
   }
 
   #catchUp(subscription: Subscription): void {
-    subscription.state = 'catching';
-    this.#catching.add(subscription);
+    this.#startCatching(subscription);
     this.pump();
   }
 
@@ -377,7 +365,7 @@ export class SocketFeed implements Feed {
       outbox,
       isUseful: (visibility) => this.#isUseful(subscription, visibility),
       ask: () => this.#authorize(subscription),
-      unanswered: () => this.#vigil.answered,
+      unanswered: () => this.#vigil?.answered,
       isEnded: () => subscription.isEnded,
       writable: () => this.#writable(),
     });
@@ -428,7 +416,7 @@ export class SocketFeed implements Feed {
 
   /** Ends a subscription that is not allowed any more. */
   async #authorize(subscription: Subscription): Promise<void> {
-    if (subscription.isEnded || (await this.authorize?.(subscription.channel))) return;
+    if (subscription.isEnded || (await this.owner?.authorize(subscription.channel))) return;
     // it may have been left meanwhile
     if (!subscription.isEnded) this.unsubscribe(subscription.channel.name, 'access_revoked');
   }
@@ -436,28 +424,38 @@ export class SocketFeed implements Feed {
   /** Resolves when a socket that is full takes more, or is gone. */
   #writable(): Promise<void> {
     if (this.#isDetached) return Promise.resolve();
-    return new Promise((resolve) => this.#waiting.push(resolve));
+    return new Promise((resolve) => {
+      this.#waiting ??= [];
+      this.#waiting.push(resolve);
+    });
   }
 
   #drained(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
+    if (this.outbox.drained()) {
+      this.#wakeWaiting();
+      this.pump();
+    }
+    this.owner?.drained();
+  }
+
+  #wakeWaiting(): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
     for (const resolve of waiting) resolve();
-    this.pump();
   }
 
   #end(subscription: Subscription): void {
-    if (subscription.state === 'live') this.#hub.left(this, subscription);
-    this.#catching.delete(subscription);
+    if (subscription.state === 'live') this.#hub.left(subscription);
+    this.#stopCatching(subscription);
     subscription.end();
     this.#subscriptions.delete(subscription.channel.name);
     this.#hub.ended(subscription);
   }
 
   #endAll(): void {
-    this.#reaches.clear();
+    this.#reaches?.clear();
     for (const subscription of [...this.#subscriptions.values()]) this.#end(subscription);
-    for (const resolve of this.#waiting.splice(0)) resolve();
+    this.#wakeWaiting();
   }
 }
 
@@ -471,4 +469,26 @@ function cursorAt(log: ChannelLog, position: Position): number {
     else high = middle;
   }
   return log.at(low - 1)?.sequence ?? log.evicted;
+}
+
+/**
+ * The subscription whose next entry comes first, up to `limit`, and the sequence up to which it may go on before another's turn
+ * comes.
+ */
+function earliest(catching: Iterable<Subscription>, limit: number): readonly [Subscription | undefined, number] {
+  let first: Subscription | undefined;
+  let nearest = Number.POSITIVE_INFINITY;
+  let second = limit;
+  for (const subscription of catching) {
+    const sequence = subscription.next()?.sequence ?? Number.POSITIVE_INFINITY;
+    if (sequence > limit) continue;
+    if (sequence < nearest) {
+      second = Math.min(nearest, limit);
+      nearest = sequence;
+      first = subscription;
+    } else if (sequence < second) {
+      second = sequence;
+    }
+  }
+  return [first, second];
 }

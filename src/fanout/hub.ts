@@ -34,14 +34,23 @@ export interface Head {
 /** A larger frame costs more to copy than to write by itself. */
 const JOINED_FRAME_BYTES_MAX = 16 * 1_024;
 
-/** A channel that somebody is subscribed to. */
+const NOTHING: Entry[] = [];
+
+/** A channel that somebody is subscribed to. There may be very many: each has only what it needs. */
 class LiveChannel {
-  /** Those that its subscriptions were made by: one, but for a moment after a redefinition. */
-  readonly patterns = new Set<string>();
+  /** That its first subscription was made by; others for a moment after a redefinition. */
+  readonly pattern: string;
+  otherPatterns: Set<string> | undefined;
   /** Every subscription, live or not. */
   readonly all = new Map<Subscription, SocketFeed>();
-  readonly live = new Set<SocketFeed>();
-  pending: Entry[] = [];
+  /** How many of them are live. */
+  liveCount = 0;
+  /** NOTHING, or an array of its own. */
+  pending = NOTHING;
+
+  constructor(pattern: string) {
+    this.pattern = pattern;
+  }
 }
 
 export class Hub implements Fanout, FeedHost, BatchSink {
@@ -225,23 +234,23 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     const { name, pattern } = subscription.channel;
     let channel = this.#channels.get(name);
     if (channel === undefined) {
-      channel = new LiveChannel();
+      channel = new LiveChannel(pattern.text);
       this.#channels.set(name, channel);
+      this.#alike(pattern.text).add(channel);
+    } else if (channel.pattern !== pattern.text) {
+      channel.otherPatterns ??= new Set();
+      channel.otherPatterns.add(pattern.text);
+      this.#alike(pattern.text).add(channel);
     }
     channel.all.set(subscription, feed);
-    if (channel.patterns.has(pattern.text)) return;
-    channel.patterns.add(pattern.text);
-    const alike = this.#channelsOfPattern.get(pattern.text);
-    if (alike === undefined) this.#channelsOfPattern.set(pattern.text, new Set([channel]));
-    else alike.add(channel);
   }
 
-  live(feed: SocketFeed, subscription: Subscription): void {
-    this.#channel(subscription).live.add(feed);
+  live(subscription: Subscription): void {
+    this.#channel(subscription).liveCount++;
   }
 
-  left(feed: SocketFeed, subscription: Subscription): void {
-    this.#channel(subscription).live.delete(feed);
+  left(subscription: Subscription): void {
+    this.#channel(subscription).liveCount--;
   }
 
   ended(subscription: Subscription): void {
@@ -257,9 +266,19 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     this.#toPump.delete(feed);
   }
 
+  /** The channels of a pattern. */
+  #alike(pattern: string): Set<LiveChannel> {
+    let alike = this.#channelsOfPattern.get(pattern);
+    if (alike === undefined) {
+      alike = new Set();
+      this.#channelsOfPattern.set(pattern, alike);
+    }
+    return alike;
+  }
+
   #forget(name: string, channel: LiveChannel): void {
     this.#channels.delete(name);
-    for (const pattern of channel.patterns) {
+    for (const pattern of [channel.pattern, ...(channel.otherPatterns ?? [])]) {
       const alike = this.#channelsOfPattern.get(pattern);
       alike?.delete(channel);
       if (alike?.size === 0) this.#channelsOfPattern.delete(pattern);
@@ -280,9 +299,13 @@ export class Hub implements Fanout, FeedHost, BatchSink {
   #queue(entry: Entry): void {
     this.#sequence = Math.max(this.#sequence, entry.sequence);
     const channel = this.#channels.get(entry.channel);
-    if (channel === undefined || channel.live.size === 0) return;
-    if (channel.pending.length === 0) this.#dirty.push(channel);
-    channel.pending.push(entry);
+    if (channel === undefined || channel.liveCount === 0) return;
+    if (channel.pending !== NOTHING) {
+      channel.pending.push(entry);
+      return;
+    }
+    channel.pending = [entry];
+    this.#dirty.push(channel);
   }
 
   /** Writes to every feed that is live in a channel with something new; returns them. */
@@ -291,11 +314,12 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     const feeds: SocketFeed[] = [];
     if (this.#dirty.length > 1) {
       for (const channel of this.#dirty) {
-        for (const feed of channel.live) {
+        channel.all.forEach((feed, { state }) => {
+          if (state !== 'live') return;
           feed.isMulti = feed.turn === turn;
           feed.turn = turn;
           if (feed.isMulti) feeds.push(feed);
-        }
+        });
       }
       // `isMulti` says something of the last channel only; those in `feeds` are in several
       for (const feed of feeds) feed.isMulti = true;
@@ -305,23 +329,24 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     const touched: SocketFeed[] = [];
     for (const channel of this.#dirty) {
       const { pending } = channel;
-      channel.pending = [];
+      channel.pending = NOTHING;
       let frames: readonly Buffer[] | undefined;
       let deflated: readonly Buffer[] | undefined;
       let count = 0;
-      for (const feed of channel.live) {
+      channel.all.forEach((feed, { state }) => {
+        if (state !== 'live') return;
         if (feed.isMulti) {
           const entries = several.get(feed);
           if (entries === undefined) several.set(feed, [...pending]);
           else entries.push(...pending);
-          continue;
+          return;
         }
         if (feed.deflates) deflated ??= joined(pending.map(deflate));
         else frames ??= joined(pending.map(plain));
         for (const frame of (feed.deflates ? deflated : frames) as readonly Buffer[]) feed.outbox.write(frame);
         touched.push(feed);
         count++;
-      }
+      });
       this.options.events.delivered(count * pending.length);
     }
     for (const [feed, entries] of several) {

@@ -11,12 +11,14 @@ import type { OutboundBudget } from './outbound.ts';
  */
 export const SLICE_BYTES = 64 * 1024;
 
+/** Shared by all whom nothing waits for, which is nearly everybody; nothing is ever put into it. */
+const NONE: Buffer[] = [];
+
 export class Outbox {
   readonly #socket: Duplex;
   readonly #budget: OutboundBudget;
-  readonly #onDrain: () => void;
   /** Frames that wait for the socket. Events are only given while nothing waits: see `full`. */
-  #queue: Buffer[] = [];
+  #queue = NONE;
   #queuedBytes = 0;
   /** How much of the first waiting frame has been given to the socket. */
   #offset = 0;
@@ -25,12 +27,10 @@ export class Outbox {
   #isBackedUp = false;
   #onLastWritten: (() => void) | undefined;
 
-  /** `onDrain` is called when the socket takes more again. */
-  constructor(socket: Duplex, budget: OutboundBudget, onDrain: () => void) {
+  /** `drained` is to be called at each 'drain' of the socket. */
+  constructor(socket: Duplex, budget: OutboundBudget) {
     this.#socket = socket;
     this.#budget = budget;
-    this.#onDrain = onDrain;
-    socket.on('drain', this.#drained);
   }
 
   /** Whether it is to be given nothing more: the socket holds as much as it may, or a large frame is going out. */
@@ -65,6 +65,7 @@ export class Outbox {
       this.#give(this.#isBackedUp ? alone(frame) : frame);
       return;
     }
+    if (this.#queue === NONE) this.#queue = [];
     this.#queue.push(frame);
     this.#queuedBytes += frame.length;
     this.#pump();
@@ -80,12 +81,21 @@ export class Outbox {
       this.#onLastWritten = written;
       return;
     }
-    this.#queue = [];
+    this.#queue = NONE;
     this.#queuedBytes = 0;
     this.#offset = 0;
-    this.#socket.off('drain', this.#drained);
     this.#backedUp(false);
+    this.#onLastWritten = undefined;
     written?.();
+  }
+
+  /** The socket has taken what it was given. Whether it is to be given more. */
+  drained(): boolean {
+    this.#backedUp(false);
+    this.#pump();
+    if (!this.#closed) return !this.full;
+    if (this.#queue.length === 0) this.close(this.#onLastWritten);
+    return false;
   }
 
   get #takesSlice(): boolean {
@@ -101,16 +111,6 @@ export class Outbox {
     this.#isBackedUp = isBackedUp;
     this.#budget.count(isBackedUp ? 1 : -1);
   }
-
-  readonly #drained = (): void => {
-    this.#backedUp(false);
-    this.#pump();
-    if (this.#closed) {
-      if (this.#queue.length === 0) this.close(this.#onLastWritten);
-    } else if (!this.full) {
-      this.#onDrain();
-    }
-  };
 
   #pump(): void {
     while (this.#queue.length > 0 && this.#takesSlice) {

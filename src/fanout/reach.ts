@@ -6,6 +6,9 @@
  * channel, or a commit that concerns no channel at all, is answered as soon as any other.
  */
 import { type Lsn, parseLsn } from '../lsn.ts';
+import type { Position } from '../position.ts';
+import type { Markers } from './markers.ts';
+import type { HubOptions } from './options.ts';
 
 /** A commit as a client names it. */
 export interface CommitReference {
@@ -20,11 +23,15 @@ export interface CommitReference {
 /** What is asked of the whole. */
 export interface ReachHost {
   /** Everything that committed before it has come out of the stream. */
-  head(): Lsn;
-  /** Resolves when queries see the transaction, or when it is not wanted any more. */
-  visible(xid: number, isWanted: () => boolean): Promise<void>;
-  /** Calls back, in the middle of the stream, when everything that was committed before the call has come out of it. */
-  expect(callback: () => void): void;
+  readonly frontier: Pick<Position, 'lsn'>;
+  readonly options: Pick<HubOptions, 'visible' | 'waitingCommitsMax'>;
+  readonly markers: Pick<Markers, 'expect'>;
+}
+
+/** Who waits. */
+export interface ReachWaiter {
+  /** A commit has come out of the stream: at once, or in the middle of the stream. */
+  reached(isAtOnce: boolean): void;
 }
 
 const XID = /^\d{1,20}$/;
@@ -40,33 +47,31 @@ export function parseCommitReference(text: string): CommitReference | undefined 
 /** The commits that one connection waits for. */
 export class Reaches {
   readonly #host: ReachHost;
-  readonly #waitingMax: number;
-  /** Called when one has come out of the stream: at once, or in the middle of the stream. */
-  readonly #onReached: (isAtOnce: boolean) => void;
+  readonly #waiter: ReachWaiter;
   readonly #waiting = new Map<string, object>();
   #reached: string[] = [];
 
-  constructor(host: ReachHost, waitingMax: number, onReached: (isAtOnce: boolean) => void) {
+  constructor(host: ReachHost, waiter: ReachWaiter) {
     this.#host = host;
-    this.#waitingMax = waitingMax;
-    this.#onReached = onReached;
+    this.#waiter = waiter;
   }
 
   /** False where too many are waited for. */
   ask(commit: CommitReference): boolean {
     const { text, lsn, xid } = commit;
-    if (lsn !== undefined && this.#host.head() >= lsn) {
+    const { options } = this.#host;
+    if (lsn !== undefined && this.#host.frontier.lsn >= lsn) {
       this.#reached.push(text);
-      this.#onReached(true);
+      this.#waiter.reached(true);
       return true;
     }
     if (this.#waiting.has(text)) return true;
-    if (this.#waiting.size >= this.#waitingMax) return false;
+    if (this.#waiting.size >= options.waitingCommitsMax) return false;
     const wait = {};
     this.#waiting.set(text, wait);
     const isWanted = () => this.#waiting.get(text) === wait;
     if (xid === undefined) this.#expect(text, isWanted);
-    else void this.#host.visible(xid, isWanted).then(() => this.#expect(text, isWanted));
+    else void options.visible(xid, isWanted).then(() => this.#expect(text, isWanted));
     return true;
   }
 
@@ -83,11 +88,11 @@ export class Reaches {
 
   #expect(text: string, isWanted: () => boolean): void {
     if (!isWanted()) return;
-    this.#host.expect(() => {
+    this.#host.markers.expect(() => {
       if (!isWanted()) return;
       this.#waiting.delete(text);
       this.#reached.push(text);
-      this.#onReached(false);
+      this.#waiter.reached(false);
     });
   }
 }

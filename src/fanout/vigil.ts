@@ -18,21 +18,22 @@ interface Check {
   readonly answer: () => void;
 }
 
-export interface VigilOptions {
+/** Whose checks they are. */
+export interface VigilHost {
   /** Ends the subscriptions that are not allowed any more; resolves when that is known of each. Never rejects. */
-  readonly ask: (subscriptions: Iterable<Subscription>) => Promise<unknown>;
+  check(subscriptions: Iterable<Subscription>): Promise<unknown>;
   /** The limit is another. */
-  readonly onMoved: () => void;
+  pump(): void;
 }
 
 export class Vigil {
-  readonly #options: VigilOptions;
+  readonly #host: VigilHost;
   #running: Check | undefined;
   #next: Check | undefined;
   #isBusy = false;
 
-  constructor(options: VigilOptions) {
-    this.#options = options;
+  constructor(host: VigilHost) {
+    this.#host = host;
   }
 
   /** Sequence up to which entries may be written. */
@@ -61,10 +62,10 @@ export class Vigil {
       this.#running = check;
       this.#next = undefined;
       await Promise.all(check.seen);
-      await this.#options.ask(check.subscriptions);
+      await this.#host.check(check.subscriptions);
       this.#running = undefined;
       check.answer();
-      this.#options.onMoved();
+      this.#host.pump();
     }
     this.#isBusy = false;
   }

@@ -8,7 +8,11 @@ export interface Clock {
   random(): number;
 }
 
+/** Of a timer that is over it is not to be kept: it would hold the timer, and what that calls. */
 export type Cancel = () => void;
+
+/** There is no timer, or none any more. */
+export const noTimer: Cancel = () => {};
 
 /** setTimeout holds 31 bits; what is longer fires at once. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
@@ -17,13 +21,16 @@ export const systemClock: Clock = {
   now: Date.now,
   random: Math.random,
   after(ms, callback) {
-    let timer: NodeJS.Timeout;
-    const arm = (left: number) => {
-      const step = Math.min(left, TIMEOUT_MS_MAX);
-      timer = setTimeout(() => (left > step ? arm(left - step) : callback()), step);
-      timer.unref();
-    };
-    arm(Math.max(0, ms));
+    if (ms > TIMEOUT_MS_MAX) return afterLong(ms, callback);
+    const timer = setTimeout(callback, ms);
+    timer.unref();
     return () => clearTimeout(timer);
   },
 };
+
+function afterLong(ms: number, callback: () => void): Cancel {
+  let cancel = systemClock.after(TIMEOUT_MS_MAX, () => {
+    cancel = systemClock.after(ms - TIMEOUT_MS_MAX, callback);
+  });
+  return () => cancel();
+}

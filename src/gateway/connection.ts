@@ -12,18 +12,21 @@ import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 import type { Identity, Tokens } from '../access/access.ts';
+import type { ResolvedChannel } from '../channels/channel.ts';
 import { type ErrorCode, SnoError } from '../errors.ts';
-import type { Fanout, Feed } from '../fanout/fanout.ts';
+import type { Fanout, Feed, FeedOwner } from '../fanout/fanout.ts';
 import { parseCommitReference } from '../fanout/reach.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics.ts';
 import { CLOSE, type ClientFrame, type CloseCode, HEARTBEAT_SECONDS } from '../protocol.ts';
 import { readClientFrame } from './client-frame.ts';
-import type { Cancel } from './clock.ts';
+import { noTimer } from './clock.ts';
+import type { Guest } from './guest.ts';
+import type { Beating } from './heartbeat.ts';
 import type { Limits } from './limits.ts';
 import { Rate } from './rate.ts';
-import { type ClientSocket, PING_FRAME, type ProtocolFault } from './socket.ts';
-import { type SubscriptionServices, Subscriptions } from './subscriptions.ts';
+import { type ClientSocket, PING_FRAME, type ProtocolFault, type SocketOwner } from './socket.ts';
+import { type Subscriber, type SubscriptionServices, Subscriptions } from './subscriptions.ts';
 
 /** Heartbeats without a sign of life after which a client is given up. */
 const SILENT_BEATS_MAX = 2;
@@ -39,6 +42,8 @@ export interface ConnectionServices extends SubscriptionServices {
   /** 0 = no limit. */
   readonly framesPerSecondMax: number;
   readonly frameBytesMax: number;
+  /** The connection is closed. */
+  readonly onClosed: (connection: Connection) => void;
 }
 
 /** What is known of a client before it has said anything. */
@@ -49,8 +54,8 @@ export interface Origin {
   readonly address: string;
   /** Whether it takes compressed frames, and may send some. */
   readonly deflates: boolean;
-  /** To be called when it is welcome. */
-  readonly welcomed: () => void;
+  /** To be settled when it is welcome. */
+  readonly guest: Guest | undefined;
 }
 
 /** What is read of the network socket below; net.Socket and TLSSocket have it. */
@@ -58,60 +63,59 @@ export type NetworkSocket = Duplex & { readonly bytesRead: number; readonly byte
 
 type State = 'awaiting-hello' | 'verifying' | 'open' | 'closing';
 
-const nothing: Cancel = () => {};
-
-export class Connection {
+export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
   readonly id = randomUUID();
+  readonly address: string;
+  beatPart = 0;
   readonly #socket: ClientSocket;
   readonly #network: NetworkSocket;
   readonly #services: ConnectionServices;
   readonly #feed: Feed;
   readonly #subscriptions: Subscriptions;
   readonly #rate: Rate;
-  readonly #origin: Origin;
   #state: State = 'awaiting-hello';
-  #identity: Identity | undefined;
-  /** Frames that had been read when the token's check began. */
-  #waiting: Buffer[] = [];
+  /** Until the hello. */
+  #bearer: string | undefined;
+  /** Until it is welcome. */
+  #guest: Guest | undefined;
+  /** ms since 1970; undefined: the token has no end. */
+  #expiresAt: number | undefined;
+  /** Frames that had been read when the token's check began; undefined: none. */
+  #waiting: Buffer[] | undefined;
   #closeCode: number | undefined;
-  #cancelHello: Cancel;
-  #cancelExpiry: Cancel = nothing;
+  #cancelHello = noTimer;
+  #cancelExpiry = noTimer;
   #silentBeats = 0;
-  #lastBeat = { read: 0, written: 0, backedUp: false };
+  // as they were at the last heartbeat
+  #bytesRead = 0;
+  #bytesWritten = 0;
+  #wasBackedUp = false;
 
   constructor(socket: ClientSocket, network: NetworkSocket, services: ConnectionServices, origin: Origin) {
+    const { bearer, address, deflates, guest } = origin;
     this.#socket = socket;
     this.#network = network;
     this.#services = services;
-    this.#origin = origin;
-    this.#feed = services.fanout.attach(network, origin.deflates);
-    if (origin.deflates) socket.inflate(services.frameBytesMax);
-    this.#subscriptions = new Subscriptions(this.#feed, services, origin.address, (error, channel) =>
-      this.#sendError(error, channel),
-    );
-    this.#rate = new Rate(services.framesPerSecondMax, () => services.clock.now());
+    this.address = address;
+    this.#bearer = bearer;
+    this.#guest = guest;
+    this.#feed = services.fanout.attach(network, deflates);
+    this.#feed.owner = this;
+    if (deflates) socket.inflate(services.frameBytesMax);
+    this.#subscriptions = new Subscriptions(this.#feed, services, this);
+    this.#rate = new Rate(services.framesPerSecondMax, services.clock);
     this.#cancelHello = services.clock.after(services.helloMs, () => {
-      services.limits.met('hello_time', origin.address);
+      services.limits.met('hello_time', address);
       const message = `no hello came within ${services.helloMs / 1_000} seconds`;
       this.refuse(new SnoError('hello_required', message), CLOSE.noHello);
     });
-    socket.use(this.#feed, { onFault: (fault) => this.#onFault(fault), onClosing: () => this.#stop() });
-    socket.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary));
-    for (const control of ['ping', 'pong'] as const) socket.on(control, (data: Buffer) => this.#admit(data.length));
-    socket.on('error', (error) =>
-      services.logger.debug({ connection: this.id, error: error.message }, 'a client connection failed'),
-    );
-    socket.on('close', (code) => this.#onClose(code));
-    // One read for each time that the client has taken what was sent, even where more is written at once.
-    network.on('drain', () => {
-      if (this.#state !== 'verifying') socket.resume();
-    });
+    socket.use(this.#feed, this);
   }
 
   /** Sends the error, then closes. */
   refuse(error: SnoError, code: CloseCode): void {
     if (this.#state === 'closing') return;
-    this.#sendError(error);
+    this.sendError(error);
     this.close(code, error.code);
   }
 
@@ -125,7 +129,7 @@ export class Connection {
   }
 
   get deflates(): boolean {
-    return this.#origin.deflates;
+    return this.#feed.deflates;
   }
 
   terminate(): void {
@@ -134,22 +138,87 @@ export class Connection {
 
   /** Called once a heartbeat: asks for a sign of life, and gives up where none came. */
   beat(): void {
-    const { bytesRead: read, bytesWritten, writableLength, writableNeedDrain: backedUp } = this.#network;
-    const last = this.#lastBeat;
+    const { bytesRead, bytesWritten, writableLength, writableNeedDrain } = this.#network;
     // Whoever is still taking a large frame cannot answer pings that stand behind it.
     const written = bytesWritten - writableLength;
-    const alive = read !== last.read || (last.backedUp && written !== last.written);
+    const alive = bytesRead !== this.#bytesRead || (this.#wasBackedUp && written !== this.#bytesWritten);
     this.#silentBeats = alive ? 0 : this.#silentBeats + 1;
-    this.#lastBeat = { read, written, backedUp };
+    this.#bytesRead = bytesRead;
+    this.#bytesWritten = written;
+    this.#wasBackedUp = writableNeedDrain;
     if (this.#silentBeats > SILENT_BEATS_MAX) this.terminate();
     else if (this.#state !== 'closing') this.#feed.sendRaw(PING_FRAME);
+  }
+
+  onMessage(data: Buffer, isBinary: boolean): void {
+    if (!this.#admit(data.length)) return;
+    if (isBinary) this.#malformed(new SnoError('malformed_frame', 'a binary frame; frames are JSON text'));
+    else if (this.#state === 'verifying') this.#wait(data);
+    else this.#read(data);
+  }
+
+  onControl(data: Buffer): void {
+    this.#admit(data.length);
+  }
+
+  onFault(fault: ProtocolFault): void {
+    const { limits, frameBytesMax } = this.#services;
+    if (fault === 'malformed') {
+      this.#malformed(new SnoError('malformed_frame', 'the bytes are no websocket text frame of a client'));
+      return;
+    }
+    const isLarge = fault === 'too-large';
+    limits.met(isLarge ? 'frame_bytes' : 'frame_pieces', this.address);
+    const message = isLarge ? `the frame is larger than ${frameBytesMax} bytes` : 'the frame comes in too many pieces';
+    this.refuse(new SnoError('frame_too_large', message), CLOSE.frameTooLarge);
+  }
+
+  onError({ message: error }: Error): void {
+    this.#services.logger.debug({ connection: this.id, error }, 'a client connection failed');
+  }
+
+  onClosing(): void {
+    this.#state = 'closing';
+    this.#noHello();
+    this.#noExpiry();
+    this.#waiting = undefined;
+    this.#subscriptions.stop();
+  }
+
+  onClose(code: number): void {
+    this.onClosing();
+    this.#feed.detach();
+    this.#services.metrics.closed(this.#closeCode ?? code);
+    this.#services.onClosed(this);
+  }
+
+  /** One read for each time that the client has taken what was sent, even where more is written at once. */
+  drained(): void {
+    if (this.#state !== 'verifying') this.#socket.resume();
+  }
+
+  authorize(channel: ResolvedChannel): Promise<boolean> {
+    return this.#subscriptions.authorize(channel);
+  }
+
+  sendError(error: SnoError, channel?: string): void {
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    const code: ErrorCode = error.code;
+    this.#services.metrics.denials[code]?.inc();
+    this.#services.logger.debug({ connection: this.id, code, channel }, 'told a client that something is wrong');
+    this.#feed.send({
+      type: 'error',
+      code,
+      message: `${error.message}. ${error.mend}`,
+      ...(channel === undefined ? {} : { channel }),
+    });
   }
 
   /** Counts a frame; false where it must not be looked at. */
   #admit(bytes: number): boolean {
     if (this.#state === 'closing') return false;
     if (!this.#rate.take(bytes)) {
-      this.#services.limits.met('frame_rate', this.#origin.address);
+      this.#services.limits.met('frame_rate', this.address);
       this.refuse(
         new SnoError('too_many_requests', `more than ${this.#services.framesPerSecondMax} frames a second`),
         CLOSE.tooManyRequests,
@@ -158,13 +227,6 @@ export class Connection {
     }
     if (this.#network.writableNeedDrain) this.#socket.pause();
     return true;
-  }
-
-  #receive(data: Buffer, isBinary: boolean): void {
-    if (!this.#admit(data.length)) return;
-    if (isBinary) this.#malformed(new SnoError('malformed_frame', 'a binary frame; frames are JSON text'));
-    else if (this.#state === 'verifying') this.#waiting.push(data);
-    else this.#read(data);
   }
 
   #read(data: Buffer): void {
@@ -177,8 +239,8 @@ export class Connection {
     this.#services.metrics.framesReceived[frame.type].inc();
     switch (this.#state) {
       case 'awaiting-hello':
-        this.#cancelHello();
-        if (frame.type === 'hello') void this.#verify(frame.token ?? this.#origin.bearer);
+        this.#noHello();
+        if (frame.type === 'hello') void this.#verify(frame.token ?? this.#bearer);
         else
           this.refuse(new SnoError('hello_required', `the first frame was ${frame.type}, not hello`), CLOSE.malformed);
         return;
@@ -217,7 +279,7 @@ export class Connection {
     if (commit === undefined)
       this.#malformed(new SnoError('malformed_frame', 'ping: reached must be an LSN (0/16B3748) or a transaction id'));
     else if (!this.#feed.reach(commit)) {
-      this.#services.limits.met('waiting_commits', this.#origin.address);
+      this.#services.limits.met('waiting_commits', this.address);
       this.refuse(
         new SnoError('too_many_requests', 'the connection waits for too many commits'),
         CLOSE.tooManyRequests,
@@ -227,6 +289,7 @@ export class Connection {
 
   async #verify(token: string | undefined): Promise<void> {
     const isHello = this.#state === 'awaiting-hello';
+    this.#bearer = undefined;
     this.#state = 'verifying';
     this.#socket.pause();
     const identity = this.#tokenFault(token) ?? (await this.#services.tokens.verify(token));
@@ -244,7 +307,7 @@ export class Connection {
   #tokenFault(token: string | undefined): SnoError | undefined {
     const { limits, tokenBytesMax } = this.#services;
     if (token === undefined || Buffer.byteLength(token) <= tokenBytesMax) return undefined;
-    limits.met('token_bytes', this.#origin.address);
+    limits.met('token_bytes', this.address);
     return new SnoError('token_invalid', `the token is longer than ${tokenBytesMax} bytes`);
   }
 
@@ -255,27 +318,40 @@ export class Connection {
       this.refuse(new SnoError('try_again', 'Snö is not connected to the database yet'), CLOSE.overloaded);
       return false;
     }
-    this.#origin.welcomed();
+    this.#guest?.settle();
+    this.#guest = undefined;
     this.#feed.send({ type: 'welcome', connection: this.id, epoch, heartbeat_s: HEARTBEAT_SECONDS });
     return true;
   }
 
-  #take(identity: Identity): void {
-    const grantedUntil = this.#identity?.expiresAt ?? Number.POSITIVE_INFINITY;
-    this.#identity = identity;
-    this.#subscriptions.setClaims(identity.claims, grantedUntil);
+  #take({ claims, expiresAt }: Identity): void {
+    const { clock } = this.#services;
+    this.#subscriptions.setClaims(claims, this.#expiresAt ?? Number.POSITIVE_INFINITY);
+    this.#expiresAt = expiresAt;
+    this.#noExpiry();
+    if (expiresAt === undefined) return;
+    this.#cancelExpiry = clock.after(expiresAt - clock.now(), () => this.#subscriptions.expire());
+  }
+
+  #noHello(): void {
+    this.#cancelHello();
+    this.#cancelHello = noTimer;
+  }
+
+  #noExpiry(): void {
     this.#cancelExpiry();
-    this.#cancelExpiry = nothing;
-    if (identity.expiresAt === undefined) return;
-    this.#cancelExpiry = this.#services.clock.after(identity.expiresAt - this.#services.clock.now(), () =>
-      this.#subscriptions.expire(),
-    );
+    this.#cancelExpiry = noTimer;
+  }
+
+  #wait(data: Buffer): void {
+    this.#waiting ??= [];
+    this.#waiting.push(data);
   }
 
   /** Handles what waited for the token, up to the next token; then reads on. */
   #resume(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
     for (const [index, data] of waiting.entries()) {
       this.#read(data);
       if (this.#state !== 'open') {
@@ -289,44 +365,5 @@ export class Connection {
   #malformed(error: SnoError): void {
     this.#services.metrics.framesReceived.malformed.inc();
     this.refuse(error, CLOSE.malformed);
-  }
-
-  #onFault(fault: ProtocolFault): void {
-    const { limits, frameBytesMax } = this.#services;
-    if (fault === 'malformed') {
-      this.#malformed(new SnoError('malformed_frame', 'the bytes are no websocket text frame of a client'));
-      return;
-    }
-    const isLarge = fault === 'too-large';
-    limits.met(isLarge ? 'frame_bytes' : 'frame_pieces', this.#origin.address);
-    const message = isLarge ? `the frame is larger than ${frameBytesMax} bytes` : 'the frame comes in too many pieces';
-    this.refuse(new SnoError('frame_too_large', message), CLOSE.frameTooLarge);
-  }
-
-  #sendError(error: SnoError, channel?: string): void {
-    if (this.#socket.readyState !== WebSocket.OPEN) return;
-    const code: ErrorCode = error.code;
-    this.#services.metrics.denials[code]?.inc();
-    this.#services.logger.debug({ connection: this.id, code, channel }, 'told a client that something is wrong');
-    this.#feed.send({
-      type: 'error',
-      code,
-      message: `${error.message}. ${error.mend}`,
-      ...(channel === undefined ? {} : { channel }),
-    });
-  }
-
-  #stop(): void {
-    this.#state = 'closing';
-    this.#cancelHello();
-    this.#cancelExpiry();
-    this.#waiting = [];
-    this.#subscriptions.stop();
-  }
-
-  #onClose(code: number): void {
-    this.#stop();
-    this.#feed.detach();
-    this.#services.metrics.closed(this.#closeCode ?? code);
   }
 }

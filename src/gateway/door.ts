@@ -8,11 +8,13 @@
  */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { networkOf, type Proxies } from './address.ts';
 import { Admission } from './admission.ts';
 import type { Clock } from './clock.ts';
+import { type Ends, Guest, idOf } from './guest.ts';
 import type { Limits } from './limits.ts';
 
 const BACKLOG = 4_096;
@@ -35,21 +37,16 @@ export interface DoorOptions {
   readonly logger: Logger;
 }
 
-/** The two ends of a connection tell which it is, through TLS too. */
-type Ends = Pick<Socket, 'remoteAddress' | 'remotePort' | 'localAddress' | 'localPort'>;
-
-interface Guest {
-  readonly inTime: () => void;
-  /** It counts as pending no more. */
-  readonly settle: () => void;
-}
-
 export class Door {
   readonly #options: DoorOptions;
   readonly #server: Server;
   readonly #pending: Admission;
+  /** Those that are pending, by their ends. */
   readonly #guests = new Map<string, Guest>();
-  readonly #sockets = new Set<Socket>();
+  /** All that are open; undefined: it is pending no more. */
+  readonly #sockets = new Map<Socket, Guest | undefined>();
+  readonly #onSettled = (guest: Guest) => this.#settled(guest);
+  readonly #onClose = listener((socket) => this.#left(socket));
   #take: ((socket: Socket) => void) | undefined;
   #closed: Promise<unknown> | undefined;
 
@@ -86,11 +83,11 @@ export class Door {
     this.#take = take;
   }
 
-  /** The connection has become a websocket in time. Returns what is to be called once it is a client; until then it stays pending. */
-  upgraded(socket: Ends): () => void {
+  /** The connection has become a websocket in time. The guest is to be settled once it is a client; until then it stays pending. */
+  upgraded(socket: Ends): Guest | undefined {
     const guest = this.#guests.get(idOf(socket));
     guest?.inTime();
-    return guest?.settle ?? (() => {});
+    return guest;
   }
 
   /** Lets nobody in any more. */
@@ -102,13 +99,13 @@ export class Door {
   /** Cuts every connection, and resolves once all are closed. */
   async close(): Promise<void> {
     this.shut();
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of this.#sockets.keys()) socket.destroy();
     await this.#closed;
   }
 
   #arrived(socket: Socket): void {
     const { proxies, limits, handshakeMs, clock } = this.#options;
-    socket.on('error', () => socket.destroy());
+    socket.on('error', cut);
     const { remoteAddress } = socket;
     if (this.#take === undefined || remoteAddress === undefined) {
       socket.destroy();
@@ -121,30 +118,43 @@ export class Door {
       socket.destroy();
       return;
     }
-    const id = idOf(socket);
-    let isPending = true;
-    const guest: Guest = {
-      inTime: clock.after(handshakeMs, () => {
+    const guest = new Guest(socket, address, this.#onSettled);
+    guest.expect(
+      clock.after(handshakeMs, () => {
         limits.met('handshake_time', address);
         socket.destroy();
       }),
-      settle: () => {
-        if (isPending) this.#pending.leave(address);
-        isPending = false;
-        this.#guests.delete(id);
-      },
-    };
-    this.#guests.set(id, guest);
-    this.#sockets.add(socket);
-    socket.once('close', () => {
-      this.#sockets.delete(socket);
-      guest.inTime();
-      guest.settle();
-    });
+    );
+    this.#guests.set(guest.id, guest);
+    this.#sockets.set(socket, guest);
+    socket.on('close', this.#onClose);
     this.#take(socket);
+    // node's TLS waits for a connection that is there already, for as long as it lasts
+    for (const waiting of socket.listeners('connect')) socket.off('connect', waiting as () => void);
+  }
+
+  #settled(guest: Guest): void {
+    this.#pending.leave(guest.address);
+    if (this.#guests.get(guest.id) === guest) this.#guests.delete(guest.id);
+    this.#sockets.set(guest.socket, undefined);
+  }
+
+  #left(socket: Socket): void {
+    const guest = this.#sockets.get(socket);
+    guest?.inTime();
+    guest?.settle();
+    this.#sockets.delete(socket);
   }
 }
 
-function idOf({ remoteAddress, remotePort, localAddress, localPort }: Ends): string {
-  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
+/** One function for all sockets: a closure for each would cost memory. */
+function listener(heard: (socket: Socket) => void): (this: Socket) => void {
+  return function (this: Socket) {
+    heard(this);
+  };
+}
+
+/** For the errors of any socket. */
+export function cut(this: Duplex): void {
+  this.destroy();
 }

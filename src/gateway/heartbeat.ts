@@ -6,7 +6,13 @@ import { HEARTBEAT_SECONDS } from '../protocol.ts';
 
 const PARTS = 100;
 
-export class Heartbeat<Member extends { beat(): void }> {
+export interface Beating {
+  /** Which part it is of. Set by the heartbeat. */
+  beatPart: number;
+  beat(): void;
+}
+
+export class Heartbeat<Member extends Beating> {
   readonly #parts: readonly Set<Member>[] = Array.from({ length: PARTS }, () => new Set<Member>());
   readonly #timer: NodeJS.Timeout;
   #joined = 0;
@@ -18,11 +24,13 @@ export class Heartbeat<Member extends { beat(): void }> {
     this.#timer.unref();
   }
 
-  /** Returns how to leave. */
-  join(member: Member): () => void {
-    const part = this.#parts[this.#joined++ % PARTS] as Set<Member>;
-    part.add(member);
-    return () => part.delete(member);
+  join(member: Member): void {
+    member.beatPart = this.#joined++ % PARTS;
+    this.#parts[member.beatPart]?.add(member);
+  }
+
+  leave(member: Member): void {
+    this.#parts[member.beatPart]?.delete(member);
   }
 
   stop(): void {

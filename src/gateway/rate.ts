@@ -1,3 +1,5 @@
+import type { Clock } from './clock.ts';
+
 /** How many frames a client may send: `perSecond` on average over WINDOW_SECONDS, so that a burst passes. */
 const WINDOW_SECONDS = 10;
 
@@ -6,22 +8,22 @@ const FRAME_UNIT_BYTES = 4_096;
 
 export class Rate {
   readonly #perSecond: number;
-  readonly #now: () => number;
+  readonly #clock: Clock;
   #left: number;
   #countedAt: number;
 
-  /** 0 frames per second: no limit. `now` is in ms. */
-  constructor(perSecond: number, now: () => number) {
+  /** 0 frames per second: no limit. */
+  constructor(perSecond: number, clock: Clock) {
     this.#perSecond = perSecond;
-    this.#now = now;
+    this.#clock = clock;
     this.#left = perSecond * WINDOW_SECONDS;
-    this.#countedAt = now();
+    this.#countedAt = clock.now();
   }
 
   /** Counts a frame of this size; false where it is too much. */
   take(bytes: number): boolean {
     if (this.#perSecond === 0) return true;
-    const now = this.#now();
+    const now = this.#clock.now();
     const earned = (Math.max(0, now - this.#countedAt) / 1_000) * this.#perSecond;
     this.#left = Math.min(this.#perSecond * WINDOW_SECONDS, this.#left + earned);
     this.#countedAt = now;

@@ -19,7 +19,8 @@ import { serveBundle } from './bundle.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { Connection, type ConnectionServices, type NetworkSocket } from './connection.ts';
 import { DEFLATE_ANSWER, offersDeflate } from './deflate.ts';
-import { Door } from './door.ts';
+import { cut, Door } from './door.ts';
+import { forgetHandshake } from './handshake.ts';
 import { securityHeaders } from './headers.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { createHttp, type Http } from './http.ts';
@@ -100,6 +101,7 @@ export class Gateway {
       ...options,
       clock,
       limits,
+      onClosed: (connection) => this.#closed(connection),
       helloMs: settings.SNO_HELLO_SECONDS * 1_000,
       subscriptionsMax: settings.SNO_MAX_SUBSCRIPTIONS,
       channelBytesMax: settings.SNO_MAX_CHANNEL_BYTES,
@@ -212,7 +214,7 @@ export class Gateway {
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    socket.on('error', () => socket.destroy());
+    socket.on('error', cut);
     const refusal = this.#upgradeRefusal(request);
     if (refusal !== undefined) this.#refuseUpgrade(socket, refusal);
     else void this.#admit(request, socket, head);
@@ -221,6 +223,8 @@ export class Gateway {
   async #admit(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const address = networkOf(this.#proxies.clientOf(request.socket.remoteAddress ?? '', request.headers));
     const excess = await this.#admission.enter(address);
+    // ws listens for errors itself
+    socket.off('error', cut);
     let isTaken = false;
     // not called where the connection broke meanwhile, or the request turns out to be none of a websocket
     this.#websockets.handleUpgrade(request, socket, head, (websocket) => {
@@ -265,24 +269,27 @@ export class Gateway {
     address: string,
     excess: Excess | undefined,
   ): void {
-    const welcomed = this.#door.upgraded(request.socket);
+    const guest = this.#door.upgraded(request.socket);
+    if (this.#options.certificate !== undefined) forgetHandshake(network);
     const isRefused = this.#draining || excess !== undefined;
     const bearer = isRefused ? undefined : bearerOf(request);
-    const origin = { bearer, address, deflates: this.#deflates(request), welcomed };
+    const origin = { bearer, address, deflates: this.#deflates(request), guest };
     const connection = new Connection(socket, network, this.#services, origin);
     if (isRefused) {
       if (excess === undefined) this.#admission.leave(address);
       this.#refuse(connection, excess, address);
       return;
     }
-    const leaveHeartbeat = this.#heartbeat.join(connection);
+    this.#heartbeat.join(connection);
     this.#connections.add(connection);
-    socket.on('close', () => {
-      leaveHeartbeat();
-      this.#admission.leave(address);
-      this.#connections.delete(connection);
-      if (this.#connections.size === 0) this.#onEmpty();
-    });
+  }
+
+  #closed(connection: Connection): void {
+    // of those that were refused nothing is kept
+    if (!this.#connections.delete(connection)) return;
+    this.#heartbeat.leave(connection);
+    this.#admission.leave(connection.address);
+    if (this.#connections.size === 0) this.#onEmpty();
   }
 
   /** Sends a client away that there is no room for. It is told by a close code: a page cannot see an HTTP status. */

@@ -4,8 +4,8 @@
  * write goes through the feed: pings are answered there, and so is the closing handshake, whose states and timer stay
  * those of `ws`.
  *
- * It relies on members of ws that are private (`_sender.close`, `_closeFrameReceived`, `_extensions`): its version is pinned, and
- * the tests of close codes and of compressed frames fail where that changes.
+ * It relies on members of ws that are private (`_sender`, of which nothing but `close` is called; `_closeFrameReceived`; `_extensions`):
+ * its version is pinned, and the tests of close codes and of compressed frames fail where that changes.
  */
 import { WebSocket } from 'ws';
 import { assert } from '../errors.ts';
@@ -25,35 +25,52 @@ const PROTOCOL_FAULTS: Readonly<Record<number, ProtocolFault>> = {
   1009: 'too-large',
 };
 
-/** Who owns the websocket. */
-interface Owner {
+/** Who owns the websocket. What `ws` emits comes here: listeners would cost every client memory. */
+export interface SocketOwner {
   /** Is to close with a code of Snö's own protocol. */
   onFault(fault: ProtocolFault): void;
   /** The closing handshake has begun, by whichever side: nothing more may be sent. */
   onClosing(): void;
+  onMessage(data: Buffer, isBinary: boolean): void;
+  /** A ping, which has been answered, or a pong. */
+  onControl(data: Buffer): void;
+  onError(error: Error): void;
+  onClose(code: number): void;
+}
+
+type Sending = Pick<Feed, 'sendRaw' | 'close'>;
+
+/** In place of the sender of `ws`, of which only this is called. */
+class Sender {
+  readonly #feed: Sending;
+  readonly #owner: SocketOwner;
+
+  constructor(feed: Sending, owner: SocketOwner) {
+    this.#feed = feed;
+    this.#owner = owner;
+  }
+
+  close(code: number | undefined, reason: string | Buffer | undefined, _mask: boolean, sent: () => void): void {
+    this.#owner.onClosing();
+    this.#feed.close(closeFrame(code, reason), sent);
+  }
 }
 
 export class ClientSocket extends WebSocket {
-  declare readonly _sender: {
-    close(code: number | undefined, reason: string | Buffer | undefined, mask: boolean, sent: () => void): void;
-  };
+  declare _sender: Sender;
   declare readonly _closeFrameReceived: boolean;
   /** By name; the receiver has the same object. */
   declare readonly _extensions: Record<string, unknown>;
-  #owner: Owner | undefined;
+  #feed: Sending | undefined;
+  #owner: SocketOwner | undefined;
   /** Of a compressed frame, for which `ws` gives no close code. */
   #fault: ProtocolFault | undefined;
 
   /** Sends by this feed from now on. */
-  use(feed: Pick<Feed, 'sendRaw' | 'close'>, owner: Owner): void {
+  use(feed: Sending, owner: SocketOwner): void {
+    this.#feed = feed;
     this.#owner = owner;
-    this._sender.close = (code, reason, _mask, sent) => {
-      owner.onClosing();
-      feed.close(closeFrame(code, reason), sent);
-    };
-    this.on('ping', (data) => {
-      if (this.readyState === WebSocket.OPEN) feed.sendRaw(controlFrame(PONG_OPCODE, data));
-    });
+    this._sender = new Sender(feed, owner);
   }
 
   /** permessage-deflate was agreed on: takes compressed frames, up to `bytesMax` bytes of what they hold. */
@@ -61,6 +78,30 @@ export class ClientSocket extends WebSocket {
     this._extensions['permessage-deflate'] = new Inflater(bytesMax, (fault) => {
       this.#fault = fault;
     });
+  }
+
+  override emit(event: string | symbol, ...details: unknown[]): boolean {
+    const owner = this.#owner;
+    if (owner === undefined) return super.emit(event, ...details);
+    switch (event) {
+      case 'message':
+        owner.onMessage(details[0] as Buffer, details[1] as boolean);
+        break;
+      case 'ping':
+        if (this.readyState === WebSocket.OPEN) this.#feed?.sendRaw(controlFrame(PONG_OPCODE, details[0] as Buffer));
+        owner.onControl(details[0] as Buffer);
+        break;
+      case 'pong':
+        owner.onControl(details[0] as Buffer);
+        break;
+      case 'error':
+        owner.onError(details[0] as Error);
+        break;
+      case 'close':
+        owner.onClose(details[0] as number);
+        break;
+    }
+    return true;
   }
 
   override close(code?: number, reason?: string | Buffer): void {

@@ -32,49 +32,49 @@ export interface SubscriptionServices {
   readonly subscriptionsMax: number;
 }
 
+/** Whose subscriptions they are. */
+export interface Subscriber {
+  /** As limits count it. */
+  readonly address: string;
+  sendError(error: SnoError, channel: string): void;
+}
+
 type SubscribeFrame = Extract<ClientFrame, { readonly type: 'subscribe' }>;
 
 export class Subscriptions {
   readonly #feed: Feed;
   readonly #services: SubscriptionServices;
-  /** The client's, as limits count it. */
-  readonly #address: string;
-  readonly #refuse: (error: SnoError, channel: string) => void;
-  /** By channel name: one object for each attempt to join. */
-  readonly #joining = new Map<string, object>();
+  readonly #subscriber: Subscriber;
+  /** By channel name: one object for each attempt to join. Undefined: there is none. */
+  #joining: Map<string, object> | undefined;
   /** Checks under way, those among them whose attempt has been given up: who joins and leaves without end asks no more than others. */
   #checks = 0;
   /** Undefined: none are valid (no hello yet, the token expired, the connection closed). */
   #claims: Claims | undefined;
 
-  constructor(
-    feed: Feed,
-    services: SubscriptionServices,
-    address: string,
-    refuse: (error: SnoError, channel: string) => void,
-  ) {
+  constructor(feed: Feed, services: SubscriptionServices, subscriber: Subscriber) {
     this.#feed = feed;
     this.#services = services;
-    this.#address = address;
-    this.#refuse = refuse;
-    feed.authorize = (channel) => this.#authorized(channel);
+    this.#subscriber = subscriber;
   }
 
   subscribe(frame: SubscribeFrame): void {
     const error = this.#precheck(frame);
     if (error !== undefined) {
-      this.#refuse(error, frame.channel);
+      this.#subscriber.sendError(error, frame.channel);
       return;
     }
     const attempt = {};
+    this.#joining ??= new Map();
     this.#joining.set(frame.channel, attempt);
     void this.#join(frame.channel, startOf(frame), attempt);
   }
 
   unsubscribe(channel: string): void {
-    if (this.#joining.delete(channel)) this.#say(channel, 'client');
+    if (this.#endAttempt(channel)) this.#say(channel, 'client');
     else if (!this.#feed.unsubscribe(channel, 'client')) {
-      this.#refuse(new SnoError('not_subscribed', 'this connection is not subscribed to the channel'), channel);
+      const error = new SnoError('not_subscribed', 'this connection is not subscribed to the channel');
+      this.#subscriber.sendError(error, channel);
     }
   }
 
@@ -88,7 +88,7 @@ export class Subscriptions {
   }
 
   /** Whether the client may still hear a channel; asked again until the database answers, or the token ends. */
-  async #authorized({ name }: ResolvedChannel): Promise<boolean> {
+  async authorize({ name }: ResolvedChannel): Promise<boolean> {
     const { access, channels, clock } = this.#services;
     for (;;) {
       if (channels.known !== undefined) await channels.known;
@@ -105,33 +105,33 @@ export class Subscriptions {
   /** Ends everything: the token has expired. */
   expire(): void {
     this.#claims = undefined;
-    for (const channel of this.#joining.keys()) this.#say(channel, 'token_expired');
-    this.#joining.clear();
+    for (const channel of this.#joining?.keys() ?? []) this.#say(channel, 'token_expired');
+    this.#joining = undefined;
     for (const channel of [...this.#feed.channels()]) this.#feed.unsubscribe(channel.name, 'token_expired');
   }
 
   /** Forgets what is on its way: the connection closes. */
   stop(): void {
     this.#claims = undefined;
-    this.#joining.clear();
+    this.#joining = undefined;
   }
 
   #precheck({ channel, since, snapshot }: SubscribeFrame): SnoError | undefined {
     const { subscriptionsMax, channelBytesMax, limits } = this.#services;
     if (this.#claims === undefined) return new SnoError('token_expired', 'the token has expired');
     if (Buffer.byteLength(channel) > channelBytesMax) {
-      limits.met('channel_bytes', this.#address);
+      limits.met('channel_bytes', this.#subscriber.address);
       return new SnoError('channel_invalid', `the name is longer than ${channelBytesMax} bytes`);
     }
     if (since !== undefined && snapshot === true)
       return new SnoError('position_invalid', '`since` stands beside `snapshot`');
     if (since !== undefined && parsePosition(since) === undefined)
       return new SnoError('position_invalid', '`since` is no position');
-    if (this.#joining.has(channel) || this.#feed.has(channel)) {
+    if (this.#joining?.has(channel) || this.#feed.has(channel)) {
       return new SnoError('already_subscribed', 'this connection is subscribed to the channel already');
     }
     if (subscriptionsMax > 0 && this.#feed.subscriptionCount + this.#checks >= subscriptionsMax) {
-      limits.met('subscriptions', this.#address);
+      limits.met('subscriptions', this.#subscriber.address);
       return new SnoError('too_many_subscriptions', `a connection may have ${subscriptionsMax} subscriptions`);
     }
     return undefined;
@@ -143,17 +143,17 @@ export class Subscriptions {
     try {
       for (;;) {
         if (channels.known !== undefined) await channels.known;
-        if (this.#joining.get(name) !== attempt) return;
+        if (this.#joining?.get(name) !== attempt) return;
         const claims = this.#claims as Claims;
         const asked = channels.resolve(name);
         const { refusal, disturbed } =
           asked instanceof SnoError ? { refusal: asked, disturbed: undefined } : await this.#ask(asked, claims, from);
-        if (this.#joining.get(name) !== attempt) return;
+        if (this.#joining?.get(name) !== attempt) return;
         // where the token or the views became others meanwhile, the answer is to another question
         const channel = channels.resolve(name);
         if (channels.known !== undefined || claims !== this.#claims || !sameRules(asked, channel)) continue;
-        this.#joining.delete(name);
-        if (refusal !== undefined) this.#refuse(refusal, name);
+        this.#endAttempt(name);
+        if (refusal !== undefined) this.#subscriber.sendError(refusal, name);
         else this.#feed.subscribe(channel as ResolvedChannel, from, disturbed);
         return;
       }
@@ -172,6 +172,13 @@ export class Subscriptions {
     } finally {
       attendance.end();
     }
+  }
+
+  /** The attempt to join it is over; false where there was none. */
+  #endAttempt(channel: string): boolean {
+    const wasJoining = this.#joining?.delete(channel) ?? false;
+    if (this.#joining?.size === 0) this.#joining = undefined;
+    return wasJoining;
   }
 
   async #recheck(name: string, claims: Claims, grantedUntil: number): Promise<void> {

@@ -35,7 +35,10 @@ class Socket extends Writable {
 function outboxOf(bytesMax: number) {
   const socket = new Socket();
   let drains = 0;
-  const outbox = new Outbox(socket as never, new OutboundBudget(bytesMax), () => drains++);
+  const outbox = new Outbox(socket as never, new OutboundBudget(bytesMax));
+  socket.on('drain', () => {
+    if (outbox.drained()) drains++;
+  });
   return { socket, outbox, drains: () => drains };
 }
 
@@ -60,6 +63,17 @@ test('a large frame goes out in slices, each when the one before has been taken,
   for (let index = 0; index < 4; index++) await socket.take();
   expect(socket.taken).toEqual([SLICE_BYTES, SLICE_BYTES, SLICE_BYTES / 2, 10]);
   expect([outbox.full, outbox.takesMore, outbox.frameBytes]).toEqual([false, true, 0]);
+});
+
+test('closed, it still sends what it took, says so once, and does nothing more however often the socket drains', async () => {
+  const { socket, outbox, drains } = outboxOf(1 << 20);
+  let count = 0;
+  outbox.write(Buffer.alloc(1.5 * SLICE_BYTES));
+  outbox.close(() => count++);
+  outbox.write(Buffer.alloc(10));
+  for (let index = 0; index < 2; index++) await socket.take();
+  socket.emit('drain');
+  expect([socket.taken, count, drains()]).toEqual([[SLICE_BYTES, SLICE_BYTES / 2], 1, 0]);
 });
 
 test('what waits in a slow socket keeps hardly more memory than its own, where it is cut out of more', () => {

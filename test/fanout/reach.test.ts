@@ -81,7 +81,7 @@ test('a transaction is answered when a marker has come that was made after queri
 
 test('a connection that is behind is answered when it has caught up', async () => {
   let allow: (() => void) | undefined;
-  feed.authorize = () => new Promise((resolve) => (allow = () => resolve(true)));
+  feed.owner = { authorize: () => new Promise((resolve) => (allow = () => resolve(true))), drained() {} };
   feed.recheck([feed.subscriptionTo(room(1).name) as never], Promise.resolve());
   feed.reach(reference('0/1010'));
   commit(5);

@@ -30,7 +30,7 @@ beforeEach(() => {
   });
   stream = new PassThrough({ highWaterMark: 1 << 20 });
   feed = rig.hub.attach(stream);
-  feed.authorize = ({ name }) => new Promise((answer) => asked.push({ name, answer }));
+  feed.owner = { authorize: ({ name }) => new Promise((answer) => asked.push({ name, answer })), drained() {} };
 });
 
 /** One commit with a row of each of these channels; `revokes` takes access to that channel away, or to all. */

@@ -18,7 +18,7 @@ beforeEach(() => {
 
 function attach(stream: PassThrough): SocketFeed {
   const feed = rig.hub.attach(stream);
-  feed.authorize = async () => true;
+  feed.owner = { authorize: async () => true, drained() {} };
   return feed;
 }
 
