@@ -34,9 +34,12 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   });
 });
 
-test('by workers, of which some are killed, as by one process', { timeout: 180_000 }, async () => {
-  const faults = ['worker killed', 'service killed', 'worker killed'] as const;
-  const figures = await play({ seed: 200, version: 18, writers: 8, faults, settings: { SNO_WORKERS: '2' } });
+test('by workers with all frames compressed, through the same faults and workers killed, as by one process', {
+  timeout: 300_000,
+}, async () => {
+  const faults = ['worker killed', 'service killed', 'postgres killed', 'worker killed', 'service rolled'] as const;
+  const settings = { SNO_WORKERS: '2', SNO_COMPRESS_BYTES: '1', SNO_DRAIN_SECONDS: '2' };
+  const figures = await play({ seed: 200, version: 18, writers: 8, faults, settings });
   expect(figures.violations).toEqual([]);
   expect(figures.resets).toEqual({});
   expect(figures.seams).toBeGreaterThan(0);
