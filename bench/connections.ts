@@ -38,9 +38,9 @@ export async function benchConnections(runs: number): Promise<Result> {
         const server = await start(world);
         names.add(server.name);
         await storm(world, server, results);
-        // memory is that of a new process in each run, so nothing is to be warmed up
-        if (run > 0) await idle(world, await start(world), results);
       }
+      // memory is that of a new process in each run, so nothing is to be warmed up
+      if (run > 0) await idle(world, await Promise.all(servers.map((start) => start(world))), results);
     }
   } finally {
     await world.end();
@@ -60,21 +60,25 @@ export async function benchConnections(runs: number): Promise<Result> {
   };
 }
 
-async function idle(world: World, server: Server, results: Runs): Promise<void> {
-  const { port, dialect, channel, pid } = server;
-  const connect = (clients: number) => new Load({ port, dialect, channel, token: world.token, clients, readers: 1 });
+/** All servers wait side by side for what is collected late: who does nothing disturbs nobody. */
+async function idle(world: World, servers: readonly Server[], results: Runs): Promise<void> {
+  const { token } = world;
+  const connect = async ({ port, dialect, channel }: Server, clients: number) => {
+    const load = new Load({ port, dialect, channel, token, clients, readers: 1 });
+    loads.push(load);
+    await load.ready();
+  };
+  const loads: Load[] = [];
   // what the first connections make is not theirs
-  const first = connect(100);
-  await first.ready();
+  for (const server of servers) await connect(server, 100);
   await delay(FIRST_SETTLE_MS);
-  const before = residentBytes(pid);
-  const load = connect(IDLE);
-  await load.ready();
+  const before = servers.map(({ pid }) => residentBytes(pid));
+  for (const server of servers) await connect(server, IDLE);
   await delay(SETTLE_MS);
-  results.add(server.name, MEMORY, (residentBytes(pid) - before) / 1_024 / IDLE);
-  await load.end();
-  await first.end();
-  await server.end();
+  for (const [index, { name, pid }] of servers.entries())
+    results.add(name, MEMORY, (residentBytes(pid) - (before[index] as number)) / 1_024 / IDLE);
+  for (const load of loads) await load.end();
+  for (const server of servers) await server.end();
 }
 
 async function storm(world: World, server: Server, results: Runs): Promise<void> {

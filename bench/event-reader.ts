@@ -74,7 +74,7 @@ export function ageAt(bytes: Buffer, at: number): number | undefined {
   return ((((now - then) % DAY_MICROSECONDS) + DAY_MICROSECONDS) % DAY_MICROSECONDS) / 1_000;
 }
 
-/** This moment, or that one on the clock of `performance.now`, as `ageAt` reads it. */
+/** This moment, or an earlier one on the clock of `performance.now`, as `ageAt` reads it. */
 export function stamp(at = performance.now()): string {
   const microseconds = Math.round((performance.timeOrigin + at) * 1_000);
   const text = new Date(Math.floor(microseconds / 1_000)).toISOString();

@@ -99,8 +99,9 @@ const next = (ms: number) => new Promise((resolve) => (ms > 0 ? setTimeout(resol
 async function sendAll(count: number, everyMs: number): Promise<void> {
   const beganAt = performance.now();
   for (let index = 1; index <= count; index++) {
-    // when it was due: one that waits for the server to have time for it is late
-    peer.send(event.replace('{stamp}', stamp(everyMs > 0 ? beganAt + (index - 1) * everyMs : undefined)));
+    // when it was due: one that waits for the server to have time for it is late; timers may come a little early
+    const dueAt = Math.min(performance.now(), everyMs > 0 ? beganAt + (index - 1) * everyMs : Number.POSITIVE_INFINITY);
+    peer.send(event.replace('{stamp}', stamp(dueAt)));
     if (everyMs > 0) await next(Math.max(0, beganAt + index * everyMs - performance.now()));
     else if (index % TURN_EVENTS === 0) {
       await next(0);
