@@ -83,7 +83,8 @@ export async function besideEachOther(
   }
 }
 
-const absent = missing.length === 0 ? '' : `; not measured: ${missing.join(', ')}`;
+/** Names peers that are not there. */
+export const absent = missing.length === 0 ? '' : `; not measured: ${missing.join(', ')}`;
 
 export async function benchFanout(runs: number): Promise<Result> {
   const { results, names } = await besideEachOther(SERVERS, runs, {}, async (server, key, load, found) => {

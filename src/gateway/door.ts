@@ -130,7 +130,7 @@ export class Door {
     socket.on('close', this.#onClose);
     this.#take(socket);
     // node's TLS waits for a connection that is there already, for as long as it lasts
-    for (const waiting of socket.listeners('connect')) socket.off('connect', waiting as () => void);
+    socket.removeAllListeners('connect');
   }
 
   #settled(guest: Guest): void {

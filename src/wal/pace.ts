@@ -17,8 +17,8 @@ const REST_MS_MAX = 4;
 /** What a rest is to bring: well below what a read takes, so that the next finds all of it. */
 const REST_BYTES = 40 * 1024;
 /**
- * And no more messages than that: to the kernel each is a packet, whose bookkeeping counts against the socket's buffer (128 kB to begin with
- * on Linux) and is several times a small row. Where that is full the kernel joins packets, and the walsender waits.
+ * And no more messages than that: to the kernel each is a packet, whose bookkeeping is several times a small row. With longer rests a bare
+ * reader got fewer rows a second.
  */
 const REST_MESSAGES = 100;
 /** How often it is decided anew whether many come. */
