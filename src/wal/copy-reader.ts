@@ -15,8 +15,8 @@ const MESSAGE_BYTES_MAX = 0x4000_0000;
 export interface CopyReaderOptions {
   /** The content of a CopyData message: `buffer[start, end)`, valid during the call only. Must not throw. */
   readonly onData: (buffer: Buffer, start: number, end: number) => void;
-  /** All that was read at once has been handed over: the messages that ended in it, of any kind. */
-  readonly onRead: (bytes: number, messages: number) => void;
+  /** All that was read at once has been handed over. */
+  readonly onRead: (bytes: number) => void;
   /** What comes is no message; nothing more is read. */
   readonly onFault: (error: SnoError) => void;
 }
@@ -31,8 +31,6 @@ export class CopyReader {
   /** What has come of a message in pieces: as long as its header, then as long as it is. */
   #part = Buffer.alloc(0);
   #partBytes = 0;
-  /** That ended in what is being read. */
-  #messages = 0;
 
   constructor(socket: Readable, options: CopyReaderOptions) {
     this.#options = options;
@@ -58,7 +56,6 @@ export class CopyReader {
 
   /** What was read is `buffer[0, bytes)`. */
   #read(buffer: Buffer, bytes: number): void {
-    this.#messages = 0;
     let at = this.#partBytes > 0 ? this.#complete(buffer, bytes) : 0;
     while (bytes - at >= HEADER_BYTES) {
       const end = at + messageBytes(buffer, at);
@@ -70,7 +67,7 @@ export class CopyReader {
       this.#part = Buffer.allocUnsafeSlow(bytes - at < HEADER_BYTES ? HEADER_BYTES : messageBytes(buffer, at));
       this.#partBytes = buffer.copy(this.#part, 0, at, bytes);
     }
-    this.#options.onRead(bytes, this.#messages);
+    this.#options.onRead(bytes);
   }
 
   /** Goes on with the message in pieces; returns where in `buffer[0, end)` it ends. */
@@ -99,7 +96,6 @@ export class CopyReader {
   }
 
   #take(buffer: Buffer, start: number, end: number): void {
-    this.#messages++;
     if (buffer[start] === COPY_DATA) this.#options.onData(buffer, start + HEADER_BYTES, end);
     else this.#others(buffer.subarray(start, end));
   }

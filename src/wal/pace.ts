@@ -1,6 +1,11 @@
 /**
  * A walsender writes each message by itself, and to be woken for each costs more than to handle it, on both sides. So while
  * many come, the reader rests for some milliseconds between reads, and finds them joined. While few come, it never does.
+ *
+ * Each message is a packet, too, unless the sender's TCP holds it back because it has as many packets under way as its
+ * congestion window allows: then it joins all that follow. A rest ends in one acknowledgement of all that came in it, and
+ * BBR adds what is acknowledged in one burst to that window, until a whole rest fits into it and nothing is joined any more. It looks
+ * back for ten round trips. So after a few rests a dozen reads follow each other at once, each of few packets.
  */
 import { READ_BYTES_MAX } from '../postgres/in-place-socket.ts';
 
@@ -16,11 +21,9 @@ const REST_MS_MIN = 1;
 const REST_MS_MAX = 4;
 /** What a rest is to bring: well below what a read takes, so that the next finds all of it. */
 const REST_BYTES = 40 * 1024;
-/**
- * And no more messages than that: to the kernel each is a packet, whose bookkeeping is several times a small row. With longer rests a bare
- * reader got fewer rows a second.
- */
-const REST_MESSAGES = 100;
+/** After so many rests, so many reads without one. */
+const RESTS = 4;
+const READS_AT_ONCE = 12;
 /** How often it is decided anew whether many come. */
 const WINDOW_MS = 4;
 /** Many: so many reads in a window, while it does not rest. */
@@ -34,12 +37,13 @@ export class Pace {
   readonly #options: PaceOptions;
   #isBusy = false;
   #bytesPerMs = 0;
-  #messagesPerMs = 0;
   #since = 0;
   #reads = 0;
   #bytes = 0;
-  #messages = 0;
   #quietWindows = 0;
+  #rests = 0;
+  /** Reads that no rest follows. */
+  #readsAtOnce = 0;
   #timer: NodeJS.Timeout | undefined;
   #isStopped = false;
 
@@ -48,23 +52,22 @@ export class Pace {
   }
 
   /** Something was read: rests where that was little of much. */
-  read(bytes: number, messages: number): void {
+  read(bytes: number): void {
     this.#reads++;
     this.#bytes += bytes;
-    this.#messages += messages;
     const elapsedMs = this.#options.now() - this.#since;
     if (elapsedMs >= WINDOW_MS) {
       this.#bytesPerMs = this.#bytes / elapsedMs;
-      this.#messagesPerMs = this.#messages / elapsedMs;
       this.#quietWindows = this.#bytesPerMs >= BYTES_PER_MS_MIN ? 0 : this.#quietWindows + 1;
       this.#isBusy &&= this.#quietWindows < QUIET_WINDOWS;
       this.#since += elapsedMs;
       this.#reads = 0;
       this.#bytes = 0;
-      this.#messages = 0;
     }
     this.#isBusy ||= this.#reads >= READS_MIN;
-    if (this.#isBusy && bytes < READ_BYTES_MAX && !this.#isStopped) this.#rest();
+    if (!this.#isBusy || bytes >= READ_BYTES_MAX || this.#isStopped) return;
+    if (this.#readsAtOnce > 0) this.#readsAtOnce--;
+    else this.#rest();
   }
 
   /** Never rests again. */
@@ -74,9 +77,10 @@ export class Pace {
   }
 
   #rest(): void {
-    const ms = Math.round(Math.min(REST_BYTES / this.#bytesPerMs, REST_MESSAGES / this.#messagesPerMs));
+    if (++this.#rests % RESTS === 0) this.#readsAtOnce = READS_AT_ONCE;
     this.#options.pause();
     clearTimeout(this.#timer);
+    const ms = Math.round(REST_BYTES / this.#bytesPerMs);
     this.#timer = setTimeout(this.#options.resume, Math.min(Math.max(ms, REST_MS_MIN), REST_MS_MAX));
   }
 }

@@ -216,9 +216,9 @@ export class ReplicationStream implements WalSource {
       const accepted = new Promise<void>((resolve) => connection.once('replicationStart', resolve));
       new CopyReader(connection.stream, {
         onData: (buffer, start, end) => this.#receive(buffer, start, end),
-        onRead: (bytes, messages) => {
+        onRead: (bytes) => {
           this.#readDone();
-          pace.read(bytes, messages);
+          pace.read(bytes);
         },
         onFault: fail,
       });

@@ -9,12 +9,12 @@ function paceAt() {
     pause: () => world.rests++,
     resume: () => world.resumes++,
   });
-  /** Reads of `bytes` in so many messages, each `everyMs` after the one before. */
-  const read = (count: number, bytes: number, everyMs: number, messages = 1) => {
+  /** Reads of `bytes`, each `everyMs` after the one before. */
+  const read = (count: number, bytes: number, everyMs: number) => {
     const before = world.rests;
     for (let index = 0; index < count; index++) {
       world.ms += everyMs;
-      pace.read(bytes, messages);
+      pace.read(bytes);
     }
     return world.rests - before;
   };
@@ -29,7 +29,16 @@ test('few reads, however long they go on, are never held up', () => {
 test('many small reads are: after the first of them', () => {
   const { read } = paceAt();
   expect(read(32, 100, 0.01)).toBe(0);
-  expect(read(10, 100, 0.01)).toBe(10);
+  expect(read(1, 100, 0.01)).toBe(1);
+});
+
+test('after four rests a dozen reads follow each other at once', () => {
+  const { read } = paceAt();
+  read(32, 100, 0.01);
+  for (let round = 0; round < 3; round++) {
+    expect(read(4, 13_000, 1)).toBe(4);
+    expect(read(12, 100, 0.01)).toBe(0);
+  }
 });
 
 test('large reads are not', () => {
@@ -41,31 +50,31 @@ test('large reads are not', () => {
 test('while it rests, many bytes tell that many come still; few, that it is over', () => {
   const { read } = paceAt();
   read(40, 100, 0.01);
-  expect(read(100, 13_000, 1)).toBe(100);
-  expect(read(100, 300, 1)).toBeLessThan(20);
-  expect(read(100, 300, 1)).toBe(0);
+  expect(read(160, 13_000, 1)).toBe(40);
+  expect(read(160, 300, 1)).toBeLessThan(20);
+  expect(read(160, 300, 1)).toBe(0);
 });
 
 test('a walsender that says nothing for some milliseconds is busy still', () => {
   const { world, read } = paceAt();
   read(40, 100, 0.01);
-  expect(read(20, 13_000, 1)).toBe(20);
+  expect(read(16, 13_000, 1)).toBe(4);
   world.ms += 10;
-  expect(read(20, 13_000, 1)).toBe(20);
+  expect(read(16, 13_000, 1)).toBe(4);
 });
 
 test.each([
-  ['much', 40_000, 1, 1],
-  ['less', 13_000, 1, 3],
-  ['little', 3_000, 1, 4],
-  ['much in small messages', 13_000, 120, 1],
-  ['less in small messages', 5_000, 45, 2],
-])('a rest is as long as a large read takes to come: %s comes each millisecond', (_what, bytes, messages, ms) => {
+  ['much', 40_000, 1],
+  ['less', 13_000, 3],
+  ['little', 3_000, 4],
+])('a rest is as long as a large read takes to come: %s comes each millisecond', (_what, bytes, ms) => {
   vi.useFakeTimers();
   try {
     const { world, read } = paceAt();
     read(40, 100, 0.01);
-    read(20, bytes, 1, messages);
+    // eight are left to follow at once; then four rests, twelve at once, and a rest
+    read(8 + 4 + 12, bytes, 1);
+    expect(read(1, bytes, 1)).toBe(1);
     const before = world.resumes;
     vi.advanceTimersByTime(ms - 1);
     expect(world.resumes).toBe(before);
