@@ -9,6 +9,9 @@ import { createWorld, type World } from './world.ts';
 const SUBSCRIBERS = 10;
 const EVENTS = 500;
 const EVERY_MS = 10;
+/** Before the ones that count: each server and client is new, and a server that has run for a minute is not. */
+const WARM_UP_EVENTS = 2_000;
+const WARM_UP_EVERY_MS = 4;
 const NEEDLE = '"stamp":"';
 
 interface Ages {
@@ -42,7 +45,7 @@ export async function benchLatency(runs: number): Promise<Result> {
   const ratio = results.median('Snö', 'ms, p50') / results.median('LISTEN/NOTIFY', 'ms, p50');
   return {
     title: 'Latency',
-    conditions: `${SUBSCRIBERS} subscribers, ${1_000 / EVERY_MS} inserts a second, from before the insert is sent to receipt`,
+    conditions: `${SUBSCRIBERS} subscribers, ${1_000 / EVERY_MS} inserts a second, from before the insert is sent to receipt, after ${WARM_UP_EVENTS} to warm up`,
     figures: results.figures(),
     targets: [atMost('p50, times LISTEN/NOTIFY', ratio, 1.5)],
   };
@@ -59,6 +62,10 @@ async function bySno(world: World): Promise<Ages> {
     isTimed: true,
   });
   await load.ready();
+  const warm = load.complete(WARM_UP_EVENTS);
+  await warmUp(world, 'notes');
+  await warm;
+  await load.reset();
   const complete = load.complete(EVENTS);
   await insert(world, 'notes');
   const ages = await complete;
@@ -72,9 +79,13 @@ async function byListening(world: World): Promise<Ages> {
     'dist/bench/listen-client.js',
     world.url,
     String(SUBSCRIBERS),
+    String(WARM_UP_EVENTS),
     String(EVENTS),
   ]);
   await child.line((line) => line === 'ready');
+  const warm = child.line((line) => line === 'warm');
+  await warmUp(world, 'told');
+  await warm;
   const told = child.line((line) => line.startsWith('{'));
   await insert(world, 'told');
   const ages = JSON.parse(await told) as Ages;
@@ -82,6 +93,10 @@ async function byListening(world: World): Promise<Ages> {
   return ages;
 }
 
-function insert(world: World, table: string): Promise<void> {
-  return every(EVENTS, EVERY_MS, () => world.query(`insert into ${table} (stamp) values ($1)`, [stamp()]));
+function warmUp(world: World, table: string): Promise<void> {
+  return insert(world, table, WARM_UP_EVENTS, WARM_UP_EVERY_MS);
+}
+
+function insert(world: World, table: string, events = EVENTS, everyMs = EVERY_MS): Promise<void> {
+  return every(events, everyMs, () => world.query(`insert into ${table} (stamp) values ($1)`, [stamp()]));
 }

@@ -1,17 +1,27 @@
-/** Clients that LISTEN. Arguments: the database, how many, and how many notifications each is to get; prints their ages then. */
+/**
+ * Clients that LISTEN. Arguments: the database, how many, how many notifications each gets that do not count, and how many that do; prints
+ * the ages of those.
+ */
 import pg from 'pg';
 import { ageAt } from './event-reader.ts';
 
-const [url, clients, wanted] = process.argv.slice(2) as [string, string, string];
+const [url, clients, uncounted, wanted] = process.argv.slice(2) as [string, string, string, string];
 const START = '{"stamp" : "'.length;
-const ages: number[] = [];
+let ages: number[] = [];
+let isWarm = false;
 
 async function listen(): Promise<void> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   client.on('notification', ({ payload = '' }) => {
     ages.push(ageAt(Buffer.from(payload), START) ?? Number.NaN);
-    if (ages.length < Number(clients) * Number(wanted)) return;
+    if (ages.length < Number(clients) * Number(isWarm ? wanted : uncounted)) return;
+    if (!isWarm) {
+      isWarm = true;
+      ages = [];
+      process.stdout.write('warm\n');
+      return;
+    }
     const sorted = ages.sort((a, b) => a - b);
     const [p50, p99] = [0.5, 0.99].map((part) => sorted[Math.floor(sorted.length * part)]);
     process.stdout.write(`${JSON.stringify({ p50, p99 })}\n`);
