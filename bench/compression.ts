@@ -62,7 +62,7 @@ async function bySno(world: World, results: Runs, compresses: boolean): Promise<
   const of = compresses ? COMPRESSED : PLAIN;
   const write = () => world.query(`call fill(${COMMITS})`);
   await measure(results, of, { port, token: world.token, channel: 'project:1', compresses }, child.pid, COMMITS, write);
-  if (compresses) results.add(of, FRAMES, (await metric('sno_compressed_frames_total')) / COMMITS);
+  if (compresses) results.add(of, FRAMES, (await metric('sno_compressed_frames_total')) / (2 * COMMITS));
   await child.kill('SIGTERM');
 }
 
@@ -89,6 +89,11 @@ async function measure(
 ): Promise<void> {
   const load = new Load({ clients: SUBSCRIBERS, needle: '"type":"changes"', ...options });
   await load.ready();
+  await load.reset();
+  const warm = load.complete(events);
+  await write();
+  await warm;
+  await delay(100);
   await load.reset();
   const before = cpuSeconds(pid);
   const complete = load.complete(events);

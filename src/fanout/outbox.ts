@@ -9,7 +9,7 @@ import type { OutboundBudget } from './outbound.ts';
  * What a socket is given at a time of what it has not been waiting for: a large frame, or the past. More would only be encrypted
  * before the network takes it, into memory that no cache holds.
  */
-export const SLICE_BYTES = 64 * 1024;
+export const SLICE_BYTES = 256 * 1024;
 
 /** Shared by all whom nothing waits for, which is nearly everybody; nothing is ever put into it. */
 const NONE: Buffer[] = [];
