@@ -8,6 +8,7 @@ import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { formatLsn, type Lsn } from '../lsn.ts';
 import { createReplicationClient, NO_TIMEOUT_MS, timed } from '../postgres/connect.ts';
+import { READ_BYTES_MAX } from '../postgres/in-place-socket.ts';
 import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
 import { Backlog } from './backlog.ts';
 import { backoff } from './backoff.ts';
@@ -290,13 +291,18 @@ export class ReplicationStream implements WalSource {
     else this.#connection?.stream.resume();
   }
 
+  /** As if it came now: no more together than one read brings, since whoever takes it may hold the stream after each. */
   #drain(): void {
     if (!this.#isTaking) return;
-    this.#backlog.drain((packet) => {
-      this.#take(packet, 0, packet.length);
-      return this.#isTaking;
-    });
-    this.#flush();
+    do {
+      let bytes = 0;
+      this.#backlog.drain((packet) => {
+        this.#take(packet, 0, packet.length);
+        bytes += packet.length;
+        return this.#isTaking && bytes < READ_BYTES_MAX;
+      });
+      this.#flush();
+    } while (this.#isTaking && this.#backlog.length > 0);
     if (this.#isPaused && this.#backlog.bytes <= this.#options.backlogBytesMax) this.#pause(false);
   }
 

@@ -33,6 +33,9 @@ const PROCESS = 200 * MB;
 const CONNECTION = 100_000;
 const SUBSCRIPTION = 2_500;
 
+/** What the first process has on its way to SNO_WORKERS, and has not collected yet. */
+export const ON_THE_WAY = 64 * MB;
+
 /** What a scenario has at most at the same time, beside what is there anyway. */
 export interface Load {
   readonly connections?: number;

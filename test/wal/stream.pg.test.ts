@@ -147,6 +147,34 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     expect(held).toBeGreaterThanOrEqual(503);
   });
 
+  test('what a hold has kept goes on as if it came now: in pieces, each flushed, and no further than the next hold', async () => {
+    const { consumer, stream } = await follow({ backlogBytesMax: 1 << 22 });
+    let messages = 0;
+    const pieces: number[] = [];
+    stream.hold();
+    await database.query("insert into t select i, repeat('x', 100) from generate_series(1, 5000) i");
+    const { rows } = await database.query<{ lsn: string }>('select pg_current_wal_lsn()::text as lsn');
+    await until(async () => {
+      const sql = 'select sent_lsn >= $1::pg_lsn as is_sent from pg_stat_replication where pid = $2';
+      const sent = await database.query<{ is_sent: boolean }>(sql, [rows[0]?.lsn, (await walsender()).pid]);
+      return sent.rows[0]?.is_sent === true;
+    }, 'all of it has been sent');
+    consumer.onMessage = () => messages++;
+    consumer.onFlush = () => {
+      pieces.push(messages);
+      messages = 0;
+      if (pieces.length === 2) stream.hold();
+    };
+    stream.release();
+    expect(pieces.length).toBe(2);
+    expect(consumer.commits).toEqual([]);
+    stream.release();
+    await until(() => consumer.commits.length === 1, 'the commit has come');
+    expect(consumer.commits[0]?.changes.length).toBe(5_000);
+    // the message of a row has more than 140 bytes
+    expect(Math.max(...pieces)).toBeLessThan(65_536 / 140);
+  });
+
   test('a hold outlasts the connection', async () => {
     const { consumer, stream } = await follow();
     stream.hold();
