@@ -118,9 +118,10 @@ async function scene(
   bounds: Bounds,
   load: Load,
   play: (scene: Scene) => Promise<void>,
-  rows = '',
+  { rows = '', settings = {} }: { readonly rows?: string; readonly settings?: Readonly<Record<string, string>> } = {},
 ): Promise<void> {
   const here = await stage(SCHEMA + rows, {
+    ...settings,
     ...settingsOf(bounds),
     SNO_MAX_CONNECTIONS_PER_ADDRESS: '0',
     // the slot trails by little, so that it can be seen to go on
@@ -144,8 +145,12 @@ const untroubled = { gaps: 0, resets: {}, errors: {} } as const satisfies Partia
  * A transaction of many rows, each in a channel of its own and in one of 100 rooms, followed live; joined in the middle by snapshot and
  * from now on. Larger than the journal, where it has more than some 100,000 rows.
  */
-export function largeCommit(bounds: Bounds, rows: number): Promise<void> {
-  return scene(`a transaction of ${rows} rows`, bounds, { connections: 31 }, async (each) => {
+export function largeCommit(
+  bounds: Bounds,
+  rows: number,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const play = async (each: Scene) => {
     const { crowds, here } = each;
     const inserted = async (count: number) => (await each.metric('sno_events_total{op="insert"}')) >= count;
     const live = await crowds.crowd({ clients: 10, channel: 'room:{}', channelCount: 10 });
@@ -167,7 +172,8 @@ export function largeCommit(bounds: Bounds, rows: number): Promise<void> {
       expect(await later.live()).toMatchObject({ ...untroubled, events: 0 });
       return undefined;
     });
-  });
+  };
+  return scene(`a transaction of ${rows} rows`, bounds, { connections: 31 }, play, { settings });
 }
 
 /** Clients that stop reading: while the journal has what they missed they catch up, and when it has not, they are told so. */
@@ -312,7 +318,7 @@ export function largeSnapshot(bounds: Bounds, rows: number, largeRows: number, l
       return { quickSeconds, slowSeconds, slowResets: (await slow.report()).resets };
     });
   };
-  return scene(`a snapshot of ${rows} rows`, bounds, load, play, sql);
+  return scene(`a snapshot of ${rows} rows`, bounds, load, play, { rows: sql });
 }
 
 /** As Linux says (ip-sysctl: least, default and greatest size, in bytes). */

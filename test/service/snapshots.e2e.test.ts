@@ -174,7 +174,13 @@ describe('one place for snapshots, and clients that do not read', () => {
   let here: Stage;
 
   beforeAll(async () => {
-    here = await stage(SCHEMA, { SNO_SNAPSHOTS: '1', SNO_MAX_WAITING_SNAPSHOTS: '2', SNO_SNAPSHOT_BYTES: '1MB' });
+    // one process, since each of several has places of its own
+    here = await stage(SCHEMA, {
+      SNO_WORKERS: '0',
+      SNO_SNAPSHOTS: '1',
+      SNO_MAX_WAITING_SNAPSHOTS: '2',
+      SNO_SNAPSHOT_BYTES: '1MB',
+    });
     await here.query('insert into orders select i, i % 4, repeat(md5(i::text), 40) from generate_series(1, 60000) i');
   });
   afterAll(() => here.end());
