@@ -77,9 +77,10 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     this.options = options;
     const { outboundBytesMax, outboundTotalBytesMax, deflater } = options;
     this.outbound = new OutboundBudget(outboundBytesMax, outboundTotalBytesMax);
+    const segmentBytes = Math.min(outboundBytesMax, this.outbound.sliceBytes);
     this.segments = {
-      plain: new Segments(outboundBytesMax, plain),
-      deflated: new Segments(outboundBytesMax, (entry) => deflater.frameOf(entry)),
+      plain: new Segments(segmentBytes, plain),
+      deflated: new Segments(segmentBytes, (entry) => deflater.frameOf(entry)),
     };
     this.#revocations = new Revocations((xid) => options.visible(xid));
   }

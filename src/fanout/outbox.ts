@@ -3,13 +3,7 @@
  * than its bound even when one frame is far larger; nothing is written in between.
  */
 import type { Duplex } from 'node:stream';
-import type { OutboundBudget } from './outbound.ts';
-
-/**
- * What a socket is given at a time of what it has not been waiting for: a large frame, or the past. More would only be encrypted
- * before the network takes it, into memory that no cache holds.
- */
-export const SLICE_BYTES = 256 * 1024;
+import { type OutboundBudget, SLICE_BYTES } from './outbound.ts';
 
 /** Shared by all whom nothing waits for, which is nearly everybody; nothing is ever put into it. */
 const NONE: Buffer[] = [];
@@ -99,7 +93,7 @@ export class Outbox {
   }
 
   get #takesSlice(): boolean {
-    return this.#socket.writableLength < Math.min(this.bytesMax, SLICE_BYTES);
+    return this.#socket.writableLength < Math.min(this.bytesMax, this.#budget.sliceBytes);
   }
 
   #give(bytes: Buffer): void {

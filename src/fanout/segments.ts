@@ -3,7 +3,6 @@
  * together or fell behind together, get the same buffers: the bytes are joined once, and each socket is written to once for many events.
  */
 import type { ChannelLog, Entry } from '../journal/journal.ts';
-import { SLICE_BYTES } from './outbox.ts';
 
 /** Bytes of segments that are kept for the next one at the same place. */
 const KEPT_BYTES_MAX = 4 * 1024 * 1024;
@@ -26,7 +25,7 @@ export class Segments {
 
   /** `bytesMax` of a segment of more than one entry. `form` is an entry's frame as it is sent. */
   constructor(bytesMax: number, form: Form) {
-    this.#bytesMax = Math.min(bytesMax, SLICE_BYTES);
+    this.#bytesMax = bytesMax;
     this.#form = form;
   }
 

@@ -11,7 +11,7 @@ import { Deflater } from '../../src/fanout/deflater.ts';
 import type { SocketFeed } from '../../src/fanout/feed.ts';
 import { Hub } from '../../src/fanout/hub.ts';
 import { Markers } from '../../src/fanout/markers.ts';
-import { SLICE_BYTES } from '../../src/fanout/outbox.ts';
+import { SLICE_BYTES } from '../../src/fanout/outbound.ts';
 import { CommitBuilder } from '../../src/journal/commit-builder.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 import { parsePosition } from '../../src/position.ts';

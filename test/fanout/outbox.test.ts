@@ -1,8 +1,8 @@
 /** What one socket is given, and when it is given more. */
 import { Writable } from 'node:stream';
 import { expect, test } from 'vitest';
-import { OutboundBudget } from '../../src/fanout/outbound.ts';
-import { Outbox, SLICE_BYTES } from '../../src/fanout/outbox.ts';
+import { OutboundBudget, SLICE_BYTES } from '../../src/fanout/outbound.ts';
+import { Outbox } from '../../src/fanout/outbox.ts';
 import { Rig, room, turn } from './rig.ts';
 
 /** A socket that takes one write after the other, each when it is told to. */
