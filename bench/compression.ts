@@ -90,11 +90,7 @@ async function measure(
   const load = new Load({ clients: SUBSCRIBERS, needle: '"type":"changes"', ...options });
   await load.ready();
   await load.reset();
-  const warm = load.complete(events);
-  await write();
-  await warm;
-  await delay(100);
-  await load.reset();
+  await load.warmUp(events, write);
   const before = cpuSeconds(pid);
   const complete = load.complete(events);
   await write();

@@ -76,11 +76,7 @@ export async function besideEachOther(
         await load.ready();
         await load.reset();
         const count = EVENTS[key] ?? (EVENTS['sno'] as number);
-        const warm = load.complete(count);
-        server.send(count, 0);
-        await warm;
-        await delay(100);
-        await load.reset();
+        await load.warmUp(count, () => server.send(count, 0));
         await measure(server, key, load, results);
         await load.end();
         await server.end();

@@ -62,10 +62,7 @@ async function bySno(world: World): Promise<Ages> {
     isTimed: true,
   });
   await load.ready();
-  const warm = load.complete(WARM_UP_EVENTS);
-  await warmUp(world, 'notes');
-  await warm;
-  await load.reset();
+  await load.warmUp(WARM_UP_EVENTS, () => warmUp(world, 'notes'));
   const complete = load.complete(EVENTS);
   await insert(world, 'notes');
   const ages = await complete;

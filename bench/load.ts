@@ -1,6 +1,6 @@
 /** Starts the load client (load-client.ts) and asks it. */
 import type { DialectName } from './dialects.ts';
-import { type Child, start } from './processes.ts';
+import { type Child, delay, start } from './processes.ts';
 
 export interface LoadOptions {
   readonly port: number;
@@ -64,6 +64,8 @@ const DEFAULTS = {
   isTimed: false,
 } as const satisfies Partial<LoadOptions>;
 
+const WARM_UP_SETTLE_MS = 100;
+
 export class Load {
   readonly #child: Child;
 
@@ -84,6 +86,16 @@ export class Load {
   reset(): Promise<LoadReport> {
     this.#child.tell('reset');
     return this.#answer('reset');
+  }
+
+  /** Waits until every subscriber has got so many events that `send` makes, and counts from nothing. */
+  async warmUp(events: number, send: () => unknown): Promise<void> {
+    const complete = this.complete(events);
+    await send();
+    await complete;
+    // what the server still does after the last byte belongs to it
+    await delay(WARM_UP_SETTLE_MS);
+    await this.reset();
   }
 
   report(): Promise<LoadReport> {

@@ -3,7 +3,7 @@
  * before the network takes it, into memory that no cache holds.
  */
 export const SLICE_BYTES = 256 * 1024;
-/** Of the past less, where so many slices would be more than may wait in all sockets; but not less than the smallest. */
+/** Less, where so many slices would be more than may wait in all sockets; but not less than the smallest. */
 const SLICES_MIN = 1_000;
 const SLICE_BYTES_MIN = 64 * 1024;
 
@@ -12,7 +12,7 @@ const SLICE_BYTES_MIN = 64 * 1024;
  * shares. So the more clients stall, the sooner each of them is behind.
  */
 export class OutboundBudget {
-  /** What a socket is given at a time of the past. */
+  /** What a socket is given at a time of a large frame, or of the past. */
   readonly sliceBytes: number;
   readonly #bytesMax: number;
   readonly #totalBytesMax: number;

@@ -3,7 +3,7 @@
  * than its bound even when one frame is far larger; nothing is written in between.
  */
 import type { Duplex } from 'node:stream';
-import { type OutboundBudget, SLICE_BYTES } from './outbound.ts';
+import type { OutboundBudget } from './outbound.ts';
 
 /** Shared by all whom nothing waits for, which is nearly everybody; nothing is ever put into it. */
 const NONE: Buffer[] = [];
@@ -55,7 +55,7 @@ export class Outbox {
 
   write(frame: Buffer): void {
     if (this.#closed || !this.#socket.writable) return;
-    if (this.#queue.length === 0 && frame.length <= SLICE_BYTES) {
+    if (this.#queue.length === 0 && frame.length <= this.#budget.sliceBytes) {
       this.#give(this.#isBackedUp ? alone(frame) : frame);
       return;
     }
@@ -109,7 +109,7 @@ export class Outbox {
   #pump(): void {
     while (this.#queue.length > 0 && this.#takesSlice) {
       const frame = this.#queue[0] as Buffer;
-      const end = Math.min(this.#offset + SLICE_BYTES, frame.length);
+      const end = Math.min(this.#offset + this.#budget.sliceBytes, frame.length);
       this.#give(frame.subarray(this.#offset, end));
       this.#offset = end;
       if (end < frame.length) continue;
