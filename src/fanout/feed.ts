@@ -22,8 +22,6 @@ import { Subscription } from './subscription.ts';
 import { Vigil, type VigilHost } from './vigil.ts';
 import type { Visibility } from './visibility.ts';
 
-/** A client that sends requests and reads no answers may make this many times the outbound bound wait. */
-const ANSWERS_MAX_FACTOR = 4;
 /** Snapshots that do not see a commit which the journal has dropped are taken again, this often. */
 const SNAPSHOT_ATTEMPTS_MAX = 30;
 /** Before every entry. */
@@ -118,9 +116,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
 
   sendRaw(frame: Buffer): void {
     if (this.#isDetached) return;
-    this.outbox.write(frame);
-    const { pendingBytes, bytesMax, frameBytes } = this.outbox;
-    if (pendingBytes <= bytesMax * ANSWERS_MAX_FACTOR + frameBytes) return;
+    if (this.outbox.answer(frame)) return;
     this.#hub.options.events.outboundFull();
     this.#socket.destroy();
   }

@@ -5,6 +5,8 @@
 import type { Duplex } from 'node:stream';
 import type { OutboundBudget } from './outbound.ts';
 
+/** A client that sends requests and reads no answers may make this many times the bound wait. */
+const ANSWERS_MAX_FACTOR = 4;
 /** Shared by all whom nothing waits for, which is nearly everybody; nothing is ever put into it. */
 const NONE: Buffer[] = [];
 
@@ -16,6 +18,8 @@ export class Outbox {
   #queuedBytes = 0;
   /** How much of the first waiting frame has been given to the socket. */
   #offset = 0;
+  /** No more of what waits than these are answers. */
+  #answerBytes = 0;
   #closed = false;
   /** The socket has said that it takes no more, and not yet that it does. */
   #isBackedUp = false;
@@ -48,9 +52,11 @@ export class Outbox {
     return this.#queuedBytes - this.#offset + this.#socket.writableLength;
   }
 
-  /** Bytes of the frame that is going out in slices; 0 where none is. */
-  get frameBytes(): number {
-    return this.#queue[0]?.length ?? 0;
+  /** Writes what the client has asked for, not events. Whether what waits of that is within its bound. */
+  answer(frame: Buffer): boolean {
+    this.#answerBytes = Math.min(this.#answerBytes, this.pendingBytes) + frame.length;
+    this.write(frame);
+    return this.#answerBytes <= this.bytesMax * ANSWERS_MAX_FACTOR;
   }
 
   write(frame: Buffer): void {
@@ -86,6 +92,7 @@ export class Outbox {
   /** The socket has taken what it was given. Whether it is to be given more. */
   drained(): boolean {
     this.#backedUp(false);
+    if (this.#queue.length === 0) this.#answerBytes = 0;
     this.#pump();
     if (!this.#closed) return !this.full;
     if (this.#queue.length === 0) this.close(this.#onLastWritten);

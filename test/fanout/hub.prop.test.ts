@@ -270,6 +270,7 @@ test.each([
         const world = new World(Number.POSITIVE_INFINITY, scale);
         run(world, steps);
         for (const { messages } of world.sockets) check(world, messages, false);
+        expect(world.sockets.some(({ destroyed }) => destroyed)).toBe(false);
         expect(world.deflater.bytes).toBeLessThanOrEqual(COPIES_BYTES);
       }),
       { numRuns: numRuns * TIMES },

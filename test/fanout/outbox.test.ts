@@ -59,10 +59,10 @@ test('a large frame goes out in slices, each when the one before has been taken,
   const { socket, outbox } = outboxOf(1 << 20);
   outbox.write(Buffer.alloc(2.5 * SLICE_BYTES));
   outbox.write(Buffer.alloc(10));
-  expect([outbox.takesMore, outbox.full, outbox.frameBytes]).toEqual([false, true, 2.5 * SLICE_BYTES]);
+  expect([outbox.takesMore, outbox.full]).toEqual([false, true]);
   for (let index = 0; index < 4; index++) await socket.take();
   expect(socket.taken).toEqual([SLICE_BYTES, SLICE_BYTES, SLICE_BYTES / 2, 10]);
-  expect([outbox.full, outbox.takesMore, outbox.frameBytes]).toEqual([false, true, 0]);
+  expect([outbox.full, outbox.takesMore]).toEqual([false, true]);
 });
 
 test('closed, it still sends what it took, says so once, and does nothing more however often the socket drains', async () => {
@@ -115,4 +115,39 @@ test('whoever gets more than a slice at once reads on from the journal, and has 
   commit(3, 1 << 20);
   expect(rig.outboundFull).toBe(1);
   await drained();
+});
+
+test('answers that are not read are bounded, whatever else waits; once all is taken they count no more', async () => {
+  const { socket, outbox } = outboxOf(20_000);
+  const answers = (bytes: number) => outbox.answer(Buffer.alloc(bytes));
+  outbox.write(Buffer.alloc(1 << 20));
+  expect([answers(79_000), answers(1_000), answers(1)]).toEqual([true, true, false]);
+  while (socket.writableLength > 0) await socket.take();
+  expect([answers(79_000), answers(2_000)]).toEqual([true, false]);
+});
+
+test('what it has taken while it never was full counts no more', async () => {
+  const { socket, outbox } = outboxOf(20_000);
+  for (let count = 0; count < 1_000; count++) {
+    expect(outbox.answer(Buffer.alloc(1_000))).toBe(true);
+    await socket.take();
+  }
+});
+
+test('a client that lives is not cut for events that wait when it asks for something', async () => {
+  const rig = new Rig();
+  const socket = new Socket();
+  const feed = rig.hub.attach(socket as never);
+  feed.subscribe(room(1), { kind: 'now' });
+  for (let xid = 1; xid <= 300; xid++) {
+    rig.begin(xid);
+    rig.row(1, xid, 20_000);
+    rig.end();
+  }
+  rig.hub.flush();
+  expect(socket.writableLength).toBeGreaterThan(5 << 20);
+  feed.subscribe(room(2), { kind: 'now' });
+  expect(socket.destroyed).toBe(false);
+  while (socket.writableLength > 0) await socket.take();
+  expect(feed.isComplete).toBe(true);
 });
