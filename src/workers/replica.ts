@@ -4,10 +4,10 @@ import type { Batch } from '../journal/journal.ts';
 import { formatPosition, type Position } from '../position.ts';
 import type { HeadState } from './wire.ts';
 
-const NOTHING: HeadState = {
+export const NOTHING: HeadState = {
   epoch: '',
+  head: { lsn: 0, index: 0 },
   frontier: { lsn: 0, index: 0 },
-  headText: formatPosition('', 0, 0),
   wholeSequence: 0,
   openXid: 0,
   forgotten: [],
@@ -27,7 +27,8 @@ export class Replica implements Head {
   }
 
   get headText(): string {
-    return this.#state.headText;
+    const { epoch, head } = this.#state;
+    return formatPosition(epoch, head.lsn, head.index);
   }
 
   get wholeSequence(): number {

@@ -9,7 +9,8 @@ import type { CommitBuilder } from '../journal/commit-builder.ts';
 import type { Batch } from '../journal/journal.ts';
 import type { MemoryJournal } from '../journal/memory.ts';
 import type { ResetReason } from '../protocol.ts';
-import { type HeadState, packBatch, packTurn, type Step } from './wire.ts';
+import { TurnWriter } from './turn-writer.ts';
+import type { HeadState, Step } from './wire.ts';
 
 export interface TurnsOptions {
   readonly journal: MemoryJournal;
@@ -19,13 +20,13 @@ export interface TurnsOptions {
 }
 
 /** A turn that is read from the journal has about so much. */
-const TURN_STEPS = 1_000;
 const TURN_BYTES = 1024 ** 2;
+const NO_PATTERNS: readonly string[] = [];
 
 export class Turns {
   readonly #options: TurnsOptions;
-  /** Of the turn that is being gathered. */
-  #steps: Step[] = [];
+  /** The turn that is being gathered. */
+  readonly #writer = new TurnWriter();
   #takenHead = '';
 
   constructor(options: TurnsOptions) {
@@ -33,54 +34,48 @@ export class Turns {
   }
 
   begin(reason: ResetReason): void {
-    this.#steps.push(this.#beginning(reason));
+    this.#writer.step(this.#beginning(reason));
   }
 
   batch(batch: Batch): void {
-    this.#steps.push({ kind: 'batch', batch: packBatch(batch), head: this.#head() });
+    this.#writer.step({ kind: 'batch', batch, head: this.#head() });
   }
 
   marker(id: string): void {
-    this.#steps.push({ kind: 'marker', id, head: this.#head() });
+    this.#writer.step({ kind: 'marker', id, head: this.#head() });
   }
 
   defined(catalog: Catalog): void {
-    this.#steps.push({ kind: 'defined', catalog });
+    this.#writer.step({ kind: 'defined', catalog });
   }
 
   known(isKnown: boolean): void {
-    this.#steps.push({ kind: 'known', isKnown });
+    this.#writer.step({ kind: 'known', isKnown });
   }
 
   /** What has come since the last turn was taken; undefined where nothing has, and the head stands where it stood. */
   take(): Uint8Array | undefined {
     const { headText } = this.#options.head;
-    if (this.#steps.length === 0 && headText === this.#takenHead) return undefined;
+    if (this.#writer.length === 0 && headText === this.#takenHead) return undefined;
     this.#takenHead = headText;
-    const bytes = packTurn([...this.#steps, { kind: 'head', head: this.#head() }]);
-    this.#steps = [];
-    return bytes;
+    this.#writer.step({ kind: 'head', head: this.#head() });
+    return this.#writer.take();
   }
 
   /** All that a worker needs to go on from here. To be asked for when a turn has just been taken. */
   *sinceBeginning(): Iterable<Uint8Array> {
     const { head, journal } = this.#options;
-    assert(this.#steps.length === 0, 'what is gathered would come twice');
+    assert(this.#writer.length === 0, 'what is gathered would come twice');
     if (head.epoch === '') return;
     const now = this.#head();
-    let steps: Step[] = [this.#beginning('epoch_changed')];
-    let bytes = 0;
-    for (const each of journal.batches()) {
+    const writer = new TurnWriter();
+    writer.step(this.#beginning('epoch_changed'));
+    for (const batch of journal.batches()) {
       // what it tells of the time from the commit is known already
-      const batch = packBatch({ ...each, committedAt: 0 });
-      steps.push({ kind: 'batch', batch, head: now });
-      bytes += batch.frames.length;
-      if (steps.length < TURN_STEPS && bytes < TURN_BYTES) continue;
-      yield packTurn(steps);
-      steps = [];
-      bytes = 0;
+      writer.step({ kind: 'batch', batch: { ...batch, committedAt: 0 }, head: now });
+      if (writer.length >= TURN_BYTES) yield writer.take();
     }
-    yield packTurn(steps);
+    if (writer.length > 0) yield writer.take();
   }
 
   #beginning(reason: ResetReason): Step {
@@ -93,7 +88,14 @@ export class Turns {
   }
 
   #head(): HeadState {
-    const { epoch, frontier, headText, wholeSequence, openXid, forgotten } = this.#options.head;
-    return { epoch, frontier, headText, wholeSequence, openXid, forgotten: [...forgotten] };
+    const { epoch, head, frontier, wholeSequence, openXid, forgotten } = this.#options.head;
+    return {
+      epoch,
+      head,
+      frontier,
+      wholeSequence,
+      openXid,
+      forgotten: forgotten.size === 0 ? NO_PATTERNS : [...forgotten],
+    };
   }
 }

@@ -19,7 +19,8 @@ import { createPool } from '../postgres/connect.ts';
 import { backoff } from '../wal/backoff.ts';
 import { Replica } from './replica.ts';
 import { ToldDefinitions } from './told-definitions.ts';
-import { type FromWorker, type HeadState, type Step, type ToWorker, unpackBatch, unpackTurn } from './wire.ts';
+import { readTurn } from './turn-reader.ts';
+import type { FromWorker, HeadState, Step, ToWorker } from './wire.ts';
 
 const CONTROL_CONNECTIONS = 2;
 
@@ -107,10 +108,11 @@ class Worker {
       case 'turn': {
         this.#pieces.push(message.bytes);
         if (!message.isLast) return;
-        const bytes = this.#pieces.length === 1 ? message.bytes : Buffer.concat(this.#pieces);
+        const { buffer, byteOffset, length } = message.bytes;
+        const bytes = this.#pieces.length === 1 ? Buffer.from(buffer, byteOffset, length) : Buffer.concat(this.#pieces);
         this.#pieces = [];
         this.#holdsHeard = message.holdsHeard;
-        for (const step of unpackTurn(bytes)) this.#take(step);
+        for (const step of readTurn(bytes)) this.#take(step);
         this.#front.hub.flush();
         return;
       }
@@ -148,12 +150,10 @@ class Worker {
         this.#definitions.setKnown(step.isKnown);
         hub.resetAll(step.reason);
         return;
-      case 'batch': {
-        const batch = unpackBatch(step.batch);
-        this.#replica.take(batch);
-        hub.append(batch);
+      case 'batch':
+        this.#replica.take(step.batch);
+        hub.append(step.batch);
         return;
-      }
       case 'marker':
         this.#markers.arrived(step.id);
         return;

@@ -1,0 +1,144 @@
+/**
+ * Makes turns into bytes for workers; `readTurn` is the other side. Numbers are little-endian: counts and xids as 32-bit integers, LSNs, sequences,
+ * indexes and times as doubles, as they are in memory. A string that recurs within a turn is written once. What comes seldom is structured clones.
+ */
+import { serialize } from 'node:v8';
+import { Bytes } from '../bytes.ts';
+import type { Entry, Mark } from '../journal/journal.ts';
+import type { Position } from '../position.ts';
+import { type HeadState, MARK_KINDS, STEP_CODES, type Step } from './wire.ts';
+
+/** What is kept for the next turn. */
+const CAPACITY_MAX = 1024 ** 2;
+const INTEGER_BYTES = 4;
+const DOUBLE_BYTES = 8;
+
+export class TurnWriter {
+  readonly #bytes = new Bytes(1 << 16);
+  /** By text, its number in this turn. */
+  readonly #texts = new Map<string, number>();
+
+  get length(): number {
+    return this.#bytes.length;
+  }
+
+  /** What was written since it was last taken. */
+  take(): Buffer {
+    const { buffer, length } = this.#bytes;
+    const turn = buffer.subarray(0, length);
+    // a larger buffer than that is not used again
+    const taken = buffer.length > CAPACITY_MAX ? turn : Buffer.from(turn);
+    this.#bytes.clear(CAPACITY_MAX);
+    this.#texts.clear();
+    return taken;
+  }
+
+  step(step: Step): void {
+    this.#bytes.byte(STEP_CODES.indexOf(step.kind));
+    switch (step.kind) {
+      case 'begin': {
+        const { kind: _, head, ...rest } = step;
+        this.#head(head);
+        return this.#clone(rest);
+      }
+      case 'batch':
+        return this.#batch(step);
+      case 'marker':
+        this.#head(step.head);
+        return this.#text(step.id);
+      case 'defined':
+        return this.#clone(step.catalog);
+      case 'known':
+        return this.#bytes.byte(Number(step.isKnown));
+      case 'head':
+        return this.#head(step.head);
+    }
+  }
+
+  #batch({ head, batch }: Extract<Step, { readonly kind: 'batch' }>): void {
+    const { firstSequence, xid, after, committedAt, entries, marks } = batch;
+    this.#head(head);
+    this.#double(firstSequence);
+    this.#integer(xid);
+    this.#double(after);
+    this.#double(committedAt);
+    this.#integer(entries.length);
+    for (const entry of entries) this.#entry(entry);
+    this.#integer(marks.length);
+    for (const mark of marks) this.#mark(mark);
+  }
+
+  #entry({ channel, pattern, frame, xid, sequence, lsn, index }: Entry): void {
+    this.#text(channel);
+    this.#text(pattern);
+    this.#integer(xid);
+    this.#double(sequence);
+    this.#double(lsn);
+    this.#double(index);
+    this.#binary(frame);
+  }
+
+  /** The frame that a mark makes of a channel, as text: that of a channel without a name. */
+  #mark({ kind, pattern, channel, xid, sequence, lsn, index, frame }: Mark): void {
+    this.#bytes.byte(MARK_KINDS.indexOf(kind));
+    this.#text(pattern);
+    this.#text(channel ?? '');
+    this.#integer(xid);
+    this.#double(sequence);
+    this.#double(lsn);
+    this.#double(index);
+    this.#text(frame === undefined ? '' : payloadOf(frame('')));
+  }
+
+  #head({ epoch, head, frontier, wholeSequence, openXid, forgotten }: HeadState): void {
+    this.#text(epoch);
+    this.#position(head);
+    this.#position(frontier);
+    this.#double(wholeSequence);
+    this.#integer(openXid);
+    this.#integer(forgotten.length);
+    for (const pattern of forgotten) this.#text(pattern);
+  }
+
+  #position({ lsn, index }: Position): void {
+    this.#double(lsn);
+    this.#double(index);
+  }
+
+  #clone(value: unknown): void {
+    this.#binary(serialize(value));
+  }
+
+  #binary(source: Buffer): void {
+    this.#integer(source.length);
+    this.#bytes.append(source);
+  }
+
+  /** Its number in this turn; with a number that has not been, the text follows. */
+  #text(text: string): void {
+    const known = this.#texts.get(text);
+    if (known !== undefined) return this.#integer(known);
+    this.#integer(this.#texts.size);
+    this.#texts.set(text, this.#texts.size);
+    const start = this.#bytes.length;
+    this.#integer(0);
+    this.#bytes.utf8(text);
+    this.#bytes.buffer.writeUInt32LE(this.#bytes.length - start - INTEGER_BYTES, start);
+  }
+
+  #integer(value: number): void {
+    this.#bytes.reserve(INTEGER_BYTES);
+    this.#bytes.length = this.#bytes.buffer.writeUInt32LE(value, this.#bytes.length);
+  }
+
+  #double(value: number): void {
+    this.#bytes.reserve(DOUBLE_BYTES);
+    this.#bytes.length = this.#bytes.buffer.writeDoubleLE(value, this.#bytes.length);
+  }
+}
+
+/** Of a frame of the journal, which is plain. */
+function payloadOf(frame: Buffer): string {
+  const short = frame[1] as number;
+  return frame.toString('utf8', short < 126 ? 2 : short === 126 ? 4 : 10);
+}
