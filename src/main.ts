@@ -6,6 +6,7 @@
  * and stopped in the opposite order of clients first.
  */
 import type pg from 'pg';
+import { CatalogWatch } from './channels/catalog-watch.ts';
 import type { Refusal } from './channels/channel.ts';
 import { Definitions, type Redefinition } from './channels/definitions.ts';
 import { Lookahead } from './channels/lookahead.ts';
@@ -85,6 +86,7 @@ class RunningService implements Service, WalHandler {
   readonly #transactions: Transactions;
   readonly #guardian: Guardian;
   readonly #definitions: Definitions;
+  readonly #catalogWatch: CatalogWatch;
   readonly #journal: MemoryJournal;
   readonly #markers: Markers;
   readonly #builder: CommitBuilder;
@@ -109,9 +111,6 @@ class RunningService implements Service, WalHandler {
   #timers: NodeJS.Timeout[] = [];
   #fail: (error: unknown) => void = () => undefined;
   #state: 'starting' | 'catching up' | 'serving' | 'draining' = 'starting';
-  #isPolling = false;
-  /** The WAL tells of a catalog that it does not hold. */
-  #isUntold = false;
   #generation: number | undefined;
   /** Whether the stream has reached, once, the end that the WAL had at start. */
   #isCaughtUp = false;
@@ -157,8 +156,14 @@ class RunningService implements Service, WalHandler {
         // WAL that is read again after a restart tells of definitions that are long gone
         if (this.#isCaughtUp) this.#tellRefusal(refusal);
       },
-      onUntold: () => void this.#poll(),
+      onUntold: () => void this.#catalogWatch.tell(),
       onKnown: (isKnown) => this.#told.known(isKnown),
+    });
+    this.#catalogWatch = new CatalogWatch({
+      rulebook: this.#rulebook,
+      definitions: this.#definitions,
+      afterCommitted: (call) => this.#markers.expect(call),
+      logger,
     });
     const { registry } = this.#definitions;
     const { events, commits, messagesDropped } = this.#metrics;
@@ -276,7 +281,7 @@ class RunningService implements Service, WalHandler {
     this.#state = 'catching up';
     await this.#stream.start();
     this.#timers.push(setInterval(() => void this.#guardian.check(), MEASURE_MS));
-    this.#timers.push(setInterval(() => void this.#look(), POLL_MS));
+    this.#timers.push(setInterval(() => void this.#catalogWatch.look(), POLL_MS));
     await this.#guardian.check();
     await this.#listener.start();
     await this.#catchUp();
@@ -439,43 +444,6 @@ class RunningService implements Service, WalHandler {
     this.#logger.error({ code: error.code, view: `${schema}."${pattern}"`, mend: error.mend }, error.message);
   }
 
-  /** Asks the database for what no message in the WAL tells by itself. */
-  async #look(): Promise<void> {
-    if (this.#rulebook.isPolled || this.#isUntold) await this.#poll();
-    else if (this.#definitions.registry.isAwaitingWriters) await this.#ask(() => this.#rulebook.settle());
-  }
-
-  /** Has the WAL tell of definitions that have changed; where that fails, or is under way, it is done again. */
-  #poll(): Promise<void> {
-    this.#isUntold = true;
-    return this.#ask(async () => {
-      this.#isUntold = false;
-      const { untoldCount } = this.#definitions;
-      await this.#rulebook.poll().catch((error: unknown) => {
-        this.#isUntold = true;
-        throw error;
-      });
-      // no marker where nobody waits: it is asked every few seconds where no event trigger tells
-      if (this.#definitions.known !== undefined) this.#markers.expect(() => this.#definitions.told(untoldCount));
-    });
-  }
-
-  /** One after the other. Never rejects. */
-  async #ask(work: () => Promise<void>): Promise<void> {
-    if (this.#isPolling) return;
-    this.#isPolling = true;
-    try {
-      await work();
-    } catch (error) {
-      this.#logger.warn({ error: String(error) }, 'the catalog could not be read');
-      return;
-    } finally {
-      this.#isPolling = false;
-    }
-    // what was asked for meanwhile
-    if (this.#isUntold) await this.#poll();
-  }
-
   /** Everybody who may write to the database may put a message into the WAL: one that is no catalog must not stop the stream. */
   #catalogMessage(json: string, lsn: Lsn): readonly Redefinition[] {
     try {
@@ -486,7 +454,7 @@ class RunningService implements Service, WalHandler {
     } catch (error) {
       if (!(error instanceof SnoError)) throw error;
       this.#logger.error({ code: error.code, mend: error.mend }, `a catalog in the WAL: ${error.message}`);
-      void this.#poll();
+      void this.#catalogWatch.tell();
       return [];
     }
   }

@@ -17,8 +17,6 @@ export interface ArrivalOptions {
   /** Resolves when what is known by now of access taken away has been looked into; undefined: it has. */
   readonly unanswered: () => Promise<void> | undefined;
   readonly isEnded: () => boolean;
-  /** Resolves when the socket takes more. */
-  readonly writable: () => Promise<void>;
 }
 
 export class Arrival implements SnapshotSink {
@@ -71,9 +69,9 @@ export class Arrival implements SnapshotSink {
   }
 
   #write(frame: Buffer): Promise<void> | undefined {
-    const { outbox, isEnded, writable } = this.#options;
+    const { outbox, isEnded } = this.#options;
     if (isEnded()) return undefined;
     outbox.write(frame);
-    return outbox.full ? writable() : undefined;
+    return outbox.full ? outbox.writable() : undefined;
   }
 }

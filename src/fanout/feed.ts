@@ -77,8 +77,6 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
   /** Those that read from the journal; undefined: there are none. */
   #catching: Set<Subscription> | undefined;
   #vigil: Vigil | undefined;
-  /** Those who wait for the socket to take more. */
-  #waiting: (() => void)[] | undefined;
   #reaches: Reaches | undefined;
 
   constructor(hub: FeedHost, socket: Duplex, deflates: boolean) {
@@ -363,12 +361,11 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
       ask: () => this.#authorize(subscription),
       unanswered: () => this.#vigil?.answered,
       isEnded: () => subscription.isEnded,
-      writable: () => this.#writable(),
     });
     try {
       for (let attempt = 1; ; attempt++) {
         // whoever takes nothing does not get a place that others wait for
-        if (outbox.full) await this.#writable();
+        if (outbox.full) await outbox.writable();
         if (subscription.isEnded) return;
         const share = hub.options.snapshots.ask(channel, arrival, this.#isLaggard);
         subscription.leave = share.leave;
@@ -417,27 +414,9 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
     if (!subscription.isEnded) this.unsubscribe(subscription.channel.name, 'access_revoked');
   }
 
-  /** Resolves when a socket that is full takes more, or is gone. */
-  #writable(): Promise<void> {
-    if (this.#isDetached) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#waiting ??= [];
-      this.#waiting.push(resolve);
-    });
-  }
-
   #drained(): void {
-    if (this.outbox.drained()) {
-      this.#wakeWaiting();
-      this.pump();
-    }
+    if (this.outbox.drained()) this.pump();
     this.owner?.drained();
-  }
-
-  #wakeWaiting(): void {
-    const waiting = this.#waiting ?? [];
-    this.#waiting = undefined;
-    for (const resolve of waiting) resolve();
   }
 
   #end(subscription: Subscription): void {
@@ -451,7 +430,6 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
   #endAll(): void {
     this.#reaches?.clear();
     for (const subscription of [...this.#subscriptions.values()]) this.#end(subscription);
-    this.#wakeWaiting();
   }
 }
 

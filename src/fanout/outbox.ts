@@ -24,6 +24,8 @@ export class Outbox {
   /** The socket has said that it takes no more, and not yet that it does. */
   #isBackedUp = false;
   #onLastWritten: (() => void) | undefined;
+  /** Those who wait for the socket to take more; undefined: there are none. */
+  #waiting: (() => void)[] | undefined;
 
   /** `drained` is to be called at each 'drain' of the socket. */
   constructor(socket: Duplex, budget: OutboundBudget) {
@@ -71,12 +73,22 @@ export class Outbox {
     this.#pump();
   }
 
+  /** Resolves when a socket that is full takes more, or nothing is taken any more. */
+  writable(): Promise<void> {
+    if (this.#closed) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#waiting ??= [];
+      this.#waiting.push(resolve);
+    });
+  }
+
   /**
    * Takes nothing more. With `written`, what was taken still goes out, and then it is called; without, the socket is
    * left alone at once.
    */
   close(written?: () => void): void {
     this.#closed = true;
+    this.#wakeWaiting();
     if (written !== undefined && this.#queue.length > 0) {
       this.#onLastWritten = written;
       return;
@@ -94,9 +106,19 @@ export class Outbox {
     this.#backedUp(false);
     if (this.#queue.length === 0) this.#answerBytes = 0;
     this.#pump();
-    if (!this.#closed) return !this.full;
+    if (!this.#closed) {
+      if (this.full) return false;
+      this.#wakeWaiting();
+      return true;
+    }
     if (this.#queue.length === 0) this.close(this.#onLastWritten);
     return false;
+  }
+
+  #wakeWaiting(): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    for (const resolve of waiting) resolve();
   }
 
   get #takesSlice(): boolean {
