@@ -244,7 +244,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
   #writeSegments(subscription: Subscription): void {
     const segments = this.#hub.segments[this.deflates ? 'deflated' : 'plain'];
     while (this.outbox.takesMore) {
-      const segment = segments.after(subscription.log, subscription.cursor);
+      const segment = segments.after(subscription.log, subscription.cursor, this.#hub.outbound.segmentBytes);
       if (segment === undefined) return;
       this.outbox.write(segment.bytes);
       subscription.cursor = segment.sequence;

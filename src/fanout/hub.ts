@@ -77,10 +77,9 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     this.options = options;
     const { outboundBytesMax, outboundTotalBytesMax, deflater } = options;
     this.outbound = new OutboundBudget(outboundBytesMax, outboundTotalBytesMax);
-    const segmentBytes = Math.min(outboundBytesMax, this.outbound.sliceBytes);
     this.segments = {
-      plain: new Segments(segmentBytes, plain),
-      deflated: new Segments(segmentBytes, (entry) => deflater.frameOf(entry)),
+      plain: new Segments(plain),
+      deflated: new Segments((entry) => deflater.frameOf(entry)),
     };
     this.#revocations = new Revocations((xid) => options.visible(xid));
   }

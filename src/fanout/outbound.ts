@@ -3,32 +3,40 @@
  * before the network takes it, into memory that no cache holds.
  */
 export const SLICE_BYTES = 256 * 1024;
-/** Less, where so many slices would be more than may wait in all sockets; but not less than the smallest. */
-const SLICES_MIN = 1_000;
-const SLICE_BYTES_MIN = 64 * 1024;
+/** Halved until it is no more than the share of a socket, but not below this. */
+const SLICE_BYTES_MIN = 16 * 1024;
 
 /**
  * How much may wait in client sockets: of each one `bytesMax`, and of those together that take no more just now `totalBytesMax`, in equal
  * shares. So the more clients stall, the sooner each of them is behind.
  */
 export class OutboundBudget {
-  /** What a socket is given at a time of a large frame, or of the past. */
-  readonly sliceBytes: number;
   readonly #bytesMax: number;
   readonly #totalBytesMax: number;
   #backedUp = 0;
   #share: number;
+  #sliceBytes: number;
 
   constructor(bytesMax: number, totalBytesMax = Number.POSITIVE_INFINITY) {
     this.#bytesMax = bytesMax;
     this.#totalBytesMax = totalBytesMax;
     this.#share = bytesMax;
-    this.sliceBytes = Math.min(SLICE_BYTES, Math.max(SLICE_BYTES_MIN, totalBytesMax / SLICES_MIN));
+    this.#sliceBytes = sliceOf(bytesMax);
   }
 
   /** Bytes that may wait in one socket. */
   get share(): number {
     return this.#share;
+  }
+
+  /** What a socket is given at a time of a large frame. */
+  get sliceBytes(): number {
+    return this.#sliceBytes;
+  }
+
+  /** The same of the past. */
+  get segmentBytes(): number {
+    return Math.min(this.#sliceBytes, this.#bytesMax);
   }
 
   /** How many sockets take no more just now. */
@@ -40,5 +48,13 @@ export class OutboundBudget {
   count(change: 1 | -1): void {
     this.#backedUp += change;
     this.#share = Math.min(this.#bytesMax, this.#totalBytesMax / Math.max(1, this.#backedUp));
+    this.#sliceBytes = sliceOf(this.#share);
   }
+}
+
+/** Few sizes, so that those who read the past at the same place are given the same. */
+function sliceOf(share: number): number {
+  let bytes = SLICE_BYTES;
+  while (bytes > share && bytes > SLICE_BYTES_MIN) bytes /= 2;
+  return bytes;
 }

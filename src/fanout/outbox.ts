@@ -121,8 +121,10 @@ export class Outbox {
     for (const resolve of waiting) resolve();
   }
 
+  /** It has less than half a slice: what it was given may have been a little less than a whole one. */
   get #takesSlice(): boolean {
-    return this.#socket.writableLength < Math.min(this.bytesMax, this.#budget.sliceBytes);
+    const { writableLength, writableHighWaterMark } = this.#socket;
+    return writableLength < Math.min(this.bytesMax, Math.max(this.#budget.sliceBytes / 2, writableHighWaterMark));
   }
 
   #give(bytes: Buffer): void {

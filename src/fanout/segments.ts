@@ -17,33 +17,31 @@ export interface Segment {
 type Form = (entry: Entry) => Buffer;
 
 export class Segments {
-  readonly #bytesMax: number;
   readonly #form: Form;
-  /** By channel and the sequence of its first entry. */
+  /** By its bound, channel and the sequence of its first entry. */
   readonly #kept = new Map<string, Segment>();
   #keptBytes = 0;
 
-  /** `bytesMax` of a segment of more than one entry. `form` is an entry's frame as it is sent. */
-  constructor(bytesMax: number, form: Form) {
-    this.#bytesMax = bytesMax;
+  /** `form` is an entry's frame as it is sent. */
+  constructor(form: Form) {
     this.#form = form;
   }
 
-  /** From the first entry after `cursor` on; undefined where there is none. */
-  after(log: ChannelLog, cursor: number): Segment | undefined {
+  /** From the first entry after `cursor` on, of at most `bytesMax` where it has more than one; undefined where there is none. */
+  after(log: ChannelLog, cursor: number, bytesMax: number): Segment | undefined {
     const index = log.firstAfter(cursor);
     const first = log.at(index);
     if (first === undefined) return undefined;
-    const key = `${first.sequence} ${log.name}`;
+    const key = `${bytesMax} ${first.sequence} ${log.name}`;
     const known = this.#kept.get(key);
     if (known !== undefined) return known;
-    const segment = this.#make(log, index);
+    const segment = this.#make(log, index, bytesMax);
     // alone it is no copy, and there will be more behind it soon
     if (segment.count > 1) this.#keep(key, segment);
     return segment;
   }
 
-  #make(log: ChannelLog, from: number): Segment {
+  #make(log: ChannelLog, from: number, bytesMax: number): Segment {
     const frames: Buffer[] = [];
     let bytes = 0;
     let sequence = 0;
@@ -51,7 +49,7 @@ export class Segments {
       const entry = log.at(index);
       if (entry === undefined) break;
       const frame = this.#form(entry);
-      if (frames.length > 0 && bytes + frame.length > this.#bytesMax) break;
+      if (frames.length > 0 && bytes + frame.length > bytesMax) break;
       frames.push(frame);
       bytes += frame.length;
       sequence = entry.sequence;

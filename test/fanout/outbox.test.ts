@@ -45,7 +45,7 @@ function outboxOf(bytesMax: number) {
 test('of the past it takes a slice at a time, long before it is full', async () => {
   const { socket, outbox, drains } = outboxOf(1 << 20);
   expect(outbox.takesMore).toBe(true);
-  outbox.write(Buffer.alloc(SLICE_BYTES - 1));
+  outbox.write(Buffer.alloc(SLICE_BYTES / 2 - 1));
   expect(outbox.takesMore).toBe(true);
   outbox.write(Buffer.alloc(1));
   expect([outbox.takesMore, outbox.full]).toEqual([false, false]);
@@ -150,4 +150,26 @@ test('a client that lives is not cut for events that wait when it asks for somet
   expect(socket.destroyed).toBe(false);
   while (socket.writableLength > 0) await socket.take();
   expect(feed.isComplete).toBe(true);
+});
+
+test('the more sockets take nothing, the smaller a slice of the past: all of them together hold little more than the bound', () => {
+  const totalBytes = 256 << 20;
+  const rig = new Rig({ journalBytes: 16 << 20, outboundTotalBytes: totalBytes });
+  const start = rig.hub.headText;
+  rig.hub.attach(new Socket() as never).subscribe(room(1), { kind: 'now' });
+  for (let xid = 1; xid <= 400; xid++) {
+    rig.begin(xid);
+    rig.row(1, xid, 1_000);
+    rig.end();
+  }
+  rig.hub.flush();
+  for (const count of [500, 2_000, 5_000]) {
+    while (rig.hub.connectionCount < count)
+      rig.hub.attach(new Socket() as never).subscribe(room(1), { kind: 'since', position: start });
+    // each that came got no more than its share of then: the sum of 1 / n, n from the first whose slice was cut
+    const cut = totalBytes / SLICE_BYTES;
+    const bound = totalBytes * (1 + Math.max(0, Math.log(count / cut)));
+    expect(rig.hub.outboundBytes).toBeLessThan(bound + 16_384 * count * 0.1);
+    expect(rig.hub.outboundBytes).toBeGreaterThan(0.4 * Math.min(bound, count * SLICE_BYTES));
+  }
 });

@@ -28,6 +28,8 @@ export interface RigOptions {
   readonly journalBytes?: number;
   /** Beyond it a commit goes on in parts. */
   readonly commitBytes?: number;
+  /** What may wait in all sockets together. */
+  readonly outboundTotalBytes?: number;
   readonly visible?: (xid: number, isWanted?: () => boolean) => Promise<void>;
 }
 
@@ -54,11 +56,17 @@ export class Rig {
   outboundFull = 0;
   #lsn = START;
 
-  constructor({ journalBytes = 1 << 20, commitBytes = 1_000_000, visible = async () => undefined }: RigOptions = {}) {
+  constructor({
+    journalBytes = 1 << 20,
+    commitBytes = 1_000_000,
+    outboundTotalBytes = Number.POSITIVE_INFINITY,
+    visible = async () => undefined,
+  }: RigOptions = {}) {
     this.#markers = new Markers({ emit: async (id) => void this.emitted.push(id), pause: async () => undefined });
     const journal = new MemoryJournal({ bytesMax: journalBytes, ageMaxMs: Number.POSITIVE_INFINITY, now: () => 0 });
     this.hub = new Hub(journal, this.#markers, {
       outboundBytesMax: 1 << 20,
+      outboundTotalBytesMax: outboundTotalBytes,
       waitingCommitsMax: 1_000,
       snapshots: {
         ask: (_, sink) => ({ outcome: new Promise((done) => this.readings.push({ sink, done })), leave() {} }),

@@ -29,12 +29,12 @@ function journalOf(channels: readonly string[], sizes: readonly number[]) {
 test('entries are joined up to the bound, a large one stays alone', () => {
   const { journal } = journalOf(['c:1'], [10, 20, 30, 500, 5]);
   const log = journal.hold('c:1', 'c:{id}', -1);
-  const segments = new Segments(60, plain);
+  const segments = new Segments(plain);
   const found = [];
   for (
-    let cursor = -1, segment = segments.after(log, cursor);
+    let cursor = -1, segment = segments.after(log, cursor, 60);
     segment !== undefined;
-    segment = segments.after(log, cursor)
+    segment = segments.after(log, cursor, 60)
   ) {
     found.push([segment.count, segment.bytes.length, segment.sequence]);
     cursor = segment.sequence;
@@ -44,17 +44,19 @@ test('entries are joined up to the bound, a large one stays alone', () => {
     [1, 500, 4],
     [1, 5, 5],
   ]);
-  expect(segments.after(log, -1)?.bytes.toString()).toBe('1'.repeat(10) + '2'.repeat(20) + '3'.repeat(30));
+  expect(segments.after(log, -1, 60)?.bytes.toString()).toBe('1'.repeat(10) + '2'.repeat(20) + '3'.repeat(30));
 });
 
 test('whoever reads at the same place gets the same bytes; what has come since comes behind them', () => {
   const { journal, append } = journalOf(['c:1'], [10, 10]);
   const log = journal.hold('c:1', 'c:{id}', -1);
-  const segments = new Segments(1_000, plain);
-  const segment = segments.after(log, -1);
+  const segments = new Segments(plain);
+  const segment = segments.after(log, -1, 1_000);
   append(10);
-  expect(segments.after(log, -1)).toBe(segment);
-  expect(segments.after(log, 2)?.sequence).toBe(3);
+  expect(segments.after(log, -1, 1_000)).toBe(segment);
+  // who is given less at a time gets other bytes
+  expect(segments.after(log, -1, 10)?.count).toBe(1);
+  expect(segments.after(log, 2, 1_000)?.sequence).toBe(3);
 });
 
 test('channels are told apart where their entries have one sequence, as those of a truncate have', () => {
@@ -62,9 +64,9 @@ test('channels are told apart where their entries have one sequence, as those of
   truncate();
   append(10);
   append(10);
-  const segments = new Segments(1_000, plain);
+  const segments = new Segments(plain);
   for (const channel of ['c:1', 'c:2']) {
-    const segment = segments.after(journal.hold(channel, 'c:{id}', -1), 2);
+    const segment = segments.after(journal.hold(channel, 'c:{id}', -1), 2, 1_000);
     expect(segment?.count).toBe(2);
     expect(segment?.bytes.toString()).toMatch(new RegExp(`^${channel}`));
   }
