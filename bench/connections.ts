@@ -7,7 +7,7 @@ import { atMost, type Result, Runs } from './figures.ts';
 import { COMMIT_NEEDLE, Load } from './load.ts';
 import { createNotes, EVENT, quiet } from './notes.ts';
 import { PEERS } from './peers.ts';
-import { delay, residentBytes } from './processes.ts';
+import { cpuSeconds, delay, residentBytes } from './processes.ts';
 import { createWorld, type World } from './world.ts';
 
 const IDLE = 10_000;
@@ -23,6 +23,7 @@ const FIRST_SETTLE_MS = 3_000;
 const MEMORY = 'KiB a connection';
 const STORMY = 'ms, p99 of the live ones in the storm';
 const SECONDS = `seconds until ${STORM} are subscribed`;
+const CPU = 'CPU-seconds of the server until then';
 
 export async function benchConnections(runs: number): Promise<Result> {
   const world = await createWorld();
@@ -82,7 +83,7 @@ async function idle(world: World, servers: readonly Server[], results: Runs): Pr
 }
 
 async function storm(world: World, server: Server, results: Runs): Promise<void> {
-  const { name, port, dialect, channel } = server;
+  const { name, pid, port, dialect, channel } = server;
   const options = { port, dialect, channel, token: world.token };
   const live = new Load({ ...options, clients: LIVE, readers: LIVE, needle: COMMIT_NEEDLE, isTimed: true });
   await live.ready();
@@ -90,6 +91,7 @@ async function storm(world: World, server: Server, results: Runs): Promise<void>
   await delay(CALM_MS);
   const calm = await live.report();
   await live.reset();
+  const before = cpuSeconds(pid);
   const clients = new Load({
     ...options,
     channel: quiet(channel),
@@ -99,12 +101,14 @@ async function storm(world: World, server: Server, results: Runs): Promise<void>
     resumesSession: true,
   });
   const { seconds, retries } = await clients.ready();
+  const used = cpuSeconds(pid) - before;
   const stormy = await live.report();
   results.add(name, 'ms, p99 of the live ones before the storm', calm.p99);
   results.add(name, 'ms, p50 of the live ones in the storm', stormy.p50);
   results.add(name, STORMY, stormy.p99);
   results.add(name, 'ms, largest of the live ones in the storm', stormy.max);
   results.add(name, SECONDS, seconds);
+  results.add(name, CPU, used);
   results.add(name, 'connections that had to try again', retries);
   await clients.end();
   await live.end();

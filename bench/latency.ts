@@ -3,7 +3,7 @@ import { stamp } from './event-reader.ts';
 import { atMost, type Result, Runs } from './figures.ts';
 import { Load } from './load.ts';
 import { every } from './peers.ts';
-import { start } from './processes.ts';
+import { cpuSeconds, start } from './processes.ts';
 import { createWorld, type World } from './world.ts';
 
 const SUBSCRIBERS = 10;
@@ -33,11 +33,13 @@ export async function benchLatency(runs: number): Promise<Result> {
       create trigger tell after insert on told for each row execute function tell()`);
     for (let run = 0; run <= runs; run++) {
       if (run === 1) results.clear();
-      const ages = { Snö: await bySno(world), 'LISTEN/NOTIFY': await byListening(world) };
+      const sno = await bySno(world);
+      const ages = { Snö: sno, 'LISTEN/NOTIFY': await byListening(world) };
       for (const [of, { p50, p99 }] of Object.entries(ages)) {
         results.add(of, 'ms, p50', p50);
         results.add(of, 'ms, p99', p99);
       }
+      results.add('Snö', 'ms of CPU an insert', (sno.cpu / EVENTS) * 1_000);
     }
   } finally {
     await world.end();
@@ -51,7 +53,8 @@ export async function benchLatency(runs: number): Promise<Result> {
   };
 }
 
-async function bySno(world: World): Promise<Ages> {
+/** `cpu`: what the server took meanwhile, in seconds. */
+async function bySno(world: World): Promise<Ages & { readonly cpu: number }> {
   const { child, port } = await world.serve();
   const load = new Load({
     port,
@@ -63,12 +66,14 @@ async function bySno(world: World): Promise<Ages> {
   });
   await load.ready();
   await load.warmUp(WARM_UP_EVENTS, () => warmUp(world, 'notes'));
+  const before = cpuSeconds(child.pid);
   const complete = load.complete(EVENTS);
   await insert(world, 'notes');
   const ages = await complete;
+  const cpu = cpuSeconds(child.pid) - before;
   await load.end();
   await child.kill('SIGTERM');
-  return ages;
+  return { ...ages, cpu };
 }
 
 async function byListening(world: World): Promise<Ages> {

@@ -3,11 +3,13 @@ import { atMost, type Result, Runs } from './figures.ts';
 import { Load, type LoadOptions } from './load.ts';
 import { createNotes, EVENT, positionNow } from './notes.ts';
 import { startBare } from './peers.ts';
+import { cpuSeconds } from './processes.ts';
 import { createWorld, type World } from './world.ts';
 
 const CLIENTS = 5_000;
 const EVENTS = 1_000;
 const SECONDS = 'seconds';
+const CPU = 'CPU-seconds of the server';
 const PEER = 'a bare TLS server';
 
 export async function benchReplay(runs: number): Promise<Result> {
@@ -17,9 +19,10 @@ export async function benchReplay(runs: number): Promise<Result> {
     await createNotes(world);
     for (let run = 0; run <= runs; run++) {
       if (run === 1) results.clear();
-      results.add('Snö', SECONDS, await bySno(world));
+      await bySno(world, results);
       const peer = await startBare(world, EVENT.replace('{stamp}', '2026-11-23T10:00:00.123456Z'), EVENTS);
-      results.add(PEER, SECONDS, await resume(world, { port: peer.port, dialect: peer.dialect }));
+      const { pid, port, dialect } = peer;
+      await resume(world, results, PEER, pid, { port, dialect });
       await peer.end();
     }
   } finally {
@@ -33,7 +36,7 @@ export async function benchReplay(runs: number): Promise<Result> {
   };
 }
 
-async function bySno(world: World): Promise<number> {
+async function bySno(world: World, results: Runs): Promise<void> {
   const { child, port } = await world.serve();
   const since = await positionNow(world);
   // one who is live tells that the journal has them
@@ -43,12 +46,18 @@ async function bySno(world: World): Promise<number> {
   await world.query(`call fill(${EVENTS})`);
   await complete;
   await live.end();
-  const seconds = await resume(world, { port, since });
+  await resume(world, results, 'Snö', child.pid, { port, since });
   await child.kill('SIGTERM');
-  return seconds;
 }
 
-async function resume(world: World, options: Partial<LoadOptions> & Pick<LoadOptions, 'port'>): Promise<number> {
+async function resume(
+  world: World,
+  results: Runs,
+  of: string,
+  pid: number,
+  options: Partial<LoadOptions> & Pick<LoadOptions, 'port'>,
+): Promise<void> {
+  const before = cpuSeconds(pid);
   const load = new Load({
     token: world.token,
     clients: CLIENTS,
@@ -57,6 +66,7 @@ async function resume(world: World, options: Partial<LoadOptions> & Pick<LoadOpt
     ...options,
   });
   const { seconds } = await load.complete(EVENTS);
+  results.add(of, SECONDS, seconds);
+  results.add(of, CPU, cpuSeconds(pid) - before);
   await load.end();
-  return seconds;
 }
