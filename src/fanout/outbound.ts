@@ -34,7 +34,13 @@ export class OutboundBudget {
     return this.#sliceBytes;
   }
 
-  /** The same of the past. */
+  /** A socket that holds less is given the next. */
+  get lowBytes(): number {
+    // where there is room for all, the next is there when the first has gone out
+    return this.#sliceBytes === SLICE_BYTES ? SLICE_BYTES : this.#sliceBytes / 2;
+  }
+
+  /** What it is given at a time of the past. */
   get segmentBytes(): number {
     return Math.min(this.#sliceBytes, this.#bytesMax);
   }

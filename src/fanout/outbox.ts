@@ -121,10 +121,9 @@ export class Outbox {
     for (const resolve of waiting) resolve();
   }
 
-  /** It has less than half a slice: what it was given may have been a little less than a whole one. */
   get #takesSlice(): boolean {
     const { writableLength, writableHighWaterMark } = this.#socket;
-    return writableLength < Math.min(this.bytesMax, Math.max(this.#budget.sliceBytes / 2, writableHighWaterMark));
+    return writableLength < Math.min(this.bytesMax, Math.max(this.#budget.lowBytes, writableHighWaterMark));
   }
 
   #give(bytes: Buffer): void {
