@@ -55,7 +55,7 @@ export async function benchConnections(runs: number): Promise<Result> {
       ...[...names]
         .filter((name) => name !== 'Snö')
         .map((name) =>
-          atMost(`${STORMY}, times ${name}`, results.median('Snö', STORMY) / results.median(name, STORMY), 1),
+          atMost(`${STORMY}, times ${name}`, results.ratio('Snö', name, STORMY), 1),
         ),
     ],
   };

@@ -108,7 +108,7 @@ export async function benchFanout(runs: number): Promise<Result> {
   const times = (key: string, wanted: number): readonly Target[] =>
     names[key] === undefined
       ? []
-      : [atLeast(`times ${names[key]}`, results.median('Snö', RATE) / results.median(names[key], RATE), wanted)];
+      : [atLeast(`times ${names[key]}`, results.ratio('Snö', names[key], RATE), wanted)];
   return {
     title: 'Fan-out, saturated',
     conditions: `${SUBSCRIBERS} TLS subscribers of one channel, each event one commit of one row in ${EVENT_BYTES} bytes, all of them there at once${absent}`,
@@ -137,6 +137,6 @@ export async function benchPaced(runs: number): Promise<Result> {
     targets:
       peer === undefined
         ? []
-        : [atMost(`p99, times ${peer}`, results.median('Snö', 'ms, p99') / results.median(peer, 'ms, p99'), 1)],
+        : [atMost(`p99, times ${peer}`, results.ratio('Snö', peer, 'ms, p99'), 1)],
   };
 }

@@ -46,6 +46,13 @@ export class Runs {
     return median(this.#values.get(`${of} ${unit}`)?.values ?? []);
   }
 
+  /** Median of the ratios within each run, since what differs from minute to minute concerns both; NaN where there is none. */
+  ratio(of: string, other: string, unit: string): number {
+    const others = this.#values.get(`${other} ${unit}`)?.values ?? [];
+    const values = this.#values.get(`${of} ${unit}`)?.values ?? [];
+    return median(values.map((value, run) => value / (others[run] ?? Number.NaN)));
+  }
+
   figures(): readonly Figure[] {
     return [...this.#values.values()].map(({ of, unit, values }) => ({
       of,

@@ -47,7 +47,7 @@ export async function benchIngest(runs: number): Promise<Result> {
     }
     await load.end();
     await child.kill('SIGTERM');
-    const ratio = results.median('Snö', RATE) / results.median(peer ?? '', RATE);
+    const ratio = results.ratio('Snö', peer ?? '', RATE);
     return {
       title: 'Ingest',
       conditions: `${ROWS} inserts in transactions of ${ROWS_PER_COMMIT}, from START_REPLICATION to the last row at one TLS subscriber${peer === undefined ? `; no peer: ${PEER} is not on the PATH` : ''}`,

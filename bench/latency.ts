@@ -44,7 +44,7 @@ export async function benchLatency(runs: number): Promise<Result> {
   } finally {
     await world.end();
   }
-  const ratio = results.median('Snö', 'ms, p50') / results.median('LISTEN/NOTIFY', 'ms, p50');
+  const ratio = results.ratio('Snö', 'LISTEN/NOTIFY', 'ms, p50');
   return {
     title: 'Latency',
     conditions: `${SUBSCRIBERS} subscribers, ${1_000 / EVERY_MS} inserts a second, from before the insert is sent to receipt, after ${WARM_UP_EVENTS} to warm up`,

@@ -37,7 +37,7 @@ export async function benchRouting(runs: number): Promise<Result> {
       await world.end();
     }
   }
-  const more = (name: string) => 100 * (results.median(name, COST) / results.median(ONE, COST) - 1);
+  const more = (name: string) => 100 * (results.ratio(name, ONE, COST) - 1);
   return {
     title: 'Routing',
     conditions: `${ROWS} inserts of one channel in transactions of ${ROWS_PER_COMMIT}, one subscriber there`,

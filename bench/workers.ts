@@ -37,7 +37,7 @@ export async function benchWorkers(runs: number): Promise<Result> {
     found.add(server.name, BUSIEST, deliveries / Math.max(...used));
     found.add(server.name, 'deliveries a second', deliveries / burstSeconds);
   });
-  const ratio = results.median(nameOf(2), BUSIEST) / results.median(nameOf(0), BUSIEST);
+  const ratio = results.ratio(nameOf(2), nameOf(0), BUSIEST);
   return {
     title: 'Workers',
     conditions: `${SUBSCRIBERS} TLS subscribers of one channel, each event one commit, all of them there at once; processor time of all processes of Snö`,

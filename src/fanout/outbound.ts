@@ -3,8 +3,9 @@
  * before the network takes it, into memory that no cache holds.
  */
 export const SLICE_BYTES = 256 * 1024;
-/** Halved until it is no more than the share of a socket, but not below this. */
+/** Halved until it is no more than the share of a socket, were there SHARES_MIN at least, but not below this. */
 const SLICE_BYTES_MIN = 16 * 1024;
+const SHARES_MIN = 500;
 
 /**
  * How much may wait in client sockets: of each one `bytesMax`, and of those together that take no more just now `totalBytesMax`, in equal
@@ -13,6 +14,8 @@ const SLICE_BYTES_MIN = 16 * 1024;
 export class OutboundBudget {
   readonly #bytesMax: number;
   readonly #totalBytesMax: number;
+  /** While few take nothing. */
+  readonly #sliceBytesMax: number;
   #backedUp = 0;
   #share: number;
   #sliceBytes: number;
@@ -21,7 +24,8 @@ export class OutboundBudget {
     this.#bytesMax = bytesMax;
     this.#totalBytesMax = totalBytesMax;
     this.#share = bytesMax;
-    this.#sliceBytes = sliceOf(bytesMax);
+    this.#sliceBytesMax = sliceOf(Math.min(bytesMax, totalBytesMax / SHARES_MIN));
+    this.#sliceBytes = this.#sliceBytesMax;
   }
 
   /** Bytes that may wait in one socket. */
@@ -37,7 +41,7 @@ export class OutboundBudget {
   /** A socket that holds less is given the next. */
   get lowBytes(): number {
     // where there is room for all, the next is there when the first has gone out
-    return this.#sliceBytes === SLICE_BYTES ? SLICE_BYTES : this.#sliceBytes / 2;
+    return this.#sliceBytes === this.#sliceBytesMax ? this.#sliceBytes : this.#sliceBytes / 2;
   }
 
   /** What it is given at a time of the past. */
@@ -54,7 +58,7 @@ export class OutboundBudget {
   count(change: 1 | -1): void {
     this.#backedUp += change;
     this.#share = Math.min(this.#bytesMax, this.#totalBytesMax / Math.max(1, this.#backedUp));
-    this.#sliceBytes = sliceOf(this.#share);
+    this.#sliceBytes = Math.min(this.#sliceBytesMax, sliceOf(this.#share));
   }
 }
 
