@@ -54,9 +54,7 @@ export async function benchConnections(runs: number): Promise<Result> {
       atMost('memory of an idle connection', results.median('Snö', MEMORY), 30, 'KiB'),
       ...[...names]
         .filter((name) => name !== 'Snö')
-        .map((name) =>
-          atMost(`${STORMY}, times ${name}`, results.ratio('Snö', name, STORMY), 1),
-        ),
+        .map((name) => atMost(`${STORMY}, times ${name}`, results.ratio('Snö', name, STORMY), 1)),
     ],
   };
 }

@@ -106,9 +106,7 @@ export async function benchFanout(runs: number): Promise<Result> {
     found.add(server.name, 'deliveries a second', (count * SUBSCRIBERS) / burstSeconds);
   });
   const times = (key: string, wanted: number): readonly Target[] =>
-    names[key] === undefined
-      ? []
-      : [atLeast(`times ${names[key]}`, results.ratio('Snö', names[key], RATE), wanted)];
+    names[key] === undefined ? [] : [atLeast(`times ${names[key]}`, results.ratio('Snö', names[key], RATE), wanted)];
   return {
     title: 'Fan-out, saturated',
     conditions: `${SUBSCRIBERS} TLS subscribers of one channel, each event one commit of one row in ${EVENT_BYTES} bytes, all of them there at once${absent}`,
@@ -134,9 +132,6 @@ export async function benchPaced(runs: number): Promise<Result> {
     title: 'Fan-out, paced',
     conditions: `${SUBSCRIBERS} TLS subscribers of one channel, ${1_000 / PACED_MS} commits a second; from commit (Snö) or publishing to receipt${absent}`,
     figures: results.figures(),
-    targets:
-      peer === undefined
-        ? []
-        : [atMost(`p99, times ${peer}`, results.ratio('Snö', peer, 'ms, p99'), 1)],
+    targets: peer === undefined ? [] : [atMost(`p99, times ${peer}`, results.ratio('Snö', peer, 'ms, p99'), 1)],
   };
 }
