@@ -43,14 +43,13 @@ export class Runs {
 
   /** NaN where there is none. */
   median(of: string, unit: string): number {
-    return median(this.#values.get(`${of} ${unit}`)?.values ?? []);
+    return median(this.#valuesOf(of, unit));
   }
 
   /** Median of the ratios within each run, since what differs from minute to minute concerns both; NaN where there is none. */
   ratio(of: string, other: string, unit: string): number {
-    const others = this.#values.get(`${other} ${unit}`)?.values ?? [];
-    const values = this.#values.get(`${of} ${unit}`)?.values ?? [];
-    return median(values.map((value, run) => value / (others[run] ?? Number.NaN)));
+    const others = this.#valuesOf(other, unit);
+    return median(this.#valuesOf(of, unit).map((value, run) => value / (others[run] ?? Number.NaN)));
   }
 
   figures(): readonly Figure[] {
@@ -61,6 +60,10 @@ export class Runs {
       min: Math.min(...values),
       max: Math.max(...values),
     }));
+  }
+
+  #valuesOf(of: string, unit: string): readonly number[] {
+    return this.#values.get(`${of} ${unit}`)?.values ?? [];
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { constants, deflateRaw, deflateRawSync, type ZlibOptions } from 'node:zlib';
 import { assert } from './errors.ts';
-import { frameHeaderBytes, writeFrameHeader } from './frame.ts';
+import { frameHeaderBytes, payloadOf, writeFrameHeader } from './frame.ts';
 import type { Slab } from './slab.ts';
 
 /** RSV1: the payload is compressed. */
@@ -41,11 +41,6 @@ function options(bytes: number): ZlibOptions {
     memLevel: Math.min(8, Math.max(1, bits - 6)),
     chunkSize: Math.min(64 * 1024, Math.max(64, bytes)),
   };
-}
-
-function payloadOf(frame: Buffer): Buffer {
-  const short = frame[1] as number;
-  return frame.subarray(short < 126 ? 2 : short === 126 ? 4 : 10);
 }
 
 function framed(frame: Buffer, deflated: Buffer, allocate: (bytes: number) => Buffer): Buffer {

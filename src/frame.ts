@@ -32,6 +32,12 @@ export function writeFrameHeader(target: Buffer, offset: number, payloadBytes: n
   return offset + 10;
 }
 
+/** What an unmasked frame holds, in the frame's own memory. */
+export function payloadOf(frame: Buffer): Buffer {
+  const short = frame[1] as number;
+  return frame.subarray(short < 126 ? 2 : short === 126 ? 4 : 10);
+}
+
 /** A whole text frame for one message; in `slab`, where it is to be kept. */
 export function textFrame(message: string, slab?: Slab): Buffer {
   const payloadBytes = Buffer.byteLength(message);

@@ -68,8 +68,7 @@ class TurnReader {
     const pattern = this.#text();
     const xid = this.#integer();
     const sequence = this.#double();
-    const lsn = this.#double();
-    const index = this.#double();
+    const { lsn, index } = this.#position();
     const length = this.#integer();
     // copied, since one frame that waits in a slow socket would keep all that came with it
     const frame = KEPT.allocate(length);

@@ -4,6 +4,7 @@
  */
 import { serialize } from 'node:v8';
 import { Bytes } from '../bytes.ts';
+import { payloadOf } from '../frame.ts';
 import type { Entry, Mark } from '../journal/journal.ts';
 import type { Position } from '../position.ts';
 import { type HeadState, MARK_KINDS, STEP_CODES, type Step } from './wire.ts';
@@ -68,26 +69,26 @@ export class TurnWriter {
     for (const mark of marks) this.#mark(mark);
   }
 
-  #entry({ channel, pattern, frame, xid, sequence, lsn, index }: Entry): void {
-    this.#text(channel);
-    this.#text(pattern);
-    this.#integer(xid);
-    this.#double(sequence);
-    this.#double(lsn);
-    this.#double(index);
-    this.#binary(frame);
+  #entry(entry: Entry): void {
+    this.#text(entry.channel);
+    this.#text(entry.pattern);
+    this.#place(entry);
+    this.#binary(entry.frame);
   }
 
   /** The frame that a mark makes of a channel, as text: that of a channel without a name. */
-  #mark({ kind, pattern, channel, xid, sequence, lsn, index, frame }: Mark): void {
-    this.#bytes.byte(MARK_KINDS.indexOf(kind));
-    this.#text(pattern);
-    this.#text(channel ?? '');
-    this.#integer(xid);
-    this.#double(sequence);
-    this.#double(lsn);
-    this.#double(index);
-    this.#text(frame === undefined ? '' : payloadOf(frame('')));
+  #mark(mark: Mark): void {
+    this.#bytes.byte(MARK_KINDS.indexOf(mark.kind));
+    this.#text(mark.pattern);
+    this.#text(mark.channel ?? '');
+    this.#place(mark);
+    this.#text(mark.frame === undefined ? '' : payloadOf(mark.frame('')).toString());
+  }
+
+  #place(what: Entry | Mark): void {
+    this.#integer(what.xid);
+    this.#double(what.sequence);
+    this.#position(what);
   }
 
   #head({ epoch, head, frontier, wholeSequence, openXid, forgotten }: HeadState): void {
@@ -135,10 +136,4 @@ export class TurnWriter {
     this.#bytes.reserve(DOUBLE_BYTES);
     this.#bytes.length = this.#bytes.buffer.writeDoubleLE(value, this.#bytes.length);
   }
-}
-
-/** Of a frame of the journal, which is plain. */
-function payloadOf(frame: Buffer): string {
-  const short = frame[1] as number;
-  return frame.toString('utf8', short < 126 ? 2 : short === 126 ? 4 : 10);
 }

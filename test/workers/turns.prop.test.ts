@@ -71,7 +71,11 @@ test('each batch is what it was, and the head says the same of it, at each step 
       /** What main's head said at each batch, and what of the channels is open. */
       const heads: { readonly said: unknown; readonly isOpen: readonly boolean[] }[] = [];
       const said = ({ epoch, headText, frontier, openXid, wholeSequence }: Head) => ({
-        ...{ epoch, headText, frontier, openXid, wholeSequence },
+        epoch,
+        headText,
+        frontier,
+        openXid,
+        wholeSequence,
       });
       const builder = new CommitBuilder(
         {
