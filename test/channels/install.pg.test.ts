@@ -5,7 +5,7 @@ import { INSTALL_VERSION } from '../../src/channels/setup.ts';
 import { SnoError } from '../../src/errors.ts';
 import { install } from '../support/install.ts';
 import { type MessageTap, tapMessages } from '../support/messages.ts';
-import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+import { freshDatabase, SERVERS, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 
 async function catalogOf(database: TestDatabase): Promise<Catalog> {
   const { rows } = await database.query<{ catalog: string }>('select sno.catalog()::text as catalog');
@@ -21,7 +21,7 @@ function readMessage(content: string | undefined): {
   return { touched, catalog };
 }
 
-describe.each(VERSIONS)('the catalog, Postgres %i', (version) => {
+describe.each(SERVERS)('the catalog, Postgres %s', (version) => {
   let database: TestDatabase;
   beforeAll(async () => {
     database = await freshDatabase(version);

@@ -1,6 +1,6 @@
 /** What a test of the service stands on: a database, `sno start` on it, and clients. */
 import { readFile } from 'node:fs/promises';
-import { freshDatabase, type TestDatabase, type Version } from '../support/postgres.ts';
+import { freshDatabase, type ServerKind, type TestDatabase } from '../support/postgres.ts';
 import { type ServiceProcess, startService } from '../support/service.ts';
 import { until } from '../support/wait.ts';
 import { RawClient } from './raw-client.ts';
@@ -36,7 +36,7 @@ export interface SlotState {
 export async function stage(
   sql: string,
   settings: Readonly<Record<string, string>> = {},
-  version: Version = 18,
+  version: ServerKind = 18,
 ): Promise<Stage> {
   const database = await freshDatabase(version);
   await database.query(END + sql);

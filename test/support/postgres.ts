@@ -5,16 +5,17 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { inject } from 'vitest';
-import type { Version } from './own-server.ts';
+import { majorOf, type ServerKind } from './own-server.ts';
 import { until } from './wait.ts';
 
-export { ownServer, VERSIONS, type Version } from './own-server.ts';
+export { majorOf, ownServer, SERVERS, type ServerKind, VERSIONS, type Version } from './own-server.ts';
 
 export interface TestDatabase {
   /** Connects as superuser. */
   readonly url: string;
   readonly name: string;
-  readonly version: Version;
+  /** Major version of the server. */
+  readonly version: number;
   /** Runs on one connection of the test's own, which stays open: session state lasts from one query to the next. */
   query<Row extends pg.QueryResultRow = Record<string, unknown>>(
     sql: string,
@@ -30,13 +31,15 @@ export interface TestDatabase {
  * An empty database on the shared server. As on most servers out there, its collation is not C (ICU, en-US), so text
  * does not compare bytewise unless a column says `collate "C"`.
  */
-export async function freshDatabase(version: Version = 18): Promise<TestDatabase> {
+export async function freshDatabase(kind: ServerKind = 18): Promise<TestDatabase> {
   const servers = inject('postgres') as ReturnType<typeof inject<'postgres'>> | undefined;
   if (servers === undefined)
     throw new Error(
       'no shared server: run vitest with --config test/vitest.config.ts, and name the file *.pg.test.ts or *.e2e.test.ts',
     );
-  const server = new URL(servers[version]);
+  const shared = servers[String(kind)];
+  if (shared === undefined) throw new Error(`no shared server of Postgres ${kind}`);
+  const server = new URL(shared);
   const name = `test_${process.pid}_${randomBytes(4).toString('hex')}`;
   await onServer(server, (client) =>
     client.query(`create database ${name} template template0 locale_provider icu icu_locale 'en-US'`),
@@ -53,7 +56,7 @@ export async function freshDatabase(version: Version = 18): Promise<TestDatabase
   return {
     url: url.href,
     name,
-    version,
+    version: majorOf(kind),
     connect,
     async query(sql, params) {
       own ??= connect();
