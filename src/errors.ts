@@ -59,7 +59,7 @@ export const ERRORS = {
   },
   slot_mismatch: {
     audience: 'operator',
-    cause: 'The slot exists, but is physical, of another plugin or of another database.',
+    cause: 'The slot exists, but is physical, of another plugin, of another database, or made with two_phase.',
     mend: 'Drop that slot, or choose another name with SNO_SLOT.',
   },
   slot_blocked: {
@@ -74,7 +74,8 @@ export const ERRORS = {
   },
   slot_lost: {
     audience: 'operator',
-    cause: 'The replication slot was dropped, invalidated or moved by somebody else, so that commits may be missing.',
+    cause:
+      'The replication slot was dropped, invalidated, moved or made anew by something else than this process, so that commits may be missing.',
     mend: 'Nothing: a new slot and epoch are made and subscribers are reset. See max_slot_wal_keep_size in docs/operations.md.',
   },
   slot_wal_exceeded: {

@@ -217,6 +217,7 @@ class RunningService implements Service, WalHandler {
     });
     this.#stream = new ReplicationStream({
       url: this.#url,
+      pool: this.#pool,
       slot: settings.SNO_SLOT,
       publication: settings.SNO_PUBLICATION,
       backlogBytesMax: settings.SNO_WAL_BUFFER_BYTES,

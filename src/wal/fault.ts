@@ -20,6 +20,16 @@ export function sqlState(error: unknown): string | undefined {
   return (error as { readonly code?: string }).code;
 }
 
+/** Says of START_REPLICATION that the slot is not what it was when it was looked at. */
+const NOT_AS_SEEN = /^(42704|0A|22)/; // missing; physical; a plugin that knows none of our options
+
+/** Why START_REPLICATION failed. */
+export function startFault(error: unknown, slot: string): SnoError {
+  if (!NOT_AS_SEEN.test(sqlState(error) ?? '')) return streamFault(error, slot);
+  const message = `slot ${slot} changed while it was being opened: ${(error as Error).message}`;
+  return new SnoError('slot_lost', message, { cause: error });
+}
+
 /** Why a replication connection could not be made, or ended. */
 export function streamFault(error: unknown, slot: string): SnoError {
   if (error instanceof SnoError) return error;

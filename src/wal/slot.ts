@@ -9,6 +9,7 @@ import { differsInGenerationOnly, formatEpoch } from '../position.ts';
 import { NO_TIMEOUT_MS, timed } from '../postgres/connect.ts';
 import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
 import { sizeText } from '../size.ts';
+import { type FoundSlot, foundSlotQuery, refuseForeign } from './found-slot.ts';
 import { RUNNING } from './slot-state.ts';
 
 export interface SlotOptions {
@@ -39,6 +40,8 @@ export interface Progress extends History {
 export interface OpenedSlot extends History {
   /** Where the stream starts. */
   readonly from: Lsn;
+  /** The slot's confirmed position when it was looked at; it stays so until this process confirms another. */
+  readonly confirmed: Lsn;
   /** Why the history is another one than `progress`'s, where it is. */
   readonly reason?: 'epoch_changed' | 'slot_lost';
   /** What became of the slot that an earlier history was read from, where it cannot go on; for people. */
@@ -50,19 +53,6 @@ interface SystemRow {
   readonly timeline: string;
   /** Where the server's WAL ends. */
   readonly xlogpos: string;
-}
-
-interface SlotRow {
-  readonly slot_type: string;
-  readonly plugin: string | null;
-  readonly active_pid: string | null;
-  readonly is_here: string;
-  readonly is_lost: string;
-  /** Why it is lost, or its wal_status. */
-  readonly status: string | null;
-  readonly confirmed: string | null;
-  /** Bytes of WAL that are kept for it. */
-  readonly held: string | null;
 }
 
 interface EpochRow {
@@ -88,12 +78,18 @@ export async function openSlot(
   progress: Progress | undefined,
 ): Promise<OpenedSlot> {
   const { slot } = options;
+  // before the timeline is read: a standby that is promoted in between has another one afterwards
+  await refuseStandby(client);
   const system = await one<SystemRow>(client, 'IDENTIFY_SYSTEM');
   if (system === undefined) throw new SnoError('decode_failed', 'IDENTIFY_SYSTEM gave no row');
   const timeline = Number(system.timeline);
-  await refuseStandby(client);
-  const found = await findSlot(client, slot);
-  if (found !== undefined) refuseForeign(slot, found);
+  const found = await one<FoundSlot>(client, foundSlotQuery(slot));
+  if (found !== undefined) {
+    refuseForeign(slot, found);
+    // found out before anything is begun: the other process goes on with the history that stands in sno.slot
+    const { active_pid } = found;
+    if (active_pid !== null) throw new SnoError('slot_in_use', `slot ${slot} is in use by pid ${active_pid}`);
+  }
   const known = await one<EpochRow>(
     client,
     `select system_identifier, timeline, current_timeline, generation from sno.slot_epoch(${quoteLiteral(slot)})`,
@@ -110,6 +106,7 @@ export async function openSlot(
       timeline,
       generation,
       from,
+      confirmed: from,
       ...(reason === undefined || progress === undefined ? {} : { reason }),
       ...(loss === undefined || known === undefined ? {} : { loss }),
     };
@@ -135,7 +132,7 @@ export async function openSlot(
     if (!isContinued) return begin(confirmed, 'epoch_changed');
     await client.query(`select sno.same_history(${quoteLiteral(slot)}, ${timeline})`);
   }
-  const history = { epoch, timeline, generation };
+  const history = { epoch, timeline, generation, confirmed };
   if (progress === undefined) return { ...history, from: confirmed };
   if (progress.epoch !== epoch) {
     // somebody else began it, unless the database was put back to an earlier state: then it has been used up
@@ -150,15 +147,6 @@ export async function openSlot(
   return { ...history, from: progress.head };
 }
 
-function refuseForeign(slot: string, { slot_type, plugin, is_here, active_pid }: SlotRow): void {
-  if (slot_type !== 'logical' || plugin !== 'pgoutput' || is_here !== 't') {
-    const where = is_here === 't' ? '' : ', of another database';
-    throw new SnoError('slot_mismatch', `slot ${slot} is ${slot_type}, of plugin ${plugin ?? 'none'}${where}`);
-  }
-  // found out before anything is begun: the other process goes on with the history that stands in sno.slot
-  if (active_pid !== null) throw new SnoError('slot_in_use', `slot ${slot} is in use by pid ${active_pid}`);
-}
-
 /** Since Postgres 16 a standby lets slots be made, and tells no more of it than that the epoch cannot be written. */
 async function refuseStandby(client: pg.Client): Promise<void> {
   const server = await one<{ readonly standby: string }>(client, 'select pg_is_in_recovery() as standby');
@@ -166,7 +154,7 @@ async function refuseStandby(client: pg.Client): Promise<void> {
 }
 
 /** Why a slot cannot go on; undefined where it can. */
-function lossOf(found: SlotRow | undefined, { isUndecodable, walBytesMax }: SlotOptions): string | undefined {
+function lossOf(found: FoundSlot | undefined, { isUndecodable, walBytesMax }: SlotOptions): string | undefined {
   if (found === undefined) return 'it was not there any more';
   if (found.is_lost === 't') return `Postgres had given it up (${found.status})`;
   if (isUndecodable) return 'there was no publication when what it would send was written';
@@ -176,24 +164,12 @@ function lossOf(found: SlotRow | undefined, { isUndecodable, walBytesMax }: Slot
 
 async function dropSlot(
   client: pg.Client,
-  found: SlotRow,
+  found: FoundSlot,
   { slot, walBytesMax, onGivenUp }: SlotOptions,
 ): Promise<void> {
   await client.query(`select pg_drop_replication_slot(${quoteLiteral(slot)})`);
   const heldBytes = Number(found.held);
   if (walBytesMax !== undefined && found.is_lost !== 't' && heldBytes >= walBytesMax) onGivenUp?.(heldBytes);
-}
-
-async function findSlot(client: pg.Client, slot: string): Promise<SlotRow | undefined> {
-  return one<SlotRow>(
-    client,
-    `select slot_type, plugin, active_pid, slot_type = 'physical' or database = current_database() as is_here,
-       wal_status is not distinct from 'lost' or restart_lsn is null
-         or coalesce(to_jsonb(s) ->> 'invalidation_reason', '') <> '' as is_lost,
-       coalesce(to_jsonb(s) ->> 'invalidation_reason', wal_status) as status,
-       pg_current_wal_lsn() - restart_lsn as held, confirmed_flush_lsn::text as confirmed
-     from pg_replication_slots s where slot_name = ${quoteLiteral(slot)}`,
-  );
 }
 
 /** Creates the slot; resolves with its consistent point: every transaction that commits after it will be decoded. */

@@ -13,15 +13,18 @@ import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
 import { Backlog } from './backlog.ts';
 import { backoff } from './backoff.ts';
 import { CopyReader } from './copy-reader.ts';
-import { sqlState, streamFault, UNDEFINED_OBJECT } from './fault.ts';
+import { sqlState, startFault, streamFault, UNDEFINED_OBJECT } from './fault.ts';
 import { Pace } from './pace.ts';
 import { Pulse } from './pulse.ts';
+import { recheckSlot } from './recheck.ts';
 import { openSlot, type Progress } from './slot.ts';
 import type { Acknowledger, WalHandler, WalSource } from './source.ts';
 import { KEEPALIVE, readKeepalive, serverEndOf, XLOG_DATA, XLOG_DATA_HEADER_BYTES } from './status.ts';
 
 export interface StreamOptions {
   readonly url: string;
+  /** Answers, beside the replication connection, what the slot is once that connection holds it. */
+  readonly pool: pg.Pool;
   readonly slot: string;
   readonly publication: string;
   /** Bytes of packets that may wait while the handler is held; beyond it the socket is paused. */
@@ -51,6 +54,8 @@ const STABLE_MS = 10_000;
 const SLOT_IN_USE_RETRY_MS = 200;
 /** How long saying goodbye may take. */
 const STOP_TIMEOUT_MS = 2_000;
+/** At start, how often a slot that changes hands while it is opened is looked at anew before that is an error. */
+const LOOKS_MAX = 5;
 
 /** What pg's Connection offers beyond its types. */
 interface ReplicationConnection {
@@ -147,6 +152,7 @@ export class ReplicationStream implements WalSource {
     let hasStarted = false;
     let isWaiting = false;
     let attempt = 0;
+    let looks = 0;
     while (!this.#isStopped) {
       let streamingSince: number | undefined;
       try {
@@ -160,7 +166,8 @@ export class ReplicationStream implements WalSource {
         const fault = streamFault(error, slot);
         // another process that stops (a rolling restart): it leaves the slot when its clients are gone
         const waits = !hasStarted && fault.code === 'slot_in_use' && now() - startedAt < slotInUseTimeoutMs;
-        if (!hasStarted && !waits) return refused(fault);
+        const looksAgain = fault.code === 'slot_lost' && ++looks < LOOKS_MAX;
+        if (!hasStarted && !waits && !looksAgain) return refused(fault);
         if (hasStarted) onDisconnect();
         if (streamingSince !== undefined && sqlState(error) === UNDEFINED_OBJECT) this.#isUndecodable = true;
         if (streamingSince !== undefined && now() - streamingSince >= STABLE_MS) attempt = 0;
@@ -176,8 +183,8 @@ export class ReplicationStream implements WalSource {
 
   /** One connection, from connecting to its end. Always rejects, with the reason why it has ended. */
   async #streamOnce(onStreaming: () => void): Promise<never> {
-    const { url, slot, slotLockTimeoutMs, slotWalBytesMax, onGivenUp, handler, acknowledger, now, logger } =
-      this.#options;
+    const { url, slot, publication, pool, slotLockTimeoutMs, slotWalBytesMax, onGivenUp } = this.#options;
+    const { handler, acknowledger, now, logger } = this.#options;
     const client = createReplicationClient(url, 'replication');
     const { connection } = client as unknown as { readonly connection: ReplicationConnection };
     let fail: (error: unknown) => void = () => undefined;
@@ -214,6 +221,7 @@ export class ReplicationStream implements WalSource {
       );
       this.#isUndecodable = false;
       this.#serverEnd = opened.from;
+      const { rows } = await client.query<{ readonly pid: string }>('select pg_backend_pid() as pid');
       const accepted = new Promise<void>((resolve) => connection.once('replicationStart', resolve));
       new CopyReader(connection.stream, {
         onData: (buffer, start, end) => this.#receive(buffer, start, end),
@@ -228,9 +236,16 @@ export class ReplicationStream implements WalSource {
         failed,
       ]);
       over.catch(() => undefined);
-      await Promise.race([accepted, over]);
+      await Promise.race([accepted, over]).catch((error) => {
+        throw startFault(error, slot);
+      });
       // from here on the slot is ours and the server must hear of us; what it sends waits for the handler
       pulse.start();
+      const recheck = recheckSlot(pool, { slot, publication, pid: rows[0]?.pid ?? '' }, opened);
+      await Promise.race([recheck, over]).catch(async (error) => {
+        await this.#leave(connection);
+        throw error;
+      });
       await Promise.race([handler.started(opened), over]);
       this.#progress = { ...opened, head: opened.from };
       this.#isStreaming = true;
@@ -251,6 +266,17 @@ export class ReplicationStream implements WalSource {
       this.#connection = undefined;
       client.end().catch(() => undefined);
     }
+  }
+
+  /** Says goodbye, and waits until the server has heard it: the slot is free then. */
+  async #leave(connection: ReplicationConnection): Promise<void> {
+    const { stream } = connection;
+    if (stream.closed) return;
+    const closed = new Promise<void>((resolve) => stream.once('close', resolve));
+    const force = setTimeout(() => stream.destroy(), STOP_TIMEOUT_MS);
+    connection.end();
+    await closed;
+    clearTimeout(force);
   }
 
   /** Without it, Postgres 15 to 17 break the stream at the first change, and 18 leaves changes out silently. */

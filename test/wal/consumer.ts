@@ -7,7 +7,9 @@ import { NULL, type Tuple, UNCHANGED } from '../../src/decode/tuple.ts';
 import type { SnoError } from '../../src/errors.ts';
 import { createLogger } from '../../src/logger.ts';
 import { type Lsn, parseLsn } from '../../src/lsn.ts';
+import { createPool } from '../../src/postgres/connect.ts';
 import type { Acknowledger, StreamStart, WalHandler } from '../../src/wal/source.ts';
+
 import { ReplicationStream, type StreamOptions } from '../../src/wal/stream.ts';
 import { install } from '../support/install.ts';
 import type { TestDatabase } from '../support/postgres.ts';
@@ -132,8 +134,11 @@ export async function prepare(database: TestDatabase): Promise<void> {
 /** A stream out of the database's own slot into a consumer; not started. The slot has the database's name. */
 export function streamOf(database: TestDatabase, options: Partial<StreamOptions> = {}) {
   const consumer = new Consumer();
+  const pool = createPool(database.url, 'query', 1);
+  pool.on('error', () => undefined);
   const stream = new ReplicationStream({
     url: database.url,
+    pool,
     slot: database.name,
     publication: 'sno',
     backlogBytesMax: 1 << 20,

@@ -103,6 +103,12 @@ describe.each(VERSIONS)('the slot, Postgres %i', (version) => {
     expect(refusal).toMatchObject({ code: 'slot_mismatch', message: expect.stringContaining('test_decoding') });
   });
 
+  test('that decodes prepared transactions early is refused', async () => {
+    await database.query("select pg_create_logical_replication_slot($1, 'pgoutput', false, true)", [database.name]);
+    const refusal = await refusalOf(streamOf(database).stream.start());
+    expect(refusal).toMatchObject({ code: 'slot_mismatch', message: expect.stringContaining('two_phase') });
+  });
+
   test('of another database is refused', async () => {
     const other = await freshDatabase(version);
     cleanups.push(() => other.drop());
