@@ -1057,6 +1057,20 @@ grant execute on function sno.below(), sno.lacking(name) to public;
 
 create or replace function sno.version() returns integer
 language sql immutable set search_path = pg_catalog, pg_temp
-as $$ select 7 $$;
+as $$ select 8 $$;
 comment on function sno.version() is 'Version of sql/000001_install.sql.';
 grant execute on function sno.version() to public;
+
+
+-- Settings of all functions ----------------------------------------------------------------------------------------
+
+-- The planner expects many more rows of system catalogs than there are. With JIT it would compile for seconds what runs for milliseconds.
+do $$
+declare
+  function regprocedure;
+begin
+  for function in select oid from pg_proc where pronamespace = 'sno'::regnamespace order by oid loop
+    execute format('alter function %s set jit = off', function);
+  end loop;
+end
+$$;

@@ -13,7 +13,7 @@ import { ChannelRegistry } from './registry.ts';
 import { readSetupFacts, type SetupFacts } from './setup-facts.ts';
 
 /** What this Snö expects `sno.version()` to be. */
-export const INSTALL_VERSION = 7;
+export const INSTALL_VERSION = 8;
 const SERVER_VERSION_MIN = 150_000;
 
 export interface SetupStep {
