@@ -17,6 +17,11 @@ export interface ChannelEvents<Row> {
   snapshot: { readonly rows: readonly SnapshotRow<Row>[]; readonly position: string };
   /** What was built up from events is void. The channel goes on by itself: from now, or with a new snapshot. */
   reset: { readonly reason: ClientResetReason };
+  /**
+   * Where a `since` goes on after everything that was told so far: store it together with what you did for it. After
+   * each commit and message, and at heartbeats, so that it moves on a quiet channel too.
+   */
+  position: { readonly position: string };
   status: { readonly status: ChannelStatus; readonly error: SnoClientError | undefined };
 }
 
@@ -25,6 +30,8 @@ export interface ChannelOptions {
   readonly snapshot?: boolean | undefined;
   /** Begin after this position, that of an earlier event. For the first handle of a channel. */
   readonly since?: string | undefined;
+  /** Where access is denied or revoked, try again by itself until it is granted. Default: false. */
+  readonly waitForAccess?: boolean | undefined;
 }
 
 /** A channel's events from now on, or as `ChannelOptions` says. */
@@ -70,6 +77,9 @@ export class ChannelHandle<Row> extends Handle implements Channel<Row> {
       case 'commit':
       case 'message':
         this.#tellItem(delivery);
+        break;
+      case 'position':
+        this.#emitter.emit('position', { position: delivery.position });
         break;
       case 'reached':
         break;

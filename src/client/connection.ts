@@ -5,13 +5,17 @@ import type { ServerFrame } from '../protocol.ts';
 import { delayMs } from './backoff.ts';
 import { Emitter } from './emitter.ts';
 import { type SnoClientError, toError } from './error.ts';
-import type { ClientStatus, Delivery, Effect, Happening, State, Subscription, Timer, Want } from './machine.ts';
+import type { ClientStatus, Effect, Happening, State, Subscription, Timer } from './machine.ts';
 import { type ClientOptions, type Surroundings, surroundingsOf } from './options.ts';
-import { Rows } from './rows.ts';
+import { Outbox } from './outbox.ts';
+import type { Rows } from './rows.ts';
 import { type SocketClass, Wire } from './socket.ts';
 import { initialState, step } from './state.ts';
-import { refreshAfterMs } from './token.ts';
+import { checkToken, refreshAfterMs } from './token.ts';
+import { type Listener, Topics } from './topics.ts';
 import { clientStatusOf } from './turn.ts';
+import { Wake } from './wake.ts';
+import { hintOf, isTooLarge } from './why.ts';
 
 /** Where browsers and Node count the milliseconds of a timer in 31 bits. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
@@ -22,26 +26,21 @@ export interface ClientEvents {
   error: { readonly error: SnoClientError; readonly channel: string | undefined };
 }
 
-/** One handle on a channel, as the connection sees it. */
-export interface Listener {
-  readonly channel: string;
-  readonly want: Want;
-  hear(delivery: Delivery): void;
-}
-
-/** The handles of one channel, and the rows that its views share. */
-interface Topic {
-  readonly handles: Set<Listener>;
-  rows: Rows<unknown> | undefined;
+/** What a client connects with. */
+export interface Target {
+  readonly url: string;
+  readonly socketClass: SocketClass;
 }
 
 export class Connection {
   readonly events = new Emitter<ClientEvents>();
-  readonly #url: string;
-  readonly #socketClass: SocketClass;
+  readonly #findTarget: () => Target;
   readonly #options: ClientOptions;
   readonly #surroundings: Surroundings;
-  readonly #topics = new Map<string, Topic>();
+  readonly #topics: Topics;
+  readonly #outbox: Outbox;
+  #wake: Wake | undefined;
+  #target: Target | undefined;
   readonly #timers = new Map<Timer, unknown>();
   readonly #happenings: Happening[] = [];
   #state: State;
@@ -49,15 +48,27 @@ export class Connection {
   #wire: Wire | undefined;
   #closed: Promise<void> | undefined;
 
-  constructor(url: string, socketClass: SocketClass, options: ClientOptions) {
-    this.#url = url;
-    this.#socketClass = socketClass;
+  /** `findTarget` is called once, when the client starts; what it throws goes to who starts it. */
+  constructor(findTarget: () => Target, options: ClientOptions) {
+    this.#findTarget = findTarget;
     this.#options = options;
     this.#surroundings = surroundingsOf(options);
     const { token } = options;
+    const { timers, now, keepMs } = this.#surroundings;
     this.#state = initialState(typeof token === 'function' ? 'callback' : token === undefined ? 'none' : 'fixed');
-    globalThis.addEventListener?.('online', this.#online);
-    this.#dispatch({ type: 'start' });
+    this.#topics = new Topics({
+      timers,
+      keepMs,
+      release: (channel, want) => this.#dispatch({ type: 'release', channel, want }),
+    });
+    this.#outbox = new Outbox({
+      timers,
+      now,
+      send: (text) => this.#wire?.send(text),
+      cancelled: (channel) =>
+        this.#dispatch({ type: 'frame', frame: { type: 'unsubscribed', channel, code: 'client' } }),
+    });
+    if (options.lazy !== true) this.#start();
   }
 
   get status(): ClientStatus {
@@ -74,29 +85,24 @@ export class Connection {
   }
 
   rows(channel: string): Rows<unknown> | undefined {
-    return this.#topics.get(channel)?.rows;
+    return this.#topics.rows(channel);
   }
 
   isUsed(channel: string): boolean {
-    return this.#topics.has(channel);
+    return this.#topics.isUsed(channel);
   }
 
-  open(handle: Listener, since: string | undefined): void {
+  open(handle: Listener, since: string | undefined, waitsForAccess: boolean): void {
     const { channel, want } = handle;
-    const topic = this.#topics.get(channel) ?? { handles: new Set(), rows: undefined };
-    this.#topics.set(channel, topic);
-    topic.handles.add(handle);
-    if (want === 'rows') topic.rows ??= new Rows();
-    this.#dispatch({ type: 'acquire', channel, want, since });
+    this.#start();
+    if (since !== undefined) this.#topics.drop(channel);
+    const takeOver = this.#topics.add(handle);
+    this.#dispatch({ type: 'acquire', channel, want, since, waitsForAccess });
+    takeOver();
   }
 
   shut(handle: Listener): void {
-    const { channel, want } = handle;
-    const topic = this.#topics.get(channel);
-    if (topic === undefined || !topic.handles.delete(handle)) return;
-    if (![...topic.handles].some((other) => other.want === 'rows')) topic.rows = undefined;
-    if (topic.handles.size === 0) this.#topics.delete(channel);
-    this.#dispatch({ type: 'release', channel, want });
+    this.#topics.remove(handle, this.#state.subscriptions.get(handle.channel)?.phase === 'live');
   }
 
   /** Asks the server to say when the channel includes the commit: a `reached` delivery, again after each loss of the connection. */
@@ -116,7 +122,12 @@ export class Connection {
     return this.#closed;
   }
 
-  readonly #online = (): void => this.#dispatch({ type: 'online' });
+  #start(): void {
+    if (this.#target !== undefined || this.status === 'closed') return;
+    this.#target = this.#findTarget();
+    this.#wake = new Wake(this.#surroundings, () => this.#dispatch({ type: 'wake' }));
+    this.#dispatch({ type: 'start' });
+  }
 
   /** One happening at a time: those that effects bring about wait for their turn. */
   #dispatch(happening: Happening): void {
@@ -137,10 +148,10 @@ export class Connection {
   #perform(effect: Effect): void {
     switch (effect.type) {
       case 'send':
-        this.#wire?.send(JSON.stringify(effect.frame));
+        this.#outbox.push(effect.frame);
         break;
       case 'deliver':
-        this.#deliver(effect.channel, effect.delivery);
+        this.#topics.deliver(effect.channel, effect.delivery);
         break;
       case 'schedule':
         this.#schedule(effect.timer, effect.ms);
@@ -162,9 +173,10 @@ export class Connection {
       case 'drop':
         this.#wire?.drop(effect.code);
         this.#wire = undefined;
+        this.#outbox.reset();
         break;
       case 'status':
-        if (effect.status === 'closed') globalThis.removeEventListener?.('online', this.#online);
+        if (effect.status === 'closed') this.#end();
         this.events.emit('status', { status: effect.status, error: effect.failure && toError(effect.failure) });
         break;
       case 'error':
@@ -173,11 +185,9 @@ export class Connection {
     }
   }
 
-  #deliver(channel: string, delivery: Delivery): void {
-    const topic = this.#topics.get(channel);
-    if (topic === undefined) return;
-    topic.rows?.apply(delivery);
-    for (const handle of [...topic.handles]) handle.hear(delivery);
+  #end(): void {
+    this.#wake?.stop();
+    this.#topics.dropAll();
   }
 
   #schedule(timer: Timer, ms: number): void {
@@ -203,23 +213,39 @@ export class Connection {
     const { token: source } = this.#options;
     const { now, random } = this.#surroundings;
     try {
-      const token = (typeof source === 'function' ? await source() : source) || undefined;
+      const token = checkToken((typeof source === 'function' ? await source() : source) || undefined);
       return {
         type: 'token',
         token,
         refreshMs: typeof source === 'function' ? refreshAfterMs(token, now(), random) : undefined,
       };
     } catch (error) {
-      return { type: 'tokenFailed', message: `The token callback failed: ${String(error)}` };
+      const { final } = (error ?? {}) as { final?: unknown };
+      return { type: 'tokenFailed', message: `The token callback failed: ${String(error)}`, isFinal: final === true };
     }
   }
 
   #openSocket(): void {
-    this.#wire = new Wire(new this.#socketClass(this.#url), {
-      opened: () => this.#dispatch({ type: 'opened' }),
-      received: (data) => this.#dispatch(parse(data)),
-      closed: (code, reason) => this.#dispatch({ type: 'lost', code, reason }),
-    });
+    const { url, socketClass } = this.#target as Target;
+    let wasOpen = false;
+    this.#outbox.reset();
+    try {
+      this.#wire = new Wire(new socketClass(url), {
+        opened: () => {
+          wasOpen = true;
+          this.#dispatch({ type: 'opened' });
+        },
+        received: (data) => this.#dispatch(parse(data)),
+        closed: (code, reason, detail) => {
+          const origin = (globalThis as { location?: { origin?: string } }).location?.origin;
+          const hint = hintOf({ url, origin, wasOpen, detail });
+          this.#dispatch({ type: 'lost', code, reason, hint, isTooLarge: isTooLarge(detail) });
+        },
+      });
+    } catch (error) {
+      const message = `This platform does not open ${url}: ${String(error)} A page that came by https can open wss: only.`;
+      this.#dispatch({ type: 'unopenable', message });
+    }
   }
 }
 

@@ -6,16 +6,19 @@ export interface Failure {
 
 /** Codes that the client itself gives; all others come from the server and stand in docs/errors.md. */
 export type ClientCode =
+  | 'channel_name_invalid'
   | 'channel_open'
   | 'closed'
   | 'commit_invalid'
+  | 'connect_failed'
   | 'connection_lost'
   | 'connection_silent'
   | 'protocol_violation'
   | 'token_callback_failed'
   | 'token_refused'
   | 'url_invalid'
-  | 'websocket_missing';
+  | 'websocket_missing'
+  | 'websocket_refused';
 
 /** An error of the client: `code` is stable, `message` says what happened and what to do. */
 export class SnoClientError extends Error {

@@ -1,15 +1,21 @@
 /**
  * What every handle on a channel has: status, error, position, ready, close.
  */
-import type { Connection, Listener } from './connection.ts';
+import type { Connection } from './connection.ts';
 import { SnoClientError, toError } from './error.ts';
 import type { ChannelStatus, Delivery, Want } from './machine.ts';
+import type { Listener } from './topics.ts';
 import { statusOf } from './turn.ts';
+
+export interface BeginOptions {
+  readonly since?: string | undefined;
+  readonly waitForAccess?: boolean | undefined;
+}
 
 export abstract class Handle implements Listener {
   readonly channel: string;
   readonly want: Want;
-  /** Resolves when the channel is live for the first time; rejects where it ends before. */
+  /** Resolves when the channel is live for the first time; rejects where it ends before and is not tried again. */
   readonly ready: Promise<void>;
   protected readonly connection: Connection;
   #isClosed = false;
@@ -29,13 +35,13 @@ export abstract class Handle implements Listener {
   }
 
   /** Joins the channel. Apart from the constructor, since deliveries may come at once. */
-  begin(since?: string): this {
+  begin({ since, waitForAccess = false }: BeginOptions = {}): this {
     const { connection, channel } = this;
     if (connection.status === 'closed') throw new SnoClientError('closed', 'The client is closed: connect again.');
     if (since !== undefined && connection.isUsed(channel)) {
       throw new SnoClientError('channel_open', `\`since\` needs ${channel} for itself: close its other handles first.`);
     }
-    connection.open(this, since);
+    connection.open(this, since, waitForAccess);
     this.#settle();
     return this;
   }
@@ -75,9 +81,14 @@ export abstract class Handle implements Listener {
   /** Forgets all listeners. */
   protected abstract silence(): void;
 
+  /** The client tries the channel again by itself. */
+  get #isRetried(): boolean {
+    return !this.#isClosed && this.connection.subscription(this.channel)?.ending?.isRetried === true;
+  }
+
   #settle(): void {
     const { status, error } = this;
     if (status === 'live') this.#resolve();
-    else if (error !== undefined) this.#reject(error);
+    else if (error !== undefined && !this.#isRetried) this.#reject(error);
   }
 }

@@ -6,9 +6,9 @@
  *     tasks.subscribe(({ rows }) => render(rows));
  */
 import { type Channel, ChannelHandle, type ChannelOptions } from './channel.ts';
-import { type ClientEvents, Connection } from './connection.ts';
+import { type ClientEvents, Connection, type Target } from './connection.ts';
 import type { SnoClientError } from './error.ts';
-import { LiveHandle, type LiveView } from './live.ts';
+import { LiveHandle, type LiveOptions, type LiveView } from './live.ts';
 import type { ClientStatus } from './machine.ts';
 import type { ClientOptions } from './options.ts';
 import { endpoint, findSocketClass } from './socket.ts';
@@ -20,7 +20,7 @@ export interface SnoClient {
   /** The events of a channel. Handles of one channel share one subscription. */
   channel<Row = unknown>(name: string, options?: ChannelOptions): Channel<Row>;
   /** The rows of a channel, kept live. */
-  live<Row = unknown>(name: string): LiveView<Row>;
+  live<Row = unknown>(name: string, options?: LiveOptions): LiveView<Row>;
   /** Returns what takes the listener away again. */
   on<Name extends keyof ClientEvents>(name: Name, listener: (event: ClientEvents[Name]) => void): () => void;
   /** Ends everything, with all timers; resolves when the socket is closed. May be called again. */
@@ -31,11 +31,12 @@ export interface SnoClient {
  * Connects, and stays connected until `close()` or a fatal error.
  *
  * `url`: `wss://host/v1`, or `https://host`; in a page also relative, and by default the page's host.
- * Throws SnoClientError `url_invalid` or `websocket_missing`.
+ * Throws SnoClientError `url_invalid` or `websocket_missing`; with `lazy`, the first `live` or `channel` does.
  */
 export function connect(url?: string | URL, options: ClientOptions = {}): SnoClient {
   const page = (globalThis as { location?: { href: string } }).location?.href;
-  const connection = new Connection(endpoint(url, page), findSocketClass(options.WebSocket), options);
+  const findTarget = (): Target => ({ url: endpoint(url, page), socketClass: findSocketClass(options.WebSocket) });
+  const connection = new Connection(findTarget, options);
   return {
     get status() {
       return connection.status;
@@ -43,11 +44,13 @@ export function connect(url?: string | URL, options: ClientOptions = {}): SnoCli
     get error() {
       return connection.error;
     },
-    channel: <Row>(name: string, { snapshot, since }: ChannelOptions = {}): Channel<Row> => {
+    channel: <Row>(name: string, options: ChannelOptions = {}): Channel<Row> => {
+      const { snapshot, since } = options;
       const want = snapshot === true && since === undefined ? 'snapshot' : 'events';
-      return new ChannelHandle<Row>(connection, name, want).begin(since);
+      return new ChannelHandle<Row>(connection, name, want).begin(options);
     },
-    live: <Row>(name: string): LiveView<Row> => new LiveHandle<Row>(connection, name, 'rows').begin(),
+    live: <Row>(name: string, options: LiveOptions = {}): LiveView<Row> =>
+      new LiveHandle<Row>(connection, name, 'rows').begin(options),
     on: (name, listener) => connection.events.on(name, listener),
     close: () => connection.close(),
   };
@@ -55,10 +58,11 @@ export function connect(url?: string | URL, options: ClientOptions = {}): SnoCli
 
 export type { ChangeEvent, Key, SnapshotRow } from '../protocol.ts';
 export type { Channel, ChannelEvents, ChannelOptions } from './channel.ts';
+export { type ChannelValue, channelName } from './channel-name.ts';
 export type { ClientEvents } from './connection.ts';
 export { type ClientCode, SnoClientError } from './error.ts';
 export type { Commit, Message } from './event.ts';
-export type { LiveUpdate, LiveView } from './live.ts';
+export type { LiveOptions, LiveUpdate, LiveView } from './live.ts';
 export type { ChannelStatus, ClientResetReason, ClientStatus } from './machine.ts';
 export type { ClientOptions, Timers, TokenCallback } from './options.ts';
 export type { CommitId, ReachedOptions } from './reached.ts';

@@ -2,9 +2,11 @@
  * The transitions of the connection: token, socket, hello, and what to do when it ends.
  */
 import { CLOSE, type ErrorFrame } from '../protocol.ts';
+import { finish } from './endings.ts';
 import { type Failure, failure } from './error.ts';
-import type { Link, TokenSource } from './machine.ts';
-import { end, interrupt, join, reauthorize } from './subscription.ts';
+import type { Happening, Link, TokenSource } from './machine.ts';
+import { ABNORMAL_CLOSURE } from './socket.ts';
+import { interrupt, join, reauthorize } from './subscription.ts';
 import type { Turn } from './turn.ts';
 
 /** For the token callback, for the socket to open, and for the welcome: each. */
@@ -12,8 +14,8 @@ const STEP_TIMEOUT_MS = 20_000;
 /** Heartbeats that may fail to come before the connection counts as dead. */
 const SILENCE_HEARTBEATS = 2.5;
 const PATIENCE_MAX = 16;
-/** Tokens, each another one, that may be refused before the client gives up. */
-const REFUSALS_MAX = 2;
+/** How long a server may take to answer the ping that asks whether a connection still stands. */
+const PROBE_MS = 5_000;
 const NORMAL_CLOSURE = 1000;
 
 export function newLink(tokenSource: TokenSource): Link {
@@ -24,10 +26,9 @@ export function newLink(tokenSource: TokenSource): Link {
     heartbeatMs: 0,
     patience: 1,
     token: undefined,
-    refusals: 0,
-    refused: undefined,
     tokenAttempt: 0,
     asking: false,
+    probing: false,
     failure: undefined,
   };
 }
@@ -45,9 +46,8 @@ export function takeToken(turn: Turn, token: string | undefined, refreshMs: numb
   if (!isRenewal && link.phase !== 'authorizing') return;
   if (refreshMs !== undefined) turn.emit({ type: 'schedule', timer: 'refresh', ms: refreshMs });
   if (isRenewal) takeRenewal(turn, token);
-  else if (link.refusals > 0 && token === link.refused) stop(turn, link.failure ?? REFUSED);
   else {
-    turn.link = { ...link, phase: 'opening', token };
+    turn.link = { ...link, phase: 'opening', token, tokenAttempt: 0 };
     turn.emit({ type: 'open' });
     watch(turn);
   }
@@ -56,15 +56,17 @@ export function takeToken(turn: Turn, token: string | undefined, refreshMs: numb
 function takeRenewal(turn: Turn, token: string | undefined): void {
   const { link } = turn;
   const isNew = token !== undefined && token !== link.token;
-  turn.link = { ...link, asking: false, token: isNew ? token : link.token };
+  turn.link = { ...link, asking: false, ...(isNew && { token, tokenAttempt: 0 }) };
   if (isNew) turn.send({ type: 'token', token });
   turn.each((known) => reauthorize(turn, known, isNew));
 }
 
-export function missToken(turn: Turn, message: string): void {
+/** The token callback failed. `isFinal`: the app says that there will be no token. */
+export function missToken(turn: Turn, message: string, isFinal: boolean): void {
   const { link } = turn;
   const why = failure('token_callback_failed', message);
-  if (link.phase === 'authorizing') lose(turn, why, false);
+  if (isFinal) stop(turn, why);
+  else if (link.phase === 'authorizing') lose(turn, why, false);
   else if (link.asking) {
     turn.link = { ...link, asking: false };
     turn.emit({ type: 'error', failure: why, channel: undefined });
@@ -96,12 +98,12 @@ export function greet(turn: Turn): void {
 }
 
 export function welcome(turn: Turn, heartbeatSeconds: number): void {
-  turn.link = { ...turn.link, phase: 'open', refusals: 0, heartbeatMs: heartbeatSeconds * 1_000 };
+  turn.link = { ...turn.link, phase: 'open', heartbeatMs: heartbeatSeconds * 1_000 };
 }
 
 /** A connection that has lived this long is a good one: waits start small again. */
 export function prove(turn: Turn): void {
-  turn.link = { ...turn.link, attempt: 0, patience: 1, tokenAttempt: 0 };
+  turn.link = { ...turn.link, attempt: 0, patience: 1 };
 }
 
 /** An error that is no channel's: it may explain the close that follows. */
@@ -111,6 +113,7 @@ export function complain(turn: Turn, { code, message }: ErrorFrame): void {
   if (code === 'token_expired') renewToken(turn);
 }
 
+type Lost = Extract<Happening, { readonly type: 'lost' }>;
 type Policy = 'retry' | 'slow' | 'token' | 'stop';
 
 /** What to do after a close code; any other is retried. */
@@ -127,10 +130,13 @@ const POLICIES: Readonly<Record<number, Policy>> = {
 const REFUSED = failure('token_refused', 'The server refused the token.');
 
 /** The socket closed. */
-export function lost(turn: Turn, code: number, reason: string): void {
-  const { failure: complaint } = turn.link;
-  const policy = POLICIES[code] ?? 'retry';
-  const ended = failure('connection_lost', `The connection ended with code ${code}${reason && ` (${reason})`}.`);
+export function lost(turn: Turn, { code, reason, hint, isTooLarge }: Lost): void {
+  const { failure: complaint, phase } = turn.link;
+  const policy = isTooLarge ? 'slow' : (POLICIES[code] ?? 'retry');
+  const ended =
+    phase === 'opening' && code === ABNORMAL_CLOSURE
+      ? failure('connect_failed', hint)
+      : failure('connection_lost', `The connection ended with code ${code}${reason && ` (${reason})`}. ${hint}`.trim());
   if (policy === 'token') refused(turn, complaint ?? REFUSED);
   else if (policy === 'stop') stop(turn, complaint ?? ended);
   else lose(turn, complaint ?? ended, policy === 'slow');
@@ -138,13 +144,11 @@ export function lost(turn: Turn, code: number, reason: string): void {
 
 function refused(turn: Turn, why: Failure): void {
   const { link } = turn;
+  // The server could not check the token: that says nothing about it.
   const isUnverifiable = why.code === 'token_unverifiable';
-  if (!isUnverifiable && (link.tokenSource !== 'callback' || link.refusals === REFUSALS_MAX)) stop(turn, why);
-  else {
-    // That the server could not check it says nothing about the token.
-    if (!isUnverifiable) turn.link = { ...link, refusals: link.refusals + 1, refused: link.token };
-    lose(turn, why, isUnverifiable);
-  }
+  // A callback may have a better token later: its endpoint may be down, or a clock wrong.
+  if (isUnverifiable || link.tokenSource === 'callback') lose(turn, why, isUnverifiable);
+  else stop(turn, why);
 }
 
 /** Gives the connection up and tries again later. */
@@ -160,19 +164,19 @@ export function lose(turn: Turn, why: Failure, slow: boolean): void {
 export function stop(turn: Turn, why: Failure): void {
   disconnect(turn, why);
   turn.link = { ...turn.link, phase: 'closed' };
-  turn.each((known) => (known.phase === 'ended' ? known : end(turn, known, 'closed', why)));
+  turn.each((known) => finish(turn, known, why));
 }
 
 function disconnect(turn: Turn, why: Failure): void {
-  turn.link = { ...turn.link, asking: false, failure: why };
+  turn.link = { ...turn.link, asking: false, probing: false, failure: why };
   for (const timer of ['watchdog', 'refresh', 'reconnect'] as const) turn.emit({ type: 'cancel', timer });
   turn.emit({ type: 'drop', code: NORMAL_CLOSURE });
 }
 
 /** Nothing was heard for too long. */
 export function expire(turn: Turn): void {
-  const { phase, patience } = turn.link;
-  turn.link = { ...turn.link, patience: Math.min(patience * 2, PATIENCE_MAX) };
+  const { phase, patience, probing } = turn.link;
+  if (!probing) turn.link = { ...turn.link, patience: Math.min(patience * 2, PATIENCE_MAX) };
   lose(turn, failure('connection_silent', `Nothing came from the server in time (${phase}).`), false);
 }
 
@@ -180,14 +184,25 @@ export function reconnect(turn: Turn): void {
   if (turn.link.phase === 'waiting') authorize(turn);
 }
 
-/** The network is back: no need to wait. */
-export function online(turn: Turn): void {
-  turn.emit({ type: 'cancel', timer: 'reconnect' });
-  reconnect(turn);
+/**
+ * The network, the page or the machine may have slept, or changed: a wait ends at once, and an open connection must
+ * answer a ping within PROBE_MS.
+ */
+export function wake(turn: Turn): void {
+  const { phase, probing, patience } = turn.link;
+  if (phase === 'waiting') {
+    turn.emit({ type: 'cancel', timer: 'reconnect' });
+    reconnect(turn);
+  } else if (phase === 'open' && !probing) {
+    turn.link = { ...turn.link, probing: true };
+    turn.send({ type: 'ping' });
+    turn.emit({ type: 'schedule', timer: 'watchdog', ms: PROBE_MS * patience });
+  }
 }
 
 /** Starts the watchdog anew: something was heard, or something new is waited for. */
 export function watch(turn: Turn): void {
+  if (turn.link.probing) turn.link = { ...turn.link, probing: false };
   const { phase, heartbeatMs, patience } = turn.link;
   const ms = phase === 'open' ? heartbeatMs * SILENCE_HEARTBEATS : STEP_TIMEOUT_MS;
   // A server without heartbeats may be silent for as long as it likes.

@@ -10,6 +10,11 @@ import type { ChannelStatus, Delivery } from './machine.ts';
 import { type CommitId, Reached, type ReachedOptions } from './reached.ts';
 import { Rows } from './rows.ts';
 
+export interface LiveOptions {
+  /** Where access is denied or revoked, try again by itself until it is granted. Default: false. */
+  readonly waitForAccess?: boolean | undefined;
+}
+
 export interface LiveUpdate<Row> {
   /** `snapshot`: all rows are new. `commit`: one transaction was applied. `status`: the rows are as they were. */
   readonly reason: 'snapshot' | 'commit' | 'status';
@@ -32,8 +37,8 @@ export interface LiveView<Row = unknown> {
   readonly position: string | undefined;
   /** Resolves when the rows are there; rejects with a SnoClientError where the channel ends before. */
   readonly ready: Promise<void>;
-  /** `{ id: 1 }`, or `1` where the key is one column. */
-  get(key: Key | string | number | boolean): Row | undefined;
+  /** `{ id: 1 }`, or `1` where the key is one column. A number may be given as its text: `'1'`. */
+  get(key: Key | string | number | bigint | boolean): Row | undefined;
   /**
    * Resolves once `rows` includes everything that had been committed by then: the moment to drop an optimistic update.
    * Rejects with `commit_invalid`, with the signal's reason, or where the view ends before.
@@ -63,7 +68,7 @@ export class LiveHandle<Row> extends Handle implements LiveView<Row> {
     return this.#rows.size;
   }
 
-  get(key: Key | string | number | boolean): Row | undefined {
+  get(key: Key | string | number | bigint | boolean): Row | undefined {
     return this.#rows.get(key);
   }
 
@@ -80,7 +85,8 @@ export class LiveHandle<Row> extends Handle implements LiveView<Row> {
   }
 
   override close(): void {
-    this.#last ??= this.#rows;
+    // Other views, and later ones, go on with the same rows.
+    this.#last ??= this.#rows.copy();
     super.close();
     this.#endWaits();
   }
@@ -105,6 +111,7 @@ export class LiveHandle<Row> extends Handle implements LiveView<Row> {
         this.#update('status');
         break;
       case 'message':
+      case 'position':
         break;
     }
   }

@@ -26,26 +26,32 @@ export interface Link {
   readonly patience: number;
   /** What the server was last told. */
   readonly token: string | undefined;
-  /** Refusals (4401) since the last welcome. */
-  readonly refusals: number;
-  /** The token of the last of them. */
-  readonly refused: string | undefined;
-  /** Tokens asked for in band since the last heartbeat. */
+  /** Times that the callback was asked, on connections that stood, since it last gave another token. */
   readonly tokenAttempt: number;
   /** The token callback was called on a connection that stands, and has not answered. */
   readonly asking: boolean;
+  /** A ping asks whether the connection still stands, and nothing has come since. */
+  readonly probing: boolean;
   /** Why the last connection ended, or an error frame that may explain the close that follows. */
   readonly failure: Failure | undefined;
 }
 
 /**
- * waiting: wanted, but no hello is out. joining: subscribe is out. live: `subscribed` was said. leaving: unsubscribe is out; whatever
- * else comes is the old subscription's. delayed: until its timer. unauthorized: needs a new token. ended: for good.
+ * waiting: wanted, but no hello is out. joining: subscribe is out. live: `subscribed` was said. leaving: unsubscribe is
+ * out; whatever else comes is the old subscription's. delayed: until its timer. unauthorized: needs a new token. ended:
+ * for good, or until its timer where `ending.isRetried`.
  */
 export type Phase = 'waiting' | 'joining' | 'live' | 'leaving' | 'delayed' | 'unauthorized' | 'ended';
 
 /** What a handle wants: only events, a snapshot before them, or rows that are kept. */
 export type Want = 'events' | 'snapshot' | 'rows';
+
+export interface Ending {
+  readonly status: 'error' | 'closed';
+  readonly failure: Failure;
+  /** The client tries again by itself, with growing waits. */
+  readonly isRetried: boolean;
+}
 
 /** The state of one channel, shared by all its handles. */
 export interface Subscription {
@@ -65,6 +71,10 @@ export interface Subscription {
   readonly suspect: boolean;
   /** What the last subscribe asked for. */
   readonly asked: 'snapshot' | 'since' | 'now';
+  /** A handle waits for access: a refusal is retried. */
+  readonly waitsForAccess: boolean;
+  /** delayed: until the connection has room for another subscription. */
+  readonly crowded: boolean;
   /** joining: the snapshot's parts. */
   readonly snapshot: readonly (readonly SnapshotRow[])[];
   readonly snapshotWhole: boolean;
@@ -75,12 +85,12 @@ export interface Subscription {
   readonly between: readonly Item[];
   /** Commits that handles wait for, as the server is asked for them; one each for every wait. */
   readonly awaited: readonly string[];
-  /** ended: how and why. */
-  readonly ending: { readonly status: 'error' | 'closed'; readonly failure: Failure } | undefined;
+  /** How and why it ended. It stays while the client tries again by itself, until `subscribed`. */
+  readonly ending: Ending | undefined;
 }
 
 export type ChannelStatus = 'connecting' | 'syncing' | 'live' | 'stale' | 'resyncing' | 'error' | 'closed';
-export type ClientStatus = 'connecting' | 'open' | 'waiting' | 'closed';
+export type ClientStatus = 'idle' | 'connecting' | 'open' | 'waiting' | 'closed';
 
 export interface State {
   readonly link: Link;
@@ -94,14 +104,30 @@ export type Happening =
   | { readonly type: 'start' }
   /** `refreshMs`: after which a newer token should be asked for; undefined where that is not known. */
   | { readonly type: 'token'; readonly token: string | undefined; readonly refreshMs: number | undefined }
-  | { readonly type: 'tokenFailed'; readonly message: string }
+  | { readonly type: 'tokenFailed'; readonly message: string; readonly isFinal: boolean }
   | { readonly type: 'opened' }
   | { readonly type: 'frame'; readonly frame: ServerFrame }
   | { readonly type: 'garbled'; readonly message: string }
-  | { readonly type: 'lost'; readonly code: number; readonly reason: string }
+  /** `hint`: what the platform says, and what to check. `isTooLarge`: a frame was too large for this side. */
+  | {
+      readonly type: 'lost';
+      readonly code: number;
+      readonly reason: string;
+      readonly hint: string;
+      readonly isTooLarge: boolean;
+    }
+  /** The websocket class refuses the URL. */
+  | { readonly type: 'unopenable'; readonly message: string }
   | { readonly type: 'timer'; readonly timer: Timer }
-  | { readonly type: 'online' }
-  | { readonly type: 'acquire'; readonly channel: string; readonly want: Want; readonly since?: string | undefined }
+  /** The network, the page or the machine may have slept, or changed. */
+  | { readonly type: 'wake' }
+  | {
+      readonly type: 'acquire';
+      readonly channel: string;
+      readonly want: Want;
+      readonly since?: string | undefined;
+      readonly waitsForAccess?: boolean;
+    }
   | { readonly type: 'release'; readonly channel: string; readonly want: Want }
   /** A handle waits until what it shows includes a commit, or does so no more. */
   | { readonly type: 'await' | 'forget'; readonly channel: string; readonly commit: string }
@@ -126,6 +152,8 @@ export type Delivery<Row = unknown> =
       readonly recovered: boolean;
     }
   | { readonly kind: 'reset'; readonly reason: ClientResetReason }
+  /** Where a subscription that begins after what was told, or after a heartbeat, resumes. */
+  | { readonly kind: 'position'; readonly position: string }
   /** What was told before includes the commit. */
   | { readonly kind: 'reached'; readonly commit: string }
   | { readonly kind: 'status'; readonly status: ChannelStatus; readonly failure: Failure | undefined };

@@ -1,7 +1,10 @@
 import { BACKOFF, type Backoff } from './backoff.ts';
 import type { SocketClass } from './socket.ts';
 
-/** Nothing, or an empty string: connect without a token. */
+/**
+ * Nothing, or an empty string: connect without a token. What it throws is tried again after a wait that grows, unless the
+ * error has `final: true`: that ends the client.
+ */
 export type TokenCallback = () => string | undefined | Promise<string | undefined>;
 
 export interface Timers {
@@ -13,11 +16,15 @@ export interface Timers {
 export interface ClientOptions {
   /**
    * The JWT, or a function that gives one: called at each connect, before the token expires, and when the server
-   * says that it has. A fixed token that is refused ends the client.
+   * refuses it. A fixed token that is refused ends the client.
    */
   readonly token?: string | TokenCallback | undefined;
   /** The WebSocket class; default: the global one. Node 20 has none. */
   readonly WebSocket?: SocketClass | undefined;
+  /** Connect when the first channel is opened. Until then there need not be a WebSocket, nor a page. Default: false. */
+  readonly lazy?: boolean | undefined;
+  /** How long a live view's rows stay current after its last handle was closed, in ms, for a remount. Default: 3,000. */
+  readonly keepMs?: number | undefined;
   /** Waits between attempts, in ms: full jitter over windows that double. Default: 500, at most 30,000. */
   readonly backoff?: Partial<Backoff>;
   /** For tests: a number in [0, 1). Default: Math.random. */
@@ -33,13 +40,17 @@ export interface Surroundings {
   readonly timers: Timers;
   readonly now: () => number;
   readonly backoff: Backoff;
+  readonly keepMs: number;
 }
 
-export function surroundingsOf({ random = Math.random, now = Date.now, backoff, timers }: ClientOptions): Surroundings {
-  return { random, now, backoff: { ...BACKOFF, ...backoff }, timers: timers ?? REAL_TIMERS };
-}
+const KEEP_MS = 3_000;
 
 const REAL_TIMERS: Timers = {
   set: (callback, ms) => setTimeout(callback, ms),
   clear: (handle) => clearTimeout(handle as ReturnType<typeof setTimeout>),
 };
+
+export function surroundingsOf(options: ClientOptions): Surroundings {
+  const { random = Math.random, now = Date.now, keepMs = KEEP_MS, timers = REAL_TIMERS } = options;
+  return { random, now, backoff: { ...BACKOFF, ...options.backoff }, timers, keepMs };
+}

@@ -11,7 +11,8 @@ const identify = (key: Key): string => JSON.stringify(Object.values(key));
 export class Rows<Row> {
   #rows = new Map<string, Row>();
   #array: readonly Row[] | undefined;
-  #columns: readonly string[] = [];
+  /** A key of the channel: its columns, and the types of their values. */
+  #sample: Key = {};
   /** Rows have come. */
   loaded = false;
 
@@ -25,10 +26,26 @@ export class Rows<Row> {
     return this.#array;
   }
 
-  /** `key`: the key's columns by name, in any order, or the bare value where the key is one column. */
+  /**
+   * `key`: the key's columns by name, in any order, or the bare value where the key is one column. A number may be given
+   * as its text, and a text as its number, since a view may show the key as `id::text`.
+   */
   get(key: unknown): Row | undefined {
-    const values = isKey(key) ? this.#columns.map((column) => key[column]) : [key];
-    return this.#rows.get(JSON.stringify(values));
+    const samples = Object.entries(this.#sample);
+    const given = isKey(key) ? samples.map(([column]) => key[column]) : [key];
+    const values = given.map((value, at) => (typeof value === 'bigint' ? likened(value, samples[at]?.[1]) : value));
+    const exact = this.#rows.get(JSON.stringify(values));
+    return exact ?? this.#rows.get(JSON.stringify(values.map((value, at) => likened(value, samples[at]?.[1]))));
+  }
+
+  /** The rows as they are now, which later commits leave as they are. */
+  copy(): Rows<Row> {
+    const copy = new Rows<Row>();
+    copy.#rows = new Map(this.#rows);
+    copy.#array = this.#array;
+    copy.#sample = this.#sample;
+    copy.loaded = this.loaded;
+    return copy;
   }
 
   /** Applies what was delivered; whole commits only ever are. */
@@ -41,7 +58,7 @@ export class Rows<Row> {
 
   #load(rows: readonly SnapshotRow<Row>[]): void {
     this.#rows = new Map(rows.map(({ key, data }) => [identify(key), data]));
-    this.#columns = Object.keys(rows[0]?.key ?? {});
+    this.#sample = rows[0]?.key ?? {};
     this.#array = undefined;
     this.loaded = true;
   }
@@ -61,10 +78,17 @@ export class Rows<Row> {
 
   #upsert({ key, data, unchanged }: Extract<ChangeEvent<Row>, { readonly data: Row }>): void {
     const identity = identify(key);
-    if (this.#columns.length === 0) this.#columns = Object.keys(key);
+    if (Object.keys(this.#sample).length === 0) this.#sample = key;
     // What Postgres did not send, since it has not changed, the held row has.
     this.#rows.set(identity, unchanged === undefined ? data : { ...this.#rows.get(identity), ...data });
   }
 }
 
 const isKey = (key: unknown): key is Key => typeof key === 'object' && key !== null;
+
+/** A value of a key as its column has it: a number or a text. */
+function likened(value: unknown, sample: unknown): unknown {
+  if (typeof sample === 'number' && (typeof value === 'bigint' || (typeof value === 'string' && value.trim() !== '')))
+    return Number(value);
+  return typeof value === 'bigint' || (typeof sample === 'string' && typeof value === 'number') ? String(value) : value;
+}

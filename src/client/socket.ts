@@ -28,41 +28,60 @@ export function findSocketClass(given: SocketClass | undefined): SocketClass {
   );
 }
 
+/** Scheme, host with port, path, query. */
+const ADDRESS = /^(ws|wss|http|https):\/\/([^\s/?#]+)([^\s?#]*)(\?[^\s#]*)?(#.*)?$/i;
+
 /**
  * `wss://host/v1` as it is; `https://host` becomes `wss://host/v1`. In a page, a relative URL and none at all are
  * taken from the page's own. Throws `url_invalid`.
+ *
+ * The address is built as text: React Native's URL has no setters, and adds a slash to what it is given.
  */
 export function endpoint(given: string | URL | undefined, page: string | undefined): string {
-  let url: URL;
+  const text = given === undefined ? undefined : String(given);
+  const absolute = text !== undefined && /^[a-z][a-z\d+.-]*:/i.test(text) ? text : resolve(text, page);
+  const [, scheme = '', host = '', path = '', query = ''] = ADDRESS.exec(absolute) ?? [];
+  if (host === '' || !isUrl(absolute))
+    throw new SnoClientError(
+      'url_invalid',
+      `${JSON.stringify(absolute)} is not an address to connect to: use wss://, ws://, https:// or http://.`,
+    );
+  return `${scheme.toLowerCase().replace(/^http/, 'ws')}://${host}${path === '' || path === '/' ? '/v1' : path}${query}`;
+}
+
+function resolve(relative: string | undefined, page: string | undefined): string {
   try {
-    url = new URL(given ?? '/', page);
+    return new URL(relative ?? '/', page).href;
   } catch {
     throw new SnoClientError(
       'url_invalid',
-      `${given === undefined ? 'No URL was given, and there is no page to take it from' : `${JSON.stringify(String(given))} is no URL`}: pass one such as wss://example.com/v1.`,
+      `${relative === undefined ? 'No URL was given, and there is no page to take it from' : `${JSON.stringify(relative)} is not a URL`}: pass one such as wss://example.com/v1.`,
     );
   }
-  url.protocol = url.protocol.replace(/^http/, 'ws');
-  if (!/^wss?:$/.test(url.protocol))
-    throw new SnoClientError(
-      'url_invalid',
-      `${url.href} cannot be connected to: use wss://, ws://, https:// or http://.`,
-    );
-  if (url.pathname === '/') url.pathname = '/v1';
-  url.hash = '';
-  return url.href;
 }
+
+function isUrl(text: string): boolean {
+  try {
+    return new URL(text) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+/** The code of a connection that ended without a close frame. */
+export const ABNORMAL_CLOSURE = 1006;
 
 export interface SocketHandlers {
   opened(): void;
   received(data: unknown): void;
-  closed(code: number, reason: string): void;
+  /** Called once. `detail` is what the platform says of an error; browsers say nothing. */
+  closed(code: number, reason: string, detail: string): void;
 }
 
-/** One socket: after `drop` nothing is heard of it any more but that it has closed. */
+/** One socket. After `drop` its handlers hear nothing more; `closed` still resolves. */
 export class Wire {
   readonly #socket: Socket;
-  /** Resolves when the socket is closed, whoever closed it. */
+  /** Resolves when the socket is closed, whichever side closed it. */
   readonly closed: Promise<void>;
   #handlers: SocketHandlers | undefined;
 
@@ -71,13 +90,16 @@ export class Wire {
     this.#handlers = handlers;
     socket.onopen = () => this.#handlers?.opened();
     socket.onmessage = ({ data }: { data: unknown }) => this.#handlers?.received(data);
-    // A close follows every error and says more. `ws` throws where nobody listens.
-    socket.onerror = () => {};
     this.closed = new Promise((resolve) => {
-      socket.onclose = ({ code, reason }: { code: number; reason: string }) => {
+      const end = (code: number, reason: string, detail: string): void => {
+        const told = this.#handlers;
+        this.#handlers = undefined;
         resolve();
-        this.#handlers?.closed(code, reason);
+        told?.closed(code, reason, detail);
       };
+      // Every error is the end of a websocket. Some platforms let no close event follow it.
+      socket.onerror = (event) => end(ABNORMAL_CLOSURE, '', detailOf(event));
+      socket.onclose = ({ code, reason }: { code: number; reason: string }) => end(code, reason, '');
     });
   }
 
@@ -89,4 +111,25 @@ export class Wire {
     this.#handlers = undefined;
     this.#socket.close(code);
   }
+}
+
+interface Fault {
+  readonly message?: unknown;
+  readonly code?: unknown;
+  readonly cause?: Fault;
+  readonly errors?: readonly Fault[];
+}
+
+/** What an error event says: browsers nothing, `ws`, Node and React Native a message or an error. */
+function detailOf(event: { readonly message?: unknown; readonly error?: Fault } | undefined): string {
+  const texts = new Set<string>();
+  const collect = (fault: Fault | undefined, depth: number): void => {
+    if (typeof fault !== 'object' || fault === null || depth > 3) return;
+    for (const text of [fault.message, fault.code]) if (typeof text === 'string' && text !== '') texts.add(text);
+    collect(fault.errors?.[0], depth + 1);
+    collect(fault.cause, depth + 1);
+  };
+  collect(event as Fault | undefined, 0);
+  collect(event?.error, 0);
+  return [...texts].map((text) => text.replace(/\.$/, '')).join(', ');
 }

@@ -14,18 +14,19 @@ import {
   lost,
   missToken,
   newLink,
-  online,
   prove,
   reconnect,
   renewToken,
   stop,
   takeToken,
+  wake,
   watch,
   welcome,
 } from './link.ts';
 import type { Effect, Happening, State, Timer, TokenSource } from './machine.ts';
 import {
   acquire,
+  admit,
   advance,
   awaitCommit,
   type ChannelFrame,
@@ -48,6 +49,7 @@ export function step(state: State, happening: Happening): readonly [State, reado
   HANDLERS[happening.type](turn, happening as never);
   if (turn.broken !== undefined) lose(turn, failure('protocol_violation', turn.broken), false);
   if (turn.wantsToken) renewToken(turn);
+  if (turn.hasRoom) admit(turn);
   return [turn.end(), turn.effects];
 }
 
@@ -56,17 +58,18 @@ const HANDLERS: {
 } = {
   start: authorize,
   token: (turn, { token, refreshMs }) => takeToken(turn, token, refreshMs),
-  tokenFailed: (turn, { message }) => missToken(turn, message),
+  tokenFailed: (turn, { message, isFinal }) => missToken(turn, message, isFinal),
   opened: greet,
   frame: (turn, { frame }) => hear(turn, frame),
+  unopenable: (turn, { message }) => stop(turn, failure('websocket_refused', message)),
   garbled(turn, { message }) {
     turn.broken = message;
   },
-  lost: (turn, { code, reason }) => lost(turn, code, reason),
+  lost,
   timer: (turn, { timer }) => ring(turn, timer),
-  online,
-  acquire(turn, { channel, want, since }) {
-    turn.put(channel, acquire(turn, channel, turn.get(channel), want, since));
+  wake,
+  acquire(turn, { channel, want, since, waitsForAccess = false }) {
+    turn.put(channel, acquire(turn, channel, turn.get(channel), { want, since, waitsForAccess }));
   },
   release(turn, { channel, want }) {
     const known = turn.get(channel);
@@ -89,7 +92,7 @@ function hear(turn: Turn, frame: ServerFrame): void {
   if (frame.type === 'welcome') welcome(turn, frame.heartbeat_s);
   else if (frame.type === 'heartbeat') {
     prove(turn);
-    turn.each((known) => advance(known, frame.position));
+    turn.each((known) => advance(turn, known, frame.position));
     const { reached } = frame;
     if (reached !== undefined) turn.each((known) => reach(turn, known, reached));
   } else if (isComplaint) complain(turn, frame);
@@ -107,6 +110,6 @@ function ring(turn: Turn, timer: Timer): void {
   else if (timer === 'refresh') askInBand(turn);
   else {
     const known = turn.get(timer.slice(CHANNEL_TIMER.length));
-    if (known?.phase === 'delayed') turn.put(known.channel, join(turn, known));
+    if (known?.phase === 'delayed' || known?.phase === 'ended') turn.put(known.channel, join(turn, known));
   }
 }

@@ -12,19 +12,11 @@ import type {
   SubscribedFrame,
   UnsubscribedFrame,
 } from '../protocol.ts';
+import { cancelTimer, delay, EMPTY_HANDED, ENDINGS, end, expire, refuse, suspend, voided } from './endings.ts';
 import type { Failure } from './error.ts';
 import { toCommit, toMessage } from './event.ts';
-import type { ClientResetReason, Item, Subscription, Want } from './machine.ts';
+import type { Item, Subscription, Want } from './machine.ts';
 import type { Turn } from './turn.ts';
-
-/** What is held in memory between frames, when nothing is. */
-const EMPTY_HANDED = {
-  snapshot: [],
-  snapshotWhole: false,
-  early: [],
-  parts: [],
-  between: [],
-} as const satisfies Partial<Subscription>;
 
 const FRESH: Omit<Subscription, 'channel'> = {
   phase: 'waiting',
@@ -35,24 +27,36 @@ const FRESH: Omit<Subscription, 'channel'> = {
   attempt: 0,
   suspect: false,
   asked: 'now',
+  waitsForAccess: false,
+  crowded: false,
   ending: undefined,
   awaited: [],
   ...EMPTY_HANDED,
 };
-
-/** Codes of `error` that say nothing about the channel itself. */
-const PASSING: ReadonlySet<string> = new Set(['try_again', 'overloaded', 'token_unverifiable']);
 
 const handlesOf = ({ wants }: Subscription): number => wants.events + wants.snapshot + wants.rows;
 const isReceiving = ({ phase }: Subscription): boolean => phase === 'joining' || phase === 'live';
 
 type Next = Subscription | undefined;
 
-/** A handle was opened. `since` is heeded for the first one of a channel only. */
-export function acquire(turn: Turn, channel: string, known: Next, want: Want, since: string | undefined): Next {
+interface Wish {
+  readonly want: Want;
+  /** Heeded for the first handle of a channel only. */
+  readonly since: string | undefined;
+  readonly waitsForAccess: boolean;
+}
+
+/** A handle was opened. */
+export function acquire(turn: Turn, channel: string, known: Next, { want, since, waitsForAccess }: Wish): Next {
   const base = known === undefined || handlesOf(known) === 0 ? { ...FRESH, ...known, channel, position: since } : known;
-  const next = { ...base, wants: { ...base.wants, [want]: base.wants[want] + 1 } };
-  if (known === undefined || known.phase === 'ended') return join(turn, { ...next, ending: undefined, attempt: 0 });
+  const next = {
+    ...base,
+    wants: { ...base.wants, [want]: base.wants[want] + 1 },
+    waitsForAccess: base.waitsForAccess || waitsForAccess,
+    ending: undefined,
+  };
+  if (known?.phase === 'ended') cancelTimer(turn, known);
+  if (known === undefined || known.phase === 'ended') return join(turn, { ...next, attempt: 0 });
   const needsSnapshot = want === 'snapshot' || (want === 'rows' && !known.rows);
   const getsSnapshot = known.phase === 'joining' && known.asked === 'snapshot';
   if (!needsSnapshot || getsSnapshot) return next;
@@ -69,7 +73,7 @@ export function release(turn: Turn, known: Subscription, want: Want): Next {
   const gone = { ...FRESH, channel: known.channel };
   if (isReceiving(known)) return leave(turn, gone);
   if (known.phase === 'leaving') return { ...gone, phase: 'leaving' };
-  cancelDelay(turn, known);
+  cancelTimer(turn, known);
   return undefined;
 }
 
@@ -81,31 +85,38 @@ export function join(turn: Turn, known: Subscription): Subscription {
   const asked = wantsSnapshot ? 'snapshot' : since === undefined ? 'now' : 'since';
   const from = wantsSnapshot ? { snapshot: true } : since === undefined ? {} : { since };
   turn.send({ type: 'subscribe', channel, ...from });
-  return { ...known, ...EMPTY_HANDED, phase: 'joining', asked };
+  return { ...known, ...EMPTY_HANDED, phase: 'joining', asked, crowded: false };
 }
 
 /** The connection is gone. */
 export function interrupt(turn: Turn, known: Subscription): Next {
   if (known.phase === 'ended') return known;
   if (handlesOf(known) === 0) return undefined;
-  cancelDelay(turn, known);
-  return { ...known, ...EMPTY_HANDED, phase: 'waiting' };
+  cancelTimer(turn, known);
+  return { ...known, ...EMPTY_HANDED, phase: 'waiting', crowded: false };
 }
 
-/** It will not be tried again, unless a new handle is opened. */
-export function end(turn: Turn, known: Subscription, status: 'error' | 'closed', why: Failure): Subscription {
-  cancelDelay(turn, known);
-  return { ...known, ...EMPTY_HANDED, awaited: [], phase: 'ended', ending: { status, failure: why } };
+/** The connection has room for one more: a channel that waits for that is joined. */
+export function admit(turn: Turn): void {
+  if (!turn.isGreeted()) return;
+  for (const known of turn.all()) {
+    if (!known.crowded) continue;
+    cancelTimer(turn, known);
+    turn.put(known.channel, join(turn, known));
+    return;
+  }
 }
 
 /** Every live channel is complete up to `position`; one in the middle of a commit is not. */
-export function advance(known: Subscription, position: string): Subscription {
-  return known.phase === 'live' && known.parts.length === 0 ? { ...known, position, attempt: 0 } : known;
+export function advance(turn: Turn, known: Subscription, position: string): Subscription {
+  if (known.phase !== 'live' || known.parts.length > 0) return known;
+  if (position !== known.position) turn.deliver(known.channel, { kind: 'position', position });
+  return { ...known, position, attempt: 0 };
 }
 
 /** A handle waits for a commit. The server is asked where the channel is live, and each time that it becomes live. */
 export function awaitCommit(turn: Turn, known: Subscription, commit: string): Subscription {
-  if (known.phase === 'ended') return known;
+  if (known.ending !== undefined) return known;
   if (known.phase === 'live') turn.send({ type: 'ping', reached: commit });
   return { ...known, awaited: [...known.awaited, commit] };
 }
@@ -164,10 +175,12 @@ const RECEIVERS: {
     }
     const rows = isSnapshot ? snapshot.flat() : undefined;
     turn.deliver(channel, { kind: 'joined', rows, items: early, position, recovered });
+    turn.deliver(channel, { kind: 'position', position });
     for (const reached of new Set(known.awaited)) turn.send({ type: 'ping', reached });
     return {
       ...known,
       phase: 'live',
+      ending: undefined,
       suspect: false,
       held: 'current',
       position,
@@ -206,7 +219,10 @@ const RECEIVERS: {
     if (!isReceiving(known)) return known;
     if (code === 'token_expired') return expire(turn, known);
     if (code === 'client') return delay(turn, known);
-    return end(turn, known, 'closed', { code, message: ENDINGS[code] });
+    const why: Failure = { code, message: ENDINGS[code] };
+    // Where the view comes back, it is another one: what is held is void.
+    if (code === 'channel_dropped') return suspend(turn, voided(turn, known, 'channel_changed'), 'closed', why);
+    return known.waitsForAccess ? suspend(turn, known, 'closed', why) : end(turn, known, 'closed', why);
   },
 
   error(turn, known, { code, message }) {
@@ -215,38 +231,20 @@ const RECEIVERS: {
       turn.emit({ type: 'error', failure: { code, message }, channel: known.channel });
       return known;
     }
-    if (PASSING.has(code)) return delay(turn, known);
-    if (code === 'token_expired') return expire(turn, known);
     if (code === 'already_subscribed') return leave(turn, known);
     // A position that was good once: the server has become another.
     const isOutdated = code === 'position_invalid' && known.held === 'current';
     if (isOutdated) return delay(turn, voided(turn, known, 'position_too_old'));
-    return end(turn, known, 'error', { code, message });
+    return refuse(turn, known, { code, message });
   },
 };
-
-const TOKEN_EXPIRED: Failure = {
-  code: 'token_expired',
-  message: 'The token has expired, and no new one is to be had.',
-};
-
-const ENDINGS = {
-  access_revoked: 'The access view has no row for this channel and this token any more.',
-  channel_dropped: 'The channel view was dropped.',
-} as const;
 
 /** Takes in whole items: at once when live, at `subscribed` otherwise. */
 function accept(turn: Turn, known: Subscription, items: readonly Item[], position: string): Subscription {
   if (known.phase === 'joining') return { ...known, early: [...known.early, ...items] };
   for (const item of items) turn.deliver(known.channel, item);
+  turn.deliver(known.channel, { kind: 'position', position });
   return { ...known, position };
-}
-
-/** What the handles hold is void; they are told where they hold anything. */
-function voided(turn: Turn, known: Subscription, reason: ClientResetReason): Subscription {
-  const { channel, held, position } = known;
-  if (held === 'current' || position !== undefined) turn.deliver(channel, { kind: 'reset', reason });
-  return { ...known, position: undefined, rows: false, held: held === 'nothing' ? 'nothing' : 'void' };
 }
 
 function leave(turn: Turn, known: Subscription): Subscription {
@@ -256,28 +254,19 @@ function leave(turn: Turn, known: Subscription): Subscription {
 
 /** The server has answered the unsubscribe: what comes from here on belongs to a new subscription. */
 function left(turn: Turn, known: Subscription): Next {
+  turn.hasRoom = true;
   return handlesOf(known) > 0 ? join(turn, known) : undefined;
 }
 
-function delay(turn: Turn, known: Subscription): Subscription {
-  const { channel, attempt } = known;
-  turn.emit({ type: 'retry', timer: `channel:${channel}`, attempt, slow: false });
-  return { ...known, ...EMPTY_HANDED, phase: 'delayed', attempt: attempt + 1 };
-}
-
-function cancelDelay(turn: Turn, { channel, phase }: Subscription): void {
-  if (phase === 'delayed') turn.emit({ type: 'cancel', timer: `channel:${channel}` });
-}
-
-function expire(turn: Turn, known: Subscription): Subscription {
-  if (turn.link.tokenSource !== 'callback') return end(turn, known, 'closed', TOKEN_EXPIRED);
-  turn.wantsToken = true;
-  return { ...known, ...EMPTY_HANDED, phase: 'unauthorized' };
-}
-
-/** The callback has answered: with a new token, or with the one that the server has. */
+/**
+ * The callback has answered. The token that the server has already is tried once more, since the two may have crossed;
+ * after that the callback is asked again, with growing waits.
+ */
 export function reauthorize(turn: Turn, known: Subscription, isNew: boolean): Subscription {
   if (known.phase !== 'unauthorized') return known;
-  if (known.suspect && !isNew) return end(turn, known, 'closed', TOKEN_EXPIRED);
+  if (known.suspect && !isNew) {
+    turn.wantsToken = true;
+    return known;
+  }
   return join(turn, { ...known, suspect: !isNew });
 }

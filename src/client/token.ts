@@ -17,6 +17,17 @@ export function refreshAfterMs(token: string | undefined, nowMs: number, random:
   return leftMs > 0 ? Math.floor(leftMs * (REFRESH_EARLIEST + random() * REFRESH_SPREAD)) : undefined;
 }
 
+/** The characters of a bearer token (RFC 6750), and what a server takes of them. */
+const TOKEN = /^[\w.~+/=-]{1,16384}$/;
+
+/** Throws where a text cannot be a token, such as an error page. It is not shown: it may be a secret. */
+export function checkToken(token: string | undefined): string | undefined {
+  if (token === undefined || TOKEN.test(token)) return token;
+  throw new TypeError(
+    `it gave ${typeof token === 'string' ? `a text of ${token.length} characters` : `a value of type ${typeof token}`} that cannot be a token. Is it an error page: does the callback check the answer's \`ok\`?`,
+  );
+}
+
 function readExpiry(token: string | undefined): number | undefined {
   try {
     const claims = token?.split('.')[1] ?? '';

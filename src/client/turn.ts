@@ -11,6 +11,8 @@ export class Turn {
   link: Link;
   /** A channel cannot go on without a new token. */
   wantsToken = false;
+  /** A subscription ended, so that the connection has room for another one. */
+  hasRoom = false;
   /** The server broke the protocol in this way: the connection must not be trusted any further. */
   broken: string | undefined;
   /** A copy as soon as anything is written. */
@@ -33,11 +35,14 @@ export class Turn {
     else this.#subscriptions.set(channel, next);
   }
 
+  /** All of them, as they are now. */
+  all(): readonly Subscription[] {
+    return [...(this.#subscriptions ?? this.before.subscriptions).values()];
+  }
+
   /** Moves all of them on. */
   each(move: (known: Subscription) => Subscription | undefined): void {
-    for (const known of [...(this.#subscriptions ?? this.before.subscriptions).values()]) {
-      this.put(known.channel, move(known));
-    }
+    for (const known of this.all()) this.put(known.channel, move(known));
   }
 
   /** Hello is out, so that frames may be sent. */
@@ -70,7 +75,8 @@ export class Turn {
       for (const [channel, now] of subscriptions) {
         const known = before.subscriptions.get(channel);
         const status = statusOf(now);
-        if (now === known || status === statusOf(known)) continue;
+        if (now === known || (status === statusOf(known) && now.ending?.failure.code === known?.ending?.failure.code))
+          continue;
         this.deliver(channel, { kind: 'status', status, failure: now.ending?.failure });
       }
     }
@@ -81,7 +87,7 @@ export class Turn {
 }
 
 export function clientStatusOf(phase: LinkPhase): ClientStatus {
-  return phase === 'open' || phase === 'waiting' || phase === 'closed' ? phase : 'connecting';
+  return phase === 'authorizing' || phase === 'opening' || phase === 'greeting' ? 'connecting' : phase;
 }
 
 export function statusOf(subscription: Subscription | undefined): ChannelStatus {

@@ -2,6 +2,7 @@
  * The client over real TLS sockets, against a server that says exactly what a test wants.
  */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { WebSocket } from 'ws';
 import { type ClientOptions, connect, type SnoClient, type Timers } from '../../src/client/index.ts';
 import type { ChangeEvent, ChangesFrame, SnapshotFrame } from '../../src/protocol.ts';
 import { until } from '../support/wait.ts';
@@ -63,10 +64,13 @@ const subscribed = (position: string, more: { recovered?: boolean } = {}) =>
   ({ type: 'subscribed', channel: CHANNEL, position, ...more }) as const;
 
 /** A live view at position p1 with one row, and the connection it came over. */
-async function liveView(options: ClientOptions = {}) {
+const liveView = (options: ClientOptions = {}) => liveViewOf(0, options);
+
+/** As `liveView`, over the server's nth connection. */
+async function liveViewOf(nth: number, options: ClientOptions) {
   const client = start(options);
   const view = client.live<Task>(CHANNEL);
-  const peer = await server.peer(0);
+  const peer = await server.peer(nth);
   await peer.heard('subscribe');
   peer.welcome();
   peer.say(snapshot(['one']), subscribed('p1'));
@@ -113,7 +117,7 @@ describe('joining', () => {
   });
 
   test('handles of a channel share one subscription; the last one to close ends it', async () => {
-    const { client, view, peer } = await liveView();
+    const { client, view, peer } = await liveView({ keepMs: 0 });
     const second = client.live<Task>(CHANNEL);
     const channel = client.channel<Task>(CHANNEL);
     await Promise.all([second.ready, channel.ready]);
@@ -362,26 +366,23 @@ describe('coming back', () => {
 });
 
 describe('the end', () => {
-  test.each(['access_revoked', 'channel_dropped'] as const)(
-    '%s closes the channel and is not retried',
-    async (code) => {
-      const { client, view, peer } = await liveView();
-      peer.say({ type: 'unsubscribed', channel: CHANNEL, code });
-      await until(() => view.status === 'closed', 'closed');
-      expect(view.error).toMatchObject({ code });
-      peer.terminate();
-      const next = await server.peer(1);
-      await next.heard('hello');
-      next.welcome();
-      await until(() => client.status === 'open', 'open again');
-      expect(next.frames).toHaveLength(1);
-      // A new handle is a new try, for the old ones too.
-      client.live(CHANNEL);
-      expect(await next.heard('subscribe')).toMatchObject({ since: 'p1' });
-      next.say(subscribed('p1', { recovered: true }));
-      await until(() => view.status === 'live', 'live again');
-    },
-  );
+  test.each(['access_revoked'] as const)('%s closes the channel and is not retried', async (code) => {
+    const { client, view, peer } = await liveView();
+    peer.say({ type: 'unsubscribed', channel: CHANNEL, code });
+    await until(() => view.status === 'closed', 'closed');
+    expect(view.error).toMatchObject({ code });
+    peer.terminate();
+    const next = await server.peer(1);
+    await next.heard('hello');
+    next.welcome();
+    await until(() => client.status === 'open', 'open again');
+    expect(next.frames).toHaveLength(1);
+    // A new handle is a new try, for the old ones too.
+    client.live(CHANNEL);
+    expect(await next.heard('subscribe')).toMatchObject({ since: 'p1' });
+    next.say(subscribed('p1', { recovered: true }));
+    await until(() => view.status === 'live', 'live again');
+  });
 
   test.each([4400, 4413, 4401])('close code %d is final', async (code) => {
     const client = start({ token: 'fixed' });
@@ -427,6 +428,232 @@ describe('the end', () => {
     const view = client.live(CHANNEL);
     await client.close();
     await expect(view.ready).rejects.toMatchObject({ code: 'closed' });
+  });
+});
+
+describe('a websocket that fails', () => {
+  /** Says `error` and never `close`, as Node 22 does. */
+  class Silent {
+    static event: object = {};
+    readonly readyState = 0;
+    onerror: ((event: never) => void) | null = null;
+    onopen = null;
+    onmessage = null;
+    onclose = null;
+    constructor() {
+      queueMicrotask(() => this.onerror?.(Silent.event as never));
+    }
+    send(): void {}
+    close(): void {}
+  }
+
+  test('an error without a close is the end of an attempt, and `close()` resolves', async () => {
+    Silent.event = { message: 'connect failed', error: { cause: { code: 'ECONNREFUSED' } } };
+    const client = start({ WebSocket: Silent });
+    const statuses: unknown[] = [];
+    client.on('status', ({ status, error }) => statuses.push([status, error?.code, error?.message]));
+    await until(() => statuses.length > 0, 'the end of the attempt');
+    expect(statuses[0]).toEqual(['waiting', 'connect_failed', expect.stringContaining('Nothing listens there')]);
+    await client.close();
+  });
+
+  test('a constructor that throws ends the client with its reason', async () => {
+    class Refusing extends Silent {
+      constructor() {
+        super();
+        throw new Error('An insecure WebSocket connection may not be initiated.');
+      }
+    }
+    const client = start({ WebSocket: Refusing });
+    const view = client.live(CHANNEL);
+    await expect(view.ready).rejects.toMatchObject({ code: 'websocket_refused' });
+    expect(client.error?.message).toMatch(/may not be initiated.*https can open wss/);
+    await client.close();
+  });
+
+  test.each([
+    ['an unknown certificate', () => server.url, {}, /self-signed certificate.*NODE_EXTRA_CA_CERTS/],
+    ['a closed port', () => 'wss://127.0.0.1:1', {}, /ECONNREFUSED.*SNO_PORT/],
+    ['plain ws on a TLS port', () => server.url.replace('https', 'ws'), {}, /socket hang up.*wss/],
+    ['an unknown host', () => 'wss://host.invalid', {}, /host name is unknown/],
+  ])('%s is told by name, with what to check', async (_, url, options, message) => {
+    const client = connect(url(), { WebSocket, backoff: QUICK, ...options });
+    clients.push(client);
+    await until(() => client.error, 'the failure');
+    expect(client.error).toMatchObject({ code: 'connect_failed', message: expect.stringMatching(message) });
+  });
+
+  test('a frame beyond what the websocket takes is told by name', async () => {
+    class Small extends server.WebSocket {
+      constructor(url: string) {
+        super(url);
+        this.once('open', () =>
+          Object.assign((this as unknown as { _receiver: object })._receiver, { _maxPayload: 64 }),
+        );
+      }
+    }
+    const client = start({ WebSocket: Small });
+    const failures: string[] = [];
+    client.on('status', ({ error }) => error !== undefined && failures.push(error.message));
+    const peer = await server.peer(0);
+    await peer.heard('hello');
+    peer.sayText(' '.repeat(100));
+    await until(() => failures.length > 0, 'the failure');
+    expect(failures[0]).toMatch(/larger than this WebSocket takes.*maxPayload/);
+  });
+});
+
+describe('many channels', () => {
+  test('a view that is opened and closed in one turn asks the server for nothing', async () => {
+    const { client, peer } = await liveView();
+    for (let nth = 0; nth < 3_000; nth++) client.live(`project:${nth}`).close();
+    client.live('project:last');
+    await peer.heard('subscribe', 1);
+    expect(peer.frames.slice(2)).toEqual([{ type: 'subscribe', channel: 'project:last', snapshot: true }]);
+  });
+
+  test('frames beyond a burst of 500 wait for their turn, in order', async () => {
+    const scheduled: (() => void)[] = [];
+    let nowMs = 0;
+    const timers: Timers = {
+      set: (callback, ms) => (ms <= 10 ? scheduled.push(callback) : undefined),
+      clear: () => {},
+    };
+    const client = start({ timers, now: () => nowMs });
+    const names = Array.from({ length: 600 }, (_, nth) => `project:${nth}`);
+    for (const name of names) client.channel(name);
+    const peer = await server.peer(0);
+    await peer.heard('subscribe', 498);
+    await until(() => scheduled.length > 0, 'the rest waits');
+    while (peer.frames.length < 601) {
+      const sent = peer.frames.length;
+      nowMs += 10;
+      scheduled.shift()?.();
+      await until(() => peer.frames.length === sent + 1, 'one frame each 10 ms');
+    }
+    expect(peer.frames.slice(1)).toEqual(names.map((channel) => ({ type: 'subscribe', channel })));
+  });
+
+  test('rows stay current for a while after the last view was closed', async () => {
+    const { client, view, peer } = await liveView();
+    view.close();
+    peer.say(changes('p2', [put('insert', 2, 'two')]));
+    peer.say({ type: 'heartbeat', position: 'h3' });
+    const again = client.live<Task>(CHANNEL);
+    expect(again.status).toBe('live');
+    await until(() => again.size === 2, 'the commit');
+    expect(titlesOf(view.rows)).toEqual(['one']);
+    expect(peer.frames).toHaveLength(2);
+  });
+
+  test('rows that are kept are given up for `since`, and at the end of their time', async () => {
+    const { client, view, peer } = await liveView({ keepMs: 1 });
+    view.close();
+    await peer.heard('unsubscribe');
+    peer.say({ type: 'unsubscribed', channel: CHANNEL, code: 'client' });
+    const { client: other, view: kept, peer: second } = await liveViewOf(1, { keepMs: 3_600_000 });
+    kept.close();
+    other.channel(CHANNEL, { since: 'p0' });
+    await second.heard('unsubscribe');
+    second.say({ type: 'unsubscribed', channel: CHANNEL, code: 'client' });
+    expect(await second.heard('subscribe', 1)).toMatchObject({ since: 'p0' });
+    await client.close();
+  });
+});
+
+describe('a lazy client', () => {
+  test('needs no WebSocket and no page until the first channel is opened', async () => {
+    const nowhere = connect(undefined, { lazy: true });
+    expect(nowhere.status).toBe('idle');
+    expect(() => nowhere.live(CHANNEL)).toThrow(expect.objectContaining({ code: 'url_invalid' }));
+    await nowhere.close();
+    const client = start({ lazy: true });
+    expect(client.status).toBe('idle');
+    const view = client.live<Task>(CHANNEL);
+    const peer = await server.peer(0);
+    await peer.heard('subscribe');
+    peer.welcome();
+    peer.say(snapshot(['one']), subscribed('p1'));
+    await view.ready;
+    expect(server.peers).toHaveLength(1);
+  });
+
+  test('that was closed before is not started', async () => {
+    const client = start({ lazy: true });
+    await client.close();
+    expect(() => client.live(CHANNEL)).toThrow(expect.objectContaining({ code: 'closed' }));
+  });
+});
+
+describe('where to resume', () => {
+  test('`position` is told after each commit, message and heartbeat, and never for half a commit', async () => {
+    const client = start();
+    const channel = client.channel<Task>(CHANNEL);
+    const told: string[] = [];
+    channel.on('change', ({ position }) => told.push(`change ${position}`));
+    channel.on('message', ({ position }) => told.push(`message ${position}`));
+    channel.on('position', ({ position }) => told.push(position));
+    const peer = await server.peer(0);
+    await peer.heard('subscribe');
+    peer.welcome();
+    peer.say(changes('p1', [put('insert', 1, 'one')]), subscribed('p2'));
+    peer.say(changes('p3.1', [put('insert', 2, 'two')], { part: 1, last: false }), {
+      type: 'heartbeat',
+      position: 'h',
+    });
+    peer.say(changes('p3', [put('insert', 3, 'three')], { part: 2, last: true }));
+    peer.say({ type: 'message', channel: CHANNEL, position: 'p4', event: 'wave', data: 1 });
+    peer.say({ type: 'heartbeat', position: 'h5' }, { type: 'heartbeat', position: 'h5' });
+    await until(() => told.includes('h5'), 'the heartbeat');
+    expect(told).toEqual(['change p1', 'p2', 'change p3', 'p3', 'message p4', 'p4', 'h5']);
+  });
+});
+
+describe('access that comes later', () => {
+  test('a view that waits for access is ready once it is granted, and live again after a new grant', async () => {
+    const client = start();
+    const view = client.live<Task>(CHANNEL, { waitForAccess: true });
+    const peer = await server.peer(0);
+    await peer.heard('subscribe');
+    peer.welcome();
+    peer.say({ type: 'error', code: 'access_denied', message: 'no row', channel: CHANNEL });
+    await until(() => view.status === 'error', 'the refusal');
+    expect(view.error).toMatchObject({ code: 'access_denied' });
+    await peer.heard('subscribe', 1);
+    peer.say(snapshot(['one']), subscribed('p1'));
+    await view.ready;
+    peer.say({ type: 'unsubscribed', channel: CHANNEL, code: 'access_revoked' });
+    await until(() => view.status === 'closed', 'the revocation');
+    expect(await peer.heard('subscribe', 2)).toMatchObject({ since: 'p1' });
+    peer.say(subscribed('p1', { recovered: true }));
+    await until(() => view.status === 'live', 'live again');
+    expect(view.error).toBeUndefined();
+  });
+
+  test('a client that is closed meanwhile ends the waiting', async () => {
+    const client = start();
+    const view = client.live<Task>(CHANNEL, { waitForAccess: true });
+    const peer = await server.peer(0);
+    await peer.heard('subscribe');
+    peer.say({ type: 'error', code: 'access_denied', message: 'no row', channel: CHANNEL });
+    await until(() => view.status === 'error', 'the refusal');
+    await client.close();
+    await expect(view.ready).rejects.toMatchObject({ code: 'closed' });
+  });
+
+  test('a view that is dropped and made again comes back by itself, with new rows', async () => {
+    const { view, peer } = await liveView();
+    peer.say({ type: 'unsubscribed', channel: CHANNEL, code: 'channel_dropped' });
+    await until(() => view.status === 'closed', 'the drop');
+    expect(view.error).toMatchObject({ code: 'channel_dropped' });
+    await peer.heard('subscribe', 1);
+    peer.say({ type: 'error', code: 'snapshot_unavailable', message: 'no view', channel: CHANNEL });
+    expect(await peer.heard('subscribe', 2)).toEqual({ type: 'subscribe', channel: CHANNEL, snapshot: true });
+    expect(view.error).toMatchObject({ code: 'channel_dropped' });
+    expect(titlesOf(view.rows)).toEqual(['one']);
+    peer.say(snapshot(['new']), subscribed('p9'));
+    await until(() => view.status === 'live', 'the new view');
+    expect(titlesOf(view.rows)).toEqual(['new']);
   });
 });
 
@@ -534,16 +761,39 @@ describe('tokens', () => {
     expect(peer.frames[0]).toEqual({ type: 'hello', token: 't1' });
   });
 
-  test('a refused token is asked for anew, and the same one again is final', async () => {
-    const tokens = ['old', 'new', 'new'];
+  test('a refused token is asked for again until it is taken, the same one or another', async () => {
+    const tokens = ['old', 'old', 'old', 'old', 'old', 'new'];
     const client = start({ token: () => tokens.shift() });
-    (await greeted(0)).close(4401);
-    const peer = await greeted(1);
+    for (let nth = 0; nth < 5; nth++) (await greeted(nth)).close(4401);
+    const peer = await greeted(5);
     expect(peer.frames[0]).toEqual({ type: 'hello', token: 'new' });
-    peer.close(4401);
-    await until(() => client.status === 'closed', 'the end');
-    expect(client.error).toMatchObject({ code: 'token_refused' });
-    expect(server.peers).toHaveLength(2);
+    peer.welcome();
+    await until(() => client.status === 'open', 'open');
+  });
+
+  test.each([
+    ['an error page', '<html><body>502 Bad Gateway</body></html>'],
+    ['a JSON body', '{"token":"abc"}'],
+    ['a text beyond every token', 'x'.repeat(70_000)],
+    ['an object', { token: 'abc' } as unknown as string],
+  ])('%s in place of a token is not sent, and the callback is asked again', async (_, page) => {
+    const answers = [page, page, 'good'];
+    const client = start({ token: async () => answers.shift() });
+    const failures: string[] = [];
+    client.on('status', ({ error }) => error !== undefined && failures.push(error.message));
+    expect((await greeted(0)).frames[0]).toEqual({ type: 'hello', token: 'good' });
+    expect(failures[0]).toContain("does the callback check the answer's `ok`?");
+    expect(failures.join()).not.toContain('Gateway');
+  });
+
+  test('the app ends the client by an error that is final', async () => {
+    const client = start({ token: () => Promise.reject(Object.assign(new Error('signed out'), { final: true })) });
+    const view = client.live(CHANNEL);
+    await expect(view.ready).rejects.toMatchObject({
+      code: 'token_callback_failed',
+      message: expect.stringContaining('signed out'),
+    });
+    expect(client.status).toBe('closed');
   });
 
   test('a callback that fails is asked again', async () => {

@@ -61,6 +61,18 @@ describe('rows', () => {
     expect(rows.get({ a: '1', b: 'x' })).toEqual({ v: 2 });
   });
 
+  test('a key of numbers is found by their text, and a key of texts by their numbers', () => {
+    const rows = load([{ id: 1 }, { v: 1 }], [{ id: 20 }, { v: 20 }]);
+    for (const key of [20, '20', 20n, { id: '20' }, { id: 20n }]) expect(rows.get(key)).toEqual({ v: 20 });
+    for (const key of ['', ' ', 'x', '0x14x', null, undefined, true]) expect(rows.get(key)).toBeUndefined();
+    const pairs = load([{ a: '1', b: 2 }, { v: 1 }]);
+    for (const key of [
+      { b: '2', a: 1 },
+      { a: 1n, b: 2n },
+    ])
+      expect(pairs.get(key)).toEqual({ v: 1 });
+  });
+
   test('a key is found in a view that began empty', () => {
     const rows = load();
     apply(rows, { op: 'insert', key: { a: 1, b: 2 }, data: { v: 1 } });

@@ -1,9 +1,11 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { type Pattern, parsePattern, channelName as serverName } from '../../src/channels/pattern.ts';
 import { delayMs } from '../../src/client/backoff.ts';
-import { connect } from '../../src/client/index.ts';
+import { channelName, connect } from '../../src/client/index.ts';
 import { endpoint } from '../../src/client/socket.ts';
 import { refreshAfterMs } from '../../src/client/token.ts';
+import { TICK_MS, Wake } from '../../src/client/wake.ts';
 
 afterEach(() => {
   vi.unstubAllGlobals();
@@ -23,8 +25,35 @@ describe('the URL', () => {
     expect(endpoint(given, page)).toBe(expected);
   });
 
-  test.each([[undefined], ['/v1'], ['example.com'], ['ftp://example.com'], ['']])('%s is none in Node', (given) => {
+  test.each([
+    [undefined],
+    ['/v1'],
+    ['example.com'],
+    ['ftp://example.com'],
+    [''],
+    ['wss://'],
+    ['wss://a b/v1'],
+    ['https:'],
+  ])('%s is refused in Node', (given) => {
     expect(() => endpoint(given, undefined)).toThrow(expect.objectContaining({ code: 'url_invalid' }));
+  });
+
+  test('a URL class without setters, which adds a slash to what it is given, does no harm', () => {
+    class Poor {
+      readonly #text: string;
+      constructor(text: string) {
+        this.#text = text.endsWith('/') ? text : `${text}/`;
+      }
+      get href() {
+        return this.#text;
+      }
+      get protocol(): string {
+        throw new Error('not implemented');
+      }
+    }
+    vi.stubGlobal('URL', Poor);
+    expect(endpoint('https://example.com', undefined)).toBe('wss://example.com/v1');
+    expect(endpoint('wss://example.com/v1?x=1', undefined)).toBe('wss://example.com/v1?x=1');
   });
 });
 
@@ -55,6 +84,86 @@ describe('the wait before another attempt', () => {
         return ms >= 0 && ms < backoff.capMs;
       }),
     );
+  });
+});
+
+describe('the name of a channel', () => {
+  test.each([
+    ['project:{project_id}', { project_id: 42 }, 'project:42'],
+    ['a:{x}:{y}', { x: 'ü/ (1)', y: true }, 'a:%C3%BC%2F%20%281%29:true'],
+    ['a:{x}', { x: 12345678901234567890n }, 'a:12345678901234567890'],
+    ['lobby', {}, 'lobby'],
+    ['a:{x}', { x: '' }, 'a:'],
+  ])('%s with %o is %s', (pattern, values, name) => {
+    expect(channelName(pattern, values)).toBe(name);
+  });
+
+  test.each([
+    ['a missing value', {}],
+    ['null', { x: null as unknown as string }],
+    ['a date', { x: new Date(0) as unknown as string }],
+    ['a fraction', { x: 1.5 }],
+    ['a number beyond 53 bits', { x: 2 ** 60 }],
+    ['half a character', { x: '\ud800' }],
+    ['a NUL', { x: 'a\0' }],
+  ])('%s is refused', (_, values) => {
+    expect(() => channelName('a:{x}', values)).toThrow(expect.objectContaining({ code: 'channel_name_invalid' }));
+  });
+
+  test('takes no value from a prototype', () => {
+    expect(() => channelName('a:{toString}', {})).toThrow(expect.objectContaining({ code: 'channel_name_invalid' }));
+  });
+
+  test('is the one that the server makes, whatever the value', () => {
+    const pattern = parsePattern('a:{x}/{y}') as Pattern;
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme' }), (x, y) => {
+        fc.pre(!`${x}${y}`.includes('\0'));
+        expect(channelName('a:{x}/{y}', { x, y })).toBe(serverName(pattern, [x, y]));
+      }),
+    );
+  });
+});
+
+describe('a sleep', () => {
+  const world = () => {
+    const targets = { window: new EventTarget(), document: new EventTarget() };
+    const fired: (() => void)[] = [];
+    const state = { nowMs: 0, woken: 0 };
+    vi.stubGlobal('addEventListener', targets.window.addEventListener.bind(targets.window));
+    vi.stubGlobal('removeEventListener', targets.window.removeEventListener.bind(targets.window));
+    vi.stubGlobal('document', targets.document);
+    const timers = { set: (callback: () => void) => fired.push(callback), clear: () => (fired.length = 0) };
+    const wake = new Wake({ timers, now: () => state.nowMs }, () => (state.woken += 1));
+    const tick = (elapsedMs: number) => {
+      state.nowMs += elapsedMs;
+      fired.shift()?.();
+      return state.woken;
+    };
+    return { ...targets, state, wake, tick, fired };
+  };
+
+  test('is noticed where the network, the page or the document comes back', () => {
+    const { window, document, state, wake } = world();
+    for (const name of ['online', 'pageshow']) window.dispatchEvent(new Event(name));
+    for (const name of ['visibilitychange', 'resume']) document.dispatchEvent(new Event(name));
+    expect(state.woken).toBe(4);
+    Object.assign(document, { visibilityState: 'hidden' });
+    document.dispatchEvent(new Event('visibilitychange'));
+    expect(state.woken).toBe(4);
+    Object.assign(document, { visibilityState: 'visible' });
+    wake.stop();
+    for (const name of ['online', 'pageshow']) window.dispatchEvent(new Event(name));
+    document.dispatchEvent(new Event('visibilitychange'));
+    expect(state.woken).toBe(4);
+  });
+
+  test('is noticed where the clock went on without timers, and only then', () => {
+    const { tick, wake, fired } = world();
+    expect([tick(TICK_MS), tick(TICK_MS + 4_000), tick(0), tick(-60_000)]).toEqual([0, 0, 0, 0]);
+    expect([tick(60_000), tick(TICK_MS), tick(3_600_000)]).toEqual([1, 1, 2]);
+    wake.stop();
+    expect(fired).toEqual([]);
   });
 });
 

@@ -59,9 +59,13 @@ async function start(): Promise<void> {
     const status = client.status;
     pill.dataset['state'] = status;
     document.body.dataset['state'] = status;
-    pill.textContent = { connecting: 'connecting', open: 'live', waiting: 'offline, trying again', closed: 'closed' }[
-      status
-    ];
+    pill.textContent = {
+      idle: 'connecting',
+      connecting: 'connecting',
+      open: 'live',
+      waiting: 'offline, trying again',
+      closed: 'closed',
+    }[status];
   };
   client.on('status', showStatus);
   showStatus();

@@ -1,0 +1,34 @@
+/**
+ * The name of a channel, from its pattern and the values of its placeholders. docs/protocol.md has the rules.
+ */
+import { SnoClientError } from './error.ts';
+
+/** A value as Postgres prints it: text, an integer, a boolean. */
+export type ChannelValue = string | number | bigint | boolean;
+
+/**
+ * `channelName('project:{project_id}', { project_id: 42 })` is `project:42`. Bytes of a value outside `A-Za-z0-9_.~-`
+ * are percent-encoded. Throws `channel_name_invalid` where a value is missing, or its text in Postgres is not certain.
+ */
+export function channelName(pattern: string, values: Readonly<Record<string, ChannelValue>>): string {
+  return pattern.replace(/\{([^{}]*)\}/g, (_, column: string) => {
+    const value = Object.hasOwn(values, column) ? values[column] : undefined;
+    const text = typeof value === 'number' && !Number.isSafeInteger(value) ? undefined : textOf(value);
+    if (text === undefined)
+      throw new SnoClientError(
+        'channel_name_invalid',
+        `${pattern} needs ${column} as text, a whole number or a boolean; given was ${String(value)}.`,
+      );
+    return encode(text);
+  });
+}
+
+function textOf(value: unknown): string | undefined {
+  const isText = typeof value === 'string' && !/[\0\p{Surrogate}]/u.test(value);
+  return isText || typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean'
+    ? String(value)
+    : undefined;
+}
+
+const encode = (text: string): string =>
+  encodeURIComponent(text).replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);

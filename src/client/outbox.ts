@@ -1,0 +1,78 @@
+/**
+ * Frames on their way to the server. They go out at the end of the turn, no faster than the server takes them; a
+ * subscribe that is still here when its unsubscribe comes is never sent.
+ */
+import type { ClientFrame } from '../protocol.ts';
+import type { Timers } from './options.ts';
+
+/** Frames that may go out at once on a new connection. The server's default takes 2,000 (SNO_MAX_FRAMES_PER_SECOND). */
+const BURST = 500;
+const FRAMES_PER_SECOND = 100;
+
+interface OutboxOptions {
+  readonly timers: Timers;
+  readonly now: () => number;
+  send(text: string): void;
+  /** A subscribe and its unsubscribe were both left out: the server will not answer. */
+  cancelled(channel: string): void;
+}
+
+export class Outbox {
+  readonly #options: OutboxOptions;
+  #waiting: ClientFrame[] = [];
+  #left = BURST;
+  #countedAt = 0;
+  #timer: unknown;
+  #isFlushing = false;
+
+  constructor(options: OutboxOptions) {
+    this.#options = options;
+  }
+
+  push(frame: ClientFrame): void {
+    if (frame.type === 'unsubscribe' && this.#cancel(frame.channel)) return;
+    this.#waiting.push(frame);
+    if (this.#isFlushing || this.#timer !== undefined) return;
+    this.#isFlushing = true;
+    queueMicrotask(() => {
+      this.#isFlushing = false;
+      this.#flush();
+    });
+  }
+
+  /** A new connection, or none: what waits is dropped. */
+  reset(): void {
+    this.#waiting = [];
+    this.#left = BURST;
+    this.#countedAt = this.#options.now();
+    this.#options.timers.clear(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #cancel(channel: string): boolean {
+    const at = this.#waiting.findLastIndex((frame) => 'channel' in frame && frame.channel === channel);
+    if (this.#waiting[at]?.type !== 'subscribe') return false;
+    this.#waiting.splice(at, 1);
+    this.#options.cancelled(channel);
+    return true;
+  }
+
+  #flush(): void {
+    const { now, timers, send } = this.#options;
+    const at = now();
+    const earned = (Math.max(0, at - this.#countedAt) / 1_000) * FRAMES_PER_SECOND;
+    this.#left = Math.min(BURST, this.#left + earned);
+    this.#countedAt = at;
+    const count = Math.min(this.#waiting.length, Math.floor(this.#left));
+    this.#left -= count;
+    for (const frame of this.#waiting.splice(0, count)) send(JSON.stringify(frame));
+    if (this.#waiting.length === 0) return;
+    this.#timer = timers.set(
+      () => {
+        this.#timer = undefined;
+        this.#flush();
+      },
+      Math.ceil((1_000 * (1 - this.#left)) / FRAMES_PER_SECOND),
+    );
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * The handles of each channel, and the rows that its views share.
+ *
+ * After the last view of a channel was closed, its rows stay current for a while: a page that unmounts and mounts a view
+ * shows them at once. For the machine the closed handle is open until then.
+ */
+import type { Delivery, Want } from './machine.ts';
+import type { Timers } from './options.ts';
+import { Rows } from './rows.ts';
+
+/** One handle on a channel, as the connection sees it. */
+export interface Listener {
+  readonly channel: string;
+  readonly want: Want;
+  hear(delivery: Delivery): void;
+}
+
+interface Topic {
+  readonly handles: Set<Listener>;
+  rows: Rows<unknown> | undefined;
+  /** The timer of rows that no handle shows any more. */
+  kept: { readonly timer: unknown } | undefined;
+}
+
+/** Channels whose rows are kept at one time: they count among the connection's subscriptions. */
+const KEPT_MAX = 50;
+
+interface TopicsOptions {
+  readonly timers: Timers;
+  readonly keepMs: number;
+  /** A handle is no longer needed. */
+  release(channel: string, want: Want): void;
+}
+
+export class Topics {
+  readonly #options: TopicsOptions;
+  readonly #topics = new Map<string, Topic>();
+  /** Channels whose rows are kept, the oldest first. */
+  readonly #kept = new Set<string>();
+
+  constructor(options: TopicsOptions) {
+    this.#options = options;
+  }
+
+  rows(channel: string): Rows<unknown> | undefined {
+    return this.#topics.get(channel)?.rows;
+  }
+
+  isUsed(channel: string): boolean {
+    return (this.#topics.get(channel)?.handles.size ?? 0) > 0;
+  }
+
+  /** Returns what ends the keeping of rows that the handle takes over: to be called once the handle is acquired. */
+  add(handle: Listener): () => void {
+    const { channel, want } = handle;
+    const topic = this.#topics.get(channel) ?? { handles: new Set(), rows: undefined, kept: undefined };
+    this.#topics.set(channel, topic);
+    topic.handles.add(handle);
+    if (want === 'rows') topic.rows ??= new Rows();
+    return () => {
+      if (want === 'rows') this.drop(channel);
+    };
+  }
+
+  /** A handle was closed. False: it was closed before. `isLive`: what its channel holds is current. */
+  remove(handle: Listener, isLive: boolean): void {
+    const { channel, want } = handle;
+    const topic = this.#topics.get(channel);
+    if (topic === undefined || !topic.handles.delete(handle)) return;
+    const isLast = want === 'rows' && ![...topic.handles].some((other) => other.want === 'rows');
+    if (isLast && isLive && this.#options.keepMs > 0) this.#keep(channel, topic);
+    else this.#release(channel, want);
+  }
+
+  deliver(channel: string, delivery: Delivery): void {
+    const topic = this.#topics.get(channel);
+    topic?.rows?.apply(delivery);
+    for (const handle of [...(topic?.handles ?? [])]) handle.hear(delivery);
+  }
+
+  /** Rows of the channel are kept no longer. */
+  drop(channel: string): void {
+    const topic = this.#topics.get(channel);
+    if (topic?.kept === undefined) return;
+    this.#options.timers.clear(topic.kept.timer);
+    topic.kept = undefined;
+    this.#kept.delete(channel);
+    this.#release(channel, 'rows');
+  }
+
+  dropAll(): void {
+    for (const channel of [...this.#kept]) this.drop(channel);
+  }
+
+  #keep(channel: string, topic: Topic): void {
+    const { timers, keepMs } = this.#options;
+    topic.kept = { timer: timers.set(() => this.drop(channel), keepMs) };
+    this.#kept.add(channel);
+    const [oldest] = this.#kept;
+    if (this.#kept.size > KEPT_MAX && oldest !== undefined) this.drop(oldest);
+  }
+
+  #release(channel: string, want: Want): void {
+    const topic = this.#topics.get(channel);
+    if (topic !== undefined && topic.kept === undefined) {
+      if (![...topic.handles].some((other) => other.want === 'rows')) topic.rows = undefined;
+      if (topic.handles.size === 0) this.#topics.delete(channel);
+    }
+    this.#options.release(channel, want);
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * Why a connection could not be made, or broke: what the platform says, and what to check.
+ */
+
+export interface Attempt {
+  readonly url: string;
+  /** The page's origin; undefined outside of pages. */
+  readonly origin: string | undefined;
+  /** Whether the websocket had opened. */
+  readonly wasOpen: boolean;
+  /** What the platform says; browsers say nothing. */
+  readonly detail: string;
+}
+
+/** A frame is larger than this side's websocket takes. The texts are those of `ws` and of Node. */
+export const isTooLarge = (detail: string): boolean => /max(imum)? payload|payload size|too large/i.test(detail);
+
+/** By what the platform says: what to check. */
+const CHECKS: readonly (readonly [RegExp, string])[] = [
+  [/\b403\b/, 'The server refuses it: does SNO_ALLOWED_ORIGINS include this origin?'],
+  [/\b421\b/, 'The server does not serve this host name: use the name that its operator gave.'],
+  [/\b(429|503)\b/, 'The server has too much to do, or is starting.'],
+  [
+    /\b(200|30[1278]|40[04]|50[024])\b/,
+    'Something else answers there: is the path /v1, and does the proxy pass websockets on?',
+  ],
+  [
+    /certificate|CERT_|altnames/i,
+    'Its certificate is not trusted here: in Node, NODE_EXTRA_CA_CERTS names a file of more authorities.',
+  ],
+  [
+    /wrong version number|packet length|EPROTO|SSL routines/i,
+    'The port speaks no TLS: does the service have SNO_TLS_CERT, or is it ws://?',
+  ],
+  [/socket hang up|ECONNRESET/, 'It hung up: is it a TLS port (wss://), or a proxy that does not pass websockets on?'],
+  [/ECONNREFUSED/, 'Nothing listens there: is the service running, and is this its SNO_PORT?'],
+  [/ENOTFOUND|EAI_AGAIN/, 'The host name is unknown.'],
+  [
+    /ETIMEDOUT|EHOSTUNREACH|ENETUNREACH/,
+    'The host does not answer: is the network up, does a firewall let it through?',
+  ],
+];
+
+/** One or more sentences; empty where there is nothing to add. */
+export function hintOf({ url, origin, wasOpen, detail }: Attempt): string {
+  if (isTooLarge(detail))
+    return `A frame is larger than this WebSocket takes (${detail}). Raise its limit (maxPayload of ws), or make the rows smaller.`;
+  if (wasOpen) return detail && `${detail}.`;
+  const check = CHECKS.find(([pattern]) => pattern.test(detail))?.[1];
+  return `${url} cannot be connected to${detail && `: ${detail}`}. ${check ?? unsaid(url, origin)}`;
+}
+
+function unsaid(url: string, origin: string | undefined): string {
+  const secure = url.startsWith('wss:');
+  const address = url.replace(/^ws/, 'http').replace(/^(\w+:\/\/[^/?]+).*/, '$1/');
+  const trust = origin === undefined ? 'Node: NODE_EXTRA_CA_CERTS' : `open ${address} in a tab`;
+  const checks = [
+    'the service runs and can be reached there',
+    ...(secure ? [`its certificate is trusted (${trust})`] : []),
+    ...(origin === undefined ? [] : [`its SNO_ALLOWED_ORIGINS includes ${origin}`]),
+  ];
+  return `The platform does not say why. Check that ${checks.join(', and that ')}.`;
+}
