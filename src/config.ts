@@ -151,7 +151,7 @@ export const SETTING_GROUPS = {
     SNO_TLS: setting(
       oneOf('auto', 'off'),
       'auto',
-      '`auto`: TLS where a certificate is set; without one, plain ws on loopback only. `off` allows plain ws beyond loopback, for a proxy in front that ends TLS.',
+      '`auto`: TLS where a certificate is set; without one, plain ws on loopback only. `off`: a proxy in front ends TLS. It allows plain ws beyond loopback, and requests for the host names that the proxy serves.',
     ),
     SNO_TLS_CERT: optional(file, 'PEM file with the certificate chain. Read again when it changes.'),
     SNO_TLS_KEY: optional(file, 'PEM file with the private key. Read again when it changes.'),
@@ -169,7 +169,10 @@ export const SETTING_GROUPS = {
       bearer,
       'What requests to the admin port must carry (`Authorization: Bearer ...`), all but /healthz and /readyz.',
     ),
-    SNO_ALLOWED_ORIGINS: optional(origins, 'Browser origins that may connect. Default: the same host only.'),
+    SNO_ALLOWED_ORIGINS: optional(
+      origins,
+      'Browser origins that may connect. Default: the same host only. Requests for their hosts are answered too.',
+    ),
     SNO_COMPRESS_BYTES: setting(
       bytes(0),
       '512',

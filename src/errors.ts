@@ -267,6 +267,11 @@ export const ERRORS = {
     cause: 'The web page that opens the connection comes from an origin that is not allowed (HTTP 403).',
     mend: 'Serve the page from the same host, or add its origin to SNO_ALLOWED_ORIGINS.',
   },
+  host_refused: {
+    audience: 'client',
+    cause: 'The request is for a host that is not this server, as DNS rebinding makes browsers send it (HTTP 421).',
+    mend: 'Use localhost or 127.0.0.1 in the URL. Behind a proxy that ends TLS, set SNO_TLS=off; or add the page to SNO_ALLOWED_ORIGINS.',
+  },
   websocket_required: {
     audience: 'client',
     cause: 'A plain HTTP request, or an upgrade to something else, where only websockets are served (HTTP 426).',

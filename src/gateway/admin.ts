@@ -6,7 +6,7 @@ import type { Server as TlsServer } from 'node:tls';
 import { isLoopback } from '../config.ts';
 import { SnoError } from '../errors.ts';
 import type { Metrics } from '../metrics.ts';
-import { nameOf } from './headers.ts';
+import { hostName, isLoopbackName } from './host.ts';
 import { createHttp, type Http } from './http.ts';
 import type { ProblemCode } from './problem.ts';
 import type { Certificate } from './tls.ts';
@@ -93,7 +93,7 @@ export class Admin {
       return isOpen || isBearer(authorization, token) ? undefined : 'admin_token_required';
     }
     // a name of the attacker's that resolves to loopback: the browser takes the answer for his own site's
-    return isLoopback(nameOf(host ?? '')) ? undefined : 'admin_host_refused';
+    return isLoopbackName(hostName(host) ?? '') ? undefined : 'admin_host_refused';
   }
 }
 

@@ -1,5 +1,5 @@
 /** The headers of everything that is answered over HTTP: nothing here is a page, and nothing of it is to be framed, sniffed or kept. */
-import { isLoopback } from '../config.ts';
+import { hostName, isLoopbackName } from './host.ts';
 
 /** A year, as browsers take it for meant. */
 const HSTS = 'max-age=31536000';
@@ -17,11 +17,6 @@ const HEADERS = {
  * machine itself, where the pages of every other development server would be locked out.
  */
 export function securityHeaders(isTls: boolean, host: string | undefined): Readonly<Record<string, string>> {
-  const isRemote = host !== undefined && !isLoopback(nameOf(host));
+  const isRemote = host !== undefined && !isLoopbackName(hostName(host) ?? '');
   return isTls && isRemote ? { ...HEADERS, 'strict-transport-security': HSTS } : HEADERS;
-}
-
-/** The name or address in a Host header: `[::1]:9443` is `::1`. */
-export function nameOf(host: string): string {
-  return host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
 }

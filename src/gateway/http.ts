@@ -50,6 +50,8 @@ export function createHttp({ tls, headerBytesMax, onProblem }: HttpOptions): Htt
     headersTimeout: REQUEST_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
     connectionsCheckingInterval: REQUEST_TIMEOUT_MS / 10,
+    // what Node answers by itself has no strict headers: see `Hosts`
+    requireHostHeader: false,
   };
   const app = fastify({
     ...(isTls ? { https: { ...http, ...tls } } : { http }),

@@ -8,12 +8,17 @@ export function originAllowed(
   allowed: readonly string[] | undefined,
 ): boolean {
   if (origin === undefined) return true;
-  if (allowed !== undefined) return allowed.includes('*') || allowed.includes(origin);
+  if (allowed !== undefined) return originListed(origin, allowed);
   return host !== undefined && sameHost(origin, host);
 }
 
+/** Whether SNO_ALLOWED_ORIGINS names the origin, or all. */
+export function originListed(origin: string, allowed: readonly string[] | undefined): boolean {
+  return allowed !== undefined && (allowed.includes('*') || allowed.includes(origin));
+}
+
 /** Host and port are compared, not the scheme: a proxy in front may have ended TLS. */
-function sameHost(origin: string, host: string): boolean {
+export function sameHost(origin: string, host: string): boolean {
   if (!URL.canParse(origin)) return false;
   const page = new URL(origin);
   const here = `${page.protocol}//${host}`;

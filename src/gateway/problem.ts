@@ -11,6 +11,7 @@ export const STATUS = {
   not_found: 404,
   body_refused: 413,
   admin_host_refused: 421,
+  host_refused: 421,
   websocket_required: 426,
   header_too_large: 431,
 } as const satisfies Partial<Record<ErrorCode, number>>;

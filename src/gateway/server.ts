@@ -4,7 +4,7 @@
  * Nothing a client does ends the process or concerns another client: it gets its error, is counted, and at worst loses its
  * own connection.
  */
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Server as TlsServer } from 'node:tls';
@@ -23,6 +23,7 @@ import { cut, Door } from './door.ts';
 import { forgetHandshake } from './handshake.ts';
 import { securityHeaders } from './headers.ts';
 import { Heartbeat } from './heartbeat.ts';
+import { Hosts } from './host.ts';
 import { createHttp, type Http } from './http.ts';
 import { Limits } from './limits.ts';
 import { originAllowed } from './origin.ts';
@@ -49,6 +50,7 @@ export interface GatewayOptions
   readonly settings: Pick<
     Settings,
     | 'SNO_HOST'
+    | 'SNO_TLS'
     | 'SNO_PORT'
     | 'SNO_ALLOWED_ORIGINS'
     | 'SNO_TRUSTED_PROXIES'
@@ -84,6 +86,7 @@ export class Gateway {
   readonly #services: ConnectionServices;
   readonly #websockets: WebSocketServer;
   readonly #proxies: Proxies;
+  readonly #hosts: Hosts;
   readonly #door: Door;
   readonly #http: Http;
   readonly #admission: AdmissionDesk;
@@ -129,6 +132,7 @@ export class Gateway {
     });
     this.#websockets.on('wsClientError', (_error, socket) => this.#refuseUpgrade(socket, 'request_malformed'));
     this.#proxies = new Proxies(settings.SNO_TRUSTED_PROXIES);
+    this.#hosts = new Hosts(certificate !== undefined, settings);
     this.#door = new Door({
       host: settings.SNO_HOST,
       port: settings.SNO_PORT,
@@ -169,6 +173,11 @@ export class Gateway {
     app.server.on('tlsClientError', (error: Error) => {
       metrics.tlsFailures.inc();
       logger.debug({ error: error.message }, 'a TLS handshake failed');
+    });
+    app.addHook('onRequest', async ({ raw }, reply) => {
+      const problem = this.#hosts.problemOf(raw);
+      if (problem === 'host_refused') this.#logHost(raw.headers);
+      return problem === undefined ? undefined : refuse(reply, problem);
     });
     app.get(PATH, (request, reply) => refuse(reply, hasToken(request.url) ? 'token_in_url' : 'websocket_required'));
     await serveBundle(app, bundleFile);
@@ -234,16 +243,26 @@ export class Gateway {
     if (!isTaken && excess === undefined) this.#admission.leave(address);
   }
 
-  #upgradeRefusal({ url = '', method, headers }: IncomingMessage): ProblemCode | undefined {
+  #upgradeRefusal(request: IncomingMessage): ProblemCode | undefined {
+    const { url = '', method, headers } = request;
+    const problem = this.#hosts.problemOf(request);
+    if (problem === 'host_refused') this.#logHost(headers);
+    if (problem !== undefined) return problem;
     if (url.split('?', 1)[0] !== PATH) return 'not_found';
     if (hasToken(url)) return 'token_in_url';
     if (method !== 'GET' || headers.upgrade?.toLowerCase() !== 'websocket') return 'websocket_required';
     if (originAllowed(headers.origin, headers.host, this.#options.settings.SNO_ALLOWED_ORIGINS)) return undefined;
-    const [origin, host] = [headers.origin, headers.host].map((text) => text?.slice(0, LOGGED_CHARACTERS_MAX));
-    this.#services.limits.sometimes('origin', () =>
-      this.#options.logger.info({ origin, host }, 'refused a page of an origin that is not allowed'),
-    );
+    this.#logPage('origin', headers, 'refused a page of an origin that is not allowed');
     return 'origin_refused';
+  }
+
+  #logHost(headers: IncomingHttpHeaders): void {
+    this.#logPage('host', headers, 'refused a request for a host that is not this server');
+  }
+
+  #logPage(what: string, headers: IncomingHttpHeaders, message: string): void {
+    const [origin, host] = [headers.origin, headers.host].map((text) => text?.slice(0, LOGGED_CHARACTERS_MAX));
+    this.#services.limits.sometimes(what, () => this.#options.logger.info({ origin, host }, message));
   }
 
   #deflates({ headers }: IncomingMessage): boolean {

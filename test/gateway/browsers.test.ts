@@ -20,7 +20,7 @@ async function answerTo(bytes: string): Promise<RawSocket> {
   return raw;
 }
 
-const get = (path: string, more = '') => `GET ${path} HTTP/1.1\r\nHost: app.example.com\r\n${more}\r\n`;
+const get = (path: string, more = '') => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n${more}\r\n`;
 
 describe('every answer over HTTP has strict headers', () => {
   test.each([
@@ -28,12 +28,15 @@ describe('every answer over HTTP has strict headers', () => {
     ['a path that is none', get('/%ff%'), 400],
     ['no websocket', get('/v1'), 426],
     ['the client library', get('/sno.js'), 200],
-    ['a method that there is not', 'DELETE /sno.js HTTP/1.1\r\nHost: a\r\n\r\n', 404],
-    ['a body', 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx', 413],
+    ['a method that there is not', 'DELETE /sno.js HTTP/1.1\r\nHost: localhost\r\n\r\n', 404],
+    ['a body', 'POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx', 413],
     ['no HTTP', 'hello\r\n\r\n', 400],
-    ['two lengths', 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n', 400],
+    ['two lengths', 'POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n', 400],
     ['a space before a colon', 'GET / HTTP/1.1\r\nHost : a\r\n\r\n', 400],
     ['a head that is too large', get('/', `x: ${'y'.repeat(20_000)}\r\n`), 431],
+    ['another host', 'GET /sno.js HTTP/1.1\r\nHost: app.example.com\r\n\r\n', 421],
+    ['no host', 'GET /sno.js HTTP/1.1\r\n\r\n', 400],
+    ['an upgrade for another host', upgradeRequest('/v1', { host: 'app.example.com' }), 421],
     ['a refused origin', upgradeRequest('/v1', { origin: 'https://evil.example' }), 403],
     ['an upgrade elsewhere', upgradeRequest('/v2'), 404],
     ['an upgrade to something else', upgradeRequest('/v1', { upgrade: 'h2c' }), 426],

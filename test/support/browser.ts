@@ -10,8 +10,8 @@ const INSTALLED = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/g
 const ARGUMENTS = ['--no-sandbox', '--no-zygote', '--disable-dev-shm-usage', '--disable-gpu'];
 
 /** Headless; the caller closes it. */
-export async function launchBrowser(): Promise<Browser> {
-  return playwright.launch({ executablePath: await findBrowser(), args: ARGUMENTS, headless: true });
+export async function launchBrowser(...args: readonly string[]): Promise<Browser> {
+  return playwright.launch({ executablePath: await findBrowser(), args: [...ARGUMENTS, ...args], headless: true });
 }
 
 async function findBrowser(): Promise<string> {

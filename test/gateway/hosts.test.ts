@@ -1,0 +1,202 @@
+/** Which hosts requests may be for: a page whose name resolves to this machine must get nothing (DNS rebinding). */
+import type { Browser } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { hostName } from '../../src/gateway/host.ts';
+import { launchBrowser } from '../support/browser.ts';
+import { until } from '../support/wait.ts';
+import { type Fixture, startGateway } from './fixture.ts';
+import { RawSocket, upgradeRequest } from './raw-socket.ts';
+
+const PLAIN = { SNO_TLS_CERT: '', SNO_TLS_KEY: '' };
+const PROXIED = { ...PLAIN, SNO_TLS: 'off', SNO_HOST: '0.0.0.0' };
+const BUNDLE = new URL('../../LICENSE', import.meta.url).pathname;
+
+let fixture: Fixture;
+
+async function statusOf(request: string): Promise<number> {
+  const raw = await RawSocket.connect(fixture);
+  await raw.send(request);
+  await until(() => raw.received.includes('\r\n\r\n') || raw.isEnded, 'an answer');
+  raw.socket.destroy();
+  return raw.status;
+}
+
+const upgrade = (host: string | undefined, origin?: string, more: Record<string, string> = {}) =>
+  statusOf(upgradeRequest('/v1', { host, origin, ...more }));
+const get = (host: string | undefined, more = '', target = '/sno.js', version = '1.1') =>
+  statusOf(`GET ${target} HTTP/${version}\r\n${host === undefined ? '' : `Host: ${host}\r\n`}${more}\r\n`);
+
+/** A page has the origin of its own host. */
+const page = (host: string, scheme = 'http') => upgrade(host, `${scheme}://${host}`);
+
+describe('a Host header as a browser writes it', () => {
+  test.each([
+    ['localhost', 'localhost'],
+    ['LocalHost.:8443', 'localhost'],
+    ['127.1:80', '127.0.0.1'],
+    ['[0:0::1]:80', '::1'],
+    ['sno.example:', 'sno.example'],
+    ['::1', undefined],
+    ['127.0.0.1:80:80', undefined],
+    ['sno.example@127.0.0.1', undefined],
+    ['sno.example/127.0.0.1', undefined],
+    ['sno.example#@localhost', undefined],
+    ['%6cocalhost', undefined],
+    ['localhost:99999', undefined],
+    ['localhost, sno.example', undefined],
+    ['', undefined],
+    ['.', undefined],
+    [':80', undefined],
+    [undefined, undefined],
+  ])('%j is %j', (host, name) => {
+    expect(hostName(host)).toBe(name);
+  });
+});
+
+describe('plain HTTP on loopback', () => {
+  beforeAll(async () => {
+    fixture = await startGateway({ settings: PLAIN, bundleFile: BUNDLE });
+  });
+  afterAll(() => fixture.stop());
+
+  test.each(['localhost', 'LOCALHOST.', '127.0.0.1', '127.1.2.3', '[::1]', 'app.localhost', '[::ffff:127.0.0.1]'])(
+    'serves %s',
+    async (name) => {
+      for (const host of [name, `${name}:8443`]) {
+        expect(await page(host)).toBe(101);
+        expect(await upgrade(host)).toBe(101);
+        expect(await get(host)).toBe(200);
+      }
+    },
+  );
+
+  test.each([
+    'sno.example',
+    'SNO.EXAMPLE.',
+    '127.0.0.1.sno.example',
+    'localhost.sno.example',
+    'notlocalhost',
+    'sno.example@localhost',
+    'localhost@sno.example',
+    '10.0.0.1',
+    '0.0.0.0',
+    '[::2]',
+    '[fe80::1]',
+    '[::ffff:10.0.0.1]',
+    '%31.0.0.1',
+    '',
+  ])('refuses %j', async (name) => {
+    for (const host of [name, `${name}:${fixture.port}`]) {
+      expect(await page(host)).toBe(421);
+      expect(await page(host, 'https')).toBe(421);
+      expect(await upgrade(host)).toBe(421);
+      expect(await upgrade(host, 'http://localhost')).toBe(421);
+      expect(await upgrade(host, undefined, { 'x-forwarded-host': 'localhost', forwarded: 'host=localhost' })).toBe(
+        421,
+      );
+      for (const path of ['/sno.js', '/v1', '/nothing']) expect(await get(host, '', path)).toBe(421);
+    }
+  });
+
+  test('a request without Host, or with two', async () => {
+    expect(await upgrade(undefined)).toBe(400);
+    expect(await get(undefined)).toBe(400);
+    expect(await get(undefined, '', '/sno.js', '1.0')).toBe(421);
+    expect(await get('localhost', '', '/sno.js', '1.0')).toBe(200);
+    expect(await get('localhost', 'host: sno.example\r\n')).toBe(400);
+    expect(await upgrade('localhost\r\nHOST: sno.example')).toBe(400);
+  });
+
+  test('a target in absolute form names the host as well', async () => {
+    expect(await get('localhost', '', 'http://localhost/sno.js')).toBe(200);
+    expect(await get('localhost', '', 'http://sno.example/sno.js')).toBe(421);
+    expect(await get('sno.example', '', 'http://localhost/sno.js')).toBe(421);
+    expect(await get('localhost', '', 'http://sno.example')).toBe(421);
+  });
+
+  test('the log says once in a while which host it was, and not at any length', async () => {
+    for (let count = 0; count < 20; count++) await page(`${'x'.repeat(2_000)}.example`);
+    const lines = fixture.log.filter((line) => line.includes('refused a request for a host'));
+    expect(lines.length).toBe(1);
+    expect(lines[0]?.length).toBeLessThan(600);
+  });
+});
+
+describe('elsewhere', () => {
+  afterEach(() => fixture.stop());
+
+  test('loopback behind a proxy: the hosts and the pages of SNO_ALLOWED_ORIGINS', async () => {
+    const settings = { ...PLAIN, SNO_ALLOWED_ORIGINS: 'https://app.example.com,http://other.example:3000' };
+    fixture = await startGateway({ settings, bundleFile: BUNDLE });
+    expect(await page('app.example.com', 'https')).toBe(101);
+    expect(await upgrade('upstream', 'https://app.example.com')).toBe(101);
+    expect(await upgrade('app.example.com')).toBe(101);
+    expect(await get('other.example')).toBe(200);
+    expect(await page('sno.example')).toBe(421);
+    expect(await get('sno.example')).toBe(421);
+    expect(await upgrade('localhost', 'http://localhost')).toBe(403);
+  });
+
+  test('a proxy ends TLS: pages that came by TLS, programs, addresses, and SNO_HOST', async () => {
+    fixture = await startGateway({ settings: PROXIED, bundleFile: BUNDLE });
+    expect(await page('app.example.com', 'https')).toBe(101);
+    expect(await upgrade('app.example.com', 'https://app.example.com:443')).toBe(101);
+    expect(await upgrade('upstream')).toBe(101);
+    expect(await get('upstream')).toBe(200);
+    expect(await page('10.0.0.5:8443')).toBe(101);
+    expect(await page('[fd00::5]:8443')).toBe(101);
+    expect(await page('localhost:8443')).toBe(101);
+    expect(await page('sno.example:8443')).toBe(421);
+    expect(await upgrade('app.example.com', 'https://sno.example')).toBe(403);
+    expect(await upgrade('app.example.com', 'http://sno.example')).toBe(403);
+  });
+
+  test('a host by its name', async () => {
+    fixture = await startGateway({ settings: { ...PROXIED, SNO_HOST: 'localhost' }, bundleFile: BUNDLE });
+    expect(await page('localhost:8443')).toBe(101);
+    expect(await page('sno.example:8443')).toBe(421);
+  });
+
+  test('TLS: the browser compares the name with the certificate', async () => {
+    fixture = await startGateway();
+    const client = fixture.connect({ origin: 'https://app.example.com', headers: { host: 'app.example.com' } });
+    await client.opened();
+  });
+});
+
+describe('a browser', () => {
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await launchBrowser('--host-resolver-rules=MAP sno.example 127.0.0.1');
+    fixture = await startGateway({ settings: PLAIN, bundleFile: BUNDLE });
+  }, 60_000);
+  afterAll(async () => {
+    await browser.close();
+    await fixture.stop();
+  });
+
+  /** What a page of this host finds at its own host and port. */
+  async function seenFrom(name: string) {
+    const here = `http://${name}:${fixture.port}`;
+    const tab = await browser.newPage();
+    // the page is what its host answered before the name came to resolve to this machine
+    await tab.route(`${here}/`, (route) => route.fulfill({ contentType: 'text/html', body: '<title>page</title>' }));
+    await tab.goto(`${here}/`);
+    const opened = await tab.evaluate(async () => {
+      const socket = new WebSocket(`ws://${location.host}/v1`);
+      return new Promise((resolve) => {
+        socket.onopen = () => resolve(true);
+        socket.onclose = () => resolve(false);
+      });
+    });
+    const bundle = (await tab.goto(`${here}/sno.js`))?.status();
+    await tab.close();
+    return { opened, bundle };
+  }
+
+  test('a page of another host that resolves to this machine gets no websocket', async () => {
+    expect(await seenFrom('localhost')).toEqual({ opened: true, bundle: 200 });
+    expect(await seenFrom('127.0.0.1')).toEqual({ opened: true, bundle: 200 });
+    expect(await seenFrom('sno.example')).toEqual({ opened: false, bundle: 421 });
+  }, 60_000);
+});
