@@ -163,8 +163,10 @@ as $$
           where p.pubname = (select value from sno.settings where name = 'publication')) = 'n'))
     or c.relreplident = 'd' and exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary and i.indimmediate and i.indisvalid)
     or c.relreplident = 'i' and exists (select from pg_index i where i.indrelid = c.oid and i.indisreplident and i.indisvalid))
-  from pg_class c
-  where c.oid = $1 and c.relkind <> 'p' or c.oid in (select relid from pg_partition_tree($1) where isleaf)
+  from (select $1 union select p.relid from pg_partition_tree($1) p where p.isleaf) t (oid)
+  -- LIMIT makes it look each one up, instead of reading all of pg_class.
+  cross join lateral (select * from pg_class where oid = t.oid limit 1) c
+  where c.relkind <> 'p'
 $$;
 comment on function sno.identified(oid) is
   'Whether a table, with all its partitions, has a replica identity. Without one, publishing it would make the app''s UPDATE and DELETE fail. Null for a table that has no partition yet.';
@@ -172,17 +174,27 @@ comment on function sno.identified(oid) is
 create or replace function sno.publication_tables(publication name default null) returns table (publication_oid oid, relation oid, published_as text)
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
-  select p.oid, c.oid, concat_ws(':', p.oid, p.xmin, r.oid, n.oid)
-  from pg_publication p
-  cross join lateral pg_get_publication_tables(p.pubname::text) t
-  join pg_class c on c.oid = t.relid
-  left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.oid
-  left join pg_publication_namespace n on n.pnpubid = p.oid and n.pnnspid = c.relnamespace
-  where p.pubname = coalesce($1, (select value from sno.settings where name = 'publication'))
-    -- With a column list or a row filter, or some operations left out, not every change comes.
-    and p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate and r.prattrs is null and r.prqual is null
+  -- Materialized, and joined by LATERAL with LIMIT: of plain joins the planner makes loops that call the function once a table.
+  with listed as materialized (
+    select p.oid, p.xmin, p.puballtables, t.relid
+    from pg_publication p
+    cross join lateral pg_get_publication_tables(p.pubname::text) t
+    where p.pubname = coalesce($1, (select value from sno.settings where name = 'publication'))
+      -- With some operations left out, not every change comes.
+      and p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate
+  )
+  select l.oid, c.oid, concat_ws(':', l.oid, l.xmin, r.oid, n.oid)
+  from listed l
+  cross join lateral (select c.oid, c.relnamespace from pg_class c where c.oid = l.relid limit 1) c
+  left join lateral (
+    select r.oid, r.prattrs is null and r.prqual is null as is_whole
+    from pg_publication_rel r where r.prpubid = l.oid and r.prrelid = c.oid limit 1) r on true
+  left join lateral (
+    select n.oid from pg_publication_namespace n where n.pnpubid = l.oid and n.pnnspid = c.relnamespace limit 1) n on true
+  -- With a column list or a row filter, not every change comes.
+  where r.is_whole is not false
     -- Postgres's function tells of what is committed by now, the tables here of what this query sees.
-    and (p.puballtables or r.oid is not null or n.oid is not null)
+    and (l.puballtables or r.oid is not null or n.oid is not null)
 $$;
 comment on function sno.publication_tables(name) is 'The tables of which every change that is made now comes, and by which entry of the publication.';
 
@@ -921,8 +933,14 @@ begin
     from dropped d
     where d.object_type = 'publication relation' and d.address_args[1] = (select value from sno.settings where name = 'publication')
     union
-    select b.relation from sno.below() b
-    where exists (select from dropped where object_type = 'index') and sno.identified(b.relation) is false
+    select c.oid from pg_class c
+    where exists (select from dropped where object_type = 'index') and c.relreplident = 'i'
+      and not exists (select from pg_index i where i.indrelid = c.oid and i.indisreplident and i.indisvalid)
+    union
+    select to_regclass(format('%I.%I', d.address_names[1], d.address_names[2]))
+    from dropped d
+    where d.object_type = 'table constraint'
+      and sno.identified(to_regclass(format('%I.%I', d.address_names[1], d.address_names[2]))) is false
     union
     select b.relation from sno.below() b
     where exists (
