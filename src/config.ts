@@ -190,6 +190,11 @@ export const SETTING_GROUPS = {
       'Public key of RS, PS, ES and EdDSA tokens: PEM (SPKI), or the path of a file with it.',
     ),
     SNO_JWKS_URL: optional(url('https:', 'http:'), 'Where the public keys (JWKS) of tokens are.'),
+    SNO_JWKS_KEEP_SECONDS: setting(
+      integer(60, 31_536_000),
+      '86400',
+      'Seconds for which the last good keys of SNO_JWKS_URL stay in force while it gives no good set: an error, no answer, a set without a usable key.',
+    ),
     SNO_JWT_ISSUER: optional(text, 'Tokens must have this `iss`.'),
     SNO_JWT_AUDIENCE: optional(text, 'Tokens must have this `aud`.'),
     SNO_JWT_EXP: setting(

@@ -191,7 +191,7 @@ export const ERRORS = {
   },
   token_unverifiable: {
     audience: 'client',
-    cause: 'No key to check tokens with is configured, or the JWKS URL does not answer.',
+    cause: 'No key to check tokens with is configured, or the JWKS URL gives no good key set.',
     mend: 'Set SNO_JWT_SECRET, SNO_JWT_PUBLIC_KEY or SNO_JWKS_URL; try again when the key server answers.',
   },
   channel_invalid: {

@@ -64,7 +64,8 @@ export class Front {
     const { deliveries, commitToSend, resets, snapshotReads, limitsMet, compression } = metrics;
     const now = Date.now;
     this.#options = options;
-    const tokens = createTokens(settings, { remoteKeys: { onAsked: watchKeyServer(logger, metrics) } });
+    const keepMsMax = settings.SNO_JWKS_KEEP_SECONDS * 1_000;
+    const tokens = createTokens(settings, { remoteKeys: { keepMsMax, onAsked: watchKeyServer(logger, metrics) } });
     const deflater = new Deflater({
       bytesMin: settings.SNO_COMPRESS_BYTES,
       copiesBytesMax: settings.SNO_REPLAY_BYTES * COPIES_SHARE,

@@ -11,7 +11,7 @@ export function watchKeyServer(logger: Logger, metrics: Pick<Metrics, 'keyServer
     if (error !== undefined && !isDown)
       logger.warn(
         { error: error.message },
-        'the key server gives no keys: tokens by keys that are known go on working, others are refused for now',
+        'the key server gives no keys: the known ones stay in force for SNO_JWKS_KEEP_SECONDS, other tokens are refused',
       );
     isDown = error !== undefined;
   };

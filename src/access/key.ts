@@ -4,8 +4,9 @@
  */
 import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { createRemoteJWKSet, customFetch, type FetchImplementation, type JWTVerifyGetKey } from 'jose';
+import type { JWTVerifyGetKey } from 'jose';
 import { SnoError } from '../errors.ts';
+import { type KeySetOptions, RemoteKeySet } from './key-set.ts';
 
 /** Checks tokens of these algorithms. */
 export interface VerificationKey {
@@ -67,52 +68,7 @@ function algorithmsOf(key: KeyObject): readonly string[] | undefined {
   }
 }
 
-export interface RemoteKeysOptions {
-  /** A key id that is not known makes the set be fetched again, at most this often. */
-  readonly cooldownMs?: number;
-  readonly timeoutMs?: number;
-  /** A set older than this is fetched again in the background; until that succeeds, it is kept. */
-  readonly ageMsMax?: number;
-  readonly now?: () => number;
-  /** The URL was asked: it gave a key set, or failed. */
-  readonly onAsked?: (error?: Error) => void;
-}
-
-/** Keys behind a JWKS URL. While the URL does not answer, the keys that are known go on working. */
-export function remoteKeys(url: string, options: RemoteKeysOptions = {}): VerificationKey {
-  const { cooldownMs = 10_000, timeoutMs = 5_000, ageMsMax = 600_000, now = Date.now, onAsked = () => {} } = options;
-  const keys = createRemoteJWKSet(new URL(url), {
-    cooldownDuration: cooldownMs,
-    timeoutDuration: timeoutMs,
-    cacheMaxAge: Number.POSITIVE_INFINITY,
-    [customFetch]: watched(onAsked),
-  });
-  let triedAt = now();
-  return {
-    algorithms: ASYMMETRIC,
-    find: async (header, token) => {
-      if (now() - triedAt > ageMsMax) {
-        triedAt = now();
-        if (keys.jwks() !== undefined) keys.reload().catch(() => {});
-      }
-      return keys(header, token);
-    },
-  };
-}
-
-/** Asks as jose does, and tells what came of it. */
-function watched(onAsked: (error?: Error) => void): FetchImplementation {
-  return async (url, options) => {
-    try {
-      const response = await fetch(url, options);
-      const text = await response.text();
-      if (response.status !== 200) throw new Error(`it answers with status ${response.status}`);
-      if (!Array.isArray((JSON.parse(text) as { keys?: unknown } | null)?.keys)) throw new Error('it gives no key set');
-      onAsked();
-      return new Response(text, { status: 200 });
-    } catch (error) {
-      onAsked(error as Error);
-      throw error;
-    }
-  };
+/** Keys behind a JWKS URL. */
+export function remoteKeys(url: string, options?: KeySetOptions): VerificationKey {
+  return { algorithms: ASYMMETRIC, find: new RemoteKeySet(url, algorithmsOf, options).find };
 }

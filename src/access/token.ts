@@ -6,7 +6,8 @@ import { decodeProtectedHeader, errors, type JWTPayload, type JWTVerifyOptions, 
 import type { Settings } from '../config.ts';
 import { SnoError } from '../errors.ts';
 import { ANONYMOUS, type Identity, type Tokens } from './access.ts';
-import { publicKey, type RemoteKeysOptions, remoteKeys, secretKey, type VerificationKey } from './key.ts';
+import { publicKey, remoteKeys, secretKey, type VerificationKey } from './key.ts';
+import type { KeySetOptions } from './key-set.ts';
 
 /** By how much clocks may differ. */
 const CLOCK_TOLERANCE_SECONDS = 5;
@@ -28,7 +29,7 @@ export type TokenSettings = Pick<
 export interface TokenOptions {
   /** ms since 1970. */
   readonly now?: () => number;
-  readonly remoteKeys?: RemoteKeysOptions;
+  readonly remoteKeys?: KeySetOptions;
 }
 
 /** Reads the keys; throws `setting_invalid` where a key is none. */

@@ -1,0 +1,207 @@
+/**
+ * The keys behind a JWKS URL.
+ *
+ * - A set is good if it came with status 200, is at most SET_BYTES_MAX long, and has at least one key that checks
+ *   signatures. Other entries are passed over. A good set replaces the last one: a key that it lacks is gone.
+ * - Anything else (an empty set, a web page, an error, no answer) leaves the last good set in force, for `keepMsMax`
+ *   after it was fetched. Then tokens can't be checked until a good set comes.
+ * - The set is asked for again when it is older than `ageMsMax`, and when a token names an unknown key.
+ */
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import {
+  createLocalJWKSet,
+  errors,
+  type FlattenedJWSInput,
+  type JWK,
+  type JWSHeaderParameters,
+  type JWTVerifyGetKey,
+} from 'jose';
+
+export interface KeySetOptions {
+  /** A token that names an unknown key makes the set be fetched again, at most this often. */
+  readonly cooldownMs?: number;
+  /** How long one request may take, its body included. */
+  readonly timeoutMs?: number;
+  /** A set older than this is fetched again. */
+  readonly ageMsMax?: number;
+  /** How long a good set stays in force while no other comes. */
+  readonly keepMsMax?: number;
+  /** ms since 1970. */
+  readonly now?: () => number;
+  /** The URL was asked: it gave a good set, or failed. */
+  readonly onAsked?: (error?: Error) => void;
+}
+
+type LocalKeys = ReturnType<typeof createLocalJWKSet>;
+
+/** Maximum bytes of a key set, after decompression. */
+const SET_BYTES_MAX = 1_000_000;
+/** Maximum keys of a set that are used: a token without a key id is tried with each. */
+const KEYS_MAX = 100;
+/** How long after a failed request the next one is made, where a set is known. */
+const RETRY_MS = 30_000;
+/** As jose demands. */
+const RSA_BITS_MIN = 2_048;
+
+/** Time that has passed by either clock: one stands still while the machine sleeps, the other may be set back. */
+class Stopwatch {
+  readonly #now: () => number;
+  #wallAt = 0;
+  #monotonicAt = 0;
+
+  constructor(now: () => number) {
+    this.#now = now;
+    this.restart();
+  }
+
+  restart(): void {
+    this.#wallAt = this.#now();
+    this.#monotonicAt = performance.now();
+  }
+
+  get elapsedMs(): number {
+    return Math.max(this.#now() - this.#wallAt, performance.now() - this.#monotonicAt);
+  }
+}
+
+export class RemoteKeySet {
+  readonly #url: string;
+  readonly #options: Required<KeySetOptions>;
+  readonly #algorithmsOf: (key: KeyObject) => readonly string[] | undefined;
+  /** Since the last good set was asked for. */
+  readonly #age: Stopwatch;
+  /** Since the last request. */
+  readonly #tried: Stopwatch;
+  #keys: LocalKeys | undefined;
+  #failure: Error | undefined;
+  #fetching: Promise<void> | undefined;
+
+  /** `algorithmsOf` tells which signatures a key can check; undefined: none. */
+  constructor(
+    url: string,
+    algorithmsOf: (key: KeyObject) => readonly string[] | undefined,
+    options: KeySetOptions = {},
+  ) {
+    this.#url = url;
+    this.#options = {
+      cooldownMs: 10_000,
+      timeoutMs: 5_000,
+      ageMsMax: 600_000,
+      keepMsMax: 86_400_000,
+      now: Date.now,
+      onAsked: () => {},
+      ...options,
+    };
+    this.#algorithmsOf = algorithmsOf;
+    this.#age = new Stopwatch(this.#options.now);
+    this.#tried = new Stopwatch(this.#options.now);
+  }
+
+  readonly find: JWTVerifyGetKey = async (header, token) => {
+    await this.#refresh();
+    try {
+      return await this.#match(header, token);
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+      if (this.#tried.elapsedMs >= this.#options.cooldownMs) {
+        await this.#fetch();
+        return this.#match(header, token);
+      }
+      // what the key server would say now is not known
+      throw this.#failure ?? error;
+    }
+  };
+
+  async #match(header: JWSHeaderParameters, token: FlattenedJWSInput) {
+    if (this.#keys === undefined) throw this.#failure ?? new Error('the key server has not been asked');
+    try {
+      return await this.#keys(header, token);
+    } catch (error) {
+      if (error instanceof errors.JWKSNoMatchingKey && this.#failure !== undefined) throw this.#failure;
+      throw error;
+    }
+  }
+
+  /** Fetches the set where that is due. A known key server that fails is asked beside, so that nobody waits for it. */
+  async #refresh(): Promise<void> {
+    const { ageMsMax, keepMsMax } = this.#options;
+    if (this.#keys !== undefined && this.#age.elapsedMs > keepMsMax) this.#keys = undefined;
+    if (this.#keys === undefined) await this.#fetch();
+    else if (this.#age.elapsedMs <= ageMsMax) return;
+    else if (this.#failure === undefined) await this.#fetch();
+    else if (this.#tried.elapsedMs > RETRY_MS) void this.#fetch();
+  }
+
+  /** Never rejects; one request at a time. */
+  #fetch(): Promise<void> {
+    this.#fetching ??= this.#ask().finally(() => {
+      this.#fetching = undefined;
+    });
+    return this.#fetching;
+  }
+
+  async #ask(): Promise<void> {
+    const { timeoutMs, onAsked } = this.#options;
+    this.#tried.restart();
+    try {
+      const signal = AbortSignal.timeout(timeoutMs);
+      const headers = { accept: 'application/json, application/jwk-set+json' };
+      const response = await fetch(this.#url, { signal, headers, redirect: 'manual' });
+      if (response.status !== 200) {
+        await response.body?.cancel();
+        throw new Error(`it answers with status ${response.status}`);
+      }
+      this.#keys = createLocalJWKSet({ keys: this.#goodKeys(await textOf(response)) });
+      this.#age.restart();
+      this.#failure = undefined;
+    } catch (error) {
+      this.#failure = error as Error;
+    }
+    onAsked(this.#failure);
+  }
+
+  /** Throws where the set is not good. */
+  #goodKeys(text: string): JWK[] {
+    let set: unknown;
+    try {
+      set = JSON.parse(text);
+    } catch {
+      throw new Error('it gives no JSON');
+    }
+    const keys = (set as { readonly keys?: unknown } | null)?.keys;
+    if (!Array.isArray(keys)) throw new Error('it gives no key set');
+    const good = keys.filter((key) => this.#isGood(key)).slice(0, KEYS_MAX);
+    if (good.length === 0) throw new Error(`it gives ${keys.length} keys, of which none checks signatures`);
+    return good;
+  }
+
+  /** Whether the entry is a public key that checks signatures. */
+  #isGood(key: unknown): key is JWK {
+    if (typeof key !== 'object' || key === null || Array.isArray(key)) return false;
+    const { kty, use, alg, d, key_ops: operations } = key as JWK;
+    if (kty === 'oct' || d !== undefined || (use !== undefined && use !== 'sig')) return false;
+    if (operations !== undefined && !(Array.isArray(operations) && operations.includes('verify'))) return false;
+    try {
+      const parsed = createPublicKey({ key: key as never, format: 'jwk' });
+      const bits = parsed.asymmetricKeyDetails?.modulusLength;
+      if (bits !== undefined && bits < RSA_BITS_MIN) return false;
+      const algorithms = this.#algorithmsOf(parsed);
+      return algorithms !== undefined && (alg === undefined || algorithms.includes(alg));
+    } catch {
+      return false;
+    }
+  }
+}
+
+/** Throws where the body is longer than SET_BYTES_MAX, or breaks off. */
+async function textOf({ body }: Response): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of (body ?? []) as AsyncIterable<Uint8Array>) {
+    bytes += chunk.length;
+    // leaving the loop cancels the request
+    if (bytes > SET_BYTES_MAX) throw new Error(`its answer is longer than ${SET_BYTES_MAX} bytes`);
+    chunks.push(chunk);
+  }
+  return new TextDecoder().decode(Buffer.concat(chunks));
+}
