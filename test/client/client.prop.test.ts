@@ -3,7 +3,7 @@
  */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type Channel, connect, type LiveView, type SnoClient } from '../../src/client/index.ts';
+import { type Channel, connect, type LiveView, type SnoClient, type SnoClientError } from '../../src/client/index.ts';
 import { type Operation, sequenceOf, type Table, type Task, World } from './world.ts';
 
 const CHANNELS = ['project:1', 'project:2'] as const;
@@ -41,6 +41,7 @@ const COMMANDS = {
   reached: fc.record({ nth: fc.nat({ max: 10 }), ahead: fc.integer({ min: -2, max: 2 }), isXid: fc.boolean() }),
   shut: fc.nat({ max: 10 }),
   reset: channel,
+  toggle: channel,
   forget: fc.constant(undefined),
   restart: fc.constant(undefined),
   expire: fc.constant(undefined),
@@ -161,7 +162,11 @@ class Run {
       },
       (error: unknown) => {
         this.waits.delete(wait);
-        this.check(() => expect([view.status, error]).toEqual(['closed', expect.objectContaining({ code: 'closed' })]));
+        this.check(() => {
+          const { code } = error as SnoClientError;
+          expect(['closed', 'channel_dropped', 'channel_unavailable']).toContain(code);
+          if (code === 'closed') expect(view.status).toBe('closed');
+        });
       },
     );
   }
@@ -219,6 +224,7 @@ class Run {
     reached: ({ nth, ahead, isXid }) => this.reached(nth, ahead, isXid),
     shut: (nth) => this.watched.splice(nth % Math.max(this.watched.length, 1), 1)[0]?.view.close(),
     reset: (name) => this.world.server.reset(name),
+    toggle: (name) => this.world.server.toggle(name),
     forget: () => {
       this.world.server.floor = this.world.server.head;
     },
@@ -230,7 +236,11 @@ class Run {
     trouble: (count) => {
       this.world.server.troubles += count;
     },
-    calm: () => this.world.calm(BACKOFF_MS_MAX),
+    calm: () => {
+      // The client tries for as long as a view is gone.
+      this.world.server.gone.clear();
+      return this.world.calm(BACKOFF_MS_MAX);
+    },
   };
 
   async do({ name, argument }: Command): Promise<void> {
@@ -241,6 +251,7 @@ class Run {
 
   async finish(): Promise<void> {
     this.world.server.finish();
+    this.world.server.gone.clear();
     for (const { target } of this.waits) while (this.world.server.head < target) this.world.server.publish(CHANNELS[0]);
     await this.world.calm(BACKOFF_MS_MAX);
     this.#rethrow();

@@ -61,6 +61,8 @@ export class Server {
   tokenNumber = 1;
   /** How many commits of the channel the next snapshots do not see. */
   snapshotLag = 0;
+  /** Channels whose view is dropped. */
+  readonly gone = new Set<string>();
   /** How many subscribes are yet to be answered with try_again. */
   troubles = 0;
 
@@ -144,6 +146,14 @@ export class Server {
     this.epoch += 1;
     this.floor = this.head;
     for (const peer of [...this.peers]) peer.cut(1006);
+  }
+
+  /** A migration drops the channel's view, or makes it again. */
+  toggle(channel: string): void {
+    if (this.gone.delete(channel)) return;
+    this.gone.add(channel);
+    for (const peer of this.peers)
+      if (peer.live.delete(channel)) peer.say({ type: 'unsubscribed', channel, code: 'channel_dropped' });
   }
 
   reset(channel: string): void {
@@ -280,6 +290,7 @@ export class Peer {
     const error = (code: string): ServerFrame => ({ type: 'error', code, message: code, channel });
     if (this.live.has(channel)) return error('already_subscribed');
     if (this.#token !== token) return error('token_expired');
+    if (this.#server.gone.has(channel)) return error('channel_unavailable');
     if (troubles > 0) {
       this.#server.troubles -= 1;
       return error('try_again');
