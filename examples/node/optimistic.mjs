@@ -7,8 +7,9 @@
 //     create view channel_access."project:{project_id}" as select project_id from tasks;
 //
 //     node optimistic.mjs https://localhost:8443 postgres://localhost/app PROJECT TASK TITLE [TOKEN]
+
+import { connect } from '@sno-realtime/sno/client';
 import pg from 'pg';
-import { connect } from 'sno/client';
 import { WebSocket } from 'ws';
 
 const [url, database, project, task, title, token] = process.argv.slice(2);

@@ -4,7 +4,7 @@
 //
 //     node tail.mjs https://localhost:8443 project:42 [TOKEN]
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { connect } from 'sno/client';
+import { connect } from '@sno-realtime/sno/client';
 import { WebSocket } from 'ws';
 
 const [url, name = '', token] = process.argv.slice(2);

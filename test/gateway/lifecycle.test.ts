@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { request } from 'node:https';
 import type { TLSSocket } from 'node:tls';
+import { gunzipSync } from 'node:zlib';
 import { afterEach, describe, expect, test } from 'vitest';
 import { CLOSE } from '../../src/protocol.ts';
 import { selfSigned } from '../support/tls.ts';
@@ -14,6 +15,7 @@ interface Answer {
   readonly status: number;
   readonly headers: Record<string, unknown>;
   readonly body: string;
+  readonly raw: Buffer;
 }
 
 async function get(path: string, headers: Record<string, string> = {}): Promise<Answer> {
@@ -24,9 +26,10 @@ async function get(path: string, headers: Record<string, string> = {}): Promise<
   });
   call.end();
   const [response] = await once(call, 'response');
-  let body = '';
-  for await (const chunk of response) body += chunk;
-  return { status: response.statusCode, headers: response.headers, body };
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk);
+  const raw = Buffer.concat(chunks);
+  return { status: response.statusCode, headers: response.headers, raw, body: raw.toString() };
 }
 
 async function metric(line: string): Promise<boolean> {
@@ -220,6 +223,25 @@ describe('HTTP', () => {
     });
     const again = await get('/sno.js', { 'if-none-match': String(answer.headers['etag']) });
     expect(again).toMatchObject({ status: 304, body: '' });
+    await certificate.remove();
+  });
+
+  test.each([
+    ['gzip, deflate, br', true],
+    ['br;q=1, GZIP;q=0.5', true],
+    ['*', true],
+    ['gzip;q=0, br', false],
+    ['br', false],
+    ['', false],
+  ])('the client library for accept-encoding %j is compressed: %j', async (accepted, isCompressed) => {
+    const certificate = await selfSigned();
+    fixture = await startGateway({ bundleFile: certificate.certFile });
+    const { headers, raw } = await get('/sno.js', { 'accept-encoding': accepted });
+    expect([headers['content-encoding'], headers['vary']]).toEqual([
+      isCompressed ? 'gzip' : undefined,
+      'accept-encoding',
+    ]);
+    expect((isCompressed ? gunzipSync(raw) : raw).toString()).toBe(certificate.cert);
     await certificate.remove();
   });
 });

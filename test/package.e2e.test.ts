@@ -1,0 +1,71 @@
+/** What npm packs, installed into a new app as a user does, with the engines that it names enforced. */
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { plainEnvironment } from './support/service.ts';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const NAME = '@sno-realtime/sno';
+
+let app: string;
+
+/** In the app's folder; rejects, with what it printed, where it fails. */
+async function run(command: string, ...parameters: readonly string[]): Promise<string> {
+  const { stdout } = await promisify(execFile)(command, parameters, { cwd: app, env: plainEnvironment() });
+  return stdout;
+}
+
+/** Type checks one file against the installed package. */
+const typecheck = (file: string, module: string, moduleResolution: string): Promise<string> => {
+  const options = { strict: true, noEmit: true, skipLibCheck: false, target: 'es2023', types: '' };
+  const flags = Object.entries({ ...options, module, moduleResolution, lib: 'es2023,dom' });
+  const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
+  return run(process.execPath, tsc, ...flags.flatMap(([name, value]) => [`--${name}`, String(value)]), file);
+};
+
+beforeAll(async () => {
+  app = await mkdtemp(join(tmpdir(), 'sno-app-'));
+  await writeFile(join(app, 'package.json'), '{"name":"app","private":true}');
+  // `npm test` has built it.
+  const packed = await run('npm', 'pack', ROOT, '--ignore-scripts', '--json', '--pack-destination', app);
+  const [{ filename }] = JSON.parse(packed) as [{ filename: string }];
+  // The optional Postgres for the demo is large, and has tests of its own.
+  const flags = ['--engine-strict', '--ignore-scripts', '--omit=optional', '--no-audit', '--no-fund'];
+  await run('npm', 'install', ...flags, `./${filename}`);
+}, 300_000);
+afterAll(() => rm(app, { recursive: true, force: true }));
+
+test('runs nothing when it is installed', async () => {
+  const { scripts } = JSON.parse(await readFile(join(app, 'node_modules', NAME, 'package.json'), 'utf8'));
+  for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) expect(scripts).not.toHaveProperty(name);
+});
+
+test('the command line is there', async () => {
+  expect(await run('npx', '--no', 'sno', 'help')).toContain('Usage: sno COMMAND');
+});
+
+test.each([
+  ['app.mjs', `import { channelName } from '${NAME}/client'; console.log(channelName('a:{x}', { x: 1 }));`],
+  ['app.cjs', `const { channelName } = require('${NAME}/client'); console.log(channelName('a:{x}', { x: 1 }));`],
+])('%s finds the client', async (file, code) => {
+  await writeFile(join(app, file), code);
+  expect(await run(process.execPath, file)).toBe('a:1\n');
+});
+
+const TYPED = `import { connect, type LiveView } from '${NAME}/client';
+export const view: LiveView<{ id: number }> = connect('wss://sno.example.com').live('project:42');
+// @ts-expect-error
+export const wrong: number = view.get(7);`;
+
+test.each([
+  ['esm.mts', 'nodenext', 'nodenext'],
+  ['cjs.cts', 'nodenext', 'nodenext'],
+  ['bundled.ts', 'esnext', 'bundler'],
+])('%s has the types of the client (module %s, resolution %s)', async (file, module, resolution) => {
+  await writeFile(join(app, file), TYPED);
+  expect(await typecheck(file, module, resolution)).toBe('');
+});
