@@ -1,6 +1,7 @@
 /**
- * Whether a row more in a table can only add rows to a view, so that an INSERT takes nobody's access away. True of plain joins
- * and of what `exists` and `in` find; not of `not exists`, outer joins, aggregates and the like. Deny by default.
+ * Whether one more row in a table can only add rows to a view, so that an INSERT ends no access. That holds for plain joins and
+ * for what `exists` and `in` find. It does not hold for `not exists`, outer joins, aggregates, DISTINCT ON, LIMIT and the like.
+ * Unknown clauses count as such. test/channels/random-access.pg.test.ts compares with Postgres.
  */
 import { type JoinExpr, type Node, parseSync, type SelectStmt } from 'libpg-query';
 import { assertParserLoaded } from './parse.ts';
@@ -18,7 +19,7 @@ function selectOf(node: Node | undefined): SelectStmt | undefined {
   return node !== undefined && 'SelectStmt' in node ? node.SelectStmt : undefined;
 }
 
-/** Clauses that a SELECT may have; what is not here may make a row go where another comes. */
+/** Clauses that a SELECT may have. With any other clause, a new row may take the place of another. */
 const CLAUSES: ReadonlySet<string> = new Set([
   'targetList',
   'fromClause',
@@ -35,12 +36,18 @@ const CLAUSES: ReadonlySet<string> = new Set([
 function selectGrows(select: SelectStmt): boolean {
   const { op = 'SETOP_NONE', larg, rarg, targetList = [], fromClause = [], whereClause, limitOption } = select;
   if (limitOption !== undefined && limitOption !== 'LIMIT_OPTION_DEFAULT') return false;
+  if (isDistinctOn(select)) return false;
   if (Object.entries(select).some(([clause, value]) => !CLAUSES.has(clause) && isGiven(value))) return false;
   if (op === 'SETOP_UNION' && larg !== undefined && rarg !== undefined) return selectGrows(larg) && selectGrows(rarg);
   if (op !== 'SETOP_NONE') return false;
   return (
     targetList.every(isPlain) && fromClause.every(sourceGrows) && (whereClause === undefined || grows(whereClause))
   );
+}
+
+/** Plain DISTINCT has one empty node in the list where DISTINCT ON has its expressions. */
+function isDistinctOn({ distinctClause = [] }: SelectStmt): boolean {
+  return distinctClause.some((node) => Object.keys(node).length > 0);
 }
 
 function isGiven(value: unknown): boolean {

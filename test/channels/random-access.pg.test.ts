@@ -1,0 +1,141 @@
+/**
+ * Random access views, random commits, and Postgres as the oracle: where a row of an access view disappears, the router must have
+ * marked its channel, or its pattern, for a check.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Bytes } from '../../src/bytes.ts';
+import type { EventSink } from '../../src/channels/events.ts';
+import { loadParser } from '../../src/channels/parse.ts';
+import { ChannelRegistry } from '../../src/channels/registry.ts';
+import { RemoteAnswers } from '../../src/channels/remote-answers.ts';
+import { Router } from '../../src/channels/router.ts';
+import { PgoutputDecoder } from '../../src/decode/pgoutput.ts';
+import { record } from '../decode/recording.ts';
+import { Random } from '../oracle/random.ts';
+import { install } from '../support/install.ts';
+import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+import { catalogOf } from './compiled.ts';
+import { RandomViews, TABLES, TABLES_SQL } from './random-views.ts';
+
+const SEED = Number(process.env['SNO_TEST_SEED'] ?? 20_260);
+const VIEWS = Number(process.env['SNO_TEST_VIEWS'] ?? 60);
+const COMMITS = Number(process.env['SNO_TEST_COMMITS'] ?? 50);
+
+describe.each(VERSIONS)('random access views, Postgres %i', (version) => {
+  let database: TestDatabase;
+  beforeAll(async () => {
+    await loadParser();
+    database = await freshDatabase(version);
+    await install(database);
+  });
+  afterAll(() => database.drop());
+
+  test('a commit by which a row disappears from a view marks its channel for a check', async () => {
+    const random = new Random(SEED + version);
+    await database.query(TABLES_SQL);
+    const definitions = await makeViews(database, new RandomViews(random));
+    const registry = new ChannelRegistry('sno');
+    expect(registry.load(await catalogOf(database)).refused).toEqual([]);
+    const { decoder, take } = marking(registry);
+    const recording = await record(database, 'sno');
+
+    await database.query(
+      `set jit = off; set max_parallel_workers_per_gather = 0; prepare contents as ${contentsSql(definitions.size)}`,
+    );
+    const contents = async () => {
+      const { rows } = await database.query<{ rows: string[] }>('execute contents');
+      return rows.map((view) => new Set(view.rows));
+    };
+    let before = await contents();
+    let [gone, unmarked] = [0, 0];
+    for (let commit = 0; commit < COMMITS; commit++) {
+      const statements = Array.from({ length: 1 + random.below(2) }, () => randomChange(random));
+      await database.query(statements.join('; '));
+      for (const message of await recording.take()) decoder.message(message, 0, message.length);
+      const marked = take();
+      const after = await contents();
+      for (const [index, rows] of before.entries()) {
+        const pattern = patternOf(index);
+        const channels = new Set([...rows].filter((row) => !after[index]?.has(row)).map(channelIn(index)));
+        gone += channels.size;
+        if (!marked.has(pattern)) unmarked++;
+        for (const channel of channels)
+          if (!marked.has(pattern) && !marked.has(channel))
+            expect.fail(
+              `seed ${SEED}: ${statements.join('; ')}\ntook ${channel} away, unmarked, of\n${definitions.get(pattern)}`,
+            );
+      }
+      before = after;
+    }
+    // else the test, or the analysis, says nothing
+    expect(gone).toBeGreaterThan(COMMITS);
+    expect(unmarked).toBeGreaterThan(COMMITS);
+  });
+});
+
+const patternOf = (index: number) => `v${index}:{x}`;
+
+function channelIn(index: number): (row: string) => string {
+  return (row) => `v${index}:${(JSON.parse(row) as [number])[0]}`;
+}
+
+async function makeViews(database: TestDatabase, views: RandomViews): Promise<ReadonlyMap<string, string>> {
+  const definitions = new Map<string, string>();
+  for (let index = 0; index < VIEWS; index++) definitions.set(patternOf(index), views.accessView(patternOf(index)));
+  await database.query(`begin; ${[...definitions.values()].join('\n')} commit`);
+  return definitions;
+}
+
+/** The rows of every view. A row whose placeholder is NULL gives access to no channel. */
+function contentsSql(count: number): string {
+  const selects = Array.from({ length: count }, (_, index) => {
+    const rows = `select distinct x, sub from channel_access."${patternOf(index)}" where x is not null`;
+    return `select ${index} as view, coalesce(array_agg(jsonb_build_array(x, sub)::text), '{}') as rows from (${rows}) r`;
+  });
+  return `${selects.join(' union all ')} order by view`;
+}
+
+/** A decoder that feeds a router, and what has been marked for checks since the last `take`: patterns and channels. */
+function marking(registry: ChannelRegistry) {
+  const marked = new Set<string>();
+  const nothing = () => undefined;
+  const sink: EventSink = {
+    begin: () => true,
+    bytes: new Bytes(),
+    event: nothing,
+    truncate: nothing,
+    message: nothing,
+    incomplete: nothing,
+    redefined: nothing,
+    recheck: (pattern, channel) => void marked.add(channel ?? pattern),
+    commit: nothing,
+  };
+  const router = new Router(registry, sink, new RemoteAnswers(), {
+    catalog: () => [],
+    marker: nothing,
+    dropped: nothing,
+    counted: nothing,
+    committed: nothing,
+    unbound: nothing,
+    failed: nothing,
+  });
+  const take = () => {
+    const taken = new Set(marked);
+    marked.clear();
+    return taken;
+  };
+  return { decoder: new PgoutputDecoder(router), take };
+}
+
+/** One statement. Most add a row: that is where a view may lose rows unnoticed. */
+function randomChange(random: Random): string {
+  const table = TABLES[random.below(TABLES.length)];
+  const value = () => (random.below(6) === 0 ? 'null' : String(random.below(4)));
+  const [id, x] = [random.below(12), random.below(4)];
+  const kind = random.below(20);
+  if (kind === 0) return `truncate ${table}`;
+  if (kind < 5) return `delete from ${table} where id = ${id}`;
+  if (kind < 7) return `update ${table} set y = ${value()} where id = ${id}`;
+  if (kind < 9) return `update ${table} set x = ${x} where id = ${id}`;
+  return `insert into ${table} values (${id}, ${x}, ${value()}) on conflict do nothing`;
+}
