@@ -139,6 +139,11 @@ export const SETTING_GROUPS = {
       'give_up',
       'At SNO_SLOT_WAL_BYTES: `give_up` drops the slot with its WAL and begins anew, so that subscribers are reset (`slot_lost`); `hold` warns and keeps it.',
     ),
+    SNO_TCP_USER_TIMEOUT_SECONDS: setting(
+      integer(0, 86_400),
+      '30',
+      'Seconds that Postgres waits for Snö to read what it was sent, before it ends the replication connection (tcp_user_timeout there). It bounds what a frozen Snö costs. 0 = as it is set in Postgres; connections by unix socket have no such bound.',
+    ),
     SNO_PUBLICATION: setting(identifier, 'sno', 'Name of the publication.'),
     SNO_RULES: optional(
       folder,

@@ -222,6 +222,7 @@ class RunningService implements Service, WalHandler {
       publication: settings.SNO_PUBLICATION,
       backlogBytesMax: settings.SNO_WAL_BUFFER_BYTES,
       slotLockTimeoutMs: SLOT_LOCK_TIMEOUT_MS,
+      tcpUserTimeoutMs: settings.SNO_TCP_USER_TIMEOUT_SECONDS * 1_000,
       slotWalBytesMax: boundBytes > 0 && settings.SNO_SLOT_WAL_POLICY === 'give_up' ? boundBytes : undefined,
       onGivenUp: () => this.#metrics.slotGivenUp.inc(),
       slotInUseTimeoutMs: settings.SNO_DRAIN_SECONDS * 1_000 + SLOT_IN_USE_TIMEOUT_MS,

@@ -134,6 +134,8 @@ class Read {
     const begin =
       `begin isolation level repeatable read read only; set local lock_timeout = ${LOCK_TIMEOUT_MS}; ` +
       `set local statement_timeout = ${this.#options.secondsMax * 1_000}; ` +
+      // a server that waits for us to read hears of no timeout of its own: a frozen process would keep lock and snapshot
+      `set local tcp_user_timeout = ${this.#options.secondsMax * 1_000}; ` +
       // a table that is rewritten after the snapshot was taken would look empty
       `lock table ${relation} in access share mode`;
     await client.query(timed(begin, this.#silenceMs));

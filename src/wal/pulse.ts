@@ -13,40 +13,56 @@ export interface PulseOptions {
   readonly send: (packet: Buffer) => void;
   /** Ends the connection. */
   readonly fail: (error: SnoError) => void;
+  /** The server ends a connection on which it has heard nothing for so long (wal_sender_timeout); 0: never. */
+  readonly walSenderTimeoutMs: number;
 }
 
-/** How often it is looked whether there is something to tell the server. */
-const INTERVAL_MS = 1_000;
-/** Without a change, how often the status is sent nevertheless. */
-const IDLE_MS = 10_000;
+/** Maximum time between two looks whether there is something to tell the server. */
+const INTERVAL_MS_MAX = 1_000;
+const INTERVAL_MS_MIN = 10;
+/** Maximum time between two status packets when nothing has changed. */
+const IDLE_MS_MAX = 10_000;
+/** How many times the server hears of us within wal_sender_timeout. */
+const BEATS_IN_TIMEOUT = 4;
 /** After how long without anything from the server it is asked for a sign of life. */
 const QUIET_MS = 10_000;
 /** A connection on which nothing has come for so long, though signs of life were asked for, is dead. */
 const SILENCE_MAX_MS = 60_000;
-/** A server asks for a reply when it has heard nothing for a while; so soon after one, only when it shuts down. */
-const ASKED_AT_ONCE_MS = 250;
+/**
+ * A server asks for a reply when it has heard nothing for half of wal_sender_timeout. So soon after the last time it
+ * asks only when it shuts down.
+ */
+const ASKED_AT_ONCE_MS_MAX = 250;
 const ASKED_AT_ONCE_MAX = 5;
 
 export class Pulse {
   readonly #options: PulseOptions;
+  readonly #intervalMs: number;
+  readonly #idleMs: number;
+  readonly #askedAtOnceMs: number;
   #timer: NodeJS.Timeout | undefined;
   #isReady = false;
   #isPaused = false;
   #sentAt = 0;
   #heardAt = 0;
+  #askedAt = Number.NEGATIVE_INFINITY;
   #askedAtOnce = 0;
   #written: Lsn = 0;
   #flushed: Lsn = 0;
 
   constructor(options: PulseOptions) {
     this.#options = options;
+    const timeoutMs = options.walSenderTimeoutMs || Number.POSITIVE_INFINITY;
+    this.#idleMs = Math.min(IDLE_MS_MAX, timeoutMs / BEATS_IN_TIMEOUT);
+    this.#intervalMs = Math.max(INTERVAL_MS_MIN, Math.min(INTERVAL_MS_MAX, this.#idleMs / 2));
+    this.#askedAtOnceMs = Math.min(ASKED_AT_ONCE_MS_MAX, timeoutMs / BEATS_IN_TIMEOUT);
   }
 
   /** Begins with signs of life that acknowledge nothing. */
   start(): void {
     this.heard();
     // runs also while the socket is paused: the server must hear of us either way
-    this.#timer = setInterval(() => this.#tick(), INTERVAL_MS);
+    this.#timer = setInterval(() => this.#tick(), this.#intervalMs);
   }
 
   /** The acknowledger speaks of this stream from now on. */
@@ -75,8 +91,9 @@ export class Pulse {
    * slot stays behind by the replay window, so the way to let the server go is to leave.
    */
   asked(): void {
-    const isAtOnce = this.#options.now() - this.#sentAt < ASKED_AT_ONCE_MS;
-    this.#askedAtOnce = isAtOnce ? this.#askedAtOnce + 1 : 0;
+    const now = this.#options.now();
+    this.#askedAtOnce = now - this.#askedAt < this.#askedAtOnceMs ? this.#askedAtOnce + 1 : 0;
+    this.#askedAt = now;
     if (this.#askedAtOnce <= ASKED_AT_ONCE_MAX) this.beat(false);
     else this.#options.fail(new SnoError('database_unreachable', 'Postgres is shutting down'));
   }
@@ -98,7 +115,7 @@ export class Pulse {
       return;
     }
     const isQuiet = silentMs >= QUIET_MS;
-    const isIdle = now() - this.#sentAt >= IDLE_MS;
+    const isIdle = now() - this.#sentAt >= this.#idleMs;
     const isNews =
       this.#isReady && (acknowledger.flushed() !== this.#flushed || acknowledger.written() !== this.#written);
     if (isQuiet || isIdle || isNews || this.#isPaused) this.beat(isQuiet);

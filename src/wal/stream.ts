@@ -8,18 +8,16 @@ import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { formatLsn, type Lsn } from '../lsn.ts';
 import { createReplicationClient, NO_TIMEOUT_MS, timed } from '../postgres/connect.ts';
-import { READ_BYTES_MAX } from '../postgres/in-place-socket.ts';
 import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
-import { Backlog } from './backlog.ts';
 import { backoff } from './backoff.ts';
 import { CopyReader } from './copy-reader.ts';
 import { sqlState, startFault, streamFault, UNDEFINED_OBJECT } from './fault.ts';
+import { Intake } from './intake.ts';
 import { Pace } from './pace.ts';
 import { Pulse } from './pulse.ts';
 import { recheckSlot } from './recheck.ts';
 import { openSlot, type Progress } from './slot.ts';
 import type { Acknowledger, WalHandler, WalSource } from './source.ts';
-import { KEEPALIVE, readKeepalive, serverEndOf, XLOG_DATA, XLOG_DATA_HEADER_BYTES } from './status.ts';
 
 export interface StreamOptions {
   readonly url: string;
@@ -31,6 +29,8 @@ export interface StreamOptions {
   readonly backlogBytesMax: number;
   /** How long creating the slot may wait for running transactions. */
   readonly slotLockTimeoutMs: number;
+  /** How long the server may wait for this process to read, before it ends the connection; 0: as it is set there. */
+  readonly tcpUserTimeoutMs: number;
   /** A slot that holds more WAL is given up, and a new history begins; undefined: none is. */
   readonly slotWalBytesMax?: number | undefined;
   /** Hears of a slot that was given up for its WAL. */
@@ -66,21 +66,24 @@ interface ReplicationConnection {
   end(): void;
 }
 
+interface Arrangement {
+  /** The backend at the other end. */
+  readonly pid: string;
+  /** As they are in force there, in milliseconds; 0: off. */
+  readonly tcpUserTimeoutMs: number;
+  readonly walSenderTimeoutMs: number;
+}
+
 export class ReplicationStream implements WalSource {
   readonly #options: StreamOptions;
-  readonly #backlog = new Backlog();
+  readonly #intake: Intake;
   #connection: ReplicationConnection | undefined;
   #pulse: Pulse | undefined;
   #pace: Pace | undefined;
   #progress: Progress | undefined;
-  #isHeld = false;
   #isStopped = false;
-  /** Messages are handed over; before, while the handler gets ready, they wait. */
-  #isStreaming = false;
-  #isPaused = false;
   /** What the slot would send cannot be decoded, now or ever: there was no publication then. */
   #isUndecodable = false;
-  #serverEnd: Lsn = 0;
   #wake: (() => void) | undefined;
   /** Ends the connection that there is. */
   #fail: (error: unknown) => void = () => undefined;
@@ -88,24 +91,26 @@ export class ReplicationStream implements WalSource {
 
   constructor(options: StreamOptions) {
     this.#options = options;
+    const { handler, backlogBytesMax } = options;
+    this.#intake = new Intake({ handler, backlogBytesMax, onBug: (error) => this.#giveUp(error) });
   }
 
   get isStreaming(): boolean {
-    return this.#isStreaming;
+    return this.#intake.isReady;
   }
 
   get serverEnd(): Lsn {
-    return this.#serverEnd;
+    return this.#intake.serverEnd;
   }
 
   /** Whether the socket is paused because too much waits. */
   get isPaused(): boolean {
-    return this.#isPaused;
+    return this.#intake.isPaused;
   }
 
   /** Bytes that wait because the handler is held. */
   get backlogBytes(): number {
-    return this.#backlog.bytes;
+    return this.#intake.backlogBytes;
   }
 
   start(): Promise<void> {
@@ -116,11 +121,12 @@ export class ReplicationStream implements WalSource {
 
   async stop(): Promise<void> {
     const connection = this.#connection;
-    if (this.#isStreaming && !this.#isStopped) this.#pulse?.beat(false);
+    if (this.isStreaming && !this.#isStopped) this.#pulse?.beat(false);
     this.#isStopped = true;
+    this.#intake.stop();
     this.#wake?.();
     this.#pace?.stop();
-    if (this.#isStreaming) {
+    if (this.isStreaming) {
       connection?.end();
       // a paused socket would not see the server's end
       connection?.stream.resume();
@@ -133,12 +139,11 @@ export class ReplicationStream implements WalSource {
   }
 
   hold(): void {
-    this.#isHeld = true;
+    this.#intake.hold();
   }
 
   release(): void {
-    this.#isHeld = false;
-    this.#drain();
+    this.#intake.release();
   }
 
   /** Ends the connection, if there is one, so that the slot is opened anew. */
@@ -194,16 +199,11 @@ export class ReplicationStream implements WalSource {
     failed.catch(() => undefined);
     this.#fail = fail;
     client.on('error', fail);
-    const pulse = new Pulse({ acknowledger, now, send: (packet) => connection.sendCopyFromChunk(packet), fail });
-    const pace = new Pace({
-      now: () => performance.now(),
-      pause: () => connection.stream.pause(),
-      resume: () => {
-        if (!this.#isPaused) connection.stream.resume();
-      },
-    });
+    const intake = this.#intake;
+    const pause = () => connection.stream.pause();
+    const resume = () => connection.stream.resume();
+    const pace = new Pace({ now: () => performance.now(), pause, resume: () => intake.isPaused || resume() });
     this.#connection = connection;
-    this.#pulse = pulse;
     this.#pace = pace;
     try {
       await client.connect();
@@ -220,13 +220,20 @@ export class ReplicationStream implements WalSource {
         this.#progressNow(),
       );
       this.#isUndecodable = false;
-      this.#serverEnd = opened.from;
-      const { rows } = await client.query<{ readonly pid: string }>('select pg_backend_pid() as pid');
+      const { pid, tcpUserTimeoutMs, walSenderTimeoutMs } = await this.#arrange(client);
+      const send = (packet: Buffer) => connection.sendCopyFromChunk(packet);
+      const pulse = new Pulse({ acknowledger, now, send, fail, walSenderTimeoutMs });
+      this.#pulse = pulse;
+      const onPaused = (isPaused: boolean) => {
+        pulse.isPaused = isPaused;
+      };
+      intake.open({ pause, resume, onAsked: () => pulse.asked(), onPaused }, opened.from, tcpUserTimeoutMs);
       const accepted = new Promise<void>((resolve) => connection.once('replicationStart', resolve));
       new CopyReader(connection.stream, {
-        onData: (buffer, start, end) => this.#receive(buffer, start, end),
+        onData: (buffer, start, end) => intake.receive(buffer, start, end),
         onRead: (bytes) => {
-          this.#readDone();
+          pulse.heard();
+          intake.flush();
           pace.read(bytes);
         },
         onFault: fail,
@@ -241,31 +248,40 @@ export class ReplicationStream implements WalSource {
       });
       // from here on the slot is ours and the server must hear of us; what it sends waits for the handler
       pulse.start();
-      const recheck = recheckSlot(pool, { slot, publication, pid: rows[0]?.pid ?? '' }, opened);
+      const recheck = recheckSlot(pool, { slot, publication, pid }, opened);
       await Promise.race([recheck, over]).catch(async (error) => {
         await this.#leave(connection);
         throw error;
       });
       await Promise.race([handler.started(opened), over]);
       this.#progress = { ...opened, head: opened.from };
-      this.#isStreaming = true;
       pulse.ready();
       logger.info({ slot, epoch: opened.epoch, from: formatLsn(opened.from) }, 'streaming from the WAL');
       onStreaming();
-      this.#drain();
+      intake.ready();
       return await over;
     } finally {
-      this.#isStreaming = false;
-      this.#isPaused = false;
-      pulse.stop();
+      intake.close();
+      this.#pulse?.stop();
       pace.stop();
-      // what was not handed over will be sent again
-      this.#backlog.clear();
       connection.stream.removeAllListeners('data');
       connection.stream.destroy();
       this.#connection = undefined;
       client.end().catch(() => undefined);
     }
+  }
+
+  /** Sets how long the server may wait for us, and learns what the connection is held by. */
+  async #arrange(client: pg.Client): Promise<Arrangement> {
+    const { tcpUserTimeoutMs } = this.#options;
+    if (tcpUserTimeoutMs > 0) await client.query(`set tcp_user_timeout = ${tcpUserTimeoutMs}`);
+    const { rows } = await client.query<Record<'pid' | 'tcp' | 'wal', string>>(
+      `select pg_backend_pid() as pid,
+         (select setting from pg_settings where name = 'tcp_user_timeout') as tcp,
+         (select setting from pg_settings where name = 'wal_sender_timeout') as wal`,
+    );
+    const { pid = '', tcp, wal } = rows[0] ?? {};
+    return { pid, tcpUserTimeoutMs: Number(tcp), walSenderTimeoutMs: Number(wal) };
   }
 
   /** Says goodbye, and waits until the server has heard it: the slot is free then. */
@@ -298,75 +314,7 @@ export class ReplicationStream implements WalSource {
     return this.#progress === undefined ? undefined : { ...this.#progress, head: this.#options.acknowledger.written() };
   }
 
-  get #isTaking(): boolean {
-    return this.#isStreaming && !this.#isHeld && !this.#isStopped;
-  }
-
-  #receive(buffer: Buffer, start: number, end: number): void {
-    if (this.#isStopped) return;
-    if (buffer[start] === KEEPALIVE && readKeepalive(buffer, start).wantsReply) this.#pulse?.asked();
-    if (this.#isTaking && this.#backlog.length === 0) return this.#take(buffer, start, end);
-    this.#backlog.push(buffer.subarray(start, end));
-    if (!this.#isPaused && this.#backlog.bytes > this.#options.backlogBytesMax) this.#pause(true);
-  }
-
-  #pause(isPaused: boolean): void {
-    this.#isPaused = isPaused;
-    if (this.#pulse !== undefined) this.#pulse.isPaused = isPaused;
-    if (isPaused) this.#connection?.stream.pause();
-    else this.#connection?.stream.resume();
-  }
-
-  /** As if it came now: no more together than one read brings, since whoever takes it may hold the stream after each. */
-  #drain(): void {
-    if (!this.#isTaking) return;
-    do {
-      let bytes = 0;
-      this.#backlog.drain((packet) => {
-        this.#take(packet, 0, packet.length);
-        bytes += packet.length;
-        return this.#isTaking && bytes < READ_BYTES_MAX;
-      });
-      this.#flush();
-    } while (this.#isTaking && this.#backlog.length > 0);
-    if (this.#isPaused && this.#backlog.bytes <= this.#options.backlogBytesMax) this.#pause(false);
-  }
-
-  #take(buffer: Buffer, start: number, end: number): void {
-    const { handler } = this.#options;
-    try {
-      if (buffer[start] === XLOG_DATA) {
-        this.#heardEnd(serverEndOf(buffer, start));
-        handler.message(buffer, start + XLOG_DATA_HEADER_BYTES, end);
-      } else if (buffer[start] === KEEPALIVE) {
-        const { end: serverEnd } = readKeepalive(buffer, start);
-        this.#heardEnd(serverEnd);
-        handler.keepalive(serverEnd);
-      }
-    } catch (error) {
-      this.#giveUp(error);
-    }
-  }
-
-  #heardEnd(end: Lsn): void {
-    if (end > this.#serverEnd) this.#serverEnd = end;
-  }
-
-  #readDone(): void {
-    this.#pulse?.heard();
-    this.#flush();
-  }
-
-  #flush(): void {
-    if (!this.#isTaking) return;
-    try {
-      this.#options.handler.flush();
-    } catch (error) {
-      this.#giveUp(error);
-    }
-  }
-
-  /** What comes after a message that could not be handled must not be taken, let alone acknowledged. */
+  /** The handler has failed: the process must stop, and what comes is not for it. */
   #giveUp(error: unknown): void {
     this.#isStopped = true;
     this.#connection?.stream.destroy();

@@ -35,8 +35,8 @@ function channelOf(sql: string): ResolvedChannel {
 }
 
 /** Of `select`, whose rows are key and data. */
-function read(select: string, sink: Partial<FrameSink> = {}) {
-  const options = { pool, control, secondsMax: 60, silenceMs: SILENCE_MS };
+function read(select: string, sink: Partial<FrameSink> = {}, secondsMax = 60) {
+  const options = { pool, control, secondsMax, silenceMs: SILENCE_MS };
   return startSnapshot(options, channelOf(select), { taken: () => true, frame: () => undefined, ...sink }).done;
 }
 
@@ -76,4 +76,20 @@ test('one on which the server works for longer, and a client that takes nothing 
   take();
   await stalled;
   expect(frames).toBeGreaterThan(100);
+});
+
+test('one that is read no more, as by a process that is frozen: the server ends it, so that it holds no lock', async () => {
+  let take = () => {};
+  const taken = new Promise<void>((resolve) => {
+    take = resolve;
+  });
+  const rows = "select i::text, repeat('x', 100000) from generate_series(1, 1000000) i";
+  const reading = read(rows, { frame: () => taken }, 1);
+  const outcome = expect(reading).rejects.toMatchObject({ code: 'try_again' });
+  const snapshots = "from pg_stat_activity where query like 'copy (%' and datname = current_database()";
+  const count = async (where = '') => (await database.query(`select ${snapshots} ${where}`)).rowCount;
+  await until(async () => (await count("and wait_event = 'ClientWrite'")) === 1, 'the server waits');
+  await until(async () => (await count()) === 0, 'the server has ended it');
+  take();
+  await outcome;
 });

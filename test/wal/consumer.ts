@@ -143,6 +143,7 @@ export function streamOf(database: TestDatabase, options: Partial<StreamOptions>
     publication: 'sno',
     backlogBytesMax: 1 << 20,
     slotLockTimeoutMs: 10_000,
+    tcpUserTimeoutMs: 30_000,
     slotInUseTimeoutMs: 0,
     handler: consumer,
     acknowledger: consumer,

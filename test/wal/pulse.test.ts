@@ -12,7 +12,7 @@ afterEach(() => {
 });
 
 /** A pulse, what it sent, and why it ended the connection. */
-function beating() {
+function beating(walSenderTimeoutMs = 60_000) {
   const sent: { written: number; flushed: number; asksReply: boolean }[] = [];
   const failures: SnoError[] = [];
   const positions = { written: 100, flushed: 50 };
@@ -22,6 +22,7 @@ function beating() {
     send: (packet) =>
       sent.push({ written: readLsn(packet, 1), flushed: readLsn(packet, 9), asksReply: packet[33] === 1 }),
     fail: (error) => failures.push(error),
+    walSenderTimeoutMs,
   });
   pulse.start();
   return { pulse, sent, failures, positions };
@@ -109,6 +110,39 @@ test('a server that asks now and then is answered; one that asks again and again
   }
   expect(failures).toHaveLength(1);
   expect(failures[0]?.message).toContain('shutting down');
+  pulse.stop();
+});
+
+test.each([50, 200, 900, 5_000])(
+  'a server that waits %i ms for a status hears of us in time, and when it asks it is answered',
+  (timeoutMs) => {
+    const { pulse, sent, failures } = beating(timeoutMs);
+    pulse.ready();
+    sent.length = 0;
+    for (let passed = 0; passed < 100; passed++) {
+      pulse.heard();
+      vi.advanceTimersByTime(timeoutMs);
+    }
+    expect(sent.length).toBeGreaterThanOrEqual(200);
+    for (let asked = 1; asked <= 20; asked++) {
+      pulse.heard();
+      vi.advanceTimersByTime(timeoutMs / 2);
+      pulse.asked();
+    }
+    expect(failures).toEqual([]);
+    pulse.stop();
+  },
+);
+
+test('a server that never ends a connection for its silence hears of us as often as any', () => {
+  const { pulse, sent } = beating(0);
+  pulse.ready();
+  sent.length = 0;
+  for (let second = 0; second < 30; second++) {
+    pulse.heard();
+    pass(1);
+  }
+  expect(sent).toHaveLength(3);
   pulse.stop();
 });
 

@@ -131,6 +131,47 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     expect((await walsender()).pid).toBe(pid);
   });
 
+  test('a socket that stays paused is read now and then, so that the server does not take this process for dead', async () => {
+    const { consumer, stream } = await follow({ backlogBytesMax: 256 * 1024, tcpUserTimeoutMs: 900 });
+    stream.hold();
+    const pid = (await walsender()).pid;
+    await database.query('insert into t select i, repeat(md5(i::text), 100) from generate_series(1, 10000) i');
+    await until(() => stream.isPaused, 'the socket is paused');
+    // 32 MB do not fit into the buffers of the system: the window is shut between reads, of which this takes five
+    await until(() => stream.backlogBytes > 5 * 2 ** 20, 'several reads have come');
+    expect(stream.isPaused).toBe(true);
+    expect((await walsender()).pid).toBe(pid);
+    stream.release();
+    await until(() => consumer.commits.length === 1, 'the commit has come');
+    expect(consumer.commits[0]?.changes).toHaveLength(10_000);
+    expect(consumer.disconnects).toBe(0);
+  });
+
+  test('a wal_sender_timeout below a second: the connection lasts, paused or not', async () => {
+    await database.query(`alter database ${database.name} set wal_sender_timeout = '400ms'`);
+    cleanups.push(async () => void (await database.query(`alter database ${database.name} reset wal_sender_timeout`)));
+    const { consumer, stream } = await follow({ backlogBytesMax: 1_024 });
+    const pid = (await walsender()).pid;
+    const start = consumer.keepalives;
+    await until(async () => {
+      await insert(database, consumer.ids.length);
+      return consumer.keepalives >= start + 10 && consumer.ids.length >= 10;
+    }, 'many keepalives and commits have come');
+    stream.hold();
+    await database.query("insert into t values (-1, repeat('x', 100000))");
+    await until(() => stream.isPaused, 'the socket is paused');
+    const { rows } = await database.query<{ at: Date }>('select clock_timestamp() as at');
+    await until(async () => {
+      const sql =
+        "select reply_time > $1::timestamptz + interval '1 second' as is_later from pg_stat_replication where pid = $2";
+      return (await database.query<{ is_later: boolean }>(sql, [rows[0]?.at, pid])).rows[0]?.is_later;
+    }, 'the server hears of us while the socket is paused');
+    stream.release();
+    await until(() => consumer.ids.includes(-1), 'the commit has come');
+    expect((await walsender()).pid).toBe(pid);
+    expect(consumer.disconnects).toBe(0);
+  });
+
   test('the handler can hold after each message: each comes once, with its own content', async () => {
     const { consumer, stream } = await follow();
     let held = 0;
