@@ -8,6 +8,7 @@ import { ViewAccess } from './access/access-view.ts';
 import { watchKeyServer } from './access/key-server.ts';
 import { createTokens } from './access/token.ts';
 import type { Settings } from './config.ts';
+import { Deadlines } from './deadlines.ts';
 import { Deflater } from './fanout/deflater.ts';
 import { type Head, Hub } from './fanout/hub.ts';
 import type { Markers } from './fanout/markers.ts';
@@ -15,6 +16,7 @@ import { startSnapshot } from './fanout/snapshot.ts';
 import { SNAPSHOT_CHECK_MS, Snapshots } from './fanout/snapshots.ts';
 import type { Transactions } from './fanout/transactions.ts';
 import type { AdmissionDesk } from './gateway/admission.ts';
+import { systemClock } from './gateway/clock.ts';
 import { Gateway } from './gateway/server.ts';
 import type { ChannelResolver } from './gateway/subscriptions.ts';
 import type { Certificate } from './gateway/tls.ts';
@@ -23,6 +25,7 @@ import type { Logger } from './logger.ts';
 import type { Metrics } from './metrics.ts';
 import { createPool } from './postgres/connect.ts';
 import { HEARTBEAT_SECONDS } from './protocol.ts';
+import { steadyNow } from './steady-clock.ts';
 
 export interface FrontOptions {
   readonly settings: Settings;
@@ -62,7 +65,8 @@ export class Front {
   constructor(options: FrontOptions) {
     const { settings, databaseUrl, logger, metrics, pool, journal, markers, transactions, pause } = options;
     const { deliveries, commitToSend, resets, snapshotReads, limitsMet, compression } = metrics;
-    const now = Date.now;
+    const now = steadyNow;
+    const deadlines = new Deadlines(systemClock);
     this.#options = options;
     const keepMsMax = settings.SNO_JWKS_KEEP_SECONDS * 1_000;
     const tokens = createTokens(settings, { remoteKeys: { keepMsMax, onAsked: watchKeyServer(logger, metrics) } });
@@ -96,10 +100,11 @@ export class Front {
       deflater,
       pause,
       now,
+      beforeDelivery: () => deadlines.check(),
       events: {
         delivered: (count) => deliveries.inc(count),
         reset: (reason) => resets[reason].inc(),
-        sent: (committedAt) => commitToSend.observe(Math.max(0, (now() - committedAt) / 1_000)),
+        sent: (committedAt) => commitToSend.observe(Math.max(0, (Date.now() - committedAt) / 1_000)),
         outboundFull: () => limitsMet.outbound_bytes.inc(),
         failed: (error, channel) =>
           logger.warn({ code: error.code, channel, cause: String(error.cause ?? '') }, error.message),
@@ -117,6 +122,7 @@ export class Front {
       channels,
       fanout: this.hub,
       bundleFile: BUNDLE_FILE,
+      deadlines,
       ...(admission === undefined ? {} : { admission }),
     });
     metrics.observe({
@@ -142,7 +148,7 @@ export class Front {
 
   async open(): Promise<void> {
     await this.#gateway.open();
-    this.#timers.push(setInterval(() => this.#options.journal.evict(Date.now()), EVICT_MS));
+    this.#timers.push(setInterval(() => this.#options.journal.evict(steadyNow()), EVICT_MS));
     this.#timers.push(setInterval(() => this.#snapshots.check(), SNAPSHOT_CHECK_MS));
     this.#timers.push(setInterval(() => this.hub.heartbeat(), HEARTBEAT_SECONDS * 1_000));
   }

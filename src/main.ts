@@ -35,6 +35,7 @@ import type { Lsn } from './lsn.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { createPool } from './postgres/connect.ts';
 import { Listener } from './postgres/listener.ts';
+import { steadyNow } from './steady-clock.ts';
 import { backoff } from './wal/backoff.ts';
 import { Guardian } from './wal/guardian.ts';
 import { oldestTransaction, readSlotState } from './wal/slot-state.ts';
@@ -125,7 +126,7 @@ class RunningService implements Service, WalHandler {
     this.#url = databaseUrl(settings);
     this.#pool = createPool(this.#url, 'query', CONTROL_CONNECTIONS);
     this.#pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
-    const now = Date.now;
+    const now = steadyNow;
     const pause = this.#pause;
     this.#journal = new MemoryJournal({
       bytesMax: settings.SNO_REPLAY_BYTES,

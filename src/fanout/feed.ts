@@ -415,6 +415,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
   }
 
   #drained(): void {
+    this.#hub.options.beforeDelivery?.();
     if (this.outbox.drained()) this.pump();
     this.owner?.drained();
   }

@@ -139,6 +139,7 @@ export class Hub implements Fanout, FeedHost, BatchSink {
   }
 
   append(batch: Batch): void {
+    this.options.beforeDelivery?.();
     const rechecks = batch.marks.filter(({ kind }) => kind === 'recheck');
     if (rechecks.length > 0) {
       // what was committed before may go out; nothing of this commit or a later one, to those whom it concerns
@@ -181,6 +182,7 @@ export class Hub implements Fanout, FeedHost, BatchSink {
 
   /** The same, for all that came together; then lets the journal drop what is too much. */
   flush(): void {
+    this.options.beforeDelivery?.();
     this.write();
     for (const time of this.#committedAt) this.options.events.sent(time);
     this.#committedAt = [];

@@ -27,5 +27,7 @@ export interface HubOptions {
   /** Resolves when it is time for another try. */
   readonly pause: (attempt: number) => Promise<void>;
   readonly now: () => number;
+  /** Called before anything is delivered: ends what must not get it any more. */
+  readonly beforeDelivery?: () => void;
   readonly events: HubEvents;
 }

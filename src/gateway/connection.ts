@@ -13,6 +13,7 @@ import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 import type { Identity, Tokens } from '../access/access.ts';
 import type { ResolvedChannel } from '../channels/channel.ts';
+import type { Deadlines } from '../deadlines.ts';
 import { type ErrorCode, SnoError } from '../errors.ts';
 import type { Fanout, Feed, FeedOwner } from '../fanout/fanout.ts';
 import { parseCommitReference } from '../fanout/reach.ts';
@@ -37,6 +38,8 @@ export interface ConnectionServices extends SubscriptionServices {
   readonly metrics: Metrics;
   readonly logger: Logger;
   readonly limits: Limits;
+  /** Of tokens. */
+  readonly deadlines: Deadlines;
   readonly helloMs: number;
   readonly tokenBytesMax: number;
   /** 0 = no limit. */
@@ -254,6 +257,7 @@ export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
   }
 
   #serve(frame: ClientFrame): void {
+    this.#services.deadlines.check();
     switch (frame.type) {
       case 'hello':
         this.refuse(new SnoError('hello_repeated', 'a second hello'), CLOSE.malformed);
@@ -325,12 +329,11 @@ export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
   }
 
   #take({ claims, expiresAt }: Identity): void {
-    const { clock } = this.#services;
     this.#subscriptions.setClaims(claims, this.#expiresAt ?? Number.POSITIVE_INFINITY);
     this.#expiresAt = expiresAt;
     this.#noExpiry();
     if (expiresAt === undefined) return;
-    this.#cancelExpiry = clock.after(expiresAt - clock.now(), () => this.#subscriptions.expire());
+    this.#cancelExpiry = this.#services.deadlines.at(expiresAt, () => this.#subscriptions.expire());
   }
 
   #noHello(): void {

@@ -10,6 +10,7 @@ import type { Duplex } from 'node:stream';
 import type { Server as TlsServer } from 'node:tls';
 import { WebSocketServer } from 'ws';
 import type { Settings } from '../config.ts';
+import { Deadlines } from '../deadlines.ts';
 import { SnoError } from '../errors.ts';
 import type { Fanout } from '../fanout/fanout.ts';
 import { CLOSE } from '../protocol.ts';
@@ -77,6 +78,8 @@ export interface GatewayOptions
   /** Counts connections; without one they are counted here. */
   readonly admission?: AdmissionDesk;
   readonly clock?: Clock;
+  /** Of tokens, where the fan-out checks them too. */
+  readonly deadlines?: Deadlines;
   /** Between two pings to a client. */
   readonly heartbeatMs?: number;
 }
@@ -104,6 +107,7 @@ export class Gateway {
       ...options,
       clock,
       limits,
+      deadlines: options.deadlines ?? new Deadlines(clock),
       onClosed: (connection) => this.#closed(connection),
       helloMs: settings.SNO_HELLO_SECONDS * 1_000,
       subscriptionsMax: settings.SNO_MAX_SUBSCRIPTIONS,

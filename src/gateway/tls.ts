@@ -10,6 +10,7 @@ import { createSecureContext, type Server } from 'node:tls';
 import type { Settings } from '../config.ts';
 import { ERRORS, SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
+import { steadyNow } from '../steady-clock.ts';
 
 const POLL_MS = 1_000;
 
@@ -57,6 +58,7 @@ export class Certificate {
   readonly #servers = new Set<Reloadable>();
   #timers: NodeJS.Timeout[] = [];
   #ownsTicketKeys = true;
+  #ticketKeysAt = steadyNow();
   /** Told of new ticket keys. */
   onTicketKeys: (keys: Buffer) => void = () => undefined;
 
@@ -112,10 +114,10 @@ export class Certificate {
     this.#timers = [
       setInterval(() => {
         looking = looking.then(() => this.#look());
+        // not by a timer of twelve hours: it would stand still while the machine is suspended
+        const isDue = this.#ownsTicketKeys && steadyNow() - this.#ticketKeysAt >= TICKET_KEYS_MS;
+        if (isDue) this.takeTicketKeys(randomBytes(TICKET_KEYS_BYTES));
       }, POLL_MS),
-      setInterval(() => {
-        if (this.#ownsTicketKeys) this.takeTicketKeys(randomBytes(TICKET_KEYS_BYTES));
-      }, TICKET_KEYS_MS),
     ];
     for (const timer of this.#timers) timer.unref();
   }
@@ -151,6 +153,7 @@ export class Certificate {
 
   /** From now on tickets are made with these. */
   takeTicketKeys(ticketKeys: Buffer): void {
+    this.#ticketKeysAt = steadyNow();
     this.#options = { ...this.#options, ticketKeys };
     for (const server of this.#servers) server.setTicketKeys(ticketKeys);
     this.onTicketKeys(ticketKeys);

@@ -18,6 +18,7 @@ import type { Batch } from '../journal/journal.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics, MetricValues } from '../metrics.ts';
 import type { ResetReason } from '../protocol.ts';
+import { steadyNow } from '../steady-clock.ts';
 import { type Exit, Member } from './member.ts';
 import { shareOf } from './share.ts';
 import { added, sumOf } from './sums.ts';
@@ -114,7 +115,7 @@ export class Fleet implements Downstream {
     cluster.setupPrimary({ exec: WORKER_FILE, args: [], serialization: 'advanced' });
     await Promise.all(Array.from({ length: count }, (_, index) => this.#start(index + 1, 0)));
     this.#timers.push(setInterval(() => this.#check(), CHECK_MS));
-    this.#timers.push(setInterval(() => this.#options.journal.evict(Date.now()), EVICT_MS));
+    this.#timers.push(setInterval(() => this.#options.journal.evict(steadyNow()), EVICT_MS));
     return this.#port;
   }
 
@@ -180,7 +181,7 @@ export class Fleet implements Downstream {
     const turn = this.#turns.take();
     if (turn === undefined) return;
     for (const member of this.#members) if (member.isFollowing) member.turn(turn);
-    this.#options.journal.evict(Date.now());
+    this.#options.journal.evict(steadyNow());
     this.#pace();
   }
 

@@ -16,6 +16,7 @@ import { MemoryJournal } from '../journal/memory.ts';
 import { createLogger, type Logger } from '../logger.ts';
 import { createMetrics, type Metrics } from '../metrics.ts';
 import { createPool } from '../postgres/connect.ts';
+import { steadyNow } from '../steady-clock.ts';
 import { backoff } from '../wal/backoff.ts';
 import { Replica } from './replica.ts';
 import { ToldDefinitions } from './told-definitions.ts';
@@ -82,7 +83,7 @@ class Worker {
     this.#journal = new MemoryJournal({
       bytesMax: settings.SNO_REPLAY_BYTES,
       ageMaxMs: settings.SNO_REPLAY_SECONDS * 1_000,
-      now: Date.now,
+      now: steadyNow,
       onHeld: (channel) => this.#held(channel),
       onReleased: (channel) => this.#released(channel),
     });

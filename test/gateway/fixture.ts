@@ -6,6 +6,7 @@ import type { Access, Claims } from '../../src/access/access.ts';
 import { createTokens } from '../../src/access/token.ts';
 import type { ResolvedChannel } from '../../src/channels/channel.ts';
 import { readSettings } from '../../src/config.ts';
+import { Deadlines } from '../../src/deadlines.ts';
 import { SnoError } from '../../src/errors.ts';
 import { Deflater } from '../../src/fanout/deflater.ts';
 import { Hub } from '../../src/fanout/hub.ts';
@@ -80,6 +81,15 @@ export class ManualClock implements Clock {
     return () => this.#timers.delete(timer);
   }
 
+  /** The machine sleeps: no timer fires, not even after it. */
+  suspend(ms: number): void {
+    this.#now += ms;
+    for (const timer of [...this.#timers]) {
+      this.#timers.delete(timer);
+      this.#timers.add({ ...timer, at: timer.at + ms });
+    }
+  }
+
   advance(ms: number): void {
     this.#now += ms;
     for (const timer of [...this.#timers].sort((a, b) => a.at - b.at)) {
@@ -150,6 +160,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     deflated: (before, after) => metrics.compression.frame(before, after),
   });
   let outboundFull = 0;
+  const deadlines = new Deadlines(clock);
   const hub = new Hub(journal, markers, {
     outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
     waitingCommitsMax: settings.SNO_MAX_WAITING_COMMITS,
@@ -159,6 +170,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     snapshots: { ask: () => ({ outcome: Promise.resolve('whole'), leave() {} }) },
     pause: async () => {},
     now: () => clock.now(),
+    beforeDelivery: () => deadlines.check(),
     events: {
       delivered() {},
       reset() {},
@@ -200,6 +212,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     metrics,
     logger,
     bundleFile: '/nowhere/sno.js',
+    deadlines,
     ...rest,
   });
   const { port } = await gateway.listen();

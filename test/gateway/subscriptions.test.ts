@@ -207,6 +207,34 @@ describe('tokens', () => {
     await client.receive('subscribed');
   });
 
+  test('after a suspend nothing is delivered or joined by a token that ended meanwhile', async () => {
+    const [live, quiet] = await Promise.all(
+      ['room:1', 'room:2'].map(async (channel) => {
+        const client = fixture.connect();
+        client.send({ type: 'hello', token: await token({ sub: 'u1' }, 60) });
+        await client.receive('welcome');
+        client.send({ type: 'subscribe', channel });
+        await client.receive('subscribed');
+        return client;
+      }),
+    );
+    clock.suspend(3_600_000);
+    fixture.publish('room:1', 'secret');
+    expect(await live?.receive('unsubscribed')).toMatchObject({ channel: 'room:1', code: 'token_expired' });
+    expect(await quiet?.receive('unsubscribed')).toMatchObject({ channel: 'room:2', code: 'token_expired' });
+    live?.send({ type: 'subscribe', channel: 'room:1' });
+    expect((await live?.receive('error'))?.code).toBe('token_expired');
+  });
+
+  test('after a suspend a frame of the client finds its token ended', async () => {
+    const client = fixture.connect();
+    client.send({ type: 'hello', token: await token({ sub: 'u1' }, 60) });
+    await client.receive('welcome');
+    clock.suspend(3_600_000);
+    client.send({ type: 'subscribe', channel: 'room:1' });
+    expect((await client.receive('error')).code).toBe('token_expired');
+  });
+
   test('a token that comes before the end of the one before extends it', async () => {
     const client = fixture.connect();
     client.send({ type: 'hello', token: await token({ sub: 'u1' }, 60) });
