@@ -227,7 +227,7 @@ export const FAULTS = {
         await world.server.query('checkpoint');
         return (await world.slot())?.status === 'lost';
       }, 'the slot is lost');
-      await world.server.set('max_slot_wal_keep_size', '-1');
+      await world.server.reset('max_slot_wal_keep_size');
       if (isStopped) process.kill(world.service.pid, 'SIGCONT');
       else await world.restartService();
       await world.streamsAgain(undefined);

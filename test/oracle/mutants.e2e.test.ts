@@ -1,5 +1,6 @@
 /** The judge can fail: a service that breaks a promise is found out. */
 import { expect, test } from 'vitest';
+import { NEWEST } from '../support/postgres.ts';
 import type { FaultName } from './faults.ts';
 import { type Mutation, mutate } from './mutant.ts';
 import { play, type Round } from './round.ts';
@@ -44,7 +45,7 @@ const CASES: Readonly<Record<string, Case>> = {
 test.each(Object.entries(CASES))('%s: it is found', { timeout: 180_000 }, async (_, { mutation, says, ...round }) => {
   const mutant = await mutate(mutation);
   try {
-    const { violations } = await play({ seed: 1, version: 18, build: mutant.build, subscribers: 6, ...round });
+    const { violations } = await play({ seed: 1, version: NEWEST, build: mutant.build, subscribers: 6, ...round });
     expect(violations).toContainEqual(expect.stringMatching(says));
   } finally {
     await mutant.remove();

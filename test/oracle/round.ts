@@ -84,6 +84,11 @@ export async function play(round: Round): Promise<Figures> {
       await unfold(world, round, random, faults);
     } catch (error) {
       found.push(String(error));
+      // The run did not get to its end: without this, the judge would miss the last commits at every subscriber.
+      await world
+        .putRight()
+        .then(() => conclude(world))
+        .catch((error: unknown) => found.push(String(error)));
     }
     await world.writers.stop();
     const { violations, ...verdict } = judge(await world.evidence());
@@ -113,12 +118,18 @@ async function unfold(world: World, round: Round, random: Random, faults: Record
     // somebody joins in the middle of everything
     if (world.subscribers.length < subscribers) world.subscribe(random);
     await world.writers.more(15 + random.below(60));
-    await FAULTS[name].run(world, random);
+    await FAULTS[name].run(world, random).catch((cause: unknown) => {
+      throw new Error(`the fault '${name}' was not over: ${cause}`, { cause });
+    });
     await world.superviseService();
     faults[name] = (faults[name] ?? 0) + 1;
   }
   await world.writers.more(30);
   while (world.subscribers.length < subscribers) world.subscribe(random);
+  await conclude(world);
+}
+
+async function conclude(world: World): Promise<void> {
   await world.everybodyHasJoined();
   await world.writers.stop();
   await world.finish();

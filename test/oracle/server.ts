@@ -18,6 +18,8 @@ const SETTINGS = {
 };
 const PHYSICAL_SLOT = 'standby';
 const FAILOVER_SLOTS_FROM = 17;
+/** A setting of a primary that has a standby. The standby copies it, and has to lose it when it is promoted. */
+const PRIMARY_ONLY = 'synchronized_standby_slots';
 
 export class DatabaseServer {
   readonly version: Version;
@@ -33,6 +35,10 @@ export class DatabaseServer {
 
   static async start(version: Version): Promise<DatabaseServer> {
     return new DatabaseServer(await ownServer({ version, settings: SETTINGS }), version);
+  }
+
+  get isRunning(): boolean {
+    return this.#server.pid !== undefined;
   }
 
   get port(): number {
@@ -70,6 +76,12 @@ export class DatabaseServer {
     await this.query('select pg_reload_conf()');
   }
 
+  /** Takes back what `set` said of a setting, or of `all`. */
+  async reset(name: string): Promise<void> {
+    await this.query(`alter system reset ${name}`);
+    await this.query('select pg_reload_conf()');
+  }
+
   /** `kill -9` of the first process and of all its children. */
   async kill(): Promise<void> {
     const { pid } = this.#server;
@@ -97,26 +109,19 @@ export class DatabaseServer {
   async makeStandby(): Promise<DatabaseServer> {
     const standby = await ownServer({ version: this.version, settings: SETTINGS });
     await standby.kill('SIGINT');
-    // what the copy lacks, it gets from there
-    await this.set('wal_keep_size', '512MB');
+    // The standby streams the WAL that its copy lacks. A slot keeps this WAL, and ends with this primary; a setting would be copied.
+    await this.query(`select pg_create_physical_replication_slot('${PHYSICAL_SLOT}', true)`);
     await this.#copyTo(standby.dataDirectory);
     const hasFailoverSlots = this.version >= FAILOVER_SLOTS_FROM;
-    if (hasFailoverSlots) {
-      await this.query(`select pg_create_physical_replication_slot('${PHYSICAL_SLOT}', true)`);
-      // what is decoded has reached the standby
-      await this.set('synchronized_standby_slots', PHYSICAL_SLOT);
-    }
+    // What is decoded has then reached the standby.
+    if (hasFailoverSlots) await this.set(PRIMARY_ONLY, PHYSICAL_SLOT);
     const { username, password, hostname, pathname } = new URL(this.url());
     const conninfo = `host=${hostname} port=${this.port} user=${username} password=${password} dbname=${pathname.slice(1)}`;
     const started = standby.restart({
       primary_conninfo: conninfo,
+      primary_slot_name: PHYSICAL_SLOT,
       hot_standby: 'on',
-      ...(hasFailoverSlots && {
-        primary_slot_name: PHYSICAL_SLOT,
-        hot_standby_feedback: 'on',
-        sync_replication_slots: 'on',
-        synchronized_standby_slots: '',
-      }),
+      ...(hasFailoverSlots && { hot_standby_feedback: 'on', sync_replication_slots: 'on' }),
     });
     // it is ready in the sense of `restart` once it takes writes
     started.catch(() => undefined);
@@ -148,6 +153,7 @@ export class DatabaseServer {
   /** Makes a standby the primary; resolves with where its history left the old one's. */
   async promote(): Promise<string> {
     await this.query('select pg_promote()');
+    if (this.version >= FAILOVER_SLOTS_FROM) await this.reset(PRIMARY_ONLY);
     const { rows } = await this.query<{ history: string }>(
       `select pg_read_file('pg_wal/' || name) as history from pg_ls_dir('pg_wal') name where name like '%.history' order by name desc limit 1`,
     );

@@ -141,6 +141,18 @@ export class World {
     await this.restartService();
   }
 
+  /** Ends what a fault began and left behind when it failed. */
+  async putRight(): Promise<void> {
+    this.databaseSide.isDown = false;
+    for (const link of [...this.databaseSide.links, ...this.clientSide.links]) link.slow(Number.POSITIVE_INFINITY);
+    this.#isMoving = false;
+    if (!this.server.isRunning) await this.server.start();
+    await this.server.reset('all');
+    if (this.service.isRunning) process.kill(this.service.pid, 'SIGCONT');
+    else await this.restartService();
+    for (const subscriber of this.subscribers) subscriber.comeBack();
+  }
+
   /** The slot of the service, as Postgres tells of it. */
   async slot(): Promise<{ readonly pid: number | null; readonly status: string | null } | undefined> {
     const { rows } = await this.server.query<{ pid: number | null; status: string | null }>(
