@@ -10,7 +10,7 @@ import { RowError } from '../../src/channels/row-error.ts';
 import { createPool } from '../../src/postgres/connect.ts';
 import { quoteIdentifier } from '../../src/postgres/quote.ts';
 import { install } from '../support/install.ts';
-import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+import { freshDatabase, NEWEST, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { catalogOf, viewOf } from './compiled.ts';
 import { createEveryType, everyColumn } from './every-type.ts';
 
@@ -163,8 +163,8 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   }
 });
 
-describe('Postgres 18', () => {
-  beforeAll(() => open(18));
+describe(`Postgres ${NEWEST}`, () => {
+  beforeAll(() => open(NEWEST));
   afterAll(close);
 
   test('virtual generated columns are computed of what comes, in a row as a whole too', async () => {
@@ -185,7 +185,7 @@ const TWO = { commits: [1, 1], keyOnly: [false, false], texts: [VALUES, VALUES] 
 
 describe('what goes wrong', () => {
   beforeAll(async () => {
-    await open(18);
+    await open(NEWEST);
     await database.query(`
       create table public.t (id int primary key, a int);
       alter table public.t replica identity full;

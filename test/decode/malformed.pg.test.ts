@@ -12,7 +12,7 @@ let messages: Buffer[];
 let relations: Buffer[];
 
 beforeAll(async () => {
-  const database = await freshDatabase(18);
+  const database = await freshDatabase();
   await database.query('create publication p for all tables');
   const recording = await record(database, 'p');
   await database.query(`

@@ -15,7 +15,7 @@ let proxy: TcpProxy;
 let pool: pg.Pool;
 let control: pg.Pool;
 beforeAll(async () => {
-  database = await freshDatabase(18);
+  database = await freshDatabase();
   const url = new URL(database.url);
   const port = Number(url.port);
   proxy = await TcpProxy.listen(() => port);

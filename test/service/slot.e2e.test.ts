@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { EmbeddedPostgres } from '../../src/postgres/embedded.ts';
-import { ownServer, VERSIONS } from '../support/postgres.ts';
+import { NEWEST, ownServer, VERSIONS } from '../support/postgres.ts';
 import { type ServiceProcess, startService } from '../support/service.ts';
 import { until } from '../support/wait.ts';
 import { RawClient } from './raw-client.ts';
@@ -164,10 +164,9 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
 });
 
 /** What the version makes no difference to; test/wal has the slot's own part on each. */
-const VERSION = 18;
 
 test('hold: it is told as an error, and nothing is lost', { timeout: 90_000 }, async () => {
-  const client = await start(VERSION, { ...BOUND, SNO_SLOT_WAL_POLICY: 'hold' });
+  const client = await start(NEWEST, { ...BOUND, SNO_SLOT_WAL_POLICY: 'hold' });
   const open = await connect();
   await open.query('begin; insert into unrelated (body) values (1)');
   await writeWal(80);
@@ -190,7 +189,7 @@ test('hold: it is told as an error, and nothing is lost', { timeout: 90_000 }, a
 });
 
 test('give_up, of what was written while Snö was down: whoever comes back is reset, and reads the rows', async () => {
-  const client = await start(VERSION, { ...BOUND, SNO_SLOT_WAL_POLICY: 'give_up' });
+  const client = await start(NEWEST, { ...BOUND, SNO_SLOT_WAL_POLICY: 'give_up' });
   await insert(1);
   await client.until('a commit', () => client.events('queue:1').length === 1);
   const { position } = client.of('queue:1').at(-1) ?? {};
@@ -209,7 +208,7 @@ test('give_up, of what was written while Snö was down: whoever comes back is re
 });
 
 test('a server that has become a standby is waited for; a start on one is refused', async () => {
-  const client = await start(VERSION, { SNO_ACCESS: 'open' });
+  const client = await start(NEWEST, { SNO_ACCESS: 'open' });
   await server.kill('SIGINT');
   const signal = join(server.dataDirectory, 'standby.signal');
   const { uid, gid } = await stat(server.dataDirectory);

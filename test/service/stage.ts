@@ -36,7 +36,7 @@ export interface SlotState {
 export async function stage(
   sql: string,
   settings: Readonly<Record<string, string>> = {},
-  version: ServerKind = 18,
+  version?: ServerKind,
 ): Promise<Stage> {
   const database = await freshDatabase(version);
   await database.query(END + sql);

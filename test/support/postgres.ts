@@ -5,10 +5,10 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { inject } from 'vitest';
-import { majorOf, type ServerKind } from './own-server.ts';
+import { majorOf, NEWEST, type ServerKind } from './own-server.ts';
 import { until } from './wait.ts';
 
-export { majorOf, ownServer, SERVERS, type ServerKind, VERSIONS, type Version } from './own-server.ts';
+export { majorOf, NEWEST, ownServer, SERVERS, type ServerKind, VERSIONS, type Version } from './own-server.ts';
 
 export interface TestDatabase {
   /** Connects as superuser. */
@@ -31,7 +31,7 @@ export interface TestDatabase {
  * An empty database on the shared server. As on most servers out there, its collation is not C (ICU, en-US), so text
  * does not compare bytewise unless a column says `collate "C"`.
  */
-export async function freshDatabase(kind: ServerKind = 18): Promise<TestDatabase> {
+export async function freshDatabase(kind: ServerKind = NEWEST): Promise<TestDatabase> {
   const servers = inject('postgres') as ReturnType<typeof inject<'postgres'>> | undefined;
   if (servers === undefined)
     throw new Error(

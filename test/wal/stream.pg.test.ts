@@ -337,7 +337,7 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     await until(() => consumer.ids.length === 1, 'a commit has come');
     await database.query('drop publication sno');
     await insert(database, 2);
-    if (version === 18) await terminate(database); // it leaves the changes out in silence
+    if (version >= 18) await terminate(database); // it leaves the changes out in silence
     const line = await until(() => consumer.log.find(({ code }) => code === 'setup_required'), 'it is told');
     expect(line.msg).toMatch(/publication "?sno"? does not exist/);
     expect(line.mend).toContain('sno setup --apply');
