@@ -22,10 +22,22 @@ create table if not exists sno.settings (
   name text primary key,
   value text not null
 );
-comment on table sno.settings is '`publication`: the name of Snö''s publication; `rules`: the hash of the rules folder that was applied last; `service_role`: the role of the service, which is granted what it reads; `catalog_key`: proves that a catalog in the WAL is written by sno.send_catalog().';
-insert into sno.settings (name, value) values ('publication', 'sno') on conflict do nothing;
+comment on table sno.settings is '`rules`: the hash of the rules folder that was applied last; `service_role`: the role of the service, which is granted what it reads; `catalog_key`: proves that a catalog in the WAL is written by sno.send_catalog().';
 -- Everybody may put messages into the WAL; those with this key come from sno.send_catalog().
 insert into sno.settings (name, value) values ('catalog_key', gen_random_uuid()::text || gen_random_uuid()::text) on conflict do nothing;
+
+create table if not exists sno.publications (
+  name name primary key,
+  registered_at timestamptz
+);
+comment on table sno.publications is 'The publications that are kept up to date: one for each SNO_PUBLICATION that reads this database. `registered_at`: null for the one that is assumed where no service has named its own.';
+-- Before version 8, sno.settings named one publication.
+insert into sno.publications (name, registered_at)
+select value, now() from sno.settings where name = 'publication'
+union all
+select 'sno', null where not exists (select from sno.settings where name = 'publication') and not exists (select from sno.publications)
+on conflict (name) do nothing;
+delete from sno.settings where name = 'publication';
 
 create table if not exists sno.slot (
   name text primary key,
@@ -69,7 +81,15 @@ create unlogged table if not exists sno.ddl (
   publish boolean not null
 );
 alter table sno.ddl add column if not exists voided text[] not null default '{}';
-comment on table sno.ddl is 'Views touched by the DDL of a running transaction, those of which rows went without a change of their own, and whether tables may have to be published for it. A row is gone when its transaction commits.';
+alter table sno.ddl add column if not exists states text[] not null default '{}';
+comment on table sno.ddl is 'Views touched by the DDL of a running transaction, those of which rows went without a change of their own, whether tables may have to be published for it, and how tables were after each command (sno.state). A row is gone when its transaction commits.';
+
+create table if not exists sno.watched (
+  relation oid primary key,
+  file oid not null,
+  guard text
+);
+comment on table sno.watched is 'Partitions and materialized views, as sno.inspect() saw them last: their file, which TRUNCATE and REFRESH replace, and the triggers that tell of it (null: not all of them were enabled).';
 
 
 -- What views read ------------------------------------------------------------------------------------------------
@@ -108,6 +128,26 @@ as $$
 $$;
 comment on function sno.below() is 'Every relation that a channel view or access view reads, directly or through other views.';
 
+create or replace function sno.publication_names(name name default null) returns setof name
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select $1 where $1 is not null union all select p.name from sno.publications p where $1 is null $$;
+comment on function sno.publication_names(name) is 'The given name, or else the names of all publications that are kept up to date.';
+
+create or replace function sno.default_publication() returns name
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select p.name from sno.publications p order by p.registered_at, p.name limit 1 $$;
+comment on function sno.default_publication() is 'The publication that is meant where none is named: the one that was registered first.';
+
+create or replace function sno.use_publication(name name) returns void
+language sql volatile set search_path = pg_catalog, pg_temp
+as $$
+  insert into sno.publications as p (name, registered_at) values ($1, now())
+  on conflict (name) do update set registered_at = coalesce(p.registered_at, excluded.registered_at);
+  delete from sno.publications p
+  where p.registered_at is null and not exists (select from pg_publication o where o.pubname = p.name);
+$$;
+comment on function sno.use_publication(name) is 'Registers a publication to be kept up to date. Another one that is no longer read is taken out by: delete from sno.publications where name = ...';
+
 create or replace function sno.above(class oid, object oid) returns table (schema name, name name)
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -122,11 +162,24 @@ as $$
       join pg_rewrite r on r.oid = d.objid
       where d.refclassid = a.class and d.refobjid = a.object and d.classid = 'pg_rewrite'::regclass
       union all
-      -- From a type to the tables with such columns, its arrays and domains; from a table to its row type; from a function to its casts.
+      -- From a type to the tables with such columns, its arrays and domains; from a table to its row type; from a function to its casts,
+      -- operators, aggregates, functions with a parsed body and constraints of domains; from a dictionary to text search
+      -- configurations; from a schema or an extension to all that is in it.
       select d.classid, d.objid
       from pg_depend d
       where d.refclassid = a.class and d.refobjid = a.object
-        and (d.classid in ('pg_class'::regclass, 'pg_type'::regclass) or a.class = 'pg_proc'::regclass and d.classid = 'pg_cast'::regclass)
+        and (d.classid in ('pg_class'::regclass, 'pg_type'::regclass)
+          or a.class = 'pg_proc'::regclass
+            and d.classid in ('pg_cast'::regclass, 'pg_operator'::regclass, 'pg_proc'::regclass, 'pg_constraint'::regclass)
+          or a.class in ('pg_ts_dict'::regclass, 'pg_ts_template'::regclass, 'pg_ts_parser'::regclass)
+          or a.class = 'pg_namespace'::regclass
+          or a.class = 'pg_extension'::regclass and d.deptype = 'e')
+      union all
+      select 'pg_type'::regclass::oid, k.contypid from pg_constraint k
+      where a.class = 'pg_constraint'::regclass and k.oid = a.object and k.contypid <> 0
+      union all
+      -- The primary key of a partitioned table is valid once each partition's index is attached.
+      select 'pg_class'::regclass::oid, i.indrelid from pg_index i where a.class = 'pg_class'::regclass and i.indexrelid = a.object
       union all
       -- From what a composite type consists of to the type; of a table, the type depends on the table.
       select 'pg_type'::regclass::oid, c.reltype from pg_class c where a.class = 'pg_class'::regclass and c.oid = a.object and c.relkind = 'c'
@@ -149,7 +202,8 @@ as $$
 $$;
 comment on function sno.above(oid, oid) is 'The channel views and access views whose meaning depends on an object: itself, a table, a type, a cast, a function, a schema.';
 
-create or replace function sno.identified(relation oid) returns boolean
+drop function if exists sno.identified(oid);
+create or replace function sno.identified(relation oid, publication name default null) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
   select bool_and(
@@ -158,9 +212,9 @@ as $$
       where a.attrelid = c.oid and not a.attisdropped
         -- From 18 on, a full identity is none where it has columns that are not published: those that are computed at
         -- each reading cannot be; those that are stored are where the publication says so.
-        and (a.attgenerated = 'v' or a.attgenerated = 's' and (
-          select to_jsonb(p) ->> 'pubgencols' from pg_publication p
-          where p.pubname = (select value from sno.settings where name = 'publication')) = 'n'))
+        and (a.attgenerated = 'v' or a.attgenerated = 's' and exists (
+          select from pg_publication p
+          where p.pubname in (select sno.publication_names($2)) and to_jsonb(p) ->> 'pubgencols' = 'n')))
     or c.relreplident = 'd' and exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary and i.indimmediate and i.indisvalid)
     or c.relreplident = 'i' and exists (select from pg_index i where i.indrelid = c.oid and i.indisreplident and i.indisvalid))
   from (select $1 union select p.relid from pg_partition_tree($1) p where p.isleaf) t (oid)
@@ -168,7 +222,7 @@ as $$
   cross join lateral (select * from pg_class where oid = t.oid limit 1) c
   where c.relkind <> 'p'
 $$;
-comment on function sno.identified(oid) is
+comment on function sno.identified(oid, name) is
   'Whether a table, with all its partitions, has a replica identity. Without one, publishing it would make the app''s UPDATE and DELETE fail. Null for a table that has no partition yet.';
 
 create or replace function sno.publication_tables(publication name default null) returns table (publication_oid oid, relation oid, published_as text)
@@ -179,7 +233,7 @@ as $$
     select p.oid, p.xmin, p.puballtables, t.relid
     from pg_publication p
     cross join lateral pg_get_publication_tables(p.pubname::text) t
-    where p.pubname = coalesce($1, (select value from sno.settings where name = 'publication'))
+    where p.pubname in (select sno.publication_names($1))
       -- With some operations left out, not every change comes.
       and p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate
   )
@@ -187,7 +241,9 @@ as $$
   from listed l
   cross join lateral (select c.oid, c.relnamespace from pg_class c where c.oid = l.relid limit 1) c
   left join lateral (
-    select r.oid, r.prattrs is null and r.prqual is null as is_whole
+    select r.oid,
+      -- From 19 on, tables can be left out of FOR ALL TABLES.
+      r.prattrs is null and r.prqual is null and to_jsonb(r) ->> 'prexcept' is distinct from 'true' as is_whole
     from pg_publication_rel r where r.prpubid = l.oid and r.prrelid = c.oid limit 1) r on true
   left join lateral (
     select n.oid from pg_publication_namespace n where n.pnpubid = l.oid and n.pnnspid = c.relnamespace limit 1) n on true
@@ -196,7 +252,7 @@ as $$
     -- Postgres's function tells of what is committed by now, the tables here of what this query sees.
     and (l.puballtables or r.oid is not null or n.oid is not null)
 $$;
-comment on function sno.publication_tables(name) is 'The tables of which every change that is made now comes, and by which entry of the publication.';
+comment on function sno.publication_tables(name) is 'The tables of which every change that is made now comes, and by which entry of the publication. Without a name: of all publications of Snö.';
 
 create or replace function sno.published(publication name default null) returns setof oid
 language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -238,7 +294,8 @@ end
 $$;
 comment on function sno.on_truncate() is 'Notices that a partition is truncated alone. Never fails.';
 
-create or replace function sno.guard_partitions() returns void
+drop function if exists sno.guard_partitions();
+create or replace function sno.guard_partitions(root oid default null) returns void
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -246,23 +303,31 @@ declare
 begin
   for item in
     select p.relid::regclass::text as name, t.name as trigger, t.timing
-    from pg_class root
-    cross join lateral pg_partition_tree(root.oid) p
+    from pg_class top
+    cross join lateral pg_partition_tree(top.oid) p
     join pg_class c on c.oid = p.relid and c.relkind in ('r', 'p')
     join (values ('sno_truncate', 'before', true), ('sno_truncated', 'after', false)) t (name, timing, on_partitions)
-      on p.isleaf and t.on_partitions or p.relid = root.oid
-    where root.relkind = 'p' and root.oid in (select b.relation from sno.below() b)
-      and not exists (select from pg_trigger g where g.tgrelid = p.relid and g.tgname = t.name)
+      on p.isleaf and t.on_partitions or p.relid = top.oid
+    where top.relkind = 'p' and not top.relispartition
+      and case when $1 is null then top.oid in (select b.relation from sno.below() b)
+        else top.oid = $1 and exists (select from sno.above('pg_class'::regclass, $1)) end
+      and not exists (
+        select from pg_trigger g
+        where g.tgrelid = p.relid and g.tgname = t.name and g.tgfoid = 'sno.on_truncate()'::regprocedure and g.tgenabled = 'A')
   loop
-    execute format('create trigger %I %s truncate on %s for each statement execute function sno.on_truncate()', item.trigger, item.timing, item.name);
+    begin
+      execute format('create or replace trigger %I %s truncate on %s for each statement execute function sno.on_truncate()', item.trigger, item.timing, item.name);
+      -- Logical replication and restores run with session_replication_role = replica.
+      execute format('alter table only %s enable always trigger %I', item.name, item.trigger);
+    exception when others then
+      raise warning 'Snö will not notice at once when a partition of % is truncated alone: %', item.name, sqlerrm
+        using hint = 'Run: select sno.guard_partitions();';
+    end;
   end loop;
-exception when others then
-  raise warning 'Snö will not notice when a partition of % is truncated alone: %', item.name, sqlerrm
-    using hint = 'Run: select sno.guard_partitions();';
 end
 $$;
-comment on function sno.guard_partitions() is
-  'Puts triggers on the partitioned tables that views read, and on their partitions, which notice a TRUNCATE that the WAL does not tell.';
+comment on function sno.guard_partitions(oid) is
+  'Puts triggers on the partitioned tables that views read, and on their partitions, which notice a TRUNCATE that the WAL does not tell. Enables them again where they were disabled. `root`: of this table only.';
 
 
 -- The catalog ----------------------------------------------------------------------------------------------------
@@ -296,6 +361,57 @@ $$;
 comment on function sno.columns(oid) is 'The columns of a table or view, for sno.catalog().';
 
 -- The tree of a view names what it calls by oid; pg_depend leaves out what is built in.
+create or replace function sno.is_mentioned(name text, body text) returns boolean
+language sql immutable set search_path = pg_catalog, pg_temp
+as $$
+  select strpos(lower($2 collate "C"), lower($1 collate "C")) > 0
+    and ($1 !~ '^\w+$' or $2 ~* ('\m' || $1 || '\M'))
+$$;
+comment on function sno.is_mentioned(text, text) is 'Whether the text of a function has the name of another in it.';
+
+-- A body that is kept as text is parsed when it runs: what it may call is known by its words only.
+create or replace function sno.calls(function oid) returns setof oid
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  with recursive called (oid) as (
+    select $1
+    union
+    select x.oid
+    from called c
+    join pg_proc p on p.oid = c.oid and p.oid >= 16384
+    join pg_language l on l.oid = p.prolang
+    cross join lateral (
+      select q.oid from pg_proc q
+      where l.lanname not in ('c', 'internal') and q.oid >= 16384 and sno.is_mentioned(q.proname, p.prosrc)
+      union all
+      select coalesce(o.oprcode::oid, d.refobjid)
+      from pg_depend d
+      left join pg_operator o on d.refclassid = 'pg_operator'::regclass and o.oid = d.refobjid
+      where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass)
+    ) x
+  )
+  select oid from called where oid >= 16384
+$$;
+comment on function sno.calls(oid) is 'A function with all others that it may call, through others too, those that came with Postgres left out.';
+
+create or replace function sno.callers(names text[]) returns setof oid
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  with recursive
+  written as materialized (
+    select p.oid, p.proname::text collate "C" as name, p.prosrc
+    from pg_proc p join pg_language l on l.oid = p.prolang
+    where p.oid >= 16384 and l.lanname not in ('c', 'internal')
+  ),
+  caller (oid, name) as (
+    select null::oid, unnest($1) collate "C"
+    union
+    select w.oid, w.name from caller c join written w on sno.is_mentioned(c.name, w.prosrc)
+  )
+  select distinct oid from caller where oid is not null
+$$;
+comment on function sno.callers(text[]) is 'The functions whose text has one of these names in it, or the name of such a function.';
+
 create or replace function sno.functions(views oid[]) returns json
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -322,7 +438,11 @@ as $$
       'returnsSet', p.proretset,
       'builtin', p.oid < 16384,
       'body', case when p.oid >= 16384
-        then md5(row(p.prosrc, p.probin, p.prosqlbody, p.proargdefaults, p.prolang, p.proisstrict, p.proconfig)::text) end
+        then (
+          select md5(string_agg(row(
+              q.proname, q.pronamespace, q.proargtypes, q.prosrc, q.probin, q.prosqlbody, q.proargdefaults, q.prolang, q.proisstrict, q.provolatile, q.proconfig,
+              (select g from pg_aggregate g where g.aggfnoid = q.oid))::text, ',' order by q.oid))
+          from pg_proc q where q.oid in (select sno.calls(p.oid))) end
     ) order by p.oid), '[]')
   from called c
   join pg_proc p on p.oid = c.oid
@@ -468,16 +588,18 @@ as $$
                   select string_agg(i.xmin::text, ',' order by i.inhrelid)
                   from pg_partition_ancestors(p.relid) a join pg_inherits i on i.inhrelid = a.relid),
                 'isEmpty', coalesce(pg_relation_size(p.relid) = 0, true),
-                'isGuarded', exists (select from pg_trigger g where g.tgrelid = p.relid and g.tgfoid = 'sno.on_truncate()'::regprocedure)
+                'isGuarded', exists (
+                  select from pg_trigger g
+                  where g.tgrelid = p.relid and g.tgfoid = 'sno.on_truncate()'::regprocedure and g.tgenabled = 'A')
               ) order by p.relid::oid), '[]')
             from pg_partition_tree(t.oid) p
             where p.isleaf and t.relkind = 'p'),
           'publishedAs', (
-            select concat_ws(':', p.oid, p.xmin, r.oid, n.oid)
+            select concat_ws(':', p.oid, p.xmin, r.oid, n.oid, case when to_jsonb(r) ->> 'prexcept' = 'true' then 'except' end)
             from pg_publication p
             left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = t.oid
             left join pg_publication_namespace n on n.pnpubid = p.oid and n.pnnspid = t.relnamespace
-            where p.pubname = coalesce($1, (select value from sno.settings where name = 'publication'))),
+            where p.pubname = coalesce($1, sno.default_publication())),
           'inherited', exists (
             select from pg_inherits i join pg_class c on c.oid = i.inhrelid
             where i.inhparent = t.oid and not c.relispartition),
@@ -525,11 +647,12 @@ as $$
       from pg_type t
       join pg_namespace n on n.oid = t.typnamespace
       where t.oid in (select oid from types)),
-    'published', (select coalesce(json_agg(p.oid::bigint order by p.oid), '[]') from sno.published($1) p (oid) where p.oid in (select oid from tables)),
+    'published', (select coalesce(json_agg(p.oid::bigint order by p.oid), '[]') from sno.published(coalesce($1, sno.default_publication())) p (oid) where p.oid in (select oid from tables)),
     'publishing', (
       select coalesce(json_agg(p.relation::bigint order by p.relation), '[]')
-      from sno.publication_tables($1) p
-      where p.relation in (select oid from tables) and p.relation not in (select sno.published($1)))
+      from sno.publication_tables(coalesce($1, sno.default_publication())) p
+      where p.relation in (select oid from tables)
+        and p.relation not in (select sno.published(coalesce($1, sno.default_publication()))))
   )
 $$;
 comment on function sno.catalog(name) is 'Channel views, access views and what they read, as Snö loads it (src/channels/catalog.ts).';
@@ -543,24 +666,26 @@ set search_path = pg_catalog, pg_temp
 set client_min_messages = warning
 as $$
 declare
-  target name := coalesce(publication, (select value from sno.settings where name = 'publication'));
   candidate record;
 begin
-  if not exists (select from pg_publication where pubname = target) then
-    return;
-  end if;
   for candidate in
-    select c.oid::regclass::text as name, c.relkind, c.relpersistence, sno.identified(c.oid) as identified,
-      exists (select from pg_publication_rel r join pg_publication p on p.oid = r.prpubid where p.pubname = target and r.prrelid = c.oid) as listed,
-      c.oid in (select t.relation from sno.publication_tables(target) t) as published
-    from pg_class c
-    where c.oid in (select b.relation from sno.below() b) and c.relkind <> 'v' and not c.relispartition
-    order by c.oid
+    with below as materialized (select distinct b.relation from sno.below() b),
+    published as materialized (select * from sno.publication_tables($1))
+    select p.pubname, c.oid::regclass::text as name, c.relkind, c.relpersistence, sno.identified(c.oid, p.pubname) as identified,
+      r.oid is not null as listed, to_jsonb(r) ->> 'prexcept' = 'true' as excepted,
+      (p.oid, c.oid) in (select t.publication_oid, t.relation from published t) as published,
+      p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate as complete
+    from pg_publication p
+    cross join below b
+    cross join lateral (select * from pg_class where oid = b.relation limit 1) c
+    left join lateral (select * from pg_publication_rel r where r.prpubid = p.oid and r.prrelid = c.oid limit 1) r on true
+    where p.pubname in (select sno.publication_names($1)) and c.relkind <> 'v' and not c.relispartition
+    order by p.pubname, c.oid
   loop
     relation := candidate.name;
     begin
-      if candidate.identified is false and candidate.listed then
-        execute format('alter publication %I drop table only %s', target, candidate.name);
+      if candidate.identified is false and candidate.listed and candidate.excepted is not true then
+        execute format('alter publication %I drop table only %s', candidate.pubname, candidate.name);
         result := 'withdrawn';
         reason := 'it has no primary key or replica identity any more, so that UPDATE and DELETE would fail while it is published';
       elsif candidate.published then
@@ -573,12 +698,12 @@ begin
           when candidate.relpersistence = 'u' then 'it is unlogged: its changes are not in the WAL'
           when candidate.relpersistence = 't' then 'it is temporary'
           when candidate.identified is false then 'it has no primary key or replica identity, so that UPDATE and DELETE would fail while it is published'
-          when not exists (select from pg_publication where pubname = target and pubinsert and pubupdate and pubdelete and pubtruncate)
-            then 'the publication leaves out inserts, updates, deletes or truncates'
+          when not candidate.complete then 'the publication leaves out inserts, updates, deletes or truncates'
+          when candidate.excepted then 'the publication leaves it out by EXCEPT'
           when candidate.listed then 'it is published with a column list or a row filter'
         end;
         if reason is null then
-          execute format('alter publication %I add table only %s', target, candidate.name);
+          execute format('alter publication %I add table only %s', candidate.pubname, candidate.name);
           result := 'added';
         end if;
       end if;
@@ -592,7 +717,7 @@ begin
 end
 $$;
 comment on function sno.sync_publication(name) is
-  'Adds to the publication the tables that channel views and access views read, and says of each other one why not. Takes out only tables on which the app''s own UPDATE and DELETE would fail.';
+  'Adds to a publication (without a name: to each of Snö) the tables that channel views and access views read, and says of each other one why not. Takes out only tables on which the app''s own UPDATE and DELETE would fail.';
 
 
 -- Transactions that were open when a table was published -----------------------------------------------------------
@@ -633,7 +758,12 @@ begin
       perform pg_sleep(0.01);
     end loop;
   end loop;
-  delete from sno.publishing p where not exists (select from pg_class c where c.oid = p.relation);
+  -- A table that comes back may come back by the same entry.
+  delete from sno.publishing p
+  where p.publication in (select o.oid from pg_publication o where o.pubname in (select sno.publication_names($1)))
+      and not exists (select from sno.publication_tables($1) t where t.publication_oid = p.publication and t.relation = p.relation)
+    or not exists (select from pg_class c where c.oid = p.relation)
+    or not exists (select from pg_publication o where o.oid = p.publication);
 end
 $$;
 comment on function sno.exclude_writers(name) is 'Keeps writers out of each newly published table for a moment: once the lock is there, nobody is left who wrote to it before.';
@@ -814,14 +944,15 @@ end
 $$;
 comment on function sno.grant_service() is 'Grants the service''s role (sno.settings, `service_role`) what it lacks, and says what could not be granted.';
 
-create or replace function sno.remember_catalog(catalog text) returns boolean
+drop function if exists sno.remember_catalog(text);
+create or replace function sno.remember_catalog(catalog text, publication name) returns boolean
 language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
-  insert into sno.settings (name, value) values ('catalog', $1)
+  insert into sno.settings (name, value) values ('catalog of ' || $2, $1)
   on conflict (name) do update set value = excluded.value
   returning true
 $$;
-comment on function sno.remember_catalog(text) is 'Remembers which definitions were told of last, where no event trigger tells of them.';
+comment on function sno.remember_catalog(text, name) is 'Remembers which definitions were told of last, where no event trigger tells of them.';
 
 
 -- Slot generations -----------------------------------------------------------------------------------------------
@@ -851,66 +982,142 @@ comment on function sno.same_history(text, integer) is 'A promotion took the slo
 -- DDL into the WAL (the event triggers are in 000002_event_trigger.sql) ------------------------------------------
 
 drop function if exists sno.note(text[], boolean);
-create or replace function sno.note(touched text[], publish boolean, voided text[] default '{}') returns void
+drop function if exists sno.note(text[], boolean, text[]);
+create or replace function sno.note(touched text[], publish boolean, voided text[] default '{}', states text[] default '{}') returns void
 language sql volatile set search_path = pg_catalog, pg_temp
 as $$
-  insert into sno.ddl as d (transaction, touched, publish, voided) values (pg_current_xact_id(), $1, $2, $3)
+  insert into sno.ddl as d (transaction, touched, publish, voided, states) values (pg_current_xact_id(), $1, $2, $3, $4)
   on conflict (transaction) do update
-    set touched = d.touched || excluded.touched, publish = d.publish or excluded.publish, voided = d.voided || excluded.voided
+    set touched = d.touched || excluded.touched, publish = d.publish or excluded.publish,
+      voided = d.voided || excluded.voided, states = d.states || excluded.states
 $$;
-comment on function sno.note(text[], boolean, text[]) is 'Remembers views that this transaction touches; the first time, that the catalog is to be sent when it commits.';
+comment on function sno.note(text[], boolean, text[], text[]) is 'Remembers views that this transaction touches; the first time, that the catalog is to be sent when it commits.';
+
+-- What a transaction writes comes as the table is just then. So a table that is unlogged for a while, or out of the publication, loses
+-- rows in silence, though it looks the same before and after.
+create or replace function sno.state(relation oid) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select md5(concat_ws(' ', c.relpersistence, c.relreplident,
+    (
+      select string_agg(concat_ws(':', p, p.xmin, r.oid, n.oid), ' ' order by p.oid)
+      from pg_publication p
+      left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.oid
+      left join pg_publication_namespace n on n.pnpubid = p.oid and n.pnnspid = c.relnamespace
+      where p.pubname in (select sno.publication_names())),
+    (
+      select string_agg(concat_ws(':', i.indexrelid, i.indisprimary, i.indisvalid), ' ' order by i.indexrelid)
+      from pg_index i where i.indrelid = c.oid and (i.indisprimary or i.indisreplident)),
+    (
+      select string_agg(concat_ws(':', a.attnum, a.attgenerated, e.adbin), ' ' order by a.attnum)
+      from pg_attribute a join pg_attrdef e on e.adrelid = a.attrelid and e.adnum = a.attnum
+      where a.attrelid = c.oid and a.attgenerated <> ''),
+    (
+      select string_agg(concat_ws(':', g.oid, g.tgenabled), ' ' order by g.oid)
+      from pg_trigger g where g.tgrelid = c.oid and g.tgfoid = 'sno.on_truncate()'::regprocedure and g.tgenabled <> 'A')))
+  from pg_class c where c.oid = $1
+$$;
+comment on function sno.state(oid) is 'Differs where the changes of a table come in another way, or do not come.';
+
+create or replace function sno.voided_by(states text[]) returns text[]
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(array_agg(distinct a.schema || ':' || a.name), '{}')
+  from (
+    select distinct split_part(s, ' ', 1)::oid as relation from unnest($1) s
+    where sno.state(split_part(s, ' ', 1)::oid) <> split_part(s, ' ', 2)
+  ) o
+  cross join lateral sno.above('pg_class'::regclass, o.relation) a
+$$;
+comment on function sno.voided_by(text[]) is 'The views above tables that were in another state (`OID STATE`) for a while than they are now.';
 
 create or replace function sno.on_ddl() returns event_trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   touched text[];
+  voided text[];
+  states text[];
   unnamed boolean;
+  root oid;
+  stack text;
 begin
+  -- Commands that are frequent and change no meaning and no row. Everything else is looked at, in versions to come too: docs/ddl.md.
+  if tg_tag in ('COMMENT', 'CREATE INDEX', 'CREATE SEQUENCE', 'ALTER SEQUENCE', 'CREATE STATISTICS', 'SECURITY LABEL') then
+    return;
+  end if;
+  -- A trigger more changes nothing.
+  get diagnostics stack = pg_context;
+  if position('sno.guard_partitions(oid)' in stack) > 0 then
+    return;
+  end if;
+  -- A TRUNCATE that follows in the same transaction is to be noticed.
+  for root in
+    select distinct coalesce(pg_partition_root(c.oid)::oid, c.oid)
+    from pg_event_trigger_ddl_commands() e
+    join pg_class c on e.classid = 'pg_class'::regclass and c.oid = e.objid and (c.relkind = 'p' or c.relispartition)
+    where tg_tag in ('CREATE TABLE', 'ALTER TABLE')
+  loop
+    perform sno.guard_partitions(root);
+  end loop;
   with command as (
     select e.classid, e.objid, tg_tag = 'ALTER SCHEMA' or tg_tag like 'ALTER%' and e.object_type = 'view' as is_departure,
       e.classid = 'pg_class'::regclass
       and tg_tag = 'CREATE TABLE' and (select relispartition from pg_class where oid = e.objid) as is_new_partition
     from pg_event_trigger_ddl_commands() e
-    where e.schema_name is distinct from 'pg_temp'
+    where e.schema_name is distinct from 'pg_temp' and e.classid is not null
   ),
   publication_table as (
     -- ALTER PUBLICATION ... ADD TABLE: Snö's own, and the user's.
-    select r.prrelid from command c join pg_publication_rel r on c.classid = 'pg_publication_rel'::regclass and r.oid = c.objid
-    join pg_publication p on p.oid = r.prpubid and p.pubname = (select value from sno.settings where name = 'publication')
+    select r.prrelid as relation from command c join pg_publication_rel r on c.classid = 'pg_publication_rel'::regclass and r.oid = c.objid
+    join pg_publication p on p.oid = r.prpubid and p.pubname in (select sno.publication_names())
     union
     -- ALTER PUBLICATION ... ADD TABLES IN SCHEMA.
     select t.oid from command c join pg_publication_namespace n on c.classid = 'pg_publication_namespace'::regclass and n.oid = c.objid
-    join pg_publication p on p.oid = n.pnpubid and p.pubname = (select value from sno.settings where name = 'publication')
+    join pg_publication p on p.oid = n.pnpubid and p.pubname in (select sno.publication_names())
     join pg_class t on t.relnamespace = n.pnnspid and t.oid in (select b.relation from sno.below() b)
     union
     -- The publication itself: made, with other options, renamed, or gone by a rename. What was written meanwhile may never come.
     select b.relation from sno.below() b
     where exists (
-      select from command c cross join (select value as name from sno.settings where name = 'publication') own
+      select from command c
       where c.classid = 'pg_publication'::regclass
-        and (exists (select from pg_publication p where p.oid = c.objid and p.pubname = own.name)
-          or not exists (select from pg_publication p where p.pubname = own.name)))
+        and (exists (select from pg_publication p where p.oid = c.objid and p.pubname in (select sno.publication_names()))
+          or exists (select from sno.publication_names() o (name) where o.name not in (select pubname from pg_publication))))
+  ),
+  object (classid, objid, is_new_partition) as (
+    select classid, objid, is_new_partition from command
+    union
+    -- A function that others call, as far as their text tells.
+    select c.classid, f.oid, false
+    from (select array_agg(p.proname::text) as names from command c join pg_proc p on c.classid = 'pg_proc'::regclass and p.oid = c.objid) changed
+    cross join lateral sno.callers(changed.names) f (oid)
+    join (values ('pg_proc'::regclass::oid)) c (classid) on changed.names is not null
+    union
+    select 'pg_class'::regclass, relation, false from publication_table
   ),
   above as (
-    select a.schema || ':' || a.name as view, c.is_new_partition
-    from command c cross join lateral sno.above(c.classid, c.objid) a
-    union
-    select a.schema || ':' || a.name, false
-    from publication_table t cross join lateral sno.above('pg_class'::regclass, t.prrelid) a
+    select o.classid, o.objid, o.is_new_partition, a.schema || ':' || a.name as view
+    from object o cross join lateral sno.above(o.classid, o.objid) a
   )
   -- A new partition is empty: nothing that a subscriber holds changes.
   -- A view or schema that was renamed may have been a channel's by a name that is gone.
-  select coalesce(array_agg(distinct view) filter (where not is_new_partition), '{}'),
-    coalesce(bool_or(is_new_partition), false) or exists (select from command where is_departure)
-  into touched, unnamed
-  from above;
+  select coalesce(array_agg(distinct a.view) filter (where not a.is_new_partition), '{}'),
+    -- Other words are found by the same query.
+    coalesce(array_agg(distinct a.view) filter (where a.classid in (
+      'pg_ts_config'::regclass, 'pg_ts_dict'::regclass, 'pg_ts_parser'::regclass, 'pg_ts_template'::regclass)), '{}'),
+    coalesce(array_agg(distinct a.objid || ' ' || sno.state(a.objid)) filter (where a.classid = 'pg_class'::regclass and not a.is_new_partition
+      and exists (select from pg_class c where c.oid = a.objid and c.relkind in ('r', 'p'))), '{}'),
+    coalesce(bool_or(a.is_new_partition), false) or exists (select from command where is_departure)
+  into touched, voided, states, unnamed
+  from above a;
   if touched <> '{}' or unnamed then
     -- Who takes a table out of the publication by hand is not contradicted.
-    perform sno.note(touched, tg_tag <> 'ALTER PUBLICATION');
+    perform sno.note(touched, tg_tag <> 'ALTER PUBLICATION', voided, states);
   end if;
 exception when others then
-  raise warning 'Snö did not notice this %: %', tg_tag, sqlerrm using hint = 'Restart Snö, so that it reads its channels again.';
+  raise warning 'Snö did not notice this % at once: %', tg_tag, sqlerrm
+    using hint = 'Snö compares its channels with the database every few seconds. Rows that this transaction writes may be missing until its clients subscribe again.';
 end
 $$;
 comment on function sno.on_ddl() is 'Notices DDL that touches a channel view, an access view or something that one depends on. Never fails.';
@@ -920,53 +1127,65 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   touched text[];
+  voided text[];
 begin
   with dropped as (
-    select classid, objid, object_type, schema_name, object_name, address_names, address_args
+    select classid, objid, original, object_type, schema_name, object_name, address_names, address_args
     from pg_event_trigger_dropped_objects() where not is_temporary
   ),
-  -- Tables that are still there and lost something: a partition, their place in the publication, their identity.
-  bereaved (relation) as (
-    select p.root from sno.partitions p join dropped d on d.classid = 'pg_class'::regclass and d.objid = p.relation
+  -- Tables that are still there and lost something: a partition, their place in the publication, their identity, their guard.
+  bereaved (relation, is_void) as (
+    select p.root, false from sno.partitions p join dropped d on d.classid = 'pg_class'::regclass and d.objid = p.relation
     union
-    select to_regclass(format('%I.%I', d.address_names[1], d.address_names[2]))
+    select to_regclass(format('%I.%I', d.address_names[1], d.address_names[2])), false
     from dropped d
-    where d.object_type = 'publication relation' and d.address_args[1] = (select value from sno.settings where name = 'publication')
+    where d.classid = 'pg_publication_rel'::regclass and d.address_args[1] in (select sno.publication_names())
     union
-    select c.oid from pg_class c
-    where exists (select from dropped where object_type = 'index') and c.relreplident = 'i'
-      and not exists (select from pg_index i where i.indrelid = c.oid and i.indisreplident and i.indisvalid)
+    select to_regclass(format('%I.%I', d.address_names[1], d.address_names[2])), true
+    from dropped d
+    where d.object_type = 'trigger' and d.address_names[3] in ('sno_truncate', 'sno_truncated')
     union
-    select to_regclass(format('%I.%I', d.address_names[1], d.address_names[2]))
+    select to_regclass(format('%I.%I', d.address_names[1], d.address_names[2])), false
     from dropped d
     where d.object_type = 'table constraint'
       and sno.identified(to_regclass(format('%I.%I', d.address_names[1], d.address_names[2]))) is false
     union
-    select b.relation from sno.below() b
+    select c.oid, false from pg_class c
+    where exists (select from dropped where object_type = 'index') and c.relreplident = 'i'
+      and not exists (select from pg_index i where i.indrelid = c.oid and i.indisreplident and i.indisvalid)
+    union
+    select b.relation, false from sno.below() b
     where exists (
       select from dropped
-      where object_type = 'publication' and object_name = (select value from sno.settings where name = 'publication')
-        or object_type = 'publication namespace' and address_args[1] = (select value from sno.settings where name = 'publication'))
+      where object_type = 'publication' and object_name in (select sno.publication_names())
+        or object_type = 'publication namespace' and address_args[1] in (select sno.publication_names()))
   )
-  select array_agg(distinct view) into touched
+  select array_agg(distinct view), coalesce(array_agg(distinct view) filter (where is_void), '{}') into touched, voided
   from (
-    select schema_name || ':' || object_name from dropped
+    select schema_name || ':' || object_name, false from dropped
     where schema_name in ('channels', 'channel_access')
       and object_type in ('view', 'materialized view', 'table', 'foreign table')
     union
-    select a.schema || ':' || a.name
+    select a.schema || ':' || a.name, b.is_void
     from bereaved b cross join lateral sno.above('pg_class'::regclass, b.relation) a
     where b.relation is not null
     union
-    select a.schema || ':' || a.name
+    select a.schema || ':' || a.name, false
     from dropped d cross join lateral sno.above('pg_type'::regclass, to_regtype(d.address_names[1])) a
     where d.object_type = 'cast' and to_regtype(d.address_args[1]) in ('json'::regtype, 'text'::regtype)
-  ) t (view);
+    union
+    select a.schema || ':' || a.name, false
+    from (select array_agg(address_names[2]) as names from dropped where classid = 'pg_proc'::regclass) gone
+    cross join lateral sno.callers(gone.names) f (oid)
+    cross join lateral sno.above('pg_proc'::regclass, f.oid) a
+    where gone.names is not null
+  ) t (view, is_void);
   if touched is not null then
-    perform sno.note(touched, tg_tag not in ('ALTER PUBLICATION', 'DROP PUBLICATION'));
+    perform sno.note(touched, tg_tag not in ('ALTER PUBLICATION', 'DROP PUBLICATION'), voided);
   end if;
 exception when others then
-  raise warning 'Snö did not notice this %: %', tg_tag, sqlerrm using hint = 'Restart Snö, so that it reads its channels again.';
+  raise warning 'Snö did not notice this % at once: %', tg_tag, sqlerrm
+    using hint = 'Snö compares its channels with the database every few seconds.';
 end
 $$;
 comment on function sno.on_drop() is 'Notices that a channel view or access view was dropped, or that one of their tables lost something. Never fails.';
@@ -981,9 +1200,11 @@ declare
   item record;
   -- As it is now: the ALTERs below are noticed too, but nothing that a subscriber holds changes by them.
   noted sno.ddl := (select d from sno.ddl d where d.transaction = new.transaction);
+  voided text[];
   told json;
   in_turn boolean;
 begin
+  voided := noted.voided || sno.voided_by(noted.states);
   begin
     -- A new partition does not take its root's replica identity by itself.
     for item in
@@ -1033,37 +1254,145 @@ begin
   -- Views that others drop just now are locked, or gone when they are read: it is tried again, but not for long, since they may wait for
   -- this transaction in their turn. In the end it is the same.
   perform set_config('lock_timeout', '100ms', true);
-  for attempt in 1..4 loop
-    exit when not in_turn;
-    begin
-      told := sno.catalog();
-      exit;
-    exception when others then
-      perform pg_sleep(0.01 * attempt);
-    end;
+  for item in select p.name from sno.publications p order by p.name loop
+    told := null;
+    for attempt in 1..4 loop
+      exit when not in_turn;
+      begin
+        told := sno.catalog(item.name);
+        exit;
+      exception when others then
+        perform pg_sleep(0.01 * attempt);
+      end;
+    end loop;
+    perform pg_logical_emit_message(true, 'sno.catalog', convert_to(json_build_object(
+      'key', (select s.value from sno.settings s where s.name = 'catalog_key'),
+      'publication', item.name,
+      'touched', array(select distinct unnest(noted.touched || voided) order by 1),
+      'voided', array(select distinct unnest(voided) order by 1),
+      'catalog', told)::text, 'UTF8'));
   end loop;
-  perform pg_logical_emit_message(true, 'sno.catalog', convert_to(json_build_object(
-    'key', (select s.value from sno.settings s where s.name = 'catalog_key'),
-    'touched', array(select distinct unnest(noted.touched) order by 1),
-    'voided', array(select distinct unnest(noted.voided) order by 1),
-    'catalog', told)::text, 'UTF8'));
   return null;
 exception when others then
-  raise warning 'Snö did not notice the DDL of this transaction: %', sqlerrm using hint = 'Restart Snö, so that it reads its channels again.';
+  raise warning 'Snö did not notice the DDL of this transaction at once: %', sqlerrm
+    using hint = 'Snö compares its channels with the database every few seconds. Rows that this transaction wrote may be missing until its clients subscribe again.';
   return null;
 end
 $$;
-comment on function sno.send_catalog() is 'Adds tables to the publication and puts the catalog into the WAL, as a part of the transaction that changed it. Never fails.';
+comment on function sno.send_catalog() is 'Adds tables to the publications and puts the catalog into the WAL, for the reader of each, as a part of the transaction that changed it. Never fails.';
 
-create or replace function sno.retell() returns void
+drop function if exists sno.retell();
+create or replace function sno.retell(touched text[] default '{}') returns void
 language sql volatile security definer set search_path = pg_catalog, pg_temp
-as $$ select sno.note('{}', false) $$;
-comment on function sno.retell() is 'Puts the catalog into the WAL once more, where a commit could only tell what it touched.';
+as $$ select sno.note($1, $1 <> '{}') $$;
+comment on function sno.retell(text[]) is 'Puts the catalog into the WAL once more: where a commit could only tell what it touched, or touched views without being noticed.';
 
 drop trigger if exists send_catalog on sno.ddl;
 create constraint trigger send_catalog after insert on sno.ddl
   deferrable initially deferred for each row execute function sno.send_catalog();
 comment on trigger send_catalog on sno.ddl is 'Runs when the transaction commits.';
+-- Logical replication and restores run with session_replication_role = replica.
+alter table sno.ddl enable always trigger send_catalog;
+
+
+-- What nobody told -------------------------------------------------------------------------------------------------
+
+create or replace function sno.fingerprint() returns text
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  with space as materialized (select oid from pg_namespace where nspname !~ '^pg_(temp|toast)'),
+  class as materialized (
+    select * from pg_class where relnamespace in (select oid from space) and relkind in ('r', 'p', 'v', 'm', 'f', 'c')
+  )
+  select concat_ws(' ',
+    (select sum(hash_record_extended(row(c.oid, relname, relnamespace, relowner, relkind, relpersistence, relreplident, relrowsecurity, relforcerowsecurity,
+      relispartition, relhasrules, reloptions::text, relacl::text), 0)) from class c),
+    (select sum(hash_record_extended(row(attrelid, attnum, a.xmin), 0)) from pg_attribute a where attnum > 0 and attrelid in (select oid from class)),
+    (select sum(hash_record_extended(row(i.indexrelid, i.xmin), 0)) from pg_index i where indrelid in (select oid from class) and indisunique),
+    (select sum(hash_record_extended(row(i.inhrelid, i.inhparent, i.xmin), 0)) from pg_inherits i),
+    (select sum(hash_record_extended(row(o.oid, o.xmin), 0)) from pg_rewrite o),
+    (select sum(hash_record_extended(row(o.oid, o.xmin), 0)) from pg_proc o),
+    (select sum(hash_record_extended(row(o.oid, o.xmin), 0)) from pg_operator o where o.oid >= 16384),
+    (select sum(hash_record_extended(row(o.oid, o.xmin), 0)) from pg_type o where typnamespace in (select oid from space)),
+    (select sum(hash_record_extended(row(o.oid, o.xmin), 0)) from pg_attrdef o where adrelid in (select oid from class)),
+    (select sum(hash_record_extended(row(o.oid, o.xmin), 0)) from pg_trigger o where tgfoid = 'sno.on_truncate()'::regprocedure),
+    (select sum(hash_record_extended(row(oid, xmin), 0)) from (
+      select oid, xmin from pg_enum union all select oid, xmin from pg_cast union all select oid, xmin from pg_namespace where oid in (select oid from space)
+      union all select oid, xmin from pg_collation union all select oid, xmin from pg_policy union all select oid, xmin from pg_publication
+      union all select oid, xmin from pg_publication_rel union all select oid, xmin from pg_publication_namespace
+      union all select aggfnoid::oid, xmin from pg_aggregate union all select rngtypid, xmin from pg_range
+      union all select oid, xmin from pg_constraint where contype in ('p', 'x') or contypid <> 0) o))
+$$;
+comment on function sno.fingerprint() is 'Differs where something was altered that a view may depend on: a few milliseconds, beside those of sno.catalog().';
+
+create or replace function sno.deaf() returns text
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(
+    (
+      select string_agg(format('the event trigger %s %s', e.name, case when t.evtname is null then 'is missing' else 'is not ENABLE ALWAYS' end), '; ' order by e.name)
+      from (values ('sno_ddl'), ('sno_drop')) e (name)
+      left join pg_event_trigger t on t.evtname = e.name and t.evtfoid in (select oid from pg_proc where pronamespace = 'sno'::regnamespace)
+      where t.evtenabled is distinct from 'A'),
+    case when current_setting('event_triggers', true) = 'off' then 'event_triggers is off' end,
+    (select 'the trigger send_catalog on sno.ddl is not ENABLE ALWAYS' from pg_trigger
+      where tgrelid = 'sno.ddl'::regclass and tgname = 'send_catalog' and tgenabled <> 'A'))
+$$;
+comment on function sno.deaf() is 'Why DDL does not come through the WAL by itself; null where it does.';
+
+create or replace function sno.inspect() returns table (fingerprint text, deaf text)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '20ms'
+set client_min_messages = error
+as $$
+declare
+  touched text[];
+  voided text[];
+begin
+  perform sno.guard_partitions();
+  with below as materialized (select distinct b.relation from sno.below() b),
+  now (relation, above, file, guard) as (
+    select leaf.oid, top.oid, pg_relation_filenode(leaf.oid),
+      (
+        select string_agg(concat_ws(':', g.oid, g.xmin), ' ' order by g.oid) from pg_trigger g
+        where g.tgfoid = 'sno.on_truncate()'::regprocedure and g.tgrelid in (top.oid, leaf.oid)
+        having count(*) filter (where g.tgenabled = 'A') >= 3)
+    from pg_class top
+    cross join lateral pg_partition_tree(top.oid) p
+    join pg_class leaf on leaf.oid = p.relid and leaf.relkind = 'r'
+    where top.relkind = 'p' and not top.relispartition and p.isleaf and top.oid in (select relation from below)
+    union all
+    -- REFRESH tells by an event trigger.
+    select c.oid, c.oid, pg_relation_filenode(c.oid), case when sno.deaf() is null then (
+      select string_agg(concat_ws(':', t.oid, t.xmin), ' ' order by t.oid) from pg_event_trigger t where t.evtname in ('sno_ddl', 'sno_drop')) end
+    from pg_class c
+    where c.relkind = 'm' and c.oid in (select relation from below)
+  ),
+  untold as (
+    select n.above from now n join sno.watched w on w.relation = n.relation
+    where n.file is distinct from w.file and (n.guard is null or n.guard is distinct from w.guard)
+  ),
+  kept as (
+    insert into sno.watched as w (relation, file, guard)
+    select n.relation, n.file, n.guard from now n
+    where n.file is not null and not exists (select from sno.watched w where w.relation = n.relation and w.file = n.file and w.guard is not distinct from n.guard)
+    on conflict on constraint watched_pkey do update set file = excluded.file, guard = excluded.guard
+  ),
+  gone as (
+    delete from sno.watched w where not exists (select from now n where n.relation = w.relation)
+  )
+  select array_agg(distinct a.schema || ':' || a.name) into touched
+  from untold u cross join lateral sno.above('pg_class'::regclass, u.above) a;
+  if touched is not null then
+    perform sno.note(touched, false, touched);
+  end if;
+  return query select sno.fingerprint(), sno.deaf();
+end
+$$;
+comment on function sno.inspect() is
+  'Looks for what no trigger told: partitions that were truncated, materialized views that were refreshed, while triggers were disabled. Enables the triggers of partitions again. Then tells sno.fingerprint() and sno.deaf().';
+
 
 
 -- Privileges -----------------------------------------------------------------------------------------------------

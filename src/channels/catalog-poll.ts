@@ -34,8 +34,8 @@ export class CatalogPoll {
 
   /** What cannot be read any more counts as nothing: then every view is told of. */
   async #begin(): Promise<void> {
-    const sql = "select value from sno.settings where name = 'catalog'";
-    const { rows } = await this.#ask<{ value: string }>(sql);
+    const sql = 'select value from sno.settings where name = $1';
+    const { rows } = await this.#ask<{ value: string }>(sql, [`catalog of ${this.#publication}`]);
     const stored = rows[0] === undefined ? undefined : readable(rows[0].value);
     if (stored !== undefined) this.#registry.load(stored);
     this.#isBegun = true;
@@ -43,12 +43,13 @@ export class CatalogPoll {
 
   async #tell(catalog: Catalog): Promise<void> {
     const sql = `
-      with told as materialized (select sno.remember_catalog($2))
+      with told as materialized (select sno.remember_catalog($2, $3))
       -- a standby that is slow to confirm must not hold it up
       select set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'sno.catalog', convert_to($1, 'UTF8'))
       from told`;
     const key = await readCatalogKey(this.#pool);
-    await this.#ask(sql, [JSON.stringify({ key, touched: [...this.#touched], catalog }), JSON.stringify(catalog)]);
+    const message = { key, publication: this.#publication, touched: [...this.#touched], catalog };
+    await this.#ask(sql, [JSON.stringify(message), JSON.stringify(catalog), this.#publication]);
     this.#touched.clear();
   }
 
@@ -70,7 +71,7 @@ function readable(json: string): Catalog | undefined {
 }
 
 /** Of refusals too: what clients and the log are told of them is told by the stream's definitions. */
-function touchedBy({ changed, dropped, accessChanged, refused }: LoadResult): string[] {
+export function touchedBy({ changed, dropped, accessChanged, refused }: LoadResult): string[] {
   return [
     ...refused.map(({ schema, pattern }) => `${schema}:${pattern}`),
     ...[...changed, ...dropped].map((pattern) => `channels:${pattern}`),

@@ -125,12 +125,20 @@ const catalog = z.object({
   publishing: oids,
 }) satisfies z.ZodType<Catalog>;
 
-const message = z.object({ key: z.string(), touched: texts, voided: texts.default([]), catalog: z.unknown() });
+const message = z.object({
+  key: z.string(),
+  publication: z.string().optional(),
+  touched: texts,
+  voided: texts.default([]),
+  catalog: z.unknown(),
+});
 
 /** The content of a `sno.catalog` message. */
 export interface CatalogMessage {
   /** Proves that the database's own function wrote it: everybody may put messages into the WAL. */
   readonly key: string;
+  /** For whose reader it is; undefined in messages from before version 8, which knew one publication. */
+  readonly publication: string | undefined;
   /** `channels:PATTERN` and `channel_access:PATTERN` of the views that the transaction created, altered or dropped, or whose tables or functions it altered. */
   readonly touched: ReadonlySet<string>;
   /** Those of them of which rows are gone that no change in the WAL tells of. */
@@ -146,8 +154,8 @@ export function parseCatalog(json: string): Catalog {
 
 /** Reads what the event trigger puts into the WAL; `setup_required` where it is something else. */
 export function parseCatalogMessage(json: string): CatalogMessage {
-  const { key, touched, voided, catalog: content } = check(message, parseJson(json));
-  const told = { key, touched: new Set(touched), voided: new Set(voided) };
+  const { key, publication, touched, voided, catalog: content } = check(message, parseJson(json));
+  const told = { key, publication, touched: new Set(touched), voided: new Set(voided) };
   if (content === null) return { ...told, catalog: undefined };
   try {
     return { ...told, catalog: check(catalog, content) };

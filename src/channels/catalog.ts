@@ -121,7 +121,10 @@ export interface CatalogTable {
   readonly isPartition: boolean;
   /** Of a partitioned table: the partitions that hold its rows. */
   readonly partitions: readonly CatalogPartition[];
-  /** Differs where the table was taken out of the publication and put in again, or the publication altered; null where there is none. */
+  /**
+   * Differs where the table was taken out of the publication and put in again, or the publication altered; null where there is none.
+   * Ends with `:except` where the publication is for all tables but this one and others.
+   */
   readonly publishedAs: string | null;
   /** Has inheritance children that are no partitions. */
   readonly inherited: boolean;

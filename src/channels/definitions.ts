@@ -36,6 +36,7 @@ export class Definitions {
   #key = '';
   #catalog: Catalog | undefined;
   #untoldCount = 0;
+  #messageCount = 0;
   readonly #certainty = new Certainty();
 
   constructor(options: DefinitionsOptions) {
@@ -62,6 +63,11 @@ export class Definitions {
     return this.#untoldCount;
   }
 
+  /** How many messages for the reader of this publication have come out of the stream. */
+  get messageCount(): number {
+    return this.#messageCount;
+  }
+
   /** A catalog has come that was read after the first `untoldCount` messages without one had committed. */
   told(untoldCount: number): void {
     if (untoldCount === this.#untoldCount) this.#setKnown(true);
@@ -78,8 +84,10 @@ export class Definitions {
 
   /** Takes the catalog out of a `sno.catalog` message at `lsn`; throws `setup_required` where it is of another version. */
   message(json: string, lsn: Lsn): readonly Redefinition[] {
-    const { key, touched, voided, catalog } = parseCatalogMessage(json);
+    const { key, publication, touched, voided, catalog } = parseCatalogMessage(json);
     if (!isSame(key, this.#key)) throw new SnoError('setup_required', 'it was not written by sno.send_catalog()');
+    if ((publication ?? this.registry.publication) !== this.registry.publication) return [];
+    this.#messageCount++;
     // the definitions that are known hold until they have been read, and what was touched is void all the same
     if (catalog === undefined && this.#catalog !== undefined) {
       this.#untoldCount++;

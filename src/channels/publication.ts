@@ -39,6 +39,10 @@ export function publicationFault(
       `${name} has virtual generated columns, with which REPLICA IDENTITY FULL makes UPDATE and DELETE fail in a publication`,
       { mend: `alter table ${name} replica identity default; alter publication ${target} add table only ${name};` },
     );
+  if (table.publishedAs?.endsWith(':except') === true)
+    return new SnoError('table_unpublished', `${name} is left out of the publication ${target} by EXCEPT`, {
+      mend: `alter publication ${target} set all tables; -- and name those that are to stay out by EXCEPT (TABLE ...)`,
+    });
   const add = `alter publication ${target} add table only ${name};`;
   if (hasIdentity(table)) {
     return new SnoError(

@@ -69,7 +69,8 @@ const NO_VIEWS: readonly ChannelView[] = [];
 const NO_ACCESS: readonly AccessSource[] = [];
 
 export class ChannelRegistry {
-  readonly #publication: string;
+  /** Named in the SQL that mends a refusal. */
+  readonly publication: string;
   #channels = new Map<string, Compiled<ChannelView>>();
   #access = new Map<string, Compiled<AccessView>>();
   #entries = new Map<string, Entry>();
@@ -80,9 +81,8 @@ export class ChannelRegistry {
   #accessByTable = new Map<number, AccessSource[]>();
   #isRemote = false;
 
-  /** `publication` is named in the SQL that mends a refusal. */
   constructor(publication: string) {
-    this.#publication = publication;
+    this.publication = publication;
   }
 
   /**
@@ -90,16 +90,24 @@ export class ChannelRegistry {
    * where they look the same: when WAL is read again after a restart, the catalog from before is not at hand.
    */
   load(catalog: Catalog, touched: ReadonlySet<string> = NOTHING): LoadResult {
-    const before = this.#entries;
-    const known = new Set(this.#refusals.map(refusalKey));
-    const refusals: Refusal[] = [];
-    this.#entries = resolveConflicts(this.#compile(catalog, refusals), refusals);
+    const { entries, refusals, result } = this.#resolve(catalog, touched);
+    this.#entries = entries;
     this.#refusals = refusals;
     this.#index();
-    return {
-      ...compare(before, this.#entries, touched),
-      refused: refusals.filter((refusal) => !known.has(refusalKey(refusal))),
-    };
+    return result;
+  }
+
+  /** What `load` would answer; the definitions in force stay. */
+  compare(catalog: Catalog): LoadResult {
+    return this.#resolve(catalog, NOTHING).result;
+  }
+
+  #resolve(catalog: Catalog, touched: ReadonlySet<string>) {
+    const known = new Set(this.#refusals.map(refusalKey));
+    const refusals: Refusal[] = [];
+    const entries = resolveConflicts(this.#compile(catalog, refusals), refusals);
+    const refused = refusals.filter((refusal) => !known.has(refusalKey(refusal)));
+    return { entries, refusals, result: { ...compare(this.#entries, entries, touched), refused } };
   }
 
   /** What a channel name means, or why it means nothing: an error for the client, without a word of SQL. */
@@ -177,7 +185,7 @@ export class ChannelRegistry {
         ]),
       (access) => compileAccess(access, types, catalog.tables),
     );
-    const fault = tableFaults(catalog, this.#publication);
+    const fault = tableFaults(catalog, this.publication);
     const channels = new Map(catalog.channels.map((channel) => [channel.pattern, channel]));
     const accesses = new Map(catalog.access.map((access) => [access.pattern, access]));
     const entries: Entry[] = [];

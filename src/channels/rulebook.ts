@@ -19,6 +19,13 @@ export interface RulebookOptions {
   readonly logger: Logger;
 }
 
+export interface Inspection {
+  /** Another one where something was altered that a view may depend on. */
+  readonly fingerprint: string;
+  /** Why DDL does not come through the WAL by itself. */
+  readonly deaf: string | undefined;
+}
+
 export class Rulebook {
   /** Whether the catalog is to be read from time to time, since no event trigger tells of changes. */
   isPolled = false;
@@ -68,6 +75,25 @@ export class Rulebook {
     if (this.isPolled) await throughFlux(() => this.#poll.poll());
     // a standby that is slow to confirm must not hold it up
     else await this.#options.pool.query("select set_config('synchronous_commit', 'local', true), sno.retell()");
+  }
+
+  /** Looks for what no trigger told, and has the WAL tell of it; what it cannot tell by itself shows in the fingerprint. */
+  async inspect(): Promise<Inspection> {
+    const sql = "select set_config('synchronous_commit', 'local', true), fingerprint, deaf from sno.inspect()";
+    const { rows } = await this.#options.pool.query<{ fingerprint: string; deaf: string | null }>(sql);
+    return { fingerprint: rows[0]?.fingerprint ?? '', deaf: rows[0]?.deaf ?? undefined };
+  }
+
+  /** The catalog as it is now. */
+  readCatalog(): Promise<Catalog> {
+    const { pool, settings } = this.#options;
+    return throughFlux(() => readCatalog(pool, settings.SNO_PUBLICATION));
+  }
+
+  /** Has the WAL tell of views (as in `sno.catalog` messages) that were touched without being told of. */
+  async tell(touched: readonly string[]): Promise<void> {
+    const sql = "select set_config('synchronous_commit', 'local', true), sno.retell($1)";
+    await this.#options.pool.query(sql, [touched]);
   }
 
   /** Looks whether channels can be served that wait for transactions to end: if so, the WAL tells of it, or the next poll does. */

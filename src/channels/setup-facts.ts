@@ -27,8 +27,8 @@ export interface PublicationFacts {
 }
 
 export interface InsideFacts {
-  /** The publication that the event triggers look after. */
-  readonly publication: string | null;
+  /** Whether the event triggers keep the publication up to date. */
+  readonly isRegistered: boolean;
   /** Tables that channels need, and that could be published but are not, or not of all who write to them. */
   readonly unpublished: readonly string[];
   /** Grants on the schemas, tables, functions and views that the role needs and may not use. */
@@ -57,7 +57,8 @@ select json_build_object(
     select from pg_roles r where r.rolname in ('rds_replication', 'rds_superuser') and pg_has_role(current_user, r.oid, 'member')),
   'eventTriggers', (
     select count(*) = 2 from pg_event_trigger t join pg_proc p on p.oid = t.evtfoid
-    where t.evtname in ('sno_ddl', 'sno_drop') and p.pronamespace = to_regnamespace('sno') and t.evtenabled in ('O', 'A')),
+    where t.evtname in ('sno_ddl', 'sno_drop') and p.pronamespace = to_regnamespace('sno') and t.evtenabled = 'A')
+    and coalesce(current_setting('event_triggers', true), 'on') = 'on',
   'publication', (
     select json_build_object('allTables', puballtables,
       'complete', pubinsert and pubupdate and pubdelete and pubtruncate and pubviaroot
@@ -72,7 +73,7 @@ const UNPUBLISHED = `
 select distinct c.oid::regclass::text as name
 from sno.below() b join pg_class c on c.oid = b.relation
 where c.relkind in ('r', 'p') and c.relpersistence = 'p' and c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
-  and not c.relispartition and sno.identified(c.oid) is not false
+  and not c.relispartition and sno.identified(c.oid, $1) is not false
   and c.oid not in (select sno.published($1))
   -- one with a column list or a row filter is somebody's choice
   and not (exists (select from pg_publication p join pg_publication_rel r on r.prpubid = p.oid where p.pubname = $1 and r.prrelid = c.oid)
@@ -114,10 +115,12 @@ export async function readSetupFacts(
   };
   if (!isCurrent) return { ...facts, inside: undefined };
   const forbidden = await namesOf(client, FORBIDDEN);
-  if (forbidden.length > 0) return { ...facts, inside: { publication, unpublished: [], forbidden } };
-  const setting = await namesOf(client, "select value as name from sno.settings where name = 'publication'");
+  if (forbidden.length > 0) return { ...facts, inside: { isRegistered: true, unpublished: [], forbidden } };
+  const registered = await namesOf(client, 'select p as name from sno.publication_names() p where p = $1', [
+    publication,
+  ]);
   const unpublished = await namesOf(client, UNPUBLISHED, [publication]);
-  return { ...facts, inside: { publication: setting[0] ?? null, unpublished, forbidden } };
+  return { ...facts, inside: { isRegistered: registered.length > 0, unpublished, forbidden } };
 }
 
 /** The version of the installed functions that has `sno.lacking()`. */

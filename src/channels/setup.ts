@@ -192,9 +192,7 @@ function publication({ serverVersion, publication: existing, inside }: SetupFact
   const statements = [
     existing === undefined ? `create publication ${identifier} with (${options});` : '',
     existing?.complete === false ? `alter publication ${identifier} set (${options});` : '',
-    (inside?.publication ?? 'sno') === name
-      ? ''
-      : `insert into sno.settings (name, value) values ('publication', ${quoteLiteral(name)}) on conflict (name) do update set value = excluded.value;`,
+    (inside?.isRegistered ?? name === 'sno') ? '' : `select sno.use_publication(${quoteLiteral(name)});`,
   ].filter((statement) => statement !== '');
   return {
     what: `the publication ${name}`,

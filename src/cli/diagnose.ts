@@ -77,15 +77,49 @@ const CHECKS: readonly Check[] = [
     return install.eventTrigger
       ? ok('an event trigger puts channel definitions into the WAL')
       : warn(
-          'there is no event trigger: new definitions are found by polling, a moment after their commit, and nobody notices when a materialized view below an access view is refreshed',
+          'there is no event trigger: new definitions are found by polling, a moment after their commit, and nobody notices when a materialized view below an access view is refreshed concurrently',
           'Run `sno setup --apply` as a role that may create event triggers, where the provider allows it.',
         );
   },
+
+  ({ install, ddl }) =>
+    install.version !== undefined && install.eventTrigger && ddl.notAlways.length > 0
+      ? warn(
+          `event triggers are disabled, or do not fire under session_replication_role = replica: ${ddl.notAlways.join(', ')}`,
+          'Run `sno setup --apply` as their owner. Until then some DDL is noticed seconds after its commit.',
+        )
+      : [],
+
+  ({ ddl }) =>
+    ddl.offIn.map((place) =>
+      warn(
+        `event_triggers is off in: ${place}`,
+        'Set it to on: DDL of sessions without event triggers is noticed seconds after its commit.',
+      ),
+    ),
+
+  ({ ddl }) =>
+    ddl.unguarded.length === 0
+      ? []
+      : warn(
+          `triggers that notice the TRUNCATE of a partition are not ENABLE ALWAYS: ${ddl.unguarded.join(', ')}`,
+          'Run as the owner of the tables: select sno.guard_partitions();',
+        ),
 
   ({ publication }, { publication: name }) =>
     publication === undefined
       ? fail(`there is no publication ${name}`, ERRORS.setup_required.mend)
       : ok(`the publication ${name} has ${counted(publication.tables, 'table')}`),
+
+  ({ otherPublications }) =>
+    otherPublications.map(({ name, tables }) =>
+      tables === null
+        ? warn(
+            `another Snö's publication is missing: ${name}`,
+            `If nothing reads it any more: delete from sno.publications where name = ${quoteLiteral(name)};`,
+          )
+        : ok(`another Snö's publication, ${name}, has ${counted(tables, 'table')}`),
+    ),
 
   ({ slots }, wanted) => slotFinding(slots.own, slots, wanted),
 

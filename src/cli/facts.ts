@@ -12,6 +12,16 @@ export interface SlotFacts {
   readonly retainedBytes: number;
 }
 
+/** What keeps triggers from noticing DDL and TRUNCATE. */
+export interface DdlFacts {
+  /** Names of event triggers that are disabled, or do not fire under session_replication_role = replica. */
+  readonly notAlways: readonly string[];
+  /** Where `event_triggers` is off: the session of this query, or settings of roles and databases. */
+  readonly offIn: readonly string[];
+  /** Partitioned tables and partitions of which a trigger for TRUNCATE is not ENABLE ALWAYS. */
+  readonly unguarded: readonly string[];
+}
+
 export interface Facts {
   /** `server_version_num`: 150018. */
   readonly serverVersion: number;
@@ -20,6 +30,9 @@ export interface Facts {
   readonly role: { readonly name: string; readonly replication: boolean };
   readonly install: { readonly version: number | undefined; readonly eventTrigger: boolean };
   readonly publication: { readonly tables: number } | undefined;
+  /** Those of other Snös on this database; `tables` is null where the publication is missing. */
+  readonly otherPublications: readonly { readonly name: string; readonly tables: number | null }[];
+  readonly ddl: DdlFacts;
   readonly slots: {
     /** The database that is looked at. */
     readonly database: string;
@@ -74,6 +87,17 @@ select json_build_object(
     from pg_roles where rolname = current_user),
   'eventTrigger', exists (select from pg_event_trigger t join pg_proc p on p.oid = t.evtfoid
     where p.pronamespace = to_regnamespace('sno') and t.evtenabled <> 'D'),
+  'ddl', json_build_object(
+    'notAlways', (select coalesce(json_agg(t.evtname order by t.evtname), '[]') from pg_event_trigger t join pg_proc p on p.oid = t.evtfoid
+      where p.pronamespace = to_regnamespace('sno') and t.evtenabled <> 'A'),
+    'offIn', (select coalesce(json_agg(place), '[]') from (
+      select 'this session' where current_setting('event_triggers', true) = 'off'
+      union all
+      select concat_ws(' ', 'role ' || r.rolname, 'database ' || d.datname)
+      from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole left join pg_database d on d.oid = s.setdatabase
+      where 'event_triggers=off' = any (s.setconfig) and (s.setdatabase = 0 or d.datname = current_database())) o (place)),
+    'unguarded', (select coalesce(json_agg(distinct g.tgrelid::regclass::text), '[]') from pg_trigger g join pg_proc p on p.oid = g.tgfoid
+      where p.pronamespace = to_regnamespace('sno') and p.proname = 'on_truncate' and g.tgenabled <> 'A')),
   'publication', (select json_build_object('tables', (select count(*) from pg_publication_tables t where t.pubname = p.pubname))
     from pg_publication p where p.pubname = $2),
   'slots', json_build_object(
@@ -93,7 +117,7 @@ select json_build_object(
   'transactions', (select coalesce(json_agg(json_build_object('who', who, 'ageSeconds', age, 'end', stop)), '[]') from transaction)
 )::text as facts`;
 
-type Answer = Omit<Facts, 'install' | 'walDirectoryBytes' | 'publication' | 'slots'> & {
+type Answer = Omit<Facts, 'install' | 'walDirectoryBytes' | 'publication' | 'otherPublications' | 'slots'> & {
   readonly eventTrigger: boolean;
   readonly publication: Facts['publication'] | null;
   readonly slots: Omit<Facts['slots'], 'own'> & { readonly own: SlotFacts | null };
@@ -106,17 +130,38 @@ export async function readFacts(client: pg.Client, slot: string, publication: st
   return {
     ...answer,
     publication: answer.publication ?? undefined,
+    otherPublications: await otherPublications(client, publication),
     slots: { ...answer.slots, own: answer.slots.own ?? undefined },
     install: { version: await numberOf(client, 'select sno.version() as number'), eventTrigger },
     walDirectoryBytes: await numberOf(client, 'select sum(size) as number from pg_ls_waldir()'),
   };
 }
 
-/** Undefined where there is no such function, or this role may not call it. */
 async function numberOf(client: pg.Client, sql: string): Promise<number | undefined> {
+  const rows = await rowsOf<{ number: string }>(client, sql);
+  return rows === undefined ? undefined : Number(rows[0]?.number);
+}
+
+const OTHER_PUBLICATIONS = `
+select name, (select count(*) from pg_publication_tables t where t.pubname = p.pubname and p.pubname is not null) as tables, p.pubname
+from sno.publication_names() name left join pg_publication p on p.pubname = name
+where name <> $1 order by name`;
+
+async function otherPublications(client: pg.Client, own: string): Promise<Facts['otherPublications']> {
+  const rows = await rowsOf<{ name: string; tables: string; pubname: string | null }>(client, OTHER_PUBLICATIONS, [
+    own,
+  ]);
+  return (rows ?? []).map(({ name, tables, pubname }) => ({ name, tables: pubname === null ? null : Number(tables) }));
+}
+
+/** Undefined where a function is missing, or this role may not call it. */
+async function rowsOf<Row extends pg.QueryResultRow>(
+  client: pg.Client,
+  sql: string,
+  params: readonly string[] = [],
+): Promise<readonly Row[] | undefined> {
   try {
-    const { rows } = await client.query<{ number: string }>(sql);
-    return Number(rows[0]?.number);
+    return (await client.query<Row>(sql, [...params])).rows;
   } catch (error) {
     if (['42883', '3F000', '42501'].includes((error as { code?: string }).code ?? '')) return undefined;
     throw error;
