@@ -27,6 +27,16 @@ export const ERRORS = {
     cause: 'No connection to Postgres could be made.',
     mend: 'Check SNO_DATABASE_URL, that Postgres runs, and that pg_hba.conf lets this host in.',
   },
+  session_settings: {
+    audience: 'operator',
+    cause: 'A connection to Postgres does not have the settings that Snö asked for when it connected.',
+    mend: "A pooler in between drops them: connect to Postgres itself, or by a pooler that pools whole sessions and passes the startup packet's options on.",
+  },
+  connections_exhausted: {
+    audience: 'operator',
+    cause: 'The role, the database or the server has as many connections as it may.',
+    mend: 'Raise the limit that the message names; docs/operations.md says how many connections Snö needs.',
+  },
   database_too_old: {
     audience: 'operator',
     cause: 'The server is older than Postgres 15.',

@@ -1,12 +1,12 @@
 /** Asks access views, for many subscriptions at once; whoever finds no place or no answer is told to try again. */
-import pg from 'pg';
+import type pg from 'pg';
 import type { AccessView, ResolvedChannel } from '../channels/channel.ts';
 import { canonicalTest, testAll } from '../channels/value-text.ts';
 import type { Settings } from '../config.ts';
 import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics.ts';
-import { connectionConfig } from '../postgres/connect.ts';
+import { createParsingPool } from '../postgres/connect.ts';
 import type { Access, Claims } from './access.ts';
 import { canonicalSql, isCanonical } from './channel-value.ts';
 import { arrayText, claimTexts, findClaim } from './claims.ts';
@@ -34,17 +34,9 @@ export class ViewAccess implements Access {
   readonly #logger: Logger;
 
   constructor({ databaseUrl, settings, logger, metrics }: AccessOptions) {
-    const config = connectionConfig(databaseUrl, 'access');
-    const timeoutMs = settings.SNO_ACCESS_TIMEOUT_SECONDS * 1_000;
-    this.#pool = new pg.Pool({
-      ...config,
-      // many cheap probes look expensive together
-      options: `${config.options} -c jit=off`,
-      max: settings.SNO_ACCESS_QUERIES,
-      idleTimeoutMillis: 30_000,
-      statement_timeout: timeoutMs,
-      query_timeout: timeoutMs + SILENCE_MS,
-    });
+    const statementMs = settings.SNO_ACCESS_TIMEOUT_SECONDS * 1_000;
+    const timeoutMs = statementMs + SILENCE_MS;
+    this.#pool = createParsingPool(databaseUrl, 'access', settings.SNO_ACCESS_QUERIES, { statementMs, timeoutMs });
     this.#questions = new Questions({
       pool: this.#pool,
       concurrency: settings.SNO_ACCESS_QUERIES,

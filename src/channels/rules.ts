@@ -11,7 +11,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
 import { SnoError } from '../errors.ts';
-import { databaseError } from '../postgres/connect.ts';
+import { createPlainClient, databaseError } from '../postgres/connect.ts';
 import { quoteIdentifier } from '../postgres/quote.ts';
 import { failureAt, readSqlFile, type SqlFile } from './sql-file.ts';
 import type { Statement, ViewName } from './statements.ts';
@@ -27,12 +27,7 @@ export interface RulesOutcome {
 /** Applies a folder; `rules_failed` names file, line and column, and nothing was applied. Connects by itself: the folder's SQL sees the role's own search_path. */
 export async function applyRules(directory: string, databaseUrl: string): Promise<RulesOutcome> {
   const files = await readRules(directory);
-  const client = new pg.Client({
-    connectionString: databaseUrl,
-    application_name: 'sno rules',
-    connectionTimeoutMillis: 10_000,
-  });
-  client.on('error', () => {}); // a connection that breaks fails the query that runs
+  const client = createPlainClient(databaseUrl, 'rules');
   try {
     await client.connect();
     await client.query('begin');

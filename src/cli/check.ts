@@ -10,13 +10,13 @@ import { INSTALL_VERSION, publicationOptions } from '../channels/setup.ts';
 import { readSetupFacts } from '../channels/setup-facts.ts';
 import { readSqlFile, type SqlFile } from '../channels/sql-file.ts';
 import { SnoError } from '../errors.ts';
-import { createClient } from '../postgres/connect.ts';
+import { createClient, createPlainClient } from '../postgres/connect.ts';
 import { quoteIdentifier } from '../postgres/quote.ts';
 import { adviceOf } from './advice.ts';
 import { misuse } from './arguments.ts';
 import { type ChannelReport, reportChannels } from './channel-report.ts';
 import type { Command, ExitCode } from './command.ts';
-import { plainClient, withDatabase } from './database.ts';
+import { withDatabase } from './database.ts';
 import { counted, indented } from './report.ts';
 
 /** A check holds locks on what its files change until it rolls back: it must not wait with them in hand. */
@@ -38,7 +38,7 @@ export const check: Command = {
     await loadParser();
     const files: SqlFile[] = [];
     for (const path of operands) files.push(await readFileAt(path));
-    const reports = await withDatabase(settings, files.length === 0 ? createClient : plainClient, (client) =>
+    const reports = await withDatabase(settings, files.length === 0 ? createClient : createPlainClient, (client) =>
       rolledBack(client, async () => {
         const catalog = await catalogWith(client, settings.SNO_PUBLICATION, files);
         const registry = new ChannelRegistry(settings.SNO_PUBLICATION);

@@ -1,26 +1,8 @@
-/**
- * Connections to Postgres, with the session settings that shape text pinned (design: "Values"). The same settings
- * hold on the replication connection, since the output functions run there.
- */
+/** Snö's connections to Postgres: each is a Session, so that its settings are known. */
 import pg from 'pg';
 import { SnoError } from '../errors.ts';
 import { InPlaceSocket } from './in-place-socket.ts';
-
-/** Session settings that decide how Postgres prints values, and where names are looked up. */
-const PINNED = {
-  TimeZone: 'UTC',
-  DateStyle: 'ISO',
-  IntervalStyle: 'postgres',
-  bytea_output: 'hex',
-  extra_float_digits: '1',
-  xmloption: 'content',
-  search_path: 'pg_catalog',
-  client_min_messages: 'warning',
-} as const;
-
-const OPTIONS = Object.entries(PINNED)
-  .map(([name, value]) => `-c ${name}=${value}`)
-  .join(' ');
+import { PINNED, PLAIN, Session, type SessionConfig, type SessionSettings } from './session.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 /** A connection on which a query is not answered for so long is dead, unless the query says that it may take longer. */
@@ -28,12 +10,12 @@ const QUERY_TIMEOUT_MS = 30_000;
 /** Says that a query may take as long as it likes. */
 export const NO_TIMEOUT_MS = 2 ** 31 - 1;
 
-/** What pg needs to connect; `role` tells the operator which of Snö's connections it is (application_name). */
-export function connectionConfig(url: string, role: string): pg.ClientConfig {
+/** `role` tells the operator which of Snö's connections it is (application_name). */
+function configOf(url: string, role: string, settings: SessionSettings): SessionConfig {
   return {
     connectionString: url,
     application_name: `sno ${role}`,
-    options: OPTIONS,
+    settings,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     keepAlive: true,
   };
@@ -44,32 +26,44 @@ const AS_TEXT = { getTypeParser: () => (text: string) => text } as unknown as pg
 
 /** A client whose results are text; json is left to the caller. Not connected yet. */
 export function createClient(url: string, role: string): pg.Client {
-  return new pg.Client({ ...connectionConfig(url, role), types: AS_TEXT });
+  return new Session({ ...configOf(url, role, PINNED), types: AS_TEXT });
+}
+
+/** As psql connects, for SQL of the operator: settings that shape values and names are those of the role. */
+export function createPlainClient(url: string, role: string): pg.Client {
+  return new Session(configOf(url, role, PLAIN));
 }
 
 /** A client in replication mode, which pg's types do not know; its results are text too. */
 export function createReplicationClient(url: string, role: string): pg.Client {
-  return new pg.Client({
-    ...connectionConfig(url, role),
+  return new Session({
+    ...configOf(url, role, PINNED),
     types: AS_TEXT,
     replication: 'database',
     stream: () => new InPlaceSocket(),
     query_timeout: QUERY_TIMEOUT_MS,
-  } as pg.ClientConfig);
+  });
 }
 
-/** `timeoutMs`: after it a query fails, and its connection is not used again. */
+/** Results are text. `timeoutMs`: after it a query fails, and its connection is not used again. */
 export function createPool(url: string, role: string, size: number, timeoutMs = QUERY_TIMEOUT_MS): pg.Pool {
-  const pool = new pg.Pool({
-    ...connectionConfig(url, role),
-    types: AS_TEXT,
-    max: size,
-    idleTimeoutMillis: 30_000,
-    query_timeout: timeoutMs,
-  });
-  // A connection that breaks while it is taken fails its query; without a listener it would end the process as well.
-  pool.on('connect', (client) => client.on('error', () => {}));
-  return pool;
+  return poolOf({ ...configOf(url, role, PINNED), types: AS_TEXT, query_timeout: timeoutMs }, size);
+}
+
+/** Results are JavaScript values. The server ends a query after `statementMs`; one that is silent is given up after `timeoutMs`. */
+export function createParsingPool(
+  url: string,
+  role: string,
+  size: number,
+  { statementMs, timeoutMs }: { readonly statementMs: number; readonly timeoutMs: number },
+): pg.Pool {
+  const config = configOf(url, role, PINNED);
+  return poolOf({ ...config, statement_timeout: statementMs, query_timeout: timeoutMs }, size);
+}
+
+function poolOf(config: SessionConfig, max: number): pg.Pool {
+  const Client = Session as unknown as NonNullable<pg.PoolConfig['Client']>;
+  return new pg.Pool({ ...config, Client, max, idleTimeoutMillis: 30_000 });
 }
 
 /** A query that may take another time than its connection's others; pg's types do not know of it. */

@@ -10,7 +10,6 @@ const FAULTS: Readonly<Record<string, ErrorCode>> = {
   '55006': 'slot_in_use', // object_in_use
   '55000': 'slot_lost', // object_not_in_prerequisite_state: "can no longer get changes from replication slot"
   '25006': 'database_standby', // read_only_sql_transaction
-  '53300': 'slots_exhausted', // too_many_connections: max_wal_senders
   [UNDEFINED_OBJECT]: 'setup_required', // "publication does not exist"
   '42883': 'setup_required', // undefined_function
   '3F000': 'setup_required', // invalid_schema_name

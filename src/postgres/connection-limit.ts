@@ -1,0 +1,42 @@
+/** What Postgres says of a connection that one of its limits does not admit (SQLSTATE 53300), named by the limit. */
+import { SnoError } from '../errors.ts';
+import { readableName } from './quote.ts';
+
+const TOO_MANY_CONNECTIONS = '53300';
+
+interface LimitError {
+  readonly code?: unknown;
+  readonly message?: unknown;
+  /** The function of the server that reports it: messages are translated, and this is not. */
+  readonly routine?: unknown;
+}
+
+/** The error as it is, where it is another one. */
+export function limitError(error: unknown, role: string, database: string, isReplication: boolean): unknown {
+  const { code, message, routine } = error as LimitError;
+  if (code !== TOO_MANY_CONNECTIONS) return error;
+  const options = { cause: error };
+  // max_wal_senders is looked at there, max_connections too, but not for replication
+  if (isReplication && routine === 'InitProcess') return new SnoError('slots_exhausted', String(message), options);
+  const [limit, mend] = limitOf(routine, role, database);
+  return new SnoError('connections_exhausted', `${limit}: ${message}`, { ...options, mend });
+}
+
+const NEEDED = 'docs/operations.md says how many connections Snö needs.';
+
+function limitOf(routine: unknown, role: string, database: string): readonly [limit: string, mend: string] {
+  if (routine === 'InitializeSessionUserId')
+    return [
+      `the connection limit of the role ${role} is reached`,
+      `Run: alter role ${readableName(role)} connection limit -1; or a limit with room for Snö. ${NEEDED}`,
+    ];
+  if (routine === 'CheckMyDatabase')
+    return [
+      `the connection limit of the database ${database} is reached`,
+      `Run: alter database ${readableName(database)} connection limit -1; or a limit with room for Snö. ${NEEDED}`,
+    ];
+  return [
+    'the server has no connection left',
+    `Raise max_connections, or end connections that nobody needs; a pooler has a limit of its own. ${NEEDED}`,
+  ];
+}
