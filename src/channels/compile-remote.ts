@@ -1,5 +1,5 @@
 /** Compiles a channel view that Postgres is to evaluate, since this process cannot do it exactly. */
-import { type Node, parseSync } from 'libpg-query';
+import type { Node } from 'libpg-query';
 import type { Relation } from '../decode/relation.ts';
 import { SnoError } from '../errors.ts';
 import { readableName } from '../postgres/quote.ts';
@@ -9,7 +9,7 @@ import { refuseChanging } from './changeability.ts';
 import type { BoundView, RemoteQuery } from './channel.ts';
 import { canBeFull, identityFault, missingValuesFault } from './identity.ts';
 import { nameOf, walk } from './node.ts';
-import type { ParsedView } from './parse.ts';
+import { type ParsedView, parseSql } from './parse.ts';
 import type { Pattern } from './pattern.ts';
 import type { RemoteAnswers } from './remote-answers.ts';
 import { remoteQuery } from './remote-query.ts';
@@ -107,7 +107,7 @@ function sourcesOf(table: CatalogTable, columns: readonly CatalogTableColumn[]):
 }
 
 function parsedExpression({ expression }: CatalogTableColumn): unknown {
-  return parseSync(`select ${expression}`).stmts;
+  return parseSql(`select ${expression}`);
 }
 
 interface Named {

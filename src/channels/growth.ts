@@ -3,15 +3,15 @@
  * for what `exists` and `in` find. It does not hold for `not exists`, outer joins, aggregates, DISTINCT ON, LIMIT and the like.
  * Unknown clauses count as such. test/channels/random-access.pg.test.ts compares with Postgres.
  */
-import { type JoinExpr, type Node, parseSync, type SelectStmt } from 'libpg-query';
-import { assertParserLoaded } from './parse.ts';
+import type { JoinExpr, Node, SelectStmt } from 'libpg-query';
+import { parseSql, Unsupported } from './parse.ts';
 
-/** `definitions`: the view's own and those of the views that it reads, as pg_get_viewdef gives them. */
+/** `definitions`: the view's own and those of the views that it reads, as pg_get_viewdef gives them. Throws Unsupported where one cannot be read. */
 export function onlyGrows(definitions: readonly string[]): boolean {
-  assertParserLoaded();
   return definitions.every((definition) => {
-    const select = selectOf(parseSync(definition).stmts?.[0]?.stmt);
-    return select !== undefined && selectGrows(select);
+    const select = selectOf(parseSql(definition)[0]);
+    if (select === undefined) throw new Unsupported('its definition is not a SELECT');
+    return selectGrows(select);
   });
 }
 

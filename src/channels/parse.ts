@@ -3,6 +3,7 @@
  * target list, a WHERE. Every other clause is refused by name.
  */
 import {
+  hasSqlDetails,
   loadModule,
   type Node,
   parseSync,
@@ -42,6 +43,27 @@ export class Unsupported extends Error {
     super(place === undefined ? reason : `${reason}\n\n${place.underlined}`);
     this.reason = reason;
     this.place = place?.text;
+  }
+}
+
+/**
+ * The statements of a SQL text. Throws Unsupported where the grammar does not know it: a newer Postgres prints what this one's
+ * grammar, Postgres 18's, cannot read.
+ */
+export function parseSql(sql: string): readonly Node[] {
+  assertParserLoaded();
+  try {
+    return (parseSync(sql).stmts ?? []).flatMap(({ stmt }) => stmt ?? []);
+  } catch (error) {
+    const reason = `Snö reads the SQL of Postgres 18, and cannot read this (${(error as Error).message}): write it as Postgres 18 would`;
+    const at = hasSqlDetails(error) ? (error.sqlDetails?.cursorPosition ?? -1) : -1;
+    if (at < 0) throw new Unsupported(reason);
+    // it counts characters
+    const before = [...sql].slice(0, at).join('');
+    const [word = ''] = /^(\w+|\S?)/.exec(sql.slice(before.length)) ?? [];
+    const start = Buffer.byteLength(before);
+    const underlined = underline(Buffer.from(sql), start, start + Buffer.byteLength(word));
+    throw new Unsupported(reason, { text: word, underlined });
   }
 }
 
@@ -219,8 +241,9 @@ const SOURCES: Readonly<Record<string, string>> = {
 
 /** Throws Unsupported where the definition has more than a table, a target list and a WHERE. */
 export function parseView(definition: string): ParsedView {
+  const [statement] = parseSql(definition);
   const text = new DefinitionText(definition);
-  const select = selectOf(definition, text);
+  const select = selectOf(statement, text);
   const table = tableOf(select, text);
   const from = [...text.tokens(0, table.location ?? 0)].findLast((token) => token.depth === 0 && token.text === 'FROM');
   const end = text.keyword(';')?.start ?? Buffer.byteLength(definition);
@@ -239,9 +262,8 @@ export function parseView(definition: string): ParsedView {
   };
 }
 
-function selectOf(definition: string, text: DefinitionText): SelectStmt {
-  const statement = parseSync(definition).stmts?.[0]?.stmt;
-  assert(statement !== undefined && 'SelectStmt' in statement, `no SELECT: ${definition}`);
+function selectOf(statement: Node | undefined, text: DefinitionText): SelectStmt {
+  if (statement === undefined || !('SelectStmt' in statement)) throw new Unsupported('its definition is not a SELECT');
   const select = statement.SelectStmt;
   if (select.op !== undefined && select.op !== 'SETOP_NONE')
     throw text.refuseClause('UNION, INTERSECT and EXCEPT are not supported', ['UNION', 'INTERSECT', 'EXCEPT']);

@@ -5,17 +5,15 @@
  * before is not compiled again, and `load` tells what means something else now.
  */
 import { SnoError } from '../errors.ts';
-import { compileAccess } from './access-view.ts';
-import type { Catalog, CatalogChannel, CatalogColumn } from './catalog.ts';
+import type { Catalog, CatalogAccess, CatalogChannel, CatalogColumn } from './catalog.ts';
+import { shareParts } from './catalog-sharing.ts';
 import type { AccessView, ChannelView, Refusal, ResolvedChannel } from './channel.ts';
-import { compileAccessRows, compileChannel } from './compile.ts';
+import { CompiledViews, refusing } from './compiled-views.ts';
 import { findConflicts } from './conflicts.ts';
 import { continues } from './continuity.ts';
-import { onlyGrows } from './growth.ts';
 import { NameIndex } from './name-index.ts';
 import { type Pattern, parsePattern } from './pattern.ts';
 import { publicationFault } from './publication.ts';
-import { Types } from './types.ts';
 
 export interface LoadResult {
   /** Patterns whose rows or shape may differ from before, and that can be subscribed to, or soon: new ones, redefined ones. */
@@ -54,12 +52,6 @@ export interface AccessSource {
   readonly onlyGrows: boolean;
 }
 
-/** What a compiler made of a catalog entry, kept until the entry is another one. */
-interface Compiled<View> {
-  readonly input: string;
-  readonly view: View | SnoError;
-}
-
 const NAME_LENGTH_MAX = 1_024;
 /** Literals, and values with every byte escaped that has to be and no other: the same test as in sno.publish(). */
 const NAME = /^(?:[A-Za-z0-9_.:/~-]|%(?!2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])[0-9A-F]{2})+$/;
@@ -71,8 +63,8 @@ const NO_ACCESS: readonly AccessSource[] = [];
 export class ChannelRegistry {
   /** Named in the SQL that mends a refusal. */
   readonly publication: string;
-  #channels = new Map<string, Compiled<ChannelView>>();
-  #access = new Map<string, Compiled<AccessView>>();
+  readonly #compiled = new CompiledViews();
+  #catalog: Catalog | undefined;
   #entries = new Map<string, Entry>();
   #refusals: readonly Refusal[] = [];
   #served = new NameIndex<Entry>([]);
@@ -164,27 +156,10 @@ export class ChannelRegistry {
     return this.#refusals.some(({ error }) => error.code === 'writers_open');
   }
 
-  #compile(catalog: Catalog, refusals: Refusal[]): Entry[] {
-    const inputOf = channelInput(catalog);
-    this.#channels = compileAll(catalog.channels, this.#channels, inputOf, (channel) =>
-      compileChannel(channel, catalog),
-    );
-    const types = new Types(catalog.types);
-    this.#access = compileAll(
-      catalog.access,
-      this.#access,
-      (access) =>
-        JSON.stringify([
-          access,
-          catalog.tables.filter(({ oid }) => access.reads.includes(oid)),
-          access.columns.map(({ typeOid }) => [
-            types.hasEquality(typeOid),
-            types.isDomain(typeOid),
-            types.byOid(typeOid),
-          ]),
-        ]),
-      (access) => compileAccess(access, types, catalog.tables),
-    );
+  #compile(loaded: Catalog, refusals: Refusal[]): Entry[] {
+    const catalog = shareParts(this.#catalog, loaded);
+    this.#catalog = catalog;
+    this.#compiled.load(catalog);
     const fault = tableFaults(catalog, this.publication);
     const channels = new Map(catalog.channels.map((channel) => [channel.pattern, channel]));
     const accesses = new Map(catalog.access.map((access) => [access.pattern, access]));
@@ -192,23 +167,26 @@ export class ChannelRegistry {
     for (const text of new Set([...channels.keys(), ...accesses.keys()])) {
       const channel = channels.get(text);
       const access = accesses.get(text);
-      const view = outcome(this.#channels.get(text), channel?.reads, fault);
-      const accessView = outcome(this.#access.get(text), access?.reads, fault);
+      const view = outcome('channels', channel, this.#compiled.channel(text), fault);
+      const accessView = outcome('channel_access', access, this.#compiled.access(text), fault);
       const own: Refusal[] = [];
       if (view instanceof SnoError) own.push({ schema: 'channels', pattern: text, error: view });
       if (accessView instanceof SnoError) own.push({ schema: 'channel_access', pattern: text, error: accessView });
       refusals.push(...own);
-      const pattern = parsePattern(text);
+      const pattern = refusing('channels', text, () => parsePattern(text));
       if (pattern instanceof SnoError) continue;
+      const compiledAccess = accessView instanceof SnoError ? undefined : accessView;
+      const types = refusing('channels', text, () => valueTypes(pattern, channel?.columns ?? access?.columns ?? []));
       entries.push({
         pattern,
         oid: Math.min(channel?.oid ?? Number.POSITIVE_INFINITY, access?.oid ?? Number.POSITIVE_INFINITY),
-        valueTypes: valueTypes(pattern, channel?.columns ?? access?.columns ?? []),
+        // where the columns cannot be read, the view is refused already
+        valueTypes: types instanceof SnoError ? [] : types,
         view: view instanceof SnoError ? undefined : view,
-        access: accessView instanceof SnoError ? undefined : accessView,
+        access: compiledAccess?.view,
         accessTables: access?.reads ?? [],
-        accessRows: access === undefined ? undefined : compileAccessRows(access, catalog),
-        onlyGrows: access !== undefined && onlyGrows([access.definition, ...access.through]),
+        accessRows: compiledAccess?.rows,
+        onlyGrows: compiledAccess?.onlyGrows === true,
         refusal: own[0],
       });
     }
@@ -231,41 +209,6 @@ export class ChannelRegistry {
   }
 }
 
-/** Everything that the compiler looks at for one channel view, as text. */
-function channelInput(catalog: Catalog): (channel: CatalogChannel) => string {
-  const tables = new Map(catalog.tables.map((table) => [table.oid, table]));
-  const types = new Map(catalog.types.map((type) => [type.oid, type]));
-  return (channel) => {
-    const read = channel.reads.map((oid) => tables.get(oid));
-    const used = new Set(
-      [...channel.columns, ...read.flatMap((table) => table?.columns ?? [])].map(({ typeOid }) => typeOid),
-    );
-    for (const oid of used) {
-      // grows while it is walked: a Set visits what is added
-      const type = types.get(oid);
-      if (type === undefined) continue;
-      used.add(type.base).add(type.element);
-      for (const field of type.fields ?? []) used.add(field.typeOid);
-    }
-    return JSON.stringify([channel, read, [...used].map((oid) => types.get(oid))]);
-  };
-}
-
-function compileAll<Declared extends { readonly pattern: string }, View>(
-  declared: readonly Declared[],
-  before: ReadonlyMap<string, Compiled<View>>,
-  inputOf: (declared: Declared) => string,
-  compile: (declared: Declared) => View | SnoError,
-): Map<string, Compiled<View>> {
-  return new Map(
-    declared.map((one) => {
-      const input = inputOf(one);
-      const last = before.get(one.pattern);
-      return [one.pattern, last?.input === input ? last : { input, view: compile(one) }];
-    }),
-  );
-}
-
 /** A view's changes come as those of its tables. A materialized view's (below access views) are noticed by the event trigger. */
 const UNPUBLISHED_KINDS: ReadonlySet<string> = new Set(['v', 'm']);
 
@@ -276,7 +219,9 @@ function tableFaults(catalog: Catalog, publication: string): (reads: readonly nu
   return (reads) => {
     for (const oid of reads) {
       const table = tables.get(oid);
-      if (table === undefined || table.isPartition || UNPUBLISHED_KINDS.has(table.kind)) continue;
+      if (table === undefined)
+        return new SnoError('channel_refused', `it reads the relation ${oid}, of which the catalog says nothing`);
+      if (table.isPartition || UNPUBLISHED_KINDS.has(table.kind)) continue;
       const fault = publicationFault(table, { name: publication, published, publishing });
       if (fault !== undefined) return fault;
     }
@@ -285,12 +230,13 @@ function tableFaults(catalog: Catalog, publication: string): (reads: readonly nu
 }
 
 function outcome<View>(
-  compiled: Compiled<View> | undefined,
-  reads: readonly number[] | undefined,
+  schema: Refusal['schema'],
+  declared: CatalogChannel | CatalogAccess | undefined,
+  compiled: View | SnoError | undefined,
   fault: (reads: readonly number[]) => SnoError | undefined,
 ): View | SnoError | undefined {
-  if (compiled === undefined || compiled.view instanceof SnoError) return compiled?.view;
-  return fault(reads ?? []) ?? compiled.view;
+  if (declared === undefined || compiled instanceof SnoError) return compiled;
+  return refusing(schema, declared.pattern, () => fault(declared.reads) ?? compiled);
 }
 
 function valueTypes(pattern: Pattern, columns: readonly CatalogColumn[]): string[] {

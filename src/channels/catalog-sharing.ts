@@ -1,0 +1,24 @@
+/**
+ * A catalog that is read again is made of new objects, though little in it has changed. Parts that are equal to what was known are
+ * replaced by the known objects, so that the same object means the same definition, and no memory is held twice.
+ */
+import type { Catalog } from './catalog.ts';
+
+export function shareParts(before: Catalog | undefined, after: Catalog): Catalog {
+  if (before === undefined || before === after) return after;
+  return {
+    ...after,
+    channels: shared(before.channels, after.channels),
+    access: shared(before.access, after.access),
+    tables: shared(before.tables, after.tables),
+    types: shared(before.types, after.types),
+  };
+}
+
+function shared<Part extends { readonly oid: number }>(before: readonly Part[], after: readonly Part[]): Part[] {
+  const known = new Map(before.map((part) => [part.oid, part]));
+  return after.map((part) => {
+    const was = known.get(part.oid);
+    return was !== undefined && (was === part || JSON.stringify(was) === JSON.stringify(part)) ? was : part;
+  });
+}

@@ -1,0 +1,132 @@
+/**
+ * What the views of a catalog were compiled to, kept as long as what they were compiled from is the same. A view that cannot
+ * be compiled, for whatever reason, is refused by its name; the others are not concerned.
+ */
+import { SnoError } from '../errors.ts';
+import { quoteIdentifier, readableName } from '../postgres/quote.ts';
+import { compileAccess } from './access-view.ts';
+import type { Catalog, CatalogAccess, CatalogChannel, CatalogTable, CatalogType } from './catalog.ts';
+import type { AccessView, ChannelView } from './channel.ts';
+import { compileAccessRows, compileChannel } from './compile.ts';
+import { onlyGrows } from './growth.ts';
+import { Types } from './types.ts';
+
+export interface CompiledAccess {
+  readonly view: AccessView;
+  /** The access view as a view of rows; see compileAccessRows. */
+  readonly rows: ChannelView | undefined;
+  readonly onlyGrows: boolean;
+}
+
+type Declared = CatalogChannel | CatalogAccess;
+
+/** What a compiler made of a view, and the parts of the catalog that it looked at. */
+interface Compiled<View> {
+  readonly from: readonly unknown[];
+  readonly view: View | SnoError;
+}
+
+export class CompiledViews {
+  #channels = new Map<string, Compiled<ChannelView>>();
+  #access = new Map<string, Compiled<CompiledAccess>>();
+
+  /** Compiles what is another object than before: see shareParts(). */
+  load(catalog: Catalog): void {
+    const from = partsOf(catalog);
+    this.#channels = compileAll('channels', catalog.channels, this.#channels, from, (channel) =>
+      compileChannel(channel, catalog),
+    );
+    const types = new Types(catalog.types);
+    this.#access = compileAll('channel_access', catalog.access, this.#access, from, (access) =>
+      compileAccessView(access, catalog, types),
+    );
+  }
+
+  channel(pattern: string): ChannelView | SnoError | undefined {
+    return this.#channels.get(pattern)?.view;
+  }
+
+  access(pattern: string): CompiledAccess | SnoError | undefined {
+    return this.#access.get(pattern)?.view;
+  }
+}
+
+/** Runs what may fail for one view alone, and refuses the view where it does. */
+export function refusing<T>(schema: string, pattern: string, work: () => T): T | SnoError {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof SnoError) return error;
+    const view = `${schema}.${quoteIdentifier(String(pattern))}`;
+    return new SnoError('channel_refused', `${view}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function compileAll<View extends Declared, Result>(
+  schema: string,
+  declared: readonly View[],
+  before: ReadonlyMap<string, Compiled<Result>>,
+  partsOf: (view: Declared) => readonly unknown[],
+  compile: (view: View) => Result | SnoError,
+): Map<string, Compiled<Result>> {
+  return new Map(
+    declared.map((view) => {
+      const from = refusing(schema, view.pattern, () => partsOf(view));
+      if (from instanceof SnoError) return [view.pattern, { from: [], view: from }];
+      const last = before.get(view.pattern);
+      const isSame = last?.from.length === from.length && from.every((part, index) => part === last.from[index]);
+      return [view.pattern, isSame ? last : { from, view: refusing(schema, view.pattern, () => compile(view)) }];
+    }),
+  );
+}
+
+/** The parts of the catalog that the compiler looks at for a view: itself, what it reads, and their types. */
+function partsOf(catalog: Catalog): (view: Declared) => readonly unknown[] {
+  const tables = new Map(catalog.tables.map((table) => [table.oid, table]));
+  const types = new Map(catalog.types.map((type) => [type.oid, type]));
+  const views = new Map<string, CatalogTable[]>();
+  for (const table of catalog.tables)
+    if (table.definition !== null) views.set(table.definition, [...(views.get(table.definition) ?? []), table]);
+  return (view) => {
+    const between = 'through' in view ? view.through.flatMap((definition) => views.get(definition) ?? []) : [];
+    const read = [...view.reads.map((oid) => tables.get(oid)), ...between];
+    const used = new Set(
+      [...view.columns, ...read.flatMap((table) => table?.columns ?? [])].map((each) => each.typeOid),
+    );
+    const usedTypes: (CatalogType | undefined)[] = [];
+    for (const oid of used) {
+      // grows while it is walked: a Set visits what is added
+      const type = types.get(oid);
+      usedTypes.push(type);
+      if (type === undefined) continue;
+      used.add(type.base).add(type.element);
+      for (const field of type.fields ?? []) used.add(field.typeOid);
+    }
+    return [view, catalog.server.version, catalog.server.encoding, ...read, ...usedTypes];
+  };
+}
+
+/** Throws Unsupported where a definition cannot be read. */
+function compileAccessView(access: CatalogAccess, catalog: Catalog, types: Types): CompiledAccess | SnoError {
+  const view = compileAccess(access, types, catalog.tables);
+  if (view instanceof SnoError) return view;
+  const name = `channel_access.${quoteIdentifier(access.pattern)}`;
+  const grows = [
+    growsOf(name, access.definition),
+    ...access.through.map((definition) => {
+      const between = catalog.tables.find((table) => table.definition === definition);
+      const below = between === undefined ? 'a view' : `the view ${readableName(between.schema, between.name)}`;
+      return growsOf(`${name}: ${below}, which it reads`, definition);
+    }),
+  ];
+  return { view, rows: compileAccessRows(access, catalog), onlyGrows: grows.every(Boolean) };
+}
+
+/** What Snö cannot read could hide that access ends without a commit. */
+function growsOf(name: string, definition: string): boolean {
+  try {
+    return onlyGrows([definition]);
+  } catch (error) {
+    throw new SnoError('channel_refused', `${name}: ${(error as Error).message}`, { cause: error });
+  }
+}
