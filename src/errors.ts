@@ -222,7 +222,7 @@ export const ERRORS = {
   access_undeclared: {
     audience: 'client',
     cause: 'The channel has no access view, so nobody may join it.',
-    mend: 'Create the view in schema channel_access that the message shows.',
+    mend: 'Create an access view for it; the log of the server shows the SQL.',
   },
   access_denied: {
     audience: 'client',
@@ -326,14 +326,30 @@ export type ErrorCode = keyof typeof ERRORS;
 export class SnoError extends Error {
   override readonly name = 'SnoError';
   readonly code: ErrorCode;
+  /** What the log says beside the message, and no client reads: names of views and columns, SQL. */
+  readonly detail: string | undefined;
   /** What to do; the code's own advice unless a more exact one is known, such as the SQL to run. */
   readonly mend: string;
 
-  constructor(code: ErrorCode, message: string, options: { readonly mend?: string; readonly cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { readonly mend?: string; readonly detail?: string; readonly cause?: unknown } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
+    this.detail = options.detail;
     this.mend = options.mend ?? ERRORS[code].mend;
   }
+}
+
+/**
+ * What a client is told of an error. Its own advice may hold SQL and goes to the log alone: a client gets the advice of
+ * the code. An error that is not meant for clients is `try_again` to them.
+ */
+export function toldToClient({ code, message }: SnoError): { readonly code: ErrorCode; readonly message: string } {
+  if (ERRORS[code].audience === 'client') return { code, message: `${message}. ${ERRORS[code].mend}` };
+  return { code: 'try_again', message: `${ERRORS.try_again.cause} ${ERRORS.try_again.mend}` };
 }
 
 /** Stops the process loudly where something is false that the code relies on. */

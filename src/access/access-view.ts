@@ -14,6 +14,8 @@ import { Questions } from './questions.ts';
 
 /** How long after the statement's own timeout a server that does not answer at all is given up. */
 const SILENCE_MS = 5_000;
+/** Maximum patterns that are remembered as logged. */
+const UNDECLARED_MAX = 10_000;
 
 export type AccessSettings = Pick<
   Settings,
@@ -32,6 +34,8 @@ export class ViewAccess implements Access {
   readonly #questions: Questions;
   readonly #open: boolean;
   readonly #logger: Logger;
+  /** Advice that the log has given already. */
+  readonly #undeclared = new Set<string>();
 
   constructor({ databaseUrl, settings, logger, metrics }: AccessOptions) {
     const statementMs = settings.SNO_ACCESS_TIMEOUT_SECONDS * 1_000;
@@ -68,7 +72,11 @@ export class ViewAccess implements Access {
 
   async check(channel: ResolvedChannel, claims: Claims): Promise<SnoError | undefined> {
     const { access, values, valueTypes } = channel;
-    if (!this.#open && access === undefined) return undeclared(channel);
+    if (!this.#open && access === undefined) {
+      const error = undeclared(channel);
+      this.#logUndeclared(error);
+      return error;
+    }
     let isValue = isCanonical(values, valueTypes);
     if (isValue === false) return unknown(channel);
     try {
@@ -88,6 +96,14 @@ export class ViewAccess implements Access {
   close(): Promise<void> {
     this.#questions.close();
     return this.#pool.end();
+  }
+
+  /** Once for each pattern: the client that asked is not told. */
+  #logUndeclared({ code, detail, mend }: SnoError): void {
+    if (this.#undeclared.has(mend)) return;
+    if (this.#undeclared.size >= UNDECLARED_MAX) this.#undeclared.clear();
+    this.#undeclared.add(mend);
+    this.#logger.warn({ code, mend }, `a client asked for a channel that nobody may join: ${detail}`);
   }
 
   /** Whether the channel's values are values of their columns, as Postgres knows. */
@@ -115,22 +131,21 @@ function sameTypes({ valueTypes }: AccessView, types: readonly string[]): boolea
 }
 
 function unknown(channel: ResolvedChannel): SnoError {
-  return new SnoError(
-    'channel_unknown',
-    `there is no channel ${channel.name}: its value is none of ${channel.pattern.text}`,
-  );
+  return new SnoError('channel_unknown', `there is no channel ${channel.name}`, {
+    detail: `its value is not a value of channels."${channel.pattern.text}"`,
+  });
 }
 
 function denied(channel: ResolvedChannel): SnoError {
-  return new SnoError(
-    'access_denied',
-    `channel_access."${channel.pattern.text}" has no row for ${channel.name} and this token`,
-  );
+  return new SnoError('access_denied', `this token may not join ${channel.name}`, {
+    detail: `channel_access."${channel.pattern.text}" has no row for it`,
+  });
 }
 
 function undeclared(channel: ResolvedChannel): SnoError {
   const columns = [...channel.pattern.columns, 'user_id as sub'].join(', ');
-  return new SnoError('access_undeclared', `nobody may join ${channel.name}: it has no access view`, {
+  return new SnoError('access_undeclared', `nobody may join ${channel.name}`, {
+    detail: `the channel has no access view channel_access."${channel.pattern.text}"`,
     mend: `Create the view that says who may: create view channel_access."${channel.pattern.text}" as select ${columns} from ...`,
   });
 }

@@ -5,7 +5,7 @@
  */
 import type { Duplex } from 'node:stream';
 import type { ResolvedChannel } from '../channels/channel.ts';
-import { SnoError } from '../errors.ts';
+import { SnoError, toldToClient } from '../errors.ts';
 import { textFrame } from '../frame.ts';
 import type { ChannelLog, Entry, Journal } from '../journal/journal.ts';
 import { comparePositions, differsInGenerationOnly, type Position, parsePosition } from '../position.ts';
@@ -388,7 +388,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
       if (!(error instanceof SnoError)) throw error;
       this.#end(subscription);
       hub.options.events.failed(error, channel.name);
-      this.send({ type: 'error', code: error.code, message: `${error.message}. ${error.mend}`, channel: channel.name });
+      this.send({ type: 'error', ...toldToClient(error), channel: channel.name });
       return;
     }
     hub.markers.expect(() => {

@@ -14,7 +14,7 @@ import { WebSocket } from 'ws';
 import type { Identity, Tokens } from '../access/access.ts';
 import type { ResolvedChannel } from '../channels/channel.ts';
 import type { Deadlines } from '../deadlines.ts';
-import { type ErrorCode, SnoError } from '../errors.ts';
+import { SnoError, toldToClient } from '../errors.ts';
 import type { Fanout, Feed, FeedOwner } from '../fanout/fanout.ts';
 import { parseCommitReference } from '../fanout/reach.ts';
 import type { Logger } from '../logger.ts';
@@ -206,15 +206,13 @@ export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
 
   sendError(error: SnoError, channel?: string): void {
     if (this.#socket.readyState !== WebSocket.OPEN) return;
-    const code: ErrorCode = error.code;
+    const { code, message } = toldToClient(error);
     this.#services.metrics.denials[code]?.inc();
-    this.#services.logger.debug({ connection: this.id, code, channel }, 'told a client that something is wrong');
-    this.#feed.send({
-      type: 'error',
-      code,
-      message: `${error.message}. ${error.mend}`,
-      ...(channel === undefined ? {} : { channel }),
-    });
+    this.#services.logger.debug(
+      { connection: this.id, code: error.code, channel, error: error.message, detail: error.detail, mend: error.mend },
+      'told a client that something is wrong',
+    );
+    this.#feed.send({ type: 'error', code, message, ...(channel === undefined ? {} : { channel }) });
   }
 
   /** Counts a frame; false where it must not be looked at. */

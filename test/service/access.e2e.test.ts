@@ -6,6 +6,7 @@ import { exportJWK, type JWK, SignJWT } from 'jose';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { VERSIONS } from '../support/postgres.ts';
 import { signToken } from '../support/service.ts';
+import { until } from '../support/wait.ts';
 import { type Frame, RawClient } from './raw-client.ts';
 import { type Stage, stage } from './stage.ts';
 
@@ -73,10 +74,18 @@ describe.each(VERSIONS)('Postgres %i: access views', (version) => {
     expect(await ask(here, undefined, 'project:1')).toBe('error access_denied');
   });
 
-  test('a channel without an access view names the view to create', async () => {
-    const client = await RawClient.open(here.service);
+  test('a refused client is told no definition; the log has the view to create', async () => {
+    const client = await RawClient.open(here.service, await signToken({ sub: 'u9' }));
     const { message } = await client.subscribe('closed:1');
-    expect(message).toContain('create view channel_access."closed:{project}" as select project, user_id as sub from');
+    const told = [message];
+    for (const channel of ['project:1', 'project:x', 'public:9', 'nothing:1', 'no channel'])
+      told.push((await client.subscribe(channel)).message);
+    for (const text of told)
+      expect(text).not.toMatch(/select|create view (?!in)|\{|channel_access\.|user_id|members|tasks/);
+    const logged = await until(() => here.service.log.find(({ code }) => code === 'access_undeclared'), 'the line');
+    expect(logged['mend']).toContain(
+      'create view channel_access."closed:{project}" as select project, user_id as sub from',
+    );
     client.cut();
   });
 

@@ -1,0 +1,67 @@
+/** What clients are told of errors: no definition, column, SQL or other client's name. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { ERRORS, type ErrorCode, SnoError, toldToClient } from '../src/errors.ts';
+
+const codes = Object.keys(ERRORS) as ErrorCode[];
+const sources = readdirSync('src', { recursive: true, encoding: 'utf8' })
+  .filter((path) => path.endsWith('.ts'))
+  .map((path) => `src/${path}`);
+const isForClients = (code: string) => ERRORS[code as ErrorCode]?.audience === 'client';
+
+test.each(codes)('%s: the advice of the error itself, its detail and its cause stay in the log', (code) => {
+  const secrets = { mend: 'create view secret', detail: 'secret column', cause: new Error('secret table') };
+  const told = toldToClient(new SnoError(code, isForClients(code) ? 'what happened' : 'a secret view', secrets));
+  expect(JSON.stringify(told)).not.toContain('secret');
+  expect(told.code).toBe(isForClients(code) ? code : 'try_again');
+});
+
+/** The messages of errors that may go to clients, as the source writes them, with what they are filled with. */
+function messages(): { readonly file: string; readonly code: string; readonly text: string }[] {
+  return sources.flatMap((file) => {
+    const source = readFileSync(file, 'utf8');
+    const made = source.matchAll(/new SnoError\(\s*'(\w+)',\s*('[^'\n]*'|"[^"\n]*"|`[^`]*`|[\w.]+)/g);
+    return [...made].map(([, code = '', text = '']) => ({ file, code, text })).filter(({ code }) => isForClients(code));
+  });
+}
+
+/** What messages may be filled with: the client's own words, and limits. */
+const FILLINGS = [
+  'channel.name',
+  'name',
+  'frame.type',
+  'JSON.stringify(algorithm)',
+  'JSON.stringify(error.claim)',
+  'services.helloMs / 1_000',
+  'frameBytesMax',
+  'tokenBytesMax',
+  'channelBytesMax',
+  'subscriptionsMax',
+  'waitingMax',
+  'this.#services.framesPerSecondMax',
+];
+
+test('messages are filled with what the client said, and with limits', () => {
+  const all = messages();
+  expect(all.length).toBeGreaterThan(30);
+  const fillings = all.flatMap(({ text }) => [...text.matchAll(/\$\{([^}]+)\}/g)].map(([, filling]) => filling));
+  expect([...new Set(fillings)].filter((filling) => !FILLINGS.includes(filling ?? ''))).toEqual([]);
+});
+
+test('no message and no advice for clients holds SQL or a name of a schema', () => {
+  const texts = [
+    ...messages().map(({ text }) => text),
+    ...codes.filter(isForClients).flatMap((code) => [ERRORS[code].cause, ERRORS[code].mend]),
+  ];
+  for (const text of texts)
+    expect(text).not.toMatch(/\bselect\b|create view|channel_access|channels\."|\bcolumns? of\b/i);
+});
+
+test('frames of errors are made by one function', () => {
+  const direct = sources.filter(
+    (file) =>
+      /^src\/(gateway|fanout|workers)\//.test(file) &&
+      /`\$\{error\.message\}|error\.mend\}/.test(readFileSync(file, 'utf8')),
+  );
+  expect(direct).toEqual([]);
+});
