@@ -346,6 +346,7 @@ as $$
         or case when l.collprovider = 'd' then d.datlocprovider else l.collprovider end = 'c'
           and case when l.collprovider = 'd' then d.datcollate else l.collcollate end in ('C', 'POSIX'), true),
       'deterministic', coalesce(l.collisdeterministic, true),
+      'collation', case when l.oid is not null then format('%s."%s"', l.collnamespace::regnamespace, replace(l.collname, '"', '""')) end,
       'notNull', a.attnotnull,
       'generated', a.attgenerated,
       'expression', case when a.attgenerated <> '' then pg_get_expr(e.adbin, e.adrelid) end,
@@ -437,6 +438,8 @@ as $$
       'kind', p.prokind,
       'returnsSet', p.proretset,
       'builtin', p.oid < 16384,
+      'needsPath', p.oid >= 16384 and p.prosqlbody is null and coalesce(array_to_string(p.proconfig, E'\n') !~ '(^|\n)search_path=', true)
+        and p.prolang not in (select l.oid from pg_language l where l.lanname in ('c', 'internal')),
       'body', case when p.oid >= 16384
         then (
           select md5(string_agg(row(
@@ -476,6 +479,34 @@ as $$
 $$;
 comment on function sno.casts_by_text(oid[]) is 'The types that views cast to through their text, with their parts, for sno.catalog().';
 
+create or replace function sno.search_path(role oid) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  -- As the server looks for it: for the role in this database, for the role, for the database, for all.
+  select regexp_replace(
+    coalesce((
+      select regexp_replace(c.setting, '^search_path=', '')
+      from pg_db_role_setting s cross join lateral unnest(s.setconfig) c (setting)
+      where c.setting like 'search\_path=%' and s.setrole in ($1, 0)
+        and s.setdatabase in (0, (select d.oid from pg_database d where d.datname = current_database()))
+      order by s.setrole = 0, s.setdatabase = 0
+      limit 1), '"$user", public'),
+    '(^|,)\s*"\$user"\s*(?=,|$)', '\1' || replace(quote_ident(pg_get_userbyid($1)), '\', '\\'), 'g')
+$$;
+comment on function sno.search_path(oid) is
+  'The search_path that a session of a role has in this database at its start, $user replaced by its name. One that the server''s configuration files set is not known here.';
+
+-- Without settings of its own: these would end what it does.
+create or replace function sno.under_path(path text) returns boolean
+language plpgsql immutable parallel safe
+as $$
+begin
+  return pg_catalog.set_config('search_path', path, true) is not null;
+end
+$$;
+comment on function sno.under_path(text) is
+  'Gives the rest of the transaction another search_path. It is declared immutable, so that a constant in FROM is computed when the query is planned: after its own names have been looked up, before the bodies of functions are read.';
+
 -- A definition prints constants as the settings say: a DDL message is made in the session of whoever ran the DDL.
 create or replace function sno.catalog(publication name default null) returns json
 language sql stable
@@ -491,7 +522,7 @@ as $$
   with recursive
   below as materialized (select view, relation from sno.below()),
   views as materialized (
-    select c.oid, n.nspname as schema, c.relname as name, c.relkind as kind, c.reloptions as options,
+    select c.oid, n.nspname as schema, c.relname as name, c.relkind as kind, c.relowner as owner, c.reloptions as options,
       case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) else '' end as definition
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
@@ -527,6 +558,7 @@ as $$
           'kind', v.kind,
           'definition', v.definition,
           'columns', sno.columns(v.oid),
+          'searchPath', sno.search_path(v.owner),
           'functions', sno.functions(v.oid || array(
             select b.relation from below b join tables t on t.oid = b.relation where b.view = v.oid and t.relkind = 'v')),
           'castsByText', sno.casts_by_text(v.oid || array(
@@ -543,6 +575,7 @@ as $$
           'kind', v.kind,
           'definition', v.definition,
           'columns', sno.columns(v.oid),
+          'searchPath', sno.search_path(v.owner),
           'functions', sno.functions(v.oid || array(
             select b.relation from below b join tables t on t.oid = b.relation where b.view = v.oid and t.relkind in ('v', 'm'))),
           'reads', (
@@ -622,6 +655,7 @@ as $$
           'element', case when t.typsubscript = 'array_subscript_handler'::regproc then t.typelem::bigint else 0 end,
           'delimiter', t.typdelim,
           'base', t.typbasetype::bigint,
+          'baseType', case when t.typtype = 'd' then format_type(t.typbasetype, t.typtypmod) end,
           'labels', case when t.typtype = 'e' then
             (select coalesce(json_agg(e.enumlabel order by e.enumsortorder), '[]') from pg_enum e where e.enumtypid = t.oid) end,
           'fields', case when t.typtype = 'c' then (
@@ -634,7 +668,11 @@ as $$
             from pg_cast c join pg_proc p on p.oid = c.castfunc
             where t.oid >= 16384 and c.castsource = t.oid and c.casttarget = 'json'::regtype and c.castmethod = 'f'),
           'castOfText', exists (
-            select from pg_cast c where c.castsource = 'text'::regtype and c.casttarget = t.oid and c.castmethod = 'f'),
+            select from pg_cast c
+            where c.castsource = 'text'::regtype and c.casttarget = t.oid and (c.castmethod = 'f' or c.castmethod = 'b'
+              and not exists (select from pg_proc p where p.oid = t.typinput and p.prosrc in ('textin', 'bpcharin', 'varcharin')))),
+          'castOfTextToArray', t.typarray <> 0 and exists (
+            select from pg_cast c where c.castsource = 'text'::regtype and c.casttarget = t.typarray and c.castmethod = 'f'),
           'textCast', exists (
             select from pg_cast c
             where c.castsource = t.oid and c.casttarget = 'text'::regtype
@@ -870,7 +908,7 @@ comment on function sno.publish(text, anycompatible, text) is
 create or replace function sno.lacking(role name) returns table (object text, statement text, is_essential boolean)
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
-  with
+  with recursive
   -- Who has not been made yet has what everybody has.
   grantee (name) as (select coalesce((select rolname from pg_roles where rolname = $1), 'public')),
   own (oid) as (select oid from pg_namespace where nspname in ('sno', 'channels', 'channel_access')),
@@ -895,6 +933,13 @@ as $$
     from pg_attribute a
     where a.attrelid in (select oid from relation) and a.attnum > 0 and not a.attisdropped
   ),
+  -- Of domains and arrays also what they are made of: Postgres evaluates views over values of the base types.
+  part (type) as (
+    select u.object from used u where u.class = 'pg_type'::regclass
+    union
+    select x.type from part join pg_type t on t.oid = part.type cross join lateral (values (t.typbasetype), (t.typelem)) x (type)
+    where x.type <> 0
+  ),
   routine as (
     select p.oid, p.pronamespace, p.pronamespace = to_regnamespace('sno') as is_essential
     from pg_proc p
@@ -904,6 +949,13 @@ as $$
         union all
         select o.oprcode from used join pg_operator o on class = 'pg_operator'::regclass and o.oid = object)
   ),
+  -- Where the bodies of functions look names up.
+  path (schema) as (
+    select distinct coalesce(replace(m[1], '""', '"'), m[2])
+    from pg_class c
+    cross join lateral regexp_matches(sno.search_path(c.relowner), '"((?:[^"]|"")*)"|([^\s,"]+)', 'g') m
+    where c.oid in (select r.oid from relation r where r.is_essential) and exists (select from routine r where not r.is_essential)
+  ),
   namespace as (
     select n.oid, n.nspname, n.oid in (select oid from own) as is_essential
     from pg_namespace n
@@ -911,7 +963,10 @@ as $$
       select oid from own
       union all select relnamespace from relation
       union all select pronamespace from routine
-      union all select t.typnamespace from used join pg_type t on class = 'pg_type'::regclass and t.oid = object)
+      union all select t.typnamespace from part join pg_type t on t.oid = part.type
+      union all select l.collnamespace from pg_attribute a join pg_collation l on l.oid = a.attcollation
+        where a.attrelid in (select oid from relation) and a.attnum > 0 and not a.attisdropped
+      union all select s.oid from path join pg_namespace s on s.nspname = path.schema and s.nspname !~ '^pg_')
   )
   select format('schema %I', n.nspname), format('grant usage on schema %I to %I;', n.nspname, $1), n.is_essential
   from namespace n cross join grantee g where not has_schema_privilege(g.name, n.oid, 'usage')
@@ -1400,7 +1455,7 @@ comment on function sno.inspect() is
 revoke all on all functions in schema sno from public;
 grant execute on function sno.publish(text, anycompatible, text) to public;
 -- Who lacks something is to learn what; they read the system catalogs only.
-grant execute on function sno.below(), sno.lacking(name) to public;
+grant execute on function sno.below(), sno.search_path(oid), sno.lacking(name) to public;
 
 create or replace function sno.version() returns integer
 language sql immutable set search_path = pg_catalog, pg_temp
@@ -1416,7 +1471,10 @@ do $$
 declare
   function regprocedure;
 begin
-  for function in select oid from pg_proc where pronamespace = 'sno'::regnamespace order by oid loop
+  for function in select oid from pg_proc
+    -- A function with settings of its own ends each other setting that it makes, which is all that this one does.
+    where pronamespace = 'sno'::regnamespace and proname <> 'under_path' order by oid
+  loop
     execute format('alter function %s set jit = off', function);
   end loop;
 end

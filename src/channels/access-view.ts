@@ -5,6 +5,7 @@ import { accessWarnings } from './access-warnings.ts';
 import type { CatalogAccess, CatalogColumn, CatalogTable } from './catalog.ts';
 import type { AccessView } from './channel.ts';
 import { type Pattern, parsePattern } from './pattern.ts';
+import { stayUnderPath, underPath } from './search-path.ts';
 import type { Types } from './types.ts';
 import { domainTest, inputTest, type TextTest } from './value-text.ts';
 
@@ -40,7 +41,7 @@ export function compileAccess(
   const values = pattern.columns.map((name) => columnOf(access, name) as CatalogColumn);
   return {
     pattern,
-    sql: accessSql(access.pattern, [
+    sql: accessSql(access, [
       ...values.map((column) => (parameter: string) => isValue(column, types, parameter)),
       ...claims.map((column) => (parameter: string) => isClaim(column, types, parameter)),
     ]),
@@ -60,16 +61,22 @@ function rowsOf({ columns, partitions }: CatalogTable): unknown {
  * One probe of the view for each question, as if each were asked alone: LIMIT keeps the planner from joining them all with the
  * whole view, so that its indexes serve.
  */
-function accessSql(pattern: string, conditions: readonly ((parameter: string) => string)[]): string {
+function accessSql(
+  { pattern, searchPath }: CatalogAccess,
+  conditions: readonly ((parameter: string) => string)[],
+): string {
   const view = `channel_access.${quoteIdentifier(pattern)} ${VIEW}`;
+  const [from, pinned] = [underPath(searchPath), stayUnderPath(searchPath)];
   // nothing tells such questions apart
-  if (conditions.length === 0) return `select 1 as n where exists (select from ${view})`;
+  if (conditions.length === 0)
+    return `select 1 as n from ${from} cross join (select from ${view} limit 1) found where ${pinned}`;
   const parameters = conditions.map((_, index) => `$${index + 1}::text[]`);
   const names = conditions.map((_, index) => `p${index + 1}`);
   const where = conditions.map((condition, index) => condition(`${QUESTION}.p${index + 1}`));
   return (
-    `select ${QUESTION}.n::int from unnest(${parameters.join(', ')}) with ordinality ${QUESTION} (${names.join(', ')}, n) ` +
-    `cross join lateral (select from ${view} where ${where.join(' and ')} limit 1) found`
+    `select ${QUESTION}.n::int from ${from} ` +
+    `cross join unnest(${parameters.join(', ')}) with ordinality ${QUESTION} (${names.join(', ')}, n) ` +
+    `cross join lateral (select from ${view} where ${where.join(' and ')} limit 1) found where ${pinned}`
   );
 }
 

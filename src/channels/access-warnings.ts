@@ -2,6 +2,7 @@
 import { readableName } from '../postgres/quote.ts';
 import type { CatalogAccess, CatalogFunction, CatalogTable } from './catalog.ts';
 import { SETTLED_FUNCTIONS } from './settled.ts';
+import { pathWarnings } from './warnings.ts';
 
 const UNNOTICED =
   'that alone ends no subscription: it is noticed at the next check, when a table below the view changes';
@@ -29,7 +30,7 @@ export function accessWarnings(access: CatalogAccess, tables: readonly CatalogTa
         `the access view reads the materialized view ${readableName(schema, name)}: access ends when that is refreshed, ` +
           'and only where the event triggers are installed: without them nothing tells of a REFRESH',
       );
-  return warnings;
+  return [...warnings, ...pathWarnings(access.functions, access.searchPath)];
 }
 
 /** The name of a function that reads tables, as far as anybody knows, or the time. */

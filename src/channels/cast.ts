@@ -1,4 +1,5 @@
 /** The casts that mean the same here as in Postgres, on a value's text. */
+import { MADE } from './collation.ts';
 import type { Value } from './expression.ts';
 import { readFloat4, readFloat8, roundsOnceToFloat4 } from './float.ts';
 import { writeFloat4, writeFloat8 } from './float-text.ts';
@@ -25,7 +26,7 @@ export function castTo(value: Value, type: ScalarType, version = VERSION_MAX): V
     ...from,
     type,
     single: type.kind === 'float4',
-    collation: isText(value.type) || !isText(type) || value.source.kind === 'constant' ? value.collation : 'other',
+    ...(value.collation === 'none' && isText(type) && value.source.kind !== 'constant' ? MADE : {}),
   };
   if (apply === SAME) return result;
   return foldStrict({ ...result, source: { kind: 'call', args: [from.source], make: makeOf(apply) } }, [from.type]);

@@ -27,6 +27,7 @@ const column = {
   type: z.string(),
   bytewise: z.boolean(),
   deterministic: z.boolean(),
+  collation: z.string().nullable(),
 };
 const columns = z.array(z.object(column) satisfies z.ZodType<CatalogColumn>);
 
@@ -39,6 +40,7 @@ const functions = z.array(
     kind: z.string(),
     returnsSet: z.boolean(),
     builtin: z.boolean(),
+    needsPath: z.boolean(),
     body: z.string().nullable(),
   }),
 );
@@ -49,6 +51,7 @@ const channel = z.object({
   kind: z.string(),
   definition: z.string(),
   columns,
+  searchPath: z.string(),
   functions,
   castsByText: texts,
   reads: oids,
@@ -61,6 +64,7 @@ const access = z.object({
   kind: z.string(),
   definition: z.string(),
   columns,
+  searchPath: z.string(),
   functions,
   reads: oids,
   through: texts,
@@ -105,10 +109,12 @@ const type = z.object({
   element: oid,
   delimiter: z.string(),
   base: oid,
+  baseType: z.string().nullable(),
   labels: texts.nullable(),
   fields: z.array(z.object({ name: z.string(), typeOid: oid })).nullable(),
   jsonCast: z.string().nullable(),
   castOfText: z.boolean(),
+  castOfTextToArray: z.boolean(),
   textCast: z.boolean(),
   equality: z.boolean(),
 }) satisfies z.ZodType<CatalogType>;

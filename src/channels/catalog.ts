@@ -34,6 +34,8 @@ export interface CatalogColumn {
   readonly bytewise: boolean;
   /** Whether equal means the same bytes in its collation; false for nondeterministic ones only. */
   readonly deterministic: boolean;
+  /** Its collation, qualified and quoted; null where its type has none. */
+  readonly collation: string | null;
 }
 
 export interface CatalogChannel {
@@ -45,6 +47,8 @@ export interface CatalogChannel {
   /** `pg_get_viewdef(oid)` under search_path `pg_catalog`: every name of another schema is qualified. */
   readonly definition: string;
   readonly columns: readonly CatalogColumn[];
+  /** Where the bodies of functions look names up: the search_path that the view's owner has in this database. */
+  readonly searchPath: string;
   /** What its expressions call, operators included, and those of the views that it reads. */
   readonly functions: readonly CatalogFunction[];
   /** The types that these cast values to through their text (`format_type`), with the types that those are made of. */
@@ -67,6 +71,8 @@ export interface CatalogFunction {
   readonly returnsSet: boolean;
   /** It came with Postgres, not with an extension or a user. */
   readonly builtin: boolean;
+  /** Whether its body is text in which names are looked up by the search_path of the session. */
+  readonly needsPath: boolean;
   /** Differs where another function of the name may do something else; null for built-in ones. */
   readonly body: string | null;
 }
@@ -77,6 +83,8 @@ export interface CatalogAccess {
   readonly kind: string;
   readonly definition: string;
   readonly columns: readonly CatalogColumn[];
+  /** Where the bodies of functions look names up: the search_path that the view's owner has in this database. */
+  readonly searchPath: string;
   /** What its expressions call, operators included, and those of the views that it reads. */
   readonly functions: readonly CatalogFunction[];
   /** Oids of the tables below it, through other views too, as the WAL names them (a partition by its root). */
@@ -157,14 +165,18 @@ export interface CatalogType {
   readonly delimiter: string;
   /** Base type of a domain, else 0. */
   readonly base: number;
+  /** The same as `format_type` writes it, with the domain's length or precision; null where it is no domain. */
+  readonly baseType: string | null;
   /** Labels of an enum, in order; else null. */
   readonly labels: readonly string[] | null;
   /** Fields of a composite, in order; else null. */
   readonly fields: readonly CatalogField[] | null;
   /** provolatile of the cast to json by which json functions show its values; null where they do without. */
   readonly jsonCast: string | null;
-  /** Whether text is cast to it by a function, which may read it otherwise than its input function does. */
+  /** Whether text is cast to it otherwise than by its input function, so that it may be read as another value. */
   readonly castOfText: boolean;
+  /** Whether text is cast to arrays of it by a function. */
+  readonly castOfTextToArray: boolean;
   /** Whether its cast to text is a function of its own, which may give another text than its output function. */
   readonly textCast: boolean;
   /** Whether pg_catalog has an equality for this very type that an index can serve. */

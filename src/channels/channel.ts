@@ -61,7 +61,7 @@ export interface BoundView {
  * Reads one channel's rows. Columns of the result: 1 `sno_key` (json text of the key), 2 `sno_data` (text of
  * row_to_json of the view's row). The channel's values, as text, are the settings `snapshotValue` names; the SQL casts them to
  * their column's types.
- * Runs under search_path pg_catalog.
+ * Its names are looked up under search_path pg_catalog; it gives the rest of the transaction that of the view's owner.
  */
 export interface SnapshotQuery {
   readonly sql: string;
@@ -115,10 +115,12 @@ export interface AccessClaim {
 /** How Postgres is asked to evaluate rows of the table for a view. */
 export interface RemoteQuery {
   readonly sql: string;
+  /** The same where constraints of domains are not checked, for rows that break one; undefined where there is no such query. */
+  readonly unchecked: string | undefined;
   /** The columns of the table that are its parameters, after the first; see remote-view.ts. */
   readonly columns: readonly CatalogTableColumn[];
-  /** Of each of them, whether it goes as an array of text; else as one of its type. */
-  readonly asText: readonly boolean[];
+  /** Of each of them, whether its text goes as the one element of an array's text; else as it is. */
+  readonly asElement: readonly boolean[];
   /** How many placeholders the answer has. */
   readonly valueCount: number;
 }

@@ -1,33 +1,37 @@
 /** How texts of two expressions compare, by the rules of Postgres's collation derivation, where those are certain. */
 import type { CatalogTableColumn } from './catalog.ts';
 import type { Collation, Value } from './expression.ts';
-import { isText, type ValueType } from './types.ts';
 
-export type Collated = Pick<Value, 'collation' | 'explicit'>;
+export type Collated = Pick<Value, 'collation' | 'collationName' | 'explicit'>;
 
-/** The collation of a comparison; `none` where neither side has one. */
-export function combinedCollation(a: Collated, b: Collated): Collation {
-  if (a.explicit) return a.collation;
-  if (b.explicit) return b.collation;
-  if (a.collation === 'none' || b.collation === 'none') return a.collation === 'none' ? b.collation : a.collation;
-  if (a.collation === 'nondeterministic' || b.collation === 'nondeterministic') return 'nondeterministic';
-  return a.collation === b.collation ? a.collation : 'other';
+const DEFAULT_COLLATION = 'pg_catalog."default"';
+
+const NONE: Collated = { collation: 'none', collationName: '', explicit: false };
+/** The collation of text that is made of no text: the database's, which is not known here. */
+export const MADE: Collated = { collation: 'other', collationName: DEFAULT_COLLATION, explicit: false };
+
+/** The collation of a comparison, or of what is made of two values; `none` where neither has one. */
+export function combinedCollation(a: Collated, b: Collated): Collated {
+  if (a.explicit || b.explicit) return a.explicit ? a : b;
+  if (a.collation === 'none' || b.collation === 'none') return a.collation === 'none' ? b : a;
+  if (a.collation === 'conflict' || b.collation === 'conflict') return a.collation === 'conflict' ? a : b;
+  if (a.collationName === b.collationName || b.collationName === DEFAULT_COLLATION) return a;
+  return a.collationName === DEFAULT_COLLATION ? b : { ...a, collation: 'conflict' };
 }
 
 /** The collation of what is made of several values, by the same rules. */
 export function mergedCollation(values: readonly Collated[]): Collated {
-  return values.reduce<Collated>(
-    (merged, value) => ({
-      collation: combinedCollation(merged, value),
-      explicit: merged.explicit || value.explicit,
-    }),
-    { collation: 'none', explicit: false },
-  );
+  const { collation, collationName, explicit } = values.reduce<Collated>((a, b) => combinedCollation(a, b), NONE);
+  return { collation, collationName, explicit };
 }
 
 /** The collation of a column's values, or of their elements. */
-export function collationOf(column: CatalogTableColumn, type: ValueType): Collation {
-  if (!isText(type.kind === 'array' ? type.element : type)) return 'none';
-  if (!column.deterministic) return 'nondeterministic';
-  return column.bytewise ? 'C' : 'other';
+export function collationOf({ collation, deterministic, bytewise }: CatalogTableColumn): Collated {
+  return { collation: kindOf(collation, deterministic, bytewise), collationName: collation ?? '', explicit: false };
+}
+
+function kindOf(name: string | null, isDeterministic: boolean, isBytewise: boolean): Collation {
+  if (name === null) return 'none';
+  if (!isDeterministic) return 'nondeterministic';
+  return isBytewise ? 'C' : 'other';
 }

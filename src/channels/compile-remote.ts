@@ -56,6 +56,7 @@ export function planRemote(
     if (column !== undefined) shown.set(column, name);
   }
   const query = remoteQuery({
+    channel,
     parsed,
     placeholders: pattern.columns,
     columns: used,

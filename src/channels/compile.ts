@@ -28,7 +28,7 @@ import { ExpressionReader } from './read-expression.ts';
 import { shownBy, snapshotQuery } from './snapshot-query.ts';
 import { refuseRemoteTypes, refuseTypes } from './type-fault.ts';
 import { jsonCastIn, TEXT_TYPE, Types, type ValueType } from './types.ts';
-import { warningsOf } from './warnings.ts';
+import { pathWarnings, warningsOf } from './warnings.ts';
 
 /** Compiles a channel view. `loadParser()` must have been awaited. */
 export function compileChannel(channel: CatalogChannel, catalog: Catalog): ChannelView | SnoError {
@@ -111,7 +111,7 @@ function compileInProcess(
   return {
     pattern,
     table,
-    fingerprint: fingerprintOf(channel, table, columnsOfPlan(plan), plan, types),
+    fingerprint: fingerprintOf(channel, table, columnsOfPlan(plan), plan, types, NO_PATH),
     made: madeOf(channel, columnsOfPlan(plan)),
     snapshot: snapshotQuery(channel, table, parsed, plan, shownBy(plan), types),
     warnings: warningsOf({
@@ -190,16 +190,19 @@ function compileForPostgres(
   return {
     pattern,
     table,
-    fingerprint: fingerprintOf(channel, table, remote.read, plan, types),
+    fingerprint: fingerprintOf(channel, table, remote.read, plan, types, channel.searchPath),
     made: madeOf(channel, remote.read),
     snapshot: snapshotQuery(channel, table, parsed, plan, remote.shown, types),
-    warnings: warningsOf({
-      table,
-      outputs: channel.columns.map(({ name, typeOid }) => ({ name, type: types.byOid(typeOid) })),
-      mixed: [],
-      missingInMoves: [],
-      missing: remote.unsent,
-    }),
+    warnings: [
+      ...warningsOf({
+        table,
+        outputs: channel.columns.map(({ name, typeOid }) => ({ name, type: types.byOid(typeOid) })),
+        mixed: [],
+        missingInMoves: [],
+        missing: remote.unsent,
+      }),
+      ...pathWarnings(channel.functions, channel.searchPath),
+    ],
     remote: remote.query,
     path: `by Postgres: ${cause.message.replace(' yet', ' in process')}`,
     bind: (relation, answers) => bindRemotePlan(plan, remote, relation, answers),
@@ -284,6 +287,9 @@ function placeholderOf(
   );
 }
 
+/** In process no function's body is run, which could look names up. */
+const NO_PATH = '';
+
 /** Everything that decides what a subscriber sees; neither oids that a view made anew has, nor how the table is stored. */
 function fingerprintOf(
   channel: CatalogChannel,
@@ -291,6 +297,7 @@ function fingerprintOf(
   used: readonly CatalogTableColumn[],
   plan: ViewPlan,
   types: Types,
+  path: string,
 ): string {
   return JSON.stringify([
     channel.pattern,
@@ -298,10 +305,11 @@ function fingerprintOf(
     table.oid,
     channel.columns.map(({ name, typeOid, typeModifier }) => [name, typeOid, typeModifier]),
     channel.functions.map(({ schema, name, arguments: types, body }) => [schema, name, types, body]),
-    [...new Set(used)].map(({ name, number, bytewise, typeOid, expression }) => [
+    path,
+    [...new Set(used)].map(({ name, number, collation, typeOid, expression }) => [
       name,
       number,
-      bytewise,
+      collation,
       types.byOid(typeOid),
       expression,
     ]),

@@ -27,9 +27,10 @@ export interface Branch {
 
 /**
  * How its text is ordered: `C` bytewise; `other` in a way that we do not know, but different bytes are different texts;
- * `nondeterministic` not even that. `none` has no say: constants, and types that are no text.
+ * `nondeterministic` not even that. `conflict`: of two that do not go together, where Postgres gives an error to what
+ * needs one. `none` has no say: constants, and types that are no text.
  */
-export type Collation = 'C' | 'other' | 'nondeterministic' | 'none';
+export type Collation = 'C' | 'other' | 'nondeterministic' | 'conflict' | 'none';
 
 export interface Value {
   readonly source: Source;
@@ -39,13 +40,23 @@ export interface Value {
   /** Of floats: whether the number was rounded to float4. */
   readonly single: boolean;
   readonly collation: Collation;
+  /** Qualified and quoted; '' where there is none. */
+  readonly collationName: string;
   /** Whether COLLATE gave the collation: then it prevails. */
   readonly explicit: boolean;
 }
 
 /** A value whose bytes are its text, of no collation that has a say. */
 export function plainValue(source: Source, type: ValueType): Value {
-  return { source, type, printed: true, single: type.kind === 'float4', collation: 'none', explicit: false };
+  return {
+    source,
+    type,
+    printed: true,
+    single: type.kind === 'float4',
+    collation: 'none',
+    collationName: '',
+    explicit: false,
+  };
 }
 
 /** Which outcomes of a comparison satisfy an operator: bit 0 less, bit 1 equal, bit 2 greater. */

@@ -102,6 +102,7 @@ export function readSubscript(reading: Reading, { arg, indirection = [] }: A_Ind
   return foldConstant({
     ...plainValue(source, type.element),
     collation: array.collation,
+    collationName: array.collationName,
     explicit: array.explicit,
   });
 }

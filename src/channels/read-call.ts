@@ -1,6 +1,6 @@
 /** Functions and operators: found by name and by the exact types of their arguments, as Postgres finds them first. */
 import { castTo, printed } from './cast.ts';
-import { type Collated, mergedCollation } from './collation.ts';
+import { type Collated, MADE, mergedCollation } from './collation.ts';
 import { plainValue, type Value } from './expression.ts';
 import { foldStrict } from './fold.ts';
 import { reasonLeft } from './left-to-postgres.ts';
@@ -43,6 +43,8 @@ export class CallReader {
     const collated = mergedCollation(args);
     if (routine.collation !== undefined && collated.collation === 'nondeterministic')
       throw this.#text.refuse(`${name} over a nondeterministic collation is not supported yet`, place);
+    if (routine.collation !== undefined && collated.collation === 'conflict')
+      throw this.#text.refuse(`${name} over texts of two collations is an error in Postgres`, place);
     // the letters of a collation that orders by bytes may be others than those of C
     if (routine.collation === 'C' && !(collated.collation === 'C' && collated.explicit))
       throw this.#text.refuse(
@@ -81,7 +83,7 @@ export class CallReader {
 /** Text that is made of no text has the default collation, which we do not know. */
 function textCollation(args: readonly Value[], collated: Collated): Collated {
   const isMade = collated.collation === 'none' && args.some(({ source }) => source.kind !== 'constant');
-  return isMade ? { collation: 'other', explicit: false } : collated;
+  return isMade ? MADE : collated;
 }
 
 /** By the types as they are; arrays by any array, if all are of the same. */

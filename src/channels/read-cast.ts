@@ -1,5 +1,6 @@
 /** Constants and casts. */
 import type { A_Const, CollateClause, Node, TypeCast, TypeName } from 'libpg-query';
+import { quoteIdentifier } from '../postgres/quote.ts';
 import { castTo, fitTo } from './cast.ts';
 import { constantOf } from './constant.ts';
 import type { Value } from './expression.ts';
@@ -67,7 +68,8 @@ export function readCollate(reading: Reading, { arg, collname }: CollateClause, 
   const value = reading.value(arg as Node);
   const name = nameOf(collname);
   const isBuiltIn = collname?.length === 1 || nameOf(collname?.slice(0, 1)) === 'pg_catalog';
-  if (isBuiltIn && BYTEWISE_COLLATIONS.has(name)) return { ...value, collation: 'C', explicit: true };
-  if (isBuiltIn && name === 'default') return { ...value, collation: 'other', explicit: true };
+  const collationName = `pg_catalog.${quoteIdentifier(name)}`;
+  if (isBuiltIn && BYTEWISE_COLLATIONS.has(name)) return { ...value, collation: 'C', collationName, explicit: true };
+  if (isBuiltIn && name === 'default') return { ...value, collation: 'other', collationName, explicit: true };
   throw reading.text.refuse(`the collation ${name} is not supported yet: use "C"`, place);
 }

@@ -47,8 +47,10 @@ export function readCoalesce(reading: Reading, { args = [] }: CoalesceExpr, plac
 
 export function readNullIf(reading: Reading, { lexpr, rexpr }: A_Expr, place: Node): Value {
   const left = reading.shown(lexpr as Node);
-  const when = comparison(reading.text, left, reading.shown(rexpr as Node), EQUAL, place);
-  return { ...left, source: foldCase([{ when, gives: nullOf(left.type).source }], left.source) };
+  const right = reading.shown(rexpr as Node);
+  const when = comparison(reading.text, left, right, EQUAL, place);
+  const source = foldCase([{ when, gives: nullOf(left.type).source }], left.source);
+  return { ...left, source, ...mergedCollation([left, right]) };
 }
 
 export function readExtreme(reading: Reading, { op, args = [] }: MinMaxExpr, place: Node): Value {

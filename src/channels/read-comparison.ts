@@ -57,7 +57,9 @@ function checked(
   const compare = compareOf(left, right, isOrdered);
   if (compare === undefined)
     throw text.refuse(`comparing ${left.type.name} with ${right.type.name} is not supported yet`, place);
-  const collation = combinedCollation(left, collated);
+  const { collation } = combinedCollation(left, collated);
+  if (collation === 'conflict')
+    throw text.refuse('comparing texts of two collations is an error in Postgres; write COLLATE', place);
   if (collation === 'nondeterministic')
     throw text.refuse(
       'its collation is nondeterministic: equal texts may have different bytes; write COLLATE "C"',

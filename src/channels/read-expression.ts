@@ -153,7 +153,7 @@ export class ExpressionReader implements Reading {
   #columnValue(column: CatalogTableColumn, place: object): Value {
     if (column.generated !== '') throw this.text.refuse('generated columns are not supported yet', place);
     const type = this.types.byOid(column.typeOid);
-    return { ...plainValue({ kind: 'column', column }, type), collation: collationOf(column, type) };
+    return { ...plainValue({ kind: 'column', column }, type), ...collationOf(column) };
   }
 
   #function(call: FuncCall, place: Node): Value {

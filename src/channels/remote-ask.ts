@@ -25,13 +25,17 @@ export interface RemoteAskerOptions {
 }
 
 type ResultRow = Readonly<Record<string, string | null>>;
-type Fault = 'unreachable' | 'passing' | 'undefined' | 'rows';
+type Fault = 'unreachable' | 'passing' | 'undefined' | 'constraint' | 'rows';
 
-/** SQLSTATEs by what they say, the first that fits: of the way to the server, of its state, of what the query names, of the rows. */
+/**
+ * SQLSTATEs by what they say, the first that fits: of the way to the server, of its state, of what the query names, of a
+ * constraint of a domain, of the rows.
+ */
 const FAULTS: readonly (readonly [states: RegExp, fault: Fault])[] = [
   [/^(08|28|3D|57P|53300)/, 'unreachable'],
   [/^(25|40|53|55|58|XX)/, 'passing'],
   [/^(42|3F|0A)/, 'undefined'],
+  [/^23/, 'constraint'],
   [/./, 'rows'],
 ];
 /** How often a question is put again that fails in a way which may pass; then it is the rows that are at fault. */
@@ -74,6 +78,8 @@ export class RemoteAsker {
           await pause(attempt);
           continue;
         }
+        if (fault === 'constraint' && query.unchecked !== undefined)
+          return await this.ask({ ...query, sql: query.unchecked, unchecked: undefined }, rows);
         const { message } = error as Error;
         const half = fault === 'undefined' ? 0 : boundaryOf(rows.commits);
         if (half === 0) return rows.commits.map(() => new RowError(message));
@@ -111,11 +117,16 @@ function part({ commits, keyOnly, texts }: RemoteRows, start: number, end = comm
   };
 }
 
-function parametersOf({ asText }: RemoteQuery, { keyOnly, texts }: RemoteRows): unknown[] {
-  const arrays = texts.map((values, index) =>
-    asText[index] === true ? textArray(values) : values.map((value) => value?.toString() ?? null),
-  );
-  return [keyOnly, ...arrays];
+function parametersOf({ asElement }: RemoteQuery, { keyOnly, texts }: RemoteRows): unknown[] {
+  return [
+    keyOnly,
+    ...texts.map((values, index) => textArray(asElement[index] === true ? values.map(element) : values)),
+  ];
+}
+
+/** The text of an array with this value alone. */
+function element(value: Buffer | null): Buffer | null {
+  return value === null ? null : Buffer.from(`{"${value.toString('latin1').replaceAll(/["\\]/g, '\\$&')}"}`, 'latin1');
 }
 
 const TEXT_OID = 25;

@@ -7,6 +7,7 @@ import type { ViewPlan } from './bound-view.ts';
 import type { CatalogChannel, CatalogColumn, CatalogTable, CatalogTableColumn } from './catalog.ts';
 import type { SnapshotQuery } from './channel.ts';
 import type { ParsedView } from './parse.ts';
+import { underPath } from './search-path.ts';
 import type { Types } from './types.ts';
 
 /** The setting that holds the value of a placeholder, counted from 1. COPY binds no parameters; a setting's value is bound. */
@@ -62,7 +63,7 @@ function throughView(
   const relation = `channels.${quoteIdentifier(channel.pattern)}`;
   const sql =
     `select ${keyJson(shown)} as sno_key, row_to_json(${ROW}.*)::text as sno_data ` +
-    `from ${relation} ${ROW}${whereAll(conditions)}`;
+    `from ${underPath(channel.searchPath)} cross join ${relation} ${ROW}${whereAll(conditions)}`;
   return { sql, relation };
 }
 
@@ -84,7 +85,7 @@ function throughTable(
   const sql =
     `select ${keyJson(key)} as sno_key, ` +
     `(select row_to_json(${ROW}.*)::text from (select ${parsed.targetsSql}) ${ROW}) as sno_data ` +
-    `from ${relation} ${alias}${whereAll(conditions)}`;
+    `from ${underPath(channel.searchPath)} cross join ${relation} ${alias}${whereAll(conditions)}`;
   return { sql, relation };
 }
 

@@ -1,6 +1,6 @@
 /** What is allowed, but may surprise: shown by `sno check` and in the log. */
 import { readableName } from '../postgres/quote.ts';
-import type { CatalogTable, CatalogTableColumn } from './catalog.ts';
+import type { CatalogFunction, CatalogTable, CatalogTableColumn } from './catalog.ts';
 import { isNaming, partsOf, type ValueType } from './types.ts';
 
 export interface WarnedOf {
@@ -57,6 +57,18 @@ export function warningsOf({ table, outputs, mixed, missingInMoves, missing }: W
         'Postgres cannot evaluate the row, and the channel is reset',
     );
   return warnings;
+}
+
+/** Names in the bodies of functions mean what the search_path says. */
+export function pathWarnings(functions: readonly CatalogFunction[], path: string): string[] {
+  const names = functions
+    .filter(({ needsPath }) => needsPath)
+    .map(({ schema, name }) => `${readableName(schema, name)}()`);
+  if (names.length === 0) return [];
+  return [
+    `names without a schema in ${[...new Set(names)].join(', ')} are looked up by the search_path of the view's owner, which is now ` +
+      `${path}; ALTER FUNCTION ... SET search_path makes it certain`,
+  ];
 }
 
 function listed(names: readonly string[]): string {

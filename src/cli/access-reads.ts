@@ -81,6 +81,8 @@ async function planOf(client: pg.ClientBase, sql: string, parameters: number): P
     text: `explain (format json, verbose) execute sno_access (${nulls})`,
     types: { getTypeParser: () => String },
   });
+  // planning it left the path of the view's functions
+  await client.query('set local search_path = pg_catalog');
   const [explained] = JSON.parse(rows[0]?.['QUERY PLAN'] ?? '') as [{ readonly Plan: Plan }];
   return explained.Plan;
 }

@@ -9,6 +9,7 @@ import { readSettings } from '../../src/config.ts';
 import { SnoError } from '../../src/errors.ts';
 import { createLogger } from '../../src/logger.ts';
 import { createMetrics } from '../../src/metrics.ts';
+import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
 
@@ -35,8 +36,8 @@ async function queries(): Promise<number> {
 
 beforeAll(async () => {
   database = await freshDatabase();
+  await install(database);
   await database.query(`
-    create schema channel_access;
     create type mood as enum ('sad', 'happy');
     create domain grade as int check (value between 1 and 6);
     create table grades (grade grade, place point);
@@ -86,8 +87,19 @@ async function channel(text: string, ...values: string[]): Promise<ResolvedChann
     typeModifier: -1,
     bytewise: true,
     deterministic: true,
+    collation: null,
   }));
-  const declared = { oid: 0, pattern: text, kind: 'v', definition: '', columns, functions: [], reads: [], through: [] };
+  const declared = {
+    oid: 0,
+    pattern: text,
+    kind: 'v',
+    definition: '',
+    columns,
+    searchPath: '"$user", public',
+    functions: [],
+    reads: [],
+    through: [],
+  };
   const view = compileAccess(declared, new Types([]), []);
   if (view instanceof SnoError) throw view;
   const types = pattern.columns.map((name) => rows.find((row) => row.name === name)?.type ?? 'text');

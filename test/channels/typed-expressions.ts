@@ -175,6 +175,7 @@ const ARGUMENTS: Readonly<Record<string, Readonly<Record<number, Draw>>>> = {
   '?|': { 1: (random) => `${quote(oneOf(random, KEYS))}::text[]` },
   '?&': { 1: (random) => `array['a', ${quote(oneOf(random, words('b 1 k')))}]` },
   repeat: { 1: (random) => String(random.below(6) - 1) },
+  right: { 1: (random) => String(random.below(12) - 6) },
   lpad: { 1: (random) => `(t_int4 + ${random.below(6)})` },
   rpad: { 1: (random) => String(random.below(12) - 1) },
   like_escape: {

@@ -8,7 +8,7 @@ import { characterAt, countCharacters, find, nextCharacter, previousCharacter } 
 import type { Apply, RoutineTable, Special } from './routine.ts';
 
 const SPACE = Buffer.from(' ');
-const INT4_MIN = -2_147_483_648;
+const INT4_MIN = '-2147483648';
 const INT4_MAX = 2_147_483_647;
 /** Bytes that a text can have. */
 const BYTES_MAX = 0x3ffffffb;
@@ -98,9 +98,14 @@ const left: Apply = (result, text, count) => {
 const right: Apply = (result, text, count) => {
   const { buffer, start, end } = text;
   const wanted = integerOf(count);
-  // Postgres has no positive of the least integer, and skips nothing
-  const skipped = wanted === INT4_MIN ? 0 : wanted < 0 ? -wanted : Math.max(charactersOf(text) - wanted, 0);
+  const skipped = wanted < 0 ? -wanted : Math.max(charactersOf(text) - wanted, 0);
   return result.slice(buffer, characterAt(buffer, start, end, skipped), end);
+};
+
+/** By a constant other than the least integer: of that one the answer was another until some minor version. */
+const rightOfConstant: Special = {
+  fix: ([, count]) => (typeof count === 'string' && count !== INT4_MIN ? right : undefined),
+  where: 'by a constant number',
 };
 
 const replace: Apply = (result, text, from, to) => {
@@ -230,7 +235,7 @@ export const TEXTS: RoutineTable = {
   'substr(text, int4): text': substring,
   'substr(text, int4, int4): text': substring,
   'left(text, int4): text': left,
-  'right(text, int4): text': right,
+  'right(text, int4): text': rightOfConstant,
   'replace(text, text, text): text': byBytes(replace),
   'position(text, text): int4': byBytes(position),
   'strpos(text, text): int4': byBytes(position),
