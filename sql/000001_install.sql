@@ -15,6 +15,11 @@ comment on schema channel_access is 'Access views: who may subscribe to the chan
 
 grant usage on schema sno to public;
 
+create or replace function sno.version() returns integer
+language sql immutable set search_path = pg_catalog, pg_temp
+as $$ select 8 $$;
+comment on function sno.version() is 'Version of sql/000001_install.sql.';
+
 
 -- What is remembered ---------------------------------------------------------------------------------------------
 
@@ -550,6 +555,7 @@ as $$
     where x.oid <> 0
   )
   select json_build_object(
+    'version', sno.version(),
     'server', json_build_object('version', current_setting('server_version_num')::integer, 'encoding', getdatabaseencoding()),
     'channels', (
       select coalesce(json_agg(json_build_object(
@@ -1455,13 +1461,7 @@ comment on function sno.inspect() is
 revoke all on all functions in schema sno from public;
 grant execute on function sno.publish(text, anycompatible, text) to public;
 -- Who lacks something is to learn what; they read the system catalogs only.
-grant execute on function sno.below(), sno.search_path(oid), sno.lacking(name) to public;
-
-create or replace function sno.version() returns integer
-language sql immutable set search_path = pg_catalog, pg_temp
-as $$ select 8 $$;
-comment on function sno.version() is 'Version of sql/000001_install.sql.';
-grant execute on function sno.version() to public;
+grant execute on function sno.below(), sno.search_path(oid), sno.lacking(name), sno.version() to public;
 
 
 -- Settings of all functions ----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@
 import type pg from 'pg';
 import { databaseError } from '../postgres/connect.ts';
 import type { Catalog } from './catalog.ts';
-import { parseCatalog, pollCatalog, readCatalogKey } from './catalog-reader.ts';
+import { catalogJson, parseCatalog, pollCatalog, readCatalogKey } from './catalog-reader.ts';
 import { ChannelRegistry, type LoadResult } from './registry.ts';
 
 export class CatalogPoll {
@@ -45,11 +45,12 @@ export class CatalogPoll {
     const sql = `
       with told as materialized (select sno.remember_catalog($2, $3))
       -- a standby that is slow to confirm must not hold it up
-      select set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'sno.catalog', convert_to($1, 'UTF8'))
+      select set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'sno.catalog',
+        convert_to('{"transaction":"' || pg_current_xact_id() || '","catalog":' || $2 || ',' || substr($1, 2), 'UTF8'))
       from told`;
     const key = await readCatalogKey(this.#pool);
-    const message = { key, publication: this.#publication, touched: [...this.#touched], catalog };
-    await this.#ask(sql, [JSON.stringify(message), JSON.stringify(catalog), this.#publication]);
+    const message = { key, publication: this.#publication, touched: [...this.#touched] };
+    await this.#ask(sql, [JSON.stringify(message), catalogJson(catalog), this.#publication]);
     this.#touched.clear();
   }
 

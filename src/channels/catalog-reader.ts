@@ -6,25 +6,30 @@ import type pg from 'pg';
 import { z } from 'zod';
 import { SnoError } from '../errors.ts';
 import { databaseError } from '../postgres/connect.ts';
-import type {
-  Catalog,
-  CatalogAccess,
-  CatalogChannel,
-  CatalogColumn,
-  CatalogServer,
-  CatalogTable,
-  CatalogType,
+import { TornRead } from '../postgres/flux.ts';
+import {
+  type Catalog,
+  type CatalogAccess,
+  type CatalogChannel,
+  type CatalogColumn,
+  type CatalogServer,
+  type CatalogTable,
+  type CatalogType,
+  INSTALL_VERSION,
 } from './catalog.ts';
 
 const oid = z.number();
 const oids = z.array(oid);
 const texts = z.array(z.string());
 
+/** `format_type` of a type that is gone. */
+const GONE_TYPE = '???';
+
 const column = {
   name: z.string(),
   typeOid: oid,
   typeModifier: z.number(),
-  type: z.string(),
+  type: z.string().refine((name) => !name.includes(GONE_TYPE), 'a type that is gone'),
   bytewise: z.boolean(),
   deterministic: z.boolean(),
   collation: z.string().nullable(),
@@ -70,35 +75,42 @@ const access = z.object({
   through: texts,
 }) satisfies z.ZodType<CatalogAccess>;
 
-const table = z.object({
-  oid,
-  schema: z.string(),
-  name: z.string(),
-  kind: z.string(),
-  persistence: z.string(),
-  replicaIdentity: z.string(),
-  columns: z.array(
-    z.object({
-      ...column,
-      number: z.number(),
-      notNull: z.boolean(),
-      generated: z.string(),
-      expression: z.string().nullable(),
-      toastable: z.boolean(),
-      version: z.number(),
-    }),
-  ),
-  definition: z.string().nullable(),
-  primaryKey: z.array(z.number()).nullable(),
-  identityIndex: z.array(z.number()).nullable(),
-  keyedAs: z.string(),
-  rowSecurity: z.boolean(),
-  isPartition: z.boolean(),
-  partitions: z.array(z.object({ oid, attachedAs: z.string(), isEmpty: z.boolean(), isGuarded: z.boolean() })),
-  publishedAs: z.string().nullable(),
-  inherited: z.boolean(),
-  unlikePartitions: texts,
-}) satisfies z.ZodType<CatalogTable>;
+const table = z
+  .object({
+    oid,
+    schema: z.string(),
+    name: z.string(),
+    kind: z.string(),
+    persistence: z.string(),
+    replicaIdentity: z.string(),
+    columns: z.array(
+      z
+        .object({
+          ...column,
+          number: z.number(),
+          notNull: z.boolean(),
+          generated: z.string(),
+          expression: z.string().nullable(),
+          toastable: z.boolean(),
+          version: z.number(),
+        })
+        .refine(({ generated, expression }) => generated === '' || expression !== null, 'an expression that is gone'),
+    ),
+    definition: z.string().nullable(),
+    primaryKey: z.array(z.number()).nullable(),
+    identityIndex: z.array(z.number()).nullable(),
+    keyedAs: z.string(),
+    rowSecurity: z.boolean(),
+    isPartition: z.boolean(),
+    partitions: z.array(z.object({ oid, attachedAs: z.string(), isEmpty: z.boolean(), isGuarded: z.boolean() })),
+    publishedAs: z.string().nullable(),
+    inherited: z.boolean(),
+    unlikePartitions: texts,
+  })
+  .refine(
+    ({ kind, definition }) => kind !== 'v' || definition !== null,
+    'a definition that is gone',
+  ) satisfies z.ZodType<CatalogTable>;
 
 const type = z.object({
   oid,
@@ -153,9 +165,14 @@ export interface CatalogMessage {
   readonly catalog: Catalog | SnoError | undefined;
 }
 
-/** Reads what `sno.catalog()` gives; `setup_required` where it is something else. */
+/** Reads what `sno.catalog()` gives; `setup_required` where it is of another version. */
 export function parseCatalog(json: string): Catalog {
-  return check(catalog, parseJson(json));
+  return checkCatalog(parseJson(json));
+}
+
+/** As `sno.catalog()` gives it. */
+export function catalogJson(catalog: Catalog): string {
+  return JSON.stringify({ version: INSTALL_VERSION, ...catalog });
 }
 
 /** Reads what the event trigger puts into the WAL; `setup_required` where it is something else. */
@@ -164,10 +181,10 @@ export function parseCatalogMessage(json: string): CatalogMessage {
   const told = { key, publication, touched: new Set(touched), voided: new Set(voided) };
   if (content === null) return { ...told, catalog: undefined };
   try {
-    return { ...told, catalog: check(catalog, content) };
+    return { ...told, catalog: checkCatalog(content) };
   } catch (error) {
     if (!(error instanceof SnoError)) throw error;
-    return { ...told, catalog: error };
+    return { ...told, catalog: error.cause instanceof TornRead ? undefined : error };
   }
 }
 
@@ -179,13 +196,29 @@ function parseJson(json: string): unknown {
   }
 }
 
+/** Of the right version, it can only be incomplete: it was read while something was dropped. */
+function checkCatalog(content: unknown): Catalog {
+  const { version } = check(z.object({ version: z.number().optional() }), content);
+  if (version !== INSTALL_VERSION)
+    throw new SnoError(
+      'setup_required',
+      `sno.catalog() is of version ${version ?? `${INSTALL_VERSION - 1} or older`}, this Snö needs ${INSTALL_VERSION}`,
+    );
+  try {
+    return check(catalog, content);
+  } catch (error) {
+    const { message } = error as SnoError;
+    throw new SnoError('setup_required', message, { cause: new TornRead(message, { cause: error }) });
+  }
+}
+
 function check<T>(schema: z.ZodType<T>, value: unknown): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const issue = result.error.issues[0];
   throw new SnoError(
     'setup_required',
-    `sno.catalog() is of another version than this Snö: ${issue?.path.join('.')}: ${issue?.message}`,
+    `sno.catalog() is not what this Snö expects: ${issue?.path.join('.')}: ${issue?.message}`,
     { cause: result.error },
   );
 }

@@ -3,6 +3,9 @@
  * (sql/000001_install.sql), which the event trigger also puts into the WAL. One row type each, plain JSON.
  */
 
+/** What this Snö expects `sno.version()` to be; each catalog has it as its `version`. */
+export const INSTALL_VERSION = 8;
+
 export interface Catalog {
   readonly server: CatalogServer;
   readonly channels: readonly CatalogChannel[];

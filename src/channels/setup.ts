@@ -7,13 +7,12 @@ import type pg from 'pg';
 import { SnoError } from '../errors.ts';
 import { databaseError } from '../postgres/connect.ts';
 import { quoteIdentifier, quoteLiteral, readableName } from '../postgres/quote.ts';
+import { INSTALL_VERSION } from './catalog.ts';
 import { readCatalog } from './catalog-reader.ts';
 import { loadParser } from './parse.ts';
 import { ChannelRegistry } from './registry.ts';
 import { readSetupFacts, type SetupFacts } from './setup-facts.ts';
 
-/** What this Snö expects `sno.version()` to be. */
-export const INSTALL_VERSION = 8;
 const SERVER_VERSION_MIN = 150_000;
 
 export interface SetupStep {

@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
-import type { Catalog } from '../channels/catalog.ts';
+import { type Catalog, INSTALL_VERSION } from '../channels/catalog.ts';
 import { foreseeCatalog, readCatalog } from '../channels/catalog-reader.ts';
 import { loadParser } from '../channels/parse.ts';
 import { ChannelRegistry } from '../channels/registry.ts';
 import { runSqlFiles } from '../channels/rules.ts';
-import { INSTALL_VERSION, publicationOptions } from '../channels/setup.ts';
+import { publicationOptions } from '../channels/setup.ts';
 import { readSetupFacts } from '../channels/setup-facts.ts';
 import { readSqlFile, type SqlFile } from '../channels/sql-file.ts';
 import { SnoError } from '../errors.ts';

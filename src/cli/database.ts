@@ -2,13 +2,14 @@
 import type pg from 'pg';
 import { databaseUrl, type Settings } from '../config.ts';
 import { databaseError } from '../postgres/connect.ts';
+import { throughFlux } from '../postgres/flux.ts';
 
 type ClientMaker = (url: string, role: string) => pg.Client;
 type DatabaseSettings = Pick<Settings, 'SNO_DATABASE_URL'>;
 
 const ROLE = 'command line';
 
-/** Runs `work` on a connection, which ends with it. What Postgres refuses is thrown as a SnoError. */
+/** Runs `work` on a connection, which ends with it; again where what it reads is dropped meanwhile. What Postgres refuses is thrown as a SnoError. */
 export async function withDatabase<T>(
   settings: DatabaseSettings,
   make: ClientMaker,
@@ -17,7 +18,7 @@ export async function withDatabase<T>(
   const client = make(databaseUrl(settings), ROLE);
   try {
     await client.connect();
-    return await work(client);
+    return await throughFlux(() => work(client));
   } catch (error) {
     throw isOfPostgres(error) ? databaseError(error) : error;
   } finally {

@@ -1,8 +1,14 @@
 /**
- * Reading the catalog while somebody else drops what is read fails with an internal error of Postgres ("could not open
- * relation with OID", "cache lookup failed"): its functions see the catalog as it is now, not as of the query's snapshot.
+ * Reading the catalog while something that is read is dropped fails with an internal error of Postgres ("could not open
+ * relation with OID", "cache lookup failed"), or gives NULL in its place: Postgres's functions see the catalog as it is now, not as of
+ * the query's snapshot.
  */
 import { setTimeout } from 'node:timers/promises';
+
+/** What was read has holes where something was dropped meanwhile. */
+export class TornRead extends Error {
+  override readonly name = 'TornRead';
+}
 
 const INTERNAL_ERROR = 'XX000';
 const IN_FLUX = /could not open relation with OID|cache lookup failed|could not find (tuple|attribute)/;
@@ -22,6 +28,7 @@ export async function throughFlux<T>(work: () => Promise<T>): Promise<T> {
 }
 
 function isInFlux(error: unknown): boolean {
+  if (error instanceof TornRead) return true;
   const { code, message, cause } = error as { code?: unknown; message?: unknown; cause?: unknown };
   if (code === INTERNAL_ERROR && IN_FLUX.test(String(message))) return true;
   return cause !== undefined && isInFlux(cause);

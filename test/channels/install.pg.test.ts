@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Catalog } from '../../src/channels/catalog.ts';
+import { type Catalog, INSTALL_VERSION } from '../../src/channels/catalog.ts';
 import { parseCatalog, parseCatalogMessage } from '../../src/channels/catalog-reader.ts';
-import { INSTALL_VERSION } from '../../src/channels/setup.ts';
 import { SnoError } from '../../src/errors.ts';
 import { install } from '../support/install.ts';
 import { type MessageTap, tapMessages } from '../support/messages.ts';

@@ -1,0 +1,93 @@
+/** Catalogs that are read while what they tell of is made, attached and dropped. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseCatalog, readCatalog } from '../../src/channels/catalog-reader.ts';
+import { SnoError } from '../../src/errors.ts';
+import { createPool } from '../../src/postgres/connect.ts';
+import { throughFlux } from '../../src/postgres/flux.ts';
+import { install } from '../support/install.ts';
+import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+
+const ROUNDS = 25;
+
+const CHANGES = `
+  create table p_2 partition of p for values from (100) to (200);
+  create table loose (like p including all);
+  alter table p attach partition loose for values from (200) to (300);
+  create type mood as enum ('good', 'bad');
+  create table more (id int primary key, mood mood, twice int generated always as (id * 2) stored);
+  create view below as select id, mood, twice from more;
+  create view channels."more:{id}" as select id, mood, twice from below;
+  create view channel_access."more:{id}" as select id from below;
+  alter table p detach partition loose;
+  drop table p_2;
+  drop view below cascade;
+  drop table loose;
+  drop table more;
+  drop type mood`;
+
+describe.each(VERSIONS)('Postgres %i', (version) => {
+  let database: TestDatabase;
+  beforeAll(async () => {
+    database = await freshDatabase(version);
+    await install(database, { eventTriggers: false });
+    await database.query(`
+      create table p (id int primary key, title text) partition by range (id);
+      create table p_1 partition of p for values from (0) to (100);
+      create view channels."p:{id}" as select id, title from p`);
+  });
+  afterAll(() => database.drop());
+
+  test('a catalog that is read meanwhile is whole', async () => {
+    const pool = createPool(database.url, 'query', 3);
+    let isOver = false;
+    let count = 0;
+    const read = async () => {
+      while (!isOver) {
+        const { channels } = await throughFlux(() => readCatalog(pool, 'sno'));
+        expect(channels.map(({ pattern }) => pattern)).toContain('p:{id}');
+        count++;
+      }
+    };
+    const change = async () => {
+      for (let round = 0; round < ROUNDS; round++) for (const sql of CHANGES.split(';')) await database.query(sql);
+      isOver = true;
+    };
+    try {
+      await Promise.all([change(), read(), read(), read()]);
+    } finally {
+      isOver = true;
+      await pool.end();
+    }
+    expect(count).toBeGreaterThan(0);
+  });
+});
+
+test.each([
+  ['a NULL', (catalog: string) => catalog.replace(/"attachedAs" : "\d+"/, '"attachedAs" : null'), true],
+  ['a type that is gone', (catalog: string) => catalog.replace('"type" : "integer"', '"type" : "???"'), true],
+  ['another version', (catalog: string) => catalog.replace(/"version" : \d+/, '"version" : 1'), false],
+  ['no version', (catalog: string) => catalog.replace(/"version" : \d+,/, ''), false],
+] as const)('with %s, a catalog is read again only where it may have holes', async (_what, change, isTorn) => {
+  const database = await freshDatabase();
+  await install(database);
+  await database.query(`
+    create table p (id int primary key) partition by range (id);
+    create table p_1 partition of p default;
+    create view channels."p:{id}" as select id from p`);
+  const { rows } = await database.query<{ catalog: string }>('select sno.catalog()::text as catalog');
+  await database.drop();
+  const json = rows[0]?.catalog as string;
+  expect(change(json)).not.toBe(json);
+  let reads = 0;
+  const work = async () => {
+    reads++;
+    return parseCatalog(reads < 3 ? change(json) : json);
+  };
+  const result = await throughFlux(work).catch((error: unknown) => error);
+  if (isTorn) expect(reads).toBe(3);
+  else {
+    expect(result).toBeInstanceOf(SnoError);
+    expect(result).toMatchObject({ code: 'setup_required' });
+    expect(reads).toBe(1);
+  }
+});
