@@ -217,7 +217,7 @@ export const SETTING_GROUPS = {
     SNO_ACCESS_WAITING: setting(
       integer(1, 10_000_000),
       '100000',
-      'Access checks that may wait for an answer; more are told to try again.',
+      'Access checks that may wait for an answer. When they are that many, the address that has most is told to try again.',
     ),
     SNO_ACCESS_TIMEOUT_SECONDS: setting(
       integer(1, 600),
@@ -317,7 +317,7 @@ export const SETTING_GROUPS = {
     SNO_MAX_WAITING_SNAPSHOTS: setting(
       integer(0, 10_000_000),
       '10000',
-      'Snapshots that wait for one of SNO_SNAPSHOTS; whoever comes later is told to come back (overloaded). 0 = no limit.',
+      'Snapshots that wait for one of SNO_SNAPSHOTS. When they are that many, the address that has most is told to come back (overloaded). 0 = no limit.',
     ),
   },
   process: {

@@ -70,7 +70,7 @@ export class ViewAccess implements Access {
     return this.#questions.waiting;
   }
 
-  async check(channel: ResolvedChannel, claims: Claims): Promise<SnoError | undefined> {
+  async check(channel: ResolvedChannel, claims: Claims, address?: string): Promise<SnoError | undefined> {
     const { access, values, valueTypes } = channel;
     if (!this.#open && access === undefined) {
       const error = undeclared(channel);
@@ -82,10 +82,11 @@ export class ViewAccess implements Access {
     try {
       // by its types the view tells the same
       if (this.#open || access === undefined || !sameTypes(access, valueTypes))
-        isValue ??= await this.#isValue(channel);
+        isValue ??= await this.#isValue(channel, address);
       if (isValue === false) return unknown(channel);
-      if (this.#open || (access !== undefined && (await this.#isGranted(access, values, claims)))) return undefined;
-      isValue ??= await this.#isValue(channel);
+      if (this.#open || (access !== undefined && (await this.#isGranted(access, values, claims, address))))
+        return undefined;
+      isValue ??= await this.#isValue(channel, address);
       return isValue ? denied(channel) : unknown(channel);
     } catch (error) {
       this.#logger.debug({ channel: channel.name, error: (error as Error).message }, 'told a client to try again');
@@ -107,11 +108,11 @@ export class ViewAccess implements Access {
   }
 
   /** Whether the channel's values are values of their columns, as Postgres knows. */
-  #isValue({ values, valueTypes }: ResolvedChannel): Promise<boolean> {
-    return this.#questions.ask(canonicalSql(valueTypes), values, false);
+  #isValue({ values, valueTypes }: ResolvedChannel, address?: string): Promise<boolean> {
+    return this.#questions.ask(canonicalSql(valueTypes), values, false, address);
   }
 
-  async #isGranted(access: AccessView, values: readonly string[], claims: Claims): Promise<boolean> {
+  async #isGranted(access: AccessView, values: readonly string[], claims: Claims, address?: string): Promise<boolean> {
     const areValues = testAll(access.valueTypes.map(canonicalTest), values);
     if (areValues === false) return false;
     let certain = areValues === true;
@@ -122,7 +123,7 @@ export class ViewAccess implements Access {
       certain &&= texts.every((text) => test(text) === true);
       wanted.push(arrayText(texts));
     }
-    return this.#questions.ask(access.sql, [...values, ...wanted], certain);
+    return this.#questions.ask(access.sql, [...values, ...wanted], certain, address);
   }
 }
 

@@ -13,9 +13,9 @@ export interface Access {
   /**
    * Whether a bearer of these claims may join the channel; undefined allows. Refuses with `channel_unknown` (a value
    * that is none of its column's type), `access_undeclared`, `access_denied`, or `try_again` where the database
-   * could not be asked. Never rejects, and never allows when in doubt.
+   * could not be asked. `address` is the client's: too many checks of one keep out no other. Never rejects, and never allows when in doubt.
    */
-  check(channel: ResolvedChannel, claims: Claims): Promise<SnoError | undefined>;
+  check(channel: ResolvedChannel, claims: Claims, address?: string): Promise<SnoError | undefined>;
 }
 
 /** What a token is worth. */

@@ -12,6 +12,7 @@
  */
 import { createHash } from 'node:crypto';
 import pg from 'pg';
+import { FairShare } from '../fair-share.ts';
 
 export interface QuestionsOptions {
   readonly pool: pg.Pool;
@@ -40,7 +41,15 @@ const BATCH_AFTER_FAILURE = 16;
 
 interface Question {
   readonly parameters: readonly string[];
-  readonly waiting: { readonly resolve: (answer: boolean) => void; readonly reject: (error: Error) => void }[];
+  readonly waiting: Set<Waiter>;
+}
+
+/** One that waits for the answer to a question, which others may have asked too. */
+interface Waiter {
+  readonly resolve: (answer: boolean) => void;
+  readonly reject: (error: Error) => void;
+  readonly lane: Lane;
+  readonly key: string;
 }
 
 /** The questions of one statement that wait. */
@@ -66,43 +75,58 @@ export class Questions {
   readonly #options: QuestionsOptions;
   /** By statement; those whose questions are certain apart from the others. */
   readonly #lanes = { certain: new Map<string, Lane>(), doubtful: new Map<string, Lane>() };
+  readonly #share: FairShare<Waiter>;
   #running = 0;
-  #waiting = 0;
   #isClosed = false;
 
   constructor(options: QuestionsOptions) {
     this.#options = options;
+    this.#share = new FairShare(options.waitingMax);
   }
 
   /** How many questions wait for an answer. */
   get waiting(): number {
-    return this.#waiting;
+    return this.#share.size;
   }
 
   /**
    * The answer as of a moment after the call. Rejects where there is none: too many wait, or the database could not be asked.
-   * `certain`: every parameter is surely a value of its type.
+   * `certain`: every parameter is surely a value of its type. `address`: whose question it is, where too many wait.
    */
-  ask(sql: string, parameters: readonly string[], certain: boolean): Promise<boolean> {
-    const { waitingMax, refused } = this.#options;
+  ask(sql: string, parameters: readonly string[], certain: boolean, address?: string): Promise<boolean> {
     if (this.#isClosed) return Promise.reject(new Error('the service stops'));
-    if (this.#waiting >= waitingMax) {
-      refused();
-      return Promise.reject(new Error(`${waitingMax} access checks wait already`));
-    }
     const lane = this.#lane(sql, certain);
     const key = parameters.length === 1 ? (parameters[0] as string) : JSON.stringify(parameters);
-    let question = lane.pending.get(key);
-    if (question === undefined) {
-      question = { parameters, waiting: [] };
-      lane.pending.set(key, question);
-    }
-    const { waiting } = question;
-    this.#waiting++;
     return new Promise((resolve, reject) => {
-      waiting.push({ resolve, reject });
+      const waiter: Waiter = { resolve, reject, lane, key };
+      const { isIn, displaced } = this.#share.enter(waiter, address);
+      if (displaced !== undefined) this.#displace(displaced);
+      if (!isIn) {
+        this.#refuseOne(waiter);
+        return;
+      }
+      let question = lane.pending.get(key);
+      if (question === undefined) {
+        question = { parameters, waiting: new Set() };
+        lane.pending.set(key, question);
+      }
+      question.waiting.add(waiter);
       this.#schedule(lane);
     });
+  }
+
+  /** What waits no more is asked no more, unless others wait for it too. One that is being asked is only forgotten. */
+  #displace(waiter: Waiter): void {
+    const { lane, key } = waiter;
+    const waiting = lane.pending.get(key)?.waiting;
+    if (waiting?.delete(waiter) && waiting.size === 0) lane.pending.delete(key);
+    this.#refuseOne(waiter);
+  }
+
+  #refuseOne({ reject }: Waiter): void {
+    const { waitingMax, refused } = this.#options;
+    refused();
+    reject(new Error(`${waitingMax} access checks wait already`));
   }
 
   /** Refuses what waits. The queries that run go on. */
@@ -197,14 +221,12 @@ export class Questions {
   }
 
   #tell({ waiting }: Question, answer: boolean): void {
-    this.#waiting -= waiting.length;
-    for (const { resolve } of waiting) resolve(answer);
+    for (const waiter of waiting) if (this.#share.leave(waiter)) waiter.resolve(answer);
   }
 
   #refuse(questions: readonly Question[], error: Error): void {
     for (const { waiting } of questions) {
-      this.#waiting -= waiting.length;
-      for (const { reject } of waiting) reject(error);
+      for (const waiter of waiting) if (this.#share.leave(waiter)) waiter.reject(error);
     }
   }
 

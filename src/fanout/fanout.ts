@@ -13,6 +13,8 @@ export type From =
 
 /** Whose connection it is. */
 export interface FeedOwner {
+  /** As limits count it. */
+  readonly address?: string;
   /**
    * Whether the connection may still hear the channel, asked when a commit may have taken that away. Answers when it is known for
    * sure.

@@ -367,7 +367,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
         // whoever takes nothing does not get a place that others wait for
         if (outbox.full) await outbox.writable();
         if (subscription.isEnded) return;
-        const share = hub.options.snapshots.ask(channel, arrival, this.#isLaggard);
+        const share = hub.options.snapshots.ask(channel, arrival, this.#isLaggard, this.owner?.address);
         subscription.leave = share.leave;
         const outcome = await share.outcome;
         if (subscription.isEnded) return;

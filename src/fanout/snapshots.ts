@@ -9,6 +9,7 @@
  */
 import type { ResolvedChannel } from '../channels/channel.ts';
 import { SnoError } from '../errors.ts';
+import { FairShare } from '../fair-share.ts';
 import { Reading, type Share, type SnapshotSink } from './reading.ts';
 import type { FrameSink, SnapshotRead } from './snapshot.ts';
 
@@ -49,20 +50,23 @@ interface Running {
 export interface SnapshotSource {
   /**
    * Asks for a snapshot. `alone`: shared with nobody, for those whom others have left behind. Throws `overloaded` where too many
-   * wait.
+   * wait; `address` is whose snapshot it is then.
    */
-  ask(channel: ResolvedChannel, sink: SnapshotSink, alone: boolean): Share;
+  ask(channel: ResolvedChannel, sink: SnapshotSink, alone: boolean, address?: string): Share;
 }
 
 export class Snapshots implements SnapshotSource {
   readonly #options: SnapshotsOptions;
   readonly #waiting = new Set<Reading>();
+  /** Those that wait, by the addresses that asked. */
+  readonly #queue: FairShare<Reading>;
   readonly #running = new Map<Reading, Running>();
   /** By channel name, those that can be shared still. */
   readonly #open = new Map<string, Reading>();
 
   constructor(options: SnapshotsOptions) {
     this.#options = options;
+    this.#queue = new FairShare(options.waitingMax);
   }
 
   get waitingCount(): number {
@@ -73,20 +77,35 @@ export class Snapshots implements SnapshotSource {
     return this.#running.size;
   }
 
-  ask(channel: ResolvedChannel, sink: SnapshotSink, alone: boolean): Share {
+  ask(channel: ResolvedChannel, sink: SnapshotSink, alone: boolean, address?: string): Share {
     const open = alone ? undefined : this.#open.get(channel.name);
-    if (open !== undefined && isSame(open, channel)) return open.share(sink);
-    const { runningMax, waitingMax, windowBytesMax, deflate, now } = this.#options;
-    if (this.#running.size >= runningMax && this.#waiting.size >= waitingMax) {
-      this.#options.onRefused();
-      throw new SnoError('overloaded', `${waitingMax} snapshots wait already`);
+    if (open !== undefined && isSame(open, channel)) {
+      this.#queue.give(open, address);
+      return open.share(sink);
     }
-    const reading = new Reading(channel, { windowBytesMax, deflate, now, onEmpty: () => this.#emptied(reading) });
+    const { runningMax, windowBytesMax, deflate, now } = this.#options;
+    const reading: Reading = new Reading(channel, {
+      windowBytesMax,
+      deflate,
+      now,
+      onEmpty: () => this.#emptied(reading),
+    });
+    const { isIn, displaced } = this.#queue.enter(reading, address);
+    if (!isIn && this.#running.size >= runningMax) throw this.#refusal();
+    if (displaced !== undefined) {
+      displaced.fail(this.#refusal());
+      this.#emptied(displaced);
+    }
     if (!alone) this.#open.set(channel.name, reading);
     this.#waiting.add(reading);
     const share = reading.share(sink);
     this.#start();
     return share;
+  }
+
+  #refusal(): SnoError {
+    this.#options.onRefused();
+    return new SnoError('overloaded', `${this.#options.waitingMax} snapshots wait already`);
   }
 
   /** Ends what takes too long. To be called every SNAPSHOT_CHECK_MS. */
@@ -117,6 +136,7 @@ export class Snapshots implements SnapshotSource {
 
   #run(reading: Reading): void {
     this.#waiting.delete(reading);
+    this.#queue.leave(reading);
     this.#options.onRead();
     const sink: FrameSink = {
       taken: (visibility) => {
@@ -150,6 +170,7 @@ export class Snapshots implements SnapshotSource {
     if (!reading.isEmpty) return;
     this.#close(reading);
     this.#waiting.delete(reading);
+    this.#queue.leave(reading);
     const running = this.#running.get(reading);
     if (running === undefined) return;
     if (!running.isRead) running.read.cancel();

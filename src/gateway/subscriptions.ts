@@ -95,7 +95,7 @@ export class Subscriptions {
       const claims = this.#claims;
       const channel = channels.resolve(name);
       if (claims === undefined || channel instanceof SnoError) return false;
-      const refusal = await access.check(channel, claims);
+      const refusal = await access.check(channel, claims, this.#subscriber.address);
       if (claims !== this.#claims) continue;
       if (refusal?.code !== 'try_again') return refusal === undefined;
       await new Promise<void>((resolve) => clock.after(RECHECK_MS * (0.5 + clock.random()), resolve));
@@ -167,7 +167,9 @@ export class Subscriptions {
     const attendance = this.#services.fanout.attend(channel);
     try {
       await attendance.settled;
-      const refusal = (await this.#services.access.check(channel, claims)) ?? snapshotRefusal(channel, from);
+      const refusal =
+        (await this.#services.access.check(channel, claims, this.#subscriber.address)) ??
+        snapshotRefusal(channel, from);
       return { refusal, disturbed: attendance.disturbed };
     } finally {
       attendance.end();
@@ -187,7 +189,7 @@ export class Subscriptions {
     const channel = channels.resolve(name);
     // A channel that is no more is ended by the fan-out.
     if (channel instanceof SnoError) return;
-    const refusal = await access.check(channel, claims);
+    const refusal = await access.check(channel, claims, this.#subscriber.address);
     if (this.#claims !== claims || refusal === undefined) return;
     if (refusal.code === 'try_again' && clock.now() < grantedUntil) {
       clock.after(RECHECK_MS * (0.5 + clock.random()), () => void this.#recheck(name, claims, grantedUntil));

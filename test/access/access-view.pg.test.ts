@@ -231,6 +231,35 @@ test('too many that wait are told to try again, and so are those that take too l
   expect(await metrics.text()).toContain('sno_limits_met_total{limit="access_waiting"} 10\n');
 });
 
+test('one address that fills the queue keeps no other address out', async () => {
+  const slow = viewAccess({
+    SNO_ACCESS_QUERIES: '1',
+    SNO_ACCESS_BATCH: '1',
+    SNO_ACCESS_WAITING: '20',
+    SNO_ACCESS_TIMEOUT_SECONDS: '60',
+  });
+  const lock = await database.connect();
+  try {
+    await lock.query('begin; lock table members in access exclusive mode');
+    const asked = await channel('project:{project_id}', '42');
+    const greedy = Array.from({ length: 40 }, (_, index) =>
+      slow.check(asked, { sub: ['u1', `x${index}`] }, '192.0.2.1'),
+    );
+    await until(() => slow.waiting === 20, 'the queue is full');
+    const others = ['192.0.2.2', '192.0.2.3', '2001:db8::/64'].map((address) =>
+      slow.check(asked, { sub: 'u1' }, address),
+    );
+    await lock.query('rollback');
+    expect(await Promise.all(others)).toEqual([undefined, undefined, undefined]);
+    const codes = (await Promise.all(greedy)).map((error) => error?.code);
+    expect(codes.filter((code) => code === undefined).length).toBeGreaterThanOrEqual(17);
+    expect(new Set(codes)).toEqual(new Set([undefined, 'try_again']));
+    expect(slow.waiting).toBe(0);
+  } finally {
+    await lock.end();
+  }
+});
+
 test('the database is away, then back', async () => {
   const { query, url, name } = database;
   await query('select 1');

@@ -110,11 +110,17 @@ function fresh(): void {
   });
 }
 
-function ask(name: string, alone = false, takes = Number.POSITIVE_INFINITY, deflates = false): Client {
+function ask(
+  name: string,
+  alone = false,
+  takes = Number.POSITIVE_INFINITY,
+  deflates = false,
+  address?: string,
+): Client {
   const client = new Client();
   client.takes = takes;
   client.deflates = deflates;
-  client.share = snapshots.ask(channel(name), client, alone);
+  client.share = snapshots.ask(channel(name), client, alone, address);
   client.share.outcome.then(
     (outcome) => {
       client.outcome = outcome;
@@ -137,6 +143,25 @@ async function finish(read: Read | undefined): Promise<void> {
   read?.finish();
   await settled();
 }
+
+test('one address that fills the queue keeps no other address out', async () => {
+  const from = (address: string, name: string) => ask(name, false, Number.POSITIVE_INFINITY, false, address);
+  const greedy = ['1', '2', '3', '4', '5'].map((id) => from('192.0.2.1', `room:${id}`));
+  expect([snapshots.runningCount, snapshots.waitingCount]).toEqual([2, 3]);
+  expect(() => from('192.0.2.1', 'room:6')).toThrow(expect.objectContaining({ code: 'overloaded' }));
+  const sharing = from('192.0.2.2', 'room:5');
+  from('192.0.2.3', 'room:7');
+  await settled();
+  expect(snapshots.waitingCount).toBe(3);
+  expect(greedy.map(({ outcome }) => (outcome as SnoError | undefined)?.code)).toEqual([
+    undefined,
+    undefined,
+    undefined,
+    'overloaded',
+    undefined,
+  ]);
+  expect(sharing.outcome).toBe(undefined);
+});
 
 describe('those who ask for one channel', () => {
   test('share one read, and its frames are the same buffers', async () => {

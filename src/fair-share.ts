@@ -1,0 +1,93 @@
+/**
+ * A bounded queue that clients of many addresses fill. One address alone may fill it; once it is full, a client of
+ * another address takes the place of the newest item of the address that has most. So no address can keep others out.
+ */
+interface Place {
+  readonly address: string;
+  /** Where it stands among the items of its address. */
+  index: number;
+}
+
+/** Of items whose address is unknown: they count as of one. */
+const UNKNOWN = '';
+
+export class FairShare<Item> {
+  readonly #max: number;
+  readonly #places = new Map<Item, Place>();
+  readonly #items = new Map<string, Item[]>();
+  /** The addresses that have so many items, by that number. */
+  readonly #addresses: Set<string>[] = [];
+  /** The most items that one address has. */
+  #most = 0;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  get size(): number {
+    return this.#places.size;
+  }
+
+  /** How many the address has. */
+  of(address: string | undefined): number {
+    return this.#items.get(address ?? UNKNOWN)?.length ?? 0;
+  }
+
+  /** Takes the item in, or refuses it; `displaced` has to make room for it. */
+  enter(item: Item, address: string = UNKNOWN): { readonly isIn: boolean; readonly displaced?: Item } {
+    if (this.size < this.#max) {
+      this.#add(item, address);
+      return { isIn: true };
+    }
+    // not where the other would have fewer afterwards
+    if (this.#most <= this.of(address) + 1) return { isIn: false };
+    const [heaviest] = this.#addresses[this.#most] as Set<string>;
+    const displaced = (this.#items.get(heaviest as string) as Item[]).at(-1) as Item;
+    this.leave(displaced);
+    this.#add(item, address);
+    return { isIn: true, displaced };
+  }
+
+  /** False where it was not in, or not any more. */
+  leave(item: Item): boolean {
+    const place = this.#places.get(item);
+    if (place === undefined) return false;
+    const { address, index } = place;
+    const items = this.#items.get(address) as Item[];
+    this.#resize(address, items.length, items.length - 1);
+    const last = items.pop() as Item;
+    if (last !== item) {
+      items[index] = last;
+      (this.#places.get(last) as Place).index = index;
+    }
+    if (items.length === 0) this.#items.delete(address);
+    this.#places.delete(item);
+    return true;
+  }
+
+  /** Counts the item as of another address from now on, where that has fewer. */
+  give(item: Item, address: string = UNKNOWN): void {
+    const owner = this.#places.get(item)?.address;
+    if (owner === undefined || this.of(address) >= this.of(owner)) return;
+    this.leave(item);
+    this.#add(item, address);
+  }
+
+  #add(item: Item, address: string): void {
+    const items = this.#items.get(address) ?? [];
+    this.#items.set(address, items);
+    this.#places.set(item, { address, index: items.length });
+    items.push(item);
+    this.#resize(address, items.length - 1, items.length);
+  }
+
+  #resize(address: string, from: number, to: number): void {
+    this.#addresses[from]?.delete(address);
+    if (to > 0) {
+      this.#addresses[to] ??= new Set();
+      this.#addresses[to].add(address);
+    }
+    this.#most = Math.max(this.#most, to);
+    while (this.#most > 0 && (this.#addresses[this.#most]?.size ?? 0) === 0) this.#most--;
+  }
+}
