@@ -49,7 +49,8 @@ export const ERRORS = {
   },
   wal_level_not_logical: {
     audience: 'operator',
-    cause: 'The server runs with a wal_level other than logical, so that row changes cannot be decoded.',
+    cause:
+      'The wal_level of the server is too low to decode row changes. Postgres 15 to 18 need `logical`; `replica` is enough from 19 on.',
     mend: "Run `alter system set wal_level = 'logical'` and restart Postgres (managed Postgres: the provider's switch).",
   },
   missing_privilege: {

@@ -7,6 +7,7 @@ import type pg from 'pg';
 import { SnoError } from '../errors.ts';
 import { databaseError } from '../postgres/connect.ts';
 import { quoteIdentifier, quoteLiteral, readableName } from '../postgres/quote.ts';
+import { canDecode } from '../postgres/wal-level.ts';
 import { INSTALL_VERSION } from './catalog.ts';
 import { readCatalog } from './catalog-reader.ts';
 import { loadParser } from './parse.ts';
@@ -60,9 +61,9 @@ export async function planSetup(client: pg.ClientBase, options: SetupOptions): P
   checkServer(facts);
   return [
     {
-      what: 'wal_level is logical',
+      what: 'wal_level lets row changes be decoded',
       sql: "alter system set wal_level = 'logical'; -- then restart Postgres; on managed Postgres, use the provider's switch",
-      needed: facts.walLevel !== 'logical',
+      needed: !canDecode(facts.serverVersion, facts.walLevel),
       kind: 'manual',
     },
     {
@@ -311,7 +312,7 @@ export async function ensureSetup(client: pg.ClientBase, options: SetupOptions):
   const warnings: SetupWarning[] = [];
   let plan = await planSetup(client, options);
   if (plan.some(({ kind, needed }) => kind === 'manual' && needed))
-    throw new SnoError('wal_level_not_logical', 'the server runs with another wal_level');
+    throw new SnoError('wal_level_not_logical', 'the wal_level of the server is too low');
   // Twice: what channels that are there already need shows when the functions are installed.
   for (let round = 0; round < 2 && plan.some(({ needed }) => needed); round++) {
     const outcome = await applySetup(client, plan);

@@ -2,6 +2,7 @@
 import type { Settings } from '../config.ts';
 import { ERRORS, type ErrorCode } from '../errors.ts';
 import { quoteLiteral, readableName } from '../postgres/quote.ts';
+import { canDecode } from '../postgres/wal-level.ts';
 import { sizeText } from '../size.ts';
 import type { Facts, SlotFacts } from './facts.ts';
 import { counted } from './report.ts';
@@ -55,8 +56,10 @@ const CHECKS: readonly Check[] = [
   ({ inRecovery }) =>
     inRecovery ? failAs('database_standby', 'this server is a standby') : ok('this server is a primary'),
 
-  ({ walLevel }) =>
-    walLevel === 'logical' ? ok('wal_level is logical') : failAs('wal_level_not_logical', `wal_level is ${walLevel}`),
+  ({ serverVersion, walLevel }) => {
+    const message = `wal_level is ${walLevel}`;
+    return canDecode(serverVersion, walLevel) ? ok(message) : failAs('wal_level_not_logical', message);
+  },
 
   ({ role }) =>
     role.replication

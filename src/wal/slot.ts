@@ -8,6 +8,7 @@ import { type Lsn, parseLsn } from '../lsn.ts';
 import { differsInGenerationOnly, formatEpoch } from '../position.ts';
 import { NO_TIMEOUT_MS, timed } from '../postgres/connect.ts';
 import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
+import { canDecode } from '../postgres/wal-level.ts';
 import { sizeText } from '../size.ts';
 import { type FoundSlot, foundSlotQuery, refuseForeign } from './found-slot.ts';
 import { RUNNING } from './slot-state.ts';
@@ -205,8 +206,9 @@ async function creationError(client: pg.Client, slot: string, error: unknown): P
       return new SnoError('missing_privilege', `${what}: ${message}`, { mend, cause: error });
     }
     case NOT_IN_PREREQUISITE_STATE: {
+      const version = await one<{ readonly server_version_num: string }>(client, 'show server_version_num');
       const level = await one<{ readonly wal_level: string }>(client, 'show wal_level');
-      if (level?.wal_level === 'logical') return error;
+      if (canDecode(Number(version?.server_version_num), level?.wal_level ?? '')) return error;
       return new SnoError('wal_level_not_logical', `${what}: wal_level is ${level?.wal_level}`, { cause: error });
     }
     default:

@@ -49,6 +49,8 @@ const withSlot = (slot: Partial<SlotFacts>): Partial<Facts> => ({
 
 test('a good database has nothing but ok', () => {
   expect(notOk({})).toEqual([]);
+  // From 19 on, the slot switches decoding on.
+  expect(notOk({ serverVersion: 190_000, walLevel: 'replica' })).toEqual([]);
 });
 
 describe('what is not ok is found, alone, with its mend', () => {
@@ -57,6 +59,7 @@ describe('what is not ok is found, alone, with its mend', () => {
     ['warn', { serverVersion: 160_008 }, /^Postgres 16\.8 can lose changes/, /^Upgrade .* 16\.9/],
     ['fail', { inRecovery: true }, /standby/, /primary/],
     ['fail', { walLevel: 'replica' }, /^wal_level is replica$/, /alter system set wal_level/],
+    ['fail', { serverVersion: 190_000, walLevel: 'minimal' }, /^wal_level is minimal$/, /alter system set wal_level/],
     [
       'fail',
       { role: { name: 'App User', replication: false } },

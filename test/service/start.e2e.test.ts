@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { sno } from '../cli/run.ts';
-import { freshDatabase, ownServer, type TestDatabase } from '../support/postgres.ts';
+import { freshDatabase, NEWEST, ownServer, type TestDatabase } from '../support/postgres.ts';
 import { type Certificate, selfSigned } from '../support/tls.ts';
 
 let database: TestDatabase;
@@ -132,8 +132,10 @@ test('rules that fail leave nothing of themselves', async () => {
   }
 });
 
-test('a server whose wal_level is not logical', async () => {
-  const server = await ownServer({ settings: { wal_level: 'replica' } });
+test('a server whose wal_level is too low', async () => {
+  const tooLow: Record<string, string> =
+    NEWEST >= 19 ? { wal_level: 'minimal', max_wal_senders: '0' } : { wal_level: 'replica' };
+  const server = await ownServer({ settings: tooLow });
   try {
     const settings = { SNO_DATABASE_URL: server.url() };
     await expectRefusal(settings, 'wal_level_not_logical', /wal_level/, /alter system set wal_level = 'logical'/);

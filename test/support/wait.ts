@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 const POLL_MS = 10;
+/** How long a condition may take where a test says nothing else. */
+const WAIT_MS = Number(process.env['SNO_TEST_WAIT_MS'] ?? 30_000);
 
 /**
  * Waits for a condition; returns its first value that is truthy. Throws, naming `what` and the last error of the
@@ -9,7 +11,7 @@ const POLL_MS = 10;
 export async function until<T>(
   condition: () => T | Promise<T>,
   what: string,
-  timeoutMs = 30_000,
+  timeoutMs = WAIT_MS,
 ): Promise<Exclude<T, false | 0 | '' | null | undefined>> {
   const deadline = performance.now() + timeoutMs;
   let cause: unknown;

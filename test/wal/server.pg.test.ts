@@ -258,11 +258,32 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     expect(noSlot).toMatchObject({ code: 'slots_exhausted', message: expect.stringContaining('slots are in use') });
   });
 
-  test('a server whose wal_level is not logical is told as such', async () => {
+  const atReplica = version >= 19 ? 'is enough: the slot switches decoding on' : 'is told as too low';
+  test(`a server whose wal_level is replica ${atReplica}`, async () => {
     await server.restart({ wal_level: 'replica' });
     cleanups.push(() => server.restart({ wal_level: 'logical' }));
-    const refusal = await refusalOf(streamOf(database).stream.start());
-    expect(refusal).toMatchObject({ code: 'wal_level_not_logical', message: expect.stringContaining('replica') });
+    if (version < 19) {
+      const refusal = await refusalOf(streamOf(database).stream.start());
+      expect(refusal).toMatchObject({ code: 'wal_level_not_logical', message: expect.stringContaining('replica') });
+      return;
+    }
+    await insert(database, 1);
+    const effective = async () => (await database.query('show effective_wal_level')).rows[0]?.['effective_wal_level'];
+    expect(await effective()).toBe('replica');
+    const { consumer, stream } = await follow();
+    await insert(database, 2);
+    await until(() => consumer.ids.length === 1, 'the commit has come');
+    expect(await effective()).toBe('logical');
+    // Dropping the last slot switches decoding off: the next one switches it on again, with a new history.
+    await stream.stop();
+    await dropSlots(database);
+    await until(async () => (await effective()) === 'replica', 'decoding is off');
+    await insert(database, 3);
+    const again = await follow();
+    expect(again.consumer.starts[0]).toMatchObject({ loss: expect.stringMatching(/not there any more/) });
+    await insert(database, 4);
+    await until(() => again.consumer.ids.length === 1, 'the next commit has come');
+    expect([consumer.ids, again.consumer.ids]).toEqual([[2], [4]]);
   });
 
   test('over TLS commits come whole, through a socket that was paused too', async () => {
