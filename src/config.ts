@@ -139,6 +139,11 @@ export const SETTING_GROUPS = {
       'give_up',
       'At SNO_SLOT_WAL_BYTES: `give_up` drops the slot with its WAL and begins anew, so that subscribers are reset (`slot_lost`); `hold` warns and keeps it.',
     ),
+    SNO_UNDECODABLE_SECONDS: setting(
+      integer(0, 86_400),
+      '30',
+      'Seconds for which Postgres may fail to decode the same commit (`wal_undecodable`). Then all up to the end of the WAL is given up and subscribers are reset (`slot_lost`). 0 = it is tried for ever, and nothing is sent meanwhile.',
+    ),
     SNO_TCP_USER_TIMEOUT_SECONDS: setting(
       integer(0, 86_400),
       '30',

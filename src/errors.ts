@@ -89,6 +89,12 @@ export const ERRORS = {
       'The replication slot was dropped, invalidated, moved or made anew by something else than this process, so that commits may be missing.',
     mend: 'Nothing: a new slot and epoch are made and subscribers are reset. See max_slot_wal_keep_size in docs/operations.md.',
   },
+  wal_undecodable: {
+    audience: 'operator',
+    cause:
+      'Postgres cannot decode a commit: a row is over 1 GB as text, a text has no form in UTF-8, a row filter or an output function raises an error, or a library, memory or disk is missing.',
+    mend: 'Remove the cause that the message names. After SNO_UNDECODABLE_SECONDS that commit is given up, and subscribers are reset (`slot_lost`). See docs/operations.md.',
+  },
   slot_wal_exceeded: {
     audience: 'operator',
     cause: 'Postgres holds much WAL for the slot: more than SNO_SLOT_WAL_BYTES, or soon so.',

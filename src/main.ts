@@ -115,6 +115,7 @@ class RunningService implements Service, WalHandler {
   #generation: number | undefined;
   /** Whether the stream has reached, once, the end that the WAL had at start. */
   #isCaughtUp = false;
+  #caughtUp: (() => void) | undefined;
 
   constructor(settings: Settings, logger: Logger) {
     this.#settings = settings;
@@ -226,6 +227,8 @@ class RunningService implements Service, WalHandler {
       tcpUserTimeoutMs: settings.SNO_TCP_USER_TIMEOUT_SECONDS * 1_000,
       slotWalBytesMax: boundBytes > 0 && settings.SNO_SLOT_WAL_POLICY === 'give_up' ? boundBytes : undefined,
       onGivenUp: () => this.#metrics.slotGivenUp.inc(),
+      undecodableMs: settings.SNO_UNDECODABLE_SECONDS * 1_000,
+      onUndecodable: () => this.#metrics.undecodable.inc(),
       slotInUseTimeoutMs: settings.SNO_DRAIN_SECONDS * 1_000 + SLOT_IN_USE_TIMEOUT_MS,
       handler: this,
       acknowledger: this.#retention,
@@ -425,6 +428,8 @@ class RunningService implements Service, WalHandler {
     this.#journal.clear(this.#builder.head);
     this.#retention.startFrom(start.from);
     this.#markers.reset();
+    // a marker from before is not waited for any more
+    if (!this.#isCaughtUp && this.#caughtUp !== undefined) this.#markers.expect(this.#caughtUp);
     this.#notifications.reset();
     this.#definitions.load(catalog, lsn, key);
     this.#told.begin(start.reason ?? 'epoch_changed');
@@ -466,10 +471,11 @@ class RunningService implements Service, WalHandler {
   #catchUp(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.failed.catch(reject);
-      this.#markers.expect(() => {
+      this.#caughtUp = () => {
         this.#isCaughtUp = true;
         resolve();
-      });
+      };
+      this.#markers.expect(this.#caughtUp);
     });
   }
 

@@ -144,6 +144,7 @@ export interface Metrics {
   readonly reconnects: Count;
   readonly slotLost: Count;
   readonly slotGivenUp: Count;
+  readonly undecodable: Count;
   readonly snapshotReads: Count;
   readonly workerExits: Count;
   /** Counts a connection's end by its close code. */
@@ -297,6 +298,7 @@ export function createMetrics(): Metrics {
     ),
     reconnects: count('sno_reconnects_total', 'Times that the replication connection was made anew.'),
     slotLost: count('sno_slot_lost_total', 'Times that the replication slot was lost, so that subscribers were reset.'),
+    undecodable: count('sno_undecodable_total', 'Times that Postgres failed to decode the WAL (`wal_undecodable`).'),
     slotGivenUp: count(
       'sno_slot_given_up_total',
       'Times that the slot was lost because Snö gave it up at SNO_SLOT_WAL_BYTES.',

@@ -1,8 +1,8 @@
 import { type ErrorCode, SnoError } from '../errors.ts';
 import { databaseError } from '../postgres/connect.ts';
+import { type DescribedTables, isServerError, undecodable } from './undecodable.ts';
 
-/** What Postgres says of a publication that is not there. */
-export const UNDEFINED_OBJECT = '42704';
+const UNDEFINED_OBJECT = '42704';
 const INSUFFICIENT_PRIVILEGE = '42501';
 
 /** What an SQLSTATE means on a replication connection. */
@@ -10,12 +10,11 @@ const FAULTS: Readonly<Record<string, ErrorCode>> = {
   '55006': 'slot_in_use', // object_in_use
   '55000': 'slot_lost', // object_not_in_prerequisite_state: "can no longer get changes from replication slot"
   '25006': 'database_standby', // read_only_sql_transaction
-  [UNDEFINED_OBJECT]: 'setup_required', // "publication does not exist"
   '42883': 'setup_required', // undefined_function
   '3F000': 'setup_required', // invalid_schema_name
 };
 
-export function sqlState(error: unknown): string | undefined {
+function sqlState(error: unknown): string | undefined {
   return (error as { readonly code?: string }).code;
 }
 
@@ -29,6 +28,26 @@ export function startFault(error: unknown, slot: string): SnoError {
   return new SnoError('slot_lost', message, { cause: error });
 }
 
+/** Whether Postgres has ended the stream because there was no publication when what it decodes was written. */
+export function isPublicationMissing(error: unknown): boolean {
+  const { code, routine } = error as { readonly code?: string; readonly routine?: string };
+  return code === UNDEFINED_OBJECT && routine === 'get_publication_oid';
+}
+
+/** Why a stream that was accepted has ended. `head`: everything before it was read. */
+export function endFault(error: unknown, slot: string, tables: DescribedTables, head: string): SnoError {
+  if (error instanceof SnoError) return error;
+  if (isServerError(error)) {
+    // in a callback of the output plugin these say nothing of the slot
+    const isOfSlot = error.where === undefined && FAULTS[error.code ?? ''] !== undefined;
+    if (isOfSlot || isPublicationMissing(error)) return streamFault(error, slot);
+    return undecodable(error, tables, head);
+  }
+  const { message } = error as Error;
+  const mend = 'Nothing: the connection is made again. Where this repeats, the log of Postgres says why it ended.';
+  return new SnoError('database_unreachable', `the connection to Postgres ended: ${message}`, { mend, cause: error });
+}
+
 /** Why a replication connection could not be made, or ended. */
 export function streamFault(error: unknown, slot: string): SnoError {
   if (error instanceof SnoError) return error;
@@ -38,6 +57,6 @@ export function streamFault(error: unknown, slot: string): SnoError {
     const mend = 'As a superuser: alter role ... with replication; for the role in SNO_DATABASE_URL.';
     return new SnoError('missing_privilege', message, { mend, cause: error });
   }
-  const code = FAULTS[state];
+  const code = isPublicationMissing(error) ? 'setup_required' : FAULTS[state];
   return code === undefined ? databaseError(error) : new SnoError(code, `slot ${slot}: ${message}`, { cause: error });
 }

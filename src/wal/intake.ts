@@ -10,6 +10,7 @@ import { READ_BYTES_MAX } from '../postgres/in-place-socket.ts';
 import { Backlog } from './backlog.ts';
 import type { WalHandler } from './source.ts';
 import { KEEPALIVE, readKeepalive, serverEndOf, XLOG_DATA, XLOG_DATA_HEADER_BYTES } from './status.ts';
+import { DescribedTables } from './undecodable.ts';
 
 export interface IntakeOptions {
   readonly handler: WalHandler;
@@ -41,6 +42,8 @@ const SIPS_IN_TIMEOUT = 3;
 
 export class Intake {
   readonly #options: IntakeOptions;
+  /** Tables that the connection has described. */
+  readonly tables = new DescribedTables();
   readonly #backlog = new Backlog();
   #line: Line | undefined;
   #isHeld = false;
@@ -79,6 +82,7 @@ export class Intake {
   open(line: Line, from: Lsn, tcpUserTimeoutMs: number): void {
     this.#line = line;
     this.#serverEnd = from;
+    this.tables.clear();
     if (tcpUserTimeoutMs > 0)
       this.#sipTimer = setInterval(() => this.#sip(), Math.max(1, tcpUserTimeoutMs / SIPS_IN_TIMEOUT));
   }
@@ -114,7 +118,8 @@ export class Intake {
   /** One packet. */
   receive(buffer: Buffer, start: number, end: number): void {
     if (this.#isStopped) return;
-    if (buffer[start] === KEEPALIVE && readKeepalive(buffer, start).wantsReply) this.#line?.onAsked();
+    if (buffer[start] === XLOG_DATA) this.tables.note(buffer, start + XLOG_DATA_HEADER_BYTES, end);
+    else if (buffer[start] === KEEPALIVE && readKeepalive(buffer, start).wantsReply) this.#line?.onAsked();
     if (this.#isTaking && this.#backlog.length === 0) return this.#take(buffer, start, end);
     this.#backlog.push(buffer.subarray(start, end));
     if (this.#isPaused) {

@@ -17,8 +17,8 @@ export interface SlotOptions {
   readonly slot: string;
   /** How long creating the slot may wait for each transaction that was running before it. */
   readonly lockTimeoutMs: number;
-  /** What the slot would send cannot be decoded: begin anew. */
-  readonly isUndecodable?: boolean;
+  /** Why what the slot would send next is given up: a new history begins after it. */
+  readonly givenUp?: string | undefined;
   /** A slot that holds more WAL is given up; undefined: none is. */
   readonly walBytesMax?: number | undefined;
   /** Hears of a slot that was given up for its WAL, once it is dropped. */
@@ -114,6 +114,9 @@ export async function openSlot(
   };
   const loss = lossOf(found, options);
   if (found?.confirmed == null || loss !== undefined) {
+    const isAlive = found?.confirmed != null && found.is_lost !== 't' && options.givenUp !== undefined;
+    const advanced = isAlive ? await advanceSlot(client, slot) : undefined;
+    if (advanced !== undefined) return begin(advanced, 'slot_lost', loss);
     if (found !== undefined) await dropSlot(client, found, options);
     return begin(await createSlot(client, options), 'slot_lost', loss);
   }
@@ -155,10 +158,10 @@ async function refuseStandby(client: pg.Client): Promise<void> {
 }
 
 /** Why a slot cannot go on; undefined where it can. */
-function lossOf(found: FoundSlot | undefined, { isUndecodable, walBytesMax }: SlotOptions): string | undefined {
+function lossOf(found: FoundSlot | undefined, { givenUp, walBytesMax }: SlotOptions): string | undefined {
   if (found === undefined) return 'it was not there any more';
   if (found.is_lost === 't') return `Postgres had given it up (${found.status})`;
-  if (isUndecodable) return 'there was no publication when what it would send was written';
+  if (givenUp !== undefined) return givenUp;
   if (walBytesMax === undefined || Number(found.held) < walBytesMax) return undefined;
   return `it held ${sizeText(Number(found.held))} of WAL, and was given up`;
 }
@@ -171,6 +174,17 @@ async function dropSlot(
   await client.query(`select pg_drop_replication_slot(${quoteLiteral(slot)})`);
   const heldBytes = Number(found.held);
   if (walBytesMax !== undefined && found.is_lost !== 't' && heldBytes >= walBytesMax) onGivenUp?.(heldBytes);
+}
+
+/** Moves the slot on to the end of the WAL, which calls no output function; undefined where that fails too. */
+async function advanceSlot(client: pg.Client, slot: string): Promise<Lsn | undefined> {
+  const sql = `select end_lsn as position from pg_replication_slot_advance(${quoteLiteral(slot)}, pg_current_wal_lsn())`;
+  try {
+    const { rows } = await client.query<{ readonly position: string }>(timed(sql, NO_TIMEOUT_MS));
+    return lsnOf(rows[0]?.position ?? '');
+  } catch {
+    return undefined;
+  }
 }
 
 /** Creates the slot; resolves with its consistent point: every transaction that commits after it will be decoded. */

@@ -11,13 +11,14 @@ import { createReplicationClient, NO_TIMEOUT_MS, timed } from '../postgres/conne
 import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
 import { backoff } from './backoff.ts';
 import { CopyReader } from './copy-reader.ts';
-import { sqlState, startFault, streamFault, UNDEFINED_OBJECT } from './fault.ts';
+import { endFault, isPublicationMissing, startFault, streamFault } from './fault.ts';
 import { Intake } from './intake.ts';
 import { Pace } from './pace.ts';
 import { Pulse } from './pulse.ts';
 import { recheckSlot } from './recheck.ts';
 import { openSlot, type Progress } from './slot.ts';
 import type { Acknowledger, WalHandler, WalSource } from './source.ts';
+import { Impasse } from './undecodable.ts';
 
 export interface StreamOptions {
   readonly url: string;
@@ -35,6 +36,10 @@ export interface StreamOptions {
   readonly slotWalBytesMax?: number | undefined;
   /** Hears of a slot that was given up for its WAL. */
   readonly onGivenUp?: (heldBytes: number) => void;
+  /** How long Postgres may fail to decode one position before that is given up, and a new history begins; 0: for ever. */
+  readonly undecodableMs: number;
+  /** Counts each time that Postgres fails to decode. */
+  readonly onUndecodable: () => void;
   /** How long, at start, to wait for another process to leave the slot. */
   readonly slotInUseTimeoutMs: number;
   readonly handler: WalHandler;
@@ -82,8 +87,9 @@ export class ReplicationStream implements WalSource {
   #pace: Pace | undefined;
   #progress: Progress | undefined;
   #isStopped = false;
-  /** What the slot would send cannot be decoded, now or ever: there was no publication then. */
-  #isUndecodable = false;
+  readonly #impasse: Impasse;
+  /** Why what the slot would send next is given up. */
+  #givenUp: string | undefined;
   #wake: (() => void) | undefined;
   /** Ends the connection that there is. */
   #fail: (error: unknown) => void = () => undefined;
@@ -92,6 +98,7 @@ export class ReplicationStream implements WalSource {
   constructor(options: StreamOptions) {
     this.#options = options;
     const { handler, backlogBytesMax } = options;
+    this.#impasse = new Impasse(options.undecodableMs);
     this.#intake = new Intake({ handler, backlogBytesMax, onBug: (error) => this.#giveUp(error) });
   }
 
@@ -172,12 +179,16 @@ export class ReplicationStream implements WalSource {
         // another process that stops (a rolling restart): it leaves the slot when its clients are gone
         const waits = !hasStarted && fault.code === 'slot_in_use' && now() - startedAt < slotInUseTimeoutMs;
         const looksAgain = fault.code === 'slot_lost' && ++looks < LOOKS_MAX;
-        if (!hasStarted && !waits && !looksAgain) return refused(fault);
+        const isStuck = fault.code === 'wal_undecodable';
+        if (!hasStarted && !waits && !looksAgain && !isStuck) return refused(fault);
         if (hasStarted) onDisconnect();
-        if (streamingSince !== undefined && sqlState(error) === UNDEFINED_OBJECT) this.#isUndecodable = true;
         if (streamingSince !== undefined && now() - streamingSince >= STABLE_MS) attempt = 0;
         const retryInMs = waits ? SLOT_IN_USE_RETRY_MS : backoff(attempt++, random());
-        if (!waits) logger.warn({ code: fault.code, mend: fault.mend, retryInMs }, `replication: ${fault.message}`);
+        if (!waits)
+          logger[isStuck ? 'error' : 'warn'](
+            { code: fault.code, mend: fault.mend, retryInMs },
+            `replication: ${fault.message}`,
+          );
         else if (!isWaiting) logger.info({ code: fault.code }, `${fault.message}: waiting until it leaves`);
         isWaiting = waits;
         await this.#sleep(retryInMs);
@@ -213,13 +224,13 @@ export class ReplicationStream implements WalSource {
         {
           slot,
           lockTimeoutMs: slotLockTimeoutMs,
-          isUndecodable: this.#isUndecodable,
+          givenUp: this.#givenUp,
           walBytesMax: slotWalBytesMax,
           ...(onGivenUp === undefined ? {} : { onGivenUp }),
         },
         this.#progressNow(),
       );
-      this.#isUndecodable = false;
+      this.#givenUp = undefined;
       const { pid, tcpUserTimeoutMs, walSenderTimeoutMs } = await this.#arrange(client);
       const send = (packet: Buffer) => connection.sendCopyFromChunk(packet);
       const pulse = new Pulse({ acknowledger, now, send, fail, walSenderTimeoutMs });
@@ -238,14 +249,14 @@ export class ReplicationStream implements WalSource {
         },
         onFault: fail,
       });
-      const over = Promise.race([
-        client.query(timed(this.#startCommand(opened.from), NO_TIMEOUT_MS)).then(ended),
-        failed,
-      ]);
-      over.catch(() => undefined);
-      await Promise.race([accepted, over]).catch((error) => {
-        throw startFault(error, slot);
+      let isOurs = false;
+      const start = client.query(timed(this.#startCommand(opened.from), NO_TIMEOUT_MS));
+      const over = Promise.race([start.then(ended), failed]).catch((error) => {
+        throw isOurs ? this.#endFault(error) : startFault(error, slot);
       });
+      over.catch(() => undefined);
+      await Promise.race([accepted, over]);
+      isOurs = true;
       // from here on the slot is ours and the server must hear of us; what it sends waits for the handler
       pulse.start();
       const recheck = recheckSlot(pool, { slot, publication, pid }, opened);
@@ -269,6 +280,19 @@ export class ReplicationStream implements WalSource {
       this.#connection = undefined;
       client.end().catch(() => undefined);
     }
+  }
+
+  /** Why the stream has ended; notes what is to be given up for it. */
+  #endFault(error: unknown): SnoError {
+    const { slot, acknowledger, onUndecodable, now } = this.#options;
+    const head = acknowledger.written();
+    const fault = endFault(error, slot, this.#intake.tables, formatLsn(head));
+    if (isPublicationMissing(error)) this.#givenUp = 'there was no publication when what it would send was written';
+    if (fault.code === 'wal_undecodable') {
+      onUndecodable();
+      if (this.#impasse.failed(head, now())) this.#givenUp = `it could not be read on: ${fault.message}`;
+    }
+    return fault;
   }
 
   /** Sets how long the server may wait for us, and learns what the connection is held by. */

@@ -35,6 +35,7 @@ export class Consumer implements WalHandler, Acknowledger {
   readonly bugs: unknown[] = [];
   readonly log: LogLine[] = [];
   disconnects = 0;
+  undecodable = 0;
   /** What `flushed()` says: nothing beyond the start, until a test says more. */
   flushedTo: Lsn = 0;
   /** The end of the last commit, or of a keepalive outside a commit. */
@@ -145,6 +146,10 @@ export function streamOf(database: TestDatabase, options: Partial<StreamOptions>
     slotLockTimeoutMs: 10_000,
     tcpUserTimeoutMs: 30_000,
     slotInUseTimeoutMs: 0,
+    undecodableMs: 0,
+    onUndecodable: () => {
+      consumer.undecodable++;
+    },
     handler: consumer,
     acknowledger: consumer,
     logger: createLogger('debug', logInto(consumer.log)),

@@ -1,0 +1,115 @@
+/**
+ * What Postgres fails to decode, each time it is asked for: a row over 1 GB as text, a value that UTF-8 lacks, a row filter or
+ * an output function that raises, a library that is missing. It names the position, but no table. The tables that it described
+ * before tell which.
+ */
+import { SnoError } from '../errors.ts';
+import type { Lsn } from '../lsn.ts';
+
+const RELATION = 0x52; // R
+const RELATION_OID_BYTES = 4;
+
+/** Tables that a connection has described so far. */
+export class DescribedTables {
+  #names: string[] = [];
+  #isLast = false;
+
+  clear(): void {
+    this.#names = [];
+    this.#isLast = false;
+  }
+
+  /** A pgoutput message: `buffer[start, end)`. */
+  note(buffer: Buffer, start: number, end: number): void {
+    this.#isLast = buffer[start] === RELATION;
+    if (!this.#isLast) return;
+    const [schema, name] = buffer.toString('utf8', start + 1 + RELATION_OID_BYTES, end).split('\0', 2);
+    this.#names.push(`${schema || 'pg_catalog'}.${name}`);
+  }
+
+  /**
+   * Where the row that failed stood. A table is described right before its first row, so its row failed where only the
+   * description came. Else it may also be of a table that was not described yet, whose row filter failed.
+   */
+  toString(): string {
+    const last = this.#names.at(-1);
+    if (last === undefined) return 'at the first row of this connection';
+    if (this.#isLast) return `at a row of ${last}`;
+    return `after rows of ${[...new Set(this.#names)].join(', ')}`;
+  }
+}
+
+interface ServerError {
+  readonly code?: string;
+  readonly message: string;
+  readonly severity?: string;
+  readonly where?: string;
+}
+
+/** SQLSTATEs of a connection that Postgres ends, whatever it was decoding: it shuts down, crashes, is told to. */
+const ENDED = /^(08|57P|25P0[34])/;
+
+/** Advice by SQLSTATE; the first that fits. */
+const MENDS: readonly (readonly [states: RegExp, mend: string])[] = [
+  [
+    /^(54|XX000)/,
+    'A row of published tables may have at most 1 GB as text, a bytea half of that. Move the large column to a table that no channel reads.',
+  ],
+  [/^(22P05|22021)/, 'Correct the value, or use a database whose encoding is UTF8: clients get UTF-8.'],
+  [
+    /^(22|P0|42)/,
+    'A row filter of the publication, or the output function of a type, raised the error. Take the filter off: later rows then pass.',
+  ],
+  [/^58P01/, 'Install the library of the extension that the message names, as it was when the row was written.'],
+  [/^53100/, 'Make room on the disk of Postgres: large transactions are decoded by way of pg_replslot.'],
+  [/^53200/, 'Give Postgres more memory, or set logical_decoding_work_mem lower.'],
+];
+
+/** An error of a stream that Postgres gave because it cannot decode; undefined for others. */
+export function isServerError(error: unknown): error is ServerError {
+  const { severity, code = '' } = error as ServerError;
+  return severity !== undefined && !ENDED.test(code);
+}
+
+/** `head`: everything before it was read. */
+export function undecodable(error: ServerError, tables: DescribedTables, head: string): SnoError {
+  const { code = '', message } = error;
+  const at = positionOf(error) ?? `after ${head}`;
+  const mend = MENDS.find(([states]) => states.test(code))?.[1];
+  return new SnoError('wal_undecodable', `Postgres cannot decode the WAL at ${at}, ${tables}: ${message} (${code})`, {
+    cause: error,
+    ...(mend === undefined ? {} : { mend }),
+  });
+}
+
+/** `slot "sno", output plugin "pgoutput", in the change callback, associated LSN 0/16B3748`, in any language. */
+function positionOf({ where = '' }: ServerError): string | undefined {
+  return / ([0-9A-F]{1,8}\/[0-9A-F]{1,8})\s*$/m.exec(where)?.[1];
+}
+
+/** Failures before a position is given up, however long they take. */
+const FAILURES_MIN = 3;
+
+/** Tells when the stream has failed for long enough without getting on. */
+export class Impasse {
+  readonly #giveUpMs: number;
+  #head: Lsn | undefined;
+  #since = 0;
+  #failures = 0;
+
+  /** `giveUpMs` 0: never. */
+  constructor(giveUpMs: number) {
+    this.#giveUpMs = giveUpMs;
+  }
+
+  /** Postgres could not decode what follows `head`. Returns whether that is to be given up. */
+  failed(head: Lsn, now: number): boolean {
+    if (head !== this.#head) {
+      this.#head = head;
+      this.#since = now;
+      this.#failures = 0;
+    }
+    this.#failures++;
+    return this.#giveUpMs > 0 && this.#failures >= FAILURES_MIN && now - this.#since >= this.#giveUpMs;
+  }
+}
