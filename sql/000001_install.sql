@@ -367,14 +367,6 @@ $$;
 comment on function sno.columns(oid) is 'The columns of a table or view, for sno.catalog().';
 
 -- The tree of a view names what it calls by oid; pg_depend leaves out what is built in.
-create or replace function sno.is_mentioned(name text, body text) returns boolean
-language sql immutable set search_path = pg_catalog, pg_temp
-as $$
-  select strpos(lower($2 collate "C"), lower($1 collate "C")) > 0
-    and ($1 !~ '^\w+$' or $2 ~* ('\m' || $1 || '\M'))
-$$;
-comment on function sno.is_mentioned(text, text) is 'Whether the text of a function has the name of another in it.';
-
 -- A body that is kept as text is parsed when it runs: what it may call is known by its words only.
 create or replace function sno.calls(function oid) returns setof oid
 language sql stable set search_path = pg_catalog, pg_temp
@@ -387,8 +379,11 @@ as $$
     join pg_proc p on p.oid = c.oid and p.oid >= 16384
     join pg_language l on l.oid = p.prolang
     cross join lateral (
-      select q.oid from pg_proc q
-      where l.lanname not in ('c', 'internal') and q.oid >= 16384 and sno.is_mentioned(q.proname, p.prosrc)
+      select q.oid
+      from (select lower(p.prosrc collate "C") as body) b
+      join pg_proc q on strpos(b.body, lower(q.proname::text collate "C")) > 0
+        and (q.proname !~ '^\w+$' or b.body ~ ('\m' || lower(q.proname::text collate "C") || '\M'))
+      where l.lanname not in ('c', 'internal') and q.oid >= 16384
       union all
       select coalesce(o.oprcode::oid, d.refobjid)
       from pg_depend d
@@ -405,14 +400,16 @@ language sql stable set search_path = pg_catalog, pg_temp
 as $$
   with recursive
   written as materialized (
-    select p.oid, p.proname::text collate "C" as name, p.prosrc
+    select p.oid, lower(p.proname::text collate "C") as name, lower(p.prosrc collate "C") as body
     from pg_proc p join pg_language l on l.oid = p.prolang
     where p.oid >= 16384 and l.lanname not in ('c', 'internal')
   ),
   caller (oid, name) as (
-    select null::oid, unnest($1) collate "C"
+    select null::oid, lower(unnest($1) collate "C")
     union
-    select w.oid, w.name from caller c join written w on sno.is_mentioned(c.name, w.prosrc)
+    select w.oid, w.name
+    from caller c
+    join written w on strpos(w.body, c.name) > 0 and (c.name !~ '^\w+$' or w.body ~ ('\m' || c.name || '\M'))
   )
   select distinct oid from caller where oid is not null
 $$;
@@ -1307,8 +1304,12 @@ begin
   -- One after the other, up to the commit: a catalog must show what those show that commit before it. Who does not get a turn in
   -- time, or reads by a snapshot of its own beginning, tells what was touched, and Snö asks for the catalog: sno.retell().
   begin
-    lock table sno.turn in share row exclusive mode;
-    in_turn := current_setting('transaction_isolation') in ('read committed', 'read uncommitted');
+    -- A prepared transaction (it has no process) may keep its turn for hours.
+    in_turn := current_setting('transaction_isolation') in ('read committed', 'read uncommitted')
+      and not exists (select from pg_locks where relation = 'sno.turn'::regclass and database = (select oid from pg_database where datname = current_database()) and granted and pid is null);
+    if in_turn then
+      lock table sno.turn in share row exclusive mode;
+    end if;
   exception when others then
     in_turn := false;
   end;
@@ -1319,11 +1320,14 @@ begin
     told := null;
     for attempt in 1..4 loop
       exit when not in_turn;
+      -- What is rolled back leaves no lock: each definition that is printed would else keep its tables and views locked up to
+      -- the end of this transaction, which may be prepared.
       begin
         told := sno.catalog(item.name);
-        exit;
-      exception when others then
-        perform pg_sleep(0.01 * attempt);
+        raise exception using errcode = 'SNO01';
+      exception
+        when sqlstate 'SNO01' then exit;
+        when others then perform pg_sleep(0.01 * attempt);
       end;
     end loop;
     perform pg_logical_emit_message(true, 'sno.catalog', convert_to(json_build_object(

@@ -264,7 +264,7 @@ export const ERRORS = {
   try_again: {
     audience: 'client',
     cause:
-      'The database could not be asked just now (unreachable, or too slow), or the channel is about to be served (`writers_open`). Nothing was allowed.',
+      'The database could not be asked just now (unreachable, or too slow), or the channel is about to be served (`writers_open`), or it is not known yet whether there is one, since the stream is behind. Nothing was allowed.',
     mend: 'Try again, with a growing and jittered wait; the client library does.',
   },
   frame_too_large: {

@@ -113,7 +113,7 @@ export async function readSetupFacts(
     installed,
     service: service === undefined ? undefined : await readServiceFacts(client, service, isCurrent),
   };
-  if (!isCurrent) return { ...facts, inside: undefined };
+  if (installed === undefined || installed < INSIDE_VERSION) return { ...facts, inside: undefined };
   const forbidden = await namesOf(client, FORBIDDEN);
   if (forbidden.length > 0) return { ...facts, inside: { isRegistered: true, unpublished: [], forbidden } };
   const registered = await namesOf(client, 'select p as name from sno.publication_names() p where p = $1', [
@@ -123,6 +123,8 @@ export async function readSetupFacts(
   return { ...facts, inside: { isRegistered: registered.length > 0, unpublished, forbidden } };
 }
 
+/** The version of the installed functions that knows several publications. */
+const INSIDE_VERSION = 8;
 /** The version of the installed functions that has `sno.lacking()`. */
 const LACKING_VERSION = 3;
 

@@ -81,6 +81,8 @@ export interface Fanout {
   attach(socket: Duplex, deflates: boolean): Feed;
   /** Access to the channel is going to be asked for; `end` is to be called in the end. */
   attend(channel: ResolvedChannel): Attendance;
+  /** Calls back once everything that was committed before the call has come out of the stream; never, where another history begins. */
+  afterCommitted(call: () => void): void;
   readonly connectionCount: number;
   readonly subscriptionCount: number;
 }

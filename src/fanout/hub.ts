@@ -198,6 +198,10 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     return this.#revocations.attend(channel);
   }
 
+  afterCommitted(call: () => void): void {
+    this.markers.expect(call);
+  }
+
   /** Resets the subscriptions of a pattern's channels that cannot go on. */
   lag(pattern: string, cannot: (channel: string) => boolean): void {
     for (const { all } of [...this.#channels.values()])

@@ -34,7 +34,7 @@ const SILENT_BEATS_MAX = 2;
 
 export interface ConnectionServices extends SubscriptionServices {
   readonly tokens: Tokens;
-  readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'attend'>;
+  readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'attend' | 'afterCommitted'>;
   readonly metrics: Metrics;
   readonly logger: Logger;
   readonly limits: Limits;

@@ -72,7 +72,7 @@ export interface GatewayOptions
   >;
   /** Undefined: plain HTTP. */
   readonly certificate: Certificate | undefined;
-  readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'attend' | 'subscriptionCount'>;
+  readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'attend' | 'afterCommitted' | 'subscriptionCount'>;
   /** The client library's bundle (dist/sno.js). */
   readonly bundleFile: string;
   /** Counts connections; without one they are counted here. */

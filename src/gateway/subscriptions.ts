@@ -13,6 +13,15 @@ import type { Limits } from './limits.ts';
 
 /** How long after a check that the database could not answer it is asked again. */
 const RECHECK_MS = 1_000;
+/** How long the stream may take to tell of a definition that was committed before a subscription. */
+const DEFINITIONS_MS = 5_000;
+/** Refusals that a definition changes which is on its way through the WAL. */
+const BY_DEFINITION: ReadonlySet<string> = new Set([
+  'channel_unknown',
+  'channel_unavailable',
+  'access_undeclared',
+  'snapshot_unavailable',
+]);
 
 /** What channel names mean. */
 export interface ChannelResolver {
@@ -23,7 +32,7 @@ export interface ChannelResolver {
 
 export interface SubscriptionServices {
   readonly access: Access;
-  readonly fanout: Pick<Fanout, 'attend'>;
+  readonly fanout: Pick<Fanout, 'attend' | 'afterCommitted'>;
   readonly channels: ChannelResolver;
   readonly clock: Clock;
   readonly limits: Limits;
@@ -140,6 +149,7 @@ export class Subscriptions {
   async #join(name: string, from: From, attempt: object): Promise<void> {
     const { channels } = this.#services;
     this.#checks++;
+    let isTold: boolean | undefined;
     try {
       for (;;) {
         if (channels.known !== undefined) await channels.known;
@@ -152,8 +162,14 @@ export class Subscriptions {
         // where the token or the views became others meanwhile, the answer is to another question
         const channel = channels.resolve(name);
         if (channels.known !== undefined || claims !== this.#claims || !sameRules(asked, channel)) continue;
+        const isDefined = refusal === undefined || !BY_DEFINITION.has(refusal.code);
+        if (!isDefined && isTold === undefined) {
+          isTold = await this.#told();
+          continue;
+        }
         this.#endAttempt(name);
-        if (refusal !== undefined) this.#subscriber.sendError(refusal, name);
+        if (!isDefined && isTold === false) this.#subscriber.sendError(notTold(name), name);
+        else if (refusal !== undefined) this.#subscriber.sendError(refusal, name);
         else this.#feed.subscribe(channel as ResolvedChannel, from, disturbed);
         return;
       }
@@ -174,6 +190,18 @@ export class Subscriptions {
     } finally {
       attendance.end();
     }
+  }
+
+  /** Whether the stream has told of every definition that was committed before the call; false where it does not do so soon. */
+  #told(): Promise<boolean> {
+    const { fanout, clock } = this.#services;
+    return new Promise((resolve) => {
+      const cancel = clock.after(DEFINITIONS_MS, () => resolve(false));
+      fanout.afterCommitted(() => {
+        cancel();
+        resolve(true);
+      });
+    });
   }
 
   /** The attempt to join it is over; false where there was none. */
@@ -206,6 +234,10 @@ export class Subscriptions {
 function startOf({ since, snapshot }: SubscribeFrame): From {
   if (snapshot === true) return { kind: 'snapshot' };
   return since === undefined ? { kind: 'now' } : { kind: 'since', position: since };
+}
+
+function notTold(name: string): SnoError {
+  return new SnoError('try_again', `it is not known just now whether there is a channel ${name}`);
 }
 
 function snapshotRefusal(channel: ResolvedChannel, from: From): SnoError | undefined {

@@ -104,6 +104,20 @@ describe.each(VERSIONS)('setup, Postgres %i', (version) => {
     ).toEqual([{ pubname: 'other' }, { pubname: 'sno' }]);
   });
 
+  test('what version 7 knew of the publication is kept, and two are kept up to date', async () => {
+    const other = { ...OPTIONS, publication: 'other' };
+    await ensureSetup(client, other);
+    // as version 7 left it
+    await database.query(`drop table sno.publications; insert into sno.settings values ('publication', 'other');
+      create or replace function sno.version() returns integer language sql immutable as 'select 7'`);
+    await ensureSetup(client, other);
+    const names = async () => (await database.query('select name from sno.publications order by 1')).rows;
+    expect(await names()).toEqual([{ name: 'other' }]);
+    await ensureSetup(client, OPTIONS);
+    expect(await names()).toEqual([{ name: 'other' }, { name: 'sno' }]);
+    expect([await needed(client), await needed(client, other)]).toEqual([[], []]);
+  });
+
   test('a role that may create sets up all but the event triggers', async () => {
     const own = await connectAs('replication');
     await database.query(`grant create on database ${database.name} to ${role}`);

@@ -152,7 +152,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
   });
   const clock = options.clock ?? systemClock;
   const journal = new MemoryJournal({ bytesMax: 2 ** 28, ageMaxMs: 3_600_000, now: () => clock.now() });
-  const markers = new Markers({ emit: async () => {}, pause: async () => {} });
+  const markers: Markers = new Markers({ emit: async (id) => markers.arrived(id), pause: async () => {} });
   const metrics = createMetrics();
   const deflater = new Deflater({
     bytesMin: settings.SNO_COMPRESS_BYTES,

@@ -48,6 +48,13 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(frames.map(({ channel }) => channel).sort()).toEqual(['fresh:1', 'open:1']);
   });
 
+  test('who subscribes right after the commit of a view is never told that the channel is unknown', async () => {
+    for (const name of ['quick', 'quicker', 'quickest']) {
+      await here.query(views(name));
+      expect(await client.subscribe(`${name}:1`, { snapshot: true })).toMatchObject({ type: 'subscribed' });
+    }
+  });
+
   test('a view that is replaced resets its subscribers, and nobody else', async () => {
     await client.subscribe('task:1');
     expect(
@@ -144,6 +151,23 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await Promise.all([firstDone, secondDone]);
     await until(async () => (await isServed(early as string)) && (await isServed(late as string)), 'both are served');
     for (const each of [holder, first, second]) await each?.end();
+  });
+
+  test('a prepared transaction that makes a channel holds up nobody who alters another one', async () => {
+    await got(views('apart'));
+    const other = await here.database.connect();
+    await other.query(`begin; ${views('prepared')}; prepare transaction '${here.database.name}'`);
+    try {
+      await here.query(
+        `set lock_timeout = '5s'; create or replace view channels."apart:{room}" as select id, room, title, done from tasks; reset lock_timeout`,
+      );
+    } finally {
+      await other.query(`commit prepared '${here.database.name}'`);
+      await other.end();
+    }
+    for (const name of ['prepared', 'apart'])
+      await until(async () => (await client.subscribe(`${name}:1`)).type === 'subscribed', `${name} is served`);
+    await expectOthersGoOn();
   });
 
   test('DDL that is rolled back changes nothing', async () => {

@@ -1,0 +1,79 @@
+/** Two Snös on one database, each with a slot and a publication of its own. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readFacts } from '../../src/cli/facts.ts';
+import { createClient } from '../../src/postgres/connect.ts';
+import { type ServiceProcess, startService } from '../support/service.ts';
+import { until } from '../support/wait.ts';
+import { RawClient } from './raw-client.ts';
+import { type Stage, stage } from './stage.ts';
+
+let first: Stage;
+let second: ServiceProcess;
+let clients: RawClient[];
+const other = () => `${first.database.name}_other`;
+
+beforeAll(async () => {
+  first = await stage(
+    'create schema channels; create table there (id int primary key, n int); create view channels.there as select id, n from there',
+  );
+  second = await startService(first.database.url, { SNO_ACCESS: 'open', SNO_SLOT: other(), SNO_PUBLICATION: 'other' });
+  clients = [await first.client(), await RawClient.open(second)];
+});
+afterAll(async () => {
+  for (const client of clients) client.cut();
+  await second.remove();
+  await first.end();
+});
+
+const both = (work: (client: RawClient) => Promise<unknown>) => Promise.all(clients.map(work));
+const event = (client: RawClient, channel: string, id: number) =>
+  client.wait(
+    `row ${id} of ${channel}`,
+    0,
+    (frame) => (frame.channel === channel && frame.events?.some(({ key }) => key?.['id'] === id)) === true,
+  );
+
+test('both serve a channel that was made before the second came, and one that is made after it', async () => {
+  await first.query(
+    'create table late (id int primary key, n int); create view channels.late as select id, n from late',
+  );
+  for (const channel of ['there', 'late'])
+    await both(async (client) =>
+      until(async () => (await client.subscribe(channel)).type === 'subscribed', `${channel} is served`),
+    );
+  await first.query('insert into there values (1, 1); insert into late values (2, 1)');
+  await both((client) => Promise.all([event(client, 'there', 1), event(client, 'late', 2)]));
+});
+
+test('a table that is taken out of one publication concerns the clients of its reader alone', async () => {
+  const [one, two] = clients as [RawClient, RawClient];
+  const from = one.frames.length;
+  await first.query('alter publication other drop table there');
+  await two.wait('the end', 0, ({ channel, code }) => channel === 'there' && code === 'channel_dropped');
+  await first.query('insert into there values (3, 1)');
+  await event(one, 'there', 3);
+  expect(one.frames.slice(from).filter(({ type }) => type === 'reset' || type === 'unsubscribed')).toEqual([]);
+  await first.query('alter publication other add table there');
+  await until(async () => (await two.subscribe('there')).type === 'subscribed', 'it is served again');
+});
+
+test('a table that loses its key leaves both, so that the app can go on', async () => {
+  await first.query('alter table late drop constraint late_pkey');
+  await first.query('update late set n = n + 1; delete from late');
+  await both((client) =>
+    client.wait('the end', 0, ({ channel, code }) => channel === 'late' && code === 'channel_dropped'),
+  );
+  const { rows } = await first.query("select pubname from pg_publication_tables where tablename = 'late'");
+  expect(rows).toEqual([]);
+});
+
+test('doctor knows of both', async () => {
+  const client = createClient(first.database.url, 'test');
+  await client.connect();
+  try {
+    const { publication, otherPublications } = await readFacts(client, other(), 'other');
+    expect([publication, otherPublications]).toEqual([{ tables: 1 }, [{ name: 'sno', tables: 1 }]]);
+  } finally {
+    await client.end();
+  }
+});
