@@ -53,7 +53,7 @@ const ENDED = /^(08|57P|25P0[34])/;
 const MENDS: readonly (readonly [states: RegExp, mend: string])[] = [
   [
     /^(54|XX000)/,
-    'A row of published tables may have at most 1 GB as text, a bytea half of that. Move the large column to a table that no channel reads.',
+    'A row of published tables may have at most 1 GB as text, a bytea half of that. Move the large column to a table that no channel reads. Postgres 15.13, 16.9 and 17.5 also fail so after much DDL: upgrade.',
   ],
   [/^(22P05|22021)/, 'Correct the value, or use a database whose encoding is UTF8: clients get UTF-8.'],
   [
