@@ -3,6 +3,7 @@
  * bounds are not the usual ones.
  */
 import { Bytes } from '../bytes.ts';
+import { formError } from './form.ts';
 
 const OPEN = 0x7b;
 const CLOSE = 0x7d;
@@ -22,7 +23,7 @@ export interface ArrayVisitor {
   nullElement(): void;
 }
 
-/** Walks over the array in `buffer[start, end)`, which Postgres wrote; `scratch` is overwritten. */
+/** Walks over the array in `buffer[start, end)`; `scratch` is overwritten. Throws RowError where it is none. */
 export function visitArray(
   buffer: Buffer,
   start: number,
@@ -31,18 +32,55 @@ export function visitArray(
   visitor: ArrayVisitor,
   scratch = new Bytes(256),
 ): void {
-  let at = buffer[start] === BRACKET ? buffer.indexOf(EQUALS, start) + 1 : start;
+  let at = start < end && buffer[start] === BRACKET ? boundsEnd(buffer, start, end) : start;
+  let depth = 0;
+  // whether an element or an array is due: after an opening brace it may also be the closing one
+  let isDue = true;
+  let isEmpty = false;
   while (at < end) {
     const byte = buffer[at] as number;
-    if (byte === OPEN) visitor.open();
-    else if (byte === CLOSE) visitor.close();
-    else if (byte === delimiter) visitor.separator();
-    else {
-      at = byte === QUOTE ? quoted(buffer, at, visitor, scratch) : bare(buffer, at, end, delimiter, visitor);
+    if (byte === OPEN) {
+      if (!isDue) throw malformed();
+      visitor.open();
+      depth++;
+      isEmpty = true;
+      at++;
       continue;
     }
-    at++;
+    if (depth === 0) throw malformed();
+    if (byte === CLOSE) {
+      if (isDue && !isEmpty) throw malformed();
+      visitor.close();
+      isDue = false;
+      at++;
+      if (--depth === 0) break;
+    } else if (byte === delimiter) {
+      if (isDue) throw malformed();
+      visitor.separator();
+      isDue = true;
+      at++;
+    } else {
+      if (!isDue) throw malformed();
+      at = byte === QUOTE ? quoted(buffer, at, end, visitor, scratch) : bare(buffer, at, end, delimiter, visitor);
+      isDue = false;
+    }
+    isEmpty = false;
   }
+  if (at !== end || depth > 0 || isDue) throw malformed();
+}
+
+function malformed() {
+  return formError('array');
+}
+
+const BOUNDS = /^(?:\[-?\d+:-?\d+\])+$/;
+
+/** Behind `[2:3]=`. */
+function boundsEnd(buffer: Buffer, start: number, end: number): number {
+  let at = start;
+  while (at < end && buffer[at] !== EQUALS) at++;
+  if (at >= end || !BOUNDS.test(buffer.toString('latin1', start, at))) throw malformed();
+  return at + 1;
 }
 
 /** Walks over `1 2 3`: an int2vector or oidvector. */
@@ -59,28 +97,30 @@ export function visitVector(buffer: Buffer, start: number, end: number, visitor:
 
 function bare(buffer: Buffer, start: number, end: number, delimiter: number, visitor: ArrayVisitor): number {
   let at = start;
-  while (at < end && buffer[at] !== delimiter && buffer[at] !== CLOSE) at++;
+  for (; at < end && buffer[at] !== delimiter && buffer[at] !== CLOSE; at++)
+    if (buffer[at] === QUOTE || buffer[at] === BACKSLASH || buffer[at] === OPEN) throw malformed();
   if (at - start === NULL_TEXT.length && buffer.compare(NULL_TEXT, 0, NULL_TEXT.length, start, at) === 0)
     visitor.nullElement();
   else visitor.element(buffer, start, at);
   return at;
 }
 
-function quoted(buffer: Buffer, quote: number, visitor: ArrayVisitor, scratch: Bytes): number {
+function quoted(buffer: Buffer, quote: number, end: number, visitor: ArrayVisitor, scratch: Bytes): number {
   const start = quote + 1;
   let at = start;
-  while (buffer[at] !== QUOTE && buffer[at] !== BACKSLASH) at++;
-  if (buffer[at] === QUOTE) {
+  while (at < end && buffer[at] !== QUOTE && buffer[at] !== BACKSLASH) at++;
+  if (at < end && buffer[at] === QUOTE) {
     visitor.element(buffer, start, at);
     return at + 1;
   }
   scratch.clear();
   let copied = start;
-  for (; buffer[at] !== QUOTE; at++) {
+  for (; at < end && buffer[at] !== QUOTE; at++) {
     if (buffer[at] !== BACKSLASH) continue;
     scratch.copy(buffer, copied, at);
     copied = ++at;
   }
+  if (at >= end) throw malformed();
   scratch.copy(buffer, copied, at);
   visitor.element(scratch.buffer, 0, scratch.length);
   return at + 1;

@@ -136,11 +136,13 @@ class PlannedView implements BoundView {
 
 function bindOutput(name: string, value: Value, indexOf: IndexOf): Output {
   const label = jsonLabel(name);
+  // the encoder looks at a column's text by itself
+  const source = value.source.kind === 'column' ? { ...value.source, shaped: undefined } : value.source;
   return {
     label,
     name: label.subarray(0, -1),
-    operand: compileOperand(value.source, indexOf),
-    before: compileOperand(value.source, indexOf),
+    operand: compileOperand(source, indexOf),
+    before: compileOperand(source, indexOf),
     encode: encoderOf(value.type),
     inputs: [...new Set(columnsOf(value).map(indexOf))],
     isColumn: value.source.kind === 'column',

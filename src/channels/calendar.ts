@@ -3,6 +3,7 @@
  * reckons them: 0 is 1 BC, -1 is 2 BC.
  */
 import type { Bytes } from '../bytes.ts';
+import { formError } from './form.ts';
 import { writeInteger, writePadded } from './integer.ts';
 import { RowError } from './row-error.ts';
 
@@ -69,7 +70,7 @@ function modulo(value: number, divisor: number): number {
   return value - Math.floor(value / divisor) * divisor;
 }
 
-/** Reads the text of a date, timestamp or timestamptz. */
+/** Reads the text of a date, timestamp or timestamptz. Throws RowError where it is none. */
 export function readMoment(buffer: Buffer, start: number, end: number, moment: Moment): void {
   moment.microsecond = 0;
   if (buffer[start] === LETTER_i || buffer[start] === MINUS) {
@@ -78,7 +79,8 @@ export function readMoment(buffer: Buffer, start: number, end: number, moment: M
   }
   let at = start;
   let year = 0;
-  for (; buffer[at] !== MINUS; at++) year = year * 10 + (buffer[at] as number) - ZERO;
+  for (; at < end && isDigit(buffer[at] as number); at++) year = year * 10 + (buffer[at] as number) - ZERO;
+  if (at + '-01-31'.length > end || buffer[at] !== MINUS) throw formError('date or time');
   if (buffer[end - 1] === LETTER_C) year = 1 - year;
   moment.day = dayOf(year, twoDigits(buffer, at + 1), twoDigits(buffer, at + 4));
   at += '-01-31'.length;

@@ -2,6 +2,8 @@
  * The order of integers and numerics by their text, exact at any length. Postgres prints no leading zeros, no exponent
  * and no negative zero; trailing zeros of a fraction mean nothing. NaN equals itself and is greater than Infinity.
  */
+import { formError } from './form.ts';
+
 const MINUS = 0x2d;
 const DOT = 0x2e;
 const ZERO = 0x30;
@@ -44,11 +46,15 @@ const INFINITE = 1;
 const NOT_A_NUMBER = 2;
 
 function rank(first: number): number {
-  return first <= NINE ? FINITE : first === LETTER_N ? NOT_A_NUMBER : INFINITE;
+  return first >= ZERO && first <= NINE ? FINITE : first === LETTER_N ? NOT_A_NUMBER : INFINITE;
 }
 
 function pointOf(text: Buffer, start: number, end: number): number {
-  for (let index = start; index < end; index++) if (text[index] === DOT) return index;
+  for (let index = start; index < end; index++) {
+    const byte = text[index] as number;
+    if (byte === DOT) return index;
+    if (byte < ZERO || byte > NINE) throw formError('number');
+  }
   return end;
 }
 

@@ -4,6 +4,21 @@
  */
 import { Bytes } from '../bytes.ts';
 import { type ArrayVisitor, visitArray, visitVector } from './array-text.ts';
+import {
+  type Form,
+  formError,
+  isBooleanText,
+  isByteaText,
+  isDateText,
+  isFiniteText,
+  isIntegerText,
+  isNotNumberText,
+  isTimestampText,
+  isTimestampTzText,
+  isTimeText,
+  isUuidText,
+  textFormOf,
+} from './form.ts';
 import { writeJsonString } from './json-text.ts';
 import { type RecordVisitor, visitRecord } from './record-text.ts';
 import { RowError } from './row-error.ts';
@@ -22,14 +37,21 @@ const QUOTE = 0x22;
 const COMMA = 0x2c;
 const COLON = 0x3a;
 const CLOSE_BRACE = 0x7d;
-const MINUS = 0x2d;
 const SPACE = 0x20;
 const LETTER_C = 0x43;
 const LETTER_T = 0x54;
 const LETTER_t = 0x74;
-const NINE = 0x39;
 
+/** As it is. */
 const writeRaw: Encoder = (buffer, start, end, out) => out.copy(buffer, start, end);
+
+/** `write`, for texts of the form alone. */
+function formed(type: string, form: Form, write: Encoder): Encoder {
+  return (buffer, start, end, out) => {
+    if (!form(buffer, start, end)) throw formError(type);
+    write(buffer, start, end, out);
+  };
+}
 
 const writeBoolean: Encoder = (buffer, start, _end, out) =>
   out.append(buffer[start] === LETTER_t ? JSON_TRUE : JSON_FALSE);
@@ -41,11 +63,13 @@ function writeQuoted(buffer: Buffer, start: number, end: number, out: Bytes): vo
 }
 
 /** NaN and Infinity are no JSON numbers: strings. */
-const writeNumber: Encoder = (buffer, start, end, out) => {
-  const first = buffer[buffer[start] === MINUS ? start + 1 : start] as number;
-  if (first <= NINE) out.copy(buffer, start, end);
-  else writeQuoted(buffer, start, end, out);
-};
+const numberEncoder =
+  (type: string): Encoder =>
+  (buffer, start, end, out) => {
+    if (isFiniteText(buffer, start, end)) out.copy(buffer, start, end);
+    else if (isNotNumberText(buffer, start, end)) writeQuoted(buffer, start, end, out);
+    else throw formError(type);
+  };
 
 /** `2020-01-01 10:00:00` becomes `"2020-01-01T10:00:00"`; `infinity` stays. */
 const writeTimestamp: Encoder = (buffer, start, end, out) => {
@@ -76,24 +100,25 @@ function joinDateAndTime({ buffer, length }: Bytes, from: number): boolean {
 }
 
 const SCALAR: Readonly<Record<ScalarKind, Encoder>> = {
-  bool: writeBoolean,
-  int2: writeRaw,
-  int4: writeRaw,
-  int8: writeRaw,
-  float4: writeNumber,
-  float8: writeNumber,
-  numeric: writeNumber,
+  bool: formed('boolean', isBooleanText, writeBoolean),
+  int2: formed('smallint', isIntegerText, writeRaw),
+  int4: formed('integer', isIntegerText, writeRaw),
+  int8: formed('bigint', isIntegerText, writeRaw),
+  float4: numberEncoder('real'),
+  float8: numberEncoder('double precision'),
+  numeric: numberEncoder('numeric'),
+  // no setting shapes them, and Postgres has checked them
   json: writeRaw,
   jsonb: writeRaw,
-  date: writeQuoted,
-  time: writeQuoted,
-  uuid: writeQuoted,
-  timestamp: writeTimestamp,
-  timestamptz: writeTimestampTz,
+  date: formed('date', isDateText, writeQuoted),
+  time: formed('time', isTimeText, writeQuoted),
+  uuid: formed('uuid', isUuidText, writeQuoted),
+  timestamp: formed('timestamp', isTimestampText, writeTimestamp),
+  timestamptz: formed('timestamptz', isTimestampTzText, writeTimestampTz),
   text: writeJsonString,
   varchar: writeJsonString,
   bpchar: writeJsonString,
-  bytea: writeJsonString,
+  bytea: formed('bytea', isByteaText, writeJsonString),
   enum: writeJsonString,
 };
 
@@ -109,8 +134,10 @@ export function encoderOf(type: ValueType): Encoder {
       return vectorEncoder(type);
     case 'composite':
       return compositeEncoder(type);
-    case 'other':
-      return writeJsonString;
+    case 'other': {
+      const form = textFormOf(type.oid);
+      return form === undefined ? writeJsonString : formed(type.name, form, writeJsonString);
+    }
     default:
       return SCALAR[type.kind];
   }

@@ -11,6 +11,7 @@ import {
   isNull,
   type Operand,
   type Predicate,
+  ShapedColumnOperand,
 } from './operand.ts';
 import { RowError } from './row-error.ts';
 
@@ -20,7 +21,9 @@ export type IndexOf = (column: CatalogTableColumn) => number;
 export function compileOperand(source: Source, indexOf: IndexOf): Operand {
   switch (source.kind) {
     case 'column':
-      return new ColumnOperand(indexOf(source.column));
+      return source.shaped === undefined
+        ? new ColumnOperand(indexOf(source.column))
+        : new ShapedColumnOperand(indexOf(source.column), source.shaped);
     case 'constant':
       return new ConstantOperand(source.text);
     case 'condition':
@@ -97,7 +100,12 @@ function booleanValue(source: Source, indexOf: IndexOf): Predicate {
 }
 
 function comparison({ left, right, compare, accepts }: Condition & { kind: 'compare' }, indexOf: IndexOf): Predicate {
-  if (left.source.kind === 'column' && right.source.kind === 'constant' && right.source.text !== null)
+  if (
+    left.source.kind === 'column' &&
+    left.source.shaped === undefined &&
+    right.source.kind === 'constant' &&
+    right.source.text !== null
+  )
     return columnWithConstant(indexOf(left.source.column), right.source.text, compare, accepts);
   const a = compileOperand(left.source, indexOf);
   const b = compileOperand(right.source, indexOf);

@@ -5,11 +5,12 @@
 import type { CatalogTableColumn } from './catalog.ts';
 import type { Compare } from './compare.ts';
 import type { Operand } from './operand.ts';
+import type { ShapedType } from './shaped.ts';
 import type { ValueType } from './types.ts';
 
 /** Where a value's bytes come from. */
 export type Source =
-  | { readonly kind: 'column'; readonly column: CatalogTableColumn }
+  | { readonly kind: 'column'; readonly column: CatalogTableColumn; readonly shaped?: ShapedType | undefined }
   /** Text as pgoutput would send it; null is NULL. */
   | { readonly kind: 'constant'; readonly text: Buffer | null }
   | { readonly kind: 'condition'; readonly condition: Condition }

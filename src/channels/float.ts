@@ -1,4 +1,5 @@
 /** float4 and float8 by their text. */
+import { formError, isFiniteText, isNotNumberText } from './form.ts';
 import { RowError } from './row-error.ts';
 
 /**
@@ -6,6 +7,7 @@ import { RowError } from './row-error.ts';
  * the range of float8, which is an error.
  */
 export function readFloat8(buffer: Buffer, start: number, end: number): number {
+  if (!isFiniteText(buffer, start, end) && !isNotNumberText(buffer, start, end)) throw formError('number');
   const text = buffer.toString('latin1', start, end);
   const value = Number(text);
   if ((value === 0 && /[1-9]/.test(text)) || (Math.abs(value) === Number.POSITIVE_INFINITY && !text.endsWith('y')))

@@ -1,5 +1,6 @@
 /** Whole numbers by their text, without allocation where they have up to 15 digits, exact at any length. */
 import type { Bytes } from '../bytes.ts';
+import { formError, isIntegerText } from './form.ts';
 import { RowError } from './row-error.ts';
 
 const MINUS = 0x2d;
@@ -7,8 +8,9 @@ const ZERO = 0x30;
 /** So many digits that every such number is exact. */
 const DIGITS_EXACT = 15;
 
-/** The number, or NaN where it has more digits than are exact. */
+/** The number, or NaN where it has more digits than are exact. Throws RowError where it is none. */
 export function readInteger(buffer: Buffer, start: number, end: number): number {
+  if (!isIntegerText(buffer, start, end)) throw formError('integer');
   const isNegative = buffer[start] === MINUS;
   const first = isNegative ? start + 1 : start;
   if (end - first > DIGITS_EXACT) return Number.NaN;
@@ -18,6 +20,7 @@ export function readInteger(buffer: Buffer, start: number, end: number): number 
 }
 
 export function readBigInteger(buffer: Buffer, start: number, end: number): bigint {
+  if (!isIntegerText(buffer, start, end)) throw formError('bigint');
   return BigInt(buffer.toString('latin1', start, end));
 }
 

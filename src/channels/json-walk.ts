@@ -1,5 +1,6 @@
 /** Finds its way through JSON that Postgres has checked, json as it was written or jsonb as it prints, without making objects. */
 import type { Bytes } from '../bytes.ts';
+import { formError } from './form.ts';
 import { RowError } from './row-error.ts';
 
 const QUOTE = 0x22;
@@ -20,16 +21,17 @@ export function skipSpace(buffer: Buffer, from: number, end: number): number {
 }
 
 /** Behind the string that begins at `start`. */
-function stringEnd(buffer: Buffer, start: number): number {
+function stringEnd(buffer: Buffer, start: number, end: number): number {
   let at = start + 1;
-  for (; buffer[at] !== QUOTE; at++) if (buffer[at] === BACKSLASH) at++;
+  for (; at < end && buffer[at] !== QUOTE; at++) if (buffer[at] === BACKSLASH) at++;
+  if (at >= end) throw formError('json');
   return at + 1;
 }
 
 /** Behind the value that begins at `start`. */
 export function valueEnd(buffer: Buffer, start: number, end: number): number {
   const first = buffer[start];
-  if (first === QUOTE) return stringEnd(buffer, start);
+  if (first === QUOTE) return stringEnd(buffer, start, end);
   if (first === OPEN_BRACE || first === OPEN_BRACKET) return containerEnd(buffer, start, end);
   let at = start;
   while (at < end && !endsToken(buffer[at] as number)) at++;
@@ -45,7 +47,7 @@ function containerEnd(buffer: Buffer, start: number, end: number): number {
   for (let at = start; at < end; ) {
     const byte = buffer[at];
     if (byte === QUOTE) {
-      at = stringEnd(buffer, at);
+      at = stringEnd(buffer, at, end);
       continue;
     }
     at++;
@@ -86,7 +88,7 @@ export class Walk {
     if (at >= limit || buffer[at] === CLOSE_BRACE || buffer[at] === CLOSE_BRACKET) return false;
     this.keyStart = at;
     if (this.#hasKeys) {
-      this.keyEnd = stringEnd(buffer, at);
+      this.keyEnd = stringEnd(buffer, at, limit);
       at = skipSpace(buffer, skipSpace(buffer, this.keyEnd, limit) + 1, limit);
     }
     this.start = at;

@@ -2,6 +2,7 @@
  * Arithmetic of numeric, exact at any length and with the scales that Postgres gives its results
  * (src/backend/utils/adt/numeric.c). Values are read from their text and printed as Postgres prints them.
  */
+import { formError } from './form.ts';
 import { RowError } from './row-error.ts';
 
 export interface Finite {
@@ -26,8 +27,15 @@ export function finite(unscaled: bigint, scale = 0): Finite {
   return { unscaled, scale };
 }
 
+const FINITE = /^-?\d+(?:\.\d+)?$/;
+const NOT_FINITE = /^(?:NaN|-?Infinity)$/;
+
+/** Throws RowError where the text is none. */
 export function readNumeric(text: string): Numeric {
-  if (/[Ia]/.test(text)) return Number(text);
+  if (!FINITE.test(text)) {
+    if (!NOT_FINITE.test(text)) throw formError('numeric');
+    return Number(text);
+  }
   const point = text.indexOf('.');
   if (point === -1) return finite(BigInt(text));
   return finite(BigInt(text.slice(0, point) + text.slice(point + 1)), text.length - point - 1);

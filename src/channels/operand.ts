@@ -5,6 +5,8 @@
 import { NULL, type Tuple, UNCHANGED } from '../decode/tuple.ts';
 import { assert } from '../errors.ts';
 import type { Compare } from './compare.ts';
+import { formError } from './form.ts';
+import type { ShapedType } from './shaped.ts';
 
 /** A condition over a row: 1 true, 0 false, -1 unknown (NULL). */
 export type Predicate = (row: Tuple) => number;
@@ -62,6 +64,22 @@ export class ColumnOperand extends Operand {
     this.buffer = row.buffer;
     this.start = row.starts[this.#index] as number;
     this.end = row.ends[this.#index] as number;
+    return true;
+  }
+}
+
+/** A column whose text is shaped by settings: it is looked at before anything is computed with it. */
+export class ShapedColumnOperand extends ColumnOperand {
+  readonly #type: ShapedType;
+
+  constructor(index: number, type: ShapedType) {
+    super(index);
+    this.#type = type;
+  }
+
+  override load(row: Tuple): boolean {
+    if (!super.load(row)) return false;
+    if (!this.#type.form(this.buffer, this.start, this.end)) throw formError(this.#type.name);
     return true;
   }
 }

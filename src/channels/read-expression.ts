@@ -19,6 +19,7 @@ import { compareIn, comparison, EQUAL } from './read-comparison.ts';
 import type { Reading } from './reading.ts';
 import { changes, functionRefusal } from './refused-functions.ts';
 import { RowError } from './row-error.ts';
+import { shapedType } from './shaped.ts';
 import { BOOL, TEXT_TYPE, type Types } from './types.ts';
 
 type NodeKind = Node extends infer Each ? (Each extends unknown ? keyof Each : never) : never;
@@ -153,7 +154,8 @@ export class ExpressionReader implements Reading {
   #columnValue(column: CatalogTableColumn, place: object): Value {
     if (column.generated !== '') throw this.text.refuse('generated columns are not supported yet', place);
     const type = this.types.byOid(column.typeOid);
-    return { ...plainValue({ kind: 'column', column }, type), ...collationOf(column) };
+    const source = { kind: 'column', column, shaped: shapedType(type) } as const;
+    return { ...plainValue(source, type), ...collationOf(column) };
   }
 
   #function(call: FuncCall, place: Node): Value {

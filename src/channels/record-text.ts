@@ -3,6 +3,7 @@
  * written twice, as is a backslash.
  */
 import type { Bytes } from '../bytes.ts';
+import { formError } from './form.ts';
 
 const OPEN = 0x28;
 const CLOSE = 0x29;
@@ -17,8 +18,8 @@ export interface RecordVisitor {
 }
 
 /**
- * Walks over the composite in `buffer[start, end)`, which Postgres wrote; `scratch` is overwritten. Returns how many fields
- * there are: 1 for `()`, which may also have none.
+ * Walks over the composite in `buffer[start, end)`; `scratch` is overwritten. Returns how many fields there are: 1 for
+ * `()`, which may also have none. Throws RowError where it is none.
  */
 export function visitRecord(
   buffer: Buffer,
@@ -27,17 +28,18 @@ export function visitRecord(
   visitor: RecordVisitor,
   scratch: Bytes,
 ): number {
-  let at = buffer[start] === OPEN ? start + 1 : start;
+  if (end - start < 2 || buffer[start] !== OPEN || buffer[end - 1] !== CLOSE) throw formError('record');
+  let at = start + 1;
   for (let index = 0; ; index++) {
-    const first = buffer[at];
-    if (first === QUOTE) at = quoted(buffer, at + 1, end, index, visitor, scratch);
+    if (buffer[at] === QUOTE) at = quoted(buffer, at + 1, end, index, visitor, scratch);
     else {
       const from = at;
       while (at < end && buffer[at] !== COMMA && buffer[at] !== CLOSE) at++;
       if (at === from) visitor.nullField(index);
       else visitor.field(index, buffer, from, at);
     }
-    if (at >= end || buffer[at] === CLOSE) return index + 1;
+    if (at === end - 1) return index + 1;
+    if (at >= end || buffer[at] !== COMMA) throw formError('record');
     at++;
   }
 }
@@ -58,9 +60,11 @@ function quoted(
     const byte = buffer[at];
     if (byte !== QUOTE && byte !== BACKSLASH) continue;
     if (byte === QUOTE && buffer[at + 1] !== QUOTE) break;
+    if (at + 1 >= end) throw formError('record');
     scratch.copy(buffer, copied, at);
     copied = ++at;
   }
+  if (at >= end) throw formError('record');
   if (copied === start) visitor.field(index, buffer, start, at);
   else {
     scratch.copy(buffer, copied, at);

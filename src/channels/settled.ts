@@ -1,7 +1,7 @@
 /**
  * The stable functions of Postgres (by name, then the typnames of their arguments) that depend on nothing but their
- * arguments and what is the same in each of our sessions: the pinned settings (postgres/connect.ts), and the locale that the
- * server has for numbers, money and dates. Not here is what knows the current time (`age(timestamptz)`,
+ * arguments and what is the same in each of our sessions: the pinned settings (postgres/session.ts), the locale for numbers,
+ * money and dates among them. Not here is what knows the current time (`age(timestamptz)`,
  * `timezone(text, timetz)`), reads settings of its own (`to_tsvector(text)`), looks into the catalogs
  * (`enum_last(anyenum)`), or makes values of text, which may say `now` (`json_populate_record`).
  *

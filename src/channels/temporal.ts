@@ -3,6 +3,8 @@
  * `12020-01-01 00:00:00+00`, `infinity`. Years have any number of digits, so bytes alone do not tell the order. A date
  * compares with a timestamp as the midnight that it begins with.
  */
+import { formError } from './form.ts';
+
 const MINUS = 0x2d;
 const DOT = 0x2e;
 const ZERO = 0x30;
@@ -37,7 +39,8 @@ function dayOf(text: Buffer, start: number, end: number): number {
   if (text[start] === MINUS) return Number.NEGATIVE_INFINITY;
   let at = start;
   let year = 0;
-  for (; text[at] !== MINUS; at++) year = year * 10 + (text[at] as number) - ZERO;
+  for (; at < end && isDigit(text[at] as number); at++) year = year * 10 + (text[at] as number) - ZERO;
+  if (at + '-01-31'.length > end || text[at] !== MINUS) throw formError('date or time');
   if (text[end - 1] === LETTER_C) year = 1 - year;
   return (year * 13 + twoDigits(text, at + 1)) * 32 + twoDigits(text, at + 4);
 }

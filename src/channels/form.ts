@@ -1,0 +1,197 @@
+/**
+ * The forms in which Postgres prints values under the pinned settings (postgres/session.ts). What has another form was
+ * printed under other settings, or is no value of its type: a row with it is a fault, and nothing is guessed of it.
+ */
+import { RowError } from './row-error.ts';
+
+/** Whether `buffer[start, end)` has the form. */
+export type Form = (buffer: Buffer, start: number, end: number) => boolean;
+
+export function formError(type: string): RowError {
+  return new RowError(`Postgres sent a value of type ${type} in a form that is not that of Snö's session settings`);
+}
+
+const MINUS = 0x2d;
+const PLUS = 0x2b;
+const DOT = 0x2e;
+const COLON = 0x3a;
+const SPACE = 0x20;
+const BACKSLASH = 0x5c;
+const ZERO = 0x30;
+const LETTER_e = 0x65;
+const LETTER_f = 0x66;
+const LETTER_t = 0x74;
+const LETTER_x = 0x78;
+const INFINITY = Buffer.from('infinity');
+const MINUS_INFINITY = Buffer.from('-infinity');
+const ERA = Buffer.from(' BC');
+const NOT_NUMBERS = ['NaN', 'Infinity', '-Infinity'].map((word) => Buffer.from(word));
+
+function isDigit(byte: number | undefined): boolean {
+  return byte !== undefined && byte >= ZERO && byte <= ZERO + 9;
+}
+
+/** Lower-case hex, as Postgres prints it. */
+function isHexDigit(byte: number | undefined): boolean {
+  return isDigit(byte) || (byte !== undefined && byte > 0x60 && byte <= LETTER_f);
+}
+
+function isWord(word: Buffer, buffer: Buffer, start: number, end: number): boolean {
+  if (end - start !== word.length) return false;
+  for (let index = 0; index < word.length; index++) if (buffer[start + index] !== word[index]) return false;
+  return true;
+}
+
+/** Behind the digits that begin at `from`. */
+function digitsEnd(buffer: Buffer, from: number, end: number): number {
+  let at = from;
+  while (at < end && isDigit(buffer[at])) at++;
+  return at;
+}
+
+/** Behind a whole number without leading zeros that may begin with a minus; -1 where there is none. */
+function wholeEnd(buffer: Buffer, start: number, end: number): number {
+  const first = start < end && buffer[start] === MINUS ? start + 1 : start;
+  const at = digitsEnd(buffer, first, end);
+  return at === first || (at > first + 1 && buffer[first] === ZERO) ? -1 : at;
+}
+
+export const isIntegerText: Form = (buffer, start, end) => wholeEnd(buffer, start, end) === end && start < end;
+
+export const isBooleanText: Form = (buffer, start, end) =>
+  end - start === 1 && (buffer[start] === LETTER_t || buffer[start] === LETTER_f);
+
+/** A number of JSON: numeric, float4, float8. */
+export const isFiniteText: Form = (buffer, start, end) => {
+  let at = wholeEnd(buffer, start, end);
+  if (at === -1) return false;
+  if (at < end && buffer[at] === DOT) {
+    const first = at + 1;
+    at = digitsEnd(buffer, first, end);
+    if (at === first) return false;
+  }
+  if (at < end && buffer[at] === LETTER_e) {
+    const first = buffer[at + 1] === PLUS || buffer[at + 1] === MINUS ? at + 2 : at + 1;
+    at = digitsEnd(buffer, first, end);
+    if (at === first) return false;
+  }
+  return at === end;
+};
+
+/** NaN and the infinities, which JSON does not have as numbers. */
+export const isNotNumberText: Form = (buffer, start, end) => {
+  for (let index = 0; index < NOT_NUMBERS.length; index++)
+    if (isWord(NOT_NUMBERS[index] as Buffer, buffer, start, end)) return true;
+  return false;
+};
+
+export const isUuidText: Form = (buffer, start, end) => {
+  if (end - start !== 36) return false;
+  for (let index = 0; index < 36; index++) {
+    const byte = buffer[start + index];
+    const isDash = index === 8 || index === 13 || index === 18 || index === 23;
+    if (isDash ? byte !== MINUS : !isHexDigit(byte)) return false;
+  }
+  return true;
+};
+
+/** `\x` and two hex digits for each byte. */
+export const isByteaText: Form = (buffer, start, end) => {
+  if (end - start < 2 || (end - start) % 2 !== 0) return false;
+  if (buffer[start] !== BACKSLASH || buffer[start + 1] !== LETTER_x) return false;
+  for (let at = start + 2; at < end; at++) if (!isHexDigit(buffer[at])) return false;
+  return true;
+};
+
+/** The two digits at `at`; -1 where there are none, or more than `max`. */
+function twoDigits(buffer: Buffer, at: number, end: number, max: number): number {
+  if (at + 2 > end || !isDigit(buffer[at]) || !isDigit(buffer[at + 1])) return -1;
+  const value = ((buffer[at] as number) - ZERO) * 10 + (buffer[at + 1] as number) - ZERO;
+  return value > max ? -1 : value;
+}
+
+/** Behind `2020-01-31`; -1 where there is none. Years have four digits or more. */
+function dateEnd(buffer: Buffer, start: number, end: number): number {
+  const year = digitsEnd(buffer, start, end);
+  if (year - start < 4 || year - start > 7 || year + 6 > end) return -1;
+  if (buffer[year] !== MINUS || twoDigits(buffer, year + 1, end, 12) < 1) return -1;
+  return buffer[year + 3] !== MINUS || twoDigits(buffer, year + 4, end, 31) < 1 ? -1 : year + 6;
+}
+
+/** Behind `12:00:00.5`; -1 where there is none. */
+function timeEnd(buffer: Buffer, start: number, end: number): number {
+  if (start + 8 > end || buffer[start + 2] !== COLON || buffer[start + 5] !== COLON) return -1;
+  if (twoDigits(buffer, start, end, 24) === -1 || twoDigits(buffer, start + 3, end, 59) === -1) return -1;
+  if (twoDigits(buffer, start + 6, end, 59) === -1) return -1;
+  const point = start + 8;
+  if (point >= end || buffer[point] !== DOT) return point;
+  const at = digitsEnd(buffer, point + 1, end);
+  return at === point + 1 || at > point + 7 ? -1 : at;
+}
+
+export const isTimeText: Form = (buffer, start, end) => timeEnd(buffer, start, end) === end;
+
+/** Nothing more, or the era. */
+function isEnd(buffer: Buffer, at: number, end: number): boolean {
+  return at === end || isWord(ERA, buffer, at, end);
+}
+
+function isInfinity(buffer: Buffer, start: number, end: number): boolean {
+  return isWord(INFINITY, buffer, start, end) || isWord(MINUS_INFINITY, buffer, start, end);
+}
+
+export const isDateText: Form = (buffer, start, end) => {
+  const at = dateEnd(buffer, start, end);
+  return at === -1 ? isInfinity(buffer, start, end) : isEnd(buffer, at, end);
+};
+
+/** Behind the date and the time; -1 where there are none. */
+function timestampEnd(buffer: Buffer, start: number, end: number): number {
+  const at = dateEnd(buffer, start, end);
+  return at === -1 || at >= end || buffer[at] !== SPACE ? -1 : timeEnd(buffer, at + 1, end);
+}
+
+export const isTimestampText: Form = (buffer, start, end) => {
+  const at = timestampEnd(buffer, start, end);
+  return at === -1 ? isInfinity(buffer, start, end) : isEnd(buffer, at, end);
+};
+
+/** The zone is UTC, which prints as `+00`. */
+export const isTimestampTzText: Form = (buffer, start, end) => {
+  const at = timestampEnd(buffer, start, end);
+  if (at === -1) return isInfinity(buffer, start, end);
+  if (at + 3 > end || buffer[at] !== PLUS || buffer[at + 1] !== ZERO || buffer[at + 2] !== ZERO) return false;
+  return isEnd(buffer, at + 3, end);
+};
+
+const DATE = String.raw`(?:-?infinity|\d{4,7}-\d\d-\d\d(?: BC)?)`;
+const TIME = String.raw`\d\d:\d\d:\d\d(?:\.\d{1,6})?`;
+const timestamp = (zone: string) => String.raw`(?:-?infinity|\d{4,7}-\d\d-\d\d ${TIME}${zone}(?: BC)?)`;
+const range = (bound: string) => String.raw`(?:empty|[[(](?:"?${bound}"?)?,(?:"?${bound}"?)?[\])])`;
+const ranges = (of: string) => String.raw`\{(?:${of}(?:,${of})*)?\}`;
+
+const INTERVAL =
+  String.raw`-?infinity|(?=.)(?:[+-]?\d+ years?)?(?: ?[+-]?\d+ mons?)?(?: ?[+-]?\d+ days?)?` +
+  String.raw`(?: ?[+-]?\d\d+:\d\d:\d\d(?:\.\d{1,6})?)?`;
+
+/** Types that are shown as their text, by their oid, where settings shape it: interval, money, ranges over dates and times. */
+const SHAPED: ReadonlyMap<number, RegExp> = new Map(
+  (
+    [
+      [1186, INTERVAL],
+      [790, String.raw`-?\$\d{1,3}(?:,\d{3})*\.\d\d`],
+      [3912, range(DATE)],
+      [3908, range(timestamp(''))],
+      [3910, range(timestamp(String.raw`\+00`))],
+      [4535, ranges(range(DATE))],
+      [4533, ranges(range(timestamp('')))],
+      [4534, ranges(range(timestamp(String.raw`\+00`)))],
+    ] as const
+  ).map(([oid, form]) => [oid, new RegExp(`^(?:${form})$`)]),
+);
+
+/** The form of a type that is shown as its text; undefined where no setting shapes it. */
+export function textFormOf(oid: number): Form | undefined {
+  const form = SHAPED.get(oid);
+  return form === undefined ? undefined : (buffer, start, end) => form.test(buffer.toString('latin1', start, end));
+}

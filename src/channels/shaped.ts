@@ -1,0 +1,47 @@
+/** Which columns have texts that settings shape: those are looked at before anything is computed with them. */
+import { visitArray } from './array-text.ts';
+import { type Form, isByteaText, isDateText, isTimestampText, isTimestampTzText, textFormOf } from './form.ts';
+import type { ValueType } from './types.ts';
+
+export interface ShapedType {
+  readonly name: string;
+  readonly form: Form;
+}
+
+const SCALARS: Readonly<Partial<Record<ValueType['kind'], Form>>> = {
+  date: isDateText,
+  timestamp: isTimestampText,
+  timestamptz: isTimestampTzText,
+  bytea: isByteaText,
+};
+
+/** Undefined where no setting shapes the type. */
+export function shapedType(type: ValueType): ShapedType | undefined {
+  const form = formOf(type);
+  return form === undefined ? undefined : { name: type.name, form };
+}
+
+function formOf(type: ValueType): Form | undefined {
+  if (type.kind === 'other') return textFormOf(type.oid);
+  if (type.kind !== 'array') return SCALARS[type.kind];
+  const element = formOf(type.element);
+  return element === undefined ? undefined : arrayForm(element, type.delimiter.charCodeAt(0));
+}
+
+function arrayForm(form: Form, delimiter: number): Form {
+  let areFormed = true;
+  const visitor = {
+    open() {},
+    close() {},
+    separator() {},
+    nullElement() {},
+    element(buffer: Buffer, start: number, end: number) {
+      areFormed &&= form(buffer, start, end);
+    },
+  };
+  return (buffer, start, end) => {
+    areFormed = true;
+    visitArray(buffer, start, end, delimiter, visitor);
+    return areFormed;
+  };
+}
