@@ -109,18 +109,14 @@ function isArray(type: CatalogType | undefined): boolean {
   return type !== undefined && type.element !== 0;
 }
 
-/** Types of parameters that take values of any type, one at a time. */
-const TAKES_ANY = /^(any.|record$)/;
-
-/** Whether the view's answers may depend on that values are of a domain. */
+/** Whether the view's answers may depend on that values are of a domain. Built-in functions take no notice of domains. */
 function needsDomains({ columns, generated, whole, functions }: RemoteRowParts, types: TypesByOid): boolean {
   // what generated columns call is not known
   if (whole !== undefined || generated.length > 0) return true;
   const names = new Set(columns.flatMap(({ typeOid }) => domainNames(typeOid, types)));
-  return functions.some(({ builtin, arguments: taken }) => {
-    const several = taken.filter((name) => TAKES_ANY.test(name)).length > 1;
-    return several || (!builtin && taken.some((name) => name.startsWith('any') || names.has(name)));
-  });
+  return functions.some(
+    ({ builtin, arguments: taken }) => !builtin && taken.some((name) => name.startsWith('any') || names.has(name)),
+  );
 }
 
 /** The names of the domains in a type, and of their arrays. */
