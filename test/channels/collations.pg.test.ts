@@ -81,6 +81,7 @@ const CONDITIONS = [
   "coalesce(x, 'q') > 'a1'",
   "upper(x) = 'I'",
   "lower(x) = 'i'",
+  "upper(x) = upper('ß')",
   "initcap(x) = 'I'",
   "x || '' = 'abc'",
   'x collate "C" < \'a\'',
