@@ -6,6 +6,7 @@ import type { ChannelRegistry } from '../channels/registry.ts';
 import { Types } from '../channels/types.ts';
 import { SnoError } from '../errors.ts';
 import { accessReads } from './access-reads.ts';
+import { firstRowFault } from './first-row.ts';
 import { wideIdentities } from './wide-identity.ts';
 
 /** Warnings by pattern. */
@@ -17,12 +18,15 @@ export async function adviceOf(client: pg.ClientBase, catalog: Catalog, registry
   const views = [...registry.views()];
   const wide = await wideIdentities(client, [...new Set(views.map(({ table }) => table))]);
   for (const { pattern, table } of views) advice.set(pattern.text, [wide.get(table.oid) ?? []].flat());
+  const add = (pattern: string, warnings: readonly string[]) =>
+    advice.set(pattern, [...(advice.get(pattern) ?? []), ...warnings]);
+  for (const channel of catalog.channels) add(channel.pattern, await firstRowFault(client, 'channels', channel));
   const types = new Types(catalog.types);
   for (const declared of catalog.access) {
     const access = compileAccess(declared, types, catalog.tables);
     if (access instanceof SnoError) continue;
-    const warnings = await accessReads(client, access, access.pattern.columns.length + access.claims.length);
-    advice.set(declared.pattern, [...(advice.get(declared.pattern) ?? []), ...warnings]);
+    add(declared.pattern, await accessReads(client, access, access.pattern.columns.length + access.claims.length));
+    add(declared.pattern, await firstRowFault(client, 'channel_access', declared));
   }
   return advice;
 }

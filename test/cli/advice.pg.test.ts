@@ -53,6 +53,23 @@ describe.each(VERSIONS)('advice, Postgres %i', (version) => {
     return [...(await adviceOf(client, catalog, registry)).values()].flat();
   }
 
+  test('a function whose body names what is not in the search_path of the owner', async () => {
+    const views = (body: string) => `
+      create schema apart; create function apart.helper(text) returns text language sql immutable as 'select $1';
+      create function calls(text) returns text language plpgsql immutable as '${body}';
+      create view channels."few:{id}" as select id, calls(name) as name from few;
+      create view channel_access."few:{id}" as select id, calls(name) as sub from few`;
+    expect(await advice(views('begin return helper($1); end'))).toEqual(
+      ['channels', 'channel_access'].map((schema) =>
+        expect.stringContaining(
+          `${schema}."few:{id}" cannot be read under search_path postgres, public: function helper(text) does not exist`,
+        ),
+      ),
+    );
+    await client.query('rollback; begin');
+    expect(await advice(views('begin return apart.helper($1); end'))).toEqual([]);
+  });
+
   test.each([
     ['a column', '{room}', 'select room, "Who" as sub from members', 'members', '(room, "Who")'],
     [
