@@ -68,6 +68,13 @@ create table if not exists sno.partitions (
 );
 comment on table sno.partitions is 'Partitions of the tables that views read: after a DROP the catalog no longer says whose partition it was.';
 
+create table if not exists sno.children (
+  parent oid,
+  child oid,
+  primary key (parent, child)
+);
+comment on table sno.children is 'Inheritance below the tables that access views read: after NO INHERIT or a DROP the catalog no longer says whose child it was.';
+
 create table if not exists sno.turn ();
 comment on table sno.turn is 'Locked by a transaction from when it puts the catalog into the WAL until it has committed: the next one shows what this one did.';
 
@@ -99,6 +106,144 @@ comment on table sno.watched is 'Partitions and materialized views, as sno.inspe
 
 -- What views read ------------------------------------------------------------------------------------------------
 
+-- Whose rights an access view reads by. --------------------------------------------------------------------------
+
+create or replace function sno.is_secured(relation oid, role oid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select c.relrowsecurity and coalesce(
+    not r.rolsuper and not r.rolbypassrls and (c.relforcerowsecurity or not pg_has_role(r.oid, c.relowner, 'usage')), true)
+  from pg_class c left join pg_roles r on r.oid = $2
+  where c.oid = $1
+$$;
+comment on function sno.is_secured(oid, oid) is 'Whether row-level security of a table applies to a role; true for a role that is not known.';
+
+create or replace function sno.chain(of_view oid default null) returns table (view oid, reader oid, relation oid, role oid)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+  with recursive
+  service (oid) as (
+    select (select r.oid from sno.settings s join pg_roles r on r.rolname = s.value where s.name = 'service_role')
+  ),
+  chain (view, reader, relation, role) as (
+    select c.oid, 0::oid, c.oid, s.oid
+    from pg_class c cross join service s
+    where c.relnamespace in (select oid from pg_namespace where nspname in ('channels', 'channel_access')) and c.relkind in ('v', 'm', 'r', 'p', 'f')
+      and ($1 is null or c.oid = $1)
+    union
+    select k.view, k.relation, x.relation, x.role
+    from chain k
+    cross join lateral (
+      -- A view reads by the rights of its owner, or as the role that asks.
+      select d.refobjid, case
+        when exists (select from pg_options_to_table(c.reloptions) o where o.option_name = 'security_invoker' and o.option_value::boolean) then s.oid
+        else c.relowner end
+      from service s
+      join pg_class c on c.oid = k.relation and c.relkind = 'v'
+      join pg_rewrite r on r.ev_class = c.oid and r.ev_type = '1'
+      join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+      where d.refclassid = 'pg_class'::regclass and d.deptype = 'n' and d.refobjid <> c.oid
+      union all
+      -- A policy reads as the role that reads its table.
+      select d.refobjid, k.role
+      from pg_policy p
+      join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid
+      where p.polrelid = k.relation and p.polcmd in ('r', '*') and sno.is_secured(k.relation, k.role)
+        and d.refclassid = 'pg_class'::regclass and d.deptype = 'n'
+    ) x (relation, role)
+  )
+  select view, reader, relation, role from chain
+$$;
+comment on function sno.chain(oid) is
+  'What channel views and access views read, through other views and the policies of tables, step by step: which view or table reads what, by the rights of which role (null: that of the service, which is not known).';
+
+create or replace function sno.policy_reads() returns table (view oid, relation oid)
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if exists (select from pg_policy) then
+    return query
+      select k.view, k.relation
+      from sno.chain() k
+      join pg_class c on c.oid = k.reader and c.relkind in ('r', 'p')
+      join pg_class v on v.oid = k.view and v.relnamespace = (select n.oid from pg_namespace n where n.nspname = 'channel_access');
+  end if;
+end
+$$;
+comment on function sno.policy_reads() is 'The tables that policies read for access views.';
+
+create or replace function sno.rights(of_view oid default null) returns table (
+  view oid, relation oid, role oid, is_readable boolean, is_secured boolean, is_by_role boolean)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select k.view, c.oid, k.role,
+    k.role is null or has_table_privilege(k.role, c.oid, 'select') or not exists (
+      select from (
+        select d.refobjid, d.refobjsubid
+        from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+        where r.ev_class = k.reader and r.ev_type = '1' and d.refclassid = 'pg_class'::regclass
+        union all
+        select d.refobjid, d.refobjsubid
+        from pg_policy p join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid
+        where p.polrelid = k.reader and d.refclassid = 'pg_class'::regclass
+      ) d
+      where d.refobjid = c.oid and not case when d.refobjsubid > 0 then has_column_privilege(k.role, c.oid, d.refobjsubid::smallint, 'select')
+        else has_any_column_privilege(k.role, c.oid, 'select') end),
+    c.relkind in ('r', 'p') and sno.is_secured(c.oid, k.role),
+    -- Its own rights would not do: it is a superuser, may bypass policies, or is a member of another role.
+    k.role is not null and k.role <> c.relowner and (
+      c.relrowsecurity
+      or has_table_privilege(k.role, c.oid, 'select') and not exists (
+        select from aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a where a.grantee in (0, k.role) and a.privilege_type = 'SELECT'))
+  from sno.chain($1) k
+  join pg_class c on c.oid = k.relation
+  where k.reader <> 0 and c.oid >= 16384
+$$;
+comment on function sno.rights(oid) is
+  'By the rights of which role views read each relation: whether it may, whether policies apply to it, and whether that depends on attributes or memberships of the role.';
+
+create or replace function sno.policies(of_view oid default null) returns table (view oid, policy oid)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select distinct k.view, p.oid
+  from sno.chain($1) k
+  join pg_policy p on p.polrelid = k.relation and p.polcmd in ('r', '*')
+  where sno.is_secured(k.relation, k.role)
+    and (k.role is null or exists (select from unnest(p.polroles) r (oid) where r.oid = 0 or pg_has_role(k.role, r.oid, 'usage')))
+$$;
+comment on function sno.policies(oid) is 'The policies that apply to what views read.';
+
+-- The tree of a view or policy names what it reads by oid; pg_depend leaves out what is built in.
+create or replace function sno.unnoticed(of_view oid default null) returns table (view oid, what text)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  with tree (view, text) as (
+    select k.view, r.ev_action::text
+    from (select distinct k.view, k.relation from sno.chain($1) k where k.relation >= 16384) k
+    join pg_rewrite r on r.ev_class = k.relation and r.ev_type = '1'
+    join pg_class c on c.oid = k.relation and c.relkind = 'v'
+    union all
+    select a.view, p.polqual::text from sno.policies($1) a join pg_policy p on p.oid = a.policy
+  )
+  select distinct tree.view, found.what
+  from tree
+  cross join lateral (
+    select case
+      when c.oid < 16384 then format('the system catalog %I.%I', n.nspname, c.relname)
+      when c.relkind = 'S' then format('the sequence %I.%I', n.nspname, c.relname)
+      else format('%I.%I, which is not a table or view', n.nspname, c.relname) end
+    from regexp_matches(tree.text, ':relid ([0-9]+)', 'g') m
+    join pg_class c on c.oid = m[1]::oid and (c.oid < 16384 or c.relkind not in ('r', 'p', 'v', 'm', 'f'))
+    join pg_namespace n on n.oid = c.relnamespace
+    union all
+    select 'a sample (TABLESAMPLE)' where tree.text like '%{TABLESAMPLECLAUSE %'
+    union all
+    -- tableoid, -6, is that of the row's table.
+    select 'a system column, such as ctid' where tree.text ~ '\{VAR :varno [0-9]+ :varattno -[1-5] '
+  ) found (what)
+$$;
+comment on function sno.unnoticed(oid) is 'What views read of which no change comes through the WAL or an event trigger.';
+
 create or replace function sno.below() returns table (view oid, relation oid)
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -107,6 +252,8 @@ as $$
     from pg_class c
     where c.relnamespace in (select oid from pg_namespace where nspname in ('channels', 'channel_access'))
       and c.relkind in ('v', 'm', 'r', 'p', 'f')
+    union
+    select p.view, p.relation from sno.policy_reads() p
     union
     select b.view, x.relation
     from below b
@@ -193,6 +340,13 @@ as $$
       select 'pg_type'::regclass::oid, k.castsource from pg_cast k
       where a.class = 'pg_cast'::regclass and k.oid = a.object and k.casttarget in ('json'::regtype, 'text'::regtype)
       union all
+      -- From a policy, and from what it depends on, to its table.
+      select 'pg_class'::regclass::oid, p.polrelid from pg_policy p where a.class = 'pg_policy'::regclass and p.oid = a.object
+      union all
+      select 'pg_class'::regclass::oid, p.polrelid
+      from pg_depend d join pg_policy p on p.oid = d.objid
+      where d.refclassid = a.class and d.refobjid = a.object and d.classid = 'pg_policy'::regclass and d.deptype = 'n'
+      union all
       select a.class, i.inhparent from pg_inherits i where a.class = 'pg_class'::regclass and i.inhrelid = a.object
       union all
       select 'pg_class'::regclass::oid, c.oid from pg_class c where a.class = 'pg_namespace'::regclass and c.relnamespace = a.object
@@ -268,6 +422,19 @@ as $$
   where p.writers_before is null
 $$;
 comment on function sno.published(name) is 'The tables of which every change comes, and of the transactions that changed them before that, none is left.';
+
+
+create or replace function sno.remember_children() returns void
+language sql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+  delete from sno.children h where not exists (select from pg_inherits i where i.inhparent = h.parent and i.inhrelid = h.child);
+  insert into sno.children (parent, child)
+  select i.inhparent, i.inhrelid
+  from pg_inherits i join pg_class c on c.oid = i.inhrelid and not c.relispartition
+  where i.inhparent in (select b.relation from sno.below() b)
+  on conflict do nothing
+$$;
+comment on function sno.remember_children() is 'Remembers the inheritance below the tables that views read, for sno.on_ddl() and sno.on_drop().';
 
 
 -- TRUNCATE of partitions ------------------------------------------------------------------------------------------
@@ -415,14 +582,18 @@ as $$
 $$;
 comment on function sno.callers(text[]) is 'The functions whose text has one of these names in it, or the name of such a function.';
 
-create or replace function sno.functions(views oid[]) returns json
+drop function if exists sno.functions(oid[]);
+create or replace function sno.functions(views oid[], policies oid[] default '{}') returns json
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
   with recursive called (oid) as (
     select m[1]::oid
-    from pg_rewrite r
-    cross join lateral regexp_matches(r.ev_action::text, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m
-    where r.ev_class = any ($1) and r.ev_type = '1'
+    from (
+      select r.ev_action::text from pg_rewrite r where r.ev_class = any ($1) and r.ev_type = '1'
+      union all
+      select p.polqual::text from pg_policy p where p.oid = any ($2)
+    ) t (tree)
+    cross join lateral regexp_matches(t.tree, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m
     union
     -- The defaults of arguments are filled in where a call is planned, not where it is written.
     select m[1]::oid
@@ -453,7 +624,7 @@ as $$
   join pg_proc p on p.oid = c.oid
   join pg_namespace n on n.oid = p.pronamespace
 $$;
-comment on function sno.functions(oid[]) is 'The functions, and those of operators, that views call, for sno.catalog().';
+comment on function sno.functions(oid[], oid[]) is 'The functions, and those of operators, that views and policies call, for sno.catalog().';
 
 create or replace function sno.casts_by_text(views oid[]) returns json
 language sql stable set search_path = pg_catalog, pg_temp
@@ -530,6 +701,9 @@ as $$
     join pg_namespace n on n.oid = c.relnamespace
     where n.nspname in ('channels', 'channel_access') and c.relkind in ('v', 'm', 'r', 'p', 'f')
   ),
+  rights as materialized (select * from sno.rights()),
+  policies as materialized (select * from sno.policies()),
+  unnoticed as materialized (select * from sno.unnoticed()),
   tables as materialized (
     select c.oid, c.relnamespace, n.nspname as schema, c.relname as name, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity, c.relispartition
     from pg_class c
@@ -567,7 +741,8 @@ as $$
           'castsByText', sno.casts_by_text(v.oid || array(
             select b.relation from below b join tables t on t.oid = b.relation where b.view = v.oid and t.relkind = 'v')),
           'reads', (select coalesce(json_agg(b.relation::bigint order by b.relation), '[]') from below b where b.view = v.oid),
-          'options', coalesce(to_json(v.options), '[]')
+          'options', coalesce(to_json(v.options), '[]'),
+          'isSecured', (select coalesce(bool_or(r.is_secured), false) from rights r where r.view = v.oid)
         ) order by v.oid), '[]')
       from views v
       where v.schema = 'channels' and v.definition is not null),
@@ -579,8 +754,33 @@ as $$
           'definition', v.definition,
           'columns', sno.columns(v.oid),
           'searchPath', sno.search_path(v.owner),
-          'functions', sno.functions(v.oid || array(
-            select b.relation from below b join tables t on t.oid = b.relation where b.view = v.oid and t.relkind in ('v', 'm'))),
+          -- What a materialized view calls is called when it is refreshed.
+          'functions', sno.functions(
+            v.oid || array(select b.relation from below b join tables t on t.oid = b.relation where b.view = v.oid and t.relkind = 'v'),
+            array(select a.policy from policies a where a.view = v.oid)),
+          'castsByText', sno.casts_by_text(v.oid || array(
+            select b.relation from below b join tables t on t.oid = b.relation where b.view = v.oid and t.relkind = 'v')),
+          'basis', json_build_object(
+            'unnoticed', (select coalesce(json_agg(u.what order by u.what), '[]') from unnoticed u where u.view = v.oid),
+            'policies', (
+              select coalesce(json_agg(json_build_object(
+                  'relation', p.polrelid::regclass::text,
+                  'name', p.polname,
+                  'isPermissive', p.polpermissive,
+                  'condition', coalesce(pg_get_expr(p.polqual, p.polrelid), '')
+                ) order by p.oid), '[]')
+              from policies a join pg_policy p on p.oid = a.policy
+              where a.view = v.oid),
+            'rights', (
+              select coalesce(json_agg(json_build_object(
+                  'relation', r.relation::regclass::text,
+                  'role', (select rolname from pg_roles where oid = r.role),
+                  'isReadable', r.is_readable,
+                  'isSecured', r.is_secured,
+                  'isByRole', r.is_by_role
+                ) order by r.relation, r.role, r.is_readable), '[]')
+              from rights r
+              where r.view = v.oid and (not r.is_readable or r.is_secured or r.is_by_role))),
           'reads', (
             select coalesce(json_agg(t.oid::bigint order by t.oid), '[]')
             from below b join tables t on t.oid = b.relation
@@ -755,6 +955,7 @@ begin
     return next;
   end loop;
   perform sno.guard_partitions();
+  perform sno.remember_children();
 end
 $$;
 comment on function sno.sync_publication(name) is
@@ -1153,10 +1354,21 @@ begin
     join (values ('pg_proc'::regclass::oid)) c (classid) on changed.names is not null
     union
     select 'pg_class'::regclass, relation, false from publication_table
+    union
+    -- NO INHERIT: the rows of the child are gone from the parent.
+    select 'pg_class'::regclass, h.parent, false
+    from command c join sno.children h on c.classid = 'pg_class'::regclass and h.child = c.objid
+    where not exists (select from pg_inherits i where i.inhparent = h.parent and i.inhrelid = h.child)
   ),
   above as (
     select o.classid, o.objid, o.is_new_partition, a.schema || ':' || a.name as view
     from object o cross join lateral sno.above(o.classid, o.objid) a
+    union
+    -- Postgres does not tell whose rights to what were revoked.
+    select 0, 0, false, 'channel_access:' || v.relname
+    from sno.rights() r
+    join pg_class v on v.oid = r.view and v.relnamespace = (select oid from pg_namespace where nspname = 'channel_access')
+    where tg_tag in ('REVOKE', 'DROP OWNED') and (not r.is_readable or tg_tag = 'DROP OWNED' and r.is_secured)
   )
   -- A new partition is empty: nothing that a subscriber holds changes.
   -- A view or schema that was renamed may have been a channel's by a name that is gone.
@@ -1194,6 +1406,12 @@ begin
   -- Tables that are still there and lost something: a partition, their place in the publication, their identity, their guard.
   bereaved (relation, is_void) as (
     select p.root, false from sno.partitions p join dropped d on d.classid = 'pg_class'::regclass and d.objid = p.relation
+    union
+    select h.parent, false from sno.children h join dropped d on d.classid = 'pg_class'::regclass and d.objid = h.child
+    union
+    select to_regclass(format('%I.%I', d.address_names[1], d.address_names[2])), false
+    from dropped d
+    where d.object_type = 'policy'
     union
     select to_regclass(format('%I.%I', d.address_names[1], d.address_names[2])), false
     from dropped d
@@ -1285,6 +1503,7 @@ begin
     from pg_class root cross join lateral pg_partition_tree(root.oid) p
     where root.relkind = 'p' and root.oid in (select b.relation from sno.below() b) and p.relid <> root.oid
     on conflict (relation) do nothing;
+    perform sno.remember_children();
     delete from sno.partitions p where not exists (select from pg_class c where c.oid = p.relation);
 
     perform sno.guard_partitions();
@@ -1465,7 +1684,7 @@ comment on function sno.inspect() is
 revoke all on all functions in schema sno from public;
 grant execute on function sno.publish(text, anycompatible, text) to public;
 -- Who lacks something is to learn what; they read the system catalogs only.
-grant execute on function sno.below(), sno.search_path(oid), sno.lacking(name), sno.version() to public;
+grant execute on function sno.below(), sno.policy_reads(), sno.chain(oid), sno.search_path(oid), sno.lacking(name), sno.version() to public;
 
 
 -- Settings of all functions ----------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 /** Asks access views, for many subscriptions at once; whoever finds no place or no answer is told to try again. */
-import type pg from 'pg';
+import pg from 'pg';
 import type { AccessView, ResolvedChannel } from '../channels/channel.ts';
 import { canonicalTest, testAll } from '../channels/value-text.ts';
 import type { Settings } from '../config.ts';
@@ -89,6 +89,8 @@ export class ViewAccess implements Access {
       isValue ??= await this.#isValue(channel, address);
       return isValue ? denied(channel) : unknown(channel);
     } catch (error) {
+      // the role by whose rights the view reads has lost them, and with it everybody
+      if (isForbidden(error)) return denied(channel);
       this.#logger.debug({ channel: channel.name, error: (error as Error).message }, 'told a client to try again');
       return new SnoError('try_again', 'the database could not be asked who may join', { cause: error });
     }
@@ -125,6 +127,11 @@ export class ViewAccess implements Access {
     }
     return this.#questions.ask(access.sql, [...values, ...wanted], certain, address);
   }
+}
+
+/** insufficient_privilege. */
+function isForbidden(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === '42501';
 }
 
 function sameTypes({ valueTypes }: AccessView, types: readonly string[]): boolean {

@@ -1,6 +1,7 @@
 /** Access views: from a view's columns to the query that decides who may subscribe, for many at once. */
 import { SnoError } from '../errors.ts';
 import { quoteIdentifier } from '../postgres/quote.ts';
+import { basisFault } from './access-basis.ts';
 import { accessWarnings } from './access-warnings.ts';
 import type { CatalogAccess, CatalogColumn, CatalogTable } from './catalog.ts';
 import type { AccessView } from './channel.ts';
@@ -36,7 +37,7 @@ export function compileAccess(
   const pattern = parsePattern(access.pattern);
   if (pattern instanceof SnoError) return pattern;
   const claims = access.columns.filter(({ name }) => !pattern.columns.includes(name));
-  const fault = accessFault(access, pattern, claims);
+  const fault = accessFault(access, pattern, claims) ?? basisFault(access, types);
   if (fault !== undefined) return fault;
   const values = pattern.columns.map((name) => columnOf(access, name) as CatalogColumn);
   return {

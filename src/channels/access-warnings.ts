@@ -1,41 +1,38 @@
-/** Access views that take access away without a commit to a table that they read: allowed, and shown by `sno check`. */
+/** What of an access view ends access later than at a commit: allowed, and shown by `sno check`. */
 import { readableName } from '../postgres/quote.ts';
-import type { CatalogAccess, CatalogFunction, CatalogTable } from './catalog.ts';
-import { SETTLED_FUNCTIONS } from './settled.ts';
+import { clockUses } from './access-basis.ts';
+import type { CatalogAccess, CatalogTable } from './catalog.ts';
 import { pathWarnings } from './warnings.ts';
 
 const UNNOTICED =
   'that alone ends no subscription: it is noticed at the next check, when a table below the view changes';
-
-/** Keywords for the time and the session, as pg_get_viewdef prints them. */
-const CURRENT = /\b(CURRENT_[A-Z]+|LOCALTIME(STAMP)?|SESSION_USER|USER)\b/;
-const QUOTED = /'(?:[^']|'')*'|"(?:[^"]|"")*"/g;
+const ROLES = 'ALTER ROLE, and GRANT or REVOKE of a role, fire no event trigger';
 
 export function accessWarnings(access: CatalogAccess, tables: readonly CatalogTable[]): string[] {
   const warnings: string[] = [];
-  const names = new Set(access.functions.flatMap(changing));
-  if (names.size > 0)
-    warnings.push(
-      `the access view calls ${[...names].join(', ')}, which may give another answer without a commit to a table below the view; ${UNNOTICED}`,
-    );
-  const keyword = [access.definition, ...access.through].map((text) => CURRENT.exec(text.replace(QUOTED, "''"))?.[0]);
-  for (const name of new Set(keyword))
-    if (name !== undefined)
+  const clock = clockUses(access);
+  if (clock.length > 0)
+    warnings.push(`the access view depends on the time, by ${clock.join(', ')}; when time passes, ${UNNOTICED}`);
+  for (const { relation, role, isReadable, isSecured, isByRole } of access.basis.rights) {
+    const reader = role === null ? "the service's role" : `the role ${readableName(role)}`;
+    if (!isReadable)
+      warnings.push(`the access view reads ${relation} by the rights of ${reader}, which may not: nobody may join`);
+    else if (isSecured)
       warnings.push(
-        `the access view depends on ${name} (the session is that of Snö, under its own role); ${UNNOTICED}`,
+        `the policies of ${relation} apply to ${reader}, by whose rights the access view reads it. Which of them apply depends ` +
+          `on its attributes and memberships: ${ROLES}, and ${UNNOTICED}`,
       );
+    else if (isByRole)
+      warnings.push(
+        `${reader} may read all of ${relation} for the access view only as a superuser, by BYPASSRLS or as a member of another ` +
+          `role: ${ROLES}, and ${UNNOTICED}`,
+      );
+  }
   for (const { kind, schema, name } of tables.filter(({ oid }) => access.reads.includes(oid)))
     if (kind === 'm')
       warnings.push(
         `the access view reads the materialized view ${readableName(schema, name)}: access ends when that is refreshed, ` +
           'and only where the event triggers are installed: without them nothing tells of a REFRESH',
       );
-  return [...warnings, ...pathWarnings(access.functions, access.searchPath)];
-}
-
-/** The name of a function that reads tables, as far as anybody knows, or the time. */
-function changing({ schema, name, arguments: types, volatility, builtin }: CatalogFunction): string[] {
-  if (volatility === 'i') return [];
-  if (!builtin) return [`${readableName(schema, name)}()`];
-  return volatility === 's' && SETTLED_FUNCTIONS.has(`${name}(${types.join(',')})`) ? [] : [`${name}()`];
+  return [...new Set([...warnings, ...pathWarnings(access.functions, access.searchPath)])];
 }

@@ -61,6 +61,7 @@ const channel = z.object({
   castsByText: texts,
   reads: oids,
   options: texts,
+  isSecured: z.boolean(),
 }) satisfies z.ZodType<CatalogChannel>;
 
 const access = z.object({
@@ -71,6 +72,22 @@ const access = z.object({
   columns,
   searchPath: z.string(),
   functions,
+  castsByText: texts,
+  basis: z.object({
+    unnoticed: texts,
+    policies: z.array(
+      z.object({ relation: z.string(), name: z.string(), isPermissive: z.boolean(), condition: z.string() }),
+    ),
+    rights: z.array(
+      z.object({
+        relation: z.string(),
+        role: z.string().nullable(),
+        isReadable: z.boolean(),
+        isSecured: z.boolean(),
+        isByRole: z.boolean(),
+      }),
+    ),
+  }),
   reads: oids,
   through: texts,
 }) satisfies z.ZodType<CatalogAccess>;

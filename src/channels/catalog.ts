@@ -60,6 +60,8 @@ export interface CatalogChannel {
   readonly reads: readonly number[];
   /** reloptions, such as security_invoker. */
   readonly options: readonly string[];
+  /** Row-level security applies to the role by whose rights it reads its table, so that snapshots lack rows. */
+  readonly isSecured: boolean;
 }
 
 export interface CatalogFunction {
@@ -88,12 +90,45 @@ export interface CatalogAccess {
   readonly columns: readonly CatalogColumn[];
   /** Where the bodies of functions look names up: the search_path that the view's owner has in this database. */
   readonly searchPath: string;
-  /** What its expressions call, operators included, and those of the views that it reads. */
+  /** What its expressions call, operators included, and those of the views that it reads and the policies that apply. */
   readonly functions: readonly CatalogFunction[];
-  /** Oids of the tables below it, through other views too, as the WAL names them (a partition by its root). */
+  /** As in CatalogChannel. */
+  readonly castsByText: readonly string[];
+  readonly basis: CatalogAccessBasis;
+  /** Oids of the tables below it, through other views and policies too, as the WAL names them (a partition by its root). */
   readonly reads: readonly number[];
   /** Definitions of the views between it and its tables: with its own, they say what it means. */
   readonly through: readonly string[];
+}
+
+/** On what an access view depends beside rows and definitions. */
+export interface CatalogAccessBasis {
+  /** What it reads of which no change comes: system catalogs, sequences, in words. */
+  readonly unnoticed: readonly string[];
+  /** The row-level security policies that apply to what it reads. */
+  readonly policies: readonly CatalogPolicy[];
+  /** The relations that it may not read, or to which policies apply, or that it may read by a role's attributes or memberships. */
+  readonly rights: readonly CatalogRight[];
+}
+
+export interface CatalogPolicy {
+  /** Qualified and quoted. */
+  readonly relation: string;
+  readonly name: string;
+  readonly isPermissive: boolean;
+  readonly condition: string;
+}
+
+export interface CatalogRight {
+  /** Qualified and quoted. */
+  readonly relation: string;
+  /** By whose rights the view reads it; null for an unknown service's (security_invoker). */
+  readonly role: string | null;
+  readonly isReadable: boolean;
+  /** Row-level security applies. */
+  readonly isSecured: boolean;
+  /** The role may read it, or read it whole, only by its attributes (superuser, bypassrls) or as a member of another role. */
+  readonly isByRole: boolean;
 }
 
 export interface CatalogTableColumn extends CatalogColumn {

@@ -116,6 +116,7 @@ function compileInProcess(
     snapshot: snapshotQuery(channel, table, parsed, plan, shownBy(plan), types),
     warnings: warningsOf({
       table,
+      isSecured: channel.isSecured,
       outputs: outputs.map(({ name, value }) => ({ name, type: value.type })),
       mixed: table.replicaIdentity === 'f' ? [] : toastable(plan, (columns) => columns.size > 1),
       missingInMoves: table.replicaIdentity === 'f' || identifying.length === 0 ? [] : toastable(plan),
@@ -134,10 +135,11 @@ function compileInProcess(
  */
 export function compileAccessRows(access: CatalogAccess, catalog: Catalog): ChannelView | undefined {
   const pattern = parsePattern(access.pattern);
-  if (pattern instanceof SnoError) return undefined;
+  // policies may let one row through because of another
+  if (pattern instanceof SnoError || hasPolicies(access)) return undefined;
   try {
     const flat = flattenView(access, catalog);
-    const channel = { ...access, definition: flat.definition, castsByText: [], options: [] };
+    const channel = { ...access, definition: flat.definition, castsByText: [], options: [], isSecured: false };
     const types = new Types(catalog.types);
     if (!pattern.columns.every((name) => isNamedByText(access, name, types))) return undefined;
     return compileInProcess(channel, pattern, flat.parsed, tableOf(flat), types, catalog.server);
@@ -145,6 +147,11 @@ export function compileAccessRows(access: CatalogAccess, catalog: Catalog): Chan
     if (error instanceof SnoError || error instanceof Unsupported) return undefined;
     throw error;
   }
+}
+
+/** Whether row-level security decides which rows an access view sees. */
+export function hasPolicies({ basis }: CatalogAccess): boolean {
+  return basis.rights.some(({ isSecured }) => isSecured);
 }
 
 /** Types of which equal values have equal texts. 1.0 and 1.00 are equal numerics, as are 0 and -0. */
@@ -196,6 +203,7 @@ function compileForPostgres(
     warnings: [
       ...warningsOf({
         table,
+        isSecured: channel.isSecured,
         outputs: channel.columns.map(({ name, typeOid }) => ({ name, type: types.byOid(typeOid) })),
         mixed: [],
         missingInMoves: [],

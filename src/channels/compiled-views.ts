@@ -7,7 +7,7 @@ import { quoteIdentifier, readableName } from '../postgres/quote.ts';
 import { compileAccess } from './access-view.ts';
 import type { Catalog, CatalogAccess, CatalogChannel, CatalogTable, CatalogType } from './catalog.ts';
 import type { AccessView, ChannelView } from './channel.ts';
-import { compileAccessRows, compileChannel } from './compile.ts';
+import { compileAccessRows, compileChannel, hasPolicies } from './compile.ts';
 import { onlyGrows } from './growth.ts';
 import { Types } from './types.ts';
 
@@ -119,7 +119,7 @@ function compileAccessView(access: CatalogAccess, catalog: Catalog, types: Types
       return growsOf(`${name}: ${below}, which it reads`, definition);
     }),
   ];
-  return { view, rows: compileAccessRows(access, catalog), onlyGrows: grows.every(Boolean) };
+  return { view, rows: compileAccessRows(access, catalog), onlyGrows: !hasPolicies(access) && grows.every(Boolean) };
 }
 
 /** What Snö cannot read could hide that access ends without a commit. */

@@ -89,6 +89,7 @@ async function channel(text: string, ...values: string[]): Promise<ResolvedChann
     deterministic: true,
     collation: null,
   }));
+  const basis = { unnoticed: [], policies: [], rights: [] };
   const declared = {
     oid: 0,
     pattern: text,
@@ -97,6 +98,8 @@ async function channel(text: string, ...values: string[]): Promise<ResolvedChann
     columns,
     searchPath: '"$user", public',
     functions: [],
+    castsByText: [],
+    basis,
     reads: [],
     through: [],
   };

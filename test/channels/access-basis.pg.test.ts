@@ -1,0 +1,182 @@
+/** On what access views may depend: what is refused, what is warned of, and what is allowed without a word. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { loadParser } from '../../src/channels/parse.ts';
+import { ChannelRegistry } from '../../src/channels/registry.ts';
+import { install } from '../support/install.ts';
+import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+import { catalogOf } from './compiled.ts';
+
+const SCHEMA = `
+  create table t (id int primary key, sub text, at timestamptz, day text, info jsonb, made int generated always as (id * 2) stored);
+  create table other (id int primary key, sub text);
+  create table owned (id int primary key, sub text);
+  create table secured (id int primary key, sub text);
+  create unlogged table unlogged (id int primary key, sub text);
+  create sequence counter;
+  create view roles as select rolname::text as sub from pg_roles;
+  create materialized view stored as select oid::int as id, relname::text as sub, now() as at from pg_class;
+  create extension file_fdw;
+  create server files foreign data wrapper file_fdw;
+  create foreign table far (id int, sub text) server files options (program 'true');
+  create function may(id int) returns bool stable language sql as 'select exists (select from public.other o where o.id = $1)';
+  create function may_not(id int) returns bool language plpgsql as 'begin return false; end';
+  create function half(id int) returns int immutable language sql set search_path = public as 'select $1 / 2';
+  create function same_id(int, int) returns bool stable language sql as 'select $1 = $2';
+  create operator === (leftarg = int, rightarg = int, function = same_id);`;
+
+/** A definition, and what its refusal names. */
+const REFUSED: readonly (readonly [definition: string, named: string])[] = [
+  ['select t.id, t.sub from t join pg_roles r on r.rolname = t.sub', 'the system catalog pg_catalog.pg_roles'],
+  ['select t.id, r.sub from t join roles r using (sub)', 'the system catalog pg_catalog.pg_roles'],
+  ['select oid::int as id, relname::text as sub from pg_class', 'the system catalog pg_catalog.pg_class'],
+  ['select id, sub from t where exists (select from pg_auth_members)', 'the system catalog pg_catalog.pg_auth_members'],
+  [
+    'with x as (select table_name from information_schema.tables) select id, sub from t where sub in (select table_name from x)',
+    'the system catalog information_schema.tables',
+  ],
+  [
+    'select id, sub from t where (select count(*) from pg_stat_activity) < 9',
+    'the system catalog pg_catalog.pg_stat_activity',
+  ],
+  ["select id, sub from t where (select setting from pg_settings where name = 'port') = sub", 'pg_catalog.pg_settings'],
+  ['select id, sub from t, counter where id < last_value', 'the sequence public.counter'],
+  ['select id, sub from t tablesample bernoulli (50)', 'a sample (TABLESAMPLE)'],
+  ["select id, sub from t where ctid = '(0,1)'", 'a system column'],
+  ['select id, sub from t where xmin::text = sub', 'a system column'],
+  ['select id, sub from t where may(id)', 'public.may(), which is declared stable'],
+  ['select id, sub from t where may_not(id)', 'public.may_not(), which is declared volatile'],
+  ['select id, sub from t where id === 1', 'public.same_id(), which is declared stable'],
+  ['select id, sub from t union select o.id, o.sub from other o where may(o.id)', 'public.may()'],
+  ['select id, sub from t where random() < 0.5', 'random()'],
+  ["select id, sub from t where current_setting('app.on', true) = 'on'", 'current_setting()'],
+  ["select id, sub from t where pg_has_role(sub, 'MEMBER')", 'pg_has_role()'],
+  ["select id, sub from t where has_table_privilege(sub, 'public.t', 'select')", 'has_table_privilege()'],
+  ['select id, x as sub from t, pg_ls_waldir() w (x)', 'pg_ls_waldir()'],
+  ["select id, sub from t where nextval('counter') > id", 'nextval()'],
+  ['select id, sub from t where to_regclass(sub) is not null', 'to_regclass()'],
+  ['select id, sub from t where sub = current_user', 'CURRENT_USER'],
+  ['select id, sub from t where sub in (select session_user)', 'SESSION_USER'],
+  ['select id, current_schema::text as sub from t', 'CURRENT_SCHEMA'],
+  ['select id, sub::regrole as sub from t', 'regrole'],
+  ['select id, sub from t where sub::regnamespace is not null', 'regnamespace'],
+  ['select id, tableoid::regclass as sub from t', 'shows sub as regclass'],
+  ['select id, sub from unlogged', 'public.unlogged is unlogged'],
+  ['select id, sub from far', 'public.far is a foreign table'],
+];
+
+/** A definition, and what its warning names. */
+const WARNED: readonly (readonly [definition: string, named: string])[] = [
+  ['select id, sub from t where at > now()', 'depends on the time, by now()'],
+  ['select id, sub from t where at > current_timestamp and at::date > current_date', 'CURRENT_TIMESTAMP, CURRENT_DATE'],
+  ['select id, sub from t where day::date < at', 'a cast of text to date'],
+  ['select id, sub from stored', 'the materialized view public.stored'],
+];
+
+const ALLOWED: readonly string[] = [
+  'select id, sub from t',
+  'select half(id) as id, sub from t where made > 2 and at < to_timestamp(0)',
+  "select id, sub from t where sub <> 'CURRENT_USER' and to_char(at, 'YYYY') = '2026'",
+  'select id, x as sub from t, unnest(string_to_array(sub, $$,$$)) x',
+  'select id, x as sub from t, jsonb_array_elements_text(info) x',
+  'select id, sub from t where (select jsonb_agg(o.id) from other o) is null',
+  'select id, sub from t where id in (select id from other) and tableoid <> 0',
+];
+
+describe.each(VERSIONS)('access views, Postgres %i', (version) => {
+  let database: TestDatabase;
+  beforeAll(async () => {
+    await loadParser();
+    database = await freshDatabase(version);
+    await install(database);
+    await database.query(SCHEMA);
+  });
+  afterAll(() => database.drop());
+
+  /** What the registry says of access views with these definitions, in their order. */
+  async function judged(definitions: readonly string[], after = '') {
+    const patternOf = (index: number) => `v${index}:{id}`;
+    const views = definitions.map((text, index) => `create view channel_access."${patternOf(index)}" as ${text};`);
+    await database.query(`begin; ${views.join('\n')} ${after}; commit`);
+    const registry = new ChannelRegistry('sno');
+    registry.load(await catalogOf(database));
+    const refusals = registry.refusals();
+    await database.query('drop schema channel_access cascade; create schema channel_access');
+    return definitions.map((_, index) => ({
+      refusal: refusals.find(({ pattern }) => pattern === patternOf(index))?.error.message ?? '',
+      warnings: registry.accessWarnings(patternOf(index)).join('\n'),
+    }));
+  }
+
+  test('what ends access without a commit or an event trigger is refused by its name', async () => {
+    const results = await judged(REFUSED.map(([definition]) => definition));
+    for (const [index, [definition, named]] of REFUSED.entries())
+      expect(results[index]?.refusal, definition).toContain(named);
+  });
+
+  test('the time and materialized views are warned of', async () => {
+    const results = await judged(WARNED.map(([definition]) => definition));
+    for (const [index, [definition, named]] of WARNED.entries()) {
+      expect(results[index]?.refusal, definition).toBe('');
+      expect(results[index]?.warnings, definition).toContain(named);
+    }
+  });
+
+  test('everything else is allowed without a word', async () => {
+    for (const [index, result] of (await judged(ALLOWED)).entries())
+      expect(result, ALLOWED[index]).toEqual({ refusal: '', warnings: '' });
+  });
+
+  test('a view that reads by attributes or memberships of a role is warned of; so are policies, and rights that are missing', async () => {
+    await database.query(`
+      create role by_${database.name}; create role group_${database.name}; grant group_${database.name} to by_${database.name};
+      grant usage on schema channel_access, public to by_${database.name};
+      grant select on secured to by_${database.name}; alter table secured enable row level security;
+      create policy for_group on secured to group_${database.name} using (sub <> 'nobody');
+      create policy for_others on secured to pg_monitor using (may(id));
+      grant select on other to group_${database.name}`);
+    try {
+      const definitions = ['secured', 'other', 'owned', 't'].map((table) => `select id, sub from ${table}`);
+      const owners = [0, 1, 2].map(
+        (index) => `alter view channel_access."v${index}:{id}" owner to by_${database.name}`,
+      );
+      const usage = `grant create, usage on schema channel_access to by_${database.name}`;
+      const results = await judged(definitions, [usage, ...owners].join('; '));
+      expect(results.map(({ refusal }) => refusal)).toEqual(['', '', '', '']);
+      expect(results.map(({ warnings }) => warnings)).toEqual([
+        expect.stringMatching(/^the policies of public\.secured apply to the role by_.*ALTER ROLE/),
+        expect.stringMatching(/^the role by_\w+ may read all of public\.other .* only as .* a member of another role/),
+        expect.stringMatching(/^the access view reads public\.owned by the rights of the role by_\w+, which may not/),
+        '',
+      ]);
+      await database.query('alter policy for_group on secured using (sub <> current_user)');
+      await database.query(`grant create, usage on schema channel_access to by_${database.name}`);
+      const [changed] = await judged(['select id, sub from secured'], [usage, owners[0]].join('; '));
+      expect(changed?.refusal).toContain('CURRENT_USER');
+    } finally {
+      await database.query(`drop owned by by_${database.name}, group_${database.name}`);
+      await database.query(`drop role by_${database.name}, group_${database.name}`);
+    }
+  });
+
+  test('FORCE ROW LEVEL SECURITY: said of a channel whose snapshots it filters', async () => {
+    await database.query(`
+      create role forced_${database.name}; grant create, usage on schema channels, public to forced_${database.name};
+      create table forced (id int primary key); alter table forced replica identity full;
+      alter table forced owner to forced_${database.name}; alter table forced enable row level security;
+      create view channels."forced" as select id from forced; alter view channels."forced" owner to forced_${database.name}`);
+    try {
+      const warnings = async () => {
+        const registry = new ChannelRegistry('sno');
+        registry.load(await catalogOf(database));
+        return [...registry.views()].flatMap((view) => view.warnings);
+      };
+      expect(await warnings()).toEqual([expect.stringContaining('does not reach the WAL')]);
+      await database.query('alter table forced force row level security');
+      expect(await warnings()).toEqual([expect.stringContaining('NO FORCE ROW LEVEL SECURITY')]);
+    } finally {
+      await database.query(
+        `drop table forced cascade; drop owned by forced_${database.name}; drop role forced_${database.name}`,
+      );
+    }
+  });
+});
