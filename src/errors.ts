@@ -133,7 +133,7 @@ export const ERRORS = {
   replica_identity: {
     audience: 'operator',
     cause: 'The WHERE or the placeholders use columns whose old values Postgres does not put into the WAL.',
-    mend: 'Run the ALTER TABLE ... REPLICA IDENTITY that the message shows.',
+    mend: 'Where a unique index over NOT NULL columns with short values covers these columns and the key, run ALTER TABLE ... REPLICA IDENTITY USING INDEX. Else run the ALTER TABLE that the message shows. Postgres 19 refuses REPACK (CONCURRENTLY) of a table with REPLICA IDENTITY FULL.',
   },
   table_unpublished: {
     audience: 'operator',

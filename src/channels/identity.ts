@@ -49,9 +49,19 @@ export function identityFault(table: CatalogTable, needed: readonly CatalogTable
   return new SnoError(
     'replica_identity',
     `WHERE and placeholders use ${names}, whose old values are not in the WAL: the replica identity of ` +
-      `${readableName(table.schema, table.name)} has ${identityName(table)} only, so that nothing tells when a row leaves`,
+      `${readableName(table.schema, table.name)} has ${identityName(table)} only, so that nothing tells when a row leaves. ` +
+      wayOut(table, missing),
     { mend: coveringStatement(table, missing) },
   );
+}
+
+/** An index is named first where one can do; it has short values only, which the catalog does not tell. */
+function wayOut(table: CatalogTable, missing: readonly CatalogTableColumn[]): string {
+  const repack = 'Postgres 19 refuses REPACK (CONCURRENTLY) of a table with REPLICA IDENTITY FULL';
+  const primaryKey = columnsAt(table, table.primaryKey);
+  if (primaryKey.length === 0 || !missing.every(({ notNull }) => notNull)) return repack;
+  const columns = [...new Set([...primaryKey, ...missing])].map((column) => readableName(column.name));
+  return `Where their values are short, a unique index over ${columns.join(', ')} will do as the replica identity; ${repack}`;
 }
 
 /** For values that are stored apart: unless they change, they are in the WAL with the whole old row only. */

@@ -41,7 +41,7 @@ function costOf({ schema, name, columns }: CatalogTable, width: number | undefin
   const size = width === undefined ? `${columns.length} columns` : `about ${Math.round(width / 100) / 10} kB`;
   return (
     `with REPLICA IDENTITY FULL, each UPDATE and DELETE of ${table} writes the whole old row to the WAL, of ${size}, besides the new one. ` +
-    'Where that is too much: a unique index over the key and the columns of WHERE and placeholders, all NOT NULL, and ' +
+    'Where that is too much, or REPACK (CONCURRENTLY) of Postgres 19 is wanted, which refuses FULL: a unique index over the key and the columns of WHERE and placeholders, all NOT NULL, and ' +
     `ALTER TABLE ${table} REPLICA IDENTITY USING INDEX ...`
   );
 }
