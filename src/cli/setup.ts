@@ -63,14 +63,15 @@ const NOTES: Readonly<Record<SetupStep['kind'], string>> = {
   required: '',
   manual: '',
   optional: ' (optional: without it, definitions are polled)',
-  suggested: ' (a suggestion: the service runs as any role that may do as much)',
+  suggested: ' (a suggestion, commented out: the service runs as any role that may do as much; setup --service-role NAME prints it as SQL)',
 };
 
 /** A step as psql runs it: in one transaction where there are several statements. */
 function script({ what, sql, kind }: SetupStep): string {
   const title = `-- ${what}${NOTES[kind]}`;
-  const body = sql.trim();
-  return body.includes('\n') ? `${title}\nbegin;\n${body}\ncommit;\n` : `${title}\n${body}\n`;
+  const body = sql.trim().includes('\n') ? `begin;\n${sql.trim()}\ncommit;` : sql.trim();
+  // A suggestion must not be run by whoever runs the rest.
+  return `${title}\n${kind === 'suggested' ? body.replace(/^/gm, '-- ') : body}\n`;
 }
 
 /** By hand a slot is made outside a transaction that has written. */

@@ -118,6 +118,9 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
       await other.query(slotStatement.slice(slotStatement.indexOf('\n')));
       expect((await sno(['setup'], environment)).stdout).toMatch(/^-- Nothing to do/);
       expect((await sno(['doctor'], environment)).code).toBe(0);
+      // A role that is only suggested is not made by those who run the rest.
+      expect(script).toMatch(/^-- {3}create role "sno" login replication/m);
+      expect(script).not.toMatch(/^(?!--).*(create role|to "sno")/im);
     } finally {
       await other.drop();
     }
