@@ -27,13 +27,24 @@ const MINUS_INFINITY = Buffer.from('-infinity');
 const ERA = Buffer.from(' BC');
 const NOT_NUMBERS = ['NaN', 'Infinity', '-Infinity'].map((word) => Buffer.from(word));
 
-function isDigit(byte: number | undefined): boolean {
-  return byte !== undefined && byte >= ZERO && byte <= ZERO + 9;
+const DIGIT = 1;
+/** Lower-case hex, as Postgres prints it. */
+const HEX = 2;
+/** What each byte may be: DIGIT, HEX. */
+const CLASSES = Uint8Array.from({ length: 256 }, (_, byte) => {
+  const isDecimal = byte >= ZERO && byte <= ZERO + 9;
+  return (isDecimal ? DIGIT : 0) | (isDecimal || (byte > 0x60 && byte <= LETTER_f) ? HEX : 0);
+});
+
+/** Whether each byte is of the class. `start` is not beyond `end`, nor `end` beyond the buffer. */
+function areAll(kind: number, buffer: Buffer, start: number, end: number): boolean {
+  let common = kind;
+  for (let at = start; at < end; at++) common &= CLASSES[buffer[at] as number] as number;
+  return common !== 0;
 }
 
-/** Lower-case hex, as Postgres prints it. */
-function isHexDigit(byte: number | undefined): boolean {
-  return isDigit(byte) || (byte !== undefined && byte > 0x60 && byte <= LETTER_f);
+function isDigit(byte: number): boolean {
+  return ((CLASSES[byte] as number) & DIGIT) !== 0;
 }
 
 function isWord(word: Buffer, buffer: Buffer, start: number, end: number): boolean {
@@ -45,7 +56,7 @@ function isWord(word: Buffer, buffer: Buffer, start: number, end: number): boole
 /** Behind the digits that begin at `from`. */
 function digitsEnd(buffer: Buffer, from: number, end: number): number {
   let at = from;
-  while (at < end && isDigit(buffer[at])) at++;
+  while (at < end && isDigit(buffer[at] as number)) at++;
   return at;
 }
 
@@ -87,25 +98,29 @@ export const isNotNumberText: Form = (buffer, start, end) => {
 
 export const isUuidText: Form = (buffer, start, end) => {
   if (end - start !== 36) return false;
-  for (let index = 0; index < 36; index++) {
-    const byte = buffer[start + index];
-    const isDash = index === 8 || index === 13 || index === 18 || index === 23;
-    if (isDash ? byte !== MINUS : !isHexDigit(byte)) return false;
-  }
-  return true;
+  return (
+    areAll(HEX, buffer, start, start + 8) &&
+    buffer[start + 8] === MINUS &&
+    areAll(HEX, buffer, start + 9, start + 13) &&
+    buffer[start + 13] === MINUS &&
+    areAll(HEX, buffer, start + 14, start + 18) &&
+    buffer[start + 18] === MINUS &&
+    areAll(HEX, buffer, start + 19, start + 23) &&
+    buffer[start + 23] === MINUS &&
+    areAll(HEX, buffer, start + 24, end)
+  );
 };
 
 /** `\x` and two hex digits for each byte. */
 export const isByteaText: Form = (buffer, start, end) => {
   if (end - start < 2 || (end - start) % 2 !== 0) return false;
   if (buffer[start] !== BACKSLASH || buffer[start + 1] !== LETTER_x) return false;
-  for (let at = start + 2; at < end; at++) if (!isHexDigit(buffer[at])) return false;
-  return true;
+  return areAll(HEX, buffer, start + 2, end);
 };
 
 /** The two digits at `at`; -1 where there are none, or more than `max`. */
 function twoDigits(buffer: Buffer, at: number, end: number, max: number): number {
-  if (at + 2 > end || !isDigit(buffer[at]) || !isDigit(buffer[at + 1])) return -1;
+  if (at + 2 > end || !areAll(DIGIT, buffer, at, at + 2)) return -1;
   const value = ((buffer[at] as number) - ZERO) * 10 + (buffer[at + 1] as number) - ZERO;
   return value > max ? -1 : value;
 }
