@@ -63,7 +63,8 @@ const NOTES: Readonly<Record<SetupStep['kind'], string>> = {
   required: '',
   manual: '',
   optional: ' (optional: without it, definitions are polled)',
-  suggested: ' (a suggestion, commented out: the service runs as any role that may do as much; setup --service-role NAME prints it as SQL)',
+  suggested:
+    ' (a suggestion, commented out: the service runs as any role that may do as much; setup --service-role NAME prints it as SQL)',
 };
 
 /** A step as psql runs it: in one transaction where there are several statements. */
