@@ -54,8 +54,8 @@ export class Door {
     const { pendingMax, connectionsPerAddressMax: perAddress } = options;
     this.#options = options;
     this.#pending = new Admission(pendingMax, perAddress === 0 ? 0 : Math.max(perAddress, PENDING_PER_ADDRESS_MIN));
-    // as node's HTTP server makes its own
-    this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#arrived(socket));
+    // half open, a connection that its client closes before the TLS handshake would last until handshakeMs
+    this.#server = createServer({ allowHalfOpen: false, noDelay: true }, (socket) => this.#arrived(socket));
   }
 
   get pendingCount(): number {

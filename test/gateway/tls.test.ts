@@ -76,10 +76,13 @@ test('any number of server names is served, each as any other', async () => {
   }
 });
 
-test('a client that closes its side in the middle of the handshake is let go', async () => {
+test.each([
+  ['before', Buffer.alloc(0)],
+  ['in the middle of', Buffer.from([0x16, 0x03, 0x01, 0x01, 0x00, 0x01])],
+])('a client that closes its side %s the handshake is let go', async (_when, sent) => {
   fixture = await startGateway();
   const half = await RawSocket.connect({ port: fixture.port });
-  half.socket.end(Buffer.from([0x16, 0x03, 0x01, 0x01, 0x00, 0x01]));
+  half.socket.end(sent);
   await half.ended();
   await until(async () => /^sno_pending_connections 0$/m.test(await fixture.metrics.text()), 'nothing is left of it');
 });
