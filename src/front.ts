@@ -17,6 +17,7 @@ import { SNAPSHOT_CHECK_MS, Snapshots } from './fanout/snapshots.ts';
 import type { Transactions } from './fanout/transactions.ts';
 import type { AdmissionDesk } from './gateway/admission.ts';
 import { systemClock } from './gateway/clock.ts';
+import { clientSocketsMax } from './gateway/descriptors.ts';
 import { Gateway } from './gateway/server.ts';
 import type { ChannelResolver } from './gateway/subscriptions.ts';
 import type { Certificate } from './gateway/tls.ts';
@@ -39,6 +40,10 @@ export interface FrontOptions {
   readonly transactions: Transactions;
   readonly channels: ChannelResolver;
   readonly certificate: Certificate | undefined;
+  /** How many clients the settings allow this process; 0 = no limit. */
+  readonly clientsMax: number;
+  /** How many files the process may open for anything but clients, snapshots and access checks. */
+  readonly otherFilesMax: number;
   /** Counts connections, where others count them too. */
   readonly admission?: AdmissionDesk;
   /** Resolves when it is time for another try. */
@@ -111,7 +116,8 @@ export class Front {
       },
     });
     this.#access = new ViewAccess({ databaseUrl, settings, logger, metrics });
-    const { certificate, channels, admission } = options;
+    const { certificate, channels, admission, clientsMax, otherFilesMax } = options;
+    const reserved = otherFilesMax + settings.SNO_SNAPSHOTS + settings.SNO_ACCESS_QUERIES;
     this.#gateway = new Gateway({
       certificate,
       metrics,
@@ -123,6 +129,7 @@ export class Front {
       fanout: this.hub,
       bundleFile: BUNDLE_FILE,
       deadlines,
+      socketsMax: () => clientSocketsMax({ reserved, clientsMax }, logger),
       ...(admission === undefined ? {} : { admission }),
     });
     metrics.observe({

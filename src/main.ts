@@ -24,7 +24,7 @@ import { Markers } from './fanout/markers.ts';
 import { Notifications } from './fanout/notifications.ts';
 import { Transactions } from './fanout/transactions.ts';
 import { Front } from './front.ts';
-import { Admin } from './gateway/admin.ts';
+import { ADMIN_CONNECTIONS_MAX, Admin } from './gateway/admin.ts';
 import { Certificate } from './gateway/tls.ts';
 import { CommitBuilder } from './journal/commit-builder.ts';
 import type { Batch } from './journal/journal.ts';
@@ -57,6 +57,8 @@ const SLOT_LOCK_TIMEOUT_MS = 10_000;
 /** Beyond the time that another process may take to drain: it leaves the slot when its clients are gone. */
 const SLOT_IN_USE_TIMEOUT_MS = 15_000;
 const CONTROL_CONNECTIONS = 4;
+/** The one for replication, and the one that listens. */
+const STREAM_CONNECTIONS = 2;
 const POLL_MS = 2_000;
 const MEASURE_MS = 5_000;
 /** Of messages by pg_notify, while the stream is behind. */
@@ -337,6 +339,8 @@ class RunningService implements Service, WalHandler {
       transactions: this.#transactions,
       channels: this.#definitions,
       certificate: this.#certificate,
+      clientsMax: this.#settings.SNO_MAX_CONNECTIONS,
+      otherFilesMax: ADMIN_CONNECTIONS_MAX + CONTROL_CONNECTIONS + STREAM_CONNECTIONS,
       pause: this.#pause,
     });
     const { hub } = front;

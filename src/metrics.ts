@@ -40,6 +40,7 @@ export const LIMITS = [
   'connections',
   'connections_per_address',
   'pending_connections',
+  'open_files',
   'handshake_time',
   'header_bytes',
   'body_bytes',

@@ -25,7 +25,7 @@ export interface AdminOptions {
 }
 
 const HEADER_BYTES_MAX = 16_384;
-const CONNECTIONS_MAX = 100;
+export const ADMIN_CONNECTIONS_MAX = 100;
 /** They tell one word, and probes carry no token. */
 const OPEN_PATHS: readonly string[] = ['/healthz', '/readyz'];
 
@@ -63,7 +63,7 @@ export class Admin {
     const { app } = this.#http;
     await app.ready();
     // not fastify's own listen, which opens a second server for `localhost`
-    app.server.maxConnections = CONNECTIONS_MAX;
+    app.server.maxConnections = ADMIN_CONNECTIONS_MAX;
     app.server.listen({ host, port });
     try {
       await once(app.server, 'listening');

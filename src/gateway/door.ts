@@ -48,6 +48,8 @@ export class Door {
   readonly #onSettled = (guest: Guest) => this.#settled(guest);
   readonly #onClose = listener((socket) => this.#left(socket));
   #take: ((socket: Socket) => void) | undefined;
+  /** Beyond it, this process would lack descriptors for anything but clients. */
+  #socketsMax = 0;
   #closed: Promise<unknown> | undefined;
 
   constructor(options: DoorOptions) {
@@ -73,13 +75,14 @@ export class Door {
       throw new SnoError('address_in_use', `${host}:${port} is taken`, { cause: error });
     }
     this.#closed = new Promise((resolve) => this.#server.once('close', resolve));
-    // Such as no file descriptor left for one more connection.
+    // such as no file descriptor left, where something else than clients took them
     this.#server.on('error', (error) => logger.error({ error: error.message }, 'a connection could not be accepted'));
     return this.#server.address() as AddressInfo;
   }
 
-  /** From now on connections are handed on. */
-  open(take: (socket: Socket) => void): void {
+  /** From now on connections are handed on, `socketsMax` at the same time. */
+  open(take: (socket: Socket) => void, socketsMax: number): void {
+    this.#socketsMax = socketsMax;
     this.#take = take;
   }
 
@@ -113,6 +116,11 @@ export class Door {
     }
     // whom a proxy brings is told by headers, which come later
     const address = proxies.include(remoteAddress) ? undefined : networkOf(remoteAddress);
+    if (this.#sockets.size >= this.#socketsMax) {
+      limits.met('open_files', address);
+      socket.destroy();
+      return;
+    }
     if (this.#pending.enter(address) !== undefined) {
       limits.met('pending_connections', address);
       socket.destroy();

@@ -77,6 +77,8 @@ export interface GatewayOptions
   readonly bundleFile: string;
   /** Counts connections; without one they are counted here. */
   readonly admission?: AdmissionDesk;
+  /** How many sockets clients may have, asked when they are let in; without it there is no limit. */
+  readonly socketsMax?: () => number;
   readonly clock?: Clock;
   /** Of tokens, where the fan-out checks them too. */
   readonly deadlines?: Deadlines;
@@ -187,7 +189,8 @@ export class Gateway {
     await serveBundle(app, bundleFile);
     await app.ready();
     certificate?.serve(app.server as unknown as TlsServer);
-    this.#door.open((socket) => app.server.emit('connection', socket));
+    const socketsMax = this.#options.socketsMax?.() ?? Number.POSITIVE_INFINITY;
+    this.#door.open((socket) => app.server.emit('connection', socket), socketsMax);
   }
 
   get draining(): boolean {

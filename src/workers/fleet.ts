@@ -195,7 +195,7 @@ export class Fleet implements Downstream {
   }
 
   async #start(number: number, attempt: number): Promise<void> {
-    const { certificate, onBug } = this.#options;
+    const { certificate, settings, onBug } = this.#options;
     const member = new Member(cluster.fork(), { admission: this.#admission, onTaken: () => this.#pace() });
     this.#members.add(member);
     const startedAt = Date.now();
@@ -214,6 +214,7 @@ export class Fleet implements Downstream {
       kind: 'start',
       number,
       settings: { ...this.#settings, SNO_PORT: this.#port },
+      clientsMax: Math.ceil(settings.SNO_MAX_CONNECTIONS / settings.SNO_WORKERS),
       ticketKeys: certificate?.options.ticketKeys,
     });
     // the first take the port before anything is changed in the database; one that comes later when it can serve whom it brings

@@ -18,6 +18,8 @@ export type ToWorker =
       /** From 1, for its log. */
       readonly number: number;
       readonly settings: Settings;
+      /** Its part of SNO_MAX_CONNECTIONS, which main counts; 0 = no limit. */
+      readonly clientsMax: number;
       readonly ticketKeys: Uint8Array | undefined;
     }
   /** Steps of the stream, as `TurnWriter` made them, in pieces. `holdsHeard`: how many of `hold` and `unhold` main had heard of then. */

@@ -68,7 +68,7 @@ class Worker {
   /** Of the turn that is on its way. */
   #pieces: Uint8Array[] = [];
 
-  constructor({ settings }: Start, logger: Logger, certificate: Certificate | undefined) {
+  constructor({ settings, clientsMax }: Start, logger: Logger, certificate: Certificate | undefined) {
     const pause = (attempt: number) =>
       new Promise<void>((resolve) => setTimeout(resolve, backoff(attempt, Math.random())));
     const url = databaseUrl(settings);
@@ -98,6 +98,8 @@ class Worker {
       transactions,
       channels: this.#definitions,
       certificate,
+      clientsMax,
+      otherFilesMax: CONTROL_CONNECTIONS,
       admission: this.#desk,
       pause,
     });

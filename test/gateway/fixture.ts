@@ -135,7 +135,8 @@ export interface ConnectOptions {
   readonly plain?: boolean;
 }
 
-interface StartOptions extends Partial<Pick<GatewayOptions, 'clock' | 'heartbeatMs' | 'bundleFile' | 'tokens'>> {
+interface StartOptions
+  extends Partial<Pick<GatewayOptions, 'clock' | 'heartbeatMs' | 'socketsMax' | 'bundleFile' | 'tokens'>> {
   readonly settings?: Record<string, string>;
   readonly connected?: boolean;
 }

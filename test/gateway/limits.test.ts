@@ -12,8 +12,9 @@ const plain: ConnectOptions = { plain: true };
 let fixture: Fixture;
 afterEach(() => fixture.stop());
 
-const start = async (settings: Record<string, string> = {}, clock?: ManualClock) => {
-  fixture = await startGateway({ settings: { ...PLAIN, ...settings }, ...(clock === undefined ? {} : { clock }) });
+const start = async (settings: Record<string, string> = {}, clock?: ManualClock, socketsMax = () => Infinity) => {
+  const own = { settings: { ...PLAIN, ...settings }, socketsMax };
+  fixture = await startGateway({ ...own, ...(clock === undefined ? {} : { clock }) });
 };
 
 async function met(limit: Limit): Promise<number> {
@@ -71,6 +72,18 @@ describe('connections', () => {
     await othersAreServed();
     silent.socket.destroy();
     await until(async () => (await pending()) === 0, 'the other has gone');
+  });
+
+  test('beyond the descriptors of the process: closed before anything is read, until one of the clients goes', async () => {
+    await start({}, undefined, () => 2);
+    const [client, silent] = [await fixture.welcomed(plain), await RawSocket.connect(fixture)];
+    expect(await (await RawSocket.connect(fixture)).ended()).toBeUndefined();
+    expect(await met('open_files')).toBe(1);
+    silent.socket.destroy();
+    await until(async () => (await pending()) === 0, 'one has gone');
+    client.socket.terminate();
+    await until(async () => (await fixture.metrics.text()).includes('sno_connections 0\n'), 'the client has gone');
+    await othersAreServed();
   });
 
   test('that are pending of one address: as many as it may have, or a hundred', async () => {

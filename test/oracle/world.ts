@@ -78,7 +78,7 @@ export class World {
     const clientSide = await TcpProxy.listen(() => ends.clients());
     await server.query(SCHEMA);
     const tap = await Tap.open(server.url());
-    const service = await startService(server.url(databaseSide.port), options.settings, options.build);
+    const service = await startService(server.url(databaseSide.port), options.settings, { build: options.build });
     const token = await signToken({ sub: 'oracle' });
     const world = new World(options, { server, databaseSide, clientSide, service, tap, token });
     ends.database = () => world.server.port;

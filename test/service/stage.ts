@@ -1,7 +1,7 @@
 /** What a test of the service stands on: a database, `sno start` on it, and clients. */
 import { readFile } from 'node:fs/promises';
 import { freshDatabase, type ServerKind, type TestDatabase } from '../support/postgres.ts';
-import { type ServiceProcess, startService } from '../support/service.ts';
+import { type Launch, type ServiceProcess, startService } from '../support/service.ts';
 import { until } from '../support/wait.ts';
 import { RawClient } from './raw-client.ts';
 
@@ -37,12 +37,13 @@ export async function stage(
   sql: string,
   settings: Readonly<Record<string, string>> = {},
   version?: ServerKind,
+  launch: Launch = {},
 ): Promise<Stage> {
   const database = await freshDatabase(version);
   await database.query(END + sql);
   // slots are the server's, which other tests share
   const slot = database.name;
-  const service = await startService(database.url, { SNO_ACCESS: 'open', SNO_SLOT: slot, ...settings });
+  const service = await startService(database.url, { SNO_ACCESS: 'open', SNO_SLOT: slot, ...settings }, launch);
   const refused = service.log.find(({ code, view }) => code !== undefined && view !== undefined);
   if (refused !== undefined) throw new Error(`a view is refused: ${JSON.stringify(refused)}`);
   const clients: RawClient[] = [];

@@ -47,14 +47,22 @@ export interface LogLine {
   readonly [member: string]: unknown;
 }
 
+/** How the process is started. */
+export interface Launch {
+  /** The build that is run. */
+  readonly build?: string | undefined;
+  /** How many files the process may have open (`ulimit -n`); else as many as this process. */
+  readonly openFiles?: number | undefined;
+}
+
 /**
- * Starts the service on a database; resolves when it serves. Its settings may be overridden, and so may the build that is run. Where the URL is a superuser's, that
+ * Starts the service on a database; resolves when it serves. Its settings may be overridden. Where the URL is a superuser's, that
  * one sets the database up, and the service runs as a role that can only replicate and read; but a folder of rules needs its owner.
  */
 export async function startService(
   databaseUrl: string,
   settings: Readonly<Record<string, string>> = {},
-  build = SNO,
+  { build = SNO, openFiles }: Launch = {},
 ): Promise<ServiceProcess> {
   const certificate = await selfSigned();
   let [port, adminPort] = [await freePort(), await freePort()];
@@ -73,7 +81,7 @@ export async function startService(
   };
   const log: LogLine[] = [];
   const spawnOn = (port: number, adminPort: number) =>
-    spawnService(build, { ...env, SNO_PORT: String(port), SNO_ADMIN_PORT: String(adminPort) });
+    spawnService(build, { ...env, SNO_PORT: String(port), SNO_ADMIN_PORT: String(adminPort) }, openFiles);
   let child = spawnOn(port, adminPort);
   await serving(child, log);
   return {
@@ -145,8 +153,11 @@ export function plainEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(kept);
 }
 
-function spawnService(build: string, env: NodeJS.ProcessEnv): ChildProcess {
-  return spawn(process.execPath, [build, 'start'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+function spawnService(build: string, env: NodeJS.ProcessEnv, openFiles?: number): ChildProcess {
+  const command = [process.execPath, build, 'start'];
+  const limited =
+    openFiles === undefined ? command : ['sh', '-c', `ulimit -n ${openFiles}; exec "$@"`, 'sh', ...command];
+  return spawn(limited[0] as string, limited.slice(1), { env, stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
 /** Resolves when it serves; rejects where it ends before. */
