@@ -261,6 +261,43 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
     ).toEqual([]);
   });
 
+  test('finds what concerns a view by any command: operators, extensions, schemas, functions of functions', async () => {
+    await database.query(`
+      create schema tools;
+      create extension if not exists citext schema public;
+      create function tools.same(int, int) returns boolean immutable language sql as 'select $1 = $2';
+      create operator tools.=== (leftarg = int, rightarg = int, function = tools.same);
+      create function tools.deep(int) returns int immutable language plpgsql as 'begin return $1; end';
+      create function tools.outer_one(int) returns int immutable language plpgsql as 'begin return tools."deep"($1); end';
+      create table found (id int primary key, name public.citext);
+      create view channels.operated as select id from found where id operator(tools.===) 1;
+      create view channels.called as select id, tools.outer_one(id) as n from found;
+      create view channels.typed as select id, name from found where name = 'x'::public.citext`);
+    await tap.take();
+    for (const [statement, names] of [
+      [
+        "create or replace function tools.same(int, int) returns boolean immutable language sql as 'select $2 = $1'",
+        ['operated'],
+      ],
+      [
+        "create or replace function tools.deep(int) returns int immutable language plpgsql as 'begin return 2; end'",
+        ['called'],
+      ],
+      ['alter function tools.deep(int) set search_path = public', ['called']],
+      ['alter routine tools.outer_one(int) cost 7', ['called']],
+      ['drop function tools.deep(int)', ['called']],
+      ['alter extension citext set schema tools', ['called', 'operated', 'typed']],
+      ['alter schema tools rename to workshop', ['called', 'operated', 'typed']],
+      ["create function workshop.unrelated() returns int language plpgsql as 'begin return 1; end'", undefined],
+      ["comment on table found is 'x'", undefined],
+    ] as const)
+      expect(
+        (await touched(statement)).map((views) => views.sort()),
+        statement,
+      ).toEqual(names === undefined ? [] : [names.map((name) => `channels:${name}`)]);
+    await touched('drop table found cascade');
+  });
+
   test('is heard where names go away: renamed views and schemas', async () => {
     const drop = await touched('alter view channels.moods rename to feelings');
     expect(drop).toEqual([['channels:feelings']]);

@@ -1,7 +1,11 @@
 /** Which transactions a table that is published waits for, before its changes count as complete. */
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseCatalog, parseCatalogMessage } from '../../src/channels/catalog-reader.ts';
+import { loadParser } from '../../src/channels/parse.ts';
+import { ChannelRegistry } from '../../src/channels/registry.ts';
 import { install } from '../support/install.ts';
+import { type MessageTap, tapMessages } from '../support/messages.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
 
@@ -121,6 +125,72 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(await published()).not.toContain('jobs');
     expect(await awaited()).toEqual([]);
     expect(await published()).toContain('jobs');
+    await writer.end();
+  });
+});
+
+describe.each(VERSIONS.filter((version) => version >= 19))('FOR ALL TABLES EXCEPT, Postgres %i', (version) => {
+  let database: TestDatabase;
+  let tap: MessageTap;
+  beforeAll(async () => {
+    database = await freshDatabase(version);
+    await install(database);
+    await database.query(`drop publication sno; create table inner_one (id int primary key); create table outer_one (id int primary key);
+      create publication sno for all tables except (table outer_one) with (publish_via_partition_root = true)`);
+    tap = await tapMessages(database);
+    await database.query(
+      'create view channels.inner_one as select id from inner_one; create view channels.outer_one as select id from outer_one',
+    );
+    await tap.take();
+  });
+  afterAll(() => database.drop());
+
+  /** What the statements touched and voided, and the tables that are published after them. */
+  async function after(sql: string) {
+    await database.query(sql);
+    const messages = (await tap.take()).map(({ content }) => parseCatalogMessage(content));
+    const { rows } = await database.query<{ name: string }>(
+      'select p::regclass::text as name from sno.published() p order by 1',
+    );
+    return {
+      touched: messages.flatMap(({ touched }) => [...touched]),
+      voided: messages.flatMap(({ voided }) => [...voided]),
+      published: rows.map(({ name }) => name),
+    };
+  }
+  const LET_IN = 'alter publication sno set all tables';
+  const LEFT_OUT = 'alter publication sno set all tables except (table outer_one)';
+
+  test('says why a table is left out, and nothing that Postgres would reject', async () => {
+    const { rows } = await database.query('select relation, result, reason from sno.sync_publication()');
+    expect(rows).toEqual([
+      { relation: 'public.outer_one', result: 'left out', reason: 'the publication leaves it out by EXCEPT' },
+    ]);
+    const registry = new ChannelRegistry('sno');
+    await loadParser();
+    const { rows: catalogs } = await database.query<{ catalog: string }>('select sno.catalog()::text as catalog');
+    registry.load(parseCatalog(catalogs[0]?.catalog as string));
+    const [refusal] = registry.refusals();
+    expect(refusal?.error).toMatchObject({ code: 'table_unpublished', message: expect.stringContaining('EXCEPT') });
+    await database.query(`begin; ${refusal?.error.mend}\n; rollback`);
+  });
+
+  test('a table that is let in, or left out, is told of', async () => {
+    const touched = ['channels:outer_one'];
+    expect(await after(LET_IN)).toEqual({ touched, voided: [], published: ['inner_one', 'outer_one'] });
+    expect(await after(LEFT_OUT)).toEqual({ touched, voided: [], published: ['inner_one'] });
+    const both = 'alter publication sno set all tables except (table outer_one, table inner_one)';
+    expect(await after(`begin; ${both}; ${LEFT_OUT}; commit`)).toMatchObject({ voided: ['channels:inner_one'] });
+  });
+
+  test('a table that is let in again waits for its writers', async () => {
+    await after(LET_IN);
+    await after(LEFT_OUT);
+    const writer = await database.connect();
+    await writer.query('begin; insert into outer_one values (1)');
+    expect((await after(LET_IN)).published).toEqual(['inner_one']);
+    await writer.query('commit');
+    expect((await after('select * from sno.settle()')).published).toEqual(['inner_one', 'outer_one']);
     await writer.end();
   });
 });
