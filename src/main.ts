@@ -293,6 +293,8 @@ class RunningService implements Service, WalHandler {
     await this.#guardian.check();
     await this.#listener.start();
     await this.#catchUp();
+    // what partitions and materialized views are like when clients come is what later looks compare with
+    await this.#catalogWatch.look();
     for (const refusal of this.#definitions.registry.refusals()) this.#tellRefusal(refusal);
     await front.open();
     this.#state = 'serving';

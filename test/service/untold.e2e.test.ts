@@ -1,6 +1,7 @@
 /** DDL that leaves no trace of its own in the WAL: what is undone in its transaction, and what triggers do not see. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { VERSIONS } from '../support/postgres.ts';
+import { until } from '../support/wait.ts';
 import type { RawClient } from './raw-client.ts';
 import { changesOf, type Stage, stage } from './stage.ts';
 
@@ -174,7 +175,8 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       client.wait('the end', from, ({ code, channel }) => code === 'channel_dropped' && channel === 'gone'),
     ]);
     expect(client.frames.slice(from).filter(({ channel }) => channel === 'plain' || channel === 'other')).toEqual([]);
-    expect((await client.subscribe('fresh')).type).toBe('subscribed');
+    // the table waits for its writers where its lock is not to be had at once
+    await until(async () => (await client.subscribe('fresh')).type === 'subscribed', 'the new channel is served');
     expect((await told('insert into work.fresh values (1, 1)')).changes).toEqual(['fresh']);
   });
 });
