@@ -146,7 +146,7 @@ describe.each(VERSIONS.filter((version) => version >= 19))('FOR ALL TABLES EXCEP
   afterAll(() => database.drop());
 
   /** What the statements touched and voided, and the tables that are published after them. */
-  async function after(sql: string) {
+  async function tablesAfter(sql: string) {
     await database.query(sql);
     const messages = (await tap.take()).map(({ content }) => parseCatalogMessage(content));
     const { rows } = await database.query<{ name: string }>(
@@ -177,20 +177,20 @@ describe.each(VERSIONS.filter((version) => version >= 19))('FOR ALL TABLES EXCEP
 
   test('a table that is let in, or left out, is told of', async () => {
     const touched = ['channels:outer_one'];
-    expect(await after(LET_IN)).toEqual({ touched, voided: [], published: ['inner_one', 'outer_one'] });
-    expect(await after(LEFT_OUT)).toEqual({ touched, voided: [], published: ['inner_one'] });
+    expect(await tablesAfter(LET_IN)).toEqual({ touched, voided: [], published: ['inner_one', 'outer_one'] });
+    expect(await tablesAfter(LEFT_OUT)).toEqual({ touched, voided: [], published: ['inner_one'] });
     const both = 'alter publication sno set all tables except (table outer_one, table inner_one)';
-    expect(await after(`begin; ${both}; ${LEFT_OUT}; commit`)).toMatchObject({ voided: ['channels:inner_one'] });
+    expect(await tablesAfter(`begin; ${both}; ${LEFT_OUT}; commit`)).toMatchObject({ voided: ['channels:inner_one'] });
   });
 
   test('a table that is let in again waits for its writers', async () => {
-    await after(LET_IN);
-    await after(LEFT_OUT);
+    await tablesAfter(LET_IN);
+    await tablesAfter(LEFT_OUT);
     const writer = await database.connect();
     await writer.query('begin; insert into outer_one values (1)');
-    expect((await after(LET_IN)).published).toEqual(['inner_one']);
+    expect((await tablesAfter(LET_IN)).published).toEqual(['inner_one']);
     await writer.query('commit');
-    expect((await after('select * from sno.settle()')).published).toEqual(['inner_one', 'outer_one']);
+    expect((await tablesAfter('select * from sno.settle()')).published).toEqual(['inner_one', 'outer_one']);
     await writer.end();
   });
 });
