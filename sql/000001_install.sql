@@ -5,6 +5,9 @@
 --
 -- Every function pins its search_path, and those that print values or definitions pin the settings that shape them.
 
+-- Functions that are made again lose `jit = off` until the end of this file, and event triggers call them at each command.
+select set_config('jit', 'off', true);
+
 create schema if not exists sno;
 create schema if not exists channels;
 create schema if not exists channel_access;
@@ -119,7 +122,7 @@ $$;
 comment on function sno.is_secured(oid, oid) is 'Whether row-level security of a table applies to a role; true for a role that is not known.';
 
 create or replace function sno.chain(of_view oid default null) returns table (view oid, reader oid, relation oid, role oid)
-language sql stable security definer set search_path = pg_catalog, pg_temp
+language sql stable set search_path = pg_catalog, pg_temp
 as $$
   with recursive
   service (oid) as (
@@ -161,7 +164,8 @@ create or replace function sno.policy_reads() returns table (view oid, relation 
 language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if exists (select from pg_policy) then
+  -- A role without these rights learns from sno.lacking() that it lacks them.
+  if exists (select from pg_policy) and has_function_privilege('sno.chain(oid)', 'execute') and has_table_privilege('sno.settings', 'select') then
     return query
       select k.view, k.relation
       from sno.chain() k
@@ -1684,7 +1688,7 @@ comment on function sno.inspect() is
 revoke all on all functions in schema sno from public;
 grant execute on function sno.publish(text, anycompatible, text) to public;
 -- Who lacks something is to learn what; they read the system catalogs only.
-grant execute on function sno.below(), sno.policy_reads(), sno.chain(oid), sno.search_path(oid), sno.lacking(name), sno.version() to public;
+grant execute on function sno.below(), sno.policy_reads(), sno.search_path(oid), sno.lacking(name), sno.version() to public;
 
 
 -- Settings of all functions ----------------------------------------------------------------------------------------
