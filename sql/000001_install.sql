@@ -97,6 +97,8 @@ create unlogged table if not exists sno.ddl (
 );
 alter table sno.ddl add column if not exists voided text[] not null default '{}';
 alter table sno.ddl add column if not exists states text[] not null default '{}';
+alter table sno.ddl add column if not exists told text[] not null default '{}';
+alter table sno.ddl add column if not exists is_whole boolean not null default false;
 comment on table sno.ddl is 'Views touched by the DDL of a running transaction, those of which rows went without a change of their own, whether tables may have to be published for it, and how tables were after each command (sno.state). A row is gone when its transaction commits.';
 
 create table if not exists sno.watched (
@@ -248,16 +250,17 @@ as $$
 $$;
 comment on function sno.unnoticed(oid) is 'What views read of which no change comes through the WAL or an event trigger.';
 
-create or replace function sno.below() returns table (view oid, relation oid)
+drop function if exists sno.below();
+create or replace function sno.below(views oid[] default null) returns table (view oid, relation oid)
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
   with recursive below (view, relation) as (
     select c.oid, c.oid
     from pg_class c
     where c.relnamespace in (select oid from pg_namespace where nspname in ('channels', 'channel_access'))
-      and c.relkind in ('v', 'm', 'r', 'p', 'f')
+      and c.relkind in ('v', 'm', 'r', 'p', 'f') and ($1 is null or c.oid = any ($1))
     union
-    select p.view, p.relation from sno.policy_reads() p
+    select p.view, p.relation from sno.policy_reads() p where $1 is null or p.view = any ($1)
     union
     select b.view, x.relation
     from below b
@@ -279,10 +282,11 @@ as $$
   )
   select b.view, b.relation
   from below b
-  join pg_class c on c.oid = b.relation
+  -- LIMIT makes it look each one up, instead of reading all of pg_class.
+  cross join lateral (select c.relkind from pg_class c where c.oid = b.relation limit 1) c
   where b.relation <> b.view and c.relkind in ('v', 'm', 'r', 'p', 'f')
 $$;
-comment on function sno.below() is 'Every relation that a channel view or access view reads, directly or through other views.';
+comment on function sno.below(oid[]) is 'Every relation that a channel view or access view reads, directly or through other views. `views`: that these read.';
 
 create or replace function sno.publication_names(name name default null) returns setof name
 language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -602,7 +606,8 @@ as $$
     -- The defaults of arguments are filled in where a call is planned, not where it is written.
     select m[1]::oid
     from called c
-    join pg_proc p on p.oid = c.oid and p.pronargdefaults > 0
+    -- LIMIT makes it look each one up, instead of reading all of pg_proc for each view.
+    cross join lateral (select * from pg_proc p where p.oid = c.oid limit 1) p
     cross join lateral regexp_matches(p.proargdefaults::text, ':(?:funcid|opfuncid) ([0-9]+)', 'g') m
   )
   select coalesce(json_agg(json_build_object(
@@ -610,7 +615,8 @@ as $$
       'name', p.proname,
       'arguments', (
         select coalesce(json_agg(t.typname order by a.position), '[]')
-        from unnest(p.proargtypes) with ordinality a (type, position) join pg_type t on t.oid = a.type),
+        from unnest(p.proargtypes) with ordinality a (type, position)
+        cross join lateral (select t.typname from pg_type t where t.oid = a.type limit 1) t),
       'volatility', case when p.proargdefaults::text like '%{SQLVALUEFUNCTION %' then 'v' else p.provolatile end,
       'kind', p.prokind,
       'returnsSet', p.proretset,
@@ -625,7 +631,7 @@ as $$
           from pg_proc q where q.oid in (select sno.calls(p.oid))) end
     ) order by p.oid), '[]')
   from called c
-  join pg_proc p on p.oid = c.oid
+  cross join lateral (select * from pg_proc p where p.oid = c.oid limit 1) p
   join pg_namespace n on n.oid = p.pronamespace
 $$;
 comment on function sno.functions(oid[], oid[]) is 'The functions, and those of operators, that views and policies call, for sno.catalog().';
@@ -642,7 +648,7 @@ as $$
     union
     select x.type
     from made
-    join pg_type t on t.oid = made.type
+    cross join lateral (select * from pg_type t where t.oid = made.type limit 1) t
     cross join lateral (
       values (t.typbasetype), (t.typelem)
       union all
@@ -685,7 +691,8 @@ comment on function sno.under_path(text) is
   'Gives the rest of the transaction another search_path. It is declared immutable, so that a constant in FROM is computed when the query is planned: after its own names have been looked up, before the bodies of functions are read.';
 
 -- A definition prints constants as the settings say: a DDL message is made in the session of whoever ran the DDL.
-create or replace function sno.catalog(publication name default null) returns json
+drop function if exists sno.catalog(name);
+create or replace function sno.catalog(publication name default null, views oid[] default null) returns json
 language sql stable
 set search_path = pg_catalog, pg_temp
 set TimeZone = 'UTC'
@@ -697,13 +704,13 @@ set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
   with recursive
-  below as materialized (select view, relation from sno.below()),
+  below as materialized (select view, relation from sno.below($2)),
   views as materialized (
     select c.oid, n.nspname as schema, c.relname as name, c.relkind as kind, c.relowner as owner, c.reloptions as options,
       case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) else '' end as definition
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname in ('channels', 'channel_access') and c.relkind in ('v', 'm', 'r', 'p', 'f')
+    where n.nspname in ('channels', 'channel_access') and c.relkind in ('v', 'm', 'r', 'p', 'f') and ($2 is null or c.oid = any ($2))
   ),
   rights as materialized (select * from sno.rights()),
   policies as materialized (select * from sno.policies()),
@@ -789,6 +796,10 @@ as $$
             select coalesce(json_agg(t.oid::bigint order by t.oid), '[]')
             from below b join tables t on t.oid = b.relation
             where b.view = v.oid and t.relkind <> 'v'),
+          'between', (
+            select coalesce(json_agg(t.oid::bigint order by t.oid), '[]')
+            from below b join tables t on t.oid = b.relation
+            where b.view = v.oid and t.relkind = 'v'),
           'through', (
             select coalesce(json_agg(pg_get_viewdef(t.oid) order by t.oid), '[]')
             from below b join tables t on t.oid = b.relation
@@ -900,7 +911,7 @@ as $$
         and p.relation not in (select sno.published(coalesce($1, sno.default_publication()))))
   )
 $$;
-comment on function sno.catalog(name) is 'Channel views, access views and what they read, as Snö loads it (src/channels/catalog.ts).';
+comment on function sno.catalog(name, oid[]) is 'Channel views, access views and what they read, as Snö loads it (src/channels/catalog.ts). `views`: only these, with all that they read.';
 
 
 -- The publication ------------------------------------------------------------------------------------------------
@@ -977,6 +988,7 @@ as $$
 declare
   deadline timestamptz := clock_timestamp() + interval '300 milliseconds';
   item record;
+  settled oid[];
 begin
   for item in
     select t.*, format('lock table %s %s in share row exclusive mode nowait', case c.relkind when 'p' then '' else 'only' end, c.oid::regclass) as lock
@@ -993,6 +1005,7 @@ begin
         execute item.lock;
         insert into sno.publishing values (item.publication_oid, item.relation, item.published_as, null)
         on conflict on constraint publishing_pkey do update set published_as = excluded.published_as, writers_before = null;
+        settled := settled || item.relation;
         exit;
       exception
         when lock_not_available then
@@ -1010,6 +1023,10 @@ begin
       and not exists (select from sno.publication_tables($1) t where t.publication_oid = p.publication and t.relation = p.relation)
     or not exists (select from pg_class c where c.oid = p.relation)
     or not exists (select from pg_publication o where o.oid = p.publication);
+  -- Other views than those that this transaction touched may be served by that.
+  update sno.ddl d
+  set told = d.told || array(select a.schema || ':' || a.name from unnest(settled) t cross join lateral sno.above('pg_class'::regclass, t) a)
+  where settled is not null and d.transaction = pg_current_xact_id_if_assigned();
 end
 $$;
 comment on function sno.exclude_writers(name) is 'Keeps writers out of each newly published table for a moment: once the lock is there, nobody is left who wrote to it before.';
@@ -1302,6 +1319,7 @@ declare
   voided text[];
   states text[];
   unnamed boolean;
+  partitioned text[];
   root oid;
   stack text;
 begin
@@ -1382,12 +1400,16 @@ begin
       'pg_ts_config'::regclass, 'pg_ts_dict'::regclass, 'pg_ts_parser'::regclass, 'pg_ts_template'::regclass)), '{}'),
     coalesce(array_agg(distinct a.objid || ' ' || sno.state(a.objid)) filter (where a.classid = 'pg_class'::regclass and not a.is_new_partition
       and exists (select from pg_class c where c.oid = a.objid and c.relkind in ('r', 'p'))), '{}'),
-    coalesce(bool_or(a.is_new_partition), false) or exists (select from command where is_departure)
-  into touched, voided, states, unnamed
+    coalesce(bool_or(a.is_new_partition), false) or exists (select from command where is_departure),
+    array_agg(distinct a.view) filter (where a.is_new_partition)
+  into touched, voided, states, unnamed, partitioned
   from above a;
   if touched <> '{}' or unnamed then
     -- Who takes a table out of the publication by hand is not contradicted.
     perform sno.note(touched, tg_tag <> 'ALTER PUBLICATION', voided, states);
+  end if;
+  if partitioned is not null then
+    update sno.ddl d set told = d.told || partitioned where d.transaction = pg_current_xact_id();
   end if;
 exception when others then
   raise warning 'Snö did not notice this % at once: %', tg_tag, sqlerrm
@@ -1480,7 +1502,11 @@ declare
   item record;
   -- As it is now: the ALTERs below are noticed too, but nothing that a subscriber holds changes by them.
   noted sno.ddl := (select d from sno.ddl d where d.transaction = new.transaction);
+  -- As it is once they were made: the message shows what they changed.
+  noted_last sno.ddl;
   voided text[];
+  -- The views of which the message tells; null: of all.
+  views oid[];
   told json;
   in_turn boolean;
 begin
@@ -1523,7 +1549,13 @@ begin
   exception when others then
     raise warning 'Snö could not bring its publication up to date: %', sqlerrm using hint = 'Run: select * from sno.sync_publication();';
   end;
-  delete from sno.ddl d where d.transaction = new.transaction;
+  delete from sno.ddl d where d.transaction = new.transaction returning * into noted_last;
+  if not noted_last.is_whole then
+    select coalesce(array_agg(c.oid), '{}') into views
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname in ('channels', 'channel_access')
+      and n.nspname || ':' || c.relname = any (noted_last.touched || noted_last.told || noted_last.voided || voided);
+  end if;
   -- One after the other, up to the commit: a catalog must show what those show that commit before it. Who does not get a turn in
   -- time, or reads by a snapshot of its own beginning, tells what was touched, and Snö asks for the catalog: sno.retell().
   begin
@@ -1546,7 +1578,7 @@ begin
       -- What is rolled back leaves no lock: each definition that is printed would else keep its tables and views locked up to
       -- the end of this transaction, which may be prepared.
       begin
-        told := sno.catalog(item.name);
+        told := sno.catalog(item.name, views);
         raise exception using errcode = 'SNO01';
       exception
         when sqlstate 'SNO01' then exit;
@@ -1555,9 +1587,14 @@ begin
     end loop;
     perform pg_logical_emit_message(true, 'sno.catalog', convert_to(json_build_object(
       'key', (select s.value from sno.settings s where s.name = 'catalog_key'),
+      'transaction', pg_current_xact_id()::text,
       'publication', item.name,
       'touched', array(select distinct unnest(noted.touched || voided) order by 1),
       'voided', array(select distinct unnest(voided) order by 1),
+      -- Views that are not here are gone, by whatever name they went.
+      'views', case when views is not null then array(
+        select c.oid::bigint from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname in ('channels', 'channel_access') and c.relkind in ('v', 'm', 'r', 'p', 'f') order by c.oid) end,
       'catalog', told)::text, 'UTF8'));
   end loop;
   return null;
@@ -1572,7 +1609,10 @@ comment on function sno.send_catalog() is 'Adds tables to the publications and p
 drop function if exists sno.retell();
 create or replace function sno.retell(touched text[] default '{}') returns void
 language sql volatile security definer set search_path = pg_catalog, pg_temp
-as $$ select sno.note($1, $1 <> '{}') $$;
+as $$
+  select sno.note($1, $1 <> '{}');
+  update sno.ddl d set is_whole = true where $1 = '{}' and d.transaction = pg_current_xact_id();
+$$;
 comment on function sno.retell(text[]) is 'Puts the catalog into the WAL once more: where a commit could only tell what it touched, or touched views without being noticed.';
 
 drop trigger if exists send_catalog on sno.ddl;
@@ -1688,7 +1728,7 @@ comment on function sno.inspect() is
 revoke all on all functions in schema sno from public;
 grant execute on function sno.publish(text, anycompatible, text) to public;
 -- Who lacks something is to learn what; they read the system catalogs only.
-grant execute on function sno.below(), sno.policy_reads(), sno.search_path(oid), sno.lacking(name), sno.version() to public;
+grant execute on function sno.below(oid[]), sno.policy_reads(), sno.search_path(oid), sno.lacking(name), sno.version() to public;
 
 
 -- Settings of all functions ----------------------------------------------------------------------------------------

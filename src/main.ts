@@ -421,7 +421,7 @@ class RunningService implements Service, WalHandler {
       return;
     }
     // first what may fail: the stream is made anew then, and this is tried again
-    const { catalog, lsn, key } = await this.#rulebook.read();
+    const { lsn, key, ...read } = await this.#rulebook.read();
     const { reason, loss, epoch } = start;
     if (loss !== undefined) this.#metrics.slotLost.inc();
     if (reason !== undefined || loss !== undefined)
@@ -437,7 +437,7 @@ class RunningService implements Service, WalHandler {
     // a marker from before is not waited for any more
     if (!this.#isCaughtUp && this.#caughtUp !== undefined) this.#markers.expect(this.#caughtUp);
     this.#notifications.reset();
-    this.#definitions.load(catalog, lsn, key);
+    this.#definitions.load(read, lsn, key);
     this.#told.begin(start.reason ?? 'epoch_changed');
     this.#router.rebind();
   }

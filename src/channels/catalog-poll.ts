@@ -6,7 +6,7 @@
 import type pg from 'pg';
 import { databaseError } from '../postgres/connect.ts';
 import type { Catalog } from './catalog.ts';
-import { catalogJson, parseCatalog, pollCatalog, readCatalogKey } from './catalog-reader.ts';
+import { type CatalogRead, catalogJson, parseCatalog, pollCatalog, readCatalogKey } from './catalog-reader.ts';
 import { ChannelRegistry, type LoadResult } from './registry.ts';
 
 export class CatalogPoll {
@@ -24,12 +24,13 @@ export class CatalogPoll {
   }
 
   /** Tells what has changed since the last call, if anything has; adds new tables to the publication. Throws SnoError. */
-  async poll(): Promise<Catalog> {
+  async poll(): Promise<CatalogRead> {
     if (!this.#isBegun) await this.#begin();
-    const catalog = await pollCatalog(this.#pool, this.#publication);
+    const read = await pollCatalog(this.#pool, this.#publication);
+    const { catalog } = read;
     for (const view of touchedBy(this.#registry.load(catalog))) this.#touched.add(view);
     if (this.#touched.size > 0) await this.#tell(catalog);
-    return catalog;
+    return read;
   }
 
   /** What cannot be read any more counts as nothing: then every view is told of. */

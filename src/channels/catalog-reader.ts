@@ -89,6 +89,7 @@ const access = z.object({
     ),
   }),
   reads: oids,
+  between: oids,
   through: texts,
 }) satisfies z.ZodType<CatalogAccess>;
 
@@ -163,8 +164,10 @@ const catalog = z.object({
 const message = z.object({
   key: z.string(),
   publication: z.string().optional(),
+  transaction: z.string().optional(),
   touched: texts,
   voided: texts.default([]),
+  views: oids.nullish(),
   catalog: z.unknown(),
 });
 
@@ -178,6 +181,10 @@ export interface CatalogMessage {
   readonly touched: ReadonlySet<string>;
   /** Those of them of which rows are gone that no change in the WAL tells of. */
   readonly voided: ReadonlySet<string>;
+  /** Whose message it is (xid8); undefined in messages from before version 8. */
+  readonly transaction: string | undefined;
+  /** Oids of all channel views and access views, where the catalog tells of those only that the transaction changed; see applyChange(). */
+  readonly views: readonly number[] | undefined;
   /** A SnoError where it was written by another version; undefined where it could not be read when the transaction committed. */
   readonly catalog: Catalog | SnoError | undefined;
 }
@@ -194,8 +201,9 @@ export function catalogJson(catalog: Catalog): string {
 
 /** Reads what the event trigger puts into the WAL; `setup_required` where it is something else. */
 export function parseCatalogMessage(json: string): CatalogMessage {
-  const { key, publication, touched, voided, catalog: content } = check(message, parseJson(json));
-  const told = { key, publication, touched: new Set(touched), voided: new Set(voided) };
+  const { key, publication, transaction, touched, voided, views, catalog: content } = check(message, parseJson(json));
+  const sets = { touched: new Set(touched), voided: new Set(voided) };
+  const told = { key, publication, transaction, views: views ?? undefined, ...sets };
   if (content === null) return { ...told, catalog: undefined };
   try {
     return { ...told, catalog: checkCatalog(content) };
@@ -242,10 +250,21 @@ function check<T>(schema: z.ZodType<T>, value: unknown): T {
 
 type Connection = pg.ClientBase | pg.Pool;
 
+/** A catalog, and which transactions it shows for certain: those that pg_current_snapshot() sees. */
+export interface CatalogRead {
+  readonly catalog: Catalog;
+  readonly snapshot: string;
+}
+
 /** Asks the database for the catalog as it is now. */
 export async function readCatalog(connection: Connection, publication: string): Promise<Catalog> {
-  const { rows } = await ask<{ catalog: string }>(connection, 'select sno.catalog($1)::text as catalog', publication);
-  return parseCatalog(rows[0]?.catalog ?? '');
+  return (await readCatalogAt(connection, publication)).catalog;
+}
+
+export async function readCatalogAt(connection: Connection, publication: string): Promise<CatalogRead> {
+  const sql = 'select sno.catalog($1)::text as catalog, pg_current_snapshot()::text as snapshot';
+  const { rows } = await ask<{ catalog: string; snapshot: string }>(connection, sql, publication);
+  return { catalog: parseCatalog(rows[0]?.catalog ?? ''), snapshot: rows[0]?.snapshot ?? '' };
 }
 
 /** The key of genuine `sno.catalog` messages. */
@@ -259,10 +278,10 @@ export async function readCatalogKey(connection: Connection): Promise<string> {
  * The same, for where there are no event triggers: nobody else adds the tables of new channels to the publication
  * there. To be called from time to time, each query in a transaction of its own.
  */
-export async function pollCatalog(connection: Connection, publication: string): Promise<Catalog> {
+export async function pollCatalog(connection: Connection, publication: string): Promise<CatalogRead> {
   await ask(connection, 'select from sno.sync_publication($1)', publication);
   await ask(connection, 'select from sno.exclude_writers($1)', publication);
-  return readCatalog(connection, publication);
+  return readCatalogAt(connection, publication);
 }
 
 /** The catalog as it will be once everything is published that a transaction, which is not committed, makes. Keeps no writer out. */

@@ -97,7 +97,9 @@ export interface CatalogAccess {
   readonly basis: CatalogAccessBasis;
   /** Oids of the tables below it, through other views and policies too, as the WAL names them (a partition by its root). */
   readonly reads: readonly number[];
-  /** Definitions of the views between it and its tables: with its own, they say what it means. */
+  /** Oids of the views between it and its tables. */
+  readonly between: readonly number[];
+  /** Definitions of the views between it and its tables, materialized ones too: with its own, they say what it means. */
   readonly through: readonly string[];
 }
 

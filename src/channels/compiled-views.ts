@@ -5,7 +5,7 @@
 import { SnoError } from '../errors.ts';
 import { quoteIdentifier, readableName } from '../postgres/quote.ts';
 import { compileAccess } from './access-view.ts';
-import type { Catalog, CatalogAccess, CatalogChannel, CatalogTable, CatalogType } from './catalog.ts';
+import type { Catalog, CatalogAccess, CatalogChannel, CatalogType } from './catalog.ts';
 import type { AccessView, ChannelView } from './channel.ts';
 import { compileAccessRows, compileChannel, hasPolicies } from './compile.ts';
 import { onlyGrows } from './growth.ts';
@@ -84,12 +84,8 @@ function compileAll<View extends Declared, Result>(
 function partsOf(catalog: Catalog): (view: Declared) => readonly unknown[] {
   const tables = new Map(catalog.tables.map((table) => [table.oid, table]));
   const types = new Map(catalog.types.map((type) => [type.oid, type]));
-  const views = new Map<string, CatalogTable[]>();
-  for (const table of catalog.tables)
-    if (table.definition !== null) views.set(table.definition, [...(views.get(table.definition) ?? []), table]);
   return (view) => {
-    const between = 'through' in view ? view.through.flatMap((definition) => views.get(definition) ?? []) : [];
-    const read = [...view.reads.map((oid) => tables.get(oid)), ...between];
+    const read = [...view.reads, ...('between' in view ? view.between : [])].map((oid) => tables.get(oid));
     const used = new Set(
       [...view.columns, ...read.flatMap((table) => table?.columns ?? [])].map((each) => each.typeOid),
     );

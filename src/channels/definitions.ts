@@ -1,8 +1,9 @@
 /**
  * Keeps the registry at the definitions in force at each point of the WAL.
  *
- * At start the catalog is loaded as it is now, though WAL from before may be read again. What it said then is not known,
- * so the views that a message from before the load touched count as changed: nobody continues across it.
+ * At start the catalog is loaded as it is now, though WAL from before may be read again. What it said then is not known, and it holds
+ * for that WAL too: whatever differs was touched by a message from before the load, and counts as changed there, so that nobody
+ * continues across it. A transaction that the load did not see, though its message stands before it, is applied.
  *
  * A message may come without the catalog, where its transaction had no chance to read it: then what holds is not known until
  * it has been read, and who asks whether somebody may hear a channel waits for that.
@@ -11,7 +12,8 @@ import { timingSafeEqual } from 'node:crypto';
 import { SnoError } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
 import type { Catalog } from './catalog.ts';
-import { parseCatalogMessage } from './catalog-reader.ts';
+import { applyChange } from './catalog-change.ts';
+import { type CatalogMessage, type CatalogRead, parseCatalogMessage } from './catalog-reader.ts';
 import { Certainty } from './certainty.ts';
 import type { Refusal, ResolvedChannel } from './channel.ts';
 import type { ChannelRegistry } from './registry.ts';
@@ -33,6 +35,8 @@ export class Definitions {
   readonly registry: ChannelRegistry;
   readonly #options: DefinitionsOptions;
   #loadedAt: Lsn = 0;
+  /** Whether the catalog that was loaded shows a transaction for certain. */
+  #shows: (transaction: bigint) => boolean = () => false;
   #key = '';
   #catalog: Catalog | undefined;
   #untoldCount = 0;
@@ -74,8 +78,9 @@ export class Definitions {
   }
 
   /** Takes the catalog as a query gave it when the WAL ended at `lsn`; messages that follow must have the key. */
-  load(catalog: Catalog, lsn: Lsn, key: string): readonly Redefinition[] {
+  load({ catalog, snapshot }: CatalogRead, lsn: Lsn, key: string): readonly Redefinition[] {
     this.#loadedAt = lsn;
+    this.#shows = visibleIn(snapshot);
     this.#key = key;
     const redefinitions = this.#take(catalog);
     this.told(this.#untoldCount);
@@ -84,10 +89,16 @@ export class Definitions {
 
   /** Takes the catalog out of a `sno.catalog` message at `lsn`; throws `setup_required` where it is of another version. */
   message(json: string, lsn: Lsn): readonly Redefinition[] {
-    const { key, publication, touched, voided, catalog } = parseCatalogMessage(json);
+    const message = parseCatalogMessage(json);
+    const { key, publication, touched, voided, transaction } = message;
     if (!isSame(key, this.#key)) throw new SnoError('setup_required', 'it was not written by sno.send_catalog()');
     if ((publication ?? this.registry.publication) !== this.registry.publication) return [];
     this.#messageCount++;
+    const isBefore = lsn <= this.#loadedAt;
+    // the catalog that was read at start shows it: that holds, and what the transaction touched is void all the same
+    if (isBefore && this.#catalog !== undefined && (transaction === undefined || this.#shows(BigInt(transaction))))
+      return this.#take(this.#catalog, touched);
+    const catalog = this.#after(message);
     // the definitions that are known hold until they have been read, and what was touched is void all the same
     if (catalog === undefined && this.#catalog !== undefined) {
       this.#untoldCount++;
@@ -95,12 +106,16 @@ export class Definitions {
       this.#options.onUntold();
       return this.#take(this.#catalog, touched);
     }
+    if (isBefore) return this.#take(orThrow(catalog), touched);
     // who may see a channel is asked again whatever was touched below its access view, as a materialized view that is refreshed
     const asked = [...touched].filter((view) => view.startsWith('channel_access:'));
-    if (lsn > this.#loadedAt) return this.#take(orThrow(catalog), new Set([...voided, ...asked]));
-    // of before an upgrade: the definitions that were read at start hold, and what it touched is void all the same
-    const known = catalog instanceof SnoError ? this.#catalog : catalog;
-    return this.#take(known ?? orThrow(catalog), touched);
+    return this.#take(orThrow(catalog), new Set([...voided, ...asked]));
+  }
+
+  /** The catalog after a message; undefined where it cannot be known from that. */
+  #after({ catalog, views }: CatalogMessage): Catalog | SnoError | undefined {
+    if (catalog === undefined || catalog instanceof SnoError || views === undefined) return catalog;
+    return this.#catalog === undefined ? undefined : applyChange(this.#catalog, catalog, views);
   }
 
   #setKnown(isKnown: boolean): void {
@@ -119,6 +134,14 @@ export class Definitions {
       ...[...result.accessChanged].map((pattern): Redefinition => [pattern, 'access']),
     ];
   }
+}
+
+/** By what pg_current_snapshot() prints: `xmin:xmax:running,running`. */
+function visibleIn(snapshot: string): (transaction: bigint) => boolean {
+  const [xmin = '', xmax = '', list = ''] = snapshot.split(':');
+  const running = new Set(list.split(','));
+  return (transaction) =>
+    transaction < BigInt(xmin) || (transaction < BigInt(xmax) && !running.has(String(transaction)));
 }
 
 function orThrow(catalog: Catalog | SnoError | undefined): Catalog {

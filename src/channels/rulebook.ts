@@ -8,7 +8,7 @@ import { createClient, databaseError } from '../postgres/connect.ts';
 import { throughFlux } from '../postgres/flux.ts';
 import type { Catalog } from './catalog.ts';
 import { CatalogPoll } from './catalog-poll.ts';
-import { readCatalog, readCatalogKey, settleWriters } from './catalog-reader.ts';
+import { type CatalogRead, readCatalog, readCatalogAt, readCatalogKey, settleWriters } from './catalog-reader.ts';
 import { applyRules } from './rules.ts';
 import { ensureSetup } from './setup.ts';
 
@@ -60,13 +60,13 @@ export class Rulebook {
   }
 
   /** The catalog as it is now, an LSN that lies after everything that it shows, and the key of messages with later ones. */
-  async read(): Promise<{ readonly catalog: Catalog; readonly lsn: Lsn; readonly key: string }> {
+  async read(): Promise<CatalogRead & { readonly lsn: Lsn; readonly key: string }> {
     const { pool, settings } = this.#options;
-    const catalog = await throughFlux(() =>
-      this.isPolled ? this.#poll.poll() : readCatalog(pool, settings.SNO_PUBLICATION),
+    const read = await throughFlux(() =>
+      this.isPolled ? this.#poll.poll() : readCatalogAt(pool, settings.SNO_PUBLICATION),
     );
     const { rows } = await pool.query<{ lsn: string }>('select pg_current_wal_insert_lsn()::text as lsn');
-    return { catalog, lsn: parseLsn(rows[0]?.lsn ?? '') ?? 0, key: await readCatalogKey(pool) };
+    return { ...read, lsn: parseLsn(rows[0]?.lsn ?? '') ?? 0, key: await readCatalogKey(pool) };
   }
 
   /** Has the WAL tell of the catalog as it is now; where it is polled, of one that is another than before. */

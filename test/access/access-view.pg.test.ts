@@ -101,6 +101,7 @@ async function channel(text: string, ...values: string[]): Promise<ResolvedChann
     castsByText: [],
     basis,
     reads: [],
+    between: [],
     through: [],
   };
   const view = compileAccess(declared, new Types([]), []);

@@ -1,0 +1,52 @@
+/**
+ * What a transaction changed of the catalog, put into the catalog from before it.
+ *
+ * A `sno.catalog` message tells of the views that its transaction touched, with all that they read, and names all views that there
+ * are: a view that is not named is gone. The rest is as it was, since whatever changes a view's meaning touches the view.
+ */
+import type { Catalog, CatalogAccess, CatalogChannel } from './catalog.ts';
+
+/** Undefined where a view is neither known nor told of: then something before was missed. `views`: oids of all views. */
+export function applyChange(before: Catalog, change: Catalog, views: readonly number[]): Catalog | undefined {
+  const existing = new Set(views);
+  const channels = replaced(before.channels, change.channels).filter(({ oid }) => existing.has(oid));
+  const access = replaced(before.access, change.access).filter(({ oid }) => existing.has(oid));
+  if (channels.length + access.length !== existing.size) return undefined;
+  const read = new Set([...channels, ...access].flatMap(readBy));
+  const tables = replaced(before.tables, change.tables).filter(({ oid }) => read.has(oid));
+  const toldTables = new Set(change.tables.map(({ oid }) => oid));
+  const state = (was: readonly number[], is: readonly number[]) =>
+    [...was.filter((oid) => !toldTables.has(oid) && read.has(oid)), ...is].sort((a, b) => a - b);
+  const types = new Map(replaced(before.types, change.types).map((type) => [type.oid, type]));
+  const used = new Set(
+    [...channels, ...access, ...tables].flatMap(({ columns }) => columns.map(({ typeOid }) => typeOid)),
+  );
+  for (const oid of used) {
+    // grows while it is walked: a Set visits what is added
+    const type = types.get(oid);
+    if (type === undefined) continue;
+    used.add(type.base).add(type.element);
+    for (const field of type.fields ?? []) used.add(field.typeOid);
+  }
+  return {
+    server: change.server,
+    channels,
+    access,
+    tables,
+    types: [...types.values()].filter(({ oid }) => used.has(oid)),
+    published: state(before.published, change.published),
+    publishing: state(before.publishing, change.publishing),
+  };
+}
+
+function readBy(view: CatalogChannel | CatalogAccess): readonly number[] {
+  return 'between' in view ? [...view.reads, ...view.between] : view.reads;
+}
+
+/** The parts from before, with those told of in their place, by oid. */
+function replaced<Part extends { readonly oid: number }>(before: readonly Part[], told: readonly Part[]): Part[] {
+  if (told.length === 0) return [...before];
+  const parts = new Map(before.map((part) => [part.oid, part]));
+  for (const part of told) parts.set(part.oid, part);
+  return [...parts.values()].sort((a, b) => a.oid - b.oid);
+}
