@@ -175,12 +175,13 @@ const CHECKS: readonly Check[] = [
           "Run: alter system set wal_sender_timeout = '60s'; select pg_reload_conf();",
         ),
 
-  ({ statementTimeoutMs, role }) =>
+  // Snö's sessions have none of their own: what is there stands in the URL or in PGOPTIONS.
+  ({ statementTimeoutMs }) =>
     statementTimeoutMs === 0 || statementTimeoutMs >= STATEMENT_TIMEOUT_MS_MIN
       ? []
       : warn(
-          `statement_timeout is ${statementTimeoutMs} ms for ${role.name}: snapshots of large channels may be cut off`,
-          `Run: alter role ${readableName(role.name)} set statement_timeout = '10min';`,
+          `SNO_DATABASE_URL or PGOPTIONS sets statement_timeout to ${statementTimeoutMs} ms: snapshots of large channels may be cut off`,
+          'Take it out there, or give it minutes.',
         ),
 
   ({ transactions, idleTransactionTimeoutMs }) => {

@@ -103,7 +103,7 @@ describe('what is not ok is found, alone, with its mend', () => {
     ['warn', { slotKeepBytes: 4 * GB }, /gives the slot up before Snö would/, /max_slot_wal_keep_size.*lower/],
     ['warn', { slotIdleTimeoutSeconds: 60 }, /idle_replication_slot_timeout is 60 s/, /Set it to 0/],
     ['warn', { senderTimeoutMs: 500 }, /wal_sender_timeout is 500 ms/, /wal_sender_timeout = '60s'/],
-    ['warn', { statementTimeoutMs: 5_000 }, /statement_timeout is 5000 ms for app/, /alter role app set/],
+    ['warn', { statementTimeoutMs: 5_000 }, /PGOPTIONS sets statement_timeout to 5000 ms/, /Take it out/],
     [
       'warn',
       {
