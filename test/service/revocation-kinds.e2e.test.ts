@@ -101,11 +101,11 @@ test('a catalog that cannot be read when DDL commits, as others drop what is rea
     const client = await RawClient.open(here.service, await signToken({ sub: 'm' }));
     expect((await client.subscribe('plain:1')).type).toBe('subscribed');
     await here.query(`
-      alter function sno.catalog(name) rename to true_catalog;
-      create function sno.catalog(publication name default null) returns json language plpgsql stable as $$
+      alter function sno.catalog(name, oid[]) rename to true_catalog;
+      create function sno.catalog(publication name default null, views oid[] default null) returns json language plpgsql stable as $$
       begin
         if current_setting('application_name') not like 'sno %' then raise exception 'cache lookup failed'; end if;
-        return sno.true_catalog(publication);
+        return sno.true_catalog(publication, views);
       end $$`);
     await here.query('drop view channel_access."plain:{id}"');
     await client.wait('its end', 0, ({ type }) => type === 'unsubscribed');
@@ -129,11 +129,11 @@ test.each([0, 2])(
       await here.query(`
       create table reading (is_possible bool);
       insert into reading values (false);
-      alter function sno.catalog(name) rename to true_catalog;
-      create function sno.catalog(publication name default null) returns json language plpgsql stable as $$
+      alter function sno.catalog(name, oid[]) rename to true_catalog;
+      create function sno.catalog(publication name default null, views oid[] default null) returns json language plpgsql stable as $$
       begin
         if not (select is_possible from public.reading) then raise exception 'cache lookup failed'; end if;
-        return sno.true_catalog(publication);
+        return sno.true_catalog(publication, views);
       end $$`);
       const from = member.frames.length;
       // a row of the view as it was does not look at the role
