@@ -38,6 +38,7 @@ const FILLINGS = [
   'channelBytesMax',
   'subscriptionsMax',
   'waitingMax',
+  'this.#options.waitingMax',
   'this.#services.framesPerSecondMax',
 ];
 

@@ -139,6 +139,8 @@ interface StartOptions
   extends Partial<Pick<GatewayOptions, 'clock' | 'heartbeatMs' | 'socketsMax' | 'bundleFile' | 'tokens'>> {
   readonly settings?: Record<string, string>;
   readonly connected?: boolean;
+  /** No marker comes out of the stream. */
+  readonly holdsMarkers?: boolean;
 }
 
 export async function startGateway(options: StartOptions = {}): Promise<Fixture> {
@@ -153,7 +155,8 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
   });
   const clock = options.clock ?? systemClock;
   const journal = new MemoryJournal({ bytesMax: 2 ** 28, ageMaxMs: 3_600_000, now: () => clock.now() });
-  const markers: Markers = new Markers({ emit: async (id) => markers.arrived(id), pause: async () => {} });
+  const arrive = (id: string) => (options.holdsMarkers === true ? undefined : markers.arrived(id));
+  const markers: Markers = new Markers({ emit: async (id) => arrive(id), pause: async () => {} });
   const metrics = createMetrics();
   const deflater = new Deflater({
     bytesMin: settings.SNO_COMPRESS_BYTES,

@@ -75,7 +75,7 @@ test('too many frames close with 4429; the burst before passes', async () => {
 });
 
 test('a ping for a commit is answered once it is reached; who waits for too many is closed with 4429', async () => {
-  const unlimited = await startGateway({ settings: { SNO_MAX_WAITING_COMMITS: '3' } });
+  const unlimited = await startGateway({ settings: { SNO_MAX_WAITING_COMMITS: '3' }, holdsMarkers: true });
   const client = await unlimited.welcomed();
   client.send({ type: 'ping', reached: '0/64' });
   expect(await client.receive('heartbeat')).toEqual({ type: 'heartbeat', position: POSITION, reached: '0/64' });
