@@ -6,6 +6,7 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import { SnoError } from './errors.ts';
 import { nearest } from './nearest.ts';
+import { ORIGIN_FORM, originFault } from './origins.ts';
 import { HELLO_SECONDS } from './protocol.ts';
 
 /** A form that values have: how they are read, and how the reference describes them. */
@@ -61,17 +62,16 @@ const url = (...protocols: readonly string[]): Form<string> =>
     protocols.includes(parsedUrl(value)?.protocol ?? ''),
   );
 
-/** As browsers send it in the Origin header: scheme, host, and port where it is not the scheme's own. */
-const isOrigin = (value: string): boolean =>
-  value === '*' ||
-  (/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s]+$/.test(value) && [value, 'null'].includes(parsedUrl(value)?.origin ?? ''));
-
 const origins: Form<readonly string[]> = {
-  schema: z
-    .string()
-    .transform((value) => value.split(',').map((item) => item.trim()))
-    .refine((items) => items.every(isOrigin), 'must be * or origins such as https://app.example.com, comma-separated'),
-  description: '`*`, or origins such as https://app.example.com, comma-separated',
+  schema: z.string().transform((value, context) => {
+    const items = value.split(',').map((item) => item.trim());
+    for (const item of items) {
+      const fault = originFault(item);
+      if (fault !== undefined) context.addIssue(`must be ${ORIGIN_FORM}; ${JSON.stringify(item)}: ${fault}`);
+    }
+    return items;
+  }),
+  description: ORIGIN_FORM,
 };
 
 /** An IP address, or a network such as 10.0.0.0/8. */
@@ -181,7 +181,7 @@ export const SETTING_GROUPS = {
     ),
     SNO_ALLOWED_ORIGINS: optional(
       origins,
-      'Browser origins that may connect. Default: the same host only. Requests for their hosts are answered too.',
+      'Origins of web pages that may connect, in addition to those of the same host. `*.` stands for one label. `null`, `file://`, `capacitor://localhost` and the like are accepted too: see docs/security.md. Requests for these hosts are answered as well.',
     ),
     SNO_COMPRESS_BYTES: setting(
       bytes(0),
@@ -190,7 +190,7 @@ export const SETTING_GROUPS = {
     ),
     SNO_TRUSTED_PROXIES: optional(
       networks,
-      "Proxies whose X-Forwarded-For is believed: the client's address is the last one in it that is no proxy's. Default: the socket's address counts.",
+      "Proxies whose X-Forwarded-For and X-Forwarded-Host are believed: the client's address is the last one in X-Forwarded-For that is no proxy's, and X-Forwarded-Host is the host that a page's origin is compared with, beside Host. Default: the socket's address and Host count.",
     ),
   },
   access: {

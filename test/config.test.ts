@@ -103,6 +103,12 @@ describe('good values', () => {
     ['SNO_ALLOWED_ORIGINS', 'https://a.example, http://localhost:3000', ['https://a.example', 'http://localhost:3000']],
     ['SNO_ALLOWED_ORIGINS', 'capacitor://localhost', ['capacitor://localhost']],
     ['SNO_ALLOWED_ORIGINS', '*', ['*']],
+    [
+      'SNO_ALLOWED_ORIGINS',
+      'https://*.a.example,http://*.localhost:3000,null,file://',
+      ['https://*.a.example', 'http://*.localhost:3000', 'null', 'file://'],
+    ],
+    ['SNO_ALLOWED_ORIGINS', 'ionic://,tauri://localhost,app://.', ['ionic://', 'tauri://localhost', 'app://.']],
     ['SNO_JWT_SECRET', 'ö'.repeat(16), 'ö'.repeat(16)],
     ['SNO_JWKS_URL', 'https://id.example/jwks', 'https://id.example/jwks'],
     ['SNO_TRUSTED_PROXIES', '10.0.0.0/8, 2001:db8::1', ['10.0.0.0/8', '2001:db8::1']],
@@ -140,6 +146,24 @@ describe('bad values', () => {
     ['SNO_ALLOWED_ORIGINS', 'https://example.com/'],
     ['SNO_ALLOWED_ORIGINS', 'https://EXAMPLE.com'],
     ['SNO_ALLOWED_ORIGINS', 'https://a.example,,https://b.example'],
+    ['SNO_ALLOWED_ORIGINS', 'https://example.com:443'],
+    ['SNO_ALLOWED_ORIGINS', 'wss://example.com'],
+    ['SNO_ALLOWED_ORIGINS', 'file:///index.html'],
+    ['SNO_ALLOWED_ORIGINS', 'NULL'],
+    ['SNO_ALLOWED_ORIGINS', 'https://*'],
+    ['SNO_ALLOWED_ORIGINS', 'https://*.com'],
+    ['SNO_ALLOWED_ORIGINS', 'https://*.com.'],
+    ['SNO_ALLOWED_ORIGINS', 'https://*.0.0.1'],
+    ['SNO_ALLOWED_ORIGINS', 'https://*.[::1]'],
+    ['SNO_ALLOWED_ORIGINS', 'https://a*.example.com'],
+    ['SNO_ALLOWED_ORIGINS', 'https://app.*.com'],
+    ['SNO_ALLOWED_ORIGINS', 'https://*.*.example.com'],
+    ['SNO_ALLOWED_ORIGINS', 'https://*.example.com:*'],
+    ['SNO_ALLOWED_ORIGINS', 'https://*.example.com/'],
+    ['SNO_ALLOWED_ORIGINS', 'https://*.EXAMPLE.com'],
+    ['SNO_ALLOWED_ORIGINS', '*://app.example.com'],
+    ['SNO_ALLOWED_ORIGINS', '*.example.com'],
+    ['SNO_ALLOWED_ORIGINS', 'capacitor://*.example.com'],
     ['SNO_JWT_SECRET', 'too short'],
     ['SNO_JWT_PUBLIC_KEY', ' '],
     ['SNO_JWKS_URL', 'file:///jwks'],
@@ -202,6 +226,17 @@ describe('bad values', () => {
     const error = refusal(() => readSettings({ [name]: value }));
     expect(error.code).toBe('setting_invalid');
     expect(error.message).toMatch(new RegExp(`^${name}: `));
+  });
+
+  test.each([
+    ['https://app.*.com', 'a wildcard stands for the first label of a host only'],
+    ['https://*.com', 'that would be every site of .com'],
+    ['https://Example.com/app', 'browsers send it as https://example.com'],
+    ['https://*.Example.com', 'browsers send it as https://*.example.com'],
+    ['wss://example.com', 'the origin is that of the page: https://example.com'],
+  ])('the origin %s is refused with the reason', (origin, reason) => {
+    const { message } = refusal(() => readSettings({ SNO_ALLOWED_ORIGINS: `https://a.example,${origin}` }));
+    expect(message).toContain(`${JSON.stringify(origin)}: ${reason}`);
   });
 
   test('every setting has a bad value in the table', () => {

@@ -11,7 +11,7 @@ import type { Server as TlsServer } from 'node:tls';
 import { WebSocketServer } from 'ws';
 import type { Settings } from '../config.ts';
 import { Deadlines } from '../deadlines.ts';
-import { SnoError } from '../errors.ts';
+import { ERRORS, SnoError } from '../errors.ts';
 import type { Fanout } from '../fanout/fanout.ts';
 import { CLOSE } from '../protocol.ts';
 import { networkOf, Proxies } from './address.ts';
@@ -27,7 +27,6 @@ import { Heartbeat } from './heartbeat.ts';
 import { Hosts } from './host.ts';
 import { createHttp, type Http } from './http.ts';
 import { Limits } from './limits.ts';
-import { originAllowed } from './origin.ts';
 import { answerRaw, type ProblemCode } from './problem.ts';
 import { ClientSocket } from './socket.ts';
 import type { Certificate } from './tls.ts';
@@ -138,7 +137,7 @@ export class Gateway {
     });
     this.#websockets.on('wsClientError', (_error, socket) => this.#refuseUpgrade(socket, 'request_malformed'));
     this.#proxies = new Proxies(settings.SNO_TRUSTED_PROXIES);
-    this.#hosts = new Hosts(certificate !== undefined, settings);
+    this.#hosts = new Hosts(certificate !== undefined, settings, this.#proxies);
     this.#door = new Door({
       host: settings.SNO_HOST,
       port: settings.SNO_PORT,
@@ -258,18 +257,24 @@ export class Gateway {
     if (url.split('?', 1)[0] !== PATH) return 'not_found';
     if (hasToken(url)) return 'token_in_url';
     if (method !== 'GET' || headers.upgrade?.toLowerCase() !== 'websocket') return 'websocket_required';
-    if (originAllowed(headers.origin, headers.host, this.#options.settings.SNO_ALLOWED_ORIGINS)) return undefined;
-    this.#logPage('origin', headers, 'refused a page of an origin that is not allowed');
+    if (this.#hosts.admitsPage(request)) return undefined;
+    this.#logPage(
+      'origin_refused',
+      headers,
+      'SNO_ALLOWED_ORIGINS does not include the origin of a page, which was refused',
+    );
     return 'origin_refused';
   }
 
   #logHost(headers: IncomingHttpHeaders): void {
-    this.#logPage('host', headers, 'refused a request for a host that is not this server');
+    this.#logPage('host_refused', headers, 'refused a request for a host that is not this server');
   }
 
-  #logPage(what: string, headers: IncomingHttpHeaders, message: string): void {
+  /** A setting is likely to be wrong, so it is a warning: at info a page that was deployed elsewhere fails unnoticed. */
+  #logPage(code: 'origin_refused' | 'host_refused', headers: IncomingHttpHeaders, message: string): void {
     const [origin, host] = [headers.origin, headers.host].map((text) => text?.slice(0, LOGGED_CHARACTERS_MAX));
-    this.#services.limits.sometimes(what, () => this.#options.logger.info({ origin, host }, message));
+    const { mend } = ERRORS[code];
+    this.#services.limits.sometimes(code, () => this.#options.logger.warn({ code, origin, host, mend }, message));
   }
 
   #deflates({ headers }: IncomingMessage): boolean {

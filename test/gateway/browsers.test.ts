@@ -1,8 +1,9 @@
 /** What stands between a server and the web pages of others: headers, origins, and nothing secret in a URL. */
 import { SignJWT } from 'jose';
 import { afterEach, describe, expect, test } from 'vitest';
+import { Proxies } from '../../src/gateway/address.ts';
 import { securityHeaders } from '../../src/gateway/headers.ts';
-import { originAllowed } from '../../src/gateway/origin.ts';
+import { Hosts } from '../../src/gateway/host.ts';
 import { until } from '../support/wait.ts';
 import { type Fixture, SECRET, startGateway } from './fixture.ts';
 import { clientFrame, RawSocket, upgradeRequest } from './raw-socket.ts';
@@ -90,21 +91,61 @@ describe('origins', () => {
     ['', '', undefined, false],
     ['nonsense', 'nonsense', undefined, false],
     ['https://a.example', 'app.example.com', ['https://a.example'], true],
-    ['https://app.example.com', 'app.example.com', ['https://a.example'], false],
-    ['http://a.example', 'a.example', ['https://a.example'], false],
+    ['https://app.example.com', 'app.example.com', ['https://a.example'], true],
+    ['https://b.example', 'app.example.com', ['https://a.example'], false],
+    ['http://a.example', 'app.example.com', ['https://a.example'], false],
+    ['capacitor://localhost', 'localhost', undefined, false],
+    ['capacitor://localhost', 'app.example.com', ['capacitor://localhost'], true],
+    ['ionic://localhost', 'app.example.com', ['capacitor://localhost'], false],
+    ['null', 'app.example.com', ['null'], true],
+    ['file://', 'app.example.com', ['null'], false],
+    ['file://', 'app.example.com', ['file://'], true],
     ['https://evil.example', 'app.example.com', ['*'], true],
     ['null', 'app.example.com', ['*'], true],
   ])('%s at %s, of %o: %s', (origin, host, allowed, isAllowed) => {
-    expect(originAllowed(origin, host, allowed)).toBe(isAllowed);
+    const settings = { SNO_HOST: '127.0.0.1', SNO_TLS: 'auto', SNO_ALLOWED_ORIGINS: allowed } as const;
+    const request = { headers: { origin, host }, socket: {} };
+    expect(new Hosts(true, settings, new Proxies()).admitsPage(request)).toBe(isAllowed);
+  });
+
+  test.each([
+    // origin, X-Forwarded-Host, is the proxy trusted, may the page connect
+    ['https://app.example.com', 'app.example.com', true, true],
+    ['https://app.example.com', 'app.example.com', false, false],
+    ['https://app.example.com:8443', 'app.example.com:8443', true, true],
+    ['https://app.example.com:8443', 'app.example.com', true, false],
+    ['https://app.example.com', 'app.example.com, inner.example', true, true],
+    ['https://inner.example', 'app.example.com, inner.example', true, false],
+    ['https://evil.example', 'app.example.com', true, false],
+    ['https://app.example.com', undefined, true, false],
+    ['https://app.example.com', ',', true, false],
+    ['null', 'null', true, false],
+    // a name may have been rebound to the proxy's plain port
+    ['http://evil.example', 'evil.example', true, false],
+    ['http://named.example', 'named.example', true, true],
+    ['http://localhost:3000', 'localhost:3000', true, true],
+    ['http://10.0.0.5', '10.0.0.5', true, true],
+  ])('%s behind a proxy that was asked for %s, trusted: %s: %s', (origin, forwarded, isTrusted, isAllowed) => {
+    const settings = { SNO_HOST: '127.0.0.1', SNO_TLS: 'off', SNO_ALLOWED_ORIGINS: ['https://named.example'] } as const;
+    const hosts = new Hosts(false, settings, new Proxies(isTrusted ? ['10.1.0.0/16'] : []));
+    const headers = { origin, host: 'inner:8443', 'x-forwarded-host': forwarded };
+    expect(hosts.admitsPage({ headers, socket: { remoteAddress: '::ffff:10.1.2.3' } })).toBe(isAllowed);
   });
 
   test('those refused are logged once in a while, and not at any length', async () => {
     fixture = await startGateway({ settings: PLAIN });
     for (let count = 0; count < 20; count++)
       await answerTo(upgradeRequest('/v1', { origin: `https://evil${count}.example/${'x'.repeat(5_000)}` }));
-    const lines = fixture.log.filter((line) => line.includes('refused a page'));
+    const lines = fixture.log.filter((line) => line.includes('SNO_ALLOWED_ORIGINS does not include'));
     expect(lines.length).toBe(1);
-    expect(lines[0]?.length).toBeLessThan(500);
+    expect(JSON.parse(lines[0] as string)).toMatchObject({
+      level: 'warn',
+      code: 'origin_refused',
+      origin: expect.stringMatching(/^https:\/\/evil0\.example\/x{1,200}$/),
+      host: '127.0.0.1',
+      mend: expect.stringContaining('SNO_ALLOWED_ORIGINS'),
+    });
+    expect(lines[0]?.length).toBeLessThan(700);
   });
 });
 

@@ -126,7 +126,8 @@ describe('elsewhere', () => {
   afterEach(() => fixture.stop());
 
   test('loopback behind a proxy: the hosts and the pages of SNO_ALLOWED_ORIGINS', async () => {
-    const settings = { ...PLAIN, SNO_ALLOWED_ORIGINS: 'https://app.example.com,http://other.example:3000' };
+    const allowed = 'https://app.example.com,http://other.example:3000,https://*.wild.example';
+    const settings = { ...PLAIN, SNO_ALLOWED_ORIGINS: allowed };
     fixture = await startGateway({ settings, bundleFile: BUNDLE });
     expect(await page('app.example.com', 'https')).toBe(101);
     expect(await upgrade('upstream', 'https://app.example.com')).toBe(101);
@@ -134,7 +135,23 @@ describe('elsewhere', () => {
     expect(await get('other.example')).toBe(200);
     expect(await page('sno.example')).toBe(421);
     expect(await get('sno.example')).toBe(421);
-    expect(await upgrade('localhost', 'http://localhost')).toBe(403);
+    expect(await upgrade('localhost', 'http://localhost')).toBe(101);
+    expect(await upgrade('localhost', 'http://127.0.0.1')).toBe(403);
+    expect(await upgrade('upstream', 'https://a.wild.example')).toBe(101);
+    expect(await get('a.wild.example')).toBe(200);
+    for (const host of ['wild.example', 'a.b.wild.example', 'awild.example']) {
+      expect(await get(host)).toBe(421);
+      expect(await upgrade('localhost', `https://${host}`)).toBe(403);
+    }
+  });
+
+  test('a trusted proxy tells which host was asked for', async () => {
+    const settings = { ...PROXIED, SNO_TRUSTED_PROXIES: '127.0.0.1' };
+    fixture = await startGateway({ settings, bundleFile: BUNDLE });
+    const asked = (host: string) => upgrade('inner:8443', 'https://app.example.com', { 'x-forwarded-host': host });
+    expect(await asked('app.example.com')).toBe(101);
+    expect(await asked('other.example')).toBe(403);
+    expect(await upgrade('inner:8443', 'http://sno.example', { 'x-forwarded-host': 'sno.example' })).toBe(403);
   });
 
   test('a proxy ends TLS: pages that came by TLS, programs, addresses, and SNO_HOST', async () => {
@@ -167,8 +184,9 @@ describe('elsewhere', () => {
 describe('a browser', () => {
   let browser: Browser;
   beforeAll(async () => {
-    browser = await launchBrowser('--host-resolver-rules=MAP sno.example 127.0.0.1');
-    fixture = await startGateway({ settings: PLAIN, bundleFile: BUNDLE });
+    browser = await launchBrowser('--host-resolver-rules=MAP *.example 127.0.0.1');
+    const settings = { ...PLAIN, SNO_ALLOWED_ORIGINS: 'http://*.wild.example,null' };
+    fixture = await startGateway({ settings, bundleFile: BUNDLE });
   }, 60_000);
   afterAll(async () => {
     await browser.close();
@@ -198,5 +216,32 @@ describe('a browser', () => {
     expect(await seenFrom('localhost')).toEqual({ opened: true, bundle: 200 });
     expect(await seenFrom('127.0.0.1')).toEqual({ opened: true, bundle: 200 });
     expect(await seenFrom('sno.example')).toEqual({ opened: false, bundle: 421 });
+    expect(await seenFrom('a.wild.example')).toEqual({ opened: true, bundle: 200 });
+  }, 60_000);
+
+  /** Whether a page without a host of its own gets a websocket: of a file, or sandboxed. */
+  async function opensFrom(url: string, html: string) {
+    const tab = await browser.newPage();
+    await tab.goto(url);
+    await tab.setContent(html);
+    const frame = tab.frames().at(-1) ?? tab.mainFrame();
+    const opened = await frame.evaluate(
+      (address) =>
+        new Promise((resolve) => {
+          const socket = new WebSocket(address);
+          socket.onopen = () => resolve(true);
+          socket.onclose = () => resolve(false);
+        }),
+      `ws://127.0.0.1:${fixture.port}/v1`,
+    );
+    await tab.close();
+    return opened;
+  }
+
+  test('pages without a host connect where SNO_ALLOWED_ORIGINS has null', async () => {
+    const folder = new URL('.', import.meta.url).href;
+    const sandboxed = '<iframe sandbox="allow-scripts" srcdoc="<title>frame</title>"></iframe>';
+    expect(await opensFrom(folder, '<title>file</title>')).toBe(true);
+    expect(await opensFrom(folder, sandboxed)).toBe(true);
   }, 60_000);
 });

@@ -178,12 +178,14 @@ describe('origins', () => {
     expect(await metric('sno_denials_total{code="origin_refused"} 5')).toBe(true);
   });
 
-  test('those of the list', async () => {
-    fixture = await startGateway({ settings: { SNO_ALLOWED_ORIGINS: 'https://a.example, https://b.example' } });
+  test('those of the list, and those of the same host', async () => {
+    fixture = await startGateway({ settings: { SNO_ALLOWED_ORIGINS: 'https://a.example, https://*.b.example:444' } });
     expect(await connects('https://a.example')).toBe('open');
-    expect(await connects('https://b.example')).toBe('open');
+    expect(await connects('https://x.b.example:444')).toBe('open');
     expect(await connects('http://a.example')).toMatchObject({ status: 403 });
-    expect(await connects(`https://127.0.0.1:${fixture.port}`)).toMatchObject({ status: 403 });
+    expect(await connects('https://x.b.example')).toMatchObject({ status: 403 });
+    expect(await connects('https://b.example:444')).toMatchObject({ status: 403 });
+    expect(await connects(`https://127.0.0.1:${fixture.port}`)).toBe('open');
   });
 
   test('all', async () => {
