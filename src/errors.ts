@@ -223,8 +223,8 @@ export const ERRORS = {
   },
   channel_unavailable: {
     audience: 'client',
-    cause: 'The channel view exists but is refused.',
-    mend: 'Run `sno check`: it shows the reason and the mend.',
+    cause: 'The channel view was dropped, or it exists but is refused.',
+    mend: 'Try again, slowly: a migration may be under way. The log of the server, and `sno check`, show the reason.',
   },
   access_undeclared: {
     audience: 'client',
@@ -258,8 +258,8 @@ export const ERRORS = {
   },
   snapshot_unavailable: {
     audience: 'client',
-    cause: 'The channel carries published messages only, so that there are no rows to read.',
-    mend: 'Subscribe without snapshot.',
+    cause: 'The channel has no channel view, and so no rows to read: it carries published messages only.',
+    mend: 'Create the channel view that its rows come from; or subscribe without snapshot, for messages only.',
   },
   try_again: {
     audience: 'client',

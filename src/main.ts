@@ -7,7 +7,6 @@
  */
 import type pg from 'pg';
 import { CatalogWatch } from './channels/catalog-watch.ts';
-import type { Refusal } from './channels/channel.ts';
 import { Definitions, type Redefinition } from './channels/definitions.ts';
 import { Lookahead } from './channels/lookahead.ts';
 import { loadParser } from './channels/parse.ts';
@@ -16,6 +15,7 @@ import { RemoteAnswers } from './channels/remote-answers.ts';
 import { RemoteAsker } from './channels/remote-ask.ts';
 import { Router } from './channels/router.ts';
 import { Rulebook } from './channels/rulebook.ts';
+import { tellOfViews, tellRefusal } from './channels/view-log.ts';
 import { databaseUrl, type Settings, slotWalBytes } from './config.ts';
 import { PgoutputDecoder } from './decode/pgoutput.ts';
 import type { Downstream } from './downstream.ts';
@@ -156,9 +156,9 @@ class RunningService implements Service, WalHandler {
     this.#builder = new CommitBuilder(sink, settings.SNO_COMMIT_BYTES);
     this.#definitions = new Definitions({
       registry: new ChannelRegistry(settings.SNO_PUBLICATION),
-      onRefusal: (refusal) => {
+      onLoad: (result) => {
         // WAL that is read again after a restart tells of definitions that are long gone
-        if (this.#isCaughtUp) this.#tellRefusal(refusal);
+        if (this.#isCaughtUp) tellOfViews(logger, result);
       },
       onUntold: () => void this.#catalogWatch.tell(),
       onKnown: (isKnown) => this.#told.known(isKnown),
@@ -186,8 +186,9 @@ class RunningService implements Service, WalHandler {
       committed: () => commits.inc(),
       failed: (pattern, error) =>
         logger.error({ view: `channels."${pattern}"` }, `a row of a commit could not be evaluated: ${error.message}`),
-      unbound: (pattern, error) =>
-        logger.warn({ code: error.code, view: `channels."${pattern}"`, mend: error.mend }, error.message),
+      unfit: (pattern, error) =>
+        logger.warn({ view: `channels."${pattern}"`, mend: error.mend }, `its subscribers are reset: ${error.message}`),
+      fit: (pattern) => logger.info({ view: `channels."${pattern}"` }, 'the view fits its table again'),
     });
     this.#decoder = new PgoutputDecoder(this.#router);
     this.#asker = new RemoteAsker({
@@ -295,7 +296,7 @@ class RunningService implements Service, WalHandler {
     await this.#catchUp();
     // what partitions and materialized views are like when clients come is what later looks compare with
     await this.#catalogWatch.look();
-    for (const refusal of this.#definitions.registry.refusals()) this.#tellRefusal(refusal);
+    for (const refusal of this.#definitions.registry.refusals()) tellRefusal(this.#logger, refusal);
     await front.open();
     this.#state = 'serving';
     if (settings.SNO_ACCESS === 'open')
@@ -452,10 +453,6 @@ class RunningService implements Service, WalHandler {
 
   flush(): void {
     this.#lookahead.flush();
-  }
-
-  #tellRefusal({ schema, pattern, error }: Refusal): void {
-    this.#logger.error({ code: error.code, view: `${schema}."${pattern}"`, mend: error.mend }, error.message);
   }
 
   /** Everybody who may write to the database may put a message into the WAL: one that is no catalog must not stop the stream. */

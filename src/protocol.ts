@@ -92,6 +92,8 @@ export interface UnsubscribedFrame {
   readonly type: 'unsubscribed';
   readonly channel: string;
   readonly code: UnsubscribedCode;
+  /** With `access_revoked`: the access view was dropped, so that nobody may subscribe until there is another one. */
+  readonly undeclared?: true;
 }
 export interface ErrorFrame {
   readonly type: 'error';

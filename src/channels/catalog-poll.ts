@@ -7,7 +7,7 @@ import type pg from 'pg';
 import { databaseError } from '../postgres/connect.ts';
 import type { Catalog } from './catalog.ts';
 import { type CatalogRead, catalogJson, parseCatalog, pollCatalog, readCatalogKey } from './catalog-reader.ts';
-import { ChannelRegistry, type LoadResult } from './registry.ts';
+import { ChannelRegistry, type Comparison } from './registry.ts';
 
 export class CatalogPoll {
   readonly #pool: pg.Pool;
@@ -73,7 +73,7 @@ function readable(json: string): Catalog | undefined {
 }
 
 /** Of refusals too: what clients and the log are told of them is told by the stream's definitions. */
-export function touchedBy({ changed, dropped, accessChanged, refused }: LoadResult): string[] {
+export function touchedBy({ changed, dropped, accessChanged, refused }: Comparison): string[] {
   return [
     ...refused.map(({ schema, pattern }) => `${schema}:${pattern}`),
     ...[...changed, ...dropped].map((pattern) => `channels:${pattern}`),

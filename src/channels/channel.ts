@@ -85,6 +85,8 @@ export interface ResolvedChannel {
   readonly view: ChannelView | undefined;
   /** Undefined: nobody may join (unless SNO_ACCESS=open). */
   readonly access: AccessView | undefined;
+  /** The channel had a view, which was dropped. */
+  readonly isViewGone?: boolean;
 }
 
 /** A view of schema `channel_access`. */

@@ -15,16 +15,16 @@ import type { Catalog } from './catalog.ts';
 import { applyChange } from './catalog-change.ts';
 import { type CatalogMessage, type CatalogRead, parseCatalogMessage } from './catalog-reader.ts';
 import { Certainty } from './certainty.ts';
-import type { Refusal, ResolvedChannel } from './channel.ts';
-import type { ChannelRegistry } from './registry.ts';
+import type { ResolvedChannel } from './channel.ts';
+import type { ChannelRegistry, LoadResult } from './registry.ts';
 
 /** `access`: the rows are what they were, but who may see them is not. */
 export type Redefinition = readonly [pattern: string, how: 'changed' | 'dropped' | 'access'];
 
 export interface DefinitionsOptions {
   readonly registry: ChannelRegistry;
-  /** Hears of views that are refused now and were not before. */
-  readonly onRefusal: (refusal: Refusal) => void;
+  /** Hears what a new catalog says of its views. */
+  readonly onLoad: (result: LoadResult) => void;
   /** The catalog has changed, and is to be told of again. */
   readonly onUntold: () => void;
   /** From here on it is known what the definitions are, or not. */
@@ -127,7 +127,7 @@ export class Definitions {
   #take(catalog: Catalog, touched?: ReadonlySet<string>): readonly Redefinition[] {
     this.#catalog = catalog;
     const result = this.registry.load(catalog, touched);
-    for (const refusal of result.refused) this.#options.onRefusal(refusal);
+    this.#options.onLoad(result);
     return [
       ...[...result.changed].map((pattern): Redefinition => [pattern, 'changed']),
       ...[...result.dropped].map((pattern): Redefinition => [pattern, 'dropped']),

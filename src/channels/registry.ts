@@ -11,6 +11,7 @@ import type { AccessView, ChannelView, Refusal, ResolvedChannel } from './channe
 import { CompiledViews, refusing } from './compiled-views.ts';
 import { findConflicts } from './conflicts.ts';
 import { continues } from './continuity.ts';
+import { type DeclaredView, declaredIn, GoneViews, viewKey } from './gone-views.ts';
 import { NameIndex } from './name-index.ts';
 import { type Pattern, parsePattern } from './pattern.ts';
 import { publicationFault } from './publication.ts';
@@ -24,7 +25,14 @@ export interface LoadResult {
   readonly accessChanged: ReadonlySet<string>;
   /** Refusals that were not there before. */
   readonly refused: readonly Refusal[];
+  /** Views that are not in the catalog any more. */
+  readonly gone: readonly DeclaredView[];
+  /** Views that were gone or refused, and are served now. */
+  readonly back: readonly DeclaredView[];
 }
+
+/** What a catalog would change. */
+export type Comparison = Omit<LoadResult, 'gone' | 'back'>;
 
 /** A pattern with what its views were made into. */
 interface Entry {
@@ -72,6 +80,7 @@ export class ChannelRegistry {
   #viewsByTable = new Map<number, ChannelView[]>();
   #accessByTable = new Map<number, AccessSource[]>();
   #isRemote = false;
+  readonly #gone = new GoneViews();
 
   constructor(publication: string) {
     this.publication = publication;
@@ -83,14 +92,18 @@ export class ChannelRegistry {
    */
   load(catalog: Catalog, touched: ReadonlySet<string> = NOTHING): LoadResult {
     const { entries, refusals, result } = this.#resolve(catalog, touched);
+    const declared = declaredIn(catalog);
+    const { left, returned } = this.#gone.take(declared);
+    const refused = new Set(refusals.map(viewKey));
+    const back = [...returned, ...this.#refusals].map(viewKey).filter((key) => !refused.has(key));
     this.#entries = entries;
     this.#refusals = refusals;
     this.#index();
-    return result;
+    return { ...result, gone: left, back: [...new Set(back)].flatMap((key) => declared.get(key) ?? []) };
   }
 
   /** What `load` would answer; the definitions in force stay. */
-  compare(catalog: Catalog): LoadResult {
+  compare(catalog: Catalog): Comparison {
     return this.#resolve(catalog, NOTHING).result;
   }
 
@@ -108,13 +121,16 @@ export class ChannelRegistry {
       return new SnoError('channel_invalid', 'this is no canonical channel name');
     for (const { item, values } of this.#served.find(name)) {
       const { pattern, valueTypes, view, access } = item;
-      return { name, values, valueTypes, pattern, view, access };
+      const isGone = view === undefined && this.#gone.has({ schema: 'channels', pattern: pattern.text });
+      return { name, values, valueTypes, pattern, view, access, ...(isGone ? { isViewGone: true } : {}) };
     }
     for (const { item } of this.#refused.find(name))
       return isAwaiting(item)
         ? new SnoError('try_again', `the channel ${name} is about to be served`)
         : new SnoError('channel_unavailable', `the channel ${name} is declared, but its view is refused`);
-    return new SnoError('channel_unknown', `there is no channel ${name}`);
+    return this.#gone.find(name)
+      ? new SnoError('channel_unknown', `there is no channel ${name} now: its view was dropped`)
+      : new SnoError('channel_unknown', `there is no channel ${name}`);
   }
 
   /** The pattern that makes this channel name; undefined where none does that can be subscribed to. */
@@ -262,7 +278,7 @@ function compare(
   before: ReadonlyMap<string, Entry>,
   after: ReadonlyMap<string, Entry>,
   touched: ReadonlySet<string>,
-): Omit<LoadResult, 'refused'> {
+): Omit<Comparison, 'refused'> {
   const changed = new Set<string>();
   const dropped = new Set<string>();
   const accessChanged = new Set<string>();

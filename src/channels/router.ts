@@ -33,8 +33,10 @@ export interface RouterEvents {
   dropped(reason: 'payload_malformed' | 'channel_unknown', detail: string): void;
   counted(op: keyof typeof OP | 'message'): void;
   committed(): void;
-  /** The view does not fit the table as it is at this point of the WAL. */
-  unbound(pattern: string, error: SnoError): void;
+  /** Rows of a commit could not be read: the view does not fit the table, even by the definitions of that commit. */
+  unfit(pattern: string, error: SnoError): void;
+  /** A view that did not fit its table does so again. */
+  fit(pattern: string): void;
   /** Evaluating the view over a row of a commit failed. */
   failed(pattern: string, error: RowError): void;
 }
@@ -54,6 +56,8 @@ interface Route {
   readonly pattern: string;
   /** Undefined: the view does not fit the table, so nothing can be said of its rows. */
   readonly bound: BoundView | undefined;
+  /** Why it does not fit. */
+  readonly misfit: SnoError | undefined;
 }
 
 interface BoundRoute extends Route {
@@ -85,6 +89,10 @@ export class Router implements ChangeHandler {
   #markers: string[] = [];
   /** The patterns of which nothing more need be said in this commit: their subscribers are reset at its end. */
   readonly #void = new Set<string>();
+  /** The patterns whose rows were given up in this commit, since their views did not fit, by the oids of the tables. */
+  readonly #givenUp = new Map<string, number>();
+  /** The patterns that were told to be unfit. */
+  readonly #unfit = new Set<string>();
   /** Where the event that is being written begins; CLOSED while none is. */
   #openedAt = CLOSED;
   readonly #oldChannel = new Bytes(256);
@@ -108,12 +116,14 @@ export class Router implements ChangeHandler {
     this.#relations.clear();
     this.#routes.clear();
     this.#guards.clear();
+    this.#givenUp.clear();
     this.#markers = [];
   }
 
   begin(xid: number, commitLsn: Lsn, committedAt: number): void {
     this.#markers.length = 0;
     this.#void.clear();
+    this.#givenUp.clear();
     this.#fresh = this.#sink.begin(xid, commitLsn, committedAt);
   }
 
@@ -123,8 +133,8 @@ export class Router implements ChangeHandler {
     for (const view of this.#views.viewsOf(relation.oid)) {
       const pattern = view.pattern.text;
       const bound = view.bind(relation, this.#answers);
-      if (bound instanceof SnoError) this.#events.unbound(pattern, bound);
-      routes.push({ pattern, bound: bound instanceof SnoError ? undefined : bound });
+      const isMisfit = bound instanceof SnoError;
+      routes.push({ pattern, bound: isMisfit ? undefined : bound, misfit: isMisfit ? bound : undefined });
     }
     this.#routes.set(relation.oid, routes);
     const guards = this.#views.accessOf(relation.oid).map(({ pattern, rows, onlyGrows }): Guard => {
@@ -139,7 +149,7 @@ export class Router implements ChangeHandler {
     if (!this.#fresh) return;
     for (const { pattern, onlyGrows } of this.#guardsOf(relation)) if (!onlyGrows) this.#sink.recheck(pattern);
     for (const route of this.#routesOf(relation)) {
-      if (!this.#serves(route)) continue;
+      if (!this.#serves(route, relation)) continue;
       try {
         this.#insert(route, newRow);
       } catch (error) {
@@ -152,7 +162,7 @@ export class Router implements ChangeHandler {
     if (!this.#fresh) return;
     for (const guard of this.#guardsOf(relation)) this.#guard(guard, oldRow, newRow);
     for (const route of this.#routesOf(relation)) {
-      if (!this.#serves(route)) continue;
+      if (!this.#serves(route, relation)) continue;
       try {
         this.#update(route, oldRow, newRow);
       } catch (error) {
@@ -165,7 +175,7 @@ export class Router implements ChangeHandler {
     if (!this.#fresh) return;
     for (const guard of this.#guardsOf(relation)) this.#guard(guard, oldRow, undefined);
     for (const route of this.#routesOf(relation)) {
-      if (!this.#serves(route)) continue;
+      if (!this.#serves(route, relation)) continue;
       try {
         this.#delete(route, oldRow);
       } catch (error) {
@@ -200,6 +210,7 @@ export class Router implements ChangeHandler {
   commit(endLsn: Lsn): void {
     if (!this.#fresh) return;
     this.#fresh = false;
+    if (this.#givenUp.size > 0 || this.#unfit.size > 0) this.#tellFit();
     this.#sink.commit(endLsn);
     this.#events.committed();
     for (const id of this.#markers) this.#events.marker(id);
@@ -241,10 +252,32 @@ export class Router implements ChangeHandler {
   }
 
   /** Whether a row is to be told of; not where that is impossible, or nobody would get it. */
-  #serves(route: Route): route is BoundRoute {
+  #serves(route: Route, relation: Relation): route is BoundRoute {
     if (this.#void.size > 0 && this.#void.has(route.pattern)) return false;
-    if (route.bound === undefined) this.#giveUp(route.pattern);
-    return route.bound !== undefined;
+    if (route.bound !== undefined) return true;
+    this.#givenUp.set(route.pattern, relation.oid);
+    this.#giveUp(route.pattern);
+    return false;
+  }
+
+  /**
+   * Tells of views that do not fit their tables by the definitions that hold at the end of the commit. A table that is altered
+   * and written in one transaction with its view fits again by then.
+   */
+  #tellFit(): void {
+    for (const [pattern, oid] of this.#givenUp) {
+      const misfit = this.#routes.get(oid)?.find((route) => route.pattern === pattern)?.misfit;
+      if (misfit === undefined || this.#unfit.has(pattern)) continue;
+      this.#unfit.add(pattern);
+      this.#events.unfit(pattern, misfit);
+    }
+    for (const pattern of this.#unfit) {
+      const routes = [...this.#routes.values()].flat().filter((route) => route.pattern === pattern);
+      if (routes.some(({ misfit }) => misfit !== undefined)) continue;
+      this.#unfit.delete(pattern);
+      // a view that is gone, or refused, is told of by others
+      if (routes.length > 0) this.#events.fit(pattern);
+    }
   }
 
   #giveUp(pattern: string): void {

@@ -24,6 +24,7 @@ const TOKEN_EXPIRED: Failure = {
 
 export const ENDINGS = {
   access_revoked: 'The access view has no row for this channel and this token any more.',
+  access_undeclared: 'The access view was dropped. The channel is joined again when there is one that allows it.',
   channel_dropped: 'The channel view was dropped. The channel is joined again when there is one.',
 } as const;
 
@@ -70,7 +71,12 @@ export function suspend(turn: Turn, known: Subscription, status: Ending['status'
 
 const NO_ACCESS: ReadonlySet<string> = new Set(['access_denied', 'access_revoked']);
 /** What a server answers while a migration is under way: the view is gone, or cannot be served. */
-const GONE: ReadonlySet<string> = new Set(['channel_unknown', 'snapshot_unavailable', 'channel_unavailable']);
+const GONE: ReadonlySet<string> = new Set([
+  'channel_unknown',
+  'snapshot_unavailable',
+  'channel_unavailable',
+  'access_undeclared',
+]);
 
 /** The server refused the subscribe. What was served before, or is waited for, is tried again. */
 export function refuse(turn: Turn, known: Subscription, why: Failure): Subscription {
@@ -78,7 +84,8 @@ export function refuse(turn: Turn, known: Subscription, why: Failure): Subscript
   if (why.code === 'token_expired') return expire(turn, known);
   if (why.code === 'too_many_subscriptions') return crowd(turn, known, why);
   if (GONE.has(why.code) && known.held !== 'nothing') {
-    const gone = { code: 'channel_dropped', message: `${ENDINGS.channel_dropped} The server says: ${why.message}` };
+    const code = why.code === 'access_undeclared' ? why.code : 'channel_dropped';
+    const gone = { code, message: `${ENDINGS[code]} The server says: ${why.message}` };
     return suspend(turn, voided(turn, known, 'channel_changed'), 'closed', gone);
   }
   const isRetried =

@@ -214,12 +214,16 @@ const RECEIVERS: {
     return isReceiving(known) ? delay(turn, voided(turn, known, reason)) : known;
   },
 
-  unsubscribed(turn, known, { code }) {
+  unsubscribed(turn, known, { code, undeclared }) {
     if (known.phase === 'leaving') return left(turn, known);
     if (!isReceiving(known)) return known;
     if (code === 'token_expired') return expire(turn, known);
     if (code === 'client') return delay(turn, known);
     const why: Failure = { code, message: ENDINGS[code] };
+    if (undeclared === true) {
+      const failure: Failure = { code, message: ENDINGS.access_undeclared };
+      return suspend(turn, voided(turn, known, 'channel_changed'), 'closed', failure);
+    }
     // Where the view comes back, it is another one: what is held is void.
     if (code === 'channel_dropped') return suspend(turn, voided(turn, known, 'channel_changed'), 'closed', why);
     return known.waitsForAccess ? suspend(turn, known, 'closed', why) : end(turn, known, 'closed', why);

@@ -11,6 +11,9 @@ export type From =
   | { readonly kind: 'since'; readonly position: string }
   | { readonly kind: 'snapshot' };
 
+/** Whether a connection may still hear a channel. undeclared: it may not, since the access view was dropped. dropped: there is no channel. */
+export type Verdict = boolean | 'undeclared' | 'dropped';
+
 /** Whose connection it is. */
 export interface FeedOwner {
   /** As limits count it. */
@@ -19,7 +22,7 @@ export interface FeedOwner {
    * Whether the connection may still hear the channel, asked when a commit may have taken that away. Answers when it is known for
    * sure.
    */
-  authorize(channel: ResolvedChannel): Promise<boolean>;
+  authorize(channel: ResolvedChannel): Promise<Verdict>;
   /** The socket has taken what was sent. More may have been written to it since. */
   drained(): void;
 }
@@ -51,7 +54,7 @@ export interface Feed {
   /** Set by the caller. */
   owner: FeedOwner | undefined;
   /** Leaves a channel and says `unsubscribed` with the code; false where it was not joined. */
-  unsubscribe(channel: string, code: UnsubscribedCode): boolean;
+  unsubscribe(channel: string, code: UnsubscribedCode, verdict?: Verdict): boolean;
   has(channel: string): boolean;
   /** The channels joined or being joined. */
   channels(): Iterable<ResolvedChannel>;

@@ -11,7 +11,7 @@ import type { ChannelLog, Entry, Journal } from '../journal/journal.ts';
 import { comparePositions, differsInGenerationOnly, type Position, parsePosition } from '../position.ts';
 import type { ResetReason, ServerFrame, UnsubscribedCode } from '../protocol.ts';
 import { Arrival } from './arrival.ts';
-import type { Attendance, Feed, FeedOwner, From } from './fanout.ts';
+import type { Attendance, Feed, FeedOwner, From, Verdict } from './fanout.ts';
 import type { Markers } from './markers.ts';
 import type { HubOptions } from './options.ts';
 import type { OutboundBudget } from './outbound.ts';
@@ -171,11 +171,11 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
     }
   }
 
-  unsubscribe(channel: string, code: UnsubscribedCode): boolean {
+  unsubscribe(channel: string, code: UnsubscribedCode, verdict?: Verdict): boolean {
     const subscription = this.#subscriptions.get(channel);
     if (subscription === undefined) return false;
     this.#end(subscription);
-    this.send({ type: 'unsubscribed', channel, code });
+    this.send({ type: 'unsubscribed', channel, code, ...(verdict === 'undeclared' ? { undeclared: true } : {}) });
     return true;
   }
 
@@ -409,9 +409,12 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
 
   /** Ends a subscription that is not allowed any more. */
   async #authorize(subscription: Subscription): Promise<void> {
-    if (subscription.isEnded || (await this.owner?.authorize(subscription.channel))) return;
+    if (subscription.isEnded) return;
+    const verdict = await this.owner?.authorize(subscription.channel);
     // it may have been left meanwhile
-    if (!subscription.isEnded) this.unsubscribe(subscription.channel.name, 'access_revoked');
+    if (verdict === true || subscription.isEnded) return;
+    const code = verdict === 'dropped' ? 'channel_dropped' : 'access_revoked';
+    this.unsubscribe(subscription.channel.name, code, verdict);
   }
 
   #drained(): void {

@@ -15,7 +15,7 @@ import type { Identity, Tokens } from '../access/access.ts';
 import type { ResolvedChannel } from '../channels/channel.ts';
 import type { Deadlines } from '../deadlines.ts';
 import { SnoError, toldToClient } from '../errors.ts';
-import type { Fanout, Feed, FeedOwner } from '../fanout/fanout.ts';
+import type { Fanout, Feed, FeedOwner, Verdict } from '../fanout/fanout.ts';
 import { parseCommitReference } from '../fanout/reach.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics.ts';
@@ -200,7 +200,7 @@ export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
     if (this.#state !== 'verifying') this.#socket.resume();
   }
 
-  authorize(channel: ResolvedChannel): Promise<boolean> {
+  authorize(channel: ResolvedChannel): Promise<Verdict> {
     return this.#subscriptions.authorize(channel);
   }
 

@@ -5,7 +5,7 @@
 import type { Access, Claims } from '../access/access.ts';
 import type { ResolvedChannel } from '../channels/channel.ts';
 import { SnoError } from '../errors.ts';
-import type { Fanout, Feed, From } from '../fanout/fanout.ts';
+import type { Fanout, Feed, From, Verdict } from '../fanout/fanout.ts';
 import { parsePosition } from '../position.ts';
 import type { ClientFrame, UnsubscribedCode } from '../protocol.ts';
 import type { Clock } from './clock.ts';
@@ -97,16 +97,17 @@ export class Subscriptions {
   }
 
   /** Whether the client may still hear a channel; asked again until the database answers, or the token ends. */
-  async authorize({ name }: ResolvedChannel): Promise<boolean> {
+  async authorize({ name }: ResolvedChannel): Promise<Verdict> {
     const { access, channels, clock } = this.#services;
     for (;;) {
       if (channels.known !== undefined) await channels.known;
       const claims = this.#claims;
       const channel = channels.resolve(name);
-      if (claims === undefined || channel instanceof SnoError) return false;
+      if (claims === undefined) return false;
+      if (channel instanceof SnoError) return 'dropped';
       const refusal = await access.check(channel, claims, this.#subscriber.address);
       if (claims !== this.#claims) continue;
-      if (refusal?.code !== 'try_again') return refusal === undefined;
+      if (refusal?.code !== 'try_again') return verdictOf(refusal);
       await new Promise<void>((resolve) => clock.after(RECHECK_MS * (0.5 + clock.random()), resolve));
     }
   }
@@ -222,7 +223,7 @@ export class Subscriptions {
     if (refusal.code === 'try_again' && clock.now() < grantedUntil) {
       clock.after(RECHECK_MS * (0.5 + clock.random()), () => void this.#recheck(name, claims, grantedUntil));
     } else {
-      this.#feed.unsubscribe(name, 'access_revoked');
+      this.#feed.unsubscribe(name, 'access_revoked', verdictOf(refusal));
     }
   }
 
@@ -236,13 +237,25 @@ function startOf({ since, snapshot }: SubscribeFrame): From {
   return since === undefined ? { kind: 'now' } : { kind: 'since', position: since };
 }
 
+function verdictOf(refusal: SnoError | undefined): Verdict {
+  return refusal?.code === 'access_undeclared' ? 'undeclared' : refusal === undefined;
+}
+
 function notTold(name: string): SnoError {
   return new SnoError('try_again', `it is not known just now whether there is a channel ${name}`);
 }
 
 function snapshotRefusal(channel: ResolvedChannel, from: From): SnoError | undefined {
   if (from.kind !== 'snapshot' || channel.view !== undefined) return undefined;
-  return new SnoError('snapshot_unavailable', 'the channel carries published messages only');
+  if (channel.isViewGone === true)
+    return new SnoError(
+      'channel_unavailable',
+      `the view of the channel ${channel.name} was dropped, so that it has no rows now`,
+    );
+  return new SnoError(
+    'snapshot_unavailable',
+    `the channel ${channel.name} has no channel view, and so no rows: it carries published messages only`,
+  );
 }
 
 function sameRules(before: ResolvedChannel | SnoError, after: ResolvedChannel | SnoError): boolean {

@@ -116,7 +116,8 @@ function marking(registry: ChannelRegistry) {
     dropped: nothing,
     counted: nothing,
     committed: nothing,
-    unbound: nothing,
+    unfit: nothing,
+    fit: nothing,
     failed: nothing,
   });
   const take = () => {

@@ -1,7 +1,7 @@
 /**
  * The client against the real service: rows equal the view while writers write and the service is killed.
  */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { connect, type LiveView, type SnoClient } from '../../src/client/index.ts';
 import { type Stage, stage } from '../service/stage.ts';
@@ -39,7 +39,7 @@ beforeAll(async () => {
       super(address, { ca: certificate.cert });
     }
   }
-  client = connect(url, { WebSocket: Trusting, token: () => signToken({ sub: 'u1' }) });
+  client = connect(url, { WebSocket: Trusting, token: () => signToken({ sub: 'u1' }), backoff: { capMs: 2_000 } });
   client.on('error', ({ error }) => errors.push(error));
 });
 
@@ -110,5 +110,97 @@ test('a changed channel view is read anew, and access ends where its view says s
   expect(kept.status).toBe('live');
   const refused = client.live('room:4');
   await expect(refused.ready).rejects.toMatchObject({ code: 'access_denied' });
+  for (const view of [kept, taken, refused]) view.close();
   expect(errors).toEqual([]);
+});
+
+describe('migrations', () => {
+  const NAMES = ['kept', 'both', 'access', 'refused', 'renamed'] as const;
+  const made = (name: string) => `create view channels."${name}:{room}" as select id, room, title from notes`;
+  const allowed = (name: string) =>
+    `create view channel_access."${name}:{room}" as select room, sub from members where room < 3`;
+  /** The commits of each migration, in two steps: between them the view cannot be read. */
+  const STEPS: Readonly<Record<(typeof NAMES)[number], readonly [away: readonly string[], back: readonly string[]]>> = {
+    kept: [['drop view channels."kept:{room}"'], [made('kept')]],
+    both: [
+      ['drop view channels."both:{room}"', 'drop view channel_access."both:{room}"'],
+      [made('both'), allowed('both')],
+    ],
+    access: [
+      ['drop view channel_access."access:{room}"', 'drop view channels."access:{room}"'],
+      [made('access'), allowed('access')],
+    ],
+    refused: [
+      [
+        'drop view channels."refused:{room}"',
+        'create view channels."refused:{room}" as select room, count(*) from notes group by room',
+      ],
+      ['drop view channels."refused:{room}"', made('refused')],
+    ],
+    renamed: [
+      ['alter view channels."renamed:{room}" rename to "other:{room}"'],
+      ['alter view channels."other:{room}" rename to "renamed:{room}"'],
+    ],
+  };
+
+  test('a view that is dropped and created again by later transactions comes back by itself', async () => {
+    await here.query(`
+      create table notes (id int primary key, room int not null, title text);
+      alter table notes replica identity full;
+      insert into notes values (1, 1, 'one'), (2, 2, 'two');
+      ${NAMES.map((name) => `${made(name)}; ${allowed(name)};`).join('\n')}`);
+    const views = NAMES.map((name) => [name, client.live<Card>(`${name}:1`)] as const);
+    for (const [, view] of views) await until(() => view.status === 'live', 'the view is live');
+    for (const name of NAMES) for (const sql of STEPS[name][0]) await here.query(sql);
+    for (const [name, view] of views) {
+      await until(() => view.status === 'closed', `${name} is closed`);
+      expect([name, view.error?.message]).toEqual([name, expect.not.stringMatching(/published messages/)]);
+    }
+    await here.query('alter table notes alter column title type varchar(40) using title || 2').catch(() => undefined);
+    for (const name of NAMES) for (const sql of STEPS[name][1]) await here.query(sql);
+    await here.query(`insert into notes values (3, 1, 'three')`);
+    for (const [name, view] of views) {
+      await until(() => view.status === 'live' && view.size === 2, `${name} is back`);
+      expect(view.error).toBeUndefined();
+      view.close();
+    }
+    const said = (view: string, msg: RegExp) =>
+      here.service.log.some((line) => line['view'] === view && msg.test(line.msg));
+    for (const name of NAMES) {
+      expect([name, said(`channels."${name}:{room}"`, /was dropped/)]).toEqual([name, true]);
+      expect([name, said(`channels."${name}:{room}"`, /is served again/)]).toEqual([name, true]);
+    }
+  });
+
+  test('a snapshot of a channel whose view was dropped is refused by that reason', async () => {
+    await here.query('drop view channels."kept:{room}"');
+    const view = client.live('kept:2');
+    await until(() => view.error, 'an answer');
+    expect(view.error).toMatchObject({ code: 'channel_unavailable', message: expect.stringMatching(/was dropped/) });
+    await here.query(made('kept'));
+    await until(() => view.status === 'live' && view.size === 1, 'the view is back');
+    view.close();
+  });
+
+  test('columns that are renamed, retyped, added and dropped are no refusal in the log', async () => {
+    const logged = here.service.log.length;
+    const view = client.live<Card>('kept:1');
+    await until(() => view.status === 'live', 'the view is live');
+    const dropped = 'drop view channels."kept:{room}"';
+    for (const sql of [
+      'alter table notes rename column title to heading',
+      'begin; alter table notes rename column heading to title; update notes set title = 4 where id = 1; commit',
+      `begin; ${dropped}; alter table notes add note text; update notes set note = 5; ${made('kept')}; commit`,
+      `begin; ${dropped}; alter table notes drop note; update notes set title = 6; ${made('kept')}; commit`,
+    ])
+      await here.query(sql);
+    await here.query(`update notes set title = 'last' where room = 1`);
+    await until(
+      () => view.status === 'live' && view.rows.every((row) => row.title === 'last' || 'heading' in row),
+      'the last write',
+    );
+    const lines = here.service.log.slice(logged).filter(({ level }) => level !== 'info');
+    expect(lines).toEqual([]);
+    view.close();
+  });
 });

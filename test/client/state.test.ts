@@ -417,6 +417,20 @@ describe('a channel that is tried again by itself', () => {
     expect(machine.subscription.ending).toMatchObject({ failure: { code: 'channel_dropped' }, isRetried: true });
   });
 
+  test('a dropped access view ends the channel, and the channel comes back with an access view that allows it', () => {
+    const machine = liveRows().hear({
+      type: 'unsubscribed',
+      channel: CHANNEL,
+      code: 'access_revoked',
+      undeclared: true,
+    });
+    expect(machine.subscription.ending).toMatchObject({ status: 'closed', isRetried: true });
+    machine.feed(again).hear(error('access_undeclared'));
+    expect(machine.subscription.ending).toMatchObject({ failure: { code: 'access_undeclared' }, isRetried: true });
+    machine.feed(again).hear(error('access_denied'));
+    expect(machine.subscription.ending).toMatchObject({ status: 'error', isRetried: false });
+  });
+
   test('a channel that never was is an error for good; a declared one that is refused is tried again', () => {
     const [unknown, refused] = ['channel_unknown', 'channel_unavailable'].map((code) =>
       open().feed(acquire('rows')).hear(error(code)),

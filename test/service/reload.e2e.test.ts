@@ -254,7 +254,7 @@ describe('access views', () => {
     expect(await client.subscribe('task:1')).toMatchObject({ code: 'access_denied' });
     from = client.frames.length;
     await here.query(`drop view channel_access."open:{room}"`);
-    expect(await unsubscribed('open:1', from)).toMatchObject({ code: 'access_revoked' });
+    expect(await unsubscribed('open:1', from)).toMatchObject({ code: 'access_revoked', undeclared: true });
     expect(await client.subscribe('open:1')).toMatchObject({ code: 'access_undeclared' });
     await changesOf(here, client, () => here.query('insert into tasks values (1, 1)'));
     expect(client.events('task:1')).toEqual([]);

@@ -1,0 +1,62 @@
+/** Views that were declared and are not in the catalog any more: a migration may be about to create them again. */
+import type { Catalog } from './catalog.ts';
+import type { Refusal } from './channel.ts';
+import { NameIndex } from './name-index.ts';
+import { type Pattern, parsePattern } from './pattern.ts';
+
+export type DeclaredView = Pick<Refusal, 'schema' | 'pattern'>;
+
+/** Maximum views that are remembered; the oldest is forgotten first. */
+const GONE_MAX = 1_000;
+
+/** The views of a catalog, by their keys. */
+export function declaredIn({ channels, access }: Catalog): ReadonlyMap<string, DeclaredView> {
+  const views = [
+    ...channels.map(({ pattern }): DeclaredView => ({ schema: 'channels', pattern })),
+    ...access.map(({ pattern }): DeclaredView => ({ schema: 'channel_access', pattern })),
+  ];
+  return new Map(views.map((view) => [viewKey(view), view]));
+}
+
+export function viewKey({ schema, pattern }: DeclaredView): string {
+  return `${schema}:${pattern}`;
+}
+
+export class GoneViews {
+  #declared: ReadonlyMap<string, DeclaredView> = new Map();
+  /** By their keys, in the order in which they went. */
+  readonly #gone = new Map<string, DeclaredView>();
+  /** Of the gone views of both schemas; made when it is asked for. */
+  #names: NameIndex<{ readonly pattern: Pattern }> | undefined;
+
+  /** Takes the views that are declared now. Answers which views left, and which of those that had left returned. */
+  take(declared: ReadonlyMap<string, DeclaredView>): {
+    readonly left: readonly DeclaredView[];
+    readonly returned: readonly DeclaredView[];
+  } {
+    const left = [...this.#declared].filter(([key]) => !declared.has(key));
+    const returned = [...this.#gone].filter(([key]) => declared.has(key));
+    for (const [key, view] of left) this.#gone.set(key, view);
+    for (const [key] of returned) this.#gone.delete(key);
+    for (const key of this.#gone.keys()) if (this.#gone.size > GONE_MAX) this.#gone.delete(key);
+    this.#declared = declared;
+    this.#names = undefined;
+    return { left: left.map(([, view]) => view), returned: returned.map(([, view]) => view) };
+  }
+
+  has(view: DeclaredView): boolean {
+    return this.#gone.has(viewKey(view));
+  }
+
+  /** Whether a pattern that is gone made this channel name. */
+  find(name: string): boolean {
+    this.#names ??= new NameIndex(patternsOf(this.#gone.values()).map((pattern) => ({ pattern })));
+    for (const _ of this.#names.find(name)) return true;
+    return false;
+  }
+}
+
+function patternsOf(views: Iterable<DeclaredView>): Pattern[] {
+  const patterns = [...new Set([...views].map(({ pattern }) => pattern))].map((text) => parsePattern(text));
+  return patterns.filter((pattern): pattern is Pattern => !(pattern instanceof Error));
+}
