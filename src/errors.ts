@@ -289,6 +289,11 @@ export const ERRORS = {
     cause: 'The request is for a host that is not this server, as DNS rebinding makes browsers send it (HTTP 421).',
     mend: 'Use localhost or 127.0.0.1 in the URL. Behind a proxy that ends TLS, set SNO_TLS=off; or add the page to SNO_ALLOWED_ORIGINS.',
   },
+  starting: {
+    audience: 'client',
+    cause: 'The service is starting (HTTP 503).',
+    mend: 'Try again, with a growing and jittered wait; the client library does. The log says what it waits for.',
+  },
   websocket_required: {
     audience: 'client',
     cause: 'A plain HTTP request, or an upgrade to something else, where only websockets are served (HTTP 426).',

@@ -148,13 +148,13 @@ export class Front {
     this.hub.follow(head);
   }
 
-  /** Takes the port; throws `address_in_use`. Clients are let in by `open`. */
+  /** Takes the port; throws `address_in_use`. Until `open` clients are told that the service is starting. */
   async listen(): Promise<number> {
     return (await this.#gateway.listen()).port;
   }
 
-  async open(): Promise<void> {
-    await this.#gateway.open();
+  open(): void {
+    this.#gateway.open();
     this.#timers.push(setInterval(() => this.#options.journal.evict(steadyNow()), EVICT_MS));
     this.#timers.push(setInterval(() => this.#snapshots.check(), SNAPSHOT_CHECK_MS));
     this.#timers.push(setInterval(() => this.hub.heartbeat(), HEARTBEAT_SECONDS * 1_000));

@@ -4,6 +4,8 @@ import { readFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
 
+export const BUNDLE_PATH = '/sno.js';
+
 /** Pages ask again after five minutes, so that a new version of the server brings its own client. */
 const CACHE_CONTROL = 'public, max-age=300';
 
@@ -13,7 +15,7 @@ export async function serveBundle(app: FastifyInstance, file: string): Promise<v
   if (content === undefined) return;
   const compressed = gzipSync(content, { level: 9 });
   const etag = `"${createHash('sha256').update(content).digest('base64url')}"`;
-  app.get('/sno.js', (request, reply) => {
+  app.get(BUNDLE_PATH, (request, reply) => {
     reply.headers({
       'access-control-allow-origin': '*',
       'cache-control': CACHE_CONTROL,

@@ -4,7 +4,7 @@
  * headers, one request after the other.
  *
  * The port is taken when Snö starts, so that one that is taken by another is noticed before anything is changed in the
- * database; until `open` whoever connects is cut.
+ * database.
  */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
@@ -64,9 +64,11 @@ export class Door {
     return this.#pending.count;
   }
 
-  /** Throws `address_in_use`. */
-  async listen(): Promise<AddressInfo> {
+  /** Takes the port, and hands connections on, `socketsMax` at the same time. Throws `address_in_use`. */
+  async listen(take: (socket: Socket) => void, socketsMax: number): Promise<AddressInfo> {
     const { host, port, logger } = this.#options;
+    this.#socketsMax = socketsMax;
+    this.#take = take;
     this.#server.listen({ host, port, backlog: BACKLOG });
     try {
       await once(this.#server, 'listening');
@@ -78,12 +80,6 @@ export class Door {
     // such as no file descriptor left, where something else than clients took them
     this.#server.on('error', (error) => logger.error({ error: error.message }, 'a connection could not be accepted'));
     return this.#server.address() as AddressInfo;
-  }
-
-  /** From now on connections are handed on, `socketsMax` at the same time. */
-  open(take: (socket: Socket) => void, socketsMax: number): void {
-    this.#socketsMax = socketsMax;
-    this.#take = take;
   }
 
   /** The connection has become a websocket in time. The guest is to be settled once it is a client; until then it stays pending. */

@@ -14,6 +14,7 @@ export const STATUS = {
   host_refused: 421,
   websocket_required: 426,
   header_too_large: 431,
+  starting: 503,
 } as const satisfies Partial<Record<ErrorCode, number>>;
 export type ProblemCode = keyof typeof STATUS;
 
@@ -28,6 +29,7 @@ const MORE_HEADERS: Readonly<Partial<Record<ProblemCode, Readonly<Record<string,
   websocket_required: { upgrade: 'websocket' },
   // what is still on its way is not read
   body_refused: { connection: 'close' },
+  starting: { 'retry-after': '1' },
 };
 
 export function problem(code: ProblemCode): Problem {

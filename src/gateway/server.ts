@@ -4,46 +4,33 @@
  * Nothing a client does ends the process or concerns another client: it gets its error, is counted, and at worst loses its
  * own connection.
  */
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { Server as TlsServer } from 'node:tls';
 import { WebSocketServer } from 'ws';
 import type { Settings } from '../config.ts';
 import { Deadlines } from '../deadlines.ts';
-import { ERRORS, SnoError } from '../errors.ts';
+import { SnoError } from '../errors.ts';
 import type { Fanout } from '../fanout/fanout.ts';
 import { CLOSE } from '../protocol.ts';
 import { networkOf, Proxies } from './address.ts';
 import { Admission, type AdmissionDesk, type Excess } from './admission.ts';
-import { serveBundle } from './bundle.ts';
+import { ClientHttp } from './client-http.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { Connection, type ConnectionServices, type NetworkSocket } from './connection.ts';
 import { DEFLATE_ANSWER, offersDeflate } from './deflate.ts';
 import { cut, Door } from './door.ts';
 import { forgetHandshake } from './handshake.ts';
-import { securityHeaders } from './headers.ts';
 import { Heartbeat } from './heartbeat.ts';
-import { Hosts } from './host.ts';
-import { createHttp, type Http } from './http.ts';
 import { Limits } from './limits.ts';
-import { answerRaw, type ProblemCode } from './problem.ts';
 import { ClientSocket } from './socket.ts';
 import type { Certificate } from './tls.ts';
-
-const PATH = '/v1';
 
 /** How long the closing handshake may take before the connection is cut. */
 const CLOSE_TIMEOUT_MS = 10_000;
 
 /** How long clients get to close after the last was told that the server drains. */
 const DRAIN_GRACE_MS = 2_000;
-
-/** Names under which people put tokens into URLs. */
-const TOKEN_PARAMETERS: readonly string[] = ['token', 'access_token', 'id_token', 'jwt', 'authorization', 'bearer'];
-
-/** Of what a client wrote, as much as a log needs. */
-const LOGGED_CHARACTERS_MAX = 200;
 
 export interface GatewayOptions
   extends Pick<ConnectionServices, 'tokens' | 'access' | 'channels' | 'metrics' | 'logger'> {
@@ -90,9 +77,8 @@ export class Gateway {
   readonly #services: ConnectionServices;
   readonly #websockets: WebSocketServer;
   readonly #proxies: Proxies;
-  readonly #hosts: Hosts;
   readonly #door: Door;
-  readonly #http: Http;
+  readonly #http: ClientHttp;
   readonly #admission: AdmissionDesk;
   readonly #heartbeat: Heartbeat<Connection>;
   readonly #connections = new Set<Connection>();
@@ -100,7 +86,7 @@ export class Gateway {
   #onEmpty: () => void = () => {};
 
   constructor(options: GatewayOptions) {
-    const { settings, metrics, logger, certificate, fanout } = options;
+    const { settings, metrics, logger, fanout } = options;
     const clock = options.clock ?? systemClock;
     const limits = new Limits(metrics, logger, clock);
     this.#options = options;
@@ -135,9 +121,8 @@ export class Gateway {
     this.#websockets.on('headers', (headers, request) => {
       if (this.#deflates(request)) headers.push(`Sec-WebSocket-Extensions: ${DEFLATE_ANSWER}`);
     });
-    this.#websockets.on('wsClientError', (_error, socket) => this.#refuseUpgrade(socket, 'request_malformed'));
+    this.#websockets.on('wsClientError', (_error, socket) => this.#http.refuseUpgrade(socket, 'request_malformed'));
     this.#proxies = new Proxies(settings.SNO_TRUSTED_PROXIES);
-    this.#hosts = new Hosts(certificate !== undefined, settings, this.#proxies);
     this.#door = new Door({
       host: settings.SNO_HOST,
       port: settings.SNO_PORT,
@@ -149,10 +134,11 @@ export class Gateway {
       clock,
       logger,
     });
-    this.#http = createHttp({
-      tls: certificate?.options,
-      headerBytesMax: settings.SNO_MAX_HEADER_BYTES,
-      onProblem: (code) => this.#countProblem(code),
+    this.#http = new ClientHttp({
+      ...options,
+      proxies: this.#proxies,
+      limits,
+      onUpgrade: (request, socket, head) => this.#upgrade(request, socket, head),
     });
     this.#admission =
       options.admission ?? new Admission(settings.SNO_MAX_CONNECTIONS, settings.SNO_MAX_CONNECTIONS_PER_ADDRESS);
@@ -165,31 +151,17 @@ export class Gateway {
     });
   }
 
-  /** Takes the port, and cuts whoever connects; throws `address_in_use`. */
-  listen(): Promise<AddressInfo> {
-    return this.#door.listen();
+  /** Takes the port, and tells clients that the service is starting until `open`; throws `address_in_use`. */
+  async listen(): Promise<AddressInfo> {
+    const socketsMax = this.#options.socketsMax?.() ?? Number.POSITIVE_INFINITY;
+    await this.#http.prepare();
+    const { server } = this.#http.app;
+    return this.#door.listen((socket) => server.emit('connection', socket), socketsMax);
   }
 
   /** Serves clients from now on. */
-  async open(): Promise<void> {
-    const { metrics, logger, certificate, bundleFile } = this.#options;
-    const { app, refuse } = this.#http;
-    app.server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
-    app.server.on('tlsClientError', (error: Error) => {
-      metrics.tlsFailures.inc();
-      logger.debug({ error: error.message }, 'a TLS handshake failed');
-    });
-    app.addHook('onRequest', async ({ raw }, reply) => {
-      const problem = this.#hosts.problemOf(raw);
-      if (problem === 'host_refused') this.#logHost(raw.headers);
-      return problem === undefined ? undefined : refuse(reply, problem);
-    });
-    app.get(PATH, (request, reply) => refuse(reply, hasToken(request.url) ? 'token_in_url' : 'websocket_required'));
-    await serveBundle(app, bundleFile);
-    await app.ready();
-    certificate?.serve(app.server as unknown as TlsServer);
-    const socketsMax = this.#options.socketsMax?.() ?? Number.POSITIVE_INFINITY;
-    this.#door.open((socket) => app.server.emit('connection', socket), socketsMax);
+  open(): void {
+    this.#http.open();
   }
 
   get draining(): boolean {
@@ -225,13 +197,13 @@ export class Gateway {
     this.#heartbeat.stop();
     for (const connection of this.#connections) connection.terminate();
     await this.#door.close();
-    await this.#http.app.close();
+    await this.#http.close();
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     socket.on('error', cut);
-    const refusal = this.#upgradeRefusal(request);
-    if (refusal !== undefined) this.#refuseUpgrade(socket, refusal);
+    const problem = this.#http.upgradeProblem(request);
+    if (problem !== undefined) this.#http.refuseUpgrade(socket, problem);
     else void this.#admit(request, socket, head);
   }
 
@@ -249,48 +221,8 @@ export class Gateway {
     if (!isTaken && excess === undefined) this.#admission.leave(address);
   }
 
-  #upgradeRefusal(request: IncomingMessage): ProblemCode | undefined {
-    const { url = '', method, headers } = request;
-    const problem = this.#hosts.problemOf(request);
-    if (problem === 'host_refused') this.#logHost(headers);
-    if (problem !== undefined) return problem;
-    if (url.split('?', 1)[0] !== PATH) return 'not_found';
-    if (hasToken(url)) return 'token_in_url';
-    if (method !== 'GET' || headers.upgrade?.toLowerCase() !== 'websocket') return 'websocket_required';
-    if (this.#hosts.admitsPage(request)) return undefined;
-    this.#logPage(
-      'origin_refused',
-      headers,
-      'SNO_ALLOWED_ORIGINS does not include the origin of a page, which was refused',
-    );
-    return 'origin_refused';
-  }
-
-  #logHost(headers: IncomingHttpHeaders): void {
-    this.#logPage('host_refused', headers, 'refused a request for a host that is not this server');
-  }
-
-  /** A setting is likely to be wrong, so it is a warning: at info a page that was deployed elsewhere fails unnoticed. */
-  #logPage(code: 'origin_refused' | 'host_refused', headers: IncomingHttpHeaders, message: string): void {
-    const [origin, host] = [headers.origin, headers.host].map((text) => text?.slice(0, LOGGED_CHARACTERS_MAX));
-    const { mend } = ERRORS[code];
-    this.#services.limits.sometimes(code, () => this.#options.logger.warn({ code, origin, host, mend }, message));
-  }
-
   #deflates({ headers }: IncomingMessage): boolean {
     return this.#options.settings.SNO_COMPRESS_BYTES > 0 && offersDeflate(headers['sec-websocket-extensions']);
-  }
-
-  #refuseUpgrade(socket: Duplex, code: ProblemCode): void {
-    this.#countProblem(code);
-    answerRaw(socket, code, securityHeaders(this.#options.certificate !== undefined, undefined));
-  }
-
-  #countProblem(code: ProblemCode): void {
-    const { metrics } = this.#options;
-    metrics.denials[code]?.inc();
-    if (code === 'header_too_large') this.#services.limits.met('header_bytes');
-    if (code === 'body_refused') this.#services.limits.met('body_bytes');
   }
 
   #accept(
@@ -337,12 +269,6 @@ export class Gateway {
     this.#services.limits.met(limit, address);
     connection.refuse(new SnoError('overloaded', message), CLOSE.overloaded);
   }
-}
-
-/** A token in a URL is refused rather than overlooked, so that whoever put it there learns that it is in logs by now. */
-function hasToken(url: string): boolean {
-  const query = new URLSearchParams(url.split('?').slice(1).join('?'));
-  return [...query.keys()].some((name) => TOKEN_PARAMETERS.includes(name.toLowerCase()));
 }
 
 function bearerOf(request: IncomingMessage): string | undefined {

@@ -124,7 +124,7 @@ class Worker {
         tell({ kind: 'listening' });
         return;
       case 'open':
-        await this.#front.open();
+        this.#front.open();
         tell({ kind: 'opened' });
         return;
       case 'drain':

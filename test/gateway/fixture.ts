@@ -139,6 +139,8 @@ interface StartOptions
   extends Partial<Pick<GatewayOptions, 'clock' | 'heartbeatMs' | 'socketsMax' | 'bundleFile' | 'tokens'>> {
   readonly settings?: Record<string, string>;
   readonly connected?: boolean;
+  /** `gateway.open` has not been called. */
+  readonly isStarting?: boolean;
   /** No marker comes out of the stream. */
   readonly holdsMarkers?: boolean;
 }
@@ -220,7 +222,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     ...rest,
   });
   const { port } = await gateway.listen();
-  await gateway.open();
+  if (options.isStarting !== true) gateway.open();
   const url = `wss://127.0.0.1:${port}`;
   const clients: Client[] = [];
   const connect = ({ plain = false, ...connectOptions }: ConnectOptions = {}) => {

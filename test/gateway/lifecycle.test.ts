@@ -7,6 +7,7 @@ import { CLOSE } from '../../src/protocol.ts';
 import { selfSigned } from '../support/tls.ts';
 import { until } from '../support/wait.ts';
 import { type Fixture, ManualClock, startGateway } from './fixture.ts';
+import { RawSocket, upgradeRequest } from './raw-socket.ts';
 
 let fixture: Fixture;
 afterEach(() => fixture.stop());
@@ -260,6 +261,20 @@ test('plain ws on loopback', async () => {
   const client = fixture.connect({ plain: true });
   client.send({ type: 'hello' });
   await client.receive('welcome');
+});
+
+test('until it is open, a websocket is answered 503 over a connection that ends cleanly', async () => {
+  fixture = await startGateway({ isStarting: true });
+  const target = { port: fixture.port, ca: fixture.certificate.cert, servername: 'localhost' };
+  const raw = await RawSocket.connect(target);
+  await raw.send(upgradeRequest());
+  await until(() => raw.isEnded, 'the end');
+  expect(raw.status).toBe(503);
+  expect(raw.head).toMatch(/^retry-after: 1\r?$/m);
+  expect(raw.received.toString()).toMatch(/\r\n\r\n{"code":"starting","message":"[^"]+"}$/);
+  expect(await metric('sno_denials_total{code="starting"} 1')).toBe(true);
+  fixture.gateway.open();
+  await fixture.welcomed();
 });
 
 describe('drain', () => {

@@ -1,10 +1,10 @@
 /** Who is away under load, as the client library sees it: back soon, it goes on; back late, it starts over by itself. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { connect, type LiveUpdate } from '../../src/client/index.ts';
+import { connect, type LiveUpdate, type SnoClient } from '../../src/client/index.ts';
 import { TcpProxy } from '../oracle/proxy.ts';
 import { until } from '../support/wait.ts';
-import { type Stage, stage } from './stage.ts';
+import { expectStarting, type Stage, stage, whileStarting } from './stage.ts';
 
 const SCHEMA = `
   create table ledger (entry int primary key, room int not null);
@@ -15,6 +15,7 @@ const SCHEMA = `
 
 let here: Stage;
 let proxy: TcpProxy;
+const clients: SnoClient[] = [];
 
 beforeAll(async () => {
   here = await stage(SCHEMA, { SNO_REPLAY_SECONDS: '3' });
@@ -22,17 +23,31 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  for (const client of clients) await client.close();
   await proxy.close();
   await here.end();
 });
 
-test('who is away for less than the replay window resumes; for longer, is reset and reads the rows anew', async () => {
-  const ca = here.service.certificate.cert;
-  class Trusting extends WebSocket {
-    constructor(address: string) {
-      super(address, { ca });
-    }
+class Trusting extends WebSocket {
+  constructor(address: string) {
+    super(address, { ca: here.service.certificate.cert });
   }
+}
+
+test('while the service starts, its port serves the client library and tells clients to come back, and they do', async () => {
+  await whileStarting(here, async () => {
+    await expectStarting(here.service);
+    const client = connect(here.service.url, { WebSocket: Trusting, backoff: { baseMs: 20, capMs: 100 } });
+    clients.push(client);
+    await until(() => client.error, 'it has been told to come back');
+    expect(client.error?.message).toMatch(/503.*starting/);
+  });
+  const view = clients[0]?.live('ledger:9');
+  await view?.ready;
+  expect(view?.status).toBe('live');
+});
+
+test('who is away for less than the replay window resumes; for longer, is reset and reads the rows anew', async () => {
   const client = connect(`wss://localhost:${proxy.port}/v1`, {
     WebSocket: Trusting,
     backoff: { baseMs: 20, capMs: 100 },

@@ -1,5 +1,8 @@
 /** What a test of the service stands on: a database, `sno start` on it, and clients. */
 import { readFile } from 'node:fs/promises';
+import type { IncomingHttpHeaders } from 'node:http';
+import { request } from 'node:https';
+import { expect } from 'vitest';
 import { freshDatabase, type ServerKind, type TestDatabase } from '../support/postgres.ts';
 import { type Launch, type ServiceProcess, startService } from '../support/service.ts';
 import { until } from '../support/wait.ts';
@@ -116,6 +119,63 @@ export async function changesOf(stage: Stage, client: RawClient, work: () => Pro
 export async function memory(pid: number, what: 'VmRSS' | 'VmHWM'): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(new RegExp(`^${what}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) * 1_024;
+}
+
+/** Kills the service and starts it again; `work` runs while it is starting, which a lock in the database keeps it from ending. */
+export async function whileStarting({ service, database }: Stage, work: () => Promise<unknown>): Promise<void> {
+  await service.kill();
+  const holder = await database.connect();
+  await holder.query('begin; lock table sno.publications in access exclusive mode');
+  const restarted = service.restart();
+  restarted.catch(() => undefined);
+  try {
+    await work();
+  } finally {
+    await holder.end();
+  }
+  await restarted;
+}
+
+/** What a service answers to `GET path`, or to a request for a websocket; undefined where it does not listen yet. */
+export function answerOf({ port, certificate }: ServiceProcess, path: string, headers: Record<string, string> = {}) {
+  return new Promise<{ status: number; headers: IncomingHttpHeaders; body: string } | undefined>((resolve, reject) => {
+    const asked = request({ host: 'localhost', port, path, ca: certificate.cert, headers }, async (response) => {
+      try {
+        let body = '';
+        for await (const chunk of response) body += chunk;
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, body });
+      } catch (error) {
+        reject(error);
+      }
+    });
+    asked.on('error', (error: NodeJS.ErrnoException) =>
+      error.code === 'ECONNREFUSED' ? resolve(undefined) : reject(error),
+    );
+    asked.end();
+  });
+}
+
+/** The client library is served, and all else is told that the service is starting. */
+export async function expectStarting(service: ServiceProcess): Promise<void> {
+  const bundle = await until(() => answerOf(service, '/sno.js'), 'it listens');
+  expect({ status: bundle.status, isModule: bundle.body.includes('export{') }).toEqual({ status: 200, isModule: true });
+  const upgrade = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13' };
+  const key = { 'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==' };
+  for (const [path, headers] of [
+    ['/v1', { ...upgrade, ...key }],
+    ['/v1', {}],
+    ['/', {}],
+    ['/sno.js', { ...upgrade, ...key }],
+  ] as const) {
+    const answer = await answerOf(service, path, headers);
+    expect(answer).toMatchObject({ status: 503, headers: { 'retry-after': '1' } });
+    expect(JSON.parse(answer?.body ?? '')).toMatchObject({ code: 'starting' });
+  }
+  const [health, ready] = await Promise.all(
+    ['healthz', 'readyz'].map((path) => fetch(`http://127.0.0.1:${service.adminPort}/${path}`)),
+  );
+  expect([health?.status, ready?.status]).toEqual([200, 503]);
+  expect(await ready?.json()).toEqual({ status: 'not ready', reason: 'starting' });
 }
 
 /** Waits until the slot is read by another walsender than before. */

@@ -7,7 +7,7 @@ import { signToken } from '../support/service.ts';
 import { until } from '../support/wait.ts';
 import { isAlive, workersOf } from '../support/workers.ts';
 import { RawClient } from './raw-client.ts';
-import { type Stage, stage } from './stage.ts';
+import { expectStarting, type Stage, stage, whileStarting } from './stage.ts';
 
 const SCHEMA = `
   create table notes (id int primary key, room int not null, body text not null);
@@ -230,6 +230,16 @@ test('main is killed: no worker is left', async () => {
   const workers = await workersOf(here.service.pid);
   await here.service.kill();
   for (const pid of workers) await until(async () => !(await isAlive(pid)), 'the worker has ended');
+});
+
+test('while they start, all of them tell clients to come back', async () => {
+  await whileStarting(here, async () => {
+    // connections go to the workers in turn
+    for (let round = 0; round < 2; round++) await expectStarting(here.service);
+  });
+  const client = await follower(1);
+  await has(client, await write());
+  client.cut();
 });
 
 describe('a service of its own', () => {

@@ -1,0 +1,145 @@
+/**
+ * HTTP on the client port: the client library, and which upgrades to websockets are refused. While the service starts it
+ * serves /sno.js alone, so that a page that is loaded then can connect later; all else is answered 503.
+ */
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Server as TlsServer } from 'node:tls';
+import type { FastifyInstance } from 'fastify';
+import { ERRORS } from '../errors.ts';
+import type { Logger } from '../logger.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Proxies } from './address.ts';
+import { BUNDLE_PATH, serveBundle } from './bundle.ts';
+import { securityHeaders } from './headers.ts';
+import { type HostSettings, Hosts } from './host.ts';
+import { createHttp, type Http } from './http.ts';
+import type { Limits } from './limits.ts';
+import { answerRaw, type ProblemCode } from './problem.ts';
+import type { Certificate } from './tls.ts';
+
+const PATH = '/v1';
+
+/** Names under which people put tokens into URLs. */
+const TOKEN_PARAMETERS: readonly string[] = ['token', 'access_token', 'id_token', 'jwt', 'authorization', 'bearer'];
+
+/** Of what a client wrote, as much as a log needs. */
+const LOGGED_CHARACTERS_MAX = 200;
+
+export interface ClientHttpOptions {
+  readonly settings: HostSettings & { readonly SNO_MAX_HEADER_BYTES: number };
+  /** Undefined: plain HTTP. */
+  readonly certificate: Certificate | undefined;
+  /** The client library's bundle (dist/sno.js). */
+  readonly bundleFile: string;
+  readonly proxies: Proxies;
+  readonly limits: Limits;
+  readonly metrics: Pick<Metrics, 'denials' | 'tlsFailures'>;
+  readonly logger: Logger;
+  readonly onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+}
+
+export class ClientHttp {
+  readonly #options: ClientHttpOptions;
+  readonly #hosts: Hosts;
+  readonly #http: Http;
+  #isStarting = true;
+
+  constructor(options: ClientHttpOptions) {
+    const { settings, certificate, proxies } = options;
+    this.#options = options;
+    this.#hosts = new Hosts(certificate !== undefined, settings, proxies);
+    this.#http = createHttp({
+      tls: certificate?.options,
+      headerBytesMax: settings.SNO_MAX_HEADER_BYTES,
+      onProblem: (code) => this.#countProblem(code),
+    });
+  }
+
+  get app(): FastifyInstance {
+    return this.#http.app;
+  }
+
+  /** Makes the server ready for sockets. */
+  async prepare(): Promise<void> {
+    const { metrics, logger, certificate, bundleFile, onUpgrade } = this.#options;
+    const { app, refuse } = this.#http;
+    app.server.on('upgrade', onUpgrade);
+    app.server.on('tlsClientError', (error: Error) => {
+      metrics.tlsFailures.inc();
+      logger.debug({ error: error.message }, 'a TLS handshake failed');
+    });
+    app.addHook('onRequest', async ({ raw }, reply) => {
+      const problem = this.#hostProblem(raw) ?? this.#startProblem(raw);
+      return problem === undefined ? undefined : refuse(reply, problem);
+    });
+    app.get(PATH, (request, reply) => refuse(reply, hasToken(request.url) ? 'token_in_url' : 'websocket_required'));
+    await serveBundle(app, bundleFile);
+    await app.ready();
+    certificate?.serve(app.server as unknown as TlsServer);
+  }
+
+  /** The service has started. */
+  open(): void {
+    this.#isStarting = false;
+  }
+
+  /** Why a request to upgrade is refused; undefined: it may become a websocket. */
+  upgradeProblem(request: IncomingMessage): ProblemCode | undefined {
+    const { url = '', method, headers } = request;
+    const problem = this.#hostProblem(request) ?? this.#startProblem(request);
+    if (problem !== undefined) return problem;
+    if (url.split('?', 1)[0] !== PATH) return 'not_found';
+    if (hasToken(url)) return 'token_in_url';
+    if (method !== 'GET' || headers.upgrade?.toLowerCase() !== 'websocket') return 'websocket_required';
+    if (this.#hosts.admitsPage(request)) return undefined;
+    this.#logPage(
+      'origin_refused',
+      headers,
+      'SNO_ALLOWED_ORIGINS does not include the origin of a page, which was refused',
+    );
+    return 'origin_refused';
+  }
+
+  refuseUpgrade(socket: Duplex, code: ProblemCode): void {
+    this.#countProblem(code);
+    answerRaw(socket, code, securityHeaders(this.#options.certificate !== undefined, undefined));
+  }
+
+  close(): PromiseLike<unknown> {
+    return this.app.close();
+  }
+
+  #hostProblem(request: IncomingMessage): ProblemCode | undefined {
+    const problem = this.#hosts.problemOf(request);
+    if (problem === 'host_refused')
+      this.#logPage(problem, request.headers, 'refused a request for a host that is not this server');
+    return problem;
+  }
+
+  #startProblem({ url = '', headers }: IncomingMessage): ProblemCode | undefined {
+    if (!this.#isStarting) return undefined;
+    const isBundle = url.split('?', 1)[0] === BUNDLE_PATH && headers.upgrade === undefined;
+    return isBundle ? undefined : 'starting';
+  }
+
+  /** A setting is likely to be wrong, so it is a warning: at info a page that was deployed elsewhere fails unnoticed. */
+  #logPage(code: 'origin_refused' | 'host_refused', headers: IncomingHttpHeaders, message: string): void {
+    const { limits, logger } = this.#options;
+    const [origin, host] = [headers.origin, headers.host].map((text) => text?.slice(0, LOGGED_CHARACTERS_MAX));
+    limits.sometimes(code, () => logger.warn({ code, origin, host, mend: ERRORS[code].mend }, message));
+  }
+
+  #countProblem(code: ProblemCode): void {
+    const { metrics, limits } = this.#options;
+    metrics.denials[code]?.inc();
+    if (code === 'header_too_large') limits.met('header_bytes');
+    if (code === 'body_refused') limits.met('body_bytes');
+  }
+}
+
+/** A token in a URL is refused rather than overlooked, so that whoever put it there learns that it is in logs by now. */
+function hasToken(url: string): boolean {
+  const query = new URLSearchParams(url.split('?').slice(1).join('?'));
+  return [...query.keys()].some((name) => TOKEN_PARAMETERS.includes(name.toLowerCase()));
+}
