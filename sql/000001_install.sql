@@ -825,6 +825,17 @@ as $$
             select to_json((i.indkey::int2[])[0:i.indnkeyatts - 1])
             from pg_index i
             where i.indrelid = t.oid and t.relreplident = 'i' and i.indisreplident and i.indisvalid),
+          -- Those that could be the replica identity, beside the primary key. A partitioned table has others in each partition.
+          'uniqueIndexes', (
+            select coalesce(json_agg(json_build_object('name', x.relname, 'columns', to_json((i.indkey::int2[])[0:i.indnkeyatts - 1]))
+              order by i.indnkeyatts, x.relname), '[]')
+            from pg_index i
+            join pg_class x on x.oid = i.indexrelid
+            where i.indrelid = t.oid and t.relkind = 'r' and i.indisunique and not i.indisprimary and i.indimmediate and i.indisvalid
+              and i.indpred is null and i.indexprs is null
+              and not exists (
+                select from pg_attribute a
+                where a.attrelid = t.oid and not a.attnotnull and a.attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1]))),
           'keyedAs', (
             select coalesce(string_agg(coalesce(k.oid, i.indexrelid)::text, ',' order by i.indisprimary desc), '')
             from pg_index i
@@ -835,6 +846,8 @@ as $$
           'partitions', (
             select coalesce(json_agg(json_build_object(
                 'oid', p.relid::oid::bigint,
+                'name', p.relid::regclass::text,
+                'replicaIdentity', (select c.relreplident from pg_class c where c.oid = p.relid),
                 'attachedAs', (
                   select string_agg(i.xmin::text, ',' order by i.inhrelid)
                   from pg_partition_ancestors(p.relid) a join pg_inherits i on i.inhrelid = a.relid),

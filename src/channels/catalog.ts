@@ -163,6 +163,8 @@ export interface CatalogTable {
   readonly primaryKey: readonly number[] | null;
   /** Attribute numbers of the index chosen by REPLICA IDENTITY USING INDEX; null where there is none. */
   readonly identityIndex: readonly number[] | null;
+  /** Unique indexes that could be the replica identity beside the primary key: over NOT NULL columns, whole, not deferrable. */
+  readonly uniqueIndexes: readonly CatalogIndex[];
   /** Differs where that key or index was dropped and made again: rows may have had one key between. '' where there is none. */
   readonly keyedAs: string;
   readonly rowSecurity: boolean;
@@ -183,8 +185,18 @@ export interface CatalogTable {
   readonly unlikePartitions: readonly string[];
 }
 
+export interface CatalogIndex {
+  readonly name: string;
+  /** Attribute numbers. */
+  readonly columns: readonly number[];
+}
+
 export interface CatalogPartition {
   readonly oid: number;
+  /** Qualified and quoted. */
+  readonly name: string;
+  /** As of the table; null where the partition is going just now. */
+  readonly replicaIdentity: string | null;
   /** Differs where it was detached and attached again, or one of those above it. */
   readonly attachedAs: string;
   readonly isEmpty: boolean;

@@ -9,6 +9,7 @@ import type { Relation } from '../decode/relation.ts';
 import type { Tuple } from '../decode/tuple.ts';
 import type { SnoError } from '../errors.ts';
 import type { CatalogTable, CatalogTableColumn } from './catalog.ts';
+import type { IdentityNeed } from './identity-statements.ts';
 import type { Pattern } from './pattern.ts';
 import type { RemoteAnswers } from './remote-answers.ts';
 import type { TextTest } from './value-text.ts';
@@ -27,6 +28,8 @@ export interface ChannelView {
   /** The SELECT of a snapshot of one channel; see `SnapshotQuery`. */
   readonly snapshot: SnapshotQuery;
   readonly warnings: readonly string[];
+  /** What it needs of the table's replica identity. */
+  readonly need: IdentityNeed;
   /** Set where Postgres evaluates the view's rows; see lookahead.ts. */
   readonly remote: RemoteQuery | undefined;
   /** Where its rows are evaluated, and why there: for people. */

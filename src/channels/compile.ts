@@ -22,6 +22,7 @@ import { bindRemotePlan, planRemote } from './compile-remote.ts';
 import { columnsOf, columnsOfCondition, type Source, type Value } from './expression.ts';
 import { type FlatView, flattenView } from './flatten.ts';
 import { identityFault, keyOf } from './identity.ts';
+import { canBeFull } from './identity-statements.ts';
 import { assertParserLoaded, type ParsedView, Unsupported } from './parse.ts';
 import { type Pattern, parsePattern } from './pattern.ts';
 import { ExpressionReader } from './read-expression.ts';
@@ -113,6 +114,7 @@ function compileInProcess(
     table,
     fingerprint: fingerprintOf(channel, table, columnsOfPlan(plan), plan, types, NO_PATH),
     made: madeOf(channel, columnsOfPlan(plan)),
+    need: { table, columns: [...identifying, ...keyColumns], isWhole: false },
     snapshot: snapshotQuery(channel, table, parsed, plan, shownBy(plan), types),
     warnings: warningsOf({
       table,
@@ -199,6 +201,11 @@ function compileForPostgres(
     table,
     fingerprint: fingerprintOf(channel, table, remote.read, plan, types, channel.searchPath),
     made: madeOf(channel, remote.read),
+    need: {
+      table,
+      columns: [...remote.identifying, ...key.map(({ column }) => column)],
+      isWhole: remote.used.some(({ toastable }) => toastable) && canBeFull(table),
+    },
     snapshot: snapshotQuery(channel, table, parsed, plan, remote.shown, types),
     warnings: [
       ...warningsOf({

@@ -1,7 +1,7 @@
 import { SnoError } from '../errors.ts';
 import { readableName } from '../postgres/quote.ts';
 import type { CatalogTable } from './catalog.ts';
-import { canBeFull } from './identity.ts';
+import { canBeFull } from './identity-statements.ts';
 
 const NOT_IN_WAL: Readonly<Record<string, string>> = {
   f: 'is a foreign table',
@@ -17,7 +17,10 @@ export interface Publication {
   readonly publishing: ReadonlySet<number>;
 }
 
-/** Why the changes of a table do not come, with the SQL that mends it; undefined where they do. */
+/**
+ * Why the changes of a table do not come, with the SQL that mends it; undefined where they do. A table that lacks an identity is
+ * published by itself once it has one, and a second ALTER PUBLICATION would fail.
+ */
 export function publicationFault(
   table: CatalogTable,
   { name: publication, published, publishing }: Publication,
@@ -37,25 +40,24 @@ export function publicationFault(
     return new SnoError(
       'table_unpublished',
       `${name} has virtual generated columns, with which REPLICA IDENTITY FULL makes UPDATE and DELETE fail in a publication`,
-      { mend: `alter table ${name} replica identity default; alter publication ${target} add table only ${name};` },
+      { mend: `alter table ${name} replica identity default;` },
     );
   if (table.publishedAs?.endsWith(':except') === true)
     return new SnoError('table_unpublished', `${name} is left out of the publication ${target} by EXCEPT`, {
-      mend: `alter publication ${target} set all tables; -- and name those that are to stay out by EXCEPT (TABLE ...)`,
+      mend: `-- Name those that are to stay out by EXCEPT (TABLE ...):\nalter publication ${target} set all tables;`,
     });
-  const add = `alter publication ${target} add table only ${name};`;
   if (hasIdentity(table)) {
     return new SnoError(
       'table_unpublished',
       `${name} is not in the publication ${target}, or not with all of its changes (a column list, a row filter, operations left out: see sno setup)`,
-      { mend: add },
+      { mend: `alter publication ${target} add table only ${name};` },
     );
   }
   return new SnoError(
     'table_unpublished',
     `${name} has no primary key or replica identity, so that it cannot be in the publication ${target}`,
     {
-      mend: `alter table ${name} replica identity full; ${add}`,
+      mend: `alter table ${name} replica identity full;`,
     },
   );
 }
@@ -81,7 +83,7 @@ function partitionsFault({
     'replica_identity',
     `${name} has partitions with another replica identity than its own: ${unlikePartitions.join(', ')}`,
     {
-      mend: unlike.map((relation) => `alter table only ${relation} replica identity ${identity};`).join(' '),
+      mend: unlike.map((relation) => `alter table only ${relation} replica identity ${identity};`).join('\n'),
     },
   );
 }

@@ -12,6 +12,8 @@ import { CompiledViews, refusing } from './compiled-views.ts';
 import { findConflicts } from './conflicts.ts';
 import { continues } from './continuity.ts';
 import { type DeclaredView, declaredIn, GoneViews, viewKey } from './gone-views.ts';
+import { IdentityFault } from './identity.ts';
+import { type IdentityNeed, unitedNeed } from './identity-statements.ts';
 import { NameIndex } from './name-index.ts';
 import { type Pattern, parsePattern } from './pattern.ts';
 import { publicationFault } from './publication.ts';
@@ -177,13 +179,14 @@ export class ChannelRegistry {
     this.#catalog = catalog;
     this.#compiled.load(catalog);
     const fault = tableFaults(catalog, this.publication);
+    const mended = identityMends(catalog.channels.map(({ pattern }) => this.#compiled.channel(pattern)));
     const channels = new Map(catalog.channels.map((channel) => [channel.pattern, channel]));
     const accesses = new Map(catalog.access.map((access) => [access.pattern, access]));
     const entries: Entry[] = [];
     for (const text of new Set([...channels.keys(), ...accesses.keys()])) {
       const channel = channels.get(text);
       const access = accesses.get(text);
-      const view = outcome('channels', channel, this.#compiled.channel(text), fault);
+      const view = outcome('channels', channel, mended(this.#compiled.channel(text)), fault);
       const accessView = outcome('channel_access', access, this.#compiled.access(text), fault);
       const own: Refusal[] = [];
       if (view instanceof SnoError) own.push({ schema: 'channels', pattern: text, error: view });
@@ -228,20 +231,52 @@ export class ChannelRegistry {
 /** A view's changes come as those of its tables. A materialized view's (below access views) are noticed by the event trigger. */
 const UNPUBLISHED_KINDS: ReadonlySet<string> = new Set(['v', 'm']);
 
-/** What is wrong with the first of these tables whose changes do not come. A partition's come as its root's. */
+/** What is wrong with those of these tables whose changes do not come. A partition's come as its root's. */
 function tableFaults(catalog: Catalog, publication: string): (reads: readonly number[]) => SnoError | undefined {
   const tables = new Map(catalog.tables.map((table) => [table.oid, table]));
   const [published, publishing] = [new Set(catalog.published), new Set(catalog.publishing)];
   return (reads) => {
-    for (const oid of reads) {
+    const faults = reads.flatMap((oid) => {
       const table = tables.get(oid);
       if (table === undefined)
         return new SnoError('channel_refused', `it reads the relation ${oid}, of which the catalog says nothing`);
-      if (table.isPartition || UNPUBLISHED_KINDS.has(table.kind)) continue;
-      const fault = publicationFault(table, { name: publication, published, publishing });
-      if (fault !== undefined) return fault;
-    }
-    return undefined;
+      if (table.isPartition || UNPUBLISHED_KINDS.has(table.kind)) return [];
+      return publicationFault(table, { name: publication, published, publishing }) ?? [];
+    });
+    return unitedFault(faults);
+  };
+}
+
+/** What passes by itself is told only where nothing else is wrong. */
+function unitedFault(faults: readonly SnoError[]): SnoError | undefined {
+  const lasting = faults.filter(({ code }) => code !== 'writers_open');
+  const told = lasting.length > 0 ? lasting : faults;
+  const [first, ...others] = told;
+  if (first === undefined || others.length === 0) return first;
+  return new SnoError(first.code, told.map(({ message }) => message).join('; '), {
+    mend: unitedMend(told),
+    cause: first.cause,
+  });
+}
+
+/** The statements that several faults need, each once. */
+function unitedMend(faults: readonly SnoError[]): string {
+  return [...new Set(faults.flatMap(({ mend }) => mend.split('\n')))].join('\n');
+}
+
+/** The ALTERs of a table serve all views over it: what one view asks for must not take away what another needs. */
+function identityMends(
+  views: readonly (ChannelView | SnoError | undefined)[],
+): <View>(compiled: View | SnoError | undefined) => View | SnoError | undefined {
+  const needs = new Map<number, IdentityNeed[]>();
+  for (const view of views) {
+    if (view instanceof IdentityFault) put(needs, view.need.table.oid, view.need);
+    else if (view !== undefined && !(view instanceof SnoError)) put(needs, view.table.oid, view.need);
+  }
+  return (compiled) => {
+    if (!(compiled instanceof IdentityFault)) return compiled;
+    const need = unitedNeed(needs.get(compiled.need.table.oid) ?? []) ?? compiled.need;
+    return new IdentityFault(compiled.message, need);
   };
 }
 
@@ -251,8 +286,16 @@ function outcome<View>(
   compiled: View | SnoError | undefined,
   fault: (reads: readonly number[]) => SnoError | undefined,
 ): View | SnoError | undefined {
-  if (declared === undefined || compiled instanceof SnoError) return compiled;
-  return refusing(schema, declared.pattern, () => fault(declared.reads) ?? compiled);
+  if (declared === undefined) return compiled;
+  if (!(compiled instanceof SnoError))
+    return refusing(schema, declared.pattern, () => fault(declared.reads) ?? compiled);
+  if (!(compiled instanceof IdentityFault)) return compiled;
+  const unpublished = refusing(schema, declared.pattern, () => fault(declared.reads));
+  if (unpublished?.code !== 'table_unpublished') return compiled;
+  // it would choose an identity for the publication alone
+  const publishing = unpublished.mend.split('\n').filter((line) => !/ replica identity /.test(line));
+  const mend = [compiled.mend, ...publishing].join('\n');
+  return new SnoError(compiled.code, `${compiled.message}; ${unpublished.message}`, { mend });
 }
 
 function valueTypes(pattern: Pattern, columns: readonly CatalogColumn[]): string[] {

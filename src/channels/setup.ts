@@ -203,7 +203,7 @@ function publication({ serverVersion, publication: existing, inside }: SetupFact
 }
 
 /** A mend that is SQL to run as it is: one that leaves a choice to a person is not. */
-const IDENTITY_SQL = /^alter table [^,()]*;$/i;
+const IDENTITY_SQL = /^(?:alter table [^,()\n]*;\n?)+$/i;
 
 /** The ALTER TABLEs without which channels are refused. */
 async function identities(

@@ -30,14 +30,30 @@ export async function readSqlFile(path: string, name: string): Promise<SqlFile> 
       content[at] === BACKSLASH ? `${message}: psql's commands are no SQL` : message,
     );
   }
-  const transaction = parsed.statements.find(({ isTransaction }) => isTransaction);
-  if (transaction !== undefined)
+  const statements = withoutPair(parsed.statements);
+  const transaction = statements.find(({ transaction }) => transaction !== undefined);
+  if (transaction !== undefined) {
+    const why = transaction.transaction === 'rollback' ? ROLLED_BACK : MORE_THAN_A_PAIR;
     throw failureAt(
       { name, content },
       transaction.start,
-      'all files are applied in one transaction, so that none may begin or end one',
+      `all files are applied in one transaction, so that none may begin or end one: ${why}`,
     );
-  return { name, content, statements: parsed.statements };
+  }
+  return { name, content, statements };
+}
+
+const ROLLED_BACK = 'this would undo the file. Remove it, with its BEGIN';
+const MORE_THAN_A_PAIR =
+  'only one BEGIN before everything and one COMMIT after everything are passed over. Remove the others, or make a file of each transaction';
+
+/** Without the BEGIN and COMMIT around all statements but settings, where these are the only ones. */
+function withoutPair(statements: readonly Statement[]): readonly Statement[] {
+  const [begin, commit, ...others] = statements.filter(({ transaction }) => transaction !== undefined);
+  if (begin?.transaction !== 'begin' || commit?.transaction !== 'commit' || others.length > 0) return statements;
+  const [from, to] = [statements.indexOf(begin), statements.indexOf(commit)];
+  const isAround = statements.every(({ isSetting }, index) => (index >= from && index <= to) || isSetting);
+  return isAround ? statements.filter((statement) => statement !== begin && statement !== commit) : statements;
 }
 
 type Content = Pick<SqlFile, 'name' | 'content'>;

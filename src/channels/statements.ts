@@ -12,8 +12,10 @@ export interface Statement {
   readonly start: number;
   /** What it makes, where it is a CREATE VIEW in schema `channels` or `channel_access`. */
   readonly view: ViewName | undefined;
-  /** BEGIN, COMMIT, SAVEPOINT and so on. */
-  readonly isTransaction: boolean;
+  /** Set where it begins, ends or divides a transaction: TRANS_STMT_BEGIN and so on. */
+  readonly transaction: TransactionKind | undefined;
+  /** It only sets something, as SET and RESET do. */
+  readonly isSetting: boolean;
 }
 
 export interface SyntaxFault {
@@ -22,6 +24,15 @@ export interface SyntaxFault {
   readonly at: number;
 }
 
+export type TransactionKind = 'begin' | 'commit' | 'rollback' | 'other';
+
+const KINDS: Readonly<Record<string, TransactionKind>> = {
+  TRANS_STMT_BEGIN: 'begin',
+  TRANS_STMT_START: 'begin',
+  TRANS_STMT_COMMIT: 'commit',
+  TRANS_STMT_ROLLBACK: 'rollback',
+};
+
 const SCHEMAS: readonly (string | undefined)[] = ['channels', 'channel_access'];
 /** White space and comments; a comment within a comment is left to be underlined. */
 const BLANK = /^(?:\s+|--[^\n]*|\/\*(?:[^*]|\*(?!\/))*\*\/)+/;
@@ -29,6 +40,29 @@ const BLANK = /^(?:\s+|--[^\n]*|\/\*(?:[^*]|\*(?!\/))*\*\/)+/;
 export async function parseStatements(
   content: Buffer,
 ): Promise<{ readonly statements: readonly Statement[] } | SyntaxFault> {
+  for (let text = content; ; ) {
+    const parsed = await parseText(text);
+    if ('statements' in parsed) return parsed;
+    const without = withoutCommand(text, parsed.at);
+    if (without === undefined) return parsed;
+    text = without;
+  }
+}
+
+const BACKSLASH = 0x5c;
+/** Settings of psql itself, with which migrations begin. */
+const HARMLESS = /^\\(?:set\s+(?:ON_ERROR_STOP|ON_ERROR_ROLLBACK|ECHO|QUIET|VERBOSITY)|timing|pset)\b/i;
+
+/** With blanks in the place of psql's command that begins at `at`; undefined where none does, or it means something. */
+function withoutCommand(content: Buffer, at: number): Buffer | undefined {
+  if (content[at] !== BACKSLASH) return undefined;
+  const newline = content.indexOf(0x0a, at);
+  const end = newline === -1 ? content.length : newline;
+  if (!HARMLESS.test(content.toString('utf8', at, end).trimEnd())) return undefined;
+  return Buffer.concat([content.subarray(0, at), Buffer.alloc(end - at, ' '), content.subarray(end)]);
+}
+
+async function parseText(content: Buffer): Promise<{ readonly statements: readonly Statement[] } | SyntaxFault> {
   const text = content.toString('utf8');
   if (text.replace(BLANK, '') === '') return { statements: [] };
   try {
@@ -45,7 +79,8 @@ export async function parseStatements(
           sql,
           start: location + Buffer.byteLength(whole) - Buffer.byteLength(sql),
           view: viewOf(stmt),
-          isTransaction: stmt !== undefined && 'TransactionStmt' in stmt,
+          transaction: transactionOf(stmt),
+          isSetting: stmt !== undefined && 'VariableSetStmt' in stmt,
         };
       }),
     };
@@ -54,6 +89,13 @@ export async function parseStatements(
     const position = error.sqlDetails?.cursorPosition ?? 0;
     return { message: error.message, at: Buffer.byteLength([...text].slice(0, position).join('')) };
   }
+}
+
+function transactionOf(statement: object | undefined): TransactionKind | undefined {
+  if (statement === undefined || !('TransactionStmt' in statement)) return undefined;
+  const { kind, chain } = statement.TransactionStmt as { kind?: string; chain?: boolean };
+  if (chain === true) return 'other';
+  return KINDS[kind ?? ''] ?? 'other';
 }
 
 function viewOf(statement: object | undefined): ViewName | undefined {

@@ -16,7 +16,10 @@ export type Advice = ReadonlyMap<string, readonly string[]>;
 export async function adviceOf(client: pg.ClientBase, catalog: Catalog, registry: ChannelRegistry): Promise<Advice> {
   const advice = new Map<string, string[]>();
   const views = [...registry.views()];
-  const wide = await wideIdentities(client, [...new Set(views.map(({ table }) => table))]);
+  const wide = await wideIdentities(
+    client,
+    views.map(({ need }) => need),
+  );
   for (const { pattern, table } of views) advice.set(pattern.text, [wide.get(table.oid) ?? []].flat());
   const add = (pattern: string, warnings: readonly string[]) =>
     advice.set(pattern, [...(advice.get(pattern) ?? []), ...warnings]);

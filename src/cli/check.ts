@@ -88,7 +88,10 @@ async function prepare(client: pg.Client, publication: string): Promise<void> {
 
 function print(reports: readonly ChannelReport[]): ExitCode {
   const refused = reports.filter(({ refusals }) => refusals.length > 0).length;
-  const parts = [...reports.map(paragraph), `${counted(reports.length, 'channel')}, ${refused} refused\n`];
+  const isRefused = ({ refusals }: ChannelReport) => refusals.length > 0;
+  // what is to be done stands last
+  const ordered = [...reports.filter((report) => !isRefused(report)), ...reports.filter(isRefused)];
+  const parts = [...ordered.map(paragraph), `${counted(reports.length, 'channel')}, ${refused} refused\n`];
   process.stdout.write(
     reports.length === 0 ? 'There are no channels: create a view in schema channels.\n' : parts.join('\n'),
   );

@@ -1,6 +1,7 @@
 /** What REPLICA IDENTITY FULL costs: of tables with wide rows, it is worth to know. */
 import type pg from 'pg';
 import type { CatalogTable } from '../channels/catalog.ts';
+import { type IdentityNeed, indexFor, unitedNeed } from '../channels/identity-statements.ts';
 import { readableName } from '../postgres/quote.ts';
 
 /** Of a row on average. */
@@ -22,8 +23,9 @@ from unnest($1::bigint[]) t (oid)`;
 /** A warning for each of the tables that has it and is wide, by the table's oid. */
 export async function wideIdentities(
   client: pg.ClientBase,
-  tables: readonly CatalogTable[],
+  needs: readonly IdentityNeed[],
 ): Promise<ReadonlyMap<number, string>> {
+  const tables = [...new Set(needs.map(({ table }) => table))];
   const full = tables.filter(({ replicaIdentity }) => replicaIdentity === 'f');
   const { rows } = await client.query<{ widths: string }>(WIDTHS, [full.map(({ oid }) => oid)]);
   const widths = JSON.parse(rows[0]?.widths ?? '{}') as Readonly<Record<string, number | null>>;
@@ -31,16 +33,22 @@ export async function wideIdentities(
   for (const table of full) {
     const width = widths[table.oid] ?? undefined;
     const isWide = width === undefined ? table.columns.length >= WIDE_COLUMNS : width >= WIDE_BYTES;
-    if (isWide) warnings.set(table.oid, costOf(table, width));
+    if (isWide) warnings.set(table.oid, costOf(table, width, needs));
   }
   return warnings;
 }
 
-function costOf({ schema, name, columns }: CatalogTable, width: number | undefined): string {
+function costOf(full: CatalogTable, width: number | undefined, needs: readonly IdentityNeed[]): string {
+  const { schema, name, columns } = full;
   const table = readableName(schema, name);
   const size = width === undefined ? `${columns.length} columns` : `about ${Math.round(width / 100) / 10} kB`;
+  const cost = `with REPLICA IDENTITY FULL, each UPDATE and DELETE of ${table} writes the whole old row to the WAL, of ${size}, besides the new one. `;
+  const need = unitedNeed(needs.filter((each) => each.table.oid === full.oid));
+  const index = need === undefined ? undefined : indexFor(need);
+  if (index !== undefined)
+    return `${cost}A unique index has all that the channels need: ALTER TABLE ${table} REPLICA IDENTITY USING INDEX ${readableName(index.name)};`;
   return (
-    `with REPLICA IDENTITY FULL, each UPDATE and DELETE of ${table} writes the whole old row to the WAL, of ${size}, besides the new one. ` +
+    cost +
     'Where that is too much, or REPACK (CONCURRENTLY) of Postgres 19 is wanted, which refuses FULL: a unique index over the key and the columns of WHERE and placeholders, all NOT NULL, and ' +
     `ALTER TABLE ${table} REPLICA IDENTITY USING INDEX ...`
   );

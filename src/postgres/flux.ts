@@ -1,7 +1,7 @@
 /**
  * Reading the catalog while something that is read is dropped fails with an internal error of Postgres ("could not open
  * relation with OID", "cache lookup failed"), or gives NULL in its place: Postgres's functions see the catalog as it is now, not as of
- * the query's snapshot.
+ * the query's snapshot. A read locks what it looks at, so that it can be the victim of a deadlock with DDL.
  */
 import { setTimeout } from 'node:timers/promises';
 
@@ -11,6 +11,7 @@ export class TornRead extends Error {
 }
 
 const INTERNAL_ERROR = 'XX000';
+const DEADLOCK = '40P01';
 const IN_FLUX = /could not open relation with OID|cache lookup failed|could not find (tuple|attribute)/;
 const ATTEMPTS = 10;
 const PAUSE_MS = 50;
@@ -30,6 +31,7 @@ export async function throughFlux<T>(work: () => Promise<T>): Promise<T> {
 function isInFlux(error: unknown): boolean {
   if (error instanceof TornRead) return true;
   const { code, message, cause } = error as { code?: unknown; message?: unknown; cause?: unknown };
+  if (code === DEADLOCK) return true;
   if (code === INTERNAL_ERROR && IN_FLUX.test(String(message))) return true;
   return cause !== undefined && isInFlux(cause);
 }

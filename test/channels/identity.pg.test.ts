@@ -98,6 +98,41 @@ test.each<Case & { mend: string; says: string }>([
     says: 'id',
     mend: 'ALTER TABLE public.t REPLICA IDENTITY FULL;',
   },
+  {
+    name: 'placeholder, with a unique index that has it',
+    columns: `${KEYED}, org int not null`,
+    alter:
+      'create unique index "Long" on t (id, slug, org); create unique index t_org on t (org, id); create unique index part on t (org, id) where org > 1',
+    pattern: 'org:{org}',
+    body: 'select id, org',
+    says: 'Its unique index t_org has them, and can be the replica identity',
+    mend: 'ALTER TABLE public.t REPLICA IDENTITY USING INDEX t_org;',
+  },
+  {
+    name: 'WHERE, with a unique index whose name wants quotes',
+    alter: 'create unique index "Long" on t (slug, id)',
+    body: "select id where slug = 'x'",
+    says: '"Long"',
+    mend: 'ALTER TABLE public.t REPLICA IDENTITY USING INDEX "Long";',
+  },
+  {
+    name: 'no key, with a unique index',
+    columns: 'id int not null',
+    alter: 'create unique index t_id on t (id)',
+    says: 'neither a primary key',
+    mend: 'ALTER TABLE public.t REPLICA IDENTITY USING INDEX t_id;',
+  },
+  {
+    name: 'a placeholder of a partitioned table: all ALTERs at once',
+    table: 'public.p',
+    columns: 'id int primary key, room int) partition by range (id',
+    alter:
+      'create table p_1 partition of p for values from (1) to (2); create table "P 2" partition of p for values from (2) to (3) partition by range (id); create table p_3 partition of "P 2" default; alter table p_1 replica identity full; create table p_4 partition of p default',
+    pattern: 'room:{room}',
+    body: 'select id, room',
+    says: 'room',
+    mend: 'ALTER TABLE public.p REPLICA IDENTITY FULL;\nALTER TABLE ONLY public.p_3 REPLICA IDENTITY FULL;\nALTER TABLE ONLY public.p_4 REPLICA IDENTITY FULL;',
+  },
   { name: 'no key', columns: 'id int', says: 'neither a primary key', mend: 'ALTER TABLE public.t ADD PRIMARY KEY' },
   {
     name: 'no key, though full',

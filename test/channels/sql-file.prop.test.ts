@@ -50,9 +50,9 @@ test(
         await writeFile(path, content);
         try {
           const { statements } = await readSqlFile(path, 'fuzzed.sql');
-          for (const { sql, isTransaction } of statements) {
+          for (const { sql, transaction } of statements) {
             expect(content.toString()).toContain(sql);
-            expect(isTransaction).toBe(false);
+            expect(transaction).toBeUndefined();
           }
         } catch (error) {
           if (!(error instanceof SnoError)) throw error;

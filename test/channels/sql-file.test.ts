@@ -31,11 +31,51 @@ test.each([
     'x.sql:1:13: syntax error at or near "selec"\n  select \'ü\'; selec 1;\n              ^^^^^',
   ],
   ['the end of the transaction', 'select 1;\n  COMMIT;', 'x.sql:2:3: all files are applied in one transaction'],
+  ['two transactions', 'begin; select 1; commit;\nbegin; select 2; commit;', 'make a file of each transaction'],
+  ['a transaction in its middle', 'select 1; begin; select 2; commit;', 'x.sql:1:11: '],
+  ['a transaction that is undone', 'begin; select 1; rollback;', 'only one BEGIN'],
+  ['an undoing alone', 'select 1; rollback;', 'this would undo the file'],
+  ['a savepoint', 'begin; savepoint a; select 1; commit;', 'only one BEGIN'],
+  ['a transaction that is prepared', "begin; select 1; prepare transaction 'x';", 'only one BEGIN'],
+  ['a transaction that goes on', 'begin; select 1; commit and chain;', 'only one BEGIN'],
+  ['a BEGIN alone', 'begin; select 1;', 'only one BEGIN'],
+  ["psql's way to another file", '\\i other.sql\nselect 1;', 'x.sql:1:1: syntax error at or near'],
 ])('a file with %s is refused with the place', async (_, content, message) => {
   await expect(read(content)).rejects.toMatchObject({
     code: 'rules_failed',
     message: expect.stringContaining(message),
   });
+});
+
+test.each([
+  ['begin', 'begin; select 1; create view channels.x as select 1; commit;'],
+  ['work and transaction', 'BEGIN WORK; select 1; create view channels.x as select 1; COMMIT TRANSACTION'],
+  [
+    'start and end',
+    'start transaction isolation level serializable; select 1; create view channels.x as select 1; end;',
+  ],
+  ['comments', '-- begin;\n/* one */ begin; -- two\nselect 1; create view channels.x as select 1;\ncommit; -- three\n'],
+  [
+    'settings before it',
+    "set lock_timeout = '5s'; begin; select 1; create view channels.x as select 1; commit; reset all;",
+  ],
+  [
+    'settings of psql',
+    "\\set ON_ERROR_STOP on\n\\pset null it's; \nbegin;\n  \\timing\nselect 1; create view channels.x as select 1;\ncommit;\n\\timing",
+  ],
+])('the one transaction around a file is passed over: %s', async (_, content) => {
+  const { statements, content: kept } = await read(content);
+  expect(kept.toString()).toBe(content);
+  const made = statements.filter(({ isSetting }) => !isSetting);
+  expect(made.map(({ sql }) => sql)).toEqual(['select 1', 'create view channels.x as select 1']);
+  expect(made.map(({ start }) => start)).toEqual([content.indexOf('select 1'), content.indexOf('create view')]);
+});
+
+test('a begin and a commit in a function are no transaction control', async () => {
+  const { statements } = await read(
+    'create procedure p() language plpgsql as $$ begin commit; end $$; create function f() returns int begin atomic select 1; end;',
+  );
+  expect(statements).toHaveLength(2);
 });
 
 test('statements of a file with a byte order mark and CRLF', async () => {

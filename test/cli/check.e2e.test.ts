@@ -85,6 +85,46 @@ describe.each(VERSIONS)('sno check, Postgres %i', (version) => {
       /^notes\n {2}table +other\.notes\n.*\n.*\n {2}path +by Postgres: .*\n\n {14}upper\(.*\n {14}\^+\n {2}warning {3}for each subscription channel_access\."notes" reads all of other\.notes: .*CREATE INDEX ON other\.notes \(body\);$/m,
     );
     expect(lines).toContain('8 channels, 7 refused');
+    // what is to be done stands last
+    expect(stdout.lastIndexOf('  path ')).toBeLessThan(stdout.indexOf('  refused '));
     expect((await database.query(CONTENT)).rows).toEqual(before);
+  });
+
+  test('the SQL that it prints is all that is needed, and runs as it is', async () => {
+    await database.query(`
+      create table app.logs (id int, at int, room int, org int not null, body text, primary key (id, at)) partition by range (at);
+      create table app.logs_1 partition of app.logs for values from (1) to (2);
+      create table app."Logs 2" partition of app.logs default;
+      create table app.boards (id int primary key, org int not null, team int not null, name text);
+      create unique index boards_org on app.boards (org, id);
+      create unique index boards_all on app.boards (team, org, id);
+      create table app.bare (id int not null unique, room int not null)`);
+    const file = join(folder, 'needs.sql');
+    await writeFile(
+      file,
+      `-- one transaction\nbegin;
+      ${view('logs:{room}', 'select id, room from app.logs')}
+      ${view('bodies:{org}', "select id, org, upper(body) as body from app.logs where body <> ''")}
+      ${view('boards:{org}', 'select id, org from app.boards')}
+      ${view('team-boards:{team}', 'select id, team from app.boards')}
+      ${view('bare', 'select id from app.bare')}
+      commit;`,
+    );
+    const check = () => sno(['check', file], { SNO_DATABASE_URL: database.url });
+    const { code, stdout } = await check();
+    expect(code).toBe(1);
+    const printed = [...new Set(stdout.split('\n').map((line) => line.trim()))].filter((line) =>
+      /^(alter|create unique index) .*;$/i.test(line),
+    );
+    expect(printed).toEqual(
+      expect.arrayContaining([
+        'ALTER TABLE ONLY app."Logs 2" REPLICA IDENTITY FULL;',
+        'ALTER TABLE app.boards REPLICA IDENTITY USING INDEX boards_all;',
+        'ALTER TABLE app.bare REPLICA IDENTITY USING INDEX bare_id_key;',
+      ]),
+    );
+    for (const sql of printed) await database.query(sql);
+    const after = await check();
+    expect([after.code, /refused {3}/.test(after.stdout)]).toEqual([0, false]);
   });
 });
