@@ -179,7 +179,7 @@ $$;
 comment on function sno.policy_reads() is 'The tables that policies read for access views.';
 
 create or replace function sno.rights(of_view oid default null) returns table (
-  view oid, relation oid, role oid, is_readable boolean, is_secured boolean, is_by_role boolean)
+  view oid, relation oid, role oid, is_readable boolean, is_secured boolean, is_by_role boolean, reader oid)
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
   select k.view, c.oid, k.role,
@@ -200,13 +200,14 @@ as $$
     k.role is not null and k.role <> c.relowner and (
       c.relrowsecurity
       or has_table_privilege(k.role, c.oid, 'select') and not exists (
-        select from aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a where a.grantee in (0, k.role) and a.privilege_type = 'SELECT'))
+        select from aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a where a.grantee in (0, k.role) and a.privilege_type = 'SELECT')),
+    k.reader
   from sno.chain($1) k
   join pg_class c on c.oid = k.relation
   where k.reader <> 0 and c.oid >= 16384
 $$;
 comment on function sno.rights(oid) is
-  'By the rights of which role views read each relation: whether it may, whether policies apply to it, and whether that depends on attributes or memberships of the role.';
+  'By the rights of which role views read each relation: whether it may, whether policies apply to it, and whether that depends on attributes or memberships of the role; and the view that reads it.';
 
 create or replace function sno.policies(of_view oid default null) returns table (view oid, policy oid)
 language sql stable set search_path = pg_catalog, pg_temp
@@ -753,7 +754,18 @@ as $$
             select b.relation from below b join tables t on t.oid = b.relation where b.view = v.oid and t.relkind = 'v')),
           'reads', (select coalesce(json_agg(b.relation::bigint order by b.relation), '[]') from below b where b.view = v.oid),
           'options', coalesce(to_json(v.options), '[]'),
-          'isSecured', (select coalesce(bool_or(r.is_secured), false) from rights r where r.view = v.oid)
+          'secured', (
+            select coalesce(json_agg(json_build_object(
+                'reader', r.reader::regclass::text,
+                'relation', r.relation::regclass::text,
+                'role', (select rolname from pg_roles where oid = r.role),
+                'owner', pg_get_userbyid(c.relowner),
+                'isForced', sno.is_secured(c.oid, c.relowner),
+                'isInvoker', exists (
+                  select from pg_options_to_table(i.reloptions) o where o.option_name = 'security_invoker' and o.option_value::boolean)
+              ) order by r.reader, r.relation), '[]')
+            from rights r join pg_class c on c.oid = r.relation join pg_class i on i.oid = r.reader
+            where r.view = v.oid and r.is_secured and i.relkind = 'v')
         ) order by v.oid), '[]')
       from views v
       where v.schema = 'channels' and v.definition is not null),
@@ -1641,11 +1653,21 @@ alter table sno.ddl enable always trigger send_catalog;
 create or replace function sno.fingerprint() returns text
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
-  with space as materialized (select oid from pg_namespace where nspname !~ '^pg_(temp|toast)'),
+  with recursive space as materialized (select oid from pg_namespace where nspname !~ '^pg_(temp|toast)'),
   class as materialized (
     select * from pg_class where relnamespace in (select oid from space) and relkind in ('r', 'p', 'v', 'm', 'f', 'c')
+  ),
+  -- Those by whose rights views read, and what they are members of.
+  role (oid) as (
+    select relowner from class where relkind in ('v', 'm')
+    union
+    select r.oid from sno.settings s join pg_roles r on r.rolname = s.value where s.name = 'service_role'
+    union
+    select m.roleid from pg_auth_members m join role r on r.oid = m.member
   )
   select concat_ws(' ',
+    (select sum(hash_record_extended(row(oid, rolsuper, rolbypassrls, rolinherit), 0)) from pg_roles where oid in (select oid from role)),
+    (select sum(hash_record_extended(row(roleid, member), 0)) from pg_auth_members where member in (select oid from role)),
     (select sum(hash_record_extended(row(c.oid, relname, relnamespace, relowner, relkind, relpersistence, relreplident, relrowsecurity, relforcerowsecurity,
       relispartition, relhasrules, reloptions::text, relacl::text), 0)) from class c),
     (select sum(hash_record_extended(row(attrelid, attnum, a.xmin), 0)) from pg_attribute a where attnum > 0 and attrelid in (select oid from class)),

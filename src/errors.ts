@@ -120,6 +120,12 @@ export const ERRORS = {
     cause: 'A view in schema channels cannot be kept live from the WAL.',
     mend: 'Change the underlined part of the view as the message says.',
   },
+  row_security: {
+    audience: 'operator',
+    cause:
+      'Row-level security applies to the role by whose rights a channel view reads its table: snapshots would lack rows that events have.',
+    mend: 'Run the SQL that the message shows, so that the view reads all rows. Who may hear a channel is decided by its access view.',
+  },
   pattern_invalid: {
     audience: 'operator',
     cause: 'The name of a channel view or access view is no channel pattern.',

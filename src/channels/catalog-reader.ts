@@ -61,7 +61,16 @@ const channel = z.object({
   castsByText: texts,
   reads: oids,
   options: texts,
-  isSecured: z.boolean(),
+  secured: z.array(
+    z.object({
+      reader: z.string(),
+      relation: z.string(),
+      role: z.string().nullable(),
+      owner: z.string(),
+      isForced: z.boolean(),
+      isInvoker: z.boolean(),
+    }),
+  ),
 }) satisfies z.ZodType<CatalogChannel>;
 
 const access = z.object({

@@ -60,8 +60,21 @@ export interface CatalogChannel {
   readonly reads: readonly number[];
   /** reloptions, such as security_invoker. */
   readonly options: readonly string[];
-  /** Row-level security applies to the role by whose rights it reads its table, so that snapshots lack rows. */
-  readonly isSecured: boolean;
+  /** Where row-level security applies to the role by whose rights it reads a table, so that snapshots lack rows. */
+  readonly secured: readonly CatalogSecured[];
+}
+
+export interface CatalogSecured {
+  /** The view that reads the table; qualified and quoted, as the table is. */
+  readonly reader: string;
+  readonly relation: string;
+  /** Null for an unknown service's (security_invoker). */
+  readonly role: string | null;
+  /** The table's. */
+  readonly owner: string;
+  /** Row-level security applies to the owner too. */
+  readonly isForced: boolean;
+  readonly isInvoker: boolean;
 }
 
 export interface CatalogFunction {

@@ -26,6 +26,7 @@ import { canBeFull } from './identity-statements.ts';
 import { assertParserLoaded, type ParsedView, Unsupported } from './parse.ts';
 import { type Pattern, parsePattern } from './pattern.ts';
 import { ExpressionReader } from './read-expression.ts';
+import { refuseSecured } from './row-security.ts';
 import { shownBy, snapshotQuery } from './snapshot-query.ts';
 import { refuseRemoteTypes, refuseTypes } from './type-fault.ts';
 import { jsonCastIn, TEXT_TYPE, Types, type ValueType } from './types.ts';
@@ -70,6 +71,7 @@ function compileView(channel: CatalogChannel, pattern: Pattern, catalog: Catalog
   const { parsed } = flat;
   const table = tableOf(flat);
   const declared = { ...channel, definition: flat.definition };
+  refuseSecured(channel);
   refuseTypes(channel, pattern, orThrow(keyOf(table)), parsed, types);
   try {
     return compileInProcess(declared, pattern, parsed, table, types, catalog.server);
@@ -118,7 +120,6 @@ function compileInProcess(
     snapshot: snapshotQuery(channel, table, parsed, plan, shownBy(plan), types),
     warnings: warningsOf({
       table,
-      isSecured: channel.isSecured,
       outputs: outputs.map(({ name, value }) => ({ name, type: value.type })),
       mixed: table.replicaIdentity === 'f' ? [] : toastable(plan, (columns) => columns.size > 1),
       missingInMoves: table.replicaIdentity === 'f' || identifying.length === 0 ? [] : toastable(plan),
@@ -141,7 +142,7 @@ export function compileAccessRows(access: CatalogAccess, catalog: Catalog): Chan
   if (pattern instanceof SnoError || hasPolicies(access)) return undefined;
   try {
     const flat = flattenView(access, catalog);
-    const channel = { ...access, definition: flat.definition, castsByText: [], options: [], isSecured: false };
+    const channel = { ...access, definition: flat.definition, castsByText: [], options: [], secured: [] };
     const types = new Types(catalog.types);
     if (!pattern.columns.every((name) => isNamedByText(access, name, types))) return undefined;
     return compileInProcess(channel, pattern, flat.parsed, tableOf(flat), types, catalog.server);
@@ -210,7 +211,6 @@ function compileForPostgres(
     warnings: [
       ...warningsOf({
         table,
-        isSecured: channel.isSecured,
         outputs: channel.columns.map(({ name, typeOid }) => ({ name, type: types.byOid(typeOid) })),
         mixed: [],
         missingInMoves: [],

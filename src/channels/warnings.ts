@@ -5,8 +5,6 @@ import { isNaming, partsOf, type ValueType } from './types.ts';
 
 export interface WarnedOf {
   readonly table: CatalogTable;
-  /** Row-level security applies to the role by whose rights the view reads the table. */
-  readonly isSecured: boolean;
   /** The view's columns. */
   readonly outputs: readonly { readonly name: string; readonly type: ValueType }[];
   /** Those made of several columns, of which one may come and another not. */
@@ -17,7 +15,7 @@ export interface WarnedOf {
   readonly missing: readonly CatalogTableColumn[];
 }
 
-export function warningsOf({ table, isSecured, outputs, mixed, missingInMoves, missing }: WarnedOf): string[] {
+export function warningsOf({ table, outputs, mixed, missingInMoves, missing }: WarnedOf): string[] {
   const name = readableName(table.schema, table.name);
   const warnings: string[] = [];
   for (const output of outputs) {
@@ -34,12 +32,7 @@ export function warningsOf({ table, isSecured, outputs, mixed, missingInMoves, m
           'see the former name until the row changes',
       );
   }
-  if (isSecured)
-    warnings.push(
-      `the policies of ${name} apply to the view's owner, so that a snapshot has only the rows that they let through, while events ` +
-        `tell of all rows. Let the table's owner own the view, and ALTER TABLE ${name} NO FORCE ROW LEVEL SECURITY`,
-    );
-  else if (table.rowSecurity)
+  if (table.rowSecurity)
     warnings.push(
       `${name} has row-level security, which does not reach the WAL: the access view alone decides who sees its rows`,
     );

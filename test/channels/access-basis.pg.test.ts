@@ -158,24 +158,49 @@ describe.each(VERSIONS)('access views, Postgres %i', (version) => {
     }
   });
 
-  test('FORCE ROW LEVEL SECURITY: said of a channel whose snapshots it filters', async () => {
+  test('a channel whose snapshots policies filter is refused, and served once its SQL was run', async () => {
     await database.query(`
-      create role forced_${database.name}; grant create, usage on schema channels, public to forced_${database.name};
+      create role forced_${database.name}; create role forced_${database.name}2;
+      grant create, usage on schema channels, public to forced_${database.name}, forced_${database.name}2;
       create table forced (id int primary key); alter table forced replica identity full;
       alter table forced owner to forced_${database.name}; alter table forced enable row level security;
       create view channels."forced" as select id from forced; alter view channels."forced" owner to forced_${database.name}`);
     try {
-      const warnings = async () => {
+      const role = `forced_${database.name}`;
+      const load = async () => {
         const registry = new ChannelRegistry('sno');
         registry.load(await catalogOf(database));
-        return [...registry.views()].flatMap((view) => view.warnings);
+        return registry;
       };
-      expect(await warnings()).toEqual([expect.stringContaining('does not reach the WAL')]);
-      await database.query('alter table forced force row level security');
-      expect(await warnings()).toEqual([expect.stringContaining('NO FORCE ROW LEVEL SECURITY')]);
+      const warnings = [expect.stringContaining('does not reach the WAL')];
+      expect([...(await load()).views()].flatMap((view) => view.warnings)).toEqual(warnings);
+      await database.query('create view below as select id from forced');
+      for (const [sql, mend] of [
+        ['alter table forced force row level security', 'ALTER TABLE public.forced NO FORCE ROW LEVEL SECURITY;'],
+        [
+          `grant select on forced to ${role}2; alter view channels."forced" owner to ${role}2`,
+          `ALTER VIEW channels.forced OWNER TO ${role};`,
+        ],
+        [
+          'alter view channels."forced" set (security_invoker)',
+          `ALTER VIEW channels.forced RESET (security_invoker);\nALTER VIEW channels.forced OWNER TO ${role};`,
+        ],
+        [
+          `grant select on forced, below to ${role}2; alter view below owner to ${role}2; create or replace view channels."forced" as select id from below`,
+          `ALTER VIEW public.below OWNER TO ${role};`,
+        ],
+      ] as const) {
+        await database.query(sql);
+        const refusals = (await load()).refusals().map(({ error }) => [error.code, error.mend]);
+        expect(refusals).toEqual([['row_security', mend]]);
+        await database.query(mend);
+        expect([...(await load()).views()].flatMap((view) => view.warnings)).toEqual(warnings);
+      }
+      await database.query(`alter role ${role}2 bypassrls; alter view channels."forced" owner to ${role}2`);
+      expect((await load()).refusals()).toEqual([]);
     } finally {
       await database.query(
-        `drop table forced cascade; drop owned by forced_${database.name}; drop role forced_${database.name}`,
+        `drop table forced cascade; drop owned by forced_${database.name}, forced_${database.name}2; drop role forced_${database.name}, forced_${database.name}2`,
       );
     }
   });

@@ -179,4 +179,33 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await until(async () => (await client.subscribe('fresh')).type === 'subscribed', 'the new channel is served');
     expect((await told('insert into work.fresh values (1, 1)')).changes).toEqual(['fresh']);
   });
+
+  test('row-level security that applies to a view ends its channel, which is served again without it', async () => {
+    const role = `reader_${here.database.name}`;
+    await here.query(`create role ${role}; grant usage on schema work, channels to ${role}; grant create on schema channels to ${role};
+      select work.make('secured'); grant select on work.secured to ${role}; alter view channels.secured owner to ${role}`);
+    try {
+      const subscribed = () => client.subscribe('secured', { snapshot: true });
+      const ends = async (sql: string) => {
+        const from = client.frames.length;
+        await here.query(sql);
+        await client.wait('the end', from, ({ code, channel }) => code === 'channel_dropped' && channel === 'secured');
+        expect(await subscribed()).toMatchObject({ type: 'error', code: 'channel_unavailable' });
+        expect(here.service.log.findLast(({ view }) => view === 'channels."secured"')).toMatchObject({
+          code: 'row_security',
+          mend: expect.stringMatching(/^ALTER VIEW channels\.secured OWNER TO /),
+        });
+      };
+      expect(await subscribed()).toMatchObject({ type: 'subscribed' });
+      await ends('alter table work.secured enable row level security');
+      await here.query(`alter role ${role} bypassrls`);
+      // no trigger tells of a role that is altered
+      await until(async () => (await subscribed()).type === 'subscribed', 'the channel is served again');
+      await ends(`alter role ${role} nobypassrls`);
+      await here.query('alter table work.secured disable row level security');
+      expect(await subscribed()).toMatchObject({ type: 'subscribed' });
+    } finally {
+      await here.query(`drop table work.secured cascade; drop owned by ${role}; drop role ${role}`);
+    }
+  });
 });
