@@ -117,7 +117,6 @@ class RunningService implements Service, WalHandler {
   #generation: number | undefined;
   /** Whether the stream has reached, once, the end that the WAL had at start. */
   #isCaughtUp = false;
-  #caughtUp: (() => void) | undefined;
 
   constructor(settings: Settings, logger: Logger) {
     this.#settings = settings;
@@ -434,13 +433,10 @@ class RunningService implements Service, WalHandler {
     this.#builder.startEpoch(start.epoch, start.from);
     this.#journal.clear(this.#builder.head);
     this.#retention.startFrom(start.from);
-    this.#markers.reset();
-    // a marker from before is not waited for any more
-    if (!this.#isCaughtUp && this.#caughtUp !== undefined) this.#markers.expect(this.#caughtUp);
-    this.#notifications.reset();
     this.#definitions.load(read, lsn, key);
     this.#told.begin(start.reason ?? 'epoch_changed');
     this.#router.rebind();
+    this.#markers.renew();
   }
 
   message(buffer: Buffer, start: number, end: number): void {
@@ -474,11 +470,10 @@ class RunningService implements Service, WalHandler {
   #catchUp(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.failed.catch(reject);
-      this.#caughtUp = () => {
+      this.#markers.expect(() => {
         this.#isCaughtUp = true;
         resolve();
-      };
-      this.#markers.expect(this.#caughtUp);
+      });
     });
   }
 

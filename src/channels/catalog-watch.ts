@@ -53,7 +53,7 @@ export class CatalogWatch {
     if (fingerprint === this.#agreed) return;
     const { messageCount } = definitions;
     const catalog = await rulebook.readCatalog();
-    // may never call back, where the stream breaks off: nothing waits for it
+    // calls back late where the stream breaks off, and nothing waits for it
     afterCommitted(() => {
       // what was told since then may be newer than what was read: it is compared the next time
       if (definitions.messageCount !== messageCount || definitions.known !== undefined) return;

@@ -212,7 +212,6 @@ export class Hub implements Fanout, FeedHost, BatchSink {
 
   /** Every subscription is void: another history begins. */
   resetAll(reason: ResetReason): void {
-    this.markers.reset();
     for (const feed of this.#feeds) feed.resetAll(reason);
   }
 

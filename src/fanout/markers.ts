@@ -36,15 +36,18 @@ export class Markers {
     for (const callback of callbacks ?? []) callback();
   }
 
-  /** The history that the markers were put into is gone: nobody is called back. */
-  reset(): void {
+  /** A history begins. The markers of the one before may never come, so each callback waits for another one. */
+  renew(): void {
+    this.#waiting = [...[...this.#expected.values()].flat(), ...this.#waiting];
     this.#expected.clear();
-    this.#waiting = [];
+    if (this.#waiting.length > 0 && !this.#isEmitting) void this.#emit();
   }
 
+  /** Nothing is called back any more. */
   stop(): void {
     this.#stopped = true;
-    this.reset();
+    this.#expected.clear();
+    this.#waiting = [];
   }
 
   async #emit(): Promise<void> {

@@ -43,12 +43,6 @@ export class Notifications {
     markers.expect(() => this.#publish(notification, bytes));
   }
 
-  /** Another history begins, and the markers of the one before are void: what waited for them never comes. */
-  reset(): void {
-    this.#waitingBytes = 0;
-    this.#isFull = false;
-  }
-
   #publish(notification: Notification, bytes: number): void {
     this.#waitingBytes -= bytes;
     this.#isFull = false;

@@ -239,7 +239,13 @@ export class ReplicationStream implements WalSource {
         pulse.isPaused = isPaused;
       };
       intake.open({ pause, resume, onAsked: () => pulse.asked(), onPaused }, opened.from, tcpUserTimeoutMs);
-      const accepted = new Promise<void>((resolve) => connection.once('replicationStart', resolve));
+      let isOurs = false;
+      const accepted = new Promise<void>((resolve) => {
+        connection.once('replicationStart', () => {
+          isOurs = true;
+          resolve();
+        });
+      });
       new CopyReader(connection.stream, {
         onData: (buffer, start, end) => intake.receive(buffer, start, end),
         onRead: (bytes) => {
@@ -249,14 +255,12 @@ export class ReplicationStream implements WalSource {
         },
         onFault: fail,
       });
-      let isOurs = false;
       const start = client.query(timed(this.#startCommand(opened.from), NO_TIMEOUT_MS));
       const over = Promise.race([start.then(ended), failed]).catch((error) => {
         throw isOurs ? this.#endFault(error) : startFault(error, slot);
       });
       over.catch(() => undefined);
       await Promise.race([accepted, over]);
-      isOurs = true;
       // from here on the slot is ours and the server must hear of us; what it sends waits for the handler
       pulse.start();
       const recheck = recheckSlot(pool, { slot, publication, pid }, opened);

@@ -152,6 +152,7 @@ class Worker {
         this.#definitions.load(step.catalog);
         this.#definitions.setKnown(step.isKnown);
         hub.resetAll(step.reason);
+        this.#markers.renew();
         return;
       case 'batch':
         this.#replica.take(step.batch);

@@ -73,13 +73,33 @@ test('while the stream is behind, so many bytes wait and the rest is dropped; th
   expect(told.slice(4)).toEqual(['a:1 "1111111111"', 'a:1 "2222222222"', 'a:1 7']);
 });
 
-test('another history: what waited is void, and its bytes are free', async () => {
+test('another history: what waited comes by a marker of its own, and those of the one before say nothing', async () => {
   for (const n of [1, 2]) notify('a:1', `${n}`.repeat(10));
   await turn();
-  markers.reset();
-  notifications.reset();
-  notify('a:1', '3'.repeat(10));
+  const before = emitted.splice(0);
+  markers.renew();
+  notify('a:1', 3);
   await turn();
+  for (const id of before) markers.arrived(id);
+  expect(told).toEqual([]);
   await marker();
-  expect(told).toEqual(['a:1 "3333333333"']);
+  expect(told).toEqual(['a:1 "1111111111"', 'a:1 "2222222222"', 'a:1 3']);
+});
+
+test('another history, while a marker is on its way: what waits for that one waits for the next', async () => {
+  const puts: (() => void)[] = [];
+  const slow = new Markers({
+    emit: (id) => new Promise((put) => puts.push(() => put(void emitted.push(id)))),
+    pause: async () => undefined,
+  });
+  slow.expect(() => told.push('called'));
+  slow.renew();
+  puts.shift()?.();
+  await turn();
+  slow.arrived(emitted.shift() as string);
+  expect(told).toEqual([]);
+  puts.shift()?.();
+  await turn();
+  slow.arrived(emitted.shift() as string);
+  expect(told).toEqual(['called']);
 });

@@ -1,23 +1,19 @@
 /** A commit that Postgres cannot decode: it is given up, and the service goes on, whether it runs then or starts. */
-import pg from 'pg';
 import { expect, test } from 'vitest';
-import { ownServer } from '../support/postgres.ts';
+import { freshDatabase } from '../support/postgres.ts';
 import { startService } from '../support/service.ts';
 import { until } from '../support/wait.ts';
 import { RawClient } from './raw-client.ts';
 import { readMetric } from './stage.ts';
 
 test('resets its subscribers with slot_lost and goes on; a process that starts there serves as well', async () => {
-  // A server of its own: nothing else of it is decoded.
-  const server = await ownServer();
-  const database = new pg.Client({ connectionString: server.url() });
-  await database.connect();
+  const database = await freshDatabase();
   await database.query(`create table notes (id int primary key);
     create table filtered (id int primary key);
     create schema channels;
     create view channels."note:{id}" as select id from notes`);
-  const settings = { SNO_ACCESS: 'open', SNO_SLOT: 'sno', SNO_UNDECODABLE_SECONDS: '1' };
-  const service = await startService(server.url(), settings);
+  const settings = { SNO_ACCESS: 'open', SNO_SLOT: database.name, SNO_UNDECODABLE_SECONDS: '1' };
+  const service = await startService(database.url, settings);
   await database.query('alter publication sno add table filtered where (10 / id > 0)');
   const client = await RawClient.open(service);
   await client.subscribe('note:1');
@@ -49,6 +45,5 @@ test('resets its subscribers with slot_lost and goes on; a process that starts t
   expect(again.frames.flatMap(({ rows }) => rows ?? []).map(({ key }) => key)).toEqual([{ id: 2 }]);
   again.cut();
   await service.remove();
-  await database.end();
-  await server.stop('immediate');
+  await database.drop();
 });
