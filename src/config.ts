@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { SnoError } from './errors.ts';
 import { nearest } from './nearest.ts';
 import { ORIGIN_FORM, originFault } from './origins.ts';
+import { conninfoProblem } from './postgres/conninfo/sources.ts';
 import { HELLO_SECONDS } from './protocol.ts';
 
 /** A form that values have: how they are read, and how the reference describes them. */
@@ -91,6 +92,15 @@ const networks: Form<readonly string[]> = {
   description: 'IP addresses or networks such as 10.0.0.0/8, comma-separated',
 };
 
+/** Its errors show no value: a part that is out of place may be the password. */
+const conninfo: Form<string> = {
+  schema: z.string().superRefine((value, context) => {
+    const message = conninfoProblem(value);
+    if (message !== undefined) context.addIssue({ code: 'custom', message });
+  }),
+  description: 'a connection string as libpq reads it: postgres://..., postgresql://... or host=... dbname=...',
+};
+
 const text = matching('some text', (value) => value.trim() !== '');
 const file = matching('the path of a file', (value) => value.trim() !== '');
 const folder = matching('the path of a folder', (value) => value.trim() !== '');
@@ -125,8 +135,8 @@ const secret = <T>(form: Form<T>, description: string): Setting<T | undefined> =
 export const SETTING_GROUPS = {
   database: {
     SNO_DATABASE_URL: secret(
-      url('postgres:', 'postgresql:'),
-      'The database. `DATABASE_URL` serves where this is not set.',
+      conninfo,
+      'The database. `DATABASE_URL` serves where this is not set. What it leaves out comes from PG* variables, as for psql.',
     ),
     SNO_SLOT: setting(identifier, 'sno', 'Name of the replication slot.'),
     SNO_SLOT_WAL_BYTES: setting(

@@ -24,8 +24,14 @@ export const ERRORS = {
   },
   database_unreachable: {
     audience: 'operator',
-    cause: 'No connection to Postgres could be made.',
-    mend: 'Check SNO_DATABASE_URL, that Postgres runs, and that pg_hba.conf lets this host in.',
+    cause: 'No connection to Postgres could be made, or it ended.',
+    mend: 'Do what the message says; else check SNO_DATABASE_URL, and that Postgres runs and can be reached from here.',
+  },
+  connection_invalid: {
+    audience: 'operator',
+    cause:
+      'The connection string, a PG* variable, the service file or a file that one of them names (certificate, key) is invalid, or asks for something that Snö does not support.',
+    mend: 'Correct what the message names; "Connection strings" in docs/operations.md lists all parameters.',
   },
   session_settings: {
     audience: 'operator',

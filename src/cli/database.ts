@@ -16,17 +16,24 @@ export async function withDatabase<T>(
   work: (client: pg.Client) => Promise<T>,
 ): Promise<T> {
   const client = make(databaseUrl(settings), ROLE);
+  let isBroken = false;
+  client.on('error', () => {
+    isBroken = true;
+  });
   try {
     await client.connect();
     return await throughFlux(() => work(client));
   } catch (error) {
-    throw isOfPostgres(error) ? databaseError(error) : error;
+    throw isBroken || isOfPostgres(error) ? databaseError(error) : error;
   } finally {
     await client.end().catch(() => {});
   }
 }
 
-/** Errors of the server and of the socket have a code; a bug has none. */
+/** Errors of the server and of the socket have a code; a bug has none. pg gives none to a query that takes too long. */
 function isOfPostgres(error: unknown): boolean {
-  return error instanceof Error && typeof (error as { code?: unknown }).code === 'string';
+  return (
+    error instanceof Error &&
+    (typeof (error as { code?: unknown }).code === 'string' || error.message === 'Query read timeout')
+  );
 }

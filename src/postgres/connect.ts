@@ -1,24 +1,21 @@
 /** Snö's connections to Postgres: each is a Session, so that its settings are known. */
 import pg from 'pg';
 import { SnoError } from '../errors.ts';
+import { CONNECT_TIMEOUT_MS, resolveTarget } from './conninfo/target.ts';
 import { InPlaceSocket } from './in-place-socket.ts';
-import { PINNED, PLAIN, Session, type SessionConfig, type SessionSettings } from './session.ts';
+import { Session, type SessionConfig } from './session.ts';
+import { PINNED, PLAIN, type SessionSettings } from './session-settings.ts';
 
-const CONNECT_TIMEOUT_MS = 10_000;
 /** A connection on which a query is not answered for so long is dead, unless the query says that it may take longer. */
 const QUERY_TIMEOUT_MS = 30_000;
+/** So that the connection itself tells that a host did not answer in time. */
+const PATIENCE_MORE_MS = 1_000;
 /** Says that a query may take as long as it likes. */
 export const NO_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** `role` tells the operator which of Snö's connections it is (application_name). */
 function configOf(url: string, role: string, settings: SessionSettings): SessionConfig {
-  return {
-    connectionString: url,
-    application_name: `sno ${role}`,
-    settings,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    keepAlive: true,
-  };
+  return { conninfo: url, role: `sno ${role}`, settings };
 }
 
 /** Text parsers off: every value comes as Postgres printed it. */
@@ -35,12 +32,12 @@ export function createPlainClient(url: string, role: string): pg.Client {
 }
 
 /** A client in replication mode, which pg's types do not know; its results are text too. */
-export function createReplicationClient(url: string, role: string): pg.Client {
+export function createReplicationClient(url: string, role: string): Session {
   return new Session({
     ...configOf(url, role, PINNED),
     types: AS_TEXT,
     replication: 'database',
-    stream: () => new InPlaceSocket(),
+    makeSocket: () => new InPlaceSocket(),
     query_timeout: QUERY_TIMEOUT_MS,
   });
 }
@@ -63,7 +60,19 @@ export function createParsingPool(
 
 function poolOf(config: SessionConfig, max: number): pg.Pool {
   const Client = Session as unknown as NonNullable<pg.PoolConfig['Client']>;
-  return new pg.Pool({ ...config, Client, max, idleTimeoutMillis: 30_000 });
+  const connectionTimeoutMillis = patienceMs(config.conninfo);
+  return new pg.Pool({ ...config, Client, max, idleTimeoutMillis: 30_000, connectionTimeoutMillis } as pg.PoolConfig);
+}
+
+/** How long a pool's query waits for a connection: longer than all hosts may take. 0: no bound. */
+function patienceMs(conninfo: string): number {
+  try {
+    const { hosts, connectTimeoutMs } = resolveTarget(conninfo);
+    return connectTimeoutMs === 0 ? 0 : hosts.length * connectTimeoutMs + PATIENCE_MORE_MS;
+  } catch {
+    // each connection tells what is wrong
+    return CONNECT_TIMEOUT_MS + PATIENCE_MORE_MS;
+  }
 }
 
 /** A query that may take another time than its connection's others; pg's types do not know of it. */

@@ -1,118 +1,66 @@
 /**
- * A connection whose session settings are known. Snö gives them in the startup packet, behind the options of the URL, so
- * that they hold whatever the URL, the role, the database and the server say, and RESET ALL goes back to them. Once the
- * session is open Snö asks for them: a pooler may have dropped the options. docs/operations.md lists all settings.
+ * A connection to where the connection string leads, whose session settings are known. Snö gives the settings in the
+ * startup packet, behind the options of the string. So they hold whatever the string, the role, the database and the
+ * server say, and RESET ALL goes back to them. Once the session is open, Snö asks for them: a pooler may have dropped
+ * the options.
  */
+import { Socket } from 'node:net';
 import pg from 'pg';
 import { SnoError } from '../errors.ts';
-import { limitError } from './connection-limit.ts';
+import { type Host, resolveTarget, type SessionAttributes, type Target } from './conninfo/target.ts';
+import { AttemptFailure, type Dialled, dial, type Stage } from './dial.ts';
+import { AttemptTimeout, LoginFailure, logIn, WrongAttributes } from './login.ts';
+import { loginFault } from './login-fault.ts';
+import { OpenConnection } from './open-connection.ts';
+import { optionsOf, PLAIN, type SessionSettings, TIMEOUTS } from './session-settings.ts';
 
-export type SessionSettings = Readonly<Record<string, string>>;
-
-/** For every session, also one that runs the operator's own SQL. */
-const COMMON: SessionSettings = {
-  // Snö writes: its tables, markers, the publication
-  default_transaction_read_only: 'off',
-  // a session waits for hours without a query
-  idle_session_timeout: '0',
-  // compiling a catalog query takes longer than running it
-  jit: 'off',
-};
-
-/** As psql: SQL of the operator is read and run as the role's settings say. */
-export const PLAIN: SessionSettings = COMMON;
-
-/** Values print in one form, and SQL means one thing. */
-export const PINNED: SessionSettings = {
-  ...COMMON,
-  // how values print, and how texts become values
-  TimeZone: 'UTC',
-  DateStyle: 'ISO, MDY',
-  IntervalStyle: 'postgres',
-  bytea_output: 'hex',
-  extra_float_digits: '1',
-  lc_monetary: 'C',
-  lc_numeric: 'C',
-  lc_time: 'C',
-  xmloption: 'content',
-  xmlbinary: 'base64',
-  array_nulls: 'on',
-  timezone_abbreviations: 'Default',
-  client_encoding: 'UTF8',
-  // how SQL is read and printed
-  search_path: 'pg_catalog',
-  standard_conforming_strings: 'on',
-  quote_all_identifiers: 'off',
-  transform_null_equals: 'off',
-  row_security: 'on',
-  // how transactions run
-  default_transaction_isolation: 'read committed',
-  default_transaction_deferrable: 'off',
-  // durable on this server; a standby that is slow to confirm holds nothing up
-  synchronous_commit: 'local',
-  client_min_messages: 'warning',
-};
-
-/**
- * Timeouts of Snö's own sessions, where the URL does not name others: those of the role or the database are meant for the
- * app, and Snö bounds each query itself. They stand before the URL's options.
- */
-const DEFAULTS: SessionSettings = { statement_timeout: '0', lock_timeout: '0' };
-/** The same, set once the session is open: not every version has them, and `sno doctor` tells what the role has. */
-const TIMEOUTS: SessionSettings = {
-  transaction_timeout: '0',
-  // ends the transaction of a process that was stopped in the middle
-  idle_in_transaction_session_timeout: '300000',
-};
 const SENDER_TIMEOUT = 'wal_sender_timeout';
 /** A walsender with a shorter timeout ends the connection before the next sign of life can reach it. */
 const SENDER_TIMEOUT_MS_MIN = 2_000;
 /** How long Postgres may take to tell the settings of a new session. */
 const SETTLE_TIMEOUT_MS = 10_000;
 
-/** The startup packet's `options`: what stands last wins. */
-function optionsOf(given: string | undefined, settings: SessionSettings): string {
-  return [settings === PLAIN ? '' : optionText(DEFAULTS), given ?? '', optionText(settings)].join(' ').trim();
-}
-
-/** Spaces and backslashes within a value are escaped. */
-function optionText(settings: SessionSettings): string {
-  return Object.entries(settings)
-    .map(([name, value]) => `-c ${name}=${value.replace(/[\\\s]/g, '\\$&')}`)
-    .join(' ');
-}
-
 export interface SessionConfig extends pg.ClientConfig {
+  /** As libpq reads it. */
+  readonly conninfo: string;
+  /** What `application_name` is where nothing else says it. */
+  readonly role: string;
   /** PLAIN or PINNED. */
   readonly settings: SessionSettings;
   /** The connection speaks the replication protocol as well. */
   readonly replication?: 'database';
+  /** Makes the socket that is read where the connection is not encrypted. */
+  readonly makeSocket?: () => Socket;
 }
 
 /** What pg's Client knows beyond its types. */
 interface Internals {
-  readonly connectionParameters: { options?: string | undefined; replication?: string | undefined };
-  readonly database: string | undefined;
   processID: number | null;
-  replication: string | undefined;
 }
+
+/** Keeps pg from looking into the environment: the connection string has been resolved with it. */
+const RESOLVED = { ssl: false, sslnegotiation: 'postgres', client_encoding: 'utf8' } as const;
+/** What a client is before it connects. */
+const NOWHERE = { ...RESOLVED, host: 'localhost', port: 5432, user: '-', database: '-', password: () => '' } as const;
+/** What Node's EventEmitter keeps in an object by name. */
+const OF_EMITTER = /^_(events|eventsCount|maxListeners)$/;
 
 type ConnectCallback = (error?: Error) => void;
 
 export class Session extends pg.Client {
+  readonly #config: SessionConfig;
   readonly #settings: SessionSettings;
   readonly #isReplication: boolean;
+  #socket: Socket | undefined;
+  #connection: OpenConnection | undefined;
+  #state: 'new' | 'opening' | 'open' = 'new';
+  #isAbandoned = false;
 
   constructor(config: SessionConfig) {
-    super(config);
+    super({ ...config, ...NOWHERE } as pg.ClientConfig);
+    this.#config = config;
     this.#settings = config.settings;
     this.#isReplication = config.replication !== undefined;
-    const internals = this as unknown as Internals;
-    const parameters = internals.connectionParameters;
-    // what the URL says would win otherwise
-    parameters.options = optionsOf(parameters.options, config.settings);
-    parameters.replication = config.replication;
-    internals.replication = config.replication;
     // a connection that breaks fails its query, or the next one; without a listener it would end the process as well
     this.on('error', () => {});
   }
@@ -129,20 +77,157 @@ export class Session extends pg.Client {
     return undefined;
   }
 
+  override end(): Promise<void>;
+  override end(callback: (error: Error) => void): void;
+  override end(callback?: (error: Error) => void): Promise<void> | undefined {
+    if (this.#state !== 'open') {
+      this.abandon();
+      if (callback === undefined) return Promise.resolve();
+      process.nextTick(callback);
+      return undefined;
+    }
+    if (callback === undefined) return super.end();
+    super.end(callback);
+    return undefined;
+  }
+
+  /** Ends the connection without a goodbye, also one that is just being made. */
+  abandon(): void {
+    this.#isAbandoned = true;
+    this.#socket?.destroy();
+  }
+
+  /** An attempt that fails ends and breaks, and the next one may succeed. */
+  override emit(event: string, ...values: unknown[]): boolean {
+    return this.#state === 'opening' && (event === 'end' || event === 'error')
+      ? false
+      : super.emit(event as 'error', ...(values as [Error]));
+  }
+
   async #open(): Promise<this> {
+    this.#state = 'opening';
     try {
-      await super.connect();
-    } catch (error) {
-      throw limitError(error, this.user ?? '', (this as unknown as Internals).database ?? '', this.#isReplication);
+      await this.#logIn(resolveTarget(this.#config.conninfo));
+      this.#state = 'open';
+      return this;
+    } finally {
+      if (this.#state === 'opening') this.#state = 'new';
     }
+  }
+
+  async #logIn(target: Target): Promise<void> {
     try {
-      await this.#verify();
-      if (this.#settings !== PLAIN) await this.#setTimeouts();
+      await logIn(target, (host, isEncrypted, wanted) => this.#attempt(target, host, isEncrypted, wanted));
     } catch (error) {
-      this.end().catch(() => undefined);
-      throw error;
+      if (!(error instanceof LoginFailure)) throw error;
+      throw loginFault(error.failures, target, this.#isReplication);
     }
-    return this;
+  }
+
+  /** Throws AttemptFailure. */
+  async #attempt(target: Target, host: Host, isEncrypted: boolean, wanted: SessionAttributes): Promise<void> {
+    if (this.#isAbandoned)
+      throw new AttemptFailure('session', host, isEncrypted, new Error('the connection was given up'));
+    let stage: Stage = 'dial';
+    let isLate = false;
+    const { connectTimeoutMs } = target;
+    const timer = setTimeout(() => {
+      isLate = true;
+      this.#socket?.destroy();
+    }, connectTimeoutMs);
+    if (connectTimeoutMs === 0) clearTimeout(timer);
+    try {
+      const dialled = await dial({
+        target,
+        host,
+        isEncrypted,
+        makeSocket: this.#config.makeSocket ?? (() => new Socket()),
+        onSocket: (socket) => {
+          this.#socket = socket;
+        },
+      });
+      stage = 'startup';
+      await this.#start(target, host, dialled, () => {
+        stage = 'session';
+      });
+      clearTimeout(timer);
+      await this.#settle(wanted);
+    } catch (error) {
+      clearTimeout(timer);
+      this.#forget();
+      const cause = isLate ? new AttemptTimeout(`no answer within ${connectTimeoutMs / 1_000} s`) : error;
+      if (error instanceof AttemptFailure)
+        throw isLate ? new AttemptFailure(error.stage, host, isEncrypted, cause) : error;
+      throw new AttemptFailure(stage, host, isEncrypted, cause);
+    }
+  }
+
+  /** Ends an attempt, of which nobody is to hear any more. */
+  #forget(): void {
+    this.#connection?.removeAllListeners();
+    this.#connection?.on('error', () => undefined);
+    this.#connection = undefined;
+    this.#socket?.destroy();
+  }
+
+  /** Becomes a new client of pg on this socket, and logs in. */
+  async #start(target: Target, host: Host, { socket, isEncrypted }: Dialled, onLoggedIn: () => void): Promise<void> {
+    const { channelBinding, user, database, applicationName } = target;
+    const connection = new OpenConnection(socket);
+    this.#connection = connection;
+    let isBound = false;
+    connection.on('authenticationSASL', ({ mechanisms }: { readonly mechanisms: readonly string[] }) => {
+      isBound = isEncrypted && mechanisms.includes('SCRAM-SHA-256-PLUS');
+    });
+    connection.once('authenticationOk', onLoggedIn);
+    const requireBinding = () => {
+      if (channelBinding === 'require' && !isBound) throw unbound(isEncrypted);
+    };
+    const next = new pg.Client({
+      ...this.#config,
+      ...RESOLVED,
+      connection,
+      enableChannelBinding: isEncrypted && channelBinding !== 'disable',
+      host: host.address,
+      port: host.port,
+      user,
+      database,
+      password: () => {
+        requireBinding();
+        return passwordFor(target, host);
+      },
+      application_name: applicationName ?? this.#config.role,
+      options: optionsOf(target.options, this.#settings),
+    } as unknown as pg.ClientConfig);
+    for (const name of Object.getOwnPropertyNames(next))
+      if (!OF_EMITTER.test(name)) Object.defineProperty(this, name, Object.getOwnPropertyDescriptor(next, name) ?? {});
+    await super.connect();
+    requireBinding();
+  }
+
+  async #settle(wanted: SessionAttributes): Promise<void> {
+    await this.#verify();
+    if (wanted !== 'any') await this.#requireAttributes(wanted);
+    if (this.#settings !== PLAIN) await this.#setTimeouts();
+  }
+
+  async #requireAttributes(wanted: SessionAttributes): Promise<void> {
+    const { standby, readonly } = await this.#ask(
+      `select pg_catalog.pg_is_in_recovery()::pg_catalog.text as standby,
+         pg_catalog.current_setting('transaction_read_only') as readonly`,
+    );
+    const isStandby = standby === 'true';
+    const isReadOnly = isStandby || readonly === 'on';
+    const is: Partial<Record<SessionAttributes, boolean>> = {
+      'read-write': !isReadOnly,
+      'read-only': isReadOnly,
+      primary: !isStandby,
+      standby: isStandby,
+    };
+    if (is[wanted] !== true)
+      throw new WrongAttributes(
+        `the server is ${isStandby ? 'a standby' : 'a primary that can be written'}, and target_session_attrs asks for ${wanted}`,
+      );
   }
 
   /** Throws `session_settings` where the session is another than was asked for. */
@@ -190,6 +275,22 @@ export class Session extends pg.Client {
     const { rows } = await this.query<Record<string, string>>(quick(text));
     return rows[0] ?? {};
   }
+}
+
+function passwordFor(target: Target, host: Host): string {
+  const { value, source } = target.password(host);
+  if (value !== undefined && value !== '') return value;
+  const message = `cannot reach Postgres: it asks for the password of ${target.user}, and none is given; ${source}`;
+  throw new SnoError('database_unreachable', message, {
+    mend: 'Give it in the connection string, by PGPASSWORD, or in a password file (PGPASSFILE, ~/.pgpass) of mode 600.',
+  });
+}
+
+function unbound(isEncrypted: boolean): SnoError {
+  const why = isEncrypted ? 'the login by the server has none' : 'the connection is not encrypted';
+  return new SnoError('database_unreachable', `cannot reach Postgres: channel_binding=require, and ${why}`, {
+    mend: 'Let pg_hba.conf ask for scram-sha-256 over TLS (hostssl), with a pooler in between for none; or say channel_binding=prefer.',
+  });
 }
 
 function quick(text: string): pg.QueryConfig {

@@ -82,6 +82,8 @@ interface Arrangement {
 export class ReplicationStream implements WalSource {
   readonly #options: StreamOptions;
   readonly #intake: Intake;
+  #client: ReturnType<typeof createReplicationClient> | undefined;
+  /** Of the client, once it is connected. */
   #connection: ReplicationConnection | undefined;
   #pulse: Pulse | undefined;
   #pace: Pace | undefined;
@@ -138,9 +140,9 @@ export class ReplicationStream implements WalSource {
       // a paused socket would not see the server's end
       connection?.stream.resume();
     } else {
-      connection?.stream.destroy();
+      this.#client?.abandon();
     }
-    const force = setTimeout(() => connection?.stream.destroy(), STOP_TIMEOUT_MS);
+    const force = setTimeout(() => this.#client?.abandon(), STOP_TIMEOUT_MS);
     await this.#finished;
     clearTimeout(force);
   }
@@ -202,7 +204,7 @@ export class ReplicationStream implements WalSource {
     const { url, slot, publication, pool, slotLockTimeoutMs, slotWalBytesMax, onGivenUp } = this.#options;
     const { handler, acknowledger, now, logger } = this.#options;
     const client = createReplicationClient(url, 'replication');
-    const { connection } = client as unknown as { readonly connection: ReplicationConnection };
+    this.#client = client;
     let fail: (error: unknown) => void = () => undefined;
     const failed = new Promise<never>((_resolve, reject) => {
       fail = reject;
@@ -211,13 +213,16 @@ export class ReplicationStream implements WalSource {
     this.#fail = fail;
     client.on('error', fail);
     const intake = this.#intake;
-    const pause = () => connection.stream.pause();
-    const resume = () => connection.stream.resume();
-    const pace = new Pace({ now: () => performance.now(), pause, resume: () => intake.isPaused || resume() });
-    this.#connection = connection;
-    this.#pace = pace;
+    let pace: Pace | undefined;
     try {
       await client.connect();
+      const { connection } = client as unknown as { readonly connection: ReplicationConnection };
+      const pause = () => connection.stream.pause();
+      const resume = () => connection.stream.resume();
+      const paced = new Pace({ now: () => performance.now(), pause, resume: () => intake.isPaused || resume() });
+      pace = paced;
+      this.#connection = connection;
+      this.#pace = paced;
       await this.#requirePublication(client);
       const opened = await openSlot(
         client,
@@ -251,7 +256,7 @@ export class ReplicationStream implements WalSource {
         onRead: (bytes) => {
           pulse.heard();
           intake.flush();
-          pace.read(bytes);
+          paced.read(bytes);
         },
         onFault: fail,
       });
@@ -278,11 +283,11 @@ export class ReplicationStream implements WalSource {
     } finally {
       intake.close();
       this.#pulse?.stop();
-      pace.stop();
-      connection.stream.removeAllListeners('data');
-      connection.stream.destroy();
+      pace?.stop();
+      this.#connection?.stream.removeAllListeners('data');
       this.#connection = undefined;
-      client.end().catch(() => undefined);
+      client.abandon();
+      this.#client = undefined;
     }
   }
 
@@ -345,7 +350,7 @@ export class ReplicationStream implements WalSource {
   /** The handler has failed: the process must stop, and what comes is not for it. */
   #giveUp(error: unknown): void {
     this.#isStopped = true;
-    this.#connection?.stream.destroy();
+    this.#client?.abandon();
     this.#options.onBug(error);
   }
 

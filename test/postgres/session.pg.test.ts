@@ -8,7 +8,7 @@ import {
   createPool,
   createReplicationClient,
 } from '../../src/postgres/connect.ts';
-import { PINNED, PLAIN, type SessionSettings } from '../../src/postgres/session.ts';
+import { PINNED, PLAIN, type SessionSettings } from '../../src/postgres/session-settings.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { withoutParameter } from '../support/startup-proxy.ts';
 
@@ -89,7 +89,7 @@ async function settingsOf(ask: Ask, wanted: SessionSettings): Promise<SessionSet
 
 const withOptions = (url: string, options: string) => {
   const changed = new URL(url);
-  changed.searchParams.set('options', options);
+  changed.search = `?options=${encodeURIComponent(options)}`;
   return changed.href;
 };
 

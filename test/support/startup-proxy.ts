@@ -26,6 +26,12 @@ export async function withoutParameter(databaseUrl: string, parameter: string): 
     client.on('data', function read(chunk: Buffer) {
       head = Buffer.concat([head, chunk]);
       if (head.length < 4 || head.length < head.readInt32BE(0)) return;
+      if (head.readInt32BE(0) === HEADER_BYTES) {
+        // asks for TLS
+        upstream.write(head);
+        head = Buffer.alloc(0);
+        return;
+      }
       client.off('data', read);
       const length = head.readInt32BE(0);
       upstream.write(Buffer.concat([startupWithout(head.subarray(0, length), parameter), head.subarray(length)]));

@@ -299,7 +299,7 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     await set('ssl', 'on');
     await until(async () => (await database.query('show ssl')).rows[0]?.['ssl'] === 'on', 'the server takes TLS');
     const url = new URL(database.url);
-    url.searchParams.set('sslmode', 'no-verify');
+    url.searchParams.set('sslmode', 'require');
     const { consumer, stream } = await follow({ url: url.href, backlogBytesMax: 10_000 });
     const { rows } = await database.query(
       "select ssl from pg_stat_ssl join pg_stat_activity using (pid) where application_name = 'sno replication'",
