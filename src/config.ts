@@ -339,7 +339,7 @@ export const SETTING_GROUPS = {
     SNO_DRAIN_SECONDS: setting(
       integer(0, 600),
       '5',
-      'Seconds over which clients are sent away (close code 1001) when the process is told to stop.',
+      'Seconds over which clients are sent away (close code 1001) when the process is told to stop; fewer where that is slower than 50 clients a second.',
     ),
     SNO_LOG_LEVEL: setting(
       oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),

@@ -18,6 +18,7 @@ import type { Transactions } from './fanout/transactions.ts';
 import type { AdmissionDesk } from './gateway/admission.ts';
 import { systemClock } from './gateway/clock.ts';
 import { clientSocketsMax } from './gateway/descriptors.ts';
+import { drainSeconds } from './gateway/drain.ts';
 import { Gateway } from './gateway/server.ts';
 import type { ChannelResolver } from './gateway/subscriptions.ts';
 import type { Certificate } from './gateway/tls.ts';
@@ -160,9 +161,11 @@ export class Front {
     this.#timers.push(setInterval(() => this.hub.heartbeat(), HEARTBEAT_SECONDS * 1_000));
   }
 
-  /** Sends the clients away over SNO_DRAIN_SECONDS. Who is not sent away yet is served as before, heartbeats included. */
-  async drain(): Promise<void> {
-    await this.#gateway.drain(this.#options.settings.SNO_DRAIN_SECONDS);
+  /** Sends the clients away over `seconds`. A client that is not sent away yet is served as before, heartbeats included. */
+  async drain(
+    seconds = drainSeconds(this.#options.settings.SNO_DRAIN_SECONDS, this.#gateway.connectionCount),
+  ): Promise<void> {
+    await this.#gateway.drain(seconds);
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
   }
 

@@ -6,6 +6,7 @@
  * and stopped in the opposite order of clients first.
  */
 import type pg from 'pg';
+import { accessWarnings } from './access/token.ts';
 import { CatalogWatch } from './channels/catalog-watch.ts';
 import { Definitions, type Redefinition } from './channels/definitions.ts';
 import { Lookahead } from './channels/lookahead.ts';
@@ -49,7 +50,7 @@ export interface Service {
   readonly adminPort: number;
   /** Rejects when the service cannot go on; never resolves. */
   readonly failed: Promise<never>;
-  /** Says not ready, sends the clients away over SNO_DRAIN_SECONDS, then ends everything. */
+  /** Says not ready, sends the clients away over SNO_DRAIN_SECONDS or less, then ends everything. */
   stop(): Promise<void>;
 }
 
@@ -298,8 +299,7 @@ class RunningService implements Service, WalHandler {
     for (const refusal of this.#definitions.registry.refusals()) tellRefusal(this.#logger, refusal);
     await front.open();
     this.#state = 'serving';
-    if (settings.SNO_ACCESS === 'open')
-      this.#logger.warn('SNO_ACCESS=open: everyone may join every channel. For development only.');
+    for (const { message, mend } of accessWarnings(settings)) this.#logger.warn({ mend }, message);
     this.#logger.info(
       {
         host: this.host,

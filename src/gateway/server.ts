@@ -164,6 +164,10 @@ export class Gateway {
     this.#http.open();
   }
 
+  get connectionCount(): number {
+    return this.#connections.size;
+  }
+
   get draining(): boolean {
     return this.#draining;
   }

@@ -13,6 +13,7 @@ import type { Settings } from '../config.ts';
 import type { Downstream } from '../downstream.ts';
 import { SnoError } from '../errors.ts';
 import { Admission } from '../gateway/admission.ts';
+import { drainSeconds } from '../gateway/drain.ts';
 import type { Certificate } from '../gateway/tls.ts';
 import type { Batch } from '../journal/journal.ts';
 import type { Logger } from '../logger.ts';
@@ -126,18 +127,19 @@ export class Fleet implements Downstream {
     await Promise.all([...this.#members].filter(({ isFollowing }) => isFollowing).map((member) => member.open()));
   }
 
-  /** Has each send its clients away over SNO_DRAIN_SECONDS, and end. */
+  /** Has each send its clients away over the same time, and end. */
   async drain(): Promise<void> {
     this.#isStopping = true;
+    const seconds = drainSeconds(this.#options.settings.SNO_DRAIN_SECONDS, this.#admission.count);
     for (const member of this.#members) {
-      if (member.isListening) member.send({ kind: 'drain' });
+      if (member.isListening) member.send({ kind: 'drain', seconds });
       else member.kill();
     }
     const force = setTimeout(
       () => {
         for (const member of this.#members) member.kill();
       },
-      this.#options.settings.SNO_DRAIN_SECONDS * 1_000 + END_MS,
+      seconds * 1_000 + END_MS,
     );
     await Promise.all([...this.#members].map(({ ended }) => ended));
     clearTimeout(force);

@@ -24,7 +24,8 @@ export type ToWorker =
     }
   /** Steps of the stream, as `TurnWriter` made them, in pieces. `holdsHeard`: how many of `hold` and `unhold` main had heard of then. */
   | { readonly kind: 'turn'; readonly bytes: Uint8Array; readonly isLast: boolean; readonly holdsHeard: number }
-  | { readonly kind: 'listen' | 'open' | 'drain' }
+  | { readonly kind: 'listen' | 'open' }
+  | { readonly kind: 'drain'; readonly seconds: number }
   | { readonly kind: 'admitted'; readonly id: number; readonly excess: Excess | undefined }
   | { readonly kind: 'ticket-keys'; readonly keys: Uint8Array }
   | { readonly kind: 'measure'; readonly id: number };

@@ -128,7 +128,7 @@ class Worker {
         tell({ kind: 'opened' });
         return;
       case 'drain':
-        await this.#front.drain();
+        await this.#front.drain(message.seconds);
         this.#logger.info('stopped');
         return process.exit(0);
       case 'admitted':

@@ -9,7 +9,8 @@ import { SignJWT } from 'jose';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Identity, Tokens } from '../../src/access/access.ts';
 import { watchKeyServer } from '../../src/access/key-server.ts';
-import { createTokens, type TokenOptions, type TokenSettings } from '../../src/access/token.ts';
+import { accessWarnings, createTokens, type TokenOptions, type TokenSettings } from '../../src/access/token.ts';
+import { readSettings } from '../../src/config.ts';
 import { SnoError } from '../../src/errors.ts';
 import { createLogger } from '../../src/logger.ts';
 import { createMetrics } from '../../src/metrics.ts';
@@ -188,6 +189,20 @@ describe('no key', () => {
   test('a token cannot be checked; none is fine', async () => {
     expect(await code(tokens({}).verify(await sign({})))).toBe('token_unverifiable');
     expect(await code(tokens({}).verify(undefined))).toBe('good');
+  });
+
+  test.each([
+    [{}, /^no key to check tokens with is set/],
+    [{ SNO_JWT_ISSUER: 'a', SNO_JWT_AUDIENCE: 'b' }, /^no key to check tokens with is set/],
+    [{ SNO_ACCESS: 'open' }, /everyone may join/],
+    [{ SNO_JWT_SECRET: SECRET, SNO_ACCESS: 'open' }, /everyone may join/],
+    [{ SNO_JWT_SECRET: SECRET }, undefined],
+    [{ SNO_JWKS_URL: 'https://id.example/jwks' }, undefined],
+  ])('%o: the operator is warned: %s', (environment, warning) => {
+    const warnings = accessWarnings(readSettings(environment));
+    expect(warnings.map(({ message }) => message)).toEqual(
+      warning === undefined ? [] : [expect.stringMatching(warning)],
+    );
   });
 
   test('with open access it is ignored', async () => {

@@ -3,6 +3,7 @@ import { request } from 'node:https';
 import type { TLSSocket } from 'node:tls';
 import { gunzipSync } from 'node:zlib';
 import { afterEach, describe, expect, test } from 'vitest';
+import { drainSeconds } from '../../src/gateway/drain.ts';
 import { CLOSE } from '../../src/protocol.ts';
 import { selfSigned } from '../support/tls.ts';
 import { until } from '../support/wait.ts';
@@ -278,6 +279,18 @@ test('until it is open, a websocket is answered 503 over a connection that ends 
 });
 
 describe('drain', () => {
+  test.each([
+    [5, 0, 0],
+    [5, 1, 0],
+    [5, 2, 0.02],
+    [5, 101, 2],
+    [5, 10_000, 5],
+    [0, 10_000, 0],
+    [600, 10_001, 200],
+  ])('SNO_DRAIN_SECONDS=%d, %d clients: over %d s', (setting, clients, seconds) => {
+    expect(drainSeconds(setting, clients)).toBeCloseTo(seconds, 6);
+  });
+
   test('closes with 1001, spread over the window, takes nobody new, and resolves when all have gone', async () => {
     const clock = new ManualClock();
     fixture = await startGateway({ clock });
