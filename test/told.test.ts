@@ -29,6 +29,7 @@ function messages(): { readonly file: string; readonly code: string; readonly te
 const FILLINGS = [
   'channel.name',
   'name',
+  'names',
   'frame.type',
   'JSON.stringify(algorithm)',
   'JSON.stringify(error.claim)',

@@ -11,11 +11,12 @@ import type { Access, Claims } from './access.ts';
 import { canonicalSql, isCanonical } from './channel-value.ts';
 import { arrayText, claimTexts, findClaim } from './claims.ts';
 import { Questions } from './questions.ts';
+import { denied, lackOf, undeclared, unknown } from './refusals.ts';
 
 /** How long after the statement's own timeout a server that does not answer at all is given up. */
 const SILENCE_MS = 5_000;
-/** Maximum patterns that are remembered as logged. */
-const UNDECLARED_MAX = 10_000;
+/** Maximum lines that are remembered as logged. */
+const LOGGED_MAX = 10_000;
 
 export type AccessSettings = Pick<
   Settings,
@@ -34,8 +35,8 @@ export class ViewAccess implements Access {
   readonly #questions: Questions;
   readonly #open: boolean;
   readonly #logger: Logger;
-  /** Advice that the log has given already. */
-  readonly #undeclared = new Set<string>();
+  /** What the log has been told already. */
+  readonly #logged = new Set<string>();
 
   constructor({ databaseUrl, settings, logger, metrics }: AccessOptions) {
     const statementMs = settings.SNO_ACCESS_TIMEOUT_SECONDS * 1_000;
@@ -87,10 +88,10 @@ export class ViewAccess implements Access {
       if (this.#open || (access !== undefined && (await this.#isGranted(access, values, claims, address))))
         return undefined;
       isValue ??= await this.#isValue(channel, address);
-      return isValue ? denied(channel) : unknown(channel);
+      return isValue ? this.#denied(channel, claims) : unknown(channel);
     } catch (error) {
       // the role by whose rights the view reads has lost them, and with it everybody
-      if (isForbidden(error)) return denied(channel);
+      if (isForbidden(error)) return this.#denied(channel, claims);
       this.#logger.debug({ channel: channel.name, error: (error as Error).message }, 'told a client to try again');
       return new SnoError('try_again', 'the database could not be asked who may join', { cause: error });
     }
@@ -101,12 +102,30 @@ export class ViewAccess implements Access {
     return this.#pool.end();
   }
 
-  /** Once for each pattern: the client that asked is not told. */
+  /** A token that can join no channel of the pattern is the work of an operator: the log says so, once for each pattern. */
+  #denied(channel: ResolvedChannel, claims: Claims): SnoError {
+    const { access, pattern } = channel;
+    const error = denied(channel, access, claims);
+    const lack = access === undefined ? 'no row' : lackOf(access, claims);
+    if (lack !== 'no row')
+      this.#once(`${lack} ${pattern.text}`, () =>
+        this.#logger.warn({ code: error.code, reason: lack }, `a client may not join a channel: ${error.detail}`),
+      );
+    return error;
+  }
+
+  /** The client that asked is not told. */
   #logUndeclared({ code, detail, mend }: SnoError): void {
-    if (this.#undeclared.has(mend)) return;
-    if (this.#undeclared.size >= UNDECLARED_MAX) this.#undeclared.clear();
-    this.#undeclared.add(mend);
-    this.#logger.warn({ code, mend }, `a client asked for a channel that nobody may join: ${detail}`);
+    this.#once(mend, () =>
+      this.#logger.warn({ code, mend }, `a client asked for a channel that nobody may join: ${detail}`),
+    );
+  }
+
+  #once(what: string, log: () => void): void {
+    if (this.#logged.has(what)) return;
+    if (this.#logged.size >= LOGGED_MAX) this.#logged.clear();
+    this.#logged.add(what);
+    log();
   }
 
   /** Whether the channel's values are values of their columns, as Postgres knows. */
@@ -136,24 +155,4 @@ function isForbidden(error: unknown): boolean {
 
 function sameTypes({ valueTypes }: AccessView, types: readonly string[]): boolean {
   return valueTypes.every((type, index) => type === types[index]);
-}
-
-function unknown(channel: ResolvedChannel): SnoError {
-  return new SnoError('channel_unknown', `there is no channel ${channel.name}`, {
-    detail: `its value is not a value of channels."${channel.pattern.text}"`,
-  });
-}
-
-function denied(channel: ResolvedChannel): SnoError {
-  return new SnoError('access_denied', `this token may not join ${channel.name}`, {
-    detail: `channel_access."${channel.pattern.text}" has no row for it`,
-  });
-}
-
-function undeclared(channel: ResolvedChannel): SnoError {
-  const columns = [...channel.pattern.columns, 'user_id as sub'].join(', ');
-  return new SnoError('access_undeclared', `nobody may join ${channel.name}`, {
-    detail: `the channel has no access view channel_access."${channel.pattern.text}"`,
-    mend: `Create the view that says who may: create view channel_access."${channel.pattern.text}" as select ${columns} from ...`,
-  });
 }

@@ -5,7 +5,7 @@ import { basisFault } from './access-basis.ts';
 import { accessWarnings } from './access-warnings.ts';
 import type { CatalogAccess, CatalogColumn, CatalogTable } from './catalog.ts';
 import type { AccessView } from './channel.ts';
-import { type Pattern, parsePattern } from './pattern.ts';
+import { missingPlaceholder, type Pattern, parsePattern } from './pattern.ts';
 import { stayUnderPath, underPath } from './search-path.ts';
 import type { Types } from './types.ts';
 import { domainTest, inputTest, type TextTest } from './value-text.ts';
@@ -47,7 +47,7 @@ export function compileAccess(
       ...claims.map((column) => (parameter: string) => isClaim(column, types, parameter)),
     ]),
     valueTypes: values.map(({ type }) => type),
-    claims: claims.map(({ name, typeOid }) => ({ name, test: claimTest(typeOid, types) })),
+    claims: claims.map(({ name, type, typeOid }) => ({ name, type, test: claimTest(typeOid, types) })),
     fingerprint: JSON.stringify([access, tables.filter(({ oid }) => access.reads.includes(oid)).map(rowsOf)]),
     warnings: accessWarnings(access, tables),
   };
@@ -96,7 +96,7 @@ function accessFault(access: CatalogAccess, pattern: Pattern, claims: readonly C
     return new SnoError('channel_refused', `${view} is no view: only those are as new as their tables`);
   const missing = pattern.columns.find((name) => columnOf(access, name) === undefined);
   if (missing !== undefined)
-    return new SnoError('pattern_invalid', `${view} has no column ${missing} for its placeholder {${missing}}`);
+    return new SnoError('pattern_invalid', `${view} ${missingPlaceholder(missing, access.columns)}`);
   const array = claims.find(({ type }) => type.endsWith('[]'));
   if (array === undefined) return undefined;
   return new SnoError(

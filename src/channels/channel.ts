@@ -113,6 +113,8 @@ export interface AccessView {
 export interface AccessClaim {
   /** The column's name: of a claim, or of members on the way to one, with dots between (`app_metadata.org`). */
   readonly name: string;
+  /** The column's type, as SQL. */
+  readonly type: string;
   /** Whether a text can be cast to the column's type. */
   readonly test: TextTest;
 }

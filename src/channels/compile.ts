@@ -24,7 +24,7 @@ import { type FlatView, flattenView } from './flatten.ts';
 import { identityFault, keyOf } from './identity.ts';
 import { canBeFull } from './identity-statements.ts';
 import { assertParserLoaded, type ParsedView, Unsupported } from './parse.ts';
-import { type Pattern, parsePattern } from './pattern.ts';
+import { missingPlaceholder, type Pattern, parsePattern } from './pattern.ts';
 import { ExpressionReader } from './read-expression.ts';
 import { refuseSecured } from './row-security.ts';
 import { shownBy, snapshotQuery } from './snapshot-query.ts';
@@ -39,10 +39,7 @@ export function compileChannel(channel: CatalogChannel, catalog: Catalog): Chann
   if (pattern instanceof SnoError) return pattern;
   const missing = pattern.columns.find((name) => !channel.columns.some((column) => column.name === name));
   if (missing !== undefined)
-    return new SnoError(
-      'pattern_invalid',
-      `${nameOf(channel)} has no column ${missing} for its placeholder {${missing}}`,
-    );
+    return new SnoError('pattern_invalid', `${nameOf(channel)} ${missingPlaceholder(missing, channel.columns)}`);
   try {
     return compileView(channel, pattern, catalog);
   } catch (error) {

@@ -57,6 +57,10 @@ export class Definitions {
     return this.registry.resolve(name);
   }
 
+  meant(name: string): string | undefined {
+    return this.registry.meant(name);
+  }
+
   /** Resolves when it is known what the definitions are at this point of the WAL; undefined: it is. */
   get known(): Promise<void> | undefined {
     return this.#certainty.known;

@@ -7,6 +7,7 @@
  */
 import type { Bytes } from '../bytes.ts';
 import { SnoError } from '../errors.ts';
+import { nearest } from '../nearest.ts';
 
 /** The name of a channel view or access view. */
 export interface Pattern {
@@ -174,4 +175,13 @@ function stepTogether(
 /** Whether a value may contain this step; another value it may, whole. */
 function absorbs(step: string): boolean {
   return step === VALUE || UNENCODED.test(step);
+}
+
+/** What a view lacks that has no column of the placeholder's name. */
+export function missingPlaceholder(name: string, columns: readonly { readonly name: string }[]): string {
+  const meant = nearest(
+    name,
+    columns.map((column) => column.name),
+  );
+  return `has no column ${name} for its placeholder {${name}}${meant === undefined ? '' : `; did you mean {${meant}}?`}`;
 }

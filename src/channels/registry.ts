@@ -15,6 +15,7 @@ import { type DeclaredView, declaredIn, GoneViews, viewKey } from './gone-views.
 import { IdentityFault } from './identity.ts';
 import { type IdentityNeed, unitedNeed } from './identity-statements.ts';
 import { NameIndex } from './name-index.ts';
+import { nearPattern } from './near-name.ts';
 import { type Pattern, parsePattern } from './pattern.ts';
 import { publicationFault } from './publication.ts';
 
@@ -133,6 +134,11 @@ export class ChannelRegistry {
     return this.#gone.find(name)
       ? new SnoError('channel_unknown', `there is no channel ${name} now: its view was dropped`)
       : new SnoError('channel_unknown', `there is no channel ${name}`);
+  }
+
+  /** The pattern that a name was meant to be of that none makes. For the log: it tells what channels there are. */
+  meant(name: string): string | undefined {
+    return nearPattern(name, this.#entries.keys());
   }
 
   /** The pattern that makes this channel name; undefined where none does that can be subscribed to. */

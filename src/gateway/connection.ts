@@ -29,6 +29,9 @@ import { Rate } from './rate.ts';
 import { type ClientSocket, PING_FRAME, type ProtocolFault, type SocketOwner } from './socket.ts';
 import { type Subscriber, type SubscriptionServices, Subscriptions } from './subscriptions.ts';
 
+/** Of what a client wrote, as much as a log needs. */
+const LOGGED_CHARACTERS_MAX = 200;
+
 /** Heartbeats without a sign of life after which a client is given up. */
 const SILENT_BEATS_MAX = 2;
 
@@ -208,11 +211,23 @@ export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
     if (this.#socket.readyState !== WebSocket.OPEN) return;
     const { code, message } = toldToClient(error);
     this.#services.metrics.denials[code]?.inc();
+    if (error.code === 'channel_unknown' && channel !== undefined) this.#logUnknown(error, channel);
     this.#services.logger.debug(
       { connection: this.id, code: error.code, channel, error: error.message, detail: error.detail, mend: error.mend },
       'told a client that something is wrong',
     );
     this.#feed.send({ type: 'error', code, message, ...(channel === undefined ? {} : { channel }) });
+  }
+
+  /** The client is not told which channels there are. */
+  #logUnknown({ code, detail }: SnoError, asked: string): void {
+    const { limits, logger, channels } = this.#services;
+    limits.sometimes(code, () => {
+      const channel = asked.slice(0, LOGGED_CHARACTERS_MAX);
+      const meant = detail === undefined ? channels.meant(asked) : undefined;
+      const why = detail ?? `no view makes it${meant === undefined ? '' : `; did you mean ${meant}?`}`;
+      logger.info({ code, connection: this.id, channel }, `a client asked for a channel that does not exist: ${why}`);
+    });
   }
 
   /** Counts a frame; false where it must not be looked at. */

@@ -26,6 +26,8 @@ const BY_DEFINITION: ReadonlySet<string> = new Set([
 /** What channel names mean. */
 export interface ChannelResolver {
   resolve(name: string): ResolvedChannel | SnoError;
+  /** The pattern that a mistyped name was meant to be of; undefined: none is near. */
+  meant(name: string): string | undefined;
   /** Resolves when it is known what they mean at this point of the stream; undefined: it is. */
   readonly known: Promise<void> | undefined;
 }

@@ -18,6 +18,10 @@ export class ToldDefinitions implements ChannelResolver {
     return this.#registry.resolve(name);
   }
 
+  meant(name: string): string | undefined {
+    return this.#registry.meant(name);
+  }
+
   get known(): Promise<void> | undefined {
     return this.#certainty.known;
   }

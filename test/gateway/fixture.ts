@@ -213,7 +213,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     certificate: served,
     tokens: createTokens(settings, { now: () => clock.now() }),
     access,
-    channels: { resolve, known: undefined },
+    channels: { resolve, known: undefined, meant: () => 'room:{id}' },
     fanout: hub,
     metrics,
     logger,

@@ -101,6 +101,24 @@ describe('subscribe', () => {
 });
 
 describe('unsubscribe', () => {
+  test('a channel that does not exist: the log says once in a while what was meant, the client is not told', async () => {
+    const client = await fixture.welcomed();
+    for (let count = 0; count < 20; count++) {
+      client.send({ type: 'subscribe', channel: `romo:${count}` });
+      const { code, message } = await client.receive('error');
+      expect(code).toBe('channel_unknown');
+      expect(message).not.toContain('{id}');
+    }
+    const lines = fixture.log.filter((line) => line.includes('a channel that does not exist'));
+    expect(lines.map((line) => JSON.parse(line))).toEqual([
+      expect.objectContaining({
+        level: 'info',
+        channel: expect.stringMatching(/^romo:/),
+        msg: 'a client asked for a channel that does not exist: no view makes it; did you mean room:{id}?',
+      }),
+    ]);
+  });
+
   test('what is not subscribed', async () => {
     const client = await fixture.welcomed();
     client.send({ type: 'unsubscribe', channel: 'room:1' });

@@ -89,6 +89,32 @@ describe.each(VERSIONS)('Postgres %i: access views', (version) => {
     client.cut();
   });
 
+  test('no token, a missing claim and a real no read differently; the log has what the view asks for', async () => {
+    const messages: (string | undefined)[] = [];
+    for (const token of [undefined, await signToken({ role: 'r' }), await signToken({ sub: 'u2', role: 'r' })]) {
+      const client = await RawClient.open(here.service, token);
+      messages.push((await client.subscribe('project:1')).message);
+      client.cut();
+    }
+    expect(messages).toEqual([
+      expect.stringMatching(/^this connection gave no token, and may not join project:1\./),
+      expect.stringMatching(/^this token may not join project:1: it lacks a claim .* has the claims "role", "exp"\./),
+      expect.stringMatching(/^this token may not join project:1; it has the claims "sub", "role", "exp"\./),
+    ]);
+    const reasons = await until(() => {
+      const lines = here.service.log.filter(({ code, reason }) => code === 'access_denied' && reason !== undefined);
+      return lines.some(({ reason }) => reason === 'claim missing') && lines;
+    }, 'the lines');
+    expect(reasons).toContainEqual(
+      expect.objectContaining({
+        level: 'warn',
+        msg: expect.stringMatching(
+          /channel_access\."project:{project}" has no row .* asks for the claims sub \(text\), which is missing; the token has/,
+        ),
+      }),
+    );
+  });
+
   test('what is refused is counted, and gives no row away', async () => {
     const before = await here.metric('sno_denials_total{code="access_denied"}');
     const client = await RawClient.open(here.service, await signToken({ sub: 'u9' }));

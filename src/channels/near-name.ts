@@ -1,0 +1,21 @@
+/** Which pattern a mistyped channel name was meant to be of. */
+import { nearest } from '../nearest.ts';
+
+/** Longer names are not compared: the time grows with the square. */
+const NAME_LENGTH_MAX = 100;
+const PARTS = /[:/.]/;
+
+/** The pattern whose literals are nearest, with the name's own values in its placeholders; undefined where none is near. */
+export function nearPattern(name: string, patterns: Iterable<string>): string | undefined {
+  if (name.length > NAME_LENGTH_MAX) return undefined;
+  const parts = name.split(PARTS);
+  const byName = new Map<string, string>();
+  for (const pattern of patterns) {
+    if (pattern.split(PARTS).length !== parts.length) continue;
+    const separators = pattern.match(/[:/.]/g) ?? [];
+    const filled = pattern.split(PARTS).map((part, index) => (part.includes('{') ? parts[index] : part));
+    byName.set(filled.map((part, index) => `${part}${separators[index] ?? ''}`).join(''), pattern);
+  }
+  const meant = nearest(name, byName.keys());
+  return meant === undefined ? undefined : byName.get(meant);
+}

@@ -1,0 +1,81 @@
+/** What clients and the log are told of a refusal: the client of its own token only, the log of the access view too. */
+import { expect, test } from 'vitest';
+import { ANONYMOUS, type Claims } from '../../src/access/access.ts';
+import { denied, lackOf, unknown } from '../../src/access/refusals.ts';
+import type { AccessView, ResolvedChannel } from '../../src/channels/channel.ts';
+import { parsePattern } from '../../src/channels/pattern.ts';
+import { SnoError, toldToClient } from '../../src/errors.ts';
+
+const pattern = parsePattern('project:{project_id}');
+if (pattern instanceof SnoError) throw pattern;
+const access: AccessView = {
+  pattern,
+  sql: '',
+  valueTypes: ['integer'],
+  claims: [
+    { name: 'sub', type: 'text', test: () => true },
+    { name: 'org_ref', type: 'uuid', test: (text) => text.length === 36 },
+  ],
+  fingerprint: '',
+  warnings: [],
+};
+const channel = (value: string, type = 'integer', view: AccessView | undefined = access): ResolvedChannel => ({
+  name: `project:${value}`,
+  values: [value],
+  valueTypes: [type],
+  pattern,
+  view: undefined,
+  access: view,
+});
+const ORG = '00000000-0000-0000-0000-000000000001';
+
+test.each<[Claims, string, RegExp, RegExp]>([
+  [ANONYMOUS, 'no token', /^this connection gave no token/, /sub \(text\), which is missing;.*; there is no token$/],
+  [
+    { sub: 'u1', exp: 5 },
+    'claim missing',
+    /: it lacks a claim .*, and has the claims "sub", "exp"\./,
+    /sub \(text\), which is "u1"; org_ref \(uuid\), which is missing; the token has the claims "sub", "exp"$/,
+  ],
+  [{ sub: 'u1', org_ref: null }, 'claim missing', /lacks a claim/, /which is null, not a value of that type/],
+  [{}, 'claim missing', /has no claims/, /the token has no claims$/],
+  [
+    { sub: 'u1', org_ref: ['red'] },
+    'claim of another type',
+    /of another type; it has/,
+    /which is \["red"\], not a value/,
+  ],
+  [{ sub: 'u1', org_ref: ['red', ORG] }, 'no row', /may not join project:42; it has/, /which is \["red",/],
+  [{ sub: 'u1', org_ref: ORG }, 'no row', /may not join project:42; it has/, /has no row for "project:42"\. It asks/],
+])('%j: %s', (claims, lack, told, logged) => {
+  expect(lackOf(access, claims)).toBe(lack);
+  const error = denied(channel('42'), access, claims);
+  const { message } = toldToClient(error);
+  expect(message).toMatch(told);
+  // neither a value nor what the view is made of
+  expect(message).not.toMatch(/u1|red|0000|channel_access|project_id|uuid/);
+  if (!Object.hasOwn(claims, 'org_ref')) expect(message).not.toContain('org_ref');
+  expect(error.detail).toMatch(logged);
+});
+
+test('a claim and a list of claims of any size are cut', () => {
+  const claims = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`c${index}${'x'.repeat(500)}`, 1]));
+  const error = denied(channel('42'), access, { ...claims, sub: 'y'.repeat(60_000) });
+  expect(toldToClient(error).message.length).toBeLessThan(3_000);
+  expect(error.detail?.length).toBeLessThan(4_000);
+});
+
+test('a view that asks for no claim refuses by its rows alone', () => {
+  expect(lackOf({ ...access, claims: [] }, ANONYMOUS)).toBe('no row');
+});
+
+test.each([
+  ['42', 'uuid', '{project_id}: "42" is not of type uuid, as Postgres writes it'],
+  ['01', 'integer', '{project_id}: "01" is not of type integer, as Postgres writes it'],
+  ['x', 'app.mood', '{project_id}: "x" is not of type app.mood, as Postgres writes it'],
+])('%s for a %s is told to the log, and to the client like a channel that there is not', (value, type, detail) => {
+  const error = unknown(channel(value, type));
+  expect(error.detail).toBe(`channels."project:{project_id}": ${detail}`);
+  expect(toldToClient(error).message).toMatch(new RegExp(`^there is no channel project:${value}\\. `));
+  expect(toldToClient(error).message).not.toContain(type);
+});
