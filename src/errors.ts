@@ -246,7 +246,7 @@ export const ERRORS = {
   access_denied: {
     audience: 'client',
     cause:
-      'The access view has no row for this channel and the claims of this token: the connection gave no token, a claim is missing or of another type, or it is a plain no. The message says which; the log names the claims that the view asks for.',
+      'The access view has no row for this channel and the claims of this token: the connection gave no token, a claim is missing or of another type, it is a plain no, or the view raises an error. The message says which; the log names the claims that the view asks for.',
     mend: 'Give the user access, or use another token.',
   },
   already_subscribed: {

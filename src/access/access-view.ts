@@ -1,5 +1,5 @@
 /** Asks access views, for many subscriptions at once; whoever finds no place or no answer is told to try again. */
-import pg from 'pg';
+import type pg from 'pg';
 import type { AccessView, ResolvedChannel } from '../channels/channel.ts';
 import { canonicalTest, testAll } from '../channels/value-text.ts';
 import type { Settings } from '../config.ts';
@@ -10,8 +10,9 @@ import { createParsingPool } from '../postgres/connect.ts';
 import type { Access, Claims } from './access.ts';
 import { canonicalSql, isCanonical } from './channel-value.ts';
 import { arrayText, claimTexts, findClaim } from './claims.ts';
+import { queryFault } from './query-fault.ts';
 import { Questions } from './questions.ts';
-import { denied, lackOf, undeclared, unknown } from './refusals.ts';
+import { broken, denied, lackOf, undeclared, unknown } from './refusals.ts';
 
 /** How long after the statement's own timeout a server that does not answer at all is given up. */
 const SILENCE_MS = 5_000;
@@ -90,8 +91,7 @@ export class ViewAccess implements Access {
       isValue ??= await this.#isValue(channel, address);
       return isValue ? this.#denied(channel, claims) : unknown(channel);
     } catch (error) {
-      // the role by whose rights the view reads has lost them, and with it everybody
-      if (isForbidden(error)) return this.#denied(channel, claims);
+      if (queryFault(error) === 'view') return this.#broken(channel, error as pg.DatabaseError);
       this.#logger.debug({ channel: channel.name, error: (error as Error).message }, 'told a client to try again');
       return new SnoError('try_again', 'the database could not be asked who may join', { cause: error });
     }
@@ -128,6 +128,18 @@ export class ViewAccess implements Access {
     log();
   }
 
+  /** The view cannot be asked, by its definition or rights: nobody may join, and the log says why. */
+  #broken(channel: ResolvedChannel, error: pg.DatabaseError): SnoError {
+    const { text } = channel.pattern;
+    this.#once(JSON.stringify([text, error.code]), () =>
+      this.#logger.error(
+        { view: `channel_access."${text}"`, sqlstate: error.code, channel: channel.name },
+        `the access view raises an error, which refuses every client that it is raised for: ${error.message}`,
+      ),
+    );
+    return broken(channel, error);
+  }
+
   /** Whether the channel's values are values of their columns, as Postgres knows. */
   #isValue({ values, valueTypes }: ResolvedChannel, address?: string): Promise<boolean> {
     return this.#questions.ask(canonicalSql(valueTypes), values, false, address);
@@ -146,11 +158,6 @@ export class ViewAccess implements Access {
     }
     return this.#questions.ask(access.sql, [...values, ...wanted], certain, address);
   }
-}
-
-/** insufficient_privilege. */
-function isForbidden(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && error.code === '42501';
 }
 
 function sameTypes({ valueTypes }: AccessView, types: readonly string[]): boolean {

@@ -7,12 +7,13 @@
  * thousands makes tens of queries. Equal questions of a batch are asked once.
  *
  * A value that Postgres cannot read fails the whole batch, which is then asked in halves until it stands alone, and that is a
- * no. Questions of which it is known that this cannot happen are kept apart from the others (`certain`). Batches of a
+ * no. The same where the view raises an error for a question; that one is rejected with the error. Questions of which it is known that this cannot happen are kept apart from the others (`certain`). Batches of a
  * statement that turned out to be slow, or had such a value, are smaller for a while.
  */
 import { createHash } from 'node:crypto';
 import pg from 'pg';
 import { FairShare } from '../fair-share.ts';
+import { queryFault } from './query-fault.ts';
 
 export interface QuestionsOptions {
   readonly pool: pg.Pool;
@@ -205,13 +206,14 @@ export class Questions {
       lane.batchMax = took > SLOW_MS ? Math.max(1, count >> 1) : Math.min(batchMax, lane.batchMax * 2);
       for (const [index, question] of questions.entries()) this.#tell(question, granted.has(index + 1));
     } catch (error) {
-      const isData = isDataException(error);
-      asked(count, (now() - startedAt) / 1_000, isData ? undefined : (error as Error));
-      if (!isData) {
+      const fault = queryFault(error);
+      asked(count, (now() - startedAt) / 1_000, fault === 'passing' ? (error as Error) : undefined);
+      if (fault === 'passing') {
         if (isTimeout(error)) lane.batchMax = Math.max(1, count >> 2);
         this.#refuse(questions, error as Error);
       } else if (count === 1) {
-        this.#tell(questions[0] as Question, false);
+        if (fault === 'value') this.#tell(questions[0] as Question, false);
+        else this.#refuse(questions, error as Error);
       } else {
         await this.#answer(lane, questions.slice(0, count >> 1));
         await this.#answer(lane, questions.slice(count >> 1));
@@ -262,14 +264,6 @@ function take(lane: Lane, count: number): readonly Question[] {
 /** Equal for equal statements, so that each connection prepares a statement once. */
 function statementName(sql: string): string {
   return `sno_${createHash('sha256').update(sql).digest('hex').slice(0, 32)}`;
-}
-
-/**
- * Class 22: a value that does not cast to its column's type, is out of its range, or has characters that the database's encoding
- * has not. Class 23: it is against a constraint of a domain.
- */
-function isDataException(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && /^2[23]/.test(error.code ?? '');
 }
 
 /** query_canceled, and the client's own patience at its end. */

@@ -49,6 +49,14 @@ export function denied(channel: ResolvedChannel, access: AccessView | undefined,
   }
 }
 
+/** The view raises an error for this question. */
+export function broken({ name, pattern }: ResolvedChannel, cause: Error): SnoError {
+  return new SnoError('access_denied', `this token may not join ${name}`, {
+    detail: `channel_access."${pattern.text}" cannot be evaluated: ${cause.message}`,
+    cause,
+  });
+}
+
 /** A value that its column cannot have. Which pattern it is of, and that there is one, is for the log. */
 export function unknown(channel: ResolvedChannel): SnoError {
   const { name, values, valueTypes, pattern } = channel;

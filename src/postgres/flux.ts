@@ -28,7 +28,8 @@ export async function throughFlux<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-function isInFlux(error: unknown): boolean {
+/** Whether Postgres says by this error that something it read was dropped meanwhile, or was locked by a deadlock. */
+export function isInFlux(error: unknown): boolean {
   if (error instanceof TornRead) return true;
   const { code, message, cause } = error as { code?: unknown; message?: unknown; cause?: unknown };
   if (code === DEADLOCK) return true;

@@ -60,7 +60,25 @@ beforeAll(async () => {
     create view channel_access."public:{project_id}" as select project_id from members;
     create view channel_access."code:{code}/{price}/{flag}" as select code, price, flag from codes;
     create view channel_access."slow:{project_id}" as select project_id, pg_sleep(60) is null as never from members;
-    create view channel_access."strange:{project_id}" as select project_id, user_id as "constructor" from members;`);
+    create view channel_access."strange:{project_id}" as select project_id, user_id as "constructor" from members;
+    create function raised(id int, wrong int, code text) returns bool immutable language plpgsql as
+      $$ begin if id = wrong then raise exception 'not this one' using errcode = code; end if; return true; end $$;
+    create function deep(id int) returns bool immutable language plpgsql as $$ begin return deep(id + 1); end $$;
+    create function lost(id int) returns bool immutable language plpgsql as $$ begin return exists (select from nowhere); end $$;
+    create table looping (project_id int); alter table looping enable row level security; insert into looping values (42);
+    create role looper_${database.name}; grant usage on schema public to looper_${database.name}; grant select on looping to looper_${database.name};
+    create policy loop on looping using (project_id in (select l.project_id from looping l));
+    create view channel_access."looping:{project_id}" as select project_id from looping;
+    alter view channel_access."looping:{project_id}" owner to looper_${database.name};
+    create view channel_access."raised:{project_id}" as select project_id from members where raised(project_id, 43, 'P0001');
+    create view channel_access."own-code:{project_id}" as select project_id from members where raised(project_id, 43, '45000');
+    create view channel_access."internal:{project_id}" as select project_id from members where raised(project_id, 43, 'XX000');
+    create view channel_access."busy:{project_id}" as select project_id from members where raised(project_id, 43, '55P03');
+    create view channel_access."deadlock:{project_id}" as select project_id from members where raised(project_id, 43, '40P01');
+    create view channel_access."deep:{project_id}" as select project_id from members where project_id <> 43 or deep(project_id);
+    create view channel_access."lost:{project_id}" as select project_id from members where project_id <> 43 or lost(project_id);
+    create view channel_access."many:{project_id}" as
+      select project_id from members m where project_id <> 43 or project_id = (select m.project_id from members);`);
   // As the catalog names types: those of other schemas qualified.
   await database.query('set search_path = pg_catalog');
   access = viewAccess({ SNO_ACCESS_QUERIES: '2' });
@@ -68,6 +86,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   for (const each of made) await each.close();
+  await database.query(`drop owned by looper_${database.name}; drop role looper_${database.name}`);
   await database.drop();
 });
 
@@ -202,6 +221,33 @@ test('a view that was dropped: try again', async () => {
   const sql = (gone.access as AccessView).sql.replaceAll('project:{project_id}', 'gone:{project_id}');
   const error = await access.check({ ...gone, access: { ...(gone.access as AccessView), sql } }, { sub: 'u1' });
   expect(error?.code).toBe('try_again');
+});
+
+describe('an access view that raises an error', () => {
+  test.each([
+    ['raised:{project_id}', 'P0001'],
+    ['own-code:{project_id}', '45000'],
+    ['internal:{project_id}', 'XX000'],
+    ['deep:{project_id}', '54001'],
+    ['lost:{project_id}', '42P01'],
+    ['many:{project_id}', '21000'],
+  ])('%s: a no for whom it fails, with the cause %s in the log; a yes beside it', async (view, code) => {
+    const [fails, beside] = await Promise.all([ask(view, '43'), ask(view, '42')]);
+    expect([fails, beside]).toEqual(['access_denied', 'allowed']);
+    const lines = log.map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(lines.filter((line) => line['view'] === `channel_access."${view}"`)).toMatchObject([
+      { level: 'error', sqlstate: code },
+    ]);
+  });
+
+  test('whose policy refers to itself: a no', async () => {
+    expect(await ask('looping:{project_id}', '42')).toBe('access_denied');
+    expect(log.join('')).toContain('infinite recursion detected in policy');
+  });
+
+  test.each(['busy:{project_id}', 'deadlock:{project_id}'])('%s: that passes', async (view) => {
+    expect(await ask(view, '43')).toBe('try_again');
+  });
 });
 
 test('refusals cost no connection', async () => {
