@@ -5,9 +5,10 @@
  */
 import type { JsonOutput, Node, TypeName } from 'libpg-query';
 import type { CatalogChannel, CatalogFunction } from './catalog.ts';
+import { INSTEAD } from './instead.ts';
 import { literalOf, nameOf, walk } from './node.ts';
 import { type ParsedView, Unsupported } from './parse.ts';
-import { changes, functionRefusal } from './refused-functions.ts';
+import { changes, functionInstead, functionRefusal } from './refused-functions.ts';
 import { SETTLED_FUNCTIONS } from './settled.ts';
 
 /** Types whose input functions know words such as `now` and `tomorrow`, or look into the catalogs. */
@@ -24,9 +25,13 @@ export function refuseChanging(channel: CatalogChannel, parsed: ParsedView, isCo
   for (const node of nodes) {
     walk(node, (kind, inner) => {
       if (kind === 'SubLink')
-        throw parsed.text.refuse('subqueries are not supported: a channel view reads one table', inner);
+        throw parsed.text.refuse(
+          'subqueries are not supported: a channel view reads one table',
+          inner,
+          INSTEAD.subquery,
+        );
       if (kind === 'SQLValueFunction')
-        throw parsed.text.refuse(changes('the current date, time, user or schema'), inner);
+        throw parsed.text.refuse(changes('the current date, time, user or schema'), inner, valueInstead(inner));
       const { funcname, fields, arg, typeName, output } = inner as Parts;
       if (kind === 'FuncCall') calls.set(nameOf(funcname), inner);
       // a constant was read once and for all when the view was made
@@ -34,22 +39,28 @@ export function refuseChanging(channel: CatalogChannel, parsed: ParsedView, isCo
         casts.push([typeName, inner]);
       const returned = kind === 'JsonFuncExpr' ? output?.typeName : undefined;
       if (returned !== undefined && UNSETTLED_INPUT.test(nameOf(returned.names)))
-        throw parsed.text.refuse(castRefusal(nameOf(returned.names)), inner);
+        throw parsed.text.refuse(castRefusal(nameOf(returned.names)), inner, INSTEAD.cast);
       const column = kind === 'ColumnRef' ? nameOf(fields) : '';
       if (SYSTEM_COLUMNS.has(column) && !isColumn(column))
-        throw parsed.text.refuse(`the system column ${column} is not in the WAL`, inner);
+        throw parsed.text.refuse(`the system column ${column} is not in the WAL`, inner, INSTEAD.system);
     });
   }
   for (const called of channel.functions) {
     const reason = reasonAgainst(called);
     if (reason === undefined) continue;
     const place = calls.get(called.name);
-    throw place === undefined ? new Unsupported(reason) : parsed.text.refuse(reason, place);
+    const instead = insteadOf(called);
+    throw place === undefined
+      ? new Unsupported(reason, undefined, instead)
+      : parsed.text.refuse(reason, place, instead);
   }
   const type = channel.castsByText.find((name) => UNSETTLED_INPUT.test(name));
   if (type === undefined) return;
   const cast = casts.find(([{ names }]) => sameTypeName(nameOf(names), type));
-  throw cast === undefined ? new Unsupported(castRefusal(type)) : parsed.text.refuse(castRefusal(type), cast[1]);
+  const reason = castRefusal(type);
+  throw cast === undefined
+    ? new Unsupported(reason, undefined, INSTEAD.cast)
+    : parsed.text.refuse(reason, cast[1], INSTEAD.cast);
 }
 
 interface Parts {
@@ -71,6 +82,19 @@ function castRefusal(type: string): string {
 function sameTypeName(parsed: string, formatted: string): boolean {
   const short = formatted.replace(' without time zone', '').replace(' with time zone', 'tz');
   return parsed === short;
+}
+
+function insteadOf({ name, kind, returnsSet, builtin }: CatalogFunction): string {
+  if (kind === 'a') return INSTEAD.total;
+  if (kind === 'w') return INSTEAD.rank;
+  if (returnsSet) return INSTEAD.sets;
+  return builtin ? (functionInstead(name, false) ?? INSTEAD.time) : INSTEAD.function;
+}
+
+/** Of CURRENT_USER and its kin, or of CURRENT_DATE and its kin. */
+function valueInstead(node: Node): string {
+  const { op } = node as { readonly op?: string };
+  return /USER|ROLE|CATALOG|SCHEMA/.test(op ?? '') ? INSTEAD.session : INSTEAD.time;
 }
 
 function reasonAgainst(called: CatalogFunction): string | undefined {

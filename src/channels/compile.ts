@@ -23,6 +23,7 @@ import { columnsOf, columnsOfCondition, type Source, type Value } from './expres
 import { type FlatView, flattenView } from './flatten.ts';
 import { identityFault, keyOf } from './identity.ts';
 import { canBeFull } from './identity-statements.ts';
+import { INSTEAD } from './instead.ts';
 import { assertParserLoaded, type ParsedView, Unsupported } from './parse.ts';
 import { missingPlaceholder, type Pattern, parsePattern } from './pattern.ts';
 import { ExpressionReader } from './read-expression.ts';
@@ -45,7 +46,10 @@ export function compileChannel(channel: CatalogChannel, catalog: Catalog): Chann
   } catch (error) {
     if (error instanceof SnoError) return error;
     // Besides Unsupported: a definition that the grammar does not know. One view must not take the others down.
-    return new SnoError('channel_refused', `${nameOf(channel)}: ${(error as Error).message}`, { cause: error });
+    return new SnoError('channel_refused', `${nameOf(channel)}: ${(error as Error).message}`, {
+      cause: error,
+      ...(error instanceof Unsupported && error.mend !== undefined ? { mend: error.mend } : {}),
+    });
   }
 }
 
@@ -256,8 +260,15 @@ function tableOf({ parsed, source }: FlatView): CatalogTable {
   const { schema, name, place } = parsed.table;
   const reason =
     source === undefined ? `${readableName(schema, name)} is no table that can be published` : tableFault(source);
-  if (reason !== undefined) throw parsed.text.refuse(reason, place);
+  if (reason !== undefined) throw parsed.text.refuse(reason, place, tableInstead(source));
   return source as CatalogTable;
+}
+
+function tableInstead(table: CatalogTable | undefined): string | undefined {
+  if (table?.kind === 'm') return INSTEAD.below;
+  if (table?.kind === 'f') return INSTEAD.foreign;
+  if (table === undefined) return INSTEAD.rows;
+  return table.inherited ? INSTEAD.only : undefined;
 }
 
 function tableFault(table: CatalogTable): string | undefined {

@@ -13,6 +13,7 @@ import {
   scanSync,
 } from 'libpg-query';
 import { assert } from '../errors.ts';
+import { INSTEAD } from './instead.ts';
 import { underline } from './underline.ts';
 
 let isLoaded = false;
@@ -38,11 +39,14 @@ export class Unsupported extends Error {
   readonly reason: string;
   /** What is underlined in the definition. */
   readonly place: string | undefined;
+  /** What to do instead, where that is known. */
+  readonly mend: string | undefined;
 
-  constructor(reason: string, place?: { readonly text: string; readonly underlined: string }) {
+  constructor(reason: string, place?: { readonly text: string; readonly underlined: string }, mend?: string) {
     super(place === undefined ? reason : `${reason}\n\n${place.underlined}`);
     this.reason = reason;
     this.place = place?.text;
+    this.mend = mend;
   }
 }
 
@@ -137,17 +141,17 @@ export class DefinitionText {
   }
 
   /** A refusal that shows the node in its line. */
-  refuse(reason: string, node: object): Unsupported {
+  refuse(reason: string, node: object, mend?: string): Unsupported {
     const { first, last } = extentOf(node);
     const tokens = this.#balanced(first, last);
-    return this.#refuseTokens(reason, tokens);
+    return this.#refuseTokens(reason, tokens, mend);
   }
 
   /** A refusal that shows the clause which the keyword opens. */
-  refuseClause(reason: string, keywords: readonly string[]): Unsupported {
+  refuseClause(reason: string, keywords: readonly string[], mend?: string): Unsupported {
     const opening = this.#tokens.filter(({ text }) => keywords.includes(text));
     const token = opening.find(({ depth }) => depth === 0) ?? opening[0];
-    return this.#refuseTokens(reason, token === undefined ? this.#tokens.slice(0, 1) : [token]);
+    return this.#refuseTokens(reason, token === undefined ? this.#tokens.slice(0, 1) : [token], mend);
   }
 
   /** The first token with this text outside all brackets, at or after `from`. */
@@ -160,10 +164,11 @@ export class DefinitionText {
     return this.#tokens.filter((token) => token.start >= start && token.end <= end);
   }
 
-  #refuseTokens(reason: string, tokens: readonly Token[]): Unsupported {
+  #refuseTokens(reason: string, tokens: readonly Token[], mend: string | undefined): Unsupported {
     const start = tokens[0]?.start ?? 0;
     const end = tokens.at(-1)?.end ?? start;
-    return new Unsupported(reason, { text: this.slice(start, end), underlined: underline(this.#bytes, start, end) });
+    const place = { text: this.slice(start, end), underlined: underline(this.#bytes, start, end) };
+    return new Unsupported(reason, place, mend);
   }
 
   /** The tokens from `first` to `last`, the rest of the name or call there, and the brackets that belong to them. */
@@ -218,26 +223,36 @@ function extentOf(node: object): { first: number; last: number } {
 }
 
 /** Clauses of a SELECT that no channel view may have, with what opens them. */
-const CLAUSES: readonly (readonly [keyof SelectStmt, reason: string, ...keywords: string[]])[] = [
-  ['withClause', 'WITH is not supported', 'WITH'],
-  ['valuesLists', 'VALUES reads no table', 'VALUES'],
-  ['distinctClause', 'DISTINCT joins rows together, so that an event belongs to no single row', 'DISTINCT'],
-  ['groupClause', 'GROUP BY is not supported: a channel follows single rows', 'GROUP'],
-  ['havingClause', 'HAVING is not supported: a channel follows single rows', 'HAVING'],
-  ['windowClause', 'WINDOW is not supported: a channel follows single rows', 'WINDOW'],
-  ['sortClause', 'ORDER BY has no meaning here: events come in commit order; sort where the rows are shown', 'ORDER'],
-  ['limitCount', 'LIMIT is not supported: which rows are in depends on other rows', 'LIMIT', 'FETCH'],
-  ['limitOffset', 'OFFSET is not supported: which rows are in depends on other rows', 'OFFSET'],
-  ['lockingClause', 'FOR UPDATE and its kin are not supported', 'FOR'],
+const CLAUSES: readonly (readonly [keyof SelectStmt, reason: string, instead: string, ...keywords: string[]])[] = [
+  ['withClause', 'WITH is not supported', INSTEAD.with, 'WITH'],
+  ['valuesLists', 'VALUES reads no table', INSTEAD.rows, 'VALUES'],
+  [
+    'distinctClause',
+    'DISTINCT joins rows together, so that an event belongs to no single row',
+    INSTEAD.distinct,
+    'DISTINCT',
+  ],
+  ['groupClause', 'GROUP BY is not supported: a channel follows single rows', INSTEAD.total, 'GROUP'],
+  ['havingClause', 'HAVING is not supported: a channel follows single rows', INSTEAD.total, 'HAVING'],
+  ['windowClause', 'WINDOW is not supported: a channel follows single rows', INSTEAD.rank, 'WINDOW'],
+  [
+    'sortClause',
+    'ORDER BY has no meaning here: events come in commit order; sort where the rows are shown',
+    INSTEAD.order,
+    'ORDER',
+  ],
+  ['limitCount', 'LIMIT is not supported: which rows are in depends on other rows', INSTEAD.limit, 'LIMIT', 'FETCH'],
+  ['limitOffset', 'OFFSET is not supported: which rows are in depends on other rows', INSTEAD.limit, 'OFFSET'],
+  ['lockingClause', 'FOR UPDATE and its kin are not supported', INSTEAD.lock, 'FOR'],
 ];
 
 /** What stands in FROM and is no table. */
-const SOURCES: Readonly<Record<string, string>> = {
-  JoinExpr: 'joins are not supported: a channel view reads one table',
-  RangeSubselect: 'subqueries are not supported: a channel view reads one table',
-  RangeFunction: 'functions in FROM are not supported: a channel view reads one table',
-  RangeTableSample: 'TABLESAMPLE is not supported',
+const SOURCES: Readonly<Record<string, readonly [reason: string, instead: string]>> = {
+  RangeSubselect: ['subqueries are not supported: a channel view reads one table', INSTEAD.with],
+  RangeFunction: ['functions in FROM are not supported: a channel view reads one table', INSTEAD.sets],
+  RangeTableSample: ['TABLESAMPLE is not supported', INSTEAD.sample],
 };
+const JOINS = 'joins are not supported: a channel view reads one table';
 
 /** Throws Unsupported where the definition has more than a table, a target list and a WHERE. */
 export function parseView(definition: string): ParsedView {
@@ -266,24 +281,30 @@ function selectOf(statement: Node | undefined, text: DefinitionText): SelectStmt
   if (statement === undefined || !('SelectStmt' in statement)) throw new Unsupported('its definition is not a SELECT');
   const select = statement.SelectStmt;
   if (select.op !== undefined && select.op !== 'SETOP_NONE')
-    throw text.refuseClause('UNION, INTERSECT and EXCEPT are not supported', ['UNION', 'INTERSECT', 'EXCEPT']);
-  for (const [clause, reason, ...keywords] of CLAUSES) {
-    if (select[clause] !== undefined) throw text.refuseClause(reason, keywords);
+    throw text.refuseClause(
+      'UNION, INTERSECT and EXCEPT are not supported',
+      ['UNION', 'INTERSECT', 'EXCEPT'],
+      INSTEAD.union,
+    );
+  for (const [clause, reason, instead, ...keywords] of CLAUSES) {
+    if (select[clause] !== undefined) throw text.refuseClause(reason, keywords, instead);
   }
   return select;
 }
 
 function tableOf({ fromClause = [] }: SelectStmt, text: DefinitionText): RangeVar {
   const [source, another] = fromClause;
-  if (source === undefined) throw text.refuseClause('the view reads no table', ['SELECT']);
-  if (another !== undefined) throw text.refuse(SOURCES['JoinExpr'] as string, another);
-  if ('JoinExpr' in source) throw text.refuseClause(SOURCES['JoinExpr'] as string, ['JOIN']);
-  if (!('RangeVar' in source))
-    throw text.refuse(SOURCES[Object.keys(source)[0] as string] ?? 'only a table may stand in FROM', source);
+  if (source === undefined) throw text.refuseClause('the view reads no table', ['SELECT'], INSTEAD.rows);
+  if (another !== undefined) throw text.refuse(JOINS, another, INSTEAD.join);
+  if ('JoinExpr' in source) throw text.refuseClause(JOINS, ['JOIN'], INSTEAD.join);
+  if (!('RangeVar' in source)) {
+    const [reason, instead] = SOURCES[Object.keys(source)[0] as string] ?? ['only a table may stand in FROM'];
+    throw text.refuse(reason, source, instead);
+  }
   const table = source.RangeVar;
-  if (table.inh !== true) throw text.refuse('ONLY is not supported', table);
+  if (table.inh !== true) throw text.refuse('ONLY is not supported', table, INSTEAD.only);
   if (table.alias?.colnames !== undefined)
-    throw text.refuse('names for the columns of the table are not supported', table);
+    throw text.refuse('names for the columns of the table are not supported', table, INSTEAD.names);
   return table;
 }
 

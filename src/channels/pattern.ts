@@ -179,9 +179,14 @@ function absorbs(step: string): boolean {
 
 /** What a view lacks that has no column of the placeholder's name. */
 export function missingPlaceholder(name: string, columns: readonly { readonly name: string }[]): string {
-  const meant = nearest(
-    name,
-    columns.map((column) => column.name),
-  );
-  return `has no column ${name} for its placeholder {${name}}${meant === undefined ? '' : `; did you mean {${meant}}?`}`;
+  const names = columns.map((column) => column.name);
+  const meant = nearest(name, names) ?? names.find((column) => isAlike(name, column));
+  const hint = meant === undefined ? `its columns are ${names.join(', ')}` : `did you mean {${meant}}?`;
+  return `has no column ${name} for its placeholder {${name}}${names.length === 0 ? '' : `; ${hint}`}`;
+}
+
+/** `roomId` and `room_id`, or `room` and `room_id`. */
+function isAlike(name: string, column: string): boolean {
+  const [a, b] = [name, column].map((text) => text.toLowerCase().replaceAll('_', ''));
+  return a === b || column.startsWith(`${name}_`) || name.startsWith(`${column}_`);
 }

@@ -1,4 +1,5 @@
 /** Why a function call in a channel view is refused, where more can be said than that it is not supported yet. */
+import { INSTEAD } from './instead.ts';
 import { reasonLeft } from './left-to-postgres.ts';
 
 const AGGREGATES = words(
@@ -13,6 +14,14 @@ const CHANGING = words(
     'gen_random_uuid inet_client_addr lastval nextval now pg_backend_pid pg_current_snapshot pg_current_wal_lsn ' +
     'pg_current_xact_id random random_normal session_user set_config setval statement_timestamp timeofday ' +
     'transaction_timestamp txid_current uuidv4 uuidv7 version',
+);
+const OF_SETTINGS = words('current_setting set_config version');
+const OF_SESSION = words(
+  'current_database current_query current_schema current_schemas inet_client_addr pg_backend_pid session_user',
+);
+const DRAWN = words(
+  'currval gen_random_uuid lastval nextval pg_current_snapshot pg_current_wal_lsn pg_current_xact_id random random_normal setval ' +
+    'txid_current uuidv4 uuidv7',
 );
 const SET_RETURNING = words(
   'generate_series generate_subscripts json_array_elements json_array_elements_text json_each json_each_text ' +
@@ -34,6 +43,17 @@ export function functionRefusal(name: string, isWindow: boolean): string {
   return reason === undefined
     ? `the function ${name}() is not supported yet`
     : `${name}() is not supported yet: ${reason}`;
+}
+
+/** What to do instead of the call, where that is known. */
+export function functionInstead(name: string, isWindow: boolean): string | undefined {
+  if (isWindow) return INSTEAD.rank;
+  if (AGGREGATES.has(name)) return INSTEAD.total;
+  if (SET_RETURNING.has(name)) return INSTEAD.sets;
+  if (OF_SETTINGS.has(name)) return INSTEAD.setting;
+  if (OF_SESSION.has(name)) return INSTEAD.session;
+  if (DRAWN.has(name)) return INSTEAD.random;
+  return CHANGING.has(name) ? INSTEAD.time : undefined;
 }
 
 /** Why `what` cannot be kept live. */

@@ -24,5 +24,7 @@ test('a placeholder that no column has names the column that is near', () => {
   expect(missingPlaceholder('projct_id', columns)).toBe(
     'has no column projct_id for its placeholder {projct_id}; did you mean {project_id}?',
   );
-  expect(missingPlaceholder('team', columns)).toBe('has no column team for its placeholder {team}');
+  expect(missingPlaceholder('team', columns)).toBe(
+    'has no column team for its placeholder {team}; its columns are id, project_id',
+  );
 });
