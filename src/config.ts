@@ -292,7 +292,7 @@ export const SETTING_GROUPS = {
     SNO_MAX_PENDING_CONNECTIONS: setting(
       integer(0, 10_000_000),
       '10000',
-      'Connections that are on their way to `welcome`; 0 = no limit. Of one address as many as SNO_MAX_CONNECTIONS_PER_ADDRESS, or 100 where that is less.',
+      'Connections that are on their way to `welcome`; 0 = no limit. When they are that many, the newest of the address that has most makes room for one of another. Of one address as many as SNO_MAX_CONNECTIONS_PER_ADDRESS, or 100 where that is less.',
     ),
     SNO_HANDSHAKE_SECONDS: setting(
       integer(1, 3_600),

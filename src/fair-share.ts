@@ -1,6 +1,9 @@
+import { RoundRobin } from './round-robin.ts';
+
 /**
  * A bounded queue that clients of many addresses fill. One address alone may fill it; once it is full, a client of
  * another address takes the place of the newest item of the address that has most. So no address can keep others out.
+ * Items are served by turns of the addresses.
  */
 interface Place {
   readonly address: string;
@@ -15,6 +18,7 @@ export class FairShare<Item> {
   readonly #max: number;
   readonly #places = new Map<Item, Place>();
   readonly #items = new Map<string, Item[]>();
+  readonly #turns = new RoundRobin<Item>();
   /** The addresses that have so many items, by that number. */
   readonly #addresses: Set<string>[] = [];
   /** The most items that one address has. */
@@ -54,6 +58,7 @@ export class FairShare<Item> {
     if (place === undefined) return false;
     const { address, index } = place;
     const items = this.#items.get(address) as Item[];
+    this.#turns.delete(item, address);
     this.#resize(address, items.length, items.length - 1);
     const last = items.pop() as Item;
     if (last !== item) {
@@ -65,12 +70,21 @@ export class FairShare<Item> {
     return true;
   }
 
+  /** The item that is to be served next; it stays until it leaves. */
+  next(isReady?: (item: Item) => boolean): Item | undefined {
+    return this.#turns.next(isReady);
+  }
+
+  /** Counts the item as of another address from now on. */
+  move(item: Item, address: string = UNKNOWN): void {
+    if (this.leave(item)) this.#add(item, address);
+  }
+
   /** Counts the item as of another address from now on, where that has fewer. */
   give(item: Item, address: string = UNKNOWN): void {
     const owner = this.#places.get(item)?.address;
     if (owner === undefined || this.of(address) >= this.of(owner)) return;
-    this.leave(item);
-    this.#add(item, address);
+    this.move(item, address);
   }
 
   #add(item: Item, address: string): void {
@@ -78,6 +92,7 @@ export class FairShare<Item> {
     this.#items.set(address, items);
     this.#places.set(item, { address, index: items.length });
     items.push(item);
+    this.#turns.add(item, address);
     this.#resize(address, items.length - 1, items.length);
   }
 

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { FairShare } from '../src/fair-share.ts';
+import { RoundRobin } from '../src/round-robin.ts';
 
 const counts = (share: FairShare<number>) => ['a', 'b', 'c', undefined].map((address) => share.of(address));
 
@@ -29,6 +30,63 @@ test('an item that another address shares counts as of the lighter one', () => {
   share.give(2, 'a');
   share.give(99, 'a');
   expect(counts(share)).toEqual([2, 1, 0, 0]);
+});
+
+test('an item moves to another address, and is served by the turn of that', () => {
+  const share = new FairShare<number>(10);
+  for (const item of [1, 2, 3]) share.enter(item, 'a');
+  share.enter(4, 'b');
+  share.move(3, 'b');
+  share.move(99, 'b');
+  expect(counts(share)).toEqual([2, 2, 0, 0]);
+  const served: number[] = [];
+  for (let item = share.next(); item !== undefined; item = share.next()) {
+    served.push(item);
+    share.leave(item);
+  }
+  expect(served).toEqual([1, 4, 2, 3]);
+});
+
+test('whatever waits: each address is served as often as every other that has items, and its oldest first', () => {
+  const step = fc.oneof(
+    { weight: 2, arbitrary: fc.constantFrom('a', 'b', 'c', undefined) },
+    { weight: 1, arbitrary: fc.constant('serve' as const) },
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 200 }), fc.nat(4), (steps, unready) => {
+      const turns = new RoundRobin<number>();
+      const waiting = new Map<number, string>();
+      /** By address, how many items of others were served while one of its own was ready. */
+      const passed = new Map<string, Map<string, number>>();
+      const isReady = (item: number) => item % 5 !== unready;
+      steps.forEach((address, item) => {
+        if (address !== 'serve') {
+          turns.add(item, address);
+          waiting.set(item, address ?? '');
+          return;
+        }
+        const ready = [...waiting].filter(([each]) => isReady(each));
+        const next = turns.next(isReady);
+        if (next === undefined) {
+          expect(ready).toEqual([]);
+          return;
+        }
+        const owner = waiting.get(next) as string;
+        expect(next).toBe(ready.find(([, each]) => each === owner)?.[0]);
+        turns.delete(next, owner || undefined);
+        waiting.delete(next);
+        passed.delete(owner);
+        for (const each of new Set(ready.map(([, other]) => other))) {
+          if (each === owner) continue;
+          const before = passed.get(each) ?? new Map<string, number>();
+          passed.set(each, before.set(owner, (before.get(owner) ?? 0) + 1));
+          expect(before.get(owner)).toBe(1);
+        }
+        for (const each of [...passed.keys()])
+          if (![...waiting].some(([other, its]) => its === each && isReady(other))) passed.delete(each);
+      });
+    }),
+  );
 });
 
 test('whatever comes and goes: never more than the bound, and an address is refused only at its share', () => {

@@ -13,6 +13,7 @@
 import { createHash } from 'node:crypto';
 import pg from 'pg';
 import { FairShare } from '../fair-share.ts';
+import { RoundRobin } from '../round-robin.ts';
 import { queryFault } from './query-fault.ts';
 
 export interface QuestionsOptions {
@@ -51,13 +52,15 @@ interface Waiter {
   readonly reject: (error: Error) => void;
   readonly lane: Lane;
   readonly key: string;
+  readonly address: string | undefined;
 }
 
 /** The questions of one statement that wait. */
 class Lane {
   readonly sql: string;
   readonly name: string;
-  pending = new Map<string, Question>();
+  readonly pending = new Map<string, Question>();
+  readonly #turns = new RoundRobin<Waiter>();
   batchMax: number;
   running = 0;
   /** Until when questions gather, in ms of `now`. */
@@ -70,12 +73,46 @@ class Lane {
     this.name = statementName(sql);
     this.batchMax = batchMax;
   }
+
+  add(waiter: Waiter, parameters: readonly string[]): void {
+    let question = this.pending.get(waiter.key);
+    if (question === undefined) {
+      question = { parameters, waiting: new Set() };
+      this.pending.set(waiter.key, question);
+    }
+    question.waiting.add(waiter);
+    this.#turns.add(waiter, waiter.address);
+  }
+
+  /** What waits no more is asked no more, unless others wait for it too. One that is being asked is only forgotten. */
+  remove(waiter: Waiter): void {
+    const waiting = this.pending.get(waiter.key)?.waiting;
+    if (waiting?.delete(waiter) !== true) return;
+    this.#turns.delete(waiter, waiter.address);
+    if (waiting.size === 0) this.pending.delete(waiter.key);
+  }
+
+  /** The next questions, by turns of the addresses. */
+  take(count: number): readonly Question[] {
+    const questions: Question[] = [];
+    while (questions.length < count) {
+      const next = this.#turns.next();
+      if (next === undefined) break;
+      const question = this.pending.get(next.key) as Question;
+      for (const waiter of question.waiting) this.#turns.delete(waiter, waiter.address);
+      this.pending.delete(next.key);
+      questions.push(question);
+    }
+    return questions;
+  }
 }
 
 export class Questions {
   readonly #options: QuestionsOptions;
   /** By statement; those whose questions are certain apart from the others. */
   readonly #lanes = { certain: new Map<string, Lane>(), doubtful: new Map<string, Lane>() };
+  /** All of them; the one that was asked last is last, so that each gets its turn. */
+  readonly #order = new Set<Lane>();
   readonly #share: FairShare<Waiter>;
   #running = 0;
   #isClosed = false;
@@ -99,29 +136,19 @@ export class Questions {
     const lane = this.#lane(sql, certain);
     const key = parameters.length === 1 ? (parameters[0] as string) : JSON.stringify(parameters);
     return new Promise((resolve, reject) => {
-      const waiter: Waiter = { resolve, reject, lane, key };
+      const waiter: Waiter = { resolve, reject, lane, key, address };
       const { isIn, displaced } = this.#share.enter(waiter, address);
-      if (displaced !== undefined) this.#displace(displaced);
+      if (displaced !== undefined) {
+        displaced.lane.remove(displaced);
+        this.#refuseOne(displaced);
+      }
       if (!isIn) {
         this.#refuseOne(waiter);
         return;
       }
-      let question = lane.pending.get(key);
-      if (question === undefined) {
-        question = { parameters, waiting: new Set() };
-        lane.pending.set(key, question);
-      }
-      question.waiting.add(waiter);
+      lane.add(waiter, parameters);
       this.#schedule(lane);
     });
-  }
-
-  /** What waits no more is asked no more, unless others wait for it too. One that is being asked is only forgotten. */
-  #displace(waiter: Waiter): void {
-    const { lane, key } = waiter;
-    const waiting = lane.pending.get(key)?.waiting;
-    if (waiting?.delete(waiter) && waiting.size === 0) lane.pending.delete(key);
-    this.#refuseOne(waiter);
   }
 
   #refuseOne({ reject }: Waiter): void {
@@ -133,9 +160,9 @@ export class Questions {
   /** Refuses what waits. The queries that run go on. */
   close(): void {
     this.#isClosed = true;
-    for (const lane of this.#all()) {
+    for (const lane of this.#order) {
       clearTimeout(lane.timer);
-      this.#refuse(take(lane, Number.POSITIVE_INFINITY), new Error('the service stops'));
+      this.#refuse(lane.take(Number.POSITIVE_INFINITY), new Error('the service stops'));
     }
   }
 
@@ -145,13 +172,9 @@ export class Questions {
     if (lane === undefined) {
       lane = new Lane(sql, this.#options.batchMax);
       lanes.set(sql, lane);
+      this.#order.add(lane);
     }
     return lane;
-  }
-
-  *#all(): Iterable<Lane> {
-    yield* this.#lanes.certain.values();
-    yield* this.#lanes.doubtful.values();
   }
 
   /** At the end of the turn, so that everything asked in it goes together. */
@@ -182,16 +205,17 @@ export class Questions {
   }
 
   async #run(lane: Lane): Promise<void> {
-    const questions = take(lane, lane.batchMax);
+    const questions = lane.take(lane.batchMax);
+    this.#order.delete(lane);
+    this.#order.add(lane);
     lane.running++;
     this.#running++;
     await this.#answer(lane, questions);
     lane.running--;
     this.#running--;
     lane.gatherUntil = this.#options.now() + Math.min(GATHER_MS_MAX, GATHER_MS_EACH * (questions.length - 1));
-    // those that waited for a place, this one last
-    for (const other of this.#all()) if (other !== lane) this.#pump(other);
-    this.#pump(lane);
+    // those that waited for a place; a lane that gets one goes to the end
+    for (const waiting of [...this.#order]) this.#pump(waiting);
   }
 
   /** Never rejects. */
@@ -248,17 +272,6 @@ export class Questions {
       client.release(broken);
     }
   }
-}
-
-/** The lane's oldest questions. */
-function take(lane: Lane, count: number): readonly Question[] {
-  const questions: Question[] = [];
-  for (const [key, question] of lane.pending) {
-    if (questions.length >= count) break;
-    questions.push(question);
-    lane.pending.delete(key);
-  }
-  return questions;
 }
 
 /** Equal for equal statements, so that each connection prepares a statement once. */

@@ -57,7 +57,6 @@ export interface SnapshotSource {
 
 export class Snapshots implements SnapshotSource {
   readonly #options: SnapshotsOptions;
-  readonly #waiting = new Set<Reading>();
   /** Those that wait, by the addresses that asked. */
   readonly #queue: FairShare<Reading>;
   readonly #running = new Map<Reading, Running>();
@@ -70,7 +69,7 @@ export class Snapshots implements SnapshotSource {
   }
 
   get waitingCount(): number {
-    return this.#waiting.size;
+    return this.#queue.size;
   }
 
   get runningCount(): number {
@@ -97,9 +96,9 @@ export class Snapshots implements SnapshotSource {
       this.#emptied(displaced);
     }
     if (!alone) this.#open.set(channel.name, reading);
-    this.#waiting.add(reading);
     const share = reading.share(sink);
-    this.#start();
+    if (isIn) this.#start();
+    else this.#run(reading);
     return share;
   }
 
@@ -113,15 +112,16 @@ export class Snapshots implements SnapshotSource {
     const { now, ageMaxMs } = this.#options;
     for (const [reading, { startedAt }] of this.#running) {
       if (now() - startedAt >= ageMaxMs) reading.giveUp();
-      else reading.check(this.#waiting.size > 0 ? STALL_AWAITED_MS : STALL_MS);
+      else reading.check(this.#queue.size > 0 ? STALL_AWAITED_MS : STALL_MS);
     }
     this.#start();
   }
 
   #start(): void {
-    for (const reading of this.#waiting) {
-      if (this.#running.size >= this.#options.runningMax) return;
-      if (!this.#isGathering(reading)) this.#run(reading);
+    while (this.#running.size < this.#options.runningMax) {
+      const reading = this.#queue.next((each) => !this.#isGathering(each));
+      if (reading === undefined) return;
+      this.#run(reading);
     }
   }
 
@@ -135,7 +135,6 @@ export class Snapshots implements SnapshotSource {
   }
 
   #run(reading: Reading): void {
-    this.#waiting.delete(reading);
     this.#queue.leave(reading);
     this.#options.onRead();
     const sink: FrameSink = {
@@ -169,7 +168,6 @@ export class Snapshots implements SnapshotSource {
   #emptied(reading: Reading): void {
     if (!reading.isEmpty) return;
     this.#close(reading);
-    this.#waiting.delete(reading);
     this.#queue.leave(reading);
     const running = this.#running.get(reading);
     if (running === undefined) return;

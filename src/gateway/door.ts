@@ -10,9 +10,9 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { SnoError } from '../errors.ts';
+import { FairShare } from '../fair-share.ts';
 import type { Logger } from '../logger.ts';
 import { networkOf, type Proxies } from './address.ts';
-import { Admission } from './admission.ts';
 import type { Clock } from './clock.ts';
 import { type Ends, Guest, idOf } from './guest.ts';
 import type { Limits } from './limits.ts';
@@ -40,7 +40,9 @@ export interface DoorOptions {
 export class Door {
   readonly #options: DoorOptions;
   readonly #server: Server;
-  readonly #pending: Admission;
+  /** Those that are no clients yet. One address cannot keep the others out. */
+  readonly #pending: FairShare<Guest>;
+  readonly #pendingPerAddressMax: number;
   /** Those that are pending, by their ends. */
   readonly #guests = new Map<string, Guest>();
   /** All that are open; undefined: it is pending no more. */
@@ -55,13 +57,15 @@ export class Door {
   constructor(options: DoorOptions) {
     const { pendingMax, connectionsPerAddressMax: perAddress } = options;
     this.#options = options;
-    this.#pending = new Admission(pendingMax, perAddress === 0 ? 0 : Math.max(perAddress, PENDING_PER_ADDRESS_MIN));
+    this.#pending = new FairShare(pendingMax || Number.POSITIVE_INFINITY);
+    this.#pendingPerAddressMax =
+      perAddress === 0 ? Number.POSITIVE_INFINITY : Math.max(perAddress, PENDING_PER_ADDRESS_MIN);
     // half open, a connection that its client closes before the TLS handshake would last until handshakeMs
     this.#server = createServer({ allowHalfOpen: false, noDelay: true }, (socket) => this.#arrived(socket));
   }
 
   get pendingCount(): number {
-    return this.#pending.count;
+    return this.#pending.size;
   }
 
   /** Takes the port, and hands connections on, `socketsMax` at the same time. Throws `address_in_use`. */
@@ -83,9 +87,11 @@ export class Door {
   }
 
   /** The connection has become a websocket in time. The guest is to be settled once it is a client; until then it stays pending. */
-  upgraded(socket: Ends): Guest | undefined {
+  upgraded(socket: Ends, address: string): Guest | undefined {
     const guest = this.#guests.get(idOf(socket));
-    guest?.inTime();
+    if (guest === undefined) return undefined;
+    guest.inTime();
+    this.#pending.move(guest, address);
     return guest;
   }
 
@@ -117,12 +123,12 @@ export class Door {
       socket.destroy();
       return;
     }
-    if (this.#pending.enter(address) !== undefined) {
+    const guest = new Guest(socket, this.#onSettled);
+    if (!this.#enters(guest, address)) {
       limits.met('pending_connections', address);
       socket.destroy();
       return;
     }
-    const guest = new Guest(socket, address, this.#onSettled);
     guest.expect(
       clock.after(handshakeMs, () => {
         limits.met('handshake_time', address);
@@ -137,8 +143,19 @@ export class Door {
     socket.removeAllListeners('connect');
   }
 
+  /** A full house makes room by cutting the newest guest of the address that has most. */
+  #enters(guest: Guest, address: string | undefined): boolean {
+    if (address !== undefined && this.#pending.of(address) >= this.#pendingPerAddressMax) return false;
+    const { isIn, displaced } = this.#pending.enter(guest, address);
+    if (displaced !== undefined) {
+      this.#options.limits.met('pending_connections');
+      displaced.socket.destroy();
+    }
+    return isIn;
+  }
+
   #settled(guest: Guest): void {
-    this.#pending.leave(guest.address);
+    this.#pending.leave(guest);
     if (this.#guests.get(guest.id) === guest) this.#guests.delete(guest.id);
     this.#sockets.set(guest.socket, undefined);
   }

@@ -12,16 +12,13 @@ export function idOf({ remoteAddress, remotePort, localAddress, localPort }: End
 export class Guest {
   readonly id: string;
   readonly socket: Socket;
-  /** As limits count it; undefined where that is not known yet. */
-  readonly address: string | undefined;
   readonly #onSettled: (guest: Guest) => void;
   #cancel = noTimer;
   #isSettled = false;
 
-  constructor(socket: Socket, address: string | undefined, onSettled: (guest: Guest) => void) {
+  constructor(socket: Socket, onSettled: (guest: Guest) => void) {
     this.id = idOf(socket);
     this.socket = socket;
-    this.address = address;
     this.#onSettled = onSettled;
   }
 

@@ -236,7 +236,7 @@ export class Gateway {
     address: string,
     excess: Excess | undefined,
   ): void {
-    const guest = this.#door.upgraded(request.socket);
+    const guest = this.#door.upgraded(request.socket, address);
     if (this.#options.certificate !== undefined) forgetHandshake(network);
     const isRefused = this.#draining || excess !== undefined;
     const bearer = isRefused ? undefined : bearerOf(request);

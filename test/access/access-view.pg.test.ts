@@ -281,6 +281,28 @@ test('too many that wait are told to try again, and so are those that take too l
   expect(await metrics.text()).toContain('sno_limits_met_total{limit="access_waiting"} 10\n');
 });
 
+test('access views take turns, however many checks wait for one of them', async () => {
+  const slow = viewAccess({ SNO_ACCESS_QUERIES: '1', SNO_ACCESS_BATCH: '1', SNO_ACCESS_TIMEOUT_SECONDS: '60' });
+  const lock = await database.connect();
+  try {
+    await lock.query('begin; lock table members in access exclusive mode');
+    const answered: string[] = [];
+    const views = ['project:{project_id}', 'level:{project_id}', 'public:{project_id}'];
+    const questions: ResolvedChannel[] = [];
+    for (const text of views) for (const value of ['42', '43', '44', '45']) questions.push(await channel(text, value));
+    const checks = questions.map(async (asked) => {
+      await slow.check(asked, { sub: 'u1', level: 3 });
+      answered.push(asked.pattern.text);
+    });
+    await until(() => slow.waiting === 12, 'all of them wait');
+    await lock.query('rollback');
+    await Promise.all(checks);
+    for (let round = 0; round < 12; round += 3) expect(new Set(answered.slice(round, round + 3)).size).toBe(3);
+  } finally {
+    await lock.end();
+  }
+});
+
 test('one address that fills the queue keeps no other address out', async () => {
   const slow = viewAccess({
     SNO_ACCESS_QUERIES: '1',
@@ -292,19 +314,23 @@ test('one address that fills the queue keeps no other address out', async () => 
   try {
     await lock.query('begin; lock table members in access exclusive mode');
     const asked = await channel('project:{project_id}', '42');
-    const greedy = Array.from({ length: 40 }, (_, index) =>
-      slow.check(asked, { sub: ['u1', `x${index}`] }, '192.0.2.1'),
-    );
+    const answered: string[] = [];
+    const check = async (claims: Claims, address: string) => {
+      const error = await slow.check(asked, claims, address);
+      if (error === undefined) answered.push(address);
+      return error;
+    };
+    const greedy = Array.from({ length: 40 }, (_, index) => check({ sub: ['u1', `x${index}`] }, '192.0.2.1'));
     await until(() => slow.waiting === 20, 'the queue is full');
-    const others = ['192.0.2.2', '192.0.2.3', '2001:db8::/64'].map((address) =>
-      slow.check(asked, { sub: 'u1' }, address),
-    );
+    const others = ['192.0.2.2', '192.0.2.3', '2001:db8::/64'].map((address) => check({ sub: 'u1' }, address));
     await lock.query('rollback');
     expect(await Promise.all(others)).toEqual([undefined, undefined, undefined]);
     const codes = (await Promise.all(greedy)).map((error) => error?.code);
     expect(codes.filter((code) => code === undefined).length).toBeGreaterThanOrEqual(17);
     expect(new Set(codes)).toEqual(new Set([undefined, 'try_again']));
     expect(slow.waiting).toBe(0);
+    // nor do others wait until it has been served
+    expect(answered.slice(0, 6)).toEqual(expect.arrayContaining(['192.0.2.2', '192.0.2.3', '2001:db8::/64']));
   } finally {
     await lock.end();
   }

@@ -163,6 +163,19 @@ test('one address that fills the queue keeps no other address out', async () => 
   expect(sharing.outcome).toBe(undefined);
 });
 
+test('addresses take turns: one waits for none of the many that another has before it', async () => {
+  ask('room:1', false, Number.POSITIVE_INFINITY, false, '192.0.2.1');
+  for (const [address, name] of [
+    ['192.0.2.1', 'room:2'],
+    ['192.0.2.1', 'room:3'],
+    ['192.0.2.1', 'room:4'],
+    ['192.0.2.2', 'room:5'],
+  ] as const)
+    ask(name, false, Number.POSITIVE_INFINITY, false, address);
+  for (const read of [0, 1, 2]) await finish(reads[read]);
+  expect(reads.map(({ name }) => name)).toEqual(['room:1', 'room:2', 'room:3', 'room:5', 'room:4']);
+});
+
 describe('those who ask for one channel', () => {
   test('share one read, and its frames are the same buffers', async () => {
     const clients = Array.from({ length: 50 }, () => ask('room:1'));

@@ -86,6 +86,33 @@ describe('connections', () => {
     await othersAreServed();
   });
 
+  test.each(['0', '1000'])(
+    'that are pending fill the house from one address, at most %s of it: another address gets in',
+    async (perAddress) => {
+      await start({ SNO_MAX_CONNECTIONS_PER_ADDRESS: perAddress, SNO_MAX_PENDING_CONNECTIONS: '4' });
+      const silent = [await RawSocket.connect(fixture), await RawSocket.connect(fixture)];
+      const speechless = [await RawSocket.upgraded(fixture), await RawSocket.upgraded(fixture)];
+      expect(await (await RawSocket.connect(fixture)).ended()).toBeUndefined();
+      const elsewhere = { ...fixture, localAddress: '127.0.0.2' };
+      const other = await RawSocket.welcomed(elsewhere);
+      await until(() => [...silent, ...speechless].some(({ isEnded }) => isEnded), 'it took the place of one');
+      expect([...silent, ...speechless].filter(({ isEnded }) => isEnded).length).toBe(1);
+      expect(await pending()).toBe(3);
+      for (const { socket } of [...silent, ...speechless, other]) socket.destroy();
+    },
+  );
+
+  test('that are pending behind a trusted proxy count by the address in its header', async () => {
+    const settings = { SNO_MAX_CONNECTIONS_PER_ADDRESS: '0', SNO_TRUSTED_PROXIES: '127.0.0.1' };
+    await start({ ...settings, SNO_MAX_PENDING_CONNECTIONS: '3' });
+    const from = (address: string) => RawSocket.upgraded(fixture, { 'x-forwarded-for': address });
+    const flood = [await from('192.0.2.1'), await from('192.0.2.1'), await from('192.0.2.1')];
+    const other = await from('192.0.2.2');
+    await until(() => flood.some(({ isEnded }) => isEnded), 'it took the place of one');
+    expect([...flood, other].map(({ isEnded }) => isEnded)).toEqual([false, false, true, false]);
+    for (const { socket } of [...flood, other]) socket.destroy();
+  });
+
   test('that are pending of one address: as many as it may have, or a hundred', async () => {
     await start({ SNO_MAX_CONNECTIONS_PER_ADDRESS: '1' });
     const silent = await Promise.all(Array.from({ length: 100 }, () => RawSocket.connect(fixture)));

@@ -7,6 +7,8 @@ import { until } from '../support/wait.ts';
 /** `port` on 127.0.0.1; TLS where there is a `ca`. */
 export interface Target extends Pick<ConnectionOptions, 'ca' | 'servername'> {
   readonly port: number;
+  /** One of 127.0.0.0/8. */
+  readonly localAddress?: string;
 }
 
 export interface FrameOptions {
@@ -77,10 +79,10 @@ export class RawSocket {
   }
 
   /** Connected, and through the TLS handshake where there is one. */
-  static async connect({ port, ...tls }: Target): Promise<RawSocket> {
-    const host = '127.0.0.1';
+  static async connect({ port, localAddress = '127.0.0.1', ...tls }: Target): Promise<RawSocket> {
+    const target = { host: '127.0.0.1', port, localAddress };
     const isTls = tls.ca !== undefined;
-    const raw = new RawSocket(isTls ? tlsConnect({ host, port, ...tls }) : netConnect({ host, port }));
+    const raw = new RawSocket(isTls ? tlsConnect({ ...target, ...tls }) : netConnect(target));
     await Promise.race([once(raw.socket, isTls ? 'secureConnect' : 'connect'), once(raw.socket, 'close')]);
     return raw;
   }
