@@ -72,7 +72,7 @@ export const ERRORS = {
   slot_in_use: {
     audience: 'operator',
     cause: 'Another process is streaming from the replication slot.',
-    mend: 'Stop the other process, or give this one its own slot with SNO_SLOT.',
+    mend: "Stop the other process, or give this one its own slot with SNO_SLOT. A pid in the message is that of Postgres's process: application_name and client_addr in pg_stat_activity tell its client.",
   },
   slot_mismatch: {
     audience: 'operator',

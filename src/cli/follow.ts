@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
 import { type ClientOptions, type RawData, WebSocket } from 'ws';
 import { BACKOFF, delayMs } from '../client/backoff.ts';
+import { checkOf, plainDetail } from '../client/why.ts';
 import { ERRORS, type ErrorCode, SnoError } from '../errors.ts';
 import { CLOSE, type ClientFrame, type ErrorFrame, HEARTBEAT_SECONDS, type ServerFrame } from '../protocol.ts';
 
@@ -95,16 +96,7 @@ class Connection {
       this.#subscribe();
     });
     socket.on('message', (data) => this.#receive(data));
-    socket.on('error', (error) =>
-      this.#end(
-        true,
-        new SnoError(
-          'server_unreachable',
-          `no connection to ${url}: ${error.message || (error as NodeJS.ErrnoException).code}`,
-          { cause: error },
-        ),
-      ),
-    );
+    socket.on('error', (error) => this.#end(true, unreachable(url, error)));
     return new Promise((resolve) => {
       socket.on('close', (code, reason) => {
         this.#signal.removeEventListener('abort', abort);
@@ -208,6 +200,16 @@ class Connection {
   }
 }
 
+function unreachable(url: string, error: NodeJS.ErrnoException): SnoError {
+  const detail = error.message || String(error.code);
+  const { mend } = ERRORS.server_unreachable;
+  const check = checkOf(detail);
+  return new SnoError('server_unreachable', `no connection to ${url}: ${plainDetail(detail)}`, {
+    mend: check === undefined ? mend : `${check} ${mend}`,
+    cause: error,
+  });
+}
+
 const UNSUBSCRIBED = {
   access_revoked: 'access_denied',
   token_expired: 'token_expired',
@@ -231,5 +233,7 @@ function mayComeBack(code: number): boolean {
 function clientError({ code, message }: ErrorFrame): SnoError {
   if (!Object.hasOwn(ERRORS, code)) return new SnoError('server_unreachable', `${code}: ${message}`);
   const known = code as ErrorCode;
-  return new SnoError(known, message.replace(`. ${ERRORS[known].mend}`, ''));
+  const told = message.replace(`. ${ERRORS[known].mend}`, '');
+  // it is tried again, so that the mend would not be shown
+  return new SnoError(known, known === 'channel_unavailable' ? `${told}: \`sno check\` shows why` : told);
 }

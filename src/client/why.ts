@@ -46,8 +46,17 @@ export function hintOf({ url, origin, wasOpen, detail }: Attempt): string {
   if (isTooLarge(detail))
     return `A frame is larger than this WebSocket takes (${detail}). Raise its limit (maxPayload of ws), or make the rows smaller.`;
   if (wasOpen) return detail && `${detail}.`;
-  const check = CHECKS.find(([pattern]) => pattern.test(detail))?.[1];
-  return `${url} cannot be connected to${detail && `: ${detail}`}. ${check ?? unsaid(url, origin)}`;
+  return `${url} cannot be connected to${detail && `: ${plainDetail(detail)}`}. ${checkOf(detail) ?? unsaid(url, origin)}`;
+}
+
+/** What to check, by what the platform says. */
+export function checkOf(detail: string): string | undefined {
+  return CHECKS.find(([pattern]) => pattern.test(detail))?.[1];
+}
+
+/** OpenSSL's line is `id:error:number:library:function:reason:file:line:`; the reason is what people can read. */
+export function plainDetail(detail: string): string {
+  return detail.replace(/^.*error:[0-9A-F]+:[^:]*:[^:]*:([^:]*):.*$/s, '$1');
 }
 
 function unsaid(url: string, origin: string | undefined): string {

@@ -89,7 +89,7 @@ export async function openSlot(
     refuseForeign(slot, found);
     // found out before anything is begun: the other process goes on with the history that stands in sno.slot
     const { active_pid } = found;
-    if (active_pid !== null) throw new SnoError('slot_in_use', `slot ${slot} is in use by pid ${active_pid}`);
+    if (active_pid !== null) throw await inUse(client, slot, active_pid);
   }
   const known = await one<EpochRow>(
     client,
@@ -149,6 +149,28 @@ export async function openSlot(
   // the server was put back to an earlier state: other commits will stand where those that were read stood
   if (lsnOf(system.xlogpos) < progress.head) return begin(confirmed, 'epoch_changed');
   return { ...history, from: progress.head };
+}
+
+interface UserRow {
+  readonly name: string | null;
+  readonly role: string | null;
+  readonly address: string | null;
+}
+
+/** The pid is that of a process of Postgres; what its client is, this role may not be allowed to see. */
+async function inUse(client: pg.Client, slot: string, pid: string): Promise<SnoError> {
+  const user = await one<UserRow>(
+    client,
+    `select application_name as name, usename as role, host(client_addr) as address
+     from pg_stat_activity where pid = ${quoteLiteral(pid)}`,
+  );
+  const { name, role, address } = user ?? {};
+  const from = address == null ? '' : ` from ${address}`;
+  const whose = name ? `"${name}"${from}` : `a client of the role ${role ?? 'unknown'}${from}`;
+  const message = `slot ${slot} is in use by ${whose}, by Postgres's process with pid ${pid}`;
+  return new SnoError('slot_in_use', message, {
+    mend: `Stop that client, or give this process its own slot with SNO_SLOT. To find it: select application_name, client_addr, client_port, backend_start from pg_stat_activity where pid = ${pid};`,
+  });
 }
 
 /** Since Postgres 16 a standby lets slots be made, and tells no more of it than that the epoch cannot be written. */

@@ -192,6 +192,16 @@ describe('coming back', () => {
   });
 });
 
+test('a channel whose view is refused is tried again, and `sno check` is named', async () => {
+  const refused = { type: 'error', code: 'channel_unavailable', message: 'its view is refused.', channel: 'room:1' };
+  scripts = [onSubscribe((socket) => send(socket, refused))];
+  const { ended, stop } = run();
+  await until(() => warnings.length > 0, 'a warning');
+  expect(warnings[0]).toMatch(/refused.*`sno check`.*trying again$/);
+  stop();
+  await ended;
+});
+
 describe('what ends it', () => {
   const denied = {
     type: 'error',
@@ -220,6 +230,13 @@ describe('what ends it', () => {
     scripts = [onSubscribe(answer)];
     await expect(run().ended).rejects.toMatchObject(error);
     expect(received).toHaveLength(1);
+  });
+
+  test('a port that speaks no TLS, in words', async () => {
+    const { port } = server.address() as AddressInfo;
+    const error = await run({ url: `wss://127.0.0.1:${port}/v1` }).ended.catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: 'server_unreachable', mend: expect.stringMatching(/^The port speaks no TLS/) });
+    expect(String(error)).toMatch(/: no connection to wss:\S+: [a-z ]+$/);
   });
 
   test('no server at the first attempt', async () => {

@@ -121,7 +121,11 @@ describe.each(VERSIONS)('the slot, Postgres %i', (version) => {
     await follow();
     const pid = (await slotState(database))?.active_pid;
     const refusal = await refusalOf(streamOf(database).stream.start());
-    expect(refusal).toMatchObject({ code: 'slot_in_use', message: expect.stringContaining(`pid ${pid}`) });
+    expect(refusal).toMatchObject({
+      code: 'slot_in_use',
+      message: `slot ${database.name} is in use by "sno replication" from 127.0.0.1, by Postgres's process with pid ${pid}`,
+      mend: expect.stringMatching(`client_addr, .* from pg_stat_activity where pid = ${pid};`),
+    });
   });
 
   test('in use is waited for, and its history goes on', async () => {
