@@ -1,16 +1,19 @@
 import { type Settings, slotWalBytes } from '../config.ts';
 import { createClient } from '../postgres/connect.ts';
 import type { Command } from './command.ts';
+import { connectionsNeeded, readLimits, roomFindings } from './connection-room.ts';
 import { withDatabase } from './database.ts';
 import { diagnose, type Finding } from './diagnose.ts';
 import { readFacts } from './facts.ts';
+import { replicationFinding } from './replication-check.ts';
 import { counted, indented } from './report.ts';
 
 export const doctor: Command = {
   summary: 'look at a database: what would stand in the way, with the mend of each',
   usage: '[FLAGS]',
   description:
-    'Checks version, wal_level, privileges, setup, slots, WAL senders, timeouts and disk limits of the database.\n' +
+    'Checks version, wal_level, privileges, setup, slots, WAL senders, timeouts, disk limits and connection limits of\n' +
+    'the database, and opens a replication connection as `sno start` does.\n' +
     'Exits with 1 where something fails. What channels need, `sno check` tells.',
   operands: { min: 0, max: 0 },
   flags: {},
@@ -21,12 +24,17 @@ export const doctor: Command = {
     'SNO_REPLAY_WAL_BYTES',
     'SNO_SLOT_WAL_BYTES',
     'SNO_SLOT_WAL_POLICY',
+    'SNO_SNAPSHOTS',
+    'SNO_ACCESS_QUERIES',
+    'SNO_WORKERS',
   ],
   async run({ settings }) {
-    const findings = await withDatabase(settings, createClient, async (client) => {
+    const { isStreaming, found } = await withDatabase(settings, createClient, async (client) => {
       const facts = await readFacts(client, settings.SNO_SLOT, settings.SNO_PUBLICATION);
-      return diagnose(facts, wanted(settings));
+      const room = roomFindings(await readLimits(client), connectionsNeeded(settings));
+      return { isStreaming: facts.slots.own?.active === true, found: [...diagnose(facts, wanted(settings)), ...room] };
     });
+    const findings = [...found, await replicationFinding(settings, isStreaming)];
     process.stdout.write(`${findings.map(line).join('\n')}\n\n${summary(findings)}\n`);
     return findings.some(({ level }) => level === 'fail') ? 1 : 0;
   },

@@ -22,7 +22,7 @@ function configOf(url: string, role: string, settings: SessionSettings): Session
 const AS_TEXT = { getTypeParser: () => (text: string) => text } as unknown as pg.CustomTypesConfig;
 
 /** A client whose results are text; json is left to the caller. Not connected yet. */
-export function createClient(url: string, role: string): pg.Client {
+export function createClient(url: string, role: string): Session {
   return new Session({ ...configOf(url, role, PINNED), types: AS_TEXT });
 }
 

@@ -2,10 +2,11 @@
  * LISTEN on a connection of its own, which is made again whenever it breaks. What is notified while it is broken is lost:
  * that is what pg_notify promises.
  */
-import type pg from 'pg';
+import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { createClient, databaseError, timed } from './connect.ts';
-import { quoteIdentifier } from './quote.ts';
+import { quoteIdentifier, quoteLiteral } from './quote.ts';
+import type { Session } from './session.ts';
 
 export interface ListenerOptions {
   readonly url: string;
@@ -20,7 +21,7 @@ const PING_MS = 30_000;
 
 export class Listener {
   readonly #options: ListenerOptions;
-  #client: pg.Client | undefined;
+  #client: Session | undefined;
   #timer: NodeJS.Timeout | undefined;
   #pinger: NodeJS.Timeout | undefined;
   #isStopped = false;
@@ -54,17 +55,37 @@ export class Listener {
     client.on('end', () => this.#broken(client, undefined));
     client.on('notification', ({ payload }) => onNotification(payload ?? ''));
     await client.connect();
-    await client.query(timed(`listen ${quoteIdentifier(channel)}`, PING_MS));
+    try {
+      await client.query(timed(`listen ${quoteIdentifier(channel)}`, PING_MS));
+      await this.#check(client);
+    } catch (error) {
+      client.abandon();
+      throw error;
+    }
     this.#client = client;
+    if (client.isPooled)
+      this.#options.logger.warn('notifications: a pooler stands between Snö and Postgres, and may lose them');
     this.#pinger = setInterval(() => this.#ping(client), PING_MS);
   }
 
   /** Nothing may come for days: only so it is noticed that nothing can. */
-  #ping(client: pg.Client): void {
-    client.query(timed('select', PING_MS)).catch((error: Error) => this.#broken(client, error));
+  #ping(client: Session): void {
+    this.#check(client).catch((error: Error) => this.#broken(client, error));
   }
 
-  #broken(client: pg.Client, error: Error | undefined): void {
+  /** Behind a pooler another session may answer, which listens to nothing. */
+  async #check(client: Session): Promise<void> {
+    const { channel } = this.#options;
+    const sql = `select from pg_catalog.pg_listening_channels() c where c operator(pg_catalog.=) ${quoteLiteral(channel)}`;
+    const { rowCount } = await client.query(timed(sql, PING_MS));
+    if (rowCount === 0)
+      throw new SnoError(
+        'session_settings',
+        `the session does not listen to ${channel} any more: a pooler gave another one`,
+      );
+  }
+
+  #broken(client: Session, error: Error | undefined): void {
     if (this.#isStopped || this.#client !== client) return;
     this.#client = undefined;
     clearInterval(this.#pinger);

@@ -95,11 +95,9 @@ function serverAdvice({ code = '', routine, message }: Refusal, failure: Attempt
     case '57P03':
       return unreachable('Wait until the server has started, or see its log.');
   }
-  return unreachable(
-    /unsupported startup parameter|pooler|pgbouncer/i.test(message)
-      ? ERRORS.session_settings.mend
-      : 'The log of Postgres, or of the pooler in between, says more.',
-  );
+  // a pooler's words: Postgres knows every parameter that Snö sends
+  if (message.startsWith('unsupported startup parameter')) return ['session_settings', ERRORS.session_settings.mend];
+  return unreachable('The log of Postgres, or of the pooler in between, says more.');
 }
 
 function tlsAdvice({ code = '', message }: Refusal): string {

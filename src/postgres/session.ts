@@ -55,6 +55,7 @@ export class Session extends pg.Client {
   #connection: OpenConnection | undefined;
   #state: 'new' | 'opening' | 'open' = 'new';
   #isAbandoned = false;
+  #isPooled = false;
 
   constructor(config: SessionConfig) {
     super({ ...config, ...NOWHERE } as pg.ClientConfig);
@@ -89,6 +90,11 @@ export class Session extends pg.Client {
     if (callback === undefined) return super.end();
     super.end(callback);
     return undefined;
+  }
+
+  /** Whether something stands between that hands connections of its own on, so that the next query may go elsewhere. */
+  get isPooled(): boolean {
+    return this.#isPooled;
   }
 
   /** Ends the connection without a goodbye, also one that is just being made. */
@@ -207,8 +213,20 @@ export class Session extends pg.Client {
 
   async #settle(wanted: SessionAttributes): Promise<void> {
     await this.#verify();
+    if (this.#isReplication) await this.#requireWalSender();
     if (wanted !== 'any') await this.#requireAttributes(wanted);
     if (this.#settings !== PLAIN) await this.#setTimeouts();
+  }
+
+  /** A pooler may drop the word that asks for replication, and give an ordinary session. */
+  async #requireWalSender(): Promise<void> {
+    const { kind } = await this.#ask(
+      `select a.backend_type as kind from pg_catalog.pg_stat_activity a
+       where a.pid operator(pg_catalog.=) pg_catalog.pg_backend_pid()`,
+    );
+    if (kind === 'walsender') return;
+    const message = `a replication connection was asked for, and a ${kind} answers; a pooler stands between Snö and Postgres`;
+    throw new SnoError('session_settings', message);
   }
 
   async #requireAttributes(wanted: SessionAttributes): Promise<void> {
@@ -241,8 +259,9 @@ export class Session extends pg.Client {
     });
     const internals = this as unknown as Internals;
     const pid = Number(row['pid']);
+    this.#isPooled = internals.processID !== pid;
     if (others.length > 0) {
-      const between = internals.processID === pid ? '' : '; a pooler stands between Snö and Postgres';
+      const between = this.#isPooled ? '; a pooler stands between Snö and Postgres' : '';
       const message = `the session lacks settings that Snö asked for: ${others.join('; ')}${between}`;
       throw new SnoError('session_settings', message);
     }

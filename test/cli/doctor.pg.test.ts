@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { connectionsNeeded, readLimits, roomFindings } from '../../src/cli/connection-room.ts';
 import { readFacts } from '../../src/cli/facts.ts';
+import { replicationFinding } from '../../src/cli/replication-check.ts';
 import { createClient } from '../../src/postgres/connect.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 
@@ -55,5 +57,52 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
       walDirectoryBytes: undefined,
     });
     expect(found.slots.own?.retainedBytes).toBeGreaterThan(0);
+  });
+
+  test('connection limits of role and database, and a role that may not replicate', async () => {
+    const role = `few_${database.name}`;
+    await database.query(`create role ${role} login password 'x' connection limit 9`);
+    const url = new URL(database.url);
+    url.username = role;
+    url.password = 'x';
+    const need = connectionsNeeded({ SNO_WORKERS: 0, SNO_SNAPSHOTS: 4, SNO_ACCESS_QUERIES: 4 });
+    const findings = async () => {
+      const client = createClient(url.href, 'test');
+      await client.connect();
+      try {
+        return roomFindings(await readLimits(client), need);
+      } finally {
+        await client.end();
+      }
+    };
+    try {
+      expect(await findings()).toEqual([
+        {
+          level: 'fail',
+          message: `Snö needs up to 15 connections, and the role ${role} allows 9, of which others have 0`,
+          mend: expect.stringContaining(`alter role ${role} connection limit 15;`) as string,
+        },
+      ]);
+      await database.query(
+        `alter role ${role} connection limit 15; alter database ${database.name} connection limit 14`,
+      );
+      // connections of the tests are others'
+      expect(await findings()).toMatchObject([
+        { message: expect.stringMatching(/allows 14, of which others have [12]$/) },
+      ]);
+      await database.query(`alter database ${database.name} connection limit 16`);
+      expect(await findings()).toMatchObject([
+        { level: 'ok', message: expect.stringMatching(/needs up to 14 .* role 15, database 1[45], server \d+$/) },
+      ]);
+      expect(await replicationFinding({ SNO_DATABASE_URL: url.href }, false)).toMatchObject({
+        level: 'fail',
+        message: expect.stringMatching(/^no replication connection can be opened: /),
+        mend: expect.stringContaining(`alter role ${role} with replication;`),
+      });
+      await database.query(`alter role ${role} replication`);
+      expect(await replicationFinding({ SNO_DATABASE_URL: url.href }, false)).toMatchObject({ level: 'ok' });
+    } finally {
+      await database.query(`alter database ${database.name} connection limit -1; drop role ${role}`);
+    }
   });
 });

@@ -1,6 +1,7 @@
 /** The settings that every session of Snö has, whatever the URL, the role, the database, the server or a pooler says. */
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createLogger } from '../../src/logger.ts';
 import {
   createClient,
   createParsingPool,
@@ -8,9 +9,10 @@ import {
   createPool,
   createReplicationClient,
 } from '../../src/postgres/connect.ts';
+import { Listener } from '../../src/postgres/listener.ts';
 import { PINNED, PLAIN, type SessionSettings } from '../../src/postgres/session-settings.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
-import { withoutParameter } from '../support/startup-proxy.ts';
+import { withoutParameter, withText } from '../support/startup-proxy.ts';
 
 /** Another value for each pinned setting, and timeouts that would end what Snö does. */
 const HOSTILE: SessionSettings = {
@@ -203,6 +205,38 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
       }
     },
   );
+
+  test('a replication client whose wish for replication is dropped on the way is refused', async () => {
+    const proxy = await withoutParameter(database.url, 'replication');
+    try {
+      await expect(byClient(createReplicationClient(proxy.url, 'test'), (ask) => ask('select'))).rejects.toMatchObject({
+        code: 'session_settings',
+        message: expect.stringMatching(/client backend answers; a pooler/) as string,
+      });
+    } finally {
+      await proxy.close();
+    }
+  });
+
+  test('a session that does not listen after LISTEN is refused', async () => {
+    const proxy = await withText(database.url, 'listen "sno"', 'select 12345');
+    const listener = new Listener({
+      url: proxy.url,
+      channel: 'sno',
+      logger: createLogger('silent'),
+      onNotification: () => undefined,
+      retryMs: () => 10,
+    });
+    try {
+      await expect(listener.start()).rejects.toMatchObject({
+        code: 'session_settings',
+        message: expect.stringContaining('does not listen to sno') as string,
+      });
+    } finally {
+      await listener.stop();
+      await proxy.close();
+    }
+  });
 
   test('a connection beyond a limit of the role or the database is refused by the name of the limit', async () => {
     const role = `limited_${database.name}`;

@@ -1,10 +1,46 @@
-/** Types that change while the service runs, and types that Postgres itself makes JSON of. */
+/**
+ * Types that change while the service runs, and types that Postgres itself makes JSON of. The database has settings that
+ * print and run everything in another way, for each session that does not set its own.
+ */
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createClient } from '../../src/postgres/connect.ts';
 import { VERSIONS } from '../support/postgres.ts';
 import type { RawClient } from './raw-client.ts';
 import { changesOf, type Stage, stage } from './stage.ts';
 
+/** For sessions that are opened after the test's own. */
+const HOSTILE = Object.entries({
+  timezone: 'America/New_York',
+  datestyle: 'SQL, DMY',
+  intervalstyle: 'sql_standard',
+  bytea_output: 'escape',
+  extra_float_digits: '-15',
+  lc_monetary: 'POSIX',
+  search_path: 'nowhere',
+  statement_timeout: '50ms',
+  lock_timeout: '50ms',
+  idle_session_timeout: '1s',
+  idle_in_transaction_session_timeout: '50ms',
+  default_transaction_isolation: 'serializable',
+  default_transaction_read_only: 'on',
+  row_security: 'off',
+  standard_conforming_strings: 'off',
+  client_encoding: 'LATIN1',
+  jit: 'on',
+  jit_above_cost: '0',
+})
+  .map(
+    ([name, value]) =>
+      `execute format('alter database %I set ${name} = %s', current_database(), '${name === 'datestyle' ? value : `''${value}''`}');`,
+  )
+  .join('\n');
+
 const SCHEMA = `
+  do $$ begin ${HOSTILE} end $$;
+  create table printed (id int primary key, at timestamptz, day date, span interval, bytes bytea, wide float8, narrow float4,
+    price money, word text, during tstzrange, times timestamptz[], doc jsonb);
+  alter table printed replica identity full;
   create extension hstore;
   create type pair as (a int, b text);
   create type mood as enum ('sad');
@@ -18,6 +54,10 @@ const SCHEMA = `
   create view channels."people" as select id, moods from people;
   create view channels."tags" as select id, tags, "all" from people;
   create view channels."others" as select id from others;
+  create view channels."printed" as select * from printed;
+  create view channels."asked" as
+    select id, format('%s|%s|%s', word, wide, price) as text, to_char(day, 'TMDay') as name, narrow * wide as product
+    from printed where to_char(span, 'YYYY') <> '' and md5(word) <> '';
 `;
 
 describe.each(VERSIONS)('types, Postgres %i', (version) => {
@@ -26,7 +66,7 @@ describe.each(VERSIONS)('types, Postgres %i', (version) => {
 
   beforeAll(async () => {
     here = await stage(SCHEMA, {}, version);
-    client = await here.client('end', 'pairs', 'people', 'tags', 'others');
+    client = await here.client('end', 'pairs', 'people', 'tags', 'others', 'printed', 'asked');
   });
   afterAll(() => here.end());
 
@@ -100,5 +140,35 @@ describe.each(VERSIONS)('types, Postgres %i', (version) => {
     expect(await heard(`update people set tags = 'z=>"26"' where id = 2`)).toEqual([
       ['tags', [{ op: 'update', key: { id: 2 }, data: { id: 2, tags: '"z"=>"26"', all: ['"a"=>"1"', null] } }]],
     ]);
+  });
+
+  test("a session with hostile settings writes: events and snapshots are what Snö's settings print", async () => {
+    const options = '-c statement_timeout=0 -c idle_session_timeout=0 -c default_transaction_read_only=off';
+    const writer = new pg.Client({ connectionString: here.database.url, options });
+    await writer.connect();
+    const pinned = createClient(here.database.url, 'test');
+    await pinned.connect();
+    try {
+      expect((await writer.query("select current_setting('datestyle') as style")).rows).toEqual([
+        { style: 'SQL, DMY' },
+      ]);
+      const frames = await changesOf(here, client, () =>
+        writer.query(`insert into public.printed values (1, '28/11/2026 18:30:00.5', '3/4/2026', '1 2:03:04', 'a\\\\000b',
+          1e-300 / 3, 1.0 / 3, '1234.5', chr(8364) || chr(92) || chr(39), '["1/2/2026 12:00","2/2/2026 12:00")',
+          array['1/2/2026 12:00'::timestamptz, null], '{"a": 1.50}')`),
+      );
+      for (const channel of ['printed', 'asked']) {
+        const { rows } = await pinned.query<{ data: string }>(
+          `select row_to_json(v.*) as data from channels.${channel} v`,
+        );
+        const data = JSON.parse(rows[0]?.data as string) as Record<string, unknown>;
+        expect(frames.filter((frame) => frame.channel === channel)).toMatchObject([{ events: [inserted(data)] }]);
+        const other = await here.client();
+        await other.subscribe(channel, { snapshot: true });
+        expect(other.of(channel, 'snapshot', 0).flatMap(({ rows }) => rows ?? [])).toMatchObject([{ data }]);
+      }
+    } finally {
+      await Promise.all([writer.end(), pinned.end()]);
+    }
   });
 });

@@ -1,4 +1,4 @@
-/** Stands between a client and Postgres as a pooler does, and drops one parameter of each startup packet. */
+/** Stands between a client and Postgres as a pooler does, and changes what the client sends. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
@@ -10,7 +10,23 @@ export interface StartupProxy {
 
 const HEADER_BYTES = 8;
 
-export async function withoutParameter(databaseUrl: string, parameter: string): Promise<StartupProxy> {
+export function withoutParameter(databaseUrl: string, parameter: string): Promise<StartupProxy> {
+  return proxyTo(
+    databaseUrl,
+    (packet) => startupWithout(packet, parameter),
+    (chunk) => chunk,
+  );
+}
+
+/** Puts another text of the same length in place of one that the client sends. */
+export function withText(databaseUrl: string, text: string, other: string): Promise<StartupProxy> {
+  const replaced = (chunk: Buffer) => Buffer.from(chunk.toString('latin1').replaceAll(text, other), 'latin1');
+  return proxyTo(databaseUrl, (packet) => packet, replaced);
+}
+
+type Change = (bytes: Buffer) => Buffer;
+
+async function proxyTo(databaseUrl: string, ofStartup: Change, ofOthers: Change): Promise<StartupProxy> {
   const target = new URL(databaseUrl);
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
@@ -34,8 +50,8 @@ export async function withoutParameter(databaseUrl: string, parameter: string): 
       }
       client.off('data', read);
       const length = head.readInt32BE(0);
-      upstream.write(Buffer.concat([startupWithout(head.subarray(0, length), parameter), head.subarray(length)]));
-      client.pipe(upstream);
+      upstream.write(Buffer.concat([ofStartup(head.subarray(0, length)), head.subarray(length)]));
+      client.on('data', (more: Buffer) => upstream.write(ofOthers(more)));
     });
   });
   server.listen(0, '127.0.0.1');
