@@ -1,10 +1,12 @@
 /** What `sno check` says of each channel: from the catalog and what the registry made of it. */
 import type { Catalog } from '../channels/catalog.ts';
-import type { ChannelView } from '../channels/channel.ts';
+import type { ChannelView, Refusal } from '../channels/channel.ts';
 import type { ChannelRegistry } from '../channels/registry.ts';
 import type { SqlFile } from '../channels/sql-file.ts';
+import { SnoError } from '../errors.ts';
 import { quoteIdentifier, readableName } from '../postgres/quote.ts';
 import type { Advice } from './advice.ts';
+import type { PathFault } from './path-faults.ts';
 import { placedMessage } from './view-place.ts';
 
 export interface ChannelReport {
@@ -21,7 +23,7 @@ const IDENTITIES: Readonly<Record<string, string>> = { d: 'default', n: 'nothing
 export function reportChannels(
   catalog: Catalog,
   registry: ChannelRegistry,
-  advice: Advice,
+  { advice, faults }: { readonly advice: Advice; readonly faults: readonly PathFault[] },
   files: readonly SqlFile[],
 ): readonly ChannelReport[] {
   const patterns = new Set([...catalog.channels, ...catalog.access].map(({ pattern }) => pattern));
@@ -30,17 +32,18 @@ export function reportChannels(
   const access = new Set(catalog.access.map(({ pattern }) => pattern));
   return [...patterns].sort().map((pattern) => {
     const view = views.get(pattern);
+    const own = [
+      ...registry.refusals().filter((refusal) => refusal.pattern === pattern),
+      ...faults.filter((fault) => fault.pattern === pattern).map(refusalOf),
+    ];
     return {
       pattern,
       facts: view === undefined ? messagesOnly(declared.has(pattern)) : tableFacts(view),
-      refusals: registry
-        .refusals()
-        .filter((refusal) => refusal.pattern === pattern)
-        .map((refusal) => ({
-          code: refusal.error.code,
-          message: placedMessage(refusal, files),
-          mend: refusal.error.mend,
-        })),
+      refusals: own.map((refusal) => ({
+        code: refusal.error.code,
+        message: placedMessage(refusal, files),
+        mend: refusal.error.mend,
+      })),
       warnings: [
         ...(view?.warnings ?? []),
         ...(advice.get(pattern) ?? []),
@@ -49,6 +52,10 @@ export function reportChannels(
       ],
     };
   });
+}
+
+function refusalOf({ schema, pattern, message, mend }: PathFault): Refusal {
+  return { schema, pattern, error: new SnoError('channel_refused', message, { mend }) };
 }
 
 function messagesOnly(isDeclared: boolean): ChannelReport['facts'] {

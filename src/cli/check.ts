@@ -17,6 +17,7 @@ import { misuse } from './arguments.ts';
 import { type ChannelReport, reportChannels } from './channel-report.ts';
 import type { Command, ExitCode } from './command.ts';
 import { withDatabase } from './database.ts';
+import { pathFaults } from './path-faults.ts';
 import { counted, indented } from './report.ts';
 
 /** A check holds locks on what its files change until it rolls back: it must not wait with them in hand. */
@@ -43,7 +44,8 @@ export const check: Command = {
         const catalog = await catalogWith(client, settings.SNO_PUBLICATION, files);
         const registry = new ChannelRegistry(settings.SNO_PUBLICATION);
         registry.load(catalog);
-        return reportChannels(catalog, registry, await adviceOf(client, catalog, registry), files);
+        const faults = await pathFaults(client, catalog);
+        return reportChannels(catalog, registry, { advice: await adviceOf(client, catalog, registry), faults }, files);
       }),
     );
     return print(reports);

@@ -5,6 +5,7 @@ import { foreseeCatalog } from '../../src/channels/catalog-reader.ts';
 import { loadParser } from '../../src/channels/parse.ts';
 import { ChannelRegistry } from '../../src/channels/registry.ts';
 import { adviceOf } from '../../src/cli/advice.ts';
+import { pathFaults } from '../../src/cli/path-faults.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 
@@ -68,6 +69,66 @@ describe.each(VERSIONS)('advice, Postgres %i', (version) => {
     );
     await client.query('rollback; begin');
     expect(await advice(views('begin return apart.helper($1); end'))).toEqual([]);
+  });
+
+  test.each([
+    ['plpgsql, a function', 'function helper()', 'plpgsql', 'begin return helper($1); end'],
+    ['plpgsql, strict', 'function helper()', 'plpgsql strict', 'begin return helper($1); end'],
+    [
+      'plpgsql, in a branch',
+      'function helper()',
+      'plpgsql',
+      'declare x text; begin if $1 is null then x := helper($1); end if; return x; end',
+    ],
+    ['plpgsql, an operator', 'operator ===', 'plpgsql', "begin return $1 === 'a'; end"],
+    [
+      'plpgsql, a table',
+      'relation rates',
+      'plpgsql',
+      'declare x text; begin for x in with y as (select * from rates) select n from y loop null; end loop; return x; end',
+    ],
+    ['plpgsql, a type', 'type mood', 'plpgsql', 'begin return cast($1 as mood); end'],
+    ['plpgsql, a declared type', 'type "mood"', 'plpgsql', 'declare m mood; begin return m; end'],
+    ['SQL', 'function helper()', 'sql', 'select helper($1)'],
+    ['SQL, strict', 'relation rates', 'sql strict', 'select max(n)::text from rates'],
+  ])('a body is judged without a row: %s', async (_, missing, language, body) => {
+    const apart = `
+      create schema apart; create function apart.helper(text) returns text language sql immutable as 'select $1';
+      create function apart.same(text, text) returns bool language sql immutable as 'select true';
+      create operator apart.=== (leftarg = text, rightarg = text, function = apart.same);
+      create table apart.rates (n int); create type apart.mood as enum ('a');
+      create table none (id int primary key, name text);
+      set local check_function_bodies = off;
+      create function calls(text) returns text immutable language ${language} as $body$ ${body} $body$;
+      create view channels."none:{id}" as select id, calls(name) as name from none;
+      create view channel_access."none:{id}" as select id, calls(name) as sub from none`;
+    await client.query(apart);
+    const faults = async () => pathFaults(client, await foreseeCatalog(client, 'sno'));
+    const found = await faults();
+    expect(found.map(({ schema }) => schema)).toEqual(['channels', 'channel_access']);
+    expect(found[0]?.message).toContain(
+      `public.calls(text) cannot run under search_path postgres, public, which the owner of the view has: ${missing}`,
+    );
+    if (!missing.includes('"')) await client.query(found[0]?.mend as string);
+    else await client.query('alter function calls(text) set search_path = apart');
+    expect(await faults()).toEqual([]);
+    await client.query(
+      'alter function calls(text) reset search_path; alter function calls(text) set search_path = apart, public',
+    );
+    expect(await faults()).toEqual([]);
+  });
+
+  test('a body that names all with schemas, variables and queries of its own is no fault', async () => {
+    await client.query(`
+      create table none (id int primary key, name text);
+      create function calls(text) returns text immutable language plpgsql as $body$
+        declare helper text := upper($1); r record; begin
+        with rates as (select 1 as n) select n into helper from rates;
+        for r in select * from pg_catalog.generate_series(1, 2) x loop helper := coalesce(helper, '') || r.x::text; end loop;
+        if helper ~ 'x' and helper in ('a', 'b') then return null; end if;
+        return helper; end $body$;
+      create view channels."none:{id}" as select id, calls(name) as name from none`);
+    expect(await pathFaults(client, await foreseeCatalog(client, 'sno'))).toEqual([]);
   });
 
   test.each([

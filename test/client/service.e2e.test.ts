@@ -114,6 +114,35 @@ test('a changed channel view is read anew, and access ends where its view says s
   expect(errors).toEqual([]);
 });
 
+test('functions that name others without a schema decide rows and access; one that is gone is a no', async () => {
+  await here.query(`
+    create table songs (id int primary key, room int not null, title text);
+    alter table songs replica identity full;
+    create function shout(text) returns text language sql immutable as 'select upper($1)';
+    create function loud(text) returns text language plpgsql immutable strict as 'begin return shout($1); end';
+    create function whoever(text) returns text language sql immutable as 'select $1';
+    create function who(text) returns text language plpgsql immutable as 'begin return whoever($1); end';
+    create view channels."song:{room}" as select id, room, loud(title) as title from songs;
+    create view channel_access."song:{room}" as select room, who(sub) as sub from members where room < 3`);
+  const view = client.live<Card>('song:1');
+  await view.ready;
+  await here.query(`insert into songs values (1, 1, 'a'), (2, 2, 'b')`);
+  await until(() => view.rows[0]?.title === 'A', 'the row by both functions');
+  await here.query(`update songs set title = 'c' where id = 1`);
+  await until(() => view.rows[0]?.title === 'C', 'the update');
+  await here.query(`drop function whoever; update members set sub = sub where room = 1`);
+  await until(() => view.status === 'closed', 'the end of access');
+  expect(view.error).toMatchObject({ code: 'access_revoked' });
+  expect(here.service.log).toContainEqual(
+    expect.objectContaining({ view: 'channel_access."song:{room}"', sqlstate: '42883' }),
+  );
+  await here.query(`create function whoever(text) returns text language sql immutable as 'select $1'`);
+  const again = client.live<Card>('song:1');
+  await again.ready;
+  expect(again.rows).toEqual([{ id: 1, room: 1, title: 'C' }]);
+  for (const each of [view, again]) each.close();
+});
+
 describe('migrations', () => {
   const NAMES = ['kept', 'both', 'access', 'refused', 'renamed'] as const;
   const made = (name: string) => `create view channels."${name}:{room}" as select id, room, title from notes`;
