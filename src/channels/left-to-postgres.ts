@@ -1,9 +1,9 @@
-/** What is not computed in process, by intention: where no implementation but Postgres's own is sure to give its answers. */
+/** What Snö leaves to Postgres on purpose: no other implementation is sure to give its answers. */
 
 export interface Left {
   /** Functions, and operators by their signs. */
   readonly names: readonly string[];
-  /** For the documentation, where that is more than the names. */
+  /** For the documentation, if it says more than the names. */
   readonly what?: string;
   readonly why: string;
 }
@@ -11,19 +11,19 @@ export interface Left {
 export const LEFT_TO_POSTGRES: readonly Left[] = [
   {
     names: words('initcap casefold normalize'),
-    what: '`lower`, `upper`, `ILIKE` of other collations than `COLLATE "C"`; `initcap`, `casefold`, `normalize`',
-    why: 'letters and their cases are those of a collation',
+    what: '`lower`, `upper`, `ILIKE` with another collation than `COLLATE "C"`; `initcap`, `casefold`, `normalize`',
+    why: 'the collation decides about letters and their cases',
   },
   {
     names: [],
-    what: '`< <= > >=`, `GREATEST`, `LEAST`, `BETWEEN` over texts of other collations than C; any comparison by a nondeterministic one',
-    why: 'the order of texts, and which are equal, is that of a collation',
+    what: '`< <= > >=`, `GREATEST`, `LEAST`, `BETWEEN` over texts with another collation than C; any comparison with a nondeterministic collation',
+    why: 'the collation decides the order of texts, and which texts are equal',
   },
   {
     names: words(
       '~ ~* !~ !~* regexp_replace regexp_match regexp_matches regexp_like regexp_substr regexp_count regexp_instr regexp_split_to_array similar_to_escape',
     ),
-    why: "regular expressions are a dialect of Postgres's own",
+    why: 'Postgres has its own dialect of regular expressions',
   },
   {
     names: words('to_char to_number to_date to_timestamp format'),
@@ -31,7 +31,7 @@ export const LEFT_TO_POSTGRES: readonly Left[] = [
   },
   {
     names: words('concat concat_ws quote_literal quote_nullable quote_ident array_to_string string_to_array'),
-    why: 'it makes text of values of any type',
+    why: 'it makes text from values of any type',
   },
   {
     names: words(
@@ -40,7 +40,7 @@ export const LEFT_TO_POSTGRES: readonly Left[] = [
         'jsonb_extract_path_text json_extract_path json_extract_path_text jsonb_object json_object #- @? @@',
     ),
     what: 'functions that make json or jsonb, JSON paths, `jsonb || jsonb`, `jsonb - text`, casts of text to json and of jsonb to numbers',
-    why: 'it makes JSON anew, or versions of Postgres differ',
+    why: 'it builds new JSON, or versions of Postgres differ',
   },
   {
     names: words(
@@ -53,7 +53,7 @@ export const LEFT_TO_POSTGRES: readonly Left[] = [
     names: words(
       'age make_interval justify_days justify_hours justify_interval date_bin make_date make_timestamp make_time overlaps',
     ),
-    what: 'intervals, and dates and times plus or minus them; time zones but UTC',
+    what: 'intervals, and dates and times plus or minus them; time zones other than UTC',
     why: 'calendars and time zones change',
   },
   {
@@ -64,8 +64,8 @@ export const LEFT_TO_POSTGRES: readonly Left[] = [
     names: words(
       'num_nulls num_nonnulls array_append array_prepend array_cat array_remove array_replace array_position array_positions array_upper array_lower array_ndims array_dims trim_array',
     ),
-    what: '`ARRAY[...]` of other than constants, slices, and functions that make arrays',
-    why: 'it makes arrays anew',
+    what: '`ARRAY[...]` with elements that are not constants, slices, and functions that make arrays',
+    why: 'it builds new arrays',
   },
   {
     names: [],
@@ -82,7 +82,7 @@ const REASONS: ReadonlyMap<string, string> = new Map(
   LEFT_TO_POSTGRES.flatMap(({ names, why }) => names.map((name) => [name, why] as const)),
 );
 
-/** Why a function or operator is left to Postgres; undefined where nothing more is to be said than that it is. */
+/** Why a function or operator is left to Postgres; undefined if there is no special reason. */
 export function reasonLeft(name: string): string | undefined {
   return REASONS.get(name);
 }

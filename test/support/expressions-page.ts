@@ -17,33 +17,40 @@ export function expressionsPage(writtenBy: string): string {
 
 ${writtenBy}
 
-A channel view may compute whatever depends on nothing but the row. \`sno check\` tells of each channel which of two paths it takes:
+A channel view may compute anything that depends only on the row. \`sno check\` says for each channel which of two paths it takes:
 
-- **in process**: every expression of the view is in the tables below. Snö computes them from the text of the row's columns as the WAL
-  brings it, without a question to Postgres, and gives to the byte what Postgres 15 to 18 give: \`test/channels/expressions.pg.test.ts\`
-  compares random expressions over random rows with them.
-- **by Postgres**: some expression is not. Postgres evaluates the view over the rows of a commit, all of them in one round trip. No answer differs; events
-  come later by that round trip.
+- **in process**: every expression of the view is in the tables below. Snö computes them without asking Postgres, from the
+  text of the row's columns as the WAL brings it. Its answers equal those of Postgres 15 to 18 to the byte.
+  \`test/channels/expressions.pg.test.ts\` compares random expressions over random rows with Postgres.
+- **by Postgres**: the view has an expression that is not in the tables. Postgres evaluates the view over the rows of a
+  commit, all in one round trip. The answers are the same; the events arrive later by that round trip.
 
-A view that can change without a commit to its table (\`now()\`, casts of text to dates and times, which know \`today\`, volatile functions, user-defined
-stable functions, subqueries) takes no path: it is refused. Where evaluating a row is an error, such as a division by zero, a query of the view fails as well: the channels of
-that view are reset, and the log says why.
+Snö refuses a view that can change without a commit to its table. Such a view has \`now()\`, a cast of text to a date or time
+(the text may be \`today\`), a volatile function, a user-defined stable function, or a subquery.
+
+If evaluating a row raises an error, such as a division by zero, a query of the view fails as well. Snö then resets the
+channels of that view, and the log says why.
 
 ## In process
 
-In a database of another encoding than UTF8 nothing is. Types go by their names in \`pg_type\`: int4 is integer, float8 double precision, bpchar
-character(n), bool boolean. A domain counts as its base type. \`anyarray\` is an array of any of these types.
+In a database with another encoding than UTF8, Snö computes nothing in process. Types have their names in \`pg_type\`: int4 is
+integer, float8 is double precision, bpchar is character(n), bool is boolean. A domain counts as its base type.
+\`anyarray\` is an array of any of these types.
 
 | forms |
 |---|
 ${forms.map(({ is }) => `| ${cell(is)} |`).join('\n')}
 
-Comparisons are exact over bool, int2, int4, int8, numeric, float4, float8, uuid, bytea, date, time, timestamp, timestamptz and enums; over text,
-varchar and bpchar for equality, and for order where the collation is C; over jsonb and arrays for equality.
+Snö compares these types in process:
+
+- bool, int2, int4, int8, numeric, float4, float8, uuid, bytea, date, time, timestamp, timestamptz and enums: equality and
+  order;
+- text, varchar and bpchar: equality, and order if the collation is C;
+- jsonb and arrays: equality.
 
 ${routines.join('\n\n')}
 
-\`text ||\` takes, and is taken by, any of the types that have a cast to text below.
+\`text ||\` also accepts, on either side, any type that has a cast to text below.
 
 ### Casts
 
@@ -51,11 +58,12 @@ ${routines.join('\n\n')}
 |---|---|
 ${castRows(casts).join('\n')}
 
-Also \`numeric(precision, scale)\`, \`varchar(n)\` and \`char(n)\`; of arrays, \`varchar[]\` to \`text[]\`. numeric to float4 for constants only.
+Snö also casts to \`numeric(precision, scale)\`, \`varchar(n)\` and \`char(n)\`, and the array \`varchar[]\` to \`text[]\`. It casts numeric to
+float4 for constants only.
 
 ## By Postgres
 
-Everything else. Of what might be looked for above:
+Postgres evaluates everything else. The table lists what you might look for above:
 
 | | why |
 |---|---|

@@ -105,7 +105,7 @@ const right: Apply = (result, text, count) => {
 /** By a constant other than the least integer: of that one the answer was another until some minor version. */
 const rightOfConstant: Special = {
   fix: ([, count]) => (typeof count === 'string' && count !== INT4_MIN ? right : undefined),
-  where: 'by a constant number',
+  where: 'with a constant number',
 };
 
 const replace: Apply = (result, text, from, to) => {
