@@ -10,7 +10,7 @@ import { ORIGIN_FORM, originFault } from './origins.ts';
 import { conninfoProblem } from './postgres/conninfo/sources.ts';
 import { HELLO_SECONDS } from './protocol.ts';
 
-/** A form that values have: how they are read, and how the reference describes them. */
+/** A form of values: how they are read, and how docs/settings.md describes them. */
 interface Form<T> {
   readonly schema: z.ZodType<T, string>;
   readonly description: string;
@@ -18,10 +18,10 @@ interface Form<T> {
 
 export interface Setting<T = unknown> {
   readonly form: Form<T>;
-  /** The default as it would be written; undefined where there is none. */
+  /** The default as an operator would write it; undefined if the setting has no default. */
   readonly fallback?: string;
   readonly description: string;
-  /** Its value is never printed or logged. */
+  /** The value is never printed or logged. */
   readonly secret?: boolean;
 }
 
@@ -92,7 +92,7 @@ const networks: Form<readonly string[]> = {
   description: 'IP addresses or networks such as 10.0.0.0/8, comma-separated',
 };
 
-/** Its errors show no value: a part that is out of place may be the password. */
+/** Errors show no part of the value: a misplaced part may be the password. */
 const conninfo: Form<string> = {
   schema: z.string().superRefine((value, context) => {
     const message = conninfoProblem(value);
@@ -136,71 +136,71 @@ export const SETTING_GROUPS = {
   database: {
     SNO_DATABASE_URL: secret(
       conninfo,
-      'The database. `DATABASE_URL` serves where this is not set. What it leaves out comes from PG* variables, as for psql.',
+      'Connection string of the database. Snö uses `DATABASE_URL` if this is not set. Missing parts come from PG* variables, as for psql.',
     ),
     SNO_SLOT: setting(identifier, 'sno', 'Name of the replication slot.'),
     SNO_SLOT_WAL_BYTES: setting(
       bytes(0),
       '8GB',
-      'Bytes of WAL that Postgres may keep for the slot, at least twice SNO_REPLAY_WAL_BYTES; 0 = no bound. Watched while Snö runs: set max_slot_wal_keep_size for when it does not.',
+      'Bytes of WAL that Postgres may keep for the slot, at least twice SNO_REPLAY_WAL_BYTES; 0 = no bound. Snö watches this only while it runs: set max_slot_wal_keep_size for the rest of the time.',
     ),
     SNO_SLOT_WAL_POLICY: setting(
       oneOf('give_up', 'hold'),
       'give_up',
-      'At SNO_SLOT_WAL_BYTES: `give_up` drops the slot with its WAL and begins anew, so that subscribers are reset (`slot_lost`); `hold` warns and keeps it.',
+      'What Snö does at SNO_SLOT_WAL_BYTES. `give_up` drops the slot with its WAL and begins anew, so subscribers are reset (`slot_lost`). `hold` warns and keeps the slot.',
     ),
     SNO_UNDECODABLE_SECONDS: setting(
       integer(0, 86_400),
       '30',
-      'Seconds for which Postgres may fail to decode the same commit (`wal_undecodable`). Then all up to the end of the WAL is given up and subscribers are reset (`slot_lost`). 0 = it is tried for ever, and nothing is sent meanwhile.',
+      'Seconds for which Postgres may fail to decode the same commit (`wal_undecodable`). Snö then gives up everything up to the end of the WAL, and resets subscribers (`slot_lost`). 0 = Snö retries for ever, and sends nothing meanwhile.',
     ),
     SNO_TCP_USER_TIMEOUT_SECONDS: setting(
       integer(0, 86_400),
       '30',
-      'Seconds that Postgres waits for Snö to read what it was sent, before it ends the replication connection (tcp_user_timeout there). It bounds what a frozen Snö costs. 0 = as it is set in Postgres; connections by unix socket have no such bound.',
+      'Seconds that Postgres waits for Snö to read what it was sent, before Postgres ends the replication connection (tcp_user_timeout). This bounds what a frozen Snö costs. 0 = the value that is set in Postgres. Connections by unix socket have no bound.',
     ),
     SNO_PUBLICATION: setting(identifier, 'sno', 'Name of the publication.'),
     SNO_RULES: optional(
       folder,
-      'Folder of SQL files that are applied at start, in the order of their names, in one transaction.',
+      'Folder of SQL files. Snö applies them at start, in the order of their names, in one transaction.',
     ),
   },
   listening: {
     SNO_HOST: setting(host, '127.0.0.1', 'Address that clients connect to.'),
-    SNO_PORT: setting(integer(0, 65_535), '8443', 'Port that clients connect to; 0 takes any free one and logs it.'),
+    SNO_PORT: setting(integer(0, 65_535), '8443', 'Port that clients connect to; 0 takes a free port and logs it.'),
     SNO_TLS: setting(
       oneOf('auto', 'off'),
       'auto',
-      '`auto`: TLS where a certificate is set; without one, plain ws on loopback only. `off`: a proxy in front ends TLS. It allows plain ws beyond loopback, and requests for the host names that the proxy serves.',
+      '`auto`: TLS if a certificate is set; without one, plain ws on loopback only. `off`: a proxy in front ends TLS. `off` allows plain ws beyond loopback, and requests for the host names that the proxy serves.',
     ),
-    SNO_TLS_CERT: optional(file, 'PEM file with the certificate chain. Read again when it changes.'),
-    SNO_TLS_KEY: optional(file, 'PEM file with the private key. Read again when it changes.'),
+    SNO_TLS_CERT: optional(file, 'PEM file with the certificate chain. Snö reads it again when it changes.'),
+    SNO_TLS_KEY: optional(file, 'PEM file with the private key. Snö reads it again when it changes.'),
     SNO_ADMIN_PORT: setting(
       integer(0, 65_535),
       '9443',
-      'Port of /metrics, /healthz and /readyz; 0 takes any free one and logs it.',
+      'Port of /metrics, /healthz and /readyz; 0 takes a free port and logs it.',
     ),
     SNO_ADMIN_HOST: setting(
       host,
       '127.0.0.1',
-      'Address of the admin port. Beyond loopback it needs SNO_ADMIN_TOKEN, and TLS as clients do.',
+      'Address of the admin port. Beyond loopback it needs SNO_ADMIN_TOKEN, and TLS as for clients.',
     ),
     SNO_ADMIN_TOKEN: secret(
       bearer,
-      'What requests to the admin port must carry (`Authorization: Bearer ...`), all but /healthz and /readyz.',
+      'Token that requests to the admin port must carry (`Authorization: Bearer ...`), except /healthz and /readyz.',
     ),
     SNO_ALLOWED_ORIGINS: optional(
       origins,
-      'Origins of web pages that may connect, in addition to those of the same host. `*.` stands for one label. `null`, `file://`, `capacitor://localhost` and the like are accepted too: see docs/security.md. Requests for these hosts are answered as well.',
+      'Origins of web pages that may connect, in addition to the same host. `*.` stands for one label. `null`, `file://`, `capacitor://localhost` and similar origins are accepted too: see docs/security.md. Snö also answers requests for these hosts.',
     ),
     SNO_COMPRESS_BYTES: setting(
       bytes(0),
       '512',
-      'Bytes of a frame from which on it is sent compressed to clients that offer permessage-deflate, as browsers do; 0 = compression is not negotiated.',
+      'Size in bytes from which on a frame is compressed for clients that offer permessage-deflate, as browsers do. 0 = Snö does not negotiate compression.',
     ),
     SNO_TRUSTED_PROXIES: optional(
       networks,
-      "Proxies whose X-Forwarded-For and X-Forwarded-Host are believed: the client's address is the last one in X-Forwarded-For that is no proxy's, and X-Forwarded-Host is the host that a page's origin is compared with, beside Host. Default: the socket's address and Host count.",
+      "Proxies whose X-Forwarded-For and X-Forwarded-Host Snö trusts. The client's address is then the last one in X-Forwarded-For that is not one of these proxies. A page's origin is compared with X-Forwarded-Host, beside Host. Default: the socket's address and Host count.",
     ),
   },
   access: {
@@ -209,35 +209,39 @@ export const SETTING_GROUPS = {
       text,
       'Public key of RS, PS, ES and EdDSA tokens: PEM (SPKI), or the path of a file with it.',
     ),
-    SNO_JWKS_URL: optional(url('https:', 'http:'), 'Where the public keys (JWKS) of tokens are.'),
+    SNO_JWKS_URL: optional(url('https:', 'http:'), 'URL of the public keys (JWKS) of tokens.'),
     SNO_JWKS_KEEP_SECONDS: setting(
       integer(60, 31_536_000),
       '86400',
-      'Seconds for which the last good keys of SNO_JWKS_URL stay in force while it gives no good set: an error, no answer, a set without a usable key.',
+      'Seconds for which the last good keys of SNO_JWKS_URL stay in force while it gives no good set. An error, no answer, or a set without a usable key is not a good set.',
     ),
     SNO_JWT_ISSUER: optional(text, 'Tokens must have this `iss`.'),
     SNO_JWT_AUDIENCE: optional(text, 'Tokens must have this `aud`.'),
     SNO_JWT_EXP: setting(
       oneOf('optional', 'required'),
       'optional',
-      '`required`: tokens without `exp` are refused. Else they are good until their connection ends.',
+      '`required`: tokens without `exp` are refused. `optional`: they are valid until their connection ends.',
     ),
-    SNO_ACCESS: setting(oneOf('views', 'open'), 'views', '`open` lets everyone join everything: development only.'),
+    SNO_ACCESS: setting(
+      oneOf('views', 'open'),
+      'views',
+      '`views`: access views decide. `open` lets every client join every channel: development only.',
+    ),
     SNO_ACCESS_QUERIES: setting(
       integer(1, 100),
       '4',
-      'Queries of access views at the same time. Each takes a connection to the database.',
+      'Maximum queries of access views at the same time. Each takes a connection to the database.',
     ),
-    SNO_ACCESS_BATCH: setting(integer(1, 10_000), '500', 'Subscriptions that one query of an access view asks about.'),
+    SNO_ACCESS_BATCH: setting(integer(1, 10_000), '500', 'Maximum subscriptions in one query of an access view.'),
     SNO_ACCESS_WAITING: setting(
       integer(1, 10_000_000),
       '100000',
-      'Access checks that may wait for an answer. When they are that many, the address that has most is told to try again.',
+      'Maximum access checks that wait for an answer. At this limit, a client of the address with the most waiting checks receives `try_again`.',
     ),
     SNO_ACCESS_TIMEOUT_SECONDS: setting(
       integer(1, 600),
       '5',
-      'Seconds after which a query of an access view is given up, and those who wait for it are told to try again.',
+      'Seconds before a query of an access view is given up. Clients that wait for it receive `try_again`.',
     ),
   },
   replay: {
@@ -246,30 +250,30 @@ export const SETTING_GROUPS = {
     SNO_REPLAY_WAL_BYTES: setting(
       bytes(0),
       '256MB',
-      'Bytes of WAL that Postgres may be asked to keep so that the journal can be refilled after a restart.',
+      'Bytes of WAL that Snö may ask Postgres to keep, so that the journal can be refilled after a restart.',
     ),
   },
   memory: {
-    SNO_COMMIT_BYTES: setting(bytes(1), '8MB', 'Bytes of events of one commit after which it is sent on in parts.'),
+    SNO_COMMIT_BYTES: setting(bytes(1), '8MB', 'Bytes of events of one commit. Snö sends a larger commit in parts.'),
     SNO_OUTBOUND_BYTES: setting(
       bytes(1),
       '1MB',
-      'Bytes that may wait in a client socket; beyond it the client is behind and reads from the journal at its own pace.',
+      'Bytes that may wait in one client socket. Beyond that, the client is behind and reads from the journal at its own pace.',
     ),
     SNO_OUTBOUND_TOTAL_BYTES: setting(
       bytes(1),
       '256MB',
-      'Bytes that may wait in all client sockets together that take no more just now, in equal shares, but 16 kB each at least.',
+      'Total bytes queued for clients that are not reading, divided equally among them, at least 16 kB each.',
     ),
     SNO_WAL_BUFFER_BYTES: setting(
       bytes(1),
       '16MB',
-      'Bytes of WAL that may wait in memory before the replication socket is paused.',
+      'Bytes of WAL that may wait in memory before Snö pauses the replication socket.',
     ),
     SNO_SNAPSHOTS: setting(
       integer(1, 100),
       '4',
-      'Snapshots that are read from the database at the same time; others wait.',
+      'Maximum snapshots that Snö reads from the database at the same time; others wait.',
     ),
     SNO_SNAPSHOT_BYTES: setting(
       bytes(1),
@@ -279,77 +283,73 @@ export const SETTING_GROUPS = {
     SNO_SNAPSHOT_SECONDS: setting(
       integer(1, 86_400),
       '300',
-      'Seconds that a snapshot may take in all: for so long it may hold a transaction of the database open.',
+      'Maximum seconds for a whole snapshot. It may hold a transaction of the database open for that long.',
     ),
   },
   limits: {
-    SNO_MAX_CONNECTIONS: setting(integer(0, 10_000_000), '100000', 'Connections in all; 0 = no limit.'),
+    SNO_MAX_CONNECTIONS: setting(integer(0, 10_000_000), '100000', 'Maximum connections in all; 0 = no limit.'),
     SNO_MAX_CONNECTIONS_PER_ADDRESS: setting(
       integer(0, 10_000_000),
       '1000',
-      'Connections of one address (IPv6: of one /64 network); 0 = no limit.',
+      'Maximum connections of one address (IPv6: of one /64 network); 0 = no limit.',
     ),
     SNO_MAX_PENDING_CONNECTIONS: setting(
       integer(0, 10_000_000),
       '10000',
-      'Connections that are on their way to `welcome`; 0 = no limit. When they are that many, the newest of the address that has most makes room for one of another. Of one address as many as SNO_MAX_CONNECTIONS_PER_ADDRESS, or 100 where that is less.',
+      'Maximum connections that have not received `welcome` yet; 0 = no limit. At this limit, the newest one of the address with the most makes room for one of another address. One address may have SNO_MAX_CONNECTIONS_PER_ADDRESS of them, or 100 if that is less.',
     ),
     SNO_HANDSHAKE_SECONDS: setting(
       integer(1, 3_600),
       '10',
       'Seconds until a connection must be a websocket: TLS handshake and HTTP request together.',
     ),
-    SNO_HELLO_SECONDS: setting(
-      integer(1, 3_600),
-      String(HELLO_SECONDS),
-      'Seconds in which a websocket must say hello.',
-    ),
-    SNO_MAX_HEADER_BYTES: setting(bytes(1_024), '16384', 'Bytes of the head of an HTTP request.'),
+    SNO_HELLO_SECONDS: setting(integer(1, 3_600), String(HELLO_SECONDS), 'Seconds until a websocket must send hello.'),
+    SNO_MAX_HEADER_BYTES: setting(bytes(1_024), '16384', 'Maximum bytes of the head of an HTTP request.'),
     SNO_MAX_SUBSCRIPTIONS: setting(
       integer(0, 1_000_000),
       '500',
-      'Subscriptions of one connection, those that are still being checked among them; 0 = no limit.',
+      'Maximum subscriptions of one connection, including those that are still being checked; 0 = no limit.',
     ),
-    SNO_MAX_CHANNEL_BYTES: setting(bytes(1), '1024', "Bytes of a channel's name in a frame from a client."),
-    SNO_MAX_TOKEN_BYTES: setting(bytes(1), '16384', 'Bytes of a token.'),
-    SNO_MAX_FRAME_BYTES: setting(bytes(1), '65536', 'Bytes of one frame from a client.'),
+    SNO_MAX_CHANNEL_BYTES: setting(bytes(1), '1024', "Maximum bytes of a channel's name in a frame from a client."),
+    SNO_MAX_TOKEN_BYTES: setting(bytes(1), '16384', 'Maximum bytes of a token.'),
+    SNO_MAX_FRAME_BYTES: setting(bytes(1), '65536', 'Maximum bytes of one frame from a client.'),
     SNO_MAX_FRAMES_PER_SECOND: setting(
       integer(0, 1_000_000),
       '200',
-      'Frames a second from a client, averaged over 10 seconds, pings among them; a frame counts once for each 4 kB that it begins. 0 = no limit.',
+      'Maximum frames a second from a client, averaged over 10 seconds. Pings count. A frame counts once for each 4 kB that it begins. 0 = no limit.',
     ),
-    SNO_MAX_FRAGMENTS: setting(integer(1, 1_000_000), '128', 'Fragments of one frame from a client.'),
+    SNO_MAX_FRAGMENTS: setting(integer(1, 1_000_000), '128', 'Maximum fragments of one frame from a client.'),
     SNO_MAX_FRAME_PIECES: setting(
       integer(1, 1_000_000),
       '1024',
-      'Pieces in which a frame from a client may arrive: one that comes byte by byte takes many times its size.',
+      'Maximum pieces in which a frame from a client may arrive: a frame that comes byte by byte takes many times its size.',
     ),
     SNO_MAX_WAITING_COMMITS: setting(
       integer(1, 1_000_000),
       '1000',
-      'Commits that one connection may wait for at a time (`reached`).',
+      'Maximum commits that one connection may wait for at a time (`reached`).',
     ),
     SNO_MAX_WAITING_SNAPSHOTS: setting(
       integer(0, 10_000_000),
       '10000',
-      'Snapshots that wait for one of SNO_SNAPSHOTS. When they are that many, the address that has most is told to come back (overloaded). 0 = no limit.',
+      'Maximum snapshots that wait for one of SNO_SNAPSHOTS. At this limit, a client of the address with the most receives `overloaded`. 0 = no limit.',
     ),
   },
   process: {
     SNO_DRAIN_SECONDS: setting(
       integer(0, 600),
       '5',
-      'Seconds over which clients are sent away (close code 1001) when the process is told to stop; fewer where that is slower than 50 clients a second.',
+      'Seconds over which clients are sent away (close code 1001) when the process must stop. Snö takes less time if this would be slower than 50 clients a second.',
     ),
     SNO_LOG_LEVEL: setting(
       oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
       'info',
-      'The least level that is logged.',
+      'The lowest level that is logged.',
     ),
     SNO_WORKERS: setting(
       integer(0, 256),
       '0',
-      'Processes that own the client sockets, beside the one that reads the WAL; 0 = it does both.',
+      'Processes that own the client sockets, beside the one that reads the WAL; 0 = one process does both.',
     ),
     SNO_NATS_URL: optional(url('nats:', 'tls:'), 'JetStream as the journal. Not in this version.'),
     SNO_ROLE: setting(
@@ -385,8 +385,8 @@ export function flagOf(name: SettingName): string {
 }
 
 /**
- * Reads the settings of a service. `flags` are by setting name and override the environment. An unknown SNO_ variable,
- * a bad value or a contradiction throws `setting_invalid`, which names every setting at fault.
+ * Reads the settings of a service. `flags` are keyed by setting name and override the environment. An unknown SNO_
+ * variable, an invalid value or a contradiction throws `setting_invalid`, which names every setting at fault.
  */
 export function readSettings(environment: Environment, flags: Flags = {}): Settings {
   const settings = readValues(environment, flags);
@@ -394,7 +394,7 @@ export function readSettings(environment: Environment, flags: Flags = {}): Setti
   return settings;
 }
 
-/** As `readSettings`, for commands that serve nobody: contradictions between settings do not matter to them. */
+/** Like `readSettings`, but without contradictions between settings: for commands that serve no clients. */
 export function readValues(environment: Environment, flags: Flags = {}): Settings {
   const problems = Object.keys(environment).filter(isUnknown).map(unknown);
   const settings: Partial<Record<SettingName, unknown>> = {};
@@ -411,20 +411,24 @@ export function readValues(environment: Environment, flags: Flags = {}): Setting
   return settings as Settings;
 }
 
-/** Bytes of WAL that the slot may hold; 0: no bound. It trails by SNO_REPLAY_WAL_BYTES as a matter of course, so not less than twice that. */
+/**
+ * Maximum bytes of WAL that the slot may hold; 0: no bound. The slot always trails by up to SNO_REPLAY_WAL_BYTES, so the
+ * bound is at least twice that.
+ */
 export function slotWalBytes(settings: Pick<Settings, 'SNO_SLOT_WAL_BYTES' | 'SNO_REPLAY_WAL_BYTES'>): number {
   const { SNO_SLOT_WAL_BYTES: bound, SNO_REPLAY_WAL_BYTES: replay } = settings;
   return bound === 0 ? 0 : Math.max(bound, 2 * replay);
 }
 
-/** The database's URL, or `setting_invalid` where none is set. */
+/** The database's URL; throws `setting_invalid` if it is not set. */
 export function databaseUrl(settings: Pick<Settings, 'SNO_DATABASE_URL'>): string {
   const url = settings.SNO_DATABASE_URL;
-  if (url === undefined) refuse(['SNO_DATABASE_URL: is not set (nor is DATABASE_URL); the database is needed here']);
+  if (url === undefined)
+    refuse(['SNO_DATABASE_URL: is not set, and neither is DATABASE_URL; this command needs the database']);
   return url as string;
 }
 
-/** The settings as they may be logged: a secret says only whether it is set. */
+/** The settings in a form that may be logged: a secret shows only whether it is set. */
 export function printable(settings: Settings): Record<string, unknown> {
   return Object.fromEntries(
     SETTING_NAMES.map((name) => [
@@ -434,7 +438,7 @@ export function printable(settings: Settings): Record<string, unknown> {
   );
 }
 
-/** Where a setting's value comes from. An empty variable counts as not set. */
+/** A setting's value and its source. An empty variable counts as not set. */
 function given(
   name: SettingName,
   environment: Environment,
@@ -450,7 +454,7 @@ const isUnknown = (name: string): boolean => name.startsWith('SNO_') && !(name i
 
 function unknown(name: string): string {
   const meant = nearest(name, SETTING_NAMES);
-  return `${name}: there is no such setting${meant === undefined ? '' : `; did you mean ${meant}?`}`;
+  return `${name}: unknown setting${meant === undefined ? '' : `; did you mean ${meant}?`}`;
 }
 
 function refuse(problems: readonly string[]): void {
@@ -464,7 +468,7 @@ export function isLoopback(host: string): boolean {
   return LOOPBACK.test(host);
 }
 
-/** What contradicts itself, or is for a later version: each with whether it does, and the message. */
+/** A message for each contradiction, and for each setting that only a later version supports. */
 function contradictions(settings: Settings): string[] {
   const { SNO_HOST: address, SNO_ADMIN_HOST: adminAddress, SNO_ADMIN_TOKEN: adminToken } = settings;
   const { SNO_TLS: tls, SNO_TLS_CERT: cert, SNO_TLS_KEY: key } = settings;
@@ -477,15 +481,15 @@ function contradictions(settings: Settings): string[] {
     ],
     [
       isPlain && !isLoopback(address),
-      `SNO_HOST: ${address} is beyond loopback and there is no certificate; set SNO_TLS_CERT and SNO_TLS_KEY, or say SNO_TLS=off where a proxy ends TLS`,
+      `SNO_HOST: ${address} is beyond loopback and the certificate is missing; set SNO_TLS_CERT and SNO_TLS_KEY, or set SNO_TLS=off if a proxy ends TLS`,
     ],
     [
       adminToken === undefined && !isLoopback(adminAddress),
-      `SNO_ADMIN_HOST: ${adminAddress} is beyond loopback and there is no SNO_ADMIN_TOKEN; set one`,
+      `SNO_ADMIN_HOST: ${adminAddress} is beyond loopback and SNO_ADMIN_TOKEN is missing; set it`,
     ],
     [
       isPlain && !isLoopback(adminAddress),
-      `SNO_ADMIN_HOST: ${adminAddress} is beyond loopback and there is no certificate, so that the token would cross the network in clear; set SNO_TLS_CERT and SNO_TLS_KEY, or say SNO_TLS=off where a proxy ends TLS`,
+      `SNO_ADMIN_HOST: ${adminAddress} is beyond loopback and the certificate is missing, so the token would cross the network in clear; set SNO_TLS_CERT and SNO_TLS_KEY, or set SNO_TLS=off if a proxy ends TLS`,
     ],
     [settings.SNO_NATS_URL !== undefined, 'SNO_NATS_URL: not in this version'],
     [settings.SNO_ROLE !== 'all', 'SNO_ROLE: only all in this version'],

@@ -247,7 +247,7 @@ describe('bad values', () => {
     const { message } = refusal(() => readSettings({ SNO_PORT: 'x', SNO_SLOT: 'Y', SNO_LOGLEVEL: 'info' }));
     expect(message).toBe(
       [
-        'SNO_LOGLEVEL: there is no such setting; did you mean SNO_LOG_LEVEL?',
+        'SNO_LOGLEVEL: unknown setting; did you mean SNO_LOG_LEVEL?',
         'SNO_SLOT: must be 1 to 63 of a-z, 0-9 and _ (what Postgres allows in the name of a slot), got "Y"',
         'SNO_PORT: must be a whole number from 0 to 65535, got "x"',
       ].join('\n'),

@@ -1,4 +1,4 @@
-/** docs/settings.md, docs/errors.md and docs/expressions.md are what the code says. `npm run docs` writes them anew. */
+/** docs/settings.md, docs/errors.md and docs/expressions.md are generated from the code. `npm run docs` writes them. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { flagOf, SETTING_GROUPS, type Setting, type SettingName } from '../src/config.ts';
@@ -30,10 +30,12 @@ function settingsPage(): string {
 
 ${WRITTEN_BY}
 
-Settings are environment variables. Flags of the same name override them: \`SNO_PORT=443\` or \`--port 443\` or \`--port=443\`.
-An empty variable counts as not set. An unknown \`SNO_\` variable, a bad value and a contradiction are errors that name the
-setting (\`setting_invalid\`, exit code 2). Bytes have units of 1,024, as in Postgres: B, kB, MB, GB, TB. Give secrets as variables: flags
-show in the list of processes.
+Settings are environment variables. Flags of the same name override them: \`SNO_PORT=443\` or \`--port 443\` or
+\`--port=443\`. An empty variable counts as not set. An unknown \`SNO_\` variable, an invalid value and a
+contradiction are errors that name the setting (\`setting_invalid\`, exit code 2).
+
+Bytes have units of 1,024, as in Postgres: B, kB, MB, GB, TB. Give secrets as variables: flags show in the list of
+processes.
 
 ${groups.join('\n\n')}
 `;
@@ -55,8 +57,8 @@ function errorsPage(): string {
 
 ${WRITTEN_BY}
 
-Codes are stable; messages are for people and may change. The message says what exactly happened.
-The command line exits with 2 for \`usage\` and \`setting_invalid\`, with 1 for every other error.
+Codes are stable. Messages are for people and may change; each message says exactly what happened. The command line
+exits with 2 for \`usage\` and \`setting_invalid\`, with 1 for every other error.
 
 ${parts.join('\n\n')}
 `;
@@ -74,7 +76,7 @@ test.each([
   await expect(page()).toMatchFileSnapshot(`../docs/${file}`);
 });
 
-test('docs/security.md has every limit, with settings and codes that exist, and a test that meets it', () => {
+test('docs/security.md lists every limit, with settings and codes that exist, and a test that meets it', () => {
   const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
   const rows = [...read('docs/security.md').matchAll(/^\| `(\w+)` \| (.+) \| (.+) \| (.*)\|$/gm)];
   expect(rows.map(([, limit]) => limit)).toEqual([...LIMITS]);
