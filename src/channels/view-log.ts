@@ -9,11 +9,11 @@ const GONE = {
   channel_access: 'the access view was dropped: nobody may subscribe until there is one',
 } as const;
 
-/** A refusal is an error. A view that was refused or dropped and is served again has a line too. */
+/** A refusal is an error. A view that was refused or dropped and is served now has a line too. */
 export function tellOfViews(logger: Logger, { refused, gone, back }: LoadResult): void {
   for (const view of gone) logger.info({ view: nameOf(view) }, GONE[view.schema]);
   for (const refusal of refused) tellRefusal(logger, refusal);
-  for (const view of back) logger.info({ view: nameOf(view) }, 'the view is served again');
+  for (const view of back) logger.info({ view: nameOf(view) }, 'the view is served now');
 }
 
 export function tellRefusal(logger: Logger, { schema, pattern, error }: Refusal): void {

@@ -49,6 +49,13 @@ test('a table that the publication leaves out by EXCEPT is not served, until it 
   expect((await client.subscribe('hidden')).type).toBe('error');
   await here.query('alter publication sno set all tables');
   await until(async () => (await client.subscribe('hidden')).type === 'subscribed', 'it is served');
+  const lines = here.service.log.filter(({ view }) => view === 'channels."hidden"');
+  expect(lines.map(({ level, code }) => [level, code])).toEqual([
+    ['error', 'table_unpublished'],
+    ...lines.slice(1, -1).map(() => ['error', 'writers_open']),
+    ['info', undefined],
+  ]);
+  expect(lines.at(-1)?.msg).toBe('the view is served now');
   await here.query("insert into hidden values (1, 'seen')");
   await until(() => client.events('hidden').length > 0, 'its row comes');
   client.cut();
