@@ -5,6 +5,9 @@
 --
 -- Every function pins its search_path, and those that print values or definitions pin the settings that shape them.
 
+-- Recursive queries have a work_mem of their own: they begin with a hash table as large as it allows, since the planner expects
+-- many more rows than there are, and each page of it is made anew.
+
 -- Functions that are made again lose `jit = off` until the end of this file, and event triggers call them at each command.
 select set_config('jit', 'off', true);
 
@@ -17,6 +20,14 @@ comment on schema channels is 'Channel views: the name of a view is the pattern 
 comment on schema channel_access is 'Access views: who may subscribe to the channels of the same name.';
 
 grant usage on schema sno to public;
+
+-- The event triggers of an earlier version would call functions that are replaced below, one after the other.
+create or replace function sno.on_ddl() returns event_trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$ begin end $$;
+create or replace function sno.on_drop() returns event_trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$ begin end $$;
 
 create or replace function sno.version() returns integer
 language sql immutable set search_path = pg_catalog, pg_temp
@@ -123,18 +134,26 @@ as $$
 $$;
 comment on function sno.is_secured(oid, oid) is 'Whether row-level security of a table applies to a role; true for a role that is not known.';
 
-create or replace function sno.chain(of_view oid default null) returns table (view oid, reader oid, relation oid, role oid)
+create or replace function sno.views() returns oid[]
 language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(array_agg(c.oid order by c.oid), '{}')
+  from pg_class c
+  where c.relnamespace in (select oid from pg_namespace where nspname in ('channels', 'channel_access')) and c.relkind in ('v', 'm', 'r', 'p', 'f')
+$$;
+comment on function sno.views() is 'All channel views and access views, and whatever else stands in their schemas.';
+
+drop function if exists sno.chain(oid);
+create or replace function sno.chain(views oid[] default null) returns table (view oid, reader oid, relation oid, role oid)
+language sql stable set search_path = pg_catalog, pg_temp
+set work_mem = '64kB'
 as $$
   with recursive
   service (oid) as (
     select (select r.oid from sno.settings s join pg_roles r on r.rolname = s.value where s.name = 'service_role')
   ),
   chain (view, reader, relation, role) as (
-    select c.oid, 0::oid, c.oid, s.oid
-    from pg_class c cross join service s
-    where c.relnamespace in (select oid from pg_namespace where nspname in ('channels', 'channel_access')) and c.relkind in ('v', 'm', 'r', 'p', 'f')
-      and ($1 is null or c.oid = $1)
+    select v.oid, 0::oid, v.oid, s.oid from unnest(coalesce($1, sno.views())) v (oid) cross join service s
     union
     select k.view, k.relation, x.relation, x.role
     from chain k
@@ -153,32 +172,35 @@ as $$
       select d.refobjid, k.role
       from pg_policy p
       join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid
-      where p.polrelid = k.relation and p.polcmd in ('r', '*') and sno.is_secured(k.relation, k.role)
+      join pg_class c on c.oid = p.polrelid and c.relrowsecurity
+      where p.polrelid = k.relation and p.polcmd in ('r', '*') and case when c.relrowsecurity then sno.is_secured(c.oid, k.role) end
         and d.refclassid = 'pg_class'::regclass and d.deptype = 'n'
     ) x (relation, role)
   )
   select view, reader, relation, role from chain
 $$;
-comment on function sno.chain(oid) is
+comment on function sno.chain(oid[]) is
   'What channel views and access views read, through other views and the policies of tables, step by step: which view or table reads what, by the rights of which role (null: that of the service, which is not known).';
 
-create or replace function sno.policy_reads() returns table (view oid, relation oid)
-language plpgsql stable set search_path = pg_catalog, pg_temp
+drop function if exists sno.policy_reads();
+create or replace function sno.policy_reads(views oid[] default null) returns table (view oid, relation oid)
+language plpgsql stable rows 10 set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- A role without these rights learns from sno.lacking() that it lacks them.
-  if exists (select from pg_policy) and has_function_privilege('sno.chain(oid)', 'execute') and has_table_privilege('sno.settings', 'select') then
+  if exists (select from pg_policy) and has_function_privilege('sno.chain(oid[])', 'execute') and has_table_privilege('sno.settings', 'select') then
     return query
       select k.view, k.relation
-      from sno.chain() k
+      from sno.chain($1) k
       join pg_class c on c.oid = k.reader and c.relkind in ('r', 'p')
       join pg_class v on v.oid = k.view and v.relnamespace = (select n.oid from pg_namespace n where n.nspname = 'channel_access');
   end if;
 end
 $$;
-comment on function sno.policy_reads() is 'The tables that policies read for access views.';
+comment on function sno.policy_reads(oid[]) is 'The tables that policies read for access views. `views`: for these.';
 
-create or replace function sno.rights(of_view oid default null) returns table (
+drop function if exists sno.rights(oid);
+create or replace function sno.rights(views oid[] default null) returns table (
   view oid, relation oid, role oid, is_readable boolean, is_secured boolean, is_by_role boolean, reader oid)
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -195,7 +217,7 @@ as $$
       ) d
       where d.refobjid = c.oid and not case when d.refobjsubid > 0 then has_column_privilege(k.role, c.oid, d.refobjsubid::smallint, 'select')
         else has_any_column_privilege(k.role, c.oid, 'select') end),
-    c.relkind in ('r', 'p') and sno.is_secured(c.oid, k.role),
+    case when c.relkind in ('r', 'p') and c.relrowsecurity then sno.is_secured(c.oid, k.role) else false end,
     -- Its own rights would not do: it is a superuser, may bypass policies, or is a member of another role.
     k.role is not null and k.role <> c.relowner and (
       c.relrowsecurity
@@ -206,86 +228,112 @@ as $$
   join pg_class c on c.oid = k.relation
   where k.reader <> 0 and c.oid >= 16384
 $$;
-comment on function sno.rights(oid) is
+comment on function sno.rights(oid[]) is
   'By the rights of which role views read each relation: whether it may, whether policies apply to it, and whether that depends on attributes or memberships of the role; and the view that reads it.';
 
-create or replace function sno.policies(of_view oid default null) returns table (view oid, policy oid)
+drop function if exists sno.policies(oid);
+create or replace function sno.policies(views oid[] default null) returns table (view oid, policy oid)
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
   select distinct k.view, p.oid
   from sno.chain($1) k
   join pg_policy p on p.polrelid = k.relation and p.polcmd in ('r', '*')
-  where sno.is_secured(k.relation, k.role)
+  join pg_class c on c.oid = p.polrelid
+  where case when c.relrowsecurity then sno.is_secured(c.oid, k.role) end
     and (k.role is null or exists (select from unnest(p.polroles) r (oid) where r.oid = 0 or pg_has_role(k.role, r.oid, 'usage')))
 $$;
-comment on function sno.policies(oid) is 'The policies that apply to what views read.';
+comment on function sno.policies(oid[]) is 'The policies that apply to what views read.';
+
+create or replace function sno.numbers_after(label text, tree text) returns setof oid
+language sql immutable set search_path = pg_catalog, pg_temp
+as $$
+  select split_part(p.part, ' ', 1)::oid
+  from string_to_table($2, $1) with ordinality p (part, position)
+  -- Labels that are names of columns stand there too, before something else.
+  where p.position > 1 and left(p.part, 11) ~ '^[0-9]+ '
+$$;
+comment on function sno.numbers_after(text, text) is 'The oids that follow a label in the tree of a view or policy.';
 
 -- The tree of a view or policy names what it reads by oid; pg_depend leaves out what is built in.
-create or replace function sno.unnoticed(of_view oid default null) returns table (view oid, what text)
+drop function if exists sno.unnoticed(oid);
+create or replace function sno.unnoticed(views oid[] default null) returns table (view oid, what text)
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
-  with tree (view, text) as (
-    select k.view, r.ev_action::text
+  with source as materialized (
+    select k.view, 'pg_rewrite'::regclass::oid as class, k.relation as oid
     from (select distinct k.view, k.relation from sno.chain($1) k where k.relation >= 16384) k
-    join pg_rewrite r on r.ev_class = k.relation and r.ev_type = '1'
     join pg_class c on c.oid = k.relation and c.relkind = 'v'
     union all
-    select a.view, p.polqual::text from sno.policies($1) a join pg_policy p on p.oid = a.policy
+    select a.view, 'pg_policy'::regclass, a.policy from sno.policies($1) a
+  ),
+  -- Each tree once, however many views read through it.
+  tree (class, oid, text) as materialized (
+    select s.class, s.oid, r.ev_action::text
+    from (select distinct s.class, s.oid from source s where s.class = 'pg_rewrite'::regclass) s
+    join pg_rewrite r on r.ev_class = s.oid and r.ev_type = '1'
+    union all
+    select s.class, s.oid, p.polqual::text
+    from (select distinct s.class, s.oid from source s where s.class = 'pg_policy'::regclass) s
+    join pg_policy p on p.oid = s.oid
   )
-  select distinct tree.view, found.what
+  select distinct s.view, found.what
   from tree
   cross join lateral (
     select case
       when c.oid < 16384 then format('the system catalog %I.%I', n.nspname, c.relname)
       when c.relkind = 'S' then format('the sequence %I.%I', n.nspname, c.relname)
       else format('%I.%I, which is not a table or view', n.nspname, c.relname) end
-    from regexp_matches(tree.text, ':relid ([0-9]+)', 'g') m
-    join pg_class c on c.oid = m[1]::oid and (c.oid < 16384 or c.relkind not in ('r', 'p', 'v', 'm', 'f'))
+    from sno.numbers_after(':relid ', tree.text) r (relation)
+    cross join lateral (select * from pg_class c where c.oid = r.relation limit 1) c
     join pg_namespace n on n.oid = c.relnamespace
+    where c.oid < 16384 or c.relkind not in ('r', 'p', 'v', 'm', 'f')
     union all
     select 'a sample (TABLESAMPLE)' where tree.text like '%{TABLESAMPLECLAUSE %'
     union all
     -- tableoid, -6, is that of the row's table.
-    select 'a system column, such as ctid' where tree.text ~ '\{VAR :varno [0-9]+ :varattno -[1-5] '
+    select 'a system column, such as ctid' where tree.text like '%:varattno -%' and tree.text ~ '\{VAR :varno [0-9]+ :varattno -[1-5] '
   ) found (what)
+  join source s on (s.class, s.oid) = (tree.class, tree.oid)
 $$;
-comment on function sno.unnoticed(oid) is 'What views read of which no change comes through the WAL or an event trigger.';
+comment on function sno.unnoticed(oid[]) is 'What views read of which no change comes through the WAL or an event trigger.';
 
 drop function if exists sno.below();
 create or replace function sno.below(views oid[] default null) returns table (view oid, relation oid)
-language sql stable set search_path = pg_catalog, pg_temp
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set work_mem = '64kB'
 as $$
-  with recursive below (view, relation) as (
-    select c.oid, c.oid
-    from pg_class c
-    where c.relnamespace in (select oid from pg_namespace where nspname in ('channels', 'channel_access'))
-      and c.relkind in ('v', 'm', 'r', 'p', 'f') and ($1 is null or c.oid = any ($1))
-    union
-    select p.view, p.relation from sno.policy_reads() p where $1 is null or p.view = any ($1)
-    union
-    select b.view, x.relation
+#variable_conflict use_column
+begin
+  return query
+    with recursive below (view, relation) as (
+      select v.oid, v.oid from unnest(coalesce($1, sno.views())) v (oid)
+      union
+      select p.view, p.relation from sno.policy_reads($1) p
+      union
+      select b.view, x.relation
+      from below b
+      cross join lateral (
+        select d.refobjid
+        -- Not through materialized views: what they show changes when they are refreshed.
+        from pg_class c
+        join pg_rewrite r on r.ev_class = c.oid
+        join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+        where c.oid = b.relation and c.relkind = 'v' and r.ev_type = '1'
+          and d.refclassid = 'pg_class'::regclass and d.deptype = 'n'
+        union all
+        -- Postgres sends a partition's changes as its root's.
+        select pg_partition_root(c.oid)::oid from pg_class c where c.oid = b.relation and c.relispartition
+        union all
+        select i.inhrelid from pg_inherits i join pg_class c on c.oid = i.inhrelid
+        where i.inhparent = b.relation and not c.relispartition
+      ) x (relation)
+    )
+    select b.view, b.relation
     from below b
-    cross join lateral (
-      select d.refobjid
-      -- Not through materialized views: what they show changes when they are refreshed.
-      from pg_class c
-      join pg_rewrite r on r.ev_class = c.oid
-      join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
-      where c.oid = b.relation and c.relkind = 'v' and r.ev_type = '1'
-        and d.refclassid = 'pg_class'::regclass and d.deptype = 'n'
-      union all
-      -- Postgres sends a partition's changes as its root's.
-      select pg_partition_root(c.oid)::oid from pg_class c where c.oid = b.relation and c.relispartition
-      union all
-      select i.inhrelid from pg_inherits i join pg_class c on c.oid = i.inhrelid
-      where i.inhparent = b.relation and not c.relispartition
-    ) x (relation)
-  )
-  select b.view, b.relation
-  from below b
-  -- LIMIT makes it look each one up, instead of reading all of pg_class.
-  cross join lateral (select c.relkind from pg_class c where c.oid = b.relation limit 1) c
-  where b.relation <> b.view and c.relkind in ('v', 'm', 'r', 'p', 'f')
+    -- LIMIT makes it look each one up, instead of reading all of pg_class.
+    cross join lateral (select c.relkind from pg_class c where c.oid = b.relation limit 1) c
+    where b.relation <> b.view and c.relkind in ('v', 'm', 'r', 'p', 'f');
+end
 $$;
 comment on function sno.below(oid[]) is 'Every relation that a channel view or access view reads, directly or through other views. `views`: that these read.';
 
@@ -309,66 +357,80 @@ as $$
 $$;
 comment on function sno.use_publication(name) is 'Registers a publication to be kept up to date. Another one that is no longer read is taken out by: delete from sno.publications where name = ...';
 
+create or replace function sno.above(classes oid[], objects oid[]) returns table (class oid, object oid, schema name, name name)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set work_mem = '64kB'
+-- The planner expects many dependents, and would read whole catalogs.
+set enable_hashjoin = off
+set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+begin
+  return query
+    with recursive above (origin_class, origin, class, object) as (
+      select o.class, o.object, o.class, o.object from unnest($1, $2) o (class, object)
+      union
+      select a.origin_class, a.origin, x.class, x.object
+      from above a
+      cross join lateral (
+        select 'pg_class'::regclass::oid, r.ev_class
+        from pg_depend d
+        join pg_rewrite r on r.oid = d.objid
+        where d.refclassid = a.class and d.refobjid = a.object and d.classid = 'pg_rewrite'::regclass
+        union all
+        -- From a type to the tables with such columns, its arrays and domains; from a table to its row type; from a function to its casts,
+        -- operators, aggregates, functions with a parsed body and constraints of domains; from a dictionary to text search
+        -- configurations; from a schema or an extension to all that is in it.
+        select d.classid, d.objid
+        from pg_depend d
+        where d.refclassid = a.class and d.refobjid = a.object
+          and (d.classid in ('pg_class'::regclass, 'pg_type'::regclass)
+            or a.class = 'pg_proc'::regclass
+              and d.classid in ('pg_cast'::regclass, 'pg_operator'::regclass, 'pg_proc'::regclass, 'pg_constraint'::regclass)
+            or a.class in ('pg_ts_dict'::regclass, 'pg_ts_template'::regclass, 'pg_ts_parser'::regclass)
+            or a.class = 'pg_namespace'::regclass
+            or a.class = 'pg_extension'::regclass and d.deptype = 'e')
+        union all
+        select 'pg_type'::regclass::oid, k.contypid from pg_constraint k
+        where a.class = 'pg_constraint'::regclass and k.oid = a.object and k.contypid <> 0
+        union all
+        -- The primary key of a partitioned table is valid once each partition's index is attached.
+        select 'pg_class'::regclass::oid, i.indrelid from pg_index i where a.class = 'pg_class'::regclass and i.indexrelid = a.object
+        union all
+        -- From what a composite type consists of to the type; of a table, the type depends on the table.
+        select 'pg_type'::regclass::oid, c.reltype from pg_class c where a.class = 'pg_class'::regclass and c.oid = a.object and c.relkind = 'c'
+        union all
+        -- From a cast by which values are shown to their type.
+        select 'pg_type'::regclass::oid, k.castsource from pg_cast k
+        where a.class = 'pg_cast'::regclass and k.oid = a.object and k.casttarget in ('json'::regtype, 'text'::regtype)
+        union all
+        -- From a policy, and from what it depends on, to its table.
+        select 'pg_class'::regclass::oid, p.polrelid from pg_policy p where a.class = 'pg_policy'::regclass and p.oid = a.object
+        union all
+        select 'pg_class'::regclass::oid, p.polrelid
+        from pg_depend d join pg_policy p on p.oid = d.objid
+        where d.refclassid = a.class and d.refobjid = a.object and d.classid = 'pg_policy'::regclass and d.deptype = 'n'
+        union all
+        select a.class, i.inhparent from pg_inherits i where a.class = 'pg_class'::regclass and i.inhrelid = a.object
+      ) x (class, object)
+    )
+    select distinct a.origin_class, a.origin, n.nspname, c.relname
+    from above a
+    -- LIMIT keeps the planner, which expects many, from reading all of pg_class.
+    cross join lateral (select * from pg_class where oid = a.object limit 1) c
+    join pg_namespace n on n.oid = c.relnamespace and n.nspname in ('channels', 'channel_access')
+    where a.class = 'pg_class'::regclass and c.relkind in ('v', 'm', 'r', 'p', 'f');
+end
+$$;
+comment on function sno.above(oid[], oid[]) is
+  'The channel views and access views whose meaning depends on an object: itself, a table, a type, a cast, a function, a schema. `classes`: the catalog of each object.';
+
 create or replace function sno.above(class oid, object oid) returns table (schema name, name name)
 language sql stable set search_path = pg_catalog, pg_temp
-as $$
-  with recursive above (class, object) as (
-    select class, object
-    union
-    select x.class, x.object
-    from above a
-    cross join lateral (
-      select 'pg_class'::regclass::oid, r.ev_class
-      from pg_depend d
-      join pg_rewrite r on r.oid = d.objid
-      where d.refclassid = a.class and d.refobjid = a.object and d.classid = 'pg_rewrite'::regclass
-      union all
-      -- From a type to the tables with such columns, its arrays and domains; from a table to its row type; from a function to its casts,
-      -- operators, aggregates, functions with a parsed body and constraints of domains; from a dictionary to text search
-      -- configurations; from a schema or an extension to all that is in it.
-      select d.classid, d.objid
-      from pg_depend d
-      where d.refclassid = a.class and d.refobjid = a.object
-        and (d.classid in ('pg_class'::regclass, 'pg_type'::regclass)
-          or a.class = 'pg_proc'::regclass
-            and d.classid in ('pg_cast'::regclass, 'pg_operator'::regclass, 'pg_proc'::regclass, 'pg_constraint'::regclass)
-          or a.class in ('pg_ts_dict'::regclass, 'pg_ts_template'::regclass, 'pg_ts_parser'::regclass)
-          or a.class = 'pg_namespace'::regclass
-          or a.class = 'pg_extension'::regclass and d.deptype = 'e')
-      union all
-      select 'pg_type'::regclass::oid, k.contypid from pg_constraint k
-      where a.class = 'pg_constraint'::regclass and k.oid = a.object and k.contypid <> 0
-      union all
-      -- The primary key of a partitioned table is valid once each partition's index is attached.
-      select 'pg_class'::regclass::oid, i.indrelid from pg_index i where a.class = 'pg_class'::regclass and i.indexrelid = a.object
-      union all
-      -- From what a composite type consists of to the type; of a table, the type depends on the table.
-      select 'pg_type'::regclass::oid, c.reltype from pg_class c where a.class = 'pg_class'::regclass and c.oid = a.object and c.relkind = 'c'
-      union all
-      -- From a cast by which values are shown to their type.
-      select 'pg_type'::regclass::oid, k.castsource from pg_cast k
-      where a.class = 'pg_cast'::regclass and k.oid = a.object and k.casttarget in ('json'::regtype, 'text'::regtype)
-      union all
-      -- From a policy, and from what it depends on, to its table.
-      select 'pg_class'::regclass::oid, p.polrelid from pg_policy p where a.class = 'pg_policy'::regclass and p.oid = a.object
-      union all
-      select 'pg_class'::regclass::oid, p.polrelid
-      from pg_depend d join pg_policy p on p.oid = d.objid
-      where d.refclassid = a.class and d.refobjid = a.object and d.classid = 'pg_policy'::regclass and d.deptype = 'n'
-      union all
-      select a.class, i.inhparent from pg_inherits i where a.class = 'pg_class'::regclass and i.inhrelid = a.object
-      union all
-      select 'pg_class'::regclass::oid, c.oid from pg_class c where a.class = 'pg_namespace'::regclass and c.relnamespace = a.object
-    ) x (class, object)
-  )
-  select distinct n.nspname, c.relname
-  from above a
-  -- LIMIT keeps the planner, which expects many, from reading all of pg_class.
-  cross join lateral (select * from pg_class where oid = a.object limit 1) c
-  join pg_namespace n on n.oid = c.relnamespace and n.nspname in ('channels', 'channel_access')
-  where a.class = 'pg_class'::regclass and c.relkind in ('v', 'm', 'r', 'p', 'f')
-$$;
-comment on function sno.above(oid, oid) is 'The channel views and access views whose meaning depends on an object: itself, a table, a type, a cast, a function, a schema.';
+as $$ select a.schema, a.name from sno.above(array[$1], array[$2]) a $$;
+comment on function sno.above(oid, oid) is 'The channel views and access views whose meaning depends on one object.';
 
 drop function if exists sno.identified(oid);
 create or replace function sno.identified(relation oid, publication name default null) returns boolean
@@ -393,57 +455,83 @@ $$;
 comment on function sno.identified(oid, name) is
   'Whether a table, with all its partitions, has a replica identity. Without one, publishing it would make the app''s UPDATE and DELETE fail. Null for a table that has no partition yet.';
 
-create or replace function sno.publication_tables(publication name default null) returns table (publication_oid oid, relation oid, published_as text)
-language sql stable set search_path = pg_catalog, pg_temp
+drop function if exists sno.publication_tables(name);
+create or replace function sno.publication_tables(publication name default null, relations oid[] default null)
+returns table (publication_oid oid, relation oid, published_as text)
+language plpgsql stable set search_path = pg_catalog, pg_temp
 as $$
-  -- Materialized, and joined by LATERAL with LIMIT: of plain joins the planner makes loops that call the function once a table.
-  with listed as materialized (
-    select p.oid, p.xmin, p.puballtables, t.relid
-    from pg_publication p
-    cross join lateral pg_get_publication_tables(p.pubname::text) t
-    where p.pubname in (select sno.publication_names($1))
-      -- With some operations left out, not every change comes.
-      and p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate
-  )
-  select l.oid, c.oid, concat_ws(':', l.oid, l.xmin, r.oid, n.oid)
-  from listed l
-  cross join lateral (select c.oid, c.relnamespace from pg_class c where c.oid = l.relid limit 1) c
-  left join lateral (
-    select r.oid,
-      -- From 19 on, tables can be left out of FOR ALL TABLES.
-      r.prattrs is null and r.prqual is null and to_jsonb(r) ->> 'prexcept' is distinct from 'true' as is_whole
-    from pg_publication_rel r where r.prpubid = l.oid and r.prrelid = c.oid limit 1) r on true
-  left join lateral (
-    select n.oid from pg_publication_namespace n where n.pnpubid = l.oid and n.pnnspid = c.relnamespace limit 1) n on true
-  -- With a column list or a row filter, not every change comes.
-  where r.is_whole is not false
-    -- Postgres's function tells of what is committed by now, the tables here of what this query sees.
-    and (l.puballtables or r.oid is not null or n.oid is not null)
+#variable_conflict use_column
+declare
+  -- Which partitions are published as themselves depends on their ancestors: Postgres's function knows.
+  partitions oid[] := array(
+    select c.oid from unnest($2) r (oid) cross join lateral (select * from pg_class c where c.oid = r.oid limit 1) c where c.relispartition);
+begin
+  return query
+    -- Materialized, and joined by LATERAL with LIMIT: of plain joins the planner makes loops that call the function once a table.
+    with publication as materialized (
+      select p.oid, p.xmin, p.pubname, p.puballtables, p.pubviaroot
+      from pg_publication p
+      where p.pubname in (select sno.publication_names($1))
+        -- With some operations left out, not every change comes.
+        and p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate
+    ),
+    listed as materialized (
+      select p.oid, p.xmin, p.puballtables, t.relid
+      from publication p
+      cross join lateral pg_get_publication_tables(p.pubname::text) t
+      where $2 is null or partitions <> '{}' and t.relid = any (partitions)
+      union all
+      -- It opens every table of FOR ALL TABLES. Of a table that is no partition its entries say the same.
+      select p.oid, p.xmin, p.puballtables, r.oid
+      from publication p
+      cross join (select distinct r.oid from unnest($2) r (oid)) r
+      cross join lateral (select * from pg_class c where c.oid = r.oid limit 1) c
+      where not c.relispartition and (c.relkind = 'r' or c.relkind = 'p' and p.pubviaroot) and pg_relation_is_publishable(r.oid::regclass)
+    )
+    select l.oid, c.oid, concat_ws(':', l.oid, l.xmin, r.oid, n.oid)
+    from listed l
+    cross join lateral (select c.oid, c.relnamespace from pg_class c where c.oid = l.relid limit 1) c
+    left join lateral (
+      select r.oid,
+        -- From 19 on, tables can be left out of FOR ALL TABLES.
+        r.prattrs is null and r.prqual is null and to_jsonb(r) ->> 'prexcept' is distinct from 'true' as is_whole
+      from pg_publication_rel r where r.prpubid = l.oid and r.prrelid = c.oid limit 1) r on true
+    left join lateral (
+      select n.oid from pg_publication_namespace n where n.pnpubid = l.oid and n.pnnspid = c.relnamespace limit 1) n on true
+    -- With a column list or a row filter, not every change comes.
+    where r.is_whole is not false
+      -- Postgres's function tells of what is committed by now, the tables here of what this query sees.
+      and (l.puballtables or r.oid is not null or n.oid is not null);
+end
 $$;
-comment on function sno.publication_tables(name) is 'The tables of which every change that is made now comes, and by which entry of the publication. Without a name: of all publications of Snö.';
+comment on function sno.publication_tables(name, oid[]) is
+  'The tables of which every change that is made now comes, and by which entry of the publication. Without a name: of all publications of Snö. `relations`: of these tables.';
 
-create or replace function sno.published(publication name default null) returns setof oid
+drop function if exists sno.published(name);
+create or replace function sno.published(publication name default null, relations oid[] default null) returns setof oid
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
   select t.relation
-  from sno.publication_tables($1) t
+  from sno.publication_tables($1, $2) t
   join sno.publishing p on (p.publication, p.relation, p.published_as) = (t.publication_oid, t.relation, t.published_as)
   where p.writers_before is null
 $$;
-comment on function sno.published(name) is 'The tables of which every change comes, and of the transactions that changed them before that, none is left.';
+comment on function sno.published(name, oid[]) is
+  'The tables of which every change comes, and of the transactions that changed them before that, none is left. `relations`: of these tables.';
 
 
-create or replace function sno.remember_children() returns void
+drop function if exists sno.remember_children();
+create or replace function sno.remember_children(relations oid[] default null) returns void
 language sql volatile security definer set search_path = pg_catalog, pg_temp
 as $$
   delete from sno.children h where not exists (select from pg_inherits i where i.inhparent = h.parent and i.inhrelid = h.child);
   insert into sno.children (parent, child)
   select i.inhparent, i.inhrelid
   from pg_inherits i join pg_class c on c.oid = i.inhrelid and not c.relispartition
-  where i.inhparent in (select b.relation from sno.below() b)
+  where i.inhparent = any (coalesce($1, array(select b.relation from sno.below() b)))
   on conflict do nothing
 $$;
-comment on function sno.remember_children() is 'Remembers the inheritance below the tables that views read, for sno.on_ddl() and sno.on_drop().';
+comment on function sno.remember_children(oid[]) is 'Remembers the inheritance below the tables that views read (`relations`), for sno.on_ddl() and sno.on_drop().';
 
 
 -- TRUNCATE of partitions ------------------------------------------------------------------------------------------
@@ -476,7 +564,8 @@ $$;
 comment on function sno.on_truncate() is 'Notices that a partition is truncated alone. Never fails.';
 
 drop function if exists sno.guard_partitions();
-create or replace function sno.guard_partitions(root oid default null) returns void
+drop function if exists sno.guard_partitions(oid);
+create or replace function sno.guard_partitions(relations oid[] default null) returns void
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -484,15 +573,13 @@ declare
 begin
   for item in
     select p.relid::regclass::text as name, t.name as trigger, t.timing
-    from pg_class top
+    from (select distinct r.oid from unnest(coalesce($1, array(select b.relation from sno.below() b))) r (oid)) r
+    cross join lateral (select * from pg_class c where c.oid = r.oid and c.relkind = 'p' and not c.relispartition limit 1) top
     cross join lateral pg_partition_tree(top.oid) p
     join pg_class c on c.oid = p.relid and c.relkind in ('r', 'p')
     join (values ('sno_truncate', 'before', true), ('sno_truncated', 'after', false)) t (name, timing, on_partitions)
       on p.isleaf and t.on_partitions or p.relid = top.oid
-    where top.relkind = 'p' and not top.relispartition
-      and case when $1 is null then top.oid in (select b.relation from sno.below() b)
-        else top.oid = $1 and exists (select from sno.above('pg_class'::regclass, $1)) end
-      and not exists (
+    where not exists (
         select from pg_trigger g
         where g.tgrelid = p.relid and g.tgname = t.name and g.tgfoid = 'sno.on_truncate()'::regprocedure and g.tgenabled = 'A')
   loop
@@ -507,16 +594,17 @@ begin
   end loop;
 end
 $$;
-comment on function sno.guard_partitions(oid) is
-  'Puts triggers on the partitioned tables that views read, and on their partitions, which notice a TRUNCATE that the WAL does not tell. Enables them again where they were disabled. `root`: of this table only.';
+comment on function sno.guard_partitions(oid[]) is
+  'Puts triggers on the partitioned tables that views read, and on their partitions, which notice a TRUNCATE that the WAL does not tell. Enables them again where they were disabled. `relations`: on these tables only.';
 
 
 -- The catalog ----------------------------------------------------------------------------------------------------
 
-create or replace function sno.columns(relation oid) returns json
+drop function if exists sno.columns(oid);
+create or replace function sno.columns(relations oid[]) returns table (relation oid, columns json)
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(json_agg(json_build_object(
+  select a.attrelid, json_agg(json_build_object(
       'name', a.attname,
       'number', a.attnum,
       'typeOid', a.atttypid::bigint,
@@ -533,19 +621,21 @@ as $$
       'expression', case when a.attgenerated <> '' then pg_get_expr(e.adbin, e.adrelid) end,
       'toastable', a.attstorage in ('x', 'e', 'm'),
       'version', a.xmin::text::bigint
-    ) order by a.attnum), '[]')
+    ) order by a.attnum)
   from pg_attribute a
   join pg_database d on d.datname = current_database()
   left join pg_collation l on l.oid = a.attcollation
   left join pg_attrdef e on e.adrelid = a.attrelid and e.adnum = a.attnum
-  where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
+  where a.attrelid = any ($1) and a.attnum > 0 and not a.attisdropped
+  group by a.attrelid
 $$;
-comment on function sno.columns(oid) is 'The columns of a table or view, for sno.catalog().';
+comment on function sno.columns(oid[]) is 'The columns of tables and views, for sno.catalog(); no row for one without columns.';
 
 -- The tree of a view names what it calls by oid; pg_depend leaves out what is built in.
 -- A body that is kept as text is parsed when it runs: what it may call is known by its words only.
 create or replace function sno.calls(function oid) returns setof oid
 language sql stable set search_path = pg_catalog, pg_temp
+set work_mem = '64kB'
 as $$
   with recursive called (oid) as (
     select $1
@@ -571,47 +661,100 @@ as $$
 $$;
 comment on function sno.calls(oid) is 'A function with all others that it may call, through others too, those that came with Postgres left out.';
 
-create or replace function sno.callers(names text[]) returns setof oid
-language sql stable set search_path = pg_catalog, pg_temp
+drop function if exists sno.callers(text[]);
+create or replace function sno.callers(names text[], changed oid[] default '{}') returns setof oid
+language plpgsql stable set search_path = pg_catalog, pg_temp
+set work_mem = '64kB'
 as $$
-  with recursive
-  written as materialized (
-    select p.oid, lower(p.proname::text collate "C") as name, lower(p.prosrc collate "C") as body
-    from pg_proc p join pg_language l on l.oid = p.prolang
-    where p.oid >= 16384 and l.lanname not in ('c', 'internal')
-  ),
-  caller (oid, name) as (
-    select null::oid, lower(unnest($1) collate "C")
-    union
-    select w.oid, w.name
-    from caller c
-    join written w on strpos(w.body, c.name) > 0 and (c.name !~ '^\w+$' or w.body ~ ('\m' || c.name || '\M'))
-  )
-  select distinct oid from caller where oid is not null
+declare
+  -- The functions on which views depend, and whose body is known by its words only. Most databases have few of them.
+  bases oid[] := array(
+    select distinct p.oid
+    from pg_depend d
+    join pg_proc p on p.oid = d.refobjid
+    join pg_language l on l.oid = p.prolang and l.lanname not in ('c', 'internal')
+    where d.refclassid = 'pg_proc'::regclass and d.refobjid >= 16384
+      and d.classid not in ('pg_trigger'::regclass, 'pg_event_trigger'::regclass, 'pg_proc'::regclass));
+begin
+  if bases = '{}' or not exists (select from sno.above(array_fill('pg_proc'::regclass::oid, array[cardinality(bases)]), bases)) then
+    return;
+  end if;
+  return query
+    with recursive
+    written as materialized (
+      select p.oid, lower(p.proname::text collate "C") as name, lower(p.prosrc collate "C") as body
+      from pg_proc p join pg_language l on l.oid = p.prolang
+      where p.oid >= 16384 and l.lanname not in ('c', 'internal')
+    ),
+    caller (oid, name) as (
+      select null::oid, lower(unnest($1) collate "C")
+      union
+      select unnest($2), null
+      union
+      select x.oid, x.name
+      from caller c
+      cross join lateral (
+        select w.oid, w.name
+        from written w
+        where strpos(w.body, c.name) > 0 and (c.name !~ '^\w+$' or w.body ~ ('\m' || c.name || '\M'))
+        union all
+        -- A body that is kept parsed, an operator and a default call by oid.
+        select p.oid, lower(p.proname::text collate "C")
+        from (
+          select d.refobjid, d.objid from pg_depend d
+          where d.refclassid = 'pg_proc'::regclass and d.refobjid = c.oid and d.classid = 'pg_proc'::regclass
+          union all
+          select o.oprcode::oid, d.objid
+          from pg_depend f
+          join pg_operator o on o.oid = f.objid
+          join pg_depend d on d.refclassid = 'pg_operator'::regclass and d.refobjid = o.oid and d.classid = 'pg_proc'::regclass
+          where f.refclassid = 'pg_proc'::regclass and f.refobjid = c.oid and f.classid = 'pg_operator'::regclass
+        ) d (called, oid)
+        cross join lateral (select * from pg_proc p where p.oid = d.oid limit 1) p
+      ) x
+    )
+    select distinct c.oid from caller c where c.oid is not null;
+end
 $$;
-comment on function sno.callers(text[]) is 'The functions whose text has one of these names in it, or the name of such a function.';
+comment on function sno.callers(text[], oid[]) is
+  'The functions whose text has one of these names in it, or that call one of these functions by oid, and those that call such a function. None where no view depends on a function whose calls are known by its text only.';
 
 drop function if exists sno.functions(oid[]);
-create or replace function sno.functions(views oid[], policies oid[] default '{}') returns json
+drop function if exists sno.functions(oid[], oid[]);
+create or replace function sno.functions(views oid[], classes oid[], sources oid[]) returns table (view oid, functions json)
 language sql stable set search_path = pg_catalog, pg_temp
+set work_mem = '64kB'
 as $$
-  with recursive called (oid) as (
-    select m[1]::oid
-    from (
-      select r.ev_action::text from pg_rewrite r where r.ev_class = any ($1) and r.ev_type = '1'
-      union all
-      select p.polqual::text from pg_policy p where p.oid = any ($2)
-    ) t (tree)
-    cross join lateral regexp_matches(t.tree, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m
+  with recursive
+  source as materialized (select * from unnest($1, $2, $3) s (view, class, oid)),
+  -- Each tree once, however many views read through it.
+  tree (class, oid, text) as materialized (
+    select s.class, s.oid, r.ev_action::text
+    from (select distinct s.class, s.oid from source s where s.class = 'pg_rewrite'::regclass) s
+    join pg_rewrite r on r.ev_class = s.oid and r.ev_type = '1'
+    union all
+    select s.class, s.oid, p.polqual::text
+    from (select distinct s.class, s.oid from source s where s.class = 'pg_policy'::regclass) s
+    join pg_policy p on p.oid = s.oid
+  ),
+  direct as materialized (
+    select distinct t.class, t.oid, f.function
+    from tree t
+    cross join lateral sno.numbers_after(':funcid ',
+      replace(replace(replace(t.text, ':opfuncid ', ':funcid '), ':aggfnoid ', ':funcid '), ':winfnoid ', ':funcid ')) f (function)
+  ),
+  -- The defaults of arguments are filled in where a call is planned, not where it is written.
+  called (function, oid) as (
+    select distinct d.function, d.function from direct d
     union
-    -- The defaults of arguments are filled in where a call is planned, not where it is written.
-    select m[1]::oid
+    select c.function, m[1]::oid
     from called c
     -- LIMIT makes it look each one up, instead of reading all of pg_proc for each view.
     cross join lateral (select * from pg_proc p where p.oid = c.oid limit 1) p
     cross join lateral regexp_matches(p.proargdefaults::text, ':(?:funcid|opfuncid) ([0-9]+)', 'g') m
-  )
-  select coalesce(json_agg(json_build_object(
+  ),
+  described as materialized (
+    select p.oid, json_build_object(
       'schema', n.nspname,
       'name', p.proname,
       'arguments', (
@@ -630,24 +773,41 @@ as $$
               q.proname, q.pronamespace, q.proargtypes, q.prosrc, q.probin, q.prosqlbody, q.proargdefaults, q.prolang, q.proisstrict, q.provolatile, q.proconfig,
               (select g from pg_aggregate g where g.aggfnoid = q.oid))::text, ',' order by q.oid))
           from pg_proc q where q.oid in (select sno.calls(p.oid))) end
-    ) order by p.oid), '[]')
-  from called c
-  cross join lateral (select * from pg_proc p where p.oid = c.oid limit 1) p
-  join pg_namespace n on n.oid = p.pronamespace
+    ) as description
+    from (select distinct c.oid from called c) c
+    cross join lateral (select * from pg_proc p where p.oid = c.oid limit 1) p
+    join pg_namespace n on n.oid = p.pronamespace
+  )
+  select u.view, json_agg(d.description order by d.oid)
+  from (
+    select distinct s.view, c.oid
+    from source s
+    join direct t on (t.class, t.oid) = (s.class, s.oid)
+    join called c on c.function = t.function
+  ) u
+  join described d on d.oid = u.oid
+  group by u.view
 $$;
-comment on function sno.functions(oid[], oid[]) is 'The functions, and those of operators, that views and policies call, for sno.catalog().';
+comment on function sno.functions(oid[], oid[], oid[]) is 'The functions, and those of operators, that views call by their sources, each the rule of a relation (`pg_rewrite`) or a policy: for sno.catalog(). No row for a view that calls none.';
 
-create or replace function sno.casts_by_text(views oid[]) returns json
+drop function if exists sno.casts_by_text(oid[]);
+create or replace function sno.casts_by_text(views oid[], sources oid[]) returns table (view oid, types json)
 language sql stable set search_path = pg_catalog, pg_temp
+set work_mem = '64kB'
 as $$
-  with recursive made (type) as (
-    select m[1]::oid
+  with recursive
+  source as materialized (select * from unnest($1, $2) s (view, oid)),
+  named as materialized (
+    select distinct r.ev_class, m[1]::oid as type
     from pg_rewrite r
     -- COERCEVIAIO: of the nodes that have a result type, its collation follows in no other
-    cross join lateral regexp_matches(r.ev_action::text, ':resulttype ([0-9]+) :resultcollid', 'g') m
-    where r.ev_class = any ($1) and r.ev_type = '1'
+    cross join lateral regexp_matches(case when r.ev_action::text like '%{COERCEVIAIO %' then r.ev_action::text end, ':resulttype ([0-9]+) :resultcollid', 'g') m
+    where r.ev_class in (select s.oid from source s) and r.ev_type = '1'
+  ),
+  made (view, type) as (
+    select s.view, n.type from source s join named n on n.ev_class = s.oid
     union
-    select x.type
+    select made.view, x.type
     from made
     cross join lateral (select * from pg_type t where t.oid = made.type limit 1) t
     cross join lateral (
@@ -659,9 +819,10 @@ as $$
     ) x (type)
     where x.type <> 0
   )
-  select coalesce(json_agg(format_type(type, null) order by type), '[]') from made
+  select m.view, json_agg(format_type(m.type, null) order by m.type) from made m group by m.view
 $$;
-comment on function sno.casts_by_text(oid[]) is 'The types that views cast to through their text, with their parts, for sno.catalog().';
+comment on function sno.casts_by_text(oid[], oid[]) is
+  'The types that views cast to through their text, with their parts, by the relations whose rules they run: for sno.catalog(). No row for a view that casts to none.';
 
 create or replace function sno.search_path(role oid) returns text
 language sql stable set search_path = pg_catalog, pg_temp
@@ -691,6 +852,29 @@ $$;
 comment on function sno.under_path(text) is
   'Gives the rest of the transaction another search_path. It is declared immutable, so that a constant in FROM is computed when the query is planned: after its own names have been looked up, before the bodies of functions are read.';
 
+create or replace function sno.types(relations oid[]) returns setof oid
+language sql stable set search_path = pg_catalog, pg_temp
+set work_mem = '64kB'
+as $$
+  with recursive types (oid) as (
+    select a.atttypid
+    from pg_attribute a
+    where a.attrelid = any ($1) and a.attnum > 0 and not a.attisdropped
+    union
+    select x.oid
+    from types
+    join pg_type t on t.oid = types.oid
+    cross join lateral (
+      values (t.typbasetype), (t.typelem)
+      union all
+      select a.atttypid from pg_attribute a where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+    ) x (oid)
+    where x.oid <> 0
+  )
+  select oid from types
+$$;
+comment on function sno.types(oid[]) is 'The types of the columns of tables and views, with their parts, for sno.catalog().';
+
 -- A definition prints constants as the settings say: a DDL message is made in the session of whoever ran the DDL.
 drop function if exists sno.catalog(name);
 create or replace function sno.catalog(publication name default null, views oid[] default null) returns json
@@ -704,39 +888,95 @@ set extra_float_digits = 1
 set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
-  with recursive
+  with publication as materialized (select coalesce($1, sno.default_publication()) as name),
   below as materialized (select view, relation from sno.below($2)),
   views as materialized (
     select c.oid, n.nspname as schema, c.relname as name, c.relkind as kind, c.relowner as owner, c.reloptions as options,
       case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) else '' end as definition
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname in ('channels', 'channel_access') and c.relkind in ('v', 'm', 'r', 'p', 'f') and ($2 is null or c.oid = any ($2))
+    where c.oid = any (coalesce($2, sno.views()))
   ),
-  rights as materialized (select * from sno.rights()),
-  policies as materialized (select * from sno.policies()),
-  unnoticed as materialized (select * from sno.unnoticed()),
+  -- All that is told of a view is gathered by view first: looked for view by view, it would take the square of their number.
+  access as materialized (select array_agg(v.oid) as views from views v where v.schema = 'channel_access'),
+  rights as materialized (select r.* from sno.rights(array(select v.oid from views v)) r),
+  policies as materialized (select p.* from access a cross join lateral sno.policies(a.views) p where a.views is not null),
+  unnoticed as materialized (select u.* from access a cross join lateral sno.unnoticed(a.views) u where a.views is not null),
   tables as materialized (
-    select c.oid, c.relnamespace, n.nspname as schema, c.relname as name, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity, c.relispartition
+    select c.oid, c.relnamespace, n.nspname as schema, c.relname as name, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity, c.relispartition,
+      case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) end as definition
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
     where c.oid in (select relation from below)
   ),
-  types (oid) as (
-    select a.atttypid
-    from pg_attribute a
-    where a.attrelid in (select oid from views union all select oid from tables) and a.attnum > 0 and not a.attisdropped
-    union
-    select x.oid
-    from types
-    join pg_type t on t.oid = types.oid
-    cross join lateral (
-      values (t.typbasetype), (t.typelem)
+  reads as materialized (
+    select b.view, json_agg(b.relation::bigint order by b.relation) as everything,
+      json_agg(t.oid::bigint order by t.oid) filter (where t.relkind <> 'v') as tables,
+      json_agg(t.oid::bigint order by t.oid) filter (where t.relkind = 'v') as between,
+      json_agg(t.definition order by t.oid) filter (where t.relkind in ('v', 'm')) as through
+    from below b left join tables t on t.oid = b.relation
+    group by b.view
+  ),
+  secured as materialized (
+    select r.view, json_agg(json_build_object(
+        'reader', r.reader::regclass::text,
+        'relation', r.relation::regclass::text,
+        'role', (select rolname from pg_roles where oid = r.role),
+        'owner', pg_get_userbyid(c.relowner),
+        'isForced', sno.is_secured(c.oid, c.relowner),
+        'isInvoker', exists (
+          select from pg_options_to_table(i.reloptions) o where o.option_name = 'security_invoker' and o.option_value::boolean)
+      ) order by r.reader, r.relation) as secured
+    from rights r join pg_class c on c.oid = r.relation join pg_class i on i.oid = r.reader
+    where r.is_secured and i.relkind = 'v'
+    group by r.view
+  ),
+  relevant_rights as materialized (
+    select r.view, json_agg(json_build_object(
+        'relation', r.relation::regclass::text,
+        'role', (select rolname from pg_roles where oid = r.role),
+        'isReadable', r.is_readable,
+        'isSecured', r.is_secured,
+        'isByRole', r.is_by_role
+      ) order by r.relation, r.role, r.is_readable) as rights
+    from rights r
+    where not r.is_readable or r.is_secured or r.is_by_role
+    group by r.view
+  ),
+  relevant_policies as materialized (
+    select a.view, json_agg(json_build_object(
+        'relation', p.polrelid::regclass::text,
+        'name', p.polname,
+        'isPermissive', p.polpermissive,
+        'condition', coalesce(pg_get_expr(p.polqual, p.polrelid), '')
+      ) order by p.oid) as policies
+    from policies a join pg_policy p on p.oid = a.policy
+    group by a.view
+  ),
+  untold as materialized (select u.view, json_agg(u.what order by u.what) as what from unnoticed u group by u.view),
+  published as materialized (select p.oid from sno.published((select name from publication), array(select oid from tables)) p (oid)),
+  columns as materialized (select * from sno.columns(array(select v.oid from views v union select t.oid from tables t))),
+  paths as materialized (select o.owner, sno.search_path(o.owner) as path from (select distinct v.owner from views v) o),
+  -- What a materialized view calls is called when it is refreshed.
+  sources as materialized (
+    select array_agg(s.view) as views, array_agg(s.class) as classes, array_agg(s.oid) as oids
+    from (
+      select v.oid, 'pg_rewrite'::regclass::oid, v.oid from views v
       union all
-      select a.atttypid from pg_attribute a where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
-    ) x (oid)
-    where x.oid <> 0
-  )
+      select b.view, 'pg_rewrite'::regclass, b.relation from below b join tables t on t.oid = b.relation and t.relkind = 'v'
+      union all
+      select p.view, 'pg_policy'::regclass, p.policy from policies p
+    ) s (view, class, oid)
+  ),
+  functions as materialized (select f.* from sources s cross join lateral sno.functions(s.views, s.classes, s.oids) f),
+  casts as materialized (
+    select c.* from (
+      select array_agg(u.view) as views, array_agg(u.oid) as oids
+      from sources s cross join lateral unnest(s.views, s.classes, s.oids) u (view, class, oid)
+      where u.class = 'pg_rewrite'::regclass) s
+    cross join lateral sno.casts_by_text(s.views, s.oids) c
+  ),
+  types as materialized (select t.oid from sno.types(array(select v.oid from views v union all select t.oid from tables t)) t (oid))
   select json_build_object(
     'version', sno.version(),
     'server', json_build_object('version', current_setting('server_version_num')::integer, 'encoding', getdatabaseencoding()),
@@ -746,28 +986,21 @@ as $$
           'pattern', v.name,
           'kind', v.kind,
           'definition', v.definition,
-          'columns', sno.columns(v.oid),
-          'searchPath', sno.search_path(v.owner),
-          'functions', sno.functions(v.oid || array(
-            select b.relation from below b join tables t on t.oid = b.relation where b.view = v.oid and t.relkind = 'v')),
-          'castsByText', sno.casts_by_text(v.oid || array(
-            select b.relation from below b join tables t on t.oid = b.relation where b.view = v.oid and t.relkind = 'v')),
-          'reads', (select coalesce(json_agg(b.relation::bigint order by b.relation), '[]') from below b where b.view = v.oid),
+          'columns', coalesce(c.columns, '[]'),
+          'searchPath', p.path,
+          'functions', coalesce(f.functions, '[]'),
+          'castsByText', coalesce(k.types, '[]'),
+          'reads', coalesce(r.everything, '[]'),
           'options', coalesce(to_json(v.options), '[]'),
-          'secured', (
-            select coalesce(json_agg(json_build_object(
-                'reader', r.reader::regclass::text,
-                'relation', r.relation::regclass::text,
-                'role', (select rolname from pg_roles where oid = r.role),
-                'owner', pg_get_userbyid(c.relowner),
-                'isForced', sno.is_secured(c.oid, c.relowner),
-                'isInvoker', exists (
-                  select from pg_options_to_table(i.reloptions) o where o.option_name = 'security_invoker' and o.option_value::boolean)
-              ) order by r.reader, r.relation), '[]')
-            from rights r join pg_class c on c.oid = r.relation join pg_class i on i.oid = r.reader
-            where r.view = v.oid and r.is_secured and i.relkind = 'v')
+          'secured', coalesce(s.secured, '[]')
         ) order by v.oid), '[]')
       from views v
+      join paths p on p.owner = v.owner
+      left join columns c on c.relation = v.oid
+      left join functions f on f.view = v.oid
+      left join casts k on k.view = v.oid
+      left join reads r on r.view = v.oid
+      left join secured s on s.view = v.oid
       where v.schema = 'channels' and v.definition is not null),
     'access', (
       select coalesce(json_agg(json_build_object(
@@ -775,49 +1008,27 @@ as $$
           'pattern', v.name,
           'kind', v.kind,
           'definition', v.definition,
-          'columns', sno.columns(v.oid),
-          'searchPath', sno.search_path(v.owner),
-          -- What a materialized view calls is called when it is refreshed.
-          'functions', sno.functions(
-            v.oid || array(select b.relation from below b join tables t on t.oid = b.relation where b.view = v.oid and t.relkind = 'v'),
-            array(select a.policy from policies a where a.view = v.oid)),
-          'castsByText', sno.casts_by_text(v.oid || array(
-            select b.relation from below b join tables t on t.oid = b.relation where b.view = v.oid and t.relkind = 'v')),
+          'columns', coalesce(c.columns, '[]'),
+          'searchPath', p.path,
+          'functions', coalesce(f.functions, '[]'),
+          'castsByText', coalesce(k.types, '[]'),
           'basis', json_build_object(
-            'unnoticed', (select coalesce(json_agg(u.what order by u.what), '[]') from unnoticed u where u.view = v.oid),
-            'policies', (
-              select coalesce(json_agg(json_build_object(
-                  'relation', p.polrelid::regclass::text,
-                  'name', p.polname,
-                  'isPermissive', p.polpermissive,
-                  'condition', coalesce(pg_get_expr(p.polqual, p.polrelid), '')
-                ) order by p.oid), '[]')
-              from policies a join pg_policy p on p.oid = a.policy
-              where a.view = v.oid),
-            'rights', (
-              select coalesce(json_agg(json_build_object(
-                  'relation', r.relation::regclass::text,
-                  'role', (select rolname from pg_roles where oid = r.role),
-                  'isReadable', r.is_readable,
-                  'isSecured', r.is_secured,
-                  'isByRole', r.is_by_role
-                ) order by r.relation, r.role, r.is_readable), '[]')
-              from rights r
-              where r.view = v.oid and (not r.is_readable or r.is_secured or r.is_by_role))),
-          'reads', (
-            select coalesce(json_agg(t.oid::bigint order by t.oid), '[]')
-            from below b join tables t on t.oid = b.relation
-            where b.view = v.oid and t.relkind <> 'v'),
-          'between', (
-            select coalesce(json_agg(t.oid::bigint order by t.oid), '[]')
-            from below b join tables t on t.oid = b.relation
-            where b.view = v.oid and t.relkind = 'v'),
-          'through', (
-            select coalesce(json_agg(pg_get_viewdef(t.oid) order by t.oid), '[]')
-            from below b join tables t on t.oid = b.relation
-            where b.view = v.oid and t.relkind in ('v', 'm'))
+            'unnoticed', coalesce(u.what, '[]'),
+            'policies', coalesce(o.policies, '[]'),
+            'rights', coalesce(g.rights, '[]')),
+          'reads', coalesce(r.tables, '[]'),
+          'between', coalesce(r.between, '[]'),
+          'through', coalesce(r.through, '[]')
         ) order by v.oid), '[]')
       from views v
+      join paths p on p.owner = v.owner
+      left join columns c on c.relation = v.oid
+      left join functions f on f.view = v.oid
+      left join casts k on k.view = v.oid
+      left join reads r on r.view = v.oid
+      left join untold u on u.view = v.oid
+      left join relevant_policies o on o.view = v.oid
+      left join relevant_rights g on g.view = v.oid
       where v.schema = 'channel_access' and v.definition is not null),
     'tables', (
       select coalesce(json_agg(json_build_object(
@@ -827,8 +1038,8 @@ as $$
           'kind', t.relkind,
           'persistence', t.relpersistence,
           'replicaIdentity', t.relreplident,
-          'columns', sno.columns(t.oid),
-          'definition', case when t.relkind = 'v' then pg_get_viewdef(t.oid) end,
+          'columns', coalesce(c.columns, '[]'),
+          'definition', case when t.relkind = 'v' then t.definition end,
           'primaryKey', (
             select to_json((i.indkey::int2[])[0:i.indnkeyatts - 1])
             from pg_index i
@@ -872,10 +1083,9 @@ as $$
             where p.isleaf and t.relkind = 'p'),
           'publishedAs', (
             select concat_ws(':', p.oid, p.xmin, r.oid, n.oid, case when to_jsonb(r) ->> 'prexcept' = 'true' then 'except' end)
-            from pg_publication p
+            from publication u join pg_publication p on p.pubname = u.name
             left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = t.oid
-            left join pg_publication_namespace n on n.pnpubid = p.oid and n.pnnspid = t.relnamespace
-            where p.pubname = coalesce($1, sno.default_publication())),
+            left join pg_publication_namespace n on n.pnpubid = p.oid and n.pnnspid = t.relnamespace),
           'inherited', exists (
             select from pg_inherits i join pg_class c on c.oid = i.inhrelid
             where i.inhparent = t.oid and not c.relispartition),
@@ -887,7 +1097,7 @@ as $$
               -- A full old row has the key's columns too.
               and not (t.relreplident = 'd' and c.relreplident = 'f'))
         ) order by t.oid), '[]')
-      from tables t),
+      from tables t left join columns c on c.relation = t.oid),
     'types', (
       select coalesce(json_agg(json_build_object(
           'oid', t.oid::bigint,
@@ -928,12 +1138,11 @@ as $$
       from pg_type t
       join pg_namespace n on n.oid = t.typnamespace
       where t.oid in (select oid from types)),
-    'published', (select coalesce(json_agg(p.oid::bigint order by p.oid), '[]') from sno.published(coalesce($1, sno.default_publication())) p (oid) where p.oid in (select oid from tables)),
+    'published', (select coalesce(json_agg(p.oid::bigint order by p.oid), '[]') from published p),
     'publishing', (
       select coalesce(json_agg(p.relation::bigint order by p.relation), '[]')
-      from sno.publication_tables(coalesce($1, sno.default_publication())) p
-      where p.relation in (select oid from tables)
-        and p.relation not in (select sno.published(coalesce($1, sno.default_publication()))))
+      from sno.publication_tables((select name from publication), array(select oid from tables)) p
+      where p.relation not in (select oid from published))
   )
 $$;
 comment on function sno.catalog(name, oid[]) is 'Channel views, access views and what they read, as Snö loads it (src/channels/catalog.ts). `views`: only these, with all that they read.';
@@ -941,23 +1150,24 @@ comment on function sno.catalog(name, oid[]) is 'Channel views, access views and
 
 -- The publication ------------------------------------------------------------------------------------------------
 
-create or replace function sno.sync_publication(publication name default null) returns table (relation text, result text, reason text)
+drop function if exists sno.sync_publication(name);
+create or replace function sno.sync_publication(publication name default null, views oid[] default null) returns table (relation text, result text, reason text)
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set client_min_messages = warning
 as $$
 declare
   candidate record;
+  relations oid[] := array(select distinct b.relation from sno.below($2) b);
 begin
   for candidate in
-    with below as materialized (select distinct b.relation from sno.below() b),
-    published as materialized (select * from sno.publication_tables($1))
+    with published as materialized (select * from sno.publication_tables($1, relations))
     select p.pubname, c.oid::regclass::text as name, c.relkind, c.relpersistence, sno.identified(c.oid, p.pubname) as identified,
       r.oid is not null as listed, to_jsonb(r) ->> 'prexcept' = 'true' as excepted,
       (p.oid, c.oid) in (select t.publication_oid, t.relation from published t) as published,
       p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate as complete
     from pg_publication p
-    cross join below b
+    cross join unnest(relations) b (relation)
     cross join lateral (select * from pg_class where oid = b.relation limit 1) c
     left join lateral (select * from pg_publication_rel r where r.prpubid = p.oid and r.prrelid = c.oid limit 1) r on true
     where p.pubname in (select sno.publication_names($1)) and c.relkind <> 'v' and not c.relispartition
@@ -994,12 +1204,12 @@ begin
     end;
     return next;
   end loop;
-  perform sno.guard_partitions();
-  perform sno.remember_children();
+  perform sno.guard_partitions(relations);
+  perform sno.remember_children(relations);
 end
 $$;
-comment on function sno.sync_publication(name) is
-  'Adds to a publication (without a name: to each of Snö) the tables that channel views and access views read, and says of each other one why not. Takes out only tables on which the app''s own UPDATE and DELETE would fail.';
+comment on function sno.sync_publication(name, oid[]) is
+  'Adds to a publication (without a name: to each of Snö) the tables that channel views and access views read, and says of each other one why not. Takes out only tables on which the app''s own UPDATE and DELETE would fail. `views`: the tables of these.';
 
 
 -- Transactions that were open when a table was published -----------------------------------------------------------
@@ -1007,19 +1217,21 @@ comment on function sno.sync_publication(name) is
 -- Postgres decides of each row whether it is published, by the publication as it was where the row stands in the WAL. What a
 -- transaction wrote before its table was added never comes, though it commits later, and the rest of it does.
 
-create or replace function sno.exclude_writers(publication name default null) returns void
+drop function if exists sno.exclude_writers(name);
+create or replace function sno.exclude_writers(publication name default null, relations oid[] default null) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
   deadline timestamptz := clock_timestamp() + interval '300 milliseconds';
+  read oid[] := coalesce($2, array(select b.relation from sno.below() b));
   item record;
-  settled oid[];
+  settled oid[] := '{}';
 begin
   for item in
     select t.*, format('lock table %s %s in share row exclusive mode nowait', case c.relkind when 'p' then '' else 'only' end, c.oid::regclass) as lock
-    from sno.publication_tables($1) t
+    from sno.publication_tables($1, read) t
     join pg_class c on c.oid = t.relation
-    where t.relation in (select b.relation from sno.below() b) and not exists (
+    where not exists (
       select from sno.publishing p
       where (p.publication, p.relation, p.published_as) = (t.publication_oid, t.relation, t.published_as))
     order by t.relation
@@ -1045,16 +1257,19 @@ begin
   -- A table that comes back may come back by the same entry.
   delete from sno.publishing p
   where p.publication in (select o.oid from pg_publication o where o.pubname in (select sno.publication_names($1)))
-      and not exists (select from sno.publication_tables($1) t where t.publication_oid = p.publication and t.relation = p.relation)
+      and case when $2 is null then (p.publication, p.relation) not in (select t.publication_oid, t.relation from sno.publication_tables($1) t)
+        else p.relation = any ($2) and (p.publication, p.relation) not in (select t.publication_oid, t.relation from sno.publication_tables($1, $2) t) end
     or not exists (select from pg_class c where c.oid = p.relation)
     or not exists (select from pg_publication o where o.oid = p.publication);
   -- Other views than those that this transaction touched may be served by that.
   update sno.ddl d
-  set told = d.told || array(select a.schema || ':' || a.name from unnest(settled) t cross join lateral sno.above('pg_class'::regclass, t) a)
-  where settled is not null and d.transaction = pg_current_xact_id_if_assigned();
+  set told = d.told || array(
+    select distinct a.schema || ':' || a.name
+    from sno.above(array_fill('pg_class'::regclass::oid, array[cardinality(settled)]), settled) a)
+  where settled <> '{}' and d.transaction = pg_current_xact_id_if_assigned();
 end
 $$;
-comment on function sno.exclude_writers(name) is 'Keeps writers out of each newly published table for a moment: once the lock is there, nobody is left who wrote to it before.';
+comment on function sno.exclude_writers(name, oid[]) is 'Keeps writers out of each newly published table for a moment: once the lock is there, nobody is left who wrote to it before. `relations`: out of these tables only.';
 
 create or replace function sno.writers_before(relation oid, bound xid8) returns table (pid integer, transaction xid)
 language sql stable set search_path = pg_catalog, pg_temp
@@ -1083,8 +1298,8 @@ begin
   -- this query has seen the change. Not where this transaction has got its id already.
   if pg_current_xact_id_if_assigned() is null then
     select array_agg((t.publication_oid, t.relation, t.published_as, null)::sno.publishing) into new
-    from sno.publication_tables($1) t
-    where t.relation in (select b.relation from sno.below() b) and not exists (
+    from sno.publication_tables($1, array(select distinct b.relation from sno.below() b)) t
+    where not exists (
       select from sno.publishing p
       where (p.publication, p.relation, p.published_as) = (t.publication_oid, t.relation, t.published_as));
     insert into sno.publishing (publication, relation, published_as, writers_before)
@@ -1155,8 +1370,10 @@ comment on function sno.publish(text, anycompatible, text) is
 
 -- The service's role -----------------------------------------------------------------------------------------------
 
-create or replace function sno.lacking(role name) returns table (object text, statement text, is_essential boolean)
+drop function if exists sno.lacking(name);
+create or replace function sno.lacking(role name, views oid[] default null) returns table (object text, statement text, is_essential boolean)
 language sql stable set search_path = pg_catalog, pg_temp
+set work_mem = '64kB'
 as $$
   with recursive
   -- Who has not been made yet has what everybody has.
@@ -1164,12 +1381,14 @@ as $$
   own (oid) as (select oid from pg_namespace where nspname in ('sno', 'channels', 'channel_access')),
   relation as (
     select c.oid, c.relnamespace, true as is_essential
-    from pg_class c
-    where c.relnamespace in (select oid from pg_namespace where nspname in ('channels', 'channel_access')) and c.relkind in ('v', 'm')
+    from unnest(coalesce($2, sno.views())) v (oid)
+    cross join lateral (select * from pg_class c where c.oid = v.oid limit 1) c
+    where c.relkind in ('v', 'm')
     union all
     select c.oid, c.relnamespace, false
-    from pg_class c
-    where c.oid in (select b.relation from sno.below() b) and c.relkind in ('r', 'p', 'v', 'm')
+    from (select distinct b.relation as oid from sno.below($2) b) b
+    cross join lateral (select * from pg_class c where c.oid = b.oid limit 1) c
+    where c.relkind in ('r', 'p', 'v', 'm')
       and c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
     union all
     select 'sno.settings'::regclass, 'sno'::regnamespace, true
@@ -1227,16 +1446,20 @@ as $$
   select r.oid::regprocedure::text, format('grant execute on routine %s to %I;', r.oid::regprocedure, $1), r.is_essential
   from routine r cross join grantee g where not has_function_privilege(g.name, r.oid, 'execute')
 $$;
-comment on function sno.lacking(name) is 'What a role may not use and the service needs: to start (essential), or to read the tables and call the functions below views.';
+comment on function sno.lacking(name, oid[]) is 'What a role may not use and the service needs: to start (essential), or to read the tables and call the functions below views. `views`: below these.';
 
-create or replace function sno.grant_service() returns table (object text, reason text)
+drop function if exists sno.grant_service();
+create or replace function sno.grant_service(views oid[] default null) returns table (object text, reason text)
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare
   service name := (select s.value from sno.settings s join pg_roles on rolname = s.value where s.name = 'service_role');
   item record;
 begin
-  for item in select l.object, l.statement from sno.lacking(service) l where service is not null loop
+  if service is null then
+    return;
+  end if;
+  for item in select l.object, l.statement from sno.lacking(service, $1) l loop
     begin
       execute item.statement;
     exception when others then
@@ -1247,7 +1470,7 @@ begin
   end loop;
 end
 $$;
-comment on function sno.grant_service() is 'Grants the service''s role (sno.settings, `service_role`) what it lacks, and says what could not be granted.';
+comment on function sno.grant_service(oid[]) is 'Grants the service''s role (sno.settings, `service_role`) what it lacks, and says what could not be granted. `views`: what it lacks for these.';
 
 drop function if exists sno.remember_catalog(text);
 create or replace function sno.remember_catalog(catalog text, publication name) returns boolean
@@ -1340,11 +1563,20 @@ create or replace function sno.on_ddl() returns event_trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+  -- What the command named.
+  classes oid[];
+  objects oid[];
+  -- Of these, partitions that were made just now.
+  fresh oid[] := '{}';
+  -- Objects and relations that it changed beside those.
+  functions oid[];
+  relations oid[] := '{}';
+  is_departure boolean;
   touched text[];
   voided text[];
   states text[];
-  unnamed boolean;
   partitioned text[];
+  deprived text[];
   root oid;
   stack text;
 begin
@@ -1354,85 +1586,108 @@ begin
   end if;
   -- A trigger more changes nothing.
   get diagnostics stack = pg_context;
-  if position('sno.guard_partitions(oid)' in stack) > 0 then
+  if position('sno.guard_partitions(oid[])' in stack) > 0 then
     return;
   end if;
-  -- A TRUNCATE that follows in the same transaction is to be noticed.
-  for root in
-    select distinct coalesce(pg_partition_root(c.oid)::oid, c.oid)
-    from pg_event_trigger_ddl_commands() e
-    join pg_class c on e.classid = 'pg_class'::regclass and c.oid = e.objid and (c.relkind = 'p' or c.relispartition)
-    where tg_tag in ('CREATE TABLE', 'ALTER TABLE')
-  loop
-    perform sno.guard_partitions(root);
-  end loop;
-  with command as (
-    select e.classid, e.objid, tg_tag = 'ALTER SCHEMA' or tg_tag like 'ALTER%' and e.object_type = 'view' as is_departure,
-      e.classid = 'pg_class'::regclass
-      and tg_tag = 'CREATE TABLE' and (select relispartition from pg_class where oid = e.objid) as is_new_partition
-    from pg_event_trigger_ddl_commands() e
-    where e.schema_name is distinct from 'pg_temp' and e.classid is not null
-  ),
-  publication_table as (
-    -- ALTER PUBLICATION ... ADD TABLE: Snö's own, and the user's.
-    select r.prrelid as relation from command c join pg_publication_rel r on c.classid = 'pg_publication_rel'::regclass and r.oid = c.objid
-    join pg_publication p on p.oid = r.prpubid and p.pubname in (select sno.publication_names())
-    union
-    -- ALTER PUBLICATION ... ADD TABLES IN SCHEMA.
-    select t.oid from command c join pg_publication_namespace n on c.classid = 'pg_publication_namespace'::regclass and n.oid = c.objid
-    join pg_publication p on p.oid = n.pnpubid and p.pubname in (select sno.publication_names())
-    join pg_class t on t.relnamespace = n.pnnspid and t.oid in (select b.relation from sno.below() b)
-    union
-    -- The publication itself: made, with other options, renamed, or gone by a rename. What was written meanwhile may never come.
-    select b.relation from sno.below() b
-    where exists (
-      select from command c
-      where c.classid = 'pg_publication'::regclass
-        and (exists (select from pg_publication p where p.oid = c.objid and p.pubname in (select sno.publication_names()))
-          or exists (select from sno.publication_names() o (name) where o.name not in (select pubname from pg_publication))))
-  ),
-  object (classid, objid, is_new_partition) as (
-    select classid, objid, is_new_partition from command
-    union
-    -- A function that others call, as far as their text tells.
-    select c.classid, f.oid, false
-    from (select array_agg(p.proname::text) as names from command c join pg_proc p on c.classid = 'pg_proc'::regclass and p.oid = c.objid) changed
-    cross join lateral sno.callers(changed.names) f (oid)
-    join (values ('pg_proc'::regclass::oid)) c (classid) on changed.names is not null
-    union
-    select 'pg_class'::regclass, relation, false from publication_table
-    union
+  -- This function runs at every DDL. A query costs more than it takes where it is planned for the first time in a session, so each
+  -- runs only where the command can concern it.
+  select array_agg(e.classid), array_agg(e.objid), bool_or(tg_tag = 'ALTER SCHEMA' or tg_tag like 'ALTER%' and e.object_type = 'view')
+  into classes, objects, is_departure
+  from pg_event_trigger_ddl_commands() e
+  where e.schema_name is distinct from 'pg_temp' and e.classid is not null;
+  if tg_tag in ('CREATE TABLE', 'ALTER TABLE') then
+    if tg_tag = 'CREATE TABLE' then
+      fresh := array(
+        select o.oid from unnest(objects) o (oid)
+        cross join lateral (select c.relispartition from pg_class c where c.oid = o.oid limit 1) c
+        where c.relispartition);
+    end if;
+    -- A TRUNCATE that follows in the same transaction is to be noticed.
+    for root in
+      select distinct coalesce(pg_partition_root(c.oid)::oid, c.oid)
+      from unnest(classes, objects) o (class, oid)
+      cross join lateral (select * from pg_class c where c.oid = o.oid limit 1) c
+      where o.class = 'pg_class'::regclass and (c.relkind = 'p' or c.relispartition)
+    loop
+      if exists (select from sno.above('pg_class'::regclass, root)) then
+        perform sno.guard_partitions(array[root]);
+      end if;
+    end loop;
+  end if;
+  if classes && array['pg_publication'::regclass::oid, 'pg_publication_rel'::regclass, 'pg_publication_namespace'::regclass] then
+    with command as (
+      select c.classid, c.objid from unnest(classes, objects) c (classid, objid)
+    ),
+    publication_table as (
+      -- ALTER PUBLICATION ... ADD TABLE: Snö's own, and the user's.
+      select r.prrelid as relation from command c join pg_publication_rel r on c.classid = 'pg_publication_rel'::regclass and r.oid = c.objid
+      join pg_publication p on p.oid = r.prpubid and p.pubname in (select sno.publication_names())
+      union
+      -- ALTER PUBLICATION ... ADD TABLES IN SCHEMA.
+      select t.oid from command c join pg_publication_namespace n on c.classid = 'pg_publication_namespace'::regclass and n.oid = c.objid
+      join pg_publication p on p.oid = n.pnpubid and p.pubname in (select sno.publication_names())
+      join pg_class t on t.relnamespace = n.pnnspid and t.oid in (select b.relation from sno.below() b)
+      union
+      -- The publication itself: made, with other options, renamed, or gone by a rename. What was written meanwhile may never come.
+      select b.relation from sno.below() b
+      where exists (
+        select from command c
+        where c.classid = 'pg_publication'::regclass
+          and (exists (select from pg_publication p where p.oid = c.objid and p.pubname in (select sno.publication_names()))
+            or exists (select from sno.publication_names() o (name) where o.name not in (select pubname from pg_publication))))
+    )
+    select coalesce(array_agg(t.relation), '{}') into relations from publication_table t;
+  end if;
+  if 'pg_class'::regclass::oid = any (classes) then
     -- NO INHERIT: the rows of the child are gone from the parent.
-    select 'pg_class'::regclass, h.parent, false
-    from command c join sno.children h on c.classid = 'pg_class'::regclass and h.child = c.objid
-    where not exists (select from pg_inherits i where i.inhparent = h.parent and i.inhrelid = h.child)
-  ),
-  above as (
-    select o.classid, o.objid, o.is_new_partition, a.schema || ':' || a.name as view
-    from object o cross join lateral sno.above(o.classid, o.objid) a
-    union
+    relations := relations || array(
+      select h.parent from sno.children h
+      where h.child = any (objects) and not exists (select from pg_inherits i where i.inhparent = h.parent and i.inhrelid = h.child));
+  end if;
+  if 'pg_proc'::regclass::oid = any (classes) then
+    -- A function that others call, as far as their text tells.
+    functions := array(
+      select sno.callers(array_agg(p.proname::text), array_agg(p.oid))
+      from unnest(classes, objects) o (class, oid)
+      cross join lateral (select * from pg_proc p where p.oid = o.oid limit 1) p
+      where o.class = 'pg_proc'::regclass);
+  end if;
+  if tg_tag in ('REVOKE', 'DROP OWNED') then
     -- Postgres does not tell whose rights to what were revoked.
-    select 0, 0, false, 'channel_access:' || v.relname
-    from sno.rights() r
-    join pg_class v on v.oid = r.view and v.relnamespace = (select oid from pg_namespace where nspname = 'channel_access')
-    where tg_tag in ('REVOKE', 'DROP OWNED') and (not r.is_readable or tg_tag = 'DROP OWNED' and r.is_secured)
+    select array_agg(distinct 'channel_access:' || v.relname) into deprived
+    from sno.rights(array(
+      select c.oid from pg_class c where c.relnamespace = (select n.oid from pg_namespace n where n.nspname = 'channel_access') and c.relkind = 'v')) r
+    join pg_class v on v.oid = r.view
+    where not r.is_readable or tg_tag = 'DROP OWNED' and r.is_secured;
+  end if;
+  classes := classes || array_fill('pg_class'::regclass::oid, array[cardinality(relations)])
+    || array_fill('pg_proc'::regclass::oid, array[coalesce(cardinality(functions), 0)]);
+  objects := objects || relations || functions;
+  with above as (
+    select a.class, a.object, a.schema || ':' || a.name as view,
+      a.class = 'pg_class'::regclass and a.object = any (fresh) and a.object <> all (relations) as is_new_partition
+    from sno.above(classes, objects) a
   )
   -- A new partition is empty: nothing that a subscriber holds changes.
-  -- A view or schema that was renamed may have been a channel's by a name that is gone.
   select coalesce(array_agg(distinct a.view) filter (where not a.is_new_partition), '{}'),
     -- Other words are found by the same query.
-    coalesce(array_agg(distinct a.view) filter (where a.classid in (
+    coalesce(array_agg(distinct a.view) filter (where a.class in (
       'pg_ts_config'::regclass, 'pg_ts_dict'::regclass, 'pg_ts_parser'::regclass, 'pg_ts_template'::regclass)), '{}'),
-    coalesce(array_agg(distinct a.objid || ' ' || sno.state(a.objid)) filter (where a.classid = 'pg_class'::regclass and not a.is_new_partition
-      and exists (select from pg_class c where c.oid = a.objid and c.relkind in ('r', 'p'))), '{}'),
-    coalesce(bool_or(a.is_new_partition), false) or exists (select from command where is_departure),
     array_agg(distinct a.view) filter (where a.is_new_partition)
-  into touched, voided, states, unnamed, partitioned
+  into touched, voided, partitioned
   from above a;
-  if touched <> '{}' or unnamed then
-    -- Who takes a table out of the publication by hand is not contradicted.
-    perform sno.note(touched, tg_tag <> 'ALTER PUBLICATION', voided, states);
+  touched := touched || deprived;
+  -- A view or schema that was renamed may have been a channel's by a name that is gone.
+  if touched = '{}' and partitioned is null and is_departure is not true then
+    return;
   end if;
+  states := array(
+    select o.oid || ' ' || sno.state(o.oid)
+    from (select distinct o.oid from unnest(classes, objects) o (class, oid) where o.class = 'pg_class'::regclass) o
+    cross join lateral (select * from pg_class c where c.oid = o.oid and c.relkind in ('r', 'p') limit 1) c
+    where (o.oid <> all (fresh) or o.oid = any (relations)) and exists (select from sno.above('pg_class'::regclass, o.oid)));
+  -- Who takes a table out of the publication by hand is not contradicted.
+  perform sno.note(touched, tg_tag <> 'ALTER PUBLICATION', voided, states);
   if partitioned is not null then
     update sno.ddl d set told = d.told || partitioned where d.transaction = pg_current_xact_id();
   end if;
@@ -1447,66 +1702,81 @@ create or replace function sno.on_drop() returns event_trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+  kinds text[];
   touched text[];
-  voided text[];
-begin
-  with dropped as (
-    select classid, objid, original, object_type, schema_name, object_name, address_names, address_args
-    from pg_event_trigger_dropped_objects() where not is_temporary
-  ),
+  voided text[] := '{}';
+  -- Of what the command dropped, by class.
+  relations oid[];
   -- Tables that are still there and lost something: a partition, their place in the publication, their identity, their guard.
-  bereaved (relation, is_void) as (
-    select p.root, false from sno.partitions p join dropped d on d.classid = 'pg_class'::regclass and d.objid = p.relation
-    union
-    select h.parent, false from sno.children h join dropped d on d.classid = 'pg_class'::regclass and d.objid = h.child
-    union
-    select to_regclass(format('%I.%I', d.address_names[1], d.address_names[2])), false
-    from dropped d
-    where d.object_type = 'policy'
-    union
-    select to_regclass(format('%I.%I', d.address_names[1], d.address_names[2])), false
-    from dropped d
-    where d.classid = 'pg_publication_rel'::regclass and d.address_args[1] in (select sno.publication_names())
-    union
-    select to_regclass(format('%I.%I', d.address_names[1], d.address_names[2])), true
-    from dropped d
-    where d.object_type = 'trigger' and d.address_names[3] in ('sno_truncate', 'sno_truncated')
-    union
-    select to_regclass(format('%I.%I', d.address_names[1], d.address_names[2])), false
-    from dropped d
-    where d.object_type = 'table constraint'
-      and sno.identified(to_regclass(format('%I.%I', d.address_names[1], d.address_names[2]))) is false
-    union
-    select c.oid, false from pg_class c
-    where exists (select from dropped where object_type = 'index') and c.relreplident = 'i'
-      and not exists (select from pg_index i where i.indrelid = c.oid and i.indisreplident and i.indisvalid)
-    union
-    select b.relation, false from sno.below() b
-    where exists (
-      select from dropped
-      where object_type = 'publication' and object_name in (select sno.publication_names())
-        or object_type = 'publication namespace' and address_args[1] in (select sno.publication_names()))
-  )
-  select array_agg(distinct view), coalesce(array_agg(distinct view) filter (where is_void), '{}') into touched, voided
-  from (
-    select schema_name || ':' || object_name, false from dropped
-    where schema_name in ('channels', 'channel_access')
-      and object_type in ('view', 'materialized view', 'table', 'foreign table')
-    union
-    select a.schema || ':' || a.name, b.is_void
-    from bereaved b cross join lateral sno.above('pg_class'::regclass, b.relation) a
-    where b.relation is not null
-    union
-    select a.schema || ':' || a.name, false
-    from dropped d cross join lateral sno.above('pg_type'::regclass, to_regtype(d.address_names[1])) a
-    where d.object_type = 'cast' and to_regtype(d.address_args[1]) in ('json'::regtype, 'text'::regtype)
-    union
-    select a.schema || ':' || a.name, false
-    from (select array_agg(address_names[2]) as names from dropped where classid = 'pg_proc'::regclass) gone
-    cross join lateral sno.callers(gone.names) f (oid)
-    cross join lateral sno.above('pg_proc'::regclass, f.oid) a
-    where gone.names is not null
-  ) t (view, is_void);
+  bereaved oid[] := '{}';
+  unguarded oid[] := '{}';
+  classes oid[];
+  objects oid[];
+begin
+  -- As in sno.on_ddl(), each query runs only where the command can concern it.
+  select array_agg(distinct d.object_type), array_agg(d.objid) filter (where d.classid = 'pg_class'::regclass),
+    array_agg(distinct d.schema_name || ':' || d.object_name) filter (
+      where d.schema_name in ('channels', 'channel_access') and d.object_type in ('view', 'materialized view', 'table', 'foreign table'))
+  into kinds, relations, touched
+  from pg_event_trigger_dropped_objects() d where not d.is_temporary;
+  if kinds is null then
+    return;
+  end if;
+  if relations is not null then
+    bereaved := array(
+      select p.root from sno.partitions p where p.relation = any (relations)
+      union
+      select h.parent from sno.children h where h.child = any (relations));
+  end if;
+  if kinds && array['policy', 'publication relation', 'publication excluded relation', 'trigger', 'table constraint'] then
+    select bereaved || coalesce(array_agg(o.oid) filter (where not o.is_guard), '{}'), coalesce(array_agg(o.oid) filter (where o.is_guard), '{}')
+    into bereaved, unguarded
+    from (
+      select to_regclass(quote_ident(d.address_names[1]) || '.' || quote_ident(d.address_names[2]))::oid as oid, d.object_type = 'trigger' as is_guard, d.object_type
+      from pg_event_trigger_dropped_objects() d
+      where not d.is_temporary and (
+        d.object_type in ('policy', 'table constraint')
+        or d.classid = 'pg_publication_rel'::regclass and d.address_args[1] in (select sno.publication_names())
+        or d.object_type = 'trigger' and d.address_names[3] in ('sno_truncate', 'sno_truncated'))
+    ) o
+    where o.oid is not null and case when o.object_type = 'table constraint' then sno.identified(o.oid) is false else true end;
+  end if;
+  -- With a table go its own indexes, and others only with a column.
+  if 'index' = any (kinds) and (tg_tag <> 'DROP TABLE' or 'table column' = any (kinds)) then
+    bereaved := bereaved || array(
+      select c.oid from pg_class c
+      where c.relreplident = 'i' and not exists (select from pg_index i where i.indrelid = c.oid and i.indisreplident and i.indisvalid));
+  end if;
+  if kinds && array['publication', 'publication namespace'] and exists (
+    select from pg_event_trigger_dropped_objects() d
+    where d.object_type = 'publication' and d.object_name in (select sno.publication_names())
+      or d.object_type = 'publication namespace' and d.address_args[1] in (select sno.publication_names()))
+  then
+    bereaved := bereaved || array(select b.relation from sno.below() b);
+  end if;
+  objects := bereaved || unguarded;
+  classes := array_fill('pg_class'::regclass::oid, array[cardinality(objects)]);
+  if 'cast' = any (kinds) then
+    select classes || array_fill('pg_type'::regclass::oid, array[count(*)::integer]), objects || coalesce(array_agg(to_regtype(d.address_names[1])::oid), '{}')
+    into classes, objects
+    from pg_event_trigger_dropped_objects() d
+    where not d.is_temporary and d.object_type = 'cast' and to_regtype(d.address_names[1]) is not null
+      and to_regtype(d.address_args[1]) in ('json'::regtype, 'text'::regtype);
+  end if;
+  if kinds && array['function', 'procedure', 'aggregate', 'routine'] then
+    with gone as (
+      select array_agg(d.address_names[2]) as names from pg_event_trigger_dropped_objects() d where not d.is_temporary and d.classid = 'pg_proc'::regclass
+    )
+    select classes || array_fill('pg_proc'::regclass::oid, array[count(f)::integer]), objects || coalesce(array_agg(f) filter (where f is not null), '{}')
+    into classes, objects
+    from gone left join lateral sno.callers(gone.names) f on true;
+  end if;
+  if objects <> '{}' then
+    select touched || array_agg(distinct a.schema || ':' || a.name),
+      coalesce(array_agg(distinct a.schema || ':' || a.name) filter (where a.class = 'pg_class'::regclass and a.object = any (unguarded)), '{}')
+    into touched, voided
+    from sno.above(classes, objects) a;
+  end if;
   if touched is not null then
     perform sno.note(touched, tg_tag not in ('ALTER PUBLICATION', 'DROP PUBLICATION'), voided);
   end if;
@@ -1516,6 +1786,16 @@ exception when others then
 end
 $$;
 comment on function sno.on_drop() is 'Notices that a channel view or access view was dropped, or that one of their tables lost something. Never fails.';
+
+create or replace function sno.views_named(names text[]) returns oid[]
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(array_agg(c.oid), '{}')
+  from (select distinct split_part(n.name, ':', 1) as schema, substr(n.name, strpos(n.name, ':') + 1) as name from unnest($1) n (name)) n
+  join pg_namespace s on s.nspname = n.schema and s.nspname in ('channels', 'channel_access')
+  cross join lateral (select * from pg_class c where c.relname = n.name and c.relnamespace = s.oid limit 1) c
+$$;
+comment on function sno.views_named(text[]) is 'The channel views and access views of these names (`SCHEMA:NAME`) that exist.';
 
 -- Once a transaction, when it commits: many views made together would else send the catalog as many times.
 create or replace function sno.send_catalog() returns trigger
@@ -1532,11 +1812,17 @@ declare
   voided text[];
   -- The views of which the message tells; null: of all.
   views oid[];
+  -- What they read.
+  relations oid[];
   told json;
   in_turn boolean;
 begin
   voided := noted.voided || sno.voided_by(noted.states);
+  if not noted.is_whole then
+    views := sno.views_named(noted.touched || noted.told || voided);
+  end if;
   begin
+    relations := array(select distinct b.relation from sno.below(views) b);
     -- A new partition does not take its root's replica identity by itself.
     for item in
       select p.relid::regclass::text as name
@@ -1544,7 +1830,7 @@ begin
       cross join lateral pg_partition_tree(root.oid) p
       join pg_class leaf on leaf.oid = p.relid
       where root.relkind = 'p' and root.relreplident = 'f' and p.isleaf and leaf.relreplident <> 'f' and leaf.relkind = 'r'
-        and root.oid in (select b.relation from sno.below() b)
+        and root.oid = any (relations)
     loop
       begin
         execute format('alter table only %s replica identity full', item.name);
@@ -1556,30 +1842,27 @@ begin
     insert into sno.partitions (relation, root)
     select p.relid, root.oid
     from pg_class root cross join lateral pg_partition_tree(root.oid) p
-    where root.relkind = 'p' and root.oid in (select b.relation from sno.below() b) and p.relid <> root.oid
+    where root.relkind = 'p' and root.oid = any (relations) and p.relid <> root.oid
     on conflict (relation) do nothing;
-    perform sno.remember_children();
     delete from sno.partitions p where not exists (select from pg_class c where c.oid = p.relation);
-
-    perform sno.guard_partitions();
     if noted.publish then
-      for item in select * from sno.sync_publication() where result <> 'added' loop
+      for item in select * from sno.sync_publication(null, views) where result <> 'added' loop
         raise warning 'Snö: the table % is not published: %', item.relation, item.reason;
       end loop;
+    else
+      perform sno.guard_partitions(relations);
+      perform sno.remember_children(relations);
     end if;
-    for item in select * from sno.grant_service() loop
+    for item in select * from sno.grant_service(views) loop
       raise warning 'Snö: its service may not read %: %', item.object, item.reason;
     end loop;
-    perform sno.exclude_writers();
+    perform sno.exclude_writers(null, relations);
   exception when others then
     raise warning 'Snö could not bring its publication up to date: %', sqlerrm using hint = 'Run: select * from sno.sync_publication();';
   end;
   delete from sno.ddl d where d.transaction = new.transaction returning * into noted_last;
   if not noted_last.is_whole then
-    select coalesce(array_agg(c.oid), '{}') into views
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname in ('channels', 'channel_access')
-      and n.nspname || ':' || c.relname = any (noted_last.touched || noted_last.told || noted_last.voided || voided);
+    views := sno.views_named(noted_last.touched || noted_last.told || noted_last.voided || voided);
   end if;
   -- One after the other, up to the commit: a catalog must show what those show that commit before it. Who does not get a turn in
   -- time, or reads by a snapshot of its own beginning, tells what was touched, and Snö asks for the catalog: sno.retell().
@@ -1617,9 +1900,7 @@ begin
       'touched', array(select distinct unnest(noted.touched || voided) order by 1),
       'voided', array(select distinct unnest(voided) order by 1),
       -- Views that are not here are gone, by whatever name they went.
-      'views', case when views is not null then array(
-        select c.oid::bigint from pg_class c join pg_namespace n on n.oid = c.relnamespace
-        where n.nspname in ('channels', 'channel_access') and c.relkind in ('v', 'm', 'r', 'p', 'f') order by c.oid) end,
+      'views', case when views is not null then array(select v.oid::bigint from unnest(sno.views()) v (oid) order by v.oid) end,
       'catalog', told)::text, 'UTF8'));
   end loop;
   return null;
@@ -1683,6 +1964,8 @@ as $$
       select oid, xmin from pg_enum union all select oid, xmin from pg_cast union all select oid, xmin from pg_namespace where oid in (select oid from space)
       union all select oid, xmin from pg_collation union all select oid, xmin from pg_policy union all select oid, xmin from pg_publication
       union all select oid, xmin from pg_publication_rel union all select oid, xmin from pg_publication_namespace
+      -- Functions look names up along the search_path that a role or the database has.
+      union all select setrole, xmin from pg_db_role_setting
       union all select aggfnoid::oid, xmin from pg_aggregate union all select rngtypid, xmin from pg_range
       union all select oid, xmin from pg_constraint where contype in ('p', 'x') or contypid <> 0) o))
 $$;
@@ -1763,7 +2046,7 @@ comment on function sno.inspect() is
 revoke all on all functions in schema sno from public;
 grant execute on function sno.publish(text, anycompatible, text) to public;
 -- Who lacks something is to learn what; they read the system catalogs only.
-grant execute on function sno.below(oid[]), sno.policy_reads(), sno.search_path(oid), sno.lacking(name), sno.version() to public;
+grant execute on function sno.below(oid[]), sno.views(), sno.policy_reads(oid[]), sno.search_path(oid), sno.lacking(name, oid[]), sno.version() to public;
 
 
 -- Settings of all functions ----------------------------------------------------------------------------------------

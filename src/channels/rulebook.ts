@@ -71,6 +71,7 @@ export class Rulebook {
 
   /** Has the WAL tell of the catalog as it is now; where it is polled, of one that is another than before. */
   async poll(): Promise<void> {
+    if (this.isPolled && (await this.#poll.isUpToDate())) return;
     await this.settle();
     if (this.isPolled) await throughFlux(() => this.#poll.poll());
     // a standby that is slow to confirm must not hold it up

@@ -1,16 +1,21 @@
-/** DDL below one channel puts that channel into the WAL, and not all that there are. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+/** DDL below one channel looks at that channel and puts it into the WAL, and not all that there are. */
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Catalog } from '../../src/channels/catalog.ts';
 import { applyChange } from '../../src/channels/catalog-change.ts';
+import { CatalogPoll } from '../../src/channels/catalog-poll.ts';
 import { parseCatalog, parseCatalogMessage } from '../../src/channels/catalog-reader.ts';
 import { SnoError } from '../../src/errors.ts';
 import { install } from '../support/install.ts';
 import { type MessageTap, tapMessages } from '../support/messages.ts';
 import { freshDatabase, SERVERS, type TestDatabase } from '../support/postgres.ts';
+import { until } from '../support/wait.ts';
 
 const TABLES = 60;
 const CHANNELS = 40;
 const MESSAGE_BYTES_MAX = 10_000;
+/** What DDL that concerns no view may call: these look up what depends on an object, and nothing else. */
+const NARROW = new Set(['on_ddl', 'on_drop', 'above', 'callers', 'identified']);
 
 describe.each(SERVERS)('Postgres %s', (version) => {
   let database: TestDatabase;
@@ -28,6 +33,13 @@ describe.each(SERVERS)('Postgres %s', (version) => {
       create table parts (id int primary key, title text) partition by range (id);
       create table parts_1 partition of parts for values from (0) to (10);
       create view channels."parts:{id}" as select id, title from parts;
+      create function step(n int) returns int language plpgsql immutable as 'begin return n + 1; end';
+      create function middle(n int) returns int language sql immutable begin atomic select step(n); end;
+      create operator @+ (rightarg = int, function = middle);
+      create function by_operator(n int) returns int language sql immutable begin atomic select @+ n; end;
+      create function "outer"(n int) returns int language plpgsql immutable as 'begin return by_operator(n); end';
+      create view channels."steps:{id}" as select id, "outer"(id) as step from parts;
+      create function apart(n int) returns int language plpgsql as 'begin return apart_too(n); end';
       ${numbers(TABLES)
         .map((n) => `create table t${n} (id int primary key, project int, title text, mood text, at timestamptz);`)
         .join('\n')}
@@ -62,9 +74,14 @@ describe.each(SERVERS)('Postgres %s', (version) => {
     ['a view renamed', 'alter view channels."c5:{project}" rename to "five:{project}"', 1],
     ['a view that leaves', 'alter view channels."c6:{project}" set schema public', 0],
     ['a view that comes', 'alter view public."c6:{project}" set schema channels', 1],
-    ['a partition', 'create table parts_2 partition of parts for values from (10) to (20)', 1],
-    ['a partition dropped', 'drop table parts_2', 1],
+    ['a partition', 'create table parts_2 partition of parts for values from (10) to (20)', 2],
+    ['a partition dropped', 'drop table parts_2', 2],
     ['a table dropped with its view', 'drop table t7 cascade', 0],
+    [
+      'a function that is called by name through an operator and a parsed body',
+      "create or replace function step(n int) returns int language plpgsql immutable as 'begin return n + 2; end'",
+      1,
+    ],
     [
       'several at once',
       'begin; alter table t8 add x int; drop view channels."c9:{project}"; alter table t10 add y int; commit',
@@ -83,6 +100,99 @@ describe.each(SERVERS)('Postgres %s', (version) => {
     // it is what the whole catalog says by now
     known = await catalogNow();
     expect(after).toEqual(known);
+  });
+
+  test('DDL that concerns no view asks for no view, and writes no message', async () => {
+    const client = await database.connect();
+    await client.query(`set track_functions = 'all'`);
+    await client.query('select pg_stat_reset()');
+    for (const sql of [
+      'create table other (id int primary key, title text)',
+      'alter table other add more int',
+      'create index on other (title)',
+      'create view others as select id from other',
+      "create type shade as enum ('dark')",
+      'grant select on other to public',
+      "create function apart_too(n int) returns int language plpgsql as 'begin return n; end'",
+      "create or replace function apart_too(n int) returns int language plpgsql as 'begin return n + 1; end'",
+      'drop function apart_too(int)',
+      'drop view others',
+      'alter table other drop constraint other_pkey',
+      'drop table other',
+      'drop type shade',
+    ])
+      await client.query(sql);
+    await client.query('select pg_stat_force_next_flush()');
+    const { rows } = await client.query<{ name: string }>(
+      "select funcname as name from pg_stat_user_functions where schemaname = 'sno' and calls > 0 order by 1",
+    );
+    expect(rows.map(({ name }) => name).filter((name) => !NARROW.has(name))).toEqual([]);
+    expect(rows.map(({ name }) => name)).toContain('on_ddl');
+    expect(await tap.take()).toEqual([]);
+  });
+
+  test.each([
+    ['of all tables', 'for all tables', ''],
+    ['of all tables, by partitions', 'for all tables', 'publish_via_partition_root = false'],
+    ['of a schema', 'for tables in schema public', ''],
+    ['of a schema, by partitions', 'for tables in schema public', 'publish_via_partition_root = false'],
+    ['of tables', 'for table t1, t11 (id, title), t12 where (id > 3), parts', ''],
+    ['of a partition', 'for table parts_1, t1', ''],
+    ['without updates', 'for all tables', "publish = 'insert'"],
+  ])('what a publication %s sends is the same, asked for some tables or for all', async (_what, tables, options) => {
+    await database.query(`create unlogged table if not exists fleeting (id int);
+      create publication tried ${tables} with (${options === '' ? 'publish_via_partition_root' : options})`);
+    const sql = `
+      with every as (select array_agg(c.oid) as oids from pg_class c),
+      single as (
+        select t.* from pg_class c cross join lateral sno.publication_tables('tried', array[c.oid]) t
+        where c.relname in ('t1', 't11', 't12', 'parts', 'parts_1', 'fleeting', 'people', 'pg_class'))
+      select
+        (select array_agg(t::text order by t.relation) from sno.publication_tables('tried') t) as whole,
+        (select array_agg(t::text order by t.relation) from every cross join lateral sno.publication_tables('tried', oids || oids) t) as some,
+        (select bool_and(t in (select s from single s)) from sno.publication_tables('tried') t join pg_class c on c.oid = t.relation
+          where c.relname in ('t1', 't11', 't12', 'parts', 'parts_1', 'fleeting', 'people', 'pg_class')) as is_same_singly,
+        (select bool_and(s in (select t from sno.publication_tables('tried') t)) from single s) as holds_no_more`;
+    interface Row {
+      readonly whole: string[] | null;
+      readonly some: string[] | null;
+      readonly is_same_singly: boolean | null;
+      readonly holds_no_more: boolean | null;
+    }
+    const { rows } = await database.query<Row & Record<string, unknown>>(sql);
+    await database.query('drop publication tried');
+    expect(rows[0]?.some).toEqual(rows[0]?.whole);
+    expect([rows[0]?.is_same_singly, rows[0]?.holds_no_more]).not.toContain(false);
+  });
+
+  test('the catalog is polled again only once something was altered, be it the search_path of the database', async () => {
+    const pool = new pg.Pool({ connectionString: database.url, max: 1 });
+    const poll = new CatalogPoll(pool, 'sno');
+    await poll.poll();
+    // other tests make roles on this server
+    const settled = () =>
+      until(async () => {
+        if (await poll.isUpToDate()) return true;
+        await poll.poll();
+        return false;
+      }, 'nothing is new');
+    await settled();
+    const asked = vi.spyOn(pool, 'query');
+    await database.query('insert into t20 values (1)');
+    await settled();
+    expect(String(asked.mock.calls.at(-1)?.[0])).toContain('sno.fingerprint()');
+    for (const sql of [
+      'alter table t20 add further int',
+      `alter database ${database.name} set search_path = public, elsewhere`,
+    ]) {
+      await settled();
+      await database.query(sql);
+      expect(await poll.isUpToDate(), sql).toBe(false);
+    }
+    await database.query(`alter database ${database.name} reset search_path`);
+    await pool.end();
+    await tap.take();
+    known = await catalogNow();
   });
 
   test('a view that is neither known nor told of shows that something was missed', () => {

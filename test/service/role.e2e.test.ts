@@ -146,7 +146,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
         .filter(({ open }) => open)
         .map(({ name }) => name)
         .sort(),
-    ).toEqual(['below', 'lacking', 'policy_reads', 'publish', 'search_path', 'version']);
+    ).toEqual(['below', 'lacking', 'policy_reads', 'publish', 'search_path', 'version', 'views']);
     expect(rows.filter(({ open, definer }) => open && definer)).toEqual([]);
   });
 
