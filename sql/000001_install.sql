@@ -824,6 +824,65 @@ $$;
 comment on function sno.casts_by_text(oid[], oid[]) is
   'The types that views cast to through their text, with their parts, by the relations whose rules they run: for sno.catalog(). No row for a view that casts to none.';
 
+create or replace function sno.columns_read(views oid[], sources oid[]) returns table (view oid, columns json)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  with source as materialized (select distinct s.view, s.oid from unnest($1, $2) s (view, oid)),
+  -- A row as a whole leaves no column in pg_depend.
+  rule as materialized (
+    select r.ev_class, r.oid, r.ev_action::text like '%:varattno 0 %' as is_whole
+    from pg_rewrite r where r.ev_class in (select s.oid from source s) and r.ev_type = '1'
+  ),
+  direct as materialized (
+    select distinct s.view, d.refobjid as relation, d.refobjsubid as number
+    from source s
+    join rule r on r.ev_class = s.oid
+    join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass and d.deptype = 'n'
+  ),
+  -- All policies, whether they apply to the reader or not: that may change by an ALTER ROLE.
+  policy as materialized (
+    select u.view, p.oid, p.polqual::text like '%:varattno 0 %' as is_whole
+    from (select distinct d.view, d.relation from direct d) u
+    join pg_policy p on p.polrelid = u.relation and p.polcmd in ('r', '*')
+  ),
+  used as materialized (
+    select d.view, d.relation, d.number from direct d
+    union
+    select p.view, d.refobjid, d.refobjsubid
+    from policy p
+    join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass
+  ),
+  unknown (view) as materialized (
+    select s.view from source s join rule r on r.ev_class = s.oid where r.is_whole
+    union
+    select p.view from policy p where p.is_whole
+    union
+    -- Policies of what a policy reads.
+    select u.view from used u join pg_policy p on p.polrelid = u.relation and p.polcmd in ('r', '*')
+    where not exists (select from direct d where (d.view, d.relation) = (u.view, u.relation))
+  )
+  select r.view, json_agg(json_build_object('relation', r.relation::bigint, 'columns', r.names) order by r.relation)
+  from (
+    select u.view, u.relation, coalesce(json_agg(a.attname order by a.attnum) filter (where a.attname is not null), '[]') as names
+    from used u
+    join pg_class c on c.oid = u.relation and c.relkind in ('r', 'p')
+    left join pg_attribute a on a.attrelid = u.relation and a.attnum = u.number and u.number > 0
+    left join pg_type t on t.oid = a.atttypid
+    group by u.view, u.relation
+    -- Equal texts mean equal values: of types of extensions that is not known.
+    having coalesce(bool_and(t.oid < 16384 or t.typtype = 'e' or t.typtype = 'd' and t.typbasetype < 16384) filter (where a.attname is not null), true)
+  ) r
+  where r.view not in (select view from unknown)
+    -- What reads the parent or the root reads it too, by the columns of that.
+    and not exists (select from pg_inherits i where i.inhrelid = r.relation)
+    and not exists (
+      select from direct d join pg_class c on c.oid = d.relation and c.relispartition
+      where d.view = r.view and pg_partition_root(c.oid) = r.relation)
+  group by r.view
+$$;
+comment on function sno.columns_read(oid[], oid[]) is
+  'The columns that access views read, by table; an update that changes none of them changes no row of the view. A table that is missing may be read in all its columns. `sources`: the views and those that they read.';
+
 create or replace function sno.search_path(role oid) returns text
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -976,6 +1035,15 @@ as $$
       where u.class = 'pg_rewrite'::regclass) s
     cross join lateral sno.casts_by_text(s.views, s.oids) c
   ),
+  columns_read as materialized (
+    select c.* from (
+      select array_agg(u.view) as views, array_agg(u.oid) as oids
+      from sources s cross join lateral unnest(s.views, s.classes, s.oids) u (view, class, oid)
+      join views v on v.oid = u.view and v.schema = 'channel_access'
+      where u.class = 'pg_rewrite'::regclass) s
+    cross join lateral sno.columns_read(s.views, s.oids) c
+    where s.views is not null
+  ),
   types as materialized (select t.oid from sno.types(array(select v.oid from views v union all select t.oid from tables t)) t (oid))
   select json_build_object(
     'version', sno.version(),
@@ -1018,7 +1086,8 @@ as $$
             'rights', coalesce(g.rights, '[]')),
           'reads', coalesce(r.tables, '[]'),
           'between', coalesce(r.between, '[]'),
-          'through', coalesce(r.through, '[]')
+          'through', coalesce(r.through, '[]'),
+          'columnsRead', coalesce(q.columns, '[]')
         ) order by v.oid), '[]')
       from views v
       join paths p on p.owner = v.owner
@@ -1029,6 +1098,7 @@ as $$
       left join untold u on u.view = v.oid
       left join relevant_policies o on o.view = v.oid
       left join relevant_rights g on g.view = v.oid
+      left join columns_read q on q.view = v.oid
       where v.schema = 'channel_access' and v.definition is not null),
     'tables', (
       select coalesce(json_agg(json_build_object(

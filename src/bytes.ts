@@ -60,3 +60,9 @@ export class Bytes {
     if (this.buffer.length > capacityMax) this.buffer = Buffer.allocUnsafeSlow(capacityMax);
   }
 }
+
+export function sameBytes(a: Bytes, b: Bytes): boolean {
+  if (a.length !== b.length) return false;
+  for (let index = 0; index < a.length; index++) if (a.buffer[index] !== b.buffer[index]) return false;
+  return true;
+}

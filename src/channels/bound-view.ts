@@ -173,7 +173,7 @@ function outputDiffers(output: Output, oldRow: Tuple, newRow: Tuple): boolean {
 }
 
 /** Whether a column's text is another one. A value that Postgres did not send because it is unchanged is the same. */
-function columnDiffers(index: number, oldRow: Tuple, newRow: Tuple): boolean {
+export function columnDiffers(index: number, oldRow: Tuple, newRow: Tuple): boolean {
   const kind = newRow.kinds[index];
   if (kind === UNCHANGED) return false;
   if (kind !== oldRow.kinds[index]) return true;

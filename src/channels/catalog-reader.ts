@@ -100,6 +100,7 @@ const access = z.object({
   reads: oids,
   between: oids,
   through: texts,
+  columnsRead: z.array(z.object({ relation: oid, columns: texts })),
 }) satisfies z.ZodType<CatalogAccess>;
 
 const table = z

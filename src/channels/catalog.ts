@@ -114,6 +114,14 @@ export interface CatalogAccess {
   readonly between: readonly number[];
   /** Definitions of the views between it and its tables, materialized ones too: with its own, they say what it means. */
   readonly through: readonly string[];
+  /** Of tables of which it is known: what the view reads of them. */
+  readonly columnsRead: readonly CatalogColumnsRead[];
+}
+
+export interface CatalogColumnsRead {
+  readonly relation: number;
+  /** By name. */
+  readonly columns: readonly string[];
 }
 
 /** On what an access view depends beside rows and definitions. */

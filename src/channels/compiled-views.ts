@@ -4,11 +4,13 @@
  */
 import { SnoError } from '../errors.ts';
 import { quoteIdentifier, readableName } from '../postgres/quote.ts';
+import { clockUses } from './access-basis.ts';
 import { compileAccess } from './access-view.ts';
 import type { Catalog, CatalogAccess, CatalogChannel, CatalogType } from './catalog.ts';
 import type { AccessView, ChannelView } from './channel.ts';
 import { compileAccessRows, compileChannel, hasPolicies } from './compile.ts';
 import { onlyGrows } from './growth.ts';
+import { isOrderFree } from './order-free.ts';
 import { Types } from './types.ts';
 
 export interface CompiledAccess {
@@ -16,6 +18,8 @@ export interface CompiledAccess {
   /** The access view as a view of rows; see compileAccessRows. */
   readonly rows: ChannelView | undefined;
   readonly onlyGrows: boolean;
+  /** By table: the columns it reads, where an update that changes none of them changes nothing that it shows. */
+  readonly columnsRead: ReadonlyMap<number, readonly string[]>;
 }
 
 type Declared = CatalogChannel | CatalogAccess;
@@ -115,7 +119,20 @@ function compileAccessView(access: CatalogAccess, catalog: Catalog, types: Types
       return growsOf(`${name}: ${below}, which it reads`, definition);
     }),
   ];
-  return { view, rows: compileAccessRows(access, catalog), onlyGrows: !hasPolicies(access) && grows.every(Boolean) };
+  return {
+    view,
+    rows: compileAccessRows(access, catalog),
+    onlyGrows: !hasPolicies(access) && grows.every(Boolean),
+    columnsRead: columnsRead(access),
+  };
+}
+
+const NOTHING_KNOWN: ReadonlyMap<number, readonly string[]> = new Map();
+
+/** What depends on the time is asked about at each change, since nothing else tells when it becomes another. */
+function columnsRead(access: CatalogAccess): ReadonlyMap<number, readonly string[]> {
+  if (clockUses(access).length > 0 || !isOrderFree(access)) return NOTHING_KNOWN;
+  return new Map(access.columnsRead.map(({ relation, columns }) => [relation, columns]));
 }
 
 /** What Snö cannot read could hide that access ends without a commit. */

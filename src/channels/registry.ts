@@ -8,7 +8,7 @@ import { SnoError } from '../errors.ts';
 import type { Catalog, CatalogAccess, CatalogChannel, CatalogColumn } from './catalog.ts';
 import { shareParts } from './catalog-sharing.ts';
 import type { AccessView, ChannelView, Refusal, ResolvedChannel } from './channel.ts';
-import { CompiledViews, refusing } from './compiled-views.ts';
+import { type CompiledAccess, CompiledViews, refusing } from './compiled-views.ts';
 import { findConflicts } from './conflicts.ts';
 import { continues } from './continuity.ts';
 import { type DeclaredView, declaredIn, GoneViews, viewKey } from './gone-views.ts';
@@ -50,6 +50,7 @@ interface Entry {
   /** The access view as a view of rows; see compileAccessRows. */
   readonly accessRows: ChannelView | undefined;
   readonly onlyGrows: boolean;
+  readonly columnsRead: CompiledAccess['columnsRead'] | undefined;
   /** Why nobody can subscribe. */
   readonly refusal: Refusal | undefined;
 }
@@ -61,6 +62,8 @@ export interface AccessSource {
   readonly rows: ChannelView | undefined;
   /** A row more takes no access away. */
   readonly onlyGrows: boolean;
+  /** An update that changes none of these columns takes no access away; undefined: each may. */
+  readonly columns: readonly string[] | undefined;
 }
 
 const NAME_LENGTH_MAX = 1_024;
@@ -212,6 +215,7 @@ export class ChannelRegistry {
         accessTables: access?.reads ?? [],
         accessRows: compiledAccess?.rows,
         onlyGrows: compiledAccess?.onlyGrows === true,
+        columnsRead: compiledAccess?.columnsRead,
         refusal: own[0],
       });
     }
@@ -226,10 +230,13 @@ export class ChannelRegistry {
     this.#viewsByTable = new Map();
     this.#accessByTable = new Map();
     this.#isRemote = served.some(({ view }) => view?.remote !== undefined);
-    for (const { pattern, view, access, accessTables, accessRows: rows, onlyGrows } of served) {
+    for (const { pattern, view, access, accessTables, accessRows: rows, onlyGrows, columnsRead } of served) {
       if (view !== undefined) put(this.#viewsByTable, view.table.oid, view);
-      if (access !== undefined)
-        for (const table of accessTables) put(this.#accessByTable, table, { pattern: pattern.text, rows, onlyGrows });
+      if (access === undefined) continue;
+      for (const table of accessTables) {
+        const columns = columnsRead?.get(table);
+        put(this.#accessByTable, table, { pattern: pattern.text, rows, onlyGrows, columns });
+      }
     }
   }
 }

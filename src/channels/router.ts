@@ -2,12 +2,13 @@
  * Works out which channels each change belongs to, and what it does to them. The work per row depends on the
  * number of channel views on its table, and on nothing else.
  */
-import { Bytes } from '../bytes.ts';
+import { Bytes, sameBytes } from '../bytes.ts';
 import type { ChangeHandler } from '../decode/change.ts';
 import type { Relation } from '../decode/relation.ts';
 import type { Tuple } from '../decode/tuple.ts';
 import { SnoError } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
+import { AccessGuards } from './access-guards.ts';
 import type { BoundView, ChannelView } from './channel.ts';
 import type { EventSink } from './events.ts';
 import { parsePublished } from './published.ts';
@@ -65,15 +66,6 @@ interface BoundRoute extends Route {
 }
 const NO_ROUTES: readonly Route[] = [];
 
-/** An access view over a table. */
-interface Guard {
-  readonly pattern: string;
-  /** Tells which channel a row gives access to; undefined where one row does not tell. */
-  readonly bound: BoundView | undefined;
-  /** A row more takes no access away. */
-  readonly onlyGrows: boolean;
-}
-const NO_GUARDS: readonly Guard[] = [];
 const CLOSED = -1;
 
 export class Router implements ChangeHandler {
@@ -81,9 +73,9 @@ export class Router implements ChangeHandler {
   readonly #sink: EventSink;
   readonly #answers: RemoteAnswers;
   readonly #events: RouterEvents;
+  readonly #guards: AccessGuards;
   readonly #relations = new Map<number, Relation>();
   readonly #routes = new Map<number, readonly Route[]>();
-  readonly #guards = new Map<number, readonly Guard[]>();
   /** False while a commit comes that was handled before. */
   #fresh = false;
   #markers: string[] = [];
@@ -102,6 +94,7 @@ export class Router implements ChangeHandler {
   constructor(views: ViewSource, sink: EventSink, answers: RemoteAnswers, events: RouterEvents) {
     this.#views = views;
     this.#sink = sink;
+    this.#guards = new AccessGuards(views, sink, answers);
     this.#answers = answers;
     this.#events = events;
   }
@@ -115,7 +108,7 @@ export class Router implements ChangeHandler {
   reset(): void {
     this.#relations.clear();
     this.#routes.clear();
-    this.#guards.clear();
+    this.#guards.reset();
     this.#givenUp.clear();
     this.#markers = [];
   }
@@ -137,17 +130,12 @@ export class Router implements ChangeHandler {
       routes.push({ pattern, bound: isMisfit ? undefined : bound, misfit: isMisfit ? bound : undefined });
     }
     this.#routes.set(relation.oid, routes);
-    const guards = this.#views.accessOf(relation.oid).map(({ pattern, rows, onlyGrows }): Guard => {
-      const bound = rows?.bind(relation, this.#answers);
-      return { pattern, onlyGrows, bound: bound instanceof SnoError ? undefined : bound };
-    });
-    this.#guards.set(relation.oid, guards);
-    relation.wanted = routes.length > 0 || guards.length > 0;
+    relation.wanted = this.#guards.bind(relation) || routes.length > 0;
   }
 
   insert(relation: Relation, newRow: Tuple): void {
     if (!this.#fresh) return;
-    for (const { pattern, onlyGrows } of this.#guardsOf(relation)) if (!onlyGrows) this.#sink.recheck(pattern);
+    this.#guards.insert(relation, newRow);
     for (const route of this.#routesOf(relation)) {
       if (!this.#serves(route, relation)) continue;
       try {
@@ -160,7 +148,7 @@ export class Router implements ChangeHandler {
 
   update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void {
     if (!this.#fresh) return;
-    for (const guard of this.#guardsOf(relation)) this.#guard(guard, oldRow, newRow);
+    this.#guards.update(relation, oldRow, newRow);
     for (const route of this.#routesOf(relation)) {
       if (!this.#serves(route, relation)) continue;
       try {
@@ -173,7 +161,7 @@ export class Router implements ChangeHandler {
 
   delete(relation: Relation, oldRow: Tuple): void {
     if (!this.#fresh) return;
-    for (const guard of this.#guardsOf(relation)) this.#guard(guard, oldRow, undefined);
+    this.#guards.delete(relation, oldRow);
     for (const route of this.#routesOf(relation)) {
       if (!this.#serves(route, relation)) continue;
       try {
@@ -187,7 +175,7 @@ export class Router implements ChangeHandler {
   truncate(relations: readonly Relation[]): void {
     if (!this.#fresh) return;
     for (const relation of relations) {
-      for (const { pattern } of this.#guardsOf(relation)) this.#sink.recheck(pattern);
+      this.#guards.truncate(relation);
       for (const { pattern } of this.#routesOf(relation)) {
         this.#sink.truncate(pattern);
         this.#events.counted('truncate');
@@ -285,34 +273,6 @@ export class Router implements ChangeHandler {
     this.#sink.redefined(pattern, 'changed');
   }
 
-  /** A row that gave access is another one now, or gone. Where evaluating it fails, it may have given access to anything. */
-  #guard(guard: Guard, oldRow: Tuple | undefined, newRow: Tuple | undefined): void {
-    try {
-      this.#guardRow(guard, oldRow, newRow);
-    } catch (error) {
-      if (!(error instanceof RowError)) throw error;
-      this.#sink.recheck(guard.pattern);
-    }
-  }
-
-  #guardRow({ pattern, bound }: Guard, oldRow: Tuple | undefined, newRow: Tuple | undefined): void {
-    // an update without an old row changed no column that says which channel it is
-    const row = oldRow ?? newRow;
-    if (bound === undefined || row === undefined) return this.#sink.recheck(pattern);
-    if (!bound.matches(row) || !this.#name(bound, row, this.#oldChannel)) return;
-    if (oldRow !== undefined && newRow !== undefined && this.#givesTheSame(bound, oldRow, newRow)) return;
-    this.#sink.recheck(pattern, this.#oldChannel.buffer.toString('latin1', 0, this.#oldChannel.length));
-  }
-
-  #givesTheSame(bound: BoundView, oldRow: Tuple, newRow: Tuple): boolean {
-    if (!bound.matches(newRow) || !this.#name(bound, newRow, this.#newChannel)) return false;
-    return sameBytes(this.#oldChannel, this.#newChannel) && !bound.differs(oldRow, newRow);
-  }
-
-  #guardsOf(relation: Relation): readonly Guard[] {
-    return this.#guards.get(relation.oid) ?? NO_GUARDS;
-  }
-
   #routesOf(relation: Relation): readonly Route[] {
     return this.#routes.get(relation.oid) ?? NO_ROUTES;
   }
@@ -377,10 +337,4 @@ export class Router implements ChangeHandler {
     this.#events.counted('message');
     this.#sink.message(pattern, published.channel, published.event, at);
   }
-}
-
-function sameBytes(a: Bytes, b: Bytes): boolean {
-  if (a.length !== b.length) return false;
-  for (let index = 0; index < a.length; index++) if (a.buffer[index] !== b.buffer[index]) return false;
-  return true;
 }

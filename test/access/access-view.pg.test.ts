@@ -122,6 +122,7 @@ async function channel(text: string, ...values: string[]): Promise<ResolvedChann
     reads: [],
     between: [],
     through: [],
+    columnsRead: [],
   };
   const view = compileAccess(declared, new Types([]), []);
   if (view instanceof SnoError) throw view;

@@ -4,19 +4,26 @@
  */
 import type { Random } from '../oracle/random.ts';
 
-/** Tables of every kind that an access view can read. */
+/** Tables of every kind that an access view can read. Few views read `busy`. */
 export const TABLES_SQL = `
-  create table a (id int primary key, x int, y int);
+  create table a (id int primary key, x int, y int, busy int);
   alter table a replica identity full;
-  create table b (id int primary key, x int, y int);
-  create table c (id int, x int, y int, primary key (id, x)) partition by list (x);
+  create table b (id int primary key, x int, y int, busy int);
+  create table c (id int, x int, y int, busy int, primary key (id, x)) partition by list (x);
   create table c_low partition of c for values in (0, 1);
   create table c_high partition of c default;
-  create table d (id int primary key, x int, y int);
+  create table d (id int primary key, x int, y int, busy int);
   create table d_more (primary key (id)) inherits (d);`;
 export const TABLES = ['a', 'b', 'c', 'd', 'd_more'] as const;
 const READ = ['a', 'b', 'c', 'd', 'only d'] as const;
 const ORDER = 'id desc, x, y';
+const BUSY = [
+  'true',
+  't.y is null',
+  'coalesce(t.busy, 0) < 3',
+  "(to_jsonb(t) ->> 'busy') is distinct from '3'",
+  '(select count(*) from b where b.busy = t.busy) = 0',
+] as const;
 
 export class RandomViews {
   readonly #random: Random;
@@ -30,10 +37,16 @@ export class RandomViews {
   /** An access view for a pattern with the placeholder {x}, after the views that it reads. */
   accessView(pattern: string): string {
     this.#views.length = 0;
-    const top =
-      this.#random.below(4) === 0
-        ? `select t.x, t.y as sub from ${this.#one(READ)} t where ${this.#condition('t', 0)}`
-        : `select q.x, q.y as sub from ${this.#source(1 + this.#random.below(2))} q`;
+    const source = () => this.#source(1 + this.#random.below(2));
+    const top = this.#one<() => string>([
+      () => `select t.x, t.y as sub from ${this.#one(READ)} t where ${this.#condition('t', 0)}`,
+      () => `select t.x, t.y as sub from ${this.#one(READ)} t where ${this.#one(BUSY)}`,
+      () =>
+        `select q.x, q.y as sub from ${source()} q join ${this.#one(READ)} t on t.id = q.id where ${this.#one(BUSY)}`,
+      () =>
+        `select q.x, q.y as sub from ${source()} q left join ${this.#one(READ)} t on t.id = q.x where ${this.#one(BUSY)}`,
+      ...Array.from({ length: 5 }, () => () => `select q.x, q.y as sub from ${source()} q`),
+    ])();
     return [...this.#views, `create view channel_access."${pattern}" as ${top};`].join('\n');
   }
 

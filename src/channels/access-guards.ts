@@ -1,0 +1,147 @@
+/**
+ * Tells whose access a change may take away: which channels, or which patterns, are to be checked again. A row that gave access is
+ * another one now, or gone; or a row more takes the place of one that gave it.
+ */
+import { Bytes, sameBytes } from '../bytes.ts';
+import type { Relation } from '../decode/relation.ts';
+import type { Tuple } from '../decode/tuple.ts';
+import { SnoError } from '../errors.ts';
+import type { BoundView } from './channel.ts';
+import type { AccessSource } from './registry.ts';
+import type { RemoteAnswers } from './remote-answers.ts';
+import { RowError } from './row-error.ts';
+import { RowMemory, SeenRows } from './seen-rows.ts';
+
+/** An access view over a table. */
+interface Guard {
+  readonly pattern: string;
+  /** Tells which channel a row gives access to; undefined where one row does not tell. */
+  readonly bound: BoundView | undefined;
+  /** A row more takes no access away. */
+  readonly onlyGrows: boolean;
+  /** What it reads of the rows; undefined: it may read all of them. */
+  readonly seen: SeenRows | undefined;
+}
+
+/** The access views over one table, and what they read of it. Views that read the same columns share one SeenRows. */
+interface Guards {
+  readonly guards: readonly Guard[];
+  readonly seen: readonly SeenRows[];
+}
+
+export interface GuardViews {
+  /** The access views that read the table. */
+  accessOf(tableOid: number): readonly AccessSource[];
+}
+
+export interface RecheckSink {
+  /** Without a channel: every channel of the pattern. */
+  recheck(pattern: string, channel?: string): void;
+}
+
+const NOBODY: Guards = { guards: [], seen: [] };
+
+export class AccessGuards {
+  readonly #views: GuardViews;
+  readonly #sink: RecheckSink;
+  readonly #answers: RemoteAnswers;
+  readonly #tables = new Map<number, Guards>();
+  readonly #memory = new RowMemory();
+  readonly #oldChannel = new Bytes(256);
+  readonly #newChannel = new Bytes(256);
+
+  constructor(views: GuardViews, sink: RecheckSink, answers: RemoteAnswers) {
+    this.#views = views;
+    this.#sink = sink;
+    this.#answers = answers;
+  }
+
+  /** Forgets tables and rows: what a new stream describes may be another by now. */
+  reset(): void {
+    this.#tables.clear();
+    this.#memory.clear();
+  }
+
+  /** Fits the access views to the table as it is at this point of the WAL, whose rows may be others; answers whether there are any. */
+  bind(relation: Relation): boolean {
+    const seen = new Map<string, SeenRows>();
+    const guards = this.#views.accessOf(relation.oid).map(({ pattern, rows, onlyGrows, columns }): Guard => {
+      const bound = rows?.bind(relation, this.#answers);
+      return {
+        pattern,
+        onlyGrows,
+        bound: bound instanceof SnoError ? undefined : bound,
+        seen: columns && this.#rowsOf(relation, columns, seen),
+      };
+    });
+    this.#tables.set(relation.oid, { guards, seen: [...seen.values()] });
+    return guards.length > 0;
+  }
+
+  insert(relation: Relation, newRow: Tuple): void {
+    const { guards, seen } = this.#of(relation);
+    for (const rows of seen) rows.insert(newRow);
+    for (const { pattern, onlyGrows } of guards) if (!onlyGrows) this.#sink.recheck(pattern);
+  }
+
+  update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void {
+    const { guards, seen } = this.#of(relation);
+    for (const rows of seen) rows.update(oldRow, newRow);
+    for (const guard of guards) if (guard.seen?.isSame !== true) this.#guard(guard, oldRow, newRow);
+  }
+
+  delete(relation: Relation, oldRow: Tuple): void {
+    const { guards, seen } = this.#of(relation);
+    for (const rows of seen) rows.delete(oldRow);
+    for (const guard of guards) this.#guard(guard, oldRow, undefined);
+  }
+
+  truncate(relation: Relation): void {
+    const { guards, seen } = this.#of(relation);
+    for (const rows of seen) rows.truncate();
+    for (const { pattern } of guards) this.#sink.recheck(pattern);
+  }
+
+  /** A row that gave access is another one now, or gone. Where evaluating it fails, it may have given access to anything. */
+  #guard(guard: Guard, oldRow: Tuple | undefined, newRow: Tuple | undefined): void {
+    try {
+      this.#guardRow(guard, oldRow, newRow);
+    } catch (error) {
+      if (!(error instanceof RowError)) throw error;
+      this.#sink.recheck(guard.pattern);
+    }
+  }
+
+  #guardRow({ pattern, bound }: Guard, oldRow: Tuple | undefined, newRow: Tuple | undefined): void {
+    // an update without an old row changed no column that says which channel it is
+    const row = oldRow ?? newRow;
+    if (bound === undefined || row === undefined) return this.#sink.recheck(pattern);
+    if (!bound.matches(row) || !this.#name(bound, row, this.#oldChannel)) return;
+    if (oldRow !== undefined && newRow !== undefined && this.#givesTheSame(bound, oldRow, newRow)) return;
+    this.#sink.recheck(pattern, this.#oldChannel.buffer.toString('latin1', 0, this.#oldChannel.length));
+  }
+
+  #givesTheSame(bound: BoundView, oldRow: Tuple, newRow: Tuple): boolean {
+    if (!bound.matches(newRow) || !this.#name(bound, newRow, this.#newChannel)) return false;
+    return sameBytes(this.#oldChannel, this.#newChannel) && !bound.differs(oldRow, newRow);
+  }
+
+  /** Undefined where a column that the view reads does not come through the WAL: a generated one may differ by another column. */
+  #rowsOf(relation: Relation, columns: readonly string[], known: Map<string, SeenRows>): SeenRows | undefined {
+    const indexes = columns.map((name) => relation.columns.findIndex((column) => column.name === name));
+    if (indexes.includes(-1)) return undefined;
+    const name = indexes.join();
+    const rows = known.get(name) ?? new SeenRows(this.#memory, relation, indexes);
+    known.set(name, rows);
+    return rows;
+  }
+
+  #of(relation: Relation): Guards {
+    return this.#tables.get(relation.oid) ?? NOBODY;
+  }
+
+  #name(bound: BoundView, row: Tuple, channel: Bytes): boolean {
+    channel.length = 0;
+    return bound.channel(row, channel);
+  }
+}

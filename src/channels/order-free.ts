@@ -1,0 +1,47 @@
+/**
+ * Whether a view shows the same rows in whatever order those of its tables are stored. An UPDATE that changes no value that the view
+ * reads still moves the row, and that may decide what LIMIT, DISTINCT ON, a window or an aggregate such as array_agg gives.
+ */
+import type { Node } from 'libpg-query';
+import type { CatalogAccess, CatalogFunction } from './catalog.ts';
+import { walk } from './node.ts';
+import { parseSql } from './parse.ts';
+
+/** Aggregates whose result is the same in any order, whatever their arguments are. */
+const AGGREGATES: ReadonlySet<string> = new Set([
+  'count',
+  'bool_and',
+  'bool_or',
+  'every',
+  'bit_and',
+  'bit_or',
+  'bit_xor',
+]);
+/** Those for which it is so where equal values are the same value, and sums are exact. */
+const AGGREGATES_OF_EXACT: ReadonlySet<string> = new Set(['min', 'max', 'sum', 'avg']);
+const EXACT: ReadonlySet<string> = new Set(['int2', 'int4', 'int8', 'date', 'timestamp', 'timestamptz', 'oid']);
+
+export function isOrderFree({ definition, through, functions, basis }: CatalogAccess): boolean {
+  const conditions = basis.policies.flatMap(({ condition }) => (condition === '' ? [] : `select ${condition}`));
+  return functions.every(isFunctionOrderFree) && [definition, ...through, ...conditions].every(isSqlOrderFree);
+}
+
+function isFunctionOrderFree({ kind, builtin, name, arguments: types }: CatalogFunction): boolean {
+  if (kind !== 'a' && kind !== 'w') return true;
+  if (kind === 'w' || !builtin) return false;
+  return AGGREGATES.has(name) || (AGGREGATES_OF_EXACT.has(name) && types.every((type) => EXACT.has(type)));
+}
+
+function isSqlOrderFree(sql: string): boolean {
+  let isFree = true;
+  walk(parseSql(sql), (kind, inner) => {
+    const node = inner as { readonly limitCount?: Node; readonly limitOffset?: Node; readonly distinctClause?: Node[] };
+    if (node.limitCount !== undefined || node.limitOffset !== undefined || node.distinctClause?.some(isExpression))
+      isFree = false;
+    if (kind === 'FuncCall' && 'over' in inner) isFree = false;
+  });
+  return isFree;
+}
+
+/** Plain DISTINCT has one empty node in the list where DISTINCT ON has its expressions. */
+const isExpression = (node: Node): boolean => Object.keys(node).length > 0;

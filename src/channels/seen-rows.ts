@@ -1,0 +1,135 @@
+/**
+ * Tells which updates changed columns that access views read. Where the WAL brings the old row, the two are compared. Where it brings
+ * the new row alone, the row is compared with how it was when it was seen last: every change of a row comes through the WAL,
+ * in order. A row that was not seen yet counts as changed.
+ */
+import { Bytes } from '../bytes.ts';
+import type { Relation } from '../decode/relation.ts';
+import { NULL, TEXT, type Tuple, UNCHANGED } from '../decode/tuple.ts';
+import { columnDiffers } from './bound-view.ts';
+
+/** Maximum bytes of remembered rows, keys included. The oldest are forgotten first. */
+const MEMORY_BYTES_MAX = 8 * 1024 * 1024;
+/** Roughly what a row takes beside its texts. */
+const ENTRY_BYTES = 100;
+/** Maximum bytes of a row that is remembered: of a longer one, each update counts as a change. */
+const ROW_BYTES_MAX = 2_048;
+const SEPARATOR = 0x00;
+
+/** The rows of all tables that were seen last: what access views read of them, by table, columns and key. */
+export class RowMemory {
+  readonly #rows = new Map<string, string>();
+  #bytes = 0;
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get(key: string): string | undefined {
+    return this.#rows.get(key);
+  }
+
+  set(key: string, row: string): void {
+    this.delete(key);
+    this.#rows.set(key, row);
+    this.#bytes += ENTRY_BYTES + key.length + row.length;
+    for (const oldest of this.#rows.keys()) {
+      if (this.#bytes <= MEMORY_BYTES_MAX) break;
+      this.delete(oldest);
+    }
+  }
+
+  delete(key: string): void {
+    const row = this.#rows.get(key);
+    if (row === undefined) return;
+    this.#rows.delete(key);
+    this.#bytes -= ENTRY_BYTES + key.length + row.length;
+  }
+
+  clear(): void {
+    this.#rows.clear();
+    this.#bytes = 0;
+  }
+}
+
+/** Rows of one table, as far as some of its columns go. */
+export class SeenRows {
+  /** Whether the change that was looked at last left all of the columns as they were. */
+  isSame = false;
+  readonly #memory: RowMemory;
+  readonly #columns: readonly number[];
+  readonly #identity: readonly number[];
+  /** No other columns than those of the replica identity: an old row comes with each change of them. */
+  readonly #isWithinIdentity: boolean;
+  readonly #text = new Bytes(256);
+  #name: string;
+  static #count = 0;
+
+  constructor(memory: RowMemory, relation: Relation, columns: readonly number[]) {
+    this.#memory = memory;
+    this.#columns = columns;
+    this.#identity = [...relation.columns.keys()].filter((column) => relation.columns[column]?.identity);
+    this.#isWithinIdentity = columns.every((column) => this.#identity.includes(column));
+    this.#name = nameOf(SeenRows.#count++);
+  }
+
+  insert(newRow: Tuple): void {
+    this.#forget(newRow);
+  }
+
+  update(oldRow: Tuple | undefined, newRow: Tuple): void {
+    if (oldRow === undefined) this.isSame = this.#isWithinIdentity || this.#isAsSeen(newRow);
+    else if (oldRow.keyOnly && !this.#isWithinIdentity) {
+      this.#forget(oldRow);
+      this.#isAsSeen(newRow);
+      this.isSame = false;
+    } else this.isSame = this.#columns.every((column) => !columnDiffers(column, oldRow, newRow));
+  }
+
+  delete(oldRow: Tuple): void {
+    this.#forget(oldRow);
+  }
+
+  /** Whatever was seen is found no more; the memory lets go of it in time. */
+  truncate(): void {
+    this.#name = nameOf(SeenRows.#count++);
+  }
+
+  /** Whether the row is as it was when it was seen last; it is remembered as it is now. */
+  #isAsSeen(row: Tuple): boolean {
+    const key = this.#textOf(this.#identity, row);
+    if (key === undefined) return false;
+    const now = this.#textOf(this.#columns, row);
+    if (now === undefined) this.#memory.delete(this.#name + key);
+    else if (this.#memory.get(this.#name + key) === now) return true;
+    else this.#memory.set(this.#name + key, now);
+    return false;
+  }
+
+  #forget(row: Tuple): void {
+    if (this.#isWithinIdentity || this.#memory.bytes === 0) return;
+    const key = this.#textOf(this.#identity, row);
+    if (key !== undefined) this.#memory.delete(this.#name + key);
+  }
+
+  /** Undefined where it is too long to be remembered. The bytes are text of the database's encoding, which has no zero byte. */
+  #textOf(columns: readonly number[], row: Tuple): string | undefined {
+    const text = this.#text;
+    text.length = 0;
+    for (const column of columns) {
+      const kind = row.kinds[column] as number;
+      // a value that was not sent is the one of before: twice in a row, both times the same
+      text.byte(MARKS[kind] as number);
+      if (kind !== TEXT) continue;
+      const [start, end] = [row.starts[column] as number, row.ends[column] as number];
+      if (text.length + end - start > ROW_BYTES_MAX) return undefined;
+      text.copy(row.buffer, start, end);
+      text.byte(SEPARATOR);
+    }
+    return text.buffer.toString('latin1', 0, text.length);
+  }
+}
+
+const MARKS: Readonly<Record<number, number>> = { [NULL]: 1, [TEXT]: 2, [UNCHANGED]: 3 };
+
+const nameOf = (count: number): string => `${count.toString(36)}:`;
