@@ -145,6 +145,7 @@ function randomChange(random: Random): string {
   const [id, x] = [random.below(12), random.below(4)];
   const kind = random.below(20);
   if (kind === 0) return `truncate ${table}`;
+  if (kind === 1) return `update ${table} set id = ${random.below(12)} where id = ${id}`;
   if (kind < 5) return `delete from ${table} where id = ${id}`;
   if (kind < 7) return `update ${table} set y = ${value()} where id = ${id}`;
   if (kind < 9) return `update ${table} set x = ${x} where id = ${id}`;

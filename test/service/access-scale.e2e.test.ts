@@ -20,7 +20,11 @@ const SCHEMA = `
   create table notes (id int primary key, room int not null);
   alter table notes replica identity full;
   create table members (room int primary key, member text not null);
-  create table users (name text primary key, role text not null);
+  create table users (name text primary key, role text not null, seen int not null default 0);
+  create table tasks (id int primary key, member text not null);
+  create function counts() returns trigger language plpgsql as
+    $$ begin update users set seen = seen + 1 where name = new.member; return null; end $$;
+  create trigger counts after insert on tasks for each row execute function counts();
   insert into users values ('m', 'editor');
   insert into members select n, 'm' from generate_series(1, ${SUBSCRIPTIONS}) n;
   create table unread (id int);
@@ -85,12 +89,16 @@ const open = (count: number) => Promise.all(Array.from({ length: count }, () => 
 
 /** Until each of them hears of a row in its first channel. */
 async function hearAll(clients: readonly RawClient[], id: number): Promise<void> {
+  const heard = ({ frames }: RawClient) => frames.filter(({ type }) => type === 'changes').length;
+  const before = clients.map(heard);
   await here.query('insert into notes select $1 * 1000000 + room, room from generate_series(1, $2, $3) room', [
     id,
     SUBSCRIPTIONS,
     PER_CONNECTION,
   ]);
-  await Promise.all(clients.map((client) => client.until('the row', () => client.frames.at(-1)?.type === 'changes')));
+  await Promise.all(
+    clients.map((client, index) => client.until('the row', () => heard(client) > (before[index] as number))),
+  );
 }
 
 test('one row says whom it concerns: of all subscriptions, its channel alone is asked about', {
@@ -119,6 +127,25 @@ test('a view that joins: all of its subscriptions are asked about, in batches', 
   });
   expect(all.checks).toBe(SUBSCRIPTIONS);
   expect(all.queries).toBeLessThan(20 + (3 * SUBSCRIPTIONS) / 500);
+  for (const client of clients) client.cut();
+});
+
+test('a trigger counts in a table that the view joins: the first commit asks, the next ten ask nothing, a real change ends access', {
+  timeout: TIMEOUT_MS,
+}, async () => {
+  const clients = await open(1);
+  await subscribeAll(clients, 'joined');
+  // the service has not seen the row yet, and the WAL does not say how it was
+  await here.query("insert into tasks values (0, 'm')");
+  await hearAll(clients, 3);
+  const busy = await cost('ten commits', async () => {
+    for (let id = 1; id <= 10; id++) await here.query(`insert into tasks values (${id}, 'm')`);
+    await hearAll(clients, 4);
+  });
+  expect(busy).toEqual({ queries: 0, checks: 0 });
+  await here.query("update users set role = 'guest', seen = 0 where name = 'm'");
+  await clients[0]?.wait('its end', 0, ({ type, code }) => type === 'unsubscribed' && code === 'access_revoked');
+  await here.query("update users set role = 'editor' where name = 'm'");
   for (const client of clients) client.cut();
 });
 
