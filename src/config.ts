@@ -296,7 +296,7 @@ export const SETTING_GROUPS = {
     SNO_MAX_PENDING_CONNECTIONS: setting(
       integer(0, 10_000_000),
       '10000',
-      'Maximum connections that have not received `welcome` yet; 0 = no limit. At this limit, the newest one of the address with the most makes room for one of another address. One address may have SNO_MAX_CONNECTIONS_PER_ADDRESS of them, or 100 if that is less.',
+      'Maximum connections that have not received `welcome` yet; 0 = no limit. At this limit, the newest one of the address with the most makes room for one of another address. One address may have SNO_MAX_CONNECTIONS_PER_ADDRESS of them, but at least 100.',
     ),
     SNO_HANDSHAKE_SECONDS: setting(
       integer(1, 3_600),
