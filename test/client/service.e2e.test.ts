@@ -144,8 +144,14 @@ test('functions that name others without a schema decide rows and access; one th
 });
 
 describe('migrations', () => {
-  const NAMES = ['kept', 'both', 'access', 'refused', 'renamed'] as const;
-  const made = (name: string) => `create view channels."${name}:{room}" as select id, room, title from notes`;
+  const NAMES = ['kept', 'both', 'access', 'refused', 'renamed', 'column', 'table'] as const;
+  const tableOf = (name: string) => (name === 'column' || name === 'table' ? `notes_${name}` : 'notes');
+  const tableFor = (name: string) => `
+    create table ${tableOf(name)} (id int primary key, room int not null, title text);
+    alter table ${tableOf(name)} replica identity full;
+    insert into ${tableOf(name)} values (1, 1, 'one'), (2, 2, 'two');`;
+  const made = (name: string) =>
+    `create view channels."${name}:{room}" as select id, room, title from ${tableOf(name)}`;
   const allowed = (name: string) =>
     `create view channel_access."${name}:{room}" as select room, sub from members where room < 3`;
   /** The commits of each migration, in two steps: between them the view cannot be read. */
@@ -170,13 +176,24 @@ describe('migrations', () => {
       ['alter view channels."renamed:{room}" rename to "other:{room}"'],
       ['alter view channels."other:{room}" rename to "renamed:{room}"'],
     ],
+    column: [
+      ['alter table notes_column drop column title cascade'],
+      ["alter table notes_column add column title text default 'new'", made('column')],
+    ],
+    table: [
+      ['drop table notes_table cascade'],
+      [
+        'create table notes_table (title text, room int not null, id int primary key)',
+        "insert into notes_table values ('one', 1, 1)",
+        'alter table notes_table replica identity full',
+        made('table'),
+      ],
+    ],
   };
 
   test('a view that is dropped and created again by later transactions comes back by itself', async () => {
     await here.query(`
-      create table notes (id int primary key, room int not null, title text);
-      alter table notes replica identity full;
-      insert into notes values (1, 1, 'one'), (2, 2, 'two');
+      ${['', 'column', 'table'].map(tableFor).join('')}
       ${NAMES.map((name) => `${made(name)}; ${allowed(name)};`).join('\n')}`);
     const views = NAMES.map((name) => [name, client.live<Card>(`${name}:1`)] as const);
     for (const [, view] of views) await until(() => view.status === 'live', 'the view is live');
@@ -187,7 +204,8 @@ describe('migrations', () => {
     }
     await here.query('alter table notes alter column title type varchar(40) using title || 2').catch(() => undefined);
     for (const name of NAMES) for (const sql of STEPS[name][1]) await here.query(sql);
-    await here.query(`insert into notes values (3, 1, 'three')`);
+    for (const name of ['', 'column', 'table'])
+      await here.query(`insert into ${tableOf(name)} (id, room, title) values (3, 1, 'three')`);
     for (const [name, view] of views) {
       await until(() => view.status === 'live' && view.size === 2, `${name} is back`);
       expect(view.error).toBeUndefined();
