@@ -91,7 +91,7 @@ function isAddress(name: string | undefined): boolean {
 }
 
 /** Host and port are compared, not the scheme: a proxy in front may have ended TLS. */
-export function sameHost(origin: string, host: string): boolean {
+function sameHost(origin: string, host: string): boolean {
   // a page of an app (`capacitor://localhost`) is of no host of the network
   if (!/^https?:/i.test(origin) || !URL.canParse(origin)) return false;
   const page = new URL(origin);

@@ -137,7 +137,7 @@ export async function whileStarting({ service, database }: Stage, work: () => Pr
 }
 
 /** What a service answers to `GET path`, or to a request for a websocket; undefined where it does not listen yet. */
-export function answerOf({ port, certificate }: ServiceProcess, path: string, headers: Record<string, string> = {}) {
+function answerOf({ port, certificate }: ServiceProcess, path: string, headers: Record<string, string> = {}) {
   return new Promise<{ status: number; headers: IncomingHttpHeaders; body: string } | undefined>((resolve, reject) => {
     const asked = request({ host: 'localhost', port, path, ca: certificate.cert, headers }, async (response) => {
       try {
