@@ -516,7 +516,7 @@ const shown = ({ conninfo, env, passfile }: Case): string =>
   ].join(' ');
 
 describe.each(Object.entries(CASES))('%s', (title, cases) => {
-  const replicates = title === 'TLS' || title === 'several hosts' || title === 'unix sockets';
+  const replicates = title === 'several hosts' || title === 'unix sockets';
   test.each(cases.map((each) => [shown(each), each] as const))('%s', async (_name, each) => {
     const conninfo = filled(each.conninfo);
     const expected =
