@@ -6,6 +6,7 @@
 import { cpus, totalmem } from 'node:os';
 import { benchCompression } from './compression.ts';
 import { benchConnections } from './connections.ts';
+import { benchDdl } from './ddl.ts';
 import { benchFanout, benchPaced } from './fanout.ts';
 import type { Result } from './figures.ts';
 import { benchIngest } from './ingest.ts';
@@ -25,6 +26,7 @@ const BENCHMARKS: Readonly<Record<string, (runs: number) => Promise<Result>>> = 
   replay: benchReplay,
   compression: benchCompression,
   workers: benchWorkers,
+  ddl: benchDdl,
 };
 const RUNS = '--runs=';
 const WRITE = '--write';

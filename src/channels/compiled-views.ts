@@ -123,14 +123,17 @@ function compileAccessView(access: CatalogAccess, catalog: Catalog, types: Types
     view,
     rows: compileAccessRows(access, catalog),
     onlyGrows: !hasPolicies(access) && grows.every(Boolean),
-    columnsRead: columnsRead(access),
+    columnsRead: columnsReadBy(access),
   };
 }
 
 const NOTHING_KNOWN: ReadonlyMap<number, readonly string[]> = new Map();
 
-/** What depends on the time is asked about at each change, since nothing else tells when it becomes another. */
-function columnsRead(access: CatalogAccess): ReadonlyMap<number, readonly string[]> {
+/**
+ * By table: the columns that decide what the view shows; a table is missing where each may. What depends on the time is asked about at
+ * each change, since nothing else tells when it becomes another.
+ */
+export function columnsReadBy(access: CatalogAccess): ReadonlyMap<number, readonly string[]> {
   if (clockUses(access).length > 0 || !isOrderFree(access)) return NOTHING_KNOWN;
   return new Map(access.columnsRead.map(({ relation, columns }) => [relation, columns]));
 }

@@ -2,10 +2,12 @@
 import type pg from 'pg';
 import { compileAccess } from '../channels/access-view.ts';
 import type { Catalog } from '../channels/catalog.ts';
+import { compileAccessRows } from '../channels/compile.ts';
 import type { ChannelRegistry } from '../channels/registry.ts';
 import { Types } from '../channels/types.ts';
 import { SnoError } from '../errors.ts';
 import { accessReads } from './access-reads.ts';
+import { busyTables } from './busy-tables.ts';
 import { firstRowFault } from './first-row.ts';
 import { wideIdentities } from './wide-identity.ts';
 
@@ -29,6 +31,8 @@ export async function adviceOf(client: pg.ClientBase, catalog: Catalog, registry
     const access = compileAccess(declared, types, catalog.tables);
     if (access instanceof SnoError) continue;
     add(declared.pattern, await accessReads(client, access, access.pattern.columns.length + access.claims.length));
+    if (compileAccessRows(declared, catalog) === undefined)
+      add(declared.pattern, await busyTables(client, declared, catalog.tables));
     add(declared.pattern, await firstRowFault(client, 'channel_access', declared));
   }
   return advice;

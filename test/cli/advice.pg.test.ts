@@ -8,6 +8,7 @@ import { adviceOf } from '../../src/cli/advice.ts';
 import { pathFaults } from '../../src/cli/path-faults.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
+import { until } from '../support/wait.ts';
 
 const MANY = Array.from({ length: 20 }, (_, index) => `c${index} int`).join(', ');
 
@@ -129,6 +130,32 @@ describe.each(VERSIONS)('advice, Postgres %i', (version) => {
         return helper; end $body$;
       create view channels."none:{id}" as select id, calls(name) as name from none`);
     expect(await pathFaults(client, await foreseeCatalog(client, 'sno'))).toEqual([]);
+  });
+
+  test('a table that is updated often, below an access view that joins', async () => {
+    const busy = database.name.replace('test', 'busy');
+    await database.query(`create table ${busy} (id int primary key, owner text, seen int);
+      insert into ${busy} select i, 'a', 0 from generate_series(1, 100) i;
+      do $$ begin for i in 1..100 loop update ${busy} set seen = seen + 1; end loop; end $$`);
+    await until(async () => {
+      const { rows } = await database.query<{ updates: string }>(
+        `select pg_stat_get_tuples_updated('${busy}'::regclass)::text as updates`,
+      );
+      return Number(rows[0]?.updates) >= 10_000;
+    }, 'the updates are counted');
+    const view = (columns: string) => `drop schema channel_access cascade; create schema channel_access;
+      create view channel_access."few:{id}" as select few.id, ${columns} as sub from few join ${busy} b on b.id = few.id`;
+    const about = async (sql: string) => (await advice(sql)).filter((warning) => warning.includes(busy));
+    expect(await about(view('few.name'))).toEqual([]);
+    expect(await about(view('b.owner'))).toEqual([
+      expect.stringMatching(
+        /the first update of each row .* only changes of id, owner do: ALTER TABLE .* REPLICA IDENTITY FULL;$/,
+      ),
+    ]);
+    expect(await about(`alter table ${busy} replica identity full`)).toEqual([]);
+    expect(await about(view("to_jsonb(b) ->> 'owner'"))).toEqual([
+      expect.stringContaining('each update has all subscribers checked'),
+    ]);
   });
 
   test.each([

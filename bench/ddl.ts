@@ -1,0 +1,174 @@
+/**
+ * What DDL costs the app where Snö's event triggers are installed, beside the same DDL in a database without them: time, and bytes of
+ * WAL. And how long `sno start` takes there until it serves. 1,000 tables, with 300 channels or with one.
+ */
+import pg from 'pg';
+import { atMost, type Result, Runs } from './figures.ts';
+import { createWorld, type World } from './world.ts';
+
+const TABLES = 1_000;
+/** Commands of one kind in each run. */
+const COMMANDS = 10;
+const MS = 'ms more';
+const KB = 'kB of WAL more';
+const SECONDS = 's until it serves';
+
+interface Kind {
+  readonly name: string;
+  /** `number` is another one for each command of a kind. */
+  readonly sql: (number: number) => string;
+  /** More than without Snö. */
+  readonly wantedMs: number;
+}
+
+const of = (kind: string, scene: string) => `${kind}, ${scene}`;
+
+const KINDS: readonly Kind[] = [
+  { name: 'ALTER TABLE below a channel', sql: (n) => `alter table t1 add column x${n} int`, wantedMs: 100 },
+  {
+    name: 'CREATE VIEW of a channel',
+    sql: (n) => `create view channels."new_${n}:{project}" as select id, project from t2`,
+    wantedMs: 100,
+  },
+  { name: 'CREATE TABLE', sql: (n) => `create table new_${n} (id int primary key, title text)`, wantedMs: 5 },
+  { name: 'ALTER TABLE of another table', sql: (n) => `alter table t900 add column x${n} int`, wantedMs: 5 },
+  { name: 'DROP TABLE', sql: (n) => `drop table new_${n}`, wantedMs: 5 },
+  {
+    name: 'CREATE FUNCTION',
+    sql: (n) => `create function new_${n}(a int) returns int language plpgsql as 'begin return a; end'`,
+    wantedMs: 5,
+  },
+];
+
+interface Scene {
+  readonly name: string;
+  readonly channels: number;
+  /** Of the publication, before Snö makes its own. */
+  readonly publication: string | undefined;
+}
+
+const SCENES: readonly Scene[] = [
+  { name: '300 channels', channels: 300, publication: undefined },
+  { name: 'one channel, FOR ALL TABLES', channels: 1, publication: 'for all tables' },
+];
+
+export async function benchDdl(runs: number): Promise<Result> {
+  const results = new Runs();
+  for (const scene of SCENES) await play(scene, runs, results);
+  const median = (name: string, unit: string) => results.median(name, unit);
+  return {
+    title: 'DDL',
+    conditions: `${TABLES} tables; medians of ${COMMANDS} commands of a kind in each run, in a database with Snö and in one without, by turns; Postgres 18`,
+    figures: results.figures(),
+    targets: SCENES.flatMap(({ name: scene }) => [
+      atMost(of('sno start', scene), median(of('sno start', scene), SECONDS), 5, 's'),
+      ...KINDS.map(({ name, wantedMs }) => atMost(of(name, scene), median(of(name, scene), MS), wantedMs, 'ms')),
+      ...KINDS.map(({ name }) => atMost(of(name, scene), median(of(name, scene), KB), 20, 'kB')),
+    ]),
+  };
+}
+
+async function play(scene: Scene, runs: number, results: Runs): Promise<void> {
+  const world = await createWorld();
+  const clients: pg.Client[] = [];
+  const connect = async (database: string) => {
+    const url = new URL(world.url);
+    url.pathname = `/${database}`;
+    const client = new pg.Client({ connectionString: url.href });
+    await client.connect();
+    clients.push(client);
+    return client;
+  };
+  try {
+    await world.query(tablesSql());
+    await world.query('create database bare template template0');
+    const bare = await connect('bare');
+    await bare.query(tablesSql());
+    await bare.query('create schema channels');
+    if (scene.publication !== undefined)
+      await world.query(`create publication sno ${scene.publication} with (publish_via_partition_root)`);
+    await world.query(channelsSql(scene.channels));
+    // the first start sets the database up
+    await (await world.serve()).child.kill('SIGTERM');
+    for (let run = 0; run < runs; run++) results.add(of('sno start', scene.name), SECONDS, await startSeconds(world));
+    const { child } = await world.serve();
+    const served = await connect(new URL(world.url).pathname.slice(1));
+    for (const kind of KINDS)
+      for (let run = 0; run <= runs; run++) {
+        const cost = await costOf(kind, served, bare, run * COMMANDS);
+        // the first is a warm-up
+        if (run === 0) continue;
+        results.add(of(kind.name, scene.name), MS, cost.ms);
+        results.add(of(kind.name, scene.name), KB, cost.bytes / 1_000);
+      }
+    await child.kill('SIGTERM');
+  } finally {
+    for (const client of clients) await client.end();
+    await world.end();
+  }
+}
+
+async function startSeconds(world: World): Promise<number> {
+  const startedAt = performance.now();
+  const { child } = await world.serve();
+  const seconds = (performance.now() - startedAt) / 1_000;
+  await child.kill('SIGTERM');
+  return seconds;
+}
+
+/** What the median command takes more in the database with Snö. */
+async function costOf(
+  { sql }: Kind,
+  served: pg.Client,
+  bare: pg.Client,
+  from: number,
+): Promise<{ readonly ms: number; readonly bytes: number }> {
+  const [withSno, without]: [Cost[], Cost[]] = [[], []];
+  for (let number = from; number < from + COMMANDS; number++) {
+    withSno.push(await runOnce(served, sql(number)));
+    without.push(await runOnce(bare, sql(number)));
+  }
+  const middle = (values: readonly number[]) => [...values].sort((a, b) => a - b)[values.length >> 1] as number;
+  const more = (read: (cost: Cost) => number) => middle(withSno.map(read)) - middle(without.map(read));
+  return { ms: more(({ ms }) => ms), bytes: more(({ bytes }) => bytes) };
+}
+
+interface Cost {
+  readonly ms: number;
+  readonly bytes: number;
+}
+
+async function runOnce(client: pg.Client, sql: string): Promise<Cost> {
+  const before = await position(client);
+  const startedAt = performance.now();
+  await client.query(sql);
+  const ms = performance.now() - startedAt;
+  const { rows } = await client.query<{ bytes: string }>(
+    'select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), $1) as bytes',
+    [before],
+  );
+  return { ms, bytes: Number(rows[0]?.bytes) };
+}
+
+async function position(client: pg.Client): Promise<string> {
+  const { rows } = await client.query<{ lsn: string }>('select pg_current_wal_insert_lsn()::text as lsn');
+  return rows[0]?.lsn ?? '';
+}
+
+const numbers = (count: number) => Array.from({ length: count }, (_, index) => index + 1);
+
+function tablesSql(): string {
+  const tables = numbers(TABLES).map(
+    (n) =>
+      `create table t${n} (id int primary key, project int, title text, mood text); alter table t${n} replica identity full;`,
+  );
+  return `begin; create table members (project int, person text, primary key (project, person)); ${tables.join('\n')} commit`;
+}
+
+function channelsSql(count: number): string {
+  const views = numbers(count).map(
+    (n) => `create view channels."c${n}:{project}" as select id, project, title from t${n} where mood <> 'bad';
+      create view channel_access."c${n}:{project}" as select project, person as sub from members;`,
+  );
+  return `begin; create schema if not exists channels; create schema if not exists channel_access; ${views.join('\n')} commit`;
+}
