@@ -2,6 +2,7 @@
  * The half of the service that faces clients: fan-out, access and gateway, over a journal that is filled from elsewhere. It runs in
  * the process that reads the WAL, or in each of SNO_WORKERS processes.
  */
+import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
 import { ViewAccess } from './access/access-view.ts';
@@ -152,6 +153,15 @@ export class Front {
   /** Takes the port; throws `address_in_use`. Until `open` clients are told that the service is starting. */
   async listen(): Promise<number> {
     return (await this.#gateway.listen()).port;
+  }
+
+  /** Instead of `listen` where main has the port, and gives its connections to `enter`. */
+  prepare(): Promise<void> {
+    return this.#gateway.prepare();
+  }
+
+  enter(socket: Socket): void {
+    this.#gateway.enter(socket);
   }
 
   open(): void {

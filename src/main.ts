@@ -367,6 +367,7 @@ class RunningService implements Service, WalHandler {
       logger: this.#logger,
       metrics: this.#metrics,
       certificate: this.#certificate,
+      otherFilesMax: ADMIN_CONNECTIONS_MAX + CONTROL_CONNECTIONS + STREAM_CONNECTIONS,
       journal: this.#journal,
       head: this.#builder,
       definitions: this.#definitions,

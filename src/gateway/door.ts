@@ -61,18 +61,22 @@ export class Door {
     this.#pendingPerAddressMax =
       perAddress === 0 ? Number.POSITIVE_INFINITY : Math.max(perAddress, PENDING_PER_ADDRESS_MIN);
     // half open, a connection that its client closes before the TLS handshake would last until handshakeMs
-    this.#server = createServer({ allowHalfOpen: false, noDelay: true }, (socket) => this.#arrived(socket));
+    this.#server = createServer({ allowHalfOpen: false, noDelay: true }, (socket) => this.enter(socket));
   }
 
   get pendingCount(): number {
     return this.#pending.size;
   }
 
-  /** Takes the port, and hands connections on, `socketsMax` at the same time. Throws `address_in_use`. */
-  async listen(take: (socket: Socket) => void, socketsMax: number): Promise<AddressInfo> {
-    const { host, port, logger } = this.#options;
+  /** From now on connections are handed on, `socketsMax` at the same time. */
+  open(take: (socket: Socket) => void, socketsMax: number): void {
     this.#socketsMax = socketsMax;
     this.#take = take;
+  }
+
+  /** Takes the port. Throws `address_in_use`. */
+  async listen(): Promise<AddressInfo> {
+    const { host, port, logger } = this.#options;
     this.#server.listen({ host, port, backlog: BACKLOG });
     try {
       await once(this.#server, 'listening');
@@ -108,7 +112,8 @@ export class Door {
     await this.#closed;
   }
 
-  #arrived(socket: Socket): void {
+  /** A connection that was accepted, here or in another process. */
+  enter(socket: Socket): void {
     const { proxies, limits, handshakeMs, clock } = this.#options;
     socket.on('error', cut);
     const { remoteAddress } = socket;

@@ -5,7 +5,7 @@
  * own connection.
  */
 import type { IncomingMessage } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import type { Settings } from '../config.ts';
@@ -153,10 +153,21 @@ export class Gateway {
 
   /** Takes the port, and tells clients that the service is starting until `open`; throws `address_in_use`. */
   async listen(): Promise<AddressInfo> {
+    await this.prepare();
+    return this.#door.listen();
+  }
+
+  /** Instead of `listen` where another process has the port: it gives the connections to `enter`. */
+  async prepare(): Promise<void> {
     const socketsMax = this.#options.socketsMax?.() ?? Number.POSITIVE_INFINITY;
     await this.#http.prepare();
     const { server } = this.#http.app;
-    return this.#door.listen((socket) => server.emit('connection', socket), socketsMax);
+    this.#door.open((socket) => server.emit('connection', socket), socketsMax);
+  }
+
+  /** A connection that another process has accepted. */
+  enter(socket: Socket): void {
+    this.#door.enter(socket);
   }
 
   /** Serves clients from now on. */

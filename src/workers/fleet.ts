@@ -6,20 +6,23 @@
  * than it should, the stream is held; one that makes no progress for long is ended, so that it holds up nobody.
  */
 import cluster from 'node:cluster';
-import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { Catalog } from '../channels/catalog.ts';
 import type { Settings } from '../config.ts';
 import type { Downstream } from '../downstream.ts';
 import { SnoError } from '../errors.ts';
 import { Admission } from '../gateway/admission.ts';
+import { systemClock } from '../gateway/clock.ts';
+import { clientSocketsMax } from '../gateway/descriptors.ts';
 import { drainSeconds } from '../gateway/drain.ts';
+import { Limits } from '../gateway/limits.ts';
 import type { Certificate } from '../gateway/tls.ts';
 import type { Batch } from '../journal/journal.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics, MetricValues } from '../metrics.ts';
 import type { ResetReason } from '../protocol.ts';
 import { steadyNow } from '../steady-clock.ts';
+import { Acceptor } from './acceptor.ts';
 import { type Exit, Member } from './member.ts';
 import { shareOf } from './share.ts';
 import { added, sumOf } from './sums.ts';
@@ -30,6 +33,8 @@ export interface FleetOptions extends TurnsOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly certificate: Certificate | undefined;
+  /** How many files this process may open for anything but connections of clients. */
+  readonly otherFilesMax: number;
   /** Resolves when it is time for another try. */
   readonly pause: (attempt: number) => Promise<void>;
   /** Stops the stream, until `release`. */
@@ -44,6 +49,8 @@ const CHECK_MS = 1_000;
 /** Whoever has not been heard of in so many checks is asked what it has measured. */
 const MEASURE_CHECKS = 5;
 const EVICT_MS = 1_000;
+/** Its channel, and the connection that it is being given. */
+const FILES_PER_WORKER = 3;
 /** Bytes of the stream that may wait for one worker before the stream is held. */
 const WAITING_BYTES_MAX = 8 * 1024 ** 2;
 /** The stream is not held for a worker that has taken nothing in so many checks. */
@@ -67,6 +74,7 @@ export class Fleet implements Downstream {
   readonly #turns: Turns;
   /** Counters of the workers that have ended. */
   #departed: Promise<MetricValues> = Promise.resolve([]);
+  readonly #acceptor: Acceptor;
   #port = 0;
   #isOpen = false;
   #isStopping = false;
@@ -81,6 +89,16 @@ export class Fleet implements Downstream {
     this.#settings = shareOf(settings);
     this.#turns = new Turns(options);
     this.#admission = new Admission(settings.SNO_MAX_CONNECTIONS, settings.SNO_MAX_CONNECTIONS_PER_ADDRESS);
+    this.#acceptor = new Acceptor({
+      host: settings.SNO_HOST,
+      port: settings.SNO_PORT,
+      waitingMax: clientSocketsMax(
+        { reserved: options.otherFilesMax + settings.SNO_WORKERS * FILES_PER_WORKER, clientsMax: 0 },
+        options.logger,
+      ),
+      limits: new Limits(metrics, options.logger, systemClock),
+      logger: options.logger,
+    });
     if (certificate !== undefined)
       certificate.onTicketKeys = (keys) => {
         for (const member of this.#members) member.send({ kind: 'ticket-keys', keys });
@@ -108,11 +126,10 @@ export class Fleet implements Downstream {
     return STALLED_BYTES_MAX + this.#options.settings.SNO_REPLAY_BYTES;
   }
 
-  /** Starts the workers; resolves once all have the port. Throws what keeps them from it. */
+  /** Takes the port and starts the workers; resolves once all take connections. Throws what keeps them from it. */
   async listen(): Promise<number> {
-    const { SNO_HOST: host, SNO_PORT: port, SNO_WORKERS: count } = this.#options.settings;
-    // all of them must name the same one, those too that come later
-    this.#port = port === 0 ? await freePort(host) : port;
+    const { SNO_WORKERS: count } = this.#options.settings;
+    this.#port = await this.#acceptor.listen();
     cluster.setupPrimary({ exec: WORKER_FILE, args: [], serialization: 'advanced' });
     await Promise.all(Array.from({ length: count }, (_, index) => this.#start(index + 1, 0)));
     this.#timers.push(setInterval(() => this.#check(), CHECK_MS));
@@ -130,6 +147,7 @@ export class Fleet implements Downstream {
   /** Has each send its clients away over the same time, and end. */
   async drain(): Promise<void> {
     this.#isStopping = true;
+    this.#acceptor.close();
     const seconds = drainSeconds(this.#options.settings.SNO_DRAIN_SECONDS, this.#admission.count);
     for (const member of this.#members) {
       if (member.isListening) member.send({ kind: 'drain', seconds });
@@ -148,6 +166,7 @@ export class Fleet implements Downstream {
 
   async stop(): Promise<void> {
     this.#isStopping = true;
+    this.#acceptor.close();
     for (const member of this.#members) member.kill();
     await Promise.all([...this.#members].map(({ ended }) => ended));
   }
@@ -198,11 +217,16 @@ export class Fleet implements Downstream {
 
   async #start(number: number, attempt: number): Promise<void> {
     const { certificate, settings, onBug } = this.#options;
-    const member = new Member(cluster.fork(), { admission: this.#admission, onTaken: () => this.#pace() });
+    const member = new Member(cluster.fork(), {
+      admission: this.#admission,
+      onFree: (free) => this.#acceptor.free(free),
+      onTaken: () => this.#pace(),
+    });
     this.#members.add(member);
     const startedAt = Date.now();
     void member.ended.then((how) => {
       this.#members.delete(member);
+      this.#acceptor.forget(member);
       this.#options.metrics.workerExits.inc(this.#isStopping ? 0 : 1);
       this.#departed = this.#departed.then((before) => sumOf([before, member.counters]));
       this.#pace();
@@ -219,7 +243,7 @@ export class Fleet implements Downstream {
       clientsMax: Math.ceil(settings.SNO_MAX_CONNECTIONS / settings.SNO_WORKERS),
       ticketKeys: certificate?.options.ticketKeys,
     });
-    // the first take the port before anything is changed in the database; one that comes later when it can serve whom it brings
+    // the first tell clients that the service is starting; one that comes later takes connections when it can serve them
     if (!this.#isOpen) await member.listen();
     this.#follow(member);
     if (!this.#isOpen) return;
@@ -283,14 +307,4 @@ export class Fleet implements Downstream {
     }
     this.#pace();
   }
-}
-
-async function freePort(host: string): Promise<number> {
-  const server = createServer();
-  const port = await new Promise<number>((resolve, reject) => {
-    server.once('error', (cause) => reject(new SnoError('address_in_use', `${host} has no free port`, { cause })));
-    server.listen({ host, port: 0 }, () => resolve((server.address() as { port: number }).port));
-  });
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

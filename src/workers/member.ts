@@ -1,13 +1,17 @@
 /** One worker, seen from main: what waits for it, what it counts against the limits, and how it is. */
 import type { Worker } from 'node:cluster';
+import type { Socket } from 'node:net';
 import { SnoError } from '../errors.ts';
 import type { Admission } from '../gateway/admission.ts';
 import type { MetricValues } from '../metrics.ts';
+import type { Taker } from './acceptor.ts';
 import type { FromWorker, ToWorker } from './wire.ts';
 
 export interface MemberOptions {
   /** Counts the connections of all. */
   readonly admission: Admission;
+  /** It takes the next connection. */
+  readonly onFree: (member: Member) => void;
   /** It has taken something of what waited for it. */
   readonly onTaken: () => void;
 }
@@ -24,7 +28,7 @@ export interface Exit {
 const MEASURE_MS = 2_000;
 const PIECE_BYTES = 1024 ** 2;
 
-export class Member {
+export class Member implements Taker {
   /** Channels that somebody is subscribed to. */
   readonly holds = new Set<string>();
   /** Resolves when it hears what it is sent, rejects where it ends before. */
@@ -37,7 +41,7 @@ export class Member {
   isOpen = false;
   /** Whether it gets the stream. */
   isFollowing = false;
-  /** Resolves when it has the port, rejects with what keeps it from that. */
+  /** Resolves when it takes connections, rejects with what keeps it from that. */
   readonly #listening: Promise<void>;
   readonly #worker: Worker;
   readonly #options: MemberOptions;
@@ -151,7 +155,7 @@ export class Member {
     }
   }
 
-  /** Has it take the port, once; rejects with what keeps it from that. */
+  /** Has it take connections, once; rejects with what keeps it from that. */
   listen(): Promise<void> {
     if (!this.isListening) this.send({ kind: 'listen' });
     return this.#listening;
@@ -163,6 +167,13 @@ export class Member {
       this.#onOpened = resolve;
       this.send({ kind: 'open' });
     });
+  }
+
+  take(socket: Socket): boolean {
+    if (!this.#worker.isConnected()) return false;
+    // where it ends meanwhile, Node closes the connection
+    this.#worker.process.send({ kind: 'socket' } satisfies ToWorker, socket, undefined, () => undefined);
+    return true;
   }
 
   /** What it has measured until now, or until it was heard last. */
@@ -191,7 +202,10 @@ export class Member {
         return this.#onReady();
       case 'listening':
         this.isListening = true;
-        return this.#onListening();
+        this.#onListening();
+        return this.#options.onFree(this);
+      case 'taken':
+        return this.#options.onFree(this);
       case 'failed':
         this.#hasFailed = true;
         return this.#onListening(new SnoError(message.code, message.message));

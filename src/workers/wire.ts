@@ -24,7 +24,8 @@ export type ToWorker =
     }
   /** Steps of the stream, as `TurnWriter` made them, in pieces. `holdsHeard`: how many of `hold` and `unhold` main had heard of then. */
   | { readonly kind: 'turn'; readonly bytes: Uint8Array; readonly isLast: boolean; readonly holdsHeard: number }
-  | { readonly kind: 'listen' | 'open' }
+  /** `socket` comes with a connection, which is missing where the client has closed it. */
+  | { readonly kind: 'listen' | 'socket' | 'open' }
   | { readonly kind: 'drain'; readonly seconds: number }
   | { readonly kind: 'admitted'; readonly id: number; readonly excess: Excess | undefined }
   | { readonly kind: 'ticket-keys'; readonly keys: Uint8Array }
@@ -34,7 +35,8 @@ export type FromWorker =
   /** It hears from here on: what was sent before is lost. */
   | { readonly kind: 'ready' }
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string }
-  | { readonly kind: 'listening' | 'opened' }
+  /** `taken`: it takes the next connection. */
+  | { readonly kind: 'listening' | 'taken' | 'opened' }
   | { readonly kind: 'enter'; readonly id: number; readonly address: string }
   | { readonly kind: 'leave'; readonly address: string }
   /** Somebody is subscribed to the channel, or nobody is any more. */

@@ -3,6 +3,7 @@
  * reads. It ends when main does.
  */
 import cluster from 'node:cluster';
+import type { Socket } from 'node:net';
 import { loadParser } from '../channels/parse.ts';
 import { boundGarbage } from '../collector.ts';
 import { databaseUrl } from '../config.ts';
@@ -106,7 +107,7 @@ class Worker {
     this.#front.follow(this.#replica);
   }
 
-  async hear(message: Exclude<ToWorker, Start>): Promise<void> {
+  async hear(message: Exclude<ToWorker, Start>, socket: Socket | undefined): Promise<void> {
     switch (message.kind) {
       case 'turn': {
         this.#pieces.push(message.bytes);
@@ -120,8 +121,12 @@ class Worker {
         return;
       }
       case 'listen':
-        await this.#front.listen().catch(fail);
+        await this.#front.prepare();
         tell({ kind: 'listening' });
+        return;
+      case 'socket':
+        if (socket !== undefined) this.#front.enter(socket);
+        tell({ kind: 'taken' });
         return;
       case 'open':
         this.#front.open();
@@ -228,10 +233,10 @@ boundGarbage();
 // main hears them too, and tells when it is time
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => undefined);
 let worker: Promise<Worker> | undefined;
-process.on('message', (message: ToWorker) => {
+process.on('message', (message: ToWorker, socket: Socket | undefined) => {
   if (message.kind === 'start') {
     worker = start(message);
     worker.catch(fail);
-  } else void worker?.then((started) => started.hear(message));
+  } else void worker?.then((started) => started.hear(message, socket));
 });
 tell({ kind: 'ready' });

@@ -1,0 +1,99 @@
+/**
+ * The client port where workers serve it. Main accepts each connection and gives it to the worker whose turn it is; a worker
+ * takes one at a time, and others wait here. What waits is bounded by the descriptors of this process, which its admin
+ * port and Postgres need too. `node:cluster` has no such bound: in a burst the admin port got no descriptor any more.
+ */
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { SnoError } from '../errors.ts';
+import { networkOf } from '../gateway/address.ts';
+import type { Limits } from '../gateway/limits.ts';
+import type { Logger } from '../logger.ts';
+
+const BACKLOG = 4_096;
+
+/** Takes one connection at a time; `free` says that it takes the next. */
+export interface Taker {
+  /** False where it has ended. */
+  take(socket: Socket): boolean;
+}
+
+export interface AcceptorOptions {
+  readonly host: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  /** How many connections may wait. */
+  readonly waitingMax: number;
+  readonly limits: Limits;
+  readonly logger: Logger;
+}
+
+export class Acceptor {
+  readonly #options: AcceptorOptions;
+  readonly #server: Server;
+  /** Connections that no worker has taken yet, the oldest first. */
+  readonly #waiting = new Set<Socket>();
+  /** Workers that take a connection, in turn. */
+  readonly #free = new Set<Taker>();
+
+  constructor(options: AcceptorOptions) {
+    this.#options = options;
+    // nothing is read here: what comes first is for the worker
+    this.#server = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => this.#arrived(socket));
+  }
+
+  /** Throws `address_in_use`. */
+  async listen(): Promise<number> {
+    const { host, port, logger } = this.#options;
+    this.#server.listen({ host, port, backlog: BACKLOG });
+    try {
+      await once(this.#server, 'listening');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+      throw new SnoError('address_in_use', `${host}:${port} is taken`, { cause: error });
+    }
+    this.#server.on('error', (error) => logger.error({ error: error.message }, 'a connection could not be accepted'));
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** The worker takes the next connection. */
+  free(taker: Taker): void {
+    this.#free.add(taker);
+    this.#handOn();
+  }
+
+  /** The worker takes none any more. */
+  forget(taker: Taker): void {
+    this.#free.delete(taker);
+  }
+
+  /** Frees the port, and cuts what waits. */
+  close(): void {
+    if (this.#server.listening) this.#server.close();
+    for (const socket of this.#waiting) socket.destroy();
+    this.#waiting.clear();
+  }
+
+  #arrived(socket: Socket): void {
+    const { waitingMax, limits } = this.#options;
+    socket.on('error', () => socket.destroy());
+    if (this.#waiting.size >= waitingMax) {
+      const { remoteAddress } = socket;
+      limits.met('open_files', remoteAddress === undefined ? undefined : networkOf(remoteAddress));
+      socket.destroy();
+      return;
+    }
+    this.#waiting.add(socket);
+    this.#handOn();
+  }
+
+  #handOn(): void {
+    while (this.#waiting.size > 0 && this.#free.size > 0) {
+      const [socket] = this.#waiting;
+      const [taker] = this.#free;
+      if (socket === undefined || taker === undefined) return;
+      this.#free.delete(taker);
+      if (taker.take(socket)) this.#waiting.delete(socket);
+    }
+  }
+}
