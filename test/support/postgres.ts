@@ -35,7 +35,7 @@ export async function freshDatabase(kind: ServerKind = NEWEST): Promise<TestData
   const servers = inject('postgres') as ReturnType<typeof inject<'postgres'>> | undefined;
   if (servers === undefined)
     throw new Error(
-      'no shared server: run vitest with --config test/vitest.config.ts, and name the file *.pg.test.ts or *.e2e.test.ts',
+      'no shared server: name the file *.pg.test.ts or *.e2e.test.ts, so that it runs in the project `postgres`',
     );
   const shared = servers[String(kind)];
   if (shared === undefined) throw new Error(`no shared server of Postgres ${kind}`);

@@ -10,7 +10,7 @@ const NEWER = process.env['SNO_TEST_VERSIONS']?.includes('19') ? [] : ['test/**/
 const postgres = { globalSetup: './test/support/global-setup.ts', testTimeout: 60_000, hookTimeout: 60_000 };
 
 export default defineConfig({
-  root: fileURLToPath(new URL('..', import.meta.url)),
+  root: fileURLToPath(new URL('.', import.meta.url)),
   test: {
     pool: 'forks',
     // As many as there are cores where this is checked; the Postgres servers run beside them.
