@@ -55,7 +55,8 @@ describe('what is wrong is said with its code and its mend, and the exit code', 
     [
       1,
       ['start'],
-      { SNO_DATABASE_URL: 'postgres://127.0.0.1:1/x', SNO_ADMIN_PORT: '0' },
+      // few connections: no warning about this machine's limit of open files
+      { SNO_DATABASE_URL: 'postgres://127.0.0.1:1/x', SNO_ADMIN_PORT: '0', SNO_MAX_CONNECTIONS: '100' },
       /^sno: database_unreachable: /m,
     ],
     [1, ['doctor'], { DATABASE_URL: 'postgres://127.0.0.1:1/x' }, /^sno: database_unreachable: .*127\.0\.0\.1:1\n/],
