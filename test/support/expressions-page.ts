@@ -17,7 +17,8 @@ export function expressionsPage(writtenBy: string): string {
 
 ${writtenBy}
 
-A channel view may compute anything that depends only on the row. \`sno check\` says for each channel which of two paths it takes:
+A channel view may compute anything that depends only on the row. \`sno check\` says for each channel which of two paths it
+takes:
 
 - **in process**: every expression of the view is in the tables below. Snö computes them without asking Postgres, from the
   text of the row's columns as the WAL brings it. Its answers equal those of Postgres 15 to 18 to the byte.
@@ -58,8 +59,8 @@ ${routines.join('\n\n')}
 |---|---|
 ${castRows(casts).join('\n')}
 
-Snö also casts to \`numeric(precision, scale)\`, \`varchar(n)\` and \`char(n)\`, and the array \`varchar[]\` to \`text[]\`. It casts numeric to
-float4 for constants only.
+Snö also casts to \`numeric(precision, scale)\`, \`varchar(n)\` and \`char(n)\`, and the array \`varchar[]\` to \`text[]\`.
+It casts numeric to float4 for constants only.
 
 ## By Postgres
 
