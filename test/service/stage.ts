@@ -1,7 +1,9 @@
 /** What a test of the service stands on: a database, `sno start` on it, and clients. */
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
+import { text as bodyOf } from 'node:stream/consumers';
 import { expect } from 'vitest';
 import { freshDatabase, type ServerKind, type TestDatabase } from '../support/postgres.ts';
 import { type Launch, type ServiceProcess, startService } from '../support/service.ts';
@@ -137,22 +139,16 @@ export async function whileStarting({ service, database }: Stage, work: () => Pr
 }
 
 /** What a service answers to `GET path`, or to a request for a websocket; undefined where it does not listen yet. */
-function answerOf({ port, certificate }: ServiceProcess, path: string, headers: Record<string, string> = {}) {
-  return new Promise<{ status: number; headers: IncomingHttpHeaders; body: string } | undefined>((resolve, reject) => {
-    const asked = request({ host: 'localhost', port, path, ca: certificate.cert, headers }, async (response) => {
-      try {
-        let body = '';
-        for await (const chunk of response) body += chunk;
-        resolve({ status: response.statusCode ?? 0, headers: response.headers, body });
-      } catch (error) {
-        reject(error);
-      }
-    });
-    asked.on('error', (error: NodeJS.ErrnoException) =>
-      error.code === 'ECONNREFUSED' ? resolve(undefined) : reject(error),
-    );
-    asked.end();
-  });
+async function answerOf({ port, certificate }: ServiceProcess, path: string, headers: Record<string, string> = {}) {
+  const asked = request({ host: 'localhost', port, path, ca: certificate.cert, headers });
+  asked.end();
+  try {
+    const [response] = (await once(asked, 'response')) as [IncomingMessage];
+    return { status: response.statusCode ?? 0, headers: response.headers, body: await bodyOf(response) };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ECONNREFUSED') return undefined;
+    throw error;
+  }
 }
 
 /** The client library is served, and all else is told that the service is starting. */
