@@ -1975,12 +1975,16 @@ begin
   end loop;
   return null;
 exception when others then
+  -- Snö itself tries again.
+  if current_setting('sno.must_tell', true) = 'on' then
+    raise;
+  end if;
   raise warning 'Snö did not notice the DDL of this transaction at once: %', sqlerrm
     using hint = 'Snö compares its channels with the database every few seconds. Rows that this transaction wrote may be missing until its clients subscribe again.';
   return null;
 end
 $$;
-comment on function sno.send_catalog() is 'Adds tables to the publications and puts the catalog into the WAL, for the reader of each, as a part of the transaction that changed it. Never fails.';
+comment on function sno.send_catalog() is 'Adds tables to the publications and puts the catalog into the WAL, for the reader of each, as a part of the transaction that changed it. Never fails, but where sno.must_tell is on.';
 
 drop function if exists sno.retell();
 create or replace function sno.retell(touched text[] default '{}') returns void

@@ -12,6 +12,12 @@ import { type CatalogRead, readCatalog, readCatalogAt, readCatalogKey, settleWri
 import { applyRules } from './rules.ts';
 import { ensureSetup } from './setup.ts';
 
+/**
+ * For statements by which Snö itself has the WAL tell something. A standby that is slow to confirm must not hold them up. They
+ * fail where it could not be told, so that Snö tries again; the app's DDL succeeds all the same.
+ */
+const TELLING = "set_config('synchronous_commit', 'local', true), set_config('sno.must_tell', 'on', true)";
+
 export interface RulebookOptions {
   readonly pool: pg.Pool;
   readonly databaseUrl: string;
@@ -74,13 +80,12 @@ export class Rulebook {
     if (this.isPolled && (await this.#poll.isUpToDate())) return;
     await this.settle();
     if (this.isPolled) await throughFlux(() => this.#poll.poll());
-    // a standby that is slow to confirm must not hold it up
-    else await this.#options.pool.query("select set_config('synchronous_commit', 'local', true), sno.retell()");
+    else await this.#options.pool.query(`select ${TELLING}, sno.retell()`);
   }
 
   /** Looks for what no trigger told, and has the WAL tell of it; what it cannot tell by itself shows in the fingerprint. */
   async inspect(): Promise<Inspection> {
-    const sql = "select set_config('synchronous_commit', 'local', true), fingerprint, deaf from sno.inspect()";
+    const sql = `select ${TELLING}, fingerprint, deaf from sno.inspect()`;
     const { rows } = await this.#options.pool.query<{ fingerprint: string; deaf: string | null }>(sql);
     return { fingerprint: rows[0]?.fingerprint ?? '', deaf: rows[0]?.deaf ?? undefined };
   }
@@ -93,7 +98,7 @@ export class Rulebook {
 
   /** Has the WAL tell of views (as in `sno.catalog` messages) that were touched without being told of. */
   async tell(touched: readonly string[]): Promise<void> {
-    const sql = "select set_config('synchronous_commit', 'local', true), sno.retell($1)";
+    const sql = `select ${TELLING}, sno.retell($1)`;
     await this.#options.pool.query(sql, [touched]);
   }
 
