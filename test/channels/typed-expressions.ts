@@ -256,6 +256,30 @@ function functionCall(name: string, list: string): Form['sql'] {
   };
 }
 
+const ENDS = words('-2147483648 -2147483647 -1 0 1 2147483647');
+
+/** Calls of every routine with integer arguments, each of them at the ends of its range. */
+export const CALLS_AT_ENDS: readonly string[] = Object.values(ROUTINE_TABLES)
+  .flatMap((table) => Object.keys(table))
+  .flatMap((signature) => {
+    const [, name, list = ''] = /^(\w+)\((.*int4.*)\): /.exec(signature) ?? [];
+    const kinds = list.replaceAll('anyarray', 'int4[]').split(', ');
+    return kinds.flatMap((kind, place) =>
+      name === undefined || kind !== 'int4' ? [] : ENDS.map((end) => callAt(name, kinds, place, end)),
+    );
+  });
+
+function callAt(name: string, kinds: readonly string[], place: number, end: string): string {
+  const args = kinds.map((kind, index) => {
+    if (index === place) return `(${end})`;
+    if (kind === 'int4') return '2';
+    if (index > 0) return `','::${kind}`;
+    // Postgres goes through all repetitions of an empty text
+    return name === 'repeat' ? "(t_text || 'x')" : `t_${columnName(kind)}`;
+  });
+  return `${name}(${args.join(', ')})`;
+}
+
 const BY_RESULT = new Map<string, Form[]>();
 for (const form of FORMS) BY_RESULT.set(form.gives, [...(BY_RESULT.get(form.gives) ?? []), form]);
 
