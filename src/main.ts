@@ -187,7 +187,7 @@ class RunningService implements Service, WalHandler {
       failed: (pattern, error) =>
         logger.error({ view: `channels."${pattern}"` }, `a row of a commit could not be evaluated: ${error.message}`),
       unfit: (pattern, error) =>
-        logger.warn({ view: `channels."${pattern}"`, mend: error.mend }, `its subscribers are reset: ${error.message}`),
+        logger.warn({ view: `channels."${pattern}"`, hint: error.hint }, `its subscribers are reset: ${error.message}`),
       fit: (pattern) => logger.info({ view: `channels."${pattern}"` }, 'the view fits its table again'),
     });
     this.#decoder = new PgoutputDecoder(this.#router);
@@ -299,7 +299,7 @@ class RunningService implements Service, WalHandler {
     for (const refusal of this.#definitions.registry.refusals()) tellRefusal(this.#logger, refusal);
     await front.open();
     this.#state = 'serving';
-    for (const { message, mend } of accessWarnings(settings)) this.#logger.warn({ mend }, message);
+    for (const { message, hint } of accessWarnings(settings)) this.#logger.warn({ hint }, message);
     this.#logger.info(
       {
         host: this.host,
@@ -461,7 +461,7 @@ class RunningService implements Service, WalHandler {
       return redefinitions;
     } catch (error) {
       if (!(error instanceof SnoError)) throw error;
-      this.#logger.error({ code: error.code, mend: error.mend }, `a catalog in the WAL: ${error.message}`);
+      this.#logger.error({ code: error.code, hint: error.hint }, `a catalog in the WAL: ${error.message}`);
       void this.#catalogWatch.tell();
       return [];
     }

@@ -50,7 +50,7 @@ function errorsPage(): string {
   const parts = Object.entries(AUDIENCES).map(([audience, [title, where]]) => {
     const rows = Object.entries(ERRORS)
       .filter(([, entry]) => entry.audience === audience)
-      .map(([code, { cause, mend }]) => `| <a id="${code}"></a>\`${code}\` | ${cell(cause)} | ${cell(mend)} |`);
+      .map(([code, { cause, hint }]) => `| <a id="${code}"></a>\`${code}\` | ${cell(cause)} | ${cell(hint)} |`);
     return `## ${title}\n\n${where}\n\n| code | what happened | what to do |\n|---|---|---|\n${rows.join('\n')}`;
   });
   return `# Errors

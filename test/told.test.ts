@@ -10,7 +10,7 @@ const sources = readdirSync('src', { recursive: true, encoding: 'utf8' })
 const isForClients = (code: string) => ERRORS[code as ErrorCode]?.audience === 'client';
 
 test.each(codes)('%s: the advice of the error itself, its detail and its cause stay in the log', (code) => {
-  const secrets = { mend: 'create view secret', detail: 'secret column', cause: new Error('secret table') };
+  const secrets = { hint: 'create view secret', detail: 'secret column', cause: new Error('secret table') };
   const told = toldToClient(new SnoError(code, isForClients(code) ? 'what happened' : 'a secret view', secrets));
   expect(JSON.stringify(told)).not.toContain('secret');
   expect(told.code).toBe(isForClients(code) ? code : 'try_again');
@@ -53,7 +53,7 @@ test('messages are filled with what the client said, and with limits', () => {
 test('no message and no advice for clients holds SQL or a name of a schema', () => {
   const texts = [
     ...messages().map(({ text }) => text),
-    ...codes.filter(isForClients).flatMap((code) => [ERRORS[code].cause, ERRORS[code].mend]),
+    ...codes.filter(isForClients).flatMap((code) => [ERRORS[code].cause, ERRORS[code].hint]),
   ];
   for (const text of texts)
     expect(text).not.toMatch(/\bselect\b|create view|channel_access|channels\."|\bcolumns? of\b/i);
@@ -63,7 +63,7 @@ test('frames of errors are made by one function', () => {
   const direct = sources.filter(
     (file) =>
       /^src\/(gateway|fanout|workers)\//.test(file) &&
-      /`\$\{error\.message\}|error\.mend\}/.test(readFileSync(file, 'utf8')),
+      /`\$\{error\.message\}|error\.hint\}/.test(readFileSync(file, 'utf8')),
   );
   expect(direct).toEqual([]);
 });

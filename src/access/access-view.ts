@@ -115,9 +115,9 @@ export class ViewAccess implements Access {
   }
 
   /** The client that asked is not told. */
-  #logUndeclared({ code, detail, mend }: SnoError): void {
-    this.#once(mend, () =>
-      this.#logger.warn({ code, mend }, `a client asked for a channel that nobody may join: ${detail}`),
+  #logUndeclared({ code, detail, hint }: SnoError): void {
+    this.#once(hint, () =>
+      this.#logger.warn({ code, hint }, `a client asked for a channel that nobody may join: ${detail}`),
     );
   }
 

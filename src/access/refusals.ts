@@ -75,7 +75,7 @@ export function undeclared({ name, pattern }: ResolvedChannel): SnoError {
   const columns = [...pattern.columns, 'user_id as sub'].join(', ');
   return new SnoError('access_undeclared', `nobody may join ${name}`, {
     detail: `the channel has no access view channel_access."${pattern.text}"`,
-    mend: `Create the view that says who may: create view channel_access."${pattern.text}" as select ${columns} from ...`,
+    hint: `Create the view that says who may: create view channel_access."${pattern.text}" as select ${columns} from ...`,
   });
 }
 

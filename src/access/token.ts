@@ -35,20 +35,20 @@ export interface TokenOptions {
 /** What an operator should know of who may join, before the first client comes. */
 export function accessWarnings(
   settings: TokenSettings,
-): readonly { readonly message: string; readonly mend: string }[] {
+): readonly { readonly message: string; readonly hint: string }[] {
   const { SNO_ACCESS, SNO_JWT_SECRET, SNO_JWT_PUBLIC_KEY, SNO_JWKS_URL } = settings;
   if (SNO_ACCESS === 'open')
     return [
       {
         message: 'SNO_ACCESS=open: everyone may join every channel. For development only.',
-        mend: 'Unset SNO_ACCESS and create access views.',
+        hint: 'Unset SNO_ACCESS and create access views.',
       },
     ];
   if ([SNO_JWT_SECRET, SNO_JWT_PUBLIC_KEY, SNO_JWKS_URL].some((key) => key !== undefined)) return [];
   return [
     {
       message: 'no key to check tokens with is set: only channels whose access view asks for no claim can be joined',
-      mend: 'Set SNO_JWT_SECRET (32 bytes or more), SNO_JWT_PUBLIC_KEY or SNO_JWKS_URL. For development, sno token signs with SNO_JWT_SECRET.',
+      hint: 'Set SNO_JWT_SECRET (32 bytes or more), SNO_JWT_PUBLIC_KEY or SNO_JWKS_URL. For development, sno token signs with SNO_JWT_SECRET.',
     },
   ];
 }

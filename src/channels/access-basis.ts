@@ -41,11 +41,11 @@ const NAMING = /^reg/;
 
 /** Why an access view is refused: nothing tells when its answer becomes another one. */
 export function basisFault(access: CatalogAccess, types: Types): SnoError | undefined {
-  const refuse = (what: string, mend?: string) =>
+  const refuse = (what: string, hint?: string) =>
     new SnoError(
       'channel_refused',
       `channel_access.${quoteIdentifier(access.pattern)} ${what}: access that ends by that would not be noticed`,
-      mend === undefined ? {} : { mend },
+      hint === undefined ? {} : { hint },
     );
   const [unnoticed] = access.basis.unnoticed;
   if (unnoticed !== undefined)

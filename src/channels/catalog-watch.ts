@@ -48,7 +48,7 @@ export class CatalogWatch {
     const { fingerprint, deaf } = await rulebook.inspect();
     if (rulebook.isPolled) return;
     if (deaf !== this.#deaf && deaf !== undefined)
-      logger.warn({ mend: 'Run `sno setup --apply`.' }, `DDL is noticed some seconds late: ${deaf}`);
+      logger.warn({ hint: 'Run `sno setup --apply`.' }, `DDL is noticed some seconds late: ${deaf}`);
     this.#deaf = deaf;
     if (fingerprint === this.#agreed) return;
     const { messageCount } = definitions;

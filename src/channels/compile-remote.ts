@@ -87,7 +87,7 @@ export function bindRemotePlan(
         'replica_identity',
         `the replica identity of ${table} does not cover ${column.name} (any more)`,
         {
-          mend: `ALTER TABLE ${table} REPLICA IDENTITY FULL;`,
+          hint: `ALTER TABLE ${table} REPLICA IDENTITY FULL;`,
         },
       );
   }

@@ -48,7 +48,7 @@ export function compileChannel(channel: CatalogChannel, catalog: Catalog): Chann
     // Besides Unsupported: a definition that the grammar does not know. One view must not take the others down.
     return new SnoError('channel_refused', `${nameOf(channel)}: ${(error as Error).message}`, {
       cause: error,
-      ...(error instanceof Unsupported && error.mend !== undefined ? { mend: error.mend } : {}),
+      ...(error instanceof Unsupported && error.hint !== undefined ? { hint: error.hint } : {}),
     });
   }
 }
@@ -360,7 +360,7 @@ function bind(
         'channel_refused',
         `${nameOf(channel)}: ${table} comes without the column ${column.name} of type ${column.type}`,
         {
-          mend: 'Nothing, while the table is being altered: the view is read again afterwards.',
+          hint: 'Nothing, while the table is being altered: the view is read again afterwards.',
         },
       );
     if (identifying.has(column) && at(column)?.identity !== true)
@@ -368,7 +368,7 @@ function bind(
         'replica_identity',
         `${nameOf(channel)}: the replica identity of ${table} does not cover ${column.name} (any more)`,
         {
-          mend: `ALTER TABLE ${table} REPLICA IDENTITY FULL;`,
+          hint: `ALTER TABLE ${table} REPLICA IDENTITY FULL;`,
         },
       );
   }

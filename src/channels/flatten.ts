@@ -62,7 +62,7 @@ function innerView(view: CatalogTable, definition: string): ParsedView {
     inner = parseView(definition);
   } catch (error) {
     if (!(error instanceof Unsupported)) throw error;
-    throw new Unsupported(`the view ${name}, which it reads: ${error.message}`, undefined, error.mend);
+    throw new Unsupported(`the view ${name}, which it reads: ${error.message}`, undefined, error.hint);
   }
   for (const { value, sql } of inner.targets) {
     // there it is the column's own collation, which gives way to others; in an expression it would prevail

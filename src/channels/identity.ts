@@ -12,7 +12,7 @@ export class IdentityFault extends SnoError {
   readonly need: IdentityNeed;
 
   constructor(message: string, need: IdentityNeed) {
-    super('replica_identity', message, { mend: identityStatements(need).join('\n') });
+    super('replica_identity', message, { hint: identityStatements(need).join('\n') });
     this.need = need;
   }
 }
@@ -45,7 +45,7 @@ export function keyOf(table: CatalogTable): readonly CatalogTableColumn[] | SnoE
   );
 }
 
-/** Undefined where old rows have every one of these columns; else the error, whose mend is the statement to run. */
+/** Undefined where old rows have every one of these columns; else the error, whose hint is the statement to run. */
 export function identityFault(table: CatalogTable, needed: readonly CatalogTableColumn[]): SnoError | undefined {
   const identity = identityOf(table);
   const missing = [...new Set(needed)].filter((column) => !identity.includes(column));

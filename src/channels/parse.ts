@@ -40,13 +40,13 @@ export class Unsupported extends Error {
   /** What is underlined in the definition. */
   readonly place: string | undefined;
   /** What to do instead, where that is known. */
-  readonly mend: string | undefined;
+  readonly hint: string | undefined;
 
-  constructor(reason: string, place?: { readonly text: string; readonly underlined: string }, mend?: string) {
+  constructor(reason: string, place?: { readonly text: string; readonly underlined: string }, hint?: string) {
     super(place === undefined ? reason : `${reason}\n\n${place.underlined}`);
     this.reason = reason;
     this.place = place?.text;
-    this.mend = mend;
+    this.hint = hint;
   }
 }
 
@@ -141,17 +141,17 @@ export class DefinitionText {
   }
 
   /** A refusal that shows the node in its line. */
-  refuse(reason: string, node: object, mend?: string): Unsupported {
+  refuse(reason: string, node: object, hint?: string): Unsupported {
     const { first, last } = extentOf(node);
     const tokens = this.#balanced(first, last);
-    return this.#refuseTokens(reason, tokens, mend);
+    return this.#refuseTokens(reason, tokens, hint);
   }
 
   /** A refusal that shows the clause which the keyword opens. */
-  refuseClause(reason: string, keywords: readonly string[], mend?: string): Unsupported {
+  refuseClause(reason: string, keywords: readonly string[], hint?: string): Unsupported {
     const opening = this.#tokens.filter(({ text }) => keywords.includes(text));
     const token = opening.find(({ depth }) => depth === 0) ?? opening[0];
-    return this.#refuseTokens(reason, token === undefined ? this.#tokens.slice(0, 1) : [token], mend);
+    return this.#refuseTokens(reason, token === undefined ? this.#tokens.slice(0, 1) : [token], hint);
   }
 
   /** The first token with this text outside all brackets, at or after `from`. */
@@ -164,11 +164,11 @@ export class DefinitionText {
     return this.#tokens.filter((token) => token.start >= start && token.end <= end);
   }
 
-  #refuseTokens(reason: string, tokens: readonly Token[], mend: string | undefined): Unsupported {
+  #refuseTokens(reason: string, tokens: readonly Token[], hint: string | undefined): Unsupported {
     const start = tokens[0]?.start ?? 0;
     const end = tokens.at(-1)?.end ?? start;
     const place = { text: this.slice(start, end), underlined: underline(this.#bytes, start, end) };
-    return new Unsupported(reason, place, mend);
+    return new Unsupported(reason, place, hint);
   }
 
   /** The tokens from `first` to `last`, the rest of the name or call there, and the brackets that belong to them. */

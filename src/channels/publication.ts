@@ -32,7 +32,7 @@ export function publicationFault(
   const never = NOT_IN_WAL[table.kind] ?? NOT_IN_WAL[table.persistence];
   if (never !== undefined) {
     return new SnoError('table_unpublished', `${name} ${never}: its changes are not in the WAL`, {
-      mend: 'Read from a logged table of this database.',
+      hint: 'Read from a logged table of this database.',
     });
   }
   const target = readableName(publication);
@@ -40,24 +40,24 @@ export function publicationFault(
     return new SnoError(
       'table_unpublished',
       `${name} has virtual generated columns, with which REPLICA IDENTITY FULL makes UPDATE and DELETE fail in a publication`,
-      { mend: `alter table ${name} replica identity default;` },
+      { hint: `alter table ${name} replica identity default;` },
     );
   if (table.publishedAs?.endsWith(':except') === true)
     return new SnoError('table_unpublished', `${name} is left out of the publication ${target} by EXCEPT`, {
-      mend: `-- Name those that are to stay out by EXCEPT (TABLE ...):\nalter publication ${target} set all tables;`,
+      hint: `-- Name those that are to stay out by EXCEPT (TABLE ...):\nalter publication ${target} set all tables;`,
     });
   if (hasIdentity(table)) {
     return new SnoError(
       'table_unpublished',
       `${name} is not in the publication ${target}, or not with all of its changes (a column list, a row filter, operations left out: see sno setup)`,
-      { mend: `alter publication ${target} add table only ${name};` },
+      { hint: `alter publication ${target} add table only ${name};` },
     );
   }
   return new SnoError(
     'table_unpublished',
     `${name} has no primary key or replica identity, so that it cannot be in the publication ${target}`,
     {
-      mend: `alter table ${name} replica identity full;`,
+      hint: `alter table ${name} replica identity full;`,
     },
   );
 }
@@ -83,7 +83,7 @@ function partitionsFault({
     'replica_identity',
     `${name} has partitions with another replica identity than its own: ${unlikePartitions.join(', ')}`,
     {
-      mend: unlike.map((relation) => `alter table only ${relation} replica identity ${identity};`).join('\n'),
+      hint: unlike.map((relation) => `alter table only ${relation} replica identity ${identity};`).join('\n'),
     },
   );
 }

@@ -188,7 +188,7 @@ export class ChannelRegistry {
     this.#catalog = catalog;
     this.#compiled.load(catalog);
     const fault = tableFaults(catalog, this.publication);
-    const mended = identityMends(catalog.channels.map(({ pattern }) => this.#compiled.channel(pattern)));
+    const mended = identityHints(catalog.channels.map(({ pattern }) => this.#compiled.channel(pattern)));
     const channels = new Map(catalog.channels.map((channel) => [channel.pattern, channel]));
     const accesses = new Map(catalog.access.map((access) => [access.pattern, access]));
     const entries: Entry[] = [];
@@ -267,18 +267,18 @@ function unitedFault(faults: readonly SnoError[]): SnoError | undefined {
   const [first, ...others] = told;
   if (first === undefined || others.length === 0) return first;
   return new SnoError(first.code, told.map(({ message }) => message).join('; '), {
-    mend: unitedMend(told),
+    hint: unitedHint(told),
     cause: first.cause,
   });
 }
 
 /** The statements that several faults need, each once. */
-function unitedMend(faults: readonly SnoError[]): string {
-  return [...new Set(faults.flatMap(({ mend }) => mend.split('\n')))].join('\n');
+function unitedHint(faults: readonly SnoError[]): string {
+  return [...new Set(faults.flatMap(({ hint }) => hint.split('\n')))].join('\n');
 }
 
 /** The ALTERs of a table serve all views over it: what one view asks for must not take away what another needs. */
-function identityMends(
+function identityHints(
   views: readonly (ChannelView | SnoError | undefined)[],
 ): <View>(compiled: View | SnoError | undefined) => View | SnoError | undefined {
   const needs = new Map<number, IdentityNeed[]>();
@@ -306,9 +306,9 @@ function outcome<View>(
   const unpublished = refusing(schema, declared.pattern, () => fault(declared.reads));
   if (unpublished?.code !== 'table_unpublished') return compiled;
   // it would choose an identity for the publication alone
-  const publishing = unpublished.mend.split('\n').filter((line) => !/ replica identity /.test(line));
-  const mend = [compiled.mend, ...publishing].join('\n');
-  return new SnoError(compiled.code, `${compiled.message}; ${unpublished.message}`, { mend });
+  const publishing = unpublished.hint.split('\n').filter((line) => !/ replica identity /.test(line));
+  const hint = [compiled.hint, ...publishing].join('\n');
+  return new SnoError(compiled.code, `${compiled.message}; ${unpublished.message}`, { hint });
 }
 
 function valueTypes(pattern: Pattern, columns: readonly CatalogColumn[]): string[] {

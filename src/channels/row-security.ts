@@ -14,7 +14,7 @@ export function refuseSecured({ pattern, secured }: Pick<CatalogChannel, 'patter
     'row_security',
     `channels.${quoteIdentifier(pattern)}: row-level security of ${first.relation} applies to ${readerOf(first)}, by whose rights ` +
       `${first.reader} reads it: a snapshot would lack the rows that policies hide, while the WAL has all rows`,
-    { mend: [...new Set(secured.flatMap(statementsFor))].join('\n') },
+    { hint: [...new Set(secured.flatMap(statementsFor))].join('\n') },
   );
 }
 

@@ -55,7 +55,7 @@ export class Rulebook {
       const setup = () => ensureSetup(client, { publication, identities: false });
       const { done, warnings, eventTriggers } = await throughFlux(setup);
       if (done.length > 0) logger.info({ done }, 'set the database up');
-      for (const { what, message, sql } of warnings) logger.warn({ what, mend: sql }, message);
+      for (const { what, message, sql } of warnings) logger.warn({ what, hint: sql }, message);
       this.isPolled = !eventTriggers;
     } finally {
       await client.end();
@@ -108,10 +108,10 @@ export class Rulebook {
     const open = await settleWriters(pool, settings.SNO_PUBLICATION, !this.isPolled);
     const relations = open.map(({ relation }) => relation).join();
     if (relations !== this.#awaited && relations !== '') {
-      const { mend } = ERRORS.writers_open;
+      const { hint } = ERRORS.writers_open;
       const who = open.map(({ relation, writers }) => `${relation}: ${writers}`).join('; ');
       logger.warn(
-        { code: 'writers_open', mend },
+        { code: 'writers_open', hint },
         `channels wait for transactions that wrote to their tables before: ${who}`,
       );
     }

@@ -52,7 +52,7 @@ async function readRules(directory: string): Promise<SqlFile[]> {
   } catch (error) {
     if (error instanceof SnoError) throw error;
     throw new SnoError('rules_failed', `the rules folder cannot be read: ${(error as Error).message}`, {
-      mend: 'Set SNO_RULES to a folder of SQL files that this process may read.',
+      hint: 'Set SNO_RULES to a folder of SQL files that this process may read.',
       cause: error,
     });
   }

@@ -108,7 +108,7 @@ function checkServer({ serverVersion, inRecovery, installed }: SetupFacts): void
       'setup_required',
       `the database was set up by a newer Snö (version ${installed}, this one needs ${INSTALL_VERSION})`,
       {
-        mend: 'Run that newer Snö here.',
+        hint: 'Run that newer Snö here.',
       },
     );
   }
@@ -202,7 +202,7 @@ function publication({ serverVersion, publication: existing, inside }: SetupFact
   };
 }
 
-/** A mend that is SQL to run as it is: one that leaves a choice to a person is not. */
+/** A hint that is SQL to run as it is: one that leaves a choice to a person is not. */
 const IDENTITY_SQL = /^(?:alter table [^,()\n]*;\n?)+$/i;
 
 /** The ALTER TABLEs without which channels are refused. */
@@ -217,8 +217,8 @@ async function identities(
   registry.load(await readCatalog(client, publication));
   const mends = new Map<string, string[]>();
   for (const { schema, pattern, error } of registry.refusals()) {
-    if (!IDENTITY_SQL.test(error.mend)) continue;
-    mends.set(error.mend, [...(mends.get(error.mend) ?? []), readableName(schema, pattern)]);
+    if (!IDENTITY_SQL.test(error.hint)) continue;
+    mends.set(error.hint, [...(mends.get(error.hint) ?? []), readableName(schema, pattern)]);
   }
   return [...mends].map(([sql, views]) => ({
     what: `the replica identity that ${views.join(', ')} needs`,
@@ -293,7 +293,7 @@ function stepError(error: unknown, { what, sql }: SetupStep, left: readonly Setu
     `the database lacks ${what}, and this role may not make it: ${(error as Error).message}`,
     {
       cause: error,
-      ...(isLong ? {} : { mend: `Run, as a role that may:\n${rest.join('\n')}` }),
+      ...(isLong ? {} : { hint: `Run, as a role that may:\n${rest.join('\n')}` }),
     },
   );
 }

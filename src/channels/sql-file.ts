@@ -20,7 +20,7 @@ export async function readSqlFile(path: string, name: string): Promise<SqlFile> 
   const bytes = await readFile(path);
   // as psql does
   const content = bytes.subarray(0, 3).equals(BYTE_ORDER_MARK) ? bytes.subarray(3) : bytes;
-  if (!isUtf8(content)) throw new SnoError('rules_failed', `${name} is not UTF-8`, { mend: 'Save the file as UTF-8.' });
+  if (!isUtf8(content)) throw new SnoError('rules_failed', `${name} is not UTF-8`, { hint: 'Save the file as UTF-8.' });
   const parsed = await parseStatements(content);
   if ('message' in parsed) {
     const { at, message } = parsed;

@@ -17,7 +17,7 @@ export function tellOfViews(logger: Logger, { refused, gone, back }: LoadResult)
 }
 
 export function tellRefusal(logger: Logger, { schema, pattern, error }: Refusal): void {
-  logger.error({ code: error.code, view: nameOf({ schema, pattern }), mend: error.mend }, error.message);
+  logger.error({ code: error.code, view: nameOf({ schema, pattern }), hint: error.hint }, error.message);
 }
 
 function nameOf({ schema, pattern }: DeclaredView): string {

@@ -60,11 +60,11 @@ export async function accessReads(
       const table = await tableOf(client, scan);
       if (isServed(scan, table.leading) || (table.rows >= 0 && table.rows < ROWS_MIN)) continue;
       const columns = [...new Set(conditions.flatMap((text) => comparedIn(text, alias, table.texts)))];
-      const mend =
+      const hint =
         columns.length === 0
           ? `no index serves ${String(scan['Filter'] ?? 'its join')}`
           : `no index begins with a column that is compared there; CREATE INDEX ON ${table.name} (${columns.map((name) => readableName(name)).join(', ')});`;
-      warnings.push(`for each subscription ${view} reads all of ${table.name}: ${mend}`);
+      warnings.push(`for each subscription ${view} reads all of ${table.name}: ${hint}`);
     }
     return [...new Set(warnings)];
   } catch (error) {

@@ -84,5 +84,5 @@ function checkOperands(name: string, { operands: { min, max }, usage }: Command,
 }
 
 export function misuse(name: string, message: string): SnoError {
-  return new SnoError('usage', message, { mend: `See \`sno ${name} --help\`.` });
+  return new SnoError('usage', message, { hint: `See \`sno ${name} --help\`.` });
 }

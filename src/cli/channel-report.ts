@@ -13,7 +13,7 @@ export interface ChannelReport {
   readonly pattern: string;
   /** Name and value, for a channel that is served. */
   readonly facts: readonly (readonly [name: string, value: string])[];
-  readonly refusals: readonly { readonly code: string; readonly message: string; readonly mend: string }[];
+  readonly refusals: readonly { readonly code: string; readonly message: string; readonly hint: string }[];
   readonly warnings: readonly string[];
 }
 
@@ -42,7 +42,7 @@ export function reportChannels(
       refusals: own.map((refusal) => ({
         code: refusal.error.code,
         message: placedMessage(refusal, files),
-        mend: refusal.error.mend,
+        hint: refusal.error.hint,
       })),
       warnings: [
         ...(view?.warnings ?? []),
@@ -54,8 +54,8 @@ export function reportChannels(
   });
 }
 
-function refusalOf({ schema, pattern, message, mend }: PathFault): Refusal {
-  return { schema, pattern, error: new SnoError('channel_refused', message, { mend }) };
+function refusalOf({ schema, pattern, message, hint }: PathFault): Refusal {
+  return { schema, pattern, error: new SnoError('channel_refused', message, { hint }) };
 }
 
 function messagesOnly(isDeclared: boolean): ChannelReport['facts'] {

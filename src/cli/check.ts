@@ -29,7 +29,7 @@ export const check: Command = {
   usage: '[FILE...]',
   description:
     'Says of each channel which table it reads, its key, and how it is evaluated; of a refused one where and why, with the\n' +
-    'mend; and what is dear: REPLICA IDENTITY FULL on wide rows, access views that no index serves. With files it applies\n' +
+    'hint; and what is dear: REPLICA IDENTITY FULL on wide rows, access views that no index serves. With files it applies\n' +
     'them first, in their order and in one transaction, which it rolls back: the database is not changed.\n' +
     'Exits with 1 where a channel is refused or a file fails.',
   operands: { min: 0, max: Number.POSITIVE_INFINITY },
@@ -103,7 +103,7 @@ function print(reports: readonly ChannelReport[]): ExitCode {
 function paragraph({ pattern, facts, refusals, warnings }: ChannelReport): string {
   const lines = [
     ...facts.map(([name, value]) => `${name.padEnd(9)} ${hanging(value)}`),
-    ...refusals.map(({ code, message, mend }) => `refused   ${code}: ${hanging(message)}\n\n${indented(mend)}`),
+    ...refusals.map(({ code, message, hint }) => `refused   ${code}: ${hanging(message)}\n\n${indented(hint)}`),
     ...warnings.map((warning) => `warning   ${hanging(warning)}`),
   ];
   return `${pattern}\n${indented(lines.join('\n'))}\n`;

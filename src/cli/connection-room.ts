@@ -73,7 +73,7 @@ export function roomFindings(limits: readonly Limit[], need: Need): readonly Fin
     const needed = need.queries + (of === 'role' ? need.replication : 0);
     if (max === undefined || max - others >= needed) return [];
     const message = `Snö needs up to ${needed} connections, and ${of === 'server' ? 'the server' : `the ${of} ${name}`} allows ${max}, of which others have ${others}`;
-    return [{ level: 'fail', message, mend: mendOf(limit, needed) }];
+    return [{ level: 'fail', message, hint: hintOf(limit, needed) }];
   });
   if (short.length > 0) return short;
   const room = limits
@@ -84,7 +84,7 @@ export function roomFindings(limits: readonly Limit[], need: Need): readonly Fin
   ];
 }
 
-function mendOf({ of, name, others }: Limit, needed: number): string {
+function hintOf({ of, name, others }: Limit, needed: number): string {
   const less = 'or lower SNO_SNAPSHOTS, SNO_ACCESS_QUERIES or SNO_WORKERS.';
   if (of === 'server') return `Raise max_connections (with a restart), end connections that nobody needs, ${less}`;
   return `Run: alter ${of} ${readableName(name)} connection limit ${others + needed}; ${less}`;

@@ -60,7 +60,7 @@ export async function signToken(
   const { SNO_JWT_SECRET: secret, SNO_JWT_ISSUER: iss, SNO_JWT_AUDIENCE: aud } = settings;
   if (secret === undefined) {
     throw new SnoError('setting_invalid', 'SNO_JWT_SECRET: is not set; tokens are signed with it', {
-      mend: 'Set SNO_JWT_SECRET to the secret that the server has, of at least 32 bytes.',
+      hint: 'Set SNO_JWT_SECRET to the secret that the server has, of at least 32 bytes.',
     });
   }
   const issuedAt = Math.floor(now / 1_000);

@@ -1,4 +1,4 @@
-/** `sno doctor`'s judgement: from what is so to what is good, doubtful or wrong, each with its mend. Pure. */
+/** `sno doctor`'s judgement: from what is so to what is good, doubtful or wrong, each with its hint. Pure. */
 import type { Settings } from '../config.ts';
 import { ERRORS, type ErrorCode } from '../errors.ts';
 import { quoteLiteral, readableName } from '../postgres/quote.ts';
@@ -11,7 +11,7 @@ export interface Finding {
   readonly level: 'ok' | 'warn' | 'fail';
   readonly message: string;
   /** What to do; there for everything that is not ok. */
-  readonly mend?: string;
+  readonly hint?: string;
 }
 
 /** What the settings say that matters to the judgement. */
@@ -27,9 +27,9 @@ export interface Wanted {
 type Check = (facts: Facts, wanted: Wanted) => Finding | readonly Finding[];
 
 const ok = (message: string): Finding => ({ level: 'ok', message });
-const warn = (message: string, mend: string): Finding => ({ level: 'warn', message, mend });
-const fail = (message: string, mend: string): Finding => ({ level: 'fail', message, mend });
-const failAs = (code: ErrorCode, message: string): Finding => fail(message, ERRORS[code].mend);
+const warn = (message: string, hint: string): Finding => ({ level: 'warn', message, hint });
+const fail = (message: string, hint: string): Finding => ({ level: 'fail', message, hint });
+const failAs = (code: ErrorCode, message: string): Finding => fail(message, ERRORS[code].hint);
 
 const OLD_TRANSACTION_SECONDS = 300;
 const FOREIGN_SLOT_BYTES = 1024 ** 3;
@@ -70,8 +70,8 @@ const CHECKS: readonly Check[] = [
         ),
 
   ({ install }) => {
-    const mend = ERRORS.setup_required.mend;
-    if (install.version === undefined) return fail('the database is not set up: there is no schema sno', mend);
+    const hint = ERRORS.setup_required.hint;
+    if (install.version === undefined) return fail('the database is not set up: there is no schema sno', hint);
     return ok(`the database is set up (version ${install.version})`);
   },
 
@@ -111,7 +111,7 @@ const CHECKS: readonly Check[] = [
 
   ({ publication }, { publication: name }) =>
     publication === undefined
-      ? fail(`there is no publication ${name}`, ERRORS.setup_required.mend)
+      ? fail(`there is no publication ${name}`, ERRORS.setup_required.hint)
       : ok(`the publication ${name} has ${counted(publication.tables, 'table')}`),
 
   ({ otherPublications }) =>
@@ -142,18 +142,18 @@ const CHECKS: readonly Check[] = [
       : failAs('slots_exhausted', `all ${senders.max} WAL senders are in use`),
 
   ({ slotKeepBytes }, { slotWalBytes, slotWalPolicy }) => {
-    const mend = `Run: alter system set max_slot_wal_keep_size = '${sizeSetting(keepBytesAdvised(slotWalBytes))}'; select pg_reload_conf(); with a size that the disk has room for.`;
+    const hint = `Run: alter system set max_slot_wal_keep_size = '${sizeSetting(keepBytesAdvised(slotWalBytes))}'; select pg_reload_conf(); with a size that the disk has room for.`;
     if (slotKeepBytes < 0) {
       const own =
         slotWalPolicy === 'give_up' && slotWalBytes > 0
           ? 'SNO_SLOT_WAL_BYTES bounds it only while Snö runs'
           : 'nothing bounds it';
-      return warn(`max_slot_wal_keep_size is -1: a slot that nobody reads fills the disk, and ${own}`, mend);
+      return warn(`max_slot_wal_keep_size is -1: a slot that nobody reads fills the disk, and ${own}`, hint);
     }
     if (slotKeepBytes <= slotWalBytes) {
       return warn(
         `max_slot_wal_keep_size is ${sizeText(slotKeepBytes)}, not more than SNO_SLOT_WAL_BYTES (${sizeText(slotWalBytes)}): Postgres gives the slot up before Snö would`,
-        `${mend} Or lower SNO_SLOT_WAL_BYTES.`,
+        `${hint} Or lower SNO_SLOT_WAL_BYTES.`,
       );
     }
     return ok(`max_slot_wal_keep_size is ${sizeText(slotKeepBytes)}`);

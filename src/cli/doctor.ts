@@ -9,7 +9,7 @@ import { replicationFinding } from './replication-check.ts';
 import { counted, indented } from './report.ts';
 
 export const doctor: Command = {
-  summary: 'look at a database: what would stand in the way, with the mend of each',
+  summary: 'look at a database: what would stand in the way, with the hint of each',
   usage: '[FLAGS]',
   description:
     'Checks version, wal_level, privileges, setup, slots, WAL senders, timeouts, disk limits and connection limits of\n' +
@@ -50,8 +50,8 @@ function wanted(settings: Settings) {
   };
 }
 
-function line({ level, message, mend }: Finding): string {
-  return `${level.padEnd(4)}  ${message}${mend === undefined ? '' : `\n${indented(indented(indented(mend)))}`}`;
+function line({ level, message, hint }: Finding): string {
+  return `${level.padEnd(4)}  ${message}${hint === undefined ? '' : `\n${indented(indented(indented(hint)))}`}`;
 }
 
 function summary(findings: readonly Finding[]): string {

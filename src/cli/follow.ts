@@ -202,10 +202,10 @@ class Connection {
 
 function unreachable(url: string, error: NodeJS.ErrnoException): SnoError {
   const detail = error.message || String(error.code);
-  const { mend } = ERRORS.server_unreachable;
+  const { hint } = ERRORS.server_unreachable;
   const check = checkOf(detail);
   return new SnoError('server_unreachable', `no connection to ${url}: ${plainDetail(detail)}`, {
-    mend: check === undefined ? mend : `${check} ${mend}`,
+    hint: check === undefined ? hint : `${check} ${hint}`,
     cause: error,
   });
 }
@@ -229,11 +229,11 @@ function mayComeBack(code: number): boolean {
   return code < 4_000 || code === CLOSE.tooManyRequests || code === CLOSE.noHello;
 }
 
-/** The server ends its message with the mend, which is shown apart here. */
+/** The server ends its message with the hint, which is shown apart here. */
 function clientError({ code, message }: ErrorFrame): SnoError {
   if (!Object.hasOwn(ERRORS, code)) return new SnoError('server_unreachable', `${code}: ${message}`);
   const known = code as ErrorCode;
-  const told = message.replace(`. ${ERRORS[known].mend}`, '');
-  // it is tried again, so that the mend would not be shown
+  const told = message.replace(`. ${ERRORS[known].hint}`, '');
+  // it is tried again, so that the hint would not be shown
   return new SnoError(known, known === 'channel_unavailable' ? `${told}: \`sno check\` shows why` : told);
 }

@@ -12,7 +12,7 @@ export interface PathFault {
   readonly pattern: string;
   readonly message: string;
   /** SQL that mends it, or a comment where nothing has the name. */
-  readonly mend: string;
+  readonly hint: string;
 }
 
 /** To be called within a transaction, which is left as it was. */
@@ -39,7 +39,7 @@ async function faultsOf(
         faults.push({
           schema,
           pattern,
-          mend: fault.mend,
+          hint: fault.hint,
           message: `${schema}.${quoteIdentifier(pattern)}: ${fault.message}`,
         });
     return faults;
@@ -89,7 +89,7 @@ async function functionFaults(
   client: pg.ClientBase,
   { schema, name, arguments: types }: CatalogFunction,
   path: string,
-): Promise<readonly { readonly message: string; readonly mend: string }[]> {
+): Promise<readonly { readonly message: string; readonly hint: string }[]> {
   const [declared] = (await client.query<Declared>(DECLARED, [schema, name, types])).rows;
   if (declared === undefined) return [];
   const { signature } = declared;
@@ -106,7 +106,7 @@ async function functionFaults(
   return [
     {
       message: `${signature} cannot run under search_path ${path}, which the owner of the view has: ${cause}`,
-      mend: isKnown
+      hint: isKnown
         ? `ALTER FUNCTION ${signature} SET search_path = ${path}, ${added};`
         : `-- Name it in ${signature} with its schema, or:\n-- ALTER FUNCTION ${signature} SET search_path = ...;`,
     },

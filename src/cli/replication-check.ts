@@ -19,7 +19,7 @@ export async function replicationFinding(
     return {
       level: isRunning ? 'warn' : 'fail',
       message: `no ${isRunning ? 'second ' : ''}replication connection can be opened: ${error.message}`,
-      mend: error.mend,
+      hint: error.hint,
     };
   }
 }

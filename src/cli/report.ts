@@ -4,7 +4,7 @@ import type { ExitCode } from './command.ts';
 
 /** `sno: code: what happened`, then what to do, indented. A bug shows its stack instead: somebody has to find it. */
 export function describeError(error: unknown): string {
-  if (error instanceof SnoError) return `sno: ${error.code}: ${error.message}\n${indented(error.mend)}\n`;
+  if (error instanceof SnoError) return `sno: ${error.code}: ${error.message}\n${indented(error.hint)}\n`;
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return `sno: this is a bug, please report it:\n${indented(stack)}\n`;
 }

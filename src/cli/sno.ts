@@ -48,7 +48,7 @@ function unknownCommand(name: string): SnoError {
   const kind = name.startsWith('-') ? 'flag' : 'command';
   const meant = nearest(name, Object.keys(COMMANDS));
   return new SnoError('usage', `there is no ${kind} ${name}${meant === undefined ? '' : `; did you mean ${meant}?`}`, {
-    mend: 'See `sno --help`.',
+    hint: 'See `sno --help`.',
   });
 }
 

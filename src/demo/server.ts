@@ -152,7 +152,7 @@ async function listen(app: FastifyInstance, wanted: number | undefined): Promise
       if ((cause as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw cause;
       if (port + 1 < first + attempts) continue;
       throw new SnoError('address_in_use', `port ${port} on ${HOST} is taken`, {
-        mend: 'Choose another port for the page with --port.',
+        hint: 'Choose another port for the page with --port.',
         cause,
       });
     }

@@ -127,7 +127,7 @@ export class ClientHttp {
   #logPage(code: 'origin_refused' | 'host_refused', headers: IncomingHttpHeaders, message: string): void {
     const { limits, logger } = this.#options;
     const [origin, host] = [headers.origin, headers.host].map((text) => text?.slice(0, LOGGED_CHARACTERS_MAX));
-    limits.sometimes(code, () => logger.warn({ code, origin, host, mend: ERRORS[code].mend }, message));
+    limits.sometimes(code, () => logger.warn({ code, origin, host, hint: ERRORS[code].hint }, message));
   }
 
   #countProblem(code: ProblemCode): void {

@@ -213,7 +213,7 @@ export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
     this.#services.metrics.denials[code]?.inc();
     if (error.code === 'channel_unknown' && channel !== undefined) this.#logUnknown(error, channel);
     this.#services.logger.debug(
-      { connection: this.id, code: error.code, channel, error: error.message, detail: error.detail, mend: error.mend },
+      { connection: this.id, code: error.code, channel, error: error.message, detail: error.detail, hint: error.hint },
       'told a client that something is wrong',
     );
     this.#feed.send({ type: 'error', code, message, ...(channel === undefined ? {} : { channel }) });

@@ -50,7 +50,7 @@ export function clientSocketsMax({ reserved, clientsMax }: DescriptorNeeds, logg
       {
         openFiles: limit,
         clientsMax: max,
-        mend: `Raise the limit of open files by ${clientsMax - max} (LimitNOFILE in a systemd unit, ulimit -n in a shell), or set SNO_MAX_CONNECTIONS lower.`,
+        hint: `Raise the limit of open files by ${clientsMax - max} (LimitNOFILE in a systemd unit, ulimit -n in a shell), or set SNO_MAX_CONNECTIONS lower.`,
       },
       `the limit of open files leaves room for ${max} clients, and the settings allow ${clientsMax}`,
     );

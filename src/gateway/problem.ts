@@ -36,7 +36,7 @@ export function problem(code: ProblemCode): Problem {
   return {
     status: STATUS[code],
     headers: { ...MORE_HEADERS[code], 'cache-control': 'no-store' },
-    body: { code, message: `${ERRORS[code].cause} ${ERRORS[code].mend}` },
+    body: { code, message: `${ERRORS[code].cause} ${ERRORS[code].hint}` },
   };
 }
 

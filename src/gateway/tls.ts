@@ -144,7 +144,7 @@ export class Certificate {
       // Perhaps only one of the two has been replaced so far: looked at again each time, complained of once.
       if (version !== this.#complained)
         this.#logger.error(
-          { code: 'tls_invalid', error: (error as Error).message, mend: ERRORS.tls_invalid.mend },
+          { code: 'tls_invalid', error: (error as Error).message, hint: ERRORS.tls_invalid.hint },
           'the new certificate is not usable; the old one stays',
         );
       this.#complained = version;

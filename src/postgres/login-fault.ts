@@ -14,7 +14,7 @@ interface Refusal {
   readonly routine?: string;
 }
 
-type Advice = readonly [code: ErrorCode, mend: string];
+type Advice = readonly [code: ErrorCode, hint: string];
 
 /** One error for all hosts that were tried. */
 export function loginFault(failures: readonly AttemptFailure[], target: Target, isReplication: boolean): SnoError {
@@ -27,8 +27,8 @@ export function loginFault(failures: readonly AttemptFailure[], target: Target, 
   if (distinct.length === 1) return first;
   const last = distinct.at(-1) as SnoError;
   const message = distinct.map((each) => each.message).join('; ');
-  const mend = [...new Set(distinct.map((each) => each.mend))].join(' ');
-  return new SnoError(last.code, message, { mend, cause: last });
+  const hint = [...new Set(distinct.map((each) => each.hint))].join(' ');
+  return new SnoError(last.code, message, { hint, cause: last });
 }
 
 function faultOf(failure: AttemptFailure, target: Target, isReplication: boolean): SnoError {
@@ -38,8 +38,8 @@ function faultOf(failure: AttemptFailure, target: Target, isReplication: boolean
   const limited = limitError(refusal, target.user, target.database, isReplication);
   if (limited instanceof SnoError) return limited;
   const text = textOf(refusal);
-  const [code, mend] = adviceFor(refusal, failure, target);
-  return new SnoError(code, `cannot reach Postgres at ${hostText(host)}: ${text}`, { mend, cause });
+  const [code, hint] = adviceFor(refusal, failure, target);
+  return new SnoError(code, `cannot reach Postgres at ${hostText(host)}: ${text}`, { hint, cause });
 }
 
 function hostText({ name, address, port }: Host): string {
@@ -54,12 +54,12 @@ function textOf({ message, code }: Refusal): string {
 
 function adviceFor(refusal: Refusal, failure: AttemptFailure, target: Target): Advice {
   if (refusal.severity !== undefined) return serverAdvice(refusal, failure, target);
-  const mend = failure.stage === 'tls' ? tlsAdvice(refusal) : networkAdvice(refusal, failure.host);
-  return ['database_unreachable', mend];
+  const hint = failure.stage === 'tls' ? tlsAdvice(refusal) : networkAdvice(refusal, failure.host);
+  return ['database_unreachable', hint];
 }
 
 function serverAdvice({ code = '', routine, message }: Refusal, failure: AttemptFailure, target: Target): Advice {
-  const unreachable = (mend: string): Advice => ['database_unreachable', mend];
+  const unreachable = (hint: string): Advice => ['database_unreachable', hint];
   const role = readableName(target.user);
   const database = readableName(target.database);
   switch (`${code} ${routine ?? ''}`) {
@@ -96,7 +96,7 @@ function serverAdvice({ code = '', routine, message }: Refusal, failure: Attempt
       return unreachable('Wait until the server has started, or see its log.');
   }
   // a pooler's words: Postgres knows every parameter that Snö sends
-  if (message.startsWith('unsupported startup parameter')) return ['session_settings', ERRORS.session_settings.mend];
+  if (message.startsWith('unsupported startup parameter')) return ['session_settings', ERRORS.session_settings.hint];
   return unreachable('The log of Postgres, or of the pooler in between, says more.');
 }
 

@@ -301,14 +301,14 @@ function passwordFor(target: Target, host: Host): string {
   if (value !== undefined && value !== '') return value;
   const message = `cannot reach Postgres: it asks for the password of ${target.user}, and none is given; ${source}`;
   throw new SnoError('database_unreachable', message, {
-    mend: 'Give it in the connection string, by PGPASSWORD, or in a password file (PGPASSFILE, ~/.pgpass) of mode 600.',
+    hint: 'Give it in the connection string, by PGPASSWORD, or in a password file (PGPASSFILE, ~/.pgpass) of mode 600.',
   });
 }
 
 function unbound(isEncrypted: boolean): SnoError {
   const why = isEncrypted ? 'the login by the server has none' : 'the connection is not encrypted';
   return new SnoError('database_unreachable', `cannot reach Postgres: channel_binding=require, and ${why}`, {
-    mend: 'Let pg_hba.conf ask for scram-sha-256 over TLS (hostssl), with a pooler in between for none; or say channel_binding=prefer.',
+    hint: 'Let pg_hba.conf ask for scram-sha-256 over TLS (hostssl), with a pooler in between for none; or say channel_binding=prefer.',
   });
 }
 

@@ -44,8 +44,8 @@ export function endFault(error: unknown, slot: string, tables: DescribedTables, 
     return undecodable(error, tables, head);
   }
   const { message } = error as Error;
-  const mend = 'Nothing: the connection is made again. Where this repeats, the log of Postgres says why it ended.';
-  return new SnoError('database_unreachable', `the connection to Postgres ended: ${message}`, { mend, cause: error });
+  const hint = 'Nothing: the connection is made again. Where this repeats, the log of Postgres says why it ended.';
+  return new SnoError('database_unreachable', `the connection to Postgres ended: ${message}`, { hint, cause: error });
 }
 
 /** Why a replication connection could not be made, or ended. */
@@ -54,8 +54,8 @@ export function streamFault(error: unknown, slot: string): SnoError {
   const { message } = error as Error;
   const state = sqlState(error) ?? '';
   if (state === INSUFFICIENT_PRIVILEGE) {
-    const mend = 'As a superuser: alter role ... with replication; for the role in SNO_DATABASE_URL.';
-    return new SnoError('missing_privilege', message, { mend, cause: error });
+    const hint = 'As a superuser: alter role ... with replication; for the role in SNO_DATABASE_URL.';
+    return new SnoError('missing_privilege', message, { hint, cause: error });
   }
   const code = isPublicationMissing(error) ? 'setup_required' : FAULTS[state];
   return code === undefined ? databaseError(error) : new SnoError(code, `slot ${slot}: ${message}`, { cause: error });

@@ -108,7 +108,7 @@ export class Guardian {
     const bytesPerSecond = Math.round(this.#growth.bytesPerSecond ?? 0);
     const facts = { code: 'slot_wal_exceeded', heldBytes, boundBytes, walStatus, secondsLeft, bytesPerSecond };
     const message = `the slot holds ${sizeText(heldBytes)} of WAL${this.#left(level)}: ${await this.#cause(state)}`;
-    logger[level === 'full' ? 'error' : 'warn']({ ...facts, mend: ERRORS.slot_wal_exceeded.mend }, message);
+    logger[level === 'full' ? 'error' : 'warn']({ ...facts, hint: ERRORS.slot_wal_exceeded.hint }, message);
   }
 
   #left(level: Level): string {

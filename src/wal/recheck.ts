@@ -43,9 +43,9 @@ export async function recheckSlot(
   const now = rows[0];
   if (now !== undefined) refuseForeign(slot, now);
   if (now?.active_pid !== pid) {
-    const mend = 'SNO_DATABASE_URL must lead all connections to the same server: no pooler, no load balancer.';
+    const hint = 'SNO_DATABASE_URL must lead all connections to the same server: no pooler, no load balancer.';
     const message = `slot ${slot} is not held by this process's walsender (pid ${pid}) where queries are answered`;
-    throw new SnoError('slot_lost', message, { mend });
+    throw new SnoError('slot_lost', message, { hint });
   }
   if (now.has_publication !== 't') throw new SnoError('setup_required', `publication ${publication} does not exist`);
   const was = stateText(opened);

@@ -169,7 +169,7 @@ async function inUse(client: pg.Client, slot: string, pid: string): Promise<SnoE
   const whose = name ? `"${name}"${from}` : `a client of the role ${role ?? 'unknown'}${from}`;
   const message = `slot ${slot} is in use by ${whose}, by Postgres's process with pid ${pid}`;
   return new SnoError('slot_in_use', message, {
-    mend: `Stop that client, or give this process its own slot with SNO_SLOT. To find it: select application_name, client_addr, client_port, backend_start from pg_stat_activity where pid = ${pid};`,
+    hint: `Stop that client, or give this process its own slot with SNO_SLOT. To find it: select application_name, client_addr, client_port, backend_start from pg_stat_activity where pid = ${pid};`,
   });
 }
 
@@ -238,8 +238,8 @@ async function creationError(client: pg.Client, slot: string, error: unknown): P
     case CONFIGURATION_LIMIT_EXCEEDED:
       return new SnoError('slots_exhausted', `${what}: ${message}`, { cause: error });
     case INSUFFICIENT_PRIVILEGE: {
-      const mend = `As a superuser: alter role ${quoteIdentifier(client.user ?? '')} with replication;`;
-      return new SnoError('missing_privilege', `${what}: ${message}`, { mend, cause: error });
+      const hint = `As a superuser: alter role ${quoteIdentifier(client.user ?? '')} with replication;`;
+      return new SnoError('missing_privilege', `${what}: ${message}`, { hint, cause: error });
     }
     case NOT_IN_PREREQUISITE_STATE: {
       const version = await one<{ readonly server_version_num: string }>(client, 'show server_version_num');

@@ -188,7 +188,7 @@ export class ReplicationStream implements WalSource {
         const retryInMs = waits ? SLOT_IN_USE_RETRY_MS : backoff(attempt++, random());
         if (!waits)
           logger[isStuck ? 'error' : 'warn'](
-            { code: fault.code, mend: fault.mend, retryInMs },
+            { code: fault.code, hint: fault.hint, retryInMs },
             `replication: ${fault.message}`,
           );
         else if (!isWaiting) logger.info({ code: fault.code }, `${fault.message}: waiting until it leaves`);

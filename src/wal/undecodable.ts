@@ -50,7 +50,7 @@ interface ServerError {
 const ENDED = /^(08|57P|25P0[34])/;
 
 /** Advice by SQLSTATE; the first that fits. */
-const MENDS: readonly (readonly [states: RegExp, mend: string])[] = [
+const HINTS: readonly (readonly [states: RegExp, hint: string])[] = [
   [
     /^(54|XX000)/,
     'A row of published tables may have at most 1 GB as text, a bytea half of that. Move the large column to a table that no channel reads. Postgres 15.13, 16.9 and 17.5 also fail so after much DDL: upgrade.',
@@ -75,10 +75,10 @@ export function isServerError(error: unknown): error is ServerError {
 export function undecodable(error: ServerError, tables: DescribedTables, head: string): SnoError {
   const { code = '', message } = error;
   const at = positionOf(error) ?? `after ${head}`;
-  const mend = MENDS.find(([states]) => states.test(code))?.[1];
+  const hint = HINTS.find(([states]) => states.test(code))?.[1];
   return new SnoError('wal_undecodable', `Postgres cannot decode the WAL at ${at}, ${tables}: ${message} (${code})`, {
     cause: error,
-    ...(mend === undefined ? {} : { mend }),
+    ...(hint === undefined ? {} : { hint }),
   });
 }
 

@@ -206,7 +206,7 @@ test('no access view: nobody, and the message has the view to create', async () 
   const resolved = { ...(await channel('project:{project_id}', '42')), access: undefined };
   const error = await access.check(resolved, { sub: 'u1' });
   expect(error).toMatchObject({ code: 'access_undeclared' });
-  expect(error?.mend).toContain(
+  expect(error?.hint).toContain(
     'create view channel_access."project:{project_id}" as select project_id, user_id as sub from ...',
   );
   expect(await open.check(resolved, {})).toBeUndefined();

@@ -175,7 +175,7 @@ describe.each(VERSIONS)('access views, Postgres %i', (version) => {
       const warnings = [expect.stringContaining('does not reach the WAL')];
       expect([...(await load()).views()].flatMap((view) => view.warnings)).toEqual(warnings);
       await database.query('create view below as select id from forced');
-      for (const [sql, mend] of [
+      for (const [sql, hint] of [
         ['alter table forced force row level security', 'ALTER TABLE public.forced NO FORCE ROW LEVEL SECURITY;'],
         [
           `grant select on forced to ${role}2; alter view channels."forced" owner to ${role}2`,
@@ -191,9 +191,9 @@ describe.each(VERSIONS)('access views, Postgres %i', (version) => {
         ],
       ] as const) {
         await database.query(sql);
-        const refusals = (await load()).refusals().map(({ error }) => [error.code, error.mend]);
-        expect(refusals).toEqual([['row_security', mend]]);
-        await database.query(mend);
+        const refusals = (await load()).refusals().map(({ error }) => [error.code, error.hint]);
+        expect(refusals).toEqual([['row_security', hint]]);
+        await database.query(hint);
         expect([...(await load()).views()].flatMap((view) => view.warnings)).toEqual(warnings);
       }
       await database.query(`alter role ${role}2 bypassrls; alter view channels."forced" owner to ${role}2`);

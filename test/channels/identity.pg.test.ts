@@ -57,46 +57,46 @@ test.each<Case>([
   expect(view).not.toBeInstanceOf(SnoError);
 });
 
-test.each<Case & { mend: string; says: string }>([
+test.each<Case & { hint: string; says: string }>([
   {
     name: 'placeholder',
     pattern: 'room:{room}',
     body: 'select id, room',
     says: 'room',
-    mend: 'ALTER TABLE public.t REPLICA IDENTITY FULL;',
+    hint: 'ALTER TABLE public.t REPLICA IDENTITY FULL;',
   },
   {
     name: 'placeholder, as an expression',
     pattern: 'room:{r}',
     body: 'select id, room::text as r',
     says: 'room',
-    mend: 'ALTER TABLE public.t REPLICA IDENTITY FULL;',
+    hint: 'ALTER TABLE public.t REPLICA IDENTITY FULL;',
   },
   {
     name: 'WHERE',
     body: 'select id where room = 1 or slug is null',
     says: 'room, slug',
-    mend: 'ALTER TABLE public.t REPLICA IDENTITY FULL;',
+    hint: 'ALTER TABLE public.t REPLICA IDENTITY FULL;',
   },
   {
     name: 'names that want quotes',
     table: '"Shop"."order"',
     body: 'select id where room = 1',
     says: '"Shop"."order"',
-    mend: 'ALTER TABLE "Shop"."order" REPLICA IDENTITY FULL;',
+    hint: 'ALTER TABLE "Shop"."order" REPLICA IDENTITY FULL;',
   },
   {
     name: 'nothing',
     alter: 'alter table t replica identity nothing',
     says: 'no replica identity',
-    mend: 'ALTER TABLE public.t REPLICA IDENTITY DEFAULT;',
+    hint: 'ALTER TABLE public.t REPLICA IDENTITY DEFAULT;',
   },
   {
     name: 'an index without the column',
     alter: 'create unique index i on t (slug); alter table t replica identity using index i',
     body: 'select id where id > 1',
     says: 'id',
-    mend: 'ALTER TABLE public.t REPLICA IDENTITY FULL;',
+    hint: 'ALTER TABLE public.t REPLICA IDENTITY FULL;',
   },
   {
     name: 'placeholder, with a unique index that has it',
@@ -106,21 +106,21 @@ test.each<Case & { mend: string; says: string }>([
     pattern: 'org:{org}',
     body: 'select id, org',
     says: 'Its unique index t_org has them, and can be the replica identity',
-    mend: 'ALTER TABLE public.t REPLICA IDENTITY USING INDEX t_org;',
+    hint: 'ALTER TABLE public.t REPLICA IDENTITY USING INDEX t_org;',
   },
   {
     name: 'WHERE, with a unique index whose name wants quotes',
     alter: 'create unique index "Long" on t (slug, id)',
     body: "select id where slug = 'x'",
     says: '"Long"',
-    mend: 'ALTER TABLE public.t REPLICA IDENTITY USING INDEX "Long";',
+    hint: 'ALTER TABLE public.t REPLICA IDENTITY USING INDEX "Long";',
   },
   {
     name: 'no key, with a unique index',
     columns: 'id int not null',
     alter: 'create unique index t_id on t (id)',
     says: 'neither a primary key',
-    mend: 'ALTER TABLE public.t REPLICA IDENTITY USING INDEX t_id;',
+    hint: 'ALTER TABLE public.t REPLICA IDENTITY USING INDEX t_id;',
   },
   {
     name: 'a placeholder of a partitioned table: all ALTERs at once',
@@ -131,21 +131,21 @@ test.each<Case & { mend: string; says: string }>([
     pattern: 'room:{room}',
     body: 'select id, room',
     says: 'room',
-    mend: 'ALTER TABLE public.p REPLICA IDENTITY FULL;\nALTER TABLE ONLY public.p_3 REPLICA IDENTITY FULL;\nALTER TABLE ONLY public.p_4 REPLICA IDENTITY FULL;',
+    hint: 'ALTER TABLE public.p REPLICA IDENTITY FULL;\nALTER TABLE ONLY public.p_3 REPLICA IDENTITY FULL;\nALTER TABLE ONLY public.p_4 REPLICA IDENTITY FULL;',
   },
-  { name: 'no key', columns: 'id int', says: 'neither a primary key', mend: 'ALTER TABLE public.t ADD PRIMARY KEY' },
+  { name: 'no key', columns: 'id int', says: 'neither a primary key', hint: 'ALTER TABLE public.t ADD PRIMARY KEY' },
   {
     name: 'no key, though full',
     columns: 'id int',
     alter: 'alter table t replica identity full',
     says: 'neither a primary key',
-    mend: 'ADD PRIMARY KEY',
+    hint: 'ADD PRIMARY KEY',
   },
-])('not enough: $name', async ({ says, mend, ...given }) => {
+])('not enough: $name', async ({ says, hint, ...given }) => {
   expect(await outcome(given)).toMatchObject({
     code: 'replica_identity',
     message: expect.stringContaining(says),
-    mend: expect.stringContaining(mend),
+    hint: expect.stringContaining(hint),
   });
 });
 

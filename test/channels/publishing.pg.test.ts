@@ -172,7 +172,7 @@ describe.each(VERSIONS.filter((version) => version >= 19))('FOR ALL TABLES EXCEP
     registry.load(parseCatalog(catalogs[0]?.catalog as string));
     const [refusal] = registry.refusals();
     expect(refusal?.error).toMatchObject({ code: 'table_unpublished', message: expect.stringContaining('EXCEPT') });
-    await database.query(`begin; ${refusal?.error.mend}\n; rollback`);
+    await database.query(`begin; ${refusal?.error.hint}\n; rollback`);
   });
 
   test('a table that is let in, or left out, is told of', async () => {

@@ -157,9 +157,9 @@ describe.each(VERSIONS)('refusals, Postgres %i', (version) => {
     for (const [index, [body, reason, underlined]] of REFUSED.entries()) {
       const error = compileIn(catalog, `view:${index}`);
       expect(error, body).toBeInstanceOf(SnoError);
-      const { code, message, mend } = error as SnoError;
+      const { code, message, hint } = error as SnoError;
       expect(code).toBe('channel_refused');
-      if (!NO_WAY_ROUND.test(reason)) expect.soft(mend, body).not.toBe(ERRORS.channel_refused.mend);
+      if (!NO_WAY_ROUND.test(reason)) expect.soft(hint, body).not.toBe(ERRORS.channel_refused.hint);
       expect(message, body).toContain(`channels."view:${index}": `);
       expect.soft(message, body).toContain(reason);
       if (underlined !== '')
@@ -193,7 +193,7 @@ describe.each(VERSIONS)('refusals, Postgres %i', (version) => {
   ])('%s: what to do instead', async (body, instead) => {
     const index = REFUSED.findIndex(([refused]) => refused === body);
     expect(compileIn(await catalogOf(database), `view:${index}`)).toMatchObject({
-      mend: expect.stringMatching(instead),
+      hint: expect.stringMatching(instead),
     });
   });
 

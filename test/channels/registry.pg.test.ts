@@ -165,13 +165,13 @@ describe.each(VERSIONS)('the registry, Postgres %i', (version) => {
     await database.query('alter publication sno drop table app.tasks, app.members');
     const registry = new ChannelRegistry('sno');
     await load(registry);
-    expect(registry.refusals().map(({ schema, error }) => [schema, error.code, error.mend])).toEqual(
+    expect(registry.refusals().map(({ schema, error }) => [schema, error.code, error.hint])).toEqual(
       expect.arrayContaining([
         ['channels', 'table_unpublished', 'alter publication sno add table only app.tasks;'],
         ['channel_access', 'table_unpublished', 'alter publication sno add table only app.members;'],
       ]),
     );
-    for (const { error } of registry.refusals()) await database.query(error.mend).catch(() => undefined);
+    for (const { error } of registry.refusals()) await database.query(error.hint).catch(() => undefined);
     await load(registry);
     expect(registry.refusals()).toEqual([]);
   });
@@ -185,7 +185,7 @@ describe.each(VERSIONS)('the registry, Postgres %i', (version) => {
     await load(registry);
     const [refusal] = registry.refusals();
     expect(refusal).toMatchObject({ schema: 'channel_access', error: { code: 'table_unpublished' } });
-    await database.query(refusal?.error.mend as string);
+    await database.query(refusal?.error.hint as string);
     await load(registry);
     expect(registry.resolve('lobby')).toMatchObject({ access: { claims: [{ name: 'sub' }] } });
   });
@@ -204,9 +204,9 @@ describe.each(VERSIONS)('the registry, Postgres %i', (version) => {
     const [refusal] = registry.refusals();
     expect(refusal?.error).toMatchObject({
       code: 'replica_identity',
-      mend: 'alter table only app.logs_1 replica identity full;',
+      hint: 'alter table only app.logs_1 replica identity full;',
     });
-    await database.query(refusal?.error.mend as string);
+    await database.query(refusal?.error.hint as string);
     await load(registry);
     expect(registry.refusals()).toEqual([]);
   });

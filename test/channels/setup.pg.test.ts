@@ -134,7 +134,7 @@ describe.each(VERSIONS)('setup, Postgres %i', (version) => {
     const own = await connectAs('replication');
     await expect(ensureSetup(own, OPTIONS)).rejects.toMatchObject({
       code: 'setup_required',
-      mend: expect.stringContaining('sno setup'),
+      hint: expect.stringContaining('sno setup'),
     });
   });
 
@@ -142,7 +142,7 @@ describe.each(VERSIONS)('setup, Postgres %i', (version) => {
     const own = await connectAs('');
     await expect(ensureSetup(own, OPTIONS)).rejects.toMatchObject({
       code: 'missing_privilege',
-      mend: expect.stringContaining(`alter role ${role} replication;`),
+      hint: expect.stringContaining(`alter role ${role} replication;`),
     });
   });
 
@@ -151,9 +151,9 @@ describe.each(VERSIONS)('setup, Postgres %i', (version) => {
     await database.query('create table tasks (id int primary key); create view channels.tasks as select id from tasks');
     const own = await connectAs('replication');
     const error = await ensureSetup(own, OPTIONS).catch((error: Error) => error);
-    expect(error).toMatchObject({ code: 'missing_privilege', mend: expect.stringContaining('grant usage on schema') });
-    const { mend } = error as unknown as { mend: string };
-    await database.query(mend.slice(mend.indexOf('\n')));
+    expect(error).toMatchObject({ code: 'missing_privilege', hint: expect.stringContaining('grant usage on schema') });
+    const { hint } = error as unknown as { hint: string };
+    await database.query(hint.slice(hint.indexOf('\n')));
     expect(await ensureSetup(own, OPTIONS)).toEqual({ done: [], warnings: [], eventTriggers: true });
     await database.query('create view channels.more as select id from tasks');
     expect(await needed(own)).toEqual([]);

@@ -110,7 +110,7 @@ describe.each(VERSIONS)('advice, Postgres %i', (version) => {
     expect(found[0]?.message).toContain(
       `public.calls(text) cannot run under search_path postgres, public, which the owner of the view has: ${missing}`,
     );
-    if (!missing.includes('"')) await client.query(found[0]?.mend as string);
+    if (!missing.includes('"')) await client.query(found[0]?.hint as string);
     else await client.query('alter function calls(text) set search_path = apart');
     expect(await faults()).toEqual([]);
     await client.query(

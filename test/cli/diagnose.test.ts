@@ -53,7 +53,7 @@ test('a good database has nothing but ok', () => {
   expect(notOk({ serverVersion: 190_000, walLevel: 'replica' })).toEqual([]);
 });
 
-describe('what is not ok is found, alone, with its mend', () => {
+describe('what is not ok is found, alone, with its hint', () => {
   const TABLE: readonly (readonly ['warn' | 'fail', Partial<Facts>, RegExp, RegExp])[] = [
     ['fail', { serverVersion: 140_011 }, /^Postgres 14\.11$/, /Upgrade/],
     ['warn', { serverVersion: 160_008 }, /^Postgres 16\.8 can lose changes/, /^Upgrade .* 16\.9/],
@@ -115,9 +115,9 @@ describe('what is not ok is found, alone, with its mend', () => {
       /pg_terminate_backend\(9\)/,
     ],
   ];
-  test.each(TABLE)('%s %o', (level, facts, message, mend) => {
+  test.each(TABLE)('%s %o', (level, facts, message, hint) => {
     expect(notOk(facts)).toEqual([
-      { level, message: expect.stringMatching(message) as string, mend: expect.stringMatching(mend) as string },
+      { level, message: expect.stringMatching(message) as string, hint: expect.stringMatching(hint) as string },
     ]);
   });
 });

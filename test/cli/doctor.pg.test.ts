@@ -80,7 +80,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
         {
           level: 'fail',
           message: `Snö needs up to 15 connections, and the role ${role} allows 9, of which others have 0`,
-          mend: expect.stringContaining(`alter role ${role} connection limit 15;`) as string,
+          hint: expect.stringContaining(`alter role ${role} connection limit 15;`) as string,
         },
       ]);
       await database.query(
@@ -97,7 +97,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
       expect(await replicationFinding({ SNO_DATABASE_URL: url.href }, false)).toMatchObject({
         level: 'fail',
         message: expect.stringMatching(/^no replication connection can be opened: /),
-        mend: expect.stringContaining(`alter role ${role} with replication;`),
+        hint: expect.stringContaining(`alter role ${role} with replication;`),
       });
       await database.query(`alter role ${role} replication`);
       expect(await replicationFinding({ SNO_DATABASE_URL: url.href }, false)).toMatchObject({ level: 'ok' });

@@ -235,7 +235,7 @@ describe('what ends it', () => {
   test('a port that speaks no TLS, in words', async () => {
     const { port } = server.address() as AddressInfo;
     const error = await run({ url: `wss://127.0.0.1:${port}/v1` }).ended.catch((reason: unknown) => reason);
-    expect(error).toMatchObject({ code: 'server_unreachable', mend: expect.stringMatching(/^The port speaks no TLS/) });
+    expect(error).toMatchObject({ code: 'server_unreachable', hint: expect.stringMatching(/^The port speaks no TLS/) });
     expect(String(error)).toMatch(/: no connection to wss:\S+: [a-z ]+$/);
   });
 

@@ -40,7 +40,7 @@ describe('help', () => {
   });
 });
 
-describe('what is wrong is said with its code and its mend, and the exit code', () => {
+describe('what is wrong is said with its code and its hint, and the exit code', () => {
   test.each([
     [2, ['strat'], {}, /^sno: usage: there is no command strat; did you mean start\?\n {2}See `sno --help`\.\n$/],
     [2, ['start', '--prot', '1'], {}, /^sno: usage: there is no flag --prot; did you mean --port\?\n/],

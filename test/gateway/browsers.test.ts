@@ -143,7 +143,7 @@ describe('origins', () => {
       code: 'origin_refused',
       origin: expect.stringMatching(/^https:\/\/evil0\.example\/x{1,200}$/),
       host: '127.0.0.1',
-      mend: expect.stringContaining('SNO_ALLOWED_ORIGINS'),
+      hint: expect.stringContaining('SNO_ALLOWED_ORIGINS'),
     });
     expect(lines[0]?.length).toBeLessThan(700);
   });

@@ -147,7 +147,7 @@ describe('a new certificate', () => {
     expect(await fixture.metrics.text()).toMatch(/^sno_tls_failures_total 0$/m);
   }, 60_000);
 
-  test('that is broken, half-written or of another key is logged with its mend, and the old one stays', async () => {
+  test('that is broken, half-written or of another key is logged with its hint, and the old one stays', async () => {
     fixture = await startGateway();
     const { certFile, keyFile, cert } = fixture.certificate;
     const key = await readFile(keyFile, 'utf8');
@@ -161,7 +161,7 @@ describe('a new certificate', () => {
         level: 'error',
         code: 'tls_invalid',
         error: expect.stringContaining(certFile),
-        mend: expect.stringContaining('SNO_TLS_CERT'),
+        hint: expect.stringContaining('SNO_TLS_CERT'),
       });
       expect((await shake()).authorized).toBe(true);
     }

@@ -501,8 +501,8 @@ async function place(client: pg.Client): Promise<string> {
     const { user, port, tls } = rows[0] as { user: string; port: string | number; tls: string };
     return `${user} ${port} ${tls}`;
   } catch (error) {
-    const { code, message, mend } = error as { code?: string; message: string; mend?: string };
-    return `${code}: ${message}\n${mend}`.replace(/^(database_unreachable|connection_invalid|missing_privilege): /, '');
+    const { code, message, hint } = error as { code?: string; message: string; hint?: string };
+    return `${code}: ${message}\n${hint}`.replace(/^(database_unreachable|connection_invalid|missing_privilege): /, '');
   } finally {
     await client.end();
   }

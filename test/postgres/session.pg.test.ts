@@ -198,7 +198,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
           message: expect.stringMatching(
             /default_transaction_read_only is on, not off; idle_session_timeout is 2s, not 0/,
           ) as string,
-          mend: expect.stringContaining('pooler') as string,
+          hint: expect.stringContaining('pooler') as string,
         });
       } finally {
         await proxy.close();
@@ -252,7 +252,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
         await expect(SESSIONS[kind]?.(url.href, (ask) => ask('select'))).rejects.toMatchObject({
           code: 'connections_exhausted',
           message: expect.stringContaining(`the connection limit of the role ${role}`) as string,
-          mend: expect.stringContaining(`alter role ${role} connection limit`) as string,
+          hint: expect.stringContaining(`alter role ${role} connection limit`) as string,
         });
     });
     await database.query(`alter role ${role} connection limit -1; alter database ${database.name} connection limit 0`);
@@ -260,7 +260,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
       await expect(SESSIONS[kind]?.(url.href, (ask) => ask('select'))).rejects.toMatchObject({
         code: 'connections_exhausted',
         message: expect.stringContaining(`the connection limit of the database ${database.name}`) as string,
-        mend: expect.stringContaining(`alter database ${database.name} connection limit`) as string,
+        hint: expect.stringContaining(`alter database ${database.name} connection limit`) as string,
       });
     await database.query(`alter database ${database.name} connection limit -1`);
   });

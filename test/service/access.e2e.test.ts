@@ -83,7 +83,7 @@ describe.each(VERSIONS)('Postgres %i: access views', (version) => {
     for (const text of told)
       expect(text).not.toMatch(/select|create view (?!in)|\{|channel_access\.|user_id|members|tasks/);
     const logged = await until(() => here.service.log.find(({ code }) => code === 'access_undeclared'), 'the line');
-    expect(logged['mend']).toContain(
+    expect(logged['hint']).toContain(
       'create view channel_access."closed:{project}" as select project, user_id as sub from',
     );
     client.cut();

@@ -99,7 +99,7 @@ describe.each([0, 2])('with %i workers', (workers) => {
     await probing;
     expect(new Set(answers)).toEqual(new Set([200]));
     expect(here.service.log.filter(({ openFiles }) => openFiles === OPEN_FILES)).toMatchObject(
-      Array.from({ length: workers || 1 }, () => ({ level: 'warn', mend: expect.stringContaining('LimitNOFILE') })),
+      Array.from({ length: workers || 1 }, () => ({ level: 'warn', hint: expect.stringContaining('LimitNOFILE') })),
     );
   });
 });

@@ -28,16 +28,16 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     ['by another name', 'alter publication sno rename to another', 'alter publication another rename to sno'],
     ['without the table', 'alter publication sno drop table jobs', 'alter publication sno add table jobs'],
     ['dropped', 'drop publication sno', 'create publication sno with (publish_via_partition_root = true)'],
-  ])('%s for a while: its subscribers are told, and then hold what the view holds', async (what, change, mend) => {
+  ])('%s for a while: its subscribers are told, and then hold what the view holds', async (what, change, hint) => {
     const client = await here.client();
     await client.subscribe('queue:1', { snapshot: true });
     await here.query(change);
     await here.query('update jobs set note = $1', [what]);
-    await here.query(mend);
+    await here.query(hint);
     // a channel whose changes do not come is none
     const end = await client.wait('the end', 0, ({ type }) => type === 'reset' || type === 'unsubscribed');
     expect(['channel_changed', 'slot_lost', 'channel_dropped']).toContain(end.reason ?? end.code);
-    // it cannot be joined until Snö has read of the mend
+    // it cannot be joined until Snö has read of the correction
     await until(
       async () => (await client.subscribe('queue:1', { snapshot: true })).type === 'subscribed',
       'it is there',

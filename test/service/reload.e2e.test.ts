@@ -189,7 +189,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       () => here.service.log.findLast(({ code }) => code === 'replica_identity'),
       'the refusal is in the log',
     );
-    expect(refusal['mend']).toMatch(/alter table .*cards replica identity full/i);
+    expect(refusal['hint']).toMatch(/alter table .*cards replica identity full/i);
     await got('alter table cards replica identity full');
     expect(await client.subscribe('card:1')).toMatchObject({ type: 'subscribed' });
     expect(await got('insert into cards values (1, 1)')).toMatchObject([

@@ -216,7 +216,7 @@ test('a server that has become a standby is waited for; a start on one is refuse
   await chown(signal, uid, gid);
   const promoted = server.restart();
   await until(() => logged('database_standby').length > 0, 'it is told');
-  expect(logged('database_standby')[0]).toMatchObject({ level: 'warn', mend: expect.stringMatching(/promoted/) });
+  expect(logged('database_standby')[0]).toMatchObject({ level: 'warn', hint: expect.stringMatching(/promoted/) });
   await expect(startService(server.url(), { SNO_ACCESS: 'open', SNO_SLOT: 'other' })).rejects.toThrow(
     /ended with 1: sno: database_standby: .*standby.*\n {2}Connect to the primary/,
   );

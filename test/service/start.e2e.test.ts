@@ -38,12 +38,12 @@ const withUser = (user: string, password: string) => {
 };
 
 /** The last of standard error: code, what happened, and at least a line that says what to do. */
-async function expectRefusal(settings: Readonly<Record<string, string>>, code: string, what: RegExp, mend: RegExp) {
+async function expectRefusal(settings: Readonly<Record<string, string>>, code: string, what: RegExp, hint: RegExp) {
   const result = await start(settings);
   const [, gotCode, message, mended] = /^sno: (\w+): (.*)\n((?: {2}.*\n?|\n)+)$/m.exec(result.stderr) ?? [];
   expect({ code: gotCode, exit: result.code }).toEqual({ code, exit: 1 });
   expect(message).toMatch(what);
-  expect(mended).toMatch(mend);
+  expect(mended).toMatch(hint);
   expect(result.stdout).not.toContain('"msg":"serving"');
 }
 

@@ -193,7 +193,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
         expect(await subscribed()).toMatchObject({ type: 'error', code: 'channel_unavailable' });
         expect(here.service.log.findLast(({ view }) => view === 'channels."secured"')).toMatchObject({
           code: 'row_security',
-          mend: expect.stringMatching(/^ALTER VIEW channels\.secured OWNER TO /),
+          hint: expect.stringMatching(/^ALTER VIEW channels\.secured OWNER TO /),
         });
       };
       expect(await subscribed()).toMatchObject({ type: 'subscribed' });

@@ -25,7 +25,7 @@ interface Commit {
 interface LogLine {
   readonly level: string;
   readonly code?: string;
-  readonly mend?: string;
+  readonly hint?: string;
   readonly msg: string;
 }
 

@@ -19,7 +19,7 @@ interface Line {
   readonly level: string;
   readonly msg: string;
   readonly secondsLeft?: number;
-  readonly mend?: string;
+  readonly hint?: string;
 }
 
 function watch(options: Partial<GuardianOptions> = {}) {
@@ -111,7 +111,7 @@ test('each line names why so much is held, and what to do', async () => {
   const cause = async (state: Partial<SlotState>, options: Partial<GuardianOptions> = {}) => {
     const { measure, log } = watch(options);
     await measure({ ...held, ...state });
-    expect(log[0]?.mend).toMatch(/SNO_SLOT_WAL_POLICY/);
+    expect(log[0]?.hint).toMatch(/SNO_SLOT_WAL_POLICY/);
     return log[0]?.msg.split(': ')[1];
   };
   expect(await cause({ isActive: false })).toBe('nobody reads it');

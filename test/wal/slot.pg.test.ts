@@ -124,7 +124,7 @@ describe.each(VERSIONS)('the slot, Postgres %i', (version) => {
     expect(refusal).toMatchObject({
       code: 'slot_in_use',
       message: `slot ${database.name} is in use by "sno replication" from 127.0.0.1, by Postgres's process with pid ${pid}`,
-      mend: expect.stringMatching(`client_addr, .* from pg_stat_activity where pid = ${pid};`),
+      hint: expect.stringMatching(`client_addr, .* from pg_stat_activity where pid = ${pid};`),
     });
   });
 
@@ -175,7 +175,7 @@ describe.each(VERSIONS)('the slot, Postgres %i', (version) => {
     url.password = 'x';
     const refusal = await refusalOf(streamOf(database, { url: url.href }).stream.start());
     expect(refusal.code).toBe('missing_privilege');
-    expect(refusal.mend).toContain('with replication');
+    expect(refusal.hint).toContain('with replication');
   });
 
   test('without the schema sno is refused: the database is not set up', async () => {
@@ -185,7 +185,7 @@ describe.each(VERSIONS)('the slot, Postgres %i', (version) => {
     await bare.query("select pg_create_logical_replication_slot($1, 'pgoutput')", [bare.name]);
     const refusal = await refusalOf(streamOf(bare).stream.start());
     expect(refusal.code).toBe('setup_required');
-    expect(refusal.mend).toContain('sno setup');
+    expect(refusal.hint).toContain('sno setup');
   });
 
   test('is taken up again after its history was begun by another process', async () => {

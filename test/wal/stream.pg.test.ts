@@ -327,11 +327,11 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     const { stream } = streamOf(database, { publication: 'absent' });
     const refusal = await refusalOf(stream.start());
     expect(refusal).toMatchObject({ code: 'setup_required', message: 'publication absent does not exist' });
-    expect(refusal.mend).toContain('sno setup --apply');
+    expect(refusal.hint).toContain('sno setup --apply');
     expect(await slotState(database)).toBeUndefined();
   });
 
-  test('a publication that is dropped while running is told with its mend; once it is back, a new history begins', async () => {
+  test('a publication that is dropped while running is told with its hint; once it is back, a new history begins', async () => {
     const { consumer } = await follow();
     await insert(database, 1);
     await until(() => consumer.ids.length === 1, 'a commit has come');
@@ -340,7 +340,7 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     if (version >= 18) await terminate(database); // it leaves the changes out in silence
     const line = await until(() => consumer.log.find(({ code }) => code === 'setup_required'), 'it is told');
     expect(line.msg).toMatch(/publication "?sno"? does not exist/);
-    expect(line.mend).toContain('sno setup --apply');
+    expect(line.hint).toContain('sno setup --apply');
     await database.query('create publication sno for table t');
     await until(() => consumer.starts.length > 1, 'it streams again');
     await insert(database, 3);

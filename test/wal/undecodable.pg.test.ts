@@ -46,8 +46,8 @@ describe.each(VERSIONS)('what cannot be decoded, Postgres %i', (version) => {
     expect(line.msg).toMatch(
       /cannot decode the WAL at [0-9A-F]+\/[0-9A-F]+, after rows of .*public\.filtered: division by zero \(22012\)/,
     );
-    expect(line.mend).not.toMatch(/SNO_DATABASE_URL|pg_hba/);
-    expect(consumer.log.filter(({ mend }) => /pg_hba/.test(mend ?? ''))).toEqual([]);
+    expect(line.hint).not.toMatch(/SNO_DATABASE_URL|pg_hba/);
+    expect(consumer.log.filter(({ hint }) => /pg_hba/.test(hint ?? ''))).toEqual([]);
   });
 
   test('is tried for ever where the setting says so: nothing that follows is taken', async () => {
@@ -108,7 +108,7 @@ describe.each(VERSIONS)('what cannot be decoded, Postgres %i', (version) => {
       database.name,
     ]);
     const line = await until(() => consumer.log.find(({ level }) => level === 'warn'), 'it is told');
-    expect(line).toMatchObject({ code: 'database_unreachable', mend: expect.stringContaining('made again') });
+    expect(line).toMatchObject({ code: 'database_unreachable', hint: expect.stringContaining('made again') });
   });
 });
 
@@ -132,7 +132,7 @@ test('a text that UTF-8 lacks: the message names its table and what to do', asyn
   await there.query('insert into t values (1, chr(129))');
   const line = await until(() => consumer.log.find(({ code }) => code === 'wal_undecodable'), 'it is told');
   expect(line.msg).toMatch(/at a row of public\.t: .*0x81.*\(22P05\)/);
-  expect(line.mend).toContain('UTF8');
+  expect(line.hint).toContain('UTF8');
   await stream.stop();
   await dropSlots(other);
   await there.end();
