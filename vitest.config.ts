@@ -13,8 +13,8 @@ export default defineConfig({
   root: fileURLToPath(new URL('.', import.meta.url)),
   test: {
     pool: 'forks',
-    // As many as there are cores where this is checked; the Postgres servers run beside them.
-    maxWorkers: 2,
+    // One more than there are cores where this is checked: many tests wait for timers of services and servers.
+    maxWorkers: 3,
     teardownTimeout: 30_000,
     reporters: ['default', './test/support/closing-line.ts'],
     projects: [
