@@ -1,6 +1,6 @@
 /**
- * Why somebody may not join a channel. The client is told what it knows itself: whether it gave a token, and which claims
- * that has. The log is told what the access view asks for, with the values: `detail`.
+ * Why a client may not join a channel. The client gets the names of the claims that are missing or of another type, and the
+ * names of its token's claims. The log gets all claims that the access view asks for, with their values: `detail`.
  */
 import type { AccessView, ResolvedChannel } from '../channels/channel.ts';
 import { canonicalTest } from '../channels/value-text.ts';
@@ -11,6 +11,8 @@ import { claimTexts, findClaim } from './claims.ts';
 /** Why no row of the access view fits. All but `no row` is known without asking for rows. */
 export type Lack = 'no token' | 'claim missing' | 'claim of another type' | 'no row';
 
+/** A type of the app, with its schema. Its name is for the log. */
+const OWN_TYPE = /[."]/;
 const NAMES_MAX = 20;
 const TEXT_MAX = 100;
 
@@ -19,14 +21,15 @@ export function lackOf(access: AccessView, claims: Claims): Lack {
   if (access.claims.length === 0) return 'no row';
   if (claims === ANONYMOUS) return 'no token';
   const texts = access.claims.map(({ name, test }) => ({ test, all: claimTexts(findClaim(claims, name)) }));
-  if (texts.some(({ all }) => all.length === 0)) return 'claim missing';
-  return texts.some(({ test, all }) => all.every((text) => test(text) === false)) ? 'claim of another type' : 'no row';
+  if (texts.some(({ all }) => isMissing(all))) return 'claim missing';
+  return texts.some(({ test, all }) => isOfAnotherType(all, test)) ? 'claim of another type' : 'no row';
 }
 
 export function denied(channel: ResolvedChannel, access: AccessView | undefined, claims: Claims): SnoError {
   const lack = access === undefined ? 'no row' : lackOf(access, claims);
   const detail = `channel_access."${channel.pattern.text}" has no row for ${JSON.stringify(channel.name)}${asked(access, claims)}`;
   const names = claimNames(claims);
+  const wanting = access === undefined ? [] : wantingClaims(access, claims, lack);
   switch (lack) {
     case 'no token':
       return new SnoError('access_denied', `this connection gave no token, and may not join ${channel.name}`, {
@@ -35,18 +38,34 @@ export function denied(channel: ResolvedChannel, access: AccessView | undefined,
     case 'claim missing':
       return new SnoError(
         'access_denied',
-        `this token may not join ${channel.name}: it lacks a claim that the channel asks for, and has ${names}`,
+        `this token may not join ${channel.name}: it lacks ${listed(wanting)} that the channel asks for, and has ${names}`,
         { detail },
       );
     case 'claim of another type':
       return new SnoError(
         'access_denied',
-        `this token may not join ${channel.name}: a claim that the channel asks for is of another type; it has ${names}`,
+        `this token may not join ${channel.name}: ${listed(wanting)} of it must be of another type; it has ${names}`,
         { detail },
       );
     case 'no row':
       return new SnoError('access_denied', `this token may not join ${channel.name}; it has ${names}`, { detail });
   }
+}
+
+/** Names of the claims that are missing, or that are of another type. */
+function wantingClaims({ claims: asked }: AccessView, claims: Claims, lack: Lack): string[] {
+  const isWanting = lack === 'claim missing' ? isMissing : isOfAnotherType;
+  return asked.filter(({ name, test }) => isWanting(claimTexts(findClaim(claims, name)), test)).map(({ name }) => name);
+}
+
+type Test = AccessView['claims'][number]['test'];
+
+function isMissing(texts: readonly string[]): boolean {
+  return texts.length === 0;
+}
+
+function isOfAnotherType(texts: readonly string[], test: Test): boolean {
+  return texts.every((text) => test(text) === false);
 }
 
 /** The view raises an error for this question. */
@@ -57,17 +76,17 @@ export function broken({ name, pattern }: ResolvedChannel, cause: Error): SnoErr
   });
 }
 
-/** A value that its column cannot have. Which pattern it is of, and that there is one, is for the log. */
+/** A value that its column cannot have. The log gets the pattern, and the client only which value is not of which type. */
 export function unknown(channel: ResolvedChannel): SnoError {
   const { name, values, valueTypes, pattern } = channel;
   const faults = values.flatMap((value, index) => {
     const type = valueTypes[index] as string;
-    return canonicalTest(type)(value) === true
-      ? []
-      : `{${pattern.columns[index]}}: ${quoted(value)} is not of type ${type}`;
+    return canonicalTest(type)(value) === true ? [] : { column: pattern.columns[index], value: quoted(value), type };
   });
-  return new SnoError('channel_unknown', `there is no channel ${name}`, {
-    detail: `channels."${pattern.text}": ${faults.join(', or ')}, as Postgres writes it`,
+  const logged = faults.map(({ column, value, type }) => `{${column}}: ${value} is not of type ${type}`);
+  const told = faults.map(({ value, type }) => `${value} is not a valid ${OWN_TYPE.test(type) ? 'value' : type}`);
+  return new SnoError('channel_unknown', `there is no channel ${name}: ${told.join(', or ')}`, {
+    detail: `channels."${pattern.text}": ${logged.join(', or ')}, as Postgres writes it`,
   });
 }
 
@@ -99,6 +118,10 @@ function claimNames(claims: Claims): string {
   if (names.length === 0) return 'no claims';
   const shown = names.slice(0, NAMES_MAX).map(quoted).join(', ');
   return `the claims ${shown}${names.length > NAMES_MAX ? ` and ${names.length - NAMES_MAX} more` : ''}`;
+}
+
+function listed(names: readonly string[]): string {
+  return `the claim${names.length === 1 ? '' : 's'} ${names.map(quoted).join(', ')}`;
 }
 
 function quoted(value: unknown): string {
