@@ -1,9 +1,13 @@
 /**
- * What the database says of channel views, access views and their tables: the output of `sno.catalog()`
- * (sql/000001_install.sql), which the event trigger also puts into the WAL. One row type each, plain JSON.
+ * The database's description of channel views, access views and their tables: the output of
+ * `sno.catalog()` (sql/000001_install.sql). The event trigger also puts it into the WAL. Each kind
+ * of row has one type, as plain JSON.
  */
 
-/** What this Snö expects `sno.version()` to be; each catalog has it as its `version`. */
+/**
+ * The version that this Snö expects from `sno.version()`; each catalog carries its own as
+ * `version`.
+ */
 export const INSTALL_VERSION = 8;
 
 export interface Catalog {
@@ -11,18 +15,18 @@ export interface Catalog {
   readonly channels: readonly CatalogChannel[];
   readonly access: readonly CatalogAccess[];
   readonly tables: readonly CatalogTable[];
-  /** Every type that a column of those views or tables has, with its base, element and field types. */
+  /** Every type of a column of these views or tables, with its base, element and field types. */
   readonly types: readonly CatalogType[];
-  /** Oids of those tables whose every change is in the publication. */
+  /** Oids of the tables whose every change is in the publication. */
   readonly published: readonly number[];
-  /** Those that are in the publication, where transactions that changed them before may be open. */
+  /** Oids of tables in the publication that transactions from before it may still be changing. */
   readonly publishing: readonly number[];
 }
 
 export interface CatalogServer {
   /** server_version_num: 180004 is 18.4. */
   readonly version: number;
-  /** Of the database: UTF8, LATIN1, ... */
+  /** The database's encoding: UTF8, LATIN1, ... */
   readonly encoding: string;
 }
 
@@ -31,13 +35,16 @@ export interface CatalogColumn {
   readonly name: string;
   readonly typeOid: number;
   readonly typeModifier: number;
-  /** `format_type`: for casts in SQL. */
+  /** The output of `format_type`, for casts in SQL. */
   readonly type: string;
   /** Whether its collation orders bytewise (C, POSIX, or none). */
   readonly bytewise: boolean;
-  /** Whether equal means the same bytes in its collation; false for nondeterministic ones only. */
+  /**
+   * Whether equal values have the same bytes in its collation; false for nondeterministic ones
+   * only.
+   */
   readonly deterministic: boolean;
-  /** Its collation, qualified and quoted; null where its type has none. */
+  /** Its collation, qualified and quoted; null if its type has none. */
   readonly collation: string | null;
 }
 
@@ -45,34 +52,51 @@ export interface CatalogChannel {
   readonly oid: number;
   /** The view's name. */
   readonly pattern: string;
-  /** `v` is what a channel view must be; others are refused by name. */
+  /** The relation's kind. A channel view must be `v`; every other kind is refused by name. */
   readonly kind: string;
-  /** `pg_get_viewdef(oid)` under search_path `pg_catalog`: every name of another schema is qualified. */
+  /**
+   * The output of `pg_get_viewdef(oid)` under search_path `pg_catalog`: names of other schemas are
+   * qualified.
+   */
   readonly definition: string;
   readonly columns: readonly CatalogColumn[];
-  /** Where the bodies of functions look names up: the search_path that the view's owner has in this database. */
+  /**
+   * The search_path that the view's owner has in this database. The bodies of functions look names
+   * up in it.
+   */
   readonly searchPath: string;
-  /** What its expressions call, operators included, and those of the views that it reads. */
+  /**
+   * The functions and operators that its expressions call, and those of the views that it reads.
+   */
   readonly functions: readonly CatalogFunction[];
-  /** The types that these cast values to through their text (`format_type`), with the types that those are made of. */
+  /**
+   * The types to which these functions cast values through their text (`format_type`), and the
+   * types that those consist of.
+   */
   readonly castsByText: readonly string[];
-  /** Oids of the relations that the view reads, through other views too, as the WAL names them (a partition by its root). */
+  /**
+   * Oids of the relations that the view reads, also through other views. They are the oids in the
+   * WAL: a partition has its root's.
+   */
   readonly reads: readonly number[];
-  /** reloptions, such as security_invoker. */
+  /** Its reloptions, such as security_invoker. */
   readonly options: readonly string[];
-  /** Where row-level security applies to the role by whose rights it reads a table, so that snapshots lack rows. */
+  /**
+   * Tables read with the rights of a role to which row-level security applies, so that snapshots
+   * lack rows.
+   */
   readonly secured: readonly CatalogSecured[];
 }
 
 export interface CatalogSecured {
-  /** The view that reads the table; qualified and quoted, as the table is. */
+  /** The view that reads the table. Both names are qualified and quoted. */
   readonly reader: string;
   readonly relation: string;
-  /** Null for an unknown service's (security_invoker). */
+  /** The role whose rights apply; null for an unknown service's (security_invoker). */
   readonly role: string | null;
-  /** The table's. */
+  /** The table's owner. */
   readonly owner: string;
-  /** Row-level security applies to the owner too. */
+  /** Whether row-level security applies to the owner too. */
   readonly isForced: boolean;
   readonly isInvoker: boolean;
 }
@@ -82,16 +106,21 @@ export interface CatalogFunction {
   readonly name: string;
   /** typname of each argument's type. */
   readonly arguments: readonly string[];
-  /** provolatile: i immutable, s stable, v volatile. Volatile too where the default of an argument is the current time. */
+  /**
+   * provolatile: i immutable, s stable, v volatile. Also v if the default of an argument is the
+   * current time.
+   */
   readonly volatility: string;
   /** prokind: f function, a aggregate, w window, p procedure. */
   readonly kind: string;
   readonly returnsSet: boolean;
-  /** It came with Postgres, not with an extension or a user. */
+  /** Whether it came with Postgres, not with an extension or a user. */
   readonly builtin: boolean;
-  /** Whether its body is text in which names are looked up by the search_path of the session. */
+  /** Whether its body is text whose names are looked up in the session's search_path. */
   readonly needsPath: boolean;
-  /** Differs where another function of the name may do something else; null for built-in ones. */
+  /**
+   * Differs if another function of this name may behave differently; null for built-in functions.
+   */
   readonly body: string | null;
 }
 
@@ -101,36 +130,51 @@ export interface CatalogAccess {
   readonly kind: string;
   readonly definition: string;
   readonly columns: readonly CatalogColumn[];
-  /** Where the bodies of functions look names up: the search_path that the view's owner has in this database. */
+  /**
+   * The search_path that the view's owner has in this database. The bodies of functions look names
+   * up in it.
+   */
   readonly searchPath: string;
-  /** What its expressions call, operators included, and those of the views that it reads and the policies that apply. */
+  /**
+   * The functions and operators that its expressions call, and those of the views that it reads and
+   * the policies that apply.
+   */
   readonly functions: readonly CatalogFunction[];
   /** As in CatalogChannel. */
   readonly castsByText: readonly string[];
   readonly basis: CatalogAccessBasis;
-  /** Oids of the tables below it, through other views and policies too, as the WAL names them (a partition by its root). */
+  /**
+   * Oids of the tables below it, also through other views and policies. They are the oids in the
+   * WAL: a partition has its root's.
+   */
   readonly reads: readonly number[];
   /** Oids of the views between it and its tables. */
   readonly between: readonly number[];
-  /** Definitions of the views between it and its tables, materialized ones too: with its own, they say what it means. */
+  /**
+   * Definitions of the views between it and its tables, materialized ones too. Together with its
+   * own definition, they determine its meaning.
+   */
   readonly through: readonly string[];
-  /** Of tables of which it is known: what the view reads of them. */
+  /** The columns that the view reads, for the tables where they are known. */
   readonly columnsRead: readonly CatalogColumnsRead[];
 }
 
 export interface CatalogColumnsRead {
   readonly relation: number;
-  /** By name. */
+  /** Column names. */
   readonly columns: readonly string[];
 }
 
-/** On what an access view depends beside rows and definitions. */
+/** What an access view depends on, other than rows and definitions. */
 export interface CatalogAccessBasis {
-  /** What it reads of which no change comes: system catalogs, sequences, in words. */
+  /** What it reads whose changes never arrive, in words: system catalogs, sequences. */
   readonly unnoticed: readonly string[];
   /** The row-level security policies that apply to what it reads. */
   readonly policies: readonly CatalogPolicy[];
-  /** The relations that it may not read, or to which policies apply, or that it may read by a role's attributes or memberships. */
+  /**
+   * The relations that it may not read, that policies apply to, or that it may read through a
+   * role's attributes or memberships.
+   */
   readonly rights: readonly CatalogRight[];
 }
 
@@ -145,12 +189,17 @@ export interface CatalogPolicy {
 export interface CatalogRight {
   /** Qualified and quoted. */
   readonly relation: string;
-  /** By whose rights the view reads it; null for an unknown service's (security_invoker). */
+  /**
+   * The role with whose rights the view reads it; null for an unknown service's (security_invoker).
+   */
   readonly role: string | null;
   readonly isReadable: boolean;
-  /** Row-level security applies. */
+  /** Whether row-level security applies. */
   readonly isSecured: boolean;
-  /** The role may read it, or read it whole, only by its attributes (superuser, bypassrls) or as a member of another role. */
+  /**
+   * Whether the role may read it, or all its rows, only by an attribute (superuser, bypassrls) or
+   * as a member of another role.
+   */
   readonly isByRole: boolean;
 }
 
@@ -159,11 +208,14 @@ export interface CatalogTableColumn extends CatalogColumn {
   readonly notNull: boolean;
   /** '' none, 's' stored, 'v' virtual. */
   readonly generated: string;
-  /** What a generated column is generated from; null for others. */
+  /** The expression of a generated column; null for other columns. */
   readonly expression: string | null;
-  /** Whether its values can be TOASTed (attstorage x, e or m): those can come unchanged and unsent. */
+  /**
+   * Whether its values can be TOASTed (attstorage x, e or m). An unchanged TOASTed value may be
+   * missing from an update.
+   */
   readonly toastable: boolean;
-  /** Differs where the column was altered, as by ALTER TYPE, which may have changed every value. */
+  /** Differs if the column was altered, as by ALTER TYPE, which may have changed every value. */
   readonly version: number;
 }
 
@@ -178,30 +230,41 @@ export interface CatalogTable {
   /** relreplident: d default, n nothing, f full, i index. */
   readonly replicaIdentity: string;
   readonly columns: readonly CatalogTableColumn[];
-  /** Of a view: as in CatalogChannel. Else null. */
+  /** A view's definition, as in CatalogChannel; null for other kinds. */
   readonly definition: string | null;
-  /** Attribute numbers of the primary key, in its order; null where there is none, or a deferrable one, which is no identity. */
+  /**
+   * Attribute numbers of the primary key, in its order; null if missing or deferrable: a deferrable
+   * key is not an identity.
+   */
   readonly primaryKey: readonly number[] | null;
-  /** Attribute numbers of the index chosen by REPLICA IDENTITY USING INDEX; null where there is none. */
+  /** Attribute numbers of the index chosen by REPLICA IDENTITY USING INDEX; null if none is. */
   readonly identityIndex: readonly number[] | null;
-  /** Unique indexes that could be the replica identity beside the primary key: over NOT NULL columns, whole, not deferrable. */
+  /**
+   * Unique indexes other than the primary key that could be the replica identity: over NOT NULL
+   * columns, not partial, not deferrable.
+   */
   readonly uniqueIndexes: readonly CatalogIndex[];
-  /** Differs where that key or index was dropped and made again: rows may have had one key between. '' where there is none. */
+  /**
+   * Differs if that key or index was dropped and created again: several rows may have had one key
+   * in between. '' if there is none.
+   */
   readonly keyedAs: string;
   readonly rowSecurity: boolean;
   readonly isPartition: boolean;
-  /** Of a partitioned table: the partitions that hold its rows. */
+  /** A partitioned table's partitions that hold its rows. */
   readonly partitions: readonly CatalogPartition[];
   /**
-   * Differs where the table was taken out of the publication and put in again, or the publication altered; null where there is none.
-   * Ends with `:except` where the publication is for all tables but this one and others.
+   * Differs if the table left the publication and was added again, or the publication was altered.
+   * Null if it is not published. Ends with `:except` if the publication is for all tables except
+   * this one and others.
    */
   readonly publishedAs: string | null;
-  /** Has inheritance children that are no partitions. */
+  /** Whether it has inheritance children that are not partitions. */
   readonly inherited: boolean;
   /**
-   * Partitions (qualified and quoted) that have another replica identity than the root, and not a wider one. What Postgres
-   * sends as the old row is decided by the partition, though it says that it is the root's.
+   * Partitions (qualified and quoted) whose replica identity differs from the root's and is not
+   * wider. The partition decides what Postgres sends as the old row, though Postgres announces the
+   * root's.
    */
   readonly unlikePartitions: readonly string[];
 }
@@ -216,12 +279,12 @@ export interface CatalogPartition {
   readonly oid: number;
   /** Qualified and quoted. */
   readonly name: string;
-  /** As of the table; null where the partition is going just now. */
+  /** As in CatalogTable; null while the partition is being dropped. */
   readonly replicaIdentity: string | null;
-  /** Differs where it was detached and attached again, or one of those above it. */
+  /** Differs if it, or a partition above it, was detached and attached again. */
   readonly attachedAs: string;
   readonly isEmpty: boolean;
-  /** Has the trigger that notices a TRUNCATE of the partition alone. */
+  /** Whether it has the trigger that notices a TRUNCATE of the partition alone. */
   readonly isGuarded: boolean;
 }
 
@@ -238,21 +301,32 @@ export interface CatalogType {
   readonly delimiter: string;
   /** Base type of a domain, else 0. */
   readonly base: number;
-  /** The same as `format_type` writes it, with the domain's length or precision; null where it is no domain. */
+  /**
+   * The base type as `format_type` writes it, with the domain's length or precision; null if it is
+   * not a domain.
+   */
   readonly baseType: string | null;
   /** Labels of an enum, in order; else null. */
   readonly labels: readonly string[] | null;
   /** Fields of a composite, in order; else null. */
   readonly fields: readonly CatalogField[] | null;
-  /** provolatile of the cast to json by which json functions show its values; null where they do without. */
+  /**
+   * provolatile of the cast to json that json functions use for its values; null if they use none.
+   */
   readonly jsonCast: string | null;
-  /** Whether text is cast to it otherwise than by its input function, so that it may be read as another value. */
+  /**
+   * Whether a cast of text to it bypasses its input function, so that the text may be read as
+   * another value.
+   */
   readonly castOfText: boolean;
-  /** Whether text is cast to arrays of it by a function. */
+  /** Whether a function casts text to arrays of it. */
   readonly castOfTextToArray: boolean;
-  /** Whether its cast to text is a function of its own, which may give another text than its output function. */
+  /**
+   * Whether its cast to text is a separate function, which may give another text than its output
+   * function.
+   */
   readonly textCast: boolean;
-  /** Whether pg_catalog has an equality for this very type that an index can serve. */
+  /** Whether pg_catalog has an equality for exactly this type that an index can serve. */
   readonly equality: boolean;
 }
 

@@ -1,8 +1,10 @@
 /**
- * The definitions in force: every channel view and access view of a catalog, compiled, or refused with the reason.
+ * The definitions in force: every channel view and access view of a catalog, compiled, or refused
+ * with the reason.
  *
- * A catalog comes when Snö starts and whenever DDL touches a channel (through the WAL, or polled). What is the same as
- * before is not compiled again, and `load` tells what means something else now.
+ * A catalog comes when Snö starts and whenever DDL touches a channel (through the WAL, or polled).
+ * Views that did not change are not compiled again. `load` returns the patterns whose meaning
+ * changed.
  */
 import { SnoError } from '../errors.ts';
 import type { Catalog, CatalogAccess, CatalogChannel, CatalogColumn } from './catalog.ts';
@@ -20,27 +22,33 @@ import { type Pattern, parsePattern } from './pattern.ts';
 import { publicationFault } from './publication.ts';
 
 export interface LoadResult {
-  /** Patterns whose rows or shape may differ from before, and that can be subscribed to, or soon: new ones, redefined ones. */
+  /**
+   * Patterns whose rows or shape may have changed, and that can be subscribed to now or soon: new
+   * or redefined ones.
+   */
   readonly changed: ReadonlySet<string>;
-  /** Patterns that could be subscribed to and can't any more: dropped, or refused now. */
+  /** Patterns that can no longer be subscribed to: dropped, or refused now. */
   readonly dropped: ReadonlySet<string>;
-  /** Patterns whose access view is new, another or gone: every subscription to them is to be checked again. */
+  /**
+   * Patterns whose access view is new, changed or dropped: every subscription to them must be
+   * checked again.
+   */
   readonly accessChanged: ReadonlySet<string>;
-  /** Refusals that were not there before. */
+  /** Refusals that are new. */
   readonly refused: readonly Refusal[];
-  /** Views that are not in the catalog any more. */
+  /** Views that are no longer in the catalog. */
   readonly gone: readonly DeclaredView[];
   /** Views that were gone or refused, and are served now. */
   readonly back: readonly DeclaredView[];
 }
 
-/** What a catalog would change. */
+/** The differences that loading a catalog would make. */
 export type Comparison = Omit<LoadResult, 'gone' | 'back'>;
 
-/** A pattern with what its views were made into. */
+/** A pattern and its compiled views. */
 interface Entry {
   readonly pattern: Pattern;
-  /** The older of its views. */
+  /** The oid of the older of its views. */
   readonly oid: number;
   readonly valueTypes: readonly string[];
   readonly view: ChannelView | undefined;
@@ -60,14 +68,18 @@ export interface AccessSource {
   readonly pattern: string;
   /** Undefined: a change of the table can concern every channel of the pattern. */
   readonly rows: ChannelView | undefined;
-  /** A row more takes no access away. */
+  /** Whether an additional row never takes access away. */
   readonly onlyGrows: boolean;
-  /** An update that changes none of these columns takes no access away; undefined: each may. */
+  /**
+   * An update that changes none of these columns takes no access away; undefined: every update may.
+   */
   readonly columns: readonly string[] | undefined;
 }
 
 const NAME_LENGTH_MAX = 1_024;
-/** Literals, and values with every byte escaped that has to be and no other: the same test as in sno.publish(). */
+/**
+ * Literals and values with exactly the required bytes escaped: the same test as in sno.publish().
+ */
 const NAME = /^(?:[A-Za-z0-9_.:/~-]|%(?!2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])[0-9A-F]{2})+$/;
 
 const NOTHING: ReadonlySet<string> = new Set();
@@ -75,7 +87,7 @@ const NO_VIEWS: readonly ChannelView[] = [];
 const NO_ACCESS: readonly AccessSource[] = [];
 
 export class ChannelRegistry {
-  /** Named in the SQL that mends a refusal. */
+  /** Used in the SQL of a refusal's hint. */
   readonly publication: string;
   readonly #compiled = new CompiledViews();
   #catalog: Catalog | undefined;
@@ -93,8 +105,9 @@ export class ChannelRegistry {
   }
 
   /**
-   * Takes the definitions of a catalog in place of those before. `touched` (of a `sno.catalog` message) count as changed even
-   * where they look the same: when WAL is read again after a restart, the catalog from before is not at hand.
+   * Replaces the definitions by those of a catalog. The `touched` views (of a `sno.catalog`
+   * message) count as changed even if they look the same: when WAL is read again after a restart,
+   * the earlier catalog is not available.
    */
   load(catalog: Catalog, touched: ReadonlySet<string> = NOTHING): LoadResult {
     const { entries, refusals, result } = this.#resolve(catalog, touched);
@@ -108,7 +121,7 @@ export class ChannelRegistry {
     return { ...result, gone: left, back: [...new Set(back)].flatMap((key) => declared.get(key) ?? []) };
   }
 
-  /** What `load` would answer; the definitions in force stay. */
+  /** Returns what `load` would return, and keeps the definitions in force. */
   compare(catalog: Catalog): Comparison {
     return this.#resolve(catalog, NOTHING).result;
   }
@@ -121,7 +134,10 @@ export class ChannelRegistry {
     return { entries, refusals, result: { ...compare(this.#entries, entries, touched), refused } };
   }
 
-  /** What a channel name means, or why it means nothing: an error for the client, without a word of SQL. */
+  /**
+   * Resolves a channel name, or returns the reason why not: an error for the client, without a word
+   * of SQL.
+   */
   resolve(name: string): ResolvedChannel | SnoError {
     if (name.length > NAME_LENGTH_MAX || !NAME.test(name))
       return new SnoError('channel_invalid', 'this is no canonical channel name');
@@ -139,12 +155,17 @@ export class ChannelRegistry {
       : new SnoError('channel_unknown', `there is no channel ${name}`);
   }
 
-  /** The pattern that a name was meant to be of that none makes. For the log: it tells what channels there are. */
+  /**
+   * The pattern that the client probably meant by a name that fits none. For the log only: it
+   * reveals which channels exist.
+   */
   meant(name: string): string | undefined {
     return nearPattern(name, this.#entries.keys());
   }
 
-  /** The pattern that makes this channel name; undefined where none does that can be subscribed to. */
+  /**
+   * The pattern of this channel name; undefined if no pattern that can be subscribed to fits it.
+   */
   patternOf(name: string): string | undefined {
     for (const { item } of this.#served.find(name)) return item.pattern.text;
     return undefined;
@@ -169,7 +190,7 @@ export class ChannelRegistry {
     return this.#accessByTable.get(tableOid) ?? NO_ACCESS;
   }
 
-  /** What of an access view may surprise. */
+  /** Warnings about surprising behaviour of an access view. */
   accessWarnings(pattern: string): readonly string[] {
     return this.#entries.get(pattern)?.access?.warnings ?? [];
   }
@@ -178,7 +199,10 @@ export class ChannelRegistry {
     return this.#refusals;
   }
 
-  /** Whether channels are to be served once transactions have ended that wrote to their tables before. */
+  /**
+   * Whether channels wait for transactions that wrote to their tables before the tables were
+   * published.
+   */
   get isAwaitingWriters(): boolean {
     return this.#refusals.some(({ error }) => error.code === 'writers_open');
   }
@@ -208,7 +232,7 @@ export class ChannelRegistry {
       entries.push({
         pattern,
         oid: Math.min(channel?.oid ?? Number.POSITIVE_INFINITY, access?.oid ?? Number.POSITIVE_INFINITY),
-        // where the columns cannot be read, the view is refused already
+        // a view whose columns cannot be read is already refused
         valueTypes: types instanceof SnoError ? [] : types,
         view: view instanceof SnoError ? undefined : view,
         access: compiledAccess?.view,
@@ -241,10 +265,16 @@ export class ChannelRegistry {
   }
 }
 
-/** A view's changes come as those of its tables. A materialized view's (below access views) are noticed by the event trigger. */
+/**
+ * A view's changes come as those of its tables. The event trigger notices a materialized view's
+ * changes (below access views).
+ */
 const UNPUBLISHED_KINDS: ReadonlySet<string> = new Set(['v', 'm']);
 
-/** What is wrong with those of these tables whose changes do not come. A partition's come as its root's. */
+/**
+ * Returns the fault of any of these tables whose changes do not come. A partition's changes come as
+ * its root's.
+ */
 function tableFaults(catalog: Catalog, publication: string): (reads: readonly number[]) => SnoError | undefined {
   const tables = new Map(catalog.tables.map((table) => [table.oid, table]));
   const [published, publishing] = [new Set(catalog.published), new Set(catalog.publishing)];
@@ -260,7 +290,7 @@ function tableFaults(catalog: Catalog, publication: string): (reads: readonly nu
   };
 }
 
-/** What passes by itself is told only where nothing else is wrong. */
+/** Reports a fault that passes by itself only if there is no other fault. */
 function unitedFault(faults: readonly SnoError[]): SnoError | undefined {
   const lasting = faults.filter(({ code }) => code !== 'writers_open');
   const told = lasting.length > 0 ? lasting : faults;
@@ -277,7 +307,10 @@ function unitedHint(faults: readonly SnoError[]): string {
   return [...new Set(faults.flatMap(({ hint }) => hint.split('\n')))].join('\n');
 }
 
-/** The ALTERs of a table serve all views over it: what one view asks for must not take away what another needs. */
+/**
+ * The ALTER statements of a table serve all views over it: what one view needs must not break
+ * another.
+ */
 function identityHints(
   views: readonly (ChannelView | SnoError | undefined)[],
 ): <View>(compiled: View | SnoError | undefined) => View | SnoError | undefined {
@@ -341,7 +374,7 @@ function compare(
   for (const text of new Set([...before.keys(), ...after.keys()])) {
     const was = servable(before.get(text));
     const is = servable(after.get(text));
-    // a client that is reset comes back for as long as it takes
+    // a client that is reset retries until the channel is served
     if (was !== undefined && is === undefined) (isAwaiting(after.get(text)) ? changed : dropped).add(text);
     if (is === undefined) continue;
     if (was === undefined || !continues(was.view, is.view) || touched.has(`channels:${text}`)) changed.add(text);
@@ -359,7 +392,7 @@ function servable(entry: Entry | undefined): Entry | undefined {
   return entry?.refusal === undefined ? entry : undefined;
 }
 
-/** It will be served without anybody's doing. */
+/** Whether it will be served without anyone's action. */
 function isAwaiting(entry: Entry | undefined): boolean {
   return entry?.refusal?.error.code === 'writers_open';
 }

@@ -1,6 +1,7 @@
 /**
- * What a database must have before Snö can read it, and what of it is missing. `sno setup` prints or applies the plan;
- * `sno start` does what its role may and says the SQL for the rest. The slot is the wal stage's.
+ * What a database must have before Snö can read it, and which of that is missing. `sno setup`
+ * prints or applies the plan. `sno start` runs the steps that its role may run, and prints the SQL
+ * for the others. The wal stage creates the slot.
  */
 import { readFile } from 'node:fs/promises';
 import type pg from 'pg';
@@ -18,13 +19,16 @@ const SERVER_VERSION_MIN = 150_000;
 
 export interface SetupStep {
   readonly what: string;
-  /** One or several statements, complete: to be run in one transaction by a role that may. */
+  /**
+   * One or several complete statements, to be run in one transaction by a role with the rights for
+   * it.
+   */
   readonly sql: string;
   /** False: the database has it already. */
   readonly needed: boolean;
   /**
-   * `optional`: Snö runs without it, worse. `manual`: only a person can do it, such as restarting Postgres. `suggested`: it is
-   * a matter of taste, so that nobody does it unasked.
+   * `optional`: Snö runs without it, with drawbacks. `manual`: only a person can do it, such as
+   * restarting Postgres. `suggested`: a matter of taste, so Snö never runs it by itself.
    */
   readonly kind: 'required' | 'optional' | 'manual' | 'suggested';
 }
@@ -36,7 +40,7 @@ export interface SetupWarning {
 }
 
 export interface SetupOutcome {
-  /** What was done, by the steps' `what`. */
+  /** The `what` of each step that was done. */
   readonly done: readonly string[];
   readonly warnings: readonly SetupWarning[];
 }
@@ -46,15 +50,19 @@ export interface SetupOptions {
   readonly publication: string;
   /** Whether to change the replica identities of tables whose channels are refused without it. */
   readonly identities: boolean;
-  /** A role for the service alone: made where it is missing, and granted what the service needs; or only told how. */
+  /**
+   * A role for the service alone. Setup creates it if missing and grants what the service needs, or
+   * only suggests it.
+   */
   readonly service?: { readonly role: string; readonly isSuggestion: boolean };
 }
 
 const sqlFile = (name: string) => readFile(new URL(`../../sql/${name}`, import.meta.url), 'utf8');
 
 /**
- * Every step in the order in which they are to be run, those that the database has already included. Changes nothing. Throws
- * `database_too_old`, `database_standby`, and `setup_required` where a newer Snö has set the database up.
+ * Returns every step in the order in which they must run, including those already done. Changes
+ * nothing. Throws `database_too_old`, `database_standby`, or `setup_required` if a newer Snö has
+ * set the database up.
  */
 export async function planSetup(client: pg.ClientBase, options: SetupOptions): Promise<SetupStep[]> {
   const facts = await readSetupFacts(client, options.publication, options.service?.role);
@@ -128,8 +136,8 @@ function privileges({ role, inside }: SetupFacts): SetupStep {
 }
 
 /**
- * A role that may replicate, read what is published, and do nothing else. Event triggers grant it the views and tables to come;
- * where there are none, default privileges do for views.
+ * A role that may replicate and read what is published, and nothing else. Event triggers grant it
+ * future views and tables. Without event triggers, default privileges do so for views.
  */
 function serviceRole({ database, service }: SetupFacts, options: SetupOptions): SetupStep[] {
   if (service === undefined || options.service === undefined) return [];
@@ -164,7 +172,7 @@ function serviceRole({ database, service }: SetupFacts, options: SetupOptions): 
   ];
 }
 
-/** Two databases of a server may be set up at the same time. */
+/** Two databases of one server may be set up at the same time. */
 function createRole(role: string): string {
   return [
     '-- it cannot log in by password until you set one: alter role ... password',
@@ -179,8 +187,8 @@ const PUBLISH = "publish = 'insert, update, delete, truncate', publish_via_parti
 const GENERATED_SINCE = 180_000;
 
 /**
- * What the publication must publish. Without stored generated columns, Postgres 18 refuses the app's UPDATE and DELETE on
- * tables that have some and the replica identity FULL.
+ * The options that the publication needs. Without stored generated columns, Postgres 18 refuses the
+ * application's UPDATE and DELETE on tables that have some and use replica identity FULL.
  */
 export function publicationOptions(serverVersion: number): string {
   return serverVersion >= GENERATED_SINCE ? `${PUBLISH}, publish_generated_columns = stored` : PUBLISH;
@@ -202,10 +210,10 @@ function publication({ serverVersion, publication: existing, inside }: SetupFact
   };
 }
 
-/** A hint that is SQL to run as it is: one that leaves a choice to a person is not. */
+/** Matches a hint that is complete SQL: a hint that leaves a choice to a person does not match. */
 const IDENTITY_SQL = /^(?:alter table [^,()\n]*;\n?)+$/i;
 
-/** The ALTER TABLEs without which channels are refused. */
+/** The ALTER TABLE statements without which channels are refused. */
 async function identities(
   client: pg.ClientBase,
   { installed, inside }: SetupFacts,
@@ -229,8 +237,9 @@ async function identities(
 }
 
 /**
- * Runs what is needed of a plan, each step in a transaction of its own. What is optional or manual and was not done comes back as a
- * warning; the first other step that fails throws `missing_privilege` with the SQL of all that are left.
+ * Runs the needed steps of a plan, each in a transaction of its own. Optional and manual steps that
+ * were not done come back as warnings. The first other step that fails throws `missing_privilege`
+ * with the SQL of all remaining steps.
  */
 export async function applySetup(client: pg.ClientBase, steps: readonly SetupStep[]): Promise<SetupOutcome> {
   const done: string[] = [];
@@ -254,10 +263,10 @@ export async function applySetup(client: pg.ClientBase, steps: readonly SetupSte
   return { done, warnings };
 }
 
-/** Two Snös that start together must not set up side by side. */
+/** Keeps two Snös that start together from setting up at the same time. */
 const LOCK = "select pg_advisory_xact_lock(hashtextextended('sno setup', 0))";
 
-/** What `sno.sync_publication()` could not do comes back as warnings. */
+/** Returns as warnings what `sno.sync_publication()` could not do. */
 async function runStep(client: pg.ClientBase, { what, sql }: SetupStep): Promise<SetupWarning[]> {
   await client.query('begin');
   try {
@@ -282,7 +291,10 @@ async function runStep(client: pg.ClientBase, { what, sql }: SetupStep): Promise
   }
 }
 
-/** insufficient_privilege, and what an unprivileged ALTER ROLE or read-only server gives. */
+/**
+ * Matches insufficient_privilege, and the errors of an unprivileged ALTER ROLE and of a read-only
+ * server.
+ */
 function stepError(error: unknown, { what, sql }: SetupStep, left: readonly SetupStep[]): SnoError {
   const { code } = error as { code?: string };
   if (code === undefined || !/^(42501|25006)$/.test(code)) return databaseError(error);
@@ -299,13 +311,13 @@ function stepError(error: unknown, { what, sql }: SetupStep, left: readonly Setu
 }
 
 export interface Readiness extends SetupOutcome {
-  /** Whether DDL comes through the WAL; else the catalog is to be polled. */
+  /** Whether DDL comes through the WAL; else the catalog must be polled. */
   readonly eventTriggers: boolean;
 }
 
 /**
- * Does what the role may of what is missing; a SnoError where Snö cannot run with what is there. `identities: false` leaves the
- * app's tables as they are.
+ * Adds what is missing, as far as the role may. Throws a SnoError if Snö cannot run with what is
+ * there. `identities: false` leaves the application's tables as they are.
  */
 export async function ensureSetup(client: pg.ClientBase, options: SetupOptions): Promise<Readiness> {
   const done: string[] = [];
@@ -313,7 +325,7 @@ export async function ensureSetup(client: pg.ClientBase, options: SetupOptions):
   let plan = await planSetup(client, options);
   if (plan.some(({ kind, needed }) => kind === 'manual' && needed))
     throw new SnoError('wal_level_not_logical', 'the wal_level of the server is too low');
-  // Twice: what channels that are there already need shows when the functions are installed.
+  // Twice: the needs of existing channels are known only once the functions are installed.
   for (let round = 0; round < 2 && plan.some(({ needed }) => needed); round++) {
     const outcome = await applySetup(client, plan);
     done.push(...outcome.done);
