@@ -1,6 +1,6 @@
 /**
- * Reads the catalog: asked of the database, or out of a `sno.catalog` message in the WAL. What comes is checked, since
- * the functions in the database may be of another version than this process.
+ * Reads the catalog from the database, or from a `sno.catalog` message in the WAL. The content is
+ * validated: the functions in the database may have another version than this process.
  */
 import type pg from 'pg';
 import { z } from 'zod';
@@ -22,7 +22,7 @@ const oid = z.number();
 const oids = z.array(oid);
 const texts = z.array(z.string());
 
-/** `format_type` of a type that is gone. */
+/** The `format_type` of a dropped type. */
 const GONE_TYPE = '???';
 
 const column = {
@@ -193,33 +193,51 @@ const message = z.object({
 
 /** The content of a `sno.catalog` message. */
 export interface CatalogMessage {
-  /** Proves that the database's own function wrote it: everybody may put messages into the WAL. */
+  /**
+   * Proves that the database's own function wrote the message: every role may put messages into the
+   * WAL.
+   */
   readonly key: string;
-  /** For whose reader it is; undefined in messages from before version 8, which knew one publication. */
+  /**
+   * The publication whose reader should handle it. Undefined in messages from before version 8,
+   * which knew one publication.
+   */
   readonly publication: string | undefined;
-  /** `channels:PATTERN` and `channel_access:PATTERN` of the views that the transaction created, altered or dropped, or whose tables or functions it altered. */
+  /**
+   * `channels:PATTERN` and `channel_access:PATTERN` of the touched views. The transaction created,
+   * altered or dropped them, or altered their tables or functions.
+   */
   readonly touched: ReadonlySet<string>;
-  /** Those of them of which rows are gone that no change in the WAL tells of. */
+  /** The touched views that lost rows without a change in the WAL. */
   readonly voided: ReadonlySet<string>;
-  /** Whose message it is (xid8); undefined in messages from before version 8. */
+  /** The transaction (xid8) that wrote the message; undefined in messages from before version 8. */
   readonly transaction: string | undefined;
-  /** Oids of all channel views and access views, where the catalog tells of those only that the transaction changed; see applyChange(). */
+  /**
+   * Oids of all channel views and access views. Set if the catalog contains only those that the
+   * transaction changed; see applyChange().
+   */
   readonly views: readonly number[] | undefined;
-  /** A SnoError where it was written by another version; undefined where it could not be read when the transaction committed. */
+  /**
+   * A SnoError if another version wrote it; undefined if it could not be read when the transaction
+   * committed.
+   */
   readonly catalog: Catalog | SnoError | undefined;
 }
 
-/** Reads what `sno.catalog()` gives; `setup_required` where it is of another version. */
+/** Parses the output of `sno.catalog()`. Throws `setup_required` if it has another version. */
 export function parseCatalog(json: string): Catalog {
   return checkCatalog(parseJson(json));
 }
 
-/** As `sno.catalog()` gives it. */
+/** The JSON that `sno.catalog()` would give. */
 export function catalogJson(catalog: Catalog): string {
   return JSON.stringify({ version: INSTALL_VERSION, ...catalog });
 }
 
-/** Reads what the event trigger puts into the WAL; `setup_required` where it is something else. */
+/**
+ * Parses the message that the event trigger puts into the WAL. Throws `setup_required` if it is
+ * something else.
+ */
 export function parseCatalogMessage(json: string): CatalogMessage {
   const { key, publication, transaction, touched, voided, views, catalog: content } = check(message, parseJson(json));
   const sets = { touched: new Set(touched), voided: new Set(voided) };
@@ -241,7 +259,10 @@ function parseJson(json: string): unknown {
   }
 }
 
-/** Of the right version, it can only be incomplete: it was read while something was dropped. */
+/**
+ * An invalid catalog of the right version can only be incomplete: something was dropped while it
+ * was read.
+ */
 function checkCatalog(content: unknown): Catalog {
   const { version } = check(z.object({ version: z.number().optional() }), content);
   if (version !== INSTALL_VERSION)
@@ -270,13 +291,16 @@ function check<T>(schema: z.ZodType<T>, value: unknown): T {
 
 type Connection = pg.ClientBase | pg.Pool;
 
-/** A catalog, and which transactions it shows for certain: those that pg_current_snapshot() sees. */
+/**
+ * A catalog, and the snapshot of the transactions that it certainly shows: those that
+ * pg_current_snapshot() sees.
+ */
 export interface CatalogRead {
   readonly catalog: Catalog;
   readonly snapshot: string;
 }
 
-/** Asks the database for the catalog as it is now. */
+/** Reads the current catalog from the database. */
 export async function readCatalog(connection: Connection, publication: string): Promise<Catalog> {
   return (await readCatalogAt(connection, publication)).catalog;
 }
@@ -287,7 +311,7 @@ export async function readCatalogAt(connection: Connection, publication: string)
   return { catalog: parseCatalog(rows[0]?.catalog ?? ''), snapshot: rows[0]?.snapshot ?? '' };
 }
 
-/** The key of genuine `sno.catalog` messages. */
+/** Reads the key that genuine `sno.catalog` messages carry. */
 export async function readCatalogKey(connection: Connection): Promise<string> {
   const sql = 'select value from sno.settings where name = $1';
   const { rows } = await ask<{ value: string }>(connection, sql, 'catalog_key');
@@ -295,8 +319,9 @@ export async function readCatalogKey(connection: Connection): Promise<string> {
 }
 
 /**
- * The same, for where there are no event triggers: nobody else adds the tables of new channels to the publication
- * there. To be called from time to time, each query in a transaction of its own.
+ * Reads the catalog for databases without event triggers. It also adds the tables of new channels
+ * to the publication, as nothing else does so there. Call it periodically, each query in its own
+ * transaction.
  */
 export async function pollCatalog(connection: Connection, publication: string): Promise<CatalogRead> {
   await ask(connection, 'select from sno.sync_publication($1)', publication);
@@ -304,14 +329,17 @@ export async function pollCatalog(connection: Connection, publication: string): 
   return readCatalogAt(connection, publication);
 }
 
-/** The catalog as it will be once everything is published that a transaction, which is not committed, makes. Keeps no writer out. */
+/**
+ * Reads the catalog as it will be once everything is published that an uncommitted transaction
+ * creates. Does not block writers.
+ */
 export async function foreseeCatalog(connection: Connection, publication: string): Promise<Catalog> {
   await ask(connection, 'select from sno.sync_publication($1)', publication);
   const catalog = await readCatalog(connection, publication);
   return { ...catalog, published: [...catalog.published, ...catalog.publishing], publishing: [] };
 }
 
-/** Who wrote to a table before it was published, and has not ended. */
+/** Transactions that wrote to a table before it was published, and have not ended. */
 export interface OpenWriters {
   readonly relation: string;
   /** The transactions, in words. */
@@ -319,8 +347,9 @@ export interface OpenWriters {
 }
 
 /**
- * Counts the tables as published whose writers from before have ended; returns those that have not. `tells`: of channels that
- * can be served by that, in the WAL. To be called outside of a transaction.
+ * Marks tables as published if all their earlier writers have ended, and returns the tables with
+ * open writers. `tells`: report in the WAL the channels that can be served as a result. Call it
+ * outside a transaction.
  */
 export async function settleWriters(
   connection: Connection,
@@ -331,7 +360,7 @@ export async function settleWriters(
   return (await ask<OpenWriters>(connection, sql, publication)).rows;
 }
 
-/** undefined_function and invalid_schema_name: nobody has installed it. */
+/** undefined_function and invalid_schema_name: Snö's functions are not installed. */
 const NOT_INSTALLED = new Set<unknown>(['42883', '3F000']);
 
 async function ask<Row extends pg.QueryResultRow>(

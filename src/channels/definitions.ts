@@ -1,12 +1,14 @@
 /**
  * Keeps the registry at the definitions in force at each point of the WAL.
  *
- * At start the catalog is loaded as it is now, though WAL from before may be read again. What it said then is not known, and it holds
- * for that WAL too: whatever differs was touched by a message from before the load, and counts as changed there, so that nobody
- * continues across it. A transaction that the load did not see, though its message stands before it, is applied.
+ * At start the current catalog is loaded, though earlier WAL may be read again. The definitions of
+ * that time are unknown, so the loaded ones apply to that WAL too. Every difference between them
+ * was touched by a message from before the load. It counts as changed at that message, so no client
+ * continues across it. A message from before the load is still applied if the load did not see its
+ * transaction.
  *
- * A message may come without the catalog, where its transaction had no chance to read it: then what holds is not known until
- * it has been read, and who asks whether somebody may hear a channel waits for that.
+ * A message may come without the catalog, if its transaction could not read it. The definitions are
+ * then unknown until the catalog has been read. Access checks wait for that.
  */
 import { timingSafeEqual } from 'node:crypto';
 import { SnoError } from '../errors.ts';
@@ -18,16 +20,16 @@ import { Certainty } from './certainty.ts';
 import type { ResolvedChannel } from './channel.ts';
 import type { ChannelRegistry, LoadResult } from './registry.ts';
 
-/** `access`: the rows are what they were, but who may see them is not. */
+/** `access`: the rows did not change, but who may see them did. */
 export type Redefinition = readonly [pattern: string, how: 'changed' | 'dropped' | 'access'];
 
 export interface DefinitionsOptions {
   readonly registry: ChannelRegistry;
-  /** Hears what a new catalog says of its views. */
+  /** Receives the changes that a new catalog makes to its views. */
   readonly onLoad: (result: LoadResult) => void;
-  /** The catalog has changed, and is to be told of again. */
+  /** The catalog has changed, and must be reported in the WAL again. */
   readonly onUntold: () => void;
-  /** From here on it is known what the definitions are, or not. */
+  /** From here on the definitions are known, or unknown. */
   readonly onKnown: (isKnown: boolean) => void;
 }
 
@@ -35,7 +37,7 @@ export class Definitions {
   readonly registry: ChannelRegistry;
   readonly #options: DefinitionsOptions;
   #loadedAt: Lsn = 0;
-  /** Whether the catalog that was loaded shows a transaction for certain. */
+  /** Whether the loaded catalog certainly shows a transaction. */
   #shows: (transaction: bigint) => boolean = () => false;
   #key = '';
   #catalog: Catalog | undefined;
@@ -48,7 +50,7 @@ export class Definitions {
     this.#options = options;
   }
 
-  /** In force; undefined before the first was loaded. */
+  /** The catalog in force; undefined before the first one was loaded. */
   get catalog(): Catalog | undefined {
     return this.#catalog;
   }
@@ -61,27 +63,36 @@ export class Definitions {
     return this.registry.meant(name);
   }
 
-  /** Resolves when it is known what the definitions are at this point of the WAL; undefined: it is. */
+  /**
+   * Resolves when the definitions at this point of the WAL are known; undefined if they already
+   * are.
+   */
   get known(): Promise<void> | undefined {
     return this.#certainty.known;
   }
 
-  /** How many messages have come without the catalog. */
+  /** Number of messages received without the catalog. */
   get untoldCount(): number {
     return this.#untoldCount;
   }
 
-  /** How many messages for the reader of this publication have come out of the stream. */
+  /** Number of messages in the stream for the reader of this publication. */
   get messageCount(): number {
     return this.#messageCount;
   }
 
-  /** A catalog has come that was read after the first `untoldCount` messages without one had committed. */
+  /**
+   * Call this when a catalog has arrived that was read after the first `untoldCount` messages
+   * without one had committed.
+   */
   told(untoldCount: number): void {
     if (untoldCount === this.#untoldCount) this.#setKnown(true);
   }
 
-  /** Takes the catalog as a query gave it when the WAL ended at `lsn`; messages that follow must have the key. */
+  /**
+   * Loads the catalog that a query read when the WAL ended at `lsn`. Messages that follow must
+   * carry the key.
+   */
   load({ catalog, snapshot }: CatalogRead, lsn: Lsn, key: string): readonly Redefinition[] {
     this.#loadedAt = lsn;
     this.#shows = visibleIn(snapshot);
@@ -91,7 +102,10 @@ export class Definitions {
     return redefinitions;
   }
 
-  /** Takes the catalog out of a `sno.catalog` message at `lsn`; throws `setup_required` where it is of another version. */
+  /**
+   * Loads the catalog from a `sno.catalog` message at `lsn`. Throws `setup_required` if it has
+   * another version.
+   */
   message(json: string, lsn: Lsn): readonly Redefinition[] {
     const message = parseCatalogMessage(json);
     const { key, publication, touched, voided, transaction } = message;
@@ -99,11 +113,13 @@ export class Definitions {
     if ((publication ?? this.registry.publication) !== this.registry.publication) return [];
     this.#messageCount++;
     const isBefore = lsn <= this.#loadedAt;
-    // the catalog that was read at start shows it: that holds, and what the transaction touched is void all the same
+    // the catalog that was read at start shows the transaction: it stays in force, and what the
+    // transaction touched is void all the same
     if (isBefore && this.#catalog !== undefined && (transaction === undefined || this.#shows(BigInt(transaction))))
       return this.#take(this.#catalog, touched);
     const catalog = this.#after(message);
-    // the definitions that are known hold until they have been read, and what was touched is void all the same
+    // the known definitions stay in force until the new ones are read, and what was touched is void
+    // all the same
     if (catalog === undefined && this.#catalog !== undefined) {
       this.#untoldCount++;
       this.#setKnown(false);
@@ -111,12 +127,13 @@ export class Definitions {
       return this.#take(this.#catalog, touched);
     }
     if (isBefore) return this.#take(orThrow(catalog), touched);
-    // who may see a channel is asked again whatever was touched below its access view, as a materialized view that is refreshed
+    // access is checked again after every change below an access view, such as a refresh of a
+    // materialized view
     const asked = [...touched].filter((view) => view.startsWith('channel_access:'));
     return this.#take(orThrow(catalog), new Set([...voided, ...asked]));
   }
 
-  /** The catalog after a message; undefined where it cannot be known from that. */
+  /** The catalog after a message; undefined if the message does not suffice to know it. */
   #after({ catalog, views }: CatalogMessage): Catalog | SnoError | undefined {
     if (catalog === undefined || catalog instanceof SnoError || views === undefined) return catalog;
     return this.#catalog === undefined ? undefined : applyChange(this.#catalog, catalog, views);
@@ -140,7 +157,7 @@ export class Definitions {
   }
 }
 
-/** By what pg_current_snapshot() prints: `xmin:xmax:running,running`. */
+/** Parses the output of pg_current_snapshot(): `xmin:xmax:running,running`. */
 function visibleIn(snapshot: string): (transaction: bigint) => boolean {
   const [xmin = '', xmax = '', list = ''] = snapshot.split(':');
   const running = new Set(list.split(','));

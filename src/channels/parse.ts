@@ -1,6 +1,6 @@
 /**
- * Reads a view's definition, as pg_get_viewdef gives it, with Postgres's own grammar (libpg-query): one base table, a
- * target list, a WHERE. Every other clause is refused by name.
+ * Reads a view's definition, as pg_get_viewdef gives it, with Postgres's own grammar (libpg-query):
+ * one base table, a target list, a WHERE. Every other clause is refused by name.
  */
 import {
   hasSqlDetails,
@@ -18,28 +18,28 @@ import { underline } from './underline.ts';
 
 let isLoaded = false;
 
-/** Loads the grammar (WebAssembly). To be awaited once before any view is compiled. */
+/** Loads the grammar (WebAssembly). Must be awaited once before any view is compiled. */
 export async function loadParser(): Promise<void> {
   await loadModule();
   isLoaded = true;
 }
 
-/** Whether `loadParser()` was awaited, as whoever compiles must have. */
+/** Asserts that `loadParser()` was awaited, as every compiler requires. */
 export function assertParserLoaded(): void {
   assert(isLoaded, 'loadParser() has not been awaited');
 }
 
 /**
- * Why a view cannot be a channel; thrown within the compiler, which returns it as a SnoError. Its message shows the place in
- * the definition, where there is one.
+ * The reason why a view cannot be a channel. The compiler throws it internally and returns it as a
+ * SnoError. Its message shows the place in the definition, if there is one.
  */
 export class Unsupported extends Error {
   override readonly name = 'Unsupported';
   /** The message without the place. */
   readonly reason: string;
-  /** What is underlined in the definition. */
+  /** The text that is underlined in the definition. */
   readonly place: string | undefined;
-  /** What to do instead, where that is known. */
+  /** What to do instead, if known. */
   readonly hint: string | undefined;
 
   constructor(reason: string, place?: { readonly text: string; readonly underlined: string }, hint?: string) {
@@ -51,8 +51,8 @@ export class Unsupported extends Error {
 }
 
 /**
- * The statements of a SQL text. Throws Unsupported where the grammar does not know it: a newer Postgres prints what this one's
- * grammar, Postgres 18's, cannot read.
+ * The statements of a SQL text. Throws Unsupported if the grammar cannot read it. The grammar is
+ * Postgres 18's, and a newer Postgres may print SQL that it does not know.
  */
 export function parseSql(sql: string): readonly Node[] {
   assertParserLoaded();
@@ -62,7 +62,7 @@ export function parseSql(sql: string): readonly Node[] {
     const reason = `Snö reads the SQL of Postgres 18, and cannot read this (${(error as Error).message}): write it as Postgres 18 would`;
     const at = hasSqlDetails(error) ? (error.sqlDetails?.cursorPosition ?? -1) : -1;
     if (at < 0) throw new Unsupported(reason);
-    // it counts characters
+    // the position counts characters, not bytes
     const before = [...sql].slice(0, at).join('');
     const [word = ''] = /^(\w+|\S?)/.exec(sql.slice(before.length)) ?? [];
     const start = Buffer.byteLength(before);
@@ -76,10 +76,10 @@ export interface ParsedView {
   readonly table: { readonly schema: string; readonly name: string; readonly alias: string; readonly place: RangeVar };
   readonly targets: readonly Target[];
   readonly where: Node | undefined;
-  /** The target list and the WHERE as they are written. */
+  /** The text of the target list and of the WHERE, as written. */
   readonly targetsSql: string;
   readonly whereSql: string | undefined;
-  /** Where the WHERE's condition is written. */
+  /** The location of the WHERE's condition. */
   readonly whereAt: Extent | undefined;
 }
 
@@ -91,21 +91,26 @@ export interface Extent {
 
 export interface Target {
   readonly value: Node;
-  /** The expression as it is written, without the name after it, and where. */
+  /** The expression as written, without the name after it, and its location. */
   readonly sql: string;
   readonly at: Extent;
 }
 
 export interface Token extends Extent {
   readonly text: string;
-  /** How many brackets are open around it; an opening bracket counts as within itself. */
+  /**
+   * Number of brackets that are open around the token. An opening bracket counts as inside itself.
+   */
   readonly depth: number;
 }
 
-/** The scanner puts the texts of tokens into JSON without escaping these. Outside of constants they are white space. */
+/**
+ * The scanner puts the texts of tokens into JSON without escaping these characters. Outside
+ * constants they are white space.
+ */
 const CONTROL = /[^ -\u{10ffff}]/gu;
 
-/** The definition's bytes and tokens, to quote and to underline. */
+/** The definition's bytes and tokens, for quoting and underlining. */
 export class DefinitionText {
   readonly #bytes: Buffer;
   readonly #tokens: readonly Token[];
@@ -126,7 +131,10 @@ export class DefinitionText {
     return this.#bytes.toString('utf8', start, end).trim();
   }
 
-  /** The text of an extent, with the column references in it (which start at `location`) written otherwise. */
+  /**
+   * The text of an extent, with replacements for some of its column references. The keys of
+   * `references` are their start offsets.
+   */
   rewritten({ start, end }: Extent, references: ReadonlyMap<number, string>): string {
     let text = '';
     let from = start;
@@ -147,7 +155,7 @@ export class DefinitionText {
     return this.#refuseTokens(reason, tokens, hint);
   }
 
-  /** A refusal that shows the clause which the keyword opens. */
+  /** A refusal that shows the clause that the keyword opens. */
   refuseClause(reason: string, keywords: readonly string[], hint?: string): Unsupported {
     const opening = this.#tokens.filter(({ text }) => keywords.includes(text));
     const token = opening.find(({ depth }) => depth === 0) ?? opening[0];
@@ -159,7 +167,7 @@ export class DefinitionText {
     return this.#tokens.find((token) => token.depth === 0 && token.start >= from && token.text === text);
   }
 
-  /** The tokens from one offset to another; all of them if not said. */
+  /** The tokens from one offset to another; all tokens by default. */
   tokens(start = 0, end = Number.POSITIVE_INFINITY): readonly Token[] {
     return this.#tokens.filter((token) => token.start >= start && token.end <= end);
   }
@@ -171,7 +179,10 @@ export class DefinitionText {
     return new Unsupported(reason, place, hint);
   }
 
-  /** The tokens from `first` to `last`, the rest of the name or call there, and the brackets that belong to them. */
+  /**
+   * The tokens from `first` to `last`, the rest of the name or call at the end, and the brackets
+   * that belong to them.
+   */
   #balanced(first: number, last: number): readonly Token[] {
     const tokens = this.#tokens;
     let from = tokens.findIndex(({ end }) => end > first);
@@ -192,7 +203,7 @@ function isCall(name: Token | undefined, next: Token | undefined): boolean {
   return next !== undefined && isOpening(next.text) && next.start === name?.end;
 }
 
-/** Brackets count as outside of what they enclose. */
+/** A bracket counts as outside what it encloses. */
 function innerDepth({ text, depth }: Token): number {
   return isOpening(text) || isClosing(text) ? depth - 1 : depth;
 }
@@ -205,7 +216,7 @@ function isClosing(text: string): boolean {
   return text === ')' || text === ']';
 }
 
-/** The least and the greatest location in a parse tree. */
+/** The lowest and the highest location in a parse tree. */
 function extentOf(node: object): { first: number; last: number } {
   let first = Number.POSITIVE_INFINITY;
   let last = 0;
@@ -222,7 +233,7 @@ function extentOf(node: object): { first: number; last: number } {
   return { first: Math.min(first, last), last };
 }
 
-/** Clauses of a SELECT that no channel view may have, with what opens them. */
+/** Clauses of a SELECT that no channel view may have, with their keywords. */
 const CLAUSES: readonly (readonly [keyof SelectStmt, reason: string, instead: string, ...keywords: string[]])[] = [
   ['withClause', 'WITH is not supported', INSTEAD.with, 'WITH'],
   ['valuesLists', 'VALUES reads no table', INSTEAD.rows, 'VALUES'],
@@ -246,7 +257,7 @@ const CLAUSES: readonly (readonly [keyof SelectStmt, reason: string, instead: st
   ['lockingClause', 'FOR UPDATE and its kin are not supported', INSTEAD.lock, 'FOR'],
 ];
 
-/** What stands in FROM and is no table. */
+/** Items of FROM that are not a table. */
 const SOURCES: Readonly<Record<string, readonly [reason: string, instead: string]>> = {
   RangeSubselect: ['subqueries are not supported: a channel view reads one table', INSTEAD.with],
   RangeFunction: ['functions in FROM are not supported: a channel view reads one table', INSTEAD.sets],
@@ -254,7 +265,7 @@ const SOURCES: Readonly<Record<string, readonly [reason: string, instead: string
 };
 const JOINS = 'joins are not supported: a channel view reads one table';
 
-/** Throws Unsupported where the definition has more than a table, a target list and a WHERE. */
+/** Throws Unsupported if the definition has more than one table, a target list and a WHERE. */
 export function parseView(definition: string): ParsedView {
   const [statement] = parseSql(definition);
   const text = new DefinitionText(definition);

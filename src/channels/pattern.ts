@@ -1,9 +1,10 @@
 /**
  * Channel patterns and channel names (design: "The SQL contract").
  *
- * A name is its pattern with each placeholder replaced by a value, in which every byte outside `A-Za-z0-9_.~-` is
- * percent-encoded. Between two placeholders stands a literal with `:` or `/`, which no encoded value contains: so a name
- * is read back in one way only, and one pattern never makes the same name of different values.
+ * A name is its pattern with each placeholder replaced by a value, in which every byte outside
+ * `A-Za-z0-9_.~-` is percent-encoded. Between two placeholders stands a literal with `:` or `/`,
+ * which no encoded value contains. So a name has only one reading, and a pattern never gives
+ * different values the same name.
  */
 import type { Bytes } from '../bytes.ts';
 import { SnoError } from '../errors.ts';
@@ -13,22 +14,25 @@ import { nearest } from '../nearest.ts';
 export interface Pattern {
   /** The view's name: `project:{project_id}`. */
   readonly text: string;
-  /** Names of the columns that the placeholders name, in order. */
+  /** Names of the placeholders' columns, in order. */
   readonly columns: readonly string[];
   /** The literal text before, between and after the placeholders: one more than `columns`. */
   readonly literals: readonly string[];
 }
 
-/** NAMEDATALEN - 1: Postgres cuts longer names to this many bytes, with a mere notice. */
+/**
+ * Maximum length of a name in bytes, NAMEDATALEN - 1: Postgres truncates longer names with only a
+ * notice.
+ */
 const NAME_BYTES_MAX = 63;
 const PLACEHOLDER = /\{([^{}]*)\}/;
 const NOT_LITERAL = /[^A-Za-z0-9_.:/-]/u;
 const SEPARATOR = /[:/]/;
-/** What encodeURIComponent leaves as it is, but a channel name does not. */
+/** Characters that encodeURIComponent leaves as they are, but a channel name does not. */
 const LEFT_OVER = /[!'()*]/g;
 const UNENCODED = /[A-Za-z0-9_.~-]/;
 
-/** Reads a view's name as a pattern; `pattern_invalid` says what is wrong with it. */
+/** Parses a view's name as a pattern. A `pattern_invalid` error says what is wrong with it. */
 export function parsePattern(name: string): Pattern | SnoError {
   const parts = name.split(PLACEHOLDER);
   const literals = parts.filter((_, index) => index % 2 === 0);
@@ -65,7 +69,7 @@ function columnsFault(columns: readonly string[]): string | undefined {
   return twice === undefined ? undefined : `{${twice}} stands in it twice`;
 }
 
-/** The channel's name; `values` in the pattern's order, as text. */
+/** The channel's name. `values` are texts in the pattern's order. */
 export function channelName(pattern: Pattern, values: readonly string[]): string {
   return pattern.literals.map((literal, index) => literal + encodeValue(values[index] ?? '')).join('');
 }
@@ -83,7 +87,7 @@ const UNENCODED_BYTES = Uint8Array.from({ length: 256 }, (_, byte) =>
 const HEX = Buffer.from('0123456789ABCDEF');
 const PERCENT = 0x25;
 
-/** Appends the value `buffer[start, end)`, UTF-8, as it stands in a channel name. */
+/** Appends the value `buffer[start, end)`, in UTF-8, encoded for a channel name. */
 export function writeEncodedValue(buffer: Buffer, start: number, end: number, out: Bytes): void {
   for (let index = start; index < end; index++) {
     const byte = buffer[index] as number;
@@ -97,7 +101,7 @@ export function writeEncodedValue(buffer: Buffer, start: number, end: number, ou
   }
 }
 
-/** The decoded values of a channel name; undefined where the pattern does not make this name, letter by letter. */
+/** The decoded values of a channel name; undefined if the name does not fit the pattern exactly. */
 export function matchPattern(pattern: Pattern, name: string): string[] | undefined {
   const { literals } = pattern;
   const first = literals[0] as string;
@@ -124,7 +128,10 @@ function separatorAfter(name: string, from: number): number {
   return -1;
 }
 
-/** Undefined unless `encoded` is exactly what `encodeValue` makes of a text that Postgres can hold. */
+/**
+ * Undefined unless `encoded` is exactly the output of `encodeValue` for a text that Postgres can
+ * hold.
+ */
 function decodeValue(encoded: string): string | undefined {
   try {
     const value = decodeURIComponent(encoded);
@@ -135,9 +142,11 @@ function decodeValue(encoded: string): string | undefined {
 }
 
 /**
- * Whether some name is made by both patterns. Both are read side by side, a placeholder standing for any run of
- * unencoded characters. Escapes need no looking at: literals hold no `%`, so in a common name each escape lies in a
- * value of both, and leaving it out leaves a shorter common name.
+ * Whether some name fits both patterns. Reads both in parallel; a placeholder stands for any run of
+ * unencoded characters.
+ *
+ * Escapes need no check. Literals hold no `%`, so in a common name each escape lies in a value of
+ * both patterns. Leaving it out gives a shorter common name.
  */
 export function patternsConflict(a: Pattern, b: Pattern): boolean {
   const left = steps(a);
@@ -172,12 +181,12 @@ function stepTogether(
   return a === b && (a === undefined || meet(i + 1, j + 1));
 }
 
-/** Whether a value may contain this step; another value it may, whole. */
+/** Whether a value may contain this step; it may also contain another whole value. */
 function absorbs(step: string): boolean {
   return step === VALUE || UNENCODED.test(step);
 }
 
-/** What a view lacks that has no column of the placeholder's name. */
+/** The error for a placeholder that has no column of its name in the view. */
 export function missingPlaceholder(name: string, columns: readonly { readonly name: string }[]): string {
   const names = columns.map((column) => column.name);
   const meant = nearest(name, names) ?? names.find((column) => isAlike(name, column));

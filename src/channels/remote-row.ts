@@ -1,6 +1,6 @@
 /**
- * A table's row for Postgres to evaluate, made of the texts that the WAL brings: each value has its column's type,
- * length or precision and collation, as it has in the table.
+ * Builds a table's row, for Postgres to evaluate, from the texts in the WAL. Each value gets its
+ * column's type, length or precision, and collation, as in the table.
  */
 import { quoteIdentifier } from '../postgres/quote.ts';
 import type { CatalogFunction, CatalogTable, CatalogTableColumn, CatalogType } from './catalog.ts';
@@ -11,9 +11,12 @@ export interface RemoteRowParts {
   readonly alias: string;
   /** Columns whose texts are sent. */
   readonly columns: readonly CatalogTableColumn[];
-  /** Columns to be computed from them. */
+  /** Columns that are computed from them. */
   readonly generated: readonly CatalogTableColumn[];
-  /** The table, where the view names its row as a whole: then its row is made, of all columns. */
+  /**
+   * The table, if the view names its row as a whole. The row is then built with the table's row
+   * type, from all columns.
+   */
   readonly whole: CatalogTable | undefined;
   /** The functions that the view calls. */
   readonly functions: readonly CatalogFunction[];
@@ -21,18 +24,20 @@ export interface RemoteRowParts {
 }
 
 export interface RemoteRow {
-  /** What stands in FROM. The text of the n-th column is `u.cN`. */
+  /** The item for FROM. The text of the n-th column is `u.cN`. */
   readonly sql: string;
   /**
-   * The same without domains, which no constraint of a domain can fail: a value that a table holds may break one (that was
-   * added NOT VALID, or calls a function that was replaced). Undefined where that makes no difference, or could make another.
+   * The same without domains, so that no constraint of a domain can fail. A stored value may
+   * violate a constraint that was added NOT VALID, or that calls a function that was replaced.
+   *
+   * Undefined if dropping the domains changes nothing, or could change the result.
    */
   readonly unchecked: string | undefined;
-  /** Of each column whether its text goes as the one element of an array's text. */
+  /** For each column, whether its text is sent as the only element of an array's text. */
   readonly asElement: readonly boolean[];
 }
 
-/** Throws Unsupported for a column whose values cannot be made of their texts. */
+/** Throws Unsupported for a column whose values cannot be built from their texts. */
 export function remoteRow(parts: RemoteRowParts): RemoteRow {
   const types = new Map(parts.types.map((type) => [type.oid, type]));
   const asElement = parts.columns.map((column) => isElement(column, types));
@@ -42,7 +47,7 @@ export function remoteRow(parts: RemoteRowParts): RemoteRow {
   return { sql, unchecked, asElement };
 }
 
-/** `typeOf` says as what type the view is to see a column. */
+/** `typeOf` returns the type in which the view sees a column. */
 function rowOf(
   { columns, generated, whole, alias }: RemoteRowParts,
   asElement: readonly boolean[],
@@ -67,7 +72,10 @@ function rowOf(
   return `(select row(${values.join(', ')})::${type} as sno_row from ${row}) w, unnest(array[w.sno_row]) ${quoteIdentifier(alias)}`;
 }
 
-/** In a subquery's target list this is the collation of its column, which gives way to others as a table's does. */
+/**
+ * In a subquery's target list this sets the column's collation. Like a table's, it gives way to
+ * other collations.
+ */
 function collated(value: string, { collation }: CatalogTableColumn): string {
   return collation === null ? value : `(${value}) collate ${collation}`;
 }
@@ -75,8 +83,8 @@ function collated(value: string, { collation }: CatalogTableColumn): string {
 type TypesByOid = ReadonlyMap<number, CatalogType>;
 
 /**
- * A cast of text to some types is another function than their input, which reads what the WAL brings. The elements of an
- * array are always read by the input function of their type.
+ * For some types, a cast of text uses another function than the input function, which reads the
+ * texts in the WAL. The elements of an array are always read by the input function of their type.
  */
 function isElement({ name, typeOid }: CatalogTableColumn, types: TypesByOid): boolean {
   const type = baseOf(typeOid, types);
@@ -93,7 +101,7 @@ function baseOf(oid: number, types: TypesByOid): CatalogType | undefined {
   return type === undefined || type.base === 0 ? type : baseOf(type.base, types);
 }
 
-/** The type without its domains, as SQL; undefined where there are none. */
+/** The type without its domains, as SQL; undefined if it has none. */
 function plainType(oid: number, types: TypesByOid): string | undefined {
   const type = types.get(oid);
   if (type === undefined) return undefined;
@@ -109,9 +117,12 @@ function isArray(type: CatalogType | undefined): boolean {
   return type !== undefined && type.element !== 0;
 }
 
-/** Whether the view's answers may depend on that values are of a domain. Built-in functions take no notice of domains. */
+/**
+ * Whether the view's answers may depend on values having a domain type. Built-in functions ignore
+ * domains.
+ */
 function needsDomains({ columns, generated, whole, functions }: RemoteRowParts, types: TypesByOid): boolean {
-  // what generated columns call is not known
+  // the functions that generated columns call are unknown
   if (whole !== undefined || generated.length > 0) return true;
   const names = new Set(columns.flatMap(({ typeOid }) => domainNames(typeOid, types)));
   return functions.some(

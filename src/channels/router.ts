@@ -1,6 +1,6 @@
 /**
- * Works out which channels each change belongs to, and what it does to them. The work per row depends on the
- * number of channel views on its table, and on nothing else.
+ * Works out which channels each change belongs to, and what it does to them. The work per row
+ * depends only on the number of channel views on its table.
  */
 import { Bytes, sameBytes } from '../bytes.ts';
 import type { ChangeHandler } from '../decode/change.ts';
@@ -16,27 +16,33 @@ import type { AccessSource } from './registry.ts';
 import type { RemoteAnswers } from './remote-answers.ts';
 import { RowError } from './row-error.ts';
 
-/** What the router asks the registry. */
+/** The part of the registry that the router uses. */
 export interface ViewSource {
   viewsOf(tableOid: number): readonly ChannelView[];
   /** The access views that read the table. */
   accessOf(tableOid: number): readonly AccessSource[];
-  /** The pattern that makes this channel name; undefined where none does. */
+  /** The pattern of this channel name; undefined if no pattern fits it. */
   patternOf(channel: string): string | undefined;
 }
 
-/** What the router tells of what it met. */
+/** The router's reports. */
 export interface RouterEvents {
-  /** A `sno.catalog` message: the definitions as of this point of the WAL. Answers which patterns mean something else now. */
+  /**
+   * A `sno.catalog` message: the definitions as of this point of the WAL. Returns the patterns
+   * whose meaning changed.
+   */
   catalog(json: string, lsn: Lsn): Iterable<readonly [pattern: string, how: 'changed' | 'dropped' | 'access']>;
-  /** A transactional marker of our own has committed. */
+  /** One of Snö's own transactional markers has committed. */
   marker(id: string): void;
   dropped(reason: 'payload_malformed' | 'channel_unknown', detail: string): void;
   counted(op: keyof typeof OP | 'message'): void;
   committed(): void;
-  /** Rows of a commit could not be read: the view does not fit the table, even by the definitions of that commit. */
+  /**
+   * Rows of a commit could not be read: the view does not fit the table, even by the definitions of
+   * that commit.
+   */
   unfit(pattern: string, error: SnoError): void;
-  /** A view that did not fit its table does so again. */
+  /** A view that did not fit its table fits it again. */
   fit(pattern: string): void;
   /** Evaluating the view over a row of a commit failed. */
   failed(pattern: string, error: RowError): void;
@@ -55,7 +61,7 @@ const CLOSE_BRACE = 0x7d;
 
 interface Route {
   readonly pattern: string;
-  /** Undefined: the view does not fit the table, so nothing can be said of its rows. */
+  /** Undefined: the view does not fit the table, so its rows cannot be read. */
   readonly bound: BoundView | undefined;
   /** Why it does not fit. */
   readonly misfit: SnoError | undefined;
@@ -76,16 +82,21 @@ export class Router implements ChangeHandler {
   readonly #guards: AccessGuards;
   readonly #relations = new Map<number, Relation>();
   readonly #routes = new Map<number, readonly Route[]>();
-  /** False while a commit comes that was handled before. */
+  /** False during a commit that was handled before. */
   #fresh = false;
   #markers: string[] = [];
-  /** The patterns of which nothing more need be said in this commit: their subscribers are reset at its end. */
+  /**
+   * The patterns that need no more events in this commit: their subscribers are reset at its end.
+   */
   readonly #void = new Set<string>();
-  /** The patterns whose rows were given up in this commit, since their views did not fit, by the oids of the tables. */
+  /**
+   * The patterns whose rows were dropped in this commit, because their views did not fit, with the
+   * oids of their tables.
+   */
   readonly #givenUp = new Map<string, number>();
-  /** The patterns that were told to be unfit. */
+  /** The patterns reported as unfit. */
   readonly #unfit = new Set<string>();
-  /** Where the event that is being written begins; CLOSED while none is. */
+  /** Where the event being written begins; CLOSED if none is being written. */
   #openedAt = CLOSED;
   readonly #oldChannel = new Bytes(256);
   readonly #newChannel = new Bytes(256);
@@ -212,7 +223,8 @@ export class Router implements ChangeHandler {
   #update({ pattern, bound }: BoundRoute, oldRow: Tuple | undefined, newRow: Tuple): void {
     const isIn = bound.matches(newRow) && this.#name(bound, newRow, this.#newChannel);
     if (oldRow === undefined) {
-      // no column of the identity changed, and WHERE and placeholders use no others: it was where it is
+      // no column of the identity changed, and WHERE and placeholders use no others: the row stays
+      // in its channel
       if (isIn) this.#put('update', pattern, this.#newChannel, bound, newRow);
       return;
     }
@@ -230,7 +242,10 @@ export class Router implements ChangeHandler {
       this.#remove(pattern, this.#oldChannel, bound, oldRow);
   }
 
-  /** A query of the view over such a row gives an error, so nothing that is held of the pattern is right any more. */
+  /**
+   * A query of the view over such a row fails, so nothing that subscribers hold of the pattern is
+   * right any more.
+   */
   #failed({ pattern }: Route, error: unknown): void {
     if (!(error instanceof RowError)) throw error;
     if (this.#openedAt !== CLOSED) this.#sink.bytes.length = this.#openedAt;
@@ -239,7 +254,10 @@ export class Router implements ChangeHandler {
     this.#giveUp(pattern);
   }
 
-  /** Whether a row is to be told of; not where that is impossible, or nobody would get it. */
+  /**
+   * Whether events are written for the route's rows. False if the rows cannot be read, or nobody
+   * would receive them.
+   */
   #serves(route: Route, relation: Relation): route is BoundRoute {
     if (this.#void.size > 0 && this.#void.has(route.pattern)) return false;
     if (route.bound !== undefined) return true;
@@ -249,8 +267,8 @@ export class Router implements ChangeHandler {
   }
 
   /**
-   * Tells of views that do not fit their tables by the definitions that hold at the end of the commit. A table that is altered
-   * and written in one transaction with its view fits again by then.
+   * Reports views that do not fit their tables by the definitions at the end of the commit. A table
+   * that is altered and written in one transaction with its view fits again by then.
    */
   #tellFit(): void {
     for (const [pattern, oid] of this.#givenUp) {
@@ -263,7 +281,7 @@ export class Router implements ChangeHandler {
       const routes = [...this.#routes.values()].flat().filter((route) => route.pattern === pattern);
       if (routes.some(({ misfit }) => misfit !== undefined)) continue;
       this.#unfit.delete(pattern);
-      // a view that is gone, or refused, is told of by others
+      // a dropped or refused view is reported elsewhere
       if (routes.length > 0) this.#events.fit(pattern);
     }
   }
@@ -282,7 +300,10 @@ export class Router implements ChangeHandler {
     return bound.channel(row, channel);
   }
 
-  /** An insert or update. `moved`: the row was elsewhere, so that nobody in this channel has its unchanged values. */
+  /**
+   * Writes an insert or update. `moved`: the row comes from elsewhere, so nobody in this channel
+   * has its unchanged values.
+   */
   #put(op: 'insert' | 'update', pattern: string, channel: Bytes, bound: BoundView, row: Tuple, moved = false): void {
     const { bytes } = this.#sink;
     const start = bytes.length;
