@@ -1,4 +1,7 @@
-/** Access views: from a view's columns to the query that decides who may subscribe, for many at once. */
+/**
+ * Compiles an access view's columns to the query that decides who may subscribe, for many
+ * subscriptions at once.
+ */
 import { SnoError } from '../errors.ts';
 import { quoteIdentifier } from '../postgres/quote.ts';
 import { basisFault } from './access-basis.ts';
@@ -11,8 +14,8 @@ import type { Types } from './types.ts';
 import { domainTest, inputTest, type TextTest } from './value-text.ts';
 
 /**
- * Types, by oid, to which a claim is cast as it is. The names have no length or precision: a cast to varchar(3) would cut a
- * claim to what somebody else is called.
+ * Types, by oid, to which a claim is cast directly. The names have no length or precision: a cast
+ * to varchar(3) would cut a claim to another user's name.
  */
 const EXACT: Readonly<Record<number, string>> = {
   16: 'boolean',
@@ -53,14 +56,14 @@ export function compileAccess(
   };
 }
 
-/** What of a table says that its rows are others than before, by no change that the WAL tells of. */
+/** A table's properties that change if its rows changed without a change in the WAL. */
 function rowsOf({ columns, partitions }: CatalogTable): unknown {
   return [columns, partitions.map(({ oid, attachedAs }) => [oid, attachedAs])];
 }
 
 /**
- * One probe of the view for each question, as if each were asked alone: LIMIT keeps the planner from joining them all with the
- * whole view, so that its indexes serve.
+ * Probes the view once for each question, as if each were asked alone. LIMIT keeps the planner from
+ * joining all questions with the whole view, so that the view's indexes are used.
  */
 function accessSql(
   { pattern, searchPath }: CatalogAccess,
@@ -68,7 +71,7 @@ function accessSql(
 ): string {
   const view = `channel_access.${quoteIdentifier(pattern)} ${VIEW}`;
   const [from, pinned] = [underPath(searchPath), stayUnderPath(searchPath)];
-  // nothing tells such questions apart
+  // without conditions, all questions are the same
   if (conditions.length === 0)
     return `select 1 as n from ${from} cross join (select from ${view} limit 1) found where ${pinned}`;
   const parameters = conditions.map((_, index) => `$${index + 1}::text[]`);
@@ -111,8 +114,8 @@ function columnOf(access: CatalogAccess, name: string): CatalogColumn | undefine
 }
 
 /**
- * The value as the column's type, so that an index serves; and only where it prints as itself: `01` is no integer. By text
- * alone where the type has no equality.
+ * Compares the value as the column's type, so that an index can be used, and only if it prints as
+ * itself: `01` is not an integer. Compares only the text if the type has no equality.
  */
 function isValue({ name, type, typeOid }: CatalogColumn, types: Types, parameter: string): string {
   const column = `${VIEW}.${quoteIdentifier(name)}`;
@@ -122,7 +125,9 @@ function isValue({ name, type, typeOid }: CatalogColumn, types: Types, parameter
   return `${column} = ${value} and (${value})::text collate "C" = ${text}`;
 }
 
-/** Claims of a type that may not take every text as it is count only where they print as themselves. */
+/**
+ * Claims of a type that may not keep every text unchanged count only if they print as themselves.
+ */
 function isClaim({ name, type, typeOid }: CatalogColumn, types: Types, parameter: string): string {
   const column = `${VIEW}.${quoteIdentifier(name)}`;
   const claims = `${parameter}::text[]`;

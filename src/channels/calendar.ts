@@ -1,6 +1,6 @@
 /**
- * Dates and timestamps as numbers, and back to their text, under TimeZone UTC. Years are astronomical, as Postgres
- * reckons them: 0 is 1 BC, -1 is 2 BC.
+ * Dates and timestamps as numbers, and back to their text, under TimeZone UTC. Years are
+ * astronomical, as in Postgres: 0 is 1 BC, -1 is 2 BC.
  */
 import type { Bytes } from '../bytes.ts';
 import { formError } from './form.ts';
@@ -22,22 +22,22 @@ const SECOND_MICROSECONDS = 1_000_000;
 
 /** A point in time; reused for each row. */
 export interface Moment {
-  /** Days after 2000-01-01; infinite for infinity. */
+  /** Days since 2000-01-01; infinite for infinity. */
   day: number;
-  /** Since midnight. */
+  /** Microseconds since midnight. */
   microsecond: number;
 }
 
 export interface Civil {
   year: number;
-  /** 1 to 12, 1 to 31. */
+  /** Month 1 to 12, day 1 to 31. */
   month: number;
   day: number;
 }
 
-/** Days after 2000-01-01. */
+/** Days since 2000-01-01. */
 export function dayOf(year: number, month: number, day: number): number {
-  // years that begin in March, so that a leap day is the last
+  // years begin in March, so that a leap day is the last day
   const shifted = month > 2 ? year : year - 1;
   const era = Math.floor(shifted / 400);
   const yearOfEra = shifted - era * 400;
@@ -61,7 +61,7 @@ export function civilOf(day: number, civil: Civil): Civil {
   return civil;
 }
 
-/** 0 Sunday to 6. */
+/** 0 is Sunday, 6 is Saturday. */
 export function dayOfWeek(day: number): number {
   return modulo(day + 6, 7);
 }
@@ -70,7 +70,7 @@ function modulo(value: number, divisor: number): number {
   return value - Math.floor(value / divisor) * divisor;
 }
 
-/** Reads the text of a date, timestamp or timestamptz. Throws RowError where it is none. */
+/** Reads the text of a date, timestamp or timestamptz. Throws RowError if it is invalid. */
 export function readMoment(buffer: Buffer, start: number, end: number, moment: Moment): void {
   moment.microsecond = 0;
   if (buffer[start] === LETTER_i || buffer[start] === MINUS) {
@@ -107,12 +107,12 @@ function isDigit(byte: number): boolean {
   return byte >= ZERO && byte <= ZERO + 9;
 }
 
-/** 4714-11-24 BC, and the days behind the last of dates and of timestamps. */
+/** 4714-11-24 BC, and the days after the last date and the last timestamp. */
 const FIRST_DAY = -2_451_545;
 const DATES_END = 2_145_031_949;
 const TIMESTAMPS_END = 106_751_983;
 
-/** Whether a date is one that Postgres has. */
+/** Whether Postgres has a date for this day. */
 export function isDate(day: number): boolean {
   return day >= FIRST_DAY && day < DATES_END;
 }
@@ -121,7 +121,7 @@ export function checkTimestamp(day: number): void {
   if (Number.isFinite(day) && (day < FIRST_DAY || day >= TIMESTAMPS_END)) throw new RowError('timestamp out of range');
 }
 
-/** A date beyond the range of timestamps. */
+/** Throws RowError for a date beyond the range of timestamps. */
 export function checkConvertible(day: number): void {
   if (Number.isFinite(day) && day >= TIMESTAMPS_END) throw new RowError('date out of range for timestamp');
 }

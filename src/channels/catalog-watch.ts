@@ -1,9 +1,11 @@
 /**
- * Asks the database for what no message in the WAL tells by itself: definitions that have changed where no event trigger says so, or whose
- * message came without them; and transactions that channels wait for.
+ * Asks the database for what the WAL does not report by itself. That is: definitions that changed
+ * without an event trigger, or whose message came without them, and transactions that channels wait
+ * for.
  *
- * Event triggers can be disabled, or miss what a superuser does. So the catalog is compared with the definitions in force from time to
- * time. That is cheap: the catalog is only read where the fingerprint of the system catalogs is another one than before.
+ * Event triggers can be disabled, or miss what a superuser does. So the catalog is periodically
+ * compared with the definitions in force. That is cheap: the catalog is read only if the
+ * fingerprint of the system catalogs changed.
  */
 import type { Logger } from '../logger.ts';
 import { touchedBy } from './catalog-poll.ts';
@@ -13,12 +15,15 @@ import type { Rulebook } from './rulebook.ts';
 export interface CatalogWatchOptions {
   readonly rulebook: Rulebook;
   readonly definitions: Definitions;
-  /** Calls when everything that was committed before has come out of the stream. */
+  /** Calls back when everything committed before has come out of the stream. */
   readonly afterCommitted: (call: () => void) => void;
   readonly logger: Logger;
 }
 
-/** How many looks come between two inspections: with one look every 2 s, what no trigger told is found within 12 s. */
+/**
+ * Number of looks between two inspections. With a look every 2 s, a change that no trigger reported
+ * is found within 12 s.
+ */
 const LOOKS_PER_INSPECTION = 5;
 
 export class CatalogWatch {
@@ -28,14 +33,14 @@ export class CatalogWatch {
   /** The fingerprint of the system catalogs when they last agreed with the definitions in force. */
   #agreed: string | undefined;
   #deaf: string | undefined;
-  /** The WAL is to tell of a catalog that it does not hold. */
+  /** Whether the WAL must report a catalog that it does not hold. */
   #isUntold = false;
 
   constructor(options: CatalogWatchOptions) {
     this.#options = options;
   }
 
-  /** To be called from time to time. */
+  /** Call this periodically. */
   async look(): Promise<void> {
     const { rulebook, definitions } = this.#options;
     if (rulebook.isPolled || this.#isUntold) await this.tell();
@@ -53,9 +58,9 @@ export class CatalogWatch {
     if (fingerprint === this.#agreed) return;
     const { messageCount } = definitions;
     const catalog = await rulebook.readCatalog();
-    // calls back late where the stream breaks off, and nothing waits for it
+    // the callback comes late if the stream breaks off, and nothing waits for it
     afterCommitted(() => {
-      // what was told since then may be newer than what was read: it is compared the next time
+      // a message since then may be newer than this catalog, so compare next time
       if (definitions.messageCount !== messageCount || definitions.known !== undefined) return;
       const touched = touchedBy(definitions.registry.compare(catalog));
       if (touched.length === 0) this.#agreed = fingerprint;
@@ -68,7 +73,7 @@ export class CatalogWatch {
     await this.#options.rulebook.tell(touched);
   }
 
-  /** Has the WAL tell of the definitions; where that fails, or is under way, it is done again. */
+  /** Reports the definitions in the WAL. Retries if that fails or is already running. */
   tell(): Promise<void> {
     this.#isUntold = true;
     return this.#ask(async () => {
@@ -79,12 +84,12 @@ export class CatalogWatch {
         this.#isUntold = true;
         throw error;
       });
-      // no marker where nobody waits: it is asked every few seconds where no event trigger tells
+      // no marker if nobody waits: without event triggers this runs every few seconds
       if (definitions.known !== undefined) afterCommitted(() => definitions.told(untoldCount));
     });
   }
 
-  /** One after the other. Never rejects. */
+  /** Runs one task at a time. Never rejects. */
   async #ask(work: () => Promise<void>): Promise<void> {
     if (this.#isAsking) return;
     this.#isAsking = true;
@@ -96,7 +101,7 @@ export class CatalogWatch {
     } finally {
       this.#isAsking = false;
     }
-    // what was asked for meanwhile
+    // handles a request that came meanwhile
     if (this.#isUntold) await this.tell();
   }
 }

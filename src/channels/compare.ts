@@ -1,6 +1,6 @@
 /**
- * How values of two types compare, by their text. Each entry agrees with Postgres's own operators over those types;
- * a pair of types that is not here does not compare.
+ * How values of two types compare, by their text. Each entry agrees with Postgres's own operators
+ * over those types. A pair of types that is missing here does not compare.
  */
 import { compareDecimals } from './decimal.ts';
 import { compareFloats, readFloat4, readFloat8 } from './float.ts';
@@ -8,10 +8,13 @@ import { compareJsonb } from './jsonb.ts';
 import { compareTemporals } from './temporal.ts';
 import { isScalar, type ScalarKind, type ScalarType, sameType, type ValueType } from './types.ts';
 
-/** Negative, zero or positive as the text `a[aStart, aEnd)` comes before, with or after `b[bStart, bEnd)`: -1, 0 or 1. */
+/**
+ * Negative, zero or positive (-1, 0 or 1) if the text `a[aStart, aEnd)` sorts before, with or after
+ * `b[bStart, bEnd)`.
+ */
 export type Compare = (a: Buffer, aStart: number, aEnd: number, b: Buffer, bStart: number, bEnd: number) => number;
 
-/** For `=` and `<>` alone: 0 or 1. */
+/** For `=` and `<>` only: 0 or 1. */
 const differBytes: Compare = (a, aStart, aEnd, b, bStart, bEnd) => {
   if (aEnd - aStart !== bEnd - bStart) return 1;
   for (let from = aStart, to = bStart; from < aEnd; from++, to++) if (a[from] !== b[to]) return 1;
@@ -29,20 +32,20 @@ const compareBytes: Compare = (a, aStart, aEnd, b, bStart, bEnd) => {
 
 const SPACE = 0x20;
 
-/** Where the text ends once its trailing blanks are left out. */
+/** The end of the text without its trailing blanks. */
 export function trimmedEnd(text: Buffer, start: number, end: number): number {
   let trimmed = end;
   while (trimmed > start && text[trimmed - 1] === SPACE) trimmed--;
   return trimmed;
 }
 
-/** char(n): trailing blanks mean nothing. */
+/** char(n): trailing blanks are ignored. */
 const comparePadded: Compare = (a, aStart, aEnd, b, bStart, bEnd) =>
   compareBytes(a, aStart, trimmedEnd(a, aStart, aEnd), b, bStart, trimmedEnd(b, bStart, bEnd));
 
 type Family = 'decimal' | 'float' | 'bytes' | 'text' | 'padded' | 'temporal' | 'enum';
 
-/** Types of one family compare with each other as the family does. */
+/** Types of one family compare with each other by the family's rule. */
 const FAMILIES: Readonly<Partial<Record<ScalarKind, Family>>> = {
   int2: 'decimal',
   int4: 'decimal',
@@ -61,7 +64,7 @@ const FAMILIES: Readonly<Partial<Record<ScalarKind, Family>>> = {
   timestamptz: 'temporal',
   enum: 'enum',
 };
-/** Families in which Postgres has operators across types. */
+/** Families with Postgres operators across types. */
 const ACROSS: ReadonlySet<Family> = new Set(['float', 'temporal']);
 const INTEGERS: ReadonlySet<ScalarKind> = new Set(['int2', 'int4', 'int8']);
 
@@ -80,15 +83,15 @@ function familyOf(a: ScalarType, b: ScalarType): Family | undefined {
   return together ? family : undefined;
 }
 
-/** A value to be compared: its type, and for a number cast to a float the type of the text that it is read from. */
+/** A value to compare: its type, and for a number cast to a float whether that is a float4. */
 export interface Comparand {
   readonly type: ValueType;
   readonly single: boolean;
 }
 
 /**
- * The comparison of two values; undefined where Postgres has no operators over these two types that we know. `ordered`:
- * beyond telling equal from different.
+ * The comparison of two values; undefined if Postgres has no known operators over these two types.
+ * `ordered`: also tells less from greater, not only equal from different.
  */
 export function compareOf(a: Comparand, b: Comparand, ordered: boolean): Compare | undefined {
   if (!isScalar(a.type) || !isScalar(b.type)) return ordered ? undefined : compareArrays(a.type, b.type);
@@ -101,7 +104,10 @@ export function compareOf(a: Comparand, b: Comparand, ordered: boolean): Compare
   return family === 'enum' ? compareLabels(a.type.labels ?? []) : ORDER[family];
 }
 
-/** Arrays are equal when their bounds and elements are: when their texts are, if no two texts are of equal elements. */
+/**
+ * Arrays are equal if their bounds and elements are. Their texts decide if equal elements always
+ * have equal texts.
+ */
 function compareArrays(a: ValueType, b: ValueType): Compare | undefined {
   if (a.kind !== 'array' || b.kind !== 'array' || !sameType(a, b) || !isScalar(a.element)) return undefined;
   const family = familyOf(a.element, a.element);
@@ -121,7 +127,7 @@ function compareFloatTexts(readA: ReadFloat, readB: ReadFloat): Compare {
   return (a, aStart, aEnd, b, bStart, bEnd) => compareFloats(readA(a, aStart, aEnd), readB(b, bStart, bEnd));
 }
 
-/** An enum's values are ordered as its labels are. */
+/** An enum's values have the order of its labels. */
 function compareLabels(labels: readonly string[]): Compare {
   const texts = labels.map((label) => Buffer.from(label));
   const rank = (text: Buffer, start: number, end: number) =>

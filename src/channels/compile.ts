@@ -1,6 +1,7 @@
 /**
- * From a channel view in the catalog to a view that can be kept live, or to the reason why it cannot. Deny by default:
- * what is not known to mean the same here as in Postgres is refused.
+ * Compiles a channel view in the catalog to a view that can be kept live, or returns the reason why
+ * it cannot. Deny by default: refuses everything that is not known to mean the same here as in
+ * Postgres.
  */
 
 import type { Relation } from '../decode/relation.ts';
@@ -45,7 +46,8 @@ export function compileChannel(channel: CatalogChannel, catalog: Catalog): Chann
     return compileView(channel, pattern, catalog);
   } catch (error) {
     if (error instanceof SnoError) return error;
-    // Besides Unsupported: a definition that the grammar does not know. One view must not take the others down.
+    // Not only Unsupported: the grammar may not know a definition. One view must not take the
+    // others down.
     return new SnoError('channel_refused', `${nameOf(channel)}: ${(error as Error).message}`, {
       cause: error,
       ...(error instanceof Unsupported && error.hint !== undefined ? { hint: error.hint } : {}),
@@ -57,7 +59,7 @@ function nameOf(channel: CatalogChannel): string {
   return `channels.${quoteIdentifier(channel.pattern)}`;
 }
 
-/** Kinds of relation (relkind) that are no view. */
+/** Kinds of relation (relkind) that are not a view. */
 const KINDS: Readonly<Record<string, string>> = {
   r: 'a table',
   p: 'a partitioned table',
@@ -82,7 +84,7 @@ function compileView(channel: CatalogChannel, pattern: Pattern, catalog: Catalog
   }
 }
 
-/** Throws Unsupported where an expression is not known to give here what it gives in Postgres. */
+/** Throws Unsupported if an expression may give another result here than in Postgres. */
 function compileInProcess(
   channel: CatalogChannel,
   pattern: Pattern,
@@ -91,10 +93,10 @@ function compileInProcess(
   types: Types,
   server: CatalogServer,
 ): ChannelView {
-  // characters and their order are those of the database's encoding
+  // characters and their order depend on the database's encoding
   if (server.encoding !== 'UTF8')
     throw new Unsupported(`databases of encoding ${server.encoding} are not supported yet`);
-  // a cast may be one, though it looks like a built-in one
+  // a cast may call such a function, though it looks like a built-in cast
   const foreign = channel.functions.find(({ builtin }) => !builtin);
   if (foreign !== undefined) throw new Unsupported(`the function ${foreign.name}() is not supported yet`);
   const reader = new ExpressionReader(parsed.text, table, parsed.table.alias, types, server.version);
@@ -133,9 +135,11 @@ function compileInProcess(
 }
 
 /**
- * An access view as a view of rows, to tell from a row of its table whose access a change concerns. Undefined where that can't
- * be told from one row: the view joins, computes what is not known here, or has placeholders whose equal values have different texts,
- * or old rows come without what it needs.
+ * Compiles an access view as a view of rows, to find from a row of its table whose access a change
+ * concerns.
+ *
+ * Undefined if one row does not show that. The view joins, computes something unknown here, or has
+ * placeholders whose equal values have different texts, or old rows lack what it needs.
  */
 export function compileAccessRows(access: CatalogAccess, catalog: Catalog): ChannelView | undefined {
   const pattern = parsePattern(access.pattern);
@@ -158,7 +162,10 @@ export function hasPolicies({ basis }: CatalogAccess): boolean {
   return basis.rights.some(({ isSecured }) => isSecured);
 }
 
-/** Types of which equal values have equal texts. 1.0 and 1.00 are equal numerics, as are 0 and -0. */
+/**
+ * Types whose equal values have equal texts. Not numeric and floats: 1.0 and 1.00 are equal
+ * numerics, as are 0 and -0.
+ */
 const SAME_TEXT_KINDS: ReadonlySet<ValueType['kind']> = new Set([
   'bool',
   'bytea',
@@ -176,7 +183,10 @@ const SAME_TEXT_KINDS: ReadonlySet<ValueType['kind']> = new Set([
   'enum',
 ]);
 
-/** Whether a row gives access to no channel but the one that its own text names: else `room:1.0` is open where a row has 1.00. */
+/**
+ * Whether a row gives access only to the channel that its own text names. Otherwise a row with 1.00
+ * would open `room:1.0`.
+ */
 function isNamedByText(access: CatalogAccess, placeholder: string, types: Types): boolean {
   const column = access.columns.find(({ name }) => name === placeholder);
   if (column === undefined) return false;
@@ -184,7 +194,7 @@ function isNamedByText(access: CatalogAccess, placeholder: string, types: Types)
   return !types.hasEquality(typeOid) || (deterministic && SAME_TEXT_KINDS.has(types.byOid(typeOid).kind));
 }
 
-/** `cause` says why it can't be done in process. */
+/** `cause` says why it cannot be done in process. */
 function compileForPostgres(
   channel: CatalogChannel,
   pattern: Pattern,
@@ -232,7 +242,10 @@ function columnsOfPlan({ outputs, where }: ViewPlan): readonly CatalogTableColum
   ];
 }
 
-/** The outputs made of columns that may come unsent: of any, or of several that are `wanted`. */
+/**
+ * The outputs that use columns which may be missing from an update: any such output, or only those
+ * whose columns are `wanted`.
+ */
 function toastable(
   { outputs, key }: ViewPlan,
   wanted: (columns: ReadonlySet<CatalogTableColumn>) => boolean = () => true,
@@ -293,7 +306,7 @@ function outputOf(parsed: ParsedView, reader: ExpressionReader, index: number, d
   return value;
 }
 
-/** The placeholder's text is that of the column cast to text. */
+/** The placeholder's text is its column cast to text. */
 function placeholderOf(
   parsed: ParsedView,
   channel: CatalogChannel,
@@ -310,10 +323,13 @@ function placeholderOf(
   );
 }
 
-/** In process no function's body is run, which could look names up. */
+/** In process no function body runs that could look names up. */
 const NO_PATH = '';
 
-/** Everything that decides what a subscriber sees; neither oids that a view made anew has, nor how the table is stored. */
+/**
+ * Everything that decides what a subscriber sees. Excludes oids, which change when a view is
+ * created again, and how the table is stored.
+ */
 function fingerprintOf(
   channel: CatalogChannel,
   table: CatalogTable,

@@ -1,6 +1,7 @@
 /**
- * What the views of a catalog were compiled to, kept as long as what they were compiled from is the same. A view that cannot
- * be compiled, for whatever reason, is refused by its name; the others are not concerned.
+ * The compiled views of a catalog, kept as long as what they were compiled from is unchanged. A
+ * view that cannot be compiled, for whatever reason, is refused by its name; other views are not
+ * affected.
  */
 import { SnoError } from '../errors.ts';
 import { quoteIdentifier, readableName } from '../postgres/quote.ts';
@@ -18,13 +19,16 @@ export interface CompiledAccess {
   /** The access view as a view of rows; see compileAccessRows. */
   readonly rows: ChannelView | undefined;
   readonly onlyGrows: boolean;
-  /** By table: the columns it reads, where an update that changes none of them changes nothing that it shows. */
+  /**
+   * For each table, the columns it reads. Only for tables where an update that changes none of them
+   * changes nothing that the view shows.
+   */
   readonly columnsRead: ReadonlyMap<number, readonly string[]>;
 }
 
 type Declared = CatalogChannel | CatalogAccess;
 
-/** What a compiler made of a view, and the parts of the catalog that it looked at. */
+/** A compiled view, and the parts of the catalog that the compiler read. */
 interface Compiled<View> {
   readonly from: readonly unknown[];
   readonly view: View | SnoError;
@@ -34,7 +38,7 @@ export class CompiledViews {
   #channels = new Map<string, Compiled<ChannelView>>();
   #access = new Map<string, Compiled<CompiledAccess>>();
 
-  /** Compiles what is another object than before: see shareParts(). */
+  /** Compiles the views whose objects differ from before: see shareParts(). */
   load(catalog: Catalog): void {
     const from = partsOf(catalog);
     this.#channels = compileAll('channels', catalog.channels, this.#channels, from, (channel) =>
@@ -55,7 +59,7 @@ export class CompiledViews {
   }
 }
 
-/** Runs what may fail for one view alone, and refuses the view where it does. */
+/** Runs work that may fail for one view, and refuses the view if it fails. */
 export function refusing<T>(schema: string, pattern: string, work: () => T): T | SnoError {
   try {
     return work();
@@ -84,7 +88,10 @@ function compileAll<View extends Declared, Result>(
   );
 }
 
-/** The parts of the catalog that the compiler looks at for a view: itself, what it reads, and their types. */
+/**
+ * The parts of the catalog that the compiler reads for a view: itself, what it reads, and their
+ * types.
+ */
 function partsOf(catalog: Catalog): (view: Declared) => readonly unknown[] {
   const tables = new Map(catalog.tables.map((table) => [table.oid, table]));
   const types = new Map(catalog.types.map((type) => [type.oid, type]));
@@ -95,7 +102,7 @@ function partsOf(catalog: Catalog): (view: Declared) => readonly unknown[] {
     );
     const usedTypes: (CatalogType | undefined)[] = [];
     for (const oid of used) {
-      // grows while it is walked: a Set visits what is added
+      // the Set grows during the loop: it visits added items
       const type = types.get(oid);
       usedTypes.push(type);
       if (type === undefined) continue;
@@ -106,7 +113,7 @@ function partsOf(catalog: Catalog): (view: Declared) => readonly unknown[] {
   };
 }
 
-/** Throws Unsupported where a definition cannot be read. */
+/** Throws Unsupported if a definition cannot be read. */
 function compileAccessView(access: CatalogAccess, catalog: Catalog, types: Types): CompiledAccess | SnoError {
   const view = compileAccess(access, types, catalog.tables);
   if (view instanceof SnoError) return view;
@@ -130,15 +137,16 @@ function compileAccessView(access: CatalogAccess, catalog: Catalog, types: Types
 const NOTHING_KNOWN: ReadonlyMap<number, readonly string[]> = new Map();
 
 /**
- * By table: the columns that decide what the view shows; a table is missing where each may. What depends on the time is asked about at
- * each change, since nothing else tells when it becomes another.
+ * For each table, the columns that decide what the view shows; a table is missing if each column
+ * may. A view that depends on the time has no entries, so each change checks it again: nothing else
+ * shows when its answer changes.
  */
 export function columnsReadBy(access: CatalogAccess): ReadonlyMap<number, readonly string[]> {
   if (clockUses(access).length > 0 || !isOrderFree(access)) return NOTHING_KNOWN;
   return new Map(access.columnsRead.map(({ relation, columns }) => [relation, columns]));
 }
 
-/** What Snö cannot read could hide that access ends without a commit. */
+/** Refuses an unreadable definition: it could hide that access ends without a commit. */
 function growsOf(name: string, definition: string): boolean {
   try {
     return onlyGrows([definition]);

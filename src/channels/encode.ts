@@ -1,6 +1,6 @@
 /**
- * From a value's text, as pgoutput sends it, to what row_to_json makes of the value (src/backend/utils/adt/json.c),
- * bytes to bytes.
+ * Converts a value's text, as pgoutput sends it, to what row_to_json gives for the value
+ * (src/backend/utils/adt/json.c), bytes to bytes.
  */
 import { Bytes } from '../bytes.ts';
 import { type ArrayVisitor, visitArray, visitVector } from './array-text.ts';
@@ -42,10 +42,10 @@ const LETTER_C = 0x43;
 const LETTER_T = 0x54;
 const LETTER_t = 0x74;
 
-/** As it is. */
+/** Copies the text unchanged. */
 const writeRaw: Encoder = (buffer, start, end, out) => out.copy(buffer, start, end);
 
-/** `write`, for texts of the form alone. */
+/** `write`, limited to texts of this form. */
 function formed(type: string, form: Form, write: Encoder): Encoder {
   return (buffer, start, end, out) => {
     if (!form(buffer, start, end)) throw formError(type);
@@ -62,7 +62,7 @@ function writeQuoted(buffer: Buffer, start: number, end: number, out: Bytes): vo
   out.byte(QUOTE);
 }
 
-/** NaN and Infinity are no JSON numbers: strings. */
+/** NaN and Infinity are not JSON numbers, so they become strings. */
 const numberEncoder =
   (type: string): Encoder =>
   (buffer, start, end, out) => {
@@ -78,7 +78,7 @@ const writeTimestamp: Encoder = (buffer, start, end, out) => {
   joinDateAndTime(out, from);
 };
 
-/** As timestamps, and the offset in full: `+00` becomes `+00:00`, before an era. */
+/** Like timestamps, but with the full offset: `+00` becomes `+00:00`, before an era. */
 const writeTimestampTz: Encoder = (buffer, start, end, out) => {
   const from = out.length + 1;
   const isEra = buffer[end - 1] === LETTER_C;
@@ -89,7 +89,7 @@ const writeTimestampTz: Encoder = (buffer, start, end, out) => {
   out.byte(QUOTE);
 };
 
-/** Puts a T for the first space from `from` on; false where there is none. */
+/** Replaces the first space from `from` on by a T; false if there is none. */
 function joinDateAndTime({ buffer, length }: Bytes, from: number): boolean {
   for (let index = from; index < length; index++) {
     if (buffer[index] !== SPACE) continue;
@@ -107,7 +107,7 @@ const SCALAR: Readonly<Record<ScalarKind, Encoder>> = {
   float4: numberEncoder('real'),
   float8: numberEncoder('double precision'),
   numeric: numberEncoder('numeric'),
-  // no setting shapes them, and Postgres has checked them
+  // no setting affects them, and Postgres has validated them
   json: writeRaw,
   jsonb: writeRaw,
   date: formed('date', isDateText, writeQuoted),
@@ -123,8 +123,9 @@ const SCALAR: Readonly<Record<ScalarKind, Encoder>> = {
 };
 
 /**
- * The encoder of a type; a type that is not understood is its text in a JSON string. Each has buffers of its own, so that a row
- * costs no allocation: it is for one place in a view. Not for types that have a cast to json in them (`jsonCastIn`).
+ * Returns an encoder for a type. A type that is not understood becomes its text in a JSON string.
+ * Each encoder has its own buffers, so that a row costs no allocation: use it for one place in a
+ * view. Not for types that contain a cast to json (`jsonCastIn`).
  */
 export function encoderOf(type: ValueType): Encoder {
   switch (type.kind) {
@@ -203,7 +204,10 @@ function compositeEncoder(type: CompositeType): Encoder {
   };
 }
 
-/** Between an ALTER TYPE and the catalog that tells of it, which resets the channel anyway. */
+/**
+ * The error between an ALTER TYPE and the catalog message that reports it, which resets the channel
+ * anyway.
+ */
 function alteredType(name: string): RowError {
   return new RowError(
     `a value of the composite type ${name} has other fields than the type had when the view was read`,

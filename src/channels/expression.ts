@@ -1,6 +1,6 @@
 /**
- * What the compiler understands of an expression: typed, and known to mean the same here as in Postgres. Built by
- * read-expression.ts, turned into closures by evaluate.ts.
+ * An expression as the compiler understands it: typed, and known to mean the same here as in
+ * Postgres. read-expression.ts builds it, evaluate.ts turns it into closures.
  */
 import type { CatalogTableColumn } from './catalog.ts';
 import type { Compare } from './compare.ts';
@@ -8,17 +8,17 @@ import type { Operand } from './operand.ts';
 import type { ShapedType } from './shaped.ts';
 import type { ValueType } from './types.ts';
 
-/** Where a value's bytes come from. */
+/** The source of a value's bytes. */
 export type Source =
   | { readonly kind: 'column'; readonly column: CatalogTableColumn; readonly shaped?: ShapedType | undefined }
   /** Text as pgoutput would send it; null is NULL. */
   | { readonly kind: 'constant'; readonly text: Buffer | null }
   | { readonly kind: 'condition'; readonly condition: Condition }
-  /** What `make` computes from the arguments. */
+  /** The value that `make` computes from the arguments. */
   | { readonly kind: 'call'; readonly args: readonly Source[]; readonly make: Make }
   | { readonly kind: 'case'; readonly branches: readonly Branch[]; readonly otherwise: Source };
 
-/** Makes the operand of one place in the view out of those of its arguments. */
+/** Makes the operand for one place in the view from the operands of its arguments. */
 export type Make = (args: readonly Operand[]) => Operand;
 
 export interface Branch {
@@ -27,27 +27,29 @@ export interface Branch {
 }
 
 /**
- * How its text is ordered: `C` bytewise; `other` in a way that we do not know, but different bytes are different texts;
- * `nondeterministic` not even that. `conflict`: of two that do not go together, where Postgres gives an error to what
- * needs one. `none` has no say: constants, and types that are no text.
+ * How its text is ordered. `C`: bytewise. `other`: an unknown order, but different bytes are
+ * different texts. `nondeterministic`: not even that.
+ *
+ * `conflict`: two collations that do not combine; Postgres raises an error where one is needed.
+ * `none` has no influence: constants, and types that are not text.
  */
 export type Collation = 'C' | 'other' | 'nondeterministic' | 'conflict' | 'none';
 
 export interface Value {
   readonly source: Source;
   readonly type: ValueType;
-  /** Whether the source's bytes are the text form of the value: not where a number was cast to a float. */
+  /** For floats, whether the number was rounded to float4. */
   readonly printed: boolean;
   /** Of floats: whether the number was rounded to float4. */
   readonly single: boolean;
   readonly collation: Collation;
-  /** Qualified and quoted; '' where there is none. */
+  /** Qualified and quoted; '' if there is none. */
   readonly collationName: string;
-  /** Whether COLLATE gave the collation: then it prevails. */
+  /** Whether COLLATE gave the collation, which then takes precedence. */
   readonly explicit: boolean;
 }
 
-/** A value whose bytes are its text, of no collation that has a say. */
+/** A value whose bytes are its text, and whose collation has no influence. */
 export function plainValue(source: Source, type: ValueType): Value {
   return {
     source,
@@ -60,7 +62,9 @@ export function plainValue(source: Source, type: ValueType): Value {
   };
 }
 
-/** Which outcomes of a comparison satisfy an operator: bit 0 less, bit 1 equal, bit 2 greater. */
+/**
+ * The outcomes of a comparison that satisfy an operator: bit 0 less, bit 1 equal, bit 2 greater.
+ */
 export const ACCEPTS: Readonly<Record<string, number>> = { '<': 1, '=': 2, '<=': 3, '>': 4, '<>': 5, '>=': 6 };
 
 export type Condition =
@@ -79,7 +83,7 @@ export type Condition =
   /** IS TRUE, IS FALSE, IS UNKNOWN: `is` 1, 0, -1. */
   | { readonly kind: 'test'; readonly of: Condition; readonly is: number; readonly negated: boolean };
 
-/** The columns that a value is made of; one may come more than once. */
+/** The columns that a value is computed from, possibly with repeats. */
 export function columnsOf({ source }: Value): readonly CatalogTableColumn[] {
   return columnsOfSource(source);
 }

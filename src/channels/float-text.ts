@@ -1,6 +1,7 @@
 /**
- * How Postgres prints floats with extra_float_digits 1 (src/common/d2s.c, f2s.c): the fewest digits that are strictly
- * nearer to the value than to any other one, of those the nearest.
+ * Floats as Postgres prints them with extra_float_digits 1 (src/common/d2s.c, f2s.c): the fewest
+ * digits that are strictly nearer to the value than to any other float. If several decimals
+ * qualify, the nearest one.
  */
 import type { Bytes } from '../bytes.ts';
 import { writeInteger } from './integer.ts';
@@ -10,7 +11,7 @@ export function writeFloat8(value: number, out: Bytes): void {
   else out.ascii(printed(value, 17, shortestDouble));
 }
 
-/** `value` is a float4. */
+/** `value` must be a float4. */
 export function writeFloat4(value: number, out: Bytes): void {
   if (Number.isInteger(value) && !Object.is(value, -0) && Math.abs(value) < 1e6) writeInteger(value, out);
   else out.ascii(printed(value, 9, shortestSingle));
@@ -38,7 +39,10 @@ function laidOut(digits: string, exponent: number, digitsMax: number): string {
   return digits.length > exponent + 1 ? `${whole}.${digits.slice(exponent + 1)}` : whole;
 }
 
-/** JavaScript's own shortest digits may lie on the middle between two floats, which Postgres does not take. */
+/**
+ * JavaScript's shortest digits may lie exactly in the middle between two floats. Postgres does not
+ * accept those.
+ */
 function shortestDouble(value: number): Scientific {
   const text = value.toExponential();
   return isInside(text, value, DOUBLE) ? text : shortestOf(value, 17, DOUBLE);
@@ -56,28 +60,28 @@ function shortestOf(value: number, digitsMax: number, format: Format): Scientifi
 }
 
 /**
- * The decimal of so many digits nearest to the value, the even one of two; then its neighbours: beside a power of two the
- * one further away may serve.
+ * The decimal with this many digits nearest to the value (the even one of two), then its
+ * neighbours. Beside a power of two, the neighbour further away may qualify.
  */
 function nearest(value: number, digits: number): Scientific[] {
   const [mantissa = '', exponent = ''] = value.toExponential(digits - 1).split('e');
   const unscaled = BigInt(mantissa.replace('.', ''));
   const scale = Number(exponent) - digits + 1;
-  // toExponential takes the larger one of two that are as near
+  // toExponential takes the larger of two that are equally near
   const candidates = isMiddle(value, digits) && unscaled % 2n === 1n ? [-1n, 0n] : [0n, 1n, -1n];
   return candidates.map((step) => normalized(`${unscaled + step}e${scale}`));
 }
 
-/** Far more digits than it takes to tell a float from a decimal that it is not. */
+/** Far more digits than are needed to tell a float from a decimal that differs from it. */
 const DIGITS_ENOUGH = 80;
 
-/** Whether the value lies in the middle between two decimals of so many digits. */
+/** Whether the value lies in the middle between two decimals with this many digits. */
 function isMiddle(value: number, digits: number): boolean {
   const [mantissa = ''] = value.toExponential(DIGITS_ENOUGH).split('e');
   return /^50*$/.test(mantissa.replace('.', '').slice(digits));
 }
 
-/** With one digit before the point and no zeros at the end. */
+/** The same number with one digit before the point and no trailing zeros. */
 function normalized(text: Scientific): Scientific {
   const [mantissa = '', exponent = ''] = text.split('e');
   const [whole = '', fraction = ''] = mantissa.split('.');
@@ -94,7 +98,7 @@ interface Format {
 const DOUBLE: Format = { bits: 53, exponentMin: -1_074 };
 const SINGLE: Format = { bits: 24, exponentMin: -149 };
 
-/** Whether the decimal lies strictly nearer to the value than to its neighbours. */
+/** Whether the decimal is strictly nearer to the value than to its neighbours. */
 function isInside(text: Scientific, value: number, { bits, exponentMin }: Format): boolean {
   const exponent = Math.max(Math.floor(Math.log2(value)) - bits + 1, exponentMin);
   let significand = value / 2 ** exponent;
@@ -116,7 +120,7 @@ function isInside(text: Scientific, value: number, { bits, exponentMin }: Format
   const [whole = '', fraction = ''] = mantissa.split('.');
   const decimal = BigInt(whole + fraction);
   const ten = Number(tens) - fraction.length;
-  // decimal * 10^ten against bound * 2^(power - 2)
+  // compares decimal * 10^ten with bound * 2^(power - 2)
   const two = power - 2;
   const left = decimal * (ten > 0 ? 10n ** BigInt(ten) : 1n) * (two < 0 ? 2n ** BigInt(-two) : 1n);
   const factor = (ten < 0 ? 10n ** BigInt(-ten) : 1n) * (two > 0 ? 2n ** BigInt(two) : 1n);

@@ -1,6 +1,7 @@
 /**
- * The forms in which Postgres prints values under the pinned settings (postgres/session.ts). What has another form was
- * printed under other settings, or is no value of its type: a row with it is a fault, and nothing is guessed of it.
+ * The forms in which Postgres prints values under the pinned settings (postgres/session.ts). A
+ * value in another form was printed under other settings, or is not a value of its type. A row with
+ * such a value is an error: its meaning is not guessed.
  */
 import { RowError } from './row-error.ts';
 
@@ -30,13 +31,15 @@ const NOT_NUMBERS = ['NaN', 'Infinity', '-Infinity'].map((word) => Buffer.from(w
 const DIGIT = 1;
 /** Lower-case hex, as Postgres prints it. */
 const HEX = 2;
-/** What each byte may be: DIGIT, HEX. */
+/** The classes of each byte: DIGIT, HEX. */
 const CLASSES = Uint8Array.from({ length: 256 }, (_, byte) => {
   const isDecimal = byte >= ZERO && byte <= ZERO + 9;
   return (isDecimal ? DIGIT : 0) | (isDecimal || (byte > 0x60 && byte <= LETTER_f) ? HEX : 0);
 });
 
-/** Whether each byte is of the class. `start` is not beyond `end`, nor `end` beyond the buffer. */
+/**
+ * Whether each byte is of the class. `start` must not be beyond `end`, nor `end` beyond the buffer.
+ */
 function areAll(kind: number, buffer: Buffer, start: number, end: number): boolean {
   let common = kind;
   for (let at = start; at < end; at++) common &= CLASSES[buffer[at] as number] as number;
@@ -53,14 +56,17 @@ function isWord(word: Buffer, buffer: Buffer, start: number, end: number): boole
   return true;
 }
 
-/** Behind the digits that begin at `from`. */
+/** The offset after the digits that begin at `from`. */
 function digitsEnd(buffer: Buffer, from: number, end: number): number {
   let at = from;
   while (at < end && isDigit(buffer[at] as number)) at++;
   return at;
 }
 
-/** Behind a whole number without leading zeros that may begin with a minus; -1 where there is none. */
+/**
+ * The offset after a whole number without leading zeros, which may begin with a minus; -1 if there
+ * is none.
+ */
 function wholeEnd(buffer: Buffer, start: number, end: number): number {
   const first = start < end && buffer[start] === MINUS ? start + 1 : start;
   const at = digitsEnd(buffer, first, end);
@@ -72,7 +78,7 @@ export const isIntegerText: Form = (buffer, start, end) => wholeEnd(buffer, star
 export const isBooleanText: Form = (buffer, start, end) =>
   end - start === 1 && (buffer[start] === LETTER_t || buffer[start] === LETTER_f);
 
-/** A number of JSON: numeric, float4, float8. */
+/** A number that is valid JSON: numeric, float4, float8. */
 export const isFiniteText: Form = (buffer, start, end) => {
   let at = wholeEnd(buffer, start, end);
   if (at === -1) return false;
@@ -89,7 +95,7 @@ export const isFiniteText: Form = (buffer, start, end) => {
   return at === end;
 };
 
-/** NaN and the infinities, which JSON does not have as numbers. */
+/** NaN and the infinities, which are not JSON numbers. */
 export const isNotNumberText: Form = (buffer, start, end) => {
   for (let index = 0; index < NOT_NUMBERS.length; index++)
     if (isWord(NOT_NUMBERS[index] as Buffer, buffer, start, end)) return true;
@@ -118,14 +124,14 @@ export const isByteaText: Form = (buffer, start, end) => {
   return areAll(HEX, buffer, start + 2, end);
 };
 
-/** The two digits at `at`; -1 where there are none, or more than `max`. */
+/** The two digits at `at`; -1 if missing, or more than `max`. */
 function twoDigits(buffer: Buffer, at: number, end: number, max: number): number {
   if (at + 2 > end || !areAll(DIGIT, buffer, at, at + 2)) return -1;
   const value = ((buffer[at] as number) - ZERO) * 10 + (buffer[at + 1] as number) - ZERO;
   return value > max ? -1 : value;
 }
 
-/** Behind `2020-01-31`; -1 where there is none. Years have four digits or more. */
+/** The offset after `2020-01-31`; -1 if there is none. A year has four digits or more. */
 function dateEnd(buffer: Buffer, start: number, end: number): number {
   const year = digitsEnd(buffer, start, end);
   if (year - start < 4 || year - start > 7 || year + 6 > end) return -1;
@@ -133,7 +139,7 @@ function dateEnd(buffer: Buffer, start: number, end: number): number {
   return buffer[year + 3] !== MINUS || twoDigits(buffer, year + 4, end, 31) < 1 ? -1 : year + 6;
 }
 
-/** Behind `12:00:00.5`; -1 where there is none. */
+/** The offset after `12:00:00.5`; -1 if there is none. */
 function timeEnd(buffer: Buffer, start: number, end: number): number {
   if (start + 8 > end || buffer[start + 2] !== COLON || buffer[start + 5] !== COLON) return -1;
   if (twoDigits(buffer, start, end, 24) === -1 || twoDigits(buffer, start + 3, end, 59) === -1) return -1;
@@ -146,7 +152,7 @@ function timeEnd(buffer: Buffer, start: number, end: number): number {
 
 export const isTimeText: Form = (buffer, start, end) => timeEnd(buffer, start, end) === end;
 
-/** Nothing more, or the era. */
+/** Whether the text ends here, or with the era. */
 function isEnd(buffer: Buffer, at: number, end: number): boolean {
   return at === end || isWord(ERA, buffer, at, end);
 }
@@ -160,7 +166,7 @@ export const isDateText: Form = (buffer, start, end) => {
   return at === -1 ? isInfinity(buffer, start, end) : isEnd(buffer, at, end);
 };
 
-/** Behind the date and the time; -1 where there are none. */
+/** The offset after the date and the time; -1 if there are none. */
 function timestampEnd(buffer: Buffer, start: number, end: number): number {
   const at = dateEnd(buffer, start, end);
   return at === -1 || at >= end || buffer[at] !== SPACE ? -1 : timeEnd(buffer, at + 1, end);
@@ -189,7 +195,10 @@ const INTERVAL =
   String.raw`-?infinity|(?=.)(?:[+-]?\d+ years?)?(?: ?[+-]?\d+ mons?)?(?: ?[+-]?\d+ days?)?` +
   String.raw`(?: ?[+-]?\d\d+:\d\d:\d\d(?:\.\d{1,6})?)?`;
 
-/** Types that are shown as their text, by their oid, where settings shape it: interval, money, ranges over dates and times. */
+/**
+ * Types shown as their text whose text depends on settings, by oid: interval, money, ranges over
+ * dates and times.
+ */
 const SHAPED: ReadonlyMap<number, RegExp> = new Map(
   (
     [
@@ -205,7 +214,7 @@ const SHAPED: ReadonlyMap<number, RegExp> = new Map(
   ).map(([oid, form]) => [oid, new RegExp(`^(?:${form})$`)]),
 );
 
-/** The form of a type that is shown as its text; undefined where no setting shapes it. */
+/** The form of a type that is shown as its text; undefined if no setting affects it. */
 export function textFormOf(oid: number): Form | undefined {
   const form = SHAPED.get(oid);
   return form === undefined ? undefined : (buffer, start, end) => form.test(buffer.toString('latin1', start, end));

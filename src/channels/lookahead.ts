@@ -1,9 +1,10 @@
 /**
- * Looks through what has arrived from the WAL for rows that Postgres must evaluate, asks about all of them at once, and
- * only then lets the messages go on: decoder and router work as they do otherwise, with the answers at hand. While it waits, the
- * stream is held, so what arrives meanwhile makes the next question: the busier, the more rows a round trip.
+ * Scans messages from the WAL for rows that Postgres must evaluate, and asks about all of them at
+ * once. Then the messages go on, with the answers available: decoder and router work as usual. The
+ * stream is held during a question. What arrives meanwhile becomes the next question, so a busier
+ * stream gets more rows per round trip.
  *
- * Where no view needs it, messages pass straight through.
+ * If no view needs Postgres, messages pass straight through.
  */
 import type { ChangeHandler } from '../decode/change.ts';
 import { PgoutputDecoder } from '../decode/pgoutput.ts';
@@ -23,13 +24,13 @@ export interface RemoteRoute {
 
 export interface LookaheadOptions {
   readonly answers: RemoteAnswers;
-  /** The views on a table that Postgres evaluates, as they are defined at the moment. */
+  /** The views on a table that Postgres evaluates, as currently defined. */
   readonly routesOf: (tableOid: number) => readonly RemoteRoute[];
-  /** Whether there is any. */
+  /** Whether there is any such view. */
   readonly isNeeded: () => boolean;
-  /** Asks Postgres, as often as it takes to get an answer for each row. */
+  /** Asks Postgres, retrying until it has an answer for each row. */
   readonly ask: (query: RemoteQuery, rows: RemoteRows) => Promise<readonly RemoteAnswer[]>;
-  /** Where messages go on. */
+  /** Receives the messages after the scan. */
   readonly next: {
     message(buffer: Buffer, start: number, end: number): void;
     keepalive(end: Lsn): void;
@@ -45,7 +46,7 @@ interface Message {
   readonly start: number;
 }
 
-/** Bytes of messages that are looked through at a time. */
+/** Maximum bytes of messages that are scanned at once. */
 const CHUNK_BYTES = 4 * 1024 * 1024;
 
 export class Lookahead {
@@ -54,10 +55,10 @@ export class Lookahead {
   readonly #decoder: PgoutputDecoder;
   #messages: Message[] = [];
   #bytes = 0;
-  /** A keepalive that came after the messages which wait. */
+  /** A keepalive that came after the waiting messages. */
   #keepalive: Lsn | undefined;
   #isAsking = false;
-  /** Grows with each stream: answers to questions of an earlier one are of no use. */
+  /** Grows with each stream, so that answers for an earlier stream are ignored. */
   #stream = 0;
 
   constructor(options: LookaheadOptions) {
@@ -66,7 +67,7 @@ export class Lookahead {
     this.#decoder = new PgoutputDecoder(this.#scout);
   }
 
-  /** A new stream begins, or none: what waited comes again, if at all. */
+  /** A new stream begins, or none: waiting messages come again, if at all. */
   reset(): void {
     this.#stream++;
     this.#messages = [];
@@ -82,7 +83,8 @@ export class Lookahead {
   message(buffer: Buffer, start: number, end: number): void {
     const { isNeeded, next } = this.#options;
     if (!isNeeded() && this.#messages.length === 0) {
-      // tables are described once: whoever may have to look ahead later must have heard of them
+      // tables are described only once, so the scout must see the description even if it may never
+      // need it
       if (this.#scout.isDescription(buffer, start)) this.#decoder.message(buffer, start, end);
       next.message(buffer, start, end);
       return;
@@ -107,7 +109,7 @@ export class Lookahead {
     this.#handle(this.#stream).catch(this.#options.onBug);
   }
 
-  /** Handles all that waits, as far as one set of definitions reaches at a time. */
+  /** Handles all waiting messages, one set of definitions at a time. */
   async #handle(stream: number): Promise<void> {
     const { answers, next, hold, release } = this.#options;
     while (this.#messages.length > 0) {
@@ -131,7 +133,10 @@ export class Lookahead {
     release();
   }
 
-  /** Reads the messages up to the first that may change the definitions, that one included; returns how many. */
+  /**
+   * Reads the messages up to and including the first that may change the definitions. Returns how
+   * many it read.
+   */
   #scan(): number {
     this.#scout.rebind();
     for (const [index, { buffer, start }] of this.#messages.entries()) {
@@ -141,7 +146,7 @@ export class Lookahead {
     return this.#messages.length;
   }
 
-  /** False where another stream has begun meanwhile, so that nobody needs the answers any more. */
+  /** Returns false if another stream has begun meanwhile, so that nobody needs the answers. */
   async #answered(questions: readonly Question[], stream: number): Promise<boolean> {
     const { ask, answers } = this.#options;
     const isCurrent = () => stream === this.#stream;
@@ -221,7 +226,7 @@ class Scout implements ChangeHandler {
     return isRedefined;
   }
 
-  /** The definitions may be others than when the tables were described. */
+  /** The definitions may have changed since the tables were described. */
   rebind(): void {
     for (const relation of this.#relations.values()) this.relation(relation);
   }
@@ -267,7 +272,10 @@ class Scout implements ChangeHandler {
     }
   }
 
-  /** Where the parameters lie in the table's rows; -1 for what does not come. */
+  /**
+   * The positions of the parameters in the table's rows; -1 for a column that is missing in the
+   * WAL.
+   */
   #indexesOf(relation: Relation, query: RemoteQuery): readonly number[] {
     let known = this.#indexes.get(relation);
     if (known === undefined) {
@@ -283,7 +291,10 @@ class Scout implements ChangeHandler {
   }
 }
 
-/** Room for what becomes of it: JSON, which escapes, in a JavaScript string, which holds 512 MB. */
+/**
+ * Maximum bytes of a value. It leaves room for its JSON, which escapes, in a JavaScript string,
+ * which holds 512 MB.
+ */
 const VALUE_BYTES_MAX = 250 * 1024 * 1024;
 
 function askedRow(

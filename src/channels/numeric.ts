@@ -1,6 +1,7 @@
 /**
- * Arithmetic of numeric, exact at any length and with the scales that Postgres gives its results
- * (src/backend/utils/adt/numeric.c). Values are read from their text and printed as Postgres prints them.
+ * Arithmetic of numeric, exact at any length. Results have the scales that Postgres gives them
+ * (src/backend/utils/adt/numeric.c). Values are read from their text and printed as Postgres prints
+ * them.
  */
 import { formError } from './form.ts';
 import { RowError } from './row-error.ts';
@@ -8,14 +9,14 @@ import { RowError } from './row-error.ts';
 export interface Finite {
   /** The value is `unscaled / 10^scale`. */
   readonly unscaled: bigint;
-  /** Digits after the point that it prints. */
+  /** Number of digits printed after the point. */
   readonly scale: number;
 }
 
-/** NaN and the infinities as float8 has them. */
+/** NaN and the infinities are float8 values. */
 export type Numeric = Finite | number;
 
-/** Digits before the point, and after it, that a numeric can have. */
+/** Maximum digits of a numeric before the point, and after it. */
 const DIGITS_MAX = 131_072;
 const SCALE_MAX = 16_383;
 
@@ -30,7 +31,7 @@ export function finite(unscaled: bigint, scale = 0): Finite {
 const FINITE = /^-?\d+(?:\.\d+)?$/;
 const NOT_FINITE = /^(?:NaN|-?Infinity)$/;
 
-/** Throws RowError where the text is none. */
+/** Throws RowError if the text is not a numeric. */
 export function readNumeric(text: string): Numeric {
   if (!FINITE.test(text)) {
     if (!NOT_FINITE.test(text)) throw formError('numeric');
@@ -58,13 +59,13 @@ export function absolute(value: bigint): bigint {
 
 const power = (exponent: number) => 10n ** BigInt(exponent);
 
-/** The unscaled value at another scale, rounded half away from zero where it loses digits. */
+/** The unscaled value at another scale. Rounds half away from zero where it loses digits. */
 function rescaled({ unscaled, scale }: Finite, to: number): bigint {
   if (to >= scale) return unscaled * power(to - scale);
   return dividedAway(unscaled, power(scale - to));
 }
 
-/** The quotient, rounded half away from zero. `b` is positive. */
+/** The quotient, rounded half away from zero. `b` must be positive. */
 function dividedAway(a: bigint, b: bigint): bigint {
   const rounded = (absolute(a) * 2n + b) / (b * 2n);
   return a < 0n ? -rounded : rounded;
@@ -74,7 +75,10 @@ function divisionByZero(): RowError {
   return new RowError('division by zero');
 }
 
-/** What infinities and NaN give, where one of the two is one; finite values by their sign. */
+/**
+ * The value for arithmetic in which one operand is NaN or an infinity. Finite values count by their
+ * sign.
+ */
 function float(value: Numeric): number {
   if (!hasDigits(value)) return value;
   return value.unscaled === 0n ? 0 : value.unscaled < 0n ? -1 : 1;
@@ -115,7 +119,7 @@ export function divide(a: Numeric, b: Numeric): Numeric {
 const SIGNIFICANT_DIGITS_MIN = 16;
 const QUOTIENT_SCALE_MAX = 1_000;
 
-/** select_div_scale: reckons in digits of base 10,000. */
+/** Postgres's select_div_scale, which works with digits of base 10,000. */
 function quotientScale(a: Finite, b: Finite): number {
   const [aWeight, aDigit] = leadingDigit(a);
   const [bWeight, bDigit] = leadingDigit(b);
@@ -123,7 +127,7 @@ function quotientScale(a: Finite, b: Finite): number {
   return Math.min(Math.max(SIGNIFICANT_DIGITS_MIN - weight * 4, a.scale, b.scale, 0), QUOTIENT_SCALE_MAX);
 }
 
-/** The first digit of base 10,000 that is not 0, and the power of 10,000 that it counts. */
+/** The first digit of base 10,000 that is not 0, and its power of 10,000. */
 function leadingDigit({ unscaled, scale }: Finite): [weight: number, digit: number] {
   if (unscaled === 0n) return [0, 0];
   const digits = String(absolute(unscaled));
@@ -153,7 +157,10 @@ export function wholeQuotient(a: Numeric, b: Numeric): Numeric {
   return finite(rescaled(a, scale) / rescaled(b, scale));
 }
 
-/** Half away from zero, to so many digits after the point; before it, where negative. */
+/**
+ * Rounds half away from zero to `scale` digits after the point, or before it if `scale` is
+ * negative.
+ */
 export function round(a: Numeric, scale: number): Numeric {
   if (!hasDigits(a)) return a;
   if (scale >= 0) return finite(rescaled(a, scale), scale);
@@ -182,7 +189,7 @@ export function sign(a: Numeric): Numeric {
   return Number.isNaN(value) ? value : finite(BigInt(Math.sign(value)));
 }
 
-/** numeric(precision, scale): rounded, and an error where more digits are left than there may be. */
+/** numeric(precision, scale): rounds, and throws RowError if too many digits are left. */
 export function fit(a: Numeric, precision: number, scale: number): Numeric {
   if (Number.isNaN(a)) return a;
   const rounded = round(a, scale);
@@ -196,12 +203,14 @@ function fitsWhole({ unscaled, scale }: Finite, digits: number): boolean {
   return absolute(unscaled) < power(digits + scale);
 }
 
-/** Where the scale is more than the precision: so many zeros come first after the point. */
+/**
+ * Applies if the scale exceeds the precision: then that many zeros must come first after the point.
+ */
 function fitsFraction({ unscaled, scale }: Finite, digits: number): boolean {
   return absolute(unscaled) < power(Math.max(scale + digits, 0));
 }
 
-/** To a whole number, rounded half away from zero. */
+/** Converts to a whole number, rounded half away from zero. */
 export function toBigInt(a: Numeric): bigint {
   if (!hasDigits(a)) throw new RowError(`cannot convert ${Number.isNaN(a) ? 'NaN' : 'infinity'} to integer`);
   return rescaled(a, 0);

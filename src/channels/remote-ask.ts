@@ -8,9 +8,9 @@ import { RowError } from './row-error.ts';
 
 /** Rows of the table, in the order of the WAL. */
 export interface RemoteRows {
-  /** The number of the commit that each is of: rows of one commit lie together. */
+  /** The number of each row's commit: rows of one commit are adjacent. */
   readonly commits: readonly number[];
-  /** Of each row whether only its key is known. */
+  /** For each row, whether only its key is known. */
   readonly keyOnly: readonly boolean[];
   /** For each of the query's columns, the texts of all rows. */
   readonly texts: readonly (readonly (Buffer | null)[])[];
@@ -18,9 +18,9 @@ export interface RemoteRows {
 
 export interface RemoteAskerOptions {
   readonly pool: pg.Pool;
-  /** Resolves when it is time for another try. */
+  /** Resolves when it is time for another attempt. */
   readonly pause: (attempt: number) => Promise<void>;
-  /** Hears of a try that failed for another reason than the rows. */
+  /** Reports an attempt that failed for a reason other than the rows. */
   readonly onUnreachable: (error: Error) => void;
 }
 
@@ -28,20 +28,23 @@ type ResultRow = Readonly<Record<string, string | null>>;
 type Fault = 'unreachable' | 'passing' | 'undefined' | 'constraint' | 'rows';
 
 /**
- * SQLSTATEs by what they say, the first that fits: of the way to the server, of its state, of what the query names, of a
- * constraint of a domain, of the rows.
+ * SQLSTATEs by their cause; the first match counts. In order: the connection, the server's state,
+ * names in the query, a constraint of a domain, the rows.
  */
 const FAULTS: readonly (readonly [states: RegExp, fault: Fault])[] = [
   [/^(08|28|3D|57P|53300)/, 'unreachable'],
-  // 57014: a statement_timeout that the URL names
+  // 57014: a statement_timeout set in the URL
   [/^(25|40|53|55|57014|58|XX)/, 'passing'],
   [/^(42|3F|0A)/, 'undefined'],
   [/^23/, 'constraint'],
   [/./, 'rows'],
 ];
-/** How often a question is put again that fails in a way which may pass; then it is the rows that are at fault. */
+/** Maximum attempts of a question whose failure may pass; then the rows are at fault. */
 const PASSING_ATTEMPTS_MAX = 3;
-/** After so long without an answer the connection is taken for dead; longer at each further try, since functions may be slow. */
+/**
+ * How long to wait for an answer, in milliseconds, before the connection counts as dead. Grows with
+ * each attempt, since functions may be slow.
+ */
 const ANSWER_MS_MAX = 60_000;
 
 export class RemoteAsker {
@@ -52,15 +55,15 @@ export class RemoteAsker {
     this.#options = options;
   }
 
-  /** What is asked is given up: it rejects. */
+  /** Rejects the pending questions. */
   stop(): void {
     this.#isStopped = true;
   }
 
   /**
-   * One answer a row, in order. Tries again, for as long as it takes, where Postgres can't be reached: without the answer
-   * nothing may go on. Where the evaluation of a row fails, the rows of its commit get a RowError each, since nothing
-   * of that commit can be told of the view, and the rows of other commits do not.
+   * Returns one answer per row, in order. Retries for as long as Postgres is unreachable, since
+   * nothing may go on without the answer. If the evaluation of a row fails, each row of its commit
+   * gets a RowError: the commit has no events for this view. Rows of other commits are unaffected.
    */
   async ask(query: RemoteQuery, rows: RemoteRows): Promise<readonly RemoteAnswer[]> {
     const { pool, pause, onUnreachable } = this.#options;
@@ -91,7 +94,10 @@ export class RemoteAsker {
   }
 }
 
-/** An answer that is too large for a JavaScript string gives an error of its own; every other error without a SQLSTATE is of the connection. */
+/**
+ * Classifies an error. An answer too large for a JavaScript string has an error code of its own.
+ * Any other error without a SQLSTATE comes from the connection.
+ */
 function faultOf(error: unknown): Fault {
   const { code } = error as { code?: unknown };
   if (code === 'ERR_STRING_TOO_LONG') return 'rows';
@@ -99,7 +105,7 @@ function faultOf(error: unknown): Fault {
   return FAULTS.find(([states]) => states.test(code))?.[1] ?? 'rows';
 }
 
-/** Where the commit begins that is nearest to the middle; 0 where all rows are of one. */
+/** The start of the commit nearest to the middle; 0 if all rows belong to one commit. */
 function boundaryOf(commits: readonly number[]): number {
   const middle = commits.length >>> 1;
   const isBoundary = (index: number) => index > 0 && index < commits.length && commits[index] !== commits[index - 1];
@@ -125,7 +131,7 @@ function parametersOf({ asElement }: RemoteQuery, { keyOnly, texts }: RemoteRows
   ];
 }
 
-/** The text of an array with this value alone. */
+/** The text of an array with this single value. */
 function element(value: Buffer | null): Buffer | null {
   return value === null ? null : Buffer.from(`{"${value.toString('latin1').replaceAll(/["\\]/g, '\\$&')}"}`, 'latin1');
 }
@@ -133,12 +139,15 @@ function element(value: Buffer | null): Buffer | null {
 const TEXT_OID = 25;
 const ARRAY_HEADER_BYTES = 20;
 
-/** A text array in the binary format (array_recv): the values as they are, where a literal would have them escaped. */
+/**
+ * A text array in the binary format (array_recv). It holds the values as they are; a literal would
+ * need escapes.
+ */
 function textArray(values: readonly (Buffer | null)[]): Buffer {
   const bytes = values.reduce((sum, value) => sum + 4 + (value?.length ?? 0), ARRAY_HEADER_BYTES);
   const array = Buffer.allocUnsafe(bytes);
   let at = 0;
-  // dimensions, whether there are NULLs, type, length, lower bound
+  // number of dimensions, whether there are NULLs, type, length, lower bound
   for (const number of [1, 1, TEXT_OID, values.length, 1]) at = array.writeInt32BE(number, at);
   for (const value of values) {
     at = array.writeInt32BE(value?.length ?? -1, at);

@@ -1,10 +1,14 @@
 /**
- * Applies the rules folder (SNO_RULES): all its SQL files in the order of their names, in one transaction.
+ * Applies the rules folder (SNO_RULES): all its SQL files in the order of their names, in one
+ * transaction.
  *
- * A folder is a declaration, applied at each start. An unchanged folder is skipped. In a changed one, a view of
- * `channels` or `channel_access` that exists is made anew, and left as it was where the result is the same, so that only channels that
- * really changed are reset. Views that the folder declared before and no longer does are dropped. Every other statement is simply run:
- * it should be written so that it can run twice. See docs/decisions/0005-rules-folder.md.
+ * A folder is a declaration, applied at each start. An unchanged folder is skipped. In a changed
+ * folder, an existing view of `channels` or `channel_access` is created again. If the result is the
+ * same, the view is left as it was, so only channels that really changed are reset. Views that the
+ * folder no longer declares are dropped.
+ *
+ * Every other statement is simply run, so write it so that it can run twice. See
+ * docs/decisions/0005-rules-folder.md.
  */
 import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
@@ -17,14 +21,17 @@ import { failureAt, readSqlFile, type SqlFile } from './sql-file.ts';
 import type { Statement, ViewName } from './statements.ts';
 
 export interface RulesOutcome {
-  /** False: the folder is as it was when it was applied last. */
+  /** False: the folder is unchanged since it was last applied. */
   readonly applied: boolean;
   readonly files: number;
   /** Views that the folder no longer declares. */
   readonly dropped: readonly string[];
 }
 
-/** Applies a folder; `rules_failed` names file, line and column, and nothing was applied. Connects by itself: the folder's SQL sees the role's own search_path. */
+/**
+ * Applies a folder. A `rules_failed` error names file, line and column, and means that nothing was
+ * applied. Opens its own connection, so that the folder's SQL uses the role's search_path.
+ */
 export async function applyRules(directory: string, databaseUrl: string): Promise<RulesOutcome> {
   const files = await readRules(directory);
   const client = createPlainClient(databaseUrl, 'rules');
@@ -75,7 +82,7 @@ async function applyFiles(client: pg.Client, files: readonly SqlFile[]): Promise
   return { applied: true, files: files.length, dropped };
 }
 
-/** Runs files within the transaction that the client is in; `rules_failed` names the place. */
+/** Runs files within the client's current transaction. A `rules_failed` error names the place. */
 export async function runSqlFiles(client: pg.Client, files: readonly SqlFile[]): Promise<void> {
   for (const file of files) {
     for (const statement of file.statements) {
@@ -103,7 +110,7 @@ async function isApplied(client: pg.Client, hash: string, declared: readonly Vie
   return true;
 }
 
-/** A folder says once what each view is. */
+/** A folder may declare each view only once. */
 function refuseTwice(files: readonly SqlFile[]): void {
   const seen = new Set<string>();
   for (const file of files) {
@@ -116,10 +123,16 @@ function refuseTwice(files: readonly SqlFile[]): void {
   }
 }
 
-/** invalid_table_definition: OR REPLACE may only add columns; duplicate_table: there was no OR REPLACE to add. */
+/**
+ * invalid_table_definition: OR REPLACE can only add columns. duplicate_table: OR REPLACE could not
+ * be added.
+ */
 const NOT_REPLACEABLE = new Set<unknown>(['42P16', '42P07']);
 
-/** Makes a view. One that is there is replaced in place, so that grants on it and views above it stay, and dropped only if it must be. */
+/**
+ * Creates a view. An existing view is replaced in place, so that grants on it and views above it
+ * stay. It is dropped only if it cannot be replaced.
+ */
 async function applyView(client: pg.Client, sql: string, view: ViewName): Promise<void> {
   const before = await meaningOf(client, view);
   if (before === undefined) {
@@ -144,7 +157,7 @@ async function replaceView(client: pg.Client, sql: string): Promise<void> {
   try {
     await client.query(replacing);
   } catch (error) {
-    // The place in the statement as it is written.
+    // Converts the position to the statement as written.
     if (error instanceof pg.DatabaseError && error.position !== undefined) {
       error.position = String(Number(error.position) - (replacing.length - sql.length));
     }
@@ -152,7 +165,7 @@ async function replaceView(client: pg.Client, sql: string): Promise<void> {
   }
 }
 
-/** What a view's definition says, as text; undefined where there is no such view. */
+/** The view's definition as comparable text; undefined if there is no such view. */
 async function meaningOf(client: pg.Client, { schema, name }: ViewName): Promise<string | undefined> {
   const { rows } = await client.query<{ meaning: string }>(
     `select json_build_array(pg_get_viewdef(c.oid), c.reloptions,
@@ -163,7 +176,10 @@ async function meaningOf(client: pg.Client, { schema, name }: ViewName): Promise
   return rows[0]?.meaning;
 }
 
-/** Drops the views that the folder declared when it was applied last, and remembers those of now. */
+/**
+ * Drops views that the folder declared when it was last applied and no longer declares. Stores the
+ * current ones.
+ */
 async function dropOthers(client: pg.Client, declared: readonly ViewName[]): Promise<string[]> {
   const { rows } = await client.query<ViewName>('delete from sno.rules returning schema, name');
   const kept = new Set(declared.map(nameOf));
@@ -179,7 +195,10 @@ function nameOf({ schema, name }: ViewName): string {
   return `${schema}.${quoteIdentifier(name)}`;
 }
 
-/** Postgres counts characters from 1 in the statement; where it says no place, the statement's own beginning is named. */
+/**
+ * Postgres counts characters from 1 in the statement. Without a position, the error names the start
+ * of the statement.
+ */
 function statementFailure(file: SqlFile, { sql, start }: Statement, error: unknown): SnoError {
   if (!(error instanceof pg.DatabaseError)) return databaseError(error);
   const position = Number(error.position ?? 1) - 1;

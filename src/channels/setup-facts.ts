@@ -1,4 +1,4 @@
-/** What setup asks of a database before it says what is missing. */
+/** The facts that setup reads from a database before it reports what is missing. */
 import type pg from 'pg';
 
 export interface SetupFacts {
@@ -8,41 +8,50 @@ export interface SetupFacts {
   readonly walLevel: string;
   readonly database: string;
   readonly role: string;
-  /** Superuser, REPLICATION, or what a provider has in its place. */
+  /** Superuser, REPLICATION, or a provider's equivalent. */
   readonly replication: boolean;
-  /** `sno.version()`; undefined where nothing is installed. */
+  /** `sno.version()`; undefined if nothing is installed. */
   readonly installed: number | undefined;
   readonly eventTriggers: boolean;
   readonly publication: PublicationFacts | undefined;
-  /** Of the role that the service is to have, where one was named. */
+  /** Facts about the service's role, if one was named. */
   readonly service: ServiceFacts | undefined;
-  /** Facts that can only be asked where the functions are installed. */
+  /** Facts that can be read only if the functions are installed. */
   readonly inside: InsideFacts | undefined;
 }
 
 export interface PublicationFacts {
   readonly allTables: boolean;
-  /** Publishes inserts, updates, deletes and truncates, partitions as their root, stored generated columns. */
+  /**
+   * Whether it publishes inserts, updates, deletes and truncates, partitions as their root, and
+   * stored generated columns.
+   */
   readonly complete: boolean;
 }
 
 export interface InsideFacts {
   /** Whether the event triggers keep the publication up to date. */
   readonly isRegistered: boolean;
-  /** Tables that channels need, and that could be published but are not, or not of all who write to them. */
+  /**
+   * Tables that channels need, and that could be published but are not, or not for all their
+   * writers.
+   */
   readonly unpublished: readonly string[];
-  /** Grants on the schemas, tables, functions and views that the role needs and may not use. */
+  /** Missing grants on schemas, tables, functions and views that the role needs. */
   readonly forbidden: readonly string[];
 }
 
 export interface ServiceFacts {
   readonly exists: boolean;
   readonly replication: boolean;
-  /** Grants that it lacks on what the service reads; undefined where the functions that know are not installed. */
+  /**
+   * Missing grants on what the service reads; undefined if the functions that list them are not
+   * installed.
+   */
   readonly lacking: readonly string[] | undefined;
-  /** Whether it is the role that DDL grants further views and tables to. */
+  /** Whether DDL grants further views and tables to this role. */
   readonly isRemembered: boolean;
-  /** The roles that make views, so that their default privileges matter. */
+  /** The roles that create views, whose default privileges matter. */
   readonly owners: readonly string[];
 }
 
@@ -97,7 +106,10 @@ type Answer = Omit<SetupFacts, 'installed' | 'publication' | 'service' | 'inside
   readonly isInstalled: boolean;
 };
 
-/** `client` gives its results as text (postgres/connect.ts); `service` is the name of the service's role, if it is to have one of its own. */
+/**
+ * `client` must return its results as text (postgres/connect.ts). `service` is the name of the
+ * service's own role, if any.
+ */
 export async function readSetupFacts(
   client: pg.ClientBase,
   publication: string,
@@ -123,12 +135,12 @@ export async function readSetupFacts(
   return { ...facts, inside: { isRegistered: registered.length > 0, unpublished, forbidden } };
 }
 
-/** The version of the installed functions that knows several publications. */
+/** The version of the installed functions that supports several publications. */
 const INSIDE_VERSION = 8;
 /** The version of the installed functions that has `sno.lacking()`. */
 const LACKING_VERSION = 3;
 
-/** The role that the database was set up for; undefined where none was named. */
+/** The role that the database was set up for; undefined if none was named. */
 export async function rememberedService(client: pg.ClientBase): Promise<string | undefined> {
   const [known] = await namesOf(client, "select to_regclass('sno.settings')::text as name");
   if (known === null) return undefined;

@@ -1,6 +1,6 @@
 /**
- * The types that channels understand, by what Postgres calls them. Domains count as their base type, as they do in
- * row_to_json; every type that is not understood is `other`: shown as its text, and not compared.
+ * The types that channels understand, by their Postgres names. A domain counts as its base type, as
+ * in row_to_json. Every unknown type is `other`: shown as its text, and not compared.
  */
 import type { CatalogField, CatalogType } from './catalog.ts';
 
@@ -27,7 +27,7 @@ const BUILT_IN = {
 
 export type ScalarKind = keyof typeof BUILT_IN | 'enum';
 
-/** As format_type writes them, where that is another name. */
+/** Names that format_type writes differently. */
 const FORMATTED: Readonly<Record<string, string>> = {
   bool: 'boolean',
   int2: 'smallint',
@@ -55,12 +55,12 @@ export interface ArrayType {
   readonly kind: 'array';
   readonly name: string;
   readonly element: ValueType;
-  /** Between the elements in the text form. */
+  /** Separates the elements in the text form. */
   readonly delimiter: string;
   readonly textCast: boolean;
 }
 
-/** int2vector and oidvector: arrays whose text is their elements alone, with spaces between. */
+/** int2vector and oidvector: arrays whose text is only their elements, separated by spaces. */
 export interface VectorType {
   readonly kind: 'vector';
   readonly name: string;
@@ -79,7 +79,7 @@ export interface OtherType {
   readonly kind: 'other';
   readonly oid: number;
   readonly name: string;
-  /** These three as in CatalogType. */
+  /** The last three fields are as in CatalogType. */
   readonly jsonCast: string | null;
   readonly textCast: boolean;
   readonly equality: boolean;
@@ -115,41 +115,52 @@ export function arrayOf(element: ScalarType): ArrayType {
   return { kind: 'array', name: `${element.name}[]`, element, delimiter: ',', textCast: false };
 }
 
-/** Whether values of both are values of one type. */
+/** Whether both are the same type. */
 export function sameType(a: ValueType, b: ValueType): boolean {
   if (a.kind === 'array' && b.kind === 'array') return sameType(a.element, b.element);
   return isScalar(a) && isScalar(b) && a.oid === b.oid;
 }
 
-/** Built-in types whose cast to text is another function than their output, and gives the same. */
+/** Built-in types whose cast to text is not their output function, but gives the same text. */
 const SAME_TEXT: ReadonlySet<number> = new Set([18, 19, 650]); // "char", name, cidr
 
-/** Whether the cast to text gives what the output function prints, at any time. Of scalar types, cast.ts tells. */
+/**
+ * Whether the cast to text always gives what the output function prints. For scalar types, see
+ * cast.ts.
+ */
 export function printsAsText(type: Exclude<ValueType, ScalarType>): boolean {
   return (!type.textCast || (type.kind === 'other' && SAME_TEXT.has(type.oid))) && !isNaming(type);
 }
 
-/** regproc, regprocedure, regoper, regoperator, regclass, regtype, regconfig, regdictionary, regnamespace, regrole, regcollation, aclitem. */
+/**
+ * Oids of regproc, regprocedure, regoper, regoperator, regclass, regtype, regconfig, regdictionary,
+ * regnamespace, regrole, regcollation, aclitem.
+ */
 const NAMING: ReadonlySet<number> = new Set([24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191, 1033]);
 
-/** Whether its values print as names of other objects, so that their text becomes another one when those are renamed. */
+/** Whether its values print as names of other objects, so that renaming one changes their text. */
 export function isNaming(type: ValueType): boolean {
   return partsOf(type).some((part) => part.kind === 'other' && NAMING.has(part.oid));
 }
 
 const XML = 142;
 
-/** Whether there is xml in its values: that is stored with a declaration, which its output function leaves out. */
+/**
+ * Whether its values contain xml. Xml is stored with a declaration, which its output function
+ * leaves out.
+ */
 export function isXml(type: ValueType): boolean {
   return partsOf(type).some((part) => part.kind === 'other' && part.oid === XML);
 }
 
-/** The type of whose values Postgres makes JSON by a cast to json: of a value of this type, or of a part of one. */
+/**
+ * The type, or the first type inside it, whose values Postgres turns into JSON by a cast to json.
+ */
 export function jsonCastIn(type: ValueType): OtherType | undefined {
   return partsOf(type).find((part): part is OtherType => part.kind === 'other' && part.jsonCast !== null);
 }
 
-/** The type itself, and those of its elements and fields. */
+/** The type itself, and the types of its elements and fields. */
 export function partsOf(type: ValueType): readonly ValueType[] {
   if (type.kind === 'array' || type.kind === 'vector') return [type, ...partsOf(type.element)];
   if (type.kind === 'composite') return [type, ...type.fields.flatMap((field) => partsOf(field.type))];
@@ -160,10 +171,10 @@ function otherOf({ oid, name, jsonCast, textCast, equality }: CatalogType): Othe
   return { kind: 'other', oid, name, jsonCast, textCast, equality };
 }
 
-/** int2vector and oidvector */
+/** int2vector and oidvector. */
 const VECTORS: ReadonlySet<number> = new Set([22, 30]);
 
-/** Looks types up by oid and by name: the built-in ones, and those that the catalog tells of. */
+/** Looks types up by oid and by name: the built-in ones and the catalog's. */
 export class Types {
   readonly #byOid: ReadonlyMap<number, CatalogType>;
 
@@ -175,7 +186,7 @@ export class Types {
     const known = BY_OID.get(oid);
     if (known !== undefined) return known;
     const type = this.#byOid.get(oid);
-    // what is not known of it is left to Postgres
+    // an unknown type is left to Postgres
     if (type === undefined)
       return { kind: 'other', oid, name: `type ${oid}`, jsonCast: 'i', textCast: true, equality: false };
     if (type.base !== 0) return this.byOid(type.base);
@@ -184,10 +195,13 @@ export class Types {
     return this.#enum(type) ?? otherOf(type);
   }
 
-  /** Whether `=` can be written of values of the type, and is the operator that indexes serve, where names are looked up in pg_catalog. */
+  /**
+   * Whether `=` can be written for values of the type, and is the operator that indexes serve, with
+   * names looked up in pg_catalog.
+   */
   hasEquality(oid: number): boolean {
     const base = this.#baseOf(oid);
-    // the operators that Postgres has for any enum, any range and the like are not for domains over those
+    // Postgres's operators for any enum, any range and so on do not apply to domains over them
     if (base !== undefined && base.oid !== oid && base.kind !== 'b') return false;
     return partsOf(this.byOid(oid)).every((part) =>
       part.kind === 'other' ? part.equality : part.kind !== 'json' && part.kind !== 'vector',
@@ -203,14 +217,14 @@ export class Types {
     return type === undefined || type.base === 0 ? type : this.#baseOf(type.base);
   }
 
-  /** A scalar type by its name in SQL. No domains: a cast to one checks constraints. */
+  /** A scalar type by its name in SQL. Excludes domains: a cast to one checks constraints. */
   byName(schema: string, name: string): ScalarType | undefined {
     if (schema === 'pg_catalog') return BY_NAME.get(name);
     for (const type of this.#byOid.values()) if (type.schema === schema && type.name === name) return this.#enum(type);
     return undefined;
   }
 
-  /** One with casts of its own is none of those that are understood. */
+  /** Undefined for an enum with casts of its own: it is not an understood type. */
   #enum({ oid, name, labels, jsonCast, textCast }: CatalogType): ScalarType | undefined {
     return labels === null || jsonCast !== null || textCast ? undefined : { kind: 'enum', oid, name, labels };
   }

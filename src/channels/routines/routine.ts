@@ -1,6 +1,7 @@
 /**
- * Functions, operators and casts that are computed in process, each by the signature that it has in pg_catalog:
- * `left(text, int4): text`, `int4 + int4: int4`, `- int4: int4`, `numeric::int4: int4`. What has another signature is not known.
+ * Functions, operators and casts that are computed in process. Each is listed by its signature in
+ * pg_catalog: `left(text, int4): text`, `int4 + int4: int4`, `- int4: int4`, `numeric::int4: int4`.
+ * Any other signature is unknown.
  */
 import { Bytes } from '../../bytes.ts';
 import type { Tuple } from '../../decode/tuple.ts';
@@ -9,29 +10,31 @@ import { writeInteger } from '../integer.ts';
 import { Operand } from '../operand.ts';
 
 /**
- * Computes a value out of its arguments, of which none is NULL, and says so to `result`; false where it is NULL. Throws
- * RowError where Postgres gives an error.
+ * Computes a value from its arguments, none of which is NULL, and stores it in `result`. Returns
+ * false for NULL. Throws RowError where Postgres raises an error.
  */
 export type Apply = (result: Result, a: Operand, b: Operand, c: Operand) => boolean;
 
-/** Of a constant argument the text, null for NULL; of others undefined. */
+/** The text of each constant argument, null for NULL; undefined for other arguments. */
 export type Constants = readonly (string | null | undefined)[];
 
 interface Remarks {
-  /** What the collation of its arguments must be. */
+  /** The collation that its arguments must have. */
   readonly collation?: 'C' | 'deterministic';
-  /** Which arguments are supported, for the documentation. */
+  /** The supported arguments, for the documentation. */
   readonly where?: string;
 }
 
 export type Special = Remarks &
   (
     | { readonly apply: Apply }
-    /** What to apply depends on constant arguments or on types; undefined where it is not supported with these. */
+    /**
+     * The function depends on constant arguments or on types; undefined if these are not supported.
+     */
     | { readonly fix: (constants: Constants, args: readonly Value[]) => Apply | undefined }
   );
 
-/** By signature. */
+/** Routines by signature. */
 export type RoutineTable = Readonly<Record<string, Apply | Special>>;
 
 export interface Routine {
@@ -42,7 +45,7 @@ export interface Routine {
 
 /** The value of a call, as `apply` fills it in. */
 export class Result extends Operand {
-  /** For bytes that are nowhere yet: to be emptied with `begin`, told of with `done`. */
+  /** Buffer for new bytes: clear it with `begin`, report them with `done`. */
   readonly scratch = new Bytes(64);
   readonly #apply: Apply;
   readonly #args: readonly Operand[];
@@ -53,7 +56,7 @@ export class Result extends Operand {
     this.#args = args;
   }
 
-  /** Arguments are evaluated all, even where one is NULL: another may be an error. */
+  /** Evaluates all arguments, even if one is NULL: another may raise an error. */
   override load(row: Tuple): boolean {
     const args = this.#args;
     let isKnown = true;
@@ -99,7 +102,7 @@ export class Result extends Operand {
     return this.done();
   }
 
-  /** Without characters beyond U+007F. */
+  /** A text without characters beyond U+007F. */
   ascii(text: string): true {
     this.begin().ascii(text);
     return this.done();
@@ -110,7 +113,10 @@ export function makeOf(apply: Apply): Make {
   return (args) => new Result(apply, args);
 }
 
-/** A text in SQL that takes and gives these: what the tables are keyed by, without the result. */
+/**
+ * The signature of a call without its result: the key of the tables. `kinds` are the argument
+ * types.
+ */
 export function callKey(name: string, kinds: readonly string[]): string {
   return `${name}(${kinds.join(', ')})`;
 }
