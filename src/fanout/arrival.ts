@@ -1,6 +1,7 @@
 /**
- * A snapshot on its way to one connection. It sees commits of which the stream may not have told yet, one that took the right to it
- * away among them: so access is asked for again once it was taken, and no row is written before the answer.
+ * A snapshot on its way to one connection. The snapshot may see a commit that the stream has not
+ * delivered yet, for example one that revokes access. So access is checked again once the snapshot
+ * is taken, and no row is written before the answer.
  */
 import type { Outbox } from './outbox.ts';
 import type { SnapshotSink } from './reading.ts';
@@ -8,13 +9,13 @@ import type { Visibility } from './visibility.ts';
 
 export interface ArrivalOptions {
   readonly outbox: Outbox;
-  /** Whether the client takes compressed frames. */
+  /** Whether the client accepts compressed frames. */
   readonly deflates: boolean;
-  /** Whether a snapshot that sees this is of use. */
+  /** Whether a snapshot with this visibility can be used. */
   readonly isUseful: (visibility: Visibility) => boolean;
-  /** Asks whether the subscription is allowed, and ends it where not. Never rejects. */
+  /** Asks whether the subscription is allowed, and ends it if not. Never rejects. */
   readonly ask: () => Promise<unknown>;
-  /** Resolves when what is known by now of access taken away has been looked into; undefined: it has. */
+  /** Resolves when all pending access checks are answered. Undefined: none is pending. */
   readonly unanswered: () => Promise<void> | undefined;
   readonly isEnded: () => boolean;
 }
@@ -29,7 +30,7 @@ export class Arrival implements SnapshotSink {
     this.#options = options;
   }
 
-  /** Resolves when the frames that came have been given to the socket; undefined: they have. */
+  /** Resolves when all received frames have been written to the socket. Undefined: they have. */
   get written(): Promise<void> | undefined {
     return this.#written;
   }

@@ -1,9 +1,11 @@
 /**
- * Compresses frames for the clients that take them compressed: each once, when the first of them is to get it. Copies of what is in
- * the journal are kept for the next who wants them, the newest ones, within a bound of bytes of their own.
+ * Compresses frames for clients that accept compressed frames. Each frame is compressed once, when
+ * the first such client is to receive it. The newest copies of journal frames are kept for later
+ * clients, up to a maximum of bytes.
  *
- * Small frames are not worth it. Large ones in the journal are sent as they are, since whoever is live must not wait for another thread
- * and the others must not wait for this one; those of snapshots are compressed on another thread.
+ * Small frames are not compressed. Large journal frames are sent uncompressed: live clients must
+ * not wait for another thread, and other clients must not wait for this thread. Large snapshot
+ * frames are compressed on another thread.
  */
 import { deflatedFrame, deflatedFrameLater } from '../deflated-frame.ts';
 import { Deque } from '../journal/deque.ts';
@@ -11,19 +13,22 @@ import type { DeflatedCopy, Entry } from '../journal/journal.ts';
 import { Slab } from '../slab.ts';
 
 export interface DeflaterOptions {
-  /** Smaller frames are sent as they are; 0: all are. */
+  /** Minimum bytes of a frame to compress. 0: no frame is compressed. */
   readonly bytesMin: number;
-  /** Bytes of all copies together. */
+  /** Maximum bytes of all copies together. */
   readonly copiesBytesMax: number;
-  /** A frame was compressed. */
+  /** Called after a frame was compressed. */
   readonly deflated: (bytesBefore: number, bytesAfter: number) => void;
 }
 
-/** About a millisecond. */
+/** Maximum bytes of a frame compressed on this thread. Takes about a millisecond. */
 const ON_THIS_THREAD_BYTES_MAX = 64 * 1024;
-/** A larger one would need as much memory again, and hold a thread for long. */
+/**
+ * Maximum bytes of a frame compressed on another thread. A larger frame would need as much memory
+ * again, and occupy a thread for long.
+ */
 const ON_ANOTHER_THREAD_BYTES_MAX = 8 * 1024 ** 2;
-/** What a copy costs beside its bytes. */
+/** Bytes that a copy costs beside its content. */
 const COPY_OVERHEAD_BYTES = 160;
 
 export class Deflater {
@@ -41,7 +46,7 @@ export class Deflater {
     return this.#bytes;
   }
 
-  /** The entry's frame as it goes to those who take compressed frames. */
+  /** Returns the entry's frame as sent to clients that accept compressed frames. */
   frameOf(entry: Entry): Buffer {
     const { frame, deflated } = entry;
     if (!this.#isWorthIt(frame, ON_THIS_THREAD_BYTES_MAX)) return frame;
@@ -53,7 +58,7 @@ export class Deflater {
     return made;
   }
 
-  /** The same for a frame of a snapshot. */
+  /** Does the same for a snapshot frame. */
   async snapshotFrame(frame: Buffer): Promise<Buffer> {
     if (!this.#isWorthIt(frame, ON_ANOTHER_THREAD_BYTES_MAX)) return frame;
     return this.#counted(frame, await deflatedFrameLater(frame));
@@ -70,7 +75,8 @@ export class Deflater {
   }
 
   #keep(copy: DeflatedCopy, bytes: number): void {
-    // where it is the frame itself the journal holds it; it must not be held for longer than there
+    // 0 bytes: the copy is the frame itself, held by the journal. It must not be held longer than
+    // there.
     if (bytes === 0) return;
     this.#copies.push(copy);
     this.#bytes += bytes + COPY_OVERHEAD_BYTES;

@@ -1,5 +1,6 @@
 /**
- * fanout: from the journal to sockets. No queue per subscriber, only cursors into the journal.
+ * fanout: from the journal to the sockets. Subscribers have cursors into the journal, and no
+ * queues.
  */
 import type { Duplex } from 'node:stream';
 import type { ResolvedChannel } from '../channels/channel.ts';
@@ -11,80 +12,99 @@ export type From =
   | { readonly kind: 'since'; readonly position: string }
   | { readonly kind: 'snapshot' };
 
-/** Whether a connection may still hear a channel. undeclared: it may not, since the access view was dropped. dropped: there is no channel. */
+/**
+ * Whether a connection may still receive a channel. undeclared: no, since the access view was
+ * dropped. dropped: the channel no longer exists.
+ */
 export type Verdict = boolean | 'undeclared' | 'dropped';
 
-/** Whose connection it is. */
+/** The owner of a feed: the connection. */
 export interface FeedOwner {
-  /** As limits count it. */
+  /** The client's address as limits count it. */
   readonly address?: string;
   /**
-   * Whether the connection may still hear the channel, asked when a commit may have taken that away. Answers when it is known for
-   * sure.
+   * Whether the connection may still receive the channel. Called when a commit may have revoked
+   * access. Resolves once the answer is certain.
    */
   authorize(channel: ResolvedChannel): Promise<Verdict>;
-  /** The socket has taken what was sent. More may have been written to it since. */
+  /**
+   * Called when the socket has accepted everything sent before. More may have been written since.
+   */
   drained(): void;
 }
 
-/** One connection, as the fan-out sees it. Everything that is written to its socket goes through here, in order. */
+/**
+ * One connection, as the fan-out sees it. Everything written to its socket goes through here, in
+ * order.
+ */
 export interface Feed {
-  /** Sends a frame of its own: welcome, error. Never in the middle of another frame. */
+  /** Sends a control frame: welcome, error. Never in the middle of another frame. */
   send(frame: ServerFrame): void;
-  /** Sends a whole websocket frame as it is (ping, pong), in order with the others. */
+  /** Sends a complete websocket frame unchanged (ping, pong), in order with the others. */
   sendRaw(frame: Buffer): void;
   /** Answers a client's `ping`: a heartbeat with this connection's position. */
   heartbeat(): void;
   /**
-   * Sends a heartbeat with `reached` once every live channel of the connection includes the commit; after a reset of all of
-   * them it has to be asked for anew. False where the connection waits for too many.
+   * Sends a heartbeat with `reached` once every live channel of the connection includes the commit.
+   * After a reset of all channels the client must ask again. Returns false if the connection waits
+   * for too many commits.
    */
   reach(commit: CommitReference): boolean;
   /**
-   * Ends every subscription and sends a close frame after what `send` and `sendRaw` were given; nothing is written after
-   * it. `written` is called once the frame has been handed to the socket.
+   * Ends every subscription and sends a close frame after everything passed to `send` and
+   * `sendRaw`. Nothing is written after it. `written` is called once the frame has been passed to
+   * the socket.
    */
   close(frame: Buffer, written: () => void): void;
   /**
-   * Joins a channel; the caller has checked access. The feed itself sends snapshot, changes, subscribed, reset or
-   * error. `epoch` mismatches and the like are answered with `reset`. `disturbed` as it was when access was granted: then
-   * it is checked once more.
+   * Joins a channel; the caller has checked access. The feed itself sends snapshot, changes,
+   * subscribed, reset or error. An `epoch` mismatch and the like is answered with `reset`.
+   * `disturbed` is the value at the time when access was granted; if set, access is checked once
+   * more.
    */
   subscribe(channel: ResolvedChannel, from: From, disturbed?: Attendance['disturbed']): void;
   /** Set by the caller. */
   owner: FeedOwner | undefined;
-  /** Leaves a channel and says `unsubscribed` with the code; false where it was not joined. */
+  /**
+   * Leaves a channel and sends `unsubscribed` with the code. Returns false if it was not joined.
+   */
   unsubscribe(channel: string, code: UnsubscribedCode, verdict?: Verdict): boolean;
   has(channel: string): boolean;
-  /** The channels joined or being joined. */
+  /** The channels that are joined or being joined. */
   channels(): Iterable<ResolvedChannel>;
   readonly subscriptionCount: number;
-  /** Whether the client takes compressed frames. */
+  /** Whether the client accepts compressed frames. */
   readonly deflates: boolean;
-  /** Ends every subscription and writes nothing more. Call when the socket closes. */
+  /** Ends every subscription and writes nothing more. Called when the socket closes. */
   detach(): void;
 }
 
 /**
- * While access to a channel is being asked for: the commits that may take it away. Queries do not see a commit at once
- * when the WAL tells of it.
+ * Tracks commits that may revoke access to a channel while an access check runs. A commit becomes
+ * visible to queries only some time after the WAL delivers it.
  */
 export interface Attendance {
-  /** To be waited for before asking, where queries did not see an earlier commit yet. */
+  /** Wait for this before asking, if set: queries may not see an earlier commit yet. */
   readonly settled: Promise<unknown> | undefined;
-  /** Undefined where none has come since; else it resolves when queries see those that have. */
+  /**
+   * Undefined if no such commit arrived since. Otherwise it resolves when queries see the commits
+   * that arrived.
+   */
   readonly disturbed: Promise<unknown> | undefined;
   end(): void;
 }
 
 export interface Fanout {
-  /** The epoch that the stream is in; undefined before the stream started for the first time. */
+  /** The stream's current epoch. Undefined before the stream first started. */
   readonly epoch: string | undefined;
-  /** `deflates`: the client takes compressed frames. */
+  /** `deflates`: the client accepts compressed frames. */
   attach(socket: Duplex, deflates: boolean): Feed;
-  /** Access to the channel is going to be asked for; `end` is to be called in the end. */
+  /** Called before access to the channel is checked. The caller must call `end` afterwards. */
   attend(channel: ResolvedChannel): Attendance;
-  /** Calls back once everything that was committed before the call has come out of the stream; never, where another history begins. */
+  /**
+   * Calls back once the stream has delivered everything committed before the call. Never calls back
+   * if a new history begins.
+   */
   afterCommitted(call: () => void): void;
   readonly connectionCount: number;
   readonly subscriptionCount: number;

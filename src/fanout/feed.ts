@@ -1,7 +1,7 @@
 /**
- * One connection. Its live subscriptions get events as they come; the others read from the journal while the socket
- * takes more, in commit order over all of them together. A socket that does not keep up makes all of them read from the
- * journal: it costs cursors, no queue.
+ * One connection. Its live subscriptions receive events as they arrive. The others read from the
+ * journal while the socket accepts more, in commit order across all of them. If a socket does not
+ * keep up, all its subscriptions read from the journal: this costs cursors, and no queue.
  */
 import type { Duplex } from 'node:stream';
 import type { ResolvedChannel } from '../channels/channel.ts';
@@ -22,38 +22,49 @@ import { Subscription } from './subscription.ts';
 import { Vigil, type VigilHost } from './vigil.ts';
 import type { Visibility } from './visibility.ts';
 
-/** Snapshots that do not see a commit which the journal has dropped are taken again, this often. */
+/**
+ * Maximum attempts to take a snapshot. A snapshot is taken again if it does not see a commit that
+ * the journal has dropped.
+ */
 const SNAPSHOT_ATTEMPTS_MAX = 30;
-/** Before every entry. */
+/** A sequence before every entry. */
 const NOTHING = -1;
 
-/** What a feed asks and tells of the whole. */
+/** What a feed needs from the hub. */
 export interface FeedHost {
-  /** What is joined for those who catch up; `deflated` for clients that take compressed frames. */
+  /**
+   * Joined frames for clients that catch up. `deflated`: for clients that accept compressed frames.
+   */
   readonly segments: Readonly<Record<'plain' | 'deflated', Segments>>;
   readonly options: HubOptions;
   readonly journal: Journal;
   readonly markers: Markers;
   readonly outbound: OutboundBudget;
   readonly epoch: string | undefined;
-  /** No entry lies after it. */
+  /** No entry lies after this position. */
   readonly frontier: Position;
   readonly headText: string;
-  /** Sequence of the last entry, and of the last one of a whole commit. */
+  /** Sequence of the last entry. */
   readonly sequence: number;
   readonly wholeSequence: number;
-  /** Sequence of the last entry of the commits that have ended, and of one that has not where the snapshot sees it nevertheless. */
+  /**
+   * Sequence of the last entry of the ended commits. If the snapshot sees the commit that has not
+   * ended, its entries count too.
+   */
   seenSequence(visibility: Visibility): number;
-  /** `reached` where it is an answer. Writes what has come before. */
+  /** `reached` is set in an answer to `reach`. Writes pending events first. */
   heartbeatFrame(reached?: string): Buffer;
-  /** Writes what has come to the live subscriptions of all: none may leave them before. */
+  /**
+   * Writes pending events to all live subscriptions. Must be called before a subscription stops
+   * being live.
+   */
   write(): void;
-  /** The channel's log, to be given back by `ended`. */
+  /** Returns the channel's log, retained until `ended`. */
   hold(channel: ResolvedChannel): ChannelLog;
   /** Lets the feed read from the journal at the end of this turn. */
   pumpLater(feed: SocketFeed): void;
   joined(feed: SocketFeed, subscription: Subscription): void;
-  /** The subscription gets events as they come, or does so no more. */
+  /** The subscription starts to receive events as they arrive. `left`: it stops. */
   live(subscription: Subscription): void;
   left(subscription: Subscription): void;
   ended(subscription: Subscription): void;
@@ -64,17 +75,22 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
   readonly outbox: Outbox;
   readonly deflates: boolean;
   owner: FeedOwner | undefined;
-  /** Set by the hub in the turn in which this feed gets events of one channel, and of more than one. */
+  /**
+   * Set by the hub in the turn in which this feed receives events of one channel (`turn`), or of
+   * several (`isMulti`).
+   */
   turn = 0;
   isMulti = false;
   readonly #hub: FeedHost;
   readonly #socket: Duplex;
   readonly #subscriptions = new Map<string, Subscription>();
   #isDetached = false;
-  /** The last snapshot was taken by others faster: the next one is shared with nobody. */
+  /**
+   * This client read its last snapshot more slowly than others. Its next snapshot is not shared.
+   */
   #isLaggard = false;
-  // What follows is made when it is needed: most clients are live, and wait for nothing.
-  /** Those that read from the journal; undefined: there are none. */
+  // The fields below are created on demand: most clients are live and wait for nothing.
+  /** The subscriptions that read from the journal. Undefined: none. */
   #catching: Set<Subscription> | undefined;
   #vigil: Vigil | undefined;
   #reaches: Reaches | undefined;
@@ -91,7 +107,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
     return this.#subscriptions.size;
   }
 
-  /** Whether everything up to the head has been written for every channel that was said to be subscribed. */
+  /** Whether everything up to the head has been written for every subscribed channel. */
   get isComplete(): boolean {
     return this.#catching === undefined;
   }
@@ -129,7 +145,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
     return this.#reaches.ask(commit);
   }
 
-  /** Of a commit that it waits for. */
+  /** A commit that the client waits for has been reached. */
   reached(isAtOnce: boolean): void {
     if (isAtOnce) this.pump();
     else this.#hub.pumpLater(this);
@@ -144,7 +160,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
   }
 
   detach(): void {
-    // what a close frame was behind will not be taken any more
+    // The frames queued before a close frame will not be accepted any more.
     if (this.#isDetached) return this.outbox.close();
     this.#isDetached = true;
     this.#endAll();
@@ -156,11 +172,11 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
     const subscription = new Subscription(channel, this.#hub.hold(channel), this.#hub.wholeSequence);
     this.#subscriptions.set(channel.name, subscription);
     this.#hub.joined(this, subscription);
-    // what it resumes may lie after the commits that disturbed
+    // The position to resume from may lie after the disturbing commits.
     if (disturbed !== undefined) this.recheck([subscription], disturbed, NOTHING);
     switch (from.kind) {
       case 'now':
-        // what is missing of a commit that is being read must not be followed by its end: begin after it
+        // A commit is partly read: its end must not be sent without its start. Begin after it.
         if (subscription.isOvertaken) return this.#joinBehind(subscription);
         this.#subscribed(channel.name, this.#hub.headText);
         return this.#catchUp(subscription);
@@ -192,8 +208,9 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
   }
 
   /**
-   * A commit may have taken away the right to these subscriptions; queries see it when `seen` resolves. Nothing that comes
-   * after `upTo` goes out before that is known; of no channel, so that commits stay in order.
+   * A commit may have revoked access to these subscriptions; queries see the commit when `seen`
+   * resolves. Until the check is answered, nothing after `upTo` is sent. This holds for all
+   * channels, so that commits stay in order.
    */
   recheck(subscriptions: readonly Subscription[], seen: Promise<unknown>, upTo = this.#hub.sequence): void {
     this.fallBehind();
@@ -205,7 +222,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
     return Promise.all([...subscriptions].map((each) => this.#authorize(each)));
   }
 
-  /** The socket does not keep up: from here on the live subscriptions read from the journal. */
+  /** The socket does not keep up: its live subscriptions read from the journal from now on. */
   fallBehind(): void {
     this.#hub.write();
     for (const subscription of this.#subscriptions.values()) {
@@ -218,8 +235,9 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
   }
 
   /**
-   * Writes from the journal what the subscriptions that are not live have missed, while the socket takes it. Where that
-   * is not all, the live ones read from the journal too: only so do commits stay in order over all of them.
+   * Writes missed entries from the journal to the subscriptions that are not live, while the socket
+   * accepts more. If some remain, the live subscriptions read from the journal too: only this keeps
+   * commits in order across all of them.
    */
   pump(): void {
     this.#hub.write();
@@ -240,7 +258,10 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
     else this.#answerReached();
   }
 
-  /** Of the only subscription that has missed something: in pieces that are the same for everybody who is there. */
+  /**
+   * Writes the entries of the only subscription that has missed some. The pieces are shared by all
+   * clients at the same place.
+   */
   #writeSegments(subscription: Subscription): void {
     const segments = this.#hub.segments[this.deflates ? 'deflated' : 'plain'];
     while (this.outbox.takesMore) {
@@ -285,7 +306,10 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
     this.#hub.live(subscription);
   }
 
-  /** Where a snapshot and the stream meet, the channel is subscribed. */
+  /**
+   * Sends `subscribed` once the subscription passes the place where the snapshot and the stream
+   * meet.
+   */
   #passSeam(subscription: Subscription, sequence: number): void {
     const position = subscription.passSeam(sequence);
     if (position !== undefined) this.#subscribed(subscription.channel.name, position);
@@ -295,7 +319,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
     this.send({ type: 'subscribed', channel, position, ...(recovered === undefined ? {} : { recovered }) });
   }
 
-  /** In the middle of the stream. */
+  /** Called in the middle of the stream. */
   #catchUpLater(subscription: Subscription): void {
     this.#startCatching(subscription);
     this.#hub.pumpLater(this);
@@ -326,7 +350,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
         differsInGenerationOnly(position.epoch, epoch ?? '') ? 'slot_lost' : 'epoch_changed',
       );
     }
-    // a position that this history has not reached is of another one
+    // A position that this history has not reached belongs to another history.
     if (comparePositions(position, frontier) > 0) return this.reset(subscription, 'epoch_changed');
     if (comparePositions(position, journal.oldest) < 0) return this.reset(subscription, 'position_too_old');
     const { log } = subscription;
@@ -339,7 +363,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
     this.#catchUp(subscription);
   }
 
-  /** Joins from now on, once everything that has been committed by now has come. */
+  /** Joins from now on, once everything committed until now has arrived. */
   #joinBehind(subscription: Subscription): void {
     const hub = this.#hub;
     hub.markers.expect(() => {
@@ -364,7 +388,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
     });
     try {
       for (let attempt = 1; ; attempt++) {
-        // whoever takes nothing does not get a place that others wait for
+        // A client that accepts nothing does not get a place that others wait for.
         if (outbox.full) await outbox.writable();
         if (subscription.isEnded) return;
         const share = hub.options.snapshots.ask(channel, arrival, this.#isLaggard, this.owner?.address);
@@ -398,20 +422,20 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
     });
   }
 
-  /** Whether what a snapshot sees, with what the journal has and will have, is all. */
+  /** Whether the snapshot and the journal together contain everything. */
   #isUseful(subscription: Subscription, visibility: Visibility): boolean {
-    // nor must it be of the view as it was before a redefinition that has come already
+    // The snapshot must not show the view as it was before a redefinition that has already arrived.
     const { voided } = subscription.log;
     const isOld = voided !== undefined && voided.xid !== 0 && !visibility.sees(voided.xid);
     if (isOld || this.#hub.journal.evictedUnseen((xid) => !visibility.sees(xid))) return false;
     return subscription.taken(visibility, this.#hub.seenSequence(visibility));
   }
 
-  /** Ends a subscription that is not allowed any more. */
+  /** Ends a subscription that is no longer allowed. */
   async #authorize(subscription: Subscription): Promise<void> {
     if (subscription.isEnded) return;
     const verdict = await this.owner?.authorize(subscription.channel);
-    // it may have been left meanwhile
+    // The client may have left the channel meanwhile.
     if (verdict === true || subscription.isEnded) return;
     const code = verdict === 'dropped' ? 'channel_dropped' : 'access_revoked';
     this.unsubscribe(subscription.channel.name, code, verdict);
@@ -437,7 +461,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
   }
 }
 
-/** The sequence of the last entry at or before the position. */
+/** Returns the sequence of the last entry at or before the position. */
 function cursorAt(log: ChannelLog, position: Position): number {
   let low = 0;
   let high = log.length;
@@ -450,8 +474,8 @@ function cursorAt(log: ChannelLog, position: Position): number {
 }
 
 /**
- * The subscription whose next entry comes first, up to `limit`, and the sequence up to which it may go on before another's turn
- * comes.
+ * Returns the subscription whose next entry comes first, up to `limit`. Also returns the sequence
+ * up to which it may continue before another subscription's turn.
  */
 function earliest(catching: Iterable<Subscription>, limit: number): readonly [Subscription | undefined, number] {
   let first: Subscription | undefined;

@@ -1,7 +1,8 @@
 /**
- * Brings what the journal takes in to the connections. Live subscriptions are known by channel; once per flush, what is
- * new in a channel is joined into one buffer, and that same buffer is written to every socket whose connection got
- * events of that channel only. Connections with events of several channels get them in commit order.
+ * Delivers journal entries to connections. Live subscriptions are indexed by channel. Once per
+ * flush, a channel's new entries are joined into one buffer. That buffer is written to every socket
+ * whose connection received events of that channel only. Connections with events of several
+ * channels receive them in commit order.
  */
 import type { Duplex } from 'node:stream';
 import type { ResolvedChannel } from '../channels/channel.ts';
@@ -21,7 +22,7 @@ import { Segments } from './segments.ts';
 import type { Subscription } from './subscription.ts';
 import type { Visibility } from './visibility.ts';
 
-/** Where the commits come from; tells where the head is. */
+/** The source of commits; it knows where the head is. */
 export interface Head {
   readonly frontier: Position;
   readonly headText: string;
@@ -31,19 +32,25 @@ export interface Head {
   isOpen(pattern: string, channel: string): boolean;
 }
 
-/** A larger frame costs more to copy than to write by itself. */
+/**
+ * Maximum bytes of a frame that is joined with others. A larger frame costs more to copy than to
+ * write separately.
+ */
 const JOINED_FRAME_BYTES_MAX = 16 * 1_024;
 
 const NOTHING: Entry[] = [];
 
-/** A channel that somebody is subscribed to. There may be very many: each has only what it needs. */
+/**
+ * A channel with at least one subscription. There may be very many, so each one holds only what it
+ * needs.
+ */
 class LiveChannel {
-  /** That its first subscription was made by; others for a moment after a redefinition. */
+  /** The pattern of its first subscription. Others exist only for a moment after a redefinition. */
   readonly pattern: string;
   otherPatterns: Set<string> | undefined;
   /** Every subscription, live or not. */
   readonly all = new Map<Subscription, SocketFeed>();
-  /** How many of them are live. */
+  /** Number of live subscriptions. */
   liveCount = 0;
   /** NOTHING, or an array of its own. */
   pending = NOTHING;
@@ -84,7 +91,10 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     this.#revocations = new Revocations((xid) => options.visible(xid));
   }
 
-  /** The builder writes into the hub and the hub asks it for the head: the two are made one after the other. */
+  /**
+   * Sets the head. The builder writes into the hub and the hub asks the builder for the head, so
+   * one is created after the other.
+   */
   follow(head: Head): void {
     this.#head = head;
   }
@@ -125,7 +135,7 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     return this.#subscriptionCount;
   }
 
-  /** Bytes that wait in the sockets of all connections. */
+  /** Bytes queued in the sockets of all connections. */
   get outboundBytes(): number {
     let bytes = 0;
     for (const { outbox } of this.#feeds) bytes += outbox.pendingBytes;
@@ -142,7 +152,8 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     this.options.beforeDelivery?.();
     const rechecks = batch.marks.filter(({ kind }) => kind === 'recheck');
     if (rechecks.length > 0) {
-      // what was committed before may go out; nothing of this commit or a later one, to those whom it concerns
+      // Earlier commits may be sent. Nothing of this commit or a later one is sent to the affected
+      // connections.
       this.write();
       this.#recheck(rechecks, batch.xid);
     }
@@ -153,7 +164,7 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     if (batch.committedAt > 0) this.#committedAt.push(batch.committedAt);
     const redefinitions = batch.marks.filter(({ kind }) => kind === 'changed' || kind === 'dropped');
     if (redefinitions.length === 0) return;
-    // at once: whoever is subscribed by the old definition must not get a position after it
+    // At once: clients subscribed by the old definition must not receive a position after it.
     this.write();
     for (const mark of redefinitions) this.#redefine(mark);
   }
@@ -167,20 +178,22 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     return this.journal.hold(name, pattern.text, missed);
   }
 
-  /** Writes what was appended to the sockets that are live. */
+  /** Writes appended entries to live sockets. */
   write(): void {
     if (this.#dirty.length === 0) return;
     const feeds = this.#claim();
     this.#dirty = [];
     for (const feed of feeds) {
       if (!feed.outbox.full) continue;
-      // a large frame that goes out in slices need not be too much
+      // A large frame that is sent in slices may make the outbox full without exceeding the limit.
       if (feed.outbox.pendingBytes >= feed.outbox.bytesMax) this.options.events.outboundFull();
       feed.fallBehind();
     }
   }
 
-  /** The same, for all that came together; then lets the journal drop what is too much. */
+  /**
+   * Writes everything that arrived together, then lets the journal drop entries beyond its limits.
+   */
   flush(): void {
     this.options.beforeDelivery?.();
     this.write();
@@ -202,7 +215,7 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     this.markers.expect(call);
   }
 
-  /** Resets the subscriptions of a pattern's channels that cannot go on. */
+  /** Resets the subscriptions of a pattern's channels that cannot continue. */
   lag(pattern: string, cannot: (channel: string) => boolean): void {
     for (const { all } of [...this.#channels.values()])
       for (const [subscription, feed] of [...all])
@@ -210,18 +223,21 @@ export class Hub implements Fanout, FeedHost, BatchSink {
           feed.reset(subscription, 'lagging');
   }
 
-  /** Every subscription is void: another history begins. */
+  /** Resets every subscription: another history begins. */
   resetAll(reason: ResetReason): void {
     for (const feed of this.#feeds) feed.resetAll(reason);
   }
 
-  /** What was appended is written first: the position says that it has been. */
+  /** Writes appended entries first: the position says that they have been written. */
   heartbeatFrame(reached?: string): Buffer {
     this.write();
     return textFrame(JSON.stringify({ type: 'heartbeat', position: this.headText, reached }));
   }
 
-  /** One frame for all; those who are behind get none, since they are not complete up to the head. */
+  /**
+   * Sends one frame to all. Connections that are behind receive none, since they are not complete
+   * up to the head.
+   */
   heartbeat(): void {
     if (this.epoch === undefined) return;
     const frame = this.heartbeatFrame();
@@ -232,7 +248,7 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     this.#toPump.add(feed);
   }
 
-  // what feeds tell of their subscriptions
+  // Calls from feeds about their subscriptions:
 
   joined(feed: SocketFeed, subscription: Subscription): void {
     this.#subscriptionCount++;
@@ -313,7 +329,7 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     this.#dirty.push(channel);
   }
 
-  /** Writes to every feed that is live in a channel with something new; returns them. */
+  /** Writes to every feed that is live in a channel with new entries. Returns these feeds. */
   #claim(): readonly SocketFeed[] {
     const turn = ++this.#turn;
     const feeds: SocketFeed[] = [];
@@ -326,7 +342,8 @@ export class Hub implements Fanout, FeedHost, BatchSink {
           if (feed.isMulti) feeds.push(feed);
         });
       }
-      // `isMulti` says something of the last channel only; those in `feeds` are in several
+      // So far `isMulti` is true only for feeds seen again in the last channel. Every feed in
+      // `feeds` is in several.
       for (const feed of feeds) feed.isMulti = true;
     }
     const deflate = (entry: Entry) => this.options.deflater.frameOf(entry);
@@ -364,7 +381,7 @@ export class Hub implements Fanout, FeedHost, BatchSink {
     return touched;
   }
 
-  /** Everybody whom a mark concerns. */
+  /** Every subscription that a mark concerns. */
   #subscriptionsOf({ pattern, channel }: Mark): readonly (readonly [Subscription, SocketFeed])[] {
     const named = channel === undefined ? this.#channelsOfPattern.get(pattern) : [this.#channels.get(channel)];
     return [...(named ?? [])].flatMap((each) =>
@@ -395,7 +412,10 @@ export class Hub implements Fanout, FeedHost, BatchSink {
 
 const plain = ({ frame }: Entry): Buffer => frame;
 
-/** Small frames that stand side by side become one; large ones stay as they are, shared by everybody. */
+/**
+ * Joins adjacent small frames into one. Large frames stay separate and are shared by all
+ * connections.
+ */
 function joined(all: readonly Buffer[]): readonly Buffer[] {
   const frames: Buffer[] = [];
   let small: Buffer[] = [];

@@ -1,14 +1,14 @@
 /**
- * Markers in the WAL: a transaction that does nothing but emit a message. When it comes out of the stream, every
- * commit that any query saw before the marker was asked for has come out too.
- * Those who ask while one is on its way share the next.
+ * Markers in the WAL: a transaction that only emits a message. When the stream delivers it, it has
+ * also delivered every commit that any query saw before the marker was requested. Callers that ask
+ * while a marker is on its way share the next one.
  */
 import { randomUUID } from 'node:crypto';
 
 export interface MarkerOptions {
-  /** Commits a marker with this id; rejects where the database can't be reached. */
+  /** Commits a marker with this id. Rejects if the database can't be reached. */
   readonly emit: (id: string) => Promise<void>;
-  /** Resolves when it is time for another try. */
+  /** Resolves when it is time to retry. */
   readonly pause: (attempt: number) => Promise<void>;
 }
 
@@ -23,27 +23,33 @@ export class Markers {
     this.#options = options;
   }
 
-  /** Calls back, in the middle of the stream, when a marker that is committed from now on comes out of it. */
+  /**
+   * Calls back, in the middle of the stream, when the stream delivers a marker committed from now
+   * on.
+   */
   expect(callback: () => void): void {
     this.#waiting.push(callback);
     if (!this.#isEmitting) void this.#emit();
   }
 
-  /** A marker came out of the stream. Those of other processes are nobody's. */
+  /** The stream delivered a marker. Markers of other processes have no callbacks. */
   arrived(id: string): void {
     const callbacks = this.#expected.get(id);
     this.#expected.delete(id);
     for (const callback of callbacks ?? []) callback();
   }
 
-  /** A history begins. The markers of the one before may never come, so each callback waits for another one. */
+  /**
+   * A new history begins. Markers of the previous history may never arrive, so each callback waits
+   * for a new marker.
+   */
   renew(): void {
     this.#waiting = [...[...this.#expected.values()].flat(), ...this.#waiting];
     this.#expected.clear();
     if (this.#waiting.length > 0 && !this.#isEmitting) void this.#emit();
   }
 
-  /** Nothing is called back any more. */
+  /** Stops all callbacks. */
   stop(): void {
     this.#stopped = true;
     this.#expected.clear();
@@ -60,7 +66,7 @@ export class Markers {
         await this.#options.emit(id);
         attempt = 0;
       } catch {
-        // it may have been committed nevertheless; then `arrived` finds nobody
+        // The marker may have been committed nevertheless; then `arrived` finds no callbacks.
         this.#waiting = [...(this.#expected.get(id) ?? []), ...this.#waiting];
         this.#expected.delete(id);
         await this.#options.pause(++attempt);

@@ -1,21 +1,21 @@
 /**
- * Messages by pg_notify. They do not come by the WAL, and may overtake commits that were there before them. So each waits until
- * a marker that was put into the WAL after it came has come out of the stream: every commit that its sender saw has been told of
- * before it, one that took access away among them.
+ * Messages sent by pg_notify. They do not arrive through the WAL, and may overtake earlier commits.
+ * So each message waits for a marker that was put into the WAL after the message arrived. By then
+ * the stream has delivered every commit that the sender saw, including commits that revoke access.
  */
 import { type Notification, parseNotification } from '../channels/published.ts';
 import type { Markers } from './markers.ts';
 
-/** Why a message reaches nobody. */
+/** Why a message is not delivered. */
 type Dropped = 'payload_malformed' | 'channel_unknown' | 'too_many_waiting';
 
 export interface NotificationsOptions {
   readonly markers: Pick<Markers, 'expect'>;
-  /** Bytes of messages that may wait: the stream may be far behind. */
+  /** Maximum bytes of waiting messages: the stream may be far behind. */
   readonly waitingBytesMax: number;
-  /** Puts it into the journal; false where no view makes its channel. */
+  /** Adds the message to the journal. Returns false if no view defines its channel. */
   readonly publish: (notification: Notification) => boolean;
-  /** `isFirst` is false where others were dropped for the same lack of room right before. */
+  /** `isFirst` is false if other messages were dropped for the same lack of room right before. */
   readonly dropped: (reason: Dropped, channel: string | undefined, isFirst: boolean) => void;
 }
 
@@ -28,7 +28,7 @@ export class Notifications {
     this.#options = options;
   }
 
-  /** A payload has been notified. */
+  /** A notification with this payload arrived. */
   came(payload: string): void {
     const { markers, waitingBytesMax, dropped } = this.#options;
     const notification = parseNotification(payload);

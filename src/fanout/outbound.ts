@@ -1,20 +1,24 @@
 /**
- * What a socket is given at a time of what it has not been waiting for: a large frame, or the past. More would only be encrypted
- * before the network takes it, into memory that no cache holds.
+ * Maximum bytes written to a socket at once during catch-up or for one large frame. More would only
+ * be encrypted before the network accepts it, into memory that no cache holds.
  */
 export const SLICE_BYTES = 256 * 1024;
-/** Halved until it is no more than the share of a socket, were there SHARES_MIN at least, but not below this. */
+/**
+ * Minimum bytes of a slice. A slice is halved until it is at most a socket's share, counting at
+ * least SHARES_MIN sockets, or reaches this minimum.
+ */
 const SLICE_BYTES_MIN = 16 * 1024;
 const SHARES_MIN = 500;
 
 /**
- * How much may wait in client sockets: of each one `bytesMax`, and of those together that take no more just now `totalBytesMax`, in equal
- * shares. So the more clients stall, the sooner each of them is behind.
+ * How many bytes may be queued in client sockets. One socket may hold `bytesMax`. All sockets that
+ * currently accept no more share `totalBytesMax` equally. So the more clients stall, the sooner
+ * each of them falls behind.
  */
 export class OutboundBudget {
   readonly #bytesMax: number;
   readonly #totalBytesMax: number;
-  /** While few take nothing. */
+  /** Slice bytes while few sockets are backed up. */
   readonly #sliceBytesMax: number;
   #backedUp = 0;
   #share: number;
@@ -28,33 +32,33 @@ export class OutboundBudget {
     this.#sliceBytes = this.#sliceBytesMax;
   }
 
-  /** Bytes that may wait in one socket. */
+  /** Maximum bytes queued in one socket. */
   get share(): number {
     return this.#share;
   }
 
-  /** What a socket is given at a time of a large frame. */
+  /** Maximum bytes of a large frame written to a socket at once. */
   get sliceBytes(): number {
     return this.#sliceBytes;
   }
 
-  /** A socket that holds less is given the next. */
+  /** A socket that holds fewer bytes receives the next slice. */
   get lowBytes(): number {
-    // where there is room for all, the next is there when the first has gone out
+    // While there is room for all, the next slice is ready when the first has been sent.
     return this.#sliceBytes === this.#sliceBytesMax ? this.#sliceBytes : this.#sliceBytes / 2;
   }
 
-  /** What it is given at a time of the past. */
+  /** Maximum bytes of catch-up written to a socket at once. */
   get segmentBytes(): number {
     return Math.min(this.#sliceBytes, this.#bytesMax);
   }
 
-  /** How many sockets take no more just now. */
+  /** Number of sockets that currently accept no more. */
   get backedUp(): number {
     return this.#backedUp;
   }
 
-  /** One more socket takes nothing, or one fewer. */
+  /** One more socket, or one fewer, is backed up. */
   count(change: 1 | -1): void {
     this.#backedUp += change;
     this.#share = Math.min(this.#bytesMax, this.#totalBytesMax / Math.max(1, this.#backedUp));
@@ -62,7 +66,7 @@ export class OutboundBudget {
   }
 }
 
-/** Few sizes, so that those who read the past at the same place are given the same. */
+/** Uses few sizes, so that clients that catch up from the same place share the same buffers. */
 function sliceOf(share: number): number {
   let bytes = SLICE_BYTES;
   while (bytes > share && bytes > SLICE_BYTES_MIN) bytes /= 2;

@@ -1,60 +1,73 @@
 /**
- * Writes whole frames to one socket, in order. A large frame goes out in slices, so that a socket never holds more
- * than its bound even when one frame is far larger; nothing is written in between.
+ * Writes whole frames to one socket, in order. A large frame is sent in slices, so that a socket
+ * never exceeds its limit even when one frame is far larger. Nothing else is written in between.
  */
 import type { Duplex } from 'node:stream';
 import type { OutboundBudget } from './outbound.ts';
 
-/** A client that sends requests and reads no answers may make this many times the bound wait. */
+/**
+ * Maximum bytes of unread answers, as a multiple of the limit, for a client that sends requests and
+ * reads no answers.
+ */
 const ANSWERS_MAX_FACTOR = 4;
-/** Shared by all whom nothing waits for, which is nearly everybody; nothing is ever put into it. */
+/** Shared by all outboxes with an empty queue, which is nearly all. Nothing is ever added to it. */
 const NONE: Buffer[] = [];
 
 export class Outbox {
   readonly #socket: Duplex;
   readonly #budget: OutboundBudget;
-  /** Frames that wait for the socket. Events are only given while nothing waits: see `full`. */
+  /**
+   * Frames that wait for the socket. Events are added only while the queue is empty: see `full`.
+   */
   #queue = NONE;
   #queuedBytes = 0;
-  /** How much of the first waiting frame has been given to the socket. */
+  /** Bytes of the first queued frame that have been written to the socket. */
   #offset = 0;
-  /** No more of what waits than these are answers. */
+  /** Upper limit for the bytes of answers among the queued bytes. */
   #answerBytes = 0;
   #closed = false;
-  /** The socket has said that it takes no more, and not yet that it does. */
+  /** The socket has said that it accepts no more, and has not drained since. */
   #isBackedUp = false;
   #onLastWritten: (() => void) | undefined;
-  /** Those who wait for the socket to take more; undefined: there are none. */
+  /** Callbacks that wait for the socket to accept more. Undefined: none. */
   #waiting: (() => void)[] | undefined;
 
-  /** `drained` is to be called at each 'drain' of the socket. */
+  /** The caller must call `drained` at each 'drain' event of the socket. */
   constructor(socket: Duplex, budget: OutboundBudget) {
     this.#socket = socket;
     this.#budget = budget;
   }
 
-  /** Whether it is to be given nothing more: the socket holds as much as it may, or a large frame is going out. */
+  /**
+   * Whether to write nothing more: the socket holds its maximum, or a large frame is being sent.
+   */
   get full(): boolean {
     return this.#queue.length > 0 || this.#socket.writableLength >= this.bytesMax;
   }
 
-  /** Whether to give it more of what it has missed: it has taken, or nearly, what it was given last. If not, it will say when. */
+  /**
+   * Whether to write more catch-up: the socket has accepted all or nearly all of the last bytes. If
+   * not, it will drain later.
+   */
   get takesMore(): boolean {
     return this.#queue.length === 0 && this.#takesSlice;
   }
 
-  /** Bytes that the socket may hold. */
+  /** Maximum bytes that the socket may hold. */
   get bytesMax(): number {
-    // below its own mark a socket does not tell when it takes more
+    // A socket below its own high-water mark does not report when it accepts more.
     return Math.max(this.#budget.share, this.#socket.writableHighWaterMark);
   }
 
-  /** Bytes that the socket has not taken. */
+  /** Bytes that the socket has not accepted. */
   get pendingBytes(): number {
     return this.#queuedBytes - this.#offset + this.#socket.writableLength;
   }
 
-  /** Writes what the client has asked for, not events. Whether what waits of that is within its bound. */
+  /**
+   * Writes an answer to a client's request, as opposed to events. Returns whether the unread
+   * answers are within their limit.
+   */
   answer(frame: Buffer): boolean {
     this.#answerBytes = Math.min(this.#answerBytes, this.pendingBytes) + frame.length;
     this.write(frame);
@@ -73,7 +86,7 @@ export class Outbox {
     this.#pump();
   }
 
-  /** Resolves when a socket that is full takes more, or nothing is taken any more. */
+  /** Resolves when a full socket accepts more, or when the outbox closes. */
   writable(): Promise<void> {
     if (this.#closed) return Promise.resolve();
     return new Promise((resolve) => {
@@ -83,8 +96,8 @@ export class Outbox {
   }
 
   /**
-   * Takes nothing more. With `written`, what was taken still goes out, and then it is called; without, the socket is
-   * left alone at once.
+   * Accepts nothing more. With `written`, queued frames are still sent, and `written` is called
+   * after them. Without it, nothing more is written.
    */
   close(written?: () => void): void {
     this.#closed = true;
@@ -101,7 +114,7 @@ export class Outbox {
     written?.();
   }
 
-  /** The socket has taken what it was given. Whether it is to be given more. */
+  /** The socket has drained. Returns whether to write more. */
   drained(): boolean {
     this.#backedUp(false);
     if (this.#queue.length === 0) this.#answerBytes = 0;
@@ -150,7 +163,10 @@ export class Outbox {
   }
 }
 
-/** What may wait for long must not keep the memory that lies around it, which nobody counts. */
+/**
+ * Copies a frame that may wait for long, if it would keep a far larger buffer alive that no limit
+ * counts.
+ */
 function alone(frame: Buffer): Buffer {
   if (frame.buffer.byteLength <= 2 * frame.length) return frame;
   const own = Buffer.allocUnsafeSlow(frame.length);

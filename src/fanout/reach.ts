@@ -1,9 +1,10 @@
 /**
- * Read your writes: a connection that waits until what it shows includes a certain commit.
+ * Read your writes: a connection waits until what it shows includes a certain commit.
  *
- * The commit is named by what the app's server could learn of it: an LSN at or after its end, or its transaction id. The
- * stream is known to have passed it when a marker comes out that was put into the WAL after it (markers.ts). So a quiet
- * channel, or a commit that concerns no channel at all, is answered as soon as any other.
+ * The client names the commit by what the app's server could learn of it: an LSN at or after its
+ * end, or its transaction id. The stream has passed the commit when a marker arrives that was put
+ * into the WAL after it (markers.ts). So a quiet channel, or a commit that concerns no channel, is
+ * answered as soon as any other.
  */
 import { type Lsn, parseLsn } from '../lsn.ts';
 import type { Position } from '../position.ts';
@@ -12,33 +13,39 @@ import type { HubOptions } from './options.ts';
 
 /** A commit as a client names it. */
 export interface CommitReference {
-  /** As it came, for the answer. */
+  /** The client's own text, for the answer. */
   readonly text: string;
-  /** Its end lies at or before it. */
+  /** An LSN at or after the commit's end. */
   readonly lsn?: Lsn;
-  /** Its transaction, in 32 bits. */
+  /** The commit's transaction id, in 32 bits. */
   readonly xid?: number;
 }
 
-/** What is asked of the whole. */
+/** What `Reaches` needs from the hub. */
 export interface ReachHost {
-  /** Everything that committed before it has come out of the stream. */
+  /** The stream has delivered everything committed before it. */
   readonly frontier: Pick<Position, 'lsn'>;
   readonly options: Pick<HubOptions, 'visible' | 'waitingCommitsMax'>;
   readonly markers: Pick<Markers, 'expect'>;
 }
 
-/** Who waits. */
+/** The connection that waits. */
 export interface ReachWaiter {
-  /** A commit has come out of the stream: at once, or in the middle of the stream. */
+  /**
+   * The stream has delivered a commit. `isAtOnce`: during `ask`; otherwise in the middle of the
+   * stream.
+   */
   reached(isAtOnce: boolean): void;
 }
 
 const XID = /^\d{1,20}$/;
 
-/** `0/16B3748` or `741`: what `pg_current_wal_insert_lsn()` and `pg_current_xact_id()` print. Undefined for anything else. */
+/**
+ * Parses `0/16B3748` or `741`, as printed by `pg_current_wal_insert_lsn()` and
+ * `pg_current_xact_id()`. Returns undefined for anything else.
+ */
 export function parseCommitReference(text: string): CommitReference | undefined {
-  // the WAL has the lower half of a transaction id
+  // The WAL has the lower half of a transaction id.
   if (XID.test(text)) return { text, xid: Number(BigInt.asUintN(32, BigInt(text))) };
   const lsn = parseLsn(text);
   return lsn === undefined ? undefined : { text, lsn };
@@ -56,7 +63,7 @@ export class Reaches {
     this.#waiter = waiter;
   }
 
-  /** False where too many are waited for. */
+  /** Returns false if the connection waits for too many commits. */
   ask(commit: CommitReference): boolean {
     const { text, lsn, xid } = commit;
     const { options } = this.#host;
@@ -75,12 +82,12 @@ export class Reaches {
     return true;
   }
 
-  /** What has come out of the stream and was not told yet. */
+  /** Returns and removes the reached commits that the client has not been told about. */
   take(): readonly string[] {
     return this.#reached.splice(0);
   }
 
-  /** Another history begins, or the connection is over. */
+  /** Called when another history begins or the connection ends. */
   clear(): void {
     this.#waiting.clear();
     this.#reached = [];

@@ -1,10 +1,11 @@
 /**
- * One snapshot that is being read, and those who share it. Its frames are made once; they are kept in a window until everybody
- * has taken them.
+ * One snapshot read and the subscriptions that share it. Each frame is made once and kept in a
+ * window until every sharer has received it.
  *
- * Nobody waits for the slowest: whoever holds others up, since the window is full and they are through with it, for more than a
- * moment in all is left behind (`lagging`). Where all are slow, the query waits for them, but not for one that takes nothing for long.
- * The same where the database does not answer in time who may hear the channel; that is told as `try_again`.
+ * Fast sharers do not wait for the slowest. If the window is full, a slow sharer that delays
+ * finished ones for more than HOLD_UP_MS_MAX in total ends as `lagging`. If all are slow, the query
+ * waits for them, but not for one that accepts nothing for long. The same holds if the database
+ * does not answer an access check in time; that is reported as `try_again`.
  */
 import type { ResolvedChannel } from '../channels/channel.ts';
 import { SnoError } from '../errors.ts';
@@ -13,63 +14,71 @@ import type { FrameSink } from './snapshot.ts';
 import type { Visibility } from './visibility.ts';
 
 /**
- * whole: all of it was written. again: it is of no use, another must be taken. lagging: the socket did not keep up. left:
- * `leave` was called.
+ * whole: all of the snapshot was written. again: it can't be used, another must be taken. lagging:
+ * the socket did not keep up. left: `leave` was called.
  */
 export type Outcome = 'whole' | 'again' | 'lagging' | 'left';
 
 /** One subscription that wants a snapshot. */
 export interface SnapshotSink {
-  /** Whether it takes compressed frames. */
+  /** Whether it accepts compressed frames. */
   readonly deflates: boolean;
-  /** Called once, before the first frame: what the snapshot sees. False: it is of no use, another must be taken. */
+  /**
+   * Called once, before the first frame, with the snapshot's visibility. False: the snapshot can't
+   * be used, another must be taken.
+   */
   taken(visibility: Visibility): boolean;
-  /** Writes a `snapshot` frame. What is returned resolves when the socket takes the next; undefined: it takes it now. */
+  /**
+   * Writes a `snapshot` frame. The promise resolves when the socket accepts the next frame;
+   * undefined: it accepts it now.
+   */
   frame(frame: Buffer): Promise<void> | undefined;
-  /** Bytes that the socket has not taken: it makes progress where they become fewer. */
+  /** Bytes that the socket has not accepted. The socket makes progress if they become fewer. */
   readonly pendingBytes: number;
-  /** Whether it waits for an answer about its access, and not for its socket. */
+  /** Whether it waits for an access check and not for its socket. */
   readonly isUnanswered: boolean;
 }
 
 /** A share in a snapshot. */
 export interface Share {
-  /** Rejects with a SnoError where the snapshot cannot be read. */
+  /** Rejects with a SnoError if the snapshot can't be read. */
   readonly outcome: Promise<Outcome>;
-  /** Nobody wants it any more. */
+  /** Called when the subscription no longer wants the snapshot. */
   leave(): void;
 }
 
-/** A frame as it goes to those who take it compressed, and to the others; the same buffer where only one kind is there. */
+/**
+ * A frame in compressed and plain form. Both are the same buffer if all sharers need the same form.
+ */
 interface Forms {
   readonly deflated: Buffer;
   readonly plain: Buffer;
 }
 
-/** For so long others may wait for one. */
+/** How long one sharer may delay others in total before it ends as `lagging`, in ms. */
 const HOLD_UP_MS_MAX = 1_000;
 
 interface Sharer {
   readonly sink: SnapshotSink;
-  /** Number of the frame that comes next, from 0. */
+  /** Number of the next frame, from 0. */
   next: number;
   isBlocked: boolean;
   pendingBytes: number;
-  /** When it was seen to make progress. */
+  /** When it last made progress. */
   movedAt: number;
-  /** For how long others have waited for it since it last had everything that was there. */
+  /** How long others have waited for it, in ms, since it last had all available frames. */
   heldUpMs: number;
   readonly end: (outcome: Outcome) => void;
   readonly fail: (error: SnoError) => void;
 }
 
 export interface ReadingOptions {
-  /** Bytes of frames that may wait for the slowest. */
+  /** Maximum bytes of frames that wait for the slowest sharer. */
   readonly windowBytesMax: number;
-  /** Makes a frame's compressed form. */
+  /** Returns a frame's compressed form. */
   readonly deflate: (frame: Buffer) => Promise<Buffer>;
   readonly now: () => number;
-  /** Nobody is left. */
+  /** Called when the last sharer has left. */
   readonly onEmpty: () => void;
 }
 
@@ -82,14 +91,20 @@ export class Reading implements FrameSink {
   /** Number of the first frame in the window. */
   #first = 0;
   #isTaken = false;
-  /** Whether somebody takes compressed frames, and somebody does not: known once it is taken. */
+  /**
+   * Whether at least one sharer accepts compressed frames, and (`isMixed`) at least one does not.
+   * Known once the snapshot is taken.
+   */
   #deflates = false;
   #isMixed = false;
-  /** Ends when every frame that has come is in the window, or is compressed meanwhile: in order. */
+  /**
+   * Resolves when every received frame is in the window. Frames are added in order, after
+   * compression.
+   */
   #compressed: Promise<unknown> = Promise.resolve();
   #isWhole = false;
   #roomMade: (() => void) | undefined;
-  /** Since when somebody waits for those at the far end of the window. */
+  /** Since when a sharer waits for others at the far end of the window. */
   #waitedSince: number | undefined;
 
   constructor(channel: ResolvedChannel, options: ReadingOptions) {
@@ -97,7 +112,7 @@ export class Reading implements FrameSink {
     this.#options = options;
   }
 
-  /** Whether what it sees is known: whoever asks from now on needs a later one. */
+  /** Whether the snapshot's visibility is fixed: later requests need a later snapshot. */
   get isTaken(): boolean {
     return this.#isTaken;
   }
@@ -166,7 +181,7 @@ export class Reading implements FrameSink {
     });
   }
 
-  /** All frames have come. */
+  /** All frames have arrived. */
   finish(): void {
     const end = () => {
       this.#isWhole = true;
@@ -181,7 +196,9 @@ export class Reading implements FrameSink {
     this.#sharers.clear();
   }
 
-  /** Leaves behind who has taken nothing for `stallMs`, or holds others up. To be called now and then. */
+  /**
+   * Ends sharers that accepted nothing for `stallMs`, or that delay others. Called periodically.
+   */
   check(stallMs: number): void {
     const now = this.#options.now();
     for (const sharer of [...this.#sharers]) {
@@ -193,7 +210,7 @@ export class Reading implements FrameSink {
     this.#makeRoom();
   }
 
-  /** Leaves everybody behind: it has been read for too long. */
+  /** Ends all sharers as `lagging`: the read has taken too long. */
   giveUp(): void {
     for (const sharer of [...this.#sharers]) this.#remove(sharer, 'lagging');
   }
@@ -238,7 +255,10 @@ export class Reading implements FrameSink {
     else this.#makeRoom();
   }
 
-  /** Where the window is full: forgets the frames that everybody has, and whoever has held the others up for too long. */
+  /**
+   * If the window is full, drops the frames that every sharer has, and ends sharers that delayed
+   * others for too long.
+   */
   #makeRoom(): void {
     const { now } = this.#options;
     const waitedMs = this.#waitedSince === undefined ? 0 : now() - this.#waitedSince;
@@ -256,7 +276,7 @@ export class Reading implements FrameSink {
       this.#forgetTaken();
     }
     if (this.#isFull) {
-      // whoever is not blocked has taken the whole window
+      // A sharer that is not blocked has received the whole window.
       for (const { isBlocked } of this.#sharers) if (!isBlocked) this.#waitedSince = now();
       return;
     }

@@ -1,6 +1,6 @@
 /**
- * Commits that may take access away, from when the WAL tells of them until queries see them: who asks for access in between is
- * answered as if they had not been.
+ * Commits that may revoke access, from when the WAL delivers them until queries see them. An access
+ * check in between is answered as if they had not happened.
  */
 import type { ResolvedChannel } from '../channels/channel.ts';
 import type { Mark } from '../journal/journal.ts';
@@ -21,7 +21,7 @@ export class Revocations {
     this.#visible = visible;
   }
 
-  /** A commit with these marks has come, or a part of one; resolves when queries see it. */
+  /** A commit with these marks, or a part of one, has arrived. Resolves when queries see it. */
   came(marks: readonly Mark[], xid: number): Promise<void> {
     const seen = this.#visible(xid);
     const revocation = { marks, seen };

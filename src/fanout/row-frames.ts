@@ -1,6 +1,7 @@
 /**
- * `snapshot` frames of limited size out of rows as Postgres sends them by COPY in binary form (Postgres docs, "COPY", "Binary
- * Format"): the bytes are copied once, into the frame. A row beyond the size has a frame of its own, as large as it is.
+ * Builds `snapshot` frames of limited size from rows in COPY's binary format (Postgres docs,
+ * "COPY", "Binary Format"). The bytes are copied once, into the frame. A row beyond that size gets
+ * a frame of its own, as large as the row.
  */
 import { Bytes } from '../bytes.ts';
 import { assert } from '../errors.ts';
@@ -10,7 +11,7 @@ const FRAME_BYTES = 256 * 1024;
 const SCRATCH_BYTES = 4_096;
 
 const SIGNATURE = Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1');
-/** The signature, four bytes of flags, and the length of what may follow them. */
+/** The signature, four bytes of flags, and the length of the header extension. */
 const HEADER_BYTES = SIGNATURE.length + 8;
 const TRAILER = -1;
 const COLUMNS = 2;
@@ -19,13 +20,13 @@ const KEY = Buffer.from('{"key":');
 const DATA = Buffer.from(',"data":');
 const CLOSE = Buffer.from('}');
 const COMMA = 0x2c;
-/** What a row has beside key and data, with the comma before it. */
+/** Bytes of a row beside key and data, including the comma before it. */
 const ROW_EXTRA_BYTES = KEY.length + DATA.length + CLOSE.length + 1;
 const TAIL_BYTES_MAX = 64;
 
 export class RowFrames {
   readonly #head: Buffer;
-  /** The payload of the frame in the making, behind room for the frame's header. */
+  /** The payload of the current frame, behind room for the frame's header. */
   #bytes = new Bytes(SCRATCH_BYTES);
   #rows = 0;
   #part = 0;
@@ -35,7 +36,10 @@ export class RowFrames {
     this.#open(this.#bytes);
   }
 
-  /** Takes one CopyData message, which is one row; returns the frame before it where that is full. The chunk is not kept. */
+  /**
+   * Takes one CopyData message, which is one row. Returns the previous frame if it is full. The
+   * chunk is not kept.
+   */
   add(chunk: Buffer): Buffer | undefined {
     let at = chunk.subarray(0, SIGNATURE.length).equals(SIGNATURE)
       ? HEADER_BYTES + chunk.readUInt32BE(HEADER_BYTES - 4)
@@ -64,7 +68,7 @@ export class RowFrames {
     return full;
   }
 
-  /** The frame that ends the snapshot. */
+  /** Returns the frame that ends the snapshot. */
   last(): Buffer {
     return this.#close(true);
   }
@@ -82,7 +86,7 @@ export class RowFrames {
     const start = FRAME_HEADER_BYTES_MAX - frameHeaderBytes(payloadBytes);
     writeFrameHeader(bytes.buffer, start, payloadBytes);
     const frame = bytes.buffer.subarray(start, bytes.length);
-    // a large one is not copied again
+    // A large frame is not copied again.
     const isLarge = bytes.buffer.length > 2 * FRAME_BYTES;
     if (isLarge) this.#bytes = new Bytes(SCRATCH_BYTES);
     const own = isLarge ? frame : Buffer.from(frame);

@@ -1,16 +1,17 @@
 /**
- * What a channel has from some entry on, joined into one buffer. Those who read from the journal at the same place, since they resumed
- * together or fell behind together, get the same buffers: the bytes are joined once, and each socket is written to once for many events.
+ * A channel's entries from some entry on, joined into one buffer. Clients that read from the
+ * journal at the same place, because they resumed or fell behind together, receive the same
+ * buffers. The bytes are joined once, and each socket is written to once for many events.
  */
 import type { ChannelLog, Entry } from '../journal/journal.ts';
 
-/** Bytes of segments that are kept for the next one at the same place. */
+/** Maximum bytes of segments kept for later clients at the same place. */
 const KEPT_BYTES_MAX = 4 * 1024 * 1024;
 
 export interface Segment {
   readonly bytes: Buffer;
   readonly count: number;
-  /** Of its last entry. */
+  /** Sequence of its last entry. */
   readonly sequence: number;
 }
 
@@ -18,16 +19,19 @@ type Form = (entry: Entry) => Buffer;
 
 export class Segments {
   readonly #form: Form;
-  /** By its bound, channel and the sequence of its first entry. */
+  /** Key: maximum bytes, sequence of the first entry, channel. */
   readonly #kept = new Map<string, Segment>();
   #keptBytes = 0;
 
-  /** `form` is an entry's frame as it is sent. */
+  /** `form` returns an entry's frame as it is sent. */
   constructor(form: Form) {
     this.#form = form;
   }
 
-  /** From the first entry after `cursor` on, of at most `bytesMax` where it has more than one; undefined where there is none. */
+  /**
+   * Returns the segment from the first entry after `cursor`, or undefined if there is no entry. A
+   * segment with several entries has at most `bytesMax` bytes.
+   */
   after(log: ChannelLog, cursor: number, bytesMax: number): Segment | undefined {
     const index = log.firstAfter(cursor);
     const first = log.at(index);
@@ -36,7 +40,7 @@ export class Segments {
     const known = this.#kept.get(key);
     if (known !== undefined) return known;
     const segment = this.#make(log, index, bytesMax);
-    // alone it is no copy, and there will be more behind it soon
+    // A single entry needs no copy, and more entries will soon follow it.
     if (segment.count > 1) this.#keep(key, segment);
     return segment;
   }

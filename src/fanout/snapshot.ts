@@ -1,6 +1,7 @@
 /**
- * Reads one channel's rows in one consistent view of the database, as frames of limited size. By COPY: rows come as they are
- * found, and no faster than they are taken, so that no number and no size of rows has to fit into memory.
+ * Reads one channel's rows in one consistent view of the database, as frames of limited size. The
+ * rows are read by COPY, no faster than the client accepts them. So memory limits neither the
+ * number nor the size of rows.
  */
 import type { Socket } from 'node:net';
 import type pg from 'pg';
@@ -12,41 +13,54 @@ import { quoteLiteral } from '../postgres/quote.ts';
 import { RowFrames } from './row-frames.ts';
 import { Visibility } from './visibility.ts';
 
-/** Where a snapshot goes. */
+/** The destination of a snapshot. */
 export interface FrameSink {
-  /** Called once, before the first frame: what the snapshot sees. False: nobody has use for it, so that no row need be read. */
+  /**
+   * Called once, before the first frame, with the snapshot's visibility. False: the snapshot can't
+   * be used, so no row is read.
+   */
   taken(visibility: Visibility): boolean;
-  /** A `snapshot` frame. What is returned resolves when more may come; undefined: it may come now. */
+  /**
+   * Receives a `snapshot` frame. The promise resolves when the next frame may follow; undefined: it
+   * may follow now.
+   */
   frame(frame: Buffer): Promise<void> | undefined;
 }
 
-/** A snapshot that is being read. */
+/** A snapshot read in progress. */
 export interface SnapshotRead {
   /**
-   * Resolves when all was read. Rejects with `channel_unknown` for values that their types do not take, with `try_again` where
-   * the database can't be asked, with anything where it was cancelled.
+   * Resolves when all rows were read. Rejects with `channel_unknown` if a value does not fit its
+   * type, and with `try_again` if the database can't be queried. Rejects with any error if the read
+   * was cancelled.
    */
   readonly done: Promise<void>;
-  /** Stops the query too. */
+  /** Cancels the query too. */
   cancel(): void;
 }
 
 export interface SnapshotReaderOptions {
-  /** Connections for snapshots alone, since they wait for clients. */
+  /** Connections for snapshots only, since snapshots wait for clients. */
   readonly pool: pg.Pool;
-  /** Where a query is cancelled from. */
+  /** Connections used to cancel queries. */
   readonly control: pg.Pool;
   readonly secondsMax: number;
-  /** After so long without a word on a connection it is found out whether the server is still there, in ms. */
+  /**
+   * How long a connection may be silent before Snö checks that the server still works on the query,
+   * in ms.
+   */
   readonly silenceMs?: number;
 }
 
 const LOCK_TIMEOUT_MS = 10_000;
 const SILENCE_MS = 30_000;
-/** Whether a backend is at a query, and does not wait for us. */
+/** Whether a backend works on a query and does not wait for us. */
 const IS_AT_IT =
   "select from pg_stat_activity where pid = $1 and state = 'active' and wait_event_type is distinct from 'Client'";
-/** SQLSTATE classes of a value that its column's type does not take: data exceptions, and constraints of a domain. */
+/**
+ * SQLSTATE classes for a value that does not fit its column's type: data exceptions, and
+ * constraints of a domain.
+ */
 const DATA_EXCEPTION = /^2[23]/;
 
 /** What pg's Client has beyond its types. */
@@ -70,14 +84,16 @@ class Read {
   readonly #sink: FrameSink;
   #client: CopyClient | undefined;
   #isCancelled = false;
-  /** A cancel may hit whatever the connection does next: it must not be used again. */
+  /** A cancel may hit the connection's next query: the connection must not be reused. */
   #isCancelSent = false;
-  /** How many frames were given that must be taken before more are read. */
+  /** Number of frames that must be accepted before more rows are read. */
   #untaken = 0;
-  /** Counts what has come, and each time that more was let in; and what it was at the last look. */
+  /** Counts received rows and resumed reads. `lookedAt` is the count at the last look. */
   #heard = 0;
   #lookedAt = -1;
-  /** At the last look nothing had come, and the server was not at it: it may just have been done. */
+  /**
+   * At the last look nothing had arrived and the server was not working: it may just have finished.
+   */
   #isMissed = false;
 
   constructor(options: SnapshotReaderOptions, channel: ResolvedChannel, sink: FrameSink) {
@@ -124,7 +140,8 @@ class Read {
     const client = this.#client;
     if (client === undefined) return;
     this.#isCancelSent = true;
-    // a server that is working does not see that the connection closes, one that is sending does not hear the cancel
+    // A working server does not notice a closed connection; a sending server does not react to a
+    // cancel.
     await this.#options.control.query('select pg_cancel_backend($1)', [client.processID]).catch(() => undefined);
     if (this.#client === client) client.connection.stream.destroy();
   }
@@ -134,9 +151,10 @@ class Read {
     const begin =
       `begin isolation level repeatable read read only; set local lock_timeout = ${LOCK_TIMEOUT_MS}; ` +
       `set local statement_timeout = ${this.#options.secondsMax * 1_000}; ` +
-      // a server that waits for us to read hears of no timeout of its own: a frozen process would keep lock and snapshot
+      // A server that waits for us to read applies no timeout of its own: a frozen process would
+      // keep lock and snapshot.
       `set local tcp_user_timeout = ${this.#options.secondsMax * 1_000}; ` +
-      // a table that is rewritten after the snapshot was taken would look empty
+      // A table that is rewritten after the snapshot was taken would look empty.
       `lock table ${relation} in access share mode`;
     await client.query(timed(begin, this.#silenceMs));
     const settings = values.map(
@@ -163,7 +181,10 @@ class Read {
     if (!this.#isCancelled) void this.#sink.frame(frames.last());
   }
 
-  /** Where nothing comes, the server may be working, or the connection is dead and neither side knows. */
+  /**
+   * If nothing arrives, the server may be working, or the connection is dead and neither side
+   * knows.
+   */
   async #look(client: CopyClient): Promise<void> {
     const heard = this.#heard;
     const isSilent = heard === this.#lookedAt && this.#untaken === 0;
@@ -173,7 +194,7 @@ class Read {
     if (!isSilent) return;
     const { rowCount } = await this.#options.control
       .query(IS_AT_IT, [client.processID])
-      // the next look will tell
+      // The next look will show it.
       .catch(() => ({ rowCount: 1 }));
     this.#isMissed = rowCount === 0 && heard === this.#heard && this.#untaken === 0 && this.#client === client;
     if (this.#isMissed && wasMissed) client.connection.stream.destroy();
@@ -183,7 +204,7 @@ class Read {
     if (this.#isCancelled) return;
     const taken = this.#sink.frame(frame);
     if (taken === undefined) return;
-    // what had been read with it still comes
+    // Rows already read with this one still arrive.
     if (this.#untaken++ === 0) client.connection.stream.pause();
     void taken.then(() => {
       this.#heard++;

@@ -1,11 +1,12 @@
 /**
- * The snapshots of all connections. Those who ask for the same channel at the same time share one read of the database; so many
- * are read at once, so many wait, and the rest is told to come back. Why so: docs/decisions/0015-shared-snapshots.md.
+ * The snapshots of all connections. Requests for the same channel at the same time share one read
+ * of the database. The numbers of running and of waiting reads are limited; further requests are
+ * told to retry. See docs/decisions/0015-shared-snapshots.md.
  *
- *     waiting --a place is free--> running, not taken --what it sees is known--> running --read, and all have it--> over
- *     \______ whoever asks for the channel shares it ______/
+ * waiting --a place is free--> running, not taken --visibility known--> running --all sent--> over
+ * \______ requests for the channel share it ______/
  *
- * A snapshot is never older than the question: who asks once it was taken shares the next one.
+ * A snapshot is never older than its request: a request after it was taken shares the next one.
  */
 import type { ResolvedChannel } from '../channels/channel.ts';
 import { SnoError } from '../errors.ts';
@@ -15,29 +16,35 @@ import type { FrameSink, SnapshotRead } from './snapshot.ts';
 
 export interface SnapshotsOptions {
   readonly read: (channel: ResolvedChannel, sink: FrameSink) => SnapshotRead;
-  /** How many are read at the same time. */
+  /** Maximum reads at the same time. */
   readonly runningMax: number;
-  /** How many may wait for that. */
+  /** Maximum reads that wait for a place. */
   readonly waitingMax: number;
-  /** Bytes of frames of one snapshot that may wait for the slowest of those who share it. */
+  /** Maximum bytes of one snapshot's frames that wait for its slowest sharer. */
   readonly windowBytesMax: number;
-  /** How long one may take in all. */
+  /** How long one snapshot may take in total, in ms. */
   readonly ageMaxMs: number;
-  /** Makes a frame's compressed form, for those who take it. */
+  /** Returns a frame's compressed form. */
   readonly deflate: (frame: Buffer) => Promise<Buffer>;
   readonly now: () => number;
   /** Counts a read of the database. */
   readonly onRead: () => void;
-  /** Counts one that was not taken in, since too many wait. */
+  /** Counts a refused request, since too many wait. */
   readonly onRefused: () => void;
 }
 
-/** Whoever takes nothing for so long is left behind; sooner where others wait for the place. */
+/**
+ * How long a client may accept nothing before it is left behind, in ms. The shorter time applies
+ * while others wait for the place.
+ */
 const STALL_MS = 10_000;
 const STALL_AWAITED_MS = 2_000;
-/** For so long a channel's next snapshot waits for the one that is being read, so that more may share it. */
+/**
+ * How long a channel's next snapshot waits for the current one, so that more clients can share it,
+ * in ms.
+ */
 const GATHER_MS = 1_000;
-/** How often `check` is to be called. */
+/** Interval between calls of `check`, in ms. */
 export const SNAPSHOT_CHECK_MS = 250;
 
 interface Running {
@@ -46,21 +53,21 @@ interface Running {
   isRead: boolean;
 }
 
-/** Where a feed gets its snapshots. */
+/** Where a feed requests its snapshots. */
 export interface SnapshotSource {
   /**
-   * Asks for a snapshot. `alone`: shared with nobody, for those whom others have left behind. Throws `overloaded` where too many
-   * wait; `address` is whose snapshot it is then.
+   * Requests a snapshot. `alone`: not shared, for clients that others left behind. Throws
+   * `overloaded` if too many wait; `address` is the client's address for that limit.
    */
   ask(channel: ResolvedChannel, sink: SnapshotSink, alone: boolean, address?: string): Share;
 }
 
 export class Snapshots implements SnapshotSource {
   readonly #options: SnapshotsOptions;
-  /** Those that wait, by the addresses that asked. */
+  /** The waiting reads, by the addresses that asked. */
   readonly #queue: FairShare<Reading>;
   readonly #running = new Map<Reading, Running>();
-  /** By channel name, those that can be shared still. */
+  /** By channel name: the reads that can still be shared. */
   readonly #open = new Map<string, Reading>();
 
   constructor(options: SnapshotsOptions) {
@@ -107,7 +114,7 @@ export class Snapshots implements SnapshotSource {
     return new SnoError('overloaded', `${this.#options.waitingMax} snapshots wait already`);
   }
 
-  /** Ends what takes too long. To be called every SNAPSHOT_CHECK_MS. */
+  /** Ends reads that take too long. Called every SNAPSHOT_CHECK_MS. */
   check(): void {
     const { now, ageMaxMs } = this.#options;
     for (const [reading, { startedAt }] of this.#running) {
@@ -125,7 +132,7 @@ export class Snapshots implements SnapshotSource {
     }
   }
 
-  /** Whether more may come to share it, since the channel is being read just now. */
+  /** Whether more clients may come to share it, since the channel is being read right now. */
   #isGathering(reading: Reading): boolean {
     if (this.#open.get(reading.channel.name) !== reading) return false;
     const since = this.#options.now() - GATHER_MS;
@@ -159,12 +166,12 @@ export class Snapshots implements SnapshotSource {
     );
   }
 
-  /** Nobody shares it from here on. */
+  /** The read can't be shared from now on. */
   #close(reading: Reading): void {
     if (this.#open.get(reading.channel.name) === reading) this.#open.delete(reading.channel.name);
   }
 
-  /** Its place is free for the next one. */
+  /** If the last sharer has left, frees the read's place for the next one. */
   #emptied(reading: Reading): void {
     if (!reading.isEmpty) return;
     this.#close(reading);

@@ -1,16 +1,16 @@
 /**
  * One connection's interest in one channel: a cursor into the journal.
  *
- * joining   its snapshot is being read, or the end of a commit that has begun is waited for; it gets no events yet
+ * joining   its snapshot is being read, or it waits for an open commit's end; receives no events yet
  * catching  it reads from the journal, at the pace of its socket
- * live      it is at the head and gets events as they come
- * ended     it gets nothing more
+ * live      it is at the head and receives events as they arrive
+ * ended     it receives nothing more
  */
 import type { ResolvedChannel } from '../channels/channel.ts';
 import type { ChannelLog, Entry } from '../journal/journal.ts';
 import type { Visibility } from './visibility.ts';
 
-/** Where a snapshot and the stream meet. */
+/** The place where a snapshot and the stream meet. */
 interface Seam {
   /** Every commit that the snapshot sees lies at or before it. */
   readonly sequence: number;
@@ -23,13 +23,13 @@ export class Subscription {
   readonly channel: ResolvedChannel;
   readonly log: ChannelLog;
   state: 'joining' | 'catching' | 'live' | 'ended' = 'joining';
-  /** Everything up to it has been given to the socket. Kept while not live. */
+  /** Everything up to this sequence has been written to the socket. Maintained while not live. */
   cursor: number;
-  /** Nothing that the journal dropped up to here is missed. */
+  /** Entries dropped by the journal up to this sequence are not missed. */
   safeFrom: number;
-  /** While its snapshot is being read: says that nobody wants it any more. */
+  /** Leaves the snapshot read. Set while the snapshot is being read. */
   leave: (() => void) | undefined;
-  /** What its snapshot sees, until the commits before the seam have been gone through. */
+  /** The snapshot's visibility, until all commits before the seam are processed. */
   #visibility: Visibility | undefined;
   #seam: Seam | undefined;
   #unwatch = nothing;
@@ -45,12 +45,12 @@ export class Subscription {
     return this.state === 'ended';
   }
 
-  /** Whether there may be entries that its snapshot has, so that the socket must not get them. */
+  /** Whether there may be entries that its snapshot contains, which the socket must not receive. */
   get passesOver(): boolean {
     return this.#visibility !== undefined;
   }
 
-  /** The next entry that the socket should get. */
+  /** The next entry that the socket should receive. */
   next(): Entry | undefined {
     const { log } = this;
     for (let index = log.firstAfter(this.cursor); ; index++) {
@@ -61,13 +61,14 @@ export class Subscription {
   }
 
   /**
-   * A snapshot of it has been taken. Up to `sequence` all commits have come whole, or are seen by it. False where it is of no use: the
-   * journal has dropped something that it does not see.
+   * Its snapshot has been taken. Up to `sequence` all commits have arrived whole, or the snapshot
+   * sees them. Returns false if the snapshot can't be used: the journal has dropped an entry that
+   * it does not see.
    */
   taken(visibility: Visibility, sequence: number): boolean {
     this.#visibility = visibility;
     this.cursor = -1;
-    // what has come until now may be dropped from the journal if the snapshot sees it
+    // The journal may drop earlier entries if the snapshot sees them.
     this.safeFrom = sequence;
     this.#keepUnseen();
     this.#unwatch();
@@ -75,13 +76,19 @@ export class Subscription {
     return !this.isOvertaken;
   }
 
-  /** Every commit that its snapshot sees has come: it goes on from here, by what the snapshot does not see. */
+  /**
+   * Every commit that the snapshot sees has arrived. The subscription continues from here with the
+   * entries that the snapshot does not see.
+   */
   meet(sequence: number, position: string): void {
     this.cursor = this.log.voided?.sequence ?? -1;
     this.#seam = { sequence, position };
   }
 
-  /** Where everything before the seam has been gone through, with an entry of that sequence: the position at which it is subscribed. */
+  /**
+   * Called before an entry of this sequence. Returns the position to subscribe at if the
+   * subscription now passes the seam.
+   */
   passSeam(sequence: number): string | undefined {
     const seam = this.#seam;
     if (seam === undefined || sequence <= seam.sequence) return undefined;
@@ -95,18 +102,21 @@ export class Subscription {
     this.#forgetSnapshot();
   }
 
-  /** Whether the journal has dropped something that the socket should have got. */
+  /** Whether the journal has dropped an entry that the socket should have received. */
   get isOvertaken(): boolean {
     return this.log.evicted > Math.max(this.cursor, this.safeFrom);
   }
 
-  /** Whether the snapshot has it. What is in no transaction comes before the snapshot, or after the seam. */
+  /**
+   * Whether the snapshot contains the entry. Entries without a transaction count as seen until they
+   * lie after the seam.
+   */
   #isSeen({ sequence, xid }: Entry): boolean {
     if (this.#visibility === undefined || (this.#seam !== undefined && sequence > this.#seam.sequence)) return false;
     return xid === 0 || this.#visibility.sees(xid);
   }
 
-  /** Of what came before the snapshot, the journal may not drop what the snapshot does not see. */
+  /** The journal must not drop an entry from before the snapshot that the snapshot does not see. */
   #keepUnseen(): void {
     const { log } = this;
     for (let index = 0; index < log.length; index++) {
@@ -119,7 +129,10 @@ export class Subscription {
     }
   }
 
-  /** A commit that the snapshot sees may be larger than the journal: what of it is dropped meanwhile is not missed. */
+  /**
+   * A commit that the snapshot sees may be larger than the journal: its dropped entries are not
+   * missed.
+   */
   #dropped(entry: Entry): void {
     if (entry.sequence > this.safeFrom && !this.isOvertaken && this.#isSeen(entry)) this.safeFrom = entry.sequence;
   }

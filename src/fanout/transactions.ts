@@ -1,4 +1,7 @@
-/** What the fan-out asks of the database: a marker in the WAL, and when a transaction can be seen. */
+/**
+ * The fan-out's queries to the database: markers in the WAL, and when a transaction becomes
+ * visible.
+ */
 import type pg from 'pg';
 import type { Logger } from '../logger.ts';
 import { Visibility } from './visibility.ts';
@@ -6,14 +9,14 @@ import { Visibility } from './visibility.ts';
 export interface TransactionsOptions {
   readonly pool: pg.Pool;
   readonly logger: Logger;
-  /** Resolves when it is time for another try. */
+  /** Resolves when it is time to retry. */
   readonly pause: (attempt: number) => Promise<void>;
 }
 
 export class Transactions {
   readonly #options: TransactionsOptions;
   #isStopped = false;
-  /** The question that is on its way, and the one after it, which whoever asks meanwhile shares. */
+  /** The query in progress, and the next one, which all callers share meanwhile. */
   #asked: Promise<unknown> = Promise.resolve();
   #next: Promise<Visibility> | undefined;
 
@@ -21,17 +24,19 @@ export class Transactions {
     this.#options = options;
   }
 
-  /** Commits a marker: everything that any query has seen by now comes out of the stream before it. */
+  /**
+   * Commits a marker. The stream delivers everything that any query has seen until now before it.
+   */
   async mark(id: string): Promise<void> {
-    // a standby that is slow to confirm must not hold the marker up
+    // A standby that confirms slowly must not delay the marker.
     const sql =
       "select set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'sno.marker', $1)";
     await this.#options.pool.query(sql, [id]);
   }
 
   /**
-   * Resolves when queries see the transaction (a 32-bit xid, as the WAL tells it): it may be long after the WAL has it, where a
-   * synchronous standby is slow. Also once it is not wanted any more.
+   * Resolves when queries see the transaction (a 32-bit xid, as in the WAL), or once it is no
+   * longer wanted. With a slow synchronous standby this may be long after the WAL delivers it.
    */
   async visible(xid: number, isWanted: () => boolean = () => true): Promise<void> {
     const { logger, pause } = this.#options;
@@ -50,7 +55,7 @@ export class Transactions {
     this.#isStopped = true;
   }
 
-  /** What a query sees that begins after the call. */
+  /** Returns the visibility of a query that begins after the call. */
   #snapshot(): Promise<Visibility> {
     this.#next ??= this.#asked
       .catch(() => undefined)

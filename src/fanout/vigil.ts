@@ -1,16 +1,17 @@
 /**
- * The checks of access that one connection waits for. While there are any, nothing that was committed after the first commit that
- * they are about is written, of no channel.
+ * The access checks that one connection waits for. While a check is pending, nothing committed
+ * after its first commit is written, on any channel.
  *
- * One check is under way at a time. Commits that come meanwhile gather for the next, so that a steady stream of them
- * neither asks without end nor keeps the connection silent: with each answer it may go on up to the first commit that was
- * not there when the next check began.
+ * One check runs at a time. Commits that arrive meanwhile gather for the next check. So a steady
+ * stream of commits neither causes endless checks nor silences the connection. With each answer,
+ * the connection may continue up to the first commit that arrived after the next check began to
+ * gather.
  */
 import type { Subscription } from './subscription.ts';
 
 interface Check {
   readonly subscriptions: Set<Subscription>;
-  /** What must come before it can be asked. */
+  /** Wait for these before asking. */
   readonly seen: Promise<unknown>[];
   /** Sequence of the last entry before the first of the commits. */
   upTo: number;
@@ -18,11 +19,14 @@ interface Check {
   readonly answer: () => void;
 }
 
-/** Whose checks they are. */
+/** The connection that the checks are for. */
 export interface VigilHost {
-  /** Ends the subscriptions that are not allowed any more; resolves when that is known of each. Never rejects. */
+  /**
+   * Ends the subscriptions that are no longer allowed. Resolves when each one is decided. Never
+   * rejects.
+   */
   check(subscriptions: Iterable<Subscription>): Promise<unknown>;
-  /** The limit is another. */
+  /** The limit has changed. */
   pump(): void;
 }
 
@@ -41,12 +45,15 @@ export class Vigil {
     return Math.min(this.#running?.upTo ?? Number.POSITIVE_INFINITY, this.#next?.upTo ?? Number.POSITIVE_INFINITY);
   }
 
-  /** Resolves when everything that was asked for until now has been answered; undefined: it has. */
+  /** Resolves when everything requested until now has been answered. Undefined: it has. */
   get answered(): Promise<void> | undefined {
     return (this.#next ?? this.#running)?.answered;
   }
 
-  /** Commits after `upTo` may have taken the right to these subscriptions away: asks once `seen` resolves. */
+  /**
+   * Commits after `upTo` may have revoked access to these subscriptions. Access is checked once
+   * `seen` resolves.
+   */
   add(subscriptions: Iterable<Subscription>, seen: Promise<unknown>, upTo: number): void {
     this.#next ??= newCheck(upTo);
     const next = this.#next;

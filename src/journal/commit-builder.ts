@@ -1,7 +1,7 @@
 /**
- * Makes the frames of a commit: gathers its events by channel, writes each channel's `changes` frame once, websocket
- * header included, and appends them to the journal. A commit beyond `commitBytesMax` goes on in parts, so that
- * its size never decides how much memory is needed.
+ * Builds the frames of a commit. It gathers the commit's events by channel, writes each channel's
+ * `changes` frame once, websocket header included, and appends them to the journal. A commit beyond
+ * `commitBytesMax` is sent in parts, so that its size never decides how much memory is needed.
  */
 import { Bytes } from '../bytes.ts';
 import type { EventSink } from '../channels/events.ts';
@@ -23,24 +23,36 @@ import { Rechecks } from './rechecks.ts';
 import { Runs } from './runs.ts';
 import { type Message, Share } from './share.ts';
 
-/** Where whole batches go. */
+/** The destination of whole batches. */
 export interface BatchSink {
   append(batch: Batch): void;
-  /** Whether anybody can have, or can still get, what was appended of the channel: it is subscribed, or in the journal. */
+  /**
+   * Whether the channel is subscribed or in the journal: only then can clients have, or still
+   * receive, what was appended.
+   */
   knows(channel: string): boolean;
 }
 
 const EPOCH_2000_MS = 946_684_800_000;
-/** A part of a commit has no more channels: what each needs is not counted in `commitBytesMax`. */
+/**
+ * Maximum channels in a part of a commit. `commitBytesMax` does not count what each channel needs.
+ */
 const PART_CHANNELS_MAX = 8_192;
-/** So many channels of a commit in parts are kept track of without asking who knows them. */
+/**
+ * Maximum tracked channels of a commit in parts, before channels that are neither subscribed nor in
+ * the journal are dropped.
+ */
 const OPEN_CHANNELS_MAX = 4 * PART_CHANNELS_MAX;
-/** Where a commit has more rows that cannot be known whole, each of another channel, the pattern is void, not only they. */
+/**
+ * Maximum channels with incomplete rows in a commit. Beyond it, all channels of the pattern are
+ * reset, not only these.
+ */
 const INCOMPLETE_CHANNELS_MAX = 10_000;
 const NOT_INTERRUPTED = { commitLsn: -1, parts: 0, xid: 0 };
 /**
- * Parts before the last stand between the head and the commit's end, whose LSN is not known yet: after the start of the
- * commit record, where the commit before may end. LSNs are multiples of 8, so nothing else is there.
+ * Offset of parts before the last. They are placed between the head and the commit's end, whose LSN
+ * is not known yet. That place is after the start of the commit record, where the previous commit
+ * may end. LSNs are multiples of 8, so nothing else is there.
  */
 const PART_OFFSET = 1;
 const COMMA = 0x2c;
@@ -62,20 +74,20 @@ export class CommitBuilder implements EventSink {
   #committedAtMs = 0;
   #inCommit = false;
   #parts = 0;
-  /** A commit that an earlier stream broke off, and how many of its parts had been sent on. */
+  /** A commit that an earlier stream broke off, and how many of its parts were already appended. */
   #interrupted = NOT_INTERRUPTED;
-  /** What is in no commit and came while a commit had been sent on in part: it waits for its end. */
+  /** Notifications that arrived while a commit was partly appended: they wait for its end. */
   #waiting: (() => void)[] = [];
 
   readonly #shares = new Map<string, Share>();
   #lastShare: Share | undefined;
   /** The events of this part. */
   readonly #runs = new Runs();
-  /** Bytes of the messages that wait. */
+  /** Bytes of the waiting messages. */
   #messageBytes = 0;
-  /** Beyond so many channels, those that nobody knows are forgotten. */
+  /** Number of tracked channels beyond which unknown channels are dropped. */
   #openMax = OPEN_CHANNELS_MAX;
-  /** Patterns of which channels were forgotten before the commit's end. */
+  /** Patterns whose channels were dropped before the commit's end. */
   readonly #forgotten = new Set<string>();
   readonly #truncated = new Set<string>();
   readonly #incomplete = new Set<Share>();
@@ -92,7 +104,9 @@ export class CommitBuilder implements EventSink {
     return { lsn: this.#headLsn, index: COMMIT_END_INDEX + this.#notifications };
   }
 
-  /** No frame that was appended lies after it: the head, or the parts of a commit whose end has not come. */
+  /**
+   * No appended frame lies after it: the head, or the parts of a commit whose end has not arrived.
+   */
   get frontier(): Position {
     const { commitLsn } = this.#partlySent();
     return commitLsn < 0 ? this.head : { lsn: commitLsn + PART_OFFSET, index: COMMIT_END_INDEX };
@@ -106,28 +120,30 @@ export class CommitBuilder implements EventSink {
     return this.#epoch;
   }
 
-  /** The sequence of the last batch of a whole commit: parts of an unfinished one come after it. */
+  /**
+   * The sequence of the last batch of a whole commit. Parts of an unfinished commit come after it.
+   */
   get wholeSequence(): number {
     return this.#wholeSequence;
   }
 
-  /** The transaction of which parts have been sent and the end has not; 0 where there is none. */
+  /** The transaction whose parts have been appended without its end. 0: none. */
   get openXid(): number {
     return this.#partlySent().xid;
   }
 
-  /** Patterns of which channels of the open commit are not kept track of. */
+  /** Patterns whose channels of the open commit are no longer tracked. */
   get forgotten(): ReadonlySet<string> {
     return this.#forgotten;
   }
 
-  /** Whether parts of a commit whose end has not come may have been sent of the channel. */
+  /** Whether the channel may have received parts of a commit whose end has not arrived. */
   isOpen(pattern: string, channel: string): boolean {
     if (!this.#inCommit || this.#parts === 0) return false;
     return (this.#shares.get(channel)?.parts ?? 0) > 0 || this.#forgotten.has(pattern);
   }
 
-  /** Starts on a history of which everything before `from` is unknown. */
+  /** Starts a history. Everything before `from` is unknown. */
   startEpoch(epoch: string, from: Lsn): void {
     this.#abandon();
     this.#interrupted = NOT_INTERRUPTED;
@@ -138,7 +154,10 @@ export class CommitBuilder implements EventSink {
     this.#wholeSequence = this.#sequence;
   }
 
-  /** Continues the same history on a new stream, which sends an unfinished commit again from its start. */
+  /**
+   * Continues the same history on a new stream, which sends an unfinished commit again from its
+   * start.
+   */
   resumeEpoch(): void {
     this.#interrupted = this.#partlySent();
     this.#abandon();
@@ -201,33 +220,39 @@ export class CommitBuilder implements EventSink {
     for (const append of this.#waiting.splice(0)) append();
   }
 
-  /** Everything before `end` has come. */
+  /** Everything before `end` has arrived. */
   keepalive(end: Lsn): void {
     if (this.#inCommit || end <= this.#headLsn) return;
     this.#headLsn = end;
     this.#notifications = 0;
   }
 
-  /** A message by pg_notify: in no commit, ordered only among its kind. `data` is JSON text. */
+  /**
+   * Appends a message sent by pg_notify. It belongs to no commit and is ordered only among such
+   * messages. `data` is JSON text.
+   */
   notification(pattern: string, channel: string, event: string, data: string): void {
-    // at a position of its own after the head
+    // The message has a position of its own after the head.
     const append = () => {
       const lsn = this.#headLsn;
       const index = COMMIT_END_INDEX + ++this.#notifications;
       const head = messageHead(channel, formatPosition(this.#epoch, lsn, index), event);
       const frame = textMessageFrame(head, data);
       const sequence = ++this.#sequence;
-      // nothing of an unfinished commit is before it
+      // No part of an unfinished commit is before it.
       this.#wholeSequence = sequence;
       const entry = { channel, pattern, frame, xid: 0, sequence, lsn, index };
       this.#sink.append({ firstSequence: sequence, xid: 0, after: lsn, entries: [entry], marks: [], committedAt: 0 });
     };
-    // once the commit that has been sent on in part is whole, if there is one
+    // If a commit is partly appended, the message waits until that commit is whole.
     if (this.#partlySent().parts > 0) this.#waiting.push(append);
     else append();
   }
 
-  /** The commit of which parts have been sent on and the end has not, by this stream or by an earlier one. */
+  /**
+   * The commit of which parts were appended, by this stream or an earlier one, and whose end was
+   * not.
+   */
   #partlySent(): { readonly commitLsn: Lsn; readonly parts: number; readonly xid: number } {
     const before = this.#interrupted;
     if (!this.#inCommit || this.#parts === 0) return before;
@@ -257,7 +282,10 @@ export class CommitBuilder implements EventSink {
     return share;
   }
 
-  /** The comma behind each event makes runs of them copyable as they are. Returns where the event ends. */
+  /**
+   * Adds a comma after each event, so that a run of events can be copied unchanged. Returns where
+   * the event ends.
+   */
   #closeEvent(): number {
     this.bytes.byte(COMMA);
     return this.bytes.length;
@@ -269,15 +297,15 @@ export class CommitBuilder implements EventSink {
     this.#runs.add(share, start, this.#closeEvent());
   }
 
-  /** Sends on what has come of a commit whose end is not in sight. */
+  /** Appends the gathered part of a commit whose end has not arrived. */
   #flushPart(): void {
     this.#parts++;
     const firstSequence = this.#sequence + 1;
     const entries = this.#frames(this.#commitLsn + PART_OFFSET, false);
-    // sent on already, before the stream broke and began this commit again
+    // Already appended, before the stream broke and began this commit again.
     const isRepeated = this.#interrupted.commitLsn === this.#commitLsn && this.#parts <= this.#interrupted.parts;
     if (!isRepeated) {
-      // at once, so that no more of the commit reaches those whom it may shut out
+      // Marks are sent at once, so that no more of the commit reaches clients that may lose access.
       const marks = this.#recheckMarks(this.#commitLsn + PART_OFFSET);
       if (entries.length > 0 || marks.length > 0) this.#append(firstSequence, entries, marks, this.#headLsn);
     }
@@ -286,8 +314,9 @@ export class CommitBuilder implements EventSink {
   }
 
   /**
-   * Lets go of the channels that nobody knows: however many a commit has, only those that are subscribed or in the journal are
-   * kept until its end. One that has events again counts its parts anew, which nobody can tell.
+   * Drops channels that are neither subscribed nor in the journal, so that a commit of any size
+   * keeps only known channels until its end. If a dropped channel has events again, its parts are
+   * counted anew, which no client can notice.
    */
   #forget(): void {
     for (const share of this.#shares.values()) {
@@ -299,7 +328,10 @@ export class CommitBuilder implements EventSink {
     this.#openMax = Math.max(OPEN_CHANNELS_MAX, 2 * this.#shares.size);
   }
 
-  /** After a part only messages that wait for the commit's end are left; their text moves to the front. */
+  /**
+   * Moves the text of messages that wait for the commit's end to the front. Nothing else is left
+   * after a part.
+   */
   #compactMessages(): void {
     const kept = new Bytes();
     for (const share of this.#shares.values()) {
@@ -323,14 +355,15 @@ export class CommitBuilder implements EventSink {
         continue;
       }
       if (share.bytes > 0 || (isLast && share.parts > 0)) entries.push(this.#changes(share, lsn, isLast));
-      // rows before messages; in a commit in parts, messages wait until the rows are whole, unless they become too many
+      // Rows come before messages. In a commit in parts, messages wait until the rows are whole,
+      // unless they become too many.
       if (isLast || share.parts === 0 || areMany)
         for (const message of share.messages.splice(0)) entries.push(this.#message(share, message, lsn));
     }
     return entries;
   }
 
-  /** Its subscribers are reset at the commit's end. */
+  /** Discards the channel's events and messages. Its subscribers are reset at the commit's end. */
   #discard(share: Share): void {
     share.clear();
     for (const { start, end } of share.messages.splice(0)) this.#messageBytes -= end - start;
@@ -386,7 +419,7 @@ export class CommitBuilder implements EventSink {
     return marks;
   }
 
-  /** Of what may take access away and was not told yet. */
+  /** Recheck marks that have not been sent yet, for access that may be revoked. */
   #recheckMarks(lsn: Lsn): Mark[] {
     const mark = { kind: 'recheck', xid: this.#facts.xid, lsn, index: COMMIT_END_INDEX } as const;
     return this.#rechecks.take().map((whom) => ({ ...mark, ...whom, sequence: ++this.#sequence }));
@@ -414,7 +447,7 @@ function sameName(name: string, buffer: Buffer, length: number): boolean {
   return true;
 }
 
-/** `2026-11-23T10:00:00.123456Z` from microseconds since 2000-01-01 UTC. */
+/** Formats microseconds since 2000-01-01 UTC as `2026-11-23T10:00:00.123456Z`. */
 function formatMicroseconds(microseconds: number): string {
   const milliseconds = Math.floor(microseconds / 1_000);
   const rest = microseconds - milliseconds * 1_000;

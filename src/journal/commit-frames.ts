@@ -1,4 +1,7 @@
-/** The frames of a commit as bytes, websocket header included. What they say: docs/protocol.md. */
+/**
+ * Builds the frames of a commit as bytes, websocket header included. Their content:
+ * docs/protocol.md.
+ */
 import type { Bytes } from '../bytes.ts';
 import { assert } from '../errors.ts';
 import { frameHeaderBytes, textFrame, writeFrameHeader } from '../frame.ts';
@@ -8,15 +11,14 @@ import { Slab } from '../slab.ts';
 import type { Runs } from './runs.ts';
 import type { Message, Share } from './share.ts';
 
-/** The truncate event. */
 export const TRUNCATE = Buffer.from('{"op":"truncate"}');
 
-/** The journal keeps the frames. */
+/** Frames are kept by the journal. */
 const KEPT = new Slab();
 const TAIL = Buffer.from(']}');
 const CLOSING_BRACE = 0x7d;
 
-/** What all frames of a commit say. */
+/** Facts that all frames of a commit contain. */
 export interface CommitFacts {
   readonly epoch: string;
   readonly xid: number;
@@ -24,14 +26,17 @@ export interface CommitFacts {
   readonly committedAt: string;
 }
 
-/** Of a `changes` frame all before its events. `lsn`: what it says the commit ends at. `part`: '' where it is whole. */
+/**
+ * Returns a `changes` frame's text before its events. `lsn`: the commit's end as told to clients.
+ * `part`: '' if the commit is whole.
+ */
 export function changesHead(facts: CommitFacts, channel: string, position: string, lsn: Lsn, part: string): string {
   return `{"type":"changes","channel":"${channel}","position":"${position}","lsn":"${formatLsn(lsn)}","xid":${facts.xid},"committed_at":"${facts.committedAt}",${part}"events":[`;
 }
 
-/** The share's events, which lie in `bytes`, behind a head. */
+/** Returns a frame with the head and the share's events, which lie in `bytes`. */
 export function changesFrame(head: string, share: Share, runs: Runs, bytes: Bytes): Buffer {
-  // without the comma behind the last event
+  // Excludes the comma after the last event.
   const payloadBytes = head.length + Math.max(0, share.bytes - 1) + TAIL.length;
   const frame = KEPT.allocate(frameHeaderBytes(payloadBytes) + payloadBytes);
   let at = writeFrameHeader(frame, 0, payloadBytes);
@@ -43,23 +48,23 @@ export function changesFrame(head: string, share: Share, runs: Runs, bytes: Byte
   return frame;
 }
 
-/** What a subscriber of a truncated channel gets that had no events in the commit. */
+/** The frame for subscribers of a truncated channel without events in the commit. */
 export function truncateFrame(facts: CommitFacts, channel: string, lsn: Lsn): Buffer {
   const head = changesHead(facts, channel, formatPosition(facts.epoch, lsn, 1), lsn, '');
   return textFrame(`${head}${TRUNCATE.toString()}]}`, KEPT);
 }
 
-/** Of a `message` frame all before its data. */
+/** Returns a `message` frame's text before its data. */
 export function messageHead(channel: string, position: string, event: string): string {
   return `{"type":"message","channel":"${channel}","position":"${position}","event":${JSON.stringify(event)},"data":`;
 }
 
-/** A message whose data is JSON text, behind a head. */
+/** Returns a message frame whose data is JSON text. */
 export function textMessageFrame(head: string, data: string): Buffer {
   return textFrame(`${head}${data}}`, KEPT);
 }
 
-/** A message whose data lies in `bytes`, behind a head. */
+/** Returns a message frame whose data lies in `bytes`. */
 export function messageFrame(head: string, { start, end }: Message, bytes: Bytes): Buffer {
   const text = Buffer.from(head);
   const payloadBytes = text.length + (end - start) + 1;

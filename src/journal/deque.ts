@@ -1,4 +1,6 @@
-/** A queue whose items stay readable as an array, oldest first; shifting costs constant time on average. */
+/**
+ * A queue that can be read by index, oldest item first. Shifting costs constant time on average.
+ */
 export class Deque<T> {
   #items: T[] = [];
   #shifted = 0;

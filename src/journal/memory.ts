@@ -1,6 +1,7 @@
 /**
- * The journal in memory: a ring of batches bounded in bytes and age, with a list per channel so that reading one
- * channel costs nothing for the others. After a restart it is filled again from the WAL, which the slot keeps for it.
+ * The journal in memory: a ring of batches with limits in bytes and age. Each channel has its own
+ * list, so that reading one channel costs nothing for the others. After a restart the journal is
+ * filled again from the WAL, which the slot keeps for it.
  */
 import { assert } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
@@ -9,25 +10,31 @@ import { Deque } from './deque.ts';
 import type { Batch, ChannelLog, Entry, Journal, Mark } from './journal.ts';
 
 export interface MemoryJournalOptions {
-  /** Bytes of frames, their bookkeeping included. */
+  /** Maximum bytes of frames, including their bookkeeping. */
   readonly bytesMax: number;
   readonly ageMaxMs: number;
   readonly now: () => number;
-  /** Told when the first holds a channel, and when the last has given it back. */
+  /** Called when a channel gets its first hold, and (`onReleased`) when its last hold ends. */
   readonly onHeld?: (channel: string) => void;
   readonly onReleased?: (channel: string) => void;
 }
 
-/** A commit that was dropped: its 32-bit xid, and when that was, in ms since 1970. */
+/** A dropped commit: its 32-bit xid, and when it was dropped, in ms since 1970. */
 export interface EvictedCommit {
   readonly xid: number;
   readonly at: number;
 }
 
-/** What an entry costs beside its frame, and the log of a channel that nobody holds, as measured. */
+/**
+ * Bytes that an entry costs beside its frame, and bytes that the log of a channel without holds
+ * costs, as measured.
+ */
 const ENTRY_OVERHEAD_BYTES = 256;
 const LOG_OVERHEAD_BYTES = 384;
-/** How many dropped commits are remembered, and for how long, for snapshots that do not see them yet. */
+/**
+ * Maximum dropped commits that are remembered, and how long, in ms, for snapshots that do not see
+ * them yet.
+ */
 const EVICTED_XIDS_MAX = 16_384;
 const EVICTED_XID_AGE_MAX_MS = 3_600_000;
 const NOBODY: readonly never[] = [];
@@ -39,7 +46,7 @@ class Log implements ChannelLog {
   holds = 0;
   evicted = -1;
   voided: Mark | undefined;
-  /** Undefined while there are none: most logs never have any. */
+  /** Undefined while there are none: most logs never have watchers. */
   watchers: Set<(entry: Entry) => void> | undefined;
 
   constructor(name: string, pattern: string) {
@@ -79,7 +86,7 @@ class Log implements ChannelLog {
 interface Stored {
   readonly batch: Batch;
   readonly appendedAt: number;
-  /** Its own entries, and those that its marks made. */
+  /** The batch's own entries, and those that its marks created. */
   readonly entries: Entry[];
   bytes: number;
 }
@@ -115,12 +122,12 @@ export class MemoryJournal implements Journal {
     return this.#ring.first()?.batch.after;
   }
 
-  /** What it was given and still has, oldest first. */
+  /** The batches that are still stored, oldest first. */
   *batches(): Iterable<Batch> {
     for (const { batch } of this.#ring) yield batch;
   }
 
-  /** Commits that have been dropped, as far as they are remembered. */
+  /** The dropped commits that are remembered. */
   get evictedCommits(): readonly EvictedCommit[] {
     return [...this.#evictedXids];
   }
@@ -131,7 +138,7 @@ export class MemoryJournal implements Journal {
     for (const entry of batch.entries) this.#add(stored, this.#log(entry.channel, entry.pattern), entry);
     const made: Entry[] = [];
     for (const mark of batch.marks) {
-      // what concerns who is subscribed now is no part of what can be read again
+      // A recheck concerns current subscribers only. It is not replayed.
       if (mark.kind === 'recheck') continue;
       this.#marks.set(mark, stored);
       for (const log of this.#logsOfPattern.get(mark.pattern) ?? []) {
@@ -178,7 +185,7 @@ export class MemoryJournal implements Journal {
     }
   }
 
-  /** `evicted`: commits that another journal dropped, which this one goes on from. */
+  /** `evicted`: commits dropped by the journal that this one continues. */
   clear(position: Position, evicted: readonly EvictedCommit[] = []): void {
     for (const log of [...this.#logs.values()]) {
       log.list.clear();
@@ -198,7 +205,8 @@ export class MemoryJournal implements Journal {
   #log(channel: string, pattern: string): Log {
     let log = this.#logs.get(channel);
     if (log !== undefined && log.pattern === pattern) return log;
-    // a view of another pattern makes this name now; the old pattern was dropped, so nobody is subscribed through it
+    // A view of another pattern now defines this name. The old pattern was dropped, so no client is
+    // subscribed through it.
     const holds = log?.holds ?? 0;
     if (log !== undefined) this.#logsOfPattern.get(log.pattern)?.delete(log);
     const before = log;
@@ -216,7 +224,7 @@ export class MemoryJournal implements Journal {
     return log;
   }
 
-  /** A log that is made late learns what happened to every channel of its pattern. */
+  /** Applies earlier marks of the pattern to a log that is created later. */
   #replayMarks(log: Log): void {
     for (const [mark, stored] of this.#marks) {
       const entry = this.#apply(mark, log, stored.batch);
@@ -224,14 +232,14 @@ export class MemoryJournal implements Journal {
     }
   }
 
-  /** Lets a mark do to a log what it says; returns the entry that this makes, not added yet. */
+  /** Applies a mark to a log. Returns the entry that this creates, not added yet. */
   #apply(mark: Mark, log: Log, batch: Batch): Entry | undefined {
     if (mark.pattern !== log.pattern || (mark.channel !== undefined && mark.channel !== log.name)) return undefined;
     if (mark.kind !== 'truncate') {
       log.voided = mark;
       return undefined;
     }
-    // a channel that has events in this commit has the truncate among them
+    // A channel with events in this commit has the truncate among them.
     if ((log.list.last()?.sequence ?? -1) >= batch.firstSequence) return undefined;
     assert(mark.frame !== undefined, 'a truncate mark makes frames');
     const { pattern, xid, sequence, lsn, index } = mark;
@@ -265,7 +273,7 @@ export class MemoryJournal implements Journal {
       this.#marks.delete(mark);
       if (comparePositions(mark, this.#oldest) > 0) this.#oldest = { lsn: mark.lsn, index: mark.index };
     }
-    // of a commit in parts once
+    // A commit in parts is remembered once.
     if (batch.xid === 0 || this.#evictedXids.last()?.xid === batch.xid) return;
     this.#evictedXids.push({ xid: batch.xid, at: this.#options.now() });
     if (this.#evictedXids.length > EVICTED_XIDS_MAX) this.#evictedXids.shift();

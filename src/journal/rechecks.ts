@@ -1,6 +1,11 @@
-/** Whose access a commit may take away, by pattern and channel: gathered while it is read, each told of once. */
+/**
+ * The subscribers whose access a commit may revoke, by pattern and channel. They are gathered while
+ * the commit is read, and each is reported once.
+ */
 
-/** A commit that concerns more channels of a pattern is taken to concern all. */
+/**
+ * Maximum channels of a pattern in a commit. Beyond it, all channels of the pattern are rechecked.
+ */
 const CHANNELS_MAX = 1_000;
 /** Nothing is ever added to it. */
 const EVERY: Set<string> = new Set();
@@ -13,9 +18,9 @@ export interface Recheck {
 }
 
 export class Rechecks {
-  /** Since the commit's beginning; EVERY: all channels of the pattern. */
+  /** All since the commit's beginning. EVERY: all channels of the pattern. */
   readonly #channels = new Map<string, Set<string>>();
-  /** Those of them that nobody was told of yet. */
+  /** Rechecks that have not been reported yet. */
   #untold: Recheck[] = [];
 
   /** Without a channel: every channel of the pattern. */
@@ -33,7 +38,7 @@ export class Rechecks {
     else channels.add(channel);
   }
 
-  /** Those to be told of now. */
+  /** Returns and removes the rechecks to report now. */
   take(): readonly Recheck[] {
     if (this.#untold.length === 0) return NOBODY;
     const untold = this.#untold;

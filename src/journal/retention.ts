@@ -1,9 +1,10 @@
 /**
- * What Postgres may forget: the WAL from which the journal could not be filled again after a restart anyway.
+ * Tells Postgres which WAL it may drop: the WAL that could not refill the journal after a restart
+ * anyway.
  *
- * The slot trails the oldest entry of the journal, and the head as it was one replay window ago, so that clients who
- * were away for less find their place again after a restart, also where nothing was committed. It trails by no more
- * than a bound in bytes of WAL, and never passes the last whole commit.
+ * The slot trails the oldest entry of the journal, and the head as it was one replay window ago. So
+ * clients that were away for less can resume after a restart, even if nothing was committed. It
+ * trails by at most a number of bytes of WAL, and never passes the last whole commit.
  */
 import type { Lsn } from '../lsn.ts';
 import type { Acknowledger } from '../wal/source.ts';
@@ -12,14 +13,16 @@ import type { Journal } from './journal.ts';
 
 export interface RetentionOptions {
   readonly journal: Pick<Journal, 'walNeeded'>;
-  /** End of the last whole commit, or of what is known to hold no commit after it. */
+  /**
+   * End of the last whole commit, or a later LSN up to which no further commit is known to exist.
+   */
   readonly head: () => Lsn;
   readonly windowMs: number;
   readonly walBytesMax: number;
   readonly now: () => number;
 }
 
-/** How finely the window is kept. */
+/** Number of samples per replay window. */
 const SAMPLES = 128;
 
 export class Retention implements Acknowledger {
@@ -31,7 +34,7 @@ export class Retention implements Acknowledger {
     this.#options = options;
   }
 
-  /** A stream starts here: nothing before it will be asked for. */
+  /** A stream starts here: nothing before it will be requested. */
   startFrom(lsn: Lsn): void {
     this.#samples.clear();
     this.#floor = lsn;
@@ -49,13 +52,13 @@ export class Retention implements Acknowledger {
     return this.#floor;
   }
 
-  /** Where the head was a window ago; where it was first seen while that is less long ago. */
+  /** Returns the head as it was a window ago, or as it was first seen if that is more recent. */
   #windowStart(head: Lsn): Lsn {
     const { windowMs, now } = this.#options;
     const at = now();
     const last = this.#samples.last();
     if (last === undefined || at - last.at >= windowMs / SAMPLES) this.#samples.push({ at, head });
-    // the newest sample that is a window old is the start; those before it are of no use
+    // The newest sample that is a window old is the start. Earlier samples are not needed.
     for (
       let second = this.#samples.at(1);
       second !== undefined && at - second.at >= windowMs;

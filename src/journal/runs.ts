@@ -1,6 +1,6 @@
 /**
- * Where each channel's events lie in the bytes of a commit: runs of events side by side, as a linked list per channel over
- * arrays that are reused, so that an event allocates nothing.
+ * Locates each channel's events in the bytes of a commit. Adjacent events form runs, a linked list
+ * per channel over reused arrays, so that an event allocates nothing.
  */
 import { NONE, type Share } from './share.ts';
 
@@ -11,12 +11,12 @@ export class Runs {
   #count = 0;
   #channels = 0;
 
-  /** Channels that have events. */
+  /** Number of channels with events. */
   get channels(): number {
     return this.#channels;
   }
 
-  /** Adds the event in the bytes from `start` to `end` to a channel's. */
+  /** Adds the event in the bytes from `start` to `end` to a channel. */
   add(share: Share, start: number, end: number): void {
     share.bytes += end - start;
     if (share.last !== NONE && this.#ends[share.last] === start) {
@@ -34,7 +34,7 @@ export class Runs {
     share.last = run;
   }
 
-  /** Copies a channel's events into `target` at `at`; returns where they end. */
+  /** Copies a channel's events into `target` at `at`. Returns where they end. */
   copy(share: Share, source: Buffer, target: Buffer, at: number): number {
     let end = at;
     for (let run = share.first; run !== NONE; run = this.#nexts[run] as number)

@@ -1,9 +1,9 @@
-/** What one channel gets of the commit that is being read: its events, and the messages that come after them. */
+/** One channel's share of the current commit: its events, and the messages that follow them. */
 
 /** No run. */
 export const NONE = -1;
 
-/** A message by `sno.publish`: its data is in the commit's bytes, from `start` to `end`. */
+/** A message sent by `sno.publish`. Its data is in the commit's bytes, from `start` to `end`. */
 export interface Message {
   readonly event: string;
   readonly start: number;
@@ -13,15 +13,15 @@ export interface Message {
 export class Share {
   readonly channel: string;
   readonly pattern: string;
-  /** Of its runs (runs.ts) the first and the last; NONE while there are none. */
+  /** Its first and last run (runs.ts). NONE: no run yet. */
   first = NONE;
   last = NONE;
   /** Bytes of its events, each with a comma after it. */
   bytes = 0;
   messages: Message[] = [];
-  /** Frames made so far. */
+  /** Number of frames made so far. */
   index = 0;
-  /** Parts made so far. */
+  /** Number of parts made so far. */
   parts = 0;
 
   constructor(channel: string, pattern: string) {
@@ -29,7 +29,7 @@ export class Share {
     this.pattern = pattern;
   }
 
-  /** Its events have gone into a frame, or never will. */
+  /** Forgets its events: they are in a frame, or never will be. */
   clear(): void {
     this.first = NONE;
     this.last = NONE;

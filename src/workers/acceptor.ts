@@ -1,7 +1,9 @@
 /**
- * The client port where workers serve it. Main accepts each connection and gives it to the worker whose turn it is; a worker
- * takes one at a time, and others wait here. What waits is bounded by the descriptors of this process, which its admin
- * port and Postgres need too. `node:cluster` has no such bound: in a burst the admin port got no descriptor any more.
+ * The client port when workers serve it. Main accepts each connection and passes it to the worker
+ * whose turn it is. A worker takes one connection at a time; others wait here. The number of
+ * waiting connections is limited by this process's descriptors, which its admin port and Postgres
+ * need too. `node:cluster` has no such limit: in a burst of connections the admin port got no
+ * descriptor.
  */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
@@ -12,9 +14,9 @@ import type { Logger } from '../logger.ts';
 
 const BACKLOG = 4_096;
 
-/** Takes one connection at a time; `free` says that it takes the next. */
+/** Takes one connection at a time. `free` says that it takes the next. */
 export interface Taker {
-  /** False where it has ended. */
+  /** Returns false if the worker has ended. */
   take(socket: Socket): boolean;
 }
 
@@ -22,7 +24,7 @@ export interface AcceptorOptions {
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;
-  /** How many connections may wait. */
+  /** Maximum waiting connections. */
   readonly waitingMax: number;
   readonly limits: Limits;
   readonly logger: Logger;
@@ -31,14 +33,14 @@ export interface AcceptorOptions {
 export class Acceptor {
   readonly #options: AcceptorOptions;
   readonly #server: Server;
-  /** Connections that no worker has taken yet, the oldest first. */
+  /** Connections that no worker has taken yet, oldest first. */
   readonly #waiting = new Set<Socket>();
-  /** Workers that take a connection, in turn. */
+  /** Workers that are ready for a connection, in turn. */
   readonly #free = new Set<Taker>();
 
   constructor(options: AcceptorOptions) {
     this.#options = options;
-    // nothing is read here: what comes first is for the worker
+    // Nothing is read here: the first bytes are for the worker.
     this.#server = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => this.#arrived(socket));
   }
 
@@ -56,18 +58,18 @@ export class Acceptor {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** The worker takes the next connection. */
+  /** The worker is ready for the next connection. */
   free(taker: Taker): void {
     this.#free.add(taker);
     this.#handOn();
   }
 
-  /** The worker takes none any more. */
+  /** The worker takes no more connections. */
   forget(taker: Taker): void {
     this.#free.delete(taker);
   }
 
-  /** Frees the port, and cuts what waits. */
+  /** Frees the port, and closes waiting connections. */
   close(): void {
     if (this.#server.listening) this.#server.close();
     for (const socket of this.#waiting) socket.destroy();

@@ -1,9 +1,11 @@
 /**
- * SNO_WORKERS processes that own the client sockets, seen from the one that reads the WAL. Each gets the whole stream, in turns, and
- * serves clients by itself; see docs/decisions/0026-workers.md.
+ * The SNO_WORKERS processes that own the client sockets, as seen from main, which reads the WAL.
+ * Each worker receives the whole stream, in turns, and serves clients by itself; see
+ * docs/decisions/0026-workers.md.
  *
- * Main keeps the journal too: a worker that ends is made anew, and begins with what the journal has. While one has more of the stream before it
- * than it should, the stream is held; one that makes no progress for long is ended, so that it holds up nobody.
+ * Main keeps the journal too. A worker that ends is replaced, and the new worker starts with the
+ * journal's content. While a worker's backlog is too large, main holds the stream. A worker that
+ * makes no progress for long is killed, so that it delays no other worker.
  */
 import cluster from 'node:cluster';
 import { fileURLToPath } from 'node:url';
@@ -33,41 +35,44 @@ export interface FleetOptions extends TurnsOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly certificate: Certificate | undefined;
-  /** How many files this process may open for anything but connections of clients. */
+  /** Number of files that this process may open beside client connections. */
   readonly otherFilesMax: number;
-  /** Resolves when it is time for another try. */
+  /** Resolves when it is time to retry. */
   readonly pause: (attempt: number) => Promise<void>;
-  /** Stops the stream, until `release`. */
+  /** Pauses the stream until `release`. */
   readonly hold: () => void;
   readonly release: () => void;
-  /** A worker has met a bug, and ended. */
+  /** A worker ended because of a bug. */
   readonly onBug: (error: SnoError) => void;
 }
 
 const WORKER_FILE = fileURLToPath(new URL('./worker.js', import.meta.url));
 const CHECK_MS = 1_000;
-/** Whoever has not been heard of in so many checks is asked what it has measured. */
+/** Number of checks without a message after which a worker is asked for its metrics. */
 const MEASURE_CHECKS = 5;
 const EVICT_MS = 1_000;
-/** Its channel, and the connection that it is being given. */
+/** Files that main opens per worker: its channel, and the connection being passed to it. */
 const FILES_PER_WORKER = 3;
-/** Bytes of the stream that may wait for one worker before the stream is held. */
+/** Maximum bytes of the stream that wait for one worker before the stream is held. */
 const WAITING_BYTES_MAX = 8 * 1024 ** 2;
-/** The stream is not held for a worker that has taken nothing in so many checks. */
+/** Maximum checks without progress before the stream is no longer held for a worker. */
 const PATIENCE_CHECKS = 2;
-/** It is ended then where so much and the journal waits for it, and in any case after STALLED_CHECKS_MAX. */
+/**
+ * A stalled worker is killed when its backlog exceeds this plus SNO_REPLAY_BYTES, and in any case
+ * after STALLED_CHECKS_MAX.
+ */
 const STALLED_BYTES_MAX = 64 * 1024 ** 2;
 const STALLED_CHECKS_MAX = 10;
-/** So is one that does not answer. */
+/** Maximum checks without a message before a worker is killed. */
 const SILENT_CHECKS_MAX = 60;
-/** A worker that lasted so long was well: the next is made at once. */
+/** If a worker ran longer than this, in ms, it is restarted without backoff. */
 const WELL_MS = 30_000;
-/** How long after the last client has been sent away a worker may take to end. */
+/** How long a worker may take to end after its last client was sent away, in ms. */
 const END_MS = 10_000;
 
 export class Fleet implements Downstream {
   readonly #options: FleetOptions;
-  /** Those of one worker: what is bounded in all is divided. */
+  /** The settings of one worker: overall limits are divided among the workers. */
   readonly #settings: Settings;
   readonly #admission: Admission;
   readonly #members = new Set<Member>();
@@ -112,7 +117,7 @@ export class Fleet implements Downstream {
     });
   }
 
-  /** Why no client is served; undefined: some worker serves them. */
+  /** Why no client is served. Undefined: at least one worker serves clients. */
   get unready(): string | undefined {
     return this.#serving > 0 ? undefined : 'no worker serves clients';
   }
@@ -121,12 +126,15 @@ export class Fleet implements Downstream {
     return [...this.#members].filter(({ isOpen, isListening }) => isOpen && isListening).length;
   }
 
-  /** One that begins has the journal before it. */
+  /** A new worker has the journal's content in its backlog. */
   get #stalledBytesMax(): number {
     return STALLED_BYTES_MAX + this.#options.settings.SNO_REPLAY_BYTES;
   }
 
-  /** Takes the port and starts the workers; resolves once all take connections. Throws what keeps them from it. */
+  /**
+   * Takes the port and starts the workers. Resolves once all accept connections. Throws the error
+   * that prevents it.
+   */
   async listen(): Promise<number> {
     const { SNO_WORKERS: count } = this.#options.settings;
     this.#port = await this.#acceptor.listen();
@@ -140,11 +148,11 @@ export class Fleet implements Downstream {
   /** Lets clients in. */
   async open(): Promise<void> {
     this.#isOpen = true;
-    // one that is only starting sees to it when it has started
+    // A worker that is still starting opens by itself when it has started.
     await Promise.all([...this.#members].filter(({ isFollowing }) => isFollowing).map((member) => member.open()));
   }
 
-  /** Has each send its clients away over the same time, and end. */
+  /** Tells each worker to send its clients away over the same time, and to end. */
   async drain(): Promise<void> {
     this.#isStopping = true;
     this.#acceptor.close();
@@ -171,7 +179,7 @@ export class Fleet implements Downstream {
     await Promise.all([...this.#members].map(({ ended }) => ended));
   }
 
-  // from the stream
+  // Called by the stream:
 
   append(batch: Batch): void {
     this.#options.journal.append(batch);
@@ -206,9 +214,9 @@ export class Fleet implements Downstream {
     this.#pace();
   }
 
-  // metrics
+  // Metrics:
 
-  /** Of this process and all workers together. */
+  /** The metrics of this process and all workers together. */
   async text(): Promise<string> {
     const own = await this.#options.metrics.values();
     const all = await Promise.all([...this.#members].map((member) => member.measure()));
@@ -231,7 +239,7 @@ export class Fleet implements Downstream {
       this.#departed = this.#departed.then((before) => sumOf([before, member.counters]));
       this.#pace();
       if (this.#isStopping) return;
-      // whatever it was, the one in its place would meet it too
+      // After a bug, a replacement would meet the same bug.
       if (how.isBug) onBug(new SnoError('worker_failed', `worker ${number} has ended with ${how.code}, at a bug`));
       else if (member.isListening) this.#ended(number, how, Date.now() - startedAt > WELL_MS ? 0 : attempt + 1);
     });
@@ -243,7 +251,8 @@ export class Fleet implements Downstream {
       clientsMax: Math.ceil(settings.SNO_MAX_CONNECTIONS / settings.SNO_WORKERS),
       ticketKeys: certificate?.options.ticketKeys,
     });
-    // the first tell clients that the service is starting; one that comes later takes connections when it can serve them
+    // The first workers tell clients that the service is starting. A later worker accepts
+    // connections only once it can serve them.
     if (!this.#isOpen) await member.listen();
     this.#follow(member);
     if (!this.#isOpen) return;
@@ -271,15 +280,18 @@ export class Fleet implements Downstream {
     }
   }
 
-  /** From here on the member gets the stream; first what the journal has. */
+  /** The member receives the stream from now on, starting with the journal's content. */
   #follow(member: Member): void {
-    // what is not sent yet is in the journal, and the others get it first
+    // Pending steps are in the journal already: the other workers receive them first.
     this.flush();
     member.isFollowing = true;
     for (const turn of this.#turns.sinceBeginning()) member.turn(turn);
   }
 
-  /** Holds the stream while a worker has too much before it, and is getting on with it. One that takes another's place may have more. */
+  /**
+   * Holds the stream while a worker's backlog is too large and the worker makes progress. A
+   * replacement worker may have a larger backlog.
+   */
   #pace(): void {
     const isBehind = [...this.#members].some(
       ({ waitingBytes, stalledChecks, isOpen }) =>

@@ -1,4 +1,7 @@
-/** One worker, seen from main: what waits for it, what it counts against the limits, and how it is. */
+/**
+ * One worker as seen from main: its backlog, its connections counted against the limits, and its
+ * health.
+ */
 import type { Worker } from 'node:cluster';
 import type { Socket } from 'node:net';
 import { SnoError } from '../errors.ts';
@@ -8,47 +11,47 @@ import type { Taker } from './acceptor.ts';
 import type { FromWorker, ToWorker } from './wire.ts';
 
 export interface MemberOptions {
-  /** Counts the connections of all. */
+  /** Counts the connections of all workers. */
   readonly admission: Admission;
-  /** It takes the next connection. */
+  /** The worker is ready for the next connection. */
   readonly onFree: (member: Member) => void;
-  /** It has taken something of what waited for it. */
+  /** The worker has received a part of its backlog. */
   readonly onTaken: () => void;
 }
 
-/** How it ended. */
+/** How a worker ended. */
 export interface Exit {
   readonly code: number | null;
   readonly signal: string | null;
-  /** Nobody ended it, and it did not say what kept it from serving. */
+  /** True if the worker was not killed and did not report why it could not serve. */
   readonly isBug: boolean;
 }
 
-/** How long it may take to say what it has measured; later the last it said counts. */
+/** How long a worker may take to report its metrics before its last report is used, in ms. */
 const MEASURE_MS = 2_000;
 const PIECE_BYTES = 1024 ** 2;
 
 export class Member implements Taker {
-  /** Channels that somebody is subscribed to. */
+  /** Channels with at least one subscription in this worker. */
   readonly holds = new Set<string>();
-  /** Resolves when it hears what it is sent, rejects where it ends before. */
+  /** Resolves when the worker can receive messages. Rejects if it ends before. */
   readonly ready: Promise<void>;
   readonly ended: Promise<Exit>;
   isListening = false;
-  /** It said what kept it from serving. */
+  /** The worker reported why it could not serve. */
   #hasFailed = false;
   /** Whether it lets clients in. */
   isOpen = false;
-  /** Whether it gets the stream. */
+  /** Whether it receives the stream. */
   isFollowing = false;
-  /** Resolves when it takes connections, rejects with what keeps it from that. */
+  /** Resolves when it accepts connections. Rejects with the error that prevents it. */
   readonly #listening: Promise<void>;
   readonly #worker: Worker;
   readonly #options: MemberOptions;
-  /** By address, how many connections it has. */
+  /** Number of its connections by address. */
   readonly #entered = new Map<string, number>();
   #waitingBytes = 0;
-  /** Checks in a row between which it took nothing of what waited. */
+  /** Consecutive checks without progress on its backlog. */
   #stalledChecks = 0;
   #hasTaken = true;
   #silentChecks = 0;
@@ -86,12 +89,13 @@ export class Member implements Taker {
         for (const answered of this.#measuring.values()) answered();
         resolve({ code, signal, isBug: signal === null && code !== null && !this.#hasFailed });
       };
-      // what it said last may come after it has ended, but not after its channel has
+      // The worker's last messages may arrive after its exit, but not after its channel has closed.
       worker.once('exit', (code: number | null, signal: string | null) => {
         if (worker.isConnected()) worker.once('disconnect', () => end(code, signal));
         else end(code, signal);
       });
-      // one that the system could not start does not exit; else it is its channel that breaks, since it ends
+      // A process that the system could not start does not exit. Any other error is its channel
+      // breaking because the worker ends.
       worker.on('error', () => this.pid === undefined && end(null, null));
     });
   }
@@ -100,19 +104,19 @@ export class Member implements Taker {
     return this.#worker.process.pid;
   }
 
-  /** Bytes of the stream that it has not taken. */
+  /** Bytes of the stream that the worker has not received. */
   get waitingBytes(): number {
     return this.#waitingBytes;
   }
 
-  /** How many checks in a row it has taken nothing of what waits. */
+  /** Number of consecutive checks without progress on its backlog. */
   get stalledChecks(): number {
     return this.#stalledChecks;
   }
 
   /**
-   * To be called from time to time. Not the clock is asked for how long it takes nothing or says nothing, since this process too may have
-   * been kept from hearing of it.
+   * Called periodically. Checks are counted instead of time, since this process too may have been
+   * blocked and not noticed progress.
    */
   check(): void {
     this.#stalledChecks = this.#hasTaken || this.#waitingBytes === 0 ? 0 : this.#stalledChecks + 1;
@@ -120,22 +124,22 @@ export class Member implements Taker {
     this.#silentChecks++;
   }
 
-  /** In how many checks in a row it has not been heard of. */
+  /** Number of consecutive checks without a message from the worker. */
   get silentChecks(): number {
     return this.#silentChecks;
   }
 
-  /** What it counted until it was heard last: gauges are over with it. */
+  /** The counters from its last report. Gauges end with the worker. */
   get counters(): MetricValues {
     return this.#values.filter(({ type }) => String(type) !== 'gauge');
   }
 
   send(message: ToWorker, bytes = 0): void {
     if (!this.#worker.isConnected()) return;
-    // it had nothing to take until now
+    // The worker had no backlog until now.
     if (this.#waitingBytes === 0) this.#hasTaken = true;
     this.#waitingBytes += bytes;
-    // an error is that of a channel whose worker ends
+    // An error here means that the worker's channel closed because the worker ends.
     this.#worker.process.send(message, undefined, undefined, () => {
       if (bytes === 0) return;
       this.#waitingBytes = Math.max(0, this.#waitingBytes - bytes);
@@ -145,7 +149,7 @@ export class Member implements Taker {
     });
   }
 
-  /** In pieces, so that one that gets on with a large turn is seen to. */
+  /** Sends a turn in pieces, so that progress within a large turn is visible. */
   turn(bytes: Uint8Array): void {
     const holdsHeard = this.#holdsHeard;
     for (let start = 0; start < bytes.length; start += PIECE_BYTES) {
@@ -155,13 +159,13 @@ export class Member implements Taker {
     }
   }
 
-  /** Has it take connections, once; rejects with what keeps it from that. */
+  /** Tells the worker to accept connections, once. Rejects with the error that prevents it. */
   listen(): Promise<void> {
     if (!this.isListening) this.send({ kind: 'listen' });
     return this.#listening;
   }
 
-  /** Has it let clients in. Resolves also where it ends before. */
+  /** Tells the worker to let clients in. Also resolves if the worker ends before. */
   open(): Promise<void> {
     return new Promise((resolve) => {
       this.#onOpened = resolve;
@@ -171,12 +175,12 @@ export class Member implements Taker {
 
   take(socket: Socket): boolean {
     if (!this.#worker.isConnected()) return false;
-    // where it ends meanwhile, Node closes the connection
+    // If the worker ends meanwhile, Node closes the connection.
     this.#worker.process.send({ kind: 'socket' } satisfies ToWorker, socket, undefined, () => undefined);
     return true;
   }
 
-  /** What it has measured until now, or until it was heard last. */
+  /** Returns its current metrics, or its last report. */
   async measure(): Promise<MetricValues> {
     const id = ++this.#measures;
     await new Promise<void>((resolve) => {

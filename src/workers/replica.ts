@@ -1,4 +1,4 @@
-/** A worker's picture of where the stream is, as of the step that it takes. */
+/** A worker's copy of the stream's head, as of its current step. */
 import type { Head } from '../fanout/hub.ts';
 import type { Batch } from '../journal/journal.ts';
 import { formatPosition, type Position } from '../position.ts';
@@ -15,7 +15,7 @@ export const NOTHING: HeadState = {
 
 export class Replica implements Head {
   #state = NOTHING;
-  /** Channels of which the open commit has sent parts. */
+  /** Channels for which the open commit has sent parts. */
   readonly #open = new Set<string>();
 
   get epoch(): string {
@@ -52,7 +52,7 @@ export class Replica implements Head {
     if (state.openXid === 0) this.#open.clear();
   }
 
-  /** To be called before the batch goes on, with the head where it is then. */
+  /** Call before the batch is delivered, with the head as of that batch. */
   take({ entries }: Batch): void {
     for (const { channel, sequence } of entries) if (sequence > this.#state.wholeSequence) this.#open.add(channel);
   }

@@ -1,4 +1,4 @@
-/** The settings of one worker: what is bounded for all together is divided among them, rounded up. */
+/** The settings of one worker: overall limits are divided among the workers, rounded up. */
 import type { Settings } from '../config.ts';
 
 export function shareOf(settings: Settings): Settings {

@@ -1,4 +1,4 @@
-/** The metrics of several processes together: counters, histograms and gauges are added up. */
+/** Adds up the metrics of several processes: counters, histograms and gauges. */
 import { AggregatorRegistry, type Registry } from 'prom-client';
 import type { MetricValues } from '../metrics.ts';
 

@@ -1,4 +1,4 @@
-/** The definitions in force where a worker is in the stream, as main tells of them. */
+/** The definitions in force at a worker's place in the stream, as main reports them. */
 import type { Catalog } from '../channels/catalog.ts';
 import { Certainty } from '../channels/certainty.ts';
 import type { ResolvedChannel } from '../channels/channel.ts';

@@ -1,4 +1,4 @@
-/** Reads what `TurnWriter` wrote. What it makes keeps nothing of the turn's bytes. */
+/** Reads turns that `TurnWriter` wrote. The results keep no reference to the turn's bytes. */
 import { deserialize } from 'node:v8';
 import type { Catalog } from '../channels/catalog.ts';
 import { assert } from '../errors.ts';
@@ -8,9 +8,9 @@ import type { Position } from '../position.ts';
 import { Slab } from '../slab.ts';
 import { type HeadState, MARK_KINDS, STEP_CODES, type Step } from './wire.ts';
 
-/** The worker's journal keeps the frames. */
+/** Frames are kept by the worker's journal. */
 const KEPT = new Slab();
-/** Where the name of the channel stands in the frame of a mark that names none. */
+/** The empty channel name in a mark's frame; it is replaced by the real name. */
 const NO_CHANNEL = '"channel":""';
 const NO_TURN = 'main and its workers are of one version';
 
@@ -70,7 +70,7 @@ class TurnReader {
     const sequence = this.#double();
     const { lsn, index } = this.#position();
     const length = this.#integer();
-    // copied, since one frame that waits in a slow socket would keep all that came with it
+    // Copied: otherwise one frame that waits in a slow socket would keep the whole turn in memory.
     const frame = KEPT.allocate(length);
     this.#bytes.copy(frame, 0, this.#at, this.#at + length);
     this.#at += length;

@@ -1,6 +1,7 @@
 /**
- * Makes turns into bytes for workers; `readTurn` is the other side. Numbers are little-endian: counts and xids as 32-bit integers, LSNs, sequences,
- * indexes and times as doubles, as they are in memory. A string that recurs within a turn is written once. What comes seldom is structured clones.
+ * Encodes turns as bytes for workers; `readTurn` decodes them. Numbers are little-endian. Counts
+ * and xids are 32-bit integers; LSNs, sequences, indexes and times are doubles, as in memory. A
+ * string that recurs within a turn is written once. Rare content is written as structured clones.
  */
 import { serialize } from 'node:v8';
 import { Bytes } from '../bytes.ts';
@@ -9,25 +10,25 @@ import type { Entry, Mark } from '../journal/journal.ts';
 import type { Position } from '../position.ts';
 import { type HeadState, MARK_KINDS, STEP_CODES, type Step } from './wire.ts';
 
-/** What is kept for the next turn. */
+/** Maximum bytes of the buffer kept for the next turn. */
 const CAPACITY_MAX = 1024 ** 2;
 const INTEGER_BYTES = 4;
 const DOUBLE_BYTES = 8;
 
 export class TurnWriter {
   readonly #bytes = new Bytes(1 << 16);
-  /** By text, its number in this turn. */
+  /** Each text's number in this turn. */
   readonly #texts = new Map<string, number>();
 
   get length(): number {
     return this.#bytes.length;
   }
 
-  /** What was written since it was last taken. */
+  /** Returns the bytes written since the last call. */
   take(): Buffer {
     const { buffer, length } = this.#bytes;
     const turn = buffer.subarray(0, length);
-    // a larger buffer than that is not used again
+    // A larger buffer is not reused.
     const taken = buffer.length > CAPACITY_MAX ? turn : Buffer.from(turn);
     this.#bytes.clear(CAPACITY_MAX);
     this.#texts.clear();
@@ -76,7 +77,7 @@ export class TurnWriter {
     this.#binary(entry.frame);
   }
 
-  /** The frame that a mark makes of a channel, as text: that of a channel without a name. */
+  /** A mark's frame is written as text, with an empty channel name. */
   #mark(mark: Mark): void {
     this.#bytes.byte(MARK_KINDS.indexOf(mark.kind));
     this.#text(mark.pattern);
@@ -115,7 +116,7 @@ export class TurnWriter {
     this.#bytes.append(source);
   }
 
-  /** Its number in this turn; with a number that has not been, the text follows. */
+  /** Writes the text's number in this turn. After a new number the text itself follows. */
   #text(text: string): void {
     const known = this.#texts.get(text);
     if (known !== undefined) return this.#integer(known);

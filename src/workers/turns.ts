@@ -1,6 +1,6 @@
 /**
- * The stream as workers get it: what came together is a turn, made into bytes once for all. A worker that begins later gets turns of
- * what the journal has.
+ * The stream as workers receive it. Steps that arrive together form a turn, which is encoded once
+ * for all workers. A worker that starts later receives turns made from the journal.
  */
 import type { Catalog } from '../channels/catalog.ts';
 import type { Definitions } from '../channels/definitions.ts';
@@ -15,17 +15,17 @@ import type { HeadState, Step } from './wire.ts';
 export interface TurnsOptions {
   readonly journal: MemoryJournal;
   readonly head: CommitBuilder;
-  /** Those in force. */
+  /** The definitions in force. */
   readonly definitions: Pick<Definitions, 'catalog' | 'known'>;
 }
 
-/** A turn that is read from the journal has about so much. */
+/** Approximate bytes of a turn that is read from the journal. */
 const TURN_BYTES = 1024 ** 2;
 const NO_PATTERNS: readonly string[] = [];
 
 export class Turns {
   readonly #options: TurnsOptions;
-  /** The turn that is being gathered. */
+  /** The current turn. */
   readonly #writer = new TurnWriter();
   #takenHead = '';
 
@@ -53,7 +53,10 @@ export class Turns {
     this.#writer.step({ kind: 'known', isKnown });
   }
 
-  /** What has come since the last turn was taken; undefined where nothing has, and the head stands where it stood. */
+  /**
+   * Returns the steps since the last call as one turn. Undefined if there are none and the head has
+   * not moved.
+   */
   take(): Uint8Array | undefined {
     const { headText } = this.#options.head;
     if (this.#writer.length === 0 && headText === this.#takenHead) return undefined;
@@ -62,7 +65,9 @@ export class Turns {
     return this.#writer.take();
   }
 
-  /** All that a worker needs to go on from here. To be asked for when a turn has just been taken. */
+  /**
+   * Returns everything that a new worker needs to continue from here. Call it right after `take`.
+   */
   *sinceBeginning(): Iterable<Uint8Array> {
     const { head, journal } = this.#options;
     assert(this.#writer.length === 0, 'what is gathered would come twice');
@@ -71,7 +76,7 @@ export class Turns {
     const writer = new TurnWriter();
     writer.step(this.#beginning('epoch_changed'));
     for (const batch of journal.batches()) {
-      // what it tells of the time from the commit is known already
+      // The delivery delay of these commits has been measured already.
       writer.step({ kind: 'batch', batch: { ...batch, committedAt: 0 }, head: now });
       if (writer.length >= TURN_BYTES) yield writer.take();
     }

@@ -1,6 +1,6 @@
 /**
- * What main and its workers say to each other, over the channel of `node:cluster` (structured clones). The stream goes to all workers
- * alike: its turns are made into bytes once.
+ * The messages between main and its workers, over the channel of `node:cluster` (structured
+ * clones). All workers receive the same stream, so each turn is encoded once.
  */
 import type { Catalog } from '../channels/catalog.ts';
 import type { Settings } from '../config.ts';
@@ -15,16 +15,19 @@ import type { ResetReason } from '../protocol.ts';
 export type ToWorker =
   | {
       readonly kind: 'start';
-      /** From 1, for its log. */
+      /** The worker's number from 1, for its log. */
       readonly number: number;
       readonly settings: Settings;
-      /** Its part of SNO_MAX_CONNECTIONS, which main counts; 0 = no limit. */
+      /** This worker's part of SNO_MAX_CONNECTIONS, which main counts. 0: no limit. */
       readonly clientsMax: number;
       readonly ticketKeys: Uint8Array | undefined;
     }
-  /** Steps of the stream, as `TurnWriter` made them, in pieces. `holdsHeard`: how many of `hold` and `unhold` main had heard of then. */
+  /**
+   * A piece of a turn: steps as `TurnWriter` encoded them. `holdsHeard`: how many `hold` and
+   * `unhold` messages main had received by then.
+   */
   | { readonly kind: 'turn'; readonly bytes: Uint8Array; readonly isLast: boolean; readonly holdsHeard: number }
-  /** `socket` comes with a connection, which is missing where the client has closed it. */
+  /** `socket` comes with a connection, or without one if the client has closed it. */
   | { readonly kind: 'listen' | 'socket' | 'open' }
   | { readonly kind: 'drain'; readonly seconds: number }
   | { readonly kind: 'admitted'; readonly id: number; readonly excess: Excess | undefined }
@@ -32,14 +35,14 @@ export type ToWorker =
   | { readonly kind: 'measure'; readonly id: number };
 
 export type FromWorker =
-  /** It hears from here on: what was sent before is lost. */
+  /** The worker receives messages from now on. Earlier messages are lost. */
   | { readonly kind: 'ready' }
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string }
-  /** `taken`: it takes the next connection. */
+  /** `taken`: the worker is ready for the next connection. */
   | { readonly kind: 'listening' | 'taken' | 'opened' }
   | { readonly kind: 'enter'; readonly id: number; readonly address: string }
   | { readonly kind: 'leave'; readonly address: string }
-  /** Somebody is subscribed to the channel, or nobody is any more. */
+  /** The channel's first subscription began, or (`unhold`) its last one ended. */
   | { readonly kind: 'hold' | 'unhold'; readonly channel: string }
   | { readonly kind: 'measured'; readonly id: number; readonly values: MetricValues };
 
@@ -50,18 +53,21 @@ export interface HeadState {
   readonly frontier: Position;
   readonly wholeSequence: number;
   readonly openXid: number;
-  /** Patterns of which channels of the open commit are not kept track of any more. */
+  /** Patterns whose channels of the open commit are no longer tracked. */
   readonly forgotten: readonly string[];
 }
 
 /** One step of the stream. */
 export type Step =
-  /** A history begins; `reason` is for those who were subscribed. A worker that is new begins with what the journal has. */
+  /**
+   * A history begins. `reason` is for current subscribers. A new worker begins with the journal's
+   * content.
+   */
   | {
       readonly kind: 'begin';
       readonly reason: ResetReason;
       readonly catalog: Catalog;
-      /** Whether the catalog is what holds at this point of the WAL. */
+      /** Whether the catalog is certain to hold at this point of the WAL. */
       readonly isKnown: boolean;
       readonly oldest: Position;
       readonly evicted: readonly EvictedCommit[];
@@ -71,9 +77,9 @@ export type Step =
   | { readonly kind: 'marker'; readonly id: string; readonly head: HeadState }
   | { readonly kind: 'defined'; readonly catalog: Catalog }
   | { readonly kind: 'known'; readonly isKnown: boolean }
-  /** The head has moved on without anything else. */
+  /** The head moved without another step. */
   | { readonly kind: 'head'; readonly head: HeadState };
 
-/** Each is the number that stands for it in the bytes of a turn. */
+/** A step's index in this list encodes its kind in a turn. */
 export const STEP_CODES: readonly Step['kind'][] = ['begin', 'batch', 'marker', 'defined', 'known', 'head'];
 export const MARK_KINDS: readonly Mark['kind'][] = ['truncate', 'changed', 'dropped', 'recheck'];

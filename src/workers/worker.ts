@@ -1,6 +1,6 @@
 /**
- * A worker: a process that owns client sockets. It has the half of the service that faces clients, and follows the stream that main
- * reads. It ends when main does.
+ * A worker: a process that owns client sockets. It runs the client-facing half of the service, and
+ * follows the stream that main reads. It ends when main ends.
  */
 import cluster from 'node:cluster';
 import type { Socket } from 'node:net';
@@ -27,7 +27,7 @@ import type { FromWorker, HeadState, Step, ToWorker } from './wire.ts';
 const CONTROL_CONNECTIONS = 2;
 
 function tell(message: FromWorker): void {
-  // once main is gone nobody hears it, and this process ends
+  // Once main has ended, the message is lost, and this process ends too.
   process.send?.(message, undefined, undefined, () => undefined);
 }
 
@@ -62,11 +62,11 @@ class Worker {
   readonly #definitions: ToldDefinitions;
   readonly #certificate: Certificate | undefined;
   readonly #front: Front;
-  /** By channel that somebody is subscribed to: the number of the message that told main. */
+  /** For each channel with a subscription: the number of the message that told main. */
   readonly #holds = new Map<string, number>();
   #holdsTold = 0;
   #holdsHeard = 0;
-  /** Of the turn that is on its way. */
+  /** The received pieces of the current turn. */
   #pieces: Uint8Array[] = [];
 
   constructor({ settings, clientsMax }: Start, logger: Logger, certificate: Certificate | undefined) {
@@ -178,8 +178,8 @@ class Worker {
   }
 
   /**
-   * Where main has just let go of the channels of a commit in parts that nobody was known to be subscribed to, those that it had not
-   * heard of yet cannot go on.
+   * Main may have just dropped channels of a commit in parts that had no known subscription.
+   * Subscriptions that main had not heard of by then can't continue.
    */
   #moveTo(head: HeadState): void {
     const before = new Set(this.#replica.forgotten);
@@ -230,7 +230,7 @@ async function fail(error: unknown): Promise<never> {
 
 assert(cluster.isWorker, 'it is started by main');
 boundGarbage();
-// main hears them too, and tells when it is time
+// Main receives these signals too, and tells the workers when to stop.
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => undefined);
 let worker: Promise<Worker> | undefined;
 process.on('message', (message: ToWorker, socket: Socket | undefined) => {
