@@ -1,6 +1,6 @@
 /**
- * Tells whose access a change may take away: which channels, or which patterns, are to be checked again. A row that gave access is
- * another one now, or gone; or a row more takes the place of one that gave it.
+ * Finds whose access a change may take away: the channels or patterns to check again. Either a row
+ * that gave access has changed or is gone, or a new row takes the place of one that gave access.
  */
 import { Bytes, sameBytes } from '../bytes.ts';
 import type { Relation } from '../decode/relation.ts';
@@ -15,15 +15,18 @@ import { RowMemory, SeenRows } from './seen-rows.ts';
 /** An access view over a table. */
 interface Guard {
   readonly pattern: string;
-  /** Tells which channel a row gives access to; undefined where one row does not tell. */
+  /** Finds which channel a row gives access to; undefined if one row does not show that. */
   readonly bound: BoundView | undefined;
-  /** A row more takes no access away. */
+  /** Whether an additional row never takes access away. */
   readonly onlyGrows: boolean;
-  /** What it reads of the rows; undefined: it may read all of them. */
+  /** The parts of the rows that it reads; undefined: possibly all. */
   readonly seen: SeenRows | undefined;
 }
 
-/** The access views over one table, and what they read of it. Views that read the same columns share one SeenRows. */
+/**
+ * The access views over one table, and the parts of it that they read. Views that read the same
+ * columns share one SeenRows.
+ */
 interface Guards {
   readonly guards: readonly Guard[];
   readonly seen: readonly SeenRows[];
@@ -56,13 +59,16 @@ export class AccessGuards {
     this.#answers = answers;
   }
 
-  /** Forgets tables and rows: what a new stream describes may be another by now. */
+  /** Forgets tables and rows: a new stream may describe different ones. */
   reset(): void {
     this.#tables.clear();
     this.#memory.clear();
   }
 
-  /** Fits the access views to the table as it is at this point of the WAL, whose rows may be others; answers whether there are any. */
+  /**
+   * Fits the access views to the table at this point of the WAL, whose rows may have changed.
+   * Returns whether there are any.
+   */
   bind(relation: Relation): boolean {
     const seen = new Map<string, SeenRows>();
     const guards = this.#views.accessOf(relation.oid).map(({ pattern, rows, onlyGrows, columns }): Guard => {
@@ -102,7 +108,10 @@ export class AccessGuards {
     for (const { pattern } of guards) this.#sink.recheck(pattern);
   }
 
-  /** A row that gave access is another one now, or gone. Where evaluating it fails, it may have given access to anything. */
+  /**
+   * Handles a row that gave access and has changed or is gone. If evaluating it fails, it may have
+   * given access to anything.
+   */
   #guard(guard: Guard, oldRow: Tuple | undefined, newRow: Tuple | undefined): void {
     try {
       this.#guardRow(guard, oldRow, newRow);
@@ -113,7 +122,7 @@ export class AccessGuards {
   }
 
   #guardRow({ pattern, bound }: Guard, oldRow: Tuple | undefined, newRow: Tuple | undefined): void {
-    // an update without an old row changed no column that says which channel it is
+    // an update without an old row changed no column that determines the channel
     const row = oldRow ?? newRow;
     if (bound === undefined || row === undefined) return this.#sink.recheck(pattern);
     if (!bound.matches(row) || !this.#name(bound, row, this.#oldChannel)) return;
@@ -126,7 +135,10 @@ export class AccessGuards {
     return sameBytes(this.#oldChannel, this.#newChannel) && !bound.differs(oldRow, newRow);
   }
 
-  /** Undefined where a column that the view reads does not come through the WAL: a generated one may differ by another column. */
+  /**
+   * Undefined if a column that the view reads is missing in the WAL: a generated column may change
+   * through another column.
+   */
   #rowsOf(relation: Relation, columns: readonly string[], known: Map<string, SeenRows>): SeenRows | undefined {
     const indexes = columns.map((name) => relation.columns.findIndex((column) => column.name === name));
     if (indexes.includes(-1)) return undefined;

@@ -1,4 +1,7 @@
-/** A compiled view at work on the rows of its table: the hot path. Nothing here makes an object or a string per row. */
+/**
+ * A compiled view at work on the rows of its table: the hot path. Nothing here makes an object or a
+ * string per row.
+ */
 import type { Bytes } from '../bytes.ts';
 import { NULL, type Tuple, UNCHANGED } from '../decode/tuple.ts';
 import type { CatalogTableColumn } from './catalog.ts';
@@ -10,7 +13,7 @@ import { isNull, type Operand } from './operand.ts';
 import { type Pattern, writeEncodedValue } from './pattern.ts';
 import type { ValueType } from './types.ts';
 
-/** What a view does, as the compiler found it. */
+/** The compiler's result for a view. */
 export interface ViewPlan {
   readonly pattern: Pattern;
   readonly outputs: readonly { readonly name: string; readonly value: Value }[];
@@ -26,12 +29,12 @@ interface Output {
   /** `"name"` */
   readonly name: Buffer;
   readonly operand: Operand;
-  /** For the old row, beside the new one. */
+  /** The operand for the old row, beside the new one. */
   readonly before: Operand;
   readonly encode: Encoder;
-  /** Where its columns lie. */
+  /** The positions of its columns. */
   readonly inputs: readonly number[];
-  /** It is one column, and is another value exactly when the column's text is another. */
+  /** Whether it is one column, whose value differs exactly if its text differs. */
   readonly isColumn: boolean;
 }
 
@@ -46,7 +49,7 @@ const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 const COMMA = 0x2c;
 
-/** `plan` for tuples whose columns lie as `indexOf` says. */
+/** Binds `plan` to tuples whose column positions `indexOf` gives. */
 export function bindPlan(plan: ViewPlan, indexOf: IndexOf): BoundView {
   return new PlannedView(plan, indexOf);
 }
@@ -136,7 +139,7 @@ class PlannedView implements BoundView {
 
 function bindOutput(name: string, value: Value, indexOf: IndexOf): Output {
   const label = jsonLabel(name);
-  // the encoder looks at a column's text by itself
+  // the encoder checks a column's text by itself
   const source = value.source.kind === 'column' ? { ...value.source, shaped: undefined } : value.source;
   return {
     label,
@@ -160,7 +163,10 @@ function isUnchangedWhole({ inputs }: Output, row: Tuple): boolean {
   return true;
 }
 
-/** Whether an output is another value in the new row. Its columns are compared first: where they are the same, so is it. */
+/**
+ * Whether an output differs in the new row. Compares its columns first: if they are equal, so is
+ * the output.
+ */
 function outputDiffers(output: Output, oldRow: Tuple, newRow: Tuple): boolean {
   const { inputs, operand, before } = output;
   let differs = false;
@@ -172,7 +178,9 @@ function outputDiffers(output: Output, oldRow: Tuple, newRow: Tuple): boolean {
   return wasKnown && !sameBytes(before.buffer, before.start, before.end, operand.buffer, operand.start, operand.end);
 }
 
-/** Whether a column's text is another one. A value that Postgres did not send because it is unchanged is the same. */
+/**
+ * Whether a column's text differs. A value that Postgres did not send is unchanged, so it is equal.
+ */
 export function columnDiffers(index: number, oldRow: Tuple, newRow: Tuple): boolean {
   const kind = newRow.kinds[index];
   if (kind === UNCHANGED) return false;

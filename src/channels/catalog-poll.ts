@@ -1,7 +1,8 @@
 /**
- * Where no event trigger tells of DDL, the catalog is asked for from time to time, and what has changed is put into the WAL
- * as the trigger would have: so a definition takes effect at one place of the stream, and does so again when the WAL is
- * read again after a restart. What was told last stands in `sno.settings`, so that DDL while Snö was away is noticed too.
+ * Polls the catalog if no event trigger reports DDL, and puts changes into the WAL as the trigger
+ * would. So a definition takes effect at one place of the stream, also when the WAL is read again
+ * after a restart. `sno.settings` holds what was reported last, so that DDL while Snö was down is
+ * noticed too.
  */
 import type pg from 'pg';
 import { databaseError } from '../postgres/connect.ts';
@@ -9,17 +10,23 @@ import type { Catalog } from './catalog.ts';
 import { type CatalogRead, catalogJson, parseCatalog, pollCatalog, readCatalogKey } from './catalog-reader.ts';
 import { ChannelRegistry, type Comparison } from './registry.ts';
 
-/** A table that could not be published may be free by now: how many polls, where nothing was altered, come before one that tries again. */
+/**
+ * Number of polls without changes before the next full one: a table that could not be published may
+ * be free by then.
+ */
 const POLLS_PER_RETRY = 15;
 
 export class CatalogPoll {
   readonly #pool: pg.Pool;
   readonly #publication: string;
   readonly #registry: ChannelRegistry;
-  /** Views as in `sno.catalog` messages, that differ from what was told last. */
+  /** Views, named as in `sno.catalog` messages, that differ from what was reported last. */
   readonly #touched = new Set<string>();
   #isBegun = false;
-  /** The fingerprint of the system catalogs before they were read last; undefined while the next poll has to read them. */
+  /**
+   * The fingerprint of the system catalogs before they were last read; undefined if the next poll
+   * must read them.
+   */
   #fingerprint: string | undefined;
   #skipped = 0;
 
@@ -29,7 +36,10 @@ export class CatalogPoll {
     this.#registry = new ChannelRegistry(publication);
   }
 
-  /** Whether a poll would find what the last one found: a few milliseconds instead of all that a poll costs. Throws SnoError. */
+  /**
+   * Whether a poll would find what the last one found. Takes a few milliseconds, less than a poll.
+   * Throws SnoError.
+   */
   async isUpToDate(): Promise<boolean> {
     if (this.#fingerprint === undefined || this.#skipped >= POLLS_PER_RETRY) return false;
     if ((await this.#readFingerprint()) !== this.#fingerprint) return false;
@@ -37,23 +47,27 @@ export class CatalogPoll {
     return true;
   }
 
-  /** Tells what has changed since the last call, if anything has; adds new tables to the publication. Throws SnoError. */
+  /**
+   * Reports changes since the last call, if any, and adds new tables to the publication. Throws
+   * SnoError.
+   */
   async poll(): Promise<CatalogRead> {
     this.#fingerprint = undefined;
     this.#skipped = 0;
     if (!this.#isBegun) await this.#begin();
-    // asked for first: what is altered after it shows the next time
+    // read first, so that a later change shows next time
     const fingerprint = await this.#readFingerprint();
     const read = await pollCatalog(this.#pool, this.#publication);
     const { catalog } = read;
     for (const view of touchedBy(this.#registry.load(catalog))) this.#touched.add(view);
     if (this.#touched.size > 0) await this.#tell(catalog);
-    // tables that wait for writers are published by the end of a transaction, which no fingerprint shows
+    // tables that wait for writers are published when a transaction ends, which no fingerprint
+    // shows
     if (catalog.publishing.length === 0) this.#fingerprint = fingerprint;
     return read;
   }
 
-  /** What cannot be read any more counts as nothing: then every view is told of. */
+  /** A stored catalog that is no longer readable counts as missing: then every view is reported. */
   async #begin(): Promise<void> {
     const sql = 'select value from sno.settings where name = $1';
     const { rows } = await this.#ask<{ value: string }>(sql, [`catalog of ${this.#publication}`]);
@@ -97,7 +111,7 @@ function readable(json: string): Catalog | undefined {
   }
 }
 
-/** Of refusals too: what clients and the log are told of them is told by the stream's definitions. */
+/** Includes refusals: the stream's definitions decide what clients and the log learn about them. */
 export function touchedBy({ changed, dropped, accessChanged, refused }: Comparison): string[] {
   return [
     ...refused.map(({ schema, pattern }) => `${schema}:${pattern}`),

@@ -38,9 +38,12 @@ export type Collation = 'C' | 'other' | 'nondeterministic' | 'conflict' | 'none'
 export interface Value {
   readonly source: Source;
   readonly type: ValueType;
-  /** For floats, whether the number was rounded to float4. */
+  /**
+   * Whether the source's bytes are the text form of the value. False if a number was cast to a
+   * float.
+   */
   readonly printed: boolean;
-  /** Of floats: whether the number was rounded to float4. */
+  /** For floats, whether the number was rounded to float4. */
   readonly single: boolean;
   readonly collation: Collation;
   /** Qualified and quoted; '' if there is none. */

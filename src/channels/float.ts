@@ -3,8 +3,8 @@ import { formError, isFiniteText, isNotNumberText } from './form.ts';
 import { RowError } from './row-error.ts';
 
 /**
- * The float8 of a number's text (an integer, a numeric or a float): correctly rounded, as strtod does. A numeric can be beyond
- * the range of float8, which is an error.
+ * The float8 of a number's text (an integer, a numeric or a float), correctly rounded, as strtod
+ * does. Throws RowError for a numeric beyond the range of float8.
  */
 export function readFloat8(buffer: Buffer, start: number, end: number): number {
   if (!isFiniteText(buffer, start, end) && !isNotNumberText(buffer, start, end)) throw formError('number');
@@ -16,19 +16,25 @@ export function readFloat8(buffer: Buffer, start: number, end: number): number {
 }
 
 /**
- * A float4 by its own text, or by an int2's or int4's. Rounding to float8 first changes nothing for integers of 32 bits,
- * nor for the text of any float4 (all 2^32 were tried) but one and its negative.
+ * The float4 of its own text, or of an int2's or int4's. Rounding to float8 first makes no
+ * difference for 32-bit integers. It makes none for the text of any float4 (all 2^32 were tried),
+ * except one and its negative.
  */
 export function readFloat4(buffer: Buffer, start: number, end: number): number {
   const double = readFloat8(buffer, start, end);
   return Math.abs(double) === ROUNDS_TWICE ? Math.sign(double) * ROUNDED_ONCE : Math.fround(double);
 }
 
-/** As a float8 this text lands on the middle of two float4s, and is rounded to the wrong one of them from there. */
+/**
+ * As a float8, this text lies in the middle between two float4s, and would be rounded to the wrong
+ * one.
+ */
 const ROUNDS_TWICE = 7.038531e-26;
 const ROUNDED_ONCE = 7.038530691851209e-26;
 
-/** Whether any decimal text that rounds to this float8 rounds to the same float4, however long it is. */
+/**
+ * Whether every decimal text that rounds to this float8, however long, rounds to the same float4.
+ */
 export function roundsOnceToFloat4(double: number): boolean {
   const single = Math.fround(double);
   const mirrored = 2 * double - single;

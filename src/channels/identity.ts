@@ -1,13 +1,14 @@
 /**
- * What identifies a row in the WAL. Old rows come with the columns of the table's replica identity only, so that what
- * tells whether a row was in a channel, and which row it was, must be among them.
+ * Identifies rows in the WAL. Old rows have only the columns of the table's replica identity. So
+ * the columns that determine whether a row was in a channel, and which row it was, must be among
+ * them.
  */
 import { SnoError } from '../errors.ts';
 import { readableName } from '../postgres/quote.ts';
 import type { CatalogTable, CatalogTableColumn } from './catalog.ts';
 import { columnsAt, type IdentityNeed, identityStatements, indexFor } from './identity-statements.ts';
 
-/** The replica identity of a table is too little for a view. */
+/** The replica identity of a table is too narrow for a view. */
 export class IdentityFault extends SnoError {
   readonly need: IdentityNeed;
 
@@ -17,7 +18,7 @@ export class IdentityFault extends SnoError {
   }
 }
 
-/** The columns of the replica identity, as the catalog knows it. */
+/** The columns of the replica identity, according to the catalog. */
 function identityOf(table: CatalogTable): readonly CatalogTableColumn[] {
   if (table.replicaIdentity === 'f') return table.columns;
   if (table.replicaIdentity === 'd') return columnsAt(table, table.primaryKey);
@@ -25,8 +26,8 @@ function identityOf(table: CatalogTable): readonly CatalogTableColumn[] {
 }
 
 /**
- * The columns of an event's key, in the key's order: the primary key, where old rows have it; else the columns of the
- * index that is the replica identity.
+ * The columns of an event's key, in the key's order: the primary key, if old rows have it; else the
+ * columns of the replica identity's index.
  */
 export function keyOf(table: CatalogTable): readonly CatalogTableColumn[] | SnoError {
   const primaryKey = columnsAt(table, table.primaryKey);
@@ -45,7 +46,7 @@ export function keyOf(table: CatalogTable): readonly CatalogTableColumn[] | SnoE
   );
 }
 
-/** Undefined where old rows have every one of these columns; else the error, whose hint is the statement to run. */
+/** Undefined if old rows have all of these columns; else an error whose hint is the SQL to run. */
 export function identityFault(table: CatalogTable, needed: readonly CatalogTableColumn[]): SnoError | undefined {
   const identity = identityOf(table);
   const missing = [...new Set(needed)].filter((column) => !identity.includes(column));
@@ -59,7 +60,10 @@ export function identityFault(table: CatalogTable, needed: readonly CatalogTable
   );
 }
 
-/** An index is named first where one can do; a new one can have short values only, which the catalog does not tell. */
+/**
+ * Suggests an existing index first, if one suffices. A new index only works for short values, which
+ * the catalog does not show.
+ */
 function wayOut(table: CatalogTable, missing: readonly CatalogTableColumn[]): string {
   const index = indexFor({ table, columns: missing, isWhole: false });
   if (index !== undefined)
@@ -71,7 +75,10 @@ function wayOut(table: CatalogTable, missing: readonly CatalogTableColumn[]): st
   return `Where their values are short, a unique index over ${columns.join(', ')} will do as the replica identity; ${repack}`;
 }
 
-/** For values that are stored apart: unless they change, they are in the WAL with the whole old row only. */
+/**
+ * The error for values that are stored apart (TOASTed): unless they change, they are in the WAL
+ * only with the whole old row.
+ */
 export function missingValuesFault(table: CatalogTable, columns: readonly CatalogTableColumn[]): SnoError {
   const names = columns.map((column) => readableName(column.name)).join(', ');
   return new IdentityFault(

@@ -1,4 +1,7 @@
-/** Finds its way through JSON that Postgres has checked, json as it was written or jsonb as it prints, without making objects. */
+/**
+ * Navigates JSON that Postgres has validated, without making objects: json as it was written, or
+ * jsonb as it prints.
+ */
 import type { Bytes } from '../bytes.ts';
 import { formError } from './form.ts';
 import { RowError } from './row-error.ts';
@@ -13,14 +16,14 @@ const CLOSE_BRACKET = 0x5d;
 export const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
-/** Where the next token begins. */
+/** The start of the next token. */
 export function skipSpace(buffer: Buffer, from: number, end: number): number {
   let at = from;
   while (at < end && (buffer[at] as number) <= SPACE) at++;
   return at;
 }
 
-/** Behind the string that begins at `start`. */
+/** The offset after the string that begins at `start`. */
 function stringEnd(buffer: Buffer, start: number, end: number): number {
   let at = start + 1;
   for (; at < end && buffer[at] !== QUOTE; at++) if (buffer[at] === BACKSLASH) at++;
@@ -28,7 +31,7 @@ function stringEnd(buffer: Buffer, start: number, end: number): number {
   return at + 1;
 }
 
-/** Behind the value that begins at `start`. */
+/** The offset after the value that begins at `start`. */
 export function valueEnd(buffer: Buffer, start: number, end: number): number {
   const first = buffer[start];
   if (first === QUOTE) return stringEnd(buffer, start, end);
@@ -57,9 +60,9 @@ function containerEnd(buffer: Buffer, start: number, end: number): number {
   return end;
 }
 
-/** Walks over the members of an object or the elements of an array. One object, to be used again. */
+/** Walks over the members of an object or the elements of an array. Reusable. */
 export class Walk {
-  /** Of the member's key, quotes included; for elements the same as `start`. */
+  /** The offsets of the member's key, quotes included; for elements the same as `start`. */
   keyStart = 0;
   keyEnd = 0;
   start = 0;
@@ -77,11 +80,11 @@ export class Walk {
     return this;
   }
 
-  /** Goes to the next member; false where there is none. */
+  /** Goes to the next member; false if there is none. */
   next(): boolean {
     const buffer = this.#buffer;
     const limit = this.#limit;
-    // behind the opening bracket or a comma
+    // after the opening bracket or a comma
     let at = skipSpace(buffer, this.end, limit) + 1;
     if (at >= limit) return false;
     at = skipSpace(buffer, at, limit);
@@ -101,10 +104,13 @@ const EMPTY = Buffer.alloc(0);
 const walk = new Walk();
 const found = { start: 0, end: 0 };
 
-/** A value within the JSON that was walked through: valid until the next search. */
+/** A value within the JSON that was searched: valid until the next search. */
 export type Found = Readonly<typeof found>;
 
-/** The last member with this key, which is plain text; undefined where the value is no object that has it. */
+/**
+ * The last member with this key, given as plain text; undefined if the value is not an object, or
+ * lacks the key.
+ */
 export function member(
   buffer: Buffer,
   start: number,
@@ -124,7 +130,10 @@ export function member(
   return isFound ? found : undefined;
 }
 
-/** The element at this place, from the end where it is negative; undefined where the value is no array that has it. */
+/**
+ * The element at this index, counted from the end if negative; undefined if the value is not an
+ * array, or lacks the index.
+ */
 export function element(buffer: Buffer, start: number, end: number, index: number): Found | undefined {
   if (buffer[start] !== OPEN_BRACKET) return undefined;
   const place = index < 0 ? countMembers(buffer, start, end) + index : index;
@@ -139,14 +148,14 @@ export function element(buffer: Buffer, start: number, end: number, index: numbe
   return undefined;
 }
 
-/** Of an array or object. */
+/** The number of elements of an array, or members of an object. */
 export function countMembers(buffer: Buffer, start: number, end: number): number {
   let count = 0;
   for (walk.open(buffer, start, end); walk.next(); ) count++;
   return count;
 }
 
-/** Whether the JSON string with its quotes in `buffer[start, end)` says this text. */
+/** Whether the JSON string in `buffer[start, end)`, with its quotes, has this text. */
 export function isText(
   buffer: Buffer,
   start: number,
@@ -173,7 +182,7 @@ function unescaped(buffer: Buffer, start: number, end: number): Buffer {
   return Buffer.from(JSON.parse(buffer.toString('utf8', start, end)) as string);
 }
 
-/** Appends what the JSON string with its quotes in `buffer[start, end)` says. */
+/** Appends the text of the JSON string in `buffer[start, end)`, which includes its quotes. */
 export function writeText(buffer: Buffer, start: number, end: number, out: Bytes): void {
   if (hasEscape(buffer, start, end)) out.append(unescaped(buffer, start, end));
   else out.copy(buffer, start + 1, end - 1);
@@ -184,7 +193,10 @@ const HIGH_FIRST = 0xd800;
 const LOW_FIRST = 0xdc00;
 const LOW_LAST = 0xdfff;
 
-/** json may hold escapes that are no characters; whoever reads out of it gets an error, wherever in it they are. */
+/**
+ * Throws RowError for invalid escapes. json may hold escapes that are not characters, and Postgres
+ * raises an error on reading any part of it.
+ */
 export function checkEscapes(buffer: Buffer, start: number, end: number): void {
   let at = start;
   while (at < end && !(buffer[at] === BACKSLASH && buffer[at + 1] === LETTER_u)) at++;

@@ -1,6 +1,6 @@
 /**
- * Values at run time: where the bytes of a value lie for the row at hand. One object per place in the view, filled anew
- * for each row, so that a row costs no allocation.
+ * Values at run time: where the bytes of a value lie for the current row. One object per place in
+ * the view, refilled for each row, so that a row costs no allocation.
  */
 import { NULL, type Tuple, UNCHANGED } from '../decode/tuple.ts';
 import { assert } from '../errors.ts';
@@ -12,12 +12,12 @@ import type { ShapedType } from './shaped.ts';
 export type Predicate = (row: Tuple) => number;
 
 export abstract class Operand {
-  /** The value's text is `buffer[start, end)`, once `load` has said true. */
+  /** The value's text is `buffer[start, end)`, after `load` returned true. */
   buffer: Buffer = EMPTY;
   start = 0;
   end = 0;
 
-  /** False where the value is NULL. Throws RowError where Postgres gives an error. */
+  /** False if the value is NULL. Throws RowError where Postgres raises an error. */
   abstract load(row: Tuple): boolean;
 
   protected set(text: Buffer): void {
@@ -44,7 +44,10 @@ const EMPTY = Buffer.alloc(0);
 const T = Buffer.from('t');
 const F = Buffer.from('f');
 
-/** Whether a column is NULL. That must be known: WHERE, placeholders and keys use columns of the replica identity only. */
+/**
+ * Whether a column is NULL. The value must have been sent: WHERE, placeholders and keys use only
+ * columns of the replica identity.
+ */
 export function isNull(row: Tuple, index: number): boolean {
   const kind = row.kinds[index];
   assert(kind !== UNCHANGED, 'a column of the replica identity came without its value');
@@ -68,7 +71,9 @@ export class ColumnOperand extends Operand {
   }
 }
 
-/** A column whose text is shaped by settings: it is looked at before anything is computed with it. */
+/**
+ * A column whose text depends on settings: its form is checked before anything is computed from it.
+ */
 export class ShapedColumnOperand extends ColumnOperand {
   readonly #type: ShapedType;
 
@@ -112,7 +117,7 @@ export class ConditionOperand extends Operand {
   }
 }
 
-/** CASE: the value behind the first condition that is true. Nothing after it is evaluated. */
+/** CASE: the value after the first condition that is true. Nothing after it is evaluated. */
 export class CaseOperand extends Operand {
   readonly #conditions: readonly Predicate[];
   /** One more than conditions: the last is ELSE. */
@@ -151,11 +156,11 @@ export class CoalesceOperand extends Operand {
   }
 }
 
-/** GREATEST and LEAST: of values that are equal the first, NULL where all are. */
+/** GREATEST and LEAST: the first of equal values; NULL if all values are NULL. */
 export class ExtremeOperand extends Operand {
   readonly #values: readonly Operand[];
   readonly #compare: Compare;
-  /** Bit 0: less than what was found so far is better; bit 2: greater is. */
+  /** Bit 0: a value less than the best so far is better; bit 2: a greater value is. */
   readonly #accepts: number;
 
   constructor(values: readonly Operand[], compare: Compare, accepts: number) {

@@ -1,4 +1,7 @@
-/** The database's side of the definitions: sets the database up, applies the rules folder, reads the catalog. */
+/**
+ * The database's side of the definitions: sets the database up, applies the rules folder, reads the
+ * catalog.
+ */
 import type pg from 'pg';
 import type { Settings } from '../config.ts';
 import { ERRORS } from '../errors.ts';
@@ -13,8 +16,9 @@ import { applyRules } from './rules.ts';
 import { ensureSetup } from './setup.ts';
 
 /**
- * For statements by which Snö itself has the WAL tell something. A standby that is slow to confirm must not hold them up. They
- * fail where it could not be told, so that Snö tries again; the app's DDL succeeds all the same.
+ * Settings for Snö's own statements that report something in the WAL. A standby that is slow to
+ * confirm must not delay them. They fail if the report fails, so that Snö retries; the
+ * application's DDL succeeds anyway.
  */
 const TELLING = "set_config('synchronous_commit', 'local', true), set_config('sno.must_tell', 'on', true)";
 
@@ -26,18 +30,18 @@ export interface RulebookOptions {
 }
 
 export interface Inspection {
-  /** Another one where something was altered that a view may depend on. */
+  /** Changes when something was altered that a view may depend on. */
   readonly fingerprint: string;
   /** Why DDL does not come through the WAL by itself. */
   readonly deaf: string | undefined;
 }
 
 export class Rulebook {
-  /** Whether the catalog is to be read from time to time, since no event trigger tells of changes. */
+  /** Whether the catalog must be polled, since no event trigger reports changes. */
   isPolled = false;
   readonly #options: RulebookOptions;
   readonly #poll: CatalogPoll;
-  /** The tables whose writers were told of last. */
+  /** The tables whose open writers were reported last. */
   #awaited = '';
 
   constructor(options: RulebookOptions) {
@@ -45,7 +49,7 @@ export class Rulebook {
     this.#poll = new CatalogPoll(options.pool, options.settings.SNO_PUBLICATION);
   }
 
-  /** Makes what is missing, as far as privileges allow; a SnoError says what to run where they do not. */
+  /** Creates what is missing, as far as privileges allow. Otherwise a SnoError says what to run. */
   async prepare(): Promise<void> {
     const { settings, logger, databaseUrl } = this.#options;
     const { SNO_PUBLICATION: publication, SNO_RULES: rules } = settings;
@@ -65,7 +69,10 @@ export class Rulebook {
     logger.info({ rules, files, dropped }, applied ? 'applied the rules' : 'the rules are as they were');
   }
 
-  /** The catalog as it is now, an LSN that lies after everything that it shows, and the key of messages with later ones. */
+  /**
+   * The current catalog, an LSN after everything that it shows, and the key of messages with later
+   * catalogs.
+   */
   async read(): Promise<CatalogRead & { readonly lsn: Lsn; readonly key: string }> {
     const { pool, settings } = this.#options;
     const read = await throughFlux(() =>
@@ -75,7 +82,7 @@ export class Rulebook {
     return { ...read, lsn: parseLsn(rows[0]?.lsn ?? '') ?? 0, key: await readCatalogKey(pool) };
   }
 
-  /** Has the WAL tell of the catalog as it is now; where it is polled, of one that is another than before. */
+  /** Reports the current catalog in the WAL; if polled, only when it has changed. */
   async poll(): Promise<void> {
     if (this.isPolled && (await this.#poll.isUpToDate())) return;
     await this.settle();
@@ -83,26 +90,34 @@ export class Rulebook {
     else await this.#options.pool.query(`select ${TELLING}, sno.retell()`);
   }
 
-  /** Looks for what no trigger told, and has the WAL tell of it; what it cannot tell by itself shows in the fingerprint. */
+  /**
+   * Looks for changes that no trigger reported, and reports them in the WAL. The fingerprint shows
+   * changes that it cannot report by itself.
+   */
   async inspect(): Promise<Inspection> {
     const sql = `select ${TELLING}, fingerprint, deaf from sno.inspect()`;
     const { rows } = await this.#options.pool.query<{ fingerprint: string; deaf: string | null }>(sql);
     return { fingerprint: rows[0]?.fingerprint ?? '', deaf: rows[0]?.deaf ?? undefined };
   }
 
-  /** The catalog as it is now. */
+  /** Reads the current catalog. */
   readCatalog(): Promise<Catalog> {
     const { pool, settings } = this.#options;
     return throughFlux(() => readCatalog(pool, settings.SNO_PUBLICATION));
   }
 
-  /** Has the WAL tell of views (as in `sno.catalog` messages) that were touched without being told of. */
+  /**
+   * Reports touched views in the WAL (as in `sno.catalog` messages) that were not reported before.
+   */
   async tell(touched: readonly string[]): Promise<void> {
     const sql = `select ${TELLING}, sno.retell($1)`;
     await this.#options.pool.query(sql, [touched]);
   }
 
-  /** Looks whether channels can be served that wait for transactions to end: if so, the WAL tells of it, or the next poll does. */
+  /**
+   * Checks whether channels that wait for transactions can now be served. If so, the WAL reports
+   * them, or the next poll does.
+   */
   async settle(): Promise<void> {
     const { pool, settings, logger } = this.#options;
     const open = await settleWriters(pool, settings.SNO_PUBLICATION, !this.isPolled);

@@ -1,22 +1,25 @@
 /**
- * Tells which updates changed columns that access views read. Where the WAL brings the old row, the two are compared. Where it brings
- * the new row alone, the row is compared with how it was when it was seen last: every change of a row comes through the WAL,
- * in order. A row that was not seen yet counts as changed.
+ * Finds which updates changed columns that access views read. If the WAL has the old row, both rows
+ * are compared. If it has only the new row, the row is compared with its last seen state: every
+ * change of a row comes through the WAL, in order. A row not seen yet counts as changed.
  */
 import { Bytes } from '../bytes.ts';
 import type { Relation } from '../decode/relation.ts';
 import { NULL, TEXT, type Tuple, UNCHANGED } from '../decode/tuple.ts';
 import { columnDiffers } from './bound-view.ts';
 
-/** Maximum bytes of remembered rows, keys included. The oldest are forgotten first. */
+/** Maximum bytes of remembered rows, keys included. The oldest are dropped first. */
 const MEMORY_BYTES_MAX = 8 * 1024 * 1024;
-/** Roughly what a row takes beside its texts. */
+/** Approximate bytes of a row's entry in addition to its texts. */
 const ENTRY_BYTES = 100;
-/** Maximum bytes of a row that is remembered: of a longer one, each update counts as a change. */
+/** Maximum bytes of a remembered row. Each update of a longer row counts as a change. */
 const ROW_BYTES_MAX = 2_048;
 const SEPARATOR = 0x00;
 
-/** The rows of all tables that were seen last: what access views read of them, by table, columns and key. */
+/**
+ * The last seen rows of all tables, with the columns that access views read, by table, columns and
+ * key.
+ */
 export class RowMemory {
   readonly #rows = new Map<string, string>();
   #bytes = 0;
@@ -52,14 +55,17 @@ export class RowMemory {
   }
 }
 
-/** Rows of one table, as far as some of its columns go. */
+/** The seen rows of one table, limited to some of its columns. */
 export class SeenRows {
-  /** Whether the change that was looked at last left all of the columns as they were. */
+  /** Whether the last change left all of the columns as they were. */
   isSame = false;
   readonly #memory: RowMemory;
   readonly #columns: readonly number[];
   readonly #identity: readonly number[];
-  /** No other columns than those of the replica identity: an old row comes with each change of them. */
+  /**
+   * Whether all columns belong to the replica identity: then an old row comes with each change of
+   * them.
+   */
   readonly #isWithinIdentity: boolean;
   readonly #text = new Bytes(256);
   #name: string;
@@ -90,12 +96,12 @@ export class SeenRows {
     this.#forget(oldRow);
   }
 
-  /** Whatever was seen is found no more; the memory lets go of it in time. */
+  /** Earlier rows are no longer found; the memory drops them in time. */
   truncate(): void {
     this.#name = nameOf(SeenRows.#count++);
   }
 
-  /** Whether the row is as it was when it was seen last; it is remembered as it is now. */
+  /** Whether the row equals its last seen state. Remembers its current state. */
   #isAsSeen(row: Tuple): boolean {
     const key = this.#textOf(this.#identity, row);
     if (key === undefined) return false;
@@ -112,13 +118,16 @@ export class SeenRows {
     if (key !== undefined) this.#memory.delete(this.#name + key);
   }
 
-  /** Undefined where it is too long to be remembered. The bytes are text of the database's encoding, which has no zero byte. */
+  /**
+   * Undefined if it is too long to remember. The bytes are text in the database's encoding, which
+   * has no zero byte.
+   */
   #textOf(columns: readonly number[], row: Tuple): string | undefined {
     const text = this.#text;
     text.length = 0;
     for (const column of columns) {
       const kind = row.kinds[column] as number;
-      // a value that was not sent is the one of before: twice in a row, both times the same
+      // an unsent value equals the previous one, so two unsent values in a row are equal
       text.byte(MARKS[kind] as number);
       if (kind !== TEXT) continue;
       const [start, end] = [row.starts[column] as number, row.ends[column] as number];

@@ -1,11 +1,14 @@
 /**
- * The stable functions of Postgres (by name, then the typnames of their arguments) that depend on nothing but their
- * arguments and what is the same in each of our sessions: the pinned settings (postgres/session.ts), the locale for numbers,
- * money and dates among them. Not here is what knows the current time (`age(timestamptz)`,
- * `timezone(text, timetz)`), reads settings of its own (`to_tsvector(text)`), looks into the catalogs
- * (`enum_last(anyenum)`), or makes values of text, which may say `now` (`json_populate_record`).
+ * The stable functions of Postgres (by name, then the typnames of their arguments) that depend only
+ * on their arguments and on what is the same in each Snö session. That is the pinned settings
+ * (postgres/session.ts), including the locale for numbers, money and dates.
  *
- * test/channels/changeability.pg.test.ts holds the list against pg_proc of each version.
+ * Excluded are functions that use the current time (`age(timestamptz)`, `timezone(text, timetz)`),
+ * or settings of their own (`to_tsvector(text)`). Excluded too are functions that read the catalogs
+ * (`enum_last(anyenum)`), or make values from text, which may contain `now`
+ * (`json_populate_record`).
+ *
+ * test/channels/changeability.pg.test.ts compares the list with pg_proc of each version.
  */
 const SETTLED: Readonly<Record<string, readonly string[]>> = {
   // the text and the JSON of values
@@ -25,25 +28,25 @@ const SETTLED: Readonly<Record<string, readonly string[]>> = {
   json_build_array: ['', 'any'],
   jsonb_build_object: ['', 'any'],
   jsonb_build_array: ['', 'any'],
-  // by a format that is given
+  // depend on a format argument
   to_char: ['int4', 'int8', 'float4', 'float8', 'numeric', 'interval', 'timestamp', 'timestamptz'].map(
     (type) => `${type},text`,
   ),
   to_number: ['text,text'],
   to_date: ['text,text'],
   to_timestamp: ['text,text'],
-  // by lc_monetary
+  // depend on lc_monetary
   money: ['int4', 'int8', 'numeric'],
   numeric: ['money'],
-  // by xmloption
+  // depend on xmloption
   xml: ['text'],
   xml_is_well_formed: ['text'],
-  // by the conversions that come with Postgres
+  // use the conversions that come with Postgres
   convert: ['bytea,name,name'],
   convert_from: ['bytea,name'],
   convert_to: ['text,name'],
   length: ['bytea,name'],
-  // by TimeZone
+  // depend on TimeZone
   date: ['timestamptz'],
   time: ['timestamptz'],
   timestamp: ['timestamptz'],
@@ -79,7 +82,7 @@ function comparisons(left: string, right: string): Record<string, readonly strin
   return Object.fromEntries(names.map((name) => [name, [`${left},${right}`]]));
 }
 
-/** Every one of them, as `name(type,type)`. */
+/** All of them, as `name(type,type)`. */
 export const SETTLED_FUNCTIONS: ReadonlySet<string> = new Set(
   Object.entries(SETTLED).flatMap(([name, lists]) => lists.map((list) => `${name}(${list})`)),
 );

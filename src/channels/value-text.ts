@@ -1,20 +1,24 @@
 /**
- * Which texts are values of a type, as far as that is known without Postgres. Whatever a client sends is put through these
- * first: what is surely none costs no query, and one that fails in Postgres fails its whole batch there.
+ * Decides which texts are values of a type, as far as possible without Postgres. Everything that a
+ * client sends is tested here first. A text that is certainly invalid costs no query. A text that
+ * fails in Postgres fails its whole batch there.
  */
 import type { ValueType } from './types.ts';
 
-/** Whether a text is a value; undefined where only Postgres knows. */
+/** Whether a text is a value; undefined if only Postgres knows. */
 export type TextTest = (text: string) => boolean | undefined;
 
 const INTEGER = /^(0|-?[1-9]\d{0,18})$/;
-/** As Postgres reads them in every version: signs and spaces, but no other bases and no underscores. */
+/**
+ * Integers as every version of Postgres reads them: with signs and spaces, but without other bases
+ * and underscores.
+ */
 const INTEGER_INPUT = /^[ \t\n]*[+-]?\d{1,25}[ \t\n]*$/;
 const NUMERIC_INPUT = /^[ \t\n]*[+-]?(\d{1,1000}(\.\d{0,1000})?|\.\d{1,1000})(e[+-]?\d{1,3})?[ \t\n]*$/i;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const BITS: Readonly<Record<string, bigint>> = { int2: 15n, int4: 31n, int8: 63n };
 
-/** What Postgres's text cannot hold is no value of any type. */
+/** Text that Postgres cannot store is not a value of any type. */
 export function isText(text: string): boolean {
   return !text.includes('\0') && isWellFormed(text);
 }
@@ -34,7 +38,9 @@ const integerTest =
   (text) =>
     form.test(text) && fits(text.trim(), bits);
 
-/** As format_type names types. A text is canonical where its type prints the value so. */
+/**
+ * Types by the names of format_type. A text is canonical if its type prints the value like this.
+ */
 const CANONICAL: Readonly<Record<string, TextTest>> = {
   text: isText,
   'character varying': isText,
@@ -49,14 +55,20 @@ const VARCHAR = /^character varying\((\d+)\)$/;
 
 const unknownType: TextTest = (text) => (isText(text) ? undefined : false);
 
-/** Whether a text is a value of the type (as format_type names it), written as its cast to text writes it. */
+/**
+ * Tests whether a text is a value of the type (named as in format_type), written as its cast to
+ * text writes it.
+ */
 export function canonicalTest(type: string): TextTest {
   const length = Number(VARCHAR.exec(type)?.[1]);
   if (length > 0) return (text) => isText(text) && [...text].length <= length;
   return Object.hasOwn(CANONICAL, type) ? (CANONICAL[type] as TextTest) : unknownType;
 }
 
-/** Whether a text can be cast to the type, which is not a domain: those take what their base type takes, and not all of it. */
+/**
+ * Tests whether a text can be cast to the type. Not for domains: a domain accepts only some of its
+ * base type's values.
+ */
 export function inputTest(type: ValueType): TextTest {
   switch (type.kind) {
     case 'text':
@@ -82,12 +94,15 @@ export function inputTest(type: ValueType): TextTest {
   }
 }
 
-/** Of a domain over the type: its constraints are Postgres's to check. */
+/** The test for a domain over the type: only Postgres can check its constraints. */
 export function domainTest(base: TextTest): TextTest {
   return (text) => (base(text) === false ? false : undefined);
 }
 
-/** Whether all are values: undefined where only Postgres knows of one, and no other is surely none. */
+/**
+ * Whether all texts are values: false if one certainly is not, undefined if only Postgres knows
+ * about one.
+ */
 export function testAll(tests: readonly TextTest[], texts: readonly string[]): boolean | undefined {
   const answers = tests.map((test, index) => test(texts[index] as string));
   return answers.includes(false) ? false : answers.includes(undefined) ? undefined : true;

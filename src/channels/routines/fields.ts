@@ -1,4 +1,4 @@
-/** What EXTRACT and date_part tell of dates and timestamps. */
+/** The fields of dates and timestamps that EXTRACT and date_part return. */
 import { type Civil, checkConvertible, civilOf, dayOf, dayOfWeek, type Moment, writeSeconds } from '../calendar.ts';
 import { writeFloat8 } from '../float-text.ts';
 import { writePadded } from '../integer.ts';
@@ -6,29 +6,29 @@ import { divide, finite, printNumeric, round } from '../numeric.ts';
 import type { Result } from './routine.ts';
 
 export interface Field {
-  /** The whole number that it is, or for `fraction` digits after the point so many times ten. */
+  /** The field as a whole number, multiplied by ten for each digit of `fraction`. */
   readonly of: (moment: Moment, civil: Civil) => number;
   /** Digits after the point. */
   readonly fraction?: number;
-  /** Whether it grows with time: of infinity it is infinite, where others are NULL. */
+  /** Whether it grows with time. Such a field is infinite for infinity, where others are NULL. */
   readonly grows?: boolean;
   /** Whether dates have it. */
   readonly ofDates?: boolean;
 }
 
 const SECONDS_MICROSECONDS = 60_000_000;
-/** 1970-01-01 */
+/** 1970-01-01 in days since 2000-01-01. */
 const EPOCH_DAY = -10_957;
 
-/** No year is 0: the one before 1 is -1. */
+/** There is no year 0: the year before 1 is -1. */
 const withoutZero = (year: number) => (year > 0 ? year : year - 1);
-/** Of so many years, which one it is; before the first it is the -1st. */
+/** The number of the period of this many years; the period before the first is -1. */
 const period =
   (years: number) =>
   (_: Moment, { year }: Civil) =>
     year > 0 ? Math.floor((year + years - 1) / years) : -Math.floor((years - year) / years);
 const isoDay = (day: number) => dayOfWeek(day) || 7;
-/** The Thursday of a day's week: what year it is in decides whose week it is. */
+/** The Thursday of a day's week: its year is the week's year. */
 const thursday: Civil = { year: 0, month: 0, day: 0 };
 const weekYear = (day: number) => civilOf(day - isoDay(day) + 4, thursday).year;
 
@@ -53,7 +53,10 @@ export const FIELDS: Readonly<Record<string, Field>> = {
   decade: { of: (_, { year }) => Math.floor(year / 10), grows: true, ofDates: true },
   century: { of: period(100), grows: true, ofDates: true },
   millennium: { of: period(1_000), grows: true, ofDates: true },
-  /** Seconds of the day's midnight; the fraction comes apart, since together they can have too many digits. */
+  /**
+   * Seconds at the day's midnight. The fraction is added separately, since together they can have
+   * too many digits.
+   */
   epoch: { of: ({ day }) => (day - EPOCH_DAY) * 86_400, grows: true, ofDates: true, fraction: 6 },
 };
 
@@ -62,7 +65,7 @@ const civil: Civil = { year: 0, month: 0, day: 0 };
 export interface FieldForm {
   /** date_part gives float8, EXTRACT numeric. */
   readonly asFloat: boolean;
-  /** Of a date, not of its midnight. */
+  /** The field of a date itself, not of its midnight. */
   readonly ofDate: boolean;
 }
 
@@ -84,7 +87,9 @@ export function fieldOf(result: Result, field: Field, moment: Moment, { asFloat,
   return result.done();
 }
 
-/** Beyond it, Postgres reckons otherwise: microseconds since 1970 are no int8 there. */
+/**
+ * Beyond this, Postgres calculates differently: microseconds since 1970 no longer fit into an int8.
+ */
 const INT8_MAX = 9_223_372_036_854_775_807n;
 /** Microseconds from 1970 to 2000. */
 const EPOCH_MICROSECONDS = 946_684_800_000_000n;
@@ -99,7 +104,7 @@ function epochOf(result: Result, midnight: number, microsecond: number, asFloat:
   return result.done();
 }
 
-/** So many seconds are microseconds in an int8. */
+/** Maximum seconds whose microseconds fit into an int8. */
 const SECONDS_EXACT = 9_223_372_036_854;
 
 function microsecondsOf(seconds: number, rest: number): bigint {
@@ -112,7 +117,7 @@ function epochAsFloat(seconds: number, rest: number): number {
   return (Number(total - EPOCH_MICROSECONDS) + Number(EPOCH_MICROSECONDS)) / 1_000_000;
 }
 
-/** Divided as numerics, whose quotient has fewer digits. */
+/** Divides as numerics, whose quotient has fewer digits. */
 function epochRounded(seconds: number, rest: number): string {
   const total = microsecondsOf(seconds, rest);
   const exact = finite(total, 6);
