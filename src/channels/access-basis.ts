@@ -1,6 +1,7 @@
 /**
- * On what the answer of an access view may depend. Rows, definitions and policies are noticed when they change. A view that depends
- * on anything else is refused, since access that ends there would go on. The clock is the exception: `sno check` warns of it.
+ * What the answer of an access view may depend on. Changes of rows, definitions and policies are
+ * noticed. A view that depends on anything else is refused, since ended access would not be
+ * noticed. The clock is the exception: `sno check` warns of it.
  */
 import { SnoError } from '../errors.ts';
 import { quoteIdentifier, readableName } from '../postgres/quote.ts';
@@ -8,7 +9,10 @@ import type { CatalogAccess, CatalogFunction } from './catalog.ts';
 import { SETTLED_FUNCTIONS } from './settled.ts';
 import { isNaming, type Types } from './types.ts';
 
-/** Stable functions that depend on their arguments, or on enums, whose ALTER TYPE is noticed. Others are in SETTLED_FUNCTIONS. */
+/**
+ * Stable functions that depend only on their arguments, or on enums, whose ALTER TYPE is noticed.
+ * More are in SETTLED_FUNCTIONS.
+ */
 const SETTLED_HERE: ReadonlySet<string> = new Set(
   (
     'json_agg(anyelement) json_agg_strict(anyelement) jsonb_agg(anyelement) jsonb_agg_strict(anyelement) ' +
@@ -20,7 +24,7 @@ const SETTLED_HERE: ReadonlySet<string> = new Set(
   ).split(' '),
 );
 
-/** Functions that give the time, or read text in which the word `now` may stand. */
+/** Functions that return the time, or read text that may contain the word `now`. */
 const CLOCK: ReadonlySet<string> = new Set(
   (
     'now() transaction_timestamp() statement_timestamp() clock_timestamp() timeofday() age(timestamptz) ' +
@@ -39,7 +43,7 @@ const QUOTED = /'(?:[^']|'')*'|"(?:[^"]|"")*"/g;
 const DATE_OR_TIME = /^(date|time|timestamp)/;
 const NAMING = /^reg/;
 
-/** Why an access view is refused: nothing tells when its answer becomes another one. */
+/** Why an access view is refused: no event shows when its answer changes. */
 export function basisFault(access: CatalogAccess, types: Types): SnoError | undefined {
   const refuse = (what: string, hint?: string) =>
     new SnoError(
@@ -76,7 +80,7 @@ export function basisFault(access: CatalogAccess, types: Types): SnoError | unde
     : refuse(`shows ${readableName(column.name)} as ${column.type}, which prints as the name of another object`);
 }
 
-/** What of an access view depends on the current time. */
+/** The parts of an access view that depend on the current time. */
 export function clockUses(access: CatalogAccess): string[] {
   const functions = access.functions.filter((called) => kindOf(called) === 'clock').map(({ name }) => `${name}()`);
   const keywords = expressionsOf(access).flatMap((text) => text.match(CLOCK_KEYWORD) ?? []);
@@ -92,7 +96,10 @@ function kindOf({ name, arguments: types, volatility, builtin }: CatalogFunction
   return SETTLED_FUNCTIONS.has(signature) || SETTLED_HERE.has(signature) ? 'settled' : 'unknown';
 }
 
-/** The definitions and policies that are evaluated when access is asked, without what is quoted in them. */
+/**
+ * The definitions and policies that are evaluated when access is checked, without their quoted
+ * parts.
+ */
 function expressionsOf({ definition, through, basis }: CatalogAccess): string[] {
   const texts = [definition, ...through, ...basis.policies.map(({ condition }) => condition)];
   return texts.map((text) => text.replace(QUOTED, "''"));

@@ -1,7 +1,7 @@
 /**
- * Whether a view's rows can change without a commit to its table. Such a view cannot be kept live from the WAL, whoever
- * evaluates it. Deny by default: of the functions that are stable, only those are let through of which it is known that
- * they depend on nothing but their arguments and the pinned settings.
+ * Whether a view's rows can change without a commit to its table. Such a view cannot be kept live
+ * from the WAL, wherever it is evaluated. Deny by default: a stable function is allowed only if it
+ * is known to depend only on its arguments and the pinned settings.
  */
 import type { JsonOutput, Node, TypeName } from 'libpg-query';
 import type { CatalogChannel, CatalogFunction } from './catalog.ts';
@@ -11,13 +11,15 @@ import { type ParsedView, Unsupported } from './parse.ts';
 import { changes, functionInstead, functionRefusal } from './refused-functions.ts';
 import { SETTLED_FUNCTIONS } from './settled.ts';
 
-/** Types whose input functions know words such as `now` and `tomorrow`, or look into the catalogs. */
+/**
+ * Types whose input functions accept words such as `now` and `tomorrow`, or look into the catalogs.
+ */
 const UNSETTLED_INPUT =
   /^(date|timestamp|timestamptz|time|timetz|timestamp with(out)? time zone|time with(out)? time zone|reg\w+)$/;
 
 const SYSTEM_COLUMNS: ReadonlySet<string> = new Set(['ctid', 'xmin', 'xmax', 'cmin', 'cmax', 'tableoid']);
 
-/** Throws Unsupported, with the place underlined where it can be found, if the view can change by itself. */
+/** Throws Unsupported if the view can change by itself. Underlines the place if it can be found. */
 export function refuseChanging(channel: CatalogChannel, parsed: ParsedView, isColumn: (name: string) => boolean): void {
   const nodes = [...parsed.targets.map(({ value }) => value), ...(parsed.where === undefined ? [] : [parsed.where])];
   const calls = new Map<string, Node>();
@@ -34,7 +36,7 @@ export function refuseChanging(channel: CatalogChannel, parsed: ParsedView, isCo
         throw parsed.text.refuse(changes('the current date, time, user or schema'), inner, valueInstead(inner));
       const { funcname, fields, arg, typeName, output } = inner as Parts;
       if (kind === 'FuncCall') calls.set(nameOf(funcname), inner);
-      // a constant was read once and for all when the view was made
+      // a constant was read once, when the view was created
       if (kind === 'TypeCast' && typeName !== undefined && arg !== undefined && literalOf(arg) === undefined)
         casts.push([typeName, inner]);
       const returned = kind === 'JsonFuncExpr' ? output?.typeName : undefined;
@@ -78,7 +80,7 @@ function castRefusal(type: string): string {
   );
 }
 
-/** As the grammar names it, and as format_type does. */
+/** Compares the grammar's name of a type with format_type's. */
 function sameTypeName(parsed: string, formatted: string): boolean {
   const short = formatted.replace(' without time zone', '').replace(' with time zone', 'tz');
   return parsed === short;
@@ -91,7 +93,7 @@ function insteadOf({ name, kind, returnsSet, builtin }: CatalogFunction): string
   return builtin ? (functionInstead(name, false) ?? INSTEAD.time) : INSTEAD.function;
 }
 
-/** Of CURRENT_USER and its kin, or of CURRENT_DATE and its kin. */
+/** What to do instead of CURRENT_USER and similar, or CURRENT_DATE and similar. */
 function valueInstead(node: Node): string {
   const { op } = node as { readonly op?: string };
   return /USER|ROLE|CATALOG|SCHEMA/.test(op ?? '') ? INSTEAD.session : INSTEAD.time;

@@ -1,4 +1,4 @@
-/** Compiles a channel view that Postgres is to evaluate, since this process cannot do it exactly. */
+/** Compiles a channel view that Postgres evaluates, since this process cannot do it exactly. */
 import type { Node } from 'libpg-query';
 import type { Relation } from '../decode/relation.ts';
 import { SnoError } from '../errors.ts';
@@ -18,19 +18,19 @@ import { bindRemote } from './remote-view.ts';
 
 export interface RemotePlan {
   readonly query: RemoteQuery;
-  /** Columns that Postgres is told, in their order in the table. */
+  /** Columns sent to Postgres, in their order in the table. */
   readonly used: readonly CatalogTableColumn[];
-  /** These and the generated ones that are made of them. */
+  /** These columns and the generated columns computed from them. */
   readonly read: readonly CatalogTableColumn[];
-  /** Those of `used` that tell which channel a row is in. */
+  /** The columns of `used` that determine which channel a row is in. */
   readonly identifying: readonly CatalogTableColumn[];
-  /** Columns of which a value that did not change may not be in the WAL. */
+  /** Columns whose unchanged values may be missing in the WAL. */
   readonly unsent: readonly CatalogTableColumn[];
   /** Columns that the view shows as they are, by their names in the view. */
   readonly shown: ReadonlyMap<CatalogTableColumn, string>;
 }
 
-/** Throws Unsupported or SnoError where the view cannot be kept live at all. */
+/** Throws Unsupported or SnoError if the view cannot be kept live at all. */
 export function planRemote(
   channel: CatalogChannel,
   pattern: Pattern,
@@ -45,7 +45,7 @@ export function planRemote(
   const { columns: read, isWhole } = columnsIn(alias, table, [...outputs.values(), parsed.where]);
   const deciding = columnsIn(alias, table, [...pattern.columns.map((name) => outputs.get(name)), parsed.where]);
   const used = sourcesOf(table, read);
-  // a row as a whole is made whole, of the old row too
+  // a whole row needs all its columns, of the old row too
   const identifying = isWhole ? used : sourcesOf(table, deciding.columns);
   const fault = identityFault(table, identifying);
   if (fault !== undefined) throw fault;
@@ -98,7 +98,10 @@ function isGenerated({ generated }: CatalogTableColumn): boolean {
   return generated !== '';
 }
 
-/** The columns that come in the WAL (generated ones do not, or not always), from which the others are made. */
+/**
+ * The columns that come in the WAL, from which the others are computed. Generated columns do not
+ * always come.
+ */
 function sourcesOf(table: CatalogTable, columns: readonly CatalogTableColumn[]): readonly CatalogTableColumn[] {
   const sources = new Set<CatalogTableColumn>();
   for (const column of columns) {
@@ -114,11 +117,11 @@ function parsedExpression({ expression }: CatalogTableColumn): unknown {
 
 interface Named {
   readonly columns: readonly CatalogTableColumn[];
-  /** The row is named as a whole. */
+  /** Whether an expression names the whole row. */
   readonly isWhole: boolean;
 }
 
-/** The table's columns that expressions name; all of them where they name the row. */
+/** The table's columns that expressions name; all columns if they name the row. */
 function columnsIn(alias: string, table: CatalogTable, nodes: readonly unknown[]): Named {
   const byName = new Map(table.columns.map((column) => [column.name, column]));
   const found = new Set<CatalogTableColumn>();

@@ -1,4 +1,7 @@
-/** Turns values into operands and conditions into closures, for tuples whose columns lie as `indexOf` says. */
+/**
+ * Turns values into operands and conditions into closures. `indexOf` gives the column positions of
+ * tuples.
+ */
 import type { Tuple } from '../decode/tuple.ts';
 import type { CatalogTableColumn } from './catalog.ts';
 import type { Compare } from './compare.ts';
@@ -15,7 +18,7 @@ import {
 } from './operand.ts';
 import { RowError } from './row-error.ts';
 
-/** Where a column of the table lies in its tuples. */
+/** The position of a table's column in its tuples. */
 export type IndexOf = (column: CatalogTableColumn) => number;
 
 export function compileOperand(source: Source, indexOf: IndexOf): Operand {
@@ -39,8 +42,9 @@ export function compileOperand(source: Source, indexOf: IndexOf): Operand {
 }
 
 /**
- * A WHERE: whether the row is in. Postgres evaluates the parts that AND and OR join, a NOT before them pushed down to the parts, in
- * an order of its own choice and stops where it is decided, so an error in one of them counts only where all others leave it open.
+ * Compiles a WHERE: whether the row matches. Postgres pushes NOT down to the parts that AND and OR
+ * join. It evaluates the parts in an order of its choice, and stops once the result is decided. So
+ * an error in one part counts only if no other part decides the result.
  */
 export function compileWhere(condition: Condition, indexOf: IndexOf, wanted: 0 | 1 = 1): (row: Tuple) => boolean {
   if (condition.kind === 'not') return compileWhere(condition.of, indexOf, wanted === 1 ? 0 : 1);
@@ -53,7 +57,7 @@ export function compileWhere(condition: Condition, indexOf: IndexOf, wanted: 0 |
   return (row) => predicate(row) === wanted;
 }
 
-/** What one of the parts decides. */
+/** Compiles parts of which any one may decide the result. */
 function decided(parts: readonly ((row: Tuple) => boolean)[], decisive: boolean): (row: Tuple) => boolean {
   return (row) => {
     let failure: RowError | undefined;
@@ -111,14 +115,14 @@ function comparison({ left, right, compare, accepts }: Condition & { kind: 'comp
   const b = compileOperand(right.source, indexOf);
   return (row) => {
     const isKnown = a.load(row);
-    // evaluated in any case: it may be an error
+    // evaluated in any case: it may raise an error
     return b.load(row) && isKnown
       ? (accepts >> (compare(a.buffer, a.start, a.end, b.buffer, b.start, b.end) + 1)) & 1
       : -1;
   };
 }
 
-/** What most WHEREs consist of. */
+/** The most common condition. */
 function columnWithConstant(index: number, constant: Buffer, compare: Compare, accepts: number): Predicate {
   const length = constant.length;
   return (row) =>

@@ -1,5 +1,6 @@
 /**
- * What the planner makes of constants before a row is seen: an error that it thereby avoids must not come about here either.
+ * Folds constants as the planner does before it sees a row. An error that the planner thereby
+ * avoids must not occur here either.
  */
 import { Tuple } from '../decode/tuple.ts';
 import { constantOf } from './constant.ts';
@@ -10,15 +11,18 @@ import { BOOL, type ValueType } from './types.ts';
 const NO_ROW = new Tuple(0);
 const noColumn = () => 0;
 
-/** A call that gives NULL for NULL; `types` are those of its arguments. */
+/** Folds a call that gives NULL for NULL; `types` are its arguments' types. */
 export function foldStrict(value: Value, types: readonly ValueType[]): Value {
   const { source } = value;
   if (source.kind === 'call' && source.args.some(isNullSource)) return withSource(value, NULL_SOURCE);
-  // what depends on TimeZone is computed for each row
+  // values that depend on TimeZone are computed for each row
   return [value.type, ...types].some(({ kind }) => kind === 'timestamptz') ? value : foldConstant(value);
 }
 
-/** A value that is computed of constants alone. Throws RowError where that is an error, as it is for Postgres before any row. */
+/**
+ * Folds a value computed only from constants. Throws RowError if that fails, as Postgres does
+ * before it reads any row.
+ */
 export function foldConstant(value: Value): Value {
   const { source } = value;
   if (source.kind !== 'call' || !source.args.every(isConstant)) return value;
@@ -27,7 +31,7 @@ export function foldConstant(value: Value): Value {
   return withSource(value, { kind: 'constant', text });
 }
 
-/** CASE: without branches that are never taken. */
+/** Folds CASE: drops branches that are never taken. */
 export function foldCase(branches: readonly Branch[], otherwise: Source): Source {
   const open = branches.filter(({ when }) => (truthOf(when) ?? 1) === 1);
   const certain = open.findIndex(({ when }) => truthOf(when) === 1);
@@ -36,21 +40,21 @@ export function foldCase(branches: readonly Branch[], otherwise: Source): Source
   return taken.length === 0 ? last : { kind: 'case', branches: taken, otherwise: last };
 }
 
-/** COALESCE: the values that it may come to. */
+/** Folds COALESCE: keeps only the values that it may return. */
 export function foldCoalesce(sources: readonly Source[]): readonly Source[] {
   const open = sources.filter((source) => !isNullSource(source));
   const certain = open.findIndex(isConstant);
   return certain === -1 ? open : open.slice(0, certain + 1);
 }
 
-/** A comparison by a strict operator. */
+/** Folds a comparison by a strict operator. */
 export function foldComparison(condition: Condition & { readonly kind: 'compare' }): Condition {
   const { left, right } = condition;
   if (isNullSource(left.source) || isNullSource(right.source)) return constant(-1);
   return isConstant(left.source) && isConstant(right.source) ? evaluated(condition) : condition;
 }
 
-/** IS DISTINCT FROM, IS NULL and IS TRUE, which NULL does not make NULL. */
+/** Folds IS DISTINCT FROM, IS NULL and IS TRUE, which do not become NULL for NULL. */
 export function foldTest(condition: Condition): Condition {
   if (condition.kind === 'null') return isConstant(condition.of.source) ? evaluated(condition) : condition;
   if (condition.kind === 'test') return truthOf(condition.of) === undefined ? condition : evaluated(condition);
@@ -77,7 +81,7 @@ export function foldNot(of: Condition): Condition {
   return constant(truth === -1 ? -1 : 1 - truth);
 }
 
-/** Of a constant 1, 0 or -1. */
+/** The truth of a constant: 1, 0 or -1; undefined for any other condition. */
 function truthOf(condition: Condition): number | undefined {
   if (condition.kind !== 'value' || condition.value.source.kind !== 'constant') return undefined;
   return compileCondition(condition, noColumn)(NO_ROW);

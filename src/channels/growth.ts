@@ -1,12 +1,16 @@
 /**
- * Whether one more row in a table can only add rows to a view, so that an INSERT ends no access. That holds for plain joins and
- * for what `exists` and `in` find. It does not hold for `not exists`, outer joins, aggregates, DISTINCT ON, LIMIT and the like.
- * Unknown clauses count as such. test/channels/random-access.pg.test.ts compares with Postgres.
+ * Whether an additional row in a table can only add rows to a view, so that an INSERT ends no
+ * access. That holds for plain joins, `exists` and `in`. It does not hold for `not exists`, outer
+ * joins, aggregates, DISTINCT ON, LIMIT and the like, or for unknown clauses.
+ * test/channels/random-access.pg.test.ts compares with Postgres.
  */
 import type { JoinExpr, Node, SelectStmt } from 'libpg-query';
 import { parseSql, Unsupported } from './parse.ts';
 
-/** `definitions`: the view's own and those of the views that it reads, as pg_get_viewdef gives them. Throws Unsupported where one cannot be read. */
+/**
+ * `definitions`: the view's own and those of the views that it reads, as pg_get_viewdef gives them.
+ * Throws Unsupported if one cannot be read.
+ */
 export function onlyGrows(definitions: readonly string[]): boolean {
   return definitions.every((definition) => {
     const select = selectOf(parseSql(definition)[0]);
@@ -19,7 +23,9 @@ function selectOf(node: Node | undefined): SelectStmt | undefined {
   return node !== undefined && 'SelectStmt' in node ? node.SelectStmt : undefined;
 }
 
-/** Clauses that a SELECT may have. With any other clause, a new row may take the place of another. */
+/**
+ * Clauses that a SELECT may have. With any other clause, a new row may take the place of another.
+ */
 const CLAUSES: ReadonlySet<string> = new Set([
   'targetList',
   'fromClause',
@@ -45,7 +51,7 @@ function selectGrows(select: SelectStmt): boolean {
   );
 }
 
-/** Plain DISTINCT has one empty node in the list where DISTINCT ON has its expressions. */
+/** In the list, plain DISTINCT has one empty node; DISTINCT ON has its expressions. */
 function isDistinctOn({ distinctClause = [] }: SelectStmt): boolean {
   return distinctClause.some((node) => Object.keys(node).length > 0);
 }
@@ -66,7 +72,7 @@ function joinGrows({ jointype, larg, rarg, quals }: JoinExpr): boolean {
   return sourceGrows(larg) && sourceGrows(rarg) && (quals === undefined || grows(quals));
 }
 
-/** Whether a condition that holds goes on to hold when tables have rows more. */
+/** Whether a true condition stays true when tables get additional rows. */
 function grows(condition: Node): boolean {
   if ('BoolExpr' in condition && condition.BoolExpr.boolop !== 'NOT_EXPR')
     return (condition.BoolExpr.args ?? []).every(grows);
@@ -77,7 +83,10 @@ function grows(condition: Node): boolean {
   return select !== undefined && selectGrows(select) && (testexpr === undefined || isPlain(testexpr));
 }
 
-/** Nodes of expressions that depend on nothing but the row: any function may be an aggregate, or read tables. */
+/**
+ * Expression nodes that depend only on the row. Function calls are missing: any function may be an
+ * aggregate, or read tables.
+ */
 const PLAIN: ReadonlySet<string> = new Set(
   (
     'ResTarget ColumnRef A_Star String Integer Float Boolean A_Const TypeCast TypeName A_Expr BoolExpr NullTest BooleanTest ' +

@@ -1,17 +1,23 @@
-/** The SQL that gives a table the replica identity that the views over it need, one statement a line. */
+/**
+ * The SQL that gives a table the replica identity that the views over it need, one statement per
+ * line.
+ */
 import { readableName } from '../postgres/quote.ts';
 import type { CatalogIndex, CatalogTable, CatalogTableColumn } from './catalog.ts';
 
-/** What old rows of a table must have. */
+/** What old rows of a table must contain. */
 export interface IdentityNeed {
   readonly table: CatalogTable;
-  /** Beside those of the key. */
+  /** The columns needed in addition to the key. */
   readonly columns: readonly CatalogTableColumn[];
-  /** All values of the old row, also those that are stored apart and did not change. */
+  /**
+   * Whether all values of the old row are needed, also unchanged ones that are stored apart
+   * (TOASTed).
+   */
   readonly isWhole: boolean;
 }
 
-/** What several views over one table need together. */
+/** The combined need of several views over one table. */
 export function unitedNeed(needs: readonly IdentityNeed[]): IdentityNeed | undefined {
   const [first] = needs;
   if (first === undefined) return undefined;
@@ -19,7 +25,10 @@ export function unitedNeed(needs: readonly IdentityNeed[]): IdentityNeed | undef
   return { table: first.table, columns, isWhole: needs.some(({ isWhole }) => isWhole) };
 }
 
-/** Whether the table's UPDATE and DELETE work with REPLICA IDENTITY FULL in a publication: not over virtual columns. */
+/**
+ * Whether the table's UPDATE and DELETE work with REPLICA IDENTITY FULL in a publication. They fail
+ * for virtual columns.
+ */
 export function canBeFull({ columns }: CatalogTable): boolean {
   return columns.every(({ generated }) => generated !== VIRTUAL);
 }
@@ -49,10 +58,10 @@ export function identityStatements(need: IdentityNeed): string[] {
   return canBeFull(table) ? identities(table, 'FULL') : indexStatements(table, columns);
 }
 
-/** Identities of partitions that have what the root's has. */
+/** For each root identity, the partition identities that contain as much. */
 const AS_WIDE: Readonly<Record<string, string>> = { FULL: 'f', DEFAULT: 'df' };
 
-/** The statements for a table and its partitions, of which each has an identity of its own. */
+/** The statements for a table and its partitions, each of which has its own identity. */
 function identities(table: CatalogTable, identity: string): string[] {
   const name = readableName(table.schema, table.name);
   const partitions = table.partitions.filter(
@@ -74,7 +83,7 @@ function keyStatements(table: CatalogTable): string[] {
   ];
 }
 
-/** With FULL, virtual generated columns would make UPDATE and DELETE fail. */
+/** An index, because with FULL, virtual generated columns would make UPDATE and DELETE fail. */
 function indexStatements(table: CatalogTable, columns: readonly CatalogTableColumn[]): string[] {
   const name = readableName(table.schema, table.name);
   const index = `${table.name}_identity`;

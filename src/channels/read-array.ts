@@ -1,4 +1,7 @@
-/** Arrays: written out as `ARRAY[...]` or in their text form, their elements, and comparisons with each of them. */
+/**
+ * Arrays: written as `ARRAY[...]` or in their text form, their elements, and comparisons with each
+ * of them.
+ */
 import type { A_Expr, A_Indirection, Node } from 'libpg-query';
 import { visitArray } from './array-text.ts';
 import { constantOf } from './constant.ts';
@@ -13,11 +16,13 @@ import { makeOf } from './routines/routine.ts';
 import { arrayOf, isScalar, type ScalarType, sameType } from './types.ts';
 
 const COMMA = 0x2c;
-/** An element that must stand in quotes: empty, NULL, or with something in it that has a meaning there. */
+/** An element that needs quotes: empty, NULL, or with characters that have a meaning in arrays. */
 const QUOTED = /^$|^null$|["\\{}, \t\n\v\f\r]/i;
 const NOT_CONSTANT = 'arrays of other than constants are not supported yet';
 
-/** `ARRAY[...]` of constants, `'{...}'::type[]`, and casts of arrays that leave their elements' text as it is. */
+/**
+ * `ARRAY[...]` of constants, `'{...}'::type[]`, and casts of arrays that keep their elements' text.
+ */
 export function readArray(reading: Reading, node: Node): Value {
   const cast = 'TypeCast' in node ? node.TypeCast : undefined;
   const elements = elementsOf(reading, node);
@@ -37,7 +42,7 @@ function castArray({ text }: Reading, array: Value, type: ScalarType, place: Nod
   throw text.refuse(`the cast from ${array.type.name} to ${type.name}[] is not supported yet`, place);
 }
 
-/** The elements of an array that is written out; undefined where it is not. */
+/** The elements of an array that is written out; undefined if it is not. */
 function elementsOf(reading: Reading, node: Node): readonly Value[] | undefined {
   if ('A_ArrayExpr' in node) return (node.A_ArrayExpr.elements ?? []).map((element) => reading.value(element));
   const cast = 'TypeCast' in node ? node.TypeCast : undefined;
@@ -48,7 +53,7 @@ function elementsOf(reading: Reading, node: Node): readonly Value[] | undefined 
   return elementsOf(reading, cast.arg)?.map((element) => castIn(reading, element, type, node));
 }
 
-/** The elements of `{...}`, dimensions left aside. */
+/** The elements of `{...}`, ignoring dimensions. */
 function constantsIn({ text }: Reading, type: ScalarType, array: string, place: Node): readonly Value[] {
   const elements: Value[] = [];
   const add = (element: string | null) => {
@@ -69,7 +74,7 @@ function constantsIn({ text }: Reading, type: ScalarType, array: string, place: 
   return elements;
 }
 
-/** The array of these elements; undefined where one is no constant. */
+/** The array of these elements; undefined if one is not a constant. */
 function constantArray(type: ScalarType, elements: readonly Value[]): Value | undefined {
   const texts: string[] = [];
   for (const { source, printed } of elements) {
@@ -83,7 +88,7 @@ function quoted(text: string): string {
   return QUOTED.test(text) ? `"${text.replaceAll(/["\\]/g, '\\$&')}"` : text;
 }
 
-/** `text` as Postgres prints the array; null is NULL. */
+/** `text` must be as Postgres prints the array; null is NULL. */
 function arrayConstant(type: ScalarType, text: string | null): Value {
   return plainValue({ kind: 'constant', text: text === null ? null : Buffer.from(text) }, arrayOf(type));
 }
@@ -107,7 +112,10 @@ export function readSubscript(reading: Reading, { arg, indirection = [] }: A_Ind
   });
 }
 
-/** `x = ANY (array)`. Of an array that is written out it is `x = a OR x = b ...`; ALL joins with AND. */
+/**
+ * `x = ANY (array)`. For an array that is written out, it becomes `x = a OR x = b ...`; ALL joins
+ * with AND.
+ */
 export function readQuantified(
   reading: Reading,
   { kind, lexpr, rexpr }: A_Expr,
@@ -117,7 +125,7 @@ export function readQuantified(
   const isAny = kind === 'AEXPR_OP_ANY';
   const left = reading.value(lexpr as Node);
   const elements = elementsOf(reading, rexpr as Node);
-  // of no elements at all, the value is evaluated still: it may be an error
+  // the value is evaluated even if there are no elements: it may raise an error
   if (elements === undefined || elements.length === 0)
     return quantified(reading.text, left, reading.value(rexpr as Node), { accepts, isAny }, place);
   return foldConnective(

@@ -1,6 +1,6 @@
 /**
- * Types the expressions of a view, as pg_get_viewdef prints them (fully cast, every operator's types known), and
- * refuses by name what is not known to mean the same here as in Postgres.
+ * Types the expressions of a view, as pg_get_viewdef prints them (fully cast, every operator's
+ * types known). Refuses by name what is not known to mean the same here as in Postgres.
  */
 import type { A_Expr, BoolExpr, BooleanTest, ColumnRef, FuncCall, Node, NullTest } from 'libpg-query';
 import { printed } from './cast.ts';
@@ -53,7 +53,7 @@ const REFUSALS: Readonly<Partial<Record<NodeKind, string>>> = {
 };
 
 export class ExpressionReader implements Reading {
-  /** What gives a value, by the parser's name for it. */
+  /** Nodes that give a value, by the parser's name. */
   static readonly values: Forms<Value> = {
     ColumnRef: { is: 'columns', read: (reader, column) => reader.#column(column) },
     A_Const: { is: 'constants', read: readLiteral },
@@ -75,7 +75,7 @@ export class ExpressionReader implements Reading {
     A_Indirection: { is: '`array[index]`', read: readSubscript },
   };
 
-  /** What gives a condition. */
+  /** Nodes that give a condition. */
   static readonly conditions: Forms<Condition> = {
     BoolExpr: { is: '`AND`, `OR`, `NOT`', read: (reader, connective) => reader.#connective(connective) },
     NullTest: { is: '`IS [NOT] NULL`', read: (reader, test, node) => reader.#nullTest(test, node) },
@@ -172,7 +172,7 @@ export class ExpressionReader implements Reading {
     );
   }
 
-  /** EXTRACT(field FROM ...) names its field without a type. */
+  /** Reads an argument. EXTRACT(field FROM ...) names its field without a type. */
   #argument(node: Node): Value {
     const text = literalOf(node)?.text;
     return (typeof text === 'string' ? constantOf(TEXT_TYPE, text) : undefined) ?? this.value(node);
@@ -221,7 +221,7 @@ export class ExpressionReader implements Reading {
   }
 }
 
-/** Whether the node is one of those that give a condition. */
+/** Whether the node gives a condition. */
 function isCondition(node: Node): boolean {
   if (!('A_Expr' in node)) return Object.hasOwn(ExpressionReader.conditions, Object.keys(node)[0] as string);
   const { kind = 'AEXPR_OP', name, lexpr } = node.A_Expr;

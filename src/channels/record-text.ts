@@ -1,6 +1,6 @@
 /**
- * The text form of composites: `(1,"a ""quoted"" one",)`, a field without any text being NULL. In quotes, a quote is
- * written twice, as is a backslash.
+ * The text form of composites: `(1,"a ""quoted"" one",)`. A field without any text is NULL. Inside
+ * quotes, quotes and backslashes are doubled.
  */
 import type { Bytes } from '../bytes.ts';
 import { formError } from './form.ts';
@@ -18,8 +18,8 @@ export interface RecordVisitor {
 }
 
 /**
- * Walks over the composite in `buffer[start, end)`; `scratch` is overwritten. Returns how many fields there are: 1 for
- * `()`, which may also have none. Throws RowError where it is none.
+ * Walks over the composite in `buffer[start, end)`; `scratch` is overwritten. Returns the number of
+ * fields: 1 for `()`, which may also have none. Throws RowError if the text is not a composite.
  */
 export function visitRecord(
   buffer: Buffer,
@@ -44,7 +44,10 @@ export function visitRecord(
   }
 }
 
-/** A field whose text begins at `start`, after its quote; returns the offset after its closing quote. */
+/**
+ * A field whose text begins at `start`, after its quote. Returns the offset after its closing
+ * quote.
+ */
 function quoted(
   buffer: Buffer,
   start: number,

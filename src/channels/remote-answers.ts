@@ -1,16 +1,16 @@
 /**
- * What Postgres answered for rows that this process cannot evaluate: kept by the packet that a row came in, until that
- * packet is handled.
+ * Postgres's answers for rows that this process cannot evaluate. Each is kept by the packet in
+ * which the row came, until that packet is handled.
  */
 import type { Tuple } from '../decode/tuple.ts';
 import { assert } from '../errors.ts';
 import { RowError } from './row-error.ts';
 
-/** A row of a view, as Postgres made it from a row of the table. */
+/** A row of a view, as Postgres computed it from a row of the table. */
 export interface RemoteRow {
-  /** Text of each placeholder; null where it is NULL. */
+  /** Text of each placeholder; null if it is NULL. */
   readonly placeholders: readonly (Buffer | null)[];
-  /** Text of row_to_json; null where it was not asked for, since only the key was known. */
+  /** Text of row_to_json; null if only the key was known, so that it was not asked for. */
   readonly data: Buffer | null;
 }
 
@@ -31,7 +31,7 @@ export class RemoteAnswers {
     answers.set(`${side} ${pattern}`, answer);
   }
 
-  /** Throws the RowError where evaluating the row failed. */
+  /** Throws the RowError if evaluating the row failed. */
   take(row: Tuple, pattern: string, side: Side): RemoteRow | undefined {
     const answers = this.#answers.get(row.buffer);
     const name = `${side} ${pattern}`;

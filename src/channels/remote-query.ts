@@ -1,6 +1,6 @@
 /**
- * The question that is put to Postgres for a view: its own definition, over rows as the WAL brought them in place of the
- * table. So every answer is Postgres's, whatever the view computes.
+ * The query that Postgres evaluates for a view: the view's own definition, over rows from the WAL
+ * in place of the table. So every answer is Postgres's own, whatever the view computes.
  */
 import { quoteIdentifier } from '../postgres/quote.ts';
 import type { CatalogChannel, CatalogTable, CatalogTableColumn, CatalogType } from './catalog.ts';
@@ -14,18 +14,19 @@ export interface RemoteQueryParts {
   readonly parsed: ParsedView;
   /** Output columns. */
   readonly placeholders: readonly string[];
-  /** What is told of each row. */
+  /** The columns sent for each row. */
   readonly columns: readonly CatalogTableColumn[];
-  /** Columns to be made of them. */
+  /** Columns to be computed from them. */
   readonly generated: readonly CatalogTableColumn[];
-  /** The table, where the view names its row as a whole. */
+  /** The table, if the view names its row as a whole. */
   readonly whole: CatalogTable | undefined;
   readonly types: readonly CatalogType[];
 }
 
 /**
- * `$1` says of each row whether only its key is known; then come the columns, each an array of texts.
- * One result row a row, in order: `sno_in`, `sno_data`, and the placeholders' texts `sno_v0`, `sno_v1`, ...
+ * `$1` tells for each row whether only its key is known. The other parameters are the columns, each
+ * an array of texts. The result has one row for each row, in order: `sno_in`, `sno_data`, and the
+ * placeholders' texts `sno_v0`, `sno_v1`, ...
  */
 export function remoteQuery(parts: RemoteQueryParts): RemoteQuery {
   const { channel, parsed, placeholders, columns } = parts;

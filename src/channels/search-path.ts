@@ -1,18 +1,20 @@
 /**
- * The search_path under which the functions that a view calls run: a body may name tables and functions without a schema.
+ * The search_path for the functions that a view calls: a function body may name tables and
+ * functions without a schema.
  *
- * Snö's own sessions look names up in pg_catalog alone, and so do its queries, whose text nobody else may give another
- * meaning to by a function or operator of the same name. The path is therefore set after a query's own names have been
- * looked up, and before anything is called: the planner computes `sno.under_path()` when it comes to it in FROM.
+ * Snö's own sessions and queries look names up in pg_catalog only. So nobody can change a query's
+ * meaning by a function or operator of the same name. The path is therefore set after a query's own
+ * names have been looked up, and before anything is called. The planner computes `sno.under_path()`
+ * when it reaches it in FROM.
  */
 import { quoteLiteral } from '../postgres/quote.ts';
 
-/** To stand first in FROM of a query that is planned each time that it runs. */
+/** Must come first in FROM of a query that is planned at each run. */
 export function underPath(path: string): string {
   return `sno.under_path(${quoteLiteral(path)}) sno_path`;
 }
 
-/** To stand in WHERE too, of a query whose plan is kept: evaluated before all else each time that it runs. */
+/** Also needed in WHERE if a query's plan is kept: evaluated before everything else at each run. */
 export function stayUnderPath(path: string): string {
   return `(select set_config('search_path', ${quoteLiteral(path)}, true)) is not null`;
 }

@@ -1,7 +1,7 @@
 /**
- * The stable functions of Postgres (by name, then the typnames of their arguments) that depend only
- * on their arguments and on what is the same in each Snö session. That is the pinned settings
- * (postgres/session.ts), including the locale for numbers, money and dates.
+ * The stable functions of Postgres that depend only on their arguments and on what is the same in
+ * each Snö session: the pinned settings (postgres/session.ts), including the locale for numbers,
+ * money and dates. The keys are function names, the values the typnames of their arguments.
  *
  * Excluded are functions that use the current time (`age(timestamptz)`, `timezone(text, timetz)`),
  * or settings of their own (`to_tsvector(text)`). Excluded too are functions that read the catalogs

@@ -1,6 +1,7 @@
 /**
- * The SELECT of one channel's rows. It reads through the view wherever the view shows the key, so that the rights of the
- * view's owner apply; else it reads the table as the view's own definition does.
+ * The SELECT of one channel's rows. It reads through the view if the view shows the key, so that
+ * the rights of the view's owner apply. Otherwise it reads the table as the view's own definition
+ * does.
  */
 import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
 import type { ViewPlan } from './bound-view.ts';
@@ -10,10 +11,13 @@ import type { ParsedView } from './parse.ts';
 import { underPath } from './search-path.ts';
 import type { Types } from './types.ts';
 
-/** The setting that holds the value of a placeholder, counted from 1. COPY binds no parameters; a setting's value is bound. */
+/**
+ * The setting that holds the value of a placeholder, counted from 1. COPY binds no parameters; a
+ * setting's value is bound.
+ */
 export const snapshotValue = (placeholder: number): string => `sno.value_${placeholder}`;
 
-/** An alias that no view or table is likely to have; it is only ever used with a dot after it. */
+/** An alias that no view or table is likely to have; always followed by a dot. */
 const ROW = 'sno_row';
 
 export function snapshotQuery(
@@ -32,7 +36,7 @@ export function snapshotQuery(
 /** The condition that an expression has the value of a placeholder. */
 type IsValue = (expression: string, placeholder: string, parameter: number) => string;
 
-/** The columns that a view shows as they are, by their names in the view. */
+/** The columns that a view shows unchanged, by their names in the view. */
 export function shownBy(plan: ViewPlan): ReadonlyMap<CatalogTableColumn, string> {
   const shown = new Map<CatalogTableColumn, string>();
   for (const { column, type } of plan.key) {
@@ -44,7 +48,7 @@ export function shownBy(plan: ViewPlan): ReadonlyMap<CatalogTableColumn, string>
   return shown;
 }
 
-/** Undefined where the view does not show the key's columns as they are. */
+/** Undefined if the view does not show the key's columns unchanged. */
 function throughView(
   channel: CatalogChannel,
   plan: ViewPlan,
@@ -98,7 +102,10 @@ function keyJson(columns: readonly (readonly [name: string, expression: string])
   return `${members.join(' || ')} || '}'`;
 }
 
-/** By text, since 1.0 and 1.00 are equal but name two channels; and by equality where there is one, so that an index serves. */
+/**
+ * Compares by text, since 1.0 and 1.00 are equal but name two channels. Also by equality, if the
+ * type has one, so that an index can be used.
+ */
 function isValue(expression: string, { type, typeOid }: CatalogColumn, types: Types, parameter: number): string {
   const value = `current_setting(${quoteLiteral(snapshotValue(parameter))})`;
   const isText = `(${expression})::text collate "C" = ${value} collate "C"`;

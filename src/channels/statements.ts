@@ -8,13 +8,13 @@ export interface ViewName {
 
 export interface Statement {
   readonly sql: string;
-  /** Where it begins in the file, in bytes, comments before it left out. */
+  /** Its start in the file, in bytes, after any comments before it. */
   readonly start: number;
-  /** What it makes, where it is a CREATE VIEW in schema `channels` or `channel_access`. */
+  /** The view that it creates, if it is a CREATE VIEW in schema `channels` or `channel_access`. */
   readonly view: ViewName | undefined;
-  /** Set where it begins, ends or divides a transaction: TRANS_STMT_BEGIN and so on. */
+  /** Set if it begins, ends or divides a transaction: TRANS_STMT_BEGIN and so on. */
   readonly transaction: TransactionKind | undefined;
-  /** It only sets something, as SET and RESET do. */
+  /** Whether it only changes a setting, as SET and RESET do. */
   readonly isSetting: boolean;
 }
 
@@ -34,7 +34,7 @@ const KINDS: Readonly<Record<string, TransactionKind>> = {
 };
 
 const SCHEMAS: readonly (string | undefined)[] = ['channels', 'channel_access'];
-/** White space and comments; a comment within a comment is left to be underlined. */
+/** White space and comments. A nested comment is not matched, so an error may underline it. */
 const BLANK = /^(?:\s+|--[^\n]*|\/\*(?:[^*]|\*(?!\/))*\*\/)+/;
 
 export async function parseStatements(
@@ -50,10 +50,13 @@ export async function parseStatements(
 }
 
 const BACKSLASH = 0x5c;
-/** Settings of psql itself, with which migrations begin. */
+/** psql's own settings, with which migrations begin. */
 const HARMLESS = /^\\(?:set\s+(?:ON_ERROR_STOP|ON_ERROR_ROLLBACK|ECHO|QUIET|VERBOSITY)|timing|pset)\b/i;
 
-/** With blanks in the place of psql's command that begins at `at`; undefined where none does, or it means something. */
+/**
+ * The content with blanks in place of the psql command that begins at `at`. Undefined if there is
+ * no command, or it has an effect.
+ */
 function withoutCommand(content: Buffer, at: number): Buffer | undefined {
   if (content[at] !== BACKSLASH) return undefined;
   const newline = content.indexOf(0x0a, at);

@@ -1,6 +1,6 @@
 /**
- * Types whose values cannot be kept right: what they print can change without a commit to the table, or the WAL does not
- * tell all of them.
+ * Types whose values cannot be kept correct: their printed text can change without a commit to the
+ * table, or the WAL lacks some of their values.
  */
 import { readableName } from '../postgres/quote.ts';
 import type { CatalogChannel, CatalogTableColumn } from './catalog.ts';
@@ -9,7 +9,10 @@ import { type ParsedView, Unsupported } from './parse.ts';
 import type { Pattern } from './pattern.ts';
 import { isNaming, isXml, jsonCastIn, type Types, type ValueType } from './types.ts';
 
-/** Throws Unsupported where, whoever evaluates the view, a column of it, a placeholder or the key is of such a type. */
+/**
+ * Throws Unsupported if a column of the view, a placeholder or the key has such a type. Applies
+ * wherever the view is evaluated.
+ */
 export function refuseTypes(
   channel: CatalogChannel,
   pattern: Pattern,
@@ -34,7 +37,7 @@ export function refuseTypes(
   }
 }
 
-/** Throws Unsupported where Postgres would have to make such values again from the text that comes in the WAL. */
+/** Throws Unsupported if Postgres would have to read such values again from the text in the WAL. */
 export function refuseRemoteTypes(parsed: ParsedView, used: readonly CatalogTableColumn[], types: Types): void {
   const naming = used.find(({ typeOid }) => isNaming(types.byOid(typeOid)));
   if (naming !== undefined)

@@ -1,4 +1,4 @@
-/** Casts by signature: what `CAST` does to the text of a value. */
+/** Casts by signature: the effect of `CAST` on the text of a value. */
 import { checkConvertible, type Moment, type MomentKind, readMoment, writeMoment } from '../calendar.ts';
 import { trimmedEnd } from '../compare.ts';
 import { bigInRange, INTEGER_KINDS, type IntegerKind, inRange, rangeError, readBigInteger } from '../integer.ts';
@@ -11,7 +11,10 @@ import { OLD_TEXT_INPUTS, TEXT_INPUTS } from './text-inputs.ts';
 
 /** The text stays as it is. */
 export const SAME: Apply = (result, a) => result.same(a);
-/** The text stays that of the number which is rounded to a float4 or float8 when it is compared, and printed as such when it is shown. */
+/**
+ * The number's text stays as it is. It is rounded to a float4 or float8 only when it is compared or
+ * printed.
+ */
 export const ROUNDED: Apply = (result, a) => result.same(a);
 
 /** Types whose cast to text is their text form. */
@@ -42,7 +45,7 @@ const numericToInteger =
   (result, a) =>
     result.ascii(String(bigInRange(numeric.toBigInt(numericOf(a)), kind)));
 
-/** Beyond these a float8 is no int8. */
+/** A float8 beyond this limit, in either direction, does not fit into an int8. */
 const INT8_LIMIT = 2 ** 63;
 
 const floatToInteger =
@@ -54,13 +57,13 @@ const floatToInteger =
     return result.ascii(String(BigInt(value)));
   };
 
-/** By so many significant digits. */
+/** Converts by this many significant digits. */
 const floatToNumeric =
   (from: FloatKind, digits: number): Apply =>
   (result, a) =>
     result.ascii(significant(floatOf(a, from), digits));
 
-/** As printf's %.15g, without an exponent. */
+/** Formats like printf's %.15g, without an exponent. */
 function significant(value: number, digits: number): string {
   if (!Number.isFinite(value)) return String(value);
   const [mantissa = '', exponent = ''] = roundedHalfEven(value, digits).split('e');
@@ -72,7 +75,10 @@ function significant(value: number, digits: number): string {
   return numeric.printNumeric(value < 0 ? numeric.negate(shown) : shown);
 }
 
-/** The magnitude; where it lies in the middle between two decimals, the even one: toExponential takes the larger. */
+/**
+ * The magnitude, rounded half to even. In the middle between two decimals, toExponential takes the
+ * larger.
+ */
 function roundedHalfEven(value: number, digits: number): string {
   const magnitude = Math.abs(value);
   const text = magnitude.toExponential(digits - 1);
@@ -107,7 +113,7 @@ const temporal =
 const SPACE = 0x20;
 const PLUS = 0x2b;
 
-/** `12:00:00.5` of `2020-01-01 12:00:00.5+00 BC`; infinity has none. */
+/** `12:00:00.5` of `2020-01-01 12:00:00.5+00 BC`; infinity has no time. */
 const timeOfDay: Apply = (result, { buffer, start, end }) => {
   let from = start;
   while (from < end && buffer[from] !== SPACE) from++;
@@ -162,7 +168,7 @@ export const CASTS: RoutineTable = {
   ...fromText(TEXT_INPUTS),
 };
 
-/** Before Postgres 16. */
+/** The casts before Postgres 16. */
 const OLD_CASTS: RoutineTable = { ...CASTS, ...fromText(OLD_TEXT_INPUTS) };
 const VERSION_16 = 160_000;
 

@@ -29,7 +29,7 @@ const LETTER_f = 0x66;
 const INT4_MIN = -2_147_483_648;
 const INT4_MAX = 2_147_483_647;
 
-/** Where the value itself lies: json keeps the space around it. */
+/** The location of the value itself: json keeps the space around it. */
 function rootOf({ buffer, start, end }: Operand, kind: JsonKind): Found {
   if (kind === 'jsonb') return { start, end };
   checkEscapes(buffer, start, end);
@@ -37,7 +37,10 @@ function rootOf({ buffer, start, end }: Operand, kind: JsonKind): Found {
   return { start: first, end: valueEnd(buffer, first, end) };
 }
 
-/** Gives what was found: as JSON, or as text, where a string is what it says and null is NULL. */
+/**
+ * Returns the found value: as JSON, or as text. As text, a string is unquoted and null becomes
+ * NULL.
+ */
 function put(result: Result, buffer: Buffer, found: Found | undefined, asText: boolean): boolean {
   if (found === undefined) return false;
   const { start, end } = found;
@@ -63,7 +66,7 @@ function byIndex(kind: JsonKind, asText: boolean): Apply {
   };
 }
 
-/** A jsonb that is a scalar counts as an array of one. */
+/** A scalar jsonb counts as an array with one element. */
 function elementOf(buffer: Buffer, start: number, end: number, index: number, kind: JsonKind): Found | undefined {
   const isScalar = buffer[start] !== OPEN_BRACKET && buffer[start] !== OPEN_BRACE;
   if (kind === 'jsonb' && isScalar) return index === 0 || index === -1 ? { start, end } : undefined;
@@ -72,11 +75,11 @@ function elementOf(buffer: Buffer, start: number, end: number, index: number, ki
 
 interface Step {
   readonly key: Buffer;
-  /** Undefined where the text is no integer. */
+  /** Undefined if the text is not an integer. */
   readonly index: number | undefined;
 }
 
-/** The elements of a text[] in its text form; undefined where one is NULL. */
+/** The elements of a text[] in its text form; undefined if one is NULL. */
 function pathOf(text: string): readonly Step[] | undefined {
   const steps: Step[] = [];
   let hasNull = false;
@@ -107,7 +110,8 @@ function byPath(kind: JsonKind, asText: boolean): Special {
       if (typeof constant !== 'string') return undefined;
       const path = pathOf(constant);
       if (path === undefined) return () => false;
-      // Postgres counts a negative step of json from the end of the first array that it meets so deep
+      // at such a depth, Postgres counts a negative step of json from the end of the first array
+      // that it meets
       if (kind === 'json' && path.slice(1).some(({ index = 0 }) => index < 0)) return undefined;
       return (result, json) => {
         const root = rootOf(json, kind);
@@ -118,14 +122,20 @@ function byPath(kind: JsonKind, asText: boolean): Special {
   };
 }
 
-/** What an empty path leads to. Of a json that is a scalar, Postgres keeps the space before it, though not the space behind it. */
+/**
+ * The value at an empty path. For a scalar json, Postgres keeps the space before the value, but not
+ * after it.
+ */
 function wholeOf({ buffer, start }: Operand, root: Found, asText: boolean): Found {
   const first = buffer[root.start];
   const isContainer = first === OPEN_BRACE || first === OPEN_BRACKET;
   return isContainer || (asText && (first === QUOTE || first === LETTER_n)) ? root : { start, end: root.end };
 }
 
-/** Of keys that come twice, the last under which the rest of the path leads somewhere. */
+/**
+ * For duplicate keys, returns the result of the last one from which the rest of the path can be
+ * followed.
+ */
 function follow(buffer: Buffer, value: Found, path: readonly Step[], at: number): Found | undefined {
   const step = path[at];
   if (step === undefined) return value;
@@ -160,7 +170,7 @@ function existKeys(quantifier: 'some' | 'every'): Special {
   };
 }
 
-/** NULL is no key. */
+/** Skips NULL, which is not a key. */
 function keysOf(text: string): readonly Buffer[] {
   const keys: Buffer[] = [];
   const bytes = Buffer.from(text);
