@@ -1,4 +1,7 @@
-/** Asks access views, for many subscriptions at once; whoever finds no place or no answer is told to try again. */
+/**
+ * Queries access views, for many subscriptions at once. A client whose check finds no place or no
+ * answer is told to retry.
+ */
 import type pg from 'pg';
 import type { AccessView, ResolvedChannel } from '../channels/channel.ts';
 import { canonicalTest, testAll } from '../channels/value-text.ts';
@@ -14,7 +17,7 @@ import { queryFault } from './query-fault.ts';
 import { Questions } from './questions.ts';
 import { broken, denied, lackOf, undeclared, unknown } from './refusals.ts';
 
-/** How long after the statement's own timeout a server that does not answer at all is given up. */
+/** How long after the statement's own timeout a silent server is given up, in ms. */
 const SILENCE_MS = 5_000;
 /** Maximum lines that are remembered as logged. */
 const LOGGED_MAX = 10_000;
@@ -36,7 +39,7 @@ export class ViewAccess implements Access {
   readonly #questions: Questions;
   readonly #open: boolean;
   readonly #logger: Logger;
-  /** What the log has been told already. */
+  /** Messages that have already been logged. */
   readonly #logged = new Set<string>();
 
   constructor({ databaseUrl, settings, logger, metrics }: AccessOptions) {
@@ -60,14 +63,14 @@ export class ViewAccess implements Access {
     });
     this.#open = settings.SNO_ACCESS === 'open';
     this.#logger = logger;
-    // A connection may break while nobody waits for an answer on it; the next question gets another one.
+    // A connection may break while no query runs on it. The next question uses another one.
     const broke = (error: Error) =>
       this.#logger.debug({ error: error.message }, 'a connection for access checks broke');
     this.#pool.on('error', broke);
     this.#pool.on('connect', (client) => client.on('error', broke));
   }
 
-  /** How many checks wait for an answer. */
+  /** Number of checks that wait for an answer. */
   get waiting(): number {
     return this.#questions.waiting;
   }
@@ -82,7 +85,7 @@ export class ViewAccess implements Access {
     let isValue = isCanonical(values, valueTypes);
     if (isValue === false) return unknown(channel);
     try {
-      // by its types the view tells the same
+      // If the types are the same, the view's answer covers this check.
       if (this.#open || access === undefined || !sameTypes(access, valueTypes))
         isValue ??= await this.#isValue(channel, address);
       if (isValue === false) return unknown(channel);
@@ -102,7 +105,10 @@ export class ViewAccess implements Access {
     return this.#pool.end();
   }
 
-  /** A token that can join no channel of the pattern is the work of an operator: the log says so, once for each pattern. */
+  /**
+   * If a token can join no channel of the pattern, the operator must act: this is logged, once per
+   * pattern.
+   */
   #denied(channel: ResolvedChannel, claims: Claims): SnoError {
     const { access, pattern } = channel;
     const error = denied(channel, access, claims);
@@ -114,7 +120,7 @@ export class ViewAccess implements Access {
     return error;
   }
 
-  /** The client that asked is not told. */
+  /** Logs the missing access view. The client is not told. */
   #logUndeclared({ code, detail, hint }: SnoError): void {
     this.#once(hint, () =>
       this.#logger.warn({ code, hint }, `a client asked for a channel that nobody may join: ${detail}`),
@@ -128,7 +134,10 @@ export class ViewAccess implements Access {
     log();
   }
 
-  /** The view cannot be asked, by its definition or rights: nobody may join, and the log says why. */
+  /**
+   * The view fails because of its definition or its rights: no client may join, and the log says
+   * why.
+   */
   #broken(channel: ResolvedChannel, error: pg.DatabaseError): SnoError {
     const { text } = channel.pattern;
     this.#once(JSON.stringify([text, error.code]), () =>
@@ -140,7 +149,7 @@ export class ViewAccess implements Access {
     return broken(channel, error);
   }
 
-  /** Whether the channel's values are values of their columns, as Postgres knows. */
+  /** Asks Postgres whether the channel's values are valid values of their columns. */
   #isValue({ values, valueTypes }: ResolvedChannel, address?: string): Promise<boolean> {
     return this.#questions.ask(canonicalSql(valueTypes), values, false, address);
   }

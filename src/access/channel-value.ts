@@ -1,17 +1,19 @@
 /**
- * Whether a channel's values are values of their columns, written as the cast to text writes them: `room:01` is no channel
- * where the column is an integer, since 1 prints as `1` and no row would ever name that channel.
+ * Checks that a channel's values are valid values of their columns, written as the cast to text
+ * writes them. For an integer column, `room:01` is not a channel: 1 prints as `1`, so no row would
+ * ever name that channel.
  */
 import { canonicalTest, testAll } from '../channels/value-text.ts';
 
-/** Undefined where only Postgres knows. */
+/** Undefined if only Postgres knows. */
 export function isCanonical(values: readonly string[], types: readonly string[]): boolean | undefined {
   return testAll(types.map(canonicalTest), values);
 }
 
 /**
- * Asks about many channels at once: `$1`... are text arrays with an element for each channel, of the values of one type each. The
- * rows of the result are the numbers, from 1, of those whose values cast to their types and back to themselves.
+ * The query that checks many channels at once. Each of `$1`... is a text array with one element per
+ * channel, for the values of one type. The result's rows are the numbers, from 1, of the channels
+ * whose values cast to their types and back unchanged.
  */
 export function canonicalSql(types: readonly string[]): string {
   const parameters = types.map((_, index) => `$${index + 1}::text[]`);

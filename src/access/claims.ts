@@ -1,10 +1,10 @@
-/** How a claim is found in a token, and how it is matched with a column of an access view. */
+/** Finds claims in a token, and matches them with columns of an access view. */
 import { isText } from '../channels/value-text.ts';
 import type { Claims } from './access.ts';
 
 /**
- * The claim that a column names: a member of the token of that very name, dots and all, or else a member of a member:
- * `app_metadata.org` is `org` in `app_metadata`. Undefined where there is none.
+ * The claim that a column names. It is a member of the token with exactly that name, dots included,
+ * or else a nested member: `app_metadata.org` is `org` in `app_metadata`. Undefined: missing.
  */
 export function findClaim(claims: Claims, name: string): unknown {
   if (Object.hasOwn(claims, name)) return claims[name];
@@ -19,8 +19,8 @@ export function findClaim(claims: Claims, name: string): unknown {
 }
 
 /**
- * The texts that a claim matches: a string itself, a number or boolean as JSON prints it, an array its elements.
- * Empty where it matches nothing: no such claim, null, an object.
+ * The texts that a claim matches: a string itself, a number or boolean as JSON prints it, an
+ * array's elements. Empty if it matches nothing: a missing claim, null, an object.
  */
 export function claimTexts(claim: unknown): readonly string[] {
   const texts: string[] = [];
@@ -30,7 +30,7 @@ export function claimTexts(claim: unknown): readonly string[] {
   return texts;
 }
 
-/** Larger integers were rounded when the token was read: they may be those of somebody else. */
+/** Larger integers were rounded when the token was read: they may be another user's. */
 function isExact(item: unknown): boolean {
   return typeof item === 'number' && (!Number.isInteger(item) || Number.isSafeInteger(item));
 }

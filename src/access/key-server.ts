@@ -1,8 +1,8 @@
-/** Tells the operator when the key server (SNO_JWKS_URL) stops giving keys, and when it does again. */
+/** Logs when the key server (SNO_JWKS_URL) stops serving keys, and when it serves them again. */
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics.ts';
 
-/** To be called each time that it was asked; without an error where it gave keys. */
+/** Call the result after each request; without an error if the server returned keys. */
 export function watchKeyServer(logger: Logger, metrics: Pick<Metrics, 'keyServer'>): (error?: Error) => void {
   let isDown = false;
   return (error) => {

@@ -18,17 +18,17 @@ import {
 } from 'jose';
 
 export interface KeySetOptions {
-  /** A token that names an unknown key makes the set be fetched again, at most this often. */
+  /** Minimum time between two fetches caused by tokens that name an unknown key, in ms. */
   readonly cooldownMs?: number;
-  /** How long one request may take, its body included. */
+  /** How long one request may take, including its body, in ms. */
   readonly timeoutMs?: number;
-  /** A set older than this is fetched again. */
+  /** Maximum age of a set before it is fetched again, in ms. */
   readonly ageMsMax?: number;
-  /** How long a good set stays in force while no other comes. */
+  /** How long a good set stays in force without a newer one, in ms. */
   readonly keepMsMax?: number;
   /** ms since 1970. */
   readonly now?: () => number;
-  /** The URL was asked: it gave a good set, or failed. */
+  /** The URL was requested: it returned a good set, or failed. */
   readonly onAsked?: (error?: Error) => void;
 }
 
@@ -36,14 +36,17 @@ type LocalKeys = ReturnType<typeof createLocalJWKSet>;
 
 /** Maximum bytes of a key set, after decompression. */
 const SET_BYTES_MAX = 1_000_000;
-/** Maximum keys of a set that are used: a token without a key id is tried with each. */
+/** Maximum keys used from a set: a token without a key id is tried with each. */
 const KEYS_MAX = 100;
-/** How long after a failed request the next one is made, where a set is known. */
+/** How long after a failed request the next one is made, if a set is known, in ms. */
 const RETRY_MS = 30_000;
-/** As jose demands. */
+/** Minimum bits of an RSA key, as jose requires. */
 const RSA_BITS_MIN = 2_048;
 
-/** Time that has passed by either clock: one stands still while the machine sleeps, the other may be set back. */
+/**
+ * Time that has passed by either clock: one stands still while the machine sleeps, the other may be
+ * set back.
+ */
 class Stopwatch {
   readonly #now: () => number;
   #wallAt = 0;
@@ -68,15 +71,15 @@ export class RemoteKeySet {
   readonly #url: string;
   readonly #options: Required<KeySetOptions>;
   readonly #algorithmsOf: (key: KeyObject) => readonly string[] | undefined;
-  /** Since the last good set was asked for. */
+  /** Time since the last good set was requested. */
   readonly #age: Stopwatch;
-  /** Since the last request. */
+  /** Time since the last request. */
   readonly #tried: Stopwatch;
   #keys: LocalKeys | undefined;
   #failure: Error | undefined;
   #fetching: Promise<void> | undefined;
 
-  /** `algorithmsOf` tells which signatures a key can check; undefined: none. */
+  /** `algorithmsOf` returns the signature algorithms that a key can check. Undefined: none. */
   constructor(
     url: string,
     algorithmsOf: (key: KeyObject) => readonly string[] | undefined,
@@ -107,7 +110,7 @@ export class RemoteKeySet {
         await this.#fetch();
         return this.#match(header, token);
       }
-      // what the key server would say now is not known
+      // The key server's current answer is unknown.
       throw this.#failure ?? error;
     }
   };
@@ -122,7 +125,10 @@ export class RemoteKeySet {
     }
   }
 
-  /** Fetches the set where that is due. A known key server that fails is asked beside, so that nobody waits for it. */
+  /**
+   * Fetches the set if that is due. If the known key server fails, it is retried in the background,
+   * so that no client waits for it.
+   */
   async #refresh(): Promise<void> {
     const { ageMsMax, keepMsMax } = this.#options;
     if (this.#keys !== undefined && this.#age.elapsedMs > keepMsMax) this.#keys = undefined;
@@ -132,7 +138,7 @@ export class RemoteKeySet {
     else if (this.#tried.elapsedMs > RETRY_MS) void this.#fetch();
   }
 
-  /** Never rejects; one request at a time. */
+  /** Never rejects. One request at a time. */
   #fetch(): Promise<void> {
     this.#fetching ??= this.#ask().finally(() => {
       this.#fetching = undefined;
@@ -160,7 +166,7 @@ export class RemoteKeySet {
     onAsked(this.#failure);
   }
 
-  /** Throws where the set is not good. */
+  /** Throws if the set is not good. */
   #goodKeys(text: string): JWK[] {
     let set: unknown;
     try {
@@ -193,13 +199,13 @@ export class RemoteKeySet {
   }
 }
 
-/** Throws where the body is longer than SET_BYTES_MAX, or breaks off. */
+/** Throws if the body is longer than SET_BYTES_MAX, or breaks off. */
 async function textOf({ body }: Response): Promise<string> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of (body ?? []) as AsyncIterable<Uint8Array>) {
     bytes += chunk.length;
-    // leaving the loop cancels the request
+    // Leaving the loop cancels the request.
     if (bytes > SET_BYTES_MAX) throw new Error(`its answer is longer than ${SET_BYTES_MAX} bytes`);
     chunks.push(chunk);
   }

@@ -1,6 +1,7 @@
 /**
- * The keys that tokens are checked with, each with the algorithms that fit its kind: what a token's header claims
- * never widens them, so neither `none` nor a public key used as an HMAC secret gets through.
+ * The keys that tokens are checked with, each with the algorithms that fit its kind. A token's
+ * header can't add algorithms, so neither `none` nor a public key used as an HMAC secret is
+ * accepted.
  */
 import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -26,7 +27,10 @@ export function secretKey(secret: string): VerificationKey {
   return { algorithms: HMAC, find: async () => key };
 }
 
-/** `source` is PEM text (`\n` may be written as two characters, as in some environment files) or a file with it. */
+/**
+ * `source` is PEM text (`\n` may be written as two characters, as in some environment files) or a
+ * file that contains it.
+ */
 export function publicKey(source: string): VerificationKey {
   const key = parsePublicKey(source);
   const algorithms = algorithmsOf(key);

@@ -1,14 +1,17 @@
 /**
- * Questions to the database that are answered with yes or no, many at a time.
+ * Yes-or-no questions to the database, many at a time.
  *
- * A statement takes one array for each parameter of a question and gives the numbers of the questions that it says yes to.
- * The first question is asked at the end of the turn in which it comes. Those that come while it is being answered, or
- * shortly after, gather for the next batch: the larger the last one was, the longer. So a lone question waits for nobody, and a storm of
- * thousands makes tens of queries. Equal questions of a batch are asked once.
+ * A statement takes one array per parameter of a question, and returns the numbers of the questions
+ * answered with yes. The first question is asked at the end of its turn. Questions that arrive
+ * during a query or shortly after gather for the next batch; the larger the last batch was, the
+ * longer they gather. So a single question does not wait, and thousands of questions need tens of
+ * queries. Equal questions of a batch are asked once.
  *
- * A value that Postgres cannot read fails the whole batch, which is then asked in halves until it stands alone, and that is a
- * no. The same where the view raises an error for a question; that one is rejected with the error. Questions of which it is known that this cannot happen are kept apart from the others (`certain`). Batches of a
- * statement that turned out to be slow, or had such a value, are smaller for a while.
+ * A value that Postgres cannot read fails the whole batch. The batch is then asked in halves until
+ * that question is alone, and its answer is no. If the view raises an error for a question, the
+ * batch is halved too, and that question is rejected with the error. Questions that certainly can't
+ * fail are kept apart from the others (`certain`). After a slow batch or such a value, the
+ * statement's batches are smaller for a while.
  */
 import { createHash } from 'node:crypto';
 import pg from 'pg';
@@ -18,11 +21,11 @@ import { queryFault } from './query-fault.ts';
 
 export interface QuestionsOptions {
   readonly pool: pg.Pool;
-  /** Queries at the same time. */
+  /** Maximum queries at the same time. */
   readonly concurrency: number;
-  /** Questions in one query. */
+  /** Maximum questions in one query. */
   readonly batchMax: number;
-  /** Questions that may wait; more are refused. */
+  /** Maximum waiting questions. More are refused. */
   readonly waitingMax: number;
   /** ms; monotonic. */
   readonly now: () => number;
@@ -32,13 +35,13 @@ export interface QuestionsOptions {
   readonly refused: () => void;
 }
 
-/** Nobody waits longer than this for others to gather. */
+/** How long a question may wait for others to gather, in ms. */
 const GATHER_MS_MAX = 100;
-/** How long the next batch gathers, for each question of the last one. */
+/** How long the next batch gathers, per question of the last one, in ms. */
 const GATHER_MS_EACH = 5;
-/** Batches that take longer become smaller. */
+/** How long a batch may take before the next ones become smaller, in ms. */
 const SLOW_MS = 500;
-/** Most that are asked at once after a value failed a batch; it doubles with each batch that goes well. */
+/** Maximum questions of a batch after a value failed one. It doubles with each successful batch. */
 const BATCH_AFTER_FAILURE = 16;
 
 interface Question {
@@ -46,7 +49,7 @@ interface Question {
   readonly waiting: Set<Waiter>;
 }
 
-/** One that waits for the answer to a question, which others may have asked too. */
+/** One caller that waits for a question's answer. Several may share the question. */
 interface Waiter {
   readonly resolve: (answer: boolean) => void;
   readonly reject: (error: Error) => void;
@@ -55,7 +58,7 @@ interface Waiter {
   readonly address: string | undefined;
 }
 
-/** The questions of one statement that wait. */
+/** The waiting questions of one statement. */
 class Lane {
   readonly sql: string;
   readonly name: string;
@@ -84,7 +87,10 @@ class Lane {
     this.#turns.add(waiter, waiter.address);
   }
 
-  /** What waits no more is asked no more, unless others wait for it too. One that is being asked is only forgotten. */
+  /**
+   * Removes a waiter. Its question is dropped, unless others wait for it too. A question already
+   * being asked is only forgotten.
+   */
   remove(waiter: Waiter): void {
     const waiting = this.pending.get(waiter.key)?.waiting;
     if (waiting?.delete(waiter) !== true) return;
@@ -92,7 +98,7 @@ class Lane {
     if (waiting.size === 0) this.pending.delete(waiter.key);
   }
 
-  /** The next questions, by turns of the addresses. */
+  /** Returns the next questions, in turn by address. */
   take(count: number): readonly Question[] {
     const questions: Question[] = [];
     while (questions.length < count) {
@@ -109,9 +115,9 @@ class Lane {
 
 export class Questions {
   readonly #options: QuestionsOptions;
-  /** By statement; those whose questions are certain apart from the others. */
+  /** By statement. Certain questions are kept apart from the others. */
   readonly #lanes = { certain: new Map<string, Lane>(), doubtful: new Map<string, Lane>() };
-  /** All of them; the one that was asked last is last, so that each gets its turn. */
+  /** All lanes, the last asked one last, so that each gets its turn. */
   readonly #order = new Set<Lane>();
   readonly #share: FairShare<Waiter>;
   #running = 0;
@@ -122,14 +128,15 @@ export class Questions {
     this.#share = new FairShare(options.waitingMax);
   }
 
-  /** How many questions wait for an answer. */
+  /** Number of questions that wait for an answer. */
   get waiting(): number {
     return this.#share.size;
   }
 
   /**
-   * The answer as of a moment after the call. Rejects where there is none: too many wait, or the database could not be asked.
-   * `certain`: every parameter is surely a value of its type. `address`: whose question it is, where too many wait.
+   * Resolves with the answer as of a moment after the call. Rejects if too many wait, or the
+   * database could not be asked. `certain`: every parameter is certainly valid for its type.
+   * `address`: the client's, used when too many wait.
    */
   ask(sql: string, parameters: readonly string[], certain: boolean, address?: string): Promise<boolean> {
     if (this.#isClosed) return Promise.reject(new Error('the service stops'));
@@ -157,7 +164,7 @@ export class Questions {
     reject(new Error(`${waitingMax} access checks wait already`));
   }
 
-  /** Refuses what waits. The queries that run go on. */
+  /** Refuses waiting questions. Running queries continue. */
   close(): void {
     this.#isClosed = true;
     for (const lane of this.#order) {
@@ -177,7 +184,7 @@ export class Questions {
     return lane;
   }
 
-  /** At the end of the turn, so that everything asked in it goes together. */
+  /** Runs at the end of the turn, so that everything asked in it is sent together. */
   #schedule(lane: Lane): void {
     if (lane.isScheduled) return;
     lane.isScheduled = true;
@@ -191,7 +198,7 @@ export class Questions {
     while (this.#running < this.#options.concurrency && this.#isDue(lane)) void this.#run(lane);
   }
 
-  /** Whether the lane has a batch to ask; where it is still gathering, it is looked at again when that is over. */
+  /** Whether the lane has a batch to ask. If it still gathers, it is checked again afterwards. */
   #isDue(lane: Lane): boolean {
     if (lane.pending.size >= lane.batchMax) return true;
     if (lane.pending.size === 0 || lane.running > 0) return false;
@@ -214,7 +221,7 @@ export class Questions {
     lane.running--;
     this.#running--;
     lane.gatherUntil = this.#options.now() + Math.min(GATHER_MS_MAX, GATHER_MS_EACH * (questions.length - 1));
-    // those that waited for a place; a lane that gets one goes to the end
+    // Pumps the lanes that waited for a place. A lane that gets one moves to the end.
     for (const waiting of [...this.#order]) this.#pump(waiting);
   }
 
@@ -279,12 +286,15 @@ function statementName(sql: string): string {
   return `sno_${createHash('sha256').update(sql).digest('hex').slice(0, 32)}`;
 }
 
-/** query_canceled, and the client's own patience at its end. */
+/** query_canceled, or the client's own timeout. */
 function isTimeout(error: unknown): boolean {
   return (error as { code?: unknown }).code === '57014' || (error as Error).message === 'Query read timeout';
 }
 
-/** Errors that Postgres reported of a statement leave the connection usable; those of severity FATAL end it, as does silence. */
+/**
+ * An ERROR that Postgres reports for a statement leaves the connection usable. A FATAL error or
+ * silence ends it.
+ */
 function isStatementError(error: unknown): boolean {
   return error instanceof pg.DatabaseError && error.severity === 'ERROR';
 }

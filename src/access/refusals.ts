@@ -1,6 +1,7 @@
 /**
- * Why a client may not join a channel. The client gets the names of the claims that are missing or of another type, and the
- * names of its token's claims. The log gets all claims that the access view asks for, with their values: `detail`.
+ * Why a client may not join a channel. The client receives the names of claims that are missing or
+ * of another type, and its token's claim names. The log receives all claims that the access view
+ * asks for, with their values: `detail`.
  */
 import type { AccessView, ResolvedChannel } from '../channels/channel.ts';
 import { canonicalTest } from '../channels/value-text.ts';
@@ -8,15 +9,15 @@ import { SnoError } from '../errors.ts';
 import { ANONYMOUS, type Claims } from './access.ts';
 import { claimTexts, findClaim } from './claims.ts';
 
-/** Why no row of the access view fits. All but `no row` is known without asking for rows. */
+/** Why no row of the access view fits. All reasons but `no row` are known without querying rows. */
 export type Lack = 'no token' | 'claim missing' | 'claim of another type' | 'no row';
 
-/** A type of the app, with its schema. Its name is for the log. */
+/** A type of the app, with its schema. Its name is only logged. */
 const OWN_TYPE = /[."]/;
 const NAMES_MAX = 20;
 const TEXT_MAX = 100;
 
-/** What the claims lack for the view, whatever its rows are. */
+/** Returns what the claims lack for the view, whatever its rows are. */
 export function lackOf(access: AccessView, claims: Claims): Lack {
   if (access.claims.length === 0) return 'no row';
   if (claims === ANONYMOUS) return 'no token';
@@ -76,7 +77,10 @@ export function broken({ name, pattern }: ResolvedChannel, cause: Error): SnoErr
   });
 }
 
-/** A value that its column cannot have. The log gets the pattern, and the client only which value is not of which type. */
+/**
+ * A value is not valid for its column. The log receives the pattern; the client only learns which
+ * value is not of which type.
+ */
 export function unknown(channel: ResolvedChannel): SnoError {
   const { name, values, valueTypes, pattern } = channel;
   const faults = values.flatMap((value, index) => {
@@ -98,7 +102,7 @@ export function undeclared({ name, pattern }: ResolvedChannel): SnoError {
   });
 }
 
-/** For the log: what the view asks for, and what the token has of it. */
+/** Text for the log: the claims that the view asks for, and the token's values of them. */
 function asked(access: AccessView | undefined, claims: Claims): string {
   if (access === undefined || access.claims.length === 0) return '';
   const wanted = access.claims.map(({ name, type, test }) => {
@@ -112,7 +116,7 @@ function asked(access: AccessView | undefined, claims: Claims): string {
   return `. It asks for the claims ${wanted.join('; ')}; ${token}`;
 }
 
-/** Their names alone: these the bearer knows. */
+/** The claims' names only: the client knows these. */
 function claimNames(claims: Claims): string {
   const names = Object.keys(claims);
   if (names.length === 0) return 'no claims';

@@ -1,6 +1,6 @@
 /**
- * Tokens: JSON Web Tokens, checked with jose. Several kinds of keys may be configured; the token's algorithm decides
- * which are tried.
+ * Tokens: JSON Web Tokens, checked with jose. Several kinds of keys may be configured; the token's
+ * algorithm decides which are tried.
  */
 import { decodeProtectedHeader, errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose';
 import type { Settings } from '../config.ts';
@@ -9,10 +9,10 @@ import { ANONYMOUS, type Identity, type Tokens } from './access.ts';
 import { publicKey, remoteKeys, secretKey, type VerificationKey } from './key.ts';
 import type { KeySetOptions } from './key-set.ts';
 
-/** By how much clocks may differ. */
+/** Maximum difference between clocks, in seconds. */
 const CLOCK_TOLERANCE_SECONDS = 5;
 
-/** Longer tokens are not looked at. */
+/** Maximum bytes of a token. Longer tokens are not parsed. */
 const TOKEN_BYTES_MAX = 65_536;
 
 export type TokenSettings = Pick<
@@ -32,7 +32,7 @@ export interface TokenOptions {
   readonly remoteKeys?: KeySetOptions;
 }
 
-/** What an operator should know of who may join, before the first client comes. */
+/** Warnings for the operator about access, before the first client connects. */
 export function accessWarnings(
   settings: TokenSettings,
 ): readonly { readonly message: string; readonly hint: string }[] {
@@ -53,7 +53,7 @@ export function accessWarnings(
   ];
 }
 
-/** Reads the keys; throws `setting_invalid` where a key is none. */
+/** Reads the keys. Throws `setting_invalid` if a configured token key is not a valid key. */
 export function createTokens(settings: TokenSettings, options: TokenOptions = {}): Tokens {
   const keys: VerificationKey[] = [];
   if (settings.SNO_JWT_SECRET !== undefined) keys.push(secretKey(settings.SNO_JWT_SECRET));
@@ -91,7 +91,7 @@ class JwtTokens implements Tokens {
         return identity(await verified(token, key, this.#options(key)));
       } catch (error) {
         refusal = tokenError(error);
-        // Only a signature by a key that is not this one may be by the next one.
+        // If only the signature fails, the token may be signed with the next key.
         if (!(error instanceof errors.JWSSignatureVerificationFailed)) break;
       }
     }
@@ -111,7 +111,7 @@ class JwtTokens implements Tokens {
   }
 }
 
-/** Where several keys of a key server fit, since they or the token have no key id, each is tried. */
+/** If several keys of a key server fit, because they or the token have no key id, each is tried. */
 async function verified(token: string, { find }: VerificationKey, options: JWTVerifyOptions): Promise<JWTPayload> {
   try {
     return (await jwtVerify(token, find, options)).payload;
@@ -143,7 +143,7 @@ function identity(claims: JWTPayload): Identity {
   return { claims, expiresAt: claims.exp === undefined ? undefined : (claims.exp + CLOCK_TOLERANCE_SECONDS) * 1_000 };
 }
 
-/** The messages tell claims and reasons, never the token. */
+/** The messages contain claims and reasons, never the token. */
 function tokenError(error: unknown): SnoError {
   if (error instanceof errors.JWTExpired) return new SnoError('token_expired', 'the token has expired');
   if (error instanceof errors.JWTClaimValidationFailed) {

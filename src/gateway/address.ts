@@ -1,8 +1,8 @@
-/** Whose connection it is, as far as limits are concerned. */
+/** Client addresses, as limits count them. */
 import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 
-/** The proxies that are believed; `networks` as in SNO_TRUSTED_PROXIES. */
+/** The trusted proxies. `networks` as in SNO_TRUSTED_PROXIES. */
 export class Proxies {
   readonly #list = new BlockList();
 
@@ -21,8 +21,9 @@ export class Proxies {
   }
 
   /**
-   * The address of the client behind a connection from `address`: of X-Forwarded-For, the last that is no proxy's, since what
-   * stands before it anybody can write. The connection's own where that is no proxy's, or the header tells nothing.
+   * Returns the address of the client behind a connection from `address`. That is the last
+   * X-Forwarded-For entry that is not a proxy: any client can write the entries before it. If
+   * `address` is not a proxy, or the header is missing or invalid, it is `address` itself.
    */
   clientOf(address: string, headers: IncomingHttpHeaders): string {
     if (!this.include(address)) return address;
@@ -36,7 +37,10 @@ export class Proxies {
   }
 }
 
-/** What is counted as one: an IPv4 address, or the /64 network of an IPv6 address, which one customer has to himself. */
+/**
+ * Returns what limits count as one client: an IPv4 address, or the /64 network of an IPv6 address,
+ * since one customer has a whole /64.
+ */
 export function networkOf(address: string): string {
   const plain = unmapped(address);
   if (isIP(plain) !== 6) return plain;
@@ -50,7 +54,10 @@ export function networkOf(address: string): string {
     .join(':')}::/64`;
 }
 
-/** `::ffff:192.0.2.1`, as a socket that listens on both families tells an IPv4 address, is `192.0.2.1`. */
+/**
+ * Returns `192.0.2.1` for `::ffff:192.0.2.1`: a socket that listens on both families reports an
+ * IPv4 address that way.
+ */
 function unmapped(address: string): string {
   return address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '');
 }

@@ -1,4 +1,6 @@
-/** The admin port: for the operator, on loopback unless a token says who that is. */
+/**
+ * The admin port, for the operator. It listens on loopback, unless a token identifies the operator.
+ */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
@@ -15,18 +17,24 @@ export interface AdminOptions {
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;
-  /** What requests must carry, all but those that a supervisor makes. Undefined: they must be for this machine. */
+  /**
+   * The token that all requests must carry, except a supervisor's probes. Undefined: requests must
+   * be for this machine.
+   */
   readonly token: string | undefined;
-  /** Served beyond loopback; undefined: plain HTTP. */
+  /** Used beyond loopback. Undefined: plain HTTP. */
   readonly certificate: Certificate | undefined;
   readonly metrics: Pick<Metrics, 'text' | 'contentType'>;
-  /** Why this process should get no clients now (starting, catching up, draining); undefined: it is ready. */
+  /**
+   * Why this process should receive no clients now (starting, catching up, draining). Undefined: it
+   * is ready.
+   */
   readonly unready: () => string | undefined;
 }
 
 const HEADER_BYTES_MAX = 16_384;
 export const ADMIN_CONNECTIONS_MAX = 100;
-/** They tell one word, and probes carry no token. */
+/** These paths answer with one word, and probes carry no token. */
 const OPEN_PATHS: readonly string[] = ['/healthz', '/readyz'];
 
 export class Admin {
@@ -57,12 +65,12 @@ export class Admin {
     });
   }
 
-  /** Listens; throws `address_in_use`. */
+  /** Listens. Throws `address_in_use`. */
   async start(): Promise<AddressInfo> {
     const { host, port } = this.#options;
     const { app } = this.#http;
     await app.ready();
-    // not fastify's own listen, which opens a second server for `localhost`
+    // Not fastify's own listen, which opens a second server for `localhost`.
     app.server.maxConnections = ADMIN_CONNECTIONS_MAX;
     app.server.listen({ host, port });
     try {
@@ -92,7 +100,8 @@ export class Admin {
       const isOpen = OPEN_PATHS.includes(url.split('?', 1)[0] as string);
       return isOpen || isBearer(authorization, token) ? undefined : 'admin_token_required';
     }
-    // a name of the attacker's that resolves to loopback: the browser takes the answer for his own site's
+    // DNS rebinding: an attacker's name may resolve to loopback, and the browser would take the
+    // answer as the attacker's site.
     return isLoopbackName(hostName(host) ?? '') ? undefined : 'admin_host_refused';
   }
 }

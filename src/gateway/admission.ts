@@ -1,9 +1,12 @@
-/** How many there may be, in all and of one address; 0 = no limit. */
+/** Maximum connections, overall and from one address. 0: no limit. */
 export type Excess = 'in all' | 'of one address';
 
-/** Who counts connections; where that is another process, the answer takes a while. */
+/** Counts connections. If another process counts them, the answer takes a while. */
 export interface AdmissionDesk {
-  /** Which limit one more would exceed, else undefined: then it is counted, until `leave`. */
+  /**
+   * Returns the limit that one more connection would exceed. Undefined: the connection is counted
+   * until `leave`.
+   */
   enter(address: string): Excess | undefined | Promise<Excess | undefined>;
   leave(address: string): void;
 }
@@ -23,7 +26,10 @@ export class Admission implements AdmissionDesk {
     return this.#count;
   }
 
-  /** Which limit one more would exceed, else undefined: then it is counted, until `leave`. Without an address it counts in all only. */
+  /**
+   * Returns the limit that one more connection would exceed. Undefined: the connection is counted
+   * until `leave`. Without an address only the overall limit counts it.
+   */
   enter(address: string | undefined): Excess | undefined {
     if (this.#max > 0 && this.#count >= this.#max) return 'in all';
     const sameAddress = address === undefined ? 0 : (this.#byAddress.get(address) ?? 0);

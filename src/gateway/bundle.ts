@@ -1,4 +1,7 @@
-/** The client library as one file, for pages without a build step: `import { connect } from 'https://host/sno.js'`. */
+/**
+ * The client library as one file, for pages without a build step: `import { connect } from
+ * 'https://host/sno.js'`.
+ */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
@@ -6,10 +9,15 @@ import type { FastifyInstance } from 'fastify';
 
 export const BUNDLE_PATH = '/sno.js';
 
-/** Pages ask again after five minutes, so that a new version of the server brings its own client. */
+/**
+ * Browsers ask again after five minutes, so that a new version of the server brings its own client.
+ */
 const CACHE_CONTROL = 'public, max-age=300';
 
-/** Serves `file` at /sno.js; without the file (a checkout that has not been built) the path does not exist. */
+/**
+ * Serves `file` at /sno.js. If the file is missing (a checkout that was not built), the path does
+ * not exist.
+ */
 export async function serveBundle(app: FastifyInstance, file: string): Promise<void> {
   const content = await readFile(file).catch(() => undefined);
   if (content === undefined) return;
@@ -20,7 +28,7 @@ export async function serveBundle(app: FastifyInstance, file: string): Promise<v
       'access-control-allow-origin': '*',
       'cache-control': CACHE_CONTROL,
       vary: 'accept-encoding',
-      // Weak: one for both codings.
+      // A weak tag: the same for both encodings.
       etag: `W/${etag}`,
       'cross-origin-resource-policy': 'cross-origin',
     });

@@ -1,10 +1,13 @@
-/** What clients send, checked before anything believes it. */
+/** Validates frames from clients. */
 import { SnoError } from '../errors.ts';
 import type { ClientFrame } from '../protocol.ts';
 
 type Member = 'string' | 'boolean';
 
-/** The members of each type of frame; `?` marks those that may be left out. Members not listed here are ignored, so that a later client can talk to this server. */
+/**
+ * The members of each type of frame; `?` marks optional members. Members not listed here are
+ * ignored, so that a later client can talk to this server.
+ */
 const MEMBERS: Readonly<Record<ClientFrame['type'], Readonly<Record<string, Member | `${Member}?`>>>> = {
   hello: { token: 'string?' },
   subscribe: { channel: 'string', snapshot: 'boolean?', since: 'string?' },
@@ -13,7 +16,10 @@ const MEMBERS: Readonly<Record<ClientFrame['type'], Readonly<Record<string, Memb
   ping: { reached: 'string?' },
 };
 
-/** Reads a text frame's payload; a SnoError (`malformed_frame`) says what is wrong with it. */
+/**
+ * Reads a text frame's payload. Returns a SnoError (`malformed_frame`) that says what is wrong with
+ * an invalid one.
+ */
 export function readClientFrame(payload: Buffer): ClientFrame | SnoError {
   let frame: unknown;
   try {

@@ -1,6 +1,7 @@
 /**
- * HTTP on the client port: the client library, and which upgrades to websockets are refused. While the service starts it
- * serves /sno.js alone, so that a page that is loaded then can connect later; all else is answered 503.
+ * HTTP on the client port: serves the client library, and refuses invalid websocket upgrades. While
+ * the service starts, it serves only /sno.js, so that a page loaded then can connect later. Other
+ * requests receive 503.
  */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -20,10 +21,10 @@ import type { Certificate } from './tls.ts';
 
 const PATH = '/v1';
 
-/** Names under which people put tokens into URLs. */
+/** Parameter names under which tokens are put into URLs. */
 const TOKEN_PARAMETERS: readonly string[] = ['token', 'access_token', 'id_token', 'jwt', 'authorization', 'bearer'];
 
-/** Of what a client wrote, as much as a log needs. */
+/** Maximum characters of a client's text in a log line. */
 const LOGGED_CHARACTERS_MAX = 200;
 
 export interface ClientHttpOptions {
@@ -60,7 +61,7 @@ export class ClientHttp {
     return this.#http.app;
   }
 
-  /** Makes the server ready for sockets. */
+  /** Prepares the server for sockets. */
   async prepare(): Promise<void> {
     const { metrics, logger, certificate, bundleFile, onUpgrade } = this.#options;
     const { app, refuse } = this.#http;
@@ -84,7 +85,7 @@ export class ClientHttp {
     this.#isStarting = false;
   }
 
-  /** Why a request to upgrade is refused; undefined: it may become a websocket. */
+  /** Why a request to upgrade is refused. Undefined: it may become a websocket. */
   upgradeProblem(request: IncomingMessage): ProblemCode | undefined {
     const { url = '', method, headers } = request;
     const problem = this.#hostProblem(request) ?? this.#startProblem(request);
@@ -123,7 +124,10 @@ export class ClientHttp {
     return isBundle ? undefined : 'starting';
   }
 
-  /** A setting is likely to be wrong, so it is a warning: at info a page that was deployed elsewhere fails unnoticed. */
+  /**
+   * Logs a warning, since a setting is probably wrong. At info level, a page deployed elsewhere
+   * would fail unnoticed.
+   */
   #logPage(code: 'origin_refused' | 'host_refused', headers: IncomingHttpHeaders, message: string): void {
     const { limits, logger } = this.#options;
     const [origin, host] = [headers.origin, headers.host].map((text) => text?.slice(0, LOGGED_CHARACTERS_MAX));
@@ -138,7 +142,10 @@ export class ClientHttp {
   }
 }
 
-/** A token in a URL is refused rather than overlooked, so that whoever put it there learns that it is in logs by now. */
+/**
+ * Whether a URL contains a token. Such a request is refused and not ignored, so that its author
+ * learns that the token is in logs.
+ */
 function hasToken(url: string): boolean {
   const query = new URLSearchParams(url.split('?').slice(1).join('?'));
   return [...query.keys()].some((name) => TOKEN_PARAMETERS.includes(name.toLowerCase()));

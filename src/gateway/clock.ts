@@ -1,20 +1,24 @@
-/** Time and randomness of the gateway, so that tests can give their own. */
+/** The gateway's time and randomness, replaceable in tests. */
 export interface Clock {
   /** ms since 1970. */
   now(): number;
-  /** Calls back once after `ms` (however long), unless cancelled. Keeps no process alive. */
+  /**
+   * Calls back once after `ms` (however long), unless cancelled. Does not keep the process alive.
+   */
   after(ms: number, callback: () => void): Cancel;
   /** In [0, 1). */
   random(): number;
 }
 
-/** Of a timer that is over it is not to be kept: it would hold the timer, and what that calls. */
+/**
+ * Drop this function once the timer has fired: keeping it keeps the timer and its callback alive.
+ */
 export type Cancel = () => void;
 
-/** There is no timer, or none any more. */
+/** The value while no timer runs. */
 export const noTimer: Cancel = () => {};
 
-/** setTimeout holds 31 bits; what is longer fires at once. */
+/** Maximum delay of setTimeout, in ms (31 bits). A longer delay would fire at once. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 
 export const systemClock: Clock = {

@@ -1,12 +1,12 @@
 /**
  * One client: from hello to close.
  *
- *     awaiting-hello --hello--> verifying --token is good--> open --token frame--> verifying ...
- *     any of them --fault, drain, client closes--> closing
+ * awaiting-hello --hello--> verifying --valid token--> open --token frame--> verifying ...
+ * any state --fault, drain, client closes--> closing
  *
- * Frames are handled in the order in which they come. While a token is being checked the socket is not read, and what
- * had been read with it waits; the same where the client does not take what it is sent, so that nobody can fill the
- * memory with answers that he does not read.
+ * Frames are handled in the order in which they arrive. While a token is being checked, the socket
+ * is not read, and frames already read wait. The socket is also not read while the client does not
+ * read its answers, so that no client can fill the memory with unread answers.
  */
 import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
@@ -29,10 +29,10 @@ import { Rate } from './rate.ts';
 import { type ClientSocket, PING_FRAME, type ProtocolFault, type SocketOwner } from './socket.ts';
 import { type Subscriber, type SubscriptionServices, Subscriptions } from './subscriptions.ts';
 
-/** Of what a client wrote, as much as a log needs. */
+/** Maximum characters of a client's text in a log line. */
 const LOGGED_CHARACTERS_MAX = 200;
 
-/** Heartbeats without a sign of life after which a client is given up. */
+/** Maximum heartbeats without a sign of life before the connection is closed. */
 const SILENT_BEATS_MAX = 2;
 
 export interface ConnectionServices extends SubscriptionServices {
@@ -41,30 +41,30 @@ export interface ConnectionServices extends SubscriptionServices {
   readonly metrics: Metrics;
   readonly logger: Logger;
   readonly limits: Limits;
-  /** Of tokens. */
+  /** Expiry times of tokens. */
   readonly deadlines: Deadlines;
   readonly helloMs: number;
   readonly tokenBytesMax: number;
-  /** 0 = no limit. */
+  /** 0: no limit. */
   readonly framesPerSecondMax: number;
   readonly frameBytesMax: number;
-  /** The connection is closed. */
+  /** Called when the connection is closed. */
   readonly onClosed: (connection: Connection) => void;
 }
 
-/** What is known of a client before it has said anything. */
+/** Facts about a client before its first frame. */
 export interface Origin {
-  /** Of the Authorization header. */
+  /** The token in the Authorization header. */
   readonly bearer: string | undefined;
-  /** As limits count it. */
+  /** The client's address as limits count it. */
   readonly address: string;
-  /** Whether it takes compressed frames, and may send some. */
+  /** Whether the client accepts compressed frames, and may send them. */
   readonly deflates: boolean;
-  /** To be settled when it is welcome. */
+  /** The pending connection, settled once the client has its welcome. */
   readonly guest: Guest | undefined;
 }
 
-/** What is read of the network socket below; net.Socket and TLSSocket have it. */
+/** The members that are read from the network socket below; net.Socket and TLSSocket have them. */
 export type NetworkSocket = Duplex & { readonly bytesRead: number; readonly bytesWritten: number };
 
 type State = 'awaiting-hello' | 'verifying' | 'open' | 'closing';
@@ -80,19 +80,19 @@ export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
   readonly #subscriptions: Subscriptions;
   readonly #rate: Rate;
   #state: State = 'awaiting-hello';
-  /** Until the hello. */
+  /** Set until the hello. */
   #bearer: string | undefined;
-  /** Until it is welcome. */
+  /** Set until the welcome. */
   #guest: Guest | undefined;
-  /** ms since 1970; undefined: the token has no end. */
+  /** ms since 1970. Undefined: the token does not expire. */
   #expiresAt: number | undefined;
-  /** Frames that had been read when the token's check began; undefined: none. */
+  /** Frames that had been read when the token check began. Undefined: none. */
   #waiting: Buffer[] | undefined;
   #closeCode: number | undefined;
   #cancelHello = noTimer;
   #cancelExpiry = noTimer;
   #silentBeats = 0;
-  // as they were at the last heartbeat
+  // Values at the last heartbeat:
   #bytesRead = 0;
   #bytesWritten = 0;
   #wasBackedUp = false;
@@ -125,12 +125,12 @@ export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
     this.close(code, error.code);
   }
 
-  /** Closes by the closing handshake; what the client sends from now on is not looked at. */
+  /** Closes with the closing handshake. Frames that the client sends from now on are ignored. */
   close(code: CloseCode, reason: string): void {
     if (this.#state === 'closing') return;
     this.#closeCode = code;
     this.#socket.close(code, reason);
-    // The client's own close frame has to be read.
+    // The client's own close frame must be read.
     this.#socket.resume();
   }
 
@@ -142,10 +142,12 @@ export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
     this.#socket.terminate();
   }
 
-  /** Called once a heartbeat: asks for a sign of life, and gives up where none came. */
+  /**
+   * Called once per heartbeat: asks for a sign of life, and closes the connection if none arrived.
+   */
   beat(): void {
     const { bytesRead, bytesWritten, writableLength, writableNeedDrain } = this.#network;
-    // Whoever is still taking a large frame cannot answer pings that stand behind it.
+    // A client that is still receiving a large frame cannot answer the pings behind it.
     const written = bytesWritten - writableLength;
     const alive = bytesRead !== this.#bytesRead || (this.#wasBackedUp && written !== this.#bytesWritten);
     this.#silentBeats = alive ? 0 : this.#silentBeats + 1;
@@ -198,7 +200,10 @@ export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
     this.#services.onClosed(this);
   }
 
-  /** One read for each time that the client has taken what was sent, even where more is written at once. */
+  /**
+   * Resumes reading once each time the client has received everything sent, even if more is written
+   * at once.
+   */
   drained(): void {
     if (this.#state !== 'verifying') this.#socket.resume();
   }
@@ -219,7 +224,7 @@ export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
     this.#feed.send({ type: 'error', code, message, ...(channel === undefined ? {} : { channel }) });
   }
 
-  /** The client is not told which channels there are. */
+  /** Logs the unknown channel. The client is not told which channels exist. */
   #logUnknown({ code, detail }: SnoError, asked: string): void {
     const { limits, logger, channels } = this.#services;
     limits.sometimes(code, () => {
@@ -230,7 +235,7 @@ export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
     });
   }
 
-  /** Counts a frame; false where it must not be looked at. */
+  /** Counts a frame. Returns false if the frame must be ignored. */
   #admit(bytes: number): boolean {
     if (this.#state === 'closing') return false;
     if (!this.#rate.take(bytes)) {
@@ -328,7 +333,7 @@ export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
     return new SnoError('token_invalid', `the token is longer than ${tokenBytesMax} bytes`);
   }
 
-  /** False where there is no stream yet that could be joined. */
+  /** Sends the welcome. Returns false if there is no stream to join yet. */
   #welcome(): boolean {
     const { epoch } = this.#services.fanout;
     if (epoch === undefined) {
@@ -364,7 +369,10 @@ export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
     this.#waiting.push(data);
   }
 
-  /** Handles what waited for the token, up to the next token; then reads on. */
+  /**
+   * Handles frames that waited for the token check, up to the next token frame. Then resumes
+   * reading.
+   */
   #resume(): void {
     const waiting = this.#waiting ?? [];
     this.#waiting = undefined;

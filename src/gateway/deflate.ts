@@ -1,29 +1,34 @@
 /**
- * permessage-deflate (RFC 7692): what is answered to an offer, and how a client's compressed frames are read.
+ * permessage-deflate (RFC 7692): answers offers, and reads clients' compressed frames.
  *
- * Without context takeover both ways. To the client, because a frame is compressed once for all (fanout/deflater.ts); from it, because
- * a window kept for each connection would take more memory than all the rest of it. `ws` could do both, but keeps that window, and inflates
- * on other threads.
+ * Both directions work without context takeover. Frames to clients are compressed once for all
+ * (fanout/deflater.ts). Frames from clients would need a window per connection, which would take
+ * more memory than the rest of the connection. `ws` supports both, but keeps that window, and
+ * inflates on other threads.
  */
 import { constants, inflateRawSync } from 'node:zlib';
 
-/** The one answer that is given. */
+/** The only answer to an offer. */
 export const DEFLATE_ANSWER = 'permessage-deflate; server_no_context_takeover; client_no_context_takeover';
 
 const FLUSH_TAIL = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 
 const WINDOW_BITS = /^(8|9|1[0-5])$/;
-/** Which values each parameter of an offer may have; undefined: it has none. */
+/** Tests each parameter's value in an offer. Undefined: the parameter has no value. */
 const PARAMETERS: Readonly<Record<string, (value: string | undefined) => boolean>> = {
   server_no_context_takeover: (value) => value === undefined,
   client_no_context_takeover: (value) => value === undefined,
-  // whatever the client's window is, it is read with the largest
+  // Whatever the client's window is, it is read with the largest.
   client_max_window_bits: (value) => value === undefined || WINDOW_BITS.test(value),
-  // what is made for all may refer back as far as a window goes: who has only a smaller one gets it as it is
+  // Shared frames may refer back over a whole window. A client with a smaller window receives
+  // uncompressed frames.
   server_max_window_bits: (value) => value === '15',
 };
 
-/** Whether the header Sec-WebSocket-Extensions has an offer that DEFLATE_ANSWER accepts. Of no other extension anything is known. */
+/**
+ * Whether the header Sec-WebSocket-Extensions has an offer that DEFLATE_ANSWER accepts. Other
+ * extensions are unknown.
+ */
 export function offersDeflate(header: string | undefined): boolean {
   return (header ?? '').split(',').some((offer) => {
     const [name = '', ...parameters] = offer.split(';').map((part) => part.trim());
@@ -42,20 +47,20 @@ export function offersDeflate(header: string | undefined): boolean {
 
 type Callback = (error: Error | null, data?: Buffer) => void;
 
-/** Inflates the messages of one client, in the place of the extension that `ws` has. */
+/** Inflates the messages of one client, in place of the extension in `ws`. */
 export class Inflater {
   readonly #bytesMax: number;
   readonly #onFault: (fault: 'malformed' | 'too-large') => void;
-  /** Of a message in fragments, those that have come; `ws` bounds their bytes and their number. */
+  /** The received fragments of the current message. `ws` limits their bytes and their number. */
   #fragments: Buffer[] = [];
 
-  /** No message may have more than `bytesMax` bytes: nothing beyond is unpacked. */
+  /** `bytesMax`: maximum bytes of an inflated message. Nothing beyond is inflated. */
   constructor(bytesMax: number, onFault: (fault: 'malformed' | 'too-large') => void) {
     this.#bytesMax = bytesMax;
     this.#onFault = onFault;
   }
 
-  /** Called by the receiver of `ws` for each fragment; it wants its answer in another turn. */
+  /** Called by the receiver of `ws` for each fragment. It expects its answer in another turn. */
   decompress(data: Buffer, isLast: boolean, callback: Callback): void {
     this.#fragments.push(data);
     if (!isLast) {
@@ -75,7 +80,7 @@ export class Inflater {
     queueMicrotask(() => callback(null, message));
   }
 
-  /** Called by `ws` when the connection is over. */
+  /** Called by `ws` when the connection has ended. */
   cleanup(): void {
     this.#fragments = [];
   }

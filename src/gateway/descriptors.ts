@@ -1,20 +1,24 @@
 /**
- * File descriptors. Each client takes one, and the admin port, Postgres and files need theirs: a process that has none left
- * cannot answer a probe. So a gateway takes as many sockets as leave those descriptors free, and closes what comes beyond.
+ * File descriptors. Each client takes one; the admin port, Postgres and files need some too, and a
+ * process without a free one cannot answer a probe. So a gateway leaves those descriptors free, and
+ * closes client sockets beyond that.
  */
 import { readdirSync } from 'node:fs';
 import type { Logger } from '../logger.ts';
 
-/** For files, the key server, lookups of names, connections that are made anew while the old one closes. */
+/**
+ * Descriptors for files, the key server, name lookups, and connections that are renewed while the
+ * old one closes.
+ */
 const OTHERS = 32;
 
 interface Report {
   readonly userLimits?: { readonly open_files?: { readonly soft: unknown } };
 }
 
-/** How many files this process may have open; undefined where that is unlimited or unknown. */
+/** Maximum open files of this process. Undefined: unlimited or unknown. */
 function openFilesMax(): number | undefined {
-  // the types do not know it yet; without it the report looks up the names of peers
+  // The types do not know `excludeNetwork` yet. Without it the report looks up the names of peers.
   const report = process.report as typeof process.report & { excludeNetwork: boolean };
   const before = report.excludeNetwork;
   report.excludeNetwork = true;
@@ -24,7 +28,7 @@ function openFilesMax(): number | undefined {
   return Number.isNaN(soft) ? undefined : soft;
 }
 
-/** How many this process has open, its standard ones and those of Node included. */
+/** Open files of this process, including its standard streams and Node's own. */
 function openFiles(): number {
   try {
     return readdirSync('/dev/fd').length;
@@ -34,13 +38,16 @@ function openFiles(): number {
 }
 
 export interface DescriptorNeeds {
-  /** What else the process may open: connections of the admin port and to Postgres. */
+  /** Descriptors for other purposes: connections of the admin port and to Postgres. */
   readonly reserved: number;
-  /** Clients that the settings allow; 0 = no limit. */
+  /** Maximum clients by the settings. 0: no limit. */
   readonly clientsMax: number;
 }
 
-/** How many client sockets there may be from now on, in addition to what is open. Warns where the settings allow more. */
+/**
+ * Maximum client sockets from now on, beside the descriptors already open. Warns if the settings
+ * allow more.
+ */
 export function clientSocketsMax({ reserved, clientsMax }: DescriptorNeeds, logger: Logger): number {
   const limit = openFilesMax();
   if (limit === undefined) return Number.POSITIVE_INFINITY;

@@ -1,10 +1,10 @@
 /**
- * The listening socket, and whoever has come in and is no client yet. Who is one too many is cut before a byte of TLS or HTTP is
- * read of it. Who is no websocket in time is cut too, however busy it keeps its connection: a slow handshake, slow
- * headers, one request after the other.
+ * The listening socket, and the connections that are not clients yet. A connection beyond a limit
+ * is closed before a byte of TLS or HTTP is read. A connection that is not a websocket in time is
+ * closed too, however busy it is: a slow handshake, slow headers, one request after another.
  *
- * The port is taken when Snö starts, so that one that is taken by another is noticed before anything is changed in the
- * database.
+ * The port is taken when Snö starts, so that a port in use is noticed before anything changes in
+ * the database.
  */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
@@ -19,7 +19,10 @@ import type { Limits } from './limits.ts';
 
 const BACKLOG = 4_096;
 
-/** So many of one address may be on their way in whatever its limit is: only a websocket can be told that it is one too many. */
+/**
+ * Minimum pending connections allowed for one address, whatever its limit is. Only a websocket can
+ * be told that it exceeds the limit.
+ */
 const PENDING_PER_ADDRESS_MIN = 100;
 
 export interface DoorOptions {
@@ -27,9 +30,9 @@ export interface DoorOptions {
   /** 0 takes any free port. */
   readonly port: number;
   readonly handshakeMs: number;
-  /** 0 = no limit. */
+  /** 0: no limit. */
   readonly pendingMax: number;
-  /** 0 = no limit. */
+  /** 0: no limit. */
   readonly connectionsPerAddressMax: number;
   readonly proxies: Proxies;
   readonly limits: Limits;
@@ -40,17 +43,17 @@ export interface DoorOptions {
 export class Door {
   readonly #options: DoorOptions;
   readonly #server: Server;
-  /** Those that are no clients yet. One address cannot keep the others out. */
+  /** Connections that are not clients yet. One address cannot keep the others out. */
   readonly #pending: FairShare<Guest>;
   readonly #pendingPerAddressMax: number;
-  /** Those that are pending, by their ends. */
+  /** Pending connections by their ends. */
   readonly #guests = new Map<string, Guest>();
-  /** All that are open; undefined: it is pending no more. */
+  /** All open connections. Undefined: no longer pending. */
   readonly #sockets = new Map<Socket, Guest | undefined>();
   readonly #onSettled = (guest: Guest) => this.#settled(guest);
   readonly #onClose = listener((socket) => this.#left(socket));
   #take: ((socket: Socket) => void) | undefined;
-  /** Beyond it, this process would lack descriptors for anything but clients. */
+  /** Maximum sockets. Beyond it, this process would lack descriptors for its other work. */
   #socketsMax = 0;
   #closed: Promise<unknown> | undefined;
 
@@ -60,7 +63,8 @@ export class Door {
     this.#pending = new FairShare(pendingMax || Number.POSITIVE_INFINITY);
     this.#pendingPerAddressMax =
       perAddress === 0 ? Number.POSITIVE_INFINITY : Math.max(perAddress, PENDING_PER_ADDRESS_MIN);
-    // half open, a connection that its client closes before the TLS handshake would last until handshakeMs
+    // With half-open sockets, a connection closed by its client before the TLS handshake would last
+    // until handshakeMs.
     this.#server = createServer({ allowHalfOpen: false, noDelay: true }, (socket) => this.enter(socket));
   }
 
@@ -68,7 +72,7 @@ export class Door {
     return this.#pending.size;
   }
 
-  /** From now on connections are handed on, `socketsMax` at the same time. */
+  /** From now on connections are passed to `take`, at most `socketsMax` at the same time. */
   open(take: (socket: Socket) => void, socketsMax: number): void {
     this.#socketsMax = socketsMax;
     this.#take = take;
@@ -85,12 +89,15 @@ export class Door {
       throw new SnoError('address_in_use', `${host}:${port} is taken`, { cause: error });
     }
     this.#closed = new Promise((resolve) => this.#server.once('close', resolve));
-    // such as no file descriptor left, where something else than clients took them
+    // For example when no file descriptor is left because something other than clients took them.
     this.#server.on('error', (error) => logger.error({ error: error.message }, 'a connection could not be accepted'));
     return this.#server.address() as AddressInfo;
   }
 
-  /** The connection has become a websocket in time. The guest is to be settled once it is a client; until then it stays pending. */
+  /**
+   * The connection became a websocket in time. It stays pending until the caller settles the guest
+   * once it is a client.
+   */
   upgraded(socket: Ends, address: string): Guest | undefined {
     const guest = this.#guests.get(idOf(socket));
     if (guest === undefined) return undefined;
@@ -99,20 +106,20 @@ export class Door {
     return guest;
   }
 
-  /** Lets nobody in any more. */
+  /** Accepts no more connections. */
   shut(): void {
     this.#take = undefined;
     if (this.#server.listening) this.#server.close();
   }
 
-  /** Cuts every connection, and resolves once all are closed. */
+  /** Closes every connection at once. Resolves once all are closed. */
   async close(): Promise<void> {
     this.shut();
     for (const socket of this.#sockets.keys()) socket.destroy();
     await this.#closed;
   }
 
-  /** A connection that was accepted, here or in another process. */
+  /** Takes a connection that was accepted here or in another process. */
   enter(socket: Socket): void {
     const { proxies, limits, handshakeMs, clock } = this.#options;
     socket.on('error', cut);
@@ -121,7 +128,7 @@ export class Door {
       socket.destroy();
       return;
     }
-    // whom a proxy brings is told by headers, which come later
+    // Behind a proxy, the client's address is in the headers, which arrive later.
     const address = proxies.include(remoteAddress) ? undefined : networkOf(remoteAddress);
     if (this.#sockets.size >= this.#socketsMax) {
       limits.met('open_files', address);
@@ -144,11 +151,11 @@ export class Door {
     this.#sockets.set(socket, guest);
     socket.on('close', this.#onClose);
     this.#take(socket);
-    // node's TLS waits for a connection that is there already, for as long as it lasts
+    // Otherwise node's TLS waits for 'connect' on an open connection, for as long as it lasts.
     socket.removeAllListeners('connect');
   }
 
-  /** A full house makes room by cutting the newest guest of the address that has most. */
+  /** If the limit is reached, closes the newest pending connection of the address that has most. */
   #enters(guest: Guest, address: string | undefined): boolean {
     if (address !== undefined && this.#pending.of(address) >= this.#pendingPerAddressMax) return false;
     const { isIn, displaced } = this.#pending.enter(guest, address);
@@ -173,14 +180,14 @@ export class Door {
   }
 }
 
-/** One function for all sockets: a closure for each would cost memory. */
+/** One function for all sockets: a closure per socket would cost memory. */
 function listener(heard: (socket: Socket) => void): (this: Socket) => void {
   return function (this: Socket) {
     heard(this);
   };
 }
 
-/** For the errors of any socket. */
+/** An error listener for any socket. */
 export function cut(this: Duplex): void {
   this.destroy();
 }

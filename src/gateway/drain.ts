@@ -1,9 +1,12 @@
-/** How long clients are sent away when the service stops. */
+/** How long it takes to disconnect clients when the service stops. */
 
-/** Clients that may come back to other servers each second: each handshake, access check and snapshot costs them some ms. */
+/**
+ * Maximum clients per second that may move to other servers. Each handshake, access check and
+ * snapshot costs them some ms.
+ */
 const CLIENTS_PER_SECOND = 50;
 
-/** Seconds over which `clients` are spread: none for one alone, and `secondsMax` for a crowd. */
+/** Seconds over which `clients` are disconnected: 0 for a single client, at most `secondsMax`. */
 export function drainSeconds(secondsMax: number, clients: number): number {
   return Math.min(secondsMax, Math.max(0, clients - 1) / CLIENTS_PER_SECOND);
 }

@@ -1,8 +1,8 @@
-/** Whoever has come in and is no client yet. */
+/** A connection that is not a client yet. */
 import type { Socket } from 'node:net';
 import { type Cancel, noTimer } from './clock.ts';
 
-/** The two ends of a connection tell which it is, through TLS too. */
+/** The two ends of a connection identify it, through TLS too. */
 export type Ends = Pick<Socket, 'remoteAddress' | 'remotePort' | 'localAddress' | 'localPort'>;
 
 export function idOf({ remoteAddress, remotePort, localAddress, localPort }: Ends): string {
@@ -22,18 +22,18 @@ export class Guest {
     this.#onSettled = onSettled;
   }
 
-  /** The timer after which it is cut. */
+  /** Sets the timer after which it is closed. */
   expect(cancel: Cancel): void {
     this.#cancel = cancel;
   }
 
-  /** It is not cut any more. */
+  /** Cancels that timer. */
   inTime(): void {
     this.#cancel();
     this.#cancel = noTimer;
   }
 
-  /** It is a client, or gone: it counts as pending no more. */
+  /** The connection is now a client, or closed: it is no longer pending. */
   settle(): void {
     if (this.#isSettled) return;
     this.#isSettled = true;

@@ -1,18 +1,23 @@
-/** What is left of the TLS handshake, and of the HTTP request, at a network socket that is a websocket's from now on. */
+/**
+ * Removes leftovers of the TLS handshake and the HTTP request from a network socket that is now a
+ * websocket's.
+ */
 import { EventEmitter } from 'node:events';
 
-/** What node's TLS listens for until the handshake is over. */
+/** Events that node's TLS listens for until the handshake is over. */
 const HANDSHAKE_EVENTS: ReadonlySet<string | symbol> = new Set(['secure', '_tlsError', 'newListener']);
 
 type Listener = (...details: unknown[]) => void;
 
 /**
- * Takes all listeners away, and gives back those that are of use still, in their order. The table that the socket has of them keeps a
- * place for every event that anybody ever listened for: it would stay twice as large, for as long as the connection lasts.
+ * Removes all listeners, and adds the ones still needed again, in their order. A socket's table of
+ * listeners keeps a place for every event that ever had one. Otherwise it would stay twice as large
+ * for the connection's lifetime.
  */
 export function forgetHandshake(socket: EventEmitter): void {
   const all = socket.eventNames().map((event) => ({ event, listeners: socket.rawListeners(event) as Listener[] }));
-  // the stream's own method would have it flow again in the next tick, though somebody pauses it until then
+  // The stream's own method would make it flow again in the next tick, even if it is paused until
+  // then.
   EventEmitter.prototype.removeAllListeners.call(socket);
   for (const { event, listeners } of all) {
     if (HANDSHAKE_EVENTS.has(event)) continue;

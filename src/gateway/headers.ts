@@ -1,7 +1,9 @@
-/** The headers of everything that is answered over HTTP: nothing here is a page, and nothing of it is to be framed, sniffed or kept. */
+/**
+ * The headers of all HTTP answers. No answer is a page, and none may be framed, sniffed or stored.
+ */
 import { hostName, isLoopbackName } from './host.ts';
 
-/** A year, as browsers take it for meant. */
+/** A year, in seconds: browsers treat that as permanent. */
 const HSTS = 'max-age=31536000';
 
 const HEADERS = {
@@ -13,8 +15,8 @@ const HEADERS = {
 } as const;
 
 /**
- * `host` is the request's, undefined where none is known. Under TLS a browser is told to come by TLS only; not to this
- * machine itself, where the pages of every other development server would be locked out.
+ * `host` is the request's host; undefined if unknown. Over TLS, a browser is told to use TLS only.
+ * This does not apply to loopback: it would lock out the pages of every other development server.
  */
 export function securityHeaders(isTls: boolean, host: string | undefined): Readonly<Record<string, string>> {
   const isRemote = host !== undefined && !isLoopbackName(hostName(host) ?? '');

@@ -1,13 +1,13 @@
 /**
- * One timer that gives every connection its heartbeat, a part of them at each tick, so that a hundred thousand pings
- * don't go out in one turn of the loop.
+ * One timer that gives every connection its heartbeat. Each tick serves a part of them, so that a
+ * hundred thousand pings are not sent in one turn of the loop.
  */
 import { HEARTBEAT_SECONDS } from '../protocol.ts';
 
 const PARTS = 100;
 
 export interface Beating {
-  /** Which part it is of. Set by the heartbeat. */
+  /** The part that it belongs to. Set by the heartbeat. */
   beatPart: number;
   beat(): void;
 }
@@ -18,7 +18,7 @@ export class Heartbeat<Member extends Beating> {
   #joined = 0;
   #next = 0;
 
-  /** `periodMs` is between two beats of one member. */
+  /** `periodMs`: time between two beats of one member, in ms. */
   constructor(periodMs = HEARTBEAT_SECONDS * 1_000) {
     this.#timer = setInterval(() => this.#tick(), periodMs / PARTS);
     this.#timer.unref();

@@ -1,16 +1,19 @@
 /**
- * Which hosts a request may be for. A page of another site whose name resolves to this machine (DNS rebinding) has an
- * origin that equals the Host header. So a Host counts only where another site cannot have brought it about:
+ * Decides which hosts a request may be for. With DNS rebinding, a name of another site resolves to
+ * this machine, and that site's page has an origin that equals the Host header. So a Host counts
+ * only if no other site can have caused it:
  *
  * - TLS: any Host. The browser has compared the name with the certificate.
  * - Plain HTTP: loopback, SNO_HOST, and the hosts of SNO_ALLOWED_ORIGINS.
- * - SNO_TLS=off, a proxy ends TLS: any Host too, except a name in a page of the same host that came over plain http:.
- *   An https: page cannot open ws:, so only the proxy can have brought it. Addresses resolve to nothing else.
+ * - SNO_TLS=off, a proxy ends TLS: any Host too, except a name in a page of the same host that was
+ * loaded over plain http:. An https: page cannot open ws:, so only the proxy can have sent it.
+ * Addresses resolve to nothing else.
  * - A page whose origin SNO_ALLOWED_ORIGINS lists: any Host. The origin alone decides.
  *
- * A page may open a websocket if SNO_ALLOWED_ORIGINS lists it, or if it is of the same host: that of the Host header, or of
- * X-Forwarded-Host where a trusted proxy sends the request. No page can add headers to a websocket. What X-Forwarded-Host
- * names must also be safe from rebinding, as above; for anything but a page's origin it is not read.
+ * A page may open a websocket if SNO_ALLOWED_ORIGINS lists it, or if it is of the same host. That
+ * is the host of the Host header, or of X-Forwarded-Host if a trusted proxy sends the request. No
+ * page can add headers to a websocket. The X-Forwarded-Host must also be safe from rebinding, as
+ * above. It is read for a page's origin only.
  */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
@@ -41,7 +44,7 @@ export class Hosts {
     this.#ownName = hostName(isIP(host) === 6 ? `[${host}]` : host);
   }
 
-  /** Why the request must not be answered; undefined: it may be. */
+  /** Why the request must not be answered. Undefined: it may be. */
   problemOf(request: HostRequest): ProblemCode | undefined {
     const { url = '', headers, httpVersion } = request;
     const { host, origin } = headers;
@@ -52,14 +55,17 @@ export class Hosts {
     return isRight ? undefined : 'host_refused';
   }
 
-  /** Whether the page that opens a websocket may, once the request has no `problemOf`. Programs send no origin, and may. */
+  /**
+   * Whether the page may open a websocket, given that `problemOf` found no problem. Programs send
+   * no origin, and are admitted.
+   */
   admitsPage({ headers, socket }: PageRequest): boolean {
     const { origin, host } = headers;
     if (origin === undefined || this.#allowed.include(origin)) return true;
     if (host !== undefined && sameHost(origin, host)) return true;
     const forwarded = this.#proxies.include(socket.remoteAddress ?? '') ? forwardedHost(headers) : undefined;
     if (forwarded === undefined || !sameHost(origin, forwarded)) return false;
-    // the proxy may listen on a plain port too, and a rebound name reach it there
+    // The proxy may listen on a plain port too, and a rebound name may reach it there.
     return this.#isSafe(hostName(forwarded)) || isAddress(hostName(forwarded)) || !/^http:/i.test(origin);
   }
 
@@ -71,7 +77,10 @@ export class Hosts {
     return !/^http:/i.test(origin) || !sameHost(origin, host);
   }
 
-  /** No other site can have the name resolve to this machine, or the operator has named it. */
+  /**
+   * Whether no other site can make the name resolve to this machine, or the operator has configured
+   * it.
+   */
   #isSafe(name: string | undefined): boolean {
     return name !== undefined && (isLoopbackName(name) || name === this.#ownName || this.#allowed.haveHost(name));
   }
@@ -90,9 +99,9 @@ function isAddress(name: string | undefined): boolean {
   return name !== undefined && isIP(name) !== 0;
 }
 
-/** Host and port are compared, not the scheme: a proxy in front may have ended TLS. */
+/** Compares host and port, but not the scheme: a proxy in front may have ended TLS. */
 function sameHost(origin: string, host: string): boolean {
-  // a page of an app (`capacitor://localhost`) is of no host of the network
+  // A page of an app (`capacitor://localhost`) has no host on the network.
   if (!/^https?:/i.test(origin) || !URL.canParse(origin)) return false;
   const page = new URL(origin);
   const here = `${page.protocol}//${host}`;
@@ -100,8 +109,9 @@ function sameHost(origin: string, host: string): boolean {
 }
 
 /**
- * The name or address in a Host header as browsers write it: `LOCALHOST.:9443` is `localhost`, `[::1]:80` is `::1`,
- * `127.1` is `127.0.0.1`. Undefined where the text is not a host with an optional port.
+ * Returns the name or address in a Host header as browsers write it. `LOCALHOST.:9443` becomes
+ * `localhost`, `[::1]:80` becomes `::1`, `127.1` becomes `127.0.0.1`. Undefined: the text is not a
+ * host with an optional port.
  */
 export function hostName(host: string | undefined): string | undefined {
   if (host === undefined || !/^(\[[\da-f:.]+\]|[^\s/?#@\\:[\]%]+)(:\d*)?$/i.test(host)) return undefined;
@@ -110,13 +120,18 @@ export function hostName(host: string | undefined): string | undefined {
   return hostname.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '') || undefined;
 }
 
-/** Whether a name of `hostName` is this machine, whatever a name server says (RFC 6761 reserves `.localhost`). */
+/**
+ * Whether a name from `hostName` is this machine, whatever a name server says (RFC 6761 reserves
+ * `.localhost`).
+ */
 export function isLoopbackName(name: string): boolean {
-  // ::ffff:7f00:1 is 127.0.0.1 as browsers write it in IPv6
+  // ::ffff:7f00:1 is 127.0.0.1 as browsers write it in IPv6.
   return isLoopback(name) || name.endsWith('.localhost') || /^::ffff:7f[\da-f]{2}:[\da-f]{1,4}$/.test(name);
 }
 
-/** Node keeps the first of several Host headers; a proxy in front may have read another one. */
+/**
+ * Counts Host headers. Node keeps the first of several; a proxy in front may have read another one.
+ */
 function hostCount({ rawHeaders }: HostRequest): number {
   let count = 0;
   for (let index = 0; index < rawHeaders.length; index += 2)
@@ -124,7 +139,10 @@ function hostCount({ rawHeaders }: HostRequest): number {
   return count;
 }
 
-/** Of a target in absolute form, as for a proxy: `http://host/v1`. Undefined: it is a path. */
+/**
+ * Returns the authority of an absolute target, as sent to a proxy: `http://host/v1`. Undefined: the
+ * target is a path.
+ */
 function authorityOf(url: string): string | undefined {
   if (url.startsWith('/') || url === '*') return undefined;
   return /^[a-z][a-z\d+.-]*:\/\/([^/?#]*)/i.exec(url)?.[1] ?? '';

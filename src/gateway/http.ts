@@ -1,4 +1,7 @@
-/** What both ports have in common: an HTTP server that answers small GETs, its errors as JSON and its headers strict. */
+/**
+ * Common to both ports: an HTTP server that answers small GETs, with errors as JSON and strict
+ * headers.
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
@@ -10,7 +13,7 @@ export interface HttpOptions {
   /** Undefined: plain HTTP. */
   readonly tls: TlsOptions | undefined;
   readonly headerBytesMax: number;
-  /** Called for each request that is answered by an error. */
+  /** Called for each request that is answered with an error. */
   readonly onProblem: (code: ProblemCode) => void;
 }
 
@@ -20,11 +23,14 @@ export interface Http {
   refuse(reply: FastifyReply, code: ProblemCode): FastifyReply;
 }
 
-/** For a request that does not come to its end, where the server itself listens. */
+/**
+ * How long an incomplete request may take before the server closes it, in ms. Applies if the server
+ * itself listens.
+ */
 const REQUEST_TIMEOUT_MS = 10_000;
-/** Idle between two requests. */
+/** How long a connection may idle between two requests, in ms. */
 const IDLE_MS = 5_000;
-/** Requests over one connection, after which it is closed. */
+/** Maximum requests over one connection before it is closed. */
 const REQUESTS_MAX = 100;
 
 export function createHttp({ tls, headerBytesMax, onProblem }: HttpOptions): Http {
@@ -35,7 +41,7 @@ export function createHttp({ tls, headerBytesMax, onProblem }: HttpOptions): Htt
     return reply.code(status).headers(headers).send(body);
   };
   const onClientError = (error: NodeJS.ErrnoException, socket: Socket): void => {
-    // what is no HTTP at all, be it TLS that failed, gets no answer
+    // Bytes that are not HTTP, or a failed TLS handshake, receive no answer.
     if (!socket.writable || !error.code?.startsWith('HPE_')) {
       socket.destroy();
       return;
@@ -50,7 +56,7 @@ export function createHttp({ tls, headerBytesMax, onProblem }: HttpOptions): Htt
     headersTimeout: REQUEST_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
     connectionsCheckingInterval: REQUEST_TIMEOUT_MS / 10,
-    // what Node answers by itself has no strict headers: see `Hosts`
+    // Node's own answers lack the strict headers: see `Hosts`.
     requireHostHeader: false,
   };
   const app = fastify({
@@ -60,7 +66,7 @@ export function createHttp({ tls, headerBytesMax, onProblem }: HttpOptions): Htt
     clientErrorHandler: onClientError,
     frameworkErrors: (_error: Error, _request: unknown, reply: FastifyReply) => refuse(reply, 'request_malformed'),
   } as object) as unknown as FastifyInstance;
-  // before the framework sees the request, so that what it answers by itself has them too
+  // Set before the framework sees the request, so that the framework's own answers have them too.
   app.server.prependListener('request', ({ headers }: IncomingMessage, response: ServerResponse) => {
     for (const [name, value] of Object.entries(securityHeaders(isTls, headers.host))) response.setHeader(name, value);
   });

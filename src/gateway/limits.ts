@@ -1,4 +1,7 @@
-/** Tells the operator that clients meet limits: counted every time, logged once in a while, so that a flood fills no disk. */
+/**
+ * Reports to the operator that clients reach limits. Each time is counted, and some are logged, so
+ * that a flood does not fill the disk.
+ */
 import type { Logger } from '../logger.ts';
 import type { Limit, Metrics } from '../metrics.ts';
 import type { Clock } from './clock.ts';
@@ -9,7 +12,7 @@ export class Limits {
   readonly #metrics: Pick<Metrics, 'limitsMet'>;
   readonly #logger: Logger;
   readonly #clock: Clock;
-  /** By what was logged: when that was. */
+  /** When each message was last logged. */
   readonly #loggedAt = new Map<string, number>();
 
   constructor(metrics: Pick<Metrics, 'limitsMet'>, logger: Logger, clock: Clock) {
@@ -18,13 +21,13 @@ export class Limits {
     this.#clock = clock;
   }
 
-  /** `address` is that of the client, where it is known. */
+  /** `address` is the client's, if known. */
   met(limit: Limit, address?: string): void {
     this.#metrics.limitsMet[limit].inc();
     this.sometimes(limit, () => this.#logger.info({ limit, address }, 'a client met a limit'));
   }
 
-  /** Logs what clients can make happen as often as they like; `what` is one of a few. */
+  /** Logs an event that clients can cause as often as they like. `what` is one of a few values. */
   sometimes(what: string, log: () => void): void {
     const now = this.#clock.now();
     const last = this.#loggedAt.get(what);

@@ -27,7 +27,7 @@ export interface Problem {
 const MORE_HEADERS: Readonly<Partial<Record<ProblemCode, Readonly<Record<string, string>>>>> = {
   admin_token_required: { 'www-authenticate': 'Bearer' },
   websocket_required: { upgrade: 'websocket' },
-  // what is still on its way is not read
+  // The rest of the body is not read.
   body_refused: { connection: 'close' },
   starting: { 'retry-after': '1' },
 };
@@ -40,7 +40,7 @@ export function problem(code: ProblemCode): Problem {
   };
 }
 
-/** Answers by hand where there is no response object (an upgrade, bytes that are no request), and closes. */
+/** Answers without a response object (an upgrade, bytes that are not a request), and closes. */
 export function answerRaw(socket: Duplex, code: ProblemCode, headers: Readonly<Record<string, string>>): void {
   const { status, headers: more, body } = problem(code);
   const text = JSON.stringify(body);

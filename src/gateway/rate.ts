@@ -1,9 +1,15 @@
 import type { Clock } from './clock.ts';
 
-/** How many frames a client may send: `perSecond` on average over WINDOW_SECONDS, so that a burst passes. */
+/**
+ * Limits the frames that a client sends: `perSecond` on average over WINDOW_SECONDS, so that a
+ * burst passes.
+ */
 const WINDOW_SECONDS = 10;
 
-/** A frame counts once for each of these that it begins: large ones cost as much as many small ones. */
+/**
+ * A frame counts once per started unit of this many bytes: large frames cost as much as many small
+ * ones.
+ */
 const FRAME_UNIT_BYTES = 4_096;
 
 export class Rate {
@@ -20,7 +26,7 @@ export class Rate {
     this.#countedAt = clock.now();
   }
 
-  /** Counts a frame of this size; false where it is too much. */
+  /** Counts a frame of this size. Returns false if it exceeds the limit. */
   take(bytes: number): boolean {
     if (this.#perSecond === 0) return true;
     const now = this.#clock.now();

@@ -1,8 +1,8 @@
 /**
- * gateway: owns client sockets. HTTP by fastify, websockets by ws, TLS in the process.
+ * gateway: owns the client sockets. HTTP by fastify, websockets by ws, TLS in the process.
  *
- * Nothing a client does ends the process or concerns another client: it gets its error, is counted, and at worst loses its
- * own connection.
+ * A client can neither end the process nor affect another client. It receives its error, is
+ * counted, and at worst loses its own connection.
  */
 import type { IncomingMessage } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
@@ -26,10 +26,10 @@ import { Limits } from './limits.ts';
 import { ClientSocket } from './socket.ts';
 import type { Certificate } from './tls.ts';
 
-/** How long the closing handshake may take before the connection is cut. */
+/** How long the closing handshake may take before the connection is destroyed, in ms. */
 const CLOSE_TIMEOUT_MS = 10_000;
 
-/** How long clients get to close after the last was told that the server drains. */
+/** How long clients may take to close after the last one was told that the server drains, in ms. */
 const DRAIN_GRACE_MS = 2_000;
 
 export interface GatewayOptions
@@ -61,14 +61,14 @@ export interface GatewayOptions
   readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'attend' | 'afterCommitted' | 'subscriptionCount'>;
   /** The client library's bundle (dist/sno.js). */
   readonly bundleFile: string;
-  /** Counts connections; without one they are counted here. */
+  /** Counts connections. Undefined: they are counted here. */
   readonly admission?: AdmissionDesk;
-  /** How many sockets clients may have, asked when they are let in; without it there is no limit. */
+  /** Maximum client sockets, asked when clients are first accepted. Undefined: no limit. */
   readonly socketsMax?: () => number;
   readonly clock?: Clock;
-  /** Of tokens, where the fan-out checks them too. */
+  /** Expiry times of tokens, if the fan-out checks them too. */
   readonly deadlines?: Deadlines;
-  /** Between two pings to a client. */
+  /** Time between two pings to a client, in ms. */
   readonly heartbeatMs?: number;
 }
 
@@ -108,7 +108,7 @@ export class Gateway {
       WebSocket: ClientSocket,
       autoPong: false,
       clientTracking: false,
-      // negotiated here: see deflate.ts
+      // Negotiated here: see deflate.ts.
       perMessageDeflate: false,
       maxPayload: settings.SNO_MAX_FRAME_BYTES,
       // Not in the types yet.
@@ -151,13 +151,19 @@ export class Gateway {
     });
   }
 
-  /** Takes the port, and tells clients that the service is starting until `open`; throws `address_in_use`. */
+  /**
+   * Takes the port, and tells clients that the service is starting until `open`. Throws
+   * `address_in_use`.
+   */
   async listen(): Promise<AddressInfo> {
     await this.prepare();
     return this.#door.listen();
   }
 
-  /** Instead of `listen` where another process has the port: it gives the connections to `enter`. */
+  /**
+   * Used instead of `listen` if another process has the port: that process passes the connections
+   * to `enter`.
+   */
   async prepare(): Promise<void> {
     const socketsMax = this.#options.socketsMax?.() ?? Number.POSITIVE_INFINITY;
     await this.#http.prepare();
@@ -165,7 +171,7 @@ export class Gateway {
     this.#door.open((socket) => server.emit('connection', socket), socketsMax);
   }
 
-  /** A connection that another process has accepted. */
+  /** Takes a connection that another process has accepted. */
   enter(socket: Socket): void {
     this.#door.enter(socket);
   }
@@ -184,8 +190,9 @@ export class Gateway {
   }
 
   /**
-   * Stops: no new connections; those that are open are closed with 1001 at random moments within `seconds`, so that
-   * they don't all come back to another server at once. Resolves once all are closed; whoever does not, is cut.
+   * Stops without accepting new connections. Open connections are closed with 1001 at random
+   * moments within `seconds`, so that they do not all move to another server at once. Resolves once
+   * all are closed; the remaining ones are destroyed.
    */
   async drain(seconds: number): Promise<void> {
     const { clock } = this.#services;
@@ -206,7 +213,7 @@ export class Gateway {
     await this.close();
   }
 
-  /** Stops at once: connections are cut. */
+  /** Stops at once: connections are destroyed. */
   async close(): Promise<void> {
     this.#draining = true;
     this.#heartbeat.stop();
@@ -225,10 +232,11 @@ export class Gateway {
   async #admit(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const address = networkOf(this.#proxies.clientOf(request.socket.remoteAddress ?? '', request.headers));
     const excess = await this.#admission.enter(address);
-    // ws listens for errors itself
+    // ws listens for errors itself.
     socket.off('error', cut);
     let isTaken = false;
-    // not called where the connection broke meanwhile, or the request turns out to be none of a websocket
+    // Not called if the connection broke meanwhile, or the request is not a valid websocket
+    // request.
     this.#websockets.handleUpgrade(request, socket, head, (websocket) => {
       isTaken = true;
       this.#accept(websocket as ClientSocket, socket as NetworkSocket, request, address, excess);
@@ -263,14 +271,17 @@ export class Gateway {
   }
 
   #closed(connection: Connection): void {
-    // of those that were refused nothing is kept
+    // Refused connections are not in the set.
     if (!this.#connections.delete(connection)) return;
     this.#heartbeat.leave(connection);
     this.#admission.leave(connection.address);
     if (this.#connections.size === 0) this.#onEmpty();
   }
 
-  /** Sends a client away that there is no room for. It is told by a close code: a page cannot see an HTTP status. */
+  /**
+   * Refuses a client that exceeds a limit. It is told by a close code: a page cannot see an HTTP
+   * status.
+   */
   #refuse(connection: Connection, excess: Excess | undefined, address: string): void {
     if (excess === undefined) {
       connection.close(CLOSE.draining, 'draining');

@@ -1,11 +1,12 @@
 /**
- * The websocket of a client, for receiving only. Frames to the client, large ones in slices over several turns, are
- * written by its feed; a pong or close frame that `ws` wrote itself could land in the middle of one. So what `ws` would
- * write goes through the feed: pings are answered there, and so is the closing handshake, whose states and timer stay
- * those of `ws`.
+ * A client's websocket, for receiving only. Its feed writes the frames to the client, large ones in
+ * slices over several turns. A pong or close frame written by `ws` itself could land in the middle
+ * of one. So these frames go through the feed: it answers pings, and the closing handshake. The
+ * handshake's states and timer stay in `ws`.
  *
- * It relies on members of ws that are private (`_sender`, of which nothing but `close` is called; `_closeFrameReceived`; `_extensions`):
- * its version is pinned, and the tests of close codes and of compressed frames fail where that changes.
+ * This relies on private members of ws: `_sender`, of which only `close` is called;
+ * `_closeFrameReceived`; `_extensions`. Its version is pinned, and the tests of close codes and of
+ * compressed frames fail if that changes.
  */
 import { WebSocket } from 'ws';
 import { assert } from '../errors.ts';
@@ -16,7 +17,10 @@ const CLOSE_OPCODE = 0x88;
 const PING_OPCODE = 0x89;
 const PONG_OPCODE = 0x8a;
 
-/** The close codes with which `ws` ends a connection whose frames break the websocket protocol itself. */
+/**
+ * The close codes with which `ws` ends a connection whose frames break the websocket protocol
+ * itself.
+ */
 export type ProtocolFault = 'malformed' | 'too-many-pieces' | 'too-large';
 const PROTOCOL_FAULTS: Readonly<Record<number, ProtocolFault>> = {
   1002: 'malformed',
@@ -25,11 +29,11 @@ const PROTOCOL_FAULTS: Readonly<Record<number, ProtocolFault>> = {
   1009: 'too-large',
 };
 
-/** Who owns the websocket. What `ws` emits comes here: listeners would cost every client memory. */
+/** The websocket's owner. It receives what `ws` emits: listeners would cost memory per client. */
 export interface SocketOwner {
-  /** Is to close with a code of Snö's own protocol. */
+  /** Must close with a code of Snö's own protocol. */
   onFault(fault: ProtocolFault): void;
-  /** The closing handshake has begun, by whichever side: nothing more may be sent. */
+  /** The closing handshake has begun, by either side: nothing more may be sent. */
   onClosing(): void;
   onMessage(data: Buffer, isBinary: boolean): void;
   /** A ping, which has been answered, or a pong. */
@@ -40,7 +44,7 @@ export interface SocketOwner {
 
 type Sending = Pick<Feed, 'sendRaw' | 'close'>;
 
-/** In place of the sender of `ws`, of which only this is called. */
+/** Replaces the sender of `ws`, of which only this is called. */
 class Sender {
   readonly #feed: Sending;
   readonly #owner: SocketOwner;
@@ -59,21 +63,24 @@ class Sender {
 export class ClientSocket extends WebSocket {
   declare _sender: Sender;
   declare readonly _closeFrameReceived: boolean;
-  /** By name; the receiver has the same object. */
+  /** By name. The receiver shares this object. */
   declare readonly _extensions: Record<string, unknown>;
   #feed: Sending | undefined;
   #owner: SocketOwner | undefined;
-  /** Of a compressed frame, for which `ws` gives no close code. */
+  /** The fault of a compressed frame, for which `ws` gives no close code. */
   #fault: ProtocolFault | undefined;
 
-  /** Sends by this feed from now on. */
+  /** Sends through this feed from now on. */
   use(feed: Sending, owner: SocketOwner): void {
     this.#feed = feed;
     this.#owner = owner;
     this._sender = new Sender(feed, owner);
   }
 
-  /** permessage-deflate was agreed on: takes compressed frames, up to `bytesMax` bytes of what they hold. */
+  /**
+   * Accepts compressed frames once permessage-deflate is negotiated. `bytesMax`: maximum inflated
+   * bytes of a message.
+   */
   inflate(bytesMax: number): void {
     this._extensions['permessage-deflate'] = new Inflater(bytesMax, (fault) => {
       this.#fault = fault;

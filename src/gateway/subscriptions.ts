@@ -1,6 +1,6 @@
 /**
- * What one client asks to hear. Access is checked by the database, so joining takes a while: until the answer comes the
- * channel is in `#joining`, and leaving it there makes the answer void.
+ * One client's subscriptions. The database checks access, so joining takes a while. Until the
+ * answer arrives, the channel is in `#joining`; removing it there voids the answer.
  */
 import type { Access, Claims } from '../access/access.ts';
 import type { ResolvedChannel } from '../channels/channel.ts';
@@ -11,11 +11,14 @@ import type { ClientFrame, UnsubscribedCode } from '../protocol.ts';
 import type { Clock } from './clock.ts';
 import type { Limits } from './limits.ts';
 
-/** How long after a check that the database could not answer it is asked again. */
+/** How long after an access check that the database could not answer it is retried, in ms. */
 const RECHECK_MS = 1_000;
-/** How long the stream may take to tell of a definition that was committed before a subscription. */
+/**
+ * How long the stream may take to deliver a definition that was committed before a subscription, in
+ * ms.
+ */
 const DEFINITIONS_MS = 5_000;
-/** Refusals that a definition changes which is on its way through the WAL. */
+/** Refusals that a definition still on its way through the WAL may change. */
 const BY_DEFINITION: ReadonlySet<string> = new Set([
   'channel_unknown',
   'channel_unavailable',
@@ -23,12 +26,12 @@ const BY_DEFINITION: ReadonlySet<string> = new Set([
   'snapshot_unavailable',
 ]);
 
-/** What channel names mean. */
+/** Resolves channel names. */
 export interface ChannelResolver {
   resolve(name: string): ResolvedChannel | SnoError;
-  /** The pattern that a mistyped name was meant to be of; undefined: none is near. */
+  /** The pattern that a mistyped name probably meant. Undefined: none is similar. */
   meant(name: string): string | undefined;
-  /** Resolves when it is known what they mean at this point of the stream; undefined: it is. */
+  /** Resolves when the definitions at this point of the stream are certain. Undefined: they are. */
   readonly known: Promise<void> | undefined;
 }
 
@@ -39,13 +42,13 @@ export interface SubscriptionServices {
   readonly clock: Clock;
   readonly limits: Limits;
   readonly channelBytesMax: number;
-  /** 0 = no limit. */
+  /** 0: no limit. */
   readonly subscriptionsMax: number;
 }
 
-/** Whose subscriptions they are. */
+/** The connection that the subscriptions belong to. */
 export interface Subscriber {
-  /** As limits count it. */
+  /** The client's address as limits count it. */
   readonly address: string;
   sendError(error: SnoError, channel: string): void;
 }
@@ -56,11 +59,14 @@ export class Subscriptions {
   readonly #feed: Feed;
   readonly #services: SubscriptionServices;
   readonly #subscriber: Subscriber;
-  /** By channel name: one object for each attempt to join. Undefined: there is none. */
+  /** By channel name: one object for each attempt to join. Undefined: none. */
   #joining: Map<string, object> | undefined;
-  /** Checks under way, those among them whose attempt has been given up: who joins and leaves without end asks no more than others. */
+  /**
+   * Access checks in progress, including those of abandoned attempts. So a client that joins and
+   * leaves in a loop causes no more checks than others.
+   */
   #checks = 0;
-  /** Undefined: none are valid (no hello yet, the token expired, the connection closed). */
+  /** Undefined: no valid claims (no hello yet, the token expired, the connection closed). */
   #claims: Claims | undefined;
 
   constructor(feed: Feed, services: SubscriptionServices, subscriber: Subscriber) {
@@ -90,15 +96,19 @@ export class Subscriptions {
   }
 
   /**
-   * Takes other claims: what they do not allow ends with `access_revoked`. While the database can't be asked, what the
-   * earlier token allowed goes on until that token's end, `grantedUntil` (ms since 1970).
+   * Replaces the claims. Channels that they do not allow end with `access_revoked`. While the
+   * database can't be asked, channels allowed by the earlier token stay until its expiry,
+   * `grantedUntil` (ms since 1970).
    */
   setClaims(claims: Claims, grantedUntil: number): void {
     this.#claims = claims;
     for (const { name } of [...this.#feed.channels()]) void this.#recheck(name, claims, grantedUntil);
   }
 
-  /** Whether the client may still hear a channel; asked again until the database answers, or the token ends. */
+  /**
+   * Whether the client may still receive a channel. Retries until the database answers, or the
+   * token expires.
+   */
   async authorize({ name }: ResolvedChannel): Promise<Verdict> {
     const { access, channels, clock } = this.#services;
     for (;;) {
@@ -114,7 +124,7 @@ export class Subscriptions {
     }
   }
 
-  /** Ends everything: the token has expired. */
+  /** Ends all subscriptions: the token has expired. */
   expire(): void {
     this.#claims = undefined;
     for (const channel of this.#joining?.keys() ?? []) this.#say(channel, 'token_expired');
@@ -122,7 +132,7 @@ export class Subscriptions {
     for (const channel of [...this.#feed.channels()]) this.#feed.unsubscribe(channel.name, 'token_expired');
   }
 
-  /** Forgets what is on its way: the connection closes. */
+  /** Drops attempts in progress: the connection closes. */
   stop(): void {
     this.#claims = undefined;
     this.#joining = undefined;
@@ -162,7 +172,7 @@ export class Subscriptions {
         const { refusal, disturbed } =
           asked instanceof SnoError ? { refusal: asked, disturbed: undefined } : await this.#ask(asked, claims, from);
         if (this.#joining?.get(name) !== attempt) return;
-        // where the token or the views became others meanwhile, the answer is to another question
+        // If the token or the views changed meanwhile, the answer is to another question.
         const channel = channels.resolve(name);
         if (channels.known !== undefined || claims !== this.#claims || !sameRules(asked, channel)) continue;
         const isDefined = refusal === undefined || !BY_DEFINITION.has(refusal.code);
@@ -181,7 +191,10 @@ export class Subscriptions {
     }
   }
 
-  /** Whether the channel may be joined, by what queries see once they see every commit that the WAL has told of. */
+  /**
+   * Checks whether the channel may be joined, once queries see every commit that the WAL has
+   * delivered.
+   */
   async #ask(channel: ResolvedChannel, claims: Claims, from: From) {
     const attendance = this.#services.fanout.attend(channel);
     try {
@@ -195,7 +208,10 @@ export class Subscriptions {
     }
   }
 
-  /** Whether the stream has told of every definition that was committed before the call; false where it does not do so soon. */
+  /**
+   * Whether the stream has delivered every definition committed before the call. False if that
+   * takes too long.
+   */
   #told(): Promise<boolean> {
     const { fanout, clock } = this.#services;
     return new Promise((resolve) => {
@@ -207,7 +223,7 @@ export class Subscriptions {
     });
   }
 
-  /** The attempt to join it is over; false where there was none. */
+  /** Ends the attempt to join. Returns false if there was none. */
   #endAttempt(channel: string): boolean {
     const wasJoining = this.#joining?.delete(channel) ?? false;
     if (this.#joining?.size === 0) this.#joining = undefined;
@@ -218,7 +234,7 @@ export class Subscriptions {
     if (this.#claims !== claims || !this.#feed.has(name)) return;
     const { access, channels, clock } = this.#services;
     const channel = channels.resolve(name);
-    // A channel that is no more is ended by the fan-out.
+    // The fan-out ends a channel that no longer exists.
     if (channel instanceof SnoError) return;
     const refusal = await access.check(channel, claims, this.#subscriber.address);
     if (this.#claims !== claims || refusal === undefined) return;

@@ -1,8 +1,9 @@
 /**
- * The certificate: read at start, and again whenever its files change, without touching the connections that are open.
+ * The certificate, read at start and again whenever its files change, without affecting open
+ * connections.
  *
- * The files are looked at once a second rather than watched: what is mounted from a Kubernetes secret changes by a swap of
- * symlinks two levels up, which fs.watch does not see.
+ * The files are checked once a second and not watched: a mounted Kubernetes secret changes by a
+ * swap of symlinks two levels up, which fs.watch does not see.
  */
 import { constants, randomBytes, X509Certificate } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
@@ -14,11 +15,14 @@ import { steadyNow } from '../steady-clock.ts';
 
 const POLL_MS = 1_000;
 
-/** Tickets by which clients resume their TLS session are good no longer than twice this, so that old traffic stays secret. */
+/** Half the maximum lifetime of session tickets, in ms, so that old traffic stays secret. */
 const TICKET_KEYS_MS = 12 * 3_600_000;
 const TICKET_KEYS_BYTES = 48;
 
-/** TLS 1.3, and of TLS 1.2 what has forward secrecy and authenticated encryption: Mozilla's "intermediate", without DHE. */
+/**
+ * TLS 1.3, and from TLS 1.2 the ciphers with forward secrecy and authenticated encryption:
+ * Mozilla's "intermediate", without DHE.
+ */
 const CIPHERS = [
   'TLS_AES_128_GCM_SHA256',
   'TLS_AES_256_GCM_SHA384',
@@ -43,7 +47,7 @@ export interface TlsOptions {
   readonly minVersion: 'TLSv1.2';
   readonly ciphers: string;
   readonly secureOptions: number;
-  /** The same for every certificate: sessions are resumed across a reload. */
+  /** The same for every certificate: sessions can be resumed across a reload. */
   readonly ticketKeys: Buffer;
 }
 
@@ -59,7 +63,7 @@ export class Certificate {
   #timers: NodeJS.Timeout[] = [];
   #ownsTicketKeys = true;
   #ticketKeysAt = steadyNow();
-  /** Told of new ticket keys. */
+  /** Called with new ticket keys. */
   onTicketKeys: (keys: Buffer) => void = () => undefined;
 
   private constructor(files: CertificateFiles, logger: Logger, version: string, options: TlsOptions) {
@@ -70,8 +74,8 @@ export class Certificate {
   }
 
   /**
-   * Reads and checks both files; throws `tls_invalid`. Undefined where none are set. Ticket keys that are given are those of another
-   * process, which renews them: see `takeTicketKeys`.
+   * Reads and checks both files. Throws `tls_invalid`. Returns undefined if no files are set. Given
+   * ticket keys belong to another process, which renews them: see `takeTicketKeys`.
    */
   static async load(
     { SNO_TLS_CERT: cert, SNO_TLS_KEY: key }: Pick<Settings, 'SNO_TLS_CERT' | 'SNO_TLS_KEY'>,
@@ -96,25 +100,31 @@ export class Certificate {
     return this.#options;
   }
 
-  /** When it ends, in ms since 1970. */
+  /** When the certificate expires, in ms since 1970. */
   get expiresAt(): number {
     return Date.parse(new X509Certificate(this.#options.cert).validTo);
   }
 
-  /** Gives the server the new certificate whenever the files hold one; a bad one is logged and the old one stays. */
+  /**
+   * Gives the server each new certificate from the files. An invalid one is logged and the old one
+   * stays.
+   */
   serve(server: Reloadable): void {
     this.#servers.add(server);
     this.watch();
   }
 
-  /** Keeps up with the files, and renews the ticket keys, for servers here or in other processes. */
+  /**
+   * Checks the files for changes and renews the ticket keys, for servers here or in other
+   * processes.
+   */
   watch(): void {
     if (this.#timers.length > 0) return;
     let looking = Promise.resolve();
     this.#timers = [
       setInterval(() => {
         looking = looking.then(() => this.#look());
-        // not by a timer of twelve hours: it would stand still while the machine is suspended
+        // Not a timer of twelve hours: it would stand still while the machine is suspended.
         const isDue = this.#ownsTicketKeys && steadyNow() - this.#ticketKeysAt >= TICKET_KEYS_MS;
         if (isDue) this.takeTicketKeys(randomBytes(TICKET_KEYS_BYTES));
       }, POLL_MS),
@@ -141,7 +151,8 @@ export class Certificate {
       );
       this.#warnIfExpired();
     } catch (error) {
-      // Perhaps only one of the two has been replaced so far: looked at again each time, complained of once.
+      // Perhaps only one of the two files has been replaced so far: they are checked again each
+      // time, and logged once.
       if (version !== this.#complained)
         this.#logger.error(
           { code: 'tls_invalid', error: (error as Error).message, hint: ERRORS.tls_invalid.hint },
@@ -151,7 +162,7 @@ export class Certificate {
     }
   }
 
-  /** From now on tickets are made with these. */
+  /** From now on tickets are made with these keys. */
   takeTicketKeys(ticketKeys: Buffer): void {
     this.#ticketKeysAt = steadyNow();
     this.#options = { ...this.#options, ticketKeys };
@@ -176,7 +187,7 @@ async function read(files: CertificateFiles, ticketKeys: Buffer): Promise<TlsOpt
       secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
       ticketKeys,
     } as const;
-    // Throws where either is not PEM, or the key is another certificate's.
+    // Throws if either is not PEM, or the key belongs to another certificate.
     createSecureContext(options);
     return options;
   } catch (cause) {
@@ -184,7 +195,7 @@ async function read(files: CertificateFiles, ticketKeys: Buffer): Promise<TlsOpt
   }
 }
 
-/** Tells two versions of the files apart, through symlinks. */
+/** Distinguishes two versions of the files, through symlinks. */
 async function versionOf(files: CertificateFiles): Promise<string> {
   const stats = await Promise.all(
     [files.cert, files.key].map((file) => stat(file, { bigint: true }).catch(() => undefined)),

@@ -1,9 +1,9 @@
 const COMPACT_FROM = 1_024;
 
-/** Packets that arrived while nobody took them, copied out of the reader's buffer. */
+/** Packets that arrived while the handler took none, copied out of the reader's buffer. */
 export class Backlog {
   #packets: Buffer[] = [];
-  /** Index of the oldest packet that has not been handed over. */
+  /** Index of the oldest packet that has not been delivered. */
   #next = 0;
   #bytes = 0;
 
@@ -20,7 +20,10 @@ export class Backlog {
     this.#bytes += packet.length;
   }
 
-  /** Hands the packets over, oldest first, until `take` answers false; the rest stays. `take` may drain as well. */
+  /**
+   * Delivers the packets, oldest first, until `take` returns false; the rest stays. `take` may
+   * drain as well.
+   */
   drain(take: (packet: Buffer) => boolean): void {
     while (this.length > 0) {
       const packet = this.#packets[this.#next++] as Buffer;
@@ -36,7 +39,7 @@ export class Backlog {
     this.#bytes = 0;
   }
 
-  /** Lets go of what was handed over, seldom enough to cost little. */
+  /** Drops delivered packets, rarely enough to cost little. */
   #compact(): void {
     if (this.length === 0) this.clear();
     else if (this.#next >= COMPACT_FROM && this.#next >= this.length) {

@@ -1,7 +1,10 @@
 const FIRST_MS = 100;
 const MAX_MS = 10_000;
 
-/** How long to wait before another try: grows exponentially, with full jitter. `random` is in [0, 1). */
+/**
+ * Milliseconds to wait before another try: grows exponentially, with full jitter. `random` is in
+ * [0, 1).
+ */
 export function backoff(attempt: number, random: number): number {
   const ceiling = Math.min(MAX_MS, FIRST_MS * 2 ** Math.min(attempt, 20));
   return Math.round(ceiling * (0.1 + 0.9 * random));

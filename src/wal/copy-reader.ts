@@ -1,34 +1,43 @@
 /**
- * Takes CopyData messages straight out of what the socket reads, in place; the few others go on to pg's parser. pg would
- * make a message, a slice and an event of each row.
+ * Reads CopyData messages in place from the socket's buffer, and passes other messages to pg's
+ * parser. pg would make a message, a slice and an event of each row.
  */
 import type { Readable } from 'node:stream';
 import { assert, SnoError } from '../errors.ts';
 import { InPlaceSocket } from '../postgres/in-place-socket.ts';
 
-/** Messages of the wire protocol (Postgres docs, "Message Formats"): a letter, then the length, which counts itself. */
+/**
+ * Messages of the wire protocol (Postgres docs, "Message Formats"): a letter, then the length,
+ * which counts itself.
+ */
 const HEADER_BYTES = 5;
 const COPY_DATA = 0x64; // d
-/** No message of Postgres is larger (MaxAllocSize). */
+/** Maximum bytes of a Postgres message (MaxAllocSize). */
 const MESSAGE_BYTES_MAX = 0x4000_0000;
 
 export interface CopyReaderOptions {
-  /** The content of a CopyData message: `buffer[start, end)`, valid during the call only. Must not throw. */
+  /**
+   * The content of a CopyData message: `buffer[start, end)`, valid during the call only. Must not
+   * throw.
+   */
   readonly onData: (buffer: Buffer, start: number, end: number) => void;
-  /** All that was read at once has been handed over. */
+  /** Everything read at once has been delivered. */
   readonly onRead: (bytes: number) => void;
-  /** What comes is no message; nothing more is read. */
+  /** The received bytes are not a message. Nothing more is read. */
   readonly onFault: (error: SnoError) => void;
 }
 
 /**
- * Reads from the socket in pg's place. To be made between two commands, when pg has read whole messages. A message that
- * comes in pieces is put together in a buffer of its own size.
+ * Reads from the socket in place of pg. Create it between two commands, when pg has read whole
+ * messages. A message that arrives in pieces is put together in a buffer of its own size.
  */
 export class CopyReader {
   readonly #options: CopyReaderOptions;
   readonly #others: (message: Buffer) => void;
-  /** What has come of a message in pieces: as long as its header, then as long as it is. */
+  /**
+   * The received part of a message in pieces. The buffer is as long as the header first, then as
+   * long as the message.
+   */
   #part = Buffer.alloc(0);
   #partBytes = 0;
 
@@ -54,7 +63,7 @@ export class CopyReader {
     else socket.on('data', (chunk: Buffer) => read(chunk, chunk.length));
   }
 
-  /** What was read is `buffer[0, bytes)`. */
+  /** The bytes read are `buffer[0, bytes)`. */
   #read(buffer: Buffer, bytes: number): void {
     let at = this.#partBytes > 0 ? this.#complete(buffer, bytes) : 0;
     while (bytes - at >= HEADER_BYTES) {
@@ -70,7 +79,7 @@ export class CopyReader {
     this.#options.onRead(bytes);
   }
 
-  /** Goes on with the message in pieces; returns where in `buffer[0, end)` it ends. */
+  /** Continues the message in pieces. Returns where in `buffer[0, end)` it ends. */
   #complete(buffer: Buffer, end: number): number {
     let at = this.#fill(buffer, 0, end);
     if (this.#partBytes < this.#part.length) return at;

@@ -5,7 +5,7 @@ import { type DescribedTables, isServerError, undecodable } from './undecodable.
 const UNDEFINED_OBJECT = '42704';
 const INSUFFICIENT_PRIVILEGE = '42501';
 
-/** What an SQLSTATE means on a replication connection. */
+/** Error codes by SQLSTATE on a replication connection. */
 const FAULTS: Readonly<Record<string, ErrorCode>> = {
   '55006': 'slot_in_use', // object_in_use
   '55000': 'slot_lost', // object_not_in_prerequisite_state: "can no longer get changes from replication slot"
@@ -18,7 +18,9 @@ function sqlState(error: unknown): string | undefined {
   return (error as { readonly code?: string }).code;
 }
 
-/** Says of START_REPLICATION that the slot is not what it was when it was looked at. */
+/**
+ * SQLSTATEs with which START_REPLICATION reports that the slot differs from when it was checked.
+ */
 const NOT_AS_SEEN = /^(42704|0A|22)/; // missing; physical; a plugin that knows none of our options
 
 /** Why START_REPLICATION failed. */
@@ -28,17 +30,20 @@ export function startFault(error: unknown, slot: string): SnoError {
   return new SnoError('slot_lost', message, { cause: error });
 }
 
-/** Whether Postgres has ended the stream because there was no publication when what it decodes was written. */
+/**
+ * Whether Postgres ended the stream because the publication was missing when the decoded WAL was
+ * written.
+ */
 export function isPublicationMissing(error: unknown): boolean {
   const { code, routine } = error as { readonly code?: string; readonly routine?: string };
   return code === UNDEFINED_OBJECT && routine === 'get_publication_oid';
 }
 
-/** Why a stream that was accepted has ended. `head`: everything before it was read. */
+/** Why an accepted stream has ended. `head`: everything before it was read. */
 export function endFault(error: unknown, slot: string, tables: DescribedTables, head: string): SnoError {
   if (error instanceof SnoError) return error;
   if (isServerError(error)) {
-    // in a callback of the output plugin these say nothing of the slot
+    // In a callback of the output plugin these SQLSTATEs say nothing about the slot.
     const isOfSlot = error.where === undefined && FAULTS[error.code ?? ''] !== undefined;
     if (isOfSlot || isPublicationMissing(error)) return streamFault(error, slot);
     return undecodable(error, tables, head);

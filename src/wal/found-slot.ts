@@ -16,7 +16,7 @@ export interface FoundSlot {
   readonly held: string | null;
 }
 
-/** The query for one slot: a FoundSlot, or no row. */
+/** The query for one slot: returns a FoundSlot, or no row. */
 export function foundSlotQuery(slot: string): string {
   return `select slot_type, plugin, active_pid, slot_type = 'physical' or database = current_database() as is_here,
       two_phase as is_two_phase,
@@ -27,7 +27,7 @@ export function foundSlotQuery(slot: string): string {
     from pg_replication_slots s where slot_name = ${quoteLiteral(slot)}`;
 }
 
-/** Throws `slot_mismatch` for a slot that is not Snö's to read. */
+/** Throws `slot_mismatch` for a slot that Snö cannot read. */
 export function refuseForeign(slot: string, { slot_type, plugin, is_here, is_two_phase }: FoundSlot): void {
   if (slot_type !== 'logical' || plugin !== 'pgoutput' || is_here !== 't') {
     const where = is_here === 't' ? '' : ', of another database';

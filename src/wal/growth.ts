@@ -5,7 +5,7 @@ interface Sample {
 }
 
 const WINDOW_MS = 60_000;
-/** Over less, a rate is chance. */
+/** Minimum time span of a meaningful rate, in ms. */
 const SPAN_MS_MIN = 10_000;
 
 export class Growth {
@@ -20,7 +20,7 @@ export class Growth {
     this.#samples = [];
   }
 
-  /** Undefined while it is not known. Negative where it shrinks. */
+  /** Undefined while unknown. Negative if the number shrinks. */
   get bytesPerSecond(): number | undefined {
     const first = this.#samples[0];
     const last = this.#samples.at(-1);

@@ -1,10 +1,12 @@
 /**
- * Watches over the WAL that Postgres keeps for the slot, so that it never fills the primary's disk: measures it, warns with the
- * time that is left, and at the bound has it given up, where that is the policy.
+ * Monitors the WAL that Postgres keeps for the slot, so that it never fills the primary's disk. It
+ * measures that WAL and warns with the time left. At the limit it gives the slot up, if the policy
+ * says so.
  *
- *     fine --more than half of the bound--> filling --the bound--> full
+ * fine --more than half of the limit--> filling --the limit--> full
  *
- * It works while this process runs and the database answers. Otherwise Postgres's max_slot_wal_keep_size alone bounds the slot.
+ * It works while this process runs and the database answers. Otherwise only Postgres's
+ * max_slot_wal_keep_size limits the slot.
  */
 import { ERRORS, SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
@@ -13,15 +15,15 @@ import { Growth } from './growth.ts';
 import type { SlotState } from './slot-state.ts';
 
 export interface GuardianOptions {
-  /** How much may be held; 0: as much as it takes. */
+  /** Maximum bytes of WAL that the slot may hold. 0: no maximum. */
   readonly boundBytes: number;
-  /** At the bound: `hold` goes on and warns, `give_up` begins anew. */
+  /** At the limit: `hold` continues and warns, `give_up` begins a new history. */
   readonly policy: 'hold' | 'give_up';
-  /** Undefined where there is no slot; rejects where the database cannot be asked. */
+  /** Undefined if the slot is missing. Rejects if the database cannot be asked. */
   readonly measure: () => Promise<SlotState | undefined>;
-  /** The oldest open transaction, in words. */
+  /** Describes the oldest open transaction. */
   readonly oldestTransaction: () => Promise<string | undefined>;
-  /** Has the slot opened anew, where it is given up if it still holds too much. */
+  /** Opens the slot anew. It is given up then if it still holds too much. */
   readonly reopen: (why: SnoError) => void;
   readonly logger: Logger;
   readonly now: () => number;
@@ -29,18 +31,18 @@ export interface GuardianOptions {
 
 type Level = 'fine' | 'filling' | 'full';
 
-/** A part of the bound above which it is warned. */
+/** Part of the limit above which a warning is logged. */
 const FILLING = 0.5;
 const REPEAT_MS = 60_000;
 
-/** What is held, against the nearer of two ends: Snö's own bound, and Postgres's. */
+/** The room left before the nearer of two limits: Snö's own, and Postgres's. */
 export interface Room {
   readonly level: Level;
-  /** Undefined where nothing bounds it. */
+  /** Undefined: no limit. */
   readonly leftBytes: number | undefined;
 }
 
-/** `boundBytes` 0: none. */
+/** `boundBytes` 0: no limit. */
 export function roomOf({ heldBytes, safeBytes, walStatus }: SlotState, boundBytes: number): Room {
   const own = boundBytes === 0 ? Number.POSITIVE_INFINITY : Math.max(0, boundBytes - heldBytes);
   const leftBytes = Math.min(own, safeBytes ?? Number.POSITIVE_INFINITY);
@@ -64,19 +66,22 @@ export class Guardian {
     this.#options = options;
   }
 
-  /** As last measured; undefined while it is not known. */
+  /** As last measured. Undefined while unknown. */
   get state(): SlotState | undefined {
     return this.#state;
   }
 
-  /** Until the bound, at the rate of the last minute; undefined where it does not grow, or nothing bounds it. */
+  /**
+   * Seconds until the limit, at the rate of the last minute. Undefined if the slot does not grow,
+   * or has no limit.
+   */
   get secondsLeft(): number | undefined {
     const rate = this.#growth.bytesPerSecond;
     if (rate === undefined || rate <= 0 || this.#leftBytes === undefined) return undefined;
     return this.#leftBytes / rate;
   }
 
-  /** Measures, and does what follows. Never rejects. */
+  /** Measures, then warns or reopens the slot if needed. Never rejects. */
   async check(): Promise<void> {
     const { measure, boundBytes, policy, reopen } = this.#options;
     try {
@@ -94,7 +99,10 @@ export class Guardian {
       reopen(new SnoError('slot_wal_exceeded', `the slot holds ${sizeText(this.#state.heldBytes)} of WAL`));
   }
 
-  /** At each change for the worse, and again each minute while it lasts; once when it is over. */
+  /**
+   * Logs each change for the worse, repeats it each minute while it lasts, and logs once when it is
+   * over.
+   */
   async #say(level: Level, state: SlotState): Promise<void> {
     const { logger, now, boundBytes } = this.#options;
     const isWorse = level === 'full' ? this.#level !== 'full' : this.#level === 'fine';
@@ -122,7 +130,7 @@ export class Guardian {
     return secondsLeft === undefined ? left : `${left}, which is ${timeText(secondsLeft)} at the present rate`;
   }
 
-  /** Why so much is held, in words. */
+  /** Describes why so much WAL is held. */
   async #cause({ isActive, heldBytes, unconfirmedBytes }: SlotState): Promise<string> {
     if (!isActive) return 'nobody reads it';
     if (unconfirmedBytes > heldBytes / 2) return 'Snö is behind, since the database writes faster than it can read';

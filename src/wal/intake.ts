@@ -1,9 +1,10 @@
 /**
- * Takes the packets of a connection: hands them to the handler, or keeps them while the handler is held or not ready yet.
- * What is kept is bounded: beyond the bound the socket is paused.
+ * Receives a connection's packets. It delivers them to the handler, or keeps them while the handler
+ * is held or not ready. Kept bytes are limited: beyond the limit the socket is paused.
  *
- * A socket that nobody reads is given up by the server after tcp_user_timeout, however many status packets we send. So a
- * paused socket is read now and then all the same, for as much as opens the TCP window again.
+ * If nothing reads the socket, the server ends the connection after tcp_user_timeout, however many
+ * status packets we send. So a paused socket is still read from time to time, enough to open the
+ * TCP window again.
  */
 import type { Lsn } from '../lsn.ts';
 import { READ_BYTES_MAX } from '../postgres/in-place-socket.ts';
@@ -14,30 +15,31 @@ import { DescribedTables } from './undecodable.ts';
 
 export interface IntakeOptions {
   readonly handler: WalHandler;
-  /** Bytes of packets that may wait before the socket is paused. */
+  /** Maximum bytes of waiting packets before the socket is paused. */
   readonly backlogBytesMax: number;
-  /** Hears of an error of the handler. Nothing more is handed over. */
+  /** Called with an error of the handler. Nothing more is delivered. */
   readonly onBug: (error: unknown) => void;
 }
 
-/** What the intake needs of a connection. */
+/** The connection, as far as the intake needs it. */
 export interface Line {
   readonly pause: () => void;
   readonly resume: () => void;
   /** The server asks for a reply. */
   readonly onAsked: () => void;
-  /** The socket is paused because too much waits, or goes on. */
+  /** The socket was paused because the backlog is full, or resumed. */
   readonly onPaused: (isPaused: boolean) => void;
 }
 
 /**
- * Linux opens a TCP window that was full once a sixteenth of the receive buffer is free again. That buffer has 6 MB at most
- * (net.ipv4.tcp_rmem), unless the system is told otherwise.
+ * Bytes read at a time from a paused socket. Linux opens a full TCP window once a sixteenth of the
+ * receive buffer is free again. That buffer has at most 6 MB (net.ipv4.tcp_rmem), unless configured
+ * otherwise.
  */
 const SIP_BYTES = 1 << 20;
-/** Maximum bytes that are read beyond the bound. After them the server may end the connection. */
+/** Maximum bytes read beyond the limit. After them the server may end the connection. */
 const SIPS_BYTES_MAX = 32 << 20;
-/** How many times a paused socket is read within tcp_user_timeout. */
+/** Number of reads from a paused socket within tcp_user_timeout. */
 const SIPS_IN_TIMEOUT = 3;
 
 export class Intake {
@@ -52,19 +54,19 @@ export class Intake {
   #isPaused = false;
   #serverEnd: Lsn = 0;
   #sipTimer: NodeJS.Timeout | undefined;
-  /** The socket is paused again when so much waits. */
+  /** Backlog bytes at which the socket is paused again. */
   #sipUntil = 0;
 
   constructor(options: IntakeOptions) {
     this.#options = options;
   }
 
-  /** The socket is paused because too much waits. */
+  /** Whether the socket is paused because the backlog is full. */
   get isPaused(): boolean {
     return this.#isPaused;
   }
 
-  /** Packets are handed over, or will be when the handler is released. */
+  /** Whether packets are delivered, or will be when the handler is released. */
   get isReady(): boolean {
     return this.#isReady;
   }
@@ -73,12 +75,15 @@ export class Intake {
     return this.#backlog.bytes;
   }
 
-  /** Where the server's WAL ended, as last heard. */
+  /** End of the server's WAL, as last reported. */
   get serverEnd(): Lsn {
     return this.#serverEnd;
   }
 
-  /** A connection begins at `from`. What it sends waits until `ready`. `tcpUserTimeoutMs` is the server's; 0: none. */
+  /**
+   * A connection begins at `from`. Its packets wait until `ready`. `tcpUserTimeoutMs` is the
+   * server's; 0: none.
+   */
   open(line: Line, from: Lsn, tcpUserTimeoutMs: number): void {
     this.#line = line;
     this.#serverEnd = from;
@@ -92,7 +97,7 @@ export class Intake {
     this.#drain();
   }
 
-  /** The connection has ended. What was not handed over will be sent again. */
+  /** The connection has ended. Packets not delivered will be sent again. */
   close(): void {
     clearInterval(this.#sipTimer);
     this.#isReady = false;
@@ -110,12 +115,12 @@ export class Intake {
     this.#drain();
   }
 
-  /** Nothing is handed over any more. */
+  /** Delivers nothing more. */
   stop(): void {
     this.#isStopped = true;
   }
 
-  /** One packet. */
+  /** Receives one packet. */
   receive(buffer: Buffer, start: number, end: number): void {
     if (this.#isStopped) return;
     if (buffer[start] === XLOG_DATA) this.tables.note(buffer, start + XLOG_DATA_HEADER_BYTES, end);
@@ -127,7 +132,7 @@ export class Intake {
     } else if (this.#backlog.bytes > this.#options.backlogBytesMax) this.#pause(true);
   }
 
-  /** The packets that had arrived together have been received. */
+  /** All packets that arrived together have been received. */
   flush(): void {
     if (!this.#isTaking) return;
     try {
@@ -156,7 +161,10 @@ export class Intake {
     this.#line?.resume();
   }
 
-  /** As if it came now: no more together than one read brings, since the handler may be held after each packet. */
+  /**
+   * Delivers the backlog like new packets, at most as much at a time as one read brings. The
+   * handler may be held after each packet.
+   */
   #drain(): void {
     if (!this.#isTaking) return;
     do {
@@ -191,7 +199,7 @@ export class Intake {
     if (end > this.#serverEnd) this.#serverEnd = end;
   }
 
-  /** What comes after a message that could not be handled must not be taken, let alone acknowledged. */
+  /** Packets after a failed message must not be delivered, let alone acknowledged. */
   #giveUp(error: unknown): void {
     this.#isStopped = true;
     this.#options.onBug(error);

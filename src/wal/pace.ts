@@ -1,11 +1,13 @@
 /**
- * A walsender writes each message by itself, and to be woken for each costs more than to handle it, on both sides. So while
- * many come, the reader rests for some milliseconds between reads, and finds them joined. While few come, it never does.
+ * A walsender writes each message separately, and each wake-up costs more than the message, on both
+ * sides. So while many messages arrive, the reader rests for some milliseconds between reads, and
+ * finds them joined. While few arrive, it never rests.
  *
- * Each message is a packet, too, unless the sender's TCP holds it back because it has as many packets under way as its
- * congestion window allows: then it joins all that follow. A rest ends in one acknowledgement of all that came in it, and
- * BBR adds what is acknowledged in one burst to that window, until a whole rest fits into it and nothing is joined any more. It looks
- * back for ten round trips. So after a few rests a dozen reads follow each other at once, each of few packets.
+ * Each message is also a packet, unless the sender's TCP delays it because the congestion window is
+ * full: then TCP joins all that follow. A rest ends in one acknowledgement of everything received
+ * during it. BBR adds what is acknowledged in one burst to that window, until a whole rest fits
+ * into it and nothing is joined any more. It looks back for ten round trips. So after a few rests a
+ * dozen reads follow without one, each of few packets.
  */
 import { READ_BYTES_MAX } from '../postgres/in-place-socket.ts';
 
@@ -16,21 +18,24 @@ export interface PaceOptions {
   readonly resume: () => void;
 }
 
-/** How long a rest may be; a timer has no finer steps than the shortest. */
+/** How long a rest may be, in ms. A timer has no finer steps than the shortest. */
 const REST_MS_MIN = 1;
 const REST_MS_MAX = 4;
-/** What a rest is to bring: well below what a read takes, so that the next finds all of it. */
+/** Target bytes of a rest: well below what a read takes, so that the next read finds all of it. */
 const REST_BYTES = 40 * 1024;
-/** After so many rests, so many reads without one. */
+/** Number of rests before READS_AT_ONCE reads without a rest. */
 const RESTS = 4;
 const READS_AT_ONCE = 12;
-/** How often it is decided anew whether many come. */
+/** How often the reader decides anew whether many messages arrive, in ms. */
 const WINDOW_MS = 4;
-/** Many: so many reads in a window, while it does not rest. */
+/** Minimum reads in a window before the reader starts to rest. */
 const READS_MIN = 32;
-/** Many still: so many bytes each millisecond, while it does. */
+/** Minimum bytes per ms for the reader to keep resting. */
 const BYTES_PER_MS_MIN = 2_048;
-/** So many windows in a row with fewer end it: a walsender that was not given a processor for a moment goes on. */
+/**
+ * Number of consecutive quiet windows before the reader stops resting: a walsender may lack a
+ * processor for a moment.
+ */
 const QUIET_WINDOWS = 4;
 
 export class Pace {
@@ -42,7 +47,7 @@ export class Pace {
   #bytes = 0;
   #quietWindows = 0;
   #rests = 0;
-  /** Reads that no rest follows. */
+  /** Number of coming reads without a rest. */
   #readsAtOnce = 0;
   #timer: NodeJS.Timeout | undefined;
   #isStopped = false;
@@ -51,7 +56,7 @@ export class Pace {
     this.#options = options;
   }
 
-  /** Something was read: rests where that was little of much. */
+  /** Called after a read. Rests if the read was small while many messages arrive. */
   read(bytes: number): void {
     this.#reads++;
     this.#bytes += bytes;

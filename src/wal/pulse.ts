@@ -1,6 +1,7 @@
 /**
- * Keeps one replication connection alive: tells the server what has been read and what it may forget, answers when it
- * asks, asks when nothing comes, and ends the connection when that is in vain.
+ * Keeps one replication connection alive. It reports to the server what has been read and which WAL
+ * it may drop, replies when asked, asks when nothing arrives, and closes the connection if no
+ * answer arrives.
  */
 import { SnoError } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
@@ -13,24 +14,30 @@ export interface PulseOptions {
   readonly send: (packet: Buffer) => void;
   /** Ends the connection. */
   readonly fail: (error: SnoError) => void;
-  /** The server ends a connection on which it has heard nothing for so long (wal_sender_timeout); 0: never. */
+  /**
+   * How long the server hears nothing before it ends the connection, in ms (wal_sender_timeout). 0:
+   * never.
+   */
   readonly walSenderTimeoutMs: number;
 }
 
-/** Maximum time between two looks whether there is something to tell the server. */
+/** Maximum time between two checks for news to report to the server, in ms. */
 const INTERVAL_MS_MAX = 1_000;
 const INTERVAL_MS_MIN = 10;
-/** Maximum time between two status packets when nothing has changed. */
+/** Maximum time between two status packets when nothing has changed, in ms. */
 const IDLE_MS_MAX = 10_000;
-/** How many times the server hears of us within wal_sender_timeout. */
+/** Number of status packets that the server receives within wal_sender_timeout. */
 const BEATS_IN_TIMEOUT = 4;
-/** After how long without anything from the server it is asked for a sign of life. */
+/** How long the server may be silent before it is asked for a sign of life, in ms. */
 const QUIET_MS = 10_000;
-/** A connection on which nothing has come for so long, though signs of life were asked for, is dead. */
+/**
+ * How long the server may be silent, although asked for a sign of life, before the connection
+ * counts as dead, in ms.
+ */
 const SILENCE_MAX_MS = 60_000;
 /**
- * A server asks for a reply when it has heard nothing for half of wal_sender_timeout. So soon after the last time it
- * asks only when it shuts down.
+ * A server asks for a reply when it has heard nothing for half of wal_sender_timeout. It asks again
+ * within this time, in ms, only when it shuts down.
  */
 const ASKED_AT_ONCE_MS_MAX = 250;
 const ASKED_AT_ONCE_MAX = 5;
@@ -58,14 +65,14 @@ export class Pulse {
     this.#askedAtOnceMs = Math.min(ASKED_AT_ONCE_MS_MAX, timeoutMs / BEATS_IN_TIMEOUT);
   }
 
-  /** Begins with signs of life that acknowledge nothing. */
+  /** Starts with signs of life that acknowledge nothing. */
   start(): void {
     this.heard();
-    // runs also while the socket is paused: the server must hear of us either way
+    // Runs while the socket is paused too: the server must hear of us either way.
     this.#timer = setInterval(() => this.#tick(), this.#intervalMs);
   }
 
-  /** The acknowledger speaks of this stream from now on. */
+  /** The acknowledger's positions apply to this stream from now on. */
   ready(): void {
     this.#isReady = true;
     this.beat(true);
@@ -75,20 +82,21 @@ export class Pulse {
     clearInterval(this.#timer);
   }
 
-  /** Something has come. */
+  /** Something arrived. */
   heard(): void {
     this.#heardAt = this.#options.now();
   }
 
-  /** While the socket is paused, nothing is read, requests for a reply neither. */
+  /** While the socket is paused, nothing is read, including requests for a reply. */
   set isPaused(isPaused: boolean) {
     this.#isPaused = isPaused;
     this.heard();
   }
 
   /**
-   * The server wants a reply. One that shuts down waits until all it has sent is flushed, and asks again and again. The
-   * slot stays behind by the replay window, so the way to let the server go is to leave.
+   * The server wants a reply. A server that shuts down waits until everything it has sent is
+   * flushed, and asks repeatedly. The slot stays behind by the replay window, so the connection
+   * must close to let the server stop.
    */
   asked(): void {
     const now = this.#options.now();
@@ -98,7 +106,7 @@ export class Pulse {
     else this.#options.fail(new SnoError('database_unreachable', 'Postgres is shutting down'));
   }
 
-  /** Sends the status. A position of zero says nothing but "here". */
+  /** Sends the status. A position of zero acknowledges nothing. */
   beat(asksReply: boolean): void {
     const { acknowledger, now, send } = this.#options;
     this.#written = this.#isReady ? acknowledger.written() : 0;

@@ -1,7 +1,8 @@
 /**
- * Looks at the slot again once START_REPLICATION has made it ours. Before that, another process can use it, move it or
- * make it anew, and Postgres then starts at the slot's new position without a word. From then on nobody else can
- * change it. So what the history was decided by is compared with what is now; where it differs, the slot is opened anew.
+ * Checks the slot again once START_REPLICATION has acquired it. Before that, another process can
+ * use, move or recreate it, and Postgres then starts silently at the new position. Afterwards no
+ * other process can change it. So the state that decided the history is compared with the current
+ * one; if they differ, the slot is opened anew.
  */
 import type pg from 'pg';
 import { SnoError } from '../errors.ts';
@@ -13,7 +14,7 @@ import type { OpenedSlot } from './slot.ts';
 export interface HeldSlot {
   readonly slot: string;
   readonly publication: string;
-  /** The backend that reads the slot: ours. */
+  /** The pid of our backend, which reads the slot. */
   readonly pid: string;
 }
 
@@ -25,8 +26,8 @@ interface Now extends FoundSlot {
 }
 
 /**
- * Rejects with `slot_lost` where the slot is another than the one that was opened: open it anew. Rejects with
- * `slot_mismatch` or `setup_required` where it cannot be read at all.
+ * Rejects with `slot_lost` if the slot differs from the opened one: open it anew. Rejects with
+ * `slot_mismatch` or `setup_required` if it cannot be read at all.
  */
 export async function recheckSlot(
   pool: pg.Pool,
@@ -60,7 +61,7 @@ export async function recheckSlot(
 
 type State = Pick<OpenedSlot, 'generation' | 'timeline'> & { readonly confirmed: Lsn | undefined };
 
-/** What the history was decided by, in words that differ where it does. */
+/** Describes the state that decided the history. Different states have different texts. */
 function stateText({ confirmed, generation, timeline }: State): string {
   return `at ${confirmed === undefined ? 'no position' : formatLsn(confirmed)} of generation ${generation} on timeline ${timeline}`;
 }

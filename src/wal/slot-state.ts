@@ -1,18 +1,25 @@
-/** The slot as Postgres sees it: how much WAL is held for it, and why. */
+/** The slot as Postgres sees it: how much WAL it holds, and why. */
 import type pg from 'pg';
 
 export interface SlotState {
   /** Bytes of WAL that Postgres keeps for it. */
   readonly heldBytes: number;
-  /** Bytes of WAL after its confirmed position. What is held beyond it, an open transaction keeps. */
+  /**
+   * Bytes of WAL after its confirmed position. An open transaction keeps the remaining held bytes.
+   */
   readonly unconfirmedBytes: number;
   readonly walStatus: 'reserved' | 'extended' | 'unreserved' | 'lost';
-  /** Bytes that may be written before Postgres may give it up (`max_slot_wal_keep_size`); undefined where there is no limit. */
+  /**
+   * Bytes of WAL that may be written before Postgres may invalidate the slot
+   * (`max_slot_wal_keep_size`). Undefined: no limit.
+   */
   readonly safeBytes: number | undefined;
   readonly isActive: boolean;
 }
 
-/** Whoever may hold WAL back: sessions and prepared transactions with a transaction id, the oldest first. */
+/**
+ * Sessions and prepared transactions with a transaction id, oldest first: these may hold WAL back.
+ */
 export const RUNNING = `
   select format('pid %s (user %s, %s, running for %s s)', pid, usename, state, floor(extract(epoch from now() - xact_start))) as text, xact_start as since
   from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid()
@@ -28,7 +35,7 @@ const STATE = `
 
 type StateRow = Record<'held' | 'unconfirmed' | 'wal_status' | 'active', string> & { readonly safe: string | null };
 
-/** Undefined where there is no such slot. Rejects where the database cannot be asked. */
+/** Undefined if the slot is missing. Rejects if the database cannot be asked. */
 export async function readSlotState(pool: pg.Pool, slot: string): Promise<SlotState | undefined> {
   const { rows } = await pool.query<StateRow>(STATE, [slot]);
   const row = rows[0];
@@ -42,7 +49,7 @@ export async function readSlotState(pool: pg.Pool, slot: string): Promise<SlotSt
   };
 }
 
-/** The oldest transaction that is running, in words; undefined where there is none. */
+/** Describes the oldest running transaction. Undefined: none. */
 export async function oldestTransaction(pool: pg.Pool): Promise<string | undefined> {
   return (await pool.query<{ readonly text: string }>(RUNNING)).rows[0]?.text;
 }

@@ -1,6 +1,6 @@
 /**
- * The replication slot and the history (epoch) that it continues. Everything here runs as simple queries on the
- * replication connection itself, so that slot and stream are seen by one session.
+ * The replication slot and the history (epoch) that it continues. Everything here runs as simple
+ * queries on the replication connection itself, so that one session sees slot and stream.
  */
 import type pg from 'pg';
 import { SnoError } from '../errors.ts';
@@ -15,24 +15,24 @@ import { RUNNING } from './slot-state.ts';
 
 export interface SlotOptions {
   readonly slot: string;
-  /** How long creating the slot may wait for each transaction that was running before it. */
+  /** How long creating the slot may wait for each transaction that was running before it, in ms. */
   readonly lockTimeoutMs: number;
-  /** Why what the slot would send next is given up: a new history begins after it. */
+  /** Why the slot's next changes are given up: a new history begins after them. */
   readonly givenUp?: string | undefined;
-  /** A slot that holds more WAL is given up; undefined: none is. */
+  /** Maximum bytes of WAL that a slot may hold before it is given up. Undefined: no maximum. */
   readonly walBytesMax?: number | undefined;
-  /** Hears of a slot that was given up for its WAL, once it is dropped. */
+  /** Called when a slot was given up for its WAL, once it is dropped. */
   readonly onGivenUp?: (heldBytes: number) => void;
 }
 
-/** A history, as far as the slot and the server know it. */
+/** A history, as the slot and the server know it. */
 interface History {
   readonly epoch: string;
   readonly timeline: number;
   readonly generation: number;
 }
 
-/** What this process has read of a history so far. */
+/** This process's progress in a history. */
 export interface Progress extends History {
   /** Everything before it has been read. */
   readonly head: Lsn;
@@ -41,18 +41,21 @@ export interface Progress extends History {
 export interface OpenedSlot extends History {
   /** Where the stream starts. */
   readonly from: Lsn;
-  /** The slot's confirmed position when it was looked at; it stays so until this process confirms another. */
+  /**
+   * The slot's confirmed position when it was checked. It stays the same until this process
+   * confirms another.
+   */
   readonly confirmed: Lsn;
-  /** Why the history is another one than `progress`'s, where it is. */
+  /** Why the history differs from `progress`'s, if it does. */
   readonly reason?: 'epoch_changed' | 'slot_lost';
-  /** What became of the slot that an earlier history was read from, where it cannot go on; for people. */
+  /** Why the slot of an earlier history cannot continue, as text for people. */
   readonly loss?: string;
 }
 
 interface SystemRow {
   readonly systemid: string;
   readonly timeline: string;
-  /** Where the server's WAL ends. */
+  /** End of the server's WAL. */
   readonly xlogpos: string;
 }
 
@@ -70,8 +73,9 @@ const INSUFFICIENT_PRIVILEGE = '42501';
 const NOT_IN_PREREQUISITE_STATE = '55000';
 
 /**
- * Makes the slot where it is missing or lost, and tells which history it continues. Throws SnoError: slot_mismatch,
- * slot_in_use, slot_blocked, slots_exhausted, missing_privilege, wal_level_not_logical, database_standby.
+ * Creates the slot if it is missing or lost, and tells which history it continues. Throws SnoError:
+ * slot_mismatch, slot_in_use, slot_blocked, slots_exhausted, missing_privilege,
+ * wal_level_not_logical, database_standby.
  */
 export async function openSlot(
   client: pg.Client,
@@ -79,7 +83,8 @@ export async function openSlot(
   progress: Progress | undefined,
 ): Promise<OpenedSlot> {
   const { slot } = options;
-  // before the timeline is read: a standby that is promoted in between has another one afterwards
+  // Checked before the timeline is read: a standby promoted in between has another timeline
+  // afterwards.
   await refuseStandby(client);
   const system = await one<SystemRow>(client, 'IDENTIFY_SYSTEM');
   if (system === undefined) throw new SnoError('decode_failed', 'IDENTIFY_SYSTEM gave no row');
@@ -87,7 +92,8 @@ export async function openSlot(
   const found = await one<FoundSlot>(client, foundSlotQuery(slot));
   if (found !== undefined) {
     refuseForeign(slot, found);
-    // found out before anything is begun: the other process goes on with the history that stands in sno.slot
+    // Checked before anything is changed: the other process continues the history that sno.slot
+    // holds.
     const { active_pid } = found;
     if (active_pid !== null) throw await inUse(client, slot, active_pid);
   }
@@ -98,7 +104,7 @@ export async function openSlot(
   const begin = async (from: Lsn, reason?: OpenedSlot['reason'], loss?: string): Promise<OpenedSlot> => {
     const sql = `select sno.next_generation(${quoteLiteral(slot)}, ${quoteLiteral(system.systemid)}, ${timeline}) as generation`;
     let generation: number;
-    // a database that was put back to an earlier state counts from there again
+    // A database that was restored to an earlier state counts from there again.
     do generation = Number((await one<{ readonly generation: string }>(client, sql))?.generation);
     while (generation <= (progress?.generation ?? 0));
     const epoch = formatEpoch({ systemIdentifier: BigInt(system.systemid), timeline, generation });
@@ -130,7 +136,8 @@ export async function openSlot(
     generation,
   });
   if (Number(known.current_timeline) !== timeline) {
-    // the slot came along through a promotion; what was read must lie before the histories part
+    // The slot survived a promotion. Everything read must lie before the point where the timelines
+    // part.
     const isContinued =
       progress?.epoch === epoch && progress.head <= (await switchPoint(client, timeline, progress.timeline));
     if (!isContinued) return begin(confirmed, 'epoch_changed');
@@ -139,14 +146,16 @@ export async function openSlot(
   const history = { epoch, timeline, generation, confirmed };
   if (progress === undefined) return { ...history, from: confirmed };
   if (progress.epoch !== epoch) {
-    // somebody else began it, unless the database was put back to an earlier state: then it has been used up
+    // Another process began it, unless the database was restored to an earlier state: then the
+    // generation is used up.
     if (generation <= progress.generation) return begin(confirmed, 'epoch_changed');
     const reason = differsInGenerationOnly(progress.epoch, epoch) ? 'slot_lost' : 'epoch_changed';
     return { ...history, from: confirmed, reason, loss: 'another process began a new history on it' };
   }
-  // moved on by somebody else: commits between are gone
+  // Another process moved the slot: the commits in between are lost.
   if (confirmed > progress.head) return begin(confirmed, 'slot_lost', 'it was moved on by somebody else');
-  // the server was put back to an earlier state: other commits will stand where those that were read stood
+  // The server was restored to an earlier state: other commits will take the place of those already
+  // read.
   if (lsnOf(system.xlogpos) < progress.head) return begin(confirmed, 'epoch_changed');
   return { ...history, from: progress.head };
 }
@@ -157,7 +166,7 @@ interface UserRow {
   readonly address: string | null;
 }
 
-/** The pid is that of a process of Postgres; what its client is, this role may not be allowed to see. */
+/** The pid belongs to a Postgres process. This role may not be allowed to see its client. */
 async function inUse(client: pg.Client, slot: string, pid: string): Promise<SnoError> {
   const user = await one<UserRow>(
     client,
@@ -173,13 +182,16 @@ async function inUse(client: pg.Client, slot: string, pid: string): Promise<SnoE
   });
 }
 
-/** Since Postgres 16 a standby lets slots be made, and tells no more of it than that the epoch cannot be written. */
+/**
+ * Since Postgres 16 a standby accepts the creation of slots, and reports only that the epoch cannot
+ * be written.
+ */
 async function refuseStandby(client: pg.Client): Promise<void> {
   const server = await one<{ readonly standby: string }>(client, 'select pg_is_in_recovery() as standby');
   if (server?.standby === 't') throw new SnoError('database_standby', 'the server is a standby');
 }
 
-/** Why a slot cannot go on; undefined where it can. */
+/** Why a slot cannot continue. Undefined: it can. */
 function lossOf(found: FoundSlot | undefined, { givenUp, walBytesMax }: SlotOptions): string | undefined {
   if (found === undefined) return 'it was not there any more';
   if (found.is_lost === 't') return `Postgres had given it up (${found.status})`;
@@ -198,7 +210,10 @@ async function dropSlot(
   if (walBytesMax !== undefined && found.is_lost !== 't' && heldBytes >= walBytesMax) onGivenUp?.(heldBytes);
 }
 
-/** Moves the slot on to the end of the WAL, which calls no output function; undefined where that fails too. */
+/**
+ * Moves the slot to the end of the WAL, which calls no output function. Undefined if that fails
+ * too.
+ */
 async function advanceSlot(client: pg.Client, slot: string): Promise<Lsn | undefined> {
   const sql = `select end_lsn as position from pg_replication_slot_advance(${quoteLiteral(slot)}, pg_current_wal_lsn())`;
   try {
@@ -209,14 +224,17 @@ async function advanceSlot(client: pg.Client, slot: string): Promise<Lsn | undef
   }
 }
 
-/** Creates the slot; resolves with its consistent point: every transaction that commits after it will be decoded. */
+/**
+ * Creates the slot. Resolves with its consistent point: every transaction that commits after it
+ * will be decoded.
+ */
 async function createSlot(client: pg.Client, { slot, lockTimeoutMs }: SlotOptions): Promise<Lsn> {
   await client.query(`set lock_timeout = ${lockTimeoutMs}`);
   const server = await one<{ readonly server_version_num: string }>(client, 'show server_version_num');
   const extra = Number(server?.server_version_num) >= FAILOVER_VERSION ? ', FAILOVER true' : '';
   const command = `CREATE_REPLICATION_SLOT ${quoteIdentifier(slot)} LOGICAL pgoutput (SNAPSHOT 'nothing'${extra})`;
   try {
-    // each wait is bounded by the lock_timeout, and there may be many
+    // The lock_timeout limits each wait, and there may be many.
     const { rows } = await client.query<{ readonly consistent_point: string }>(timed(command, NO_TIMEOUT_MS));
     return lsnOf(rows[0]?.consistent_point ?? '');
   } catch (error) {
@@ -252,7 +270,10 @@ async function creationError(client: pg.Client, slot: string, error: unknown): P
   }
 }
 
-/** Where the history of timeline `to` parted from that of `from` (TIMELINE_HISTORY: lines of "timeline, switch point, reason"). */
+/**
+ * Where timeline `to` parted from timeline `from` (TIMELINE_HISTORY: lines of "timeline, switch
+ * point, reason").
+ */
 async function switchPoint(client: pg.Client, to: number, from: number): Promise<Lsn> {
   const row = await one<{ readonly content: string | Buffer }>(client, `TIMELINE_HISTORY ${to}`);
   const text = row === undefined ? '' : row.content.toString();

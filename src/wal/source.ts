@@ -6,17 +6,17 @@
  */
 import type { Lsn } from '../lsn.ts';
 
-/** What a stream starts with: each (re)connection tells it before its first message. */
+/** The start of a stream: each (re)connection reports it before its first message. */
 export interface StreamStart {
-  /** The epoch as text. Another one than before means: nothing from before may be continued. */
+  /** The epoch as text. If it changes, nothing from before may be continued. */
   readonly epoch: string;
-  /** Commits that end after this LSN will come; those before it will not. */
+  /** Commits that end after this LSN will arrive; earlier ones will not. */
   readonly from: Lsn;
-  /** Why the epoch is another one than before, where it is. */
+  /** Why the epoch differs from the previous one, if it does. */
   readonly reason?: 'epoch_changed' | 'slot_lost';
-  /** How often a history was begun on this slot, this one included. */
+  /** Number of histories begun on this slot, including this one. */
   readonly generation: number;
-  /** What became of the slot that the history before was read from, where it was lost; for people. */
+  /** Why the slot of the previous history was lost, as text for people. */
   readonly loss?: string;
 }
 
@@ -24,17 +24,17 @@ export interface WalHandler {
   /** Called before the first message of a stream, which waits for it. */
   started(start: StreamStart): Promise<void>;
   /**
-   * One pgoutput message: `buffer[start, end)`. The bytes are only valid during the call: copy what is kept. Called in
-   * WAL order. Throws for nothing but a bug.
+   * One pgoutput message: `buffer[start, end)`. The bytes are only valid during the call: copy what
+   * is kept. Called in WAL order. Throws only because of a bug.
    */
   message(buffer: Buffer, start: number, end: number): void;
-  /** Everything that committed before `end` has been handed over. */
+  /** Everything that committed before `end` has been delivered. */
   keepalive(end: Lsn): void;
-  /** The messages that had arrived together have been handed over: send on what they made. */
+  /** All messages that arrived together have been delivered: send their results on. */
   flush(): void;
 }
 
-/** What may be told to Postgres. */
+/** Positions that may be reported to Postgres. */
 export interface Acknowledger {
   /** Everything before it has been read. */
   written(): Lsn;
@@ -44,15 +44,18 @@ export interface Acknowledger {
 
 export interface WalSource {
   /**
-   * Connects and streams until stopped, over as many connections as it takes. Resolves once streaming for the first
-   * time; rejects with a SnoError where that is impossible.
+   * Connects and streams until stopped, over as many connections as needed. Resolves once streaming
+   * for the first time; rejects with a SnoError if that is impossible.
    */
   start(): Promise<void>;
   stop(): Promise<void>;
-  /** Stops handing over messages until `release`; what arrives is kept up to a byte budget, then the socket is paused. */
+  /**
+   * Stops delivering messages until `release`. Arriving messages are kept up to a byte budget, then
+   * the socket is paused.
+   */
   hold(): void;
   release(): void;
   readonly isStreaming: boolean;
-  /** Where the server's WAL ended, as last heard. */
+  /** End of the server's WAL, as last reported. */
   readonly serverEnd: Lsn;
 }

@@ -13,7 +13,7 @@ const STATUS_UPDATE = 0x72; // r
 const STATUS_UPDATE_BYTES = 34;
 const EPOCH_2000_MS = 946_684_800_000;
 
-/** Where the server's WAL ended when it sent the XLogData that begins at `start`. */
+/** End of the server's WAL when it sent the XLogData that begins at `start`. */
 export function serverEndOf(buffer: Buffer, start: number): Lsn {
   return readLsn(buffer, start + 9);
 }
@@ -29,8 +29,9 @@ export function readKeepalive(buffer: Buffer, start: number): Keepalive {
 }
 
 /**
- * A standby status update. `written` is what we have read, `flushed` what we shall never ask for again, both exact: the
- * server starts with the first commit record at or after `flushed`.
+ * A standby status update. `written` is the position read so far, `flushed` the position before
+ * which nothing will be requested again. Both are exact: the server starts with the first commit
+ * record at or after `flushed`.
  */
 export function statusUpdate(written: Lsn, flushed: Lsn, nowMs: number, asksReply: boolean): Buffer {
   const packet = Buffer.alloc(STATUS_UPDATE_BYTES);

@@ -1,6 +1,7 @@
 /**
- * The stream from the walsender, over pg's own connection in replication mode. Why not a replication library, and which
- * hazards that closes: docs/decisions/0001-bare-replication-connection.md.
+ * The stream from the walsender, over pg's own connection in replication mode. For why this is not
+ * a replication library, and which hazards that avoids:
+ * docs/decisions/0001-bare-replication-connection.md.
  */
 import type { Socket } from 'node:net';
 import type pg from 'pg';
@@ -22,59 +23,68 @@ import { Impasse } from './undecodable.ts';
 
 export interface StreamOptions {
   readonly url: string;
-  /** Answers, beside the replication connection, what the slot is once that connection holds it. */
+  /** Used to query the slot's state, beside the replication connection that holds it. */
   readonly pool: pg.Pool;
   readonly slot: string;
   readonly publication: string;
-  /** Bytes of packets that may wait while the handler is held; beyond it the socket is paused. */
+  /** Maximum bytes of packets that wait while the handler is held, before the socket is paused. */
   readonly backlogBytesMax: number;
-  /** How long creating the slot may wait for running transactions. */
+  /** How long creating the slot may wait for running transactions, in ms. */
   readonly slotLockTimeoutMs: number;
-  /** How long the server may wait for this process to read, before it ends the connection; 0: as it is set there. */
+  /**
+   * How long the server may wait for this process to read before it ends the connection, in ms. 0:
+   * the server's own setting.
+   */
   readonly tcpUserTimeoutMs: number;
-  /** A slot that holds more WAL is given up, and a new history begins; undefined: none is. */
+  /**
+   * Maximum bytes of WAL that a slot may hold before it is given up and a new history begins.
+   * Undefined: no maximum.
+   */
   readonly slotWalBytesMax?: number | undefined;
-  /** Hears of a slot that was given up for its WAL. */
+  /** Called when a slot was given up for its WAL. */
   readonly onGivenUp?: (heldBytes: number) => void;
-  /** How long Postgres may fail to decode one position before that is given up, and a new history begins; 0: for ever. */
+  /**
+   * How long Postgres may fail to decode one position before it is given up and a new history
+   * begins, in ms. 0: for ever.
+   */
   readonly undecodableMs: number;
-  /** Counts each time that Postgres fails to decode. */
+  /** Counts each failure of Postgres to decode. */
   readonly onUndecodable: () => void;
-  /** How long, at start, to wait for another process to leave the slot. */
+  /** How long, at start, to wait for another process to leave the slot, in ms. */
   readonly slotInUseTimeoutMs: number;
   readonly handler: WalHandler;
   readonly acknowledger: Acknowledger;
   readonly logger: Logger;
   readonly now: () => number;
   readonly random: () => number;
-  /** Counts a connection that ended though nobody stopped it. */
+  /** Counts a connection that ended without `stop`. */
   readonly onDisconnect: () => void;
-  /** Hears of an error that is a bug: the process must stop. */
+  /** Called with an error that is a bug: the process must stop. */
   readonly onBug: (error: unknown) => void;
 }
 
-/** A stream that lasted so long was a good one: the next failure is the first again. */
+/** How long a stream must last, in ms, before the backoff starts over. */
 const STABLE_MS = 10_000;
-/** How often it is looked, at start, whether another process has left the slot. */
+/** Interval, at start, between checks whether another process has left the slot, in ms. */
 const SLOT_IN_USE_RETRY_MS = 200;
-/** How long saying goodbye may take. */
+/** How long an orderly close may take, in ms. */
 const STOP_TIMEOUT_MS = 2_000;
-/** At start, how often a slot that changes hands while it is opened is looked at anew before that is an error. */
+/** Maximum attempts, at start, to open a slot that changes while it is opened. */
 const LOOKS_MAX = 5;
 
-/** What pg's Connection offers beyond its types. */
+/** Members of pg's Connection beyond its types. */
 interface ReplicationConnection {
   readonly stream: Socket;
   once(event: 'replicationStart', listener: () => void): void;
   sendCopyFromChunk(chunk: Buffer): void;
-  /** Says goodbye, then closes. */
+  /** Sends the terminate message, then closes. */
   end(): void;
 }
 
 interface Arrangement {
-  /** The backend at the other end. */
+  /** The pid of our backend. */
   readonly pid: string;
-  /** As they are in force there, in milliseconds; 0: off. */
+  /** The server's values in force, in ms. 0: off. */
   readonly tcpUserTimeoutMs: number;
   readonly walSenderTimeoutMs: number;
 }
@@ -83,17 +93,17 @@ export class ReplicationStream implements WalSource {
   readonly #options: StreamOptions;
   readonly #intake: Intake;
   #client: ReturnType<typeof createReplicationClient> | undefined;
-  /** Of the client, once it is connected. */
+  /** The client's connection, once it is connected. */
   #connection: ReplicationConnection | undefined;
   #pulse: Pulse | undefined;
   #pace: Pace | undefined;
   #progress: Progress | undefined;
   #isStopped = false;
   readonly #impasse: Impasse;
-  /** Why what the slot would send next is given up. */
+  /** Why the slot's next changes are given up. */
   #givenUp: string | undefined;
   #wake: (() => void) | undefined;
-  /** Ends the connection that there is. */
+  /** Ends the current connection. */
   #fail: (error: unknown) => void = () => undefined;
   #finished: Promise<void> | undefined;
 
@@ -112,7 +122,7 @@ export class ReplicationStream implements WalSource {
     return this.#intake.serverEnd;
   }
 
-  /** Whether the socket is paused because too much waits. */
+  /** Whether the socket is paused because the backlog is full. */
   get isPaused(): boolean {
     return this.#intake.isPaused;
   }
@@ -137,7 +147,7 @@ export class ReplicationStream implements WalSource {
     this.#pace?.stop();
     if (this.isStreaming) {
       connection?.end();
-      // a paused socket would not see the server's end
+      // A paused socket would not notice that the server closes.
       connection?.stream.resume();
     } else {
       this.#client?.abandon();
@@ -155,7 +165,7 @@ export class ReplicationStream implements WalSource {
     this.#intake.release();
   }
 
-  /** Ends the connection, if there is one, so that the slot is opened anew. */
+  /** Ends the current connection, if any, so that the slot is opened anew. */
   reopen(why: SnoError): void {
     this.#fail(why);
   }
@@ -178,7 +188,8 @@ export class ReplicationStream implements WalSource {
       } catch (error) {
         if (this.#isStopped) break;
         const fault = streamFault(error, slot);
-        // another process that stops (a rolling restart): it leaves the slot when its clients are gone
+        // Another process is stopping (a rolling restart): it leaves the slot when its clients are
+        // gone.
         const waits = !hasStarted && fault.code === 'slot_in_use' && now() - startedAt < slotInUseTimeoutMs;
         const looksAgain = fault.code === 'slot_lost' && ++looks < LOOKS_MAX;
         const isStuck = fault.code === 'wal_undecodable';
@@ -199,7 +210,7 @@ export class ReplicationStream implements WalSource {
     if (!hasStarted) refused(new SnoError('database_unreachable', 'stopped before the stream had started'));
   }
 
-  /** One connection, from connecting to its end. Always rejects, with the reason why it has ended. */
+  /** One connection, from connecting to its end. Always rejects, with the reason for its end. */
   async #streamOnce(onStreaming: () => void): Promise<never> {
     const { url, slot, publication, pool, slotLockTimeoutMs, slotWalBytesMax, onGivenUp } = this.#options;
     const { handler, acknowledger, now, logger } = this.#options;
@@ -266,7 +277,8 @@ export class ReplicationStream implements WalSource {
       });
       over.catch(() => undefined);
       await Promise.race([accepted, over]);
-      // from here on the slot is ours and the server must hear of us; what it sends waits for the handler
+      // From here on we hold the slot and the server must hear of us. Its messages wait for the
+      // handler.
       pulse.start();
       const recheck = recheckSlot(pool, { slot, publication, pid }, opened);
       await Promise.race([recheck, over]).catch(async (error) => {
@@ -291,7 +303,7 @@ export class ReplicationStream implements WalSource {
     }
   }
 
-  /** Why the stream has ended; notes what is to be given up for it. */
+  /** Returns why the stream has ended, and records what must be given up because of it. */
   #endFault(error: unknown): SnoError {
     const { slot, acknowledger, onUndecodable, now } = this.#options;
     const head = acknowledger.written();
@@ -304,7 +316,7 @@ export class ReplicationStream implements WalSource {
     return fault;
   }
 
-  /** Sets how long the server may wait for us, and learns what the connection is held by. */
+  /** Sets how long the server may wait for us, and reads the connection's pid and timeouts. */
   async #arrange(client: pg.Client): Promise<Arrangement> {
     const { tcpUserTimeoutMs } = this.#options;
     if (tcpUserTimeoutMs > 0) await client.query(`set tcp_user_timeout = ${tcpUserTimeoutMs}`);
@@ -317,7 +329,9 @@ export class ReplicationStream implements WalSource {
     return { pid, tcpUserTimeoutMs: Number(tcp), walSenderTimeoutMs: Number(wal) };
   }
 
-  /** Says goodbye, and waits until the server has heard it: the slot is free then. */
+  /**
+   * Closes the connection in order, and waits until the server has closed: then the slot is free.
+   */
   async #leave(connection: ReplicationConnection): Promise<void> {
     const { stream } = connection;
     if (stream.closed) return;
@@ -328,7 +342,10 @@ export class ReplicationStream implements WalSource {
     clearTimeout(force);
   }
 
-  /** Without it, Postgres 15 to 17 break the stream at the first change, and 18 leaves changes out silently. */
+  /**
+   * If the publication is missing, Postgres 15 to 17 break the stream at the first change, and 18
+   * leaves changes out silently.
+   */
   async #requirePublication(client: pg.Client): Promise<void> {
     const { publication } = this.#options;
     const sql = `select from pg_publication where pubname = ${quoteLiteral(publication)}`;
@@ -338,7 +355,7 @@ export class ReplicationStream implements WalSource {
 
   #startCommand(from: Lsn): string {
     const { slot, publication } = this.#options;
-    // the grammar of replication commands has no E'' strings
+    // The grammar of replication commands has no E'' strings.
     const publications = `'${quoteIdentifier(publication).replaceAll("'", "''")}'`;
     return `START_REPLICATION SLOT ${quoteIdentifier(slot)} LOGICAL ${formatLsn(from)} (proto_version '1', publication_names ${publications}, messages 'true')`;
   }
@@ -347,7 +364,7 @@ export class ReplicationStream implements WalSource {
     return this.#progress === undefined ? undefined : { ...this.#progress, head: this.#options.acknowledger.written() };
   }
 
-  /** The handler has failed: the process must stop, and what comes is not for it. */
+  /** The handler has failed: the process must stop, and receives nothing more. */
   #giveUp(error: unknown): void {
     this.#isStopped = true;
     this.#client?.abandon();

@@ -1,7 +1,7 @@
 /**
- * What Postgres fails to decode, each time it is asked for: a row over 1 GB as text, a value that UTF-8 lacks, a row filter or
- * an output function that raises, a library that is missing. It names the position, but no table. The tables that it described
- * before tell which.
+ * WAL that Postgres fails to decode at each attempt: a row over 1 GB as text, a value that UTF-8
+ * lacks, a failing row filter or output function, a missing library. Postgres reports the position,
+ * but no table. The tables described before narrow it down.
  */
 import { SnoError } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
@@ -28,8 +28,9 @@ export class DescribedTables {
   }
 
   /**
-   * Where the row that failed stood. A table is described right before its first row, so its row failed where only the
-   * description came. Else it may also be of a table that was not described yet, whose row filter failed.
+   * Where the failed row is. A table is described right before its first row, so if only the
+   * description arrived, that table's row failed. Otherwise the row may also belong to a table not
+   * described yet, whose row filter failed.
    */
   toString(): string {
     const last = this.#names.at(-1);
@@ -46,10 +47,13 @@ interface ServerError {
   readonly where?: string;
 }
 
-/** SQLSTATEs of a connection that Postgres ends, whatever it was decoding: it shuts down, crashes, is told to. */
+/**
+ * SQLSTATEs of a connection that Postgres ends, whatever it was decoding: it shuts down, crashes,
+ * or is told to.
+ */
 const ENDED = /^(08|57P|25P0[34])/;
 
-/** Advice by SQLSTATE; the first that fits. */
+/** Advice by SQLSTATE; the first match counts. */
 const HINTS: readonly (readonly [states: RegExp, hint: string])[] = [
   [
     /^(54|XX000)/,
@@ -65,7 +69,7 @@ const HINTS: readonly (readonly [states: RegExp, hint: string])[] = [
   [/^53200/, 'Give Postgres more memory, or set logical_decoding_work_mem lower.'],
 ];
 
-/** An error of a stream that Postgres gave because it cannot decode; undefined for others. */
+/** Whether Postgres ended the stream with an error because it cannot decode. */
 export function isServerError(error: unknown): error is ServerError {
   const { severity, code = '' } = error as ServerError;
   return severity !== undefined && !ENDED.test(code);
@@ -82,15 +86,18 @@ export function undecodable(error: ServerError, tables: DescribedTables, head: s
   });
 }
 
-/** `slot "sno", output plugin "pgoutput", in the change callback, associated LSN 0/16B3748`, in any language. */
+/**
+ * `slot "sno", output plugin "pgoutput", in the change callback, associated LSN 0/16B3748`, in any
+ * language.
+ */
 function positionOf({ where = '' }: ServerError): string | undefined {
   return / ([0-9A-F]{1,8}\/[0-9A-F]{1,8})\s*$/m.exec(where)?.[1];
 }
 
-/** Failures before a position is given up, however long they take. */
+/** Minimum failures before a position is given up, however long they take. */
 const FAILURES_MIN = 3;
 
-/** Tells when the stream has failed for long enough without getting on. */
+/** Tells when the stream has failed for long enough without progress. */
 export class Impasse {
   readonly #giveUpMs: number;
   #head: Lsn | undefined;
@@ -102,7 +109,7 @@ export class Impasse {
     this.#giveUpMs = giveUpMs;
   }
 
-  /** Postgres could not decode what follows `head`. Returns whether that is to be given up. */
+  /** Postgres could not decode the WAL after `head`. Returns whether that WAL must be given up. */
   failed(head: Lsn, now: number): boolean {
     if (head !== this.#head) {
       this.#head = head;
