@@ -1,4 +1,7 @@
-/** What of an access view ends access later than at a commit: allowed, and shown by `sno check`. */
+/**
+ * Warnings about access views whose access may end later than at a commit: allowed, and shown by
+ * `sno check`.
+ */
 import { readableName } from '../postgres/quote.ts';
 import { clockUses } from './access-basis.ts';
 import type { CatalogAccess, CatalogTable } from './catalog.ts';

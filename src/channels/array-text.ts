@@ -1,6 +1,6 @@
 /**
- * The text form of arrays: `{1,NULL,"a \"quoted\" one"}`, nested for more dimensions, with `[2:3]=` before it where the
- * bounds are not the usual ones.
+ * The text form of arrays: `{1,NULL,"a \"quoted\" one"}`, nested for more dimensions. `[2:3]=`
+ * comes before it if the bounds are not the default ones.
  */
 import { Bytes } from '../bytes.ts';
 import { formError } from './form.ts';
@@ -23,7 +23,10 @@ export interface ArrayVisitor {
   nullElement(): void;
 }
 
-/** Walks over the array in `buffer[start, end)`; `scratch` is overwritten. Throws RowError where it is none. */
+/**
+ * Walks over the array in `buffer[start, end)`; `scratch` is overwritten. Throws RowError if the
+ * text is not an array.
+ */
 export function visitArray(
   buffer: Buffer,
   start: number,
@@ -34,7 +37,8 @@ export function visitArray(
 ): void {
   let at = start < end && buffer[start] === BRACKET ? boundsEnd(buffer, start, end) : start;
   let depth = 0;
-  // whether an element or an array is due: after an opening brace it may also be the closing one
+  // whether an element or an array must follow; after an opening brace, the closing one may follow
+  // too
   let isDue = true;
   let isEmpty = false;
   while (at < end) {
@@ -75,7 +79,7 @@ function malformed() {
 
 const BOUNDS = /^(?:\[-?\d+:-?\d+\])+$/;
 
-/** Behind `[2:3]=`. */
+/** The offset after `[2:3]=`. */
 function boundsEnd(buffer: Buffer, start: number, end: number): number {
   let at = start;
   while (at < end && buffer[at] !== EQUALS) at++;

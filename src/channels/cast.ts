@@ -1,4 +1,4 @@
-/** The casts that mean the same here as in Postgres, on a value's text. */
+/** The casts of a value's text that mean the same here as in Postgres. */
 import { MADE } from './collation.ts';
 import type { Value } from './expression.ts';
 import { readFloat4, readFloat8, roundsOnceToFloat4 } from './float.ts';
@@ -11,10 +11,10 @@ import { type Apply, makeOf, type Special } from './routines/routine.ts';
 import { isScalar, isText, printsAsText, type ScalarType, sameType } from './types.ts';
 import { characterAt, countCharacters } from './utf8.ts';
 
-/** Any server_version_num, for casts that are the same in all of them. */
+/** Any server_version_num, for casts that are the same in all versions. */
 const VERSION_MAX = 999_999;
 
-/** The value as another type; undefined where that cast is not supported. */
+/** The value as another type; undefined if that cast is not supported. */
 export function castTo(value: Value, type: ScalarType, version = VERSION_MAX): Value | undefined {
   if (sameType(value.type, type)) return value;
   const apply = effectOf(value, type, version);
@@ -45,7 +45,7 @@ function asApply(entry: Apply | Special | undefined): Apply | undefined {
   return typeof entry === 'function' ? entry : undefined;
 }
 
-/** The value with its text form as its bytes; undefined where that cannot be had. */
+/** The value with its text form as its bytes; undefined if that is impossible. */
 export function printed(value: Value): Value | undefined {
   if (value.printed || (value.source.kind === 'constant' && value.source.text === null))
     return { ...value, printed: true };
@@ -65,7 +65,10 @@ export function printed(value: Value): Value | undefined {
   });
 }
 
-/** Whether the number's text, read as a float, gives what Postgres gives: it refuses what is out of range. */
+/**
+ * Whether reading the number's text as a float gives Postgres's result. Postgres rejects values out
+ * of range.
+ */
 function roundsAlike({ source, type: from }: Value, to: ScalarType): boolean {
   if (from.kind !== 'numeric') return true;
   if (source.kind !== 'constant') return to.kind === 'float8';
@@ -79,7 +82,10 @@ function roundsAlike({ source, type: from }: Value, to: ScalarType): boolean {
 
 const SPACE = 0x20;
 
-/** The value cut, rounded or padded to what stands in brackets behind its type; undefined where that is not supported. */
+/**
+ * The value cut, rounded or padded to its type's modifiers in brackets; undefined if that is not
+ * supported.
+ */
 export function fitTo(value: Value, modifiers: readonly number[]): Value | undefined {
   const from = printed(value);
   const apply = from === undefined ? undefined : fitting(from.type.kind, modifiers);

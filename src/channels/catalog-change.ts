@@ -1,12 +1,16 @@
 /**
- * What a transaction changed of the catalog, put into the catalog from before it.
+ * Applies a transaction's changes of the catalog to the catalog from before it.
  *
- * A `sno.catalog` message tells of the views that its transaction touched, with all that they read, and names all views that there
- * are: a view that is not named is gone. The rest is as it was, since whatever changes a view's meaning touches the view.
+ * A `sno.catalog` message describes the views that its transaction touched, with all that they
+ * read. It also lists all existing views: a view that is missing there is gone. Everything else is
+ * unchanged, since any change of a view's meaning touches the view.
  */
 import type { Catalog, CatalogAccess, CatalogChannel } from './catalog.ts';
 
-/** Undefined where a view is neither known nor told of: then something before was missed. `views`: oids of all views. */
+/**
+ * Undefined if a view is neither known nor described: an earlier message was missed. `views`: oids
+ * of all views.
+ */
 export function applyChange(before: Catalog, change: Catalog, views: readonly number[]): Catalog | undefined {
   const existing = new Set(views);
   const channels = replaced(before.channels, change.channels).filter(({ oid }) => existing.has(oid));
@@ -22,7 +26,7 @@ export function applyChange(before: Catalog, change: Catalog, views: readonly nu
     [...channels, ...access, ...tables].flatMap(({ columns }) => columns.map(({ typeOid }) => typeOid)),
   );
   for (const oid of used) {
-    // grows while it is walked: a Set visits what is added
+    // the Set grows during the loop: it visits added items
     const type = types.get(oid);
     if (type === undefined) continue;
     used.add(type.base).add(type.element);
@@ -43,7 +47,7 @@ function readBy(view: CatalogChannel | CatalogAccess): readonly number[] {
   return 'between' in view ? [...view.reads, ...view.between] : view.reads;
 }
 
-/** The parts from before, with those told of in their place, by oid. */
+/** The earlier parts, replaced by those in the message with the same oid. */
 function replaced<Part extends { readonly oid: number }>(before: readonly Part[], told: readonly Part[]): Part[] {
   if (told.length === 0) return [...before];
   const parts = new Map(before.map((part) => [part.oid, part]));

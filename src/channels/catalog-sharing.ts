@@ -1,6 +1,7 @@
 /**
- * A catalog that is read again is made of new objects, though little in it has changed. Parts that are equal to what was known are
- * replaced by the known objects, so that the same object means the same definition, and no memory is held twice.
+ * A catalog that is read again consists of new objects, though little has changed. Parts that equal
+ * known ones are replaced by the known objects. So the same object means the same definition, and
+ * no part is in memory twice.
  */
 import type { Catalog } from './catalog.ts';
 

@@ -1,8 +1,11 @@
-/** Whether it is known what the definitions are at this point of the WAL; who must know it waits. */
+/**
+ * Whether the definitions at this point of the WAL are known. Code that needs them waits for
+ * `known`.
+ */
 export class Certainty {
   #lost: { readonly regained: Promise<void>; readonly regain: () => void } | undefined;
 
-  /** Resolves when it is known; undefined: it is. */
+  /** Resolves when they are known; undefined if they already are. */
   get known(): Promise<void> | undefined {
     return this.#lost?.regained;
   }

@@ -1,4 +1,6 @@
-/** How texts of two expressions compare, by the rules of Postgres's collation derivation, where those are certain. */
+/**
+ * How texts of two expressions compare, by Postgres's collation derivation, where that is certain.
+ */
 import type { CatalogTableColumn } from './catalog.ts';
 import type { Collation, Value } from './expression.ts';
 
@@ -7,10 +9,12 @@ export type Collated = Pick<Value, 'collation' | 'collationName' | 'explicit'>;
 const DEFAULT_COLLATION = 'pg_catalog."default"';
 
 const NONE: Collated = { collation: 'none', collationName: '', explicit: false };
-/** The collation of text that is made of no text: the database's, which is not known here. */
+/** The collation of text computed from no text: the database's, which is unknown here. */
 export const MADE: Collated = { collation: 'other', collationName: DEFAULT_COLLATION, explicit: false };
 
-/** The collation of a comparison, or of what is made of two values; `none` where neither has one. */
+/**
+ * The collation of a comparison, or of a value computed from two values; `none` if neither has one.
+ */
 export function combinedCollation(a: Collated, b: Collated): Collated {
   if (a.explicit || b.explicit) return a.explicit ? a : b;
   if (a.collation === 'none' || b.collation === 'none') return a.collation === 'none' ? b : a;
@@ -19,7 +23,7 @@ export function combinedCollation(a: Collated, b: Collated): Collated {
   return a.collationName === DEFAULT_COLLATION ? b : { ...a, collation: 'conflict' };
 }
 
-/** The collation of what is made of several values, by the same rules. */
+/** The collation of a value computed from several values, by the same rules. */
 export function mergedCollation(values: readonly Collated[]): Collated {
   const { collation, collationName, explicit } = values.reduce<Collated>((a, b) => combinedCollation(a, b), NONE);
   return { collation, collationName, explicit };

@@ -1,14 +1,14 @@
 import { type Pattern, patternsConflict } from './pattern.ts';
 
-/** A pattern and when its view was created, as far as oids tell. */
+/** A pattern and the oid of its view, which shows the order of creation. */
 interface Claim {
   readonly pattern: Pattern;
   readonly oid: number;
 }
 
 /**
- * The patterns that could make a name of an earlier one's, each with that earlier one. The view that was there first
- * keeps its channels: creating a view must not take channels away from others.
+ * The patterns that share a possible name with an earlier pattern, each with that earlier one. The
+ * earlier view keeps its channels: creating a view must not take channels away from others.
  */
 export function findConflicts<T extends Claim>(claims: readonly T[]): Map<T, T> {
   const rivals = new Map<T, T[]>();
@@ -26,7 +26,10 @@ export function findConflicts<T extends Claim>(claims: readonly T[]): Map<T, T> 
   return refused;
 }
 
-/** Only where the literal beginning of one begins that of the other need they be compared: in sorted order those follow each other. */
+/**
+ * Two patterns conflict only if the literal beginning of one is a prefix of the other's. In sorted
+ * order such patterns follow each other.
+ */
 function* conflictingPairs<T extends Claim>(claims: readonly T[]): Generator<readonly [T, T]> {
   const beginning = ({ pattern }: T) => pattern.literals[0] as string;
   const sorted = [...claims].sort((a, b) => (beginning(a) < beginning(b) ? -1 : 1));

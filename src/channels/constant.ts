@@ -7,8 +7,8 @@ const INTEGER = /^(0|-?[1-9]\d*)$/;
 const FLOAT = /^(NaN|-?Infinity|-?\d+(\.\d+)?(e[+-]\d+)?)$/;
 
 /**
- * The texts that a constant may have. Another one (it was printed by other settings than ours, or is none of an enum's
- * labels) is refused instead of compared wrongly.
+ * The valid texts of a constant. Any other text is refused rather than compared wrongly: it was
+ * printed under other settings, or is not one of an enum's labels.
  */
 const SHAPES: Readonly<Partial<Record<ScalarKind, RegExp>>> = {
   bool: /^[tf]$/,
@@ -27,7 +27,10 @@ const SHAPES: Readonly<Partial<Record<ScalarKind, RegExp>>> = {
 };
 const TEMPORAL: ReadonlySet<ScalarKind> = new Set(['date', 'timestamp', 'timestamptz']);
 
-/** A constant of this type; null is NULL. Undefined where the text is not of the shape that the type's values have. */
+/**
+ * A constant of this type; null is NULL. Undefined if the text does not have the form of the type's
+ * values.
+ */
 export function constantOf(type: ScalarType, text: string | null): Value | undefined {
   if (text === null) return nullOf(type);
   if (SHAPES[type.kind]?.test(text) === false || (TEMPORAL.has(type.kind) && !isTemporalText(text))) return undefined;

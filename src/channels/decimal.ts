@@ -1,6 +1,7 @@
 /**
- * The order of integers and numerics by their text, exact at any length. Postgres prints no leading zeros, no exponent
- * and no negative zero; trailing zeros of a fraction mean nothing. NaN equals itself and is greater than Infinity.
+ * The order of integers and numerics by their text, exact at any length. Postgres prints no leading
+ * zeros, no exponent and no negative zero. Trailing zeros of a fraction are ignored. NaN equals
+ * itself and is greater than Infinity.
  */
 import { formError } from './form.ts';
 

@@ -1,4 +1,4 @@
-/** An array's elements by its text: read at once, into buffers that are used again. */
+/** An array's elements by its text, read all at once into reused buffers. */
 import { Bytes } from '../bytes.ts';
 import { type ArrayVisitor, visitArray } from './array-text.ts';
 import { ConstantOperand, type Operand } from './operand.ts';
@@ -9,7 +9,7 @@ const NULL_START = -1;
 
 export class Elements implements ArrayVisitor {
   count = 0;
-  /** How many elements it has in each dimension, and the number of the first. */
+  /** Number of elements in each dimension; `lowerBounds` has the index of the first. */
   dimensions: number[] = [];
   lowerBounds: number[] = [];
   readonly #text = new Bytes(64);
@@ -17,7 +17,7 @@ export class Elements implements ArrayVisitor {
   #starts: number[] = [];
   #ends: number[] = [];
   #depth = 0;
-  /** Elements so far of the array that is open at each depth. */
+  /** For each depth, the elements so far of the open array. */
   #open: number[] = [];
   #read: Operand | undefined;
 
@@ -25,7 +25,7 @@ export class Elements implements ArrayVisitor {
     return this.#text.buffer;
   }
 
-  /** NULL elements have none. */
+  /** Whether the element is NULL; such an element has no text. */
   isNull(index: number): boolean {
     return this.#starts[index] === NULL_START;
   }
@@ -38,7 +38,7 @@ export class Elements implements ArrayVisitor {
     return this.#ends[index] as number;
   }
 
-  /** Reads the array; a constant one once. */
+  /** Reads the array; a constant array only once. */
   read(operand: Operand): this {
     if (this.#read === operand && operand instanceof ConstantOperand) return this;
     this.#read = operand;
@@ -84,7 +84,7 @@ export class Elements implements ArrayVisitor {
     this.#open[this.#depth - 1] = (this.#open[this.#depth - 1] as number) + 1;
   }
 
-  /** `[2:3][0:1]=` before the elements; 1 where there is none. */
+  /** Parses `[2:3][0:1]=` before the elements; each lower bound is 1 if missing. */
   #readBounds(buffer: Buffer, start: number): void {
     this.lowerBounds.length = 0;
     for (let at = start, index = 0; index < this.dimensions.length; index++) {

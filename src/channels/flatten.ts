@@ -1,5 +1,6 @@
 /**
- * A view over views of one table, as a view of that table: the expressions of an inner view take the place of its columns.
+ * Rewrites a view over views of one table as a view of that table: the expressions of an inner view
+ * replace its columns.
  */
 import type { Node } from 'libpg-query';
 import { quoteIdentifier, readableName } from '../postgres/quote.ts';
@@ -7,14 +8,19 @@ import type { Catalog, CatalogChannel, CatalogTable } from './catalog.ts';
 import { nameOf, walk } from './node.ts';
 import { type ParsedView, parseView, Unsupported } from './parse.ts';
 
-/** A definition that reads a table, with the view's own column names; and that table, or undefined where the catalog knows none. */
+/**
+ * A definition that reads a table, with the view's own column names. `source` is that table, or
+ * undefined if the catalog does not have it.
+ */
 export interface FlatView {
   readonly parsed: ParsedView;
   readonly definition: string;
   readonly source: CatalogTable | undefined;
 }
 
-/** Throws Unsupported where one of the definitions has more than a table, a target list and a WHERE. */
+/**
+ * Throws Unsupported if one of the definitions has more than one table, a target list and a WHERE.
+ */
 export function flattenView(view: Pick<CatalogChannel, 'definition' | 'columns'>, catalog: Catalog): FlatView {
   const columns = view.columns.map(({ name }) => name);
   for (let text = view.definition; ; ) {
@@ -29,7 +35,7 @@ function sourceOf({ table: { schema, name } }: ParsedView, catalog: Catalog): Ca
   return catalog.tables.find((candidate) => candidate.schema === schema && candidate.name === name);
 }
 
-/** `outer` reads the view `view`. */
+/** `outer` must read the view `view`. */
 function merged(outer: ParsedView, columns: readonly string[], view: CatalogTable, definition: string): string {
   const inner = innerView(view, definition);
   const references = new Map<number, string>();
@@ -65,7 +71,8 @@ function innerView(view: CatalogTable, definition: string): ParsedView {
     throw new Unsupported(`the view ${name}, which it reads: ${error.message}`, undefined, error.hint);
   }
   for (const { value, sql } of inner.targets) {
-    // there it is the column's own collation, which gives way to others; in an expression it would prevail
+    // here it is the column's own collation, which gives way to others; in an expression it would
+    // take precedence
     walk(value, (kind) => {
       if (kind === 'CollateClause')
         throw new Unsupported(`the view ${name}, which it reads, has a COLLATE: ${sql}; write it in the channel view`);
@@ -74,7 +81,7 @@ function innerView(view: CatalogTable, definition: string): ParsedView {
   return inner;
 }
 
-/** What stands for a column of the view, or for its whole row. */
+/** The expression for a column of the view, or for its whole row. */
 function expressionOf(outer: ParsedView, column: string, view: CatalogTable, inner: ParsedView): string {
   const index = view.columns.findIndex(({ name }) => name === column);
   const target = inner.targets[index];

@@ -1,4 +1,7 @@
-/** Views that were declared and are not in the catalog any more: a migration may be about to create them again. */
+/**
+ * Views that were declared and are no longer in the catalog: a migration may be about to create
+ * them again.
+ */
 import type { Catalog } from './catalog.ts';
 import type { Refusal } from './channel.ts';
 import { NameIndex } from './name-index.ts';
@@ -6,7 +9,7 @@ import { type Pattern, parsePattern } from './pattern.ts';
 
 export type DeclaredView = Pick<Refusal, 'schema' | 'pattern'>;
 
-/** Maximum views that are remembered; the oldest is forgotten first. */
+/** Maximum number of remembered views; the oldest is dropped first. */
 const GONE_MAX = 1_000;
 
 /** The views of a catalog, by their keys. */
@@ -24,12 +27,15 @@ export function viewKey({ schema, pattern }: DeclaredView): string {
 
 export class GoneViews {
   #declared: ReadonlyMap<string, DeclaredView> = new Map();
-  /** By their keys, in the order in which they went. */
+  /** Gone views by key, in the order in which they went. */
   readonly #gone = new Map<string, DeclaredView>();
-  /** Of the gone views of both schemas; made when it is asked for. */
+  /** The names of the gone views of both schemas; built on first use. */
   #names: NameIndex<{ readonly pattern: Pattern }> | undefined;
 
-  /** Takes the views that are declared now. Answers which views left, and which of those that had left returned. */
+  /**
+   * Takes the currently declared views. Returns the views that left, and the gone views that
+   * returned.
+   */
   take(declared: ReadonlyMap<string, DeclaredView>): {
     readonly left: readonly DeclaredView[];
     readonly returned: readonly DeclaredView[];
@@ -48,7 +54,7 @@ export class GoneViews {
     return this.#gone.has(viewKey(view));
   }
 
-  /** Whether a pattern that is gone made this channel name. */
+  /** Whether this channel name fits a pattern that is gone. */
   find(name: string): boolean {
     this.#names ??= new NameIndex(patternsOf(this.#gone.values()).map((pattern) => ({ pattern })));
     for (const _ of this.#names.find(name)) return true;

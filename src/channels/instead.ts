@@ -1,4 +1,4 @@
-/** What to do instead of what a channel view may not have. */
+/** What to do instead of unsupported features in a channel view. */
 
 export const INSTEAD = {
   join:

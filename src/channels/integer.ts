@@ -1,14 +1,17 @@
-/** Whole numbers by their text, without allocation where they have up to 15 digits, exact at any length. */
+/** Whole numbers by their text, exact at any length. Up to 15 digits need no allocation. */
 import type { Bytes } from '../bytes.ts';
 import { formError, isIntegerText } from './form.ts';
 import { RowError } from './row-error.ts';
 
 const MINUS = 0x2d;
 const ZERO = 0x30;
-/** So many digits that every such number is exact. */
+/** Maximum number of digits for which every number is exact. */
 const DIGITS_EXACT = 15;
 
-/** The number, or NaN where it has more digits than are exact. Throws RowError where it is none. */
+/**
+ * The number, or NaN if it has too many digits to be exact. Throws RowError if the text is not a
+ * number.
+ */
 export function readInteger(buffer: Buffer, start: number, end: number): number {
   if (!isIntegerText(buffer, start, end)) throw formError('integer');
   const isNegative = buffer[start] === MINUS;
@@ -40,7 +43,7 @@ export function writeInteger(value: number, out: Bytes): void {
   }
 }
 
-/** Appends it with zeros in front, up to `width` digits. */
+/** Appends the number with leading zeros, up to `width` digits. */
 export function writePadded(value: number, width: number, out: Bytes): void {
   let digits = 1;
   for (let power = 10; power <= value; power *= 10) digits++;
@@ -53,7 +56,7 @@ export const INTEGER_KINDS: readonly IntegerKind[] = ['int2', 'int4', 'int8'];
 
 interface Range {
   readonly max: bigint;
-  /** The largest that a number can tell exactly. */
+  /** The largest value that a JavaScript number represents exactly. */
   readonly numberMax: number;
   readonly message: string;
 }
@@ -64,7 +67,7 @@ const RANGES: Readonly<Record<IntegerKind, Range>> = {
   int8: { max: 9_223_372_036_854_775_807n, numberMax: Number.MAX_SAFE_INTEGER, message: 'bigint out of range' },
 };
 
-/** The value, which is a safe integer, where the type has it. */
+/** Returns the value, a safe integer, if the type can hold it. Otherwise throws RowError. */
 export function inRange(value: number, kind: IntegerKind): number {
   const { numberMax, message } = RANGES[kind];
   if (value > numberMax || value < -numberMax - 1) throw new RowError(message);

@@ -1,8 +1,8 @@
 import type { Bytes } from '../bytes.ts';
 
 /**
- * JSON strings as Postgres's escape_json writes them: short escapes where JSON has them, lower-case `\u00xx` for the
- * other control characters, everything else as it is.
+ * JSON strings as Postgres's escape_json writes them: short escapes where JSON has them, lower-case
+ * `\u00xx` for the other control characters, everything else unchanged.
  */
 const QUOTE = 0x22;
 const ESCAPES: readonly (Buffer | undefined)[] = Array.from({ length: 256 }, (_, byte) => {

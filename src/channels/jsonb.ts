@@ -1,4 +1,7 @@
-/** Containment and equality of jsonb by its text (src/backend/utils/adt/jsonb_util.c): keys sorted, each once. */
+/**
+ * Containment and equality of jsonb by its text (src/backend/utils/adt/jsonb_util.c): keys are
+ * sorted, each occurs once.
+ */
 import { compareDecimals } from './decimal.ts';
 import { isText, member, OPEN_BRACE, OPEN_BRACKET, Walk } from './json-walk.ts';
 
@@ -15,13 +18,13 @@ function isNumber(first: number | undefined): boolean {
   return first === MINUS || (first !== undefined && first >= ZERO && first <= NINE);
 }
 
-/** Of two scalars; numbers by their value, whatever zeros they end in. */
+/** Compares two scalars; numbers by their value, ignoring trailing zeros. */
 function sameScalar(a: Buffer, aStart: number, aEnd: number, b: Buffer, bStart: number, bEnd: number): boolean {
   if (isNumber(a[aStart]) && isNumber(b[bStart])) return compareDecimals(a, aStart, aEnd, b, bStart, bEnd) === 0;
   return a.compare(b, bStart, bEnd, aStart, aEnd) === 0;
 }
 
-/** For `=` alone: 0 or 1. */
+/** For `=` only: 0 or 1. */
 export function compareJsonb(a: Buffer, aStart: number, aEnd: number, b: Buffer, bStart: number, bEnd: number): number {
   if (!isContainer(a[aStart])) return Number(!sameScalar(a, aStart, aEnd, b, bStart, bEnd));
   if (a[aStart] !== b[bStart]) return 1;
@@ -49,14 +52,14 @@ export function containsJsonb(
   bStart: number,
   bEnd: number,
 ): boolean {
-  // a scalar at the top counts as an array of one, but holds no array
+  // a scalar at the top counts as an array with one element, but contains no array
   if (isContainer(b[bStart])) return a[aStart] === b[bStart] && containsContainer(a, aStart, aEnd, b, bStart, bEnd);
   if (a[aStart] === OPEN_BRACE) return false;
   if (a[aStart] === OPEN_BRACKET) return hasElement(a, aStart, aEnd, b, bStart, bEnd);
   return sameScalar(a, aStart, aEnd, b, bStart, bEnd);
 }
 
-/** Of two objects or two arrays. */
+/** Compares two objects or two arrays. */
 function containsContainer(a: Buffer, aStart: number, aEnd: number, b: Buffer, bStart: number, bEnd: number): boolean {
   const walk = new Walk().open(b, bStart, bEnd);
   while (walk.next()) {
@@ -84,7 +87,10 @@ function hasElement(a: Buffer, aStart: number, aEnd: number, b: Buffer, bStart: 
   return false;
 }
 
-/** Within containers: a scalar is held by its equal, a container by one of its kind that contains it. */
+/**
+ * Inside containers: a scalar is contained in its equal, a container in one of its kind that
+ * contains it.
+ */
 function holds(a: Buffer, aStart: number, aEnd: number, b: Buffer, bStart: number, bEnd: number): boolean {
   if (isContainer(a[aStart]) || isContainer(b[bStart]))
     return a[aStart] === b[bStart] && containsContainer(a, aStart, aEnd, b, bStart, bEnd);

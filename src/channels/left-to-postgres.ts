@@ -1,4 +1,7 @@
-/** What Snö leaves to Postgres on purpose: no other implementation is sure to give its answers. */
+/**
+ * Functions and operators that Snö deliberately leaves to Postgres: no other implementation is sure
+ * to give its answers.
+ */
 
 export interface Left {
   /** Functions, and operators by their signs. */

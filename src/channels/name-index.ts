@@ -1,6 +1,6 @@
 import { matchPattern, type Pattern } from './pattern.ts';
 
-/** What `NameIndex` finds. */
+/** A result of `NameIndex`. */
 export interface Match<T> {
   readonly item: T;
   /** The placeholders' values, decoded, in the pattern's order. */
@@ -8,8 +8,8 @@ export interface Match<T> {
 }
 
 /**
- * Finds the patterns that make a channel name by their literal beginnings, so that the time taken does not grow with
- * the number of patterns.
+ * Finds the patterns of a channel name by their literal beginnings, so that the time does not grow
+ * with the number of patterns.
  */
 export class NameIndex<T extends { readonly pattern: Pattern }> {
   readonly #byBeginning = new Map<string, T[]>();

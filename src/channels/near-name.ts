@@ -1,11 +1,16 @@
-/** Which pattern a mistyped channel name was meant to be of. */
+/** Finds the pattern that a mistyped channel name probably meant. */
 import { nearest } from '../nearest.ts';
 
-/** Longer names are not compared: the time grows with the square. */
+/**
+ * Maximum length of a compared name, in characters: the time grows with the square of the length.
+ */
 const NAME_LENGTH_MAX = 100;
 const PARTS = /[:/.]/;
 
-/** The pattern whose literals are nearest, with the name's own values in its placeholders; undefined where none is near. */
+/**
+ * The pattern whose literals are nearest, with the name's own values in its placeholders; undefined
+ * if none is near.
+ */
 export function nearPattern(name: string, patterns: Iterable<string>): string | undefined {
   if (name.length > NAME_LENGTH_MAX) return undefined;
   const parts = name.split(PARTS);

@@ -1,7 +1,7 @@
-/** What parts of a parse tree say. */
+/** Helpers that read parts of a parse tree. */
 import type { Node, TypeName } from 'libpg-query';
 
-/** The last of the names, unquoted: `int4` of `pg_catalog.int4`; '' where it is a star. */
+/** The last of the names, unquoted: `int4` of `pg_catalog.int4`; '' for a star. */
 export function nameOf(names: readonly Node[] = []): string {
   const last = names.at(-1);
   return last !== undefined && 'String' in last ? (last.String.sval ?? '') : '';
@@ -11,7 +11,9 @@ export function schemaOf({ names = [] }: TypeName): string {
   return names.length > 1 ? nameOf(names.slice(0, -1)) : 'pg_catalog';
 }
 
-/** A string or NULL that a cast gives its type. */
+/**
+ * The text of a string constant or NULL, whose type comes from a cast; undefined for other nodes.
+ */
 export function literalOf(node: Node): { readonly text: string | null } | undefined {
   if (!('A_Const' in node)) return undefined;
   const { isnull, sval } = node.A_Const;
@@ -19,7 +21,7 @@ export function literalOf(node: Node): { readonly text: string | null } | undefi
   return sval === undefined ? undefined : { text: sval.sval ?? '' };
 }
 
-/** Calls `visit` for each node below, itself included, with its kind. */
+/** Calls `visit` with each node in the tree, itself included, and its kind. */
 export function walk(node: unknown, visit: (kind: string, inner: Node) => void): void {
   if (typeof node !== 'object' || node === null) return;
   for (const [kind, inner] of Object.entries(node)) {

@@ -1,6 +1,7 @@
 /**
- * Whether a view shows the same rows in whatever order those of its tables are stored. An UPDATE that changes no value that the view
- * reads still moves the row, and that may decide what LIMIT, DISTINCT ON, a window or an aggregate such as array_agg gives.
+ * Whether a view shows the same rows in whatever order its tables' rows are stored. An UPDATE that
+ * changes no value read by the view still moves the row. That may change the result of LIMIT,
+ * DISTINCT ON, a window or an aggregate such as array_agg.
  */
 import type { Node } from 'libpg-query';
 import type { CatalogAccess, CatalogFunction } from './catalog.ts';
@@ -17,7 +18,7 @@ const AGGREGATES: ReadonlySet<string> = new Set([
   'bit_or',
   'bit_xor',
 ]);
-/** Those for which it is so where equal values are the same value, and sums are exact. */
+/** Aggregates with that property only if equal values are the same value, and sums are exact. */
 const AGGREGATES_OF_EXACT: ReadonlySet<string> = new Set(['min', 'max', 'sum', 'avg']);
 const EXACT: ReadonlySet<string> = new Set(['int2', 'int4', 'int8', 'date', 'timestamp', 'timestamptz', 'oid']);
 
@@ -43,5 +44,5 @@ function isSqlOrderFree(sql: string): boolean {
   return isFree;
 }
 
-/** Plain DISTINCT has one empty node in the list where DISTINCT ON has its expressions. */
+/** In the list, plain DISTINCT has one empty node; DISTINCT ON has its expressions. */
 const isExpression = (node: Node): boolean => Object.keys(node).length > 0;

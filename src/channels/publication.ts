@@ -10,7 +10,7 @@ const NOT_IN_WAL: Readonly<Record<string, string>> = {
   t: 'is temporary',
 };
 
-/** What the catalog says of the publication. */
+/** The catalog's description of the publication. */
 export interface Publication {
   readonly name: string;
   readonly published: ReadonlySet<number>;
@@ -18,8 +18,9 @@ export interface Publication {
 }
 
 /**
- * Why the changes of a table do not come, with the SQL that mends it; undefined where they do. A table that lacks an identity is
- * published by itself once it has one, and a second ALTER PUBLICATION would fail.
+ * Why the changes of a table do not come, with the SQL that fixes it; undefined if they do. A table
+ * without an identity is published automatically once it has one, and a second ALTER PUBLICATION
+ * would fail.
  */
 export function publicationFault(
   table: CatalogTable,
@@ -68,7 +69,10 @@ function hasIdentity({ replicaIdentity, primaryKey, identityIndex }: CatalogTabl
   return replicaIdentity === 'f';
 }
 
-/** Postgres sends a partition's row under the root's name, but with the old values that the partition's identity says. */
+/**
+ * Postgres sends a partition's row under the root's name, but with the old values of the
+ * partition's identity.
+ */
 function partitionsFault({
   schema,
   name: relation,

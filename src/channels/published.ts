@@ -1,13 +1,14 @@
 /**
- * Messages published by hand. In the WAL (prefix `sno.publish`, written by the SQL function sno.publish) a message is
- * `channel LF event LF data`, data being JSON text: read without parsing it. By pg_notify it is a JSON object.
+ * Messages published by hand. In the WAL (prefix `sno.publish`, written by the SQL function
+ * sno.publish), a message is `channel LF event LF data`. The data is JSON text and is not parsed.
+ * With pg_notify, a message is a JSON object.
  */
 import { isJson } from '../json.ts';
 
 export interface Published {
   readonly channel: string;
   readonly event: string;
-  /** Where the data starts, in the buffer that was read; it goes on to the message's end. */
+  /** The data's start in the buffer; it ends at the message's end. */
   readonly start: number;
 }
 
@@ -18,7 +19,7 @@ const CHANNEL = /^[A-Za-z0-9_.:/~%-]+$/;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
 const CONTROL = /[\u0000-\u001f\u007f]/;
 
-/** Reads `buffer[start, end)`; undefined where it is malformed. */
+/** Parses `buffer[start, end)`; undefined if malformed. */
 export function parsePublished(buffer: Buffer, start: number, end: number): Published | undefined {
   const channelEnd = buffer.indexOf(LF, start);
   if (channelEnd === -1 || channelEnd >= end || channelEnd - start > CHANNEL_BYTES_MAX) return undefined;
@@ -38,7 +39,10 @@ export interface Notification {
   readonly data: string;
 }
 
-/** Reads a pg_notify payload, `{"channel":"room:7","event":"wave","data":{...}}`; undefined where it is malformed. */
+/**
+ * Parses a pg_notify payload, `{"channel":"room:7","event":"wave","data":{...}}`; undefined if
+ * malformed.
+ */
 export function parseNotification(payload: string): Notification | undefined {
   let value: unknown;
   try {

@@ -1,4 +1,7 @@
-/** Functions and operators: found by name and by the exact types of their arguments, as Postgres finds them first. */
+/**
+ * Functions and operators. They are looked up by name and by the exact types of their arguments, as
+ * Postgres looks first.
+ */
 import { castTo, printed } from './cast.ts';
 import { type Collated, MADE, mergedCollation } from './collation.ts';
 import { plainValue, type Value } from './expression.ts';
@@ -19,14 +22,14 @@ export class CallReader {
     this.#types = types;
   }
 
-  /** A call of a function of pg_catalog. */
+  /** Reads a call of a function of pg_catalog. */
   function(name: string, args: readonly Value[], place: object): Value {
     const routine = findRoutine(args, (kinds) => callKey(name, kinds));
     if (routine !== undefined) return this.#call(`${name}()`, routine, args, place);
     throw this.#text.refuse(functionRefusal(name, false), place);
   }
 
-  /** An operator of pg_catalog, over one value or two. */
+  /** Reads an operator of pg_catalog with one or two operands. */
   operator(name: string, args: readonly Value[], place: object): Value {
     const operands = name === '||' ? asTexts(args) : args;
     const routine = findRoutine(operands, (kinds) => operatorKey(name, kinds));
@@ -45,7 +48,7 @@ export class CallReader {
       throw this.#text.refuse(`${name} over a nondeterministic collation is not supported yet`, place);
     if (routine.collation !== undefined && collated.collation === 'conflict')
       throw this.#text.refuse(`${name} over texts of two collations is an error in Postgres`, place);
-    // the letters of a collation that orders by bytes may be others than those of C
+    // a collation that orders by bytes may have other letters than C
     if (routine.collation === 'C' && !(collated.collation === 'C' && collated.explicit))
       throw this.#text.refuse(
         `which letters ${name} takes for the same is up to a collation, which only Postgres knows; write COLLATE "C" for A to Z alone`,
@@ -80,13 +83,13 @@ export class CallReader {
   }
 }
 
-/** Text that is made of no text has the default collation, which we do not know. */
+/** Text that is computed from no text has the default collation, which is unknown here. */
 function textCollation(args: readonly Value[], collated: Collated): Collated {
   const isMade = collated.collation === 'none' && args.some(({ source }) => source.kind !== 'constant');
   return isMade ? MADE : collated;
 }
 
-/** By the types as they are; arrays by any array, if all are of the same. */
+/** Looks up the exact types first; then arrays as any array, if all have the same type. */
 function findRoutine(args: readonly Value[], key: (kinds: readonly string[]) => string): Routine | undefined {
   const kinds = args.map(({ type }) => kindOf(type));
   const exact = ROUTINES.find(key(kinds));
@@ -102,7 +105,7 @@ function kindOf(type: ValueType): string {
   return isScalar(type) ? type.kind : type.name;
 }
 
-/** text || anything, and anything || text: the other is cast to text. */
+/** For text || anything and anything || text, casts the other operand to text. */
 function asTexts(args: readonly Value[]): readonly Value[] {
   if (args.filter(({ type }) => type.kind === 'text').length !== 1) return args;
   const texts = args.map((arg) => (isScalar(arg.type) && !isText(arg.type) ? castTo(arg, TEXT_TYPE) : arg));

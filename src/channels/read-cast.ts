@@ -8,11 +8,11 @@ import { literalOf, nameOf, schemaOf } from './node.ts';
 import type { Reading } from './reading.ts';
 import type { ScalarType } from './types.ts';
 
-/** Beyond int4, a whole number is an int8 up to so many digits at least. */
+/** A whole number beyond int4. Up to 18 digits, it certainly fits into an int8. */
 const INT8 = /^\d{1,18}$/;
 const NUMERIC = /^(\d+|-?\d+\.\d+)$/;
 
-/** One that needs no type beside it. */
+/** A literal that needs no explicit type. */
 export function readLiteral(reading: Reading, { isnull, boolval, ival, fval }: A_Const, place: Node): Value {
   if (isnull === true) throw reading.text.refuse('this NULL has no type', place);
   if (boolval !== undefined) return constantIn(reading, 'bool', boolval.boolval === true ? 't' : 'f', place);
@@ -44,7 +44,7 @@ export function readCast(reading: Reading, { arg, typeName }: TypeCast, place: N
   throw reading.text.refuse(`casts to ${type.name} of a length or precision are not supported yet`, place);
 }
 
-/** NaN where it is no integer constant. */
+/** NaN if it is not an integer constant. */
 function integerOf(node: Node): number {
   return 'A_Const' in node && node.A_Const.ival !== undefined ? (node.A_Const.ival.ival ?? 0) : Number.NaN;
 }

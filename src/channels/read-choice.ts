@@ -1,4 +1,4 @@
-/** CASE, COALESCE, NULLIF, GREATEST and LEAST: values that are one of several. */
+/** CASE, COALESCE, NULLIF, GREATEST and LEAST: expressions that return one of several values. */
 import type { A_Expr, CaseExpr, CaseWhen, CoalesceExpr, MinMaxExpr, Node } from 'libpg-query';
 import { castTo } from './cast.ts';
 import { mergedCollation } from './collation.ts';
@@ -24,7 +24,7 @@ export function readCase(reading: Reading, { arg, args = [], defresult }: CaseEx
   return oneOf(reading, [...branches.map(({ gives }) => gives), otherwise], source, place);
 }
 
-/** `CASE x WHEN y` compares as `x = y` does; what x was cast to for that is not written. */
+/** `CASE x WHEN y` compares like `x = y`; the definition does not show the cast of x for that. */
 function whenOf(reading: Reading, tested: Value | undefined, node: Node): Condition {
   if (tested === undefined) return reading.condition(node);
   const value = reading.value(node);
@@ -63,7 +63,7 @@ export function readExtreme(reading: Reading, { op, args = [] }: MinMaxExpr, pla
   return foldConstant(oneOf(reading, values, source, place));
 }
 
-/** The values must be of one type. */
+/** All values must have one type. */
 function oneOf(reading: Reading, values: readonly Value[], source: Source, place: Node): Value {
   const [first, ...others] = values as [Value, ...Value[]];
   const odd = others.find(({ type }) => !sameType(type, first.type));

@@ -1,4 +1,4 @@
-/** What the parts of the reader of expressions ask of one another. */
+/** The interface between the parts of the expression reader. */
 import type { Node } from 'libpg-query';
 import type { Condition, Value } from './expression.ts';
 import type { DefinitionText } from './parse.ts';
@@ -7,12 +7,12 @@ import type { Types } from './types.ts';
 export interface Reading {
   readonly text: DefinitionText;
   readonly types: Types;
-  /** server_version_num */
+  /** server_version_num. */
   readonly version: number;
-  /** Of any type. Its bytes may not be its text form (`Value.printed`). */
+  /** A value of any type. Its bytes may not be its text form (`Value.printed`). */
   value(node: Node): Value;
-  /** Of any type, its bytes the text form of the value. */
+  /** A value of any type, whose bytes are its text form. */
   shown(node: Node): Value;
-  /** Of type boolean. */
+  /** A condition, of type boolean. */
   condition(node: Node): Condition;
 }

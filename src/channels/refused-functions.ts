@@ -1,4 +1,7 @@
-/** Why a function call in a channel view is refused, where more can be said than that it is not supported yet. */
+/**
+ * Why a function call in a channel view is refused, with more detail than "not supported yet" where
+ * possible.
+ */
 import { INSTEAD } from './instead.ts';
 import { reasonLeft } from './left-to-postgres.ts';
 
@@ -8,7 +11,7 @@ const AGGREGATES = words(
     'percent_rank percentile_cont percentile_disc range_agg range_intersect_agg rank row_number stddev stddev_pop ' +
     'stddev_samp string_agg sum var_pop var_samp variance xmlagg',
 );
-/** What may change though no row of the table does. */
+/** Functions whose result may change without a change of any row of the table. */
 const CHANGING = words(
   'clock_timestamp current_database current_query current_schema current_schemas current_setting currval ' +
     'gen_random_uuid inet_client_addr lastval nextval now pg_backend_pid pg_current_snapshot pg_current_wal_lsn ' +
@@ -45,7 +48,7 @@ export function functionRefusal(name: string, isWindow: boolean): string {
     : `${name}() is not supported yet: ${reason}`;
 }
 
-/** What to do instead of the call, where that is known. */
+/** What to do instead of the call, if known. */
 export function functionInstead(name: string, isWindow: boolean): string | undefined {
   if (isWindow) return INSTEAD.rank;
   if (AGGREGATES.has(name)) return INSTEAD.total;

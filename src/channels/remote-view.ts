@@ -1,4 +1,7 @@
-/** A channel view that Postgres evaluates, at work: every answer is at hand when a row is handled. */
+/**
+ * A channel view that Postgres evaluates, at work: every answer is available before its row is
+ * handled.
+ */
 import type { Bytes } from '../bytes.ts';
 import type { Relation } from '../decode/relation.ts';
 import type { Tuple } from '../decode/tuple.ts';
@@ -8,7 +11,7 @@ import type { IndexOf } from './evaluate.ts';
 import { writeEncodedValue } from './pattern.ts';
 import type { RemoteAnswers, RemoteRow, Side } from './remote-answers.ts';
 
-/** `plan` needs its key only; the rest is asked of Postgres. */
+/** Only the key of `plan` is used; Postgres evaluates everything else. */
 export function bindRemote(plan: ViewPlan, indexOf: IndexOf, relation: Relation, answers: RemoteAnswers): BoundView {
   return new RemoteBoundView(plan, indexOf, relation, answers);
 }

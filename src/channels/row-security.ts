@@ -1,12 +1,13 @@
 /**
- * Channel views to which row-level security applies. A snapshot of one has the rows that policies let through, while the WAL has all
- * rows: the two would disagree, and subscribers would get rows that the policies hide. So such a view is refused.
+ * Channel views to which row-level security applies. A snapshot has only the rows that policies
+ * allow, while the WAL has all rows. The two would disagree, and subscribers would receive hidden
+ * rows. So such a view is refused.
  */
 import { SnoError } from '../errors.ts';
 import { quoteIdentifier, readableName } from '../postgres/quote.ts';
 import type { CatalogChannel, CatalogSecured } from './catalog.ts';
 
-/** Throws `row_security` where policies apply to what the view reads. */
+/** Throws `row_security` if policies apply to what the view reads. */
 export function refuseSecured({ pattern, secured }: Pick<CatalogChannel, 'pattern' | 'secured'>): void {
   const [first] = secured;
   if (first === undefined) return;
@@ -22,7 +23,9 @@ function readerOf({ role }: CatalogSecured): string {
   return role === null ? "the service's role" : `the role ${readableName(role)}`;
 }
 
-/** Let the table's owner read it: by default its policies do not apply to that role. */
+/**
+ * Statements that let the table's owner read it: by default its policies do not apply to that role.
+ */
 function statementsFor({ reader, relation, role, owner, isForced, isInvoker }: CatalogSecured): string[] {
   return [
     ...(isForced ? [`ALTER TABLE ${relation} NO FORCE ROW LEVEL SECURITY;`] : []),

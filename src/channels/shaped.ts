@@ -1,4 +1,7 @@
-/** Which columns have texts that settings shape: those are looked at before anything is computed with them. */
+/**
+ * Columns whose texts depend on settings: their form is checked before anything is computed from
+ * them.
+ */
 import { visitArray } from './array-text.ts';
 import { type Form, isByteaText, isDateText, isTimestampText, isTimestampTzText, textFormOf } from './form.ts';
 import type { ValueType } from './types.ts';
@@ -15,7 +18,7 @@ const SCALARS: Readonly<Partial<Record<ValueType['kind'], Form>>> = {
   bytea: isByteaText,
 };
 
-/** Undefined where no setting shapes the type. */
+/** Undefined if no setting affects the type's text. */
 export function shapedType(type: ValueType): ShapedType | undefined {
   const form = formOf(type);
   return form === undefined ? undefined : { name: type.name, form };

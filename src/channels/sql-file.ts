@@ -1,4 +1,7 @@
-/** A SQL file that is to be run whole, in a transaction with others; and how a place in it is shown. */
+/**
+ * A SQL file that is run as a whole, in one transaction with others. Also shows places in such a
+ * file.
+ */
 import { isUtf8 } from 'node:buffer';
 import { readFile } from 'node:fs/promises';
 import { SnoError } from '../errors.ts';
@@ -6,7 +9,7 @@ import { parseStatements, type Statement } from './statements.ts';
 import { underline } from './underline.ts';
 
 export interface SqlFile {
-  /** What messages call it. */
+  /** The file's name in messages. */
   readonly name: string;
   readonly content: Buffer;
   readonly statements: readonly Statement[];
@@ -15,7 +18,10 @@ export interface SqlFile {
 const BYTE_ORDER_MARK = Buffer.from('\u{feff}');
 const BACKSLASH = 0x5c;
 
-/** Reads and splits a file; `rules_failed` names the place of what is no SQL, and of what would end the transaction. */
+/**
+ * Reads and splits a file. A `rules_failed` error names the place of invalid SQL, or of a statement
+ * that would end the transaction.
+ */
 export async function readSqlFile(path: string, name: string): Promise<SqlFile> {
   const bytes = await readFile(path);
   // as psql does
@@ -47,7 +53,7 @@ const ROLLED_BACK = 'this would undo the file. Remove it, with its BEGIN';
 const MORE_THAN_A_PAIR =
   'only one BEGIN before everything and one COMMIT after everything are passed over. Remove the others, or make a file of each transaction';
 
-/** Without the BEGIN and COMMIT around all statements but settings, where these are the only ones. */
+/** Drops the BEGIN and COMMIT around all statements except settings, if there is no other pair. */
 function withoutPair(statements: readonly Statement[]): readonly Statement[] {
   const [begin, commit, ...others] = statements.filter(({ transaction }) => transaction !== undefined);
   if (begin?.transaction !== 'begin' || commit?.transaction !== 'commit' || others.length > 0) return statements;
@@ -58,7 +64,10 @@ function withoutPair(statements: readonly Statement[]): readonly Statement[] {
 
 type Content = Pick<SqlFile, 'name' | 'content'>;
 
-/** `tasks.sql:3:15` (line and column in characters, from 1) and that line with `[start, end)`, in bytes, underlined. */
+/**
+ * `tasks.sql:3:15` (line and column in characters, from 1), and that line with `[start, end)`, in
+ * bytes, underlined.
+ */
 export function placeIn({ name, content }: Content, start: number, end: number): { at: string; excerpt: string } {
   const before = content.toString('utf8', 0, start).split('\n');
   const column = [...(before.at(-1) ?? '')].length + 1;

@@ -1,7 +1,7 @@
 /**
- * The order of dates and timestamps by their ISO text, under TimeZone UTC: `2020-01-31`, `0044-03-15 12:00:00.5 BC`,
- * `12020-01-01 00:00:00+00`, `infinity`. Years have any number of digits, so bytes alone do not tell the order. A date
- * compares with a timestamp as the midnight that it begins with.
+ * The order of dates and timestamps by their ISO text, under TimeZone UTC: `2020-01-31`,
+ * `0044-03-15 12:00:00.5 BC`, `12020-01-01 00:00:00+00`, `infinity`. Years have any number of
+ * digits, so bytes alone do not give the order. A date compares with a timestamp as its midnight.
  */
 import { formError } from './form.ts';
 
@@ -14,7 +14,10 @@ const LETTER_i = 0x69;
 
 const ISO = /^(-?infinity|\d{4,7}-\d\d-\d\d( \d\d:\d\d:\d\d(\.\d{1,6})?(\+00)?)?( BC)?)$/;
 
-/** Whether this is a text that `compareTemporals` understands: a constant may have been printed by other settings. */
+/**
+ * Whether `compareTemporals` understands this text: a constant may have been printed under other
+ * settings.
+ */
 export function isTemporalText(text: string): boolean {
   return ISO.test(text);
 }
@@ -33,7 +36,10 @@ export function compareTemporals(
   return Math.sign(microsecondOf(a, aStart, aEnd) - microsecondOf(b, bStart, bEnd));
 }
 
-/** Grows with the date, and is another one for each. Not a count of days: months all have 32 here. */
+/**
+ * A number that grows with the date and differs for each date. Not a count of days: each month has
+ * 32 here.
+ */
 function dayOf(text: Buffer, start: number, end: number): number {
   if (text[start] === LETTER_i) return Number.POSITIVE_INFINITY;
   if (text[start] === MINUS) return Number.NEGATIVE_INFINITY;
@@ -45,7 +51,7 @@ function dayOf(text: Buffer, start: number, end: number): number {
   return (year * 13 + twoDigits(text, at + 1)) * 32 + twoDigits(text, at + 4);
 }
 
-/** Microseconds since midnight; 0 where there is no time. */
+/** Microseconds since midnight; 0 if there is no time. */
 function microsecondOf(text: Buffer, start: number, end: number): number {
   let at = start;
   while (text[at] !== MINUS && at < end) at++;

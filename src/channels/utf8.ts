@@ -1,6 +1,6 @@
 /** Characters in UTF-8, without making strings. */
 
-/** Whether the byte goes on with a character that began before it. */
+/** Whether the byte continues a character that began before it. */
 function isContinuation(byte: number): boolean {
   return (byte & 0xc0) === 0x80;
 }
@@ -11,30 +11,30 @@ export function countCharacters(buffer: Buffer, start: number, end: number): num
   return count;
 }
 
-/** Where the character after the one at `at` begins. */
+/** The start of the character after the one at `at`. */
 export function nextCharacter(buffer: Buffer, at: number, end: number): number {
   let next = at + 1;
   while (next < end && isContinuation(buffer[next] as number)) next++;
   return next;
 }
 
-/** Where the character before `at` begins. */
+/** The start of the character before `at`. */
 export function previousCharacter(buffer: Buffer, at: number, start: number): number {
   let previous = at - 1;
   while (previous > start && isContinuation(buffer[previous] as number)) previous--;
   return previous;
 }
 
-/** Where the character with this number begins, counted from 0; `end` where there are fewer. */
+/** The start of the character with this number, counted from 0; `end` if there are fewer. */
 export function characterAt(buffer: Buffer, start: number, end: number, count: number): number {
-  // no character has less than a byte
+  // each character has at least one byte
   if (count >= end - start) return end;
   let at = start;
   for (let index = 0; index < count && at < end; index++) at = nextCharacter(buffer, at, end);
   return at;
 }
 
-/** Where `part[partStart, partEnd)` begins in the text at or after `from`; -1 where it does not come. */
+/** The start of `part[partStart, partEnd)` in the text at or after `from`; -1 if it is missing. */
 export function find(
   buffer: Buffer,
   from: number,

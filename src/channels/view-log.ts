@@ -1,4 +1,4 @@
-/** What the log says of views when the definitions change. */
+/** Log lines about views when the definitions change. */
 import type { Logger } from '../logger.ts';
 import type { Refusal } from './channel.ts';
 import type { DeclaredView } from './gone-views.ts';
@@ -9,7 +9,10 @@ const GONE = {
   channel_access: 'the access view was dropped: nobody may subscribe until there is one',
 } as const;
 
-/** A refusal is an error. A view that was refused or dropped and is served now has a line too. */
+/**
+ * Logs a refusal as an error. A view that is served again, after it was refused or dropped, gets a
+ * line too.
+ */
 export function tellOfViews(logger: Logger, { refused, gone, back }: LoadResult): void {
   for (const view of gone) logger.info({ view: nameOf(view) }, GONE[view.schema]);
   for (const refusal of refused) tellRefusal(logger, refusal);

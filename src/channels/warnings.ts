@@ -1,4 +1,4 @@
-/** What is allowed, but may surprise: shown by `sno check` and in the log. */
+/** Warnings about what is allowed but may surprise. `sno check` and the log show them. */
 import { readableName } from '../postgres/quote.ts';
 import type { CatalogFunction, CatalogTable, CatalogTableColumn } from './catalog.ts';
 import { isNaming, partsOf, type ValueType } from './types.ts';
@@ -7,11 +7,14 @@ export interface WarnedOf {
   readonly table: CatalogTable;
   /** The view's columns. */
   readonly outputs: readonly { readonly name: string; readonly type: ValueType }[];
-  /** Those made of several columns, of which one may come and another not. */
+  /** Outputs computed from several columns, of which one may come and another not. */
   readonly mixed: readonly string[];
-  /** Those whose values may be missing where a row moves from one channel to another. */
+  /** Outputs whose values may be missing when a row moves from one channel to another. */
   readonly missingInMoves: readonly string[];
-  /** Columns of the table that Postgres needs to evaluate the view, and whose values may be missing in any update. */
+  /**
+   * Columns of the table that Postgres needs to evaluate the view, and whose values may be missing
+   * in any update.
+   */
   readonly missing: readonly CatalogTableColumn[];
 }
 
@@ -59,7 +62,7 @@ export function warningsOf({ table, outputs, mixed, missingInMoves, missing }: W
   return warnings;
 }
 
-/** Names in the bodies of functions mean what the search_path says. */
+/** Names in the bodies of functions are resolved by the search_path. */
 export function pathWarnings(functions: readonly CatalogFunction[], path: string): string[] {
   const names = functions
     .filter(({ needsPath }) => needsPath)

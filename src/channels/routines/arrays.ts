@@ -1,4 +1,7 @@
-/** Operators and functions over arrays of any element type that compares for equality (arrayfuncs.c, array_userfuncs.c). */
+/**
+ * Operators and functions over arrays whose element type compares for equality (arrayfuncs.c,
+ * array_userfuncs.c).
+ */
 import type { Tuple } from '../../decode/tuple.ts';
 import { type Compare, compareOf } from '../compare.ts';
 import { Elements } from '../elements.ts';
@@ -7,7 +10,7 @@ import { readInteger } from '../integer.ts';
 import { Operand } from '../operand.ts';
 import type { Apply, RoutineTable, Special } from './routine.ts';
 
-/** How the elements of two arrays compare for equality; undefined where we do not know. */
+/** How the elements of two arrays compare for equality; undefined if unknown. */
 function equalityOf(args: readonly Value[]): Compare | undefined {
   const type = args[0]?.type;
   if (type?.kind !== 'array') return undefined;
@@ -24,7 +27,7 @@ function has(array: Elements, of: Elements, index: number, compare: Compare): bo
   return false;
 }
 
-/** Whether `a` has every element of `b`; NULL is had by none. */
+/** Whether `a` has every element of `b`; false if `b` has a NULL. */
 function hasEvery(a: Elements, b: Elements, compare: Compare): boolean {
   for (let index = 0; index < b.count; index++) if (b.isNull(index) || !has(a, b, index, compare)) return false;
   return true;
@@ -72,9 +75,9 @@ export const elementAt: Apply = (result, array, place) => {
   const index = readInteger(place.buffer, place.start, place.end);
   const { dimensions, lowerBounds, count } = elements.read(array);
   const at = index - (lowerBounds[0] ?? 1);
-  // of more dimensions than one, one subscript names no element
+  // an array with several dimensions has no element at a single subscript
   if (dimensions.length !== 1 || at < 0 || at >= count || elements.isNull(at)) return false;
-  // copied: the elements are those of another array, once the next row is read
+  // copied, because the next row overwrites the elements
   result.begin().copy(elements.buffer, elements.start(at), elements.endOf(at));
   return result.done();
 };
@@ -85,7 +88,7 @@ export class QuantifiedOperand extends Operand {
   readonly #array: Operand;
   readonly #compare: Compare;
   readonly #accepts: number;
-  /** What one element decides: true for ANY, false for ALL. */
+  /** The outcome of one element that decides: true for ANY, false for ALL. */
   readonly #decisive: boolean;
   readonly #elements = new Elements();
 

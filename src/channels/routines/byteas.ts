@@ -1,4 +1,4 @@
-/** Functions and operators over bytea, whose text is `\x` and two hexadecimal digits a byte. */
+/** Functions and operators over bytea, whose text is `\x` and two hexadecimal digits per byte. */
 import type { Apply, RoutineTable } from './routine.ts';
 
 const PREFIX = '\\x'.length;

@@ -1,4 +1,4 @@
-/** Operators and functions over float8 and float4, which are IEEE 754 in Postgres as they are here. */
+/** Operators and functions over float8 and float4, which are IEEE 754 in Postgres and here. */
 import { readFloat4, readFloat8 } from '../float.ts';
 import { writeFloat4, writeFloat8 } from '../float-text.ts';
 import type { Operand } from '../operand.ts';
@@ -16,7 +16,10 @@ export function putFloat(result: Result, value: number, kind: FloatKind): true {
   return result.done();
 }
 
-/** `value` was computed of finite numbers and is none, or of such as are not zero and is. */
+/**
+ * The errors for an infinite result of finite numbers (overflow), and a zero result of nonzero
+ * numbers (underflow).
+ */
 function overflow(): RowError {
   return new RowError('value out of range: overflow');
 }
@@ -49,7 +52,10 @@ function bounded(value: number, isBounded: boolean): number {
 
 const asItIs = (value: number) => value;
 
-/** Over float4 alone a result is rounded to float4, which for these operations is as good as computing in float4. */
+/**
+ * If both arguments are float4, the result is rounded to float4. For these operations that equals
+ * computing in float4.
+ */
 function binary(operation: Operation, left: FloatKind, right: FloatKind): readonly [gives: FloatKind, apply: Apply] {
   const gives = left === 'float4' && right === 'float4' ? 'float4' : 'float8';
   const round = gives === 'float4' ? Math.fround : asItIs;
@@ -60,7 +66,7 @@ function unary(operation: (a: number) => number, kind: FloatKind): Apply {
   return (result, a) => putFloat(result, operation(floatOf(a, kind)), kind);
 }
 
-/** The nearest whole number, of two the even one. */
+/** The nearest whole number; the even one of two. */
 export function roundEven(value: number): number {
   const down = Math.floor(value);
   const rest = value - down;
@@ -68,7 +74,7 @@ export function roundEven(value: number): number {
   return signed(down % 2 === 0 ? down : down + 1, value);
 }
 
-/** Zero keeps the sign of what was rounded. */
+/** Zero keeps the sign of the rounded value. */
 function signed(rounded: number, value: number): number {
   return rounded === 0 && value < 0 ? -0 : rounded;
 }

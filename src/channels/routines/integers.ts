@@ -1,10 +1,16 @@
-/** Operators and functions over int2, int4 and int8. Those of 15 digits and fewer are computed without allocation. */
+/**
+ * Operators and functions over int2, int4 and int8. Values of up to 15 digits are computed without
+ * allocation.
+ */
 import { bigInRange, INTEGER_KINDS, type IntegerKind, inRange, readBigInteger, readInteger } from '../integer.ts';
 import type { Operand } from '../operand.ts';
 import { RowError } from '../row-error.ts';
 import type { Apply, Result, RoutineTable } from './routine.ts';
 
-/** The same operation over numbers, where the outcome is a safe integer and so exact, and over bigints. */
+/**
+ * The same operation over numbers, used if the result is a safe integer and so exact, and over
+ * bigints.
+ */
 interface Operation {
   readonly numbers: (a: number, b: number) => number;
   readonly bigints: (a: bigint, b: bigint) => bigint;
@@ -28,7 +34,7 @@ function divisor<T extends number | bigint>(value: T): T {
   return value;
 }
 
-/** JavaScript's bit operators know 32 bits. */
+/** JavaScript's bit operators only handle 32 bits. */
 function bitwise(operation: (a: number, b: number) => number): (a: number, b: number) => number {
   return (a, b) => ((a | 0) === a && (b | 0) === b ? operation(a, b) : Number.NaN);
 }
@@ -36,7 +42,7 @@ function bitwise(operation: (a: number, b: number) => number): (a: number, b: nu
 function binary({ numbers, bigints }: Operation, kind: IntegerKind): Apply {
   return (result, a, b) => {
     const value = numbers(read(a), read(b));
-    // NaN too, where an argument was too long
+    // also NaN, if an argument was too long
     if (Math.abs(value) <= Number.MAX_SAFE_INTEGER) return result.integer(inRange(value, kind));
     return big(result, bigints(readBig(a), readBig(b)), kind);
   };

@@ -11,7 +11,7 @@ import { Routines, type RoutineTable } from './routine.ts';
 import { TEMPORALS } from './temporals.ts';
 import { TEXTS } from './texts.ts';
 
-/** As the documentation titles them. */
+/** Keys are the titles in the documentation. */
 export const ROUTINE_TABLES: Readonly<Record<string, RoutineTable>> = {
   Integers: INTEGERS,
   'Exact numbers': NUMERICS,

@@ -1,4 +1,4 @@
-/** LIKE and ILIKE, as src/backend/utils/adt/like_match.c matches. */
+/** LIKE and ILIKE, matching like src/backend/utils/adt/like_match.c. */
 import type { Operand } from '../operand.ts';
 import { RowError } from '../row-error.ts';
 import { nextCharacter } from '../utf8.ts';
@@ -10,14 +10,14 @@ const UNDERSCORE = 0x5f;
 
 const NO = 0;
 const YES = 1;
-/** No, and no later place in the text will do either. */
+/** No match, and no later place in the text can match either. */
 const NEVER = -1;
 
-/** What a byte counts as. */
+/** Maps a byte to the byte that it matches as. */
 type Fold = (byte: number) => number;
 
 const exact: Fold = (byte) => byte;
-/** Only of texts whose collation is C: others have letters beyond A to Z. */
+/** Only for texts whose collation is C: other collations have letters beyond A to Z. */
 const folded: Fold = (byte) => (byte >= 0x41 && byte <= 0x5a ? byte + 0x20 : byte);
 
 function endsInEscape(): RowError {
@@ -57,7 +57,7 @@ function match(
   return p >= patternEnd ? YES : NEVER;
 }
 
-/** Tries the pattern behind a % at each character from `textStart` on. */
+/** Tries the pattern after a % at each character from `textStart` on. */
 function matchAfterAny(
   text: Buffer,
   textStart: number,
@@ -93,7 +93,7 @@ function like(fold: Fold, expected: boolean): Apply {
     );
 }
 
-/** The pattern with backslashes for its own escape character. */
+/** The pattern with its own escape character replaced by backslashes. */
 const withBackslashes: Apply = (result, pattern, character) => {
   const out = result.begin();
   const { buffer, start, end } = pattern;

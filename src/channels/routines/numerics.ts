@@ -19,7 +19,7 @@ function binary(operation: (a: Numeric, b: Numeric) => Numeric): Apply {
 
 const DIGITS_MAX = 2_000;
 
-/** Versions differ in what they make of more digits. */
+/** Versions of Postgres differ in their results for more digits. */
 function toDigits(operation: (a: Numeric, digits: number) => Numeric): Special {
   return {
     where: `with a constant number of digits up to ${DIGITS_MAX}`,

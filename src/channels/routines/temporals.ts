@@ -1,4 +1,7 @@
-/** Operators and functions over date, timestamp and timestamptz, under TimeZone UTC (timestamp.c, date.c). */
+/**
+ * Operators and functions over date, timestamp and timestamptz, under TimeZone UTC (timestamp.c,
+ * date.c).
+ */
 import {
   type Civil,
   checkTimestamp,
@@ -36,7 +39,7 @@ function setDate(year: number, month: number, day: number): void {
   moment.microsecond = 0;
 }
 
-/** Cuts the moment, whose date is `civil`, down to what the unit's begins with. */
+/** Truncates the moment, whose date is `civil`, to the start of the unit. */
 type Truncate = () => void;
 
 function toMicroseconds(unit: number): Truncate {
@@ -45,7 +48,10 @@ function toMicroseconds(unit: number): Truncate {
   };
 }
 
-/** To the first year of so many: counted from year 1 on, which is why the year 0 belongs to those before. */
+/**
+ * Truncates to the first year of a period of `count` years. Counts from year 1, so year 0 belongs
+ * to the period before.
+ */
 function toYears(count: number): Truncate {
   return () => setDate(Math.floor((civil.year - 1) / count) * count + 1, 1, 1);
 }
@@ -118,7 +124,7 @@ function integerOf({ buffer, start, end }: Operand): number {
   return readInteger(buffer, start, end);
 }
 
-/** A date so many days later; infinity stays. */
+/** A date this many days later; infinity stays. */
 function later(result: Result, date: Operand, days: number): boolean {
   read(date);
   if (!Number.isFinite(moment.day)) return result.same(date);

@@ -5,7 +5,7 @@ import type { Operand } from '../operand.ts';
 import { RowError } from '../row-error.ts';
 import type { Apply } from './routine.ts';
 
-/** isspace() */
+/** The characters of C's isspace(). */
 const SPACES = '[ \\t\\n\\v\\f\\r]*';
 
 function textOf({ buffer, start, end }: Operand): string {
@@ -17,13 +17,16 @@ function invalid(type: string, text: string): RowError {
 }
 
 interface Numbers {
-  /** Sign and digits, with a prefix where they are not decimal. */
+  /** Sign and digits, with a prefix if they are not decimal. */
   readonly integer: RegExp;
   /** Sign, whole digits, digits after the point, exponent, or digits with a prefix. */
   readonly numeric: RegExp;
 }
 
-/** Hexadecimal, octal and binary numbers, and underscores between digits, are known from Postgres 16 on. */
+/**
+ * Postgres 16 and later accept hexadecimal, octal and binary numbers, and underscores between
+ * digits.
+ */
 const NUMBERS = numbers('\\d(?:_?\\d)*', '0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+');
 const OLD_NUMBERS = numbers('\\d+', '(?!)');
 
@@ -51,10 +54,10 @@ const integer =
   };
 
 const NUMERIC_WORD = whole('(?:(nan)|([+-]?)inf(?:inity)?)', 'i');
-/** What an exponent may be at most, and the digits after the point. */
+/** Maximum exponent, and maximum digits after the point. */
 const EXPONENT_MAX = 1_073_741_823;
 const SCALE_MAX = 16_383;
-/** More zeros at the end than any numeric has. */
+/** More trailing zeros than any numeric has. */
 const SHIFT_MAX = 200_000;
 
 const toNumeric =
@@ -109,7 +112,7 @@ const bool: Apply = (result, a) => {
   return result.truth(found[2]);
 };
 
-/** Hyphens may stand after each four digits, and braces around all. */
+/** Hyphens may follow each four digits, and braces may enclose the whole text. */
 const UUID = /^(?:\{([^{}]*)\}|([^{}]*))$/;
 const UUID_DIGITS = /^[0-9a-fA-F]{4}(?:-?[0-9a-fA-F]{4}){7}$/;
 
@@ -132,5 +135,5 @@ function inputs(shapes: Numbers): Readonly<Record<string, Apply>> {
 }
 
 export const TEXT_INPUTS = inputs(NUMBERS);
-/** Before Postgres 16. */
+/** The inputs before Postgres 16. */
 export const OLD_TEXT_INPUTS = inputs(OLD_NUMBERS);

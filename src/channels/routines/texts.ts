@@ -1,4 +1,7 @@
-/** Functions and operators over text (UTF-8), as src/backend/utils/adt/varlena.c and oracle_compat.c have them. */
+/**
+ * Functions and operators over text (UTF-8), as in src/backend/utils/adt/varlena.c and
+ * oracle_compat.c.
+ */
 import type { Bytes } from '../../bytes.ts';
 import { trimmedEnd } from '../compare.ts';
 import { readInteger } from '../integer.ts';
@@ -10,7 +13,7 @@ import type { Apply, RoutineTable, Special } from './routine.ts';
 const SPACE = Buffer.from(' ');
 const INT4_MIN = '-2147483648';
 const INT4_MAX = 2_147_483_647;
-/** Bytes that a text can have. */
+/** Maximum bytes of a text. */
 const BYTES_MAX = 0x3ffffffb;
 
 function integerOf({ buffer, start, end }: Operand): number {
@@ -34,7 +37,7 @@ const concatenate: Apply = (result, a, b) => {
   return result.done();
 };
 
-/** Only of texts whose collation is C: others have letters beyond A to Z. */
+/** Only for texts whose collation is C: other collations have letters beyond A to Z. */
 function mapCase(first: number, last: number, step: number): Special {
   const apply: Apply = (result, { buffer, start, end }) => {
     const out = result.begin();
@@ -75,7 +78,7 @@ function trim(atStart: boolean, atEnd: boolean): Apply {
 const substring: Apply = (result, text, from, count) => {
   const { buffer, start, end } = text;
   const first = integerOf(from);
-  // the first character that is not in
+  // the first character after the result
   let after = Number.POSITIVE_INFINITY;
   if (count !== undefined) {
     const wanted = integerOf(count);
@@ -102,7 +105,10 @@ const right: Apply = (result, text, count) => {
   return result.slice(buffer, characterAt(buffer, start, end, skipped), end);
 };
 
-/** By a constant other than the least integer: of that one the answer was another until some minor version. */
+/**
+ * Only for a constant other than the least integer: for that one, older minor versions give another
+ * result.
+ */
 const rightOfConstant: Special = {
   fix: ([, count]) => (typeof count === 'string' && count !== INT4_MIN ? right : undefined),
   where: 'with a constant number',
@@ -199,7 +205,7 @@ function pad(atStart: boolean): Apply {
   };
 }
 
-/** Appends characters of the text in turn, `count` of them. */
+/** Appends `count` characters of the text, cycling through it. */
 function fillUp(out: Bytes, buffer: Buffer, start: number, end: number, count: number): void {
   let at = start;
   for (let index = 0; index < count; index++) {
