@@ -10,7 +10,7 @@ export class Bytes {
     this.buffer = Buffer.allocUnsafeSlow(capacity);
   }
 
-  /** Makes room for `count` more bytes; afterwards `buffer` may be another one. */
+  /** Makes room for `count` more bytes. Afterwards `buffer` may be another one. */
   reserve(count: number): void {
     const needed = this.length + count;
     if (needed <= this.buffer.length) return;
@@ -54,7 +54,7 @@ export class Bytes {
     this.length += this.buffer.write(text, this.length, 'utf8');
   }
 
-  /** Forgets the content; a buffer that grew beyond `capacityMax` is given back. */
+  /** Drops the content. A buffer that grew beyond `capacityMax` is replaced by a smaller one. */
   clear(capacityMax = 1 << 20): void {
     this.length = 0;
     if (this.buffer.length > capacityMax) this.buffer = Buffer.allocUnsafeSlow(capacityMax);

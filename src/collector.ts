@@ -1,16 +1,23 @@
 /**
- * How much garbage may lie about. V8 lets its heap grow to several times what is alive before it collects, and does so the
- * more, the faster garbage is made: a large commit would take a multiple of the journal's bound. Why so: docs/decisions/0019-memory.md.
+ * Limits garbage. V8 lets its heap grow to several times the live data before a collection, and
+ * more so the faster garbage is made. A large commit would take a multiple of the journal's limit.
+ * See docs/decisions/0019-memory.md.
  */
 import { constants, type NodeGCPerformanceDetail, type PerformanceEntry, PerformanceObserver } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';
 
-/** It is collected when there is so much new since the last time, in percent of what was alive then, in V8's heap and in buffers outside of it. */
+/**
+ * Run a major collection once new allocations reach this percentage of what survived the last one.
+ * Both count V8's heap and the buffers outside it.
+ */
 const GARBAGE_PERCENT = 50;
-/** For less it is not: to go through the heap of a process that does nothing costs some ten milliseconds of CPU. */
+/**
+ * Minimum bytes of new allocations before a collection. To traverse the heap of an idle process
+ * costs some ten milliseconds of CPU.
+ */
 const GARBAGE_BYTES_MIN = 32 * 1024 ** 2;
 
-/** For the whole process; before much is allocated. */
+/** Applies to the whole process. Call it before much is allocated. */
 export function boundGarbage(): void {
   adjust();
   const observer = new PerformanceObserver((list) => {
@@ -19,14 +26,17 @@ export function boundGarbage(): void {
   observer.observe({ entryTypes: ['gc'] });
 }
 
-/** Of the whole heap. */
+/** Whether the collection covered the whole heap. */
 function isMajor(entry: PerformanceEntry): boolean {
-  // the types do not know of it
+  // The types do not know it.
   const { detail } = entry as unknown as { readonly detail: NodeGCPerformanceDetail };
   return detail.kind === constants.NODE_PERFORMANCE_GC_MAJOR;
 }
 
-/** V8 counts new buffers against a bound that it reckons from its heap alone, which is small beside the journal's frames. */
+/**
+ * V8 counts new buffers against a limit computed from its heap alone, which is small beside the
+ * journal's frames.
+ */
 function adjust(): void {
   const { heapUsed, arrayBuffers } = process.memoryUsage();
   const bytes = Math.max(((heapUsed + arrayBuffers) * GARBAGE_PERCENT) / 100, GARBAGE_BYTES_MIN);

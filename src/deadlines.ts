@@ -11,7 +11,7 @@ interface Timing {
   after(ms: number, callback: () => void): () => void;
 }
 
-/** How long a deadline is missed at most after a suspend, where nothing is delivered. */
+/** How late a deadline may be after a suspend if nothing is delivered, in ms. */
 const TICK_MS = 1_000;
 
 export class Deadlines {
@@ -41,7 +41,7 @@ export class Deadlines {
     };
   }
 
-  /** Calls back what is due. Costs one look at the clocks where nothing is. */
+  /** Calls the due callbacks. Reads the clocks once if none is due. */
   check(): void {
     if (this.#callbacks.size === 0) return;
     const now = this.#clock.now();
@@ -53,7 +53,7 @@ export class Deadlines {
     for (const [, callbacks] of due.sort(([a], [b]) => a - b)) for (const callback of callbacks) callback();
   }
 
-  /** Looks at the time again soon, while there is a deadline. */
+  /** Schedules the next check of the time, while there is a deadline. */
   #tick(now: number): void {
     const at = Math.min(this.#earliest, now + TICK_MS);
     if (this.#callbacks.size === 0 || at >= this.#tickAt) return;

@@ -1,6 +1,7 @@
 /**
- * Compressed websocket text frames, server to client (RFC 7692, permessage-deflate). No frame refers to one before it
- * (`server_no_context_takeover`), so that one is made once and sent to every client that takes compressed frames.
+ * Compressed websocket text frames, server to client (RFC 7692, permessage-deflate). No frame
+ * refers to an earlier one (`server_no_context_takeover`). So a frame is compressed once and sent
+ * to every client that accepts compressed frames.
  */
 import { constants, deflateRaw, deflateRawSync, type ZlibOptions } from 'node:zlib';
 import { assert } from './errors.ts';
@@ -9,18 +10,23 @@ import type { Slab } from './slab.ts';
 
 /** RSV1: the payload is compressed. */
 const COMPRESSED = 0x40;
-/** What a flush ends with; the receiver puts it back. */
+/** The end of each flush, omitted from the frame. The receiver appends it again. */
 const FLUSH_TAIL = Buffer.from([0x00, 0x00, 0xff, 0xff]);
-/** Nearly as small as by zlib's default of 6, in half the time or less. */
+/**
+ * zlib's compression level. Results are nearly as small as with its default of 6, in half the time
+ * or less.
+ */
 const LEVEL = 3;
 
-/** The same frame compressed, in `slab`; the frame itself where that makes it no smaller. */
+/**
+ * Returns the frame compressed, in `slab`, or the frame itself if compression makes it no smaller.
+ */
 export function deflatedFrame(frame: Buffer, slab: Slab): Buffer {
   const payload = payloadOf(frame);
   return framed(frame, deflateRawSync(payload, options(payload.length)), (bytes) => slab.allocate(bytes));
 }
 
-/** As `deflatedFrame`, on another thread: for frames that would hold the loop up. */
+/** Like `deflatedFrame`, on another thread: for frames that would block the event loop. */
 export function deflatedFrameLater(frame: Buffer): Promise<Buffer> {
   const payload = payloadOf(frame);
   return new Promise((resolve, reject) => {
@@ -31,7 +37,10 @@ export function deflatedFrameLater(frame: Buffer): Promise<Buffer> {
   });
 }
 
-/** The window and tables that a payload of this size has use for: to set up those of the largest costs more than a small frame. */
+/**
+ * Chooses window and tables for a payload of this size: setting up the largest ones costs more than
+ * a small frame.
+ */
 function options(bytes: number): ZlibOptions {
   const bits = Math.ceil(Math.log2(bytes + 1));
   return {

@@ -2,16 +2,16 @@ import type { Catalog } from './channels/catalog.ts';
 import type { BatchSink } from './journal/commit-builder.ts';
 import type { ResetReason } from './protocol.ts';
 
-/** What the half that reads the WAL tells the half that faces clients, in the order of the stream. */
+/** The messages from the WAL half to the client-facing half, in the order of the stream. */
 export interface Downstream extends BatchSink {
-  /** A history begins, and the journal is empty: every subscription is void, for that reason. */
+  /** A history begins, and the journal is empty. Every subscription is reset with this reason. */
   begin(reason: ResetReason): void;
-  /** The definitions are these from here on. */
+  /** These definitions apply from here on. */
   defined(catalog: Catalog): void;
-  /** From here on it is known what the definitions are, or not. */
+  /** Whether the definitions are certain from here on. */
   known(isKnown: boolean): void;
-  /** A marker has come. */
+  /** A marker arrived. */
   marker(id: string): void;
-  /** What came together has come: it is to be sent on. */
+  /** Everything that arrived together has been passed on: send it now. */
   flush(): void;
 }

@@ -7,11 +7,11 @@ import { RoundRobin } from './round-robin.ts';
  */
 interface Place {
   readonly address: string;
-  /** Where it stands among the items of its address. */
+  /** Its index among the items of its address. */
   index: number;
 }
 
-/** Of items whose address is unknown: they count as of one. */
+/** Items without a known address count as one address. */
 const UNKNOWN = '';
 
 export class FairShare<Item> {
@@ -19,9 +19,9 @@ export class FairShare<Item> {
   readonly #places = new Map<Item, Place>();
   readonly #items = new Map<string, Item[]>();
   readonly #turns = new RoundRobin<Item>();
-  /** The addresses that have so many items, by that number. */
+  /** The addresses by their number of items. */
   readonly #addresses: Set<string>[] = [];
-  /** The most items that one address has. */
+  /** Maximum number of items that one address currently has. */
   #most = 0;
 
   constructor(max: number) {
@@ -32,18 +32,18 @@ export class FairShare<Item> {
     return this.#places.size;
   }
 
-  /** How many the address has. */
+  /** Number of items of the address. */
   of(address: string | undefined): number {
     return this.#items.get(address ?? UNKNOWN)?.length ?? 0;
   }
 
-  /** Takes the item in, or refuses it; `displaced` has to make room for it. */
+  /** Adds the item, or refuses it. `displaced` was removed to make room for it. */
   enter(item: Item, address: string = UNKNOWN): { readonly isIn: boolean; readonly displaced?: Item } {
     if (this.size < this.#max) {
       this.#add(item, address);
       return { isIn: true };
     }
-    // not where the other would have fewer afterwards
+    // Not if the other address would have fewer items afterwards.
     if (this.#most <= this.of(address) + 1) return { isIn: false };
     const [heaviest] = this.#addresses[this.#most] as Set<string>;
     const displaced = (this.#items.get(heaviest as string) as Item[]).at(-1) as Item;
@@ -52,7 +52,7 @@ export class FairShare<Item> {
     return { isIn: true, displaced };
   }
 
-  /** False where it was not in, or not any more. */
+  /** Returns false if the item is not in the queue. */
   leave(item: Item): boolean {
     const place = this.#places.get(item);
     if (place === undefined) return false;
@@ -70,17 +70,17 @@ export class FairShare<Item> {
     return true;
   }
 
-  /** The item that is to be served next; it stays until it leaves. */
+  /** Returns the next item to serve. It stays until it leaves. */
   next(isReady?: (item: Item) => boolean): Item | undefined {
     return this.#turns.next(isReady);
   }
 
-  /** Counts the item as of another address from now on. */
+  /** Counts the item for another address from now on. */
   move(item: Item, address: string = UNKNOWN): void {
     if (this.leave(item)) this.#add(item, address);
   }
 
-  /** Counts the item as of another address from now on, where that has fewer. */
+  /** Counts the item for another address from now on, if that one has fewer items. */
   give(item: Item, address: string = UNKNOWN): void {
     const owner = this.#places.get(item)?.address;
     if (owner === undefined || this.of(address) >= this.of(owner)) return;

@@ -4,12 +4,12 @@
  */
 import type { Slab } from './slab.ts';
 
-/** The most bytes that the header of an unmasked frame takes. */
+/** Maximum bytes of an unmasked frame's header. */
 export const FRAME_HEADER_BYTES_MAX = 10;
 
 const TEXT_FINAL = 0x81;
 
-/** How many header bytes a payload of this length needs. */
+/** Number of header bytes for a payload of this length. */
 export function frameHeaderBytes(payloadBytes: number): number {
   return payloadBytes < 126 ? 2 : payloadBytes < 65_536 ? 4 : 10;
 }
@@ -32,13 +32,13 @@ export function writeFrameHeader(target: Buffer, offset: number, payloadBytes: n
   return offset + 10;
 }
 
-/** What an unmasked frame holds, in the frame's own memory. */
+/** The payload of an unmasked frame, in the frame's own memory. */
 export function payloadOf(frame: Buffer): Buffer {
   const short = frame[1] as number;
   return frame.subarray(short < 126 ? 2 : short === 126 ? 4 : 10);
 }
 
-/** A whole text frame for one message; in `slab`, where it is to be kept. */
+/** A whole text frame for one message. Pass `slab` for a frame that is kept. */
 export function textFrame(message: string, slab?: Slab): Buffer {
   const payloadBytes = Buffer.byteLength(message);
   const bytes = frameHeaderBytes(payloadBytes) + payloadBytes;

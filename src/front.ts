@@ -1,6 +1,6 @@
 /**
- * The half of the service that faces clients: fan-out, access and gateway, over a journal that is filled from elsewhere. It runs in
- * the process that reads the WAL, or in each of SNO_WORKERS processes.
+ * The client-facing half of the service: fan-out, access and gateway, over a journal that another
+ * part fills. It runs in the process that reads the WAL, or in each of SNO_WORKERS processes.
  */
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
@@ -35,28 +35,28 @@ export interface FrontOptions {
   readonly databaseUrl: string;
   readonly logger: Logger;
   readonly metrics: Metrics;
-  /** For what must not wait for clients. */
+  /** For queries that must not wait for clients. */
   readonly pool: pg.Pool;
   readonly journal: MemoryJournal;
   readonly markers: Markers;
   readonly transactions: Transactions;
   readonly channels: ChannelResolver;
   readonly certificate: Certificate | undefined;
-  /** How many clients the settings allow this process; 0 = no limit. */
+  /** Maximum clients of this process by the settings. 0: no limit. */
   readonly clientsMax: number;
-  /** How many files the process may open for anything but clients, snapshots and access checks. */
+  /** Number of files that the process may open beside clients, snapshots and access checks. */
   readonly otherFilesMax: number;
-  /** Counts connections, where others count them too. */
+  /** Counts connections, if other processes count them too. */
   readonly admission?: AdmissionDesk;
-  /** Resolves when it is time for another try. */
+  /** Resolves when it is time to retry. */
   readonly pause: (attempt: number) => Promise<void>;
 }
 
 const BUNDLE_FILE = fileURLToPath(new URL('../dist/sno.js', import.meta.url));
 const EVICT_MS = 1_000;
-/** How long after a snapshot's own bound a server that does not answer at all is given up. */
+/** How long after a snapshot's own limit a silent server is given up, in ms. */
 const SNAPSHOT_SILENCE_MS = 10_000;
-/** Of the journal's bytes, what compressed copies of its frames may take beside it. */
+/** Maximum share of the journal's bytes for compressed copies of its frames, beside the journal. */
 const COPIES_SHARE = 0.25;
 
 export class Front {
@@ -68,7 +68,7 @@ export class Front {
   readonly #gateway: Gateway;
   #timers: NodeJS.Timeout[] = [];
 
-  /** Throws `setting_invalid` where a key of tokens is none. */
+  /** Throws `setting_invalid` if a configured token key is not a valid key. */
   constructor(options: FrontOptions) {
     const { settings, databaseUrl, logger, metrics, pool, journal, markers, transactions, pause } = options;
     const { deliveries, commitToSend, resets, snapshotReads, limitsMet, compression } = metrics;
@@ -82,7 +82,7 @@ export class Front {
       copiesBytesMax: settings.SNO_REPLAY_BYTES * COPIES_SHARE,
       deflated: (before, after) => compression.frame(before, after),
     });
-    // snapshots wait for slow clients: what the stream waits for must not wait for them
+    // Snapshots wait for slow clients. Queries that the stream waits for must not wait for them.
     const snapshotMsMax = settings.SNO_SNAPSHOT_SECONDS * 1_000 + SNAPSHOT_SILENCE_MS;
     this.#snapshotPool = createPool(databaseUrl, 'snapshot', settings.SNO_SNAPSHOTS, snapshotMsMax);
     this.#snapshotPool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
@@ -145,17 +145,20 @@ export class Front {
     });
   }
 
-  /** Whose stream it serves. To be called before anything else. */
+  /** Sets the stream's head. Call it before anything else. */
   follow(head: Head): void {
     this.hub.follow(head);
   }
 
-  /** Takes the port; throws `address_in_use`. Until `open` clients are told that the service is starting. */
+  /**
+   * Takes the port. Throws `address_in_use`. Until `open`, clients are told that the service is
+   * starting.
+   */
   async listen(): Promise<number> {
     return (await this.#gateway.listen()).port;
   }
 
-  /** Instead of `listen` where main has the port, and gives its connections to `enter`. */
+  /** Used instead of `listen` if main has the port and passes its connections to `enter`. */
   prepare(): Promise<void> {
     return this.#gateway.prepare();
   }
@@ -171,7 +174,10 @@ export class Front {
     this.#timers.push(setInterval(() => this.hub.heartbeat(), HEARTBEAT_SECONDS * 1_000));
   }
 
-  /** Sends the clients away over `seconds`. A client that is not sent away yet is served as before, heartbeats included. */
+  /**
+   * Disconnects the clients over `seconds`. Until then, each client is served as before, including
+   * heartbeats.
+   */
   async drain(
     seconds = drainSeconds(this.#options.settings.SNO_DRAIN_SECONDS, this.#gateway.connectionCount),
   ): Promise<void> {
@@ -179,7 +185,7 @@ export class Front {
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
   }
 
-  /** After `drain`. */
+  /** Call after `drain`. */
   async stop(): Promise<void> {
     await this.#access.close();
     await this.#snapshotPool.end().catch(() => undefined);

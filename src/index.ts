@@ -1,4 +1,7 @@
-/** The service, for those who run it inside a process of their own. The client library is `sno/client`. */
+/**
+ * The service, for programs that run it inside their own process. The client library is
+ * `sno/client`.
+ */
 export { readSettings, type SettingName, type Settings } from './config.ts';
 export { ERRORS, type ErrorCode, SnoError } from './errors.ts';
 export { createLogger, type Logger } from './logger.ts';

@@ -1,6 +1,6 @@
 /**
- * Says whether bytes are one JSON value (RFC 8259), without making anything of them. Strings must be free of raw
- * control characters; UTF-8 is taken as it is, since Postgres has checked it.
+ * Checks whether bytes are one JSON value (RFC 8259), without building it. Strings must contain no
+ * raw control characters. UTF-8 is not checked, since Postgres has checked it.
  */
 const WHITESPACE = table(' \t\n\r');
 const DIGIT = table('0123456789');

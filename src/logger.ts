@@ -2,7 +2,10 @@ import { type DestinationStream, type Logger, pino } from 'pino';
 
 export type { Logger };
 
-/** The log of the process: one JSON line an event, for an operator to act on. Never holds a token, key or password. */
+/**
+ * The process's log: one JSON line per event, for the operator. Never contains a token, key or
+ * password.
+ */
 export function createLogger(level: string, destination?: DestinationStream): Logger {
   const options = {
     level,

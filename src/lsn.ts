@@ -12,7 +12,7 @@ export type Lsn = number;
 const LOW = 0x1_0000_0000;
 const HIGH_MAX = 0x1f_ffff;
 
-/** Reads the 8-byte big-endian LSN at `offset`. Throws where it passes 2^53. */
+/** Reads the 8-byte big-endian LSN at `offset`. Throws if it exceeds 2^53. */
 export function readLsn(buffer: Buffer, offset: number): Lsn {
   const high = buffer.readUInt32BE(offset);
   if (high > HIGH_MAX) throw new RangeError(`LSN ${high.toString(16)}/… is beyond 2^53 bytes of WAL`);
@@ -34,7 +34,7 @@ export function formatLsn(lsn: Lsn): string {
 
 const LSN = /^([0-9A-Fa-f]{1,8})\/([0-9A-Fa-f]{1,8})$/;
 
-/** Reads `0/16B3748`; undefined where the text is no LSN that this process can hold. */
+/** Reads `0/16B3748`. Undefined if the text is not an LSN that this process can hold. */
 export function parseLsn(text: string): Lsn | undefined {
   const match = LSN.exec(text);
   if (match === null) return undefined;

@@ -48,21 +48,27 @@ export interface Service {
   readonly host: string;
   readonly port: number;
   readonly adminPort: number;
-  /** Rejects when the service cannot go on; never resolves. */
+  /** Rejects when the service cannot continue. Never resolves. */
   readonly failed: Promise<never>;
-  /** Says not ready, sends the clients away over SNO_DRAIN_SECONDS or less, then ends everything. */
+  /**
+   * Reports not ready, disconnects the clients over SNO_DRAIN_SECONDS or less, then stops
+   * everything.
+   */
   stop(): Promise<void>;
 }
 
 const SLOT_LOCK_TIMEOUT_MS = 10_000;
-/** Beyond the time that another process may take to drain: it leaves the slot when its clients are gone. */
+/**
+ * How long to wait for another process to leave the slot, in ms, beyond the time that it may take
+ * to drain. It leaves the slot when its clients are gone.
+ */
 const SLOT_IN_USE_TIMEOUT_MS = 15_000;
 const CONTROL_CONNECTIONS = 4;
-/** The one for replication, and the one that listens. */
+/** The replication connection, and the one that listens. */
 const STREAM_CONNECTIONS = 2;
 const POLL_MS = 2_000;
 const MEASURE_MS = 5_000;
-/** Of messages by pg_notify, while the stream is behind. */
+/** Maximum bytes of waiting pg_notify messages while the stream is behind. */
 const NOTIFICATIONS_BYTES_MAX = 16 << 20;
 
 /** Starts everything and resolves once clients are served. Throws a SnoError that says what is wrong and what to do. */
@@ -106,7 +112,7 @@ class RunningService implements Service, WalHandler {
     new Promise<void>((resolve) => setTimeout(resolve, backoff(attempt, Math.random())));
   #admin: Admin | undefined;
   #certificate: Certificate | undefined;
-  /** Who faces clients: this process, or the workers. */
+  /** The client-facing half: in this process, or in the workers. */
   #front: Front | undefined;
   #fleet: Fleet | undefined;
   #downstream: Downstream | undefined;
@@ -116,7 +122,7 @@ class RunningService implements Service, WalHandler {
   #fail: (error: unknown) => void = () => undefined;
   #state: 'starting' | 'catching up' | 'serving' | 'draining' = 'starting';
   #generation: number | undefined;
-  /** Whether the stream has reached, once, the end that the WAL had at start. */
+  /** Whether the stream has ever reached the WAL's end as of the start. */
   #isCaughtUp = false;
 
   constructor(settings: Settings, logger: Logger) {
@@ -157,7 +163,7 @@ class RunningService implements Service, WalHandler {
     this.#definitions = new Definitions({
       registry: new ChannelRegistry(settings.SNO_PUBLICATION),
       onLoad: (result) => {
-        // WAL that is read again after a restart tells of definitions that are long gone
+        // WAL that is read again after a restart contains definitions that are long outdated.
         if (this.#isCaughtUp) tellOfViews(logger, result);
       },
       onUntold: () => void this.#catalogWatch.tell(),
@@ -284,7 +290,8 @@ class RunningService implements Service, WalHandler {
   async start(): Promise<void> {
     const settings = this.#settings;
     await loadParser();
-    // bad keys and certificates and taken ports are found before anything is changed in the database
+    // Invalid keys and certificates and ports in use are found before anything changes in the
+    // database.
     const front = await this.#openPorts();
     await this.#rulebook.prepare();
     this.#state = 'catching up';
@@ -294,7 +301,8 @@ class RunningService implements Service, WalHandler {
     await this.#guardian.check();
     await this.#listener.start();
     await this.#catchUp();
-    // what partitions and materialized views are like when clients come is what later looks compare with
+    // Later checks compare partitions and materialized views with their state when clients are
+    // first let in.
     await this.#catalogWatch.look();
     for (const refusal of this.#definitions.registry.refusals()) tellRefusal(this.#logger, refusal);
     await front.open();
@@ -311,7 +319,7 @@ class RunningService implements Service, WalHandler {
     );
   }
 
-  /** Listens on both ports; clients are let in later. */
+  /** Listens on both ports. Clients are let in later. */
   async #openPorts(): Promise<Front | Fleet> {
     const settings = this.#settings;
     this.#certificate = await Certificate.load(settings, this.#logger);
@@ -352,7 +360,7 @@ class RunningService implements Service, WalHandler {
       append: (batch) => hub.append(batch),
       knows: (channel) => hub.knows(channel),
       begin: (reason) => hub.resetAll(reason),
-      // markers and definitions are the same objects here
+      // Markers and definitions are the same objects here.
       defined: () => undefined,
       known: () => undefined,
       marker: () => undefined,
@@ -411,7 +419,7 @@ class RunningService implements Service, WalHandler {
     await this.#pool.end().catch(() => undefined);
   }
 
-  // from the WAL
+  // Calls from the WAL:
 
   async started(start: StreamStart): Promise<void> {
     this.#lookahead.reset();
@@ -421,7 +429,7 @@ class RunningService implements Service, WalHandler {
       this.#builder.resumeEpoch();
       return;
     }
-    // first what may fail: the stream is made anew then, and this is tried again
+    // Steps that may fail come first: then the stream is opened anew, and this is retried.
     const { lsn, key, ...read } = await this.#rulebook.read();
     const { reason, loss, epoch } = start;
     if (loss !== undefined) this.#metrics.slotLost.inc();
@@ -452,7 +460,10 @@ class RunningService implements Service, WalHandler {
     this.#lookahead.flush();
   }
 
-  /** Everybody who may write to the database may put a message into the WAL: one that is no catalog must not stop the stream. */
+  /**
+   * Any role that may write to the database may put a message into the WAL: an invalid catalog must
+   * not stop the stream.
+   */
   #catalogMessage(json: string, lsn: Lsn): readonly Redefinition[] {
     try {
       const redefinitions = this.#definitions.message(json, lsn);
@@ -467,7 +478,7 @@ class RunningService implements Service, WalHandler {
     }
   }
 
-  /** Resolves when everything that was committed before the call has come out of the stream. */
+  /** Resolves when the stream has delivered everything committed before the call. */
   #catchUp(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.failed.catch(reject);

@@ -1,8 +1,9 @@
 /**
- * What is measured: one registry, every metric with its help text, label values bounded and all there from the start.
+ * Metrics: one registry, every metric with its help text, with limited label values that all exist
+ * from the start.
  *
- * Counters are incremented where things happen, by label (`metrics.resets.lagging.inc()`): no lookup by label is done
- * on the hot path. Gauges are read when somebody asks, from the sources that `observe` was given.
+ * Counters are incremented where events happen, by label (`metrics.resets.lagging.inc()`), so the
+ * hot path looks up no label. Gauges are read at each scrape, from the sources passed to `observe`.
  */
 import type * as prom from 'prom-client';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
@@ -13,7 +14,10 @@ interface Count {
   inc(by?: number): void;
 }
 
-/** A counter that the registry reads at each scrape, so that to count is an addition: it is done for each event. */
+/**
+ * A counter that the registry reads at each scrape. So counting, done for each event, is only an
+ * addition.
+ */
 class Tally implements Count {
   total = 0;
 
@@ -35,7 +39,10 @@ const FRAMES = ['hello', 'subscribe', 'unsubscribe', 'token', 'ping', 'malformed
 const WAL_STATUSES = ['reserved', 'extended', 'unreserved', 'lost'] as const;
 const ANSWERS = ['answered', 'failed'] as const;
 const DROPS = ['payload_malformed', 'channel_unknown', 'too_many_waiting'] as const;
-/** What a client met the limit of; the settings of these names, and what no setting changes. */
+/**
+ * The limits that clients can reach, named like their settings, and the ones that no setting
+ * changes.
+ */
 export const LIMITS = [
   'connections',
   'connections_per_address',
@@ -57,7 +64,10 @@ export const LIMITS = [
   'outbound_bytes',
 ] as const;
 export type Limit = (typeof LIMITS)[number];
-/** Close codes that are counted each by itself; every other one is `other`. 1006: the connection broke without one. */
+/**
+ * Close codes with a label of their own; all others count as `other`. 1006: the connection broke
+ * without a close code.
+ */
 const CLOSES = ['1000', '1005', '1006', ...Object.values(CLOSE).map(String), 'other'];
 const CLIENT_ERRORS = (Object.keys(ERRORS) as ErrorCode[]).filter((code) => ERRORS[code].audience === 'client');
 
@@ -67,7 +77,7 @@ const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0
 const BATCH_SIZES = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 10_000];
 const QUERY_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-/** What gauges show, asked at each scrape; undefined while it is not known. */
+/** Gauges, read at each scrape. Undefined while unknown. */
 const GAUGES = {
   walLagBytes: ['sno_wal_lag_bytes', 'Bytes of WAL that Postgres has written and Snö has not read.'],
   slotRetainedBytes: ['sno_slot_retained_bytes', 'Bytes of WAL that Postgres keeps for the replication slot.'],
@@ -109,7 +119,7 @@ const GAUGES = {
   snapshotsWaiting: ['sno_snapshots_waiting', 'Snapshots that wait for one of SNO_SNAPSHOTS places.'],
   caughtUp: ['sno_caught_up', '1 once the stream has reached the end that the WAL had at start, else 0.'],
 } as const;
-/** Gauges that are 1 for the label value that holds, 0 for the others. */
+/** Gauges that are 1 for the current label value and 0 for the others. */
 const STATES = {
   slotWalStatus: [
     'sno_slot_wal_status',
@@ -137,7 +147,7 @@ export interface Metrics {
   readonly tlsFailures: Count;
   readonly framesReceived: Readonly<Record<(typeof FRAMES)[number], Count>>;
   readonly messagesDropped: Readonly<Record<(typeof DROPS)[number], Count>>;
-  /** Checks of access that one query answered: its count is that of the queries. */
+  /** Number of access checks that one query answered. Its count is the number of queries. */
   readonly accessChecks: { observe(checks: number): void };
   readonly accessSeconds: { observe(seconds: number): void };
   readonly accessFailures: Count;
@@ -150,12 +160,12 @@ export interface Metrics {
   readonly workerExits: Count;
   /** Counts a connection's end by its close code. */
   closed(code: number): void;
-  /** Where gauges get their values; may be called by each stage for its own. */
+  /** Sets the sources of gauges. Each stage may call it for its own. */
   observe(sources: GaugeSources): void;
-  /** The text that /metrics answers, and its content type. */
+  /** The text that /metrics returns, and its content type. */
   text(): Promise<string>;
   readonly contentType: string;
-  /** All values, to be added to those of other processes. */
+  /** All values, for adding up with other processes' values. */
   values(): Promise<MetricValues>;
 }
 
@@ -167,7 +177,7 @@ export function createMetrics(): Metrics {
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
 
-  /** Read when somebody scrapes. */
+  /** Read at each scrape. */
   const counter = (
     name: string,
     help: string,

@@ -1,4 +1,4 @@
-/** The candidate that a mistyped word most likely meant; undefined where none is near. */
+/** The candidate that a mistyped word most likely meant. Undefined: none is similar. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
   let distanceMax = Math.min(2, Math.floor(word.length / 3));
@@ -11,7 +11,10 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   return best;
 }
 
-/** Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b` (optimal string alignment). */
+/**
+ * Number of insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`
+ * (optimal string alignment).
+ */
 function editDistance(a: string, b: string): number {
   let beforeLast: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, column) => column);

@@ -3,7 +3,7 @@
  * exactly. `*` as the first label of a host stands for exactly one label, as in certificates.
  */
 
-/** For the reference and for errors. */
+/** For docs/settings.md and for errors. */
 export const ORIGIN_FORM = '`*`, or origins such as https://app.example.com or https://*.example.com, comma-separated';
 
 const WILDCARD_FAULT =
@@ -82,7 +82,9 @@ export class AllowedOrigins {
     );
   }
 
-  /** Whether an entry names the host, whatever its scheme and port. `name` is as `hostName` gives it. */
+  /**
+   * Whether an entry names the host, with any scheme and port. `name` is as `hostName` returns it.
+   */
   haveHost(name: string): boolean {
     return (
       this.#hosts.has(name) ||

@@ -28,7 +28,7 @@ export function formatPosition(epoch: string, lsn: Lsn, index: number): string {
 
 const POSITION = /^([0-9a-z]{1,16}-[0-9a-z]{1,8}-[0-9a-z]{1,8}):([0-9A-F/]{3,17}):(\d{1,12})$/;
 
-/** Reads what `formatPosition` wrote; undefined for anything else. */
+/** Reads the result of `formatPosition`. Undefined for anything else. */
 export function parsePosition(text: string): ({ readonly epoch: string } & Position) | undefined {
   const match = POSITION.exec(text);
   if (match === null) return undefined;
@@ -49,7 +49,7 @@ export function formatEpoch(epoch: Epoch): string {
   return `${epoch.systemIdentifier.toString(36)}-${epoch.timeline.toString(36)}-${epoch.generation.toString(36)}`;
 }
 
-/** Whether two epochs differ in nothing but the slot generation: then it was the slot that was lost. */
+/** Whether two epochs differ only in the slot generation: then the slot was lost. */
 export function differsInGenerationOnly(a: string, b: string): boolean {
   return a !== b && a.slice(0, a.lastIndexOf('-')) === b.slice(0, b.lastIndexOf('-'));
 }

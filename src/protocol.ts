@@ -6,7 +6,9 @@
  */
 export const PROTOCOL_VERSION = 1;
 
-/** In which a client says hello, where the server's settings say nothing else. */
+/**
+ * How long a client may take to send its hello, in seconds, unless the server's settings differ.
+ */
 export const HELLO_SECONDS = 5;
 export const HEARTBEAT_SECONDS = 25;
 
@@ -17,7 +19,10 @@ export type ClientFrame =
   | { readonly type: 'subscribe'; readonly channel: string; readonly snapshot?: boolean; readonly since?: string }
   | { readonly type: 'unsubscribe'; readonly channel: string }
   | { readonly type: 'token'; readonly token: string }
-  /** `reached`: answer once everything that is live here includes this commit: an LSN (`0/16B3748`), or a transaction id (`741`). */
+  /**
+   * `reached`: answer once every live channel of this connection includes this commit, given as an
+   * LSN (`0/16B3748`) or a transaction id (`741`).
+   */
   | { readonly type: 'ping'; readonly reached?: string };
 
 // server -> client
@@ -62,7 +67,10 @@ export interface ChangesFrame<Row = unknown> {
   readonly type: 'changes';
   readonly channel: string;
   readonly position: string;
-  /** The commit's end LSN; in the parts of a commit before its last, where it is not known yet, the LSN of the commit record. */
+  /**
+   * The commit's end LSN. In the parts of a commit before its last, where it is not known yet: the
+   * LSN of the commit record.
+   */
   readonly lsn: string;
   readonly xid: number;
   readonly committed_at: string;
@@ -80,7 +88,7 @@ export interface MessageFrame {
 export interface HeartbeatFrame {
   readonly type: 'heartbeat';
   readonly position: string;
-  /** The answer to a ping's `reached`, as it was asked. */
+  /** The answer to a ping's `reached`, with the client's own text. */
   readonly reached?: string;
 }
 export interface ResetFrame {
@@ -92,7 +100,10 @@ export interface UnsubscribedFrame {
   readonly type: 'unsubscribed';
   readonly channel: string;
   readonly code: UnsubscribedCode;
-  /** With `access_revoked`: the access view was dropped, so that nobody may subscribe until there is another one. */
+  /**
+   * With `access_revoked`: the access view was dropped, so no client may subscribe until another
+   * one exists.
+   */
   readonly undeclared?: true;
 }
 export interface ErrorFrame {
@@ -112,7 +123,10 @@ export type ServerFrame<Row = unknown> =
   | UnsubscribedFrame
   | ErrorFrame;
 
-/** Websocket close codes. 1001 and 1013 ask the client to come back, jittered; the rest say that it did something wrong. */
+/**
+ * Websocket close codes. 1001 and 1013 ask the client to reconnect, with jitter; the others report
+ * a fault of the client.
+ */
 export const CLOSE = {
   draining: 1001,
   overloaded: 1013,

@@ -1,11 +1,11 @@
 /**
- * Items that wait, by address. Addresses take turns, so an item waits for at most one item of each other address for every one
- * of its own address before it, however many those have.
+ * Waiting items by address. Addresses take turns. So before an item, at most one item of each other
+ * address is served per earlier item of its own address, however many they have.
  */
 const UNKNOWN = '';
 
 export class RoundRobin<Item> {
-  /** The address whose turn comes next is first, and so is its oldest item. */
+  /** The address whose turn is next comes first, and so does its oldest item. */
   readonly #byAddress = new Map<string, Set<Item>>();
 
   add(item: Item, address: string = UNKNOWN): void {
@@ -19,7 +19,10 @@ export class RoundRobin<Item> {
     if (items?.delete(item) === true && items.size === 0) this.#byAddress.delete(address);
   }
 
-  /** The next item that is ready; the turn of its address is over. The item stays until it is deleted. */
+  /**
+   * Returns the next item that is ready, and ends the turn of its address. The item stays until it
+   * is deleted.
+   */
   next(isReady: (item: Item) => boolean = () => true): Item | undefined {
     for (const [address, items] of this.#byAddress) {
       for (const item of items) {

@@ -21,5 +21,5 @@ export class SteadyClock {
 
 const clock = new SteadyClock();
 
-/** For ages and terms in this process. */
+/** For ages and durations in this process. */
 export const steadyNow = (): number => clock.now();

@@ -6,32 +6,41 @@ import { InPlaceSocket } from './in-place-socket.ts';
 import { Session, type SessionConfig } from './session.ts';
 import { PINNED, PLAIN, type SessionSettings } from './session-settings.ts';
 
-/** A connection on which a query is not answered for so long is dead, unless the query says that it may take longer. */
+/**
+ * How long a query may take before its connection counts as dead, in ms, unless the query allows
+ * more time.
+ */
 const QUERY_TIMEOUT_MS = 30_000;
-/** So that the connection itself tells that a host did not answer in time. */
+/**
+ * Added to the pool's wait, in ms, so that the connection itself reports that a host did not answer
+ * in time.
+ */
 const PATIENCE_MORE_MS = 1_000;
-/** Says that a query may take as long as it likes. */
+/** For a query without a time limit. */
 export const NO_TIMEOUT_MS = 2 ** 31 - 1;
 
-/** `role` tells the operator which of Snö's connections it is (application_name). */
+/** `role` names the kind of connection for the operator (application_name). */
 function configOf(url: string, role: string, settings: SessionSettings): SessionConfig {
   return { conninfo: url, role: `sno ${role}`, settings };
 }
 
-/** Text parsers off: every value comes as Postgres printed it. */
+/** Disables text parsers: every value stays as Postgres printed it. */
 const AS_TEXT = { getTypeParser: () => (text: string) => text } as unknown as pg.CustomTypesConfig;
 
-/** A client whose results are text; json is left to the caller. Not connected yet. */
+/** Creates a client whose results are text, including json. Not connected yet. */
 export function createClient(url: string, role: string): Session {
   return new Session({ ...configOf(url, role, PINNED), types: AS_TEXT });
 }
 
-/** As psql connects, for SQL of the operator: settings that shape values and names are those of the role. */
+/**
+ * Connects like psql, for the operator's SQL: the role's settings decide how values and names
+ * print.
+ */
 export function createPlainClient(url: string, role: string): pg.Client {
   return new Session(configOf(url, role, PLAIN));
 }
 
-/** A client in replication mode, which pg's types do not know; its results are text too. */
+/** Creates a client in replication mode, which pg's types do not know. Its results are text too. */
 export function createReplicationClient(url: string, role: string): Session {
   return new Session({
     ...configOf(url, role, PINNED),
@@ -42,12 +51,18 @@ export function createReplicationClient(url: string, role: string): Session {
   });
 }
 
-/** Results are text. `timeoutMs`: after it a query fails, and its connection is not used again. */
+/**
+ * Results are text. `timeoutMs`: how long a query may take before it fails and its connection is
+ * discarded.
+ */
 export function createPool(url: string, role: string, size: number, timeoutMs = QUERY_TIMEOUT_MS): pg.Pool {
   return poolOf({ ...configOf(url, role, PINNED), types: AS_TEXT, query_timeout: timeoutMs }, size);
 }
 
-/** Results are JavaScript values. The server ends a query after `statementMs`; one that is silent is given up after `timeoutMs`. */
+/**
+ * Results are JavaScript values. The server ends a query after `statementMs`; a silent server is
+ * given up after `timeoutMs`.
+ */
 export function createParsingPool(
   url: string,
   role: string,
@@ -64,24 +79,27 @@ function poolOf(config: SessionConfig, max: number): pg.Pool {
   return new pg.Pool({ ...config, Client, max, idleTimeoutMillis: 30_000, connectionTimeoutMillis } as pg.PoolConfig);
 }
 
-/** How long a pool's query waits for a connection: longer than all hosts may take. 0: no bound. */
+/**
+ * How long a pool's query waits for a connection: longer than all hosts may take, in ms. 0: no
+ * limit.
+ */
 function patienceMs(conninfo: string): number {
   try {
     const { hosts, connectTimeoutMs } = resolveTarget(conninfo);
     return connectTimeoutMs === 0 ? 0 : hosts.length * connectTimeoutMs + PATIENCE_MORE_MS;
   } catch {
-    // each connection tells what is wrong
+    // Each connection reports the error.
     return CONNECT_TIMEOUT_MS + PATIENCE_MORE_MS;
   }
 }
 
-/** A query that may take another time than its connection's others; pg's types do not know of it. */
+/** A query with its own time limit, which pg's types do not know. */
 export function timed(text: string, timeoutMs: number, values?: unknown[]): pg.QueryConfig {
   const query = { text, query_timeout: timeoutMs };
   return values === undefined ? query : { ...query, values };
 }
 
-/** Turns what pg throws at connecting or querying into a SnoError, where it is an operational fault that we know. */
+/** Converts a connection or query error of pg into a SnoError. */
 export function databaseError(error: unknown): SnoError {
   if (error instanceof SnoError) return error;
   const { code, message } = error as { code?: unknown; message?: unknown };

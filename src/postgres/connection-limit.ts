@@ -1,4 +1,7 @@
-/** What Postgres says of a connection that one of its limits does not admit (SQLSTATE 53300), named by the limit. */
+/**
+ * Handles Postgres's error for a connection beyond one of its limits (SQLSTATE 53300), and names
+ * the limit.
+ */
 import { SnoError } from '../errors.ts';
 import { readableName } from './quote.ts';
 
@@ -7,16 +10,16 @@ const TOO_MANY_CONNECTIONS = '53300';
 interface LimitError {
   readonly code?: unknown;
   readonly message?: unknown;
-  /** The function of the server that reports it: messages are translated, and this is not. */
+  /** The server function that reports the error: messages are translated, but this is not. */
   readonly routine?: unknown;
 }
 
-/** The error as it is, where it is another one. */
+/** Returns any other error unchanged. */
 export function limitError(error: unknown, role: string, database: string, isReplication: boolean): unknown {
   const { code, message, routine } = error as LimitError;
   if (code !== TOO_MANY_CONNECTIONS) return error;
   const options = { cause: error };
-  // max_wal_senders is looked at there, max_connections too, but not for replication
+  // That function checks max_wal_senders. It checks max_connections too, but not for replication.
   if (isReplication && routine === 'InitProcess') return new SnoError('slots_exhausted', String(message), options);
   const [limit, hint] = limitOf(routine, role, database);
   return new SnoError('connections_exhausted', `${limit}: ${message}`, { ...options, hint });

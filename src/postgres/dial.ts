@@ -1,10 +1,10 @@
-/** Opens a socket to one host of a connection string, encrypted or not, in the way of libpq. */
+/** Opens a socket to one host of a connection string, encrypted or not, as libpq does. */
 import { lookup } from 'node:dns/promises';
 import type { Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import { type Host, isSocketFolder, socketFile, type Target } from './conninfo/target.ts';
 
-/** How far an attempt came that failed. */
+/** How far a failed attempt got. */
 export type Stage = 'dial' | 'tls' | 'startup' | 'session';
 
 /** Why one attempt on one host failed. */
@@ -31,7 +31,7 @@ export interface DialOptions {
   /** Whether to ask the server for TLS. */
   readonly isEncrypted: boolean;
   readonly makeSocket: () => Socket;
-  /** Takes the socket at once, so that it can be destroyed. */
+  /** Receives the socket at once, so that it can be destroyed. */
   readonly onSocket: (socket: Socket) => void;
 }
 
@@ -40,7 +40,10 @@ const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
 const YES = 0x53;
 const NO = 0x4e;
 
-/** Throws AttemptFailure. Where the mode allows it and the server has no TLS, the socket is not encrypted. */
+/**
+ * Throws AttemptFailure. If the mode allows it and the server has no TLS, the socket is not
+ * encrypted.
+ */
 export async function dial({ target, host, isEncrypted, makeSocket, onSocket }: DialOptions): Promise<Dialled> {
   const socket = makeSocket();
   onSocket(socket);
@@ -64,7 +67,7 @@ export async function dial({ target, host, isEncrypted, makeSocket, onSocket }: 
   }
 }
 
-/** The addresses of a host, each to be tried as a host of its own. */
+/** Returns the addresses of a host, each to be tried as a host of its own. */
 export async function addressesOf(host: Host): Promise<Host[]> {
   if (isSocketFolder(host.address)) return [host];
   const found = await lookup(host.address, { all: true }).catch(() => []);
@@ -79,7 +82,7 @@ function opened(socket: Socket, { address, port }: Host): Promise<void> {
     socket.once('close', () => reject(new Error('the connection was closed')));
     socket.once('connect', () => {
       socket.off('error', reject);
-      // an error that nobody waits for must not end the process
+      // An error after this must not end the process.
       socket.on('error', () => undefined);
       resolve();
     });
@@ -88,7 +91,10 @@ function opened(socket: Socket, { address, port }: Host): Promise<void> {
   });
 }
 
-/** The answer is one byte: more would be text that somebody slipped in before TLS (CVE-2021-23222). */
+/**
+ * The answer is one byte. More bytes would be text that an attacker inserted before TLS
+ * (CVE-2021-23222).
+ */
 function agreesToTls(socket: Socket): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const done = (settle: () => void) => {

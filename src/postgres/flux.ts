@@ -1,11 +1,12 @@
 /**
- * Reading the catalog while something that is read is dropped fails with an internal error of Postgres ("could not open
- * relation with OID", "cache lookup failed"), or gives NULL in its place: Postgres's functions see the catalog as it is now, not as of
- * the query's snapshot. A read locks what it looks at, so that it can be the victim of a deadlock with DDL.
+ * Catalog reads during DDL. If an object is dropped while a query reads it, the query fails with an
+ * internal error of Postgres ("could not open relation with OID", "cache lookup failed"), or
+ * returns NULL in its place. Postgres's functions see the current catalog, not the query's
+ * snapshot. A read locks its objects, so it can be the victim of a deadlock with DDL.
  */
 import { setTimeout } from 'node:timers/promises';
 
-/** What was read has holes where something was dropped meanwhile. */
+/** The result has holes because an object was dropped during the read. */
 export class TornRead extends Error {
   override readonly name = 'TornRead';
 }
@@ -16,7 +17,10 @@ const IN_FLUX = /could not open relation with OID|cache lookup failed|could not 
 const ATTEMPTS = 10;
 const PAUSE_MS = 50;
 
-/** Does it again where it failed for that reason; `work` must be of one transaction, or of several that may be repeated. */
+/**
+ * Retries `work` if it failed for that reason. `work` must be one transaction, or several that may
+ * be repeated.
+ */
 export async function throughFlux<T>(work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -28,7 +32,10 @@ export async function throughFlux<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Whether Postgres says by this error that something it read was dropped meanwhile, or was locked by a deadlock. */
+/**
+ * Whether Postgres reports that an object was dropped during the read, or that the read was a
+ * deadlock's victim.
+ */
 export function isInFlux(error: unknown): boolean {
   if (error instanceof TornRead) return true;
   const { code, message, cause } = error as { code?: unknown; message?: unknown; cause?: unknown };

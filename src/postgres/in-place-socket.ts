@@ -1,15 +1,15 @@
 /**
- * A socket that reads into one buffer, over and over. Node makes a new one for each read: at a thousand large reads a second that is
- * memory which the collector is called for, though nobody keeps it.
+ * A socket that always reads into the same buffer. Node allocates a new one for each read. At a
+ * thousand large reads a second, that memory causes collections, although nothing keeps it.
  *
- * Until `readInPlace` it is read as every socket is, by its `data` events.
+ * Until `readInPlace` it is read like every socket, by its `data` events.
  */
 import { Socket } from 'node:net';
 
-/** A read takes no more. */
+/** Maximum bytes of one read. */
 export const READ_BYTES_MAX = 64 * 1024;
 
-/** What was read is `buffer[0, bytes)`, valid during the call only. */
+/** The bytes read are `buffer[0, bytes)`, valid during the call only. */
 export type ReadInPlace = (buffer: Buffer, bytes: number) => void;
 
 export class InPlaceSocket extends Socket {
@@ -22,7 +22,7 @@ export class InPlaceSocket extends Socket {
       reading.take(buffer, bytes);
       return true;
     };
-    // the types know it of connect() only
+    // The types know it for connect() only.
     super({ onread: { buffer, callback } } as ConstructorParameters<typeof Socket>[0]);
     this.#reading = reading;
     reading.take = (_buffer, bytes) => this.emit('data', Buffer.from(buffer.subarray(0, bytes)));

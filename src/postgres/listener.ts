@@ -1,6 +1,6 @@
 /**
- * LISTEN on a connection of its own, which is made again whenever it breaks. What is notified while it is broken is lost:
- * that is what pg_notify promises.
+ * LISTEN on a connection of its own, which is renewed whenever it breaks. Notifications during the
+ * gap are lost, as pg_notify documents.
  */
 import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
@@ -16,7 +16,7 @@ export interface ListenerOptions {
   readonly retryMs: (attempt: number) => number;
 }
 
-/** How often it is asked whether the connection lives, and how long the answer may take. */
+/** Interval between checks that the connection lives, and how long the answer may take, in ms. */
 const PING_MS = 30_000;
 
 export class Listener {
@@ -30,7 +30,7 @@ export class Listener {
     this.#options = options;
   }
 
-  /** Resolves when it listens; throws a SnoError where the first connection cannot be made. */
+  /** Resolves when it listens. Throws a SnoError if the first connection fails. */
   async start(): Promise<void> {
     try {
       await this.#connect();
@@ -68,12 +68,12 @@ export class Listener {
     this.#pinger = setInterval(() => this.#ping(client), PING_MS);
   }
 
-  /** Nothing may come for days: only so it is noticed that nothing can. */
+  /** Notifications may be days apart: only a ping shows that none can arrive. */
   #ping(client: Session): void {
     this.#check(client).catch((error: Error) => this.#broken(client, error));
   }
 
-  /** Behind a pooler another session may answer, which listens to nothing. */
+  /** Behind a pooler another session may answer, which does not listen. */
   async #check(client: Session): Promise<void> {
     const { channel } = this.#options;
     const sql = `select from pg_catalog.pg_listening_channels() c where c operator(pg_catalog.=) ${quoteLiteral(channel)}`;

@@ -1,4 +1,4 @@
-/** Why no connection came about: what Postgres or the network said, with what to do about that and nothing else. */
+/** Why a connection failed: the words of Postgres or the network, with advice for exactly that. */
 import { ERRORS, type ErrorCode, SnoError } from '../errors.ts';
 import { limitError } from './connection-limit.ts';
 import { type Host, isSocketFolder, socketFile, type Target } from './conninfo/target.ts';
@@ -10,13 +10,13 @@ interface Refusal {
   readonly message: string;
   /** Only Postgres's own errors have it. */
   readonly severity?: string;
-  /** The function of the server that reports it: messages are translated, and this is not. */
+  /** The server function that reports the error: messages are translated, but this is not. */
   readonly routine?: string;
 }
 
 type Advice = readonly [code: ErrorCode, hint: string];
 
-/** One error for all hosts that were tried. */
+/** Returns one error for all hosts that were tried. */
 export function loginFault(failures: readonly AttemptFailure[], target: Target, isReplication: boolean): SnoError {
   const faults = failures.map((failure) => faultOf(failure, target, isReplication));
   const [first] = faults;
@@ -95,7 +95,7 @@ function serverAdvice({ code = '', routine, message }: Refusal, failure: Attempt
     case '57P03':
       return unreachable('Wait until the server has started, or see its log.');
   }
-  // a pooler's words: Postgres knows every parameter that Snö sends
+  // A pooler's message: Postgres knows every parameter that Snö sends.
   if (message.startsWith('unsupported startup parameter')) return ['session_settings', ERRORS.session_settings.hint];
   return unreachable('The log of Postgres, or of the pooler in between, says more.');
 }

@@ -1,22 +1,22 @@
 /**
- * Tries the hosts of a connection string in the order of libpq, and on each host with and without TLS, until one lets
- * Snö in. A failure leads on to the next host only where libpq goes on: where a host cannot be reached in time, does
- * not accept connections yet, or is not what target_session_attrs asks for.
+ * Tries the hosts of a connection string in libpq's order, each with and without TLS, until a login
+ * succeeds. It continues with the next host only where libpq does: the host can't be reached in
+ * time, does not accept connections yet, or does not match target_session_attrs.
  */
 import type { Host, SessionAttributes, Target } from './conninfo/target.ts';
 import { AttemptFailure, addressesOf } from './dial.ts';
 
-/** Throws AttemptFailure. `wanted`: what the session must be. */
+/** Throws AttemptFailure. `wanted`: the required attributes of the session. */
 export type Attempt = (host: Host, isEncrypted: boolean, wanted: SessionAttributes) => Promise<void>;
 
 const CANNOT_CONNECT_NOW = '57P03';
 
-/** Another host may be what was asked for. */
+/** Another host may have the required attributes. */
 export class WrongAttributes extends Error {}
 /** The host did not answer in time. */
 export class AttemptTimeout extends Error {}
 
-/** Resolves where an attempt does; else throws all failures. */
+/** Resolves once an attempt succeeds; otherwise throws all failures. */
 export async function logIn(target: Target, attempt: Attempt): Promise<void> {
   const failures: AttemptFailure[] = [];
   const hosts = await hostsInOrder(target);
@@ -43,7 +43,7 @@ function passes(attributes: SessionAttributes): readonly SessionAttributes[] {
   return attributes === 'prefer-standby' ? ['standby', 'any'] : [attributes];
 }
 
-/** One host, with and without TLS; undefined where it let Snö in. */
+/** Tries one host, with and without TLS. Undefined: the login succeeded. */
 async function tryHost(
   { tls }: Target,
   host: Host,
@@ -64,7 +64,10 @@ async function tryHost(
   return failures;
 }
 
-/** Whether the same host may let Snö in the other way, with TLS instead of without or the reverse. */
+/**
+ * Whether the same host may accept the login with the other encryption: TLS instead of none, or the
+ * reverse.
+ */
 function isOfEncryption({ stage, isEncrypted, cause }: AttemptFailure): boolean {
   if (cause instanceof AttemptTimeout) return false;
   if (stage === 'tls') return isEncrypted;
@@ -80,7 +83,10 @@ function isServerError(error: unknown): boolean {
   return (error as { readonly severity?: string }).severity !== undefined;
 }
 
-/** Each address of a host counts as a host where it matters which one answers; else the system chooses. */
+/**
+ * If it matters which address answers, each address of a host counts as a host; otherwise the
+ * system chooses.
+ */
 async function hostsInOrder({ hosts, attributes, isBalanced }: Target): Promise<readonly Host[]> {
   if (attributes === 'any' && !isBalanced) return hosts;
   const found = await Promise.all((isBalanced ? shuffled(hosts) : hosts).map(addressesOf));

@@ -1,8 +1,8 @@
-/** pg's protocol over a socket that is open, and encrypted, already. */
+/** pg's protocol over a socket that is already open, and encrypted if needed. */
 import type { Socket } from 'node:net';
 import pg from 'pg';
 
-/** What pg's Connection has beyond its types. */
+/** Members of pg's Connection beyond its types. */
 interface Internals {
   _connecting: boolean;
   readonly _ending: boolean;
@@ -11,7 +11,7 @@ interface Internals {
 
 const BROKEN: ReadonlySet<string | undefined> = new Set(['ECONNRESET', 'EPIPE']);
 
-/** Replaces pg's own way to connect: it knows one host, and no way back from TLS. */
+/** Replaces pg's own way to connect, which supports one host, and no way back from TLS. */
 export class OpenConnection extends pg.Connection {
   readonly #socket: Socket;
 
@@ -34,7 +34,7 @@ export class OpenConnection extends pg.Connection {
     process.nextTick(() => this.emit('connect'));
   }
 
-  /** pg's parser throws at bytes that it does not know, such as a request for a login by GSSAPI. */
+  /** pg's parser throws at unknown bytes, such as a request for a GSSAPI login. */
   #guard(): void {
     const socket = this.#socket;
     const [parse] = socket.listeners('data') as ((chunk: Buffer) => void)[];

@@ -2,23 +2,23 @@
 
 const PLAIN = /^[a-z_][a-z0-9_]*$/;
 
-/** Always quoted: safe for any name, keywords too. */
+/** Always quoted: safe for any name, including keywords. */
 export function quoteIdentifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-/** A string constant, whatever `standard_conforming_strings` says. */
+/** A string constant, valid with any `standard_conforming_strings`. */
 export function quoteLiteral(text: string): string {
   const quoted = `'${text.replaceAll("'", "''")}'`;
   return text.includes('\\') ? ` E${quoted.replaceAll('\\', '\\\\')}` : quoted;
 }
 
-/** For SQL that people read: quoted only where it must be. `schema.name` is what two names give. */
+/** For SQL that people read: quoted only if needed. Two names become `schema.name`. */
 export function readableName(...names: readonly string[]): string {
   return names.map((name) => (PLAIN.test(name) && !RESERVED.has(name) ? name : quoteIdentifier(name))).join('.');
 }
 
-/** The keywords that Postgres does not take as a table's or column's name without quotes. */
+/** Keywords that Postgres rejects as unquoted names of tables or columns. */
 const RESERVED: ReadonlySet<string> = new Set(
   (
     'all analyse analyze and any array as asc asymmetric authorization between bigint binary bit boolean both case cast ' +

@@ -1,26 +1,26 @@
-/** The settings that Snö's sessions have. docs/operations.md lists them all. */
+/** The settings of Snö's sessions. docs/operations.md lists them all. */
 
 export type SessionSettings = Readonly<Record<string, string>>;
 
-/** For every session, also one that runs the operator's own SQL. */
+/** For every session, including sessions that run the operator's own SQL. */
 const COMMON: SessionSettings = {
-  // Snö writes: its tables, markers, the publication
+  // Snö writes: its tables, markers, the publication.
   default_transaction_read_only: 'off',
-  // a session waits for hours without a query
+  // A session may wait for hours without a query.
   idle_session_timeout: '0',
-  // compiling a catalog query takes longer than running it
+  // Compiling a catalog query takes longer than running it.
   jit: 'off',
-  // pg sends and reads nothing else
+  // pg sends and reads no other encoding.
   client_encoding: 'UTF8',
 };
 
-/** As psql: SQL of the operator is read and run as the role's settings say. */
+/** As in psql: the operator's SQL is read and run with the role's settings. */
 export const PLAIN: SessionSettings = COMMON;
 
-/** Values print in one form, and SQL means one thing. */
+/** Values print in one form, and SQL has one meaning. */
 export const PINNED: SessionSettings = {
   ...COMMON,
-  // how values print, and how texts become values
+  // How values print, and how texts become values.
   TimeZone: 'UTC',
   DateStyle: 'ISO, MDY',
   IntervalStyle: 'postgres',
@@ -48,23 +48,27 @@ export const PINNED: SessionSettings = {
 };
 
 /**
- * Timeouts of Snö's own sessions, where the URL does not name others: those of the role or the database are meant for the
- * app, and Snö bounds each query itself. They stand before the URL's options.
+ * Timeouts of Snö's own sessions, unless the URL sets others. Timeouts of the role or the database
+ * are meant for the app, and Snö limits each query itself. They are placed before the URL's
+ * options.
  */
 const DEFAULTS: SessionSettings = { statement_timeout: '0', lock_timeout: '0' };
-/** The same, set once the session is open: not every version has them, and `sno doctor` tells what the role has. */
+/**
+ * More timeouts, set once the session is open. Not every version has them, and `sno doctor` reports
+ * the role's own values.
+ */
 export const TIMEOUTS: SessionSettings = {
   transaction_timeout: '0',
-  // ends the transaction of a process that was stopped in the middle
+  // Ends the transaction of a process that was stopped in the middle.
   idle_in_transaction_session_timeout: '300000',
 };
 
-/** The startup packet's `options`: what stands last wins. */
+/** Returns the startup packet's `options`. The last value wins. */
 export function optionsOf(given: string | undefined, settings: SessionSettings): string {
   return [settings === PLAIN ? '' : optionText(DEFAULTS), given ?? '', optionText(settings)].join(' ').trim();
 }
 
-/** Spaces and backslashes within a value are escaped. */
+/** Escapes spaces and backslashes within a value. */
 function optionText(settings: SessionSettings): string {
   return Object.entries(settings)
     .map(([name, value]) => `-c ${name}=${value.replace(/[\\\s]/g, '\\$&')}`)

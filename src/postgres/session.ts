@@ -1,8 +1,8 @@
 /**
- * A connection to where the connection string leads, whose session settings are known. Snö gives the settings in the
- * startup packet, behind the options of the string. So they hold whatever the string, the role, the database and the
- * server say, and RESET ALL goes back to them. Once the session is open, Snö asks for them: a pooler may have dropped
- * the options.
+ * A connection to a target of the connection string, with known session settings. Snö sends the
+ * settings in the startup packet, after the string's options. So they hold whatever the string, the
+ * role, the database and the server say, and RESET ALL returns to them. Once the session is open,
+ * Snö checks them: a pooler may have dropped the options.
  */
 import { Socket } from 'node:net';
 import pg from 'pg';
@@ -15,34 +15,37 @@ import { OpenConnection } from './open-connection.ts';
 import { optionsOf, PLAIN, type SessionSettings, TIMEOUTS } from './session-settings.ts';
 
 const SENDER_TIMEOUT = 'wal_sender_timeout';
-/** A walsender with a shorter timeout ends the connection before the next sign of life can reach it. */
+/**
+ * Minimum wal_sender_timeout, in ms. With a shorter one the walsender ends the connection before
+ * the next sign of life arrives.
+ */
 const SENDER_TIMEOUT_MS_MIN = 2_000;
-/** How long Postgres may take to tell the settings of a new session. */
+/** How long Postgres may take to return a new session's settings, in ms. */
 const SETTLE_TIMEOUT_MS = 10_000;
 
 export interface SessionConfig extends pg.ClientConfig {
-  /** As libpq reads it. */
+  /** The connection string, as libpq reads it. */
   readonly conninfo: string;
-  /** What `application_name` is where nothing else says it. */
+  /** The default `application_name`. */
   readonly role: string;
   /** PLAIN or PINNED. */
   readonly settings: SessionSettings;
-  /** The connection speaks the replication protocol as well. */
+  /** The connection also speaks the replication protocol. */
   readonly replication?: 'database';
-  /** Makes the socket that is read where the connection is not encrypted. */
+  /** Creates the socket that is used if the connection is not encrypted. */
   readonly makeSocket?: () => Socket;
 }
 
-/** What pg's Client knows beyond its types. */
+/** Members of pg's Client beyond its types. */
 interface Internals {
   processID: number | null;
 }
 
-/** Keeps pg from looking into the environment: the connection string has been resolved with it. */
+/** Keeps pg from reading the environment: the connection string has been resolved with it. */
 const RESOLVED = { ssl: false, sslnegotiation: 'postgres', client_encoding: 'utf8' } as const;
-/** What a client is before it connects. */
+/** A client's configuration before it connects. */
 const NOWHERE = { ...RESOLVED, host: 'localhost', port: 5432, user: '-', database: '-', password: () => '' } as const;
-/** What Node's EventEmitter keeps in an object by name. */
+/** The names under which Node's EventEmitter stores its state in an object. */
 const OF_EMITTER = /^_(events|eventsCount|maxListeners)$/;
 
 type ConnectCallback = (error?: Error) => void;
@@ -62,7 +65,8 @@ export class Session extends pg.Client {
     this.#config = config;
     this.#settings = config.settings;
     this.#isReplication = config.replication !== undefined;
-    // a connection that breaks fails its query, or the next one; without a listener it would end the process as well
+    // A broken connection fails its query, or the next one. Without a listener it would also end
+    // the process.
     this.on('error', () => {});
   }
 
@@ -92,18 +96,21 @@ export class Session extends pg.Client {
     return undefined;
   }
 
-  /** Whether something stands between that hands connections of its own on, so that the next query may go elsewhere. */
+  /** Whether a pooler shares its own connections, so that the next query may use another one. */
   get isPooled(): boolean {
     return this.#isPooled;
   }
 
-  /** Ends the connection without a goodbye, also one that is just being made. */
+  /** Ends the connection without a terminate message, even while it is being made. */
   abandon(): void {
     this.#isAbandoned = true;
     this.#socket?.destroy();
   }
 
-  /** An attempt that fails ends and breaks, and the next one may succeed. */
+  /**
+   * A failed attempt emits end and error, although the next one may succeed: these events are
+   * hidden.
+   */
   override emit(event: string, ...values: unknown[]): boolean {
     return this.#state === 'opening' && (event === 'end' || event === 'error')
       ? false
@@ -168,7 +175,7 @@ export class Session extends pg.Client {
     }
   }
 
-  /** Ends an attempt, of which nobody is to hear any more. */
+  /** Ends an attempt. Its later events are ignored. */
   #forget(): void {
     this.#connection?.removeAllListeners();
     this.#connection?.on('error', () => undefined);
@@ -176,7 +183,7 @@ export class Session extends pg.Client {
     this.#socket?.destroy();
   }
 
-  /** Becomes a new client of pg on this socket, and logs in. */
+  /** Becomes a new pg client on this socket, and logs in. */
   async #start(target: Target, host: Host, { socket, isEncrypted }: Dialled, onLoggedIn: () => void): Promise<void> {
     const { channelBinding, user, database, applicationName } = target;
     const connection = new OpenConnection(socket);
@@ -218,7 +225,7 @@ export class Session extends pg.Client {
     if (this.#settings !== PLAIN) await this.#setTimeouts();
   }
 
-  /** A pooler may drop the word that asks for replication, and give an ordinary session. */
+  /** A pooler may drop the request for replication, and return an ordinary session. */
   async #requireWalSender(): Promise<void> {
     const { kind } = await this.#ask(
       `select a.backend_type as kind from pg_catalog.pg_stat_activity a
@@ -248,7 +255,7 @@ export class Session extends pg.Client {
       );
   }
 
-  /** Throws `session_settings` where the session is another than was asked for. */
+  /** Throws `session_settings` if the session differs from the requested one. */
   async #verify(): Promise<void> {
     const names = Object.keys(this.#settings);
     const columns = names.map((name, index) => `pg_catalog.current_setting('${name}')::pg_catalog.text as s${index}`);
@@ -265,7 +272,7 @@ export class Session extends pg.Client {
       const message = `the session lacks settings that Snö asked for: ${others.join('; ')}${between}`;
       throw new SnoError('session_settings', message);
     }
-    // a pooler makes a process id up, which may be that of another backend here
+    // A pooler invents a process id, which may be that of another backend here.
     internals.processID = pid;
   }
 
@@ -278,7 +285,7 @@ export class Session extends pg.Client {
     );
     const calls = rows.flatMap(({ name, setting, source }) => {
       const value = name === SENDER_TIMEOUT ? this.#senderTimeout(Number(setting)) : TIMEOUTS[name];
-      // `client`: the URL says it
+      // `client`: set by the URL.
       return source === 'client' || value === undefined || value === setting
         ? []
         : [`pg_catalog.set_config('${name}', '${value}', false)`];

@@ -1,12 +1,12 @@
-/** The parameters that libpq knows, and what becomes of each: it is honoured, or refused by name. */
+/** The parameters that libpq knows. Snö either supports or refuses each one by name. */
 import { nearest } from '../../nearest.ts';
 import { shownName } from './parse.ts';
 
-/** What is wrong with a value; undefined where it is good. */
+/** Returns what is wrong with a value. Undefined: it is valid. */
 type Check = (value: string) => string | undefined;
 
 interface Keyword {
-  /** The environment variable that gives the value where nothing else does. */
+  /** The environment variable that sets the value if nothing else does. */
   readonly variable?: string;
   readonly check?: Check;
 }
@@ -18,7 +18,7 @@ const oneOf =
 const whole: Check = (value) => (/^\s*[+-]?\d{1,9}\s*$/.test(value) ? undefined : 'must be a whole number');
 const flag = oneOf('0', '1');
 
-/** Refuses any value but an empty one and those that ask for nothing. */
+/** Refuses any value but an empty one and harmless ones. */
 const refused =
   (why: string, ...harmless: readonly string[]): Check =>
   (value) =>
@@ -49,7 +49,7 @@ export const KEYWORDS: Readonly<Record<string, Keyword>> = {
   application_name: { variable: 'PGAPPNAME' },
   fallback_application_name: {},
   connect_timeout: { variable: 'PGCONNECT_TIMEOUT', check: whole },
-  // pinned to UTF8, as docs/operations.md says
+  // Pinned to UTF8, as docs/operations.md says.
   client_encoding: { variable: 'PGCLIENTENCODING' },
   target_session_attrs: {
     variable: 'PGTARGETSESSIONATTRS',
@@ -65,7 +65,7 @@ export const KEYWORDS: Readonly<Record<string, Keyword>> = {
   },
   sslmode: { variable: 'PGSSLMODE', check: sslmode },
   sslnegotiation: { variable: 'PGSSLNEGOTIATION', check: oneOf('postgres', 'direct') },
-  // libpq has no compression either with the OpenSSL of today
+  // libpq has no compression with today's OpenSSL either.
   sslcompression: { variable: 'PGSSLCOMPRESSION', check: flag },
   sslcert: { variable: 'PGSSLCERT' },
   sslkey: { variable: 'PGSSLKEY' },
@@ -102,7 +102,7 @@ export const KEYWORDS: Readonly<Record<string, Keyword>> = {
     variable: 'PGGSSENCMODE',
     check: (value) => (value === 'require' ? `is not supported: ${NO_GSS}` : oneOf('disable', 'prefer')(value)),
   },
-  // without GSSAPI their variables ask for nothing
+  // Without GSSAPI their variables have no effect.
   krbsrvname: { check: refused(NO_GSS) },
   gsslib: { check: refused(NO_GSS) },
   gssdelegation: { check: refused(NO_GSS, '0') },
@@ -125,7 +125,7 @@ const FOREIGN: Readonly<Record<string, string>> = {
   currentSchema: 'JDBC knows it; leave it out',
 };
 
-/** What is wrong with a parameter; undefined where it is good. The value is shown nowhere. */
+/** Returns what is wrong with a parameter. Undefined: it is valid. The value is never shown. */
 export function parameterProblem(keyword: string, value: string): string | undefined {
   const known = Object.hasOwn(KEYWORDS, keyword) ? KEYWORDS[keyword] : undefined;
   if (known !== undefined) {

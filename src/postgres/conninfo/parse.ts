@@ -1,16 +1,17 @@
 /**
- * A connection string as libpq reads it (fe-connect.c): a URI, or keyword=value pairs. Pure. Values may hold the
- * password, and a password that is not encoded looks like any other part, so errors show no value.
+ * Parses a connection string as libpq does (fe-connect.c): a URI, or keyword=value pairs. Pure.
+ * Values may contain the password, and an unencoded password looks like any other part, so errors
+ * show no value.
  */
 import { SnoError } from '../../errors.ts';
 
-/** What the string says, by libpq's keywords. Where a keyword comes twice, the last one counts. */
+/** The string's values by libpq's keywords. If a keyword occurs twice, the last one counts. */
 export type Pairs = Map<string, string>;
 
 const URI = /^postgres(?:ql)?:\/\//;
 const CREDENTIALS = "the user, the password and other parts of a URI percent-encode '@' as %40, '/' as %2F, '%' as %25";
 
-/** Throws `connection_invalid`. Whether the keywords and values make sense is for `checkParameter`. */
+/** Throws `connection_invalid`. `checkParameter` checks the keywords and values. */
 export function parseConninfo(text: string): Pairs {
   const prefix = URI.exec(text);
   return prefix === null ? parsePairs(text) : parseUri(text.slice(prefix[0].length));
@@ -43,7 +44,7 @@ function parseUri(rest: string): Pairs {
   return pairs;
 }
 
-/** `host1:port1,[::1]:port2`: hosts and ports, each with commas between. */
+/** Parses `host1:port1,[::1]:port2` into hosts and ports, each separated by commas. */
 function hostsOf(authority: string): [hosts: string, ports: string] {
   const hosts: string[] = [];
   const ports: string[] = [];
@@ -66,14 +67,14 @@ function hostsOf(authority: string): [hosts: string, ports: string] {
 
 function putQuery(pairs: Pairs, query: string): void {
   if (query === '') return;
-  // one '&' may end it
+  // One '&' may end it.
   for (const item of query.replace(/&$/, '').split('&')) {
     const [name = '', value, ...more] = item.split('=');
     const keyword = decode(name, 'the name of a parameter');
     if (value === undefined) throw invalid(`the parameter ${shownName(keyword)} of the URI lacks '=' and a value`);
     if (more.length > 0) throw invalid(`the value of ${shownName(keyword)} in the URI holds a '=': write it as %3D`);
     const decoded = decode(value, keyword);
-    // as JDBC writes it
+    // As JDBC writes it.
     if (keyword === 'ssl' && decoded === 'true') pairs.set('sslmode', 'require');
     else pairs.set(keyword, decoded);
   }
@@ -91,12 +92,15 @@ function decode(text: string, what: string): string {
   return bytes.toString('utf8');
 }
 
-/** A name that is shown in an error: what looks like none may be part of a password. */
+/**
+ * A name for an error message. Text that does not look like a name may be part of a password, and
+ * is not shown.
+ */
 export function shownName(name: string): string {
   return /^[A-Za-z][A-Za-z0-9_. ]{0,39}$/.test(name) ? name : 'a parameter';
 }
 
-/** `host=... password='with space'`: a backslash escapes the next character. */
+/** Parses `host=... password='with space'`. A backslash escapes the next character. */
 function parsePairs(text: string): Pairs {
   const pairs: Pairs = new Map();
   const at = /\s*([^\s=]+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?!')(?:[^\s\\]|\\.?)*))|\s*$/sy;

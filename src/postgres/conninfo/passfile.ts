@@ -13,7 +13,10 @@ export type Found = { readonly password: string } | { readonly ignored: string }
 
 const OTHERS = 0o077;
 
-/** Undefined where the file is missing or has no line for this login; `ignored` says why the file does not count. */
+/**
+ * Undefined if the file is missing or has no line for this login. `ignored` says why the file is
+ * not used.
+ */
 export function passwordFrom(file: string, login: Login): Found {
   let text: string;
   try {
@@ -35,7 +38,10 @@ export function passwordFrom(file: string, login: Login): Found {
   return undefined;
 }
 
-/** The password of a line that is for these fields. In a field a backslash escapes; `*` alone is any value. */
+/**
+ * Returns a line's password if the line matches these fields. In a field a backslash escapes; `*`
+ * alone is any value.
+ */
 function passwordOf(line: string, wanted: readonly string[]): string | undefined {
   const fields = /^((?:[^:\\]|\\.)*):((?:[^:\\]|\\.)*):((?:[^:\\]|\\.)*):((?:[^:\\]|\\.)*):(.*)$/s.exec(line);
   if (fields === null) return undefined;

@@ -8,10 +8,10 @@ export interface Service {
   readonly pairs: Pairs;
 }
 
-/** Where Debian's libpq looks; others have PGSYSCONFDIR for it. */
+/** The folder of Debian's libpq; other systems set PGSYSCONFDIR. */
 const SYSTEM_FOLDER = '/etc/postgresql-common';
 
-/** Throws `connection_invalid` where no file has the service. */
+/** Throws `connection_invalid` if no file has the service. */
 export function readService(name: string, file: string | undefined, environment: NodeJS.ProcessEnv): Service {
   const own = file ?? join(environment['HOME'] ?? '/', '.pg_service.conf');
   const files = [own, join(environment['PGSYSCONFDIR'] ?? SYSTEM_FOLDER, 'pg_service.conf')];
@@ -33,7 +33,7 @@ function textOf(file: string): string | undefined {
   }
 }
 
-/** The first section of that name; in it the first value of a keyword counts. */
+/** Returns the first section of that name. Within it the first value of a keyword counts. */
 function sectionOf(text: string, name: string, file: string): Pairs | undefined {
   let pairs: Pairs | undefined;
   for (const [index, raw] of text.split('\n').entries()) {

@@ -1,11 +1,14 @@
-/** Where libpq takes each parameter from: the connection string, then the service, then the environment. */
+/**
+ * Gathers parameters as libpq does: from the connection string, then the service, then the
+ * environment.
+ */
 import { KEYWORDS, parameterProblem } from './keywords.ts';
 import { invalid, type Pairs, parseConninfo } from './parse.ts';
 import { readService } from './service-file.ts';
 
 export interface Parameter {
   readonly value: string;
-  /** Where it stands, for people. */
+  /** Where it was found, as text for people. */
   readonly source: string;
 }
 
@@ -13,7 +16,9 @@ export type Parameters = ReadonlyMap<string, Parameter>;
 
 const STRING = 'the connection string (SNO_DATABASE_URL or DATABASE_URL)';
 
-/** What is wrong with a connection string, without a look at the environment; undefined where nothing is. */
+/**
+ * Returns what is wrong with a connection string, ignoring the environment. Undefined: it is valid.
+ */
 export function conninfoProblem(text: string): string | undefined {
   try {
     checkAll(parseConninfo(text), STRING);

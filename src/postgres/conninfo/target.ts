@@ -1,4 +1,7 @@
-/** What a connection string leads to, as libpq has it: hosts in their order, the login, and how to connect. */
+/**
+ * The target of a connection string, as libpq resolves it: hosts in order, the login, and how to
+ * connect.
+ */
 import { existsSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { userInfo } from 'node:os';
@@ -9,7 +12,10 @@ import { gatherParameters, type Parameter } from './sources.ts';
 import { type Tls, tlsOf } from './tls.ts';
 
 export interface Host {
-  /** As the operator named it: for certificates and password files. Empty where only an address is given. */
+  /**
+   * The operator's name for it, for certificates and password files. Empty if only an address is
+   * given.
+   */
   readonly name: string;
   /** The folder of a unix socket, a host name or an IP address. */
   readonly address: string;
@@ -17,9 +23,9 @@ export interface Host {
 }
 
 export interface Password {
-  /** Undefined where there is none. */
+  /** Undefined: no password. */
   readonly value: string | undefined;
-  /** Where it stands, or where it was looked for. */
+  /** Where it was found, or where it was looked for. */
   readonly source: string;
 }
 
@@ -34,7 +40,7 @@ export interface Target {
   password(host: Host): Password;
   readonly options: string | undefined;
   readonly applicationName: string | undefined;
-  /** For each host; 0: no bound. */
+  /** For each host, in ms. 0: no limit. */
   readonly connectTimeoutMs: number;
   readonly keepAlive: boolean;
   readonly keepAliveIdleMs: number;
@@ -46,16 +52,22 @@ export interface Target {
 }
 
 const PORT = 5432;
-/** Debian's libpq has the first, Postgres's own the second. */
+/** Debian's libpq uses the first folder, Postgres's own the second. */
 const SOCKET_FOLDERS = ['/var/run/postgresql', '/tmp'];
-/** Where the string does not say it; libpq would wait without a bound. */
+/**
+ * How long a connection may take if the string does not say, in ms. libpq would wait without a
+ * limit.
+ */
 export const CONNECT_TIMEOUT_MS = 10_000;
-/** A shorter one is taken for this, as libpq 15 does. */
+/** Minimum connect timeout, in ms. A shorter one is raised to this, as in libpq 15. */
 const CONNECT_TIMEOUT_MS_MIN = 2_000;
 
 export const isSocketFolder = (address: string): boolean => address.startsWith('/');
 
-/** Throws `connection_invalid`. Reads the service file; password files and certificates are read at each connection. */
+/**
+ * Throws `connection_invalid`. Reads the service file. Password files and certificates are read at
+ * each connection.
+ */
 export function resolveTarget(conninfo: string, environment: NodeJS.ProcessEnv = process.env): Target {
   const parameters = gatherParameters(conninfo, environment);
   const get = (keyword: string): Parameter | undefined => parameters.get(keyword);
@@ -141,7 +153,7 @@ function passwordOf(
   if (given !== undefined && given.value !== '') return given;
   const named = get('passfile')?.value ?? '';
   const file = named === '' ? join(environment['HOME'] ?? '/', '.pgpass') : named;
-  // a line for the default socket names localhost
+  // A line for the default socket names localhost.
   const names = [host.name || host.address, ...(SOCKET_FOLDERS.includes(host.address) ? ['localhost'] : [])];
   const of = (name: string): Found => passwordFrom(file, { host: name, port: String(host.port), database, user });
   const found = names.map(of).find((each) => each !== undefined);

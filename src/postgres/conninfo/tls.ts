@@ -1,4 +1,7 @@
-/** How a connection is encrypted and what is verified, by libpq's ssl* parameters. Files are read at each connection. */
+/**
+ * How a connection is encrypted and verified, by libpq's ssl* parameters. Files are read at each
+ * connection.
+ */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ConnectionOptions, checkServerIdentity, type PeerCertificate, type SecureVersion } from 'node:tls';
@@ -6,9 +9,9 @@ import { invalid } from './parse.ts';
 import type { Parameter } from './sources.ts';
 
 export interface Tls {
-  /** In the order in which they are tried on one host: whether the connection is encrypted. */
+  /** Whether to encrypt, in the order in which it is tried on one host. */
   readonly order: readonly boolean[];
-  /** As libpq calls it. */
+  /** libpq's name of the mode. */
   readonly mode: string;
   /** The handshake begins at once, without asking the server. */
   readonly isDirect: boolean;
@@ -23,7 +26,7 @@ const ORDER: Readonly<Record<string, readonly boolean[]>> = {
   allow: [false, true],
   prefer: [true, false],
 };
-/** Where distributions keep the certificates that the system trusts. */
+/** Files in which distributions keep the system's trusted certificates. */
 const SYSTEM_ROOTS = [
   '/etc/ssl/certs/ca-certificates.crt',
   '/etc/pki/tls/certs/ca-bundle.crt',
@@ -77,7 +80,7 @@ function versionMax(version: string | undefined): ConnectionOptions {
   return version === undefined || version === '' ? {} : { maxVersion: version as SecureVersion };
 }
 
-/** Node knows no host that is an address and stands in the certificate's common name, and libpq does. */
+/** Node rejects a host that is an address in the certificate's common name; libpq accepts it. */
 function identityFault(host: string, certificate: PeerCertificate): Error | undefined {
   const fault = checkServerIdentity(host, certificate);
   return fault !== undefined && certificate.subjectaltname === undefined && certificate.subject?.CN === host
@@ -86,11 +89,11 @@ function identityFault(host: string, certificate: PeerCertificate): Error | unde
 }
 
 interface Roots {
-  /** Undefined: those that Node comes with. */
+  /** Undefined: Node's own root certificates. */
   readonly ca?: string;
 }
 
-/** Undefined where nothing is verified: no root file is there, and the mode asks for none. */
+/** Undefined if nothing is verified: no root file exists, and the mode requires none. */
 function rootsOf(get: Get, environment: NodeJS.ProcessEnv, mode: string, folder: string): Roots | undefined {
   if (get('sslrootcert')?.value === 'system') {
     const named = environment['SSL_CERT_FILE'];
@@ -106,8 +109,8 @@ function rootsOf(get: Get, environment: NodeJS.ProcessEnv, mode: string, folder:
 }
 
 /**
- * The content of a file. One that the operator names must be there, unless the mode does without TLS as well: libpq
- * would go on without verifying.
+ * Returns a file's content. A file that the operator names must exist, unless the mode also allows
+ * no TLS: libpq would continue without verifying.
  */
 function fileOf(get: Get, keyword: string, fallback: string, mode: string): string | undefined {
   const { value = '', source = '' } = get(keyword) ?? {};
@@ -135,7 +138,7 @@ function clientCertificate(get: Get, folder: string, mode: string): ConnectionOp
   if (!existsSync(file))
     throw invalid(`there is a client certificate (sslcert), and its key ${file} (sslkey) does not exist`);
   const { mode: bits, uid } = statSync(file);
-  // libpq's rule; a key of root may be read by a group
+  // libpq's rule: a group may read a key that root owns.
   if (process.platform !== 'win32' && (bits & (uid === 0 ? 0o037 : 0o077)) !== 0)
     throw invalid(`the key ${file} (sslkey) is open to group or others: chmod 600 it, or 640 where root owns it`);
   const passphrase = get('sslpassword')?.value;
