@@ -9,7 +9,10 @@ import type { AccessView } from '../channels/channel.ts';
 import { nameOf, walk } from '../channels/node.ts';
 import { quoteIdentifier, readableName } from '../postgres/quote.ts';
 
-/** Nobody notices that a smaller table is read whole. One that was never analyzed counts as large. */
+/**
+ * Minimum bytes of a table for a warning: a whole read of a smaller table is fast. A table without
+ * statistics counts as large.
+ */
 const ROWS_MIN = 1_000;
 
 /** One node of EXPLAIN (FORMAT JSON, VERBOSE). */
@@ -94,7 +97,7 @@ function nodesOf(plan: Plan): readonly Plan[] {
 interface ScannedTable {
   /** Of a partition, the root's. */
   readonly name: string;
-  /** As of the last ANALYZE; -1: there was none. */
+  /** As of the last ANALYZE. -1: none yet. */
   readonly rows: number;
   /** Columns that are compared by their text, which an index over the column itself serves. */
   readonly texts: readonly string[];
@@ -158,7 +161,7 @@ interface Operand {
   readonly TypeCast?: { readonly arg?: Operand };
 }
 
-/** Undefined where it is no SQL: EXPLAIN has words of its own for subplans. */
+/** Undefined if the text is not SQL: EXPLAIN has its own words for subplans. */
 function parsed(condition: string): unknown {
   try {
     return parseSync(`select ${condition}`);

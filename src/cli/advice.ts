@@ -14,7 +14,7 @@ import { wideIdentities } from './wide-identity.ts';
 /** Warnings by pattern. */
 export type Advice = ReadonlyMap<string, readonly string[]>;
 
-/** To be called within a transaction, which is left as it was. */
+/** Call within a transaction, which stays as it was. */
 export async function adviceOf(client: pg.ClientBase, catalog: Catalog, registry: ChannelRegistry): Promise<Advice> {
   const advice = new Map<string, string[]>();
   const views = [...registry.views()];

@@ -14,7 +14,10 @@ export interface Arguments {
   readonly settings: Readonly<Partial<Record<SettingName, string>>>;
 }
 
-/** Throws `usage` where a flag is unknown, lacks its value or comes twice, or where operands are missing or too many. */
+/**
+ * Throws `usage` if a flag is unknown, lacks its value or occurs twice, or if operands are missing
+ * or too many.
+ */
 export function readArguments(name: string, command: Command, args: readonly string[]): Arguments {
   const flags = new Map<string, string[]>();
   const settings: Partial<Record<SettingName, string>> = {};

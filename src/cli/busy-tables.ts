@@ -7,7 +7,7 @@ import type { CatalogAccess, CatalogTable } from '../channels/catalog.ts';
 import { columnsReadBy } from '../channels/compiled-views.ts';
 import { quoteIdentifier, readableName } from '../postgres/quote.ts';
 
-/** Fewer updates since the statistics were reset are not worth a warning. */
+/** Minimum updates since the statistics were reset before a warning. */
 const UPDATES_MIN = 10_000;
 
 /** Warnings about an access view of which one row does not tell whom it concerns. */

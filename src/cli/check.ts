@@ -78,7 +78,7 @@ async function readFileAt(path: string): Promise<SqlFile> {
   }
 }
 
-/** What setup would have made, where it has not been run. */
+/** The objects that setup would have created, if it has not run. */
 async function prepare(client: pg.Client, publication: string): Promise<void> {
   const { installed, serverVersion, publication: existing } = await readSetupFacts(client, publication);
   if (installed === undefined || installed < INSTALL_VERSION) await client.query(await readFile(INSTALL, 'utf8'));

@@ -1,4 +1,4 @@
-/** What a command of the command line is. One file a command; `sno.ts` knows them all. */
+/** A command of the command line. One file per command; `sno.ts` knows them all. */
 import type { SettingName, Settings } from '../config.ts';
 
 /** 0 done; 1 refused or failed; 2 wrong usage, or a bad setting. */

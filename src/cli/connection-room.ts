@@ -7,7 +7,7 @@ import type { Finding } from './diagnose.ts';
 interface Limit {
   readonly of: 'role' | 'database' | 'server';
   readonly name: string;
-  /** Undefined: none. */
+  /** Undefined: no limit. */
   readonly max: number | undefined;
   /** Connections below that limit that are not Snö's. */
   readonly others: number;

@@ -9,7 +9,10 @@ type DatabaseSettings = Pick<Settings, 'SNO_DATABASE_URL'>;
 
 const ROLE = 'command line';
 
-/** Runs `work` on a connection, which ends with it; again where what it reads is dropped meanwhile. What Postgres refuses is thrown as a SnoError. */
+/**
+ * Runs `work` on a connection, which ends with it. Retries if an object was dropped during a read.
+ * Errors of Postgres are thrown as a SnoError.
+ */
 export async function withDatabase<T>(
   settings: DatabaseSettings,
   make: ClientMaker,

@@ -38,7 +38,7 @@ function readValue(command: string, name: string, text: string): unknown {
 
 const UNIT_SECONDS: Record<string, number> = { s: 1, m: 60, h: 3_600, d: 86_400 };
 
-/** Reads `90s`, `15m`, `1h`, `7d` into seconds; throws `usage` for anything else. */
+/** Reads `90s`, `15m`, `1h`, `7d` into seconds. Throws `usage` for anything else. */
 export function readDuration(command: string, text: string): number {
   const match = /^(\d{1,6})([smhd])$/.exec(text);
   const seconds = match === null ? 0 : Number(match[1]) * (UNIT_SECONDS[match[2] as string] as number);

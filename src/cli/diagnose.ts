@@ -10,7 +10,7 @@ import { counted } from './report.ts';
 export interface Finding {
   readonly level: 'ok' | 'warn' | 'fail';
   readonly message: string;
-  /** What to do; there for everything that is not ok. */
+  /** What to do; set for everything that is not ok. */
   readonly hint?: string;
 }
 
@@ -19,7 +19,7 @@ export interface Wanted {
   readonly slot: string;
   readonly publication: string;
   readonly replayWalBytes: number;
-  /** 0: no bound. */
+  /** 0: no limit. */
   readonly slotWalBytes: number;
   readonly slotWalPolicy: Settings['SNO_SLOT_WAL_POLICY'];
 }

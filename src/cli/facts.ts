@@ -52,7 +52,7 @@ export interface Facts {
   readonly idleTransactionTimeoutMs: number;
   /** The oldest open transactions, prepared ones too; `end` is the SQL that ends it. */
   readonly transactions: readonly { readonly who: string; readonly ageSeconds: number; readonly end: string }[];
-  /** undefined: this role may not know. */
+  /** Undefined: this role may not know. */
   readonly walDirectoryBytes: number | undefined;
 }
 
@@ -154,7 +154,7 @@ async function otherPublications(client: pg.Client, own: string): Promise<Facts[
   return (rows ?? []).map(({ name, tables, pubname }) => ({ name, tables: pubname === null ? null : Number(tables) }));
 }
 
-/** Undefined where a function is missing, or this role may not call it. */
+/** Undefined if a function is missing, or this role may not call it. */
 async function rowsOf<Row extends pg.QueryResultRow>(
   client: pg.Client,
   sql: string,

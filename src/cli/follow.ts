@@ -17,17 +17,20 @@ export interface FollowOptions {
   readonly channel: string;
   readonly snapshot: boolean;
   readonly since: string | undefined;
-  /** Asked for each connection, since tokens expire. */
+  /** Called for each connection, since tokens expire. */
   token(): Promise<string | undefined>;
   /** Takes one frame, on one line; resolves when it can take the next. */
   write(line: string): Promise<void>;
   warn(message: string): void;
 }
 
-/** A connection on which nothing came for this long is dead: a heartbeat is due every HEARTBEAT_SECONDS. */
+/**
+ * How long a connection may be silent before it counts as dead, in ms: a heartbeat is due every
+ * HEARTBEAT_SECONDS.
+ */
 const SILENCE_MS_MAX = HEARTBEAT_SECONDS * 2_500;
 
-/** Follows until `signal` aborts; rejects with a SnoError where trying again cannot help. */
+/** Follows until `signal` aborts. Rejects with a SnoError if retrying cannot help. */
 export async function follow(options: FollowOptions, signal: AbortSignal): Promise<void> {
   const progress: Progress = { since: options.since, joins: 0 };
   let attempts = 0;
@@ -44,9 +47,9 @@ export async function follow(options: FollowOptions, signal: AbortSignal): Promi
 
 /** What survives a connection. */
 interface Progress {
-  /** What to resume after; undefined: nothing yet, or void. */
+  /** The position to resume after. Undefined: none yet, or void. */
   since: string | undefined;
-  /** How often the channel was joined. */
+  /** Number of times the channel was joined. */
   joins: number;
 }
 
@@ -54,9 +57,9 @@ interface Progress {
 interface Ended {
   /** Whether another connection may do better. */
   readonly again: boolean;
-  /** No server was reached at all. */
+  /** No server was reached. */
   readonly unreachable: boolean;
-  /** The server has too much to do. */
+  /** The server is overloaded. */
   readonly slow: boolean;
   readonly error: SnoError;
 }
@@ -216,7 +219,7 @@ const UNSUBSCRIBED = {
   channel_dropped: 'channel_unknown',
 } as const;
 
-/** Errors that pass. */
+/** Temporary errors. */
 const RETRIED: ReadonlySet<string> = new Set<ErrorCode>([
   'try_again',
   'overloaded',

@@ -15,7 +15,7 @@ export interface PathFault {
   readonly hint: string;
 }
 
-/** To be called within a transaction, which is left as it was. */
+/** Call within a transaction, which stays as it was. */
 export async function pathFaults(client: pg.ClientBase, { channels, access }: Catalog): Promise<readonly PathFault[]> {
   const faults: PathFault[] = [];
   for (const channel of channels) faults.push(...(await faultsOf(client, 'channels', channel)));

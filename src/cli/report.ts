@@ -1,4 +1,4 @@
-/** What the command line says of an error, and the exit code that goes with it. */
+/** The command line's text for an error, and its exit code. */
 import { SnoError } from '../errors.ts';
 import type { ExitCode } from './command.ts';
 

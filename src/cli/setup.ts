@@ -8,7 +8,7 @@ import { openSlot } from '../wal/slot.ts';
 import type { Command, ExitCode } from './command.ts';
 import { withDatabase } from './database.ts';
 
-/** How long making the slot waits for transactions that were running before it. */
+/** How long creating the slot waits for transactions that were running before it, in ms. */
 const SLOT_LOCK_TIMEOUT_MS = 10_000;
 /** Replica identities are known once the functions are there, and what to publish once those are right. */
 const ROUNDS_MAX = 3;
@@ -43,7 +43,7 @@ export const setup: Command = {
   },
 };
 
-/** The service's role where none is named, then and now. */
+/** The service's role if none is named, then and now. */
 const SERVICE_ROLE = 'sno';
 
 async function print(settings: Settings, options: SetupOptions): Promise<ExitCode> {

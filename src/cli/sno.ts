@@ -57,7 +57,7 @@ function version(): string {
   return (JSON.parse(manifest) as { version: string }).version;
 }
 
-// Whoever reads the output may stop reading (`sno tail ... | head`): that is no error.
+// The reader of the output may stop reading (`sno tail ... | head`): that is not an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0);
   throw error;

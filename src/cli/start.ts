@@ -37,7 +37,7 @@ export const start: Command = {
   },
 };
 
-/** A bug: nothing that runs on can be trusted. */
+/** A bug: the process can't be trusted to continue. */
 function die(logger: Logger, error: unknown): never {
   logger.fatal({ err: error }, 'this is a bug, please report it');
   process.stderr.write(describeError(error));

@@ -6,7 +6,7 @@ import { readableName } from '../postgres/quote.ts';
 
 /** Of a row on average. */
 const WIDE_BYTES = 1_000;
-/** Where the table was never analyzed, its columns are counted instead. */
+/** If the table was never analyzed, its columns are counted instead. */
 const WIDE_COLUMNS = 20;
 
 /** Average bytes of a row, with what of it is stored apart; null where the table was never analyzed, or is empty. */

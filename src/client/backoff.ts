@@ -5,13 +5,15 @@
 export interface Backoff {
   /** The first window. */
   readonly baseMs: number;
-  /** The largest window. */
+  /** Maximum window, in ms. */
   readonly capMs: number;
 }
 
 export const BACKOFF: Backoff = { baseMs: 500, capMs: 30_000 };
 
-/** A server that says it has too much to do is given windows this many times as wide, up to the same cap. */
+/**
+ * A server that reports overload is given windows this many times as wide, up to the same maximum.
+ */
 const SLOW_FACTOR = 8;
 
 /** `random` gives a number in [0, 1). */

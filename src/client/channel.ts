@@ -13,9 +13,12 @@ export interface ChannelEvents<Row> {
   change: Commit<Row>;
   /** Something published by hand. */
   message: Message;
-  /** The rows at one point, where `snapshot` was asked; what comes after continues from there. */
+  /** The rows at one point, if `snapshot` was requested. Later events continue from there. */
   snapshot: { readonly rows: readonly SnapshotRow<Row>[]; readonly position: string };
-  /** What was built up from events is void. The channel goes on by itself: from now, or with a new snapshot. */
+  /**
+   * State built from earlier events is void. The channel continues by itself: from now, or with a
+   * new snapshot.
+   */
   reset: { readonly reason: ClientResetReason };
   /**
    * Where a `since` goes on after everything that was told so far: store it together with what you did for it. After
@@ -30,7 +33,7 @@ export interface ChannelOptions {
   readonly snapshot?: boolean | undefined;
   /** Begin after this position, that of an earlier event. For the first handle of a channel. */
   readonly since?: string | undefined;
-  /** Where access is denied or revoked, try again by itself until it is granted. Default: false. */
+  /** If access is denied or revoked, retry until it is granted. Default: false. */
   readonly waitForAccess?: boolean | undefined;
 }
 
@@ -40,9 +43,9 @@ export interface Channel<Row = unknown> {
   readonly status: ChannelStatus;
   readonly error: SnoClientError | undefined;
   readonly position: string | undefined;
-  /** Resolves when the channel is live for the first time; rejects with a SnoClientError where it ends before. */
+  /** Resolves when the channel is first live. Rejects with a SnoClientError if it ends before. */
   readonly ready: Promise<void>;
-  /** Returns what takes the listener away again. */
+  /** Returns a function that removes the listener. */
   on<Name extends keyof ChannelEvents<Row>>(
     name: Name,
     listener: (event: ChannelEvents<Row>[Name]) => void,

@@ -17,12 +17,15 @@ import { clientStatusOf } from './turn.ts';
 import { Wake } from './wake.ts';
 import { hintOf, isTooLarge } from './why.ts';
 
-/** Where browsers and Node count the milliseconds of a timer in 31 bits. */
+/** Maximum delay of a timer in browsers and Node, in ms (31 bits). */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
 export interface ClientEvents {
   status: { readonly status: ClientStatus; readonly error: SnoClientError | undefined };
-  /** An `error` frame, or a token callback that failed. What ends a channel or the client is told by its status. */
+  /**
+   * An `error` frame, or a failed token callback. The status reports errors that end a channel or
+   * the client.
+   */
   error: { readonly error: SnoClientError; readonly channel: string | undefined };
 }
 
@@ -105,7 +108,10 @@ export class Connection {
     this.#topics.remove(handle, this.#state.subscriptions.get(handle.channel)?.phase === 'live');
   }
 
-  /** Asks the server to say when the channel includes the commit: a `reached` delivery, again after each loss of the connection. */
+  /**
+   * Asks the server to report when the channel includes the commit: a `reached` delivery. Asks
+   * again after each lost connection.
+   */
   await(channel: string, commit: string): void {
     this.#dispatch({ type: 'await', channel, commit });
   }
@@ -129,7 +135,7 @@ export class Connection {
     this.#dispatch({ type: 'start' });
   }
 
-  /** One happening at a time: those that effects bring about wait for their turn. */
+  /** Handles one event at a time: events caused by effects wait for their turn. */
   #dispatch(happening: Happening): void {
     this.#happenings.push(happening);
     if (this.#busy) return;

@@ -1,8 +1,13 @@
-/** Listeners by event. What a listener throws stops nobody: it goes to `reportError`, or the console where there is none. */
+/**
+ * Listeners by event. A listener's error stops nothing: it goes to `reportError`, or to the console
+ * if that is missing.
+ */
 export class Emitter<Events> {
   readonly #listeners = new Map<keyof Events, Set<(event: never) => void>>();
 
-  /** Returns what takes the listener away again. The same function listens twice where it is added twice. */
+  /**
+   * Returns a function that removes the listener. A function that is added twice is called twice.
+   */
   on<Name extends keyof Events>(name: Name, listener: (event: Events[Name]) => void): () => void {
     const listeners = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, listeners);

@@ -28,7 +28,7 @@ export const ENDINGS = {
   channel_dropped: 'The channel view was dropped. The channel is joined again when there is one.',
 } as const;
 
-/** What the handles hold is void; they are told where they hold anything. */
+/** The handles' state is void. Handles that hold state are told. */
 export function voided(turn: Turn, known: Subscription, reason: ClientResetReason): Subscription {
   const { channel, held, position } = known;
   if (held === 'current' || position !== undefined) turn.deliver(channel, { kind: 'reset', reason });
@@ -54,14 +54,14 @@ export function finish(turn: Turn, known: Subscription, why: Failure): Subscript
   return known.phase === 'ended' && known.ending?.isRetried !== true ? known : end(turn, known, 'closed', why);
 }
 
-/** It will not be tried again, unless a new handle is opened. */
+/** Ends the channel without retries, until a new handle is opened. */
 export function end(turn: Turn, known: Subscription, status: Ending['status'], why: Failure): Subscription {
   if (known.phase === 'live') turn.hasRoom = true;
   const ending = { status, failure: why, isRetried: false };
   return { ...known, ...EMPTY_HANDED, awaited: [], phase: 'ended', ending };
 }
 
-/** As `end`, but the client tries again by itself, with waits that grow: a migration may be under way. */
+/** Like `end`, but the client retries with growing waits: a migration may be in progress. */
 export function suspend(turn: Turn, known: Subscription, status: Ending['status'], why: Failure): Subscription {
   const { channel, attempt } = known;
   turn.emit({ type: 'retry', timer: `channel:${channel}`, attempt, slow: true });
@@ -70,7 +70,7 @@ export function suspend(turn: Turn, known: Subscription, status: Ending['status'
 }
 
 const NO_ACCESS: ReadonlySet<string> = new Set(['access_denied', 'access_revoked']);
-/** What a server answers while a migration is under way: the view is gone, or cannot be served. */
+/** A server's answers during a migration: the view is missing, or cannot be served. */
 const GONE: ReadonlySet<string> = new Set([
   'channel_unknown',
   'snapshot_unavailable',
@@ -78,7 +78,10 @@ const GONE: ReadonlySet<string> = new Set([
   'access_undeclared',
 ]);
 
-/** The server refused the subscribe. What was served before, or is waited for, is tried again. */
+/**
+ * The server refused the subscribe. It is retried if the channel was served before, or a handle
+ * waits for access.
+ */
 export function refuse(turn: Turn, known: Subscription, why: Failure): Subscription {
   if (PASSING.has(why.code)) return delay(turn, known);
   if (why.code === 'token_expired') return expire(turn, known);

@@ -6,7 +6,7 @@ import type { ChangeEvent, ChangesFrame, MessageFrame } from '../protocol.ts';
 /** What one transaction did to one channel, whole. */
 export interface Commit<Row = unknown> {
   readonly channel: string;
-  /** Where to continue after it; opaque. */
+  /** Where to continue after it; opaque to the app. */
   readonly position: string;
   /** The commit's end LSN, as Postgres prints it. */
   readonly lsn: string;

@@ -15,7 +15,7 @@ export interface BeginOptions {
 export abstract class Handle implements Listener {
   readonly channel: string;
   readonly want: Want;
-  /** Resolves when the channel is live for the first time; rejects where it ends before and is not tried again. */
+  /** Resolves when the channel is first live. Rejects if it ends before and is not retried. */
   readonly ready: Promise<void>;
   protected readonly connection: Connection;
   #isClosed = false;
@@ -30,11 +30,11 @@ export abstract class Handle implements Listener {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    // Who does not wait for it need not catch it.
+    // A caller that does not wait for it need not catch it.
     this.ready.catch(() => {});
   }
 
-  /** Joins the channel. Apart from the constructor, since deliveries may come at once. */
+  /** Joins the channel. Separate from the constructor, since deliveries may arrive at once. */
   begin({ since, waitForAccess = false }: BeginOptions = {}): this {
     const { connection, channel } = this;
     if (connection.status === 'closed') throw new SnoClientError('closed', 'The client is closed: connect again.');
@@ -57,7 +57,10 @@ export abstract class Handle implements Listener {
     return ending === undefined ? undefined : toError(ending.failure);
   }
 
-  /** The last whole commit or message, or the last heartbeat after it; undefined where there is nothing to resume. */
+  /**
+   * The last whole commit or message, or the last heartbeat after it. Undefined: nothing to resume
+   * from.
+   */
   get position(): string | undefined {
     return this.connection.subscription(this.channel)?.position;
   }

@@ -21,9 +21,9 @@ export interface SnoClient {
   channel<Row = unknown>(name: string, options?: ChannelOptions): Channel<Row>;
   /** The rows of a channel, kept live. */
   live<Row = unknown>(name: string, options?: LiveOptions): LiveView<Row>;
-  /** Returns what takes the listener away again. */
+  /** Returns a function that removes the listener. */
   on<Name extends keyof ClientEvents>(name: Name, listener: (event: ClientEvents[Name]) => void): () => void;
-  /** Ends everything, with all timers; resolves when the socket is closed. May be called again. */
+  /** Ends everything, with all timers. Resolves when the socket is closed. May be called again. */
   close(): Promise<void>;
 }
 

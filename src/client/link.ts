@@ -9,12 +9,12 @@ import { ABNORMAL_CLOSURE } from './socket.ts';
 import { interrupt, join, reauthorize } from './subscription.ts';
 import type { Turn } from './turn.ts';
 
-/** For the token callback, for the socket to open, and for the welcome: each. */
+/** How long the token callback, the opening of the socket, and the welcome may each take, in ms. */
 const STEP_TIMEOUT_MS = 20_000;
-/** Heartbeats that may fail to come before the connection counts as dead. */
+/** Maximum missing heartbeats before the connection counts as dead. */
 const SILENCE_HEARTBEATS = 2.5;
 const PATIENCE_MAX = 16;
-/** How long a server may take to answer the ping that asks whether a connection still stands. */
+/** How long a server may take to answer the ping that checks the connection, in ms. */
 const PROBE_MS = 5_000;
 const NORMAL_CLOSURE = 1000;
 
@@ -106,7 +106,7 @@ export function prove(turn: Turn): void {
   turn.link = { ...turn.link, attempt: 0, patience: 1 };
 }
 
-/** An error that is no channel's: it may explain the close that follows. */
+/** An error without a channel: it may explain the close that follows. */
 export function complain(turn: Turn, { code, message }: ErrorFrame): void {
   turn.link = { ...turn.link, failure: { code, message } };
   turn.emit({ type: 'error', failure: { code, message }, channel: undefined });
@@ -173,7 +173,7 @@ function disconnect(turn: Turn, why: Failure): void {
   turn.emit({ type: 'drop', code: NORMAL_CLOSURE });
 }
 
-/** Nothing was heard for too long. */
+/** Nothing was received for too long. */
 export function expire(turn: Turn): void {
   const { phase, patience, probing } = turn.link;
   if (!probing) turn.link = { ...turn.link, patience: Math.min(patience * 2, PATIENCE_MAX) };

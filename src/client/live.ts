@@ -11,7 +11,7 @@ import { type CommitId, Reached, type ReachedOptions } from './reached.ts';
 import { Rows } from './rows.ts';
 
 export interface LiveOptions {
-  /** Where access is denied or revoked, try again by itself until it is granted. Default: false. */
+  /** If access is denied or revoked, retry until it is granted. Default: false. */
   readonly waitForAccess?: boolean | undefined;
 }
 
@@ -33,9 +33,9 @@ export interface LiveView<Row = unknown> {
   readonly size: number;
   readonly status: ChannelStatus;
   readonly error: SnoClientError | undefined;
-  /** Of the commit that `rows` stands at. */
+  /** The position of the commit that `rows` reflects. */
   readonly position: string | undefined;
-  /** Resolves when the rows are there; rejects with a SnoClientError where the channel ends before. */
+  /** Resolves when the rows are there. Rejects with a SnoClientError if the channel ends before. */
   readonly ready: Promise<void>;
   /** `{ id: 1 }`, or `1` where the key is one column. A number may be given as its text: `'1'`. */
   get(key: Key | string | number | bigint | boolean): Row | undefined;
@@ -44,7 +44,10 @@ export interface LiveView<Row = unknown> {
    * Rejects with `commit_invalid`, with the signal's reason, or where the view ends before.
    */
   reached(commit: CommitId, options?: ReachedOptions): Promise<void>;
-  /** Called after each commit, snapshot and change of status; not at once. Returns what ends it. Bound: may be passed on as it is. */
+  /**
+   * Calls the listener after each commit, snapshot and change of status; not at once. Returns a
+   * function that removes it. Bound: may be passed on directly.
+   */
   readonly subscribe: (callback: (update: LiveUpdate<Row>) => void) => () => void;
   close(): void;
 }
@@ -140,7 +143,7 @@ export class LiveHandle<Row> extends Handle implements LiveView<Row> {
     const view = this;
     this.#emitter.emit('update', {
       reason,
-      // Made only for who looks at it.
+      // Made only when read.
       get rows() {
         return view.rows;
       },

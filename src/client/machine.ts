@@ -59,7 +59,10 @@ export interface Subscription {
   readonly phase: Phase;
   /** Open handles, by what they want. */
   readonly wants: Readonly<Record<Want, number>>;
-  /** Of the last whole commit or message that was delivered: what the next subscribe says as `since`. */
+  /**
+   * The position of the last delivered whole commit or message, sent as `since` in the next
+   * subscribe.
+   */
   readonly position: string | undefined;
   /** Rows are held, and are those of `position`. */
   readonly rows: boolean;
@@ -154,7 +157,7 @@ export type Delivery<Row = unknown> =
   | { readonly kind: 'reset'; readonly reason: ClientResetReason }
   /** Where a subscription that begins after what was told, or after a heartbeat, resumes. */
   | { readonly kind: 'position'; readonly position: string }
-  /** What was told before includes the commit. */
+  /** Earlier deliveries include the commit. */
   | { readonly kind: 'reached'; readonly commit: string }
   | { readonly kind: 'status'; readonly status: ChannelStatus; readonly failure: Failure | undefined };
 
@@ -163,7 +166,7 @@ export type Effect =
   | { readonly type: 'askToken' }
   | { readonly type: 'open' }
   | { readonly type: 'send'; readonly frame: ClientFrame }
-  /** Closes the socket and forgets it: nothing that it still says is heard. */
+  /** Closes the socket and drops it: its later events are ignored. */
   | { readonly type: 'drop'; readonly code: number }
   /** Starts a timer anew. `ms`, or by the backoff. */
   | { readonly type: 'schedule'; readonly timer: Timer; readonly ms: number }

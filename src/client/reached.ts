@@ -40,7 +40,7 @@ export class Reached {
   readonly #asker: Asker;
   readonly #waits = new Set<Wait>();
   readonly #xids = new Set<number>();
-  /** Every commit of the channel up to it was told. */
+  /** Every commit of the channel up to it was delivered. */
   #lsn = -1;
 
   constructor(asker: Asker) {

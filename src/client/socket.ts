@@ -18,7 +18,7 @@ export type SocketClass = new (url: string) => Socket;
 
 const OPEN = 1;
 
-/** The class to use. Throws `websocket_missing` where there is none. */
+/** The class to use. Throws `websocket_missing` if there is none. */
 export function findSocketClass(given: SocketClass | undefined): SocketClass {
   const found = given ?? (globalThis as { WebSocket?: SocketClass }).WebSocket;
   if (found !== undefined) return found;

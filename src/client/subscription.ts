@@ -88,7 +88,7 @@ export function join(turn: Turn, known: Subscription): Subscription {
   return { ...known, ...EMPTY_HANDED, phase: 'joining', asked, crowded: false };
 }
 
-/** The connection is gone. */
+/** The connection is lost. */
 export function interrupt(turn: Turn, known: Subscription): Next {
   if (known.phase === 'ended') return known;
   if (handlesOf(known) === 0) return undefined;

@@ -20,7 +20,10 @@ export function refreshAfterMs(token: string | undefined, nowMs: number, random:
 /** The characters of a bearer token (RFC 6750), and what a server takes of them. */
 const TOKEN = /^[\w.~+/=-]{1,16384}$/;
 
-/** Throws where a text cannot be a token, such as an error page. It is not shown: it may be a secret. */
+/**
+ * Throws if a text cannot be a token, such as an error page. The text is not shown: it may be a
+ * secret.
+ */
 export function checkToken(token: string | undefined): string | undefined {
   if (token === undefined || TOKEN.test(token)) return token;
   throw new TypeError(

@@ -50,7 +50,10 @@ export class Topics {
     return (this.#topics.get(channel)?.handles.size ?? 0) > 0;
   }
 
-  /** Returns what ends the keeping of rows that the handle takes over: to be called once the handle is acquired. */
+  /**
+   * Returns a function that ends the keeping of rows that the handle takes over. Call it once the
+   * handle is acquired.
+   */
   add(handle: Listener): () => void {
     const { channel, want } = handle;
     const topic = this.#topics.get(channel) ?? { handles: new Set(), rows: undefined, kept: undefined };

@@ -13,7 +13,7 @@ export class Turn {
   wantsToken = false;
   /** A subscription ended, so that the connection has room for another one. */
   hasRoom = false;
-  /** The server broke the protocol in this way: the connection must not be trusted any further. */
+  /** The server broke the protocol in this way: the connection is not trusted any further. */
   broken: string | undefined;
   /** A copy as soon as anything is written. */
   #subscriptions: Map<string, Subscription> | undefined;

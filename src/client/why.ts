@@ -41,7 +41,7 @@ const CHECKS: readonly (readonly [RegExp, string])[] = [
   ],
 ];
 
-/** One or more sentences; empty where there is nothing to add. */
+/** One or more sentences; empty if there is nothing to add. */
 export function hintOf({ url, origin, wasOpen, detail }: Attempt): string {
   if (isTooLarge(detail))
     return `A frame is larger than this WebSocket takes (${detail}). Raise its limit (maxPayload of ws), or make the rows smaller.`;

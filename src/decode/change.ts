@@ -13,7 +13,9 @@ import type { Tuple } from './tuple.ts';
 export interface ChangeHandler {
   /** `commitLsn` is where the commit record starts; `committedAt` is in microseconds since 2000-01-01 UTC. */
   begin(xid: number, commitLsn: Lsn, committedAt: number): void;
-  /** A table's columns, before its first change and whenever they are others. Sets `relation.wanted`. */
+  /**
+   * A table's columns, before its first change and whenever they change. Sets `relation.wanted`.
+   */
   relation(relation: Relation): void;
   insert(relation: Relation, newRow: Tuple): void;
   update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void;

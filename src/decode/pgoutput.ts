@@ -57,7 +57,9 @@ export class PgoutputDecoder {
     this.#relations.clear();
   }
 
-  /** Decodes `buffer[start, end)`. Throws `decode_failed` for bytes that are no pgoutput message. */
+  /**
+   * Decodes `buffer[start, end)`. Throws `decode_failed` for bytes that are not a pgoutput message.
+   */
   message(buffer: Buffer, start: number, end: number): void {
     requireBytes(end - start, LETTER_BYTES);
     const at = start + 1;
@@ -161,7 +163,7 @@ export class PgoutputDecoder {
     requireEnd(next, end);
     const relation: Relation = {
       oid,
-      // pgoutput writes the empty string for pg_catalog
+      // pgoutput writes the empty string for pg_catalog.
       schema: buffer.toString('utf8', at + 4, schemaEnd) || 'pg_catalog',
       name: buffer.toString('utf8', schemaEnd + 1, nameEnd),
       replicaIdentity: String.fromCharCode(buffer[nameEnd + 1] as number) as Relation['replicaIdentity'],
@@ -174,7 +176,7 @@ export class PgoutputDecoder {
     this.#handler.relation(relation);
   }
 
-  /** The table of a row's message whose letter is before `at`. */
+  /** The table of a row message whose letter is before `at`. */
   #changed(buffer: Buffer, at: number, end: number): Relation {
     requireBytes(end - at, ROW_BYTES - 1);
     return this.#known(buffer.readUInt32BE(at));

@@ -16,7 +16,7 @@ export interface Relation {
   /** `pg_class.relreplident`: d default, n nothing, f full, i index. */
   readonly replicaIdentity: 'd' | 'n' | 'f' | 'i';
   readonly columns: readonly RelationColumn[];
-  /** Whether anybody wants its rows; where false, its tuples are not read at all. */
+  /** Whether its rows are wanted. False: its tuples are not read at all. */
   wanted: boolean;
   /** The tuples that its changes are read into; reused for each. */
   readonly oldRow: Tuple;

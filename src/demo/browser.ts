@@ -6,7 +6,7 @@ const OPENERS: Partial<Record<NodeJS.Platform, readonly [string, ...string[]]>> 
   linux: ['xdg-open'],
 };
 
-/** Shows the page in the user's browser where there is one to show it in; otherwise does nothing. Never fails. */
+/** Opens the page in the user's browser if possible; otherwise does nothing. Never fails. */
 export function openBrowser(url: string): void {
   const { DISPLAY, WAYLAND_DISPLAY, CI, SSH_CONNECTION } = process.env;
   const opener = OPENERS[process.platform];

@@ -19,12 +19,12 @@ import { type DemoServer, startDemoServer } from './server.ts';
 import { SqlBox } from './sql-box.ts';
 
 export interface DemoOptions {
-  /** Port of the page; where not given, 8080 or the next that is free. */
+  /** Port of the page. Default: 8080 or the next free port. */
   readonly port?: number | undefined;
-  /** Whether to show the page in a browser, where there is one. */
+  /** Whether to open the page in a browser, if possible. */
   readonly open: boolean;
   readonly logger: Logger;
-  /** Takes what the person at the terminal should read, line by line. */
+  /** Receives text for the person at the terminal, line by line. */
   say(line: string): void;
 }
 
@@ -33,7 +33,7 @@ export interface Demo {
   readonly url: string;
   /** Connects to the database as the SQL box does. */
   readonly databaseUrl: string;
-  /** Rejects when Snö cannot go on; never resolves. */
+  /** Rejects when Snö cannot continue. Never resolves. */
   readonly failed: Promise<never>;
   /** Ends everything and deletes the database. */
   stop(): Promise<void>;
@@ -44,7 +44,10 @@ const RULES = fileURLToPath(new URL('../../sql/demo', import.meta.url));
 const VISITOR = 'you';
 const TOKEN_LIFETIME = '15m';
 
-/** Resolves once the page can be opened. Throws a SnoError where a part does not start; nothing is left running then. */
+/**
+ * Resolves once the page can be opened. Throws a SnoError if a part does not start; everything is
+ * stopped then.
+ */
 export async function runDemo(options: DemoOptions): Promise<Demo> {
   const demo = new RunningDemo(options);
   try {
@@ -84,7 +87,7 @@ class RunningDemo implements Demo {
     this.#service = await this.#startSno(this.#postgres, this.#server);
     this.failed = this.#service.failed;
     await this.#admitVisitors(this.#postgres);
-    // The first run of a visitor is not to wait for a connection.
+    // A visitor's first run must not wait for a connection.
     await box.run('select 1');
     this.#life = new Life(this.databaseUrl, logger);
     this.#life.start();
@@ -101,7 +104,7 @@ class RunningDemo implements Demo {
 
   async stop(): Promise<void> {
     const faults: unknown[] = [];
-    // Each in its turn, and whatever became of the one before: no server may stay behind.
+    // Stopped one after another, even if one fails: no server may be left running.
     for (const end of [
       () => this.#life?.stop(),
       () => this.#server?.close(),

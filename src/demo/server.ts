@@ -13,7 +13,7 @@ import { SnoError } from '../errors.ts';
 import type { Outcome } from './sql-box.ts';
 
 export interface DemoServerOptions {
-  /** Exactly this one; where not given, DEFAULT_PORT or the next that is free. */
+  /** Exactly this port. Default: DEFAULT_PORT or the next free port. */
   readonly port?: number | undefined;
   /** The visitor's SQL. */
   readonly run: (sql: string) => Promise<Outcome>;

@@ -9,14 +9,16 @@ import pg from 'pg';
 export const ROWS_MAX = 50;
 const ROWS_READ_MAX = 100_000;
 const CELL_CHARACTERS_MAX = 500;
-/** Beyond the role's statement_timeout, which a visitor can change. */
+/**
+ * How long a run may take, in ms, beyond the role's statement_timeout, which a visitor can change.
+ */
 const RUN_TIMEOUT_MS = 8_000;
 const WAITING_MAX = 20;
 
 export interface Statement {
   /** `UPDATE`, `SELECT` and so on. */
   readonly command: string;
-  /** Rows affected or found; null where the command counts none. */
+  /** Rows affected or found. Null if the command counts none. */
   readonly count: number | null;
   readonly columns: readonly string[];
   /** The first ROWS_MAX rows, as Postgres prints their values. */
@@ -25,9 +27,9 @@ export interface Statement {
 
 export interface SqlFault {
   readonly message: string;
-  /** SQLSTATE; absent where it was not Postgres that said no. */
+  /** SQLSTATE. Missing if the error is not from Postgres. */
   readonly code?: string;
-  /** Where in the text, in characters from 1. */
+  /** Position in the text, in characters from 1. */
   readonly position?: number;
   readonly detail?: string;
   readonly hint?: string;
@@ -62,7 +64,7 @@ export class SqlBox {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Never rejects: what goes wrong is the outcome. */
+  /** Never rejects: errors are part of the outcome. */
   async run(text: string): Promise<Outcome> {
     if (this.#waiting >= WAITING_MAX)
       return { ok: false, error: { message: `${WAITING_MAX} runs are waiting already` } };
@@ -165,7 +167,7 @@ function execute(client: pg.Client, text: string): Promise<Statement[]> {
       const rows = kept.get(result) ?? [];
       kept.set(result, rows);
       if (rows.length < ROWS_MAX) rows.push(row.map(shortened));
-      // There is no stopping a simple query but to leave.
+      // A simple query can only be stopped by closing the connection.
       if (++read === ROWS_READ_MAX) {
         reject(new Error(`more than ${ROWS_READ_MAX} rows: add a LIMIT`));
         void client.end();

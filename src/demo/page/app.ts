@@ -74,7 +74,7 @@ async function start(): Promise<void> {
   client.live<Goal>('goals:1').subscribe(({ rows }) => scoreboard.showGoals(rows));
   client.live<Price>('market:nordic').subscribe(({ rows }) => market.show(rows));
 
-  // Members come and go by SQL, too: who is none any more may ask again.
+  // Members come and go by SQL too: a former member may ask again.
   const join = () => {
     const tasks = client.live<Task>('board:1');
     tasks.subscribe(({ rows, status }) => {

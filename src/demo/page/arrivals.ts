@@ -6,7 +6,7 @@
 export interface Arrival {
   readonly channel: string;
   readonly xid: number;
-  /** How many events the channel got. */
+  /** Number of events that the channel received. */
   readonly events: number;
   readonly latencyMs: number;
   /** On the clock of performance.now(). */
@@ -25,14 +25,14 @@ export class Arrivals {
     this.#claim = claim;
   }
 
-  /** Calls back with each commit of the transaction, on whatever channel, that has come or comes. */
+  /** Calls back with each commit of the transaction that has arrived or arrives, on any channel. */
   expect(xid: number, callback: (arrival: Arrival) => void): void {
     remember(this.#expected, xid, callback);
     this.#claim(xid);
     for (const arrival of this.#recent) if (arrival.xid === xid) callback(arrival);
   }
 
-  /** Takes note of a commit; true where it is known to be this window's. */
+  /** Records a commit. Returns true if it is known to be this window's. */
   add(arrival: Arrival): boolean {
     this.#recent.push(arrival);
     if (this.#recent.length > REMEMBERED_MAX) this.#recent.shift();

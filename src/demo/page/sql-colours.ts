@@ -1,4 +1,4 @@
-/** Colours SQL as it is typed. A reader's aid, no parser. */
+/** Colours SQL as it is typed. It helps readers and is not a parser. */
 import { element } from './element.ts';
 
 const KEYWORDS = new Set(

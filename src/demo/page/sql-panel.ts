@@ -58,7 +58,7 @@ export class SqlPanel {
     this.#put((EXAMPLES[0] as (typeof EXAMPLES)[number]).sql);
   }
 
-  /** Runs SQL, from here or from elsewhere on the page, in everybody's sight. */
+  /** Runs SQL from anywhere on the page, and shows it. */
   async run(sql: string): Promise<void> {
     if (this.#text.value !== sql) this.#put(sql);
     const pressedAt = performance.now();
