@@ -1,6 +1,6 @@
 /**
- * The settings: environment variables, overridden by flags of the same name (`SNO_PORT` = `--port`).
- * Descriptions live here, with the schema; docs/settings.md is generated from it.
+ * The settings: environment variables, overridden by flags of the same name (`SNO_PORT` =
+ * `--port`). Descriptions live here, with the schema; docs/settings.md is generated from it.
  */
 import { isIP } from 'node:net';
 import { z } from 'zod';
@@ -385,8 +385,9 @@ export function flagOf(name: SettingName): string {
 }
 
 /**
- * Reads the settings of a service. `flags` are keyed by setting name and override the environment. An unknown SNO_
- * variable, an invalid value or a contradiction throws `setting_invalid`, which names every setting at fault.
+ * Reads the settings of a service. `flags` are keyed by setting name and override the environment.
+ * An unknown SNO_ variable, an invalid value or a contradiction throws `setting_invalid`, which
+ * names every setting at fault.
  */
 export function readSettings(environment: Environment, flags: Flags = {}): Settings {
   const settings = readValues(environment, flags);
@@ -394,7 +395,10 @@ export function readSettings(environment: Environment, flags: Flags = {}): Setti
   return settings;
 }
 
-/** Like `readSettings`, but without contradictions between settings: for commands that serve no clients. */
+/**
+ * Like `readSettings`, but without contradictions between settings: for commands that serve no
+ * clients.
+ */
 export function readValues(environment: Environment, flags: Flags = {}): Settings {
   const problems = Object.keys(environment).filter(isUnknown).map(unknown);
   const settings: Partial<Record<SettingName, unknown>> = {};
@@ -412,8 +416,8 @@ export function readValues(environment: Environment, flags: Flags = {}): Setting
 }
 
 /**
- * Maximum bytes of WAL that the slot may hold; 0: no bound. The slot always trails by up to SNO_REPLAY_WAL_BYTES, so the
- * bound is at least twice that.
+ * Maximum bytes of WAL that the slot may hold; 0: no bound. The slot always trails by up to
+ * SNO_REPLAY_WAL_BYTES, so the bound is at least twice that.
  */
 export function slotWalBytes(settings: Pick<Settings, 'SNO_SLOT_WAL_BYTES' | 'SNO_REPLAY_WAL_BYTES'>): number {
   const { SNO_SLOT_WAL_BYTES: bound, SNO_REPLAY_WAL_BYTES: replay } = settings;

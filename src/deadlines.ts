@@ -1,7 +1,7 @@
 /**
- * Calls back at moments of the wall clock, such as the end of a token. A timer alone is late after a suspend, by as long
- * as that lasted. So the time is looked at each second, and by `check` before anything is delivered. A clock that is set
- * back delays nothing.
+ * Calls back at moments of the wall clock, such as the end of a token. A timer alone is late after
+ * a suspend, by as long as that lasted. So the time is looked at each second, and by `check` before
+ * anything is delivered. A clock that is set back delays nothing.
  */
 import { SteadyClock } from './steady-clock.ts';
 

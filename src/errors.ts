@@ -1,6 +1,6 @@
 /**
- * Every error of Snö, with its stable code. docs/errors.md is generated from this record. A code that is missing here
- * does not compile.
+ * Every error of Snö, with its stable code. docs/errors.md is generated from this record. A code
+ * that is missing here does not compile.
  */
 
 interface ErrorEntry {
@@ -373,8 +373,9 @@ export class SnoError extends Error {
 }
 
 /**
- * The error as a client receives it. The error's own advice may hold SQL and goes only to the log: a client receives the
- * advice of the code. An error that is not meant for clients becomes `try_again`.
+ * The error as a client receives it. The error's own advice may hold SQL and goes only to the log:
+ * a client receives the advice of the code. An error that is not meant for clients becomes
+ * `try_again`.
  */
 export function toldToClient({ code, message }: SnoError): { readonly code: ErrorCode; readonly message: string } {
   if (ERRORS[code].audience === 'client') return { code, message: `${message}. ${ERRORS[code].hint}` };

@@ -1,9 +1,9 @@
 import { RoundRobin } from './round-robin.ts';
 
 /**
- * A bounded queue that clients of many addresses fill. One address alone may fill it; once it is full, a client of
- * another address takes the place of the newest item of the address that has most. So no address can keep others out.
- * Items are served by turns of the addresses.
+ * A bounded queue that clients of many addresses fill. One address alone may fill it; once it is
+ * full, a client of another address takes the place of the newest item of the address that has
+ * most. So no address can keep others out. Items are served by turns of the addresses.
  */
 interface Place {
   readonly address: string;

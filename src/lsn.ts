@@ -1,9 +1,10 @@
 /**
  * Log sequence numbers.
  *
- * An LSN is held as a safe integer: a byte offset into the WAL, compared with `<`, with no string and no
- * allocation on the hot path. A cluster would have to write 9 PB (2^53 bytes) before that is inexact; such an
- * LSN stops the process loudly instead of being rounded. See docs/decisions/0002-lsn-as-number.md.
+ * An LSN is held as a safe integer: a byte offset into the WAL, compared with `<`, with no string
+ * and no allocation on the hot path. A cluster would have to write 9 PB (2^53 bytes) before that is
+ * inexact; such an LSN stops the process loudly instead of being rounded. See
+ * docs/decisions/0002-lsn-as-number.md.
  */
 
 /** A byte offset into the WAL, a safe integer. */

@@ -71,7 +71,10 @@ const MEASURE_MS = 5_000;
 /** Maximum bytes of waiting pg_notify messages while the stream is behind. */
 const NOTIFICATIONS_BYTES_MAX = 16 << 20;
 
-/** Starts everything and resolves once clients are served. Throws a SnoError that says what is wrong and what to do. */
+/**
+ * Starts everything and resolves once clients are served. Throws a SnoError that says what is wrong
+ * and what to do.
+ */
 export async function startService(settings: Settings, logger: Logger): Promise<Service> {
   const service = new RunningService(settings, logger);
   try {

@@ -71,7 +71,9 @@ export type Limit = (typeof LIMITS)[number];
 const CLOSES = ['1000', '1005', '1006', ...Object.values(CLOSE).map(String), 'other'];
 const CLIENT_ERRORS = (Object.keys(ERRORS) as ErrorCode[]).filter((code) => ERRORS[code].audience === 'client');
 
-/** Commit to send: from under a millisecond on one host to minutes for a subscriber that catches up. */
+/**
+ * Commit to send: from under a millisecond on one host to minutes for a subscriber that catches up.
+ */
 const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 
 const BATCH_SIZES = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 10_000];

@@ -1,6 +1,7 @@
 /**
- * SNO_ALLOWED_ORIGINS: the web pages that may connect, by the origin that browsers send. Scheme and port are compared
- * exactly. `*` as the first label of a host stands for exactly one label, as in certificates.
+ * SNO_ALLOWED_ORIGINS: the web pages that may connect, by the origin that browsers send. Scheme and
+ * port are compared exactly. `*` as the first label of a host stands for exactly one label, as in
+ * certificates.
  */
 
 /** For docs/settings.md and for errors. */
@@ -93,7 +94,9 @@ export class AllowedOrigins {
   }
 }
 
-/** Without port, brackets and the dot at the end; of `https://.example.com` it is `.example.com`. */
+/**
+ * Without port, brackets and the dot at the end; of `https://.example.com` it is `.example.com`.
+ */
 function hostOf(entry: string): string {
   const isParent = entry.includes('://.');
   const { hostname } = new URL(isParent ? entry.replace('://.', '://') : entry);

@@ -1,10 +1,11 @@
 /**
  * Positions: `(epoch, commit end LSN, index)`, the total order of the events of a channel.
  *
- * `index` counts a channel's frames within one commit from 1, so that it does not depend on any other channel
- * and comes out the same when Postgres sends the commit again after a restart. COMMIT_END_INDEX says "all of this
- * commit, whatever the channel": the index of heads and heartbeats. Messages by pg_notify, which have no LSN of
- * their own, take the indexes after it at the LSN of the head.
+ * `index` counts a channel's frames within one commit from 1, so that it does not depend on any
+ * other channel and comes out the same when Postgres sends the commit again after a restart.
+ * COMMIT_END_INDEX says "all of this commit, whatever the channel": the index of heads and
+ * heartbeats. Messages by pg_notify, which have no LSN of their own, take the indexes after it at
+ * the LSN of the head.
  */
 import { formatLsn, type Lsn, parseLsn } from './lsn.ts';
 
@@ -13,7 +14,10 @@ export interface Position {
   readonly index: number;
 }
 
-/** The index that stands after every frame of a commit, and before any pg_notify message at the same LSN. */
+/**
+ * The index that stands after every frame of a commit, and before any pg_notify message at the same
+ * LSN.
+ */
 export const COMMIT_END_INDEX = 2 ** 31;
 
 /** Negative, zero or positive as `a` lies before, at or after `b`; both of one epoch. */
@@ -38,7 +42,10 @@ export function parsePosition(text: string): ({ readonly epoch: string } & Posit
   return { epoch, lsn, index: Number(indexText) };
 }
 
-/** An epoch: two histories never share one. Text: `<system identifier>-<timeline>-<slot generation>`, base 36. */
+/**
+ * An epoch: two histories never share one. Text: `<system identifier>-<timeline>-<slot
+ * generation>`, base 36.
+ */
 export interface Epoch {
   readonly systemIdentifier: bigint;
   readonly timeline: number;

@@ -1,8 +1,9 @@
 /**
- * The wire protocol, `wss://host/v1`, JSON text frames (docs/protocol.md). Shared by server and client; no imports.
- * A change of the protocol is written here, above the version.
+ * The wire protocol, `wss://host/v1`, JSON text frames (docs/protocol.md). Shared by server and
+ * client; no imports. A change of the protocol is written here, above the version.
  *
- * 1: first version. Added since, and left out or ignored by who does not know it: `reached` of ping and heartbeat.
+ * 1: first version. Added since, and left out or ignored by who does not know it: `reached` of ping
+ * and heartbeat.
  */
 export const PROTOCOL_VERSION = 1;
 

@@ -1,6 +1,7 @@
 /**
- * Time that neither stands still while the machine is suspended, as the monotonic clock does, nor goes back when the
- * wall clock is set. Reads as ms since 1970, but only differences mean something.
+ * Time that neither stands still while the machine is suspended, as the monotonic clock does, nor
+ * goes back when the wall clock is set. Reads as ms since 1970, but only differences mean
+ * something.
  */
 export class SteadyClock {
   readonly #wall: () => number;

@@ -1,7 +1,8 @@
 /**
- * Whether indexes serve an access view's query, which runs once for every subscription. Postgres itself is asked, by EXPLAIN:
- * it alone knows which index serves a join, a cast or an expression. A table that it reads whole although that is
- * discouraged has no index for the query, however fast the query may be while the table is small.
+ * Whether indexes serve an access view's query, which runs once for every subscription. Postgres
+ * itself is asked, by EXPLAIN: it alone knows which index serves a join, a cast or an expression. A
+ * table that it reads whole although that is discouraged has no index for the query, however fast
+ * the query may be while the table is small.
  */
 import { type Node, parseSync } from 'libpg-query';
 import type pg from 'pg';
@@ -39,8 +40,8 @@ const PLANNER = `
   set local enable_mergejoin = off`;
 
 /**
- * A warning for each table that is read whole for a subscription. `parameters`: how many the view's query has. Runs within a
- * transaction of the caller's, and leaves nothing behind in it.
+ * A warning for each table that is read whole for a subscription. `parameters`: how many the view's
+ * query has. Runs within a transaction of the caller's, and leaves nothing behind in it.
  */
 export async function accessReads(
   client: pg.ClientBase,
@@ -133,7 +134,10 @@ function isServed(scan: Plan, leading: ScannedTable['leading']): boolean {
   });
 }
 
-/** The columns of a table that a condition compares for equality, as they are or, of `texts`, by their text. */
+/**
+ * The columns of a table that a condition compares for equality, as they are or, of `texts`, by
+ * their text.
+ */
 function comparedIn(condition: string, alias: string, texts: readonly string[]): readonly string[] {
   const columns: string[] = [];
   walk(parsed(condition), (kind, inner) => {

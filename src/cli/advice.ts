@@ -1,4 +1,7 @@
-/** What `sno check` asks the database beyond the catalog: how much channels and their access views cost it. */
+/**
+ * What `sno check` asks the database beyond the catalog: how much channels and their access views
+ * cost it.
+ */
 import type pg from 'pg';
 import { compileAccess } from '../channels/access-view.ts';
 import type { Catalog } from '../channels/catalog.ts';

@@ -1,6 +1,6 @@
 /**
- * Tables below access views that are updated often, where Snö cannot tell from the WAL that an update ends no access. Each such commit
- * has all subscribers of the pattern checked.
+ * Tables below access views that are updated often, where Snö cannot tell from the WAL that an
+ * update ends no access. Each such commit has all subscribers of the pattern checked.
  */
 import type pg from 'pg';
 import type { CatalogAccess, CatalogTable } from '../channels/catalog.ts';

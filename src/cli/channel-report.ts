@@ -19,7 +19,10 @@ export interface ChannelReport {
 
 const IDENTITIES: Readonly<Record<string, string>> = { d: 'default', n: 'nothing', f: 'full', i: 'an index' };
 
-/** One report a pattern, in the order of the patterns. What `files` make is shown where it stands there. */
+/**
+ * One report a pattern, in the order of the patterns. What `files` make is shown where it stands
+ * there.
+ */
 export function reportChannels(
   catalog: Catalog,
   registry: ChannelRegistry,

@@ -20,7 +20,10 @@ import { withDatabase } from './database.ts';
 import { pathFaults } from './path-faults.ts';
 import { counted, indented } from './report.ts';
 
-/** A check holds locks on what its files change until it rolls back: it must not wait with them in hand. */
+/**
+ * A check holds locks on what its files change until it rolls back: it must not wait with them in
+ * hand.
+ */
 const LOCK_TIMEOUT = '5s';
 const INSTALL = fileURLToPath(new URL('../../sql/000001_install.sql', import.meta.url));
 
@@ -61,7 +64,10 @@ async function rolledBack<T>(client: pg.Client, work: () => Promise<T>): Promise
   }
 }
 
-/** The catalog as it would be with these files applied; they see the role's own search_path, as in psql. */
+/**
+ * The catalog as it would be with these files applied; they see the role's own search_path, as in
+ * psql.
+ */
 async function catalogWith(client: pg.Client, publication: string, files: readonly SqlFile[]): Promise<Catalog> {
   if (files.length === 0) return readCatalog(client, publication);
   await prepare(client, publication);

@@ -22,7 +22,9 @@ export interface Command {
   /** How many operands (what is no flag) it takes. */
   readonly operands: { readonly min: number; readonly max: number };
   readonly flags: Readonly<Record<string, Flag>>;
-  /** The settings that it reads, for the help. Every setting is accepted as a flag by every command. */
+  /**
+   * The settings that it reads, for the help. Every setting is accepted as a flag by every command.
+   */
   readonly settings: readonly SettingName[];
   /** Whether it serves clients, so that settings which contradict each other there are refused. */
   readonly serves?: boolean;
@@ -32,7 +34,9 @@ export interface Command {
 /** A command line as read, with its settings. */
 export interface Invocation {
   readonly operands: readonly string[];
-  /** The command's own flags: each with its values, in order; a switch has one, the empty string. */
+  /**
+   * The command's own flags: each with its values, in order; a switch has one, the empty string.
+   */
   readonly flags: ReadonlyMap<string, readonly string[]>;
   readonly settings: Settings;
 }

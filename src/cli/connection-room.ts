@@ -1,4 +1,6 @@
-/** How many connections Snö needs, and how many the role, the database and the server let it have. */
+/**
+ * How many connections Snö needs, and how many the role, the database and the server let it have.
+ */
 import type pg from 'pg';
 import type { Settings } from '../config.ts';
 import { readableName } from '../postgres/quote.ts';
@@ -34,8 +36,8 @@ export function connectionsNeeded(
 }
 
 /**
- * Connections of Snö itself are known by their names: those of a process that runs are not in its way. Of other roles'
- * connections an ordinary role sees neither name nor kind: they count.
+ * Connections of Snö itself are known by their names: those of a process that runs are not in its
+ * way. Of other roles' connections an ordinary role sees neither name nor kind: they count.
  */
 const QUERY = `
 with other as (

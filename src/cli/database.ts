@@ -33,7 +33,10 @@ export async function withDatabase<T>(
   }
 }
 
-/** Errors of the server and of the socket have a code; a bug has none. pg gives none to a query that takes too long. */
+/**
+ * Errors of the server and of the socket have a code; a bug has none. pg gives none to a query that
+ * takes too long.
+ */
 function isOfPostgres(error: unknown): boolean {
   return (
     error instanceof Error &&

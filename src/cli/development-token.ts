@@ -1,4 +1,7 @@
-/** Signs tokens with SNO_JWT_SECRET, for development and for tests by hand. In production the app's server signs them. */
+/**
+ * Signs tokens with SNO_JWT_SECRET, for development and for tests by hand. In production the app's
+ * server signs them.
+ */
 import { SignJWT } from 'jose';
 import type { Settings } from '../config.ts';
 import { SnoError } from '../errors.ts';
@@ -50,7 +53,9 @@ export function readDuration(command: string, text: string): number {
   return seconds;
 }
 
-/** An HS256 token with the issuer and audience that the settings ask for. `now` is in ms since 1970. */
+/**
+ * An HS256 token with the issuer and audience that the settings ask for. `now` is in ms since 1970.
+ */
 export async function signToken(
   settings: Settings,
   claims: Record<string, unknown>,

@@ -1,4 +1,7 @@
-/** `sno doctor`'s judgement: from what is so to what is good, doubtful or wrong, each with its hint. Pure. */
+/**
+ * `sno doctor`'s judgement: from what is so to what is good, doubtful or wrong, each with its hint.
+ * Pure.
+ */
 import type { Settings } from '../config.ts';
 import { ERRORS, type ErrorCode } from '../errors.ts';
 import { quoteLiteral, readableName } from '../postgres/quote.ts';
@@ -35,7 +38,10 @@ const OLD_TRANSACTION_SECONDS = 300;
 const FOREIGN_SLOT_BYTES = 1024 ** 3;
 const STATEMENT_TIMEOUT_MS_MIN = 60_000;
 const SENDER_TIMEOUT_MS_MIN = 10_000;
-/** By major version, the first one whose decoding hears of a publication that changes while a transaction is open (decision 0018). */
+/**
+ * By major version, the first one whose decoding hears of a publication that changes while a
+ * transaction is open (decision 0018).
+ */
 const PUBLISHES_WHOLE: ReadonlyMap<number, number> = new Map([
   [15, 150_013],
   [16, 160_009],

@@ -14,9 +14,14 @@ export interface SlotFacts {
 
 /** What keeps triggers from noticing DDL and TRUNCATE. */
 export interface DdlFacts {
-  /** Names of event triggers that are disabled, or do not fire under session_replication_role = replica. */
+  /**
+   * Names of event triggers that are disabled, or do not fire under session_replication_role =
+   * replica.
+   */
   readonly notAlways: readonly string[];
-  /** Where `event_triggers` is off: the session of this query, or settings of roles and databases. */
+  /**
+   * Where `event_triggers` is off: the session of this query, or settings of roles and databases.
+   */
   readonly offIn: readonly string[];
   /** Partitioned tables and partitions of which a trigger for TRUNCATE is not ENABLE ALWAYS. */
   readonly unguarded: readonly string[];
@@ -56,7 +61,10 @@ export interface Facts {
   readonly walDirectoryBytes: number | undefined;
 }
 
-/** One statement, so that the facts are of one moment; the result is one JSON document of the shape of Facts. */
+/**
+ * One statement, so that the facts are of one moment; the result is one JSON document of the shape
+ * of Facts.
+ */
 const QUERY = `
 with slot as (
   select slot_name, plugin, database, active, wal_status,

@@ -1,4 +1,7 @@
-/** Whether the functions that a view calls can run: what their bodies name is not known to Postgres before. */
+/**
+ * Whether the functions that a view calls can run: what their bodies name is not known to Postgres
+ * before.
+ */
 import type pg from 'pg';
 import type { CatalogAccess, CatalogChannel } from '../channels/catalog.ts';
 import { underPath } from '../channels/search-path.ts';
@@ -9,8 +12,9 @@ const FIRST_ROW_MS_MAX = 2_000;
 const CANCELED = '57014';
 
 /**
- * A warning where the first row of the view cannot be read under the search_path of its owner. An empty view shows nothing.
- * Runs within a transaction of the caller's, and leaves nothing behind in it.
+ * A warning where the first row of the view cannot be read under the search_path of its owner. An
+ * empty view shows nothing. Runs within a transaction of the caller's, and leaves nothing behind in
+ * it.
  */
 export async function firstRowFault(
   client: pg.ClientBase,

@@ -1,6 +1,7 @@
 /**
- * Follows one channel over the wire and hands on its frames as they came, one a line. Reconnects by itself and
- * resumes after the last whole commit, like the client library; unlike that, it keeps nothing.
+ * Follows one channel over the wire and hands on its frames as they came, one a line. Reconnects by
+ * itself and resumes after the last whole commit, like the client library; unlike that, it keeps
+ * nothing.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
@@ -163,7 +164,10 @@ class Connection {
     if (frame.type === 'reset') this.#subscribe();
   }
 
-  /** Before `subscribed`, what came says nothing about what was missed; in the middle of a commit, one resumes before it. */
+  /**
+   * Before `subscribed`, what came says nothing about what was missed; in the middle of a commit,
+   * one resumes before it.
+   */
   #advance(position: string): void {
     if (this.#joined && !this.#isOpen) this.#progress.since = position;
   }
@@ -178,7 +182,10 @@ class Connection {
     this.#socket?.send(JSON.stringify(frame));
   }
 
-  /** Line breaks in a frame stand between JSON tokens only (json columns keep theirs): a space means the same. */
+  /**
+   * Line breaks in a frame stand between JSON tokens only (json columns keep theirs): a space means
+   * the same.
+   */
   #write(text: string): void {
     this.#socket?.pause();
     this.#writing = this.#writing

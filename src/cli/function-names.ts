@@ -10,7 +10,10 @@ export interface LookedUp {
   readonly types: ReadonlySet<string>;
 }
 
-/** `definition`: as pg_get_functiondef has it. `body`: prosrc. Empty where the language is another one, or the body cannot be read. */
+/**
+ * `definition`: as pg_get_functiondef has it. `body`: prosrc. Empty where the language is another
+ * one, or the body cannot be read.
+ */
 export function lookedUp(language: string, definition: string, body: string): LookedUp {
   const found = {
     functions: new Set<string>(),
@@ -27,7 +30,10 @@ function statementsOf(language: string, definition: string, body: string): reado
   return language === 'plpgsql' ? expressionsOf(definition) : [];
 }
 
-/** How the grammar of plpgsql has an expression: 0 a statement, 2 an expression, 3 and more an assignment to so many names. */
+/**
+ * How the grammar of plpgsql has an expression: 0 a statement, 2 an expression, 3 and more an
+ * assignment to so many names.
+ */
 interface Expression {
   readonly query?: string;
   readonly parseMode?: number;

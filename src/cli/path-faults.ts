@@ -1,6 +1,7 @@
 /**
- * Functions of views whose bodies name what the search_path of the view's owner does not have: the view cannot be evaluated, though
- * Postgres took it. Found without a call, so that it does not depend on the rows that are there.
+ * Functions of views whose bodies name what the search_path of the view's owner does not have: the
+ * view cannot be evaluated, though Postgres took it. Found without a call, so that it does not
+ * depend on the rows that are there.
  */
 import type pg from 'pg';
 import type { Catalog, CatalogAccess, CatalogChannel, CatalogFunction } from '../channels/catalog.ts';
@@ -81,7 +82,9 @@ const MISSING = `
     array(select distinct n.nspname::text from pg_type c join pg_namespace n on n.oid = c.typnamespace where c.typname = t)
   from unnest($4::text[]) t where to_regtype(quote_ident(t)) is null`;
 
-/** Errors of a validator that say that a name is not found: function, table, object, column, schema. */
+/**
+ * Errors of a validator that say that a name is not found: function, table, object, column, schema.
+ */
 const NOT_FOUND: ReadonlySet<unknown> = new Set(['42883', '42P01', '42704', '42703', '3F000']);
 const VALIDATORS: Readonly<Record<string, string>> = { sql: 'fmgr_sql_validator', plpgsql: 'plpgsql_validator' };
 
@@ -119,7 +122,10 @@ async function missingNames(client: pg.ClientBase, { functions, operators, relat
   return (await client.query<{ readonly what: string; readonly schemas: string[] }>(MISSING, names)).rows;
 }
 
-/** What the language itself says of the body, which it does not run; undefined where it finds every name. */
+/**
+ * What the language itself says of the body, which it does not run; undefined where it finds every
+ * name.
+ */
 async function invalidBy(client: pg.ClientBase, { oid, language }: Declared): Promise<string | undefined> {
   const validator = VALIDATORS[language];
   if (validator === undefined) return undefined;

@@ -10,7 +10,10 @@ import { withDatabase } from './database.ts';
 
 /** How long creating the slot waits for transactions that were running before it, in ms. */
 const SLOT_LOCK_TIMEOUT_MS = 10_000;
-/** Replica identities are known once the functions are there, and what to publish once those are right. */
+/**
+ * Replica identities are known once the functions are there, and what to publish once those are
+ * right.
+ */
 const ROUNDS_MAX = 3;
 const FAILOVER_VERSION = 170_000;
 
@@ -115,7 +118,10 @@ async function apply(settings: Settings, options: SetupOptions): Promise<ExitCod
   return 0;
 }
 
-/** As the stream does at its start, so that a lost slot is made anew, and one that is not ours is refused. */
+/**
+ * As the stream does at its start, so that a lost slot is made anew, and one that is not ours is
+ * refused.
+ */
 function makeSlot(settings: Settings): Promise<unknown> {
   const options = { slot: settings.SNO_SLOT, lockTimeoutMs: SLOT_LOCK_TIMEOUT_MS };
   return withDatabase(settings, createReplicationClient, (client) => openSlot(client, options, undefined));

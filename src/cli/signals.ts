@@ -1,6 +1,6 @@
 /**
- * Resolves at the first SIGTERM or SIGINT: an orderly stop begins. The second ends the process where it stands, with 1.
- * `heard` is told of each.
+ * Resolves at the first SIGTERM or SIGINT: an orderly stop begins. The second ends the process
+ * where it stands, with 1. `heard` is told of each.
  */
 export function toldToStop(heard: (signal: NodeJS.Signals, isSecond: boolean) => void = () => {}): Promise<undefined> {
   return new Promise((resolve) => {

@@ -1,5 +1,8 @@
 #!/usr/bin/env node
-/** The command line: finds the command, reads its arguments and settings, runs it, and turns errors into words. */
+/**
+ * The command line: finds the command, reads its arguments and settings, runs it, and turns errors
+ * into words.
+ */
 import { readFileSync } from 'node:fs';
 import { readSettings, readValues } from '../config.ts';
 import { SnoError } from '../errors.ts';

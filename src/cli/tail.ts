@@ -69,7 +69,9 @@ function localUrl({ SNO_HOST, SNO_PORT, SNO_TLS_CERT }: Settings): string {
   return `${SNO_TLS_CERT === undefined ? 'ws' : 'wss'}://${host.includes(':') ? `[${host}]` : host}:${SNO_PORT}/v1`;
 }
 
-/** The local server's certificate is trusted because its file is at hand, whatever name it carries. */
+/**
+ * The local server's certificate is trusted because its file is at hand, whatever name it carries.
+ */
 function localTrust({ SNO_TLS_CERT }: Settings): FollowOptions['tls'] {
   if (SNO_TLS_CERT === undefined) return {};
   try {

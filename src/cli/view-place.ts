@@ -4,9 +4,10 @@ import { DefinitionText, type Token, Unsupported } from '../channels/parse.ts';
 import { placeIn, type SqlFile } from '../channels/sql-file.ts';
 
 /**
- * The refusal's message, with `file:line:column` before it and the place in the file underlined; as it is where no file makes
- * the view. The compiler knows the place in the definition as Postgres prints it, fully cast and qualified, so it is looked for
- * by its words. Where they are not found, the place is the view's name.
+ * The refusal's message, with `file:line:column` before it and the place in the file underlined; as
+ * it is where no file makes the view. The compiler knows the place in the definition as Postgres
+ * prints it, fully cast and qualified, so it is looked for by its words. Where they are not found,
+ * the place is the view's name.
  */
 export function placedMessage({ schema, pattern, error }: Refusal, files: readonly SqlFile[]): string {
   const made = files
@@ -39,7 +40,10 @@ function withoutComments(sql: string): string {
   return sql.replace(QUOTED_OR_COMMENT, (text, quoted?: string) => quoted ?? ' '.repeat(Buffer.byteLength(text)));
 }
 
-/** The tokens that say the same as `place` for the longest, from its beginning on, and the brackets that they open. */
+/**
+ * The tokens that say the same as `place` for the longest, from its beginning on, and the brackets
+ * that they open.
+ */
 function placeOf(place: string, tokens: readonly Token[]): readonly Token[] {
   const wanted = wordsOf(new DefinitionText(place).tokens());
   const words = wordsOf(tokens);

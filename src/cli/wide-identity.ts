@@ -9,7 +9,10 @@ const WIDE_BYTES = 1_000;
 /** If the table was never analyzed, its columns are counted instead. */
 const WIDE_COLUMNS = 20;
 
-/** Average bytes of a row, with what of it is stored apart; null where the table was never analyzed, or is empty. */
+/**
+ * Average bytes of a row, with what of it is stored apart; null where the table was never analyzed,
+ * or is empty.
+ */
 const WIDTHS = `
 select coalesce(json_object_agg(t.oid, (
     select (sum(leaf.reltuples * (

@@ -1,6 +1,7 @@
 /**
- * How long to wait before attempt `attempt` (from 0) is repeated, in milliseconds: exponential with full jitter,
- * anywhere between nothing and the window, so that clients that lost one server do not come back as one wave.
+ * How long to wait before attempt `attempt` (from 0) is repeated, in milliseconds: exponential with
+ * full jitter, anywhere between nothing and the window, so that clients that lost one server do not
+ * come back as one wave.
  */
 export interface Backoff {
   /** The first window. */

@@ -1,5 +1,6 @@
 /**
- * The name of a channel, from its pattern and the values of its placeholders. docs/protocol.md has the rules.
+ * The name of a channel, from its pattern and the values of its placeholders. docs/protocol.md has
+ * the rules.
  */
 import { SnoClientError } from './error.ts';
 
@@ -7,8 +8,9 @@ import { SnoClientError } from './error.ts';
 export type ChannelValue = string | number | bigint | boolean;
 
 /**
- * `channelName('project:{project_id}', { project_id: 42 })` is `project:42`. Bytes of a value outside `A-Za-z0-9_.~-`
- * are percent-encoded. Throws `channel_name_invalid` where a value is missing, or its text in Postgres is not certain.
+ * `channelName('project:{project_id}', { project_id: 42 })` is `project:42`. Bytes of a value
+ * outside `A-Za-z0-9_.~-` are percent-encoded. Throws `channel_name_invalid` where a value is
+ * missing, or its text in Postgres is not certain.
  */
 export function channelName(pattern: string, values: Readonly<Record<string, ChannelValue>>): string {
   return pattern.replace(/\{([^{}]*)\}/g, (_, column: string) => {

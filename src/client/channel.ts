@@ -21,8 +21,9 @@ export interface ChannelEvents<Row> {
    */
   reset: { readonly reason: ClientResetReason };
   /**
-   * Where a `since` goes on after everything that was told so far: store it together with what you did for it. After
-   * each commit and message, and at heartbeats, so that it moves on a quiet channel too.
+   * Where a `since` goes on after everything that was told so far: store it together with what you
+   * did for it. After each commit and message, and at heartbeats, so that it moves on a quiet
+   * channel too.
    */
   position: { readonly position: string };
   status: { readonly status: ChannelStatus; readonly error: SnoClientError | undefined };

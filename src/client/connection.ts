@@ -1,5 +1,6 @@
 /**
- * Drives the state machine with a real socket, real timers and the token callback, and hands deliveries to handles.
+ * Drives the state machine with a real socket, real timers and the token callback, and hands
+ * deliveries to handles.
  */
 import type { ServerFrame } from '../protocol.ts';
 import { delayMs } from './backoff.ts';

@@ -1,5 +1,6 @@
 /**
- * How a channel stops receiving: for good, until the client tries again by itself, or until there is a new token.
+ * How a channel stops receiving: for good, until the client tries again by itself, or until there
+ * is a new token.
  */
 import type { Failure } from './error.ts';
 import type { ClientResetReason, Ending, Subscription } from './machine.ts';
@@ -42,7 +43,10 @@ export function delay(turn: Turn, known: Subscription, slow = false): Subscripti
   return { ...known, ...EMPTY_HANDED, phase: 'delayed', attempt: attempt + 1 };
 }
 
-/** The connection has as many subscriptions as the server allows. The app is told, and may close others. */
+/**
+ * The connection has as many subscriptions as the server allows. The app is told, and may close
+ * others.
+ */
 function crowd(turn: Turn, known: Subscription, why: Failure): Subscription {
   if (known.attempt === 0) turn.emit({ type: 'error', failure: why, channel: known.channel });
   return { ...delay(turn, known, true), crowded: true };

@@ -1,10 +1,15 @@
-/** What went wrong, as a plain record: an `error` frame's code and message, a close code's name, or one of `CLIENT_CODES`. */
+/**
+ * What went wrong, as a plain record: an `error` frame's code and message, a close code's name, or
+ * one of `CLIENT_CODES`.
+ */
 export interface Failure {
   readonly code: string;
   readonly message: string;
 }
 
-/** Codes that the client itself gives; all others come from the server and stand in docs/errors.md. */
+/**
+ * Codes that the client itself gives; all others come from the server and stand in docs/errors.md.
+ */
 export type ClientCode =
   | 'channel_name_invalid'
   | 'channel_open'

@@ -30,8 +30,9 @@ export interface SnoClient {
 /**
  * Connects, and stays connected until `close()` or a fatal error.
  *
- * `url`: `wss://host/v1`, or `https://host`; in a page also relative, and by default the page's host.
- * Throws SnoClientError `url_invalid` or `websocket_missing`; with `lazy`, the first `live` or `channel` does.
+ * `url`: `wss://host/v1`, or `https://host`; in a page also relative, and by default the page's
+ * host. Throws SnoClientError `url_invalid` or `websocket_missing`; with `lazy`, the first `live`
+ * or `channel` does.
  */
 export function connect(url?: string | URL, options: ClientOptions = {}): SnoClient {
   const page = (globalThis as { location?: { href: string } }).location?.href;

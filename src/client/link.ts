@@ -74,7 +74,10 @@ export function missToken(turn: Turn, message: string, isFinal: boolean): void {
   }
 }
 
-/** Asks for a new token on a connection that stands: the first time at once, then with a growing wait. */
+/**
+ * Asks for a new token on a connection that stands: the first time at once, then with a growing
+ * wait.
+ */
 export function renewToken(turn: Turn): void {
   const { tokenAttempt: attempt, tokenSource, asking } = turn.link;
   if (attempt === 0) askInBand(turn);
@@ -88,7 +91,9 @@ export function askInBand(turn: Turn): void {
   turn.emit({ type: 'askToken' });
 }
 
-/** The socket is open: hello and everything that is wanted go out without waiting for the welcome. */
+/**
+ * The socket is open: hello and everything that is wanted go out without waiting for the welcome.
+ */
 export function greet(turn: Turn): void {
   const { token } = turn.link;
   turn.link = { ...turn.link, phase: 'greeting', failure: undefined };
@@ -185,8 +190,8 @@ export function reconnect(turn: Turn): void {
 }
 
 /**
- * The network, the page or the machine may have slept, or changed: a wait ends at once, and an open connection must
- * answer a ping within PROBE_MS.
+ * The network, the page or the machine may have slept, or changed: a wait ends at once, and an open
+ * connection must answer a ping within PROBE_MS.
  */
 export function wake(turn: Turn): void {
   const { phase, probing, patience } = turn.link;

@@ -16,7 +16,10 @@ export interface LiveOptions {
 }
 
 export interface LiveUpdate<Row> {
-  /** `snapshot`: all rows are new. `commit`: one transaction was applied. `status`: the rows are as they were. */
+  /**
+   * `snapshot`: all rows are new. `commit`: one transaction was applied. `status`: the rows are as
+   * they were.
+   */
   readonly reason: 'snapshot' | 'commit' | 'status';
   readonly rows: readonly Row[];
   /** What the commit did; empty for the other reasons. */
@@ -28,7 +31,10 @@ export interface LiveUpdate<Row> {
 /** `SELECT * FROM` the channel, kept live. */
 export interface LiveView<Row = unknown> {
   readonly channel: string;
-  /** An immutable array; another one after each commit, the same one until then. Rows keep the order in which they came. */
+  /**
+   * An immutable array; another one after each commit, the same one until then. Rows keep the order
+   * in which they came.
+   */
   readonly rows: readonly Row[];
   readonly size: number;
   readonly status: ChannelStatus;
@@ -40,8 +46,9 @@ export interface LiveView<Row = unknown> {
   /** `{ id: 1 }`, or `1` where the key is one column. A number may be given as its text: `'1'`. */
   get(key: Key | string | number | bigint | boolean): Row | undefined;
   /**
-   * Resolves once `rows` includes everything that had been committed by then: the moment to drop an optimistic update.
-   * Rejects with `commit_invalid`, with the signal's reason, or where the view ends before.
+   * Resolves once `rows` includes everything that had been committed by then: the moment to drop an
+   * optimistic update. Rejects with `commit_invalid`, with the signal's reason, or where the view
+   * ends before.
    */
   reached(commit: CommitId, options?: ReachedOptions): Promise<void>;
   /**

@@ -1,6 +1,6 @@
 /**
- * The words of the client's state machine: what it knows (State), what happens to it (Happening), what it wants done
- * (Effect). docs/client-states.md is its table of states and its invariants.
+ * The words of the client's state machine: what it knows (State), what happens to it (Happening),
+ * what it wants done (Effect). docs/client-states.md is its table of states and its invariants.
  */
 import type { ChangesFrame, ClientFrame, ResetReason, ServerFrame, SnapshotRow } from '../protocol.ts';
 import type { Failure } from './error.ts';
@@ -10,8 +10,9 @@ import type { Commit, Message } from './event.ts';
 export type TokenSource = 'none' | 'fixed' | 'callback';
 
 /**
- * idle: not started. authorizing: waits for the token callback. opening: the socket is being opened. greeting: hello
- * and subscribes are out, no welcome yet. open: welcomed. waiting: until the next attempt. closed: for good.
+ * idle: not started. authorizing: waits for the token callback. opening: the socket is being
+ * opened. greeting: hello and subscribes are out, no welcome yet. open: welcomed. waiting: until
+ * the next attempt. closed: for good.
  */
 export type LinkPhase = 'idle' | 'authorizing' | 'opening' | 'greeting' | 'open' | 'waiting' | 'closed';
 
@@ -22,11 +23,15 @@ export interface Link {
   /** Connections lost since the last one that lived to see a heartbeat. */
   readonly attempt: number;
   readonly heartbeatMs: number;
-  /** Doubled when silence ended a connection, since one huge frame over a slow line is silent too. */
+  /**
+   * Doubled when silence ended a connection, since one huge frame over a slow line is silent too.
+   */
   readonly patience: number;
   /** What the server was last told. */
   readonly token: string | undefined;
-  /** Times that the callback was asked, on connections that stood, since it last gave another token. */
+  /**
+   * Times that the callback was asked, on connections that stood, since it last gave another token.
+   */
   readonly tokenAttempt: number;
   /** The token callback was called on a connection that stands, and has not answered. */
   readonly asking: boolean;
@@ -37,9 +42,10 @@ export interface Link {
 }
 
 /**
- * waiting: wanted, but no hello is out. joining: subscribe is out. live: `subscribed` was said. leaving: unsubscribe is
- * out; whatever else comes is the old subscription's. delayed: until its timer. unauthorized: needs a new token. ended:
- * for good, or until its timer where `ending.isRetried`.
+ * waiting: wanted, but no hello is out. joining: subscribe is out. live: `subscribed` was said.
+ * leaving: unsubscribe is out; whatever else comes is the old subscription's. delayed: until its
+ * timer. unauthorized: needs a new token. ended: for good, or until its timer where
+ * `ending.isRetried`.
  */
 export type Phase = 'waiting' | 'joining' | 'live' | 'leaving' | 'delayed' | 'unauthorized' | 'ended';
 
@@ -70,7 +76,9 @@ export interface Subscription {
   readonly held: 'nothing' | 'current' | 'void';
   /** Delays since the last heartbeat. */
   readonly attempt: number;
-  /** Told that the newest token is expired; once, that may have crossed the frame that brought it. */
+  /**
+   * Told that the newest token is expired; once, that may have crossed the frame that brought it.
+   */
   readonly suspect: boolean;
   /** What the last subscribe asked for. */
   readonly asked: 'snapshot' | 'since' | 'now';
@@ -100,18 +108,26 @@ export interface State {
   readonly subscriptions: ReadonlyMap<string, Subscription>;
 }
 
-/** `watchdog`: the other side is silent. `reconnect`. `refresh`: the token gets old. A channel's: join again. */
+/**
+ * `watchdog`: the other side is silent. `reconnect`. `refresh`: the token gets old. A channel's:
+ * join again.
+ */
 export type Timer = 'watchdog' | 'reconnect' | 'refresh' | `channel:${string}`;
 
 export type Happening =
   | { readonly type: 'start' }
-  /** `refreshMs`: after which a newer token should be asked for; undefined where that is not known. */
+  /**
+   * `refreshMs`: after which a newer token should be asked for; undefined where that is not known.
+   */
   | { readonly type: 'token'; readonly token: string | undefined; readonly refreshMs: number | undefined }
   | { readonly type: 'tokenFailed'; readonly message: string; readonly isFinal: boolean }
   | { readonly type: 'opened' }
   | { readonly type: 'frame'; readonly frame: ServerFrame }
   | { readonly type: 'garbled'; readonly message: string }
-  /** `hint`: what the platform says, and what to check. `isTooLarge`: a frame was too large for this side. */
+  /**
+   * `hint`: what the platform says, and what to check. `isTooLarge`: a frame was too large for this
+   * side.
+   */
   | {
       readonly type: 'lost';
       readonly code: number;
@@ -146,7 +162,10 @@ export type ClientResetReason = ResetReason | 'snapshot_requested';
 /** What the handles of a channel are told. */
 export type Delivery<Row = unknown> =
   | Item<Row>
-  /** At `subscribed`: one consistent point. `rows` where a snapshot was asked; `items` are to be applied on them. */
+  /**
+   * At `subscribed`: one consistent point. `rows` where a snapshot was asked; `items` are to be
+   * applied on them.
+   */
   | {
       readonly kind: 'joined';
       readonly rows: readonly SnapshotRow<Row>[] | undefined;

@@ -2,8 +2,8 @@ import { BACKOFF, type Backoff } from './backoff.ts';
 import type { SocketClass } from './socket.ts';
 
 /**
- * Nothing, or an empty string: connect without a token. What it throws is tried again after a wait that grows, unless the
- * error has `final: true`: that ends the client.
+ * Nothing, or an empty string: connect without a token. What it throws is tried again after a wait
+ * that grows, unless the error has `final: true`: that ends the client.
  */
 export type TokenCallback = () => string | undefined | Promise<string | undefined>;
 
@@ -15,17 +15,26 @@ export interface Timers {
 
 export interface ClientOptions {
   /**
-   * The JWT, or a function that gives one: called at each connect, before the token expires, and when the server
-   * refuses it. A fixed token that is refused ends the client.
+   * The JWT, or a function that gives one: called at each connect, before the token expires, and
+   * when the server refuses it. A fixed token that is refused ends the client.
    */
   readonly token?: string | TokenCallback | undefined;
   /** The WebSocket class; default: the global one. Node 20 has none. */
   readonly WebSocket?: SocketClass | undefined;
-  /** Connect when the first channel is opened. Until then there need not be a WebSocket, nor a page. Default: false. */
+  /**
+   * Connect when the first channel is opened. Until then there need not be a WebSocket, nor a page.
+   * Default: false.
+   */
   readonly lazy?: boolean | undefined;
-  /** How long a live view's rows stay current after its last handle was closed, in ms, for a remount. Default: 3,000. */
+  /**
+   * How long a live view's rows stay current after its last handle was closed, in ms, for a
+   * remount. Default: 3,000.
+   */
   readonly keepMs?: number | undefined;
-  /** Waits between attempts, in ms: full jitter over windows that double. Default: 500, at most 30,000. */
+  /**
+   * Waits between attempts, in ms: full jitter over windows that double. Default: 500, at most
+   * 30,000.
+   */
   readonly backoff?: Partial<Backoff>;
   /** For tests: a number in [0, 1). Default: Math.random. */
   readonly random?: () => number;

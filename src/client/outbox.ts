@@ -1,11 +1,14 @@
 /**
- * Frames on their way to the server. They go out at the end of the turn, no faster than the server takes them; a
- * subscribe that is still here when its unsubscribe comes is never sent.
+ * Frames on their way to the server. They go out at the end of the turn, no faster than the server
+ * takes them; a subscribe that is still here when its unsubscribe comes is never sent.
  */
 import type { ClientFrame } from '../protocol.ts';
 import type { Timers } from './options.ts';
 
-/** Frames that may go out at once on a new connection. The server's default takes 2,000 (SNO_MAX_FRAMES_PER_SECOND). */
+/**
+ * Frames that may go out at once on a new connection. The server's default takes 2,000
+ * (SNO_MAX_FRAMES_PER_SECOND).
+ */
 const BURST = 500;
 const FRAMES_PER_SECOND = 100;
 

@@ -1,8 +1,9 @@
 /**
  * Read your writes: waits of one live view until what it shows includes a commit.
  *
- * A commit that the view has been told settles its wait in the same turn. Of all others (those that do not concern the
- * channel, that a snapshot has brought, or that came before anybody waited) only the server knows: it is asked.
+ * A commit that the view has been told settles its wait in the same turn. Of all others (those that
+ * do not concern the channel, that a snapshot has brought, or that came before anybody waited) only
+ * the server knows: it is asked.
  */
 import { SnoClientError } from './error.ts';
 import type { Commit } from './event.ts';
@@ -10,13 +11,17 @@ import type { Commit } from './event.ts';
 type TransactionId = string | number | bigint;
 
 /**
- * A commit: the text of `pg_current_wal_insert_lsn()`, asked for after it on the connection that made it; or the
- * transaction's id, as `pg_current_xact_id()` gives it within the transaction, or as a commit's `xid`.
+ * A commit: the text of `pg_current_wal_insert_lsn()`, asked for after it on the connection that
+ * made it; or the transaction's id, as `pg_current_xact_id()` gives it within the transaction, or
+ * as a commit's `xid`.
  */
 export type CommitId = TransactionId | { readonly xid: TransactionId };
 
 export interface ReachedOptions {
-  /** Ends the waiting: the promise rejects with the signal's reason. `AbortSignal.timeout(5_000)` bounds it. */
+  /**
+   * Ends the waiting: the promise rejects with the signal's reason. `AbortSignal.timeout(5_000)`
+   * bounds it.
+   */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -32,7 +37,10 @@ interface Asker {
   forget(commit: string): void;
 }
 
-/** Transaction ids of commits that came lately: a commit is often here before its id has come the other way. */
+/**
+ * Transaction ids of commits that came lately: a commit is often here before its id has come the
+ * other way.
+ */
 const XIDS_KEPT = 256;
 const COMMIT = /^(\d{1,20}|[\dA-F]{1,8}\/[\dA-F]{1,8})$/i;
 

@@ -1,6 +1,6 @@
 /**
- * The rows of one channel, by key, in the order in which they came. A version's rows are an immutable array that is
- * made when it is asked for; the same array until the next commit.
+ * The rows of one channel, by key, in the order in which they came. A version's rows are an
+ * immutable array that is made when it is asked for; the same array until the next commit.
  */
 import type { ChangeEvent, Key, SnapshotRow } from '../protocol.ts';
 import type { Delivery, Item } from './machine.ts';
@@ -27,8 +27,9 @@ export class Rows<Row> {
   }
 
   /**
-   * `key`: the key's columns by name, in any order, or the bare value where the key is one column. A number may be given
-   * as its text, and a text as its number, since a view may show the key as `id::text`.
+   * `key`: the key's columns by name, in any order, or the bare value where the key is one column.
+   * A number may be given as its text, and a text as its number, since a view may show the key as
+   * `id::text`.
    */
   get(key: unknown): Row | undefined {
     const samples = Object.entries(this.#sample);

@@ -32,10 +32,11 @@ export function findSocketClass(given: SocketClass | undefined): SocketClass {
 const ADDRESS = /^(ws|wss|http|https):\/\/([^\s/?#]+)([^\s?#]*)(\?[^\s#]*)?(#.*)?$/i;
 
 /**
- * `wss://host/v1` as it is; `https://host` becomes `wss://host/v1`. In a page, a relative URL and none at all are
- * taken from the page's own. Throws `url_invalid`.
+ * `wss://host/v1` as it is; `https://host` becomes `wss://host/v1`. In a page, a relative URL and
+ * none at all are taken from the page's own. Throws `url_invalid`.
  *
- * The address is built as text: React Native's URL has no setters, and adds a slash to what it is given.
+ * The address is built as text: React Native's URL has no setters, and adds a slash to what it is
+ * given.
  */
 export function endpoint(given: string | URL | undefined, page: string | undefined): string {
   const text = given === undefined ? undefined : String(given);
@@ -120,7 +121,9 @@ interface Fault {
   readonly errors?: readonly Fault[];
 }
 
-/** What an error event says: browsers nothing, `ws`, Node and React Native a message or an error. */
+/**
+ * What an error event says: browsers nothing, `ws`, Node and React Native a message or an error.
+ */
 function detailOf(event: { readonly message?: unknown; readonly error?: Fault } | undefined): string {
   const texts = new Set<string>();
   const collect = (fault: Fault | undefined, depth: number): void => {

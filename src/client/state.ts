@@ -1,6 +1,7 @@
 /**
- * The client as a pure state machine: no socket, no clock, no chance. `step` takes what happened and says what the
- * state is now and what is to be done, in that order. Its table and invariants: docs/client-states.md.
+ * The client as a pure state machine: no socket, no clock, no chance. `step` takes what happened
+ * and says what the state is now and what is to be done, in that order. Its table and invariants:
+ * docs/client-states.md.
  */
 import type { ServerFrame } from '../protocol.ts';
 import { failure } from './error.ts';

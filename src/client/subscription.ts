@@ -1,7 +1,7 @@
 /**
- * The transitions of one channel: each takes what is known and returns what is known next, or nothing where the channel
- * is to be forgotten. What a channel receives is delivered only at points where it is whole: at `subscribed`, then commit
- * by commit, message by message.
+ * The transitions of one channel: each takes what is known and returns what is known next, or
+ * nothing where the channel is to be forgotten. What a channel receives is delivered only at points
+ * where it is whole: at `subscribed`, then commit by commit, message by message.
  */
 import type {
   ChangesFrame,
@@ -114,7 +114,10 @@ export function advance(turn: Turn, known: Subscription, position: string): Subs
   return { ...known, position, attempt: 0 };
 }
 
-/** A handle waits for a commit. The server is asked where the channel is live, and each time that it becomes live. */
+/**
+ * A handle waits for a commit. The server is asked where the channel is live, and each time that it
+ * becomes live.
+ */
 export function awaitCommit(turn: Turn, known: Subscription, commit: string): Subscription {
   if (known.ending !== undefined) return known;
   if (known.phase === 'live') turn.send({ type: 'ping', reached: commit });
@@ -256,15 +259,17 @@ function leave(turn: Turn, known: Subscription): Subscription {
   return { ...known, ...EMPTY_HANDED, phase: 'leaving' };
 }
 
-/** The server has answered the unsubscribe: what comes from here on belongs to a new subscription. */
+/**
+ * The server has answered the unsubscribe: what comes from here on belongs to a new subscription.
+ */
 function left(turn: Turn, known: Subscription): Next {
   turn.hasRoom = true;
   return handlesOf(known) > 0 ? join(turn, known) : undefined;
 }
 
 /**
- * The callback has answered. The token that the server has already is tried once more, since the two may have crossed;
- * after that the callback is asked again, with growing waits.
+ * The callback has answered. The token that the server has already is tried once more, since the
+ * two may have crossed; after that the callback is asked again, with growing waits.
  */
 export function reauthorize(turn: Turn, known: Subscription, isNew: boolean): Subscription {
   if (known.phase !== 'unauthorized') return known;

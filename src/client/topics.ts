@@ -1,8 +1,9 @@
 /**
  * The handles of each channel, and the rows that its views share.
  *
- * After the last view of a channel was closed, its rows stay current for a while: a page that unmounts and mounts a view
- * shows them at once. For the machine the closed handle is open until then.
+ * After the last view of a channel was closed, its rows stay current for a while: a page that
+ * unmounts and mounts a view shows them at once. For the machine the closed handle is open until
+ * then.
  */
 import type { Delivery, Want } from './machine.ts';
 import type { Timers } from './options.ts';
@@ -65,7 +66,9 @@ export class Topics {
     };
   }
 
-  /** A handle was closed. False: it was closed before. `isLive`: what its channel holds is current. */
+  /**
+   * A handle was closed. False: it was closed before. `isLive`: what its channel holds is current.
+   */
   remove(handle: Listener, isLive: boolean): void {
     const { channel, want } = handle;
     const topic = this.#topics.get(channel);

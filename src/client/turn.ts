@@ -1,6 +1,6 @@
 /**
- * One step of the machine in the making: a draft of the next state and the effects so far. The state it starts from
- * is not touched.
+ * One step of the machine in the making: a draft of the next state and the effects so far. The
+ * state it starts from is not touched.
  */
 import type { ClientFrame } from '../protocol.ts';
 import type { ChannelStatus, ClientStatus, Delivery, Effect, Link, LinkPhase, State, Subscription } from './machine.ts';

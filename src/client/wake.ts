@@ -1,12 +1,15 @@
 /**
- * Notices that the network, the page or the machine slept, or changed. A websocket does not tell: its other side may be
- * gone long before a heartbeat is missed.
+ * Notices that the network, the page or the machine slept, or changed. A websocket does not tell:
+ * its other side may be gone long before a heartbeat is missed.
  */
 import type { Timers } from './options.ts';
 
 /** How often the clock is looked at. */
 export const TICK_MS = 5_000;
-/** Timers stand still while a machine sleeps: a tick that is later than this by the clock comes after a sleep. */
+/**
+ * Timers stand still while a machine sleeps: a tick that is later than this by the clock comes
+ * after a sleep.
+ */
 const LATE_MS = 5_000;
 
 interface Target {

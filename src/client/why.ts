@@ -54,7 +54,10 @@ export function checkOf(detail: string): string | undefined {
   return CHECKS.find(([pattern]) => pattern.test(detail))?.[1];
 }
 
-/** OpenSSL's line is `id:error:number:library:function:reason:file:line:`; the reason is what people can read. */
+/**
+ * OpenSSL's line is `id:error:number:library:function:reason:file:line:`; the reason is what people
+ * can read.
+ */
 export function plainDetail(detail: string): string {
   return detail.replace(/^.*error:[0-9A-F]+:[^:]*:[^:]*:([^:]*):.*$/s, '$1');
 }

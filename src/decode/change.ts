@@ -6,12 +6,16 @@ import type { Relation } from './relation.ts';
 import type { Tuple } from './tuple.ts';
 
 /**
- * What a commit consists of. Tuples are only valid during the call: they point into the stream's buffer.
- * `oldRow` is undefined where Postgres sent none (identity DEFAULT or INDEX, and no identity column changed);
- * `oldRow.keyOnly` says that it has the identity's columns only (the others read as NULL and mean nothing).
+ * What a commit consists of. Tuples are only valid during the call: they point into the stream's
+ * buffer. `oldRow` is undefined where Postgres sent none (identity DEFAULT or INDEX, and no
+ * identity column changed); `oldRow.keyOnly` says that it has the identity's columns only (the
+ * others read as NULL and mean nothing).
  */
 export interface ChangeHandler {
-  /** `commitLsn` is where the commit record starts; `committedAt` is in microseconds since 2000-01-01 UTC. */
+  /**
+   * `commitLsn` is where the commit record starts; `committedAt` is in microseconds since
+   * 2000-01-01 UTC.
+   */
   begin(xid: number, commitLsn: Lsn, committedAt: number): void;
   /**
    * A table's columns, before its first change and whenever they change. Sets `relation.wanted`.
@@ -21,7 +25,10 @@ export interface ChangeHandler {
   update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void;
   delete(relation: Relation, oldRow: Tuple): void;
   truncate(relations: readonly Relation[]): void;
-  /** A transactional logical message (pg_logical_emit_message) at `lsn`; its content is `buffer[start, end)`. */
+  /**
+   * A transactional logical message (pg_logical_emit_message) at `lsn`; its content is
+   * `buffer[start, end)`.
+   */
   message(prefix: string, lsn: Lsn, buffer: Buffer, start: number, end: number): void;
   /** `endLsn` is where the commit record ends. */
   commit(endLsn: Lsn): void;

@@ -1,6 +1,7 @@
 /**
- * Reads pgoutput, protocol version 1 (Postgres docs, "Logical Replication Message Formats").
- * One table of readers keyed by the message's first byte; rows are read in place and cost no allocation.
+ * Reads pgoutput, protocol version 1 (Postgres docs, "Logical Replication Message Formats"). One
+ * table of readers keyed by the message's first byte; rows are read in place and cost no
+ * allocation.
  */
 import { SnoError } from '../errors.ts';
 import { type Lsn, readLsn } from '../lsn.ts';
@@ -204,8 +205,8 @@ function readOldRow(buffer: Buffer, at: number, end: number, tuple: Tuple): numb
 }
 
 /**
- * Notes where each column's text lies; `at` is where TupleData starts. Returns the offset after it. Reads no length
- * beyond `end`; that the last column ends there too is for the caller to see.
+ * Notes where each column's text lies; `at` is where TupleData starts. Returns the offset after it.
+ * Reads no length beyond `end`; that the last column ends there too is for the caller to see.
  */
 function readTuple(buffer: Buffer, at: number, end: number, tuple: Tuple): number {
   const { kinds, starts, ends } = tuple;
@@ -240,7 +241,9 @@ function readTuple(buffer: Buffer, at: number, end: number, tuple: Tuple): numbe
   return next;
 }
 
-/** An unchanged TOASTed value is not sent again, but the old row of REPLICA IDENTITY FULL has it. */
+/**
+ * An unchanged TOASTed value is not sent again, but the old row of REPLICA IDENTITY FULL has it.
+ */
 function fillUnchanged(oldRow: Tuple, newRow: Tuple): void {
   const { kinds, starts, ends } = newRow;
   for (let column = 0; column < kinds.length; column++) {

@@ -1,6 +1,6 @@
 /**
- * A row of the WAL: where each column's text lies in the message's buffer. One object per relation and side,
- * filled anew for each row, so that a row costs no allocation.
+ * A row of the WAL: where each column's text lies in the message's buffer. One object per relation
+ * and side, filled anew for each row, so that a row costs no allocation.
  */
 
 export const NULL = 0;

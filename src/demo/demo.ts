@@ -1,9 +1,10 @@
 /**
- * The demo: an embedded Postgres, Snö reading it, and a page that shows both at work. It keeps nothing: the database is
- * gone when it stops.
+ * The demo: an embedded Postgres, Snö reading it, and a page that shows both at work. It keeps
+ * nothing: the database is gone when it stops.
  *
- * Snö runs as `sno start` would run it, with sql/demo as its rules. Browsers refuse self-signed certificates, so the page
- * and the websocket go without TLS, which is only ever allowed on loopback.
+ * Snö runs as `sno start` would run it, with sql/demo as its rules. Browsers refuse self-signed
+ * certificates, so the page and the websocket go without TLS, which is only ever allowed on
+ * loopback.
  */
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,7 @@
-/** The demo's simulated life: SQL functions called on timers, as an app would write, each call a transaction of its own. */
+/**
+ * The demo's simulated life: SQL functions called on timers, as an app would write, each call a
+ * transaction of its own.
+ */
 import pg from 'pg';
 import type { Logger } from '../logger.ts';
 

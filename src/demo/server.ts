@@ -1,8 +1,10 @@
 /**
- * The demo's own web server: the page, a token for it, and the SQL box. On loopback only, apart from Snö's ports.
+ * The demo's own web server: the page, a token for it, and the SQL box. On loopback only, apart
+ * from Snö's ports.
  *
- * Whoever can send requests here can run SQL as the visitor, so a web page elsewhere must not: the Host header is checked
- * against DNS rebinding, the Origin and the content type against requests that another site makes the browser send.
+ * Whoever can send requests here can run SQL as the visitor, so a web page elsewhere must not: the
+ * Host header is checked against DNS rebinding, the Origin and the content type against requests
+ * that another site makes the browser send.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';

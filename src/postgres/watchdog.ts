@@ -1,6 +1,7 @@
 /**
- * Ends an embedded server and deletes its folder when this process ends without having done so, for whatever reason,
- * kill -9 included: the pipe to the watchdog's standard input closes with us. Exit hooks could not do that.
+ * Ends an embedded server and deletes its folder when this process ends without having done so, for
+ * whatever reason, kill -9 included: the pipe to the watchdog's standard input closes with us. Exit
+ * hooks could not do that.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -8,8 +9,8 @@ import type { Socket } from 'node:net';
 import type { ServerUser } from './binaries.ts';
 
 /**
- * A line on the standard input means that there is nothing left to do. The wait is bounded, and looks for the file as
- * well as for the process, since one that nobody reaps never disappears.
+ * A line on the standard input means that there is nothing left to do. The wait is bounded, and
+ * looks for the file as well as for the process, since one that nobody reaps never disappears.
  */
 const SCRIPT = `
 read -r line && exit 0

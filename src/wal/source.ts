@@ -1,8 +1,8 @@
 /**
  * wal: the stream of pgoutput messages out of a replication slot.
  *
- * Data and acknowledgements are separate objects: a source pushes into a handler, and learns only from its
- * `Acknowledger` what it may tell Postgres to forget.
+ * Data and acknowledgements are separate objects: a source pushes into a handler, and learns only
+ * from its `Acknowledger` what it may tell Postgres to forget.
  */
 import type { Lsn } from '../lsn.ts';
 

@@ -1,12 +1,16 @@
 /**
- * The packets of the streaming replication protocol that are not rows (Postgres docs, "Streaming Replication
- * Protocol"): XLogData's header, the primary's keepalive, and our standby status update.
+ * The packets of the streaming replication protocol that are not rows (Postgres docs, "Streaming
+ * Replication Protocol"): XLogData's header, the primary's keepalive, and our standby status
+ * update.
  */
 import { type Lsn, readLsn, writeLsn } from '../lsn.ts';
 
 export const XLOG_DATA = 0x77; // w
 export const KEEPALIVE = 0x6b; // k
-/** XLogData: letter, start of the data, end of the server's WAL, clock; then the output plugin's message. */
+/**
+ * XLogData: letter, start of the data, end of the server's WAL, clock; then the output plugin's
+ * message.
+ */
 export const XLOG_DATA_HEADER_BYTES = 25;
 
 const STATUS_UPDATE = 0x72; // r

@@ -1,6 +1,6 @@
 /**
- * Brings runs and commits together by their transaction. A commit may be here before the answer to the run is: Snö does
- * not wait for anybody.
+ * Brings runs and commits together by their transaction. A commit may be here before the answer to
+ * the run is: Snö does not wait for anybody.
  */
 
 export interface Arrival {

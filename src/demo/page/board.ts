@@ -1,4 +1,7 @@
-/** The task board. It never changes by itself: moving a card runs SQL, and the card moves when the commit comes back. */
+/**
+ * The task board. It never changes by itself: moving a card runs SQL, and the card moves when the
+ * commit comes back.
+ */
 import { byId, element, svgElement } from './element.ts';
 import { appear, glide, glow, melt } from './motion.ts';
 import { literal, type Task, type TaskStatus } from './rows.ts';

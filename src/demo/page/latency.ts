@@ -1,4 +1,7 @@
-/** How long commits took to get here. Postgres and this browser run on one machine, so their clocks agree. */
+/**
+ * How long commits took to get here. Postgres and this browser run on one machine, so their clocks
+ * agree.
+ */
 import { byId, element } from './element.ts';
 
 const SAMPLES_MAX = 1_000;
@@ -6,8 +9,8 @@ const SAMPLES_MAX = 1_000;
 const BOUNDS_MS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64] as const;
 
 /**
- * The wall clock, finer than Date.now(), which is cut to whole milliseconds: of the last differences between it and the
- * steady clock, the greatest is the least cut.
+ * The wall clock, finer than Date.now(), which is cut to whole milliseconds: of the last
+ * differences between it and the steady clock, the greatest is the least cut.
  */
 class WallClock {
   readonly #differences: number[] = [];

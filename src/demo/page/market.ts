@@ -1,4 +1,6 @@
-/** The price ticker. Courses are remembered by this page: Snö sends what changed, the rest is drawn. */
+/**
+ * The price ticker. Courses are remembered by this page: Snö sends what changed, the rest is drawn.
+ */
 import { byId, element, svgElement } from './element.ts';
 import { glow } from './motion.ts';
 import type { Price } from './rows.ts';

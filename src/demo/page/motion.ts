@@ -1,11 +1,17 @@
-/** Movement that explains: where a thing went, what is new, what changed. None where the reader wants none. */
+/**
+ * Movement that explains: where a thing went, what is new, what changed. None where the reader
+ * wants none.
+ */
 
 const STILL = matchMedia('(prefers-reduced-motion: reduce)');
 const EASING = 'cubic-bezier(.2, .8, .2, 1)';
 
 export const wantsMotion = (): boolean => !STILL.matches;
 
-/** Notes where the elements are; the function it returns lets them glide from there to where they are then. */
+/**
+ * Notes where the elements are; the function it returns lets them glide from there to where they
+ * are then.
+ */
 export function glide(elements: Iterable<HTMLElement>): () => void {
   const before = new Map([...elements].map((item) => [item, item.getBoundingClientRect()]));
   return () => {

@@ -12,7 +12,9 @@ const KEYWORDS = new Set(
 const TOKEN =
   /(?<comment>--[^\n]*|\/\*[\s\S]*?(?:\*\/|$))|(?<string>'(?:[^']|'')*(?:'|$))|(?<name>"[^"]*(?:"|$))|(?<word>[\p{L}_][\p{L}\p{N}_]*)|(?<number>\d+(?:\.\d+)?)/gu;
 
-/** The text in spans; `faultAt` (in UTF-16 units) is underlined, with the word that begins there. */
+/**
+ * The text in spans; `faultAt` (in UTF-16 units) is underlined, with the word that begins there.
+ */
 export function colour(sql: string, faultAt: number | undefined): (Node | string)[] {
   const parts: (Node | string)[] = [];
   const push = (text: string, kind: string, from: number) => {
