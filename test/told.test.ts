@@ -25,11 +25,13 @@ function messages(): { readonly file: string; readonly code: string; readonly te
   });
 }
 
-/** What messages may be filled with: the client's own words, and limits. */
+/** What messages may be filled with: the client's own words, limits, names of claims, and values that are invalid. */
 const FILLINGS = [
   'channel.name',
   'name',
   'names',
+  'wantingNames',
+  'invalidValues',
   'frame.type',
   'JSON.stringify(algorithm)',
   'JSON.stringify(error.claim)',
@@ -43,7 +45,7 @@ const FILLINGS = [
   'this.#services.framesPerSecondMax',
 ];
 
-test('messages are filled with what the client said, and with limits', () => {
+test('messages are filled with what the client said, with limits and with names of claims', () => {
   const all = messages();
   expect(all.length).toBeGreaterThan(30);
   const fillings = all.flatMap(({ text }) => [...text.matchAll(/\$\{([^}]+)\}/g)].map(([, filling]) => filling));

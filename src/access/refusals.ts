@@ -30,7 +30,7 @@ export function denied(channel: ResolvedChannel, access: AccessView | undefined,
   const lack = access === undefined ? 'no row' : lackOf(access, claims);
   const detail = `channel_access."${channel.pattern.text}" has no row for ${JSON.stringify(channel.name)}${asked(access, claims)}`;
   const names = claimNames(claims);
-  const wanting = access === undefined ? [] : wantingClaims(access, claims, lack);
+  const wantingNames = access === undefined ? '' : listed(wantingClaims(access, claims, lack));
   switch (lack) {
     case 'no token':
       return new SnoError('access_denied', `this connection gave no token, and may not join ${channel.name}`, {
@@ -39,13 +39,13 @@ export function denied(channel: ResolvedChannel, access: AccessView | undefined,
     case 'claim missing':
       return new SnoError(
         'access_denied',
-        `this token may not join ${channel.name}: it lacks ${listed(wanting)} that the channel asks for, and has ${names}`,
+        `this token may not join ${channel.name}: it lacks ${wantingNames} that the channel asks for, and has ${names}`,
         { detail },
       );
     case 'claim of another type':
       return new SnoError(
         'access_denied',
-        `this token may not join ${channel.name}: ${listed(wanting)} of it must be of another type; it has ${names}`,
+        `this token may not join ${channel.name}: ${wantingNames} of it must be of another type; it has ${names}`,
         { detail },
       );
     case 'no row':
@@ -88,8 +88,10 @@ export function unknown(channel: ResolvedChannel): SnoError {
     return canonicalTest(type)(value) === true ? [] : { column: pattern.columns[index], value: quoted(value), type };
   });
   const logged = faults.map(({ column, value, type }) => `{${column}}: ${value} is not of type ${type}`);
-  const told = faults.map(({ value, type }) => `${value} is not a valid ${OWN_TYPE.test(type) ? 'value' : type}`);
-  return new SnoError('channel_unknown', `there is no channel ${name}: ${told.join(', or ')}`, {
+  const invalidValues = faults
+    .map(({ value, type }) => `${value} is not a valid ${OWN_TYPE.test(type) ? 'value' : type}`)
+    .join(', or ');
+  return new SnoError('channel_unknown', `there is no channel ${name}: ${invalidValues}`, {
     detail: `channels."${pattern.text}": ${logged.join(', or ')}, as Postgres writes it`,
   });
 }
