@@ -1,9 +1,10 @@
 /**
- * What DDL costs the app where Snö's event triggers are installed, beside the same DDL in a database without them: time, and bytes of
- * WAL. And how long `sno start` takes there until it serves. 1,000 tables, with 300 channels or with one.
+ * An app's DDL on a database where Snö's event triggers are installed, compared with the same DDL on a
+ * database without them: its time, and its bytes of WAL. The scene also measures how long `sno start`
+ * takes until it serves. The database has 1,000 tables, and 300 channels or one.
  */
 import pg from 'pg';
-import { atMost, type Result, Runs } from './figures.ts';
+import { atMost, median, type Result, Runs } from './figures.ts';
 import { createWorld, type World } from './world.ts';
 
 const TABLES = 1_000;
@@ -43,7 +44,7 @@ const KINDS: readonly Kind[] = [
 interface Scene {
   readonly name: string;
   readonly channels: number;
-  /** Of the publication, before Snö makes its own. */
+  /** Clause of CREATE PUBLICATION. Undefined: Snö creates the publication itself. */
   readonly publication: string | undefined;
 }
 
@@ -128,8 +129,7 @@ async function costOf(
     withSno.push(await runOnce(served, sql(number)));
     without.push(await runOnce(bare, sql(number)));
   }
-  const middle = (values: readonly number[]) => [...values].sort((a, b) => a - b)[values.length >> 1] as number;
-  const more = (read: (cost: Cost) => number) => middle(withSno.map(read)) - middle(without.map(read));
+  const more = (read: (cost: Cost) => number) => median(withSno.map(read)) - median(without.map(read));
   return { ms: more(({ ms }) => ms), bytes: more(({ bytes }) => bytes) };
 }
 

@@ -254,6 +254,22 @@ as $$
 $$;
 comment on function sno.numbers_after(text, text) is 'The oids that follow a label in the tree of a view or policy.';
 
+create or replace function sno.trees(classes oid[], oids oid[]) returns table (class oid, oid oid, text text)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+  with source as materialized (select distinct s.class, s.oid from unnest($1, $2) s (class, oid))
+  select s.class, s.oid, r.ev_action::text
+  from source s
+  join pg_rewrite r on r.ev_class = s.oid and r.ev_type = '1'
+  where s.class = 'pg_rewrite'::regclass
+  union all
+  select s.class, s.oid, p.polqual::text
+  from source s
+  join pg_policy p on p.oid = s.oid
+  where s.class = 'pg_policy'::regclass
+$$;
+comment on function sno.trees(oid[], oid[]) is 'The stored trees of relations'' rules (`pg_rewrite`) and of policies, each once.';
+
 -- The tree of a view or policy names what it reads by oid; pg_depend leaves out what is built in.
 drop function if exists sno.unnoticed(oid);
 create or replace function sno.unnoticed(views oid[] default null) returns table (view oid, what text)
@@ -267,14 +283,10 @@ as $$
     select a.view, 'pg_policy'::regclass, a.policy from sno.policies($1) a
   ),
   -- Each tree once, however many views read through it.
-  tree (class, oid, text) as materialized (
-    select s.class, s.oid, r.ev_action::text
-    from (select distinct s.class, s.oid from source s where s.class = 'pg_rewrite'::regclass) s
-    join pg_rewrite r on r.ev_class = s.oid and r.ev_type = '1'
-    union all
-    select s.class, s.oid, p.polqual::text
-    from (select distinct s.class, s.oid from source s where s.class = 'pg_policy'::regclass) s
-    join pg_policy p on p.oid = s.oid
+  tree as materialized (
+    select t.class, t.oid, t.text
+    from (select array_agg(s.class) as classes, array_agg(s.oid) as oids from source s) s
+    cross join lateral sno.trees(s.classes, s.oids) t
   )
   select distinct s.view, found.what
   from tree
@@ -728,14 +740,10 @@ as $$
   with recursive
   source as materialized (select * from unnest($1, $2, $3) s (view, class, oid)),
   -- Each tree once, however many views read through it.
-  tree (class, oid, text) as materialized (
-    select s.class, s.oid, r.ev_action::text
-    from (select distinct s.class, s.oid from source s where s.class = 'pg_rewrite'::regclass) s
-    join pg_rewrite r on r.ev_class = s.oid and r.ev_type = '1'
-    union all
-    select s.class, s.oid, p.polqual::text
-    from (select distinct s.class, s.oid from source s where s.class = 'pg_policy'::regclass) s
-    join pg_policy p on p.oid = s.oid
+  tree as materialized (
+    select t.class, t.oid, t.text
+    from (select array_agg(s.class) as classes, array_agg(s.oid) as oids from source s) s
+    cross join lateral sno.trees(s.classes, s.oids) t
   ),
   direct as materialized (
     select distinct t.class, t.oid, f.function

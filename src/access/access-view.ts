@@ -15,7 +15,7 @@ import { canonicalSql, isCanonical } from './channel-value.ts';
 import { arrayText, claimTexts, findClaim } from './claims.ts';
 import { queryFault } from './query-fault.ts';
 import { Questions } from './questions.ts';
-import { broken, denied, lackOf, undeclared, unknown } from './refusals.ts';
+import { broken, denied, undeclared, unknown } from './refusals.ts';
 
 /** How long after the statement's own timeout a silent server is given up, in ms. */
 const SILENCE_MS = 5_000;
@@ -111,8 +111,7 @@ export class ViewAccess implements Access {
    */
   #denied(channel: ResolvedChannel, claims: Claims): SnoError {
     const { access, pattern } = channel;
-    const error = denied(channel, access, claims);
-    const lack = access === undefined ? 'no row' : lackOf(access, claims);
+    const { lack, error } = denied(channel, access, claims);
     if (lack !== 'no row')
       this.#once(`${lack} ${pattern.text}`, () =>
         this.#logger.warn({ code: error.code, reason: lack }, `a client may not join a channel: ${error.detail}`),

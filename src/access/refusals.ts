@@ -17,56 +17,68 @@ const OWN_TYPE = /[."]/;
 const NAMES_MAX = 20;
 const TEXT_MAX = 100;
 
-/** Returns what the claims lack for the view, whatever its rows are. */
-export function lackOf(access: AccessView, claims: Claims): Lack {
-  if (access.claims.length === 0) return 'no row';
-  if (claims === ANONYMOUS) return 'no token';
-  const texts = access.claims.map(({ name, test }) => ({ test, all: claimTexts(findClaim(claims, name)) }));
-  if (texts.some(({ all }) => isMissing(all))) return 'claim missing';
-  return texts.some(({ test, all }) => isOfAnotherType(all, test)) ? 'claim of another type' : 'no row';
+/** A claim that the access view asks for, beside what the token has. */
+interface AskedClaim {
+  readonly name: string;
+  readonly type: string;
+  readonly value: unknown;
+  readonly lack: 'claim missing' | 'claim of another type' | undefined;
 }
 
-export function denied(channel: ResolvedChannel, access: AccessView | undefined, claims: Claims): SnoError {
-  const lack = access === undefined ? 'no row' : lackOf(access, claims);
-  const detail = `channel_access."${channel.pattern.text}" has no row for ${JSON.stringify(channel.name)}${asked(access, claims)}`;
+function askedClaims(access: AccessView | undefined, claims: Claims): readonly AskedClaim[] {
+  return (access?.claims ?? []).map(({ name, type, test }) => {
+    const value = findClaim(claims, name);
+    const texts = claimTexts(value);
+    const isInvalid = texts.every((text) => test(text) === false);
+    const lack = texts.length === 0 ? 'claim missing' : isInvalid ? 'claim of another type' : undefined;
+    return { name, type, value, lack };
+  });
+}
+
+/** Returns what the claims lack for the view, whatever its rows are. */
+function lackOf(asked: readonly AskedClaim[], claims: Claims): Lack {
+  if (asked.length === 0) return 'no row';
+  if (claims === ANONYMOUS) return 'no token';
+  const lacks = asked.map(({ lack }) => lack);
+  if (lacks.includes('claim missing')) return 'claim missing';
+  return lacks.includes('claim of another type') ? 'claim of another type' : 'no row';
+}
+
+export interface Denial {
+  readonly lack: Lack;
+  readonly error: SnoError;
+}
+
+export function denied(channel: ResolvedChannel, access: AccessView | undefined, claims: Claims): Denial {
+  const asked = askedClaims(access, claims);
+  const lack = lackOf(asked, claims);
+  const detail = `channel_access."${channel.pattern.text}" has no row for ${JSON.stringify(channel.name)}${askedText(asked, claims)}`;
+  return { lack, error: denialOf(channel.name, lack, asked, claims, detail) };
+}
+
+function denialOf(name: string, lack: Lack, asked: readonly AskedClaim[], claims: Claims, detail: string): SnoError {
   const names = claimNames(claims);
-  const wantingNames = access === undefined ? '' : listed(wantingClaims(access, claims, lack));
+  const wantingNames = listed(asked.filter((claim) => claim.lack === lack).map((claim) => claim.name));
   switch (lack) {
     case 'no token':
-      return new SnoError('access_denied', `this connection gave no token, and may not join ${channel.name}`, {
+      return new SnoError('access_denied', `this connection gave no token, and may not join ${name}`, {
         detail,
       });
     case 'claim missing':
       return new SnoError(
         'access_denied',
-        `this token may not join ${channel.name}: it lacks ${wantingNames} that the channel asks for, and has ${names}`,
+        `this token may not join ${name}: it lacks ${wantingNames} that the channel asks for, and has ${names}`,
         { detail },
       );
     case 'claim of another type':
       return new SnoError(
         'access_denied',
-        `this token may not join ${channel.name}: ${wantingNames} of it must be of another type; it has ${names}`,
+        `this token may not join ${name}: ${wantingNames} of it must be of another type; it has ${names}`,
         { detail },
       );
     case 'no row':
-      return new SnoError('access_denied', `this token may not join ${channel.name}; it has ${names}`, { detail });
+      return new SnoError('access_denied', `this token may not join ${name}; it has ${names}`, { detail });
   }
-}
-
-/** Names of the claims that are missing, or that are of another type. */
-function wantingClaims({ claims: asked }: AccessView, claims: Claims, lack: Lack): string[] {
-  const isWanting = lack === 'claim missing' ? isMissing : isOfAnotherType;
-  return asked.filter(({ name, test }) => isWanting(claimTexts(findClaim(claims, name)), test)).map(({ name }) => name);
-}
-
-type Test = AccessView['claims'][number]['test'];
-
-function isMissing(texts: readonly string[]): boolean {
-  return texts.length === 0;
-}
-
-function isOfAnotherType(texts: readonly string[], test: Test): boolean {
-  return texts.every((text) => test(text) === false);
 }
 
 /** The view raises an error for this question. */
@@ -105,14 +117,11 @@ export function undeclared({ name, pattern }: ResolvedChannel): SnoError {
 }
 
 /** Text for the log: the claims that the view asks for, and the token's values of them. */
-function asked(access: AccessView | undefined, claims: Claims): string {
-  if (access === undefined || access.claims.length === 0) return '';
-  const wanted = access.claims.map(({ name, type, test }) => {
-    const claim = findClaim(claims, name);
-    const texts = claimTexts(claim);
-    if (claim === undefined) return `${name} (${type}), which is missing`;
-    const isOther = texts.length === 0 || texts.every((text) => test(text) === false);
-    return `${name} (${type}), which is ${quoted(claim)}${isOther ? ', not a value of that type' : ''}`;
+function askedText(asked: readonly AskedClaim[], claims: Claims): string {
+  if (asked.length === 0) return '';
+  const wanted = asked.map(({ name, type, value, lack }) => {
+    if (value === undefined) return `${name} (${type}), which is missing`;
+    return `${name} (${type}), which is ${quoted(value)}${lack === undefined ? '' : ', not a value of that type'}`;
   });
   const token = claims === ANONYMOUS ? 'there is no token' : `the token has ${claimNames(claims)}`;
   return `. It asks for the claims ${wanted.join('; ')}; ${token}`;

@@ -84,7 +84,7 @@ export class CatalogWatch {
         this.#isUntold = true;
         throw error;
       });
-      // no marker if nobody waits: without event triggers this runs every few seconds
+      // Without event triggers this runs every few seconds: it emits a marker only if a channel waits.
       if (definitions.known !== undefined) afterCommitted(() => definitions.told(untoldCount));
     });
   }

@@ -246,7 +246,7 @@ export interface CatalogTable {
   readonly uniqueIndexes: readonly CatalogIndex[];
   /**
    * Differs if that key or index was dropped and created again: several rows may have had one key
-   * in between. '' if there is none.
+   * in between. '' if the table has no key or index.
    */
   readonly keyedAs: string;
   readonly rowSecurity: boolean;

@@ -89,7 +89,7 @@ const writeTimestampTz: Encoder = (buffer, start, end, out) => {
   out.byte(QUOTE);
 };
 
-/** Replaces the first space from `from` on by a T; false if there is none. */
+/** Replaces the first space from `from` on by a T. Returns false if the text has no space. */
 function joinDateAndTime({ buffer, length }: Bytes, from: number): boolean {
   for (let index = from; index < length; index++) {
     if (buffer[index] !== SPACE) continue;

@@ -46,7 +46,7 @@ export interface Value {
   /** For floats, whether the number was rounded to float4. */
   readonly single: boolean;
   readonly collation: Collation;
-  /** Qualified and quoted; '' if there is none. */
+  /** Qualified and quoted. '' if the type has no collation. */
   readonly collationName: string;
   /** Whether COLLATE gave the collation, which then takes precedence. */
   readonly explicit: boolean;

@@ -6,18 +6,15 @@
  * The port is taken when Snö starts, so that a port in use is noticed before anything changes in
  * the database.
  */
-import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { SnoError } from '../errors.ts';
 import { FairShare } from '../fair-share.ts';
 import type { Logger } from '../logger.ts';
 import { networkOf, type Proxies } from './address.ts';
 import type { Clock } from './clock.ts';
 import { type Ends, Guest, idOf } from './guest.ts';
 import type { Limits } from './limits.ts';
-
-const BACKLOG = 4_096;
+import { listenOn } from './listening.ts';
 
 /**
  * Minimum pending connections allowed for one address, whatever its limit is. Only a websocket can
@@ -80,18 +77,9 @@ export class Door {
 
   /** Takes the port. Throws `address_in_use`. */
   async listen(): Promise<AddressInfo> {
-    const { host, port, logger } = this.#options;
-    this.#server.listen({ host, port, backlog: BACKLOG });
-    try {
-      await once(this.#server, 'listening');
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
-      throw new SnoError('address_in_use', `${host}:${port} is taken`, { cause: error });
-    }
+    const address = await listenOn(this.#server, this.#options);
     this.#closed = new Promise((resolve) => this.#server.once('close', resolve));
-    // For example when no file descriptor is left because something other than clients took them.
-    this.#server.on('error', (error) => logger.error({ error: error.message }, 'a connection could not be accepted'));
-    return this.#server.address() as AddressInfo;
+    return address;
   }
 
   /**

@@ -5,14 +5,11 @@
  * need too. `node:cluster` has no such limit: in a burst of connections the admin port got no
  * descriptor.
  */
-import { once } from 'node:events';
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
-import { SnoError } from '../errors.ts';
+import { createServer, type Server, type Socket } from 'node:net';
 import { networkOf } from '../gateway/address.ts';
 import type { Limits } from '../gateway/limits.ts';
+import { listenOn } from '../gateway/listening.ts';
 import type { Logger } from '../logger.ts';
-
-const BACKLOG = 4_096;
 
 /** Takes one connection at a time. `free` says that it takes the next. */
 export interface Taker {
@@ -46,16 +43,7 @@ export class Acceptor {
 
   /** Throws `address_in_use`. */
   async listen(): Promise<number> {
-    const { host, port, logger } = this.#options;
-    this.#server.listen({ host, port, backlog: BACKLOG });
-    try {
-      await once(this.#server, 'listening');
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
-      throw new SnoError('address_in_use', `${host}:${port} is taken`, { cause: error });
-    }
-    this.#server.on('error', (error) => logger.error({ error: error.message }, 'a connection could not be accepted'));
-    return (this.#server.address() as AddressInfo).port;
+    return (await listenOn(this.#server, this.#options)).port;
   }
 
   /** The worker is ready for the next connection. */

@@ -1,7 +1,7 @@
 /** What clients and the log are told of a refusal: names of claims to the client, values and the access view to the log. */
 import { expect, test } from 'vitest';
 import { ANONYMOUS, type Claims } from '../../src/access/access.ts';
-import { denied, lackOf, unknown } from '../../src/access/refusals.ts';
+import { denied, unknown } from '../../src/access/refusals.ts';
 import type { AccessView, ResolvedChannel } from '../../src/channels/channel.ts';
 import { parsePattern } from '../../src/channels/pattern.ts';
 import { SnoError, toldToClient } from '../../src/errors.ts';
@@ -53,8 +53,8 @@ test.each<[Claims, string, RegExp, RegExp]>([
   [{ sub: 'u1', org_ref: ['red', ORG] }, 'no row', /may not join project:42; it has/, /which is \["red",/],
   [{ sub: 'u1', org_ref: ORG }, 'no row', /may not join project:42; it has/, /has no row for "project:42"\. It asks/],
 ])('%j: %s', (claims, lack, told, logged) => {
-  expect(lackOf(access, claims)).toBe(lack);
-  const error = denied(channel('42'), access, claims);
+  const { lack: found, error } = denied(channel('42'), access, claims);
+  expect(found).toBe(lack);
   const { message } = toldToClient(error);
   expect(message).toMatch(told);
   // neither a value nor what the view is made of
@@ -64,13 +64,13 @@ test.each<[Claims, string, RegExp, RegExp]>([
 
 test('a claim and a list of claims of any size are cut', () => {
   const claims = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`c${index}${'x'.repeat(500)}`, 1]));
-  const error = denied(channel('42'), access, { ...claims, sub: 'y'.repeat(60_000) });
+  const { error } = denied(channel('42'), access, { ...claims, sub: 'y'.repeat(60_000) });
   expect(toldToClient(error).message.length).toBeLessThan(3_000);
   expect(error.detail?.length).toBeLessThan(4_000);
 });
 
 test('a view that asks for no claim refuses by its rows alone', () => {
-  expect(lackOf({ ...access, claims: [] }, ANONYMOUS)).toBe('no row');
+  expect(denied(channel('42'), { ...access, claims: [] }, ANONYMOUS).lack).toBe('no row');
 });
 
 test.each([
