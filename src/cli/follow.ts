@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
 import { type ClientOptions, type RawData, WebSocket } from 'ws';
 import { BACKOFF, delayMs } from '../client/backoff.ts';
+import { GONE } from '../client/endings.ts';
 import { checkOf, plainDetail } from '../client/why.ts';
 import { ERRORS, type ErrorCode, SnoError } from '../errors.ts';
 import { CLOSE, type ClientFrame, type ErrorFrame, HEARTBEAT_SECONDS, type ServerFrame } from '../protocol.ts';
@@ -142,18 +143,22 @@ class Connection {
         this.#isOpen = false;
         this.#progress.since = undefined;
         break;
-      case 'unsubscribed':
+      case 'unsubscribed': {
+        const isGone = frame.code === 'channel_dropped' || frame.undeclared === true;
+        // If the view comes back, it may have other rows.
+        if (isGone) this.#progress.since = undefined;
         // An expired token may be followed by a fresh one, if it is signed here.
         this.#end(
-          frame.code === 'token_expired',
+          isGone || frame.code === 'token_expired',
           new SnoError(
             frame.code === 'client' ? 'not_subscribed' : UNSUBSCRIBED[frame.code],
             `unsubscribed: ${frame.code}`,
           ),
         );
         break;
+      }
       case 'error':
-        this.#end(RETRIED.has(frame.code), clientError(frame));
+        this.#end(this.#mayPass(frame.code), clientError(frame));
         return;
       case 'snapshot':
         break;
@@ -170,6 +175,11 @@ class Connection {
    */
   #advance(position: string): void {
     if (this.#joined && !this.#isOpen) this.#progress.since = position;
+  }
+
+  /** A channel that was there once may be in the middle of a migration. */
+  #mayPass(code: string): boolean {
+    return RETRIED.has(code) || (this.#progress.joins > 0 && GONE.has(code));
   }
 
   #subscribe(): void {

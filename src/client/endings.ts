@@ -61,21 +61,30 @@ export function finish(turn: Turn, known: Subscription, why: Failure): Subscript
 /** Ends the channel without retries, until a new handle is opened. */
 export function end(turn: Turn, known: Subscription, status: Ending['status'], why: Failure): Subscription {
   if (known.phase === 'live') turn.hasRoom = true;
-  const ending = { status, failure: why, isRetried: false };
+  const ending = { status, failure: why, isRetried: false, rejects: true };
   return { ...known, ...EMPTY_HANDED, awaited: [], phase: 'ended', ending };
 }
 
-/** Like `end`, but the client retries with growing waits: a migration may be in progress. */
-export function suspend(turn: Turn, known: Subscription, status: Ending['status'], why: Failure): Subscription {
+/**
+ * Like `end`, but the client retries with growing waits: a migration may be in progress. `rejects`:
+ * `ready` rejects meanwhile.
+ */
+export function suspend(
+  turn: Turn,
+  known: Subscription,
+  status: Ending['status'],
+  why: Failure,
+  rejects = false,
+): Subscription {
   const { channel, attempt } = known;
   turn.emit({ type: 'retry', timer: `channel:${channel}`, attempt, slow: true });
-  const ending = { status, failure: why, isRetried: true };
+  const ending = { status, failure: why, isRetried: true, rejects };
   return { ...end(turn, known, status, why), attempt: attempt + 1, ending };
 }
 
 const NO_ACCESS: ReadonlySet<string> = new Set(['access_denied', 'access_revoked']);
 /** A server's answers during a migration: the view is missing, or cannot be served. */
-const GONE: ReadonlySet<string> = new Set([
+export const GONE: ReadonlySet<string> = new Set([
   'channel_unknown',
   'snapshot_unavailable',
   'channel_unavailable',
@@ -83,23 +92,24 @@ const GONE: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * The server refused the subscribe. It is retried if the channel was served before, or a handle
- * waits for access.
+ * The server refused the subscribe. It is retried if the view is missing or refused, which a
+ * migration may change, or if a handle waits for access.
  */
 export function refuse(turn: Turn, known: Subscription, why: Failure): Subscription {
+  const { ending, held, waitsForAccess } = known;
   if (PASSING.has(why.code)) return delay(turn, known);
   if (why.code === 'token_expired') return expire(turn, known);
   if (why.code === 'too_many_subscriptions') return crowd(turn, known, why);
-  if (GONE.has(why.code) && known.held !== 'nothing') {
+  const isGone = GONE.has(why.code);
+  if (isGone && held !== 'nothing') {
     const code = why.code === 'access_undeclared' ? why.code : 'channel_dropped';
     const gone = { code, message: `${ENDINGS[code]} The server says: ${why.message}` };
     return suspend(turn, voided(turn, known, 'channel_changed'), 'closed', gone);
   }
-  const isRetried =
-    why.code === 'channel_unavailable' ||
-    (GONE.has(why.code) && known.ending?.isRetried === true) ||
-    (NO_ACCESS.has(why.code) && known.waitsForAccess);
-  return isRetried ? suspend(turn, known, 'error', why) : end(turn, known, 'error', why);
+  if (!isGone && !(NO_ACCESS.has(why.code) && waitsForAccess)) return end(turn, known, 'error', why);
+  // A name that no view makes may be mistyped: the app must hear of it.
+  const isAwaited = waitsForAccess || why.code === 'channel_unavailable' || ending?.rejects === false;
+  return suspend(turn, known, 'error', why, !isAwaited);
 }
 
 /** The token has expired. */

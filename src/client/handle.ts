@@ -15,7 +15,7 @@ export interface BeginOptions {
 export abstract class Handle implements Listener {
   readonly channel: string;
   readonly want: Want;
-  /** Resolves when the channel is first live. Rejects if it ends before and is not retried. */
+  /** Resolves when the channel is first live. Rejects if it ends before, or is refused. */
   readonly ready: Promise<void>;
   protected readonly connection: Connection;
   #isClosed = false;
@@ -84,14 +84,10 @@ export abstract class Handle implements Listener {
   /** Forgets all listeners. */
   protected abstract silence(): void;
 
-  /** The client tries the channel again by itself. */
-  get #isRetried(): boolean {
-    return !this.#isClosed && this.connection.subscription(this.channel)?.ending?.isRetried === true;
-  }
-
   #settle(): void {
     const { status, error } = this;
     if (status === 'live') this.#resolve();
-    else if (error !== undefined && !this.#isRetried) this.#reject(error);
+    else if (error !== undefined && (this.#isClosed || this.connection.subscription(this.channel)?.ending?.rejects))
+      this.#reject(error);
   }
 }

@@ -57,6 +57,8 @@ export interface Ending {
   readonly failure: Failure;
   /** The client tries again by itself, with growing waits. */
   readonly isRetried: boolean;
+  /** `ready` rejects. True where the client gave up, or the channel may be mistyped. */
+  readonly rejects: boolean;
 }
 
 /** The state of one channel, shared by all its handles. */

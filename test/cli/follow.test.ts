@@ -192,6 +192,23 @@ describe('coming back', () => {
   });
 });
 
+test('a channel that a migration drops and creates again is joined again, with a snapshot', async () => {
+  const gone = (code: string) => ({ type: 'error', code, message: 'gone', channel: 'room:1' });
+  scripts = [
+    onSubscribe((socket) =>
+      send(socket, subscribed('p1'), { type: 'unsubscribed', channel: 'room:1', code: 'channel_dropped' }),
+    ),
+    onSubscribe((socket) => send(socket, gone('channel_unknown'))),
+    onSubscribe((socket) => send(socket, subscribed('p5'))),
+  ];
+  const { ended, stop } = run({ snapshot: true });
+  await until(() => lines.length === 3, 'the channel is back');
+  const snapshot = { type: 'subscribe', channel: 'room:1', snapshot: true };
+  expect(subscribes()).toEqual([[snapshot], [snapshot], [snapshot]]);
+  stop();
+  await ended;
+});
+
 test('a channel whose view is refused is tried again, and `sno check` is named', async () => {
   const refused = { type: 'error', code: 'channel_unavailable', message: 'its view is refused.', channel: 'room:1' };
   scripts = [onSubscribe((socket) => send(socket, refused))];
@@ -216,6 +233,11 @@ describe('what ends it', () => {
       'a subscription that was revoked',
       (socket: WebSocket) => send(socket, { type: 'unsubscribed', channel: 'room:1', code: 'access_revoked' }),
       { code: 'access_denied', message: 'unsubscribed: access_revoked' },
+    ],
+    [
+      'a channel that was never there',
+      (socket: WebSocket) => send(socket, { ...denied, code: 'channel_unknown', message: 'none' }),
+      { code: 'channel_unknown', message: 'none' },
     ],
     ['a close that blames the client', (socket: WebSocket) => socket.close(4400), { code: 'server_unreachable' }],
     [

@@ -172,6 +172,21 @@ describe('joining', () => {
     expect(view.status).toBe('error');
   });
 
+  test('an unknown channel rejects `ready`, and the view is live once the channel is there', async () => {
+    const view = start().live<Task>(CHANNEL);
+    const peer = await server.peer(0);
+    await peer.heard('subscribe');
+    peer.welcome();
+    peer.say({ type: 'error', code: 'channel_unknown', message: 'none', channel: CHANNEL });
+    await expect(view.ready).rejects.toMatchObject({ code: 'channel_unknown' });
+    expect(view.status).toBe('error');
+    await peer.heard('subscribe', 1);
+    peer.say(snapshot(['one']), subscribed('p1'));
+    await until(() => view.status === 'live', 'the view is live');
+    expect(view.error).toBeUndefined();
+    expect(titlesOf(view.rows)).toEqual(['one']);
+  });
+
   test('try_again is tried again', async () => {
     const view = start().live(CHANNEL);
     const peer = await server.peer(0);

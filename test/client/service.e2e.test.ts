@@ -191,7 +191,7 @@ describe('migrations', () => {
     ],
   };
 
-  test('a view that is dropped and created again by later transactions comes back by itself', async () => {
+  test('a view that is dropped and created again by later transactions comes back by itself, for pages opened meanwhile too', async () => {
     await here.query(`
       ${['', 'column', 'table'].map(tableFor).join('')}
       ${NAMES.map((name) => `${made(name)}; ${allowed(name)};`).join('\n')}`);
@@ -202,6 +202,11 @@ describe('migrations', () => {
       await until(() => view.status === 'closed', `${name} is closed`);
       expect([name, view.error?.message]).toEqual([name, expect.not.stringMatching(/published messages/)]);
     }
+    const late = NAMES.map((name) => [name, client.live<Card>(`${name}:2`)] as const);
+    for (const [name, view] of late) {
+      await until(() => view.status === 'error', `${name} is refused`);
+      expect([name, view.error?.message]).toEqual([name, expect.not.stringMatching(/published messages/)]);
+    }
     await here.query('alter table notes alter column title type varchar(40) using title || 2').catch(() => undefined);
     for (const name of NAMES) for (const sql of STEPS[name][1]) await here.query(sql);
     for (const name of ['', 'column', 'table'])
@@ -209,6 +214,10 @@ describe('migrations', () => {
     for (const [name, view] of views) {
       await until(() => view.status === 'live' && view.size === 2, `${name} is back`);
       expect(view.error).toBeUndefined();
+      view.close();
+    }
+    for (const [name, view] of late) {
+      await until(() => view.status === 'live' && view.error === undefined, `${name}, opened meanwhile, is there`);
       view.close();
     }
     const said = (view: string, msg: RegExp) =>

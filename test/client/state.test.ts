@@ -431,12 +431,27 @@ describe('a channel that is tried again by itself', () => {
     expect(machine.subscription.ending).toMatchObject({ status: 'error', isRetried: false });
   });
 
-  test('a channel that never was is an error for good; a declared one that is refused is tried again', () => {
-    const [unknown, refused] = ['channel_unknown', 'channel_unavailable'].map((code) =>
-      open().feed(acquire('rows')).hear(error(code)),
-    );
-    expect(unknown?.subscription.ending).toMatchObject({ status: 'error', isRetried: false });
-    expect(refused?.subscription.ending).toMatchObject({ status: 'error', isRetried: true });
+  test.each([
+    ['channel_unknown', true],
+    ['access_undeclared', true],
+    ['snapshot_unavailable', true],
+    ['channel_unavailable', false],
+  ])('a first subscribe that is refused with %s is retried, and rejects `ready`: %s', (code, rejects) => {
+    const machine = open().feed(acquire('rows')).hear(error(code));
+    expect(machine.subscription.ending).toMatchObject({ status: 'error', failure: { code }, isRetried: true, rejects });
+    expect(machine.effect('retry')).toEqual(retry(0));
+    expect(machine.feed(again).sent).toEqual([rejoin]);
+    expect(machine.hear(error(code)).effect('retry')).toEqual(retry(1));
+    machine.feed(again).hear(SNAPSHOT, subscribed('p1'));
+    expect(machine.subscription).toMatchObject({ phase: 'live', ending: undefined });
+  });
+
+  test('`ready` waits if a handle waits for access, or once the server has named the channel as its own', () => {
+    const waiting: Happening = { type: 'acquire', channel: CHANNEL, want: 'rows', waitsForAccess: true };
+    const machine = open().feed(waiting).hear(error('channel_unknown'));
+    expect(machine.subscription.ending).toMatchObject({ isRetried: true, rejects: false });
+    const halfway = open().feed(acquire('rows')).hear(error('channel_unavailable')).feed(again);
+    expect(halfway.hear(error('channel_unknown')).subscription.ending).toMatchObject({ rejects: false });
   });
 
   test('a handle that waits for access is joined again after a refusal and after a revocation', () => {
