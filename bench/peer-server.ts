@@ -7,7 +7,7 @@ import { createServer } from 'node:https';
 import { createInterface } from 'node:readline';
 import { Server } from 'socket.io';
 import { WebSocket, WebSocketServer } from 'ws';
-import { textFrame } from '../src/frame.ts';
+import { textFrame } from '../src/websocket/frame.ts';
 import { stamp } from './event-reader.ts';
 
 const [kind, cert, key, event, replayed] = process.argv.slice(2) as [

@@ -1223,7 +1223,7 @@ as $$
       where p.relation not in (select oid from published))
   )
 $$;
-comment on function sno.catalog(name, oid[]) is 'Channel views, access views and what they read, as Snö loads it (src/channels/catalog.ts). `views`: only these, with all that they read.';
+comment on function sno.catalog(name, oid[]) is 'Channel views, access views and what they read, as Snö loads it (src/channels/catalog/catalog.ts). `views`: only these, with all that they read.';
 
 
 -- The publication ------------------------------------------------------------------------------------------------

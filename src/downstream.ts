@@ -1,5 +1,5 @@
-import type { Catalog } from './channels/catalog.ts';
-import type { BatchSink } from './journal/commit-builder.ts';
+import type { Catalog } from './channels/catalog/catalog.ts';
+import type { BatchSink } from './commit/builder.ts';
 import type { ResetReason } from './protocol.ts';
 
 /** The messages from the WAL half to the client-facing half, in the order of the stream. */

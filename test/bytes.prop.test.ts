@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Bytes } from '../src/bytes.ts';
+import { Bytes } from '../src/memory/byte-writer.ts';
 
 type Write = { readonly bytes: Buffer; readonly apply: (target: Bytes) => void };
 

@@ -1,7 +1,14 @@
 /** Settings: any value is taken as its form says, or refused by an error that names the setting and tells no secret. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { printable, readSettings, SETTING_NAMES, SETTINGS, type Setting, type SettingName } from '../src/config.ts';
+import {
+  printable,
+  readSettings,
+  SETTING_NAMES,
+  SETTINGS,
+  type Setting,
+  type SettingName,
+} from '../src/config/config.ts';
 import { SnoError } from '../src/errors.ts';
 import { FUZZ_MS, fuzz, tellFuzz } from './support/fuzz.ts';
 

@@ -10,7 +10,7 @@ import {
   type Setting,
   type SettingName,
   slotWalBytes,
-} from '../src/config.ts';
+} from '../src/config/config.ts';
 import { SnoError } from '../src/errors.ts';
 
 function refusal(read: () => unknown): SnoError {

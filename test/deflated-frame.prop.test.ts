@@ -1,11 +1,11 @@
 /** Compressed frames: what is unpacked is the frame; they are never larger, and nothing small or large is lost. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { deflatedFrame, deflatedFrameLater } from '../src/deflated-frame.ts';
 import { Deflater } from '../src/fanout/deflater.ts';
-import { textFrame } from '../src/frame.ts';
 import type { Entry } from '../src/journal/journal.ts';
-import { Slab } from '../src/slab.ts';
+import { Slab } from '../src/memory/arena.ts';
+import { deflatedFrame, deflatedFrameLater } from '../src/websocket/deflated-frame.ts';
+import { textFrame } from '../src/websocket/frame.ts';
 import { FrameReader } from './support/frames.ts';
 
 /** Repeated, so that every size of header and of window is met. */

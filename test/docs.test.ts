@@ -1,7 +1,7 @@
 /** docs/settings.md, docs/errors.md and docs/expressions.md are generated from the code. `npm run docs` writes them. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { flagOf, SETTING_GROUPS, type Setting, type SettingName } from '../src/config.ts';
+import { flagOf, SETTING_GROUPS, type Setting, type SettingName } from '../src/config/config.ts';
 import { ERRORS } from '../src/errors.ts';
 import { LIMITS } from '../src/metrics.ts';
 import { expressionsPage } from './support/expressions-page.ts';

@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { FRAME_HEADER_BYTES_MAX, frameHeaderBytes, textFrame, writeFrameHeader } from '../src/frame.ts';
+import { FRAME_HEADER_BYTES_MAX, frameHeaderBytes, textFrame, writeFrameHeader } from '../src/websocket/frame.ts';
 
 /** The messages that a websocket client reads where the server writes `bytes` to the bare socket, then closes it. */
 async function receive(bytes: Buffer): Promise<string[]> {

@@ -1,15 +1,17 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { forbiddenImports, importCycles, importsOf, unknownFolders } from './support/layers.ts';
+import { crowdedFolders, forbiddenImports, importCycles, importsOf, unknownFolders } from './support/layers.ts';
 
 const SRC = fileURLToPath(new URL('../src', import.meta.url));
 
+const files = readdirSync(SRC, { recursive: true, withFileTypes: true })
+  .filter((entry) => entry.isFile())
+  .map((entry) => relative(SRC, join(entry.parentPath, entry.name)).replaceAll('\\', '/'));
+
 const sources = new Map(
-  readdirSync(SRC, { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.ts'))
-    .map((file) => [file.replaceAll('\\', '/'), readFileSync(join(SRC, file), 'utf8')]),
+  files.filter((file) => file.endsWith('.ts')).map((file) => [file, readFileSync(join(SRC, file), 'utf8')]),
 );
 
 describe('src', () => {
@@ -23,6 +25,10 @@ describe('src', () => {
 
   test('has no folder that the rule does not know', () => {
     expect(unknownFolders(sources.keys())).toEqual([]);
+  });
+
+  test('has no folder with more than 20 files directly in it', () => {
+    expect(crowdedFolders(files)).toEqual([]);
   });
 
   test('is read: the files import one another', () => {
@@ -46,6 +52,11 @@ describe('the rule', () => {
     ['client/a.ts', "import { b } from 'node:fs';"],
     ['client/a.ts', "import { b } from 'ws';"],
     ['client/a.ts', "import { b } from '../lsn.ts';"],
+    ['channels/values/a.ts', "import { b } from '../compiler/b.ts';"],
+    ['channels/compiler/expressions/a.ts', "import { b } from '../b.ts';"],
+    ['channels/evaluation/a.ts', "import { b } from '../router.ts';"],
+    ['channels/a.ts', "import { b } from './catalog/b.ts';"],
+    ['gateway/accept/a.ts', "import { b } from '../server.ts';"],
     ['dashboard/a.ts', "import { b } from '../gateway/b.ts';"],
   ])('forbids %s: %s', (file, source) => {
     expect(forbiddenImports(new Map([[file, source]]))).toHaveLength(1);
@@ -54,6 +65,9 @@ describe('the rule', () => {
   test.each([
     ['gateway/a.ts', "import { b } from '../fanout/b.ts';"],
     ['access/a.ts', "import { b } from '../channels/b.ts';"],
+    ['channels/compiler/a.ts', "import { b } from './expressions/b.ts';\nimport { c } from '../channel.ts';"],
+    ['channels/router.ts', "import { b } from './definitions/b.ts';"],
+    ['gateway/server.ts', "import { b } from './accept/b.ts';"],
     ['wal/a.ts', "import { b } from '../lsn.ts';\nimport pg from 'pg';"],
     ['wal/a.ts', "/* import { b } from '../decode/b.ts'; */\n// import '../gateway/b.ts'"],
     ['client/a.ts', `throw new Error("pass (await import('ws')).WebSocket");`],
@@ -76,5 +90,10 @@ describe('the rule', () => {
 
   test('names a folder that it does not know', () => {
     expect(unknownFolders(['wal/a.ts', 'lsn.ts', 'extra/b.ts'])).toEqual(['extra']);
+  });
+
+  test('names a folder with too many files', () => {
+    const many = Array.from({ length: 21 }, (_, number) => `wal/${number}.ts`);
+    expect(crowdedFolders([...many, 'lsn.ts', 'wal/slot/a.ts'])).toEqual(['wal']);
   });
 });

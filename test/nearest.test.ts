@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { nearest } from '../src/nearest.ts';
+import { nearest } from '../src/suggest.ts';
 
 const COMMANDS = ['demo', 'start', 'setup', 'check', 'doctor', 'tail', 'token'];
 

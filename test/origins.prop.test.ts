@@ -1,7 +1,7 @@
 /** Which pages SNO_ALLOWED_ORIGINS includes, compared with what the URL standard makes of entry and origin. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { AllowedOrigins, originFault } from '../src/origins.ts';
+import { AllowedOrigins, originFault } from '../src/config/origins.ts';
 
 const label = fc.constantFrom('a', 'b', 'app', 'example', 'x-1', 'xn--sn-lka', 'localhost', '1');
 const host = fc.array(label, { minLength: 1, maxLength: 4 }).map((labels) => labels.join('.'));

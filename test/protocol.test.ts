@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { SnoError } from '../src/errors.ts';
-import { readClientFrame } from '../src/gateway/client-frame.ts';
+import { readClientFrame } from '../src/gateway/sno/client-frame.ts';
 import { parsePosition } from '../src/position.ts';
 import {
   CLOSE,

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { CommitBuilder } from '../src/journal/commit-builder.ts';
+import { CommitBuilder } from '../src/commit/builder.ts';
 import type { Entry } from '../src/journal/journal.ts';
-import { Slab } from '../src/slab.ts';
+import { Slab } from '../src/memory/arena.ts';
 
 test('buffers lie side by side, and no two share a byte', () => {
   const slab = new Slab();

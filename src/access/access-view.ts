@@ -4,8 +4,8 @@
  */
 import type pg from 'pg';
 import type { AccessView, ResolvedChannel } from '../channels/channel.ts';
-import { canonicalTest, testAll } from '../channels/value-text.ts';
-import type { Settings } from '../config.ts';
+import { canonicalTest, testAll } from '../channels/values/value-text.ts';
+import type { Settings } from '../config/config.ts';
 import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics.ts';

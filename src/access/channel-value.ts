@@ -3,7 +3,7 @@
  * writes them. For an integer column, `room:01` is not a channel: 1 prints as `1`, so no row would
  * ever name that channel.
  */
-import { canonicalTest, testAll } from '../channels/value-text.ts';
+import { canonicalTest, testAll } from '../channels/values/value-text.ts';
 
 /** Undefined if only Postgres knows. */
 export function isCanonical(values: readonly string[], types: readonly string[]): boolean | undefined {

@@ -1,5 +1,5 @@
 /** Finds claims in a token, and matches them with columns of an access view. */
-import { isText } from '../channels/value-text.ts';
+import { isText } from '../channels/values/value-text.ts';
 import type { Claims } from './access.ts';
 
 /**

@@ -4,7 +4,7 @@
  * asks for, with their values: `detail`.
  */
 import type { AccessView, ResolvedChannel } from '../channels/channel.ts';
-import { canonicalTest } from '../channels/value-text.ts';
+import { canonicalTest } from '../channels/values/value-text.ts';
 import { SnoError } from '../errors.ts';
 import { ANONYMOUS, type Claims } from './access.ts';
 import { claimTexts, findClaim } from './claims.ts';

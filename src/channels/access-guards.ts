@@ -2,15 +2,16 @@
  * Finds whose access a change may take away: the channels or patterns to check again. Either a row
  * that gave access has changed or is gone, or a new row takes the place of one that gave access.
  */
-import { Bytes, sameBytes } from '../bytes.ts';
+
 import type { Relation } from '../decode/relation.ts';
 import type { Tuple } from '../decode/tuple.ts';
 import { SnoError } from '../errors.ts';
+import { Bytes, sameBytes } from '../memory/byte-writer.ts';
 import type { BoundView } from './channel.ts';
-import type { AccessSource } from './registry.ts';
+import type { AccessSource } from './definitions/registry.ts';
+import { RowMemory, SeenRows } from './evaluation/seen-rows.ts';
 import type { RemoteAnswers } from './remote-answers.ts';
-import { RowError } from './row-error.ts';
-import { RowMemory, SeenRows } from './seen-rows.ts';
+import { RowError } from './values/row-error.ts';
 
 /** An access view over a table. */
 interface Guard {

@@ -5,15 +5,16 @@
  * (`BoundView`). The router asks a bound view about each row. Nothing here depends on who is
  * subscribed.
  */
-import type { Bytes } from '../bytes.ts';
+
 import type { Relation } from '../decode/relation.ts';
 import type { Tuple } from '../decode/tuple.ts';
 import type { SnoError } from '../errors.ts';
-import type { CatalogTable, CatalogTableColumn } from './catalog.ts';
-import type { IdentityNeed } from './identity-statements.ts';
-import type { Pattern } from './pattern.ts';
+import type { Bytes } from '../memory/byte-writer.ts';
+import type { CatalogTable, CatalogTableColumn } from './catalog/catalog.ts';
+import type { IdentityNeed } from './catalog/identity-statements.ts';
+import type { Pattern } from './catalog/pattern.ts';
 import type { RemoteAnswers } from './remote-answers.ts';
-import type { TextTest } from './value-text.ts';
+import type { TextTest } from './values/value-text.ts';
 
 /** A view of schema `channels` that can be kept live. */
 export interface ChannelView {
@@ -32,7 +33,7 @@ export interface ChannelView {
   readonly warnings: readonly string[];
   /** What the view needs from the table's replica identity. */
   readonly need: IdentityNeed;
-  /** Set if Postgres evaluates the view's rows; see lookahead.ts. */
+  /** Set if Postgres evaluates the view's rows; see remote/lookahead.ts. */
   readonly remote: RemoteQuery | undefined;
   /** Where its rows are evaluated and why, for people. */
   readonly path: string;
@@ -146,7 +147,7 @@ export interface RemoteQuery {
    * there is no such query.
    */
   readonly unchecked: string | undefined;
-  /** The table's columns that are its parameters, after the first; see remote-view.ts. */
+  /** The table's columns that are its parameters, after the first; see remote/view.ts. */
   readonly columns: readonly CatalogTableColumn[];
   /**
    * For each column, whether its text is sent as the only element of an array's text, or as it is.

@@ -1,5 +1,5 @@
-import type { Bytes } from '../bytes.ts';
 import type { Lsn } from '../lsn.ts';
+import type { Bytes } from '../memory/byte-writer.ts';
 
 /**
  * Receives the effects of a commit on channels from the router. Calls come in the order of the WAL,

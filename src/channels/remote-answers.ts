@@ -4,7 +4,7 @@
  */
 import type { Tuple } from '../decode/tuple.ts';
 import { assert } from '../errors.ts';
-import { RowError } from './row-error.ts';
+import { RowError } from './values/row-error.ts';
 
 /** A row of a view, as Postgres computed it from a row of the table. */
 export interface RemoteRow {

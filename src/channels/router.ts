@@ -2,19 +2,20 @@
  * Works out which channels each change belongs to, and what it does to them. The work per row
  * depends only on the number of channel views on its table.
  */
-import { Bytes, sameBytes } from '../bytes.ts';
+
 import type { ChangeHandler } from '../decode/change.ts';
 import type { Relation } from '../decode/relation.ts';
 import type { Tuple } from '../decode/tuple.ts';
 import { SnoError } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
+import { Bytes, sameBytes } from '../memory/byte-writer.ts';
 import { AccessGuards } from './access-guards.ts';
 import type { BoundView, ChannelView } from './channel.ts';
+import type { AccessSource } from './definitions/registry.ts';
 import type { EventSink } from './events.ts';
 import { parsePublished } from './published.ts';
-import type { AccessSource } from './registry.ts';
 import type { RemoteAnswers } from './remote-answers.ts';
-import { RowError } from './row-error.ts';
+import { RowError } from './values/row-error.ts';
 
 /** The part of the registry that the router uses. */
 export interface ViewSource {

@@ -1,8 +1,8 @@
 /** Reads a command's arguments: its own flags, and the settings as flags. */
 import { parseArgs } from 'node:util';
-import { flagOf, SETTING_NAMES, type SettingName } from '../config.ts';
+import { flagOf, SETTING_NAMES, type SettingName } from '../config/config.ts';
 import { SnoError } from '../errors.ts';
-import { nearest } from '../nearest.ts';
+import { nearest } from '../suggest.ts';
 import type { Command } from './command.ts';
 
 const SETTING_FLAGS: ReadonlyMap<string, SettingName> = new Map(SETTING_NAMES.map((name) => [flagOf(name), name]));

@@ -1,23 +1,23 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import type pg from 'pg';
-import { type Catalog, INSTALL_VERSION } from '../channels/catalog.ts';
-import { foreseeCatalog, readCatalog } from '../channels/catalog-reader.ts';
-import { loadParser } from '../channels/parse.ts';
-import { ChannelRegistry } from '../channels/registry.ts';
-import { runSqlFiles } from '../channels/rules.ts';
-import { publicationOptions } from '../channels/setup.ts';
-import { readSetupFacts } from '../channels/setup-facts.ts';
-import { readSqlFile, type SqlFile } from '../channels/sql-file.ts';
+import { type Catalog, INSTALL_VERSION } from '../channels/catalog/catalog.ts';
+import { foreseeCatalog, readCatalog } from '../channels/catalog/reader.ts';
+import { ChannelRegistry } from '../channels/definitions/registry.ts';
+import { loadParser } from '../channels/sql/parse.ts';
+import { readSqlFile, type SqlFile } from '../channels/sql/sql-file.ts';
 import { SnoError } from '../errors.ts';
 import { createClient, createPlainClient } from '../postgres/connect.ts';
 import { quoteIdentifier } from '../postgres/quote.ts';
-import { adviceOf } from './advice.ts';
+import { readSetupFacts } from '../setup/facts.ts';
+import { runSqlFiles } from '../setup/rules.ts';
+import { publicationOptions } from '../setup/setup.ts';
 import { misuse } from './arguments.ts';
-import { type ChannelReport, reportChannels } from './channel-report.ts';
+import { adviceOf } from './check/advice.ts';
+import { type ChannelReport, reportChannels } from './check/channel-report.ts';
+import { pathFaults } from './check/path-faults.ts';
 import type { Command, ExitCode } from './command.ts';
 import { withDatabase } from './database.ts';
-import { pathFaults } from './path-faults.ts';
 import { counted, indented } from './report.ts';
 
 /**

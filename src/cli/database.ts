@@ -1,6 +1,6 @@
 /** A connection for one command. */
 import type pg from 'pg';
-import { databaseUrl, type Settings } from '../config.ts';
+import { databaseUrl, type Settings } from '../config/config.ts';
 import { databaseError } from '../postgres/connect.ts';
 import { throughFlux } from '../postgres/flux.ts';
 

@@ -1,11 +1,11 @@
-import { type Settings, slotWalBytes } from '../config.ts';
+import { type Settings, slotWalBytes } from '../config/config.ts';
 import { createClient } from '../postgres/connect.ts';
 import type { Command } from './command.ts';
-import { connectionsNeeded, readLimits, roomFindings } from './connection-room.ts';
 import { withDatabase } from './database.ts';
-import { diagnose, type Finding } from './diagnose.ts';
-import { readFacts } from './facts.ts';
-import { replicationFinding } from './replication-check.ts';
+import { connectionsNeeded, readLimits, roomFindings } from './doctor/connection-room.ts';
+import { diagnose, type Finding } from './doctor/diagnose.ts';
+import { readFacts } from './doctor/facts.ts';
+import { replicationFinding } from './doctor/replication-check.ts';
 import { counted, indented } from './report.ts';
 
 export const doctor: Command = {

@@ -1,5 +1,5 @@
 /** The texts of `sno --help` and `sno COMMAND --help`. */
-import { flagOf, SETTINGS, type Setting } from '../config.ts';
+import { flagOf, SETTINGS, type Setting } from '../config/config.ts';
 import type { Command } from './command.ts';
 
 const WIDTH = 100;

@@ -1,9 +1,9 @@
 import type pg from 'pg';
-import { ensureSetup, planSetup, type SetupOptions, type SetupStep } from '../channels/setup.ts';
-import { rememberedService } from '../channels/setup-facts.ts';
-import type { Settings } from '../config.ts';
+import type { Settings } from '../config/config.ts';
 import { createClient, createReplicationClient } from '../postgres/connect.ts';
 import { quoteLiteral } from '../postgres/quote.ts';
+import { rememberedService } from '../setup/facts.ts';
+import { ensureSetup, planSetup, type SetupOptions, type SetupStep } from '../setup/setup.ts';
 import { openSlot } from '../wal/slot.ts';
 import type { Command, ExitCode } from './command.ts';
 import { withDatabase } from './database.ts';

@@ -4,9 +4,9 @@
  * into words.
  */
 import { readFileSync } from 'node:fs';
-import { readSettings, readValues } from '../config.ts';
+import { readSettings, readValues } from '../config/config.ts';
 import { SnoError } from '../errors.ts';
-import { nearest } from '../nearest.ts';
+import { nearest } from '../suggest.ts';
 import { readArguments } from './arguments.ts';
 import type { Command, ExitCode } from './command.ts';
 import { commandHelp, overview } from './help.ts';

@@ -1,7 +1,7 @@
-import { boundGarbage } from '../collector.ts';
-import { printable, SETTING_NAMES } from '../config.ts';
+import { printable, SETTING_NAMES } from '../config/config.ts';
 import { createLogger, type Logger } from '../logger.ts';
 import { startService } from '../main.ts';
+import { boundGarbage } from '../memory/garbage.ts';
 import type { Command } from './command.ts';
 import { describeError } from './report.ts';
 import { toldToStop } from './signals.ts';

@@ -6,7 +6,7 @@ import { Emitter } from './emitter.ts';
 import { type SnoClientError, toError } from './error.ts';
 import type { Commit, Message } from './event.ts';
 import { Handle } from './handle.ts';
-import type { ChannelStatus, ClientResetReason, Delivery, Item } from './machine.ts';
+import type { ChannelStatus, ClientResetReason, Delivery, Item } from './state/machine.ts';
 
 export interface ChannelEvents<Row> {
   /** One transaction's changes to this channel, whole, in commit order. */

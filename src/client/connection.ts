@@ -6,15 +6,15 @@ import type { ServerFrame } from '../protocol.ts';
 import { delayMs } from './backoff.ts';
 import { Emitter } from './emitter.ts';
 import { type SnoClientError, toError } from './error.ts';
-import type { ClientStatus, Effect, Happening, State, Subscription, Timer } from './machine.ts';
 import { type ClientOptions, type Surroundings, surroundingsOf } from './options.ts';
 import { Outbox } from './outbox.ts';
 import type { Rows } from './rows.ts';
 import { type SocketClass, Wire } from './socket.ts';
-import { initialState, step } from './state.ts';
+import type { ClientStatus, Effect, Happening, State, Subscription, Timer } from './state/machine.ts';
+import { initialState, step } from './state/state.ts';
+import { clientStatusOf } from './state/turn.ts';
 import { checkToken, refreshAfterMs } from './token.ts';
 import { type Listener, Topics } from './topics.ts';
-import { clientStatusOf } from './turn.ts';
 import { Wake } from './wake.ts';
 import { hintOf, isTooLarge } from './why.ts';
 

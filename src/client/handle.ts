@@ -3,9 +3,9 @@
  */
 import type { Connection } from './connection.ts';
 import { SnoClientError, toError } from './error.ts';
-import type { ChannelStatus, Delivery, Want } from './machine.ts';
+import type { ChannelStatus, Delivery, Want } from './state/machine.ts';
+import { statusOf } from './state/turn.ts';
 import type { Listener } from './topics.ts';
-import { statusOf } from './turn.ts';
 
 export interface BeginOptions {
   readonly since?: string | undefined;

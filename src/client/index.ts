@@ -9,9 +9,9 @@ import { type Channel, ChannelHandle, type ChannelOptions } from './channel.ts';
 import { type ClientEvents, Connection, type Target } from './connection.ts';
 import type { SnoClientError } from './error.ts';
 import { LiveHandle, type LiveOptions, type LiveView } from './live.ts';
-import type { ClientStatus } from './machine.ts';
 import type { ClientOptions } from './options.ts';
 import { endpoint, findSocketClass } from './socket.ts';
+import type { ClientStatus } from './state/machine.ts';
 
 export interface SnoClient {
   readonly status: ClientStatus;
@@ -64,7 +64,7 @@ export type { ClientEvents } from './connection.ts';
 export { type ClientCode, SnoClientError } from './error.ts';
 export type { Commit, Message } from './event.ts';
 export type { LiveOptions, LiveUpdate, LiveView } from './live.ts';
-export type { ChannelStatus, ClientResetReason, ClientStatus } from './machine.ts';
 export type { ClientOptions, Timers, TokenCallback } from './options.ts';
 export type { CommitId, ReachedOptions } from './reached.ts';
 export type { Socket, SocketClass } from './socket.ts';
+export type { ChannelStatus, ClientResetReason, ClientStatus } from './state/machine.ts';

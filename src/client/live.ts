@@ -6,9 +6,9 @@ import { Emitter } from './emitter.ts';
 import type { SnoClientError } from './error.ts';
 import type { Commit } from './event.ts';
 import { Handle } from './handle.ts';
-import type { ChannelStatus, Delivery } from './machine.ts';
 import { type CommitId, Reached, type ReachedOptions } from './reached.ts';
 import { Rows } from './rows.ts';
+import type { ChannelStatus, Delivery } from './state/machine.ts';
 
 export interface LiveOptions {
   /** If access is denied or revoked, retry until it is granted. Default: false. */

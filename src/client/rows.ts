@@ -3,7 +3,7 @@
  * immutable array that is made when it is asked for; the same array until the next commit.
  */
 import type { ChangeEvent, Key, SnapshotRow } from '../protocol.ts';
-import type { Delivery, Item } from './machine.ts';
+import type { Delivery, Item } from './state/machine.ts';
 
 /** A row's identity: the values of its key columns, in the server's order. */
 const identify = (key: Key): string => JSON.stringify(Object.values(key));

@@ -5,9 +5,10 @@
  * unmounts and mounts a view shows them at once. For the machine the closed handle is open until
  * then.
  */
-import type { Delivery, Want } from './machine.ts';
+
 import type { Timers } from './options.ts';
 import { Rows } from './rows.ts';
+import type { Delivery, Want } from './state/machine.ts';
 
 /** One handle on a channel, as the connection sees it. */
 export interface Listener {

@@ -135,11 +135,13 @@ function policy(sno: SnoAddress | undefined): string {
 
 /** Serves the files of page/, and nothing that is not there now. */
 async function addPage(app: FastifyInstance): Promise<void> {
-  for (const name of await readdir(PAGE)) {
+  for (const name of await readdir(PAGE, { recursive: true })) {
     const contentType = CONTENT_TYPES[extname(name)];
     if (contentType === undefined) continue;
     const content = await readFile(join(PAGE, name));
-    app.get(name === 'index.html' ? '/' : `/${name}`, async (_request, reply) => reply.type(contentType).send(content));
+    app.get(name === 'index.html' ? '/' : `/${name.replaceAll('\\', '/')}`, async (_request, reply) =>
+      reply.type(contentType).send(content),
+    );
   }
 }
 

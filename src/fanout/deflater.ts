@@ -7,10 +7,11 @@
  * not wait for another thread, and other clients must not wait for this thread. Large snapshot
  * frames are compressed on another thread.
  */
-import { deflatedFrame, deflatedFrameLater } from '../deflated-frame.ts';
-import { Deque } from '../journal/deque.ts';
+
+import { Deque } from '../deque.ts';
 import type { DeflatedCopy, Entry } from '../journal/journal.ts';
-import { Slab } from '../slab.ts';
+import { Slab } from '../memory/arena.ts';
+import { deflatedFrame, deflatedFrameLater } from '../websocket/deflated-frame.ts';
 
 export interface DeflaterOptions {
   /** Minimum bytes of a frame to compress. 0: no frame is compressed. */

@@ -6,21 +6,21 @@
 import type { Duplex } from 'node:stream';
 import type { ResolvedChannel } from '../channels/channel.ts';
 import { SnoError, toldToClient } from '../errors.ts';
-import { textFrame } from '../frame.ts';
 import type { ChannelLog, Entry, Journal } from '../journal/journal.ts';
+import type { Markers } from '../markers/markers.ts';
+import type { Visibility } from '../markers/visibility.ts';
 import { comparePositions, differsInGenerationOnly, type Position, parsePosition } from '../position.ts';
 import type { ResetReason, ServerFrame, UnsubscribedCode } from '../protocol.ts';
-import { Arrival } from './arrival.ts';
+import { textFrame } from '../websocket/frame.ts';
+import { Vigil, type VigilHost } from './access/hold.ts';
 import type { Attendance, Feed, FeedOwner, From, Verdict } from './fanout.ts';
-import type { Markers } from './markers.ts';
 import type { HubOptions } from './options.ts';
 import type { OutboundBudget } from './outbound.ts';
 import { Outbox } from './outbox.ts';
 import { type CommitReference, Reaches, type ReachWaiter } from './reach.ts';
 import type { Segments } from './segments.ts';
+import { Arrival } from './snapshots/delivery.ts';
 import { Subscription } from './subscription.ts';
-import { Vigil, type VigilHost } from './vigil.ts';
-import type { Visibility } from './visibility.ts';
 
 /**
  * Maximum attempts to take a snapshot. A snapshot is taken again if it does not see a commit that

@@ -6,21 +6,21 @@
  */
 import type { Duplex } from 'node:stream';
 import type { ResolvedChannel } from '../channels/channel.ts';
+import type { BatchSink } from '../commit/builder.ts';
 import { assert } from '../errors.ts';
-import { textFrame } from '../frame.ts';
-import type { BatchSink } from '../journal/commit-builder.ts';
 import type { Batch, ChannelLog, Entry, Journal, Mark } from '../journal/journal.ts';
+import type { Markers } from '../markers/markers.ts';
+import type { Visibility } from '../markers/visibility.ts';
 import type { Position } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
+import { textFrame } from '../websocket/frame.ts';
+import { Revocations } from './access/revocations.ts';
 import type { Attendance, Fanout } from './fanout.ts';
 import { type FeedHost, SocketFeed } from './feed.ts';
-import type { Markers } from './markers.ts';
 import type { HubOptions } from './options.ts';
 import { OutboundBudget } from './outbound.ts';
-import { Revocations } from './revocations.ts';
 import { Segments } from './segments.ts';
 import type { Subscription } from './subscription.ts';
-import type { Visibility } from './visibility.ts';
 
 /** The source of commits; it knows where the head is. */
 export interface Head {

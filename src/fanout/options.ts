@@ -1,7 +1,7 @@
 import type { SnoError } from '../errors.ts';
 import type { ResetReason } from '../protocol.ts';
 import type { Deflater } from './deflater.ts';
-import type { SnapshotSource } from './snapshots.ts';
+import type { SnapshotSource } from './snapshots/snapshots.ts';
 
 export interface HubEvents {
   /** Frames were written to sockets. */

@@ -3,12 +3,12 @@
  *
  * The client names the commit by what the app's server could learn of it: an LSN at or after its
  * end, or its transaction id. The stream has passed the commit when a marker arrives that was put
- * into the WAL after it (markers.ts). So a quiet channel, or a commit that concerns no channel, is
+ * into the WAL after it (markers/markers.ts). So a quiet channel, or a commit that concerns no channel, is
  * answered as soon as any other.
  */
 import { type Lsn, parseLsn } from '../lsn.ts';
+import type { Markers } from '../markers/markers.ts';
 import type { Position } from '../position.ts';
-import type { Markers } from './markers.ts';
 import type { HubOptions } from './options.ts';
 
 /** A commit as a client names it. */

@@ -7,7 +7,7 @@
  */
 import type { ResolvedChannel } from '../channels/channel.ts';
 import type { ChannelLog, Entry } from '../journal/journal.ts';
-import type { Visibility } from './visibility.ts';
+import type { Visibility } from '../markers/visibility.ts';
 
 /** The place where a snapshot and the stream meet. */
 interface Seam {

@@ -8,16 +8,16 @@ import type { Duplex } from 'node:stream';
 import type { Server as TlsServer } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
 import { ERRORS } from '../errors.ts';
+import type { Proxies } from '../http/address.ts';
+import { securityHeaders } from '../http/headers.ts';
+import { type HostSettings, Hosts } from '../http/host.ts';
+import { createHttp, type Http } from '../http/http.ts';
+import { answerRaw, type ProblemCode } from '../http/problem.ts';
+import type { Certificate } from '../http/tls.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics.ts';
-import type { Proxies } from './address.ts';
 import { BUNDLE_PATH, serveBundle } from './bundle.ts';
-import { securityHeaders } from './headers.ts';
-import { type HostSettings, Hosts } from './host.ts';
-import { createHttp, type Http } from './http.ts';
 import type { Limits } from './limits.ts';
-import { answerRaw, type ProblemCode } from './problem.ts';
-import type { Certificate } from './tls.ts';
 
 const PATH = '/v1';
 

@@ -2,9 +2,10 @@
  * Reports to the operator that clients reach limits. Each time is counted, and some are logged, so
  * that a flood does not fill the disk.
  */
+
+import type { Clock } from '../clock.ts';
 import type { Logger } from '../logger.ts';
 import type { Limit, Metrics } from '../metrics.ts';
-import type { Clock } from './clock.ts';
 
 const LOG_EVERY_MS = 10_000;
 

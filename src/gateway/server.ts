@@ -8,23 +8,23 @@ import type { IncomingMessage } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
-import type { Settings } from '../config.ts';
+import { type Clock, systemClock } from '../clock.ts';
+import type { Settings } from '../config/config.ts';
 import { Deadlines } from '../deadlines.ts';
 import { SnoError } from '../errors.ts';
 import type { Fanout } from '../fanout/fanout.ts';
+import { networkOf, Proxies } from '../http/address.ts';
+import type { Certificate } from '../http/tls.ts';
 import { CLOSE } from '../protocol.ts';
-import { networkOf, Proxies } from './address.ts';
-import { Admission, type AdmissionDesk, type Excess } from './admission.ts';
+import { cut, Door } from './accept/acceptor.ts';
+import { Admission, type AdmissionDesk, type Excess } from './accept/admission.ts';
+import { forgetHandshake } from './accept/handshake.ts';
 import { ClientHttp } from './client-http.ts';
-import { type Clock, systemClock } from './clock.ts';
-import { Connection, type ConnectionServices, type NetworkSocket } from './connection.ts';
-import { DEFLATE_ANSWER, offersDeflate } from './deflate.ts';
-import { cut, Door } from './door.ts';
-import { forgetHandshake } from './handshake.ts';
-import { Heartbeat } from './heartbeat.ts';
 import { Limits } from './limits.ts';
-import { ClientSocket } from './socket.ts';
-import type { Certificate } from './tls.ts';
+import { Connection, type ConnectionServices, type NetworkSocket } from './sno/connection.ts';
+import { DEFLATE_ANSWER, offersDeflate } from './sno/deflate.ts';
+import { Heartbeat } from './sno/heartbeat.ts';
+import { ClientSocket } from './sno/socket.ts';
 
 /** How long the closing handshake may take before the connection is destroyed, in ms. */
 const CLOSE_TIMEOUT_MS = 10_000;
@@ -108,7 +108,7 @@ export class Gateway {
       WebSocket: ClientSocket,
       autoPong: false,
       clientTracking: false,
-      // Negotiated here: see deflate.ts.
+      // Negotiated here: see sno/deflate.ts.
       perMessageDeflate: false,
       maxPayload: settings.SNO_MAX_FRAME_BYTES,
       // Not in the types yet.

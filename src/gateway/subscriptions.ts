@@ -4,11 +4,11 @@
  */
 import type { Access, Claims } from '../access/access.ts';
 import type { ResolvedChannel } from '../channels/channel.ts';
+import type { Clock } from '../clock.ts';
 import { SnoError } from '../errors.ts';
 import type { Fanout, Feed, From, Verdict } from '../fanout/fanout.ts';
 import { parsePosition } from '../position.ts';
 import type { ClientFrame, UnsubscribedCode } from '../protocol.ts';
-import type { Clock } from './clock.ts';
 import type { Limits } from './limits.ts';
 
 /** How long after an access check that the database could not answer it is retried, in ms. */

@@ -3,10 +3,11 @@
  * list, so that reading one channel costs nothing for the others. After a restart the journal is
  * filled again from the WAL, which the slot keeps for it.
  */
+
+import { Deque } from '../deque.ts';
 import { assert } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
 import { comparePositions, type Position } from '../position.ts';
-import { Deque } from './deque.ts';
 import type { Batch, ChannelLog, Entry, Journal, Mark } from './journal.ts';
 
 export interface MemoryJournalOptions {

@@ -6,9 +6,10 @@
  * clients that were away for less can resume after a restart, even if nothing was committed. It
  * trails by at most a number of bytes of WAL, and never passes the last whole commit.
  */
+
+import { Deque } from '../deque.ts';
 import type { Lsn } from '../lsn.ts';
 import type { Acknowledger } from '../wal/source.ts';
-import { Deque } from './deque.ts';
 import type { Journal } from './journal.ts';
 
 export interface RetentionOptions {

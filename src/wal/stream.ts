@@ -5,20 +5,20 @@
  */
 import type { Socket } from 'node:net';
 import type pg from 'pg';
+import { backoff } from '../backoff.ts';
 import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { formatLsn, type Lsn } from '../lsn.ts';
 import { createReplicationClient, NO_TIMEOUT_MS, timed } from '../postgres/connect.ts';
 import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
-import { backoff } from './backoff.ts';
 import { CopyReader } from './copy-reader.ts';
 import { endFault, isPublicationMissing, startFault, streamFault } from './fault.ts';
 import { Intake } from './intake.ts';
-import { Pace } from './pace.ts';
-import { Pulse } from './pulse.ts';
+import { Pulse } from './keepalive.ts';
 import { recheckSlot } from './recheck.ts';
 import { openSlot, type Progress } from './slot.ts';
 import type { Acknowledger, WalHandler, WalSource } from './source.ts';
+import { Pace } from './throttle.ts';
 import { Impasse } from './undecodable.ts';
 
 export interface StreamOptions {

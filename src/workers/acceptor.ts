@@ -6,9 +6,9 @@
  * descriptor.
  */
 import { createServer, type Server, type Socket } from 'node:net';
-import { networkOf } from '../gateway/address.ts';
+import { listenOn } from '../gateway/accept/listening.ts';
 import type { Limits } from '../gateway/limits.ts';
-import { listenOn } from '../gateway/listening.ts';
+import { networkOf } from '../http/address.ts';
 import type { Logger } from '../logger.ts';
 
 /** Takes one connection at a time. `free` says that it takes the next. */

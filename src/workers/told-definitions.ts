@@ -1,8 +1,8 @@
 /** The definitions in force at a worker's place in the stream, as main reports them. */
-import type { Catalog } from '../channels/catalog.ts';
-import { Certainty } from '../channels/certainty.ts';
+import type { Catalog } from '../channels/catalog/catalog.ts';
 import type { ResolvedChannel } from '../channels/channel.ts';
-import { ChannelRegistry } from '../channels/registry.ts';
+import { Certainty } from '../channels/definitions/gate.ts';
+import { ChannelRegistry } from '../channels/definitions/registry.ts';
 import type { SnoError } from '../errors.ts';
 import type { ChannelResolver } from '../gateway/subscriptions.ts';
 

@@ -1,11 +1,11 @@
 /** Reads turns that `TurnWriter` wrote. The results keep no reference to the turn's bytes. */
 import { deserialize } from 'node:v8';
-import type { Catalog } from '../channels/catalog.ts';
+import type { Catalog } from '../channels/catalog/catalog.ts';
 import { assert } from '../errors.ts';
-import { textFrame } from '../frame.ts';
 import type { Batch, Entry, Mark } from '../journal/journal.ts';
+import { Slab } from '../memory/arena.ts';
 import type { Position } from '../position.ts';
-import { Slab } from '../slab.ts';
+import { textFrame } from '../websocket/frame.ts';
 import { type HeadState, MARK_KINDS, STEP_CODES, type Step } from './wire.ts';
 
 /** Frames are kept by the worker's journal. */

@@ -4,10 +4,10 @@
  * string that recurs within a turn is written once. Rare content is written as structured clones.
  */
 import { serialize } from 'node:v8';
-import { Bytes } from '../bytes.ts';
-import { payloadOf } from '../frame.ts';
 import type { Entry, Mark } from '../journal/journal.ts';
+import { Bytes } from '../memory/byte-writer.ts';
 import type { Position } from '../position.ts';
+import { payloadOf } from '../websocket/frame.ts';
 import { type HeadState, MARK_KINDS, STEP_CODES, type Step } from './wire.ts';
 
 /** Maximum bytes of the buffer kept for the next turn. */

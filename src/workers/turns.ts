@@ -2,10 +2,10 @@
  * The stream as workers receive it. Steps that arrive together form a turn, which is encoded once
  * for all workers. A worker that starts later receives turns made from the journal.
  */
-import type { Catalog } from '../channels/catalog.ts';
-import type { Definitions } from '../channels/definitions.ts';
+import type { Catalog } from '../channels/catalog/catalog.ts';
+import type { Definitions } from '../channels/definitions/definitions.ts';
+import type { CommitBuilder } from '../commit/builder.ts';
 import { assert } from '../errors.ts';
-import type { CommitBuilder } from '../journal/commit-builder.ts';
 import type { Batch } from '../journal/journal.ts';
 import type { MemoryJournal } from '../journal/memory.ts';
 import type { ResetReason } from '../protocol.ts';

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Claims } from '../../src/access/access.ts';
 import { ViewAccess } from '../../src/access/access-view.ts';
-import { compileAccess } from '../../src/channels/access-view.ts';
+import { parsePattern } from '../../src/channels/catalog/pattern.ts';
 import type { AccessView, ResolvedChannel } from '../../src/channels/channel.ts';
-import { parsePattern } from '../../src/channels/pattern.ts';
-import { Types } from '../../src/channels/types.ts';
-import { readSettings } from '../../src/config.ts';
+import { compileAccess } from '../../src/channels/compiler/access/view.ts';
+import { Types } from '../../src/channels/values/types.ts';
+import { readSettings } from '../../src/config/config.ts';
 import { SnoError } from '../../src/errors.ts';
 import { createLogger } from '../../src/logger.ts';
 import { createMetrics } from '../../src/metrics.ts';

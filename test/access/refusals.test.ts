@@ -2,8 +2,8 @@
 import { expect, test } from 'vitest';
 import { ANONYMOUS, type Claims } from '../../src/access/access.ts';
 import { denied, unknown } from '../../src/access/refusals.ts';
+import { parsePattern } from '../../src/channels/catalog/pattern.ts';
 import type { AccessView, ResolvedChannel } from '../../src/channels/channel.ts';
-import { parsePattern } from '../../src/channels/pattern.ts';
 import { SnoError, toldToClient } from '../../src/errors.ts';
 
 const pattern = parsePattern('project:{project_id}');

@@ -1,7 +1,7 @@
 /** On what access views may depend: what is refused, what is warned of, and what is allowed without a word. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { loadParser } from '../../src/channels/parse.ts';
-import { ChannelRegistry } from '../../src/channels/registry.ts';
+import { ChannelRegistry } from '../../src/channels/definitions/registry.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { catalogOf } from './compiled.ts';

@@ -1,6 +1,6 @@
 /** What a channel view gives for rows of its table: asked of Postgres, and of the compiled view. */
 import type { BoundView } from '../../src/channels/channel.ts';
-import { RowError } from '../../src/channels/row-error.ts';
+import { RowError } from '../../src/channels/values/row-error.ts';
 import type { Tuple } from '../../src/decode/tuple.ts';
 import type { TestDatabase } from '../support/postgres.ts';
 import { Reading } from './compiled.ts';

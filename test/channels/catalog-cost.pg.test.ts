@@ -1,11 +1,11 @@
 /** DDL below one channel looks at that channel and puts it into the WAL, and not all that there are. */
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import type { Catalog } from '../../src/channels/catalog.ts';
-import { applyChange } from '../../src/channels/catalog-change.ts';
-import { CatalogPoll } from '../../src/channels/catalog-poll.ts';
-import { parseCatalog, parseCatalogMessage } from '../../src/channels/catalog-reader.ts';
+import type { Catalog } from '../../src/channels/catalog/catalog.ts';
+import { applyChange } from '../../src/channels/catalog/change.ts';
+import { parseCatalog, parseCatalogMessage } from '../../src/channels/catalog/reader.ts';
 import { SnoError } from '../../src/errors.ts';
+import { CatalogPoll } from '../../src/setup/catalog-poll.ts';
 import { install } from '../support/install.ts';
 import { type MessageTap, tapMessages } from '../support/messages.ts';
 import { freshDatabase, SERVERS, type TestDatabase } from '../support/postgres.ts';

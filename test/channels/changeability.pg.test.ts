@@ -1,6 +1,6 @@
 /** The list of settled functions, held against the functions that Postgres has. */
 import { afterAll, expect, test } from 'vitest';
-import { SETTLED_FUNCTIONS } from '../../src/channels/settled.ts';
+import { SETTLED_FUNCTIONS } from '../../src/channels/compiler/settled.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 
 const databases: TestDatabase[] = [];

@@ -1,6 +1,6 @@
 /** Text compares, sorts and changes its case by the collation of its column, whoever evaluates the view. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { loadParser } from '../../src/channels/parse.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { LiveAnswers } from './live-answers.ts';

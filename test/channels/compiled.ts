@@ -1,14 +1,14 @@
 /** Channel views of a real database, compiled. */
 import type pg from 'pg';
-import { Bytes } from '../../src/bytes.ts';
-import type { Catalog } from '../../src/channels/catalog.ts';
-import { parseCatalog } from '../../src/channels/catalog-reader.ts';
+import type { Catalog } from '../../src/channels/catalog/catalog.ts';
+import { parseCatalog } from '../../src/channels/catalog/reader.ts';
 import type { BoundView, ChannelView } from '../../src/channels/channel.ts';
-import { compileChannel } from '../../src/channels/compile.ts';
+import { compileChannel } from '../../src/channels/compiler/compile.ts';
+import { snapshotValue } from '../../src/channels/compiler/snapshot-query.ts';
 import { RemoteAnswers } from '../../src/channels/remote-answers.ts';
-import { snapshotValue } from '../../src/channels/snapshot-query.ts';
 import type { Tuple } from '../../src/decode/tuple.ts';
 import { SnoError } from '../../src/errors.ts';
+import { Bytes } from '../../src/memory/byte-writer.ts';
 import type { TestDatabase } from '../support/postgres.ts';
 import { relationOf } from './rows.ts';
 

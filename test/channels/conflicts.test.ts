@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { findConflicts } from '../../src/channels/conflicts.ts';
-import { NameIndex } from '../../src/channels/name-index.ts';
-import { type Pattern, parsePattern } from '../../src/channels/pattern.ts';
+import { NameIndex } from '../../src/channels/catalog/name-index.ts';
+import { type Pattern, parsePattern } from '../../src/channels/catalog/pattern.ts';
+import { findConflicts } from '../../src/channels/definitions/conflicts.ts';
 
 const named = (text: string, oid: number) => ({ pattern: parsePattern(text) as Pattern, oid });
 

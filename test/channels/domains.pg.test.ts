@@ -1,6 +1,6 @@
 /** A stored value that breaks a constraint of its domain is told as SELECT shows it. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { loadParser } from '../../src/channels/parse.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { LiveAnswers } from './live-answers.ts';

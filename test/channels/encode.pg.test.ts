@@ -1,7 +1,7 @@
 /** `data` against Postgres's row_to_json, byte for byte, over random rows of every type. */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { loadParser } from '../../src/channels/parse.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { boundOf, catalogOf, Reading } from './compiled.ts';

@@ -1,7 +1,7 @@
 /** Conditions against Postgres: random ones of the supported grammar, over random rows, in all three truth values. */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { loadParser } from '../../src/channels/parse.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { boundOf, catalogOf, Reading } from './compiled.ts';

@@ -1,11 +1,11 @@
 /** Expressions that were once wrong, or are easily got wrong: each by its name, compared with Postgres. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Bytes } from '../../src/bytes.ts';
-import type { Catalog } from '../../src/channels/catalog.ts';
-import { loadParser } from '../../src/channels/parse.ts';
+import type { Catalog } from '../../src/channels/catalog/catalog.ts';
 import { RemoteAnswers } from '../../src/channels/remote-answers.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
 import type { Tuple } from '../../src/decode/tuple.ts';
 import { SnoError } from '../../src/errors.ts';
+import { Bytes } from '../../src/memory/byte-writer.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { ATTEMPT, ownAnswer, postgresAnswers } from './answers.ts';

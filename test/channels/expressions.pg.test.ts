@@ -3,9 +3,9 @@
  * the same JSON as row_to_json gives, or an error where Postgres gives one; and as WHERE the same rows.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Catalog } from '../../src/channels/catalog.ts';
-import { loadParser } from '../../src/channels/parse.ts';
+import type { Catalog } from '../../src/channels/catalog/catalog.ts';
 import { RemoteAnswers } from '../../src/channels/remote-answers.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
 import type { Tuple } from '../../src/decode/tuple.ts';
 import { SnoError } from '../../src/errors.ts';
 import { Random } from '../oracle/random.ts';

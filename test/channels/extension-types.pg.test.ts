@@ -1,6 +1,6 @@
 /** Types of extensions, on servers that have them: a row's values come live as SELECT shows them. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { loadParser } from '../../src/channels/parse.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
 import { DISTRIBUTIONS } from '../support/distributions.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase } from '../support/postgres.ts';

@@ -1,7 +1,7 @@
 /** Texts that other session settings shape: a row has the value of the pinned settings, or it is a fault. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { loadParser } from '../../src/channels/parse.ts';
-import { RowError } from '../../src/channels/row-error.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
+import { RowError } from '../../src/channels/values/row-error.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { boundOf, catalogOf, Reading } from './compiled.ts';

@@ -1,15 +1,14 @@
 /** Texts that no Postgres prints: each is a fault, or its JSON is valid and of its own bytes alone. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Bytes } from '../../src/bytes.ts';
-import { readMoment } from '../../src/channels/calendar.ts';
-import { compareOf } from '../../src/channels/compare.ts';
-import { encoderOf } from '../../src/channels/encode.ts';
-import { readFloat4, readFloat8 } from '../../src/channels/float.ts';
-import { readBigInteger, readInteger } from '../../src/channels/integer.ts';
-import { countMembers } from '../../src/channels/json-walk.ts';
-import { readNumeric } from '../../src/channels/numeric.ts';
-import { RowError } from '../../src/channels/row-error.ts';
+import { readMoment } from '../../src/channels/values/calendar.ts';
+import { compareOf } from '../../src/channels/values/compare.ts';
+import { encoderOf } from '../../src/channels/values/encode.ts';
+import { readFloat4, readFloat8 } from '../../src/channels/values/float.ts';
+import { readBigInteger, readInteger } from '../../src/channels/values/integer.ts';
+import { countMembers } from '../../src/channels/values/json-walk.ts';
+import { readNumeric } from '../../src/channels/values/numeric.ts';
+import { RowError } from '../../src/channels/values/row-error.ts';
 import {
   arrayOf,
   type OtherType,
@@ -17,7 +16,8 @@ import {
   type ScalarType,
   Types,
   type ValueType,
-} from '../../src/channels/types.ts';
+} from '../../src/channels/values/types.ts';
+import { Bytes } from '../../src/memory/byte-writer.ts';
 
 const types = new Types([]);
 const scalar = (name: string) => types.byName('pg_catalog', name) as ScalarType;

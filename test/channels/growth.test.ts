@@ -1,6 +1,6 @@
 import { beforeAll, expect, test } from 'vitest';
-import { onlyGrows } from '../../src/channels/growth.ts';
-import { loadParser } from '../../src/channels/parse.ts';
+import { onlyGrows } from '../../src/channels/compiler/access/monotonic.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
 
 beforeAll(loadParser);
 

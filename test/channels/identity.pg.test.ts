@@ -1,7 +1,7 @@
 /** Replica identities: which are enough, and the statement that mends one that is not. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { loadParser } from '../../src/channels/parse.ts';
 import { RemoteAnswers } from '../../src/channels/remote-answers.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
 import { SnoError } from '../../src/errors.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase } from '../support/postgres.ts';

@@ -1,8 +1,8 @@
 /** What `sno.inspect()` finds is told, or found again: it is never forgotten because telling failed once. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { loadParser } from '../../src/channels/parse.ts';
-import { ensureSetup } from '../../src/channels/setup.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
 import { createClient } from '../../src/postgres/connect.ts';
+import { ensureSetup } from '../../src/setup/setup.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 
 const INSPECT = "select set_config('sno.must_tell', 'on', true), fingerprint from sno.inspect()";

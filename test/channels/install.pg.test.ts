@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Catalog, INSTALL_VERSION } from '../../src/channels/catalog.ts';
-import { applyChange } from '../../src/channels/catalog-change.ts';
-import { parseCatalog, parseCatalogMessage } from '../../src/channels/catalog-reader.ts';
+import { type Catalog, INSTALL_VERSION } from '../../src/channels/catalog/catalog.ts';
+import { applyChange } from '../../src/channels/catalog/change.ts';
+import { parseCatalog, parseCatalogMessage } from '../../src/channels/catalog/reader.ts';
 import { SnoError } from '../../src/errors.ts';
 import { install } from '../support/install.ts';
 import { type MessageTap, tapMessages } from '../support/messages.ts';

@@ -1,9 +1,9 @@
 /** What a channel view gives for the rows of its table as the WAL brings them, whoever evaluates it. */
 import type pg from 'pg';
 import type { ChannelView } from '../../src/channels/channel.ts';
+import { RemoteAsker } from '../../src/channels/remote/ask.ts';
 import { RemoteAnswers } from '../../src/channels/remote-answers.ts';
-import { RemoteAsker } from '../../src/channels/remote-ask.ts';
-import { RowError } from '../../src/channels/row-error.ts';
+import { RowError } from '../../src/channels/values/row-error.ts';
 import { SnoError } from '../../src/errors.ts';
 import { createPool } from '../../src/postgres/connect.ts';
 import { quoteIdentifier } from '../../src/postgres/quote.ts';

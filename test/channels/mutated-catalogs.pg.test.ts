@@ -1,9 +1,9 @@
 /** Whatever a catalog says of one view, the others are served as before. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Catalog } from '../../src/channels/catalog.ts';
-import { parseCatalog } from '../../src/channels/catalog-reader.ts';
-import { loadParser } from '../../src/channels/parse.ts';
-import { ChannelRegistry } from '../../src/channels/registry.ts';
+import type { Catalog } from '../../src/channels/catalog/catalog.ts';
+import { parseCatalog } from '../../src/channels/catalog/reader.ts';
+import { ChannelRegistry } from '../../src/channels/definitions/registry.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
 import { SnoError } from '../../src/errors.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase } from '../support/postgres.ts';

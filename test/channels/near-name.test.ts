@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { nearPattern } from '../../src/channels/near-name.ts';
-import { missingPlaceholder } from '../../src/channels/pattern.ts';
+import { nearPattern } from '../../src/channels/catalog/near-name.ts';
+import { missingPlaceholder } from '../../src/channels/catalog/pattern.ts';
 
 const PATTERNS = ['project:{project_id}', 'room:{room}.typing', 'team/{team}/board:{board}', 'lobby'];
 

@@ -1,8 +1,8 @@
 /** What is particular about some types: each of these was, or could be, shown otherwise than row_to_json shows it. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ChannelView } from '../../src/channels/channel.ts';
-import { loadParser } from '../../src/channels/parse.ts';
-import { RowError } from '../../src/channels/row-error.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
+import { RowError } from '../../src/channels/values/row-error.ts';
 import { SnoError } from '../../src/errors.ts';
 import { createClient } from '../../src/postgres/connect.ts';
 import { install } from '../support/install.ts';

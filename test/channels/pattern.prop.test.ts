@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Bytes } from '../../src/bytes.ts';
 import {
   channelName,
   matchPattern,
@@ -8,8 +7,9 @@ import {
   parsePattern,
   patternsConflict,
   writeEncodedValue,
-} from '../../src/channels/pattern.ts';
+} from '../../src/channels/catalog/pattern.ts';
 import { SnoError } from '../../src/errors.ts';
+import { Bytes } from '../../src/memory/byte-writer.ts';
 
 const literal = fc.string({ unit: fc.constantFrom('a', 'b', ':', '/', '.', '-'), maxLength: 3 });
 

@@ -1,5 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { channelName, matchPattern, type Pattern, parsePattern, patternsConflict } from '../../src/channels/pattern.ts';
+import {
+  channelName,
+  matchPattern,
+  type Pattern,
+  parsePattern,
+  patternsConflict,
+} from '../../src/channels/catalog/pattern.ts';
 import { SnoError } from '../../src/errors.ts';
 
 function pattern(text: string): Pattern {

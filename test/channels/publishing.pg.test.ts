@@ -1,9 +1,9 @@
 /** Which transactions a table that is published waits for, before its changes count as complete. */
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { parseCatalog, parseCatalogMessage } from '../../src/channels/catalog-reader.ts';
-import { loadParser } from '../../src/channels/parse.ts';
-import { ChannelRegistry } from '../../src/channels/registry.ts';
+import { parseCatalog, parseCatalogMessage } from '../../src/channels/catalog/reader.ts';
+import { ChannelRegistry } from '../../src/channels/definitions/registry.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
 import { install } from '../support/install.ts';
 import { type MessageTap, tapMessages } from '../support/messages.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';

@@ -1,6 +1,6 @@
 /** Catalogs that are read while what they tell of is made, attached and dropped. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { parseCatalog, readCatalog } from '../../src/channels/catalog-reader.ts';
+import { parseCatalog, readCatalog } from '../../src/channels/catalog/reader.ts';
 import { SnoError } from '../../src/errors.ts';
 import { createPool } from '../../src/postgres/connect.ts';
 import { throughFlux } from '../../src/postgres/flux.ts';

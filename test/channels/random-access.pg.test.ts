@@ -3,13 +3,13 @@
  * marked its channel, or its pattern, for a check. Where a commit changes only what few views read, most are not marked.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Bytes } from '../../src/bytes.ts';
+import { ChannelRegistry } from '../../src/channels/definitions/registry.ts';
 import type { EventSink } from '../../src/channels/events.ts';
-import { loadParser } from '../../src/channels/parse.ts';
-import { ChannelRegistry } from '../../src/channels/registry.ts';
 import { RemoteAnswers } from '../../src/channels/remote-answers.ts';
 import { Router } from '../../src/channels/router.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
 import { PgoutputDecoder } from '../../src/decode/pgoutput.ts';
+import { Bytes } from '../../src/memory/byte-writer.ts';
 import { record } from '../decode/recording.ts';
 import { Random } from '../oracle/random.ts';
 import { install } from '../support/install.ts';

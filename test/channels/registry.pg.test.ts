@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { parseCatalog } from '../../src/channels/catalog-reader.ts';
-import { loadParser } from '../../src/channels/parse.ts';
-import { ChannelRegistry } from '../../src/channels/registry.ts';
+import { parseCatalog } from '../../src/channels/catalog/reader.ts';
+import { ChannelRegistry } from '../../src/channels/definitions/registry.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
 import { SnoError } from '../../src/errors.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';

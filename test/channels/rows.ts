@@ -1,5 +1,5 @@
 /** Rows as the WAL brings them, made of text. */
-import type { CatalogTable } from '../../src/channels/catalog.ts';
+import type { CatalogTable } from '../../src/channels/catalog/catalog.ts';
 import type { Relation } from '../../src/decode/relation.ts';
 import { NULL, TEXT, Tuple, UNCHANGED } from '../../src/decode/tuple.ts';
 

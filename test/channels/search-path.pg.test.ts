@@ -1,7 +1,7 @@
 /** Functions that name others without a schema: they run under the search_path that the view's owner has in this database. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ChannelView } from '../../src/channels/channel.ts';
-import { loadParser } from '../../src/channels/parse.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
 import { SnoError } from '../../src/errors.ts';
 import { install } from '../support/install.ts';
 import { majorOf } from '../support/own-server.ts';

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { loadParser } from '../../src/channels/parse.ts';
-import { readSqlFile } from '../../src/channels/sql-file.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
+import { readSqlFile } from '../../src/channels/sql/sql-file.ts';
 import { SnoError } from '../../src/errors.ts';
 import { FUZZ_MS, fuzz, tellFuzz } from '../support/fuzz.ts';
 

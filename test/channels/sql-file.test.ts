@@ -2,8 +2,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { loadParser } from '../../src/channels/parse.ts';
-import { readSqlFile } from '../../src/channels/sql-file.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
+import { readSqlFile } from '../../src/channels/sql/sql-file.ts';
 
 let folder: string;
 beforeAll(async () => {

@@ -1,11 +1,11 @@
 /** `data` against Postgres's row_to_json, byte for byte, for every type: random rows, as they come out of the WAL. */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Bytes } from '../../src/bytes.ts';
 import type { RemoteQuery } from '../../src/channels/channel.ts';
-import { loadParser } from '../../src/channels/parse.ts';
-import { RemoteAsker } from '../../src/channels/remote-ask.ts';
-import { RowError } from '../../src/channels/row-error.ts';
+import { RemoteAsker } from '../../src/channels/remote/ask.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
+import { RowError } from '../../src/channels/values/row-error.ts';
+import { Bytes } from '../../src/memory/byte-writer.ts';
 import { createClient, createPool } from '../../src/postgres/connect.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';

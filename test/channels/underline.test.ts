@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { underline } from '../../src/channels/underline.ts';
+import { underline } from '../../src/channels/sql/underline.ts';
 
 const SQL = ` SELECT id,\n    "größe" AS size\n\tFROM\tt;`;
 

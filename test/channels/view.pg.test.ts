@@ -1,12 +1,12 @@
 /** What a compiled view says of rows, and what its queries give, on a real database. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { arrayText } from '../../src/access/claims.ts';
-import { compileAccess } from '../../src/channels/access-view.ts';
-import type { Catalog } from '../../src/channels/catalog.ts';
+import type { Catalog } from '../../src/channels/catalog/catalog.ts';
+import { matchPattern } from '../../src/channels/catalog/pattern.ts';
 import type { AccessView } from '../../src/channels/channel.ts';
-import { loadParser } from '../../src/channels/parse.ts';
-import { matchPattern } from '../../src/channels/pattern.ts';
-import { Types } from '../../src/channels/types.ts';
+import { compileAccess } from '../../src/channels/compiler/access/view.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
+import { Types } from '../../src/channels/values/types.ts';
 import { SnoError } from '../../src/errors.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';

@@ -1,11 +1,11 @@
 /** What channels and access views cost the database, as it tells itself. */
 import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { foreseeCatalog } from '../../src/channels/catalog-reader.ts';
-import { loadParser } from '../../src/channels/parse.ts';
-import { ChannelRegistry } from '../../src/channels/registry.ts';
-import { adviceOf } from '../../src/cli/advice.ts';
-import { pathFaults } from '../../src/cli/path-faults.ts';
+import { foreseeCatalog } from '../../src/channels/catalog/reader.ts';
+import { ChannelRegistry } from '../../src/channels/definitions/registry.ts';
+import { loadParser } from '../../src/channels/sql/parse.ts';
+import { adviceOf } from '../../src/cli/check/advice.ts';
+import { pathFaults } from '../../src/cli/check/path-faults.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { diagnose, type Finding } from '../../src/cli/diagnose.ts';
-import type { Facts, SlotFacts } from '../../src/cli/facts.ts';
+import { diagnose, type Finding } from '../../src/cli/doctor/diagnose.ts';
+import type { Facts, SlotFacts } from '../../src/cli/doctor/facts.ts';
 
 const GB = 1024 ** 3;
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { connectionsNeeded, readLimits, roomFindings } from '../../src/cli/connection-room.ts';
-import { readFacts } from '../../src/cli/facts.ts';
-import { replicationFinding } from '../../src/cli/replication-check.ts';
+import { connectionsNeeded, readLimits, roomFindings } from '../../src/cli/doctor/connection-room.ts';
+import { readFacts } from '../../src/cli/doctor/facts.ts';
+import { replicationFinding } from '../../src/cli/doctor/replication-check.ts';
 import { createClient } from '../../src/postgres/connect.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 

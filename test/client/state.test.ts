@@ -2,9 +2,17 @@
  * The pure machine, step by step. Numbers in brackets are those of docs/client-states.md.
  */
 import { describe, expect, test } from 'vitest';
-import type { Delivery, Effect, Happening, Phase, State, Subscription, TokenSource } from '../../src/client/machine.ts';
-import { initialState, step } from '../../src/client/state.ts';
-import { statusOf } from '../../src/client/turn.ts';
+import type {
+  Delivery,
+  Effect,
+  Happening,
+  Phase,
+  State,
+  Subscription,
+  TokenSource,
+} from '../../src/client/state/machine.ts';
+import { initialState, step } from '../../src/client/state/state.ts';
+import { statusOf } from '../../src/client/state/turn.ts';
 import type { ChangesFrame, ServerFrame } from '../../src/protocol.ts';
 
 const CHANNEL = 'project:42';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { type Pattern, parsePattern, channelName as serverName } from '../../src/channels/pattern.ts';
+import { type Pattern, parsePattern, channelName as serverName } from '../../src/channels/catalog/pattern.ts';
 import { delayMs } from '../../src/client/backoff.ts';
 import { channelName, connect } from '../../src/client/index.ts';
 import { endpoint } from '../../src/client/socket.ts';

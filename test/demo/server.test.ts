@@ -43,7 +43,7 @@ describe('the demo server', () => {
     expect(page.status).toBe(200);
     expect(page.headers['content-type']).toBe('text/html; charset=utf-8');
     expect(page.headers['content-security-policy']).toMatch("default-src 'none'; script-src 'self'; style-src 'self'");
-    const files = [...page.text.matchAll(/(?:href|src)="([\w.]+\.(?:css|svg))"/g)].map(([, name]) => `/${name}`);
+    const files = [...page.text.matchAll(/(?:href|src)="([\w./]+\.(?:css|svg))"/g)].map(([, name]) => `/${name}`);
     expect(files.length).toBeGreaterThan(1);
     for (const file of files) expect((await ask(file)).status, file).toBe(200);
   });

@@ -5,15 +5,15 @@
 import { Duplex } from 'node:stream';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Bytes } from '../../src/bytes.ts';
 import type { ResolvedChannel } from '../../src/channels/channel.ts';
+import { CommitBuilder } from '../../src/commit/builder.ts';
 import { Deflater } from '../../src/fanout/deflater.ts';
 import type { SocketFeed } from '../../src/fanout/feed.ts';
 import { Hub } from '../../src/fanout/hub.ts';
-import { Markers } from '../../src/fanout/markers.ts';
 import { SLICE_BYTES } from '../../src/fanout/outbound.ts';
-import { CommitBuilder } from '../../src/journal/commit-builder.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
+import { Markers } from '../../src/markers/markers.ts';
+import { Bytes } from '../../src/memory/byte-writer.ts';
 import { parsePosition } from '../../src/position.ts';
 import { FrameReader } from '../support/frames.ts';
 

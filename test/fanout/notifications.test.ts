@@ -1,7 +1,7 @@
 /** What is notified waits for a marker, so that the commits that its sender saw come first. */
 import { beforeEach, expect, test } from 'vitest';
-import { Markers } from '../../src/fanout/markers.ts';
-import { Notifications } from '../../src/fanout/notifications.ts';
+import { Notifications } from '../../src/commit/notifications.ts';
+import { Markers } from '../../src/markers/markers.ts';
 import { turn } from './rig.ts';
 
 let emitted: string[];

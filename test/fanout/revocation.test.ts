@@ -2,8 +2,8 @@
 import { PassThrough } from 'node:stream';
 import { beforeEach, expect, test } from 'vitest';
 import type { SocketFeed } from '../../src/fanout/feed.ts';
-import { Visibility } from '../../src/fanout/visibility.ts';
-import { textFrame } from '../../src/frame.ts';
+import { Visibility } from '../../src/markers/visibility.ts';
+import { textFrame } from '../../src/websocket/frame.ts';
 import { framesOf, PATTERN, type Reading, Rig, room, turn } from './rig.ts';
 
 const COMMIT_BYTES = 200;

@@ -1,12 +1,12 @@
 /** A hub whose WAL, snapshots, markers and visibility are in the test's hand, step by step. */
 import type { Duplex } from 'node:stream';
-import { Bytes } from '../../src/bytes.ts';
 import type { ResolvedChannel } from '../../src/channels/channel.ts';
+import { CommitBuilder } from '../../src/commit/builder.ts';
 import { Hub } from '../../src/fanout/hub.ts';
-import { Markers } from '../../src/fanout/markers.ts';
-import type { Outcome, SnapshotSink } from '../../src/fanout/reading.ts';
-import { CommitBuilder } from '../../src/journal/commit-builder.ts';
+import type { Outcome, SnapshotSink } from '../../src/fanout/snapshots/shared-snapshot.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
+import { Markers } from '../../src/markers/markers.ts';
+import { Bytes } from '../../src/memory/byte-writer.ts';
 import { FrameReader } from '../support/frames.ts';
 import { UNCOMPRESSED } from '../support/uncompressed.ts';
 

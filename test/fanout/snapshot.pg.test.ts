@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ResolvedChannel } from '../../src/channels/channel.ts';
-import { type FrameSink, startSnapshot } from '../../src/fanout/snapshot.ts';
+import { type FrameSink, startSnapshot } from '../../src/fanout/snapshots/snapshot.ts';
 import { createPool } from '../../src/postgres/connect.ts';
 import { TcpProxy } from '../oracle/proxy.ts';
 import { freshDatabase, type TestDatabase } from '../support/postgres.ts';

@@ -3,10 +3,10 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { ResolvedChannel } from '../../src/channels/channel.ts';
 import { SnoError } from '../../src/errors.ts';
-import type { Outcome, Share, SnapshotSink } from '../../src/fanout/reading.ts';
-import type { FrameSink } from '../../src/fanout/snapshot.ts';
-import { Snapshots } from '../../src/fanout/snapshots.ts';
-import { Visibility } from '../../src/fanout/visibility.ts';
+import type { Outcome, Share, SnapshotSink } from '../../src/fanout/snapshots/shared-snapshot.ts';
+import type { FrameSink } from '../../src/fanout/snapshots/snapshot.ts';
+import { Snapshots } from '../../src/fanout/snapshots/snapshots.ts';
+import { Visibility } from '../../src/markers/visibility.ts';
 
 const FRAME_BYTES = 10;
 const WINDOW_BYTES = 50;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { networkOf, Proxies } from '../../src/gateway/address.ts';
+import { networkOf, Proxies } from '../../src/http/address.ts';
 
 test.each([
   ['192.0.2.1', '192.0.2.1'],

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Admin } from '../../src/gateway/admin.ts';
+import { Admin } from '../../src/admin/admin.ts';
 import { createMetrics } from '../../src/metrics.ts';
 
 const metrics = createMetrics();

@@ -1,9 +1,9 @@
 /** What stands between a server and the web pages of others: headers, origins, and nothing secret in a URL. */
 import { SignJWT } from 'jose';
 import { afterEach, describe, expect, test } from 'vitest';
-import { Proxies } from '../../src/gateway/address.ts';
-import { securityHeaders } from '../../src/gateway/headers.ts';
-import { Hosts } from '../../src/gateway/host.ts';
+import { Proxies } from '../../src/http/address.ts';
+import { securityHeaders } from '../../src/http/headers.ts';
+import { Hosts } from '../../src/http/host.ts';
 import { until } from '../support/wait.ts';
 import { type Fixture, SECRET, startGateway } from './fixture.ts';
 import { clientFrame, RawSocket, upgradeRequest } from './raw-socket.ts';

@@ -1,6 +1,6 @@
 /** Timers of any length. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { systemClock } from '../../src/gateway/clock.ts';
+import { systemClock } from '../../src/clock.ts';
 
 const DAY_MS = 86_400_000;
 

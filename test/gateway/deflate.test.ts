@@ -1,7 +1,7 @@
 /** permessage-deflate with bare clients: what is agreed on, and what a client's compressed frames may do. */
 import { constants, deflateRawSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { DEFLATE_ANSWER, offersDeflate } from '../../src/gateway/deflate.ts';
+import { DEFLATE_ANSWER, offersDeflate } from '../../src/gateway/sno/deflate.ts';
 import { CLOSE } from '../../src/protocol.ts';
 import { until } from '../support/wait.ts';
 import { type Fixture, startGateway } from './fixture.ts';

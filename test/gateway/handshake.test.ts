@@ -2,7 +2,7 @@
 import { EventEmitter } from 'node:events';
 import { PassThrough } from 'node:stream';
 import { expect, test } from 'vitest';
-import { forgetHandshake } from '../../src/gateway/handshake.ts';
+import { forgetHandshake } from '../../src/gateway/accept/handshake.ts';
 
 test('the listeners stay, in their order, but those of the handshake', () => {
   const heard: string[] = [];

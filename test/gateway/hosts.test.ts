@@ -1,7 +1,7 @@
 /** Which hosts requests may be for: a page whose name resolves to this machine must get nothing (DNS rebinding). */
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { hostName } from '../../src/gateway/host.ts';
+import { hostName } from '../../src/http/host.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { until } from '../support/wait.ts';
 import { type Fixture, startGateway } from './fixture.ts';

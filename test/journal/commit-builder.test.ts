@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { Bytes } from '../../src/bytes.ts';
-import { CommitBuilder } from '../../src/journal/commit-builder.ts';
+import { CommitBuilder } from '../../src/commit/builder.ts';
 import type { Batch, Entry } from '../../src/journal/journal.ts';
+import { Bytes } from '../../src/memory/byte-writer.ts';
 import { COMMIT_END_INDEX, comparePositions } from '../../src/position.ts';
 import type { ServerFrame } from '../../src/protocol.ts';
 import { FrameReader } from '../support/frames.ts';

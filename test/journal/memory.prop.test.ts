@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Deque } from '../../src/journal/deque.ts';
+import { Deque } from '../../src/deque.ts';
 import type { Batch, Entry, Mark } from '../../src/journal/journal.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 

@@ -1,6 +1,6 @@
 /** Two Snös on one database, each with a slot and a publication of its own. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { readFacts } from '../../src/cli/facts.ts';
+import { readFacts } from '../../src/cli/doctor/facts.ts';
 import { createClient } from '../../src/postgres/connect.ts';
 import { type ServiceProcess, startService } from '../support/service.ts';
 import { until } from '../support/wait.ts';

@@ -1,6 +1,6 @@
 /** docs/expressions.md, made of the compiler's own tables. */
-import { LEFT_TO_POSTGRES } from '../../src/channels/left-to-postgres.ts';
-import { ExpressionReader } from '../../src/channels/read-expression.ts';
+import { LEFT_TO_POSTGRES } from '../../src/channels/compiler/expressions/left-to-postgres.ts';
+import { ExpressionReader } from '../../src/channels/compiler/expressions/read-expression.ts';
 import { ROUTINE_TABLES } from '../../src/channels/routines/known.ts';
 import type { RoutineTable } from '../../src/channels/routines/routine.ts';
 

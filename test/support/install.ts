@@ -1,6 +1,6 @@
 /** Snö's SQL in a test's database, as `sno setup` installs it. */
 import { readFile } from 'node:fs/promises';
-import { publicationOptions } from '../../src/channels/setup.ts';
+import { publicationOptions } from '../../src/setup/setup.ts';
 import type { TestDatabase } from './postgres.ts';
 
 const INSTALL = new URL('../../sql/000001_install.sql', import.meta.url);

@@ -1,24 +1,63 @@
 /** The layer rule (docs/architecture.md): which file under src may import which. */
 import { posix } from 'node:path';
 
+/** Rooms of shared vocabulary: any stage may import them, beside the files directly under src. */
+const SHARED = ['postgres', 'config', 'memory', 'websocket'];
+
 /** The stages, and what each may import beside its own folder and the shared vocabulary. */
 const STAGES: Readonly<Record<string, readonly string[]>> = {
   wal: [],
   decode: ['wal'],
   channels: ['wal', 'decode'],
-  access: ['wal', 'decode', 'channels'],
-  journal: ['wal', 'decode', 'channels'],
-  fanout: ['wal', 'decode', 'channels', 'access', 'journal'],
-  gateway: ['wal', 'decode', 'channels', 'access', 'journal', 'fanout'],
+  setup: ['channels'],
+  markers: [],
+  commit: ['channels', 'markers', 'journal'],
+  journal: ['wal'],
+  access: ['channels'],
+  fanout: ['channels', 'markers', 'commit', 'journal', 'access'],
+  http: [],
+  admin: ['http'],
+  gateway: ['channels', 'access', 'fanout', 'http'],
 };
 
 /** Wires stages together: may import all but the client, and no stage imports it. */
-const WIRING = ['main.ts', 'front.ts', 'downstream.ts', 'workers', 'index.ts', 'cli', 'demo'];
+const WIRING = ['main.ts', 'roles', 'downstream.ts', 'workers', 'index.ts', 'cli', 'demo'];
+
+/**
+ * The ladders within stages: each room, or file directly in the stage's folder, may import those
+ * before it. '' stands for all other files directly in the folder.
+ */
+const LADDERS: Readonly<Record<string, readonly string[]>> = {
+  channels: [
+    'catalog',
+    'sql',
+    'values',
+    'remote-answers.ts',
+    'channel.ts',
+    'events.ts',
+    'published.ts',
+    'evaluation',
+    'routines',
+    'remote',
+    'compiler/expressions',
+    'compiler',
+    'compiler/access',
+    'definitions',
+    'access-guards.ts',
+    'router.ts',
+  ],
+  gateway: ['limits.ts', 'subscriptions.ts', 'accept', 'sno', ''],
+  client: ['error.ts', 'event.ts', 'socket.ts', 'state', ''],
+  cli: ['command.ts', 'report.ts', 'database.ts', 'doctor', 'check', ''],
+};
+
+/** Maximum files directly in a folder. More of them have more than one noun. */
+const FILES_MAX = 20;
 
 /** The first part of a path within src: a folder, or a file directly in it. */
 const part = (file: string) => file.split('/')[0] as string;
 
-const isShared = (file: string) => part(file) === 'postgres' || (!file.includes('/') && !WIRING.includes(file));
+const isShared = (file: string) => SHARED.includes(part(file)) || (!file.includes('/') && !WIRING.includes(file));
 
 /** What a file imports, types included: `./x.ts` made a path within src, packages as they are. */
 export function importsOf(file: string, source: string): string[] {
@@ -28,9 +67,25 @@ export function importsOf(file: string, source: string): string[] {
   return specifiers.map((name) => (name.startsWith('.') ? posix.join(posix.dirname(file), name) : name));
 }
 
+/** A file's step on the ladder of its stage. Undefined: no step names it. */
+function stepOf(file: string): number | undefined {
+  const ladder = LADDERS[part(file)] ?? [];
+  const path = file.slice(part(file).length + 1);
+  const of = (step: string) => (step === '' ? !path.includes('/') : path === step || path.startsWith(`${step}/`));
+  const named = ladder.filter(of).sort((one, other) => other.length - one.length)[0];
+  return named === undefined ? undefined : ladder.indexOf(named);
+}
+
+function isUp(file: string, imported: string): boolean {
+  if (part(file) !== part(imported) || LADDERS[part(file)] === undefined) return false;
+  const [from, to] = [stepOf(file), stepOf(imported)];
+  return from === undefined || to === undefined || to > from;
+}
+
 function mayImport(file: string, imported: string): boolean {
   const [from, to] = [part(file), part(imported)];
   const isOurs = imported.endsWith('.ts');
+  if (isOurs && isUp(file, imported)) return false;
   if (from === 'client') return isOurs && (to === 'client' || imported === 'protocol.ts');
   if (!isOurs) return true;
   if (WIRING.includes(from)) return to !== 'client' || from === 'cli' || from === 'demo';
@@ -63,8 +118,18 @@ export function importCycles(sources: ReadonlyMap<string, string>): string[] {
 
 /** Folders of src that the rule does not know: to be added to it before they are used. */
 export function unknownFolders(files: Iterable<string>): string[] {
-  const known = [...Object.keys(STAGES), ...WIRING, 'postgres', 'client'];
+  const known = [...Object.keys(STAGES), ...SHARED, ...WIRING, 'client'];
   return [...new Set([...files].filter((file) => file.includes('/')).map(part))].filter(
     (name) => !known.includes(name),
   );
+}
+
+/** Folders with more than FILES_MAX files directly in them. `files`: by path within src. */
+export function crowdedFolders(files: Iterable<string>): string[] {
+  const counts = new Map<string, number>();
+  for (const file of files) {
+    const folder = posix.dirname(file);
+    counts.set(folder, (counts.get(folder) ?? 0) + 1);
+  }
+  return [...counts].filter(([, count]) => count > FILES_MAX).map(([folder]) => folder);
 }

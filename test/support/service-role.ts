@@ -1,7 +1,7 @@
 /** The role that services of tests run as: it may replicate and read what is published, and nothing else, as `sno setup` makes it. */
 import type pg from 'pg';
-import { ensureSetup } from '../../src/channels/setup.ts';
 import { createClient } from '../../src/postgres/connect.ts';
+import { ensureSetup } from '../../src/setup/setup.ts';
 
 const SERVICE_ROLE = 'sno_service';
 const PASSWORD = 'of the tests';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { backoff } from '../../src/wal/backoff.ts';
+import { backoff } from '../../src/backoff.ts';
 
 test.each([
   // attempt, random, milliseconds

@@ -3,7 +3,7 @@ import { Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import type { SnoError } from '../../src/errors.ts';
 import { createLogger } from '../../src/logger.ts';
-import { Guardian, type GuardianOptions, roomOf } from '../../src/wal/guardian.ts';
+import { Guardian, type GuardianOptions, roomOf } from '../../src/wal/slot-monitor.ts';
 import type { SlotState } from '../../src/wal/slot-state.ts';
 
 const MB = 1024 ** 2;

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { Pace } from '../../src/wal/pace.ts';
+import { Pace } from '../../src/wal/throttle.ts';
 import { until } from '../support/wait.ts';
 
 function paceAt() {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { SnoError } from '../../src/errors.ts';
 import { readLsn } from '../../src/lsn.ts';
-import { Pulse } from '../../src/wal/pulse.ts';
+import { Pulse } from '../../src/wal/keepalive.ts';
 
 beforeEach(() => {
   vi.useFakeTimers();

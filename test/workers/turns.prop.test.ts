@@ -1,10 +1,10 @@
 /** What main sends to its workers: each hub gets what one hub would. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Bytes } from '../../src/bytes.ts';
+import { CommitBuilder } from '../../src/commit/builder.ts';
 import type { Head } from '../../src/fanout/hub.ts';
-import { CommitBuilder } from '../../src/journal/commit-builder.ts';
 import type { Batch } from '../../src/journal/journal.ts';
+import { Bytes } from '../../src/memory/byte-writer.ts';
 import { NOTHING, Replica } from '../../src/workers/replica.ts';
 import { readTurn } from '../../src/workers/turn-reader.ts';
 import { TurnWriter } from '../../src/workers/turn-writer.ts';

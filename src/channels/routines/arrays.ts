@@ -3,11 +3,11 @@
  * array_userfuncs.c).
  */
 import type { Tuple } from '../../decode/tuple.ts';
-import { type Compare, compareOf } from '../compare.ts';
-import { Elements } from '../elements.ts';
-import type { Value } from '../expression.ts';
-import { readInteger } from '../integer.ts';
-import { Operand } from '../operand.ts';
+import { Elements } from '../evaluation/elements.ts';
+import type { Value } from '../evaluation/expression.ts';
+import { Operand } from '../evaluation/operand.ts';
+import { type Compare, compareOf } from '../values/compare.ts';
+import { readInteger } from '../values/integer.ts';
 import type { Apply, RoutineTable, Special } from './routine.ts';
 
 /** How the elements of two arrays compare for equality; undefined if unknown. */

@@ -1,9 +1,9 @@
 /** Casts by signature: the effect of `CAST` on the text of a value. */
-import { checkConvertible, type Moment, type MomentKind, readMoment, writeMoment } from '../calendar.ts';
-import { trimmedEnd } from '../compare.ts';
-import { bigInRange, INTEGER_KINDS, type IntegerKind, inRange, rangeError, readBigInteger } from '../integer.ts';
-import * as numeric from '../numeric.ts';
-import { RowError } from '../row-error.ts';
+import { checkConvertible, type Moment, type MomentKind, readMoment, writeMoment } from '../values/calendar.ts';
+import { trimmedEnd } from '../values/compare.ts';
+import { bigInRange, INTEGER_KINDS, type IntegerKind, inRange, rangeError, readBigInteger } from '../values/integer.ts';
+import * as numeric from '../values/numeric.ts';
+import { RowError } from '../values/row-error.ts';
 import { type FloatKind, floatOf, putFloat, roundEven, underflow } from './floats.ts';
 import { numericOf } from './numerics.ts';
 import type { Apply, RoutineTable, Special } from './routine.ts';

@@ -1,8 +1,16 @@
 /** The fields of dates and timestamps that EXTRACT and date_part return. */
-import { type Civil, checkConvertible, civilOf, dayOf, dayOfWeek, type Moment, writeSeconds } from '../calendar.ts';
-import { writeFloat8 } from '../float-text.ts';
-import { writePadded } from '../integer.ts';
-import { divide, finite, printNumeric, round } from '../numeric.ts';
+import {
+  type Civil,
+  checkConvertible,
+  civilOf,
+  dayOf,
+  dayOfWeek,
+  type Moment,
+  writeSeconds,
+} from '../values/calendar.ts';
+import { writeFloat8 } from '../values/float-text.ts';
+import { writePadded } from '../values/integer.ts';
+import { divide, finite, printNumeric, round } from '../values/numeric.ts';
 import type { Result } from './routine.ts';
 
 export interface Field {

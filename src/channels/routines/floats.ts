@@ -1,8 +1,9 @@
 /** Operators and functions over float8 and float4, which are IEEE 754 in Postgres and here. */
-import { readFloat4, readFloat8 } from '../float.ts';
-import { writeFloat4, writeFloat8 } from '../float-text.ts';
-import type { Operand } from '../operand.ts';
-import { RowError } from '../row-error.ts';
+
+import type { Operand } from '../evaluation/operand.ts';
+import { readFloat4, readFloat8 } from '../values/float.ts';
+import { writeFloat4, writeFloat8 } from '../values/float-text.ts';
+import { RowError } from '../values/row-error.ts';
 import type { Apply, Result, RoutineTable } from './routine.ts';
 
 export type FloatKind = 'float4' | 'float8';

@@ -2,9 +2,17 @@
  * Operators and functions over int2, int4 and int8. Values of up to 15 digits are computed without
  * allocation.
  */
-import { bigInRange, INTEGER_KINDS, type IntegerKind, inRange, readBigInteger, readInteger } from '../integer.ts';
-import type { Operand } from '../operand.ts';
-import { RowError } from '../row-error.ts';
+
+import type { Operand } from '../evaluation/operand.ts';
+import {
+  bigInRange,
+  INTEGER_KINDS,
+  type IntegerKind,
+  inRange,
+  readBigInteger,
+  readInteger,
+} from '../values/integer.ts';
+import { RowError } from '../values/row-error.ts';
 import type { Apply, Result, RoutineTable } from './routine.ts';
 
 /**

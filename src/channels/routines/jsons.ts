@@ -1,6 +1,8 @@
 /** Operators and functions over json and jsonb (jsonfuncs.c, jsonb_op.c). */
-import { visitArray } from '../array-text.ts';
-import { readInteger } from '../integer.ts';
+
+import type { Operand } from '../evaluation/operand.ts';
+import { visitArray } from '../values/array-text.ts';
+import { readInteger } from '../values/integer.ts';
 import {
   checkEscapes,
   countMembers,
@@ -14,10 +16,9 @@ import {
   valueEnd,
   Walk,
   writeText,
-} from '../json-walk.ts';
-import { containsJsonb, hasKey } from '../jsonb.ts';
-import type { Operand } from '../operand.ts';
-import { RowError } from '../row-error.ts';
+} from '../values/json-walk.ts';
+import { containsJsonb, hasKey } from '../values/jsonb.ts';
+import { RowError } from '../values/row-error.ts';
 import type { Apply, Constants, Result, RoutineTable, Special } from './routine.ts';
 
 type JsonKind = 'json' | 'jsonb';

@@ -1,7 +1,7 @@
 /** LIKE and ILIKE, matching like src/backend/utils/adt/like_match.c. */
-import type { Operand } from '../operand.ts';
-import { RowError } from '../row-error.ts';
-import { nextCharacter } from '../utf8.ts';
+import type { Operand } from '../evaluation/operand.ts';
+import { RowError } from '../values/row-error.ts';
+import { nextCharacter } from '../values/utf8.ts';
 import type { Apply, RoutineTable, Special } from './routine.ts';
 
 const BACKSLASH = 0x5c;

@@ -1,6 +1,7 @@
 /** Operators and functions over numeric. */
-import * as numeric from '../numeric.ts';
-import type { Operand } from '../operand.ts';
+
+import type { Operand } from '../evaluation/operand.ts';
+import * as numeric from '../values/numeric.ts';
 import type { Apply, Constants, RoutineTable, Special } from './routine.ts';
 
 type Numeric = numeric.Numeric;

@@ -3,11 +3,12 @@
  * pg_catalog: `left(text, int4): text`, `int4 + int4: int4`, `- int4: int4`, `numeric::int4: int4`.
  * Any other signature is unknown.
  */
-import { Bytes } from '../../bytes.ts';
+
 import type { Tuple } from '../../decode/tuple.ts';
-import type { Make, Value } from '../expression.ts';
-import { writeInteger } from '../integer.ts';
-import { Operand } from '../operand.ts';
+import { Bytes } from '../../memory/byte-writer.ts';
+import type { Make, Value } from '../evaluation/expression.ts';
+import { Operand } from '../evaluation/operand.ts';
+import { writeInteger } from '../values/integer.ts';
 
 /**
  * Computes a value from its arguments, none of which is NULL, and stores it in `result`. Returns

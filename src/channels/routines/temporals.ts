@@ -2,6 +2,8 @@
  * Operators and functions over date, timestamp and timestamptz, under TimeZone UTC (timestamp.c,
  * date.c).
  */
+
+import type { Operand } from '../evaluation/operand.ts';
 import {
   type Civil,
   checkTimestamp,
@@ -13,10 +15,9 @@ import {
   type MomentKind,
   readMoment,
   writeMoment,
-} from '../calendar.ts';
-import { inRange, readInteger } from '../integer.ts';
-import type { Operand } from '../operand.ts';
-import { RowError } from '../row-error.ts';
+} from '../values/calendar.ts';
+import { inRange, readInteger } from '../values/integer.ts';
+import { RowError } from '../values/row-error.ts';
 import { FIELDS, fieldOf } from './fields.ts';
 import type { Apply, Constants, Result, RoutineTable, Special } from './routine.ts';
 

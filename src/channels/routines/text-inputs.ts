@@ -1,8 +1,9 @@
 /** Casts from text: the input functions of types. */
-import { bigInRange, INTEGER_KINDS, type IntegerKind } from '../integer.ts';
-import * as numeric from '../numeric.ts';
-import type { Operand } from '../operand.ts';
-import { RowError } from '../row-error.ts';
+
+import type { Operand } from '../evaluation/operand.ts';
+import { bigInRange, INTEGER_KINDS, type IntegerKind } from '../values/integer.ts';
+import * as numeric from '../values/numeric.ts';
+import { RowError } from '../values/row-error.ts';
 import type { Apply } from './routine.ts';
 
 /** The characters of C's isspace(). */

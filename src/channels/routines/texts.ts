@@ -2,12 +2,12 @@
  * Functions and operators over text (UTF-8), as in src/backend/utils/adt/varlena.c and
  * oracle_compat.c.
  */
-import type { Bytes } from '../../bytes.ts';
-import { trimmedEnd } from '../compare.ts';
-import { readInteger } from '../integer.ts';
-import type { Operand } from '../operand.ts';
-import { RowError } from '../row-error.ts';
-import { characterAt, countCharacters, find, nextCharacter, previousCharacter } from '../utf8.ts';
+import type { Bytes } from '../../memory/byte-writer.ts';
+import type { Operand } from '../evaluation/operand.ts';
+import { trimmedEnd } from '../values/compare.ts';
+import { readInteger } from '../values/integer.ts';
+import { RowError } from '../values/row-error.ts';
+import { characterAt, countCharacters, find, nextCharacter, previousCharacter } from '../values/utf8.ts';
 import type { Apply, RoutineTable, Special } from './routine.ts';
 
 const SPACE = Buffer.from(' ');

@@ -1,5 +1,5 @@
 /** The parameters that libpq knows. Snö either supports or refuses each one by name. */
-import { nearest } from '../../nearest.ts';
+import { nearest } from '../../suggest.ts';
 import { shownName } from './parse.ts';
 
 /** Returns what is wrong with a value. Undefined: it is valid. */

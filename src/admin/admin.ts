@@ -1,0 +1,114 @@
+/**
+ * The admin port, for the operator. It listens on loopback, unless a token identifies the operator.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import type { Server as TlsServer } from 'node:tls';
+import { isLoopback } from '../config/config.ts';
+import { SnoError } from '../errors.ts';
+import { hostName, isLoopbackName } from '../http/host.ts';
+import { createHttp, type Http } from '../http/http.ts';
+import type { ProblemCode } from '../http/problem.ts';
+import type { Certificate } from '../http/tls.ts';
+import type { Metrics } from '../metrics.ts';
+
+export interface AdminOptions {
+  readonly host: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  /**
+   * The token that all requests must carry, except a supervisor's probes. Undefined: requests must
+   * be for this machine.
+   */
+  readonly token: string | undefined;
+  /** Used beyond loopback. Undefined: plain HTTP. */
+  readonly certificate: Certificate | undefined;
+  readonly metrics: Pick<Metrics, 'text' | 'contentType'>;
+  /**
+   * Why this process should receive no clients now (starting, catching up, draining). Undefined: it
+   * is ready.
+   */
+  readonly unready: () => string | undefined;
+}
+
+const HEADER_BYTES_MAX = 16_384;
+export const ADMIN_CONNECTIONS_MAX = 100;
+/** These paths answer with one word, and probes carry no token. */
+const OPEN_PATHS: readonly string[] = ['/healthz', '/readyz'];
+
+export class Admin {
+  readonly #options: AdminOptions;
+  readonly #http: Http;
+  readonly #certificate: Certificate | undefined;
+
+  constructor(options: AdminOptions) {
+    this.#options = options;
+    this.#certificate = isLoopback(options.host) ? undefined : options.certificate;
+    this.#http = createHttp({
+      tls: this.#certificate?.options,
+      headerBytesMax: HEADER_BYTES_MAX,
+      onProblem: () => {},
+    });
+    const { app, refuse } = this.#http;
+    app.addHook('onRequest', async ({ url, headers }, reply) => {
+      const problem = this.#problemOf(url, headers.host, headers.authorization);
+      return problem === undefined ? undefined : refuse(reply, problem);
+    });
+    app.get('/metrics', async (_request, reply) =>
+      reply.type(options.metrics.contentType).send(await options.metrics.text()),
+    );
+    app.get('/healthz', async () => ({ status: 'alive' }));
+    app.get('/readyz', async (_request, reply) => {
+      const reason = options.unready();
+      return reason === undefined ? { status: 'ready' } : reply.code(503).send({ status: 'not ready', reason });
+    });
+  }
+
+  /** Listens. Throws `address_in_use`. */
+  async start(): Promise<AddressInfo> {
+    const { host, port } = this.#options;
+    const { app } = this.#http;
+    await app.ready();
+    // Not fastify's own listen, which opens a second server for `localhost`.
+    app.server.maxConnections = ADMIN_CONNECTIONS_MAX;
+    app.server.listen({ host, port });
+    try {
+      await once(app.server, 'listening');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+      throw new SnoError('address_in_use', `${host}:${port} (SNO_ADMIN_PORT) is taken`, { cause: error });
+    }
+    this.#certificate?.serve(app.server as unknown as TlsServer);
+    return app.server.address() as AddressInfo;
+  }
+
+  async close(): Promise<void> {
+    const { app } = this.#http;
+    if (app.server.listening) {
+      const closed = once(app.server, 'close');
+      app.server.close();
+      app.server.closeAllConnections();
+      await closed;
+    }
+    await app.close();
+  }
+
+  #problemOf(url: string, host: string | undefined, authorization: string | undefined): ProblemCode | undefined {
+    const { token } = this.#options;
+    if (token !== undefined) {
+      const isOpen = OPEN_PATHS.includes(url.split('?', 1)[0] as string);
+      return isOpen || isBearer(authorization, token) ? undefined : 'admin_token_required';
+    }
+    // DNS rebinding: an attacker's name may resolve to loopback, and the browser would take the
+    // answer as the attacker's site.
+    return isLoopbackName(hostName(host) ?? '') ? undefined : 'admin_host_refused';
+  }
+}
+
+/** Compares digests, which takes the same time however much of the token is right. */
+function isBearer(authorization: string | undefined, token: string): boolean {
+  const given = /^Bearer +(\S+)\s*$/i.exec(authorization ?? '')?.[1] ?? '';
+  const [a, b] = [given, token].map((text) => createHash('sha256').update(text).digest()) as [Buffer, Buffer];
+  return timingSafeEqual(a, b);
+}

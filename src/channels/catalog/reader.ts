@@ -1,0 +1,377 @@
+/**
+ * Reads the catalog from the database, or from a `sno.catalog` message in the WAL. The content is
+ * validated: the functions in the database may have another version than this process.
+ */
+import type pg from 'pg';
+import { z } from 'zod';
+import { SnoError } from '../../errors.ts';
+import { databaseError } from '../../postgres/connect.ts';
+import { TornRead } from '../../postgres/flux.ts';
+import {
+  type Catalog,
+  type CatalogAccess,
+  type CatalogChannel,
+  type CatalogColumn,
+  type CatalogServer,
+  type CatalogTable,
+  type CatalogType,
+  INSTALL_VERSION,
+} from './catalog.ts';
+
+const oid = z.number();
+const oids = z.array(oid);
+const texts = z.array(z.string());
+
+/** The `format_type` of a dropped type. */
+const GONE_TYPE = '???';
+
+const column = {
+  name: z.string(),
+  typeOid: oid,
+  typeModifier: z.number(),
+  type: z.string().refine((name) => !name.includes(GONE_TYPE), 'a type that is gone'),
+  bytewise: z.boolean(),
+  deterministic: z.boolean(),
+  collation: z.string().nullable(),
+};
+const columns = z.array(z.object(column) satisfies z.ZodType<CatalogColumn>);
+
+const functions = z.array(
+  z.object({
+    schema: z.string(),
+    name: z.string(),
+    arguments: texts,
+    volatility: z.string(),
+    kind: z.string(),
+    returnsSet: z.boolean(),
+    builtin: z.boolean(),
+    needsPath: z.boolean(),
+    body: z.string().nullable(),
+  }),
+);
+
+const channel = z.object({
+  oid,
+  pattern: z.string(),
+  kind: z.string(),
+  definition: z.string(),
+  columns,
+  searchPath: z.string(),
+  functions,
+  castsByText: texts,
+  reads: oids,
+  options: texts,
+  secured: z.array(
+    z.object({
+      reader: z.string(),
+      relation: z.string(),
+      role: z.string().nullable(),
+      owner: z.string(),
+      isForced: z.boolean(),
+      isInvoker: z.boolean(),
+    }),
+  ),
+}) satisfies z.ZodType<CatalogChannel>;
+
+const access = z.object({
+  oid,
+  pattern: z.string(),
+  kind: z.string(),
+  definition: z.string(),
+  columns,
+  searchPath: z.string(),
+  functions,
+  castsByText: texts,
+  basis: z.object({
+    unnoticed: texts,
+    policies: z.array(
+      z.object({ relation: z.string(), name: z.string(), isPermissive: z.boolean(), condition: z.string() }),
+    ),
+    rights: z.array(
+      z.object({
+        relation: z.string(),
+        role: z.string().nullable(),
+        isReadable: z.boolean(),
+        isSecured: z.boolean(),
+        isByRole: z.boolean(),
+      }),
+    ),
+  }),
+  reads: oids,
+  between: oids,
+  through: texts,
+  columnsRead: z.array(z.object({ relation: oid, columns: texts })),
+}) satisfies z.ZodType<CatalogAccess>;
+
+const table = z
+  .object({
+    oid,
+    schema: z.string(),
+    name: z.string(),
+    kind: z.string(),
+    persistence: z.string(),
+    replicaIdentity: z.string(),
+    columns: z.array(
+      z
+        .object({
+          ...column,
+          number: z.number(),
+          notNull: z.boolean(),
+          generated: z.string(),
+          expression: z.string().nullable(),
+          toastable: z.boolean(),
+          version: z.number(),
+        })
+        .refine(({ generated, expression }) => generated === '' || expression !== null, 'an expression that is gone'),
+    ),
+    definition: z.string().nullable(),
+    primaryKey: z.array(z.number()).nullable(),
+    identityIndex: z.array(z.number()).nullable(),
+    uniqueIndexes: z.array(z.object({ name: z.string(), columns: z.array(z.number()) })),
+    keyedAs: z.string(),
+    rowSecurity: z.boolean(),
+    isPartition: z.boolean(),
+    partitions: z.array(
+      z.object({
+        oid,
+        name: z.string(),
+        replicaIdentity: z.string().nullable(),
+        attachedAs: z.string(),
+        isEmpty: z.boolean(),
+        isGuarded: z.boolean(),
+      }),
+    ),
+    publishedAs: z.string().nullable(),
+    inherited: z.boolean(),
+    unlikePartitions: texts,
+  })
+  .refine(
+    ({ kind, definition }) => kind !== 'v' || definition !== null,
+    'a definition that is gone',
+  ) satisfies z.ZodType<CatalogTable>;
+
+const type = z.object({
+  oid,
+  schema: z.string(),
+  name: z.string(),
+  kind: z.string(),
+  category: z.string(),
+  element: oid,
+  delimiter: z.string(),
+  base: oid,
+  baseType: z.string().nullable(),
+  labels: texts.nullable(),
+  fields: z.array(z.object({ name: z.string(), typeOid: oid })).nullable(),
+  jsonCast: z.string().nullable(),
+  castOfText: z.boolean(),
+  castOfTextToArray: z.boolean(),
+  textCast: z.boolean(),
+  equality: z.boolean(),
+}) satisfies z.ZodType<CatalogType>;
+
+const server = z.object({ version: z.number(), encoding: z.string() }) satisfies z.ZodType<CatalogServer>;
+
+const catalog = z.object({
+  server,
+  channels: z.array(channel),
+  access: z.array(access),
+  tables: z.array(table),
+  types: z.array(type),
+  published: oids,
+  publishing: oids,
+}) satisfies z.ZodType<Catalog>;
+
+const message = z.object({
+  key: z.string(),
+  publication: z.string().optional(),
+  transaction: z.string().optional(),
+  touched: texts,
+  voided: texts.default([]),
+  views: oids.nullish(),
+  catalog: z.unknown(),
+});
+
+/** The content of a `sno.catalog` message. */
+export interface CatalogMessage {
+  /**
+   * Proves that the database's own function wrote the message: every role may put messages into the
+   * WAL.
+   */
+  readonly key: string;
+  /**
+   * The publication whose reader should handle it. Undefined in messages from before version 8,
+   * which knew one publication.
+   */
+  readonly publication: string | undefined;
+  /**
+   * `channels:PATTERN` and `channel_access:PATTERN` of the touched views. The transaction created,
+   * altered or dropped them, or altered their tables or functions.
+   */
+  readonly touched: ReadonlySet<string>;
+  /** The touched views that lost rows without a change in the WAL. */
+  readonly voided: ReadonlySet<string>;
+  /** The transaction (xid8) that wrote the message; undefined in messages from before version 8. */
+  readonly transaction: string | undefined;
+  /**
+   * Oids of all channel views and access views. Set if the catalog contains only those that the
+   * transaction changed; see applyChange().
+   */
+  readonly views: readonly number[] | undefined;
+  /**
+   * A SnoError if another version wrote it; undefined if it could not be read when the transaction
+   * committed.
+   */
+  readonly catalog: Catalog | SnoError | undefined;
+}
+
+/** Parses the output of `sno.catalog()`. Throws `setup_required` if it has another version. */
+export function parseCatalog(json: string): Catalog {
+  return checkCatalog(parseJson(json));
+}
+
+/** The JSON that `sno.catalog()` would give. */
+export function catalogJson(catalog: Catalog): string {
+  return JSON.stringify({ version: INSTALL_VERSION, ...catalog });
+}
+
+/**
+ * Parses the message that the event trigger puts into the WAL. Throws `setup_required` if it is
+ * something else.
+ */
+export function parseCatalogMessage(json: string): CatalogMessage {
+  const { key, publication, transaction, touched, voided, views, catalog: content } = check(message, parseJson(json));
+  const sets = { touched: new Set(touched), voided: new Set(voided) };
+  const told = { key, publication, transaction, views: views ?? undefined, ...sets };
+  if (content === null) return { ...told, catalog: undefined };
+  try {
+    return { ...told, catalog: checkCatalog(content) };
+  } catch (error) {
+    if (!(error instanceof SnoError)) throw error;
+    return { ...told, catalog: error.cause instanceof TornRead ? undefined : error };
+  }
+}
+
+function parseJson(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch (cause) {
+    throw new SnoError('setup_required', 'sno.catalog() gave no JSON', { cause });
+  }
+}
+
+/**
+ * An invalid catalog of the right version can only be incomplete: something was dropped while it
+ * was read.
+ */
+function checkCatalog(content: unknown): Catalog {
+  const { version } = check(z.object({ version: z.number().optional() }), content);
+  if (version !== INSTALL_VERSION)
+    throw new SnoError(
+      'setup_required',
+      `sno.catalog() is of version ${version ?? `${INSTALL_VERSION - 1} or older`}, this Snö needs ${INSTALL_VERSION}`,
+    );
+  try {
+    return check(catalog, content);
+  } catch (error) {
+    const { message } = error as SnoError;
+    throw new SnoError('setup_required', message, { cause: new TornRead(message, { cause: error }) });
+  }
+}
+
+function check<T>(schema: z.ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  throw new SnoError(
+    'setup_required',
+    `sno.catalog() is not what this Snö expects: ${issue?.path.join('.')}: ${issue?.message}`,
+    { cause: result.error },
+  );
+}
+
+type Connection = pg.ClientBase | pg.Pool;
+
+/**
+ * A catalog, and the snapshot of the transactions that it certainly shows: those that
+ * pg_current_snapshot() sees.
+ */
+export interface CatalogRead {
+  readonly catalog: Catalog;
+  readonly snapshot: string;
+}
+
+/** Reads the current catalog from the database. */
+export async function readCatalog(connection: Connection, publication: string): Promise<Catalog> {
+  return (await readCatalogAt(connection, publication)).catalog;
+}
+
+export async function readCatalogAt(connection: Connection, publication: string): Promise<CatalogRead> {
+  const sql = 'select sno.catalog($1)::text as catalog, pg_current_snapshot()::text as snapshot';
+  const { rows } = await ask<{ catalog: string; snapshot: string }>(connection, sql, publication);
+  return { catalog: parseCatalog(rows[0]?.catalog ?? ''), snapshot: rows[0]?.snapshot ?? '' };
+}
+
+/** Reads the key that genuine `sno.catalog` messages carry. */
+export async function readCatalogKey(connection: Connection): Promise<string> {
+  const sql = 'select value from sno.settings where name = $1';
+  const { rows } = await ask<{ value: string }>(connection, sql, 'catalog_key');
+  return rows[0]?.value ?? '';
+}
+
+/**
+ * Reads the catalog for databases without event triggers. It also adds the tables of new channels
+ * to the publication, as nothing else does so there. Call it periodically, each query in its own
+ * transaction.
+ */
+export async function pollCatalog(connection: Connection, publication: string): Promise<CatalogRead> {
+  await ask(connection, 'select from sno.sync_publication($1)', publication);
+  await ask(connection, 'select from sno.exclude_writers($1)', publication);
+  return readCatalogAt(connection, publication);
+}
+
+/**
+ * Reads the catalog as it will be once everything is published that an uncommitted transaction
+ * creates. Does not block writers.
+ */
+export async function foreseeCatalog(connection: Connection, publication: string): Promise<Catalog> {
+  await ask(connection, 'select from sno.sync_publication($1)', publication);
+  const catalog = await readCatalog(connection, publication);
+  return { ...catalog, published: [...catalog.published, ...catalog.publishing], publishing: [] };
+}
+
+/** Transactions that wrote to a table before it was published, and have not ended. */
+export interface OpenWriters {
+  readonly relation: string;
+  /** The transactions, in words. */
+  readonly writers: string;
+}
+
+/**
+ * Marks tables as published if all their earlier writers have ended, and returns the tables with
+ * open writers. `tells`: report in the WAL the channels that can be served as a result. Call it
+ * outside a transaction.
+ */
+export async function settleWriters(
+  connection: Connection,
+  publication: string,
+  tells: boolean,
+): Promise<readonly OpenWriters[]> {
+  const sql = `select relation, writers from sno.settle($1, ${tells})`;
+  return (await ask<OpenWriters>(connection, sql, publication)).rows;
+}
+
+/** undefined_function and invalid_schema_name: Snö's functions are not installed. */
+const NOT_INSTALLED = new Set<unknown>(['42883', '3F000']);
+
+async function ask<Row extends pg.QueryResultRow>(
+  connection: Connection,
+  sql: string,
+  publication: string,
+): Promise<pg.QueryResult<Row>> {
+  try {
+    return await connection.query<Row>(sql, [publication]);
+  } catch (error) {
+    if (!NOT_INSTALLED.has((error as { code?: unknown }).code)) throw databaseError(error);
+    throw new SnoError('setup_required', "Snö's functions are not installed in this database", { cause: error });
+  }
+}

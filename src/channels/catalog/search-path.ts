@@ -1,0 +1,20 @@
+/**
+ * The search_path for the functions that a view calls: a function body may name tables and
+ * functions without a schema.
+ *
+ * Snö's own sessions and queries look names up in pg_catalog only. So nobody can change a query's
+ * meaning by a function or operator of the same name. The path is therefore set after a query's own
+ * names have been looked up, and before anything is called. The planner computes `sno.under_path()`
+ * when it reaches it in FROM.
+ */
+import { quoteLiteral } from '../../postgres/quote.ts';
+
+/** Must come first in FROM of a query that is planned at each run. */
+export function underPath(path: string): string {
+  return `sno.under_path(${quoteLiteral(path)}) sno_path`;
+}
+
+/** Also needed in WHERE if a query's plan is kept: evaluated before everything else at each run. */
+export function stayUnderPath(path: string): string {
+  return `(select set_config('search_path', ${quoteLiteral(path)}, true)) is not null`;
+}

@@ -1,0 +1,140 @@
+/**
+ * Compiles an access view's columns to the query that decides who may subscribe, for many
+ * subscriptions at once.
+ */
+import { SnoError } from '../../../errors.ts';
+import { quoteIdentifier } from '../../../postgres/quote.ts';
+import type { CatalogAccess, CatalogColumn, CatalogTable } from '../../catalog/catalog.ts';
+import { missingPlaceholder, type Pattern, parsePattern } from '../../catalog/pattern.ts';
+import { stayUnderPath, underPath } from '../../catalog/search-path.ts';
+import type { AccessView } from '../../channel.ts';
+import type { Types } from '../../values/types.ts';
+import { domainTest, inputTest, type TextTest } from '../../values/value-text.ts';
+import { basisFault } from './basis.ts';
+import { accessWarnings } from './warnings.ts';
+
+/**
+ * Types, by oid, to which a claim is cast directly. The names have no length or precision: a cast
+ * to varchar(3) would cut a claim to another user's name.
+ */
+const EXACT: Readonly<Record<number, string>> = {
+  16: 'boolean',
+  20: 'bigint',
+  21: 'smallint',
+  23: 'integer',
+  25: 'text',
+  1042: 'bpchar',
+  1043: 'varchar',
+  1082: 'date',
+  1114: 'timestamp',
+  1184: 'timestamptz',
+  1700: 'numeric',
+  2950: 'uuid',
+};
+
+export function compileAccess(
+  access: CatalogAccess,
+  types: Types,
+  tables: readonly CatalogTable[],
+): AccessView | SnoError {
+  const pattern = parsePattern(access.pattern);
+  if (pattern instanceof SnoError) return pattern;
+  const claims = access.columns.filter(({ name }) => !pattern.columns.includes(name));
+  const fault = accessFault(access, pattern, claims) ?? basisFault(access, types);
+  if (fault !== undefined) return fault;
+  const values = pattern.columns.map((name) => columnOf(access, name) as CatalogColumn);
+  return {
+    pattern,
+    sql: accessSql(access, [
+      ...values.map((column) => (parameter: string) => isValue(column, types, parameter)),
+      ...claims.map((column) => (parameter: string) => isClaim(column, types, parameter)),
+    ]),
+    valueTypes: values.map(({ type }) => type),
+    claims: claims.map(({ name, type, typeOid }) => ({ name, type, test: claimTest(typeOid, types) })),
+    fingerprint: JSON.stringify([access, tables.filter(({ oid }) => access.reads.includes(oid)).map(rowsOf)]),
+    warnings: accessWarnings(access, tables),
+  };
+}
+
+/** A table's properties that change if its rows changed without a change in the WAL. */
+function rowsOf({ columns, partitions }: CatalogTable): unknown {
+  return [columns, partitions.map(({ oid, attachedAs }) => [oid, attachedAs])];
+}
+
+/**
+ * Probes the view once for each question, as if each were asked alone. LIMIT keeps the planner from
+ * joining all questions with the whole view, so that the view's indexes are used.
+ */
+function accessSql(
+  { pattern, searchPath }: CatalogAccess,
+  conditions: readonly ((parameter: string) => string)[],
+): string {
+  const view = `channel_access.${quoteIdentifier(pattern)} ${VIEW}`;
+  const [from, pinned] = [underPath(searchPath), stayUnderPath(searchPath)];
+  // without conditions, all questions are the same
+  if (conditions.length === 0)
+    return `select 1 as n from ${from} cross join (select from ${view} limit 1) found where ${pinned}`;
+  const parameters = conditions.map((_, index) => `$${index + 1}::text[]`);
+  const names = conditions.map((_, index) => `p${index + 1}`);
+  const where = conditions.map((condition, index) => condition(`${QUESTION}.p${index + 1}`));
+  return (
+    `select ${QUESTION}.n::int from ${from} ` +
+    `cross join unnest(${parameters.join(', ')}) with ordinality ${QUESTION} (${names.join(', ')}, n) ` +
+    `cross join lateral (select from ${view} where ${where.join(' and ')} limit 1) found where ${pinned}`
+  );
+}
+
+const VIEW = 'viewed';
+const QUESTION = 'asked';
+
+/** Whether a text can be cast to a claim column's type. */
+function claimTest(typeOid: number, types: Types): TextTest {
+  const test = inputTest(types.byOid(typeOid));
+  return types.isDomain(typeOid) ? domainTest(test) : test;
+}
+
+function accessFault(access: CatalogAccess, pattern: Pattern, claims: readonly CatalogColumn[]): SnoError | undefined {
+  const view = `channel_access.${quoteIdentifier(access.pattern)}`;
+  if (access.kind !== 'v')
+    return new SnoError('channel_refused', `${view} is no view: only those are as new as their tables`);
+  const missing = pattern.columns.find((name) => columnOf(access, name) === undefined);
+  if (missing !== undefined)
+    return new SnoError('pattern_invalid', `${view} ${missingPlaceholder(missing, access.columns)}`);
+  const array = claims.find(({ type }) => type.endsWith('[]'));
+  if (array === undefined) return undefined;
+  return new SnoError(
+    'channel_refused',
+    `${view}: the claim column ${array.name} is an array; give each element its own row, with unnest(). A claim that is ` +
+      'an array matches by any of its elements',
+  );
+}
+
+function columnOf(access: CatalogAccess, name: string): CatalogColumn | undefined {
+  return access.columns.find((column) => column.name === name);
+}
+
+/**
+ * Compares the value as the column's type, so that an index can be used, and only if it prints as
+ * itself: `01` is not an integer. Compares only the text if the type has no equality.
+ */
+function isValue({ name, type, typeOid }: CatalogColumn, types: Types, parameter: string): string {
+  const column = `${VIEW}.${quoteIdentifier(name)}`;
+  const text = `${parameter} collate "C"`;
+  if (!types.hasEquality(typeOid)) return `${column}::text collate "C" = ${text}`;
+  const value = `${parameter}::${type}`;
+  return `${column} = ${value} and (${value})::text collate "C" = ${text}`;
+}
+
+/**
+ * Claims of a type that may not keep every text unchanged count only if they print as themselves.
+ */
+function isClaim({ name, type, typeOid }: CatalogColumn, types: Types, parameter: string): string {
+  const column = `${VIEW}.${quoteIdentifier(name)}`;
+  const claims = `${parameter}::text[]`;
+  const exact = EXACT[typeOid];
+  if (exact !== undefined) return `${column} = any ((${claims})::${exact}[])`;
+  if (!types.hasEquality(typeOid)) return `${column}::text collate "C" = any (${claims})`;
+  const cast = `(claim::${type})`;
+  const printed = `${cast}::text collate "C" = claim collate "C"`;
+  return `${column} = any (array(select ${cast} from unnest(${claims}) claim where ${printed}))`;
+}

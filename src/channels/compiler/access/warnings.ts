@@ -1,0 +1,42 @@
+/**
+ * Warnings about access views whose access may end later than at a commit: allowed, and shown by
+ * `sno check`.
+ */
+import { readableName } from '../../../postgres/quote.ts';
+import type { CatalogAccess, CatalogTable } from '../../catalog/catalog.ts';
+import { pathWarnings } from '../warnings.ts';
+import { clockUses } from './basis.ts';
+
+const UNNOTICED =
+  'that alone ends no subscription: it is noticed at the next check, when a table below the view changes';
+const ROLES =
+  'ALTER ROLE, and GRANT or REVOKE of a role, fire no event trigger, so that they end access within about 10 seconds, not at their commit';
+
+export function accessWarnings(access: CatalogAccess, tables: readonly CatalogTable[]): string[] {
+  const warnings: string[] = [];
+  const clock = clockUses(access);
+  if (clock.length > 0)
+    warnings.push(`the access view depends on the time, by ${clock.join(', ')}; when time passes, ${UNNOTICED}`);
+  for (const { relation, role, isReadable, isSecured, isByRole } of access.basis.rights) {
+    const reader = role === null ? "the service's role" : `the role ${readableName(role)}`;
+    if (!isReadable)
+      warnings.push(`the access view reads ${relation} by the rights of ${reader}, which may not: nobody may join`);
+    else if (isSecured)
+      warnings.push(
+        `the policies of ${relation} apply to ${reader}, by whose rights the access view reads it. Which of them apply depends ` +
+          `on its attributes and memberships: ${ROLES}`,
+      );
+    else if (isByRole)
+      warnings.push(
+        `${reader} may read all of ${relation} for the access view only as a superuser, by BYPASSRLS or as a member of another ` +
+          `role: ${ROLES}`,
+      );
+  }
+  for (const { kind, schema, name } of tables.filter(({ oid }) => access.reads.includes(oid)))
+    if (kind === 'm')
+      warnings.push(
+        `the access view reads the materialized view ${readableName(schema, name)}: access ends when that is refreshed, ` +
+          'and only where the event triggers are installed: without them nothing tells of a REFRESH',
+      );
+  return [...new Set([...warnings, ...pathWarnings(access.functions, access.searchPath)])];
+}

@@ -1,0 +1,112 @@
+/**
+ * Whether a view's rows can change without a commit to its table. Such a view cannot be kept live
+ * from the WAL, wherever it is evaluated. Deny by default: a stable function is allowed only if it
+ * is known to depend only on its arguments and the pinned settings.
+ */
+import type { JsonOutput, Node, TypeName } from 'libpg-query';
+import type { CatalogChannel, CatalogFunction } from '../catalog/catalog.ts';
+import { INSTEAD } from '../sql/instead.ts';
+import { literalOf, nameOf, walk } from '../sql/node.ts';
+import { type ParsedView, Unsupported } from '../sql/parse.ts';
+import { changes, functionInstead, functionRefusal } from './expressions/refused-functions.ts';
+import { SETTLED_FUNCTIONS } from './settled.ts';
+
+/**
+ * Types whose input functions accept words such as `now` and `tomorrow`, or look into the catalogs.
+ */
+const UNSETTLED_INPUT =
+  /^(date|timestamp|timestamptz|time|timetz|timestamp with(out)? time zone|time with(out)? time zone|reg\w+)$/;
+
+const SYSTEM_COLUMNS: ReadonlySet<string> = new Set(['ctid', 'xmin', 'xmax', 'cmin', 'cmax', 'tableoid']);
+
+/** Throws Unsupported if the view can change by itself. Underlines the place if it can be found. */
+export function refuseChanging(channel: CatalogChannel, parsed: ParsedView, isColumn: (name: string) => boolean): void {
+  const nodes = [...parsed.targets.map(({ value }) => value), ...(parsed.where === undefined ? [] : [parsed.where])];
+  const calls = new Map<string, Node>();
+  const casts: [TypeName, Node][] = [];
+  for (const node of nodes) {
+    walk(node, (kind, inner) => {
+      if (kind === 'SubLink')
+        throw parsed.text.refuse(
+          'subqueries are not supported: a channel view reads one table',
+          inner,
+          INSTEAD.subquery,
+        );
+      if (kind === 'SQLValueFunction')
+        throw parsed.text.refuse(changes('the current date, time, user or schema'), inner, valueInstead(inner));
+      const { funcname, fields, arg, typeName, output } = inner as Parts;
+      if (kind === 'FuncCall') calls.set(nameOf(funcname), inner);
+      // a constant was read once, when the view was created
+      if (kind === 'TypeCast' && typeName !== undefined && arg !== undefined && literalOf(arg) === undefined)
+        casts.push([typeName, inner]);
+      const returned = kind === 'JsonFuncExpr' ? output?.typeName : undefined;
+      if (returned !== undefined && UNSETTLED_INPUT.test(nameOf(returned.names)))
+        throw parsed.text.refuse(castRefusal(nameOf(returned.names)), inner, INSTEAD.cast);
+      const column = kind === 'ColumnRef' ? nameOf(fields) : '';
+      if (SYSTEM_COLUMNS.has(column) && !isColumn(column))
+        throw parsed.text.refuse(`the system column ${column} is not in the WAL`, inner, INSTEAD.system);
+    });
+  }
+  for (const called of channel.functions) {
+    const reason = reasonAgainst(called);
+    if (reason === undefined) continue;
+    const place = calls.get(called.name);
+    const instead = insteadOf(called);
+    throw place === undefined
+      ? new Unsupported(reason, undefined, instead)
+      : parsed.text.refuse(reason, place, instead);
+  }
+  const type = channel.castsByText.find((name) => UNSETTLED_INPUT.test(name));
+  if (type === undefined) return;
+  const cast = casts.find(([{ names }]) => sameTypeName(nameOf(names), type));
+  const reason = castRefusal(type);
+  throw cast === undefined
+    ? new Unsupported(reason, undefined, INSTEAD.cast)
+    : parsed.text.refuse(reason, cast[1], INSTEAD.cast);
+}
+
+interface Parts {
+  readonly funcname?: Node[];
+  readonly fields?: Node[];
+  readonly arg?: Node;
+  readonly typeName?: TypeName;
+  readonly output?: JsonOutput;
+}
+
+function castRefusal(type: string): string {
+  return (
+    `a cast of text to ${type} can give another value at another time ('today', or a name that is dropped); ` +
+    'use to_date() or to_timestamp() with a format'
+  );
+}
+
+/** Compares the grammar's name of a type with format_type's. */
+function sameTypeName(parsed: string, formatted: string): boolean {
+  const short = formatted.replace(' without time zone', '').replace(' with time zone', 'tz');
+  return parsed === short;
+}
+
+function insteadOf({ name, kind, returnsSet, builtin }: CatalogFunction): string {
+  if (kind === 'a') return INSTEAD.total;
+  if (kind === 'w') return INSTEAD.rank;
+  if (returnsSet) return INSTEAD.sets;
+  return builtin ? (functionInstead(name, false) ?? INSTEAD.time) : INSTEAD.function;
+}
+
+/** What to do instead of CURRENT_USER and similar, or CURRENT_DATE and similar. */
+function valueInstead(node: Node): string {
+  const { op } = node as { readonly op?: string };
+  return /USER|ROLE|CATALOG|SCHEMA/.test(op ?? '') ? INSTEAD.session : INSTEAD.time;
+}
+
+function reasonAgainst(called: CatalogFunction): string | undefined {
+  const { schema, name, volatility, kind, returnsSet, builtin } = called;
+  if (kind === 'a') return `aggregates such as ${name}() are not supported: a channel follows single rows`;
+  if (kind !== 'f') return functionRefusal(name, kind === 'w');
+  if (returnsSet) return `${name}() returns sets: a channel has one row for each row of the table`;
+  if (volatility === 'i') return undefined;
+  if (volatility === 'v') return changes(`${name}()`);
+  if (builtin)
+    return SETTLED_FUNCTIONS.has(`${name}(${called.arguments.join(',')})`) ? undefined : changes(`${name}()`);
+  return `${schema}.${name}() is declared stable, so it may read tables: ${changes('a view that calls it')}. Where it depends on nothing but its arguments, declare it immutable`;
+}

@@ -1,0 +1,392 @@
+/**
+ * Compiles a channel view in the catalog to a view that can be kept live, or returns the reason why
+ * it cannot. Deny by default: refuses everything that is not known to mean the same here as in
+ * Postgres.
+ */
+
+import type { Relation } from '../../decode/relation.ts';
+import { SnoError } from '../../errors.ts';
+import { quoteIdentifier, readableName } from '../../postgres/quote.ts';
+import type {
+  Catalog,
+  CatalogAccess,
+  CatalogChannel,
+  CatalogServer,
+  CatalogTable,
+  CatalogTableColumn,
+  CatalogType,
+} from '../catalog/catalog.ts';
+import { canBeFull } from '../catalog/identity-statements.ts';
+import { missingPlaceholder, type Pattern, parsePattern } from '../catalog/pattern.ts';
+import type { BoundView, ChannelView } from '../channel.ts';
+import { bindPlan, type ViewPlan } from '../evaluation/bound-view.ts';
+import { columnsOf, columnsOfCondition, type Source, type Value } from '../evaluation/expression.ts';
+import { INSTEAD } from '../sql/instead.ts';
+import { assertParserLoaded, type ParsedView, Unsupported } from '../sql/parse.ts';
+import { jsonCastIn, TEXT_TYPE, Types, type ValueType } from '../values/types.ts';
+import { bindRemotePlan, planRemote } from './compile-remote.ts';
+import { castTo } from './expressions/cast.ts';
+import { ExpressionReader } from './expressions/read-expression.ts';
+import { type FlatView, flattenView } from './flatten.ts';
+import { identityFault, keyOf } from './identity.ts';
+import { refuseSecured } from './row-security.ts';
+import { shownBy, snapshotQuery } from './snapshot-query.ts';
+import { refuseRemoteTypes, refuseTypes } from './type-fault.ts';
+import { pathWarnings, warningsOf } from './warnings.ts';
+
+/** Compiles a channel view. `loadParser()` must have been awaited. */
+export function compileChannel(channel: CatalogChannel, catalog: Catalog): ChannelView | SnoError {
+  assertParserLoaded();
+  const pattern = parsePattern(channel.pattern);
+  if (pattern instanceof SnoError) return pattern;
+  const missing = pattern.columns.find((name) => !channel.columns.some((column) => column.name === name));
+  if (missing !== undefined)
+    return new SnoError('pattern_invalid', `${nameOf(channel)} ${missingPlaceholder(missing, channel.columns)}`);
+  try {
+    return compileView(channel, pattern, catalog);
+  } catch (error) {
+    if (error instanceof SnoError) return error;
+    // Not only Unsupported: the grammar may not know a definition. One view must not take the
+    // others down.
+    return new SnoError('channel_refused', `${nameOf(channel)}: ${(error as Error).message}`, {
+      cause: error,
+      ...(error instanceof Unsupported && error.hint !== undefined ? { hint: error.hint } : {}),
+    });
+  }
+}
+
+function nameOf(channel: CatalogChannel): string {
+  return `channels.${quoteIdentifier(channel.pattern)}`;
+}
+
+/** Kinds of relation (relkind) that are not a view. */
+const KINDS: Readonly<Record<string, string>> = {
+  r: 'a table',
+  p: 'a partitioned table',
+  m: 'a materialized view, which changes only when it is refreshed',
+  f: 'a foreign table',
+};
+
+function compileView(channel: CatalogChannel, pattern: Pattern, catalog: Catalog): ChannelView {
+  if (channel.kind !== 'v') throw new Unsupported(`this is ${KINDS[channel.kind] ?? 'no view'}; a channel is a view`);
+  const types = new Types(catalog.types);
+  const flat = flattenView(channel, catalog);
+  const { parsed } = flat;
+  const table = tableOf(flat);
+  const declared = { ...channel, definition: flat.definition };
+  refuseSecured(channel);
+  refuseTypes(channel, pattern, orThrow(keyOf(table)), parsed, types);
+  try {
+    return compileInProcess(declared, pattern, parsed, table, types, catalog.server);
+  } catch (error) {
+    if (!(error instanceof Unsupported)) throw error;
+    return compileForPostgres(declared, pattern, parsed, table, catalog.types, error);
+  }
+}
+
+/** Throws Unsupported if an expression may give another result here than in Postgres. */
+function compileInProcess(
+  channel: CatalogChannel,
+  pattern: Pattern,
+  parsed: ParsedView,
+  table: CatalogTable,
+  types: Types,
+  server: CatalogServer,
+): ChannelView {
+  // characters and their order depend on the database's encoding
+  if (server.encoding !== 'UTF8')
+    throw new Unsupported(`databases of encoding ${server.encoding} are not supported yet`);
+  // a cast may call such a function, though it looks like a built-in cast
+  const foreign = channel.functions.find(({ builtin }) => !builtin);
+  if (foreign !== undefined) throw new Unsupported(`the function ${foreign.name}() is not supported yet`);
+  const reader = new ExpressionReader(parsed.text, table, parsed.table.alias, types, server.version);
+  const outputs = channel.columns.map((column, index) => ({
+    name: column.name,
+    value: outputOf(parsed, reader, index, types.byOid(column.typeOid)),
+  }));
+  const placeholders = pattern.columns.map((name) => placeholderOf(parsed, channel, outputs, name));
+  const where = parsed.where === undefined ? undefined : reader.condition(parsed.where);
+  const identifying = [
+    ...pattern.columns.flatMap((name) => columnsOf(outputs.find((output) => output.name === name)?.value as Value)),
+    ...(where === undefined ? [] : columnsOfCondition(where)),
+  ];
+  const keyColumns = orThrow(keyOf(table));
+  orThrow(identityFault(table, identifying));
+  const key = keyColumns.map((column) => ({ column, type: types.byOid(column.typeOid) }));
+  const plan: ViewPlan = { pattern, outputs, placeholders, where, key };
+  return {
+    pattern,
+    table,
+    fingerprint: fingerprintOf(channel, table, columnsOfPlan(plan), plan, types, NO_PATH),
+    made: madeOf(channel, columnsOfPlan(plan)),
+    need: { table, columns: [...identifying, ...keyColumns], isWhole: false },
+    snapshot: snapshotQuery(channel, table, parsed, plan, shownBy(plan), types),
+    warnings: warningsOf({
+      table,
+      outputs: outputs.map(({ name, value }) => ({ name, type: value.type })),
+      mixed: table.replicaIdentity === 'f' ? [] : toastable(plan, (columns) => columns.size > 1),
+      missingInMoves: table.replicaIdentity === 'f' || identifying.length === 0 ? [] : toastable(plan),
+      missing: [],
+    }),
+    remote: undefined,
+    path: 'in process',
+    bind: (relation) => bind(channel, plan, new Set([...identifying, ...keyColumns]), relation),
+  };
+}
+
+/**
+ * Compiles an access view as a view of rows, to find from a row of its table whose access a change
+ * concerns.
+ *
+ * Undefined if one row does not show that. The view joins, computes something unknown here, or has
+ * placeholders whose equal values have different texts, or old rows lack what it needs.
+ */
+export function compileAccessRows(access: CatalogAccess, catalog: Catalog): ChannelView | undefined {
+  const pattern = parsePattern(access.pattern);
+  // policies may let one row through because of another
+  if (pattern instanceof SnoError || hasPolicies(access)) return undefined;
+  try {
+    const flat = flattenView(access, catalog);
+    const channel = { ...access, definition: flat.definition, castsByText: [], options: [], secured: [] };
+    const types = new Types(catalog.types);
+    if (!pattern.columns.every((name) => isNamedByText(access, name, types))) return undefined;
+    return compileInProcess(channel, pattern, flat.parsed, tableOf(flat), types, catalog.server);
+  } catch (error) {
+    if (error instanceof SnoError || error instanceof Unsupported) return undefined;
+    throw error;
+  }
+}
+
+/** Whether row-level security decides which rows an access view sees. */
+export function hasPolicies({ basis }: CatalogAccess): boolean {
+  return basis.rights.some(({ isSecured }) => isSecured);
+}
+
+/**
+ * Types whose equal values have equal texts. Not numeric and floats: 1.0 and 1.00 are equal
+ * numerics, as are 0 and -0.
+ */
+const SAME_TEXT_KINDS: ReadonlySet<ValueType['kind']> = new Set([
+  'bool',
+  'bytea',
+  'int2',
+  'int4',
+  'int8',
+  'text',
+  'varchar',
+  'bpchar',
+  'date',
+  'time',
+  'timestamp',
+  'timestamptz',
+  'uuid',
+  'enum',
+]);
+
+/**
+ * Whether a row gives access only to the channel that its own text names. Otherwise a row with 1.00
+ * would open `room:1.0`.
+ */
+function isNamedByText(access: CatalogAccess, placeholder: string, types: Types): boolean {
+  const column = access.columns.find(({ name }) => name === placeholder);
+  if (column === undefined) return false;
+  const { typeOid, deterministic } = column;
+  return !types.hasEquality(typeOid) || (deterministic && SAME_TEXT_KINDS.has(types.byOid(typeOid).kind));
+}
+
+/** `cause` says why it cannot be done in process. */
+function compileForPostgres(
+  channel: CatalogChannel,
+  pattern: Pattern,
+  parsed: ParsedView,
+  table: CatalogTable,
+  catalogTypes: readonly CatalogType[],
+  cause: Unsupported,
+): ChannelView {
+  const types = new Types(catalogTypes);
+  const remote = planRemote(channel, pattern, parsed, table, catalogTypes);
+  refuseRemoteTypes(parsed, remote.used, types);
+  const key = orThrow(keyOf(table)).map((column) => ({ column, type: types.byOid(column.typeOid) }));
+  const plan: ViewPlan = { pattern, outputs: [], placeholders: [], where: undefined, key };
+  return {
+    pattern,
+    table,
+    fingerprint: fingerprintOf(channel, table, remote.read, plan, types, channel.searchPath),
+    made: madeOf(channel, remote.read),
+    need: {
+      table,
+      columns: [...remote.identifying, ...key.map(({ column }) => column)],
+      isWhole: remote.used.some(({ toastable }) => toastable) && canBeFull(table),
+    },
+    snapshot: snapshotQuery(channel, table, parsed, plan, remote.shown, types),
+    warnings: [
+      ...warningsOf({
+        table,
+        outputs: channel.columns.map(({ name, typeOid }) => ({ name, type: types.byOid(typeOid) })),
+        mixed: [],
+        missingInMoves: [],
+        missing: remote.unsent,
+      }),
+      ...pathWarnings(channel.functions, channel.searchPath),
+    ],
+    remote: remote.query,
+    path: `by Postgres: ${cause.message.replace(' yet', ' in process')}`,
+    bind: (relation, answers) => bindRemotePlan(plan, remote, relation, answers),
+  };
+}
+
+function columnsOfPlan({ outputs, where }: ViewPlan): readonly CatalogTableColumn[] {
+  return [
+    ...outputs.flatMap(({ value }) => columnsOf(value)),
+    ...(where === undefined ? [] : columnsOfCondition(where)),
+  ];
+}
+
+/**
+ * The outputs that use columns which may be missing from an update: any such output, or only those
+ * whose columns are `wanted`.
+ */
+function toastable(
+  { outputs, key }: ViewPlan,
+  wanted: (columns: ReadonlySet<CatalogTableColumn>) => boolean = () => true,
+): string[] {
+  const isKey = (column: CatalogTableColumn) => key.some((each) => each.column === column);
+  return outputs
+    .filter(({ value }) => {
+      const columns = new Set(columnsOf(value));
+      return wanted(columns) && [...columns].some((column) => column.toastable && !isKey(column));
+    })
+    .map(({ name }) => name);
+}
+
+function orThrow<T>(result: T | SnoError): T {
+  if (result instanceof SnoError) throw result;
+  return result;
+}
+
+const TABLE_KINDS: Readonly<Record<string, string>> = {
+  m: 'a materialized view changes without a commit to it: read the tables below it',
+  f: 'the rows of a foreign table are not in the WAL',
+};
+
+function tableOf({ parsed, source }: FlatView): CatalogTable {
+  const { schema, name, place } = parsed.table;
+  const reason =
+    source === undefined ? `${readableName(schema, name)} is no table that can be published` : tableFault(source);
+  if (reason !== undefined) throw parsed.text.refuse(reason, place, tableInstead(source));
+  return source as CatalogTable;
+}
+
+function tableInstead(table: CatalogTable | undefined): string | undefined {
+  if (table?.kind === 'm') return INSTEAD.below;
+  if (table?.kind === 'f') return INSTEAD.foreign;
+  if (table === undefined) return INSTEAD.rows;
+  return table.inherited ? INSTEAD.only : undefined;
+}
+
+function tableFault(table: CatalogTable): string | undefined {
+  const name = readableName(table.schema, table.name);
+  if (table.kind !== 'r' && table.kind !== 'p') return TABLE_KINDS[table.kind] ?? `${name} is no table`;
+  if (table.persistence !== 'p')
+    return `${name} is ${table.persistence === 'u' ? 'unlogged' : 'temporary'}: its rows are not in the WAL`;
+  if (table.isPartition) return `${name} is a partition: read the partitioned table itself`;
+  return table.inherited ? `${name} has inheritance children, which are not supported` : undefined;
+}
+
+function outputOf(parsed: ParsedView, reader: ExpressionReader, index: number, declared: ValueType): Value {
+  const target = parsed.targets[index];
+  if (target === undefined) throw new Unsupported('its columns are not those of its definition');
+  const value = reader.shown(target.value);
+  const { type } = value;
+  const cast = jsonCastIn(type);
+  if (cast !== undefined)
+    throw parsed.text.refuse(`values of ${cast.name} are shown by their cast to json`, target.value);
+  if (type.kind !== declared.kind)
+    throw parsed.text.refuse(`this is of type ${declared.name}, but was understood as ${type.name}`, target.value);
+  return value;
+}
+
+/** The placeholder's text is its column cast to text. */
+function placeholderOf(
+  parsed: ParsedView,
+  channel: CatalogChannel,
+  outputs: ViewPlan['outputs'],
+  name: string,
+): Source {
+  const index = channel.columns.findIndex((column) => column.name === name);
+  const { value } = outputs[index] as ViewPlan['outputs'][number];
+  const text = castTo(value, TEXT_TYPE);
+  if (text !== undefined) return text.source;
+  throw parsed.text.refuse(
+    `the placeholder {${name}} is of type ${value.type.name}, whose cast to text gives another text than it is stored as`,
+    parsed.targets[index]?.value ?? {},
+  );
+}
+
+/** In process no function body runs that could look names up. */
+const NO_PATH = '';
+
+/**
+ * Everything that decides what a subscriber sees. Excludes oids, which change when a view is
+ * created again, and how the table is stored.
+ */
+function fingerprintOf(
+  channel: CatalogChannel,
+  table: CatalogTable,
+  used: readonly CatalogTableColumn[],
+  plan: ViewPlan,
+  types: Types,
+  path: string,
+): string {
+  return JSON.stringify([
+    channel.pattern,
+    channel.definition,
+    table.oid,
+    channel.columns.map(({ name, typeOid, typeModifier }) => [name, typeOid, typeModifier]),
+    channel.functions.map(({ schema, name, arguments: types, body }) => [schema, name, types, body]),
+    path,
+    [...new Set(used)].map(({ name, number, collation, typeOid, expression }) => [
+      name,
+      number,
+      collation,
+      types.byOid(typeOid),
+      expression,
+    ]),
+    plan.key.map(({ column, type }) => [column.name, type]),
+  ]);
+}
+
+function madeOf({ oid }: CatalogChannel, used: readonly CatalogTableColumn[]): ChannelView['made'] {
+  return { oid, columns: [...new Set(used)].map(({ number, version }) => `${number}:${version}`).join() };
+}
+
+function bind(
+  channel: CatalogChannel,
+  plan: ViewPlan,
+  identifying: ReadonlySet<CatalogTableColumn>,
+  relation: Relation,
+): BoundView | SnoError {
+  const indexes = new Map(relation.columns.map((column, index) => [column.name, index]));
+  const at = (column: CatalogTableColumn) => relation.columns[indexes.get(column.name) ?? -1];
+  const used = new Set([...identifying, ...plan.outputs.flatMap(({ value }) => columnsOf(value))]);
+  const table = readableName(relation.schema, relation.name);
+  for (const column of used) {
+    if (at(column)?.typeOid !== column.typeOid)
+      return new SnoError(
+        'channel_refused',
+        `${nameOf(channel)}: ${table} comes without the column ${column.name} of type ${column.type}`,
+        {
+          hint: 'Nothing, while the table is being altered: the view is read again afterwards.',
+        },
+      );
+    if (identifying.has(column) && at(column)?.identity !== true)
+      return new SnoError(
+        'replica_identity',
+        `${nameOf(channel)}: the replica identity of ${table} does not cover ${column.name} (any more)`,
+        {
+          hint: `ALTER TABLE ${table} REPLICA IDENTITY FULL;`,
+        },
+      );
+  }
+  return bindPlan(plan, (column) => indexes.get(column.name) as number);
+}

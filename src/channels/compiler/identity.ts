@@ -1,0 +1,93 @@
+/**
+ * Identifies rows in the WAL. Old rows have only the columns of the table's replica identity. So
+ * the columns that determine whether a row was in a channel, and which row it was, must be among
+ * them.
+ */
+import { SnoError } from '../../errors.ts';
+import { readableName } from '../../postgres/quote.ts';
+import type { CatalogTable, CatalogTableColumn } from '../catalog/catalog.ts';
+import { columnsAt, type IdentityNeed, identityStatements, indexFor } from '../catalog/identity-statements.ts';
+
+/** The replica identity of a table is too narrow for a view. */
+export class IdentityFault extends SnoError {
+  readonly need: IdentityNeed;
+
+  constructor(message: string, need: IdentityNeed) {
+    super('replica_identity', message, { hint: identityStatements(need).join('\n') });
+    this.need = need;
+  }
+}
+
+/** The columns of the replica identity, according to the catalog. */
+function identityOf(table: CatalogTable): readonly CatalogTableColumn[] {
+  if (table.replicaIdentity === 'f') return table.columns;
+  if (table.replicaIdentity === 'd') return columnsAt(table, table.primaryKey);
+  return table.replicaIdentity === 'i' ? columnsAt(table, table.identityIndex) : [];
+}
+
+/**
+ * The columns of an event's key, in the key's order: the primary key, if old rows have it; else the
+ * columns of the replica identity's index.
+ */
+export function keyOf(table: CatalogTable): readonly CatalogTableColumn[] | SnoError {
+  const primaryKey = columnsAt(table, table.primaryKey);
+  const identity = identityOf(table);
+  const name = readableName(table.schema, table.name);
+  if (primaryKey.length > 0 && primaryKey.every((column) => identity.includes(column))) return primaryKey;
+  if (table.replicaIdentity === 'i' && identity.length > 0) return identity;
+  if (primaryKey.length > 0)
+    return new IdentityFault(
+      `${name} has no replica identity: Postgres does not say which row was updated or deleted`,
+      { table, columns: primaryKey, isWhole: false },
+    );
+  return new IdentityFault(
+    `${name} has neither a primary key nor a unique index as its replica identity: nothing tells its rows apart`,
+    { table, columns: [], isWhole: false },
+  );
+}
+
+/** Undefined if old rows have all of these columns; else an error whose hint is the SQL to run. */
+export function identityFault(table: CatalogTable, needed: readonly CatalogTableColumn[]): SnoError | undefined {
+  const identity = identityOf(table);
+  const missing = [...new Set(needed)].filter((column) => !identity.includes(column));
+  if (missing.length === 0) return undefined;
+  const names = missing.map((column) => readableName(column.name)).join(', ');
+  return new IdentityFault(
+    `WHERE and placeholders use ${names}, whose old values are not in the WAL: the replica identity of ` +
+      `${readableName(table.schema, table.name)} has ${identityName(table)} only, so that nothing tells when a row leaves. ` +
+      wayOut(table, missing),
+    { table, columns: table.replicaIdentity === 'i' ? [...identity, ...missing] : missing, isWhole: false },
+  );
+}
+
+/**
+ * Suggests an existing index first, if one suffices. A new index only works for short values, which
+ * the catalog does not show.
+ */
+function wayOut(table: CatalogTable, missing: readonly CatalogTableColumn[]): string {
+  const index = indexFor({ table, columns: missing, isWhole: false });
+  if (index !== undefined)
+    return `Its unique index ${readableName(index.name)} has them, and can be the replica identity`;
+  const repack = 'Postgres 19 refuses REPACK (CONCURRENTLY) of a table with REPLICA IDENTITY FULL';
+  const primaryKey = columnsAt(table, table.primaryKey);
+  if (primaryKey.length === 0 || !missing.every(({ notNull }) => notNull)) return repack;
+  const columns = [...new Set([...primaryKey, ...missing])].map((column) => readableName(column.name));
+  return `Where their values are short, a unique index over ${columns.join(', ')} will do as the replica identity; ${repack}`;
+}
+
+/**
+ * The error for values that are stored apart (TOASTed): unless they change, they are in the WAL
+ * only with the whole old row.
+ */
+export function missingValuesFault(table: CatalogTable, columns: readonly CatalogTableColumn[]): SnoError {
+  const names = columns.map((column) => readableName(column.name)).join(', ');
+  return new IdentityFault(
+    `Postgres evaluates this view, from ${names} among others: a value of more than about 2 kB that an update leaves as it is ` +
+      `is not in the WAL, where the replica identity of ${readableName(table.schema, table.name)} is ${identityName(table)} only`,
+    { table, columns, isWhole: true },
+  );
+}
+
+function identityName({ replicaIdentity }: CatalogTable): string {
+  return { d: 'the primary key', i: 'the columns of an index' }[replicaIdentity] ?? 'nothing';
+}

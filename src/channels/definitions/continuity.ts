@@ -1,0 +1,36 @@
+/**
+ * Whether subscribers' copies of a view stay correct under the definition that follows, without a
+ * change of any row. The fingerprint decides whether the definition means the same. This file
+ * checks what happens to the rows below it.
+ */
+import type { CatalogPartition, CatalogTable } from '../catalog/catalog.ts';
+import type { ChannelView } from '../channel.ts';
+
+/** Undefined: no view. */
+export function continues(was: ChannelView | undefined, is: ChannelView | undefined): boolean {
+  if (was === undefined || is === undefined) return was === is;
+  if (was.fingerprint !== is.fingerprint) return false;
+  // created again over altered columns: by ALTER TYPE ... USING, or dropped and added again
+  if (was.made.oid !== is.made.oid && was.made.columns !== is.made.columns) return false;
+  // out of the publication for a while: changes of that time are missing
+  if (was.table.publishedAs !== is.table.publishedAs) return false;
+  // without its key for a while: several rows may have had the same key, and been deleted by it
+  if (was.table.keyedAs !== is.table.keyedAs) return false;
+  return samePartitions(was.table, is.table);
+}
+
+/**
+ * The rows of a partition that is attached or detached come and go without a change of their own.
+ */
+function samePartitions(was: CatalogTable, is: CatalogTable): boolean {
+  const before = new Set(was.partitions.map(attached));
+  const after = new Set(is.partitions.map(attached));
+  return (
+    was.partitions.every((partition) => after.has(attached(partition))) &&
+    is.partitions.every((partition) => partition.isEmpty || before.has(attached(partition)))
+  );
+}
+
+function attached({ oid, attachedAs }: CatalogPartition): string {
+  return `${oid}:${attachedAs}`;
+}

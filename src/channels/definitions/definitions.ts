@@ -1,0 +1,177 @@
+/**
+ * Keeps the registry at the definitions in force at each point of the WAL.
+ *
+ * At start the current catalog is loaded, though earlier WAL may be read again. The definitions of
+ * that time are unknown, so the loaded ones apply to that WAL too. Every difference between them
+ * was touched by a message from before the load. It counts as changed at that message, so no client
+ * continues across it. A message from before the load is still applied if the load did not see its
+ * transaction.
+ *
+ * A message may come without the catalog, if its transaction could not read it. The definitions are
+ * then unknown until the catalog has been read. Access checks wait for that.
+ */
+import { timingSafeEqual } from 'node:crypto';
+import { SnoError } from '../../errors.ts';
+import type { Lsn } from '../../lsn.ts';
+import type { Catalog } from '../catalog/catalog.ts';
+import { applyChange } from '../catalog/change.ts';
+import { type CatalogMessage, type CatalogRead, parseCatalogMessage } from '../catalog/reader.ts';
+import type { ResolvedChannel } from '../channel.ts';
+import { Certainty } from './gate.ts';
+import type { ChannelRegistry, LoadResult } from './registry.ts';
+
+/** `access`: the rows did not change, but who may see them did. */
+export type Redefinition = readonly [pattern: string, how: 'changed' | 'dropped' | 'access'];
+
+export interface DefinitionsOptions {
+  readonly registry: ChannelRegistry;
+  /** Receives the changes that a new catalog makes to its views. */
+  readonly onLoad: (result: LoadResult) => void;
+  /** The catalog has changed, and must be reported in the WAL again. */
+  readonly onUntold: () => void;
+  /** From here on the definitions are known, or unknown. */
+  readonly onKnown: (isKnown: boolean) => void;
+}
+
+export class Definitions {
+  readonly registry: ChannelRegistry;
+  readonly #options: DefinitionsOptions;
+  #loadedAt: Lsn = 0;
+  /** Whether the loaded catalog certainly shows a transaction. */
+  #shows: (transaction: bigint) => boolean = () => false;
+  #key = '';
+  #catalog: Catalog | undefined;
+  #untoldCount = 0;
+  #messageCount = 0;
+  readonly #certainty = new Certainty();
+
+  constructor(options: DefinitionsOptions) {
+    this.registry = options.registry;
+    this.#options = options;
+  }
+
+  /** The catalog in force; undefined before the first one was loaded. */
+  get catalog(): Catalog | undefined {
+    return this.#catalog;
+  }
+
+  resolve(name: string): ResolvedChannel | SnoError {
+    return this.registry.resolve(name);
+  }
+
+  meant(name: string): string | undefined {
+    return this.registry.meant(name);
+  }
+
+  /**
+   * Resolves when the definitions at this point of the WAL are known; undefined if they already
+   * are.
+   */
+  get known(): Promise<void> | undefined {
+    return this.#certainty.known;
+  }
+
+  /** Number of messages received without the catalog. */
+  get untoldCount(): number {
+    return this.#untoldCount;
+  }
+
+  /** Number of messages in the stream for the reader of this publication. */
+  get messageCount(): number {
+    return this.#messageCount;
+  }
+
+  /**
+   * Call this when a catalog has arrived that was read after the first `untoldCount` messages
+   * without one had committed.
+   */
+  told(untoldCount: number): void {
+    if (untoldCount === this.#untoldCount) this.#setKnown(true);
+  }
+
+  /**
+   * Loads the catalog that a query read when the WAL ended at `lsn`. Messages that follow must
+   * carry the key.
+   */
+  load({ catalog, snapshot }: CatalogRead, lsn: Lsn, key: string): readonly Redefinition[] {
+    this.#loadedAt = lsn;
+    this.#shows = visibleIn(snapshot);
+    this.#key = key;
+    const redefinitions = this.#take(catalog);
+    this.told(this.#untoldCount);
+    return redefinitions;
+  }
+
+  /**
+   * Loads the catalog from a `sno.catalog` message at `lsn`. Throws `setup_required` if it has
+   * another version.
+   */
+  message(json: string, lsn: Lsn): readonly Redefinition[] {
+    const message = parseCatalogMessage(json);
+    const { key, publication, touched, voided, transaction } = message;
+    if (!isSame(key, this.#key)) throw new SnoError('setup_required', 'it was not written by sno.send_catalog()');
+    if ((publication ?? this.registry.publication) !== this.registry.publication) return [];
+    this.#messageCount++;
+    const isBefore = lsn <= this.#loadedAt;
+    // the catalog that was read at start shows the transaction: it stays in force, and what the
+    // transaction touched is void all the same
+    if (isBefore && this.#catalog !== undefined && (transaction === undefined || this.#shows(BigInt(transaction))))
+      return this.#take(this.#catalog, touched);
+    const catalog = this.#after(message);
+    // the known definitions stay in force until the new ones are read, and what was touched is void
+    // all the same
+    if (catalog === undefined && this.#catalog !== undefined) {
+      this.#untoldCount++;
+      this.#setKnown(false);
+      this.#options.onUntold();
+      return this.#take(this.#catalog, touched);
+    }
+    if (isBefore) return this.#take(orThrow(catalog), touched);
+    // access is checked again after every change below an access view, such as a refresh of a
+    // materialized view
+    const asked = [...touched].filter((view) => view.startsWith('channel_access:'));
+    return this.#take(orThrow(catalog), new Set([...voided, ...asked]));
+  }
+
+  /** The catalog after a message; undefined if the message does not suffice to know it. */
+  #after({ catalog, views }: CatalogMessage): Catalog | SnoError | undefined {
+    if (catalog === undefined || catalog instanceof SnoError || views === undefined) return catalog;
+    return this.#catalog === undefined ? undefined : applyChange(this.#catalog, catalog, views);
+  }
+
+  #setKnown(isKnown: boolean): void {
+    if (isKnown === (this.known === undefined)) return;
+    this.#certainty.set(isKnown);
+    this.#options.onKnown(isKnown);
+  }
+
+  #take(catalog: Catalog, touched?: ReadonlySet<string>): readonly Redefinition[] {
+    this.#catalog = catalog;
+    const result = this.registry.load(catalog, touched);
+    this.#options.onLoad(result);
+    return [
+      ...[...result.changed].map((pattern): Redefinition => [pattern, 'changed']),
+      ...[...result.dropped].map((pattern): Redefinition => [pattern, 'dropped']),
+      ...[...result.accessChanged].map((pattern): Redefinition => [pattern, 'access']),
+    ];
+  }
+}
+
+/** Parses the output of pg_current_snapshot(): `xmin:xmax:running,running`. */
+function visibleIn(snapshot: string): (transaction: bigint) => boolean {
+  const [xmin = '', xmax = '', list = ''] = snapshot.split(':');
+  const running = new Set(list.split(','));
+  return (transaction) =>
+    transaction < BigInt(xmin) || (transaction < BigInt(xmax) && !running.has(String(transaction)));
+}
+
+function orThrow(catalog: Catalog | SnoError | undefined): Catalog {
+  if (catalog === undefined) throw new SnoError('setup_required', 'a catalog came before the first one was read');
+  if (catalog instanceof SnoError) throw catalog;
+  return catalog;
+}
+
+function isSame(a: string, b: string): boolean {
+  const [left, right] = [Buffer.from(a), Buffer.from(b)];
+  return left.length === right.length && left.length > 0 && timingSafeEqual(left, right);
+}

@@ -1,0 +1,28 @@
+/** Log lines about views when the definitions change. */
+import type { Logger } from '../../logger.ts';
+import type { Refusal } from '../channel.ts';
+import type { DeclaredView } from './gone-views.ts';
+import type { LoadResult } from './registry.ts';
+
+const GONE = {
+  channels: 'the channel view was dropped: its subscribers are told, and it is served again when there is one',
+  channel_access: 'the access view was dropped: nobody may subscribe until there is one',
+} as const;
+
+/**
+ * Logs a refusal as an error. A view that is served again, after it was refused or dropped, gets a
+ * line too.
+ */
+export function tellOfViews(logger: Logger, { refused, gone, back }: LoadResult): void {
+  for (const view of gone) logger.info({ view: nameOf(view) }, GONE[view.schema]);
+  for (const refusal of refused) tellRefusal(logger, refusal);
+  for (const view of back) logger.info({ view: nameOf(view) }, 'the view is served now');
+}
+
+export function tellRefusal(logger: Logger, { schema, pattern, error }: Refusal): void {
+  logger.error({ code: error.code, view: nameOf({ schema, pattern }), hint: error.hint }, error.message);
+}
+
+function nameOf({ schema, pattern }: DeclaredView): string {
+  return `${schema}."${pattern}"`;
+}

@@ -1,0 +1,321 @@
+/**
+ * Scans messages from the WAL for rows that Postgres must evaluate, and asks about all of them at
+ * once. Then the messages go on, with the answers available: decoder and router work as usual. The
+ * stream is held during a question. What arrives meanwhile becomes the next question, so a busier
+ * stream gets more rows per round trip.
+ *
+ * If no view needs Postgres, messages pass straight through.
+ */
+import type { ChangeHandler } from '../../decode/change.ts';
+import { PgoutputDecoder } from '../../decode/pgoutput.ts';
+import type { Relation } from '../../decode/relation.ts';
+import { TEXT, type Tuple, UNCHANGED } from '../../decode/tuple.ts';
+import type { Lsn } from '../../lsn.ts';
+import type { RemoteQuery } from '../channel.ts';
+import type { RemoteAnswer, RemoteAnswers, Side } from '../remote-answers.ts';
+import { RowError } from '../values/row-error.ts';
+import type { RemoteRows } from './ask.ts';
+
+/** A channel view that Postgres evaluates. */
+export interface RemoteRoute {
+  readonly pattern: string;
+  readonly query: RemoteQuery;
+}
+
+export interface LookaheadOptions {
+  readonly answers: RemoteAnswers;
+  /** The views on a table that Postgres evaluates, as currently defined. */
+  readonly routesOf: (tableOid: number) => readonly RemoteRoute[];
+  /** Whether there is any such view. */
+  readonly isNeeded: () => boolean;
+  /** Asks Postgres, retrying until it has an answer for each row. */
+  readonly ask: (query: RemoteQuery, rows: RemoteRows) => Promise<readonly RemoteAnswer[]>;
+  /** Receives the messages after the scan. */
+  readonly next: {
+    message(buffer: Buffer, start: number, end: number): void;
+    keepalive(end: Lsn): void;
+    flush(): void;
+  };
+  readonly hold: () => void;
+  readonly release: () => void;
+  readonly onBug: (error: unknown) => void;
+}
+
+interface Message {
+  readonly buffer: Buffer;
+  readonly start: number;
+}
+
+/** Maximum bytes of messages that are scanned at once. */
+const CHUNK_BYTES = 4 * 1024 * 1024;
+
+export class Lookahead {
+  readonly #options: LookaheadOptions;
+  readonly #scout: Scout;
+  readonly #decoder: PgoutputDecoder;
+  #messages: Message[] = [];
+  #bytes = 0;
+  /** A keepalive that came after the waiting messages. */
+  #keepalive: Lsn | undefined;
+  #isAsking = false;
+  /** Grows with each stream, so that answers for an earlier stream are ignored. */
+  #stream = 0;
+
+  constructor(options: LookaheadOptions) {
+    this.#options = options;
+    this.#scout = new Scout(options.routesOf);
+    this.#decoder = new PgoutputDecoder(this.#scout);
+  }
+
+  /** A new stream begins, or none: waiting messages come again, if at all. */
+  reset(): void {
+    this.#stream++;
+    this.#messages = [];
+    this.#bytes = 0;
+    this.#keepalive = undefined;
+    this.#decoder.reset();
+    this.#scout.reset();
+    this.#options.answers.clear();
+    if (this.#isAsking) this.#options.release();
+    this.#isAsking = false;
+  }
+
+  message(buffer: Buffer, start: number, end: number): void {
+    const { isNeeded, next } = this.#options;
+    if (!isNeeded() && this.#messages.length === 0) {
+      // tables are described only once, so the scout must see the description even if it may never
+      // need it
+      if (this.#scout.isDescription(buffer, start)) this.#decoder.message(buffer, start, end);
+      next.message(buffer, start, end);
+      return;
+    }
+    this.#messages.push({ buffer: Buffer.from(buffer.subarray(start, end)), start: 0 });
+    this.#bytes += end - start;
+    if (this.#bytes >= CHUNK_BYTES) this.#look();
+  }
+
+  keepalive(end: Lsn): void {
+    if (this.#messages.length === 0) this.#options.next.keepalive(end);
+    else this.#keepalive = end;
+  }
+
+  flush(): void {
+    if (this.#messages.length > 0) this.#look();
+    else this.#options.next.flush();
+  }
+
+  #look(): void {
+    if (this.#isAsking) return;
+    this.#handle(this.#stream).catch(this.#options.onBug);
+  }
+
+  /** Handles all waiting messages, one set of definitions at a time. */
+  async #handle(stream: number): Promise<void> {
+    const { answers, next, hold, release } = this.#options;
+    while (this.#messages.length > 0) {
+      const count = this.#scan();
+      const questions = this.#scout.takeQuestions();
+      if (questions.length > 0) {
+        if (!this.#isAsking) hold();
+        this.#isAsking = true;
+        const answered = await this.#answered(questions, stream);
+        if (!answered) return;
+      }
+      for (const { buffer, start } of this.#messages.splice(0, count)) next.message(buffer, start, buffer.length);
+      answers.clear();
+    }
+    this.#bytes = 0;
+    if (this.#keepalive !== undefined) next.keepalive(this.#keepalive);
+    this.#keepalive = undefined;
+    next.flush();
+    if (!this.#isAsking) return;
+    this.#isAsking = false;
+    release();
+  }
+
+  /**
+   * Reads the messages up to and including the first that may change the definitions. Returns how
+   * many it read.
+   */
+  #scan(): number {
+    this.#scout.rebind();
+    for (const [index, { buffer, start }] of this.#messages.entries()) {
+      this.#decoder.message(buffer, start, buffer.length);
+      if (this.#scout.takeRedefinition()) return index + 1;
+    }
+    return this.#messages.length;
+  }
+
+  /** Returns false if another stream has begun meanwhile, so that nobody needs the answers. */
+  async #answered(questions: readonly Question[], stream: number): Promise<boolean> {
+    const { ask, answers } = this.#options;
+    const isCurrent = () => stream === this.#stream;
+    const each = questions.map(async ({ route, rows }) => {
+      const results = await ask(route.query, rowsOf(route.query, rows));
+      if (!isCurrent()) return;
+      for (const [index, { packet, side, fault }] of rows.entries())
+        answers.put(packet, route.pattern, side, fault ?? results[index]);
+    });
+    try {
+      await Promise.all(each);
+    } catch (error) {
+      if (isCurrent()) throw error;
+    }
+    return isCurrent();
+  }
+}
+
+function rowsOf({ columns }: RemoteQuery, rows: readonly AskedRow[]): RemoteRows {
+  return {
+    commits: rows.map(({ commit }) => commit),
+    keyOnly: rows.map(({ keyOnly }) => keyOnly),
+    texts: columns.map((_, index) => rows.map(({ values }) => values[index] ?? null)),
+  };
+}
+
+interface AskedRow {
+  readonly packet: Buffer;
+  readonly side: Side;
+  readonly commit: number;
+  readonly keyOnly: boolean;
+  /** Slices of the packet. */
+  readonly values: readonly (Buffer | null)[];
+  /** Why there is nothing to ask. */
+  readonly fault?: RowError;
+}
+
+interface Question {
+  readonly route: RemoteRoute;
+  readonly rows: AskedRow[];
+}
+
+const RELATION = 0x52; // R
+
+/** Collects the rows of views that Postgres evaluates. */
+class Scout implements ChangeHandler {
+  readonly #routesOf: LookaheadOptions['routesOf'];
+  readonly #relations = new Map<number, Relation>();
+  readonly #questions = new Map<string, Question>();
+  readonly #indexes = new WeakMap<Relation, Map<RemoteQuery, readonly number[]>>();
+  #isRedefined = false;
+  #commit = 0;
+
+  constructor(routesOf: LookaheadOptions['routesOf']) {
+    this.#routesOf = routesOf;
+  }
+
+  reset(): void {
+    this.#relations.clear();
+    this.#questions.clear();
+    this.#isRedefined = false;
+  }
+
+  isDescription(buffer: Buffer, start: number): boolean {
+    return buffer[start] === RELATION;
+  }
+
+  takeQuestions(): Question[] {
+    const questions = [...this.#questions.values()];
+    this.#questions.clear();
+    return questions;
+  }
+
+  takeRedefinition(): boolean {
+    const isRedefined = this.#isRedefined;
+    this.#isRedefined = false;
+    return isRedefined;
+  }
+
+  /** The definitions may have changed since the tables were described. */
+  rebind(): void {
+    for (const relation of this.#relations.values()) this.relation(relation);
+  }
+
+  relation(relation: Relation): void {
+    this.#relations.set(relation.oid, relation);
+    relation.wanted = this.#routesOf(relation.oid).length > 0;
+  }
+
+  begin(): void {
+    this.#commit++;
+  }
+
+  truncate(): void {}
+  commit(): void {}
+
+  insert(relation: Relation, newRow: Tuple): void {
+    this.#collect(relation, newRow, 'newRow');
+  }
+
+  update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void {
+    this.#collect(relation, newRow, 'newRow');
+    if (oldRow !== undefined) this.#collect(relation, oldRow, 'oldRow');
+  }
+
+  delete(relation: Relation, oldRow: Tuple): void {
+    this.#collect(relation, oldRow, 'oldRow');
+  }
+
+  message(prefix: string): void {
+    if (prefix === 'sno.catalog') this.#isRedefined = true;
+  }
+
+  #collect(relation: Relation, row: Tuple, side: Side): void {
+    for (const route of this.#routesOf(relation.oid)) {
+      let question = this.#questions.get(route.pattern);
+      if (question === undefined) {
+        question = { route, rows: [] };
+        this.#questions.set(route.pattern, question);
+      }
+      const indexes = this.#indexesOf(relation, route.query);
+      question.rows.push({ ...askedRow(row, side, indexes, route.query), commit: this.#commit });
+    }
+  }
+
+  /**
+   * The positions of the parameters in the table's rows; -1 for a column that is missing in the
+   * WAL.
+   */
+  #indexesOf(relation: Relation, query: RemoteQuery): readonly number[] {
+    let known = this.#indexes.get(relation);
+    if (known === undefined) {
+      known = new Map();
+      this.#indexes.set(relation, known);
+    }
+    let indexes = known.get(query);
+    if (indexes === undefined) {
+      indexes = query.columns.map(({ name }) => relation.columns.findIndex((column) => column.name === name));
+      known.set(query, indexes);
+    }
+    return indexes;
+  }
+}
+
+/**
+ * Maximum bytes of a value. It leaves room for its JSON, which escapes, in a JavaScript string,
+ * which holds 512 MB.
+ */
+const VALUE_BYTES_MAX = 250 * 1024 * 1024;
+
+function askedRow(
+  row: Tuple,
+  side: Side,
+  indexes: readonly number[],
+  { columns }: RemoteQuery,
+): Omit<AskedRow, 'commit'> {
+  const keyOnly = side === 'oldRow' && row.keyOnly;
+  let fault: RowError | undefined;
+  const values = indexes.map((index, parameter) => {
+    const kind = row.kinds[index];
+    const [start, end] = [row.starts[index] as number, row.ends[index] as number];
+    const isMissing = kind === undefined || (kind === UNCHANGED && !keyOnly);
+    if (isMissing) fault = new RowError(`the value of ${columns[parameter]?.name} is not in the WAL`);
+    if (kind !== TEXT) return null;
+    if (end - start <= VALUE_BYTES_MAX) return row.buffer.subarray(start, end);
+    fault = new RowError(`the value of ${columns[parameter]?.name} is too large to be evaluated by Postgres`);
+    return null;
+  });
+  return fault === undefined
+    ? { packet: row.buffer, side, keyOnly, values }
+    : { packet: row.buffer, side, keyOnly: true, values: values.map(() => null), fault };
+}

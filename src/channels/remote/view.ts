@@ -1,0 +1,75 @@
+/**
+ * A channel view that Postgres evaluates, at work: every answer is available before its row is
+ * handled.
+ */
+
+import type { Relation } from '../../decode/relation.ts';
+import type { Tuple } from '../../decode/tuple.ts';
+import type { Bytes } from '../../memory/byte-writer.ts';
+import { writeEncodedValue } from '../catalog/pattern.ts';
+import type { BoundView } from '../channel.ts';
+import { bindPlan, type ViewPlan } from '../evaluation/bound-view.ts';
+import type { IndexOf } from '../evaluation/evaluate.ts';
+import type { RemoteAnswers, RemoteRow, Side } from '../remote-answers.ts';
+
+/** Only the key of `plan` is used; Postgres evaluates everything else. */
+export function bindRemote(plan: ViewPlan, indexOf: IndexOf, relation: Relation, answers: RemoteAnswers): BoundView {
+  return new RemoteBoundView(plan, indexOf, relation, answers);
+}
+
+class RemoteBoundView implements BoundView {
+  readonly #pattern: string;
+  readonly #literals: readonly Buffer[];
+  readonly #local: BoundView;
+  readonly #relation: Relation;
+  readonly #answers: RemoteAnswers;
+
+  constructor(plan: ViewPlan, indexOf: IndexOf, relation: Relation, answers: RemoteAnswers) {
+    this.#pattern = plan.pattern.text;
+    this.#literals = plan.pattern.literals.map((literal) => Buffer.from(literal));
+    this.#local = bindPlan({ ...plan, outputs: [], placeholders: [], where: undefined }, indexOf);
+    this.#relation = relation;
+    this.#answers = answers;
+  }
+
+  matches(row: Tuple): boolean {
+    return this.#answer(row) !== undefined;
+  }
+
+  channel(row: Tuple, out: Bytes): boolean {
+    const values = this.#answer(row)?.placeholders ?? [];
+    if (values.includes(null)) return false;
+    out.append(this.#literals[0] as Buffer);
+    for (const [index, value] of (values as readonly Buffer[]).entries()) {
+      writeEncodedValue(value, 0, value.length, out);
+      out.append(this.#literals[index + 1] as Buffer);
+    }
+    return true;
+  }
+
+  key(row: Tuple, out: Bytes): void {
+    this.#local.key(row, out);
+  }
+
+  data(row: Tuple, out: Bytes): boolean {
+    const data = this.#answer(row)?.data;
+    if (data == null) return false;
+    out.append(data);
+    return true;
+  }
+
+  differs(oldRow: Tuple, newRow: Tuple): boolean {
+    if (oldRow.keyOnly) return true;
+    const [before, after] = [this.#answer(oldRow)?.data, this.#answer(newRow)?.data];
+    return before == null || after == null || !before.equals(after);
+  }
+
+  keyDiffers(oldRow: Tuple, newRow: Tuple): boolean {
+    return this.#local.keyDiffers(oldRow, newRow);
+  }
+
+  #answer(row: Tuple): RemoteRow | undefined {
+    const side: Side = row === this.#relation.newRow ? 'newRow' : 'oldRow';
+    return this.#answers.take(row, this.#pattern, side);
+  }
+}

@@ -1,0 +1,175 @@
+/**
+ * Whether indexes serve an access view's query, which runs once for every subscription. Postgres
+ * itself is asked, by EXPLAIN: it alone knows which index serves a join, a cast or an expression. A
+ * table that it reads whole although that is discouraged has no index for the query, however fast
+ * the query may be while the table is small.
+ */
+import { type Node, parseSync } from 'libpg-query';
+import type pg from 'pg';
+import type { AccessView } from '../../channels/channel.ts';
+import { nameOf, walk } from '../../channels/sql/node.ts';
+import { quoteIdentifier, readableName } from '../../postgres/quote.ts';
+
+/**
+ * Minimum bytes of a table for a warning: a whole read of a smaller table is fast. A table without
+ * statistics counts as large.
+ */
+const ROWS_MIN = 1_000;
+
+/** One node of EXPLAIN (FORMAT JSON, VERBOSE). */
+interface Plan {
+  readonly 'Node Type': string;
+  readonly Schema?: string;
+  readonly 'Relation Name'?: string;
+  readonly Alias?: string;
+  readonly 'Index Name'?: string;
+  readonly 'Index Cond'?: string;
+  readonly Plans?: readonly Plan[];
+  readonly [member: string]: unknown;
+}
+
+/** Nodes that read a table. A bitmap scan has its indexes below it. */
+const SCAN = /^(Seq|Index|Index Only|Bitmap Heap) Scan$/;
+const CONDITION = /^(Filter|Recheck Cond|.* Filter|.* Cond)$/;
+
+const PLANNER = `
+  set local search_path = pg_catalog;
+  set local plan_cache_mode = force_generic_plan;
+  set local enable_seqscan = off;
+  set local enable_hashjoin = off;
+  set local enable_mergejoin = off`;
+
+/**
+ * A warning for each table that is read whole for a subscription. `parameters`: how many the view's
+ * query has. Runs within a transaction of the caller's, and leaves nothing behind in it.
+ */
+export async function accessReads(
+  client: pg.ClientBase,
+  { pattern, sql }: AccessView,
+  parameters: number,
+): Promise<readonly string[]> {
+  if (parameters === 0) return [];
+  const view = `channel_access.${quoteIdentifier(pattern.text)}`;
+  await client.query('savepoint sno_access');
+  try {
+    const plan = await planOf(client, sql, parameters);
+    const conditions = nodesOf(plan).flatMap((node) =>
+      Object.entries(node).flatMap(([member, text]) => (CONDITION.test(member) ? [String(text)] : [])),
+    );
+    const warnings: string[] = [];
+    for (const scan of nodesOf(plan).filter((node) => SCAN.test(node['Node Type']))) {
+      const alias = scan.Alias ?? '';
+      // else its first row will do
+      if (!conditions.some((text) => text.includes(`${readableName(alias)}.`))) continue;
+      const table = await tableOf(client, scan);
+      if (isServed(scan, table.leading) || (table.rows >= 0 && table.rows < ROWS_MIN)) continue;
+      const columns = [...new Set(conditions.flatMap((text) => comparedIn(text, alias, table.texts)))];
+      const hint =
+        columns.length === 0
+          ? `no index serves ${String(scan['Filter'] ?? 'its join')}`
+          : `no index begins with a column that is compared there; CREATE INDEX ON ${table.name} (${columns.map((name) => readableName(name)).join(', ')});`;
+      warnings.push(`for each subscription ${view} reads all of ${table.name}: ${hint}`);
+    }
+    return [...new Set(warnings)];
+  } catch (error) {
+    return [`${view} cannot be asked: ${(error as Error).message}`];
+  } finally {
+    await client.query('rollback to savepoint sno_access; deallocate all');
+  }
+}
+
+async function planOf(client: pg.ClientBase, sql: string, parameters: number): Promise<Plan> {
+  await client.query(`${PLANNER}; prepare sno_access as ${sql}`);
+  const nulls = Array.from({ length: parameters }, () => 'null').join(', ');
+  const { rows } = await client.query<{ 'QUERY PLAN': string }>({
+    text: `explain (format json, verbose) execute sno_access (${nulls})`,
+    types: { getTypeParser: () => String },
+  });
+  // planning it left the path of the view's functions
+  await client.query('set local search_path = pg_catalog');
+  const [explained] = JSON.parse(rows[0]?.['QUERY PLAN'] ?? '') as [{ readonly Plan: Plan }];
+  return explained.Plan;
+}
+
+function nodesOf(plan: Plan): readonly Plan[] {
+  return [plan, ...(plan.Plans ?? []).flatMap(nodesOf)];
+}
+
+interface ScannedTable {
+  /** Of a partition, the root's. */
+  readonly name: string;
+  /** As of the last ANALYZE. -1: none yet. */
+  readonly rows: number;
+  /** Columns that are compared by their text, which an index over the column itself serves. */
+  readonly texts: readonly string[];
+  /** What the scan's indexes begin with, each under its index's name. */
+  readonly leading: Readonly<Record<string, string>>;
+}
+
+async function tableOf(client: pg.ClientBase, scan: Plan): Promise<ScannedTable> {
+  const indexes = nodesOf(scan).flatMap(({ 'Index Name': index }) => index ?? []);
+  const { rows } = await client.query<{ facts: string }>(
+    `select json_build_object('schema', n.nspname, 'name', root.relname, 'rows', c.reltuples,
+       'texts', array(select a.attname from pg_attribute a where a.attrelid = c.oid and a.atttypid = 'varchar'::regtype),
+       'leading', (
+         select coalesce(json_object_agg(i.relname, pg_get_indexdef(i.oid, 1, true)), '{}')
+         from pg_class i where i.relnamespace = c.relnamespace and i.relname = any ($3)))::text as facts
+     from pg_class c
+     join pg_class root on root.oid = coalesce(pg_partition_root(c.oid), c.oid)
+     join pg_namespace n on n.oid = root.relnamespace
+     where c.relnamespace = to_regnamespace($1) and c.relname = $2`,
+    [quoteIdentifier(scan.Schema ?? ''), scan['Relation Name'], indexes],
+  );
+  const facts = JSON.parse(rows[0]?.facts ?? '') as ScannedTable & { readonly schema: string };
+  return { ...facts, name: readableName(facts.schema, facts.name) };
+}
+
+/** Whether an index narrows the scan by what it begins with. */
+function isServed(scan: Plan, leading: ScannedTable['leading']): boolean {
+  return nodesOf(scan).some(({ 'Index Name': index = '', 'Index Cond': condition }) => {
+    const first = leading[index];
+    if (condition === undefined || first === undefined) return false;
+    const unqualified = condition.replaceAll(`${readableName(scan.Alias ?? '')}.`, '');
+    return new RegExp(`(?<![\\w$"])${first.replace(/[^\w\s]/g, '\\$&')}(?![\\w$"])`).test(unqualified);
+  });
+}
+
+/**
+ * The columns of a table that a condition compares for equality, as they are or, of `texts`, by
+ * their text.
+ */
+function comparedIn(condition: string, alias: string, texts: readonly string[]): readonly string[] {
+  const columns: string[] = [];
+  walk(parsed(condition), (kind, inner) => {
+    if (kind !== 'A_Expr') return;
+    const { name, lexpr, rexpr } = inner as Comparison;
+    if (nameOf(name) !== '=') return;
+    for (const side of [lexpr, rexpr]) {
+      const [table, column] =
+        (side?.ColumnRef ?? side?.TypeCast?.arg?.ColumnRef)?.fields?.map((part) => nameOf([part])) ?? [];
+      if (table !== alias || column === undefined) continue;
+      if (side?.TypeCast === undefined || texts.includes(column)) columns.push(column);
+    }
+  });
+  return columns;
+}
+
+interface Comparison {
+  readonly name?: Node[];
+  readonly lexpr?: Operand;
+  readonly rexpr?: Operand;
+}
+
+interface Operand {
+  readonly ColumnRef?: { readonly fields?: Node[] };
+  readonly TypeCast?: { readonly arg?: Operand };
+}
+
+/** Undefined if the text is not SQL: EXPLAIN has its own words for subplans. */
+function parsed(condition: string): unknown {
+  try {
+    return parseSync(`select ${condition}`);
+  } catch {
+    return undefined;
+  }
+}

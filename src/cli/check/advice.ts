@@ -1,0 +1,42 @@
+/**
+ * What `sno check` asks the database beyond the catalog: how much channels and their access views
+ * cost it.
+ */
+import type pg from 'pg';
+import type { Catalog } from '../../channels/catalog/catalog.ts';
+import { compileAccess } from '../../channels/compiler/access/view.ts';
+import { compileAccessRows } from '../../channels/compiler/compile.ts';
+import type { ChannelRegistry } from '../../channels/definitions/registry.ts';
+import { Types } from '../../channels/values/types.ts';
+import { SnoError } from '../../errors.ts';
+import { accessReads } from './access-reads.ts';
+import { busyTables } from './busy-tables.ts';
+import { firstRowFault } from './first-row.ts';
+import { wideIdentities } from './wide-identity.ts';
+
+/** Warnings by pattern. */
+export type Advice = ReadonlyMap<string, readonly string[]>;
+
+/** Call within a transaction, which stays as it was. */
+export async function adviceOf(client: pg.ClientBase, catalog: Catalog, registry: ChannelRegistry): Promise<Advice> {
+  const advice = new Map<string, string[]>();
+  const views = [...registry.views()];
+  const wide = await wideIdentities(
+    client,
+    views.map(({ need }) => need),
+  );
+  for (const { pattern, table } of views) advice.set(pattern.text, [wide.get(table.oid) ?? []].flat());
+  const add = (pattern: string, warnings: readonly string[]) =>
+    advice.set(pattern, [...(advice.get(pattern) ?? []), ...warnings]);
+  for (const channel of catalog.channels) add(channel.pattern, await firstRowFault(client, 'channels', channel));
+  const types = new Types(catalog.types);
+  for (const declared of catalog.access) {
+    const access = compileAccess(declared, types, catalog.tables);
+    if (access instanceof SnoError) continue;
+    add(declared.pattern, await accessReads(client, access, access.pattern.columns.length + access.claims.length));
+    if (compileAccessRows(declared, catalog) === undefined)
+      add(declared.pattern, await busyTables(client, declared, catalog.tables));
+    add(declared.pattern, await firstRowFault(client, 'channel_access', declared));
+  }
+  return advice;
+}

@@ -1,0 +1,61 @@
+/**
+ * Tables below access views that are updated often, where Snö cannot tell from the WAL that an
+ * update ends no access. Each such commit has all subscribers of the pattern checked.
+ */
+import type pg from 'pg';
+import type { CatalogAccess, CatalogTable } from '../../channels/catalog/catalog.ts';
+import { columnsReadBy } from '../../channels/definitions/compiled-views.ts';
+import { quoteIdentifier, readableName } from '../../postgres/quote.ts';
+
+/** Minimum updates since the statistics were reset before a warning. */
+const UPDATES_MIN = 10_000;
+
+/** Warnings about an access view of which one row does not tell whom it concerns. */
+export async function busyTables(
+  client: pg.ClientBase,
+  access: CatalogAccess,
+  tables: readonly CatalogTable[],
+): Promise<readonly string[]> {
+  const known = columnsReadBy(access);
+  const view = `channel_access.${quoteIdentifier(access.pattern)}`;
+  const warnings: string[] = [];
+  for (const table of tables.filter(({ oid, kind }) => access.reads.includes(oid) && (kind === 'r' || kind === 'p'))) {
+    const columns = known.get(table.oid);
+    const isKnown = columns !== undefined && !columns.some((name) => isUnsent(table, name));
+    if (isKnown && (table.replicaIdentity === 'f' || columns.every((name) => isIdentity(table, name)))) continue;
+    if ((await updatesOf(client, table.oid)) < UPDATES_MIN) continue;
+    const name = readableName(table.schema, table.name);
+    const checks = `${name} is updated often, and ${view} reads it by a join or subquery`;
+    warnings.push(
+      isKnown
+        ? `${checks}: the first update of each row since Snö started has all subscribers checked, and so have updates of rows seen ` +
+            `long ago. With the old row in the WAL, only changes of ${columns.map((column) => readableName(column)).join(', ')} do: ` +
+            `ALTER TABLE ${name} REPLICA IDENTITY FULL;`
+        : `${checks}: each update has all subscribers checked. Snö cannot tell which columns decide: the view reads whole rows, ` +
+            'generated columns, types of extensions or the time, or it depends on the order of rows (LIMIT, DISTINCT ON, windows). ' +
+            `Write the view without these, or move the columns that change often out of ${name}`,
+    );
+  }
+  return warnings;
+}
+
+/** Computed columns are not in the WAL. */
+function isUnsent({ columns }: CatalogTable, name: string): boolean {
+  return columns.find((column) => column.name === name)?.generated !== '';
+}
+
+function isIdentity({ columns, replicaIdentity, primaryKey, identityIndex }: CatalogTable, name: string): boolean {
+  const key = replicaIdentity === 'i' ? identityIndex : primaryKey;
+  const number = columns.find((column) => column.name === name)?.number;
+  return number !== undefined && key?.includes(number) === true;
+}
+
+/** Since the statistics were reset; a partitioned table's are those of its partitions. */
+async function updatesOf(client: pg.ClientBase, table: number): Promise<number> {
+  const { rows } = await client.query<{ updates: string }>(
+    `select coalesce(sum(pg_stat_get_tuples_updated(p.oid)), 0)::text as updates
+     from (select $1::oid union select relid from pg_partition_tree($1::oid)) p (oid)`,
+    [table],
+  );
+  return Number(rows[0]?.updates);
+}

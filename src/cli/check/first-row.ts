@@ -1,0 +1,37 @@
+/**
+ * Whether the functions that a view calls can run: what their bodies name is not known to Postgres
+ * before.
+ */
+import type pg from 'pg';
+import type { CatalogAccess, CatalogChannel } from '../../channels/catalog/catalog.ts';
+import { underPath } from '../../channels/catalog/search-path.ts';
+import { quoteIdentifier } from '../../postgres/quote.ts';
+
+/** Maximum time for the first row of a view, in ms. */
+const FIRST_ROW_MS_MAX = 2_000;
+const CANCELED = '57014';
+
+/**
+ * A warning where the first row of the view cannot be read under the search_path of its owner. An
+ * empty view shows nothing. Runs within a transaction of the caller's, and leaves nothing behind in
+ * it.
+ */
+export async function firstRowFault(
+  client: pg.ClientBase,
+  schema: 'channels' | 'channel_access',
+  { pattern, searchPath, functions }: CatalogChannel | CatalogAccess,
+): Promise<readonly string[]> {
+  if (!functions.some(({ needsPath }) => needsPath)) return [];
+  const view = `${schema}.${quoteIdentifier(pattern)}`;
+  await client.query('savepoint sno_first_row');
+  try {
+    await client.query(`set local search_path = pg_catalog; set local statement_timeout = ${FIRST_ROW_MS_MAX}`);
+    await client.query(`select row_to_json(v.*)::text from ${underPath(searchPath)} cross join ${view} v limit 1`);
+    return [];
+  } catch (error) {
+    const { code, message } = error as { readonly code?: unknown; readonly message: string };
+    return code === CANCELED ? [] : [`${view} cannot be read under search_path ${searchPath}: ${message}`];
+  } finally {
+    await client.query('rollback to savepoint sno_first_row');
+  }
+}

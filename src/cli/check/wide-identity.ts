@@ -1,0 +1,58 @@
+/** What REPLICA IDENTITY FULL costs: of tables with wide rows, it is worth to know. */
+import type pg from 'pg';
+import type { CatalogTable } from '../../channels/catalog/catalog.ts';
+import { type IdentityNeed, indexFor, unitedNeed } from '../../channels/catalog/identity-statements.ts';
+import { readableName } from '../../postgres/quote.ts';
+
+/** Of a row on average. */
+const WIDE_BYTES = 1_000;
+/** If the table was never analyzed, its columns are counted instead. */
+const WIDE_COLUMNS = 20;
+
+/**
+ * Average bytes of a row, with what of it is stored apart; null where the table was never analyzed,
+ * or is empty.
+ */
+const WIDTHS = `
+select coalesce(json_object_agg(t.oid, (
+    select (sum(leaf.reltuples * (
+        select sum(s.avg_width) from pg_stats s where s.schemaname = n.nspname and s.tablename = leaf.relname and not s.inherited))
+      + sum(case when leaf.reltoastrelid = 0 then 0 else pg_relation_size(leaf.reltoastrelid) end)) / sum(leaf.reltuples)
+    from pg_class leaf join pg_namespace n on n.oid = leaf.relnamespace
+    where (leaf.oid = t.oid or leaf.oid in (select relid from pg_partition_tree(t.oid))) and leaf.relkind = 'r' and leaf.reltuples > 0)),
+  '{}')::text as widths
+from unnest($1::bigint[]) t (oid)`;
+
+/** A warning for each of the tables that has it and is wide, by the table's oid. */
+export async function wideIdentities(
+  client: pg.ClientBase,
+  needs: readonly IdentityNeed[],
+): Promise<ReadonlyMap<number, string>> {
+  const tables = [...new Set(needs.map(({ table }) => table))];
+  const full = tables.filter(({ replicaIdentity }) => replicaIdentity === 'f');
+  const { rows } = await client.query<{ widths: string }>(WIDTHS, [full.map(({ oid }) => oid)]);
+  const widths = JSON.parse(rows[0]?.widths ?? '{}') as Readonly<Record<string, number | null>>;
+  const warnings = new Map<number, string>();
+  for (const table of full) {
+    const width = widths[table.oid] ?? undefined;
+    const isWide = width === undefined ? table.columns.length >= WIDE_COLUMNS : width >= WIDE_BYTES;
+    if (isWide) warnings.set(table.oid, costOf(table, width, needs));
+  }
+  return warnings;
+}
+
+function costOf(full: CatalogTable, width: number | undefined, needs: readonly IdentityNeed[]): string {
+  const { schema, name, columns } = full;
+  const table = readableName(schema, name);
+  const size = width === undefined ? `${columns.length} columns` : `about ${Math.round(width / 100) / 10} kB`;
+  const cost = `with REPLICA IDENTITY FULL, each UPDATE and DELETE of ${table} writes the whole old row to the WAL, of ${size}, besides the new one. `;
+  const need = unitedNeed(needs.filter((each) => each.table.oid === full.oid));
+  const index = need === undefined ? undefined : indexFor(need);
+  if (index !== undefined)
+    return `${cost}A unique index has all that the channels need: ALTER TABLE ${table} REPLICA IDENTITY USING INDEX ${readableName(index.name)};`;
+  return (
+    cost +
+    'Where that is too much, or REPACK (CONCURRENTLY) of Postgres 19 is wanted, which refuses FULL: a unique index over the key and the columns of WHERE and placeholders, all NOT NULL, and ' +
+    `ALTER TABLE ${table} REPLICA IDENTITY USING INDEX ...`
+  );
+}

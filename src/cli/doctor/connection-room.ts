@@ -1,0 +1,93 @@
+/**
+ * How many connections Snö needs, and how many the role, the database and the server let it have.
+ */
+import type pg from 'pg';
+import type { Settings } from '../../config/config.ts';
+import { readableName } from '../../postgres/quote.ts';
+import type { Finding } from './diagnose.ts';
+
+interface Limit {
+  readonly of: 'role' | 'database' | 'server';
+  readonly name: string;
+  /** Undefined: no limit. */
+  readonly max: number | undefined;
+  /** Connections below that limit that are not Snö's. */
+  readonly others: number;
+}
+
+interface Need {
+  /** WAL senders do not count against max_connections and the database's limit. */
+  readonly queries: number;
+  readonly replication: number;
+}
+
+/** `LISTEN`, four for queries, and one for setup at the start. */
+const MAIN_CONNECTIONS = 6;
+const WORKER_CONNECTIONS = 2;
+
+export function connectionsNeeded(
+  settings: Pick<Settings, 'SNO_WORKERS' | 'SNO_SNAPSHOTS' | 'SNO_ACCESS_QUERIES'>,
+): Need {
+  const { SNO_WORKERS: workers, SNO_SNAPSHOTS: snapshots, SNO_ACCESS_QUERIES: access } = settings;
+  const perWorker =
+    workers === 0 ? 0 : WORKER_CONNECTIONS + Math.ceil(snapshots / workers) + Math.ceil(access / workers);
+  const queries = MAIN_CONNECTIONS + (workers === 0 ? snapshots + access : workers * perWorker);
+  return { queries, replication: 1 };
+}
+
+/**
+ * Connections of Snö itself are known by their names: those of a process that runs are not in its
+ * way. Of other roles' connections an ordinary role sees neither name nor kind: they count.
+ */
+const QUERY = `
+with other as (
+  select usename, datname, backend_type from pg_stat_activity
+  where usename is not null and coalesce(backend_type, 'client backend') in ('client backend', 'walsender') and coalesce(application_name, '') not like 'sno %'
+    and application_name is distinct from current_setting('application_name')
+)
+select 'role' as of, rolname as name, case when rolconnlimit >= 0 and not rolsuper then rolconnlimit end as max,
+  (select count(*) from other where usename = rolname) as others
+from pg_roles where rolname = current_user
+union all
+select 'database', datname, case when datconnlimit >= 0 and not (select rolsuper from pg_roles where rolname = current_user) then datconnlimit end,
+  (select count(*) from other where other.datname = d.datname and backend_type is distinct from 'walsender')
+from pg_database d where datname = current_database()
+union all
+select 'server', 'max_connections', current_setting('max_connections')::int
+    - case when (select rolsuper from pg_roles where rolname = current_user) then 0 else
+        current_setting('superuser_reserved_connections')::int + coalesce(current_setting('reserved_connections', true)::int, 0) end,
+  (select count(*) from other where backend_type is distinct from 'walsender')`;
+
+/** `client` gives its results as text. */
+export async function readLimits(client: pg.Client): Promise<readonly Limit[]> {
+  const { rows } = await client.query<{ of: Limit['of']; name: string; max: string | null; others: string }>(QUERY);
+  return rows.map(({ max, others, ...rest }) => ({
+    ...rest,
+    max: max === null ? undefined : Number(max),
+    others: Number(others),
+  }));
+}
+
+export function roomFindings(limits: readonly Limit[], need: Need): readonly Finding[] {
+  const short = limits.flatMap((limit): Finding[] => {
+    const { of, name, max, others } = limit;
+    // whether a WAL sender counts against the role's limit differs by version
+    const needed = need.queries + (of === 'role' ? need.replication : 0);
+    if (max === undefined || max - others >= needed) return [];
+    const message = `Snö needs up to ${needed} connections, and ${of === 'server' ? 'the server' : `the ${of} ${name}`} allows ${max}, of which others have ${others}`;
+    return [{ level: 'fail', message, hint: hintOf(limit, needed) }];
+  });
+  if (short.length > 0) return short;
+  const room = limits
+    .filter(({ max }) => max !== undefined)
+    .map(({ of, max, others }) => `${of} ${(max ?? 0) - others}`);
+  return [
+    { level: 'ok', message: `Snö needs up to ${need.queries} connections for queries; room for: ${room.join(', ')}` },
+  ];
+}
+
+function hintOf({ of, name, others }: Limit, needed: number): string {
+  const less = 'or lower SNO_SNAPSHOTS, SNO_ACCESS_QUERIES or SNO_WORKERS.';
+  if (of === 'server') return `Raise max_connections (with a restart), end connections that nobody needs, ${less}`;
+  return `Run: alter ${of} ${readableName(name)} connection limit ${others + needed}; ${less}`;
+}

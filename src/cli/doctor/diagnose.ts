@@ -1,0 +1,271 @@
+/**
+ * `sno doctor`'s judgement: from what is so to what is good, doubtful or wrong, each with its hint.
+ * Pure.
+ */
+import type { Settings } from '../../config/config.ts';
+import { ERRORS, type ErrorCode } from '../../errors.ts';
+import { quoteLiteral, readableName } from '../../postgres/quote.ts';
+import { canDecode } from '../../postgres/wal-level.ts';
+import { sizeText } from '../../size.ts';
+import { counted } from '../report.ts';
+import type { Facts, SlotFacts } from './facts.ts';
+
+export interface Finding {
+  readonly level: 'ok' | 'warn' | 'fail';
+  readonly message: string;
+  /** What to do; set for everything that is not ok. */
+  readonly hint?: string;
+}
+
+/** What the settings say that matters to the judgement. */
+export interface Wanted {
+  readonly slot: string;
+  readonly publication: string;
+  readonly replayWalBytes: number;
+  /** 0: no limit. */
+  readonly slotWalBytes: number;
+  readonly slotWalPolicy: Settings['SNO_SLOT_WAL_POLICY'];
+}
+
+type Check = (facts: Facts, wanted: Wanted) => Finding | readonly Finding[];
+
+const ok = (message: string): Finding => ({ level: 'ok', message });
+const warn = (message: string, hint: string): Finding => ({ level: 'warn', message, hint });
+const fail = (message: string, hint: string): Finding => ({ level: 'fail', message, hint });
+const failAs = (code: ErrorCode, message: string): Finding => fail(message, ERRORS[code].hint);
+
+const OLD_TRANSACTION_SECONDS = 300;
+const FOREIGN_SLOT_BYTES = 1024 ** 3;
+const STATEMENT_TIMEOUT_MS_MIN = 60_000;
+const SENDER_TIMEOUT_MS_MIN = 10_000;
+/**
+ * By major version, the first one whose decoding hears of a publication that changes while a
+ * transaction is open (decision 0018).
+ */
+const PUBLISHES_WHOLE: ReadonlyMap<number, number> = new Map([
+  [15, 150_013],
+  [16, 160_009],
+  [17, 170_005],
+]);
+
+const CHECKS: readonly Check[] = [
+  ({ serverVersion }) => {
+    const version = `Postgres ${versionText(serverVersion)}`;
+    if (serverVersion < 150_000) return failAs('database_too_old', version);
+    if (serverVersion >= (PUBLISHES_WHOLE.get(Math.floor(serverVersion / 10_000)) ?? 0)) return ok(version);
+    return warn(
+      `${version} can lose changes of a table that is published while a transaction is writing to it`,
+      'Upgrade to the newest minor version (15.13, 16.9, 17.5 or newer).',
+    );
+  },
+
+  ({ inRecovery }) =>
+    inRecovery ? failAs('database_standby', 'this server is a standby') : ok('this server is a primary'),
+
+  ({ serverVersion, walLevel }) => {
+    const message = `wal_level is ${walLevel}`;
+    return canDecode(serverVersion, walLevel) ? ok(message) : failAs('wal_level_not_logical', message);
+  },
+
+  ({ role }) =>
+    role.replication
+      ? ok(`the role ${role.name} may replicate`)
+      : fail(
+          `the role ${role.name} may not replicate`,
+          `Run as a superuser: alter role ${readableName(role.name)} replication; on Amazon RDS: grant rds_replication to ${readableName(role.name)};`,
+        ),
+
+  ({ install }) => {
+    const hint = ERRORS.setup_required.hint;
+    if (install.version === undefined) return fail('the database is not set up: there is no schema sno', hint);
+    return ok(`the database is set up (version ${install.version})`);
+  },
+
+  ({ install }) => {
+    if (install.version === undefined) return [];
+    return install.eventTrigger
+      ? ok('an event trigger puts channel definitions into the WAL')
+      : warn(
+          'there is no event trigger: new definitions are found by polling, a moment after their commit, and nobody notices when a materialized view below an access view is refreshed concurrently',
+          'Run `sno setup --apply` as a role that may create event triggers, where the provider allows it.',
+        );
+  },
+
+  ({ install, ddl }) =>
+    install.version !== undefined && install.eventTrigger && ddl.notAlways.length > 0
+      ? warn(
+          `event triggers are disabled, or do not fire under session_replication_role = replica: ${ddl.notAlways.join(', ')}`,
+          'Run `sno setup --apply` as their owner. Until then some DDL is noticed seconds after its commit.',
+        )
+      : [],
+
+  ({ ddl }) =>
+    ddl.offIn.map((place) =>
+      warn(
+        `event_triggers is off in: ${place}`,
+        'Set it to on: DDL of sessions without event triggers is noticed seconds after its commit.',
+      ),
+    ),
+
+  ({ ddl }) =>
+    ddl.unguarded.length === 0
+      ? []
+      : warn(
+          `triggers that notice the TRUNCATE of a partition are not ENABLE ALWAYS: ${ddl.unguarded.join(', ')}`,
+          'Run as the owner of the tables: select sno.guard_partitions();',
+        ),
+
+  ({ publication }, { publication: name }) =>
+    publication === undefined
+      ? fail(`there is no publication ${name}`, ERRORS.setup_required.hint)
+      : ok(`the publication ${name} has ${counted(publication.tables, 'table')}`),
+
+  ({ otherPublications }) =>
+    otherPublications.map(({ name, tables }) =>
+      tables === null
+        ? warn(
+            `another Snö's publication is missing: ${name}`,
+            `If nothing reads it any more: delete from sno.publications where name = ${quoteLiteral(name)};`,
+          )
+        : ok(`another Snö's publication, ${name}, has ${counted(tables, 'table')}`),
+    ),
+
+  ({ slots }, wanted) => slotFinding(slots.own, slots, wanted),
+
+  ({ slots }) =>
+    slots.others
+      .filter(({ active, retainedBytes }) => !active && retainedBytes > FOREIGN_SLOT_BYTES)
+      .map(({ name, retainedBytes }) =>
+        warn(
+          `nobody reads the slot ${name}, and it holds ${sizeText(retainedBytes)} of WAL`,
+          `If nobody needs it: select pg_drop_replication_slot(${quoteLiteral(name)});`,
+        ),
+      ),
+
+  ({ slots, senders }) =>
+    slots.own?.active === true || senders.used < senders.max
+      ? ok(`${senders.used} of ${senders.max} WAL senders are in use`)
+      : failAs('slots_exhausted', `all ${senders.max} WAL senders are in use`),
+
+  ({ slotKeepBytes }, { slotWalBytes, slotWalPolicy }) => {
+    const hint = `Run: alter system set max_slot_wal_keep_size = '${sizeSetting(keepBytesAdvised(slotWalBytes))}'; select pg_reload_conf(); with a size that the disk has room for.`;
+    if (slotKeepBytes < 0) {
+      const own =
+        slotWalPolicy === 'give_up' && slotWalBytes > 0
+          ? 'SNO_SLOT_WAL_BYTES bounds it only while Snö runs'
+          : 'nothing bounds it';
+      return warn(`max_slot_wal_keep_size is -1: a slot that nobody reads fills the disk, and ${own}`, hint);
+    }
+    if (slotKeepBytes <= slotWalBytes) {
+      return warn(
+        `max_slot_wal_keep_size is ${sizeText(slotKeepBytes)}, not more than SNO_SLOT_WAL_BYTES (${sizeText(slotWalBytes)}): Postgres gives the slot up before Snö would`,
+        `${hint} Or lower SNO_SLOT_WAL_BYTES.`,
+      );
+    }
+    return ok(`max_slot_wal_keep_size is ${sizeText(slotKeepBytes)}`);
+  },
+
+  ({ slotIdleTimeoutSeconds }) =>
+    slotIdleTimeoutSeconds > 0
+      ? warn(
+          `idle_replication_slot_timeout is ${slotIdleTimeoutSeconds} s: the slot is lost when Snö stands still for longer`,
+          'Set it to 0, or to more than the longest stop of Snö that you plan with.',
+        )
+      : [],
+
+  ({ senderTimeoutMs }) =>
+    senderTimeoutMs === 0 || senderTimeoutMs >= SENDER_TIMEOUT_MS_MIN
+      ? ok(`wal_sender_timeout is ${senderTimeoutMs === 0 ? 'off' : `${senderTimeoutMs / 1_000} s`}`)
+      : warn(
+          `wal_sender_timeout is ${senderTimeoutMs} ms`,
+          "Run: alter system set wal_sender_timeout = '60s'; select pg_reload_conf();",
+        ),
+
+  // Snö's sessions have none of their own: what is there stands in the URL or in PGOPTIONS.
+  ({ statementTimeoutMs }) =>
+    statementTimeoutMs === 0 || statementTimeoutMs >= STATEMENT_TIMEOUT_MS_MIN
+      ? []
+      : warn(
+          `SNO_DATABASE_URL or PGOPTIONS sets statement_timeout to ${statementTimeoutMs} ms: snapshots of large channels may be cut off`,
+          'Take it out there, or give it minutes.',
+        ),
+
+  ({ transactions, idleTransactionTimeoutMs }) => {
+    const old = transactions.filter(({ ageSeconds }) => ageSeconds > OLD_TRANSACTION_SECONDS);
+    const timeout = idleTransactionTimeoutMs === 0 ? 'off' : `${idleTransactionTimeoutMs / 1_000} s`;
+    if (old.length === 0)
+      return ok(`no transaction is older than 5 min (idle_in_transaction_session_timeout is ${timeout})`);
+    return old.map(({ who, ageSeconds, end }) =>
+      warn(
+        `a transaction has been open for ${Math.round(ageSeconds / 60)} min (${who}): it holds WAL back and blocks the making of a slot`,
+        `End it: ${end}; and set idle_in_transaction_session_timeout, which is ${timeout}.`,
+      ),
+    );
+  },
+
+  ({ walDirectoryBytes }) =>
+    ok(
+      walDirectoryBytes === undefined
+        ? 'the size of the WAL on disk is not shown to this role (grant pg_monitor to see it)'
+        : `the WAL takes ${sizeText(walDirectoryBytes)} on disk; how much is free, SQL cannot tell`,
+    ),
+];
+
+export function diagnose(facts: Facts, wanted: Wanted): readonly Finding[] {
+  return CHECKS.flatMap((check) => check(facts, wanted));
+}
+
+function slotFinding(own: SlotFacts | undefined, { used, max, database }: Facts['slots'], wanted: Wanted): Finding {
+  const { slot } = wanted;
+  if (own === undefined) {
+    return used < max
+      ? warn(
+          `there is no slot ${slot} yet (${used} of ${max} are in use)`,
+          '`sno setup --apply` makes it, or `sno start`.',
+        )
+      : failAs('slots_exhausted', `there is no slot ${slot}, and all ${max} are in use`);
+  }
+  if (own.plugin !== 'pgoutput' || own.database !== database) {
+    return failAs(
+      'slot_mismatch',
+      `the slot ${slot} is ${own.plugin === null ? 'physical' : `of ${own.plugin}, in database ${own.database}`}`,
+    );
+  }
+  if (own.walStatus === 'lost')
+    return fail(`the slot ${slot} is lost`, 'The next `sno start` makes a new one, and every subscriber is reset.');
+  const held = `holds ${sizeText(own.retainedBytes)} of WAL`;
+  if (own.walStatus === 'unreserved') {
+    return warn(`the slot ${slot} ${held} and is about to be lost`, 'Start Snö, or raise max_slot_wal_keep_size.');
+  }
+  const { slotWalBytes, slotWalPolicy } = wanted;
+  if (slotWalBytes > 0 && own.retainedBytes >= slotWalBytes) {
+    const next =
+      slotWalPolicy === 'give_up'
+        ? 'Snö gives it up, and resets its subscribers'
+        : 'it is kept: SNO_SLOT_WAL_POLICY=hold';
+    return fail(
+      `the slot ${slot} ${held}, beyond SNO_SLOT_WAL_BYTES (${sizeText(slotWalBytes)}): ${next}`,
+      'Start Snö if it is stopped, end the transactions that are named below, or raise the setting.',
+    );
+  }
+  if (!own.active && own.retainedBytes > 2 * wanted.replayWalBytes) {
+    return warn(
+      `nobody reads the slot ${slot}, and it ${held}`,
+      `Start Snö, or give up the history: select pg_drop_replication_slot(${quoteLiteral(slot)});`,
+    );
+  }
+  return ok(`the slot ${slot} is ${own.active ? 'being read' : 'there'} and ${held}`);
+}
+
+function versionText(version: number): string {
+  return `${Math.floor(version / 10_000)}.${version % 10_000}`;
+}
+
+/** Postgres is to give up later than Snö, and to leave room for a stop of Snö. */
+function keepBytesAdvised(slotWalBytes: number): number {
+  return Math.max(4 * 1024 ** 3, 1.25 * slotWalBytes);
+}
+
+function sizeSetting(bytes: number): string {
+  return `${Math.ceil(bytes / 1024 ** 3)}GB`;
+}

@@ -1,0 +1,25 @@
+/** Opens a replication connection as `sno start` does, and says what stands in its way. */
+import type { Settings } from '../../config/config.ts';
+import { SnoError } from '../../errors.ts';
+import { createReplicationClient } from '../../postgres/connect.ts';
+import { withDatabase } from '../database.ts';
+import type { Finding } from './diagnose.ts';
+
+/** `isStreaming`: Snö runs already, and has the WAL sender that it needs. */
+export async function replicationFinding(
+  settings: Pick<Settings, 'SNO_DATABASE_URL'>,
+  isStreaming: boolean,
+): Promise<Finding> {
+  try {
+    await withDatabase(settings, createReplicationClient, (client) => client.query('IDENTIFY_SYSTEM'));
+    return { level: 'ok', message: 'a replication connection can be opened' };
+  } catch (error) {
+    if (!(error instanceof SnoError)) throw error;
+    const isRunning = isStreaming && error.code === 'slots_exhausted';
+    return {
+      level: isRunning ? 'warn' : 'fail',
+      message: `no ${isRunning ? 'second ' : ''}replication connection can be opened: ${error.message}`,
+      hint: error.hint,
+    };
+  }
+}

@@ -1,0 +1,198 @@
+/**
+ * The words of the client's state machine: what it knows (State), what happens to it (Happening),
+ * what it wants done (Effect). docs/client-states.md is its table of states and its invariants.
+ */
+import type { ChangesFrame, ClientFrame, ResetReason, ServerFrame, SnapshotRow } from '../../protocol.ts';
+import type { Failure } from '../error.ts';
+import type { Commit, Message } from '../event.ts';
+
+/** Where the token comes from: a fixed one cannot be renewed. */
+export type TokenSource = 'none' | 'fixed' | 'callback';
+
+/**
+ * idle: not started. authorizing: waits for the token callback. opening: the socket is being
+ * opened. greeting: hello and subscribes are out, no welcome yet. open: welcomed. waiting: until
+ * the next attempt. closed: for good.
+ */
+export type LinkPhase = 'idle' | 'authorizing' | 'opening' | 'greeting' | 'open' | 'waiting' | 'closed';
+
+/** The connection. */
+export interface Link {
+  readonly phase: LinkPhase;
+  readonly tokenSource: TokenSource;
+  /** Connections lost since the last one that lived to see a heartbeat. */
+  readonly attempt: number;
+  readonly heartbeatMs: number;
+  /**
+   * Doubled when silence ended a connection, since one huge frame over a slow line is silent too.
+   */
+  readonly patience: number;
+  /** What the server was last told. */
+  readonly token: string | undefined;
+  /**
+   * Times that the callback was asked, on connections that stood, since it last gave another token.
+   */
+  readonly tokenAttempt: number;
+  /** The token callback was called on a connection that stands, and has not answered. */
+  readonly asking: boolean;
+  /** A ping asks whether the connection still stands, and nothing has come since. */
+  readonly probing: boolean;
+  /** Why the last connection ended, or an error frame that may explain the close that follows. */
+  readonly failure: Failure | undefined;
+}
+
+/**
+ * waiting: wanted, but no hello is out. joining: subscribe is out. live: `subscribed` was said.
+ * leaving: unsubscribe is out; whatever else comes is the old subscription's. delayed: until its
+ * timer. unauthorized: needs a new token. ended: for good, or until its timer where
+ * `ending.isRetried`.
+ */
+export type Phase = 'waiting' | 'joining' | 'live' | 'leaving' | 'delayed' | 'unauthorized' | 'ended';
+
+/** What a handle wants: only events, a snapshot before them, or rows that are kept. */
+export type Want = 'events' | 'snapshot' | 'rows';
+
+export interface Ending {
+  readonly status: 'error' | 'closed';
+  readonly failure: Failure;
+  /** The client tries again by itself, with growing waits. */
+  readonly isRetried: boolean;
+  /** `ready` rejects. True where the client gave up, or the channel may be mistyped. */
+  readonly rejects: boolean;
+}
+
+/** The state of one channel, shared by all its handles. */
+export interface Subscription {
+  readonly channel: string;
+  readonly phase: Phase;
+  /** Open handles, by what they want. */
+  readonly wants: Readonly<Record<Want, number>>;
+  /**
+   * The position of the last delivered whole commit or message, sent as `since` in the next
+   * subscribe.
+   */
+  readonly position: string | undefined;
+  /** Rows are held, and are those of `position`. */
+  readonly rows: boolean;
+  /** Whether what the handles hold is nothing yet, in line with `position`, or void by a reset. */
+  readonly held: 'nothing' | 'current' | 'void';
+  /** Delays since the last heartbeat. */
+  readonly attempt: number;
+  /**
+   * Told that the newest token is expired; once, that may have crossed the frame that brought it.
+   */
+  readonly suspect: boolean;
+  /** What the last subscribe asked for. */
+  readonly asked: 'snapshot' | 'since' | 'now';
+  /** A handle waits for access: a refusal is retried. */
+  readonly waitsForAccess: boolean;
+  /** delayed: until the connection has room for another subscription. */
+  readonly crowded: boolean;
+  /** joining: the snapshot's parts. */
+  readonly snapshot: readonly (readonly SnapshotRow[])[];
+  readonly snapshotWhole: boolean;
+  /** joining: whole commits and messages that came before `subscribed`. */
+  readonly early: readonly Item[];
+  /** The parts of a commit whose last has not come, and the messages between them. */
+  readonly parts: readonly ChangesFrame[];
+  readonly between: readonly Item[];
+  /** Commits that handles wait for, as the server is asked for them; one each for every wait. */
+  readonly awaited: readonly string[];
+  /** How and why it ended. It stays while the client tries again by itself, until `subscribed`. */
+  readonly ending: Ending | undefined;
+}
+
+export type ChannelStatus = 'connecting' | 'syncing' | 'live' | 'stale' | 'resyncing' | 'error' | 'closed';
+export type ClientStatus = 'idle' | 'connecting' | 'open' | 'waiting' | 'closed';
+
+export interface State {
+  readonly link: Link;
+  readonly subscriptions: ReadonlyMap<string, Subscription>;
+}
+
+/**
+ * `watchdog`: the other side is silent. `reconnect`. `refresh`: the token gets old. A channel's:
+ * join again.
+ */
+export type Timer = 'watchdog' | 'reconnect' | 'refresh' | `channel:${string}`;
+
+export type Happening =
+  | { readonly type: 'start' }
+  /**
+   * `refreshMs`: after which a newer token should be asked for; undefined where that is not known.
+   */
+  | { readonly type: 'token'; readonly token: string | undefined; readonly refreshMs: number | undefined }
+  | { readonly type: 'tokenFailed'; readonly message: string; readonly isFinal: boolean }
+  | { readonly type: 'opened' }
+  | { readonly type: 'frame'; readonly frame: ServerFrame }
+  | { readonly type: 'garbled'; readonly message: string }
+  /**
+   * `hint`: what the platform says, and what to check. `isTooLarge`: a frame was too large for this
+   * side.
+   */
+  | {
+      readonly type: 'lost';
+      readonly code: number;
+      readonly reason: string;
+      readonly hint: string;
+      readonly isTooLarge: boolean;
+    }
+  /** The websocket class refuses the URL. */
+  | { readonly type: 'unopenable'; readonly message: string }
+  | { readonly type: 'timer'; readonly timer: Timer }
+  /** The network, the page or the machine may have slept, or changed. */
+  | { readonly type: 'wake' }
+  | {
+      readonly type: 'acquire';
+      readonly channel: string;
+      readonly want: Want;
+      readonly since?: string | undefined;
+      readonly waitsForAccess?: boolean;
+    }
+  | { readonly type: 'release'; readonly channel: string; readonly want: Want }
+  /** A handle waits until what it shows includes a commit, or does so no more. */
+  | { readonly type: 'await' | 'forget'; readonly channel: string; readonly commit: string }
+  | { readonly type: 'close' };
+
+export type Item<Row = unknown> =
+  | { readonly kind: 'commit'; readonly commit: Commit<Row> }
+  | { readonly kind: 'message'; readonly message: Message };
+
+/** Client-made: a handle asked for a snapshot of a channel that was live without one. */
+export type ClientResetReason = ResetReason | 'snapshot_requested';
+
+/** What the handles of a channel are told. */
+export type Delivery<Row = unknown> =
+  | Item<Row>
+  /**
+   * At `subscribed`: one consistent point. `rows` where a snapshot was asked; `items` are to be
+   * applied on them.
+   */
+  | {
+      readonly kind: 'joined';
+      readonly rows: readonly SnapshotRow<Row>[] | undefined;
+      readonly items: readonly Item<Row>[];
+      readonly position: string;
+      readonly recovered: boolean;
+    }
+  | { readonly kind: 'reset'; readonly reason: ClientResetReason }
+  /** Where a subscription that begins after what was told, or after a heartbeat, resumes. */
+  | { readonly kind: 'position'; readonly position: string }
+  /** Earlier deliveries include the commit. */
+  | { readonly kind: 'reached'; readonly commit: string }
+  | { readonly kind: 'status'; readonly status: ChannelStatus; readonly failure: Failure | undefined };
+
+export type Effect =
+  /** Calls the token callback. The first answer that comes while one is waited for is taken. */
+  | { readonly type: 'askToken' }
+  | { readonly type: 'open' }
+  | { readonly type: 'send'; readonly frame: ClientFrame }
+  /** Closes the socket and drops it: its later events are ignored. */
+  | { readonly type: 'drop'; readonly code: number }
+  /** Starts a timer anew. `ms`, or by the backoff. */
+  | { readonly type: 'schedule'; readonly timer: Timer; readonly ms: number }
+  | { readonly type: 'retry'; readonly timer: Timer; readonly attempt: number; readonly slow: boolean }
+  | { readonly type: 'cancel'; readonly timer: Timer }
+  | { readonly type: 'deliver'; readonly channel: string; readonly delivery: Delivery }
+  | { readonly type: 'status'; readonly status: ClientStatus; readonly failure: Failure | undefined }
+  | { readonly type: 'error'; readonly failure: Failure; readonly channel: string | undefined };

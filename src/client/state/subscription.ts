@@ -1,0 +1,281 @@
+/**
+ * The transitions of one channel: each takes what is known and returns what is known next, or
+ * nothing where the channel is to be forgotten. What a channel receives is delivered only at points
+ * where it is whole: at `subscribed`, then commit by commit, message by message.
+ */
+import type {
+  ChangesFrame,
+  ErrorFrame,
+  MessageFrame,
+  ResetFrame,
+  SnapshotFrame,
+  SubscribedFrame,
+  UnsubscribedFrame,
+} from '../../protocol.ts';
+import type { Failure } from '../error.ts';
+import { toCommit, toMessage } from '../event.ts';
+import { cancelTimer, delay, EMPTY_HANDED, ENDINGS, end, expire, refuse, suspend, voided } from './endings.ts';
+import type { Item, Subscription, Want } from './machine.ts';
+import type { Turn } from './turn.ts';
+
+const FRESH: Omit<Subscription, 'channel'> = {
+  phase: 'waiting',
+  wants: { events: 0, snapshot: 0, rows: 0 },
+  position: undefined,
+  rows: false,
+  held: 'nothing',
+  attempt: 0,
+  suspect: false,
+  asked: 'now',
+  waitsForAccess: false,
+  crowded: false,
+  ending: undefined,
+  awaited: [],
+  ...EMPTY_HANDED,
+};
+
+const handlesOf = ({ wants }: Subscription): number => wants.events + wants.snapshot + wants.rows;
+const isReceiving = ({ phase }: Subscription): boolean => phase === 'joining' || phase === 'live';
+
+type Next = Subscription | undefined;
+
+interface Wish {
+  readonly want: Want;
+  /** Heeded for the first handle of a channel only. */
+  readonly since: string | undefined;
+  readonly waitsForAccess: boolean;
+}
+
+/** A handle was opened. */
+export function acquire(turn: Turn, channel: string, known: Next, { want, since, waitsForAccess }: Wish): Next {
+  const base = known === undefined || handlesOf(known) === 0 ? { ...FRESH, ...known, channel, position: since } : known;
+  const next = {
+    ...base,
+    wants: { ...base.wants, [want]: base.wants[want] + 1 },
+    waitsForAccess: base.waitsForAccess || waitsForAccess,
+    ending: undefined,
+  };
+  if (known?.phase === 'ended') cancelTimer(turn, known);
+  if (known === undefined || known.phase === 'ended') return join(turn, { ...next, attempt: 0 });
+  const needsSnapshot = want === 'snapshot' || (want === 'rows' && !known.rows);
+  const getsSnapshot = known.phase === 'joining' && known.asked === 'snapshot';
+  if (!needsSnapshot || getsSnapshot) return next;
+  // The snapshot may lie after commits that the other handles have not seen: what they hold is void.
+  const restarted = voided(turn, next, 'snapshot_requested');
+  return isReceiving(known) ? leave(turn, restarted) : restarted;
+}
+
+/** A handle was closed. */
+export function release(turn: Turn, known: Subscription, want: Want): Next {
+  const wants = { ...known.wants, [want]: known.wants[want] - 1 };
+  const next = { ...known, wants, rows: known.rows && wants.rows > 0 };
+  if (handlesOf(next) > 0) return next;
+  const gone = { ...FRESH, channel: known.channel };
+  if (isReceiving(known)) return leave(turn, gone);
+  if (known.phase === 'leaving') return { ...gone, phase: 'leaving' };
+  cancelTimer(turn, known);
+  return undefined;
+}
+
+/** Subscribes, or waits until that can be said. */
+export function join(turn: Turn, known: Subscription): Subscription {
+  const { channel, wants, rows, position: since } = known;
+  if (!turn.isGreeted()) return { ...known, ...EMPTY_HANDED, phase: 'waiting' };
+  const wantsSnapshot = (wants.rows > 0 && !rows) || (wants.snapshot > 0 && since === undefined);
+  const asked = wantsSnapshot ? 'snapshot' : since === undefined ? 'now' : 'since';
+  const from = wantsSnapshot ? { snapshot: true } : since === undefined ? {} : { since };
+  turn.send({ type: 'subscribe', channel, ...from });
+  return { ...known, ...EMPTY_HANDED, phase: 'joining', asked, crowded: false };
+}
+
+/** The connection is lost. */
+export function interrupt(turn: Turn, known: Subscription): Next {
+  if (known.phase === 'ended') return known;
+  if (handlesOf(known) === 0) return undefined;
+  cancelTimer(turn, known);
+  return { ...known, ...EMPTY_HANDED, phase: 'waiting', crowded: false };
+}
+
+/** The connection has room for one more: a channel that waits for that is joined. */
+export function admit(turn: Turn): void {
+  if (!turn.isGreeted()) return;
+  for (const known of turn.all()) {
+    if (!known.crowded) continue;
+    cancelTimer(turn, known);
+    turn.put(known.channel, join(turn, known));
+    return;
+  }
+}
+
+/** Every live channel is complete up to `position`; one in the middle of a commit is not. */
+export function advance(turn: Turn, known: Subscription, position: string): Subscription {
+  if (known.phase !== 'live' || known.parts.length > 0) return known;
+  if (position !== known.position) turn.deliver(known.channel, { kind: 'position', position });
+  return { ...known, position, attempt: 0 };
+}
+
+/**
+ * A handle waits for a commit. The server is asked where the channel is live, and each time that it
+ * becomes live.
+ */
+export function awaitCommit(turn: Turn, known: Subscription, commit: string): Subscription {
+  if (known.ending !== undefined) return known;
+  if (known.phase === 'live') turn.send({ type: 'ping', reached: commit });
+  return { ...known, awaited: [...known.awaited, commit] };
+}
+
+/** One wait less. */
+export function forgetCommit(known: Subscription, commit: string): Subscription {
+  const index = known.awaited.indexOf(commit);
+  return index < 0 ? known : { ...known, awaited: known.awaited.filter((_, at) => at !== index) };
+}
+
+/** Every live channel includes the commit. */
+export function reach(turn: Turn, known: Subscription, commit: string): Subscription {
+  if (known.phase !== 'live' || !known.awaited.includes(commit)) return known;
+  turn.deliver(known.channel, { kind: 'reached', commit });
+  return { ...known, awaited: known.awaited.filter((other) => other !== commit) };
+}
+
+export type ChannelFrame =
+  | SnapshotFrame
+  | SubscribedFrame
+  | ChangesFrame
+  | MessageFrame
+  | ResetFrame
+  | UnsubscribedFrame
+  | (ErrorFrame & { readonly channel: string });
+
+/** A frame that names a channel. */
+export function receive(turn: Turn, known: Next, frame: ChannelFrame): Next {
+  const receiver = RECEIVERS[frame.type] as Receiver<ChannelFrame> | undefined;
+  // A type that is not known here comes from a newer server.
+  if (known !== undefined) return receiver === undefined ? known : receiver(turn, known, frame);
+  // The server believes that this channel is wanted; nobody here does.
+  return frame.type === 'subscribed' ? leave(turn, { ...FRESH, channel: frame.channel }) : undefined;
+}
+
+type Receiver<Frame> = (turn: Turn, known: Subscription, frame: Frame) => Next;
+
+const RECEIVERS: {
+  readonly [Type in ChannelFrame['type']]: Receiver<Extract<ChannelFrame, { readonly type: Type }>>;
+} = {
+  snapshot(turn, known, { rows, part, last }) {
+    if (known.phase !== 'joining') return known;
+    if (known.asked !== 'snapshot' || known.snapshotWhole || part !== known.snapshot.length + 1) {
+      turn.broken = `part ${part} of the snapshot of ${known.channel} is out of order`;
+    }
+    return { ...known, snapshot: [...known.snapshot, rows], snapshotWhole: last };
+  },
+
+  subscribed(turn, known, { position, recovered = false }) {
+    if (known.phase !== 'joining') return known;
+    const { channel, parts, snapshot, early } = known;
+    const isSnapshot = known.asked === 'snapshot';
+    if (parts.length > 0 || isSnapshot !== known.snapshotWhole) {
+      turn.broken = `${channel} was subscribed before its snapshot or a commit was whole`;
+      return known;
+    }
+    const rows = isSnapshot ? snapshot.flat() : undefined;
+    turn.deliver(channel, { kind: 'joined', rows, items: early, position, recovered });
+    turn.deliver(channel, { kind: 'position', position });
+    for (const reached of new Set(known.awaited)) turn.send({ type: 'ping', reached });
+    return {
+      ...known,
+      phase: 'live',
+      ending: undefined,
+      suspect: false,
+      held: 'current',
+      position,
+      rows: known.rows || (isSnapshot && known.wants.rows > 0),
+      snapshot: [],
+      early: [],
+    };
+  },
+
+  changes(turn, known, frame) {
+    if (!isReceiving(known)) return known;
+    if ((frame.part ?? 1) !== known.parts.length + 1) {
+      turn.broken = `part ${frame.part} of a commit on ${known.channel} is out of order`;
+      return known;
+    }
+    const parts = [...known.parts, frame] as const;
+    if (frame.last === false) return { ...known, parts };
+    const items = [...known.between, { kind: 'commit', commit: toCommit(parts) } as const];
+    return accept(turn, { ...known, parts: [], between: [] }, items, frame.position);
+  },
+
+  message(turn, known, frame) {
+    if (!isReceiving(known)) return known;
+    const item = { kind: 'message', message: toMessage(frame) } as const;
+    // Between the parts of a commit its position is none to resume from, so that it would come twice.
+    if (known.parts.length > 0) return { ...known, between: [...known.between, item] };
+    return accept(turn, known, [item], frame.position);
+  },
+
+  reset(turn, known, { reason }) {
+    return isReceiving(known) ? delay(turn, voided(turn, known, reason)) : known;
+  },
+
+  unsubscribed(turn, known, { code, undeclared }) {
+    if (known.phase === 'leaving') return left(turn, known);
+    if (!isReceiving(known)) return known;
+    if (code === 'token_expired') return expire(turn, known);
+    if (code === 'client') return delay(turn, known);
+    const why: Failure = { code, message: ENDINGS[code] };
+    if (undeclared === true) {
+      const failure: Failure = { code, message: ENDINGS.access_undeclared };
+      return suspend(turn, voided(turn, known, 'channel_changed'), 'closed', failure);
+    }
+    // Where the view comes back, it is another one: what is held is void.
+    if (code === 'channel_dropped') return suspend(turn, voided(turn, known, 'channel_changed'), 'closed', why);
+    return known.waitsForAccess ? suspend(turn, known, 'closed', why) : end(turn, known, 'closed', why);
+  },
+
+  error(turn, known, { code, message }) {
+    if (code === 'not_subscribed') return known.phase === 'leaving' ? left(turn, known) : known;
+    if (known.phase !== 'joining') {
+      turn.emit({ type: 'error', failure: { code, message }, channel: known.channel });
+      return known;
+    }
+    if (code === 'already_subscribed') return leave(turn, known);
+    // A position that was good once: the server has become another.
+    const isOutdated = code === 'position_invalid' && known.held === 'current';
+    if (isOutdated) return delay(turn, voided(turn, known, 'position_too_old'));
+    return refuse(turn, known, { code, message });
+  },
+};
+
+/** Takes in whole items: at once when live, at `subscribed` otherwise. */
+function accept(turn: Turn, known: Subscription, items: readonly Item[], position: string): Subscription {
+  if (known.phase === 'joining') return { ...known, early: [...known.early, ...items] };
+  for (const item of items) turn.deliver(known.channel, item);
+  turn.deliver(known.channel, { kind: 'position', position });
+  return { ...known, position };
+}
+
+function leave(turn: Turn, known: Subscription): Subscription {
+  turn.send({ type: 'unsubscribe', channel: known.channel });
+  return { ...known, ...EMPTY_HANDED, phase: 'leaving' };
+}
+
+/**
+ * The server has answered the unsubscribe: what comes from here on belongs to a new subscription.
+ */
+function left(turn: Turn, known: Subscription): Next {
+  turn.hasRoom = true;
+  return handlesOf(known) > 0 ? join(turn, known) : undefined;
+}
+
+/**
+ * The callback has answered. The token that the server has already is tried once more, since the
+ * two may have crossed; after that the callback is asked again, with growing waits.
+ */
+export function reauthorize(turn: Turn, known: Subscription, isNew: boolean): Subscription {
+  if (known.phase !== 'unauthorized') return known;
+  if (known.suspect && !isNew) {
+    turn.wantsToken = true;
+    return known;
+  }
+  return join(turn, { ...known, suspect: !isNew });
+}

@@ -1,0 +1,100 @@
+/**
+ * One step of the machine in the making: a draft of the next state and the effects so far. The
+ * state it starts from is not touched.
+ */
+import type { ClientFrame } from '../../protocol.ts';
+import type { ChannelStatus, ClientStatus, Delivery, Effect, Link, LinkPhase, State, Subscription } from './machine.ts';
+
+export class Turn {
+  readonly before: State;
+  readonly effects: Effect[] = [];
+  link: Link;
+  /** A channel cannot go on without a new token. */
+  wantsToken = false;
+  /** A subscription ended, so that the connection has room for another one. */
+  hasRoom = false;
+  /** The server broke the protocol in this way: the connection is not trusted any further. */
+  broken: string | undefined;
+  /** A copy as soon as anything is written. */
+  #subscriptions: Map<string, Subscription> | undefined;
+
+  constructor(before: State) {
+    this.before = before;
+    this.link = before.link;
+  }
+
+  get(channel: string): Subscription | undefined {
+    return (this.#subscriptions ?? this.before.subscriptions).get(channel);
+  }
+
+  /** Writes what is known of a channel next; undefined forgets it. */
+  put(channel: string, next: Subscription | undefined): void {
+    if (next === this.get(channel)) return;
+    this.#subscriptions ??= new Map(this.before.subscriptions);
+    if (next === undefined) this.#subscriptions.delete(channel);
+    else this.#subscriptions.set(channel, next);
+  }
+
+  /** All of them, as they are now. */
+  all(): readonly Subscription[] {
+    return [...(this.#subscriptions ?? this.before.subscriptions).values()];
+  }
+
+  /** Moves all of them on. */
+  each(move: (known: Subscription) => Subscription | undefined): void {
+    for (const known of this.all()) this.put(known.channel, move(known));
+  }
+
+  /** Hello is out, so that frames may be sent. */
+  isGreeted(): boolean {
+    return this.link.phase === 'greeting' || this.link.phase === 'open';
+  }
+
+  /** Forgets an error frame that did not end the connection. */
+  excuse(): void {
+    if (this.link.failure !== undefined) this.link = { ...this.link, failure: undefined };
+  }
+
+  emit(effect: Effect): void {
+    this.effects.push(effect);
+  }
+
+  send(frame: ClientFrame): void {
+    this.emit({ type: 'send', frame });
+  }
+
+  deliver(channel: string, delivery: Delivery): void {
+    this.emit({ type: 'deliver', channel, delivery });
+  }
+
+  /** The next state. Changes of status come last, when all that led to them has been told. */
+  end(): State {
+    const { before, link } = this;
+    const subscriptions = this.#subscriptions ?? before.subscriptions;
+    if (subscriptions !== before.subscriptions) {
+      for (const [channel, now] of subscriptions) {
+        const known = before.subscriptions.get(channel);
+        const status = statusOf(now);
+        if (now === known || (status === statusOf(known) && now.ending?.failure.code === known?.ending?.failure.code))
+          continue;
+        this.deliver(channel, { kind: 'status', status, failure: now.ending?.failure });
+      }
+    }
+    const status = clientStatusOf(link.phase);
+    if (status !== clientStatusOf(before.link.phase)) this.emit({ type: 'status', status, failure: link.failure });
+    return { link, subscriptions };
+  }
+}
+
+export function clientStatusOf(phase: LinkPhase): ClientStatus {
+  return phase === 'authorizing' || phase === 'opening' || phase === 'greeting' ? 'connecting' : phase;
+}
+
+export function statusOf(subscription: Subscription | undefined): ChannelStatus {
+  if (subscription === undefined) return 'connecting';
+  const { phase, held, ending } = subscription;
+  if (ending !== undefined) return ending.status;
+  if (phase === 'live') return 'live';
+  if (held !== 'nothing') return held === 'current' ? 'stale' : 'resyncing';
+  return phase === 'joining' ? 'syncing' : 'connecting';
+}

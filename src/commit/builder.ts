@@ -1,0 +1,457 @@
+/**
+ * Builds the frames of a commit. It gathers the commit's events by channel, writes each channel's
+ * `changes` frame once, websocket header included, and appends them to the journal. A commit beyond
+ * `commitBytesMax` is sent in parts, so that its size never decides how much memory is needed.
+ */
+
+import type { EventSink } from '../channels/events.ts';
+import { assert } from '../errors.ts';
+import type { Batch, Entry, Mark } from '../journal/journal.ts';
+import type { Lsn } from '../lsn.ts';
+import { Bytes } from '../memory/byte-writer.ts';
+import { COMMIT_END_INDEX, formatPosition, type Position } from '../position.ts';
+import { type Message, Share } from './channel-events.ts';
+import {
+  type CommitFacts,
+  changesFrame,
+  changesHead,
+  messageFrame,
+  messageHead,
+  TRUNCATE,
+  textMessageFrame,
+  truncateFrame,
+} from './frames.ts';
+import { Rechecks } from './rechecks.ts';
+import { Runs } from './runs.ts';
+
+/** The destination of whole batches. */
+export interface BatchSink {
+  append(batch: Batch): void;
+  /**
+   * Whether the channel is subscribed or in the journal: only then can clients have, or still
+   * receive, what was appended.
+   */
+  knows(channel: string): boolean;
+}
+
+const EPOCH_2000_MS = 946_684_800_000;
+/**
+ * Maximum channels in a part of a commit. `commitBytesMax` does not count what each channel needs.
+ */
+const PART_CHANNELS_MAX = 8_192;
+/**
+ * Maximum tracked channels of a commit in parts, before channels that are neither subscribed nor in
+ * the journal are dropped.
+ */
+const OPEN_CHANNELS_MAX = 4 * PART_CHANNELS_MAX;
+/**
+ * Maximum channels with incomplete rows in a commit. Beyond it, all channels of the pattern are
+ * reset, not only these.
+ */
+const INCOMPLETE_CHANNELS_MAX = 10_000;
+const NOT_INTERRUPTED = { commitLsn: -1, parts: 0, xid: 0 };
+/**
+ * Offset of parts before the last. They are placed between the head and the commit's end, whose LSN
+ * is not known yet. That place is after the start of the commit record, where the previous commit
+ * may end. LSNs are multiples of 8, so nothing else is there.
+ */
+const PART_OFFSET = 1;
+const COMMA = 0x2c;
+const NO_COMMIT: CommitFacts = { epoch: '', xid: 0, committedAt: '' };
+
+export class CommitBuilder implements EventSink {
+  readonly bytes = new Bytes(1 << 16);
+  readonly #sink: BatchSink;
+  readonly #commitBytesMax: number;
+  #epoch = '';
+  #sequence = 0;
+  /** End of the last whole commit, or a keepalive's position after it. */
+  #headLsn: Lsn = 0;
+  #notifications = 0;
+  #wholeSequence = 0;
+
+  #facts: CommitFacts = NO_COMMIT;
+  #commitLsn: Lsn = 0;
+  #committedAtMs = 0;
+  #inCommit = false;
+  #parts = 0;
+  /** A commit that an earlier stream broke off, and how many of its parts were already appended. */
+  #interrupted = NOT_INTERRUPTED;
+  /** Notifications that arrived while a commit was partly appended: they wait for its end. */
+  #waiting: (() => void)[] = [];
+
+  readonly #shares = new Map<string, Share>();
+  #lastShare: Share | undefined;
+  /** The events of this part. */
+  readonly #runs = new Runs();
+  /** Bytes of the waiting messages. */
+  #messageBytes = 0;
+  /** Number of tracked channels beyond which unknown channels are dropped. */
+  #openMax = OPEN_CHANNELS_MAX;
+  /** Patterns whose channels were dropped before the commit's end. */
+  readonly #forgotten = new Set<string>();
+  readonly #truncated = new Set<string>();
+  readonly #incomplete = new Set<Share>();
+  readonly #redefined = new Map<string, 'changed' | 'dropped'>();
+  readonly #rechecks = new Rechecks();
+
+  constructor(sink: BatchSink, commitBytesMax: number) {
+    this.#sink = sink;
+    this.#commitBytesMax = commitBytesMax;
+  }
+
+  /** Everything up to it has been appended, in whole commits. */
+  get head(): Position {
+    return { lsn: this.#headLsn, index: COMMIT_END_INDEX + this.#notifications };
+  }
+
+  /**
+   * No appended frame lies after it: the head, or the parts of a commit whose end has not arrived.
+   */
+  get frontier(): Position {
+    const { commitLsn } = this.#partlySent();
+    return commitLsn < 0 ? this.head : { lsn: commitLsn + PART_OFFSET, index: COMMIT_END_INDEX };
+  }
+
+  get headText(): string {
+    return formatPosition(this.#epoch, this.#headLsn, COMMIT_END_INDEX + this.#notifications);
+  }
+
+  get epoch(): string {
+    return this.#epoch;
+  }
+
+  /**
+   * The sequence of the last batch of a whole commit. Parts of an unfinished commit come after it.
+   */
+  get wholeSequence(): number {
+    return this.#wholeSequence;
+  }
+
+  /** The transaction whose parts have been appended without its end. 0: none. */
+  get openXid(): number {
+    return this.#partlySent().xid;
+  }
+
+  /** Patterns whose channels of the open commit are no longer tracked. */
+  get forgotten(): ReadonlySet<string> {
+    return this.#forgotten;
+  }
+
+  /** Whether the channel may have received parts of a commit whose end has not arrived. */
+  isOpen(pattern: string, channel: string): boolean {
+    if (!this.#inCommit || this.#parts === 0) return false;
+    return (this.#shares.get(channel)?.parts ?? 0) > 0 || this.#forgotten.has(pattern);
+  }
+
+  /** Starts a history. Everything before `from` is unknown. */
+  startEpoch(epoch: string, from: Lsn): void {
+    this.#abandon();
+    this.#interrupted = NOT_INTERRUPTED;
+    this.#waiting = [];
+    this.#epoch = epoch;
+    this.#headLsn = from;
+    this.#notifications = 0;
+    this.#wholeSequence = this.#sequence;
+  }
+
+  /**
+   * Continues the same history on a new stream, which sends an unfinished commit again from its
+   * start.
+   */
+  resumeEpoch(): void {
+    this.#interrupted = this.#partlySent();
+    this.#abandon();
+  }
+
+  begin(xid: number, commitLsn: Lsn, committedAt: number): boolean {
+    assert(!this.#inCommit, 'a commit began within another');
+    if (commitLsn < this.#headLsn) return false;
+    this.#inCommit = true;
+    this.#facts = { epoch: this.#epoch, xid, committedAt: formatMicroseconds(committedAt) };
+    this.#commitLsn = commitLsn;
+    this.#committedAtMs = EPOCH_2000_MS + committedAt / 1_000;
+    this.#parts = 0;
+    return true;
+  }
+
+  event(pattern: string, channel: Bytes, start: number): void {
+    const end = this.#closeEvent();
+    this.#runs.add(this.#shareOf(pattern, channel), start, end);
+    if (this.bytes.length > this.#commitBytesMax || this.#runs.channels >= PART_CHANNELS_MAX) this.#flushPart();
+  }
+
+  truncate(pattern: string): void {
+    this.#truncated.add(pattern);
+    for (const share of this.#shares.values()) if (share.pattern === pattern) this.#linkTruncate(share);
+  }
+
+  message(pattern: string, channel: string, event: string, start: number): void {
+    const end = this.bytes.length;
+    this.#share(pattern, channel).messages.push({ event, start, end });
+    this.#messageBytes += end - start;
+    if (this.bytes.length > this.#commitBytesMax) this.#flushPart();
+  }
+
+  incomplete(pattern: string, channel: Bytes): void {
+    if (this.#incomplete.size >= INCOMPLETE_CHANNELS_MAX) this.redefined(pattern, 'changed');
+    else this.#incomplete.add(this.#shareOf(pattern, channel));
+  }
+
+  recheck(pattern: string, channel?: string): void {
+    this.#rechecks.add(pattern, channel);
+  }
+
+  redefined(pattern: string, how: 'changed' | 'dropped'): void {
+    this.#redefined.set(pattern, how);
+  }
+
+  commit(endLsn: Lsn): void {
+    assert(this.#inCommit, 'a commit ended that had not begun');
+    const after = this.#headLsn;
+    this.#headLsn = endLsn;
+    this.#notifications = 0;
+    const firstSequence = this.#sequence + 1;
+    const entries = this.#frames(endLsn, true);
+    const marks = this.#marks(endLsn);
+    this.#wholeSequence = this.#sequence;
+    if (entries.length > 0 || marks.length > 0) this.#append(firstSequence, entries, marks, after);
+    this.#interrupted = NOT_INTERRUPTED;
+    this.#abandon();
+    for (const append of this.#waiting.splice(0)) append();
+  }
+
+  /** Everything before `end` has arrived. */
+  keepalive(end: Lsn): void {
+    if (this.#inCommit || end <= this.#headLsn) return;
+    this.#headLsn = end;
+    this.#notifications = 0;
+  }
+
+  /**
+   * Appends a message sent by pg_notify. It belongs to no commit and is ordered only among such
+   * messages. `data` is JSON text.
+   */
+  notification(pattern: string, channel: string, event: string, data: string): void {
+    // The message has a position of its own after the head.
+    const append = () => {
+      const lsn = this.#headLsn;
+      const index = COMMIT_END_INDEX + ++this.#notifications;
+      const head = messageHead(channel, formatPosition(this.#epoch, lsn, index), event);
+      const frame = textMessageFrame(head, data);
+      const sequence = ++this.#sequence;
+      // No part of an unfinished commit is before it.
+      this.#wholeSequence = sequence;
+      const entry = { channel, pattern, frame, xid: 0, sequence, lsn, index };
+      this.#sink.append({ firstSequence: sequence, xid: 0, after: lsn, entries: [entry], marks: [], committedAt: 0 });
+    };
+    // If a commit is partly appended, the message waits until that commit is whole.
+    if (this.#partlySent().parts > 0) this.#waiting.push(append);
+    else append();
+  }
+
+  /**
+   * The commit of which parts were appended, by this stream or an earlier one, and whose end was
+   * not.
+   */
+  #partlySent(): { readonly commitLsn: Lsn; readonly parts: number; readonly xid: number } {
+    const before = this.#interrupted;
+    if (!this.#inCommit || this.#parts === 0) return before;
+    const parts = before.commitLsn === this.#commitLsn ? Math.max(before.parts, this.#parts) : this.#parts;
+    return { commitLsn: this.#commitLsn, parts, xid: this.#facts.xid };
+  }
+
+  #append(firstSequence: number, entries: readonly Entry[], marks: readonly Mark[], after: Lsn): void {
+    this.#sink.append({ firstSequence, xid: this.#facts.xid, after, entries, marks, committedAt: this.#committedAtMs });
+  }
+
+  #shareOf(pattern: string, channel: Bytes): Share {
+    const { buffer, length } = channel;
+    const last = this.#lastShare;
+    if (last !== undefined && last.pattern === pattern && sameName(last.channel, buffer, length)) return last;
+    return this.#share(pattern, buffer.toString('latin1', 0, length));
+  }
+
+  #share(pattern: string, channel: string): Share {
+    let share = this.#shares.get(channel);
+    if (share === undefined) {
+      share = new Share(channel, pattern);
+      this.#shares.set(channel, share);
+      if (this.#truncated.has(pattern)) this.#linkTruncate(share);
+    }
+    this.#lastShare = share;
+    return share;
+  }
+
+  /**
+   * Adds a comma after each event, so that a run of events can be copied unchanged. Returns where
+   * the event ends.
+   */
+  #closeEvent(): number {
+    this.bytes.byte(COMMA);
+    return this.bytes.length;
+  }
+
+  #linkTruncate(share: Share): void {
+    const start = this.bytes.length;
+    this.bytes.append(TRUNCATE);
+    this.#runs.add(share, start, this.#closeEvent());
+  }
+
+  /** Appends the gathered part of a commit whose end has not arrived. */
+  #flushPart(): void {
+    this.#parts++;
+    const firstSequence = this.#sequence + 1;
+    const entries = this.#frames(this.#commitLsn + PART_OFFSET, false);
+    // Already appended, before the stream broke and began this commit again.
+    const isRepeated = this.#interrupted.commitLsn === this.#commitLsn && this.#parts <= this.#interrupted.parts;
+    if (!isRepeated) {
+      // Marks are sent at once, so that no more of the commit reaches clients that may lose access.
+      const marks = this.#recheckMarks(this.#commitLsn + PART_OFFSET);
+      if (entries.length > 0 || marks.length > 0) this.#append(firstSequence, entries, marks, this.#headLsn);
+    }
+    this.#compactMessages();
+    if (this.#shares.size > this.#openMax) this.#forget();
+  }
+
+  /**
+   * Drops channels that are neither subscribed nor in the journal, so that a commit of any size
+   * keeps only known channels until its end. If a dropped channel has events again, its parts are
+   * counted anew, which no client can notice.
+   */
+  #forget(): void {
+    for (const share of this.#shares.values()) {
+      if (share.messages.length > 0 || this.#incomplete.has(share) || this.#sink.knows(share.channel)) continue;
+      this.#shares.delete(share.channel);
+      this.#forgotten.add(share.pattern);
+    }
+    this.#lastShare = undefined;
+    this.#openMax = Math.max(OPEN_CHANNELS_MAX, 2 * this.#shares.size);
+  }
+
+  /**
+   * Moves the text of messages that wait for the commit's end to the front. Nothing else is left
+   * after a part.
+   */
+  #compactMessages(): void {
+    const kept = new Bytes();
+    for (const share of this.#shares.values()) {
+      share.messages = share.messages.map(({ event, start, end }) => {
+        const from = kept.length;
+        kept.copy(this.bytes.buffer, start, end);
+        return { event, start: from, end: kept.length };
+      });
+    }
+    this.bytes.clear(this.#commitBytesMax);
+    this.bytes.copy(kept.buffer, 0, kept.length);
+    this.#runs.clear();
+  }
+
+  #frames(lsn: Lsn, isLast: boolean): Entry[] {
+    const entries: Entry[] = [];
+    const areMany = this.#messageBytes > this.#commitBytesMax / 2;
+    for (const share of this.#shares.values()) {
+      if (this.#redefined.has(share.pattern) || this.#incomplete.has(share)) {
+        this.#discard(share);
+        continue;
+      }
+      if (share.bytes > 0 || (isLast && share.parts > 0)) entries.push(this.#changes(share, lsn, isLast));
+      // Rows come before messages. In a commit in parts, messages wait until the rows are whole,
+      // unless they become too many.
+      if (isLast || share.parts === 0 || areMany)
+        for (const message of share.messages.splice(0)) entries.push(this.#message(share, message, lsn));
+    }
+    return entries;
+  }
+
+  /** Discards the channel's events and messages. Its subscribers are reset at the commit's end. */
+  #discard(share: Share): void {
+    share.clear();
+    for (const { start, end } of share.messages.splice(0)) this.#messageBytes -= end - start;
+  }
+
+  #changes(share: Share, lsn: Lsn, isLast: boolean): Entry {
+    const index = ++share.index;
+    const inParts = !isLast || share.parts > 0;
+    if (inParts) share.parts++;
+    const part = inParts ? `"part":${share.parts},"last":${isLast},` : '';
+    const position = formatPosition(this.#epoch, lsn, index);
+    const head = changesHead(this.#facts, share.channel, position, isLast ? lsn : this.#commitLsn, part);
+    const frame = changesFrame(head, share, this.#runs, this.bytes);
+    share.clear();
+    return this.#entry(share, frame, lsn, index);
+  }
+
+  #message(share: Share, message: Message, lsn: Lsn): Entry {
+    const index = ++share.index;
+    this.#messageBytes -= message.end - message.start;
+    const head = messageHead(share.channel, formatPosition(this.#epoch, lsn, index), message.event);
+    return this.#entry(share, messageFrame(head, message, this.bytes), lsn, index);
+  }
+
+  #entry(share: Share, frame: Buffer, lsn: Lsn, index: number): Entry {
+    return {
+      channel: share.channel,
+      pattern: share.pattern,
+      frame,
+      xid: this.#facts.xid,
+      sequence: ++this.#sequence,
+      lsn,
+      index,
+    };
+  }
+
+  #marks(lsn: Lsn): Mark[] {
+    const marks: Mark[] = [];
+    const xid = this.#facts.xid;
+    for (const [pattern, kind] of this.#redefined) {
+      marks.push({ pattern, kind, sequence: ++this.#sequence, xid, lsn, index: COMMIT_END_INDEX });
+    }
+    marks.push(...this.#recheckMarks(lsn));
+    for (const { pattern, channel } of this.#incomplete) {
+      marks.push({ pattern, channel, kind: 'changed', sequence: ++this.#sequence, xid, lsn, index: COMMIT_END_INDEX });
+    }
+    const facts = this.#facts;
+    for (const pattern of this.#truncated) {
+      if (this.#redefined.has(pattern)) continue;
+      const frame = (channel: string) => truncateFrame(facts, channel, lsn);
+      marks.push({ pattern, kind: 'truncate', sequence: ++this.#sequence, xid, lsn, index: 1, frame });
+    }
+    return marks;
+  }
+
+  /** Recheck marks that have not been sent yet, for access that may be revoked. */
+  #recheckMarks(lsn: Lsn): Mark[] {
+    const mark = { kind: 'recheck', xid: this.#facts.xid, lsn, index: COMMIT_END_INDEX } as const;
+    return this.#rechecks.take().map((whom) => ({ ...mark, ...whom, sequence: ++this.#sequence }));
+  }
+
+  #abandon(): void {
+    this.#inCommit = false;
+    this.bytes.clear(this.#commitBytesMax);
+    this.#shares.clear();
+    this.#lastShare = undefined;
+    this.#runs.clear();
+    this.#messageBytes = 0;
+    this.#openMax = OPEN_CHANNELS_MAX;
+    if (this.#forgotten.size > 0) this.#forgotten.clear();
+    if (this.#truncated.size > 0) this.#truncated.clear();
+    if (this.#redefined.size > 0) this.#redefined.clear();
+    this.#rechecks.clear();
+    if (this.#incomplete.size > 0) this.#incomplete.clear();
+  }
+}
+
+function sameName(name: string, buffer: Buffer, length: number): boolean {
+  if (name.length !== length) return false;
+  for (let index = 0; index < length; index++) if (name.charCodeAt(index) !== buffer[index]) return false;
+  return true;
+}
+
+/** Formats microseconds since 2000-01-01 UTC as `2026-11-23T10:00:00.123456Z`. */
+function formatMicroseconds(microseconds: number): string {
+  const milliseconds = Math.floor(microseconds / 1_000);
+  const rest = microseconds - milliseconds * 1_000;
+  const text = new Date(EPOCH_2000_MS + milliseconds).toISOString();
+  return `${text.slice(0, -1)}${String(rest).padStart(3, '0')}Z`;
+}

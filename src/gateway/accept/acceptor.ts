@@ -1,0 +1,181 @@
+/**
+ * The listening socket, and the connections that are not clients yet. A connection beyond a limit
+ * is closed before a byte of TLS or HTTP is read. A connection that is not a websocket in time is
+ * closed too, however busy it is: a slow handshake, slow headers, one request after another.
+ *
+ * The port is taken when Snö starts, so that a port in use is noticed before anything changes in
+ * the database.
+ */
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Clock } from '../../clock.ts';
+import { FairShare } from '../../fair-share.ts';
+import { networkOf, type Proxies } from '../../http/address.ts';
+import type { Logger } from '../../logger.ts';
+import type { Limits } from '../limits.ts';
+import { listenOn } from './listening.ts';
+import { type Ends, Guest, idOf } from './pending-connection.ts';
+
+/**
+ * Minimum pending connections allowed for one address, whatever its limit is. Only a websocket can
+ * be told that it exceeds the limit.
+ */
+const PENDING_PER_ADDRESS_MIN = 100;
+
+export interface DoorOptions {
+  readonly host: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  readonly handshakeMs: number;
+  /** 0: no limit. */
+  readonly pendingMax: number;
+  /** 0: no limit. */
+  readonly connectionsPerAddressMax: number;
+  readonly proxies: Proxies;
+  readonly limits: Limits;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export class Door {
+  readonly #options: DoorOptions;
+  readonly #server: Server;
+  /** Connections that are not clients yet. One address cannot keep the others out. */
+  readonly #pending: FairShare<Guest>;
+  readonly #pendingPerAddressMax: number;
+  /** Pending connections by their ends. */
+  readonly #guests = new Map<string, Guest>();
+  /** All open connections. Undefined: no longer pending. */
+  readonly #sockets = new Map<Socket, Guest | undefined>();
+  readonly #onSettled = (guest: Guest) => this.#settled(guest);
+  readonly #onClose = listener((socket) => this.#left(socket));
+  #take: ((socket: Socket) => void) | undefined;
+  /** Maximum sockets. Beyond it, this process would lack descriptors for its other work. */
+  #socketsMax = 0;
+  #closed: Promise<unknown> | undefined;
+
+  constructor(options: DoorOptions) {
+    const { pendingMax, connectionsPerAddressMax: perAddress } = options;
+    this.#options = options;
+    this.#pending = new FairShare(pendingMax || Number.POSITIVE_INFINITY);
+    this.#pendingPerAddressMax =
+      perAddress === 0 ? Number.POSITIVE_INFINITY : Math.max(perAddress, PENDING_PER_ADDRESS_MIN);
+    // With half-open sockets, a connection closed by its client before the TLS handshake would last
+    // until handshakeMs.
+    this.#server = createServer({ allowHalfOpen: false, noDelay: true }, (socket) => this.enter(socket));
+  }
+
+  get pendingCount(): number {
+    return this.#pending.size;
+  }
+
+  /** From now on connections are passed to `take`, at most `socketsMax` at the same time. */
+  open(take: (socket: Socket) => void, socketsMax: number): void {
+    this.#socketsMax = socketsMax;
+    this.#take = take;
+  }
+
+  /** Takes the port. Throws `address_in_use`. */
+  async listen(): Promise<AddressInfo> {
+    const address = await listenOn(this.#server, this.#options);
+    this.#closed = new Promise((resolve) => this.#server.once('close', resolve));
+    return address;
+  }
+
+  /**
+   * The connection became a websocket in time. It stays pending until the caller settles the guest
+   * once it is a client.
+   */
+  upgraded(socket: Ends, address: string): Guest | undefined {
+    const guest = this.#guests.get(idOf(socket));
+    if (guest === undefined) return undefined;
+    guest.inTime();
+    this.#pending.move(guest, address);
+    return guest;
+  }
+
+  /** Accepts no more connections. */
+  shut(): void {
+    this.#take = undefined;
+    if (this.#server.listening) this.#server.close();
+  }
+
+  /** Closes every connection at once. Resolves once all are closed. */
+  async close(): Promise<void> {
+    this.shut();
+    for (const socket of this.#sockets.keys()) socket.destroy();
+    await this.#closed;
+  }
+
+  /** Takes a connection that was accepted here or in another process. */
+  enter(socket: Socket): void {
+    const { proxies, limits, handshakeMs, clock } = this.#options;
+    socket.on('error', cut);
+    const { remoteAddress } = socket;
+    if (this.#take === undefined || remoteAddress === undefined) {
+      socket.destroy();
+      return;
+    }
+    // Behind a proxy, the client's address is in the headers, which arrive later.
+    const address = proxies.include(remoteAddress) ? undefined : networkOf(remoteAddress);
+    if (this.#sockets.size >= this.#socketsMax) {
+      limits.met('open_files', address);
+      socket.destroy();
+      return;
+    }
+    const guest = new Guest(socket, this.#onSettled);
+    if (!this.#enters(guest, address)) {
+      limits.met('pending_connections', address);
+      socket.destroy();
+      return;
+    }
+    guest.expect(
+      clock.after(handshakeMs, () => {
+        limits.met('handshake_time', address);
+        socket.destroy();
+      }),
+    );
+    this.#guests.set(guest.id, guest);
+    this.#sockets.set(socket, guest);
+    socket.on('close', this.#onClose);
+    this.#take(socket);
+    // Otherwise node's TLS waits for 'connect' on an open connection, for as long as it lasts.
+    socket.removeAllListeners('connect');
+  }
+
+  /** If the limit is reached, closes the newest pending connection of the address that has most. */
+  #enters(guest: Guest, address: string | undefined): boolean {
+    if (address !== undefined && this.#pending.of(address) >= this.#pendingPerAddressMax) return false;
+    const { isIn, displaced } = this.#pending.enter(guest, address);
+    if (displaced !== undefined) {
+      this.#options.limits.met('pending_connections');
+      displaced.socket.destroy();
+    }
+    return isIn;
+  }
+
+  #settled(guest: Guest): void {
+    this.#pending.leave(guest);
+    if (this.#guests.get(guest.id) === guest) this.#guests.delete(guest.id);
+    this.#sockets.set(guest.socket, undefined);
+  }
+
+  #left(socket: Socket): void {
+    const guest = this.#sockets.get(socket);
+    guest?.inTime();
+    guest?.settle();
+    this.#sockets.delete(socket);
+  }
+}
+
+/** One function for all sockets: a closure per socket would cost memory. */
+function listener(heard: (socket: Socket) => void): (this: Socket) => void {
+  return function (this: Socket) {
+    heard(this);
+  };
+}
+
+/** An error listener for any socket. */
+export function cut(this: Duplex): void {
+  this.destroy();
+}

@@ -1,0 +1,65 @@
+/**
+ * File descriptors. Each client takes one; the admin port, Postgres and files need some too, and a
+ * process without a free one cannot answer a probe. So a gateway leaves those descriptors free, and
+ * closes client sockets beyond that.
+ */
+import { readdirSync } from 'node:fs';
+import type { Logger } from '../../logger.ts';
+
+/**
+ * Descriptors for files, the key server, name lookups, and connections that are renewed while the
+ * old one closes.
+ */
+const OTHERS = 32;
+
+interface Report {
+  readonly userLimits?: { readonly open_files?: { readonly soft: unknown } };
+}
+
+/** Maximum open files of this process. Undefined: unlimited or unknown. */
+function openFilesMax(): number | undefined {
+  // The types do not know `excludeNetwork` yet. Without it the report looks up the names of peers.
+  const report = process.report as typeof process.report & { excludeNetwork: boolean };
+  const before = report.excludeNetwork;
+  report.excludeNetwork = true;
+  const { userLimits } = report.getReport() as Report;
+  report.excludeNetwork = before;
+  const soft = Number(userLimits?.open_files?.soft);
+  return Number.isNaN(soft) ? undefined : soft;
+}
+
+/** Open files of this process, including its standard streams and Node's own. */
+function openFiles(): number {
+  try {
+    return readdirSync('/dev/fd').length;
+  } catch {
+    return OTHERS;
+  }
+}
+
+export interface DescriptorNeeds {
+  /** Descriptors for other purposes: connections of the admin port and to Postgres. */
+  readonly reserved: number;
+  /** Maximum clients by the settings. 0: no limit. */
+  readonly clientsMax: number;
+}
+
+/**
+ * Maximum client sockets from now on, beside the descriptors already open. Warns if the settings
+ * allow more.
+ */
+export function clientSocketsMax({ reserved, clientsMax }: DescriptorNeeds, logger: Logger): number {
+  const limit = openFilesMax();
+  if (limit === undefined) return Number.POSITIVE_INFINITY;
+  const max = Math.max(0, limit - openFiles() - reserved - OTHERS);
+  if (max < clientsMax)
+    logger.warn(
+      {
+        openFiles: limit,
+        clientsMax: max,
+        hint: `Raise the limit of open files by ${clientsMax - max} (LimitNOFILE in a systemd unit, ulimit -n in a shell), or set SNO_MAX_CONNECTIONS lower.`,
+      },
+      `the limit of open files leaves room for ${max} clients, and the settings allow ${clientsMax}`,
+    );
+  return max;
+}

@@ -1,0 +1,393 @@
+/**
+ * One client: from hello to close.
+ *
+ * awaiting-hello --hello--> verifying --valid token--> open --token frame--> verifying ...
+ * any state --fault, drain, client closes--> closing
+ *
+ * Frames are handled in the order in which they arrive. While a token is being checked, the socket
+ * is not read, and frames already read wait. The socket is also not read while the client does not
+ * read its answers, so that no client can fill the memory with unread answers.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Duplex } from 'node:stream';
+import { WebSocket } from 'ws';
+import type { Identity, Tokens } from '../../access/access.ts';
+import type { ResolvedChannel } from '../../channels/channel.ts';
+import { noTimer } from '../../clock.ts';
+import type { Deadlines } from '../../deadlines.ts';
+import { SnoError, toldToClient } from '../../errors.ts';
+import type { Fanout, Feed, FeedOwner, Verdict } from '../../fanout/fanout.ts';
+import { parseCommitReference } from '../../fanout/reach.ts';
+import type { Logger } from '../../logger.ts';
+import type { Metrics } from '../../metrics.ts';
+import { CLOSE, type ClientFrame, type CloseCode, HEARTBEAT_SECONDS } from '../../protocol.ts';
+import type { Guest } from '../accept/pending-connection.ts';
+import type { Limits } from '../limits.ts';
+import { type Subscriber, type SubscriptionServices, Subscriptions } from '../subscriptions.ts';
+import { readClientFrame } from './client-frame.ts';
+import type { Beating } from './heartbeat.ts';
+import { Rate } from './rate.ts';
+import { type ClientSocket, PING_FRAME, type ProtocolFault, type SocketOwner } from './socket.ts';
+
+/** Maximum characters of a client's text in a log line. */
+const LOGGED_CHARACTERS_MAX = 200;
+
+/** Maximum heartbeats without a sign of life before the connection is closed. */
+const SILENT_BEATS_MAX = 2;
+
+export interface ConnectionServices extends SubscriptionServices {
+  readonly tokens: Tokens;
+  readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'attend' | 'afterCommitted'>;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  readonly limits: Limits;
+  /** Expiry times of tokens. */
+  readonly deadlines: Deadlines;
+  readonly helloMs: number;
+  readonly tokenBytesMax: number;
+  /** 0: no limit. */
+  readonly framesPerSecondMax: number;
+  readonly frameBytesMax: number;
+  /** Called when the connection is closed. */
+  readonly onClosed: (connection: Connection) => void;
+}
+
+/** Facts about a client before its first frame. */
+export interface Origin {
+  /** The token in the Authorization header. */
+  readonly bearer: string | undefined;
+  /** The client's address as limits count it. */
+  readonly address: string;
+  /** Whether the client accepts compressed frames, and may send them. */
+  readonly deflates: boolean;
+  /** The pending connection, settled once the client has its welcome. */
+  readonly guest: Guest | undefined;
+}
+
+/** The members that are read from the network socket below; net.Socket and TLSSocket have them. */
+export type NetworkSocket = Duplex & { readonly bytesRead: number; readonly bytesWritten: number };
+
+type State = 'awaiting-hello' | 'verifying' | 'open' | 'closing';
+
+export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
+  readonly id = randomUUID();
+  readonly address: string;
+  beatPart = 0;
+  readonly #socket: ClientSocket;
+  readonly #network: NetworkSocket;
+  readonly #services: ConnectionServices;
+  readonly #feed: Feed;
+  readonly #subscriptions: Subscriptions;
+  readonly #rate: Rate;
+  #state: State = 'awaiting-hello';
+  /** Set until the hello. */
+  #bearer: string | undefined;
+  /** Set until the welcome. */
+  #guest: Guest | undefined;
+  /** ms since 1970. Undefined: the token does not expire. */
+  #expiresAt: number | undefined;
+  /** Frames that had been read when the token check began. Undefined: none. */
+  #waiting: Buffer[] | undefined;
+  #closeCode: number | undefined;
+  #cancelHello = noTimer;
+  #cancelExpiry = noTimer;
+  #silentBeats = 0;
+  // Values at the last heartbeat:
+  #bytesRead = 0;
+  #bytesWritten = 0;
+  #wasBackedUp = false;
+
+  constructor(socket: ClientSocket, network: NetworkSocket, services: ConnectionServices, origin: Origin) {
+    const { bearer, address, deflates, guest } = origin;
+    this.#socket = socket;
+    this.#network = network;
+    this.#services = services;
+    this.address = address;
+    this.#bearer = bearer;
+    this.#guest = guest;
+    this.#feed = services.fanout.attach(network, deflates);
+    this.#feed.owner = this;
+    if (deflates) socket.inflate(services.frameBytesMax);
+    this.#subscriptions = new Subscriptions(this.#feed, services, this);
+    this.#rate = new Rate(services.framesPerSecondMax, services.clock);
+    this.#cancelHello = services.clock.after(services.helloMs, () => {
+      services.limits.met('hello_time', address);
+      const message = `no hello came within ${services.helloMs / 1_000} seconds`;
+      this.refuse(new SnoError('hello_required', message), CLOSE.noHello);
+    });
+    socket.use(this.#feed, this);
+  }
+
+  /** Sends the error, then closes. */
+  refuse(error: SnoError, code: CloseCode): void {
+    if (this.#state === 'closing') return;
+    this.sendError(error);
+    this.close(code, error.code);
+  }
+
+  /** Closes with the closing handshake. Frames that the client sends from now on are ignored. */
+  close(code: CloseCode, reason: string): void {
+    if (this.#state === 'closing') return;
+    this.#closeCode = code;
+    this.#socket.close(code, reason);
+    // The client's own close frame must be read.
+    this.#socket.resume();
+  }
+
+  get deflates(): boolean {
+    return this.#feed.deflates;
+  }
+
+  terminate(): void {
+    this.#socket.terminate();
+  }
+
+  /**
+   * Called once per heartbeat: asks for a sign of life, and closes the connection if none arrived.
+   */
+  beat(): void {
+    const { bytesRead, bytesWritten, writableLength, writableNeedDrain } = this.#network;
+    // A client that is still receiving a large frame cannot answer the pings behind it.
+    const written = bytesWritten - writableLength;
+    const alive = bytesRead !== this.#bytesRead || (this.#wasBackedUp && written !== this.#bytesWritten);
+    this.#silentBeats = alive ? 0 : this.#silentBeats + 1;
+    this.#bytesRead = bytesRead;
+    this.#bytesWritten = written;
+    this.#wasBackedUp = writableNeedDrain;
+    if (this.#silentBeats > SILENT_BEATS_MAX) this.terminate();
+    else if (this.#state !== 'closing') this.#feed.sendRaw(PING_FRAME);
+  }
+
+  onMessage(data: Buffer, isBinary: boolean): void {
+    if (!this.#admit(data.length)) return;
+    if (isBinary) this.#malformed(new SnoError('malformed_frame', 'a binary frame; frames are JSON text'));
+    else if (this.#state === 'verifying') this.#wait(data);
+    else this.#read(data);
+  }
+
+  onControl(data: Buffer): void {
+    this.#admit(data.length);
+  }
+
+  onFault(fault: ProtocolFault): void {
+    const { limits, frameBytesMax } = this.#services;
+    if (fault === 'malformed') {
+      this.#malformed(new SnoError('malformed_frame', 'the bytes are no websocket text frame of a client'));
+      return;
+    }
+    const isLarge = fault === 'too-large';
+    limits.met(isLarge ? 'frame_bytes' : 'frame_pieces', this.address);
+    const message = isLarge ? `the frame is larger than ${frameBytesMax} bytes` : 'the frame comes in too many pieces';
+    this.refuse(new SnoError('frame_too_large', message), CLOSE.frameTooLarge);
+  }
+
+  onError({ message: error }: Error): void {
+    this.#services.logger.debug({ connection: this.id, error }, 'a client connection failed');
+  }
+
+  onClosing(): void {
+    this.#state = 'closing';
+    this.#noHello();
+    this.#noExpiry();
+    this.#waiting = undefined;
+    this.#subscriptions.stop();
+  }
+
+  onClose(code: number): void {
+    this.onClosing();
+    this.#feed.detach();
+    this.#services.metrics.closed(this.#closeCode ?? code);
+    this.#services.onClosed(this);
+  }
+
+  /**
+   * Resumes reading once each time the client has received everything sent, even if more is written
+   * at once.
+   */
+  drained(): void {
+    if (this.#state !== 'verifying') this.#socket.resume();
+  }
+
+  authorize(channel: ResolvedChannel): Promise<Verdict> {
+    return this.#subscriptions.authorize(channel);
+  }
+
+  sendError(error: SnoError, channel?: string): void {
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    const { code, message } = toldToClient(error);
+    this.#services.metrics.denials[code]?.inc();
+    if (error.code === 'channel_unknown' && channel !== undefined) this.#logUnknown(error, channel);
+    this.#services.logger.debug(
+      { connection: this.id, code: error.code, channel, error: error.message, detail: error.detail, hint: error.hint },
+      'told a client that something is wrong',
+    );
+    this.#feed.send({ type: 'error', code, message, ...(channel === undefined ? {} : { channel }) });
+  }
+
+  /** Logs the unknown channel. The client is not told which channels exist. */
+  #logUnknown({ code, detail }: SnoError, asked: string): void {
+    const { limits, logger, channels } = this.#services;
+    limits.sometimes(code, () => {
+      const channel = asked.slice(0, LOGGED_CHARACTERS_MAX);
+      const meant = detail === undefined ? channels.meant(asked) : undefined;
+      const why = detail ?? `no view makes it${meant === undefined ? '' : `; did you mean ${meant}?`}`;
+      logger.info({ code, connection: this.id, channel }, `a client asked for a channel that does not exist: ${why}`);
+    });
+  }
+
+  /** Counts a frame. Returns false if the frame must be ignored. */
+  #admit(bytes: number): boolean {
+    if (this.#state === 'closing') return false;
+    if (!this.#rate.take(bytes)) {
+      this.#services.limits.met('frame_rate', this.address);
+      this.refuse(
+        new SnoError('too_many_requests', `more than ${this.#services.framesPerSecondMax} frames a second`),
+        CLOSE.tooManyRequests,
+      );
+      return false;
+    }
+    if (this.#network.writableNeedDrain) this.#socket.pause();
+    return true;
+  }
+
+  #read(data: Buffer): void {
+    const frame = readClientFrame(data);
+    if (frame instanceof SnoError) this.#malformed(frame);
+    else this.#handle(frame);
+  }
+
+  #handle(frame: ClientFrame): void {
+    this.#services.metrics.framesReceived[frame.type].inc();
+    switch (this.#state) {
+      case 'awaiting-hello':
+        this.#noHello();
+        if (frame.type === 'hello') void this.#verify(frame.token ?? this.#bearer);
+        else
+          this.refuse(new SnoError('hello_required', `the first frame was ${frame.type}, not hello`), CLOSE.malformed);
+        return;
+      case 'open':
+        this.#serve(frame);
+        return;
+      case 'verifying':
+      case 'closing':
+        return;
+    }
+  }
+
+  #serve(frame: ClientFrame): void {
+    this.#services.deadlines.check();
+    switch (frame.type) {
+      case 'hello':
+        this.refuse(new SnoError('hello_repeated', 'a second hello'), CLOSE.malformed);
+        return;
+      case 'token':
+        void this.#verify(frame.token);
+        return;
+      case 'subscribe':
+        this.#subscriptions.subscribe(frame);
+        return;
+      case 'unsubscribe':
+        this.#subscriptions.unsubscribe(frame.channel);
+        return;
+      case 'ping':
+        this.#ping(frame.reached);
+        return;
+    }
+  }
+
+  #ping(reached: string | undefined): void {
+    if (reached === undefined) return this.#feed.heartbeat();
+    const commit = parseCommitReference(reached);
+    if (commit === undefined)
+      this.#malformed(new SnoError('malformed_frame', 'ping: reached must be an LSN (0/16B3748) or a transaction id'));
+    else if (!this.#feed.reach(commit)) {
+      this.#services.limits.met('waiting_commits', this.address);
+      this.refuse(
+        new SnoError('too_many_requests', 'the connection waits for too many commits'),
+        CLOSE.tooManyRequests,
+      );
+    }
+  }
+
+  async #verify(token: string | undefined): Promise<void> {
+    const isHello = this.#state === 'awaiting-hello';
+    this.#bearer = undefined;
+    this.#state = 'verifying';
+    this.#socket.pause();
+    const identity = this.#tokenFault(token) ?? (await this.#services.tokens.verify(token));
+    if (this.#state !== 'verifying') return;
+    if (identity instanceof SnoError) {
+      this.refuse(identity, CLOSE.tokenRefused);
+      return;
+    }
+    this.#state = 'open';
+    if (isHello && !this.#welcome()) return;
+    this.#take(identity);
+    this.#resume();
+  }
+
+  #tokenFault(token: string | undefined): SnoError | undefined {
+    const { limits, tokenBytesMax } = this.#services;
+    if (token === undefined || Buffer.byteLength(token) <= tokenBytesMax) return undefined;
+    limits.met('token_bytes', this.address);
+    return new SnoError('token_invalid', `the token is longer than ${tokenBytesMax} bytes`);
+  }
+
+  /** Sends the welcome. Returns false if there is no stream to join yet. */
+  #welcome(): boolean {
+    const { epoch } = this.#services.fanout;
+    if (epoch === undefined) {
+      this.refuse(new SnoError('try_again', 'Snö is not connected to the database yet'), CLOSE.overloaded);
+      return false;
+    }
+    this.#guest?.settle();
+    this.#guest = undefined;
+    this.#feed.send({ type: 'welcome', connection: this.id, epoch, heartbeat_s: HEARTBEAT_SECONDS });
+    return true;
+  }
+
+  #take({ claims, expiresAt }: Identity): void {
+    this.#subscriptions.setClaims(claims, this.#expiresAt ?? Number.POSITIVE_INFINITY);
+    this.#expiresAt = expiresAt;
+    this.#noExpiry();
+    if (expiresAt === undefined) return;
+    this.#cancelExpiry = this.#services.deadlines.at(expiresAt, () => this.#subscriptions.expire());
+  }
+
+  #noHello(): void {
+    this.#cancelHello();
+    this.#cancelHello = noTimer;
+  }
+
+  #noExpiry(): void {
+    this.#cancelExpiry();
+    this.#cancelExpiry = noTimer;
+  }
+
+  #wait(data: Buffer): void {
+    this.#waiting ??= [];
+    this.#waiting.push(data);
+  }
+
+  /**
+   * Handles frames that waited for the token check, up to the next token frame. Then resumes
+   * reading.
+   */
+  #resume(): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    for (const [index, data] of waiting.entries()) {
+      this.#read(data);
+      if (this.#state !== 'open') {
+        if (this.#state === 'verifying') this.#waiting = waiting.slice(index + 1);
+        return;
+      }
+    }
+    this.#socket.resume();
+  }
+
+  #malformed(error: SnoError): void {
+    this.#services.metrics.framesReceived.malformed.inc();
+    this.refuse(error, CLOSE.malformed);
+  }
+}

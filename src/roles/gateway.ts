@@ -1,0 +1,193 @@
+/**
+ * The client-facing half of the service: fan-out, access and gateway, over a journal that another
+ * part fills. It runs in the process that reads the WAL, or in each of SNO_WORKERS processes.
+ */
+import type { Socket } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import type pg from 'pg';
+import { ViewAccess } from '../access/access-view.ts';
+import { watchKeyServer } from '../access/key-server.ts';
+import { createTokens } from '../access/token.ts';
+import { systemClock } from '../clock.ts';
+import type { Settings } from '../config/config.ts';
+import { Deadlines } from '../deadlines.ts';
+import { Deflater } from '../fanout/deflater.ts';
+import { type Head, Hub } from '../fanout/hub.ts';
+import { startSnapshot } from '../fanout/snapshots/snapshot.ts';
+import { SNAPSHOT_CHECK_MS, Snapshots } from '../fanout/snapshots/snapshots.ts';
+import type { AdmissionDesk } from '../gateway/accept/admission.ts';
+import { clientSocketsMax } from '../gateway/accept/descriptors.ts';
+import { drainSeconds } from '../gateway/drain.ts';
+import { Gateway } from '../gateway/server.ts';
+import type { ChannelResolver } from '../gateway/subscriptions.ts';
+import type { Certificate } from '../http/tls.ts';
+import type { MemoryJournal } from '../journal/memory.ts';
+import type { Logger } from '../logger.ts';
+import type { Markers } from '../markers/markers.ts';
+import type { Transactions } from '../markers/transactions.ts';
+import type { Metrics } from '../metrics.ts';
+import { createPool } from '../postgres/connect.ts';
+import { HEARTBEAT_SECONDS } from '../protocol.ts';
+import { steadyNow } from '../steady-clock.ts';
+
+export interface FrontOptions {
+  readonly settings: Settings;
+  readonly databaseUrl: string;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** For queries that must not wait for clients. */
+  readonly pool: pg.Pool;
+  readonly journal: MemoryJournal;
+  readonly markers: Markers;
+  readonly transactions: Transactions;
+  readonly channels: ChannelResolver;
+  readonly certificate: Certificate | undefined;
+  /** Maximum clients of this process by the settings. 0: no limit. */
+  readonly clientsMax: number;
+  /** Number of files that the process may open beside clients, snapshots and access checks. */
+  readonly otherFilesMax: number;
+  /** Counts connections, if other processes count them too. */
+  readonly admission?: AdmissionDesk;
+  /** Resolves when it is time to retry. */
+  readonly pause: (attempt: number) => Promise<void>;
+}
+
+const BUNDLE_FILE = fileURLToPath(new URL('../../dist/sno.js', import.meta.url));
+const EVICT_MS = 1_000;
+/** How long after a snapshot's own limit a silent server is given up, in ms. */
+const SNAPSHOT_SILENCE_MS = 10_000;
+/** Maximum share of the journal's bytes for compressed copies of its frames, beside the journal. */
+const COPIES_SHARE = 0.25;
+
+export class Front {
+  readonly hub: Hub;
+  readonly #options: FrontOptions;
+  readonly #snapshotPool: pg.Pool;
+  readonly #snapshots: Snapshots;
+  readonly #access: ViewAccess;
+  readonly #gateway: Gateway;
+  #timers: NodeJS.Timeout[] = [];
+
+  /** Throws `setting_invalid` if a configured token key is not a valid key. */
+  constructor(options: FrontOptions) {
+    const { settings, databaseUrl, logger, metrics, pool, journal, markers, transactions, pause } = options;
+    const { deliveries, commitToSend, resets, snapshotReads, limitsMet, compression } = metrics;
+    const now = steadyNow;
+    const deadlines = new Deadlines(systemClock);
+    this.#options = options;
+    const keepMsMax = settings.SNO_JWKS_KEEP_SECONDS * 1_000;
+    const tokens = createTokens(settings, { remoteKeys: { keepMsMax, onAsked: watchKeyServer(logger, metrics) } });
+    const deflater = new Deflater({
+      bytesMin: settings.SNO_COMPRESS_BYTES,
+      copiesBytesMax: settings.SNO_REPLAY_BYTES * COPIES_SHARE,
+      deflated: (before, after) => compression.frame(before, after),
+    });
+    // Snapshots wait for slow clients. Queries that the stream waits for must not wait for them.
+    const snapshotMsMax = settings.SNO_SNAPSHOT_SECONDS * 1_000 + SNAPSHOT_SILENCE_MS;
+    this.#snapshotPool = createPool(databaseUrl, 'snapshot', settings.SNO_SNAPSHOTS, snapshotMsMax);
+    this.#snapshotPool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
+    const reader = { pool: this.#snapshotPool, control: pool, secondsMax: settings.SNO_SNAPSHOT_SECONDS };
+    this.#snapshots = new Snapshots({
+      read: (channel, sink) => startSnapshot(reader, channel, sink),
+      runningMax: settings.SNO_SNAPSHOTS,
+      waitingMax: settings.SNO_MAX_WAITING_SNAPSHOTS || Number.POSITIVE_INFINITY,
+      windowBytesMax: settings.SNO_SNAPSHOT_BYTES,
+      deflate: (frame) => deflater.snapshotFrame(frame),
+      ageMaxMs: settings.SNO_SNAPSHOT_SECONDS * 1_000,
+      now,
+      onRead: () => snapshotReads.inc(),
+      onRefused: () => limitsMet.waiting_snapshots.inc(),
+    });
+    this.hub = new Hub(journal, markers, {
+      outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
+      outboundTotalBytesMax: settings.SNO_OUTBOUND_TOTAL_BYTES,
+      waitingCommitsMax: settings.SNO_MAX_WAITING_COMMITS,
+      visible: (xid, isWanted) => transactions.visible(xid, isWanted),
+      snapshots: this.#snapshots,
+      deflater,
+      pause,
+      now,
+      beforeDelivery: () => deadlines.check(),
+      events: {
+        delivered: (count) => deliveries.inc(count),
+        reset: (reason) => resets[reason].inc(),
+        sent: (committedAt) => commitToSend.observe(Math.max(0, (Date.now() - committedAt) / 1_000)),
+        outboundFull: () => limitsMet.outbound_bytes.inc(),
+        failed: (error, channel) =>
+          logger.warn({ code: error.code, channel, cause: String(error.cause ?? '') }, error.message),
+      },
+    });
+    this.#access = new ViewAccess({ databaseUrl, settings, logger, metrics });
+    const { certificate, channels, admission, clientsMax, otherFilesMax } = options;
+    const reserved = otherFilesMax + settings.SNO_SNAPSHOTS + settings.SNO_ACCESS_QUERIES;
+    this.#gateway = new Gateway({
+      certificate,
+      metrics,
+      settings,
+      logger,
+      tokens,
+      access: this.#access,
+      channels,
+      fanout: this.hub,
+      bundleFile: BUNDLE_FILE,
+      deadlines,
+      socketsMax: () => clientSocketsMax({ reserved, clientsMax }, logger),
+      ...(admission === undefined ? {} : { admission }),
+    });
+    metrics.observe({
+      journalBytes: () => journal.bytes,
+      journalEntries: () => journal.entryCount,
+      compressedCopiesBytes: () => deflater.bytes,
+      outboundBytes: () => this.hub.outboundBytes,
+      snapshotsRunning: () => this.#snapshots.runningCount,
+      snapshotsWaiting: () => this.#snapshots.waitingCount,
+      accessWaiting: () => this.#access.waiting,
+    });
+  }
+
+  /** Sets the stream's head. Call it before anything else. */
+  follow(head: Head): void {
+    this.hub.follow(head);
+  }
+
+  /**
+   * Takes the port. Throws `address_in_use`. Until `open`, clients are told that the service is
+   * starting.
+   */
+  async listen(): Promise<number> {
+    return (await this.#gateway.listen()).port;
+  }
+
+  /** Used instead of `listen` if main has the port and passes its connections to `enter`. */
+  prepare(): Promise<void> {
+    return this.#gateway.prepare();
+  }
+
+  enter(socket: Socket): void {
+    this.#gateway.enter(socket);
+  }
+
+  open(): void {
+    this.#gateway.open();
+    this.#timers.push(setInterval(() => this.#options.journal.evict(steadyNow()), EVICT_MS));
+    this.#timers.push(setInterval(() => this.#snapshots.check(), SNAPSHOT_CHECK_MS));
+    this.#timers.push(setInterval(() => this.hub.heartbeat(), HEARTBEAT_SECONDS * 1_000));
+  }
+
+  /**
+   * Disconnects the clients over `seconds`. Until then, each client is served as before, including
+   * heartbeats.
+   */
+  async drain(
+    seconds = drainSeconds(this.#options.settings.SNO_DRAIN_SECONDS, this.#gateway.connectionCount),
+  ): Promise<void> {
+    await this.#gateway.drain(seconds);
+    for (const timer of this.#timers.splice(0)) clearInterval(timer);
+  }
+
+  /** Call after `drain`. */
+  async stop(): Promise<void> {
+    await this.#access.close();
+    await this.#snapshotPool.end().catch(() => undefined);
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * Websocket text frames (RFC 6455, section 5.2), server to client: unmasked, never fragmented.
+ * A frame is made once and written to every socket that wants it.
+ */
+import type { Slab } from '../memory/arena.ts';
+
+/** Maximum bytes of an unmasked frame's header. */
+export const FRAME_HEADER_BYTES_MAX = 10;
+
+const TEXT_FINAL = 0x81;
+
+/** Number of header bytes for a payload of this length. */
+export function frameHeaderBytes(payloadBytes: number): number {
+  return payloadBytes < 126 ? 2 : payloadBytes < 65_536 ? 4 : 10;
+}
+
+/** Writes a text frame's header at `offset`; returns the offset after it. */
+export function writeFrameHeader(target: Buffer, offset: number, payloadBytes: number): number {
+  target[offset] = TEXT_FINAL;
+  if (payloadBytes < 126) {
+    target[offset + 1] = payloadBytes;
+    return offset + 2;
+  }
+  if (payloadBytes < 65_536) {
+    target[offset + 1] = 126;
+    target.writeUInt16BE(payloadBytes, offset + 2);
+    return offset + 4;
+  }
+  target[offset + 1] = 127;
+  target.writeUInt32BE(Math.floor(payloadBytes / 0x1_0000_0000), offset + 2);
+  target.writeUInt32BE(payloadBytes % 0x1_0000_0000, offset + 6);
+  return offset + 10;
+}
+
+/** The payload of an unmasked frame, in the frame's own memory. */
+export function payloadOf(frame: Buffer): Buffer {
+  const short = frame[1] as number;
+  return frame.subarray(short < 126 ? 2 : short === 126 ? 4 : 10);
+}
+
+/** A whole text frame for one message. Pass `slab` for a frame that is kept. */
+export function textFrame(message: string, slab?: Slab): Buffer {
+  const payloadBytes = Buffer.byteLength(message);
+  const bytes = frameHeaderBytes(payloadBytes) + payloadBytes;
+  const frame = slab === undefined ? Buffer.allocUnsafe(bytes) : slab.allocate(bytes);
+  frame.write(message, writeFrameHeader(frame, 0, payloadBytes));
+  return frame;
+}
