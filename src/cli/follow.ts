@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { ConnectionOptions } from 'node:tls';
 import { type ClientOptions, type RawData, WebSocket } from 'ws';
 import { BACKOFF, delayMs } from '../client/backoff.ts';
-import { GONE } from '../client/endings.ts';
+import { GONE } from '../client/state/endings.ts';
 import { checkOf, plainDetail } from '../client/why.ts';
 import { ERRORS, type ErrorCode, SnoError } from '../errors.ts';
 import { CLOSE, type ClientFrame, type ErrorFrame, HEARTBEAT_SECONDS, type ServerFrame } from '../protocol.ts';
