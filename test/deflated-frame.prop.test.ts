@@ -1,8 +1,8 @@
 /** Compressed frames: what is unpacked is the frame; they are never larger, and nothing small or large is lost. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import type { Entry } from '../src/commit/entry.ts';
 import { Deflater } from '../src/fanout/deflater.ts';
-import type { Entry } from '../src/journal/journal.ts';
 import { Slab } from '../src/memory/arena.ts';
 import { deflatedFrame, deflatedFrameLater } from '../src/websocket/deflated-frame.ts';
 import { textFrame } from '../src/websocket/frame.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { CommitBuilder } from '../src/commit/builder.ts';
-import type { Entry } from '../src/journal/journal.ts';
+import type { Entry } from '../src/commit/entry.ts';
 import { Slab } from '../src/memory/arena.ts';
 
 test('buffers lie side by side, and no two share a byte', () => {

@@ -6,11 +6,11 @@
 
 import type { EventSink } from '../channels/events.ts';
 import { assert } from '../errors.ts';
-import type { Batch, Entry, Mark } from '../journal/journal.ts';
 import type { Lsn } from '../lsn.ts';
 import { Bytes } from '../memory/byte-writer.ts';
 import { COMMIT_END_INDEX, formatPosition, type Position } from '../position.ts';
 import { type Message, Share } from './channel-events.ts';
+import type { Batch, Entry, Mark } from './entry.ts';
 import {
   type CommitFacts,
   changesFrame,

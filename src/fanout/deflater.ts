@@ -8,8 +8,8 @@
  * frames are compressed on another thread.
  */
 
+import type { DeflatedCopy, Entry } from '../commit/entry.ts';
 import { Deque } from '../deque.ts';
-import type { DeflatedCopy, Entry } from '../journal/journal.ts';
 import { Slab } from '../memory/arena.ts';
 import { deflatedFrame, deflatedFrameLater } from '../websocket/deflated-frame.ts';
 

@@ -5,8 +5,9 @@
  */
 import type { Duplex } from 'node:stream';
 import type { ResolvedChannel } from '../channels/channel.ts';
+import type { Entry } from '../commit/entry.ts';
 import { SnoError, toldToClient } from '../errors.ts';
-import type { ChannelLog, Entry, Journal } from '../journal/journal.ts';
+import type { ChannelLog, Journal } from '../journal/journal.ts';
 import type { Markers } from '../markers/markers.ts';
 import type { Visibility } from '../markers/visibility.ts';
 import { comparePositions, differsInGenerationOnly, type Position, parsePosition } from '../position.ts';

@@ -7,8 +7,9 @@
 import type { Duplex } from 'node:stream';
 import type { ResolvedChannel } from '../channels/channel.ts';
 import type { BatchSink } from '../commit/builder.ts';
+import type { Batch, Entry, Mark } from '../commit/entry.ts';
 import { assert } from '../errors.ts';
-import type { Batch, ChannelLog, Entry, Journal, Mark } from '../journal/journal.ts';
+import type { ChannelLog, Journal } from '../journal/journal.ts';
 import type { Markers } from '../markers/markers.ts';
 import type { Visibility } from '../markers/visibility.ts';
 import type { Position } from '../position.ts';

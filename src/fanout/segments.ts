@@ -3,7 +3,8 @@
  * journal at the same place, because they resumed or fell behind together, receive the same
  * buffers. The bytes are joined once, and each socket is written to once for many events.
  */
-import type { ChannelLog, Entry } from '../journal/journal.ts';
+import type { Entry } from '../commit/entry.ts';
+import type { ChannelLog } from '../journal/journal.ts';
 
 /** Maximum bytes of segments kept for later clients at the same place. */
 const KEPT_BYTES_MAX = 4 * 1024 * 1024;

@@ -6,7 +6,8 @@
  * and receives events as they arrive ended     it receives nothing more
  */
 import type { ResolvedChannel } from '../channels/channel.ts';
-import type { ChannelLog, Entry } from '../journal/journal.ts';
+import type { Entry } from '../commit/entry.ts';
+import type { ChannelLog } from '../journal/journal.ts';
 import type { Visibility } from '../markers/visibility.ts';
 
 /** The place where a snapshot and the stream meet. */

@@ -4,11 +4,12 @@
  * filled again from the WAL, which the slot keeps for it.
  */
 
+import type { Batch, Entry, Mark } from '../commit/entry.ts';
 import { Deque } from '../deque.ts';
 import { assert } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
 import { comparePositions, type Position } from '../position.ts';
-import type { Batch, ChannelLog, Entry, Journal, Mark } from './journal.ts';
+import type { ChannelLog, Journal } from './journal.ts';
 
 export interface MemoryJournalOptions {
   /** Maximum bytes of frames, including their bookkeeping. */

@@ -1,6 +1,7 @@
 /** A worker's copy of the stream's head, as of its current step. */
+
+import type { Batch } from '../commit/entry.ts';
 import type { Head } from '../fanout/hub.ts';
-import type { Batch } from '../journal/journal.ts';
 import { formatPosition, type Position } from '../position.ts';
 import type { HeadState } from './wire.ts';
 

@@ -1,8 +1,8 @@
 /** Reads turns that `TurnWriter` wrote. The results keep no reference to the turn's bytes. */
 import { deserialize } from 'node:v8';
 import type { Catalog } from '../channels/catalog/catalog.ts';
+import type { Batch, Entry, Mark } from '../commit/entry.ts';
 import { assert } from '../errors.ts';
-import type { Batch, Entry, Mark } from '../journal/journal.ts';
 import { Slab } from '../memory/arena.ts';
 import type { Position } from '../position.ts';
 import { textFrame } from '../websocket/frame.ts';

@@ -4,7 +4,7 @@
  * string that recurs within a turn is written once. Rare content is written as structured clones.
  */
 import { serialize } from 'node:v8';
-import type { Entry, Mark } from '../journal/journal.ts';
+import type { Entry, Mark } from '../commit/entry.ts';
 import { Bytes } from '../memory/byte-writer.ts';
 import type { Position } from '../position.ts';
 import { payloadOf } from '../websocket/frame.ts';

@@ -5,8 +5,8 @@
 import type { Catalog } from '../channels/catalog/catalog.ts';
 import type { Definitions } from '../channels/definitions/definitions.ts';
 import type { CommitBuilder } from '../commit/builder.ts';
+import type { Batch } from '../commit/entry.ts';
 import { assert } from '../errors.ts';
-import type { Batch } from '../journal/journal.ts';
 import type { MemoryJournal } from '../journal/memory.ts';
 import type { ResetReason } from '../protocol.ts';
 import { TurnWriter } from './turn-writer.ts';

@@ -3,10 +3,10 @@
  * clones). All workers receive the same stream, so each turn is encoded once.
  */
 import type { Catalog } from '../channels/catalog/catalog.ts';
+import type { Batch, Mark } from '../commit/entry.ts';
 import type { Settings } from '../config/config.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Excess } from '../gateway/accept/admission.ts';
-import type { Batch, Mark } from '../journal/journal.ts';
 import type { EvictedCommit } from '../journal/memory.ts';
 import type { MetricValues } from '../metrics.ts';
 import type { Position } from '../position.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
+import type { Entry } from '../../src/commit/entry.ts';
 import { Segments } from '../../src/fanout/segments.ts';
-import type { Entry } from '../../src/journal/journal.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 
 const plain = ({ frame }: Entry) => frame;

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { CommitBuilder } from '../../src/commit/builder.ts';
-import type { Batch, Entry } from '../../src/journal/journal.ts';
+import type { Batch, Entry } from '../../src/commit/entry.ts';
 import { Bytes } from '../../src/memory/byte-writer.ts';
 import { COMMIT_END_INDEX, comparePositions } from '../../src/position.ts';
 import type { ServerFrame } from '../../src/protocol.ts';

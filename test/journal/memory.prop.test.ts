@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import type { Batch, Entry, Mark } from '../../src/commit/entry.ts';
 import { Deque } from '../../src/deque.ts';
-import type { Batch, Entry, Mark } from '../../src/journal/journal.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 
 const FRAME = Buffer.alloc(100);

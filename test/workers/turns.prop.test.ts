@@ -2,8 +2,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { CommitBuilder } from '../../src/commit/builder.ts';
+import type { Batch } from '../../src/commit/entry.ts';
 import type { Head } from '../../src/fanout/hub.ts';
-import type { Batch } from '../../src/journal/journal.ts';
 import { Bytes } from '../../src/memory/byte-writer.ts';
 import { NOTHING, Replica } from '../../src/workers/replica.ts';
 import { readTurn } from '../../src/workers/turn-reader.ts';

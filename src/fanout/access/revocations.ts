@@ -3,7 +3,7 @@
  * check in between is answered as if they had not happened.
  */
 import type { ResolvedChannel } from '../../channels/channel.ts';
-import type { Mark } from '../../journal/journal.ts';
+import type { Mark } from '../../commit/entry.ts';
 import type { Attendance } from '../fanout.ts';
 
 interface Revocation {
