@@ -179,6 +179,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
       case 'now':
         // A commit is partly read: its end must not be sent without its start. Begin after it.
         if (subscription.isOvertaken) return this.#joinBehind(subscription);
+        subscription.catchUpFrom(this.#hub.wholeSequence);
         this.#subscribed(channel.name, this.#hub.headText);
         return this.#catchUp(subscription);
       case 'since':
@@ -229,8 +230,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
     for (const subscription of this.#subscriptions.values()) {
       if (subscription.state !== 'live') continue;
       this.#hub.left(subscription);
-      subscription.cursor = this.#hub.sequence;
-      subscription.safeFrom = subscription.cursor;
+      subscription.fallBehind(this.#hub.sequence);
       this.#startCatching(subscription);
     }
   }
@@ -269,7 +269,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
       const segment = segments.after(subscription.log, subscription.cursor, this.#hub.outbound.segmentBytes);
       if (segment === undefined) return;
       this.outbox.write(segment.bytes);
-      subscription.cursor = segment.sequence;
+      subscription.advance(segment.sequence);
       this.#hub.options.events.delivered(segment.count);
     }
   }
@@ -279,7 +279,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
     for (let entry = subscription.next(); entry !== undefined && entry.sequence <= until; entry = subscription.next()) {
       this.#passSeam(subscription, entry.sequence);
       this.outbox.write(this.deflates ? deflater.frameOf(entry) : entry.frame);
-      subscription.cursor = entry.sequence;
+      subscription.advance(entry.sequence);
       events.delivered(1);
       if (!this.outbox.takesMore) return;
     }
@@ -290,7 +290,6 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
   }
 
   #startCatching(subscription: Subscription): void {
-    subscription.state = 'catching';
     this.#catching ??= new Set();
     this.#catching.add(subscription);
   }
@@ -303,7 +302,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
   #goLive(subscription: Subscription): void {
     this.#passSeam(subscription, Number.POSITIVE_INFINITY);
     this.#stopCatching(subscription);
-    subscription.state = 'live';
+    subscription.goLive();
     this.#hub.live(subscription);
   }
 
@@ -357,9 +356,9 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
     const { log } = subscription;
     if (log.voided !== undefined && comparePositions(position, log.voided) < 0)
       return this.reset(subscription, 'channel_changed');
-    subscription.cursor = cursorAt(log, position);
-    subscription.safeFrom = subscription.cursor;
-    if (subscription.isOvertaken) return this.reset(subscription, 'position_too_old');
+    const cursor = cursorAt(log, position);
+    if (log.evicted > cursor) return this.reset(subscription, 'position_too_old');
+    subscription.catchUpFrom(cursor);
     this.#subscribed(name, text, true);
     this.#catchUp(subscription);
   }
@@ -369,7 +368,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
     const hub = this.#hub;
     hub.markers.expect(() => {
       if (subscription.state !== 'joining') return;
-      subscription.cursor = hub.wholeSequence;
+      subscription.catchUpFrom(hub.wholeSequence);
       this.#subscribed(subscription.channel.name, hub.headText);
       this.#catchUpLater(subscription);
     });
@@ -393,10 +392,10 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
         if (outbox.full) await outbox.writable();
         if (subscription.isEnded) return;
         const share = hub.options.snapshots.ask(channel, arrival, this.#isLaggard, this.owner?.address);
-        subscription.leave = share.leave;
+        subscription.waitForSnapshot(share.leave);
         const outcome = await share.outcome;
         if (subscription.isEnded) return;
-        subscription.leave = undefined;
+        subscription.snapshotWritten();
         this.#isLaggard = outcome === 'lagging';
         if (this.#isLaggard) return this.reset(subscription, 'lagging');
         if (outcome === 'whole') {
@@ -418,7 +417,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
     }
     hub.markers.expect(() => {
       if (subscription.state !== 'joining') return;
-      subscription.meet(hub.wholeSequence, hub.headText);
+      subscription.catchUpAfterSnapshot(hub.wholeSequence, hub.headText);
       this.#catchUpLater(subscription);
     });
   }
@@ -429,7 +428,7 @@ export class SocketFeed implements Feed, VigilHost, ReachWaiter {
     const { voided } = subscription.log;
     const isOld = voided !== undefined && voided.xid !== 0 && !visibility.sees(voided.xid);
     if (isOld || this.#hub.journal.evictedUnseen((xid) => !visibility.sees(xid))) return false;
-    return subscription.taken(visibility, this.#hub.seenSequence(visibility));
+    return subscription.takeSnapshot(visibility, this.#hub.seenSequence(visibility));
   }
 
   /** Ends a subscription that is no longer allowed. */

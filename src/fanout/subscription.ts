@@ -1,14 +1,39 @@
 /**
  * One connection's interest in one channel: a cursor into the journal.
  *
- * joining   its snapshot is being read, or it waits for an open commit's end; receives no events
- * yet catching  it reads from the journal, at the pace of its socket live      it is at the head
- * and receives events as they arrive ended     it receives nothing more
+ *     joining ----> catching <----> live
+ *        |             |              |
+ *        +-------------+--------------+----> ended
+ *
+ * - joining: receives no events yet. It waits for its snapshot, for the commits that its snapshot
+ *   sees, or for the end of a commit that has partly arrived.
+ * - catching: reads from the journal, at the pace of its socket.
+ * - live: has everything up to the head, and receives events as they arrive.
+ * - ended: receives nothing more.
+ *
+ * Only the methods below change the state and the cursor. Each says from which state it leads to
+ * which:
+ *
+ * - joining to joining: `waitForSnapshot`, `takeSnapshot`, `snapshotWritten`
+ * - joining to catching: `catchUpFrom`, or `catchUpAfterSnapshot` if there was a snapshot
+ * - catching to catching: `next` and `advance` move the cursor; `passSeam` ends the snapshot's part
+ * - catching to live, and back: `goLive`, `fallBehind`
+ * - any state to ended, once: `end`
+ *
+ * A snapshot and the stream meet at the **seam**. Every commit that the snapshot sees lies before
+ * it. From the journal's entries before the seam, the subscription receives only those that the
+ * snapshot does not see.
  */
 import type { ResolvedChannel } from '../channels/channel.ts';
 import type { Entry } from '../commit/entry.ts';
+import { assert } from '../errors.ts';
 import type { ChannelLog } from '../journal/journal.ts';
 import type { Visibility } from '../markers/visibility.ts';
+
+export type SubscriptionState = 'joining' | 'catching' | 'live' | 'ended';
+
+/** A sequence before every entry. */
+const BEFORE_ALL = -1;
 
 /** The place where a snapshot and the stream meet. */
 interface Seam {
@@ -17,47 +42,62 @@ interface Seam {
   readonly position: string;
 }
 
-const nothing = () => {};
+/** What a subscription keeps of its snapshot until it has passed the seam. */
+interface Snapshot {
+  /** Leaves the snapshot's read. Set while the snapshot is being read. */
+  leave: (() => void) | undefined;
+  visibility: Visibility | undefined;
+  /** Set once every commit that the snapshot sees has arrived. */
+  seam: Seam | undefined;
+  /** Ends the watch for entries that the journal drops. */
+  unwatch: (() => void) | undefined;
+}
 
 export class Subscription {
   readonly channel: ResolvedChannel;
   readonly log: ChannelLog;
-  state: 'joining' | 'catching' | 'live' | 'ended' = 'joining';
+  #state: SubscriptionState = 'joining';
   /** Everything up to this sequence has been written to the socket. Maintained while not live. */
-  cursor: number;
+  #cursor: number;
   /** Entries dropped by the journal up to this sequence are not missed. */
-  safeFrom: number;
-  /** Leaves the snapshot read. Set while the snapshot is being read. */
-  leave: (() => void) | undefined;
-  /** The snapshot's visibility, until all commits before the seam are processed. */
-  #visibility: Visibility | undefined;
-  #seam: Seam | undefined;
-  #unwatch = nothing;
+  #safeFrom: number;
+  /** Undefined: no snapshot is involved, or the seam has been passed. */
+  #snapshot: Snapshot | undefined;
 
-  constructor(channel: ResolvedChannel, log: ChannelLog, cursor: number) {
+  /** It begins after the entry with this sequence, unless it resumes or has a snapshot. */
+  constructor(channel: ResolvedChannel, log: ChannelLog, sequence: number) {
     this.channel = channel;
     this.log = log;
-    this.cursor = cursor;
-    this.safeFrom = cursor;
+    this.#cursor = sequence;
+    this.#safeFrom = sequence;
+  }
+
+  get state(): SubscriptionState {
+    return this.#state;
   }
 
   get isEnded(): boolean {
-    return this.state === 'ended';
+    return this.#state === 'ended';
+  }
+
+  get cursor(): number {
+    return this.#cursor;
   }
 
   /** Whether there may be entries that its snapshot contains, which the socket must not receive. */
   get passesOver(): boolean {
-    return this.#visibility !== undefined;
+    return this.#snapshot?.visibility !== undefined;
   }
 
-  /** The next entry that the socket should receive. */
-  next(): Entry | undefined {
-    const { log } = this;
-    for (let index = log.firstAfter(this.cursor); ; index++) {
-      const entry = log.at(index);
-      if (entry === undefined || !this.#isSeen(entry)) return entry;
-      this.cursor = entry.sequence;
-    }
+  /** Whether the journal has dropped an entry that the socket should have received. */
+  get isOvertaken(): boolean {
+    return this.log.evicted > Math.max(this.#cursor, this.#safeFrom);
+  }
+
+  /** Its snapshot has been requested. Ending before `snapshotWritten` calls `leave`. */
+  waitForSnapshot(leave: () => void): void {
+    this.#expect('joining');
+    this.#snapshotPart().leave = leave;
   }
 
   /**
@@ -65,24 +105,56 @@ export class Subscription {
    * sees them. Returns false if the snapshot can't be used: the journal has dropped an entry that
    * it does not see.
    */
-  taken(visibility: Visibility, sequence: number): boolean {
-    this.#visibility = visibility;
-    this.cursor = -1;
+  takeSnapshot(visibility: Visibility, sequence: number): boolean {
+    this.#expect('joining');
+    const snapshot = this.#snapshotPart();
+    snapshot.visibility = visibility;
+    this.#cursor = BEFORE_ALL;
     // The journal may drop earlier entries if the snapshot sees them.
-    this.safeFrom = sequence;
+    this.#safeFrom = sequence;
     this.#keepUnseen();
-    this.#unwatch();
-    this.#unwatch = this.log.watch((entry) => this.#dropped(entry));
+    snapshot.unwatch?.();
+    snapshot.unwatch = this.log.watch((entry) => this.#dropped(entry));
     return !this.isOvertaken;
   }
 
+  /** The read of its snapshot is over: there is nothing to leave. */
+  snapshotWritten(): void {
+    this.#expect('joining');
+    this.#snapshotPart().leave = undefined;
+  }
+
   /**
-   * Every commit that the snapshot sees has arrived. The subscription continues from here with the
+   * Every commit that the snapshot sees has arrived: the seam is here. The subscription reads the
    * entries that the snapshot does not see.
    */
-  meet(sequence: number, position: string): void {
-    this.cursor = this.log.voided?.sequence ?? -1;
-    this.#seam = { sequence, position };
+  catchUpAfterSnapshot(sequence: number, position: string): void {
+    this.#expect('joining');
+    this.#snapshotPart().seam = { sequence, position };
+    this.#cursor = this.log.voided?.sequence ?? BEFORE_ALL;
+    this.#state = 'catching';
+  }
+
+  /** The subscription reads the entries after this sequence. */
+  catchUpFrom(sequence: number): void {
+    this.#expect('joining');
+    this.#readAfter(sequence);
+  }
+
+  /** The next entry that the socket should receive. */
+  next(): Entry | undefined {
+    const { log } = this;
+    for (let index = log.firstAfter(this.#cursor); ; index++) {
+      const entry = log.at(index);
+      if (entry === undefined || !this.#isSeen(entry)) return entry;
+      this.#cursor = entry.sequence;
+    }
+  }
+
+  /** Its entries up to this sequence have been written. */
+  advance(sequence: number): void {
+    this.#expect('catching');
+    this.#cursor = sequence;
   }
 
   /**
@@ -90,21 +162,44 @@ export class Subscription {
    * subscription now passes the seam.
    */
   passSeam(sequence: number): string | undefined {
-    const seam = this.#seam;
+    const seam = this.#snapshot?.seam;
     if (seam === undefined || sequence <= seam.sequence) return undefined;
     this.#forgetSnapshot();
     return seam.position;
   }
 
+  /** Everything up to the head has been written. */
+  goLive(): void {
+    this.#expect('catching');
+    this.#state = 'live';
+  }
+
+  /** Everything up to this sequence has been written. The subscription reads what follows. */
+  fallBehind(sequence: number): void {
+    this.#expect('live');
+    this.#readAfter(sequence);
+  }
+
   end(): void {
-    this.state = 'ended';
-    this.leave?.();
+    assert(!this.isEnded, 'a subscription ends once');
+    this.#state = 'ended';
+    this.#snapshot?.leave?.();
     this.#forgetSnapshot();
   }
 
-  /** Whether the journal has dropped an entry that the socket should have received. */
-  get isOvertaken(): boolean {
-    return this.log.evicted > Math.max(this.cursor, this.safeFrom);
+  #expect(state: SubscriptionState): void {
+    assert(this.#state === state, 'the states of a subscription follow each other as drawn');
+  }
+
+  #readAfter(sequence: number): void {
+    this.#cursor = sequence;
+    this.#safeFrom = sequence;
+    this.#state = 'catching';
+  }
+
+  #snapshotPart(): Snapshot {
+    this.#snapshot ??= { leave: undefined, visibility: undefined, seam: undefined, unwatch: undefined };
+    return this.#snapshot;
   }
 
   /**
@@ -112,8 +207,10 @@ export class Subscription {
    * lie after the seam.
    */
   #isSeen({ sequence, xid }: Entry): boolean {
-    if (this.#visibility === undefined || (this.#seam !== undefined && sequence > this.#seam.sequence)) return false;
-    return xid === 0 || this.#visibility.sees(xid);
+    const snapshot = this.#snapshot;
+    if (snapshot?.visibility === undefined) return false;
+    if (snapshot.seam !== undefined && sequence > snapshot.seam.sequence) return false;
+    return xid === 0 || snapshot.visibility.sees(xid);
   }
 
   /** The journal must not drop an entry from before the snapshot that the snapshot does not see. */
@@ -121,9 +218,9 @@ export class Subscription {
     const { log } = this;
     for (let index = 0; index < log.length; index++) {
       const entry = log.at(index) as Entry;
-      if (entry.sequence > this.safeFrom) return;
+      if (entry.sequence > this.#safeFrom) return;
       if (!this.#isSeen(entry)) {
-        this.safeFrom = entry.sequence - 1;
+        this.#safeFrom = entry.sequence - 1;
         return;
       }
     }
@@ -134,13 +231,11 @@ export class Subscription {
    * missed.
    */
   #dropped(entry: Entry): void {
-    if (entry.sequence > this.safeFrom && !this.isOvertaken && this.#isSeen(entry)) this.safeFrom = entry.sequence;
+    if (entry.sequence > this.#safeFrom && !this.isOvertaken && this.#isSeen(entry)) this.#safeFrom = entry.sequence;
   }
 
   #forgetSnapshot(): void {
-    this.#visibility = undefined;
-    this.#seam = undefined;
-    this.#unwatch();
-    this.#unwatch = nothing;
+    this.#snapshot?.unwatch?.();
+    this.#snapshot = undefined;
   }
 }

@@ -1,0 +1,70 @@
+/** The states of a subscription: which method leads from which to which, and that no other does. */
+import { expect, test } from 'vitest';
+import { Subscription, type SubscriptionState } from '../../src/fanout/subscription.ts';
+import { MemoryJournal } from '../../src/journal/memory.ts';
+import { Visibility } from '../../src/markers/visibility.ts';
+import { PATTERN, room } from './rig.ts';
+
+const journal = new MemoryJournal({ bytesMax: 1_000, ageMaxMs: Number.POSITIVE_INFINITY, now: () => 0 });
+const log = journal.hold('room:1', PATTERN, -1);
+
+const STATES = ['joining', 'catching', 'live', 'ended'] as const;
+
+type Transition = readonly [call: (subscription: Subscription) => void, to: SubscriptionState];
+
+/** By the state that it starts from. */
+const ALLOWED: Readonly<Record<SubscriptionState, Readonly<Record<string, Transition>>>> = {
+  joining: {
+    waitForSnapshot: [(each) => each.waitForSnapshot(() => {}), 'joining'],
+    takeSnapshot: [(each) => void each.takeSnapshot(new Visibility('7:7:'), 0), 'joining'],
+    snapshotWritten: [(each) => each.snapshotWritten(), 'joining'],
+    catchUpAfterSnapshot: [(each) => each.catchUpAfterSnapshot(0, 'e-1-1:0/1:1'), 'catching'],
+    catchUpFrom: [(each) => each.catchUpFrom(0), 'catching'],
+    end: [(each) => each.end(), 'ended'],
+  },
+  catching: {
+    advance: [(each) => each.advance(1), 'catching'],
+    goLive: [(each) => each.goLive(), 'live'],
+    end: [(each) => each.end(), 'ended'],
+  },
+  live: {
+    fallBehind: [(each) => each.fallBehind(1), 'catching'],
+    end: [(each) => each.end(), 'ended'],
+  },
+  ended: {},
+};
+
+const ALL = Object.assign({}, ...Object.values(ALLOWED)) as Readonly<Record<string, Transition>>;
+
+function inState(state: SubscriptionState): Subscription {
+  const subscription = new Subscription(room(1), log, 0);
+  if (state === 'catching' || state === 'live') subscription.catchUpFrom(0);
+  if (state === 'live') subscription.goLive();
+  if (state === 'ended') subscription.end();
+  expect(subscription.state).toBe(state);
+  return subscription;
+}
+
+test.each(STATES.flatMap((state) => Object.keys(ALL).map((method) => [method, state] as const)))(
+  '%s of a subscription that is %s',
+  (method, state) => {
+    const subscription = inState(state);
+    const [call] = ALL[method] as Transition;
+    const allowed = ALLOWED[state][method];
+    if (allowed === undefined) expect(() => call(subscription)).toThrow(/subscription/);
+    else call(subscription);
+    expect(subscription.state).toBe(allowed?.[1] ?? state);
+  },
+);
+
+test('leaves its snapshot when it ends while the snapshot is being read, and not after', () => {
+  const left: string[] = [];
+  const reading = inState('joining');
+  reading.waitForSnapshot(() => left.push('reading'));
+  reading.end();
+  const written = inState('joining');
+  written.waitForSnapshot(() => left.push('written'));
+  written.snapshotWritten();
+  written.end();
+  expect(left).toEqual(['reading']);
+});
