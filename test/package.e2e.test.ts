@@ -56,6 +56,19 @@ test.each([
   expect(await run(process.execPath, file)).toBe('a:1\n');
 });
 
+test('tools that do not know `exports` find the client and its types by a folder', async () => {
+  const folder = join(app, 'node_modules', NAME, 'client');
+  const { types, module } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
+  for (const file of [types, module]) expect(await readFile(join(folder, file), 'utf8')).toContain('connect');
+  await writeFile(join(app, 'folder.cjs'), `console.log(typeof require(${JSON.stringify(folder)}).connect);`);
+  expect(await run(process.execPath, 'folder.cjs')).toBe('function\n');
+});
+
+test('tools may read package.json', async () => {
+  await writeFile(join(app, 'manifest.cjs'), `console.log(require('${NAME}/package.json').name);`);
+  expect(await run(process.execPath, 'manifest.cjs')).toBe(`${NAME}\n`);
+});
+
 const TYPED = `import { connect, type LiveView } from '${NAME}/client';
 export const view: LiveView<{ id: number }> = connect('wss://sno.example.com').live('project:42');
 // @ts-expect-error
