@@ -245,7 +245,7 @@ export class Connection {
         received: (data) => this.#dispatch(parse(data)),
         closed: (code, reason, detail) => {
           const origin = (globalThis as { location?: { origin?: string } }).location?.origin;
-          const hint = hintOf({ url, origin, wasOpen, detail });
+          const hint = hintOf({ url, code, origin, wasOpen, detail });
           this.#dispatch({ type: 'lost', code, reason, hint, isTooLarge: isTooLarge(detail) });
         },
       });

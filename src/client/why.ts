@@ -1,9 +1,12 @@
 /**
  * Why a connection could not be made, or broke: what the platform says, and what to check.
  */
+import { ABNORMAL_CLOSURE } from './socket.ts';
 
 export interface Attempt {
   readonly url: string;
+  /** The close code. */
+  readonly code: number;
   /** The page's origin; undefined outside of pages. */
   readonly origin: string | undefined;
   /** Whether the websocket had opened. */
@@ -13,7 +16,11 @@ export interface Attempt {
 }
 
 /** A frame is larger than this side's websocket takes. The texts are those of `ws` and of Node. */
-export const isTooLarge = (detail: string): boolean => /max(imum)? payload|payload size|too large/i.test(detail);
+export const isTooLarge = (detail: string): boolean =>
+  /max(imum)? payload|payload size|message size|too large/i.test(detail);
+
+/** What Node says of any attempt that fails. */
+const GENERIC = 'Received network error or non-101 status code';
 
 /** By what the platform says: what to check. */
 const CHECKS: readonly (readonly [RegExp, string])[] = [
@@ -21,7 +28,7 @@ const CHECKS: readonly (readonly [RegExp, string])[] = [
   [/\b421\b/, 'The server does not serve this host name: use the name that its operator gave.'],
   [/\b(429|503)\b/, 'The server has too much to do, or is starting.'],
   [
-    /\b(200|30[1278]|40[04]|50[024])\b/,
+    /\b(200|30[1278]|40[04]|50[024])\b|HPE_/,
     'Something else answers there: is the path /v1, and does the proxy pass websockets on?',
   ],
   [
@@ -42,12 +49,17 @@ const CHECKS: readonly (readonly [RegExp, string])[] = [
 ];
 
 /** One or more sentences; empty if there is nothing to add. */
-export function hintOf({ url, origin, wasOpen, detail }: Attempt): string {
+export function hintOf({ url, code, origin, wasOpen, detail }: Attempt): string {
   if (isTooLarge(detail))
     return `A frame is larger than this WebSocket takes (${detail}). Raise its limit (maxPayload of ws), or make the rows smaller.`;
+  if (wasOpen && detail === '' && code === ABNORMAL_CLOSURE && origin === undefined) return CUT;
   if (wasOpen) return detail && `${detail}.`;
-  return `${url} cannot be connected to${detail && `: ${plainDetail(detail)}`}. ${checkOf(detail) ?? unsaid(url, origin)}`;
+  return `${url} cannot be connected to${detail && `: ${plainDetail(detail)}`}. ${checkOf(detail) ?? unsaid(url, origin, detail)}`;
 }
+
+/** Node 24 says the same of a cut connection and of a frame that is too large for it. */
+const CUT =
+  'The platform does not say why. If it happens again at once, a frame may be larger than the WebSocket takes (128 MiB in Node): pass that of ws, with a larger maxPayload.';
 
 /** What to check, by what the platform says. */
 export function checkOf(detail: string): string | undefined {
@@ -62,7 +74,7 @@ export function plainDetail(detail: string): string {
   return detail.replace(/^.*error:[0-9A-F]+:[^:]*:[^:]*:([^:]*):.*$/s, '$1');
 }
 
-function unsaid(url: string, origin: string | undefined): string {
+function unsaid(url: string, origin: string | undefined, detail: string): string {
   const secure = url.startsWith('wss:');
   const address = url.replace(/^ws/, 'http').replace(/^(\w+:\/\/[^/?]+).*/, '$1/');
   const trust = origin === undefined ? 'Node: NODE_EXTRA_CA_CERTS' : `open ${address} in a tab`;
@@ -71,5 +83,6 @@ function unsaid(url: string, origin: string | undefined): string {
     ...(secure ? [`its certificate is trusted (${trust})`] : []),
     ...(origin === undefined ? [] : [`its SNO_ALLOWED_ORIGINS includes ${origin}`]),
   ];
-  return `The platform does not say why. Check that ${checks.join(', and that ')}.`;
+  const isSilent = detail === '' || detail === GENERIC;
+  return `${isSilent ? 'The platform does not say why. ' : ''}Check that ${checks.join(', and that ')}.`;
 }

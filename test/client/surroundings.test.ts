@@ -6,6 +6,7 @@ import { channelName, connect } from '../../src/client/index.ts';
 import { endpoint } from '../../src/client/socket.ts';
 import { refreshAfterMs } from '../../src/client/token.ts';
 import { TICK_MS, Wake } from '../../src/client/wake.ts';
+import { hintOf, isTooLarge } from '../../src/client/why.ts';
 
 afterEach(() => {
   vi.unstubAllGlobals();
@@ -65,6 +66,35 @@ test('without a WebSocket the error says how to pass one', () => {
       message: expect.stringContaining("WebSocket: (await import('ws')).WebSocket"),
     }),
   );
+});
+
+describe('why a connection ended', () => {
+  const here = { url: 'wss://sno.test/v1', code: 1006, origin: undefined, wasOpen: false };
+
+  test.each([
+    ['Parse Error: Expected HTTP/, RTSP/ or ICE/, HPE_INVALID_CONSTANT', /Something else answers/],
+    ['a new error of a platform', /^wss:\S+ cannot be connected to: a new error of a platform\. Check that/],
+    ['Received network error or non-101 status code', /does not say why\. Check that.*NODE_EXTRA_CA_CERTS/],
+    ['', /^wss:\S+ cannot be connected to\. The platform does not say why\. Check that/],
+  ])('%j of an attempt', (detail, hint) => {
+    expect(hintOf({ ...here, detail })).toMatch(hint);
+  });
+
+  test.each([
+    'Max payload size exceeded, WS_ERR_UNSUPPORTED_MESSAGE_LENGTH',
+    'Payload size exceeds maximum allowed size',
+    'Max decompressed message size exceeded',
+  ])('%j: the frame is too large for this side', (detail) => {
+    expect(isTooLarge(detail)).toBe(true);
+    expect(hintOf({ ...here, wasOpen: true, detail })).toMatch(/larger than this WebSocket takes.*maxPayload/);
+  });
+
+  test('Node 24 says nothing when a frame is too large, so each cut names that cause', () => {
+    const cut = { ...here, wasOpen: true, detail: '' };
+    expect(hintOf(cut)).toMatch(/may be larger than the WebSocket takes/);
+    expect(hintOf({ ...cut, origin: 'https://app.test' })).toBe('');
+    expect(hintOf({ ...cut, code: 1001 })).toBe('');
+  });
 });
 
 describe('the wait before another attempt', () => {

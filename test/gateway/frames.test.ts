@@ -98,10 +98,11 @@ test('the client closes: the handshake completes with its code', async () => {
   expect(await client.closed()).toBe(4001);
 });
 
-test('the client closes with a code that names a protocol fault: it is echoed, not taken for one', async () => {
+test('the client closes with a code that names a protocol fault: it is echoed and logged, not taken for one', async () => {
   const client = await fixture.welcomed();
   client.socket.close(1009);
   expect(await client.closed()).toBe(1009);
+  await until(() => fixture.log.some((line) => line.includes('larger than its WebSocket takes')), 'the log line');
 });
 
 test('a ping is answered with its payload', async () => {

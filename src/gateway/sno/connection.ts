@@ -31,6 +31,8 @@ import { type ClientSocket, PING_FRAME, type ProtocolFault, type SocketOwner } f
 
 /** Maximum characters of a client's text in a log line. */
 const LOGGED_CHARACTERS_MAX = 200;
+/** The close code of a client whose WebSocket takes no frame of this size. */
+const FRAME_TOO_LARGE = 1009;
 
 /** Maximum heartbeats without a sign of life before the connection is closed. */
 const SILENT_BEATS_MAX = 2;
@@ -196,6 +198,7 @@ export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
   onClose(code: number): void {
     this.onClosing();
     this.#feed.detach();
+    if (code === FRAME_TOO_LARGE && this.#closeCode === undefined) this.#logTooLarge();
     this.#services.metrics.closed(this.#closeCode ?? code);
     this.#services.onClosed(this);
   }
@@ -233,6 +236,21 @@ export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
       const why = detail ?? `no view makes it${meant === undefined ? '' : `; did you mean ${meant}?`}`;
       logger.info({ code, connection: this.id, channel }, `a client asked for a channel that does not exist: ${why}`);
     });
+  }
+
+  /** Many clients cannot tell the page why they closed. */
+  #logTooLarge(): void {
+    const { limits, logger } = this.#services;
+    limits.sometimes('frame_too_large_for_client', () =>
+      logger.info(
+        {
+          connection: this.id,
+          address: this.address,
+          hint: 'Raise the limit of its WebSocket, or make the rows smaller.',
+        },
+        'a client closed its connection, because a frame is larger than its WebSocket takes',
+      ),
+    );
   }
 
   /** Counts a frame. Returns false if the frame must be ignored. */
