@@ -57,7 +57,7 @@ export interface SetupOptions {
   readonly service?: { readonly role: string; readonly isSuggestion: boolean };
 }
 
-const sqlFile = (name: string) => readFile(new URL(`../../sql${name}`, import.meta.url), 'utf8');
+const sqlFile = (name: string) => readFile(new URL(`../../sql/${name}`, import.meta.url), 'utf8');
 
 /**
  * Returns every step in the order in which they must run, including those already done. Changes
