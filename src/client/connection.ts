@@ -219,16 +219,14 @@ export class Connection {
   async #readToken(): Promise<Happening> {
     const { token: source } = this.#options;
     const { now, random } = this.#surroundings;
+    const isCallback = typeof source === 'function';
     try {
-      const token = checkToken((typeof source === 'function' ? await source() : source) || undefined);
-      return {
-        type: 'token',
-        token,
-        refreshMs: typeof source === 'function' ? refreshAfterMs(token, now(), random) : undefined,
-      };
+      const token = checkToken(isCallback ? await source() : source);
+      return { type: 'token', token, refreshMs: isCallback ? refreshAfterMs(token, now(), random) : undefined };
     } catch (error) {
       const { final } = (error ?? {}) as { final?: unknown };
-      return { type: 'tokenFailed', message: `The token callback failed: ${String(error)}`, isFinal: final === true };
+      const message = `The token ${isCallback ? 'callback failed' : 'option is invalid'}: ${String(error)}`;
+      return { type: 'tokenFailed', message, isFinal: !isCallback || final === true };
     }
   }
 

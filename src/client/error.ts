@@ -20,6 +20,7 @@ export type ClientCode =
   | 'connection_silent'
   | 'protocol_violation'
   | 'token_callback_failed'
+  | 'token_invalid'
   | 'token_refused'
   | 'url_invalid'
   | 'websocket_missing'

@@ -24,14 +24,23 @@ export function refreshAfterMs(token: string | undefined, nowMs: number, random:
 const TOKEN = /^[\w.~+/=-]{1,16384}$/;
 
 /**
- * Throws if a text cannot be a token, such as an error page. The text is not shown: it may be a
+ * Returns the token without white space around it, such as the line break at the end of a file; an
+ * empty text is no token. Throws if a value cannot be a token. The value is not shown: it may be a
  * secret.
  */
-export function checkToken(token: string | undefined): string | undefined {
-  if (token === undefined || TOKEN.test(token)) return token;
-  throw new TypeError(
-    `it gave ${typeof token === 'string' ? `a text of ${token.length} characters` : `a value of type ${typeof token}`} that cannot be a token. Is it an error page: does the callback check the answer's \`ok\`?`,
-  );
+export function checkToken(given: string | null | undefined): string | undefined {
+  if (given === undefined || given === null) return undefined;
+  if (typeof given !== 'string') throw new TypeError(`a value of type ${typeof given} is not a token`);
+  const token = given.trim();
+  if (token === '') return undefined;
+  if (TOKEN.test(token)) return token;
+  throw new TypeError(`a text of ${token.length} characters cannot be a token: ${guessOf(token)}`);
+}
+
+function guessOf(text: string): string {
+  if (/^bearer\s/i.test(text)) return 'leave out "Bearer"';
+  if (/^["{[]/.test(text)) return 'is it JSON from which the token must be read?';
+  return "is it an error page? Check the answer's `ok`";
 }
 
 function readExpiry(token: string | undefined): number | undefined {

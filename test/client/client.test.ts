@@ -787,18 +787,35 @@ describe('tokens', () => {
   });
 
   test.each([
-    ['an error page', '<html><body>502 Bad Gateway</body></html>'],
-    ['a JSON body', '{"token":"abc"}'],
-    ['a text beyond every token', 'x'.repeat(70_000)],
-    ['an object', { token: 'abc' } as unknown as string],
-  ])('%s in place of a token is not sent, and the callback is asked again', async (_, page) => {
+    ['an error page', '<html><body>502 Bad Gateway</body></html>', "Check the answer's `ok`"],
+    ['a JSON body', '{"token":"abc"}', 'is it JSON'],
+    ['a text beyond every token', 'x'.repeat(70_000), 'a text of 70000 characters cannot be a token'],
+    ['a header', 'Bearer abc', 'leave out "Bearer"'],
+    ['an object', { token: 'abc' } as unknown as string, 'a value of type object'],
+    ['a number', 0 as unknown as string, 'a value of type number'],
+  ])('%s in place of a token is not sent, and the callback is asked again', async (_, page, why) => {
     const answers = [page, page, 'good'];
     const client = start({ token: async () => answers.shift() });
     const failures: string[] = [];
     client.on('status', ({ error }) => error !== undefined && failures.push(error.message));
     expect((await greeted(0)).frames[0]).toEqual({ type: 'hello', token: 'good' });
-    expect(failures[0]).toContain("does the callback check the answer's `ok`?");
+    expect(failures[0]).toContain(why);
     expect(failures.join()).not.toContain('Gateway');
+  });
+
+  test('white space around a token is left out, and an empty text is no token', async () => {
+    const answers = ['t\n', ' \n'];
+    start({ token: async () => answers.shift() });
+    const peer = await greeted(0);
+    expect(peer.frames[0]).toEqual({ type: 'hello', token: 't' });
+    peer.terminate();
+    expect((await greeted(1)).frames[0]).toEqual({ type: 'hello' });
+  });
+
+  test('a fixed token that cannot be a token ends the client', async () => {
+    const client = start({ token: '<html>' });
+    await until(() => client.status === 'closed', 'the end');
+    expect(client.error).toMatchObject({ code: 'token_invalid' });
   });
 
   test('the app ends the client by an error that is final', async () => {

@@ -191,6 +191,17 @@ describe('the connection', () => {
     });
   });
 
+  test('an attempt that fails is told by its own reason, not by that of an earlier one', () => {
+    const reasonOf = (machine: Machine) => machine.state.link.failure;
+    const again = (machine: Machine) =>
+      machine.feed(timer('reconnect'), { type: 'token', token: 't', refreshMs: undefined });
+    const failedToken = started('callback').feed({ type: 'tokenFailed', message: 'down', isFinal: false });
+    for (const before of [failedToken, open().feed(lost(1001)), started().feed(timer('watchdog'))]) {
+      expect(reasonOf(before)?.code).not.toBe('connect_failed');
+      expect(reasonOf(again(before).feed(lost(1006)))).toEqual({ code: 'connect_failed', message: 'Check it.' });
+    }
+  });
+
   test('a frame that is too large for this side is tried again after a longer wait', () => {
     expect(open().feed(lost(1006, true)).effect('retry')).toMatchObject({ slow: true });
   });

@@ -64,7 +64,7 @@ function takeRenewal(turn: Turn, token: string | undefined): void {
 /** The token callback failed. `isFinal`: the app says that there will be no token. */
 export function missToken(turn: Turn, message: string, isFinal: boolean): void {
   const { link } = turn;
-  const why = failure('token_callback_failed', message);
+  const why = failure(link.tokenSource === 'fixed' ? 'token_invalid' : 'token_callback_failed', message);
   if (isFinal) stop(turn, why);
   else if (link.phase === 'authorizing') lose(turn, why, false);
   else if (link.asking) {
@@ -136,7 +136,9 @@ const REFUSED = failure('token_refused', 'The server refused the token.');
 
 /** The socket closed. */
 export function lost(turn: Turn, { code, reason, hint, isTooLarge }: Lost): void {
-  const { failure: complaint, phase } = turn.link;
+  const { phase } = turn.link;
+  // Before hello is sent, the failure is that of an earlier attempt.
+  const complaint = turn.isGreeted() ? turn.link.failure : undefined;
   const policy = isTooLarge ? 'slow' : (POLICIES[code] ?? 'retry');
   const ended =
     phase === 'opening' && code === ABNORMAL_CLOSURE
