@@ -17,7 +17,7 @@ import type { ResetReason } from '../protocol.ts';
 import { textFrame } from '../websocket/frame.ts';
 import { Revocations } from './access/revocations.ts';
 import type { Attendance, Fanout } from './fanout.ts';
-import { type FeedHost, SocketFeed } from './feed.ts';
+import { type FeedHub, SocketFeed } from './feed.ts';
 import type { HubOptions } from './options.ts';
 import { OutboundBudget } from './outbound.ts';
 import { Segments } from './segments.ts';
@@ -61,12 +61,12 @@ class LiveChannel {
   }
 }
 
-export class Hub implements Fanout, FeedHost, BatchSink {
+export class Hub implements Fanout, FeedHub, BatchSink {
   readonly options: HubOptions;
   readonly journal: Journal;
   readonly markers: Markers;
   readonly outbound: OutboundBudget;
-  readonly segments: FeedHost['segments'];
+  readonly segments: FeedHub['segments'];
   #head: Head | undefined;
   readonly #feeds = new Set<SocketFeed>();
   readonly #channels = new Map<string, LiveChannel>();
