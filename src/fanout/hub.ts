@@ -1,8 +1,10 @@
 /**
- * Delivers journal entries to connections. Live subscriptions are indexed by channel. Once per
- * flush, a channel's new entries are joined into one buffer. That buffer is written to every socket
- * whose connection received events of that channel only. Connections with events of several
- * channels receive them in commit order.
+ * Joins the journal and the connections.
+ *
+ * A batch is appended to the journal, and its entries wait for the live subscriptions
+ * (live-channels.ts, delivery.ts). They are written once for all batches that arrived together: at
+ * `flush`, or before anything that must come after them. Before a batch with an access mark, all
+ * that came before is written, and the connections concerned stop being live (access/).
  */
 import type { Duplex } from 'node:stream';
 import type { ResolvedChannel } from '../channels/channel.ts';
@@ -16,8 +18,10 @@ import type { Position } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
 import { textFrame } from '../websocket/frame.ts';
 import { Revocations } from './access/revocations.ts';
+import { Delivery } from './delivery.ts';
 import type { Attendance, Fanout } from './fanout.ts';
 import { type FeedHub, SocketFeed } from './feed.ts';
+import { LiveChannels } from './live-channels.ts';
 import type { HubOptions } from './options.ts';
 import { OutboundBudget } from './outbound.ts';
 import { Segments } from './segments.ts';
@@ -33,34 +37,6 @@ export interface Head {
   isOpen(pattern: string, channel: string): boolean;
 }
 
-/**
- * Maximum bytes of a frame that is joined with others. A larger frame costs more to copy than to
- * write separately.
- */
-const JOINED_FRAME_BYTES_MAX = 16 * 1_024;
-
-const NOTHING: Entry[] = [];
-
-/**
- * A channel with at least one subscription. There may be very many, so each one holds only what it
- * needs.
- */
-class LiveChannel {
-  /** The pattern of its first subscription. Others exist only for a moment after a redefinition. */
-  readonly pattern: string;
-  otherPatterns: Set<string> | undefined;
-  /** Every subscription, live or not. */
-  readonly all = new Map<Subscription, SocketFeed>();
-  /** Number of live subscriptions. */
-  liveCount = 0;
-  /** NOTHING, or an array of its own. */
-  pending = NOTHING;
-
-  constructor(pattern: string) {
-    this.pattern = pattern;
-  }
-}
-
 export class Hub implements Fanout, FeedHub, BatchSink {
   readonly options: HubOptions;
   readonly journal: Journal;
@@ -69,15 +45,12 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   readonly segments: FeedHub['segments'];
   #head: Head | undefined;
   readonly #feeds = new Set<SocketFeed>();
-  readonly #channels = new Map<string, LiveChannel>();
-  readonly #channelsOfPattern = new Map<string, Set<LiveChannel>>();
-  #dirty: LiveChannel[] = [];
+  readonly #channels = new LiveChannels();
+  readonly #delivery: Delivery;
   #toPump = new Set<SocketFeed>();
   readonly #revocations: Revocations;
-  #turn = 0;
   #sequence = 0;
   #committedAt: number[] = [];
-  #subscriptionCount = 0;
 
   constructor(journal: Journal, markers: Markers, options: HubOptions) {
     this.journal = journal;
@@ -89,6 +62,7 @@ export class Hub implements Fanout, FeedHub, BatchSink {
       plain: new Segments(plain),
       deflated: new Segments((entry) => deflater.frameOf(entry)),
     };
+    this.#delivery = new Delivery(this.#channels, options);
     this.#revocations = new Revocations((xid) => options.visible(xid));
   }
 
@@ -133,7 +107,7 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   }
 
   get subscriptionCount(): number {
-    return this.#subscriptionCount;
+    return this.#channels.subscriptionCount;
   }
 
   /** Bytes queued in the sockets of all connections. */
@@ -181,10 +155,8 @@ export class Hub implements Fanout, FeedHub, BatchSink {
 
   /** Writes appended entries to live sockets. */
   write(): void {
-    if (this.#dirty.length === 0) return;
-    const feeds = this.#claim();
-    this.#dirty = [];
-    for (const feed of feeds) {
+    if (!this.#delivery.isDirty) return;
+    for (const feed of this.#delivery.write()) {
       if (!feed.outbox.full) continue;
       // A large frame that is sent in slices may make the outbox full without exceeding the limit.
       if (feed.outbox.pendingBytes >= feed.outbox.bytesMax) this.options.events.outboundFull();
@@ -218,10 +190,8 @@ export class Hub implements Fanout, FeedHub, BatchSink {
 
   /** Resets the subscriptions of a pattern's channels that cannot continue. */
   lag(pattern: string, cannot: (channel: string) => boolean): void {
-    for (const { all } of [...this.#channels.values()])
-      for (const [subscription, feed] of [...all])
-        if (subscription.channel.pattern.text === pattern && cannot(subscription.channel.name))
-          feed.reset(subscription, 'lagging');
+    for (const [subscription, feed] of this.#channels.concerned({ pattern }))
+      if (cannot(subscription.channel.name)) feed.reset(subscription, 'lagging');
   }
 
   /** Resets every subscription: another history begins. */
@@ -252,34 +222,19 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   // Calls from feeds about their subscriptions:
 
   joined(feed: SocketFeed, subscription: Subscription): void {
-    this.#subscriptionCount++;
-    const { name, pattern } = subscription.channel;
-    let channel = this.#channels.get(name);
-    if (channel === undefined) {
-      channel = new LiveChannel(pattern.text);
-      this.#channels.set(name, channel);
-      this.#alike(pattern.text).add(channel);
-    } else if (channel.pattern !== pattern.text) {
-      channel.otherPatterns ??= new Set();
-      channel.otherPatterns.add(pattern.text);
-      this.#alike(pattern.text).add(channel);
-    }
-    channel.all.set(subscription, feed);
+    this.#channels.add(feed, subscription);
   }
 
   live(subscription: Subscription): void {
-    this.#channel(subscription).liveCount++;
+    this.#channels.of(subscription).liveCount++;
   }
 
   left(subscription: Subscription): void {
-    this.#channel(subscription).liveCount--;
+    this.#channels.of(subscription).liveCount--;
   }
 
   ended(subscription: Subscription): void {
-    this.#subscriptionCount--;
-    const channel = this.#channel(subscription);
-    channel.all.delete(subscription);
-    if (channel.all.size === 0) this.#forget(subscription.channel.name, channel);
+    this.#channels.delete(subscription);
     this.journal.unhold(subscription.channel.name);
   }
 
@@ -288,113 +243,21 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     this.#toPump.delete(feed);
   }
 
-  /** The channels of a pattern. */
-  #alike(pattern: string): Set<LiveChannel> {
-    let alike = this.#channelsOfPattern.get(pattern);
-    if (alike === undefined) {
-      alike = new Set();
-      this.#channelsOfPattern.set(pattern, alike);
-    }
-    return alike;
-  }
-
-  #forget(name: string, channel: LiveChannel): void {
-    this.#channels.delete(name);
-    for (const pattern of [channel.pattern, ...(channel.otherPatterns ?? [])]) {
-      const alike = this.#channelsOfPattern.get(pattern);
-      alike?.delete(channel);
-      if (alike?.size === 0) this.#channelsOfPattern.delete(pattern);
-    }
-  }
-
   #source(): Head {
     assert(this.#head !== undefined, 'the hub follows a head');
     return this.#head;
   }
 
-  #channel(subscription: Subscription): LiveChannel {
-    const channel = this.#channels.get(subscription.channel.name);
-    assert(channel !== undefined, `channel ${subscription.channel.name} has subscriptions`);
-    return channel;
-  }
-
   #queue(entry: Entry): void {
     this.#sequence = Math.max(this.#sequence, entry.sequence);
-    const channel = this.#channels.get(entry.channel);
-    if (channel === undefined || channel.liveCount === 0) return;
-    if (channel.pending !== NOTHING) {
-      channel.pending.push(entry);
-      return;
-    }
-    channel.pending = [entry];
-    this.#dirty.push(channel);
-  }
-
-  /** Writes to every feed that is live in a channel with new entries. Returns these feeds. */
-  #claim(): readonly SocketFeed[] {
-    const turn = ++this.#turn;
-    const feeds: SocketFeed[] = [];
-    if (this.#dirty.length > 1) {
-      for (const channel of this.#dirty) {
-        channel.all.forEach((feed, { state }) => {
-          if (state !== 'live') return;
-          feed.isMulti = feed.turn === turn;
-          feed.turn = turn;
-          if (feed.isMulti) feeds.push(feed);
-        });
-      }
-      // So far `isMulti` is true only for feeds seen again in the last channel. Every feed in
-      // `feeds` is in several.
-      for (const feed of feeds) feed.isMulti = true;
-    }
-    const deflate = (entry: Entry) => this.options.deflater.frameOf(entry);
-    const several = new Map<SocketFeed, Entry[]>();
-    const touched: SocketFeed[] = [];
-    for (const channel of this.#dirty) {
-      const { pending } = channel;
-      channel.pending = NOTHING;
-      let frames: readonly Buffer[] | undefined;
-      let deflated: readonly Buffer[] | undefined;
-      let count = 0;
-      channel.all.forEach((feed, { state }) => {
-        if (state !== 'live') return;
-        if (feed.isMulti) {
-          const entries = several.get(feed);
-          if (entries === undefined) several.set(feed, [...pending]);
-          else entries.push(...pending);
-          return;
-        }
-        if (feed.deflates) deflated ??= joined(pending.map(deflate));
-        else frames ??= joined(pending.map(plain));
-        for (const frame of (feed.deflates ? deflated : frames) as readonly Buffer[]) feed.outbox.write(frame);
-        touched.push(feed);
-        count++;
-      });
-      this.options.events.delivered(count * pending.length);
-    }
-    for (const [feed, entries] of several) {
-      entries.sort((a, b) => a.sequence - b.sequence);
-      for (const frame of joined(entries.map(feed.deflates ? deflate : plain))) feed.outbox.write(frame);
-      this.options.events.delivered(entries.length);
-      feed.isMulti = false;
-      touched.push(feed);
-    }
-    return touched;
-  }
-
-  /** Every subscription that a mark concerns. */
-  #subscriptionsOf({ pattern, channel }: Mark): readonly (readonly [Subscription, SocketFeed])[] {
-    const named = channel === undefined ? this.#channelsOfPattern.get(pattern) : [this.#channels.get(channel)];
-    return [...(named ?? [])].flatMap((each) =>
-      [...(each?.all ?? [])].filter(([subscription]) => subscription.channel.pattern.text === pattern),
-    );
+    this.#delivery.queue(entry);
   }
 
   #recheck(marks: readonly Mark[], xid: number): void {
     const seen = this.#revocations.came(marks, xid);
     const concerned = new Map<SocketFeed, Subscription[]>();
     for (const mark of marks) {
-      for (const [subscription, feed] of this.#subscriptionsOf(mark)) {
+      for (const [subscription, feed] of this.#channels.concerned(mark)) {
         const subscriptions = concerned.get(feed);
         if (subscriptions === undefined) concerned.set(feed, [subscription]);
         else subscriptions.push(subscription);
@@ -404,7 +267,7 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   }
 
   #redefine(mark: Mark): void {
-    for (const [subscription, feed] of this.#subscriptionsOf(mark)) {
+    for (const [subscription, feed] of this.#channels.concerned(mark)) {
       if (mark.kind === 'dropped') feed.unsubscribe(subscription.channel.name, 'channel_dropped');
       else feed.reset(subscription, 'channel_changed');
     }
@@ -412,26 +275,3 @@ export class Hub implements Fanout, FeedHub, BatchSink {
 }
 
 const plain = ({ frame }: Entry): Buffer => frame;
-
-/**
- * Joins adjacent small frames into one. Large frames stay separate and are shared by all
- * connections.
- */
-function joined(all: readonly Buffer[]): readonly Buffer[] {
-  const frames: Buffer[] = [];
-  let small: Buffer[] = [];
-  const join = () => {
-    if (small.length > 0) frames.push(small.length === 1 ? (small[0] as Buffer) : Buffer.concat(small));
-    small = [];
-  };
-  for (const frame of all) {
-    if (frame.length <= JOINED_FRAME_BYTES_MAX) {
-      small.push(frame);
-    } else {
-      join();
-      frames.push(frame);
-    }
-  }
-  join();
-  return frames;
-}

@@ -1,0 +1,118 @@
+/** The subscriptions of all connections, by channel and by pattern. */
+import type { ResolvedChannel } from '../channels/channel.ts';
+import type { Entry, Mark } from '../commit/entry.ts';
+import { assert } from '../errors.ts';
+import type { SocketFeed } from './feed.ts';
+import type { Subscription } from './subscription.ts';
+
+/** Shared by all channels without pending entries, which is nearly all. Nothing is added to it. */
+const NO_ENTRIES: Entry[] = [];
+
+/**
+ * A channel with at least one subscription. There may be very many, so each one holds only what it
+ * needs.
+ */
+export class LiveChannel {
+  /** The pattern of its first subscription. Others exist only for a moment after a redefinition. */
+  readonly pattern: string;
+  otherPatterns: Set<string> | undefined;
+  /** Every subscription, live or not. */
+  readonly all = new Map<Subscription, SocketFeed>();
+  /** Number of live subscriptions. */
+  liveCount = 0;
+  #pending = NO_ENTRIES;
+
+  constructor(pattern: string) {
+    this.pattern = pattern;
+  }
+
+  /** Keeps an entry until `takePending`. Returns whether it is the first one. */
+  addPending(entry: Entry): boolean {
+    if (this.#pending === NO_ENTRIES) {
+      this.#pending = [entry];
+      return true;
+    }
+    this.#pending.push(entry);
+    return false;
+  }
+
+  takePending(): readonly Entry[] {
+    const pending = this.#pending;
+    this.#pending = NO_ENTRIES;
+    return pending;
+  }
+}
+
+export class LiveChannels {
+  readonly #byName = new Map<string, LiveChannel>();
+  readonly #byPattern = new Map<string, Set<LiveChannel>>();
+  #subscriptionCount = 0;
+
+  get subscriptionCount(): number {
+    return this.#subscriptionCount;
+  }
+
+  get(name: string): LiveChannel | undefined {
+    return this.#byName.get(name);
+  }
+
+  /** The channel of a subscription that has been added. */
+  of({ channel: { name } }: Subscription): LiveChannel {
+    const channel = this.#byName.get(name);
+    assert(channel !== undefined, 'the channel of a subscription is known');
+    return channel;
+  }
+
+  add(feed: SocketFeed, subscription: Subscription): void {
+    this.#subscriptionCount++;
+    this.#channelFor(subscription.channel).all.set(subscription, feed);
+  }
+
+  delete(subscription: Subscription): void {
+    this.#subscriptionCount--;
+    const channel = this.of(subscription);
+    channel.all.delete(subscription);
+    if (channel.all.size === 0) this.#forget(subscription.channel.name, channel);
+  }
+
+  /** Every subscription that a mark concerns. */
+  concerned({ pattern, channel }: Pick<Mark, 'pattern' | 'channel'>): readonly (readonly [Subscription, SocketFeed])[] {
+    const channels = channel === undefined ? this.#byPattern.get(pattern) : [this.#byName.get(channel)];
+    return [...(channels ?? [])].flatMap((each) =>
+      [...(each?.all ?? [])].filter(([subscription]) => subscription.channel.pattern.text === pattern),
+    );
+  }
+
+  #channelFor({ name, pattern: { text } }: ResolvedChannel): LiveChannel {
+    let channel = this.#byName.get(name);
+    if (channel === undefined) {
+      channel = new LiveChannel(text);
+      this.#byName.set(name, channel);
+      this.#alike(text).add(channel);
+    } else if (channel.pattern !== text) {
+      channel.otherPatterns ??= new Set();
+      channel.otherPatterns.add(text);
+      this.#alike(text).add(channel);
+    }
+    return channel;
+  }
+
+  /** The channels of a pattern. */
+  #alike(pattern: string): Set<LiveChannel> {
+    let alike = this.#byPattern.get(pattern);
+    if (alike === undefined) {
+      alike = new Set();
+      this.#byPattern.set(pattern, alike);
+    }
+    return alike;
+  }
+
+  #forget(name: string, channel: LiveChannel): void {
+    this.#byName.delete(name);
+    for (const pattern of [channel.pattern, ...(channel.otherPatterns ?? [])]) {
+      const alike = this.#byPattern.get(pattern);
+      alike?.delete(channel);
+      if (alike?.size === 0) this.#byPattern.delete(pattern);
+    }
+  }
+}
