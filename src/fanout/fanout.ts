@@ -18,19 +18,15 @@ export type From =
  */
 export type Verdict = boolean | 'undeclared' | 'dropped';
 
-/** The owner of a feed: the connection. */
-export interface FeedOwner {
+/**
+ * A client's permission to receive channels. A subscription keeps the grant that it was made with,
+ * and asks it again when a commit may have revoked access.
+ */
+export interface Grant {
   /** The client's address as limits count it. */
   readonly address?: string;
-  /**
-   * Whether the connection may still receive the channel. Called when a commit may have revoked
-   * access. Resolves once the answer is certain.
-   */
-  authorize(channel: ResolvedChannel): Promise<Verdict>;
-  /**
-   * Called when the socket has accepted everything sent before. More may have been written since.
-   */
-  drained(): void;
+  /** Whether the client may still receive the channel. Resolves once the answer is certain. */
+  stillAllowed(channel: ResolvedChannel): Promise<Verdict>;
 }
 
 /**
@@ -57,14 +53,12 @@ export interface Feed {
    */
   close(frame: Buffer, written: () => void): void;
   /**
-   * Joins a channel; the caller has checked access. The feed itself sends snapshot, changes,
+   * Joins a channel that the grant allows now. The feed itself sends snapshot, changes,
    * subscribed, reset or error. An `epoch` mismatch and the like is answered with `reset`.
    * `disturbed` is the value at the time when access was granted; if set, access is checked once
    * more.
    */
-  subscribe(channel: ResolvedChannel, from: From, disturbed?: Attendance['disturbed']): void;
-  /** Set by the caller. */
-  owner: FeedOwner | undefined;
+  subscribe(channel: ResolvedChannel, from: From, grant: Grant, disturbed?: Attendance['disturbed']): void;
   /**
    * Leaves a channel and sends `unsubscribed` with the code. Returns false if it was not joined.
    */

@@ -26,7 +26,7 @@ import type { ResetReason, ServerFrame, UnsubscribedCode } from '../protocol.ts'
 import { textFrame } from '../websocket/frame.ts';
 import { Vigil, type VigilHost } from './access/hold.ts';
 import { CatchUp, type CatchUpFeed, type CatchUpHub } from './catch-up.ts';
-import type { Attendance, Feed, FeedOwner, From, Verdict } from './fanout.ts';
+import type { Attendance, Feed, From, Grant, Verdict } from './fanout.ts';
 import { Joining, type JoiningFeed, type JoiningHub } from './joining.ts';
 import { Outbox } from './outbox.ts';
 import { type CommitReference, Reaches, type ReachWaiter } from './reach.ts';
@@ -61,7 +61,6 @@ export interface FeedHub extends CatchUpHub, JoiningHub {
 export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, VigilHost, ReachWaiter {
   readonly outbox: Outbox;
   readonly deflates: boolean;
-  owner: FeedOwner | undefined;
   /** Set by joining.ts. */
   isLaggard = false;
   /**
@@ -162,8 +161,8 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, VigilHost, Re
 
   // Subscriptions begin and end:
 
-  subscribe(channel: ResolvedChannel, from: From, disturbed?: Attendance['disturbed']): void {
-    const subscription = new Subscription(channel, this.#hub.hold(channel), this.#hub.wholeSequence);
+  subscribe(channel: ResolvedChannel, from: From, grant: Grant, disturbed?: Attendance['disturbed']): void {
+    const subscription = new Subscription(channel, grant, this.#hub.hold(channel), this.#hub.wholeSequence);
     this.#subscriptions.set(channel.name, subscription);
     this.#hub.joined(this, subscription);
     // The position to resume from may lie after the disturbing commits.
@@ -198,10 +197,6 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, VigilHost, Re
 
   // Access is checked again:
 
-  get address(): string | undefined {
-    return this.owner?.address;
-  }
-
   /**
    * A commit may have revoked access to these subscriptions; queries see the commit when `seen`
    * resolves. Until the check is answered, nothing after `upTo` is sent. This holds for all
@@ -223,7 +218,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, VigilHost, Re
 
   async authorize(subscription: Subscription): Promise<void> {
     if (subscription.isEnded) return;
-    const verdict = await this.owner?.authorize(subscription.channel);
+    const verdict = await subscription.grant.stillAllowed(subscription.channel);
     // The client may have left the channel meanwhile.
     if (verdict === true || subscription.isEnded) return;
     const code = verdict === 'dropped' ? 'channel_dropped' : 'access_revoked';
@@ -301,7 +296,6 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, VigilHost, Re
   #drained(): void {
     this.#hub.options.beforeDelivery?.();
     if (this.outbox.drained()) this.pump();
-    this.owner?.drained();
   }
 
   #end(subscription: Subscription): void {

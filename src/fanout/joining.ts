@@ -61,8 +61,6 @@ export interface JoiningHub {
 export interface JoiningFeed {
   readonly outbox: Outbox;
   readonly deflates: boolean;
-  /** The client's address as limits count it. */
-  readonly address: string | undefined;
   /**
    * This client read its last snapshot more slowly than others. Its next snapshot is not shared.
    */
@@ -168,7 +166,7 @@ export class Joining {
   async #receiveSnapshot(): Promise<boolean> {
     const feed = this.#feed;
     const subscription = this.#subscription;
-    const { channel } = subscription;
+    const { channel, grant } = subscription;
     const { snapshots, pause } = this.#hub.options;
     const { outbox, deflates } = feed;
     const arrival = new Arrival({
@@ -183,7 +181,7 @@ export class Joining {
       // A client that accepts nothing does not get a place that others wait for.
       if (outbox.full) await outbox.writable();
       if (subscription.isEnded) return false;
-      const share = snapshots.ask(channel, arrival, feed.isLaggard, feed.address);
+      const share = snapshots.ask(channel, arrival, feed.isLaggard, grant.address);
       subscription.waitForSnapshot(share.leave);
       const outcome = await share.outcome;
       if (subscription.isEnded) return false;

@@ -29,6 +29,7 @@ import type { Entry } from '../commit/entry.ts';
 import { assert } from '../errors.ts';
 import type { ChannelLog } from '../journal/journal.ts';
 import type { Visibility } from '../markers/visibility.ts';
+import type { Grant } from './fanout.ts';
 
 export type SubscriptionState = 'joining' | 'catching' | 'live' | 'ended';
 
@@ -55,6 +56,7 @@ interface Snapshot {
 
 export class Subscription {
   readonly channel: ResolvedChannel;
+  readonly grant: Grant;
   readonly log: ChannelLog;
   #state: SubscriptionState = 'joining';
   /** Everything up to this sequence has been written to the socket. Maintained while not live. */
@@ -65,8 +67,9 @@ export class Subscription {
   #snapshot: Snapshot | undefined;
 
   /** It begins after the entry with this sequence, unless it resumes or has a snapshot. */
-  constructor(channel: ResolvedChannel, log: ChannelLog, sequence: number) {
+  constructor(channel: ResolvedChannel, grant: Grant, log: ChannelLog, sequence: number) {
     this.channel = channel;
+    this.grant = grant;
     this.log = log;
     this.#cursor = sequence;
     this.#safeFrom = sequence;

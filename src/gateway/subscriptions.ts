@@ -6,7 +6,7 @@ import type { Access, Claims } from '../access/access.ts';
 import type { ResolvedChannel } from '../channels/channel.ts';
 import type { Clock } from '../clock.ts';
 import { SnoError } from '../errors.ts';
-import type { Fanout, Feed, From, Verdict } from '../fanout/fanout.ts';
+import type { Fanout, Feed, From, Grant, Verdict } from '../fanout/fanout.ts';
 import { parsePosition } from '../position.ts';
 import type { ClientFrame, UnsubscribedCode } from '../protocol.ts';
 import type { Limits } from './limits.ts';
@@ -55,7 +55,7 @@ export interface Subscriber {
 
 type SubscribeFrame = Extract<ClientFrame, { readonly type: 'subscribe' }>;
 
-export class Subscriptions {
+export class Subscriptions implements Grant {
   readonly #feed: Feed;
   readonly #services: SubscriptionServices;
   readonly #subscriber: Subscriber;
@@ -73,6 +73,10 @@ export class Subscriptions {
     this.#feed = feed;
     this.#services = services;
     this.#subscriber = subscriber;
+  }
+
+  get address(): string {
+    return this.#subscriber.address;
   }
 
   subscribe(frame: SubscribeFrame): void {
@@ -109,7 +113,7 @@ export class Subscriptions {
    * Whether the client may still receive a channel. Retries until the database answers, or the
    * token expires.
    */
-  async authorize({ name }: ResolvedChannel): Promise<Verdict> {
+  async stillAllowed({ name }: ResolvedChannel): Promise<Verdict> {
     const { access, channels, clock } = this.#services;
     for (;;) {
       if (channels.known !== undefined) await channels.known;
@@ -183,7 +187,7 @@ export class Subscriptions {
         this.#endAttempt(name);
         if (!isDefined && isTold === false) this.#subscriber.sendError(notTold(name), name);
         else if (refusal !== undefined) this.#subscriber.sendError(refusal, name);
-        else this.#feed.subscribe(channel as ResolvedChannel, from, disturbed);
+        else this.#feed.subscribe(channel as ResolvedChannel, from, this, disturbed);
         return;
       }
     } finally {

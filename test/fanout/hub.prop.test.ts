@@ -16,6 +16,7 @@ import { Markers } from '../../src/markers/markers.ts';
 import { Bytes } from '../../src/memory/byte-writer.ts';
 import { parsePosition } from '../../src/position.ts';
 import { FrameReader } from '../support/frames.ts';
+import { ALLOWED } from './rig.ts';
 
 /** So many times the random runs of `npm test`. */
 const TIMES = Number(process.env['SNO_TEST_TIMES'] ?? 1);
@@ -213,7 +214,7 @@ function run(world: World, steps: readonly Step[]): void {
       const name = CHANNELS[step.channel] as string;
       if (feed === undefined) continue;
       if (step.kind === 'unsubscribe') feed.unsubscribe(name, 'client');
-      else if (!feed.has(name)) feed.subscribe(resolved(name), from(world, name, step));
+      else if (!feed.has(name)) feed.subscribe(resolved(name), from(world, name, step), ALLOWED);
     }
   }
   // in the end every socket takes all that it is given
@@ -304,7 +305,7 @@ test('commits come in order over all channels of a connection that are live toge
       const world = new World(Number.POSITIVE_INFINITY);
       world.connect();
       const [feed, socket] = [world.feeds[0] as SocketFeed, world.sockets[0] as SlowSocket];
-      for (const name of CHANNELS) feed.subscribe(resolved(name), { kind: 'now' });
+      for (const name of CHANNELS) feed.subscribe(resolved(name), { kind: 'now' }, ALLOWED);
       run(
         world,
         turns.flatMap(({ commits, padding, count }): Step[] => [
@@ -326,7 +327,7 @@ test('a redefinition resets before anything that is committed after it, though b
   const world = new World(Number.POSITIVE_INFINITY);
   world.connect();
   const [feed, socket] = [world.feeds[0] as SocketFeed, world.sockets[0] as SlowSocket];
-  for (const name of ['a:0', 'b:0']) feed.subscribe(resolved(name), { kind: 'now' });
+  for (const name of ['a:0', 'b:0']) feed.subscribe(resolved(name), { kind: 'now' }, ALLOWED);
   world.commit([0, 3], 0);
   world.redefine('a:{id}');
   world.commit([0, 3], 0);
@@ -343,7 +344,8 @@ test('a redefinition resets before anything that is committed after it, though b
 test('compressed and plain subscribers of one channel get the same; a frame is compressed once for all of them', () => {
   const world = new World(Number.POSITIVE_INFINITY);
   for (let count = 0; count < 4; count++) world.connect();
-  for (const feed of world.feeds) for (const name of ['a:0', 'b:0']) feed.subscribe(resolved(name), { kind: 'now' });
+  for (const feed of world.feeds)
+    for (const name of ['a:0', 'b:0']) feed.subscribe(resolved(name), { kind: 'now' }, ALLOWED);
   // of one channel, of two, and one that is too small
   for (const [channels, padding] of [
     [[0], 300],
@@ -364,10 +366,10 @@ test('a frame that was compressed for one who is live is not compressed again fo
   const world = new World(Number.POSITIVE_INFINITY);
   for (let count = 0; count < 4; count++) world.connect();
   world.commit([0], 0);
-  world.feeds[1]?.subscribe(resolved('a:0'), { kind: 'now' });
+  world.feeds[1]?.subscribe(resolved('a:0'), { kind: 'now' }, ALLOWED);
   world.commit([0], 300);
   world.hub.flush();
-  world.feeds[3]?.subscribe(resolved('a:0'), from(world, 'a:0', { kind: 'resume', back: 1 }));
+  world.feeds[3]?.subscribe(resolved('a:0'), from(world, 'a:0', { kind: 'resume', back: 1 }), ALLOWED);
   for (const socket of world.sockets) socket.accept(100);
   expect(world.sockets[3]?.reader.compressed).toBe(1);
   expect(world.deflated).toBe(1);

@@ -1,6 +1,7 @@
 /** Read your writes, from a ping to its answer. */
 import { PassThrough } from 'node:stream';
 import { beforeEach, expect, test } from 'vitest';
+import type { Grant } from '../../src/fanout/fanout.ts';
 import type { SocketFeed } from '../../src/fanout/feed.ts';
 import { type CommitReference, parseCommitReference } from '../../src/fanout/reach.ts';
 import { framesOf, Rig, room, turn } from './rig.ts';
@@ -10,6 +11,9 @@ let rig: Rig;
 let invisible: Map<number, { readonly see: () => void; readonly isWanted: () => boolean }>;
 let stream: PassThrough;
 let feed: SocketFeed;
+/** Answers the access check that waits. Undefined: none has been asked for. */
+let allow: (() => void) | undefined;
+const grant: Grant = { stillAllowed: () => new Promise((resolve) => (allow = () => resolve(true))) };
 
 beforeEach(() => {
   invisible = new Map();
@@ -18,7 +22,7 @@ beforeEach(() => {
   });
   stream = new PassThrough({ highWaterMark: 1 << 20 });
   feed = rig.hub.attach(stream);
-  feed.subscribe(room(1), { kind: 'now' });
+  feed.subscribe(room(1), { kind: 'now' }, grant);
   got();
 });
 
@@ -80,8 +84,6 @@ test('a transaction is answered when a marker has come that was made after queri
 });
 
 test('a connection that is behind is answered when it has caught up', async () => {
-  let allow: (() => void) | undefined;
-  feed.owner = { authorize: () => new Promise((resolve) => (allow = () => resolve(true))), drained() {} };
   feed.recheck([feed.subscriptionTo(room(1).name) as never], Promise.resolve());
   feed.reach(reference('0/1010'));
   commit(5);

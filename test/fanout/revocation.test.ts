@@ -1,6 +1,7 @@
 /** What a connection is sent while it is not known whether it may still hear a channel, step by step. */
 import { PassThrough } from 'node:stream';
 import { beforeEach, expect, test } from 'vitest';
+import type { Grant } from '../../src/fanout/fanout.ts';
 import type { SocketFeed } from '../../src/fanout/feed.ts';
 import { Visibility } from '../../src/markers/visibility.ts';
 import { textFrame } from '../../src/websocket/frame.ts';
@@ -30,8 +31,10 @@ beforeEach(() => {
   });
   stream = new PassThrough({ highWaterMark: 1 << 20 });
   feed = rig.hub.attach(stream);
-  feed.owner = { authorize: ({ name }) => new Promise((answer) => asked.push({ name, answer })), drained() {} };
 });
+
+/** Access that the test answers for. */
+const grant: Grant = { stillAllowed: ({ name }) => new Promise((answer) => asked.push({ name, answer })) };
 
 /** One commit with a row of each of these channels; `revokes` takes access to that channel away, or to all. */
 function commit(xid: number, channels: readonly number[], revokes?: number | 'all'): void {
@@ -65,7 +68,7 @@ function got(): unknown[] {
 }
 
 function join(...ids: readonly number[]): void {
-  for (const id of ids) feed.subscribe(room(id), { kind: 'now' });
+  for (const id of ids) feed.subscribe(room(id), { kind: 'now' }, grant);
   got();
 }
 
@@ -174,7 +177,7 @@ test('access that was disturbed while it was asked for: nothing is sent before i
   commit(1, [1, 2], 1);
   commit(2, [1, 2]);
   expect(got()).toEqual([1, 2]);
-  feed.subscribe(room(1), { kind: 'since', position: 'e-1-1:0/1000:2147483648' }, attendance.disturbed);
+  feed.subscribe(room(1), { kind: 'since', position: 'e-1-1:0/1000:2147483648' }, grant, attendance.disturbed);
   commit(3, [1, 2]);
   expect(got()).toEqual(['subscribed']);
   await see(1);
@@ -183,7 +186,7 @@ test('access that was disturbed while it was asked for: nothing is sent before i
 });
 
 test('a snapshot may see what the stream has not told yet: access is asked for once it was taken, before any row is written', async () => {
-  feed.subscribe(room(1), { kind: 'snapshot' });
+  feed.subscribe(room(1), { kind: 'snapshot' }, grant);
   const [first] = rig.readings as [Reading];
   expect(asked).toEqual([]);
   expect(first.sink.taken(new Visibility('7:7:'))).toBe(true);
@@ -195,7 +198,7 @@ test('a snapshot may see what the stream has not told yet: access is asked for o
   expect(got()).toEqual(['access_revoked']);
   expect(rig.emitted).toEqual([]);
 
-  feed.subscribe(room(1), { kind: 'snapshot' });
+  feed.subscribe(room(1), { kind: 'snapshot' }, grant);
   const second = rig.readings[1] as Reading;
   second.sink.taken(new Visibility('7:7:'));
   void second.sink.frame(textFrame('{"type":"snapshot"}'));
@@ -206,7 +209,7 @@ test('a snapshot may see what the stream has not told yet: access is asked for o
 });
 
 test('rows of a snapshot wait for a check that is under way', async () => {
-  feed.subscribe(room(1), { kind: 'snapshot' });
+  feed.subscribe(room(1), { kind: 'snapshot' }, grant);
   const [{ sink }] = rig.readings as [Reading];
   sink.taken(new Visibility('7:7:'));
   await answer(true);
@@ -226,6 +229,6 @@ test('who leaves the live ones between two appends misses nothing of the first, 
   rig.row(1, 1);
   rig.end();
   // not flushed: somebody joins meanwhile
-  feed.subscribe(room(3), { kind: 'now' }, Promise.resolve());
+  feed.subscribe(room(3), { kind: 'now' }, grant, Promise.resolve());
   expect(got()).toEqual([1, 'subscribed']);
 });

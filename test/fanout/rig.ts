@@ -2,6 +2,7 @@
 import type { Duplex } from 'node:stream';
 import type { ResolvedChannel } from '../../src/channels/channel.ts';
 import { CommitBuilder } from '../../src/commit/builder.ts';
+import type { Grant } from '../../src/fanout/fanout.ts';
 import { Hub } from '../../src/fanout/hub.ts';
 import type { Outcome, SnapshotSink } from '../../src/fanout/snapshots/shared-snapshot.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
@@ -17,6 +18,9 @@ const START = 0x1000;
 /** Between two commits. */
 const COMMIT_LSNS = 16;
 const END_XID = 999;
+
+/** Access that nothing takes away. */
+export const ALLOWED: Grant = { stillAllowed: async () => true };
 
 export interface Reading {
   readonly sink: SnapshotSink;

@@ -4,7 +4,7 @@ import { beforeEach, expect, test } from 'vitest';
 import type { SocketFeed } from '../../src/fanout/feed.ts';
 import { Visibility } from '../../src/markers/visibility.ts';
 import { textFrame } from '../../src/websocket/frame.ts';
-import { framesOf, type Reading, Rig, room, turn } from './rig.ts';
+import { ALLOWED, framesOf, type Reading, Rig, room, turn } from './rig.ts';
 
 const BYTES_MAX = 2_000;
 const COMMIT_BYTES_MAX = 1_000_000;
@@ -17,14 +17,12 @@ beforeEach(() => {
 });
 
 function attach(stream: PassThrough): SocketFeed {
-  const feed = rig.hub.attach(stream);
-  feed.owner = { authorize: async () => true, drained() {} };
-  return feed;
+  return rig.hub.attach(stream);
 }
 
 /** Somebody asks for a snapshot of room 1, which sees what `visibility` says. */
 function beginSnapshot(stream: PassThrough, visibility = VISIBILITY): Reading {
-  attach(stream).subscribe(room(1), { kind: 'snapshot' });
+  attach(stream).subscribe(room(1), { kind: 'snapshot' }, ALLOWED);
   const reading = rig.readings.at(-1) as Reading;
   expect(reading.sink.taken(visibility)).toBe(true);
   return reading;
@@ -82,7 +80,7 @@ test('a snapshot that does not see a commit which the journal has dropped is tak
   commit(7, 1);
   commit(8, 2, BYTES_MAX);
   const stream = socket();
-  attach(stream).subscribe(room(1), { kind: 'snapshot' });
+  attach(stream).subscribe(room(1), { kind: 'snapshot' }, ALLOWED);
   const [first] = rig.readings as [Reading];
   expect(first.sink.taken(VISIBILITY)).toBe(false);
   first.done('again');
@@ -115,7 +113,7 @@ test('a commit in parts that the snapshot sees may be dropped while it comes, be
   const stream = socket();
   const large = openCommit(8);
   large.part();
-  attach(stream).subscribe(room(1), { kind: 'snapshot' });
+  attach(stream).subscribe(room(1), { kind: 'snapshot' }, ALLOWED);
   large.part();
   const [reading] = rig.readings as [Reading];
   expect(reading.sink.taken(VISIBILITY)).toBe(true);
@@ -130,7 +128,7 @@ test('a snapshot that does not see a commit of which parts have been dropped is 
   const stream = socket();
   const large = openCommit(11);
   large.part();
-  attach(stream).subscribe(room(1), { kind: 'snapshot' });
+  attach(stream).subscribe(room(1), { kind: 'snapshot' }, ALLOWED);
   const [first] = rig.readings as [Reading];
   expect(first.sink.taken(VISIBILITY)).toBe(false);
   first.done('again');
@@ -159,7 +157,7 @@ test('who joins from now on while the journal drops parts of a commit begins aft
   const large = openCommit(8);
   large.part();
   const feed = rig.hub.attach(stream);
-  feed.subscribe(room(1), { kind: 'now' });
+  feed.subscribe(room(1), { kind: 'now' }, ALLOWED);
   large.part();
   large.end();
   expect(got(stream)).toEqual([]);
@@ -174,7 +172,7 @@ test('who resumes before a commit of which parts have been dropped is told that 
   const since = rig.builder.headText;
   const large = openCommit(8);
   large.part();
-  attach(stream).subscribe(room(1), { kind: 'since', position: since });
+  attach(stream).subscribe(room(1), { kind: 'since', position: since }, ALLOWED);
   large.end();
   expect(got(stream)).toEqual(['position_too_old']);
 });

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { Subscription, type SubscriptionState } from '../../src/fanout/subscription.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 import { Visibility } from '../../src/markers/visibility.ts';
-import { PATTERN, room } from './rig.ts';
+import { ALLOWED, PATTERN, room } from './rig.ts';
 
 const journal = new MemoryJournal({ bytesMax: 1_000, ageMaxMs: Number.POSITIVE_INFINITY, now: () => 0 });
 const log = journal.hold('room:1', PATTERN, -1);
@@ -13,7 +13,7 @@ const STATES = ['joining', 'catching', 'live', 'ended'] as const;
 type Transition = readonly [call: (subscription: Subscription) => void, to: SubscriptionState];
 
 /** By the state that it starts from. */
-const ALLOWED: Readonly<Record<SubscriptionState, Readonly<Record<string, Transition>>>> = {
+const TRANSITIONS: Readonly<Record<SubscriptionState, Readonly<Record<string, Transition>>>> = {
   joining: {
     waitForSnapshot: [(each) => each.waitForSnapshot(() => {}), 'joining'],
     takeSnapshot: [(each) => void each.takeSnapshot(new Visibility('7:7:'), 0), 'joining'],
@@ -34,10 +34,10 @@ const ALLOWED: Readonly<Record<SubscriptionState, Readonly<Record<string, Transi
   ended: {},
 };
 
-const ALL = Object.assign({}, ...Object.values(ALLOWED)) as Readonly<Record<string, Transition>>;
+const ALL = Object.assign({}, ...Object.values(TRANSITIONS)) as Readonly<Record<string, Transition>>;
 
 function inState(state: SubscriptionState): Subscription {
-  const subscription = new Subscription(room(1), log, 0);
+  const subscription = new Subscription(room(1), ALLOWED, log, 0);
   if (state === 'catching' || state === 'live') subscription.catchUpFrom(0);
   if (state === 'live') subscription.goLive();
   if (state === 'ended') subscription.end();
@@ -50,7 +50,7 @@ test.each(STATES.flatMap((state) => Object.keys(ALL).map((method) => [method, st
   (method, state) => {
     const subscription = inState(state);
     const [call] = ALL[method] as Transition;
-    const allowed = ALLOWED[state][method];
+    const allowed = TRANSITIONS[state][method];
     if (allowed === undefined) expect(() => call(subscription)).toThrow(/subscription/);
     else call(subscription);
     expect(subscription.state).toBe(allowed?.[1] ?? state);

@@ -12,11 +12,10 @@ import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 import type { Identity, Tokens } from '../../access/access.ts';
-import type { ResolvedChannel } from '../../channels/channel.ts';
 import { noTimer } from '../../clock.ts';
 import type { Deadlines } from '../../deadlines.ts';
 import { SnoError, toldToClient } from '../../errors.ts';
-import type { Fanout, Feed, FeedOwner, Verdict } from '../../fanout/fanout.ts';
+import type { Fanout, Feed } from '../../fanout/fanout.ts';
 import { parseCommitReference } from '../../fanout/reach.ts';
 import type { Logger } from '../../logger.ts';
 import type { Metrics } from '../../metrics.ts';
@@ -71,7 +70,7 @@ export type NetworkSocket = Duplex & { readonly bytesRead: number; readonly byte
 
 type State = 'awaiting-hello' | 'verifying' | 'open' | 'closing';
 
-export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
+export class Connection implements SocketOwner, Subscriber, Beating {
   readonly id = randomUUID();
   readonly address: string;
   beatPart = 0;
@@ -108,7 +107,6 @@ export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
     this.#bearer = bearer;
     this.#guest = guest;
     this.#feed = services.fanout.attach(network, deflates);
-    this.#feed.owner = this;
     if (deflates) socket.inflate(services.frameBytesMax);
     this.#subscriptions = new Subscriptions(this.#feed, services, this);
     this.#rate = new Rate(services.framesPerSecondMax, services.clock);
@@ -203,18 +201,6 @@ export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
     this.#services.onClosed(this);
   }
 
-  /**
-   * Resumes reading once each time the client has received everything sent, even if more is written
-   * at once.
-   */
-  drained(): void {
-    if (this.#state !== 'verifying') this.#socket.resume();
-  }
-
-  authorize(channel: ResolvedChannel): Promise<Verdict> {
-    return this.#subscriptions.authorize(channel);
-  }
-
   sendError(error: SnoError, channel?: string): void {
     if (this.#socket.readyState !== WebSocket.OPEN) return;
     const { code, message } = toldToClient(error);
@@ -264,8 +250,17 @@ export class Connection implements SocketOwner, FeedOwner, Subscriber, Beating {
       );
       return false;
     }
-    if (this.#network.writableNeedDrain) this.#socket.pause();
+    if (this.#network.writableNeedDrain && !this.#socket.isPaused) this.#pauseUntilDrained();
     return true;
+  }
+
+  /** Reads on when the client has received everything sent, even if more is written at once. */
+  #pauseUntilDrained(): void {
+    this.#socket.pause();
+    // If a token is being checked then, reading resumes after the check.
+    this.#network.once('drain', () => {
+      if (this.#state !== 'verifying') this.#socket.resume();
+    });
   }
 
   #read(data: Buffer): void {
