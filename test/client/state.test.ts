@@ -178,7 +178,15 @@ describe('the connection', () => {
     expect(machine.state.link).toMatchObject({ phase: 'waiting', patience: 1, probing: false });
   });
 
-  test('before it is open a connection is not probed', () => {
+  test('after a sleep a socket that is being opened has five seconds, and more the next time', () => {
+    const opening = started().feed({ type: 'token', token: undefined, refreshMs: undefined });
+    for (const machine of [opening, started().connect('t1')]) {
+      const wait = { type: 'schedule', timer: 'watchdog', ms: 5_000 };
+      expect(machine.feed({ type: 'wake' }).effects).toEqual([wait]);
+      expect(machine.feed({ type: 'wake' }).effects).toEqual([]);
+      machine.feed(timer('watchdog'));
+      expect(machine.state.link).toMatchObject({ phase: 'waiting', patience: 2, probing: false });
+    }
     expect(started('callback').feed({ type: 'wake' }).effects).toEqual([]);
   });
 

@@ -183,7 +183,7 @@ function disconnect(turn: Turn, why: Failure): void {
 /** Nothing was received for too long. */
 export function expire(turn: Turn): void {
   const { phase, patience, probing } = turn.link;
-  if (!probing) turn.link = { ...turn.link, patience: Math.min(patience * 2, PATIENCE_MAX) };
+  if (!probing || phase !== 'open') turn.link = { ...turn.link, patience: Math.min(patience * 2, PATIENCE_MAX) };
   lose(turn, failure('connection_silent', `Nothing came from the server in time (${phase}).`), false);
 }
 
@@ -193,16 +193,16 @@ export function reconnect(turn: Turn): void {
 
 /**
  * The network, the page or the machine may have slept, or changed: a wait ends at once, and an open
- * connection must answer a ping within PROBE_MS.
+ * connection must answer a ping within PROBE_MS. A socket that is being opened has as long.
  */
 export function wake(turn: Turn): void {
   const { phase, probing, patience } = turn.link;
   if (phase === 'waiting') {
     turn.emit({ type: 'cancel', timer: 'reconnect' });
     reconnect(turn);
-  } else if (phase === 'open' && !probing) {
+  } else if (!probing && (phase === 'open' || phase === 'opening' || phase === 'greeting')) {
     turn.link = { ...turn.link, probing: true };
-    turn.send({ type: 'ping' });
+    if (phase === 'open') turn.send({ type: 'ping' });
     turn.emit({ type: 'schedule', timer: 'watchdog', ms: PROBE_MS * patience });
   }
 }
