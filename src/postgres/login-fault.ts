@@ -3,6 +3,7 @@ import { ERRORS, type ErrorCode, SnoError } from '../errors.ts';
 import { limitError } from './connection-limit.ts';
 import { type Host, isSocketFolder, socketFile, type Target } from './conninfo/target.ts';
 import type { AttemptFailure } from './dial.ts';
+import { WrongAttributes } from './login.ts';
 import { readableName } from './quote.ts';
 
 interface Refusal {
@@ -53,6 +54,11 @@ function textOf({ message, code }: Refusal): string {
 }
 
 function adviceFor(refusal: Refusal, failure: AttemptFailure, target: Target): Advice {
+  if (failure.cause instanceof WrongAttributes)
+    return [
+      'database_unreachable',
+      'Name the other servers as well (host1,host2), or another target_session_attrs. Snö itself needs the primary.',
+    ];
   if (refusal.severity !== undefined) return serverAdvice(refusal, failure, target);
   const hint = failure.stage === 'tls' ? tlsAdvice(refusal) : networkAdvice(refusal, failure.host);
   return ['database_unreachable', hint];

@@ -152,7 +152,7 @@ const CASES: Readonly<Record<string, readonly Case[]>> = {
   passwords: [
     {
       conninfo: 'postgres://app@127.0.0.1:{P}/shop',
-      expected: /none is given; nor has the password file .*\.pgpass a line/,
+      expected: /none is given; the password file .*\.pgpass does not exist\n/,
     },
     {
       conninfo: 'postgres://app@127.0.0.1:{P}/shop',
@@ -185,7 +185,7 @@ const CASES: Readonly<Record<string, readonly Case[]>> = {
     {
       conninfo: 'postgres://app@127.0.0.1:{P}/shop',
       env: { PGPASSFILE: '{dir}/none' },
-      expected: /nor has the password file .*none a line/,
+      expected: /the password file .*none does not exist\n/,
     },
     {
       conninfo: 'postgres://asks@{%dir}:{P}/shop',
@@ -332,7 +332,7 @@ const CASES: Readonly<Record<string, readonly Case[]>> = {
     { conninfo: 'postgres://open@127.0.0.1:{P}/shop?target_session_attrs=prefer-standby', expected: at('open') },
     {
       conninfo: 'postgres://open@127.0.0.1:{S}/shop?target_session_attrs=primary',
-      expected: /is a standby, and target_session_attrs asks for primary/,
+      expected: /is a standby, and target_session_attrs asks for primary\nName the other servers/,
     },
     {
       conninfo: 'postgres://open@127.0.0.1/shop?target_session_attrs=prefer-standby',

@@ -9,14 +9,12 @@ export interface Login {
   readonly user: string;
 }
 
+/** Undefined: the file has no line for this login. */
 export type Found = { readonly password: string } | { readonly ignored: string } | undefined;
 
 const OTHERS = 0o077;
 
-/**
- * Undefined if the file is missing or has no line for this login. `ignored` says why the file is
- * not used.
- */
+/** Finds the password in a file. `ignored` says why the file is not used. */
 export function passwordFrom(file: string, login: Login): Found {
   let text: string;
   try {
@@ -27,7 +25,8 @@ export function passwordFrom(file: string, login: Login): Found {
     text = readFileSync(file, 'utf8');
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    return code === 'ENOENT' || code === 'ENOTDIR' ? undefined : { ignored: `the password file ${file}: ${message}` };
+    const isMissing = code === 'ENOENT' || code === 'ENOTDIR';
+    return { ignored: `the password file ${file}${isMissing ? ' does not exist' : `: ${message}`}` };
   }
   const wanted = [login.host, login.port, login.database, login.user];
   for (const line of text.split('\n')) {
