@@ -4,7 +4,7 @@
  *
  * It writes while the socket accepts more, in commit order across all of these subscriptions:
  *
- * 1. Find the subscription whose next entry comes first, and the entry at which another one is next.
+ * 1. Find the subscription whose next entry comes first, and where another one's next entry lies.
  * 2. Write the entries of the first subscription up to there. A subscription alone writes segments:
  *    joined entries, which all connections at the same place share.
  * 3. Repeat until nothing is left, the limit is reached, or the socket accepts no more.

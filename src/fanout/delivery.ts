@@ -1,6 +1,6 @@
 /**
- * Writes new entries to the feeds that are live in their channels, once for all entries that arrived
- * together.
+ * Writes new entries to the feeds that are live in their channels, once for all entries that
+ * arrived together.
  *
  * 1. `queue` keeps an entry with its channel, if any subscription there is live.
  * 2. `write` looks which feeds are live in one of the channels with entries, and which in several.
@@ -24,7 +24,7 @@ export class Delivery {
   readonly #options: Pick<HubOptions, 'deflater' | 'events'>;
   /** The channels with pending entries. */
   #dirty: LiveChannel[] = [];
-  #turn = 0;
+  #round = 0;
 
   constructor(channels: LiveChannels, options: Pick<HubOptions, 'deflater' | 'events'>) {
     this.#channels = channels;
@@ -45,14 +45,14 @@ export class Delivery {
   write(): readonly SocketFeed[] {
     const dirty = this.#dirty;
     this.#dirty = [];
-    const turn = ++this.#turn;
+    const round = ++this.#round;
     const feeds: SocketFeed[] = [];
     if (dirty.length > 1) {
       for (const channel of dirty) {
         channel.all.forEach((feed, { state }) => {
           if (state !== 'live') return;
-          feed.isMulti = feed.turn === turn;
-          feed.turn = turn;
+          feed.isMulti = feed.round === round;
+          feed.round = round;
           if (feed.isMulti) feeds.push(feed);
         });
       }

@@ -1,5 +1,5 @@
 /**
- * fanout: from the journal to the sockets. Subscribers have cursors into the journal, and no
+ * fanout: from the journal to the sockets. Subscriptions have cursors into the journal, and no
  * queues.
  */
 import type { Duplex } from 'node:stream';
@@ -55,10 +55,15 @@ export interface Feed {
   /**
    * Joins a channel that the grant allows now. The feed itself sends snapshot, changes,
    * subscribed, reset or error. An `epoch` mismatch and the like is answered with `reset`.
-   * `disturbed` is the value at the time when access was granted; if set, access is checked once
+   * `newRevocations` is the window's value when access was granted; if set, access is checked once
    * more.
    */
-  subscribe(channel: ResolvedChannel, from: From, grant: Grant, disturbed?: Attendance['disturbed']): void;
+  subscribe(
+    channel: ResolvedChannel,
+    from: From,
+    grant: Grant,
+    newRevocations?: AccessCheckWindow['newRevocations'],
+  ): void;
   /**
    * Leaves a channel and sends `unsubscribed` with the code. Returns false if it was not joined.
    */
@@ -77,15 +82,15 @@ export interface Feed {
  * Tracks commits that may revoke access to a channel while an access check runs. A commit becomes
  * visible to queries only some time after the WAL delivers it.
  */
-export interface Attendance {
+export interface AccessCheckWindow {
   /** Wait for this before asking, if set: queries may not see an earlier commit yet. */
-  readonly settled: Promise<unknown> | undefined;
+  readonly earlierRevocations: Promise<unknown> | undefined;
   /**
    * Undefined if no such commit arrived since. Otherwise it resolves when queries see the commits
    * that arrived.
    */
-  readonly disturbed: Promise<unknown> | undefined;
-  end(): void;
+  readonly newRevocations: Promise<unknown> | undefined;
+  close(): void;
 }
 
 export interface Fanout {
@@ -93,8 +98,8 @@ export interface Fanout {
   readonly epoch: string | undefined;
   /** `deflates`: the client accepts compressed frames. */
   attach(socket: Duplex, deflates: boolean): Feed;
-  /** Called before access to the channel is checked. The caller must call `end` afterwards. */
-  attend(channel: ResolvedChannel): Attendance;
+  /** Called before access to the channel is checked. The caller closes the window afterwards. */
+  openAccessCheck(channel: ResolvedChannel): AccessCheckWindow;
   /**
    * Calls back once the stream has delivered everything committed before the call. Never calls back
    * if a new history begins.

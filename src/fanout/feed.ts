@@ -24,16 +24,13 @@ import { type SnoError, toldToClient } from '../errors.ts';
 import type { ChannelLog } from '../journal/journal.ts';
 import type { ResetReason, ServerFrame, UnsubscribedCode } from '../protocol.ts';
 import { textFrame } from '../websocket/frame.ts';
-import { Vigil, type VigilHost } from './access/hold.ts';
+import { AccessHold, type HeldConnection } from './access/hold.ts';
 import { CatchUp, type CatchUpFeed, type CatchUpHub } from './catch-up.ts';
-import type { Attendance, Feed, From, Grant, Verdict } from './fanout.ts';
+import type { AccessCheckWindow, Feed, From, Grant, Verdict } from './fanout.ts';
 import { Joining, type JoiningFeed, type JoiningHub } from './joining.ts';
 import { Outbox } from './outbox.ts';
 import { type CommitReference, Reaches, type ReachWaiter } from './reach.ts';
-import { Subscription } from './subscription.ts';
-
-/** A sequence before every entry. */
-const BEFORE_ALL = -1;
+import { BEFORE_ALL, Subscription } from './subscription.ts';
 
 /** What a feed needs from the hub. */
 export interface FeedHub extends CatchUpHub, JoiningHub {
@@ -46,28 +43,28 @@ export interface FeedHub extends CatchUpHub, JoiningHub {
    * being live.
    */
   write(): void;
-  /** Returns the channel's log, retained until `ended`. */
-  hold(channel: ResolvedChannel): ChannelLog;
+  /** Returns the channel's log, retained until `removeSubscription`. */
+  retain(channel: ResolvedChannel): ChannelLog;
   /** Lets the feed read from the journal at the end of this turn. */
   pumpLater(feed: SocketFeed): void;
-  joined(feed: SocketFeed, subscription: Subscription): void;
-  /** The subscription starts to receive events as they arrive. `left`: it stops. */
-  live(subscription: Subscription): void;
-  left(subscription: Subscription): void;
-  ended(subscription: Subscription): void;
+  addSubscription(feed: SocketFeed, subscription: Subscription): void;
+  removeSubscription(subscription: Subscription): void;
+  /** The subscription is live: it receives events as they arrive. */
+  startDelivery(subscription: Subscription): void;
+  stopDelivery(subscription: Subscription): void;
   remove(feed: SocketFeed): void;
 }
 
-export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, VigilHost, ReachWaiter {
+export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnection, ReachWaiter {
   readonly outbox: Outbox;
   readonly deflates: boolean;
   /** Set by joining.ts. */
   isLaggard = false;
   /**
-   * Set by the hub in the turn in which this feed receives events of one channel (`turn`), or of
-   * several (`isMulti`).
+   * Set by delivery.ts: the last round in which this feed received events, and whether it receives
+   * events of several channels in this round.
    */
-  turn = 0;
+  round = 0;
   isMulti = false;
   readonly #hub: FeedHub;
   readonly #socket: Duplex;
@@ -76,7 +73,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, VigilHost, Re
   // The fields below are created on demand: most clients are live and wait for nothing.
   /** Undefined: no subscription reads from the journal. */
   #catchUp: CatchUp | undefined;
-  #vigil: Vigil | undefined;
+  #accessHold: AccessHold | undefined;
   #reaches: Reaches | undefined;
 
   constructor(hub: FeedHub, socket: Duplex, deflates: boolean) {
@@ -84,7 +81,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, VigilHost, Re
     this.deflates = deflates;
     this.#socket = socket;
     this.outbox = new Outbox(socket, hub.outbound);
-    socket.on('drain', () => this.#drained());
+    socket.on('drain', () => this.#onDrain());
   }
 
   get subscriptionCount(): number {
@@ -137,7 +134,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, VigilHost, Re
   }
 
   /** A commit that the client waits for has been reached. */
-  reached(isAtOnce: boolean): void {
+  onReached(isAtOnce: boolean): void {
     if (isAtOnce) this.pump();
     else this.#hub.pumpLater(this);
   }
@@ -161,12 +158,17 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, VigilHost, Re
 
   // Subscriptions begin and end:
 
-  subscribe(channel: ResolvedChannel, from: From, grant: Grant, disturbed?: Attendance['disturbed']): void {
-    const subscription = new Subscription(channel, grant, this.#hub.hold(channel), this.#hub.wholeSequence);
+  subscribe(
+    channel: ResolvedChannel,
+    from: From,
+    grant: Grant,
+    newRevocations?: AccessCheckWindow['newRevocations'],
+  ): void {
+    const subscription = new Subscription(channel, grant, this.#hub.retain(channel), this.#hub.wholeSequence);
     this.#subscriptions.set(channel.name, subscription);
-    this.#hub.joined(this, subscription);
+    this.#hub.addSubscription(this, subscription);
     // The position to resume from may lie after the disturbing commits.
-    if (disturbed !== undefined) this.recheck([subscription], disturbed, BEFORE_ALL);
+    if (newRevocations !== undefined) this.recheck([subscription], newRevocations, BEFORE_ALL);
     new Joining(this.#hub, this, subscription).start(from);
   }
 
@@ -204,25 +206,12 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, VigilHost, Re
    */
   recheck(subscriptions: readonly Subscription[], seen: Promise<unknown>, upTo = this.#hub.sequence): void {
     this.fallBehind();
-    this.#vigil ??= new Vigil(this);
-    this.#vigil.add(subscriptions, seen, upTo);
+    this.#accessHold ??= new AccessHold(this);
+    this.#accessHold.add(subscriptions, seen, upTo);
   }
 
-  check(subscriptions: Iterable<Subscription>): Promise<unknown> {
-    return Promise.all([...subscriptions].map((each) => this.authorize(each)));
-  }
-
-  get unanswered(): Promise<void> | undefined {
-    return this.#vigil?.answered;
-  }
-
-  async authorize(subscription: Subscription): Promise<void> {
-    if (subscription.isEnded) return;
-    const verdict = await subscription.grant.stillAllowed(subscription.channel);
-    // The client may have left the channel meanwhile.
-    if (verdict === true || subscription.isEnded) return;
-    const code = verdict === 'dropped' ? 'channel_dropped' : 'access_revoked';
-    this.unsubscribe(subscription.channel.name, code, verdict);
+  get pendingChecks(): Promise<void> | undefined {
+    return this.#accessHold?.answered;
   }
 
   // Catching up:
@@ -232,7 +221,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, VigilHost, Re
     this.#hub.write();
     for (const subscription of this.#subscriptions.values()) {
       if (subscription.state !== 'live') continue;
-      this.#hub.left(subscription);
+      this.#hub.stopDelivery(subscription);
       subscription.fallBehind(this.#hub.sequence);
       this.#startCatching(subscription);
     }
@@ -247,14 +236,14 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, VigilHost, Re
     this.#hub.write();
     const catchUp = this.#catchUp;
     if (catchUp !== undefined) {
-      const limit = this.#vigil?.limit ?? Number.POSITIVE_INFINITY;
+      const limit = this.#accessHold?.limit ?? Number.POSITIVE_INFINITY;
       for (const subscription of catchUp.subscriptions)
         if (subscription.isOvertaken) this.reset(subscription, 'lagging');
       if (catchUp.write(limit) && limit === Number.POSITIVE_INFINITY)
         for (const subscription of catchUp.subscriptions) this.#goLive(subscription);
     }
     if (this.#catchUp !== undefined) this.fallBehind();
-    else this.#answerReached();
+    else for (const reached of this.#reaches?.take() ?? []) this.sendRaw(this.#hub.heartbeatFrame(reached));
   }
 
   catchUp(subscription: Subscription): void {
@@ -286,24 +275,20 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, VigilHost, Re
     this.passSeam(subscription, Number.POSITIVE_INFINITY);
     this.#stopCatching(subscription);
     subscription.goLive();
-    this.#hub.live(subscription);
+    this.#hub.startDelivery(subscription);
   }
 
-  #answerReached(): void {
-    for (const reached of this.#reaches?.take() ?? []) this.sendRaw(this.#hub.heartbeatFrame(reached));
-  }
-
-  #drained(): void {
+  #onDrain(): void {
     this.#hub.options.beforeDelivery?.();
-    if (this.outbox.drained()) this.pump();
+    if (this.outbox.onDrain()) this.pump();
   }
 
   #end(subscription: Subscription): void {
-    if (subscription.state === 'live') this.#hub.left(subscription);
+    if (subscription.state === 'live') this.#hub.stopDelivery(subscription);
     this.#stopCatching(subscription);
     subscription.end();
     this.#subscriptions.delete(subscription.channel.name);
-    this.#hub.ended(subscription);
+    this.#hub.removeSubscription(subscription);
   }
 
   #endAll(): void {

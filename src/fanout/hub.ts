@@ -19,7 +19,7 @@ import type { ResetReason } from '../protocol.ts';
 import { textFrame } from '../websocket/frame.ts';
 import { Revocations } from './access/revocations.ts';
 import { Delivery } from './delivery.ts';
-import type { Attendance, Fanout } from './fanout.ts';
+import type { AccessCheckWindow, Fanout } from './fanout.ts';
 import { type FeedHub, SocketFeed } from './feed.ts';
 import { LiveChannels } from './live-channels.ts';
 import type { HubOptions } from './options.ts';
@@ -148,7 +148,7 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     return this.journal.knows(channel);
   }
 
-  hold({ name, pattern }: ResolvedChannel): ChannelLog {
+  retain({ name, pattern }: ResolvedChannel): ChannelLog {
     const missed = this.#source().isOpen(pattern.text, name) ? this.#sequence : -1;
     return this.journal.hold(name, pattern.text, missed);
   }
@@ -180,8 +180,8 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     this.journal.evict(this.options.now());
   }
 
-  attend(channel: ResolvedChannel): Attendance {
-    return this.#revocations.attend(channel);
+  openAccessCheck(channel: ResolvedChannel): AccessCheckWindow {
+    return this.#revocations.openWindow(channel);
   }
 
   afterCommitted(call: () => void): void {
@@ -221,19 +221,19 @@ export class Hub implements Fanout, FeedHub, BatchSink {
 
   // Calls from feeds about their subscriptions:
 
-  joined(feed: SocketFeed, subscription: Subscription): void {
+  addSubscription(feed: SocketFeed, subscription: Subscription): void {
     this.#channels.add(feed, subscription);
   }
 
-  live(subscription: Subscription): void {
+  startDelivery(subscription: Subscription): void {
     this.#channels.of(subscription).liveCount++;
   }
 
-  left(subscription: Subscription): void {
+  stopDelivery(subscription: Subscription): void {
     this.#channels.of(subscription).liveCount--;
   }
 
-  ended(subscription: Subscription): void {
+  removeSubscription(subscription: Subscription): void {
     this.#channels.delete(subscription);
     this.journal.unhold(subscription.channel.name);
   }
@@ -254,7 +254,7 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   }
 
   #recheck(marks: readonly Mark[], xid: number): void {
-    const seen = this.#revocations.came(marks, xid);
+    const seen = this.#revocations.add(marks, xid);
     const concerned = new Map<SocketFeed, Subscription[]>();
     for (const mark of marks) {
       for (const [subscription, feed] of this.#channels.concerned(mark)) {

@@ -27,10 +27,11 @@ import type { Markers } from '../markers/markers.ts';
 import type { Visibility } from '../markers/visibility.ts';
 import { comparePositions, differsInGenerationOnly, type Position, parsePosition } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
+import { type CheckedConnection, checkAccess } from './access/check.ts';
 import type { From } from './fanout.ts';
 import type { HubOptions } from './options.ts';
 import type { Outbox } from './outbox.ts';
-import { Arrival } from './snapshots/delivery.ts';
+import { SnapshotDelivery } from './snapshots/delivery.ts';
 import type { Subscription } from './subscription.ts';
 
 /**
@@ -58,7 +59,7 @@ export interface JoiningHub {
 }
 
 /** The connection that joins. */
-export interface JoiningFeed {
+export interface JoiningFeed extends CheckedConnection {
   readonly outbox: Outbox;
   readonly deflates: boolean;
   /**
@@ -66,9 +67,7 @@ export interface JoiningFeed {
    */
   isLaggard: boolean;
   /** Resolves when all pending access checks are answered. Undefined: none is pending. */
-  readonly unanswered: Promise<void> | undefined;
-  /** Ends the subscription if it is no longer allowed. Never rejects. */
-  authorize(subscription: Subscription): Promise<void>;
+  readonly pendingChecks: Promise<void> | undefined;
   sendSubscribed(subscription: Subscription, position: string, recovered?: boolean): void;
   /** The subscription is `catching` now. */
   catchUp(subscription: Subscription): void;
@@ -169,21 +168,21 @@ export class Joining {
     const { channel, grant } = subscription;
     const { snapshots, pause } = this.#hub.options;
     const { outbox, deflates } = feed;
-    const arrival = new Arrival({
+    const delivery = new SnapshotDelivery({
       deflates,
       outbox,
       isUseful: (visibility) => this.#isUseful(visibility),
-      ask: () => feed.authorize(subscription),
-      unanswered: () => feed.unanswered,
+      checkAccess: () => checkAccess(feed, subscription),
+      pendingChecks: () => feed.pendingChecks,
       isEnded: () => subscription.isEnded,
     });
     for (let attempt = 1; ; attempt++) {
       // A client that accepts nothing does not get a place that others wait for.
       if (outbox.full) await outbox.writable();
       if (subscription.isEnded) return false;
-      const share = snapshots.ask(channel, arrival, feed.isLaggard, grant.address);
-      subscription.waitForSnapshot(share.leave);
-      const outcome = await share.outcome;
+      const request = snapshots.request(channel, delivery, feed.isLaggard, grant.address);
+      subscription.waitForSnapshot(request.leave);
+      const outcome = await request.outcome;
       if (subscription.isEnded) return false;
       subscription.snapshotWritten();
       feed.isLaggard = outcome === 'lagging';
@@ -192,7 +191,7 @@ export class Joining {
         return false;
       }
       if (outcome === 'whole') {
-        await arrival.written;
+        await delivery.written;
         return !subscription.isEnded;
       }
       if (attempt === SNAPSHOT_ATTEMPTS_MAX)

@@ -4,11 +4,11 @@
  */
 export const SLICE_BYTES = 256 * 1024;
 /**
- * Minimum bytes of a slice. A slice is halved until it is at most a socket's share, counting at
- * least SHARES_MIN sockets, or reaches this minimum.
+ * Minimum bytes of a slice. A slice is halved until it is at most what a socket may hold, counting
+ * at least SOCKETS_MIN sockets, or reaches this minimum.
  */
 const SLICE_BYTES_MIN = 16 * 1024;
-const SHARES_MIN = 500;
+const SOCKETS_MIN = 500;
 
 /**
  * How many bytes may be queued in client sockets. One socket may hold `bytesMax`. All sockets that
@@ -21,20 +21,20 @@ export class OutboundBudget {
   /** Slice bytes while few sockets are backed up. */
   readonly #sliceBytesMax: number;
   #backedUp = 0;
-  #share: number;
+  #bytesPerSocket: number;
   #sliceBytes: number;
 
   constructor(bytesMax: number, totalBytesMax = Number.POSITIVE_INFINITY) {
     this.#bytesMax = bytesMax;
     this.#totalBytesMax = totalBytesMax;
-    this.#share = bytesMax;
-    this.#sliceBytesMax = sliceOf(Math.min(bytesMax, totalBytesMax / SHARES_MIN));
+    this.#bytesPerSocket = bytesMax;
+    this.#sliceBytesMax = sliceOf(Math.min(bytesMax, totalBytesMax / SOCKETS_MIN));
     this.#sliceBytes = this.#sliceBytesMax;
   }
 
   /** Maximum bytes queued in one socket. */
-  get share(): number {
-    return this.#share;
+  get bytesPerSocket(): number {
+    return this.#bytesPerSocket;
   }
 
   /** Maximum bytes of a large frame written to a socket at once. */
@@ -61,14 +61,14 @@ export class OutboundBudget {
   /** One more socket, or one fewer, is backed up. */
   count(change: 1 | -1): void {
     this.#backedUp += change;
-    this.#share = Math.min(this.#bytesMax, this.#totalBytesMax / Math.max(1, this.#backedUp));
-    this.#sliceBytes = Math.min(this.#sliceBytesMax, sliceOf(this.#share));
+    this.#bytesPerSocket = Math.min(this.#bytesMax, this.#totalBytesMax / Math.max(1, this.#backedUp));
+    this.#sliceBytes = Math.min(this.#sliceBytesMax, sliceOf(this.#bytesPerSocket));
   }
 }
 
 /** Uses few sizes, so that clients that catch up from the same place share the same buffers. */
-function sliceOf(share: number): number {
+function sliceOf(bytesPerSocket: number): number {
   let bytes = SLICE_BYTES;
-  while (bytes > share && bytes > SLICE_BYTES_MIN) bytes /= 2;
+  while (bytes > bytesPerSocket && bytes > SLICE_BYTES_MIN) bytes /= 2;
   return bytes;
 }

@@ -32,7 +32,7 @@ export class Outbox {
   /** Callbacks that wait for the socket to accept more. Undefined: none. */
   #waiting: (() => void)[] | undefined;
 
-  /** The caller must call `drained` at each 'drain' event of the socket. */
+  /** The caller must call `onDrain` at each 'drain' event of the socket. */
   constructor(socket: Duplex, budget: OutboundBudget) {
     this.#socket = socket;
     this.#budget = budget;
@@ -56,7 +56,7 @@ export class Outbox {
   /** Maximum bytes that the socket may hold. */
   get bytesMax(): number {
     // A socket below its own high-water mark does not report when it accepts more.
-    return Math.max(this.#budget.share, this.#socket.writableHighWaterMark);
+    return Math.max(this.#budget.bytesPerSocket, this.#socket.writableHighWaterMark);
   }
 
   /** Bytes that the socket has not accepted. */
@@ -115,7 +115,7 @@ export class Outbox {
   }
 
   /** The socket has drained. Returns whether to write more. */
-  drained(): boolean {
+  onDrain(): boolean {
     this.#backedUp(false);
     if (this.#queue.length === 0) this.#answerBytes = 0;
     this.#pump();

@@ -3,8 +3,8 @@
  *
  * The client names the commit by what the app's server could learn of it: an LSN at or after its
  * end, or its transaction id. The stream has passed the commit when a marker arrives that was put
- * into the WAL after it (markers/markers.ts). So a quiet channel, or a commit that concerns no channel, is
- * answered as soon as any other.
+ * into the WAL after it (markers/markers.ts). So a quiet channel, or a commit that concerns no
+ * channel, is answered as soon as any other.
  */
 import { type Lsn, parseLsn } from '../lsn.ts';
 import type { Markers } from '../markers/markers.ts';
@@ -35,7 +35,7 @@ export interface ReachWaiter {
    * The stream has delivered a commit. `isAtOnce`: during `ask`; otherwise in the middle of the
    * stream.
    */
-  reached(isAtOnce: boolean): void;
+  onReached(isAtOnce: boolean): void;
 }
 
 const XID = /^\d{1,20}$/;
@@ -69,7 +69,7 @@ export class Reaches {
     const { options } = this.#host;
     if (lsn !== undefined && this.#host.frontier.lsn >= lsn) {
       this.#reached.push(text);
-      this.#waiter.reached(true);
+      this.#waiter.onReached(true);
       return true;
     }
     if (this.#waiting.has(text)) return true;
@@ -99,7 +99,7 @@ export class Reaches {
       if (!isWanted()) return;
       this.#waiting.delete(text);
       this.#reached.push(text);
-      this.#waiter.reached(false);
+      this.#waiter.onReached(false);
     });
   }
 }

@@ -34,7 +34,7 @@ import type { Grant } from './fanout.ts';
 export type SubscriptionState = 'joining' | 'catching' | 'live' | 'ended';
 
 /** A sequence before every entry. */
-const BEFORE_ALL = -1;
+export const BEFORE_ALL = -1;
 
 /** The place where a snapshot and the stream meet. */
 interface Seam {

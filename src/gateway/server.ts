@@ -58,7 +58,7 @@ export interface GatewayOptions
   >;
   /** Undefined: plain HTTP. */
   readonly certificate: Certificate | undefined;
-  readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'attend' | 'afterCommitted' | 'subscriptionCount'>;
+  readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'openAccessCheck' | 'afterCommitted' | 'subscriptionCount'>;
   /** The client library's bundle (dist/sno.js). */
   readonly bundleFile: string;
   /** Counts connections. Undefined: they are counted here. */

@@ -37,7 +37,7 @@ export interface ChannelResolver {
 
 export interface SubscriptionServices {
   readonly access: Access;
-  readonly fanout: Pick<Fanout, 'attend' | 'afterCommitted'>;
+  readonly fanout: Pick<Fanout, 'openAccessCheck' | 'afterCommitted'>;
   readonly channels: ChannelResolver;
   readonly clock: Clock;
   readonly limits: Limits;
@@ -173,8 +173,10 @@ export class Subscriptions implements Grant {
         if (this.#joining?.get(name) !== attempt) return;
         const claims = this.#claims as Claims;
         const asked = channels.resolve(name);
-        const { refusal, disturbed } =
-          asked instanceof SnoError ? { refusal: asked, disturbed: undefined } : await this.#ask(asked, claims, from);
+        const { refusal, newRevocations } =
+          asked instanceof SnoError
+            ? { refusal: asked, newRevocations: undefined }
+            : await this.#ask(asked, claims, from);
         if (this.#joining?.get(name) !== attempt) return;
         // If the token or the views changed meanwhile, the answer is to another question.
         const channel = channels.resolve(name);
@@ -187,7 +189,7 @@ export class Subscriptions implements Grant {
         this.#endAttempt(name);
         if (!isDefined && isTold === false) this.#subscriber.sendError(notTold(name), name);
         else if (refusal !== undefined) this.#subscriber.sendError(refusal, name);
-        else this.#feed.subscribe(channel as ResolvedChannel, from, this, disturbed);
+        else this.#feed.subscribe(channel as ResolvedChannel, from, this, newRevocations);
         return;
       }
     } finally {
@@ -200,15 +202,15 @@ export class Subscriptions implements Grant {
    * delivered.
    */
   async #ask(channel: ResolvedChannel, claims: Claims, from: From) {
-    const attendance = this.#services.fanout.attend(channel);
+    const window = this.#services.fanout.openAccessCheck(channel);
     try {
-      await attendance.settled;
+      await window.earlierRevocations;
       const refusal =
         (await this.#services.access.check(channel, claims, this.#subscriber.address)) ??
         snapshotRefusal(channel, from);
-      return { refusal, disturbed: attendance.disturbed };
+      return { refusal, newRevocations: window.newRevocations };
     } finally {
-      attendance.end();
+      window.close();
     }
   }
 

@@ -116,7 +116,7 @@ class World {
       outboundBytesMax: scale.outboundBytes,
       waitingCommitsMax: 1_000,
       visible: never,
-      snapshots: { ask: () => expect.fail('no snapshots here') },
+      snapshots: { request: () => expect.fail('no snapshots here') },
       deflater: this.deflater,
       pause: never,
       now: () => 0,

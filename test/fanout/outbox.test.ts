@@ -37,7 +37,7 @@ function outboxOf(bytesMax: number) {
   let drains = 0;
   const outbox = new Outbox(socket as never, new OutboundBudget(bytesMax));
   socket.on('drain', () => {
-    if (outbox.drained()) drains++;
+    if (outbox.onDrain()) drains++;
   });
   return { socket, outbox, drains: () => drains };
 }

@@ -150,34 +150,34 @@ test('a commit in parts that broke off and comes again is asked about again, and
 });
 
 test('who asks for access before queries see the commit is to wait for it; who asked before is asked about again', async () => {
-  const before = rig.hub.attend(room(1));
-  const other = rig.hub.attend(room(2));
+  const before = rig.hub.openAccessCheck(room(1));
+  const other = rig.hub.openAccessCheck(room(2));
   commit(1, [1], 1);
-  const after = rig.hub.attend(room(1));
-  expect([before.settled, before.disturbed !== undefined]).toEqual([undefined, true]);
-  expect([other.settled, other.disturbed]).toEqual([undefined, undefined]);
-  expect([after.settled !== undefined, after.disturbed]).toEqual([true, undefined]);
+  const after = rig.hub.openAccessCheck(room(1));
+  expect([before.earlierRevocations, before.newRevocations !== undefined]).toEqual([undefined, true]);
+  expect([other.earlierRevocations, other.newRevocations]).toEqual([undefined, undefined]);
+  expect([after.earlierRevocations !== undefined, after.newRevocations]).toEqual([true, undefined]);
   let isSettled = false;
-  void after.settled?.then(() => {
+  void after.earlierRevocations?.then(() => {
     isSettled = true;
   });
   await turn();
   expect(isSettled).toBe(false);
   await see(1);
   expect(isSettled).toBe(true);
-  for (const each of [before, other, after]) each.end();
-  expect(rig.hub.attend(room(1)).settled).toBeUndefined();
+  for (const each of [before, other, after]) each.close();
+  expect(rig.hub.openAccessCheck(room(1)).earlierRevocations).toBeUndefined();
   commit(2, [1], 1);
-  expect(before.disturbed).toBeDefined();
+  expect(before.newRevocations).toBeDefined();
 });
 
-test('access that was disturbed while it was asked for: nothing is sent before it is asked for again, not of the past either', async () => {
+test('access that was newRevocations while it was asked for: nothing is sent before it is asked for again, not of the past either', async () => {
   join(2);
-  const attendance = rig.hub.attend(room(1));
+  const window = rig.hub.openAccessCheck(room(1));
   commit(1, [1, 2], 1);
   commit(2, [1, 2]);
   expect(got()).toEqual([1, 2]);
-  feed.subscribe(room(1), { kind: 'since', position: 'e-1-1:0/1000:2147483648' }, grant, attendance.disturbed);
+  feed.subscribe(room(1), { kind: 'since', position: 'e-1-1:0/1000:2147483648' }, grant, window.newRevocations);
   commit(3, [1, 2]);
   expect(got()).toEqual(['subscribed']);
   await see(1);
@@ -189,7 +189,7 @@ test('a snapshot may see what the stream has not told yet: access is asked for o
   feed.subscribe(room(1), { kind: 'snapshot' }, grant);
   const [first] = rig.readings as [Reading];
   expect(asked).toEqual([]);
-  expect(first.sink.taken(new Visibility('7:7:'))).toBe(true);
+  expect(first.sink.begin(new Visibility('7:7:'))).toBe(true);
   void first.sink.frame(textFrame('{"type":"snapshot"}'));
   first.done('whole');
   await turn();
@@ -200,7 +200,7 @@ test('a snapshot may see what the stream has not told yet: access is asked for o
 
   feed.subscribe(room(1), { kind: 'snapshot' }, grant);
   const second = rig.readings[1] as Reading;
-  second.sink.taken(new Visibility('7:7:'));
+  second.sink.begin(new Visibility('7:7:'));
   void second.sink.frame(textFrame('{"type":"snapshot"}'));
   second.done('whole');
   await answer(true);
@@ -211,7 +211,7 @@ test('a snapshot may see what the stream has not told yet: access is asked for o
 test('rows of a snapshot wait for a check that is under way', async () => {
   feed.subscribe(room(1), { kind: 'snapshot' }, grant);
   const [{ sink }] = rig.readings as [Reading];
-  sink.taken(new Visibility('7:7:'));
+  sink.begin(new Visibility('7:7:'));
   await answer(true);
   void sink.frame(textFrame('{"type":"snapshot"}'));
   expect(got()).toEqual(['snapshot']);

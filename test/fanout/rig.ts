@@ -4,7 +4,7 @@ import type { ResolvedChannel } from '../../src/channels/channel.ts';
 import { CommitBuilder } from '../../src/commit/builder.ts';
 import type { Grant } from '../../src/fanout/fanout.ts';
 import { Hub } from '../../src/fanout/hub.ts';
-import type { Outcome, SnapshotSink } from '../../src/fanout/snapshots/shared-snapshot.ts';
+import type { Outcome, SnapshotSink } from '../../src/fanout/snapshots/recipient.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 import { Markers } from '../../src/markers/markers.ts';
 import { Bytes } from '../../src/memory/byte-writer.ts';
@@ -73,7 +73,7 @@ export class Rig {
       outboundTotalBytesMax: outboundTotalBytes,
       waitingCommitsMax: 1_000,
       snapshots: {
-        ask: (_, sink) => ({ outcome: new Promise((done) => this.readings.push({ sink, done })), leave() {} }),
+        request: (_, sink) => ({ outcome: new Promise((done) => this.readings.push({ sink, done })), leave() {} }),
       },
       deflater: UNCOMPRESSED,
       visible,

@@ -24,7 +24,7 @@ function attach(stream: PassThrough): SocketFeed {
 function beginSnapshot(stream: PassThrough, visibility = VISIBILITY): Reading {
   attach(stream).subscribe(room(1), { kind: 'snapshot' }, ALLOWED);
   const reading = rig.readings.at(-1) as Reading;
-  expect(reading.sink.taken(visibility)).toBe(true);
+  expect(reading.sink.begin(visibility)).toBe(true);
   return reading;
 }
 
@@ -82,11 +82,11 @@ test('a snapshot that does not see a commit which the journal has dropped is tak
   const stream = socket();
   attach(stream).subscribe(room(1), { kind: 'snapshot' }, ALLOWED);
   const [first] = rig.readings as [Reading];
-  expect(first.sink.taken(VISIBILITY)).toBe(false);
+  expect(first.sink.begin(VISIBILITY)).toBe(false);
   first.done('again');
   await turn();
   const second = rig.readings[1] as Reading;
-  expect(second.sink.taken(new Visibility('10:10:'))).toBe(true);
+  expect(second.sink.begin(new Visibility('10:10:'))).toBe(true);
   await finish(second);
   expect(got(stream)).toEqual(['snapshot', 'subscribed']);
 });
@@ -116,7 +116,7 @@ test('a commit in parts that the snapshot sees may be dropped while it comes, be
   attach(stream).subscribe(room(1), { kind: 'snapshot' }, ALLOWED);
   large.part();
   const [reading] = rig.readings as [Reading];
-  expect(reading.sink.taken(VISIBILITY)).toBe(true);
+  expect(reading.sink.begin(VISIBILITY)).toBe(true);
   large.part();
   large.end();
   await finish(reading);
@@ -130,11 +130,11 @@ test('a snapshot that does not see a commit of which parts have been dropped is 
   large.part();
   attach(stream).subscribe(room(1), { kind: 'snapshot' }, ALLOWED);
   const [first] = rig.readings as [Reading];
-  expect(first.sink.taken(VISIBILITY)).toBe(false);
+  expect(first.sink.begin(VISIBILITY)).toBe(false);
   first.done('again');
   await turn();
   const second = rig.readings[1] as Reading;
-  expect(second.sink.taken(new Visibility('12:12:'))).toBe(true);
+  expect(second.sink.begin(new Visibility('12:12:'))).toBe(true);
   large.part();
   large.end();
   await finish(second);

@@ -37,7 +37,7 @@ function channelOf(sql: string): ResolvedChannel {
 /** Of `select`, whose rows are key and data. */
 function read(select: string, sink: Partial<FrameSink> = {}, secondsMax = 60) {
   const options = { pool, control, secondsMax, silenceMs: SILENCE_MS };
-  return startSnapshot(options, channelOf(select), { taken: () => true, frame: () => undefined, ...sink }).done;
+  return startSnapshot(options, channelOf(select), { begin: () => true, frame: () => undefined, ...sink }).done;
 }
 
 /** Whether a snapshot holds its lock on the table. */

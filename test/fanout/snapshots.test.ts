@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { ResolvedChannel } from '../../src/channels/channel.ts';
 import { SnoError } from '../../src/errors.ts';
-import type { Outcome, Share, SnapshotSink } from '../../src/fanout/snapshots/shared-snapshot.ts';
+import type { Outcome, SnapshotRequest, SnapshotSink } from '../../src/fanout/snapshots/recipient.ts';
 import type { FrameSink } from '../../src/fanout/snapshots/snapshot.ts';
 import { Snapshots } from '../../src/fanout/snapshots/snapshots.ts';
 import { Visibility } from '../../src/markers/visibility.ts';
@@ -32,14 +32,14 @@ class Client implements SnapshotSink {
   deflates = false;
   outcome: Outcome | SnoError | undefined;
   pendingBytes = 0;
-  isUnanswered = false;
+  waitsForAccess = false;
   isUseful = true;
   /** How many frames it takes before it blocks. */
   takes = Number.POSITIVE_INFINITY;
   #unblock: (() => void) | undefined;
-  share: Share | undefined;
+  request: SnapshotRequest | undefined;
 
-  taken(): boolean {
+  begin(): boolean {
     return this.isUseful;
   }
 
@@ -120,8 +120,8 @@ function ask(
   const client = new Client();
   client.takes = takes;
   client.deflates = deflates;
-  client.share = snapshots.ask(channel(name), client, alone, address);
-  client.share.outcome.then(
+  client.request = snapshots.request(channel(name), client, alone, address);
+  client.request.outcome.then(
     (outcome) => {
       client.outcome = outcome;
     },
@@ -180,7 +180,7 @@ describe('those who ask for one channel', () => {
   test('share one read, and its frames are the same buffers', async () => {
     const clients = Array.from({ length: 50 }, () => ask('room:1'));
     expect(reads.length).toBe(1);
-    expect(reads[0]?.sink.taken(VISIBILITY)).toBe(true);
+    expect(reads[0]?.sink.begin(VISIBILITY)).toBe(true);
     give(reads[0], 0, 20);
     await finish(reads[0]);
     for (const { frames, outcome } of clients) expect([frames, outcome]).toEqual([upTo(20), 'whole']);
@@ -189,12 +189,12 @@ describe('those who ask for one channel', () => {
 
   test('once it was taken share the next, which waits for the one before, but not for long', async () => {
     ask('room:1');
-    reads[0]?.sink.taken(VISIBILITY);
+    reads[0]?.sink.begin(VISIBILITY);
     const [second, third] = [ask('room:1'), ask('room:1')];
     expect([reads.length, snapshots.waitingCount]).toEqual([1, 1]);
     await finish(reads[0]);
     expect(reads.length).toBe(2);
-    reads[1]?.sink.taken(VISIBILITY);
+    reads[1]?.sink.begin(VISIBILITY);
     ask('room:1');
     expect(reads.length).toBe(2);
     now += 1_000;
@@ -208,7 +208,7 @@ describe('those who ask for one channel', () => {
   test('get no snapshot that is of no use to them, while others do', async () => {
     const [useful, useless] = [ask('room:1'), ask('room:1')];
     useless.isUseful = false;
-    expect(reads[0]?.sink.taken(VISIBILITY)).toBe(true);
+    expect(reads[0]?.sink.begin(VISIBILITY)).toBe(true);
     give(reads[0], 0, 2);
     await finish(reads[0]);
     expect([useful.outcome, useless.outcome, useless.frames]).toEqual(['whole', 'again', []]);
@@ -230,7 +230,7 @@ describe('compressed frames', () => {
     deflate = (frame) => new Promise((resolve) => made.push({ frame, ready: () => resolve(Buffer.from(frame)) }));
     const [one, two] = [ask('room:1'), ask('room:1')];
     const [three, four] = [0, 1].map(() => ask('room:1', false, Number.POSITIVE_INFINITY, true)) as [Client, Client];
-    reads[0]?.sink.taken(VISIBILITY);
+    reads[0]?.sink.begin(VISIBILITY);
     const given = [0, 1, 2].map(frameOf);
     for (const frame of given) void reads[0]?.sink.frame(frame);
     reads[0]?.finish();
@@ -256,7 +256,7 @@ describe('compressed frames', () => {
   test('are not made where nobody takes them', async () => {
     deflate = () => expect.fail('nobody takes it');
     const client = ask('room:1');
-    reads[0]?.sink.taken(VISIBILITY);
+    reads[0]?.sink.begin(VISIBILITY);
     give(reads[0], 0, 3);
     await finish(reads[0]);
     expect([client.frames, client.outcome]).toEqual([upTo(3), 'whole']);
@@ -266,7 +266,7 @@ describe('compressed frames', () => {
 describe('a socket that does not keep up', () => {
   test('is left behind where others are through with the window; asked alone, the read waits for it', async () => {
     const [quick, slow] = [ask('room:1'), ask('room:1', false, 2)];
-    reads[0]?.sink.taken(VISIBILITY);
+    reads[0]?.sink.begin(VISIBILITY);
     const first = give(reads[0], 0, 30);
     expect(first).toBe(2 + WINDOW_BYTES / FRAME_BYTES);
     now += 999;
@@ -285,7 +285,7 @@ describe('a socket that does not keep up', () => {
     const alone = ask('room:1', true, 2);
     const other = ask('room:1');
     expect(snapshots.waitingCount).toBe(1);
-    reads[1]?.sink.taken(VISIBILITY);
+    reads[1]?.sink.begin(VISIBILITY);
     const given = give(reads[1], 0, 30);
     expect(given).toBe(2 + WINDOW_BYTES / FRAME_BYTES);
     await alone.unblock();
@@ -296,7 +296,7 @@ describe('a socket that does not keep up', () => {
 
   test('holds the query while all are slow, and is left behind when it takes nothing for long', async () => {
     const slow = [ask('room:1', false, 1), ask('room:1', false, 1)] as const;
-    reads[0]?.sink.taken(VISIBILITY);
+    reads[0]?.sink.begin(VISIBILITY);
     expect(give(reads[0], 0, 30)).toBeLessThan(10);
     now += 9_000;
     (slow[0] as Client).pendingBytes--;
@@ -317,7 +317,7 @@ describe('a socket that does not keep up', () => {
   test('gives its place up sooner where others wait for it', async () => {
     for (const name of ['room:1', 'room:2']) ask(name, false, 1);
     for (const read of reads) {
-      read.sink.taken(VISIBILITY);
+      read.sink.begin(VISIBILITY);
       give(read, 0, 30);
     }
     ask('room:3');
@@ -332,9 +332,9 @@ describe('a socket that does not keep up', () => {
   test('one that waits for the database, and not for its socket, is told to try again', async () => {
     const [quick, held] = [ask('room:1'), ask('room:1', false, 1)];
     const alone = ask('room:2', false, 1);
-    for (const client of [held, alone]) client.isUnanswered = true;
+    for (const client of [held, alone]) client.waitsForAccess = true;
     for (const read of reads) {
-      read.sink.taken(VISIBILITY);
+      read.sink.begin(VISIBILITY);
       give(read, 0, 30);
     }
     ask('room:3');
@@ -348,7 +348,7 @@ describe('a socket that does not keep up', () => {
 
   test('makes no snapshot longer than it may be, however steadily it takes', async () => {
     const slow = ask('room:1', false, 1);
-    reads[0]?.sink.taken(VISIBILITY);
+    reads[0]?.sink.begin(VISIBILITY);
     for (let number = 0; now < 60_000; now += 5_000, number++) {
       give(reads[0], number, 1);
       snapshots.check();
@@ -376,14 +376,14 @@ describe('places', () => {
   test('are free when everybody has left: the query is cancelled, and what waited unread is forgotten', async () => {
     const clients = upTo(3).map((id) => ask(`room:${id}`));
     const other = ask('room:0');
-    clients[0]?.share?.leave();
+    clients[0]?.request?.leave();
     expect(reads[0]?.isCancelled).toBe(false);
-    other.share?.leave();
+    other.request?.leave();
     expect(reads[0]?.isCancelled).toBe(true);
     expect(reads.map(({ name }) => name)).toEqual(['room:0', 'room:1', 'room:2']);
     await settled();
     const waiting = ask('room:5');
-    waiting.share?.leave();
+    waiting.request?.leave();
     await settled();
     expect([snapshots.runningCount, snapshots.waitingCount, waiting.outcome]).toEqual([2, 0, 'left']);
   });
@@ -406,7 +406,7 @@ test('however they take and leave: the frames in order and whole, or lagging; th
         fresh();
         const clients = takes.map(([count, deflates]) => ask('room:1', false, count, deflates));
         const [read] = reads as [Read];
-        read.sink.taken(VISIBILITY);
+        read.sink.begin(VISIBILITY);
         let given = 0;
         let isFull = false;
         for (const { kind, who, count } of steps) {
@@ -419,7 +419,7 @@ test('however they take and leave: the frames in order and whole, or lagging; th
               });
             }
           } else if (kind === 'unblock') await clients[who]?.unblock(count);
-          else clients[who]?.share?.leave();
+          else clients[who]?.request?.leave();
           await settled();
           // what waits for the slowest is bounded
           const behind = clients

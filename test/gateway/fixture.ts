@@ -173,7 +173,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     outboundTotalBytesMax: settings.SNO_OUTBOUND_TOTAL_BYTES,
     deflater,
     visible: async () => {},
-    snapshots: { ask: () => ({ outcome: Promise.resolve('whole'), leave() {} }) },
+    snapshots: { request: () => ({ outcome: Promise.resolve('whole'), leave() {} }) },
     pause: async () => {},
     now: () => clock.now(),
     beforeDelivery: () => deadlines.check(),

@@ -8,6 +8,7 @@
  * gather.
  */
 import type { Subscription } from '../subscription.ts';
+import { type CheckedConnection, checkAccess } from './check.ts';
 
 interface Check {
   readonly subscriptions: Set<Subscription>;
@@ -20,24 +21,19 @@ interface Check {
 }
 
 /** The connection that the checks are for. */
-export interface VigilHost {
-  /**
-   * Ends the subscriptions that are no longer allowed. Resolves when each one is decided. Never
-   * rejects.
-   */
-  check(subscriptions: Iterable<Subscription>): Promise<unknown>;
+export interface HeldConnection extends CheckedConnection {
   /** The limit has changed. */
   pump(): void;
 }
 
-export class Vigil {
-  readonly #host: VigilHost;
+export class AccessHold {
+  readonly #connection: HeldConnection;
   #running: Check | undefined;
   #next: Check | undefined;
   #isBusy = false;
 
-  constructor(host: VigilHost) {
-    this.#host = host;
+  constructor(connection: HeldConnection) {
+    this.#connection = connection;
   }
 
   /** Sequence up to which entries may be written. */
@@ -69,10 +65,10 @@ export class Vigil {
       this.#running = check;
       this.#next = undefined;
       await Promise.all(check.seen);
-      await this.#host.check(check.subscriptions);
+      await Promise.all([...check.subscriptions].map((each) => checkAccess(this.#connection, each)));
       this.#running = undefined;
       check.answer();
-      this.#host.pump();
+      this.#connection.pump();
     }
     this.#isBusy = false;
   }

@@ -4,7 +4,7 @@
  */
 import type { ResolvedChannel } from '../../channels/channel.ts';
 import type { Mark } from '../../commit/entry.ts';
-import type { Attendance } from '../fanout.ts';
+import type { AccessCheckWindow } from '../fanout.ts';
 
 interface Revocation {
   readonly marks: readonly Mark[];
@@ -15,48 +15,48 @@ interface Revocation {
 export class Revocations {
   readonly #visible: (xid: number) => Promise<void>;
   readonly #unseen = new Set<Revocation>();
-  readonly #attending = new Set<Attending>();
+  readonly #openWindows = new Set<OpenWindow>();
 
   constructor(visible: (xid: number) => Promise<void>) {
     this.#visible = visible;
   }
 
-  /** A commit with these marks, or a part of one, has arrived. Resolves when queries see it. */
-  came(marks: readonly Mark[], xid: number): Promise<void> {
+  /** Adds a commit with these marks, or a part of one. Resolves when queries see it. */
+  add(marks: readonly Mark[], xid: number): Promise<void> {
     const seen = this.#visible(xid);
     const revocation = { marks, seen };
     this.#unseen.add(revocation);
     void seen.then(() => this.#unseen.delete(revocation));
-    for (const attending of this.#attending) if (concerns(marks, attending.channel)) attending.meets(seen);
+    for (const window of this.#openWindows) if (concerns(marks, window.channel)) window.addRevocation(seen);
     return seen;
   }
 
-  attend(channel: ResolvedChannel): Attendance {
+  openWindow(channel: ResolvedChannel): AccessCheckWindow {
     const earlier = [...this.#unseen].flatMap(({ marks, seen }) => (concerns(marks, channel) ? seen : []));
-    const attending = new Attending(channel, earlier, () => this.#attending.delete(attending));
-    this.#attending.add(attending);
-    return attending;
+    const window = new OpenWindow(channel, earlier, () => this.#openWindows.delete(window));
+    this.#openWindows.add(window);
+    return window;
   }
 }
 
-class Attending implements Attendance {
+class OpenWindow implements AccessCheckWindow {
   readonly channel: ResolvedChannel;
-  readonly settled: Promise<unknown> | undefined;
-  readonly end: () => void;
-  #met: Promise<void>[] = [];
+  readonly earlierRevocations: Promise<unknown> | undefined;
+  readonly close: () => void;
+  #newRevocations: Promise<void>[] = [];
 
-  constructor(channel: ResolvedChannel, earlier: readonly Promise<void>[], end: () => void) {
+  constructor(channel: ResolvedChannel, earlier: readonly Promise<void>[], close: () => void) {
     this.channel = channel;
-    this.settled = earlier.length === 0 ? undefined : Promise.all(earlier);
-    this.end = end;
+    this.earlierRevocations = earlier.length === 0 ? undefined : Promise.all(earlier);
+    this.close = close;
   }
 
-  meets(seen: Promise<void>): void {
-    this.#met.push(seen);
+  addRevocation(seen: Promise<void>): void {
+    this.#newRevocations.push(seen);
   }
 
-  get disturbed(): Promise<unknown> | undefined {
-    return this.#met.length === 0 ? undefined : Promise.all(this.#met);
+  get newRevocations(): Promise<unknown> | undefined {
+    return this.#newRevocations.length === 0 ? undefined : Promise.all(this.#newRevocations);
   }
 }
 

@@ -6,28 +6,28 @@
 
 import type { Visibility } from '../../markers/visibility.ts';
 import type { Outbox } from '../outbox.ts';
-import type { SnapshotSink } from './shared-snapshot.ts';
+import type { SnapshotSink } from './recipient.ts';
 
-export interface ArrivalOptions {
+export interface SnapshotDeliveryOptions {
   readonly outbox: Outbox;
   /** Whether the client accepts compressed frames. */
   readonly deflates: boolean;
   /** Whether a snapshot with this visibility can be used. */
   readonly isUseful: (visibility: Visibility) => boolean;
   /** Asks whether the subscription is allowed, and ends it if not. Never rejects. */
-  readonly ask: () => Promise<unknown>;
+  readonly checkAccess: () => Promise<unknown>;
   /** Resolves when all pending access checks are answered. Undefined: none is pending. */
-  readonly unanswered: () => Promise<void> | undefined;
+  readonly pendingChecks: () => Promise<void> | undefined;
   readonly isEnded: () => boolean;
 }
 
-export class Arrival implements SnapshotSink {
-  readonly #options: ArrivalOptions;
-  #asked: Promise<unknown> | undefined;
+export class SnapshotDelivery implements SnapshotSink {
+  readonly #options: SnapshotDeliveryOptions;
+  #check: Promise<unknown> | undefined;
   #written: Promise<void> | undefined;
-  #isUnanswered = false;
+  #waitsForAccess = false;
 
-  constructor(options: ArrivalOptions) {
+  constructor(options: SnapshotDeliveryOptions) {
     this.#options = options;
   }
 
@@ -44,30 +44,30 @@ export class Arrival implements SnapshotSink {
     return this.#options.outbox.pendingBytes;
   }
 
-  get isUnanswered(): boolean {
-    return this.#isUnanswered;
+  get waitsForAccess(): boolean {
+    return this.#waitsForAccess;
   }
 
-  taken(visibility: Visibility): boolean {
-    const { isUseful, ask } = this.#options;
+  begin(visibility: Visibility): boolean {
+    const { isUseful, checkAccess } = this.#options;
     if (!isUseful(visibility)) return false;
-    const asked = ask().then(() => {
-      if (this.#asked === asked) this.#asked = undefined;
+    const check = checkAccess().then(() => {
+      if (this.#check === check) this.#check = undefined;
     });
-    this.#asked = asked;
+    this.#check = check;
     return true;
   }
 
   frame(frame: Buffer): Promise<void> | undefined {
-    const before = this.#asked ?? this.#options.unanswered();
+    const before = this.#check ?? this.#options.pendingChecks();
     if (before === undefined) return this.#write(frame);
-    let taken: Promise<void> | undefined;
-    this.#isUnanswered = true;
+    let accepted: Promise<void> | undefined;
+    this.#waitsForAccess = true;
     this.#written = before.then(() => {
-      this.#isUnanswered = false;
-      taken = this.#write(frame);
+      this.#waitsForAccess = false;
+      accepted = this.#write(frame);
     });
-    return this.#written.then(() => taken);
+    return this.#written.then(() => accepted);
   }
 
   #write(frame: Buffer): Promise<void> | undefined {

@@ -1,98 +1,53 @@
 /**
- * One snapshot read and the subscriptions that share it. Each frame is made once and kept in a
- * window until every sharer has received it.
+ * One snapshot read and the subscriptions that share it, its recipients. Each frame is made once
+ * and kept in a window until every recipient has received it.
  *
- * Fast sharers do not wait for the slowest. If the window is full, a slow sharer that delays
- * finished ones for more than HOLD_UP_MS_MAX in total ends as `lagging`. If all are slow, the query
+ * Fast recipients do not wait for the slowest. If the window is full, a slow recipient that delays
+ * finished ones for more than DELAY_MS_MAX in total ends as `lagging`. If all are slow, the query
  * waits for them, but not for one that accepts nothing for long. The same holds if the database
  * does not answer an access check in time; that is reported as `try_again`.
  */
 import type { ResolvedChannel } from '../../channels/channel.ts';
 import { Deque } from '../../deque.ts';
-import { SnoError } from '../../errors.ts';
+import type { SnoError } from '../../errors.ts';
 import type { Visibility } from '../../markers/visibility.ts';
+import { type Outcome, type Recipient, type SnapshotRequest, type SnapshotSink, settle } from './recipient.ts';
 import type { FrameSink } from './snapshot.ts';
 
 /**
- * whole: all of the snapshot was written. again: it can't be used, another must be taken. lagging:
- * the socket did not keep up. left: `leave` was called.
- */
-export type Outcome = 'whole' | 'again' | 'lagging' | 'left';
-
-/** One subscription that wants a snapshot. */
-export interface SnapshotSink {
-  /** Whether it accepts compressed frames. */
-  readonly deflates: boolean;
-  /**
-   * Called once, before the first frame, with the snapshot's visibility. False: the snapshot can't
-   * be used, another must be taken.
-   */
-  taken(visibility: Visibility): boolean;
-  /**
-   * Writes a `snapshot` frame. The promise resolves when the socket accepts the next frame;
-   * undefined: it accepts it now.
-   */
-  frame(frame: Buffer): Promise<void> | undefined;
-  /** Bytes that the socket has not accepted. The socket makes progress if they become fewer. */
-  readonly pendingBytes: number;
-  /** Whether it waits for an access check and not for its socket. */
-  readonly isUnanswered: boolean;
-}
-
-/** A share in a snapshot. */
-export interface Share {
-  /** Rejects with a SnoError if the snapshot can't be read. */
-  readonly outcome: Promise<Outcome>;
-  /** Called when the subscription no longer wants the snapshot. */
-  leave(): void;
-}
-
-/**
- * A frame in compressed and plain form. Both are the same buffer if all sharers need the same form.
+ * A frame in compressed and plain form. Both are the same buffer if all recipients need the same
+ * form.
  */
 interface Forms {
   readonly deflated: Buffer;
   readonly plain: Buffer;
 }
 
-/** How long one sharer may delay others in total before it ends as `lagging`, in ms. */
-const HOLD_UP_MS_MAX = 1_000;
+/** How long one recipient may delay others in total before it ends as `lagging`, in ms. */
+const DELAY_MS_MAX = 1_000;
 
-interface Sharer {
-  readonly sink: SnapshotSink;
-  /** Number of the next frame, from 0. */
-  next: number;
-  isBlocked: boolean;
-  pendingBytes: number;
-  /** When it last made progress. */
-  movedAt: number;
-  /** How long others have waited for it, in ms, since it last had all available frames. */
-  heldUpMs: number;
-  readonly end: (outcome: Outcome) => void;
-  readonly fail: (error: SnoError) => void;
-}
-
-export interface ReadingOptions {
-  /** Maximum bytes of frames that wait for the slowest sharer. */
+export interface SharedSnapshotOptions {
+  /** Maximum bytes of frames that wait for the slowest recipient. */
   readonly windowBytesMax: number;
   /** Returns a frame's compressed form. */
   readonly deflate: (frame: Buffer) => Promise<Buffer>;
   readonly now: () => number;
-  /** Called when the last sharer has left. */
+  /** Called when the last recipient has left. */
   readonly onEmpty: () => void;
 }
 
-export class Reading implements FrameSink {
+export class SharedSnapshot implements FrameSink {
   readonly channel: ResolvedChannel;
-  readonly #options: ReadingOptions;
-  readonly #sharers = new Set<Sharer>();
+  readonly #options: SharedSnapshotOptions;
+  readonly #recipients = new Set<Recipient>();
   readonly #window = new Deque<Forms>();
   #windowBytes = 0;
   /** Number of the first frame in the window. */
   #first = 0;
-  #isTaken = false;
+  #hasBegun = false;
   /**
-   * Whether at least one sharer accepts compressed frames, and (`isMixed`) at least one does not.
+   * Whether at least one recipient accepts compressed frames, and (`isMixed`) at least one does
+   * not.
    * Known once the snapshot is taken.
    */
   #deflates = false;
@@ -104,17 +59,17 @@ export class Reading implements FrameSink {
   #compressed: Promise<unknown> = Promise.resolve();
   #isWhole = false;
   #roomMade: (() => void) | undefined;
-  /** Since when a sharer waits for others at the far end of the window. */
+  /** Since when a recipient waits for others at the far end of the window. */
   #waitedSince: number | undefined;
 
-  constructor(channel: ResolvedChannel, options: ReadingOptions) {
+  constructor(channel: ResolvedChannel, options: SharedSnapshotOptions) {
     this.channel = channel;
     this.#options = options;
   }
 
   /** Whether the snapshot's visibility is fixed: later requests need a later snapshot. */
-  get isTaken(): boolean {
-    return this.#isTaken;
+  get hasBegun(): boolean {
+    return this.#hasBegun;
   }
 
   /** Whether all rows have been read. */
@@ -123,33 +78,33 @@ export class Reading implements FrameSink {
   }
 
   get isEmpty(): boolean {
-    return this.#sharers.size === 0;
+    return this.#recipients.size === 0;
   }
 
   get windowBytes(): number {
     return this.#windowBytes;
   }
 
-  share(sink: SnapshotSink): Share {
+  add(sink: SnapshotSink): SnapshotRequest {
     let leave = () => {};
     const outcome = new Promise<Outcome>((end, fail) => {
-      const sharer = { sink, next: 0, isBlocked: false, pendingBytes: 0, movedAt: 0, heldUpMs: 0, end, fail };
-      this.#sharers.add(sharer);
-      leave = () => this.#remove(sharer, 'left');
+      const recipient = { sink, next: 0, isBlocked: false, pendingBytes: 0, movedAt: 0, delayedMs: 0, end, fail };
+      this.#recipients.add(recipient);
+      leave = () => this.#remove(recipient, 'left');
     });
     return { outcome, leave: () => leave() };
   }
 
-  taken(visibility: Visibility): boolean {
-    this.#isTaken = true;
-    for (const sharer of [...this.#sharers]) {
-      if (sharer.sink.taken(visibility)) continue;
-      this.#sharers.delete(sharer);
-      sharer.end('again');
+  begin(visibility: Visibility): boolean {
+    this.#hasBegun = true;
+    for (const recipient of [...this.#recipients]) {
+      if (recipient.sink.begin(visibility)) continue;
+      this.#recipients.delete(recipient);
+      recipient.end('again');
     }
-    const deflating = [...this.#sharers].filter(({ sink }) => sink.deflates).length;
+    const deflating = [...this.#recipients].filter(({ sink }) => sink.deflates).length;
     this.#deflates = deflating > 0;
-    this.#isMixed = this.#deflates && deflating < this.#sharers.size;
+    this.#isMixed = this.#deflates && deflating < this.#recipients.size;
     return !this.isEmpty;
   }
 
@@ -169,7 +124,7 @@ export class Reading implements FrameSink {
   #add(forms: Forms): Promise<void> | undefined {
     this.#window.push(forms);
     this.#windowBytes += bytesOf(forms);
-    for (const sharer of this.#sharers) this.#serve(sharer);
+    for (const recipient of this.#recipients) this.#serve(recipient);
     this.#makeRoom();
     if (!this.#isFull) return undefined;
     return new Promise((resolve) => {
@@ -185,34 +140,34 @@ export class Reading implements FrameSink {
   finish(): void {
     const end = () => {
       this.#isWhole = true;
-      for (const sharer of [...this.#sharers]) this.#endIfWhole(sharer);
+      for (const recipient of [...this.#recipients]) this.#endIfWhole(recipient);
     };
     if (this.#deflates) void this.#compressed.then(end);
     else end();
   }
 
   fail(error: SnoError): void {
-    for (const sharer of this.#sharers) sharer.fail(error);
-    this.#sharers.clear();
+    for (const recipient of this.#recipients) recipient.fail(error);
+    this.#recipients.clear();
   }
 
   /**
-   * Ends sharers that accepted nothing for `stallMs`, or that delay others. Called periodically.
+   * Ends recipients that accepted nothing for `stallMs`, or that delay others. Called periodically.
    */
   check(stallMs: number): void {
     const now = this.#options.now();
-    for (const sharer of [...this.#sharers]) {
-      const { pendingBytes } = sharer.sink;
-      if (!sharer.isBlocked || pendingBytes !== sharer.pendingBytes) sharer.movedAt = now;
-      sharer.pendingBytes = pendingBytes;
-      if (now - sharer.movedAt >= stallMs) this.#remove(sharer, 'lagging');
+    for (const recipient of [...this.#recipients]) {
+      const { pendingBytes } = recipient.sink;
+      if (!recipient.isBlocked || pendingBytes !== recipient.pendingBytes) recipient.movedAt = now;
+      recipient.pendingBytes = pendingBytes;
+      if (now - recipient.movedAt >= stallMs) this.#remove(recipient, 'lagging');
     }
     this.#makeRoom();
   }
 
-  /** Ends all sharers as `lagging`: the read has taken too long. */
+  /** Ends all recipients as `lagging`: the read has taken too long. */
   giveUp(): void {
-    for (const sharer of [...this.#sharers]) this.#remove(sharer, 'lagging');
+    for (const recipient of [...this.#recipients]) this.#remove(recipient, 'lagging');
   }
 
   get #end(): number {
@@ -223,41 +178,41 @@ export class Reading implements FrameSink {
     return this.#windowBytes >= this.#options.windowBytesMax;
   }
 
-  #serve(sharer: Sharer): void {
-    while (!sharer.isBlocked && sharer.next < this.#end) {
-      const { plain, deflated } = this.#window.at(sharer.next++ - this.#first) as Forms;
-      const taken = sharer.sink.frame(sharer.sink.deflates ? deflated : plain);
-      if (taken === undefined) continue;
-      sharer.isBlocked = true;
-      sharer.movedAt = this.#options.now();
-      sharer.pendingBytes = sharer.sink.pendingBytes;
-      void taken.then(() => this.#unblocked(sharer));
+  #serve(recipient: Recipient): void {
+    while (!recipient.isBlocked && recipient.next < this.#end) {
+      const { plain, deflated } = this.#window.at(recipient.next++ - this.#first) as Forms;
+      const accepted = recipient.sink.frame(recipient.sink.deflates ? deflated : plain);
+      if (accepted === undefined) continue;
+      recipient.isBlocked = true;
+      recipient.movedAt = this.#options.now();
+      recipient.pendingBytes = recipient.sink.pendingBytes;
+      void accepted.then(() => this.#unblocked(recipient));
     }
-    if (sharer.next === this.#end) sharer.heldUpMs = 0;
-    this.#endIfWhole(sharer);
+    if (recipient.next === this.#end) recipient.delayedMs = 0;
+    this.#endIfWhole(recipient);
   }
 
-  #unblocked(sharer: Sharer): void {
-    sharer.isBlocked = false;
-    if (!this.#sharers.has(sharer)) return;
-    this.#serve(sharer);
+  #unblocked(recipient: Recipient): void {
+    recipient.isBlocked = false;
+    if (!this.#recipients.has(recipient)) return;
+    this.#serve(recipient);
     this.#makeRoom();
   }
 
-  #endIfWhole(sharer: Sharer): void {
-    if (this.#isWhole && sharer.next === this.#end) this.#remove(sharer, 'whole');
+  #endIfWhole(recipient: Recipient): void {
+    if (this.#isWhole && recipient.next === this.#end) this.#remove(recipient, 'whole');
   }
 
-  #remove(sharer: Sharer, outcome: Outcome): void {
-    if (!this.#sharers.delete(sharer)) return;
-    tell(sharer, outcome);
+  #remove(recipient: Recipient, outcome: Outcome): void {
+    if (!this.#recipients.delete(recipient)) return;
+    settle(recipient, outcome);
     if (this.isEmpty) this.#options.onEmpty();
     else this.#makeRoom();
   }
 
   /**
-   * If the window is full, drops the frames that every sharer has, and ends sharers that delayed
-   * others for too long.
+   * If the window is full, drops the frames that every recipient has, and ends recipients that
+   * delayed others for too long.
    */
   #makeRoom(): void {
     const { now } = this.#options;
@@ -265,19 +220,19 @@ export class Reading implements FrameSink {
     this.#waitedSince = undefined;
     if (this.#isFull) {
       const half = this.#first + this.#window.length / 2;
-      for (const sharer of [...this.#sharers]) {
-        if (!sharer.isBlocked || sharer.next > half) continue;
-        sharer.heldUpMs += waitedMs;
-        if (sharer.heldUpMs < HOLD_UP_MS_MAX) continue;
-        this.#sharers.delete(sharer);
-        tell(sharer, 'lagging');
+      for (const recipient of [...this.#recipients]) {
+        if (!recipient.isBlocked || recipient.next > half) continue;
+        recipient.delayedMs += waitedMs;
+        if (recipient.delayedMs < DELAY_MS_MAX) continue;
+        this.#recipients.delete(recipient);
+        settle(recipient, 'lagging');
       }
       if (this.isEmpty) return this.#options.onEmpty();
-      this.#forgetTaken();
+      this.#dropReceived();
     }
     if (this.#isFull) {
-      // A sharer that is not blocked has received the whole window.
-      for (const { isBlocked } of this.#sharers) if (!isBlocked) this.#waitedSince = now();
+      // A recipient that is not blocked has received the whole window.
+      for (const { isBlocked } of this.#recipients) if (!isBlocked) this.#waitedSince = now();
       return;
     }
     const made = this.#roomMade;
@@ -285,17 +240,11 @@ export class Reading implements FrameSink {
     made?.();
   }
 
-  #forgetTaken(): void {
+  #dropReceived(): void {
     let slowest = this.#end;
-    for (const { next } of this.#sharers) slowest = Math.min(slowest, next);
+    for (const { next } of this.#recipients) slowest = Math.min(slowest, next);
     for (; this.#first < slowest; this.#first++) this.#windowBytes -= bytesOf(this.#window.shift() as Forms);
   }
-}
-
-function tell({ sink, end, fail }: Sharer, outcome: Outcome): void {
-  if (outcome === 'lagging' && sink.isUnanswered)
-    fail(new SnoError('try_again', 'the database did not answer in time who may hear the channel'));
-  else end(outcome);
 }
 
 function bytesOf({ plain, deflated }: Forms): number {

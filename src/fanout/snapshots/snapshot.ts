@@ -19,7 +19,7 @@ export interface FrameSink {
    * Called once, before the first frame, with the snapshot's visibility. False: the snapshot can't
    * be used, so no row is read.
    */
-  taken(visibility: Visibility): boolean;
+  begin(visibility: Visibility): boolean;
   /**
    * Receives a `snapshot` frame. The promise resolves when the next frame may follow; undefined: it
    * may follow now.
@@ -46,8 +46,8 @@ export interface SnapshotReaderOptions {
   readonly control: pg.Pool;
   readonly secondsMax: number;
   /**
-   * How long a connection may be silent before Snö checks that the server still works on the query,
-   * in ms.
+   * How long a connection may be silent before Snö checks that the server still works on the
+   * query, in ms.
    */
   readonly silenceMs?: number;
 }
@@ -87,7 +87,7 @@ class Read {
   /** A cancel may hit the connection's next query: the connection must not be reused. */
   #isCancelSent = false;
   /** Number of frames that must be accepted before more rows are read. */
-  #untaken = 0;
+  #unaccepted = 0;
   /** Counts received rows and resumed reads. `lookedAt` is the count at the last look. */
   #heard = 0;
   #lookedAt = -1;
@@ -163,7 +163,7 @@ class Read {
     const seen = `select pg_current_snapshot()::text as snapshot${settings.join('')}`;
     const { rows } = await client.query<{ snapshot: string }>(timed(seen, this.#silenceMs, [...values]));
     const [row] = rows as [{ snapshot: string }];
-    if (this.#isCancelled || !this.#sink.taken(new Visibility(row.snapshot))) return;
+    if (this.#isCancelled || !this.#sink.begin(new Visibility(row.snapshot))) return;
     const frames = new RowFrames(name);
     const receive = ({ chunk }: { readonly chunk: Buffer }) => {
       this.#heard++;
@@ -187,7 +187,7 @@ class Read {
    */
   async #look(client: CopyClient): Promise<void> {
     const heard = this.#heard;
-    const isSilent = heard === this.#lookedAt && this.#untaken === 0;
+    const isSilent = heard === this.#lookedAt && this.#unaccepted === 0;
     this.#lookedAt = heard;
     const wasMissed = this.#isMissed;
     this.#isMissed = false;
@@ -196,19 +196,19 @@ class Read {
       .query(IS_AT_IT, [client.processID])
       // The next look will show it.
       .catch(() => ({ rowCount: 1 }));
-    this.#isMissed = rowCount === 0 && heard === this.#heard && this.#untaken === 0 && this.#client === client;
+    this.#isMissed = rowCount === 0 && heard === this.#heard && this.#unaccepted === 0 && this.#client === client;
     if (this.#isMissed && wasMissed) client.connection.stream.destroy();
   }
 
   #give(client: CopyClient, frame: Buffer): void {
     if (this.#isCancelled) return;
-    const taken = this.#sink.frame(frame);
-    if (taken === undefined) return;
+    const accepted = this.#sink.frame(frame);
+    if (accepted === undefined) return;
     // Rows already read with this one still arrive.
-    if (this.#untaken++ === 0) client.connection.stream.pause();
-    void taken.then(() => {
+    if (this.#unaccepted++ === 0) client.connection.stream.pause();
+    void accepted.then(() => {
       this.#heard++;
-      if (--this.#untaken === 0) client.connection.stream.resume();
+      if (--this.#unaccepted === 0) client.connection.stream.resume();
     });
   }
 }

@@ -3,15 +3,19 @@
  * of the database. The numbers of running and of waiting reads are limited; further requests are
  * told to retry. See docs/decisions/0015-shared-snapshots.md.
  *
- * waiting --a place is free--> running, not taken --visibility known--> running --all sent--> over
- * \______ requests for the channel share it ______/
+ *     waiting ----> running ----> begun ----> over
  *
- * A snapshot is never older than its request: a request after it was taken shares the next one.
+ * - waiting: until one of the places is free. Requests for the channel share it.
+ * - running: its visibility is not known yet. Requests for the channel still share it.
+ * - begun: its visibility is fixed. A later request gets the next snapshot: a snapshot is never
+ *   older than its request.
+ * - over: every recipient has all of it.
  */
 import type { ResolvedChannel } from '../../channels/channel.ts';
 import { SnoError } from '../../errors.ts';
 import { FairShare } from '../../fair-share.ts';
-import { Reading, type Share, type SnapshotSink } from './shared-snapshot.ts';
+import type { SnapshotRequest, SnapshotSink } from './recipient.ts';
+import { SharedSnapshot } from './shared-snapshot.ts';
 import type { FrameSink, SnapshotRead } from './snapshot.ts';
 
 export interface SnapshotsOptions {
@@ -20,7 +24,7 @@ export interface SnapshotsOptions {
   readonly runningMax: number;
   /** Maximum reads that wait for a place. */
   readonly waitingMax: number;
-  /** Maximum bytes of one snapshot's frames that wait for its slowest sharer. */
+  /** Maximum bytes of one snapshot's frames that wait for its slowest recipient. */
   readonly windowBytesMax: number;
   /** How long one snapshot may take in total, in ms. */
   readonly ageMaxMs: number;
@@ -59,16 +63,16 @@ export interface SnapshotSource {
    * Requests a snapshot. `alone`: not shared, for clients that others left behind. Throws
    * `overloaded` if too many wait; `address` is the client's address for that limit.
    */
-  ask(channel: ResolvedChannel, sink: SnapshotSink, alone: boolean, address?: string): Share;
+  request(channel: ResolvedChannel, sink: SnapshotSink, alone: boolean, address?: string): SnapshotRequest;
 }
 
 export class Snapshots implements SnapshotSource {
   readonly #options: SnapshotsOptions;
-  /** The waiting reads, by the addresses that asked. */
-  readonly #queue: FairShare<Reading>;
-  readonly #running = new Map<Reading, Running>();
+  /** The waiting reads, by the addresses that requested them. */
+  readonly #queue: FairShare<SharedSnapshot>;
+  readonly #running = new Map<SharedSnapshot, Running>();
   /** By channel name: the reads that can still be shared. */
-  readonly #open = new Map<string, Reading>();
+  readonly #open = new Map<string, SharedSnapshot>();
 
   constructor(options: SnapshotsOptions) {
     this.#options = options;
@@ -83,30 +87,30 @@ export class Snapshots implements SnapshotSource {
     return this.#running.size;
   }
 
-  ask(channel: ResolvedChannel, sink: SnapshotSink, alone: boolean, address?: string): Share {
+  request(channel: ResolvedChannel, sink: SnapshotSink, alone: boolean, address?: string): SnapshotRequest {
     const open = alone ? undefined : this.#open.get(channel.name);
     if (open !== undefined && isSame(open, channel)) {
       this.#queue.give(open, address);
-      return open.share(sink);
+      return open.add(sink);
     }
     const { runningMax, windowBytesMax, deflate, now } = this.#options;
-    const reading: Reading = new Reading(channel, {
+    const snapshot: SharedSnapshot = new SharedSnapshot(channel, {
       windowBytesMax,
       deflate,
       now,
-      onEmpty: () => this.#emptied(reading),
+      onEmpty: () => this.#emptied(snapshot),
     });
-    const { isIn, displaced } = this.#queue.enter(reading, address);
+    const { isIn, displaced } = this.#queue.enter(snapshot, address);
     if (!isIn && this.#running.size >= runningMax) throw this.#refusal();
     if (displaced !== undefined) {
       displaced.fail(this.#refusal());
       this.#emptied(displaced);
     }
-    if (!alone) this.#open.set(channel.name, reading);
-    const share = reading.share(sink);
+    if (!alone) this.#open.set(channel.name, snapshot);
+    const request = snapshot.add(sink);
     if (isIn) this.#start();
-    else this.#run(reading);
-    return share;
+    else this.#run(snapshot);
+    return request;
   }
 
   #refusal(): SnoError {
@@ -117,73 +121,73 @@ export class Snapshots implements SnapshotSource {
   /** Ends reads that take too long. Called every SNAPSHOT_CHECK_MS. */
   check(): void {
     const { now, ageMaxMs } = this.#options;
-    for (const [reading, { startedAt }] of this.#running) {
-      if (now() - startedAt >= ageMaxMs) reading.giveUp();
-      else reading.check(this.#queue.size > 0 ? STALL_AWAITED_MS : STALL_MS);
+    for (const [snapshot, { startedAt }] of this.#running) {
+      if (now() - startedAt >= ageMaxMs) snapshot.giveUp();
+      else snapshot.check(this.#queue.size > 0 ? STALL_AWAITED_MS : STALL_MS);
     }
     this.#start();
   }
 
   #start(): void {
     while (this.#running.size < this.#options.runningMax) {
-      const reading = this.#queue.next((each) => !this.#isGathering(each));
-      if (reading === undefined) return;
-      this.#run(reading);
+      const snapshot = this.#queue.next((each) => !this.#isGathering(each));
+      if (snapshot === undefined) return;
+      this.#run(snapshot);
     }
   }
 
   /** Whether more clients may come to share it, since the channel is being read right now. */
-  #isGathering(reading: Reading): boolean {
-    if (this.#open.get(reading.channel.name) !== reading) return false;
+  #isGathering(snapshot: SharedSnapshot): boolean {
+    if (this.#open.get(snapshot.channel.name) !== snapshot) return false;
     const since = this.#options.now() - GATHER_MS;
     for (const [{ channel }, { isRead, startedAt }] of this.#running)
-      if (channel.name === reading.channel.name && !isRead && startedAt > since) return true;
+      if (channel.name === snapshot.channel.name && !isRead && startedAt > since) return true;
     return false;
   }
 
-  #run(reading: Reading): void {
-    this.#queue.leave(reading);
+  #run(snapshot: SharedSnapshot): void {
+    this.#queue.leave(snapshot);
     this.#options.onRead();
     const sink: FrameSink = {
-      taken: (visibility) => {
-        this.#close(reading);
-        return reading.taken(visibility);
+      begin: (visibility) => {
+        this.#close(snapshot);
+        return snapshot.begin(visibility);
       },
-      frame: (frame) => reading.frame(frame),
+      frame: (frame) => snapshot.frame(frame),
     };
-    const read = this.#options.read(reading.channel, sink);
+    const read = this.#options.read(snapshot.channel, sink);
     const running: Running = { read, startedAt: this.#options.now(), isRead: false };
-    this.#running.set(reading, running);
+    this.#running.set(snapshot, running);
     const end = (tell: () => void) => {
       running.isRead = true;
       tell();
-      this.#emptied(reading);
+      this.#emptied(snapshot);
       this.#start();
     };
     read.done.then(
-      () => end(() => reading.finish()),
-      (error: SnoError) => end(() => reading.fail(error)),
+      () => end(() => snapshot.finish()),
+      (error: SnoError) => end(() => snapshot.fail(error)),
     );
   }
 
   /** The read can't be shared from now on. */
-  #close(reading: Reading): void {
-    if (this.#open.get(reading.channel.name) === reading) this.#open.delete(reading.channel.name);
+  #close(snapshot: SharedSnapshot): void {
+    if (this.#open.get(snapshot.channel.name) === snapshot) this.#open.delete(snapshot.channel.name);
   }
 
-  /** If the last sharer has left, frees the read's place for the next one. */
-  #emptied(reading: Reading): void {
-    if (!reading.isEmpty) return;
-    this.#close(reading);
-    this.#queue.leave(reading);
-    const running = this.#running.get(reading);
+  /** If the last recipient has left, frees the read's place for the next one. */
+  #emptied(snapshot: SharedSnapshot): void {
+    if (!snapshot.isEmpty) return;
+    this.#close(snapshot);
+    this.#queue.leave(snapshot);
+    const running = this.#running.get(snapshot);
     if (running === undefined) return;
     if (!running.isRead) running.read.cancel();
-    this.#running.delete(reading);
+    this.#running.delete(snapshot);
     this.#start();
   }
 }
 
-function isSame({ channel }: Reading, { name, view }: ResolvedChannel): boolean {
+function isSame({ channel }: SharedSnapshot, { name, view }: ResolvedChannel): boolean {
   return channel.name === name && channel.view?.fingerprint === view?.fingerprint;
 }

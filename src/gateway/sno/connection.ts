@@ -38,7 +38,7 @@ const SILENT_BEATS_MAX = 2;
 
 export interface ConnectionServices extends SubscriptionServices {
   readonly tokens: Tokens;
-  readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'attend' | 'afterCommitted'>;
+  readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'openAccessCheck' | 'afterCommitted'>;
   readonly metrics: Metrics;
   readonly logger: Logger;
   readonly limits: Limits;

@@ -1,0 +1,20 @@
+/** Checks again whether a client may still receive a channel. */
+import type { UnsubscribedCode } from '../../protocol.ts';
+import type { Verdict } from '../fanout.ts';
+import type { Subscription } from '../subscription.ts';
+
+/** The connection that the subscription belongs to. */
+export interface CheckedConnection {
+  unsubscribe(channel: string, code: UnsubscribedCode, verdict?: Verdict): boolean;
+}
+
+/** Ends the subscription if its grant no longer allows the channel. Never rejects. */
+export async function checkAccess(connection: CheckedConnection, subscription: Subscription): Promise<void> {
+  const { channel, grant } = subscription;
+  if (subscription.isEnded) return;
+  const verdict = await grant.stillAllowed(channel);
+  // The client may have left the channel meanwhile.
+  if (verdict === true || subscription.isEnded) return;
+  const code = verdict === 'dropped' ? 'channel_dropped' : 'access_revoked';
+  connection.unsubscribe(channel.name, code, verdict);
+}

@@ -1,0 +1,58 @@
+/** A subscription that receives a snapshot, with others that share it. */
+import { SnoError } from '../../errors.ts';
+import type { Visibility } from '../../markers/visibility.ts';
+
+/**
+ * whole: all of the snapshot was written. again: it can't be used, another must be taken. lagging:
+ * the socket did not keep up. left: `leave` was called.
+ */
+export type Outcome = 'whole' | 'again' | 'lagging' | 'left';
+
+/** One subscription that wants a snapshot. */
+export interface SnapshotSink {
+  /** Whether it accepts compressed frames. */
+  readonly deflates: boolean;
+  /**
+   * Called once, before the first frame, with the snapshot's visibility. False: the snapshot can't
+   * be used, another must be taken.
+   */
+  begin(visibility: Visibility): boolean;
+  /**
+   * Writes a `snapshot` frame. The promise resolves when the socket accepts the next frame;
+   * undefined: it accepts it now.
+   */
+  frame(frame: Buffer): Promise<void> | undefined;
+  /** Bytes that the socket has not accepted. The socket makes progress if they become fewer. */
+  readonly pendingBytes: number;
+  /** Whether it waits for an access check and not for its socket. */
+  readonly waitsForAccess: boolean;
+}
+
+/** One subscription's request for a snapshot. */
+export interface SnapshotRequest {
+  /** Rejects with a SnoError if the snapshot can't be read. */
+  readonly outcome: Promise<Outcome>;
+  /** Called when the subscription no longer wants the snapshot. */
+  leave(): void;
+}
+
+export interface Recipient {
+  readonly sink: SnapshotSink;
+  /** Number of the next frame, from 0. */
+  next: number;
+  isBlocked: boolean;
+  pendingBytes: number;
+  /** When it last made progress. */
+  movedAt: number;
+  /** How long others have waited for it, in ms, since it last had all available frames. */
+  delayedMs: number;
+  readonly end: (outcome: Outcome) => void;
+  readonly fail: (error: SnoError) => void;
+}
+
+/** Answers the request. */
+export function settle({ sink, end, fail }: Recipient, outcome: Outcome): void {
+  if (outcome === 'lagging' && sink.waitsForAccess)
+    fail(new SnoError('try_again', 'the database did not answer in time who may hear the channel'));
+  else end(outcome);
+}
