@@ -23,7 +23,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'drops what a snapshot did not see yet': {
     mutation: {
       file: 'fanout/subscription.js',
-      text: 'xid === 0 || this.#visibility.sees(xid)',
+      text: 'xid === 0 || snapshot.visibility.sees(xid)',
       replacement: 'true',
     },
     faults: ['clients rejoin', 'clients rejoin', 'clients rejoin'],
@@ -32,7 +32,7 @@ const CASES: Readonly<Record<string, Case>> = {
   },
   'delivers a commit in two halves': {
     mutation: {
-      file: 'journal/commit-builder.js',
+      file: 'commit/builder.js',
       text: 'const part = inParts ?',
       replacement: 'const part = false ?',
     },
