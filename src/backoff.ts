@@ -9,3 +9,8 @@ export function backoff(attempt: number, random: number): number {
   const ceiling = Math.min(MAX_MS, FIRST_MS * 2 ** Math.min(attempt, 20));
   return Math.round(ceiling * (0.1 + 0.9 * random));
 }
+
+/** Resolves when it is time for the next attempt. */
+export function pauseBefore(attempt: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, backoff(attempt, Math.random())));
+}

@@ -116,6 +116,11 @@ export const ERRORS = {
     cause: 'A worker process (SNO_WORKERS) ended by itself: before it could serve clients, or because of a bug.',
     hint: 'Read what it logged. If it ran out of memory, give the machine more or set SNO_WORKERS lower.',
   },
+  relay_version: {
+    audience: 'operator',
+    cause: 'A process received part of the stream from a Snö process of a version that it cannot read.',
+    hint: 'Run the same version of Snö in all processes.',
+  },
   tls_invalid: {
     audience: 'operator',
     cause: 'The certificate or key file cannot be read, is not PEM, or the two do not match.',

@@ -2,7 +2,14 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { crowdedFolders, forbiddenImports, importCycles, importsOf, unknownFolders } from './support/layers.ts';
+import {
+  crowdedFolders,
+  forbiddenImports,
+  importCycles,
+  importsOf,
+  loadedBy,
+  unknownFolders,
+} from './support/layers.ts';
 
 const SRC = fileURLToPath(new URL('../src', import.meta.url));
 
@@ -31,6 +38,13 @@ describe('src', () => {
     expect(crowdedFolders(files)).toEqual([]);
   });
 
+  test('serves clients without the SQL parser and without compiling a view', () => {
+    const loaded = [...loadedBy('workers/worker.ts', sources)];
+    expect(loaded).toContain('channels/served/names.ts');
+    const unneeded = /^(wal|decode|setup)\/|^channels\/(sql|compiler|definitions|evaluation|routines|remote)\//;
+    expect(loaded.filter((file) => unneeded.test(file))).toEqual([]);
+  });
+
   test('is read: the files import one another', () => {
     const found = new Set([...sources].flatMap(([file, source]) => importsOf(file, source)));
     expect(found).toContain('lsn.ts');
@@ -57,6 +71,8 @@ describe('the rule', () => {
     ['channels/evaluation/a.ts', "import { b } from '../router.ts';"],
     ['channels/a.ts', "import { b } from './catalog/b.ts';"],
     ['gateway/accept/a.ts', "import { b } from '../server.ts';"],
+    ['fanout/a.ts', "import { b } from '../channels/compiler/b.ts';"],
+    ['main.ts', "import { b } from './channels/values/b.ts';"],
     ['dashboard/a.ts', "import { b } from '../gateway/b.ts';"],
   ])('forbids %s: %s', (file, source) => {
     expect(forbiddenImports(new Map([[file, source]]))).toHaveLength(1);
@@ -64,7 +80,8 @@ describe('the rule', () => {
 
   test.each([
     ['gateway/a.ts', "import { b } from '../fanout/b.ts';"],
-    ['access/a.ts', "import { b } from '../channels/b.ts';"],
+    ['access/a.ts', "import { b } from '../channels/served/b.ts';"],
+    ['cli/a.ts', "import { b } from '../channels/compiler/b.ts';"],
     ['channels/compiler/a.ts', "import { b } from './expressions/b.ts';\nimport { c } from '../channel.ts';"],
     ['channels/router.ts', "import { b } from './definitions/b.ts';"],
     ['gateway/server.ts', "import { b } from './accept/b.ts';"],

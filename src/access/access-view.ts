@@ -3,8 +3,8 @@
  * answer is told to retry.
  */
 import type pg from 'pg';
-import type { AccessView, ResolvedChannel } from '../channels/channel.ts';
-import { canonicalTest, testAll } from '../channels/values/value-text.ts';
+import type { ResolvedChannel, ServedAccess } from '../channels/served/served.ts';
+import { canonicalTest, isInput, testAll } from '../channels/values/value-text.ts';
 import type { Settings } from '../config/config.ts';
 import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
@@ -153,21 +153,26 @@ export class ViewAccess implements Access {
     return this.#questions.ask(canonicalSql(valueTypes), values, false, address);
   }
 
-  async #isGranted(access: AccessView, values: readonly string[], claims: Claims, address?: string): Promise<boolean> {
+  async #isGranted(
+    access: ServedAccess,
+    values: readonly string[],
+    claims: Claims,
+    address?: string,
+  ): Promise<boolean> {
     const areValues = testAll(access.valueTypes.map(canonicalTest), values);
     if (areValues === false) return false;
     let certain = areValues === true;
     const wanted: string[] = [];
-    for (const { name, test } of access.claims) {
-      const texts = claimTexts(findClaim(claims, name)).filter((text) => test(text) !== false);
+    for (const { name, input } of access.claims) {
+      const texts = claimTexts(findClaim(claims, name)).filter((text) => isInput(input, text) !== false);
       if (texts.length === 0) return false;
-      certain &&= texts.every((text) => test(text) === true);
+      certain &&= texts.every((text) => isInput(input, text) === true);
       wanted.push(arrayText(texts));
     }
     return this.#questions.ask(access.sql, [...values, ...wanted], certain, address);
   }
 }
 
-function sameTypes({ valueTypes }: AccessView, types: readonly string[]): boolean {
+function sameTypes({ valueTypes }: ServedAccess, types: readonly string[]): boolean {
   return valueTypes.every((type, index) => type === types[index]);
 }

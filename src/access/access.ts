@@ -2,7 +2,7 @@
  * access: decides which clients may subscribe. Default deny; the database decides (design:
  * "Access").
  */
-import type { ResolvedChannel } from '../channels/channel.ts';
+import type { ResolvedChannel } from '../channels/served/served.ts';
 import type { SnoError } from '../errors.ts';
 
 /** A token's claims: every member of its payload, including `sub`. No token: no claims. */

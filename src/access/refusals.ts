@@ -3,8 +3,8 @@
  * of another type, and its token's claim names. The log receives all claims that the access view
  * asks for, with their values: `detail`.
  */
-import type { AccessView, ResolvedChannel } from '../channels/channel.ts';
-import { canonicalTest } from '../channels/values/value-text.ts';
+import type { ResolvedChannel, ServedAccess } from '../channels/served/served.ts';
+import { canonicalTest, isInput } from '../channels/values/value-text.ts';
 import { SnoError } from '../errors.ts';
 import { ANONYMOUS, type Claims } from './access.ts';
 import { claimTexts, findClaim } from './claims.ts';
@@ -25,11 +25,11 @@ interface AskedClaim {
   readonly lack: 'claim missing' | 'claim of another type' | undefined;
 }
 
-function askedClaims(access: AccessView | undefined, claims: Claims): readonly AskedClaim[] {
-  return (access?.claims ?? []).map(({ name, type, test }) => {
+function askedClaims(access: ServedAccess | undefined, claims: Claims): readonly AskedClaim[] {
+  return (access?.claims ?? []).map(({ name, type, input }) => {
     const value = findClaim(claims, name);
     const texts = claimTexts(value);
-    const isInvalid = texts.every((text) => test(text) === false);
+    const isInvalid = texts.every((text) => isInput(input, text) === false);
     const lack = texts.length === 0 ? 'claim missing' : isInvalid ? 'claim of another type' : undefined;
     return { name, type, value, lack };
   });
@@ -49,7 +49,7 @@ export interface Denial {
   readonly error: SnoError;
 }
 
-export function denied(channel: ResolvedChannel, access: AccessView | undefined, claims: Claims): Denial {
+export function denied(channel: ResolvedChannel, access: ServedAccess | undefined, claims: Claims): Denial {
   const asked = askedClaims(access, claims);
   const lack = lackOf(asked, claims);
   const detail = `channel_access."${channel.pattern.text}" has no row for ${JSON.stringify(channel.name)}${askedText(asked, claims)}`;

@@ -21,6 +21,7 @@ import {
   textMessageFrame,
   truncateFrame,
 } from './frames.ts';
+import type { Head } from './head.ts';
 import { Rechecks } from './rechecks.ts';
 import { Runs } from './runs.ts';
 
@@ -59,7 +60,7 @@ const PART_OFFSET = 1;
 const COMMA = 0x2c;
 const NO_COMMIT: CommitFacts = { epoch: '', xid: 0, committedAt: '' };
 
-export class CommitBuilder implements EventSink {
+export class CommitBuilder implements EventSink, Head {
   readonly bytes = new Bytes(1 << 16);
   readonly #sink: BatchSink;
   readonly #commitBytesMax: number;

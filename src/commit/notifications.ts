@@ -29,7 +29,7 @@ export class Notifications {
   }
 
   /** A notification with this payload arrived. */
-  came(payload: string): void {
+  receive(payload: string): void {
     const { markers, waitingBytesMax, dropped } = this.#options;
     const notification = parseNotification(payload);
     if (notification === undefined) return dropped('payload_malformed', undefined, true);

@@ -3,7 +3,7 @@
  * queues.
  */
 import type { Duplex } from 'node:stream';
-import type { ResolvedChannel } from '../channels/channel.ts';
+import type { ResolvedChannel } from '../channels/served/served.ts';
 import type { ServerFrame, UnsubscribedCode } from '../protocol.ts';
 import type { CommitReference } from './reach.ts';
 

@@ -19,7 +19,7 @@
  * Control frames (welcome, heartbeats, errors) are written at once, between other frames.
  */
 import type { Duplex } from 'node:stream';
-import type { ResolvedChannel } from '../channels/channel.ts';
+import type { ResolvedChannel } from '../channels/served/served.ts';
 import { type SnoError, toldToClient } from '../errors.ts';
 import type { ChannelLog } from '../journal/journal.ts';
 import type { ResetReason, ServerFrame, UnsubscribedCode } from '../protocol.ts';

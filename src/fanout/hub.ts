@@ -7,9 +7,10 @@
  * that came before is written, and the connections concerned stop being live (access/).
  */
 import type { Duplex } from 'node:stream';
-import type { ResolvedChannel } from '../channels/channel.ts';
+import type { ResolvedChannel } from '../channels/served/served.ts';
 import type { BatchSink } from '../commit/builder.ts';
 import type { Batch, Entry, Mark } from '../commit/entry.ts';
+import type { Head } from '../commit/head.ts';
 import { assert } from '../errors.ts';
 import type { ChannelLog, Journal } from '../journal/journal.ts';
 import type { Markers } from '../markers/markers.ts';
@@ -26,16 +27,6 @@ import type { HubOptions } from './options.ts';
 import { OutboundBudget } from './outbound.ts';
 import { Segments } from './segments.ts';
 import type { Subscription } from './subscription.ts';
-
-/** The source of commits; it knows where the head is. */
-export interface Head {
-  readonly frontier: Position;
-  readonly headText: string;
-  readonly epoch: string;
-  readonly wholeSequence: number;
-  readonly openXid: number;
-  isOpen(pattern: string, channel: string): boolean;
-}
 
 export class Hub implements Fanout, FeedHub, BatchSink {
   readonly options: HubOptions;

@@ -1,5 +1,5 @@
 /** The subscriptions of all connections, by channel and by pattern. */
-import type { ResolvedChannel } from '../channels/channel.ts';
+import type { ResolvedChannel } from '../channels/served/served.ts';
 import type { Entry, Mark } from '../commit/entry.ts';
 import { assert } from '../errors.ts';
 import type { SocketFeed } from './feed.ts';

@@ -24,7 +24,7 @@
  * it. From the journal's entries before the seam, the subscription receives only those that the
  * snapshot does not see.
  */
-import type { ResolvedChannel } from '../channels/channel.ts';
+import type { ResolvedChannel } from '../channels/served/served.ts';
 import type { Entry } from '../commit/entry.ts';
 import { assert } from '../errors.ts';
 import type { ChannelLog } from '../journal/journal.ts';

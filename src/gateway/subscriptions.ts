@@ -3,7 +3,7 @@
  * answer arrives, the channel is in `#joining`; removing it there voids the answer.
  */
 import type { Access, Claims } from '../access/access.ts';
-import type { ResolvedChannel } from '../channels/channel.ts';
+import type { ResolvedChannel } from '../channels/served/served.ts';
 import type { Clock } from '../clock.ts';
 import { SnoError } from '../errors.ts';
 import type { Fanout, Feed, From, Grant, Verdict } from '../fanout/fanout.ts';

@@ -1,6 +1,6 @@
 /**
- * The client-facing half of the service: fan-out, access and gateway, over a journal that another
- * part fills. It runs in the process that reads the WAL, or in each of SNO_WORKERS processes.
+ * The role `gateway`: serves clients. Fan-out, access and the client port, following the stream
+ * that ingest reads. It runs in the process that reads the WAL, or in each of SNO_WORKERS processes.
  */
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
@@ -8,39 +8,45 @@ import type pg from 'pg';
 import { ViewAccess } from '../access/access-view.ts';
 import { watchKeyServer } from '../access/key-server.ts';
 import { createTokens } from '../access/token.ts';
+import { pauseBefore } from '../backoff.ts';
+import { KnownChannels } from '../channels/served/known-channels.ts';
+import type { ServedDefinitions } from '../channels/served/served.ts';
 import { systemClock } from '../clock.ts';
+import type { Batch } from '../commit/entry.ts';
+import type { Head } from '../commit/head.ts';
 import type { Settings } from '../config/config.ts';
 import { Deadlines } from '../deadlines.ts';
 import { Deflater } from '../fanout/deflater.ts';
-import { type Head, Hub } from '../fanout/hub.ts';
+import { Hub } from '../fanout/hub.ts';
 import { startSnapshot } from '../fanout/snapshots/snapshot.ts';
 import { SNAPSHOT_CHECK_MS, Snapshots } from '../fanout/snapshots/snapshots.ts';
 import type { AdmissionDesk } from '../gateway/accept/admission.ts';
 import { clientSocketsMax } from '../gateway/accept/descriptors.ts';
 import { drainSeconds } from '../gateway/drain.ts';
 import { Gateway } from '../gateway/server.ts';
-import type { ChannelResolver } from '../gateway/subscriptions.ts';
 import type { Certificate } from '../http/tls.ts';
 import type { MemoryJournal } from '../journal/memory.ts';
 import type { Logger } from '../logger.ts';
-import type { Markers } from '../markers/markers.ts';
-import type { Transactions } from '../markers/transactions.ts';
+import { Markers } from '../markers/markers.ts';
+import { Transactions } from '../markers/transactions.ts';
 import type { Metrics } from '../metrics.ts';
 import { createPool } from '../postgres/connect.ts';
 import { HEARTBEAT_SECONDS } from '../protocol.ts';
+import type { Beginning } from '../relay/follower.ts';
 import { steadyNow } from '../steady-clock.ts';
+import type { Gateways } from './gateways.ts';
 
-export interface FrontOptions {
+export interface GatewayRoleOptions {
   readonly settings: Settings;
   readonly databaseUrl: string;
   readonly logger: Logger;
   readonly metrics: Metrics;
   /** For queries that must not wait for clients. */
   readonly pool: pg.Pool;
+  /** Filled by this role. */
   readonly journal: MemoryJournal;
-  readonly markers: Markers;
-  readonly transactions: Transactions;
-  readonly channels: ChannelResolver;
+  /** The stream's head at the current step. */
+  readonly head: Head;
   readonly certificate: Certificate | undefined;
   /** Maximum clients of this process by the settings. 0: no limit. */
   readonly clientsMax: number;
@@ -48,8 +54,6 @@ export interface FrontOptions {
   readonly otherFilesMax: number;
   /** Counts connections, if other processes count them too. */
   readonly admission?: AdmissionDesk;
-  /** Resolves when it is time to retry. */
-  readonly pause: (attempt: number) => Promise<void>;
 }
 
 const BUNDLE_FILE = fileURLToPath(new URL('../../dist/sno.js', import.meta.url));
@@ -59,9 +63,12 @@ const SNAPSHOT_SILENCE_MS = 10_000;
 /** Maximum share of the journal's bytes for compressed copies of its frames, beside the journal. */
 const COPIES_SHARE = 0.25;
 
-export class Front {
+export class GatewayRole implements Gateways {
   readonly hub: Hub;
-  readonly #options: FrontOptions;
+  readonly #options: GatewayRoleOptions;
+  readonly #channels = new KnownChannels();
+  readonly #transactions: Transactions;
+  readonly #markers: Markers;
   readonly #snapshotPool: pg.Pool;
   readonly #snapshots: Snapshots;
   readonly #access: ViewAccess;
@@ -69,12 +76,15 @@ export class Front {
   #timers: NodeJS.Timeout[] = [];
 
   /** Throws `setting_invalid` if a configured token key is not a valid key. */
-  constructor(options: FrontOptions) {
-    const { settings, databaseUrl, logger, metrics, pool, journal, markers, transactions, pause } = options;
+  constructor(options: GatewayRoleOptions) {
+    const { settings, databaseUrl, logger, metrics, pool, journal, head } = options;
     const { deliveries, commitToSend, resets, snapshotReads, limitsMet, compression } = metrics;
     const now = steadyNow;
     const deadlines = new Deadlines(systemClock);
     this.#options = options;
+    const transactions = new Transactions({ pool, logger, pause: pauseBefore });
+    this.#transactions = transactions;
+    this.#markers = new Markers({ emit: (id) => transactions.mark(id), pause: pauseBefore });
     const keepMsMax = settings.SNO_JWKS_KEEP_SECONDS * 1_000;
     const tokens = createTokens(settings, { remoteKeys: { keepMsMax, onAsked: watchKeyServer(logger, metrics) } });
     const deflater = new Deflater({
@@ -98,14 +108,14 @@ export class Front {
       onRead: () => snapshotReads.inc(),
       onRefused: () => limitsMet.waiting_snapshots.inc(),
     });
-    this.hub = new Hub(journal, markers, {
+    this.hub = new Hub(journal, this.#markers, {
       outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
       outboundTotalBytesMax: settings.SNO_OUTBOUND_TOTAL_BYTES,
       waitingCommitsMax: settings.SNO_MAX_WAITING_COMMITS,
       visible: (xid, isWanted) => transactions.visible(xid, isWanted),
       snapshots: this.#snapshots,
       deflater,
-      pause,
+      pause: pauseBefore,
       now,
       beforeDelivery: () => deadlines.check(),
       events: {
@@ -117,8 +127,9 @@ export class Front {
           logger.warn({ code: error.code, channel, cause: String(error.cause ?? '') }, error.message),
       },
     });
+    this.hub.follow(head);
     this.#access = new ViewAccess({ databaseUrl, settings, logger, metrics });
-    const { certificate, channels, admission, clientsMax, otherFilesMax } = options;
+    const { certificate, admission, clientsMax, otherFilesMax } = options;
     const reserved = otherFilesMax + settings.SNO_SNAPSHOTS + settings.SNO_ACCESS_QUERIES;
     this.#gateway = new Gateway({
       certificate,
@@ -127,7 +138,7 @@ export class Front {
       logger,
       tokens,
       access: this.#access,
-      channels,
+      channels: this.#channels,
       fanout: this.hub,
       bundleFile: BUNDLE_FILE,
       deadlines,
@@ -145,15 +156,14 @@ export class Front {
     });
   }
 
-  /** Sets the stream's head. Call it before anything else. */
-  follow(head: Head): void {
-    this.hub.follow(head);
+  get metrics(): Metrics {
+    return this.#options.metrics;
   }
 
-  /**
-   * Takes the port. Throws `address_in_use`. Until `open`, clients are told that the service is
-   * starting.
-   */
+  get unready(): undefined {
+    return undefined;
+  }
+
   async listen(): Promise<number> {
     return (await this.#gateway.listen()).port;
   }
@@ -167,17 +177,13 @@ export class Front {
     this.#gateway.enter(socket);
   }
 
-  open(): void {
+  async open(): Promise<void> {
     this.#gateway.open();
     this.#timers.push(setInterval(() => this.#options.journal.evict(steadyNow()), EVICT_MS));
     this.#timers.push(setInterval(() => this.#snapshots.check(), SNAPSHOT_CHECK_MS));
     this.#timers.push(setInterval(() => this.hub.heartbeat(), HEARTBEAT_SECONDS * 1_000));
   }
 
-  /**
-   * Disconnects the clients over `seconds`. Until then, each client is served as before, including
-   * heartbeats.
-   */
   async drain(
     seconds = drainSeconds(this.#options.settings.SNO_DRAIN_SECONDS, this.#gateway.connectionCount),
   ): Promise<void> {
@@ -185,9 +191,44 @@ export class Front {
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
   }
 
-  /** Call after `drain`. */
   async stop(): Promise<void> {
+    this.#markers.stop();
+    this.#transactions.stop();
     await this.#access.close();
     await this.#snapshotPool.end().catch(() => undefined);
+  }
+
+  knows(channel: string): boolean {
+    return this.hub.knows(channel);
+  }
+
+  // Steps of the stream:
+
+  begin({ reason, definitions, isKnown, oldest, evicted }: Beginning): void {
+    this.#options.journal.clear(oldest, evicted);
+    this.#channels.load(definitions);
+    this.#channels.setKnown(isKnown);
+    this.hub.resetAll(reason);
+    this.#markers.renew();
+  }
+
+  append(batch: Batch): void {
+    this.hub.append(batch);
+  }
+
+  marker(id: string): void {
+    this.#markers.arrived(id);
+  }
+
+  define(definitions: ServedDefinitions): void {
+    this.#channels.load(definitions);
+  }
+
+  setKnown(isKnown: boolean): void {
+    this.#channels.setKnown(isKnown);
+  }
+
+  flush(): void {
+    this.hub.flush();
   }
 }

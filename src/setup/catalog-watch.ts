@@ -11,10 +11,10 @@
 import type { Definitions } from '../channels/definitions/definitions.ts';
 import type { Logger } from '../logger.ts';
 import { touchedBy } from './catalog-poll.ts';
-import type { Rulebook } from './database-setup.ts';
+import type { DatabaseSetup } from './database-setup.ts';
 
 export interface CatalogWatchOptions {
-  readonly rulebook: Rulebook;
+  readonly setup: DatabaseSetup;
   readonly definitions: Definitions;
   /** Calls back when everything committed before has come out of the stream. */
   readonly afterCommitted: (call: () => void) => void;
@@ -43,22 +43,22 @@ export class CatalogWatch {
 
   /** Call this periodically. */
   async look(): Promise<void> {
-    const { rulebook, definitions } = this.#options;
-    if (rulebook.isPolled || this.#isUntold) await this.tell();
-    else if (definitions.registry.isAwaitingWriters) await this.#ask(() => rulebook.settle());
+    const { setup, definitions } = this.#options;
+    if (setup.isPolled || this.#isUntold) await this.tell();
+    else if (definitions.registry.isAwaitingWriters) await this.#ask(() => setup.settle());
     if (this.#looks++ % LOOKS_PER_INSPECTION === 0) await this.#ask(() => this.#inspect());
   }
 
   async #inspect(): Promise<void> {
-    const { rulebook, definitions, logger, afterCommitted } = this.#options;
-    const { fingerprint, deaf } = await rulebook.inspect();
-    if (rulebook.isPolled) return;
+    const { setup, definitions, logger, afterCommitted } = this.#options;
+    const { fingerprint, deaf } = await setup.inspect();
+    if (setup.isPolled) return;
     if (deaf !== this.#deaf && deaf !== undefined)
       logger.warn({ hint: 'Run `sno setup --apply`.' }, `DDL is noticed some seconds late: ${deaf}`);
     this.#deaf = deaf;
     if (fingerprint === this.#agreed) return;
     const { messageCount } = definitions;
-    const catalog = await rulebook.readCatalog();
+    const catalog = await setup.readCatalog();
     // the callback comes late if the stream breaks off, and nothing waits for it
     afterCommitted(() => {
       // a message since then may be newer than this catalog, so compare next time
@@ -71,17 +71,17 @@ export class CatalogWatch {
 
   async #tellOf(touched: readonly string[]): Promise<void> {
     this.#options.logger.warn({ views: touched }, 'views were touched without being told of in the WAL');
-    await this.#options.rulebook.tell(touched);
+    await this.#options.setup.tell(touched);
   }
 
   /** Reports the definitions in the WAL. Retries if that fails or is already running. */
   tell(): Promise<void> {
     this.#isUntold = true;
     return this.#ask(async () => {
-      const { rulebook, definitions, afterCommitted } = this.#options;
+      const { setup, definitions, afterCommitted } = this.#options;
       this.#isUntold = false;
       const { untoldCount } = definitions;
-      await rulebook.poll().catch((error: unknown) => {
+      await setup.poll().catch((error: unknown) => {
         this.#isUntold = true;
         throw error;
       });

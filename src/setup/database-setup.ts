@@ -28,7 +28,7 @@ import { ensureSetup } from './setup.ts';
  */
 const TELLING = "set_config('synchronous_commit', 'local', true), set_config('sno.must_tell', 'on', true)";
 
-export interface RulebookOptions {
+export interface DatabaseSetupOptions {
   readonly pool: pg.Pool;
   readonly databaseUrl: string;
   readonly settings: Pick<Settings, 'SNO_PUBLICATION' | 'SNO_RULES'>;
@@ -42,15 +42,15 @@ export interface Inspection {
   readonly deaf: string | undefined;
 }
 
-export class Rulebook {
+export class DatabaseSetup {
   /** Whether the catalog must be polled, since no event trigger reports changes. */
   isPolled = false;
-  readonly #options: RulebookOptions;
+  readonly #options: DatabaseSetupOptions;
   readonly #poll: CatalogPoll;
   /** The tables whose open writers were reported last. */
   #awaited = '';
 
-  constructor(options: RulebookOptions) {
+  constructor(options: DatabaseSetupOptions) {
     this.#options = options;
     this.#poll = new CatalogPoll(options.pool, options.settings.SNO_PUBLICATION);
   }

@@ -1,6 +1,6 @@
 /**
  * The SNO_WORKERS processes that own the client sockets, as seen from main, which reads the WAL.
- * Each worker receives the whole stream, in turns, and serves clients by itself; see
+ * Each worker receives the whole stream, step by step, and serves clients by itself; see
  * docs/decisions/0026-workers.md.
  *
  * Main keeps the journal too. A worker that ends is replaced, and the new worker starts with the
@@ -9,11 +9,11 @@
  */
 import cluster from 'node:cluster';
 import { fileURLToPath } from 'node:url';
-import type { Catalog } from '../channels/catalog/catalog.ts';
+import { pauseBefore } from '../backoff.ts';
+import type { ServedDefinitions } from '../channels/served/served.ts';
 import { systemClock } from '../clock.ts';
 import type { Batch } from '../commit/entry.ts';
 import type { Settings } from '../config/config.ts';
-import type { Downstream } from '../downstream.ts';
 import { SnoError } from '../errors.ts';
 import { Admission } from '../gateway/accept/admission.ts';
 import { clientSocketsMax } from '../gateway/accept/descriptors.ts';
@@ -22,23 +22,26 @@ import { Limits } from '../gateway/limits.ts';
 import type { Certificate } from '../http/tls.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics, MetricValues } from '../metrics.ts';
-import type { ResetReason } from '../protocol.ts';
+import { type BacklogSource, backlogOf } from '../relay/backlog.ts';
+import type { Beginning } from '../relay/follower.ts';
+import { messagesOf } from '../relay/format.ts';
+import { StepWriter } from '../relay/step-writer.ts';
+import type { Gateways } from '../roles/gateways.ts';
 import { steadyNow } from '../steady-clock.ts';
 import { Acceptor } from './acceptor.ts';
-import { type Exit, Member } from './process.ts';
+import { type Exit, WorkerProcess } from './process.ts';
 import { shareOf } from './share.ts';
 import { added, sumOf } from './sums.ts';
-import { Turns, type TurnsOptions } from './turns.ts';
 
-export interface FleetOptions extends TurnsOptions {
+export interface WorkerPoolOptions {
+  /** Ingest: what a worker that starts later receives, and the stream's head. */
+  readonly source: BacklogSource;
   readonly settings: Settings;
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly certificate: Certificate | undefined;
   /** Number of files that this process may open beside client connections. */
   readonly otherFilesMax: number;
-  /** Resolves when it is time to retry. */
-  readonly pause: (attempt: number) => Promise<void>;
   /** Pauses the stream until `release`. */
   readonly hold: () => void;
   readonly release: () => void;
@@ -47,6 +50,8 @@ export interface FleetOptions extends TurnsOptions {
 }
 
 const WORKER_FILE = fileURLToPath(new URL('./worker.js', import.meta.url));
+/** Maximum bytes of a message to a worker: progress within a large commit is visible. */
+const MESSAGE_BYTES_MAX = 1024 ** 2;
 const CHECK_MS = 1_000;
 /** Number of checks without a message after which a worker is asked for its metrics. */
 const MEASURE_CHECKS = 5;
@@ -70,13 +75,15 @@ const WELL_MS = 30_000;
 /** How long a worker may take to end after its last client was sent away, in ms. */
 const END_MS = 10_000;
 
-export class Fleet implements Downstream {
-  readonly #options: FleetOptions;
+export class WorkerPool implements Gateways {
+  readonly #options: WorkerPoolOptions;
   /** The settings of one worker: overall limits are divided among the workers. */
   readonly #settings: Settings;
   readonly #admission: Admission;
-  readonly #members = new Set<Member>();
-  readonly #turns: Turns;
+  readonly #workers = new Set<WorkerProcess>();
+  /** The steps since the last flush. */
+  readonly #steps: StepWriter;
+  #sentHead = '';
   /** Counters of the workers that have ended. */
   #departed: Promise<MetricValues> = Promise.resolve([]);
   readonly #acceptor: Acceptor;
@@ -85,14 +92,13 @@ export class Fleet implements Downstream {
   #isStopping = false;
   #isHeld = false;
   #timers: NodeJS.Timeout[] = [];
-  readonly contentType: string;
 
-  constructor(options: FleetOptions) {
-    const { settings, metrics, certificate, journal } = options;
+  constructor(options: WorkerPoolOptions) {
+    const { settings, metrics, certificate } = options;
+    const { journal, head } = options.source;
     this.#options = options;
-    this.contentType = metrics.contentType;
     this.#settings = shareOf(settings);
-    this.#turns = new Turns(options);
+    this.#steps = new StepWriter(head);
     this.#admission = new Admission(settings.SNO_MAX_CONNECTIONS, settings.SNO_MAX_CONNECTIONS_PER_ADDRESS);
     this.#acceptor = new Acceptor({
       host: settings.SNO_HOST,
@@ -106,12 +112,12 @@ export class Fleet implements Downstream {
     });
     if (certificate !== undefined)
       certificate.onTicketKeys = (keys) => {
-        for (const member of this.#members) member.send({ kind: 'ticket-keys', keys });
+        for (const worker of this.#workers) worker.send({ kind: 'ticket-keys', keys });
       };
     certificate?.watch();
     metrics.observe({
       workers: () => this.#serving,
-      workersWaitingBytes: () => Math.max(0, ...[...this.#members].map(({ waitingBytes }) => waitingBytes)),
+      workersWaitingBytes: () => Math.max(0, ...[...this.#workers].map(({ waitingBytes }) => waitingBytes)),
       journalBytes: () => journal.bytes,
       journalEntries: () => journal.entryCount,
     });
@@ -123,7 +129,7 @@ export class Fleet implements Downstream {
   }
 
   get #serving(): number {
-    return [...this.#members].filter(({ isOpen, isListening }) => isOpen && isListening).length;
+    return [...this.#workers].filter(({ isOpen, isListening }) => isOpen && isListening).length;
   }
 
   /** A new worker has the journal's content in its backlog. */
@@ -141,7 +147,7 @@ export class Fleet implements Downstream {
     cluster.setupPrimary({ exec: WORKER_FILE, args: [], serialization: 'advanced' });
     await Promise.all(Array.from({ length: count }, (_, index) => this.#start(index + 1, 0)));
     this.#timers.push(setInterval(() => this.#check(), CHECK_MS));
-    this.#timers.push(setInterval(() => this.#options.journal.evict(steadyNow()), EVICT_MS));
+    this.#timers.push(setInterval(() => this.#options.source.journal.evict(steadyNow()), EVICT_MS));
     return this.#port;
   }
 
@@ -149,7 +155,7 @@ export class Fleet implements Downstream {
   async open(): Promise<void> {
     this.#isOpen = true;
     // A worker that is still starting opens by itself when it has started.
-    await Promise.all([...this.#members].filter(({ isFollowing }) => isFollowing).map((member) => member.open()));
+    await Promise.all([...this.#workers].filter(({ isFollowing }) => isFollowing).map((worker) => worker.open()));
   }
 
   /** Tells each worker to send its clients away over the same time, and to end. */
@@ -157,17 +163,17 @@ export class Fleet implements Downstream {
     this.#isStopping = true;
     this.#acceptor.close();
     const seconds = drainSeconds(this.#options.settings.SNO_DRAIN_SECONDS, this.#admission.count);
-    for (const member of this.#members) {
-      if (member.isListening) member.send({ kind: 'drain', seconds });
-      else member.kill();
+    for (const worker of this.#workers) {
+      if (worker.isListening) worker.send({ kind: 'drain', seconds });
+      else worker.kill();
     }
     const force = setTimeout(
       () => {
-        for (const member of this.#members) member.kill();
+        for (const worker of this.#workers) worker.kill();
       },
       seconds * 1_000 + END_MS,
     );
-    await Promise.all([...this.#members].map(({ ended }) => ended));
+    await Promise.all([...this.#workers].map(({ ended }) => ended));
     clearTimeout(force);
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
   }
@@ -175,76 +181,83 @@ export class Fleet implements Downstream {
   async stop(): Promise<void> {
     this.#isStopping = true;
     this.#acceptor.close();
-    for (const member of this.#members) member.kill();
-    await Promise.all([...this.#members].map(({ ended }) => ended));
-  }
-
-  // Called by the stream:
-
-  append(batch: Batch): void {
-    this.#options.journal.append(batch);
-    this.#turns.batch(batch);
+    for (const worker of this.#workers) worker.kill();
+    await Promise.all([...this.#workers].map(({ ended }) => ended));
   }
 
   knows(channel: string): boolean {
-    return this.#options.journal.knows(channel) || [...this.#members].some((member) => member.holds.has(channel));
+    return (
+      this.#options.source.journal.knows(channel) || [...this.#workers].some((worker) => worker.holds.has(channel))
+    );
   }
 
-  begin(reason: ResetReason): void {
-    this.#turns.begin(reason);
+  // Steps of the stream:
+
+  begin(beginning: Beginning): void {
+    this.#steps.begin(beginning);
   }
 
-  defined(catalog: Catalog): void {
-    this.#turns.defined(catalog);
-  }
-
-  known(isKnown: boolean): void {
-    this.#turns.known(isKnown);
+  append(batch: Batch): void {
+    this.#options.source.journal.append(batch);
+    this.#steps.append(batch);
   }
 
   marker(id: string): void {
-    this.#turns.marker(id);
+    this.#steps.marker(id);
+  }
+
+  define(definitions: ServedDefinitions): void {
+    this.#steps.define(definitions);
+  }
+
+  setKnown(isKnown: boolean): void {
+    this.#steps.setKnown(isKnown);
   }
 
   flush(): void {
-    const turn = this.#turns.take();
-    if (turn === undefined) return;
-    for (const member of this.#members) if (member.isFollowing) member.turn(turn);
-    this.#options.journal.evict(steadyNow());
+    const { headText } = this.#options.source.head;
+    if (this.#steps.length === 0 && headText === this.#sentHead) return;
+    this.#sentHead = headText;
+    this.#steps.head();
+    for (const message of messagesOf(this.#steps.take(), MESSAGE_BYTES_MAX))
+      for (const worker of this.#workers) if (worker.isFollowing) worker.relay(message);
+    this.#options.source.journal.evict(steadyNow());
     this.#pace();
   }
 
-  // Metrics:
+  get metrics(): Gateways['metrics'] {
+    return { contentType: this.#options.metrics.contentType, text: () => this.#metricsText() };
+  }
 
   /** The metrics of this process and all workers together. */
-  async text(): Promise<string> {
+  async #metricsText(): Promise<string> {
     const own = await this.#options.metrics.values();
-    const all = await Promise.all([...this.#members].map((member) => member.measure()));
+    const all = await Promise.all([...this.#workers].map((worker) => worker.measure()));
     return added([own, await this.#departed, ...all]).metrics();
   }
 
   async #start(number: number, attempt: number): Promise<void> {
     const { certificate, settings, onBug } = this.#options;
-    const member = new Member(cluster.fork(), {
+    const worker = new WorkerProcess(cluster.fork(), {
       admission: this.#admission,
       onFree: (free) => this.#acceptor.free(free),
       onTaken: () => this.#pace(),
     });
-    this.#members.add(member);
+    this.#workers.add(worker);
     const startedAt = Date.now();
-    void member.ended.then((how) => {
-      this.#members.delete(member);
-      this.#acceptor.forget(member);
+    void worker.ended.then((how) => {
+      this.#workers.delete(worker);
+      this.#acceptor.forget(worker);
       this.#options.metrics.workerExits.inc(this.#isStopping ? 0 : 1);
-      this.#departed = this.#departed.then((before) => sumOf([before, member.counters]));
+      this.#departed = this.#departed.then((before) => sumOf([before, worker.counters]));
       this.#pace();
       if (this.#isStopping) return;
       // After a bug, a replacement would meet the same bug.
       if (how.isBug) onBug(new SnoError('worker_failed', `worker ${number} has ended with ${how.code}, at a bug`));
-      else if (member.isListening) this.#ended(number, how, Date.now() - startedAt > WELL_MS ? 0 : attempt + 1);
+      else if (worker.isListening) this.#ended(number, how, Date.now() - startedAt > WELL_MS ? 0 : attempt + 1);
     });
-    await member.ready;
-    member.send({
+    await worker.ready;
+    worker.send({
       kind: 'start',
       number,
       settings: { ...this.#settings, SNO_PORT: this.#port },
@@ -253,11 +266,11 @@ export class Fleet implements Downstream {
     });
     // The first workers tell clients that the service is starting. A later worker accepts
     // connections only once it can serve them.
-    if (!this.#isOpen) await member.listen();
-    this.#follow(member);
+    if (!this.#isOpen) await worker.listen();
+    this.#follow(worker);
     if (!this.#isOpen) return;
-    await member.open();
-    await member.listen();
+    await worker.open();
+    await worker.listen();
   }
 
   #ended(number: number, how: Exit, attempt: number): void {
@@ -267,7 +280,7 @@ export class Fleet implements Downstream {
 
   async #replace(number: number, attempt: number): Promise<void> {
     for (let failed = attempt; !this.#isStopping; failed++) {
-      if (failed > 0) await this.#options.pause(failed);
+      if (failed > 0) await pauseBefore(failed);
       if (this.#isStopping) return;
       try {
         return await this.#start(number, failed);
@@ -280,12 +293,13 @@ export class Fleet implements Downstream {
     }
   }
 
-  /** The member receives the stream from now on, starting with the journal's content. */
-  #follow(member: Member): void {
+  /** The worker receives the stream from now on, starting with the journal's content. */
+  #follow(worker: WorkerProcess): void {
     // Pending steps are in the journal already: the other workers receive them first.
     this.flush();
-    member.isFollowing = true;
-    for (const turn of this.#turns.sinceBeginning()) member.turn(turn);
+    worker.isFollowing = true;
+    for (const steps of backlogOf(this.#options.source))
+      for (const message of messagesOf(steps, MESSAGE_BYTES_MAX)) worker.relay(message);
   }
 
   /**
@@ -293,7 +307,7 @@ export class Fleet implements Downstream {
    * replacement worker may have a larger backlog.
    */
   #pace(): void {
-    const isBehind = [...this.#members].some(
+    const isBehind = [...this.#workers].some(
       ({ waitingBytes, stalledChecks, isOpen }) =>
         stalledChecks < PATIENCE_CHECKS &&
         waitingBytes > (isOpen === this.#isOpen ? WAITING_BYTES_MAX : this.#stalledBytesMax),
@@ -305,17 +319,17 @@ export class Fleet implements Downstream {
   }
 
   #check(): void {
-    for (const member of this.#members) {
-      if (!member.isFollowing) continue;
-      member.check();
-      const { stalledChecks, silentChecks, waitingBytes } = member;
+    for (const worker of this.#workers) {
+      if (!worker.isFollowing) continue;
+      worker.check();
+      const { stalledChecks, silentChecks, waitingBytes } = worker;
       const isStalled = stalledChecks > (waitingBytes > this.#stalledBytesMax ? PATIENCE_CHECKS : STALLED_CHECKS_MAX);
       if (!isStalled && silentChecks <= SILENT_CHECKS_MAX) {
-        if (silentChecks >= MEASURE_CHECKS) void member.measure();
+        if (silentChecks >= MEASURE_CHECKS) void worker.measure();
         continue;
       }
-      this.#options.logger.error({ pid: member.pid }, 'a worker does not answer: it is ended');
-      member.kill();
+      this.#options.logger.error({ pid: worker.pid }, 'a worker does not answer: it is ended');
+      worker.kill();
     }
     this.#pace();
   }

@@ -10,11 +10,11 @@ import type { MetricValues } from '../metrics.ts';
 import type { Taker } from './acceptor.ts';
 import type { FromWorker, ToWorker } from './wire.ts';
 
-export interface MemberOptions {
+export interface WorkerProcessOptions {
   /** Counts the connections of all workers. */
   readonly admission: Admission;
   /** The worker is ready for the next connection. */
-  readonly onFree: (member: Member) => void;
+  readonly onFree: (worker: WorkerProcess) => void;
   /** The worker has received a part of its backlog. */
   readonly onTaken: () => void;
 }
@@ -29,9 +29,8 @@ export interface Exit {
 
 /** How long a worker may take to report its metrics before its last report is used, in ms. */
 const MEASURE_MS = 2_000;
-const PIECE_BYTES = 1024 ** 2;
 
-export class Member implements Taker {
+export class WorkerProcess implements Taker {
   /** Channels with at least one subscription in this worker. */
   readonly holds = new Set<string>();
   /** Resolves when the worker can receive messages. Rejects if it ends before. */
@@ -47,7 +46,7 @@ export class Member implements Taker {
   /** Resolves when it accepts connections. Rejects with the error that prevents it. */
   readonly #listening: Promise<void>;
   readonly #worker: Worker;
-  readonly #options: MemberOptions;
+  readonly #options: WorkerProcessOptions;
   /** Number of its connections by address. */
   readonly #entered = new Map<string, number>();
   #waitingBytes = 0;
@@ -63,7 +62,7 @@ export class Member implements Taker {
   #onListening: (error?: SnoError) => void = () => undefined;
   #onOpened: () => void = () => undefined;
 
-  constructor(worker: Worker, options: MemberOptions) {
+  constructor(worker: Worker, options: WorkerProcessOptions) {
     this.#worker = worker;
     this.#options = options;
     this.ready = new Promise((resolve, reject) => {
@@ -149,14 +148,9 @@ export class Member implements Taker {
     });
   }
 
-  /** Sends a turn in pieces, so that progress within a large turn is visible. */
-  turn(bytes: Uint8Array): void {
-    const holdsHeard = this.#holdsHeard;
-    for (let start = 0; start < bytes.length; start += PIECE_BYTES) {
-      const piece = bytes.subarray(start, start + PIECE_BYTES);
-      const isLast = start + PIECE_BYTES >= bytes.length;
-      this.send({ kind: 'turn', bytes: piece, isLast, holdsHeard }, piece.length);
-    }
+  /** Sends a message of the relay. */
+  relay(message: Uint8Array): void {
+    this.send({ kind: 'relay', message, holdsHeard: this.#holdsHeard }, message.length);
   }
 
   /** Tells the worker to accept connections, once. Rejects with the error that prevents it. */

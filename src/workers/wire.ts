@@ -1,16 +1,11 @@
 /**
  * The messages between main and its workers, over the channel of `node:cluster` (structured
- * clones). All workers receive the same stream, so each turn is encoded once.
+ * clones). All workers receive the same steps, so these are encoded once.
  */
-import type { Catalog } from '../channels/catalog/catalog.ts';
-import type { Batch, Mark } from '../commit/entry.ts';
 import type { Settings } from '../config/config.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Excess } from '../gateway/accept/admission.ts';
-import type { EvictedCommit } from '../journal/memory.ts';
 import type { MetricValues } from '../metrics.ts';
-import type { Position } from '../position.ts';
-import type { ResetReason } from '../protocol.ts';
 
 export type ToWorker =
   | {
@@ -23,10 +18,10 @@ export type ToWorker =
       readonly ticketKeys: Uint8Array | undefined;
     }
   /**
-   * A piece of a turn: steps as `TurnWriter` encoded them. `holdsHeard`: how many `hold` and
-   * `unhold` messages main had received by then.
+   * A message of the relay. `holdsHeard`: how many `hold` and `unhold` messages main had received
+   * by then.
    */
-  | { readonly kind: 'turn'; readonly bytes: Uint8Array; readonly isLast: boolean; readonly holdsHeard: number }
+  | { readonly kind: 'relay'; readonly message: Uint8Array; readonly holdsHeard: number }
   /** `socket` comes with a connection, or without one if the client has closed it. */
   | { readonly kind: 'listen' | 'socket' | 'open' }
   | { readonly kind: 'drain'; readonly seconds: number }
@@ -45,41 +40,3 @@ export type FromWorker =
   /** The channel's first subscription began, or (`unhold`) its last one ended. */
   | { readonly kind: 'hold' | 'unhold'; readonly channel: string }
   | { readonly kind: 'measured'; readonly id: number; readonly values: MetricValues };
-
-/** Where the stream is after a step; see `Head` of the hub. */
-export interface HeadState {
-  readonly epoch: string;
-  readonly head: Position;
-  readonly frontier: Position;
-  readonly wholeSequence: number;
-  readonly openXid: number;
-  /** Patterns whose channels of the open commit are no longer tracked. */
-  readonly forgotten: readonly string[];
-}
-
-/** One step of the stream. */
-export type Step =
-  /**
-   * A history begins. `reason` is for current subscribers. A new worker begins with the journal's
-   * content.
-   */
-  | {
-      readonly kind: 'begin';
-      readonly reason: ResetReason;
-      readonly catalog: Catalog;
-      /** Whether the catalog is certain to hold at this point of the WAL. */
-      readonly isKnown: boolean;
-      readonly oldest: Position;
-      readonly evicted: readonly EvictedCommit[];
-      readonly head: HeadState;
-    }
-  | { readonly kind: 'batch'; readonly batch: Batch; readonly head: HeadState }
-  | { readonly kind: 'marker'; readonly id: string; readonly head: HeadState }
-  | { readonly kind: 'defined'; readonly catalog: Catalog }
-  | { readonly kind: 'known'; readonly isKnown: boolean }
-  /** The head moved without another step. */
-  | { readonly kind: 'head'; readonly head: HeadState };
-
-/** A step's index in this list encodes its kind in a turn. */
-export const STEP_CODES: readonly Step['kind'][] = ['begin', 'batch', 'marker', 'defined', 'known', 'head'];
-export const MARK_KINDS: readonly Mark['kind'][] = ['truncate', 'changed', 'dropped', 'recheck'];

@@ -4,25 +4,24 @@
  */
 import cluster from 'node:cluster';
 import type { Socket } from 'node:net';
-import { backoff } from '../backoff.ts';
-import { loadParser } from '../channels/sql/parse.ts';
+import type { ServedDefinitions } from '../channels/served/served.ts';
+import type { Batch } from '../commit/entry.ts';
 import { databaseUrl } from '../config/config.ts';
 import { assert, SnoError } from '../errors.ts';
 import type { AdmissionDesk, Excess } from '../gateway/accept/admission.ts';
 import { Certificate } from '../http/tls.ts';
 import { MemoryJournal } from '../journal/memory.ts';
 import { createLogger, type Logger } from '../logger.ts';
-import { Markers } from '../markers/markers.ts';
-import { Transactions } from '../markers/transactions.ts';
 import { boundGarbage } from '../memory/garbage.ts';
 import { createMetrics, type Metrics } from '../metrics.ts';
 import { createPool } from '../postgres/connect.ts';
-import { Front } from '../roles/gateway.ts';
+import type { Beginning } from '../relay/follower.ts';
+import { MessageJoiner } from '../relay/format.ts';
+import { type HeadState, Replica } from '../relay/replica.ts';
+import { readSteps, type StepReceiver } from '../relay/step-reader.ts';
+import { GatewayRole } from '../roles/gateway.ts';
 import { steadyNow } from '../steady-clock.ts';
-import { Replica } from './replica.ts';
-import { ToldDefinitions } from './told-definitions.ts';
-import { readTurn } from './turn-reader.ts';
-import type { FromWorker, HeadState, Step, ToWorker } from './wire.ts';
+import type { FromWorker, ToWorker } from './wire.ts';
 
 const CONTROL_CONNECTIONS = 2;
 
@@ -52,88 +51,73 @@ class RemoteDesk implements AdmissionDesk {
   }
 }
 
-class Worker {
+class Worker implements StepReceiver {
   readonly #logger: Logger;
   readonly #metrics: Metrics = createMetrics();
   readonly #replica = new Replica();
   readonly #desk: RemoteDesk;
-  readonly #markers: Markers;
-  readonly #journal: MemoryJournal;
-  readonly #definitions: ToldDefinitions;
   readonly #certificate: Certificate | undefined;
-  readonly #front: Front;
+  readonly #gateway: GatewayRole;
   /** For each channel with a subscription: the number of the message that told main. */
   readonly #holds = new Map<string, number>();
   #holdsTold = 0;
   #holdsHeard = 0;
-  /** The received pieces of the current turn. */
-  #pieces: Uint8Array[] = [];
+  readonly #joiner = new MessageJoiner();
 
   constructor({ settings, clientsMax }: Start, logger: Logger, certificate: Certificate | undefined) {
-    const pause = (attempt: number) =>
-      new Promise<void>((resolve) => setTimeout(resolve, backoff(attempt, Math.random())));
     const url = databaseUrl(settings);
     const pool = createPool(url, 'query', CONTROL_CONNECTIONS);
     pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
-    const transactions = new Transactions({ pool, logger, pause });
     this.#logger = logger;
     this.#certificate = certificate;
     this.#desk = new RemoteDesk();
-    this.#definitions = new ToldDefinitions(settings.SNO_PUBLICATION);
-    this.#markers = new Markers({ emit: (id) => transactions.mark(id), pause });
-    this.#journal = new MemoryJournal({
+    const journal = new MemoryJournal({
       bytesMax: settings.SNO_REPLAY_BYTES,
       ageMaxMs: settings.SNO_REPLAY_SECONDS * 1_000,
       now: steadyNow,
       onHeld: (channel) => this.#held(channel),
       onReleased: (channel) => this.#released(channel),
     });
-    this.#front = new Front({
+    this.#gateway = new GatewayRole({
       settings,
       databaseUrl: url,
       logger,
       metrics: this.#metrics,
       pool,
-      journal: this.#journal,
-      markers: this.#markers,
-      transactions,
-      channels: this.#definitions,
+      journal,
+      head: this.#replica,
       certificate,
       clientsMax,
       otherFilesMax: CONTROL_CONNECTIONS,
       admission: this.#desk,
-      pause,
     });
-    this.#front.follow(this.#replica);
   }
 
   async hear(message: Exclude<ToWorker, Start>, socket: Socket | undefined): Promise<void> {
     switch (message.kind) {
-      case 'turn': {
-        this.#pieces.push(message.bytes);
-        if (!message.isLast) return;
-        const { buffer, byteOffset, length } = message.bytes;
-        const bytes = this.#pieces.length === 1 ? Buffer.from(buffer, byteOffset, length) : Buffer.concat(this.#pieces);
-        this.#pieces = [];
+      case 'relay': {
+        const { buffer, byteOffset, length } = message.message;
+        const steps = this.#joiner.take(Buffer.from(buffer, byteOffset, length));
+        if (steps === undefined) return;
         this.#holdsHeard = message.holdsHeard;
-        for (const step of readTurn(bytes)) this.#take(step);
-        this.#front.hub.flush();
+        readSteps(steps, this);
+        this.#gateway.flush();
         return;
       }
       case 'listen':
-        await this.#front.prepare();
+        await this.#gateway.prepare();
         tell({ kind: 'listening' });
         return;
       case 'socket':
-        if (socket !== undefined) this.#front.enter(socket);
+        if (socket !== undefined) this.#gateway.enter(socket);
         tell({ kind: 'taken' });
         return;
       case 'open':
-        this.#front.open();
+        await this.#gateway.open();
         tell({ kind: 'opened' });
         return;
       case 'drain':
-        await this.#front.drain(message.seconds);
+        await this.#gateway.drain(message.seconds);
         this.#logger.info('stopped');
         return process.exit(0);
       case 'admitted':
@@ -148,46 +132,40 @@ class Worker {
     }
   }
 
-  #take(step: Step): void {
-    const { hub } = this.#front;
-    if ('head' in step) this.#moveTo(step.head);
-    switch (step.kind) {
-      case 'begin':
-        this.#journal.clear(step.oldest, step.evicted);
-        this.#definitions.load(step.catalog);
-        this.#definitions.setKnown(step.isKnown);
-        hub.resetAll(step.reason);
-        this.#markers.renew();
-        return;
-      case 'batch':
-        this.#replica.take(step.batch);
-        hub.append(step.batch);
-        return;
-      case 'marker':
-        this.#markers.arrived(step.id);
-        return;
-      case 'defined':
-        this.#definitions.load(step.catalog);
-        return;
-      case 'known':
-        this.#definitions.setKnown(step.isKnown);
-        return;
-      case 'head':
-        return;
-    }
-  }
+  // Steps of the stream:
 
   /**
    * Main may have just dropped channels of a commit in parts that had no known subscription.
    * Subscriptions that main had not heard of by then can't continue.
    */
-  #moveTo(head: HeadState): void {
+  moveTo(head: HeadState): void {
     const before = new Set(this.#replica.forgotten);
     this.#replica.moveTo(head);
     for (const pattern of head.forgotten) {
       if (before.has(pattern)) continue;
-      this.#front.hub.lag(pattern, (channel) => (this.#holds.get(channel) ?? 0) > this.#holdsHeard);
+      this.#gateway.hub.lag(pattern, (channel) => (this.#holds.get(channel) ?? 0) > this.#holdsHeard);
     }
+  }
+
+  begin(beginning: Beginning): void {
+    this.#gateway.begin(beginning);
+  }
+
+  append(batch: Batch): void {
+    this.#replica.take(batch);
+    this.#gateway.append(batch);
+  }
+
+  marker(id: string): void {
+    this.#gateway.marker(id);
+  }
+
+  define(definitions: ServedDefinitions): void {
+    this.#gateway.define(definitions);
+  }
+
+  setKnown(isKnown: boolean): void {
+    this.#gateway.setKnown(isKnown);
   }
 
   #held(channel: string): void {
@@ -212,7 +190,6 @@ async function start(message: Start): Promise<Worker> {
       logger.fatal({ err: error }, 'this is a bug, please report it');
       process.exit(1);
     });
-  await loadParser();
   const certificate = await Certificate.load(
     settings,
     logger,

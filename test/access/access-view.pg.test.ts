@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Claims } from '../../src/access/access.ts';
 import { ViewAccess } from '../../src/access/access-view.ts';
 import { parsePattern } from '../../src/channels/catalog/pattern.ts';
-import type { AccessView, ResolvedChannel } from '../../src/channels/channel.ts';
 import { compileAccess } from '../../src/channels/compiler/access/view.ts';
+import type { ResolvedChannel, ServedAccess } from '../../src/channels/served/served.ts';
 import { Types } from '../../src/channels/values/types.ts';
 import { readSettings } from '../../src/config/config.ts';
 import { SnoError } from '../../src/errors.ts';
@@ -219,8 +219,8 @@ test('open: everything that exists', async () => {
 
 test('a view that was dropped: try again', async () => {
   const gone = await channel('project:{project_id}', '42');
-  const sql = (gone.access as AccessView).sql.replaceAll('project:{project_id}', 'gone:{project_id}');
-  const error = await access.check({ ...gone, access: { ...(gone.access as AccessView), sql } }, { sub: 'u1' });
+  const sql = (gone.access as ServedAccess).sql.replaceAll('project:{project_id}', 'gone:{project_id}');
+  const error = await access.check({ ...gone, access: { ...(gone.access as ServedAccess), sql } }, { sub: 'u1' });
   expect(error?.code).toBe('try_again');
 });
 
@@ -424,7 +424,7 @@ describe('many at once', () => {
     const { access: view } = await channel('indexed:{project_id}', '1');
     const claims = Array.from({ length: 500 }, (_, index) => `{"u${index}"}`);
     const { rows } = await database.query<{ 'QUERY PLAN': string }>(
-      `explain (analyze, costs off, timing off, summary off) ${(view as AccessView).sql}`.replace(
+      `explain (analyze, costs off, timing off, summary off) ${(view as ServedAccess).sql}`.replace(
         /\$(\d)::text\[\]/g,
         (_, parameter) => `$${parameter}::text[]`,
       ),

@@ -3,23 +3,21 @@ import { expect, test } from 'vitest';
 import { ANONYMOUS, type Claims } from '../../src/access/access.ts';
 import { denied, unknown } from '../../src/access/refusals.ts';
 import { parsePattern } from '../../src/channels/catalog/pattern.ts';
-import type { AccessView, ResolvedChannel } from '../../src/channels/channel.ts';
+import type { ResolvedChannel, ServedAccess } from '../../src/channels/served/served.ts';
 import { SnoError, toldToClient } from '../../src/errors.ts';
 
 const pattern = parsePattern('project:{project_id}');
 if (pattern instanceof SnoError) throw pattern;
-const access: AccessView = {
-  pattern,
+const access: ServedAccess = {
   sql: '',
   valueTypes: ['integer'],
   claims: [
-    { name: 'sub', type: 'text', test: () => true },
-    { name: 'org_ref', type: 'uuid', test: (text) => text.length === 36 },
+    { name: 'sub', type: 'text', input: { kind: 'text' } },
+    { name: 'org_ref', type: 'uuid', input: { kind: 'uuid' } },
   ],
   fingerprint: '',
-  warnings: [],
 };
-const channel = (value: string, type = 'integer', view: AccessView | undefined = access): ResolvedChannel => ({
+const channel = (value: string, type = 'integer', view: ServedAccess | undefined = access): ResolvedChannel => ({
   name: `project:${value}`,
   values: [value],
   valueTypes: [type],

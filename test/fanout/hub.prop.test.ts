@@ -5,7 +5,7 @@
 import { Duplex } from 'node:stream';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { ResolvedChannel } from '../../src/channels/channel.ts';
+import type { ResolvedChannel } from '../../src/channels/served/served.ts';
 import { CommitBuilder } from '../../src/commit/builder.ts';
 import { Deflater } from '../../src/fanout/deflater.ts';
 import type { SocketFeed } from '../../src/fanout/feed.ts';

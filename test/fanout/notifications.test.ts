@@ -25,7 +25,7 @@ beforeEach(() => {
   });
 });
 
-const notify = (channel: string, data: unknown) => notifications.came(JSON.stringify({ channel, data }));
+const notify = (channel: string, data: unknown) => notifications.receive(JSON.stringify({ channel, data }));
 
 /** The markers that are on their way come out of the stream. */
 async function marker(): Promise<void> {
@@ -51,7 +51,7 @@ test('a message waits for a marker that was asked for after it came, in order; m
 });
 
 test('what is malformed, and what no view makes a channel of, is told as dropped', async () => {
-  notifications.came('x');
+  notifications.receive('x');
   notify('gone:1', 1);
   expect(told).toEqual(['payload_malformed undefined true']);
   await marker();

@@ -1,6 +1,6 @@
 /** A hub whose WAL, snapshots, markers and visibility are in the test's hand, step by step. */
 import type { Duplex } from 'node:stream';
-import type { ResolvedChannel } from '../../src/channels/channel.ts';
+import type { ResolvedChannel } from '../../src/channels/served/served.ts';
 import { CommitBuilder } from '../../src/commit/builder.ts';
 import type { Grant } from '../../src/fanout/fanout.ts';
 import { Hub } from '../../src/fanout/hub.ts';

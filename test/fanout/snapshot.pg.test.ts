@@ -1,7 +1,7 @@
 /** A snapshot whose connection to the database is dead, and neither side knows. */
 import type pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { ResolvedChannel } from '../../src/channels/channel.ts';
+import type { ResolvedChannel } from '../../src/channels/served/served.ts';
 import { type FrameSink, startSnapshot } from '../../src/fanout/snapshots/snapshot.ts';
 import { createPool } from '../../src/postgres/connect.ts';
 import { TcpProxy } from '../oracle/proxy.ts';

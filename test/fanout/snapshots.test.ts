@@ -1,7 +1,7 @@
 /** Snapshots that many ask for, with reads of the database and sockets that the test moves on step by step. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { ResolvedChannel } from '../../src/channels/channel.ts';
+import type { ResolvedChannel } from '../../src/channels/served/served.ts';
 import { SnoError } from '../../src/errors.ts';
 import type { Outcome, SnapshotRequest, SnapshotSink } from '../../src/fanout/snapshots/recipient.ts';
 import type { FrameSink } from '../../src/fanout/snapshots/snapshot.ts';

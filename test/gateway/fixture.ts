@@ -4,7 +4,7 @@ import type { SecureContextOptions } from 'node:tls';
 import { WebSocket } from 'ws';
 import type { Access, Claims } from '../../src/access/access.ts';
 import { createTokens } from '../../src/access/token.ts';
-import type { ResolvedChannel } from '../../src/channels/channel.ts';
+import type { ResolvedChannel } from '../../src/channels/served/served.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { readSettings } from '../../src/config/config.ts';
 import { Deadlines } from '../../src/deadlines.ts';

@@ -15,13 +15,14 @@ const STAGES: Readonly<Record<string, readonly string[]>> = {
   journal: ['wal', 'commit'],
   access: ['channels'],
   fanout: ['channels', 'markers', 'commit', 'journal', 'access'],
+  relay: ['channels', 'commit', 'journal'],
   http: [],
   admin: ['http'],
   gateway: ['channels', 'access', 'fanout', 'http'],
 };
 
 /** Wires stages together: may import all but the client, and no stage imports it. */
-const WIRING = ['main.ts', 'roles', 'downstream.ts', 'workers', 'index.ts', 'cli', 'demo'];
+const WIRING = ['main.ts', 'roles', 'workers', 'index.ts', 'cli', 'demo'];
 
 /**
  * The ladders within stages: each room, or file directly in the stage's folder, may import those
@@ -32,6 +33,7 @@ const LADDERS: Readonly<Record<string, readonly string[]>> = {
     'catalog',
     'sql',
     'values',
+    'served',
     'remote-answers.ts',
     'channel.ts',
     'events.ts',
@@ -66,6 +68,27 @@ const LADDERS: Readonly<Record<string, readonly string[]>> = {
   cli: ['command.ts', 'report.ts', 'database.ts', 'doctor', 'check', ''],
 };
 
+/**
+ * The rooms of a stage that other stages and the wiring may import. The command line and setup also
+ * look behind these doors: `sno check` shows what the compiler found.
+ */
+const DOORS: Readonly<Record<string, readonly string[]>> = {
+  channels: [
+    'catalog',
+    'served',
+    'definitions',
+    'remote',
+    'values/value-text.ts',
+    'channel.ts',
+    'events.ts',
+    'published.ts',
+    'remote-answers.ts',
+    'router.ts',
+    'sql/parse.ts',
+  ],
+};
+const BEHIND_DOORS = ['cli', 'setup'];
+
 /** Maximum files directly in a folder. More of them have more than one noun. */
 const FILES_MAX = 20;
 
@@ -91,6 +114,14 @@ function stepOf(file: string): number | undefined {
   return named === undefined ? undefined : ladder.indexOf(named);
 }
 
+/** Whether the import reaches behind the doors of another stage. */
+function isBehindDoor(file: string, imported: string): boolean {
+  const doors = DOORS[part(imported)];
+  if (doors === undefined || part(file) === part(imported) || BEHIND_DOORS.includes(part(file))) return false;
+  const path = imported.slice(part(imported).length + 1);
+  return !doors.some((door) => path === door || path.startsWith(`${door}/`));
+}
+
 function isUp(file: string, imported: string): boolean {
   if (part(file) !== part(imported) || LADDERS[part(file)] === undefined) return false;
   const [from, to] = [stepOf(file), stepOf(imported)];
@@ -100,7 +131,7 @@ function isUp(file: string, imported: string): boolean {
 function mayImport(file: string, imported: string): boolean {
   const [from, to] = [part(file), part(imported)];
   const isOurs = imported.endsWith('.ts');
-  if (isOurs && isUp(file, imported)) return false;
+  if (isOurs && (isUp(file, imported) || isBehindDoor(file, imported))) return false;
   if (from === 'client') return isOurs && (to === 'client' || imported === 'protocol.ts');
   if (!isOurs) return true;
   if (WIRING.includes(from)) return to !== 'client' || from === 'cli' || from === 'demo';
@@ -115,6 +146,16 @@ export function forbiddenImports(sources: ReadonlyMap<string, string>): string[]
       .filter((imported) => !mayImport(file, imported))
       .map((imported) => `${file} -> ${imported}`),
   );
+}
+
+/** The files that a file imports, directly and through others, itself included; types left out. */
+export function loadedBy(file: string, sources: ReadonlyMap<string, string>): ReadonlySet<string> {
+  const loaded = new Set([file]);
+  for (const each of loaded) {
+    const code = (sources.get(each) ?? '').replaceAll(/\b(?:import|export) type [^;]*;/g, '');
+    for (const imported of importsOf(each, code)) if (sources.has(imported)) loaded.add(imported);
+  }
+  return loaded;
 }
 
 /** Every cycle of imports that a walk meets, as `a -> b -> a`. */

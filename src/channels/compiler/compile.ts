@@ -25,6 +25,7 @@ import { INSTEAD } from '../sql/instead.ts';
 import { assertParserLoaded, type ParsedView, Unsupported } from '../sql/parse.ts';
 import { jsonCastIn, TEXT_TYPE, Types, type ValueType } from '../values/types.ts';
 import { bindRemotePlan, planRemote } from './compile-remote.ts';
+import { digest } from './digest.ts';
 import { castTo } from './expressions/cast.ts';
 import { ExpressionReader } from './expressions/read-expression.ts';
 import { type FlatView, flattenView } from './flatten.ts';
@@ -338,7 +339,7 @@ function fingerprintOf(
   types: Types,
   path: string,
 ): string {
-  return JSON.stringify([
+  return digest([
     channel.pattern,
     channel.definition,
     table.oid,

@@ -6,16 +6,10 @@
 import { quoteIdentifier, quoteLiteral } from '../../postgres/quote.ts';
 import type { CatalogChannel, CatalogColumn, CatalogTable, CatalogTableColumn } from '../catalog/catalog.ts';
 import { underPath } from '../catalog/search-path.ts';
-import type { SnapshotQuery } from '../channel.ts';
 import type { ViewPlan } from '../evaluation/bound-view.ts';
+import { type SnapshotQuery, snapshotValue } from '../served/served.ts';
 import type { ParsedView } from '../sql/parse.ts';
 import type { Types } from '../values/types.ts';
-
-/**
- * The setting that holds the value of a placeholder, counted from 1. COPY binds no parameters; a
- * setting's value is bound.
- */
-export const snapshotValue = (placeholder: number): string => `sno.value_${placeholder}`;
 
 /** An alias that no view or table is likely to have; always followed by a dot. */
 const ROW = 'sno_row';

@@ -16,8 +16,7 @@ import type { Lsn } from '../../lsn.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { applyChange } from '../catalog/change.ts';
 import { type CatalogMessage, type CatalogRead, parseCatalogMessage } from '../catalog/reader.ts';
-import type { ResolvedChannel } from '../channel.ts';
-import { Certainty } from './gate.ts';
+import { DefinitionsGate } from '../served/gate.ts';
 import type { ChannelRegistry, LoadResult } from './registry.ts';
 
 /** `access`: the rows did not change, but who may see them did. */
@@ -43,7 +42,7 @@ export class Definitions {
   #catalog: Catalog | undefined;
   #untoldCount = 0;
   #messageCount = 0;
-  readonly #certainty = new Certainty();
+  readonly #gate = new DefinitionsGate();
 
   constructor(options: DefinitionsOptions) {
     this.registry = options.registry;
@@ -55,20 +54,12 @@ export class Definitions {
     return this.#catalog;
   }
 
-  resolve(name: string): ResolvedChannel | SnoError {
-    return this.registry.resolve(name);
-  }
-
-  meant(name: string): string | undefined {
-    return this.registry.meant(name);
-  }
-
   /**
    * Resolves when the definitions at this point of the WAL are known; undefined if they already
    * are.
    */
   get known(): Promise<void> | undefined {
-    return this.#certainty.known;
+    return this.#gate.known;
   }
 
   /** Number of messages received without the catalog. */
@@ -141,7 +132,7 @@ export class Definitions {
 
   #setKnown(isKnown: boolean): void {
     if (isKnown === (this.known === undefined)) return;
-    this.#certainty.set(isKnown);
+    this.#gate.set(isKnown);
     this.#options.onKnown(isKnown);
   }
 

@@ -3,7 +3,6 @@
  * them again.
  */
 import type { Catalog } from '../catalog/catalog.ts';
-import { NameIndex } from '../catalog/name-index.ts';
 import { type Pattern, parsePattern } from '../catalog/pattern.ts';
 import type { Refusal } from '../channel.ts';
 
@@ -29,8 +28,6 @@ export class GoneViews {
   #declared: ReadonlyMap<string, DeclaredView> = new Map();
   /** Gone views by key, in the order in which they went. */
   readonly #gone = new Map<string, DeclaredView>();
-  /** The names of the gone views of both schemas; built on first use. */
-  #names: NameIndex<{ readonly pattern: Pattern }> | undefined;
 
   /**
    * Takes the currently declared views. Returns the views that left, and the gone views that
@@ -46,7 +43,6 @@ export class GoneViews {
     for (const [key] of returned) this.#gone.delete(key);
     for (const key of this.#gone.keys()) if (this.#gone.size > GONE_MAX) this.#gone.delete(key);
     this.#declared = declared;
-    this.#names = undefined;
     return { left: left.map(([, view]) => view), returned: returned.map(([, view]) => view) };
   }
 
@@ -54,11 +50,9 @@ export class GoneViews {
     return this.#gone.has(viewKey(view));
   }
 
-  /** Whether this channel name fits a pattern that is gone. */
-  find(name: string): boolean {
-    this.#names ??= new NameIndex(patternsOf(this.#gone.values()).map((pattern) => ({ pattern })));
-    for (const _ of this.#names.find(name)) return true;
-    return false;
+  /** The patterns of the gone views of both schemas. */
+  patterns(): readonly Pattern[] {
+    return patternsOf(this.#gone.values());
   }
 }
 

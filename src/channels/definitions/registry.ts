@@ -9,12 +9,12 @@
 import { SnoError } from '../../errors.ts';
 import type { Catalog, CatalogAccess, CatalogChannel, CatalogColumn } from '../catalog/catalog.ts';
 import { type IdentityNeed, unitedNeed } from '../catalog/identity-statements.ts';
-import { NameIndex } from '../catalog/name-index.ts';
-import { nearPattern } from '../catalog/near-name.ts';
 import { type Pattern, parsePattern } from '../catalog/pattern.ts';
 import { shareParts } from '../catalog/sharing.ts';
-import type { AccessView, ChannelView, Refusal, ResolvedChannel } from '../channel.ts';
+import type { AccessView, ChannelView, Refusal } from '../channel.ts';
 import { IdentityFault } from '../compiler/identity.ts';
+import { ChannelNames } from '../served/names.ts';
+import type { ResolvedChannel, ServedChannel, ServedDefinitions } from '../served/served.ts';
 import { type CompiledAccess, CompiledViews, refusing } from './compiled-views.ts';
 import { findConflicts } from './conflicts.ts';
 import { continues } from './continuity.ts';
@@ -76,13 +76,8 @@ export interface AccessSource {
   readonly columns: readonly string[] | undefined;
 }
 
-const NAME_LENGTH_MAX = 1_024;
-/**
- * Literals and values with exactly the required bytes escaped: the same test as in sno.publish().
- */
-const NAME = /^(?:[A-Za-z0-9_.:/~-]|%(?!2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])[0-9A-F]{2})+$/;
-
 const NOTHING: ReadonlySet<string> = new Set();
+const NO_DEFINITIONS: ServedDefinitions = { served: [], refused: [], gone: [] };
 const NO_VIEWS: readonly ChannelView[] = [];
 const NO_ACCESS: readonly AccessSource[] = [];
 
@@ -93,8 +88,8 @@ export class ChannelRegistry {
   #catalog: Catalog | undefined;
   #entries = new Map<string, Entry>();
   #refusals: readonly Refusal[] = [];
-  #served = new NameIndex<Entry>([]);
-  #refused = new NameIndex<Entry>([]);
+  readonly #names = new ChannelNames();
+  #served: ServedDefinitions = NO_DEFINITIONS;
   #viewsByTable = new Map<number, ChannelView[]>();
   #accessByTable = new Map<number, AccessSource[]>();
   #isRemote = false;
@@ -134,41 +129,21 @@ export class ChannelRegistry {
     return { entries, refusals, result: { ...compare(this.#entries, entries, touched), refused } };
   }
 
-  /**
-   * Resolves a channel name, or returns the reason why not: an error for the client, without a word
-   * of SQL.
-   */
+  /** What the half of the service that faces clients needs of the definitions. */
+  get served(): ServedDefinitions {
+    return this.#served;
+  }
+
   resolve(name: string): ResolvedChannel | SnoError {
-    if (name.length > NAME_LENGTH_MAX || !NAME.test(name))
-      return new SnoError('channel_invalid', 'this is no canonical channel name');
-    for (const { item, values } of this.#served.find(name)) {
-      const { pattern, valueTypes, view, access } = item;
-      const isGone = view === undefined && this.#gone.has({ schema: 'channels', pattern: pattern.text });
-      return { name, values, valueTypes, pattern, view, access, ...(isGone ? { isViewGone: true } : {}) };
-    }
-    for (const { item } of this.#refused.find(name))
-      return isAwaiting(item)
-        ? new SnoError('try_again', `the channel ${name} is about to be served`)
-        : new SnoError('channel_unavailable', `the channel ${name} is declared, but its view is refused`);
-    return this.#gone.find(name)
-      ? new SnoError('channel_unknown', `there is no channel ${name} now: its view was dropped`)
-      : new SnoError('channel_unknown', `there is no channel ${name}`);
+    return this.#names.resolve(name);
   }
 
-  /**
-   * The pattern that the client probably meant by a name that fits none. For the log only: it
-   * reveals which channels exist.
-   */
   meant(name: string): string | undefined {
-    return nearPattern(name, this.#entries.keys());
+    return this.#names.meant(name);
   }
 
-  /**
-   * The pattern of this channel name; undefined if no pattern that can be subscribed to fits it.
-   */
   patternOf(name: string): string | undefined {
-    for (const { item } of this.#served.find(name)) return item.pattern.text;
-    return undefined;
+    return this.#names.patternOf(name);
   }
 
   /** Whether Postgres evaluates the rows of any view. */
@@ -249,8 +224,14 @@ export class ChannelRegistry {
   #index(): void {
     const entries = [...this.#entries.values()];
     const served = entries.filter((entry) => entry.refusal === undefined);
-    this.#served = new NameIndex(served);
-    this.#refused = new NameIndex(entries.filter((entry) => entry.refusal !== undefined));
+    this.#served = {
+      served: served.map((entry) => this.#servedOf(entry)),
+      refused: entries
+        .filter((entry) => entry.refusal !== undefined)
+        .map((entry) => ({ pattern: entry.pattern, isAwaited: isAwaiting(entry) })),
+      gone: this.#gone.patterns(),
+    };
+    this.#names.load(this.#served);
     this.#viewsByTable = new Map();
     this.#accessByTable = new Map();
     this.#isRemote = served.some(({ view }) => view?.remote !== undefined);
@@ -262,6 +243,22 @@ export class ChannelRegistry {
         put(this.#accessByTable, table, { pattern: pattern.text, rows, onlyGrows, columns });
       }
     }
+  }
+
+  #servedOf({ pattern, valueTypes, view, access }: Entry): ServedChannel {
+    const isGone = view === undefined && this.#gone.has({ schema: 'channels', pattern: pattern.text });
+    return {
+      pattern,
+      valueTypes,
+      view: view && { fingerprint: view.fingerprint, snapshot: view.snapshot },
+      access: access && {
+        sql: access.sql,
+        valueTypes: access.valueTypes,
+        claims: access.claims,
+        fingerprint: access.fingerprint,
+      },
+      ...(isGone ? { isViewGone: true } : {}),
+    };
   }
 }
 

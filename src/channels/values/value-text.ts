@@ -65,38 +65,39 @@ export function canonicalTest(type: string): TextTest {
   return Object.hasOwn(CANONICAL, type) ? (CANONICAL[type] as TextTest) : unknownType;
 }
 
-/**
- * Tests whether a text can be cast to the type. Not for domains: a domain accepts only some of its
- * base type's values.
- */
-export function inputTest(type: ValueType): TextTest {
-  switch (type.kind) {
-    case 'text':
-    case 'varchar':
-    case 'bpchar':
-      return isText;
-    case 'int2':
-    case 'int4':
-    case 'int8':
-      return integerTest(INTEGER_INPUT, BITS[type.kind] as bigint);
-    case 'numeric':
-      return (text) => NUMERIC_INPUT.test(text);
-    case 'uuid':
-      return (text) => UUID.test(text.toLowerCase());
-    case 'bool':
-      return (text) => text === 'true' || text === 'false';
-    case 'enum': {
-      const labels = new Set(type.labels);
-      return (text) => labels.has(text);
-    }
-    default:
-      return unknownType;
-  }
+/** Decides which texts can be cast to a type, as plain data. */
+export interface TextInput {
+  readonly kind: ValueType['kind'];
+  /** The labels of an enum. */
+  readonly labels?: readonly string[];
+  /** A domain accepts only some of its base type's values: only Postgres can check its constraints. */
+  readonly isDomain?: true;
 }
 
-/** The test for a domain over the type: only Postgres can check its constraints. */
-export function domainTest(base: TextTest): TextTest {
-  return (text) => (base(text) === false ? false : undefined);
+export function textInput(type: ValueType, isDomain: boolean): TextInput {
+  return {
+    kind: type.kind,
+    ...(type.kind === 'enum' ? { labels: type.labels } : {}),
+    ...(isDomain ? { isDomain } : {}),
+  };
+}
+
+const INPUTS: Partial<Record<ValueType['kind'], TextTest>> = {
+  text: isText,
+  varchar: isText,
+  bpchar: isText,
+  int2: integerTest(INTEGER_INPUT, BITS['int2'] as bigint),
+  int4: integerTest(INTEGER_INPUT, BITS['int4'] as bigint),
+  int8: integerTest(INTEGER_INPUT, BITS['int8'] as bigint),
+  numeric: (text) => NUMERIC_INPUT.test(text),
+  uuid: (text) => UUID.test(text.toLowerCase()),
+  bool: (text) => text === 'true' || text === 'false',
+};
+
+/** Whether a text can be cast to the type; undefined if only Postgres knows. */
+export function isInput({ kind, labels, isDomain }: TextInput, text: string): boolean | undefined {
+  const isValue = labels === undefined ? (INPUTS[kind] ?? unknownType)(text) : labels.includes(text);
+  return isDomain === true && isValue === true ? undefined : isValue;
 }
 
 /**

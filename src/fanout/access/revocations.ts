@@ -2,7 +2,7 @@
  * Commits that may revoke access, from when the WAL delivers them until queries see them. An access
  * check in between is answered as if they had not happened.
  */
-import type { ResolvedChannel } from '../../channels/channel.ts';
+import type { ResolvedChannel } from '../../channels/served/served.ts';
 import type { Mark } from '../../commit/entry.ts';
 import type { AccessCheckWindow } from '../fanout.ts';
 

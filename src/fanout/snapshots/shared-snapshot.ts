@@ -7,7 +7,7 @@
  * waits for them, but not for one that accepts nothing for long. The same holds if the database
  * does not answer an access check in time; that is reported as `try_again`.
  */
-import type { ResolvedChannel } from '../../channels/channel.ts';
+import type { ResolvedChannel } from '../../channels/served/served.ts';
 import { Deque } from '../../deque.ts';
 import type { SnoError } from '../../errors.ts';
 import type { Visibility } from '../../markers/visibility.ts';

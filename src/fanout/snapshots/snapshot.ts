@@ -5,8 +5,8 @@
  */
 import type { Socket } from 'node:net';
 import type pg from 'pg';
-import type { ResolvedChannel, SnapshotQuery } from '../../channels/channel.ts';
-import { snapshotValue } from '../../channels/compiler/snapshot-query.ts';
+import type { ResolvedChannel, SnapshotQuery } from '../../channels/served/served.ts';
+import { snapshotValue } from '../../channels/served/served.ts';
 import { SnoError } from '../../errors.ts';
 import { Visibility } from '../../markers/visibility.ts';
 import { timed } from '../../postgres/connect.ts';

@@ -11,7 +11,7 @@
  *   older than its request.
  * - over: every recipient has all of it.
  */
-import type { ResolvedChannel } from '../../channels/channel.ts';
+import type { ResolvedChannel } from '../../channels/served/served.ts';
 import { SnoError } from '../../errors.ts';
 import { FairShare } from '../../fair-share.ts';
 import type { SnapshotRequest, SnapshotSink } from './recipient.ts';

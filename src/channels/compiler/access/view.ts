@@ -9,7 +9,8 @@ import { missingPlaceholder, type Pattern, parsePattern } from '../../catalog/pa
 import { stayUnderPath, underPath } from '../../catalog/search-path.ts';
 import type { AccessView } from '../../channel.ts';
 import type { Types } from '../../values/types.ts';
-import { domainTest, inputTest, type TextTest } from '../../values/value-text.ts';
+import { textInput } from '../../values/value-text.ts';
+import { digest } from '../digest.ts';
 import { basisFault } from './basis.ts';
 import { accessWarnings } from './warnings.ts';
 
@@ -50,8 +51,12 @@ export function compileAccess(
       ...claims.map((column) => (parameter: string) => isClaim(column, types, parameter)),
     ]),
     valueTypes: values.map(({ type }) => type),
-    claims: claims.map(({ name, type, typeOid }) => ({ name, type, test: claimTest(typeOid, types) })),
-    fingerprint: JSON.stringify([access, tables.filter(({ oid }) => access.reads.includes(oid)).map(rowsOf)]),
+    claims: claims.map(({ name, type, typeOid }) => ({
+      name,
+      type,
+      input: textInput(types.byOid(typeOid), types.isDomain(typeOid)),
+    })),
+    fingerprint: digest([access, tables.filter(({ oid }) => access.reads.includes(oid)).map(rowsOf)]),
     warnings: accessWarnings(access, tables),
   };
 }
@@ -86,12 +91,6 @@ function accessSql(
 
 const VIEW = 'viewed';
 const QUESTION = 'asked';
-
-/** Whether a text can be cast to a claim column's type. */
-function claimTest(typeOid: number, types: Types): TextTest {
-  const test = inputTest(types.byOid(typeOid));
-  return types.isDomain(typeOid) ? domainTest(test) : test;
-}
 
 function accessFault(access: CatalogAccess, pattern: Pattern, claims: readonly CatalogColumn[]): SnoError | undefined {
   const view = `channel_access.${quoteIdentifier(access.pattern)}`;

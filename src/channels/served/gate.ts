@@ -2,7 +2,7 @@
  * Whether the definitions at this point of the WAL are known. Code that needs them waits for
  * `known`.
  */
-export class Certainty {
+export class DefinitionsGate {
   #lost: { readonly regained: Promise<void>; readonly regain: () => void } | undefined;
 
   /** Resolves when they are known; undefined if they already are. */

@@ -1,9 +1,19 @@
-/** A worker's copy of the stream's head, as of its current step. */
+/** The stream's head as another process told it, at the current step. */
 
 import type { Batch } from '../commit/entry.ts';
-import type { Head } from '../fanout/hub.ts';
+import type { Head } from '../commit/head.ts';
 import { formatPosition, type Position } from '../position.ts';
-import type { HeadState } from './wire.ts';
+
+/** The head after a step, as data; see `Head`. */
+export interface HeadState {
+  readonly epoch: string;
+  readonly head: Position;
+  readonly frontier: Position;
+  readonly wholeSequence: number;
+  readonly openXid: number;
+  /** Patterns whose channels of the open commit are no longer tracked. */
+  readonly forgotten: readonly string[];
+}
 
 export const NOTHING: HeadState = {
   epoch: '',

@@ -1,24 +1,32 @@
-/** Reads turns that `TurnWriter` wrote. The results keep no reference to the turn's bytes. */
-import { deserialize } from 'node:v8';
-import type { Catalog } from '../channels/catalog/catalog.ts';
+/** Reads steps that `StepWriter` wrote. The results keep no reference to the steps' bytes. */
+import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch, Entry, Mark } from '../commit/entry.ts';
 import { assert } from '../errors.ts';
+import type { EvictedCommit } from '../journal/memory.ts';
 import { Slab } from '../memory/arena.ts';
 import type { Position } from '../position.ts';
+import type { ResetReason } from '../protocol.ts';
 import { textFrame } from '../websocket/frame.ts';
-import { type HeadState, MARK_KINDS, STEP_CODES, type Step } from './wire.ts';
+import type { Beginning, StreamFollower } from './follower.ts';
+import { MARK_KINDS, STEP_KINDS } from './format.ts';
+import type { HeadState } from './replica.ts';
 
-/** Frames are kept by the worker's journal. */
+/** Receives the steps. Each step that moves the head is preceded by `moveTo`. */
+export interface StepReceiver extends Omit<StreamFollower, 'flush'> {
+  moveTo(head: HeadState): void;
+}
+
+/** Frames are kept by the follower's journal. */
 const KEPT = new Slab();
 /** The empty channel name in a mark's frame; it is replaced by the real name. */
 const NO_CHANNEL = '"channel":""';
-const NO_TURN = 'main and its workers are of one version';
+const NO_STEPS = 'the bytes of a version that is read are steps';
 
-export function readTurn(bytes: Buffer): readonly Step[] {
-  return new TurnReader(bytes).steps();
+export function readSteps(bytes: Buffer, receiver: StepReceiver): void {
+  new StepReader(bytes).read(receiver);
 }
 
-class TurnReader {
+class StepReader {
   readonly #bytes: Buffer;
   #at = 0;
   readonly #texts: string[] = [];
@@ -27,29 +35,44 @@ class TurnReader {
     this.#bytes = bytes;
   }
 
-  steps(): Step[] {
-    const steps: Step[] = [];
-    while (this.#at < this.#bytes.length) steps.push(this.#step());
-    return steps;
+  read(receiver: StepReceiver): void {
+    while (this.#at < this.#bytes.length) this.#step(receiver);
   }
 
-  #step(): Step {
-    const kind = STEP_CODES[this.#byte()];
-    assert(kind !== undefined, NO_TURN);
+  #step(receiver: StepReceiver): void {
+    const kind = STEP_KINDS[this.#byte()];
+    assert(kind !== undefined, NO_STEPS);
     switch (kind) {
       case 'begin':
-        return { kind, head: this.#head(), ...this.#clone<Omit<Extract<Step, { kind: 'begin' }>, 'kind' | 'head'>>() };
-      case 'batch':
-        return { kind, head: this.#head(), batch: this.#batch() };
+        receiver.moveTo(this.#head());
+        return receiver.begin(this.#beginning());
+      case 'append':
+        receiver.moveTo(this.#head());
+        return receiver.append(this.#batch());
       case 'marker':
-        return { kind, head: this.#head(), id: this.#text() };
-      case 'defined':
-        return { kind, catalog: this.#clone<Catalog>() };
-      case 'known':
-        return { kind, isKnown: this.#byte() === 1 };
+        receiver.moveTo(this.#head());
+        return receiver.marker(this.#text());
+      case 'define':
+        return receiver.define(this.#definitions());
+      case 'setKnown':
+        return receiver.setKnown(this.#byte() === 1);
       case 'head':
-        return { kind, head: this.#head() };
+        return receiver.moveTo(this.#head());
     }
+  }
+
+  #beginning(): Beginning {
+    return {
+      reason: this.#text() as ResetReason,
+      definitions: this.#definitions(),
+      isKnown: this.#byte() === 1,
+      oldest: this.#position(),
+      evicted: this.#list((): EvictedCommit => ({ xid: this.#integer(), at: this.#double() })),
+    };
+  }
+
+  #definitions(): ServedDefinitions {
+    return JSON.parse(this.#binary().toString()) as ServedDefinitions;
   }
 
   #batch(): Batch {
@@ -70,7 +93,7 @@ class TurnReader {
     const sequence = this.#double();
     const { lsn, index } = this.#position();
     const length = this.#integer();
-    // Copied: otherwise one frame that waits in a slow socket would keep the whole turn in memory.
+    // Copied: otherwise one frame that waits in a slow socket would keep all steps in memory.
     const frame = KEPT.allocate(length);
     this.#bytes.copy(frame, 0, this.#at, this.#at + length);
     this.#at += length;
@@ -79,7 +102,7 @@ class TurnReader {
 
   #mark(): Mark {
     const kind = MARK_KINDS[this.#byte()];
-    assert(kind !== undefined, NO_TURN);
+    assert(kind !== undefined, NO_STEPS);
     const pattern = this.#text();
     const channel = this.#text();
     const xid = this.#integer();
@@ -117,10 +140,6 @@ class TurnReader {
     const items: Item[] = [];
     for (let index = 0; index < count; index++) items.push(read());
     return items;
-  }
-
-  #clone<Value>(): Value {
-    return deserialize(this.#binary()) as Value;
   }
 
   #binary(): Buffer {

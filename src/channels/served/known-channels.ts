@@ -1,0 +1,31 @@
+/** The channels by the definitions in force at one place in the stream, as far as those are known. */
+import type { SnoError } from '../../errors.ts';
+import { DefinitionsGate } from './gate.ts';
+import { ChannelNames } from './names.ts';
+import type { ResolvedChannel, ServedDefinitions } from './served.ts';
+
+export class KnownChannels {
+  readonly #names = new ChannelNames();
+  readonly #gate = new DefinitionsGate();
+
+  resolve(name: string): ResolvedChannel | SnoError {
+    return this.#names.resolve(name);
+  }
+
+  meant(name: string): string | undefined {
+    return this.#names.meant(name);
+  }
+
+  /** Resolves when the definitions at this place are known; undefined if they already are. */
+  get known(): Promise<void> | undefined {
+    return this.#gate.known;
+  }
+
+  load(definitions: ServedDefinitions): void {
+    this.#names.load(definitions);
+  }
+
+  setKnown(isKnown: boolean): void {
+    this.#gate.set(isKnown);
+  }
+}

@@ -1,0 +1,62 @@
+/** Resolves channel names by the definitions in force. */
+import { SnoError } from '../../errors.ts';
+import { NameIndex } from '../catalog/name-index.ts';
+import { nearPattern } from '../catalog/near-name.ts';
+import type { RefusedChannel, ResolvedChannel, ServedChannel, ServedDefinitions } from './served.ts';
+
+const NAME_LENGTH_MAX = 1_024;
+/**
+ * Literals and values with exactly the required bytes escaped: the same test as in sno.publish().
+ */
+const NAME = /^(?:[A-Za-z0-9_.:/~-]|%(?!2[DE]|3[0-9]|4[1-9A-F]|5[0-9AF]|6[1-9A-F]|7[0-9AE])[0-9A-F]{2})+$/;
+
+export class ChannelNames {
+  #served = new NameIndex<ServedChannel>([]);
+  #refused = new NameIndex<RefusedChannel>([]);
+  #gone = new NameIndex<Pick<RefusedChannel, 'pattern'>>([]);
+  #patterns: readonly string[] = [];
+
+  /** Replaces the definitions. */
+  load({ served, refused, gone }: ServedDefinitions): void {
+    this.#served = new NameIndex(served);
+    this.#refused = new NameIndex(refused);
+    this.#gone = new NameIndex(gone.map((pattern) => ({ pattern })));
+    this.#patterns = [...served, ...refused].map(({ pattern }) => pattern.text);
+  }
+
+  /**
+   * Resolves a channel name, or returns the reason why not: an error for the client, without a word
+   * of SQL.
+   */
+  resolve(name: string): ResolvedChannel | SnoError {
+    if (name.length > NAME_LENGTH_MAX || !NAME.test(name))
+      return new SnoError('channel_invalid', 'this is no canonical channel name');
+    for (const { item, values } of this.#served.find(name)) {
+      const { pattern, valueTypes, view, access, isViewGone } = item;
+      return { name, values, valueTypes, pattern, view, access, ...(isViewGone === true ? { isViewGone } : {}) };
+    }
+    for (const { item } of this.#refused.find(name))
+      return item.isAwaited
+        ? new SnoError('try_again', `the channel ${name} is about to be served`)
+        : new SnoError('channel_unavailable', `the channel ${name} is declared, but its view is refused`);
+    for (const _ of this.#gone.find(name))
+      return new SnoError('channel_unknown', `there is no channel ${name} now: its view was dropped`);
+    return new SnoError('channel_unknown', `there is no channel ${name}`);
+  }
+
+  /**
+   * The pattern that the client probably meant by a name that fits none. For the log only: it
+   * reveals which channels exist.
+   */
+  meant(name: string): string | undefined {
+    return nearPattern(name, this.#patterns);
+  }
+
+  /**
+   * The pattern of this channel name; undefined if no pattern that can be subscribed to fits it.
+   */
+  patternOf(name: string): string | undefined {
+    for (const { item } of this.#served.find(name)) return item.pattern.text;
+    return undefined;
+  }
+}

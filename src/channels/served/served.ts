@@ -1,0 +1,101 @@
+/**
+ * What the half of the service that faces clients needs of the definitions: plain data, so that it
+ * can be sent as JSON. Compiling a view needs Postgres's grammar; serving its channels does not.
+ */
+import type { Pattern } from '../catalog/pattern.ts';
+import type { TextInput } from '../values/value-text.ts';
+
+/** The channels of one pattern, as they are served. */
+export interface ServedChannel {
+  readonly pattern: Pattern;
+  /**
+   * The placeholders' types in the pattern's order, as SQL (format_type): from the channel view's
+   * columns, or the access view's if there is no channel view. A channel is unknown if one of its
+   * values does not cast to its type and print as itself.
+   */
+  readonly valueTypes: readonly string[];
+  /** Undefined: no channel view, published messages only. */
+  readonly view: ServedView | undefined;
+  /** Undefined: nobody may join (unless SNO_ACCESS=open). */
+  readonly access: ServedAccess | undefined;
+  /** Whether the channel had a view that was dropped. */
+  readonly isViewGone?: boolean;
+}
+
+export interface ServedView {
+  /** Two definitions have equal fingerprints exactly when no subscriber can see a difference. */
+  readonly fingerprint: string;
+  /** The SELECT of a snapshot of one channel; see `SnapshotQuery`. */
+  readonly snapshot: SnapshotQuery;
+}
+
+/**
+ * Reads one channel's rows. The result has two columns: 1 `sno_key` (json text of the key), 2
+ * `sno_data` (text of row_to_json of the view's row). The channel's values, as text, are the
+ * settings named by `snapshotValue`; the SQL casts them to their column's types.
+ *
+ * The query's names are looked up under search_path pg_catalog. The query sets the search_path of
+ * the view's owner for the rest of the transaction.
+ */
+export interface SnapshotQuery {
+  readonly sql: string;
+  /** The view or table that it reads, quoted. Lock it before taking the snapshot. */
+  readonly relation: string;
+}
+
+/** An access view: decides who may subscribe. */
+export interface ServedAccess {
+  /**
+   * Checks many subscriptions at once. `$1`... are text arrays with one element for each
+   * subscription. The first parameters are the channel's values in the pattern's order. Then comes
+   * one parameter for each of `claims`: each element is the text of an array with the claim's value
+   * (or its elements). The result's rows are the numbers, from 1, of the allowed subscriptions.
+   */
+  readonly sql: string;
+  /** Types of the placeholders' columns, in the pattern's order, as SQL. */
+  readonly valueTypes: readonly string[];
+  /** The claims that the view's other columns need, in the order of their parameters. */
+  readonly claims: readonly AccessClaim[];
+  readonly fingerprint: string;
+}
+
+export interface AccessClaim {
+  /**
+   * The column's name: a claim, or a path of members to a claim, separated by dots
+   * (`app_metadata.org`).
+   */
+  readonly name: string;
+  /** The column's type, as SQL. */
+  readonly type: string;
+  /** Which texts can be cast to the column's type. */
+  readonly input: TextInput;
+}
+
+/** A declared pattern that nobody can subscribe to. */
+export interface RefusedChannel {
+  readonly pattern: Pattern;
+  /** Whether it will be served without anyone's action. */
+  readonly isAwaited: boolean;
+}
+
+/** Everything that channel names are resolved with. */
+export interface ServedDefinitions {
+  readonly served: readonly ServedChannel[];
+  readonly refused: readonly RefusedChannel[];
+  /** Patterns of views that were declared before. A migration may be about to create them again. */
+  readonly gone: readonly Pattern[];
+}
+
+/** A channel name, and how the channel is served. */
+export interface ResolvedChannel extends ServedChannel {
+  /** The canonical name. */
+  readonly name: string;
+  /** The values of its placeholders, decoded, in the pattern's order. */
+  readonly values: readonly string[];
+}
+
+/**
+ * The setting that holds the value of a placeholder, counted from 1. COPY binds no parameters; a
+ * setting's value is bound.
+ */
+export const snapshotValue = (placeholder: number): string => `sno.value_${placeholder}`;

@@ -1,0 +1,44 @@
+/** What a follower needs that joins later: everything since the journal's oldest entry, as steps. */
+import type { ServedDefinitions } from '../channels/served/served.ts';
+import type { MemoryJournal } from '../journal/memory.ts';
+import type { Beginning } from './follower.ts';
+import { type SourceHead, StepWriter } from './step-writer.ts';
+
+/** The definitions in force. */
+export interface DefinitionsInForce {
+  readonly served: ServedDefinitions;
+  /** Undefined: they are certain to hold. */
+  readonly known: Promise<void> | undefined;
+}
+
+export interface BacklogSource {
+  readonly journal: MemoryJournal;
+  readonly head: SourceHead;
+  readonly definitions: DefinitionsInForce;
+}
+
+/** Approximate bytes of steps that are read from the journal at a time. */
+const STEPS_BYTES = 1024 ** 2;
+
+/** Returns the steps after which a follower can continue from here. */
+export function* backlogOf({ journal, head, definitions }: BacklogSource): Iterable<Buffer> {
+  if (head.epoch === '') return;
+  const writer = new StepWriter(head);
+  writer.begin(beginningOf(journal, definitions));
+  for (const batch of journal.batches()) {
+    // The delivery delay of these commits has been measured already.
+    writer.append({ ...batch, committedAt: 0 });
+    if (writer.length >= STEPS_BYTES) yield writer.take();
+  }
+  if (writer.length > 0) yield writer.take();
+}
+
+function beginningOf(journal: MemoryJournal, { served, known }: DefinitionsInForce): Beginning {
+  return {
+    reason: 'epoch_changed',
+    definitions: served,
+    isKnown: known === undefined,
+    oldest: journal.oldest,
+    evicted: journal.evictedCommits,
+  };
+}

@@ -1,0 +1,40 @@
+/**
+ * What ingest, the half that reads the WAL, tells gateways, the half that faces clients.
+ *
+ * Steps come one by one, in the order of the stream. They are direct calls within one process. For
+ * other processes, `StepWriter` turns them into bytes and `readSteps` turns the bytes into the same
+ * calls. Each step finds the stream's head (`Head`) at its place after the step.
+ */
+import type { ServedDefinitions } from '../channels/served/served.ts';
+import type { Batch } from '../commit/entry.ts';
+import type { EvictedCommit } from '../journal/memory.ts';
+import type { Position } from '../position.ts';
+import type { ResetReason } from '../protocol.ts';
+
+/** How a history begins. A gateway that joins later begins with the journal's content. */
+export interface Beginning {
+  /** The reason for which current subscribers are reset. */
+  readonly reason: ResetReason;
+  readonly definitions: ServedDefinitions;
+  /** Whether the definitions are certain to hold at this point of the WAL. */
+  readonly isKnown: boolean;
+  /** Everything after this position will follow. */
+  readonly oldest: Position;
+  /** Commits that the journal has dropped. */
+  readonly evicted: readonly EvictedCommit[];
+}
+
+export interface StreamFollower {
+  /** A history begins, and the journal is empty. Every subscription is reset. */
+  begin(beginning: Beginning): void;
+  /** A commit, or a part of one. The follower appends it to its journal. */
+  append(batch: Batch): void;
+  /** A marker arrived. */
+  marker(id: string): void;
+  /** These definitions apply from here on. */
+  define(definitions: ServedDefinitions): void;
+  /** Whether the definitions are certain from here on. */
+  setKnown(isKnown: boolean): void;
+  /** All steps that arrived together have been passed on: send them now. */
+  flush(): void;
+}

@@ -1,0 +1,177 @@
+/** Encodes steps for followers in other processes; `readSteps` decodes them. See format.ts. */
+import type { ServedDefinitions } from '../channels/served/served.ts';
+import type { Batch, Entry, Mark } from '../commit/entry.ts';
+import type { Head } from '../commit/head.ts';
+import { Bytes } from '../memory/byte-writer.ts';
+import type { Position } from '../position.ts';
+import { payloadOf } from '../websocket/frame.ts';
+import type { Beginning, StreamFollower } from './follower.ts';
+import { HEADER_BYTES, MARK_KINDS, STEP_KINDS } from './format.ts';
+
+/** The head of the process that reads the WAL. */
+export interface SourceHead extends Head {
+  /** `headText` without the epoch. */
+  readonly head: Position;
+  /** Patterns whose channels of the open commit are no longer tracked. */
+  readonly forgotten: ReadonlySet<string>;
+}
+
+/** Maximum bytes of the buffer kept for the next turn. */
+const CAPACITY_MAX = 1024 ** 2;
+const INTEGER_BYTES = 4;
+const DOUBLE_BYTES = 8;
+
+export class StepWriter implements Omit<StreamFollower, 'flush'> {
+  readonly #head: SourceHead;
+  readonly #bytes = new Bytes(1 << 16);
+  /** Each text's number in these steps. */
+  readonly #texts = new Map<string, number>();
+
+  /** `head` is written with each step, as it is then. */
+  constructor(head: SourceHead) {
+    this.#head = head;
+    this.#bytes.length = HEADER_BYTES;
+  }
+
+  /** Bytes written since the last `take`. */
+  get length(): number {
+    return this.#bytes.length - HEADER_BYTES;
+  }
+
+  /** Returns the steps written since the last call, behind HEADER_BYTES that are free. */
+  take(): Buffer {
+    const { buffer, length } = this.#bytes;
+    const steps = buffer.subarray(0, length);
+    // A larger buffer is not reused.
+    const taken = buffer.length > CAPACITY_MAX ? steps : Buffer.from(steps);
+    this.#bytes.clear(CAPACITY_MAX);
+    this.#bytes.length = HEADER_BYTES;
+    this.#texts.clear();
+    return taken;
+  }
+
+  begin({ reason, definitions, isKnown, oldest, evicted }: Beginning): void {
+    this.#step('begin');
+    this.#writeHead();
+    this.#text(reason);
+    this.#json(definitions);
+    this.#bytes.byte(Number(isKnown));
+    this.#position(oldest);
+    this.#integer(evicted.length);
+    for (const { xid, at } of evicted) {
+      this.#integer(xid);
+      this.#double(at);
+    }
+  }
+
+  append({ firstSequence, xid, after, committedAt, entries, marks }: Batch): void {
+    this.#step('append');
+    this.#writeHead();
+    this.#double(firstSequence);
+    this.#integer(xid);
+    this.#double(after);
+    this.#double(committedAt);
+    this.#integer(entries.length);
+    for (const entry of entries) this.#entry(entry);
+    this.#integer(marks.length);
+    for (const mark of marks) this.#mark(mark);
+  }
+
+  marker(id: string): void {
+    this.#step('marker');
+    this.#writeHead();
+    this.#text(id);
+  }
+
+  define(definitions: ServedDefinitions): void {
+    this.#step('define');
+    this.#json(definitions);
+  }
+
+  setKnown(isKnown: boolean): void {
+    this.#step('setKnown');
+    this.#bytes.byte(Number(isKnown));
+  }
+
+  /** The head moved without another step. */
+  head(): void {
+    this.#step('head');
+    this.#writeHead();
+  }
+
+  #step(kind: (typeof STEP_KINDS)[number]): void {
+    this.#bytes.byte(STEP_KINDS.indexOf(kind));
+  }
+
+  #entry(entry: Entry): void {
+    this.#text(entry.channel);
+    this.#text(entry.pattern);
+    this.#place(entry);
+    this.#binary(entry.frame);
+  }
+
+  /** A mark's frame is written as text, with an empty channel name. */
+  #mark(mark: Mark): void {
+    this.#bytes.byte(MARK_KINDS.indexOf(mark.kind));
+    this.#text(mark.pattern);
+    this.#text(mark.channel ?? '');
+    this.#place(mark);
+    this.#text(mark.frame === undefined ? '' : payloadOf(mark.frame('')).toString());
+  }
+
+  #place(what: Entry | Mark): void {
+    this.#integer(what.xid);
+    this.#double(what.sequence);
+    this.#position(what);
+  }
+
+  #writeHead(): void {
+    const { epoch, head, frontier, wholeSequence, openXid, forgotten } = this.#head;
+    this.#text(epoch);
+    this.#position(head);
+    this.#position(frontier);
+    this.#double(wholeSequence);
+    this.#integer(openXid);
+    this.#integer(forgotten.size);
+    for (const pattern of forgotten) this.#text(pattern);
+  }
+
+  #position({ lsn, index }: Position): void {
+    this.#double(lsn);
+    this.#double(index);
+  }
+
+  #json(value: unknown): void {
+    const start = this.#bytes.length;
+    this.#integer(0);
+    this.#bytes.utf8(JSON.stringify(value));
+    this.#bytes.buffer.writeUInt32LE(this.#bytes.length - start - INTEGER_BYTES, start);
+  }
+
+  #binary(source: Buffer): void {
+    this.#integer(source.length);
+    this.#bytes.append(source);
+  }
+
+  /** Writes the text's number in these steps. After a new number the text itself follows. */
+  #text(text: string): void {
+    const known = this.#texts.get(text);
+    if (known !== undefined) return this.#integer(known);
+    this.#integer(this.#texts.size);
+    this.#texts.set(text, this.#texts.size);
+    const start = this.#bytes.length;
+    this.#integer(0);
+    this.#bytes.utf8(text);
+    this.#bytes.buffer.writeUInt32LE(this.#bytes.length - start - INTEGER_BYTES, start);
+  }
+
+  #integer(value: number): void {
+    this.#bytes.reserve(INTEGER_BYTES);
+    this.#bytes.length = this.#bytes.buffer.writeUInt32LE(value, this.#bytes.length);
+  }
+
+  #double(value: number): void {
+    this.#bytes.reserve(DOUBLE_BYTES);
+    this.#bytes.length = this.#bytes.buffer.writeDoubleLE(value, this.#bytes.length);
+  }
+}

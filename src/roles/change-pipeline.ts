@@ -1,0 +1,123 @@
+/**
+ * From messages of the WAL to the commits of channels:
+ *
+ *     lookahead -> decoder -> router -> commit builder
+ *
+ * The lookahead asks Postgres about rows that this process cannot evaluate, and holds the stream
+ * until the answers are there.
+ */
+import type pg from 'pg';
+import { pauseBefore } from '../backoff.ts';
+import type { Redefinition } from '../channels/definitions/definitions.ts';
+import type { ChannelRegistry } from '../channels/definitions/registry.ts';
+import { RemoteAsker } from '../channels/remote/ask.ts';
+import { Lookahead } from '../channels/remote/lookahead.ts';
+import { RemoteAnswers } from '../channels/remote-answers.ts';
+import { Router, type RouterEvents } from '../channels/router.ts';
+import type { CommitBuilder } from '../commit/builder.ts';
+import { PgoutputDecoder } from '../decode/pgoutput.ts';
+import type { Logger } from '../logger.ts';
+import type { Lsn } from '../lsn.ts';
+import type { Metrics } from '../metrics.ts';
+
+export interface ChangePipelineOptions {
+  readonly registry: ChannelRegistry;
+  readonly builder: CommitBuilder;
+  readonly pool: pg.Pool;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  /** Receives a `sno.catalog` message at its place in the stream. */
+  readonly catalog: (json: string, lsn: Lsn) => readonly Redefinition[];
+  readonly marker: (id: string) => void;
+  /** All messages that arrived together have been passed on. */
+  readonly flushed: () => void;
+  /** Pauses the stream until `release`. */
+  readonly hold: () => void;
+  readonly release: () => void;
+  readonly onBug: (error: unknown) => void;
+}
+
+export class ChangePipeline {
+  readonly #router: Router;
+  readonly #decoder: PgoutputDecoder;
+  readonly #asker: RemoteAsker;
+  readonly #lookahead: Lookahead;
+
+  constructor(options: ChangePipelineOptions) {
+    const { registry, builder, pool, logger } = options;
+    const answers = new RemoteAnswers();
+    this.#router = new Router(registry, builder, answers, routerEvents(options));
+    this.#decoder = new PgoutputDecoder(this.#router);
+    this.#asker = new RemoteAsker({
+      pool,
+      pause: pauseBefore,
+      onUnreachable: (error) => logger.warn({ error: error.message }, 'rows could not be evaluated, it is tried again'),
+    });
+    this.#lookahead = new Lookahead({
+      answers,
+      routesOf: (oid) =>
+        registry
+          .viewsOf(oid)
+          .flatMap(({ pattern, remote }) => (remote === undefined ? [] : { pattern: pattern.text, query: remote })),
+      isNeeded: () => registry.isRemote,
+      ask: (query, rows) => this.#asker.ask(query, rows),
+      next: {
+        message: (buffer, start, end) => this.#decoder.message(buffer, start, end),
+        keepalive: (end) => builder.keepalive(end),
+        flush: options.flushed,
+      },
+      hold: options.hold,
+      release: options.release,
+      onBug: options.onBug,
+    });
+  }
+
+  message(buffer: Buffer, start: number, end: number): void {
+    this.#lookahead.message(buffer, start, end);
+  }
+
+  keepalive(end: Lsn): void {
+    this.#lookahead.keepalive(end);
+  }
+
+  flush(): void {
+    this.#lookahead.flush();
+  }
+
+  /** Another stream begins: everything of the earlier one that is not complete is dropped. */
+  reset(): void {
+    this.#lookahead.reset();
+    this.#decoder.reset();
+    this.#router.reset();
+  }
+
+  /** Fits the views to their tables again, after the definitions were loaded. */
+  rebind(): void {
+    this.#router.rebind();
+  }
+
+  stop(): void {
+    this.#asker.stop();
+    this.#lookahead.reset();
+  }
+}
+
+function routerEvents({ catalog, marker, metrics, logger }: ChangePipelineOptions): RouterEvents {
+  const { events, commits, messagesDropped } = metrics;
+  const viewOf = (pattern: string) => `channels."${pattern}"`;
+  return {
+    catalog,
+    marker,
+    dropped: (reason, detail) => {
+      messagesDropped[reason].inc();
+      logger.warn({ reason, detail }, 'a published message was dropped');
+    },
+    counted: (op) => events[op].inc(),
+    committed: () => commits.inc(),
+    failed: (pattern, error) =>
+      logger.error({ view: viewOf(pattern) }, `a row of a commit could not be evaluated: ${error.message}`),
+    unfit: (pattern, error) =>
+      logger.warn({ view: viewOf(pattern), hint: error.hint }, `its subscribers are reset: ${error.message}`),
+    fit: (pattern) => logger.info({ view: viewOf(pattern) }, 'the view fits its table again'),
+  };
+}

@@ -1,0 +1,23 @@
+/** The half of the service that faces clients, as the process that reads the WAL sees it. */
+import type { Metrics } from '../metrics.ts';
+import type { StreamFollower } from '../relay/follower.ts';
+
+export interface Gateways extends StreamFollower {
+  /** Whether the channel is subscribed or in a journal. */
+  knows(channel: string): boolean;
+  /**
+   * Listens for clients. Until `open`, they are told that the service is starting. Resolves with
+   * the port. Throws the error that prevents it.
+   */
+  listen(): Promise<number>;
+  /** Lets clients in. */
+  open(): Promise<void>;
+  /** Disconnects the clients over SNO_DRAIN_SECONDS or less. Each client is served until then. */
+  drain(): Promise<void>;
+  /** Call after `drain`. */
+  stop(): Promise<void>;
+  /** Why no client is served although `open` was called. Undefined: clients are served. */
+  readonly unready: string | undefined;
+  /** The metrics of this process, and of all processes that face clients. */
+  readonly metrics: Pick<Metrics, 'text' | 'contentType'>;
+}

@@ -1,0 +1,375 @@
+/**
+ * The role `ingest`: reads the WAL, turns commits into entries of channels, and tells them to the
+ * gateways. Its journal decides what Postgres may forget.
+ *
+ *     stream -> pipeline -> commit builder -> gateways
+ *                 |                |
+ *            definitions        journal -> retention -> stream (what is acknowledged)
+ */
+import type pg from 'pg';
+import { backoff, pauseBefore } from '../backoff.ts';
+import { Definitions, type Redefinition } from '../channels/definitions/definitions.ts';
+import { ChannelRegistry } from '../channels/definitions/registry.ts';
+import { tellOfViews, tellRefusal } from '../channels/definitions/view-log.ts';
+import { CommitBuilder } from '../commit/builder.ts';
+import type { Batch } from '../commit/entry.ts';
+import { Notifications } from '../commit/notifications.ts';
+import { type Settings, slotWalBytes } from '../config/config.ts';
+import { assert, SnoError } from '../errors.ts';
+import { MemoryJournal } from '../journal/memory.ts';
+import { Retention } from '../journal/retention.ts';
+import type { Logger } from '../logger.ts';
+import type { Lsn } from '../lsn.ts';
+import { Markers } from '../markers/markers.ts';
+import { Transactions } from '../markers/transactions.ts';
+import type { Metrics } from '../metrics.ts';
+import { Listener } from '../postgres/listener.ts';
+import type { BacklogSource } from '../relay/backlog.ts';
+import type { StreamFollower } from '../relay/follower.ts';
+import { CatalogWatch } from '../setup/catalog-watch.ts';
+import { DatabaseSetup } from '../setup/database-setup.ts';
+import { steadyNow } from '../steady-clock.ts';
+import { Guardian } from '../wal/slot-monitor.ts';
+import { oldestTransaction, readSlotState } from '../wal/slot-state.ts';
+import type { StreamStart, WalHandler } from '../wal/source.ts';
+import { ReplicationStream } from '../wal/stream.ts';
+import { ChangePipeline } from './change-pipeline.ts';
+import type { Gateways } from './gateways.ts';
+
+export interface IngestOptions {
+  readonly settings: Settings;
+  readonly databaseUrl: string;
+  readonly pool: pg.Pool;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** The stream cannot go on. */
+  readonly onBug: (error: unknown) => void;
+}
+
+/** What ingest needs of gateways. */
+type Followers = Pick<Gateways, 'knows' | keyof StreamFollower>;
+
+/** Why the stream is held. */
+type Hold = 'lookahead' | 'workers';
+
+/** The replication connection, and the one that listens. */
+export const STREAM_CONNECTIONS = 2;
+const SLOT_LOCK_TIMEOUT_MS = 10_000;
+/**
+ * How long to wait for another process to leave the slot, in ms, beyond the time that it may take
+ * to drain. It leaves the slot when its clients are gone.
+ */
+const SLOT_IN_USE_TIMEOUT_MS = 15_000;
+const POLL_MS = 2_000;
+const MEASURE_MS = 5_000;
+/** Maximum bytes of waiting pg_notify messages while the stream is behind. */
+const NOTIFICATIONS_BYTES_MAX = 16 << 20;
+
+export class IngestRole implements WalHandler, BacklogSource {
+  readonly journal: MemoryJournal;
+  /** Where the stream is. */
+  readonly head: CommitBuilder;
+  readonly #options: IngestOptions;
+  readonly #setup: DatabaseSetup;
+  readonly #transactions: Transactions;
+  readonly #markers: Markers;
+  readonly #definitions: Definitions;
+  readonly #catalogWatch: CatalogWatch;
+  readonly #pipeline: ChangePipeline;
+  readonly #retention: Retention;
+  readonly #stream: ReplicationStream;
+  readonly #slotMonitor: Guardian;
+  readonly #notifications: Notifications;
+  readonly #listener: Listener;
+  readonly #holds = new Set<Hold>();
+  #gateways: Followers | undefined;
+  #timers: NodeJS.Timeout[] = [];
+  #generation: number | undefined;
+  /** Whether the stream has ever reached the WAL's end as of the start. */
+  #isCaughtUp = false;
+
+  constructor(options: IngestOptions) {
+    const { settings, databaseUrl, pool, logger } = options;
+    this.#options = options;
+    this.journal = new MemoryJournal({
+      bytesMax: settings.SNO_REPLAY_BYTES,
+      ageMaxMs: settings.SNO_REPLAY_SECONDS * 1_000,
+      now: steadyNow,
+    });
+    this.head = new CommitBuilder(
+      {
+        append: (batch: Batch) => this.#followers.append(batch),
+        knows: (channel) => this.#followers.knows(channel),
+      },
+      settings.SNO_COMMIT_BYTES,
+    );
+    const transactions = new Transactions({ pool, logger, pause: pauseBefore });
+    this.#transactions = transactions;
+    this.#markers = new Markers({ emit: (id) => transactions.mark(id), pause: pauseBefore });
+    this.#setup = new DatabaseSetup({ pool, databaseUrl, settings, logger });
+    this.#definitions = this.#createDefinitions();
+    this.#catalogWatch = new CatalogWatch({
+      setup: this.#setup,
+      definitions: this.#definitions,
+      afterCommitted: (call) => this.#markers.expect(call),
+      logger,
+    });
+    this.#pipeline = this.#createPipeline();
+    this.#retention = new Retention({
+      journal: this.journal,
+      head: () => this.head.head.lsn,
+      windowMs: settings.SNO_REPLAY_SECONDS * 1_000,
+      walBytesMax: settings.SNO_REPLAY_WAL_BYTES,
+      now: steadyNow,
+    });
+    this.#slotMonitor = new Guardian({
+      boundBytes: slotWalBytes(settings),
+      policy: settings.SNO_SLOT_WAL_POLICY,
+      measure: () => readSlotState(pool, settings.SNO_SLOT),
+      oldestTransaction: () => oldestTransaction(pool),
+      reopen: (why) => this.#stream.reopen(why),
+      logger,
+      now: steadyNow,
+    });
+    this.#stream = this.#createStream();
+    this.#notifications = this.#createNotifications();
+    this.#listener = new Listener({
+      url: databaseUrl,
+      channel: 'sno',
+      logger,
+      onNotification: (payload) => this.#notifications.receive(payload),
+      retryMs: (attempt) => backoff(attempt, Math.random()),
+    });
+    this.#observe();
+  }
+
+  /** The definitions in force, for followers that join later. */
+  get definitions(): BacklogSource['definitions'] {
+    const { registry, known } = this.#definitions;
+    return { served: registry.served, known };
+  }
+
+  /** Number of channel views that are served. */
+  get channelCount(): number {
+    return [...this.#definitions.registry.views()].length;
+  }
+
+  /** Why commits do not arrive. Undefined: they do. */
+  get unready(): string | undefined {
+    return this.#stream.isStreaming ? undefined : 'not connected to Postgres';
+  }
+
+  /** Sets who is told. Call it once, before `start`. */
+  tell(gateways: Followers): void {
+    this.#gateways = gateways;
+  }
+
+  /** Sets the database up. Throws a SnoError that says what is missing. */
+  prepare(): Promise<void> {
+    return this.#setup.prepare();
+  }
+
+  /**
+   * Starts the stream. Resolves when it has delivered everything committed before. Throws a
+   * SnoError if it cannot start.
+   */
+  async start(): Promise<void> {
+    await this.#stream.start();
+    this.#timers.push(setInterval(() => void this.#slotMonitor.check(), MEASURE_MS));
+    this.#timers.push(setInterval(() => void this.#catalogWatch.look(), POLL_MS));
+    await this.#slotMonitor.check();
+    await this.#listener.start();
+    await new Promise<void>((resolve) => {
+      this.#markers.expect(() => {
+        this.#isCaughtUp = true;
+        resolve();
+      });
+    });
+    // Later checks compare partitions and materialized views with their state when clients are
+    // first let in.
+    await this.#catalogWatch.look();
+    for (const refusal of this.#definitions.registry.refusals()) tellRefusal(this.#options.logger, refusal);
+  }
+
+  /** Pauses the stream until everything that holds it has released it. */
+  hold(why: Hold): void {
+    this.#holds.add(why);
+    this.#stream.hold();
+  }
+
+  release(why: Hold): void {
+    if (this.#holds.delete(why) && this.#holds.size === 0) this.#stream.release();
+  }
+
+  async stop(): Promise<void> {
+    for (const timer of this.#timers.splice(0)) clearInterval(timer);
+    await this.#listener.stop();
+    this.#markers.stop();
+    this.#transactions.stop();
+    await this.#stream.stop();
+    this.#pipeline.stop();
+  }
+
+  // Calls from the stream:
+
+  async started({ epoch, from, generation, reason, loss }: StreamStart): Promise<void> {
+    const { logger, metrics } = this.#options;
+    this.#pipeline.reset();
+    if (epoch === this.head.epoch) {
+      this.head.resumeEpoch();
+      return;
+    }
+    // Steps that may fail come first: then the stream is opened anew, and this is retried.
+    const { lsn, key, ...read } = await this.#setup.read();
+    if (loss !== undefined) metrics.slotLost.inc();
+    if (reason !== undefined || loss !== undefined)
+      logger.error(
+        { code: loss === undefined ? undefined : 'slot_lost', reason, epoch },
+        `a new history begins${loss === undefined ? '' : ` on the slot, since ${loss}`}: commits may be missing, all subscribers are reset`,
+      );
+    this.#generation = generation;
+    this.head.startEpoch(epoch, from);
+    this.journal.clear(this.head.head);
+    this.#retention.startFrom(from);
+    this.#definitions.load(read, lsn, key);
+    const { registry, known } = this.#definitions;
+    this.#followers.begin({
+      reason: reason ?? 'epoch_changed',
+      definitions: registry.served,
+      isKnown: known === undefined,
+      oldest: this.journal.oldest,
+      evicted: this.journal.evictedCommits,
+    });
+    this.#pipeline.rebind();
+    this.#markers.renew();
+  }
+
+  message(buffer: Buffer, start: number, end: number): void {
+    this.#pipeline.message(buffer, start, end);
+  }
+
+  keepalive(end: Lsn): void {
+    this.#pipeline.keepalive(end);
+  }
+
+  flush(): void {
+    this.#pipeline.flush();
+  }
+
+  get #followers(): Followers {
+    assert(this.#gateways !== undefined, 'the stream starts after there are gateways');
+    return this.#gateways;
+  }
+
+  /**
+   * Any role that may write to the database may put a message into the WAL: an invalid catalog must
+   * not stop the stream.
+   */
+  #catalogMessage(json: string, lsn: Lsn): readonly Redefinition[] {
+    try {
+      const redefinitions = this.#definitions.message(json, lsn);
+      this.#followers.define(this.#definitions.registry.served);
+      return redefinitions;
+    } catch (error) {
+      if (!(error instanceof SnoError)) throw error;
+      const { code, hint, message } = error;
+      this.#options.logger.error({ code, hint }, `a catalog in the WAL: ${message}`);
+      void this.#catalogWatch.tell();
+      return [];
+    }
+  }
+
+  #createDefinitions(): Definitions {
+    const { settings, logger } = this.#options;
+    return new Definitions({
+      registry: new ChannelRegistry(settings.SNO_PUBLICATION),
+      onLoad: (result) => {
+        // WAL that is read again after a restart contains definitions that are long outdated.
+        if (this.#isCaughtUp) tellOfViews(logger, result);
+      },
+      onUntold: () => void this.#catalogWatch.tell(),
+      onKnown: (isKnown) => this.#followers.setKnown(isKnown),
+    });
+  }
+
+  #createPipeline(): ChangePipeline {
+    const { pool, metrics, logger, onBug } = this.#options;
+    return new ChangePipeline({
+      registry: this.#definitions.registry,
+      builder: this.head,
+      pool,
+      metrics,
+      logger,
+      catalog: (json, lsn) => this.#catalogMessage(json, lsn),
+      marker: (id) => {
+        this.#markers.arrived(id);
+        this.#followers.marker(id);
+      },
+      flushed: () => this.#followers.flush(),
+      hold: () => this.hold('lookahead'),
+      release: () => this.release('lookahead'),
+      onBug,
+    });
+  }
+
+  #createStream(): ReplicationStream {
+    const { settings, databaseUrl, pool, logger, metrics, onBug } = this.#options;
+    const boundBytes = slotWalBytes(settings);
+    return new ReplicationStream({
+      url: databaseUrl,
+      pool,
+      slot: settings.SNO_SLOT,
+      publication: settings.SNO_PUBLICATION,
+      backlogBytesMax: settings.SNO_WAL_BUFFER_BYTES,
+      slotLockTimeoutMs: SLOT_LOCK_TIMEOUT_MS,
+      tcpUserTimeoutMs: settings.SNO_TCP_USER_TIMEOUT_SECONDS * 1_000,
+      slotWalBytesMax: boundBytes > 0 && settings.SNO_SLOT_WAL_POLICY === 'give_up' ? boundBytes : undefined,
+      onGivenUp: () => metrics.slotGivenUp.inc(),
+      undecodableMs: settings.SNO_UNDECODABLE_SECONDS * 1_000,
+      onUndecodable: () => metrics.undecodable.inc(),
+      slotInUseTimeoutMs: settings.SNO_DRAIN_SECONDS * 1_000 + SLOT_IN_USE_TIMEOUT_MS,
+      handler: this,
+      acknowledger: this.#retention,
+      logger,
+      now: steadyNow,
+      random: Math.random,
+      onDisconnect: () => metrics.reconnects.inc(),
+      onBug,
+    });
+  }
+
+  #createNotifications(): Notifications {
+    const { logger, metrics } = this.#options;
+    const { events, messagesDropped } = metrics;
+    return new Notifications({
+      markers: this.#markers,
+      waitingBytesMax: NOTIFICATIONS_BYTES_MAX,
+      publish: ({ channel, event, data }) => {
+        const pattern = this.#definitions.registry.patternOf(channel);
+        if (pattern === undefined) return false;
+        events.message.inc();
+        this.head.notification(pattern, channel, event, data);
+        return true;
+      },
+      dropped: (reason, channel, isFirst) => {
+        messagesDropped[reason].inc();
+        if (isFirst) logger.warn({ reason, channel }, 'a notification was dropped');
+      },
+    });
+  }
+
+  #observe(): void {
+    const boundBytes = slotWalBytes(this.#options.settings);
+    this.#options.metrics.observe({
+      walLagBytes: () =>
+        this.#stream.isStreaming ? Math.max(0, this.#stream.serverEnd - this.head.head.lsn) : undefined,
+      slotRetainedBytes: () => this.#slotMonitor.state?.heldBytes,
+      slotUnconfirmedBytes: () => this.#slotMonitor.state?.unconfirmedBytes,
+      slotBoundBytes: () => (boundBytes > 0 ? boundBytes : undefined),
+      slotSecondsLeft: () => this.#slotMonitor.secondsLeft,
+      slotGeneration: () => this.#generation,
+      slotWalStatus: () => this.#slotMonitor.state?.walStatus,
+      caughtUp: () => Number(this.#isCaughtUp),
+    });
+  }
+}
