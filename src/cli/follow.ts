@@ -254,6 +254,9 @@ function clientError({ code, message }: ErrorFrame): SnoError {
   if (!Object.hasOwn(ERRORS, code)) return new SnoError('server_unreachable', `${code}: ${message}`);
   const known = code as ErrorCode;
   const told = message.replace(`. ${ERRORS[known].hint}`, '');
-  // it is tried again, so that the hint would not be shown
-  return new SnoError(known, known === 'channel_unavailable' ? `${told}: \`sno check\` shows why` : told);
+  // It is tried again, so that the hint would not be shown.
+  return new SnoError(
+    known,
+    known === 'channel_unavailable' && !told.includes('dropped') ? `${told}: \`sno check\` shows why` : told,
+  );
 }

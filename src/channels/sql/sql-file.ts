@@ -37,7 +37,9 @@ export async function readSqlFile(path: string, name: string): Promise<SqlFile> 
     );
   }
   const statements = withoutPair(parsed.statements);
-  const transaction = statements.find(({ transaction }) => transaction !== undefined);
+  const [first, second] = statements.filter(({ transaction }) => transaction !== undefined);
+  // A BEGIN before everything would be right by itself.
+  const transaction = first === statements[0] && first?.transaction === 'begin' ? (second ?? first) : first;
   if (transaction !== undefined) {
     const why = transaction.transaction === 'rollback' ? ROLLED_BACK : MORE_THAN_A_PAIR;
     throw failureAt(
