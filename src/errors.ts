@@ -187,13 +187,13 @@ export const ERRORS = {
 
   admin_token_required: {
     audience: 'operator',
-    cause: 'The request to the admin port has no token, or another one than SNO_ADMIN_TOKEN (HTTP 401).',
+    cause: 'The request to the admin port has no token, or a token other than SNO_ADMIN_TOKEN (HTTP 401).',
     hint: 'Send `Authorization: Bearer` with the token.',
   },
   admin_host_refused: {
     audience: 'operator',
     cause:
-      'The request to the admin port names another host than this machine. DNS rebinding makes browsers send such requests (HTTP 421).',
+      'The request to the admin port names a host other than this machine. DNS rebinding makes browsers send such requests (HTTP 421).',
     hint: 'Use localhost or 127.0.0.1 in the URL. From elsewhere, set SNO_ADMIN_HOST and SNO_ADMIN_TOKEN.',
   },
 
@@ -226,7 +226,7 @@ export const ERRORS = {
   },
   token_unverifiable: {
     audience: 'client',
-    cause: 'The server has no key to check tokens with, or the JWKS URL gives no good key set.',
+    cause: 'The server has no key to check tokens with, or the JWKS URL returns no usable key set.',
     hint: 'Set SNO_JWT_SECRET, SNO_JWT_PUBLIC_KEY or SNO_JWKS_URL. Retry when the key server answers.',
   },
   channel_invalid: {
@@ -252,7 +252,7 @@ export const ERRORS = {
   access_denied: {
     audience: 'client',
     cause:
-      'The access view has no row for this channel and the claims of this token. The connection may have given no token, or a claim may be missing or of another type. Else the answer is a plain no, or the view raises an error. The message says which. The log names the claims that the view asks for.',
+      'The access view has no row for this channel and the claims of this token. Perhaps the connection has no token, or a claim is missing or of another type. Or the view raises an error. The message says which. The log names the claims that the view asks for.',
     hint: 'Give the user access, or use another token.',
   },
   already_subscribed: {
@@ -272,7 +272,7 @@ export const ERRORS = {
   },
   position_invalid: {
     audience: 'client',
-    cause: '`since` is not a position that Snö gave, or it stands beside `snapshot`.',
+    cause: '`since` is not a position that Snö gave, or the frame has both `since` and `snapshot`.',
     hint: 'Send the position of the last frame unchanged, or ask for a snapshot.',
   },
   snapshot_unavailable: {
@@ -283,20 +283,20 @@ export const ERRORS = {
   try_again: {
     audience: 'client',
     cause:
-      'The database could not answer (unreachable or too slow), or the channel will be served soon (`writers_open`). Or the stream is behind, so Snö does not know yet whether the channel exists. Nothing was allowed.',
+      'The database could not answer (unreachable or too slow), or the channel will be served soon (`writers_open`). Or the stream is behind, so Snö does not know yet whether the channel exists. Snö granted no access.',
     hint: 'Retry with a growing and jittered wait, as the client library does.',
   },
   frame_too_large: {
     audience: 'client',
     cause:
       'The frame is larger than SNO_MAX_FRAME_BYTES, or has more fragments than SNO_MAX_FRAGMENTS or more pieces than SNO_MAX_FRAME_PIECES.',
-    hint: 'Send smaller frames, whole.',
+    hint: 'Send smaller frames, each in one piece.',
   },
   too_many_requests: {
     audience: 'client',
     cause:
       'The connection sent more frames a second than SNO_MAX_FRAMES_PER_SECOND (pings count, and each 4 kB of a frame). Or it waits for more commits than SNO_MAX_WAITING_COMMITS.',
-    hint: 'Send fewer.',
+    hint: 'Send fewer frames.',
   },
   origin_refused: {
     audience: 'client',
@@ -307,7 +307,7 @@ export const ERRORS = {
     audience: 'client',
     cause:
       'The request names a host that is not this server. DNS rebinding makes browsers send such requests (HTTP 421).',
-    hint: 'Use localhost or 127.0.0.1 in the URL. Behind a proxy that ends TLS, set SNO_TLS=off. Or add the page to SNO_ALLOWED_ORIGINS.',
+    hint: 'Use localhost or 127.0.0.1 in the URL. Behind a proxy that terminates TLS, set SNO_TLS=off. Or add the page to SNO_ALLOWED_ORIGINS.',
   },
   starting: {
     audience: 'client',
@@ -350,7 +350,7 @@ export const ERRORS = {
     audience: 'client',
     cause:
       'The server or the address has reached its connection limit. Or SNO_MAX_WAITING_SNAPSHOTS snapshots already wait.',
-    hint: 'Come back after a jittered wait.',
+    hint: 'Retry after a jittered wait.',
   },
 } as const satisfies Record<string, ErrorEntry>;
 

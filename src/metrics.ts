@@ -85,47 +85,47 @@ const GAUGES = {
   slotRetainedBytes: ['sno_slot_retained_bytes', 'Bytes of WAL that Postgres keeps for the replication slot.'],
   slotUnconfirmedBytes: [
     'sno_slot_unconfirmed_bytes',
-    "Bytes of WAL after the slot's confirmed position: what is kept for replay, and what Snö has not read.",
+    "Bytes of WAL after the slot's confirmed position: WAL kept for replay, and WAL that Snö has not read yet.",
   ],
-  slotBoundBytes: ['sno_slot_bound_bytes', 'Bytes of WAL that may be kept for the slot (SNO_SLOT_WAL_BYTES).'],
+  slotBoundBytes: [
+    'sno_slot_bound_bytes',
+    'Maximum bytes of WAL that Postgres may keep for the slot (SNO_SLOT_WAL_BYTES).',
+  ],
   slotSecondsLeft: [
     'sno_slot_seconds_left',
-    'Seconds until the slot holds as much WAL as it may, at the rate of the last minute; absent while it does not grow.',
+    'Seconds until the slot reaches sno_slot_bound_bytes, at the rate of the last minute; absent while it does not grow.',
   ],
-  slotGeneration: ['sno_slot_generation', 'How often a history was begun on the slot, the present one included.'],
+  slotGeneration: ['sno_slot_generation', 'Number of histories begun on the slot, including the current one.'],
   workers: ['sno_workers', 'Workers that serve clients (SNO_WORKERS).'],
   workersWaitingBytes: [
     'sno_workers_waiting_bytes',
-    'Bytes of the stream that wait for the worker that is furthest behind.',
+    'Bytes of the stream queued for the worker that is furthest behind.',
   ],
   connections: ['sno_connections', 'Open client connections.'],
   compressingConnections: [
     'sno_compressing_connections',
     'Open client connections that negotiated permessage-deflate.',
   ],
-  pendingConnections: ['sno_pending_connections', 'Connections of clients that have not been welcomed yet.'],
-  certificateExpiry: [
-    'sno_certificate_expires_seconds',
-    'When the certificate that is served ends, in seconds since 1970.',
-  ],
+  pendingConnections: ['sno_pending_connections', 'Client connections that have not received `welcome` yet.'],
+  certificateExpiry: ['sno_certificate_expires_seconds', 'When the served certificate expires, in seconds since 1970.'],
   subscriptions: ['sno_subscriptions', 'Subscriptions of all connections.'],
   compressedCopiesBytes: [
     'sno_compressed_copies_bytes',
-    'Bytes of compressed copies of frames in the journal, beside those of the journal.',
+    'Bytes of compressed copies of journal frames, in addition to sno_journal_bytes.',
   ],
   journalBytes: ['sno_journal_bytes', 'Bytes of frames in the journal.'],
   outboundBytes: ['sno_outbound_bytes', 'Bytes that wait in client sockets.'],
   journalEntries: ['sno_journal_entries', 'Frames in the journal.'],
-  accessWaiting: ['sno_access_checks_waiting', 'Access checks that wait for an answer of the database.'],
-  snapshotsRunning: ['sno_snapshots_running', 'Snapshots that are being read or handed to clients.'],
-  snapshotsWaiting: ['sno_snapshots_waiting', 'Snapshots that wait for one of SNO_SNAPSHOTS places.'],
+  accessWaiting: ['sno_access_checks_waiting', 'Access checks that wait for an answer from the database.'],
+  snapshotsRunning: ['sno_snapshots_running', 'Snapshots that are being read or sent to clients.'],
+  snapshotsWaiting: ['sno_snapshots_waiting', 'Snapshots that wait, because SNO_SNAPSHOTS are being read already.'],
   caughtUp: ['sno_caught_up', '1 once the stream has reached the end that the WAL had at start, else 0.'],
 } as const;
 /** Gauges that are 1 for the current label value and 0 for the others. */
 const STATES = {
   slotWalStatus: [
     'sno_slot_wal_status',
-    "The slot's wal_status in pg_replication_slots: 1 for the one that holds.",
+    "The slot's wal_status in pg_replication_slots: 1 for the current status, else 0.",
     'status',
     WAL_STATUSES,
   ],
@@ -242,28 +242,30 @@ export function createMetrics(): Metrics {
 
   const compressedFrames = count(
     'sno_compressed_frames_total',
-    'Frames that were compressed, each once however many clients take it so.',
+    'Frames that were compressed. Each counts once, however many clients receive it compressed.',
   );
-  const compressedBytes = countBy('sno_compressed_bytes_total', 'Bytes of the frames that were compressed.', 'when', [
-    'before',
-    'after',
-  ]);
-  const closes = countBy('sno_closes_total', 'Connections that ended, by close code.', 'code', CLOSES);
+  const compressedBytes = countBy(
+    'sno_compressed_bytes_total',
+    'Bytes of the frames that were compressed, before and after compression.',
+    'when',
+    ['before', 'after'],
+  );
+  const closes = countBy('sno_closes_total', 'Closed connections, by close code.', 'code', CLOSES);
   return {
     commitToSend: new Histogram({
       name: 'sno_commit_to_send_seconds',
-      help: 'Seconds from a commit in Postgres to the moment its frames were handed to the sockets of live subscribers.',
+      help: 'Seconds from a commit in Postgres until its frames were passed to the sockets of live subscribers.',
       buckets: LATENCY_SECONDS,
       registers,
     }),
     commits: count('sno_commits_total', 'Commits read from the WAL.'),
     events: countBy(
       'sno_events_total',
-      'Events of channels, by kind; each once, however many subscribers it has.',
+      'Channel events, by kind. Each counts once, however many subscribers it has.',
       'op',
       OPS,
     ),
-    deliveries: count('sno_deliveries_total', 'Frames with events handed to sockets.'),
+    deliveries: count('sno_deliveries_total', 'Frames with events that were passed to client sockets.'),
     compression: {
       frame(bytesBefore, bytesAfter) {
         compressedFrames.inc();
@@ -274,51 +276,48 @@ export function createMetrics(): Metrics {
     resets: countBy('sno_resets_total', 'Resets sent to subscribers, by reason.', 'reason', RESETS),
     denials: countBy(
       'sno_denials_total',
-      'Errors told to clients, in frames and HTTP answers, by code.',
+      'Errors sent to clients, in frames and HTTP responses, by code.',
       'code',
       CLIENT_ERRORS,
     ),
-    limitsMet: countBy('sno_limits_met_total', 'Times that a client met a limit, by limit.', 'limit', LIMITS),
+    limitsMet: countBy('sno_limits_met_total', 'Times that a client reached a limit, by limit.', 'limit', LIMITS),
     tlsFailures: count('sno_tls_failures_total', 'TLS handshakes that failed.'),
     framesReceived: countBy('sno_frames_received_total', 'Frames from clients, by type.', 'type', FRAMES),
     messagesDropped: countBy(
       'sno_messages_dropped_total',
-      'Messages published by hand that were dropped, by reason.',
+      'Published messages that Snö dropped, by reason.',
       'reason',
       DROPS,
     ),
     accessChecks: new Histogram({
       name: 'sno_access_query_checks',
-      help: 'Access checks that one query of the database answered.',
+      help: 'Access checks that one database query answered.',
       buckets: BATCH_SIZES,
       registers,
     }),
     accessSeconds: new Histogram({
       name: 'sno_access_query_seconds',
-      help: 'Seconds that queries of access views took.',
+      help: 'Seconds that a query of an access view took.',
       buckets: QUERY_SECONDS,
       registers,
     }),
     accessFailures: count(
       'sno_access_query_failures_total',
-      'Queries of access views that failed or took too long: those who waited for them were told to try again.',
+      'Queries of access views that failed or timed out. Clients that waited for them received `try_again`.',
     ),
     keyServer: countBy(
       'sno_key_server_requests_total',
-      'Times that the key server (SNO_JWKS_URL) was asked for keys, by what came of it.',
+      'Requests to the key server (SNO_JWKS_URL), by outcome.',
       'outcome',
       ANSWERS,
     ),
-    reconnects: count('sno_reconnects_total', 'Times that the replication connection was made anew.'),
-    slotLost: count('sno_slot_lost_total', 'Times that the replication slot was lost, so that subscribers were reset.'),
+    reconnects: count('sno_reconnects_total', 'Times that Snö reopened the replication connection.'),
+    slotLost: count('sno_slot_lost_total', 'Times that the replication slot was lost and subscribers were reset.'),
     undecodable: count('sno_undecodable_total', 'Times that Postgres failed to decode the WAL (`wal_undecodable`).'),
-    slotGivenUp: count(
-      'sno_slot_given_up_total',
-      'Times that the slot was lost because Snö gave it up at SNO_SLOT_WAL_BYTES.',
-    ),
+    slotGivenUp: count('sno_slot_given_up_total', 'Times that Snö gave up the slot at SNO_SLOT_WAL_BYTES.'),
     snapshotReads: count(
       'sno_snapshot_reads_total',
-      'Snapshots read from the database; clients that ask for a channel at the same time share one.',
+      'Snapshots read from the database. Clients that ask for a channel at the same time share one.',
     ),
     closed(code) {
       (closes[String(code)] ?? (closes['other'] as Count)).inc();
@@ -326,7 +325,7 @@ export function createMetrics(): Metrics {
     observe(more) {
       Object.assign(sources, more);
     },
-    workerExits: count('sno_worker_exits_total', 'Times that a worker ended without being told to.'),
+    workerExits: count('sno_worker_exits_total', 'Times that a worker ended unexpectedly.'),
     text: () => registry.metrics(),
     values: async () => (await registry.getMetricsAsJSON()) as MetricValues,
     contentType: registry.contentType,

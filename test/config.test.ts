@@ -229,11 +229,11 @@ describe('bad values', () => {
   });
 
   test.each([
-    ['https://app.*.com', 'a wildcard stands for the first label of a host only'],
-    ['https://*.com', 'that would be every site of .com'],
+    ['https://app.*.com', 'a wildcard may replace only the first label of a host'],
+    ['https://*.com', 'that would allow every site under .com'],
     ['https://Example.com/app', 'browsers send it as https://example.com'],
     ['https://*.Example.com', 'browsers send it as https://*.example.com'],
-    ['wss://example.com', 'the origin is that of the page: https://example.com'],
+    ['wss://example.com', 'use the origin of the page: https://example.com'],
   ])('the origin %s is refused with the reason', (origin, reason) => {
     const { message } = refusal(() => readSettings({ SNO_ALLOWED_ORIGINS: `https://a.example,${origin}` }));
     expect(message).toContain(`${JSON.stringify(origin)}: ${reason}`);
@@ -248,7 +248,7 @@ describe('bad values', () => {
     expect(message).toBe(
       [
         'SNO_LOGLEVEL: unknown setting; did you mean SNO_LOG_LEVEL?',
-        'SNO_SLOT: must be 1 to 63 of a-z, 0-9 and _ (what Postgres allows in the name of a slot), got "Y"',
+        'SNO_SLOT: must be 1 to 63 characters of a-z, 0-9 and _, as Postgres allows in the name of a slot, got "Y"',
         'SNO_PORT: must be a whole number from 0 to 65535, got "x"',
       ].join('\n'),
     );

@@ -108,12 +108,11 @@ const host = matching(
   'a host name or an IP address, without scheme and port',
   (value) => isIP(value) !== 0 || /^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$/.test(value),
 );
-const identifier = matching('1 to 63 of a-z, 0-9 and _ (what Postgres allows in the name of a slot)', (value) =>
+const identifier = matching('1 to 63 characters of a-z, 0-9 and _, as Postgres allows in the name of a slot', (value) =>
   /^[a-z0-9_]{1,63}$/.test(value),
 );
-const bearer = matching(
-  'at least 16 characters, of those that a Bearer token may have (A-Z a-z 0-9 - . _ ~ + / =)',
-  (value) => /^[A-Za-z0-9._~+/-]{16,}=*$/.test(value),
+const bearer = matching('at least 16 characters that a Bearer token may have (A-Z a-z 0-9 - . _ ~ + / =)', (value) =>
+  /^[A-Za-z0-9._~+/-]{16,}=*$/.test(value),
 );
 const hmacKey = matching('at least 32 bytes long', (value) => Buffer.byteLength(value) >= 32);
 
@@ -167,18 +166,18 @@ export const SETTING_GROUPS = {
   },
   listening: {
     SNO_HOST: setting(host, '127.0.0.1', 'Address that clients connect to.'),
-    SNO_PORT: setting(integer(0, 65_535), '8443', 'Port that clients connect to; 0 takes a free port and logs it.'),
+    SNO_PORT: setting(integer(0, 65_535), '8443', 'Port that clients connect to; 0 = any free port, which Snö logs.'),
     SNO_TLS: setting(
       oneOf('auto', 'off'),
       'auto',
-      '`auto`: TLS if a certificate is set; without one, plain ws on loopback only. `off`: a proxy in front ends TLS. `off` allows plain ws beyond loopback, and requests for the host names that the proxy serves.',
+      '`auto`: TLS if a certificate is set; without one, plain ws on loopback only. `off`: a proxy in front terminates TLS. `off` allows plain ws beyond loopback, and requests for the host names that the proxy serves.',
     ),
     SNO_TLS_CERT: optional(file, 'PEM file with the certificate chain. Snö reads it again when it changes.'),
     SNO_TLS_KEY: optional(file, 'PEM file with the private key. Snö reads it again when it changes.'),
     SNO_ADMIN_PORT: setting(
       integer(0, 65_535),
       '9443',
-      'Port of /metrics, /healthz and /readyz; 0 takes a free port and logs it.',
+      'Port of /metrics, /healthz and /readyz; 0 = any free port, which Snö logs.',
     ),
     SNO_ADMIN_HOST: setting(
       host,
@@ -196,7 +195,7 @@ export const SETTING_GROUPS = {
     SNO_COMPRESS_BYTES: setting(
       bytes(0),
       '512',
-      'Size in bytes from which on a frame is compressed for clients that offer permessage-deflate, as browsers do. 0 = Snö does not negotiate compression.',
+      'Smallest frame in bytes that Snö compresses, for clients that offer permessage-deflate, as browsers do. 0 = Snö does not negotiate compression.',
     ),
     SNO_TRUSTED_PROXIES: optional(
       networks,
@@ -204,16 +203,16 @@ export const SETTING_GROUPS = {
     ),
   },
   access: {
-    SNO_JWT_SECRET: secret(hmacKey, 'Secret of HS256, HS384 and HS512 tokens.'),
+    SNO_JWT_SECRET: secret(hmacKey, 'Secret that verifies HS256, HS384 and HS512 tokens.'),
     SNO_JWT_PUBLIC_KEY: optional(
       text,
-      'Public key of RS, PS, ES and EdDSA tokens: PEM (SPKI), or the path of a file with it.',
+      'Public key that verifies RS, PS, ES and EdDSA tokens: PEM (SPKI), or the path of a file with it.',
     ),
-    SNO_JWKS_URL: optional(url('https:', 'http:'), 'URL of the public keys (JWKS) of tokens.'),
+    SNO_JWKS_URL: optional(url('https:', 'http:'), 'URL of the public keys (JWKS) that verify tokens.'),
     SNO_JWKS_KEEP_SECONDS: setting(
       integer(60, 31_536_000),
       '86400',
-      'Seconds for which the last good keys of SNO_JWKS_URL stay in force while it gives no good set. An error, no answer, or a set without a usable key is not a good set.',
+      'Seconds for which the last usable keys of SNO_JWKS_URL stay in force while it returns none: an error, no answer, or a set without a key that verifies tokens.',
     ),
     SNO_JWT_ISSUER: optional(text, 'Tokens must have this `iss`.'),
     SNO_JWT_AUDIENCE: optional(text, 'Tokens must have this `aud`.'),
@@ -241,7 +240,7 @@ export const SETTING_GROUPS = {
     SNO_ACCESS_TIMEOUT_SECONDS: setting(
       integer(1, 600),
       '5',
-      'Seconds before a query of an access view is given up. Clients that wait for it receive `try_again`.',
+      'Seconds after which a query of an access view times out. Clients that wait for it receive `try_again`.',
     ),
   },
   replay: {
@@ -254,7 +253,11 @@ export const SETTING_GROUPS = {
     ),
   },
   memory: {
-    SNO_COMMIT_BYTES: setting(bytes(1), '8MB', 'Bytes of events of one commit. Snö sends a larger commit in parts.'),
+    SNO_COMMIT_BYTES: setting(
+      bytes(1),
+      '8MB',
+      'Maximum bytes of events that Snö sends as one whole commit. It sends a larger commit in parts.',
+    ),
     SNO_OUTBOUND_BYTES: setting(
       bytes(1),
       '1MB',
@@ -322,7 +325,7 @@ export const SETTING_GROUPS = {
     SNO_MAX_FRAME_PIECES: setting(
       integer(1, 1_000_000),
       '1024',
-      'Maximum pieces in which a frame from a client may arrive: a frame that comes byte by byte takes many times its size.',
+      'Maximum pieces in which a frame from a client may arrive: a frame that arrives byte by byte takes many times its size in memory.',
     ),
     SNO_MAX_WAITING_COMMITS: setting(
       integer(1, 1_000_000),
@@ -339,7 +342,7 @@ export const SETTING_GROUPS = {
     SNO_DRAIN_SECONDS: setting(
       integer(0, 600),
       '5',
-      'Seconds over which clients are sent away (close code 1001) when the process must stop. Snö takes less time if this would be slower than 50 clients a second.',
+      'Seconds over which Snö closes client connections (close code 1001) when the process is told to stop. Snö closes at least 50 a second, so it may take less time.',
     ),
     SNO_LOG_LEVEL: setting(
       oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
@@ -349,13 +352,13 @@ export const SETTING_GROUPS = {
     SNO_WORKERS: setting(
       integer(0, 256),
       '0',
-      'Processes that own the client sockets, beside the one that reads the WAL; 0 = one process does both.',
+      'Number of worker processes that serve clients, besides the process that reads the WAL; 0 = one process does both.',
     ),
-    SNO_NATS_URL: optional(url('nats:', 'tls:'), 'JetStream as the journal. Not in this version.'),
+    SNO_NATS_URL: optional(url('nats:', 'tls:'), 'JetStream as the journal. Not supported in this version.'),
     SNO_ROLE: setting(
       oneOf('all', 'ingest', 'gateway'),
       'all',
-      'The parts that this process runs. Only `all` in this version.',
+      'The parts that this process runs. This version supports only `all`.',
     ),
   },
 } as const;
@@ -479,24 +482,21 @@ function contradictions(settings: Settings): string[] {
   const isPlain = cert === undefined && key === undefined && tls !== 'off';
   const faults: readonly (readonly [boolean, string])[] = [
     [(cert === undefined) !== (key === undefined), 'SNO_TLS_CERT, SNO_TLS_KEY: set both or neither'],
-    [
-      cert !== undefined && tls === 'off',
-      'SNO_TLS: off contradicts the certificate that SNO_TLS_CERT sets; unset one of them',
-    ],
+    [cert !== undefined && tls === 'off', 'SNO_TLS: off contradicts SNO_TLS_CERT; unset one of them'],
     [
       isPlain && !isLoopback(address),
-      `SNO_HOST: ${address} is beyond loopback and the certificate is missing; set SNO_TLS_CERT and SNO_TLS_KEY, or set SNO_TLS=off if a proxy ends TLS`,
+      `SNO_HOST: ${address} is not a loopback address, and no certificate is set; set SNO_TLS_CERT and SNO_TLS_KEY, or set SNO_TLS=off if a proxy terminates TLS`,
     ],
     [
       adminToken === undefined && !isLoopback(adminAddress),
-      `SNO_ADMIN_HOST: ${adminAddress} is beyond loopback and SNO_ADMIN_TOKEN is missing; set it`,
+      `SNO_ADMIN_HOST: ${adminAddress} is not a loopback address; set SNO_ADMIN_TOKEN`,
     ],
     [
       isPlain && !isLoopback(adminAddress),
-      `SNO_ADMIN_HOST: ${adminAddress} is beyond loopback and the certificate is missing, so the token would cross the network in clear; set SNO_TLS_CERT and SNO_TLS_KEY, or set SNO_TLS=off if a proxy ends TLS`,
+      `SNO_ADMIN_HOST: ${adminAddress} is not a loopback address, and no certificate is set, so the token would cross the network in clear; set SNO_TLS_CERT and SNO_TLS_KEY, or set SNO_TLS=off if a proxy terminates TLS`,
     ],
-    [settings.SNO_NATS_URL !== undefined, 'SNO_NATS_URL: not in this version'],
-    [settings.SNO_ROLE !== 'all', 'SNO_ROLE: only all in this version'],
+    [settings.SNO_NATS_URL !== undefined, 'SNO_NATS_URL: is not supported in this version'],
+    [settings.SNO_ROLE !== 'all', 'SNO_ROLE: this version supports only all'],
   ];
   return faults.flatMap(([isFault, message]) => (isFault ? [message] : []));
 }

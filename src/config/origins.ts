@@ -8,7 +8,7 @@
 export const ORIGIN_FORM = '`*`, or origins such as https://app.example.com or https://*.example.com, comma-separated';
 
 const WILDCARD_FAULT =
-  'a wildcard stands for the first label of a host only, with http or https: https://*.example.com';
+  'a wildcard may replace only the first label of a host, with http or https: https://*.example.com';
 
 /** Why an entry is not an origin that a browser could send; undefined: it is one. */
 export function originFault(entry: string): string | undefined {
@@ -16,9 +16,9 @@ export function originFault(entry: string): string | undefined {
   const [, scheme = '', rest = ''] = /^([a-z][a-z\d+.-]*):\/\/([^/?#@\s\\]*)$/.exec(entry) ?? [];
   if (scheme === '') return unreadable(entry);
   if (entry.includes('*')) return wildcardFault(entry);
-  if (/^wss?$/.test(scheme)) return `the origin is that of the page: ${entry.replace('ws', 'http')}`;
+  if (/^wss?$/.test(scheme)) return `use the origin of the page: ${entry.replace('ws', 'http')}`;
   if (/^https?$/.test(scheme)) return canonical(entry) === entry ? undefined : unreadable(entry);
-  if (scheme === 'file') return rest === '' ? undefined : 'pages of files have the origin file:// or null';
+  if (scheme === 'file') return rest === '' ? undefined : 'pages opened from files have the origin file:// or null';
   return rest === '' || URL.canParse(entry) ? undefined : unreadable(entry);
 }
 
@@ -27,7 +27,7 @@ function wildcardFault(entry: string): string | undefined {
   const fault = originFault(entry.replace('*', 'a'));
   if (fault !== undefined) return fault.replace('//a.', '//*.');
   const parent = new URL(entry.replace('*.', '')).hostname.replace(/\.$/, '');
-  return parent.includes('.') || parent === 'localhost' ? undefined : `that would be every site of .${parent}`;
+  return parent.includes('.') || parent === 'localhost' ? undefined : `that would allow every site under .${parent}`;
 }
 
 /** As a browser writes it: lower case, without a path, and without the scheme's own port. */
@@ -38,7 +38,7 @@ function canonical(entry: string): string | undefined {
 function unreadable(entry: string): string {
   const meant = /^https?:/i.test(entry) ? canonical(entry) : undefined;
   return meant === undefined || meant === 'null'
-    ? "an origin is scheme://host, with :port where it is not the scheme's own"
+    ? "an origin is scheme://host, with :port unless it is the scheme's default"
     : `browsers send it as ${meant}`;
 }
 
