@@ -28,10 +28,11 @@ interface AskedClaim {
 function askedClaims(access: ServedAccess | undefined, claims: Claims): readonly AskedClaim[] {
   return (access?.claims ?? []).map(({ name, type, input }) => {
     const value = findClaim(claims, name);
-    const texts = claimTexts(value);
-    const isInvalid = texts.every((text) => isInput(input, text) === false);
-    const lack = texts.length === 0 ? 'claim missing' : isInvalid ? 'claim of another type' : undefined;
-    return { name, type, value, lack };
+    const isMissing = value === undefined || value === null;
+    // An empty list has no element of another type: it matches nothing.
+    const isEmpty = Array.isArray(value) && value.length === 0;
+    const isInvalid = !isEmpty && claimTexts(value).every((text) => isInput(input, text) === false);
+    return { name, type, value, lack: isMissing ? 'claim missing' : isInvalid ? 'claim of another type' : undefined };
   });
 }
 
@@ -103,7 +104,7 @@ export function unknown(channel: ResolvedChannel): SnoError {
   const invalidValues = faults
     .map(({ value, type }) => `${value} is not a valid ${OWN_TYPE.test(type) ? 'value' : type}`)
     .join(', or ');
-  return new SnoError('channel_unknown', `there is no channel ${name}: ${invalidValues}`, {
+  return new SnoError('channel_unknown', `there is no channel ${name}: ${invalidValues}, as Postgres writes it`, {
     detail: `channels."${pattern.text}": ${logged.join(', or ')}, as Postgres writes it`,
   });
 }

@@ -48,6 +48,8 @@ test.each<[Claims, string, RegExp, RegExp]>([
     /: the claim "org_ref" of it must be of another type; it has/,
     /which is \["red"\], not a value/,
   ],
+  [{ sub: 'u1', org_ref: { id: ORG } }, 'claim of another type', /the claim "org_ref" of it must/, /which is \{"id":/],
+  [{ sub: 'u1', org_ref: [] }, 'no row', /may not join project:42; it has/, /which is \[\];/],
   [{ sub: 'u1', org_ref: ['red', ORG] }, 'no row', /may not join project:42; it has/, /which is \["red",/],
   [{ sub: 'u1', org_ref: ORG }, 'no row', /may not join project:42; it has/, /has no row for "project:42"\. It asks/],
 ])('%j: %s', (claims, lack, told, logged) => {
@@ -78,6 +80,8 @@ test.each([
 ])('%s for a %s: the client gets the value and the type, the log the pattern too', (value, type, told, logged) => {
   const error = unknown(channel(value, type));
   expect(error.detail).toBe(`channels."project:{project_id}": {project_id}: ${logged}, as Postgres writes it`);
-  expect(toldToClient(error).message).toContain(`there is no channel project:${value}: ${told}. `);
+  expect(toldToClient(error).message).toContain(
+    `there is no channel project:${value}: ${told}, as Postgres writes it. `,
+  );
   expect(toldToClient(error).message).not.toMatch(/project_id|app\.mood/);
 });
