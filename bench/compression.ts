@@ -1,6 +1,6 @@
 /**
- * The saturated fan-out of larger events, with and without compression: bytes, and processor time a delivery. Beside a server that
- * compresses for each client by itself.
+ * The saturated fan-out of larger events, with and without compression: bytes, and processor time a
+ * delivery. The peer is a server that compresses for each client by itself.
  */
 import { atMost, type Result, Runs } from './figures.ts';
 import { Load, type LoadOptions } from './load.ts';
@@ -11,7 +11,7 @@ import { createWorld, type World } from './world.ts';
 const SUBSCRIBERS = 500;
 const COMMITS = 1_000;
 const ROWS = 20;
-/** For the peer, so that it takes as long. */
+/** Fewer events for the peer, so that it takes about as long as Snö. */
 const PEER_EVENTS = 100;
 const BYTES = 'bytes a delivery';
 const COST = 'µs of CPU a delivery';
@@ -66,7 +66,7 @@ async function bySno(world: World, results: Runs, compresses: boolean): Promise<
   await child.kill('SIGTERM');
 }
 
-/** Returns its name. */
+/** Returns the peer's name. */
 async function byPeer(world: World, results: Runs): Promise<string> {
   const { rows } = await world.query(`select format('{"type":"changes","events":%s}', json_agg(json_build_object(
     'op', 'insert', 'key', json_build_object('id', id), 'data', row_to_json(tasks)))) as event
@@ -95,7 +95,7 @@ async function measure(
   const complete = load.complete(events);
   await write();
   const { bytes } = await complete;
-  // what the server still does after the last byte belongs to it
+  // the server's work after the last byte counts too
   await delay(100);
   results.add(of, BYTES, bytes / events / SUBSCRIBERS);
   results.add(of, COST, ((cpuSeconds(pid) - before) / events / SUBSCRIBERS) * 1e6);

@@ -1,6 +1,7 @@
 /**
- * Connections: what an idle TLS subscriber takes of memory, all in, beside peers; and a storm of TLS clients that come back at once,
- * resuming their sessions, while others get commits.
+ * Connections. First, the whole memory that an idle TLS subscriber takes, beside peers. Then a
+ * storm of TLS clients that come back at once and resume their sessions, while others receive
+ * commits.
  */
 import { absent, type Server, startSno } from './fanout.ts';
 import { atMost, type Result, Runs } from './figures.ts';
@@ -15,9 +16,12 @@ const STORM = 5_000;
 const LIVE = 10;
 const EVERY_MS = 10;
 const CALM_MS = 3_000;
-/** More than a storm takes. */
+/** More events than a storm takes. */
 const EVENTS_MAX = 12_000;
-/** Before memory is looked at: what handshakes leave behind is collected by then, since V8 does so when it has had nothing to do for a while. */
+/**
+ * How long to wait before memory is measured. V8 collects what handshakes leave behind once it has
+ * been idle for a while.
+ */
 const SETTLE_MS = 25_000;
 const FIRST_SETTLE_MS = 3_000;
 const MEMORY = 'KiB a connection';
@@ -40,7 +44,7 @@ export async function benchConnections(runs: number): Promise<Result> {
         names.add(server.name);
         await storm(world, server, results);
       }
-      // memory is that of a new process in each run, so nothing is to be warmed up
+      // each run measures a new process, so no warm-up is needed
       if (run > 0) await idle(world, await Promise.all(servers.map((start) => start(world))), results);
     }
   } finally {
@@ -59,7 +63,9 @@ export async function benchConnections(runs: number): Promise<Result> {
   };
 }
 
-/** All servers wait side by side for what is collected late: who does nothing disturbs nobody. */
+/**
+ * All servers wait for late collections side by side: an idle server does not disturb the others.
+ */
 async function idle(world: World, servers: readonly Server[], results: Runs): Promise<void> {
   const { token } = world;
   const connect = async ({ port, dialect, channel }: Server, clients: number) => {
@@ -68,7 +74,7 @@ async function idle(world: World, servers: readonly Server[], results: Runs): Pr
     await load.ready();
   };
   const loads: Load[] = [];
-  // what the first connections make is not theirs
+  // an idle subscriber does not cause what the first connections allocate
   for (const server of servers) await connect(server, 100);
   await delay(FIRST_SETTLE_MS);
   const before = servers.map(({ pid }) => residentBytes(pid));

@@ -1,7 +1,7 @@
 /**
- * An app's DDL on a database where Snö's event triggers are installed, compared with the same DDL on a
- * database without them: its time, and its bytes of WAL. The scene also measures how long `sno start`
- * takes until it serves. The database has 1,000 tables, and 300 channels or one.
+ * An app's DDL on a database where Snö's event triggers are installed, compared with the same DDL
+ * on a database without them: its time, and its bytes of WAL. The scene also measures how long
+ * `sno start` takes until it serves. The database has 1,000 tables, and 300 channels or one.
  */
 import pg from 'pg';
 import { atMost, median, type Result, Runs } from './figures.ts';
@@ -16,9 +16,9 @@ const SECONDS = 's until it serves';
 
 interface Kind {
   readonly name: string;
-  /** `number` is another one for each command of a kind. */
+  /** `number` differs for each command of a kind. */
   readonly sql: (number: number) => string;
-  /** More than without Snö. */
+  /** Target: milliseconds more than without Snö. */
   readonly wantedMs: number;
 }
 
@@ -97,7 +97,7 @@ async function play(scene: Scene, runs: number, results: Runs): Promise<void> {
     for (const kind of KINDS)
       for (let run = 0; run <= runs; run++) {
         const cost = await costOf(kind, served, bare, run * COMMANDS);
-        // the first is a warm-up
+        // the first run is a warm-up
         if (run === 0) continue;
         results.add(of(kind.name, scene.name), MS, cost.ms);
         results.add(of(kind.name, scene.name), KB, cost.bytes / 1_000);
@@ -117,7 +117,7 @@ async function startSeconds(world: World): Promise<number> {
   return seconds;
 }
 
-/** What the median command takes more in the database with Snö. */
+/** How many milliseconds more the median command takes in the database with Snö. */
 async function costOf(
   { sql }: Kind,
   served: pg.Client,

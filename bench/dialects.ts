@@ -1,18 +1,21 @@
-/** What a client of each server says before it gets events. */
+/** The messages that a client of each server sends before it receives events. */
 import { randomBytes } from 'node:crypto';
 
 export interface Joining {
   readonly channels: readonly string[];
   readonly token: string;
-  /** Where to resume; from now on where there is none. */
+  /** Position to resume after. Undefined: from now on. */
   readonly since?: string | undefined;
 }
 
 export interface Dialect {
   readonly path: string;
-  /** What the client sends once it is upgraded. */
+  /** Frames that the client sends once the connection is upgraded. */
   readonly opening: (joining: Joining) => readonly Buffer[];
-  /** Comes once for each channel when it is subscribed, `readyOnce`: for all of them together. */
+  /**
+   * Text that the server sends once for each subscribed channel. `readyOnce`: once for all of them
+   * together.
+   */
   readonly ready: string;
   readonly readyOnce: boolean;
 }
@@ -32,7 +35,10 @@ function clientFrame(opcode: number, text: string): Buffer {
   return Buffer.concat([Buffer.of(opcode, ...length, ...mask), payload]);
 }
 
-/** Says that the client lives. Whoever does not read what it gets cannot see when it is asked. */
+/**
+ * Shows the server that the client lives. A client that does not read cannot see the server's
+ * pings.
+ */
 export const ALIVE = clientFrame(PONG, '');
 
 const json = (message: unknown): Buffer => clientFrame(TEXT, JSON.stringify(message));

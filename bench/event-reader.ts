@@ -7,7 +7,7 @@ const DEFLATED_FINAL = 0xc1;
 const STAMP_BYTES = 27;
 const DAY_MICROSECONDS = 86_400_000_000;
 
-/** How often `needle` begins in bytes that come in pieces. */
+/** Counts how often `needle` occurs in bytes that come in pieces. */
 export class Counter {
   readonly #needle: Buffer;
   #rest = Buffer.alloc(0);
@@ -16,7 +16,7 @@ export class Counter {
     this.#needle = Buffer.from(needle);
   }
 
-  /** `found` is called with where in `bytes` what stands behind each needle begins. */
+  /** Calls `found` for each needle, with the offset in `bytes` right after it. */
   count(chunk: Buffer, found?: (bytes: Buffer, after: number) => void): number {
     const { length } = this.#needle;
     const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
@@ -33,7 +33,7 @@ export class Counter {
   }
 }
 
-/** Counts compressed frames, by their headers. */
+/** Counts compressed frames by their headers. */
 export class DeflatedCounter {
   #rest = Buffer.alloc(0);
 
@@ -51,7 +51,7 @@ export class DeflatedCounter {
   }
 }
 
-/** Where the frame ends that `bytes` begin with; undefined where its header is not there yet. */
+/** Returns where the first frame in `bytes` ends. Undefined if its header is incomplete. */
 function frameEnd(bytes: Buffer): number | undefined {
   const length = bytes[1];
   if (length === undefined) return undefined;
@@ -60,7 +60,10 @@ function frameEnd(bytes: Buffer): number | undefined {
   return bytes.length < 10 ? undefined : 10 + Number(bytes.readBigUInt64BE(2));
 }
 
-/** Milliseconds since the moment that is written at `at`, of today or yesterday; undefined where it is cut off. */
+/**
+ * Milliseconds since the time written at `at`, which is of today or yesterday. Undefined if it is
+ * cut off.
+ */
 export function ageAt(bytes: Buffer, at: number): number | undefined {
   if (at + STAMP_BYTES > bytes.length) return undefined;
   const digits = (from: number, count: number) => {
@@ -74,7 +77,10 @@ export function ageAt(bytes: Buffer, at: number): number | undefined {
   return ((((now - then) % DAY_MICROSECONDS) + DAY_MICROSECONDS) % DAY_MICROSECONDS) / 1_000;
 }
 
-/** This moment, or an earlier one on the clock of `performance.now`, as `ageAt` reads it. */
+/**
+ * The present time, or an earlier one on the clock of `performance.now`, in the form that `ageAt`
+ * reads.
+ */
 export function stamp(at = performance.now()): string {
   const microseconds = Math.round((performance.timeOrigin + at) * 1_000);
   const text = new Date(Math.floor(microseconds / 1_000)).toISOString();

@@ -1,6 +1,8 @@
 /**
- * Fan-out to TLS subscribers of one channel, each event one commit. Saturated: as fast as it goes, and what counts is how many
- * deliveries a second of the server process's own processor time is good for. Paced: commits at an even rate, and how long they take.
+ * Fan-out to TLS subscribers of one channel, each event one commit.
+ * Saturated: events go as fast as they can. The figure is deliveries for each second of the server
+ * process's own processor time.
+ * Paced: commits at an even rate. The figure is how long they take.
  */
 import { atLeast, atMost, type Result, Runs, type Target } from './figures.ts';
 import { COMMIT_NEEDLE, Load, type LoadOptions } from './load.ts';
@@ -10,13 +12,16 @@ import { type Child, cpuSeconds, delay } from './processes.ts';
 import { createWorld, type World } from './world.ts';
 
 export const SUBSCRIBERS = 1_000;
-/** By server, so that each takes some seconds. */
+/** Events by server, so that each burst takes some seconds. */
 export const EVENTS = { sno: 5_000, 'nats-server': 2_000, ws: 500, 'socket.io': 500 } as Readonly<
   Record<string, number>
 >;
 export const RATE = 'deliveries per CPU-second';
 
-/** Bursts before the one that counts: the first brings the memory that they need, which costs more than all that is measured, the next the compiled code. */
+/**
+ * Bursts before the one that counts. The first allocates the memory that bursts need, which costs
+ * more than everything measured. The next ones bring the compiled code.
+ */
 const WARM_UPS = 3;
 const PACED_EVENTS = 500;
 const PACED_MS = 10;
@@ -39,7 +44,10 @@ export async function startSno(world: World, settings: Readonly<Record<string, s
   return { name: 'Snö', dialect: 'sno', channel: 'notes:1', pid: child.pid, port, send, end };
 }
 
-/** As the peers are given all events at once, Snö finds all commits at once: they are written while it is stopped. */
+/**
+ * Writes all commits while Snö is stopped, so that it finds them at once, as the peers are given
+ * all events at once.
+ */
 async function burst(world: World, { pid }: Child, count: number): Promise<void> {
   process.kill(pid, 'SIGSTOP');
   await world.query(`call fill(${count})`);
@@ -54,8 +62,9 @@ const SERVERS: Readonly<Record<string, StartServer>> = {
 };
 
 /**
- * Runs each server in turn, so often and once to warm up; `measure` adds what it finds, once the server has sent as many events as fast as it
- * could, some times. Returns their names.
+ * Runs each server in turn: `runs` times, and once to warm up. Before each measurement, the server
+ * sends several bursts of events as fast as it can. `measure` then adds its figures. Returns the
+ * servers' names.
  */
 export async function besideEachOther(
   servers: Readonly<Record<string, StartServer>>,
@@ -90,7 +99,7 @@ export async function besideEachOther(
   }
 }
 
-/** Names peers that are not there. */
+/** Text that names the peers that are not installed. */
 export const absent = missing.length === 0 ? '' : `; not measured: ${missing.join(', ')}`;
 
 export async function benchFanout(runs: number): Promise<Result> {
@@ -100,7 +109,7 @@ export async function benchFanout(runs: number): Promise<Result> {
     const complete = load.complete(count);
     server.send(count, 0);
     const { burstSeconds } = await complete;
-    // what the server still does after the last byte belongs to it
+    // the server's work after the last byte counts too
     await delay(100);
     found.add(server.name, RATE, (count * SUBSCRIBERS) / (cpuSeconds(server.pid) - before));
     found.add(server.name, 'deliveries a second', (count * SUBSCRIBERS) / burstSeconds);

@@ -1,7 +1,7 @@
-/** What a benchmark tells: medians with their spread, and ratios beside what they must reach. */
+/** The results of a benchmark: medians with their spread, and ratios with their targets. */
 
 export interface Figure {
-  /** Of what: `Snö`, `nats-server 2.9.10`. */
+  /** The server: `Snö`, `nats-server 2.9.10`. */
   readonly of: string;
   readonly unit: string;
   readonly median: number;
@@ -19,13 +19,13 @@ export interface Target {
 
 export interface Result {
   readonly title: string;
-  /** What was done, in words. */
+  /** The conditions of the measurement, in words. */
   readonly conditions: string;
   readonly figures: readonly Figure[];
   readonly targets: readonly Target[];
 }
 
-/** The values of several runs, by what they are of. */
+/** The values of several runs, by what they measure. */
 export class Runs {
   readonly #values = new Map<string, { readonly of: string; readonly unit: string; readonly values: number[] }>();
 
@@ -36,17 +36,20 @@ export class Runs {
     else known.values.push(value);
   }
 
-  /** What came before was a warm-up. */
+  /** Forgets all values: they were a warm-up. */
   clear(): void {
     this.#values.clear();
   }
 
-  /** NaN where there is none. */
+  /** NaN if there are no values. */
   median(of: string, unit: string): number {
     return median(this.#valuesOf(of, unit));
   }
 
-  /** Median of the ratios within each run, since what differs from minute to minute concerns both; NaN where there is none. */
+  /**
+   * Median of the ratios within each run, since changes from minute to minute affect both sides.
+   * NaN if there are no values.
+   */
   ratio(of: string, other: string, unit: string): number {
     const others = this.#valuesOf(other, unit);
     return median(this.#valuesOf(of, unit).map((value, run) => value / (others[run] ?? Number.NaN)));
@@ -75,7 +78,7 @@ export function atMost(what: string, reached: number, wanted: number, unit = '')
   return { what, reached, unit, wanted, isMet: reached <= wanted };
 }
 
-/** NaN of nothing. */
+/** NaN for an empty list. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;

@@ -1,9 +1,10 @@
 /**
- * Ingest: rows a second from START_REPLICATION to the last row in a TLS subscriber's hands, through a channel with a WHERE
- * and five columns; and the same rows where the WHERE wants none of them. The peer reads the same WAL and does nothing with it.
+ * Ingest: rows a second from START_REPLICATION until the last row reaches a TLS subscriber, through
+ * a channel with a WHERE and five columns. A second scene has the same rows, but the WHERE matches
+ * none of them. The peer reads the same WAL and does nothing with it.
  *
- * The rows are written while Snö is stopped (SIGSTOP) and its walsender ended; then it goes on, and streams them to a subscriber who
- * was connected all the time.
+ * The rows are written while Snö is stopped (SIGSTOP) and its walsender is ended. Snö then
+ * continues, and streams them to a subscriber that was connected all the time.
  */
 import { atLeast, atMost, type Result, Runs } from './figures.ts';
 import { Load } from './load.ts';
@@ -12,12 +13,14 @@ import { createWorld, type World } from './world.ts';
 
 const ROWS = 300_000;
 const ROWS_PER_COMMIT = 1_000;
-/** What was sent is forgotten soon, so that a new stream begins where the rows begin. */
+/**
+ * A short replay: Snö soon forgets what it has sent, so a new stream begins where the rows begin.
+ */
 const SETTINGS = { SNO_REPLAY_SECONDS: '1', SNO_LOG_LEVEL: 'info' };
 const PEER = 'pg_recvlogical';
 const RATE = 'rows/s';
 const COST = 'µs of CPU a row';
-/** What the shell's `times` prints: user and system. */
+/** A line that the shell's `times` prints: user and system time. */
 const TIMES = /^\d+m[\d.]+s \d+m[\d.]+s$/;
 
 export async function benchIngest(runs: number): Promise<Result> {
@@ -63,7 +66,7 @@ export async function benchIngest(runs: number): Promise<Result> {
   }
 }
 
-/** Writes rows in transactions of their own; `isLast` makes one that is wanted. */
+/** Writes rows in separate transactions. `isWanted`: whether the view's WHERE matches them. */
 async function fill(world: World, count: number, isWanted: boolean): Promise<void> {
   for (let done = 0; done < count; done += ROWS_PER_COMMIT) {
     const rows = Math.min(count - done, ROWS_PER_COMMIT);
@@ -76,11 +79,11 @@ async function stream(world: World, sno: Child, load: Load, isWanted: boolean) {
   await forgotten(world);
   await load.reset();
   process.kill(sno.pid, 'SIGSTOP');
-  // first, since a walsender whose socket is full does not end
+  // first of all: a walsender whose socket is full does not end
   await world.query("select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = 'sno'");
   while (await slotIsActive(world)) await delay(20);
   await fill(world, ROWS, isWanted);
-  // one that is wanted tells that all before it have been read
+  // one row that matches shows that all rows before it have been read
   if (!isWanted) await fill(world, 1, true);
   const complete = load.complete(isWanted ? ROWS : 1);
   const goesOnAt = Date.now();
@@ -92,7 +95,7 @@ async function stream(world: World, sno: Child, load: Load, isWanted: boolean) {
   return { seconds: (at - beganAt) / 1_000, cpu: cpuSeconds(sno.pid) - before };
 }
 
-/** When a line was logged, in ms since 1970. */
+/** The time of a log line, in ms since 1970. */
 function timeOf(line: string): number {
   return Date.parse((JSON.parse(line) as { readonly time: string }).time);
 }
@@ -103,8 +106,9 @@ async function slotIsActive(world: World): Promise<boolean> {
 }
 
 /**
- * Waits until the slot needs nothing of what is in the WAL now. A new walsender would decode all that it needs once more, where the
- * peer's slot is new. What a slot needs moves on with the running transactions that a checkpoint logs.
+ * Waits until the slot no longer needs the WAL written so far. Otherwise a new walsender would
+ * decode that WAL again, while the peer's slot is new. The slot advances with the running
+ * transactions that a checkpoint logs.
  */
 async function forgotten(world: World): Promise<void> {
   const { rows } = await world.query('select pg_current_wal_lsn()::text as lsn');
@@ -129,7 +133,7 @@ async function readByPeer(world: World): Promise<{ readonly seconds: number; rea
     PEER,
     ...['-d', world.url, '-S', 'peer', '--start', '--no-loop', '-f', '/dev/null', '--endpos', rows[0].lsn, ...options],
   ]);
-  // the shell's own times, then those of what it ran
+  // the shell's own times, then its children's
   await child.line((line) => TIMES.test(line));
   const times = await child.line((line) => TIMES.test(line));
   await child.ended();

@@ -1,4 +1,7 @@
-/** From the insert to receipt, at a few subscribers and an even rate; beside clients that LISTEN to a trigger's NOTIFY. */
+/**
+ * Latency from the insert to receipt, with a few subscribers and an even rate. The peers are
+ * clients that LISTEN to a trigger's NOTIFY.
+ */
 import { stamp } from './event-reader.ts';
 import { atMost, type Result, Runs } from './figures.ts';
 import { Load } from './load.ts';
@@ -9,7 +12,7 @@ import { createWorld, type World } from './world.ts';
 const SUBSCRIBERS = 10;
 const EVENTS = 500;
 const EVERY_MS = 10;
-/** Before the ones that count: each server and client is new, and a server that has run for a minute is not. */
+/** Events before the measured ones: each server and client is new, and a warm server is faster. */
 const WARM_UP_EVENTS = 2_000;
 const WARM_UP_EVERY_MS = 4;
 const NEEDLE = '"stamp":"';
@@ -53,7 +56,7 @@ export async function benchLatency(runs: number): Promise<Result> {
   };
 }
 
-/** `cpu`: what the server took meanwhile, in seconds. */
+/** `cpu`: seconds of processor time that the server used meanwhile. */
 async function bySno(world: World): Promise<Ages & { readonly cpu: number }> {
   const { child, port } = await world.serve();
   const load = new Load({

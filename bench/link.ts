@@ -1,16 +1,17 @@
 /**
- * A TLS connection whose bytes can be counted without being decrypted: so a thousand clients cost the load client little
- * more than their reads. The socket reads into one buffer shared by all; until `blind`, what it reads goes through TLS.
+ * A TLS connection whose bytes can be counted without being decrypted. So a thousand clients cost
+ * the load client little more than their reads. The socket reads into one buffer shared by all
+ * connections. Until `blind` is called, the bytes read go through TLS.
  */
 import { connect as connectTcp, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { connect as connectTls, createSecureContext, type TLSSocket } from 'node:tls';
 
-/** One for all: to make one takes longer than a handshake. */
+/** One context for all connections: creating one takes longer than a handshake. */
 const SECURE = createSecureContext();
 const SHARED = Buffer.allocUnsafeSlow(64 * 1024);
 
-/** TLS's view of the network. */
+/** The network as TLS sees it. */
 class Wire extends Duplex {
   socket: Socket | undefined;
 
@@ -29,7 +30,7 @@ class Wire extends Duplex {
 
 export interface LinkOptions {
   readonly port: number;
-  /** Of an earlier connection, to be resumed. */
+  /** TLS session of an earlier connection, to be resumed. */
   readonly session: Buffer | undefined;
   readonly onOpen: () => void;
   readonly onSession: (session: Buffer) => void;
@@ -44,7 +45,7 @@ export class Link {
   readonly #socket: Socket;
   readonly #tls: TLSSocket;
   #isBlind = false;
-  /** Of ciphertext. */
+  /** Bytes of ciphertext. */
   bytes = 0;
 
   constructor({ port, session, onOpen, onSession, onData, onRead, onEnd }: LinkOptions) {
@@ -79,7 +80,7 @@ export class Link {
     this.#tls.write(bytes);
   }
 
-  /** From now on what comes is counted only. It can still be written to. */
+  /** From now on, received bytes are only counted. Writing still works. */
   blind(): void {
     this.#isBlind = true;
     this.#tls.removeAllListeners('data');

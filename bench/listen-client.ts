@@ -1,6 +1,7 @@
 /**
- * Clients that LISTEN. Arguments: the database, how many, how many notifications each gets that do not count, and how many that do; prints
- * the ages of those.
+ * Clients that LISTEN. Arguments: the database, the number of clients, the number of warm-up
+ * notifications for each client, and the number of measured ones. Prints the ages of the measured
+ * ones.
  */
 import pg from 'pg';
 import { ageAt } from './event-reader.ts';

@@ -1,6 +1,7 @@
 /**
- * Subscribers in a process of their own, over raw TLS sockets. Some of them, spread evenly, read what they get; of the others only
- * the bytes are counted. Told what to do by one argument of JSON (`LoadOptions`), and by lines on stdin; answers by lines of JSON.
+ * Subscribers in a separate process, over raw TLS sockets. Some of them, spread evenly, read their
+ * events; the bytes of the others are only counted. One JSON argument (`LoadOptions`) and lines on
+ * stdin control it. It answers with lines of JSON.
  */
 import { randomBytes } from 'node:crypto';
 import { createInterface } from 'node:readline';
@@ -11,12 +12,18 @@ import type { LoadOptions, LoadReport } from './load.ts';
 
 const options = JSON.parse(process.argv[2] ?? '') as LoadOptions;
 const dialect: Dialect = DIALECTS[options.dialect];
-/** Of the bytes that a reader got, what any other must have got to have everything: records may be cut otherwise. */
+/**
+ * Share of a reader's bytes that any other subscriber must have received to be complete. TLS may
+ * cut its records differently for each.
+ */
 const COMPLETE = 0.99;
 const CHECK_MS = 5;
 const HEAD_END = Buffer.from('\r\n\r\n');
 const RETRY_MS = 50;
-/** Each says that it lives once in so many turns, a second apart: more often than Snö asks. */
+/**
+ * Each subscriber sends a sign of life once in this many turns of one second: more often than Snö
+ * asks.
+ */
 const ALIVE_TURNS = 15;
 
 let session: Buffer | undefined;
@@ -69,7 +76,10 @@ class Subscriber {
     });
   }
 
-  /** The server may not be listening yet, or have no room; one that is ready is not sent away. */
+  /**
+   * Before a subscriber is ready, the server may not be listening yet, or may be full. A ready
+   * subscriber must not be cut off.
+   */
   #ended(): void {
     if (this.#state === 'ready') throw new Error('a subscriber was cut off');
     retries++;
@@ -119,7 +129,7 @@ class Subscriber {
     this.#state = 'ready';
     if (!this.isReader) this.link?.blind();
     readyCount++;
-    // the first has brought a session for all the others
+    // the first connection has brought a TLS session for all the others
     if (options.resumesSession && readyCount === 1) begin();
     else next();
     if (readyCount === options.clients) say({ ready: true });
@@ -147,7 +157,7 @@ setInterval(() => {
   }
 }, 1_000);
 
-/** Whether every reader has got so many events, and all others as many bytes. */
+/** Whether every reader has received `wanted` events, and all others as many bytes. */
 function isComplete(wanted: number): boolean {
   if (readyCount < options.clients || readers.some((reader) => reader.events < wanted)) return false;
   const read = Math.min(...readers.map(({ link }) => link?.bytes ?? 0)) * COMPLETE;
@@ -173,7 +183,10 @@ function say(more: object): void {
   process.stdout.write(`${JSON.stringify({ ...report, ...more })}\n`);
 }
 
-/** `reset`, `report`, or a number: how many events every subscriber must have before `complete` is said. */
+/**
+ * Commands: `reset`, `report`, or a number of events. `complete` is printed once every subscriber
+ * has received that many.
+ */
 createInterface({ input: process.stdin }).on('line', (line) => {
   if (line === 'reset') {
     ages = [];
@@ -192,5 +205,5 @@ createInterface({ input: process.stdin }).on('line', (line) => {
     }, CHECK_MS);
   }
 });
-// whoever started it has ended
+// the parent process has ended
 process.stdin.on('end', () => process.exit(0));

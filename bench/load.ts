@@ -1,4 +1,4 @@
-/** Starts the load client (load-client.ts) and asks it. */
+/** Starts the load client (load-client.ts) and sends it commands. */
 import type { DialectName } from './dialects.ts';
 import { type Child, delay, start } from './processes.ts';
 
@@ -6,38 +6,40 @@ export interface LoadOptions {
   readonly port: number;
   readonly dialect: DialectName;
   readonly clients: number;
-  /** How many of them read what they get; of the others bytes are counted. */
+  /** How many subscribers read their events. The bytes of the others are counted. */
   readonly readers: number;
-  /** `{}` stands for the channel's number. */
+  /** Channel name; `{}` stands for the channel's number. */
   readonly channel: string;
   readonly firstChannel: number;
   readonly channelsEach: number;
   readonly token: string;
   readonly since?: string | undefined;
-  /** How many connect at the same time. */
+  /** How many clients connect at the same time. */
   readonly concurrency: number;
-  /** Whether it offers compression; then compressed frames are counted, not events. */
+  /**
+   * Whether the clients offer compression. If so, compressed frames are counted instead of events.
+   */
   readonly compresses: boolean;
-  /** Whether all but the first resume its TLS session, as clients do that come back. */
+  /** Whether all but the first resume its TLS session, as returning clients do. */
   readonly resumesSession: boolean;
-  /** Stands once in each event. */
+  /** Text that occurs once in each event. */
   readonly needle: string;
-  /** Behind the needle stands when the event was made. */
+  /** Whether the needle is followed by the time when the event was made. */
   readonly isTimed: boolean;
 }
 
 export interface LoadReport {
-  /** When bytes came last, in ms since 1970. */
+  /** When the last bytes came, in ms since 1970. */
   readonly at: number;
-  /** Since the client started. */
+  /** Seconds since the client started. */
   readonly seconds: number;
-  /** From the first event to the last bytes. */
+  /** Seconds from the first event to the last bytes. */
   readonly burstSeconds: number;
-  /** Events that every reader has got. */
+  /** Events that every reader has received. */
   readonly readerEvents: number;
-  /** Of all readers. */
+  /** Events of all readers together. */
   readonly events: number;
-  /** Of all subscribers, of ciphertext. */
+  /** Bytes of ciphertext of all subscribers. */
   readonly bytes: number;
   /** Connections that ended before they were subscribed. */
   readonly retries: number;
@@ -77,23 +79,26 @@ export class Load {
     return this.#child.pid;
   }
 
-  /** All are subscribed. */
+  /** Resolves when all clients are subscribed. */
   ready(): Promise<LoadReport> {
     return this.#answer('ready');
   }
 
-  /** Counts from nothing. */
+  /** Sets all counters to zero. */
   reset(): Promise<LoadReport> {
     this.#child.tell('reset');
     return this.#answer('reset');
   }
 
-  /** Waits until every subscriber has got so many events that `send` makes, and counts from nothing. */
+  /**
+   * Waits until every subscriber has received the `events` events that `send` makes, and then
+   * resets the counters.
+   */
   async warmUp(events: number, send: () => unknown): Promise<void> {
     const complete = this.complete(events);
     await send();
     await complete;
-    // what the server still does after the last byte belongs to it
+    // the server's work after the last byte belongs to the warm-up
     await delay(WARM_UP_SETTLE_MS);
     await this.reset();
   }
@@ -103,7 +108,7 @@ export class Load {
     return this.#answer('report');
   }
 
-  /** Resolves when every subscriber has got so many events. */
+  /** Resolves when every subscriber has received `events` events. */
   complete(events: number): Promise<LoadReport> {
     this.#child.tell(String(events));
     return this.#answer('complete');

@@ -1,7 +1,8 @@
 /**
- * `npm run bench [-- NAME...] [--runs=N] [--write]`: Snö and its peers side by side in one run, medians of several runs after a
- * warm-up, queues drained before the clock stops. Without names, all of them. Prints tables, and JSON after them; `--write` puts both,
- * and charts, into docs/performance.
+ * `npm run bench [-- NAME...] [--runs=N] [--write]`: Snö and its peers side by side in one run.
+ * Figures are medians of several runs after a warm-up; queues are drained before the clock stops.
+ * Without names, all benchmarks run. Prints tables, and JSON after them. `--write` puts both, and
+ * charts, into docs/performance.
  */
 import { cpus, totalmem } from 'node:os';
 import { benchCompression } from './compression.ts';
@@ -58,7 +59,7 @@ for (const name of named.length === 0 ? Object.keys(BENCHMARKS) : named) {
     process.stdout.write(`${table(result)}\n`);
     if (args.includes(WRITE)) write(name, machine, result);
   } catch (error) {
-    // the others are worth their time
+    // one failure does not stop the other benchmarks
     failed = true;
     process.stderr.write(`${name}: ${(error as Error).stack}\n`);
   }

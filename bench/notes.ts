@@ -1,14 +1,16 @@
-/** The table, the channel and the event that the benchmarks of the fan-out share. */
+/** The table, the channel and the event that the fan-out benchmarks share. */
 import type { World } from './world.ts';
 
 const BODY = 'x'.repeat(80);
 
-/** What the peers send: as long as what Snö sends, and `{stamp}` is when. */
+/** The event that peers send: as long as Snö's event. `{stamp}` stands for its time. */
 export const EVENT = `{"type":"changes","channel":"notes:1","position":"1kq5zw0gqb9rs-1-1:0/16B3748:1","lsn":"0/16B3748","xid":100741,"committed_at":"{stamp}","events":[{"op":"insert","key":{"id":123456},"data":{"id":123456,"room":1,"body":"${BODY}"}}]}`;
 export const EVENT_BYTES = EVENT.replace('{stamp}', '2026-11-23T10:00:00.123456Z').length;
 export const INSERT_NOTE = `insert into notes (room, body) values (1, '${BODY}')`;
 
-/** A channel beside the one that gets the events: of the same server, whatever it writes instead of a colon. */
+/**
+ * A second channel on the same server, which gets no events. Servers write the colon differently.
+ */
 export const quiet = (channel: string): string => channel.replace('1', '2');
 
 export async function createNotes(world: World): Promise<void> {
@@ -20,7 +22,7 @@ export async function createNotes(world: World): Promise<void> {
     begin for i in 1..commits loop ${INSERT_NOTE}; commit; end loop; end $$`);
 }
 
-/** A position that lies before everything that is written from now on. */
+/** A position before everything that is written from now on. */
 export async function positionNow(world: World): Promise<string> {
   const { rows } = await world.query(
     "select system_identifier, timeline, generation, pg_current_wal_insert_lsn()::text as lsn from sno.slot where name = 'sno'",

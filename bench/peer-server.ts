@@ -1,6 +1,8 @@
 /**
- * Servers of the kind that people write: ws or Socket.IO, one `send` or `emit` of each event to all. Arguments: which, certificate,
- * key, the event, in which `{stamp}` stands for the moment, and for `bare` how many everybody gets. Prints its port; a line of JSON on stdin has it send events.
+ * Servers such as people write with ws or Socket.IO: one `send` or `emit` of each event to all
+ * clients. Arguments: the kind, certificate, key, and the event, in which `{stamp}` stands for its
+ * time. For `bare` also the number of events that each client gets. Prints its port. A line of JSON
+ * on stdin starts the sending.
  */
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
@@ -21,13 +23,16 @@ const server = createServer({ cert: readFileSync(cert), key: readFileSync(key) }
 
 interface Peer {
   send(event: string): void;
-  /** Bytes that wait for the slowest client. */
+  /** Bytes queued for the slowest client. */
   waiting(): number;
 }
 
-/** The one that gets the events. */
+/** The channel that gets the events. */
 const CHANNEL = '"notes:1"';
-/** Queues without bound would not be a server: it waits until nobody has more than this. */
+/**
+ * No server may queue without bound: this one waits until no client has more bytes queued than
+ * this.
+ */
 const WAITING_BYTES_MAX = 1_000_000;
 const TURN_EVENTS = 10;
 /** The load client reads most sockets without decrypting them, so it answers no pings. */
@@ -60,13 +65,16 @@ function socketIoPeer(): Peer {
   const waitingOf = ({ conn }: { readonly conn: unknown }) =>
     (conn as { readonly transport: { readonly socket: WebSocket } }).transport.socket.bufferedAmount;
   return {
-    // as Socket.IO is used: it serializes what it is given
+    // as apps use Socket.IO: it serializes an object
     send: (text) => io.to('notes').emit('changes', JSON.parse(text)),
     waiting: () => Math.max(0, ...[...io.of('/').sockets.values()].map(waitingOf)),
   };
 }
 
-/** Writes so many events at once to whoever subscribes, and does nothing else: what the bytes alone cost. */
+/**
+ * Writes the events at once to each new subscriber, and does nothing else: this is the cost of the
+ * bytes alone.
+ */
 function barePeer(): Peer {
   const frame = textFrame(event);
   const bytes = Buffer.concat([
@@ -88,7 +96,10 @@ const PEERS = {
   bare: barePeer,
 };
 const peer = PEERS[kind]();
-/** As many as Snö's: who finds no place comes back after a second, then three, then seven. */
+/**
+ * The same backlog as Snö's. A client that finds no place comes back after one second, then three,
+ * then seven.
+ */
 const BACKLOG = 4_096;
 server.listen({ port: 0, host: '127.0.0.1', backlog: BACKLOG }, () =>
   process.stdout.write(`port ${(server.address() as { port: number }).port}\n`),
@@ -99,7 +110,8 @@ const next = (ms: number) => new Promise((resolve) => (ms > 0 ? setTimeout(resol
 async function sendAll(count: number, everyMs: number): Promise<void> {
   const beganAt = performance.now();
   for (let index = 1; index <= count; index++) {
-    // when it was due: one that waits for the server to have time for it is late; timers may come a little early
+    // the time when the event was due: an event that waits for a busy server is late; timers may
+    // fire a little early
     const dueAt = Math.min(performance.now(), everyMs > 0 ? beganAt + (index - 1) * everyMs : Number.POSITIVE_INFINITY);
     peer.send(event.replace('{stamp}', stamp(dueAt)));
     if (everyMs > 0) await next(Math.max(0, beganAt + index * everyMs - performance.now()));

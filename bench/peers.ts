@@ -1,4 +1,7 @@
-/** Other servers that send events to websocket clients, each started as itself and told to send the same event. */
+/**
+ * Other servers that send events to websocket clients. Each runs in its own process, and is told to
+ * send the same event.
+ */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { connect, type Socket } from 'node:net';
@@ -10,20 +13,23 @@ import { delay, start, versionOf } from './processes.ts';
 import { freePort, type World } from './world.ts';
 
 export interface Peer {
-  /** With its version. */
+  /** Includes the version. */
   readonly name: string;
   readonly dialect: DialectName;
   readonly channel: string;
   readonly pid: number;
   readonly port: number;
-  /** Sends events, one each `everyMs`; 0: as fast as it goes. Returns when told, not when sent. */
+  /**
+   * Sends `count` events, one each `everyMs`; 0: as fast as possible. Returns once the server is
+   * told, before the events are sent.
+   */
   send(count: number, everyMs: number): void;
   end(): Promise<void>;
 }
 
 type StartPeer = (world: World, event: string) => Promise<Peer>;
 
-/** By name; one that is not installed is left out, and `missing` names it. */
+/** Peers by name. `missing` names the peers that are not installed. */
 export const PEERS: Readonly<Record<string, StartPeer>> = {
   'socket.io': (world, event) => startNode('socket.io', world, event),
   ws: (world, event) => startNode('ws', world, event),
@@ -36,13 +42,16 @@ function packageVersion(name: string): string {
   return (createRequire(import.meta.url)(`${name}/package.json`) as { version: string }).version;
 }
 
-/** Only writes, to whoever subscribes, so many events. */
+/** Only writes `replayed` events to each subscriber. */
 export async function startBare(world: World, event: string, replayed: number): Promise<Peer> {
   const peer = await startNode('bare', world, event, String(replayed));
   return { ...peer, name: 'a bare TLS server', dialect: 'ws' };
 }
 
-/** Compresses each event, for each client by itself: permessage-deflate as ws has it, without context takeover. */
+/**
+ * Compresses each event for each client by itself: permessage-deflate as ws does it, without
+ * context takeover.
+ */
 export async function startDeflatingWs(world: World, event: string): Promise<Peer> {
   const peer = await startNode('ws-deflate', world, event);
   return { ...peer, name: `ws ${packageVersion('ws')}, compressed`, dialect: 'ws' };
@@ -68,7 +77,10 @@ async function startNode(
   };
 }
 
-/** On one core, as Node's servers are; published to over NATS's own protocol, by a client in this process. */
+/**
+ * Runs on one core, as Node's servers do. A client in this process publishes over NATS's own
+ * protocol.
+ */
 async function startNats(world: World, event: string): Promise<Peer> {
   const folder = await mkdtemp(join(tmpdir(), 'sno-bench-nats-'));
   const [port, websocketPort] = [await freePort(), await freePort()];
@@ -109,7 +121,10 @@ websocket { host: "127.0.0.1", port: ${websocketPort}, tls { cert_file: "${world
   };
 }
 
-/** Calls so often, at an even rate, one call at a time; no more once a call has returned false. */
+/**
+ * Calls `call` `count` times at an even rate, one call at a time. Stops once a call has returned
+ * false.
+ */
 export async function every(count: number, everyMs: number, call: () => unknown): Promise<void> {
   const beganAt = performance.now();
   for (let index = 1; index <= count; index++) {

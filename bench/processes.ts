@@ -1,4 +1,4 @@
-/** Child processes, and what they use of the machine. */
+/** Child processes, and their use of processor time and memory. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -9,20 +9,23 @@ const PAGE_BYTES = 4_096;
 
 export interface Child {
   readonly pid: number;
-  /** Resolves with the first line of its output, not taken before, for which `wanted` holds. Rejects where none comes. */
+  /**
+   * Resolves with the first line of output, not returned before, for which `wanted` holds. Rejects
+   * if the process ends without one.
+   */
   line(wanted: (line: string) => boolean): Promise<string>;
-  /** Writes a line to its input. */
+  /** Writes a line to the process's input. */
   tell(line: string): void;
-  /** Resolves with its exit code. */
+  /** Resolves with the process's exit code. */
   ended(): Promise<number | null>;
   kill(signal?: NodeJS.Signals): Promise<void>;
 }
 
-/** How long is waited for a line: whoever has not said it by then hangs. */
+/** Maximum time to wait for a line: a silent process hangs. */
 const LINE_MS_MAX = 300_000;
 
 const running = new Set<ChildProcess>();
-// a benchmark that fails leaves nobody behind
+// a failed benchmark leaves no process behind
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
@@ -97,7 +100,7 @@ export function residentBytes(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/statm`, 'latin1').split(' ')[1]) * PAGE_BYTES;
 }
 
-/** The command with the version that it prints; undefined where it is not on the PATH. */
+/** The command with the version that it prints. Undefined if it is not on the PATH. */
 export function versionOf(command: string): string | undefined {
   const { status, stdout, stderr } = spawnSync(command, ['--version'], { encoding: 'utf8' });
   if (status !== 0) return undefined;

@@ -1,4 +1,7 @@
-/** Clients that come back at once, each with events to be replayed; beside a bare server that writes as many bytes to as many. */
+/**
+ * Clients that come back at once, each with events to be replayed. The peer is a bare server that
+ * writes as many bytes to as many clients.
+ */
 import { atMost, type Result, Runs } from './figures.ts';
 import { Load, type LoadOptions } from './load.ts';
 import { createNotes, EVENT, positionNow } from './notes.ts';
@@ -39,7 +42,7 @@ export async function benchReplay(runs: number): Promise<Result> {
 async function bySno(world: World, results: Runs): Promise<void> {
   const { child, port } = await world.serve();
   const since = await positionNow(world);
-  // one who is live tells that the journal has them
+  // a live subscriber shows that the journal has the events
   const live = new Load({ port, token: world.token, readers: 1 });
   await live.ready();
   const complete = live.complete(EVENTS);

@@ -1,4 +1,4 @@
-/** A benchmark's result as a table, as JSON, and as a chart; and where they stand in docs. */
+/** A benchmark's result as a table, as JSON and as a chart, and their places in docs. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Figure, Result } from './figures.ts';
 
@@ -20,7 +20,7 @@ function rounded(value: number): string {
   return value.toLocaleString('en', { maximumFractionDigits: digits });
 }
 
-/** Of Markdown. */
+/** A table in Markdown. */
 export function table({ title, conditions, figures, targets }: Result): string {
   const measured = figures.map(
     ({ of, unit, median, min, max }) => `| ${of} | ${rounded(median)} ${unit} | ${rounded(min)} to ${rounded(max)} |`,
@@ -44,7 +44,9 @@ const VALUE_WIDTH = 150;
 const BAR_HEIGHT = 18;
 const LINE_HEIGHT = 26;
 
-/** Bars, those of one unit side by side and to one scale. Readable on light and on dark. */
+/**
+ * Bar charts: the bars of one unit stand side by side, to one scale. Readable on light and on dark.
+ */
 export function chart({ title, figures }: Result): string {
   const units = [...new Set(figures.map(({ unit }) => unit))];
   const parts: string[] = [];
@@ -81,7 +83,7 @@ function escaped(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;');
 }
 
-/** Puts JSON and chart into docs/performance, and the table into its place on the page. */
+/** Writes JSON and chart into docs/performance, and the table into its place on the page. */
 export function write(name: string, machine: Machine, result: Result): void {
   mkdirSync(FOLDER, { recursive: true });
   writeFileSync(`${FOLDER}/${name}.json`, `${JSON.stringify({ machine, ...result }, undefined, 2)}\n`);

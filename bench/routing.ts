@@ -1,4 +1,7 @@
-/** What a row costs where few or many channels are subscribed, and where few or many views are on other tables. */
+/**
+ * The cost of a row with few or many subscribed channels, and with few or many views on other
+ * tables.
+ */
 import { atMost, type Result, Runs } from './figures.ts';
 import { Load } from './load.ts';
 import { cpuSeconds } from './processes.ts';
@@ -26,7 +29,8 @@ export async function benchRouting(runs: number): Promise<Result> {
       [TABLES, 1, 1 + VIEWS],
     ] as const)
       scenes.push(await openScene(name, channels, views));
-    // one after the other in each run, so that what else the machine does concerns all of them
+    // the scenes run one after the other within each run, so that other load on the machine affects
+    // all of them
     for (let run = 0; run <= runs; run++) {
       if (run === 1) results.clear();
       for (const scene of scenes) results.add(scene.name, COST, await costOf(scene));
@@ -49,12 +53,12 @@ export async function benchRouting(runs: number): Promise<Result> {
   };
 }
 
-/** A database, a Snö, and its subscribers. */
+/** A database, a Snö process, and its subscribers. */
 interface Scene {
   readonly name: string;
   readonly world: World;
   readonly pid: number;
-  /** Of the channel that gets the rows. */
+  /** Subscribers of the channel that gets the rows. */
   readonly load: Load;
   end(): Promise<void>;
 }
@@ -87,7 +91,7 @@ async function openScene(name: string, channels: number, views: number): Promise
       await child.kill('SIGTERM');
     },
   };
-  // until all is compiled, and what the subscribing left behind is collected
+  // warms up: everything is compiled, and garbage of the subscribing is collected
   await costOf(scene);
   return scene;
 }

@@ -1,6 +1,7 @@
 /**
- * Saturated fan-out with SNO_WORKERS side by side. Where each process has a core of its own, the busiest of them decides how fast it goes; so
- * its processor time is told too, which needs no free cores to be measured.
+ * Saturated fan-out with different SNO_WORKERS side by side. With one core for each process, the
+ * busiest process decides the speed. So its processor time is reported too: it can be measured
+ * without free cores.
  */
 import { besideEachOther, EVENTS, RATE, SUBSCRIBERS, startSno } from './fanout.ts';
 import { atLeast, type Result } from './figures.ts';
@@ -29,7 +30,7 @@ export async function benchWorkers(runs: number): Promise<Result> {
     const complete = load.complete(count);
     server.send(count, 0);
     const { burstSeconds } = await complete;
-    // what a server still does after the last byte belongs to it
+    // the server's work after the last byte counts too
     await delay(100);
     const used = pids.map((pid, index) => cpuSeconds(pid) - (before[index] as number));
     const deliveries = count * SUBSCRIBERS;

@@ -1,4 +1,4 @@
-/** A Postgres, a certificate, and Snö as a process, for one benchmark. */
+/** Postgres, a certificate, and Snö as a process, for one benchmark. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -18,7 +18,7 @@ const SECRET = 'a secret of the benchmarks, thirty-two bytes';
 export interface Served {
   readonly child: Child;
   readonly port: number;
-  /** What a metric without labels stands at. */
+  /** Value of a metric without labels. */
   metric(name: string): Promise<number>;
 }
 
@@ -29,15 +29,16 @@ export interface World {
   readonly keyFile: string;
   readonly token: string;
   query(sql: string, values?: readonly unknown[]): Promise<pg.QueryResult>;
-  /** Starts Snö; resolves when it serves. */
+  /** Starts Snö, and resolves when it serves. */
   serve(settings?: Readonly<Record<string, string>>): Promise<Served>;
-  /** Starts Snö and does not wait. */
+  /** Starts Snö without waiting until it serves. */
   launch(port: number, settings?: Readonly<Record<string, string>>): Child;
   end(): Promise<void>;
 }
 
 export async function createWorld(): Promise<World> {
-  // a walsender sends what has been flushed: without synchronous commits that is up to the WAL writer, which sleeps for 200 ms
+  // a walsender sends only flushed WAL; without synchronous commits the WAL writer flushes it,
+  // which sleeps for 200 ms
   const postgres = await startPostgres({ settings: { fsync: 'off', max_wal_size: '8GB' } });
   const folder = await mkdtemp(join(tmpdir(), 'sno-bench-'));
   const [certFile, keyFile] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
