@@ -11,6 +11,7 @@ import { Bytes } from '../memory/byte-writer.ts';
 import { COMMIT_END_INDEX, formatPosition, type Position } from '../position.ts';
 import { type Message, Share } from './channel-events.ts';
 import type { Batch, Entry, Mark } from './entry.ts';
+import type { Head } from './head.ts';
 import {
   type CommitFacts,
   changesFrame,
@@ -20,8 +21,7 @@ import {
   TRUNCATE,
   textMessageFrame,
   truncateFrame,
-} from './frames.ts';
-import type { Head } from './head.ts';
+} from './payloads.ts';
 import { Rechecks } from './rechecks.ts';
 import { Runs } from './runs.ts';
 

@@ -11,7 +11,7 @@ import { SnoError } from '../../errors.ts';
 import { Visibility } from '../../markers/visibility.ts';
 import { timed } from '../../postgres/connect.ts';
 import { quoteLiteral } from '../../postgres/quote.ts';
-import { RowFrames } from './row-frames.ts';
+import { RowFrames } from './row-payloads.ts';
 
 /** The destination of a snapshot. */
 export interface FrameSink {
