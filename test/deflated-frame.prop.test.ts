@@ -2,11 +2,13 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Entry } from '../src/commit/entry.ts';
-import { Deflater } from '../src/fanout/deflater.ts';
+import { EncodedForms } from '../src/fanout/encoded-forms.ts';
+import { Deflated } from '../src/gateway/sno/encodings.ts';
 import { Slab } from '../src/memory/arena.ts';
 import { deflatedFrame, deflatedFrameLater } from '../src/websocket/deflated-frame.ts';
-import { textFrame } from '../src/websocket/frame.ts';
+import { frameOf, textFrame } from '../src/websocket/frame.ts';
 import { FrameReader } from './support/frames.ts';
+import { payloadOf } from './support/payloads.ts';
 
 /** Repeated, so that every size of header and of window is met. */
 const text = fc
@@ -41,7 +43,7 @@ test('side by side they are read back as they were, by whichever thread they wer
 const entryOf = (bytes: number): Entry => ({
   channel: 'a:0',
   pattern: 'a:{id}',
-  frame: textFrame('ab'.repeat(bytes / 2)),
+  payload: payloadOf('ab'.repeat(bytes / 2)),
   xid: 1,
   sequence: 1,
   lsn: 1,
@@ -55,34 +57,35 @@ test.each([
   ['so large that it would hold the others up', 512, 70_000, 0],
 ])('%s', (_what, bytesMin, bytes, count) => {
   let deflated = 0;
-  const deflater = new Deflater({ bytesMin, copiesBytesMax: 1_000_000, deflated: () => deflated++ });
+  const encoding = new Deflated({ bytesMin, forms: new EncodedForms(1_000_000), deflated: () => deflated++ });
   const entry = entryOf(bytes);
-  const frame = deflater.frameOf(entry);
-  expect(deflater.frameOf(entry)).toBe(frame);
+  const frame = encoding.entry(entry);
+  expect(encoding.entry(entry)).toEqual(frame);
   expect([deflated, read(frame).compressed]).toEqual([count, count]);
-  expect(read(frame).messages).toEqual(read(entry.frame).messages);
+  expect(read(frame).messages).toEqual(read(frameOf(entry.payload)).messages);
 });
 
 test('a large frame of a snapshot is compressed too, but not one of any size', async () => {
-  const deflater = new Deflater({ bytesMin: 512, copiesBytesMax: 0, deflated: () => {} });
-  const large = textFrame('ab'.repeat(200_000));
-  expect(read(await deflater.snapshotFrame(large)).messages).toEqual(read(large).messages);
-  expect((await deflater.snapshotFrame(large)).length).toBeLessThan(large.length / 10);
-  const huge = textFrame('ab'.repeat(5_000_000));
-  expect(await deflater.snapshotFrame(huge)).toBe(huge);
+  const encoding = new Deflated({ bytesMin: 512, forms: new EncodedForms(0), deflated: () => {} });
+  const large = payloadOf('ab'.repeat(200_000));
+  expect(read(await encoding.snapshot(large)).messages).toEqual(read(frameOf(large)).messages);
+  expect((await encoding.snapshot(large)).length).toBeLessThan(large.length / 10);
+  const huge = payloadOf('ab'.repeat(5_000_000));
+  expect(frameOf(huge).equals(await encoding.snapshot(huge))).toBe(true);
 });
 
 test('copies are kept within their bound, the newest; what was dropped is made again', () => {
   const made: number[] = [];
-  const deflater = new Deflater({ bytesMin: 1, copiesBytesMax: 2_000, deflated: (before) => made.push(before) });
+  const forms = new EncodedForms(2_000);
+  const encoding = new Deflated({ bytesMin: 1, forms, deflated: (before) => made.push(before) });
   const entries = Array.from({ length: 50 }, () => entryOf(5_000));
   for (const entry of entries) {
-    deflater.frameOf(entry);
-    expect(deflater.bytes).toBeLessThanOrEqual(2_000);
+    encoding.entry(entry);
+    expect(forms.bytes).toBeLessThanOrEqual(2_000);
   }
-  expect(deflater.bytes).toBeGreaterThan(1_000);
-  deflater.frameOf(entries.at(-1) as Entry);
+  expect(forms.bytes).toBeGreaterThan(1_000);
+  encoding.entry(entries.at(-1) as Entry);
   expect(made.length).toBe(50);
-  deflater.frameOf(entries[0] as Entry);
+  encoding.entry(entries[0] as Entry);
   expect(made.length).toBe(51);
 });

@@ -3,7 +3,9 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { FRAME_HEADER_BYTES_MAX, frameHeaderBytes, textFrame, writeFrameHeader } from '../src/websocket/frame.ts';
+import { HEADROOM_BYTES } from '../src/memory/payload.ts';
+import { frameHeaderBytes, frameOf, textFrame, writeFrameHeader } from '../src/websocket/frame.ts';
+import { payloadOf } from './support/payloads.ts';
 
 /** The messages that a websocket client reads where the server writes `bytes` to the bare socket, then closes it. */
 async function receive(bytes: Buffer): Promise<string[]> {
@@ -32,7 +34,7 @@ test.each([
   [2 ** 32, '817f0000000100000000'],
   [5 * 2 ** 32 + 9, '817f0000000500000009'],
 ])('the header of %d bytes', (payloadBytes, hex) => {
-  const target = Buffer.alloc(FRAME_HEADER_BYTES_MAX + 1);
+  const target = Buffer.alloc(HEADROOM_BYTES + 1);
   const end = writeFrameHeader(target, 1, payloadBytes);
   expect(target.subarray(1, end).toString('hex')).toBe(hex);
   expect(frameHeaderBytes(payloadBytes)).toBe(hex.length / 2);
@@ -49,5 +51,6 @@ test('ws reads back frames of every header size, one after the other', async () 
     'x'.repeat(65_535),
     'x'.repeat(65_536),
   ];
-  expect(await receive(Buffer.concat(messages.map((message) => textFrame(message))))).toEqual(messages);
+  const frames = messages.flatMap((message) => [textFrame(message), frameOf(payloadOf(message))]);
+  expect(await receive(Buffer.concat(frames))).toEqual(messages.flatMap((message) => [message, message]));
 });

@@ -2,6 +2,9 @@ import { expect, test } from 'vitest';
 import { CommitBuilder } from '../src/commit/builder.ts';
 import type { Entry } from '../src/commit/entry.ts';
 import { Slab } from '../src/memory/arena.ts';
+import { frameOf } from '../src/websocket/frame.ts';
+import { FrameReader } from './support/frames.ts';
+import { payloadOf } from './support/payloads.ts';
 
 test('buffers lie side by side, and no two share a byte', () => {
   const slab = new Slab();
@@ -12,7 +15,17 @@ test('buffers lie side by side, and no two share a byte', () => {
   for (const [index, buffer] of all.entries()) expect(buffer.every((byte) => byte === index)).toBe(true);
 });
 
-test('frames that are kept keep hardly more memory than their own, whatever else is made between them', () => {
+test('a payload and its frame share memory, and no two payloads share a byte, nor room for headers', () => {
+  const texts = [1, 125, 126, 900, 1_014, 1_015, 65_535, 65_536, 0].map((bytes) => 'x'.repeat(bytes));
+  const payloads = texts.map(payloadOf);
+  const frames = payloads.map(frameOf);
+  expect(payloads.map(frameOf)).toEqual(frames);
+  expect(payloads.map(String)).toEqual(texts);
+  expect(new FrameReader().push(Buffer.concat(frames))).toEqual(texts);
+  for (const [index, payload] of payloads.entries()) expect(frames[index]?.buffer).toBe(payload.buffer);
+});
+
+test('payloads that are kept keep hardly more memory than their own, whatever else is made between them', () => {
   const kept: Entry[] = [];
   const builder = new CommitBuilder({ append: ({ entries }) => kept.push(...entries), knows: () => false }, 1_000);
   builder.startEpoch('e-1-1', 100);
@@ -20,8 +33,8 @@ test('frames that are kept keep hardly more memory than their own, whatever else
     builder.notification('room:{id}', 'room:1', 'said', '"a message"');
     Buffer.from('x'.repeat(3_000));
   }
-  const own = kept.reduce((bytes, { frame }) => bytes + frame.length, 0);
-  const memory = new Set(kept.map(({ frame }) => frame.buffer));
+  const own = kept.reduce((bytes, { payload }) => bytes + payload.length, 0);
+  const memory = new Set(kept.map(({ payload }) => payload.buffer));
   const held = [...memory].reduce((bytes, { byteLength }) => bytes + byteLength, 0);
   expect(kept).toHaveLength(2_000);
   expect(held).toBeLessThan(own * 1.2);

@@ -1,6 +1,6 @@
 /**
- * Builds the frames of a commit. It gathers the commit's events by channel, writes each channel's
- * `changes` frame once, websocket header included, and appends them to the journal. A commit beyond
+ * Builds the entries of a commit. It gathers the commit's events by channel, writes each channel's
+ * `changes` once, as JSON text, and appends them to the journal. A commit beyond
  * `commitBytesMax` is sent in parts, so that its size never decides how much memory is needed.
  */
 
@@ -8,19 +8,20 @@ import type { EventSink } from '../channels/events.ts';
 import { assert } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
 import { Bytes } from '../memory/byte-writer.ts';
+import type { Payload } from '../memory/payload.ts';
 import { COMMIT_END_INDEX, formatPosition, type Position } from '../position.ts';
 import { type Message, Share } from './channel-events.ts';
 import type { Batch, Entry, Mark } from './entry.ts';
 import type { Head } from './head.ts';
 import {
   type CommitFacts,
-  changesFrame,
   changesHead,
-  messageFrame,
+  changesPayload,
   messageHead,
+  messagePayload,
   TRUNCATE,
-  textMessageFrame,
-  truncateFrame,
+  textMessagePayload,
+  truncatePayload,
 } from './payloads.ts';
 import { Rechecks } from './rechecks.ts';
 import { Runs } from './runs.ts';
@@ -107,7 +108,7 @@ export class CommitBuilder implements EventSink, Head {
   }
 
   /**
-   * No appended frame lies after it: the head, or the parts of a commit whose end has not arrived.
+   * No appended entry lies after it: the head, or the parts of a commit whose end has not arrived.
    */
   get frontier(): Position {
     const { commitLsn } = this.#partlySent();
@@ -213,7 +214,7 @@ export class CommitBuilder implements EventSink, Head {
     this.#headLsn = endLsn;
     this.#notifications = 0;
     const firstSequence = this.#sequence + 1;
-    const entries = this.#frames(endLsn, true);
+    const entries = this.#entries(endLsn, true);
     const marks = this.#marks(endLsn);
     this.#wholeSequence = this.#sequence;
     if (entries.length > 0 || marks.length > 0) this.#append(firstSequence, entries, marks, after);
@@ -239,11 +240,11 @@ export class CommitBuilder implements EventSink, Head {
       const lsn = this.#headLsn;
       const index = COMMIT_END_INDEX + ++this.#notifications;
       const head = messageHead(channel, formatPosition(this.#epoch, lsn, index), event);
-      const frame = textMessageFrame(head, data);
+      const payload = textMessagePayload(head, data);
       const sequence = ++this.#sequence;
       // No part of an unfinished commit is before it.
       this.#wholeSequence = sequence;
-      const entry = { channel, pattern, frame, xid: 0, sequence, lsn, index };
+      const entry = { channel, pattern, payload, xid: 0, sequence, lsn, index };
       this.#sink.append({ firstSequence: sequence, xid: 0, after: lsn, entries: [entry], marks: [], committedAt: 0 });
     };
     // If a commit is partly appended, the message waits until that commit is whole.
@@ -303,7 +304,7 @@ export class CommitBuilder implements EventSink, Head {
   #flushPart(): void {
     this.#parts++;
     const firstSequence = this.#sequence + 1;
-    const entries = this.#frames(this.#commitLsn + PART_OFFSET, false);
+    const entries = this.#entries(this.#commitLsn + PART_OFFSET, false);
     // Already appended, before the stream broke and began this commit again.
     const isRepeated = this.#interrupted.commitLsn === this.#commitLsn && this.#parts <= this.#interrupted.parts;
     if (!isRepeated) {
@@ -348,7 +349,7 @@ export class CommitBuilder implements EventSink, Head {
     this.#runs.clear();
   }
 
-  #frames(lsn: Lsn, isLast: boolean): Entry[] {
+  #entries(lsn: Lsn, isLast: boolean): Entry[] {
     const entries: Entry[] = [];
     const areMany = this.#messageBytes > this.#commitBytesMax / 2;
     for (const share of this.#shares.values()) {
@@ -378,23 +379,23 @@ export class CommitBuilder implements EventSink, Head {
     const part = inParts ? `"part":${share.parts},"last":${isLast},` : '';
     const position = formatPosition(this.#epoch, lsn, index);
     const head = changesHead(this.#facts, share.channel, position, isLast ? lsn : this.#commitLsn, part);
-    const frame = changesFrame(head, share, this.#runs, this.bytes);
+    const payload = changesPayload(head, share, this.#runs, this.bytes);
     share.clear();
-    return this.#entry(share, frame, lsn, index);
+    return this.#entry(share, payload, lsn, index);
   }
 
   #message(share: Share, message: Message, lsn: Lsn): Entry {
     const index = ++share.index;
     this.#messageBytes -= message.end - message.start;
     const head = messageHead(share.channel, formatPosition(this.#epoch, lsn, index), message.event);
-    return this.#entry(share, messageFrame(head, message, this.bytes), lsn, index);
+    return this.#entry(share, messagePayload(head, message, this.bytes), lsn, index);
   }
 
-  #entry(share: Share, frame: Buffer, lsn: Lsn, index: number): Entry {
+  #entry(share: Share, payload: Payload, lsn: Lsn, index: number): Entry {
     return {
       channel: share.channel,
       pattern: share.pattern,
-      frame,
+      payload,
       xid: this.#facts.xid,
       sequence: ++this.#sequence,
       lsn,
@@ -415,8 +416,8 @@ export class CommitBuilder implements EventSink, Head {
     const facts = this.#facts;
     for (const pattern of this.#truncated) {
       if (this.#redefined.has(pattern)) continue;
-      const frame = (channel: string) => truncateFrame(facts, channel, lsn);
-      marks.push({ pattern, kind: 'truncate', sequence: ++this.#sequence, xid, lsn, index: 1, frame });
+      const payload = (channel: string) => truncatePayload(facts, channel, lsn);
+      marks.push({ pattern, kind: 'truncate', sequence: ++this.#sequence, xid, lsn, index: 1, payload });
     }
     return marks;
   }

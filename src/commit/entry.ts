@@ -1,28 +1,36 @@
 /**
- * What a commit becomes: entries, one for each frame of a channel, and marks. The journal keeps
- * them, and workers receive them.
+ * What a commit becomes: entries of channels, and marks. The journal keeps them, and workers receive
+ * them. An entry holds a payload and no frame: an encoding of the client's protocol makes frames of
+ * it (fanout/encoding.ts).
  */
 import type { Lsn } from '../lsn.ts';
+import type { Payload } from '../memory/payload.ts';
 import type { Position } from '../position.ts';
 
-/** A frame compressed for clients that accept compressed frames. Undefined once it was dropped. */
-export interface DeflatedCopy {
-  frame: Buffer | undefined;
+/** An entry as one encoding sends it. */
+export interface EncodedForm {
+  /** The encoding that made it. */
+  readonly encoding: object;
+  /** Undefined once it was dropped to save memory. */
+  bytes: Buffer | undefined;
+  /** The form of another encoding. */
+  readonly next: EncodedForm | undefined;
 }
 
-/** One frame of one channel. */
+/** `changes` or a `message` of one channel. */
 export interface Entry extends Position {
   readonly channel: string;
   readonly pattern: string;
-  readonly frame: Buffer;
+  /** JSON text. docs/protocol.md describes it. */
+  readonly payload: Payload;
   /** The transaction's 32-bit xid. 0: no transaction (pg_notify). */
   readonly xid: number;
   /**
    * Grows by one with each entry, across all channels. A connection receives entries in this order.
    */
   readonly sequence: number;
-  /** Set by the fan-out when the first client is to receive it compressed. */
-  deflated?: DeflatedCopy;
+  /** The forms that fanout/encoded-forms.ts keeps. */
+  forms?: EncodedForm;
 }
 
 /** An event for every channel of a pattern, including channels that the journal has never seen. */
@@ -33,12 +41,12 @@ export interface Mark extends Position {
   readonly sequence: number;
   readonly xid: number;
   /**
-   * truncate: `frame` makes the frame for one channel. changed, dropped: everything stored of the
+   * truncate: `payload` makes the payload for one channel. changed, dropped: everything stored of the
    * channel is void. recheck: the commit may revoke access, so nothing of this batch or a later one
    * is sent before access is checked again.
    */
   readonly kind: 'truncate' | 'changed' | 'dropped' | 'recheck';
-  readonly frame?: (channel: string) => Buffer;
+  readonly payload?: (channel: string) => Payload;
 }
 
 /** The entries and marks that one commit, or a part of one, appends. */

@@ -1,25 +1,23 @@
 /**
- * Builds the frames of a commit as bytes, websocket header included. Their content:
- * docs/protocol.md.
+ * Builds the payloads of a commit's entries: JSON text as bytes. Their content: docs/protocol.md.
  */
 
 import { assert } from '../errors.ts';
 import { formatLsn, type Lsn } from '../lsn.ts';
-import { Slab } from '../memory/arena.ts';
 import type { Bytes } from '../memory/byte-writer.ts';
+import { type Payload, PayloadSlab } from '../memory/payload.ts';
 import { formatPosition } from '../position.ts';
-import { frameHeaderBytes, textFrame, writeFrameHeader } from '../websocket/frame.ts';
 import type { Message, Share } from './channel-events.ts';
 import type { Runs } from './runs.ts';
 
 export const TRUNCATE = Buffer.from('{"op":"truncate"}');
 
-/** Frames are kept by the journal. */
-const KEPT = new Slab();
+/** The journal keeps payloads. */
+const KEPT = new PayloadSlab();
 const TAIL = Buffer.from(']}');
 const CLOSING_BRACE = 0x7d;
 
-/** Facts that all frames of a commit contain. */
+/** Facts that all payloads of a commit contain. */
 export interface CommitFacts {
   readonly epoch: string;
   readonly xid: number;
@@ -28,51 +26,47 @@ export interface CommitFacts {
 }
 
 /**
- * Returns a `changes` frame's text before its events. `lsn`: the commit's end as told to clients.
+ * Returns the text of `changes` before its events. `lsn`: the commit's end as told to clients.
  * `part`: '' if the commit is whole.
  */
 export function changesHead(facts: CommitFacts, channel: string, position: string, lsn: Lsn, part: string): string {
   return `{"type":"changes","channel":"${channel}","position":"${position}","lsn":"${formatLsn(lsn)}","xid":${facts.xid},"committed_at":"${facts.committedAt}",${part}"events":[`;
 }
 
-/** Returns a frame with the head and the share's events, which lie in `bytes`. */
-export function changesFrame(head: string, share: Share, runs: Runs, bytes: Bytes): Buffer {
+/** Returns `changes` with the head and the share's events, which lie in `bytes`. */
+export function changesPayload(head: string, share: Share, runs: Runs, bytes: Bytes): Payload {
   // Excludes the comma after the last event.
-  const payloadBytes = head.length + Math.max(0, share.bytes - 1) + TAIL.length;
-  const frame = KEPT.allocate(frameHeaderBytes(payloadBytes) + payloadBytes);
-  let at = writeFrameHeader(frame, 0, payloadBytes);
-  at += frame.write(head, at, 'latin1');
-  at = runs.copy(share, bytes.buffer, frame, at);
+  const payload = KEPT.allocate(head.length + Math.max(0, share.bytes - 1) + TAIL.length);
+  let at = payload.write(head, 'latin1');
+  at = runs.copy(share, bytes.buffer, payload, at);
   if (share.bytes > 0) at--;
-  at += TAIL.copy(frame, at);
-  assert(at === frame.length, 'a frame has the length that was reckoned');
-  return frame;
+  at += TAIL.copy(payload, at);
+  assert(at === payload.length, 'a payload has the length that was reckoned');
+  return payload;
 }
 
-/** The frame for subscribers of a truncated channel without events in the commit. */
-export function truncateFrame(facts: CommitFacts, channel: string, lsn: Lsn): Buffer {
+/** Returns `changes` for subscribers of a truncated channel without events in the commit. */
+export function truncatePayload(facts: CommitFacts, channel: string, lsn: Lsn): Payload {
   const head = changesHead(facts, channel, formatPosition(facts.epoch, lsn, 1), lsn, '');
-  return textFrame(`${head}${TRUNCATE.toString()}]}`, KEPT);
+  return KEPT.text(`${head}${TRUNCATE.toString()}]}`);
 }
 
-/** Returns a `message` frame's text before its data. */
+/** Returns the text of a `message` before its data. */
 export function messageHead(channel: string, position: string, event: string): string {
   return `{"type":"message","channel":"${channel}","position":"${position}","event":${JSON.stringify(event)},"data":`;
 }
 
-/** Returns a message frame whose data is JSON text. */
-export function textMessageFrame(head: string, data: string): Buffer {
-  return textFrame(`${head}${data}}`, KEPT);
+/** Returns a `message` whose data is JSON text. */
+export function textMessagePayload(head: string, data: string): Payload {
+  return KEPT.text(`${head}${data}}`);
 }
 
-/** Returns a message frame whose data lies in `bytes`. */
-export function messageFrame(head: string, { start, end }: Message, bytes: Bytes): Buffer {
+/** Returns a `message` whose data lies in `bytes`. */
+export function messagePayload(head: string, { start, end }: Message, bytes: Bytes): Payload {
   const text = Buffer.from(head);
-  const payloadBytes = text.length + (end - start) + 1;
-  const frame = KEPT.allocate(frameHeaderBytes(payloadBytes) + payloadBytes);
-  let at = writeFrameHeader(frame, 0, payloadBytes);
-  at += text.copy(frame, at);
-  at += bytes.buffer.copy(frame, at, start, end);
-  frame[at] = CLOSING_BRACE;
-  return frame;
+  const payload = KEPT.allocate(text.length + (end - start) + 1);
+  let at = text.copy(payload);
+  at += bytes.buffer.copy(payload, at, start, end);
+  payload[at] = CLOSING_BRACE;
+  return payload;
 }

@@ -11,18 +11,14 @@
  *
  * The limit is a sequence: nothing after it may be written before an access check is answered.
  */
+import type { EncodingGroup } from './encoding-group.ts';
 import type { HubOptions } from './options.ts';
 import type { OutboundBudget } from './outbound.ts';
 import type { Outbox } from './outbox.ts';
-import type { Segments } from './segments.ts';
 import type { Subscription } from './subscription.ts';
 
 /** What catching up needs from the hub. */
 export interface CatchUpHub {
-  /**
-   * Joined frames for clients that catch up. `deflated`: for clients that accept compressed frames.
-   */
-  readonly segments: Readonly<Record<'plain' | 'deflated', Segments>>;
   readonly options: HubOptions;
   readonly outbound: OutboundBudget;
 }
@@ -30,7 +26,8 @@ export interface CatchUpHub {
 /** The connection. */
 export interface CatchUpFeed {
   readonly outbox: Outbox;
-  readonly deflates: boolean;
+  /** The connections of its encoding. */
+  readonly group: EncodingGroup;
   /** Called before an entry of this sequence is written: sends `subscribed` at the seam. */
   passSeam(subscription: Subscription, sequence: number): void;
 }
@@ -70,11 +67,10 @@ export class CatchUp {
 
   /** Writes the entries of the only subscription that has missed some. */
   #writeSegments(subscription: Subscription): void {
-    const { outbox, deflates } = this.#feed;
-    const { segments, outbound, options } = this.#hub;
-    const joined = segments[deflates ? 'deflated' : 'plain'];
+    const { outbox, group } = this.#feed;
+    const { outbound, options } = this.#hub;
     while (outbox.takesMore) {
-      const segment = joined.after(subscription.log, subscription.cursor, outbound.segmentBytes);
+      const segment = group.segments.after(subscription.log, subscription.cursor, outbound.segmentBytes);
       if (segment === undefined) return;
       outbox.write(segment.bytes);
       subscription.advance(segment.sequence);
@@ -83,11 +79,11 @@ export class CatchUp {
   }
 
   #writeUntil(subscription: Subscription, until: number): void {
-    const { outbox, deflates } = this.#feed;
-    const { deflater, events } = this.#hub.options;
+    const { outbox, group } = this.#feed;
+    const { events } = this.#hub.options;
     for (let entry = subscription.next(); entry !== undefined && entry.sequence <= until; entry = subscription.next()) {
       this.#feed.passSeam(subscription, entry.sequence);
-      outbox.write(deflates ? deflater.frameOf(entry) : entry.frame);
+      outbox.write(group.encoding.entry(entry));
       subscription.advance(entry.sequence);
       events.delivered(1);
       if (!outbox.takesMore) return;

@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream';
 import type { ResolvedChannel } from '../channels/served/served.ts';
 import type { ServerFrame, UnsubscribedCode } from '../protocol.ts';
+import type { Encoding } from './encoding.ts';
 import type { CommitReference } from './reach.ts';
 
 export type From =
@@ -36,7 +37,7 @@ export interface Grant {
 export interface Feed {
   /** Sends a control frame: welcome, error. Never in the middle of another frame. */
   send(frame: ServerFrame): void;
-  /** Sends a complete websocket frame unchanged (ping, pong), in order with the others. */
+  /** Sends a complete frame of the client's protocol unchanged, in order with the others. */
   sendRaw(frame: Buffer): void;
   /** Answers a client's `ping`: a heartbeat with this connection's position. */
   heartbeat(): void;
@@ -72,8 +73,7 @@ export interface Feed {
   /** The channels that are joined or being joined. */
   channels(): Iterable<ResolvedChannel>;
   readonly subscriptionCount: number;
-  /** Whether the client accepts compressed frames. */
-  readonly deflates: boolean;
+  readonly encoding: Encoding;
   /** Ends every subscription and writes nothing more. Called when the socket closes. */
   detach(): void;
 }
@@ -96,8 +96,8 @@ export interface AccessCheckWindow {
 export interface Fanout {
   /** The stream's current epoch. Undefined before the stream first started. */
   readonly epoch: string | undefined;
-  /** `deflates`: the client accepts compressed frames. */
-  attach(socket: Duplex, deflates: boolean): Feed;
+  /** `encoding`: makes all bytes that the connection is sent, but for those of `sendRaw`. */
+  attach(socket: Duplex, encoding: Encoding): Feed;
   /** Called before access to the channel is checked. The caller closes the window afterwards. */
   openAccessCheck(channel: ResolvedChannel): AccessCheckWindow;
   /**

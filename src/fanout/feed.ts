@@ -22,10 +22,11 @@ import type { Duplex } from 'node:stream';
 import type { ResolvedChannel } from '../channels/served/served.ts';
 import { type SnoError, toldToClient } from '../errors.ts';
 import type { ChannelLog } from '../journal/journal.ts';
-import type { ResetReason, ServerFrame, UnsubscribedCode } from '../protocol.ts';
-import { textFrame } from '../websocket/frame.ts';
+import type { HeartbeatFrame, ResetReason, ServerFrame, UnsubscribedCode } from '../protocol.ts';
 import { AccessHold, type HeldConnection } from './access/hold.ts';
 import { CatchUp, type CatchUpFeed, type CatchUpHub } from './catch-up.ts';
+import type { Encoding } from './encoding.ts';
+import type { EncodingGroup } from './encoding-group.ts';
 import type { AccessCheckWindow, Feed, From, Grant, Verdict } from './fanout.ts';
 import { Joining, type JoiningFeed, type JoiningHub } from './joining.ts';
 import { Outbox } from './outbox.ts';
@@ -37,7 +38,7 @@ export interface FeedHub extends CatchUpHub, JoiningHub {
   /** Sequence of the last entry. */
   readonly sequence: number;
   /** `reached` is set in an answer to `reach`. Writes pending events first. */
-  heartbeatFrame(reached?: string): Buffer;
+  heartbeatFrame(reached?: string): HeartbeatFrame;
   /**
    * Writes pending events to all live subscriptions. Must be called before a subscription stops
    * being live.
@@ -57,7 +58,7 @@ export interface FeedHub extends CatchUpHub, JoiningHub {
 
 export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnection, ReachWaiter {
   readonly outbox: Outbox;
-  readonly deflates: boolean;
+  readonly group: EncodingGroup;
   /** Set by joining.ts. */
   isLaggard = false;
   /**
@@ -76,12 +77,16 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
   #accessHold: AccessHold | undefined;
   #reaches: Reaches | undefined;
 
-  constructor(hub: FeedHub, socket: Duplex, deflates: boolean) {
+  constructor(hub: FeedHub, socket: Duplex, group: EncodingGroup) {
     this.#hub = hub;
-    this.deflates = deflates;
+    this.group = group;
     this.#socket = socket;
     this.outbox = new Outbox(socket, hub.outbound);
     socket.on('drain', () => this.#onDrain());
+  }
+
+  get encoding(): Encoding {
+    return this.group.encoding;
   }
 
   get subscriptionCount(): number {
@@ -108,7 +113,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
   // Control frames:
 
   send(frame: ServerFrame): void {
-    this.sendRaw(textFrame(JSON.stringify(frame)));
+    this.sendRaw(this.encoding.control(frame));
   }
 
   sendRaw(frame: Buffer): void {
@@ -125,7 +130,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
 
   heartbeat(): void {
     const frame = this.#hub.heartbeatFrame();
-    if (this.isComplete) this.sendRaw(frame);
+    if (this.isComplete) this.send(frame);
   }
 
   reach(commit: CommitReference): boolean {
@@ -243,7 +248,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
         for (const subscription of catchUp.subscriptions) this.#goLive(subscription);
     }
     if (this.#catchUp !== undefined) this.fallBehind();
-    else for (const reached of this.#reaches?.take() ?? []) this.sendRaw(this.#hub.heartbeatFrame(reached));
+    else for (const reached of this.#reaches?.take() ?? []) this.send(this.#hub.heartbeatFrame(reached));
   }
 
   catchUp(subscription: Subscription): void {

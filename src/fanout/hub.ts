@@ -16,16 +16,16 @@ import type { ChannelLog, Journal } from '../journal/journal.ts';
 import type { Markers } from '../markers/markers.ts';
 import type { Visibility } from '../markers/visibility.ts';
 import type { Position } from '../position.ts';
-import type { ResetReason } from '../protocol.ts';
-import { textFrame } from '../websocket/frame.ts';
+import type { HeartbeatFrame, ResetReason } from '../protocol.ts';
 import { Revocations } from './access/revocations.ts';
 import { Delivery } from './delivery.ts';
+import type { Encoding } from './encoding.ts';
+import { EncodingGroups } from './encoding-group.ts';
 import type { AccessCheckWindow, Fanout } from './fanout.ts';
 import { type FeedHub, SocketFeed } from './feed.ts';
 import { LiveChannels } from './live-channels.ts';
 import type { HubOptions } from './options.ts';
 import { OutboundBudget } from './outbound.ts';
-import { Segments } from './segments.ts';
 import type { Subscription } from './subscription.ts';
 
 export class Hub implements Fanout, FeedHub, BatchSink {
@@ -33,9 +33,9 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   readonly journal: Journal;
   readonly markers: Markers;
   readonly outbound: OutboundBudget;
-  readonly segments: FeedHub['segments'];
   #head: Head | undefined;
   readonly #feeds = new Set<SocketFeed>();
+  readonly #groups = new EncodingGroups();
   readonly #channels = new LiveChannels();
   readonly #delivery: Delivery;
   #toPump = new Set<SocketFeed>();
@@ -47,13 +47,9 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     this.journal = journal;
     this.markers = markers;
     this.options = options;
-    const { outboundBytesMax, outboundTotalBytesMax, deflater } = options;
+    const { outboundBytesMax, outboundTotalBytesMax, events } = options;
     this.outbound = new OutboundBudget(outboundBytesMax, outboundTotalBytesMax);
-    this.segments = {
-      plain: new Segments(plain),
-      deflated: new Segments((entry) => deflater.frameOf(entry)),
-    };
-    this.#delivery = new Delivery(this.#channels, options);
+    this.#delivery = new Delivery(this.#channels, this.#groups, events);
     this.#revocations = new Revocations((xid) => options.visible(xid));
   }
 
@@ -108,8 +104,8 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     return bytes;
   }
 
-  attach(socket: Duplex, deflates = false): SocketFeed {
-    const feed = new SocketFeed(this, socket, deflates);
+  attach(socket: Duplex, encoding: Encoding): SocketFeed {
+    const feed = new SocketFeed(this, socket, this.#groups.enter(encoding));
     this.#feeds.add(feed);
     return feed;
   }
@@ -191,19 +187,22 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   }
 
   /** Writes appended entries first: the position says that they have been written. */
-  heartbeatFrame(reached?: string): Buffer {
+  heartbeatFrame(reached?: string): HeartbeatFrame {
     this.write();
-    return textFrame(JSON.stringify({ type: 'heartbeat', position: this.headText, reached }));
+    return { type: 'heartbeat', position: this.headText, ...(reached === undefined ? {} : { reached }) };
   }
 
   /**
-   * Sends one frame to all. Connections that are behind receive none, since they are not complete
+   * Sends one frame to all, made once for each encoding. Connections that are behind receive none, since they are not complete
    * up to the head.
    */
   heartbeat(): void {
     if (this.epoch === undefined) return;
     const frame = this.heartbeatFrame();
-    for (const feed of this.#feeds) if (feed.isComplete && !feed.outbox.full) feed.sendRaw(frame);
+    const encoded = new Map<Encoding, Buffer>();
+    for (const { encoding } of this.#groups) encoded.set(encoding, encoding.control(frame));
+    for (const feed of this.#feeds)
+      if (feed.isComplete && !feed.outbox.full) feed.sendRaw(encoded.get(feed.encoding) as Buffer);
   }
 
   pumpLater(feed: SocketFeed): void {
@@ -232,6 +231,7 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   remove(feed: SocketFeed): void {
     this.#feeds.delete(feed);
     this.#toPump.delete(feed);
+    this.#groups.leave(feed.group);
   }
 
   #source(): Head {
@@ -264,5 +264,3 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     }
   }
 }
-
-const plain = ({ frame }: Entry): Buffer => frame;

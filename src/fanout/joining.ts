@@ -28,6 +28,7 @@ import type { Visibility } from '../markers/visibility.ts';
 import { comparePositions, differsInGenerationOnly, type Position, parsePosition } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
 import { type CheckedConnection, checkAccess } from './access/check.ts';
+import type { Encoding } from './encoding.ts';
 import type { From } from './fanout.ts';
 import type { HubOptions } from './options.ts';
 import type { Outbox } from './outbox.ts';
@@ -61,7 +62,7 @@ export interface JoiningHub {
 /** The connection that joins. */
 export interface JoiningFeed extends CheckedConnection {
   readonly outbox: Outbox;
-  readonly deflates: boolean;
+  readonly encoding: Encoding;
   /**
    * This client read its last snapshot more slowly than others. Its next snapshot is not shared.
    */
@@ -167,9 +168,9 @@ export class Joining {
     const subscription = this.#subscription;
     const { channel, grant } = subscription;
     const { snapshots, pause } = this.#hub.options;
-    const { outbox, deflates } = feed;
+    const { outbox, encoding } = feed;
     const delivery = new SnapshotDelivery({
-      deflates,
+      encoding,
       outbox,
       isUseful: (visibility) => this.#isUseful(visibility),
       checkAccess: () => checkAccess(feed, subscription),

@@ -1,6 +1,5 @@
 import type { SnoError } from '../errors.ts';
 import type { ResetReason } from '../protocol.ts';
-import type { Deflater } from './deflater.ts';
 import type { SnapshotSource } from './snapshots/snapshots.ts';
 
 export interface HubEvents {
@@ -26,7 +25,6 @@ export interface HubOptions {
   /** Maximum commits that one connection may wait for at a time. */
   readonly waitingCommitsMax: number;
   readonly snapshots: SnapshotSource;
-  readonly deflater: Deflater;
   /**
    * Resolves when queries see the transaction: the WAL delivers it earlier. Also resolves when it
    * is no longer wanted.

@@ -75,7 +75,7 @@ export class Outbox {
   }
 
   write(frame: Buffer): void {
-    if (this.#closed || !this.#socket.writable) return;
+    if (this.#closed || frame.length === 0 || !this.#socket.writable) return;
     if (this.#queue.length === 0 && frame.length <= this.#budget.sliceBytes) {
       this.#give(this.#isBackedUp ? alone(frame) : frame);
       return;

@@ -3,8 +3,8 @@
  * journal at the same place, because they resumed or fell behind together, receive the same
  * buffers. The bytes are joined once, and each socket is written to once for many events.
  */
-import type { Entry } from '../commit/entry.ts';
 import type { ChannelLog } from '../journal/journal.ts';
+import type { Encoding } from './encoding.ts';
 
 /** Maximum bytes of segments kept for later clients at the same place. */
 const KEPT_BYTES_MAX = 4 * 1024 * 1024;
@@ -16,17 +16,14 @@ export interface Segment {
   readonly sequence: number;
 }
 
-type Form = (entry: Entry) => Buffer;
-
 export class Segments {
-  readonly #form: Form;
+  readonly #encoding: Pick<Encoding, 'entry'>;
   /** Key: maximum bytes, sequence of the first entry, channel. */
   readonly #kept = new Map<string, Segment>();
   #keptBytes = 0;
 
-  /** `form` returns an entry's frame as it is sent. */
-  constructor(form: Form) {
-    this.#form = form;
+  constructor(encoding: Pick<Encoding, 'entry'>) {
+    this.#encoding = encoding;
   }
 
   /**
@@ -47,22 +44,22 @@ export class Segments {
   }
 
   #make(log: ChannelLog, from: number, bytesMax: number): Segment {
-    const frames: Buffer[] = [];
+    const pieces: Buffer[] = [];
     let bytes = 0;
     let sequence = 0;
     for (let index = from; ; index++) {
       const entry = log.at(index);
       if (entry === undefined) break;
-      const frame = this.#form(entry);
-      if (frames.length > 0 && bytes + frame.length > bytesMax) break;
-      frames.push(frame);
-      bytes += frame.length;
+      const piece = this.#encoding.entry(entry);
+      if (pieces.length > 0 && bytes + piece.length > bytesMax) break;
+      pieces.push(piece);
+      bytes += piece.length;
       sequence = entry.sequence;
     }
-    const [only] = frames;
+    const [only] = pieces;
     return {
-      bytes: frames.length === 1 && only !== undefined ? only : Buffer.concat(frames, bytes),
-      count: frames.length,
+      bytes: pieces.length === 1 && only !== undefined ? only : Buffer.concat(pieces, bytes),
+      count: pieces.length,
       sequence,
     };
   }

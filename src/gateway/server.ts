@@ -33,7 +33,7 @@ const CLOSE_TIMEOUT_MS = 10_000;
 const DRAIN_GRACE_MS = 2_000;
 
 export interface GatewayOptions
-  extends Pick<ConnectionServices, 'tokens' | 'access' | 'channels' | 'metrics' | 'logger'> {
+  extends Pick<ConnectionServices, 'tokens' | 'access' | 'channels' | 'metrics' | 'logger' | 'deflated'> {
   readonly settings: Pick<
     Settings,
     | 'SNO_HOST'

@@ -1,4 +1,4 @@
-/** journal: the ordered, replayable record of recent events. Entries are whole websocket frames. */
+/** journal: the ordered, replayable record of recent events. It knows no protocol of clients. */
 import type { Batch, Entry, Mark } from '../commit/entry.ts';
 import type { Lsn } from '../lsn.ts';
 import type { Position } from '../position.ts';

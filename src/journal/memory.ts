@@ -8,11 +8,12 @@ import type { Batch, Entry, Mark } from '../commit/entry.ts';
 import { Deque } from '../deque.ts';
 import { assert } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
+import { HEADROOM_BYTES } from '../memory/payload.ts';
 import { comparePositions, type Position } from '../position.ts';
 import type { ChannelLog, Journal } from './journal.ts';
 
 export interface MemoryJournalOptions {
-  /** Maximum bytes of frames, including their bookkeeping. */
+  /** Maximum bytes of payloads, including their bookkeeping. */
   readonly bytesMax: number;
   readonly ageMaxMs: number;
   readonly now: () => number;
@@ -28,10 +29,10 @@ export interface EvictedCommit {
 }
 
 /**
- * Bytes that an entry costs beside its frame, and bytes that the log of a channel without holds
+ * Bytes that an entry costs beside its payload, and bytes that the log of a channel without holds
  * costs, as measured.
  */
-const ENTRY_OVERHEAD_BYTES = 256;
+const ENTRY_OVERHEAD_BYTES = 256 + HEADROOM_BYTES;
 const LOG_OVERHEAD_BYTES = 384;
 /**
  * Maximum dropped commits that are remembered, and how long, in ms, for snapshots that do not see
@@ -243,16 +244,16 @@ export class MemoryJournal implements Journal {
     }
     // A channel with events in this commit has the truncate among them.
     if ((log.list.last()?.sequence ?? -1) >= batch.firstSequence) return undefined;
-    assert(mark.frame !== undefined, 'a truncate mark makes frames');
+    assert(mark.payload !== undefined, 'a truncate mark makes payloads');
     const { pattern, xid, sequence, lsn, index } = mark;
-    return { channel: log.name, pattern, frame: mark.frame(log.name), xid, sequence, lsn, index };
+    return { channel: log.name, pattern, payload: mark.payload(log.name), xid, sequence, lsn, index };
   }
 
   #add(stored: Stored, log: Log, entry: Entry): void {
     const isFirst = log.list.length === 0 && log.holds === 0;
     log.list.push(entry);
     stored.entries.push(entry);
-    const bytes = entry.frame.length + ENTRY_OVERHEAD_BYTES + (isFirst ? LOG_OVERHEAD_BYTES : 0);
+    const bytes = entry.payload.length + ENTRY_OVERHEAD_BYTES + (isFirst ? LOG_OVERHEAD_BYTES : 0);
     stored.bytes += bytes;
     this.#bytes += bytes;
     this.#entryCount++;

@@ -3,10 +3,9 @@ import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch, Entry, Mark } from '../commit/entry.ts';
 import { assert } from '../errors.ts';
 import type { EvictedCommit } from '../journal/memory.ts';
-import { Slab } from '../memory/arena.ts';
+import { type Payload, PayloadSlab } from '../memory/payload.ts';
 import type { Position } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
-import { textFrame } from '../websocket/frame.ts';
 import type { Beginning, StreamFollower } from './follower.ts';
 import { MARK_KINDS, STEP_KINDS } from './format.ts';
 import type { HeadState } from './replica.ts';
@@ -16,9 +15,9 @@ export interface StepReceiver extends Omit<StreamFollower, 'flush'> {
   moveTo(head: HeadState): void;
 }
 
-/** Frames are kept by the follower's journal. */
-const KEPT = new Slab();
-/** The empty channel name in a mark's frame; it is replaced by the real name. */
+/** The follower's journal keeps payloads. */
+const KEPT = new PayloadSlab();
+/** The empty channel name in a mark's payload; it is replaced by the real name. */
 const NO_CHANNEL = '"channel":""';
 const NO_STEPS = 'the bytes of a version that is read are steps';
 
@@ -93,11 +92,11 @@ class StepReader {
     const sequence = this.#double();
     const { lsn, index } = this.#position();
     const length = this.#integer();
-    // Copied: otherwise one frame that waits in a slow socket would keep all steps in memory.
-    const frame = KEPT.allocate(length);
-    this.#bytes.copy(frame, 0, this.#at, this.#at + length);
+    // Copied: otherwise one payload that waits in a slow socket would keep all steps in memory.
+    const payload = KEPT.allocate(length);
+    this.#bytes.copy(payload, 0, this.#at, this.#at + length);
     this.#at += length;
-    return { channel, pattern, frame, xid, sequence, lsn, index };
+    return { channel, pattern, payload, xid, sequence, lsn, index };
   }
 
   #mark(): Mark {
@@ -108,7 +107,7 @@ class StepReader {
     const xid = this.#integer();
     const sequence = this.#double();
     const position = this.#position();
-    const payload = this.#text();
+    const text = this.#text();
     return {
       kind,
       pattern,
@@ -116,7 +115,7 @@ class StepReader {
       xid,
       sequence,
       ...position,
-      ...(payload === '' ? {} : { frame: (name: string) => frameOf(payload, name) }),
+      ...(text === '' ? {} : { payload: (name: string) => payloadFor(text, name) }),
     };
   }
 
@@ -177,9 +176,6 @@ class StepReader {
   }
 }
 
-function frameOf(payload: string, channel: string): Buffer {
-  return textFrame(
-    payload.replace(NO_CHANNEL, () => `"channel":"${channel}"`),
-    KEPT,
-  );
+function payloadFor(text: string, channel: string): Payload {
+  return KEPT.text(text.replace(NO_CHANNEL, () => `"channel":"${channel}"`));
 }

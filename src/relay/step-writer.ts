@@ -4,7 +4,6 @@ import type { Batch, Entry, Mark } from '../commit/entry.ts';
 import type { Head } from '../commit/head.ts';
 import { Bytes } from '../memory/byte-writer.ts';
 import type { Position } from '../position.ts';
-import { payloadOf } from '../websocket/frame.ts';
 import type { Beginning, StreamFollower } from './follower.ts';
 import { HEADER_BYTES, MARK_KINDS, STEP_KINDS } from './format.ts';
 
@@ -107,16 +106,16 @@ export class StepWriter implements Omit<StreamFollower, 'flush'> {
     this.#text(entry.channel);
     this.#text(entry.pattern);
     this.#place(entry);
-    this.#binary(entry.frame);
+    this.#binary(entry.payload);
   }
 
-  /** A mark's frame is written as text, with an empty channel name. */
+  /** A mark's payload is written as text, with an empty channel name. */
   #mark(mark: Mark): void {
     this.#bytes.byte(MARK_KINDS.indexOf(mark.kind));
     this.#text(mark.pattern);
     this.#text(mark.channel ?? '');
     this.#place(mark);
-    this.#text(mark.frame === undefined ? '' : payloadOf(mark.frame('')).toString());
+    this.#text(mark.payload === undefined ? '' : mark.payload('').toString());
   }
 
   #place(what: Entry | Mark): void {

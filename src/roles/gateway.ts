@@ -16,7 +16,7 @@ import type { Batch } from '../commit/entry.ts';
 import type { Head } from '../commit/head.ts';
 import type { Settings } from '../config/config.ts';
 import { Deadlines } from '../deadlines.ts';
-import { Deflater } from '../fanout/deflater.ts';
+import { EncodedForms } from '../fanout/encoded-forms.ts';
 import { Hub } from '../fanout/hub.ts';
 import { startSnapshot } from '../fanout/snapshots/snapshot.ts';
 import { SNAPSHOT_CHECK_MS, Snapshots } from '../fanout/snapshots/snapshots.ts';
@@ -24,6 +24,7 @@ import type { AdmissionDesk } from '../gateway/accept/admission.ts';
 import { clientSocketsMax } from '../gateway/accept/descriptors.ts';
 import { drainSeconds } from '../gateway/drain.ts';
 import { Gateway } from '../gateway/server.ts';
+import { Deflated } from '../gateway/sno/encodings.ts';
 import type { Certificate } from '../http/tls.ts';
 import type { MemoryJournal } from '../journal/memory.ts';
 import type { Logger } from '../logger.ts';
@@ -60,8 +61,8 @@ const BUNDLE_FILE = fileURLToPath(new URL('../../dist/sno.js', import.meta.url))
 const EVICT_MS = 1_000;
 /** How long after a snapshot's own limit a silent server is given up, in ms. */
 const SNAPSHOT_SILENCE_MS = 10_000;
-/** Maximum share of the journal's bytes for compressed copies of its frames, beside the journal. */
-const COPIES_SHARE = 0.25;
+/** Maximum bytes of the encoded forms of entries, as a share of the journal's bytes. */
+const FORMS_SHARE = 0.25;
 
 export class GatewayRole implements Gateways {
   readonly hub: Hub;
@@ -87,9 +88,10 @@ export class GatewayRole implements Gateways {
     this.#markers = new Markers({ emit: (id) => transactions.mark(id), pause: pauseBefore });
     const keepMsMax = settings.SNO_JWKS_KEEP_SECONDS * 1_000;
     const tokens = createTokens(settings, { remoteKeys: { keepMsMax, onAsked: watchKeyServer(logger, metrics) } });
-    const deflater = new Deflater({
+    const forms = new EncodedForms(settings.SNO_REPLAY_BYTES * FORMS_SHARE);
+    const deflated = new Deflated({
       bytesMin: settings.SNO_COMPRESS_BYTES,
-      copiesBytesMax: settings.SNO_REPLAY_BYTES * COPIES_SHARE,
+      forms,
       deflated: (before, after) => compression.frame(before, after),
     });
     // Snapshots wait for slow clients. Queries that the stream waits for must not wait for them.
@@ -102,7 +104,6 @@ export class GatewayRole implements Gateways {
       runningMax: settings.SNO_SNAPSHOTS,
       waitingMax: settings.SNO_MAX_WAITING_SNAPSHOTS || Number.POSITIVE_INFINITY,
       windowBytesMax: settings.SNO_SNAPSHOT_BYTES,
-      deflate: (frame) => deflater.snapshotFrame(frame),
       ageMaxMs: settings.SNO_SNAPSHOT_SECONDS * 1_000,
       now,
       onRead: () => snapshotReads.inc(),
@@ -114,7 +115,6 @@ export class GatewayRole implements Gateways {
       waitingCommitsMax: settings.SNO_MAX_WAITING_COMMITS,
       visible: (xid, isWanted) => transactions.visible(xid, isWanted),
       snapshots: this.#snapshots,
-      deflater,
       pause: pauseBefore,
       now,
       beforeDelivery: () => deadlines.check(),
@@ -140,6 +140,7 @@ export class GatewayRole implements Gateways {
       access: this.#access,
       channels: this.#channels,
       fanout: this.hub,
+      deflated,
       bundleFile: BUNDLE_FILE,
       deadlines,
       socketsMax: () => clientSocketsMax({ reserved, clientsMax }, logger),
@@ -148,7 +149,7 @@ export class GatewayRole implements Gateways {
     metrics.observe({
       journalBytes: () => journal.bytes,
       journalEntries: () => journal.entryCount,
-      compressedCopiesBytes: () => deflater.bytes,
+      compressedCopiesBytes: () => forms.bytes,
       outboundBytes: () => this.hub.outboundBytes,
       snapshotsRunning: () => this.#snapshots.runningCount,
       snapshotsWaiting: () => this.#snapshots.waitingCount,

@@ -2,10 +2,7 @@
  * Websocket text frames (RFC 6455, section 5.2), server to client: unmasked, never fragmented.
  * A frame is made once and written to every socket that wants it.
  */
-import type { Slab } from '../memory/arena.ts';
-
-/** Maximum bytes of an unmasked frame's header. */
-export const FRAME_HEADER_BYTES_MAX = 10;
+import type { Payload } from '../memory/payload.ts';
 
 const TEXT_FINAL = 0x81;
 
@@ -38,11 +35,27 @@ export function payloadOf(frame: Buffer): Buffer {
   return frame.subarray(short < 126 ? 2 : short === 126 ? 4 : 10);
 }
 
-/** A whole text frame for one message. Pass `slab` for a frame that is kept. */
-export function textFrame(message: string, slab?: Slab): Buffer {
+/** Number of bytes of a frame with a payload of this length. */
+export function frameBytes(payloadBytes: number): number {
+  return frameHeaderBytes(payloadBytes) + payloadBytes;
+}
+
+/**
+ * The payload's frame, in the payload's own memory: the header goes into the room in front of it.
+ * Each call writes the same header, so a frame that a socket is still sending does not change.
+ */
+export function frameOf(payload: Payload): Buffer {
+  const { buffer, byteOffset, length } = payload;
+  const headerBytes = frameHeaderBytes(length);
+  const frame = Buffer.from(buffer, byteOffset - headerBytes, headerBytes + length);
+  writeFrameHeader(frame, 0, length);
+  return frame;
+}
+
+/** A whole text frame for one message. */
+export function textFrame(message: string): Buffer {
   const payloadBytes = Buffer.byteLength(message);
-  const bytes = frameHeaderBytes(payloadBytes) + payloadBytes;
-  const frame = slab === undefined ? Buffer.allocUnsafe(bytes) : slab.allocate(bytes);
+  const frame = Buffer.allocUnsafe(frameBytes(payloadBytes));
   frame.write(message, writeFrameHeader(frame, 0, payloadBytes));
   return frame;
 }

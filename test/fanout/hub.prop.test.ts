@@ -7,10 +7,11 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { ResolvedChannel } from '../../src/channels/served/served.ts';
 import { CommitBuilder } from '../../src/commit/builder.ts';
-import { Deflater } from '../../src/fanout/deflater.ts';
+import { EncodedForms } from '../../src/fanout/encoded-forms.ts';
 import type { SocketFeed } from '../../src/fanout/feed.ts';
 import { Hub } from '../../src/fanout/hub.ts';
 import { SLICE_BYTES } from '../../src/fanout/outbound.ts';
+import { Deflated, PLAIN } from '../../src/gateway/sno/encodings.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 import { Markers } from '../../src/markers/markers.ts';
 import { Bytes } from '../../src/memory/byte-writer.ts';
@@ -90,7 +91,12 @@ class World {
   readonly journal: MemoryJournal;
   readonly hub: Hub;
   readonly builder: CommitBuilder;
-  readonly deflater: Deflater;
+  readonly forms = new EncodedForms(COPIES_BYTES);
+  readonly encoding = new Deflated({
+    bytesMin: COMPRESS_BYTES,
+    forms: this.forms,
+    deflated: () => this.deflated++,
+  });
   /** Frames that were compressed. */
   deflated = 0;
   readonly sockets: SlowSocket[] = [];
@@ -107,17 +113,11 @@ class World {
     this.#scale = scale;
     this.journal = new MemoryJournal({ bytesMax, ageMaxMs: Number.POSITIVE_INFINITY, now: () => 0 });
     const never = () => Promise.reject(new Error('no snapshots here'));
-    this.deflater = new Deflater({
-      bytesMin: COMPRESS_BYTES,
-      copiesBytesMax: COPIES_BYTES,
-      deflated: () => this.deflated++,
-    });
     this.hub = new Hub(this.journal, new Markers({ emit: never, pause: never }), {
       outboundBytesMax: scale.outboundBytes,
       waitingCommitsMax: 1_000,
       visible: never,
       snapshots: { request: () => expect.fail('no snapshots here') },
-      deflater: this.deflater,
       pause: never,
       now: () => 0,
       events: { delivered: () => {}, reset: () => {}, sent: () => {}, failed: () => {}, outboundFull: () => {} },
@@ -160,7 +160,7 @@ class World {
     const socket = new SlowSocket(this.#scale.waterMark);
     this.sockets.push(socket);
     // every other one takes compressed frames
-    this.feeds.push(this.hub.attach(socket as Duplex, this.feeds.length % 2 === 1));
+    this.feeds.push(this.hub.attach(socket as Duplex, this.feeds.length % 2 === 1 ? this.encoding : PLAIN));
   }
 }
 
@@ -272,7 +272,7 @@ test.each([
         run(world, steps);
         for (const { messages } of world.sockets) check(world, messages, false);
         expect(world.sockets.some(({ destroyed }) => destroyed)).toBe(false);
-        expect(world.deflater.bytes).toBeLessThanOrEqual(COPIES_BYTES);
+        expect(world.forms.bytes).toBeLessThanOrEqual(COPIES_BYTES);
       }),
       { numRuns: numRuns * TIMES },
     );

@@ -3,6 +3,7 @@ import { Writable } from 'node:stream';
 import { expect, test } from 'vitest';
 import { OutboundBudget, SLICE_BYTES } from '../../src/fanout/outbound.ts';
 import { Outbox } from '../../src/fanout/outbox.ts';
+import { PLAIN } from '../../src/gateway/sno/encodings.ts';
 import { ALLOWED, Rig, room, turn } from './rig.ts';
 
 /** A socket that takes one write after the other, each when it is told to. */
@@ -94,7 +95,7 @@ test('a bound below a slice holds for the past too', () => {
 test('whoever gets more than a slice at once reads on from the journal, and has not met the bound before more waits', async () => {
   const rig = new Rig();
   const socket = new Socket();
-  rig.hub.attach(socket as never).subscribe(room(1), { kind: 'now' }, ALLOWED);
+  rig.hub.attach(socket as never, PLAIN).subscribe(room(1), { kind: 'now' }, ALLOWED);
   const commit = (xid: number, bytes: number) => {
     rig.begin(xid);
     rig.row(1, xid, bytes);
@@ -137,7 +138,7 @@ test('what it has taken while it never was full counts no more', async () => {
 test('a client that lives is not cut for events that wait when it asks for something', async () => {
   const rig = new Rig();
   const socket = new Socket();
-  const feed = rig.hub.attach(socket as never);
+  const feed = rig.hub.attach(socket as never, PLAIN);
   feed.subscribe(room(1), { kind: 'now' }, ALLOWED);
   for (let xid = 1; xid <= 300; xid++) {
     rig.begin(xid);
@@ -156,7 +157,7 @@ test('the more sockets take nothing, the smaller a slice of the past: all of the
   const totalBytes = 256 << 20;
   const rig = new Rig({ journalBytes: 16 << 20, outboundTotalBytes: totalBytes });
   const start = rig.hub.headText;
-  rig.hub.attach(new Socket() as never).subscribe(room(1), { kind: 'now' }, ALLOWED);
+  rig.hub.attach(new Socket() as never, PLAIN).subscribe(room(1), { kind: 'now' }, ALLOWED);
   for (let xid = 1; xid <= 400; xid++) {
     rig.begin(xid);
     rig.row(1, xid, 1_000);
@@ -165,7 +166,7 @@ test('the more sockets take nothing, the smaller a slice of the past: all of the
   rig.hub.flush();
   for (const count of [500, 2_000, 5_000]) {
     while (rig.hub.connectionCount < count)
-      rig.hub.attach(new Socket() as never).subscribe(room(1), { kind: 'since', position: start }, ALLOWED);
+      rig.hub.attach(new Socket() as never, PLAIN).subscribe(room(1), { kind: 'since', position: start }, ALLOWED);
     // the first got up to two, those who came later no more than their share of then: the sum of 1 / n, n from the first of them
     const cut = totalBytes / SLICE_BYTES;
     const bound = totalBytes * (2 + Math.max(0, Math.log(count / cut)));

@@ -4,6 +4,7 @@ import { beforeEach, expect, test } from 'vitest';
 import type { Grant } from '../../src/fanout/fanout.ts';
 import type { SocketFeed } from '../../src/fanout/feed.ts';
 import { type CommitReference, parseCommitReference } from '../../src/fanout/reach.ts';
+import { PLAIN } from '../../src/gateway/sno/encodings.ts';
 import { framesOf, Rig, room, turn } from './rig.ts';
 
 let rig: Rig;
@@ -21,7 +22,7 @@ beforeEach(() => {
     visible: (xid, isWanted = () => true) => new Promise((see) => invisible.set(xid, { see, isWanted })),
   });
   stream = new PassThrough({ highWaterMark: 1 << 20 });
-  feed = rig.hub.attach(stream);
+  feed = rig.hub.attach(stream, PLAIN);
   feed.subscribe(room(1), { kind: 'now' }, grant);
   got();
 });

@@ -3,6 +3,7 @@ import { PassThrough } from 'node:stream';
 import { beforeEach, expect, test } from 'vitest';
 import type { Grant } from '../../src/fanout/fanout.ts';
 import type { SocketFeed } from '../../src/fanout/feed.ts';
+import { PLAIN } from '../../src/gateway/sno/encodings.ts';
 import { Visibility } from '../../src/markers/visibility.ts';
 import { textFrame } from '../../src/websocket/frame.ts';
 import { framesOf, PATTERN, type Reading, Rig, room, turn } from './rig.ts';
@@ -30,7 +31,7 @@ beforeEach(() => {
     visible: (xid) => new Promise((see) => invisible.set(xid, [...(invisible.get(xid) ?? []), see])),
   });
   stream = new PassThrough({ highWaterMark: 1 << 20 });
-  feed = rig.hub.attach(stream);
+  feed = rig.hub.attach(stream, PLAIN);
 });
 
 /** Access that the test answers for. */
@@ -190,7 +191,7 @@ test('a snapshot may see what the stream has not told yet: access is asked for o
   const [first] = rig.readings as [Reading];
   expect(asked).toEqual([]);
   expect(first.sink.begin(new Visibility('7:7:'))).toBe(true);
-  void first.sink.frame(textFrame('{"type":"snapshot"}'));
+  void first.sink.write(textFrame('{"type":"snapshot"}'));
   first.done('whole');
   await turn();
   expect(got()).toEqual([]);
@@ -201,7 +202,7 @@ test('a snapshot may see what the stream has not told yet: access is asked for o
   feed.subscribe(room(1), { kind: 'snapshot' }, grant);
   const second = rig.readings[1] as Reading;
   second.sink.begin(new Visibility('7:7:'));
-  void second.sink.frame(textFrame('{"type":"snapshot"}'));
+  void second.sink.write(textFrame('{"type":"snapshot"}'));
   second.done('whole');
   await answer(true);
   await rig.marker();
@@ -213,10 +214,10 @@ test('rows of a snapshot wait for a check that is under way', async () => {
   const [{ sink }] = rig.readings as [Reading];
   sink.begin(new Visibility('7:7:'));
   await answer(true);
-  void sink.frame(textFrame('{"type":"snapshot"}'));
+  void sink.write(textFrame('{"type":"snapshot"}'));
   expect(got()).toEqual(['snapshot']);
   commit(8, [], 1);
-  void sink.frame(textFrame('{"type":"snapshot"}'));
+  void sink.write(textFrame('{"type":"snapshot"}'));
   await see(8);
   expect(got()).toEqual([]);
   await answer(false);

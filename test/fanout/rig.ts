@@ -9,7 +9,6 @@ import { MemoryJournal } from '../../src/journal/memory.ts';
 import { Markers } from '../../src/markers/markers.ts';
 import { Bytes } from '../../src/memory/byte-writer.ts';
 import { FrameReader } from '../support/frames.ts';
-import { UNCOMPRESSED } from '../support/uncompressed.ts';
 
 export const PATTERN = 'room:{id}';
 /** Where the history begins. */
@@ -75,7 +74,6 @@ export class Rig {
       snapshots: {
         request: (_, sink) => ({ outcome: new Promise((done) => this.readings.push({ sink, done })), leave() {} }),
       },
-      deflater: UNCOMPRESSED,
       visible,
       pause: async () => undefined,
       now: () => 0,

@@ -2,6 +2,7 @@
 import { PassThrough } from 'node:stream';
 import { beforeEach, expect, test } from 'vitest';
 import type { SocketFeed } from '../../src/fanout/feed.ts';
+import { PLAIN } from '../../src/gateway/sno/encodings.ts';
 import { Visibility } from '../../src/markers/visibility.ts';
 import { textFrame } from '../../src/websocket/frame.ts';
 import { ALLOWED, framesOf, type Reading, Rig, room, turn } from './rig.ts';
@@ -17,7 +18,7 @@ beforeEach(() => {
 });
 
 function attach(stream: PassThrough): SocketFeed {
-  return rig.hub.attach(stream);
+  return rig.hub.attach(stream, PLAIN);
 }
 
 /** Somebody asks for a snapshot of room 1, which sees what `visibility` says. */
@@ -60,7 +61,7 @@ function got(stream: PassThrough): unknown[] {
 const VISIBILITY = new Visibility('7:10:7');
 
 async function finish({ sink, done }: Reading): Promise<void> {
-  await sink.frame(textFrame('{"type":"snapshot"}'));
+  await sink.write(textFrame('{"type":"snapshot"}'));
   done('whole');
   await turn();
   await rig.marker();
@@ -156,7 +157,7 @@ test('who joins from now on while the journal drops parts of a commit begins aft
   const stream = socket();
   const large = openCommit(8);
   large.part();
-  const feed = rig.hub.attach(stream);
+  const feed = rig.hub.attach(stream, PLAIN);
   feed.subscribe(room(1), { kind: 'now' }, ALLOWED);
   large.part();
   large.end();

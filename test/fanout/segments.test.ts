@@ -2,25 +2,26 @@ import { expect, test } from 'vitest';
 import type { Entry } from '../../src/commit/entry.ts';
 import { Segments } from '../../src/fanout/segments.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
+import { payloadOf } from '../support/payloads.ts';
 
-const plain = ({ frame }: Entry) => frame;
+const plain = { entry: ({ payload }: Entry) => payload };
 
-/** A journal of one entry a commit, in turn in the channels, with frames of so many bytes. */
+/** A journal of one entry a commit, in turn in the channels, with payloads of so many bytes. */
 function journalOf(channels: readonly string[], sizes: readonly number[]) {
   const journal = new MemoryJournal({ bytesMax: 1 << 30, ageMaxMs: 1e9, now: () => 0 });
   let sequence = 0;
   const append = (bytes: number) => {
     sequence++;
     const channel = channels[sequence % channels.length] as string;
-    const frame = Buffer.alloc(bytes, String(sequence % 10));
-    const entry = { channel, pattern: 'c:{id}', frame, xid: 1, sequence, lsn: sequence, index: 1 };
+    const payload = payloadOf(Buffer.alloc(bytes, String(sequence % 10)));
+    const entry = { channel, pattern: 'c:{id}', payload, xid: 1, sequence, lsn: sequence, index: 1 };
     journal.append({ firstSequence: sequence, xid: 1, after: 0, entries: [entry], marks: [], committedAt: 0 });
   };
   for (const bytes of sizes) append(bytes);
   const truncate = () => {
-    const frame = (channel: string) => Buffer.from(channel);
+    const payload = payloadOf;
     const place = { sequence: ++sequence, xid: 2, lsn: sequence, index: 1 };
-    const mark = { pattern: 'c:{id}', kind: 'truncate', frame, ...place } as const;
+    const mark = { pattern: 'c:{id}', kind: 'truncate', payload, ...place } as const;
     journal.append({ firstSequence: sequence, xid: 2, after: 0, entries: [], marks: [mark], committedAt: 0 });
   };
   return { journal, append, truncate };

@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ResolvedChannel } from '../../src/channels/served/served.ts';
-import { type FrameSink, startSnapshot } from '../../src/fanout/snapshots/snapshot.ts';
+import { type RowSink, startSnapshot } from '../../src/fanout/snapshots/snapshot.ts';
 import { createPool } from '../../src/postgres/connect.ts';
 import { TcpProxy } from '../oracle/proxy.ts';
 import { freshDatabase, type TestDatabase } from '../support/postgres.ts';
@@ -35,9 +35,9 @@ function channelOf(sql: string): ResolvedChannel {
 }
 
 /** Of `select`, whose rows are key and data. */
-function read(select: string, sink: Partial<FrameSink> = {}, secondsMax = 60) {
+function read(select: string, sink: Partial<RowSink> = {}, secondsMax = 60) {
   const options = { pool, control, secondsMax, silenceMs: SILENCE_MS };
-  return startSnapshot(options, channelOf(select), { begin: () => true, frame: () => undefined, ...sink }).done;
+  return startSnapshot(options, channelOf(select), { begin: () => true, piece: () => undefined, ...sink }).done;
 }
 
 /** Whether a snapshot holds its lock on the table. */
@@ -54,7 +54,7 @@ test('an idle connection that has died: it is given up soon, and the next snapsh
 
 test('one that dies while rows come', async () => {
   const reading = read("select i::text, repeat('x', 100000) from generate_series(1, 1000000) i", {
-    frame: () => {
+    piece: () => {
       for (const link of proxy.links) link.swallow();
       return undefined;
     },
@@ -73,7 +73,7 @@ test('one on which the server works for longer, and a client that takes nothing 
   });
   let frames = 0;
   const stalled = read("select i::text, repeat('x', 100000) from generate_series(1, 300) i", {
-    frame: () => (++frames === 1 ? taken : undefined),
+    piece: () => (++frames === 1 ? taken : undefined),
   });
   const isBlocked = async () => {
     const sql = "select from pg_stat_activity where wait_event = 'ClientWrite' and datname = current_database()";
@@ -92,7 +92,7 @@ test('one that is read no more, as by a process that is frozen: the server ends 
     take = resolve;
   });
   const rows = "select i::text, repeat('x', 100000) from generate_series(1, 1000000) i";
-  const reading = read(rows, { frame: () => taken }, 3);
+  const reading = read(rows, { piece: () => taken }, 3);
   const outcome = expect(reading).rejects.toMatchObject({ code: 'try_again' });
   await until(isLocked, 'the snapshot is being read');
   await until(async () => !(await isLocked()), 'the server has ended it');

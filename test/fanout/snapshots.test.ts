@@ -3,10 +3,12 @@ import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { ResolvedChannel } from '../../src/channels/served/served.ts';
 import { SnoError } from '../../src/errors.ts';
+import type { Encoding } from '../../src/fanout/encoding.ts';
 import type { Outcome, SnapshotRequest, SnapshotSink } from '../../src/fanout/snapshots/recipient.ts';
-import type { FrameSink } from '../../src/fanout/snapshots/snapshot.ts';
+import type { RowSink } from '../../src/fanout/snapshots/snapshot.ts';
 import { Snapshots } from '../../src/fanout/snapshots/snapshots.ts';
 import { Visibility } from '../../src/markers/visibility.ts';
+import { payloadOf } from '../support/payloads.ts';
 
 const FRAME_BYTES = 10;
 const WINDOW_BYTES = 50;
@@ -20,16 +22,20 @@ function channel(name: string): ResolvedChannel {
 /** One read of the database. */
 interface Read {
   readonly name: string;
-  readonly sink: FrameSink;
+  readonly sink: RowSink;
   readonly finish: () => void;
   readonly fail: (error: SnoError) => void;
   isCancelled: boolean;
 }
 
+const unused = () => expect.fail('a snapshot has none');
+const AS_IS: Encoding = { entry: unused, control: unused, snapshot: (payload) => payload };
+const DEFLATING: Encoding = { ...AS_IS, snapshot: (payload) => deflate(payload) };
+
 class Client implements SnapshotSink {
   readonly frames: number[] = [];
   readonly buffers: Buffer[] = [];
-  deflates = false;
+  encoding: Encoding = AS_IS;
   outcome: Outcome | SnoError | undefined;
   pendingBytes = 0;
   waitsForAccess = false;
@@ -43,7 +49,7 @@ class Client implements SnapshotSink {
     return this.isUseful;
   }
 
-  frame(frame: Buffer): Promise<void> | undefined {
+  write(frame: Buffer): Promise<void> | undefined {
     this.frames.push(frame.readUInt32BE());
     this.buffers.push(frame);
     if (--this.takes > 0) return undefined;
@@ -66,7 +72,7 @@ const settled = () => new Promise(setImmediate);
 const frameOf = (number: number) => {
   const frame = Buffer.alloc(FRAME_BYTES);
   frame.writeUInt32BE(number);
-  return frame;
+  return payloadOf(frame);
 };
 const upTo = (count: number) => Array.from({ length: count }, (_, index) => index);
 
@@ -102,7 +108,6 @@ function fresh(): void {
     runningMax: 2,
     waitingMax: 3,
     windowBytesMax: WINDOW_BYTES,
-    deflate: (frame) => deflate(frame),
     ageMaxMs: 60_000,
     now: () => now,
     onRead: () => {},
@@ -119,7 +124,7 @@ function ask(
 ): Client {
   const client = new Client();
   client.takes = takes;
-  client.deflates = deflates;
+  if (deflates) client.encoding = DEFLATING;
   client.request = snapshots.request(channel(name), client, alone, address);
   client.request.outcome.then(
     (outcome) => {
@@ -135,7 +140,7 @@ function ask(
 /** Has the read give frames from `from` on; says after how many it has to wait. */
 function give(read: Read | undefined, from: number, count: number): number {
   for (let index = 0; index < count; index++)
-    if (read?.sink.frame(frameOf(from + index)) !== undefined) return index + 1;
+    if (read?.sink.piece(frameOf(from + index)) !== undefined) return index + 1;
   return count;
 }
 
@@ -232,7 +237,7 @@ describe('compressed frames', () => {
     const [three, four] = [0, 1].map(() => ask('room:1', false, Number.POSITIVE_INFINITY, true)) as [Client, Client];
     reads[0]?.sink.begin(VISIBILITY);
     const given = [0, 1, 2].map(frameOf);
-    for (const frame of given) void reads[0]?.sink.frame(frame);
+    for (const frame of given) void reads[0]?.sink.piece(frame);
     reads[0]?.finish();
     expect(made.map(({ frame }) => frame)).toEqual(given);
     for (const index of [2, 0]) {
@@ -412,7 +417,7 @@ test('however they take and leave: the frames in order and whole, or lagging; th
         for (const { kind, who, count } of steps) {
           if (kind === 'give') {
             for (let index = 0; index < count && !isFull; index++) {
-              const room = read.sink.frame(frameOf(given++));
+              const room = read.sink.piece(frameOf(given++));
               isFull = room !== undefined;
               void room?.then(() => {
                 isFull = false;

@@ -9,9 +9,10 @@ import { type Clock, systemClock } from '../../src/clock.ts';
 import { readSettings } from '../../src/config/config.ts';
 import { Deadlines } from '../../src/deadlines.ts';
 import { SnoError } from '../../src/errors.ts';
-import { Deflater } from '../../src/fanout/deflater.ts';
+import { EncodedForms } from '../../src/fanout/encoded-forms.ts';
 import { Hub } from '../../src/fanout/hub.ts';
 import { Gateway, type GatewayOptions } from '../../src/gateway/server.ts';
+import { Deflated } from '../../src/gateway/sno/encodings.ts';
 import { Certificate as ServedCertificate } from '../../src/http/tls.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 import { createLogger } from '../../src/logger.ts';
@@ -19,7 +20,7 @@ import { Markers } from '../../src/markers/markers.ts';
 import { createMetrics, type Metrics } from '../../src/metrics.ts';
 import { formatPosition } from '../../src/position.ts';
 import type { ServerFrame } from '../../src/protocol.ts';
-import { textFrame } from '../../src/websocket/frame.ts';
+import { payloadOf } from '../support/payloads.ts';
 import { type Certificate, selfSigned } from '../support/tls.ts';
 import { until } from '../support/wait.ts';
 
@@ -160,9 +161,9 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
   const arrive = (id: string) => (options.holdsMarkers === true ? undefined : markers.arrived(id));
   const markers: Markers = new Markers({ emit: async (id) => arrive(id), pause: async () => {} });
   const metrics = createMetrics();
-  const deflater = new Deflater({
+  const deflated = new Deflated({
     bytesMin: settings.SNO_COMPRESS_BYTES,
-    copiesBytesMax: 2 ** 20,
+    forms: new EncodedForms(2 ** 20),
     deflated: (before, after) => metrics.compression.frame(before, after),
   });
   let outboundFull = 0;
@@ -171,7 +172,6 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
     waitingCommitsMax: settings.SNO_MAX_WAITING_COMMITS,
     outboundTotalBytesMax: settings.SNO_OUTBOUND_TOTAL_BYTES,
-    deflater,
     visible: async () => {},
     snapshots: { request: () => ({ outcome: Promise.resolve('whole'), leave() {} }) },
     pause: async () => {},
@@ -215,6 +215,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     access,
     channels: { resolve, known: undefined, meant: () => 'room:{id}' },
     fanout: hub,
+    deflated,
     metrics,
     logger,
     bundleFile: '/nowhere/sno.js',
@@ -255,7 +256,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     openClients: () => clients.filter(({ socket }) => socket.readyState === WebSocket.OPEN).length,
     publish(channel, data) {
       const position = { lsn: 101 + sequence, index: 1 };
-      const frame = textFrame(
+      const payload = payloadOf(
         JSON.stringify({
           type: 'message',
           channel,
@@ -269,7 +270,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
         firstSequence: sequence,
         xid: 1,
         after: 100,
-        entries: [{ channel, pattern: 'room:{id}', frame, xid: 1, sequence, ...position }],
+        entries: [{ channel, pattern: 'room:{id}', payload, xid: 1, sequence, ...position }],
         marks: [],
         committedAt: 0,
       });

@@ -4,7 +4,6 @@ import type { Batch, Entry } from '../../src/commit/entry.ts';
 import { Bytes } from '../../src/memory/byte-writer.ts';
 import { COMMIT_END_INDEX, comparePositions } from '../../src/position.ts';
 import type { ServerFrame } from '../../src/protocol.ts';
-import { FrameReader } from '../support/frames.ts';
 
 const batches: Batch[] = [];
 /** Channels that somebody is subscribed to, or that are in the journal. */
@@ -37,9 +36,7 @@ function message(channel: string, name: string, json: string): void {
 
 /** All frames appended so far, in order. */
 function frames<Frame = ServerFrame>(): Frame[] {
-  return batches.flatMap(({ entries }) =>
-    entries.flatMap(({ frame }) => new FrameReader().push(frame).map((text) => JSON.parse(text) as Frame)),
-  );
+  return batches.flatMap(({ entries }) => entries.map(({ payload }) => JSON.parse(payload.toString()) as Frame));
 }
 
 test('a commit makes one frame a channel, events in order, whatever they are interleaved with', () => {
@@ -237,7 +234,7 @@ test('a truncate is an event of every channel of its pattern, at its place among
   ]);
   const mark = batches[0]?.marks[0];
   expect(mark).toMatchObject({ pattern: 'room:{id}', kind: 'truncate', lsn: 120, index: 1 });
-  expect(JSON.parse(new FrameReader().push(mark?.frame?.('room:9') as Buffer)[0] as string)).toMatchObject({
+  expect(JSON.parse(String(mark?.payload?.('room:9')))).toMatchObject({
     channel: 'room:9',
     position: 'e-1-1:0/78:1',
     events: [{ op: 'truncate' }],
@@ -325,7 +322,7 @@ describe('however many channels a commit has', () => {
     for (const channel of wanted) {
       const parts = batches.flatMap(({ entries }) => entries.filter((entry) => entry.channel === channel));
       expect(parts.map(({ index }) => index)).toEqual([1, 2]);
-      const [first, second] = parts.map(({ frame }) => JSON.parse(new FrameReader().push(frame)[0] as string));
+      const [first, second] = parts.map(({ payload }) => JSON.parse(payload.toString()));
       expect([first.part, first.last, second.part, second.last]).toEqual([1, false, 2, true]);
     }
     expect(builder.isOpen('room:{id}', 'room:1')).toBe(false);

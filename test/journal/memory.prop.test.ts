@@ -3,8 +3,9 @@ import { expect, test } from 'vitest';
 import type { Batch, Entry, Mark } from '../../src/commit/entry.ts';
 import { Deque } from '../../src/deque.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
+import { payloadOf } from '../support/payloads.ts';
 
-const FRAME = Buffer.alloc(100);
+const PAYLOAD = payloadOf('x'.repeat(100));
 
 function makeBatch(first: number, lsn: number, channels: readonly string[], truncated: readonly string[] = []): Batch {
   let sequence = first;
@@ -12,7 +13,7 @@ function makeBatch(first: number, lsn: number, channels: readonly string[], trun
     (channel): Entry => ({
       channel,
       pattern: channel[0] as string,
-      frame: FRAME,
+      payload: PAYLOAD,
       xid: lsn,
       sequence: sequence++,
       lsn,
@@ -27,7 +28,7 @@ function makeBatch(first: number, lsn: number, channels: readonly string[], trun
       kind: 'truncate',
       lsn,
       index: 1,
-      frame: () => FRAME,
+      payload: () => PAYLOAD,
     }),
   );
   return { firstSequence: first, xid: lsn, after: lsn - 1, entries, marks, committedAt: 0 };

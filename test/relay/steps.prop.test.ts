@@ -94,10 +94,10 @@ const sourceHead = (state: HeadState): SourceHead => ({
 /** As data: marks with what they make of channels. */
 const plain = (batch: Batch) => ({
   ...batch,
-  entries: batch.entries.map(({ frame, ...entry }) => ({ ...entry, frame: frame.toString('latin1') })),
-  marks: batch.marks.map(({ frame, ...mark }) => ({
+  entries: batch.entries.map(({ payload, ...entry }) => ({ ...entry, payload: payload.toString('latin1') })),
+  marks: batch.marks.map(({ payload, ...mark }) => ({
     ...mark,
-    made: CHANNELS.map((channel) => frame?.(channel).toString('latin1')),
+    made: CHANNELS.map((channel) => payload?.(channel).toString('latin1')),
   })),
 });
 

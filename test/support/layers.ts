@@ -18,7 +18,7 @@ const STAGES: Readonly<Record<string, readonly string[]>> = {
   relay: ['channels', 'commit', 'journal'],
   http: [],
   admin: ['http'],
-  gateway: ['channels', 'access', 'fanout', 'http'],
+  gateway: ['channels', 'commit', 'access', 'fanout', 'http'],
 };
 
 /** Wires stages together: may import all but the client, and no stage imports it. */

@@ -5,13 +5,13 @@
  */
 
 import type { Visibility } from '../../markers/visibility.ts';
+import type { Encoding } from '../encoding.ts';
 import type { Outbox } from '../outbox.ts';
 import type { SnapshotSink } from './recipient.ts';
 
 export interface SnapshotDeliveryOptions {
   readonly outbox: Outbox;
-  /** Whether the client accepts compressed frames. */
-  readonly deflates: boolean;
+  readonly encoding: Encoding;
   /** Whether a snapshot with this visibility can be used. */
   readonly isUseful: (visibility: Visibility) => boolean;
   /** Asks whether the subscription is allowed, and ends it if not. Never rejects. */
@@ -31,13 +31,13 @@ export class SnapshotDelivery implements SnapshotSink {
     this.#options = options;
   }
 
-  /** Resolves when all received frames have been written to the socket. Undefined: they have. */
+  /** Resolves when all received pieces have been written to the socket. Undefined: they have. */
   get written(): Promise<void> | undefined {
     return this.#written;
   }
 
-  get deflates(): boolean {
-    return this.#options.deflates;
+  get encoding(): Encoding {
+    return this.#options.encoding;
   }
 
   get pendingBytes(): number {
@@ -58,22 +58,22 @@ export class SnapshotDelivery implements SnapshotSink {
     return true;
   }
 
-  frame(frame: Buffer): Promise<void> | undefined {
+  write(bytes: Buffer): Promise<void> | undefined {
     const before = this.#check ?? this.#options.pendingChecks();
-    if (before === undefined) return this.#write(frame);
+    if (before === undefined) return this.#write(bytes);
     let accepted: Promise<void> | undefined;
     this.#waitsForAccess = true;
     this.#written = before.then(() => {
       this.#waitsForAccess = false;
-      accepted = this.#write(frame);
+      accepted = this.#write(bytes);
     });
     return this.#written.then(() => accepted);
   }
 
-  #write(frame: Buffer): Promise<void> | undefined {
+  #write(bytes: Buffer): Promise<void> | undefined {
     const { outbox, isEnded } = this.#options;
     if (isEnded()) return undefined;
-    outbox.write(frame);
+    outbox.write(bytes);
     return outbox.full ? outbox.writable() : undefined;
   }
 }

@@ -1,6 +1,7 @@
 /** A subscription that receives a snapshot, with others that share it. */
 import { SnoError } from '../../errors.ts';
 import type { Visibility } from '../../markers/visibility.ts';
+import type { Encoding } from '../encoding.ts';
 
 /**
  * whole: all of the snapshot was written. again: it can't be used, another must be taken. lagging:
@@ -10,18 +11,17 @@ export type Outcome = 'whole' | 'again' | 'lagging' | 'left';
 
 /** One subscription that wants a snapshot. */
 export interface SnapshotSink {
-  /** Whether it accepts compressed frames. */
-  readonly deflates: boolean;
+  readonly encoding: Encoding;
   /**
-   * Called once, before the first frame, with the snapshot's visibility. False: the snapshot can't
+   * Called once, before the first piece, with the snapshot's visibility. False: the snapshot can't
    * be used, another must be taken.
    */
   begin(visibility: Visibility): boolean;
   /**
-   * Writes a `snapshot` frame. The promise resolves when the socket accepts the next frame;
-   * undefined: it accepts it now.
+   * Writes an encoded piece. The promise resolves when the socket accepts the next one; undefined:
+   * it accepts it now.
    */
-  frame(frame: Buffer): Promise<void> | undefined;
+  write(bytes: Buffer): Promise<void> | undefined;
   /** Bytes that the socket has not accepted. The socket makes progress if they become fewer. */
   readonly pendingBytes: number;
   /** Whether it waits for an access check and not for its socket. */
@@ -38,13 +38,15 @@ export interface SnapshotRequest {
 
 export interface Recipient {
   readonly sink: SnapshotSink;
-  /** Number of the next frame, from 0. */
+  /** Its encoding's number among those of the snapshot. */
+  form: number;
+  /** Number of the next piece, from 0. */
   next: number;
   isBlocked: boolean;
   pendingBytes: number;
   /** When it last made progress. */
   movedAt: number;
-  /** How long others have waited for it, in ms, since it last had all available frames. */
+  /** How long others have waited for it, in ms, since it last had all available pieces. */
   delayedMs: number;
   readonly end: (outcome: Outcome) => void;
   readonly fail: (error: SnoError) => void;

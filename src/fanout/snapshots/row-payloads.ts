@@ -1,14 +1,14 @@
 /**
- * Builds `snapshot` frames of limited size from rows in COPY's binary format (Postgres docs,
- * "COPY", "Binary Format"). The bytes are copied once, into the frame. A row beyond that size gets
- * a frame of its own, as large as the row.
+ * Builds the payloads of `snapshot` frames from rows in COPY's binary format (Postgres docs, "COPY",
+ * "Binary Format"). Their size is limited. The bytes are copied once, into the payload. A row beyond
+ * that size gets a payload of its own, as large as the row.
  */
 
 import { assert } from '../../errors.ts';
 import { Bytes } from '../../memory/byte-writer.ts';
-import { FRAME_HEADER_BYTES_MAX, frameHeaderBytes, writeFrameHeader } from '../../websocket/frame.ts';
+import { copyOf, HEADROOM_BYTES, type Payload, payloadIn } from '../../memory/payload.ts';
 
-const FRAME_BYTES = 256 * 1024;
+const PAYLOAD_BYTES = 256 * 1024;
 const SCRATCH_BYTES = 4_096;
 
 const SIGNATURE = Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1');
@@ -25,9 +25,9 @@ const COMMA = 0x2c;
 const ROW_EXTRA_BYTES = KEY.length + DATA.length + CLOSE.length + 1;
 const TAIL_BYTES_MAX = 64;
 
-export class RowFrames {
+export class RowPayloads {
   readonly #head: Buffer;
-  /** The payload of the current frame, behind room for the frame's header. */
+  /** The current payload, behind its room. */
   #bytes = new Bytes(SCRATCH_BYTES);
   #rows = 0;
   #part = 0;
@@ -38,10 +38,10 @@ export class RowFrames {
   }
 
   /**
-   * Takes one CopyData message, which is one row. Returns the previous frame if it is full. The
+   * Takes one CopyData message, which is one row. Returns the previous payload if it is full. The
    * chunk is not kept.
    */
-  add(chunk: Buffer): Buffer | undefined {
+  add(chunk: Buffer): Payload | undefined {
     let at = chunk.subarray(0, SIGNATURE.length).equals(SIGNATURE)
       ? HEADER_BYTES + chunk.readUInt32BE(HEADER_BYTES - 4)
       : 0;
@@ -54,9 +54,9 @@ export class RowFrames {
     const dataEnd = keyEnd + 4 + chunk.readInt32BE(keyEnd);
     assert(keyEnd >= at + 4 && dataEnd === chunk.length, 'neither key nor data of a row is NULL');
     const rowBytes = chunk.length + ROW_EXTRA_BYTES;
-    const full = this.#rows > 0 && this.#bytes.length + rowBytes > FRAME_BYTES ? this.#close(false) : undefined;
-    if (rowBytes > FRAME_BYTES) {
-      this.#bytes = new Bytes(FRAME_HEADER_BYTES_MAX + this.#head.length + rowBytes + TAIL_BYTES_MAX);
+    const full = this.#rows > 0 && this.#bytes.length + rowBytes > PAYLOAD_BYTES ? this.#close(false) : undefined;
+    if (rowBytes > PAYLOAD_BYTES) {
+      this.#bytes = new Bytes(HEADROOM_BYTES + this.#head.length + rowBytes + TAIL_BYTES_MAX);
       this.#open(this.#bytes);
     }
     const bytes = this.#bytes;
@@ -69,28 +69,25 @@ export class RowFrames {
     return full;
   }
 
-  /** Returns the frame that ends the snapshot. */
-  last(): Buffer {
+  /** Returns the payload that ends the snapshot. */
+  last(): Payload {
     return this.#close(true);
   }
 
   #open(bytes: Bytes): void {
-    bytes.length = FRAME_HEADER_BYTES_MAX;
+    bytes.length = HEADROOM_BYTES;
     bytes.append(this.#head);
     this.#rows = 0;
   }
 
-  #close(isLast: boolean): Buffer {
+  #close(isLast: boolean): Payload {
     const bytes = this.#bytes;
     bytes.ascii(`],"part":${++this.#part},"last":${isLast}}`);
-    const payloadBytes = bytes.length - FRAME_HEADER_BYTES_MAX;
-    const start = FRAME_HEADER_BYTES_MAX - frameHeaderBytes(payloadBytes);
-    writeFrameHeader(bytes.buffer, start, payloadBytes);
-    const frame = bytes.buffer.subarray(start, bytes.length);
-    // A large frame is not copied again.
-    const isLarge = bytes.buffer.length > 2 * FRAME_BYTES;
+    const payload = payloadIn(bytes.buffer, bytes.length);
+    // A large payload is not copied again.
+    const isLarge = bytes.buffer.length > 2 * PAYLOAD_BYTES;
     if (isLarge) this.#bytes = new Bytes(SCRATCH_BYTES);
-    const own = isLarge ? frame : Buffer.from(frame);
+    const own = isLarge ? payload : copyOf(payload);
     this.#open(this.#bytes);
     return own;
   }

@@ -1,6 +1,7 @@
 /**
- * One snapshot read and the subscriptions that share it, its recipients. Each frame is made once
- * and kept in a window until every recipient has received it.
+ * One snapshot read and the subscriptions that share it, its recipients. Each piece is encoded
+ * once for each encoding that a recipient uses. It is kept in a window until every recipient has
+ * received it.
  *
  * Fast recipients do not wait for the slowest. If the window is full, a slow recipient that delays
  * finished ones for more than DELAY_MS_MAX in total ends as `lagging`. If all are slow, the query
@@ -11,52 +12,45 @@ import type { ResolvedChannel } from '../../channels/served/served.ts';
 import { Deque } from '../../deque.ts';
 import type { SnoError } from '../../errors.ts';
 import type { Visibility } from '../../markers/visibility.ts';
+import type { Payload } from '../../memory/payload.ts';
+import type { Encoding } from '../encoding.ts';
 import { type Outcome, type Recipient, type SnapshotRequest, type SnapshotSink, settle } from './recipient.ts';
-import type { FrameSink } from './snapshot.ts';
+import type { RowSink } from './snapshot.ts';
 
-/**
- * A frame in compressed and plain form. Both are the same buffer if all recipients need the same
- * form.
- */
-interface Forms {
-  readonly deflated: Buffer;
-  readonly plain: Buffer;
+/** A piece of the snapshot, encoded. */
+interface Piece {
+  /** In the order of the snapshot's encodings. */
+  readonly forms: readonly Buffer[];
+  readonly bytes: number;
 }
 
 /** How long one recipient may delay others in total before it ends as `lagging`, in ms. */
 const DELAY_MS_MAX = 1_000;
 
 export interface SharedSnapshotOptions {
-  /** Maximum bytes of frames that wait for the slowest recipient. */
+  /** Maximum bytes of pieces that wait for the slowest recipient. */
   readonly windowBytesMax: number;
-  /** Returns a frame's compressed form. */
-  readonly deflate: (frame: Buffer) => Promise<Buffer>;
   readonly now: () => number;
   /** Called when the last recipient has left. */
   readonly onEmpty: () => void;
 }
 
-export class SharedSnapshot implements FrameSink {
+export class SharedSnapshot implements RowSink {
   readonly channel: ResolvedChannel;
   readonly #options: SharedSnapshotOptions;
   readonly #recipients = new Set<Recipient>();
-  readonly #window = new Deque<Forms>();
+  readonly #window = new Deque<Piece>();
   #windowBytes = 0;
-  /** Number of the first frame in the window. */
+  /** Number of the first piece in the window. */
   #first = 0;
   #hasBegun = false;
+  /** The encodings that the recipients use. Known once the snapshot is taken. */
+  #encodings: readonly Encoding[] = [];
   /**
-   * Whether at least one recipient accepts compressed frames, and (`isMixed`) at least one does
-   * not.
-   * Known once the snapshot is taken.
+   * Resolves when every received piece is in the window. Pieces are added in order, though other
+   * threads encode them. Undefined: no piece was encoded on another thread.
    */
-  #deflates = false;
-  #isMixed = false;
-  /**
-   * Resolves when every received frame is in the window. Frames are added in order, after
-   * compression.
-   */
-  #compressed: Promise<unknown> = Promise.resolve();
+  #encoded: Promise<unknown> | undefined;
   #isWhole = false;
   #roomMade: (() => void) | undefined;
   /** Since when a recipient waits for others at the far end of the window. */
@@ -88,7 +82,17 @@ export class SharedSnapshot implements FrameSink {
   add(sink: SnapshotSink): SnapshotRequest {
     let leave = () => {};
     const outcome = new Promise<Outcome>((end, fail) => {
-      const recipient = { sink, next: 0, isBlocked: false, pendingBytes: 0, movedAt: 0, delayedMs: 0, end, fail };
+      const recipient = {
+        sink,
+        form: 0,
+        next: 0,
+        isBlocked: false,
+        pendingBytes: 0,
+        movedAt: 0,
+        delayedMs: 0,
+        end,
+        fail,
+      };
       this.#recipients.add(recipient);
       leave = () => this.#remove(recipient, 'left');
     });
@@ -102,28 +106,28 @@ export class SharedSnapshot implements FrameSink {
       this.#recipients.delete(recipient);
       recipient.end('again');
     }
-    const deflating = [...this.#recipients].filter(({ sink }) => sink.deflates).length;
-    this.#deflates = deflating > 0;
-    this.#isMixed = this.#deflates && deflating < this.#recipients.size;
+    this.#encodings = [...new Set([...this.#recipients].map(({ sink }) => sink.encoding))];
+    for (const recipient of this.#recipients) recipient.form = this.#encodings.indexOf(recipient.sink.encoding);
     return !this.isEmpty;
   }
 
-  frame(frame: Buffer): Promise<void> | undefined {
-    if (!this.#deflates) return this.#add({ plain: frame, deflated: frame });
-    const before = this.#compressed;
-    const deflating = this.#options.deflate(frame);
+  piece(payload: Payload): Promise<void> | undefined {
+    const forms = this.#encodings.map((encoding) => encoding.snapshot(payload, this.channel.name));
+    const before = this.#encoded;
+    if (before === undefined && areReady(forms)) return this.#add(forms);
     const added = (async () => {
-      const deflated = await deflating;
+      const all = await Promise.all(forms);
       await before;
-      return { room: this.#add({ plain: this.#isMixed ? frame : deflated, deflated }) };
+      return { room: this.#add(all) };
     })();
-    this.#compressed = added;
+    this.#encoded = added;
     return added.then(({ room }) => room);
   }
 
-  #add(forms: Forms): Promise<void> | undefined {
-    this.#window.push(forms);
-    this.#windowBytes += bytesOf(forms);
+  #add(forms: readonly Buffer[]): Promise<void> | undefined {
+    const bytes = bytesOf(forms);
+    this.#window.push({ forms, bytes });
+    this.#windowBytes += bytes;
     for (const recipient of this.#recipients) this.#serve(recipient);
     this.#makeRoom();
     if (!this.#isFull) return undefined;
@@ -136,14 +140,14 @@ export class SharedSnapshot implements FrameSink {
     });
   }
 
-  /** All frames have arrived. */
+  /** All pieces have arrived. */
   finish(): void {
     const end = () => {
       this.#isWhole = true;
       for (const recipient of [...this.#recipients]) this.#endIfWhole(recipient);
     };
-    if (this.#deflates) void this.#compressed.then(end);
-    else end();
+    if (this.#encoded === undefined) end();
+    else void this.#encoded.then(end);
   }
 
   fail(error: SnoError): void {
@@ -180,8 +184,8 @@ export class SharedSnapshot implements FrameSink {
 
   #serve(recipient: Recipient): void {
     while (!recipient.isBlocked && recipient.next < this.#end) {
-      const { plain, deflated } = this.#window.at(recipient.next++ - this.#first) as Forms;
-      const accepted = recipient.sink.frame(recipient.sink.deflates ? deflated : plain);
+      const { forms } = this.#window.at(recipient.next++ - this.#first) as Piece;
+      const accepted = recipient.sink.write(forms[recipient.form] as Buffer);
       if (accepted === undefined) continue;
       recipient.isBlocked = true;
       recipient.movedAt = this.#options.now();
@@ -211,7 +215,7 @@ export class SharedSnapshot implements FrameSink {
   }
 
   /**
-   * If the window is full, drops the frames that every recipient has, and ends recipients that
+   * If the window is full, drops the pieces that every recipient has, and ends recipients that
    * delayed others for too long.
    */
   #makeRoom(): void {
@@ -243,10 +247,20 @@ export class SharedSnapshot implements FrameSink {
   #dropReceived(): void {
     let slowest = this.#end;
     for (const { next } of this.#recipients) slowest = Math.min(slowest, next);
-    for (; this.#first < slowest; this.#first++) this.#windowBytes -= bytesOf(this.#window.shift() as Forms);
+    for (; this.#first < slowest; this.#first++) this.#windowBytes -= (this.#window.shift() as Piece).bytes;
   }
 }
 
-function bytesOf({ plain, deflated }: Forms): number {
-  return deflated === plain ? plain.length : plain.length + deflated.length;
+function areReady(forms: readonly (Buffer | Promise<Buffer>)[]): forms is readonly Buffer[] {
+  return forms.every(Buffer.isBuffer);
+}
+
+/** Counts forms that lie in the same memory once. */
+function bytesOf(forms: readonly Buffer[]): number {
+  const own = forms.filter((form, at) => forms.findIndex((other) => isSame(other, form)) === at);
+  return own.reduce((bytes, { length }) => bytes + length, 0);
+}
+
+function isSame(one: Buffer, other: Buffer): boolean {
+  return one.buffer === other.buffer && one.byteOffset === other.byteOffset;
 }

@@ -1,5 +1,5 @@
 /**
- * Reads one channel's rows in one consistent view of the database, as frames of limited size. The
+ * Reads one channel's rows in one consistent view of the database, as payloads of limited size. The
  * rows are read by COPY, no faster than the client accepts them. So memory limits neither the
  * number nor the size of rows.
  */
@@ -9,22 +9,23 @@ import type { ResolvedChannel, SnapshotQuery } from '../../channels/served/serve
 import { snapshotValue } from '../../channels/served/served.ts';
 import { SnoError } from '../../errors.ts';
 import { Visibility } from '../../markers/visibility.ts';
+import type { Payload } from '../../memory/payload.ts';
 import { timed } from '../../postgres/connect.ts';
 import { quoteLiteral } from '../../postgres/quote.ts';
-import { RowFrames } from './row-payloads.ts';
+import { RowPayloads } from './row-payloads.ts';
 
-/** The destination of a snapshot. */
-export interface FrameSink {
+/** The destination of a snapshot's rows. */
+export interface RowSink {
   /**
-   * Called once, before the first frame, with the snapshot's visibility. False: the snapshot can't
+   * Called once, before the first piece, with the snapshot's visibility. False: the snapshot can't
    * be used, so no row is read.
    */
   begin(visibility: Visibility): boolean;
   /**
-   * Receives a `snapshot` frame. The promise resolves when the next frame may follow; undefined: it
-   * may follow now.
+   * Receives the payload of a `snapshot` frame. The promise resolves when the next one may follow;
+   * undefined: it may follow now.
    */
-  frame(frame: Buffer): Promise<void> | undefined;
+  piece(payload: Payload): Promise<void> | undefined;
 }
 
 /** A snapshot read in progress. */
@@ -73,7 +74,7 @@ type CopyClient = pg.PoolClient & {
   };
 };
 
-export function startSnapshot(options: SnapshotReaderOptions, channel: ResolvedChannel, sink: FrameSink): SnapshotRead {
+export function startSnapshot(options: SnapshotReaderOptions, channel: ResolvedChannel, sink: RowSink): SnapshotRead {
   const read = new Read(options, channel, sink);
   return { done: read.run(), cancel: () => void read.cancel() };
 }
@@ -81,12 +82,12 @@ export function startSnapshot(options: SnapshotReaderOptions, channel: ResolvedC
 class Read {
   readonly #options: SnapshotReaderOptions;
   readonly #channel: ResolvedChannel;
-  readonly #sink: FrameSink;
+  readonly #sink: RowSink;
   #client: CopyClient | undefined;
   #isCancelled = false;
   /** A cancel may hit the connection's next query: the connection must not be reused. */
   #isCancelSent = false;
-  /** Number of frames that must be accepted before more rows are read. */
+  /** Number of payloads that must be accepted before more rows are read. */
   #unaccepted = 0;
   /** Counts received rows and resumed reads. `lookedAt` is the count at the last look. */
   #heard = 0;
@@ -96,7 +97,7 @@ class Read {
    */
   #isMissed = false;
 
-  constructor(options: SnapshotReaderOptions, channel: ResolvedChannel, sink: FrameSink) {
+  constructor(options: SnapshotReaderOptions, channel: ResolvedChannel, sink: RowSink) {
     this.#options = options;
     this.#channel = channel;
     this.#sink = sink;
@@ -164,11 +165,11 @@ class Read {
     const { rows } = await client.query<{ snapshot: string }>(timed(seen, this.#silenceMs, [...values]));
     const [row] = rows as [{ snapshot: string }];
     if (this.#isCancelled || !this.#sink.begin(new Visibility(row.snapshot))) return;
-    const frames = new RowFrames(name);
+    const payloads = new RowPayloads(name);
     const receive = ({ chunk }: { readonly chunk: Buffer }) => {
       this.#heard++;
-      const frame = frames.add(chunk);
-      if (frame !== undefined) this.#give(client, frame);
+      const payload = payloads.add(chunk);
+      if (payload !== undefined) this.#give(client, payload);
     };
     client.connection.on('copyData', receive);
     const looking = setInterval(() => void this.#look(client), this.#silenceMs);
@@ -178,7 +179,7 @@ class Read {
       clearInterval(looking);
       client.connection.off('copyData', receive);
     }
-    if (!this.#isCancelled) void this.#sink.frame(frames.last());
+    if (!this.#isCancelled) void this.#sink.piece(payloads.last());
   }
 
   /**
@@ -200,9 +201,9 @@ class Read {
     if (this.#isMissed && wasMissed) client.connection.stream.destroy();
   }
 
-  #give(client: CopyClient, frame: Buffer): void {
+  #give(client: CopyClient, payload: Payload): void {
     if (this.#isCancelled) return;
-    const accepted = this.#sink.frame(frame);
+    const accepted = this.#sink.piece(payload);
     if (accepted === undefined) return;
     // Rows already read with this one still arrive.
     if (this.#unaccepted++ === 0) client.connection.stream.pause();

@@ -16,20 +16,18 @@ import { SnoError } from '../../errors.ts';
 import { FairShare } from '../../fair-share.ts';
 import type { SnapshotRequest, SnapshotSink } from './recipient.ts';
 import { SharedSnapshot } from './shared-snapshot.ts';
-import type { FrameSink, SnapshotRead } from './snapshot.ts';
+import type { RowSink, SnapshotRead } from './snapshot.ts';
 
 export interface SnapshotsOptions {
-  readonly read: (channel: ResolvedChannel, sink: FrameSink) => SnapshotRead;
+  readonly read: (channel: ResolvedChannel, sink: RowSink) => SnapshotRead;
   /** Maximum reads at the same time. */
   readonly runningMax: number;
   /** Maximum reads that wait for a place. */
   readonly waitingMax: number;
-  /** Maximum bytes of one snapshot's frames that wait for its slowest recipient. */
+  /** Maximum bytes of one snapshot's pieces that wait for its slowest recipient. */
   readonly windowBytesMax: number;
   /** How long one snapshot may take in total, in ms. */
   readonly ageMaxMs: number;
-  /** Returns a frame's compressed form. */
-  readonly deflate: (frame: Buffer) => Promise<Buffer>;
   readonly now: () => number;
   /** Counts a read of the database. */
   readonly onRead: () => void;
@@ -93,10 +91,9 @@ export class Snapshots implements SnapshotSource {
       this.#queue.give(open, address);
       return open.add(sink);
     }
-    const { runningMax, windowBytesMax, deflate, now } = this.#options;
+    const { runningMax, windowBytesMax, now } = this.#options;
     const snapshot: SharedSnapshot = new SharedSnapshot(channel, {
       windowBytesMax,
-      deflate,
       now,
       onEmpty: () => this.#emptied(snapshot),
     });
@@ -148,12 +145,12 @@ export class Snapshots implements SnapshotSource {
   #run(snapshot: SharedSnapshot): void {
     this.#queue.leave(snapshot);
     this.#options.onRead();
-    const sink: FrameSink = {
+    const sink: RowSink = {
       begin: (visibility) => {
         this.#close(snapshot);
         return snapshot.begin(visibility);
       },
-      frame: (frame) => snapshot.frame(frame),
+      piece: (payload) => snapshot.piece(payload),
     };
     const read = this.#options.read(snapshot.channel, sink);
     const running: Running = { read, startedAt: this.#options.now(), isRead: false };

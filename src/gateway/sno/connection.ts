@@ -15,6 +15,7 @@ import type { Identity, Tokens } from '../../access/access.ts';
 import { noTimer } from '../../clock.ts';
 import type { Deadlines } from '../../deadlines.ts';
 import { SnoError, toldToClient } from '../../errors.ts';
+import type { Encoding } from '../../fanout/encoding.ts';
 import type { Fanout, Feed } from '../../fanout/fanout.ts';
 import { parseCommitReference } from '../../fanout/reach.ts';
 import type { Logger } from '../../logger.ts';
@@ -24,6 +25,7 @@ import type { Guest } from '../accept/pending-connection.ts';
 import type { Limits } from '../limits.ts';
 import { type Subscriber, type SubscriptionServices, Subscriptions } from '../subscriptions.ts';
 import { readClientFrame } from './client-frame.ts';
+import { PLAIN } from './encodings.ts';
 import type { Beating } from './heartbeat.ts';
 import { Rate } from './rate.ts';
 import { type ClientSocket, PING_FRAME, type ProtocolFault, type SocketOwner } from './socket.ts';
@@ -44,6 +46,8 @@ export interface ConnectionServices extends SubscriptionServices {
   readonly limits: Limits;
   /** Expiry times of tokens. */
   readonly deadlines: Deadlines;
+  /** For clients that accept compressed frames. */
+  readonly deflated: Encoding;
   readonly helloMs: number;
   readonly tokenBytesMax: number;
   /** 0: no limit. */
@@ -106,7 +110,7 @@ export class Connection implements SocketOwner, Subscriber, Beating {
     this.address = address;
     this.#bearer = bearer;
     this.#guest = guest;
-    this.#feed = services.fanout.attach(network, deflates);
+    this.#feed = services.fanout.attach(network, deflates ? services.deflated : PLAIN);
     if (deflates) socket.inflate(services.frameBytesMax);
     this.#subscriptions = new Subscriptions(this.#feed, services, this);
     this.#rate = new Rate(services.framesPerSecondMax, services.clock);
@@ -135,7 +139,7 @@ export class Connection implements SocketOwner, Subscriber, Beating {
   }
 
   get deflates(): boolean {
-    return this.#feed.deflates;
+    return this.#feed.encoding === this.#services.deflated;
   }
 
   terminate(): void {

@@ -2,7 +2,7 @@
  * permessage-deflate (RFC 7692): answers offers, and reads clients' compressed frames.
  *
  * Both directions work without context takeover. Frames to clients are compressed once for all
- * (fanout/deflater.ts). Frames from clients would need a window per connection, which would take
+ * (encodings.ts). Frames from clients would need a window per connection, which would take
  * more memory than the rest of the connection. `ws` supports both, but keeps that window, and
  * inflates on other threads.
  */

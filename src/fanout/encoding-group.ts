@@ -1,0 +1,95 @@
+/** The connections of one encoding share bytes: what is sent to several of them is made once. */
+import type { Entry } from '../commit/entry.ts';
+import type { Encoding } from './encoding.ts';
+import { Segments } from './segments.ts';
+
+/**
+ * Maximum bytes of an encoded entry that is joined with others. A larger one costs more to copy
+ * than to write separately.
+ */
+const JOINED_BYTES_MAX = 16 * 1_024;
+const NOTHING: readonly never[] = [];
+
+/** The encodings that connections use now. */
+export class EncodingGroups {
+  readonly #groups = new Map<Encoding, EncodingGroup>();
+
+  [Symbol.iterator](): Iterator<EncodingGroup> {
+    return this.#groups.values();
+  }
+
+  /** A connection begins. */
+  enter(encoding: Encoding): EncodingGroup {
+    let group = this.#groups.get(encoding);
+    if (group === undefined) {
+      group = new EncodingGroup(encoding);
+      this.#groups.set(encoding, group);
+    }
+    group.connectionCount++;
+    return group;
+  }
+
+  /** A connection ends. */
+  leave(group: EncodingGroup): void {
+    if (--group.connectionCount === 0) this.#groups.delete(group.encoding);
+  }
+
+  /** Entries have been delivered: drops what `shared` has made. */
+  forgetShared(): void {
+    for (const group of this.#groups.values()) group.forgetShared();
+  }
+}
+
+export class EncodingGroup {
+  readonly encoding: Encoding;
+  /** Joined entries for clients that catch up. */
+  readonly segments: Segments;
+  /** Number of connections. */
+  connectionCount = 0;
+  /** The entries that are being delivered, and their bytes. */
+  #entries: readonly Entry[] = NOTHING;
+  #pieces: readonly Buffer[] = NOTHING;
+
+  constructor(encoding: Encoding) {
+    this.encoding = encoding;
+    this.segments = new Segments(encoding);
+  }
+
+  /**
+   * Returns the entries as bytes. Called for one connection after the other with the same array,
+   * it makes the bytes once.
+   */
+  shared(entries: readonly Entry[]): readonly Buffer[] {
+    if (this.#entries !== entries) {
+      this.#pieces = this.join(entries);
+      this.#entries = entries;
+    }
+    return this.#pieces;
+  }
+
+  forgetShared(): void {
+    this.#entries = NOTHING;
+    this.#pieces = NOTHING;
+  }
+
+  /** Returns the entries as bytes. Adjacent small entries are joined, large ones stay separate. */
+  join(entries: readonly Entry[]): readonly Buffer[] {
+    const pieces: Buffer[] = [];
+    let small: Buffer[] = [];
+    const join = () => {
+      if (small.length > 0) pieces.push(small.length === 1 ? (small[0] as Buffer) : Buffer.concat(small));
+      small = [];
+    };
+    for (const entry of entries) {
+      const bytes = this.encoding.entry(entry);
+      if (bytes.length <= JOINED_BYTES_MAX) {
+        small.push(bytes);
+      } else {
+        join();
+        pieces.push(bytes);
+      }
+    }
+    join();
+    return pieces;
+  }
+}

@@ -1,0 +1,86 @@
+/** The two wire forms of Snö's own protocol: websocket text frames, plain and compressed. */
+import type { Entry } from '../../commit/entry.ts';
+import type { EncodedForms } from '../../fanout/encoded-forms.ts';
+import type { Encoding } from '../../fanout/encoding.ts';
+import { Slab } from '../../memory/arena.ts';
+import type { Payload } from '../../memory/payload.ts';
+import type { ServerFrame } from '../../protocol.ts';
+import { deflatedFrame, deflatedFrameLater } from '../../websocket/deflated-frame.ts';
+import { frameBytes, frameOf, textFrame } from '../../websocket/frame.ts';
+
+/** Plain frames. They lie in the memory of their payloads, so that nothing is copied or kept. */
+export const PLAIN: Encoding = {
+  entry: ({ payload }) => frameOf(payload),
+  snapshot: frameOf,
+  control: (frame) => textFrame(JSON.stringify(frame)),
+};
+
+export interface DeflatedOptions {
+  /** Minimum bytes of a frame to compress. 0: no frame is compressed. */
+  readonly bytesMin: number;
+  /** Keeps compressed entries for later clients. */
+  readonly forms: EncodedForms;
+  /** Called after a frame was compressed. */
+  readonly deflated: (bytesBefore: number, bytesAfter: number) => void;
+}
+
+/** Maximum bytes of a frame compressed on this thread. Takes about a millisecond. */
+const ON_THIS_THREAD_BYTES_MAX = 64 * 1024;
+/**
+ * Maximum bytes of a frame compressed on another thread. A larger frame would need as much memory
+ * again, and occupy a thread for long.
+ */
+const ON_ANOTHER_THREAD_BYTES_MAX = 8 * 1024 ** 2;
+/** Kept for an entry that compression makes no smaller. */
+const NO_GAIN = Buffer.alloc(0);
+
+/**
+ * Frames for clients that accept compressed ones. An entry is compressed once, when the first such
+ * client is to receive it.
+ *
+ * Small frames are not compressed. Large entries are sent uncompressed: live clients must not wait
+ * for another thread, and other clients must not wait for this thread. Large pieces of snapshots
+ * are compressed on another thread.
+ */
+export class Deflated implements Encoding {
+  readonly #options: DeflatedOptions;
+  readonly #slab = new Slab();
+
+  constructor(options: DeflatedOptions) {
+    this.#options = options;
+  }
+
+  entry(entry: Entry): Buffer {
+    const { payload } = entry;
+    if (!this.#isWorthIt(payload, ON_THIS_THREAD_BYTES_MAX)) return frameOf(payload);
+    const { forms } = this.#options;
+    const kept = forms.of(entry, this);
+    if (kept !== undefined) return kept === NO_GAIN ? frameOf(payload) : kept;
+    const frame = frameOf(payload);
+    const made = this.#counted(frame, deflatedFrame(frame, this.#slab));
+    forms.keep(entry, this, made === frame ? NO_GAIN : made);
+    return made;
+  }
+
+  snapshot(payload: Payload): Buffer | Promise<Buffer> {
+    const frame = frameOf(payload);
+    if (!this.#isWorthIt(payload, ON_ANOTHER_THREAD_BYTES_MAX)) return frame;
+    return deflatedFrameLater(frame).then((made) => this.#counted(frame, made));
+  }
+
+  /** Frames of control are small. */
+  control(frame: ServerFrame): Buffer {
+    return PLAIN.control(frame);
+  }
+
+  #isWorthIt({ length }: Payload, bytesMax: number): boolean {
+    const { bytesMin } = this.#options;
+    const bytes = frameBytes(length);
+    return bytesMin > 0 && bytes >= bytesMin && bytes <= bytesMax;
+  }
+
+  #counted(frame: Buffer, made: Buffer): Buffer {
+    this.#options.deflated(frame.length, made.length);
+    return made;
+  }
+}
