@@ -5,6 +5,7 @@ import { CommitBuilder } from '../../src/commit/builder.ts';
 import type { Grant } from '../../src/fanout/fanout.ts';
 import { Hub } from '../../src/fanout/hub.ts';
 import type { Outcome, SnapshotSink } from '../../src/fanout/snapshots/recipient.ts';
+import type { SnapshotSource } from '../../src/fanout/snapshots/snapshots.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 import { Markers } from '../../src/markers/markers.ts';
 import { Bytes } from '../../src/memory/byte-writer.ts';
@@ -34,6 +35,8 @@ export interface RigOptions {
   /** What may wait in all sockets together. */
   readonly outboundTotalBytes?: number;
   readonly visible?: (xid: number, isWanted?: () => boolean) => Promise<void>;
+  /** Undefined: the test takes snapshots from `readings`. */
+  readonly snapshots?: SnapshotSource;
 }
 
 export function room(id: number): ResolvedChannel {
@@ -64,6 +67,7 @@ export class Rig {
     commitBytes = 1_000_000,
     outboundTotalBytes = Number.POSITIVE_INFINITY,
     visible = async () => undefined,
+    snapshots,
   }: RigOptions = {}) {
     this.#markers = new Markers({ emit: async (id) => void this.emitted.push(id), pause: async () => undefined });
     const journal = new MemoryJournal({ bytesMax: journalBytes, ageMaxMs: Number.POSITIVE_INFINITY, now: () => 0 });
@@ -71,7 +75,7 @@ export class Rig {
       outboundBytesMax: 1 << 20,
       outboundTotalBytesMax: outboundTotalBytes,
       waitingCommitsMax: 1_000,
-      snapshots: {
+      snapshots: snapshots ?? {
         request: (_, sink) => ({ outcome: new Promise((done) => this.readings.push({ sink, done })), leave() {} }),
       },
       visible,
