@@ -19,7 +19,7 @@ export class Share {
   /** Bytes of its events, each with a comma after it. */
   bytes = 0;
   messages: Message[] = [];
-  /** Number of frames made so far. */
+  /** Number of entries made so far. */
   index = 0;
   /** Number of parts made so far. */
   parts = 0;
@@ -29,7 +29,7 @@ export class Share {
     this.pattern = pattern;
   }
 
-  /** Forgets its events: they are in a frame, or never will be. */
+  /** Forgets its events: they are in an entry, or never will be. */
   clear(): void {
     this.first = NONE;
     this.last = NONE;

@@ -193,8 +193,8 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   }
 
   /**
-   * Sends one frame to all, made once for each encoding. Connections that are behind receive none, since they are not complete
-   * up to the head.
+   * Sends one frame to all, made once for each encoding. Connections that are behind receive none,
+   * since they are not complete up to the head.
    */
   heartbeat(): void {
     if (this.epoch === undefined) return;

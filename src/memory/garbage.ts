@@ -35,7 +35,7 @@ function isMajor(entry: PerformanceEntry): boolean {
 
 /**
  * V8 counts new buffers against a limit computed from its heap alone, which is small beside the
- * journal's frames.
+ * journal's payloads.
  */
 function adjust(): void {
   const { heapUsed, arrayBuffers } = process.memoryUsage();
