@@ -23,7 +23,7 @@ import type { Metrics } from '../../metrics.ts';
 import { CLOSE, type ClientFrame, type CloseCode, HEARTBEAT_SECONDS } from '../../protocol.ts';
 import type { Guest } from '../accept/pending-connection.ts';
 import type { Limits } from '../limits.ts';
-import { type Subscriber, type SubscriptionServices, Subscriptions } from '../subscriptions.ts';
+import { type Subscriber, type SubscriptionServices, Subscriptions } from '../session.ts';
 import { readClientFrame } from './client-frame.ts';
 import { PLAIN } from './encodings.ts';
 import type { Beating } from './heartbeat.ts';
