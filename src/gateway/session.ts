@@ -1,118 +1,142 @@
 /**
- * One client's subscriptions. The database checks access, so joining takes a while. Until the
- * answer arrives, the channel is in `#joining`; removing it there voids the answer.
+ * One client's session: its token, claims, expiry and subscriptions, and the limits on them. It
+ * knows no socket and no protocol. The connection, which speaks a protocol, asks the session for
+ * what the client wants; the session answers through the feed and through `sendError`.
+ *
+ * - Claims: `renew` sets them, from the first token on. They end when the token expires, or with
+ *   the session. Without claims nothing can be subscribed to.
+ * - Attempts: joining a channel takes a while (subscribe-attempt.ts). Until then the channel is in
+ *   `#attempts`; removing it there voids the attempt's answer.
+ * - Grant: the fan-out asks the session again, by `stillAllowed`, when access may have ended. The
+ *   answer is by the claims at that time.
  */
-import type { Access, Claims } from '../access/access.ts';
+import { randomUUID } from 'node:crypto';
+import type { Claims, Identity, Tokens } from '../access/access.ts';
 import type { ResolvedChannel } from '../channels/served/served.ts';
-import type { Clock } from '../clock.ts';
-import { SnoError } from '../errors.ts';
-import type { Fanout, Feed, From, Grant, Verdict } from '../fanout/fanout.ts';
+import { noTimer } from '../clock.ts';
+import type { Deadlines } from '../deadlines.ts';
+import { SnoError, toldToClient } from '../errors.ts';
+import type { Feed, From, Grant, Verdict } from '../fanout/fanout.ts';
+import type { Logger } from '../logger.ts';
+import type { Metrics } from '../metrics.ts';
 import { parsePosition } from '../position.ts';
-import type { ClientFrame, UnsubscribedCode } from '../protocol.ts';
+import type { UnsubscribedCode } from '../protocol.ts';
 import type { Limits } from './limits.ts';
+import { type AttemptServices, type AttemptSession, SubscribeAttempt } from './subscribe-attempt.ts';
 
 /** How long after an access check that the database could not answer it is retried, in ms. */
 const RECHECK_MS = 1_000;
-/**
- * How long the stream may take to deliver a definition that was committed before a subscription, in
- * ms.
- */
-const DEFINITIONS_MS = 5_000;
-/** Refusals that a definition still on its way through the WAL may change. */
-const BY_DEFINITION: ReadonlySet<string> = new Set([
-  'channel_unknown',
-  'channel_unavailable',
-  'access_undeclared',
-  'snapshot_unavailable',
-]);
+/** Maximum characters of a client's text in a log line. */
+const LOGGED_CHARACTERS_MAX = 200;
 
-/** Resolves channel names. */
-export interface ChannelResolver {
-  resolve(name: string): ResolvedChannel | SnoError;
-  /** The pattern that a mistyped name probably meant. Undefined: none is similar. */
-  meant(name: string): string | undefined;
-  /** Resolves when the definitions at this point of the stream are certain. Undefined: they are. */
-  readonly known: Promise<void> | undefined;
-}
-
-export interface SubscriptionServices {
-  readonly access: Access;
-  readonly fanout: Pick<Fanout, 'openAccessCheck' | 'afterCommitted'>;
-  readonly channels: ChannelResolver;
-  readonly clock: Clock;
+export interface SessionServices extends AttemptServices {
+  readonly tokens: Tokens;
+  /** Expiry times of tokens. */
+  readonly deadlines: Deadlines;
   readonly limits: Limits;
+  readonly metrics: Pick<Metrics, 'denials'>;
+  readonly logger: Logger;
+  readonly tokenBytesMax: number;
   readonly channelBytesMax: number;
   /** 0: no limit. */
   readonly subscriptionsMax: number;
 }
 
-/** The connection that the subscriptions belong to. */
-export interface Subscriber {
-  /** The client's address as limits count it. */
-  readonly address: string;
+/** The client's connection, in whichever protocol. */
+export interface SessionConnection {
   sendError(error: SnoError, channel: string): void;
 }
 
-type SubscribeFrame = Extract<ClientFrame, { readonly type: 'subscribe' }>;
+/** A client's wish to subscribe, not validated yet. */
+export interface SubscribeRequest {
+  readonly channel: string;
+  readonly since?: string;
+  readonly snapshot?: boolean;
+}
 
-export class Subscriptions implements Grant {
+export class Session implements Grant, AttemptSession {
+  readonly id = randomUUID();
+  readonly address: string;
   readonly #feed: Feed;
-  readonly #services: SubscriptionServices;
-  readonly #subscriber: Subscriber;
-  /** By channel name: one object for each attempt to join. Undefined: none. */
-  #joining: Map<string, object> | undefined;
+  readonly #services: SessionServices;
+  readonly #connection: SessionConnection;
+  /** By channel name. Undefined: none. */
+  #attempts: Map<string, SubscribeAttempt> | undefined;
   /**
    * Access checks in progress, including those of abandoned attempts. So a client that joins and
    * leaves in a loop causes no more checks than others.
    */
   #checks = 0;
-  /** Undefined: no valid claims (no hello yet, the token expired, the connection closed). */
+  /** Undefined: no valid claims (no token yet, the token expired, the session has ended). */
   #claims: Claims | undefined;
+  /** ms since 1970. Undefined: the token does not expire. */
+  #expiresAt: number | undefined;
+  #cancelExpiry = noTimer;
 
-  constructor(feed: Feed, services: SubscriptionServices, subscriber: Subscriber) {
+  /** `address`: the client's address as limits count it. */
+  constructor(feed: Feed, services: SessionServices, connection: SessionConnection, address: string) {
     this.#feed = feed;
     this.#services = services;
-    this.#subscriber = subscriber;
+    this.#connection = connection;
+    this.address = address;
   }
 
-  get address(): string {
-    return this.#subscriber.address;
+  get claims(): Claims | undefined {
+    return this.#claims;
   }
 
-  subscribe(frame: SubscribeFrame): void {
-    const error = this.#precheck(frame);
+  /** Checks a token; undefined is a client without one. `renew` takes the result. Never rejects. */
+  async verify(token: string | undefined): Promise<Identity | SnoError> {
+    const { limits, tokens, tokenBytesMax } = this.#services;
+    if (token === undefined || Buffer.byteLength(token) <= tokenBytesMax) return tokens.verify(token);
+    limits.met('token_bytes', this.address);
+    return new SnoError('token_invalid', `the token is longer than ${tokenBytesMax} bytes`);
+  }
+
+  /**
+   * Replaces claims and expiry. Channels that the claims do not allow end with `access_revoked`.
+   * While the database can't be asked, channels allowed by the earlier token stay until its expiry.
+   */
+  renew({ claims, expiresAt }: Identity): void {
+    const grantedUntil = this.#expiresAt ?? Number.POSITIVE_INFINITY;
+    this.#claims = claims;
+    for (const { name } of [...this.#feed.channels()]) void this.#recheck(name, claims, grantedUntil);
+    this.#expiresAt = expiresAt;
+    this.#noExpiry();
+    if (expiresAt !== undefined) this.#cancelExpiry = this.#services.deadlines.at(expiresAt, () => this.#expire());
+  }
+
+  subscribe(request: SubscribeRequest): void {
+    const error = this.#precheck(request);
     if (error !== undefined) {
-      this.#subscriber.sendError(error, frame.channel);
+      this.#connection.sendError(error, request.channel);
       return;
     }
-    const attempt = {};
-    this.#joining ??= new Map();
-    this.#joining.set(frame.channel, attempt);
-    void this.#join(frame.channel, startOf(frame), attempt);
+    const attempt = new SubscribeAttempt(this, this.#services, request.channel, startOf(request));
+    this.#attempts ??= new Map();
+    this.#attempts.set(request.channel, attempt);
+    this.#checks++;
+    void attempt.run().finally(() => {
+      this.#checks--;
+    });
   }
 
   unsubscribe(channel: string): void {
-    if (this.#endAttempt(channel)) this.#say(channel, 'client');
+    if (this.#endAttempt(channel)) this.#sendUnsubscribed(channel, 'client');
     else if (!this.#feed.unsubscribe(channel, 'client')) {
       const error = new SnoError('not_subscribed', 'this connection is not subscribed to the channel');
-      this.#subscriber.sendError(error, channel);
+      this.#connection.sendError(error, channel);
     }
   }
 
-  /**
-   * Replaces the claims. Channels that they do not allow end with `access_revoked`. While the
-   * database can't be asked, channels allowed by the earlier token stay until its expiry,
-   * `grantedUntil` (ms since 1970).
-   */
-  setClaims(claims: Claims, grantedUntil: number): void {
-    this.#claims = claims;
-    for (const { name } of [...this.#feed.channels()]) void this.#recheck(name, claims, grantedUntil);
+  /** Ends claims and attempts: the connection closes. The feed's owner ends the feed. */
+  end(): void {
+    this.#noExpiry();
+    this.#claims = undefined;
+    this.#attempts = undefined;
   }
 
-  /**
-   * Whether the client may still receive a channel. Retries until the database answers, or the
-   * token expires.
-   */
+  /** Retries until the database answers, or the token expires. */
   async stillAllowed({ name }: ResolvedChannel): Promise<Verdict> {
     const { access, channels, clock } = this.#services;
     for (;;) {
@@ -121,118 +145,77 @@ export class Subscriptions implements Grant {
       const channel = channels.resolve(name);
       if (claims === undefined) return false;
       if (channel instanceof SnoError) return 'dropped';
-      const refusal = await access.check(channel, claims, this.#subscriber.address);
+      const refusal = await access.check(channel, claims, this.address);
       if (claims !== this.#claims) continue;
       if (refusal?.code !== 'try_again') return verdictOf(refusal);
       await new Promise<void>((resolve) => clock.after(RECHECK_MS * (0.5 + clock.random()), resolve));
     }
   }
 
-  /** Ends all subscriptions: the token has expired. */
-  expire(): void {
-    this.#claims = undefined;
-    for (const channel of this.#joining?.keys() ?? []) this.#say(channel, 'token_expired');
-    this.#joining = undefined;
-    for (const channel of [...this.#feed.channels()]) this.#feed.unsubscribe(channel.name, 'token_expired');
+  isCurrent(attempt: SubscribeAttempt): boolean {
+    return this.#attempts?.get(attempt.name) === attempt;
   }
 
-  /** Drops attempts in progress: the connection closes. */
-  stop(): void {
-    this.#claims = undefined;
-    this.#joining = undefined;
+  allow({ name, from }: SubscribeAttempt, channel: ResolvedChannel, newRevocations?: Promise<unknown>): void {
+    this.#endAttempt(name);
+    this.#feed.subscribe(channel, from, this, newRevocations);
   }
 
-  #precheck({ channel, since, snapshot }: SubscribeFrame): SnoError | undefined {
+  refuse({ name }: SubscribeAttempt, error: SnoError): void {
+    this.#endAttempt(name);
+    this.#connection.sendError(error, name);
+  }
+
+  /** Counts and logs an error. Returns what the client is told. */
+  record(error: SnoError, channel: string | undefined): ReturnType<typeof toldToClient> {
+    const { metrics, logger } = this.#services;
+    const told = toldToClient(error);
+    metrics.denials[told.code]?.inc();
+    if (error.code === 'channel_unknown' && channel !== undefined) this.#logUnknown(error, channel);
+    const { code, message, detail, hint } = error;
+    logger.debug(
+      { connection: this.id, code, channel, error: message, detail, hint },
+      'told a client that something is wrong',
+    );
+    return told;
+  }
+
+  /** Logs the unknown channel. The client is not told which channels exist. */
+  #logUnknown({ code, detail }: SnoError, asked: string): void {
+    const { limits, logger, channels } = this.#services;
+    limits.sometimes(code, () => {
+      const channel = asked.slice(0, LOGGED_CHARACTERS_MAX);
+      const meant = detail === undefined ? channels.meant(asked) : undefined;
+      const why = detail ?? `no view makes it${meant === undefined ? '' : `; did you mean ${meant}?`}`;
+      logger.info({ code, connection: this.id, channel }, `a client asked for a channel that does not exist: ${why}`);
+    });
+  }
+
+  #precheck({ channel, since, snapshot }: SubscribeRequest): SnoError | undefined {
     const { subscriptionsMax, channelBytesMax, limits } = this.#services;
     if (this.#claims === undefined) return new SnoError('token_expired', 'the token has expired');
     if (Buffer.byteLength(channel) > channelBytesMax) {
-      limits.met('channel_bytes', this.#subscriber.address);
+      limits.met('channel_bytes', this.address);
       return new SnoError('channel_invalid', `the name is longer than ${channelBytesMax} bytes`);
     }
     if (since !== undefined && snapshot === true)
       return new SnoError('position_invalid', '`since` stands beside `snapshot`');
     if (since !== undefined && parsePosition(since) === undefined)
       return new SnoError('position_invalid', '`since` is no position');
-    if (this.#joining?.has(channel) || this.#feed.has(channel)) {
+    if (this.#attempts?.has(channel) || this.#feed.has(channel)) {
       return new SnoError('already_subscribed', 'this connection is subscribed to the channel already');
     }
     if (subscriptionsMax > 0 && this.#feed.subscriptionCount + this.#checks >= subscriptionsMax) {
-      limits.met('subscriptions', this.#subscriber.address);
+      limits.met('subscriptions', this.address);
       return new SnoError('too_many_subscriptions', `a connection may have ${subscriptionsMax} subscriptions`);
     }
     return undefined;
   }
 
-  async #join(name: string, from: From, attempt: object): Promise<void> {
-    const { channels } = this.#services;
-    this.#checks++;
-    let isTold: boolean | undefined;
-    try {
-      for (;;) {
-        if (channels.known !== undefined) await channels.known;
-        if (this.#joining?.get(name) !== attempt) return;
-        const claims = this.#claims as Claims;
-        const asked = channels.resolve(name);
-        const { refusal, newRevocations } =
-          asked instanceof SnoError
-            ? { refusal: asked, newRevocations: undefined }
-            : await this.#ask(asked, claims, from);
-        if (this.#joining?.get(name) !== attempt) return;
-        // If the token or the views changed meanwhile, the answer is to another question.
-        const channel = channels.resolve(name);
-        if (channels.known !== undefined || claims !== this.#claims || !sameRules(asked, channel)) continue;
-        const isDefined = refusal === undefined || !BY_DEFINITION.has(refusal.code);
-        if (!isDefined && isTold === undefined) {
-          isTold = await this.#told();
-          continue;
-        }
-        this.#endAttempt(name);
-        if (!isDefined && isTold === false) this.#subscriber.sendError(notTold(name), name);
-        else if (refusal !== undefined) this.#subscriber.sendError(refusal, name);
-        else this.#feed.subscribe(channel as ResolvedChannel, from, this, newRevocations);
-        return;
-      }
-    } finally {
-      this.#checks--;
-    }
-  }
-
-  /**
-   * Checks whether the channel may be joined, once queries see every commit that the WAL has
-   * delivered.
-   */
-  async #ask(channel: ResolvedChannel, claims: Claims, from: From) {
-    const window = this.#services.fanout.openAccessCheck(channel);
-    try {
-      await window.earlierRevocations;
-      const refusal =
-        (await this.#services.access.check(channel, claims, this.#subscriber.address)) ??
-        snapshotRefusal(channel, from);
-      return { refusal, newRevocations: window.newRevocations };
-    } finally {
-      window.close();
-    }
-  }
-
-  /**
-   * Whether the stream has delivered every definition committed before the call. False if that
-   * takes too long.
-   */
-  #told(): Promise<boolean> {
-    const { fanout, clock } = this.#services;
-    return new Promise((resolve) => {
-      const cancel = clock.after(DEFINITIONS_MS, () => resolve(false));
-      fanout.afterCommitted(() => {
-        cancel();
-        resolve(true);
-      });
-    });
-  }
-
   /** Ends the attempt to join. Returns false if there was none. */
   #endAttempt(channel: string): boolean {
-    const wasJoining = this.#joining?.delete(channel) ?? false;
-    if (this.#joining?.size === 0) this.#joining = undefined;
+    const wasJoining = this.#attempts?.delete(channel) ?? false;
+    if (this.#attempts?.size === 0) this.#attempts = undefined;
     return wasJoining;
   }
 
@@ -242,7 +225,7 @@ export class Subscriptions implements Grant {
     const channel = channels.resolve(name);
     // The fan-out ends a channel that no longer exists.
     if (channel instanceof SnoError) return;
-    const refusal = await access.check(channel, claims, this.#subscriber.address);
+    const refusal = await access.check(channel, claims, this.address);
     if (this.#claims !== claims || refusal === undefined) return;
     if (refusal.code === 'try_again' && clock.now() < grantedUntil) {
       clock.after(RECHECK_MS * (0.5 + clock.random()), () => void this.#recheck(name, claims, grantedUntil));
@@ -251,41 +234,29 @@ export class Subscriptions implements Grant {
     }
   }
 
-  #say(channel: string, code: UnsubscribedCode): void {
+  /** The token has expired. */
+  #expire(): void {
+    this.#claims = undefined;
+    for (const channel of this.#attempts?.keys() ?? []) this.#sendUnsubscribed(channel, 'token_expired');
+    this.#attempts = undefined;
+    for (const { name } of [...this.#feed.channels()]) this.#feed.unsubscribe(name, 'token_expired');
+  }
+
+  #noExpiry(): void {
+    this.#cancelExpiry();
+    this.#cancelExpiry = noTimer;
+  }
+
+  #sendUnsubscribed(channel: string, code: UnsubscribedCode): void {
     this.#feed.send({ type: 'unsubscribed', channel, code });
   }
 }
 
-function startOf({ since, snapshot }: SubscribeFrame): From {
+function startOf({ since, snapshot }: SubscribeRequest): From {
   if (snapshot === true) return { kind: 'snapshot' };
   return since === undefined ? { kind: 'now' } : { kind: 'since', position: since };
 }
 
 function verdictOf(refusal: SnoError | undefined): Verdict {
   return refusal?.code === 'access_undeclared' ? 'undeclared' : refusal === undefined;
-}
-
-function notTold(name: string): SnoError {
-  return new SnoError('try_again', `it is not known just now whether there is a channel ${name}`);
-}
-
-function snapshotRefusal(channel: ResolvedChannel, from: From): SnoError | undefined {
-  if (from.kind !== 'snapshot' || channel.view !== undefined) return undefined;
-  if (channel.isViewGone === true)
-    return new SnoError(
-      'channel_unavailable',
-      `the view of the channel ${channel.name} was dropped, so that it has no rows now`,
-    );
-  return new SnoError(
-    'snapshot_unavailable',
-    `the channel ${channel.name} has no channel view, and so no rows: it carries published messages only`,
-  );
-}
-
-function sameRules(before: ResolvedChannel | SnoError, after: ResolvedChannel | SnoError): boolean {
-  if (before instanceof SnoError || after instanceof SnoError)
-    return before instanceof SnoError && after instanceof SnoError;
-  return (
-    before.view?.fingerprint === after.view?.fingerprint && before.access?.fingerprint === after.access?.fingerprint
-  );
 }

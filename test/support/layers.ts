@@ -63,7 +63,7 @@ const LADDERS: Readonly<Record<string, readonly string[]>> = {
     'delivery.ts',
     'hub.ts',
   ],
-  gateway: ['limits.ts', 'session.ts', 'accept', 'sno', ''],
+  gateway: ['limits.ts', 'channel-resolver.ts', 'subscribe-attempt.ts', 'session.ts', 'accept', 'sno', ''],
   client: ['error.ts', 'event.ts', 'socket.ts', 'state', ''],
   cli: ['command.ts', 'report.ts', 'database.ts', 'doctor', 'check', ''],
 };

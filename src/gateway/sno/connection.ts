@@ -1,5 +1,6 @@
 /**
- * One client: from hello to close.
+ * Snö's own websocket protocol: one client, from hello to close. The session (session.ts) decides what
+ * the client may do; this connection reads its frames, and paces and closes the socket.
  *
  * awaiting-hello --hello--> verifying --valid token--> open --token frame--> verifying ...
  * any state --fault, drain, client closes--> closing
@@ -8,48 +9,35 @@
  * is not read, and frames already read wait. The socket is also not read while the client does not
  * read its answers, so that no client can fill the memory with unread answers.
  */
-import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
-import type { Identity, Tokens } from '../../access/access.ts';
 import { noTimer } from '../../clock.ts';
-import type { Deadlines } from '../../deadlines.ts';
-import { SnoError, toldToClient } from '../../errors.ts';
+import { SnoError } from '../../errors.ts';
 import type { Encoding } from '../../fanout/encoding.ts';
 import type { Fanout, Feed } from '../../fanout/fanout.ts';
 import { parseCommitReference } from '../../fanout/reach.ts';
-import type { Logger } from '../../logger.ts';
 import type { Metrics } from '../../metrics.ts';
 import { CLOSE, type ClientFrame, type CloseCode, HEARTBEAT_SECONDS } from '../../protocol.ts';
 import type { Guest } from '../accept/pending-connection.ts';
-import type { Limits } from '../limits.ts';
-import { type Subscriber, type SubscriptionServices, Subscriptions } from '../session.ts';
+import { Session, type SessionConnection, type SessionServices } from '../session.ts';
 import { readClientFrame } from './client-frame.ts';
 import { PLAIN } from './encodings.ts';
 import type { Beating } from './heartbeat.ts';
 import { Rate } from './rate.ts';
 import { type ClientSocket, PING_FRAME, type ProtocolFault, type SocketOwner } from './socket.ts';
 
-/** Maximum characters of a client's text in a log line. */
-const LOGGED_CHARACTERS_MAX = 200;
 /** The close code of a client whose WebSocket takes no frame of this size. */
 const FRAME_TOO_LARGE = 1009;
 
 /** Maximum heartbeats without a sign of life before the connection is closed. */
 const SILENT_BEATS_MAX = 2;
 
-export interface ConnectionServices extends SubscriptionServices {
-  readonly tokens: Tokens;
-  readonly fanout: Pick<Fanout, 'epoch' | 'attach' | 'openAccessCheck' | 'afterCommitted'>;
+export interface ConnectionServices extends SessionServices {
+  readonly fanout: SessionServices['fanout'] & Pick<Fanout, 'epoch' | 'attach'>;
   readonly metrics: Metrics;
-  readonly logger: Logger;
-  readonly limits: Limits;
-  /** Expiry times of tokens. */
-  readonly deadlines: Deadlines;
   /** For clients that accept compressed frames. */
   readonly deflated: Encoding;
   readonly helloMs: number;
-  readonly tokenBytesMax: number;
   /** 0: no limit. */
   readonly framesPerSecondMax: number;
   readonly frameBytesMax: number;
@@ -74,28 +62,23 @@ export type NetworkSocket = Duplex & { readonly bytesRead: number; readonly byte
 
 type State = 'awaiting-hello' | 'verifying' | 'open' | 'closing';
 
-export class Connection implements SocketOwner, Subscriber, Beating {
-  readonly id = randomUUID();
-  readonly address: string;
+export class Connection implements SocketOwner, SessionConnection, Beating {
   beatPart = 0;
   readonly #socket: ClientSocket;
   readonly #network: NetworkSocket;
   readonly #services: ConnectionServices;
   readonly #feed: Feed;
-  readonly #subscriptions: Subscriptions;
+  readonly #session: Session;
   readonly #rate: Rate;
   #state: State = 'awaiting-hello';
   /** Set until the hello. */
   #bearer: string | undefined;
   /** Set until the welcome. */
   #guest: Guest | undefined;
-  /** ms since 1970. Undefined: the token does not expire. */
-  #expiresAt: number | undefined;
   /** Frames that had been read when the token check began. Undefined: none. */
   #waiting: Buffer[] | undefined;
   #closeCode: number | undefined;
   #cancelHello = noTimer;
-  #cancelExpiry = noTimer;
   #silentBeats = 0;
   // Values at the last heartbeat:
   #bytesRead = 0;
@@ -107,12 +90,11 @@ export class Connection implements SocketOwner, Subscriber, Beating {
     this.#socket = socket;
     this.#network = network;
     this.#services = services;
-    this.address = address;
     this.#bearer = bearer;
     this.#guest = guest;
     this.#feed = services.fanout.attach(network, deflates ? services.deflated : PLAIN);
     if (deflates) socket.inflate(services.frameBytesMax);
-    this.#subscriptions = new Subscriptions(this.#feed, services, this);
+    this.#session = new Session(this.#feed, services, this, address);
     this.#rate = new Rate(services.framesPerSecondMax, services.clock);
     this.#cancelHello = services.clock.after(services.helloMs, () => {
       services.limits.met('hello_time', address);
@@ -120,6 +102,14 @@ export class Connection implements SocketOwner, Subscriber, Beating {
       this.refuse(new SnoError('hello_required', message), CLOSE.noHello);
     });
     socket.use(this.#feed, this);
+  }
+
+  get id(): string {
+    return this.#session.id;
+  }
+
+  get address(): string {
+    return this.#session.address;
   }
 
   /** Sends the error, then closes. */
@@ -192,9 +182,8 @@ export class Connection implements SocketOwner, Subscriber, Beating {
   onClosing(): void {
     this.#state = 'closing';
     this.#noHello();
-    this.#noExpiry();
     this.#waiting = undefined;
-    this.#subscriptions.stop();
+    this.#session.end();
   }
 
   onClose(code: number): void {
@@ -207,25 +196,8 @@ export class Connection implements SocketOwner, Subscriber, Beating {
 
   sendError(error: SnoError, channel?: string): void {
     if (this.#socket.readyState !== WebSocket.OPEN) return;
-    const { code, message } = toldToClient(error);
-    this.#services.metrics.denials[code]?.inc();
-    if (error.code === 'channel_unknown' && channel !== undefined) this.#logUnknown(error, channel);
-    this.#services.logger.debug(
-      { connection: this.id, code: error.code, channel, error: error.message, detail: error.detail, hint: error.hint },
-      'told a client that something is wrong',
-    );
+    const { code, message } = this.#session.record(error, channel);
     this.#feed.send({ type: 'error', code, message, ...(channel === undefined ? {} : { channel }) });
-  }
-
-  /** Logs the unknown channel. The client is not told which channels exist. */
-  #logUnknown({ code, detail }: SnoError, asked: string): void {
-    const { limits, logger, channels } = this.#services;
-    limits.sometimes(code, () => {
-      const channel = asked.slice(0, LOGGED_CHARACTERS_MAX);
-      const meant = detail === undefined ? channels.meant(asked) : undefined;
-      const why = detail ?? `no view makes it${meant === undefined ? '' : `; did you mean ${meant}?`}`;
-      logger.info({ code, connection: this.id, channel }, `a client asked for a channel that does not exist: ${why}`);
-    });
   }
 
   /** Many clients cannot tell the page why they closed. */
@@ -301,10 +273,10 @@ export class Connection implements SocketOwner, Subscriber, Beating {
         void this.#verify(frame.token);
         return;
       case 'subscribe':
-        this.#subscriptions.subscribe(frame);
+        this.#session.subscribe(frame);
         return;
       case 'unsubscribe':
-        this.#subscriptions.unsubscribe(frame.channel);
+        this.#session.unsubscribe(frame.channel);
         return;
       case 'ping':
         this.#ping(frame.reached);
@@ -331,7 +303,7 @@ export class Connection implements SocketOwner, Subscriber, Beating {
     this.#bearer = undefined;
     this.#state = 'verifying';
     this.#socket.pause();
-    const identity = this.#tokenFault(token) ?? (await this.#services.tokens.verify(token));
+    const identity = await this.#session.verify(token);
     if (this.#state !== 'verifying') return;
     if (identity instanceof SnoError) {
       this.refuse(identity, CLOSE.tokenRefused);
@@ -339,15 +311,8 @@ export class Connection implements SocketOwner, Subscriber, Beating {
     }
     this.#state = 'open';
     if (isHello && !this.#welcome()) return;
-    this.#take(identity);
+    this.#session.renew(identity);
     this.#resume();
-  }
-
-  #tokenFault(token: string | undefined): SnoError | undefined {
-    const { limits, tokenBytesMax } = this.#services;
-    if (token === undefined || Buffer.byteLength(token) <= tokenBytesMax) return undefined;
-    limits.met('token_bytes', this.address);
-    return new SnoError('token_invalid', `the token is longer than ${tokenBytesMax} bytes`);
   }
 
   /** Sends the welcome. Returns false if there is no stream to join yet. */
@@ -363,22 +328,9 @@ export class Connection implements SocketOwner, Subscriber, Beating {
     return true;
   }
 
-  #take({ claims, expiresAt }: Identity): void {
-    this.#subscriptions.setClaims(claims, this.#expiresAt ?? Number.POSITIVE_INFINITY);
-    this.#expiresAt = expiresAt;
-    this.#noExpiry();
-    if (expiresAt === undefined) return;
-    this.#cancelExpiry = this.#services.deadlines.at(expiresAt, () => this.#subscriptions.expire());
-  }
-
   #noHello(): void {
     this.#cancelHello();
     this.#cancelHello = noTimer;
-  }
-
-  #noExpiry(): void {
-    this.#cancelExpiry();
-    this.#cancelExpiry = noTimer;
   }
 
   #wait(data: Buffer): void {

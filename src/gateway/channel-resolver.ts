@@ -1,0 +1,11 @@
+import type { ResolvedChannel } from '../channels/served/served.ts';
+import type { SnoError } from '../errors.ts';
+
+/** Resolves channel names, by the definitions at this point of the stream. */
+export interface ChannelResolver {
+  resolve(name: string): ResolvedChannel | SnoError;
+  /** The pattern that a mistyped name probably meant. Undefined: none is similar. */
+  meant(name: string): string | undefined;
+  /** Resolves when the definitions at this point of the stream are certain. Undefined: they are. */
+  readonly known: Promise<void> | undefined;
+}

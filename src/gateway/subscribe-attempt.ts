@@ -1,0 +1,149 @@
+/**
+ * One attempt of a session to subscribe to a channel. The database checks access, so it takes a
+ * while.
+ *
+ * 1. Wait until the definitions at this point of the stream are certain, and resolve the name.
+ * 2. Check access. A window notes the commits that may revoke it meanwhile.
+ * 3. If the token or the definitions changed meanwhile, the answer is to another question: start
+ *    again.
+ * 4. A definition that was committed before may still be on its way. So wait for the stream once
+ *    before a refusal that such a definition may change, and start again.
+ * 5. Pass the answer to the session, in the same turn in which it was found to be still valid.
+ */
+import type { Access, Claims } from '../access/access.ts';
+import type { ResolvedChannel } from '../channels/served/served.ts';
+import type { Clock } from '../clock.ts';
+import { SnoError } from '../errors.ts';
+import type { AccessCheckWindow, Fanout, From } from '../fanout/fanout.ts';
+import type { ChannelResolver } from './channel-resolver.ts';
+
+/**
+ * How long the stream may take to deliver a definition that was committed before a subscription, in
+ * ms.
+ */
+const DEFINITIONS_MS = 5_000;
+/** Refusals that a definition still on its way through the WAL may change. */
+const BY_DEFINITION: ReadonlySet<string> = new Set([
+  'channel_unknown',
+  'channel_unavailable',
+  'access_undeclared',
+  'snapshot_unavailable',
+]);
+
+export interface AttemptServices {
+  readonly access: Access;
+  readonly fanout: Pick<Fanout, 'openAccessCheck' | 'afterCommitted'>;
+  readonly channels: ChannelResolver;
+  readonly clock: Clock;
+}
+
+/** The session that the attempt is of. */
+export interface AttemptSession {
+  /** The client's address as limits count it. */
+  readonly address: string;
+  /** Set while an attempt is current. */
+  readonly claims: Claims | undefined;
+  /** False: the client has left the channel, the token has expired or the connection is closing. */
+  isCurrent(attempt: SubscribeAttempt): boolean;
+  allow(attempt: SubscribeAttempt, channel: ResolvedChannel, newRevocations: Promise<unknown> | undefined): void;
+  refuse(attempt: SubscribeAttempt, error: SnoError): void;
+}
+
+export class SubscribeAttempt {
+  readonly name: string;
+  readonly from: From;
+  readonly #session: AttemptSession;
+  readonly #services: AttemptServices;
+
+  constructor(session: AttemptSession, services: AttemptServices, name: string, from: From) {
+    this.#session = session;
+    this.#services = services;
+    this.name = name;
+    this.from = from;
+  }
+
+  /** Resolves once the session has the answer, or the attempt is no longer current. */
+  async run(): Promise<void> {
+    const { channels, fanout } = this.#services;
+    const session = this.#session;
+    /** Whether the stream has delivered the definitions. Undefined: it was not waited for. */
+    let isDelivered: boolean | undefined;
+    for (;;) {
+      if (channels.known !== undefined) await channels.known;
+      if (!session.isCurrent(this)) return;
+      const claims = session.claims as Claims;
+      const asked = channels.resolve(this.name);
+      const window = asked instanceof SnoError ? undefined : fanout.openAccessCheck(asked);
+      try {
+        const refusal = asked instanceof SnoError ? asked : await this.#check(asked, claims, window);
+        if (!session.isCurrent(this)) return;
+        const channel = channels.resolve(this.name);
+        if (channels.known !== undefined || claims !== session.claims || !sameRules(asked, channel)) continue;
+        const mayChange = refusal !== undefined && BY_DEFINITION.has(refusal.code);
+        if (!mayChange || isDelivered !== undefined) {
+          if (mayChange && isDelivered === false) session.refuse(this, undelivered(this.name));
+          else if (refusal !== undefined) session.refuse(this, refusal);
+          else session.allow(this, channel as ResolvedChannel, window?.newRevocations);
+          return;
+        }
+      } finally {
+        window?.close();
+      }
+      isDelivered = await this.#definitionsDelivered();
+    }
+  }
+
+  /**
+   * Checks whether the channel may be joined, once queries see every commit that the WAL has
+   * delivered. Undefined: it may.
+   */
+  async #check(
+    channel: ResolvedChannel,
+    claims: Claims,
+    window: AccessCheckWindow | undefined,
+  ): Promise<SnoError | undefined> {
+    await window?.earlierRevocations;
+    const refusal = await this.#services.access.check(channel, claims, this.#session.address);
+    return refusal ?? snapshotRefusal(channel, this.from);
+  }
+
+  /**
+   * Whether the stream has delivered every definition committed before the call. False if that
+   * takes too long.
+   */
+  #definitionsDelivered(): Promise<boolean> {
+    const { fanout, clock } = this.#services;
+    return new Promise((resolve) => {
+      const cancel = clock.after(DEFINITIONS_MS, () => resolve(false));
+      fanout.afterCommitted(() => {
+        cancel();
+        resolve(true);
+      });
+    });
+  }
+}
+
+function undelivered(name: string): SnoError {
+  return new SnoError('try_again', `it is not known just now whether there is a channel ${name}`);
+}
+
+function snapshotRefusal(channel: ResolvedChannel, from: From): SnoError | undefined {
+  if (from.kind !== 'snapshot' || channel.view !== undefined) return undefined;
+  if (channel.isViewGone === true)
+    return new SnoError(
+      'channel_unavailable',
+      `the view of the channel ${channel.name} was dropped, so that it has no rows now`,
+    );
+  return new SnoError(
+    'snapshot_unavailable',
+    `the channel ${channel.name} has no channel view, and so no rows: it carries published messages only`,
+  );
+}
+
+function sameRules(before: ResolvedChannel | SnoError, after: ResolvedChannel | SnoError): boolean {
+  if (before instanceof SnoError || after instanceof SnoError)
+    return before instanceof SnoError && after instanceof SnoError;
+  return (
+    before.view?.fingerprint === after.view?.fingerprint && before.access?.fingerprint === after.access?.fingerprint
+  );
+}
