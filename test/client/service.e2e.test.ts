@@ -39,7 +39,9 @@ beforeAll(async () => {
       super(address, { ca: certificate.cert });
     }
   }
-  client = connect(url, { WebSocket: Trusting, token: () => signToken({ sub: 'u1' }), backoff: { capMs: 2_000 } });
+  const token = () => signToken({ sub: 'u1' });
+  // A view that is opened again is a new subscription.
+  client = connect(url, { WebSocket: Trusting, token, keepMs: 0, backoff: { capMs: 2_000 } });
   client.on('error', ({ error }) => errors.push(error));
 });
 
