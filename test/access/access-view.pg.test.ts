@@ -22,14 +22,14 @@ const metrics = createMetrics();
 
 const made: ViewAccess[] = [];
 
-/** Told by its settings, and counting in `metrics`. */
+/** Has these settings, and counts in `metrics`. */
 function viewAccess(settings: Readonly<Record<string, string>> = {}): ViewAccess {
   const access = new ViewAccess({ databaseUrl: database.url, settings: readSettings(settings), logger, metrics });
   made.push(access);
   return access;
 }
 
-/** How many queries access views were asked by so far. */
+/** Returns the number of queries to access views so far. */
 async function queries(): Promise<number> {
   return Number(/^sno_access_query_checks_count (\d+)$/m.exec(await metrics.text())?.[1]);
 }
@@ -79,7 +79,7 @@ beforeAll(async () => {
     create view channel_access."lost:{project_id}" as select project_id from members where project_id <> 43 or lost(project_id);
     create view channel_access."many:{project_id}" as
       select project_id from members m where project_id <> 43 or project_id = (select m.project_id from members);`);
-  // As the catalog names types: those of other schemas qualified.
+  // Types are named as the catalog names them: types of other schemas are qualified.
   await database.query('set search_path = pg_catalog');
   access = viewAccess({ SNO_ACCESS_QUERIES: '2' });
   open = viewAccess({ SNO_ACCESS: 'open' });
@@ -140,13 +140,13 @@ async function ask(
   return (await asked.check(await channel(text, ...[values].flat()), claims))?.code ?? 'allowed';
 }
 
-describe('who may join', () => {
+describe('decides who may join', () => {
   test.each([
     ['the row is there', 'project:{project_id}', '42', { sub: 'u1' }, 'allowed'],
     ['a negative value', 'project:{project_id}', '-1', { sub: 'u1' }, 'allowed'],
     ['another claim', 'project:{project_id}', '42', { sub: 'u2' }, 'access_denied'],
     ['another value', 'project:{project_id}', '44', { sub: 'u1' }, 'access_denied'],
-    ['no such claim', 'project:{project_id}', '42', {}, 'access_denied'],
+    ['a missing claim', 'project:{project_id}', '42', {}, 'access_denied'],
     ['null', 'project:{project_id}', '42', { sub: null }, 'access_denied'],
     ['an object', 'project:{project_id}', '42', { sub: { a: 'u1' } }, 'access_denied'],
     ['any element of an array', 'project:{project_id}', '42', { sub: ['x', 'u1'] }, 'allowed'],
@@ -169,7 +169,7 @@ describe('who may join', () => {
   });
 });
 
-describe('a value that is none of its column is no such channel', () => {
+describe('a value that does not fit its column: the channel is unknown', () => {
   test.each([
     ['project:{project_id}', 'abc'],
     ['project:{project_id}', '042'],
@@ -190,7 +190,7 @@ describe('a value that is none of its column is no such channel', () => {
     expect(await ask(text, value, { sub: 'u1' }, open)).toBe('channel_unknown');
   });
 
-  test('one that is', async () => {
+  test('accepts valid values of each type', async () => {
     expect(await ask('mood:{feeling}', 'happy')).toBe('allowed');
     expect(await ask('grade:{grade}', '1')).toBe('allowed');
     expect(await ask('place:{place}', '(1,2)')).toBe('allowed');
@@ -202,7 +202,7 @@ describe('a value that is none of its column is no such channel', () => {
   });
 });
 
-test('no access view: nobody, and the message has the view to create', async () => {
+test('without an access view the check fails, and the error shows the view to create', async () => {
   const resolved = { ...(await channel('project:{project_id}', '42')), access: undefined };
   const error = await access.check(resolved, { sub: 'u1' });
   expect(error).toMatchObject({ code: 'access_undeclared' });
@@ -212,12 +212,12 @@ test('no access view: nobody, and the message has the view to create', async () 
   expect(await open.check(resolved, {})).toBeUndefined();
 });
 
-test('open: everything that exists', async () => {
+test('with open access, all existing channels may be joined', async () => {
   expect(await ask('project:{project_id}', '42', {}, open)).toBe('allowed');
   expect(await ask('project:{project_id}', '4711', {}, open)).toBe('allowed');
 });
 
-test('a view that was dropped: try again', async () => {
+test('a view that was dropped: the client is told to try again', async () => {
   const gone = await channel('project:{project_id}', '42');
   const sql = (gone.access as ServedAccess).sql.replaceAll('project:{project_id}', 'gone:{project_id}');
   const error = await access.check({ ...gone, access: { ...(gone.access as ServedAccess), sql } }, { sub: 'u1' });
@@ -232,26 +232,32 @@ describe('an access view that raises an error', () => {
     ['deep:{project_id}', '54001'],
     ['lost:{project_id}', '42P01'],
     ['many:{project_id}', '21000'],
-  ])('%s: a no for whom it fails, with the cause %s in the log; a yes beside it', async (view, code) => {
-    const [fails, beside] = await Promise.all([ask(view, '43'), ask(view, '42')]);
-    expect([fails, beside]).toEqual(['access_denied', 'allowed']);
-    const lines = log.map((line) => JSON.parse(line) as Record<string, unknown>);
-    expect(lines.filter((line) => line['view'] === `channel_access."${view}"`)).toMatchObject([
-      { level: 'error', sqlstate: code },
-    ]);
-  });
+  ])(
+    '%s: the failing check is denied, with the cause %s in the log; the check beside it is allowed',
+    async (view, code) => {
+      const [fails, beside] = await Promise.all([ask(view, '43'), ask(view, '42')]);
+      expect([fails, beside]).toEqual(['access_denied', 'allowed']);
+      const lines = log.map((line) => JSON.parse(line) as Record<string, unknown>);
+      expect(lines.filter((line) => line['view'] === `channel_access."${view}"`)).toMatchObject([
+        { level: 'error', sqlstate: code },
+      ]);
+    },
+  );
 
-  test('whose policy refers to itself: a no', async () => {
+  test('a policy that refers to itself: access is denied', async () => {
     expect(await ask('looping:{project_id}', '42')).toBe('access_denied');
     expect(log.join('')).toContain('infinite recursion detected in policy');
   });
 
-  test.each(['busy:{project_id}', 'deadlock:{project_id}'])('%s: that passes', async (view) => {
-    expect(await ask(view, '43')).toBe('try_again');
-  });
+  test.each(['busy:{project_id}', 'deadlock:{project_id}'])(
+    '%s: a passing error, so the client is told to try again',
+    async (view) => {
+      expect(await ask(view, '43')).toBe('try_again');
+    },
+  );
 });
 
-test('refusals cost no connection', async () => {
+test('a denied check costs no connection', async () => {
   const connections = async () => {
     const { rows } = await database.query<{ pid: number }>(
       `select pid from pg_stat_activity where application_name = 'sno access' order by pid`,
@@ -263,7 +269,7 @@ test('refusals cost no connection', async () => {
   expect(await connections()).toEqual(before);
 });
 
-test('too many that wait are told to try again, and so are those that take too long', async () => {
+test('too many waiting checks, and checks that take too long, are told to try again', async () => {
   const slow = viewAccess({
     SNO_ACCESS_QUERIES: '2',
     SNO_ACCESS_BATCH: '5',
@@ -330,14 +336,14 @@ test('one address that fills the queue keeps no other address out', async () => 
     expect(codes.filter((code) => code === undefined).length).toBeGreaterThanOrEqual(17);
     expect(new Set(codes)).toEqual(new Set([undefined, 'try_again']));
     expect(slow.waiting).toBe(0);
-    // nor do others wait until it has been served
+    // the other addresses are answered before it has been served
     expect(answered.slice(0, 6)).toEqual(expect.arrayContaining(['192.0.2.2', '192.0.2.3', '2001:db8::/64']));
   } finally {
     await lock.end();
   }
 });
 
-test('the database is away, then back', async () => {
+test('while the database is away, checks are told to try again; afterwards they work', async () => {
   const { query, url, name } = database;
   await query('select 1');
   const admin = new URL(url);
@@ -359,7 +365,7 @@ test('the database is away, then back', async () => {
 });
 
 describe('many at once', () => {
-  test('5,000 that come together are asked in tens of queries, and each gets its own answer', async () => {
+  test('5,000 checks at once need tens of queries, and each gets its own answer', async () => {
     const asked = await Promise.all([42, 43, 44].map((id) => channel('project:{project_id}', String(id))));
     const before = await queries();
     const answers = await Promise.all(
@@ -375,7 +381,7 @@ describe('many at once', () => {
     expect(await queries()).toBe(before + 1);
   });
 
-  test('those that come one after the other gather for longer the more there are', async () => {
+  test('checks that arrive one after the other are batched: the more there are, the longer they gather', async () => {
     const asked = await channel('project:{project_id}', '42');
     const before = await queries();
     const checks: Promise<unknown>[] = [];
@@ -387,7 +393,7 @@ describe('many at once', () => {
     expect((await queries()) - before).toBeLessThan(50);
   });
 
-  test('a value that Postgres cannot read fails nobody else, and costs a bounded number of queries', async () => {
+  test('a value that Postgres cannot read fails no other check, and costs a bounded number of queries', async () => {
     const view = 'since:{since}';
     const good = await channel(view, '2026-01-01 00:00:00+00');
     const bad = await channel(view, '2026-99-01 00:00:00+00');
@@ -401,7 +407,8 @@ describe('many at once', () => {
     expect(answers.map((answer, index) => (answer === 'allowed' ? '' : `${index} ${answer}`)).join('')).toBe(
       '300 channel_unknown',
     );
-    // equal questions are asked once, so there were two: together, each alone, and whether the bad one is a value
+    // equal questions are asked once, so there were two of them. The queries: both together, each
+    // alone, and one that asks whether the bad value is valid
     expect((await queries()) - before).toBe(4);
 
     const values = Array.from({ length: 400 }, (_, index) =>
@@ -415,7 +422,7 @@ describe('many at once', () => {
     expect((await queries()) - begun).toBeLessThan(80);
   });
 
-  test('an index of the table below serves each of them', async () => {
+  test('each check uses the index of the table below the view', async () => {
     await database.query(`
       create table public.belonging (project_id int, user_id text, primary key (project_id, user_id));
       insert into public.belonging select id, 'u' || id % 1000 from generate_series(1, 100000) id;
@@ -436,7 +443,7 @@ describe('many at once', () => {
   });
 });
 
-test('claims: nested ones, and one with dots in its name', async () => {
+test('finds nested claims, and a claim with dots in its name', async () => {
   await database.query(`
     create table public.orgs (project_id int, org text);
     insert into public.orgs values (1, 'red'), (2, 'blue');
@@ -450,6 +457,6 @@ test('claims: nested ones, and one with dots in its name', async () => {
   expect(await ask('named:{project_id}', '2', { 'https://example.com/org': 'blue' })).toBe('allowed');
 });
 
-test('a claim with elements that are none of the type: the others count', async () => {
+test("elements of a claim that are not of the column's type are ignored; the others count", async () => {
   expect(await ask('level:{project_id}', '42', { level: ['high', '99999999999', 3] })).toBe('allowed');
 });

@@ -43,13 +43,13 @@ test.each([
 });
 
 test.each([[2 ** 53], [-(2 ** 53)], [1e300], [Number.NaN], ['a\0'], ['\ud800']])(
-  '%j matches nothing: it is not what the token said, or no text of Postgres',
+  '%j matches nothing: JSON has lost digits of it, or Postgres cannot store it as text',
   (claim) => {
     expect(claimTexts([claim, 'a'])).toEqual(Number.isNaN(claim) ? ['NaN', 'a'] : ['a']);
   },
 );
 
-test('texts as an array of Postgres', () => {
+test('writes texts as an array of Postgres', () => {
   expect(arrayText(['a', 'b,c', 'd"e', 'f\\g', '', 'NULL', '{}'])).toBe('{"a","b,c","d\\"e","f\\\\g","","NULL","{}"}');
 });
 
@@ -84,7 +84,7 @@ describe('canonical', () => {
   });
 });
 
-test('the question to Postgres has one test for each value', () => {
+test('the query that asks Postgres has one test for each value', () => {
   expect(canonicalSql(['numeric(10,2)', 'date'])).toBe(
     'select n::int from unnest($1::text[], $2::text[]) with ordinality asked (p1, p2, n) ' +
       'where (p1::numeric(10,2))::text collate "C" = p1 collate "C" and (p2::date)::text collate "C" = p2 collate "C"',

@@ -83,7 +83,7 @@ const UNUSABLE = [
   7,
 ];
 
-describe('an answer that is not a good key set', () => {
+describe('an answer that is not a usable key set', () => {
   test.each<[string, Answer]>([
     ['an empty set', text(set())],
     ['a set of entries that check no signatures', text(set(...UNUSABLE))],
@@ -91,8 +91,8 @@ describe('an answer that is not a good key set', () => {
     ['nothing', text('')],
     ['half a set', text(KNOWN.slice(0, 40))],
     ['a body that breaks off', (response) => response.writeHead(200, { 'content-length': '999' }).end(KNOWN)],
-    ['no object', text('null')],
-    ['no list', text('{"keys":{}}')],
+    ['JSON that is not an object', text('null')],
+    ['keys that are not a list', text('{"keys":{}}')],
     ['an error', text(KNOWN, 500)],
     ['an unexpected success', text(KNOWN, 203)],
     ['a redirect', text('', 302, { location: '/elsewhere' })],
@@ -110,7 +110,7 @@ describe('an answer that is not a good key set', () => {
         more();
       },
     ],
-  ])('%s: known keys stay in force, for a day', async (what, bad) => {
+  ])('%s: known keys stay valid for a day', async (what, bad) => {
     const checked = tokens(what.startsWith('no end') ? { timeoutMs: 500 } : {});
     await until(async () => (await byKnown(checked)) === 'good', 'the first set came in time');
     failures = [];
@@ -129,7 +129,7 @@ describe('an answer that is not a good key set', () => {
   });
 });
 
-test('entries that check no signatures stand beside good ones, and keys share an id', async () => {
+test('entries that verify no signatures may stand beside good ones, and keys may share an id', async () => {
   answer = text(
     set(
       ...UNUSABLE,
@@ -146,7 +146,7 @@ test('entries that check no signatures stand beside good ones, and keys share an
   expect(await code(checked, 'RS256', weak.privateKey, 'weak').catch(() => 'not signed')).not.toBe('good');
 });
 
-test('rotation: a new key works at once, and a removed one is gone with the next good set', async () => {
+test('rotation: a new key works at once, and a removed one expires with the next good set', async () => {
   const checked = tokens();
   expect(await byKnown(checked)).toBe('good');
   answer = text(set(jwk(known.publicKey, 'known'), jwk(next.publicKey, 'next')));
@@ -176,7 +176,7 @@ test('a clock that is set back does not keep a set longer', async () => {
   expect(await byKnown(checked)).toBe('token_unverifiable');
 });
 
-test('unknown key ids ask no more often than the cooldown says, during an outage too', async () => {
+test('unknown key ids cause no more requests than the cooldown allows, during an outage too', async () => {
   const checked = tokens({ cooldownMs: HOUR_MS });
   expect(await byKnown(checked)).toBe('good');
   answer = text(set());

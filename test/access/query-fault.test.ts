@@ -1,4 +1,7 @@
-/** What each class of SQLSTATE says of an access view. */
+/**
+ * The class of an SQLSTATE decides whether the value, the access view or a passing condition is at
+ * fault.
+ */
 import pg from 'pg';
 import { expect, test } from 'vitest';
 import { queryFault } from '../../src/access/query-fault.ts';
@@ -20,13 +23,13 @@ test.each([
   expect(codes.split(' ').map((code) => [code, fault(code)])).toEqual(codes.split(' ').map((code) => [code, kind]));
 });
 
-test('errors that are only known by more than their code', () => {
+test('classifies errors for which the code alone is not enough', () => {
   expect(fault('XX000')).toBe('view');
   expect(fault('XX000', { message: 'cache lookup failed for relation 1' })).toBe('passing');
   expect(fault('0A000', { message: 'cached plan must not change result type' })).toBe('passing');
-  // a place in the query itself: the view is gone, or has other columns
+  // a position in the query itself: the view was dropped, or has other columns
   expect([fault('42P01', { position: '20' }), fault('42501', { position: '20' })]).toEqual(['passing', 'view']);
-  // it ended the connection
+  // the error ended the connection
   expect(fault('P0001', { severity: 'FATAL' })).toBe('passing');
   expect(queryFault(new Error('Query read timeout'))).toBe('passing');
 });

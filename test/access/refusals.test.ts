@@ -1,4 +1,7 @@
-/** What clients and the log are told of a refusal: names of claims to the client, values and the access view to the log. */
+/**
+ * The texts of a refusal: the client learns the names of claims; the log also has values and the
+ * access view.
+ */
 import { expect, test } from 'vitest';
 import { ANONYMOUS, type Claims } from '../../src/access/access.ts';
 import { denied, unknown } from '../../src/access/refusals.ts';
@@ -57,19 +60,19 @@ test.each<[Claims, string, RegExp, RegExp]>([
   expect(found).toBe(lack);
   const { message } = toldToClient(error);
   expect(message).toMatch(told);
-  // neither a value nor what the view is made of
+  // the client learns neither a value nor what the view is made of
   expect(message).not.toMatch(/u1|red|0000|channel_access|project_id|uuid/);
   expect(error.detail).toMatch(logged);
 });
 
-test('a claim and a list of claims of any size are cut', () => {
+test('long claims and long lists of claims are cut', () => {
   const claims = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`c${index}${'x'.repeat(500)}`, 1]));
   const { error } = denied(channel('42'), access, { ...claims, sub: 'y'.repeat(60_000) });
   expect(toldToClient(error).message.length).toBeLessThan(3_000);
   expect(error.detail?.length).toBeLessThan(4_000);
 });
 
-test('a view that asks for no claim refuses by its rows alone', () => {
+test('a view without claims refuses by its rows alone', () => {
   expect(denied(channel('42'), { ...access, claims: [] }, ANONYMOUS).lack).toBe('no row');
 });
 

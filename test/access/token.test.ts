@@ -53,27 +53,30 @@ describe('a secret', () => {
     expect(await checked.verify(await sign(claims, { alg }))).toEqual({ claims, expiresAt: undefined });
   });
 
-  test('another secret', async () => {
+  test('refuses a token signed with another secret', async () => {
     const token = await sign({ sub: 'u1' }, { key: new TextEncoder().encode('another secret, of thirty-two bytes') });
     expect(await code(checked.verify(token))).toBe('token_invalid');
   });
 
-  test('a changed payload', async () => {
+  test('refuses a token with a changed payload', async () => {
     const [header, , signature] = (await sign({ sub: 'u1' })).split('.');
     const payload = Buffer.from('{"sub":"u2"}').toString('base64url');
     expect(await code(checked.verify(`${header}.${payload}.${signature}`))).toBe('token_invalid');
   });
 
-  test.each(['', 'x', 'x.y.z', '{}', `${'e'.repeat(70_000)}.e.e`])('no token at all: %.20s', async (token) => {
-    expect(await code(checked.verify(token))).toBe('token_invalid');
-  });
+  test.each(['', 'x', 'x.y.z', '{}', `${'e'.repeat(70_000)}.e.e`])(
+    'refuses text that is not a token: %.20s',
+    async (token) => {
+      expect(await code(checked.verify(token))).toBe('token_invalid');
+    },
+  );
 
-  test('without signature', async () => {
+  test('refuses a token without signature', async () => {
     const encode = (part: object) => Buffer.from(JSON.stringify(part)).toString('base64url');
     expect(await code(checked.verify(`${encode({ alg: 'none' })}.${encode({ sub: 'u1' })}.`))).toBe('token_invalid');
   });
 
-  test('time: the end is the end plus the tolerance of 5 seconds', async () => {
+  test('a token is valid until its end plus the tolerance of 5 seconds', async () => {
     expect(await checked.verify(await sign({ exp: NOW + 60 }))).toMatchObject({ expiresAt: (NOW + 65) * 1_000 });
     expect(await code(checked.verify(await sign({ exp: NOW - 4 })))).toBe('good');
     expect(await code(checked.verify(await sign({ exp: NOW - 5 })))).toBe('token_expired');
@@ -82,7 +85,7 @@ describe('a secret', () => {
     expect(await code(checked.verify(await sign({ exp: 'tomorrow' })))).toBe('token_invalid');
   });
 
-  test('without an end: it is good, unless the settings require one', async () => {
+  test('a token without an end is valid, unless the settings require one', async () => {
     expect(await checked.verify(await sign({ sub: 'u1' }))).toMatchObject({ expiresAt: undefined });
     const strict = tokens({ SNO_JWT_SECRET: SECRET, SNO_JWT_EXP: 'required' });
     expect(await strict.verify(await sign({ sub: 'u1' }))).toMatchObject({
@@ -94,7 +97,7 @@ describe('a secret', () => {
   });
 
   test.each(['none', 'None', 'nOnE', 'HS257', 'RS256', 'dir', ''])(
-    'algorithm %j, whatever it is signed with',
+    'refuses algorithm %j, however the token is signed',
     async (alg) => {
       const [, payload, signature] = (await sign({ sub: 'u1' })).split('.');
       const header = Buffer.from(JSON.stringify({ alg })).toString('base64url');
@@ -103,7 +106,7 @@ describe('a secret', () => {
     },
   );
 
-  test('a header that brings its own key, or says that it is critical', async () => {
+  test('refuses a header that brings its own key, or lists critical extensions', async () => {
     for (const more of [
       { jwk: { kty: 'oct', k: 'AAAA' } },
       { jku: 'http://127.0.0.1:1/keys' },
@@ -118,12 +121,12 @@ describe('a secret', () => {
     }
   });
 
-  test('no token: no claims', async () => {
+  test('without a token there are no claims', async () => {
     expect(await checked.verify(undefined)).toEqual({ claims: {}, expiresAt: undefined });
   });
 });
 
-test('issuer and audience', async () => {
+test('checks issuer and audience', async () => {
   const checked = tokens({ SNO_JWT_SECRET: SECRET, SNO_JWT_ISSUER: 'me', SNO_JWT_AUDIENCE: 'sno' });
   expect(await code(checked.verify(await sign({ iss: 'me', aud: 'sno' })))).toBe('good');
   expect(await code(checked.verify(await sign({ iss: 'me', aud: ['other', 'sno'] })))).toBe('good');
@@ -145,12 +148,12 @@ describe('a public key', () => {
     ['ES512', p521],
     ['EdDSA', ed25519],
     ['Ed25519', ed25519],
-  ])('%s', async (alg, { publicKey, privateKey }) => {
+  ])('accepts %s', async (alg, { publicKey, privateKey }) => {
     const checked = tokens({ SNO_JWT_PUBLIC_KEY: spki(publicKey) });
     expect(await code(checked.verify(await sign({ sub: 'u1' }, { alg, key: privateKey })))).toBe('good');
   });
 
-  test('from a file, and with written-out line ends', async () => {
+  test('reads the key from a file, and with escaped line ends', async () => {
     const file = join(tmpdir(), `sno-key-${process.pid}.pem`);
     await writeFile(file, spki(p256.publicKey));
     const token = await sign({}, { alg: 'ES256', key: p256.privateKey });
@@ -159,14 +162,14 @@ describe('a public key', () => {
     }
   });
 
-  test('is no HMAC secret, though everybody knows it', async () => {
+  test('is not accepted as an HMAC secret, though it is public', async () => {
     const pem = spki(rsa.publicKey);
     const forged = await sign({ sub: 'admin' }, { alg: 'HS256', key: new TextEncoder().encode(pem) });
     expect(await code(tokens({ SNO_JWT_PUBLIC_KEY: pem }).verify(forged))).toBe('token_invalid');
   });
 
   test.each([
-    ['nothing', 'nowhere/there-is-no-file'],
+    ['a missing file', 'nowhere/there-is-no-file'],
     ['text', '-----BEGIN PUBLIC KEY-----\nabc\n-----END PUBLIC KEY-----'],
     ['a private key', p256.privateKey.export({ type: 'pkcs8', format: 'pem' }) as string],
     ['a key that signs nothing', spki(generateKeyPairSync('x25519').publicKey)],
@@ -176,8 +179,8 @@ describe('a public key', () => {
   });
 });
 
-describe('several keys', () => {
-  test('the algorithm decides', async () => {
+describe('several keys: the algorithm of the token decides', () => {
+  test('which key checks it', async () => {
     const checked = tokens({ SNO_JWT_SECRET: SECRET, SNO_JWT_PUBLIC_KEY: spki(p256.publicKey) });
     expect(await code(checked.verify(await sign({})))).toBe('good');
     expect(await code(checked.verify(await sign({}, { alg: 'ES256', key: p256.privateKey })))).toBe('good');
@@ -185,8 +188,8 @@ describe('several keys', () => {
   });
 });
 
-describe('no key', () => {
-  test('a token cannot be checked; none is fine', async () => {
+describe('no configured key', () => {
+  test('a token cannot be checked; a connection without a token is fine', async () => {
     expect(await code(tokens({}).verify(await sign({})))).toBe('token_unverifiable');
     expect(await code(tokens({}).verify(undefined))).toBe('good');
   });
@@ -205,7 +208,7 @@ describe('no key', () => {
     );
   });
 
-  test('with open access it is ignored', async () => {
+  test('with open access the token is ignored', async () => {
     expect(await tokens({ SNO_ACCESS: 'open' }).verify(await sign({ sub: 'u1' }))).toEqual({
       claims: {},
       expiresAt: undefined,
@@ -237,13 +240,13 @@ describe('a key server', () => {
   const first = () => sign({ sub: 'u1' }, { alg: 'ES256', key: p256.privateKey, kid: 'first' });
   const second = () => sign({ sub: 'u1' }, { alg: 'RS256', key: rsa.privateKey, kid: 'second' });
 
-  test('keys are fetched once', async () => {
+  test('fetches keys once', async () => {
     const checked = tokens({ SNO_JWKS_URL: url });
     for (const _ of [1, 2, 3]) expect(await code(checked.verify(await first()))).toBe('good');
     expect(requests).toBe(1);
   });
 
-  test('a new key id makes them be fetched again', async () => {
+  test('a new key id causes a new fetch', async () => {
     const checked = tokens({ SNO_JWKS_URL: url }, { remoteKeys: { cooldownMs: 0 } });
     expect(await code(checked.verify(await first()))).toBe('good');
     expect(await code(checked.verify(await second()))).toBe('token_invalid');
@@ -252,14 +255,14 @@ describe('a key server', () => {
     expect(await code(checked.verify(await first()))).toBe('token_invalid');
   });
 
-  test('unknown key ids do not make them be fetched more often than the cooldown says', async () => {
+  test('unknown key ids cause no more fetches than the cooldown allows', async () => {
     const checked = tokens({ SNO_JWKS_URL: url }, { remoteKeys: { cooldownMs: 3_600_000 } });
     expect(await code(checked.verify(await first()))).toBe('good');
     for (const _ of [1, 2, 3]) expect(await code(checked.verify(await second()))).toBe('token_invalid');
     expect(requests).toBe(1);
   });
 
-  test('an outage: known keys go on working, unknown ones cannot be checked', async () => {
+  test('an outage: known keys continue to work, unknown ones cannot be checked', async () => {
     let now = NOW * 1_000;
     const checked = tokens({ SNO_JWKS_URL: url }, { remoteKeys: { cooldownMs: 0, now: () => now } });
     expect(await code(checked.verify(await first()))).toBe('good');
@@ -273,7 +276,7 @@ describe('a key server', () => {
     expect(await code(checked.verify(await second()))).toBe('token_unverifiable');
   });
 
-  test('an outage at start ends by itself', async () => {
+  test('recovers from an outage at start', async () => {
     broken = true;
     const checked = tokens({ SNO_JWKS_URL: url });
     expect(await code(checked.verify(await first()))).toBe('token_unverifiable');
@@ -281,7 +284,7 @@ describe('a key server', () => {
     expect(await code(checked.verify(await first()))).toBe('good');
   });
 
-  test('keys without an id: each that fits is tried', async () => {
+  test('keys without an id: each key that fits the algorithm is tried', async () => {
     const other = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     keys = [other.publicKey, rsa.publicKey, p256.publicKey].map((key) => ({ kid: undefined, key }));
     const checked = tokens({ SNO_JWKS_URL: url });
@@ -294,7 +297,7 @@ describe('a key server', () => {
     expect(await code(checked.verify(await by('ES256', p256.privateKey, { exp: NOW - 60 })))).toBe('token_expired');
   });
 
-  test('what comes of asking is told: an outage once when it begins, and once when it is over', async () => {
+  test('logs an outage once when it begins, and once when it is over', async () => {
     let now = NOW * 1_000;
     const log: string[] = [];
     const metrics = createMetrics();
@@ -321,21 +324,21 @@ describe('a key server', () => {
     ]);
   });
 
-  test('a server that does not answer', async () => {
+  test('a server that does not answer: tokens cannot be checked', async () => {
     server.removeAllListeners('request');
     const checked = tokens({ SNO_JWKS_URL: url }, { remoteKeys: { timeoutMs: 50 } });
     expect(await code(checked.verify(await first()))).toBe('token_unverifiable');
     server.closeAllConnections();
   });
 
-  test('beside a public key of the same algorithm', async () => {
+  test('is used beside a public key of the same algorithm', async () => {
     const other = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const checked = tokens({ SNO_JWT_PUBLIC_KEY: spki(other.publicKey), SNO_JWKS_URL: url });
     expect(await code(checked.verify(await first()))).toBe('good');
     expect(await code(checked.verify(await sign({}, { alg: 'ES256', key: other.privateKey })))).toBe('good');
   });
 
-  test('no HMAC by the keys of a key server', async () => {
+  test('is never used for HMAC', async () => {
     const checked = tokens({ SNO_JWKS_URL: url });
     expect(await code(checked.verify(await sign({})))).toBe('token_invalid');
   });

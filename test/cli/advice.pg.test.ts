@@ -1,4 +1,4 @@
-/** What channels and access views cost the database, as it tells itself. */
+/** Warnings about the cost of channels and access views, from what the database says of itself. */
 import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { foreseeCatalog } from '../../src/channels/catalog/reader.ts';
@@ -55,7 +55,7 @@ describe.each(VERSIONS)('advice, Postgres %i', (version) => {
     return [...(await adviceOf(client, catalog, registry)).values()].flat();
   }
 
-  test('a function whose body names what is not in the search_path of the owner', async () => {
+  test("a function body that names objects outside its owner's search_path", async () => {
     const views = (body: string) => `
       create schema apart; create function apart.helper(text) returns text language sql immutable as 'select $1';
       create function calls(text) returns text language plpgsql immutable as '${body}';
@@ -92,7 +92,7 @@ describe.each(VERSIONS)('advice, Postgres %i', (version) => {
     ['plpgsql, a declared type', 'type "mood"', 'plpgsql', 'declare m mood; begin return m; end'],
     ['SQL', 'function helper()', 'sql', 'select helper($1)'],
     ['SQL, strict', 'relation rates', 'sql strict', 'select max(n)::text from rates'],
-  ])('a body is judged without a row: %s', async (_, missing, language, body) => {
+  ])('is found without running the function: %s', async (_, missing, language, body) => {
     const apart = `
       create schema apart; create function apart.helper(text) returns text language sql immutable as 'select $1';
       create function apart.same(text, text) returns bool language sql immutable as 'select true';
@@ -119,7 +119,7 @@ describe.each(VERSIONS)('advice, Postgres %i', (version) => {
     expect(await faults()).toEqual([]);
   });
 
-  test('a body that names all with schemas, variables and queries of its own is no fault', async () => {
+  test('does not warn of a body whose names are qualified, variables or queries of its own', async () => {
     await client.query(`
       create table none (id int primary key, name text);
       create function calls(text) returns text immutable language plpgsql as $body$
@@ -132,7 +132,7 @@ describe.each(VERSIONS)('advice, Postgres %i', (version) => {
     expect(await pathFaults(client, await foreseeCatalog(client, 'sno'))).toEqual([]);
   });
 
-  test('a table that is updated often, below an access view that joins', async () => {
+  test('warns of an access view that joins a table which is updated often', async () => {
     const busy = database.name.replace('test', 'busy');
     await database.query(`create table ${busy} (id int primary key, owner text, seen int);
       insert into ${busy} select i, 'a', 0 from generate_series(1, 100) i;
@@ -170,7 +170,7 @@ describe.each(VERSIONS)('advice, Postgres %i', (version) => {
     ['a claim', '', 'select who as sub from parts', 'parts', '(who)'],
     ['what an index has, but not first', '', 'select skill from skills', 'skills', '(skill)'],
     ['an expression', '', 'select lower("Who") as sub from members', 'members', undefined],
-  ])('%s that no index serves', async (_, placeholder, body, table, columns) => {
+  ])('warns of %s that no index serves', async (_, placeholder, body, table, columns) => {
     const warnings = await advice(`create view channel_access."x:${placeholder}" as ${body}`);
     const whole = warnings.find((text) => text.includes(`reads all of public.${table}: `));
     expect(whole, warnings.join('\n')).toMatch(/^for each subscription channel_access\."x:.*" reads all of/);
@@ -182,19 +182,19 @@ describe.each(VERSIONS)('advice, Postgres %i', (version) => {
   });
 
   test.each([
-    ['the key', '{id}', 'select id, room as sub from members'],
+    ['a key', '{id}', 'select id, room as sub from members'],
     ['a join by keys', '{id}', 'select t.id, m."Who" as sub from teams t join members m on m.id = t.id'],
-    ['partitions by their key', '{id}', 'select id, who as sub from parts'],
+    ['a partitioned table by its key', '{id}', 'select id, who as sub from parts'],
     ['an index over an expression', '', 'select lower(skill) as skill from skills'],
     ['either of two indexes', '', "select who as sub from skills where who = 'a' or lower(skill) = 'b'"],
     ['a table that is known to be small', '', 'select name as sub from few'],
     ['any row at all', '', 'select 1 as one from members'],
     ['no table', '', 'select 1 as one'],
-  ])('%s is served', async (_, placeholder, body) => {
+  ])('does not warn of %s that is served', async (_, placeholder, body) => {
     expect(await advice(`create view channel_access."x:${placeholder}" as ${body}`)).toEqual([]);
   });
 
-  test('an access view that cannot be asked', async () => {
+  test('warns of an access view that cannot be queried', async () => {
     await client.query(`create role nobody_${database.name}; create view channel_access.x as select "Who" as sub from members;
       grant usage on schema sno, channel_access to nobody_${database.name}; grant execute on all functions in schema sno to nobody_${database.name};
       grant select on sno.settings to nobody_${database.name}; set role nobody_${database.name}`);
@@ -204,14 +204,14 @@ describe.each(VERSIONS)('advice, Postgres %i', (version) => {
   test.each([
     ['many', 'of 21 columns', 'never analyzed'],
     ['fat', 'of about 4', 'analyzed, its values stored apart'],
-  ])('REPLICA IDENTITY FULL on %s, %s', async (table, size, _) => {
+  ])('warns of REPLICA IDENTITY FULL on %s, %s', async (table, size, _) => {
     const [warning, ...others] = await advice(`create view channels.x as select id from ${table}`);
     expect(others).toEqual([]);
     expect(warning).toContain(size);
     expect(warning).toContain(`ALTER TABLE public.${table} REPLICA IDENTITY USING INDEX`);
   });
 
-  test.each(['thin', 'keyed'])('the identity of %s costs little', async (table) => {
+  test.each(['thin', 'keyed'])('does not warn of the identity of %s', async (table) => {
     expect(await advice(`create view channels.x as select id from ${table}`)).toEqual([]);
   });
 

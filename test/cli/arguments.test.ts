@@ -19,8 +19,8 @@ const COMMAND: Command = {
 
 const read = (...args: string[]) => readArguments('tail', COMMAND, args);
 
-describe('what is read', () => {
-  test('operands, flags and settings, in any order', () => {
+describe('accepted arguments', () => {
+  test('reads operands, flags and settings in any order', () => {
     expect(read('--port', '1', 'room:7', '--snapshot', '--claim', 'a=1', '--max-frame-bytes=9', '--claim=b=2')).toEqual(
       {
         help: false,
@@ -34,11 +34,11 @@ describe('what is read', () => {
     );
   });
 
-  test('everything after -- is an operand', () => {
+  test('reads everything after -- as an operand', () => {
     expect(read('--', '--snapshot').operands).toEqual(['--snapshot']);
   });
 
-  test('a value may begin with one dash, or be anything after =', () => {
+  test('allows a value that begins with one dash, or anything after =', () => {
     expect(read('c', '--port', '-1').settings).toEqual({ SNO_PORT: '-1' });
     expect(read('c', '--since=--x').flags.get('since')).toEqual(['--x']);
   });
@@ -48,7 +48,7 @@ describe('what is read', () => {
   });
 });
 
-describe('what is refused', () => {
+describe('refused arguments', () => {
   test.each([
     [['c', '--snapshto'], 'there is no flag --snapshto; did you mean --snapshot?'],
     [['c', '--prot', '1'], 'there is no flag --prot; did you mean --port?'],

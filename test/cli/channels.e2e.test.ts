@@ -1,4 +1,7 @@
-/** setup, check, doctor, start, tail and token, one after the other as an operator uses them, on both versions. */
+/**
+ * An operator's session: setup, check, doctor, start, tail and token, one after the other, on both
+ * versions.
+ */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -62,7 +65,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
   };
   const inFolder = (name: string) => join(folder, name);
 
-  test('check of files leaves a database without sno as it was', async () => {
+  test('check of files leaves a database without the schema sno as it was', async () => {
     const { code, stdout } = await run('check', inFolder('tables.sql'), inFolder('channels.sql'));
     expect(stdout).toContain('refused   replica_identity: ');
     expect(stdout).toMatch(/^ {4}alter table .*tasks.* replica identity full;$/im);
@@ -71,7 +74,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     expect(rows).toEqual([{ sno: null, tasks: null }]);
   });
 
-  test('check names the place of what Postgres refuses', async () => {
+  test('check shows the place of an error from Postgres', async () => {
     await writeFile(inFolder('bad.sql'), "select 1;\n\n  select 'ö', nope\n  from tasks;\n");
     const { code, stderr } = await run('check', inFolder('tables.sql'), inFolder('bad.sql'));
     expect(code).toBe(1);
@@ -79,7 +82,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     expect(stderr).toContain("  select 'ö', nope\n              ^^^^\n");
   });
 
-  test('check underlines what a channel cannot have', async () => {
+  test('check underlines SQL that a channel cannot have', async () => {
     const sql = 'create view channels."late:{project_id}" as select project_id, id from tasks where id < random();';
     await writeFile(inFolder('volatile.sql'), sql);
     const { code, stdout } = await run('check', inFolder('tables.sql'), inFolder('volatile.sql'));
@@ -99,7 +102,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     expect(rows).toEqual([{ escaped: null }]);
   });
 
-  test('doctor says that setup is missing', async () => {
+  test('doctor reports that setup is missing', async () => {
     const { code, stdout } = await run('doctor');
     expect(code).toBe(1);
     expect(stdout).toMatch(/^fail {2}the database is not set up/m);
@@ -107,7 +110,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     expect(stdout).toMatch(/^ok {4}wal_level is logical$/m);
   });
 
-  test('setup prints SQL that makes the database ready when it is run statement by statement', async () => {
+  test('setup prints SQL that makes the database ready when its statements run one by one', async () => {
     const other = await freshDatabase(version);
     try {
       const ownSlot = `o_${other.name}`;
@@ -118,7 +121,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
       await other.query(slotStatement.slice(slotStatement.indexOf('\n')));
       expect((await sno(['setup'], environment)).stdout).toMatch(/^-- Nothing to do/);
       expect((await sno(['doctor'], environment)).code).toBe(0);
-      // A role that is only suggested is not made by those who run the rest.
+      // Running the script does not create a role that it only suggests.
       expect(script).toMatch(/^-- {3}create role "sno" login replication/m);
       expect(script).not.toMatch(/^(?!--).*(create role|to "sno")/im);
     } finally {
@@ -126,7 +129,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     }
   });
 
-  test('setup --apply makes it ready, and then has nothing to do', async () => {
+  test('setup --apply makes the database ready, and a second run has nothing to do', async () => {
     const first = await run('setup', '--apply');
     expect(first.stderr).toBe('');
     expect(first.stdout).toContain(`done: the replication slot ${slot}\n`);
@@ -136,7 +139,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     expect((await run('doctor')).code).toBe(0);
   });
 
-  test('check refuses a channel whose old values are not in the WAL, and setup --replica-identity mends it', async () => {
+  test('check refuses a channel whose old values are not in the WAL, and setup --replica-identity fixes it', async () => {
     await database.query(TABLES);
     await database.query(CHANNELS);
     const refused = await run('check');
@@ -154,7 +157,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     expect(served.code).toBe(0);
   });
 
-  test('start, token, tail: a commit becomes a line; a restart loses none; SIGTERM ends it with 0', async () => {
+  test('start, token, tail: a commit becomes a line, a restart loses none, SIGTERM ends it with 0', async () => {
     const serve = async (port: string): Promise<{ service: Running; port: string }> => {
       const service = background('start', '--port', port, '--admin-port', '0', '--drain-seconds', '600');
       const serving = await until(() => linesOf(service).find(({ msg }) => msg === 'serving'), 'the service serves');
@@ -205,7 +208,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     await until(() => linesOf(again).filter(({ type }) => type === 'changes').length === 2, 'the rest comes again');
     expect(linesOf(again).filter(({ type }) => type === 'changes')).toEqual(changes.slice(1));
 
-    // a few clients are not spread over SNO_DRAIN_SECONDS
+    // the drain is short for a few clients, whatever SNO_DRAIN_SECONDS is
     service.process.kill('SIGTERM');
     expect(await service.ended).toBe(0);
     expect(service.stderr).toBe('');
@@ -213,7 +216,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     expect(await Promise.all([tail.ended, again.ended])).toEqual([0, 0]);
   });
 
-  test('beside a running service setup has nothing to do; a second signal ends the service at once', async () => {
+  test('setup has nothing to do beside a running service, and a second signal ends the service at once', async () => {
     const service = startSno(['start', '--port', '0', '--admin-port', '0'], { ...settings(), SNO_JWT_SECRET: '' });
     started.push(service);
     await until(() => linesOf(service).some(({ msg }) => msg === 'serving'), 'the service serves');
@@ -222,7 +225,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     );
     expect((await run('setup', '--apply')).stdout).toMatch(/^Nothing to do/);
     expect((await run('doctor')).stdout).toMatch(/^ok {4}the slot \S+ is being read/m);
-    // frozen meanwhile, so that it cannot end between the two
+    // frozen meanwhile, so that it cannot end between the two signals
     for (const signal of ['SIGSTOP', 'SIGTERM', 'SIGINT', 'SIGCONT'] as const) service.process.kill(signal);
     expect(await service.ended).toBe(1);
     expect(linesOf(service).map(({ msg }) => msg)).toEqual(expect.arrayContaining(['stopping', 'stopping at once']));

@@ -1,4 +1,7 @@
-/** `sno check FILE...`: where in the files stands what is refused, and that the database stays as it was. */
+/**
+ * `sno check FILE...` shows the place of each refusal in the files, and leaves the database as it
+ * was.
+ */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { sno } from './run.ts';
 
-/** Everything of the database that DDL could change. */
+/** Everything in the database that DDL could change. */
 const CONTENT = `
   select md5(string_agg(t, '|' order by t)) as content from (
     select concat(c.oid, c.relname, c.relreplident, c.relnatts, c.reltuples) as t from pg_class c
@@ -19,7 +22,7 @@ const CONTENT = `
 const view = (name: string, body: string) => `create view channels."${name}" as ${body};`;
 const access = (name: string, body: string) => `create view channel_access."${name}" as ${body};`;
 
-/** A file each; what is refused in it, and what is underlined there. */
+/** SQL files with refused parts. */
 const FILES: Readonly<Record<string, string>> = {
   'rooms.sql': `-- rooms: "random()" is not allowed here
 ${view('late:{room}', "-- now() in a comment\n  select id, room /* now() */\n  from app.tasks as t\n  where 'ö' <> t.title and t.at < now()")}`,
@@ -80,17 +83,17 @@ describe.each(VERSIONS)('sno check, Postgres %i', (version) => {
     expect(refusal('replica_identity: more.sql:8:13: ')[1]).toBe('channels."left:{room}"');
     expect(refusal('channel_refused: more.sql:9:13: ')[1]).toBe('channel_access."list"');
     expect(refusal('channel_refused: more.sql:11:44: ')[1]).toBe('array ( select 1 )');
-    // made anew by the last file
+    // the last file creates this view again
     expect(lines.join('\n')).toMatch(
       /^notes\n {2}table +other\.notes\n.*\n.*\n {2}path +by Postgres: .*\n\n {14}upper\(.*\n {14}\^+\n {2}warning {3}for each subscription channel_access\."notes" reads all of other\.notes: .*CREATE INDEX ON other\.notes \(body\);$/m,
     );
     expect(lines).toContain('8 channels, 7 refused');
-    // what is to be done stands last
+    // refusals are printed last
     expect(stdout.lastIndexOf('  path ')).toBeLessThan(stdout.indexOf('  refused '));
     expect((await database.query(CONTENT)).rows).toEqual(before);
   });
 
-  test('the SQL that it prints is all that is needed, and runs as it is', async () => {
+  test('the SQL that it prints is complete, and runs unchanged', async () => {
     await database.query(`
       create table app.logs (id int, at int, room int, org int not null, body text, primary key (id, at)) partition by range (at);
       create table app.logs_1 partition of app.logs for values from (1) to (2);

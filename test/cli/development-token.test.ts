@@ -23,7 +23,7 @@ describe('claims', () => {
   });
 
   test.each([['sub'], ['=x'], ['sub=["a"'], ['exp=1'], ['iat=1'], ['nbf=1'], ['sub=a', 'sub=b']])(
-    '%j is refused',
+    'refuses %j',
     (...claims) => {
       expect(() => readClaims('token', claims)).toThrow(expect.objectContaining({ code: 'usage' }) as SnoError);
     },
@@ -40,7 +40,7 @@ describe('durations', () => {
     expect(readDuration('token', text)).toBe(seconds);
   });
 
-  test.each(['', '0s', '1', 'h', '1 h', '1w', '-1h', '1.5h'])('%j is refused', (text) => {
+  test.each(['', '0s', '1', 'h', '1 h', '1w', '-1h', '1.5h'])('refuses %j', (text) => {
     expect(() => readDuration('token', text)).toThrow(expect.objectContaining({ code: 'usage' }) as SnoError);
   });
 });
@@ -56,7 +56,7 @@ describe('a token', () => {
     expect(payload).toEqual({ sub: 'u1', orgs: ['a'], iss: 'me', aud: 'you', iat: NOW / 1_000, exp: NOW / 1_000 + 60 });
   });
 
-  test('is taken by the server that has the same settings, until it expires', async () => {
+  test('is accepted by a server with the same settings until it expires', async () => {
     const settings = readValues({ SNO_JWT_SECRET: SECRET, SNO_JWT_ISSUER: 'me' });
     const token = await signToken(settings, { sub: 'u1' }, 60, NOW);
     expect(await createTokens(settings, { now: () => NOW }).verify(token)).toMatchObject({ claims: { sub: 'u1' } });
@@ -65,7 +65,7 @@ describe('a token', () => {
     });
   });
 
-  test('needs the secret', async () => {
+  test('cannot be signed without the secret', async () => {
     const signing = signToken(readValues({}), {}, 60, NOW);
     await expect(signing).rejects.toMatchObject({
       code: 'setting_invalid',

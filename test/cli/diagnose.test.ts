@@ -47,13 +47,13 @@ const withSlot = (slot: Partial<SlotFacts>): Partial<Facts> => ({
   slots: { ...GOOD.slots, own: { ...SLOT, ...slot } },
 });
 
-test('a good database has nothing but ok', () => {
+test('a good database has only findings of level ok', () => {
   expect(notOk({})).toEqual([]);
-  // From 19 on, the slot switches decoding on.
+  // from Postgres 19 on, the slot itself switches logical decoding on
   expect(notOk({ serverVersion: 190_000, walLevel: 'replica' })).toEqual([]);
 });
 
-describe('what is not ok is found, alone, with its hint', () => {
+describe('finds each problem alone, with its hint', () => {
   const TABLE: readonly (readonly ['warn' | 'fail', Partial<Facts>, RegExp, RegExp])[] = [
     ['fail', { serverVersion: 140_011 }, /^Postgres 14\.11$/, /Upgrade/],
     ['warn', { serverVersion: 160_008 }, /^Postgres 16\.8 can lose changes/, /^Upgrade .* 16\.9/],
@@ -122,7 +122,7 @@ describe('what is not ok is found, alone, with its hint', () => {
   });
 });
 
-test('without a bound of its own, only Postgres bounds the slot', () => {
+test('with SNO_SLOT_WAL_BYTES=0, warns only if Postgres does not bound the slot either', () => {
   const findings = (
     facts: Partial<Facts>,
     wanted: Partial<typeof WANTED> | { slotWalBytes: 0; slotWalPolicy: 'hold' },
@@ -133,7 +133,7 @@ test('without a bound of its own, only Postgres bounds the slot', () => {
   expect(findings(withSlot({ retainedBytes: 100 * GB }), unbound)).toEqual([]);
 });
 
-test('what is off or unknown is no warning', () => {
+test('does not warn of values that are off or unknown', () => {
   expect(notOk({ senderTimeoutMs: 0, walDirectoryBytes: undefined })).toEqual([]);
   expect(notOk({ senders: { used: 10, max: 10 } })).toEqual([]);
 });

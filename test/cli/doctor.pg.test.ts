@@ -22,7 +22,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     }
   };
 
-  test('an empty database', async () => {
+  test('reads the facts of an empty database', async () => {
     expect(await facts()).toMatchObject({
       serverVersion: expect.toSatisfy((number: number) => Math.floor(number / 10_000) === version) as number,
       inRecovery: false,
@@ -36,7 +36,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     });
   });
 
-  test('a publication, a slot, a role that may not much, and an old transaction', async () => {
+  test('reads a publication, a slot, a role with few rights, and an old transaction', async () => {
     await database.query('create table t (id int primary key)');
     await database.query('create publication sno for table t');
     await database.query('select pg_create_logical_replication_slot($1, $2)', [`slot_of_${database.name}`, 'pgoutput']);
@@ -59,7 +59,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     expect(found.slots.own?.retainedBytes).toBeGreaterThan(0);
   });
 
-  test('connection limits of role and database, and a role that may not replicate', async () => {
+  test('reads connection limits of role and database, and a role without REPLICATION', async () => {
     const role = `few_${database.name}`;
     await database.query(`create role ${role} login password 'x' connection limit 9`);
     const url = new URL(database.url);
@@ -86,7 +86,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
       await database.query(
         `alter role ${role} connection limit 15; alter database ${database.name} connection limit 14`,
       );
-      // connections of the tests are others'
+      // the tests' own connections count as others'
       expect(await findings()).toMatchObject([
         { message: expect.stringMatching(/allows 14, of which others have [12]$/) },
       ]);

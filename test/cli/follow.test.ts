@@ -5,13 +5,13 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { type FollowOptions, follow } from '../../src/cli/follow.ts';
 import { until } from '../support/wait.ts';
 
-/** What the server does with one connection: it gets each frame of the client. */
+/** The server's side of one connection: it is called with each frame of the client. */
 type Script = (socket: WebSocket, frame: Record<string, unknown>) => void;
 
 let server: WebSocketServer;
 let lines: string[];
 let warnings: string[];
-/** The frames of the client, by connection. */
+/** The client's frames, by connection. */
 let received: Record<string, unknown>[][];
 let scripts: Script[];
 
@@ -69,7 +69,7 @@ const changes = (position: string, more: object = {}) => ({
   events: [],
   ...more,
 });
-/** Answers a subscribe. */
+/** Sends the answer to a subscribe. */
 const onSubscribe =
   (answer: (socket: WebSocket) => void): Script =>
   (socket, { type }) => {
@@ -77,7 +77,7 @@ const onSubscribe =
   };
 const subscribes = () => received.map((frames) => frames.filter(({ type }) => type === 'subscribe'));
 
-describe('what is asked', () => {
+describe('sends the options in its subscribe', () => {
   test.each([
     [{}, {}],
     [{ snapshot: true }, { snapshot: true }],
@@ -97,8 +97,8 @@ describe('what is asked', () => {
   });
 });
 
-describe('what is written', () => {
-  test('frames as they came, one a line; welcome and heartbeats are not', async () => {
+describe('output', () => {
+  test('writes frames as they came, one a line, but neither welcome nor heartbeats', async () => {
     const raw = '{"type":"message","channel":"room:1","position":"p2","event":"x","data":{"a":1.50,\r\n"b":"\\n"}}';
     scripts = [
       onSubscribe((socket) => {
@@ -114,12 +114,12 @@ describe('what is written', () => {
   });
 });
 
-describe('coming back', () => {
-  test('after a lost connection it resumes after the last whole commit', async () => {
+describe('reconnecting', () => {
+  test('resumes after the last whole commit when the connection was lost', async () => {
     scripts = [
       onSubscribe((socket) => {
         send(socket, subscribed('p1'), changes('p2'), changes('p3', { part: 1, last: false }));
-        // neither of these positions is one to resume from, with a commit that is not whole
+        // neither of these positions may be resumed from while a commit is incomplete
         send(socket, { type: 'message', channel: 'room:1', position: 'p4', event: 'x', data: 1 });
         send(socket, { type: 'heartbeat', position: 'p4' });
         socket.close(1001, 'draining');
@@ -137,7 +137,7 @@ describe('coming back', () => {
     await ended;
   });
 
-  test('a heartbeat is a position too', async () => {
+  test('resumes from the position of a heartbeat', async () => {
     scripts = [
       onSubscribe((socket) => {
         send(socket, subscribed('p1'), { type: 'heartbeat', position: 'p9' });
@@ -152,7 +152,7 @@ describe('coming back', () => {
     await ended;
   });
 
-  test('cut off before subscribed, it starts again', async () => {
+  test('starts again if it is disconnected before `subscribed`', async () => {
     let asked = 0;
     scripts = [
       onSubscribe((socket) => {
@@ -173,7 +173,7 @@ describe('coming back', () => {
     await ended;
   });
 
-  test('a token is asked for again', async () => {
+  test('asks for a new token when the old one has expired', async () => {
     let tokens = 0;
     scripts = [
       onSubscribe((socket) => {
@@ -192,7 +192,7 @@ describe('coming back', () => {
   });
 });
 
-test('a channel that a migration drops and creates again is joined again, with a snapshot', async () => {
+test('subscribes again with a snapshot when a migration drops a channel and creates it again', async () => {
   const gone = (code: string) => ({ type: 'error', code, message: 'gone', channel: 'room:1' });
   scripts = [
     onSubscribe((socket) =>
@@ -209,7 +209,7 @@ test('a channel that a migration drops and creates again is joined again, with a
   await ended;
 });
 
-test('a channel whose view is refused is tried again, and `sno check` is named', async () => {
+test('retries a channel whose view is refused, and names `sno check`', async () => {
   const refused = { type: 'error', code: 'channel_unavailable', message: 'its view is refused.', channel: 'room:1' };
   scripts = [onSubscribe((socket) => send(socket, refused))];
   const { ended, stop } = run();
@@ -219,7 +219,7 @@ test('a channel whose view is refused is tried again, and `sno check` is named',
   await ended;
 });
 
-describe('what ends it', () => {
+describe('ends with an error', () => {
   const denied = {
     type: 'error',
     code: 'access_denied',
@@ -230,12 +230,12 @@ describe('what ends it', () => {
   test.each([
     ['an error of the channel', (socket: WebSocket) => send(socket, denied), { code: 'access_denied', message: 'No' }],
     [
-      'a subscription that was revoked',
+      'a revoked subscription',
       (socket: WebSocket) => send(socket, { type: 'unsubscribed', channel: 'room:1', code: 'access_revoked' }),
       { code: 'access_denied', message: 'unsubscribed: access_revoked' },
     ],
     [
-      'a channel that was never there',
+      'a channel that never existed',
       (socket: WebSocket) => send(socket, { ...denied, code: 'channel_unknown', message: 'none' }),
       { code: 'channel_unknown', message: 'none' },
     ],
@@ -254,14 +254,14 @@ describe('what ends it', () => {
     expect(received).toHaveLength(1);
   });
 
-  test('a port that speaks no TLS, in words', async () => {
+  test('explains in words that a port does not speak TLS', async () => {
     const { port } = server.address() as AddressInfo;
     const error = await run({ url: `wss://127.0.0.1:${port}/v1` }).ended.catch((reason: unknown) => reason);
     expect(error).toMatchObject({ code: 'server_unreachable', hint: expect.stringMatching(/^The port speaks no TLS/) });
     expect(String(error)).toMatch(/: no connection to wss:\S+: [a-z ]+$/);
   });
 
-  test('no server at the first attempt', async () => {
+  test('fails if no server answers the first attempt', async () => {
     const ended = run({ url: 'ws://127.0.0.1:1/v1' }).ended;
     await expect(ended).rejects.toMatchObject({ code: 'server_unreachable' });
   });

@@ -7,14 +7,14 @@ type Environment = Readonly<Record<string, string>>;
 
 export interface Running {
   readonly process: ChildProcess;
-  /** What has been written so far. */
+  /** Output so far. */
   stdout: string;
   stderr: string;
-  /** The exit code; null where a signal ended it. */
+  /** The exit code. Null if a signal ended the process. */
   readonly ended: Promise<number | null>;
 }
 
-/** Starts `sno`; only these settings reach it. */
+/** Starts `sno` with only these settings. */
 export function startSno(args: readonly string[], environment: Environment = {}): Running {
   const child = spawn(process.execPath, [SNO, ...args], {
     env: { ...plainEnvironment(), ...environment },

@@ -17,7 +17,7 @@ describe('help', () => {
     for (const command of COMMANDS) expect(stdout).toMatch(new RegExp(`^ {2}${command} +\\S`, 'm'));
   });
 
-  test('without a command it is shown as an error', async () => {
+  test('prints the help as an error if the command is missing', async () => {
     const { code, stdout, stderr } = await sno([]);
     expect(code).toBe(2);
     expect(stdout).toBe('');
@@ -32,7 +32,7 @@ describe('help', () => {
     expect(Math.max(...stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(120);
   });
 
-  test('--version is that of package.json', async () => {
+  test('--version prints the version of package.json', async () => {
     const manifest = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8')) as {
       version: string;
     };
@@ -40,7 +40,7 @@ describe('help', () => {
   });
 });
 
-describe('what is wrong is said with its code and its hint, and the exit code', () => {
+describe('prints each error with its code and hint, and sets the exit code', () => {
   test.each([
     [2, ['strat'], {}, /^sno: usage: there is no command strat; did you mean start\?\n {2}See `sno --help`\.\n$/],
     [2, ['start', '--prot', '1'], {}, /^sno: usage: there is no flag --prot; did you mean --port\?\n/],
@@ -55,7 +55,7 @@ describe('what is wrong is said with its code and its hint, and the exit code', 
     [
       1,
       ['start'],
-      // few connections: no warning about this machine's limit of open files
+      // few connections avoid a warning about this machine's limit of open files
       { SNO_DATABASE_URL: 'postgres://127.0.0.1:1/x', SNO_ADMIN_PORT: '0', SNO_MAX_CONNECTIONS: '100' },
       /^sno: database_unreachable: /m,
     ],
@@ -69,7 +69,7 @@ describe('what is wrong is said with its code and its hint, and the exit code', 
     expect(result.code).toBe(code);
   });
 
-  test('a secret is not printed', async () => {
+  test('does not print secrets', async () => {
     const { stderr } = await sno(['start', '--database-url', 'mysql://u:hunter2@h/d'], { SNO_JWT_SECRET: 'hunter2' });
     expect(stderr).toContain('SNO_DATABASE_URL (--database-url): must be');
     expect(stderr).toContain('SNO_JWT_SECRET: must be');
@@ -87,13 +87,13 @@ describe('token', () => {
     expect((payload.exp as number) - (payload.iat as number)).toBe(7_200);
   });
 
-  test('takes the secret as a flag too', async () => {
+  test('accepts the secret as a flag', async () => {
     const { stdout } = await sno(['token', '--claim', 'sub=u1', `--jwt-secret=${SECRET}`]);
     expect((await jwtVerify(stdout.trim(), new TextEncoder().encode(SECRET))).payload.sub).toBe('u1');
   });
 });
 
-test('whoever stops reading the output causes no error', async () => {
+test('a reader that closes the output early causes no error', async () => {
   const shell = spawn('sh', ['-c', '"$0" "$1" start --help | head -1; wait', process.execPath, SNO], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });

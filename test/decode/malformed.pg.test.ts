@@ -1,4 +1,4 @@
-/** Bytes that are no pgoutput: real messages, cut short, lengthened or changed. */
+/** Malformed pgoutput: real messages that are cut short, lengthened or changed. */
 import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
 import { PgoutputDecoder } from '../../src/decode/pgoutput.ts';
@@ -8,7 +8,7 @@ import { freshDatabase } from '../support/postgres.ts';
 import { decodeAll, Events, record } from './recording.ts';
 
 let messages: Buffer[];
-/** What must have been read before a row can be. */
+/** Messages that the decoder must read before it can read a row. */
 let relations: Buffer[];
 
 beforeAll(async () => {
@@ -37,7 +37,7 @@ beforeAll(async () => {
   await database.drop();
 });
 
-/** Its rows must lie within their message. */
+/** Checks that rows lie within their message. */
 class Bounded extends Events {
   start = 0;
   end = 0;
@@ -74,7 +74,10 @@ class Bounded extends Events {
   }
 }
 
-/** Decodes a message between other bytes; answers whether it was taken. Throws for any error but decode_failed. */
+/**
+ * Decodes a message between other bytes. Returns whether it was accepted. Throws for any error but
+ * decode_failed.
+ */
 function isTaken(message: Buffer, around: Buffer): boolean {
   const events = new Bounded();
   const decoder = new PgoutputDecoder(events);
@@ -92,15 +95,15 @@ function isTaken(message: Buffer, around: Buffer): boolean {
 
 const pick = fc.nat().map((index) => messages[index % messages.length] as Buffer);
 const around = fc.uint8Array({ maxLength: 64 }).map((bytes) => Buffer.from(bytes));
-/** Types and origins are not read; a message that is not transactional would not be either. */
+/** The decoder ignores types and origins. It would ignore non-transactional messages too. */
 const isRead = (message: Buffer) => !['Y', 'O'].includes(String.fromCharCode(message[0] as number));
 
-test('the messages as they are, whatever lies around them', () => {
+test('accepts the unchanged messages, whatever lies around them', () => {
   expect(messages.length).toBeGreaterThan(12);
   fc.assert(fc.property(pick, around, (message, bytes) => isTaken(message, bytes)));
 });
 
-test('a message that is cut short, anywhere, is refused', () => {
+test('refuses a message that is cut short anywhere', () => {
   const cut = fc.tuple(pick.filter(isRead), fc.nat()).map(([message, at]) => message.subarray(0, at % message.length));
   fc.assert(
     fc.property(cut, around, (message, bytes) => !isTaken(message, bytes)),
@@ -108,11 +111,11 @@ test('a message that is cut short, anywhere, is refused', () => {
   );
 });
 
-test('an empty message is refused, whatever byte lies behind it', () => {
+test('refuses an empty message, whatever byte lies behind it', () => {
   expect(isTaken(Buffer.alloc(0), Buffer.from('Y'))).toBe(false);
 });
 
-test('a message that goes on after its end is refused', () => {
+test('refuses a message that continues after its end', () => {
   const isOpen = (message: Buffer) =>
     isRead(message) && !['B', 'C'].includes(String.fromCharCode(message[0] as number));
   const more = fc.uint8Array({ minLength: 1, maxLength: 20 });
@@ -123,11 +126,11 @@ test('a message that goes on after its end is refused', () => {
   );
 });
 
-test('a message with changed bytes is taken or refused, and nothing beyond it is read', () => {
+test('accepts or refuses a message with changed bytes, and reads nothing beyond it', () => {
   const changes = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })), { minLength: 1, maxLength: 8 });
   const changed = fc.tuple(pick, changes).map(([message, bytes]) => {
     const copy = Buffer.from(message);
-    // most of a message is in its first bytes: the large value is at its end
+    // only the first bytes have structure: a large value is at the end
     for (const [at, byte] of bytes) copy[at % Math.min(copy.length, 60)] = byte;
     return copy;
   });
@@ -141,7 +144,7 @@ test('a message with changed bytes is taken or refused, and nothing beyond it is
   expect(outcomes).toEqual(new Set([true, false]));
 });
 
-test('any bytes at all are taken or refused', () => {
+test('accepts or refuses arbitrary bytes', () => {
   const bytes = fc.uint8Array({ maxLength: 100 }).map((array) => Buffer.from(array));
   const letter = fc.constantFrom(...'BCDIMORTUY').map((text) => Buffer.from(text));
   const message = fc.oneof(

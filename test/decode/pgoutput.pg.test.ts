@@ -4,7 +4,7 @@ import type { Relation } from '../../src/decode/relation.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { decodeAll, type Event, Events, eventsOf, type Recording, type Row, record, UNSENT } from './recording.ts';
 
-/** Does not compress, so that it is stored apart from its row (TOAST). */
+/** Does not compress, so Postgres stores it apart from its row (TOAST). */
 const LARGE = "(select string_agg(md5(i::text), '') from generate_series(1, 1000) i)";
 
 describe.each(VERSIONS)('pgoutput, Postgres %i', (version) => {
@@ -21,13 +21,13 @@ describe.each(VERSIONS)('pgoutput, Postgres %i', (version) => {
 
   afterAll(() => database.drop());
 
-  /** What comes of the statements, each of which is committed by itself. */
+  /** Runs statements, each committed by itself, and returns the decoder's events. */
   async function eventsAfter(...statements: string[]): Promise<Event[]> {
     for (const statement of statements) await database.query(statement);
     return eventsOf(await recording.take());
   }
 
-  /** The changes only: no begin, relation or commit. */
+  /** Returns changes only, without begin, relation and commit. */
   async function changesAfter(...statements: string[]): Promise<Event[]> {
     const events = await eventsAfter(...statements);
     return events.filter(({ kind }) => kind !== 'begin' && kind !== 'commit' && kind !== 'relation');
@@ -36,7 +36,7 @@ describe.each(VERSIONS)('pgoutput, Postgres %i', (version) => {
   const relationsOf = (events: readonly Event[]): Relation[] =>
     events.flatMap((event) => (event.kind === 'relation' ? [event.relation] : []));
 
-  test('a commit has its transaction, its place and its time', async () => {
+  test('a commit has its transaction, its LSN and its time', async () => {
     await database.query('create table first (id int primary key)');
     await recording.take();
     const { rows } = await database.query<{ xid: string; lsn: string; at: string }>(
@@ -92,7 +92,7 @@ describe.each(VERSIONS)('pgoutput, Postgres %i', (version) => {
     ]);
   });
 
-  test('the messages had every letter of the protocol', async () => {
+  test('the messages contain every letter of the protocol', async () => {
     const session = await database.connect();
     await database.query('select pg_replication_origin_create($1)', [database.name]);
     await session.query('select pg_replication_origin_session_setup($1)', [database.name]);
@@ -110,7 +110,7 @@ describe.each(VERSIONS)('pgoutput, Postgres %i', (version) => {
     );
   });
 
-  test('identity DEFAULT: the key comes only where it changed', async () => {
+  test('identity DEFAULT: the old key comes only if it changed', async () => {
     await eventsAfter(
       "create table by_key (id int primary key, a text, b text); insert into by_key values (1, 'a', null)",
     );
@@ -169,7 +169,7 @@ describe.each(VERSIONS)('pgoutput, Postgres %i', (version) => {
     ]);
   });
 
-  test('identity NOTHING: inserts only', async () => {
+  test('identity NOTHING: only inserts come', async () => {
     const events = await eventsAfter(
       'create table nothing (id int); alter table nothing replica identity nothing',
       'insert into nothing values (1)',
@@ -181,7 +181,7 @@ describe.each(VERSIONS)('pgoutput, Postgres %i', (version) => {
     await expect(database.query('update nothing set id = 2')).rejects.toThrow('replica identity');
   });
 
-  test('an unchanged TOASTed value is not sent under DEFAULT, and says so', async () => {
+  test('an unchanged TOASTed value is not sent under DEFAULT, and is marked as unchanged', async () => {
     await eventsAfter(
       'create table toasted (id int primary key, big text, small text)',
       'alter table toasted alter big set storage external',
@@ -229,7 +229,7 @@ describe.each(VERSIONS)('pgoutput, Postgres %i', (version) => {
       'create table toasted_key (id int, big text, primary key (id, big))',
       'alter table toasted_key alter big set storage external',
     );
-    // an index row holds 2,700 bytes at most, a TOASTed value is one of more than 2,000
+    // an index row holds 2,700 bytes at most, and values of more than 2,000 bytes are TOASTed
     const key = large.slice(0, 2_400);
     await eventsAfter(`insert into toasted_key values (1, '${key}')`);
     expect(await changesAfter('update toasted_key set id = 2')).toEqual([
@@ -237,7 +237,7 @@ describe.each(VERSIONS)('pgoutput, Postgres %i', (version) => {
     ]);
   });
 
-  test('columns that are added, renamed, retyped and dropped are described again', async () => {
+  test('added, renamed, retyped and dropped columns are described again', async () => {
     const events = await eventsAfter(
       'create table changing (id int primary key, a text); insert into changing values (1, $$a$$)',
       'alter table changing add b int default 7',
@@ -260,7 +260,7 @@ describe.each(VERSIONS)('pgoutput, Postgres %i', (version) => {
     ]);
   });
 
-  test('generated columns are not there', async () => {
+  test('generated columns are not sent', async () => {
     expect(
       await changesAfter(
         'create table computed (id int primary key, twice int generated always as (id * 2) stored, a text)',
@@ -273,7 +273,7 @@ describe.each(VERSIONS)('pgoutput, Postgres %i', (version) => {
     ]);
   });
 
-  test('a table of 1,600 columns, the most there can be', async () => {
+  test('decodes a table of 1,600 columns, the maximum of Postgres', async () => {
     const columns = Array.from({ length: 1_600 }, (_, index) => `c${index}`);
     const [change] = await changesAfter(
       `create table wide (${columns.map((name) => `${name} int2`).join()})`,
@@ -286,7 +286,7 @@ describe.each(VERSIONS)('pgoutput, Postgres %i', (version) => {
     });
   });
 
-  test('a table without columns', async () => {
+  test('decodes a table without columns', async () => {
     expect(await changesAfter('create table empty ()', 'insert into empty default values')).toEqual([
       { kind: 'insert', table: 'empty', row: {} },
     ]);
@@ -312,7 +312,7 @@ describe.each(VERSIONS)('pgoutput, Postgres %i', (version) => {
     ]);
   });
 
-  test('messages: transactional ones at their place, with their bytes; others are left out', async () => {
+  test('transactional messages come at their place with their bytes, others are ignored', async () => {
     const events = await changesAfter(
       `begin; insert into first values (2); select pg_logical_emit_message(true, 'sno.é', 'text'), pg_logical_emit_message(false, 'sno.é', 'outside');
        insert into first values (3); select pg_logical_emit_message(true, '', '\\x00ff00'::bytea), pg_logical_emit_message(true, 'nothing', ''); commit`,
@@ -327,7 +327,7 @@ describe.each(VERSIONS)('pgoutput, Postgres %i', (version) => {
     ]);
   });
 
-  test('tables that nobody wants are skipped, their rows unread', async () => {
+  test('unwanted tables are skipped, and their rows are not read', async () => {
     await eventsAfter('create table wanted (id int primary key); create table unwanted (id int primary key)');
     await database.query(
       'begin; insert into unwanted values (1); insert into wanted values (1); update unwanted set id = 2; delete from unwanted; truncate wanted, unwanted; truncate unwanted; commit',
@@ -350,7 +350,7 @@ describe.each(VERSIONS)('pgoutput, Postgres %i', (version) => {
     expect(() => decodeAll(rows, decoder)).toThrow('came before its description');
   });
 
-  test('partitions speak through their root', async () => {
+  test('changes of partitions are sent as changes of their root', async () => {
     await database.query('create table parts (id int primary key, a text) partition by range (id)');
     await database.query('create table part_1 partition of parts for values from (0) to (10)');
     await database.query('create table part_2 partition of parts for values from (10) to (20)');

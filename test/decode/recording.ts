@@ -1,4 +1,6 @@
-/** pgoutput messages of a real server, recorded through a slot, and what the decoder makes of them. */
+/**
+ * pgoutput messages of a real server, recorded through a slot, and the decoder's events for them.
+ */
 import type { ChangeHandler } from '../../src/decode/change.ts';
 import { PgoutputDecoder } from '../../src/decode/pgoutput.ts';
 import type { Relation } from '../../src/decode/relation.ts';
@@ -7,11 +9,11 @@ import { formatLsn } from '../../src/lsn.ts';
 import type { TestDatabase } from '../support/postgres.ts';
 
 export interface Recording {
-  /** The messages of what was committed since the last call. */
+  /** Returns the messages of all commits since the last call. */
   take(): Promise<Buffer[]>;
 }
 
-/** Starts to record everything that `publication` has. */
+/** Starts recording all tables of `publication`. */
 export async function record(database: TestDatabase, publication: string): Promise<Recording> {
   const slot = `record_${database.name}`;
   await database.query("select pg_create_logical_replication_slot($1, 'pgoutput')", [slot]);
@@ -43,7 +45,7 @@ export type Event =
   | { readonly kind: 'truncate'; readonly tables: readonly string[] }
   | { readonly kind: 'message'; readonly prefix: string; readonly lsn: string; readonly content: Buffer };
 
-/** Notes each call of the decoder, its bytes copied. */
+/** Records each call of the decoder, and copies its bytes. */
 export class Events implements ChangeHandler {
   readonly list: Event[] = [];
 
@@ -91,7 +93,7 @@ function rowOf({ columns }: Relation, { buffer, kinds, starts, ends }: Tuple): R
   return Object.fromEntries(columns.map(({ name }, column) => [name, value(column)]));
 }
 
-/** Decodes messages as the stream hands them over: each as a part of a larger buffer. */
+/** Decodes messages as the stream passes them: each is a part of a larger buffer. */
 export function decodeAll(messages: readonly Buffer[], decoder: PgoutputDecoder): void {
   const padding = Buffer.from('tIUD\0\0\0\u0001');
   for (const message of messages) {
@@ -100,7 +102,7 @@ export function decodeAll(messages: readonly Buffer[], decoder: PgoutputDecoder)
   }
 }
 
-/** What the decoder makes of the messages, from a fresh start. */
+/** Returns the events of a new decoder for these messages. */
 export function eventsOf(messages: readonly Buffer[]): Event[] {
   const events = new Events();
   decodeAll(messages, new PgoutputDecoder(events));

@@ -1,4 +1,4 @@
-/** The demo as a person meets it: the built command, driven in a real browser through two pages. */
+/** The demo as a person sees it: the built command, and two pages in a real browser. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises';
@@ -25,13 +25,13 @@ let databasePort: number;
 let browser: Browser;
 let first: Page;
 let second: Page;
-/** What the pages complained of, and the hosts that they asked for anything. */
+/** Errors on the pages, and the hosts that the pages sent requests to. */
 const complaints: string[] = [];
 const hosts = new Set<string>();
 
 beforeAll(async () => {
   temporary = await mkdtemp(join(tmpdir(), 'sno-demo-test-'));
-  // Postgres may run as another user, who must get through.
+  // Postgres may run as another user, which needs access to this folder.
   await chmod(temporary, 0o755);
   demo = spawn(process.execPath, [COMMAND, 'demo', '--no-open', '--port', '0'], {
     env: { PATH: process.env['PATH'], TMPDIR: temporary },
@@ -76,25 +76,25 @@ async function open(options: BrowserContextOptions): Promise<Page> {
 const card = (page: Page, id: number, status = ''): Locator =>
   page.locator(`.card[data-task="${id}"]${status === '' ? '' : `[data-status="${status}"]`}`);
 
-/** What may have become of a run: whether its events have come, or some of them, is not always of interest. */
+/** Accepted states of a run. For some tests it does not matter whether its events have arrived. */
 const STATES = { committed: ['done', 'arrived'], arrived: ['arrived'], failed: ['failed'] } as const;
 
 /**
- * Drags a card onto the upper edge of another, by the events of a drag: the browser's own drag swallows all input where it does not get
- * to its end, which on a busy machine it sometimes does not.
+ * Drags a card onto the upper edge of another by drag events. The browser's own drag blocks all
+ * input if it does not finish, which happens on a busy machine.
  */
 async function drag(page: Page, from: Locator, onto: Locator): Promise<void> {
   expect(await from.getAttribute('draggable')).toBe('true');
   const dataTransfer = await page.evaluateHandle(() => new DataTransfer());
   await from.dispatchEvent('dragstart', { dataTransfer });
-  // once it stands still
+  // waits until the card stands still
   await onto.hover();
   const { y } = (await onto.boundingBox()) as { readonly y: number };
   for (const type of ['dragover', 'drop']) await onto.dispatchEvent(type, { dataTransfer, clientY: y + 4 });
   await from.dispatchEvent('dragend', { dataTransfer });
 }
 
-/** Types SQL, runs it, and waits for its line to be in this state; returns what the line says. */
+/** Types SQL, runs it, waits until its line has this state, and returns the line's text. */
 async function run(page: Page, sql: string, state: keyof typeof STATES): Promise<string> {
   await page.locator('#sql').fill(sql);
   await page.locator('#sql').press('Control+Enter');
@@ -125,13 +125,13 @@ describe('the demo', () => {
     }
   });
 
-  test('is alive by itself: commits of the simulation arrive', async () => {
+  test('runs a simulation whose commits arrive', async () => {
     for (const channel of ['match:1', 'market:nordic'])
       await first.locator(`#stream [data-channel="${channel}"]`).first().waitFor();
     await first.locator('#latency-p99', { hasText: /^[\d.]+ ms$/ }).waitFor();
   });
 
-  test('pauses the simulation for everybody, by SQL', async () => {
+  test('pauses the simulation for all visitors, by SQL', async () => {
     await first.locator('#life').click();
     for (const page of [first, second]) await page.locator('#life', { hasText: 'Resume simulation' }).waitFor();
     await expect(first.locator('#sql').inputValue()).resolves.toBe('update life set running = false where id = 1;');
@@ -145,7 +145,7 @@ describe('the demo', () => {
     for (const page of [first, second]) await card(page, 1, 'done').getByText('Moved').waitFor();
   });
 
-  test('shows the event with its place in the log, and whose it is', async () => {
+  test("shows the event with its LSN, and marks it as the visitor's own", async () => {
     const item = first.locator('#stream > li').first();
     await item.and(first.locator('.mine')).waitFor();
     const xid = (await item.getAttribute('data-xid')) ?? '';
@@ -164,7 +164,7 @@ describe('the demo', () => {
     }
   });
 
-  test('brings many rows of one commit together', async () => {
+  test('shows many rows of one commit together', async () => {
     const line = await run(first, 'update prices set price = price + 1', 'arrived');
     expect(line).toMatch('6 events on market:nordic');
     const item = second.locator('#stream > li').first();
@@ -185,10 +185,10 @@ describe('the demo', () => {
     await second.locator('#match-news', { hasText: 'Goal for Kiruna' }).waitFor({ state: 'attached' });
   });
 
-  test('shows nothing of what is rolled back', async () => {
+  test('shows nothing of a transaction that was rolled back', async () => {
     const line = await run(first, 'begin; delete from tasks; rollback', 'committed');
     expect(line).toMatch('rolled back');
-    // What comes next is the next commit: nothing was sent in between.
+    // The next event is of the next commit: nothing was sent in between.
     await run(first, "insert into tasks (id, title) values (1000, 'After the rollback')", 'arrived');
     await card(second, 1000).waitFor();
     expect(await second.locator('#stream > li').first().locator('.op').allInnerTexts()).toEqual(['insert']);
@@ -196,13 +196,13 @@ describe('the demo', () => {
     expect(await second.locator('.card').count()).toBe(10);
   });
 
-  test('takes a card away when its row leaves the view', async () => {
+  test('removes a card when its row leaves the view', async () => {
     await run(second, 'update tasks set archived_at = now() where id = 1000', 'arrived');
     for (const page of [first, second]) await card(page, 1000).waitFor({ state: 'detached' });
     expect(await first.locator('#stream > li').first().locator('.op').textContent()).toBe('delete');
   });
 
-  test('moves cards by buttons that run SQL in sight', async () => {
+  test('moves cards by buttons, and shows the SQL that they run', async () => {
     await run(first, "update tasks set status = 'todo' where id = 2 returning id", 'committed');
     await card(second, 2, 'todo')
       .getByRole('button', { name: /to Doing$/ })
@@ -234,14 +234,14 @@ describe('the demo', () => {
     expect(order.slice(order.indexOf('3'), order.indexOf('4') + 1)).toEqual(['3', '9', '4']);
   });
 
-  test('underlines what is wrong', async () => {
+  test('underlines the wrong part of the SQL', async () => {
     expect(await run(first, "update tasks set titel = 'ö' where id = 1", 'failed')).toMatch(
       'column "titel" of relation "tasks" does not exist (42703)',
     );
     expect(await first.locator('#sql-colours mark').textContent()).toBe('titel');
   });
 
-  test('shows rows that were read', async () => {
+  test('shows the rows that a query returns', async () => {
     await run(first, 'select symbol, name from prices order by symbol', 'committed');
     expect(await first.locator('#runs > li:first-child td').allInnerTexts()).toContain('Salmon');
   });
@@ -268,7 +268,7 @@ describe('the demo', () => {
     expect(await post(sql)).toMatchObject({ ok: false, error: { code: '42501' } });
   });
 
-  describe('on every screen', () => {
+  describe('layout', () => {
     let page: Page;
 
     beforeAll(async () => {
@@ -294,7 +294,7 @@ describe('the demo', () => {
       expect(width).toBeLessThanOrEqual(visible as number);
     });
 
-    test('follows the system to dark, and the reader before the system', async () => {
+    test("follows the system's dark mode until the reader chooses one", async () => {
       const brightness = () =>
         page.evaluate(() => Number(/\d+/.exec(getComputedStyle(document.documentElement).backgroundColor)?.[0]));
       expect(await brightness()).toBeLessThan(60);
@@ -306,18 +306,18 @@ describe('the demo', () => {
     });
   });
 
-  test('asks nobody else for anything, and has nothing to complain of', () => {
+  test('sends requests to no other host, and logs no errors', () => {
     expect([...hosts]).toEqual(['127.0.0.1']);
     expect(complaints).toEqual([]);
   });
 
-  test('ends when told to, says so to its pages, and leaves nothing behind', async () => {
+  test('ends on SIGINT, tells its pages, and leaves no files behind', async () => {
     demo.kill('SIGINT');
     const [code] = (await once(demo, 'exit')) as [number | null];
     expect(code, output).toBe(0);
     for (const page of [first, second]) await page.locator('#connection[data-state="waiting"]').waitFor();
     await expect(once(connect(databasePort, '127.0.0.1'), 'connect')).rejects.toThrow('ECONNREFUSED');
-    // The server's binaries may have been copied there to be run; they are no data.
+    // Postgres's binaries may have been copied there to be run; they are no data.
     expect((await readdir(temporary)).filter((name) => !name.startsWith('sno-embedded-postgres-'))).toEqual([]);
   });
 });

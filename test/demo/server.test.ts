@@ -38,7 +38,7 @@ const JSON_TYPE = { 'content-type': 'application/json' };
 const post = (headers: Record<string, string>, body: string) => ask('/sql', { method: 'POST', headers }, body);
 
 describe('the demo server', () => {
-  test('serves the page and what belongs to it, under a strict policy', async () => {
+  test('serves the page and its files, under a strict policy', async () => {
     const page = await ask('/');
     expect(page.status).toBe(200);
     expect(page.headers['content-type']).toBe('text/html; charset=utf-8');
@@ -48,14 +48,14 @@ describe('the demo server', () => {
     for (const file of files) expect((await ask(file)).status, file).toBe(200);
   });
 
-  test('has no script or style within the page, which the policy would forbid', async () => {
+  test('serves a page without inline scripts and styles, which the policy would forbid', async () => {
     const { text } = await ask('/');
     expect(text).not.toMatch(/<script(?![^>]* src=)|<style| style=| on\w+=/);
     expect(text).not.toMatch(/https?:\/\//);
   });
 
   test.each(['/server.ts', '/page/index.html', '/..%2fserver.ts', '/app.ts', '/index.html'])(
-    'has no %s',
+    'does not serve %s',
     async (path) => {
       expect((await ask(path)).status).toBe(404);
     },
@@ -72,7 +72,7 @@ describe('the demo server', () => {
     expect(ran).toEqual(['select 1']);
   });
 
-  test('answers to localhost as well', async () => {
+  test('answers requests to localhost too', async () => {
     const { host } = new URL(server.origins[1] as string);
     expect(host).toMatch(/^localhost:/);
     expect((await post({ ...JSON_TYPE, host, origin: `http://${host}` }, '{"sql":"select 1"}')).status).toBe(200);
@@ -83,9 +83,9 @@ describe('the demo server', () => {
     ['another port', { ...JSON_TYPE, host: '127.0.0.1:1' }, '{"sql":"select 1"}', 403],
     ['another origin', { ...JSON_TYPE, origin: 'https://evil.example' }, '{"sql":"select 1"}', 403],
     ['an opaque origin', { ...JSON_TYPE, origin: 'null' }, '{"sql":"select 1"}', 403],
-    ['text/plain (what a form can send)', { 'content-type': 'text/plain' }, '{"sql":"select 1"}', 415],
+    ['text/plain (which a form can send)', { 'content-type': 'text/plain' }, '{"sql":"select 1"}', 415],
     ['a form', { 'content-type': 'application/x-www-form-urlencoded' }, 'sql=select+1', 415],
-    ['what is not JSON', JSON_TYPE, 'select 1', 400],
+    ['a body that is not JSON', JSON_TYPE, 'select 1', 400],
     ['no text', JSON_TYPE, '{"sql":""}', 400],
     ['no sql', JSON_TYPE, '{}', 400],
     ['too much SQL', JSON_TYPE, JSON.stringify({ sql: 'x'.repeat(20_001) }), 400],
@@ -95,12 +95,12 @@ describe('the demo server', () => {
     expect(ran).toEqual([]);
   });
 
-  test('keeps its token from other hosts', async () => {
+  test('does not give its token to other hosts', async () => {
     server.connectTo({ url: 'ws://127.0.0.1:1234/v1', clientUrl: 'http://127.0.0.1:1234/sno.js' });
     expect((await ask('/session', { headers: { host: 'evil.example' } })).text).not.toMatch('the token');
   });
 
-  test('sends the page to Snö once Snö is there, and lets it connect there only', async () => {
+  test("tells the page Snö's address once Snö runs, and allows connections only there", async () => {
     expect((await ask('/session')).status).toBe(503);
     server.connectTo({ url: 'ws://127.0.0.1:1234/v1', clientUrl: 'http://127.0.0.1:1234/sno.js' });
     const session = await ask('/session');
@@ -109,7 +109,7 @@ describe('the demo server', () => {
     expect(session.headers['access-control-allow-origin']).toBeUndefined();
   });
 
-  test('passes on the client that Snö serves', async () => {
+  test('serves the client that Snö serves', async () => {
     const sno = createServer((_request, response) => response.end('export const connect = 1;')).listen(0, '127.0.0.1');
     await once(sno, 'listening');
     const { port } = sno.address() as AddressInfo;
@@ -121,7 +121,7 @@ describe('the demo server', () => {
     sno.close();
   });
 
-  test('says which port is taken', async () => {
+  test('tells which port is in use', async () => {
     const port = Number(new URL(server.url).port);
     const options = {
       port,
@@ -134,7 +134,7 @@ describe('the demo server', () => {
     });
   });
 
-  test('takes the next port where the usual one is taken', async () => {
+  test('uses the next port if the usual one is in use', async () => {
     const options = {
       run: async () => ({ ok: true, statements: [], xid: null, elapsed_ms: 0 }) as const,
       token: async () => '',

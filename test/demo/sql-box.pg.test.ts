@@ -31,7 +31,7 @@ function fault(outcome: Outcome): SqlFault {
 }
 
 describe('the SQL box', () => {
-  test('runs several statements as one transaction and names it', async () => {
+  test('runs several statements as one transaction, and returns its id', async () => {
     const outcome = done(
       await box.run(
         "insert into tasks values (1, 'a'), (2, 'b'); update tasks set title = 'B' where id = 2; select xmin::text from tasks",
@@ -47,14 +47,14 @@ describe('the SQL box', () => {
     expect(await titles()).toEqual(['a', 'B']);
   });
 
-  test('commits nothing of a run in which a statement fails, and says where', async () => {
+  test('commits nothing of a run in which a statement fails, and tells the position of the error', async () => {
     const before = await titles();
     const error = fault(await box.run("delete from tasks; select 'å', nope from tasks"));
     expect(error).toMatchObject({ code: '42703', position: "delete from tasks; select 'å', n".length });
     expect(await titles()).toEqual(before);
   });
 
-  test('names no transaction where nothing was committed', async () => {
+  test('returns no transaction id if nothing was committed', async () => {
     const before = await titles();
     expect(done(await box.run('select 1')).xid).toBeNull();
     const rolledBack = done(await box.run('begin; delete from tasks; rollback'));
@@ -78,12 +78,12 @@ describe('the SQL box', () => {
     expect(statement?.rows[0]).toEqual(['1', null]);
   });
 
-  test('gives up on an endless result, and is there for the next run', async () => {
+  test('stops reading an endless result, and can run the next text', async () => {
     expect(fault(await box.run('select generate_series(1, 1000000000)')).message).toMatch('add a LIMIT');
     expect(done(await box.run('select 1')).statements[0]?.rows).toEqual([['1']]);
   });
 
-  test('leaves nothing of a session to the next run', async () => {
+  test('keeps no session state for the next run', async () => {
     await box.run(
       "set search_path to nowhere; set application_name to 'mine'; create temporary table kept (x int); prepare p as select 1; select pg_advisory_lock(1)",
     );
@@ -95,7 +95,7 @@ describe('the SQL box', () => {
     expect(statement?.rows).toEqual([['"$user", public', 'demo sql box', null, '0', '0']]);
   });
 
-  test('ends a run that does not end, whatever timeout it set for itself', async () => {
+  test('ends a run that takes too long, whatever timeout it sets for itself', async () => {
     const impatient = new SqlBox(database.url, 200);
     expect(fault(await impatient.run('set statement_timeout = 0; select pg_sleep(600)')).message).toMatch(
       'took longer than 0.2 s',
@@ -113,7 +113,7 @@ describe('the SQL box', () => {
     await impatient.close();
   });
 
-  test('lets runs wait for each other, and refuses a flood', async () => {
+  test('queues runs, and refuses more than a bounded number', async () => {
     const outcomes = await Promise.all(
       Array.from({ length: 30 }, (_, i) => box.run(`insert into tasks values (${100 + i}, 'run ${i}')`)),
     );
@@ -126,7 +126,7 @@ describe('the SQL box', () => {
     expect(fault(outcomes.at(-1) as Outcome).message).toMatch('waiting already');
   });
 
-  test('says what is wrong where there is no database', async () => {
+  test('reports the error if the database cannot be reached', async () => {
     const lost = new SqlBox('postgres://nobody@127.0.0.1:1/none');
     expect(fault(await lost.run('select 1')).message).toMatch('ECONNREFUSED');
     await lost.close();

@@ -6,7 +6,7 @@ import { COMMIT_END_INDEX, comparePositions } from '../../src/position.ts';
 import type { ServerFrame } from '../../src/protocol.ts';
 
 const batches: Batch[] = [];
-/** Channels that somebody is subscribed to, or that are in the journal. */
+/** Channels with a subscriber, or with entries in the journal. */
 const known = new Set<string>();
 let builder: CommitBuilder;
 
@@ -39,7 +39,7 @@ function frames<Frame = ServerFrame>(): Frame[] {
   return batches.flatMap(({ entries }) => entries.map(({ payload }) => JSON.parse(payload.toString()) as Frame));
 }
 
-test('a commit makes one frame a channel, events in order, whatever they are interleaved with', () => {
+test('a commit makes one frame a channel, with events in order, however channels are interleaved', () => {
   expect(builder.begin(7, 110, 500_000_000_123_456)).toBe(true);
   event('room:1', '{"op":"insert","n":1}');
   event('room:2', '{"op":"insert","n":2}');
@@ -66,14 +66,14 @@ test('a commit makes one frame a channel, events in order, whatever they are int
   expect(builder.head).toEqual({ lsn: 120, index: COMMIT_END_INDEX });
 });
 
-test('a commit without events makes nothing and moves the head', () => {
+test('a commit without events makes no entry and moves the head', () => {
   builder.begin(7, 110, 0);
   builder.commit(120);
   expect(batches).toEqual([]);
   expect(builder.headText).toBe(`e-1-1:0/78:${COMMIT_END_INDEX}`);
 });
 
-test('rows come before messages; each frame has its own index', () => {
+test('rows come before messages, and each frame has its own index', () => {
   builder.begin(7, 110, 0);
   message('room:1', 'wave', '{"hi":1}');
   event('room:1', '{"op":"insert"}');
@@ -95,14 +95,14 @@ test('the index of a frame does not depend on other channels', () => {
   expect(frames().map((frame) => (frame as { position: string }).position)).toEqual(Array(3).fill('e-1-1:0/78:1'));
 });
 
-describe('a commit beyond the budget', () => {
+describe('a commit larger than the budget', () => {
   const row = (n: number) => `{"op":"insert","n":${n},"pad":"${'x'.repeat(300)}"}`;
 
   function commitRows(count: number, from = 0): void {
     for (let n = from; n < from + count; n++) event('room:1', row(n));
   }
 
-  test('goes on in numbered parts before its end has come', () => {
+  test('is sent in numbered parts before its end has come', () => {
     builder.begin(7, 110, 0);
     commitRows(7);
     expect(frames().map((frame) => (frame as { part?: number }).part)).toEqual([1]);
@@ -133,7 +133,7 @@ describe('a commit beyond the budget', () => {
     expect(numbers).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
   });
 
-  test('that breaks off is not sent twice when it comes again', () => {
+  test('is not sent twice if the stream breaks and repeats it', () => {
     builder.begin(7, 110, 0);
     commitRows(9);
     const before = frames().length;
@@ -148,7 +148,7 @@ describe('a commit beyond the budget', () => {
     expect(got.flatMap(({ events }) => events.map(({ n }) => n))).toEqual(Array.from({ length: 13 }, (_, n) => n));
   });
 
-  test('that breaks off twice, the second time earlier, is not sent twice either', () => {
+  test('is not sent twice if the stream breaks twice, the second time earlier', () => {
     for (const rows of [9, 5, 13]) {
       builder.resumeEpoch();
       builder.begin(7, 110, 0);
@@ -160,7 +160,7 @@ describe('a commit beyond the budget', () => {
     expect(got.flatMap(({ events }) => events.map(({ n }) => n))).toEqual(Array.from({ length: 13 }, (_, n) => n));
   });
 
-  test('has its parts after all of a commit that ends where its own record starts', () => {
+  test('sorts its parts after a commit that ends where its own record starts', () => {
     builder.begin(6, 104, 0);
     event('room:1', '{"op":"insert"}');
     builder.commit(112);
@@ -177,7 +177,7 @@ describe('a commit beyond the budget', () => {
     expect(builder.frontier).toEqual(builder.head);
   });
 
-  test('lets notifications wait for its end, through an interruption too', () => {
+  test('delays notifications until its end, through an interruption too', () => {
     builder.begin(7, 110, 0);
     builder.notification('room:{id}', 'room:1', 'before', '1');
     commitRows(5);
@@ -199,7 +199,7 @@ describe('a commit beyond the budget', () => {
     expect(builder.wholeSequence).toBe(positions.at(-1)?.sequence);
   });
 
-  test('keeps its messages until its rows are whole, and the head stays before it', () => {
+  test('holds its messages until its rows are complete, and the head stays before it', () => {
     builder.begin(7, 110, 0);
     message('room:1', 'first', '1');
     commitRows(5);
@@ -210,7 +210,7 @@ describe('a commit beyond the budget', () => {
   });
 });
 
-test('a commit that was handled before is refused; keepalives move the head only between commits', () => {
+test('refuses a commit that was handled before; keepalives move the head only between commits', () => {
   builder.keepalive(150);
   expect(builder.head.lsn).toBe(150);
   expect(builder.begin(7, 110, 0)).toBe(false);
@@ -241,7 +241,7 @@ test('a truncate is an event of every channel of its pattern, at its place among
   });
 });
 
-test('a pattern that is redefined sends nothing of the commit, but the mark', () => {
+test('a redefined pattern sends only its mark, and no event of the commit', () => {
   builder.begin(7, 110, 0);
   event('room:1', '{"op":"insert"}');
   builder.redefined('room:{id}', 'changed');
@@ -254,7 +254,7 @@ test('a pattern that is redefined sends nothing of the commit, but the mark', ()
   ).toEqual([[0, [['changed', 'room:{id}', undefined]]]]);
 });
 
-test('a row that cannot be known whole voids its channel alone', () => {
+test('a row that is not completely known voids only its channel', () => {
   builder.begin(7, 110, 0);
   event('room:2', '{"op":"insert"}');
   const name = new Bytes(16);
@@ -265,7 +265,7 @@ test('a row that cannot be known whole voids its channel alone', () => {
   expect(batches[0]?.marks).toMatchObject([{ kind: 'changed', pattern: 'room:{id}', channel: 'room:1' }]);
 });
 
-test('notifications come after all of the head, each at a place of its own', () => {
+test('notifications come after the head, each at an index of its own', () => {
   builder.begin(7, 110, 0);
   event('room:1', '{"op":"insert"}');
   builder.commit(120);
@@ -281,7 +281,7 @@ test('notifications come after all of the head, each at a place of its own', () 
   expect(builder.head).toEqual({ lsn: 130, index: COMMIT_END_INDEX });
 });
 
-test('sequences grow by one an entry or mark, over all batches', () => {
+test('sequence numbers grow by one for each entry or mark, over all batches', () => {
   for (let commit = 0; commit < 3; commit++) {
     builder.begin(7, 110 + commit * 20, 0);
     event('room:1', '{"op":"insert"}');
@@ -297,11 +297,11 @@ test('sequences grow by one an entry or mark, over all batches', () => {
   expect(builder.wholeSequence).toBe(sequences.at(-1));
 });
 
-describe('however many channels a commit has', () => {
+describe('a commit with 100,000 channels', () => {
   const CHANNELS = 100_000;
   const numbers = Array.from({ length: CHANNELS }, (_, number) => number);
 
-  test('those that somebody knows are told its end, the others are forgotten before', () => {
+  test('sends the end of the commit to known channels only, and forgets the others before', () => {
     const wanted = ['room:5', 'room:77777'];
     for (const channel of wanted) known.add(channel);
     builder = new CommitBuilder(
@@ -328,7 +328,7 @@ describe('however many channels a commit has', () => {
     expect(builder.isOpen('room:{id}', 'room:1')).toBe(false);
   });
 
-  test('rows that cannot be known whole in more than can be told void the pattern', () => {
+  test('voids the whole pattern if too many of its channels have rows that are not completely known', () => {
     builder.begin(7, 110, 0);
     for (const number of numbers) {
       const name = new Bytes(16);
@@ -343,13 +343,13 @@ describe('however many channels a commit has', () => {
   });
 });
 
-describe('in a commit in parts', () => {
-  test('messages that become too many do not wait for its end, and none is lost', () => {
+describe('a commit in parts', () => {
+  test('sends messages before its end if they become too many, and loses none', () => {
     builder.begin(7, 110, 0);
     for (let number = 0; number < 100; number++) {
       message('room:1', `m${number}`, `"${'x'.repeat(40)}"`);
       event('room:1', `{"op":"insert","pad":"${'y'.repeat(40)}"}`);
-      // what waits is bounded
+      // queued messages are bounded
       expect(builder.bytes.length).toBeLessThan(1_500);
     }
     builder.commit(120);
@@ -360,7 +360,7 @@ describe('in a commit in parts', () => {
     expect(positions).toEqual([...positions].sort(comparePositions));
   });
 
-  test('a channel that is void takes no part in it, and disturbs no other', () => {
+  test('leaves out a void channel, without effect on others', () => {
     builder.begin(7, 110, 0);
     const name = new Bytes(16);
     name.ascii('room:1');

@@ -62,7 +62,7 @@ test('a deque is a queue', () => {
   );
 });
 
-test('the ring keeps the newest within its bounds, and says what it dropped', () => {
+test('the ring keeps the newest entries within its bounds, and tells what it dropped', () => {
   const channels = fc.array(fc.constantFrom('a0', 'a1', 'b0', 'b1'), { minLength: 1, maxLength: 4 });
   const step = fc.record({ channels, truncated: fc.subarray(['a', 'b']), waitMs: fc.nat(400) });
   fc.assert(
@@ -83,7 +83,7 @@ test('the ring keeps the newest within its bounds, and says what it dropped', ()
         const made = journal.append(batch);
         sequence += batch.entries.length + batch.marks.length;
         model.push({ lsn, at: now, entries: [...batch.entries, ...made].map(({ channel }) => channel), truncated });
-        // a truncate reaches every channel that is known and has no event of its own in the commit
+        // a truncate reaches every known channel that has no event of its own in the commit
         for (const { channel } of made)
           expect([truncated.includes(channel[0] as string), (channels as readonly string[]).includes(channel)]).toEqual(
             [true, false],
@@ -106,7 +106,7 @@ test('the ring keeps the newest within its bounds, and says what it dropped', ()
   );
 });
 
-test('a log that is held tells what was dropped from it; one that nobody holds is forgotten', () => {
+test('a held log tells what was dropped from it, and a log without holders is forgotten', () => {
   const journal = new MemoryJournal({ bytesMax: 800, ageMaxMs: 1_000, now: () => 0 });
   const log = journal.hold('a0', 'a', -1);
   for (let index = 0; index < 5; index++) journal.append(makeBatch(1 + index, 10 + index, ['a0']));
@@ -121,7 +121,7 @@ test('a log that is held tells what was dropped from it; one that nobody holds i
   expect(journal.hold('a0', 'a', -1)).not.toBe(log);
 });
 
-test('commits that were dropped are remembered by xid', () => {
+test('dropped commits are remembered by xid', () => {
   const journal = new MemoryJournal({ bytesMax: 400, ageMaxMs: 1_000, now: () => 0 });
   journal.append(makeBatch(1, 10, ['a0']));
   journal.append(makeBatch(2, 20, ['a0']));
@@ -130,7 +130,7 @@ test('commits that were dropped are remembered by xid', () => {
   expect(journal.evictedUnseen((xid) => xid === 20)).toBe(false);
 });
 
-test('marks reach logs that are made later; a void one says since when', () => {
+test('marks reach logs that are created later, with the LSN since which they are void', () => {
   const journal = new MemoryJournal({ bytesMax: 10_000, ageMaxMs: 1_000, now: () => 0 });
   const mark: Mark = { pattern: 'a', sequence: 1, xid: 1, kind: 'changed', lsn: 10, index: 1 };
   journal.append({
@@ -146,7 +146,7 @@ test('marks reach logs that are made later; a void one says since when', () => {
   expect(journal.hold('b0', 'b', -1).voided).toBeUndefined();
 });
 
-test('a name that another pattern makes now starts empty', () => {
+test('a channel name that now belongs to another pattern starts with an empty log', () => {
   const journal = new MemoryJournal({ bytesMax: 10_000, ageMaxMs: 1_000, now: () => 0 });
   journal.append(makeBatch(1, 10, ['a0']));
   const log = journal.hold('a0', 'z', -1);
@@ -155,7 +155,7 @@ test('a name that another pattern makes now starts empty', () => {
   expect(journal.entryCount).toBe(0);
 });
 
-test('a log that is made while parts of a commit are gone already says so', () => {
+test('a log that is created while parts of a commit are already dropped tells so', () => {
   const journal = new MemoryJournal({ bytesMax: 400, ageMaxMs: 1_000, now: () => 0 });
   journal.append(makeBatch(1, 10, ['a0']));
   expect([journal.knows('a0'), journal.knows('a1')]).toEqual([true, false]);

@@ -24,7 +24,7 @@ beforeEach(() => {
   retention.startFrom(1_000);
 });
 
-test('an idle database is trailed by one window', () => {
+test('the flushed LSN of an idle database follows the head one window behind', () => {
   expect(retention.flushed()).toBe(1_000);
   for (; now < 9_900; now += 100) {
     head += 1;
@@ -40,7 +40,7 @@ test('an idle database is trailed by one window', () => {
   expect(retention.written()).toBe(head);
 });
 
-test('what the journal still has is kept, however long ago', () => {
+test('keeps the WAL of everything in the journal, however old', () => {
   walNeeded = 1_000;
   for (now = 0; now < 60_000; now += 1_000) {
     head += 10;
@@ -50,7 +50,7 @@ test('what the journal still has is kept, however long ago', () => {
   expect(retention.flushed()).toBe(1_300);
 });
 
-test('the bound in WAL bytes wins', () => {
+test('the bound in WAL bytes takes precedence', () => {
   walNeeded = 1_000;
   head = 6_000;
   expect(retention.flushed()).toBe(1_000);
@@ -58,7 +58,7 @@ test('the bound in WAL bytes wins', () => {
   expect(retention.flushed()).toBe(1_500);
 });
 
-test('it never goes back, and never passes the head', () => {
+test('the flushed LSN never goes back, and never passes the head', () => {
   head = 20_000;
   const before = retention.flushed();
   expect(before).toBe(15_000);

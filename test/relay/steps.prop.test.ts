@@ -1,4 +1,4 @@
-/** What ingest tells gateways in other processes: each receives the same steps as one in the same process. */
+/** The steps that ingest sends to gateways in other processes are the same as in one process. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { CommitBuilder } from '../../src/commit/builder.ts';
@@ -15,7 +15,7 @@ const COMMIT_BYTES = 400;
 const CHANNELS = ['a:0', 'a:1', 'b:%C3%B6'];
 const patternOf = (channel: string) => `${channel[0]}:{id}`;
 
-/** What a commit does, and where the stream goes on without its end. */
+/** A part of a commit, and the points where the stream resumes without the commit's end. */
 type Act =
   | { readonly kind: 'event'; readonly channel: number; readonly bytes: number }
   | {
@@ -51,7 +51,7 @@ function perform(builder: CommitBuilder, { kind, channel, bytes }: Act): void {
   builder.event(pattern, out, start);
 }
 
-/** One step, as data. */
+/** One step as data. */
 type Step = {
   [Kind in Exclude<keyof StreamFollower, 'flush'>]: readonly [
     kind: Kind,
@@ -60,7 +60,7 @@ type Step = {
 }[Exclude<keyof StreamFollower, 'flush'>];
 type Received = Step | readonly ['moveTo', HeadState];
 
-/** Notes the steps that it receives. */
+/** Records the steps that it receives. */
 class Recorder implements StepReceiver {
   readonly received: Received[] = [];
   moveTo = (head: HeadState): void => void this.received.push(['moveTo', head]);
@@ -91,7 +91,7 @@ const sourceHead = (state: HeadState): SourceHead => ({
   isOpen: () => false,
 });
 
-/** As data: marks with what they make of channels. */
+/** A batch as plain data, including the frame that each mark makes for each channel. */
 const plain = (batch: Batch) => ({
   ...batch,
   entries: batch.entries.map(({ payload, ...entry }) => ({ ...entry, payload: payload.toString('latin1') })),
@@ -101,14 +101,14 @@ const plain = (batch: Batch) => ({
   })),
 });
 
-test('a follower in another process receives each batch as it was, and sees the same head at each step', () => {
+test('a follower in another process receives each batch unchanged, and sees the same head at each step', () => {
   const commit = fc.record({ acts: fc.array(act, { maxLength: 8 }), isLast: fc.boolean() });
   fc.assert(
     fc.property(fc.array(commit, { maxLength: 10 }), fc.integer({ min: 3, max: 2_000 }), (commits, bytesMax) => {
       const replica = new Replica();
       const sent: Batch[] = [];
       const received: Batch[] = [];
-      /** What the source's head was at each batch, and which channels were open. */
+      /** The source's head at each batch, and the channels that were open. */
       const heads: { readonly head: unknown; readonly isOpen: readonly boolean[] }[] = [];
       const plainHead = ({ epoch, headText, frontier, openXid, wholeSequence }: Head) => ({
         epoch,
@@ -139,7 +139,7 @@ test('a follower in another process receives each batch as it was, and sees the 
           const head = heads[received.length];
           received.push(batch);
           expect(plainHead(replica)).toEqual(head?.head);
-          // a channel that is open at the source is open here; where the commit has ended, none is
+          // a channel that is open at the source is open here; after a commit no channel is open
           for (const [index, name] of CHANNELS.entries()) {
             const isOpen = replica.isOpen(patternOf(name), name);
             if (replica.openXid === 0) expect(isOpen).toBe(false);
@@ -213,7 +213,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 );
 const MOVES_HEAD: ReadonlySet<string> = new Set(['marker', 'begin']);
 
-test('all other steps arrive as they were, however they are cut into messages', () => {
+test('all other steps arrive unchanged, however they are cut into messages', () => {
   fc.assert(
     fc.property(fc.array(step), headState, fc.integer({ min: 3, max: 5_000 }), (steps, head, bytesMax) => {
       const writer = new StepWriter(sourceHead(head));
@@ -234,7 +234,7 @@ function write(writer: StepWriter, [kind, argument]: Step): void {
   (writer[kind] as (value: typeof argument) => void)(argument);
 }
 
-test('steps that were taken stay unchanged while the next are written, whether they were small or large', () => {
+test('steps that were taken stay unchanged while the next are written, small or large', () => {
   const writer = new StepWriter(sourceHead(NOTHING));
   const read = (steps: Buffer) => {
     const recorder = new Recorder();
