@@ -95,8 +95,8 @@ export class ViewAccess implements Access {
       return isValue ? this.#denied(channel, claims) : unknown(channel);
     } catch (error) {
       if (queryFault(error) === 'view') return this.#broken(channel, error as pg.DatabaseError);
-      this.#logger.debug({ channel: channel.name, error: (error as Error).message }, 'told a client to try again');
-      return new SnoError('try_again', 'the database could not be asked who may join', { cause: error });
+      this.#logger.debug({ channel: channel.name, error: (error as Error).message }, 'a client received try_again');
+      return new SnoError('try_again', 'the database did not answer the access check', { cause: error });
     }
   }
 
@@ -122,7 +122,7 @@ export class ViewAccess implements Access {
   /** Logs the missing access view. The client is not told. */
   #logUndeclared({ code, detail, hint }: SnoError): void {
     this.#once(hint, () =>
-      this.#logger.warn({ code, hint }, `a client asked for a channel that nobody may join: ${detail}`),
+      this.#logger.warn({ code, hint }, `a client asked for a channel that no client may join: ${detail}`),
     );
   }
 
@@ -142,7 +142,7 @@ export class ViewAccess implements Access {
     this.#once(JSON.stringify([text, error.code]), () =>
       this.#logger.error(
         { view: `channel_access."${text}"`, sqlstate: error.code, channel: channel.name },
-        `the access view raises an error, which refuses every client that it is raised for: ${error.message}`,
+        `the access view raises an error, so Snö refuses the clients concerned: ${error.message}`,
       ),
     );
     return broken(channel, error);

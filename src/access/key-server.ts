@@ -7,11 +7,11 @@ export function watchKeyServer(logger: Logger, metrics: Pick<Metrics, 'keyServer
   let isDown = false;
   return (error) => {
     metrics.keyServer[error === undefined ? 'answered' : 'failed'].inc();
-    if (error === undefined && isDown) logger.info('the key server gives keys again');
+    if (error === undefined && isDown) logger.info('the key server returns usable keys again');
     if (error !== undefined && !isDown)
       logger.warn(
         { error: error.message },
-        'the key server gives no keys: the known ones stay in force for SNO_JWKS_KEEP_SECONDS, other tokens are refused',
+        'the key server returns no usable keys: the known keys stay in force for SNO_JWKS_KEEP_SECONDS, and tokens of other keys are refused',
       );
     isDown = error !== undefined;
   };

@@ -116,7 +116,7 @@ export class RemoteKeySet {
   };
 
   async #match(header: JWSHeaderParameters, token: FlattenedJWSInput) {
-    if (this.#keys === undefined) throw this.#failure ?? new Error('the key server has not been asked');
+    if (this.#keys === undefined) throw this.#failure ?? new Error('Snö has not asked the key server yet');
     try {
       return await this.#keys(header, token);
     } catch (error) {
@@ -155,7 +155,7 @@ export class RemoteKeySet {
       const response = await fetch(this.#url, { signal, headers, redirect: 'manual' });
       if (response.status !== 200) {
         await response.body?.cancel();
-        throw new Error(`it answers with status ${response.status}`);
+        throw new Error(`it answered with status ${response.status}`);
       }
       this.#keys = createLocalJWKSet({ keys: this.#goodKeys(await textOf(response)) });
       this.#age.restart();
@@ -172,12 +172,12 @@ export class RemoteKeySet {
     try {
       set = JSON.parse(text);
     } catch {
-      throw new Error('it gives no JSON');
+      throw new Error('its answer is not JSON');
     }
     const keys = (set as { readonly keys?: unknown } | null)?.keys;
-    if (!Array.isArray(keys)) throw new Error('it gives no key set');
+    if (!Array.isArray(keys)) throw new Error('its answer is not a key set (JWKS)');
     const good = keys.filter((key) => this.#isGood(key)).slice(0, KEYS_MAX);
-    if (good.length === 0) throw new Error(`it gives ${keys.length} keys, of which none checks signatures`);
+    if (good.length === 0) throw new Error(`none of its ${keys.length} keys verifies signatures`);
     return good;
   }
 

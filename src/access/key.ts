@@ -37,7 +37,7 @@ export function publicKey(source: string): VerificationKey {
   if (algorithms === undefined) {
     throw new SnoError(
       'setting_invalid',
-      `SNO_JWT_PUBLIC_KEY: a key of type ${key.asymmetricKeyType} signs no tokens; use RSA, EC (P-256, P-384, P-521) or Ed25519`,
+      `SNO_JWT_PUBLIC_KEY: a key of type ${key.asymmetricKeyType} cannot verify tokens; use RSA, EC (P-256, P-384, P-521) or Ed25519`,
     );
   }
   return { algorithms, find: async () => key };
@@ -50,11 +50,11 @@ function parsePublicKey(source: string): KeyObject {
   } catch (cause) {
     throw new SnoError(
       'setting_invalid',
-      'SNO_JWT_PUBLIC_KEY: neither a public key in PEM (SPKI) nor a readable file with one',
+      'SNO_JWT_PUBLIC_KEY: must be a public key in PEM (SPKI), or the path of a readable file with one',
       { cause },
     );
   }
-  throw new SnoError('setting_invalid', 'SNO_JWT_PUBLIC_KEY: this is a private key; only the public half belongs here');
+  throw new SnoError('setting_invalid', 'SNO_JWT_PUBLIC_KEY: this is a private key; set the public key');
 }
 
 function algorithmsOf(key: KeyObject): readonly string[] | undefined {

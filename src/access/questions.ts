@@ -139,7 +139,7 @@ export class Questions {
    * `address`: the client's, used when too many wait.
    */
   ask(sql: string, parameters: readonly string[], certain: boolean, address?: string): Promise<boolean> {
-    if (this.#isClosed) return Promise.reject(new Error('the service stops'));
+    if (this.#isClosed) return Promise.reject(new Error('the service is stopping'));
     const lane = this.#lane(sql, certain);
     const key = parameters.length === 1 ? (parameters[0] as string) : JSON.stringify(parameters);
     return new Promise((resolve, reject) => {
@@ -161,7 +161,7 @@ export class Questions {
   #refuseOne({ reject }: Waiter): void {
     const { waitingMax, refused } = this.#options;
     refused();
-    reject(new Error(`${waitingMax} access checks wait already`));
+    reject(new Error(`${waitingMax} access checks are already waiting`));
   }
 
   /** Refuses waiting questions. Running queries continue. */
@@ -169,7 +169,7 @@ export class Questions {
     this.#isClosed = true;
     for (const lane of this.#order) {
       clearTimeout(lane.timer);
-      this.#refuse(lane.take(Number.POSITIVE_INFINITY), new Error('the service stops'));
+      this.#refuse(lane.take(Number.POSITIVE_INFINITY), new Error('the service is stopping'));
     }
   }
 

@@ -62,19 +62,19 @@ function denialOf(name: string, lack: Lack, asked: readonly AskedClaim[], claims
   const wantingNames = listed(asked.filter((claim) => claim.lack === lack).map((claim) => claim.name));
   switch (lack) {
     case 'no token':
-      return new SnoError('access_denied', `this connection gave no token, and may not join ${name}`, {
+      return new SnoError('access_denied', `this connection has no token and may not join ${name}`, {
         detail,
       });
     case 'claim missing':
       return new SnoError(
         'access_denied',
-        `this token may not join ${name}: it lacks ${wantingNames} that the channel asks for, and has ${names}`,
+        `this token may not join ${name}: it lacks ${wantingNames} that the channel requires; it has ${names}`,
         { detail },
       );
     case 'claim of another type':
       return new SnoError(
         'access_denied',
-        `this token may not join ${name}: ${wantingNames} of it must be of another type; it has ${names}`,
+        `this token may not join ${name}: ${wantingNames} must be of another type; it has ${names}`,
         { detail },
       );
     case 'no row':
@@ -104,16 +104,20 @@ export function unknown(channel: ResolvedChannel): SnoError {
   const invalidValues = faults
     .map(({ value, type }) => `${value} is not a valid ${OWN_TYPE.test(type) ? 'value' : type}`)
     .join(', or ');
-  return new SnoError('channel_unknown', `there is no channel ${name}: ${invalidValues}, as Postgres writes it`, {
-    detail: `channels."${pattern.text}": ${logged.join(', or ')}, as Postgres writes it`,
-  });
+  return new SnoError(
+    'channel_unknown',
+    `the channel ${name} does not exist: ${invalidValues}, as Postgres writes it`,
+    {
+      detail: `channels."${pattern.text}": ${logged.join(', or ')}, as Postgres writes it`,
+    },
+  );
 }
 
 export function undeclared({ name, pattern }: ResolvedChannel): SnoError {
   const columns = [...pattern.columns, 'user_id as sub'].join(', ');
-  return new SnoError('access_undeclared', `nobody may join ${name}`, {
+  return new SnoError('access_undeclared', `no client may join ${name}`, {
     detail: `the channel has no access view channel_access."${pattern.text}"`,
-    hint: `Create the view that says who may: create view channel_access."${pattern.text}" as select ${columns} from ...`,
+    hint: `Create the access view: create view channel_access."${pattern.text}" as select ${columns} from ...`,
   });
 }
 

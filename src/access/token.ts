@@ -40,14 +40,14 @@ export function accessWarnings(
   if (SNO_ACCESS === 'open')
     return [
       {
-        message: 'SNO_ACCESS=open: everyone may join every channel. For development only.',
+        message: 'SNO_ACCESS=open: every client may join every channel. For development only.',
         hint: 'Unset SNO_ACCESS and create access views.',
       },
     ];
   if ([SNO_JWT_SECRET, SNO_JWT_PUBLIC_KEY, SNO_JWKS_URL].some((key) => key !== undefined)) return [];
   return [
     {
-      message: 'no key to check tokens with is set: only channels whose access view asks for no claim can be joined',
+      message: 'no key to check tokens with is set: clients can join only channels whose access view asks for no claim',
       hint: 'Set SNO_JWT_SECRET (32 bytes or more), SNO_JWT_PUBLIC_KEY or SNO_JWKS_URL. For development, sno token signs with SNO_JWT_SECRET.',
     },
   ];
@@ -80,11 +80,8 @@ class JwtTokens implements Tokens {
       return new SnoError('token_unverifiable', 'no key to check tokens with is configured');
     }
     const algorithm = token.length > TOKEN_BYTES_MAX ? undefined : algorithmOf(token);
-    if (algorithm === undefined) return new SnoError('token_invalid', 'the token is no JSON Web Token');
-    let refusal = new SnoError(
-      'token_invalid',
-      `tokens of algorithm ${JSON.stringify(algorithm)} are not accepted here`,
-    );
+    if (algorithm === undefined) return new SnoError('token_invalid', 'the token is not a JSON Web Token');
+    let refusal = new SnoError('token_invalid', `tokens of algorithm ${JSON.stringify(algorithm)} are not accepted`);
     for (const key of this.#keys) {
       if (!key.algorithms.includes(algorithm)) continue;
       try {
@@ -148,12 +145,15 @@ function tokenError(error: unknown): SnoError {
   if (error instanceof errors.JWTExpired) return new SnoError('token_expired', 'the token has expired');
   if (error instanceof errors.JWTClaimValidationFailed) {
     if (error.claim === 'nbf') return new SnoError('token_expired', 'the token is not valid yet');
-    return new SnoError('token_invalid', `the token's claim ${JSON.stringify(error.claim)} is not as required`);
+    return new SnoError(
+      'token_invalid',
+      `the token's claim ${JSON.stringify(error.claim)} does not have the required value`,
+    );
   }
   if (error instanceof errors.JWSSignatureVerificationFailed)
     return new SnoError('token_invalid', "the token's signature does not verify");
   if (error instanceof errors.JWKSNoMatchingKey) {
-    return new SnoError('token_invalid', "no key of the key server fits the token's key id and algorithm");
+    return new SnoError('token_invalid', "no key of the key server matches the token's key id and algorithm");
   }
   if (
     error instanceof errors.JWTInvalid ||
@@ -163,5 +163,5 @@ function tokenError(error: unknown): SnoError {
   ) {
     return new SnoError('token_invalid', 'the token is malformed');
   }
-  return new SnoError('token_unverifiable', 'the key server did not give a usable key set', { cause: error });
+  return new SnoError('token_unverifiable', 'the key server did not return a usable key set', { cause: error });
 }

@@ -77,7 +77,7 @@ export class Admin {
       await once(app.server, 'listening');
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
-      throw new SnoError('address_in_use', `${host}:${port} (SNO_ADMIN_PORT) is taken`, { cause: error });
+      throw new SnoError('address_in_use', `${host}:${port} (SNO_ADMIN_PORT) is already in use`, { cause: error });
     }
     this.#certificate?.serve(app.server as unknown as TlsServer);
     return app.server.address() as AddressInfo;

@@ -155,7 +155,7 @@ async function listen(app: FastifyInstance, wanted: number | undefined): Promise
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw cause;
       if (port + 1 < first + attempts) continue;
-      throw new SnoError('address_in_use', `port ${port} on ${HOST} is taken`, {
+      throw new SnoError('address_in_use', `port ${port} on ${HOST} is already in use`, {
         hint: 'Choose another port for the page with --port.',
         cause,
       });

@@ -125,7 +125,7 @@ export class Joining {
     const subscription = this.#subscription;
     const position = parsePosition(text);
     if (position === undefined) {
-      feed.fail(subscription, new SnoError('position_invalid', 'since is no position that this server gave'));
+      feed.fail(subscription, new SnoError('position_invalid', '`since` is not a position that this server gave'));
       return;
     }
     const { journal, epoch, frontier } = this.#hub;
@@ -196,7 +196,7 @@ export class Joining {
         return !subscription.isEnded;
       }
       if (attempt === SNAPSHOT_ATTEMPTS_MAX)
-        throw new SnoError('try_again', `commits of ${channel.name} do not become visible`);
+        throw new SnoError('try_again', `queries do not see the latest commits of ${channel.name} yet`);
       await pause(attempt);
     }
   }

@@ -63,7 +63,7 @@ export class Reaches {
     this.#waiter = waiter;
   }
 
-  /** Returns false if the connection waits for too many commits. */
+  /** Returns false if the connection already waits for as many commits as it may. */
   ask(commit: CommitReference): boolean {
     const { text, lsn, xid } = commit;
     const { options } = this.#host;

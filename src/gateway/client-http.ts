@@ -94,11 +94,7 @@ export class ClientHttp {
     if (hasToken(url)) return 'token_in_url';
     if (method !== 'GET' || headers.upgrade?.toLowerCase() !== 'websocket') return 'websocket_required';
     if (this.#hosts.admitsPage(request)) return undefined;
-    this.#logPage(
-      'origin_refused',
-      headers,
-      'SNO_ALLOWED_ORIGINS does not include the origin of a page, which was refused',
-    );
+    this.#logPage('origin_refused', headers, 'a page was refused: SNO_ALLOWED_ORIGINS does not include its origin');
     return 'origin_refused';
   }
 

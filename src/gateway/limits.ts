@@ -25,7 +25,7 @@ export class Limits {
   /** `address` is the client's, if known. */
   met(limit: Limit, address?: string): void {
     this.#metrics.limitsMet[limit].inc();
-    this.sometimes(limit, () => this.#logger.info({ limit, address }, 'a client met a limit'));
+    this.sometimes(limit, () => this.#logger.info({ limit, address }, 'a client reached a limit'));
   }
 
   /** Logs an event that clients can cause as often as they like. `what` is one of a few values. */

@@ -290,8 +290,8 @@ export class Gateway {
     const { SNO_MAX_CONNECTIONS: max, SNO_MAX_CONNECTIONS_PER_ADDRESS: perAddressMax } = this.#options.settings;
     const [limit, message] =
       excess === 'in all'
-        ? (['connections', `the server has ${max} connections, as many as it may`] as const)
-        : (['connections_per_address', `the address has ${perAddressMax} connections, as many as it may`] as const);
+        ? (['connections', `the server has reached its limit of ${max} connections`] as const)
+        : (['connections_per_address', `the address has reached its limit of ${perAddressMax} connections`] as const);
     this.#services.limits.met(limit, address);
     connection.refuse(new SnoError('overloaded', message), CLOSE.overloaded);
   }

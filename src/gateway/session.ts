@@ -173,10 +173,7 @@ export class Session implements Grant, AttemptSession {
     metrics.denials[told.code]?.inc();
     if (error.code === 'channel_unknown' && channel !== undefined) this.#logUnknown(error, channel);
     const { code, message, detail, hint } = error;
-    logger.debug(
-      { connection: this.id, code, channel, error: message, detail, hint },
-      'told a client that something is wrong',
-    );
+    logger.debug({ connection: this.id, code, channel, error: message, detail, hint }, 'a client received an error');
     return told;
   }
 
@@ -186,7 +183,7 @@ export class Session implements Grant, AttemptSession {
     limits.sometimes(code, () => {
       const channel = asked.slice(0, LOGGED_CHARACTERS_MAX);
       const meant = detail === undefined ? channels.meant(asked) : undefined;
-      const why = detail ?? `no view makes it${meant === undefined ? '' : `; did you mean ${meant}?`}`;
+      const why = detail ?? `no view matches it${meant === undefined ? '' : `; did you mean ${meant}?`}`;
       logger.info({ code, connection: this.id, channel }, `a client asked for a channel that does not exist: ${why}`);
     });
   }
@@ -199,15 +196,15 @@ export class Session implements Grant, AttemptSession {
       return new SnoError('channel_invalid', `the name is longer than ${channelBytesMax} bytes`);
     }
     if (since !== undefined && snapshot === true)
-      return new SnoError('position_invalid', '`since` stands beside `snapshot`');
+      return new SnoError('position_invalid', '`since` and `snapshot` exclude each other');
     if (since !== undefined && parsePosition(since) === undefined)
-      return new SnoError('position_invalid', '`since` is no position');
+      return new SnoError('position_invalid', '`since` is not a position');
     if (this.#attempts?.has(channel) || this.#feed.has(channel)) {
-      return new SnoError('already_subscribed', 'this connection is subscribed to the channel already');
+      return new SnoError('already_subscribed', 'this connection is already subscribed to the channel');
     }
     if (subscriptionsMax > 0 && this.#feed.subscriptionCount + this.#checks >= subscriptionsMax) {
       limits.met('subscriptions', this.address);
-      return new SnoError('too_many_subscriptions', `a connection may have ${subscriptionsMax} subscriptions`);
+      return new SnoError('too_many_subscriptions', `a connection may have at most ${subscriptionsMax} subscriptions`);
     }
     return undefined;
   }

@@ -124,7 +124,7 @@ export class SubscribeAttempt {
 }
 
 function undelivered(name: string): SnoError {
-  return new SnoError('try_again', `it is not known just now whether there is a channel ${name}`);
+  return new SnoError('try_again', `Snö does not know yet whether the channel ${name} exists`);
 }
 
 function snapshotRefusal(channel: ResolvedChannel, from: From): SnoError | undefined {
@@ -132,11 +132,11 @@ function snapshotRefusal(channel: ResolvedChannel, from: From): SnoError | undef
   if (channel.isViewGone === true)
     return new SnoError(
       'channel_unavailable',
-      `the view of the channel ${channel.name} was dropped, so that it has no rows now`,
+      `the view of the channel ${channel.name} was dropped, so it has no rows now`,
     );
   return new SnoError(
     'snapshot_unavailable',
-    `the channel ${channel.name} has no channel view, and so no rows: it carries published messages only`,
+    `the channel ${channel.name} has no channel view, so it has no rows: it carries published messages only`,
   );
 }
 

@@ -156,7 +156,7 @@ export class Certificate {
       if (version !== this.#complained)
         this.#logger.error(
           { code: 'tls_invalid', error: (error as Error).message, hint: ERRORS.tls_invalid.hint },
-          'the new certificate is not usable; the old one stays',
+          'the new certificate is invalid; the old one stays in use',
         );
       this.#complained = version;
     }

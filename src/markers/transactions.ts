@@ -45,7 +45,7 @@ export class Transactions {
       try {
         if ((await this.#snapshot()).sees(xid)) return;
       } catch (error) {
-        logger.warn({ error: String(error) }, 'what queries see cannot be asked just now, it is tried again');
+        logger.warn({ error: String(error) }, 'Snö could not ask which transactions queries see; it tries again');
       }
       await pause(attempt);
     }

@@ -55,7 +55,10 @@ export class MessageJoiner {
    */
   take(message: Buffer): Buffer | undefined {
     if (message[0] !== VERSION)
-      throw new SnoError('relay_version', `a message has version ${message[0]}, and this process reads ${VERSION}`);
+      throw new SnoError(
+        'relay_version',
+        `the message has version ${message[0]}, but this process reads version ${VERSION}`,
+      );
     this.#pieces.push(message.subarray(HEADER_BYTES));
     if (message[1] === MORE) return undefined;
     const pieces = this.#pieces;

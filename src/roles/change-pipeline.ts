@@ -51,7 +51,8 @@ export class ChangePipeline {
     this.#asker = new RemoteAsker({
       pool,
       pause: pauseBefore,
-      onUnreachable: (error) => logger.warn({ error: error.message }, 'rows could not be evaluated, it is tried again'),
+      onUnreachable: (error) =>
+        logger.warn({ error: error.message }, 'Postgres could not evaluate rows; Snö tries again'),
     });
     this.#lookahead = new Lookahead({
       answers,

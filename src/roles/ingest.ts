@@ -225,7 +225,7 @@ export class IngestRole implements WalHandler, BacklogSource {
     if (reason !== undefined || loss !== undefined)
       logger.error(
         { code: loss === undefined ? undefined : 'slot_lost', reason, epoch },
-        `a new history begins${loss === undefined ? '' : ` on the slot, since ${loss}`}: commits may be missing, all subscribers are reset`,
+        `a new history begins${loss === undefined ? '' : ` on the slot, because ${loss}`}: commits may be missing, so all subscribers are reset`,
       );
     this.#generation = generation;
     this.head.startEpoch(epoch, from);

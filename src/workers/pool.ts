@@ -253,7 +253,7 @@ export class WorkerPool implements Gateways {
       this.#pace();
       if (this.#isStopping) return;
       // After a bug, a replacement would meet the same bug.
-      if (how.isBug) onBug(new SnoError('worker_failed', `worker ${number} has ended with ${how.code}, at a bug`));
+      if (how.isBug) onBug(new SnoError('worker_failed', `worker ${number} ended with ${how.code} because of a bug`));
       else if (worker.isListening) this.#ended(number, how, Date.now() - startedAt > WELL_MS ? 0 : attempt + 1);
     });
     await worker.ready;
@@ -274,7 +274,7 @@ export class WorkerPool implements Gateways {
   }
 
   #ended(number: number, how: Exit, attempt: number): void {
-    this.#options.logger.error({ worker: number, ...how }, 'a worker has ended: another takes its place');
+    this.#options.logger.error({ worker: number, ...how }, 'a worker ended; Snö starts another in its place');
     void this.#replace(number, attempt);
   }
 
@@ -287,7 +287,7 @@ export class WorkerPool implements Gateways {
       } catch (error) {
         this.#options.logger.error(
           { worker: number, error: String(error) },
-          'a worker could not be started, it is tried again',
+          'a worker could not start; Snö tries again',
         );
       }
     }
@@ -328,7 +328,7 @@ export class WorkerPool implements Gateways {
         if (silentChecks >= MEASURE_CHECKS) void worker.measure();
         continue;
       }
-      this.#options.logger.error({ pid: worker.pid }, 'a worker does not answer: it is ended');
+      this.#options.logger.error({ pid: worker.pid }, 'a worker does not answer; Snö kills it');
       worker.kill();
     }
     this.#pace();

@@ -81,7 +81,7 @@ export class WorkerProcess implements Taker {
         this.#waitingBytes = 0;
         for (const [address, count] of this.#entered)
           for (let left = count; left > 0; left--) options.admission.leave(address);
-        const failed = new SnoError('worker_failed', `a worker ended with ${signal ?? code} before it listened`);
+        const failed = new SnoError('worker_failed', `a worker ended with ${signal ?? code} before it served clients`);
         this.#onReady(failed);
         this.#onListening(failed);
         this.#onOpened();

@@ -284,7 +284,7 @@ test('too many waiting checks, and checks that take too long, are told to try ag
     }),
   );
   expect(new Set(checks.map(([code]) => code))).toEqual(new Set(['try_again']));
-  expect(checks.filter(([, cause]) => cause === '50 access checks wait already')).toHaveLength(10);
+  expect(checks.filter(([, cause]) => cause === '50 access checks are already waiting')).toHaveLength(10);
   expect(await metrics.text()).toContain('sno_limits_met_total{limit="access_waiting"} 10\n');
 });
 

@@ -31,11 +31,11 @@ const channel = (value: string, type = 'integer', view: ServedAccess | undefined
 const ORG = '00000000-0000-0000-0000-000000000001';
 
 test.each<[Claims, string, RegExp, RegExp]>([
-  [ANONYMOUS, 'no token', /^this connection gave no token/, /sub \(text\), which is missing;.*; there is no token$/],
+  [ANONYMOUS, 'no token', /^this connection has no token/, /sub \(text\), which is missing;.*; there is no token$/],
   [
     { sub: 'u1', exp: 5 },
     'claim missing',
-    /: it lacks the claim "org_ref" that the channel asks for, and has the claims "sub", "exp"\./,
+    /: it lacks the claim "org_ref" that the channel requires; it has the claims "sub", "exp"\./,
     /sub \(text\), which is "u1"; org_ref \(uuid\), which is missing; the token has the claims "sub", "exp"$/,
   ],
   [
@@ -48,10 +48,10 @@ test.each<[Claims, string, RegExp, RegExp]>([
   [
     { sub: 'u1', org_ref: ['red'] },
     'claim of another type',
-    /: the claim "org_ref" of it must be of another type; it has/,
+    /: the claim "org_ref" must be of another type; it has/,
     /which is \["red"\], not a value/,
   ],
-  [{ sub: 'u1', org_ref: { id: ORG } }, 'claim of another type', /the claim "org_ref" of it must/, /which is \{"id":/],
+  [{ sub: 'u1', org_ref: { id: ORG } }, 'claim of another type', /the claim "org_ref" must/, /which is \{"id":/],
   [{ sub: 'u1', org_ref: [] }, 'no row', /may not join project:42; it has/, /which is \[\];/],
   [{ sub: 'u1', org_ref: ['red', ORG] }, 'no row', /may not join project:42; it has/, /which is \["red",/],
   [{ sub: 'u1', org_ref: ORG }, 'no row', /may not join project:42; it has/, /has no row for "project:42"\. It asks/],
@@ -84,7 +84,7 @@ test.each([
   const error = unknown(channel(value, type));
   expect(error.detail).toBe(`channels."project:{project_id}": {project_id}: ${logged}, as Postgres writes it`);
   expect(toldToClient(error).message).toContain(
-    `there is no channel project:${value}: ${told}, as Postgres writes it. `,
+    `the channel project:${value} does not exist: ${told}, as Postgres writes it. `,
   );
   expect(toldToClient(error).message).not.toMatch(/project_id|app\.mood/);
 });

@@ -197,8 +197,8 @@ describe('no configured key', () => {
   test.each([
     [{}, /^no key to check tokens with is set/],
     [{ SNO_JWT_ISSUER: 'a', SNO_JWT_AUDIENCE: 'b' }, /^no key to check tokens with is set/],
-    [{ SNO_ACCESS: 'open' }, /everyone may join/],
-    [{ SNO_JWT_SECRET: SECRET, SNO_ACCESS: 'open' }, /everyone may join/],
+    [{ SNO_ACCESS: 'open' }, /every client may join/],
+    [{ SNO_JWT_SECRET: SECRET, SNO_ACCESS: 'open' }, /every client may join/],
     [{ SNO_JWT_SECRET: SECRET }, undefined],
     [{ SNO_JWKS_URL: 'https://id.example/jwks' }, undefined],
   ])('%o: the operator is warned: %s', (environment, warning) => {
@@ -319,8 +319,8 @@ describe('a key server', () => {
     expect(await code(checked.verify(await first()))).toBe('good');
     await until(async () => (await outcomes())[0]?.[1] === 2, 'it gave keys');
     expect(log.map((line) => (JSON.parse(line) as { msg: string }).msg)).toEqual([
-      expect.stringMatching(/^the key server gives no keys/),
-      'the key server gives keys again',
+      expect.stringMatching(/^the key server returns no usable keys/),
+      'the key server returns usable keys again',
     ]);
   });
 

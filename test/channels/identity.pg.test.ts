@@ -105,7 +105,7 @@ test.each<Case & { hint: string; says: string }>([
       'create unique index "Long" on t (id, slug, org); create unique index t_org on t (org, id); create unique index part on t (org, id) where org > 1',
     pattern: 'org:{org}',
     body: 'select id, org',
-    says: 'Its unique index t_org has them, and can be the replica identity',
+    says: 'Its unique index t_org covers them, and can be the replica identity',
     hint: 'ALTER TABLE public.t REPLICA IDENTITY USING INDEX t_org;',
   },
   {

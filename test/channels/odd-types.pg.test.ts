@@ -164,9 +164,9 @@ describe.each(VERSIONS)('odd types, Postgres %i', (version) => {
 
   test('what prints as a name is shown with a warning, and not evaluated', async () => {
     const view = (await compiled(await tableOf('regclass[]', []))) as ChannelView;
-    expect(view.warnings).toContainEqual(expect.stringContaining('prints as the name of something'));
+    expect(view.warnings).toContainEqual(expect.stringContaining('prints as the name of an object'));
     const other = await compiled(await tableOf('regclass', [], ', c::text as t'));
-    expect((other as SnoError).message).toContain('would look that up again');
+    expect((other as SnoError).message).toContain('would look the name up again');
   });
 
   test('xml is shown, but nothing is made of it: its declaration is not in the WAL', async () => {

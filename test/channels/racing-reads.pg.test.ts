@@ -64,7 +64,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
 
 test.each([
   ['a NULL', (catalog: string) => catalog.replace(/"attachedAs" : "\d+"/, '"attachedAs" : null'), true],
-  ['a type that is gone', (catalog: string) => catalog.replace('"type" : "integer"', '"type" : "???"'), true],
+  ['a dropped type', (catalog: string) => catalog.replace('"type" : "integer"', '"type" : "???"'), true],
   ['another version', (catalog: string) => catalog.replace(/"version" : \d+/, '"version" : 1'), false],
   ['no version', (catalog: string) => catalog.replace(/"version" : \d+,/, ''), false],
 ] as const)('with %s, a catalog is read again only where it may have holes', async (_what, change, isTorn) => {

@@ -56,7 +56,7 @@ const REFUSED: readonly (readonly [body: string, reason: string, underlined: str
   ['select id from t offset 3', 'OFFSET', 'OFFSET'],
   ['with x as (select id from t) select id from x', 'WITH', 'WITH'],
   ['values (1)', 'VALUES', 'VALUES'],
-  ['select 1 as id', 'reads no table', 'SELECT'],
+  ['select 1 as id', 'does not read a table', 'SELECT'],
   ['select id from t tablesample system (50)', 'TABLESAMPLE', 't TABLESAMPLE system (50)'],
   ['select id from generate_series(1, 3) id', 'functions in FROM', 'generate_series(1, 3)'],
   ['select id from only t', 'ONLY', 'public.t'],

@@ -112,7 +112,7 @@ describe.each(VERSIONS)('the rules folder, Postgres %i', (version) => {
       'select 1;\n-- why\n  select 1/0;',
       /^1\.sql:3:3: division by zero\n {2}select 1\/0;\n {2}\^{6}$/,
     ],
-    ['transaction control', 'select 1;\ncommit;', /^1\.sql:2:1: all files are applied in one transaction/],
+    ['transaction control', 'select 1;\ncommit;', /^1\.sql:2:1: Snö applies all files in one transaction/],
     [
       'a view declared twice',
       'create view channels.a as select 1 as x; create view channels.a as select 2 as x',

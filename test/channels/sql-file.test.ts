@@ -23,14 +23,14 @@ test.each([
   [
     'commands of psql',
     'select 1;\r\n \\echo hi\r\nselect 2;',
-    'x.sql:2:2: syntax error at or near "\\": psql\'s commands are no SQL\n  \\echo hi\n  ^',
+    'x.sql:2:2: syntax error at or near "\\": psql commands are not SQL\n  \\echo hi\n  ^',
   ],
   [
     'a syntax error in the middle',
     "\u{feff}select 'ü'; selec 1;\nselect 2;",
     'x.sql:1:13: syntax error at or near "selec"\n  select \'ü\'; selec 1;\n              ^^^^^',
   ],
-  ['the end of the transaction', 'select 1;\n  COMMIT;', 'x.sql:2:3: all files are applied in one transaction'],
+  ['the end of the transaction', 'select 1;\n  COMMIT;', 'x.sql:2:3: Snö applies all files in one transaction'],
   ['two transactions', 'begin; select 1; commit;\nbegin; select 2; commit;', 'make a file of each transaction'],
   ['a transaction in its middle', 'select 1; begin; select 2; commit;', 'x.sql:1:11: '],
   ['a transaction that is undone', 'begin; select 1; rollback;', 'x.sql:1:18: '],

@@ -147,15 +147,15 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
       create view channels."halves" as select id, a || b as ab, a, prices from public.halves`);
     expect(viewOf(await catalogOf(database), 'halves').warnings).toEqual([
       expect.stringContaining('prices is numeric[], sent as a JSON number'),
-      expect.stringContaining('a TRUNCATE of a partition of public.halves alone'),
-      expect.stringMatching(/^ab is computed of several columns: .*ALTER TABLE public\.halves REPLICA IDENTITY FULL/),
+      expect.stringContaining('a TRUNCATE of a single partition of public.halves'),
+      expect.stringMatching(/^ab is computed from several columns: .*ALTER TABLE public\.halves REPLICA IDENTITY FULL/),
     ]);
     if (version < 18) return;
     await database.query(`
       create table public.virtual (id int primary key, a text, b text generated always as (a || '!') virtual);
       create view channels."virtual" as select id, b from public.virtual`);
     expect(viewOf(await catalogOf(database), 'virtual').warnings).toEqual([
-      expect.stringMatching(/^where an update leaves a as it is, .* Postgres cannot evaluate the row/),
+      expect.stringMatching(/^if an update leaves a unchanged, .* Postgres cannot evaluate the row/),
     ]);
   });
 
@@ -270,7 +270,7 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
     test.each([
       ['broken:{id}', 'pattern_invalid', 'no column id'],
       ['lists', 'channel_refused', 'emails is an array'],
-      ['stale', 'channel_refused', 'is no view'],
+      ['stale', 'channel_refused', 'is not a view'],
     ])('%s is refused', (pattern, code, reason) => {
       expect(access(pattern)).toBeInstanceOf(SnoError);
       expect(access(pattern)).toMatchObject({ code, message: expect.stringContaining(reason) });

@@ -130,7 +130,7 @@ describe('the demo server', () => {
     };
     await expect(startDemoServer(options)).rejects.toMatchObject({
       code: 'address_in_use',
-      message: `port ${port} on 127.0.0.1 is taken`,
+      message: `port ${port} on 127.0.0.1 is already in use`,
     });
   });
 

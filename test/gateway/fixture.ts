@@ -54,9 +54,9 @@ export class ScriptedAccess implements Access {
 /** Channels `room:...` without a view, `bad:...` that are refused. */
 function resolve(name: string): ResolvedChannel | SnoError {
   const [kind, value] = name.split(':') as [string, string?];
-  if (value === undefined) return new SnoError('channel_invalid', 'this is no canonical channel name');
+  if (value === undefined) return new SnoError('channel_invalid', 'this is not a canonical channel name');
   if (kind === 'bad') return new SnoError('channel_unavailable', 'the view is refused');
-  if (kind !== 'room') return new SnoError('channel_unknown', `there is no channel ${name}`);
+  if (kind !== 'room') return new SnoError('channel_unknown', `the channel ${name} does not exist`);
   const pattern = { text: 'room:{id}', columns: ['id'], literals: ['room:', ''] };
   return { name, values: [value], valueTypes: ['text'], pattern, view: undefined, access: undefined };
 }

@@ -47,7 +47,7 @@ describe('a fault is told, then the connection is closed', () => {
     ['a channel that is no string', { type: 'subscribe', channel: 7 }, 'malformed_frame'],
     ['a snapshot that is no boolean', { type: 'subscribe', channel: 'room:1', snapshot: 'yes' }, 'malformed_frame'],
     ['a since that is no string', { type: 'subscribe', channel: 'room:1', since: 12 }, 'malformed_frame'],
-    ['a second hello', { type: 'hello' }, 'hello_repeated'],
+    ['the client sent a second hello', { type: 'hello' }, 'hello_repeated'],
     ['a ping for what is no commit', { type: 'ping', reached: '0/x' }, 'malformed_frame'],
     ['a ping for a number', { type: 'ping', reached: 741 }, 'malformed_frame'],
   ])('after hello: %s', async (_what, frame, error) => {
@@ -102,7 +102,7 @@ test('the client closes with a code that names a protocol fault: it is echoed an
   const client = await fixture.welcomed();
   client.socket.close(1009);
   expect(await client.closed()).toBe(1009);
-  await until(() => fixture.log.some((line) => line.includes('larger than its WebSocket takes')), 'the log line');
+  await until(() => fixture.log.some((line) => line.includes('larger than its WebSocket accepts')), 'the log line');
 });
 
 test('a ping is answered with its payload', async () => {

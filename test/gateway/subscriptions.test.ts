@@ -114,7 +114,7 @@ describe('unsubscribe', () => {
       expect.objectContaining({
         level: 'info',
         channel: expect.stringMatching(/^(?:none|romo):/),
-        msg: 'a client asked for a channel that does not exist: no view makes it; did you mean room:{id}?',
+        msg: 'a client asked for a channel that does not exist: no view matches it; did you mean room:{id}?',
       }),
     ]);
   });

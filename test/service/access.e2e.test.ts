@@ -97,7 +97,7 @@ describe.each(VERSIONS)('Postgres %i: access views', (version) => {
       client.cut();
     }
     expect(messages).toEqual([
-      expect.stringMatching(/^this connection gave no token, and may not join project:1\./),
+      expect.stringMatching(/^this connection has no token and may not join project:1\./),
       expect.stringMatching(/^this token may not join project:1: it lacks the claim .* has the claims "role", "exp"\./),
       expect.stringMatching(/^this token may not join project:1; it has the claims "sub", "role", "exp"\./),
     ]);

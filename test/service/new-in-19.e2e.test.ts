@@ -55,7 +55,7 @@ test('a table that the publication leaves out by EXCEPT is not served, until it 
     ...lines.slice(1, -1).map(() => ['error', 'writers_open']),
     ['info', undefined],
   ]);
-  expect(lines.at(-1)?.msg).toBe('the view is served now');
+  expect(lines.at(-1)?.msg).toBe('Snö serves the view again');
   await here.query("insert into hidden values (1, 'seen')");
   await until(() => client.events('hidden').length > 0, 'its row comes');
   client.cut();

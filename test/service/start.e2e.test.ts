@@ -94,9 +94,9 @@ test('a slot of another database', async () => {
 
 test('a port that is taken', async () => {
   await withTakenPort(async (port) => {
-    await expectRefusal({ SNO_PORT: port }, 'address_in_use', new RegExp(`:${port} is taken`), /SNO_PORT/);
+    await expectRefusal({ SNO_PORT: port }, 'address_in_use', new RegExp(`:${port} is already in use`), /SNO_PORT/);
     const byWorkers = { SNO_PORT: port, SNO_WORKERS: '2' };
-    await expectRefusal(byWorkers, 'address_in_use', new RegExp(`:${port} is taken`), /SNO_PORT/);
+    await expectRefusal(byWorkers, 'address_in_use', new RegExp(`:${port} is already in use`), /SNO_PORT/);
     await expectRefusal({ SNO_ADMIN_PORT: port }, 'address_in_use', /SNO_ADMIN_PORT/, /SNO_ADMIN_PORT/);
     await expectUntouched();
   });

@@ -39,7 +39,7 @@ export function parsePattern(name: string): Pattern | SnoError {
   const literals = parts.filter((_, index) => index % 2 === 0);
   const columns = parts.filter((_, index) => index % 2 === 1);
   const fault = nameFault(name) ?? literalsFault(literals) ?? columnsFault(columns);
-  if (fault !== undefined) return new SnoError('pattern_invalid', `"${name}" is no channel pattern: ${fault}`);
+  if (fault !== undefined) return new SnoError('pattern_invalid', `"${name}" is not a valid channel pattern: ${fault}`);
   return { text: name, columns, literals };
 }
 
@@ -48,7 +48,7 @@ function nameFault(name: string): string | undefined {
   if (Buffer.byteLength(name) < NAME_BYTES_MAX) return undefined;
   return (
     `it is ${Buffer.byteLength(name)} bytes long. Postgres cuts names at ${NAME_BYTES_MAX} bytes without an error, ` +
-    `so that this one may have lost its end: use at most ${NAME_BYTES_MAX - 1}`
+    `so this name may have lost its end: use at most ${NAME_BYTES_MAX - 1}`
   );
 }
 
@@ -56,18 +56,18 @@ function literalsFault(literals: readonly string[]): string | undefined {
   for (const literal of literals) {
     const bad = NOT_LITERAL.exec(literal)?.[0];
     if (bad === '{' || bad === '}') return `a brace is not closed or not opened in "${literal}"`;
-    if (bad !== undefined) return `the character ${JSON.stringify(bad)} is none of A-Za-z0-9_.:/-`;
+    if (bad !== undefined) return `the character ${JSON.stringify(bad)} is not one of A-Za-z0-9_.:/-`;
   }
   const between = literals.slice(1, -1).find((literal) => !SEPARATOR.test(literal));
   if (between === undefined) return undefined;
   const what = between === '' ? 'nothing stands' : `only "${between}" stands`;
-  return `${what} between two placeholders, which values may contain as well: separate them with : or /`;
+  return `${what} between two placeholders, but values may contain that too: separate the placeholders with : or /`;
 }
 
 function columnsFault(columns: readonly string[]): string | undefined {
-  if (columns.includes('')) return 'a placeholder {} names no column';
+  if (columns.includes('')) return 'a placeholder {} has no column name';
   const twice = columns.find((column, index) => columns.indexOf(column) !== index);
-  return twice === undefined ? undefined : `{${twice}} stands in it twice`;
+  return twice === undefined ? undefined : `it contains {${twice}} twice`;
 }
 
 /** The channel's name. `values` are texts in the pattern's order. */

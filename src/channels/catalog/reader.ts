@@ -29,7 +29,7 @@ const column = {
   name: z.string(),
   typeOid: oid,
   typeModifier: z.number(),
-  type: z.string().refine((name) => !name.includes(GONE_TYPE), 'a type that is gone'),
+  type: z.string().refine((name) => !name.includes(GONE_TYPE), 'a dropped type'),
   bytewise: z.boolean(),
   deterministic: z.boolean(),
   collation: z.string().nullable(),
@@ -122,7 +122,7 @@ const table = z
           toastable: z.boolean(),
           version: z.number(),
         })
-        .refine(({ generated, expression }) => generated === '' || expression !== null, 'an expression that is gone'),
+        .refine(({ generated, expression }) => generated === '' || expression !== null, 'a dropped expression'),
     ),
     definition: z.string().nullable(),
     primaryKey: z.array(z.number()).nullable(),
@@ -147,7 +147,7 @@ const table = z
   })
   .refine(
     ({ kind, definition }) => kind !== 'v' || definition !== null,
-    'a definition that is gone',
+    'a dropped definition',
   ) satisfies z.ZodType<CatalogTable>;
 
 const type = z.object({
@@ -255,7 +255,7 @@ function parseJson(json: string): unknown {
   try {
     return JSON.parse(json);
   } catch (cause) {
-    throw new SnoError('setup_required', 'sno.catalog() gave no JSON', { cause });
+    throw new SnoError('setup_required', 'sno.catalog() did not return valid JSON', { cause });
   }
 }
 
@@ -268,7 +268,7 @@ function checkCatalog(content: unknown): Catalog {
   if (version !== INSTALL_VERSION)
     throw new SnoError(
       'setup_required',
-      `sno.catalog() is of version ${version ?? `${INSTALL_VERSION - 1} or older`}, this Snö needs ${INSTALL_VERSION}`,
+      `sno.catalog() has version ${version ?? `${INSTALL_VERSION - 1} or older`}, but this Snö needs version ${INSTALL_VERSION}`,
     );
   try {
     return check(catalog, content);
@@ -284,7 +284,7 @@ function check<T>(schema: z.ZodType<T>, value: unknown): T {
   const issue = result.error.issues[0];
   throw new SnoError(
     'setup_required',
-    `sno.catalog() is not what this Snö expects: ${issue?.path.join('.')}: ${issue?.message}`,
+    `sno.catalog() returned unexpected JSON: ${issue?.path.join('.')}: ${issue?.message}`,
     { cause: result.error },
   );
 }

@@ -75,7 +75,7 @@ interface Parts {
 
 function castRefusal(type: string): string {
   return (
-    `a cast of text to ${type} can give another value at another time ('today', or a name that is dropped); ` +
+    `a cast of text to ${type} can give a different value at a different time ('today', or a name that is dropped); ` +
     'use to_date() or to_timestamp() with a format'
   );
 }
@@ -108,5 +108,5 @@ function reasonAgainst(called: CatalogFunction): string | undefined {
   if (volatility === 'v') return changes(`${name}()`);
   if (builtin)
     return SETTLED_FUNCTIONS.has(`${name}(${called.arguments.join(',')})`) ? undefined : changes(`${name}()`);
-  return `${schema}.${name}() is declared stable, so it may read tables: ${changes('a view that calls it')}. Where it depends on nothing but its arguments, declare it immutable`;
+  return `${schema}.${name}() is declared stable, so it may read tables: ${changes('a view that calls it')}. If it depends only on its arguments, declare it immutable`;
 }

@@ -69,7 +69,8 @@ const KINDS: Readonly<Record<string, string>> = {
 };
 
 function compileView(channel: CatalogChannel, pattern: Pattern, catalog: Catalog): ChannelView {
-  if (channel.kind !== 'v') throw new Unsupported(`this is ${KINDS[channel.kind] ?? 'no view'}; a channel is a view`);
+  if (channel.kind !== 'v')
+    throw new Unsupported(`this is ${KINDS[channel.kind] ?? 'not a view'}; a channel must be a view`);
   const types = new Types(catalog.types);
   const flat = flattenView(channel, catalog);
   const { parsed } = flat;
@@ -273,7 +274,7 @@ const TABLE_KINDS: Readonly<Record<string, string>> = {
 function tableOf({ parsed, source }: FlatView): CatalogTable {
   const { schema, name, place } = parsed.table;
   const reason =
-    source === undefined ? `${readableName(schema, name)} is no table that can be published` : tableFault(source);
+    source === undefined ? `${readableName(schema, name)} is not a table that can be published` : tableFault(source);
   if (reason !== undefined) throw parsed.text.refuse(reason, place, tableInstead(source));
   return source as CatalogTable;
 }
@@ -287,7 +288,7 @@ function tableInstead(table: CatalogTable | undefined): string | undefined {
 
 function tableFault(table: CatalogTable): string | undefined {
   const name = readableName(table.schema, table.name);
-  if (table.kind !== 'r' && table.kind !== 'p') return TABLE_KINDS[table.kind] ?? `${name} is no table`;
+  if (table.kind !== 'r' && table.kind !== 'p') return TABLE_KINDS[table.kind] ?? `${name} is not a table`;
   if (table.persistence !== 'p')
     return `${name} is ${table.persistence === 'u' ? 'unlogged' : 'temporary'}: its rows are not in the WAL`;
   if (table.isPartition) return `${name} is a partition: read the partitioned table itself`;
@@ -296,7 +297,7 @@ function tableFault(table: CatalogTable): string | undefined {
 
 function outputOf(parsed: ParsedView, reader: ExpressionReader, index: number, declared: ValueType): Value {
   const target = parsed.targets[index];
-  if (target === undefined) throw new Unsupported('its columns are not those of its definition');
+  if (target === undefined) throw new Unsupported('its columns do not match its definition');
   const value = reader.shown(target.value);
   const { type } = value;
   const cast = jsonCastIn(type);
@@ -319,7 +320,7 @@ function placeholderOf(
   const text = castTo(value, TEXT_TYPE);
   if (text !== undefined) return text.source;
   throw parsed.text.refuse(
-    `the placeholder {${name}} is of type ${value.type.name}, whose cast to text gives another text than it is stored as`,
+    `the placeholder {${name}} is of type ${value.type.name}, whose cast to text differs from its stored text`,
     parsed.targets[index]?.value ?? {},
   );
 }
@@ -377,7 +378,7 @@ function bind(
         'channel_refused',
         `${nameOf(channel)}: ${table} comes without the column ${column.name} of type ${column.type}`,
         {
-          hint: 'Nothing, while the table is being altered: the view is read again afterwards.',
+          hint: 'No action is needed while the table is being altered: Snö reads the view again afterwards.',
         },
       );
     if (identifying.has(column) && at(column)?.identity !== true)

@@ -41,7 +41,7 @@ export function keyOf(table: CatalogTable): readonly CatalogTableColumn[] | SnoE
       { table, columns: primaryKey, isWhole: false },
     );
   return new IdentityFault(
-    `${name} has neither a primary key nor a unique index as its replica identity: nothing tells its rows apart`,
+    `${name} has neither a primary key nor a unique index as its replica identity, so its rows cannot be told apart`,
     { table, columns: [], isWhole: false },
   );
 }
@@ -54,7 +54,7 @@ export function identityFault(table: CatalogTable, needed: readonly CatalogTable
   const names = missing.map((column) => readableName(column.name)).join(', ');
   return new IdentityFault(
     `WHERE and placeholders use ${names}, whose old values are not in the WAL: the replica identity of ` +
-      `${readableName(table.schema, table.name)} has ${identityName(table)} only, so that nothing tells when a row leaves. ` +
+      `${readableName(table.schema, table.name)} has ${identityName(table)} only, so Snö cannot tell when a row leaves the channel. ` +
       wayOut(table, missing),
     { table, columns: table.replicaIdentity === 'i' ? [...identity, ...missing] : missing, isWhole: false },
   );
@@ -67,12 +67,12 @@ export function identityFault(table: CatalogTable, needed: readonly CatalogTable
 function wayOut(table: CatalogTable, missing: readonly CatalogTableColumn[]): string {
   const index = indexFor({ table, columns: missing, isWhole: false });
   if (index !== undefined)
-    return `Its unique index ${readableName(index.name)} has them, and can be the replica identity`;
+    return `Its unique index ${readableName(index.name)} covers them, and can be the replica identity`;
   const repack = 'Postgres 19 refuses REPACK (CONCURRENTLY) of a table with REPLICA IDENTITY FULL';
   const primaryKey = columnsAt(table, table.primaryKey);
   if (primaryKey.length === 0 || !missing.every(({ notNull }) => notNull)) return repack;
   const columns = [...new Set([...primaryKey, ...missing])].map((column) => readableName(column.name));
-  return `Where their values are short, a unique index over ${columns.join(', ')} will do as the replica identity; ${repack}`;
+  return `If their values are short, a unique index over ${columns.join(', ')} can be the replica identity; ${repack}`;
 }
 
 /**
@@ -82,7 +82,7 @@ function wayOut(table: CatalogTable, missing: readonly CatalogTableColumn[]): st
 export function missingValuesFault(table: CatalogTable, columns: readonly CatalogTableColumn[]): SnoError {
   const names = columns.map((column) => readableName(column.name)).join(', ');
   return new IdentityFault(
-    `Postgres evaluates this view, from ${names} among others: a value of more than about 2 kB that an update leaves as it is ` +
+    `Postgres evaluates this view, from ${names} among others: a value of more than about 2 kB that an update leaves unchanged ` +
       `is not in the WAL, where the replica identity of ${readableName(table.schema, table.name)} is ${identityName(table)} only`,
     { table, columns, isWhole: true },
   );

@@ -42,15 +42,15 @@ export function refuseRemoteTypes(parsed: ParsedView, used: readonly CatalogTabl
   const naming = used.find(({ typeOid }) => isNaming(types.byOid(typeOid)));
   if (naming !== undefined)
     throw new Unsupported(
-      `${readableName(naming.name)} is of type ${naming.type}, which prints as the name of something: Postgres would look that up again ` +
-        'after the commit. Show it as it is, in a view without expressions that only Postgres can evaluate',
+      `${readableName(naming.name)} is of type ${naming.type}, which prints as the name of an object: Postgres would look the name up again ` +
+        'after the commit. Show the column unchanged, in a view without expressions that only Postgres can evaluate',
     );
   const xml = new Set(used.filter(({ typeOid }) => isXml(types.byOid(typeOid))).map(({ name }) => name));
   const expressions = parsed.targets.map(({ value }) => value).filter((value) => !('ColumnRef' in value));
   for (const expression of parsed.where === undefined ? expressions : [...expressions, parsed.where])
     walk(expression, (kind, inner) => {
       const column = kind === 'ColumnRef' ? nameOf((inner as { readonly fields?: [] }).fields) : '';
-      if (xml.has(column)) throw parsed.text.refuse(`${UNDECLARED}: show the column as it is`, inner);
+      if (xml.has(column)) throw parsed.text.refuse(`${UNDECLARED}: show the column unchanged`, inner);
     });
 }
 
@@ -60,19 +60,19 @@ function castFault(type: ValueType): string | undefined {
   const cast = jsonCastIn(type);
   if (cast === undefined || cast.jsonCast === IMMUTABLE) return undefined;
   return (
-    `${cast.name} is shown by a cast to json whose function is not immutable, so what it gives can change without a commit ` +
-    'to the table; declare the function immutable, where it is'
+    `${cast.name} is shown by a cast to json whose function is not immutable, so its result can change without a commit ` +
+    'to the table; if the function is immutable, declare it so'
   );
 }
 
-const UNDECLARED = 'xml is stored with its declaration, which does not come in the WAL';
+const UNDECLARED = 'xml is stored with its declaration, which the WAL does not contain';
 
 function placeholderFault(name: string, type: ValueType): string | undefined {
   const isDeclared = isXml(type) && type.kind === 'other';
-  return isDeclared ? `${UNDECLARED}: {${name}} cannot be told from a row` : namingFault(`{${name}}`, type);
+  return isDeclared ? `${UNDECLARED}: {${name}} cannot be read from a row of the WAL` : namingFault(`{${name}}`, type);
 }
 
 function namingFault(what: string, type: ValueType): string | undefined {
   if (!isNaming(type)) return undefined;
-  return `${what} is of type ${type.name}, which prints as the name of something: that can be renamed without a commit to the table`;
+  return `${what} is of type ${type.name}, which prints as the name of an object: that can be renamed without a commit to the table`;
 }

@@ -27,11 +27,11 @@ export function warningsOf({ table, outputs, mixed, missingInMoves, missing }: W
     if (losesDigits(type))
       warnings.push(
         `${column} is ${type.name}, sent as a JSON number: JavaScript loses digits above 2^53. ` +
-          `Write ${column}::text as ${column} where that matters`,
+          `Write ${column}::text as ${column} if that matters`,
       );
     if (isNaming(type))
       warnings.push(
-        `${column} is ${type.name}, which prints as the name of something: when that is renamed or dropped, subscribers ` +
+        `${column} is ${type.name}, which prints as the name of an object: when that is renamed or dropped, subscribers ` +
           'see the former name until the row changes',
       );
   }
@@ -41,23 +41,23 @@ export function warningsOf({ table, outputs, mixed, missingInMoves, missing }: W
     );
   if (table.partitions.some(({ isGuarded }) => !isGuarded))
     warnings.push(
-      `a TRUNCATE of a partition of ${name} alone is not in the WAL, and not all of its partitions have the trigger that ` +
-        'notices it; as their owner: SELECT sno.guard_partitions();',
+      `the WAL does not contain a TRUNCATE of a single partition of ${name}, and some of its partitions lack the trigger that ` +
+        'notices it; run as their owner: SELECT sno.guard_partitions();',
     );
   if (mixed.length > 0)
     warnings.push(
-      `${listed(mixed)} is computed of several columns: where a value of one is more than about 2 kB, and another is updated, the ` +
-        `former is not in the WAL, and the channel is reset; ALTER TABLE ${name} REPLICA IDENTITY FULL avoids that`,
+      `${listed(mixed)} is computed from several columns: if a value of one is more than about 2 kB and an update changes another, the ` +
+        `large value is not in the WAL, and the channel is reset; ALTER TABLE ${name} REPLICA IDENTITY FULL avoids that`,
     );
   if (missingInMoves.length > 0)
     warnings.push(
-      `where a row moves from one channel to another without a change of ${listed(missingInMoves)}, a value of more than about 2 kB is ` +
+      `if a row moves from one channel to another without a change of ${listed(missingInMoves)}, a value of more than about 2 kB is ` +
         `not in the WAL, and the channel is reset; ALTER TABLE ${name} REPLICA IDENTITY FULL avoids that`,
     );
   if (missing.length > 0)
     warnings.push(
-      `where an update leaves ${listed(missing.map((column) => column.name))} as it is, a value of more than about 2 kB is not in the WAL, ` +
-        'Postgres cannot evaluate the row, and the channel is reset',
+      `if an update leaves ${listed(missing.map((column) => column.name))} unchanged, a value of more than about 2 kB is not in the WAL, ` +
+        'so Postgres cannot evaluate the row, and the channel is reset',
     );
   return warnings;
 }
@@ -69,8 +69,8 @@ export function pathWarnings(functions: readonly CatalogFunction[], path: string
     .map(({ schema, name }) => `${readableName(schema, name)}()`);
   if (names.length === 0) return [];
   return [
-    `names without a schema in ${[...new Set(names)].join(', ')} are looked up by the search_path of the view's owner, which is now ` +
-      `${path}; ALTER FUNCTION ... SET search_path makes it certain`,
+    `Postgres looks up names without a schema in ${[...new Set(names)].join(', ')} by the search_path of the view's owner, which is now ` +
+      `${path}; ALTER FUNCTION ... SET search_path fixes it`,
   ];
 }
 

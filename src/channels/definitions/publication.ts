@@ -33,7 +33,7 @@ export function publicationFault(
   const never = NOT_IN_WAL[table.kind] ?? NOT_IN_WAL[table.persistence];
   if (never !== undefined) {
     return new SnoError('table_unpublished', `${name} ${never}: its changes are not in the WAL`, {
-      hint: 'Read from a logged table of this database.',
+      hint: 'Read a logged table of this database.',
     });
   }
   const target = readableName(publication);
@@ -44,8 +44,8 @@ export function publicationFault(
       { hint: `alter table ${name} replica identity default;` },
     );
   if (table.publishedAs?.endsWith(':except') === true)
-    return new SnoError('table_unpublished', `${name} is left out of the publication ${target} by EXCEPT`, {
-      hint: `-- Name those that are to stay out by EXCEPT (TABLE ...):\nalter publication ${target} set all tables;`,
+    return new SnoError('table_unpublished', `${name} is excluded from the publication ${target} by EXCEPT`, {
+      hint: `-- To exclude tables, list them in EXCEPT (TABLE ...):\nalter publication ${target} set all tables;`,
     });
   if (hasIdentity(table)) {
     return new SnoError(
@@ -56,7 +56,7 @@ export function publicationFault(
   }
   return new SnoError(
     'table_unpublished',
-    `${name} has no primary key or replica identity, so that it cannot be in the publication ${target}`,
+    `${name} has no primary key or replica identity, so it cannot be in the publication ${target}`,
     {
       hint: `alter table ${name} replica identity full;`,
     },
@@ -85,7 +85,7 @@ function partitionsFault({
   const unlike = replicaIdentity === 'i' || replicaIdentity === 'n' ? [name, ...unlikePartitions] : unlikePartitions;
   return new SnoError(
     'replica_identity',
-    `${name} has partitions with another replica identity than its own: ${unlikePartitions.join(', ')}`,
+    `${name} has partitions whose replica identity differs from its own: ${unlikePartitions.join(', ')}`,
     {
       hint: unlike.map((relation) => `alter table only ${relation} replica identity ${identity};`).join('\n'),
     },

@@ -279,7 +279,7 @@ function tableFaults(catalog: Catalog, publication: string): (reads: readonly nu
     const faults = reads.flatMap((oid) => {
       const table = tables.get(oid);
       if (table === undefined)
-        return new SnoError('channel_refused', `it reads the relation ${oid}, of which the catalog says nothing`);
+        return new SnoError('channel_refused', `it reads the relation ${oid}, which the catalog lacks`);
       if (table.isPartition || UNPUBLISHED_KINDS.has(table.kind)) return [];
       return publicationFault(table, { name: publication, published, publishing }) ?? [];
     });
@@ -351,7 +351,7 @@ function resolveConflicts(entries: readonly Entry[], refusals: Refusal[]): Map<s
     const pattern = later.pattern.text;
     const error = new SnoError(
       'pattern_conflict',
-      `"${pattern}" and "${earlier.pattern.text}" could make the same channel name; "${pattern}", created later, is refused`,
+      `"${pattern}" and "${earlier.pattern.text}" could produce the same channel name; "${pattern}", created later, is refused`,
     );
     const refusal: Refusal = { schema: later.view === undefined ? 'channel_access' : 'channels', pattern, error };
     refusals.push(refusal);

@@ -5,8 +5,9 @@ import type { DeclaredView } from './gone-views.ts';
 import type { LoadResult } from './registry.ts';
 
 const GONE = {
-  channels: 'the channel view was dropped: its subscribers are told, and it is served again when there is one',
-  channel_access: 'the access view was dropped: nobody may subscribe until there is one',
+  channels:
+    'the channel view was dropped: its subscribers receive `unsubscribed`, and Snö serves the channel again once the view exists',
+  channel_access: 'the access view was dropped: no client may subscribe until it exists again',
 } as const;
 
 /**
@@ -16,7 +17,7 @@ const GONE = {
 export function tellOfViews(logger: Logger, { refused, gone, back }: LoadResult): void {
   for (const view of gone) logger.info({ view: nameOf(view) }, GONE[view.schema]);
   for (const refusal of refused) tellRefusal(logger, refusal);
-  for (const view of back) logger.info({ view: nameOf(view) }, 'the view is served now');
+  for (const view of back) logger.info({ view: nameOf(view) }, 'Snö serves the view again');
 }
 
 export function tellRefusal(logger: Logger, { schema, pattern, error }: Refusal): void {

@@ -68,12 +68,12 @@ export class RemoteAsker {
   async ask(query: RemoteQuery, rows: RemoteRows): Promise<readonly RemoteAnswer[]> {
     const { pool, pause, onUnreachable } = this.#options;
     for (let attempt = 1; ; attempt++) {
-      if (this.#isStopped) throw new Error('stopped while Postgres was being asked');
+      if (this.#isStopped) throw new Error('Snö stopped while Postgres evaluated rows');
       try {
         const values = parametersOf(query, rows);
         const timeoutMs = ANSWER_MS_MAX * attempt;
         const result = await pool.query<ResultRow>(timed(query.sql, timeoutMs, values));
-        assert(result.rows.length === rows.commits.length, 'Postgres answers once for each row');
+        assert(result.rows.length === rows.commits.length, 'Postgres returns one result for each row');
         return result.rows.map((row) => answerOf(row, query.valueCount));
       } catch (error) {
         const fault = faultOf(error);

@@ -91,7 +91,7 @@ function isElement({ name, typeOid }: CatalogTableColumn, types: TypesByOid): bo
   if (type?.castOfText !== true) return false;
   if (type.element === 0 && !type.castOfTextToArray) return true;
   throw new Unsupported(
-    `the column ${quoteIdentifier(name)} is of type ${type.name}, to which text is cast by a function: Postgres cannot be given its values`,
+    `the column ${quoteIdentifier(name)} is of type ${type.name}, whose cast from text is a function: Snö cannot pass its values to Postgres`,
   );
 }
 

@@ -30,7 +30,7 @@ export class ChannelNames {
    */
   resolve(name: string): ResolvedChannel | SnoError {
     if (name.length > NAME_LENGTH_MAX || !NAME.test(name))
-      return new SnoError('channel_invalid', 'this is no canonical channel name');
+      return new SnoError('channel_invalid', 'this is not a canonical channel name');
     for (const { item, values } of this.#served.find(name)) {
       const { pattern, valueTypes, view, access, isViewGone } = item;
       return { name, values, valueTypes, pattern, view, access, ...(isViewGone === true ? { isViewGone } : {}) };
@@ -40,8 +40,8 @@ export class ChannelNames {
         ? new SnoError('try_again', `the channel ${name} is about to be served`)
         : new SnoError('channel_unavailable', `the channel ${name} is declared, but its view is refused`);
     for (const _ of this.#gone.find(name))
-      return new SnoError('channel_unknown', `there is no channel ${name} now: its view was dropped`);
-    return new SnoError('channel_unknown', `there is no channel ${name}`);
+      return new SnoError('channel_unknown', `the channel ${name} does not exist now: its view was dropped`);
+    return new SnoError('channel_unknown', `the channel ${name} does not exist`);
   }
 
   /**

@@ -59,7 +59,7 @@ export function parseSql(sql: string): readonly Node[] {
   try {
     return (parseSync(sql).stmts ?? []).flatMap(({ stmt }) => stmt ?? []);
   } catch (error) {
-    const reason = `Snö reads the SQL of Postgres 18, and cannot read this (${(error as Error).message}): write it as Postgres 18 would`;
+    const reason = `Snö reads the SQL of Postgres 18 and cannot read this (${(error as Error).message}): write it in the syntax of Postgres 18`;
     const at = hasSqlDetails(error) ? (error.sqlDetails?.cursorPosition ?? -1) : -1;
     if (at < 0) throw new Unsupported(reason);
     // the position counts characters, not bytes
@@ -236,10 +236,10 @@ function extentOf(node: object): { first: number; last: number } {
 /** Clauses of a SELECT that no channel view may have, with their keywords. */
 const CLAUSES: readonly (readonly [keyof SelectStmt, reason: string, instead: string, ...keywords: string[]])[] = [
   ['withClause', 'WITH is not supported', INSTEAD.with, 'WITH'],
-  ['valuesLists', 'VALUES reads no table', INSTEAD.rows, 'VALUES'],
+  ['valuesLists', 'VALUES does not read a table', INSTEAD.rows, 'VALUES'],
   [
     'distinctClause',
-    'DISTINCT joins rows together, so that an event belongs to no single row',
+    'DISTINCT merges rows, so an event would not belong to a single row',
     INSTEAD.distinct,
     'DISTINCT',
   ],
@@ -248,13 +248,19 @@ const CLAUSES: readonly (readonly [keyof SelectStmt, reason: string, instead: st
   ['windowClause', 'WINDOW is not supported: a channel follows single rows', INSTEAD.rank, 'WINDOW'],
   [
     'sortClause',
-    'ORDER BY has no meaning here: events come in commit order; sort where the rows are shown',
+    'ORDER BY has no effect: events arrive in commit order; sort the rows where they are displayed',
     INSTEAD.order,
     'ORDER',
   ],
-  ['limitCount', 'LIMIT is not supported: which rows are in depends on other rows', INSTEAD.limit, 'LIMIT', 'FETCH'],
-  ['limitOffset', 'OFFSET is not supported: which rows are in depends on other rows', INSTEAD.limit, 'OFFSET'],
-  ['lockingClause', 'FOR UPDATE and its kin are not supported', INSTEAD.lock, 'FOR'],
+  [
+    'limitCount',
+    'LIMIT is not supported: whether a row is included depends on other rows',
+    INSTEAD.limit,
+    'LIMIT',
+    'FETCH',
+  ],
+  ['limitOffset', 'OFFSET is not supported: whether a row is included depends on other rows', INSTEAD.limit, 'OFFSET'],
+  ['lockingClause', 'FOR UPDATE and similar clauses are not supported', INSTEAD.lock, 'FOR'],
 ];
 
 /** Items of FROM that are not a table. */
@@ -305,11 +311,11 @@ function selectOf(statement: Node | undefined, text: DefinitionText): SelectStmt
 
 function tableOf({ fromClause = [] }: SelectStmt, text: DefinitionText): RangeVar {
   const [source, another] = fromClause;
-  if (source === undefined) throw text.refuseClause('the view reads no table', ['SELECT'], INSTEAD.rows);
+  if (source === undefined) throw text.refuseClause('the view does not read a table', ['SELECT'], INSTEAD.rows);
   if (another !== undefined) throw text.refuse(JOINS, another, INSTEAD.join);
   if ('JoinExpr' in source) throw text.refuseClause(JOINS, ['JOIN'], INSTEAD.join);
   if (!('RangeVar' in source)) {
-    const [reason, instead] = SOURCES[Object.keys(source)[0] as string] ?? ['only a table may stand in FROM'];
+    const [reason, instead] = SOURCES[Object.keys(source)[0] as string] ?? ['FROM may contain only a table'];
     throw text.refuse(reason, source, instead);
   }
   const table = source.RangeVar;
@@ -325,7 +331,7 @@ function targetsOf({ targetList = [] }: SelectStmt, text: DefinitionText, start:
   const ends = [...commas.map((comma) => comma.start), end];
   return targetList.map((target, index) => {
     const { name, val } = (target as { ResTarget: ResTarget }).ResTarget;
-    assert(val !== undefined, 'a target without a value');
+    assert(val !== undefined, 'an output column without a value');
     const tokens = text.tokens(starts[index] ?? start, ends[index] ?? end);
     const named = name !== undefined && tokens.at(-2)?.text === 'AS';
     const at = { start: starts[index] ?? start, end: (named ? tokens.at(-2)?.start : ends[index]) ?? end };

@@ -33,7 +33,7 @@ export async function readSqlFile(path: string, name: string): Promise<SqlFile> 
     throw failureAt(
       { name, content },
       at,
-      content[at] === BACKSLASH ? `${message}: psql's commands are no SQL` : message,
+      content[at] === BACKSLASH ? `${message}: psql commands are not SQL` : message,
     );
   }
   const statements = withoutPair(parsed.statements);
@@ -45,15 +45,15 @@ export async function readSqlFile(path: string, name: string): Promise<SqlFile> 
     throw failureAt(
       { name, content },
       transaction.start,
-      `all files are applied in one transaction, so that none may begin or end one: ${why}`,
+      `Snö applies all files in one transaction, so no file may begin or end one: ${why}`,
     );
   }
   return { name, content, statements };
 }
 
-const ROLLED_BACK = 'this would undo the file. Remove it, with its BEGIN';
+const ROLLED_BACK = 'this would undo the file. Remove it and its BEGIN';
 const MORE_THAN_A_PAIR =
-  'only one BEGIN before everything and one COMMIT after everything are passed over. Remove the others, or make a file of each transaction';
+  'Snö ignores only one BEGIN before everything and one COMMIT after everything. Remove the others, or make a file of each transaction';
 
 /** Drops the BEGIN and COMMIT around all statements except settings, if there is no other pair. */
 function withoutPair(statements: readonly Statement[]): readonly Statement[] {

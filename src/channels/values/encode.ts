@@ -210,7 +210,7 @@ function compositeEncoder(type: CompositeType): Encoder {
  */
 function alteredType(name: string): RowError {
   return new RowError(
-    `a value of the composite type ${name} has other fields than the type had when the view was read`,
+    `a value of the composite type ${name} has fields that differ from the type's fields when Snö read the view`,
   );
 }
 

@@ -9,7 +9,7 @@ import { RowError } from './row-error.ts';
 export type Form = (buffer: Buffer, start: number, end: number) => boolean;
 
 export function formError(type: string): RowError {
-  return new RowError(`Postgres sent a value of type ${type} in a form that is not that of Snö's session settings`);
+  return new RowError(`Postgres sent a value of type ${type} in a format that does not match Snö's session settings`);
 }
 
 const MINUS = 0x2d;

@@ -55,6 +55,6 @@ export interface Recipient {
 /** Answers the request. */
 export function settle({ sink, end, fail }: Recipient, outcome: Outcome): void {
   if (outcome === 'lagging' && sink.waitsForAccess)
-    fail(new SnoError('try_again', 'the database did not answer in time who may hear the channel'));
+    fail(new SnoError('try_again', 'the database did not answer the access check in time'));
   else end(outcome);
 }

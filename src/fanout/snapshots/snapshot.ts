@@ -110,7 +110,7 @@ class Read {
   async run(): Promise<void> {
     const { name, view } = this.#channel;
     if (view === undefined)
-      throw new SnoError('snapshot_unavailable', `channel ${name} has no rows, it carries published messages only`);
+      throw new SnoError('snapshot_unavailable', `the channel ${name} has no rows: it carries published messages only`);
     let client: CopyClient;
     try {
       client = (await this.#options.pool.connect()) as CopyClient;
@@ -128,7 +128,10 @@ class Read {
       broken = error as Error;
       const { code } = error as { readonly code?: unknown };
       if (typeof code === 'string' && DATA_EXCEPTION.test(code))
-        throw new SnoError('channel_unknown', `there is no channel ${name}: a value does not fit its column's type`);
+        throw new SnoError(
+          'channel_unknown',
+          `the channel ${name} does not exist: a value is not valid for its column's type`,
+        );
       throw new SnoError('try_again', `the snapshot of ${name} could not be read`, { cause: error });
     } finally {
       this.#client = undefined;

@@ -112,7 +112,7 @@ export class Snapshots implements SnapshotSource {
 
   #refusal(): SnoError {
     this.#options.onRefused();
-    return new SnoError('overloaded', `${this.#options.waitingMax} snapshots wait already`);
+    return new SnoError('overloaded', `${this.#options.waitingMax} snapshots are already waiting`);
   }
 
   /** Ends reads that take too long. Called every SNAPSHOT_CHECK_MS. */

@@ -21,7 +21,7 @@ export async function listenOn(server: Server, { host, port, logger }: ListenOpt
     await once(server, 'listening');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
-    throw new SnoError('address_in_use', `${host}:${port} is taken`, { cause: error });
+    throw new SnoError('address_in_use', `${host}:${port} is already in use`, { cause: error });
   }
   // For example when no file descriptor is left because something other than clients took them.
   server.on('error', (error) => logger.error({ error: error.message }, 'a connection could not be accepted'));

@@ -31,7 +31,7 @@ export function readClientFrame(payload: Buffer): ClientFrame | SnoError {
     return malformed('the frame is not a JSON object');
   const { type } = frame as { type?: unknown };
   if (typeof type !== 'string' || !Object.hasOwn(MEMBERS, type)) {
-    return malformed(`the frame's type is none of ${Object.keys(MEMBERS).join(', ')}`);
+    return malformed(`the frame's type is unknown; the types are ${Object.keys(MEMBERS).join(', ')}`);
   }
   for (const [name, kind] of Object.entries(MEMBERS[type as ClientFrame['type']])) {
     const value = (frame as Record<string, unknown>)[name];

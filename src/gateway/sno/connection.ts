@@ -98,7 +98,7 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
     this.#rate = new Rate(services.framesPerSecondMax, services.clock);
     this.#cancelHello = services.clock.after(services.helloMs, () => {
       services.limits.met('hello_time', address);
-      const message = `no hello came within ${services.helloMs / 1_000} seconds`;
+      const message = `no hello arrived within ${services.helloMs / 1_000} seconds`;
       this.refuse(new SnoError('hello_required', message), CLOSE.noHello);
     });
     socket.use(this.#feed, this);
@@ -154,7 +154,7 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
 
   onMessage(data: Buffer, isBinary: boolean): void {
     if (!this.#admit(data.length)) return;
-    if (isBinary) this.#malformed(new SnoError('malformed_frame', 'a binary frame; frames are JSON text'));
+    if (isBinary) this.#malformed(new SnoError('malformed_frame', 'the frame is binary; frames must be JSON text'));
     else if (this.#state === 'verifying') this.#wait(data);
     else this.#read(data);
   }
@@ -166,12 +166,14 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
   onFault(fault: ProtocolFault): void {
     const { limits, frameBytesMax } = this.#services;
     if (fault === 'malformed') {
-      this.#malformed(new SnoError('malformed_frame', 'the bytes are no websocket text frame of a client'));
+      this.#malformed(new SnoError('malformed_frame', 'the bytes are not a websocket text frame of a client'));
       return;
     }
     const isLarge = fault === 'too-large';
     limits.met(isLarge ? 'frame_bytes' : 'frame_pieces', this.address);
-    const message = isLarge ? `the frame is larger than ${frameBytesMax} bytes` : 'the frame comes in too many pieces';
+    const message = isLarge
+      ? `the frame is larger than ${frameBytesMax} bytes`
+      : 'the frame arrives in too many pieces';
     this.refuse(new SnoError('frame_too_large', message), CLOSE.frameTooLarge);
   }
 
@@ -210,7 +212,7 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
           address: this.address,
           hint: 'Raise the limit of its WebSocket, or make the rows smaller.',
         },
-        'a client closed its connection, because a frame is larger than its WebSocket takes',
+        'a client closed its connection, because a frame is larger than its WebSocket accepts',
       ),
     );
   }
@@ -221,7 +223,10 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
     if (!this.#rate.take(bytes)) {
       this.#services.limits.met('frame_rate', this.address);
       this.refuse(
-        new SnoError('too_many_requests', `more than ${this.#services.framesPerSecondMax} frames a second`),
+        new SnoError(
+          'too_many_requests',
+          `the connection sent more than ${this.#services.framesPerSecondMax} frames a second`,
+        ),
         CLOSE.tooManyRequests,
       );
       return false;
@@ -267,7 +272,7 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
     this.#services.deadlines.check();
     switch (frame.type) {
       case 'hello':
-        this.refuse(new SnoError('hello_repeated', 'a second hello'), CLOSE.malformed);
+        this.refuse(new SnoError('hello_repeated', 'the client sent a second hello'), CLOSE.malformed);
         return;
       case 'token':
         void this.#verify(frame.token);
@@ -292,7 +297,7 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
     else if (!this.#feed.reach(commit)) {
       this.#services.limits.met('waiting_commits', this.address);
       this.refuse(
-        new SnoError('too_many_requests', 'the connection waits for too many commits'),
+        new SnoError('too_many_requests', 'the connection already waits for as many commits as it may'),
         CLOSE.tooManyRequests,
       );
     }

@@ -48,7 +48,7 @@ export function basisFault(access: CatalogAccess, types: Types): SnoError | unde
   const refuse = (what: string, hint?: string) =>
     new SnoError(
       'channel_refused',
-      `channel_access.${quoteIdentifier(access.pattern)} ${what}: access that ends by that would not be noticed`,
+      `channel_access.${quoteIdentifier(access.pattern)} ${what}: Snö would not notice when that ends access`,
       hint === undefined ? {} : { hint },
     );
   const [unnoticed] = access.basis.unnoticed;
@@ -60,16 +60,16 @@ export function basisFault(access: CatalogAccess, types: Types): SnoError | unde
     if (called.builtin) return refuse(`calls ${name}, which depends on the session or the server`);
     const declared = called.volatility === 'v' ? 'volatile' : 'stable';
     return refuse(
-      `calls ${name}, which is declared ${declared}, so that it may read tables`,
-      'Write its query into the view. Where it depends on nothing but its arguments, declare it immutable.',
+      `calls ${name}, which is declared ${declared}, so it may read tables`,
+      'Write its query into the view. Or, if it depends only on its arguments, declare it immutable.',
     );
   }
   for (const text of expressionsOf(access)) {
     const [keyword] = SESSION_KEYWORD.exec(text) ?? [];
     if (keyword !== undefined)
       return refuse(
-        `depends on ${keyword}, which is that of the service's session`,
-        'Show a column that is named like a claim of the token, such as sub.',
+        `depends on ${keyword}, which is the value in the service's session`,
+        'Add a column that is named like a claim of the token, such as sub.',
       );
   }
   const cast = access.castsByText.find((type) => NAMING.test(type));

@@ -95,7 +95,7 @@ const QUESTION = 'asked';
 function accessFault(access: CatalogAccess, pattern: Pattern, claims: readonly CatalogColumn[]): SnoError | undefined {
   const view = `channel_access.${quoteIdentifier(access.pattern)}`;
   if (access.kind !== 'v')
-    return new SnoError('channel_refused', `${view} is no view: only those are as new as their tables`);
+    return new SnoError('channel_refused', `${view} is not a view: only a view is always as current as its tables`);
   const missing = pattern.columns.find((name) => columnOf(access, name) === undefined);
   if (missing !== undefined)
     return new SnoError('pattern_invalid', `${view} ${missingPlaceholder(missing, access.columns)}`);
@@ -103,7 +103,7 @@ function accessFault(access: CatalogAccess, pattern: Pattern, claims: readonly C
   if (array === undefined) return undefined;
   return new SnoError(
     'channel_refused',
-    `${view}: the claim column ${array.name} is an array; give each element its own row, with unnest(). A claim that is ` +
+    `${view}: the claim column ${array.name} is an array; give each element a row of its own, with unnest(). A claim that is ` +
       'an array matches by any of its elements',
   );
 }

@@ -7,10 +7,9 @@ import type { CatalogAccess, CatalogTable } from '../../catalog/catalog.ts';
 import { pathWarnings } from '../warnings.ts';
 import { clockUses } from './basis.ts';
 
-const UNNOTICED =
-  'that alone ends no subscription: it is noticed at the next check, when a table below the view changes';
+const UNNOTICED = 'that alone ends no subscription: Snö notices at the next check, when a table below the view changes';
 const ROLES =
-  'ALTER ROLE, and GRANT or REVOKE of a role, fire no event trigger, so that they end access within about 10 seconds, not at their commit';
+  'ALTER ROLE, and GRANT or REVOKE of a role, fire no event trigger, so they end access within about 10 seconds, not at their commit';
 
 export function accessWarnings(access: CatalogAccess, tables: readonly CatalogTable[]): string[] {
   const warnings: string[] = [];
@@ -20,7 +19,9 @@ export function accessWarnings(access: CatalogAccess, tables: readonly CatalogTa
   for (const { relation, role, isReadable, isSecured, isByRole } of access.basis.rights) {
     const reader = role === null ? "the service's role" : `the role ${readableName(role)}`;
     if (!isReadable)
-      warnings.push(`the access view reads ${relation} by the rights of ${reader}, which may not: nobody may join`);
+      warnings.push(
+        `the access view reads ${relation} by the rights of ${reader}, which may not read it: no client may join`,
+      );
     else if (isSecured)
       warnings.push(
         `the policies of ${relation} apply to ${reader}, by whose rights the access view reads it. Which of them apply depends ` +
@@ -35,8 +36,8 @@ export function accessWarnings(access: CatalogAccess, tables: readonly CatalogTa
   for (const { kind, schema, name } of tables.filter(({ oid }) => access.reads.includes(oid)))
     if (kind === 'm')
       warnings.push(
-        `the access view reads the materialized view ${readableName(schema, name)}: access ends when that is refreshed, ` +
-          'and only where the event triggers are installed: without them nothing tells of a REFRESH',
+        `the access view reads the materialized view ${readableName(schema, name)}: access ends only when that is refreshed, ` +
+          'and only if the event triggers are installed: without them, Snö does not notice a REFRESH',
       );
   return [...new Set([...warnings, ...pathWarnings(access.functions, access.searchPath)])];
 }

@@ -18,7 +18,7 @@ import { comparison, quantified } from './read-comparison.ts';
 const COMMA = 0x2c;
 /** An element that needs quotes: empty, NULL, or with characters that have a meaning in arrays. */
 const QUOTED = /^$|^null$|["\\{}, \t\n\v\f\r]/i;
-const NOT_CONSTANT = 'arrays of other than constants are not supported yet';
+const NOT_CONSTANT = 'arrays of anything but constants are not supported yet';
 
 /**
  * `ARRAY[...]` of constants, `'{...}'::type[]`, and casts of arrays that keep their elements' text.

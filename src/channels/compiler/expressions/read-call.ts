@@ -52,7 +52,7 @@ export class CallReader {
     // a collation that orders by bytes may have other letters than C
     if (routine.collation === 'C' && !(collated.collation === 'C' && collated.explicit))
       throw this.#text.refuse(
-        `which letters ${name} takes for the same is up to a collation, which only Postgres knows; write COLLATE "C" for A to Z alone`,
+        `a collation decides which letters ${name} treats as equal, and only Postgres knows it; write COLLATE "C" to fold A to Z only`,
         place,
       );
     const sources = args.map((arg) => {

@@ -34,7 +34,7 @@ export function quantified(
   place: object,
 ): Condition {
   const { type } = array;
-  if (type.kind !== 'array' || type.delimiter !== ',') throw text.refuse('this is no array that is read here', place);
+  if (type.kind !== 'array' || type.delimiter !== ',') throw text.refuse('this array is not supported', place);
   const element = { type: type.element, single: type.element.kind === 'float4' };
   const compare = checked(text, left, array, element, accepts, place);
   const source = {
@@ -68,7 +68,7 @@ function checked(
     );
   if (isOrdered && isText(left.type) && collation !== 'C')
     throw text.refuse(
-      'the order of texts is that of a collation, which only Postgres knows; write COLLATE "C" to compare by bytes',
+      'a collation decides the order of texts, and only Postgres knows it; write COLLATE "C" to compare by bytes',
       place,
     );
   return compare;
