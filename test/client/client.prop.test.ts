@@ -1,5 +1,6 @@
 /**
- * The real client against the model of world.ts. Numbers in brackets are those of docs/client-states.md.
+ * The real client against the model of world.ts. Numbers in brackets are the numbers in
+ * docs/client-states.md.
  */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -11,7 +12,7 @@ const BACKOFF_MS_MAX = 16_000;
 
 interface Watched {
   readonly view: Channel<Task> | LiveView<Task>;
-  /** Throws where what it was told is not what happened. */
+  /** Throws if the handle was told something that did not happen. */
   finish(): void;
 }
 
@@ -77,7 +78,7 @@ const command = fc.oneof(
   })),
 );
 
-/** Rows as a subscriber holds them, against the table. */
+/** A subscriber's rows, compared with the table. */
 const sorted = (rows: Iterable<Task>): Task[] => [...rows].sort((a, b) => a.id - b.id);
 const asRows = (table: Table): Task[] => sorted(table.values());
 
@@ -86,9 +87,9 @@ class Run {
   readonly client: SnoClient;
   readonly watched: Watched[] = [];
   readonly views = new Map<Watched['view'], LiveView<Task>>();
-  /** What views wait for, by the sequence number of the commit. */
+  /** Commits that views wait for, by the sequence number of the commit. */
   readonly waits = new Set<{ readonly view: LiveView<Task>; readonly target: number }>();
-  /** What went wrong in a listener, where throwing is heard by nobody. */
+  /** Failures in listeners, where an exception would go unnoticed. */
   readonly failures: unknown[] = [];
 
   constructor() {
@@ -116,7 +117,8 @@ class Run {
     let cursor: number | undefined;
     view.subscribe(({ reason, commit, rows }) => {
       if (reason === 'status') return;
-      // [3] Whole commits, none twice, none left out: the rows of exactly one point, ever later.
+      // [3] Whole commits, none twice, none left out: the rows are always of exactly one commit,
+      // and never go back.
       this.check(() => {
         const at = sequenceOf(commit?.position ?? view.position);
         if (commit !== undefined && cursor !== undefined) expect(at).toBeGreaterThan(cursor);
@@ -178,7 +180,7 @@ class Run {
     const advance = (position: string) =>
       this.check(() => {
         const at = sequenceOf(position);
-        // [4] The very next entry of the channel: nothing left out, nothing twice.
+        // [4] The next entry of the channel: nothing left out, nothing twice.
         if (cursor !== undefined) expect(at).toBe(server.entries(name, cursor)[0]?.sequence);
         cursor = at;
       });
@@ -237,7 +239,7 @@ class Run {
       this.world.server.troubles += count;
     },
     calm: () => {
-      // The client tries for as long as a view is gone.
+      // The client retries for as long as a view is missing.
       this.world.server.gone.clear();
       return this.world.calm(BACKOFF_MS_MAX);
     },
@@ -265,7 +267,7 @@ class Run {
     await this.close();
   }
 
-  /** At any moment. */
+  /** Closes the client at a random moment. */
   async close(): Promise<void> {
     // [11]
     await this.client.close();
@@ -289,7 +291,7 @@ class Run {
 const RUNS = Number(process.env['CLIENT_RUNS'] ?? 200);
 const commands = fc.array(command, { minLength: 20, maxLength: 120 });
 
-test('whatever happens, handles hold what the table held', async () => {
+test('handles hold what the table held, whatever happens', async () => {
   await fc.assert(
     fc.asyncProperty(commands, async (all) => {
       const run = new Run();
@@ -300,7 +302,7 @@ test('whatever happens, handles hold what the table held', async () => {
   );
 }, 120_000);
 
-test('closed at any moment, it leaves nothing behind', async () => {
+test('a client that is closed at any moment leaves nothing behind', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(command, { maxLength: 30 }), async (all) => {
       const run = new Run();

@@ -1,6 +1,4 @@
-/**
- * The client over real TLS sockets, against a server that says exactly what a test wants.
- */
+/** The client over real TLS sockets, against a server whose frames the test chooses. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { type ClientOptions, connect, type SnoClient, type Timers } from '../../src/client/index.ts';
@@ -63,10 +61,10 @@ const snapshot = (titles: readonly string[], part = 1, last = true, firstId = 1)
 const subscribed = (position: string, more: { recovered?: boolean } = {}) =>
   ({ type: 'subscribed', channel: CHANNEL, position, ...more }) as const;
 
-/** A live view at position p1 with one row, and the connection it came over. */
+/** A live view at position p1 with one row, and the connection that it uses. */
 const liveView = (options: ClientOptions = {}) => liveViewOf(0, options);
 
-/** As `liveView`, over the server's nth connection. */
+/** Like `liveView`, over the server's nth connection. */
 async function liveViewOf(nth: number, options: ClientOptions) {
   const client = start(options);
   const view = client.live<Task>(CHANNEL);
@@ -80,8 +78,8 @@ async function liveViewOf(nth: number, options: ClientOptions) {
 
 const titlesOf = (rows: readonly Task[]): string[] => rows.map(({ title }) => title);
 
-describe('joining', () => {
-  test('hello comes first, and the subscribe does not wait for the welcome', async () => {
+describe('subscribing', () => {
+  test('sends hello first, and subscribes without waiting for the welcome', async () => {
     const client = start({ token: 'abc' });
     client.channel(CHANNEL);
     const peer = await server.peer(0);
@@ -96,7 +94,7 @@ describe('joining', () => {
     await until(() => client.status === 'open', 'open');
   });
 
-  test('a live view shows nothing before `subscribed`, then snapshot and commits as one', async () => {
+  test('a live view shows nothing before `subscribed`, then snapshot and commits together', async () => {
     const view = start().live<Task>(CHANNEL);
     const seen: string[][] = [];
     view.subscribe(({ reason, rows }) => reason === 'status' || seen.push(titlesOf(rows)));
@@ -116,7 +114,7 @@ describe('joining', () => {
     ]);
   });
 
-  test('handles of a channel share one subscription; the last one to close ends it', async () => {
+  test('handles of a channel share one subscription, which ends when the last one is closed', async () => {
     const { client, view, peer } = await liveView({ keepMs: 0 });
     const second = client.live<Task>(CHANNEL);
     const channel = client.channel<Task>(CHANNEL);
@@ -132,7 +130,7 @@ describe('joining', () => {
     expect(titlesOf(view.rows)).toEqual(['one']);
   });
 
-  test('a live view on a channel that is live without rows asks again, and tells the others', async () => {
+  test('a live view on a channel that is subscribed without rows subscribes again, and resets the other handles', async () => {
     const client = start();
     const channel = client.channel<Task>(CHANNEL);
     const resets: string[] = [];
@@ -153,7 +151,7 @@ describe('joining', () => {
     expect(resets).toEqual(['snapshot_requested']);
   });
 
-  test('`since` is for the first handle of a channel', async () => {
+  test('`since` is allowed only for the first handle of a channel', async () => {
     const { client } = await liveView();
     expect(() => client.channel(CHANNEL, { since: 'p0' })).toThrow(expect.objectContaining({ code: 'channel_open' }));
   });
@@ -172,7 +170,7 @@ describe('joining', () => {
     expect(view.status).toBe('error');
   });
 
-  test('an unknown channel rejects `ready`, and the view is live once the channel is there', async () => {
+  test('an unknown channel rejects `ready`, and the view becomes live once the channel exists', async () => {
     const view = start().live<Task>(CHANNEL);
     const peer = await server.peer(0);
     await peer.heard('subscribe');
@@ -187,7 +185,7 @@ describe('joining', () => {
     expect(titlesOf(view.rows)).toEqual(['one']);
   });
 
-  test('try_again is tried again', async () => {
+  test('try_again is retried', async () => {
     const view = start().live(CHANNEL);
     const peer = await server.peer(0);
     await peer.heard('subscribe');
@@ -201,7 +199,7 @@ describe('joining', () => {
 });
 
 describe('events', () => {
-  test('a commit in parts is told once, whole', async () => {
+  test('delivers a commit in parts once, whole', async () => {
     const { client, view, peer } = await liveView();
     const channel = client.channel<Task>(CHANNEL);
     const commits: unknown[] = [];
@@ -228,7 +226,7 @@ describe('events', () => {
     expect(view.position).toBe('p2');
   });
 
-  test('rows are another array after each commit, and the same one until then', async () => {
+  test('`rows` is a new array after each commit, and the same one until then', async () => {
     const { view, peer } = await liveView();
     const before = view.rows;
     expect(view.rows).toBe(before);
@@ -244,7 +242,7 @@ describe('events', () => {
     expect(updates).toEqual([2, 1]);
   });
 
-  test('messages come with their event and data', async () => {
+  test('delivers messages with their event and data', async () => {
     const channel = start().channel('room:7');
     const messages: unknown[] = [];
     channel.on('message', (message) => messages.push(message));
@@ -258,7 +256,7 @@ describe('events', () => {
     expect(channel.position).toBe('p2');
   });
 
-  test('a handle that is opened by a listener begins after what the listener was told', async () => {
+  test('a handle that a listener opens begins after the commit of that listener', async () => {
     const { client, view, peer } = await liveView();
     const told: string[] = [];
     view.subscribe(({ commit }) => {
@@ -269,7 +267,7 @@ describe('events', () => {
     expect(told).toEqual(['p3']);
   });
 
-  test('what a listener throws is reported and stops nobody', async () => {
+  test('reports what a listener throws, and calls the other listeners', async () => {
     const reported = vi.spyOn(console, 'error').mockImplementation(() => {});
     const { view, peer } = await liveView();
     const seen: string[][] = [];
@@ -285,8 +283,8 @@ describe('events', () => {
   });
 });
 
-describe('coming back', () => {
-  test('a cut connection is resumed from the last whole commit', async () => {
+describe('reconnecting', () => {
+  test('resumes from the last whole commit when the connection is cut', async () => {
     const { client, view, peer } = await liveView();
     const statuses: string[] = [];
     view.subscribe(({ status }) => statuses.push(status));
@@ -305,7 +303,7 @@ describe('coming back', () => {
     expect(statuses).toEqual(['live', 'stale', 'live', 'live']);
   });
 
-  test('a heartbeat moves quiet channels on', async () => {
+  test('a heartbeat moves the position of quiet channels', async () => {
     const { view, peer } = await liveView();
     peer.say({ type: 'heartbeat', position: 'h5' });
     await until(() => view.position === 'h5', 'the heartbeat');
@@ -314,7 +312,7 @@ describe('coming back', () => {
     expect(await next.heard('subscribe')).toMatchObject({ since: 'h5' });
   });
 
-  test('after a reset the old rows stay until all the new ones are there', async () => {
+  test('keeps the old rows after a reset until all new ones have come', async () => {
     const { client, view, peer } = await liveView();
     const channel = client.channel(CHANNEL);
     const resets: string[] = [];
@@ -331,7 +329,7 @@ describe('coming back', () => {
     expect(resets).toEqual(['channel_changed']);
   });
 
-  test('a snapshot that was cut off is asked for again', async () => {
+  test('asks again for a snapshot that was cut off', async () => {
     const view = start().live<Task>(CHANNEL);
     const peer = await server.peer(0);
     await peer.heard('subscribe');
@@ -347,7 +345,7 @@ describe('coming back', () => {
     expect(titlesOf(view.rows)).toEqual(['fresh']);
   });
 
-  test('silence for two and a half heartbeats ends a connection', async () => {
+  test('closes a connection after two and a half heartbeats of silence', async () => {
     start();
     const peer = await server.peer(0);
     await peer.heard('hello');
@@ -357,10 +355,10 @@ describe('coming back', () => {
   });
 
   test.each([
-    ['no JSON', 'nonsense'],
-    ['no frame', '[]'],
-    ['a part left out', JSON.stringify(changes('p2.2', [], { part: 2, last: true }))],
-  ])('a server that sends %s is left, and the channel resumed', async (_, text) => {
+    ['text that is not JSON', 'nonsense'],
+    ['JSON that is not a frame', '[]'],
+    ['parts with a gap', JSON.stringify(changes('p2.2', [], { part: 2, last: true }))],
+  ])('drops a server that sends %s, and resumes the channel', async (_, text) => {
     const { client, peer } = await liveView();
     const failures: unknown[] = [];
     client.on('status', ({ error }) => failures.push(error?.code));
@@ -370,7 +368,7 @@ describe('coming back', () => {
     expect(failures[0]).toBe('protocol_violation');
   });
 
-  test('frames of types from a newer server are passed over', async () => {
+  test('ignores frames of unknown types, which a newer server may send', async () => {
     const { view, peer } = await liveView();
     peer.sayText(JSON.stringify({ type: 'novelty' }));
     peer.sayText(JSON.stringify({ type: 'novelty', channel: CHANNEL }));
@@ -380,7 +378,7 @@ describe('coming back', () => {
   });
 });
 
-describe('the end', () => {
+describe('endings', () => {
   test.each(['access_revoked'] as const)('%s closes the channel and is not retried', async (code) => {
     const { client, view, peer } = await liveView();
     peer.say({ type: 'unsubscribed', channel: CHANNEL, code });
@@ -392,7 +390,7 @@ describe('the end', () => {
     next.welcome();
     await until(() => client.status === 'open', 'open again');
     expect(next.frames).toHaveLength(1);
-    // A new handle is a new try, for the old ones too.
+    // A new handle is a new attempt, for the old handles too.
     client.live(CHANNEL);
     expect(await next.heard('subscribe')).toMatchObject({ since: 'p1' });
     next.say(subscribed('p1', { recovered: true }));
@@ -412,7 +410,7 @@ describe('the end', () => {
     expect(() => client.live('other')).toThrow(expect.objectContaining({ code: 'closed' }));
   });
 
-  test('close() says goodbye, leaves no timer and may be called again', async () => {
+  test('close() sends a close frame, leaves no timer and may be called again', async () => {
     const pending = new Set<unknown>();
     const timers: Timers = {
       set: (callback, ms) => {
@@ -438,7 +436,7 @@ describe('the end', () => {
     expect(titlesOf(view.rows)).toEqual(['one']);
   });
 
-  test('close() while the socket is opening', async () => {
+  test('close() works while the socket is opening', async () => {
     const client = start();
     const view = client.live(CHANNEL);
     await client.close();
@@ -447,7 +445,7 @@ describe('the end', () => {
 });
 
 describe('a websocket that fails', () => {
-  /** Says `error` and never `close`, as Node 22 does. */
+  /** Emits `error` and never `close`, as Node 22 does. */
   class Silent {
     static event: object = {};
     readonly readyState = 0;
@@ -462,7 +460,7 @@ describe('a websocket that fails', () => {
     close(): void {}
   }
 
-  test('an error without a close is the end of an attempt, and `close()` resolves', async () => {
+  test('an error without a close ends the attempt, and `close()` resolves', async () => {
     Silent.event = { message: 'connect failed', error: { cause: { code: 'ECONNREFUSED' } } };
     const client = start({ WebSocket: Silent });
     const statuses: unknown[] = [];
@@ -472,7 +470,7 @@ describe('a websocket that fails', () => {
     await client.close();
   });
 
-  test('a constructor that throws ends the client with its reason', async () => {
+  test('a constructor that throws ends the client with that error', async () => {
     class Refusing extends Silent {
       constructor() {
         super();
@@ -491,14 +489,14 @@ describe('a websocket that fails', () => {
     ['a closed port', () => 'wss://127.0.0.1:1', {}, /ECONNREFUSED.*SNO_PORT/],
     ['plain ws on a TLS port', () => server.url.replace('https', 'ws'), {}, /socket hang up.*wss/],
     ['an unknown host', () => 'wss://host.invalid', {}, /host name is unknown/],
-  ])('%s is told by name, with what to check', async (_, url, options, message) => {
+  ])('names %s as the cause, and what to check', async (_, url, options, message) => {
     const client = connect(url(), { WebSocket, backoff: QUICK, ...options });
     clients.push(client);
     await until(() => client.error, 'the failure');
     expect(client.error).toMatchObject({ code: 'connect_failed', message: expect.stringMatching(message) });
   });
 
-  test('a frame beyond what the websocket takes is told by name', async () => {
+  test('names the cause if a frame is larger than the websocket accepts', async () => {
     class Small extends server.WebSocket {
       constructor(url: string) {
         super(url);
@@ -519,7 +517,7 @@ describe('a websocket that fails', () => {
 });
 
 describe('many channels', () => {
-  test('a view that is opened and closed in one turn asks the server for nothing', async () => {
+  test('a view that is opened and closed in one turn sends nothing to the server', async () => {
     const { client, peer } = await liveView();
     for (let nth = 0; nth < 3_000; nth++) client.live(`project:${nth}`).close();
     client.live('project:last');
@@ -527,7 +525,7 @@ describe('many channels', () => {
     expect(peer.frames.slice(2)).toEqual([{ type: 'subscribe', channel: 'project:last', snapshot: true }]);
   });
 
-  test('frames beyond a burst of 500 wait for their turn, in order', async () => {
+  test('frames beyond a burst of 500 are delayed, in order', async () => {
     const scheduled: (() => void)[] = [];
     let nowMs = 0;
     const timers: Timers = {
@@ -561,7 +559,7 @@ describe('many channels', () => {
     expect(peer.frames).toHaveLength(2);
   });
 
-  test('rows that are kept are given up for `since`, and at the end of their time', async () => {
+  test('kept rows are dropped if a handle asks for `since`, and when their time is over', async () => {
     const { client, view, peer } = await liveView({ keepMs: 1 });
     view.close();
     await peer.heard('unsubscribe');
@@ -593,15 +591,15 @@ describe('a lazy client', () => {
     expect(server.peers).toHaveLength(1);
   });
 
-  test('that was closed before is not started', async () => {
+  test('that was closed before its first channel does not start', async () => {
     const client = start({ lazy: true });
     await client.close();
     expect(() => client.live(CHANNEL)).toThrow(expect.objectContaining({ code: 'closed' }));
   });
 });
 
-describe('where to resume', () => {
-  test('`position` is told after each commit, message and heartbeat, and never for half a commit', async () => {
+describe('positions', () => {
+  test('`position` is told after each commit, message and heartbeat, and never within a commit', async () => {
     const client = start();
     const channel = client.channel<Task>(CHANNEL);
     const told: string[] = [];
@@ -624,8 +622,8 @@ describe('where to resume', () => {
   });
 });
 
-describe('access that comes later', () => {
-  test('a view that waits for access is ready once it is granted, and live again after a new grant', async () => {
+describe('access that is granted later', () => {
+  test('a view that waits for access becomes ready once it is granted, and live again after a new grant', async () => {
     const client = start();
     const view = client.live<Task>(CHANNEL, { waitForAccess: true });
     const peer = await server.peer(0);
@@ -645,7 +643,7 @@ describe('access that comes later', () => {
     expect(view.error).toBeUndefined();
   });
 
-  test('a client that is closed meanwhile ends the waiting', async () => {
+  test('closing the client ends the waiting', async () => {
     const client = start();
     const view = client.live<Task>(CHANNEL, { waitForAccess: true });
     const peer = await server.peer(0);
@@ -656,7 +654,7 @@ describe('access that comes later', () => {
     await expect(view.ready).rejects.toMatchObject({ code: 'closed' });
   });
 
-  test('a view that is dropped and made again comes back by itself, with new rows', async () => {
+  test('a view that is dropped and created again returns by itself, with new rows', async () => {
     const { view, peer } = await liveView();
     peer.say({ type: 'unsubscribed', channel: CHANNEL, code: 'channel_dropped' });
     await until(() => view.status === 'closed', 'the drop');
@@ -673,7 +671,7 @@ describe('access that comes later', () => {
 });
 
 describe('reading your writes', () => {
-  test('a commit that comes ends the wait in the same turn, by its LSN or by its xid', async () => {
+  test("the commit's arrival ends the wait in the same turn, by its LSN or by its xid", async () => {
     const { view, peer } = await liveView();
     const order: string[] = [];
     view.subscribe(({ reason }) => order.push(reason));
@@ -690,7 +688,7 @@ describe('reading your writes', () => {
     expect(titlesOf(view.rows)).toEqual(['one', 'two', 'three']);
   });
 
-  test('what has come before it was asked for is reached at once', async () => {
+  test('a commit that has already arrived is reached at once', async () => {
     const { view, peer } = await liveView();
     peer.say(changes('p2', [], { lsn: '1/0', xid: 8 }));
     await until(() => view.position === 'p2', 'the commit');
@@ -698,7 +696,7 @@ describe('reading your writes', () => {
     expect(peer.frames.filter(({ type }) => type === 'ping')).toEqual([]);
   });
 
-  test('in a quiet channel the server tells; it is asked again after the connection was lost', async () => {
+  test('in a quiet channel the server answers, and is asked again after the connection was lost', async () => {
     const { view, peer } = await liveView();
     const wait = view.reached('0/99');
     await peer.heard('ping');
@@ -712,7 +710,7 @@ describe('reading your writes', () => {
     await wait;
   });
 
-  test('a snapshot may bring it: the server is asked once the rows are there', async () => {
+  test('a snapshot may contain the commit: the server is asked once the rows have come', async () => {
     const view = start().live<Task>(CHANNEL);
     const wait = view.reached('741');
     const peer = await server.peer(0);
@@ -725,7 +723,7 @@ describe('reading your writes', () => {
     expect(titlesOf(view.rows)).toEqual(['one']);
   });
 
-  test('a signal ends the wait, and no other', async () => {
+  test('an abort signal ends its own wait and no other', async () => {
     const { view, peer } = await liveView();
     const controller = new AbortController();
     const [ended, kept] = [view.reached('0/99', { signal: controller.signal }), view.reached('0/99')];
@@ -739,7 +737,7 @@ describe('reading your writes', () => {
     await kept;
   });
 
-  test('the end of the view ends the wait', async () => {
+  test('closing the view ends the wait', async () => {
     const { client, view, peer } = await liveView();
     const other = client.live<Task>(CHANNEL);
     const [first, second] = [view.reached('0/99'), other.reached('0/99')];
@@ -751,14 +749,14 @@ describe('reading your writes', () => {
     await expect(other.reached('0/99')).rejects.toMatchObject({ code: 'access_revoked' });
   });
 
-  test.each(['', 'x', '0/', '-1', '1.5', '0/1G', '741 '])('%j names no commit', async (commit) => {
+  test.each(['', 'x', '0/', '-1', '1.5', '0/1G', '741 '])('%j is not a valid commit', async (commit) => {
     const { view } = await liveView();
     await expect(view.reached(commit)).rejects.toMatchObject({ code: 'commit_invalid' });
   });
 });
 
 describe('tokens', () => {
-  /** A JWT by its looks, which is all the client sees of it. */
+  /** A text that looks like a JWT: the client does not verify it. */
   const jwt = (claims: object): string => `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.x`;
 
   async function greeted(nth: number): Promise<Peer> {
@@ -767,7 +765,7 @@ describe('tokens', () => {
     return peer;
   }
 
-  test('the callback is asked at each connect', async () => {
+  test('calls the callback at each connect', async () => {
     let asked = 0;
     start({ token: async () => `t${++asked}` });
     const peer = await greeted(0);
@@ -776,7 +774,7 @@ describe('tokens', () => {
     expect(peer.frames[0]).toEqual({ type: 'hello', token: 't1' });
   });
 
-  test('a refused token is asked for again until it is taken, the same one or another', async () => {
+  test('asks for another token when one is refused, until one is accepted, the same or a new one', async () => {
     const tokens = ['old', 'old', 'old', 'old', 'old', 'new'];
     const client = start({ token: () => tokens.shift() });
     for (let nth = 0; nth < 5; nth++) (await greeted(nth)).close(4401);
@@ -789,11 +787,11 @@ describe('tokens', () => {
   test.each([
     ['an error page', '<html><body>502 Bad Gateway</body></html>', "Check the answer's `ok`"],
     ['a JSON body', '{"token":"abc"}', 'is it JSON'],
-    ['a text beyond every token', 'x'.repeat(70_000), 'a text of 70000 characters cannot be a token'],
+    ['a text too long for a token', 'x'.repeat(70_000), 'a text of 70000 characters cannot be a token'],
     ['a header', 'Bearer abc', 'leave out "Bearer"'],
     ['an object', { token: 'abc' } as unknown as string, 'a value of type object'],
     ['a number', 0 as unknown as string, 'a value of type number'],
-  ])('%s in place of a token is not sent, and the callback is asked again', async (_, page, why) => {
+  ])('does not send %s in place of a token, and calls the callback again', async (_, page, why) => {
     const answers = [page, page, 'good'];
     const client = start({ token: async () => answers.shift() });
     const failures: string[] = [];
@@ -803,7 +801,7 @@ describe('tokens', () => {
     expect(failures.join()).not.toContain('Gateway');
   });
 
-  test('white space around a token is left out, and an empty text is no token', async () => {
+  test('trims white space around a token, and treats an empty text as no token', async () => {
     const answers = ['t\n', ' \n'];
     start({ token: async () => answers.shift() });
     const peer = await greeted(0);
@@ -812,13 +810,13 @@ describe('tokens', () => {
     expect((await greeted(1)).frames[0]).toEqual({ type: 'hello' });
   });
 
-  test('a fixed token that cannot be a token ends the client', async () => {
+  test('a fixed token of invalid form ends the client', async () => {
     const client = start({ token: '<html>' });
     await until(() => client.status === 'closed', 'the end');
     expect(client.error).toMatchObject({ code: 'token_invalid' });
   });
 
-  test('the app ends the client by an error that is final', async () => {
+  test('the app can end the client by an error that is `final`', async () => {
     const client = start({ token: () => Promise.reject(Object.assign(new Error('signed out'), { final: true })) });
     const view = client.live(CHANNEL);
     await expect(view.ready).rejects.toMatchObject({
@@ -828,7 +826,7 @@ describe('tokens', () => {
     expect(client.status).toBe('closed');
   });
 
-  test('a callback that fails is asked again', async () => {
+  test('calls a callback that fails again', async () => {
     const answers = [Promise.reject(new Error('offline')), Promise.resolve('t')];
     const client = start({ token: () => answers.shift() });
     const failures: string[] = [];
@@ -837,7 +835,7 @@ describe('tokens', () => {
     expect(failures).toContain('token_callback_failed');
   });
 
-  test('an expired token is renewed in band, and the channel resumed', async () => {
+  test('renews an expired token on the same connection, and resumes the channel', async () => {
     let asked = 0;
     const { view, peer } = await liveView({ token: () => `t${++asked}` });
     peer.say({ type: 'unsubscribed', channel: CHANNEL, code: 'token_expired' });
@@ -850,14 +848,14 @@ describe('tokens', () => {
     await until(() => view.status === 'live', 'live again');
   });
 
-  test('without a callback an expired token closes the channel', async () => {
+  test('without a callback, an expired token closes the channel', async () => {
     const { view, peer } = await liveView({ token: 'fixed' });
     peer.say({ type: 'unsubscribed', channel: CHANNEL, code: 'token_expired' });
     await until(() => view.status === 'closed', 'closed');
     expect(view.error).toMatchObject({ code: 'token_expired' });
   });
 
-  test('a JWT is renewed before it expires', async () => {
+  test('renews a JWT before it expires', async () => {
     const nowMs = 1_000_000_000_000;
     const scheduled = new Map<number, () => void>();
     const timers: Timers = { set: (callback, ms) => scheduled.set(ms, callback), clear: () => {} };

@@ -1,4 +1,4 @@
-/** The examples, run as they stand. */
+/** Runs the examples unchanged. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ import { until } from '../support/wait.ts';
 
 const exampleOf = (name: string): string => fileURLToPath(new URL(`../../examples/node/${name}.mjs`, import.meta.url));
 const FILE = exampleOf('optimistic');
-/** The SQL in its comment. */
+/** The SQL in the example's comment. */
 const SCHEMA = [...readFileSync(FILE, 'utf8').matchAll(/^\/\/ {5}((?:create|alter) .*;)$/gm)].map(([, sql]) => sql);
 
 let here: Stage;
@@ -24,7 +24,7 @@ beforeAll(async () => {
 });
 afterAll(() => here.end());
 
-test('optimistic.mjs shows what was typed at once, and never the old value again', async () => {
+test('optimistic.mjs shows typed text at once, and never the old value again', async () => {
   const { url, certificate } = here.service;
   const env = { ...plainEnvironment(), NODE_EXTRA_CA_CERTS: certificate.certFile };
   for (const [round, title] of ['Varnish', 'Polish', 'Wax'].entries()) {
@@ -39,7 +39,7 @@ test('optimistic.mjs shows what was typed at once, and never the old value again
   }
 });
 
-test('tail.mjs, killed at any moment, goes on where it stopped', async () => {
+test('tail.mjs, killed at any moment, continues where it stopped', async () => {
   const { url, certificate } = here.service;
   const env = { ...plainEnvironment(), NODE_EXTRA_CA_CERTS: certificate.certFile };
   const folder = await mkdtemp(join(tmpdir(), 'sno-tail-'));

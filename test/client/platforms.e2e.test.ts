@@ -1,4 +1,7 @@
-/** The built client on other platforms: each line of Node that is in use, with its own WebSocket where it has one, and Chromium. */
+/**
+ * The built client on other platforms: each supported line of Node, with Node's own WebSocket if it
+ * has one, and Chromium.
+ */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
@@ -40,7 +43,7 @@ describe.each([20, 22, 24] as const)('Node %i', (line) => {
     executable = line === 20 ? process.execPath : await findNode(line);
   }, 300_000);
 
-  test('tells a closed port, shows rows, and comes back after kill -9', async () => {
+  test('reports a closed port, shows rows, and reconnects after kill -9', async () => {
     const { url, certificate } = here.service;
     const env = { ...plainEnvironment(), NODE_EXTRA_CA_CERTS: certificate.certFile };
     const child = spawn(executable, [PROGRAM, CLIENT, url], { env, stdio: ['ignore', 'pipe', 'inherit'] });
@@ -74,7 +77,7 @@ describe('Chromium', () => {
   });
   afterAll(() => browser.close());
 
-  /** A page of an origin, with the client in it; `url` is what it connects to. */
+  /** Opens a page of an origin, whose client connects to `url`. */
   async function open(origin: string, url: string): Promise<void> {
     page = await browser.newPage({ ignoreHTTPSErrors: true });
     const bundle = await readFile(BUNDLE, 'utf8');
@@ -100,7 +103,7 @@ describe('Chromium', () => {
       return { status: view.status, client: sno.status, code: sno.error?.code, message: sno.error?.message };
     });
 
-  test('tells an origin that is refused, with what to check', async () => {
+  test('reports a refused origin, and what to check', async () => {
     await open('https://other.test', here.service.url);
     await until(async () => (await told()).code, 'the refusal');
     expect(await told()).toMatchObject({
@@ -110,14 +113,14 @@ describe('Chromium', () => {
     await page.close();
   });
 
-  test('tells that a secure page opens no insecure websocket', async () => {
+  test('reports that a secure page may not open an insecure websocket', async () => {
     await open(ORIGIN, 'ws://sno.test');
     await until(async () => (await told()).client === 'closed', 'the end');
     expect(await told()).toMatchObject({ status: 'closed', code: 'websocket_refused' });
     await page.close();
   });
 
-  test('a network that comes back: a connection that no longer answers is given up within seconds', async () => {
+  test('when the network returns, a connection that no longer answers is dropped within seconds', async () => {
     await open(ORIGIN, here.service.url);
     await until(async () => (await told()).status === 'live', 'live');
     process.kill(here.service.pid, 'SIGSTOP');

@@ -1,4 +1,7 @@
-/** Read your writes against the real service: once a commit is reached, what it wrote is in the rows. */
+/**
+ * Read your writes, against the real service: once a commit is reached, the rows contain its
+ * changes.
+ */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { connect, type LiveView, type SnoClient } from '../../src/client/index.ts';
@@ -48,7 +51,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await here.end();
   });
 
-  /** Commits a note into the room, and says how the commit is told of: by its LSN, or by its transaction id. */
+  /** Commits a note into the room. Returns the commit's LSN or its transaction id. */
   async function write(room: number, by: 'lsn' | 'xid'): Promise<{ readonly id: number; readonly commit: string }> {
     const id = ++ids;
     const insert = `insert into notes values (${id}, ${room}, 'note') returning pg_current_xact_id()::text as commit`;
@@ -60,7 +63,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   const one = async (sql: string): Promise<string> =>
     (await here.query<{ commit: string }>(sql)).rows[0]?.commit as string;
 
-  test.each(['lsn', 'xid'] as const)('by %s: what was written is in the rows', async (by) => {
+  test.each(['lsn', 'xid'] as const)('by %s: the rows contain the write', async (by) => {
     for (let count = 0; count < WRITES; count++) {
       const { id, commit } = await write(1, by);
       await view.reached(commit);
@@ -68,7 +71,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     }
   });
 
-  test.each(['lsn', 'xid'] as const)('by %s, of commits that were not waited for', async (by) => {
+  test.each(['lsn', 'xid'] as const)('by %s, with synchronous_commit off', async (by) => {
     await here.query('set synchronous_commit = off');
     for (let count = 0; count < WRITES; count++) {
       const { id, commit } = await write(1, by);
@@ -95,13 +98,13 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
         return commit;
       },
     ],
-  ])('in a quiet channel: %s', async (_what, commit) => {
+  ])('reaches a commit in a quiet channel: %s', async (_what, commit) => {
     const before = await one(LSN);
     await view.reached(await commit());
     expect(lsnOf(view.position as string)).toBeGreaterThanOrEqual(bytesOf(before));
   });
 
-  test('a transaction that is still open is waited for', async () => {
+  test('waits for a transaction that is still open', async () => {
     const other = await here.database.connect();
     const id = ++ids;
     await other.query('begin');
@@ -110,7 +113,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     );
     let isReached = false;
     const reached = view.reached(rows[0]?.commit as string).then(() => (isReached = true));
-    // a write that is later, and does not wait for it
+    // a later write that does not wait for it
     const { commit } = await write(1, 'lsn');
     await view.reached(commit);
     expect(isReached).toBe(false);
@@ -119,7 +122,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(view.get(id)?.body).toBe('late');
   });
 
-  test('by a view that is only being opened: its snapshot has it', async () => {
+  test('a view that is still opening has the commit in its snapshot', async () => {
     const { id, commit } = await write(3, 'xid');
     const opened = client.live<Note>('room:3');
     await opened.reached(commit);
@@ -127,7 +130,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     opened.close();
   });
 
-  test('many at once, through kill -9 of Snö', async () => {
+  test('many waits at once survive kill -9 of Snö', async () => {
     const written: Awaited<ReturnType<typeof write>>[] = [];
     for (let nth = 0; nth < WRITES; nth++) written.push(await write(1, nth % 2 === 0 ? 'lsn' : 'xid'));
     await here.service.kill();

@@ -1,4 +1,7 @@
-/** What users of comparable clients reported, tried with this client and the real service (docs/reliability.md). */
+/**
+ * Reports by users of comparable clients, tried with this client and the real service
+ * (docs/reliability.md).
+ */
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { type ClientOptions, connect, type SnoClient } from '../../src/client/index.ts';
@@ -50,7 +53,7 @@ const subscriptions = () => readMetric(here.service, 'sno_subscriptions');
 
 test('a view that a page mounts, unmounts and mounts again stays live, and its second handle keeps it', async () => {
   const client = connected();
-  // as React's StrictMode does: before the connection is there, and again on an open one
+  // as React's StrictMode does, first before the connection is open, then on an open one
   client.live<Note>('notes:1').close();
   const first = client.live<Note>('notes:1');
   await first.ready;
@@ -71,7 +74,7 @@ test('a view that is closed before the server has answered leaves no subscriptio
   await kept.ready;
   for (let room = 10; room < 30; room++) client.live<Note>(`notes:${room}`).close();
   const late = client.live<Note>('notes:30');
-  // the frame is on its way
+  // the frame has been sent
   await Promise.resolve();
   late.close();
   await here.query('insert into notes values (1, 1)');
@@ -79,7 +82,7 @@ test('a view that is closed before the server has answered leaves no subscriptio
   await until(async () => (await subscriptions()) === 1, 'one subscription is left');
 });
 
-test('channels that are opened before the connection is there share one socket', async () => {
+test('channels that are opened before the connection is open share one socket', async () => {
   let sockets = 0;
   const { certificate } = here.service;
   class Counted extends WebSocket {
@@ -95,7 +98,7 @@ test('channels that are opened before the connection is there share one socket',
   expect(await readMetric(here.service, 'sno_connections')).toBe(1);
 });
 
-test('a client that was away for longer than its token lasts asks for another before it joins', async () => {
+test('a client that was offline for longer than its token lasts gets another token before it subscribes', async () => {
   const issued: number[] = [];
   const client = connected({
     token: () => {

@@ -17,7 +17,7 @@ const apply = (rows: Rows<Row>, ...events: readonly ChangeEvent<Row>[]): void =>
 };
 
 describe('rows', () => {
-  test('keep the order in which they came; an update stays where it is', () => {
+  test("keep the order in which they came, and an update keeps the row's place", () => {
     const rows = load([{ id: 2 }, { id: 2 }], [{ id: 1 }, { id: 1 }]);
     apply(rows, { op: 'insert', key: { id: 3 }, data: { id: 3 } });
     apply(rows, { op: 'update', key: { id: 2 }, data: { id: 2, done: true } });
@@ -25,7 +25,7 @@ describe('rows', () => {
     expect(rows.size).toBe(3);
   });
 
-  test('an update of a row that is not held is an insert, and the other way round', () => {
+  test('an update of a missing row is an insert, and an insert of a present row is an update', () => {
     const rows = load();
     apply(rows, { op: 'update', key: { id: 1 }, data: { id: 1, n: 1 } });
     apply(rows, { op: 'insert', key: { id: 1 }, data: { id: 1, n: 2 } });
@@ -33,7 +33,7 @@ describe('rows', () => {
     expect(rows.array).toEqual([{ id: 1, n: 2 }]);
   });
 
-  test('unchanged columns keep what is held, in their place', () => {
+  test('unchanged columns keep their value and their place', () => {
     const rows = load([{ id: 1 }, { id: 1, body: 'long', n: 1 }]);
     apply(rows, { op: 'update', key: { id: 1 }, data: { id: 1, n: 2 }, unchanged: ['body'] });
     expect(JSON.stringify(rows.array)).toBe('[{"id":1,"body":"long","n":2}]');
@@ -41,27 +41,27 @@ describe('rows', () => {
     expect(rows.get(5)).toEqual({ id: 5, n: 3 });
   });
 
-  test('rows of versions before are left as they were', () => {
+  test('earlier versions of a row object are not modified', () => {
     const rows = load([{ id: 1 }, { id: 1, body: 'a', n: 1 }]);
     const [before] = rows.array;
     apply(rows, { op: 'update', key: { id: 1 }, data: { id: 1, n: 2 }, unchanged: ['body'] });
     expect(before).toEqual({ id: 1, body: 'a', n: 1 });
   });
 
-  test('a key of several columns is found whatever the order of its properties', () => {
+  test('finds a key of several columns whatever the order of its properties', () => {
     const rows = load([{ a: 1, b: 'x' }, { v: 1 }], [{ a: 1, b: 'y' }, { v: 2 }]);
     expect(rows.get({ b: 'y', a: 1 })).toEqual({ v: 2 });
     expect(rows.get({ a: 2, b: 'y' })).toBeUndefined();
     expect(rows.get(1)).toBeUndefined();
   });
 
-  test('a number and its text are two keys, and nothing can be mistaken for a separator', () => {
+  test('a number and its text are different keys, and no value can imitate a separator', () => {
     const rows = load([{ a: 1, b: 'x' }, { v: 1 }], [{ a: '1', b: 'x' }, { v: 2 }], [{ a: '1,"x', b: '' }, { v: 3 }]);
     expect(rows.size).toBe(3);
     expect(rows.get({ a: '1', b: 'x' })).toEqual({ v: 2 });
   });
 
-  test('a key of numbers is found by their text, and a key of texts by their numbers', () => {
+  test('finds a key of numbers by their text, and a key of texts by their numbers', () => {
     const rows = load([{ id: 1 }, { v: 1 }], [{ id: 20 }, { v: 20 }]);
     for (const key of [20, '20', 20n, { id: '20' }, { id: 20n }]) expect(rows.get(key)).toEqual({ v: 20 });
     for (const key of ['', ' ', 'x', '0x14x', null, undefined, true]) expect(rows.get(key)).toBeUndefined();
@@ -73,13 +73,13 @@ describe('rows', () => {
       expect(pairs.get(key)).toEqual({ v: 1 });
   });
 
-  test('a key is found in a view that began empty', () => {
+  test('finds a key in a view that began empty', () => {
     const rows = load();
     apply(rows, { op: 'insert', key: { a: 1, b: 2 }, data: { v: 1 } });
     expect(rows.get({ b: 2, a: 1 })).toEqual({ v: 1 });
   });
 
-  test('commits of a channel whose rows have not come are not rows', () => {
+  test('ignores commits before the first snapshot', () => {
     const rows = new Rows<Row>();
     apply(rows, { op: 'insert', key: { id: 1 }, data: { id: 1 } });
     expect(rows.size).toBe(0);

@@ -1,6 +1,4 @@
-/**
- * A real websocket server over TLS whose every frame the test says itself.
- */
+/** A real websocket server over TLS. The test sends every frame itself. */
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { WebSocket, WebSocketServer } from 'ws';
@@ -38,7 +36,7 @@ export class Peer {
     this.say({ type: 'welcome', connection: 'c1', epoch: 'e', heartbeat_s: heartbeatSeconds });
   }
 
-  /** The nth frame of a type, from 0, as soon as it has come. */
+  /** Resolves with the nth frame of a type, from 0, once it has come. */
   heard<Type extends ClientFrame['type']>(type: Type, nth = 0): Promise<FrameOf<Type>> {
     return until(
       () => this.frames.filter((frame): frame is FrameOf<Type> => frame.type === type)[nth],
@@ -50,7 +48,7 @@ export class Peer {
     this.#socket.close(code);
   }
 
-  /** As when a cable is cut. */
+  /** Cuts the connection without a close frame. */
   terminate(): void {
     this.#socket.terminate();
   }
@@ -59,7 +57,7 @@ export class Peer {
 export class ScriptedServer {
   readonly peers: Peer[] = [];
   readonly url: string;
-  /** `ws`, trusting this server. */
+  /** The `WebSocket` of ws, which trusts this server. */
   readonly WebSocket: new (
     url: string,
   ) => WebSocket;
@@ -89,7 +87,7 @@ export class ScriptedServer {
     };
   }
 
-  /** The nth connection, from 0, as soon as it has come. */
+  /** Resolves with the nth connection, from 0, once it is open. */
   peer(nth: number): Promise<Peer> {
     return until(() => this.peers[nth], `connection ${nth}`);
   }

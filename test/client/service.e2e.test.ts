@@ -1,5 +1,6 @@
 /**
- * The client against the real service: rows equal the view while writers write and the service is killed.
+ * The client against the real service: rows equal the view while writers write and the service is
+ * killed.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
@@ -40,7 +41,7 @@ beforeAll(async () => {
     }
   }
   const token = () => signToken({ sub: 'u1' });
-  // A view that is opened again is a new subscription.
+  // Without `keepMs`, a view that is opened again is a new subscription.
   client = connect(url, { WebSocket: Trusting, token, keepMs: 0, backoff: { capMs: 2_000 } });
   client.on('error', ({ error }) => errors.push(error));
 });
@@ -71,7 +72,7 @@ async function expectRows(room: number, view: LiveView<Card>): Promise<void> {
   expect(held()).toEqual(rows);
 }
 
-test('rows are the view’s, through writes, joins at any moment and kill -9', async () => {
+test("rows equal the view's, through writes, subscribes at any moment and kill -9", async () => {
   const views = ROOMS.map((room) => client.live<Card>(`room:${room}`));
   await Promise.all(views.map((view) => view.ready));
   const positions: string[] = [];
@@ -92,7 +93,7 @@ test('rows are the view’s, through writes, joins at any moment and kill -9', a
   for (const view of views) view.close();
 });
 
-test('a changed channel view is read anew, and access ends where its view says so', async () => {
+test('reads a changed channel view again, and access ends when its view says so', async () => {
   const [kept, taken] = [client.live<Card>('room:1'), client.live<Card>('room:2')];
   await Promise.all([kept.ready, taken.ready]);
   await here.query(
@@ -116,7 +117,7 @@ test('a changed channel view is read anew, and access ends where its view says s
   expect(errors).toEqual([]);
 });
 
-test('functions that name others without a schema decide rows and access; one that is gone is a no', async () => {
+test('unqualified functions decide rows and access, and a missing one denies access', async () => {
   await here.query(`
     create table songs (id int primary key, room int not null, title text);
     alter table songs replica identity full;
@@ -156,7 +157,7 @@ describe('migrations', () => {
     `create view channels."${name}:{room}" as select id, room, title from ${tableOf(name)}`;
   const allowed = (name: string) =>
     `create view channel_access."${name}:{room}" as select room, sub from members where room < 3`;
-  /** The commits of each migration, in two steps: between them the view cannot be read. */
+  /** The commits of each migration in two steps. Between them the view cannot be read. */
   const STEPS: Readonly<Record<(typeof NAMES)[number], readonly [away: readonly string[], back: readonly string[]]>> = {
     kept: [['drop view channels."kept:{room}"'], [made('kept')]],
     both: [
@@ -193,7 +194,7 @@ describe('migrations', () => {
     ],
   };
 
-  test('a view that is dropped and created again by later transactions comes back by itself, for pages opened meanwhile too', async () => {
+  test('a view that later transactions drop and create again returns by itself, also for pages opened meanwhile', async () => {
     await here.query(`
       ${['', 'column', 'table'].map(tableFor).join('')}
       ${NAMES.map((name) => `${made(name)}; ${allowed(name)};`).join('\n')}`);
@@ -230,7 +231,7 @@ describe('migrations', () => {
     }
   });
 
-  test('a snapshot of a channel whose view was dropped is refused by that reason', async () => {
+  test('refuses a snapshot of a channel whose view was dropped, with that reason', async () => {
     await here.query('drop view channels."kept:{room}"');
     const view = client.live('kept:2');
     await until(() => view.error, 'an answer');
@@ -240,7 +241,7 @@ describe('migrations', () => {
     view.close();
   });
 
-  test('columns that are renamed, retyped, added and dropped are no refusal in the log', async () => {
+  test('renamed, retyped, added and dropped columns cause no refusal in the log', async () => {
     const logged = here.service.log.length;
     const view = client.live<Card>('kept:1');
     await until(() => view.status === 'live', 'the view is live');

@@ -1,5 +1,6 @@
 /**
- * The pure machine, step by step. Numbers in brackets are those of docs/client-states.md.
+ * The pure state machine, step by step. Numbers in brackets are the numbers in
+ * docs/client-states.md.
  */
 import { describe, expect, test } from 'vitest';
 import type {
@@ -20,7 +21,7 @@ const CHANNEL = 'project:42';
 /** The machine with its history of effects. */
 class Machine {
   state: State;
-  /** Those of the last step. */
+  /** Effects of the last step. */
   effects: readonly Effect[] = [];
 
   constructor(tokenSource: TokenSource = 'none') {
@@ -105,7 +106,7 @@ const liveEvents = (): Machine => open().feed(acquire('events')).hear(subscribed
 const liveRows = (): Machine => open().feed(acquire('rows')).hear(SNAPSHOT, subscribed('p1'));
 
 describe('the connection', () => {
-  test('asks for the token, opens, greets and subscribes in this order', () => {
+  test('asks for the token, connects, sends hello and subscribes, in this order', () => {
     const machine = started().feed(acquire('events'));
     expect(machine.subscription.phase).toBe('waiting');
     machine.feed({ type: 'token', token: 't', refreshMs: 5 });
@@ -144,7 +145,7 @@ describe('the connection', () => {
     expect(machine.effect('retry')?.attempt).toBe(0);
   });
 
-  test('silence is waited for longer after it has ended a connection, until the next heartbeat', () => {
+  test('the watchdog waits longer after it has ended a connection, until the next heartbeat', () => {
     const machine = open();
     const watchdogMs = () => machine.effects.findLast((effect) => effect.type === 'schedule')?.ms;
     expect(watchdogMs()).toBe(25_000);
@@ -161,7 +162,7 @@ describe('the connection', () => {
     expect(machine.effects).toContainEqual({ type: 'cancel', timer: 'watchdog' });
   });
 
-  test('a network that comes back ends the wait', () => {
+  test('a network that returns ends the wait', () => {
     const machine = open().feed(lost(1006), { type: 'wake' });
     expect(machine.effects).toContainEqual({ type: 'cancel', timer: 'reconnect' });
     expect(machine.state.link.phase).toBe('authorizing');
@@ -178,7 +179,7 @@ describe('the connection', () => {
     expect(machine.state.link).toMatchObject({ phase: 'waiting', patience: 1, probing: false });
   });
 
-  test('after a sleep a socket that is being opened has five seconds, and more the next time', () => {
+  test('after a sleep an opening socket has five seconds, and more the next time', () => {
     const opening = started().feed({ type: 'token', token: undefined, refreshMs: undefined });
     for (const machine of [opening, started().connect('t1')]) {
       const wait = { type: 'schedule', timer: 'watchdog', ms: 5_000 };
@@ -190,7 +191,7 @@ describe('the connection', () => {
     expect(started('callback').feed({ type: 'wake' }).effects).toEqual([]);
   });
 
-  test('an attempt that fails tells the hint, and a connection that breaks its code and the hint', () => {
+  test('a failed attempt reports the hint, and a broken connection its code and the hint', () => {
     const failed = started().feed({ type: 'token', token: undefined, refreshMs: undefined }, lost(1006));
     expect(failed.state.link.failure).toEqual({ code: 'connect_failed', message: 'Check it.' });
     expect(open().feed(lost(1006)).state.link.failure).toEqual({
@@ -199,7 +200,7 @@ describe('the connection', () => {
     });
   });
 
-  test('an attempt that fails is told by its own reason, not by that of an earlier one', () => {
+  test('a failed attempt reports its own reason, not an earlier one', () => {
     const reasonOf = (machine: Machine) => machine.state.link.failure;
     const again = (machine: Machine) =>
       machine.feed(timer('reconnect'), { type: 'token', token: 't', refreshMs: undefined });
@@ -210,7 +211,7 @@ describe('the connection', () => {
     }
   });
 
-  test('a frame that is too large for this side is tried again after a longer wait', () => {
+  test('a frame that is too large for the client is retried after a longer wait', () => {
     expect(open().feed(lost(1006, true)).effect('retry')).toMatchObject({ slow: true });
   });
 
@@ -220,26 +221,26 @@ describe('the connection', () => {
     expect(statusOf(machine.subscription)).toBe('closed');
   });
 
-  test('closed while it waits, it waits no longer [11]', () => {
+  test('closing ends a wait [11]', () => {
     const machine = open().feed(lost(1006), { type: 'close' });
     expect(machine.effects).toContainEqual({ type: 'cancel', timer: 'reconnect' });
     expect(machine.feed(timer('reconnect'), { type: 'wake' }).effects).toEqual([]);
   });
 
-  test('a token that the server could not check is no refused token', () => {
+  test('a token that the server could not check is not a refused token', () => {
     const unverifiable: ServerFrame = { type: 'error', code: 'token_unverifiable', message: 'no keys' };
     const machine = open('fixed').hear(unverifiable).feed(lost(4401));
     expect(machine.effect('retry')).toMatchObject({ slow: true });
   });
 
-  test('an error frame long ago does not explain the end', () => {
+  test('an earlier error frame is not taken as the reason of a later end', () => {
     const machine = open()
       .hear({ type: 'error', code: 'malformed_frame', message: 'm' }, { type: 'heartbeat', position: 'h' })
       .feed(lost(1006));
     expect(machine.state.link.failure?.code).toBe('connection_lost');
   });
 
-  test('a callback whose tokens are refused is asked again after waits that grow, the same token or another', () => {
+  test('asks a callback for another token after growing waits if its tokens are refused, the same or new', () => {
     const machine = started('callback');
     for (const [attempt, token] of ['a', 'a', 'b', 'c', 'c'].entries()) {
       expect(machine.state.link.phase).toBe('authorizing');
@@ -249,7 +250,7 @@ describe('the connection', () => {
     }
   });
 
-  test('a callback that fails is asked again, unless the app says that it is final', () => {
+  test('retries a callback that fails, unless its error is final', () => {
     const failed = (isFinal: boolean): Happening => ({ type: 'tokenFailed', message: 'down', isFinal });
     for (const machine of [started('callback'), open('callback').feed(timer('refresh'))]) {
       expect(machine.feed(failed(false)).effects).toContainEqual(expect.objectContaining({ type: 'retry' }));
@@ -260,7 +261,7 @@ describe('the connection', () => {
 });
 
 describe('positions', () => {
-  test('a heartbeat moves a live channel, none in the middle of a commit and none that is joining [2]', () => {
+  test('a heartbeat moves a live channel, but not within a commit or while it is joining [2]', () => {
     const machine = liveEvents().hear({ type: 'heartbeat', position: 'h1' });
     expect(machine.subscription.position).toBe('h1');
     expect(machine.delivered).toEqual([{ kind: 'position', position: 'h1' }]);
@@ -273,7 +274,7 @@ describe('positions', () => {
     expect(machine.subscription).toMatchObject({ phase: 'joining', position: 'p2' });
   });
 
-  test('a message between the parts of a commit waits for its end [2]', () => {
+  test('a message between the parts of a commit is held until the last part [2]', () => {
     const machine = liveEvents().hear(changes('p2.1', { part: 1, last: false }), message('m1'));
     expect(machine.delivered).toEqual([]);
     machine.hear(changes('p2', { part: 2, last: true }));
@@ -281,13 +282,13 @@ describe('positions', () => {
     expect(machine.subscription).toMatchObject({ position: 'p2', parts: [], between: [] });
   });
 
-  test('`since` of the first handle is where it begins', () => {
+  test('`since` of the first handle is sent with its subscribe', () => {
     expect(open().feed(acquire('events', 'p0')).sent).toEqual([{ type: 'subscribe', channel: CHANNEL, since: 'p0' }]);
   });
 });
 
 describe('a channel', () => {
-  test('is told as one at `subscribed`, and not before [1]', () => {
+  test('is delivered whole at `subscribed`, and not before [1]', () => {
     const machine = open().feed(acquire('rows')).hear(SNAPSHOT, changes('p1'), message('p2'));
     expect(machine.delivered).toEqual([]);
     machine.hear(subscribed('p3'));
@@ -301,7 +302,7 @@ describe('a channel', () => {
   test.each<[string, Machine, ServerFrame]>([
     ['a snapshot part out of order', open().feed(acquire('rows')), { ...SNAPSHOT, part: 2 } as ServerFrame],
     ['a snapshot after its last part', open().feed(acquire('rows')).hear(SNAPSHOT), SNAPSHOT],
-    ['a snapshot nobody asked for', open().feed(acquire('events')), SNAPSHOT],
+    ['an unrequested snapshot', open().feed(acquire('events')), SNAPSHOT],
     ['`subscribed` before the snapshot', open().feed(acquire('rows')), subscribed('p1')],
     [
       '`subscribed` inside a commit',
@@ -320,7 +321,7 @@ describe('a channel', () => {
     expect(machine.subscription).toMatchObject({ phase: 'waiting', snapshot: [], early: [], parts: [] });
   });
 
-  test('what comes after an unsubscribe is the old subscription’s, until it is answered [6]', () => {
+  test('frames after an unsubscribe belong to the old subscription until it is answered [6]', () => {
     const machine = liveRows().feed(release('rows'), acquire('rows'));
     expect(machine.sent).toEqual([]);
     machine.hear(changes('p2'), subscribed('p3'), { type: 'reset', channel: CHANNEL, reason: 'lagging' });
@@ -329,7 +330,7 @@ describe('a channel', () => {
     expect(machine.sent).toEqual([{ type: 'subscribe', channel: CHANNEL, snapshot: true }]);
   });
 
-  test('rows that nobody wanted any more are asked for again', () => {
+  test('asks again for rows that no handle had needed for a while', () => {
     const machine = liveRows().feed(acquire('events'), release('rows'));
     expect(machine.sent).toEqual([]);
     machine.feed(acquire('rows'));
@@ -338,12 +339,12 @@ describe('a channel', () => {
     expect(machine.sent).toEqual([{ type: 'subscribe', channel: CHANNEL, snapshot: true }]);
   });
 
-  test('a `since` that a snapshot overrules is told as a reset', () => {
+  test('a `since` that a snapshot overrules is reported as a reset', () => {
     const machine = liveEvents().feed(release('events'), acquire('events', 'p0'), acquire('rows'));
     expect(machine.delivered).toContainEqual({ kind: 'reset', reason: 'snapshot_requested' });
   });
 
-  test('is forgotten once its unsubscribe is answered, either way', () => {
+  test('is forgotten once its unsubscribe is answered, by any answer', () => {
     const answers: readonly ServerFrame[] = [
       { type: 'unsubscribed', channel: CHANNEL, code: 'client' },
       { type: 'unsubscribed', channel: CHANNEL, code: 'access_revoked' },
@@ -354,14 +355,14 @@ describe('a channel', () => {
     }
   });
 
-  test('that the server still believes in is left again', () => {
+  test('that only the server still has is unsubscribed', () => {
     expect(open().hear(subscribed('p1')).sent).toEqual([{ type: 'unsubscribe', channel: CHANNEL }]);
     expect(open().feed(acquire('events')).hear(error('already_subscribed')).sent).toEqual([
       { type: 'unsubscribe', channel: CHANNEL },
     ]);
   });
 
-  test('a position that the server cannot read any more is a reset; one that the app gave is an error', () => {
+  test('a position that the server can no longer read causes a reset; an invalid one from the app is an error', () => {
     const resuming = liveEvents().feed(lost(1006), timer('reconnect')).connect('t1').hear(error('position_invalid'));
     expect(resuming.delivered).toContainEqual({ kind: 'reset', reason: 'position_too_old' });
     expect(resuming.subscription.phase).toBe('delayed');
@@ -369,7 +370,7 @@ describe('a channel', () => {
     expect(statusOf(given.subscription)).toBe('error');
   });
 
-  test('resets are answered with growing waits, until a heartbeat', () => {
+  test('subscribes again after a reset with growing waits, until a heartbeat', () => {
     const reset: ServerFrame = { type: 'reset', channel: CHANNEL, reason: 'lagging' };
     const machine = liveRows().hear(reset);
     expect(machine.effect('retry')).toEqual({ type: 'retry', timer: `channel:${CHANNEL}`, attempt: 0, slow: false });
@@ -379,7 +380,7 @@ describe('a channel', () => {
     expect(machine.subscription.attempt).toBe(0);
   });
 
-  test('goes on from now after a reset, or with a snapshot where one was asked', () => {
+  test('continues from now after a reset, or with a snapshot if one was requested', () => {
     const reset: ServerFrame = { type: 'reset', channel: CHANNEL, reason: 'epoch_changed' };
     const rejoined = (machine: Machine) => machine.hear(reset).feed(timer(`channel:${CHANNEL}`)).sent;
     expect(rejoined(liveEvents())).toEqual([{ type: 'subscribe', channel: CHANNEL }]);
@@ -387,7 +388,7 @@ describe('a channel', () => {
     expect(rejoined(withSnapshot)).toEqual([{ type: 'subscribe', channel: CHANNEL, snapshot: true }]);
   });
 
-  test('expired under the newest token too, the callback is asked again with growing waits', () => {
+  test('if the newest token has expired too, calls the callback again with growing waits', () => {
     const expired: ServerFrame = { type: 'unsubscribed', channel: CHANNEL, code: 'token_expired' };
     const machine = open('callback').feed(acquire('events')).hear(subscribed('p1'), expired);
     expect(machine.effect('askToken')).toBeDefined();
@@ -416,7 +417,7 @@ describe('a channel', () => {
   });
 });
 
-describe('a channel that is tried again by itself', () => {
+describe('a channel that is retried by itself', () => {
   const retry = (attempt: number) => ({ type: 'retry', timer: `channel:${CHANNEL}`, attempt, slow: true });
   const again = timer(`channel:${CHANNEL}`);
   const rejoin = { type: 'subscribe', channel: CHANNEL, snapshot: true };
@@ -438,7 +439,7 @@ describe('a channel that is tried again by itself', () => {
     expect(machine.delivered.at(-1)).toMatchObject({ kind: 'status', status: 'live' });
   });
 
-  test('a view that is dropped while its access view stays is told as dropped, not as a refusal of snapshots', () => {
+  test('a dropped view whose access view remains is reported as dropped, not as a refusal of snapshots', () => {
     const machine = liveRows().hear({ type: 'reset', channel: CHANNEL, reason: 'channel_changed' });
     machine.feed(again).hear(error('snapshot_unavailable'));
     expect(machine.subscription.ending).toMatchObject({ failure: { code: 'channel_dropped' }, isRetried: true });
@@ -473,7 +474,7 @@ describe('a channel that is tried again by itself', () => {
     expect(machine.subscription).toMatchObject({ phase: 'live', ending: undefined });
   });
 
-  test('`ready` waits if a handle waits for access, or once the server has named the channel as its own', () => {
+  test('`ready` keeps waiting if a handle waits for access, or once the server has shown that the channel exists', () => {
     const waiting: Happening = { type: 'acquire', channel: CHANNEL, want: 'rows', waitsForAccess: true };
     const machine = open().feed(waiting).hear(error('channel_unknown'));
     expect(machine.subscription.ending).toMatchObject({ isRetried: true, rejects: false });
@@ -481,7 +482,7 @@ describe('a channel that is tried again by itself', () => {
     expect(halfway.hear(error('channel_unknown')).subscription.ending).toMatchObject({ rejects: false });
   });
 
-  test('a handle that waits for access is joined again after a refusal and after a revocation', () => {
+  test('a handle that waits for access subscribes again after a refusal and after a revocation', () => {
     const waiting: Happening = { type: 'acquire', channel: CHANNEL, want: 'rows', waitsForAccess: true };
     const machine = open().feed(waiting).hear(error('access_denied'));
     expect(machine.effect('retry')).toEqual(retry(0));
@@ -492,7 +493,7 @@ describe('a channel that is tried again by itself', () => {
     expect(machine.sent).toEqual([{ type: 'subscribe', channel: CHANNEL, since: 'p1' }]);
   });
 
-  test('a lost connection does not end the waiting, a new handle and the last one do', () => {
+  test("a lost connection does not end the waiting; a new handle and the last handle's close do", () => {
     const dropped = () => liveRows().hear({ type: 'unsubscribed', channel: CHANNEL, code: 'channel_dropped' });
     const lostMeanwhile = dropped().feed(lost(1006), again);
     expect(lostMeanwhile.subscription.phase).toBe('waiting');
@@ -503,7 +504,7 @@ describe('a channel that is tried again by itself', () => {
     expect(dropped().feed({ type: 'close' }).effects).toContainEqual(cancel);
   });
 
-  test('a channel beyond the limit of subscriptions is joined as soon as another one is left', () => {
+  test('a channel beyond the limit of subscriptions is subscribed as soon as another one is left', () => {
     const other = { type: 'acquire', channel: 'other', want: 'events' } as const;
     const machine = open().feed(acquire('events')).hear(subscribed('p1')).feed(other);
     machine.hear({ type: 'error', code: 'too_many_subscriptions', message: 'm', channel: 'other' });
@@ -523,7 +524,7 @@ describe('waiting for a commit [12]', () => {
   const asks = (machine: Machine) => machine.sent.filter((frame) => (frame as { type: string }).type === 'ping');
   const ping = (commit: string) => ({ type: 'ping', reached: commit });
 
-  test('the server is asked at once where the channel is live, and its answer is told', () => {
+  test('asks the server at once if the channel is live, and reports its answer', () => {
     const machine = liveRows().feed(awaiting('0/5'));
     expect(machine.sent).toEqual([ping('0/5')]);
     machine.hear({ type: 'heartbeat', position: 'h' }, reached('0/4'));
@@ -533,7 +534,7 @@ describe('waiting for a commit [12]', () => {
     expect(machine.hear(reached('0/5')).delivered).toEqual([]);
   });
 
-  test('before that it waits for the channel, and is asked for each time that it becomes live', () => {
+  test('waits until the channel is live, and asks again each time that it becomes live', () => {
     const machine = open().feed(acquire('rows'), awaiting('7'), awaiting('7'), awaiting('8'));
     expect(asks(machine)).toEqual([]);
     expect(asks(machine.hear(SNAPSHOT, subscribed('p1')))).toEqual([ping('7'), ping('8')]);
@@ -542,7 +543,7 @@ describe('waiting for a commit [12]', () => {
     expect(asks(machine.hear(subscribed('p1')))).toEqual([ping('7'), ping('8')]);
   });
 
-  test('an answer that comes while the channel is not live says nothing of it', () => {
+  test('ignores an answer that comes while the channel is not live', () => {
     const machine = liveRows().feed(awaiting('7'));
     machine.hear({ type: 'reset', channel: CHANNEL, reason: 'lagging' }, reached('7'));
     expect(machine.delivered).toEqual([]);
@@ -551,13 +552,13 @@ describe('waiting for a commit [12]', () => {
     expect(machine.hear(reached('7')).delivered).toContainEqual({ kind: 'reached', commit: '7' });
   });
 
-  test('what nobody waits for any more is not asked for again', () => {
+  test('does not ask again for commits that no handle waits for', () => {
     const machine = liveRows().feed(awaiting('7'), awaiting('7'), awaiting('8'), forget('7'), forget('8'), forget('9'));
     expect(machine.subscription.awaited).toEqual(['7']);
     expect(machine.feed(release('rows')).subscription.awaited).toEqual([]);
   });
 
-  test('nothing is waited for on a channel that has ended', () => {
+  test('does not wait on a channel that has ended', () => {
     const machine = liveRows().feed(awaiting('7'));
     machine.hear({ type: 'unsubscribed', channel: CHANNEL, code: 'access_revoked' }).feed(awaiting('8'));
     expect(machine.subscription.awaited).toEqual([]);
@@ -633,24 +634,25 @@ describe('every happening in every state', () => {
       const before = structuredClone(machine.state);
       const reached = machine.state;
       machine.feed(happening);
-      // [10] The state it came from is not touched, and the same step gives the same again.
+      // [10] A step does not modify the state before it, and the same step gives the same result
+      // again.
       expect(reached).toEqual(before);
       expect(step(reached, happening)).toEqual([machine.state, machine.effects]);
       check(machine);
     });
   });
 
-  /** What holds in every state. */
+  /** Checks the invariants of every state. */
   function check({ state: { link, subscriptions }, effects }: Machine): void {
     for (const subscription of subscriptions.values()) {
       const { phase, parts, early, snapshot, wants, ending } = subscription;
-      // [7] Nothing is under way where nothing can come.
+      // [7] Frames are collected only in the phases in which they can come.
       if (phase !== 'joining' && phase !== 'live') expect([parts, early, snapshot]).toEqual([[], [], []]);
       if (phase === 'live') expect([early, snapshot]).toEqual([[], []]);
       if (phase === 'ended') expect(ending).toBeDefined();
       if (phase === 'live') expect(ending).toBeUndefined();
       if (phase !== 'leaving') expect(wants.events + wants.rows + wants.snapshot).toBeGreaterThan(0);
-      // [9] Whatever waits, waits for something.
+      // [9] A waiting channel has something that ends its wait.
       if (link.phase !== 'open' && link.phase !== 'greeting') expect(['waiting', 'ended']).toContain(phase);
       if (link.phase === 'closed') expect(phase).toBe('ended');
     }

@@ -35,11 +35,11 @@ describe('the URL', () => {
     ['wss://'],
     ['wss://a b/v1'],
     ['https:'],
-  ])('%s is refused in Node', (given) => {
+  ])('refuses %s in Node', (given) => {
     expect(() => endpoint(given, undefined)).toThrow(expect.objectContaining({ code: 'url_invalid' }));
   });
 
-  test('a URL class without setters, which adds a slash to what it is given, does no harm', () => {
+  test('accepts a URL class without setters that adds a trailing slash', () => {
     class Poor {
       readonly #text: string;
       constructor(text: string) {
@@ -58,7 +58,7 @@ describe('the URL', () => {
   });
 });
 
-test('without a WebSocket the error says how to pass one', () => {
+test('without a WebSocket the error explains how to pass one', () => {
   vi.stubGlobal('WebSocket', undefined);
   expect(() => connect('wss://example.com')).toThrow(
     expect.objectContaining({
@@ -84,12 +84,12 @@ describe('why a connection ended', () => {
     'Max payload size exceeded, WS_ERR_UNSUPPORTED_MESSAGE_LENGTH',
     'Payload size exceeds maximum allowed size',
     'Max decompressed message size exceeded',
-  ])('%j: the frame is too large for this side', (detail) => {
+  ])('%j: the frame is too large for this client', (detail) => {
     expect(isTooLarge(detail)).toBe(true);
     expect(hintOf({ ...here, wasOpen: true, detail })).toMatch(/larger than this WebSocket takes.*maxPayload/);
   });
 
-  test('Node 24 says nothing when a frame is too large, so each cut names that cause', () => {
+  test('names this cause for each cut on Node 24, which does not report a frame that is too large', () => {
     const cut = { ...here, wasOpen: true, detail: '' };
     expect(hintOf(cut)).toMatch(/may be larger than the WebSocket takes/);
     expect(hintOf({ ...cut, origin: 'https://app.test' })).toBe('');
@@ -107,7 +107,7 @@ describe('the wait before another attempt', () => {
     expect(delayMs(backoff, 3, false, () => 0)).toBe(0);
   });
 
-  test('never leaves the window, however many attempts', () => {
+  test('never leaves the window, however many attempts there are', () => {
     fc.assert(
       fc.property(fc.nat(), fc.boolean(), fc.double({ min: 0, max: 0.999, noNaN: true }), (attempt, slow, chance) => {
         const ms = delayMs(backoff, attempt, slow, () => chance);
@@ -136,7 +136,7 @@ describe('the name of a channel', () => {
     ['a number beyond 53 bits', { x: 2 ** 60 }],
     ['half a character', { x: '\ud800' }],
     ['a NUL', { x: 'a\0' }],
-  ])('%s is refused', (_, values) => {
+  ])('refuses %s', (_, values) => {
     expect(() => channelName('a:{x}', values)).toThrow(expect.objectContaining({ code: 'channel_name_invalid' }));
   });
 
@@ -144,7 +144,7 @@ describe('the name of a channel', () => {
     expect(() => channelName('a:{toString}', {})).toThrow(expect.objectContaining({ code: 'channel_name_invalid' }));
   });
 
-  test('is the one that the server makes, whatever the value', () => {
+  test('equals the name that the server makes, for every value', () => {
     const pattern = parsePattern('a:{x}/{y}') as Pattern;
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme' }), (x, y) => {
@@ -173,7 +173,7 @@ describe('a sleep', () => {
     return { ...targets, state, wake, tick, fired };
   };
 
-  test('is noticed where the network, the page or the document comes back', () => {
+  test('is noticed when the network, the page or the document returns', () => {
     const { window, document, state, wake } = world();
     for (const name of ['online', 'pageshow']) window.dispatchEvent(new Event(name));
     for (const name of ['visibilitychange', 'resume']) document.dispatchEvent(new Event(name));
@@ -188,7 +188,7 @@ describe('a sleep', () => {
     expect(state.woken).toBe(4);
   });
 
-  test('is noticed where the clock went on without timers, and only then', () => {
+  test('is noticed if the clock went on without timers, and only then', () => {
     const { tick, wake, fired } = world();
     expect([tick(TICK_MS), tick(TICK_MS + 4_000), tick(0), tick(-60_000)]).toEqual([0, 0, 0, 0]);
     expect([tick(60_000), tick(TICK_MS), tick(3_600_000)]).toEqual([1, 1, 2]);
@@ -202,21 +202,21 @@ describe('a token', () => {
   const jwt = (claims: unknown): string => `e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.sig`;
   const refreshMs = (token: string | undefined, chance = 0) => refreshAfterMs(token, nowMs, () => chance);
 
-  test('is renewed at 80 to 90 % of the time it has left', () => {
+  test('is renewed at 80 to 90 % of its remaining time', () => {
     const token = jwt({ sub: 'ü>?~', exp: nowMs / 1_000 + 100 });
     expect(refreshMs(token)).toBe(80_000);
     expect(refreshMs(token, 0.999)).toBe(89_990);
   });
 
   test.each([
-    ['none', undefined],
+    ['missing', undefined],
     ['opaque', 'abc'],
     ['not JSON inside', 'a.b.c'],
     ['without exp', jwt({ sub: 'u1' })],
-    ['with an exp that is no number', jwt({ exp: 'soon' })],
-    ['that is no object', jwt(null)],
-    ['over by this clock', jwt({ exp: nowMs / 1_000 - 1 })],
-  ])('%s is not renewed before the server asks', (_, token) => {
+    ['with an exp that is not a number', jwt({ exp: 'soon' })],
+    ['with claims that are not an object', jwt(null)],
+    ['expired by this clock', jwt({ exp: nowMs / 1_000 - 1 })],
+  ])('is not renewed before the server asks if it is %s', (_, token) => {
     expect(refreshMs(token)).toBeUndefined();
   });
 });

@@ -1,6 +1,6 @@
 /**
- * A whole world for the client, without time: a server that keeps the protocol over a history it remembers, sockets
- * whose frames move only when told to, and timers that fire when told to, in any order.
+ * A deterministic world for the client, without time. The server keeps the protocol over a history
+ * that it remembers. Frames move and timers fire only when told to, in any order.
  */
 import { setImmediate } from 'node:timers/promises';
 import type { Timers } from '../../src/client/index.ts';
@@ -51,19 +51,19 @@ export function sequenceOf(position: string | undefined): number {
 export class Server {
   readonly log: Entry[] = [];
   readonly peers = new Set<Peer>();
-  /** Everything that clients ever said. */
+  /** All frames of all clients so far. */
   readonly said: ClientFrame[] = [];
   open: OpenCommit | undefined;
   head = 0;
   epoch = 1;
-  /** What lies at or before it cannot be replayed any more. */
+  /** Sequence number up to which entries can no longer be replayed. */
   floor = 0;
   tokenNumber = 1;
-  /** How many commits of the channel the next snapshots do not see. */
+  /** Number of commits of the channel that the next snapshots do not see. */
   snapshotLag = 0;
   /** Channels whose view is dropped. */
   readonly gone = new Set<string>();
-  /** How many subscribes are yet to be answered with try_again. */
+  /** Number of subscribes that will be answered with try_again. */
   troubles = 0;
 
   get token(): string {
@@ -79,7 +79,10 @@ export class Server {
     return this.log.findLast((entry) => entry.channel === channel && entry.sequence <= sequence)?.table ?? EMPTY;
   }
 
-  /** A commit whose first part is sent at once; the others follow one by one, or all before the next commit. */
+  /**
+   * Begins a commit and sends its first part. The others follow one by one, or all before the next
+   * commit.
+   */
   commit(channel: string, operations: readonly Operation[], partCount: number): void {
     this.finish();
     const table = new Map(this.tableAt(channel, this.head));
@@ -90,7 +93,7 @@ export class Server {
     this.sendPart();
   }
 
-  /** The next part of the commit under way. */
+  /** Sends the next part of the open commit. */
   sendPart(): void {
     if (this.open === undefined) return;
     const { channel, chunks, frames, table } = this.open;
@@ -118,12 +121,12 @@ export class Server {
     while (this.open !== undefined) this.sendPart();
   }
 
-  /** The last whole commit: what heads and heartbeats say. */
+  /** Position of the last whole commit, as heads and heartbeats tell it. */
   get here(): string {
     return positionOf(this.epoch, this.head);
   }
 
-  /** The parts that were already sent of a commit of the channel that is under way. */
+  /** The parts already sent of an open commit of the channel. */
   partsOf(channel: string): readonly ChangesFrame[] {
     return this.open?.channel === channel ? this.open.frames : [];
   }
@@ -140,7 +143,7 @@ export class Server {
     for (const peer of this.peers) if (peer.welcomed) peer.say({ type: 'heartbeat', position: this.here });
   }
 
-  /** A restart that lost the journal: another epoch, all connections gone. */
+  /** A restart that lost the journal: a new epoch, all connections closed. */
   restart(): void {
     this.finish();
     this.epoch += 1;
@@ -148,7 +151,7 @@ export class Server {
     for (const peer of [...this.peers]) peer.cut(1006);
   }
 
-  /** A migration drops the channel's view, or makes it again. */
+  /** A migration drops the channel's view, or creates it again. */
   toggle(channel: string): void {
     if (this.gone.delete(channel)) return;
     this.gone.add(channel);
@@ -190,7 +193,7 @@ function applyTo(table: Map<number, Task>, { op, id, title }: Operation): Change
   return { op: known ? 'update' : 'insert', key, data };
 }
 
-/** The server's side of a connection, and the wire between: two queues of frames under way. */
+/** The server's side of a connection, and the network between: two queues of frames. */
 export class Peer {
   readonly live = new Set<string>();
   readonly toServer: string[] = [];
@@ -212,7 +215,7 @@ export class Peer {
     this.toClient.push(JSON.stringify(frame));
   }
 
-  /** The connection breaks; what was under way is lost. */
+  /** Breaks the connection and drops the frames under way. */
   cut(code: number): void {
     this.#server.peers.delete(this);
     this.toClient.length = 0;
@@ -224,7 +227,10 @@ export class Peer {
     this.live.clear();
   }
 
-  /** Both an LSN and a transaction id of this server end with the commit's sequence number. */
+  /**
+   * Answers waits. Both an LSN and a transaction id of this server end with the commit's sequence
+   * number.
+   */
   answerReached(): void {
     for (const reached of this.asked) {
       if (Number(/\d+$/.exec(reached)?.[0]) > this.#server.head) continue;
@@ -233,7 +239,7 @@ export class Peer {
     }
   }
 
-  /** One frame arrives at the server. */
+  /** Delivers one frame to the server. */
   arriveAtServer(): void {
     const text = this.toServer.shift();
     if (text === undefined) return;
@@ -249,7 +255,7 @@ export class Peer {
     }
   }
 
-  /** One frame arrives at the client. */
+  /** Delivers one frame to the client. */
   arriveAtClient(): void {
     const text = this.toClient.shift();
     if (text === undefined) return;
@@ -300,7 +306,9 @@ export class Peer {
     return sequenceOf(since) < floor ? { type: 'reset', channel, reason: 'position_too_old' } : undefined;
   }
 
-  /** The rows of some moment ago in two parts, then the commits that it does not see. */
+  /**
+   * Sends the rows of an earlier moment in two parts, then the commits that they do not contain.
+   */
   #snapshot(channel: string): void {
     const unseen = this.#server.entries(channel, 0).slice(-this.#server.snapshotLag || Number.POSITIVE_INFINITY);
     const seen = (unseen[0]?.sequence ?? this.#server.head + 1) - 1;
@@ -366,7 +374,10 @@ class FakeTimers implements Timers {
     this.pending.delete(handle as object);
   }
 
-  /** Fires the nth of those whose wait is not longer than `msMax`, and is no look at the clock; false without one. */
+  /**
+   * Fires the nth timer whose wait is at most `msMax`, except the clock check. Returns false if
+   * there is none.
+   */
   fire(nth: number, msMax = Number.POSITIVE_INFINITY): boolean {
     const due = [...this.pending].filter(([, { ms }]) => ms <= msMax && ms !== TICK_MS);
     const chosen = due[nth % Math.max(due.length, 1)];
@@ -395,18 +406,18 @@ export class World {
     };
   }
 
-  /** The newest socket, where it is still opening, opens. */
+  /** Opens the newest socket if it is still opening. */
   openSocket(): void {
     const socket = this.sockets.at(-1);
     if (socket?.readyState === 0) socket.connected(this.server);
   }
 
-  /** Lets what was promised happen. */
+  /** Lets pending promises settle. */
   async settle(): Promise<void> {
     await setImmediate();
   }
 
-  /** Moves everything until nothing moves: no waits but those of backoff are cut short. */
+  /** Moves frames and fires timers until nothing moves. Only waits of backoff are cut short. */
   async calm(backoffMsMax: number): Promise<void> {
     for (let isMoving = true; isMoving; ) {
       await this.settle();
