@@ -4,18 +4,17 @@
  *
  *     ingest (reads the WAL) -> gateways (serve clients): in this process, or SNO_WORKERS processes
  */
-import type pg from 'pg';
 import { accessWarnings } from './access/token.ts';
 import { ADMIN_CONNECTIONS_MAX, Admin } from './admin/admin.ts';
 import { loadParser } from './channels/sql/parse.ts';
 import { databaseUrl, type Settings } from './config/config.ts';
 import { Certificate } from './http/tls.ts';
 import type { Logger } from './logger.ts';
-import { createMetrics, type Metrics } from './metrics.ts';
+import { createMetrics } from './metrics.ts';
 import { createPool } from './postgres/connect.ts';
 import { GatewayRole } from './roles/gateway.ts';
 import type { Gateways } from './roles/gateways.ts';
-import { IngestRole, STREAM_CONNECTIONS } from './roles/ingest.ts';
+import { type IngestOptions, IngestRole, STREAM_CONNECTIONS } from './roles/ingest.ts';
 import { WorkerPool } from './workers/pool.ts';
 
 export interface Service {
@@ -30,6 +29,9 @@ export interface Service {
    */
   stop(): Promise<void>;
 }
+
+/** What all roles of a process share. */
+type Shared = Omit<IngestOptions, 'onBug'>;
 
 const CONTROL_CONNECTIONS = 4;
 /** Number of files that the process may open beside those for clients. */
@@ -55,11 +57,7 @@ class RunningService implements Service {
   readonly host: string;
   port = 0;
   adminPort = 0;
-  readonly #settings: Settings;
-  readonly #logger: Logger;
-  readonly #metrics: Metrics = createMetrics();
-  readonly #url: string;
-  readonly #pool: pg.Pool;
+  readonly #shared: Shared;
   readonly #ingest: IngestRole;
   #gateways: Gateways | undefined;
   #admin: Admin | undefined;
@@ -68,28 +66,28 @@ class RunningService implements Service {
   #state: 'starting' | 'catching up' | 'serving' | 'draining' = 'starting';
 
   constructor(settings: Settings, logger: Logger) {
-    this.#settings = settings;
-    this.#logger = logger;
     this.host = settings.SNO_HOST;
     this.failed = new Promise((_resolve, reject) => {
       this.#fail = reject;
     });
     this.failed.catch(() => undefined);
-    this.#url = databaseUrl(settings);
-    this.#pool = createPool(this.#url, 'query', CONTROL_CONNECTIONS);
-    this.#pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
+    const url = databaseUrl(settings);
+    const pool = createPool(url, 'query', CONTROL_CONNECTIONS);
+    pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
+    this.#shared = { settings, databaseUrl: url, logger, metrics: createMetrics(), pool };
     this.#ingest = new IngestRole({ ...this.#shared, onBug: this.#fail });
-    this.#metrics.observe({
+    this.#shared.metrics.observe({
       certificateExpiry: () => (this.#certificate === undefined ? undefined : this.#certificate.expiresAt / 1_000),
     });
   }
 
   async start(): Promise<void> {
+    const { settings, logger } = this.#shared;
     await loadParser();
     // Invalid keys and certificates and ports in use are found before anything changes in the
     // database.
-    this.#certificate = await Certificate.load(this.#settings, this.#logger);
-    const gateways = this.#settings.SNO_WORKERS === 0 ? this.#gatewayHere() : this.#gatewaysInWorkers();
+    this.#certificate = await Certificate.load(settings, logger);
+    const gateways = settings.SNO_WORKERS === 0 ? this.#gatewayHere() : this.#gatewaysInWorkers();
     this.#gateways = gateways;
     this.#ingest.tell(gateways);
     this.adminPort = await this.#startAdmin(gateways);
@@ -99,9 +97,9 @@ class RunningService implements Service {
     await Promise.race([this.#ingest.start(), this.failed]);
     await gateways.open();
     this.#state = 'serving';
-    for (const { message, hint } of accessWarnings(this.#settings)) this.#logger.warn({ hint }, message);
+    for (const { message, hint } of accessWarnings(settings)) logger.warn({ hint }, message);
     const { host, port, adminPort } = this;
-    this.#logger.info({ host, port, adminPort, channels: this.#ingest.channelCount }, 'serving');
+    logger.info({ host, port, adminPort, channels: this.#ingest.channelCount }, 'serving');
   }
 
   async stop(): Promise<void> {
@@ -111,22 +109,12 @@ class RunningService implements Service {
     await this.#admin?.close();
     this.#certificate?.stop();
     await this.#gateways?.stop();
-    await this.#pool.end().catch(() => undefined);
-  }
-
-  get #shared() {
-    return {
-      settings: this.#settings,
-      databaseUrl: this.#url,
-      logger: this.#logger,
-      metrics: this.#metrics,
-      pool: this.#pool,
-    };
+    await this.#shared.pool.end().catch(() => undefined);
   }
 
   #gatewayHere(): Gateways {
     const { journal, head } = this.#ingest;
-    const clientsMax = this.#settings.SNO_MAX_CONNECTIONS;
+    const clientsMax = this.#shared.settings.SNO_MAX_CONNECTIONS;
     const certificate = this.#certificate;
     return new GatewayRole({ ...this.#shared, journal, head, certificate, clientsMax, otherFilesMax: OTHER_FILES_MAX });
   }
@@ -144,7 +132,7 @@ class RunningService implements Service {
   }
 
   async #startAdmin({ metrics }: Gateways): Promise<number> {
-    const { SNO_ADMIN_HOST: host, SNO_ADMIN_PORT: port, SNO_ADMIN_TOKEN: token } = this.#settings;
+    const { SNO_ADMIN_HOST: host, SNO_ADMIN_PORT: port, SNO_ADMIN_TOKEN: token } = this.#shared.settings;
     const unready = () => this.#unready;
     this.#admin = new Admin({ metrics, certificate: this.#certificate, host, port, token, unready });
     return (await this.#admin.start()).port;

@@ -135,46 +135,12 @@ export type GaugeSources = Partial<
   Record<GaugeName, () => number | undefined> & Record<keyof typeof STATES, () => string | undefined>
 >;
 
-export interface Metrics {
-  /** Seconds from a commit to the turn in which its frames were handed to sockets. */
-  readonly commitToSend: { observe(seconds: number): void };
-  readonly commits: Count;
-  readonly events: Readonly<Record<(typeof OPS)[number], Count>>;
-  readonly deliveries: Count;
-  /** Counts a frame that was compressed, with its bytes before and after. */
-  readonly compression: { frame(bytesBefore: number, bytesAfter: number): void };
-  readonly resets: Readonly<Record<ResetReason, Count>>;
-  readonly denials: Readonly<Partial<Record<ErrorCode, Count>>>;
-  readonly limitsMet: Readonly<Record<Limit, Count>>;
-  readonly tlsFailures: Count;
-  readonly framesReceived: Readonly<Record<(typeof FRAMES)[number], Count>>;
-  readonly messagesDropped: Readonly<Record<(typeof DROPS)[number], Count>>;
-  /** Number of access checks that one query answered. Its count is the number of queries. */
-  readonly accessChecks: { observe(checks: number): void };
-  readonly accessSeconds: { observe(seconds: number): void };
-  readonly accessFailures: Count;
-  readonly keyServer: Readonly<Record<(typeof ANSWERS)[number], Count>>;
-  readonly reconnects: Count;
-  readonly slotLost: Count;
-  readonly slotGivenUp: Count;
-  readonly undecodable: Count;
-  readonly snapshotReads: Count;
-  readonly workerExits: Count;
-  /** Counts a connection's end by its close code. */
-  closed(code: number): void;
-  /** Sets the sources of gauges. Each stage may call it for its own. */
-  observe(sources: GaugeSources): void;
-  /** The text that /metrics returns, and its content type. */
-  text(): Promise<string>;
-  readonly contentType: string;
-  /** All values, for adding up with other processes' values. */
-  values(): Promise<MetricValues>;
-}
+export type Metrics = ReturnType<typeof createMetrics>;
 
 /** Metrics with their values, as plain data. */
 export type MetricValues = readonly prom.MetricObjectWithValues<prom.MetricValue<string>>[];
 
-export function createMetrics(): Metrics {
+export function createMetrics() {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -252,6 +218,7 @@ export function createMetrics(): Metrics {
   );
   const closes = countBy('sno_closes_total', 'Closed connections, by close code.', 'code', CLOSES);
   return {
+    /** Seconds from a commit until its frames were handed to sockets. */
     commitToSend: new Histogram({
       name: 'sno_commit_to_send_seconds',
       help: 'Seconds from a commit in Postgres until its frames were passed to the sockets of live subscribers.',
@@ -266,8 +233,9 @@ export function createMetrics(): Metrics {
       OPS,
     ),
     deliveries: count('sno_deliveries_total', 'Frames with events that were passed to client sockets.'),
+    /** Counts a frame that was compressed, with its bytes before and after. */
     compression: {
-      frame(bytesBefore, bytesAfter) {
+      frame(bytesBefore: number, bytesAfter: number): void {
         compressedFrames.inc();
         compressedBytes.before.inc(bytesBefore);
         compressedBytes.after.inc(bytesAfter);
@@ -289,6 +257,7 @@ export function createMetrics(): Metrics {
       'reason',
       DROPS,
     ),
+    /** Number of access checks that one query answered. Its count is the number of queries. */
     accessChecks: new Histogram({
       name: 'sno_access_query_checks',
       help: 'Access checks that one database query answered.',
@@ -319,15 +288,19 @@ export function createMetrics(): Metrics {
       'sno_snapshot_reads_total',
       'Snapshots read from the database. Clients that ask for a channel at the same time share one.',
     ),
-    closed(code) {
+    /** Counts a connection's end by its close code. */
+    closed(code: number): void {
       (closes[String(code)] ?? (closes['other'] as Count)).inc();
     },
-    observe(more) {
+    /** Sets the sources of gauges. Each stage may call it for its own. */
+    observe(more: GaugeSources): void {
       Object.assign(sources, more);
     },
     workerExits: count('sno_worker_exits_total', 'Times that a worker ended unexpectedly.'),
+    /** The text that /metrics returns. `contentType` is its content type. */
     text: () => registry.metrics(),
+    /** All values, for adding up with other processes' values. */
     values: async () => (await registry.getMetricsAsJSON()) as MetricValues,
-    contentType: registry.contentType,
+    contentType: registry.contentType as string,
   };
 }

@@ -1,8 +1,9 @@
 /**
  * The database's description of channel views, access views and their tables: the output of
  * `sno.catalog()` (sql/000001_install.sql). The event trigger also puts it into the WAL. Each kind
- * of row has one type, as plain JSON.
+ * of row has one schema: the functions in the database may have another version than this process.
  */
+import { z } from 'zod';
 
 /**
  * The version that this Snö expects from `sno.version()`; each catalog carries its own as
@@ -10,327 +11,359 @@
  */
 export const INSTALL_VERSION = 8;
 
-export interface Catalog {
-  readonly server: CatalogServer;
-  readonly channels: readonly CatalogChannel[];
-  readonly access: readonly CatalogAccess[];
-  readonly tables: readonly CatalogTable[];
-  /** Every type of a column of these views or tables, with its base, element and field types. */
-  readonly types: readonly CatalogType[];
-  /** Oids of the tables whose every change is in the publication. */
-  readonly published: readonly number[];
-  /** Oids of tables in the publication that transactions from before it may still be changing. */
-  readonly publishing: readonly number[];
-}
+/** The `format_type` of a dropped type. */
+const GONE_TYPE = '???';
 
-export interface CatalogServer {
+type Plain<Value> = Value extends readonly (infer Item)[]
+  ? readonly Plain<Item>[]
+  : Value extends object
+    ? { readonly [Key in keyof Value]: Plain<Value[Key]> }
+    : Value;
+type Of<Schema extends z.ZodType> = Plain<z.infer<Schema>>;
+
+const server = z.object({
   /** server_version_num: 180004 is 18.4. */
-  readonly version: number;
+  version: z.number(),
   /** The database's encoding: UTF8, LATIN1, ... */
-  readonly encoding: string;
-}
+  encoding: z.string(),
+});
+export type CatalogServer = Of<typeof server>;
 
 /** A view's output column. */
-export interface CatalogColumn {
-  readonly name: string;
-  readonly typeOid: number;
-  readonly typeModifier: number;
+const column = z.object({
+  name: z.string(),
+  typeOid: z.number(),
+  typeModifier: z.number(),
   /** The output of `format_type`, for casts in SQL. */
-  readonly type: string;
+  type: z.string().refine((name) => !name.includes(GONE_TYPE), 'a dropped type'),
   /** Whether its collation orders bytewise (C, POSIX, or none). */
-  readonly bytewise: boolean;
+  bytewise: z.boolean(),
   /**
    * Whether equal values have the same bytes in its collation; false for nondeterministic ones
    * only.
    */
-  readonly deterministic: boolean;
+  deterministic: z.boolean(),
   /** Its collation, qualified and quoted; null if its type has none. */
-  readonly collation: string | null;
-}
+  collation: z.string().nullable(),
+});
+export type CatalogColumn = Of<typeof column>;
 
-export interface CatalogChannel {
-  readonly oid: number;
-  /** The view's name. */
-  readonly pattern: string;
-  /** The relation's kind. A channel view must be `v`; every other kind is refused by name. */
-  readonly kind: string;
-  /**
-   * The output of `pg_get_viewdef(oid)` under search_path `pg_catalog`: names of other schemas are
-   * qualified.
-   */
-  readonly definition: string;
-  readonly columns: readonly CatalogColumn[];
-  /**
-   * The search_path that the view's owner has in this database. The bodies of functions look names
-   * up in it.
-   */
-  readonly searchPath: string;
-  /**
-   * The functions and operators that its expressions call, and those of the views that it reads.
-   */
-  readonly functions: readonly CatalogFunction[];
-  /**
-   * The types to which these functions cast values through their text (`format_type`), and the
-   * types that those consist of.
-   */
-  readonly castsByText: readonly string[];
-  /**
-   * Oids of the relations that the view reads, also through other views. They are the oids in the
-   * WAL: a partition has its root's.
-   */
-  readonly reads: readonly number[];
-  /** Its reloptions, such as security_invoker. */
-  readonly options: readonly string[];
-  /**
-   * Tables read with the rights of a role to which row-level security applies, so that snapshots
-   * lack rows.
-   */
-  readonly secured: readonly CatalogSecured[];
-}
-
-export interface CatalogSecured {
-  /** The view that reads the table. Both names are qualified and quoted. */
-  readonly reader: string;
-  readonly relation: string;
-  /** The role whose rights apply; null for an unknown service's (security_invoker). */
-  readonly role: string | null;
-  /** The table's owner. */
-  readonly owner: string;
-  /** Whether row-level security applies to the owner too. */
-  readonly isForced: boolean;
-  readonly isInvoker: boolean;
-}
-
-export interface CatalogFunction {
-  readonly schema: string;
-  readonly name: string;
+const routine = z.object({
+  schema: z.string(),
+  name: z.string(),
   /** typname of each argument's type. */
-  readonly arguments: readonly string[];
+  arguments: z.array(z.string()),
   /**
    * provolatile: i immutable, s stable, v volatile. Also v if the default of an argument is the
    * current time.
    */
-  readonly volatility: string;
+  volatility: z.string(),
   /** prokind: f function, a aggregate, w window, p procedure. */
-  readonly kind: string;
-  readonly returnsSet: boolean;
+  kind: z.string(),
+  returnsSet: z.boolean(),
   /** Whether it came with Postgres, not with an extension or a user. */
-  readonly builtin: boolean;
+  builtin: z.boolean(),
   /** Whether its body is text whose names are looked up in the session's search_path. */
-  readonly needsPath: boolean;
+  needsPath: z.boolean(),
   /**
    * Differs if another function of this name may behave differently; null for built-in functions.
    */
-  readonly body: string | null;
-}
+  body: z.string().nullable(),
+});
+export type CatalogFunction = Of<typeof routine>;
 
-export interface CatalogAccess {
-  readonly oid: number;
-  readonly pattern: string;
-  readonly kind: string;
-  readonly definition: string;
-  readonly columns: readonly CatalogColumn[];
+const secured = z.object({
+  /** The view that reads the table. Both names are qualified and quoted. */
+  reader: z.string(),
+  relation: z.string(),
+  /** The role whose rights apply; null for an unknown service's (security_invoker). */
+  role: z.string().nullable(),
+  /** The table's owner. */
+  owner: z.string(),
+  /** Whether row-level security applies to the owner too. */
+  isForced: z.boolean(),
+  isInvoker: z.boolean(),
+});
+export type CatalogSecured = Of<typeof secured>;
+
+const channel = z.object({
+  oid: z.number(),
+  /** The view's name. */
+  pattern: z.string(),
+  /** The relation's kind. A channel view must be `v`; every other kind is refused by name. */
+  kind: z.string(),
+  /**
+   * The output of `pg_get_viewdef(oid)` under search_path `pg_catalog`: names of other schemas are
+   * qualified.
+   */
+  definition: z.string(),
+  columns: z.array(column),
   /**
    * The search_path that the view's owner has in this database. The bodies of functions look names
    * up in it.
    */
-  readonly searchPath: string;
+  searchPath: z.string(),
   /**
-   * The functions and operators that its expressions call, and those of the views that it reads and
-   * the policies that apply.
+   * The functions and operators that its expressions call, and those of the views that it reads.
    */
-  readonly functions: readonly CatalogFunction[];
-  /** As in CatalogChannel. */
-  readonly castsByText: readonly string[];
-  readonly basis: CatalogAccessBasis;
+  functions: z.array(routine),
   /**
-   * Oids of the tables below it, also through other views and policies. They are the oids in the
+   * The types to which these functions cast values through their text (`format_type`), and the
+   * types that those consist of.
+   */
+  castsByText: z.array(z.string()),
+  /**
+   * Oids of the relations that the view reads, also through other views. They are the oids in the
    * WAL: a partition has its root's.
    */
-  readonly reads: readonly number[];
-  /** Oids of the views between it and its tables. */
-  readonly between: readonly number[];
+  reads: z.array(z.number()),
+  /** Its reloptions, such as security_invoker. */
+  options: z.array(z.string()),
   /**
-   * Definitions of the views between it and its tables, materialized ones too. Together with its
-   * own definition, they determine its meaning.
+   * Tables read with the rights of a role to which row-level security applies, so that snapshots
+   * lack rows.
    */
-  readonly through: readonly string[];
-  /** The columns that the view reads, for the tables where they are known. */
-  readonly columnsRead: readonly CatalogColumnsRead[];
-}
+  secured: z.array(secured),
+});
+export type CatalogChannel = Of<typeof channel>;
 
-export interface CatalogColumnsRead {
-  readonly relation: number;
-  /** Column names. */
-  readonly columns: readonly string[];
-}
-
-/** What an access view depends on, other than rows and definitions. */
-export interface CatalogAccessBasis {
-  /** What it reads whose changes never arrive, in words: system catalogs, sequences. */
-  readonly unnoticed: readonly string[];
-  /** The row-level security policies that apply to what it reads. */
-  readonly policies: readonly CatalogPolicy[];
-  /**
-   * The relations that it may not read, that policies apply to, or that it may read through a
-   * role's attributes or memberships.
-   */
-  readonly rights: readonly CatalogRight[];
-}
-
-export interface CatalogPolicy {
+const policy = z.object({
   /** Qualified and quoted. */
-  readonly relation: string;
-  readonly name: string;
-  readonly isPermissive: boolean;
-  readonly condition: string;
-}
+  relation: z.string(),
+  name: z.string(),
+  isPermissive: z.boolean(),
+  condition: z.string(),
+});
+export type CatalogPolicy = Of<typeof policy>;
 
-export interface CatalogRight {
+const right = z.object({
   /** Qualified and quoted. */
-  readonly relation: string;
+  relation: z.string(),
   /**
    * The role with whose rights the view reads it; null for an unknown service's (security_invoker).
    */
-  readonly role: string | null;
-  readonly isReadable: boolean;
+  role: z.string().nullable(),
+  isReadable: z.boolean(),
   /** Whether row-level security applies. */
-  readonly isSecured: boolean;
+  isSecured: z.boolean(),
   /**
    * Whether the role may read it, or all its rows, only by an attribute (superuser, bypassrls) or
    * as a member of another role.
    */
-  readonly isByRole: boolean;
-}
+  isByRole: z.boolean(),
+});
+export type CatalogRight = Of<typeof right>;
 
-export interface CatalogTableColumn extends CatalogColumn {
-  readonly number: number;
-  readonly notNull: boolean;
-  /** '' none, 's' stored, 'v' virtual. */
-  readonly generated: string;
-  /** The expression of a generated column; null for other columns. */
-  readonly expression: string | null;
+/** What an access view depends on, other than rows and definitions. */
+const accessBasis = z.object({
+  /** What it reads whose changes never arrive, in words: system catalogs, sequences. */
+  unnoticed: z.array(z.string()),
+  /** The row-level security policies that apply to what it reads. */
+  policies: z.array(policy),
   /**
-   * Whether its values can be TOASTed (attstorage x, e or m). An unchanged TOASTed value may be
-   * missing from an update.
+   * The relations that it may not read, that policies apply to, or that it may read through a
+   * role's attributes or memberships.
    */
-  readonly toastable: boolean;
-  /** Differs if the column was altered, as by ALTER TYPE, which may have changed every value. */
-  readonly version: number;
-}
+  rights: z.array(right),
+});
+export type CatalogAccessBasis = Of<typeof accessBasis>;
 
-export interface CatalogTable {
-  readonly oid: number;
-  readonly schema: string;
-  readonly name: string;
-  /** relkind: r table, p partitioned, f foreign, v view, m materialized view. */
-  readonly kind: string;
-  /** relpersistence: p permanent, u unlogged, t temporary. */
-  readonly persistence: string;
-  /** relreplident: d default, n nothing, f full, i index. */
-  readonly replicaIdentity: string;
-  readonly columns: readonly CatalogTableColumn[];
-  /** A view's definition, as in CatalogChannel; null for other kinds. */
-  readonly definition: string | null;
-  /**
-   * Attribute numbers of the primary key, in its order; null if missing or deferrable: a deferrable
-   * key is not an identity.
-   */
-  readonly primaryKey: readonly number[] | null;
-  /** Attribute numbers of the index chosen by REPLICA IDENTITY USING INDEX; null if none is. */
-  readonly identityIndex: readonly number[] | null;
-  /**
-   * Unique indexes other than the primary key that could be the replica identity: over NOT NULL
-   * columns, not partial, not deferrable.
-   */
-  readonly uniqueIndexes: readonly CatalogIndex[];
-  /**
-   * Differs if that key or index was dropped and created again: several rows may have had one key
-   * in between. '' if the table has no key or index.
-   */
-  readonly keyedAs: string;
-  readonly rowSecurity: boolean;
-  readonly isPartition: boolean;
-  /** A partitioned table's partitions that hold its rows. */
-  readonly partitions: readonly CatalogPartition[];
-  /**
-   * Differs if the table left the publication and was added again, or the publication was altered.
-   * Null if it is not published. Ends with `:except` if the publication is for all tables except
-   * this one and others.
-   */
-  readonly publishedAs: string | null;
-  /** Whether it has inheritance children that are not partitions. */
-  readonly inherited: boolean;
-  /**
-   * Partitions (qualified and quoted) whose replica identity differs from the root's and is not
-   * wider. The partition decides what Postgres sends as the old row, though Postgres announces the
-   * root's.
-   */
-  readonly unlikePartitions: readonly string[];
-}
+const columnsRead = z.object({
+  relation: z.number(),
+  /** Column names. */
+  columns: z.array(z.string()),
+});
+export type CatalogColumnsRead = Of<typeof columnsRead>;
 
-export interface CatalogIndex {
-  readonly name: string;
+const access = z.object({
+  oid: z.number(),
+  pattern: z.string(),
+  kind: z.string(),
+  definition: z.string(),
+  columns: z.array(column),
+  /**
+   * The search_path that the view's owner has in this database. The bodies of functions look names
+   * up in it.
+   */
+  searchPath: z.string(),
+  /**
+   * The functions and operators that its expressions call, and those of the views that it reads and
+   * the policies that apply.
+   */
+  functions: z.array(routine),
+  /** As in CatalogChannel. */
+  castsByText: z.array(z.string()),
+  basis: accessBasis,
+  /**
+   * Oids of the tables below it, also through other views and policies. They are the oids in the
+   * WAL: a partition has its root's.
+   */
+  reads: z.array(z.number()),
+  /** Oids of the views between it and its tables. */
+  between: z.array(z.number()),
+  /**
+   * Definitions of the views between it and its tables, materialized ones too. Together with its
+   * own definition, they determine its meaning.
+   */
+  through: z.array(z.string()),
+  /** The columns that the view reads, for the tables where they are known. */
+  columnsRead: z.array(columnsRead),
+});
+export type CatalogAccess = Of<typeof access>;
+
+const tableColumn = z
+  .object({
+    ...column.shape,
+    number: z.number(),
+    notNull: z.boolean(),
+    /** '' none, 's' stored, 'v' virtual. */
+    generated: z.string(),
+    /** The expression of a generated column; null for other columns. */
+    expression: z.string().nullable(),
+    /**
+     * Whether its values can be TOASTed (attstorage x, e or m). An unchanged TOASTed value may be
+     * missing from an update.
+     */
+    toastable: z.boolean(),
+    /** Differs if the column was altered, as by ALTER TYPE, which may have changed every value. */
+    version: z.number(),
+  })
+  .refine(({ generated, expression }) => generated === '' || expression !== null, 'a dropped expression');
+export type CatalogTableColumn = Of<typeof tableColumn>;
+
+const index = z.object({
+  name: z.string(),
   /** Attribute numbers. */
-  readonly columns: readonly number[];
-}
+  columns: z.array(z.number()),
+});
+export type CatalogIndex = Of<typeof index>;
 
-export interface CatalogPartition {
-  readonly oid: number;
+const partition = z.object({
+  oid: z.number(),
   /** Qualified and quoted. */
-  readonly name: string;
+  name: z.string(),
   /** As in CatalogTable; null while the partition is being dropped. */
-  readonly replicaIdentity: string | null;
+  replicaIdentity: z.string().nullable(),
   /** Differs if it, or a partition above it, was detached and attached again. */
-  readonly attachedAs: string;
-  readonly isEmpty: boolean;
+  attachedAs: z.string(),
+  isEmpty: z.boolean(),
   /** Whether it has the trigger that notices a TRUNCATE of the partition alone. */
-  readonly isGuarded: boolean;
-}
+  isGuarded: z.boolean(),
+});
+export type CatalogPartition = Of<typeof partition>;
 
-export interface CatalogType {
-  readonly oid: number;
-  readonly schema: string;
-  readonly name: string;
+const table = z
+  .object({
+    oid: z.number(),
+    schema: z.string(),
+    name: z.string(),
+    /** relkind: r table, p partitioned, f foreign, v view, m materialized view. */
+    kind: z.string(),
+    /** relpersistence: p permanent, u unlogged, t temporary. */
+    persistence: z.string(),
+    /** relreplident: d default, n nothing, f full, i index. */
+    replicaIdentity: z.string(),
+    columns: z.array(tableColumn),
+    /** A view's definition, as in CatalogChannel; null for other kinds. */
+    definition: z.string().nullable(),
+    /**
+     * Attribute numbers of the primary key, in its order; null if missing or deferrable: a deferrable
+     * key is not an identity.
+     */
+    primaryKey: z.array(z.number()).nullable(),
+    /** Attribute numbers of the index chosen by REPLICA IDENTITY USING INDEX; null if none is. */
+    identityIndex: z.array(z.number()).nullable(),
+    /**
+     * Unique indexes other than the primary key that could be the replica identity: over NOT NULL
+     * columns, not partial, not deferrable.
+     */
+    uniqueIndexes: z.array(index),
+    /**
+     * Differs if that key or index was dropped and created again: several rows may have had one key
+     * in between. '' if the table has no key or index.
+     */
+    keyedAs: z.string(),
+    rowSecurity: z.boolean(),
+    isPartition: z.boolean(),
+    /** A partitioned table's partitions that hold its rows. */
+    partitions: z.array(partition),
+    /**
+     * Differs if the table left the publication and was added again, or the publication was altered.
+     * Null if it is not published. Ends with `:except` if the publication is for all tables except
+     * this one and others.
+     */
+    publishedAs: z.string().nullable(),
+    /** Whether it has inheritance children that are not partitions. */
+    inherited: z.boolean(),
+    /**
+     * Partitions (qualified and quoted) whose replica identity differs from the root's and is not
+     * wider. The partition decides what Postgres sends as the old row, though Postgres announces the
+     * root's.
+     */
+    unlikePartitions: z.array(z.string()),
+  })
+  .refine(({ kind, definition }) => kind !== 'v' || definition !== null, 'a dropped definition');
+export type CatalogTable = Of<typeof table>;
+
+const field = z.object({
+  name: z.string(),
+  typeOid: z.number(),
+});
+export type CatalogField = Of<typeof field>;
+
+const type = z.object({
+  oid: z.number(),
+  schema: z.string(),
+  name: z.string(),
   /** typtype: b base, c composite, d domain, e enum, p pseudo, r range, m multirange. */
-  readonly kind: string;
+  kind: z.string(),
   /** typcategory. */
-  readonly category: string;
+  category: z.string(),
   /** Element type of an array (typsubscript array), else 0. */
-  readonly element: number;
-  readonly delimiter: string;
+  element: z.number(),
+  delimiter: z.string(),
   /** Base type of a domain, else 0. */
-  readonly base: number;
+  base: z.number(),
   /**
    * The base type as `format_type` writes it, with the domain's length or precision; null if it is
    * not a domain.
    */
-  readonly baseType: string | null;
+  baseType: z.string().nullable(),
   /** Labels of an enum, in order; else null. */
-  readonly labels: readonly string[] | null;
+  labels: z.array(z.string()).nullable(),
   /** Fields of a composite, in order; else null. */
-  readonly fields: readonly CatalogField[] | null;
+  fields: z.array(field).nullable(),
   /**
    * provolatile of the cast to json that json functions use for its values; null if they use none.
    */
-  readonly jsonCast: string | null;
+  jsonCast: z.string().nullable(),
   /**
    * Whether a cast of text to it bypasses its input function, so that the text may be read as
    * another value.
    */
-  readonly castOfText: boolean;
+  castOfText: z.boolean(),
   /** Whether a function casts text to arrays of it. */
-  readonly castOfTextToArray: boolean;
+  castOfTextToArray: z.boolean(),
   /**
    * Whether its cast to text is a separate function, which may give another text than its output
    * function.
    */
-  readonly textCast: boolean;
+  textCast: z.boolean(),
   /** Whether pg_catalog has an equality for exactly this type that an index can serve. */
-  readonly equality: boolean;
-}
+  equality: z.boolean(),
+});
+export type CatalogType = Of<typeof type>;
 
-export interface CatalogField {
-  readonly name: string;
-  readonly typeOid: number;
-}
+export const catalogSchema = z.object({
+  server: server,
+  channels: z.array(channel),
+  access: z.array(access),
+  tables: z.array(table),
+  /** Every type of a column of these views or tables, with its base, element and field types. */
+  types: z.array(type),
+  /** Oids of the tables whose every change is in the publication. */
+  published: z.array(z.number()),
+  /** Oids of tables in the publication that transactions from before it may still be changing. */
+  publishing: z.array(z.number()),
+});
+export type Catalog = Of<typeof catalogSchema>;

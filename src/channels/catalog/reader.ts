@@ -7,187 +7,15 @@ import { z } from 'zod';
 import { SnoError } from '../../errors.ts';
 import { databaseError } from '../../postgres/connect.ts';
 import { TornRead } from '../../postgres/flux.ts';
-import {
-  type Catalog,
-  type CatalogAccess,
-  type CatalogChannel,
-  type CatalogColumn,
-  type CatalogServer,
-  type CatalogTable,
-  type CatalogType,
-  INSTALL_VERSION,
-} from './catalog.ts';
-
-const oid = z.number();
-const oids = z.array(oid);
-const texts = z.array(z.string());
-
-/** The `format_type` of a dropped type. */
-const GONE_TYPE = '???';
-
-const column = {
-  name: z.string(),
-  typeOid: oid,
-  typeModifier: z.number(),
-  type: z.string().refine((name) => !name.includes(GONE_TYPE), 'a dropped type'),
-  bytewise: z.boolean(),
-  deterministic: z.boolean(),
-  collation: z.string().nullable(),
-};
-const columns = z.array(z.object(column) satisfies z.ZodType<CatalogColumn>);
-
-const functions = z.array(
-  z.object({
-    schema: z.string(),
-    name: z.string(),
-    arguments: texts,
-    volatility: z.string(),
-    kind: z.string(),
-    returnsSet: z.boolean(),
-    builtin: z.boolean(),
-    needsPath: z.boolean(),
-    body: z.string().nullable(),
-  }),
-);
-
-const channel = z.object({
-  oid,
-  pattern: z.string(),
-  kind: z.string(),
-  definition: z.string(),
-  columns,
-  searchPath: z.string(),
-  functions,
-  castsByText: texts,
-  reads: oids,
-  options: texts,
-  secured: z.array(
-    z.object({
-      reader: z.string(),
-      relation: z.string(),
-      role: z.string().nullable(),
-      owner: z.string(),
-      isForced: z.boolean(),
-      isInvoker: z.boolean(),
-    }),
-  ),
-}) satisfies z.ZodType<CatalogChannel>;
-
-const access = z.object({
-  oid,
-  pattern: z.string(),
-  kind: z.string(),
-  definition: z.string(),
-  columns,
-  searchPath: z.string(),
-  functions,
-  castsByText: texts,
-  basis: z.object({
-    unnoticed: texts,
-    policies: z.array(
-      z.object({ relation: z.string(), name: z.string(), isPermissive: z.boolean(), condition: z.string() }),
-    ),
-    rights: z.array(
-      z.object({
-        relation: z.string(),
-        role: z.string().nullable(),
-        isReadable: z.boolean(),
-        isSecured: z.boolean(),
-        isByRole: z.boolean(),
-      }),
-    ),
-  }),
-  reads: oids,
-  between: oids,
-  through: texts,
-  columnsRead: z.array(z.object({ relation: oid, columns: texts })),
-}) satisfies z.ZodType<CatalogAccess>;
-
-const table = z
-  .object({
-    oid,
-    schema: z.string(),
-    name: z.string(),
-    kind: z.string(),
-    persistence: z.string(),
-    replicaIdentity: z.string(),
-    columns: z.array(
-      z
-        .object({
-          ...column,
-          number: z.number(),
-          notNull: z.boolean(),
-          generated: z.string(),
-          expression: z.string().nullable(),
-          toastable: z.boolean(),
-          version: z.number(),
-        })
-        .refine(({ generated, expression }) => generated === '' || expression !== null, 'a dropped expression'),
-    ),
-    definition: z.string().nullable(),
-    primaryKey: z.array(z.number()).nullable(),
-    identityIndex: z.array(z.number()).nullable(),
-    uniqueIndexes: z.array(z.object({ name: z.string(), columns: z.array(z.number()) })),
-    keyedAs: z.string(),
-    rowSecurity: z.boolean(),
-    isPartition: z.boolean(),
-    partitions: z.array(
-      z.object({
-        oid,
-        name: z.string(),
-        replicaIdentity: z.string().nullable(),
-        attachedAs: z.string(),
-        isEmpty: z.boolean(),
-        isGuarded: z.boolean(),
-      }),
-    ),
-    publishedAs: z.string().nullable(),
-    inherited: z.boolean(),
-    unlikePartitions: texts,
-  })
-  .refine(
-    ({ kind, definition }) => kind !== 'v' || definition !== null,
-    'a dropped definition',
-  ) satisfies z.ZodType<CatalogTable>;
-
-const type = z.object({
-  oid,
-  schema: z.string(),
-  name: z.string(),
-  kind: z.string(),
-  category: z.string(),
-  element: oid,
-  delimiter: z.string(),
-  base: oid,
-  baseType: z.string().nullable(),
-  labels: texts.nullable(),
-  fields: z.array(z.object({ name: z.string(), typeOid: oid })).nullable(),
-  jsonCast: z.string().nullable(),
-  castOfText: z.boolean(),
-  castOfTextToArray: z.boolean(),
-  textCast: z.boolean(),
-  equality: z.boolean(),
-}) satisfies z.ZodType<CatalogType>;
-
-const server = z.object({ version: z.number(), encoding: z.string() }) satisfies z.ZodType<CatalogServer>;
-
-const catalog = z.object({
-  server,
-  channels: z.array(channel),
-  access: z.array(access),
-  tables: z.array(table),
-  types: z.array(type),
-  published: oids,
-  publishing: oids,
-}) satisfies z.ZodType<Catalog>;
+import { type Catalog, catalogSchema, INSTALL_VERSION } from './catalog.ts';
 
 const message = z.object({
   key: z.string(),
   publication: z.string().optional(),
   transaction: z.string().optional(),
-  touched: texts,
-  voided: texts.default([]),
-  views: oids.nullish(),
+  touched: z.array(z.string()),
+  voided: z.array(z.string()).default([]),
+  views: z.array(z.number()).nullish(),
   catalog: z.unknown(),
 });
 
@@ -271,7 +99,7 @@ function checkCatalog(content: unknown): Catalog {
       `sno.catalog() has version ${version ?? `${INSTALL_VERSION - 1} or older`}, but this Snö needs version ${INSTALL_VERSION}`,
     );
   try {
-    return check(catalog, content);
+    return check(catalogSchema, content);
   } catch (error) {
     const { message } = error as SnoError;
     throw new SnoError('setup_required', message, { cause: new TornRead(message, { cause: error }) });

@@ -3,7 +3,7 @@
  * astronomical, as in Postgres: 0 is 1 BC, -1 is 2 BC.
  */
 import type { Bytes } from '../../memory/byte-writer.ts';
-import { formError } from './form.ts';
+import { formError, isDigit } from './form.ts';
 import { writeInteger, writePadded } from './integer.ts';
 import { RowError } from './row-error.ts';
 
@@ -101,10 +101,6 @@ function timeOf(buffer: Buffer, start: number, end: number): number {
 
 function twoDigits(buffer: Buffer, at: number): number {
   return ((buffer[at] as number) - ZERO) * 10 + (buffer[at + 1] as number) - ZERO;
-}
-
-function isDigit(byte: number): boolean {
-  return byte >= ZERO && byte <= ZERO + 9;
 }
 
 /** 4714-11-24 BC, and the days after the last date and the last timestamp. */

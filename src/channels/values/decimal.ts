@@ -3,12 +3,11 @@
  * zeros, no exponent and no negative zero. Trailing zeros of a fraction are ignored. NaN equals
  * itself and is greater than Infinity.
  */
-import { formError } from './form.ts';
+import { formError, isDigit } from './form.ts';
 
 const MINUS = 0x2d;
 const DOT = 0x2e;
 const ZERO = 0x30;
-const NINE = 0x39;
 const LETTER_N = 0x4e;
 
 export function compareDecimals(
@@ -47,14 +46,14 @@ const INFINITE = 1;
 const NOT_A_NUMBER = 2;
 
 function rank(first: number): number {
-  return first >= ZERO && first <= NINE ? FINITE : first === LETTER_N ? NOT_A_NUMBER : INFINITE;
+  return isDigit(first) ? FINITE : first === LETTER_N ? NOT_A_NUMBER : INFINITE;
 }
 
 function pointOf(text: Buffer, start: number, end: number): number {
   for (let index = start; index < end; index++) {
     const byte = text[index] as number;
     if (byte === DOT) return index;
-    if (byte < ZERO || byte > NINE) throw formError('number');
+    if (!isDigit(byte)) throw formError('number');
   }
   return end;
 }

@@ -46,7 +46,7 @@ function areAll(kind: number, buffer: Buffer, start: number, end: number): boole
   return common !== 0;
 }
 
-function isDigit(byte: number): boolean {
+export function isDigit(byte: number): boolean {
   return ((CLASSES[byte] as number) & DIGIT) !== 0;
 }
 

@@ -3,19 +3,18 @@
  * sorted, each occurs once.
  */
 import { compareDecimals } from './decimal.ts';
+import { isDigit } from './form.ts';
 import { isText, member, OPEN_BRACE, OPEN_BRACKET, Walk } from './json-walk.ts';
 
 const QUOTE = 0x22;
 const MINUS = 0x2d;
-const ZERO = 0x30;
-const NINE = 0x39;
 
 function isContainer(first: number | undefined): boolean {
   return first === OPEN_BRACE || first === OPEN_BRACKET;
 }
 
 function isNumber(first: number | undefined): boolean {
-  return first === MINUS || (first !== undefined && first >= ZERO && first <= NINE);
+  return first !== undefined && (first === MINUS || isDigit(first));
 }
 
 /** Compares two scalars; numbers by their value, ignoring trailing zeros. */

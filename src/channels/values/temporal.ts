@@ -3,12 +3,11 @@
  * `0044-03-15 12:00:00.5 BC`, `12020-01-01 00:00:00+00`, `infinity`. Years have any number of
  * digits, so bytes alone do not give the order. A date compares with a timestamp as its midnight.
  */
-import { formError } from './form.ts';
+import { formError, isDigit } from './form.ts';
 
 const MINUS = 0x2d;
 const DOT = 0x2e;
 const ZERO = 0x30;
-const NINE = 0x39;
 const LETTER_C = 0x43;
 const LETTER_i = 0x69;
 
@@ -72,8 +71,4 @@ function microsecondOf(text: Buffer, start: number, end: number): number {
 
 function twoDigits(text: Buffer, at: number): number {
   return ((text[at] as number) - ZERO) * 10 + (text[at + 1] as number) - ZERO;
-}
-
-function isDigit(byte: number): boolean {
-  return byte >= ZERO && byte <= NINE;
 }
