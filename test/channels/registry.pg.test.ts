@@ -54,7 +54,8 @@ describe.each(VERSIONS)('the registry, Postgres %i', (version) => {
       name: 'project:42',
       values: ['42'],
       valueTypes: ['integer'],
-      view: { pattern: { text: 'project:{project}' } },
+      pattern: { text: 'project:{project}' },
+      view: { snapshot: { relation: 'channels."project:{project}"' } },
       access: { claims: [{ name: 'sub' }] },
     });
     expect(registry.resolve('chat:42')).toMatchObject({ view: undefined, access: { claims: [{ name: 'sub' }] } });

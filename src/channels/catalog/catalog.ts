@@ -134,7 +134,6 @@ const policy = z.object({
   isPermissive: z.boolean(),
   condition: z.string(),
 });
-export type CatalogPolicy = Of<typeof policy>;
 
 const right = z.object({
   /** Qualified and quoted. */
@@ -152,7 +151,6 @@ const right = z.object({
    */
   isByRole: z.boolean(),
 });
-export type CatalogRight = Of<typeof right>;
 
 /** What an access view depends on, other than rows and definitions. */
 const accessBasis = z.object({
@@ -166,14 +164,12 @@ const accessBasis = z.object({
    */
   rights: z.array(right),
 });
-export type CatalogAccessBasis = Of<typeof accessBasis>;
 
 const columnsRead = z.object({
   relation: z.number(),
   /** Column names. */
   columns: z.array(z.string()),
 });
-export type CatalogColumnsRead = Of<typeof columnsRead>;
 
 const access = z.object({
   oid: z.number(),

@@ -116,7 +116,7 @@ export class SharedSnapshot implements RowSink {
     const before = this.#encoded;
     if (before === undefined && areReady(forms)) return this.#add(forms);
     const added = (async () => {
-      const all = await Promise.all(forms);
+      const all = await Promise.all(forms.map(async (form) => form));
       await before;
       return { room: this.#add(all) };
     })();
