@@ -7,7 +7,7 @@ function filled(count: number): Backlog {
   return backlog;
 }
 
-test('keeps copies: what happens to the reader’s buffer afterwards does not matter', () => {
+test('keeps copies, so the reader may reuse its buffer', () => {
   const backlog = new Backlog();
   const read = Buffer.from('first second');
   backlog.push(read.subarray(0, 5));
@@ -18,7 +18,7 @@ test('keeps copies: what happens to the reader’s buffer afterwards does not ma
   expect(taken).toEqual(['first', 'second']);
 });
 
-test('hands over in order, stops where it is told to, and counts what is left', () => {
+test('passes packets on in order, stops when told to, and counts the rest', () => {
   const backlog = filled(5_000);
   const taken: string[] = [];
   expect(backlog.length).toBe(5_000);
@@ -37,7 +37,7 @@ test('hands over in order, stops where it is told to, and counts what is left', 
   expect(backlog.bytes).toBe(0);
 });
 
-test('who takes may drain as well: every packet is handed over once', () => {
+test('may be drained from within a drain: every packet is passed on once', () => {
   const backlog = filled(10);
   const taken: string[] = [];
   const take = (packet: Buffer): boolean => {

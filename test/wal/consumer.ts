@@ -1,4 +1,7 @@
-/** The other side of a stream for tests: decodes what comes into commits, and acknowledges what the test says. */
+/**
+ * A consumer of a stream for tests. It decodes messages into commits, and acknowledges what the
+ * test says.
+ */
 import { Writable } from 'node:stream';
 import { expect } from 'vitest';
 import type { ChangeHandler } from '../../src/decode/change.ts';
@@ -18,7 +21,7 @@ import { until } from '../support/wait.ts';
 interface Commit {
   readonly xid: number;
   readonly end: Lsn;
-  /** `insert t 1,one`: operation, table, the row's values. */
+  /** `insert t 1,one`: operation, table, and the row's values. */
   readonly changes: readonly string[];
 }
 
@@ -36,15 +39,15 @@ export class Consumer implements WalHandler, Acknowledger {
   readonly log: LogLine[] = [];
   disconnects = 0;
   undecodable = 0;
-  /** What `flushed()` says: nothing beyond the start, until a test says more. */
+  /** The LSN that `flushed()` returns: the start, until a test raises it. */
   flushedTo: Lsn = 0;
-  /** The end of the last commit, or of a keepalive outside a commit. */
+  /** End of the last commit, or of a keepalive outside a commit. */
   head: Lsn = 0;
   keepalives = 0;
-  /** Runs for each message before it is decoded; gets its letter. */
+  /** Called with the letter of each message before it is decoded. */
   onMessage: (letter: string) => void = () => undefined;
   onFlush: () => void = () => undefined;
-  /** What `started` waits for. */
+  /** `started` waits for this promise. */
   ready: Promise<void> = Promise.resolve();
   readonly #decoder = new PgoutputDecoder(this.#changeHandler());
   #inCommit = false;
@@ -55,7 +58,7 @@ export class Consumer implements WalHandler, Acknowledger {
     return this.starts.at(-1)?.epoch;
   }
 
-  /** Values of the first column, in the order in which they were committed. */
+  /** Values of the first column in commit order. */
   get ids(): number[] {
     return this.commits.flatMap(({ changes }) => changes.map((change) => Number(change.split(/[ ,]/)[2])));
   }
@@ -125,14 +128,17 @@ function textOf({ buffer, kinds, starts, ends }: Tuple): string {
   return Array.from(kinds, text).join();
 }
 
-/** Snö's SQL, and a published table `t (id, note)`. */
+/** Installs Snö's SQL and creates a published table `t (id, note)`. */
 export async function prepare(database: TestDatabase): Promise<void> {
   await install(database, { eventTriggers: false });
   await database.query('create table t (id bigint primary key, note text)');
   await database.query('alter publication sno add table t');
 }
 
-/** A stream out of the database's own slot into a consumer; not started. The slot has the database's name. */
+/**
+ * A stream from the database's own slot into a consumer, not yet started. The slot has the
+ * database's name.
+ */
 export function streamOf(database: TestDatabase, options: Partial<StreamOptions> = {}) {
   const consumer = new Consumer();
   const pool = createPool(database.url, 'query', 1);
@@ -184,7 +190,7 @@ export interface SlotState {
   readonly wal_status: string;
 }
 
-/** The slot as Postgres sees it; undefined where there is none. */
+/** The slot's state according to Postgres. Undefined if the slot does not exist. */
 export async function slotState(database: TestDatabase): Promise<SlotState | undefined> {
   const { rows } = await database.query<Record<string, string> & { active_pid: number | null; wal_status: string }>(
     'select active_pid, wal_status, confirmed_flush_lsn::text as confirmed, restart_lsn::text as restart from pg_replication_slots where slot_name = $1',
@@ -209,7 +215,7 @@ export async function generationOf(database: TestDatabase): Promise<number | und
   return rows[0]?.generation;
 }
 
-/** Drops the database's slots, once nobody uses them. */
+/** Drops the database's slots once they are no longer in use. */
 export async function dropSlots(database: TestDatabase): Promise<void> {
   await until(async () => {
     await database.query(

@@ -1,4 +1,4 @@
-/** Messages in pieces of any size come out as they went in. */
+/** Messages cut into pieces of any size are read whole. */
 import { PassThrough } from 'node:stream';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -15,7 +15,10 @@ function bytesOf([letter, content]: Message): Buffer {
   return buffer;
 }
 
-/** What is taken from the chunks, in order: by `copied` what CopyReader hands over, by the others what goes on to pg. */
+/**
+ * The messages read from the chunks, in order: CopyReader's under `copied`, and those that go on to
+ * pg.
+ */
 function read(chunks: readonly Buffer[]) {
   const socket = new PassThrough({ highWaterMark: 1 << 20 });
   const taken: Message[] = [];
@@ -56,7 +59,7 @@ test('messages come in order, whole, each to its reader, however they are cut', 
   );
 });
 
-test('byte by byte', () => {
+test('reads messages byte by byte', () => {
   const messages: Message[] = [
     ['d', ''],
     ['d', 'first'],
@@ -71,7 +74,7 @@ test('byte by byte', () => {
 test.each([
   ['too short', 3],
   ['too long', 0x4000_0000],
-])('a length that is %s ends the reading, after what came before it', (_, length) => {
+])('a length that is %s ends the reading after the messages before it', (_, length) => {
   const bad = Buffer.from('d____');
   bad.writeUInt32BE(length, 1);
   const { taken, faults } = read([Buffer.concat([bytesOf(['d', 'good']), bad]), bytesOf(['d', 'more'])]);

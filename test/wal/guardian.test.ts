@@ -1,4 +1,4 @@
-/** What the guardian of the slot says and does, measurement by measurement. */
+/** The slot monitor's log lines and decisions, measurement by measurement. */
 import { Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import type { SnoError } from '../../src/errors.ts';
@@ -44,7 +44,7 @@ function watch(options: Partial<GuardianOptions> = {}) {
     log,
     reopened,
     guardian,
-    /** Measures this, so many seconds after the last time. */
+    /** Measures this state `seconds` after the last time. */
     async measure(next: Partial<SlotState> | undefined, seconds = 5): Promise<void> {
       now += seconds * 1_000;
       state = next === undefined ? undefined : { ...STATE, ...next };
@@ -72,7 +72,7 @@ describe('room', () => {
   });
 });
 
-test('the time that is left is told at the rate of the last minute', async () => {
+test('estimates the time that is left from the rate of the last minute', async () => {
   const { guardian, measure, log } = watch();
   for (let held = 1; held <= 31; held += 5) await measure({ heldBytes: held * MB });
   expect(guardian.secondsLeft).toBeCloseTo(69);
@@ -81,12 +81,12 @@ test('the time that is left is told at the rate of the last minute', async () =>
   expect(log).toMatchObject([
     { level: 'warn', msg: expect.stringMatching(/51 MB .* room for 49 MB more, which is 49 s .* Snö is behind/) },
   ]);
-  // it shrinks: there is no end in sight
+  // it shrinks, so no end is in sight
   await measure({ heldBytes: 20 * MB }, 60);
   expect(guardian.secondsLeft).toBeUndefined();
 });
 
-test('is said when it gets worse, then once a minute, and once when it is over', async () => {
+test('logs when it gets worse, then once a minute, and once when it is over', async () => {
   const { measure, log } = watch({ policy: 'hold' });
   const said = async (heldMb: number, seconds = 5) => {
     const before = log.length;
@@ -106,7 +106,7 @@ test('is said when it gets worse, then once a minute, and once when it is over',
   expect(await said(99)).toEqual(['warn']);
 });
 
-test('each line names why so much is held, and what to do', async () => {
+test('each line names why WAL is held, and what to do', async () => {
   const held = { heldBytes: 80 * MB };
   const cause = async (state: Partial<SlotState>, options: Partial<GuardianOptions> = {}) => {
     const { measure, log } = watch(options);
@@ -124,7 +124,7 @@ test('each line names why so much is held, and what to do', async () => {
 test.each([
   ['give_up', 1, /is given up/],
   ['hold', 0, /SNO_SLOT_WAL_POLICY=hold until the disk is full/],
-] as const)('at the bound, %s', async (policy, reopens, message) => {
+] as const)('at the bound with policy %s', async (policy, reopens, message) => {
   const { measure, log, reopened } = watch({ policy });
   await measure({ heldBytes: 99 * MB });
   expect(reopened).toEqual([]);
@@ -133,7 +133,7 @@ test.each([
   expect(log.at(-1)).toMatchObject({ level: 'error', msg: expect.stringMatching(message) });
 });
 
-test('without a bound, what Postgres is about to take away is told all the same, and nothing is given up', async () => {
+test("without a bound, still warns when Postgres is about to remove the slot's WAL, and keeps the slot", async () => {
   const { measure, log, reopened } = watch({ boundBytes: 0 });
   await measure({ heldBytes: 1_000 * MB });
   expect(log).toEqual([]);
@@ -142,7 +142,7 @@ test('without a bound, what Postgres is about to take away is told all the same,
   expect(reopened).toEqual([]);
 });
 
-test('while the database does not answer, nothing is known', async () => {
+test('estimates nothing while the database does not answer', async () => {
   const { guardian, measure, log } = watch();
   await measure({ heldBytes: 1 * MB });
   await measure({ heldBytes: 20 * MB }, 20);

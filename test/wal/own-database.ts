@@ -2,7 +2,10 @@ import pg from 'pg';
 import type { EmbeddedPostgres } from '../../src/postgres/embedded.ts';
 import type { TestDatabase, Version } from '../support/postgres.ts';
 
-/** The database `postgres` of a test's own server. Each query has a connection of its own: the server may restart. */
+/**
+ * The database `postgres` of a test's own server. Each query has its own connection, since the
+ * server may restart.
+ */
 export function databaseOf(server: EmbeddedPostgres, version: Version): TestDatabase {
   const connect = async () => {
     const client = new pg.Client({ connectionString: server.url() });

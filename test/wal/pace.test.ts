@@ -9,7 +9,7 @@ function paceAt() {
     pause: () => world.rests++,
     resume: () => world.resumes++,
   });
-  /** Reads of `bytes`, each `everyMs` after the one before. */
+  /** Reads `bytes` every `everyMs`. */
   const read = (count: number, bytes: number, everyMs: number) => {
     const before = world.rests;
     for (let index = 0; index < count; index++) {
@@ -21,18 +21,18 @@ function paceAt() {
   return { world, pace, read };
 }
 
-test('few reads, however long they go on, are never held up', () => {
+test('few reads never cause a rest, however long they go on', () => {
   const { read } = paceAt();
   expect(read(10_000, 200, 0.5)).toBe(0);
 });
 
-test('many small reads are: after the first of them', () => {
+test('many small reads cause a rest after the first of them', () => {
   const { read } = paceAt();
   expect(read(32, 100, 0.01)).toBe(0);
   expect(read(1, 100, 0.01)).toBe(1);
 });
 
-test('after four rests a dozen reads follow each other at once', () => {
+test('after four rests, twelve reads follow each other at once', () => {
   const { read } = paceAt();
   read(32, 100, 0.01);
   for (let round = 0; round < 3; round++) {
@@ -41,13 +41,13 @@ test('after four rests a dozen reads follow each other at once', () => {
   }
 });
 
-test('large reads are not', () => {
+test('large reads cause no rest', () => {
   const { read } = paceAt();
   read(40, 100, 0.01);
   expect(read(40, 65_536, 1)).toBe(0);
 });
 
-test('while it rests, many bytes tell that many come still; few, that it is over', () => {
+test('many bytes after a rest mean more rests, few bytes mean the end', () => {
   const { read } = paceAt();
   read(40, 100, 0.01);
   expect(read(160, 13_000, 1)).toBe(40);
@@ -55,7 +55,7 @@ test('while it rests, many bytes tell that many come still; few, that it is over
   expect(read(160, 300, 1)).toBe(0);
 });
 
-test('a walsender that says nothing for some milliseconds is busy still', () => {
+test('a walsender that pauses for some milliseconds is still busy', () => {
   const { world, read } = paceAt();
   read(40, 100, 0.01);
   expect(read(16, 13_000, 1)).toBe(4);
@@ -67,12 +67,12 @@ test.each([
   ['much', 40_000, 1],
   ['less', 13_000, 3],
   ['little', 3_000, 4],
-])('a rest is as long as a large read takes to come: %s comes each millisecond', (_what, bytes, ms) => {
+])('a rest is as long as a large read takes to arrive: %s comes each millisecond', (_what, bytes, ms) => {
   vi.useFakeTimers();
   try {
     const { world, read } = paceAt();
     read(40, 100, 0.01);
-    // eight are left to follow at once; then four rests, twelve at once, and a rest
+    // eight reads are left to follow at once; then four rests, twelve reads at once, and a rest
     read(8 + 4 + 12, bytes, 1);
     expect(read(1, bytes, 1)).toBe(1);
     const before = world.resumes;

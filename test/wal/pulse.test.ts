@@ -11,7 +11,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** A pulse, what it sent, and why it ended the connection. */
+/** A keepalive sender, the statuses that it sent, and its reasons for ending the connection. */
 function beating(walSenderTimeoutMs = 60_000) {
   const sent: { written: number; flushed: number; asksReply: boolean }[] = [];
   const failures: SnoError[] = [];
@@ -40,7 +40,7 @@ test('acknowledges nothing until the handler is ready', () => {
   pulse.stop();
 });
 
-test('tells what is new within a second, and otherwise every ten', () => {
+test('reports new positions within a second, and otherwise every ten', () => {
   const { pulse, sent, positions } = beating();
   pulse.ready();
   sent.length = 0;
@@ -55,7 +55,7 @@ test('tells what is new within a second, and otherwise every ten', () => {
   pulse.stop();
 });
 
-test('asks for a sign of life when nothing comes, though there is always something to tell', () => {
+test('asks for a reply when nothing comes, though there is always something to report', () => {
   const { pulse, sent, failures, positions } = beating();
   pulse.ready();
   sent.length = 0;
@@ -69,7 +69,7 @@ test('asks for a sign of life when nothing comes, though there is always somethi
   pulse.stop();
 });
 
-test('ends a connection on which nothing comes in spite of that', () => {
+test('ends a connection that stays silent even then', () => {
   const { pulse, failures } = beating();
   pulse.ready();
   pass(59);
@@ -79,7 +79,7 @@ test('ends a connection on which nothing comes in spite of that', () => {
   pulse.stop();
 });
 
-test('a paused socket is no silence: the server hears of us each second, also after it goes on', () => {
+test('a paused socket is not silent: the server gets a status each second, also after the pause', () => {
   const { pulse, sent, failures } = beating();
   pulse.ready();
   pulse.isPaused = true;
@@ -92,7 +92,7 @@ test('a paused socket is no silence: the server hears of us each second, also af
   pulse.stop();
 });
 
-test('a server that asks now and then is answered; one that asks again and again is left', () => {
+test('answers a server that asks now and then, and leaves one that asks again and again', () => {
   const { pulse, sent, failures } = beating();
   pulse.ready();
   sent.length = 0;
@@ -114,7 +114,7 @@ test('a server that asks now and then is answered; one that asks again and again
 });
 
 test.each([50, 200, 900, 5_000])(
-  'a server that waits %i ms for a status hears of us in time, and when it asks it is answered',
+  'a server that waits %i ms for a status gets it in time, and each question is answered',
   (timeoutMs) => {
     const { pulse, sent, failures } = beating(timeoutMs);
     pulse.ready();
@@ -134,7 +134,7 @@ test.each([50, 200, 900, 5_000])(
   },
 );
 
-test('a server that never ends a connection for its silence hears of us as often as any', () => {
+test('a server without a timeout gets statuses as often as any', () => {
   const { pulse, sent } = beating(0);
   pulse.ready();
   sent.length = 0;

@@ -38,7 +38,7 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     return { consumer, stream };
   }
 
-  /** Waits until the server's clock has gone on. */
+  /** Waits until the server's clock has advanced by so many seconds. */
   async function pass(seconds: number): Promise<void> {
     const { rows } = await database.query('select clock_timestamp()::text as then');
     await until(
@@ -61,7 +61,7 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     });
   }
 
-  test('connections outlast wal_sender_timeout, idle, or held with a paused socket', async () => {
+  test('connections outlast wal_sender_timeout, idle or on hold with a paused socket', async () => {
     const idle = await follow({ slot: 'idle' });
     const { consumer, stream } = await follow({ backlogBytesMax: 10_000 });
     const pid = (await slotState(database))?.active_pid;
@@ -77,7 +77,7 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     expect([consumer.starts.length, idle.consumer.starts.length]).toEqual([1, 1]);
   });
 
-  test('a server that shuts down is not kept waiting for what is not flushed yet', async () => {
+  test('a server that shuts down does not wait for what is not flushed yet', async () => {
     const { consumer } = await follow();
     await insert(database, 1, 2);
     await until(() => consumer.ids.length === 2, 'two commits have come');
@@ -93,7 +93,7 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     expect(new Set(consumer.starts.map(({ epoch }) => epoch)).size).toBe(1);
   });
 
-  test('a server that is killed goes on where it was: nothing is missing, nothing comes twice', async () => {
+  test('continues after the server was killed: nothing is missing, nothing comes twice', async () => {
     const { consumer } = await follow();
     for (let round = 0; round < 2; round++) {
       await insert(database, ...[1, 2, 3].map((id) => round * 10 + id));
@@ -120,7 +120,7 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     expect(consumer.ids).toEqual([3, 1]);
   });
 
-  test('a prepared transaction that blocks the slot is named', async () => {
+  test('names the prepared transaction that blocks the slot', async () => {
     await database.query("begin; insert into t values (1); prepare transaction 'for''gotten'");
     cleanups.push(() => database.query("rollback prepared 'for''gotten'"));
     const refusal = await refusalOf(streamOf(database, { slotLockTimeoutMs: 200 }).stream.start());
@@ -128,7 +128,7 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     expect(refusal.message).toContain("prepared transaction 'for''gotten'");
   });
 
-  test('a slot that Postgres gives up for its WAL is made anew, and the stream goes on', async () => {
+  test('recreates a slot that Postgres invalidated for its WAL, and the stream continues', async () => {
     const { consumer } = await follow();
     await insert(database, 1);
     await until(() => consumer.ids.length === 1, 'a commit has come');
@@ -151,7 +151,7 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     await until(() => consumer.ids.includes(4), 'a new commit has come');
   });
 
-  /** Writes about so many bytes of WAL, in no table. */
+  /** Writes about so many megabytes of WAL that belong to no table. */
   async function writeWal(megabytes: number): Promise<void> {
     for (let written = 0; written < megabytes; written += 16) {
       await database.query("select pg_logical_emit_message(false, 'test', 'x')");
@@ -159,7 +159,7 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     }
   }
 
-  test('a slot that holds too much is given up when it is opened, and a new history begins', async () => {
+  test('drops a slot that holds too much WAL when it is opened, and begins a new history', async () => {
     const given: number[] = [];
     const options = { slotWalBytesMax: 40 * 2 ** 20, onGivenUp: (held: number) => given.push(held) };
     const first = await follow(options);
@@ -182,7 +182,7 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     expect(third.consumer.ids).toEqual([2]);
   });
 
-  test('a stream that is told to reopen goes on where it was, or gives the slot up', async () => {
+  test('a stream that is told to reopen continues where it was, or gives up the slot', async () => {
     const { consumer, stream } = await follow({ slotWalBytesMax: 40 * 2 ** 20 });
     const why = () => new SnoError('slot_wal_exceeded', 'a test');
     await insert(database, 1);
@@ -202,7 +202,7 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     expect(consumer.ids).toEqual([1, 2, 3]);
   });
 
-  test('what is held, and why, is what Postgres says', async () => {
+  test('reports how much WAL the slot holds, and why, as Postgres does', async () => {
     const { stream } = await follow();
     const pool = createPool(database.url, 'test', 1);
     cleanups.push(() => pool.end());
@@ -227,7 +227,7 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
   });
 
   const timesOut = version >= 18;
-  test(`a slot that ${timesOut ? 'timed out' : 'was left'} while nobody used it is ${timesOut ? 'made anew' : 'kept'}`, async () => {
+  test(`a slot that ${timesOut ? 'timed out' : 'was left'} while not in use is ${timesOut ? 'created again' : 'kept'}`, async () => {
     const first = await follow();
     await first.stream.stop();
     const generation = (await generationOf(database)) as number;
@@ -246,7 +246,7 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     expect(await generationOf(database)).toBe(generation + Number(timesOut));
   });
 
-  test('a server without free slots or senders is told as such', async () => {
+  test('reports a server without free slots or senders as such', async () => {
     await server.restart({ max_replication_slots: '1', max_wal_senders: '1' });
     cleanups.push(() => server.restart({ max_replication_slots: '10', max_wal_senders: '10' }));
     const { stream } = await follow();
@@ -274,7 +274,8 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     await insert(database, 2);
     await until(() => consumer.ids.length === 1, 'the commit has come');
     expect(await effective()).toBe('logical');
-    // Dropping the last slot switches decoding off: the next one switches it on again, with a new history.
+    // Dropping the last slot switches decoding off. The next slot switches it on again, with a new
+    // history.
     await stream.stop();
     await dropSlots(database);
     await until(async () => (await effective()) === 'replica', 'decoding is off');
@@ -286,10 +287,10 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     expect([consumer.ids, again.consumer.ids]).toEqual([[2], [4]]);
   });
 
-  test('over TLS commits come whole, through a socket that was paused too', async () => {
+  test('commits come whole over TLS, even through a socket that was paused', async () => {
     const { cert, key, remove } = await selfSigned();
     cleanups.push(remove);
-    // in the server's own folder, as the server's own user: it takes no key that others may read
+    // in the server's own folder, as the server's own user: it refuses a key that others may read
     for (const [file, pem] of Object.entries({ 'tls.crt': cert, 'tls.key': key }))
       await database.query(
         `copy (select regexp_split_to_table('${pem.trim()}', '\\n')) to program 'umask 077; cat > ${file}'`,
@@ -313,7 +314,7 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     expect(consumer.ids).toEqual(Array.from({ length: 5_000 }, (_, index) => index + 1));
   });
 
-  test('an unreachable server is refused at the start', async () => {
+  test('reports an unreachable server at the start', async () => {
     const url = new URL(database.url);
     url.password = 'wrong';
     const refusal = await refusalOf(streamOf(database, { url: url.href }).stream.start());

@@ -28,7 +28,10 @@ describe.each(VERSIONS)('the slot, Postgres %i', (version) => {
     return { consumer, stream };
   }
 
-  /** Ends the connection, and runs the statement before the stream has the slot again; `$slot` is its name. */
+  /**
+   * Ends the connection, and runs the statement before the stream has the slot again. `$slot` is
+   * the slot's name.
+   */
   async function snatch(statement: string): Promise<void> {
     const sql = `do $$ begin
       loop
@@ -43,7 +46,7 @@ describe.each(VERSIONS)('the slot, Postgres %i', (version) => {
     await database.query(sql.replaceAll('$slot', `'${database.name}'`));
   }
 
-  test('is made where it is missing, and is kept from then on', async () => {
+  test('is created if it is missing, and kept from then on', async () => {
     const before = (await generationOf(database)) ?? 0;
     const first = await follow();
     await insert(database, 1);
@@ -66,16 +69,16 @@ describe.each(VERSIONS)('the slot, Postgres %i', (version) => {
   test.each([
     ['dropped', 'perform pg_drop_replication_slot($slot)'],
     [
-      'dropped and made again',
+      'dropped and created again',
       "perform pg_drop_replication_slot($slot); perform pg_create_logical_replication_slot($slot, 'pgoutput')",
     ],
     ['moved on', 'perform pg_replication_slot_advance($slot, pg_current_wal_lsn())'],
-  ])('that somebody else has %s: another generation begins, and the stream goes on', async (_how, statement) => {
+  ])('was %s by another client: another generation begins, and the stream continues', async (_how, statement) => {
     const { consumer, stream } = await follow();
     await insert(database, 1);
     await until(() => consumer.ids.length === 1, 'a commit has come');
     const generation = (await generationOf(database)) as number;
-    // has been received, but was not taken
+    // received, but not handled
     stream.hold();
     await insert(database, 2);
     await until(() => stream.backlogBytes > 0, 'a commit waits');
@@ -90,26 +93,26 @@ describe.each(VERSIONS)('the slot, Postgres %i', (version) => {
     expect(await generationOf(database)).toBe(generation + 1);
   });
 
-  test('of another kind is refused', async () => {
+  test('is refused if it is of another kind', async () => {
     const { stream } = streamOf(database);
     await database.query('select pg_create_physical_replication_slot($1)', [database.name]);
     const refusal = await refusalOf(stream.start());
     expect(refusal).toMatchObject({ code: 'slot_mismatch', message: expect.stringContaining('physical') });
   });
 
-  test('of another plugin is refused', async () => {
+  test('is refused if it is of another plugin', async () => {
     await database.query("select pg_create_logical_replication_slot($1, 'test_decoding')", [database.name]);
     const refusal = await refusalOf(streamOf(database).stream.start());
     expect(refusal).toMatchObject({ code: 'slot_mismatch', message: expect.stringContaining('test_decoding') });
   });
 
-  test('that decodes prepared transactions early is refused', async () => {
+  test('is refused if it decodes prepared transactions early', async () => {
     await database.query("select pg_create_logical_replication_slot($1, 'pgoutput', false, true)", [database.name]);
     const refusal = await refusalOf(streamOf(database).stream.start());
     expect(refusal).toMatchObject({ code: 'slot_mismatch', message: expect.stringContaining('two_phase') });
   });
 
-  test('of another database is refused', async () => {
+  test('is refused if it belongs to another database', async () => {
     const other = await freshDatabase(version);
     cleanups.push(() => other.drop());
     await other.query("select pg_create_logical_replication_slot($1, 'pgoutput')", [database.name]);
@@ -117,7 +120,7 @@ describe.each(VERSIONS)('the slot, Postgres %i', (version) => {
     expect(refusal).toMatchObject({ code: 'slot_mismatch', message: expect.stringContaining('another database') });
   });
 
-  test('in use is refused, naming who uses it', async () => {
+  test('is refused if it is in use, and the error names the process', async () => {
     await follow();
     const pid = (await slotState(database))?.active_pid;
     const refusal = await refusalOf(streamOf(database).stream.start());
@@ -128,14 +131,14 @@ describe.each(VERSIONS)('the slot, Postgres %i', (version) => {
     });
   });
 
-  test('in use is waited for, and its history goes on', async () => {
+  test('is waited for if it is in use, and its history continues', async () => {
     const first = await follow();
     const generation = await generationOf(database);
     const second = streamOf(database, { slotInUseTimeoutMs: 60_000 });
     cleanups.push(() => second.stream.stop());
     const started = second.stream.start();
     await until(() => second.consumer.log.some(({ code }) => code === 'slot_in_use'), 'the second waits');
-    // what the first one read and acknowledged meanwhile is no loss of the second
+    // commits that the first process read and acknowledged meanwhile are no loss for the second
     await insert(database, 1);
     await until(() => first.consumer.ids.length === 1, 'a commit has come');
     first.consumer.flushedTo = first.consumer.head;
@@ -151,7 +154,7 @@ describe.each(VERSIONS)('the slot, Postgres %i', (version) => {
     expect(await generationOf(database)).toBe(generation);
   });
 
-  test('that a transaction blocks is given up soon, naming who blocks, and nothing is left behind', async () => {
+  test('is given up soon if a transaction blocks it: the error names the transaction, and no slot is left behind', async () => {
     const blocker = await database.connect();
     await blocker.query('begin; insert into t values (1)');
     const { rows } = await blocker.query<{ pid: number }>('select pg_backend_pid() as pid');
@@ -166,7 +169,7 @@ describe.each(VERSIONS)('the slot, Postgres %i', (version) => {
     expect(consumer.ids).toEqual([2]);
   });
 
-  test('of a role without REPLICATION is refused with the SQL that mends it', async () => {
+  test('is refused for a role without REPLICATION, with the SQL that fixes it', async () => {
     const role = `plain_${database.name}`;
     await database.query(`create role ${role} login password 'x'`);
     cleanups.push(() => database.query(`drop role ${role}`));
@@ -178,7 +181,7 @@ describe.each(VERSIONS)('the slot, Postgres %i', (version) => {
     expect(refusal.hint).toContain('with replication');
   });
 
-  test('without the schema sno is refused: the database is not set up', async () => {
+  test('is refused without the schema sno: the database is not set up', async () => {
     const bare = await freshDatabase(version);
     cleanups.push(() => bare.drop());
     await bare.query('create publication sno');
@@ -188,7 +191,7 @@ describe.each(VERSIONS)('the slot, Postgres %i', (version) => {
     expect(refusal.hint).toContain('sno setup');
   });
 
-  test('is taken up again after its history was begun by another process', async () => {
+  test('is used again after another process has begun its history', async () => {
     const { consumer } = await follow();
     const epoch = consumer.epoch;
     await database.query(

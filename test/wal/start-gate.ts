@@ -1,13 +1,13 @@
-/** A TCP proxy that holds START_REPLICATION back until work of the test's own is done. */
+/** A TCP proxy that delays START_REPLICATION until the test's own work is done. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
 export class StartGate {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
-  /** Runs before the next START_REPLICATION passes, once. */
+  /** Runs once, before the next START_REPLICATION passes. */
   #before: (() => Promise<unknown>) | undefined;
-  /** How many START_REPLICATION have passed. */
+  /** Number of START_REPLICATION messages that have passed. */
   passed = 0;
 
   private constructor(port: number) {
@@ -24,7 +24,7 @@ export class StartGate {
     });
   }
 
-  /** `port` is where the server listens, on 127.0.0.1. */
+  /** `port`: the server's port on 127.0.0.1. */
   static async listen(port: number): Promise<StartGate> {
     const gate = new StartGate(port);
     gate.#server.listen(0, '127.0.0.1');
@@ -32,7 +32,7 @@ export class StartGate {
     return gate;
   }
 
-  /** The URL that leads to the same database through here. */
+  /** Returns a URL to the same database through this proxy. */
   through(url: string): string {
     const here = new URL(url);
     here.hostname = '127.0.0.1';

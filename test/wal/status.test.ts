@@ -15,7 +15,7 @@ test('a status update has exact positions, written apart from flushed, and micro
 test.each([
   ['00', false],
   ['01', true],
-])('a keepalive tells an end, and whether it wants a reply (%s)', (flag, wantsReply) => {
+])("reads a keepalive's end, and whether it wants a reply (%s)", (flag, wantsReply) => {
   const packet = Buffer.from(`6b00000001000000020000000000000000${flag}`, 'hex');
   expect(readKeepalive(packet, 0)).toEqual({ end: parseLsn('1/2'), wantsReply });
 });

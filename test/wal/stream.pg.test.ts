@@ -29,7 +29,7 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     return { consumer, stream };
   }
 
-  /** What pg_stat_replication says of our connection. */
+  /** The row of our connection in pg_stat_replication. */
   async function walsender() {
     const { rows } = await database.query<{ pid: number; write: string; flush: string; replay: string }>(
       `select r.pid, write_lsn::text as write, flush_lsn::text as flush, replay_lsn::text as replay
@@ -59,7 +59,7 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     expect((consumer.commits[0]?.end as number) < (consumer.commits[1]?.end as number)).toBe(true);
   });
 
-  test('flushed is acknowledged exactly, and apart from what was read', async () => {
+  test('acknowledges the flushed position exactly, and apart from what was read', async () => {
     const { consumer } = await follow();
     await insert(database, 1, 2, 3);
     await until(() => consumer.ids.length === 3, 'three commits have come');
@@ -78,7 +78,7 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     expect((await walsender()).write).toBeGreaterThan(second?.end as number);
   });
 
-  test('after a restart, everything after what was flushed comes again, and nothing before it', async () => {
+  test('after a restart, everything after the flushed position comes again, and nothing before it', async () => {
     const { consumer, stream } = await follow();
     await insert(database, 1, 2, 3);
     await until(() => consumer.ids.length === 3, 'three commits have come');
@@ -94,7 +94,7 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     expect(again.consumer.starts).toMatchObject([{ epoch: consumer.epoch, from: consumer.commits[0]?.end }]);
   });
 
-  test('a stream that breaks goes on at the head: nothing is missing, nothing comes twice', async () => {
+  test('a stream that breaks continues at the head: nothing is missing, nothing comes twice', async () => {
     const { consumer } = await follow();
     for (let round = 0; round < 3; round++) {
       await insert(database, ...[1, 2, 3].map((id) => round * 10 + id));
@@ -108,7 +108,7 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     expect(consumer.disconnects).toBeGreaterThanOrEqual(3);
   });
 
-  test('what waits is bounded, the socket paused, and then all of it comes in order', async () => {
+  test('the backlog is bounded, the socket pauses, and then all messages come in order', async () => {
     const budget = 256 * 1024;
     const { consumer, stream } = await follow({ backlogBytesMax: budget });
     stream.hold();
@@ -118,7 +118,7 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     await notes;
     await insert(database, 5_001);
     expect(stream.isPaused).toBe(true);
-    // a read is at most 64 KiB, and a message that began in it may be as long as one row more
+    // a read is at most 64 KiB, and a message that began in it may be longer by one row
     expect(stream.backlogBytes).toBeLessThan(budget + 64 * 1024 + 2_000);
     expect(consumer.commits).toEqual([]);
     stream.release();
@@ -131,13 +131,14 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     expect((await walsender()).pid).toBe(pid);
   });
 
-  test('a socket that stays paused is read now and then, so that the server does not take this process for dead', async () => {
+  test('reads a socket that stays paused now and then, so that the server does not take this process for dead', async () => {
     const { consumer, stream } = await follow({ backlogBytesMax: 256 * 1024, tcpUserTimeoutMs: 900 });
     stream.hold();
     const pid = (await walsender()).pid;
     await database.query('insert into t select i, repeat(md5(i::text), 100) from generate_series(1, 10000) i');
     await until(() => stream.isPaused, 'the socket is paused');
-    // 32 MB do not fit into the buffers of the system: the window is shut between reads, of which this takes five
+    // 32 MB do not fit into the system's buffers. The window is closed between reads, and this
+    // takes five reads.
     await until(() => stream.backlogBytes > 5 * 2 ** 20, 'several reads have come');
     expect(stream.isPaused).toBe(true);
     expect((await walsender()).pid).toBe(pid);
@@ -147,7 +148,7 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     expect(consumer.disconnects).toBe(0);
   });
 
-  test('a wal_sender_timeout below a second: the connection lasts, paused or not', async () => {
+  test('with a wal_sender_timeout below a second, the connection lasts, paused or not', async () => {
     await database.query(`alter database ${database.name} set wal_sender_timeout = '400ms'`);
     cleanups.push(async () => void (await database.query(`alter database ${database.name} reset wal_sender_timeout`)));
     const { consumer, stream } = await follow({ backlogBytesMax: 1_024 });
@@ -188,7 +189,7 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     expect(held).toBeGreaterThanOrEqual(503);
   });
 
-  test('what a hold has kept goes on as if it came now: in pieces, each flushed, and no further than the next hold', async () => {
+  test('messages after a hold come as if they came now: in pieces, each flushed, and only up to the next hold', async () => {
     const { consumer, stream } = await follow({ backlogBytesMax: 1 << 22 });
     let messages = 0;
     const pieces: number[] = [];
@@ -231,7 +232,7 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     expect(consumer.ids).toEqual([1, 2, 3]);
   });
 
-  test('messages wait until the handler is ready, also when Postgres asks meanwhile', async () => {
+  test('messages wait until the handler is ready, even if Postgres asks for a reply meanwhile', async () => {
     const { consumer, stream } = streamOf(database);
     cleanups.push(() => stream.stop());
     let ready: () => void = () => undefined;
@@ -250,7 +251,7 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
   });
 
   test.each([['message'], ['flush']])(
-    'an error in %s stops the stream: what comes after is not taken',
+    'an error in %s stops the stream, and later messages are not handled',
     async (where) => {
       const { consumer, stream } = await follow();
       await insert(database, 1);
@@ -277,7 +278,7 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     },
   );
 
-  test('an error while a backlog is handed over stops there', async () => {
+  test('an error while the backlog is passed on stops there', async () => {
     const { consumer, stream } = await follow();
     stream.hold();
     await insert(database, 1, 2, 3);
@@ -292,7 +293,7 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     expect(consumer.bugs).toHaveLength(1);
   });
 
-  test('the head moves on where nothing is to be sent', async () => {
+  test('the head advances if there is nothing to send', async () => {
     const { consumer } = await follow();
     await insert(database, 1);
     await until(() => consumer.ids.length === 1, 'a commit has come');
@@ -315,7 +316,7 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     expect(consumer.ids).toEqual([2, 5]);
   });
 
-  test('names are quoted: any publication will do', async () => {
+  test('names are quoted, so any publication name works', async () => {
     const name = `odd "name", it's \\ here`;
     await database.query(`create publication "${name.replaceAll('"', '""')}" for table t`);
     const { consumer } = await follow({ publication: name });
@@ -323,7 +324,7 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     await until(() => consumer.ids.length === 1, 'a commit has come');
   });
 
-  test('a missing publication is refused at the start', async () => {
+  test('refuses to start without the publication', async () => {
     const { stream } = streamOf(database, { publication: 'absent' });
     const refusal = await refusalOf(stream.start());
     expect(refusal).toMatchObject({ code: 'setup_required', message: 'publication absent does not exist' });
@@ -331,13 +332,13 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     expect(await slotState(database)).toBeUndefined();
   });
 
-  test('a publication that is dropped while running is told with its hint; once it is back, a new history begins', async () => {
+  test('a publication that is dropped while running is reported with a hint, and its return begins a new history', async () => {
     const { consumer } = await follow();
     await insert(database, 1);
     await until(() => consumer.ids.length === 1, 'a commit has come');
     await database.query('drop publication sno');
     await insert(database, 2);
-    if (version >= 18) await terminate(database); // it leaves the changes out in silence
+    if (version >= 18) await terminate(database); // from 18 on it leaves the changes out in silence
     const line = await until(() => consumer.log.find(({ code }) => code === 'setup_required'), 'it is told');
     expect(line.msg).toMatch(/publication "?sno"? does not exist/);
     expect(line.hint).toContain('sno setup --apply');

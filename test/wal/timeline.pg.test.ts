@@ -1,4 +1,4 @@
-/** What happens to the history when a standby takes over, or when the server is put back to an earlier state. */
+/** The history when a standby takes over, or when the server is restored to an earlier state. */
 import { execFile } from 'node:child_process';
 import { chown, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -35,7 +35,7 @@ describe.each(VERSIONS)('the history, Postgres %i', (version) => {
     await server.stop('immediate');
   });
 
-  /** Copies the server's data, to put it back later. */
+  /** Copies the server's data, to restore it later. */
   async function remember(): Promise<void> {
     await server.kill('SIGINT');
     await rm(copy, { recursive: true, force: true });
@@ -43,14 +43,14 @@ describe.each(VERSIONS)('the history, Postgres %i', (version) => {
     await server.restart();
   }
 
-  /** Stops the server and puts its data back to where the copy was made. */
+  /** Stops the server and restores the copied data. */
   async function putBack(): Promise<void> {
     await server.kill('SIGINT');
     await rm(server.dataDirectory, { recursive: true });
     await run('cp', ['-a', copy, server.dataDirectory]);
   }
 
-  /** Starts the server, which does not run, as a standby, and promotes it: what a failover comes down to. */
+  /** Starts the stopped server as a standby and promotes it: the core of a failover. */
   async function promote(): Promise<void> {
     const signal = join(server.dataDirectory, 'standby.signal');
     const { uid, gid } = await stat(server.dataDirectory);
@@ -71,18 +71,19 @@ describe.each(VERSIONS)('the history, Postgres %i', (version) => {
     });
     expect((await database.query("select from pg_replication_slots where slot_name = 'another'")).rowCount).toBe(0);
     await database.query('select pg_promote()');
-    // its WAL is soon longer than what was read of the old primary's: only the fork tells the two apart
+    // its WAL is soon longer than the part that was read of the old primary's, so only the fork
+    // tells them apart
     await database.query('select pg_switch_wal()');
     await promoted;
   }
 
-  /** Commits a row and waits for it, which is on the last history then. */
+  /** Commits a row and waits for it. By then the stream follows the newest history. */
   async function follow(id: number): Promise<void> {
     await insert(database, id);
     await until(() => consumer.ids.at(-1) === id, `commit ${id} has come`);
   }
 
-  test('goes on where the slot came along and nothing had been read beyond the fork', async () => {
+  test('continues if the slot came along and nothing had been read beyond the fork', async () => {
     await follow(2);
     await server.kill('SIGINT');
     await promote();
@@ -92,7 +93,7 @@ describe.each(VERSIONS)('the history, Postgres %i', (version) => {
   });
 
   test.each([
-    ['a standby takes over that lacks commits that were read', promote, 'epoch_changed'],
+    ['a standby takes over that lacks commits which were read', promote, 'epoch_changed'],
     [
       'a standby takes over without the slot',
       async () => {
@@ -101,8 +102,8 @@ describe.each(VERSIONS)('the history, Postgres %i', (version) => {
       },
       'slot_lost',
     ],
-    ['the server is put back to an earlier state', () => server.restart(), 'epoch_changed'],
-  ])('is another one where %s', async (_what, comeBack, reason) => {
+    ['the server is restored to an earlier state', () => server.restart(), 'epoch_changed'],
+  ])('is another one if %s', async (_what, comeBack, reason) => {
     await remember();
     const id = (consumer.ids.at(-1) as number) + 10;
     await follow(id);
@@ -114,8 +115,8 @@ describe.each(VERSIONS)('the history, Postgres %i', (version) => {
     await follow(id + 1);
   });
 
-  test('is never one that was used up, though the database says so', async () => {
-    // to the same moment as in the test before, so that the database counts from there once more
+  test('never repeats an earlier one, even if the database counts from there again', async () => {
+    // restores the same moment as the test before, so the database counts from there once more
     const known = consumer.epoch;
     await putBack();
     await server.restart();
@@ -125,7 +126,7 @@ describe.each(VERSIONS)('the history, Postgres %i', (version) => {
     const histories = epochs.filter((epoch, index) => epoch !== epochs[index - 1]);
     expect(histories.length).toBeGreaterThanOrEqual(5);
     expect(new Set(histories).size).toBe(histories.length);
-    // some of them on the timelines of promotions
+    // some of them are on the timelines of promotions
     expect(new Set(histories.map((epoch) => epoch.split('-')[1])).size).toBeGreaterThan(1);
   });
 });

@@ -1,4 +1,4 @@
-/** What happens to the slot after it was looked at, and before START_REPLICATION makes it ours. */
+/** Changes to the slot after Snö has checked it, and before START_REPLICATION acquires it. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { StreamOptions } from '../../src/wal/stream.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
@@ -9,7 +9,7 @@ import { StartGate } from './start-gate.ts';
 const ADVANCE = 'select pg_replication_slot_advance($slot, pg_current_wal_lsn())';
 const DROP = 'select pg_drop_replication_slot($slot)';
 
-describe.each(VERSIONS)('between the look at the slot and START_REPLICATION, Postgres %i', (version) => {
+describe.each(VERSIONS)('between the check of the slot and START_REPLICATION, Postgres %i', (version) => {
   let database: TestDatabase;
   let gate: StartGate;
   const stops: (() => Promise<unknown>)[] = [];
@@ -40,12 +40,12 @@ describe.each(VERSIONS)('between the look at the slot and START_REPLICATION, Pos
     return made;
   }
 
-  /** Runs SQL; `$slot` is the slot's name. Each statement is a transaction of its own. */
+  /** Runs SQL, each statement as its own transaction. `$slot` is the slot's name. */
   async function run(...statements: string[]): Promise<void> {
     for (const statement of statements) await database.query(statement.replaceAll('$slot', `'${database.name}'`));
   }
 
-  /** Another process has its turn: it reads all there is, confirms it, and leaves. */
+  /** Another process takes its turn: it reads everything, confirms it, and leaves. */
   async function takeTurn(...ids: number[]): Promise<number> {
     const { consumer, stream } = streamOf(database, { slotInUseTimeoutMs: 30_000 });
     await stream.start();
@@ -73,7 +73,7 @@ describe.each(VERSIONS)('between the look at the slot and START_REPLICATION, Pos
     expect(await generationOf(database)).toBe(generation);
   });
 
-  test('another process confirms commits that a process that comes back has not read: slot_lost', async () => {
+  test('another process confirms commits that a returning process has not read: slot_lost', async () => {
     const { consumer, stream } = gated();
     await stream.start();
     await insert(database, 1);
@@ -88,7 +88,7 @@ describe.each(VERSIONS)('between the look at the slot and START_REPLICATION, Pos
     expect(consumer.starts[1]?.epoch).not.toBe(consumer.starts[0]?.epoch);
   });
 
-  test('another process confirms only what a process that comes back has read: its history goes on', async () => {
+  test('another process confirms only commits that a returning process has read: its history continues', async () => {
     const { consumer, stream } = gated();
     await stream.start();
     await insert(database, 1, 2);
@@ -110,7 +110,7 @@ describe.each(VERSIONS)('between the look at the slot and START_REPLICATION, Pos
 
   test.each([
     ['is moved on by hand', [ADVANCE]],
-    ['is dropped and made anew', [DROP, "select pg_create_logical_replication_slot($slot, 'pgoutput')"]],
+    ['is dropped and created again', [DROP, "select pg_create_logical_replication_slot($slot, 'pgoutput')"]],
     [
       'is dropped, and a copy of a newer one takes its name',
       [
@@ -123,7 +123,7 @@ describe.each(VERSIONS)('between the look at the slot and START_REPLICATION, Pos
       'begins a new history',
       ['select sno.next_generation(name, system_identifier, timeline) from sno.slot where name = $slot', ADVANCE],
     ],
-  ])('the slot %s: no commit goes missing in silence', async (_how, statements) => {
+  ])('the slot %s: no commit is lost in silence', async (_how, statements) => {
     const { consumer, stream } = gated();
     await stream.start();
     await insert(database, 1);
@@ -154,7 +154,7 @@ describe.each(VERSIONS)('between the look at the slot and START_REPLICATION, Pos
     expect(await generationOf(database)).toBe(consumer.starts[1]?.generation);
   });
 
-  test('a fresh process that finds another history once the slot is its own takes that one', async () => {
+  test('a fresh process that finds another history once it has the slot follows that one', async () => {
     await takeTurn(1);
     gate.beforeNextStart(() =>
       run('select sno.next_generation(name, system_identifier, timeline) from sno.slot where name = $slot'),
@@ -164,7 +164,7 @@ describe.each(VERSIONS)('between the look at the slot and START_REPLICATION, Pos
     expect(consumer.starts.map(({ generation }) => generation)).toEqual([await generationOf(database)]);
   });
 
-  test('the slot disappears: a fresh process makes it again, and starts', async () => {
+  test('the slot disappears: a fresh process creates it again, and starts', async () => {
     await takeTurn(1);
     const generation = (await generationOf(database)) as number;
     gate.beforeNextStart(() => run(DROP));
@@ -201,7 +201,7 @@ describe.each(VERSIONS)('between the look at the slot and START_REPLICATION, Pos
     }
   });
 
-  test('nothing happens: one START_REPLICATION is enough', async () => {
+  test('nothing changes: one START_REPLICATION is enough', async () => {
     await takeTurn(1);
     const before = gate.passed;
     await gated().stream.start();

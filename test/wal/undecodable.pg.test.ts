@@ -1,4 +1,7 @@
-/** What Postgres cannot decode: it is named with its position, table and way out, and does not stop the stream for ever. */
+/**
+ * Transactions that Postgres cannot decode: the log names position, table and remedy, and the
+ * stream does not stop for ever.
+ */
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { StreamOptions } from '../../src/wal/stream.ts';
@@ -6,11 +9,11 @@ import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.
 import { until } from '../support/wait.ts';
 import { type Consumer, dropSlots, insert, prepare, streamOf } from './consumer.ts';
 
-/** Its row filter fails for a row with id 0, in the walsender. */
+/** The row filter fails for a row with id 0, in the walsender. */
 const FILTER =
   'create table filtered (id int primary key); alter publication sno add table filtered where (10 / id > 0)';
 
-describe.each(VERSIONS)('what cannot be decoded, Postgres %i', (version) => {
+describe.each(VERSIONS)('a commit that cannot be decoded, Postgres %i', (version) => {
   let database: TestDatabase;
   const stops: (() => Promise<unknown>)[] = [];
 
@@ -37,7 +40,7 @@ describe.each(VERSIONS)('what cannot be decoded, Postgres %i', (version) => {
 
   const lines = ({ log }: Consumer) => log.filter(({ code }) => code === 'wal_undecodable');
 
-  test('is told with its position and table, and blames neither URL nor pg_hba.conf', async () => {
+  test('is logged with its position and table, and blames neither URL nor pg_hba.conf', async () => {
     const { consumer } = await follow();
     await insert(database, 1);
     await database.query('insert into filtered values (1), (0)');
@@ -50,14 +53,14 @@ describe.each(VERSIONS)('what cannot be decoded, Postgres %i', (version) => {
     expect(consumer.log.filter(({ hint }) => /pg_hba/.test(hint ?? ''))).toEqual([]);
   });
 
-  test('is tried for ever where the setting says so: nothing that follows is taken', async () => {
+  test('is retried for ever if the setting says so, and nothing after it is handled', async () => {
     const { consumer } = await follow({ undecodableMs: 0 });
     await database.query('insert into filtered values (0)');
     await insert(database, 1);
     await until(() => consumer.undecodable >= 5, 'it has failed several times');
     expect(consumer.ids).toEqual([]);
     expect(consumer.starts.every(({ reason }) => reason === undefined)).toBe(true);
-    // the row is decoded by the catalog of its own time
+    // Postgres decodes the row by the catalog of the row's own time
     await database.query('alter publication sno set table t, filtered');
     const before = consumer.undecodable;
     await until(() => consumer.undecodable >= before + 3, 'it fails as before');
@@ -65,7 +68,7 @@ describe.each(VERSIONS)('what cannot be decoded, Postgres %i', (version) => {
     await database.query('alter publication sno set table t, filtered where (10 / id > 0)');
   });
 
-  test('is given up in the end: the stream goes on after it with a new history, and says why', async () => {
+  test('is given up in the end: the stream continues after it with a new history, and logs why', async () => {
     const { consumer } = await follow({ undecodableMs: 1 });
     await insert(database, 1);
     await until(() => consumer.ids.length === 1, 'a commit has come');
@@ -90,7 +93,7 @@ describe.each(VERSIONS)('what cannot be decoded, Postgres %i', (version) => {
     await until(() => consumer.ids.includes(7), 'the commit of the open transaction has come');
   });
 
-  test('at the start of a process: it starts once that commit is given up', async () => {
+  test('at the start of a process is given up, and then the process starts', async () => {
     const first = await follow();
     await first.stream.stop();
     await database.query('insert into filtered values (0)');
@@ -102,7 +105,7 @@ describe.each(VERSIONS)('what cannot be decoded, Postgres %i', (version) => {
     }, 'a commit after it has come');
   });
 
-  test('a connection that just ends is no fault of the URL', async () => {
+  test('a connection that just ends is not blamed on the URL', async () => {
     const { consumer } = await follow();
     await database.query('select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = $1', [
       database.name,
@@ -112,7 +115,7 @@ describe.each(VERSIONS)('what cannot be decoded, Postgres %i', (version) => {
   });
 });
 
-test('a text that UTF-8 lacks: the message names its table and what to do', async () => {
+test('for a text that UTF-8 lacks, the message names the table and what to do', async () => {
   const database = await freshDatabase();
   const encoding = `${database.name}_win`;
   await database.query(`create database ${encoding} template template0 encoding 'WIN1252' locale 'C'`);
