@@ -127,14 +127,14 @@ export class ClientHttp {
   #logPage(code: 'origin_refused' | 'host_refused', headers: IncomingHttpHeaders, message: string): void {
     const { limits, logger } = this.#options;
     const [origin, host] = [headers.origin, headers.host].map((text) => text?.slice(0, LOGGED_CHARACTERS_MAX));
-    limits.sometimes(code, () => logger.warn({ code, origin, host, hint: ERRORS[code].hint }, message));
+    limits.logSometimes(code, () => logger.warn({ code, origin, host, hint: ERRORS[code].hint }, message));
   }
 
   #countProblem(code: ProblemCode): void {
     const { metrics, limits } = this.#options;
     metrics.denials[code]?.inc();
-    if (code === 'header_too_large') limits.met('header_bytes');
-    if (code === 'body_refused') limits.met('body_bytes');
+    if (code === 'header_too_large') limits.report('header_bytes');
+    if (code === 'body_refused') limits.report('body_bytes');
   }
 }
 

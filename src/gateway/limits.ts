@@ -23,13 +23,13 @@ export class Limits {
   }
 
   /** `address` is the client's, if known. */
-  met(limit: Limit, address?: string): void {
+  report(limit: Limit, address?: string): void {
     this.#metrics.limitsMet[limit].inc();
-    this.sometimes(limit, () => this.#logger.info({ limit, address }, 'a client reached a limit'));
+    this.logSometimes(limit, () => this.#logger.info({ limit, address }, 'a client reached a limit'));
   }
 
   /** Logs an event that clients can cause as often as they like. `what` is one of a few values. */
-  sometimes(what: string, log: () => void): void {
+  logSometimes(what: string, log: () => void): void {
     const now = this.#clock.now();
     const last = this.#loggedAt.get(what);
     if (last !== undefined && now - last < LOG_EVERY_MS) return;

@@ -16,7 +16,7 @@ import type { Fanout } from '../fanout/fanout.ts';
 import { networkOf, Proxies } from '../http/address.ts';
 import type { Certificate } from '../http/tls.ts';
 import { CLOSE } from '../protocol.ts';
-import { cut, Door } from './accept/acceptor.ts';
+import { ConnectionAcceptor, cut } from './accept/acceptor.ts';
 import { Admission, type AdmissionDesk, type Excess } from './accept/admission.ts';
 import { forgetHandshake } from './accept/handshake.ts';
 import { ClientHttp } from './client-http.ts';
@@ -77,7 +77,7 @@ export class Gateway {
   readonly #services: ConnectionServices;
   readonly #websockets: WebSocketServer;
   readonly #proxies: Proxies;
-  readonly #door: Door;
+  readonly #acceptor: ConnectionAcceptor;
   readonly #http: ClientHttp;
   readonly #admission: AdmissionDesk;
   readonly #heartbeat: Heartbeat<Connection>;
@@ -95,7 +95,7 @@ export class Gateway {
       clock,
       limits,
       deadlines: options.deadlines ?? new Deadlines(clock),
-      onClosed: (connection) => this.#closed(connection),
+      onClosed: (connection) => this.#forget(connection),
       helloMs: settings.SNO_HELLO_SECONDS * 1_000,
       subscriptionsMax: settings.SNO_MAX_SUBSCRIPTIONS,
       channelBytesMax: settings.SNO_MAX_CHANNEL_BYTES,
@@ -123,7 +123,7 @@ export class Gateway {
     });
     this.#websockets.on('wsClientError', (_error, socket) => this.#http.refuseUpgrade(socket, 'request_malformed'));
     this.#proxies = new Proxies(settings.SNO_TRUSTED_PROXIES);
-    this.#door = new Door({
+    this.#acceptor = new ConnectionAcceptor({
       host: settings.SNO_HOST,
       port: settings.SNO_PORT,
       handshakeMs: settings.SNO_HANDSHAKE_SECONDS * 1_000,
@@ -146,7 +146,7 @@ export class Gateway {
     metrics.observe({
       connections: () => this.#connections.size,
       compressingConnections: () => [...this.#connections].filter(({ deflates }) => deflates).length,
-      pendingConnections: () => this.#door.pendingCount,
+      pendingConnections: () => this.#acceptor.pendingCount,
       subscriptions: () => fanout.subscriptionCount,
     });
   }
@@ -157,7 +157,7 @@ export class Gateway {
    */
   async listen(): Promise<AddressInfo> {
     await this.prepare();
-    return this.#door.listen();
+    return this.#acceptor.listen();
   }
 
   /**
@@ -168,12 +168,12 @@ export class Gateway {
     const socketsMax = this.#options.socketsMax?.() ?? Number.POSITIVE_INFINITY;
     await this.#http.prepare();
     const { server } = this.#http.app;
-    this.#door.open((socket) => server.emit('connection', socket), socketsMax);
+    this.#acceptor.open((socket) => server.emit('connection', socket), socketsMax);
   }
 
   /** Takes a connection that another process has accepted. */
   enter(socket: Socket): void {
-    this.#door.enter(socket);
+    this.#acceptor.enter(socket);
   }
 
   /** Serves clients from now on. */
@@ -197,7 +197,7 @@ export class Gateway {
   async drain(seconds: number): Promise<void> {
     const { clock } = this.#services;
     this.#draining = true;
-    this.#door.shut();
+    this.#acceptor.shut();
     for (const connection of this.#connections) {
       clock.after(seconds * 1_000 * clock.random(), () => connection.close(CLOSE.draining, 'draining'));
     }
@@ -218,7 +218,7 @@ export class Gateway {
     this.#draining = true;
     this.#heartbeat.stop();
     for (const connection of this.#connections) connection.terminate();
-    await this.#door.close();
+    await this.#acceptor.close();
     await this.#http.close();
   }
 
@@ -255,11 +255,11 @@ export class Gateway {
     address: string,
     excess: Excess | undefined,
   ): void {
-    const guest = this.#door.upgraded(request.socket, address);
+    const pending = this.#acceptor.confirmUpgrade(request.socket, address);
     if (this.#options.certificate !== undefined) forgetHandshake(network);
     const isRefused = this.#draining || excess !== undefined;
     const bearer = isRefused ? undefined : bearerOf(request);
-    const origin = { bearer, address, deflates: this.#deflates(request), guest };
+    const origin = { bearer, address, deflates: this.#deflates(request), pending };
     const connection = new Connection(socket, network, this.#services, origin);
     if (isRefused) {
       if (excess === undefined) this.#admission.leave(address);
@@ -270,7 +270,7 @@ export class Gateway {
     this.#connections.add(connection);
   }
 
-  #closed(connection: Connection): void {
+  #forget(connection: Connection): void {
     // Refused connections are not in the set.
     if (!this.#connections.delete(connection)) return;
     this.#heartbeat.leave(connection);
@@ -292,7 +292,7 @@ export class Gateway {
       excess === 'in all'
         ? (['connections', `the server has reached its limit of ${max} connections`] as const)
         : (['connections_per_address', `the address has reached its limit of ${perAddressMax} connections`] as const);
-    this.#services.limits.met(limit, address);
+    this.#services.limits.report(limit, address);
     connection.refuse(new SnoError('overloaded', message), CLOSE.overloaded);
   }
 }

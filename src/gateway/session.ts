@@ -89,7 +89,7 @@ export class Session implements Grant, AttemptSession {
   async verify(token: string | undefined): Promise<Identity | SnoError> {
     const { limits, tokens, tokenBytesMax } = this.#services;
     if (token === undefined || Buffer.byteLength(token) <= tokenBytesMax) return tokens.verify(token);
-    limits.met('token_bytes', this.address);
+    limits.report('token_bytes', this.address);
     return new SnoError('token_invalid', `the token is longer than ${tokenBytesMax} bytes`);
   }
 
@@ -102,7 +102,7 @@ export class Session implements Grant, AttemptSession {
     this.#claims = claims;
     for (const { name } of [...this.#feed.channels()]) void this.#recheck(name, claims, grantedUntil);
     this.#expiresAt = expiresAt;
-    this.#noExpiry();
+    this.#cancelExpiryTimer();
     if (expiresAt !== undefined) this.#cancelExpiry = this.#services.deadlines.at(expiresAt, () => this.#expire());
   }
 
@@ -131,7 +131,7 @@ export class Session implements Grant, AttemptSession {
 
   /** Ends claims and attempts: the connection closes. The feed's owner ends the feed. */
   end(): void {
-    this.#noExpiry();
+    this.#cancelExpiryTimer();
     this.#claims = undefined;
     this.#attempts = undefined;
   }
@@ -180,7 +180,7 @@ export class Session implements Grant, AttemptSession {
   /** Logs the unknown channel. The client is not told which channels exist. */
   #logUnknown({ code, detail }: SnoError, asked: string): void {
     const { limits, logger, channels } = this.#services;
-    limits.sometimes(code, () => {
+    limits.logSometimes(code, () => {
       const channel = asked.slice(0, LOGGED_CHARACTERS_MAX);
       const meant = detail === undefined ? channels.meant(asked) : undefined;
       const why = detail ?? `no view matches it${meant === undefined ? '' : `; did you mean ${meant}?`}`;
@@ -192,7 +192,7 @@ export class Session implements Grant, AttemptSession {
     const { subscriptionsMax, channelBytesMax, limits } = this.#services;
     if (this.#claims === undefined) return new SnoError('token_expired', 'the token has expired');
     if (Buffer.byteLength(channel) > channelBytesMax) {
-      limits.met('channel_bytes', this.address);
+      limits.report('channel_bytes', this.address);
       return new SnoError('channel_invalid', `the name is longer than ${channelBytesMax} bytes`);
     }
     if (since !== undefined && snapshot === true)
@@ -203,7 +203,7 @@ export class Session implements Grant, AttemptSession {
       return new SnoError('already_subscribed', 'this connection is already subscribed to the channel');
     }
     if (subscriptionsMax > 0 && this.#feed.subscriptionCount + this.#checks >= subscriptionsMax) {
-      limits.met('subscriptions', this.address);
+      limits.report('subscriptions', this.address);
       return new SnoError('too_many_subscriptions', `a connection may have at most ${subscriptionsMax} subscriptions`);
     }
     return undefined;
@@ -239,7 +239,7 @@ export class Session implements Grant, AttemptSession {
     for (const { name } of [...this.#feed.channels()]) this.#feed.unsubscribe(name, 'token_expired');
   }
 
-  #noExpiry(): void {
+  #cancelExpiryTimer(): void {
     this.#cancelExpiry();
     this.#cancelExpiry = noTimer;
   }

@@ -28,7 +28,7 @@ import { messagesOf } from '../relay/format.ts';
 import { StepWriter } from '../relay/step-writer.ts';
 import type { Gateways } from '../roles/gateways.ts';
 import { steadyNow } from '../steady-clock.ts';
-import { Acceptor } from './acceptor.ts';
+import { ConnectionDispatcher } from './dispatcher.ts';
 import { type Exit, WorkerProcess } from './process.ts';
 import { shareOf } from './share.ts';
 import { added, sumOf } from './sums.ts';
@@ -86,7 +86,7 @@ export class WorkerPool implements Gateways {
   #sentHead = '';
   /** Counters of the workers that have ended. */
   #departed: Promise<MetricValues> = Promise.resolve([]);
-  readonly #acceptor: Acceptor;
+  readonly #dispatcher: ConnectionDispatcher;
   #port = 0;
   #isOpen = false;
   #isStopping = false;
@@ -100,7 +100,7 @@ export class WorkerPool implements Gateways {
     this.#settings = shareOf(settings);
     this.#steps = new StepWriter(head);
     this.#admission = new Admission(settings.SNO_MAX_CONNECTIONS, settings.SNO_MAX_CONNECTIONS_PER_ADDRESS);
-    this.#acceptor = new Acceptor({
+    this.#dispatcher = new ConnectionDispatcher({
       host: settings.SNO_HOST,
       port: settings.SNO_PORT,
       waitingMax: clientSocketsMax(
@@ -143,7 +143,7 @@ export class WorkerPool implements Gateways {
    */
   async listen(): Promise<number> {
     const { SNO_WORKERS: count } = this.#options.settings;
-    this.#port = await this.#acceptor.listen();
+    this.#port = await this.#dispatcher.listen();
     cluster.setupPrimary({ exec: WORKER_FILE, args: [], serialization: 'advanced' });
     await Promise.all(Array.from({ length: count }, (_, index) => this.#start(index + 1, 0)));
     this.#timers.push(setInterval(() => this.#check(), CHECK_MS));
@@ -161,7 +161,7 @@ export class WorkerPool implements Gateways {
   /** Tells each worker to send its clients away over the same time, and to end. */
   async drain(): Promise<void> {
     this.#isStopping = true;
-    this.#acceptor.close();
+    this.#dispatcher.close();
     const seconds = drainSeconds(this.#options.settings.SNO_DRAIN_SECONDS, this.#admission.count);
     for (const worker of this.#workers) {
       if (worker.isListening) worker.send({ kind: 'drain', seconds });
@@ -180,7 +180,7 @@ export class WorkerPool implements Gateways {
 
   async stop(): Promise<void> {
     this.#isStopping = true;
-    this.#acceptor.close();
+    this.#dispatcher.close();
     for (const worker of this.#workers) worker.kill();
     await Promise.all([...this.#workers].map(({ ended }) => ended));
   }
@@ -240,14 +240,14 @@ export class WorkerPool implements Gateways {
     const { certificate, settings, onBug } = this.#options;
     const worker = new WorkerProcess(cluster.fork(), {
       admission: this.#admission,
-      onFree: (free) => this.#acceptor.free(free),
+      onFree: (free) => this.#dispatcher.free(free),
       onTaken: () => this.#pace(),
     });
     this.#workers.add(worker);
     const startedAt = Date.now();
     void worker.ended.then((how) => {
       this.#workers.delete(worker);
-      this.#acceptor.forget(worker);
+      this.#dispatcher.forget(worker);
       this.#options.metrics.workerExits.inc(this.#isStopping ? 0 : 1);
       this.#departed = this.#departed.then((before) => sumOf([before, worker.counters]));
       this.#pace();

@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import { SnoError } from '../errors.ts';
 import type { Admission } from '../gateway/accept/admission.ts';
 import type { MetricValues } from '../metrics.ts';
-import type { Taker } from './acceptor.ts';
+import type { ConnectionTaker } from './dispatcher.ts';
 import type { FromWorker, ToWorker } from './wire.ts';
 
 export interface WorkerProcessOptions {
@@ -30,7 +30,7 @@ export interface Exit {
 /** How long a worker may take to report its metrics before its last report is used, in ms. */
 const MEASURE_MS = 2_000;
 
-export class WorkerProcess implements Taker {
+export class WorkerProcess implements ConnectionTaker {
   /** Channels with at least one subscription in this worker. */
   readonly holds = new Set<string>();
   /** Resolves when the worker can receive messages. Rejects if it ends before. */

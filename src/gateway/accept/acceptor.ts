@@ -14,7 +14,7 @@ import { networkOf, type Proxies } from '../../http/address.ts';
 import type { Logger } from '../../logger.ts';
 import type { Limits } from '../limits.ts';
 import { listenOn } from './listening.ts';
-import { type Ends, Guest, idOf } from './pending-connection.ts';
+import { type Ends, idOf, PendingConnection } from './pending-connection.ts';
 
 /**
  * Minimum pending connections allowed for one address, whatever its limit is. Only a websocket can
@@ -22,7 +22,7 @@ import { type Ends, Guest, idOf } from './pending-connection.ts';
  */
 const PENDING_PER_ADDRESS_MIN = 100;
 
-export interface DoorOptions {
+export interface ConnectionAcceptorOptions {
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;
@@ -37,24 +37,24 @@ export interface DoorOptions {
   readonly logger: Logger;
 }
 
-export class Door {
-  readonly #options: DoorOptions;
+export class ConnectionAcceptor {
+  readonly #options: ConnectionAcceptorOptions;
   readonly #server: Server;
   /** Connections that are not clients yet. One address cannot keep the others out. */
-  readonly #pending: FairShare<Guest>;
+  readonly #pending: FairShare<PendingConnection>;
   readonly #pendingPerAddressMax: number;
   /** Pending connections by their ends. */
-  readonly #guests = new Map<string, Guest>();
+  readonly #byEnds = new Map<string, PendingConnection>();
   /** All open connections. Undefined: no longer pending. */
-  readonly #sockets = new Map<Socket, Guest | undefined>();
-  readonly #onSettled = (guest: Guest) => this.#settled(guest);
-  readonly #onClose = listener((socket) => this.#left(socket));
+  readonly #sockets = new Map<Socket, PendingConnection | undefined>();
+  readonly #onSettled = (connection: PendingConnection) => this.#removePending(connection);
+  readonly #onClose = listener((socket) => this.#onSocketClosed(socket));
   #take: ((socket: Socket) => void) | undefined;
   /** Maximum sockets. Beyond it, this process would lack descriptors for its other work. */
   #socketsMax = 0;
   #closed: Promise<unknown> | undefined;
 
-  constructor(options: DoorOptions) {
+  constructor(options: ConnectionAcceptorOptions) {
     const { pendingMax, connectionsPerAddressMax: perAddress } = options;
     this.#options = options;
     this.#pending = new FairShare(pendingMax || Number.POSITIVE_INFINITY);
@@ -83,15 +83,15 @@ export class Door {
   }
 
   /**
-   * The connection became a websocket in time. It stays pending until the caller settles the guest
-   * once it is a client.
+   * The connection became a websocket in time. It stays pending until the caller settles it, once
+   * it is a client.
    */
-  upgraded(socket: Ends, address: string): Guest | undefined {
-    const guest = this.#guests.get(idOf(socket));
-    if (guest === undefined) return undefined;
-    guest.inTime();
-    this.#pending.move(guest, address);
-    return guest;
+  confirmUpgrade(socket: Ends, address: string): PendingConnection | undefined {
+    const connection = this.#byEnds.get(idOf(socket));
+    if (connection === undefined) return undefined;
+    connection.cancelTimeout();
+    this.#pending.move(connection, address);
+    return connection;
   }
 
   /** Accepts no more connections. */
@@ -119,24 +119,24 @@ export class Door {
     // Behind a proxy, the client's address is in the headers, which arrive later.
     const address = proxies.include(remoteAddress) ? undefined : networkOf(remoteAddress);
     if (this.#sockets.size >= this.#socketsMax) {
-      limits.met('open_files', address);
+      limits.report('open_files', address);
       socket.destroy();
       return;
     }
-    const guest = new Guest(socket, this.#onSettled);
-    if (!this.#enters(guest, address)) {
-      limits.met('pending_connections', address);
+    const connection = new PendingConnection(socket, this.#onSettled);
+    if (!this.#admit(connection, address)) {
+      limits.report('pending_connections', address);
       socket.destroy();
       return;
     }
-    guest.expect(
+    connection.setTimeout(
       clock.after(handshakeMs, () => {
-        limits.met('handshake_time', address);
+        limits.report('handshake_time', address);
         socket.destroy();
       }),
     );
-    this.#guests.set(guest.id, guest);
-    this.#sockets.set(socket, guest);
+    this.#byEnds.set(connection.id, connection);
+    this.#sockets.set(socket, connection);
     socket.on('close', this.#onClose);
     this.#take(socket);
     // Otherwise node's TLS waits for 'connect' on an open connection, for as long as it lasts.
@@ -144,26 +144,26 @@ export class Door {
   }
 
   /** If the limit is reached, closes the newest pending connection of the address that has most. */
-  #enters(guest: Guest, address: string | undefined): boolean {
+  #admit(connection: PendingConnection, address: string | undefined): boolean {
     if (address !== undefined && this.#pending.of(address) >= this.#pendingPerAddressMax) return false;
-    const { isIn, displaced } = this.#pending.enter(guest, address);
+    const { isIn, displaced } = this.#pending.enter(connection, address);
     if (displaced !== undefined) {
-      this.#options.limits.met('pending_connections');
+      this.#options.limits.report('pending_connections');
       displaced.socket.destroy();
     }
     return isIn;
   }
 
-  #settled(guest: Guest): void {
-    this.#pending.leave(guest);
-    if (this.#guests.get(guest.id) === guest) this.#guests.delete(guest.id);
-    this.#sockets.set(guest.socket, undefined);
+  #removePending(connection: PendingConnection): void {
+    this.#pending.leave(connection);
+    if (this.#byEnds.get(connection.id) === connection) this.#byEnds.delete(connection.id);
+    this.#sockets.set(connection.socket, undefined);
   }
 
-  #left(socket: Socket): void {
-    const guest = this.#sockets.get(socket);
-    guest?.inTime();
-    guest?.settle();
+  #onSocketClosed(socket: Socket): void {
+    const connection = this.#sockets.get(socket);
+    connection?.cancelTimeout();
+    connection?.settle();
     this.#sockets.delete(socket);
   }
 }

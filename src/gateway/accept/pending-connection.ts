@@ -9,26 +9,26 @@ export function idOf({ remoteAddress, remotePort, localAddress, localPort }: End
   return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`;
 }
 
-export class Guest {
+export class PendingConnection {
   readonly id: string;
   readonly socket: Socket;
-  readonly #onSettled: (guest: Guest) => void;
+  readonly #onSettled: (pending: PendingConnection) => void;
   #cancel = noTimer;
   #isSettled = false;
 
-  constructor(socket: Socket, onSettled: (guest: Guest) => void) {
+  constructor(socket: Socket, onSettled: (pending: PendingConnection) => void) {
     this.id = idOf(socket);
     this.socket = socket;
     this.#onSettled = onSettled;
   }
 
   /** Sets the timer after which it is closed. */
-  expect(cancel: Cancel): void {
+  setTimeout(cancel: Cancel): void {
     this.#cancel = cancel;
   }
 
-  /** Cancels that timer. */
-  inTime(): void {
+  /** Cancels that timer: the connection is a websocket in time, or closed. */
+  cancelTimeout(): void {
     this.#cancel();
     this.#cancel = noTimer;
   }

@@ -1,6 +1,6 @@
 /**
- * Snö's own websocket protocol: one client, from hello to close. The session (session.ts) decides what
- * the client may do; this connection reads its frames, and paces and closes the socket.
+ * Snö's own websocket protocol: one client, from hello to close. The session (session.ts) decides
+ * what the client may do; this connection reads its frames, and paces and closes the socket.
  *
  * awaiting-hello --hello--> verifying --valid token--> open --token frame--> verifying ...
  * any state --fault, drain, client closes--> closing
@@ -18,7 +18,7 @@ import type { Fanout, Feed } from '../../fanout/fanout.ts';
 import { parseCommitReference } from '../../fanout/reach.ts';
 import type { Metrics } from '../../metrics.ts';
 import { CLOSE, type ClientFrame, type CloseCode, HEARTBEAT_SECONDS } from '../../protocol.ts';
-import type { Guest } from '../accept/pending-connection.ts';
+import type { PendingConnection } from '../accept/pending-connection.ts';
 import { Session, type SessionConnection, type SessionServices } from '../session.ts';
 import { readClientFrame } from './client-frame.ts';
 import { PLAIN } from './encodings.ts';
@@ -54,7 +54,7 @@ export interface Origin {
   /** Whether the client accepts compressed frames, and may send them. */
   readonly deflates: boolean;
   /** The pending connection, settled once the client has its welcome. */
-  readonly guest: Guest | undefined;
+  readonly pending: PendingConnection | undefined;
 }
 
 /** The members that are read from the network socket below; net.Socket and TLSSocket have them. */
@@ -74,7 +74,7 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
   /** Set until the hello. */
   #bearer: string | undefined;
   /** Set until the welcome. */
-  #guest: Guest | undefined;
+  #pending: PendingConnection | undefined;
   /** Frames that had been read when the token check began. Undefined: none. */
   #waiting: Buffer[] | undefined;
   #closeCode: number | undefined;
@@ -86,18 +86,18 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
   #wasBackedUp = false;
 
   constructor(socket: ClientSocket, network: NetworkSocket, services: ConnectionServices, origin: Origin) {
-    const { bearer, address, deflates, guest } = origin;
+    const { bearer, address, deflates, pending } = origin;
     this.#socket = socket;
     this.#network = network;
     this.#services = services;
     this.#bearer = bearer;
-    this.#guest = guest;
+    this.#pending = pending;
     this.#feed = services.fanout.attach(network, deflates ? services.deflated : PLAIN);
     if (deflates) socket.inflate(services.frameBytesMax);
     this.#session = new Session(this.#feed, services, this, address);
     this.#rate = new Rate(services.framesPerSecondMax, services.clock);
     this.#cancelHello = services.clock.after(services.helloMs, () => {
-      services.limits.met('hello_time', address);
+      services.limits.report('hello_time', address);
       const message = `no hello arrived within ${services.helloMs / 1_000} seconds`;
       this.refuse(new SnoError('hello_required', message), CLOSE.noHello);
     });
@@ -154,7 +154,8 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
 
   onMessage(data: Buffer, isBinary: boolean): void {
     if (!this.#admit(data.length)) return;
-    if (isBinary) this.#malformed(new SnoError('malformed_frame', 'the frame is binary; frames must be JSON text'));
+    if (isBinary)
+      this.#refuseMalformed(new SnoError('malformed_frame', 'the frame is binary; frames must be JSON text'));
     else if (this.#state === 'verifying') this.#wait(data);
     else this.#read(data);
   }
@@ -166,11 +167,11 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
   onFault(fault: ProtocolFault): void {
     const { limits, frameBytesMax } = this.#services;
     if (fault === 'malformed') {
-      this.#malformed(new SnoError('malformed_frame', 'the bytes are not a websocket text frame of a client'));
+      this.#refuseMalformed(new SnoError('malformed_frame', 'the bytes are not a websocket text frame of a client'));
       return;
     }
     const isLarge = fault === 'too-large';
-    limits.met(isLarge ? 'frame_bytes' : 'frame_pieces', this.address);
+    limits.report(isLarge ? 'frame_bytes' : 'frame_pieces', this.address);
     const message = isLarge
       ? `the frame is larger than ${frameBytesMax} bytes`
       : 'the frame arrives in too many pieces';
@@ -183,7 +184,7 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
 
   onClosing(): void {
     this.#state = 'closing';
-    this.#noHello();
+    this.#cancelHelloTimer();
     this.#waiting = undefined;
     this.#session.end();
   }
@@ -205,7 +206,7 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
   /** Many clients cannot tell the page why they closed. */
   #logTooLarge(): void {
     const { limits, logger } = this.#services;
-    limits.sometimes('frame_too_large_for_client', () =>
+    limits.logSometimes('frame_too_large_for_client', () =>
       logger.info(
         {
           connection: this.id,
@@ -221,7 +222,7 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
   #admit(bytes: number): boolean {
     if (this.#state === 'closing') return false;
     if (!this.#rate.take(bytes)) {
-      this.#services.limits.met('frame_rate', this.address);
+      this.#services.limits.report('frame_rate', this.address);
       this.refuse(
         new SnoError(
           'too_many_requests',
@@ -246,7 +247,7 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
 
   #read(data: Buffer): void {
     const frame = readClientFrame(data);
-    if (frame instanceof SnoError) this.#malformed(frame);
+    if (frame instanceof SnoError) this.#refuseMalformed(frame);
     else this.#handle(frame);
   }
 
@@ -254,7 +255,7 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
     this.#services.metrics.framesReceived[frame.type].inc();
     switch (this.#state) {
       case 'awaiting-hello':
-        this.#noHello();
+        this.#cancelHelloTimer();
         if (frame.type === 'hello') void this.#verify(frame.token ?? this.#bearer);
         else
           this.refuse(new SnoError('hello_required', `the first frame was ${frame.type}, not hello`), CLOSE.malformed);
@@ -293,9 +294,11 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
     if (reached === undefined) return this.#feed.heartbeat();
     const commit = parseCommitReference(reached);
     if (commit === undefined)
-      this.#malformed(new SnoError('malformed_frame', 'ping: reached must be an LSN (0/16B3748) or a transaction id'));
+      this.#refuseMalformed(
+        new SnoError('malformed_frame', 'ping: reached must be an LSN (0/16B3748) or a transaction id'),
+      );
     else if (!this.#feed.reach(commit)) {
-      this.#services.limits.met('waiting_commits', this.address);
+      this.#services.limits.report('waiting_commits', this.address);
       this.refuse(
         new SnoError('too_many_requests', 'the connection already waits for as many commits as it may'),
         CLOSE.tooManyRequests,
@@ -327,13 +330,13 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
       this.refuse(new SnoError('try_again', 'Snö is not connected to the database yet'), CLOSE.overloaded);
       return false;
     }
-    this.#guest?.settle();
-    this.#guest = undefined;
+    this.#pending?.settle();
+    this.#pending = undefined;
     this.#feed.send({ type: 'welcome', connection: this.id, epoch, heartbeat_s: HEARTBEAT_SECONDS });
     return true;
   }
 
-  #noHello(): void {
+  #cancelHelloTimer(): void {
     this.#cancelHello();
     this.#cancelHello = noTimer;
   }
@@ -360,7 +363,7 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
     this.#socket.resume();
   }
 
-  #malformed(error: SnoError): void {
+  #refuseMalformed(error: SnoError): void {
     this.#services.metrics.framesReceived.malformed.inc();
     this.refuse(error, CLOSE.malformed);
   }

@@ -12,25 +12,25 @@ export interface Beating {
   beat(): void;
 }
 
-export class Heartbeat<Member extends Beating> {
-  readonly #parts: readonly Set<Member>[] = Array.from({ length: PARTS }, () => new Set<Member>());
+export class Heartbeat<Client extends Beating> {
+  readonly #parts: readonly Set<Client>[] = Array.from({ length: PARTS }, () => new Set<Client>());
   readonly #timer: NodeJS.Timeout;
-  #joined = 0;
+  #count = 0;
   #next = 0;
 
-  /** `periodMs`: time between two beats of one member, in ms. */
+  /** `periodMs`: time between two beats of one client, in ms. */
   constructor(periodMs = HEARTBEAT_SECONDS * 1_000) {
     this.#timer = setInterval(() => this.#tick(), periodMs / PARTS);
     this.#timer.unref();
   }
 
-  join(member: Member): void {
-    member.beatPart = this.#joined++ % PARTS;
-    this.#parts[member.beatPart]?.add(member);
+  join(client: Client): void {
+    client.beatPart = this.#count++ % PARTS;
+    this.#parts[client.beatPart]?.add(client);
   }
 
-  leave(member: Member): void {
-    this.#parts[member.beatPart]?.delete(member);
+  leave(client: Client): void {
+    this.#parts[client.beatPart]?.delete(client);
   }
 
   stop(): void {
@@ -38,7 +38,7 @@ export class Heartbeat<Member extends Beating> {
   }
 
   #tick(): void {
-    const part = this.#parts[this.#next++ % PARTS] as Set<Member>;
-    for (const member of part) member.beat();
+    const part = this.#parts[this.#next++ % PARTS] as Set<Client>;
+    for (const client of part) client.beat();
   }
 }

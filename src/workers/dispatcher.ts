@@ -12,12 +12,12 @@ import { networkOf } from '../http/address.ts';
 import type { Logger } from '../logger.ts';
 
 /** Takes one connection at a time. `free` says that it takes the next. */
-export interface Taker {
+export interface ConnectionTaker {
   /** Returns false if the worker has ended. */
   take(socket: Socket): boolean;
 }
 
-export interface AcceptorOptions {
+export interface ConnectionDispatcherOptions {
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;
@@ -27,18 +27,18 @@ export interface AcceptorOptions {
   readonly logger: Logger;
 }
 
-export class Acceptor {
-  readonly #options: AcceptorOptions;
+export class ConnectionDispatcher {
+  readonly #options: ConnectionDispatcherOptions;
   readonly #server: Server;
   /** Connections that no worker has taken yet, oldest first. */
   readonly #waiting = new Set<Socket>();
   /** Workers that are ready for a connection, in turn. */
-  readonly #free = new Set<Taker>();
+  readonly #free = new Set<ConnectionTaker>();
 
-  constructor(options: AcceptorOptions) {
+  constructor(options: ConnectionDispatcherOptions) {
     this.#options = options;
     // Nothing is read here: the first bytes are for the worker.
-    this.#server = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => this.#arrived(socket));
+    this.#server = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => this.#onConnection(socket));
   }
 
   /** Throws `address_in_use`. */
@@ -47,13 +47,13 @@ export class Acceptor {
   }
 
   /** The worker is ready for the next connection. */
-  free(taker: Taker): void {
+  free(taker: ConnectionTaker): void {
     this.#free.add(taker);
     this.#handOn();
   }
 
   /** The worker takes no more connections. */
-  forget(taker: Taker): void {
+  forget(taker: ConnectionTaker): void {
     this.#free.delete(taker);
   }
 
@@ -64,12 +64,12 @@ export class Acceptor {
     this.#waiting.clear();
   }
 
-  #arrived(socket: Socket): void {
+  #onConnection(socket: Socket): void {
     const { waitingMax, limits } = this.#options;
     socket.on('error', () => socket.destroy());
     if (this.#waiting.size >= waitingMax) {
       const { remoteAddress } = socket;
-      limits.met('open_files', remoteAddress === undefined ? undefined : networkOf(remoteAddress));
+      limits.report('open_files', remoteAddress === undefined ? undefined : networkOf(remoteAddress));
       socket.destroy();
       return;
     }
