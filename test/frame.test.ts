@@ -3,8 +3,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { HEADROOM_BYTES } from '../src/memory/payload.ts';
-import { frameHeaderBytes, frameOf, textFrame, writeFrameHeader } from '../src/websocket/frame.ts';
+import { frameOf } from '../src/gateway/sno/encodings.ts';
+import { FRAME_HEADER_BYTES_MAX, frameHeaderBytes, textFrame, writeFrameHeader } from '../src/websocket/frame.ts';
 import { payloadOf } from './support/payloads.ts';
 
 /** The messages that a websocket client reads where the server writes `bytes` to the bare socket, then closes it. */
@@ -34,7 +34,7 @@ test.each([
   [2 ** 32, '817f0000000100000000'],
   [5 * 2 ** 32 + 9, '817f0000000500000009'],
 ])('the header of %d bytes', (payloadBytes, hex) => {
-  const target = Buffer.alloc(HEADROOM_BYTES + 1);
+  const target = Buffer.alloc(FRAME_HEADER_BYTES_MAX + 1);
   const end = writeFrameHeader(target, 1, payloadBytes);
   expect(target.subarray(1, end).toString('hex')).toBe(hex);
   expect(frameHeaderBytes(payloadBytes)).toBe(hex.length / 2);

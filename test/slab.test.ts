@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
 import { CommitBuilder } from '../src/commit/builder.ts';
 import type { Entry } from '../src/commit/entry.ts';
+import { frameOf } from '../src/gateway/sno/encodings.ts';
 import { Slab } from '../src/memory/arena.ts';
-import { frameOf } from '../src/websocket/frame.ts';
+import { memoryOf, textOf } from '../src/memory/payload.ts';
 import { FrameReader } from './support/frames.ts';
 import { payloadOf } from './support/payloads.ts';
 
@@ -16,13 +17,12 @@ test('buffers lie side by side, and no two share a byte', () => {
 });
 
 test('a payload and its frame share memory, and no two payloads share a byte, nor room for headers', () => {
-  const texts = [1, 125, 126, 900, 1_014, 1_015, 65_535, 65_536, 0].map((bytes) => 'x'.repeat(bytes));
+  const texts = [1, 125, 126, 900, 1_020, 1_021, 65_535, 65_536, 0].map((bytes) => 'x'.repeat(bytes));
   const payloads = texts.map(payloadOf);
   const frames = payloads.map(frameOf);
-  expect(payloads.map(frameOf)).toEqual(frames);
-  expect(payloads.map(String)).toEqual(texts);
+  expect(payloads.map((payload) => textOf(payload).toString())).toEqual(texts);
   expect(new FrameReader().push(Buffer.concat(frames))).toEqual(texts);
-  for (const [index, payload] of payloads.entries()) expect(frames[index]?.buffer).toBe(payload.buffer);
+  for (const [index, payload] of payloads.entries()) expect(textOf(payload).buffer).toBe(frames[index]?.buffer);
 });
 
 test('payloads that are kept keep hardly more memory than their own, whatever else is made between them', () => {
@@ -33,8 +33,8 @@ test('payloads that are kept keep hardly more memory than their own, whatever el
     builder.notification('room:{id}', 'room:1', 'said', '"a message"');
     Buffer.from('x'.repeat(3_000));
   }
-  const own = kept.reduce((bytes, { payload }) => bytes + payload.length, 0);
-  const memory = new Set(kept.map(({ payload }) => payload.buffer));
+  const own = kept.reduce((bytes, { payload }) => bytes + memoryOf(payload).length, 0);
+  const memory = new Set(kept.map(({ payload }) => memoryOf(payload).buffer));
   const held = [...memory].reduce((bytes, { byteLength }) => bytes + byteLength, 0);
   expect(kept).toHaveLength(2_000);
   expect(held).toBeLessThan(own * 1.2);

@@ -5,7 +5,7 @@
 import { assert } from '../errors.ts';
 import { formatLsn, type Lsn } from '../lsn.ts';
 import type { Bytes } from '../memory/byte-writer.ts';
-import { type Payload, PayloadSlab } from '../memory/payload.ts';
+import { memoryOf, type Payload, PayloadSlab, roomOf } from '../memory/payload.ts';
 import { formatPosition } from '../position.ts';
 import type { Message, Share } from './channel-events.ts';
 import type { Runs } from './runs.ts';
@@ -37,11 +37,13 @@ export function changesHead(facts: CommitFacts, channel: string, position: strin
 export function changesPayload(head: string, share: Share, runs: Runs, bytes: Bytes): Payload {
   // Excludes the comma after the last event.
   const payload = KEPT.allocate(head.length + Math.max(0, share.bytes - 1) + TAIL.length);
-  let at = payload.write(head, 'latin1');
-  at = runs.copy(share, bytes.buffer, payload, at);
+  const memory = memoryOf(payload);
+  let at = roomOf(payload);
+  at += memory.write(head, at, 'latin1');
+  at = runs.copy(share, bytes.buffer, memory, at);
   if (share.bytes > 0) at--;
-  at += TAIL.copy(payload, at);
-  assert(at === payload.length, 'a payload has the length that was reckoned');
+  at += TAIL.copy(memory, at);
+  assert(at === memory.length, 'a payload has the length that was reckoned');
   return payload;
 }
 
@@ -65,8 +67,10 @@ export function textMessagePayload(head: string, data: string): Payload {
 export function messagePayload(head: string, { start, end }: Message, bytes: Bytes): Payload {
   const text = Buffer.from(head);
   const payload = KEPT.allocate(text.length + (end - start) + 1);
-  let at = text.copy(payload);
-  at += bytes.buffer.copy(payload, at, start, end);
-  payload[at] = CLOSING_BRACE;
+  const memory = memoryOf(payload);
+  let at = roomOf(payload);
+  at += text.copy(memory, at);
+  at += bytes.buffer.copy(memory, at, start, end);
+  memory[at] = CLOSING_BRACE;
   return payload;
 }

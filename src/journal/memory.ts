@@ -8,7 +8,7 @@ import type { Batch, Entry, Mark } from '../commit/entry.ts';
 import { Deque } from '../deque.ts';
 import { assert } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
-import { HEADROOM_BYTES } from '../memory/payload.ts';
+import { memoryOf } from '../memory/payload.ts';
 import { comparePositions, type Position } from '../position.ts';
 import type { ChannelLog, Journal } from './journal.ts';
 
@@ -32,7 +32,7 @@ export interface EvictedCommit {
  * Bytes that an entry costs beside its payload, and bytes that the log of a channel without holds
  * costs, as measured.
  */
-const ENTRY_OVERHEAD_BYTES = 256 + HEADROOM_BYTES;
+const ENTRY_OVERHEAD_BYTES = 256;
 const LOG_OVERHEAD_BYTES = 384;
 /**
  * Maximum dropped commits that are remembered, and how long, in ms, for snapshots that do not see
@@ -253,7 +253,7 @@ export class MemoryJournal implements Journal {
     const isFirst = log.list.length === 0 && log.holds === 0;
     log.list.push(entry);
     stored.entries.push(entry);
-    const bytes = entry.payload.length + ENTRY_OVERHEAD_BYTES + (isFirst ? LOG_OVERHEAD_BYTES : 0);
+    const bytes = memoryOf(entry.payload).length + ENTRY_OVERHEAD_BYTES + (isFirst ? LOG_OVERHEAD_BYTES : 0);
     stored.bytes += bytes;
     this.#bytes += bytes;
     this.#entryCount++;

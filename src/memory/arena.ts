@@ -16,22 +16,15 @@ export class Slab {
   #buffer = Buffer.alloc(0);
   #used = 0;
 
-  /**
-   * Returns a buffer of this many bytes, with arbitrary content. `headroom`: number of bytes in
-   * front of it that no other buffer uses.
-   */
-  allocate(bytes: number, headroom = 0): Buffer {
-    const all = headroom + bytes;
-    if (all > SMALL_BYTES_MAX) {
-      const own = Buffer.allocUnsafeSlow(all);
-      return headroom === 0 ? own : own.subarray(headroom);
-    }
-    if (this.#used + all > this.#buffer.length) {
+  /** Returns a buffer of this many bytes, with arbitrary content. */
+  allocate(bytes: number): Buffer {
+    if (bytes > SMALL_BYTES_MAX) return Buffer.allocUnsafeSlow(bytes);
+    if (this.#used + bytes > this.#buffer.length) {
       this.#buffer = Buffer.allocUnsafeSlow(SLAB_BYTES);
       this.#used = 0;
     }
-    const start = this.#used + headroom;
-    this.#used += all;
+    const start = this.#used;
+    this.#used += bytes;
     return this.#buffer.subarray(start, this.#used);
   }
 }

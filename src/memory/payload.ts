@@ -1,46 +1,64 @@
 /**
- * Payloads: JSON text as bytes, with free room in front. An encoding whose header fits into that
- * room sends a payload from where it lies, without a copy.
+ * Payloads: JSON text as bytes. In front of the text is room for the header of a websocket frame
+ * with this text. So Snö's own encoding sends the memory of a payload as it is, without a copy.
  */
+import { frameBytes, frameHeaderBytes } from '../websocket/frame.ts';
 import { Slab } from './arena.ts';
 
-/** Bytes of the room in front of a payload: as many as the largest websocket header. */
-export const HEADROOM_BYTES = 10;
+declare const payload: unique symbol;
 
-declare const headroom: unique symbol;
+/** The functions of this file read it. At run time it is a Buffer: the room, then the text. */
+export interface Payload {
+  readonly [payload]: true;
+}
+
+const LARGEST_OF_ROOM_2 = frameBytes(125);
+const LARGEST_OF_ROOM_4 = frameBytes(65_535);
 
 /**
- * Only this file makes payloads: the bytes in front of any other buffer may belong to another one.
- * Only websocket/frame.ts writes into the room.
+ * The payload's memory, with the room. Only gateway/sno/encodings.ts writes into the room, and only
+ * this header.
  */
-export type Payload = Buffer & { readonly [headroom]: true };
+export function memoryOf(payload: Payload): Buffer {
+  return payload as unknown as Buffer;
+}
+
+/** Number of bytes in front of the text. */
+export function roomOf(payload: Payload): number {
+  const { length } = memoryOf(payload);
+  return length <= LARGEST_OF_ROOM_2 ? 2 : length <= LARGEST_OF_ROOM_4 ? 4 : 10;
+}
+
+/** The text, in the payload's own memory. */
+export function textOf(payload: Payload): Buffer {
+  return memoryOf(payload).subarray(roomOf(payload));
+}
 
 /** Memory for payloads that are kept for long and dropped in the order of their creation. */
 export class PayloadSlab {
   readonly #slab = new Slab();
 
-  /** Returns a payload of this many bytes, with arbitrary content. */
-  allocate(bytes: number): Payload {
-    return this.#slab.allocate(bytes, HEADROOM_BYTES) as Payload;
+  /** Returns a payload for a text of this many bytes. The text is arbitrary until it is written. */
+  allocate(textBytes: number): Payload {
+    return this.#slab.allocate(frameBytes(textBytes)) as unknown as Payload;
   }
 
-  /** Returns the text as a payload. */
   text(text: string): Payload {
-    const payload = this.allocate(Buffer.byteLength(text));
-    payload.write(text);
-    return payload;
+    const made = this.allocate(Buffer.byteLength(text));
+    memoryOf(made).write(text, roomOf(made));
+    return made;
   }
 }
 
-/** Returns the buffer's bytes from HEADROOM_BYTES to `end` as a payload, without a copy. */
-export function payloadIn(buffer: Buffer, end: number): Payload {
-  return buffer.subarray(HEADROOM_BYTES, end) as Payload;
+/**
+ * Makes a payload of the text in `buffer` from `start` on, without a copy. The bytes before `start`
+ * become its room.
+ */
+export function payloadIn(buffer: Buffer, start: number, end: number): Payload {
+  return buffer.subarray(start - frameHeaderBytes(end - start), end) as unknown as Payload;
 }
 
-/** Copies a payload, for a short time, out of a buffer that is going to be reused. */
+/** Copies a payload out of a buffer that is going to be reused. */
 export function copyOf(payload: Payload): Payload {
-  const end = HEADROOM_BYTES + payload.length;
-  const copy = payloadIn(Buffer.allocUnsafe(end), end);
-  payload.copy(copy);
-  return copy;
+  return Buffer.from(memoryOf(payload)) as unknown as Payload;
 }

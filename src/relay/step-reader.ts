@@ -3,7 +3,7 @@ import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch, Entry, Mark } from '../commit/entry.ts';
 import { assert } from '../errors.ts';
 import type { EvictedCommit } from '../journal/memory.ts';
-import { type Payload, PayloadSlab } from '../memory/payload.ts';
+import { memoryOf, type Payload, PayloadSlab, roomOf } from '../memory/payload.ts';
 import type { Position } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
 import type { Beginning, StreamFollower } from './follower.ts';
@@ -94,7 +94,7 @@ class StepReader {
     const length = this.#integer();
     // Copied: otherwise one payload that waits in a slow socket would keep all steps in memory.
     const payload = KEPT.allocate(length);
-    this.#bytes.copy(payload, 0, this.#at, this.#at + length);
+    this.#bytes.copy(memoryOf(payload), roomOf(payload), this.#at, this.#at + length);
     this.#at += length;
     return { channel, pattern, payload, xid, sequence, lsn, index };
   }

@@ -3,6 +3,7 @@ import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch, Entry, Mark } from '../commit/entry.ts';
 import type { Head } from '../commit/head.ts';
 import { Bytes } from '../memory/byte-writer.ts';
+import { memoryOf, type Payload, roomOf, textOf } from '../memory/payload.ts';
 import type { Position } from '../position.ts';
 import type { Beginning, StreamFollower } from './follower.ts';
 import { HEADER_BYTES, MARK_KINDS, STEP_KINDS } from './format.ts';
@@ -106,7 +107,7 @@ export class StepWriter implements Omit<StreamFollower, 'flush'> {
     this.#text(entry.channel);
     this.#text(entry.pattern);
     this.#place(entry);
-    this.#binary(entry.payload);
+    this.#payload(entry.payload);
   }
 
   /** A mark's payload is written as text, with an empty channel name. */
@@ -115,7 +116,7 @@ export class StepWriter implements Omit<StreamFollower, 'flush'> {
     this.#text(mark.pattern);
     this.#text(mark.channel ?? '');
     this.#place(mark);
-    this.#text(mark.payload === undefined ? '' : mark.payload('').toString());
+    this.#text(mark.payload === undefined ? '' : textOf(mark.payload('')).toString());
   }
 
   #place(what: Entry | Mark): void {
@@ -147,11 +148,6 @@ export class StepWriter implements Omit<StreamFollower, 'flush'> {
     this.#bytes.buffer.writeUInt32LE(this.#bytes.length - start - INTEGER_BYTES, start);
   }
 
-  #binary(source: Buffer): void {
-    this.#integer(source.length);
-    this.#bytes.append(source);
-  }
-
   /** Writes the text's number in these steps. After a new number the text itself follows. */
   #text(text: string): void {
     const known = this.#texts.get(text);
@@ -162,6 +158,13 @@ export class StepWriter implements Omit<StreamFollower, 'flush'> {
     this.#integer(0);
     this.#bytes.utf8(text);
     this.#bytes.buffer.writeUInt32LE(this.#bytes.length - start - INTEGER_BYTES, start);
+  }
+
+  #payload(payload: Payload): void {
+    const memory = memoryOf(payload);
+    const room = roomOf(payload);
+    this.#integer(memory.length - room);
+    this.#bytes.copy(memory, room, memory.length);
   }
 
   #integer(value: number): void {

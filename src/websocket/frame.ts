@@ -2,7 +2,9 @@
  * Websocket text frames (RFC 6455, section 5.2), server to client: unmasked, never fragmented.
  * A frame is made once and written to every socket that wants it.
  */
-import type { Payload } from '../memory/payload.ts';
+
+/** Maximum bytes of an unmasked frame's header. */
+export const FRAME_HEADER_BYTES_MAX = 10;
 
 const TEXT_FINAL = 0x81;
 
@@ -38,18 +40,6 @@ export function payloadOf(frame: Buffer): Buffer {
 /** Number of bytes of a frame with a payload of this length. */
 export function frameBytes(payloadBytes: number): number {
   return frameHeaderBytes(payloadBytes) + payloadBytes;
-}
-
-/**
- * The payload's frame, in the payload's own memory: the header goes into the room in front of it.
- * Each call writes the same header, so a frame that a socket is still sending does not change.
- */
-export function frameOf(payload: Payload): Buffer {
-  const { buffer, byteOffset, length } = payload;
-  const headerBytes = frameHeaderBytes(length);
-  const frame = Buffer.from(buffer, byteOffset - headerBytes, headerBytes + length);
-  writeFrameHeader(frame, 0, length);
-  return frame;
 }
 
 /** A whole text frame for one message. */

@@ -12,6 +12,7 @@ import type { RowSink } from '../../src/fanout/snapshots/snapshot.ts';
 import { Snapshots } from '../../src/fanout/snapshots/snapshots.ts';
 import { Deflated, PLAIN } from '../../src/gateway/sno/encodings.ts';
 import { Visibility } from '../../src/markers/visibility.ts';
+import { type Payload, textOf } from '../../src/memory/payload.ts';
 import { until } from '../support/wait.ts';
 import { ALLOWED, framesOf, PATTERN, Rig, room } from './rig.ts';
 
@@ -36,7 +37,7 @@ class Lines implements Encoding {
     return line;
   }
 
-  snapshot(payload: Buffer): Buffer {
+  snapshot(payload: Payload): Buffer {
     return this.#line(payload);
   }
 
@@ -44,9 +45,9 @@ class Lines implements Encoding {
     return Buffer.from(frame.type === 'heartbeat' ? '' : `${JSON.stringify(frame)}\n`);
   }
 
-  #line(payload: Buffer): Buffer {
+  #line(payload: Payload): Buffer {
     this.encoded++;
-    return Buffer.concat([payload, NEWLINE]);
+    return Buffer.concat([textOf(payload), NEWLINE]);
   }
 }
 

@@ -2,9 +2,10 @@ import { expect, test } from 'vitest';
 import type { Entry } from '../../src/commit/entry.ts';
 import { Segments } from '../../src/fanout/segments.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
+import { textOf } from '../../src/memory/payload.ts';
 import { payloadOf } from '../support/payloads.ts';
 
-const plain = { entry: ({ payload }: Entry) => payload };
+const plain = { entry: ({ payload }: Entry) => textOf(payload) };
 
 /** A journal of one entry a commit, in turn in the channels, with payloads of so many bytes. */
 function journalOf(channels: readonly string[], sizes: readonly number[]) {

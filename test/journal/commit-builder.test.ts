@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { CommitBuilder } from '../../src/commit/builder.ts';
 import type { Batch, Entry } from '../../src/commit/entry.ts';
 import { Bytes } from '../../src/memory/byte-writer.ts';
+import { type Payload, textOf } from '../../src/memory/payload.ts';
 import { COMMIT_END_INDEX, comparePositions } from '../../src/position.ts';
 import type { ServerFrame } from '../../src/protocol.ts';
 
@@ -36,7 +37,9 @@ function message(channel: string, name: string, json: string): void {
 
 /** All frames appended so far, in order. */
 function frames<Frame = ServerFrame>(): Frame[] {
-  return batches.flatMap(({ entries }) => entries.map(({ payload }) => JSON.parse(payload.toString()) as Frame));
+  return batches.flatMap(({ entries }) =>
+    entries.map(({ payload }) => JSON.parse(textOf(payload).toString()) as Frame),
+  );
 }
 
 test('a commit makes one frame a channel, with events in order, however channels are interleaved', () => {
@@ -234,7 +237,7 @@ test('a truncate is an event of every channel of its pattern, at its place among
   ]);
   const mark = batches[0]?.marks[0];
   expect(mark).toMatchObject({ pattern: 'room:{id}', kind: 'truncate', lsn: 120, index: 1 });
-  expect(JSON.parse(String(mark?.payload?.('room:9')))).toMatchObject({
+  expect(JSON.parse(textOf(mark?.payload?.('room:9') as Payload).toString())).toMatchObject({
     channel: 'room:9',
     position: 'e-1-1:0/78:1',
     events: [{ op: 'truncate' }],
@@ -322,7 +325,7 @@ describe('a commit with 100,000 channels', () => {
     for (const channel of wanted) {
       const parts = batches.flatMap(({ entries }) => entries.filter((entry) => entry.channel === channel));
       expect(parts.map(({ index }) => index)).toEqual([1, 2]);
-      const [first, second] = parts.map(({ payload }) => JSON.parse(payload.toString()));
+      const [first, second] = parts.map(({ payload }) => JSON.parse(textOf(payload).toString()));
       expect([first.part, first.last, second.part, second.last]).toEqual([1, false, 2, true]);
     }
     expect(builder.isOpen('room:{id}', 'room:1')).toBe(false);

@@ -5,6 +5,7 @@ import { CommitBuilder } from '../../src/commit/builder.ts';
 import type { Batch } from '../../src/commit/entry.ts';
 import type { Head } from '../../src/commit/head.ts';
 import { Bytes } from '../../src/memory/byte-writer.ts';
+import { textOf } from '../../src/memory/payload.ts';
 import type { StreamFollower } from '../../src/relay/follower.ts';
 import { HEADER_BYTES, MessageJoiner, messagesOf } from '../../src/relay/format.ts';
 import { type HeadState, NOTHING, Replica } from '../../src/relay/replica.ts';
@@ -94,10 +95,10 @@ const sourceHead = (state: HeadState): SourceHead => ({
 /** A batch as plain data, including the frame that each mark makes for each channel. */
 const plain = (batch: Batch) => ({
   ...batch,
-  entries: batch.entries.map(({ payload, ...entry }) => ({ ...entry, payload: payload.toString('latin1') })),
+  entries: batch.entries.map(({ payload, ...entry }) => ({ ...entry, payload: textOf(payload).toString('latin1') })),
   marks: batch.marks.map(({ payload, ...mark }) => ({
     ...mark,
-    made: CHANNELS.map((channel) => payload?.(channel).toString('latin1')),
+    made: CHANNELS.map((channel) => payload && textOf(payload(channel)).toString('latin1')),
   })),
 });
 

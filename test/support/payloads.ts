@@ -1,4 +1,4 @@
-import { type Payload, PayloadSlab } from '../../src/memory/payload.ts';
+import { memoryOf, type Payload, PayloadSlab, roomOf } from '../../src/memory/payload.ts';
 
 const slab = new PayloadSlab();
 
@@ -6,6 +6,6 @@ const slab = new PayloadSlab();
 export function payloadOf(content: string | Buffer): Payload {
   if (typeof content === 'string') return slab.text(content);
   const payload = slab.allocate(content.length);
-  content.copy(payload);
+  content.copy(memoryOf(payload), roomOf(payload));
   return payload;
 }

@@ -6,7 +6,8 @@
 
 import { assert } from '../../errors.ts';
 import { Bytes } from '../../memory/byte-writer.ts';
-import { copyOf, HEADROOM_BYTES, type Payload, payloadIn } from '../../memory/payload.ts';
+import { copyOf, type Payload, payloadIn } from '../../memory/payload.ts';
+import { FRAME_HEADER_BYTES_MAX } from '../../websocket/frame.ts';
 
 const PAYLOAD_BYTES = 256 * 1024;
 const SCRATCH_BYTES = 4_096;
@@ -56,7 +57,7 @@ export class RowPayloads {
     const rowBytes = chunk.length + ROW_EXTRA_BYTES;
     const full = this.#rows > 0 && this.#bytes.length + rowBytes > PAYLOAD_BYTES ? this.#close(false) : undefined;
     if (rowBytes > PAYLOAD_BYTES) {
-      this.#bytes = new Bytes(HEADROOM_BYTES + this.#head.length + rowBytes + TAIL_BYTES_MAX);
+      this.#bytes = new Bytes(FRAME_HEADER_BYTES_MAX + this.#head.length + rowBytes + TAIL_BYTES_MAX);
       this.#open(this.#bytes);
     }
     const bytes = this.#bytes;
@@ -75,7 +76,7 @@ export class RowPayloads {
   }
 
   #open(bytes: Bytes): void {
-    bytes.length = HEADROOM_BYTES;
+    bytes.length = FRAME_HEADER_BYTES_MAX;
     bytes.append(this.#head);
     this.#rows = 0;
   }
@@ -83,7 +84,7 @@ export class RowPayloads {
   #close(isLast: boolean): Payload {
     const bytes = this.#bytes;
     bytes.ascii(`],"part":${++this.#part},"last":${isLast}}`);
-    const payload = payloadIn(bytes.buffer, bytes.length);
+    const payload = payloadIn(bytes.buffer, FRAME_HEADER_BYTES_MAX, bytes.length);
     // A large payload is not copied again.
     const isLarge = bytes.buffer.length > 2 * PAYLOAD_BYTES;
     if (isLarge) this.#bytes = new Bytes(SCRATCH_BYTES);

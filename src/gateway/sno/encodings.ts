@@ -3,10 +3,20 @@ import type { Entry } from '../../commit/entry.ts';
 import type { EncodedForms } from '../../fanout/encoded-forms.ts';
 import type { Encoding } from '../../fanout/encoding.ts';
 import { Slab } from '../../memory/arena.ts';
-import type { Payload } from '../../memory/payload.ts';
+import { memoryOf, type Payload, roomOf } from '../../memory/payload.ts';
 import type { ServerFrame } from '../../protocol.ts';
 import { deflatedFrame, deflatedFrameLater } from '../../websocket/deflated-frame.ts';
-import { frameBytes, frameOf, textFrame } from '../../websocket/frame.ts';
+import { textFrame, writeFrameHeader } from '../../websocket/frame.ts';
+
+/**
+ * The payload's frame, in the payload's own memory. Each call writes the same header, so a frame
+ * that a socket is still sending does not change.
+ */
+export function frameOf(payload: Payload): Buffer {
+  const frame = memoryOf(payload);
+  writeFrameHeader(frame, 0, frame.length - roomOf(payload));
+  return frame;
+}
 
 /** Plain frames. They lie in the memory of their payloads, so that nothing is copied or kept. */
 export const PLAIN: Encoding = {
@@ -51,12 +61,11 @@ export class Deflated implements Encoding {
   }
 
   entry(entry: Entry): Buffer {
-    const { payload } = entry;
-    if (!this.#isWorthIt(payload, ON_THIS_THREAD_BYTES_MAX)) return frameOf(payload);
+    const frame = frameOf(entry.payload);
+    if (!this.#isWorthIt(frame, ON_THIS_THREAD_BYTES_MAX)) return frame;
     const { forms } = this.#options;
     const kept = forms.of(entry, this);
-    if (kept !== undefined) return kept === NO_GAIN ? frameOf(payload) : kept;
-    const frame = frameOf(payload);
+    if (kept !== undefined) return kept === NO_GAIN ? frame : kept;
     const made = this.#counted(frame, deflatedFrame(frame, this.#slab));
     forms.keep(entry, this, made === frame ? NO_GAIN : made);
     return made;
@@ -64,7 +73,7 @@ export class Deflated implements Encoding {
 
   snapshot(payload: Payload): Buffer | Promise<Buffer> {
     const frame = frameOf(payload);
-    if (!this.#isWorthIt(payload, ON_ANOTHER_THREAD_BYTES_MAX)) return frame;
+    if (!this.#isWorthIt(frame, ON_ANOTHER_THREAD_BYTES_MAX)) return frame;
     return deflatedFrameLater(frame).then((made) => this.#counted(frame, made));
   }
 
@@ -73,10 +82,9 @@ export class Deflated implements Encoding {
     return PLAIN.control(frame);
   }
 
-  #isWorthIt({ length }: Payload, bytesMax: number): boolean {
+  #isWorthIt({ length }: Buffer, bytesMax: number): boolean {
     const { bytesMin } = this.#options;
-    const bytes = frameBytes(length);
-    return bytesMin > 0 && bytes >= bytesMin && bytes <= bytesMax;
+    return bytesMin > 0 && length >= bytesMin && length <= bytesMax;
   }
 
   #counted(frame: Buffer, made: Buffer): Buffer {
