@@ -37,7 +37,7 @@ export function readArguments(name: string, command: Command, args: readonly str
     const value = valueFor(name, token, setting !== undefined || flag?.value !== undefined);
     const given = flags.get(token.name);
     if ((given !== undefined && flag?.repeated !== true) || (setting !== undefined && setting in settings))
-      throw misuse(name, `${token.rawName} is given twice`);
+      throw misuse(name, `${token.rawName} occurs twice`);
     if (setting !== undefined) settings[setting] = value;
     else if (given !== undefined) given.push(value);
     else flags.set(token.name, [value]);
@@ -78,12 +78,12 @@ function unknownFlag(name: string, rawName: string, command: Command): SnoError 
     rawName,
     [...Object.keys(command.flags), ...SETTING_FLAGS.keys(), 'help'].map((flag) => `--${flag}`),
   );
-  return misuse(name, `there is no flag ${rawName}${meant === undefined ? '' : `; did you mean ${meant}?`}`);
+  return misuse(name, `unknown flag ${rawName}${meant === undefined ? '' : `; did you mean ${meant}?`}`);
 }
 
 function checkOperands(name: string, { operands: { min, max }, usage }: Command, operands: readonly string[]): void {
-  if (operands.length < min) throw misuse(name, `an argument is missing: sno ${name} ${usage}`);
-  if (operands.length > max) throw misuse(name, `one argument too many: ${operands[max]}`);
+  if (operands.length < min) throw misuse(name, `missing argument: sno ${name} ${usage}`);
+  if (operands.length > max) throw misuse(name, `unexpected argument: ${operands[max]}`);
 }
 
 export function misuse(name: string, message: string): SnoError {

@@ -31,10 +31,10 @@ export const check: Command = {
   summary: 'check channels against a database: path, identity, warnings',
   usage: '[FILE...]',
   description:
-    'Says of each channel which table it reads, its key, and how it is evaluated; of a refused one where and why, with the\n' +
-    'hint; and what is dear: REPLICA IDENTITY FULL on wide rows, access views that no index serves. With files it applies\n' +
-    'them first, in their order and in one transaction, which it rolls back: the database is not changed.\n' +
-    'Exits with 1 where a channel is refused or a file fails.',
+    'For each channel: the table that it reads, its key, and how it is evaluated. For a refused channel: where and why,\n' +
+    'and what to do. Warns about what costs much: REPLICA IDENTITY FULL on wide rows, access views that no index serves.\n' +
+    'Applies the files first, in this order and in one transaction, and rolls it back: the database does not change.\n' +
+    'Exits with 1 if a channel is refused or a file fails.',
   operands: { min: 0, max: Number.POSITIVE_INFINITY },
   flags: {},
   settings: ['SNO_DATABASE_URL', 'SNO_PUBLICATION'],
@@ -101,7 +101,7 @@ function print(reports: readonly ChannelReport[]): ExitCode {
   const ordered = [...reports.filter((report) => !isRefused(report)), ...reports.filter(isRefused)];
   const parts = [...ordered.map(paragraph), `${counted(reports.length, 'channel')}, ${refused} refused\n`];
   process.stdout.write(
-    reports.length === 0 ? 'There are no channels: create a view in schema channels.\n' : parts.join('\n'),
+    reports.length === 0 ? 'The database has no channels: create a view in schema channels.\n' : parts.join('\n'),
   );
   return refused > 0 ? 1 : 0;
 }

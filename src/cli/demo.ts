@@ -5,14 +5,14 @@ import type { Command } from './command.ts';
 import { toldToStop } from './signals.ts';
 
 export const demo: Command = {
-  summary: 'see it at work: a Postgres of its own, Snö, and a page',
+  summary: 'try Snö: an embedded Postgres, Snö, and a web page',
   usage: '[--port PORT] [--no-open]',
   description:
-    'Starts an embedded Postgres with example channels, and a page where SQL commits show at once.\n' +
-    'Everything is on loopback and gone when it stops. It needs no database and no setting.',
+    'Starts an embedded Postgres with example channels, and a web page that shows SQL commits at once.\n' +
+    'Everything runs on loopback and is deleted when the demo stops. It needs no database and no setting.',
   operands: { min: 0, max: 0 },
   flags: {
-    port: { value: 'PORT', description: 'Port of the page. Default: 8080, or the next that is free.' },
+    port: { value: 'PORT', description: 'Port of the page. Default: 8080, or the next free port.' },
     'no-open': { description: 'Do not open the page in a browser.' },
   },
   settings: [],

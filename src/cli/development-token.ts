@@ -11,7 +11,7 @@ import type { Flag } from './command.ts';
 export const CLAIM_FLAG: Flag = {
   value: 'NAME=VALUE',
   repeated: true,
-  description: 'A claim of the token. The value is text, or JSON where it begins with [, { or ".',
+  description: 'A claim of the token. The value is text, or JSON if it begins with [, { or ".',
 };
 
 /** Reads `sub=u1`, `orgs=["a","b"]`; throws `usage` for anything else. */
@@ -21,8 +21,8 @@ export function readClaims(command: string, given: readonly string[]): Record<st
     const at = claim.indexOf('=');
     const name = claim.slice(0, at);
     if (at < 1) throw misuse(command, `--claim ${claim}: must be NAME=VALUE`);
-    if (TIMES.has(name)) throw misuse(command, `--claim ${name}: the times of a token are set by --expires`);
-    if (Object.hasOwn(claims, name)) throw misuse(command, `--claim ${name} is given twice`);
+    if (TIMES.has(name)) throw misuse(command, `--claim ${name}: --expires sets the times of a token`);
+    if (Object.hasOwn(claims, name)) throw misuse(command, `--claim ${name} occurs twice`);
     claims[name] = readValue(command, name, claim.slice(at + 1));
   }
   return claims;
@@ -35,7 +35,7 @@ function readValue(command: string, name: string, text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw misuse(command, `--claim ${name}: not JSON, though it begins like it: ${(error as Error).message}`);
+    throw misuse(command, `--claim ${name}: it begins like JSON but is not valid JSON: ${(error as Error).message}`);
   }
 }
 
@@ -64,8 +64,8 @@ export async function signToken(
 ): Promise<string> {
   const { SNO_JWT_SECRET: secret, SNO_JWT_ISSUER: iss, SNO_JWT_AUDIENCE: aud } = settings;
   if (secret === undefined) {
-    throw new SnoError('setting_invalid', 'SNO_JWT_SECRET: is not set; tokens are signed with it', {
-      hint: 'Set SNO_JWT_SECRET to the secret that the server has, of at least 32 bytes.',
+    throw new SnoError('setting_invalid', 'SNO_JWT_SECRET: is not set; Snö signs tokens with it', {
+      hint: 'Set SNO_JWT_SECRET to the secret of the server, at least 32 bytes long.',
     });
   }
   const issuedAt = Math.floor(now / 1_000);

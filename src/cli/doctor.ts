@@ -9,12 +9,12 @@ import { replicationFinding } from './doctor/replication-check.ts';
 import { counted, indented } from './report.ts';
 
 export const doctor: Command = {
-  summary: 'look at a database: what would stand in the way, with the hint of each',
+  summary: 'check whether a database is ready for Snö, and say what to do where it is not',
   usage: '[FLAGS]',
   description:
     'Checks version, wal_level, privileges, setup, slots, WAL senders, timeouts, disk limits and connection limits of\n' +
     'the database, and opens a replication connection as `sno start` does.\n' +
-    'Exits with 1 where something fails. What channels need, `sno check` tells.',
+    'Exits with 1 if a check fails. `sno check` says what channels need.',
   operands: { min: 0, max: 0 },
   flags: {},
   settings: [

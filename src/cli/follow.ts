@@ -224,7 +224,7 @@ function unreachable(url: string, error: NodeJS.ErrnoException): SnoError {
   const detail = error.message || String(error.code);
   const { hint } = ERRORS.server_unreachable;
   const check = checkOf(detail);
-  return new SnoError('server_unreachable', `no connection to ${url}: ${plainDetail(detail)}`, {
+  return new SnoError('server_unreachable', `cannot connect to ${url}: ${plainDetail(detail)}`, {
     hint: check === undefined ? hint : `${check} ${hint}`,
     cause: error,
   });

@@ -15,7 +15,7 @@ ${table(commands.map(([name, { summary }]) => [name, summary]))}
   sno --version         the version
 
 Settings are environment variables; flags of the same name override them (SNO_PORT = --port).
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage or a bad setting.
+Exit codes: 0 done, 1 refused or failed, 2 invalid usage or setting.
 `;
 }
 

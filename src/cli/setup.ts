@@ -22,16 +22,16 @@ export const setup: Command = {
   usage: '[--apply] [--service-role NAME] [--replica-identity]',
   description:
     'Prints the SQL that the database still needs, ready for psql, or says that there is nothing to do. With --apply it\n' +
-    "runs it. Your app's own tables are left as they are, unless --replica-identity says otherwise.",
+    "runs it. Your app's own tables stay unchanged, except with --replica-identity.",
   operands: { min: 0, max: 0 },
   flags: {
     apply: { description: 'Run the SQL instead of printing it.' },
     'service-role': {
       value: 'NAME',
-      description: 'A role for the service alone, which may replicate and read what is published, and nothing else.',
+      description: 'Create a role for the service, which may only replicate and read what is published.',
     },
     'replica-identity': {
-      description: 'Change the replica identity of tables too, where channels are refused without it.',
+      description: 'Also change the replica identity of tables, where Snö would otherwise refuse a channel.',
     },
   },
   settings: ['SNO_DATABASE_URL', 'SNO_SLOT', 'SNO_PUBLICATION'],
@@ -65,9 +65,9 @@ async function print(settings: Settings, options: SetupOptions): Promise<ExitCod
 const NOTES: Readonly<Record<SetupStep['kind'], string>> = {
   required: '',
   manual: '',
-  optional: ' (optional: without it, definitions are polled)',
+  optional: ' (optional: without it, Snö polls for definitions)',
   suggested:
-    ' (a suggestion, commented out: the service runs as any role that may do as much; setup --service-role NAME prints it as SQL)',
+    ' (a suggestion, commented out: the service runs as any role with these rights; setup --service-role NAME prints it as SQL)',
 };
 
 /** A step as psql runs it: in one transaction where there are several statements. */

@@ -50,7 +50,7 @@ async function main([name, ...args]: readonly string[]): Promise<ExitCode> {
 function unknownCommand(name: string): SnoError {
   const kind = name.startsWith('-') ? 'flag' : 'command';
   const meant = nearest(name, Object.keys(COMMANDS));
-  return new SnoError('usage', `there is no ${kind} ${name}${meant === undefined ? '' : `; did you mean ${meant}?`}`, {
+  return new SnoError('usage', `unknown ${kind} ${name}${meant === undefined ? '' : `; did you mean ${meant}?`}`, {
     hint: 'See `sno --help`.',
   });
 }

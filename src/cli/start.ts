@@ -10,8 +10,8 @@ export const start: Command = {
   summary: 'run the service',
   usage: '[FLAGS]',
   description:
-    'Reads the WAL and serves clients until it is told to stop. On SIGTERM or SIGINT it says not ready, sends its\n' +
-    'clients away over SNO_DRAIN_SECONDS at most (close code 1001), and exits with 0; a second signal ends it at once.',
+    'Reads the WAL and serves clients until it is told to stop. On SIGTERM or SIGINT it reports not ready, closes its\n' +
+    'client connections within SNO_DRAIN_SECONDS (close code 1001), and exits with 0. A second signal ends it at once.',
   operands: { min: 0, max: 0 },
   flags: {},
   settings: SETTING_NAMES,

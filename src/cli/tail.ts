@@ -14,15 +14,15 @@ export const tail: Command = {
   summary: 'follow a channel: one frame a line, as JSON',
   usage: 'CHANNEL [--snapshot] [--since POSITION] [--url wss://HOST/v1] [--token TOKEN | --claim sub=u1]',
   description:
-    'Prints the frames of one channel as they come, each on a line of its own (NDJSON), until it is interrupted.\n' +
-    'After a lost connection it resumes by itself. It connects to the server that the settings describe, unless\n' +
+    'Prints the frames of one channel as they arrive, one JSON object per line (NDJSON), until it is interrupted.\n' +
+    'It resumes by itself after a lost connection. It connects to the server that the settings describe, unless\n' +
     '--url names another. With --claim and SNO_JWT_SECRET it signs its own token.',
   operands: { min: 1, max: 1 },
   flags: {
-    snapshot: { description: "Begin with the channel's rows." },
-    since: { value: 'POSITION', description: 'Continue after a position that a frame had.' },
-    url: { value: 'URL', description: 'Another server than that of the settings: wss://host:port/v1.' },
-    token: { value: 'TOKEN', description: 'The token to show to the server.' },
+    snapshot: { description: "Start with the channel's rows." },
+    since: { value: 'POSITION', description: 'Continue after the position of an earlier frame.' },
+    url: { value: 'URL', description: 'The server, if not the one of the settings: wss://host:port/v1.' },
+    token: { value: 'TOKEN', description: 'The token to send to the server.' },
     claim: CLAIM_FLAG,
     insecure: { description: "Do not verify the server's certificate." },
   },

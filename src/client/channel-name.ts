@@ -19,7 +19,7 @@ export function channelName(pattern: string, values: Readonly<Record<string, Cha
     if (text === undefined)
       throw new SnoClientError(
         'channel_name_invalid',
-        `${pattern} needs ${column} as text, a whole number or a boolean; given was ${String(value)}.`,
+        `${pattern} needs ${column} as text, a whole number or a boolean, not ${String(value)}.`,
       );
     return encode(text);
   });

@@ -248,7 +248,7 @@ export class Connection {
         },
       });
     } catch (error) {
-      const message = `This platform does not open ${url}: ${String(error)} A page that came by https can open wss: only.`;
+      const message = `This platform does not open ${url}: ${String(error)} A page that was loaded over https can open only wss: URLs.`;
       this.#dispatch({ type: 'unopenable', message });
     }
   }
@@ -261,5 +261,5 @@ function parse(data: unknown): Happening {
   } catch {
     // Told below.
   }
-  return { type: 'garbled', message: 'The server sent what is no frame.' };
+  return { type: 'garbled', message: 'The server sent an invalid frame.' };
 }

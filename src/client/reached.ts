@@ -125,7 +125,7 @@ function textOf(id: CommitId): string {
   if (COMMIT.test(text)) return text;
   throw new SnoClientError(
     'commit_invalid',
-    `${JSON.stringify(text)} names no commit: pass what pg_current_wal_insert_lsn() or pg_current_xact_id() gave, as text.`,
+    `${JSON.stringify(text)} is not a commit: pass the result of pg_current_wal_insert_lsn() or pg_current_xact_id(), as text.`,
   );
 }
 

@@ -45,7 +45,7 @@ export function endpoint(given: string | URL | undefined, page: string | undefin
   if (host === '' || !isUrl(absolute))
     throw new SnoClientError(
       'url_invalid',
-      `${JSON.stringify(absolute)} is not an address to connect to: use wss://, ws://, https:// or http://.`,
+      `${JSON.stringify(absolute)} is not a URL to connect to: use wss://, ws://, https:// or http://.`,
     );
   return `${scheme.toLowerCase().replace(/^http/, 'ws')}://${host}${path === '' || path === '/' ? '/v1' : path}${query}`;
 }
@@ -56,7 +56,7 @@ function resolve(relative: string | undefined, page: string | undefined): string
   } catch {
     throw new SnoClientError(
       'url_invalid',
-      `${relative === undefined ? 'No URL was given, and there is no page to take it from' : `${JSON.stringify(relative)} is not a URL`}: pass one such as wss://example.com/v1.`,
+      `${relative === undefined ? 'No URL was given, and there is no page whose URL could be used' : `${JSON.stringify(relative)} is not a URL`}: pass one such as wss://example.com/v1.`,
     );
   }
 }

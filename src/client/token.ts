@@ -39,8 +39,8 @@ export function checkToken(given: string | null | undefined): string | undefined
 
 function guessOf(text: string): string {
   if (/^bearer\s/i.test(text)) return 'leave out "Bearer"';
-  if (/^["{[]/.test(text)) return 'is it JSON from which the token must be read?';
-  return "is it an error page? Check the answer's `ok`";
+  if (/^["{[]/.test(text)) return 'it looks like JSON: pass the token inside it';
+  return "it looks like an error page: check the response's `ok`";
 }
 
 function readExpiry(token: string | undefined): number | undefined {

@@ -26,40 +26,43 @@ const GENERIC = 'Received network error or non-101 status code';
 const CHECKS: readonly (readonly [RegExp, string])[] = [
   [/\b403\b/, 'The server refuses it: does SNO_ALLOWED_ORIGINS include this origin?'],
   [/\b421\b/, 'The server does not serve this host name: use the name that its operator gave.'],
-  [/\b(429|503)\b/, 'The server has too much to do, or is starting.'],
+  [/\b(429|503)\b/, 'The server is overloaded or starting.'],
   [
     /\b(200|30[1278]|40[04]|50[024])\b|HPE_/,
-    'Something else answers there: is the path /v1, and does the proxy pass websockets on?',
+    'The answer is not from Snö: is the path /v1, and does the proxy forward websockets?',
   ],
   [
     /certificate|CERT_|altnames/i,
-    'Its certificate is not trusted here: in Node, NODE_EXTRA_CA_CERTS names a file of more authorities.',
+    'This machine does not trust the certificate: in Node, set NODE_EXTRA_CA_CERTS to a file with its authority.',
   ],
   [
     /wrong version number|packet length|EPROTO|SSL routines/i,
-    'The port speaks no TLS: does the service have SNO_TLS_CERT, or is it ws://?',
+    'The port does not speak TLS: does the service have SNO_TLS_CERT, or is the URL ws://?',
   ],
-  [/socket hang up|ECONNRESET/, 'It hung up: is it a TLS port (wss://), or a proxy that does not pass websockets on?'],
-  [/ECONNREFUSED/, 'Nothing listens there: is the service running, and is this its SNO_PORT?'],
+  [
+    /socket hang up|ECONNRESET/,
+    'The server closed the connection: is it a TLS port (wss://), or a proxy that does not forward websockets?',
+  ],
+  [/ECONNREFUSED/, 'No process listens there: is the service running, and is this its SNO_PORT?'],
   [/ENOTFOUND|EAI_AGAIN/, 'The host name is unknown.'],
   [
     /ETIMEDOUT|EHOSTUNREACH|ENETUNREACH/,
-    'The host does not answer: is the network up, does a firewall let it through?',
+    'The host does not answer: is the network up, and does a firewall allow the connection?',
   ],
 ];
 
 /** One or more sentences; empty if there is nothing to add. */
 export function hintOf({ url, code, origin, wasOpen, detail }: Attempt): string {
   if (isTooLarge(detail))
-    return `A frame is larger than this WebSocket takes (${detail}). Raise its limit (maxPayload of ws), or make the rows smaller.`;
+    return `A frame is larger than this WebSocket accepts (${detail}). Raise its limit (maxPayload of ws), or make the rows smaller.`;
   if (wasOpen && detail === '' && code === ABNORMAL_CLOSURE && origin === undefined) return CUT;
   if (wasOpen) return detail && `${detail}.`;
-  return `${url} cannot be connected to${detail && `: ${plainDetail(detail)}`}. ${checkOf(detail) ?? unsaid(url, origin, detail)}`;
+  return `Cannot connect to ${url}${detail && `: ${plainDetail(detail)}`}. ${checkOf(detail) ?? unsaid(url, origin, detail)}`;
 }
 
 /** Node 24 says the same of a cut connection and of a frame that is too large for it. */
 const CUT =
-  'The platform does not say why. If it happens again at once, a frame may be larger than the WebSocket takes (128 MiB in Node): pass that of ws, with a larger maxPayload.';
+  'The platform does not say why. If it happens again at once, a frame may be larger than the WebSocket accepts (128 MiB in Node): pass the WebSocket of ws, with a larger maxPayload.';
 
 /** What to check, by what the platform says. */
 export function checkOf(detail: string): string | undefined {

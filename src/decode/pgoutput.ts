@@ -212,7 +212,7 @@ function readTuple(buffer: Buffer, at: number, end: number, tuple: Tuple): numbe
   const { kinds, starts, ends } = tuple;
   requireBytes(end - at, 2);
   const count = buffer.readUInt16BE(at);
-  if (count !== kinds.length) throw malformed(`a row has ${count} columns, its table ${kinds.length}`);
+  if (count !== kinds.length) throw malformed(`a row has ${count} columns, but its table has ${kinds.length}`);
   tuple.buffer = buffer;
   let next = at + 2;
   for (let column = 0; column < count; column++) {

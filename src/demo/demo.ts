@@ -99,7 +99,7 @@ class RunningDemo implements Demo {
     say(`  Open    ${this.url}`);
     say(`  Or      psql ${this.databaseUrl}`);
     say('');
-    say('Whatever is committed there shows on the page. Ctrl-C ends the demo and deletes its database.');
+    say('Commits made there show on the page. Ctrl-C ends the demo and deletes its database.');
     if (open) openBrowser(this.url);
   }
 

@@ -70,7 +70,7 @@ export async function startDemoServer(options: DemoServerOptions): Promise<DemoS
     const { host, origin } = request.headers;
     const foreign = origin !== undefined && !hosts.has(origin.replace(/^http:\/\//, ''));
     if (host === undefined || !hosts.has(host) || foreign) {
-      return reply.code(403).send({ message: 'the demo answers its own page only' });
+      return reply.code(403).send({ message: 'the demo answers only its own page' });
     }
     reply.headers({
       'content-security-policy': policy(sno),

@@ -69,7 +69,7 @@ export class SqlBox {
   /** Never rejects: errors are part of the outcome. */
   async run(text: string): Promise<Outcome> {
     if (this.#waiting >= WAITING_MAX)
-      return { ok: false, error: { message: `${WAITING_MAX} runs are waiting already` } };
+      return { ok: false, error: { message: `${WAITING_MAX} runs are already waiting` } };
     this.#waiting++;
     const outcome = this.#last.then(() => this.#run(text)).finally(() => this.#waiting--);
     this.#last = outcome;

@@ -183,7 +183,7 @@ async function isOurs(folder: string): Promise<boolean> {
   const stats = await lstat(folder).catch(() => undefined);
   if (stats === undefined) return false;
   if (stats.isDirectory() && stats.uid === process.getuid?.() && (stats.mode & 0o022) === 0) return true;
-  throw new SnoError('embedded_postgres_failed', `${folder} belongs to another user, or others may write to it`, {
+  throw new SnoError('embedded_postgres_failed', `${folder} belongs to another user, or other users may write to it`, {
     hint: 'Remove it, or set TMPDIR to a folder of your own.',
   });
 }

@@ -40,6 +40,6 @@ function limitOf(routine: unknown, role: string, database: string): readonly [li
     ];
   return [
     'the server has no connection left',
-    `Raise max_connections, or end connections that nobody needs; a pooler has a limit of its own. ${NEEDED}`,
+    `Raise max_connections, or end connections that are not needed; a pooler has a limit of its own. ${NEEDED}`,
   ];
 }

@@ -58,7 +58,7 @@ export async function dial({ target, host, isEncrypted, makeSocket, onSocket }: 
     const options = tls.options(host.name || (tls.mode === 'verify-full' ? '' : host.address));
     if (!tls.isDirect && !(await agreesToTls(socket))) {
       if (tls.order.includes(false)) return { socket, isEncrypted: false };
-      throw new Error(`the server has no TLS, and sslmode=${tls.mode} asks for it`);
+      throw new Error(`the server does not support TLS, and sslmode=${tls.mode} requires it`);
     }
     return { socket: await encrypted(socket, options, onSocket), isEncrypted: true };
   } catch (error) {
@@ -105,10 +105,10 @@ function agreesToTls(socket: Socket): Promise<boolean> {
       done(() => {
         if (answer.length === 1 && answer[0] === YES) resolve(true);
         else if (answer.length === 1 && answer[0] === NO) resolve(false);
-        else reject(new Error('what answers there does not speak the protocol of Postgres'));
+        else reject(new Error('the server there does not speak the Postgres protocol'));
       });
     const failed = (error: Error) => done(() => reject(error));
-    const closed = () => done(() => reject(new Error('the server closed the connection when it was asked for TLS')));
+    const closed = () => done(() => reject(new Error('the server closed the connection when Snö asked for TLS')));
     socket.on('data', answered).on('error', failed).on('close', closed);
     socket.write(SSL_REQUEST);
   });

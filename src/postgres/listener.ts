@@ -63,8 +63,7 @@ export class Listener {
       throw error;
     }
     this.#client = client;
-    if (client.isPooled)
-      this.#options.logger.warn('notifications: a pooler stands between Snö and Postgres, and may lose them');
+    if (client.isPooled) this.#options.logger.warn('notifications: a pooler between Snö and Postgres may lose them');
     this.#pinger = setInterval(() => this.#ping(client), PING_MS);
   }
 
@@ -81,7 +80,7 @@ export class Listener {
     if (rowCount === 0)
       throw new SnoError(
         'session_settings',
-        `the session does not listen to ${channel} any more: a pooler gave another one`,
+        `the session does not listen to ${channel} any more: a pooler gave a different session`,
       );
   }
 
@@ -90,7 +89,7 @@ export class Listener {
     this.#client = undefined;
     clearInterval(this.#pinger);
     client.end().catch(() => undefined);
-    this.#options.logger.warn({ error: error?.message }, 'notifications: the connection broke, connecting again');
+    this.#options.logger.warn({ error: error?.message }, 'notifications: the connection broke, reconnecting');
     this.#retry(0);
   }
 

@@ -78,28 +78,28 @@ function serverAdvice({ code = '', routine, message }: Refusal, failure: Attempt
       return unreachable(`Run: alter database ${database} allow_connections true; or name another database.`);
     case '28000 InitializeSessionUserId':
       return unreachable(
-        `Make the role (create role ${role} login;), or let it log in (alter role ${role} login;), or name another user.`,
+        `Create the role (create role ${role} login;), or let it log in (alter role ${role} login;), or name another user.`,
       );
     case '28000 ClientAuthentication':
       return unreachable(
-        `pg_hba.conf decides who comes in, from where and how: add a line for ${role}, database ${database} and this host (then: select pg_reload_conf();), or connect as its lines ask for, such as by sslmode=require or with a client certificate (sslcert).`,
+        `pg_hba.conf decides which users may connect, from where and how: add a line for ${role}, database ${database} and this host (then: select pg_reload_conf();), or connect as its lines require, for example with sslmode=require or a client certificate (sslcert).`,
       );
   }
   switch (code) {
     case '3D000':
       return unreachable(
-        `${target.isDatabaseNamed ? '' : 'No database is named, so that it is called like the user. '}Run: create database ${database}; or name another database.`,
+        `${target.isDatabaseNamed ? '' : 'No database is named, so Postgres uses the name of the user. '}Run: create database ${database}; or name another database.`,
       );
     case '28P01':
       return unreachable(`Correct the user or the password, which comes from ${target.password(failure.host).source}.`);
     case '28000':
       return unreachable(
-        'Use the way to log in that pg_hba.conf asks for from here: a password, a certificate (sslcert) or a system user.',
+        'Log in as pg_hba.conf requires for this host: with a password, a certificate (sslcert) or a system user.',
       );
     case '42501':
       return ['missing_privilege', `As a superuser: alter role ${role} with replication;`];
     case '57P03':
-      return unreachable('Wait until the server has started, or see its log.');
+      return unreachable('Wait until the server has started, or read its log.');
   }
   // A pooler's message: Postgres knows every parameter that Snö sends.
   if (message.startsWith('unsupported startup parameter')) return ['session_settings', ERRORS.session_settings.hint];
@@ -108,14 +108,14 @@ function serverAdvice({ code = '', routine, message }: Refusal, failure: Attempt
 
 function tlsAdvice({ code = '', message }: Refusal): string {
   if (message.startsWith('the server has no TLS'))
-    return 'Switch TLS on there (ssl = on), or say sslmode=prefer where the network is trusted.';
+    return 'Turn on TLS there (ssl = on), or set sslmode=prefer if the network is trusted.';
   if (message.startsWith('what answers there')) return 'Check the host and the port.';
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
-    return "Name the host as the server's certificate does, or say sslmode=verify-ca.";
+    return "Name the host as the server's certificate does, or set sslmode=verify-ca.";
   if (code === 'CERT_HAS_EXPIRED') return "Renew the server's certificate.";
   if (/CERT|ISSUER|SIGNATURE/.test(code) && !code.startsWith('ERR_SSL'))
     return "Name the certificate of the authority that signed the server's by sslrootcert.";
-  return 'Compare sslmode, sslcert and sslkey with what the server asks for; its log says more.';
+  return 'Compare sslmode, sslcert and sslkey with what the server requires; its log says more.';
 }
 
 function networkAdvice({ code = '' }: Refusal, host: Host): string {

@@ -34,7 +34,7 @@ export async function logIn(target: Target, attempt: Attempt): Promise<void> {
 export class LoginFailure extends Error {
   readonly failures: readonly AttemptFailure[];
   constructor(failures: readonly AttemptFailure[]) {
-    super('no host let Snö in');
+    super('no host accepted the login');
     this.failures = failures;
   }
 }

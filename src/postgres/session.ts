@@ -140,7 +140,7 @@ export class Session extends pg.Client {
   /** Throws AttemptFailure. */
   async #attempt(target: Target, host: Host, isEncrypted: boolean, wanted: SessionAttributes): Promise<void> {
     if (this.#isAbandoned)
-      throw new AttemptFailure('session', host, isEncrypted, new Error('the connection was given up'));
+      throw new AttemptFailure('session', host, isEncrypted, new Error('the connection attempt was aborted'));
     let stage: Stage = 'dial';
     let isLate = false;
     const { connectTimeoutMs } = target;
@@ -232,7 +232,7 @@ export class Session extends pg.Client {
        where a.pid operator(pg_catalog.=) pg_catalog.pg_backend_pid()`,
     );
     if (kind === 'walsender') return;
-    const message = `a replication connection was asked for, and a ${kind} answers; a pooler stands between Snö and Postgres`;
+    const message = `Snö asked for a replication connection, but a ${kind} answers; a pooler is between Snö and Postgres`;
     throw new SnoError('session_settings', message);
   }
 
@@ -251,7 +251,7 @@ export class Session extends pg.Client {
     };
     if (is[wanted] !== true)
       throw new WrongAttributes(
-        `the server is ${isStandby ? 'a standby' : 'a primary that can be written'}, and target_session_attrs asks for ${wanted}`,
+        `the server is ${isStandby ? 'a standby' : 'a primary that can be written'}, but target_session_attrs requires ${wanted}`,
       );
   }
 
@@ -268,7 +268,7 @@ export class Session extends pg.Client {
     const pid = Number(row['pid']);
     this.#isPooled = internals.processID !== pid;
     if (others.length > 0) {
-      const between = this.#isPooled ? '; a pooler stands between Snö and Postgres' : '';
+      const between = this.#isPooled ? '; a pooler is between Snö and Postgres' : '';
       const message = `the session lacks settings that Snö asked for: ${others.join('; ')}${between}`;
       throw new SnoError('session_settings', message);
     }
@@ -306,7 +306,7 @@ export class Session extends pg.Client {
 function passwordFor(target: Target, host: Host): string {
   const { value, source } = target.password(host);
   if (value !== undefined && value !== '') return value;
-  const message = `cannot reach Postgres: it asks for the password of ${target.user}, and none is given; ${source}`;
+  const message = `cannot reach Postgres: it asks for the password of ${target.user}, which is missing; ${source}`;
   throw new SnoError('database_unreachable', message, {
     hint: 'Give it in the connection string, by PGPASSWORD, or in a password file (PGPASSFILE, ~/.pgpass) of mode 600.',
   });
@@ -315,7 +315,7 @@ function passwordFor(target: Target, host: Host): string {
 function unbound(isEncrypted: boolean): SnoError {
   const why = isEncrypted ? 'the login by the server has none' : 'the connection is not encrypted';
   return new SnoError('database_unreachable', `cannot reach Postgres: channel_binding=require, and ${why}`, {
-    hint: 'Let pg_hba.conf ask for scram-sha-256 over TLS (hostssl), with a pooler in between for none; or say channel_binding=prefer.',
+    hint: 'Make pg_hba.conf require scram-sha-256 over TLS (hostssl), without a pooler in between; or set channel_binding=prefer.',
   });
 }
 

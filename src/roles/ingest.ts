@@ -273,7 +273,7 @@ export class IngestRole implements WalHandler, BacklogSource {
     } catch (error) {
       if (!(error instanceof SnoError)) throw error;
       const { code, hint, message } = error;
-      this.#options.logger.error({ code, hint }, `a catalog in the WAL: ${message}`);
+      this.#options.logger.error({ code, hint }, `a catalog in the WAL is invalid: ${message}`);
       void this.#catalogWatch.tell();
       return [];
     }

@@ -54,7 +54,7 @@ export class CatalogWatch {
     const { fingerprint, deaf } = await setup.inspect();
     if (setup.isPolled) return;
     if (deaf !== this.#deaf && deaf !== undefined)
-      logger.warn({ hint: 'Run `sno setup --apply`.' }, `DDL is noticed some seconds late: ${deaf}`);
+      logger.warn({ hint: 'Run `sno setup --apply`.' }, `Snö notices DDL some seconds late: ${deaf}`);
     this.#deaf = deaf;
     if (fingerprint === this.#agreed) return;
     const { messageCount } = definitions;
@@ -70,7 +70,7 @@ export class CatalogWatch {
   }
 
   async #tellOf(touched: readonly string[]): Promise<void> {
-    this.#options.logger.warn({ views: touched }, 'views were touched without being told of in the WAL');
+    this.#options.logger.warn({ views: touched }, 'views changed without a report in the WAL');
     await this.#options.setup.tell(touched);
   }
 

@@ -64,7 +64,7 @@ export class DatabaseSetup {
       await connected(client);
       const setup = () => ensureSetup(client, { publication, identities: false });
       const { done, warnings, eventTriggers } = await throughFlux(setup);
-      if (done.length > 0) logger.info({ done }, 'set the database up');
+      if (done.length > 0) logger.info({ done }, 'the database was set up');
       for (const { what, message, sql } of warnings) logger.warn({ what, hint: sql }, message);
       this.isPolled = !eventTriggers;
     } finally {
@@ -72,7 +72,7 @@ export class DatabaseSetup {
     }
     if (rules === undefined) return;
     const { applied, files, dropped } = await applyRules(rules, databaseUrl);
-    logger.info({ rules, files, dropped }, applied ? 'applied the rules' : 'the rules are as they were');
+    logger.info({ rules, files, dropped }, applied ? 'the rules were applied' : 'the rules have not changed');
   }
 
   /**
@@ -133,7 +133,7 @@ export class DatabaseSetup {
       const who = open.map(({ relation, writers }) => `${relation}: ${writers}`).join('; ');
       logger.warn(
         { code: 'writers_open', hint },
-        `channels wait for transactions that wrote to their tables before: ${who}`,
+        `channels wait until transactions end that wrote to their tables before they were published: ${who}`,
       );
     }
     this.#awaited = relations;

@@ -117,7 +117,7 @@ function refuseTwice(files: readonly SqlFile[]): void {
     for (const { view, start } of file.statements) {
       if (view === undefined) continue;
       const name = nameOf(view);
-      if (seen.has(name)) throw failureAt(file, start, `${name} is declared twice in the folder`);
+      if (seen.has(name)) throw failureAt(file, start, `the folder declares ${name} twice`);
       seen.add(name);
     }
   }

@@ -69,7 +69,7 @@ export async function planSetup(client: pg.ClientBase, options: SetupOptions): P
   checkServer(facts);
   return [
     {
-      what: 'wal_level lets row changes be decoded',
+      what: 'wal_level allows Postgres to decode row changes',
       sql: "alter system set wal_level = 'logical'; -- then restart Postgres; on managed Postgres, use the provider's switch",
       needed: !canDecode(facts.serverVersion, facts.walLevel),
       kind: 'manual',
@@ -107,16 +107,16 @@ export async function planSetup(client: pg.ClientBase, options: SetupOptions): P
 
 function checkServer({ serverVersion, inRecovery, installed }: SetupFacts): void {
   if (inRecovery)
-    throw new SnoError('database_standby', 'the server is a standby: nothing can be set up or read there');
+    throw new SnoError('database_standby', 'the server is a standby: Snö can set up and read nothing there');
   if (serverVersion < SERVER_VERSION_MIN) {
     throw new SnoError('database_too_old', `the server is Postgres ${Math.floor(serverVersion / 10_000)}`);
   }
   if (installed !== undefined && installed > INSTALL_VERSION) {
     throw new SnoError(
       'setup_required',
-      `the database was set up by a newer Snö (version ${installed}, this one needs ${INSTALL_VERSION})`,
+      `a newer Snö set up the database (version ${installed}; this Snö needs version ${INSTALL_VERSION})`,
       {
-        hint: 'Run that newer Snö here.',
+        hint: 'Run the newer version of Snö.',
       },
     );
   }
@@ -153,7 +153,7 @@ function serviceRole({ database, service }: SetupFacts, options: SetupOptions): 
   const remember = `insert into sno.settings (name, value) values ('service_role', ${quoteLiteral(role)}) on conflict (name) do update set value = excluded.value;`;
   return [
     {
-      what: `the role ${role}, which may replicate and read what is published, and nothing else`,
+      what: `the role ${role}, which may only replicate and read what is published`,
       sql: [
         ...(exists ? [] : [createRole(role)]),
         ...(exists && !replication ? [`alter role ${name} replication;`] : []),
@@ -248,7 +248,7 @@ export async function applySetup(client: pg.ClientBase, steps: readonly SetupSte
   for (const [index, step] of needed.entries()) {
     const { what, sql, kind } = step;
     if (kind === 'manual') {
-      warnings.push({ what, message: 'not done: only a person can', sql });
+      warnings.push({ what, message: 'not done: an operator must run it', sql });
       continue;
     }
     try {
@@ -302,10 +302,10 @@ function stepError(error: unknown, { what, sql }: SetupStep, left: readonly Setu
   const rest = left.filter((step) => step.kind === 'required').map((step) => step.sql);
   return new SnoError(
     isLong ? 'setup_required' : 'missing_privilege',
-    `the database lacks ${what}, and this role may not make it: ${(error as Error).message}`,
+    `the database lacks ${what}, and this role may not create it: ${(error as Error).message}`,
     {
       cause: error,
-      ...(isLong ? {} : { hint: `Run, as a role that may:\n${rest.join('\n')}` }),
+      ...(isLong ? {} : { hint: `Run as a role that may:\n${rest.join('\n')}` }),
     },
   );
 }

@@ -113,5 +113,5 @@ export class CopyReader {
 function messageBytes(buffer: Buffer, at: number): number {
   const bytes = 1 + buffer.readUInt32BE(at + 1);
   if (bytes >= HEADER_BYTES && bytes <= MESSAGE_BYTES_MAX) return bytes;
-  throw new SnoError('database_unreachable', `what came from Postgres is no message: it would have ${bytes} bytes`);
+  throw new SnoError('database_unreachable', `Postgres sent an invalid message: its length would be ${bytes} bytes`);
 }

@@ -49,7 +49,8 @@ export function endFault(error: unknown, slot: string, tables: DescribedTables, 
     return undecodable(error, tables, head);
   }
   const { message } = error as Error;
-  const hint = 'Nothing: the connection is made again. Where this repeats, the log of Postgres says why it ended.';
+  const hint =
+    'No action is needed: Snö reconnects. If this repeats, the log of Postgres says why the connection ended.';
   return new SnoError('database_unreachable', `the connection to Postgres ended: ${message}`, { hint, cause: error });
 }
 

@@ -119,7 +119,7 @@ export class Pulse {
     const { acknowledger, now, fail } = this.#options;
     const silentMs = this.#isPaused ? 0 : now() - this.#heardAt;
     if (silentMs > SILENCE_MAX_MS) {
-      fail(new SnoError('database_unreachable', `nothing has come from Postgres for ${Math.round(silentMs)} ms`));
+      fail(new SnoError('database_unreachable', `Postgres has sent nothing for ${Math.round(silentMs)} ms`));
       return;
     }
     const isQuiet = silentMs >= QUIET_MS;

@@ -44,8 +44,8 @@ export async function recheckSlot(
   const now = rows[0];
   if (now !== undefined) refuseForeign(slot, now);
   if (now?.active_pid !== pid) {
-    const hint = 'SNO_DATABASE_URL must lead all connections to the same server: no pooler, no load balancer.';
-    const message = `slot ${slot} is not held by this process's walsender (pid ${pid}) where queries are answered`;
+    const hint = 'SNO_DATABASE_URL must connect to the same server each time: no pooler, no load balancer.';
+    const message = `slot ${slot} is not held by this process's walsender (pid ${pid}) on the server that answers queries`;
     throw new SnoError('slot_lost', message, { hint });
   }
   if (now.has_publication !== 't') throw new SnoError('setup_required', `publication ${publication} does not exist`);

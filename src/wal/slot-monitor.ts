@@ -125,18 +125,18 @@ export class Guardian {
     if (this.#state?.walStatus === 'unreserved' || this.#state?.walStatus === 'lost')
       return ', beyond max_slot_wal_keep_size, and Postgres gives it up at its next checkpoint';
     if (level === 'full')
-      return `, the bound being ${sizeText(boundBytes)} (SNO_SLOT_WAL_BYTES)${policy === 'hold' ? ', and goes on by SNO_SLOT_WAL_POLICY=hold until the disk is full' : ', and is given up'}`;
+      return `, above the bound of ${sizeText(boundBytes)} (SNO_SLOT_WAL_BYTES)${policy === 'hold' ? ', and Snö keeps it until the disk is full (SNO_SLOT_WAL_POLICY=hold)' : ', so Snö gives it up'}`;
     const left = `, with room for ${sizeText(this.#leftBytes ?? 0)} more`;
-    return secondsLeft === undefined ? left : `${left}, which is ${timeText(secondsLeft)} at the present rate`;
+    return secondsLeft === undefined ? left : `${left}, which is ${timeText(secondsLeft)} at the current rate`;
   }
 
   /** Describes why so much WAL is held. */
   async #cause({ isActive, heldBytes, unconfirmedBytes }: SlotState): Promise<string> {
-    if (!isActive) return 'nobody reads it';
-    if (unconfirmedBytes > heldBytes / 2) return 'Snö is behind, since the database writes faster than it can read';
+    if (!isActive) return 'no process reads it';
+    if (unconfirmedBytes > heldBytes / 2) return 'Snö is behind, because the database writes faster than Snö can read';
     const oldest = await this.#options.oldestTransaction().catch(() => undefined);
-    if (oldest !== undefined) return `a transaction keeps it back, the oldest one is ${oldest}`;
-    return 'an open transaction kept it back; Postgres lets go of it soon';
+    if (oldest !== undefined) return `a transaction holds it back, the oldest one is ${oldest}`;
+    return 'an open transaction held it back; Postgres releases it soon';
   }
 }
 

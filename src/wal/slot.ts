@@ -87,7 +87,7 @@ export async function openSlot(
   // afterwards.
   await refuseStandby(client);
   const system = await one<SystemRow>(client, 'IDENTIFY_SYSTEM');
-  if (system === undefined) throw new SnoError('decode_failed', 'IDENTIFY_SYSTEM gave no row');
+  if (system === undefined) throw new SnoError('decode_failed', 'IDENTIFY_SYSTEM returned no row');
   const timeline = Number(system.timeline);
   const found = await one<FoundSlot>(client, foundSlotQuery(slot));
   if (found !== undefined) {
@@ -150,10 +150,10 @@ export async function openSlot(
     // generation is used up.
     if (generation <= progress.generation) return begin(confirmed, 'epoch_changed');
     const reason = differsInGenerationOnly(progress.epoch, epoch) ? 'slot_lost' : 'epoch_changed';
-    return { ...history, from: confirmed, reason, loss: 'another process began a new history on it' };
+    return { ...history, from: confirmed, reason, loss: 'another process began a new history on the slot' };
   }
   // Another process moved the slot: the commits in between are lost.
-  if (confirmed > progress.head) return begin(confirmed, 'slot_lost', 'it was moved on by somebody else');
+  if (confirmed > progress.head) return begin(confirmed, 'slot_lost', 'another process advanced the slot');
   // The server was restored to an earlier state: other commits will take the place of those already
   // read.
   if (lsnOf(system.xlogpos) < progress.head) return begin(confirmed, 'epoch_changed');
@@ -193,11 +193,11 @@ async function refuseStandby(client: pg.Client): Promise<void> {
 
 /** Why a slot cannot continue. Undefined: it can. */
 function lossOf(found: FoundSlot | undefined, { givenUp, walBytesMax }: SlotOptions): string | undefined {
-  if (found === undefined) return 'it was not there any more';
-  if (found.is_lost === 't') return `Postgres had given it up (${found.status})`;
+  if (found === undefined) return 'the slot did not exist any more';
+  if (found.is_lost === 't') return `Postgres had given up the slot (${found.status})`;
   if (givenUp !== undefined) return givenUp;
   if (walBytesMax === undefined || Number(found.held) < walBytesMax) return undefined;
-  return `it held ${sizeText(Number(found.held))} of WAL, and was given up`;
+  return `Snö gave up the slot, which held ${sizeText(Number(found.held))} of WAL`;
 }
 
 async function dropSlot(
@@ -292,6 +292,6 @@ async function one<Row extends pg.QueryResultRow>(client: pg.Client, sql: string
 function lsnOf(text: string): Lsn {
   const lsn = parseLsn(text);
   if (lsn === undefined)
-    throw new SnoError('decode_failed', `Postgres gave an LSN that this process cannot hold: ${text}`);
+    throw new SnoError('decode_failed', `Postgres sent an LSN that this process cannot represent: ${text}`);
   return lsn;
 }

@@ -202,7 +202,7 @@ export class ReplicationStream implements WalSource {
             { code: fault.code, hint: fault.hint, retryInMs },
             `replication: ${fault.message}`,
           );
-        else if (!isWaiting) logger.info({ code: fault.code }, `${fault.message}: waiting until it leaves`);
+        else if (!isWaiting) logger.info({ code: fault.code }, `${fault.message}: waiting until that process ends`);
         isWaiting = waits;
         await this.#sleep(retryInMs);
       }
@@ -308,10 +308,10 @@ export class ReplicationStream implements WalSource {
     const { slot, acknowledger, onUndecodable, now } = this.#options;
     const head = acknowledger.written();
     const fault = endFault(error, slot, this.#intake.tables, formatLsn(head));
-    if (isPublicationMissing(error)) this.#givenUp = 'there was no publication when what it would send was written';
+    if (isPublicationMissing(error)) this.#givenUp = 'the publication did not exist when the next WAL was written';
     if (fault.code === 'wal_undecodable') {
       onUndecodable();
-      if (this.#impasse.failed(head, now())) this.#givenUp = `it could not be read on: ${fault.message}`;
+      if (this.#impasse.failed(head, now())) this.#givenUp = `Snö could not read on: ${fault.message}`;
     }
     return fault;
   }

@@ -62,10 +62,10 @@ const HINTS: readonly (readonly [states: RegExp, hint: string])[] = [
   [/^(22P05|22021)/, 'Correct the value, or use a database whose encoding is UTF8: clients get UTF-8.'],
   [
     /^(22|P0|42)/,
-    'A row filter of the publication, or the output function of a type, raised the error. Take the filter off: later rows then pass.',
+    'A row filter of the publication, or the output function of a type, raised the error. Remove the filter: later rows then pass.',
   ],
   [/^58P01/, 'Install the library of the extension that the message names, as it was when the row was written.'],
-  [/^53100/, 'Make room on the disk of Postgres: large transactions are decoded by way of pg_replslot.'],
+  [/^53100/, 'Free disk space for Postgres: it writes large transactions to pg_replslot while it decodes them.'],
   [/^53200/, 'Give Postgres more memory, or set logical_decoding_work_mem lower.'],
 ];
 

@@ -116,7 +116,7 @@ describe.each(VERSIONS)('the rules folder, Postgres %i', (version) => {
     [
       'a view declared twice',
       'create view channels.a as select 1 as x; create view channels.a as select 2 as x',
-      /^1\.sql:1:42: channels\."a" is declared twice/,
+      /^1\.sql:1:42: the folder declares channels\."a" twice/,
     ],
   ])('refuses %s', async (_, sql, message) => {
     await write('1.sql', sql);

@@ -154,7 +154,7 @@ describe.each(VERSIONS)('advice, Postgres %i', (version) => {
     ]);
     expect(await about(`alter table ${busy} replica identity full`)).toEqual([]);
     expect(await about(view("to_jsonb(b) ->> 'owner'"))).toEqual([
-      expect.stringContaining('each update has all subscribers checked'),
+      expect.stringContaining('each update makes Snö check all subscribers again'),
     ]);
   });
 

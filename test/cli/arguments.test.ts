@@ -50,20 +50,20 @@ describe('accepted arguments', () => {
 
 describe('refused arguments', () => {
   test.each([
-    [['c', '--snapshto'], 'there is no flag --snapshto; did you mean --snapshot?'],
-    [['c', '--prot', '1'], 'there is no flag --prot; did you mean --port?'],
-    [['c', '--frobnicate'], 'there is no flag --frobnicate'],
-    [['c', '-x'], 'there is no flag -x'],
+    [['c', '--snapshto'], 'unknown flag --snapshto; did you mean --snapshot?'],
+    [['c', '--prot', '1'], 'unknown flag --prot; did you mean --port?'],
+    [['c', '--frobnicate'], 'unknown flag --frobnicate'],
+    [['c', '-x'], 'unknown flag -x'],
     [['c', '--since'], '--since needs a value'],
     [['c', '--since='], '--since needs a value'],
     [['c', '--since', '--snapshot'], '--since needs a value'],
     [['c', '--port'], '--port needs a value'],
     [['c', '--snapshot=yes'], '--snapshot takes no value'],
-    [['c', '--since', 'a', '--since', 'b'], '--since is given twice'],
-    [['c', '--port', '1', '--port', '2'], '--port is given twice'],
-    [[], 'an argument is missing: sno tail CHANNEL'],
-    [['c', 'd'], 'one argument too many: d'],
-    [['c', '--constructor'], 'there is no flag --constructor'],
+    [['c', '--since', 'a', '--since', 'b'], '--since occurs twice'],
+    [['c', '--port', '1', '--port', '2'], '--port occurs twice'],
+    [[], 'missing argument: sno tail CHANNEL'],
+    [['c', 'd'], 'unexpected argument: d'],
+    [['c', '--constructor'], 'unknown flag --constructor'],
   ])('%j: %s', (args, message) => {
     expect(() => read(...args)).toThrow(expect.objectContaining({ code: 'usage', message }) as SnoError);
   });

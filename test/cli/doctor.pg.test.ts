@@ -79,7 +79,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
       expect(await findings()).toEqual([
         {
           level: 'fail',
-          message: `Snö needs up to 15 connections, and the role ${role} allows 9, of which others have 0`,
+          message: `Snö needs up to 15 connections, and the role ${role} allows 9, of which others use 0`,
           hint: expect.stringContaining(`alter role ${role} connection limit 15;`) as string,
         },
       ]);
@@ -88,7 +88,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
       );
       // the tests' own connections count as others'
       expect(await findings()).toMatchObject([
-        { message: expect.stringMatching(/allows 14, of which others have [12]$/) },
+        { message: expect.stringMatching(/allows 14, of which others use [12]$/) },
       ]);
       await database.query(`alter database ${database.name} connection limit 16`);
       expect(await findings()).toMatchObject([
@@ -96,7 +96,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
       ]);
       expect(await replicationFinding({ SNO_DATABASE_URL: url.href }, false)).toMatchObject({
         level: 'fail',
-        message: expect.stringMatching(/^no replication connection can be opened: /),
+        message: expect.stringMatching(/^cannot open a replication connection: /),
         hint: expect.stringContaining(`alter role ${role} with replication;`),
       });
       await database.query(`alter role ${role} replication`);

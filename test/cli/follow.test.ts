@@ -257,8 +257,11 @@ describe('ends with an error', () => {
   test('explains in words that a port does not speak TLS', async () => {
     const { port } = server.address() as AddressInfo;
     const error = await run({ url: `wss://127.0.0.1:${port}/v1` }).ended.catch((reason: unknown) => reason);
-    expect(error).toMatchObject({ code: 'server_unreachable', hint: expect.stringMatching(/^The port speaks no TLS/) });
-    expect(String(error)).toMatch(/: no connection to wss:\S+: [a-z ]+$/);
+    expect(error).toMatchObject({
+      code: 'server_unreachable',
+      hint: expect.stringMatching(/^The port does not speak TLS/),
+    });
+    expect(String(error)).toMatch(/: cannot connect to wss:\S+: [a-z ]+$/);
   });
 
   test('fails if no server answers the first attempt', async () => {

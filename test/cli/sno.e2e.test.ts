@@ -42,8 +42,8 @@ describe('help', () => {
 
 describe('prints each error with its code and hint, and sets the exit code', () => {
   test.each([
-    [2, ['strat'], {}, /^sno: usage: there is no command strat; did you mean start\?\n {2}See `sno --help`\.\n$/],
-    [2, ['start', '--prot', '1'], {}, /^sno: usage: there is no flag --prot; did you mean --port\?\n/],
+    [2, ['strat'], {}, /^sno: usage: unknown command strat; did you mean start\?\n {2}See `sno --help`\.\n$/],
+    [2, ['start', '--prot', '1'], {}, /^sno: usage: unknown flag --prot; did you mean --port\?\n/],
     [2, ['tail', 'a', '--snapshot', '--since', 'x'], {}, /^sno: usage: --snapshot and --since exclude each other/],
     [2, ['tail', 'a', '--url', 'ftp://x'], {}, /^sno: usage: --url ftp:\/\/x: must be a URL/],
     [2, ['start', '--port', 'x'], {}, /^sno: setting_invalid: SNO_PORT \(--port\): .*got "x"\n/],
@@ -60,7 +60,7 @@ describe('prints each error with its code and hint, and sets the exit code', () 
       /^sno: database_unreachable: /m,
     ],
     [1, ['doctor'], { DATABASE_URL: 'postgres://127.0.0.1:1/x' }, /^sno: database_unreachable: .*127\.0\.0\.1:1\n/],
-    [1, ['tail', 'a', '--port', '1'], {}, /^sno: server_unreachable: no connection to ws:\/\/127\.0\.0\.1:1\/v1/],
+    [1, ['tail', 'a', '--port', '1'], {}, /^sno: server_unreachable: cannot connect to ws:\/\/127\.0\.0\.1:1\/v1/],
   ] as const)('%d: sno %j %j', async (code, args, environment, message) => {
     const result = await sno(args, environment);
     expect(result.stderr).toMatch(message);

@@ -466,7 +466,7 @@ describe('a websocket that fails', () => {
     const statuses: unknown[] = [];
     client.on('status', ({ status, error }) => statuses.push([status, error?.code, error?.message]));
     await until(() => statuses.length > 0, 'the end of the attempt');
-    expect(statuses[0]).toEqual(['waiting', 'connect_failed', expect.stringContaining('Nothing listens there')]);
+    expect(statuses[0]).toEqual(['waiting', 'connect_failed', expect.stringContaining('No process listens there')]);
     await client.close();
   });
 
@@ -480,7 +480,7 @@ describe('a websocket that fails', () => {
     const client = start({ WebSocket: Refusing });
     const view = client.live(CHANNEL);
     await expect(view.ready).rejects.toMatchObject({ code: 'websocket_refused' });
-    expect(client.error?.message).toMatch(/may not be initiated.*https can open wss/);
+    expect(client.error?.message).toMatch(/may not be initiated.*https can open only wss/);
     await client.close();
   });
 
@@ -512,7 +512,7 @@ describe('a websocket that fails', () => {
     await peer.heard('hello');
     peer.sayText(' '.repeat(100));
     await until(() => failures.length > 0, 'the failure');
-    expect(failures[0]).toMatch(/larger than this WebSocket takes.*maxPayload/);
+    expect(failures[0]).toMatch(/larger than this WebSocket accepts.*maxPayload/);
   });
 });
 
@@ -785,8 +785,8 @@ describe('tokens', () => {
   });
 
   test.each([
-    ['an error page', '<html><body>502 Bad Gateway</body></html>', "Check the answer's `ok`"],
-    ['a JSON body', '{"token":"abc"}', 'is it JSON'],
+    ['an error page', '<html><body>502 Bad Gateway</body></html>', "check the response's `ok`"],
+    ['a JSON body', '{"token":"abc"}', 'it looks like JSON'],
     ['a text too long for a token', 'x'.repeat(70_000), 'a text of 70000 characters cannot be a token'],
     ['a header', 'Bearer abc', 'leave out "Bearer"'],
     ['an object', { token: 'abc' } as unknown as string, 'a value of type object'],

@@ -72,10 +72,10 @@ describe('why a connection ended', () => {
   const here = { url: 'wss://sno.test/v1', code: 1006, origin: undefined, wasOpen: false };
 
   test.each([
-    ['Parse Error: Expected HTTP/, RTSP/ or ICE/, HPE_INVALID_CONSTANT', /Something else answers/],
-    ['a new error of a platform', /^wss:\S+ cannot be connected to: a new error of a platform\. Check that/],
+    ['Parse Error: Expected HTTP/, RTSP/ or ICE/, HPE_INVALID_CONSTANT', /The answer is not from Snö/],
+    ['a new error of a platform', /^Cannot connect to wss:\S+: a new error of a platform\. Check that/],
     ['Received network error or non-101 status code', /does not say why\. Check that.*NODE_EXTRA_CA_CERTS/],
-    ['', /^wss:\S+ cannot be connected to\. The platform does not say why\. Check that/],
+    ['', /^Cannot connect to wss:\S+\. The platform does not say why\. Check that/],
   ])('%j of an attempt', (detail, hint) => {
     expect(hintOf({ ...here, detail })).toMatch(hint);
   });
@@ -86,12 +86,12 @@ describe('why a connection ended', () => {
     'Max decompressed message size exceeded',
   ])('%j: the frame is too large for this client', (detail) => {
     expect(isTooLarge(detail)).toBe(true);
-    expect(hintOf({ ...here, wasOpen: true, detail })).toMatch(/larger than this WebSocket takes.*maxPayload/);
+    expect(hintOf({ ...here, wasOpen: true, detail })).toMatch(/larger than this WebSocket accepts.*maxPayload/);
   });
 
   test('names this cause for each cut on Node 24, which does not report a frame that is too large', () => {
     const cut = { ...here, wasOpen: true, detail: '' };
-    expect(hintOf(cut)).toMatch(/may be larger than the WebSocket takes/);
+    expect(hintOf(cut)).toMatch(/may be larger than the WebSocket accepts/);
     expect(hintOf({ ...cut, origin: 'https://app.test' })).toBe('');
     expect(hintOf({ ...cut, code: 1001 })).toBe('');
   });

@@ -123,7 +123,7 @@ describe('the SQL box', () => {
       'select id from tasks where id >= 100 order by xmin::text::bigint',
     );
     expect(rows.map(({ id }) => id)).toEqual(accepted.map((_, i) => 100 + i));
-    expect(fault(outcomes.at(-1) as Outcome).message).toMatch('waiting already');
+    expect(fault(outcomes.at(-1) as Outcome).message).toMatch('already waiting');
   });
 
   test('reports the error if the database cannot be reached', async () => {

@@ -91,22 +91,22 @@ const CASES: Readonly<Record<string, readonly Case[]>> = {
     { conninfo: 'postgres://open@127.0.0.1:{P}', expected: at('open', '{P}', true, 'open') },
     {
       conninfo: 'postgres://127.0.0.1:{P}/shop',
-      expected: new RegExp(`asks for the password of ${OWN_ROLE}, and none`),
+      expected: new RegExp(`asks for the password of ${OWN_ROLE}, which is missing`),
     },
     {
       conninfo: 'postgres://app:p#a@127.0.0.1:{P}/shop',
       expected: /password authentication failed.*the connection string/,
     },
-    { conninfo: 'postgres://app:p%a@127.0.0.1:{P}/shop', expected: /in password a '%' stands without .* %25/ },
-    { conninfo: 'postgres://app:p@a@127.0.0.1:{P}/shop', expected: /holds an '@'.* %40/ },
+    { conninfo: 'postgres://app:p%a@127.0.0.1:{P}/shop', expected: /in password a '%' is not followed by .* %25/ },
+    { conninfo: 'postgres://app:p@a@127.0.0.1:{P}/shop', expected: /contains '@'.* %40/ },
     { conninfo: 'postgres://app:p/a@127.0.0.1:{P}/shop', expected: /port must be a number .* %2F/ },
     { conninfo: 'postgres://open@[::1:{P}/shop', expected: /IPv6 address/ },
     { conninfo: `${URL_OF}?sslmod=require`, expected: /sslmod is not a parameter .* did you mean sslmode/ },
     { conninfo: `${URL_OF}?uselibpqcompat=true`, expected: /uselibpqcompat .* node-postgres/ },
-    { conninfo: `${URL_OF}?sslmode=no-verify`, expected: /sslmode must be one of .* require here/ },
+    { conninfo: `${URL_OF}?sslmode=no-verify`, expected: /sslmode must be one of .* for require/ },
     { conninfo: `${URL_OF}?sslmode`, expected: /sslmode of the URI lacks '='/ },
-    { conninfo: `${URL_OF}?options=-c a=b`, expected: /options in the URI holds a '='/ },
-    { conninfo: 'host=127.0.0.1 password=two words', expected: /a word stands without '='/ },
+    { conninfo: `${URL_OF}?options=-c a=b`, expected: /options in the URI contains '='/ },
+    { conninfo: 'host=127.0.0.1 password=two words', expected: /a word has no '='/ },
     { conninfo: "host=127.0.0.1 password='open", expected: /the quoted value of password has no end/ },
     { conninfo: 'mysql://app@127.0.0.1/shop', expected: /must be a URI .* or pairs/ },
     { conninfo: 'host=127.0.0.1 port=99999', expected: /port must be a number/ },
@@ -127,7 +127,7 @@ const CASES: Readonly<Record<string, readonly Case[]>> = {
     {
       conninfo: URL_OF,
       env: { PGPASSWORD: 'another', PGSERVICE: 'missing' },
-      expected: /the service missing stands neither in .*pg_service.conf/,
+      expected: /the service missing is missing in the service files: .*pg_service.conf/,
     },
     {
       conninfo: URL_OF,
@@ -152,15 +152,15 @@ const CASES: Readonly<Record<string, readonly Case[]>> = {
   passwords: [
     {
       conninfo: 'postgres://app@127.0.0.1:{P}/shop',
-      expected: /none is given; the password file .*\.pgpass does not exist\n/,
+      expected: /which is missing; the password file .*\.pgpass does not exist\n/,
     },
     {
       conninfo: 'postgres://app@127.0.0.1:{P}/shop',
       env: { PGPASSWORD: 'wrong' },
       expected: /password authentication failed.*comes from PGPASSWORD/,
     },
-    { conninfo: 'postgres://md5@127.0.0.1:{P}/shop', expected: /none is given/ },
-    { conninfo: 'postgres://cleartext@127.0.0.1:{P}/shop', expected: /none is given/ },
+    { conninfo: 'postgres://md5@127.0.0.1:{P}/shop', expected: /which is missing/ },
+    { conninfo: 'postgres://cleartext@127.0.0.1:{P}/shop', expected: /which is missing/ },
     { conninfo: `postgres://md5:${ENCODED}@127.0.0.1:{P}/shop`, expected: at('md5') },
     { conninfo: `postgres://cleartext:${ENCODED}@127.0.0.1:{P}/shop`, expected: at('cleartext') },
     {
@@ -172,7 +172,7 @@ const CASES: Readonly<Record<string, readonly Case[]>> = {
     {
       conninfo: 'postgres://app@127.0.0.1:{P}/shop',
       passfile: ['*:*:*:app:{password}', 0o644],
-      expected: /\.pgpass is open to group or others.* chmod 600/,
+      expected: /\.pgpass is accessible to group or others.* chmod 600/,
     },
     {
       conninfo: 'postgres://app@127.0.0.1:{P}/shop',
@@ -217,7 +217,7 @@ const CASES: Readonly<Record<string, readonly Case[]>> = {
     { conninfo: 'postgres://open@127.0.0.1:{S}/shop', expected: at('open', '{S}', false) },
     {
       conninfo: 'postgres://open@127.0.0.1:{S}/shop?sslmode=require',
-      expected: /the server has no TLS, and sslmode=require/,
+      expected: /the server does not support TLS, and sslmode=require/,
     },
     {
       conninfo: `${URL_OF}?sslmode=verify-full`,
@@ -281,11 +281,11 @@ const CASES: Readonly<Record<string, readonly Case[]>> = {
     {
       conninfo: 'postgres://withcert@127.0.0.1:{P}/shop?sslmode=require',
       env: { PGSSLCERT: '{dir}/withcert.crt', PGSSLKEY: '{dir}/readable.key' },
-      expected: /readable\.key \(sslkey\) is open to group or others/,
+      expected: /readable\.key \(sslkey\) is accessible to group or others/,
     },
     {
       conninfo: 'postgres://withcert@127.0.0.1:{P}/shop?sslmode=require&sslcert={dir}/withcert.crt&sslkey={dir}/none',
-      expected: /its key .*none \(sslkey\) does not exist/,
+      expected: /its key .*none \(sslkey\) does not/,
     },
     {
       conninfo: `${URL_OF}?sslmode=require&sslcert={dir}/none`,
@@ -332,7 +332,7 @@ const CASES: Readonly<Record<string, readonly Case[]>> = {
     { conninfo: 'postgres://open@127.0.0.1:{P}/shop?target_session_attrs=prefer-standby', expected: at('open') },
     {
       conninfo: 'postgres://open@127.0.0.1:{S}/shop?target_session_attrs=primary',
-      expected: /is a standby, and target_session_attrs asks for primary\nName the other servers/,
+      expected: /is a standby, but target_session_attrs requires primary\nName the other servers/,
     },
     {
       conninfo: 'postgres://open@127.0.0.1/shop?target_session_attrs=prefer-standby',

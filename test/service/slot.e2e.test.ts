@@ -111,7 +111,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await until(() => logged('slot_wal_exceeded').length > 0, 'it is warned');
     expect(logged('slot_wal_exceeded')[0]).toMatchObject({
       level: 'warn',
-      msg: expect.stringMatching(/room for .* MB more.*a transaction keeps it back, the oldest one is pid \d+/),
+      msg: expect.stringMatching(/room for .* MB more.*a transaction holds it back, the oldest one is pid \d+/),
     });
     expect(await readMetric(metrics, 'sno_slot_given_up_total')).toBe(0);
     await writeWal(48);
@@ -138,7 +138,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(await client.subscribe('queue:2', { since: position as string })).toMatchObject({ reason: 'slot_lost' });
     expect(await readMetric(metrics, 'sno_slot_generation')).toBe(generation + 1);
     expect(await readMetric(metrics, 'sno_slot_lost_total')).toBe(1);
-    expect(logged('slot_lost').at(-1)?.msg).toMatch(/it held .* MB of WAL, and was given up/);
+    expect(logged('slot_lost').at(-1)?.msg).toMatch(/Snö gave up the slot, which held .* MB of WAL/);
     client.cut();
   });
 

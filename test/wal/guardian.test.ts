@@ -114,16 +114,16 @@ test('each line names why WAL is held, and what to do', async () => {
     expect(log[0]?.hint).toMatch(/SNO_SLOT_WAL_POLICY/);
     return log[0]?.msg.split(': ')[1];
   };
-  expect(await cause({ isActive: false })).toBe('nobody reads it');
+  expect(await cause({ isActive: false })).toBe('no process reads it');
   expect(await cause({ unconfirmedBytes: 50 * MB })).toMatch(/Snö is behind/);
-  expect(await cause({})).toBe('a transaction keeps it back, the oldest one is pid 7');
-  expect(await cause({}, { oldestTransaction: async () => undefined })).toMatch(/open transaction kept it back/);
-  expect(await cause({}, { oldestTransaction: () => Promise.reject(new Error('gone')) })).toMatch(/kept it back/);
+  expect(await cause({})).toBe('a transaction holds it back, the oldest one is pid 7');
+  expect(await cause({}, { oldestTransaction: async () => undefined })).toMatch(/open transaction held it back/);
+  expect(await cause({}, { oldestTransaction: () => Promise.reject(new Error('gone')) })).toMatch(/held it back/);
 });
 
 test.each([
-  ['give_up', 1, /is given up/],
-  ['hold', 0, /SNO_SLOT_WAL_POLICY=hold until the disk is full/],
+  ['give_up', 1, /Snö gives it up/],
+  ['hold', 0, /keeps it until the disk is full .SNO_SLOT_WAL_POLICY=hold/],
 ] as const)('at the bound with policy %s', async (policy, reopens, message) => {
   const { measure, log, reopened } = watch({ policy });
   await measure({ heldBytes: 99 * MB });

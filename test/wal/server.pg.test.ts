@@ -144,7 +144,7 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     expect(serverLog.join('\n')).toContain('invalidating');
     expect(consumer.starts[1]).toMatchObject({
       reason: 'slot_lost',
-      loss: expect.stringMatching(/Postgres had given it up/),
+      loss: expect.stringMatching(/Postgres had given up the slot/),
     });
     expect(await generationOf(database)).toBe(generation + 1);
     await insert(database, 4);
@@ -173,7 +173,7 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     await second.stream.stop();
     await writeWal(64);
     const third = await follow(options);
-    expect(third.consumer.starts[0]?.loss).toMatch(/^it held \d+.* MB of WAL, and was given up$/);
+    expect(third.consumer.starts[0]?.loss).toMatch(/^Snö gave up the slot, which held \d+.* MB of WAL$/);
     expect(given).toEqual([expect.toSatisfy((held: number) => held >= 40 * 2 ** 20)]);
     expect(await generationOf(database)).toBe(generation + 1);
     expect(third.consumer.starts[0]?.generation).toBe(generation + 1);
@@ -242,7 +242,7 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     await insert(database, 1);
     await until(() => consumer.ids.length === 1, 'a commit has come');
     expect(consumer.epoch === first.consumer.epoch).toBe(!timesOut);
-    expect(consumer.starts[0]?.loss).toBe(timesOut ? 'Postgres had given it up (idle_timeout)' : undefined);
+    expect(consumer.starts[0]?.loss).toBe(timesOut ? 'Postgres had given up the slot (idle_timeout)' : undefined);
     expect(await generationOf(database)).toBe(generation + Number(timesOut));
   });
 
@@ -281,7 +281,7 @@ describe.each(VERSIONS)('the stream and its server, Postgres %i', (version) => {
     await until(async () => (await effective()) === 'replica', 'decoding is off');
     await insert(database, 3);
     const again = await follow();
-    expect(again.consumer.starts[0]).toMatchObject({ loss: expect.stringMatching(/not there any more/) });
+    expect(again.consumer.starts[0]).toMatchObject({ loss: expect.stringMatching(/did not exist any more/) });
     await insert(database, 4);
     await until(() => again.consumer.ids.length === 1, 'the next commit has come');
     expect([consumer.ids, again.consumer.ids]).toEqual([[2], [4]]);

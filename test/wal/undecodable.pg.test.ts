@@ -78,7 +78,7 @@ describe.each(VERSIONS)('a commit that cannot be decoded, Postgres %i', (version
     await until(() => consumer.ids.includes(2), 'a commit after it has come');
     expect(consumer.ids).toEqual([1, 2]);
     expect(consumer.starts.at(-1)?.loss).toMatch(
-      /could not be read on: Postgres cannot decode the WAL at .*: division by zero/,
+      /could not read on: Postgres cannot decode the WAL at .*: division by zero/,
     );
     expect(consumer.starts.at(-1)?.epoch).not.toBe(consumer.starts[0]?.epoch);
   });

@@ -67,12 +67,12 @@ export async function accessReads(
       const hint =
         columns.length === 0
           ? `no index serves ${String(scan['Filter'] ?? 'its join')}`
-          : `no index begins with a column that is compared there; CREATE INDEX ON ${table.name} (${columns.map((name) => readableName(name)).join(', ')});`;
-      warnings.push(`for each subscription ${view} reads all of ${table.name}: ${hint}`);
+          : `no index begins with a column that the view compares there; CREATE INDEX ON ${table.name} (${columns.map((name) => readableName(name)).join(', ')});`;
+      warnings.push(`for each subscription, ${view} reads all of ${table.name}: ${hint}`);
     }
     return [...new Set(warnings)];
   } catch (error) {
-    return [`${view} cannot be asked: ${(error as Error).message}`];
+    return [`${view} cannot be queried: ${(error as Error).message}`];
   } finally {
     await client.query('rollback to savepoint sno_access; deallocate all');
   }

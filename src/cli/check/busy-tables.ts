@@ -28,10 +28,10 @@ export async function busyTables(
     const checks = `${name} is updated often, and ${view} reads it by a join or subquery`;
     warnings.push(
       isKnown
-        ? `${checks}: the first update of each row since Snö started has all subscribers checked, and so have updates of rows seen ` +
-            `long ago. With the old row in the WAL, only changes of ${columns.map((column) => readableName(column)).join(', ')} do: ` +
+        ? `${checks}: the first update of each row since Snö started makes Snö check all subscribers again, as do updates of rows seen ` +
+            `long ago. If the WAL has the old row, only changes of ${columns.map((column) => readableName(column)).join(', ')} do: ` +
             `ALTER TABLE ${name} REPLICA IDENTITY FULL;`
-        : `${checks}: each update has all subscribers checked. Snö cannot tell which columns decide: the view reads whole rows, ` +
+        : `${checks}: each update makes Snö check all subscribers again. Snö cannot tell which columns decide: the view reads whole rows, ` +
             'generated columns, types of extensions or the time, or it depends on the order of rows (LIMIT, DISTINCT ON, windows). ' +
             `Write the view without these, or move the columns that change often out of ${name}`,
     );

@@ -62,7 +62,7 @@ function refusalOf({ schema, pattern, message, hint }: PathFault): Refusal {
 }
 
 function messagesOnly(isDeclared: boolean): ChannelReport['facts'] {
-  return isDeclared ? [] : [['carries', 'published messages only: there is no channel view']];
+  return isDeclared ? [] : [['carries', 'published messages only: it has no channel view']];
 }
 
 function tableFacts({ table, path }: ChannelView): ChannelReport['facts'] {
@@ -78,5 +78,5 @@ function tableFacts({ table, path }: ChannelView): ChannelReport['facts'] {
 }
 
 function undeclared(pattern: string): string {
-  return `nobody may join: create view channel_access.${quoteIdentifier(pattern)} as select ...`;
+  return `no client may join: create view channel_access.${quoteIdentifier(pattern)} as select ...`;
 }

@@ -45,14 +45,14 @@ function costOf(full: CatalogTable, width: number | undefined, needs: readonly I
   const { schema, name, columns } = full;
   const table = readableName(schema, name);
   const size = width === undefined ? `${columns.length} columns` : `about ${Math.round(width / 100) / 10} kB`;
-  const cost = `with REPLICA IDENTITY FULL, each UPDATE and DELETE of ${table} writes the whole old row to the WAL, of ${size}, besides the new one. `;
+  const cost = `with REPLICA IDENTITY FULL, each UPDATE and DELETE of ${table} writes the whole old row (${size}) to the WAL, besides the new one. `;
   const need = unitedNeed(needs.filter((each) => each.table.oid === full.oid));
   const index = need === undefined ? undefined : indexFor(need);
   if (index !== undefined)
-    return `${cost}A unique index has all that the channels need: ALTER TABLE ${table} REPLICA IDENTITY USING INDEX ${readableName(index.name)};`;
+    return `${cost}A unique index covers all that the channels need: ALTER TABLE ${table} REPLICA IDENTITY USING INDEX ${readableName(index.name)};`;
   return (
     cost +
-    'Where that is too much, or REPACK (CONCURRENTLY) of Postgres 19 is wanted, which refuses FULL: a unique index over the key and the columns of WHERE and placeholders, all NOT NULL, and ' +
+    'If that is too much, or if you want REPACK (CONCURRENTLY) of Postgres 19, which refuses FULL: create a unique index over the key and the columns of WHERE and placeholders, all NOT NULL, and run ' +
     `ALTER TABLE ${table} REPLICA IDENTITY USING INDEX ...`
   );
 }

@@ -74,7 +74,7 @@ export function roomFindings(limits: readonly Limit[], need: Need): readonly Fin
     // whether a WAL sender counts against the role's limit differs by version
     const needed = need.queries + (of === 'role' ? need.replication : 0);
     if (max === undefined || max - others >= needed) return [];
-    const message = `Snö needs up to ${needed} connections, and ${of === 'server' ? 'the server' : `the ${of} ${name}`} allows ${max}, of which others have ${others}`;
+    const message = `Snö needs up to ${needed} connections, and ${of === 'server' ? 'the server' : `the ${of} ${name}`} allows ${max}, of which others use ${others}`;
     return [{ level: 'fail', message, hint: hintOf(limit, needed) }];
   });
   if (short.length > 0) return short;
@@ -88,6 +88,6 @@ export function roomFindings(limits: readonly Limit[], need: Need): readonly Fin
 
 function hintOf({ of, name, others }: Limit, needed: number): string {
   const less = 'or lower SNO_SNAPSHOTS, SNO_ACCESS_QUERIES or SNO_WORKERS.';
-  if (of === 'server') return `Raise max_connections (with a restart), end connections that nobody needs, ${less}`;
+  if (of === 'server') return `Raise max_connections (with a restart), end connections that are not needed, ${less}`;
   return `Run: alter ${of} ${readableName(name)} connection limit ${others + needed}; ${less}`;
 }

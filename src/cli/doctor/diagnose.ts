@@ -77,7 +77,7 @@ const CHECKS: readonly Check[] = [
 
   ({ install }) => {
     const hint = ERRORS.setup_required.hint;
-    if (install.version === undefined) return fail('the database is not set up: there is no schema sno', hint);
+    if (install.version === undefined) return fail('the database is not set up: schema sno is missing', hint);
     return ok(`the database is set up (version ${install.version})`);
   },
 
@@ -86,8 +86,8 @@ const CHECKS: readonly Check[] = [
     return install.eventTrigger
       ? ok('an event trigger puts channel definitions into the WAL')
       : warn(
-          'there is no event trigger: new definitions are found by polling, a moment after their commit, and nobody notices when a materialized view below an access view is refreshed concurrently',
-          'Run `sno setup --apply` as a role that may create event triggers, where the provider allows it.',
+          'the event triggers are missing: Snö finds new definitions by polling, a moment after their commit, and does not notice when a materialized view below an access view is refreshed concurrently',
+          'Run `sno setup --apply` as a role that may create event triggers, if the provider allows it.',
         );
   },
 
@@ -95,7 +95,7 @@ const CHECKS: readonly Check[] = [
     install.version !== undefined && install.eventTrigger && ddl.notAlways.length > 0
       ? warn(
           `event triggers are disabled, or do not fire under session_replication_role = replica: ${ddl.notAlways.join(', ')}`,
-          'Run `sno setup --apply` as their owner. Until then some DDL is noticed seconds after its commit.',
+          'Run `sno setup --apply` as their owner. Until then, Snö notices some DDL seconds after its commit.',
         )
       : [],
 
@@ -103,7 +103,7 @@ const CHECKS: readonly Check[] = [
     ddl.offIn.map((place) =>
       warn(
         `event_triggers is off in: ${place}`,
-        'Set it to on: DDL of sessions without event triggers is noticed seconds after its commit.',
+        'Set it to on: Snö notices DDL of sessions without event triggers only seconds after its commit.',
       ),
     ),
 
@@ -117,7 +117,7 @@ const CHECKS: readonly Check[] = [
 
   ({ publication }, { publication: name }) =>
     publication === undefined
-      ? fail(`there is no publication ${name}`, ERRORS.setup_required.hint)
+      ? fail(`the publication ${name} does not exist`, ERRORS.setup_required.hint)
       : ok(`the publication ${name} has ${counted(publication.tables, 'table')}`),
 
   ({ otherPublications }) =>
@@ -125,7 +125,7 @@ const CHECKS: readonly Check[] = [
       tables === null
         ? warn(
             `another Snö's publication is missing: ${name}`,
-            `If nothing reads it any more: delete from sno.publications where name = ${quoteLiteral(name)};`,
+            `If no Snö uses it any more: delete from sno.publications where name = ${quoteLiteral(name)};`,
           )
         : ok(`another Snö's publication, ${name}, has ${counted(tables, 'table')}`),
     ),
@@ -137,8 +137,8 @@ const CHECKS: readonly Check[] = [
       .filter(({ active, retainedBytes }) => !active && retainedBytes > FOREIGN_SLOT_BYTES)
       .map(({ name, retainedBytes }) =>
         warn(
-          `nobody reads the slot ${name}, and it holds ${sizeText(retainedBytes)} of WAL`,
-          `If nobody needs it: select pg_drop_replication_slot(${quoteLiteral(name)});`,
+          `no process reads the slot ${name}, and it holds ${sizeText(retainedBytes)} of WAL`,
+          `If it is not needed: select pg_drop_replication_slot(${quoteLiteral(name)});`,
         ),
       ),
 
@@ -154,11 +154,11 @@ const CHECKS: readonly Check[] = [
         slotWalPolicy === 'give_up' && slotWalBytes > 0
           ? 'SNO_SLOT_WAL_BYTES bounds it only while Snö runs'
           : 'nothing bounds it';
-      return warn(`max_slot_wal_keep_size is -1: a slot that nobody reads fills the disk, and ${own}`, hint);
+      return warn(`max_slot_wal_keep_size is -1: a slot that no process reads fills the disk, and ${own}`, hint);
     }
     if (slotKeepBytes <= slotWalBytes) {
       return warn(
-        `max_slot_wal_keep_size is ${sizeText(slotKeepBytes)}, not more than SNO_SLOT_WAL_BYTES (${sizeText(slotWalBytes)}): Postgres gives the slot up before Snö would`,
+        `max_slot_wal_keep_size is ${sizeText(slotKeepBytes)}, not more than SNO_SLOT_WAL_BYTES (${sizeText(slotWalBytes)}): Postgres gives up the slot before Snö does`,
         `${hint} Or lower SNO_SLOT_WAL_BYTES.`,
       );
     }
@@ -168,8 +168,8 @@ const CHECKS: readonly Check[] = [
   ({ slotIdleTimeoutSeconds }) =>
     slotIdleTimeoutSeconds > 0
       ? warn(
-          `idle_replication_slot_timeout is ${slotIdleTimeoutSeconds} s: the slot is lost when Snö stands still for longer`,
-          'Set it to 0, or to more than the longest stop of Snö that you plan with.',
+          `idle_replication_slot_timeout is ${slotIdleTimeoutSeconds} s: the slot is lost if Snö is stopped for longer`,
+          'Set it to 0, or to more than the longest planned stop of Snö.',
         )
       : [],
 
@@ -187,7 +187,7 @@ const CHECKS: readonly Check[] = [
       ? []
       : warn(
           `SNO_DATABASE_URL or PGOPTIONS sets statement_timeout to ${statementTimeoutMs} ms: snapshots of large channels may be cut off`,
-          'Take it out there, or give it minutes.',
+          'Remove it there, or set it to several minutes.',
         ),
 
   ({ transactions, idleTransactionTimeoutMs }) => {
@@ -197,7 +197,7 @@ const CHECKS: readonly Check[] = [
       return ok(`no transaction is older than 5 min (idle_in_transaction_session_timeout is ${timeout})`);
     return old.map(({ who, ageSeconds, end }) =>
       warn(
-        `a transaction has been open for ${Math.round(ageSeconds / 60)} min (${who}): it holds WAL back and blocks the making of a slot`,
+        `a transaction has been open for ${Math.round(ageSeconds / 60)} min (${who}): it holds WAL back, and no slot can be created before it ends`,
         `End it: ${end}; and set idle_in_transaction_session_timeout, which is ${timeout}.`,
       ),
     );
@@ -206,8 +206,8 @@ const CHECKS: readonly Check[] = [
   ({ walDirectoryBytes }) =>
     ok(
       walDirectoryBytes === undefined
-        ? 'the size of the WAL on disk is not shown to this role (grant pg_monitor to see it)'
-        : `the WAL takes ${sizeText(walDirectoryBytes)} on disk; how much is free, SQL cannot tell`,
+        ? 'this role may not see the size of the WAL on disk (grant pg_monitor to see it)'
+        : `the WAL takes ${sizeText(walDirectoryBytes)} on disk; SQL cannot tell how much is free`,
     ),
 ];
 
@@ -220,10 +220,10 @@ function slotFinding(own: SlotFacts | undefined, { used, max, database }: Facts[
   if (own === undefined) {
     return used < max
       ? warn(
-          `there is no slot ${slot} yet (${used} of ${max} are in use)`,
-          '`sno setup --apply` makes it, or `sno start`.',
+          `the slot ${slot} does not exist yet (${used} of ${max} slots are in use)`,
+          '`sno setup --apply` or `sno start` creates it.',
         )
-      : failAs('slots_exhausted', `there is no slot ${slot}, and all ${max} are in use`);
+      : failAs('slots_exhausted', `the slot ${slot} does not exist, and all ${max} slots are in use`);
   }
   if (own.plugin !== 'pgoutput' || own.database !== database) {
     return failAs(
@@ -232,7 +232,7 @@ function slotFinding(own: SlotFacts | undefined, { used, max, database }: Facts[
     );
   }
   if (own.walStatus === 'lost')
-    return fail(`the slot ${slot} is lost`, 'The next `sno start` makes a new one, and every subscriber is reset.');
+    return fail(`the slot ${slot} is lost`, 'The next `sno start` creates a new one and resets every subscriber.');
   const held = `holds ${sizeText(own.retainedBytes)} of WAL`;
   if (own.walStatus === 'unreserved') {
     return warn(`the slot ${slot} ${held} and is about to be lost`, 'Start Snö, or raise max_slot_wal_keep_size.');
@@ -241,8 +241,8 @@ function slotFinding(own: SlotFacts | undefined, { used, max, database }: Facts[
   if (slotWalBytes > 0 && own.retainedBytes >= slotWalBytes) {
     const next =
       slotWalPolicy === 'give_up'
-        ? 'Snö gives it up, and resets its subscribers'
-        : 'it is kept: SNO_SLOT_WAL_POLICY=hold';
+        ? 'Snö gives it up and resets its subscribers'
+        : 'Snö keeps it: SNO_SLOT_WAL_POLICY=hold';
     return fail(
       `the slot ${slot} ${held}, beyond SNO_SLOT_WAL_BYTES (${sizeText(slotWalBytes)}): ${next}`,
       'Start Snö if it is stopped, end the transactions that are named below, or raise the setting.',
@@ -250,11 +250,11 @@ function slotFinding(own: SlotFacts | undefined, { used, max, database }: Facts[
   }
   if (!own.active && own.retainedBytes > 2 * wanted.replayWalBytes) {
     return warn(
-      `nobody reads the slot ${slot}, and it ${held}`,
+      `no process reads the slot ${slot}, and it ${held}`,
       `Start Snö, or give up the history: select pg_drop_replication_slot(${quoteLiteral(slot)});`,
     );
   }
-  return ok(`the slot ${slot} is ${own.active ? 'being read' : 'there'} and ${held}`);
+  return ok(`the slot ${slot} ${own.active ? 'is being read' : 'exists'} and ${held}`);
 }
 
 function versionText(version: number): string {

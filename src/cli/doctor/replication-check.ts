@@ -18,7 +18,7 @@ export async function replicationFinding(
     const isRunning = isStreaming && error.code === 'slots_exhausted';
     return {
       level: isRunning ? 'warn' : 'fail',
-      message: `no ${isRunning ? 'second ' : ''}replication connection can be opened: ${error.message}`,
+      message: `cannot open a ${isRunning ? 'second ' : ''}replication connection: ${error.message}`,
       hint: error.hint,
     };
   }

@@ -20,13 +20,13 @@ const PASSING: ReadonlySet<string> = new Set(['try_again', 'overloaded', 'token_
 
 const TOKEN_EXPIRED: Failure = {
   code: 'token_expired',
-  message: 'The token has expired, and no new one is to be had.',
+  message: 'The token has expired, and the client has no way to get a new one.',
 };
 
 export const ENDINGS = {
-  access_revoked: 'The access view has no row for this channel and this token any more.',
-  access_undeclared: 'The access view was dropped. The channel is joined again when there is one that allows it.',
-  channel_dropped: 'The channel view was dropped. The channel is joined again when there is one.',
+  access_revoked: 'The access view no longer has a row for this channel and this token.',
+  access_undeclared: 'The access view was dropped. The client joins the channel again once an access view allows it.',
+  channel_dropped: 'The channel view was dropped. The client joins the channel again once the view exists.',
 } as const;
 
 /** The handles' state is void. Handles that hold state are told. */

@@ -184,7 +184,7 @@ function disconnect(turn: Turn, why: Failure): void {
 export function expire(turn: Turn): void {
   const { phase, patience, probing } = turn.link;
   if (!probing || phase !== 'open') turn.link = { ...turn.link, patience: Math.min(patience * 2, PATIENCE_MAX) };
-  lose(turn, failure('connection_silent', `Nothing came from the server in time (${phase}).`), false);
+  lose(turn, failure('connection_silent', `The server sent nothing in time (${phase}).`), false);
 }
 
 export function reconnect(turn: Turn): void {

@@ -173,7 +173,7 @@ const RECEIVERS: {
     const { channel, parts, snapshot, early } = known;
     const isSnapshot = known.asked === 'snapshot';
     if (parts.length > 0 || isSnapshot !== known.snapshotWhole) {
-      turn.broken = `${channel} was subscribed before its snapshot or a commit was whole`;
+      turn.broken = `${channel} was subscribed before its snapshot or a commit was complete`;
       return known;
     }
     const rows = isSnapshot ? snapshot.flat() : undefined;

@@ -102,7 +102,7 @@ async function send(sql: string): Promise<Outcome> {
     if (response.ok) return answer as Outcome;
     return { ok: false, error: { message: (answer as { message: string }).message } };
   } catch {
-    return { ok: false, error: { message: 'the demo does not answer: has it been stopped?' } };
+    return { ok: false, error: { message: 'the demo does not answer: was it stopped?' } };
   }
 }
 

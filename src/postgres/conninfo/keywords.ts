@@ -32,7 +32,7 @@ const NODE_KEEPALIVES = 'Node sends up to 10 keepalives, a second apart';
 const sslmode: Check = (value) => {
   const problem = oneOf('disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full')(value);
   if (problem === undefined || value !== 'no-verify') return problem;
-  return `${problem}; no-verify is a word of node-postgres for what is called require here`;
+  return `${problem}; no-verify is the name in node-postgres for require`;
 };
 
 export const KEYWORDS: Readonly<Record<string, Keyword>> = {
@@ -74,7 +74,7 @@ export const KEYWORDS: Readonly<Record<string, Keyword>> = {
     variable: 'PGSSLCERTMODE',
     check: (value) =>
       value === 'require'
-        ? 'is not supported: Node does not tell whether the server asked for the certificate'
+        ? 'is not supported: Node does not report whether the server asked for the certificate'
         : oneOf('disable', 'allow')(value),
   },
   sslrootcert: { variable: 'PGSSLROOTCERT' },
@@ -92,7 +92,7 @@ export const KEYWORDS: Readonly<Record<string, Keyword>> = {
   channel_binding: { variable: 'PGCHANNELBINDING', check: oneOf('disable', 'prefer', 'require') },
   require_auth: {
     variable: 'PGREQUIREAUTH',
-    check: refused('channel_binding=require or sslmode=verify-full keep the password from a false server'),
+    check: refused('channel_binding=require or sslmode=verify-full protects the password from a fake server'),
   },
   requirepeer: {
     variable: 'PGREQUIREPEER',

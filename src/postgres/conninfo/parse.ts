@@ -52,12 +52,12 @@ function hostsOf(authority: string): [hosts: string, ports: string] {
     if (item.startsWith('[')) {
       const match = /^\[([^\]]+)\](?::(.*))?$/.exec(item);
       if (match === null)
-        throw invalid("an IPv6 address in the URI stands between '[' and ']', and ':' and the port follow");
+        throw invalid("write an IPv6 address in the URI between '[' and ']', followed by ':' and the port");
       hosts.push(match[1] as string);
       ports.push(match[2] ?? '');
       continue;
     }
-    if (item.includes('@')) throw invalid(`the host of the URI holds an '@': ${CREDENTIALS}`);
+    if (item.includes('@')) throw invalid(`the host of the URI contains '@': ${CREDENTIALS}`);
     const colon = item.indexOf(':');
     hosts.push(colon < 0 ? item : item.slice(0, colon));
     ports.push(colon < 0 ? '' : item.slice(colon + 1));
@@ -72,7 +72,7 @@ function putQuery(pairs: Pairs, query: string): void {
     const [name = '', value, ...more] = item.split('=');
     const keyword = decode(name, 'the name of a parameter');
     if (value === undefined) throw invalid(`the parameter ${shownName(keyword)} of the URI lacks '=' and a value`);
-    if (more.length > 0) throw invalid(`the value of ${shownName(keyword)} in the URI holds a '=': write it as %3D`);
+    if (more.length > 0) throw invalid(`the value of ${shownName(keyword)} in the URI contains '=': write it as %3D`);
     const decoded = decode(value, keyword);
     // As JDBC writes it.
     if (keyword === 'ssl' && decoded === 'true') pairs.set('sslmode', 'require');
@@ -83,7 +83,7 @@ function putQuery(pairs: Pairs, query: string): void {
 function decode(text: string, what: string): string {
   if (!text.includes('%')) return text;
   if (/%(?![0-9a-f]{2})/i.test(text))
-    throw invalid(`in ${shownName(what)} a '%' stands without two hexadecimal digits: ${CREDENTIALS}`);
+    throw invalid(`in ${shownName(what)} a '%' is not followed by two hexadecimal digits: ${CREDENTIALS}`);
   if (text.includes('%00')) throw invalid(`in ${shownName(what)} a %00 is not allowed`);
   const bytes = Buffer.from(
     text.replace(/%([0-9a-f]{2})|[^%]+/gi, (part, hex?: string) => hex ?? Buffer.from(part).toString('hex')),
@@ -122,5 +122,5 @@ function pairsFault(rest: string, count: number): SnoError {
     );
   const keyword = /^\s*([^\s=]+)\s*=\s*'/.exec(rest)?.[1];
   if (keyword !== undefined) return invalid(`the quoted value of ${shownName(keyword)} has no end`);
-  return invalid("a word stands without '=': a value with spaces stands between single quotes, as in password='a b'");
+  return invalid("a word has no '=': put a value with spaces in single quotes, as in password='a b'");
 }

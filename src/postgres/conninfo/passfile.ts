@@ -21,7 +21,7 @@ export function passwordFrom(file: string, login: Login): Found {
     const stats = statSync(file);
     if (!stats.isFile()) return { ignored: `the password file ${file} is not a plain file` };
     if (process.platform !== 'win32' && (stats.mode & OTHERS) !== 0)
-      return { ignored: `the password file ${file} is open to group or others, and so ignored: chmod 600 it` };
+      return { ignored: `the password file ${file} is accessible to group or others, so it is ignored: chmod 600 it` };
     text = readFileSync(file, 'utf8');
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;

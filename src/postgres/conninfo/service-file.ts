@@ -21,7 +21,7 @@ export function readService(name: string, file: string | undefined, environment:
     const pairs = text === undefined ? undefined : sectionOf(text, name, each);
     if (pairs !== undefined) return { file: each, pairs };
   }
-  throw invalid(`the service ${name} stands neither in ${files.join(' nor in ')}`);
+  throw invalid(`the service ${name} is missing in the service files: ${files.join(', ')}`);
 }
 
 function textOf(file: string): string | undefined {
@@ -50,7 +50,7 @@ function sectionOf(text: string, name: string, file: string): Pairs | undefined 
     const place = `line ${index + 1} of the service file ${file}`;
     if (line.startsWith('ldap')) throw invalid(`${place}: Snö does not ask LDAP servers`);
     if (equals < 0 || keyword === 'service' || keyword === 'servicefile')
-      throw invalid(`${place}: must be keyword=value, of another keyword than service`);
+      throw invalid(`${place}: must be keyword=value, and the keyword must not be service`);
     if (!pairs.has(keyword)) pairs.set(keyword, line.slice(equals + 1));
   }
   return pairs;

@@ -116,7 +116,7 @@ function hostsOf(hosts: string, addresses: string, ports: string): Host[] {
     if (address !== '' && isIP(address) === 0)
       throw invalid('hostaddr must be an IP address, or several with commas between');
     if (name.startsWith('@'))
-      throw invalid('host names an abstract unix socket, which Snö does not know: name the folder of the socket');
+      throw invalid('host names an abstract unix socket, which Snö does not support: name the folder of the socket');
     return { name, address: address || name || socketFolder(port), port };
   });
 }
@@ -125,7 +125,7 @@ function portOf(text: string): number {
   const port = text === '' ? PORT : /^\s*\d{1,5}\s*$/.test(text) ? Number(text) : 0;
   if (port >= 1 && port <= 65_535) return port;
   throw invalid(
-    "the port must be a number from 1 to 65535; where a part of the password stands there, percent-encode it: '/' as %2F, '@' as %40",
+    "the port must be a number from 1 to 65535; if it is a part of the password, percent-encode it: '/' as %2F, '@' as %40",
   );
 }
 

@@ -39,7 +39,7 @@ export function tlsOf(get: Get, environment: NodeJS.ProcessEnv): Tls {
   const mode = get('sslmode')?.value ?? (isSystem ? 'verify-full' : 'prefer');
   if (isSystem && mode !== 'verify-full')
     throw invalid(
-      `sslmode=${mode} is too weak for sslrootcert=system: everybody can have such a certificate; use verify-full`,
+      `sslmode=${mode} is too weak for sslrootcert=system: anyone can get such a certificate; use verify-full`,
     );
   const isDirect = get('sslnegotiation')?.value === 'direct';
   const order = ORDER[mode] ?? [true];
@@ -134,13 +134,13 @@ function clientCertificate(get: Get, folder: string, mode: string): ConnectionOp
   const given = get('sslkey')?.value ?? '';
   const file = given === '' ? join(folder, 'postgresql.key') : given;
   if (process.platform !== 'win32' && !existsSync(file) && /^\w+:/.test(file))
-    throw invalid('sslkey names an engine, which Snö does not know: name a file');
+    throw invalid('sslkey names an engine, which Snö does not support: name a file');
   if (!existsSync(file))
-    throw invalid(`there is a client certificate (sslcert), and its key ${file} (sslkey) does not exist`);
+    throw invalid(`the client certificate (sslcert) exists, but its key ${file} (sslkey) does not`);
   const { mode: bits, uid } = statSync(file);
   // libpq's rule: a group may read a key that root owns.
   if (process.platform !== 'win32' && (bits & (uid === 0 ? 0o037 : 0o077)) !== 0)
-    throw invalid(`the key ${file} (sslkey) is open to group or others: chmod 600 it, or 640 where root owns it`);
+    throw invalid(`the key ${file} (sslkey) is accessible to group or others: chmod 600 it, or 640 if root owns it`);
   const passphrase = get('sslpassword')?.value;
   return { cert, key: read(file, 'sslkey'), ...(passphrase === undefined ? {} : { passphrase }) };
 }
