@@ -20,7 +20,7 @@ const write: fc.Arbitrary<Write> = fc.oneof(
     .map((text) => ({ bytes: Buffer.from(text), apply: (target: Bytes) => target.utf8(text) })),
 );
 
-test('what was written is there, in order, however small the buffer began', () => {
+test('holds the written bytes in order, however small the buffer began', () => {
   fc.assert(
     fc.property(fc.array(write), fc.integer({ min: 1, max: 64 }), (writes, capacity) => {
       const target = new Bytes(capacity);
@@ -30,7 +30,7 @@ test('what was written is there, in order, however small the buffer began', () =
   );
 });
 
-test('clear forgets the content and gives back a buffer that grew too large', () => {
+test('clear forgets the content, and releases a buffer that has become too large', () => {
   const target = new Bytes(8);
   target.append(Buffer.alloc(1_000, 1));
   const grown = target.buffer;

@@ -1,4 +1,7 @@
-/** Settings: any value is taken as its form says, or refused by an error that names the setting and tells no secret. */
+/**
+ * Settings: any value is read by its form, or refused by an error that names the setting and shows
+ * no secret.
+ */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
@@ -39,7 +42,7 @@ const name = fc.oneof(
 );
 
 test(
-  'settings',
+  'settings are read or refused, whatever their values',
   () => {
     const { numRuns, seed } = fuzz(2_500);
     fc.assert(
@@ -58,7 +61,7 @@ test(
           for (const [each, text] of given) {
             const isSecret =
               each === 'DATABASE_URL' || (SETTINGS[each as SettingName] as Setting | undefined)?.secret === true;
-            // where no other setting was given the same
+            // unless another setting was given the same value
             if (isSecret && text.length > 20 && given.filter(([, other]) => other.includes(text)).length === 1)
               expect(error.message).not.toContain(text);
           }

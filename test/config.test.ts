@@ -24,7 +24,7 @@ function refusal(read: () => unknown): SnoError {
 }
 
 describe('defaults', () => {
-  test('hold without any variable', () => {
+  test('apply without any variable', () => {
     expect(readSettings({})).toEqual({
       SNO_SLOT: 'sno',
       SNO_SLOT_WAL_BYTES: 8 * 1024 ** 3,
@@ -77,11 +77,11 @@ describe('defaults', () => {
     });
   });
 
-  test('serve where a variable is empty', () => {
+  test('apply if a variable is empty', () => {
     expect(readSettings({ SNO_PORT: '', SNO_JWT_SECRET: '' }).SNO_PORT).toBe(8443);
   });
 
-  test.each(SETTING_NAMES)('%s: the default, where there is one, has the right form', (name) => {
+  test.each(SETTING_NAMES)('%s: the default, if there is one, is valid', (name) => {
     const { form, fallback }: Setting = SETTINGS[name];
     if (fallback !== undefined) expect(form.schema.safeParse(fallback).success).toBe(true);
   });
@@ -222,7 +222,7 @@ describe('bad values', () => {
     ['SNO_PROT', '1'],
     ['SNO_', 'x'],
   ];
-  test.each(BAD)('%s=%s is an error that names it', (name, value) => {
+  test.each(BAD)('%s=%s is refused by an error that names the setting', (name, value) => {
     const error = refusal(() => readSettings({ [name]: value }));
     expect(error.code).toBe('setting_invalid');
     expect(error.message).toMatch(new RegExp(`^${name}: `));
@@ -234,16 +234,16 @@ describe('bad values', () => {
     ['https://Example.com/app', 'browsers send it as https://example.com'],
     ['https://*.Example.com', 'browsers send it as https://*.example.com'],
     ['wss://example.com', 'use the origin of the page: https://example.com'],
-  ])('the origin %s is refused with the reason', (origin, reason) => {
+  ])('refuses the origin %s with the reason', (origin, reason) => {
     const { message } = refusal(() => readSettings({ SNO_ALLOWED_ORIGINS: `https://a.example,${origin}` }));
     expect(message).toContain(`${JSON.stringify(origin)}: ${reason}`);
   });
 
-  test('every setting has a bad value in the table', () => {
+  test('the table has an invalid value for every setting', () => {
     expect(SETTING_NAMES.filter((name) => !BAD.some(([bad]) => bad === name))).toEqual([]);
   });
 
-  test('all of them are named at once, in order', () => {
+  test('reports all invalid settings at once, in order', () => {
     const { message } = refusal(() => readSettings({ SNO_PORT: 'x', SNO_SLOT: 'Y', SNO_LOGLEVEL: 'info' }));
     expect(message).toBe(
       [
@@ -254,7 +254,7 @@ describe('bad values', () => {
     );
   });
 
-  test('no secret is ever printed', () => {
+  test('prints no secret', () => {
     const { message } = refusal(() =>
       readSettings({ SNO_DATABASE_URL: 'mysql://u:hunter2@h/d', SNO_JWT_SECRET: 'hunter2' }),
     );
@@ -289,7 +289,7 @@ describe('contradictions', () => {
     { SNO_ADMIN_HOST: '127.0.0.2' },
     { SNO_ADMIN_HOST: '0.0.0.0', SNO_ADMIN_TOKEN: 'a.token.of.the.admin', SNO_TLS: 'off' },
     { SNO_ADMIN_HOST: '::', SNO_ADMIN_TOKEN: 'a.token.of.the.admin', SNO_TLS_CERT: 'a.pem', SNO_TLS_KEY: 'b.pem' },
-  ])('none in %o', (environment) => {
+  ])('accepts %o', (environment) => {
     expect(() => readSettings(environment)).not.toThrow();
   });
 });
@@ -300,7 +300,7 @@ describe('flags', () => {
     expect(new Set(SETTING_NAMES.map(flagOf)).size).toBe(SETTING_NAMES.length);
   });
 
-  test('override the environment, even a bad one', () => {
+  test('override the environment, even an invalid value', () => {
     expect(readSettings({ SNO_PORT: 'x' }, { SNO_PORT: '1' }).SNO_PORT).toBe(1);
   });
 
@@ -311,14 +311,14 @@ describe('flags', () => {
 });
 
 describe('the database', () => {
-  test('is DATABASE_URL where SNO_DATABASE_URL is not set', () => {
+  test('is DATABASE_URL if SNO_DATABASE_URL is not set', () => {
     expect(databaseUrl(readSettings({ DATABASE_URL: 'postgres://a/b' }))).toBe('postgres://a/b');
     expect(databaseUrl(readSettings({ DATABASE_URL: 'postgres://a/b', SNO_DATABASE_URL: 'postgres://c/d' }))).toBe(
       'postgres://c/d',
     );
   });
 
-  test('is asked for by name where it is needed and not set', () => {
+  test('is asked for by name if it is needed and not set', () => {
     expect(refusal(() => databaseUrl(readSettings({}))).message).toMatch(/^SNO_DATABASE_URL: /);
   });
 });
@@ -327,6 +327,6 @@ test.each([
   ['8GB', '256MB', 8 * 1024 ** 3],
   ['1MB', '256MB', 512 * 1024 ** 2],
   ['0', '256MB', 0],
-])('a slot may hold %s of WAL, with %s for replay: in the end %d bytes', (bound, replay, bytes) => {
+])('with SNO_SLOT_WAL_BYTES %s and %s for replay, a slot may hold %d bytes of WAL', (bound, replay, bytes) => {
   expect(slotWalBytes(readSettings({ SNO_SLOT_WAL_BYTES: bound, SNO_REPLAY_WAL_BYTES: replay }))).toBe(bytes);
 });

@@ -1,4 +1,4 @@
-/** The end of a token is kept whatever the clocks do. */
+/** Tokens expire on time, whatever the clocks do. */
 import { beforeEach, expect, test } from 'vitest';
 import { Deadlines } from '../src/deadlines.ts';
 import { SteadyClock } from '../src/steady-clock.ts';
@@ -25,7 +25,7 @@ beforeEach(() => {
 
 const at = (name: string, ms: number) => deadlines.at(wall + ms, () => void called.push(name));
 
-/** Time passes for both clocks, and timers fire. */
+/** Advances both clocks, and fires timers. */
 function pass(ms: number): void {
   for (const end = monotonic + ms; monotonic < end; ) {
     const next = Math.min(end, ...timers.map((timer) => timer.at));
@@ -37,7 +37,7 @@ function pass(ms: number): void {
   }
 }
 
-test('each deadline calls back once, at its moment and in order', () => {
+test('each deadline calls back once, on time and in order', () => {
   at('second', 90_000);
   at('first', 60_000);
   at('with the first', 60_000);
@@ -53,7 +53,7 @@ test('each deadline calls back once, at its moment and in order', () => {
   expect(timers).toEqual([]);
 });
 
-test('a suspend: what is due is called back by the next look, or within a second', () => {
+test('after a suspend, expired deadlines call back at the next check, or within a second', () => {
   at('end', 60_000);
   wall += HOUR_MS;
   deadlines.check();
@@ -79,7 +79,7 @@ test('a wall clock that is set back delays nothing', () => {
   expect(called).toEqual(['end', 'after that']);
 });
 
-test('a wall clock that is set on and back ends early what began before, and nothing else', () => {
+test('a wall clock that is set forward and back ends only earlier deadlines early', () => {
   at('before', 60_000);
   wall += HOUR_MS;
   deadlines.check();
@@ -92,14 +92,14 @@ test('a wall clock that is set on and back ends early what began before, and not
   expect(called).toEqual(['before', 'after']);
 });
 
-test('a deadline that has passed calls back at once, one that is years away does not', () => {
+test('a past deadline calls back at once, and one in many years does not', () => {
   at('passed', -1);
   at('far', 100 * 365 * 24 * HOUR_MS);
   pass(1);
   expect(called).toEqual(['passed']);
 });
 
-test('a callback may cancel and set others', () => {
+test('a callback may cancel and set deadlines', () => {
   const cancel = at('never', 60_000);
   deadlines.at(wall + 50_000, () => {
     cancel();
@@ -111,7 +111,7 @@ test('a callback may cancel and set others', () => {
   expect(called).toEqual(['later']);
 });
 
-test('the steady clock goes on through a suspend and does not go back', () => {
+test('the steady clock advances through a suspend and never goes back', () => {
   const clock = new SteadyClock(
     () => wall,
     () => monotonic,

@@ -1,4 +1,7 @@
-/** Compressed frames: what is unpacked is the frame; they are never larger, and nothing small or large is lost. */
+/**
+ * Compressed frames: unpacking returns the frame. They are never larger, and texts of any size
+ * survive.
+ */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Entry } from '../src/commit/entry.ts';
@@ -10,7 +13,7 @@ import { textFrame } from '../src/websocket/frame.ts';
 import { FrameReader } from './support/frames.ts';
 import { payloadOf } from './support/payloads.ts';
 
-/** Repeated, so that every size of header and of window is met. */
+/** Repeated texts, so that every size of header and of window occurs. */
 const text = fc
   .tuple(fc.string({ unit: 'grapheme', maxLength: 400 }), fc.integer({ min: 1, max: 300 }))
   .map(([piece, times]) => piece.repeat(times));
@@ -22,7 +25,7 @@ const read = (...frames: readonly Buffer[]) => {
 
 const slab = new Slab();
 
-test('side by side they are read back as they were, by whichever thread they were made', async () => {
+test('are read back unchanged, whichever thread made them', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(text, { minLength: 1, maxLength: 4 }), async (texts) => {
       const frames = texts.map((text) => textFrame(text));
@@ -32,7 +35,7 @@ test('side by side they are read back as they were, by whichever thread they wer
       expect(read(...now).messages).toEqual(texts);
       for (const [index, frame] of frames.entries()) {
         expect(now[index]?.length).toBeLessThanOrEqual(frame.length);
-        // a frame that gains nothing is the same buffer, and not marked as compressed
+        // a frame that compression does not shrink is the same buffer, and not marked as compressed
         if (now[index]?.length === frame.length) expect(now[index]).toBe(frame);
       }
     }),
@@ -52,9 +55,9 @@ const entryOf = (bytes: number): Entry => ({
 
 test.each([
   ['off', 0, 10_000, 0],
-  ['smaller than is worth it', 512, 500, 0],
-  ['worth it', 512, 600, 1],
-  ['so large that it would hold the others up', 512, 70_000, 0],
+  ['too small to compress', 512, 500, 0],
+  ['large enough', 512, 600, 1],
+  ['too large to compress without delaying others', 512, 70_000, 0],
 ])('%s', (_what, bytesMin, bytes, count) => {
   let deflated = 0;
   const encoding = new Deflated({ bytesMin, forms: new EncodedForms(1_000_000), deflated: () => deflated++ });
@@ -65,7 +68,7 @@ test.each([
   expect(read(frame).messages).toEqual(read(frameOf(entry.payload)).messages);
 });
 
-test('a large frame of a snapshot is compressed too, but not one of any size', async () => {
+test('compresses a large frame of a snapshot, but not beyond a limit', async () => {
   const encoding = new Deflated({ bytesMin: 512, forms: new EncodedForms(0), deflated: () => {} });
   const large = payloadOf('ab'.repeat(200_000));
   expect(read(await encoding.snapshot(large)).messages).toEqual(read(frameOf(large)).messages);
@@ -74,7 +77,7 @@ test('a large frame of a snapshot is compressed too, but not one of any size', a
   expect(await encoding.snapshot(huge)).toBe(frameOf(huge));
 });
 
-test('copies are kept within their bound, the newest; what was dropped is made again', () => {
+test('keeps the newest copies within their bound, and makes dropped ones again', () => {
   const made: number[] = [];
   const forms = new EncodedForms(2_000);
   const encoding = new Deflated({ bytesMin: 1, forms, deflated: (before) => made.push(before) });

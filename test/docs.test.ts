@@ -1,4 +1,7 @@
-/** docs/settings.md, docs/errors.md and docs/expressions.md are generated from the code. `npm run docs` writes them. */
+/**
+ * docs/settings.md, docs/errors.md and docs/expressions.md are generated from the code.
+ * `npm run docs` writes them.
+ */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { flagOf, SETTING_GROUPS, type Setting, type SettingName } from '../src/config/config.ts';
@@ -76,7 +79,7 @@ test.each([
   await expect(page()).toMatchFileSnapshot(`../docs/${file}`);
 });
 
-test('docs/security.md lists every limit, with settings and codes that exist, and a test that meets it', () => {
+test('docs/security.md lists every limit, with settings and codes that exist, and a test that reaches it', () => {
   const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
   const rows = [...read('docs/security.md').matchAll(/^\| `(\w+)` \| (.+) \| (.+) \| (.*)\|$/gm)];
   expect(rows.map(([, limit]) => limit)).toEqual([...LIMITS]);

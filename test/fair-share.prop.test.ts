@@ -1,4 +1,4 @@
-/** One address may fill a shared queue, and keeps no other out of it. */
+/** An address may fill a shared queue, but keeps no other address out of it. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { FairShare } from '../src/fair-share.ts';
@@ -22,7 +22,7 @@ test('one address fills the queue, then others take their share of it', () => {
   expect(share.enter(13, 'a')).toEqual({ isIn: true });
 });
 
-test('an item that another address shares counts as of the lighter one', () => {
+test('an item shared with another address counts for the address with fewer items', () => {
   const share = new FairShare<number>(3);
   for (let item = 0; item < 3; item++) share.enter(item, 'a');
   share.give(2, 'b');
@@ -32,7 +32,7 @@ test('an item that another address shares counts as of the lighter one', () => {
   expect(counts(share)).toEqual([2, 1, 0, 0]);
 });
 
-test('an item moves to another address, and is served by the turn of that', () => {
+test("an item that moves to another address is served in that address's turn", () => {
   const share = new FairShare<number>(10);
   for (const item of [1, 2, 3]) share.enter(item, 'a');
   share.enter(4, 'b');
@@ -47,7 +47,7 @@ test('an item moves to another address, and is served by the turn of that', () =
   expect(served).toEqual([1, 4, 2, 3]);
 });
 
-test('whatever waits: each address is served as often as every other that has items, and its oldest first', () => {
+test('each address is served as often as every other that has items, and its oldest item first', () => {
   const step = fc.oneof(
     { weight: 2, arbitrary: fc.constantFrom('a', 'b', 'c', undefined) },
     { weight: 1, arbitrary: fc.constant('serve' as const) },
@@ -56,7 +56,7 @@ test('whatever waits: each address is served as often as every other that has it
     fc.property(fc.array(step, { maxLength: 200 }), fc.nat(4), (steps, unready) => {
       const turns = new RoundRobin<number>();
       const waiting = new Map<number, string>();
-      /** By address, how many items of others were served while one of its own was ready. */
+      /** By address: how many items of others were served while one of its own was ready. */
       const passed = new Map<string, Map<string, number>>();
       const isReady = (item: number) => item % 5 !== unready;
       steps.forEach((address, item) => {
@@ -89,7 +89,7 @@ test('whatever waits: each address is served as often as every other that has it
   );
 });
 
-test('whatever comes and goes: never more than the bound, and an address is refused only at its share', () => {
+test('the queue never exceeds its bound, and an address is refused only at its share', () => {
   const step = fc.record({ address: fc.constantFrom('a', 'b', 'c', 'd'), leaves: fc.option(fc.nat(200)) });
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 12 }), fc.array(step, { maxLength: 200 }), (max, steps) => {

@@ -7,7 +7,10 @@ import { frameOf } from '../src/gateway/sno/encodings.ts';
 import { FRAME_HEADER_BYTES_MAX, frameHeaderBytes, textFrame, writeFrameHeader } from '../src/websocket/frame.ts';
 import { payloadOf } from './support/payloads.ts';
 
-/** The messages that a websocket client reads where the server writes `bytes` to the bare socket, then closes it. */
+/**
+ * The messages that a websocket client reads if the server writes `bytes` to the bare socket, then
+ * closes it.
+ */
 async function receive(bytes: Buffer): Promise<string[]> {
   const upgrades = new WebSocketServer({ noServer: true });
   const server = createServer().listen(0, '127.0.0.1');
@@ -33,14 +36,14 @@ test.each([
   [2 ** 32 - 1, '817f00000000ffffffff'],
   [2 ** 32, '817f0000000100000000'],
   [5 * 2 ** 32 + 9, '817f0000000500000009'],
-])('the header of %d bytes', (payloadBytes, hex) => {
+])('writes the header for %d bytes', (payloadBytes, hex) => {
   const target = Buffer.alloc(FRAME_HEADER_BYTES_MAX + 1);
   const end = writeFrameHeader(target, 1, payloadBytes);
   expect(target.subarray(1, end).toString('hex')).toBe(hex);
   expect(frameHeaderBytes(payloadBytes)).toBe(hex.length / 2);
 });
 
-test('ws reads back frames of every header size, one after the other', async () => {
+test('ws reads frames of every header size, one after the other', async () => {
   const messages = [
     '',
     '{"a":1}',

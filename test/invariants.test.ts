@@ -6,7 +6,7 @@ const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.ur
 
 const promises = read('docs/invariants.md').split(/^## /m).slice(1);
 
-test('twelve promises, in order', () => {
+test('has twelve promises, in order', () => {
   expect(promises.map((text) => Number(/^(\d+)\. /.exec(text)?.[1]))).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
 });
 
@@ -15,7 +15,7 @@ describe.each(promises.map((text) => [text.slice(0, text.indexOf('\n')), text] a
     ([, path, name]) => [path, name] as [string, string],
   );
 
-  test('is checked by something', () => {
+  test('is checked by a test', () => {
     expect(references).not.toEqual([]);
   });
 

@@ -30,7 +30,7 @@ describe('src', () => {
     expect(importCycles(sources)).toEqual([]);
   });
 
-  test('has no folder that the rule does not know', () => {
+  test('has no folder that the rule does not name', () => {
     expect(unknownFolders(sources.keys())).toEqual([]);
   });
 
@@ -45,7 +45,7 @@ describe('src', () => {
     expect(loaded.filter((file) => unneeded.test(file))).toEqual([]);
   });
 
-  test('is read: the files import one another', () => {
+  test('is read completely: its files import one another', () => {
     const found = new Set([...sources].flatMap(([file, source]) => importsOf(file, source)));
     expect(found).toContain('lsn.ts');
     expect(found).toContain('node:events');
@@ -105,11 +105,11 @@ describe('the rule', () => {
     expect(importCycles(cyclic)).toEqual(['a.ts -> wal/b.ts -> wal/c.ts -> a.ts']);
   });
 
-  test('names a folder that it does not know', () => {
+  test('finds a folder that it does not name', () => {
     expect(unknownFolders(['wal/a.ts', 'lsn.ts', 'extra/b.ts'])).toEqual(['extra']);
   });
 
-  test('names a folder with too many files', () => {
+  test('finds a folder with too many files', () => {
     const many = Array.from({ length: 21 }, (_, number) => `wal/${number}.ts`);
     expect(crowdedFolders([...many, 'lsn.ts', 'wal/slot/a.ts'])).toEqual(['wal']);
   });

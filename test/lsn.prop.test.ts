@@ -4,7 +4,7 @@ import { formatLsn, parseLsn, readLsn, writeLsn } from '../src/lsn.ts';
 
 const lsn = fc.maxSafeNat();
 
-test('text and bytes give back every LSN', () => {
+test('reads every LSN back from text and bytes', () => {
   fc.assert(
     fc.property(lsn, (value) => {
       const bytes = Buffer.alloc(8);
@@ -16,7 +16,7 @@ test('text and bytes give back every LSN', () => {
   );
 });
 
-test('numbers order as the bytes do', () => {
+test('orders numbers as their bytes', () => {
   fc.assert(
     fc.property(lsn, lsn, (a, b) => {
       const [left, right] = [Buffer.alloc(8), Buffer.alloc(8)];

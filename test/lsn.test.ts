@@ -20,7 +20,7 @@ test.each(TABLE)('%s is the same as text, number and bytes', (text, lsn, hex) =>
   expect(target.toString('hex')).toBe(`00${hex}`);
 });
 
-test('lower case and leading zeros are read too', () => {
+test('accepts lower case and leading zeros', () => {
   expect(parseLsn('0/016b3748')).toBe(0x16b3748);
 });
 
@@ -40,10 +40,10 @@ test.each([
   '-1/0',
   '200000/0',
   'FFFFFFFF/FFFFFFFF',
-])('%j is no LSN that can be held', (text) => {
+])('%j is not a valid LSN', (text) => {
   expect(parseLsn(text)).toBeUndefined();
 });
 
-test('an LSN beyond 2^53 stops loudly instead of being rounded', () => {
+test('throws for an LSN beyond 2^53 instead of rounding it', () => {
   expect(() => readLsn(Buffer.from('0020000000000000', 'hex'), 0)).toThrow(RangeError);
 });

@@ -11,10 +11,10 @@ test.each([
   ['tokn', 'token'],
   ['toekn', 'token'],
   ['start', 'start'],
-])('%s most likely meant %s', (word, meant) => {
+])('suggests for %s: %s', (word, meant) => {
   expect(nearest(word, COMMANDS)).toBe(meant);
 });
 
-test.each(['', 'x', 'serve', 'publish', 'ta'])('%j is near none', (word) => {
+test.each(['', 'x', 'serve', 'publish', 'ta'])('suggests nothing for %j', (word) => {
   expect(nearest(word, COMMANDS)).toBeUndefined();
 });

@@ -1,4 +1,7 @@
-/** Which pages SNO_ALLOWED_ORIGINS includes, compared with what the URL standard makes of entry and origin. */
+/**
+ * Pages that SNO_ALLOWED_ORIGINS includes, compared with the URL standard's reading of entry and
+ * origin.
+ */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { AllowedOrigins, originFault } from '../src/config/origins.ts';
@@ -16,7 +19,7 @@ const entries = fc
   .array(fc.oneof(origin, wild, fc.constantFrom('null', 'file://')), { maxLength: 3 })
   .map((all) => all.filter((entry) => originFault(entry) === undefined));
 
-/** As the documentation has it. */
+/** The rule as documented. */
 function isIncluded(text: string, entry: string): boolean {
   if (text === entry) return true;
   if (!entry.includes('*') || !URL.canParse(text)) return false;
@@ -31,13 +34,13 @@ function isIncluded(text: string, entry: string): boolean {
   );
 }
 
-test('a wildcard is one label, and all else is exact', () => {
+test('a wildcard matches one label, and everything else is exact', () => {
   const page = fc.oneof({ weight: 4, arbitrary: origin }, hostile, fc.constantFrom('null', 'file://', '', '*'));
   fc.assert(
     fc.property(page, entries, (text, allowed) => {
       const origins = new AllowedOrigins(allowed);
       expect(origins.include(text)).toBe(allowed.some((entry) => isIncluded(text, entry)));
-      // the name of an origin that is included is a host that is answered
+      // the host of an included origin is accepted as a Host header
       if (origins.include(text) && /^https?:/.test(text))
         expect(origins.haveHost(new URL(text).hostname.replace(/\.$/, ''))).toBe(true);
     }),
@@ -45,7 +48,7 @@ test('a wildcard is one label, and all else is exact', () => {
   );
 });
 
-test('an origin as a browser sends it is an entry, and includes itself alone', () => {
+test('an origin as a browser sends it is a valid entry, and includes only itself', () => {
   fc.assert(
     fc.property(fc.webUrl(), fc.webUrl(), (one, other) => {
       const [mine, another] = [new URL(one).origin, new URL(other).origin];
@@ -56,7 +59,7 @@ test('an origin as a browser sends it is an entry, and includes itself alone', (
   );
 });
 
-test('an entry with a wildcard elsewhere is refused', () => {
+test('refuses an entry with a wildcard elsewhere', () => {
   const star = fc.tuple(origin, fc.nat()).map(([text, at]) => {
     const place = at % (text.length + 1);
     return `${text.slice(0, place)}*${text.slice(place)}`;

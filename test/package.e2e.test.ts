@@ -1,4 +1,4 @@
-/** What npm packs, installed into a new app as a user does, with the engines that it names enforced. */
+/** The npm package, installed into a new app as a user does, with its engines enforced. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,7 @@ const NAME = '@sno-realtime/sno';
 
 let app: string;
 
-/** In the app's folder; rejects, with what it printed, where it fails. */
+/** Runs a command in the app's folder. Rejects with its output if it fails. */
 async function run(command: string, ...parameters: readonly string[]): Promise<string> {
   const { stdout } = await promisify(execFile)(command, parameters, { cwd: app, env: plainEnvironment() });
   return stdout;
@@ -30,33 +30,33 @@ const typecheck = (file: string, module: string, moduleResolution: string): Prom
 beforeAll(async () => {
   app = await mkdtemp(join(tmpdir(), 'sno-app-'));
   await writeFile(join(app, 'package.json'), '{"name":"app","private":true}');
-  // `npm test` has built it.
+  // `npm test` has built the package.
   const packed = await run('npm', 'pack', ROOT, '--ignore-scripts', '--json', '--pack-destination', app);
   const [{ filename }] = JSON.parse(packed) as [{ filename: string }];
-  // The optional Postgres for the demo is large, and has tests of its own.
+  // The optional Postgres for the demo is large, and has its own tests.
   const flags = ['--engine-strict', '--ignore-scripts', '--omit=optional', '--no-audit', '--no-fund'];
   await run('npm', 'install', ...flags, `./${filename}`);
 }, 300_000);
 afterAll(() => rm(app, { recursive: true, force: true }));
 
-test('runs nothing when it is installed', async () => {
+test('runs no scripts when it is installed', async () => {
   const { scripts } = JSON.parse(await readFile(join(app, 'node_modules', NAME, 'package.json'), 'utf8'));
   for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) expect(scripts).not.toHaveProperty(name);
 });
 
-test('the command line is there', async () => {
+test('provides the command line', async () => {
   expect(await run('npx', '--no', 'sno', 'help')).toContain('Usage: sno COMMAND');
 });
 
 test.each([
   ['app.mjs', `import { channelName } from '${NAME}/client'; console.log(channelName('a:{x}', { x: 1 }));`],
   ['app.cjs', `const { channelName } = require('${NAME}/client'); console.log(channelName('a:{x}', { x: 1 }));`],
-])('%s finds the client', async (file, code) => {
+])('%s can import the client', async (file, code) => {
   await writeFile(join(app, file), code);
   expect(await run(process.execPath, file)).toBe('a:1\n');
 });
 
-test('tools that do not know `exports` find the client and its types by a folder', async () => {
+test('tools without support for `exports` find the client and its types by a folder', async () => {
   const folder = join(app, 'node_modules', NAME, 'client');
   const { types, module } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
   for (const file of [types, module]) expect(await readFile(join(folder, file), 'utf8')).toContain('connect');

@@ -18,7 +18,7 @@ test('every position is read back as it was written', () => {
   );
 });
 
-test('two epochs share a text only when they are the same', () => {
+test('two epochs share a text only if they are the same', () => {
   fc.assert(
     fc.property(epoch, epoch, (a: Epoch, b: Epoch) => {
       const same =
@@ -28,7 +28,7 @@ test('two epochs share a text only when they are the same', () => {
   );
 });
 
-test('whatever a client sends as a position is read or refused, never thrown at', () => {
+test('any text is read as a position or refused, without an exception', () => {
   fc.assert(
     fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[0-9a-z:/-]{0,40}$/)), (text) => {
       const read = parsePosition(text);
@@ -37,7 +37,7 @@ test('whatever a client sends as a position is read or refused, never thrown at'
   );
 });
 
-test('the order is total and agrees with pairs compared by LSN, then index', () => {
+test('the order is total: by LSN, then by index', () => {
   fc.assert(
     fc.property(position, position, (a, b) => {
       const expected =

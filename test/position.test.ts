@@ -10,7 +10,7 @@ import {
 
 const EPOCH = formatEpoch({ systemIdentifier: 7_435_216_549_012_345_678n, timeline: 1, generation: 12 });
 
-test('the epoch is base 36', () => {
+test('writes the epoch in base 36', () => {
   expect(EPOCH).toBe(`${7_435_216_549_012_345_678n.toString(36)}-1-c`);
 });
 
@@ -24,7 +24,7 @@ test.each([
   expect(parsePosition(`${EPOCH}:${text}`)).toEqual({ epoch: EPOCH, lsn, index });
 });
 
-test('the largest epoch that Postgres can give is read back', () => {
+test('reads the largest epoch that Postgres can give', () => {
   const epoch = formatEpoch({ systemIdentifier: 2n ** 64n - 1n, timeline: 2 ** 32 - 1, generation: 2 ** 32 - 1 });
   expect(parsePosition(formatPosition(epoch, 1, 1))?.epoch).toBe(epoch);
 });
@@ -43,7 +43,7 @@ test.each([
   'a-b-c:FFFFFFFF/0:1',
   'a-b-c:0/1:1:1',
   'a-b-c:0/1:9999999999999',
-])('%j is no position', (text) => {
+])('%j is not a valid position', (text) => {
   expect(parsePosition(text)).toBeUndefined();
 });
 
@@ -58,7 +58,7 @@ describe('order', () => {
     { lsn: Number.MAX_SAFE_INTEGER, index: 0 },
   ];
 
-  test('by LSN, then by index: frames of a commit, its end, then messages without a commit', () => {
+  test('is by LSN, then by index: frames of a commit, its end, then messages without a commit', () => {
     const shuffled = [3, 6, 0, 5, 2, 4, 1].map((at) => ORDERED[at] as { lsn: number; index: number });
     expect(shuffled.sort(comparePositions)).toEqual(ORDERED);
   });

@@ -1,4 +1,4 @@
-/** docs/protocol.md is complete, and its examples are frames. */
+/** docs/protocol.md is complete, and its examples are valid frames. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { SnoError } from '../src/errors.ts';
@@ -17,7 +17,8 @@ import {
 
 const text = readFileSync(new URL('../docs/protocol.md', import.meta.url), 'utf8');
 
-// Exhaustive by their types: a new one does not compile before it stands here, and does not pass before it is documented.
+// The types make these lists exhaustive: a new code does not compile until it is listed, and fails
+// the test until it is documented.
 const CLIENT_FRAMES: Record<ClientFrame['type'], true> = {
   hello: true,
   subscribe: true,
@@ -50,20 +51,20 @@ const UNSUBSCRIBED: Record<UnsubscribedCode, true> = {
   client: true,
 };
 
-/** Objects in the text, in code spans and in indented blocks, over several lines too. */
+/** JSON objects in the page: in code spans and in indented blocks, over several lines too. */
 const examples = [...text.matchAll(/^ {4}(\{"type"[^\n]*(?:\n {5}[^\n]*)*)|`(\{"type"[^`]*\})`/gm)].map(
   ([, block, span]) => JSON.parse((block ?? span) as string) as { readonly type: string; readonly position?: string },
 );
 const typesOf = (frames: object) => Object.keys(frames).sort();
 
-test('it is of the version that the code has', () => {
+test('has the protocol version of the code', () => {
   expect(text).toContain(`Version ${PROTOCOL_VERSION}.`);
   expect(text).toContain(`within ${HELLO_SECONDS} seconds is \`hello\``);
   expect(text).toContain(`"heartbeat_s":${HEARTBEAT_SECONDS}`);
 });
 
 describe('examples', () => {
-  test('there is one of every frame', () => {
+  test('show every frame', () => {
     const shown = new Set(examples.map(({ type }) => type));
     expect([...shown].sort()).toEqual([...new Set([...typesOf(CLIENT_FRAMES), ...typesOf(SERVER_FRAMES)])].sort());
   });
@@ -72,7 +73,7 @@ describe('examples', () => {
     expect(readClientFrame(Buffer.from(JSON.stringify(example)))).not.toBeInstanceOf(SnoError);
   });
 
-  test('positions are such as the server gives', () => {
+  test('have valid positions', () => {
     const positions = examples.flatMap(({ position }) =>
       position === undefined || position === '...' ? [] : [position],
     );
@@ -82,7 +83,7 @@ describe('examples', () => {
 });
 
 test.each([...typesOf(RESETS), ...typesOf(UNSUBSCRIBED), ...Object.values(CLOSE).map(String)])(
-  '%s is explained',
+  'explains %s',
   (word) => {
     expect(text).toMatch(new RegExp(`\`${word}\`|^\\| ${word} \\|`, 'm'));
   },

@@ -7,7 +7,7 @@ import { memoryOf, textOf } from '../src/memory/payload.ts';
 import { FrameReader } from './support/frames.ts';
 import { payloadOf } from './support/payloads.ts';
 
-test('buffers lie side by side, and no two share a byte', () => {
+test('buffers lie side by side and share no byte', () => {
   const slab = new Slab();
   const all = [1, 200, 1_024, 1_025, 60_000, 5, 0, ...Array.from({ length: 100 }, (_, index) => index * 61)].map(
     (bytes) => slab.allocate(bytes),
@@ -16,7 +16,7 @@ test('buffers lie side by side, and no two share a byte', () => {
   for (const [index, buffer] of all.entries()) expect(buffer.every((byte) => byte === index)).toBe(true);
 });
 
-test('a payload and its frame share memory, and no two payloads share a byte, nor room for headers', () => {
+test('a payload and its frame share memory, and payloads share neither a byte nor room for headers', () => {
   const texts = [1, 125, 126, 900, 1_020, 1_021, 65_535, 65_536, 0].map((bytes) => 'x'.repeat(bytes));
   const payloads = texts.map(payloadOf);
   const frames = payloads.map(frameOf);
@@ -25,7 +25,7 @@ test('a payload and its frame share memory, and no two payloads share a byte, no
   for (const [index, payload] of payloads.entries()) expect(textOf(payload).buffer).toBe(frames[index]?.buffer);
 });
 
-test('payloads that are kept keep hardly more memory than their own, whatever else is made between them', () => {
+test('kept payloads keep little more memory than their own, whatever else is made between them', () => {
   const kept: Entry[] = [];
   const builder = new CommitBuilder({ append: ({ entries }) => kept.push(...entries), knows: () => false }, 1_000);
   builder.startEpoch('e-1-1', 100);

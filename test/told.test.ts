@@ -1,4 +1,4 @@
-/** What clients are told of errors: no definition, column, SQL or other client's name. */
+/** Errors tell clients no definition, column, SQL or name of another client. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { ERRORS, type ErrorCode, SnoError, toldToClient } from '../src/errors.ts';
@@ -9,14 +9,16 @@ const sources = readdirSync('src', { recursive: true, encoding: 'utf8' })
   .map((path) => `src/${path}`);
 const isForClients = (code: string) => ERRORS[code as ErrorCode]?.audience === 'client';
 
-test.each(codes)('%s: the advice of the error itself, its detail and its cause stay in the log', (code) => {
+test.each(codes)('%s: hint, detail and cause of the error stay in the log', (code) => {
   const secrets = { hint: 'create view secret', detail: 'secret column', cause: new Error('secret table') };
   const told = toldToClient(new SnoError(code, isForClients(code) ? 'what happened' : 'a secret view', secrets));
   expect(JSON.stringify(told)).not.toContain('secret');
   expect(told.code).toBe(isForClients(code) ? code : 'try_again');
 });
 
-/** The messages of errors that may go to clients, as the source writes them, with what they are filled with. */
+/**
+ * The messages of errors that may reach clients, as the source has them, with their placeholders.
+ */
 function messages(): { readonly file: string; readonly code: string; readonly text: string }[] {
   return sources.flatMap((file) => {
     const source = readFileSync(file, 'utf8');
@@ -25,7 +27,10 @@ function messages(): { readonly file: string; readonly code: string; readonly te
   });
 }
 
-/** What messages may be filled with: the client's own words, limits, names of claims, and values that are invalid. */
+/**
+ * Values that messages may contain: the client's own words, limits, names of claims, and invalid
+ * values.
+ */
 const FILLINGS = [
   'channel.name',
   'name',
@@ -45,14 +50,14 @@ const FILLINGS = [
   'this.#services.framesPerSecondMax',
 ];
 
-test('messages are filled with what the client said, with limits and with names of claims', () => {
+test("messages contain only the client's own words, limits and names of claims", () => {
   const all = messages();
   expect(all.length).toBeGreaterThan(30);
   const fillings = all.flatMap(({ text }) => [...text.matchAll(/\$\{([^}]+)\}/g)].map(([, filling]) => filling));
   expect([...new Set(fillings)].filter((filling) => !FILLINGS.includes(filling ?? ''))).toEqual([]);
 });
 
-test('no message and no advice for clients holds SQL or a name of a schema', () => {
+test('no message and no hint for clients contains SQL or the name of a schema', () => {
   const texts = [
     ...messages().map(({ text }) => text),
     ...codes.filter(isForClients).flatMap((code) => [ERRORS[code].cause, ERRORS[code].hint]),
@@ -61,7 +66,7 @@ test('no message and no advice for clients holds SQL or a name of a schema', () 
     expect(text).not.toMatch(/\bselect\b|create view|channel_access|channels\."|\bcolumns? of\b/i);
 });
 
-test('frames of errors are made by one function', () => {
+test('one function makes all error frames', () => {
   const direct = sources.filter(
     (file) =>
       /^src\/(gateway|fanout|workers)\//.test(file) &&

@@ -1,4 +1,7 @@
-/** What the service may take at most, from its settings: docs/operations.md, "Memory". All in bytes. */
+/**
+ * Maximum memory of the service, computed from its settings: docs/operations.md, "Memory". All
+ * values in bytes.
+ */
 
 export const MB = 2 ** 20;
 
@@ -33,19 +36,22 @@ const PROCESS = 200 * MB;
 const CONNECTION = 100_000;
 const SUBSCRIPTION = 2_500;
 
-/** What the first process has on its way to SNO_WORKERS, and has not collected yet. */
+/**
+ * Data on its way from the first process to SNO_WORKERS, including garbage that is not collected
+ * yet.
+ */
 export const ON_THE_WAY = 64 * MB;
 
-/** What a scenario has at most at the same time, beside what is there anyway. */
+/** Maximum load of a scenario at one time, beside what is always there. */
 export interface Load {
   readonly connections?: number;
   readonly subscriptions?: number;
   /** Clients that do not read. */
   readonly stalled?: number;
-  /** Of the largest row. */
+  /** Bytes of the largest row. */
   readonly rowBytes?: number;
   readonly snapshots?: number;
-  /** Of the largest row of a snapshot. */
+  /** Bytes of the largest row of a snapshot. */
   readonly snapshotRowBytes?: number;
 }
 
@@ -54,7 +60,7 @@ export function budgetOf({ replay, commit, walBuffer, outbound, snapshot }: Boun
   return (
     PROCESS +
     2 * replay +
-    replay / 4 + // copies for those who take them compressed
+    replay / 4 + // compressed copies
     8 * commit +
     walBuffer +
     connections * CONNECTION +

@@ -1,7 +1,9 @@
 /**
- * A crowd of subscribers in a process of their own, over raw TLS sockets: they behave as clients do, and as bad ones do, for little
- * processor time. Each checks that the rows' `n` count up without a gap. Argument: the service's port. Told what to do by lines of JSON on
- * stdin (`Order`), each of which is answered by one on stdout (`Answer`).
+ * A crowd of subscribers in a separate process, over raw TLS sockets. They behave as good and bad
+ * clients do, for little processor time. Each checks that the rows' `n` count up without a gap.
+ *
+ * Argument: the service's port. Lines of JSON on stdin are commands (`Order`). Each is answered by
+ * a line on stdout (`Answer`).
  */
 import { createInterface } from 'node:readline';
 import { connect, type TLSSocket } from 'node:tls';
@@ -10,7 +12,7 @@ import { clientFrame, upgradeRequest } from '../gateway/raw-socket.ts';
 import type { Answer, Group, Order, Report } from './crowd.ts';
 import { FrameCutter, type Piece } from './frame-cutter.ts';
 
-/** How long a client waits before it comes back, and one that is resetting before it asks again, at most. */
+/** Maximum wait before a client reconnects, and before it asks again after a reset. */
 const RETRY_MS = 500;
 const REACH_CHECK_MS = 20;
 const PONG = clientFrame('', { opcode: 10 });
@@ -35,13 +37,13 @@ interface Frame {
 class Subscription {
   isAnswered = false;
   isLive = false;
-  /** Of the last whole commit. */
+  /** Position of the last whole commit. */
   position: string | undefined;
-  /** What was held is void: it begins with the rows, whatever the group does. */
+  /** The rows held are void. The client starts again with a snapshot, whatever its group does. */
   isVoid = false;
-  /** The `n` of the newest row; undefined while none is known. */
+  /** The `n` of the newest row. Undefined while unknown. */
   held: number | undefined;
-  /** Of the newest snapshot. */
+  /** Rows of the newest snapshot. */
   rows = 0;
 }
 
@@ -67,7 +69,7 @@ class Crowd {
     this.clients = Array.from({ length: group.clients }, (_, index) => new Client(this, index));
   }
 
-  /** Opens all, so many at the same time. */
+  /** Opens all clients, `atOnce` at a time. */
   open(atOnce: number): void {
     this.#opened = 0;
     for (let count = 0; count < atOnce; count++) this.openNext();
@@ -102,7 +104,7 @@ class Client {
   constructor(crowd: Crowd, index: number) {
     const { channel, channelsEach, channelCount } = crowd.group;
     this.#crowd = crowd;
-    // every other one takes compressed frames
+    // every other client accepts compressed frames
     this.#isDeflating = index % 2 === 0;
     for (let count = 0; count < channelsEach; count++) {
       const number = ((index * channelsEach + count) % channelCount) + 1;
@@ -110,7 +112,7 @@ class Client {
     }
   }
 
-  /** Goes on where it was, or from the beginning where it never was. */
+  /** Resumes after the last commit, or begins if there was none. */
   open(): void {
     this.#isWanted = true;
     const socket = connect({ port: port(), host: '127.0.0.1', rejectUnauthorized: false });
@@ -175,7 +177,7 @@ class Client {
     return clientFrame(JSON.stringify({ type: 'subscribe', channel, ...start }));
   }
 
-  /** What is held of the channel is void: asks for its rows. */
+  /** Asks for the channel's rows again, since the rows held are void. */
   #again(channel: string, subscription: Subscription): void {
     subscription.isLive = false;
     subscription.isVoid = true;
@@ -259,14 +261,17 @@ function add(counts: Record<string, number>, name: string): void {
   counts[name] = (counts[name] ?? 0) + 1;
 }
 
-/** The same frame before it was compressed, on its own, so that nothing of earlier ones is needed. */
+/** Decompresses one frame by itself: it does not depend on earlier frames. */
 function inflated(piece: Piece): Piece {
   const all = Buffer.concat([piece.payload, FLUSH_TAIL]);
   const payload = inflateRawSync(all, { finishFlush: constants.Z_SYNC_FLUSH });
   return { ...piece, payload, length: payload.length };
 }
 
-/** Of a frame too large to be kept: what stands before the large value. It has one row or event. */
+/**
+ * Reads the beginning of a frame too large to be kept, up to the large value. The frame has one row
+ * or event.
+ */
 function beginningOf(payload: Buffer): Frame {
   const text = payload.toString('latin1');
   const member = (name: string) => new RegExp(`"${name}":"?([^",}]+)`).exec(text)?.[1];
@@ -290,7 +295,7 @@ function crowdOf(name: string): Crowd {
   return crowd;
 }
 
-/** Answers once the condition holds. */
+/** Calls `answer` once the condition holds. */
 function when(condition: () => boolean, answer: () => void): void {
   const timer = setInterval(() => {
     if (!condition()) return;
@@ -337,5 +342,5 @@ createInterface({ input: process.stdin })
     const answer = (): Answer => ({ order: order.order, report: crowdOf(order.crowd).report() });
     obey(order, () => process.stdout.write(`${JSON.stringify(answer())}\n`));
   })
-  // whoever started it has ended
+  // the parent process has ended
   .on('close', () => process.exit(0));

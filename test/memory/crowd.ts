@@ -1,4 +1,4 @@
-/** Starts a crowd of subscribers (crowd-client.ts) and tells it what to do. */
+/** Starts a crowd of subscribers (crowd-client.ts) and sends it commands. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -8,20 +8,20 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
-/** Clients that are alike. */
+/** Clients with the same options. */
 export interface Group {
   readonly clients: number;
-  /** `{}` stands for the channel's number, from 1. */
+  /** Channel name; `{}` stands for the channel's number, from 1. */
   readonly channel: string;
   readonly channelsEach: number;
-  /** After so many numbers the first comes again. */
+  /** Number of channels; after the last one, the first comes again. */
   readonly channelCount: number;
   readonly from: 'now' | 'snapshot';
   /** How long a client rests after each read. */
   readonly restMs: number;
 }
 
-/** Each has a number, by which its answer is known. */
+/** Each order has a number, which its answer repeats. */
 export type Order = { readonly order: number; readonly crowd: string } & Command;
 export interface Answer {
   readonly order: number;
@@ -30,21 +30,24 @@ export interface Answer {
 
 type Command =
   | { readonly do: 'create'; readonly group: Group }
-  /** Connects all, so many at the same time: where they were, if they were connected before. */
+  /** Connects all clients, `atOnce` at a time. Clients that were connected before resume. */
   | { readonly do: 'open'; readonly atOnce: number }
-  /** Answered when all are subscribed; when the newest row of each has this `n`. */
+  /**
+   * `live` is answered when all clients are subscribed, `reach` when the newest row of each has
+   * this `n`.
+   */
   | { readonly do: 'live' }
   | { readonly do: 'reach'; readonly n: number }
   | { readonly do: 'pause' | 'resume' | 'cut' | 'leave' | 'report' };
 
 export interface Report {
-  /** Subscriptions that have been subscribed once, and that are now. */
+  /** Subscriptions that have ever been subscribed, and that are now. */
   readonly answered: number;
   readonly live: number;
   readonly events: number;
-  /** Rows whose `n` did not follow the one before. */
+  /** Rows whose `n` did not follow the previous one. */
   readonly gaps: number;
-  /** Snapshots that came whole, and their rows. */
+  /** Complete snapshots, and their rows. */
   readonly snapshots: number;
   readonly snapshotRows: number;
   /** Answers with `recovered`. */
@@ -52,9 +55,9 @@ export interface Report {
   /** Connections that the server ended. */
   readonly cuts: number;
   readonly frameBytesMax: number;
-  /** Frames that came compressed, to every other client. */
+  /** Compressed frames. Every other client gets them. */
   readonly deflated: number;
-  /** By reason, and by code. */
+  /** Counts by reason, and by code. */
   readonly resets: Readonly<Record<string, number>>;
   readonly errors: Readonly<Record<string, number>>;
 }
@@ -94,7 +97,7 @@ export class CrowdProcess {
     return new CrowdProcess(child, folder);
   }
 
-  /** Clients that are not connected yet. */
+  /** Creates clients that are not connected yet. */
   async crowd(group: Partial<Group> & Pick<Group, 'channel'>): Promise<Crowd> {
     const name = String(++this.#crowds);
     const crowd = new Crowd((command) => this.#tell({ ...command, order: ++this.#orders, crowd: name }));
@@ -144,7 +147,7 @@ export class Crowd {
     return this.#tell({ do: 'reach', n });
   }
 
-  /** They stop reading. */
+  /** Stops reading on all clients. */
   pause(): Promise<Report> {
     return this.#tell({ do: 'pause' });
   }
@@ -153,12 +156,12 @@ export class Crowd {
     return this.#tell({ do: 'resume' });
   }
 
-  /** Cuts their connections without a word. */
+  /** Cuts all connections without a close frame. */
   cut(): Promise<Report> {
     return this.#tell({ do: 'cut' });
   }
 
-  /** They unsubscribe. */
+  /** Unsubscribes all clients. */
   leave(): Promise<Report> {
     return this.#tell({ do: 'leave' });
   }

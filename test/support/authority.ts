@@ -1,4 +1,4 @@
-/** Certificates of an authority of the test's own, in files. */
+/** A certificate authority for tests. Its certificates are files. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { generate } from 'selfsigned';

@@ -1,15 +1,18 @@
-/** A real browser for tests: Chromium out of npm, which needs nothing of the system but the C library. */
+/** A real browser for tests: Chromium from npm, which needs only the system's C library. */
 import { access } from 'node:fs/promises';
 import chromium from '@sparticuz/chromium';
 import { type Browser, chromium as playwright } from 'playwright-core';
 
-/** Where Debian and others put theirs, for machines that the one from npm was not made for. */
+/** Paths of installed browsers, for machines that do not run the one from npm. */
 const INSTALLED = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 
-/** The sandbox does not run as root, a container's /dev/shm is small, and there is no GPU. Nothing else differs from a user's. */
+/**
+ * The sandbox does not run as root, a container's /dev/shm is small, and there is no GPU. Otherwise
+ * the browser is as a user has it.
+ */
 const ARGUMENTS = ['--no-sandbox', '--no-zygote', '--disable-dev-shm-usage', '--disable-gpu'];
 
-/** Headless; the caller closes it. */
+/** Starts the browser headless. The caller closes it. */
 export async function launchBrowser(...args: readonly string[]): Promise<Browser> {
   return playwright.launch({ executablePath: await findBrowser(), args: [...ARGUMENTS, ...args], headless: true });
 }

@@ -1,4 +1,7 @@
-/** What clients may send, at random: requests that are nearly right, and streams of bytes with such among them. */
+/**
+ * Random client input: requests that are nearly right, and streams of bytes that contain such
+ * requests.
+ */
 import fc from 'fast-check';
 import { clientFrame } from '../gateway/raw-socket.ts';
 
@@ -24,7 +27,7 @@ export const token = fc.oneof(
     .record({ alg: fc.constantFrom('none', 'HS256', 'RS256', 'ES256', 'hs256', '', 'dir') }, { requiredKeys: [] })
     .map((head) => `${Buffer.from(JSON.stringify(head)).toString('base64url')}.e30.AAAA`),
 );
-/** A request that is right, or of which members are missing, or are of another type. */
+/** A valid request, or one whose members are missing or of another type. */
 export const request = fc.oneof(
   fc.constant({ type: 'hello' }),
   fc.record(
@@ -57,7 +60,7 @@ const frame = fc
   })
   .map(({ payload, ...options }) => clientFrame(payload, options));
 const hello = clientFrame('{"type":"hello"}');
-/** What one connection sends, in chunks. */
+/** The chunks that one connection sends. */
 export const stream = fc
   .record({
     isWelcome: fc.boolean(),

@@ -1,6 +1,6 @@
 /**
- * Postgres servers that are installed on the machine that runs the tests, as a distribution builds them: with JIT, which is on
- * there, and with extensions such as PostGIS. Not every machine has one: tests on these are generated where there is one.
+ * Postgres servers of the machine's distribution, which have JIT on and extensions such as PostGIS.
+ * Tests on these servers are generated only if the machine has some.
  *
  * SNO_TEST_POSTGRES names further folders with `initdb` and `postgres`, separated by colons.
  */
@@ -9,16 +9,18 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface Distribution {
-  /** The folder with its programs. */
+  /** The folder that contains the programs. */
   readonly folder: string;
   readonly major: number;
-  /** As it names itself: `15.20 (Debian 15.20-0+deb12u1)`. */
+  /** The server's own version text: `15.20 (Debian 15.20-0+deb12u1)`. */
   readonly toString: () => string;
 }
 
 const MAJOR_MIN = 15;
 
-/** Where packages put the programs: Debian's, and those of postgresql.org for Red Hat's. */
+/**
+ * Folders where packages put the programs: Debian's, and the ones of postgresql.org for Red Hat.
+ */
 function* folders(): Iterable<string> {
   yield* (process.env['SNO_TEST_POSTGRES'] ?? '').split(':').filter((folder) => folder !== '');
   for (const version of entries('/usr/lib/postgresql')) yield join('/usr/lib/postgresql', version, 'bin');
@@ -28,7 +30,7 @@ function* folders(): Iterable<string> {
 const entries = (folder: string): string[] => (existsSync(folder) ? readdirSync(folder).sort() : []);
 
 function installedIn(folder: string): Distribution[] {
-  // a client's package has a folder of this kind too
+  // a package of client programs has such a folder too
   if (!existsSync(join(folder, 'postgres')) || !existsSync(join(folder, 'initdb'))) return [];
   const output = execFileSync(join(folder, 'postgres'), ['--version'], { encoding: 'utf8' });
   const [, name = '', major = ''] = /\(PostgreSQL\) ((\d+).*)/.exec(output) ?? [];

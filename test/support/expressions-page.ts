@@ -1,4 +1,4 @@
-/** docs/expressions.md, made of the compiler's own tables. */
+/** Writes docs/expressions.md from the compiler's own tables. */
 import { LEFT_TO_POSTGRES } from '../../src/channels/compiler/expressions/left-to-postgres.ts';
 import { ExpressionReader } from '../../src/channels/compiler/expressions/read-expression.ts';
 import { ROUTINE_TABLES } from '../../src/channels/routines/known.ts';
@@ -72,7 +72,10 @@ ${left.join('\n')}
 `;
 }
 
-/** Routines of one name in one row, with the operands that they take; those with another remark in a row of their own. */
+/**
+ * One row for the routines of one name, with their operands. Routines with another remark get their
+ * own row.
+ */
 function routineRows(table: RoutineTable): string[] {
   const rows = new Map<string, { readonly name: string; readonly over: string[]; readonly where: string }>();
   for (const [signature, entry] of Object.entries(table)) {

@@ -1,12 +1,15 @@
 import { constants, inflateRawSync } from 'node:zlib';
 
-/** Takes text frames of a server (RFC 6455, unmasked) out of a stream of bytes, compressed ones too (RFC 7692). */
+/**
+ * Reads a server's text frames from a stream of bytes (RFC 6455, unmasked), including compressed
+ * ones (RFC 7692).
+ */
 export class FrameReader {
   #rest = Buffer.alloc(0);
-  /** How many of the messages were compressed. */
+  /** Number of messages that were compressed. */
   compressed = 0;
 
-  /** The messages that are whole with these bytes. */
+  /** Returns the messages that are complete with these bytes. */
   push(bytes: Buffer): string[] {
     this.#rest = Buffer.concat([this.#rest, bytes]);
     const messages: string[] = [];

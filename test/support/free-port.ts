@@ -1,11 +1,14 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
-/** Below those that systems give to outgoing connections and to whoever asks for any port. */
+/** The range lies below the ports that systems use for outgoing connections and for port 0. */
 const LOWEST = 15_000;
 const HIGHEST = 32_000;
 
-/** A port that is free and that nobody is likely to be given: for what must come back on the same port after it was killed. */
+/**
+ * A free port that other programs are unlikely to get, for servers that are killed and restarted on
+ * the same port.
+ */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = LOWEST + Math.floor(Math.random() * (HIGHEST - LOWEST));

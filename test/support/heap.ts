@@ -1,6 +1,6 @@
 /**
- * What is alive in another process: V8 keeps garbage for as long as it likes, so that its resident size says little. The process is
- * to be started with `NODE_OPTIONS=--inspect=127.0.0.1:port`.
+ * Measures live memory in another process. V8 keeps garbage as long as it likes, so the resident
+ * size says little. Start the process with `NODE_OPTIONS=--inspect=127.0.0.1:port`.
  */
 import { WebSocket } from 'ws';
 
@@ -36,9 +36,9 @@ export class Heap {
     return new Heap(socket);
   }
 
-  /** Bytes of what is alive, buffers outside of the heap among it. Collects garbage first. */
+  /** Bytes that are alive after a collection, including buffers outside of the heap. */
   async aliveBytes(): Promise<number> {
-    // what the first finds dead may have held buffers
+    // the first collection may free objects that held buffers
     for (const _ of [1, 2]) await this.#ask('HeapProfiler.collectGarbage');
     const expression = '(({ heapUsed, external }) => heapUsed + external)(process.memoryUsage())';
     const { result } = await this.#ask('Runtime.evaluate', { expression, returnByValue: true });

@@ -1,4 +1,4 @@
-/** Snö's SQL in a test's database, as `sno setup` installs it. */
+/** Installs Snö's SQL in a test's database, as `sno setup` does. */
 import { readFile } from 'node:fs/promises';
 import { publicationOptions } from '../../src/setup/setup.ts';
 import type { TestDatabase } from './postgres.ts';

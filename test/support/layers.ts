@@ -1,10 +1,10 @@
 /** The layer rule (docs/architecture.md): which file under src may import which. */
 import { posix } from 'node:path';
 
-/** Rooms of shared vocabulary: any stage may import them, beside the files directly under src. */
+/** Rooms of shared vocabulary. Any stage may import them, and the files directly under src. */
 const SHARED = ['postgres', 'config', 'memory', 'websocket'];
 
-/** The stages, and what each may import beside its own folder and the shared vocabulary. */
+/** The stages, and the folders that each may import, beside its own and the shared vocabulary. */
 const STAGES: Readonly<Record<string, readonly string[]>> = {
   wal: [],
   decode: ['wal'],
@@ -97,9 +97,12 @@ const part = (file: string) => file.split('/')[0] as string;
 
 const isShared = (file: string) => SHARED.includes(part(file)) || (!file.includes('/') && !WIRING.includes(file));
 
-/** What a file imports, types included: `./x.ts` made a path within src, packages as they are. */
+/**
+ * The imports of a file, types included. `./x.ts` becomes a path within src. Packages are returned
+ * unchanged.
+ */
 export function importsOf(file: string, source: string): string[] {
-  // Comments and texts may speak of imports; Biome sees to it that a module's name stands in single quotes.
+  // Comments and texts may mention imports. Biome keeps module names in single quotes.
   const code = source.replaceAll(/\/\*.*?\*\/|^\s*\/\/.*$/gms, '').replaceAll(/"[^"\n]*"/g, '""');
   const specifiers = [...code.matchAll(/\b(?:from|import)\s*\(?\s*'([^'\n]+)'/g)].map((match) => match[1] as string);
   return specifiers.map((name) => (name.startsWith('.') ? posix.join(posix.dirname(file), name) : name));
@@ -148,7 +151,10 @@ export function forbiddenImports(sources: ReadonlyMap<string, string>): string[]
   );
 }
 
-/** The files that a file imports, directly and through others, itself included; types left out. */
+/**
+ * The files that a file loads, directly or through others, including itself. Imports of types do
+ * not count.
+ */
 export function loadedBy(file: string, sources: ReadonlyMap<string, string>): ReadonlySet<string> {
   const loaded = new Set([file]);
   for (const each of loaded) {
@@ -172,7 +178,7 @@ export function importCycles(sources: ReadonlyMap<string, string>): string[] {
   return cycles;
 }
 
-/** Folders of src that the rule does not know: to be added to it before they are used. */
+/** Folders of src that the rule does not name yet. */
 export function unknownFolders(files: Iterable<string>): string[] {
   const known = [...Object.keys(STAGES), ...SHARED, ...WIRING, 'client'];
   return [...new Set([...files].filter((file) => file.includes('/')).map(part))].filter(

@@ -1,4 +1,4 @@
-/** What a database emits by pg_logical_emit_message, read through a slot. */
+/** Messages that a database emits by pg_logical_emit_message, read through a slot. */
 import type { TestDatabase } from './postgres.ts';
 
 export interface Message {
@@ -8,7 +8,7 @@ export interface Message {
 }
 
 export interface MessageTap {
-  /** The messages committed since the last call. */
+  /** Returns the messages committed since the last call. */
   take(): Promise<Message[]>;
 }
 

@@ -1,6 +1,7 @@
 /**
- * Other versions of Node than the one that runs the tests: out of npm, into a folder below os.tmpdir(), once. The
- * package `node` fetches them by an install script, which may be disabled; those that it fetches are taken directly.
+ * Other versions of Node, installed once from npm into a folder below os.tmpdir(). The package
+ * `node` fetches its binaries by an install script, which may be disabled, so the binary packages
+ * are used directly.
  */
 import { execFile } from 'node:child_process';
 import { access, mkdtemp, rename, rm } from 'node:fs/promises';
@@ -10,10 +11,14 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** Newer lines than the one that is the least, with a version of each that is there for Linux on both architectures. */
+/**
+ * Lines newer than the minimum, each with a version that npm has for Linux on both architectures.
+ */
 export const NODES = { 22: '22.23.3', 24: '24.21.0' } as const;
 
-/** The path of the executable. Rejects with what npm says where it cannot be installed. */
+/**
+ * Returns the path of the executable. Rejects with npm's error if the package cannot be installed.
+ */
 export async function findNode(line: keyof typeof NODES): Promise<string> {
   const name = `node-${platform()}-${arch()}`;
   const version = NODES[line];
@@ -25,7 +30,7 @@ export async function findNode(line: keyof typeof NODES): Promise<string> {
     const { env } = process;
     const flags = ['--ignore-scripts', '--no-save', '--no-audit', '--no-fund', '--prefix', draft];
     await run('npm', ['install', ...flags, `${name}@${version}`], { env, cwd: draft });
-    // Another process may have been faster: then its folder is used.
+    // Another process may have been faster. If so, its folder is used.
     await rename(draft, folder).catch(() => undefined);
   } finally {
     await rm(draft, { recursive: true, force: true });

@@ -1,16 +1,22 @@
 import { type EmbeddedOptions, type EmbeddedPostgres, startPostgres } from '../../src/postgres/embedded.ts';
 import { DISTRIBUTIONS, type Distribution } from './distributions.ts';
 
-/** Major versions that tests run on. Every machine has 15 and 18, out of npm; postgres-19.sh fetches 19. */
+/**
+ * Major versions that tests run on. Every machine has 15 and 18 from npm. postgres-19.sh fetches
+ * 19.
+ */
 export type Version = 15 | 18 | 19;
-/** SNO_TEST_VERSIONS=19 takes others. */
+/** SNO_TEST_VERSIONS=19 chooses other versions. */
 export const VERSIONS: readonly Version[] = versionsOf(process.env['SNO_TEST_VERSIONS']);
-/** What tests take that need one version only. */
+/** For tests that need one version only. */
 export const NEWEST = VERSIONS.at(-1) as Version;
 
-/** Which server a test runs on: one out of npm, or one that is installed on this machine. */
+/** The server that a test runs on: one from npm, or one that is installed on this machine. */
 export type ServerKind = Version | Distribution;
-/** VERSIONS, and where they are not chosen, what this machine has: for `describe.each(SERVERS)('Postgres %s', ...)`. */
+/**
+ * VERSIONS, and the machine's own servers unless versions are chosen. For
+ * `describe.each(SERVERS)('Postgres %s', ...)`.
+ */
 export const SERVERS: readonly ServerKind[] =
   process.env['SNO_TEST_VERSIONS'] === undefined ? [...VERSIONS, ...DISTRIBUTIONS] : VERSIONS;
 
@@ -26,7 +32,7 @@ function versionsOf(text = '15,18'): Version[] {
   });
 }
 
-/** SNO_TEST_POSTGRES_15=/usr/lib/postgresql/15/bin: where the programs of a version are, in place of the ones out of npm. */
+/** SNO_TEST_POSTGRES_15=/usr/lib/postgresql/15/bin replaces npm's programs of a version. */
 function programsOf(kind: ServerKind): { readonly packageName: string } | { readonly folder: string } {
   if (typeof kind !== 'number') return { folder: kind.folder };
   const folder = process.env[`SNO_TEST_POSTGRES_${kind}`];
@@ -45,7 +51,7 @@ const SETTINGS = {
   shared_buffers: '64MB',
 };
 
-/** A server for this test alone: the caller stops it. */
+/** Starts a server for this test alone. The caller stops it. */
 export async function ownServer(
   options: Omit<EmbeddedOptions, 'packageName' | 'folder'> & { readonly version?: ServerKind } = {},
 ): Promise<EmbeddedPostgres> {

@@ -2,7 +2,7 @@ import { memoryOf, type Payload, PayloadSlab, roomOf } from '../../src/memory/pa
 
 const slab = new PayloadSlab();
 
-/** A payload of these bytes. */
+/** Returns a payload with this content. */
 export function payloadOf(content: string | Buffer): Payload {
   if (typeof content === 'string') return slab.text(content);
   const payload = slab.allocate(content.length);

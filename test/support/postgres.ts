@@ -1,6 +1,7 @@
 /**
- * Real Postgres for tests. One server of each version runs for the whole test run (global-setup.ts); a test file takes
- * a database of its own there, or, to kill or reconfigure it, a server of its own.
+ * Real Postgres for tests. One server of each version runs for the whole test run
+ * (global-setup.ts). A test file takes a database on it. Tests that kill or reconfigure a server
+ * take their own.
  */
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
@@ -11,25 +12,28 @@ import { until } from './wait.ts';
 export { majorOf, NEWEST, ownServer, SERVERS, type ServerKind, VERSIONS, type Version } from './own-server.ts';
 
 export interface TestDatabase {
-  /** Connects as superuser. */
+  /** Connection URL of a superuser. */
   readonly url: string;
   readonly name: string;
   /** Major version of the server. */
   readonly version: number;
-  /** Runs on one connection of the test's own, which stays open: session state lasts from one query to the next. */
+  /**
+   * Runs on one connection of the test's own, which stays open. Session state lasts from one query
+   * to the next.
+   */
   query<Row extends pg.QueryResultRow = Record<string, unknown>>(
     sql: string,
     params?: readonly unknown[],
   ): Promise<pg.QueryResult<Row>>;
-  /** Another connection; the caller ends it, or `drop` does. */
+  /** Opens another connection. The caller or `drop` ends it. */
   connect(): Promise<pg.Client>;
   /** Drops the database with its connections and logical slots. */
   drop(): Promise<void>;
 }
 
 /**
- * An empty database on the shared server. As on most servers out there, its collation is not C (ICU, en-US), so text
- * does not compare bytewise unless a column says `collate "C"`.
+ * An empty database on the shared server. Like most servers, it has a collation other than C (ICU,
+ * en-US). So text does not compare bytewise unless a column says `collate "C"`.
  */
 export async function freshDatabase(kind: ServerKind = NEWEST): Promise<TestDatabase> {
   const servers = inject('postgres') as ReturnType<typeof inject<'postgres'>> | undefined;
@@ -71,7 +75,8 @@ export async function freshDatabase(kind: ServerKind = NEWEST): Promise<TestData
 
 async function connectTo(url: URL): Promise<pg.Client> {
   const client = new pg.Client({ connectionString: url.href });
-  // A connection that the server ends (drop, a kill in the test) fails its next query; there is nobody else to tell.
+  // If the server ends a connection (drop, or a kill in the test), its next query fails. The error
+  // needs no other report.
   client.on('error', () => {});
   await client.connect();
   return client;

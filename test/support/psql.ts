@@ -1,4 +1,7 @@
-/** psql, where the machine has it: what libpq makes of a connection string. Tests that ask it hold without it too. */
+/**
+ * Asks psql, if the machine has it, how libpq reads a connection string. Tests that use it also
+ * work without it.
+ */
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,7 +18,9 @@ const FOLDERS = [
 ];
 const PROGRAM = FOLDERS.map((folder) => join(folder, 'psql')).find((file) => existsSync(file));
 
-/** What the query prints; undefined where psql is not there. Rejects where psql cannot connect. */
+/**
+ * Returns the query's output. Undefined if psql is not installed. Rejects if psql cannot connect.
+ */
 export async function psql(conninfo: string, sql: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {
   if (PROGRAM === undefined) return undefined;
   const { stdout } = await run(PROGRAM, ['-X', '-w', '-At', '-F', ' ', '-c', sql, conninfo], { env });

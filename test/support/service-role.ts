@@ -1,4 +1,7 @@
-/** The role that services of tests run as: it may replicate and read what is published, and nothing else, as `sno setup` makes it. */
+/**
+ * The role of the service in tests: it may only replicate, and read published tables, as `sno
+ * setup` grants it.
+ */
 import type pg from 'pg';
 import { createClient } from '../../src/postgres/connect.ts';
 import { ensureSetup } from '../../src/setup/setup.ts';
@@ -7,8 +10,8 @@ const SERVICE_ROLE = 'sno_service';
 const PASSWORD = 'of the tests';
 
 /**
- * Sets the database up as the superuser of `databaseUrl`, and returns the URL of the service's role. A URL of somebody else is
- * returned as it is. On a standby its primary has done all that.
+ * Sets the database up as the superuser of `databaseUrl`, and returns the URL of the service's
+ * role. Returns the URL of any other role unchanged. A standby is set up by its primary.
  */
 export async function setUpFor(databaseUrl: string, publication: string): Promise<string> {
   const client = createClient(databaseUrl, 'setup');

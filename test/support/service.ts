@@ -1,4 +1,4 @@
-/** `sno start` as a process of its own, from the built command line. */
+/** Runs `sno start` as a separate process, from the built command line. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
@@ -12,7 +12,10 @@ import { until } from './wait.ts';
 
 export const SNO = fileURLToPath(new URL('../../dist/cli/sno.js', import.meta.url));
 const SECRET = 'a secret of the tests, thirty-two bytes';
-/** SERVICE_SETTINGS=SNO_WORKERS=2,SNO_COMPRESS_BYTES=1: every service of the tests has these, where a test says nothing else. */
+/**
+ * SERVICE_SETTINGS=SNO_WORKERS=2,SNO_COMPRESS_BYTES=1: settings of every service, unless a test
+ * overrides them.
+ */
 const SETTINGS = settingsOf(process.env['SERVICE_SETTINGS']);
 
 export interface ServiceProcess {
@@ -21,23 +24,24 @@ export interface ServiceProcess {
   readonly certificate: Certificate;
   /** `wss://localhost:port/v1` */
   readonly url: string;
-  /** Every line of its log so far. */
+  /** All lines of the process's log so far. */
   readonly log: readonly LogLine[];
-  /** Ends it without a chance to do anything. */
+  /** Ends the process by kill -9. */
   kill(): Promise<void>;
-  /** Starts it again on the same ports, with the same settings. */
+  /** Starts the service again on the same ports, with the same settings. */
   restart(): Promise<void>;
-  /** SIGTERM; resolves with its exit code. */
+  /** Sends SIGTERM, and resolves with the exit code. */
   terminate(): Promise<number | null>;
   /**
-   * A rolling restart: another process on ports of its own, with the same settings, waits for the slot before this one is told to
-   * end. From then on its ports are meant. Resolves with the exit code of the old one when the new one serves.
+   * A rolling restart. A new process on its own ports, with the same settings, waits for the slot
+   * before the old one is told to end. From then on, the new process's ports are used. Resolves
+   * with the old one's exit code when the new one serves.
    */
   roll(): Promise<number | null>;
-  /** Ends it and removes the certificate. */
+  /** Ends the process and removes the certificate. */
   remove(): Promise<void>;
   readonly pid: number;
-  /** False once it has ended, for whatever reason. */
+  /** False once the process has ended for any reason. */
   readonly isRunning: boolean;
 }
 
@@ -49,15 +53,16 @@ export interface LogLine {
 
 /** How the process is started. */
 export interface Launch {
-  /** The build that is run. */
+  /** Command line of another build. */
   readonly build?: string | undefined;
-  /** How many files the process may have open (`ulimit -n`); else as many as this process. */
+  /** Maximum open files of the process (`ulimit -n`). Default: as in this process. */
   readonly openFiles?: number | undefined;
 }
 
 /**
- * Starts the service on a database; resolves when it serves. Its settings may be overridden. Where the URL is a superuser's, that
- * one sets the database up, and the service runs as a role that can only replicate and read; but a folder of rules needs its owner.
+ * Starts the service on a database, and resolves when it serves. If the URL is a superuser's, the
+ * superuser sets the database up, and the service runs as a role that can only replicate and read.
+ * A rules folder needs the owner's role.
  */
 export async function startService(
   databaseUrl: string,
@@ -134,18 +139,18 @@ export async function startService(
   };
 }
 
-/** A token of the service's own secret. */
+/** A token signed with the service's secret. */
 export function signToken(claims: Readonly<Record<string, unknown>>, expires = '1h'): Promise<string> {
   return new SignJWT(claims).setProtectedHeader({ alg: 'HS256' }).setExpirationTime(expires).sign(Buffer.from(SECRET));
 }
 
-/** Settings from one line, `NAME=value` separated by commas. */
+/** Reads settings from one line, `NAME=value` separated by commas. */
 export function settingsOf(line = ''): Readonly<Record<string, string>> {
   const settings = line.split(',').filter(Boolean);
   return Object.fromEntries(settings.map((setting) => setting.split('=') as [string, string]));
 }
 
-/** The environment without settings of the machine that runs the tests. */
+/** The environment without the settings of the machine that runs the tests. */
 export function plainEnvironment(): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
     ([name]) => !name.startsWith('SNO_') && name !== 'DATABASE_URL' && name !== 'NODE_OPTIONS',
@@ -160,7 +165,7 @@ function spawnService(build: string, env: NodeJS.ProcessEnv, openFiles?: number)
   return spawn(limited[0] as string, limited.slice(1), { env, stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
-/** Resolves when it serves; rejects where it ends before. */
+/** Resolves when the process serves. Rejects if it ends before. */
 function serving(child: ChildProcess, log: LogLine[]): Promise<void> {
   const errors: string[] = [];
   child.stderr?.setEncoding('utf8').on('data', (text: string) => errors.push(text));

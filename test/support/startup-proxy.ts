@@ -1,9 +1,9 @@
-/** Stands between a client and Postgres as a pooler does, and changes what the client sends. */
+/** A proxy between a client and Postgres that changes the client's bytes, as a pooler may. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 export interface StartupProxy {
-  /** The same database, by the proxy. */
+  /** URL of the same database through the proxy. */
   readonly url: string;
   close(): Promise<void>;
 }
@@ -18,7 +18,7 @@ export function withoutParameter(databaseUrl: string, parameter: string): Promis
   );
 }
 
-/** Puts another text of the same length in place of one that the client sends. */
+/** Replaces a text that the client sends by another one of the same length. */
 export function withText(databaseUrl: string, text: string, other: string): Promise<StartupProxy> {
   const replaced = (chunk: Buffer) => Buffer.from(chunk.toString('latin1').replaceAll(text, other), 'latin1');
   return proxyTo(databaseUrl, (packet) => packet, replaced);
@@ -43,7 +43,7 @@ async function proxyTo(databaseUrl: string, ofStartup: Change, ofOthers: Change)
       head = Buffer.concat([head, chunk]);
       if (head.length < 4 || head.length < head.readInt32BE(0)) return;
       if (head.readInt32BE(0) === HEADER_BYTES) {
-        // asks for TLS
+        // a request for TLS
         upstream.write(head);
         head = Buffer.alloc(0);
         return;
@@ -69,7 +69,10 @@ async function proxyTo(databaseUrl: string, ofStartup: Change, ofOthers: Change)
   };
 }
 
-/** A startup packet: its length, the protocol's version, then names and values, each with a zero at its end. */
+/**
+ * A startup packet: its length, the protocol's version, then names and values. Each ends with a
+ * zero byte.
+ */
 function startupWithout(packet: Buffer, parameter: string): Buffer {
   const texts = packet.toString('utf8', HEADER_BYTES, packet.length - 2).split('\0');
   const kept: string[] = [];

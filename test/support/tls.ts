@@ -4,12 +4,15 @@ import { join } from 'node:path';
 import { generate } from 'selfsigned';
 
 export interface Certificate {
-  /** PEM; a client that is to trust it takes it as its `ca`. */
+  /** PEM. A client trusts it as its `ca`. */
   readonly cert: string;
   readonly key: string;
   readonly certFile: string;
   readonly keyFile: string;
-  /** Writes another certificate and key over the files, as a renewal does; returns the new certificate. */
+  /**
+   * Overwrites the files with a new certificate and key, as a renewal does. Returns the new
+   * certificate.
+   */
   renew(): Promise<string>;
   remove(): Promise<void>;
 }

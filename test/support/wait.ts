@@ -1,12 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 const POLL_MS = 10;
-/** How long a condition may take where a test says nothing else. */
+/** How long a condition may take by default. */
 const WAIT_MS = Number(process.env['SNO_TEST_WAIT_MS'] ?? 30_000);
 
 /**
- * Waits for a condition; returns its first value that is truthy. Throws, naming `what` and the last error of the
- * condition, once the deadline has passed. Errors of the condition count as "not yet".
+ * Waits for a condition, and returns its first truthy value. After the deadline, throws with `what`
+ * and the condition's last error. An error of the condition counts as "not yet".
  */
 export async function until<T>(
   condition: () => T | Promise<T>,
