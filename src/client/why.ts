@@ -84,7 +84,9 @@ function unsaid(url: string, origin: string | undefined, detail: string): string
   const checks = [
     'the service runs and can be reached there',
     ...(secure ? [`its certificate is trusted (${trust})`] : []),
-    ...(origin === undefined ? [] : [`its SNO_ALLOWED_ORIGINS includes ${origin}`]),
+    ...(origin === undefined
+      ? []
+      : [`its SNO_ALLOWED_ORIGINS includes ${origin}`, "the page's Content-Security-Policy (connect-src) allows it"]),
   ];
   const isSilent = detail === '' || detail === GENERIC;
   return `${isSilent ? 'The platform does not say why. ' : ''}Check that ${checks.join(', and that ')}.`;

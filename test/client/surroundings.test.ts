@@ -80,6 +80,11 @@ describe('why a connection ended', () => {
     expect(hintOf({ ...here, detail })).toMatch(hint);
   });
 
+  test('in a page: its origin and its policy are to be checked too', () => {
+    const hint = hintOf({ ...here, origin: 'https://app.test', detail: '' });
+    expect(hint).toMatch(/SNO_ALLOWED_ORIGINS includes https:\/\/app\.test, and that .*connect-src\) allows it\.$/);
+  });
+
   test.each([
     'Max payload size exceeded, WS_ERR_UNSUPPORTED_MESSAGE_LENGTH',
     'Payload size exceeds maximum allowed size',
