@@ -1,4 +1,7 @@
-/** The promises, judged by an oracle: real writers, real TLS subscribers that join at random moments, real faults. */
+/**
+ * The promises, checked by an oracle: real writers, real TLS subscribers that join at random
+ * moments, real faults.
+ */
 import { describe, expect, test } from 'vitest';
 import { NEWEST, VERSIONS } from '../support/postgres.ts';
 import { play } from './round.ts';
@@ -31,12 +34,12 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     const settings = { SNO_DRAIN_SECONDS: '2' };
     const figures = await play({ seed: 100 + version, version, writers: 8, faults, settings });
     expect(figures.violations).toEqual([]);
-    // away for far less than the replay window: nobody has to start over
+    // the outage was far shorter than the replay window, so no subscriber starts over
     expect(figures.resets).toEqual({});
   });
 });
 
-test('by workers with all frames compressed, through the same faults and workers killed, as by one process', {
+test('two workers with compressed frames keep the promises through the same faults, and through killed workers', {
   timeout: 300_000,
 }, async () => {
   const faults = ['worker killed', 'service killed', 'postgres killed', 'worker killed', 'service rolled'] as const;

@@ -1,6 +1,7 @@
 /**
- * Rules change like data: random DDL among random writes. At each quiet moment every follower holds what the view holds,
- * be it by events or because it was reset and read the channel again. With event triggers, and by polling.
+ * Rules change like data: random DDL among random writes, noticed by event triggers or by polling.
+ * At each quiet moment every follower holds what the view holds, by events or because it was reset
+ * and read the channel again.
  */
 import { afterEach, describe, expect, test } from 'vitest';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
@@ -35,7 +36,7 @@ afterEach(async () => {
   await database.drop();
 });
 
-/** `polled`: the role that Snö runs as, and everything belongs to, may not create event triggers. */
+/** `polled`: Snö's role, which owns everything, may not create event triggers. */
 async function prepare(version: (typeof VERSIONS)[number], random: Random, polled: boolean): Promise<void> {
   database = await freshDatabase(version);
   const url = new URL(database.url);
@@ -56,7 +57,7 @@ async function connect(polled: boolean) {
   return client;
 }
 
-/** What followers hold that the views do not, and the other way round. */
+/** Differences between the followers' rows and the views. */
 async function differences(): Promise<string[]> {
   const found: string[] = [];
   for (const channel of CHANNELS) {
@@ -104,7 +105,7 @@ async function play(version: (typeof VERSIONS)[number], polled: boolean, seed: n
       (async () => {
         for (let n = 0; n < MIGRATIONS; n++) await migrate(migrator, random, tally);
       })(),
-      // once while everything goes on
+      // once while writes and DDL go on
       ...(round === 1
         ? [
             service
@@ -117,7 +118,7 @@ async function play(version: (typeof VERSIONS)[number], polled: boolean, seed: n
     expect(
       await run(migrator, [...repair(random), `create view channels."round:${round}" as select id from things`]),
     ).toBe(true);
-    // whoever has heard of this view has heard of all that came before it
+    // a follower that is live on this view has received everything before it
     const probe = new Follower(service, [`round:${round}`]);
     await until(() => probe.isLive, 'the repair has been heard of');
     probe.close();
@@ -135,9 +136,13 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   test.each([
     ['by event triggers', false],
     ['by polling', true],
-  ])('DDL that is noticed %s', { timeout: 60_000 + ROUNDS * 60_000 }, async (_, polled) => {
-    const { transactions, migrations, resets, kills } = await play(version, polled, SEED * 100 + version);
-    expect([transactions, migrations, resets].every((count) => count > 0)).toBe(true);
-    expect(kills).toBe(ROUNDS > 1 ? 1 : 0);
-  });
+  ])(
+    'followers hold what the views hold while DDL is noticed %s',
+    { timeout: 60_000 + ROUNDS * 60_000 },
+    async (_, polled) => {
+      const { transactions, migrations, resets, kills } = await play(version, polled, SEED * 100 + version);
+      expect([transactions, migrations, resets].every((count) => count > 0)).toBe(true);
+      expect(kills).toBe(ROUNDS > 1 ? 1 : 0);
+    },
+  );
 });

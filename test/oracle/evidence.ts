@@ -1,9 +1,9 @@
-/** What a run left behind, and what follows from it without a look at any frame. */
+/** The evidence of a run, and the conclusions that need no frame. */
 import type { History } from './model.ts';
 import type { Subscriber } from './subscriber.ts';
 import { type Transaction, transactionOf } from './writers.ts';
 
-/** What was done to the service that a reset may be owed to, and when it began (performance.now()). */
+/** A fault that justifies resets, and when it began (performance.now()). */
 export interface Incident {
   readonly kind: 'slot lost' | 'promoted' | 'publication altered' | 'database away';
   readonly at: number;
@@ -16,7 +16,7 @@ export interface Bounds {
 }
 
 export interface Evidence {
-  /** One more for each promotion; the last one is the present. */
+  /** One history for each promotion, and the present one at the end. */
   readonly histories: readonly History[];
   readonly transactions: ReadonlyMap<number, Transaction>;
   readonly incidents: readonly Incident[];
@@ -24,27 +24,27 @@ export interface Evidence {
   readonly subscribers: readonly Subscriber[];
 }
 
-/** A commit with what its writer knows. */
+/** A commit with its writer's facts. */
 interface Dated {
   readonly lsn: number;
   readonly askedAt: number;
   readonly answeredAt: number;
-  /** About what its frames cost in the journal. */
+  /** Approximate bytes of its frames in the journal. */
   readonly bytes: number;
 }
 
-/** What an event costs beside its data, and a frame beside its events. */
+/** Bytes of an event beside its data, and of a frame beside its events. */
 const EVENT_BYTES = 30;
 const FRAME_BYTES = 350;
-/** Clocks and estimates of the oracle are taken for this exact. */
+/** Assumed accuracy of the oracle's clocks and estimates. */
 const TOLERANCE = 0.8;
 
-/** The commits of each timeline, by the time at which they were asked for. */
+/** The commits of each timeline, by the time at which they were requested. */
 export class Calendar {
   readonly #evidence: Evidence;
-  /** Per history, what it has beyond the one before. */
+  /** By history: the commits that the history before does not have. */
   readonly #own: readonly (readonly Dated[])[];
-  /** Per history: the least LSN of this commit and all that were asked for later. */
+  /** By history: the lowest LSN of this commit and all later requests. */
   readonly #least: readonly (readonly number[])[];
 
   constructor(evidence: Evidence) {
@@ -75,7 +75,7 @@ export class Calendar {
     });
   }
 
-  /** No commit that was asked for after `at` may lie at or before this position; infinite where there is none. */
+  /** The lowest LSN of all commits requested after `at`. Infinite if there are none. */
   firstAskedAfter(at: number): number {
     const timeline = this.#evidence.incidents.filter(
       ({ kind, at: since }) => kind === 'promoted' && since <= at,
@@ -90,7 +90,7 @@ export class Calendar {
     return this.#least[timeline]?.[low] ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Whether at the time `at` a position was really beyond what is kept. */
+  /** Whether a position was really beyond the replay bounds at the time `at`. */
   isBeyondBounds(lsn: number, at: number): boolean {
     const { replayBytes, replaySeconds, replayWalBytes } = this.#evidence.bounds;
     return this.#own.some((commits) => {
@@ -112,7 +112,7 @@ export class Calendar {
   }
 }
 
-/** By commit: what its frames take in the journal, roughly. */
+/** By commit: approximate bytes of its frames in the journal. */
 function journalBytes(history: History): Map<number, number> {
   const bytes = new Map<number, number>();
   for (const { lsn, rows, message } of history.everything()) {
@@ -127,7 +127,10 @@ function entriesOf(changes: History['commits'][number]['changes']): number[] {
   return changes.flatMap(({ table, after }) => (table === 'ledger' ? [Number(after?.['entry'])] : []));
 }
 
-/** Whether the WAL has what the writers say that they committed, once and whole, and nothing else: the oracle checks itself. */
+/**
+ * The oracle checks itself: whether the WAL has each reported commit once and whole, and nothing
+ * else.
+ */
 export function* disagreements({ histories, transactions, incidents }: Evidence): Generator<string> {
   const found = new Set<number>();
   const commits = new Map(
@@ -146,7 +149,8 @@ export function* disagreements({ histories, transactions, incidents }: Evidence)
   }
   const lost = incidents.filter(({ kind }) => kind === 'promoted').length > 0;
   for (const [number, { outcome, isDurable }] of transactions) {
-    // what a standby had not got when it took over is lost, and so may be what was answered before it was written
+    // commits that a standby lacked when it took over are lost, including some whose answer had
+    // already come
     const mustBeThere = outcome === 'committed' && isDurable && !lost;
     if (mustBeThere && !found.has(number)) yield `transaction ${number} was committed, and the WAL has not got it`;
   }

@@ -1,9 +1,12 @@
 /**
- * The oracle for as long as SOAK_SECONDS says (default 120), one seed after the other from SOAK_SEED on, on either version in
- * turn. Prints the figures of each run as a line of JSON, so that one can be repeated.
- * SOAK_FAULTS: names from faults.ts, separated by commas, to draw from, or `cheap` or `dear` for those of that cost; all where it is
- * not set. SOAK_FAULTS_A_RUN: how many are drawn for each run (default 8).
- * SOAK_SETTINGS: settings beside those that the seed draws, as `SNO_WORKERS=2,SNO_COMPRESS_BYTES=1`.
+ * Runs the oracle for SOAK_SECONDS (default 120), one seed after the other from SOAK_SEED on,
+ * alternating between the versions. Prints the figures of each run as a line of JSON, so that it
+ * can be repeated.
+ * SOAK_FAULTS: names from faults.ts, separated by commas, or `cheap` or `dear` for the faults of
+ * that cost. Default: all.
+ * SOAK_FAULTS_A_RUN: number of faults drawn for each run (default 8).
+ * SOAK_SETTINGS: settings beside the ones that the seed draws, such as
+ * `SNO_WORKERS=2,SNO_COMPRESS_BYTES=1`.
  */
 import { expect, test } from 'vitest';
 import { VERSIONS } from '../support/own-server.ts';
@@ -22,7 +25,7 @@ const NAMES = WANTED.flatMap((wanted) => {
 const FAULTS_A_RUN = Number(process.env['SOAK_FAULTS_A_RUN'] ?? 8);
 const SETTINGS = settingsOf(process.env['SOAK_SETTINGS']);
 
-/** How long the last run may go on after SOAK_SECONDS, on a busy machine. */
+/** How long the last run may take after SOAK_SECONDS on a busy machine. */
 const LAST_RUN_SECONDS = 3_600;
 
 test('no seed finds a violation', { timeout: (SECONDS + LAST_RUN_SECONDS) * 1_000 }, async () => {

@@ -1,4 +1,4 @@
-/** What goes wrong. Each fault resolves once it is over, or goes over by itself from there. */
+/** Faults. Each resolves once the fault is over, or ends by itself from there. */
 import { readMetric } from '../service/stage.ts';
 import { until } from '../support/wait.ts';
 import { workersOf } from '../support/workers.ts';
@@ -8,7 +8,7 @@ import type { World } from './world.ts';
 const MB = 1024 ** 2;
 
 export interface Fault {
-  /** Of cheap ones there are several in a run that takes seconds. */
+  /** A run that takes seconds has several cheap faults. */
   readonly cost: 'cheap' | 'dear';
   readonly run: (world: World, random: Random) => Promise<void>;
 }
@@ -46,7 +46,7 @@ export const FAULTS = {
       const { service } = world;
       await service.kill();
       const starting = service.restart().catch(() => undefined);
-      // while it still reads again what it had read
+      // while the service still reads the same WAL again
       await until(async () => (await world.slot())?.pid, 'the slot is read');
       if (random.chance(0.5)) await world.writers.more(1 + random.below(10));
       await service.kill();
@@ -131,9 +131,9 @@ export const FAULTS = {
       const dead = clientSide.links.filter(() => random.chance(0.4));
       for (const link of dead) link.swallow();
       await writers.more(20);
-      // those who hear nothing connect again by themselves
+      // clients on silent connections reconnect by themselves
       await until(() => openings() >= before + dead.length, 'everybody is back', 60_000);
-      // and the service lets go of those that it does not hear
+      // and the service drops the silent connections
       await until(
         async () => (await readMetric(service, 'sno_connections')) <= subscribers.length,
         'the service has closed the dead connections',

@@ -1,6 +1,7 @@
 /**
- * A subscriber that never gives up a channel: whatever ends its subscription, it asks again, with a snapshot, or by its
- * position where the connection broke. What it holds is worked out from the protocol's text alone.
+ * A subscriber that never gives up a channel. When its subscription ends, it asks again: with a
+ * snapshot, or by its position if the connection broke. Its rows follow from the protocol's text
+ * alone.
  */
 import { WebSocket } from 'ws';
 import type { Frame } from './frame.ts';
@@ -8,7 +9,7 @@ import { Held } from './held.ts';
 
 const RETRY_MS = 50;
 
-/** Where a subscription stands: asked for, live, or ended by the server. */
+/** State of a subscription: requested, live, or ended by the server. */
 type Standing = 'asked' | 'live' | 'ended';
 
 const STANDING: Readonly<Record<string, Standing>> = {
@@ -20,15 +21,15 @@ const STANDING: Readonly<Record<string, Standing>> = {
 };
 
 /**
- * What is held of one channel, and whether it is said to be right. `isLate`: DDL is noticed a while after its commit, so that rows may
- * come meanwhile that do not fit what is held, if only it is void soon.
+ * The rows held of one channel, and whether they must be right. `isLate`: DDL is noticed some time
+ * after its commit, so rows may come that do not fit what is held, if a reset follows soon.
  */
 export class Followed extends Held {
-  /** How often it was reset or dropped. */
+  /** Number of resets and drops. */
   ends = 0;
   readonly #isLate: boolean;
   #standing: Standing = 'asked';
-  /** How many violations there were when what is held now began. */
+  /** Number of violations before the present rows began. */
   #known = 0;
 
   constructor(isLate: boolean) {
@@ -61,7 +62,7 @@ export class Followed extends Held {
 
 export class Follower {
   readonly held: ReadonlyMap<string, Followed>;
-  /** Messages of the channel `end`. */
+  /** Messages that came on the channel `end`. */
   readonly ends = new Set<string>();
   readonly #url: string;
   readonly #ca: string;

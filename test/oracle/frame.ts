@@ -1,4 +1,4 @@
-/** Frames of the server, as docs/protocol.md has them. */
+/** Frames of the server, as in docs/protocol.md. */
 import { bytesOf } from './wal.ts';
 
 export interface RowEvent {
@@ -24,7 +24,7 @@ export interface Frame {
   readonly event?: string;
 }
 
-/** Positions are opaque to clients; an oracle may look into them: `epoch:high/low:index`. */
+/** Positions are opaque to clients, but an oracle may read them: `epoch:high/low:index`. */
 export function epochOf(position: string): string {
   return position.split(':')[0] as string;
 }
@@ -33,13 +33,16 @@ export function lsnOf(position: string): number {
   return bytesOf(position.split(':')[1] as string);
 }
 
-/** Less than zero where `a` comes before `b`; of one epoch. */
+/** Less than zero if `a` comes before `b`, both of one epoch. */
 export function compare(a: string, b: string): number {
   const indexOf = (position: string) => Number(position.split(':')[2]);
   return lsnOf(a) - lsnOf(b) || indexOf(a) - indexOf(b);
 }
 
-/** Does to the rows what an event says; returns what is wrong about it where the rows are all there are (`isWhole`). */
+/**
+ * Applies an event to the rows. Returns a violation if the event does not fit and the rows are
+ * complete (`isWhole`).
+ */
 export function apply(rows: Map<string, string>, { op, key, data }: RowEvent, isWhole: boolean): string | undefined {
   const id = JSON.stringify(key);
   const isHeld = rows.has(id);

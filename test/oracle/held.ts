@@ -1,16 +1,16 @@
-/** What is held of one channel, worked out from the protocol's text alone. */
+/** The rows held of one channel, as they follow from the protocol's text alone. */
 import { apply, compare, type Frame } from './frame.ts';
 
 export class Held {
   readonly rows = new Map<string, string>();
   readonly violations: string[] = [];
-  /** Where to resume: the last whole commit, or later. */
+  /** Position to resume after: the last whole commit, or later. */
   position: string | undefined;
-  /** Of the newest commit since the rows came. */
+  /** Position of the newest commit since the rows came. */
   #newest: string | undefined;
-  /** The rows are all there are. */
+  /** Whether the rows are complete. */
   #isWhole = false;
-  /** Of a commit that is not whole yet. */
+  /** Parts of a commit that is not complete yet. */
   #parts: Frame[] = [];
 
   take(frame: Frame): void {
@@ -34,7 +34,7 @@ export class Held {
         this.#parts = [];
         return;
       case 'message':
-        // not in the middle of a commit
+        // positions within a commit cannot be resumed from
         if (this.#parts.length === 0) this.position = frame.position;
         return;
     }
@@ -44,7 +44,7 @@ export class Held {
     if (this.position !== undefined && this.#parts.length === 0) this.position = position;
   }
 
-  /** The connection is gone, and with it the parts of a commit that is not whole. */
+  /** Drops the parts of an incomplete commit when the connection ends. */
   disconnected(): void {
     this.#parts = [];
   }

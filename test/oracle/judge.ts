@@ -1,9 +1,11 @@
 /**
- * The judge: what was sent to each subscriber, held against what was committed. It shares no code with the server.
+ * The judge compares the frames sent to each subscriber with the commits. It shares no code with
+ * the server.
  *
- * Per channel it walks through the record and knows at each step in which histories what is held can be true, and up to
- * which effect there. A frame that is not the next effect of any of them is a violation; so is a position that claims
- * more than has come. As each effect is held against the model, what is held equals the view at every position.
+ * For each channel it walks through the record. At each step it knows the histories in which the
+ * subscriber's state can be true, and the next effect in each. A frame that is the next effect in
+ * none of them is a violation. So is a position that claims more than has come. Each effect is
+ * checked against the model, so the subscriber's rows equal the view at every position.
  */
 import { Calendar, disagreements, type Evidence, type Incident } from './evidence.ts';
 import { apply, epochOf, type Frame, lsnOf } from './frame.ts';
@@ -15,11 +17,11 @@ export interface Verdict {
   readonly violations: readonly string[];
   readonly resets: Readonly<Record<string, number>>;
   readonly deliveries: number;
-  /** How often a snapshot and the stream met. */
+  /** How often a snapshot was joined to the stream. */
   readonly seams: number;
 }
 
-/** Violations beyond this many tell nothing new. */
+/** More violations than this tell nothing new. */
 const VIOLATIONS_MAX = 50;
 
 export function judge(evidence: Evidence): Verdict {
@@ -45,9 +47,9 @@ export function judge(evidence: Evidence): Verdict {
   };
 }
 
-/** Close codes that tell a client to come back, or that a connection broke. */
+/** Close codes that ask a client to reconnect, or that report a broken connection. */
 const CLOSES = new Set([1001, 1005, 1006]);
-/** Errors that may be the answer where their cause is there. */
+/** Errors that are allowed if their cause occurred. */
 const ERRORS: Readonly<Record<string, readonly Incident['kind'][]>> = {
   try_again: ['database away', 'publication altered'],
   channel_unavailable: ['publication altered'],
@@ -63,7 +65,7 @@ class Trial {
   readonly #subscriber: Subscriber;
   readonly #found: string[] = [];
   readonly #walks: ReadonlyMap<string, Walk>;
-  /** The furthest commit on this connection. */
+  /** LSN of the furthest commit on this connection. */
   #furthest = 0;
 
   constructor(evidence: Evidence, calendar: Calendar, subscriber: Subscriber) {
@@ -142,13 +144,16 @@ class Trial {
     }
   }
 
-  /** What was committed after a position had been said lies after it. */
+  /** A commit that was requested after a position was sent must lie after it. */
   #claims(position: string, at: number): void {
     if (lsnOf(position) >= this.#calendar.firstAskedAfter(at))
       this.#found.push(`${position} was said before a commit that lies before it was asked for`);
   }
 
-  /** Commits come in order over all channels that have caught up with what came before they were subscribed. */
+  /**
+   * Commits come in order over all channels that have caught up with the commits before their
+   * subscribe.
+   */
   #inOrder(walk: Walk, { lsn = '', position, channel }: Frame): void {
     const at = bytesOf(lsn);
     if (at < this.#furthest && at > walk.behind)
@@ -171,12 +176,12 @@ class Trial {
   }
 
   #error({ code = '', channel }: Frame, at: number): void {
-    // it left the channel just when it was reset
+    // the subscriber left the channel just when it was reset
     if (code === 'not_subscribed') return;
     if (!(ERRORS[code] ?? []).some((cause) => this.#happened(cause, at))) this.#found.push(`${channel}: error ${code}`);
   }
 
-  /** Before `at`. */
+  /** Whether the incident happened before `at`. */
   #happened(kind: Incident['kind'], at: number): boolean {
     return this.#evidence.incidents.some((incident) => incident.kind === kind && incident.at <= at);
   }
@@ -186,26 +191,31 @@ class Trial {
   }
 }
 
-/** One subscriber's way through one channel. */
+/** One subscriber's walk through one channel. */
 class Walk {
-  /** Commits up to here may come although later ones of other channels have: it is still catching up. */
+  /**
+   * Commits up to this LSN may come after later ones of other channels: the channel is still
+   * catching up.
+   */
   behind = 0;
   isLive = false;
   seams = 0;
-  /** Of the last thing that was heard of the channel. */
+  /** Position of the channel's last frame. */
   position: string | undefined;
   readonly #channel: string;
   readonly #histories: readonly History[];
   readonly #say: (text: string) => void;
   #since: string | undefined;
-  /** Where there was a snapshot. */
+  /** Rows, if there was a snapshot. */
   #rows: Map<string, string> | undefined;
   #snapshot: 'none' | 'in parts' | 'whole' = 'none';
   #snapshotParts = 0;
-  /** What came between the snapshot and `subscribed`. */
+  /** Frames between the snapshot and `subscribed`. */
   #seam: { readonly frame: Frame; readonly changed: Changed }[] = [];
   #parts: Frame[] = [];
-  /** By history in which all is true that was heard since the last beginning: the next effect. */
+  /**
+   * Histories in which everything since the last beginning is true, with the next effect in each.
+   */
   #next = new Map<History, number>();
   #endedEpoch: string | undefined;
 
@@ -235,7 +245,7 @@ class Walk {
     this.#next.clear();
   }
 
-  /** What was held is void since its history has ended: another one must begin. */
+  /** The rows are void because their history has ended. The next epoch must differ. */
   mustChangeEpoch(): void {
     this.#endedEpoch = this.position === undefined ? undefined : epochOf(this.position);
     this.position = undefined;
@@ -244,7 +254,7 @@ class Walk {
   snapshot({ rows = [], part, last }: Frame): void {
     if (this.isLive || this.#since !== undefined) this.#say('a snapshot that was not asked for');
     if (part === 1) {
-      // one that turned out to be of no use is taken again
+      // a snapshot that could not be used is sent again
       this.#rows = new Map();
       this.#seam = [];
     } else if (part !== this.#snapshotParts + 1) this.#say(`part ${part} of a snapshot after ${this.#snapshotParts}`);
@@ -315,11 +325,11 @@ class Walk {
   message(frame: Frame): void {
     if (!this.isLive) return this.#say(`message ${frame.position} came before it was subscribed`);
     const text = JSON.stringify(frame.data);
-    // in a commit that is sent in parts it comes before the commit's end
+    // in a commit that is sent in parts, messages come before the commit's end
     this.#step(frame, ({ lsn, message }) => message === text && lsnOf(frame.position as string) <= lsn);
   }
 
-  /** A heartbeat: all of this channel up to the position has come. */
+  /** A heartbeat: everything of this channel up to the position has come. */
   completeUpTo(position: string): void {
     this.position = position;
     if (this.#next.size === 0) return;
@@ -330,7 +340,7 @@ class Walk {
     if (this.#next.size === 0) this.#say(`complete up to ${position}, it is said, but ${before} has not come`);
   }
 
-  /** All is over: everything must have come. */
+  /** The run is over: everything must have come. */
   end(): void {
     const last = this.#histories.at(-1) as History;
     const next = this.#next.get(last);
@@ -344,7 +354,7 @@ class Walk {
     if (wrong !== undefined) this.#say(`at the end: ${wrong}`);
   }
 
-  /** Goes on by one effect in every history of which it is the next. */
+  /** Advances by one effect in every history that has it next. */
   #step(frame: Frame, isNext: (effect: Effect) => boolean): void {
     this.position = frame.position;
     if (this.#next.size === 0) return;
@@ -358,7 +368,10 @@ class Walk {
       this.#say(`${frame.type} ${frame.position} (xid ${frame.xid}, part ${frame.part}) came where ${before} is next`);
   }
 
-  /** What came between a snapshot and `subscribed` are commits before that point, whole and in order. */
+  /**
+   * Whether the frames between a snapshot and `subscribed` are commits before that point, whole and
+   * in order.
+   */
   #isSeamOf(history: History, until: number): boolean {
     const effects = history.effects(this.#channel);
     let next = 0;
@@ -388,7 +401,7 @@ function isOf({ lsn, xid }: Effect, frame: Frame): boolean {
   return lsn === bytesOf(frame.lsn as string) && xid === frame.xid;
 }
 
-/** How many effects there are up to a position. */
+/** Number of effects up to a position. */
 function effectsUpTo(effects: readonly Effect[], lsn: number): number {
   let [low, high] = [0, effects.length];
   while (low < high) {

@@ -1,10 +1,13 @@
-/** Random DDL among random writes, as migrations and apps do it. What Postgres refuses is rolled back, as there. */
+/**
+ * Random DDL among random writes, as migrations and apps run it. If Postgres refuses a statement,
+ * its transaction is rolled back.
+ */
 import type pg from 'pg';
 import type { Random } from './random.ts';
 
 export const ROOMS = 2;
 
-/** Views by their patterns, with the definitions that they may have. */
+/** Views by their patterns, with the definitions to choose from. */
 const VIEWS: Readonly<Record<string, readonly string[]>> = {
   'thing:{room}': [
     'select id, room, a, b from things',
@@ -56,7 +59,7 @@ export function schema(random: Random): string {
     ${PATTERNS.map((pattern) => create(random, pattern)).join(';')}`;
 }
 
-/** Brings back what migrations took away, so that every channel is served again. */
+/** SQL that restores everything that migrations removed, so that every channel is served again. */
 export function repair(random: Random): string[] {
   return [
     'alter table things replica identity full',
@@ -84,11 +87,11 @@ export function repair(random: Random): string[] {
   ];
 }
 
-/** Statements that change what channels mean, or what is below them. */
+/** Statements that change what channels mean, or the tables below them. */
 function change(random: Random): string[] {
   const pattern = pick(random, PATTERNS);
   const [drop, anew] = [`drop view if exists channels.${quoted(pattern)}`, create(random, pattern)];
-  /** All views away, something done, all of them back as they were. */
+  /** Drops all views, runs the DDL, and creates the views again unchanged. */
   const below = (...ddl: string[]) => [
     `create temp table kept on commit drop as select c.oid::regclass::text as name, pg_get_viewdef(c.oid) as body, c.oid::bigint as age
        from pg_class c where c.relkind = 'v' and (c.relnamespace = 'channels'::regnamespace or c.oid = to_regclass('inner_things'))`,
@@ -203,12 +206,12 @@ export async function migrate(client: pg.Client, random: Random, tally: Tally): 
 }
 
 /**
- * Errors of SQL that does not fit what the other migrations left, deadlocks and lock timeouts, and what Postgres says of a partition that
- * is dropped meanwhile; a bug of the test would be none of these.
+ * Expected errors: SQL that does not fit what other migrations left, deadlocks, lock timeouts, and
+ * a partition that is dropped meanwhile. A bug of the test would cause other errors.
  */
 const EXPECTED = /^(0A|22|23|2B|40|42|55)|could not open relation with OID/;
 
-/** Runs the statements in one transaction; false where it was rolled back. */
+/** Runs the statements in one transaction. Returns false if it was rolled back. */
 export async function run(client: pg.Client, statements: readonly string[]): Promise<boolean> {
   await client.query('begin');
   let statement = '';

@@ -1,6 +1,6 @@
 /**
- * What every channel must hold after every commit, worked out from the commits alone: the views' definitions are written
- * here a second time, in TypeScript.
+ * The content of every channel after every commit, computed from the commits alone. The views'
+ * definitions are written here a second time, in TypeScript.
  */
 import { createHash } from 'node:crypto';
 import type { WalCommit } from './wal.ts';
@@ -28,7 +28,7 @@ export const SCHEMA = `
 interface View {
   readonly table: string;
   readonly key: string;
-  /** The row of the view as it is sent; undefined where the row is not in the view. */
+  /** The view's row as it is sent. Undefined if the view does not contain the row. */
   readonly row: (row: Row) => Readonly<Record<string, unknown>> | undefined;
 }
 
@@ -63,7 +63,10 @@ export const CHANNELS: readonly string[] = ['items', 'told', 'ledger', 'talk'].f
   Array.from({ length: ROOMS }, (_, room) => `${name}:${room}`),
 );
 
-/** What one commit does to one channel, in one frame: rows by their key (undefined: gone), or a message. */
+/**
+ * The effect of one commit on one channel, in one frame: rows by their key (undefined: deleted), or
+ * a message.
+ */
 export interface Effect {
   readonly lsn: number;
   readonly xid: number;
@@ -71,10 +74,13 @@ export interface Effect {
   readonly message?: string;
 }
 
-/** What a message says of the ledger's row that was written with it. */
+/** The message that is sent with a ledger row. */
 const messageOf = (entry: number): string => JSON.stringify({ entry });
 
-/** One line of commits, from the first to the last: where a standby took over, without what it had not got. */
+/**
+ * One sequence of commits from first to last. A promoted standby begins a new one without the
+ * commits that it lacked.
+ */
 export class History {
   readonly commits: readonly WalCommit[];
   readonly #effects: ReadonlyMap<string, readonly Effect[]>;
@@ -87,17 +93,17 @@ export class History {
     this.#effects = lists;
   }
 
-  /** In commit order. */
+  /** Effects in commit order. */
   effects(channel: string): readonly Effect[] {
     return this.#effects.get(channel) as readonly Effect[];
   }
 
-  /** Of all channels, one after the other. */
+  /** Effects of all channels, one channel after the other. */
   *everything(): Iterable<Effect> {
     for (const effects of this.#effects.values()) yield* effects;
   }
 
-  /** What a channel holds after all that was committed up to a position. */
+  /** The rows of a channel after all commits up to a position. */
   rowsAt(channel: string, lsn: number): Map<string, string> {
     const rows = new Map<string, string>();
     for (const effect of this.effects(channel)) {
@@ -124,7 +130,7 @@ function effectsOf({ lsn, xid, changes }: WalCommit): Map<string, Effect[]> {
       const [old, now] = [placed(name, view, before), placed(name, view, after)];
       if (old !== undefined && (old.channel !== now?.channel || old.key !== now.key))
         set(old.channel, old.key, undefined);
-      // an update that changes nothing of what is shown is no event
+      // an update that changes no visible column is no event
       if (now !== undefined && JSON.stringify(old) !== JSON.stringify(now)) set(now.channel, now.key, now.data);
     }
     if (table === 'ledger' && after?.['said'] === 't') {
@@ -133,7 +139,7 @@ function effectsOf({ lsn, xid, changes }: WalCommit): Map<string, Effect[]> {
       messages.set(channel, [...(messages.get(channel) ?? []), { lsn, xid, message }]);
     }
   }
-  // a channel has rows or messages, none here has both
+  // a channel has either rows or messages
   const effects = messages;
   for (const [channel, changed] of rows) effects.set(channel, [{ lsn, xid, rows: changed }]);
   return effects;

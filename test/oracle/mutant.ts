@@ -1,26 +1,28 @@
-/** A build of the service with one fault put into it, to see that the judge notices. */
+/** Builds the service with one added fault, to check that the judge notices it. */
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export interface Mutation {
-  /** Within dist. */
+  /** Path within dist. */
   readonly file: string;
-  /** Is there exactly once. */
+  /** Occurs exactly once in the file. */
   readonly text: string;
   readonly replacement: string;
 }
 
 export interface Mutant {
-  /** Its command line, as dist/cli/sno.js. */
+  /** The mutant's command line, as dist/cli/sno.js. */
   readonly build: string;
   remove(): Promise<void>;
 }
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-/** Copies the build and changes the copy. What is built is not changed, nor has it a switch for this. */
+/**
+ * Copies the build and changes the copy. The build itself is unchanged, and has no switch for this.
+ */
 export async function mutate({ file, text, replacement }: Mutation): Promise<Mutant> {
   const folder = await mkdtemp(join(tmpdir(), 'sno-mutant-'));
   await cp(join(ROOT, 'dist'), join(folder, 'dist'), { recursive: true });

@@ -1,4 +1,4 @@
-/** The judge can fail: a service that breaks a promise is found out. */
+/** The judge can fail: it finds a service that breaks a promise. */
 import { expect, test } from 'vitest';
 import { NEWEST } from '../support/postgres.ts';
 import type { FaultName } from './faults.ts';
@@ -9,7 +9,7 @@ interface Case {
   readonly mutation: Mutation;
   readonly faults: readonly FaultName[];
   readonly settings: NonNullable<Round['settings']>;
-  /** What the judge says of it. */
+  /** The judge's violation. */
   readonly says: RegExp;
 }
 
@@ -42,12 +42,16 @@ const CASES: Readonly<Record<string, Case>> = {
   },
 };
 
-test.each(Object.entries(CASES))('%s: it is found', { timeout: 180_000 }, async (_, { mutation, says, ...round }) => {
-  const mutant = await mutate(mutation);
-  try {
-    const { violations } = await play({ seed: 1, version: NEWEST, build: mutant.build, subscribers: 6, ...round });
-    expect(violations).toContainEqual(expect.stringMatching(says));
-  } finally {
-    await mutant.remove();
-  }
-});
+test.each(Object.entries(CASES))(
+  'the judge finds a fault: %s',
+  { timeout: 180_000 },
+  async (_, { mutation, says, ...round }) => {
+    const mutant = await mutate(mutation);
+    try {
+      const { violations } = await play({ seed: 1, version: NEWEST, build: mutant.build, subscribers: 6, ...round });
+      expect(violations).toContainEqual(expect.stringMatching(says));
+    } finally {
+      await mutant.remove();
+    }
+  },
+);

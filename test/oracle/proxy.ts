@@ -1,9 +1,9 @@
-/** A TCP proxy whose connections can be cut, slowed, and made deaf and dumb without being closed. */
+/** A TCP proxy whose connections can be cut, slowed, or silenced without being closed. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
 export class TcpProxy {
-  /** While true, whoever connects is cut off at once. */
+  /** While true, each new connection is cut at once. */
   isDown = false;
   readonly #target: () => number;
   readonly #server: Server;
@@ -14,7 +14,7 @@ export class TcpProxy {
     this.#server = createServer((socket) => this.#accept(socket));
   }
 
-  /** Listens on 127.0.0.1; `target` is the port there to which each new connection leads. */
+  /** Listens on 127.0.0.1. Each new connection leads to the port that `target` returns. */
   static async listen(target: () => number): Promise<TcpProxy> {
     const proxy = new TcpProxy(target);
     proxy.#server.listen(0, '127.0.0.1');
@@ -26,7 +26,7 @@ export class TcpProxy {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** The connections of now. */
+  /** The open connections. */
   get links(): readonly Link[] {
     return [...this.#links];
   }
@@ -52,7 +52,7 @@ export class Link {
   readonly #server: Socket;
   #isSwallowing = false;
   #bytesPerSecond = Number.POSITIVE_INFINITY;
-  /** Towards the client. */
+  /** Bytes that still pass towards the client. */
   #bytesLeft = Number.POSITIVE_INFINITY;
 
   constructor(client: Socket, server: Socket, closed: () => void) {
@@ -69,12 +69,12 @@ export class Link {
     this.#server.destroy();
   }
 
-  /** Cuts within the next so many bytes that go to the client: in the middle of a frame. */
+  /** Cuts the connection after at most this many bytes to the client: in the middle of a frame. */
   cutAfter(bytes: number): void {
     this.#bytesLeft = bytes;
   }
 
-  /** Neither side hears of the other again, nor that it is gone. */
+  /** Passes on nothing more, not even the end of the other side. */
   swallow(): void {
     this.#isSwallowing = true;
     this.#client.resume();
@@ -89,7 +89,7 @@ export class Link {
     from.on('error', () => undefined);
     from.on('data', (data: Buffer) => this.#pass(from, to, data));
     from.on('close', () => {
-      // what is on its way is still delivered
+      // bytes already received are still delivered
       if (!this.#isSwallowing) to.destroySoon();
     });
   }

@@ -8,9 +8,9 @@ import { World } from './world.ts';
 export interface Round {
   readonly seed: number;
   readonly version: Version;
-  /** One after the other. */
+  /** Faults, which run one after the other. */
   readonly faults: readonly FaultName[];
-  /** Beside those that the seed draws. */
+  /** Settings beside the ones that the seed draws. */
   readonly settings?: Readonly<Record<string, string>>;
   readonly build?: string;
   readonly writers?: number;
@@ -34,7 +34,10 @@ export interface Figures {
 const WRITERS = 6;
 const SUBSCRIBERS = 12;
 
-/** Settings that a seed draws, so that parts, slow sockets and compressed frames of every size are met. */
+/**
+ * Settings that a seed draws from, so that parts, slow sockets and compressed frames of every size
+ * occur.
+ */
 const VARIANTS: Readonly<Record<string, readonly string[]>> = {
   SNO_COMMIT_BYTES: ['8388608', '2000', '300'],
   SNO_OUTBOUND_BYTES: ['1048576', '20000'],
@@ -43,12 +46,15 @@ const VARIANTS: Readonly<Record<string, readonly string[]>> = {
 
 const MB = 1024 ** 2;
 
-/** Settings without which a fault could not be, or would take too long; where there are several values, the seed draws one. */
+/**
+ * Settings that a fault needs in order to happen, or to happen fast enough. The seed draws one of
+ * several values.
+ */
 const NEEDED: Readonly<Partial<Record<FaultName, Readonly<Record<string, readonly string[]>>>>> = {
-  // clients come back while others are still served
+  // clients reconnect while others are still served
   'service rolled': { SNO_DRAIN_SECONDS: ['2', '0'] },
   'worker killed': { SNO_WORKERS: ['2'] },
-  // a slot reaches a new standby once what it trails by has gone by
+  // a slot reaches a new standby only after the replay window has passed
   'standby promoted': { SNO_REPLAY_SECONDS: ['10'] },
   'replay bound reached': { SNO_REPLAY_WAL_BYTES: [String(32 * MB)] },
   'slot bound reached': {
@@ -58,7 +64,7 @@ const NEEDED: Readonly<Partial<Record<FaultName, Readonly<Record<string, readonl
   },
 };
 
-/** So many faults, drawn from these. */
+/** Draws `count` faults from these names. */
 export function schedule(seed: number, names: readonly FaultName[], count: number): FaultName[] {
   const random = new Random(seed);
   return Array.from({ length: count }, () => names[random.below(names.length)] as FaultName);
@@ -84,7 +90,8 @@ export async function play(round: Round): Promise<Figures> {
       await unfold(world, round, random, faults);
     } catch (error) {
       found.push(String(error));
-      // The run did not get to its end: without this, the judge would miss the last commits at every subscriber.
+      // The run did not reach its end. Without this, the judge would miss the last commits at every
+      // subscriber.
       await world
         .putRight()
         .then(() => conclude(world))
@@ -108,14 +115,14 @@ export async function play(round: Round): Promise<Figures> {
   }
 }
 
-/** Counts each fault that is through in `faults`. */
+/** Runs the faults, and counts each finished fault in `faults`. */
 async function unfold(world: World, round: Round, random: Random, faults: Record<string, number>): Promise<void> {
   const { writers = WRITERS, subscribers = SUBSCRIBERS } = round;
   world.writers.start(Array.from({ length: writers }, () => new Random(random.below(2 ** 31))));
   for (let index = 0; index < subscribers / 2; index++) world.subscribe(random);
   await world.everybodyHasJoined();
   for (const name of round.faults) {
-    // somebody joins in the middle of everything
+    // one more subscriber joins while everything goes on
     if (world.subscribers.length < subscribers) world.subscribe(random);
     await world.writers.more(15 + random.below(60));
     await FAULTS[name].run(world, random).catch((cause: unknown) => {

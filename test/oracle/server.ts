@@ -1,4 +1,7 @@
-/** A Postgres of the test's own, that may be killed with all its processes, and have a standby that takes over. */
+/**
+ * A separate Postgres server that may be killed with all its processes, and may have a standby that
+ * takes over.
+ */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { chown, rm, stat, writeFile } from 'node:fs/promises';
@@ -18,13 +21,16 @@ const SETTINGS = {
 };
 const PHYSICAL_SLOT = 'standby';
 const FAILOVER_SLOTS_FROM = 17;
-/** A setting of a primary that has a standby. The standby copies it, and has to lose it when it is promoted. */
+/**
+ * A setting that only a primary with a standby may have. The standby copies it, and must lose it
+ * when it is promoted.
+ */
 const PRIMARY_ONLY = 'synchronized_standby_slots';
 
 export class DatabaseServer {
   readonly version: Version;
   readonly #server: EmbeddedPostgres;
-  /** A standby is a copy: it has the password of the server that it was copied from. */
+  /** The URL has the password of the server that a standby was copied from. */
   readonly #url: string;
 
   private constructor(server: EmbeddedPostgres, version: Version, url = server.url()) {
@@ -45,7 +51,7 @@ export class DatabaseServer {
     return this.#server.port;
   }
 
-  /** As superuser, to the server itself or through something that listens on another port. */
+  /** URL of a superuser, to the server itself or through a proxy on another port. */
   url(port = this.port): string {
     const url = new URL(this.#url);
     url.port = String(port);
@@ -60,7 +66,7 @@ export class DatabaseServer {
     return client;
   }
 
-  /** Each query has a connection of its own. */
+  /** Each query has its own connection. */
   async query<Row extends pg.QueryResultRow = Record<string, unknown>>(sql: string, params?: readonly unknown[]) {
     const client = await this.connect();
     try {
@@ -70,19 +76,19 @@ export class DatabaseServer {
     }
   }
 
-  /** Tells a running server to go by another value. */
+  /** Changes a setting of the running server. */
   async set(name: string, value: string): Promise<void> {
     await this.query(`alter system set ${name} = '${value}'`);
     await this.query('select pg_reload_conf()');
   }
 
-  /** Takes back what `set` said of a setting, or of `all`. */
+  /** Resets a setting that `set` changed, or `all`. */
   async reset(name: string): Promise<void> {
     await this.query(`alter system reset ${name}`);
     await this.query('select pg_reload_conf()');
   }
 
-  /** `kill -9` of the first process and of all its children. */
+  /** Kills the first process and all its children by `kill -9`. */
   async kill(): Promise<void> {
     const { pid } = this.#server;
     if (pid === undefined) return;
@@ -92,7 +98,7 @@ export class DatabaseServer {
       try {
         process.kill(Number(child), 'SIGKILL');
       } catch {
-        // it has noticed by itself that the first process is gone
+        // the process has already ended
       }
     }
   }
@@ -105,15 +111,16 @@ export class DatabaseServer {
     return this.#server.stop('immediate');
   }
 
-  /** Makes a standby that follows; on 17 and newer, one to which failover slots are brought along. */
+  /** Creates a standby that follows. From Postgres 17 on, failover slots are copied to it. */
   async makeStandby(): Promise<DatabaseServer> {
     const standby = await ownServer({ version: this.version, settings: SETTINGS });
     await standby.kill('SIGINT');
-    // The standby streams the WAL that its copy lacks. A slot keeps this WAL, and ends with this primary; a setting would be copied.
+    // The standby streams the WAL that its copy lacks. A slot keeps this WAL, and is lost with this
+    // primary. A setting would be copied.
     await this.query(`select pg_create_physical_replication_slot('${PHYSICAL_SLOT}', true)`);
     await this.#copyTo(standby.dataDirectory);
     const hasFailoverSlots = this.version >= FAILOVER_SLOTS_FROM;
-    // What is decoded has then reached the standby.
+    // Then decoded commits have reached the standby.
     if (hasFailoverSlots) await this.set(PRIMARY_ONLY, PHYSICAL_SLOT);
     const { username, password, hostname, pathname } = new URL(this.url());
     const conninfo = `host=${hostname} port=${this.port} user=${username} password=${password} dbname=${pathname.slice(1)}`;
@@ -123,7 +130,7 @@ export class DatabaseServer {
       hot_standby: 'on',
       ...(hasFailoverSlots && { hot_standby_feedback: 'on', sync_replication_slots: 'on' }),
     });
-    // it is ready in the sense of `restart` once it takes writes
+    // `restart` counts it as ready only once it accepts writes
     started.catch(() => undefined);
     const url = new URL(this.url());
     url.port = String(standby.port);
@@ -150,7 +157,7 @@ export class DatabaseServer {
     return rowCount === 1;
   }
 
-  /** Makes a standby the primary; resolves with where its history left the old one's. */
+  /** Promotes the standby. Resolves with the LSN where its history left the old primary's. */
   async promote(): Promise<string> {
     await this.query('select pg_promote()');
     if (this.version >= FAILOVER_SLOTS_FROM) await this.reset(PRIMARY_ONLY);
@@ -161,7 +168,7 @@ export class DatabaseServer {
     return line.split('\t')[1] as string;
   }
 
-  /** A base backup by hand, with all of the WAL that is there. */
+  /** A base backup by hand, with all WAL that exists. */
   async #copyTo(directory: string): Promise<void> {
     const client = await this.connect();
     try {
@@ -169,7 +176,7 @@ export class DatabaseServer {
       const { uid, gid } = await stat(from);
       await client.query("select pg_backup_start('standby', true)");
       await rm(directory, { recursive: true });
-      // files that go away meanwhile are no fault
+      // files that disappear meanwhile are no error
       await run('cp', ['-a', from, directory]).catch(() => undefined);
       const { rows } = await client.query<{ label: string }>('select labelfile as label from pg_backup_stop(false)');
       for (const file of ['postmaster.pid', 'postmaster.opts', 'pg_replslot', 'pg_wal/archive_status'])

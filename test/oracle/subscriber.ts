@@ -1,11 +1,11 @@
 /**
- * A subscriber that writes down everything it hears, and nothing of the client library. It comes back whenever its
- * connection ends, resumes by the last whole commit, and judges nothing itself.
+ * A subscriber that records all frames and does not use the client library. It reconnects when its
+ * connection ends, resumes after the last whole commit, and judges nothing itself.
  */
 import { WebSocket } from 'ws';
 import type { Frame } from './frame.ts';
 
-/** One line of its record. */
+/** One line of the subscriber's record. */
 export type Note = { readonly at: number } & (
   | { readonly what: 'opened' }
   | { readonly what: 'closed'; readonly code: number }
@@ -18,27 +18,29 @@ export interface SubscriberOptions {
   readonly ca: string;
   readonly token: string;
   readonly channels: readonly string[];
-  /** Offers compression. */
+  /** Whether the subscriber offers compression. */
   readonly perMessageDeflate: boolean;
-  /** Begins each channel with its rows; otherwise from now on. */
+  /** Whether each channel begins with a snapshot, or from now on. */
   readonly snapshot: boolean;
-  /** After so many frames of a channel it leaves it and begins it again; 0: never. */
+  /**
+   * After this many frames of a channel, the subscriber leaves it and subscribes again. 0: never.
+   */
   readonly framesUntilRejoining: number;
 }
 
 const RETRY_MS = 50;
 const PING_MS = 300;
-/** So long without a frame, though it asked: the connection is dead. */
+/** How long a connection may be silent after a ping before it counts as dead. */
 const SILENCE_MAX_MS = 10_000;
 
 class Interest {
   position: string | undefined;
   isLive = false;
-  /** It has been live on this connection. */
+  /** Whether the channel has been live on this connection. */
   hasBeenLive = false;
   frames = 0;
   openParts = 0;
-  /** It has asked to leave. */
+  /** Whether the subscriber has sent an unsubscribe. */
   isLeaving = false;
 }
 
@@ -61,22 +63,22 @@ export class Subscriber {
     this.#pinger = setInterval(() => this.#ping(), PING_MS);
   }
 
-  /** Whether every channel has been said to be subscribed on this connection, and it is about to leave none. */
+  /** Whether every channel is live on this connection, and none is being left. */
   get isLive(): boolean {
     return [...this.#interests.values()].every(({ isLive, isLeaving }) => isLive && !isLeaving);
   }
 
-  /** Whether every channel has been said to be subscribed on this connection, whatever it left since, to begin it again. */
+  /** Whether every channel has been live on this connection, even if it was left since. */
   get hasJoined(): boolean {
     return [...this.#interests.values()].every(({ hasBeenLive }) => hasBeenLive);
   }
 
-  /** How often it has connected. */
+  /** Number of connections so far. */
   get openings(): number {
     return this.record.reduce((count, { what }) => count + Number(what === 'opened'), 0);
   }
 
-  /** How often it was told to come back. */
+  /** Number of closes that asked to reconnect. */
   get sentAway(): number {
     return this.record.reduce((count, note) => count + Number(note.what === 'closed' && note.code === 1001), 0);
   }
@@ -88,7 +90,7 @@ export class Subscriber {
     );
   }
 
-  /** How its connection is, and what was noted last. */
+  /** State of the connection and the newest note, for error messages. */
   get standing(): string {
     const { readyState = 'none' } = this.#socket ?? {};
     const silence = Math.round(performance.now() - this.#heardAt);
@@ -96,7 +98,7 @@ export class Subscriber {
     return `socket ${readyState}, opened ${this.openings} times, silent for ${silence} ms: ${notes}`;
   }
 
-  /** Leaves without a word, and stays away. */
+  /** Cuts the connection without a close frame, and does not reconnect. */
   leave(): void {
     this.#isAway = true;
     this.#socket?.terminate();
@@ -108,12 +110,12 @@ export class Subscriber {
     this.#connect();
   }
 
-  /** Leaves every channel that it is in, and begins it again. */
+  /** Leaves every live channel, and subscribes again. */
   rejoin(): void {
     for (const [channel, interest] of this.#interests) if (interest.isLive) this.#leave(channel, interest);
   }
 
-  /** From now on it leaves no channel by itself. */
+  /** From now on, leaves no channel by itself. */
   settle(): void {
     this.#isSettled = true;
   }
@@ -125,7 +127,7 @@ export class Subscriber {
     this.#socket?.terminate();
   }
 
-  /** Does nothing where there is a connection still, even one that is about to close: its end connects again. */
+  /** Does nothing while a connection exists, even one that is closing: its end connects again. */
   #connect(): void {
     if (this.#isAway || this.#isClosed || this.#socket !== undefined) return;
     const { url, ca, token, channels, perMessageDeflate } = this.options;
@@ -191,7 +193,7 @@ export class Subscriber {
         this.#forget(interest);
         return frame.code === 'client' ? this.#subscribe(frame.channel) : this.#retry(frame.channel);
       case 'error':
-        // it was reset just when it wanted to leave
+        // the channel was reset just when the subscriber wanted to leave
         if (frame.code === 'not_subscribed') return;
         interest.isLive = false;
         return this.#retry(frame.channel);
@@ -254,7 +256,7 @@ export class Subscriber {
   }
 }
 
-/** Whether there is a view of it. */
+/** Whether the channel has a view. */
 function hasRows(channel: string): boolean {
   return !channel.startsWith('talk');
 }

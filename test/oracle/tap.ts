@@ -1,10 +1,13 @@
-/** Reads the WAL as it grows, through a slot of its own, and keeps every commit in commit order. */
+/** Reads the growing WAL through its own slot, and keeps every commit in commit order. */
 import pg from 'pg';
 import { until } from '../support/wait.ts';
 import { bytesOf, type WalCommit, WalReader } from './wal.ts';
 
 const SLOT = 'oracle';
-/** Each reading begins where the oldest transaction did that may still have been open: not too often. */
+/**
+ * Each read begins at the start of the oldest transaction that may still be open, so reads must be
+ * rare.
+ */
 const READ_EVERY_MS = 2_000;
 
 export class Tap {
@@ -18,7 +21,7 @@ export class Tap {
     this.#url = url;
   }
 
-  /** What is committed from now on is kept. The slot is `oracle`, the publication likewise. */
+  /** Keeps all commits from now on. Slot and publication are named `oracle`. */
   static async open(url: string): Promise<Tap> {
     const tap = new Tap(url);
     await until(async () => {
@@ -32,19 +35,19 @@ export class Tap {
     return tap;
   }
 
-  /** Reads what is there; rejects where the server can't be asked just now, and nothing is missed by that. */
+  /** Reads new commits. Rejects if the server cannot be asked now. A later read misses nothing. */
   read(): Promise<void> {
     const reading = this.#reading.then(() => this.#read());
     this.#reading = reading.catch(() => undefined);
     return reading;
   }
 
-  /** Resolves once all that was committed before the call has been read. */
+  /** Resolves once all commits before the call have been read. */
   async drain(): Promise<void> {
     await until(
       async () => {
         const client = await this.#connection();
-        // a commit of which this does not know whether it is there has no effect that anybody could see
+        // the flushed position: later commits have no effect that clients could see
         const { rows } = await client.query<{ end: string }>('select pg_current_wal_flush_lsn()::text as end');
         await this.read();
         const { rows: after } = await client.query<{ confirmed: string }>(
@@ -58,11 +61,14 @@ export class Tap {
     );
   }
 
-  /** Lets the server forget the WAL that is read, so that it is not this slot that it gives up. */
+  /**
+   * Lets the server remove the WAL that was read, so that this slot is not the one that Postgres
+   * invalidates.
+   */
   async release(server: Pick<pg.Client, 'query'>): Promise<void> {
     await until(
       async () => {
-        // a checkpoint writes down what transactions are running, which lets a slot move on
+        // a checkpoint logs the running transactions, which lets a slot advance
         await server.query('checkpoint');
         await this.read();
         const { rowCount } = await server.query(
@@ -86,7 +92,7 @@ export class Tap {
     const client = await this.#connection();
     const { rows: ends } = await client.query<{ end: string }>('select pg_current_wal_flush_lsn()::text as end');
     const end = ends[0]?.end ?? '0/0';
-    // first read, then forgotten: a connection that breaks in between loses nothing
+    // reads first and forgets later: a connection that breaks between the two loses nothing
     const { rows } = await client.query<{ data: Buffer }>(
       `select data from pg_logical_slot_peek_binary_changes($1, $2, null,
          'proto_version', '1', 'publication_names', 'oracle')`,

@@ -1,6 +1,6 @@
 /**
- * What Postgres itself says was committed: a logical slot of the oracle's own, read by SQL, with a reader of pgoutput's
- * messages that shares no code with the server's. Postgres docs, "Logical Replication Message Formats".
+ * The commits according to Postgres: a logical slot read by SQL, with a reader of pgoutput that
+ * shares no code with the server's. Postgres docs, "Logical Replication Message Formats".
  */
 import type { Row } from './model.ts';
 
@@ -13,12 +13,12 @@ export interface RowChange {
 export interface WalCommit {
   /** End of the commit record, in bytes from the start of the WAL. */
   readonly lsn: number;
-  /** 32 bits. */
+  /** A 32-bit number. */
   readonly xid: number;
   readonly changes: readonly RowChange[];
 }
 
-/** `16/B374D848` as a number of bytes. */
+/** Converts `16/B374D848` to a number of bytes. */
 export function bytesOf(lsn: string): number {
   const [high, low] = lsn.split('/') as [string, string];
   return Number.parseInt(high, 16) * 2 ** 32 + Number.parseInt(low, 16);
@@ -29,13 +29,13 @@ interface Relation {
   readonly columns: readonly string[];
 }
 
-/** Puts pgoutput's messages together to commits. */
+/** Assembles pgoutput's messages into commits. */
 export class WalReader {
   readonly #relations = new Map<number, Relation>();
   #xid = 0;
   #changes: RowChange[] = [];
 
-  /** Takes one message; returns the commit that it ends. */
+  /** Takes one message. Returns the commit if the message ends it. */
   take(message: Buffer): WalCommit | undefined {
     const at = new Cursor(message);
     switch (String.fromCharCode(at.byte())) {
@@ -55,7 +55,7 @@ export class WalReader {
       }
       case 'U': {
         const relation = this.#relationOf(at);
-        // every table of the oracle has REPLICA IDENTITY FULL: the old row always comes
+        // all oracle tables have REPLICA IDENTITY FULL, so the old row always comes
         at.skip(1);
         const before = row(at, relation, undefined);
         at.skip(1);
@@ -161,7 +161,7 @@ class Cursor {
     return this.#buffer.toString('utf8', this.#at - count, this.#at);
   }
 
-  /** Up to a NUL. */
+  /** Reads up to a NUL. */
   text(): string {
     const end = this.#buffer.indexOf(0, this.#at);
     const text = this.#buffer.toString('utf8', this.#at, end);

@@ -1,6 +1,7 @@
 /**
- * Everything that a run needs, all of it real and all of it the run's own: a Postgres server, `sno start` as a process,
- * a proxy on either side of it, writers, subscribers, and the tap that tells what was committed.
+ * The environment of one run, all of it real and used by no other run: a Postgres server, `sno
+ * start` as a process, a proxy on either side of it, writers, subscribers, and the tap that reads
+ * the commits.
  */
 import type pg from 'pg';
 import type { Version } from '../support/own-server.ts';
@@ -20,7 +21,7 @@ export interface WorldOptions {
   readonly version: Version;
   /** Settings of the service. */
   readonly settings?: Readonly<Record<string, string>>;
-  /** Another build of the service than dist/cli/sno.js. */
+  /** Command line of another build than dist/cli/sno.js. */
   readonly build?: string;
 }
 
@@ -42,9 +43,11 @@ export class World {
   readonly #options: WorldOptions;
   readonly #token: string;
   #tap: Tap;
-  /** Of the histories that ended by a promotion: all their commits, and where the next one left them. */
+  /**
+   * Histories that ended by a promotion: all their commits, and the LSN where the next one forked.
+   */
   readonly #ended: { readonly commits: readonly WalCommit[]; readonly fork: number }[] = [];
-  /** The present timeline's commits of its own are read through the present tap; these came before. */
+  /** Commits before the present timeline. The present tap reads the timeline's own. */
   #inherited: readonly WalCommit[] = [];
   #isMoving = false;
 
@@ -72,7 +75,7 @@ export class World {
 
   static async build(options: WorldOptions): Promise<World> {
     const server = await DatabaseServer.start(options.version);
-    // where the proxies lead is decided at each connection
+    // proxies look up their targets for each connection
     const ends: { database: () => number; clients: () => number } = { database: () => server.port, clients: () => 0 };
     const databaseSide = await TcpProxy.listen(() => ends.database());
     const clientSide = await TcpProxy.listen(() => ends.clients());
@@ -95,7 +98,7 @@ export class World {
     };
   }
 
-  /** What may be held for the slot, in bytes, and what follows beyond it. */
+  /** Bytes of WAL that the slot may hold. `slotPolicy`: what happens beyond them. */
   get slotBytes(): number {
     return Number(this.#options.settings?.['SNO_SLOT_WAL_BYTES']);
   }
@@ -123,17 +126,17 @@ export class World {
     return subscriber;
   }
 
-  /** While writers commit and some leave and begin again. */
+  /** Waits while writers commit and some subscribers leave and rejoin. */
   async everybodyHasJoined(): Promise<void> {
     await until(() => this.subscribers.every(({ hasJoined }) => hasJoined), 'everybody has joined everything', 120_000);
   }
 
-  /** As a supervisor does: again and again, until it serves. */
+  /** Restarts the service until it serves, as a supervisor does. */
   async restartService(): Promise<void> {
     await until(() => this.service.restart().then(() => true), 'the service serves again', 120_000);
   }
 
-  /** The service ends when it is told to, and else never. */
+  /** Notes a crash if the service has ended by itself, and restarts it. */
   async superviseService(): Promise<void> {
     if (this.service.isRunning) return;
     const last = this.service.log.at(-1);
@@ -141,7 +144,7 @@ export class World {
     await this.restartService();
   }
 
-  /** Ends what a fault began and left behind when it failed. */
+  /** Ends the effects that a failed fault left behind. */
   async putRight(): Promise<void> {
     this.databaseSide.isDown = false;
     for (const link of [...this.databaseSide.links, ...this.clientSide.links]) link.slow(Number.POSITIVE_INFINITY);
@@ -153,7 +156,7 @@ export class World {
     for (const subscriber of this.subscribers) subscriber.comeBack();
   }
 
-  /** The slot of the service, as Postgres tells of it. */
+  /** The service's slot according to Postgres. */
   async slot(): Promise<{ readonly pid: number | null; readonly status: string | null } | undefined> {
     const { rows } = await this.server.query<{ pid: number | null; status: string | null }>(
       'select active_pid as pid, wal_status as status from pg_replication_slots where slot_name = $1',
@@ -162,7 +165,7 @@ export class World {
     return rows[0];
   }
 
-  /** Resolves when the service reads a slot again, by another walsender than `before`. */
+  /** Resolves when the service reads a slot again, through another walsender than `before`. */
   async streamsAgain(before: number | null | undefined): Promise<void> {
     await until(
       async () => {
@@ -174,7 +177,7 @@ export class World {
     );
   }
 
-  /** WAL that is of no channel, and that nobody but the service may need. */
+  /** Writes WAL that belongs to no channel, which only the service's slot may need. */
   async burst(bytes: number): Promise<void> {
     const client = await this.server.connect();
     try {
@@ -187,8 +190,8 @@ export class World {
   }
 
   /**
-   * A standby takes over from the primary, which is killed. Nobody connects to either before it is done. What the old one had
-   * and the new one has not is a history that has ended.
+   * Kills the primary and promotes the standby. Clients connect to neither before it is done.
+   * Commits that only the old primary had form a history that has ended.
    */
   async promote(standby: DatabaseServer): Promise<void> {
     const old = this.server;
@@ -198,7 +201,7 @@ export class World {
     this.happened('promoted');
     for (const link of this.databaseSide.links) link.cut();
     const fork = bytesOf(await standby.promote());
-    // what the old primary had is read after its death
+    // the old primary's commits are read after its death
     await old.start();
     await this.#tap.drain();
     await this.#tap.close();
@@ -212,10 +215,13 @@ export class World {
     this.#isMoving = false;
   }
 
-  /** The writers have ended. Commits something in every channel, and waits until everybody has got it. */
+  /**
+   * Called after the writers have ended. Commits to every channel, and waits until every subscriber
+   * has the commits.
+   */
   async finish(): Promise<void> {
     const isEachLive = () => this.subscribers.every(({ isLive }) => isLive);
-    // whoever began again after the last message would never get it
+    // a subscriber that joins after the last message would never get it
     for (const subscriber of this.subscribers) subscriber.settle();
     await until(isEachLive, 'everybody is subscribed to everything', 120_000);
     const rooms = Array.from({ length: ROOMS }, (_, room) => room);
@@ -245,8 +251,8 @@ export class World {
   }
 
   /**
-   * The last commit's frames name the row or the entry that it wrote. Each note is looked at once: whoever is far behind has many, and
-   * looking at all of them again and again would keep this process from taking more.
+   * The last commit's frames name the row or the entry that it wrote. Each note is checked only
+   * once: a subscriber far behind has many notes, and repeated checks would slow its reading.
    */
   async #everybodyHas(since: number): Promise<void> {
     const marks = /"id":100[0-9]\b|"entry":1[0-9]\b/;
@@ -270,7 +276,7 @@ export class World {
     });
   }
 
-  /** All that can be known about the run. Ends nothing. */
+  /** Collects the evidence of the run, and ends nothing. */
   async evidence(): Promise<Evidence> {
     await this.#tap.drain();
     const present = new History([...this.#inherited, ...this.#tap.commits]);
@@ -293,7 +299,7 @@ export class World {
     await this.server.stop();
   }
 
-  /** Resolves once there is a primary that takes writes. */
+  /** Resolves once a primary accepts writes. */
   async #connectWriter(): Promise<pg.Client> {
     return until(
       async () => {

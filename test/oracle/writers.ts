@@ -1,9 +1,11 @@
 /**
- * Writers: random transactions on real connections, which remember what they committed. They outlive whatever happens to
- * the server: where a commit's answer never came, its outcome is unknown until the WAL tells.
+ * Writers run random transactions on real connections, and remember their commits. They survive all
+ * faults of the server. If a commit's answer never came, its outcome is unknown until the WAL
+ * tells.
  *
- * `items` is changed in every way: rows come, change, move between rooms, leave the view's WHERE and come back, go.
- * `ledger` only grows: each transaction writes some rows there, by which it is known again in the WAL.
+ * `items` is changed in every way: rows are inserted, updated, moved between rooms, leave the
+ * view's WHERE and return, and are deleted. `ledger` only grows: each transaction inserts some rows
+ * there, by which it is found in the WAL.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
@@ -17,26 +19,29 @@ const ENTRIES_PER_WRITER = 10_000_000;
 const LARGE_BYTES = 200_000;
 const PAUSE_MAX_MS = 20;
 
-/** What a writer knows of one of its transactions. */
+/** A writer's facts about one transaction. */
 export interface Transaction {
-  /** Of the ledger; what names the transaction. */
+  /** Ledger entries, which identify the transaction. */
   readonly entries: readonly number[];
-  /** Its commit is only answered once it is in the WAL. */
+  /** Whether its commit is answered only once it is in the WAL. */
   readonly isDurable: boolean;
-  /** On the clock of performance.now(): when the commit was asked for, and when it was answered. */
+  /** On the clock of performance.now(): when the commit was requested, and when it was answered. */
   readonly askedAt: number;
   answeredAt?: number;
   outcome: 'committed' | 'rolled back' | 'unknown';
 }
 
-/** By any of its entries. */
+/** The transaction number of a ledger entry. */
 export const transactionOf = (entry: number): number => Math.floor(entry / ENTRIES_PER_TRANSACTION);
 
-/** Deadlocks and unique violations end a transaction as a rollback does: nothing of it may be seen. */
+/**
+ * Deadlocks, unique violations and serialization failures roll a transaction back, so none of its
+ * changes may be seen.
+ */
 const REFUSED = new Set(['40P01', '23505', '40001']);
 
 export class Writers {
-  /** By transaction number. */
+  /** Transactions by their number. */
   readonly transactions = new Map<number, Transaction>();
   committed = 0;
   /** Errors that are neither refusals nor a broken connection. */
@@ -45,7 +50,7 @@ export class Writers {
   readonly #running: Promise<void>[] = [];
   #isStopped = false;
 
-  /** `connect` resolves as soon as there is a server that takes writes. */
+  /** `connect` resolves as soon as a server accepts writes. */
   constructor(connect: () => Promise<pg.Client>) {
     this.#connect = connect;
   }
@@ -54,13 +59,13 @@ export class Writers {
     for (const [writer, random] of randoms.entries()) this.#running.push(this.#write(writer, random));
   }
 
-  /** Resolves when so many more transactions have been committed. */
+  /** Resolves when `count` more transactions have been committed. */
   async more(count: number): Promise<void> {
     const wanted = this.committed + count;
     await until(() => this.committed >= wanted, `${count} more commits`, 120_000);
   }
 
-  /** Each writer ends with its transaction. */
+  /** Ends each writer after its transaction. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     await Promise.all(this.#running);
@@ -72,7 +77,7 @@ export class Writers {
       try {
         client ??= await this.#connect();
         await this.#transact(client, random, writer, number);
-        // leaves some of the machine to what is tested
+        // leaves processor time for the service
         await delay(random.below(PAUSE_MAX_MS));
       } catch (error) {
         if (!isBroken(error)) this.faults.push(`writer ${writer}: ${String(error)}`);
@@ -106,7 +111,7 @@ export class Writers {
   }
 }
 
-/** The connection is gone, or the server is on its way out or in: nobody's fault here. */
+/** Whether the connection is broken, or the server is stopping or starting. */
 function isBroken(error: unknown): boolean {
   const { code = '', message } = error as { readonly code?: string; readonly message: string };
   return /^(57P0|08|ECONN|EPIPE)/.test(code) || /terminated|ended|not queryable|timeout/i.test(message);
@@ -133,7 +138,7 @@ async function say(client: pg.Client, room: number, entry: number): Promise<void
 
 type Change = (client: pg.Client, random: Random, id: number) => Promise<unknown>;
 
-/** Each as likely as it stands here often. */
+/** A change occurs in this list as often as it is likely. */
 const put: Change = (client, random, id) =>
   client.query(
     `insert into items (id, room, amount, note) values ($1, $2, $3, $4)
@@ -164,7 +169,7 @@ async function change(client: pg.Client, random: Random): Promise<void> {
   await (CHANGES[random.below(CHANGES.length)] as Change)(client, random, random.below(IDS));
 }
 
-/** What a savepoint takes back must never be seen. */
+/** Writes rows that a savepoint takes back, which must never be seen. */
 async function takenBack(client: pg.Client, random: Random, entry: number): Promise<void> {
   await client.query('savepoint here');
   await change(client, random);
