@@ -213,7 +213,11 @@ describe('one place for snapshots, and clients that do not read', () => {
     await until(async () => (await here.metric('sno_snapshots_waiting')) === 2, 'the queue is full');
     const client = await here.client();
     const refusal = await client.subscribe('shop:3', { snapshot: true });
-    expect(refusal).toMatchObject({ type: 'error', code: 'overloaded', message: expect.stringContaining('Come back') });
+    expect(refusal).toMatchObject({
+      type: 'error',
+      code: 'overloaded',
+      message: expect.stringContaining('Retry after'),
+    });
     expect(await here.metric('sno_limits_met_total{limit="waiting_snapshots"}')).toBe(1);
     // who shares one that waits needs no place
     const sharer = await here.client();
