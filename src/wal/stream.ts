@@ -1,25 +1,25 @@
 /**
- * The stream from the walsender, over pg's own connection in replication mode. For why this is not
- * a replication library, and which hazards that avoids:
- * docs/decisions/0001-bare-replication-connection.md.
+ * The stream from the walsender, over connections of pg-logical-replication whose messages and
+ * acknowledgements are handled here: docs/decisions/0001-replication-connection.md.
  */
-import type { Socket } from 'node:net';
 import type pg from 'pg';
 import { backoff } from '../backoff.ts';
 import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { formatLsn, type Lsn } from '../lsn.ts';
-import { createReplicationClient, NO_TIMEOUT_MS, timed } from '../postgres/connect.ts';
-import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
+import { createReplicationClient } from '../postgres/connect.ts';
 import { CopyReader } from './copy-reader.ts';
 import { endFault, isPublicationMissing, startFault, streamFault } from './fault.ts';
 import { Intake } from './intake.ts';
 import { Pulse } from './keepalive.ts';
+import { PgoutputMessages } from './output-plugin.ts';
 import { recheckSlot } from './recheck.ts';
+import { connectionOf, type ReplicationConnection, ReplicationService } from './replication-service.ts';
 import { openSlot, type Progress } from './slot.ts';
 import type { Acknowledger, WalHandler, WalSource } from './source.ts';
 import { Pace } from './throttle.ts';
 import { Impasse } from './undecodable.ts';
+import { leave, meetWalsender, STOP_TIMEOUT_MS } from './walsender.ts';
 
 export interface StreamOptions {
   readonly url: string;
@@ -67,27 +67,8 @@ export interface StreamOptions {
 const STABLE_MS = 10_000;
 /** Interval, at start, between checks whether another process has left the slot, in ms. */
 const SLOT_IN_USE_RETRY_MS = 200;
-/** How long an orderly close may take, in ms. */
-const STOP_TIMEOUT_MS = 2_000;
 /** Maximum attempts, at start, to open a slot that changes while it is opened. */
 const LOOKS_MAX = 5;
-
-/** Members of pg's Connection beyond its types. */
-interface ReplicationConnection {
-  readonly stream: Socket;
-  once(event: 'replicationStart', listener: () => void): void;
-  sendCopyFromChunk(chunk: Buffer): void;
-  /** Sends the terminate message, then closes. */
-  end(): void;
-}
-
-interface Arrangement {
-  /** The pid of our backend. */
-  readonly pid: string;
-  /** The server's values in force, in ms. 0: off. */
-  readonly tcpUserTimeoutMs: number;
-  readonly walSenderTimeoutMs: number;
-}
 
 export class ReplicationStream implements WalSource {
   readonly #options: StreamOptions;
@@ -212,7 +193,8 @@ export class ReplicationStream implements WalSource {
 
   /** One connection, from connecting to its end. Always rejects, with the reason for its end. */
   async #streamOnce(onStreaming: () => void): Promise<never> {
-    const { url, slot, publication, pool, slotLockTimeoutMs, slotWalBytesMax, onGivenUp } = this.#options;
+    const { url, slot, publication, pool, slotLockTimeoutMs, slotWalBytesMax, onGivenUp, tcpUserTimeoutMs } =
+      this.#options;
     const { handler, acknowledger, now, logger } = this.#options;
     const client = createReplicationClient(url, 'replication');
     this.#client = client;
@@ -224,17 +206,18 @@ export class ReplicationStream implements WalSource {
     this.#fail = fail;
     client.on('error', fail);
     const intake = this.#intake;
+    const output = new PgoutputMessages({ publication });
     let pace: Pace | undefined;
     try {
       await client.connect();
-      const { connection } = client as unknown as { readonly connection: ReplicationConnection };
+      const connection = connectionOf(client);
       const pause = () => connection.stream.pause();
       const resume = () => connection.stream.resume();
       const paced = new Pace({ now: () => performance.now(), pause, resume: () => intake.isPaused || resume() });
       pace = paced;
       this.#connection = connection;
       this.#pace = paced;
-      await this.#requirePublication(client);
+      await output.requirePublication(client);
       const opened = await openSlot(
         client,
         {
@@ -247,21 +230,16 @@ export class ReplicationStream implements WalSource {
         this.#progressNow(),
       );
       this.#givenUp = undefined;
-      const { pid, tcpUserTimeoutMs, walSenderTimeoutMs } = await this.#arrange(client);
+      const walsender = await meetWalsender(client, tcpUserTimeoutMs);
+      const { pid, walSenderTimeoutMs } = walsender;
       const send = (packet: Buffer) => connection.sendCopyFromChunk(packet);
       const pulse = new Pulse({ acknowledger, now, send, fail, walSenderTimeoutMs });
       this.#pulse = pulse;
       const onPaused = (isPaused: boolean) => {
         pulse.isPaused = isPaused;
       };
-      intake.open({ pause, resume, onAsked: () => pulse.asked(), onPaused }, opened.from, tcpUserTimeoutMs);
-      let isOurs = false;
-      const accepted = new Promise<void>((resolve) => {
-        connection.once('replicationStart', () => {
-          isOurs = true;
-          resolve();
-        });
-      });
+      intake.open({ pause, resume, onAsked: () => pulse.asked(), onPaused }, opened.from, walsender.tcpUserTimeoutMs);
+      const service = new ReplicationService(client);
       new CopyReader(connection.stream, {
         onData: (buffer, start, end) => intake.receive(buffer, start, end),
         onRead: (bytes) => {
@@ -271,18 +249,18 @@ export class ReplicationStream implements WalSource {
         },
         onFault: fail,
       });
-      const start = client.query(timed(this.#startCommand(opened.from), NO_TIMEOUT_MS));
-      const over = Promise.race([start.then(ended), failed]).catch((error) => {
-        throw isOurs ? this.#endFault(error) : startFault(error, slot);
+      const streamed = service.subscribe(output, slot, formatLsn(opened.from)).then(ended);
+      const over = Promise.race([streamed, failed]).catch((error) => {
+        throw service.isStop() ? startFault(error, slot) : this.#endFault(error);
       });
       over.catch(() => undefined);
-      await Promise.race([accepted, over]);
+      await Promise.race([service.accepted, over]);
       // From here on we hold the slot and the server must hear of us. Its messages wait for the
       // handler.
       pulse.start();
       const recheck = recheckSlot(pool, { slot, publication, pid }, opened);
       await Promise.race([recheck, over]).catch(async (error) => {
-        await this.#leave(connection);
+        await leave(connection);
         throw error;
       });
       await Promise.race([handler.started(opened), over]);
@@ -314,50 +292,6 @@ export class ReplicationStream implements WalSource {
       if (this.#impasse.failed(head, now())) this.#givenUp = `Snö could not read on: ${fault.message}`;
     }
     return fault;
-  }
-
-  /** Sets how long the server may wait for us, and reads the connection's pid and timeouts. */
-  async #arrange(client: pg.Client): Promise<Arrangement> {
-    const { tcpUserTimeoutMs } = this.#options;
-    if (tcpUserTimeoutMs > 0) await client.query(`set tcp_user_timeout = ${tcpUserTimeoutMs}`);
-    const { rows } = await client.query<Record<'pid' | 'tcp' | 'wal', string>>(
-      `select pg_backend_pid() as pid,
-         (select setting from pg_settings where name = 'tcp_user_timeout') as tcp,
-         (select setting from pg_settings where name = 'wal_sender_timeout') as wal`,
-    );
-    const { pid = '', tcp, wal } = rows[0] ?? {};
-    return { pid, tcpUserTimeoutMs: Number(tcp), walSenderTimeoutMs: Number(wal) };
-  }
-
-  /**
-   * Closes the connection in order, and waits until the server has closed: then the slot is free.
-   */
-  async #leave(connection: ReplicationConnection): Promise<void> {
-    const { stream } = connection;
-    if (stream.closed) return;
-    const closed = new Promise<void>((resolve) => stream.once('close', resolve));
-    const force = setTimeout(() => stream.destroy(), STOP_TIMEOUT_MS);
-    connection.end();
-    await closed;
-    clearTimeout(force);
-  }
-
-  /**
-   * If the publication is missing, Postgres 15 to 17 break the stream at the first change, and 18
-   * leaves changes out silently.
-   */
-  async #requirePublication(client: pg.Client): Promise<void> {
-    const { publication } = this.#options;
-    const sql = `select from pg_publication where pubname = ${quoteLiteral(publication)}`;
-    const { rowCount } = await client.query(sql);
-    if (rowCount === 0) throw new SnoError('setup_required', `publication ${publication} does not exist`);
-  }
-
-  #startCommand(from: Lsn): string {
-    const { slot, publication } = this.#options;
-    // The grammar of replication commands has no E'' strings.
-    const publications = `'${quoteIdentifier(publication).replaceAll("'", "''")}'`;
-    return `START_REPLICATION SLOT ${quoteIdentifier(slot)} LOGICAL ${formatLsn(from)} (proto_version '1', publication_names ${publications}, messages 'true')`;
   }
 
   #progressNow(): Progress | undefined {
