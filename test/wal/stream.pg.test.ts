@@ -94,6 +94,22 @@ describe.each(VERSIONS)('the stream, Postgres %i', (version) => {
     expect(again.consumer.starts).toMatchObject([{ epoch: consumer.epoch, from: consumer.commits[0]?.end }]);
   });
 
+  test('after a restart, a commit comes whose record begins right where the flushed one ends', async () => {
+    const { consumer, stream } = await follow();
+    const [first, second] = await Promise.all([database.connect(), database.connect()]);
+    await first.query('begin; insert into t values (1)');
+    await second.query('begin; insert into t values (2)');
+    await first.query('commit');
+    await until(() => consumer.ids.length === 1, 'the first commit has come');
+    consumer.flushedTo = consumer.commits[0]?.end as number;
+    await stream.stop();
+    await second.query('commit');
+    const again = await follow();
+    await insert(database, 3);
+    await until(() => again.consumer.ids.includes(3), 'a later commit has come');
+    expect(again.consumer.ids).toEqual([2, 3]);
+  });
+
   test('a stream that breaks continues at the head: nothing is missing, nothing comes twice', async () => {
     const { consumer } = await follow();
     for (let round = 0; round < 3; round++) {
