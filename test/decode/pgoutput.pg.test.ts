@@ -2,10 +2,20 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PgoutputDecoder } from '../../src/decode/pgoutput.ts';
 import type { Relation } from '../../src/decode/relation.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
-import { decodeAll, type Event, Events, eventsOf, type Recording, type Row, record, UNSENT } from './recording.ts';
+import { TextPlugin } from '../support/text-plugin.ts';
+import { comparable, packageEventsOf } from './package-events.ts';
+import * as recorded from './recording.ts';
+import { decodeAll, type Event, Events, type Recording, type Row, record, UNSENT } from './recording.ts';
 
 /** Does not compress, so Postgres stores it apart from its row (TOAST). */
 const LARGE = "(select string_agg(md5(i::text), '') from generate_series(1, 1000) i)";
+
+/** What the decoder makes of the messages. Another implementation must make the same of them. */
+function eventsOf(messages: readonly Buffer[]): Event[] {
+  const events = recorded.eventsOf(messages);
+  expect(packageEventsOf(messages)).toEqual(comparable(events));
+  return events;
+}
 
 describe.each(VERSIONS)('pgoutput, Postgres %i', (version) => {
   let database: TestDatabase;
@@ -324,6 +334,31 @@ describe.each(VERSIONS)('pgoutput, Postgres %i', (version) => {
       { kind: 'insert', table: 'first', row: { id: '3' } },
       { kind: 'message', prefix: '', lsn: expect.any(String), content: Buffer.from([0, 255, 0]) },
       { kind: 'message', prefix: 'nothing', lsn: expect.any(String), content: Buffer.alloc(0) },
+    ]);
+  });
+
+  test('pg-logical-replication differs in a byte order mark, and in an unchanged large value of the key', async () => {
+    const key = large.slice(0, 2_400);
+    await database.query('create table differing (id int, big text, primary key (id, big))');
+    await database.query('alter table differing alter big set storage external');
+    await database.query("insert into differing values (1, e'\\ufeffmarked')");
+    await database.query(`update differing set big = '${key}'`);
+    await database.query('update differing set id = 2');
+    const messages = await recording.take();
+    const rows = recorded.eventsOf(messages).flatMap((event) => ('row' in event ? [event.row] : []));
+    expect(rows).toEqual([
+      { id: '1', big: '\ufeffmarked' },
+      { id: '1', big: key },
+      { id: '2', big: key },
+    ]);
+    const plugin = new TextPlugin('p');
+    const theirs = messages
+      .map((message) => plugin.parse(message))
+      .flatMap((each) => ('new' in each ? [each.new] : []));
+    expect(theirs.map((row) => ({ ...row }))).toEqual([
+      { id: '1', big: 'marked' },
+      { id: '1', big: key },
+      { id: '2', big: undefined },
     ]);
   });
 
