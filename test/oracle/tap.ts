@@ -1,21 +1,34 @@
-/** Reads the growing WAL through its own slot, and keeps every commit in commit order. */
+/**
+ * Reads the growing WAL through its own slot, and keeps every commit in commit order. It reads with
+ * pg-logical-replication, and decodes each message once more by the oracle's own reader. Both must
+ * agree.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import pg from 'pg';
+import { LogicalReplicationService, type Pgoutput } from 'pg-logical-replication';
+import { TextPlugin } from '../support/text-plugin.ts';
 import { until } from '../support/wait.ts';
-import { bytesOf, type WalCommit, WalReader } from './wal.ts';
+import { PackageReader } from './package-reader.ts';
+import { bytesOf, lsnOf, type WalCommit, WalReader } from './wal.ts';
 
 const SLOT = 'oracle';
-/**
- * Each read begins at the start of the oldest transaction that may still be open, so reads must be
- * rare.
- */
-const READ_EVERY_MS = 2_000;
+/** The service acknowledges nothing that it is not told to. */
+const MANUALLY = { acknowledge: { auto: false, timeoutSeconds: 0 } };
+/** How often the server hears of the tap, in ms: well within the server's wal_sender_timeout. */
+const ACKNOWLEDGE_EVERY_MS = 1_000;
+const RETRY_MS = 200;
 
 export class Tap {
   readonly commits: WalCommit[] = [];
   readonly #url: string;
   #client: pg.Client | undefined;
-  #reading: Promise<void> = Promise.resolve();
-  #timer: NodeJS.Timeout | undefined;
+  #service: LogicalReplicationService | undefined;
+  /** Every commit that ends at or before it is in `commits`. */
+  #readTo = 0;
+  #fault: Error | undefined;
+  #isClosed = false;
+  #streaming: Promise<void> = Promise.resolve();
 
   private constructor(url: string) {
     this.#url = url;
@@ -28,37 +41,32 @@ export class Tap {
       const client = await tap.#connection();
       const { rowCount } = await client.query("select from pg_publication where pubname = 'oracle'");
       if (rowCount === 0) await client.query('create publication oracle for table items, ledger');
-      await client.query("select pg_create_logical_replication_slot('oracle', 'pgoutput')");
+      const { rows } = await client.query<{ lsn: string }>(
+        "select lsn::text from pg_create_logical_replication_slot('oracle', 'pgoutput')",
+      );
+      tap.#readTo = bytesOf(rows[0]?.lsn ?? '0/0');
       return true;
     }, 'the oracle has its slot');
-    tap.#timer = setInterval(() => void tap.read().catch(() => undefined), READ_EVERY_MS);
+    tap.#streaming = tap.#stream();
     return tap;
-  }
-
-  /** Reads new commits. Rejects if the server cannot be asked now. A later read misses nothing. */
-  read(): Promise<void> {
-    const reading = this.#reading.then(() => this.#read());
-    this.#reading = reading.catch(() => undefined);
-    return reading;
   }
 
   /** Resolves once all commits before the call have been read. */
   async drain(): Promise<void> {
     await until(
       async () => {
+        if (this.#fault !== undefined) return true;
         const client = await this.#connection();
         // the flushed position: later commits have no effect that clients could see
         const { rows } = await client.query<{ end: string }>('select pg_current_wal_flush_lsn()::text as end');
-        await this.read();
-        const { rows: after } = await client.query<{ confirmed: string }>(
-          'select confirmed_flush_lsn::text as confirmed from pg_replication_slots where slot_name = $1',
-          [SLOT],
-        );
-        return bytesOf(after[0]?.confirmed ?? '0/0') >= bytesOf(rows[0]?.end ?? '0/0');
+        const end = bytesOf(rows[0]?.end ?? '0/0');
+        await until(() => this.#hasReadTo(end), `the oracle has read to ${lsnOf(end)}`, 1_000);
+        return true;
       },
       'the oracle has read the WAL to its end',
       60_000,
     );
+    if (this.#fault !== undefined) throw this.#fault;
   }
 
   /**
@@ -70,7 +78,7 @@ export class Tap {
       async () => {
         // a checkpoint logs the running transactions, which lets a slot advance
         await server.query('checkpoint');
-        await this.read();
+        await this.#acknowledge(true);
         const { rowCount } = await server.query(
           'select from pg_replication_slots where slot_name = $1 and pg_current_wal_lsn() - restart_lsn < 8 * 1024 * 1024',
           [SLOT],
@@ -83,29 +91,71 @@ export class Tap {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#timer);
-    await this.#reading;
+    this.#isClosed = true;
+    await this.#service?.destroy().catch(() => undefined);
+    await this.#streaming;
     await this.#client?.end().catch(() => undefined);
   }
 
-  async #read(): Promise<void> {
-    const client = await this.#connection();
-    const { rows: ends } = await client.query<{ end: string }>('select pg_current_wal_flush_lsn()::text as end');
-    const end = ends[0]?.end ?? '0/0';
-    // reads first and forgets later: a connection that breaks between the two loses nothing
-    const { rows } = await client.query<{ data: Buffer }>(
-      `select data from pg_logical_slot_peek_binary_changes($1, $2, null,
-         'proto_version', '1', 'publication_names', 'oracle')`,
-      [SLOT, end],
-    );
-    const reader = new WalReader();
-    const last = this.commits.at(-1)?.lsn ?? 0;
-    for (const { data } of rows) {
-      const commit = reader.take(data);
-      // after a crash, the slot may have forgotten how far it was read
-      if (commit !== undefined && commit.lsn > last) this.commits.push(commit);
+  /** Streams over as many connections as needed. */
+  async #stream(): Promise<void> {
+    while (!this.#isClosed && this.#fault === undefined) {
+      await this.#streamOnce().catch(() => undefined);
+      await delay(RETRY_MS);
     }
-    await client.query('select pg_replication_slot_advance($1, $2)', [SLOT, end]);
+  }
+
+  async #streamOnce(): Promise<void> {
+    const service = new LogicalReplicationService(
+      { connectionString: this.#url, application_name: 'oracle' },
+      MANUALLY,
+    );
+    this.#service = service;
+    const beside = new WalReader();
+    const reader = new PackageReader();
+    let isInside = false;
+    let own: WalCommit | undefined;
+    const plugin = new TextPlugin('oracle', (message) => {
+      own = beside.take(message);
+    });
+    service.on('data', (_lsn, message: Pgoutput.Message) => {
+      isInside = message.tag !== 'commit';
+      const commit = reader.take(message);
+      if (commit !== undefined) this.#take(commit, own);
+    });
+    service.on('heartbeat', (lsn, _timestamp, isAsked) => {
+      if (!isInside) this.#readTo = Math.max(this.#readTo, bytesOf(lsn));
+      if (isAsked) void this.#acknowledge(false);
+    });
+    // `subscribe` rejects with the same error.
+    service.on('error', () => undefined);
+    const timer = setInterval(() => void this.#acknowledge(false), ACKNOWLEDGE_EVERY_MS);
+    try {
+      await service.subscribe(plugin, SLOT);
+    } finally {
+      clearInterval(timer);
+      await service.destroy().catch(() => undefined);
+    }
+  }
+
+  #take(commit: WalCommit, own: WalCommit | undefined): void {
+    if (!isDeepStrictEqual(commit, own)) {
+      const texts = [commit, own].map((each) => JSON.stringify(each));
+      this.#fault ??= new Error(`pg-logical-replication and the oracle's own reader differ: ${texts.join(' and ')}`);
+    }
+    // After a crash, the slot may have forgotten how far it was read.
+    if (commit.lsn > (this.commits.at(-1)?.lsn ?? 0)) this.commits.push(commit);
+    this.#readTo = Math.max(this.#readTo, commit.lsn);
+  }
+
+  async #hasReadTo(end: number): Promise<boolean> {
+    if (this.#readTo < end) await this.#acknowledge(true);
+    return this.#readTo >= end;
+  }
+
+  /** The service adds one to the position that it is given. */
+  async #acknowledge(asksReply: boolean): Promise<void> {
+    await this.#service?.acknowledge(lsnOf(this.#readTo - 1), asksReply);
   }
 
   async #connection(): Promise<pg.Client> {

@@ -1,6 +1,7 @@
 /**
- * The commits according to Postgres: a logical slot read by SQL, with a reader of pgoutput that
- * shares no code with the server's. Postgres docs, "Logical Replication Message Formats".
+ * The commits according to Postgres, and a reader of pgoutput that shares no code with the server's.
+ * Postgres docs, "Logical Replication Message Formats". The tap reads each message with
+ * pg-logical-replication (package-reader.ts) and with this reader.
  */
 import type { Row } from './model.ts';
 
@@ -22,6 +23,11 @@ export interface WalCommit {
 export function bytesOf(lsn: string): number {
   const [high, low] = lsn.split('/') as [string, string];
   return Number.parseInt(high, 16) * 2 ** 32 + Number.parseInt(low, 16);
+}
+
+/** The inverse of `bytesOf`. */
+export function lsnOf(bytes: number): string {
+  return `${Math.floor(bytes / 2 ** 32).toString(16)}/${(bytes % 2 ** 32).toString(16)}`;
 }
 
 interface Relation {
