@@ -1,13 +1,15 @@
 /**
  * Ingest: rows a second from START_REPLICATION until the last row reaches a TLS subscriber, through
  * a channel with a WHERE and five columns. A second scene has the same rows, but the WHERE matches
- * none of them. The peer reads the same WAL and does nothing with it.
+ * none of them. The peers read the same WAL: pg_recvlogical does nothing with it, and
+ * pg-logical-replication decodes it by its own plugin.
  *
  * The rows are written while Snö is stopped (SIGSTOP) and its walsender is ended. Snö then
  * continues, and streams them to a subscriber that was connected all the time.
  */
 import { atLeast, atMost, type Result, Runs } from './figures.ts';
 import { Load } from './load.ts';
+import { packageVersion } from './peers.ts';
 import { type Child, cpuSeconds, delay, start, versionOf } from './processes.ts';
 import { createWorld, type World } from './world.ts';
 
@@ -17,7 +19,8 @@ const ROWS_PER_COMMIT = 1_000;
  * A short replay: Snö soon forgets what it has sent, so a new stream begins where the rows begin.
  */
 const SETTINGS = { SNO_REPLAY_SECONDS: '1', SNO_LOG_LEVEL: 'info' };
-const PEER = 'pg_recvlogical';
+const TOOL = 'pg_recvlogical';
+const PACKAGE = 'pg-logical-replication';
 const RATE = 'rows/s';
 const COST = 'µs of CPU a row';
 /** A line that the shell's `times` prints: user and system time. */
@@ -26,7 +29,8 @@ const TIMES = /^\d+m[\d.]+s \d+m[\d.]+s$/;
 export async function benchIngest(runs: number): Promise<Result> {
   const world = await createWorld();
   const results = new Runs();
-  const peer = versionOf(PEER);
+  const tool = versionOf(TOOL);
+  const library = `${PACKAGE} ${packageVersion(PACKAGE)}`;
   try {
     await world.query(`create table rows (id bigint generated always as identity primary key, room int not null,
         amount numeric not null, label text not null, done boolean not null);
@@ -43,20 +47,25 @@ export async function benchIngest(runs: number): Promise<Result> {
         results.add(isWanted ? 'Snö' : 'Snö, rows that no channel wants', RATE, ROWS / seconds);
         results.add(isWanted ? 'Snö' : 'Snö, rows that no channel wants', COST, (cpu / ROWS) * 1e6);
       }
-      if (peer === undefined) continue;
-      const { seconds, cpu } = await readByPeer(world);
-      results.add(peer, RATE, ROWS / seconds);
-      results.add(peer, COST, (cpu / ROWS) * 1e6);
+      for (const [peer, read] of [
+        [library, readByPackage],
+        [tool, readByTool],
+      ] as const) {
+        if (peer === undefined) continue;
+        const { seconds, cpu } = await readByPeer(world, read);
+        results.add(peer, RATE, ROWS / seconds);
+        results.add(peer, COST, (cpu / ROWS) * 1e6);
+      }
     }
     await load.end();
     await child.kill('SIGTERM');
-    const ratio = results.ratio('Snö', peer ?? '', RATE);
     return {
       title: 'Ingest',
-      conditions: `${ROWS} inserts in transactions of ${ROWS_PER_COMMIT}, from START_REPLICATION to the last row at one TLS subscriber${peer === undefined ? `; no peer: ${PEER} is not on the PATH` : ''}`,
+      conditions: `${ROWS} inserts in transactions of ${ROWS_PER_COMMIT}, from START_REPLICATION to the last row at one TLS subscriber${tool === undefined ? `; ${TOOL} is not on the PATH` : ''}`,
       figures: results.figures(),
       targets: [
-        ...(peer === undefined ? [] : [atLeast(`rows/s, times ${PEER}`, ratio, 1.3)]),
+        ...(tool === undefined ? [] : [atLeast(`rows/s, times ${TOOL}`, results.ratio('Snö', tool, RATE), 1.3)]),
+        atLeast(`rows/s, times ${PACKAGE}`, results.ratio('Snö', library, RATE), 1),
         atMost('CPU a row with one subscriber', results.median('Snö', COST), 3, 'µs'),
         atMost('CPU a row that no channel wants', results.median('Snö, rows that no channel wants', COST), 1.2, 'µs'),
       ],
@@ -81,7 +90,7 @@ async function stream(world: World, sno: Child, load: Load, isWanted: boolean) {
   process.kill(sno.pid, 'SIGSTOP');
   // first of all: a walsender whose socket is full does not end
   await world.query("select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = 'sno'");
-  while (await slotIsActive(world)) await delay(20);
+  while (await slotIsActive(world, 'sno')) await delay(20);
   await fill(world, ROWS, isWanted);
   // one row that matches shows that all rows before it have been read
   if (!isWanted) await fill(world, 1, true);
@@ -100,8 +109,8 @@ function timeOf(line: string): number {
   return Date.parse((JSON.parse(line) as { readonly time: string }).time);
 }
 
-async function slotIsActive(world: World): Promise<boolean> {
-  const { rows } = await world.query("select active from pg_replication_slots where slot_name = 'sno'");
+async function slotIsActive(world: World, slot: string): Promise<boolean> {
+  const { rows } = await world.query('select active from pg_replication_slots where slot_name = $1', [slot]);
   return rows[0].active;
 }
 
@@ -120,26 +129,46 @@ async function forgotten(world: World): Promise<void> {
   }
 }
 
-async function readByPeer(world: World): Promise<{ readonly seconds: number; readonly cpu: number }> {
+interface Reading {
+  readonly seconds: number;
+  readonly cpu: number;
+}
+
+/** `read` gets the end of the WAL, and reads the slot `peer` up to there. */
+async function readByPeer(world: World, read: (world: World, end: string) => Promise<Reading>): Promise<Reading> {
   await world.query("select pg_create_logical_replication_slot('peer', 'pgoutput')");
   await fill(world, ROWS, true);
   const { rows } = await world.query('select pg_current_wal_flush_lsn()::text as lsn');
+  const reading = await read(world, rows[0].lsn);
+  while (await slotIsActive(world, 'peer')) await delay(20);
+  await world.query("select pg_drop_replication_slot('peer')");
+  return reading;
+}
+
+async function readByTool(world: World, end: string): Promise<Reading> {
   const beganAt = performance.now();
   const options = ['proto_version=1', 'publication_names=sno'].flatMap((option) => ['-o', option]);
   const child = start('sh', [
     '-c',
     `"$@" & wait $!; times`,
     'sh',
-    PEER,
-    ...['-d', world.url, '-S', 'peer', '--start', '--no-loop', '-f', '/dev/null', '--endpos', rows[0].lsn, ...options],
+    TOOL,
+    ...['-d', world.url, '-S', 'peer', '--start', '--no-loop', '-f', '/dev/null', '--endpos', end, ...options],
   ]);
   // the shell's own times, then its children's
   await child.line((line) => TIMES.test(line));
   const times = await child.line((line) => TIMES.test(line));
   await child.ended();
   const seconds = (performance.now() - beganAt) / 1_000;
-  await world.query("select pg_drop_replication_slot('peer')");
   return { seconds, cpu: times.split(' ').reduce((sum, text) => sum + secondsOf(text), 0) };
+}
+
+async function readByPackage(world: World): Promise<Reading> {
+  const args = ['dist/bench/replication-peer.js', world.url, 'peer', 'sno', String(ROWS)];
+  const child = start(process.execPath, args);
+  const reading = JSON.parse(await child.line((line) => line.startsWith('{'))) as Reading;
+  await child.kill();
+  return reading;
 }
 
 /** `1m2.5s` */

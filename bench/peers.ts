@@ -38,7 +38,7 @@ export const PEERS: Readonly<Record<string, StartPeer>> = {
 
 export const missing: readonly string[] = 'nats-server' in PEERS ? [] : ['nats-server (not on the PATH)'];
 
-function packageVersion(name: string): string {
+export function packageVersion(name: string): string {
   return (createRequire(import.meta.url)(`${name}/package.json`) as { version: string }).version;
 }
 
