@@ -10,7 +10,10 @@ import { Segments } from './segments.ts';
 const JOINED_BYTES_MAX = 16 * 1_024;
 const NOTHING: readonly never[] = [];
 
-/** The encodings that connections use now. */
+/**
+ * The encodings that connections have used. A group stays when its last connection ends: clients that
+ * come back read from the same place of the journal.
+ */
 export class EncodingGroups {
   readonly #groups = new Map<Encoding, EncodingGroup>();
 
@@ -18,20 +21,14 @@ export class EncodingGroups {
     return this.#groups.values();
   }
 
-  /** A connection begins. */
-  enter(encoding: Encoding): EncodingGroup {
+  /** Returns the encoding's group, creating it if needed. */
+  of(encoding: Encoding): EncodingGroup {
     let group = this.#groups.get(encoding);
     if (group === undefined) {
       group = new EncodingGroup(encoding);
       this.#groups.set(encoding, group);
     }
-    group.connectionCount++;
     return group;
-  }
-
-  /** A connection ends. */
-  leave(group: EncodingGroup): void {
-    if (--group.connectionCount === 0) this.#groups.delete(group.encoding);
   }
 
   /** Entries have been delivered: drops what `shared` has made. */
@@ -44,8 +41,6 @@ export class EncodingGroup {
   readonly encoding: Encoding;
   /** Joined entries for clients that catch up. */
   readonly segments: Segments;
-  /** Number of connections. */
-  connectionCount = 0;
   /** The entries that are being delivered, and their bytes. */
   #entries: readonly Entry[] = NOTHING;
   #pieces: readonly Buffer[] = NOTHING;

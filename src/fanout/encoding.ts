@@ -1,6 +1,7 @@
 /**
- * How bytes for clients are made. Each wire form of a protocol has one encoding object, which all
- * connections that speak it share. So the fan-out makes bytes once for all of them.
+ * How bytes for clients are made. Each wire form of a protocol has one encoding object, for as long as
+ * the service runs. All connections that speak it share the object. So the fan-out makes bytes once
+ * for all of them.
  *
  * Snö's own websocket frames, plain and compressed: gateway/sno/encodings.ts.
  */

@@ -105,7 +105,7 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   }
 
   attach(socket: Duplex, encoding: Encoding): SocketFeed {
-    const feed = new SocketFeed(this, socket, this.#groups.enter(encoding));
+    const feed = new SocketFeed(this, socket, this.#groups.of(encoding));
     this.#feeds.add(feed);
     return feed;
   }
@@ -231,7 +231,6 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   remove(feed: SocketFeed): void {
     this.#feeds.delete(feed);
     this.#toPump.delete(feed);
-    this.#groups.leave(feed.group);
   }
 
   #source(): Head {
