@@ -1,4 +1,7 @@
-/** On what access views may depend: what is refused, what is warned of, and what is allowed without a word. */
+/**
+ * The facts that access views may depend on: some are refused, some cause a warning, the rest are
+ * allowed.
+ */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ChannelRegistry } from '../../src/channels/definitions/registry.ts';
 import { loadParser } from '../../src/channels/sql/parse.ts';
@@ -24,7 +27,7 @@ const SCHEMA = `
   create function same_id(int, int) returns bool stable language sql as 'select $1 = $2';
   create operator === (leftarg = int, rightarg = int, function = same_id);`;
 
-/** A definition, and what its refusal names. */
+/** A definition, and the words that its refusal names. */
 const REFUSED: readonly (readonly [definition: string, named: string])[] = [
   ['select t.id, t.sub from t join pg_roles r on r.rolname = t.sub', 'the system catalog pg_catalog.pg_roles'],
   ['select t.id, r.sub from t join roles r using (sub)', 'the system catalog pg_catalog.pg_roles'],
@@ -64,7 +67,7 @@ const REFUSED: readonly (readonly [definition: string, named: string])[] = [
   ['select id, sub from far', 'public.far is a foreign table'],
 ];
 
-/** A definition, and what its warning names. */
+/** A definition, and the words that its warning names. */
 const WARNED: readonly (readonly [definition: string, named: string])[] = [
   ['select id, sub from t where at > now()', 'depends on the time, by now()'],
   ['select id, sub from t where at > current_timestamp and at::date > current_date', 'CURRENT_TIMESTAMP, CURRENT_DATE'],
@@ -92,7 +95,10 @@ describe.each(VERSIONS)('access views, Postgres %i', (version) => {
   });
   afterAll(() => database.drop());
 
-  /** What the registry says of access views with these definitions, in their order. */
+  /**
+   * Loads access views with these definitions, and returns the registry's refusal and warnings for
+   * each.
+   */
   async function judged(definitions: readonly string[], after = '') {
     const patternOf = (index: number) => `v${index}:{id}`;
     const views = definitions.map((text, index) => `create view channel_access."${patternOf(index)}" as ${text};`);
@@ -107,13 +113,13 @@ describe.each(VERSIONS)('access views, Postgres %i', (version) => {
     }));
   }
 
-  test('what ends access without a commit or an event trigger is refused by its name', async () => {
+  test('refuses views whose access may end without a commit or an event trigger, and names the cause', async () => {
     const results = await judged(REFUSED.map(([definition]) => definition));
     for (const [index, [definition, named]] of REFUSED.entries())
       expect(results[index]?.refusal, definition).toContain(named);
   });
 
-  test('the time and materialized views are warned of', async () => {
+  test('warns of the time and of materialized views', async () => {
     const results = await judged(WARNED.map(([definition]) => definition));
     for (const [index, [definition, named]] of WARNED.entries()) {
       expect(results[index]?.refusal, definition).toBe('');
@@ -121,12 +127,12 @@ describe.each(VERSIONS)('access views, Postgres %i', (version) => {
     }
   });
 
-  test('everything else is allowed without a word', async () => {
+  test('allows everything else without a warning', async () => {
     for (const [index, result] of (await judged(ALLOWED)).entries())
       expect(result, ALLOWED[index]).toEqual({ refusal: '', warnings: '' });
   });
 
-  test('a view that reads by attributes or memberships of a role is warned of; so are policies, and rights that are missing', async () => {
+  test('warns of attributes or memberships of a role, of policies, and of missing rights', async () => {
     await database.query(`
       create role by_${database.name}; create role group_${database.name}; grant group_${database.name} to by_${database.name};
       grant usage on schema channel_access, public to by_${database.name};
@@ -158,7 +164,7 @@ describe.each(VERSIONS)('access views, Postgres %i', (version) => {
     }
   });
 
-  test('a channel whose snapshots policies filter is refused, and served once its SQL was run', async () => {
+  test('refuses a channel whose snapshots policies filter, and serves it once its SQL was run', async () => {
     await database.query(`
       create role forced_${database.name}; create role forced_${database.name}2;
       grant create, usage on schema channels, public to forced_${database.name}, forced_${database.name}2;

@@ -1,21 +1,27 @@
-/** What a channel view gives for rows of its table: asked of Postgres, and of the compiled view. */
+/**
+ * The results of a channel view for the rows of its table, from Postgres and from the compiled
+ * view.
+ */
 import type { BoundView } from '../../src/channels/channel.ts';
 import { RowError } from '../../src/channels/values/row-error.ts';
 import type { Tuple } from '../../src/decode/tuple.ts';
 import type { TestDatabase } from '../support/postgres.ts';
 import { Reading } from './compiled.ts';
 
-/** Instead of the JSON of the row: evaluating it fails. */
+/** Stands for a row whose evaluation fails. */
 export const ERROR = 'error';
-/** The row is not in the view. */
+/** Stands for a row that the view does not contain. */
 const OUT = 'out';
 
-/** To be run once in a database before `postgresAnswers`. */
+/** SQL to run once in a database before `postgresAnswers`. */
 export const ATTEMPT = `
   create function public.attempt(query text) returns text language plpgsql as $$
   declare answer text; begin execute query into answer; return coalesce(answer, '${OUT}'); exception when others then return '${ERROR}'; end $$`;
 
-/** Of each row of the table, by its id; one at a time where that is an error for some. The view must have the id. */
+/**
+ * Postgres's result for each row of the table, by its id. Asks for one row at a time if some cause
+ * errors. The view must have the id.
+ */
 export async function postgresAnswers(database: TestDatabase, view: string, table: string): Promise<string[]> {
   const json = (condition: string) => `select row_to_json(v.*)::text from channels."${view}" v where ${condition}`;
   try {

@@ -1,4 +1,7 @@
-/** DDL below one channel looks at that channel and puts it into the WAL, and not all that there are. */
+/**
+ * DDL below one channel reads only that channel and writes only that channel into the WAL, not all
+ * channels.
+ */
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Catalog } from '../../src/channels/catalog/catalog.ts';
@@ -14,7 +17,9 @@ import { until } from '../support/wait.ts';
 const TABLES = 60;
 const CHANNELS = 40;
 const MESSAGE_BYTES_MAX = 10_000;
-/** What DDL that concerns no view may call: these look up what depends on an object, and nothing else. */
+/**
+ * Functions that DDL may call if it concerns no view: they only look up what depends on an object.
+ */
 const NARROW = new Set(['on_ddl', 'on_drop', 'above', 'callers', 'identified']);
 
 describe.each(SERVERS)('Postgres %s', (version) => {
@@ -69,7 +74,11 @@ describe.each(SERVERS)('Postgres %s', (version) => {
       'alter table t50 alter mood type varchar(10); create view channels."late:{id}" as select id, mood from t50',
       1,
     ],
-    ['a view made anew', 'create or replace view channels."c3:{project}" as select id, project, title, at from t3', 1],
+    [
+      'a view created again',
+      'create or replace view channels."c3:{project}" as select id, project, title, at from t3',
+      1,
+    ],
     ['a view dropped', 'drop view channels."c4:{project}"', 0],
     ['a view renamed', 'alter view channels."c5:{project}" rename to "five:{project}"', 1],
     ['a view that leaves', 'alter view channels."c6:{project}" set schema public', 0],
@@ -97,12 +106,12 @@ describe.each(SERVERS)('Postgres %s', (version) => {
     if (catalog === undefined || catalog instanceof SnoError || views === undefined) throw new Error(content);
     expect(catalog.channels).toHaveLength(told);
     const after = applyChange(known, catalog, views);
-    // it is what the whole catalog says by now
+    // the result equals the whole catalog
     known = await catalogNow();
     expect(after).toEqual(known);
   });
 
-  test('DDL that concerns no view asks for no view, and writes no message', async () => {
+  test('DDL that concerns no view reads no view, and writes no message', async () => {
     const client = await database.connect();
     await client.query(`set track_functions = 'all'`);
     await client.query('select pg_stat_reset()');
@@ -139,7 +148,7 @@ describe.each(SERVERS)('Postgres %s', (version) => {
     ['of tables', 'for table t1, t11 (id, title), t12 where (id > 3), parts', ''],
     ['of a partition', 'for table parts_1, t1', ''],
     ['without updates', 'for all tables', "publish = 'insert'"],
-  ])('what a publication %s sends is the same, asked for some tables or for all', async (_what, tables, options) => {
+  ])('a publication %s sends the same, asked about some tables or about all', async (_what, tables, options) => {
     await database.query(`create unlogged table if not exists fleeting (id int);
       create publication tried ${tables} with (${options === '' ? 'publish_via_partition_root' : options})`);
     const sql = `
@@ -165,11 +174,11 @@ describe.each(SERVERS)('Postgres %s', (version) => {
     expect([rows[0]?.is_same_singly, rows[0]?.holds_no_more]).not.toContain(false);
   });
 
-  test('the catalog is polled again only once something was altered, be it the search_path of the database', async () => {
+  test('the catalog is polled again only after a change, which may be the search_path of the database', async () => {
     const pool = new pg.Pool({ connectionString: database.url, max: 1 });
     const poll = new CatalogPoll(pool, 'sno');
     await poll.poll();
-    // other tests make roles on this server
+    // other tests create roles on this server
     const settled = () =>
       until(async () => {
         if (await poll.isUpToDate()) return true;
@@ -195,7 +204,7 @@ describe.each(SERVERS)('Postgres %s', (version) => {
     known = await catalogNow();
   });
 
-  test('a view that is neither known nor told of shows that something was missed', () => {
+  test('a view that is neither known nor reported shows that a change was missed', () => {
     const { channels } = known;
     const views = [...channels, ...known.access].map(({ oid }) => oid);
     expect(applyChange(known, { ...known, channels: [], access: [] }, [...views, 1])).toBeUndefined();
@@ -204,7 +213,7 @@ describe.each(SERVERS)('Postgres %s', (version) => {
     ).toBeUndefined();
   });
 
-  test('an access view below which a table is altered is told of; asked for, all are', async () => {
+  test('reports access views when a table below them is altered, and all of them on request', async () => {
     await database.query('alter table members add since date');
     const [message] = await tap.take();
     expect(parseCatalogMessage(message?.content as string).touched.size).toBe(CHANNELS);

@@ -1,4 +1,4 @@
-/** The list of settled functions, held against the functions that Postgres has. */
+/** Compares the list of settled functions with the functions that Postgres has. */
 import { afterAll, expect, test } from 'vitest';
 import { SETTLED_FUNCTIONS } from '../../src/channels/compiler/settled.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
@@ -17,7 +17,7 @@ async function volatilities(version: (typeof VERSIONS)[number]): Promise<Readonl
   return new Map(rows.map(({ signature, volatility }) => [signature, volatility]));
 }
 
-test('each is there, and nowhere volatile', async () => {
+test('each function exists, and is volatile in no version', async () => {
   const versions = await Promise.all(VERSIONS.map(volatilities));
   for (const signature of SETTLED_FUNCTIONS) {
     const found = versions.flatMap((functions) => functions.get(signature) ?? []);

@@ -1,4 +1,7 @@
-/** Text compares, sorts and changes its case by the collation of its column, whoever evaluates the view. */
+/**
+ * Text compares, sorts and changes its case by the collation of its column, in process and in
+ * Postgres.
+ */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { loadParser } from '../../src/channels/sql/parse.ts';
 import { install } from '../support/install.ts';
@@ -45,7 +48,7 @@ const SETUP = `
     'begin for i in 1..cardinality(sql) loop execute sql[i]; end loop; return true; exception when others then return false; end';
   create function public.less(text, text) returns bool language plpgsql immutable as 'begin return $1 < $2; end'`;
 
-/** Each is a column of the table, named by its key. */
+/** Each entry is a column of the table, named by its key. */
 const COLUMNS: Readonly<Record<string, string>> = {
   plain: 'text',
   c: 'text collate "C"',
@@ -60,7 +63,7 @@ const COLUMNS: Readonly<Record<string, string>> = {
   over: 'public.sorted collate "Odd Names"."ci"',
 };
 
-/** `x` is the column. */
+/** Conditions; `x` stands for the column. */
 const CONDITIONS = [
   "x = 'ABC'",
   "x <> 'abc'",
@@ -100,7 +103,7 @@ const CONDITIONS = [
   'nullif(c, x collate "de-x-icu") < \'B\'',
   "to_jsonb(t) is not null and x < 'b'",
 ];
-/** Not over nondeterministic collations, in versions that refuse that. */
+/** Not for nondeterministic collations, in versions that refuse them. */
 const PATTERNS = [
   "x like 'aB%'",
   "x ilike 'i%'",
@@ -163,7 +166,10 @@ describe.each(VERSIONS)('Postgres %s', (version) => {
     await database.query('drop schema channels cascade; create schema channels');
   });
 
-  /** One view for each body that Postgres takes: collations may conflict, and some versions have no patterns of nondeterministic ones. */
+  /**
+   * Creates one view for each body that Postgres accepts. Collations may conflict, and some
+   * versions have no patterns over nondeterministic ones.
+   */
   async function expectSelected(bodies: readonly string[]): Promise<void> {
     const views = bodies.map((body, index) => `create view channels."${index}" as ${body}`);
     await database.query('select public.try(view) from unnest($1::text[]) view', [views]);
@@ -178,12 +184,12 @@ describe.each(VERSIONS)('Postgres %s', (version) => {
   const conditionsOf = (column: string) =>
     [...CONDITIONS, ...PATTERNS].map((condition) => condition.replaceAll(/\bx\b/g, column));
 
-  test('each in a view of its own, in process where that is certain', { timeout: 60_000 }, async () => {
+  test('in a view for each condition, in process if that is certain', { timeout: 60_000 }, async () => {
     const certain = ['posix'].flatMap(conditionsOf);
     await expectSelected(certain.map((condition) => `select id from public.texts t where ${condition}`));
   });
 
-  test('a view of all, which Postgres evaluates', { timeout: 60_000 }, async () => {
+  test('in one view with all conditions, which Postgres evaluates', { timeout: 60_000 }, async () => {
     const columns = Object.keys(COLUMNS).map((column) => [column, conditionsOf(column)] as const);
     const all = [...columns, ['nested', NESTED] as const];
     const bodies: string[] = [];

@@ -1,4 +1,7 @@
-/** docs/ddl.md decides about every command that fires event triggers: a new one in a new Postgres fails here. */
+/**
+ * docs/ddl.md has a decision for every command that fires event triggers. A new command in a new
+ * Postgres fails here.
+ */
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
@@ -6,7 +9,7 @@ import { freshDatabase, SERVERS } from '../support/postgres.ts';
 
 const PAGE = new URL('../../docs/ddl.md', import.meta.url);
 
-/** Which of these words a server takes for commands that fire event triggers. */
+/** Returns the candidates that a server accepts as commands which fire event triggers. */
 const PROBE = `
 create function tags_of(candidates text[]) returns setof text language plpgsql as $$
 declare
@@ -23,13 +26,14 @@ begin
   end loop;
 end $$`;
 
-test.each(SERVERS)('Postgres %s: every command that fires event triggers stands in docs/ddl.md', async (kind) => {
+test.each(SERVERS)('Postgres %s: docs/ddl.md lists every command that fires event triggers', async (kind) => {
   const database = await freshDatabase(kind);
   try {
     const { rows: config } = await database.query<{ setting: string }>(
       "select setting from pg_config where name = 'BINDIR'",
     );
-    // the names of all commands are strings in the server's program; of 19, `postgres` is a script that starts it
+    // the names of all commands are strings in the server's program; on 19, `postgres` is a script
+    // that starts it
     const path = `${config[0]?.setting}/postgres`;
     const program = await readFile(existsSync(`${path}.elf`) ? `${path}.elf` : path, 'latin1');
     const words = new Set(program.match(/(?<=\0)[A-Z][A-Z ]{2,60}(?=\0)/g));

@@ -1,4 +1,4 @@
-/** Channel views of a real database, compiled. */
+/** Compiled channel views of a real database. */
 import type pg from 'pg';
 import type { Catalog } from '../../src/channels/catalog/catalog.ts';
 import { parseCatalog } from '../../src/channels/catalog/reader.ts';
@@ -18,7 +18,7 @@ export async function catalogOf(database: TestDatabase): Promise<Catalog> {
   return parseCatalog(rows[0]?.catalog as string);
 }
 
-/** Compiles the channel view of that name. */
+/** Compiles the channel view with this name. */
 export function compileIn(catalog: Catalog, pattern: string): ChannelView | SnoError {
   const channel = catalog.channels.find((candidate) => candidate.pattern === pattern);
   if (channel === undefined) throw new Error(`no view ${pattern}`);
@@ -46,7 +46,7 @@ export async function snapshotRows(client: pg.Client, view: ChannelView, values:
   return rows;
 }
 
-/** The view's words for one row. */
+/** The compiled view's results for one row. */
 export class Reading {
   readonly #bound: BoundView;
 

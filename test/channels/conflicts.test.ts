@@ -13,12 +13,12 @@ describe('conflicts', () => {
     expect(conflicts(named('room:{id}', 2), named('room:{name}', 1))).toEqual([['room:{id}', 'room:{name}']]);
   });
 
-  test('one that is refused refuses no other', () => {
-    // b meets a and c, which do not meet each other
+  test('a refused view refuses no other', () => {
+    // b conflicts with a and c, which do not conflict with each other
     expect(conflicts(named('{x}:1', 2), named('a:{y}', 1), named('b:1', 3))).toEqual([['{x}:1', 'a:{y}']]);
   });
 
-  test('a literal name within a pattern is found, whatever begins the others', () => {
+  test('finds a literal name within a pattern, however the others begin', () => {
     expect(conflicts(named('room:', 5), named('room:lobby', 2), named('room:{id}', 3), named('rooms:{id}', 4))).toEqual(
       [['room:{id}', 'room:lobby']],
     );

@@ -1,4 +1,4 @@
-/** A stored value that breaks a constraint of its domain is told as SELECT shows it. */
+/** A stored value that breaks a constraint of its domain is sent as SELECT shows it. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadParser } from '../../src/channels/sql/parse.ts';
 import { install } from '../support/install.ts';
@@ -41,13 +41,13 @@ describe.each(VERSIONS)('Postgres %s', (version) => {
     await database.drop();
   });
 
-  test('scalars, arrays, domains over arrays and over domains', async () => {
+  test('sends scalars, arrays, domains over arrays and domains over domains', async () => {
     const [live, selected] = [await answers.live(), await answers.selected()];
     expect(live).toEqual(selected);
     expect(live['shown']?.[1]).toContain('"a":"too long","b":"y","c":["too long"]');
   });
 
-  test('where a function can tell a domain from its base type, the row is not told', async () => {
+  test('does not send a row if a function can tell a domain from its base type', async () => {
     await database.query(`
       create function kind(late) returns text language sql immutable as $$select 'domain ' || $1$$;
       create function kind(varchar) returns text language sql immutable as $$select 'varchar ' || $1$$;

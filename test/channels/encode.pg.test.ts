@@ -1,4 +1,4 @@
-/** `data` against Postgres's row_to_json, byte for byte, over random rows of every type. */
+/** Compares `data` with Postgres's row_to_json, byte for byte, over random rows of every type. */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadParser } from '../../src/channels/sql/parse.ts';
@@ -22,7 +22,7 @@ describe.each(VERSIONS)('data, Postgres %i', (version) => {
   });
   afterAll(() => database.drop());
 
-  test('is what row_to_json gives, for every type', { timeout: 60_000 + 100 * ROWS }, async () => {
+  test('equals row_to_json for every type', { timeout: 60_000 + 100 * ROWS }, async () => {
     const names = COLUMNS.map(({ name }) => name);
     const columns = COLUMNS.map(({ name, type }) => `${name} ${type}`).join(', ');
     await database.query(`create table public.every (id int primary key, ${columns})`);

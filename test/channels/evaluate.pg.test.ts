@@ -1,4 +1,7 @@
-/** Conditions against Postgres: random ones of the supported grammar, over random rows, in all three truth values. */
+/**
+ * Compares conditions with Postgres: random conditions of the supported grammar over random rows,
+ * with all three truth values.
+ */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadParser } from '../../src/channels/sql/parse.ts';
@@ -11,14 +14,14 @@ import { createTypes, SCALARS, textsOf } from './values.ts';
 
 const RUNS = Number(process.env['SNO_TEST_ROWS'] ?? 400);
 const SEED = Number(process.env['SNO_TEST_SEED'] ?? 20_260);
-/** Conditions in one view: Postgres allows 1,664 columns. */
+/** Conditions in one view. Postgres allows 1,664 columns. */
 const BATCH = 200;
 
 const COLUMNS = ['a', 'b'].flatMap((side) =>
   SCALARS.map(({ name, type }) => ({ name: `${side}_${name.slice(2)}`, type })),
 );
 const values = SCALARS.map(({ value }) => fc.option(value, { freq: 8 }));
-/** Half of the values of b are those of a, so that equality is met. */
+/** Half of the values of b equal the values of a, so that equality occurs. */
 const randomRow = fc
   .tuple(fc.tuple(...values), fc.tuple(...values), fc.infiniteStream(fc.boolean()))
   .map(([a, b, same]) => [...a, ...b.map((value, index) => (same.next().value === true ? a[index] : value))]);
@@ -43,7 +46,7 @@ describe.each(VERSIONS)('conditions, Postgres %i', (version) => {
   });
   afterAll(() => database.drop());
 
-  test('have the truth values that Postgres gives', { timeout: 60_000 + 100 * RUNS }, async () => {
+  test('have the same truth values as in Postgres', { timeout: 60_000 + 100 * RUNS }, async () => {
     const conditions = fc.sample(predicate, { numRuns: RUNS, seed: SEED });
     for (let from = 0; from < conditions.length; from += BATCH) {
       const batch = conditions.slice(from, from + BATCH);

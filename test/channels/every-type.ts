@@ -1,4 +1,7 @@
-/** Random values of every built-in type that a table can have, and of every kind of type that users make. */
+/**
+ * Random values of every built-in type that a table can have, and of every kind of user-defined
+ * type.
+ */
 import fc from 'fast-check';
 import type { TestDatabase, Version } from '../support/postgres.ts';
 import { type Column, createTypes, SCALARS } from './values.ts';
@@ -39,7 +42,7 @@ const inet = fc.oneof(ipv4, ipv6, times('$0/$1', ipv4, naturals(32)), times('$0/
 const cidr = fc.oneof(oneOf('10.0.0.0/8', '0.0.0.0/0', '::/0', '2001:db8::/32', '192.168.1.0/24'), ipv4, ipv6);
 const macaddr = (count: number) => bytes(count).map((address) => Buffer.from(address).toString('hex'));
 
-// numbers of the system
+// system numbers
 
 const uint64 = fc.bigInt(0n, 2n ** 64n - 1n).map(String);
 const lsn = fc
@@ -114,7 +117,10 @@ const money = fc.bigInt(-(2n ** 63n), 2n ** 63n - 1n).map((cents) => {
 
 // containers
 
-/** An array literal of one to three dimensions, with bounds of its own now and then; every element quoted, which any type takes. */
+/**
+ * An array literal of one to three dimensions, sometimes with its own bounds. Every element is
+ * quoted, which all types accept.
+ */
 function array(element: Text, delimiter = ','): Text {
   const dimensions = fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 1, maxLength: 3 });
   const filled = dimensions.chain((lengths) =>
@@ -155,7 +161,7 @@ function record(...fields: Text[]): Text {
     );
 }
 
-/** A range literal over values that are in order. */
+/** A range literal over ordered values. */
 function range<Value>(
   value: fc.Arbitrary<Value>,
   compare: (a: Value, b: Value) => number,
@@ -183,7 +189,7 @@ const tsrange = range(fc.nat(4_000_000), byNumber, (minutes) =>
 );
 const words = range(text, (a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)), String);
 
-// what users make
+// user-defined types
 
 const inner = record(known('int4'), text, known('enum'), known('timestamptz'), known('numeric'), known('bool'));
 const outer = record(
@@ -197,7 +203,7 @@ const outer = record(
   oidvector,
 );
 
-/** Of a number beyond double, keys that come twice, and white space wherever JSON has it. */
+/** Includes numbers beyond double, duplicate keys, and white space wherever JSON allows it. */
 const json = fc.oneof(
   known('json'),
   oneOf(
@@ -312,9 +318,9 @@ const BASE: readonly Omit<Column, 'name'>[] = [
   { type: 'public."Ta""b le"', value: record(known('int4'), array(outer)) },
 ];
 
-/** Columns of each type and of its arrays; named by their place. */
+/** Columns of each type and of its arrays, named by their position. */
 export function everyColumn(version: Version): readonly Column[] {
-  // timestamps of a second's precision round beyond the range
+  // timestamps that are rounded to a second may exceed the range
   const base = BASE.map(({ type, value }) => {
     if (type === 'timestamptz(0)') return { type, value: value.filter((text) => !text.startsWith('294276')) };
     return type === 'interval' && version >= 17

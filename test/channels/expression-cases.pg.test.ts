@@ -1,4 +1,7 @@
-/** Expressions that were once wrong, or are easily got wrong: each by its name, compared with Postgres. */
+/**
+ * Expressions that were once wrong, or are easily wrong: each case has a name, and is compared with
+ * Postgres.
+ */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Catalog } from '../../src/channels/catalog/catalog.ts';
 import { RemoteAnswers } from '../../src/channels/remote-answers.ts';
@@ -29,7 +32,7 @@ const COLUMNS = {
   d: 'date',
   ts: 'timestamp',
 };
-/** Each gives the columns, in their order. */
+/** Each row has the values of the columns in order. */
 const ROWS: readonly (readonly (string | null)[])[] = [
   ['0', '0', '0', '0', '0', '', '', 'null', 'null', '{}', 'f', '2000-01-01', '2000-01-01'],
   [
@@ -125,7 +128,7 @@ const ROWS: readonly (readonly (string | null)[])[] = [
   ],
 ];
 
-/** What goes wrong, and expressions of which one or the other did. */
+/** The name of the fault, and expressions that had it or could have it. */
 const CASES: Readonly<Record<string, readonly string[]>> = {
   'a call is not its first argument': ["t || 'NaN'::float8::text", 'btrim(t, v)', "replace(t, 'a', 'b')"],
   'a cast that changes nothing leaves COALESCE as it is, though a part of it is NULL': [
@@ -414,14 +417,14 @@ describe.each(VERSIONS)('expressions, Postgres %i', (version) => {
     expect(given).toEqual(wanted);
   });
 
-  test('a database of another encoding is left to Postgres, which knows its characters', () => {
+  test('leaves a database of another encoding to Postgres, which knows its characters', () => {
     expect(catalog.server).toEqual({ version: expect.closeTo(version * 10_000, -3), encoding: 'UTF8' });
     const view = viewOf({ ...catalog, server: { ...catalog.server, encoding: 'SQL_ASCII' } }, 'one');
     expect(view.remote).toBeDefined();
     expect(view.path).toContain('databases of encoding SQL_ASCII');
   });
 
-  test('an answer that changed in a minor version is left to Postgres', async () => {
+  test('leaves an expression to Postgres if its result changed in a minor version', async () => {
     await database.query(`
       create view channels."least" as select id, right(t, '-2147483648') as v from ${TABLE};
       create view channels."any" as select id, right(t, i) as v from ${TABLE};
@@ -435,7 +438,7 @@ describe.each(VERSIONS)('expressions, Postgres %i', (version) => {
     await database.query('drop view channels."least", channels."any", channels."known"');
   });
 
-  test('a cast of the user is left to Postgres, though it looks like a built-in one', async () => {
+  test("leaves a user's cast to Postgres, though it looks like a built-in one", async () => {
     await database.query(`
       create function public.length_of(text) returns int language sql immutable as 'select length($1)';
       create cast (text as int) with function public.length_of(text);
@@ -445,7 +448,7 @@ describe.each(VERSIONS)('expressions, Postgres %i', (version) => {
     await database.query('drop view channels."cast"; drop cast (text as int)');
   });
 
-  test('a value of several columns cannot be told where one was not sent', () => {
+  test('a value of several columns is unknown if one of them was not sent', () => {
     const told = (view: string, unsent: readonly string[]) => {
       const places = Object.keys(COLUMNS);
       const cells: Cell[] = ['1', ...places.map((name) => (unsent.includes(name) ? UNSENT : 'x'))];

@@ -1,11 +1,14 @@
-/** Rows for expressions: of each kind a column of tame values, over which most of what is computed is no error, and one of wild ones. */
+/**
+ * Rows for expressions. Each kind has a column of tame values, for which most results are no
+ * errors, and a column of wild ones.
+ */
 import fc from 'fast-check';
 import { columnName, KINDS, OTHER_COLUMNS } from './typed-expressions.ts';
 import { SCALARS } from './values.ts';
 
 const words = (text: string) => text.split(' ');
 
-/** Where constants of the kind are not tame enough. */
+/** Tame values of the kinds whose constants are not tame enough. */
 const TAME: Readonly<Record<string, readonly string[]>> = {
   int2: words('0 1 2 3 -1 5 12'),
   int4: words('0 1 2 3 -1 -2 5 12 100'),
@@ -44,7 +47,7 @@ const jsonb = fc.oneof(
     '12345678901234567890.50',
   ),
 );
-/** json keeps what it was written with: white space, escapes and keys that come twice. */
+/** json keeps its white space, its escapes and its duplicate keys. */
 const json = fc.oneof(
   documents.map((value) => JSON.stringify(value, null, 2)),
   documents.map((value) => ` ${JSON.stringify(value).replaceAll('"a"', '"\\u0061"')}\n`),
@@ -86,7 +89,7 @@ const WILD: Readonly<Record<string, fc.Arbitrary<string>>> = {
   'enum[]': arrayOf(scalar('enum')),
   'uuid[]': arrayOf(fc.constantFrom(...(KINDS['uuid']?.constants ?? []))),
 };
-/** What is as good for the tame column. */
+/** Kinds whose wild values suit the tame column too. */
 const MIXED: ReadonlySet<string> = new Set([
   'json',
   'jsonb',
@@ -101,7 +104,7 @@ const MIXED: ReadonlySet<string> = new Set([
 
 export interface RowColumn {
   readonly name: string;
-  /** Its type. */
+  /** The column's type in SQL. */
   readonly sql: string;
   readonly value: fc.Arbitrary<string>;
 }

@@ -1,6 +1,7 @@
 /**
- * Expressions against Postgres: random ones of everything that is computed in process, over random rows. For each row
- * the same JSON as row_to_json gives, or an error where Postgres gives one; and as WHERE the same rows.
+ * Expressions against Postgres: random ones of everything that is computed in process, over random
+ * rows. For each row the same JSON as row_to_json gives, or an error where Postgres gives one; and
+ * as WHERE the same rows.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Catalog } from '../../src/channels/catalog/catalog.ts';
@@ -18,11 +19,11 @@ import { relationOf, tupleOf } from './rows.ts';
 import { CALLS_AT_ENDS, Expressions, FORMS } from './typed-expressions.ts';
 import { createTypes, textsOf } from './values.ts';
 
-/** Expressions beyond those that use each form once. */
+/** Number of expressions beyond the ones that use each form once. */
 const RUNS = Number(process.env['SNO_TEST_EXPRESSIONS'] ?? 150);
 const SEED = Number(process.env['SNO_TEST_SEED'] ?? 20_260);
 const ROWS = 30;
-/** Views at a time. */
+/** Number of views at a time. */
 const BATCH = 100;
 const TABLE = 'public.cells';
 
@@ -47,7 +48,7 @@ describe.each(VERSIONS)('expressions, Postgres %i', (version) => {
   });
   afterAll(() => database.drop());
 
-  /** Compiles the view, and tells the first row for which it is wrong. */
+  /** Compiles the view, and returns the first row for which its result is wrong. */
   async function fault(
     catalog: Catalog,
     name: string,
@@ -56,7 +57,7 @@ describe.each(VERSIONS)('expressions, Postgres %i', (version) => {
   ): Promise<string | undefined> {
     const view = compileIn(catalog, name);
     if (view instanceof SnoError) return `${body}\n  ${view.message}`;
-    // Postgres says so before it sees a row
+    // Postgres reports the error before it reads a row
     if (view.path.includes('an error for every row')) return undefined;
     if (view.remote !== undefined) return mayBeRemote ? undefined : `${body}\n  ${view.path}`;
     const bound = view.bind(relationOf(view.table), new RemoteAnswers());
@@ -64,7 +65,7 @@ describe.each(VERSIONS)('expressions, Postgres %i', (version) => {
     const wanted = await postgresAnswers(database, name, TABLE);
     for (const [index, row] of rows.entries()) {
       const given = ownAnswer(bound, row);
-      // what a part of a WHERE decides, another one's error may come before in Postgres, or not
+      // Postgres may or may not report an error before the part of WHERE that decides the row
       const isDecided = body.includes(' where ') && wanted[index] === ERROR;
       if (given !== wanted[index] && !isDecided) return `${body}\n  row ${index}: ${given} instead of ${wanted[index]}`;
     }
@@ -84,7 +85,7 @@ describe.each(VERSIONS)('expressions, Postgres %i', (version) => {
     return found;
   }
 
-  test('give what Postgres gives at the ends of their integer arguments, or are left to Postgres', async () => {
+  test('equal Postgres at the ends of their integer arguments, or are left to Postgres', async () => {
     expect(CALLS_AT_ENDS.length).toBeGreaterThan(80);
     expect(
       await faults(
@@ -94,7 +95,7 @@ describe.each(VERSIONS)('expressions, Postgres %i', (version) => {
     ).toEqual([]);
   });
 
-  test('give what Postgres gives', { timeout: 60_000 + 100 * RUNS }, async () => {
+  test('equal Postgres', { timeout: 60_000 + 100 * RUNS }, async () => {
     const random = new Random(SEED);
     const draw = new Expressions(random);
     const depth = () => 1 + random.below(4);

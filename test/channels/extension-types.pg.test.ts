@@ -1,4 +1,4 @@
-/** Types of extensions, on servers that have them: a row's values come live as SELECT shows them. */
+/** Types of extensions, on servers that have them: live values are shown as SELECT shows them. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadParser } from '../../src/channels/sql/parse.ts';
 import { DISTRIBUTIONS } from '../support/distributions.ts';
@@ -6,7 +6,7 @@ import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase } from '../support/postgres.ts';
 import { LiveAnswers } from './live-answers.ts';
 
-/** By extension, its types with texts of two values each. */
+/** By extension: its types, each with two values as text. */
 const TYPES: Readonly<Record<string, Readonly<Record<string, readonly [string, string]>>>> = {
   postgis: {
     geometry: ['POINT(1 2)', 'SRID=4326;LINESTRING(0 0,1 1.5)'],
@@ -54,7 +54,7 @@ describe.each(DISTRIBUTIONS)('Postgres %s', (version) => {
       if (extension === 'pg_trgm') continue;
       for (const [type, texts] of Object.entries(types)) kinds.push([`k${kinds.length}`, `ext.${type}`, texts]);
     }
-    // types that are built in and delimited otherwise, or have casts of text
+    // built-in types with another delimiter, or with casts of text
     kinds.push([`k${kinds.length}`, 'box', ['(1,1),(0,0)', '(2,3),(-1,0)']]);
     kinds.push([`k${kinds.length}`, 'name', ['a"b', 'c\\d,{}']]);
     kinds.push([`k${kinds.length}`, '"char"', ['a', '\\']]);
@@ -67,7 +67,7 @@ describe.each(DISTRIBUTIONS)('Postgres %s', (version) => {
     await database.drop();
   });
 
-  test('the value, arrays, composites and domains of it, shown and evaluated', { timeout: 240_000 }, async () => {
+  test('shows and evaluates the value, and arrays, composites and domains of it', { timeout: 240_000 }, async () => {
     expect(kinds.length).toBeGreaterThan(3);
     for (const [name, type, texts] of kinds) {
       await database.query(

@@ -1,4 +1,7 @@
-/** Texts that other session settings shape: a row has the value of the pinned settings, or it is a fault. */
+/**
+ * Texts that depend on session settings: a row is sent as under the pinned settings, or it is a
+ * fault.
+ */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadParser } from '../../src/channels/sql/parse.ts';
 import { RowError } from '../../src/channels/values/row-error.ts';
@@ -8,7 +11,7 @@ import { boundOf, catalogOf, Reading } from './compiled.ts';
 import { type Cell, tupleOf } from './rows.ts';
 import { textsOf } from './values.ts';
 
-/** A type for each column, and its values. */
+/** The type of each column, and its values. */
 const COLUMNS: Readonly<Record<string, readonly [type: string, ...values: string[]]>> = {
   d: ['date', '2026-11-28', '0044-03-15 BC', '12020-01-31', 'infinity', '2020-01-01'],
   t: ['timestamp', '2026-11-28 18:30:00', '2020-01-31 00:00:00.5', '0044-03-15 12:00:00 BC', '-infinity', '2020-01-01'],
@@ -55,7 +58,10 @@ const COLUMNS: Readonly<Record<string, readonly [type: string, ...values: string
 };
 const NAMES = Object.keys(COLUMNS);
 const ROWS = 5;
-/** Conditions over texts that settings shape: each is true or false of a row, or the row is a fault. */
+/**
+ * Conditions over texts that depend on settings: each is true or false for a row, or the row is a
+ * fault.
+ */
 const WHERES = [
   "d >= '2020-06-01'::date",
   "d = '2026-11-28'::date",
@@ -100,7 +106,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   });
   afterAll(() => database.drop());
 
-  /** The rows' texts as a session with these settings prints them. */
+  /** The rows as a session with these settings prints them. */
   async function textsUnder(settings: string): Promise<Cell[][]> {
     const client = await database.connect();
     await client.query(`set TimeZone = 'UTC'; set ${settings}`);
@@ -122,7 +128,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     }
   };
 
-  test('data, channel names and conditions are those of the pinned settings, or the row is a fault', async () => {
+  test('data, channel names and conditions are the same as under the pinned settings, or the row is a fault', async () => {
     const catalog = await catalogOf(database);
     const pinned = await textsOf(database, 'public.texts', ['id', ...NAMES]);
     const views = [...NAMES, 'by:{d}:{tz}', ...WHERES.map((_, index) => `where${index}`)];
@@ -153,7 +159,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     return texts;
   }
 
-  test('data is what row_to_json gives under the pinned settings', async () => {
+  test('data equals row_to_json under the pinned settings', async () => {
     await database.query("set TimeZone = 'UTC'; set DateStyle = 'ISO, MDY'; set lc_monetary = 'C'");
     const catalog = await catalogOf(database);
     const pinned = await textsOf(database, 'public.texts', ['id', ...NAMES]);

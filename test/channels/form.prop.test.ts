@@ -1,4 +1,7 @@
-/** Texts that no Postgres prints: each is a fault, or its JSON is valid and of its own bytes alone. */
+/**
+ * Texts that no Postgres prints: each is a fault, or its JSON is valid and contains only the text's
+ * own bytes.
+ */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { readMoment } from '../../src/channels/values/calendar.ts';
@@ -30,7 +33,7 @@ const other = (oid: number, name: string): OtherType => ({
   equality: true,
 });
 
-/** Texts as Postgres prints them, and some as other settings do. */
+/** Texts as Postgres prints them, and some as it prints them under other settings. */
 const TEXTS: Readonly<Partial<Record<ScalarKind, readonly string[]>>> = {
   bool: ['t', 'f', 'true', ''],
   int2: ['0', '-32768'],
@@ -90,7 +93,7 @@ const CASES: readonly (readonly [ValueType, readonly string[]])[] = [
   ];
 });
 
-/** The text after a few changes to its bytes. */
+/** A text with some changed bytes. */
 const mangled = (texts: readonly string[]) =>
   fc
     .tuple(
@@ -117,7 +120,7 @@ const mangled = (texts: readonly string[]) =>
 
 const FOREIGN = 0xff;
 
-/** In the middle of bytes that no text has. */
+/** The text between bytes that occur in no text. */
 function within(text: string): { readonly buffer: Buffer; readonly start: number; readonly end: number } {
   const bytes = Buffer.from(text);
   const around = Buffer.alloc(40, FOREIGN);
@@ -133,7 +136,7 @@ function orFault<T>(work: () => T): T | undefined {
   }
 }
 
-test.each(CASES)('an encoder of $kind $name writes valid JSON of the text alone, or it is a fault', (type, texts) => {
+test.each(CASES)('an encoder of $kind $name writes valid JSON of only the text, or reports a fault', (type, texts) => {
   const encode = encoderOf(type);
   fc.assert(
     fc.property(mangled(texts), (text) => {
@@ -151,7 +154,7 @@ test.each(CASES)('an encoder of $kind $name writes valid JSON of the text alone,
   );
 });
 
-test('texts that other settings print are faults', () => {
+test('texts printed under other settings are faults', () => {
   const OF_OTHERS: readonly (readonly [ValueType, readonly string[]])[] = [
     [scalar('date'), ['28/11/2026', '28.11.2026', '11-28-2026', '2026-13-01', '2026-11-28 AD', '26-11-28']],
     [scalar('timestamp'), ['28/11/2026 18:30:00', 'Sat Nov 28 18:30:00 2026', '2026-11-28', '2026-11-28T18:30:00']],
@@ -174,7 +177,7 @@ test('texts that other settings print are faults', () => {
   }
 });
 
-test('comparisons and readers end with an answer or a fault', () => {
+test('comparisons and readers end with a result or a fault', () => {
   const all = CASES.flatMap(([, texts]) => texts);
   const kinds = Object.keys(TEXTS) as ScalarKind[];
   fc.assert(

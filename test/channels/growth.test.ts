@@ -14,7 +14,7 @@ test.each([
   'select x.id from (select p.id from projects p) x',
   'select p.id from projects p union select m.project from members m',
   'select distinct p.id from projects p',
-])('a row more adds to: %s', (definition) => {
+])('another row can only add results: %s', (definition) => {
   expect(onlyGrows([definition])).toBe(true);
 });
 
@@ -46,7 +46,7 @@ test.each([
   'select max(p.id) as id from projects p',
   'with x as (select p.id from projects p) select x.id from x',
   'select x.id from (select p.id from projects p limit 1) x',
-])('a row more may take from: %s', (definition) => {
+])('another row may remove results: %s', (definition) => {
   expect(onlyGrows([definition])).toBe(false);
   expect(onlyGrows(['select m.project from members m', definition])).toBe(false);
 });

@@ -1,4 +1,6 @@
-/** Replica identities: which are enough, and the statement that mends one that is not. */
+/**
+ * Replica identities: some are sufficient, and the others come with the statement that fixes them.
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { RemoteAnswers } from '../../src/channels/remote-answers.ts';
 import { loadParser } from '../../src/channels/sql/parse.ts';
@@ -52,7 +54,7 @@ test.each<Case>([
     pattern: 'page:{slug}',
     body: 'select slug',
   },
-])('enough: $name', async (given) => {
+])('sufficient: $name', async (given) => {
   const view = await outcome(given);
   expect(view).not.toBeInstanceOf(SnoError);
 });
@@ -141,7 +143,7 @@ test.each<Case & { hint: string; says: string }>([
     says: 'neither a primary key',
     hint: 'ADD PRIMARY KEY',
   },
-])('not enough: $name', async ({ says, hint, ...given }) => {
+])('not sufficient: $name', async ({ says, hint, ...given }) => {
   expect(await outcome(given)).toMatchObject({
     code: 'replica_identity',
     message: expect.stringContaining(says),
@@ -149,7 +151,7 @@ test.each<Case & { hint: string; says: string }>([
   });
 });
 
-test('the key is the primary key, in its order, whether the view shows it or not', async () => {
+test('the key is the primary key, in its column order, even if the view does not show it', async () => {
   await database.query(`create table public.lines (no int, "or""der" text, what text, primary key ("or""der", no));
     create view channels."lines" as select what from public.lines`);
   const view = viewOf(await catalogOf(database), 'lines');
@@ -160,7 +162,7 @@ test('the key is the primary key, in its order, whether the view shows it or not
   expect(bound.keyDiffers(tupleOf(['7', 'a', 'x']), tupleOf(['8', 'a', 'x']))).toBe(true);
 });
 
-test('the key is that of the index where old rows have no other', async () => {
+test("the key is the index's if old rows have no other", async () => {
   await database.query(`create table public.pages (id int primary key, slug text not null);
     create unique index pages_slug on public.pages (slug);
     alter table public.pages replica identity using index pages_slug;
@@ -171,7 +173,7 @@ test('the key is that of the index where old rows have no other', async () => {
   expect(new Reading(bound).key(tupleOf(['7', 'start']))).toBe('{"slug":"start"}');
 });
 
-test('a table in the WAL that is not the one in the catalog is told apart', async () => {
+test('notices that a table in the WAL differs from the one in the catalog', async () => {
   await database.query(`create table public.shifting (id int primary key, room int, title text);
     alter table public.shifting replica identity full;
     create view channels."shifting:{room}" as select id, room, title from public.shifting`);

@@ -1,4 +1,4 @@
-/** What `sno.inspect()` finds is told, or found again: it is never forgotten because telling failed once. */
+/** Findings of `sno.inspect()` are reported, or found again. A failed report loses none. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadParser } from '../../src/channels/sql/parse.ts';
 import { createClient } from '../../src/postgres/connect.ts';
@@ -30,7 +30,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
 
   afterAll(() => database.drop());
 
-  /** Catalog messages since the last call that name the view as one whose rows were lost sight of. */
+  /** Counts catalog messages since the last call that name the view as void. */
   async function messages(): Promise<number> {
     const { rows } = await database.query<{ count: number }>(
       `select count(*)::int from pg_logical_slot_get_binary_changes($1, null, null,
@@ -41,7 +41,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     return rows[0]?.count ?? 0;
   }
 
-  test('a truncation that could not be told is told by the next inspection', async () => {
+  test('a truncation that could not be reported is reported by the next inspection', async () => {
     const holder = await database.connect();
     await database.query(
       'alter table parts_1 disable trigger all; truncate parts_1; alter table parts_1 enable trigger all',
@@ -58,7 +58,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await holder.end();
   });
 
-  test('DDL of the app succeeds, though it could not be told', async () => {
+  test('DDL of the app succeeds even if it cannot be reported', async () => {
     const holder = await database.connect();
     await holder.query('begin; lock table sno.publications in access exclusive mode');
     await database.query('alter view channels."parts:{id}" alter column id set default 1');

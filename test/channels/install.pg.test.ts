@@ -36,11 +36,11 @@ describe.each(SERVERS)('the catalog, Postgres %s', (version) => {
     expect((await database.query('select sno.version() as version')).rows).toEqual([{ version: INSTALL_VERSION }]);
   });
 
-  test('is empty where there are no channels', async () => {
+  test('is empty without channels', async () => {
     expect(await catalogOf(database)).toMatchObject({ channels: [], access: [], tables: [], types: [], published: [] });
   });
 
-  test('knows views, tables, keys and types by their odd names', async () => {
+  test('reads odd names of views, tables, keys and types', async () => {
     await database.query(`
       create schema "My Shop";
       create type "My Shop"."Mood!" as enum ('sad', 'o''k', 'ha"ppy');
@@ -78,7 +78,8 @@ describe.each(SERVERS)('the catalog, Postgres %s', (version) => {
       ['e', 5, 'text', false, true],
       ['id', 6, 'bigint', true, false],
     ]);
-    // The database's collation is ICU: only an explicit C column and types without collation order bytewise.
+    // The database's collation is ICU. Only an explicit C column and types without collation order
+    // bytewise.
     expect(table?.columns.map(({ bytewise }) => bytewise)).toEqual([true, true, false, true, true, true]);
     const [channel] = catalog.channels;
     expect(channel).toMatchObject({ pattern: 'Order:{id}', kind: 'v', reads: [table?.oid], options: [] });
@@ -112,7 +113,7 @@ describe.each(SERVERS)('the catalog, Postgres %s', (version) => {
     expect(catalog.tables.find(({ name }) => name === 'member_1')?.isPartition).toBe(true);
   });
 
-  test('prints the same whatever the session is set to', async () => {
+  test('prints the same under any session settings', async () => {
     await database.query(`
       create table session_test (id int primary key, at timestamptz, f float8);
       create view channels.session_test as select id from session_test where at > '2026-01-02 03:04:05+00' and f > 0.1::float8`);
@@ -127,7 +128,7 @@ describe.each(SERVERS)('the catalog, Postgres %s', (version) => {
     );
   });
 
-  test('leaves out tables on which the app could not write any more', async () => {
+  test('leaves out tables that the app could no longer write to', async () => {
     await database.query(`
       create table keyless (id int);
       create view channels.keyless as select id from keyless;
@@ -165,7 +166,7 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
   });
   afterAll(() => database.drop());
 
-  /** Runs SQL and tells, for each message that it led to, what it touched. */
+  /** Runs SQL, and returns the views that each resulting message touched. */
   async function touched(sql: string): Promise<string[][]> {
     await database.query(sql);
     return (await tap.take()).map(({ prefix, transactional, content }) => {
@@ -174,7 +175,7 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
     });
   }
 
-  test('says nothing of DDL that no channel is concerned by', async () => {
+  test('writes no message for DDL that concerns no channel', async () => {
     expect(
       await touched(`
         create temp table t (id int);
@@ -206,7 +207,7 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
     await touched('create view channels."project:{project}" as select id, project, title from tasks');
   });
 
-  test('carries what it changed of the catalog, as it is after the transaction, published tables included', async () => {
+  test('contains the changed part of the catalog as it is after the transaction, including published tables', async () => {
     const before = await catalogOf(database);
     await database.query(
       'begin; create table late (id int primary key); create view channels.late as select id from late; alter table late add column y int; commit',
@@ -221,7 +222,7 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
     expect(applyChange(before, catalog, views)).toEqual(await catalogOf(database));
   });
 
-  test('names what a table, type or function is used by', async () => {
+  test('names the views that use a table, type or function', async () => {
     expect(await touched('alter table tasks add column note text')).toEqual([['channels:project:{project}']]);
     expect(await touched('alter table tasks rename column note to remark')).toEqual([['channels:project:{project}']]);
     expect(await touched('alter table tasks replica identity full')).toEqual([['channels:project:{project}']]);
@@ -238,7 +239,7 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
     ).toEqual([['channels:moods']]);
   });
 
-  test('names what a composite type or a cast is shown by, however deep', async () => {
+  test('names the views that show a composite type or a cast, however deep', async () => {
     await touched(`
       create type shade as enum ('dark');
       create type inner_row as (a int, shade shade);
@@ -264,7 +265,7 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
     ).toEqual([]);
   });
 
-  test('finds what concerns a view by any command: operators, extensions, schemas, functions of functions', async () => {
+  test('finds the views that any command concerns: operators, extensions, schemas, nested functions', async () => {
     await database.query(`
       create schema tools;
       create extension if not exists citext schema public;
@@ -301,7 +302,7 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
     await touched('drop table found cascade');
   });
 
-  test('is heard where names go away: renamed views and schemas', async () => {
+  test('reports names that disappear: renamed views and schemas', async () => {
     const drop = await touched('alter view channels.moods rename to feelings');
     expect(drop).toEqual([['channels:feelings']]);
     expect(await touched('alter view channels.feelings set schema public')).toEqual([[]]);
@@ -312,11 +313,11 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
     ]);
   });
 
-  test('names views that go with their table', async () => {
+  test('names views that are dropped with their table', async () => {
     expect(await touched('drop table moods cascade')).toEqual([['channels:feelings']]);
   });
 
-  test('says nothing of what was rolled back, wholly or to a savepoint', async () => {
+  test('reports nothing that was rolled back, wholly or to a savepoint', async () => {
     expect(await touched('begin; drop view channels."project:{project}"; rollback')).toEqual([]);
     expect(
       await touched(
@@ -325,7 +326,7 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
     ).toEqual([]);
   });
 
-  test('takes a table out of the publication before it makes the app fail, and in again', async () => {
+  test('removes a table from the publication before it makes the app fail, and adds it again', async () => {
     expect(
       await touched('alter table tasks replica identity default; alter table tasks drop constraint tasks_pkey'),
     ).toEqual([['channels:project:{project}']]);
@@ -339,7 +340,7 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
     );
   });
 
-  test('does not contradict who changes the publication by hand', async () => {
+  test('does not overrule manual changes of the publication', async () => {
     expect(await touched('alter publication sno drop table tasks')).toEqual([['channels:project:{project}']]);
     expect(
       (await database.query("select from pg_publication_tables where pubname = 'sno' and tablename = 'tasks'"))
@@ -348,7 +349,7 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
     expect(await touched('alter publication sno add table tasks')).toEqual([['channels:project:{project}']]);
   });
 
-  test("knows of a dropped partition whose rows it held, and a new one takes its root's identity", async () => {
+  test("notices a dropped partition with rows, and gives a new one its root's identity", async () => {
     await database.query(`
       create table logs (id int, at int, primary key (id, at)) partition by range (at);
       create table logs_1 partition of logs for values from (1) to (2);
@@ -365,7 +366,7 @@ describe.each(VERSIONS)('DDL in the WAL, Postgres %i', (version) => {
     expect(await touched('alter table logs detach partition logs_2')).toEqual([['channels:logs']]);
   });
 
-  test('works for a role without privileges, and never stands in its way', async () => {
+  test('works for a role without privileges, and never makes its DDL fail', async () => {
     const role = `app_${database.name}`;
     await database.query(`
       create role ${role};
@@ -421,7 +422,7 @@ describe.each(VERSIONS)('sno.publish, Postgres %i', (version) => {
     expect(await tap.take()).toEqual([{ prefix: 'sno.publish', transactional: true, content }]);
   });
 
-  test('takes parameters, and 20 MB', async () => {
+  test('accepts parameters, and 20 MB', async () => {
     const large = JSON.stringify({ text: 'x'.repeat(20_000_000) });
     await database.query('select sno.publish($1, $2, $3)', ['room:7', large, 'big']);
     await database.query('select sno.publish($1, $2::jsonb)', ['room:7', '{}']);
@@ -457,7 +458,7 @@ describe.each(VERSIONS)('sno.publish, Postgres %i', (version) => {
     });
   });
 
-  test('is for everybody, the rest is not', async () => {
+  test('every role may publish, but may not call the other functions', async () => {
     const role = `app_${database.name}`;
     await database.query(`create role ${role}; set role ${role}; select sno.publish('room:7', '1')`);
     await expect(database.query('select sno.catalog()')).rejects.toMatchObject({ code: '42501' });

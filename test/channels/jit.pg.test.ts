@@ -1,4 +1,7 @@
-/** A distribution's Postgres compiles queries that it expects to be dear. The queries of Snö's functions are not. */
+/**
+ * A distribution's Postgres compiles queries that it expects to be expensive. It must not compile
+ * the queries of Snö's functions.
+ */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DISTRIBUTIONS } from '../support/distributions.ts';
 import { install } from '../support/install.ts';
@@ -12,7 +15,7 @@ describe.each(SERVERS)('Postgres %s', (version) => {
   });
   afterAll(() => database.drop());
 
-  test('every function of schema sno switches JIT off, but the one that must not have settings', async () => {
+  test('every function of schema sno switches JIT off, except one that must not have settings', async () => {
     const { rows } = await database.query(
       `select oid::regprocedure::text as function from pg_proc
        where pronamespace = 'sno'::regnamespace and 'jit=off' <> all (coalesce(proconfig, '{}')) and proname <> 'under_path'`,
@@ -22,7 +25,10 @@ describe.each(SERVERS)('Postgres %s', (version) => {
 });
 
 describe.each(DISTRIBUTIONS)('Postgres %s', (version) => {
-  /** Runs SQL where JIT compiles whatever it can; returns the plans of all queries that ran, those in functions included. */
+  /**
+   * Runs SQL with JIT for every query. Returns the plans of all queries, including the ones in
+   * functions.
+   */
   async function plansOf(database: TestDatabase, sql: string): Promise<readonly string[]> {
     const client = await database.connect();
     const plans: string[] = [];
@@ -40,7 +46,7 @@ describe.each(DISTRIBUTIONS)('Postgres %s', (version) => {
     return plans.filter((plan) => plan.includes('Query Text'));
   }
 
-  test('no query of a function is compiled: neither those that Snö calls, nor those that DDL calls', async () => {
+  test('compiles no query of a function that Snö or DDL calls', async () => {
     const database = await freshDatabase(version);
     await install(database);
     await database.query('create table tasks (id int primary key, title text) partition by range (id)');
@@ -61,7 +67,7 @@ describe.each(DISTRIBUTIONS)('Postgres %s', (version) => {
        alter table tasks add column more text;
        drop view channels."task:{id}"`,
     );
-    // what the test itself asks is compiled, a query in a function is not
+    // the test's own queries are compiled, queries in functions are not
     const isOwn = (plan: string) => /Query Text: (create view|select (\* from )?sno\.)/.test(plan);
     expect(plans.filter((plan) => !isOwn(plan)).length).toBeGreaterThan(50);
     expect(plans.filter((plan) => !isOwn(plan) && plan.includes('JIT:'))).toEqual([]);

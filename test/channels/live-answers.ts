@@ -1,4 +1,7 @@
-/** What a channel view gives for the rows of its table as the WAL brings them, whoever evaluates it. */
+/**
+ * The results of a channel view for the rows of its table as the WAL has them, in process or by
+ * Postgres.
+ */
 import type pg from 'pg';
 import type { ChannelView } from '../../src/channels/channel.ts';
 import { RemoteAsker } from '../../src/channels/remote/ask.ts';
@@ -12,7 +15,10 @@ import { ownAnswer } from './answers.ts';
 import { catalogOf, compileIn } from './compiled.ts';
 import { relationOf, tupleOf } from './rows.ts';
 
-/** By the view's name, in the order of the table's ids: the row's JSON, `out`, or the error. A refused view has its refusal. */
+/**
+ * By view name, in the order of the table's ids: the row's JSON, `out`, or the error. A refused
+ * view has its refusal.
+ */
 export type Answers = Record<string, readonly string[]>;
 
 export class LiveAnswers {
@@ -36,7 +42,7 @@ export class LiveAnswers {
     return this.pool.end();
   }
 
-  /** Of all channel views. `before` runs once they have been compiled. */
+  /** Answers of all channel views. `before` runs once they have been compiled. */
   async live(before: () => Promise<void> = async () => undefined): Promise<Answers> {
     const catalog = await catalogOf(this.#database);
     const views = catalog.channels.map(({ pattern }) => [pattern, compileIn(catalog, pattern)] as const);
@@ -47,7 +53,7 @@ export class LiveAnswers {
     return answers;
   }
 
-  /** What SELECT gives. */
+  /** Answers of SELECT. */
   async selected(): Promise<Answers> {
     const { rows } = await this.pool.query<{ name: string }>(
       `select relname as name from pg_class where relnamespace = 'channels'::regnamespace and relkind = 'v' order by oid`,
@@ -67,7 +73,7 @@ export class LiveAnswers {
     return answers;
   }
 
-  /** The pool's one connection looks names up as a session of the view's owner does. */
+  /** Gives the pool's one connection the search_path of the view's owner. */
   async #takePathOf(pattern: string): Promise<void> {
     const path = '(select sno.search_path(relowner) from pg_class where oid = $1::regclass)';
     await this.pool.query(`select set_config('search_path', ${path}, false)`, [`channels.${quoteIdentifier(pattern)}`]);
@@ -90,7 +96,7 @@ export class LiveAnswers {
     }
     const places = view.remote.columns.map((column) => columns.findIndex((each) => each.name === column.name));
     const found = await this.#asker.ask(view.remote, {
-      // one commit: an error of one row is an error of the SELECT too
+      // one commit: an error of one row fails the SELECT too
       commits: rows.map(() => 1),
       keyOnly: rows.map(() => false),
       texts: places.map((place) => rows.map((row) => (row[place] == null ? null : Buffer.from(row[place] as string)))),

@@ -1,4 +1,4 @@
-/** Whatever a catalog says of one view, the others are served as before. */
+/** An invalid part of the catalog affects only the views that need it. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Catalog } from '../../src/channels/catalog/catalog.ts';
 import { parseCatalog } from '../../src/channels/catalog/reader.ts';
@@ -47,11 +47,11 @@ const UNREADABLE = [
   ';',
   '',
 ];
-/** Taken in turns: their number has no factor in common with that of the values. */
+/** Values are used in turn. Their number has no common factor with the number of places. */
 const VALUES_PER_PLACE = 2;
 const VALUES: readonly unknown[] = [undefined, null, 0, -1, 'x', [], {}, [null], [{}], ...UNREADABLE];
 
-/** Every place in a part of the catalog, by the members that lead to it. */
+/** Every place in a part of the catalog, as the path of members to it. */
 function* places(value: unknown, path: readonly string[] = []): Iterable<readonly string[]> {
   if (path.length > 0) yield path;
   if (typeof value !== 'object' || value === null) return;
@@ -65,7 +65,7 @@ function mutated<Part>(part: Part, path: readonly string[], value: unknown): Par
   return copy;
 }
 
-/** The catalogs with one place changed of what belongs to the views `a:{project}` alone. */
+/** Catalogs with one changed place in the parts that only the views `a:{project}` use. */
 function* mutants(): Iterable<{ readonly where: string; readonly catalog: Catalog }> {
   const own = {
     channels: catalog.channels.findIndex(({ pattern }) => pattern === 'a:{project}'),
@@ -80,7 +80,7 @@ function* mutants(): Iterable<{ readonly where: string; readonly catalog: Catalo
     for (const index of [indexes].flat())
       for (const path of places(parts[index]))
         for (let number = 0; number < VALUES_PER_PLACE; number++) {
-          // whose part it is must be known
+          // the part must still name its view
           if (path.length === 1 && (path[0] === 'oid' || path[0] === 'pattern')) continue;
           const value = VALUES[turn++ % VALUES.length];
           const changed = parts.map((part, at) => (at === index ? mutated(part, path, value) : part));
@@ -92,7 +92,7 @@ function* mutants(): Iterable<{ readonly where: string; readonly catalog: Catalo
   }
 }
 
-test('a part that is wrong refuses the views that need it, and no other', () => {
+test('an invalid part refuses the views that need it, and no other', () => {
   const registry = new ChannelRegistry('sno');
   expect(registry.load(catalog).refused.map(({ error }) => error.message)).toEqual([]);
   const faults: string[] = [];
@@ -119,35 +119,38 @@ test('a part that is wrong refuses the views that need it, and no other', () => 
   expect(refused).toBeGreaterThan(30);
 });
 
-test.each(UNREADABLE)('the definition %j in an access view, below one, in a channel view, below one', (definition) => {
-  const withDefinition = (part: keyof Pick<Catalog, 'channels' | 'access'>): Catalog => ({
-    ...catalog,
-    [part]: catalog[part].map((each) => (each.pattern === 'a:{project}' ? { ...each, definition } : each)),
-  });
-  const below = (name: string): Catalog => {
-    const known = catalog.tables.find((table) => table.name === name)?.definition;
-    return {
+test.each(UNREADABLE)(
+  'handles the definition %j in an access view, below one, in a channel view, and below one',
+  (definition) => {
+    const withDefinition = (part: keyof Pick<Catalog, 'channels' | 'access'>): Catalog => ({
       ...catalog,
-      access: catalog.access.map((each) => ({
-        ...each,
-        through: each.through.map((text) => (text === known ? definition : text)),
-      })),
-      tables: catalog.tables.map((table) => (table.name === name ? { ...table, definition } : table)),
+      [part]: catalog[part].map((each) => (each.pattern === 'a:{project}' ? { ...each, definition } : each)),
+    });
+    const below = (name: string): Catalog => {
+      const known = catalog.tables.find((table) => table.name === name)?.definition;
+      return {
+        ...catalog,
+        access: catalog.access.map((each) => ({
+          ...each,
+          through: each.through.map((text) => (text === known ? definition : text)),
+        })),
+        tables: catalog.tables.map((table) => (table.name === name ? { ...table, definition } : table)),
+      };
     };
-  };
-  for (const [mutant, name] of [
-    [withDefinition('channels'), 'channels."a:{project}"'],
-    [withDefinition('access'), 'channel_access."a:{project}"'],
-    [below('a_live'), 'a_live'],
-    [below('a_people'), 'a_people'],
-  ] as const) {
-    const registry = new ChannelRegistry('sno');
-    registry.load(mutant);
-    const messages = registry.refusals().map(({ error }) => error.message);
-    // these are SELECTs to the grammar, and an access view may be any
-    const isSelect = /^ (TABLE|VALUES)|^select$/.test(definition);
-    if (!isSelect || registry.resolve('a:7') instanceof SnoError)
-      expect(messages).toContainEqual(expect.stringContaining(isSelect ? 'a:{project}' : name));
-    expect(registry.resolve('b:7')).not.toBeInstanceOf(SnoError);
-  }
-});
+    for (const [mutant, name] of [
+      [withDefinition('channels'), 'channels."a:{project}"'],
+      [withDefinition('access'), 'channel_access."a:{project}"'],
+      [below('a_live'), 'a_live'],
+      [below('a_people'), 'a_people'],
+    ] as const) {
+      const registry = new ChannelRegistry('sno');
+      registry.load(mutant);
+      const messages = registry.refusals().map(({ error }) => error.message);
+      // the grammar reads these as SELECTs, and an access view may be any SELECT
+      const isSelect = /^ (TABLE|VALUES)|^select$/.test(definition);
+      if (!isSelect || registry.resolve('a:7') instanceof SnoError)
+        expect(messages).toContainEqual(expect.stringContaining(isSelect ? 'a:{project}' : name));
+      expect(registry.resolve('b:7')).not.toBeInstanceOf(SnoError);
+    }
+  },
+);

@@ -15,11 +15,11 @@ test.each([
   ['something:42', undefined],
   ['', undefined],
   ['x'.repeat(1_000), undefined],
-])('%s is near %s', (name, pattern) => {
+])('suggests for %s: %s', (name, pattern) => {
   expect(nearPattern(name, PATTERNS)).toBe(pattern);
 });
 
-test('a placeholder that no column has names the column that is near', () => {
+test('an error for a placeholder without a column suggests a similar column', () => {
   const columns = [{ name: 'id' }, { name: 'project_id' }];
   expect(missingPlaceholder('projct_id', columns)).toBe(
     'has no column projct_id for its placeholder {projct_id}; did you mean {project_id}?',

@@ -1,4 +1,4 @@
-/** What is particular about some types: each of these was, or could be, shown otherwise than row_to_json shows it. */
+/** Special cases of types: each was, or could be, shown differently than by row_to_json. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ChannelView } from '../../src/channels/channel.ts';
 import { loadParser } from '../../src/channels/sql/parse.ts';
@@ -35,7 +35,7 @@ describe.each(VERSIONS)('odd types, Postgres %i', (version) => {
   afterAll(() => database.drop());
 
   let tables = 0;
-  /** A table of one column of the type, and a channel view of the same name on it. */
+  /** Creates a table with one column of the type, and a channel view of the same name on it. */
   async function tableOf(type: string, values: readonly (string | null)[], more = ''): Promise<string> {
     const name = `odd_${++tables}`;
     await database.query(`create table public.${name} (id serial primary key, c ${type});
@@ -45,7 +45,7 @@ describe.each(VERSIONS)('odd types, Postgres %i', (version) => {
     return name;
   }
 
-  /** Data as it is written in process, and as Postgres gives it. */
+  /** The data written in process, and the data from Postgres. */
   async function both(name: string): Promise<{ readonly found: string[]; readonly expected: string[] }> {
     const client = createClient(database.url, 'oracle');
     await client.connect();
@@ -100,7 +100,7 @@ describe.each(VERSIONS)('odd types, Postgres %i', (version) => {
     expect(found).toHaveLength(values.length + 1);
   });
 
-  test('a composite of no fields, and one that lost a field', async () => {
+  test('shows a composite without fields, and one that lost a field', async () => {
     await database.query(`create type public.none as (); create type public.lost as (a int, b text, c int[]);
       alter type public.lost drop attribute a`);
     const none = await both(await tableOf('public.none', ['()', null]));
@@ -109,7 +109,7 @@ describe.each(VERSIONS)('odd types, Postgres %i', (version) => {
     expect(lost.found).toEqual(lost.expected);
   });
 
-  test('a value with more or fewer fields than its type had fails its row, and nothing else', async () => {
+  test('a value with more or fewer fields than its type fails only its row', async () => {
     const name = await tableOf('public.pair', []);
     const reading = new Reading(boundOf(await catalogOf(database), name));
     for (const text of ['(a)', '(a,b,c)', '(a,b,)']) expect(() => reading.data(tupleOf(['1', text]))).toThrow(RowError);
@@ -136,12 +136,12 @@ describe.each(VERSIONS)('odd types, Postgres %i', (version) => {
       },
     );
 
-    test('that is not immutable, a view is refused', async () => {
+    test('refuses a view if the cast is not immutable', async () => {
       const view = await compiled(await tableOf('public.size[]', []));
       expect((view as SnoError).message).toContain('size is shown by a cast to json whose function is not immutable');
     });
 
-    test('a key is refused', async () => {
+    test('refuses it as a key', async () => {
       await database.query(`create table public.keyed (h public.hstore primary key);
         create view channels.keyed as select h from public.keyed`);
       const view = compileIn(await catalogOf(database), 'keyed');
@@ -149,7 +149,7 @@ describe.each(VERSIONS)('odd types, Postgres %i', (version) => {
     });
   });
 
-  test('a cast to text that is not the output function leaves placeholders to Postgres', async () => {
+  test('a cast to text that differs from the output function leaves placeholders to Postgres', async () => {
     await database.query(`create type public.shade as enum ('dark');
       create function public.named(public.shade) returns text immutable language sql as $$ select 'x' $$;
       create cast (public.shade as text) with function public.named(public.shade);
@@ -162,14 +162,14 @@ describe.each(VERSIONS)('odd types, Postgres %i', (version) => {
     expect(viewOf(catalog, 'shade:{shade}').path).toContain('by Postgres');
   });
 
-  test('what prints as a name is shown with a warning, and not evaluated', async () => {
+  test('shows a type that prints as a name with a warning, and does not evaluate it', async () => {
     const view = (await compiled(await tableOf('regclass[]', []))) as ChannelView;
     expect(view.warnings).toContainEqual(expect.stringContaining('prints as the name of an object'));
     const other = await compiled(await tableOf('regclass', [], ', c::text as t'));
     expect((other as SnoError).message).toContain('would look the name up again');
   });
 
-  test('xml is shown, but nothing is made of it: its declaration is not in the WAL', async () => {
+  test('shows xml, but does not evaluate it: its declaration is not in the WAL', async () => {
     const view = await compiled(await tableOf('xml', [], ', c::text as t'));
     expect(view).toBeInstanceOf(SnoError);
     expect((view as SnoError).message).toMatch(/xml is stored with its declaration.*\^/s);

@@ -13,7 +13,7 @@ import { Bytes } from '../../src/memory/byte-writer.ts';
 
 const literal = fc.string({ unit: fc.constantFrom('a', 'b', ':', '/', '.', '-'), maxLength: 3 });
 
-/** Patterns over few characters, so that they meet. */
+/** Patterns over few characters, so that they often conflict. */
 const pattern: fc.Arbitrary<Pattern> = fc
   .array(literal, { minLength: 1, maxLength: 4 })
   .map((literals) =>
@@ -29,7 +29,7 @@ const named = pattern.chain((made) =>
   }),
 );
 
-test('a name gives back its values, and only its own spelling does', () => {
+test('only the exact spelling of a name gives back its values', () => {
   fc.assert(
     fc.property(named, ({ made, values }) => {
       const name = channelName(made, values);
@@ -39,7 +39,7 @@ test('a name gives back its values, and only its own spelling does', () => {
   );
 });
 
-test('what matches is the name of what it gives', () => {
+test('a name that matches is the name of its values', () => {
   const name = fc.string({
     unit: fc.constantFrom('a', 'b', ':', '/', '.', '-', '%', '2', 'F', 'f', 'C', '3', 'ü'),
     maxLength: 9,
@@ -53,7 +53,7 @@ test('what matches is the name of what it gives', () => {
   );
 });
 
-test('bytes are encoded as strings are', () => {
+test('encodes bytes as it encodes strings', () => {
   fc.assert(
     fc.property(named, ({ made, values }) => {
       const out = new Bytes(8);
@@ -67,7 +67,7 @@ test('bytes are encoded as strings are', () => {
   );
 });
 
-/** Every name of up to six of the characters that literals of `pattern` have. */
+/** Every name of up to six characters that occur in literals of `pattern`. */
 const names = (function* enumerate() {
   let layer = [''];
   for (let length = 0; length <= 6; length++) {
@@ -83,10 +83,10 @@ const small = fc
   )
   .filter((result): result is Pattern => !(result instanceof SnoError));
 
-test('two patterns conflict exactly where some name matches both', () => {
+test('two patterns conflict exactly if some name matches both', () => {
   fc.assert(
     fc.property(small, small, (a, b) => {
-      // Literals of at most six characters in all: their shortest common name is not longer.
+      // Literals have at most six characters in all, and so has their shortest common name.
       const shared = NAMES.some((name) => matchPattern(a, name) !== undefined && matchPattern(b, name) !== undefined);
       expect(patternsConflict(a, b)).toBe(shared);
     }),

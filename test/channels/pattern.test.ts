@@ -45,7 +45,7 @@ describe('parsePattern', () => {
     expect(parsePattern(text)).toMatchObject({ code: 'pattern_invalid', message: expect.stringContaining(reason) });
   });
 
-  test('takes a name of 62 bytes', () => {
+  test('accepts a name of 62 bytes', () => {
     expect(parsePattern(`room:{${'ä'.repeat(27)}}x`)).not.toBeInstanceOf(SnoError);
   });
 });
@@ -60,7 +60,7 @@ describe('names', () => {
     ['{a}', ['😀'], '%F0%9F%98%80'],
     ['{a}x:y{b}', ['xx', 'yy'], 'xxx:yyy'],
     ['lobby', [], 'lobby'],
-  ])('%s with %j is %s, both ways', (text, values, name) => {
+  ])('%s with %j is %s, in both directions', (text, values, name) => {
     expect(channelName(pattern(text), values)).toBe(name);
     expect(matchPattern(pattern(text), name)).toEqual(values);
   });
@@ -85,7 +85,7 @@ describe('names', () => {
     ['{a}x:y{b}', 'x:'],
     ['a{x}a', 'a'],
     ['lobby', 'lobby2'],
-  ])('%s does not make %s', (text, name) => {
+  ])('%s does not match %s', (text, name) => {
     expect(matchPattern(pattern(text), name)).toBeUndefined();
   });
 });

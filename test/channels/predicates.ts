@@ -1,11 +1,14 @@
-/** Random conditions of the grammar that channel views support, as SQL over a table with columns a_... and b_... of each type. */
+/**
+ * Random conditions of the grammar that channel views support, as SQL over a table with columns
+ * a_... and b_... of each type.
+ */
 import fc from 'fast-check';
 import { SCALARS } from './values.ts';
 
 const constantOf = new Map(
   SCALARS.map(({ name, type, value }) => [
     name.slice(2),
-    // Constants of char(8) and varchar(8) would be cut by another cast: those are not supported.
+    // Another cast would cut constants of char(8) and varchar(8), which is not supported.
     value.map(
       (text) => `'${text.replaceAll("'", "''")}'::${type.replace('char(8)', 'char').replace(/^char$/, 'bpchar')}`,
     ),
@@ -24,7 +27,7 @@ function operand(name: string, cast = ''): fc.Arbitrary<string> {
     .map((sql) => (cast === '' ? sql : `((${sql})${cast})`));
 }
 
-/** Of a domain only columns: a cast to a domain checks its constraints, and is not supported. */
+/** Columns only: a cast to a domain checks its constraints, and is not supported. */
 const domain = fc.constantFrom('a_domain', 'b_domain');
 const oneOf = (...names: string[]) => fc.oneof(...names.map((name) => operand(name)));
 const OPERATOR = fc.constantFrom('=', '<>', '<', '<=', '>', '>=');
@@ -35,7 +38,7 @@ interface Comparable {
   readonly operator: fc.Arbitrary<string>;
 }
 
-/** Values that compare with each other, by themselves or by the casts that Postgres puts in. */
+/** Values that can be compared, directly or through casts that Postgres adds. */
 const FAMILIES: readonly Comparable[] = [
   { value: oneOf('int2', 'int4', 'int8'), operator: OPERATOR },
   { value: fc.oneof(oneOf('int2', 'int4', 'int8', 'numeric'), domain), operator: OPERATOR },
@@ -60,7 +63,7 @@ const FAMILIES: readonly Comparable[] = [
   },
 ];
 
-/** Types whose constants may stand in a list together with columns. */
+/** Types whose constants may occur in a list together with columns. */
 const LISTED = [
   'bool',
   'int2',

@@ -1,4 +1,7 @@
-/** Whoever may connect to the database may notify and publish anything: what is no message is dropped, and nothing else happens. */
+/**
+ * Any role that may connect to the database may notify and publish anything. An invalid message is
+ * dropped, and has no other effect.
+ */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { parseNotification, parsePublished } from '../../src/channels/published.ts';
@@ -11,7 +14,7 @@ const text = fc.oneof(
 );
 
 test(
-  'pg_notify payloads',
+  'invalid pg_notify payloads are dropped',
   () => {
     const { numRuns, seed } = fuzz(3_000);
     const payload = fc.oneof(
@@ -39,7 +42,7 @@ test(
 );
 
 test(
-  'sno.publish messages',
+  'invalid sno.publish messages are dropped',
   () => {
     const { numRuns, seed } = fuzz(3_000);
     const message = fc.oneof(
@@ -54,7 +57,7 @@ test(
         const read = parsePublished(buffer, before, end);
         if (read === undefined) return;
         expect(read.channel).toMatch(CHANNEL);
-        // what is sent on as it is must be JSON, whole, and within the message
+        // content that is sent unchanged must be complete JSON within the message
         expect(read.start).toBeGreaterThan(before);
         expect(() =>
           JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(buffer.subarray(read.start, end))),

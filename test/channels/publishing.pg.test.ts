@@ -1,4 +1,4 @@
-/** Which transactions a table that is published waits for, before its changes count as complete. */
+/** A newly published table waits for some transactions before its changes count as complete. */
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseCatalog, parseCatalogMessage } from '../../src/channels/catalog/reader.ts';
@@ -33,7 +33,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     return rows.map(({ name }) => name);
   }
 
-  /** The tables that wait, and for whom. */
+  /** The tables that wait, and the transactions that they wait for. */
   async function awaited(): Promise<unknown[][]> {
     const { rows } = await database.query('select relation, writers from sno.settle()');
     return rows.map(({ relation, writers }) => [relation, writers]);
@@ -48,13 +48,13 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     ['a row below a savepoint', 'jobs', 'savepoint a; insert into jobs values (2); release a'],
     ['a row, by the partition that it is in', 'logs', 'insert into logs_1 values (1, 1)'],
     ['a row, by its root', 'logs', 'insert into logs values (2, 1)'],
-  ])('waits for whoever has written %s, and for nobody who does so later', async (_, table, sql) => {
+  ])('waits for a transaction that has written %s, and for no later writer', async (_, table, sql) => {
     const [writer, later] = [await database.connect(), await database.connect()];
     await database.query(`alter publication sno drop table ${table}`);
     await writer.query(`begin; ${sql}`);
     await database.query(`alter publication sno add table ${table}`);
     expect(await published()).not.toContain(table);
-    // now it is noticed from what time on everything comes
+    // the call notices from what time on all changes come
     expect(await awaited()).toEqual([[`public.${table}`, expect.stringContaining(`pid ${await pidOf(writer)} `)]]);
     await later.query(`begin; delete from ${table}_1`.replace('jobs_1', 'jobs'));
     await writer.query('commit');
@@ -81,8 +81,8 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     ['read it', 'select from jobs'],
     ['locked a row of it', 'select from jobs for update'],
     ['written to another table', 'insert into other values (1)'],
-    ['taken back what it wrote', 'savepoint a; insert into jobs values (9); rollback to a'],
-  ])('waits for nobody who has only %s', async (_, sql) => {
+    ['rolled back its writes', 'savepoint a; insert into jobs values (9); rollback to a'],
+  ])('does not wait for a transaction that has only %s', async (_, sql) => {
     const writer = await database.connect();
     await database.query('alter publication sno drop table jobs');
     await writer.query(`begin; ${sql}`);
@@ -92,7 +92,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await writer.end();
   });
 
-  test('a writer that waits for the transaction which publishes is not ended by it', async () => {
+  test('does not end a writer that waits for the publishing transaction', async () => {
     const [writer, migration] = [await database.connect(), await database.connect()];
     await database.query('alter publication sno drop table jobs');
     await writer.query('begin; insert into jobs values (20)');
@@ -110,7 +110,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await Promise.all([writer.end(), migration.end()]);
   });
 
-  test('inside a transaction that has changed something, it waits for nobody yet', async () => {
+  test('waits for no transaction yet inside a transaction that has changed something', async () => {
     const writer = await database.connect();
     await database.query('alter publication sno drop table jobs');
     await writer.query('begin; insert into jobs values (30)');
@@ -121,7 +121,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await database.query('commit');
     expect(rows).toEqual([]);
     await writer.query('commit');
-    // the end of who wrote before has been missed: from now on it is noticed, and nobody is left
+    // the end of the earlier writers was missed: it is noticed now, and no writer is left
     expect(await published()).not.toContain('jobs');
     expect(await awaited()).toEqual([]);
     expect(await published()).toContain('jobs');
@@ -145,7 +145,7 @@ describe.each(VERSIONS.filter((version) => version >= 19))('FOR ALL TABLES EXCEP
   });
   afterAll(() => database.drop());
 
-  /** What the statements touched and voided, and the tables that are published after them. */
+  /** The views that the statements touched and voided, and the published tables after them. */
   async function tablesAfter(sql: string) {
     await database.query(sql);
     const messages = (await tap.take()).map(({ content }) => parseCatalogMessage(content));
@@ -161,7 +161,7 @@ describe.each(VERSIONS.filter((version) => version >= 19))('FOR ALL TABLES EXCEP
   const LET_IN = 'alter publication sno set all tables';
   const LEFT_OUT = 'alter publication sno set all tables except (table outer_one)';
 
-  test('says why a table is left out, and nothing that Postgres would reject', async () => {
+  test('reports why a table is left out, and warns of nothing that Postgres would reject', async () => {
     const { rows } = await database.query('select relation, result, reason from sno.sync_publication()');
     expect(rows).toEqual([
       { relation: 'public.outer_one', result: 'left out', reason: 'the publication leaves it out by EXCEPT' },
@@ -175,7 +175,7 @@ describe.each(VERSIONS.filter((version) => version >= 19))('FOR ALL TABLES EXCEP
     await database.query(`begin; ${refusal?.error.hint}\n; rollback`);
   });
 
-  test('a table that is let in, or left out, is told of', async () => {
+  test('reports a table that is added or left out', async () => {
     const touched = ['channels:outer_one'];
     expect(await tablesAfter(LET_IN)).toEqual({ touched, voided: [], published: ['inner_one', 'outer_one'] });
     expect(await tablesAfter(LEFT_OUT)).toEqual({ touched, voided: [], published: ['inner_one'] });
@@ -183,7 +183,7 @@ describe.each(VERSIONS.filter((version) => version >= 19))('FOR ALL TABLES EXCEP
     expect(await tablesAfter(`begin; ${both}; ${LEFT_OUT}; commit`)).toMatchObject({ voided: ['channels:inner_one'] });
   });
 
-  test('a table that is let in again waits for its writers', async () => {
+  test('a table that is added again waits for its writers', async () => {
     await tablesAfter(LET_IN);
     await tablesAfter(LEFT_OUT);
     const writer = await database.connect();

@@ -1,4 +1,4 @@
-/** Catalogs that are read while what they tell of is made, attached and dropped. */
+/** Catalogs that are read while their objects are created, attached and dropped. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseCatalog, readCatalog } from '../../src/channels/catalog/reader.ts';
 import { SnoError } from '../../src/errors.ts';
@@ -37,7 +37,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   });
   afterAll(() => database.drop());
 
-  test('a catalog that is read meanwhile is whole', async () => {
+  test('a catalog that is read meanwhile is complete', async () => {
     const pool = createPool(database.url, 'query', 3);
     let isOver = false;
     let count = 0;
@@ -67,7 +67,7 @@ test.each([
   ['a dropped type', (catalog: string) => catalog.replace('"type" : "integer"', '"type" : "???"'), true],
   ['another version', (catalog: string) => catalog.replace(/"version" : \d+/, '"version" : 1'), false],
   ['no version', (catalog: string) => catalog.replace(/"version" : \d+,/, ''), false],
-] as const)('with %s, a catalog is read again only where it may have holes', async (_what, change, isTorn) => {
+] as const)('with %s, a catalog is read again only if it may have holes', async (_what, change, isTorn) => {
   const database = await freshDatabase();
   await install(database);
   await database.query(`

@@ -1,6 +1,7 @@
 /**
- * Random access views, random commits, and Postgres as the oracle: where a row of an access view disappears, the router must have
- * marked its channel, or its pattern, for a check. Where a commit changes only what few views read, most are not marked.
+ * Random access views, random commits, and Postgres as the oracle: where a row of an access view
+ * disappears, the router must have marked its channel, or its pattern, for a check. Where a commit
+ * changes only what few views read, most are not marked.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ChannelRegistry } from '../../src/channels/definitions/registry.ts';
@@ -32,7 +33,7 @@ describe.each(VERSIONS)('random access views, Postgres %i', (version) => {
   });
   afterAll(() => database.drop());
 
-  test('a commit by which a row disappears from a view marks its channel for a check', async () => {
+  test('a commit that removes a row from a view marks its channel for a check', async () => {
     const random = new Random(SEED + version);
     await database.query(TABLES_SQL);
     const definitions = await makeViews(database, new RandomViews(random));
@@ -55,7 +56,7 @@ describe.each(VERSIONS)('random access views, Postgres %i', (version) => {
       const change = isBusy ? busyChange : randomChange;
       const statements = Array.from({ length: 1 + random.below(2) }, () => change(random));
       await database.query(statements.join('; ')).catch((error: { readonly code?: string }) => {
-        // a row that moves may meet another: then nothing was changed
+        // a moved row may violate a unique key: then nothing was changed
         if (error.code !== UNIQUE_VIOLATION) throw error;
       });
       for (const message of await recording.take()) decoder.message(message, 0, message.length);
@@ -76,7 +77,7 @@ describe.each(VERSIONS)('random access views, Postgres %i', (version) => {
       }
       before = after;
     }
-    // else the test, or the analysis, says nothing
+    // otherwise the test or the analysis proves nothing
     expect(gone).toBeGreaterThan(COMMITS);
     expect(unmarked).toBeGreaterThan(COMMITS);
     expect(markedOfBusy).toBeLessThan((busy * 2) / 3);
@@ -105,7 +106,10 @@ function contentsSql(count: number): string {
   return `${selects.join(' union all ')} order by view`;
 }
 
-/** A decoder that feeds a router, and what has been marked for checks since the last `take`: patterns and channels. */
+/**
+ * A decoder that feeds a router. `take` returns the patterns and channels marked for checks since
+ * the last call.
+ */
 function marking(registry: ChannelRegistry) {
   const marked = new Set<string>();
   const nothing = () => undefined;
@@ -138,7 +142,7 @@ function marking(registry: ChannelRegistry) {
   return { decoder: new PgoutputDecoder(router), take };
 }
 
-/** One statement. Most add a row: that is where a view may lose rows unnoticed. */
+/** One random statement. Most add a row, since that is where a view may lose rows unnoticed. */
 function randomChange(random: Random): string {
   const table = TABLES[random.below(TABLES.length)];
   const value = () => (random.below(6) === 0 ? 'null' : String(random.below(4)));

@@ -1,6 +1,6 @@
 /**
- * Random access views over small tables, as SQL. Each query has the columns id, x and y, and gives the same rows however Postgres
- * plans it.
+ * Random access views over small tables, as SQL. Each query has the columns id, x and y, and its
+ * rows do not depend on Postgres's plan.
  */
 import type { Random } from '../oracle/random.ts';
 

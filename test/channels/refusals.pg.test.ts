@@ -1,4 +1,7 @@
-/** What a channel view may not have, as Postgres prints it: the reason, and the place underlined. */
+/**
+ * SQL that a channel view may not have, as Postgres prints it: the reason, and the place
+ * underlined.
+ */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ChannelView } from '../../src/channels/channel.ts';
 import { loadParser } from '../../src/channels/sql/parse.ts';
@@ -38,7 +41,10 @@ const TABLES = `
   create table public.root (id int primary key) partition by range (id);
   create table public.part partition of public.root for values from (0) to (10)`;
 
-/** The view's body, what the message says, and what is underlined (in the version that prints no table names). */
+/**
+ * The view's body, the reason in the message, and the underlined text (in the version that prints
+ * no table names).
+ */
 const REFUSED: readonly (readonly [body: string, reason: string, underlined: string])[] = [
   ['select t.id from t join u on u.t_id = t.id', 'joins', 'JOIN'],
   ['select t.id from t, u', 'joins', 'public.u'],
@@ -97,10 +103,10 @@ const REFUSED: readonly (readonly [body: string, reason: string, underlined: str
   ['select id, ((json_populate_record(null::at_day, raw)).d)::text as d from t', 'json_populate_record() changes', ''],
 ];
 
-/** The message has it all. */
+/** Reasons for which the message says everything, without a hint. */
 const NO_WAY_ROUND = /has a COLLATE|unlogged|is a partition/;
 
-/** What this process does not evaluate, or not all of it, is evaluated by Postgres: no view is refused for it. */
+/** Postgres evaluates what this process does not evaluate completely. No view is refused for it. */
 const EVALUATED: readonly string[] = [
   'select id, lower(title) as title from t',
   "select id from t where lower(title) = 'x'",
@@ -167,7 +173,7 @@ describe.each(VERSIONS)('refusals, Postgres %i', (version) => {
     }
   });
 
-  test('nothing is refused that depends on the row alone', async () => {
+  test('no view is refused that depends on its row alone', async () => {
     const catalog = await catalogOf(database);
     for (const [index, body] of EVALUATED.entries()) {
       const view = compileIn(catalog, `evaluated:${index}`) as ChannelView;
@@ -190,7 +196,7 @@ describe.each(VERSIONS)('refusals, Postgres %i', (version) => {
     ['select id from t limit 3', /where they are shown/],
     ['select id from t union select id from u', /Make a channel view of each part/],
     ['select id, room_of(a) as room from t', /declare it immutable/],
-  ])('%s: what to do instead', async (body, instead) => {
+  ])('%s: the hint says what to do instead', async (body, instead) => {
     const index = REFUSED.findIndex(([refused]) => refused === body);
     expect(compileIn(await catalogOf(database), `view:${index}`)).toMatchObject({
       hint: expect.stringMatching(instead),
@@ -200,7 +206,7 @@ describe.each(VERSIONS)('refusals, Postgres %i', (version) => {
   test.each([
     ['a table', 'create table channels."x" (id int)', 'this is a table'],
     ['a materialized view', 'create materialized view channels."x" as select id from t', 'this is a materialized view'],
-  ])('%s in schema channels', async (_, sql, reason) => {
+  ])('refuses %s in schema channels', async (_, sql, reason) => {
     await database.query(sql);
     expect(compileIn(await catalogOf(database), 'x')).toMatchObject({
       code: 'channel_refused',
@@ -220,7 +226,7 @@ describe.each(VERSIONS)('refusals, Postgres %i', (version) => {
     ['room:{roomId}', 'select id as room_id from t', 'pattern_invalid', 'did you mean {room_id}?'],
     ['room:{room}', 'select id as room_id, title from t', 'pattern_invalid', 'did you mean {room_id}?'],
     ['room {id}', 'select id from t', 'pattern_invalid', 'the character " "'],
-  ])('%s as %s', async (pattern, body, code, reason) => {
+  ])('refuses %s as %s', async (pattern, body, code, reason) => {
     await database.query(`create view channels."${pattern}" as ${body}`);
     expect(compileIn(await catalogOf(database), pattern)).toMatchObject({
       code,
@@ -230,7 +236,7 @@ describe.each(VERSIONS)('refusals, Postgres %i', (version) => {
   });
 });
 
-/** What stands above the carets. */
+/** The text above the carets. */
 function carets(message: string): string {
   const [line, marks] = message.split('\n').slice(-2) as [string, string];
   const start = marks.indexOf('^');

@@ -84,7 +84,7 @@ describe.each(VERSIONS)('the registry, Postgres %i', (version) => {
     expect(registry.patternOf(name)).toBeUndefined();
   });
 
-  test('tells what changed and what did not', async () => {
+  test('reports changed and unchanged views', async () => {
     await database.query(TASKS);
     await database.query('create view channels.other as select id from app.tasks');
     const registry = new ChannelRegistry('sno');
@@ -112,14 +112,14 @@ describe.each(VERSIONS)('the registry, Postgres %i', (version) => {
     );
     await database.query('drop view channels.other');
     expect(await load(registry)).toEqual({ ...nothing, dropped: ['other'] });
-    // Its messages are left: what was subscribed to is another thing now.
+    // Messages still come, but subscriptions to rows are void.
     await database.query('drop view channels."project:{project}"');
     expect(await load(registry)).toEqual({ ...nothing, changed: ['project:{project}'] });
     await database.query('drop view channel_access."project:{project}"');
     expect(await load(registry)).toEqual({ ...nothing, dropped: ['project:{project}'] });
   });
 
-  test('refuses a view without leaking why, and serves it again when it is mended', async () => {
+  test('refuses a view without leaking why, and serves it again when it is fixed', async () => {
     await database.query(TASKS);
     const registry = new ChannelRegistry('sno');
     await load(registry);
@@ -161,7 +161,7 @@ describe.each(VERSIONS)('the registry, Postgres %i', (version) => {
     expect((await load(registry)).changed).toEqual(['project:{title}']);
   });
 
-  test('refuses views whose tables are not published, with the SQL that mends it', async () => {
+  test('refuses views whose tables are not published, with the SQL that fixes it', async () => {
     await database.query(TASKS);
     await database.query('alter publication sno drop table app.tasks, app.members');
     const registry = new ChannelRegistry('sno');
@@ -177,7 +177,7 @@ describe.each(VERSIONS)('the registry, Postgres %i', (version) => {
     expect(registry.refusals()).toEqual([]);
   });
 
-  test('refuses an access view over a table whose revocations could not be seen', async () => {
+  test('refuses an access view over a table whose revocations would be invisible', async () => {
     await database.query(`
       create schema if not exists app;
       create table app.keyless (person text);
@@ -191,7 +191,7 @@ describe.each(VERSIONS)('the registry, Postgres %i', (version) => {
     expect(registry.resolve('lobby')).toMatchObject({ access: { claims: [{ name: 'sub' }] } });
   });
 
-  test('refuses a partitioned table whose partitions send other old rows than it says', async () => {
+  test('refuses a partitioned table whose partitions send other old rows than its identity says', async () => {
     await database.query(`
       create schema if not exists app;
       create table app.logs (id int, at int, body text, primary key (id, at)) partition by range (at);
@@ -212,14 +212,14 @@ describe.each(VERSIONS)('the registry, Postgres %i', (version) => {
     expect(registry.refusals()).toEqual([]);
   });
 
-  test('a bad pattern is refused and resolves to nothing', async () => {
+  test('refuses an invalid pattern, and resolves no name to it', async () => {
     await database.query(`${TASKS}; create view channels."{id}{title}" as select id, title from app.tasks`);
     const registry = new ChannelRegistry('sno');
     expect((await load(registry)).refused).toEqual([['channels', '{id}{title}', 'pattern_invalid']]);
     expect(registry.resolve('1x')).toBeInstanceOf(SnoError);
   });
 
-  test('what is no catalog is said to be of another version', () => {
+  test('an invalid catalog is reported as one of another version', () => {
     for (const json of ['', '{}', '{"channels":[{}],"access":[],"tables":[],"types":[],"published":[]}'])
       expect(() => parseCatalog(json)).toThrow(expect.objectContaining({ code: 'setup_required' }));
   });

@@ -1,4 +1,4 @@
-/** Rows that Postgres evaluates: the answer for a row as the WAL brings it is the view's own row. */
+/** Rows that Postgres evaluates: the answer for a row from the WAL equals the view's own row. */
 import fc from 'fast-check';
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -27,7 +27,7 @@ async function open(version: (typeof VERSIONS)[number]): Promise<void> {
   database = await freshDatabase(version);
   await install(database);
   await database.query('set search_path = pg_catalog, public');
-  // what no process but Postgres evaluates
+  // functions that only Postgres evaluates
   await database.query(
     "create function public.told(anyelement) returns text language sql immutable as 'select $$told$$::text'",
   );
@@ -67,7 +67,7 @@ async function expected(pattern: string): Promise<(string | undefined)[]> {
   return rows.map(({ data }) => data);
 }
 
-/** The answers are the view's rows, in order, where the row is in the view. */
+/** Expects that the answers equal the view's rows, in order. */
 async function expectAgreement(pattern: string): Promise<readonly RemoteAnswer[]> {
   const found = await answers(viewOf(await catalogOf(database), pattern));
   expect(found.filter((answer) => answer !== undefined).map(textOf)).toEqual(await expected(pattern));
@@ -78,9 +78,9 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   beforeAll(() => open(version));
   afterAll(close);
 
-  test('a row as a whole, of every type', { timeout: 120_000 }, async () => {
+  test('evaluates a whole row of every type', { timeout: 120_000 }, async () => {
     await createEveryType(database);
-    // what prints as a name, or comes without its declaration, is shown as it is or not at all
+    // types that print as names, or lose their declaration, are shown unchanged or not at all
     const all = everyColumn(version).filter(({ type }) => !/^(reg|aclitem|xml)/.test(type));
     for (let from = 0; from < all.length; from += COLUMNS_PER_TABLE) {
       const columns = all.slice(from, from + COLUMNS_PER_TABLE);
@@ -167,7 +167,7 @@ describe(`Postgres ${NEWEST}`, () => {
   beforeAll(() => open(NEWEST));
   afterAll(close);
 
-  test('virtual generated columns are computed of what comes, in a row as a whole too', async () => {
+  test('computes virtual generated columns from the row, also in a whole row', async () => {
     await database.query(`
       create table public.t (id int primary key, a int not null, b int generated always as (a * 2) virtual, c int generated always as (a + 1) stored);
       create view channels.x as select id, b, c from public.t where b > 2;
@@ -183,7 +183,7 @@ describe(`Postgres ${NEWEST}`, () => {
 const VALUES = ['1', '2'].map(bytesOf);
 const TWO = { commits: [1, 1], keyOnly: [false, false], texts: [VALUES, VALUES] };
 
-describe('what goes wrong', () => {
+describe('failures', () => {
   beforeAll(async () => {
     await open(NEWEST);
     await database.query(`
@@ -205,7 +205,7 @@ describe('what goes wrong', () => {
     return found.map(textOf);
   };
 
-  test('a row whose evaluation fails takes its commit along, and no other', async () => {
+  test('a row whose evaluation fails affects its commit, and no other', async () => {
     expect(await ask('picky', [1, 1, 2, 3, 3, 3, 4], ['1', '2', '0', '4', '5', '-5', '10'])).toEqual([
       '{"id":0,"a":100}',
       '{"id":1,"a":50}',
@@ -219,7 +219,7 @@ describe('what goes wrong', () => {
     expect(await ask('picky', [1], ['no number'])).toEqual([expect.stringContaining('invalid input syntax')]);
   });
 
-  test('what the view uses and is not there: no row is evaluated, and nothing is asked again', async () => {
+  test('if an object that the view uses is missing, no row is evaluated, and no query is repeated', async () => {
     const query = viewOf(await catalogOf(database), 'picky').remote as NonNullable<ChannelView['remote']>;
     await database.query('alter function public.picky(int) rename to gone');
     const found = await asker.ask(query, { ...TWO, commits: [1, 2] });
@@ -227,7 +227,7 @@ describe('what goes wrong', () => {
     await database.query('alter function public.gone(int) rename to picky');
   });
 
-  test('a server that goes away and comes back has answered every row once', async () => {
+  test('a server that goes away and returns has answered every row once', async () => {
     const query = viewOf(await catalogOf(database), 'picky').remote as NonNullable<ChannelView['remote']>;
     const unreachable: string[] = [];
     const slow = new RemoteAsker({
@@ -250,7 +250,7 @@ describe('what goes wrong', () => {
     await expect(slow.ask(query, TWO)).rejects.toThrow('stopped');
   });
 
-  test('a value of 15 MB', async () => {
+  test('evaluates a value of 15 MB', async () => {
     await database.query(`
       create table public.big (id int primary key, body text);
       alter table public.big replica identity full;

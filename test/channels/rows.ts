@@ -1,4 +1,4 @@
-/** Rows as the WAL brings them, made of text. */
+/** Rows as the WAL has them, made from texts. */
 import type { CatalogTable } from '../../src/channels/catalog/catalog.ts';
 import type { Relation } from '../../src/decode/relation.ts';
 import { NULL, TEXT, Tuple, UNCHANGED } from '../../src/decode/tuple.ts';
@@ -9,7 +9,7 @@ export type Cell = string | null | typeof UNSENT;
 
 const PADDING = Buffer.from('}"\\,');
 
-/** A tuple whose columns lie somewhere in a larger buffer, with other bytes around each. */
+/** A tuple whose columns lie in a larger buffer, with other bytes around each. */
 export function tupleOf(cells: readonly Cell[]): Tuple {
   const tuple = new Tuple(cells.length);
   const parts: Buffer[] = [PADDING];
@@ -26,7 +26,7 @@ export function tupleOf(cells: readonly Cell[]): Tuple {
   return tuple;
 }
 
-/** The table as pgoutput describes it: its columns in their order, and which of them are its identity. */
+/** The table as pgoutput describes it: its columns in order, and the columns of its identity. */
 export function relationOf(table: CatalogTable): Relation {
   const identity = new Set(
     { f: table.columns.map(({ number }) => number), d: table.primaryKey, i: table.identityIndex }[

@@ -43,7 +43,7 @@ describe.each(VERSIONS)('the rules folder, Postgres %i', (version) => {
     throw new Error('it was applied');
   };
 
-  test('is applied in the order of the names, once', async () => {
+  test('is applied once, in the order of the file names', async () => {
     await write('2.sql', '-- the channel\ncreate view channels.tasks as select * from helper;\n');
     await write('1.sql', 'create or replace view helper as select id, title from tasks;');
     await write('notes.txt', 'not SQL');
@@ -56,7 +56,7 @@ describe.each(VERSIONS)('the rules folder, Postgres %i', (version) => {
     expect(await apply()).toMatchObject({ applied: true });
   });
 
-  test('a changed folder touches only the views that changed, and drops those that are gone', async () => {
+  test('a changed folder touches only the changed views, and drops removed ones', async () => {
     await write(
       'a.sql',
       'create view channels.a as select id from tasks; create view channels.b as select id, title from tasks;',
@@ -73,7 +73,7 @@ describe.each(VERSIONS)('the rules folder, Postgres %i', (version) => {
     expect((await touched()).map((names) => names.sort())).toEqual([['channels:b', 'channels:c']]);
   });
 
-  test('a view that is replaced in place keeps its grants and what stands above it', async () => {
+  test('a view that is replaced in place keeps its grants and the views above it', async () => {
     await write('a.sql', 'create view channels.a as select id from tasks');
     await apply();
     await database.query('grant select on channels.a to public; create view above as select id from channels.a');
@@ -84,7 +84,7 @@ describe.each(VERSIONS)('the rules folder, Postgres %i', (version) => {
     await database.query('drop view above');
   });
 
-  test('says where it failed, and applies nothing', async () => {
+  test('shows where it failed, and applies nothing', async () => {
     await write('1.sql', 'create view channels.first as select id from tasks;');
     await write('2.sql', "-- über\ncreate view channels.second as\n  select id, 'ü' as u, titel from tasks;\n");
     expect(await failure()).toBe(
@@ -94,7 +94,7 @@ describe.each(VERSIONS)('the rules folder, Postgres %i', (version) => {
     expect(await touched()).toEqual([]);
   });
 
-  test('the place is right where the view is there already', async () => {
+  test('shows the right place if the view exists already', async () => {
     await write('1.sql', 'create view channels.first as select id from tasks');
     await apply();
     await write('1.sql', 'create view channels.first as select id, nope from tasks');
@@ -123,7 +123,7 @@ describe.each(VERSIONS)('the rules folder, Postgres %i', (version) => {
     expect(await failure()).toMatch(message);
   });
 
-  test('a folder that is not there', async () => {
+  test('refuses a missing folder', async () => {
     await expect(applyRules(join(folder, 'nowhere'), database.url)).rejects.toMatchObject({ code: 'rules_failed' });
   });
 });

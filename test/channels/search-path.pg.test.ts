@@ -1,4 +1,7 @@
-/** Functions that name others without a schema: they run under the search_path that the view's owner has in this database. */
+/**
+ * Functions with unqualified names run under the search_path that the view's owner has in this
+ * database.
+ */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ChannelView } from '../../src/channels/channel.ts';
 import { loadParser } from '../../src/channels/sql/parse.ts';
@@ -9,7 +12,7 @@ import { freshDatabase, SERVERS, type TestDatabase } from '../support/postgres.t
 import { catalogOf, compileIn, snapshotRows, viewOf } from './compiled.ts';
 import { LiveAnswers } from './live-answers.ts';
 
-/** Bodies that name functions, operators, types, casts and tables without a schema. */
+/** Bodies with unqualified names of functions, operators, types, casts and tables. */
 const FUNCTIONS = `
   create type mood as enum ('sad', 'ok');
   create table rates (n int primary key, rate int);
@@ -52,7 +55,7 @@ describe.each(SERVERS)('Postgres %s', (version) => {
       create view channels.things as select id, ${COLUMNS} from things where nested(t) <> 'x';
       create view channels."keyless:{a}" as select in_sql(t) as a, id + 0 as id from things where in_plpgsql(t) <> 'x';
       create view channel_access.things as select in_sql(t) as sub from things where nested(t) <> 'x'`);
-    // from 17 on, expressions of an index are read under a path of their own
+    // from 17 on, expressions of an index are evaluated under their own path
     if (majorOf(version) < 17) await database.query('create index on things (in_sql(t))');
   });
   afterAll(async () => {
@@ -65,7 +68,7 @@ describe.each(SERVERS)('Postgres %s', (version) => {
       `do $$ begin execute format('alter database %I set search_path = ${path}', current_database()); end $$`,
     );
 
-  test('live and in snapshots, as SELECT has it under the path of the database', async () => {
+  test('live rows and snapshots equal SELECT under the path of the database', async () => {
     await setPath('"Odd, ""App""", public');
     const [live, selected] = [await answers.live(), await answers.selected()];
     expect(live).toEqual(selected);
@@ -82,7 +85,7 @@ describe.each(SERVERS)('Postgres %s', (version) => {
     }
   });
 
-  test('the path of the role goes before that of the database, and $user is the owner of the view', async () => {
+  test("the role's path precedes the database's, and $user is the owner of the view", async () => {
     await database.query(`create role "own""er" superuser; grant "own""er" to current_user`).catch(() => undefined);
     const path = async () => (await catalogOf(database)).channels[0]?.searchPath;
     await setPath('other');
@@ -105,7 +108,7 @@ describe.each(SERVERS)('Postgres %s', (version) => {
     await database.query(`drop owned by "own""er"; drop role "own""er"`);
   });
 
-  test('another path is another definition', async () => {
+  test('another path makes another definition', async () => {
     const fingerprint = async () => {
       const view = compileIn(await catalogOf(database), 'things') as ChannelView;
       expect(view).not.toBeInstanceOf(SnoError);
@@ -120,7 +123,7 @@ describe.each(SERVERS)('Postgres %s', (version) => {
     expect(live['things']?.[0]).toContain('"a":"other a"');
   });
 
-  test('names in the query itself are those of pg_catalog, whatever the path has', async () => {
+  test('names in the query itself are of pg_catalog, whatever the path has', async () => {
     await database.query(`
       create table public.words (id int primary key, t varchar, m "Odd, ""App""".mood);
       alter table public.words replica identity full;

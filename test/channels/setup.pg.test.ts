@@ -23,7 +23,7 @@ describe.each(VERSIONS)('setup, Postgres %i', (version) => {
     return client;
   }
 
-  /** Connects as a role of the database's own, made with these attributes. */
+  /** Connects as a new role of the database with these attributes. */
   async function connectAs(attributes: string): Promise<pg.Client> {
     await database.query(`create role ${role} login password 'secret' ${attributes}`);
     const url = new URL(database.url);
@@ -45,7 +45,7 @@ describe.each(VERSIONS)('setup, Postgres %i', (version) => {
     };
   });
 
-  test('an empty database lacks everything, and nothing once the plan was applied', async () => {
+  test('an empty database lacks everything, and nothing after the plan was applied', async () => {
     const plan = await planSetup(client, OPTIONS);
     expect(plan.filter((step) => step.needed).map(({ what }) => what)).toEqual([
       'the schemas sno, channels and channel_access with their functions',
@@ -57,13 +57,13 @@ describe.each(VERSIONS)('setup, Postgres %i', (version) => {
     expect(await ensureSetup(client, OPTIONS)).toEqual({ done: [], warnings: [], eventTriggers: true });
   });
 
-  test('what is printed can be run as it is', async () => {
+  test('the printed SQL runs unchanged', async () => {
     for (const { needed, sql } of await planSetup(client, OPTIONS))
       if (needed) await database.query(`begin; ${sql}; commit`);
     expect(await needed(client)).toEqual([]);
   });
 
-  test('publishes the tables of views that were there before', async () => {
+  test('publishes the tables of earlier views', async () => {
     await database.query(`
       create schema channels;
       create table tasks (id int primary key);
@@ -74,7 +74,7 @@ describe.each(VERSIONS)('setup, Postgres %i', (version) => {
     ]);
   });
 
-  test('changes replica identities only when it is asked to', async () => {
+  test('changes replica identities only on request', async () => {
     await ensureSetup(client, OPTIONS);
     await database.query(`
       create table tasks (id int primary key, project int);
@@ -89,7 +89,7 @@ describe.each(VERSIONS)('setup, Postgres %i', (version) => {
     expect(await needed(client, asked)).toEqual([]);
   });
 
-  test('mends a publication that leaves things out, and takes another name', async () => {
+  test('fixes a publication that leaves things out, and accepts another name', async () => {
     await ensureSetup(client, OPTIONS);
     await database.query("alter publication sno set (publish = 'insert')");
     expect(await needed(client)).toEqual(['the publication sno']);
@@ -104,7 +104,7 @@ describe.each(VERSIONS)('setup, Postgres %i', (version) => {
     ).toEqual([{ pubname: 'other' }, { pubname: 'sno' }]);
   });
 
-  test('what version 7 knew of the publication is kept, and two are kept up to date', async () => {
+  test('keeps the publication settings of version 7, and updates two publications', async () => {
     const other = { ...OPTIONS, publication: 'other' };
     await ensureSetup(client, other);
     // as version 7 left it
@@ -118,7 +118,7 @@ describe.each(VERSIONS)('setup, Postgres %i', (version) => {
     expect([await needed(client), await needed(client, other)]).toEqual([[], []]);
   });
 
-  test('a role that may create sets up all but the event triggers', async () => {
+  test('a role that may create objects sets up all but the event triggers', async () => {
     const own = await connectAs('replication');
     await database.query(`grant create on database ${database.name} to ${role}`);
     const outcome = await ensureSetup(own, OPTIONS);
@@ -130,7 +130,7 @@ describe.each(VERSIONS)('setup, Postgres %i', (version) => {
     expect(await needed(own)).toEqual(['event triggers that put DDL of channels into the WAL']);
   });
 
-  test('a role that may not create is told to have it set up', async () => {
+  test('a role that may not create objects is told to have the database set up', async () => {
     const own = await connectAs('replication');
     await expect(ensureSetup(own, OPTIONS)).rejects.toMatchObject({
       code: 'setup_required',
@@ -146,7 +146,7 @@ describe.each(VERSIONS)('setup, Postgres %i', (version) => {
     });
   });
 
-  test('where somebody else has set up, a role gets the grants that it lacks, and the SQL mends it', async () => {
+  test("after another role's setup, a role is told its missing grants, and the SQL fixes them", async () => {
     await ensureSetup(client, OPTIONS);
     await database.query('create table tasks (id int primary key); create view channels.tasks as select id from tasks');
     const own = await connectAs('replication');
@@ -159,7 +159,7 @@ describe.each(VERSIONS)('setup, Postgres %i', (version) => {
     expect(await needed(own)).toEqual([]);
   });
 
-  test('tables that the role may not publish are warned about', async () => {
+  test('warns of tables that the role may not publish', async () => {
     const own = await connectAs('replication');
     await database.query(`grant create on database ${database.name} to ${role}`);
     await ensureSetup(own, OPTIONS);
@@ -173,7 +173,7 @@ describe.each(VERSIONS)('setup, Postgres %i', (version) => {
     );
   });
 
-  test('a database of a newer Snö is left alone', async () => {
+  test('leaves a database of a newer Snö unchanged', async () => {
     await ensureSetup(client, OPTIONS);
     await database.query(
       "create or replace function sno.version() returns integer language sql immutable as 'select 99'",
@@ -192,7 +192,7 @@ describe('a server that cannot decode rows', () => {
   });
   afterAll(() => server.stop());
 
-  test('is refused at start, and the plan says what to do, where a slot does not switch it on', async () => {
+  test('is refused at start with a hint, if a slot does not switch decoding on', async () => {
     const client = createClient(server.url(), 'setup');
     await client.connect();
     try {

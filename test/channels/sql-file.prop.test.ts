@@ -1,4 +1,7 @@
-/** SQL files, as `sno check` and --rules read them: any bytes are either statements or one error that names the place. */
+/**
+ * SQL files, as `sno check` and --rules read them: any bytes are either statements or one error
+ * with its place.
+ */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -41,7 +44,7 @@ const file = fc.oneof(
 );
 
 test(
-  'SQL files',
+  'SQL files with any bytes are read, or refused with the place',
   async () => {
     const { numRuns, seed } = fuzz(1_000);
     const path = join(folder, 'fuzzed.sql');

@@ -41,7 +41,7 @@ test.each([
   ['a transaction that goes on', 'begin; select 1; commit and chain;', 'only one BEGIN'],
   ['a BEGIN alone', 'begin; select 1;', 'only one BEGIN'],
   ["psql's way to another file", '\\i other.sql\nselect 1;', 'x.sql:1:1: syntax error at or near'],
-])('a file with %s is refused with the place', async (_, content, message) => {
+])('refuses a file with %s, and shows the place', async (_, content, message) => {
   await expect(read(content)).rejects.toMatchObject({
     code: 'rules_failed',
     message: expect.stringContaining(message),
@@ -64,7 +64,7 @@ test.each([
     'settings of psql',
     "\\set ON_ERROR_STOP on\n\\pset null it's; \nbegin;\n  \\timing\nselect 1; create view channels.x as select 1;\ncommit;\n\\timing",
   ],
-])('the one transaction around a file is passed over: %s', async (_, content) => {
+])('ignores a single transaction around the file: %s', async (_, content) => {
   const { statements, content: kept } = await read(content);
   expect(kept.toString()).toBe(content);
   const made = statements.filter(({ isSetting }) => !isSetting);
@@ -72,14 +72,14 @@ test.each([
   expect(made.map(({ start }) => start)).toEqual([content.indexOf('select 1'), content.indexOf('create view')]);
 });
 
-test('a begin and a commit in a function are no transaction control', async () => {
+test('a begin and a commit in a function are not transaction control', async () => {
   const { statements } = await read(
     'create procedure p() language plpgsql as $$ begin commit; end $$; create function f() returns int begin atomic select 1; end;',
   );
   expect(statements).toHaveLength(2);
 });
 
-test('statements of a file with a byte order mark and CRLF', async () => {
+test('reads statements of a file with a byte order mark and CRLF', async () => {
   const { statements, content } = await read(
     '\u{feff}-- first\r\nselect 1;\r\n\r\ncreate view channels.x as\r\nselect 1;\r\n',
   );
@@ -88,7 +88,7 @@ test('statements of a file with a byte order mark and CRLF', async () => {
   expect(statements[1]?.view).toEqual({ schema: 'channels', name: 'x' });
 });
 
-test('a large file', async () => {
+test('reads a large file', async () => {
   const row = `insert into t values (1, '${'ö'.repeat(500)}');\n`;
   const { statements } = await read(`${row.repeat(10_000)}create view channels.x as select 1;`);
   expect(statements).toHaveLength(10_001);

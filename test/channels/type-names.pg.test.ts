@@ -1,4 +1,7 @@
-/** Values of every type in channel names and in keys: what placeholders and keys say is what Postgres says. */
+/**
+ * Values of every type in channel names and in keys: placeholders and keys are as Postgres prints
+ * them.
+ */
 import fc from 'fast-check';
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -70,7 +73,7 @@ describe.each(VERSIONS)('values in names, Postgres %i', (version) => {
     await database.drop();
   });
 
-  /** A table with a key of the type, where there can be one. */
+  /** Creates a table with a key of the type, if the type can have one. */
   async function createKeyed(name: string, type: string, values: readonly string[]): Promise<void> {
     await database.query('begin');
     try {
@@ -83,14 +86,14 @@ describe.each(VERSIONS)('values in names, Postgres %i', (version) => {
       await database.query('commit');
     } catch (error) {
       await database.query('rollback');
-      // no operator class; of a composite, no comparison of a field
+      // no operator class; for a composite, no comparison of a field
       expect([type, (error as { code?: string }).code]).toEqual([type, expect.stringMatching(/42704|42883/)]);
     }
   }
 
   const patternOf = (name: string) => `${name}:{${name}}`;
 
-  test('placeholders are the texts of their columns, in process but for a few types', () => {
+  test('placeholders equal the texts of their columns, in process but for a few types', () => {
     const byPostgres: string[] = [];
     for (const [index, { name, type }] of columns.entries()) {
       const view = compileIn(catalog, patternOf(name));
@@ -134,7 +137,7 @@ describe.each(VERSIONS)('values in names, Postgres %i', (version) => {
     }
   });
 
-  test('keys are what to_json gives', async () => {
+  test('keys equal to_json', async () => {
     const tables = catalog.channels.filter(({ pattern }) => pattern.startsWith('key_'));
     expect(tables.length).toBeGreaterThan(50);
     for (const { pattern } of tables) {

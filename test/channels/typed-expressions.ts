@@ -1,6 +1,6 @@
 /**
- * Random typed expressions, as SQL, out of everything that the compiler knows: its own tables of routines, and the forms of
- * read-expression.ts.
+ * Random typed expressions as SQL, from everything that the compiler knows: its own tables of
+ * routines, and the forms of read-expression.ts.
  */
 import { ROUTINE_TABLES } from '../../src/channels/routines/known.ts';
 import type { Random } from '../oracle/random.ts';
@@ -8,10 +8,10 @@ import type { Random } from '../oracle/random.ts';
 type Draw = (random: Random) => string;
 
 interface Kind {
-  /** As it stands in a cast. */
+  /** The type's name in a cast. */
   readonly sql: string;
   readonly constants: readonly string[];
-  /** Whether values are ordered, and in which words. */
+  /** Whether values are ordered, and the operators for it. */
   readonly ordered: boolean;
 }
 
@@ -53,7 +53,10 @@ const TEXTS = [
   '{0190b2a600007000-8000000000000001}',
 ];
 
-/** The kinds of values that expressions are made of; columns are named `w_kind` and `t_kind`: wild ones and tame ones. */
+/**
+ * The kinds of values in expressions. Columns are named `w_kind` (wild values) and `t_kind` (tame
+ * values).
+ */
 export const KINDS: Readonly<Record<string, Kind>> = {
   bool: { sql: 'bool', constants: ['true', 'false'], ordered: true },
   int2: { sql: 'int2', constants: words('0 1 -1 7 32767 -32768'), ordered: true },
@@ -130,12 +133,12 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   'uuid[]': { sql: 'uuid[]', constants: ['{00000000-0000-0000-0000-000000000000}'], ordered: false },
 };
 
-/** Kinds whose values are equal or not, but have no order that is known. */
+/** Kinds whose values can be equal, but have no known order. */
 const EQUAL_ONLY = ['text', 'bpchar', 'jsonb', 'int4[]', 'text[]', 'uuid[]', 'bool[]', 'date[]', 'enum[]'];
 const COMPARED_ACROSS = [words('int2 int4 int8'), words('float4 float8'), words('date timestamp timestamptz')];
 const ARRAYS = words('int4[] text[] numeric[] uuid[] bool[] date[] enum[]');
 
-/** Columns that are of a kind by their base type, or by another collation. */
+/** Columns whose base type is of a kind, or that have another collation. */
 export const OTHER_COLUMNS: Readonly<Record<string, string>> = { numeric: 'd_numeric', text: 'c_text' };
 
 interface Form {
@@ -153,7 +156,7 @@ const KEYS = ['{}', '{a}', '{a,b}', '{NULL,k}', '{x,"1"}'];
 const PATTERNS = words('% %% _ a% %b% _b% \\\\% %\\% a\\%_ %ü% __ %a_% A% x\\_y');
 const oneOf = (random: Random, from: readonly string[]) => from[random.below(from.length)] as string;
 
-/** Arguments that are constants of their own kind: by routine and place. */
+/** Arguments that are constants of their own kind: by routine and position. */
 const ARGUMENTS: Readonly<Record<string, Readonly<Record<number, Draw>>>> = {
   date_trunc: { 0: (random) => quote(oneOf(random, UNITS)) },
   date_part: {
@@ -203,7 +206,7 @@ export const FORMS: readonly Form[] = Object.values(ROUTINE_TABLES)
   .flatMap((signature) =>
     signature.includes('anyarray') ? ARRAYS.map((kind) => signature.replaceAll('anyarray', kind)) : [signature],
   )
-  // exact for constants only, and not for all of those
+  // exact for constants only, and not for all constants
   .filter((signature) => signature !== 'numeric::float4: float4')
   .map(formOf)
   .filter(({ takes, gives }) => [...takes, gives].every((kind) => kind in KINDS));
@@ -229,7 +232,7 @@ function collated(name: string, sql: string): string {
   return BYTEWISE.has(name) ? `(${sql} collate "C")` : sql;
 }
 
-/** A literal needs no cast where another type is not possible; here it must be the one that is meant. */
+/** A literal needs no cast if no other type is possible. Here it must have the given type. */
 function typed(sql: string, kind: string): string {
   return /^'[^']*'$/.test(sql) ? `${sql}::${KINDS[kind]?.sql}` : sql;
 }
@@ -258,7 +261,7 @@ function functionCall(name: string, list: string): Form['sql'] {
 
 const ENDS = words('-2147483648 -2147483647 -1 0 1 2147483647');
 
-/** Calls of every routine with integer arguments, each of them at the ends of its range. */
+/** Calls of every routine with integer arguments, each at the ends of its range. */
 export const CALLS_AT_ENDS: readonly string[] = Object.values(ROUTINE_TABLES)
   .flatMap((table) => Object.keys(table))
   .flatMap((signature) => {
@@ -274,7 +277,7 @@ function callAt(name: string, kinds: readonly string[], place: number, end: stri
     if (index === place) return `(${end})`;
     if (kind === 'int4') return '2';
     if (index > 0) return `','::${kind}`;
-    // Postgres goes through all repetitions of an empty text
+    // Postgres performs all repetitions of an empty text
     return name === 'repeat' ? "(t_text || 'x')" : `t_${columnName(kind)}`;
   });
   return `${name}(${args.join(', ')})`;
@@ -291,12 +294,12 @@ export class Expressions {
     this.#random = random;
   }
 
-  /** Of any kind. */
+  /** An expression of any kind. */
   any(depth: number): string {
     return this.of(this.#pick(Object.keys(KINDS)), depth);
   }
 
-  /** One that uses the form at its top. */
+  /** An expression with the form at its top. */
   using(form: Form, depth: number): string {
     return form.sql(
       form.takes.map((kind) => this.of(kind, depth)),

@@ -1,4 +1,7 @@
-/** `data` against Postgres's row_to_json, byte for byte, for every type: random rows, as they come out of the WAL. */
+/**
+ * Compares `data` with Postgres's row_to_json, byte for byte, for every type: random rows as the
+ * WAL has them.
+ */
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { RemoteQuery } from '../../src/channels/channel.ts';
@@ -20,7 +23,7 @@ const SEED = Number(process.env['SNO_TEST_SEED'] ?? 20_260);
 /** A row must fit into a page, and its columns into a table. */
 const COLUMNS_PER_TABLE = 40;
 const BATCH = 50;
-/** Beyond the rows of other tests. */
+/** The ids lie beyond the rows of other tests. */
 const FIRST = 1_000_000;
 
 describe.each(VERSIONS)('every type, Postgres %i', (version) => {
@@ -46,7 +49,7 @@ describe.each(VERSIONS)('every type, Postgres %i', (version) => {
   });
   afterAll(() => database.drop());
 
-  test('data is what row_to_json gives, out of the WAL', { timeout: 60_000 + 200 * ROWS }, async () => {
+  test('data equals row_to_json for rows from the WAL', { timeout: 60_000 + 200 * ROWS }, async () => {
     const catalog = await catalogOf(database);
     const views = tables.map(({ name }) => viewOf(catalog, name));
     expect(views.map(({ path }) => path)).toEqual(tables.map(() => 'in process'));
@@ -96,9 +99,9 @@ describe.each(VERSIONS)('every type, Postgres %i', (version) => {
     }
   });
 
-  test('Postgres makes the same values again from the text that the WAL has', async () => {
+  test("Postgres reads the WAL's text back as the same value", async () => {
     for (const { name, columns } of tables) {
-      // what prints as a name is not evaluated
+      // types that print as names are not evaluated
       const shown = columns.filter(({ type }) => !/^(reg|aclitem)/.test(type)).map((column) => column.name);
       await database.query(
         `create view channels."remote_${name}" as select id, ${shown.join(', ')}, format('%s', id) as made from public.${name}`,
@@ -168,7 +171,7 @@ function dataOf(bound: { data(row: never, out: Bytes, unchanged: Bytes): void },
   return out.buffer.toString('utf8', 0, out.length);
 }
 
-/** What is around the first character that is another one. */
+/** The text around the first character that differs. */
 function differenceOf(
   found: string,
   expected: string,

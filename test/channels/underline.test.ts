@@ -10,11 +10,11 @@ test.each([
   ['AS size', '  "größe" AS size\n          ^^^^^^^'],
   ['size\n\tFROM', '  "größe" AS size\n             ^^^^'],
   ['t;', '  FROM\tt;\n      \t^^'],
-])('%j', (part, expected) => {
+])('underlines %j', (part, expected) => {
   const start = Buffer.byteLength(SQL.slice(0, SQL.indexOf(part)));
   expect(underline(Buffer.from(SQL), start, start + Buffer.byteLength(part))).toBe(expected);
 });
 
-test('the end of the definition', () => {
+test('underlines the end of the definition', () => {
   expect(underline(Buffer.from('SELECT'), 6, 6)).toBe('  SELECT\n        ^');
 });

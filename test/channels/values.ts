@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import type { TestDatabase } from '../support/postgres.ts';
 import type { Cell } from './rows.ts';
 
-/** Every character but NUL, escapes and controls among them. */
+/** Every character but NUL, including escapes and controls. */
 const text = fc
   .oneof(
     fc.string({ unit: 'grapheme', maxLength: 12 }),
@@ -148,7 +148,7 @@ const json = fc
 const bool = fc.constantFrom('true', 'false');
 const mood = fc.constantFrom('sad', "o'k", 'ha"p\\py');
 
-/** An array literal: every element quoted, which any type takes. */
+/** An array literal. Every element is quoted, which all types accept. */
 const array = (element: fc.Arbitrary<string>) =>
   fc
     .array(fc.option(element, { freq: 5 }), { maxLength: 4 })
@@ -207,7 +207,10 @@ export async function createTypes(database: TestDatabase): Promise<void> {
     create domain public.labels as text[]`);
 }
 
-/** The table's rows in the order of `id`, each column as its type's output function prints it: what pgoutput sends. */
+/**
+ * The table's rows in the order of `id`, each column as its type's output function prints it. This
+ * is the form that pgoutput sends.
+ */
 export async function textsOf(database: TestDatabase, table: string, names: readonly string[]): Promise<Cell[][]> {
   const client = await database.connect();
   await client.query(

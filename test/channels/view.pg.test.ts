@@ -1,4 +1,4 @@
-/** What a compiled view says of rows, and what its queries give, on a real database. */
+/** A compiled view's results for rows, and the results of its queries, on a real database. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { arrayText } from '../../src/access/claims.ts';
 import type { Catalog } from '../../src/channels/catalog/catalog.ts';
@@ -57,7 +57,7 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
     'keyless:{room}',
     'texts:{id}',
     'everything',
-  ])('%s: a snapshot holds what the rows themselves say', async (pattern) => {
+  ])('%s: a snapshot holds the same rows as the rows themselves give', async (pattern) => {
     const view = viewOf(catalog, pattern);
     const bound = boundOf(catalog, pattern);
     const reading = new Reading(bound);
@@ -86,13 +86,13 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
     ['float:{f}', '0.0'],
     ['texts:{id}', '01'],
     ['text:{room}', 'a B'],
-  ])('%s: %s is the value of no row', async (pattern, value) => {
+  ])('%s: no row has the value %s', async (pattern, value) => {
     const client = await database.connect();
     await client.query(`set search_path = pg_catalog; set TimeZone = 'UTC'`);
     expect(await snapshotRows(client, viewOf(catalog, pattern), [value])).toEqual([]);
   });
 
-  test('a snapshot reads through the view where the view shows the key, and by an index', async () => {
+  test('a snapshot reads through the view if the view shows the key, and uses an index', async () => {
     await database.query(`
       create table public.many (id int primary key, room bigint);
       alter table public.many replica identity full;
@@ -107,7 +107,7 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
     expect(rows.map((row) => row['QUERY PLAN']).join('\n')).toContain('Index Cond: (room = ');
   });
 
-  test('definitions are told apart exactly where subscribers could notice', async () => {
+  test('definitions differ exactly if subscribers could notice', async () => {
     const fingerprint = async () => viewOf(await catalogOf(database), 'same').fingerprint;
     await database.query(`create table public.same (id int primary key, a text, b text);
       create view channels."same" as select id, a from public.same`);
@@ -124,7 +124,7 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
     expect(await fingerprint()).not.toBe(first);
   });
 
-  test('warnings', async () => {
+  test('warns of risks in a view', async () => {
     await database.query(`
       create table public.guarded (id bigint primary key, price numeric, title text);
       alter table public.guarded enable row level security;
@@ -140,7 +140,7 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
     expect(viewOf(guarded, 'careful').warnings).toEqual([expect.stringContaining('row-level security')]);
   });
 
-  test('warnings of what may be missing', async () => {
+  test('warns of values that may be missing', async () => {
     await database.query(`
       create table public.halves (id int primary key, a text, b text, prices numeric[]) partition by range (id);
       create table public.halves_1 partition of public.halves for values from (0) to (10);
@@ -163,7 +163,7 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
     const cells: Cell[] = ['1', 'room', '1.0', 't', 'ab  ', 'chat', null, '0.5', '{}'];
     const withCell = (index: number, cell: Cell) => tupleOf(cells.map((former, at) => (at === index ? cell : former)));
 
-    test('values that were not sent are left out and named', () => {
+    test('leaves out values that were not sent, and names them', () => {
       const reading = new Reading(boundOf(catalog, 'keyless:{room}'));
       expect(reading.data(withCell(8, UNSENT))).toEqual({
         data: '{"n":1.0,"room":"room","chatty":true}',
@@ -175,7 +175,7 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
       });
     });
 
-    test('an update of nothing that is shown is no difference', () => {
+    test('an update of hidden columns is no difference', () => {
       const bound = boundOf(catalog, 'keyless:{room}');
       const row = tupleOf(cells);
       expect(bound.differs(row, withCell(6, '2020-01-01 00:00:00+00'))).toBe(false);
@@ -189,12 +189,12 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
       expect(bound.differs(keyOnly, row)).toBe(true);
     });
 
-    test('a NULL in a placeholder is no channel', () => {
+    test('a NULL in a placeholder gives no channel', () => {
       expect(new Reading(boundOf(catalog, 'two:{kind}:{n}')).channel(withCell(2, null))).toBeUndefined();
       expect(new Reading(boundOf(catalog, 'two:{kind}:{n}')).channel(tupleOf(cells))).toBe('two:chat:1.0');
     });
 
-    test('WHERE over a value that was not sent is a bug, said loudly', () => {
+    test('WHERE over a value that was not sent is a bug, and throws', () => {
       expect(() => boundOf(catalog, 'keyless:{room}').matches(withCell(3, UNSENT))).toThrow('without its value');
     });
   });
@@ -256,7 +256,7 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
       expect(rows).toEqual(allowed ? [[1]] : []);
     });
 
-    test('want the claims of their other columns', () => {
+    test('need the claims named by their other columns', () => {
       expect(access('project:{project_id}')).toMatchObject({ claims: [{ name: 'sub' }, { name: 'Ro"le' }] });
     });
 
@@ -271,13 +271,13 @@ describe.each(VERSIONS)('a view, Postgres %i', (version) => {
       ['broken:{id}', 'pattern_invalid', 'no column id'],
       ['lists', 'channel_refused', 'emails is an array'],
       ['stale', 'channel_refused', 'is not a view'],
-    ])('%s is refused', (pattern, code, reason) => {
+    ])('refuses %s', (pattern, code, reason) => {
       expect(access(pattern)).toBeInstanceOf(SnoError);
       expect(access(pattern)).toMatchObject({ code, message: expect.stringContaining(reason) });
     });
   });
 
-  test('definitions with characters of several bytes are underlined where they should be', async () => {
+  test('underlines definitions with characters of several bytes at the right place', async () => {
     await database.query(`create table public."größe" (id int primary key, "äöü" text);
       create view channels."größe:{id}" as select id from public."größe" where "äöü" = 'ß' and "äöü" <> random()::text`);
     const error = compileIn(await catalogOf(database), 'größe:{id}') as SnoError;

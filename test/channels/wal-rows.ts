@@ -1,4 +1,7 @@
-/** Rows as the walsender sends them: through the stream, the decoder, and views bound to the tables as the WAL describes them. */
+/**
+ * Rows as the walsender sends them: through the stream, the decoder, and views bound to the tables
+ * as the WAL describes them.
+ */
 import type { BoundView, ChannelView } from '../../src/channels/channel.ts';
 import { RemoteAnswers } from '../../src/channels/remote-answers.ts';
 import type { ChangeHandler } from '../../src/decode/change.ts';
@@ -19,14 +22,17 @@ export interface WalRow {
 }
 
 export interface WalRows {
-  /** Rows handed over so far. */
+  /** Number of rows passed on so far. */
   readonly count: number;
-  /** The first thing that went wrong. */
+  /** The first error. */
   readonly error: unknown;
   stop(): Promise<void>;
 }
 
-/** Streams from the database's own slot, which is created, and hands over every row of the views' tables. */
+/**
+ * Streams from the database's own slot, which it creates, and passes on every row of the views'
+ * tables.
+ */
 export async function walRows(
   database: TestDatabase,
   views: () => readonly ChannelView[],
