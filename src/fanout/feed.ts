@@ -117,8 +117,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
   }
 
   sendRaw(frame: Buffer): void {
-    if (this.#isDetached) return;
-    if (this.outbox.answer(frame)) return;
+    if (this.#isDetached || this.outbox.answer(frame)) return;
     this.#hub.options.events.outboundFull();
     this.#socket.destroy();
   }
@@ -233,9 +232,8 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
   }
 
   /**
-   * Writes missed entries from the journal to the subscriptions that are not live, while the socket
-   * accepts more. If some remain, the live subscriptions read from the journal too: only this keeps
-   * commits in order across all of them.
+   * Writes missed entries from the journal, while the socket accepts more. If some remain, the live
+   * subscriptions fall behind too.
    */
   pump(): void {
     this.#hub.write();
