@@ -6,7 +6,7 @@ import { SnoError } from '../errors.ts';
 import { misuse } from './arguments.ts';
 import type { Command, Invocation } from './command.ts';
 import { CLAIM_FLAG, readClaims, signToken } from './development-token.ts';
-import { type FollowOptions, follow } from './follow.ts';
+import { type FollowOptions, follow } from './tail/follow.ts';
 
 const TOKEN_SECONDS = 600;
 

@@ -65,7 +65,7 @@ const LADDERS: Readonly<Record<string, readonly string[]>> = {
   ],
   gateway: ['limits.ts', 'channel-resolver.ts', 'subscribe-attempt.ts', 'session.ts', 'accept', 'sno', ''],
   client: ['error.ts', 'event.ts', 'socket.ts', 'state', ''],
-  cli: ['command.ts', 'report.ts', 'database.ts', 'doctor', 'check', ''],
+  cli: ['command.ts', 'report.ts', 'database.ts', 'doctor', 'check', 'tail', ''],
 };
 
 /**

@@ -1,8 +1,9 @@
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { AddressInfo, Socket } from 'node:net';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { type FollowOptions, follow } from '../../src/cli/follow.ts';
+import { type FollowOptions, follow } from '../../src/cli/tail/follow.ts';
+import { Tap } from '../../src/cli/tail/tap.ts';
 import { until } from '../support/wait.ts';
 
 /** The server's side of one connection: it is called with each frame of the client. */
@@ -35,11 +36,13 @@ afterEach(() => {
   server.close();
 });
 
+const urlOf = (of: WebSocketServer) => `ws://127.0.0.1:${(of.address() as AddressInfo).port}/v1`;
+
 function run(options: Partial<FollowOptions> = {}) {
   const stop = new AbortController();
   const ended = follow(
     {
-      url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
+      url: urlOf(server),
       tls: {},
       channel: 'room:1',
       snapshot: false,
@@ -102,7 +105,7 @@ describe('output', () => {
     const raw = '{"type":"message","channel":"room:1","position":"p2","event":"x","data":{"a":1.50,\r\n"b":"\\n"}}';
     scripts = [
       onSubscribe((socket) => {
-        send(socket, { type: 'welcome' }, subscribed('p1'), { type: 'heartbeat', position: 'p1' });
+        send(socket, { type: 'welcome', heartbeat_s: 25 }, subscribed('p1'), { type: 'heartbeat', position: 'p1' });
         socket.send(raw);
       }),
     ];
@@ -112,6 +115,67 @@ describe('output', () => {
     stop();
     await ended;
   });
+});
+
+describe('while the output is blocked', () => {
+  test('reads nothing until all lines are written', async () => {
+    const write: (() => void)[] = [];
+    const tap = new Tap(urlOf(server), {
+      tls: {},
+      snapshot: false,
+      write: () => new Promise((resolve) => write.push(resolve)),
+      wasJoined: () => true,
+      end: () => {},
+    });
+    await once(tap, 'open');
+    const [socket] = server.clients as Set<WebSocket & { _socket: Socket }>;
+    // Both frames arrive in one piece.
+    socket?._socket.cork();
+    send(socket as WebSocket, subscribed('p1'), changes('p2'));
+    socket?._socket.uncork();
+    await until(() => write.length === 2, 'both frames wait');
+    write[0]?.();
+    await Promise.resolve();
+    expect(tap.isPaused).toBe(true);
+    write[1]?.();
+    await until(() => !tap.isPaused, 'it reads on');
+    tap.close();
+  });
+
+  test('does not give up the connection as silent', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
+    try {
+      scripts = [onSubscribe((socket) => send(socket, { type: 'welcome', heartbeat_s: 25 }, subscribed('p1')))];
+      let written = () => {};
+      const { ended, stop } = run({
+        write: (line) =>
+          new Promise((resolve) => {
+            lines.push(line);
+            written = resolve;
+          }),
+      });
+      await until(() => lines.length === 1, 'the first line waits');
+      vi.advanceTimersByTime(600_000);
+      written();
+      send([...server.clients][0] as WebSocket, changes('p2'));
+      await until(() => lines.length === 2, 'the connection goes on');
+      expect(received).toHaveLength(1);
+      written();
+      stop();
+      await ended;
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+});
+
+test('reports text that is not a frame, and reconnects', async () => {
+  scripts = [onSubscribe((socket) => socket.send('<html>')), onSubscribe((socket) => send(socket, subscribed('p1')))];
+  const { ended, stop } = run();
+  await until(() => lines.length === 1, 'the connection is back');
+  expect(warnings).toEqual(['The server sent an invalid frame; trying again']);
+  stop();
+  await ended;
 });
 
 describe('reconnecting', () => {

@@ -1,0 +1,135 @@
+/**
+ * The websocket under the client of `sno tail`. It writes each frame of the channel as it came, and
+ * hands the client only what it needs to resume: `tail` keeps no rows.
+ *
+ * A connection serves one subscription. When the subscription ends, the tap closes the connection,
+ * so that the client comes back in the one way that it has after a lost connection.
+ */
+import type { ConnectionOptions } from 'node:tls';
+import { type ClientOptions, WebSocket } from 'ws';
+import { SnoError } from '../../errors.ts';
+import type { ClientFrame, ServerFrame } from '../../protocol.ts';
+import { endingOf, unreachable } from './endings.ts';
+
+export interface TapOptions {
+  /** What a TLS connection trusts. */
+  readonly tls: Pick<ConnectionOptions, 'ca' | 'rejectUnauthorized' | 'checkServerIdentity'>;
+  /** Begin with the rows, where there is no position to resume after. */
+  readonly snapshot: boolean;
+  /** Takes one frame, on one line; resolves when it can take the next. */
+  write(line: string): Promise<void>;
+  /** Whether the channel was live once, on this connection or an earlier one. */
+  wasJoined(): boolean;
+  /** The subscription has ended, and retrying cannot help. */
+  end(error: SnoError): void;
+}
+
+/** The other frames are about the connection. */
+const WRITTEN: ReadonlySet<string> = new Set<ServerFrame['type']>([
+  'snapshot',
+  'subscribed',
+  'changes',
+  'message',
+  'reset',
+  'unsubscribed',
+]);
+
+/** A frame without a channel tells the client only that the server is there. */
+const SIGN_OF_LIFE = { type: 'alive' };
+/** How often the client receives one while the output takes no more, in ms. */
+const SIGN_OF_LIFE_MS = 5_000;
+
+export class Tap extends WebSocket {
+  /** Why the connection ended. The first reason counts. */
+  why: SnoError | undefined;
+  readonly #options: TapOptions;
+  /** Number of lines that wait to be written. Nothing is read until there is none. */
+  #waiting = 0;
+
+  constructor(url: string, options: TapOptions) {
+    // No limit on what the server sends: no row is too large.
+    const limits = { maxPayload: 0, perMessageDeflate: false, handshakeTimeout: 10_000 };
+    // The cast: ws hands these to tls.connect, but its types have checkServerIdentity wrong.
+    super(url, { ...limits, ...options.tls } as unknown as ClientOptions);
+    this.#options = options;
+    const signs = setInterval(() => {
+      if (this.#waiting > 0) this.#pass(SIGN_OF_LIFE);
+    }, SIGN_OF_LIFE_MS);
+    this.on('error', (error) => {
+      this.why ??= unreachable(url, error);
+    });
+    this.on('close', (code, reason) => {
+      clearInterval(signs);
+      const said = `the connection to ${url} was closed: ${code} ${reason.toString()}`.trimEnd();
+      this.why ??= new SnoError('server_unreachable', said);
+    });
+  }
+
+  /** The client asks for no snapshot, since it would keep all rows until the last has come. */
+  override send(text: string): void {
+    const frame = JSON.parse(text) as ClientFrame;
+    const wantsRows = this.#options.snapshot && frame.type === 'subscribe' && frame.since === undefined;
+    super.send(wantsRows ? JSON.stringify({ ...frame, snapshot: true }) : text);
+  }
+
+  /** Takes each frame before the client does. */
+  override emit(name: string | symbol, ...args: unknown[]): boolean {
+    if (name !== 'message') return super.emit(name, ...args);
+    // What still comes after the client closed the connection comes again on the next.
+    if (this.readyState === WebSocket.OPEN) this.#receive(String(args[0]));
+    return true;
+  }
+
+  #receive(text: string): void {
+    const frame = parse(text);
+    if (frame === undefined) {
+      super.emit('message', text, false);
+      return;
+    }
+    if (WRITTEN.has(frame.type)) this.#write(text);
+    const ending = endingOf(frame, this.#options.wasJoined());
+    if (ending === undefined) this.#pass(withoutRows(frame));
+    else {
+      this.why ??= ending.error;
+      if (!ending.again) this.#options.end(ending.error);
+      // At a reset, the client forgets its position.
+      if (ending.isVoid) this.#pass({ ...frame, type: 'reset' });
+      this.close(1000);
+    }
+  }
+
+  /**
+   * Line breaks in a frame stand between JSON tokens only (json columns keep theirs): a space means
+   * the same.
+   */
+  #write(text: string): void {
+    this.#waiting += 1;
+    this.pause();
+    const done = (): void => {
+      this.#waiting -= 1;
+      if (this.#waiting === 0) this.resume();
+    };
+    this.#options.write(text.replace(/[\r\n]/g, ' ')).then(done, done);
+  }
+
+  /** Hands the client a frame. */
+  #pass(frame: object): void {
+    super.emit('message', JSON.stringify(frame), false);
+  }
+}
+
+/** What the client needs of a frame. It would keep rows until the snapshot or commit is whole. */
+function withoutRows(frame: ServerFrame): object {
+  if (frame.type === 'snapshot') return SIGN_OF_LIFE;
+  return frame.type === 'changes' ? { ...frame, events: [] } : frame;
+}
+
+/** Undefined: the text is not a frame, which the client reports. */
+function parse(text: string): ServerFrame | undefined {
+  try {
+    const frame = JSON.parse(text) as ServerFrame | null;
+    return typeof frame?.type === 'string' ? frame : undefined;
+  } catch {
+    return undefined;
+  }
+}
