@@ -29,7 +29,7 @@ import type { StreamFollower } from '../relay/follower.ts';
 import { CatalogWatch } from '../setup/catalog-watch.ts';
 import { DatabaseSetup } from '../setup/database-setup.ts';
 import { steadyNow } from '../steady-clock.ts';
-import { Guardian } from '../wal/slot-monitor.ts';
+import { SlotMonitor } from '../wal/slot-monitor.ts';
 import { oldestTransaction, readSlotState } from '../wal/slot-state.ts';
 import type { StreamStart, WalHandler } from '../wal/source.ts';
 import { ReplicationStream } from '../wal/stream.ts';
@@ -78,7 +78,7 @@ export class IngestRole implements WalHandler, BacklogSource {
   readonly #pipeline: ChangePipeline;
   readonly #retention: Retention;
   readonly #stream: ReplicationStream;
-  readonly #slotMonitor: Guardian;
+  readonly #slotMonitor: SlotMonitor;
   readonly #notifications: Notifications;
   readonly #listener: Listener;
   readonly #holds = new Set<Hold>();
@@ -122,7 +122,7 @@ export class IngestRole implements WalHandler, BacklogSource {
       walBytesMax: settings.SNO_REPLAY_WAL_BYTES,
       now: steadyNow,
     });
-    this.#slotMonitor = new Guardian({
+    this.#slotMonitor = new SlotMonitor({
       boundBytes: slotWalBytes(settings),
       policy: settings.SNO_SLOT_WAL_POLICY,
       measure: () => readSlotState(pool, settings.SNO_SLOT),

@@ -8,7 +8,7 @@ const WINDOW_MS = 60_000;
 /** Minimum time span of a meaningful rate, in ms. */
 const SPAN_MS_MIN = 10_000;
 
-export class Growth {
+export class GrowthRate {
   #samples: Sample[] = [];
 
   /** `at` in ms; later than the calls before. */

@@ -8,7 +8,7 @@ import type { Lsn } from '../lsn.ts';
 import type { Acknowledger } from './source.ts';
 import { statusUpdate } from './status.ts';
 
-export interface PulseOptions {
+export interface KeepaliveSenderOptions {
   readonly acknowledger: Acknowledger;
   readonly now: () => number;
   readonly send: (packet: Buffer) => void;
@@ -42,8 +42,8 @@ const SILENCE_MAX_MS = 60_000;
 const ASKED_AT_ONCE_MS_MAX = 250;
 const ASKED_AT_ONCE_MAX = 5;
 
-export class Pulse {
-  readonly #options: PulseOptions;
+export class KeepaliveSender {
+  readonly #options: KeepaliveSenderOptions;
   readonly #intervalMs: number;
   readonly #idleMs: number;
   readonly #askedAtOnceMs: number;
@@ -57,7 +57,7 @@ export class Pulse {
   #written: Lsn = 0;
   #flushed: Lsn = 0;
 
-  constructor(options: PulseOptions) {
+  constructor(options: KeepaliveSenderOptions) {
     this.#options = options;
     const timeoutMs = options.walSenderTimeoutMs || Number.POSITIVE_INFINITY;
     this.#idleMs = Math.min(IDLE_MS_MAX, timeoutMs / BEATS_IN_TIMEOUT);

@@ -11,10 +11,10 @@
 import { ERRORS, SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { sizeText } from '../size.ts';
-import { Growth } from './growth-rate.ts';
+import { GrowthRate } from './growth-rate.ts';
 import type { SlotState } from './slot-state.ts';
 
-export interface GuardianOptions {
+export interface SlotMonitorOptions {
   /** Maximum bytes of WAL that the slot may hold. 0: no maximum. */
   readonly boundBytes: number;
   /** At the limit: `hold` continues and warns, `give_up` begins a new history. */
@@ -54,15 +54,15 @@ export function roomOf({ heldBytes, safeBytes, walStatus }: SlotState, boundByte
   };
 }
 
-export class Guardian {
-  readonly #options: GuardianOptions;
-  readonly #growth = new Growth();
+export class SlotMonitor {
+  readonly #options: SlotMonitorOptions;
+  readonly #growth = new GrowthRate();
   #state: SlotState | undefined;
   #leftBytes: number | undefined;
   #level: Level = 'fine';
   #saidAt = Number.NEGATIVE_INFINITY;
 
-  constructor(options: GuardianOptions) {
+  constructor(options: SlotMonitorOptions) {
     this.#options = options;
   }
 

@@ -11,13 +11,13 @@ import { createReplicationClient } from '../postgres/connect.ts';
 import { CopyReader } from './copy-reader.ts';
 import { endFault, isPublicationMissing, startFault, streamFault } from './fault.ts';
 import { Intake } from './intake.ts';
-import { Pulse } from './keepalive.ts';
+import { KeepaliveSender } from './keepalive.ts';
 import { PgoutputMessages } from './output-plugin.ts';
 import { recheckSlot } from './recheck.ts';
 import { connectionOf, type ReplicationConnection, ReplicationService } from './replication-service.ts';
 import { openSlot, type Progress } from './slot.ts';
 import type { Acknowledger, WalHandler, WalSource } from './source.ts';
-import { Pace } from './throttle.ts';
+import { ReadThrottle } from './throttle.ts';
 import { Impasse } from './undecodable.ts';
 import { leave, meetWalsender, STOP_TIMEOUT_MS } from './walsender.ts';
 
@@ -76,8 +76,8 @@ export class ReplicationStream implements WalSource {
   #client: ReturnType<typeof createReplicationClient> | undefined;
   /** The client's connection, once it is connected. */
   #connection: ReplicationConnection | undefined;
-  #pulse: Pulse | undefined;
-  #pace: Pace | undefined;
+  #keepaliveSender: KeepaliveSender | undefined;
+  #throttle: ReadThrottle | undefined;
   #progress: Progress | undefined;
   #isStopped = false;
   readonly #impasse: Impasse;
@@ -121,11 +121,11 @@ export class ReplicationStream implements WalSource {
 
   async stop(): Promise<void> {
     const connection = this.#connection;
-    if (this.isStreaming && !this.#isStopped) this.#pulse?.beat(false);
+    if (this.isStreaming && !this.#isStopped) this.#keepaliveSender?.beat(false);
     this.#isStopped = true;
     this.#intake.stop();
     this.#wake?.();
-    this.#pace?.stop();
+    this.#throttle?.stop();
     if (this.isStreaming) {
       connection?.end();
       // A paused socket would not notice that the server closes.
@@ -207,16 +207,20 @@ export class ReplicationStream implements WalSource {
     client.on('error', fail);
     const intake = this.#intake;
     const output = new PgoutputMessages({ publication });
-    let pace: Pace | undefined;
+    let throttle: ReadThrottle | undefined;
     try {
       await client.connect();
       const connection = connectionOf(client);
       const pause = () => connection.stream.pause();
       const resume = () => connection.stream.resume();
-      const paced = new Pace({ now: () => performance.now(), pause, resume: () => intake.isPaused || resume() });
-      pace = paced;
+      const paced = new ReadThrottle({
+        now: () => performance.now(),
+        pause,
+        resume: () => intake.isPaused || resume(),
+      });
+      throttle = paced;
       this.#connection = connection;
-      this.#pace = paced;
+      this.#throttle = paced;
       await output.requirePublication(client);
       const opened = await openSlot(
         client,
@@ -233,17 +237,21 @@ export class ReplicationStream implements WalSource {
       const walsender = await meetWalsender(client, tcpUserTimeoutMs);
       const { pid, walSenderTimeoutMs } = walsender;
       const send = (packet: Buffer) => connection.sendCopyFromChunk(packet);
-      const pulse = new Pulse({ acknowledger, now, send, fail, walSenderTimeoutMs });
-      this.#pulse = pulse;
+      const keepaliveSender = new KeepaliveSender({ acknowledger, now, send, fail, walSenderTimeoutMs });
+      this.#keepaliveSender = keepaliveSender;
       const onPaused = (isPaused: boolean) => {
-        pulse.isPaused = isPaused;
+        keepaliveSender.isPaused = isPaused;
       };
-      intake.open({ pause, resume, onAsked: () => pulse.asked(), onPaused }, opened.from, walsender.tcpUserTimeoutMs);
+      intake.open(
+        { pause, resume, onAsked: () => keepaliveSender.asked(), onPaused },
+        opened.from,
+        walsender.tcpUserTimeoutMs,
+      );
       const service = new ReplicationService(client);
       new CopyReader(connection.stream, {
         onData: (buffer, start, end) => intake.receive(buffer, start, end),
         onRead: (bytes) => {
-          pulse.heard();
+          keepaliveSender.heard();
           intake.flush();
           paced.read(bytes);
         },
@@ -257,7 +265,7 @@ export class ReplicationStream implements WalSource {
       await Promise.race([service.accepted, over]);
       // From here on we hold the slot and the server must hear of us. Its messages wait for the
       // handler.
-      pulse.start();
+      keepaliveSender.start();
       const recheck = recheckSlot(pool, { slot, publication, pid }, opened);
       await Promise.race([recheck, over]).catch(async (error) => {
         await leave(connection);
@@ -265,15 +273,15 @@ export class ReplicationStream implements WalSource {
       });
       await Promise.race([handler.started(opened), over]);
       this.#progress = { ...opened, head: opened.from };
-      pulse.ready();
+      keepaliveSender.ready();
       logger.info({ slot, epoch: opened.epoch, from: formatLsn(opened.from) }, 'streaming from the WAL');
       onStreaming();
       intake.ready();
       return await over;
     } finally {
       intake.close();
-      this.#pulse?.stop();
-      pace?.stop();
+      this.#keepaliveSender?.stop();
+      throttle?.stop();
       this.#connection?.stream.removeAllListeners('data');
       this.#connection = undefined;
       client.abandon();

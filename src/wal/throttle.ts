@@ -11,7 +11,7 @@
  */
 import { READ_BYTES_MAX } from '../postgres/in-place-socket.ts';
 
-export interface PaceOptions {
+export interface ReadThrottleOptions {
   /** Milliseconds on a clock that never goes back. */
   readonly now: () => number;
   readonly pause: () => void;
@@ -38,8 +38,8 @@ const BYTES_PER_MS_MIN = 2_048;
  */
 const QUIET_WINDOWS = 4;
 
-export class Pace {
-  readonly #options: PaceOptions;
+export class ReadThrottle {
+  readonly #options: ReadThrottleOptions;
   #isBusy = false;
   #bytesPerMs = 0;
   #since = 0;
@@ -52,7 +52,7 @@ export class Pace {
   #timer: NodeJS.Timeout | undefined;
   #isStopped = false;
 
-  constructor(options: PaceOptions) {
+  constructor(options: ReadThrottleOptions) {
     this.#options = options;
   }
 

@@ -3,7 +3,7 @@ import { Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import type { SnoError } from '../../src/errors.ts';
 import { createLogger } from '../../src/logger.ts';
-import { Guardian, type GuardianOptions, roomOf } from '../../src/wal/slot-monitor.ts';
+import { roomOf, SlotMonitor, type SlotMonitorOptions } from '../../src/wal/slot-monitor.ts';
 import type { SlotState } from '../../src/wal/slot-state.ts';
 
 const MB = 1024 ** 2;
@@ -22,12 +22,12 @@ interface Line {
   readonly hint?: string;
 }
 
-function watch(options: Partial<GuardianOptions> = {}) {
+function watch(options: Partial<SlotMonitorOptions> = {}) {
   const log: Line[] = [];
   const reopened: SnoError[] = [];
   let state: SlotState | undefined = STATE;
   let now = 0;
-  const guardian = new Guardian({
+  const monitor = new SlotMonitor({
     boundBytes: 100 * MB,
     policy: 'give_up',
     measure: async () => {
@@ -43,12 +43,12 @@ function watch(options: Partial<GuardianOptions> = {}) {
   return {
     log,
     reopened,
-    guardian,
+    monitor,
     /** Measures this state `seconds` after the last time. */
     async measure(next: Partial<SlotState> | undefined, seconds = 5): Promise<void> {
       now += seconds * 1_000;
       state = next === undefined ? undefined : { ...STATE, ...next };
-      await guardian.check();
+      await monitor.check();
     },
   };
 }
@@ -73,9 +73,9 @@ describe('room', () => {
 });
 
 test('estimates the time that is left from the rate of the last minute', async () => {
-  const { guardian, measure, log } = watch();
+  const { monitor, measure, log } = watch();
   for (let held = 1; held <= 31; held += 5) await measure({ heldBytes: held * MB });
-  expect(guardian.secondsLeft).toBeCloseTo(69);
+  expect(monitor.secondsLeft).toBeCloseTo(69);
   expect(log).toEqual([]);
   await measure({ heldBytes: 51 * MB, unconfirmedBytes: 51 * MB }, 20);
   expect(log).toMatchObject([
@@ -83,7 +83,7 @@ test('estimates the time that is left from the rate of the last minute', async (
   ]);
   // it shrinks, so no end is in sight
   await measure({ heldBytes: 20 * MB }, 60);
-  expect(guardian.secondsLeft).toBeUndefined();
+  expect(monitor.secondsLeft).toBeUndefined();
 });
 
 test('logs when it gets worse, then once a minute, and once when it is over', async () => {
@@ -108,7 +108,7 @@ test('logs when it gets worse, then once a minute, and once when it is over', as
 
 test('each line names why WAL is held, and what to do', async () => {
   const held = { heldBytes: 80 * MB };
-  const cause = async (state: Partial<SlotState>, options: Partial<GuardianOptions> = {}) => {
+  const cause = async (state: Partial<SlotState>, options: Partial<SlotMonitorOptions> = {}) => {
     const { measure, log } = watch(options);
     await measure({ ...held, ...state });
     expect(log[0]?.hint).toMatch(/SNO_SLOT_WAL_POLICY/);
@@ -143,12 +143,12 @@ test("without a bound, still warns when Postgres is about to remove the slot's W
 });
 
 test('estimates nothing while the database does not answer', async () => {
-  const { guardian, measure, log } = watch();
+  const { monitor, measure, log } = watch();
   await measure({ heldBytes: 1 * MB });
   await measure({ heldBytes: 20 * MB }, 20);
-  expect(guardian.secondsLeft).toBeGreaterThan(0);
+  expect(monitor.secondsLeft).toBeGreaterThan(0);
   await measure(undefined);
-  expect(guardian.state).toBeUndefined();
-  expect(guardian.secondsLeft).toBeUndefined();
+  expect(monitor.state).toBeUndefined();
+  expect(monitor.secondsLeft).toBeUndefined();
   expect(log).toEqual([]);
 });

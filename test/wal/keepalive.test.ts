@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { SnoError } from '../../src/errors.ts';
 import { readLsn } from '../../src/lsn.ts';
-import { Pulse } from '../../src/wal/keepalive.ts';
+import { KeepaliveSender } from '../../src/wal/keepalive.ts';
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -16,7 +16,7 @@ function beating(walSenderTimeoutMs = 60_000) {
   const sent: { written: number; flushed: number; asksReply: boolean }[] = [];
   const failures: SnoError[] = [];
   const positions = { written: 100, flushed: 50 };
-  const pulse = new Pulse({
+  const keepaliveSender = new KeepaliveSender({
     acknowledger: { written: () => positions.written, flushed: () => positions.flushed },
     now: Date.now,
     send: (packet) =>
@@ -24,132 +24,132 @@ function beating(walSenderTimeoutMs = 60_000) {
     fail: (error) => failures.push(error),
     walSenderTimeoutMs,
   });
-  pulse.start();
-  return { pulse, sent, failures, positions };
+  keepaliveSender.start();
+  return { keepaliveSender, sent, failures, positions };
 }
 
 const pass = (seconds: number) => vi.advanceTimersByTime(seconds * 1_000);
 
 test('acknowledges nothing until the handler is ready', () => {
-  const { pulse, sent } = beating();
+  const { keepaliveSender, sent } = beating();
   pass(15);
   expect(sent.length).toBeGreaterThan(0);
   expect(sent.every(({ written, flushed }) => written === 0 && flushed === 0)).toBe(true);
-  pulse.ready();
+  keepaliveSender.ready();
   expect(sent.at(-1)).toEqual({ written: 100, flushed: 50, asksReply: true });
-  pulse.stop();
+  keepaliveSender.stop();
 });
 
 test('reports new positions within a second, and otherwise every ten', () => {
-  const { pulse, sent, positions } = beating();
-  pulse.ready();
+  const { keepaliveSender, sent, positions } = beating();
+  keepaliveSender.ready();
   sent.length = 0;
   positions.flushed = 60;
   pass(1);
   expect(sent).toEqual([{ written: 100, flushed: 60, asksReply: false }]);
   for (let second = 0; second < 30; second++) {
-    pulse.heard();
+    keepaliveSender.heard();
     pass(1);
   }
   expect(sent).toHaveLength(4);
-  pulse.stop();
+  keepaliveSender.stop();
 });
 
 test('asks for a reply when nothing comes, though there is always something to report', () => {
-  const { pulse, sent, failures, positions } = beating();
-  pulse.ready();
+  const { keepaliveSender, sent, failures, positions } = beating();
+  keepaliveSender.ready();
   sent.length = 0;
   for (let second = 0; second < 300; second++) {
     positions.flushed++;
     pass(1);
-    if (sent.at(-1)?.asksReply) pulse.heard();
+    if (sent.at(-1)?.asksReply) keepaliveSender.heard();
   }
   expect(failures).toEqual([]);
   expect(sent.filter(({ asksReply }) => asksReply).length).toBeGreaterThan(20);
-  pulse.stop();
+  keepaliveSender.stop();
 });
 
 test('ends a connection that stays silent even then', () => {
-  const { pulse, failures } = beating();
-  pulse.ready();
+  const { keepaliveSender, failures } = beating();
+  keepaliveSender.ready();
   pass(59);
   expect(failures).toEqual([]);
   pass(3);
   expect(failures[0]).toMatchObject({ code: 'database_unreachable' });
-  pulse.stop();
+  keepaliveSender.stop();
 });
 
 test('a paused socket is not silent: the server gets a status each second, also after the pause', () => {
-  const { pulse, sent, failures } = beating();
-  pulse.ready();
-  pulse.isPaused = true;
+  const { keepaliveSender, sent, failures } = beating();
+  keepaliveSender.ready();
+  keepaliveSender.isPaused = true;
   sent.length = 0;
   pass(300);
   expect(sent).toHaveLength(300);
-  pulse.isPaused = false;
+  keepaliveSender.isPaused = false;
   pass(2);
   expect(failures).toEqual([]);
-  pulse.stop();
+  keepaliveSender.stop();
 });
 
 test('answers a server that asks now and then, and leaves one that asks again and again', () => {
-  const { pulse, sent, failures } = beating();
-  pulse.ready();
+  const { keepaliveSender, sent, failures } = beating();
+  keepaliveSender.ready();
   sent.length = 0;
   for (let asked = 1; asked <= 20; asked++) {
-    pulse.heard();
+    keepaliveSender.heard();
     pass(0.5);
     const before = sent.length;
-    pulse.asked();
+    keepaliveSender.asked();
     expect(sent.length).toBe(before + 1);
   }
   expect(failures).toEqual([]);
   for (let asked = 0; asked < 10 && failures.length === 0; asked++) {
     pass(0.02);
-    pulse.asked();
+    keepaliveSender.asked();
   }
   expect(failures).toHaveLength(1);
   expect(failures[0]?.message).toContain('shutting down');
-  pulse.stop();
+  keepaliveSender.stop();
 });
 
 test.each([50, 200, 900, 5_000])(
   'a server that waits %i ms for a status gets it in time, and each question is answered',
   (timeoutMs) => {
-    const { pulse, sent, failures } = beating(timeoutMs);
-    pulse.ready();
+    const { keepaliveSender, sent, failures } = beating(timeoutMs);
+    keepaliveSender.ready();
     sent.length = 0;
     for (let passed = 0; passed < 100; passed++) {
-      pulse.heard();
+      keepaliveSender.heard();
       vi.advanceTimersByTime(timeoutMs);
     }
     expect(sent.length).toBeGreaterThanOrEqual(200);
     for (let asked = 1; asked <= 20; asked++) {
-      pulse.heard();
+      keepaliveSender.heard();
       vi.advanceTimersByTime(timeoutMs / 2);
-      pulse.asked();
+      keepaliveSender.asked();
     }
     expect(failures).toEqual([]);
-    pulse.stop();
+    keepaliveSender.stop();
   },
 );
 
 test('a server without a timeout gets statuses as often as any', () => {
-  const { pulse, sent } = beating(0);
-  pulse.ready();
+  const { keepaliveSender, sent } = beating(0);
+  keepaliveSender.ready();
   sent.length = 0;
   for (let second = 0; second < 30; second++) {
-    pulse.heard();
+    keepaliveSender.heard();
     pass(1);
   }
   expect(sent).toHaveLength(3);
-  pulse.stop();
+  keepaliveSender.stop();
 });
 
 test('sends nothing once it has stopped', () => {
-  const { pulse, sent } = beating();
-  pulse.ready();
-  pulse.stop();
+  const { keepaliveSender, sent } = beating();
+  keepaliveSender.ready();
+  keepaliveSender.stop();
   sent.length = 0;
   pass(100);
   expect(sent).toEqual([]);

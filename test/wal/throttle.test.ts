@@ -1,10 +1,10 @@
 import { expect, test, vi } from 'vitest';
-import { Pace } from '../../src/wal/throttle.ts';
+import { ReadThrottle } from '../../src/wal/throttle.ts';
 import { until } from '../support/wait.ts';
 
 function paceAt() {
   const world = { ms: 100, rests: 0, resumes: 0 };
-  const pace = new Pace({
+  const throttle = new ReadThrottle({
     now: () => world.ms,
     pause: () => world.rests++,
     resume: () => world.resumes++,
@@ -14,11 +14,11 @@ function paceAt() {
     const before = world.rests;
     for (let index = 0; index < count; index++) {
       world.ms += everyMs;
-      pace.read(bytes);
+      throttle.read(bytes);
     }
     return world.rests - before;
   };
-  return { world, pace, read };
+  return { world, throttle, read };
 }
 
 test('few reads never cause a rest, however long they go on', () => {
@@ -86,9 +86,9 @@ test.each([
 });
 
 test('a rest ends by itself, and none begins after the stop', async () => {
-  const { world, pace, read } = paceAt();
+  const { world, throttle, read } = paceAt();
   read(33, 100, 0.01);
   await until(() => world.resumes === 1, 'the rest has ended');
-  pace.stop();
+  throttle.stop();
   expect(read(100, 100, 0.01)).toBe(0);
 });
