@@ -1,6 +1,7 @@
 /**
- * What access costs where many are subscribed: only what a commit can affect is asked about again, and a crowd that joins at once makes
- * tens of queries. `npm test` runs it small; `SCALE=25 npm run vitest -- test/service/access-scale` as in docs/security.md.
+ * The cost of access checks with many subscribers: Snö checks only what a commit can affect, and
+ * many clients that join at once make only tens of queries. `npm test` runs a small version;
+ * `SCALE=25 npm run vitest -- test/service/access-scale` as in docs/security.md.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { signToken } from '../support/service.ts';
@@ -12,7 +13,7 @@ const PER_CONNECTION = 500;
 const CONNECTIONS = 4 * SCALE;
 const SUBSCRIPTIONS = CONNECTIONS * PER_CONNECTION;
 const CROWD = 200 * SCALE;
-/** Sockets that are being opened at the same time. */
+/** Maximum sockets that are being opened at the same time. */
 const TOGETHER = 250;
 const TIMEOUT_MS = 60_000 + SCALE * 10_000;
 
@@ -48,7 +49,10 @@ beforeAll(async () => {
 });
 afterAll(() => here.end());
 
-/** Queries of access views and checks that they answered while `work` ran; tells times, CPU of the service, and its size after it. */
+/**
+ * Returns the access queries and checks while `work` ran; prints the time, the service's CPU time
+ * and its memory after it.
+ */
 async function cost(what: string, work: () => Promise<unknown>) {
   const read = async () => ({
     queries: await here.metric('sno_access_query_checks_count'),
@@ -87,7 +91,7 @@ async function subscribeAll(clients: readonly RawClient[], pattern: string): Pro
 
 const open = (count: number) => Promise.all(Array.from({ length: count }, () => RawClient.open(here.service, token)));
 
-/** Until each of them hears of a row in its first channel. */
+/** Resolves when each of them has received a row in its first channel. */
 async function hearAll(clients: readonly RawClient[], id: number): Promise<void> {
   const heard = ({ frames }: RawClient) => frames.filter(({ type }) => type === 'changes').length;
   const before = clients.map(heard);
@@ -101,7 +105,7 @@ async function hearAll(clients: readonly RawClient[], id: number): Promise<void>
   );
 }
 
-test('one row says whom it concerns: of all subscriptions, its channel alone is asked about', {
+test('a row that tells which channel it concerns makes Snö check only the subscriptions of that channel', {
   timeout: TIMEOUT_MS,
 }, async () => {
   const clients = await open(CONNECTIONS);
@@ -118,7 +122,9 @@ test('one row says whom it concerns: of all subscriptions, its channel alone is 
   for (const client of clients) client.cut();
 });
 
-test('a view that joins: all of its subscriptions are asked about, in batches', { timeout: TIMEOUT_MS }, async () => {
+test('if the access view joins, a commit makes Snö check all its subscriptions, in batches', {
+  timeout: TIMEOUT_MS,
+}, async () => {
   const clients = await open(CONNECTIONS);
   await subscribeAll(clients, 'joined');
   const all = await cost(`${SUBSCRIPTIONS} subscriptions of a view that joins`, async () => {
@@ -130,12 +136,12 @@ test('a view that joins: all of its subscriptions are asked about, in batches', 
   for (const client of clients) client.cut();
 });
 
-test('a trigger counts in a table that the view joins: the first commit asks, the next ten ask nothing, a real change ends access', {
+test('a trigger updates counters in a joined table: the first commit causes checks, the next ten cause none, a real change ends access', {
   timeout: TIMEOUT_MS,
 }, async () => {
   const clients = await open(1);
   await subscribeAll(clients, 'joined');
-  // the service has not seen the row yet, and the WAL does not say how it was
+  // the service has not seen the row yet, and the WAL lacks the old row
   await here.query("insert into tasks values (0, 'm')");
   await hearAll(clients, 3);
   const busy = await cost('ten commits', async () => {
@@ -149,7 +155,7 @@ test('a trigger counts in a table that the view joins: the first commit asks, th
   for (const client of clients) client.cut();
 });
 
-test('a crowd that connects and then joins at once, each a channel of its own: tens of queries', {
+test('many clients that join at once, each a channel of its own, cause only tens of queries', {
   timeout: TIMEOUT_MS,
 }, async () => {
   const clients: RawClient[] = [];

@@ -1,4 +1,4 @@
-/** Who may join: access views and tokens, from the signature to the row. */
+/** Which clients may join: access views and tokens, from the signature to the row. */
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -27,7 +27,7 @@ const SCHEMA = `
   create view channels."closed:{project}" as select id, project from tasks;
 `;
 
-/** Type, and code where there is one. */
+/** The frame's type, and its code if it has one. */
 const outcome = ({ type, code }: Frame) => (code === undefined ? type : `${type} ${code}`);
 
 async function ask(here: Stage, token: string | undefined, channel: string): Promise<string> {
@@ -69,12 +69,12 @@ describe.each(VERSIONS)('Postgres %i: access views', (version) => {
     expect(await ask(here, await signToken(claims), channel)).toBe(expected);
   });
 
-  test('without a token: what is public', async () => {
+  test('a client without a token may join only public channels', async () => {
     expect(await ask(here, undefined, 'public:1')).toBe('subscribed');
     expect(await ask(here, undefined, 'project:1')).toBe('error access_denied');
   });
 
-  test('a refused client is told no definition; the log has the view to create', async () => {
+  test('a refused client receives no definition; the log has the view to create', async () => {
     const client = await RawClient.open(here.service, await signToken({ sub: 'u9' }));
     const { message } = await client.subscribe('closed:1');
     const told = [message];
@@ -89,7 +89,7 @@ describe.each(VERSIONS)('Postgres %i: access views', (version) => {
     client.cut();
   });
 
-  test('no token, a missing claim and a real no read differently; the log has what the view asks for', async () => {
+  test('no token, a missing claim and a missing row have different messages; the log has the claims that the view asks for', async () => {
     const messages: (string | undefined)[] = [];
     for (const token of [undefined, await signToken({ role: 'r' }), await signToken({ sub: 'u2', role: 'r' })]) {
       const client = await RawClient.open(here.service, token);
@@ -115,7 +115,7 @@ describe.each(VERSIONS)('Postgres %i: access views', (version) => {
     );
   });
 
-  test('what is refused is counted, and gives no row away', async () => {
+  test('a refused subscription is counted and receives no rows', async () => {
     const before = await here.metric('sno_denials_total{code="access_denied"}');
     const client = await RawClient.open(here.service, await signToken({ sub: 'u9' }));
     await client.subscribe('project:1', { snapshot: true });
@@ -124,7 +124,7 @@ describe.each(VERSIONS)('Postgres %i: access views', (version) => {
     client.cut();
   });
 
-  test('a new token that allows less ends what it does not allow; one that allows it lets in', async () => {
+  test('a new token that allows less ends the subscriptions that it does not allow; one that allows more lets the client join', async () => {
     const client = await RawClient.open(here.service, await signToken({ sub: 'u1' }));
     for (const channel of ['project:1', 'public:1']) await client.subscribe(channel);
     client.send({ type: 'token', token: await signToken({ sub: 'u2' }) });
@@ -135,7 +135,7 @@ describe.each(VERSIONS)('Postgres %i: access views', (version) => {
     client.cut();
   });
 
-  test('an expired, a foreign and a malformed token are refused with 4401', async () => {
+  test('an expired, a foreign and a malformed token close the connection with 4401', async () => {
     const foreign = new SignJWT({ sub: 'u1' }).setProtectedHeader({ alg: 'HS256' });
     const tokens = [
       [await signToken({ sub: 'u1' }, '-1h'), 'token_expired'],
@@ -149,8 +149,8 @@ describe.each(VERSIONS)('Postgres %i: access views', (version) => {
     }
   });
 
-  test('a token that expires ends its subscriptions, and the connection stays', async () => {
-    // valid for what clocks may differ by
+  test('an expired token ends its subscriptions, and the connection stays open', async () => {
+    // valid only within the tolerance for clocks
     const client = await RawClient.open(here.service, await signToken({ sub: 'u1' }, '-3s'));
     expect(outcome(await client.subscribe('project:1'))).toBe('subscribed');
     const ended = await client.wait('the end', 0, ({ type }) => type === 'unsubscribed');
@@ -173,7 +173,7 @@ describe('keys', () => {
       .sign(key);
   const pem = (key: KeyObject) => key.export({ type: 'spki', format: 'pem' }) as string;
 
-  test('an RSA public key (RS256), an EC one (ES256) and a key server, each for its own tokens', async () => {
+  test('an RSA public key (RS256), an EC public key (ES256) and a key server each verify their own tokens', async () => {
     const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 });
     const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const keys: JWK[] = [{ ...(await exportJWK(ec.publicKey)), kid: 'k1', alg: 'ES256' }];
@@ -198,7 +198,7 @@ describe('keys', () => {
     }
   });
 
-  test('SNO_ACCESS=open lets everybody in, and is warned about', async () => {
+  test('SNO_ACCESS=open lets every client join every channel and logs a warning', async () => {
     here = await stage(SCHEMA, { SNO_ACCESS: 'open' });
     for (const channel of ['project:2', 'closed:1']) expect(await ask(here, undefined, channel)).toBe('subscribed');
     expect(await ask(here, undefined, 'project:x')).toBe('error channel_unknown');

@@ -1,4 +1,7 @@
-/** Clients that mean harm, all kinds at once: whoever subscribes meanwhile gets every commit, and the service keeps its size. */
+/**
+ * Attacking clients of all kinds at once: subscribers receive every commit meanwhile, and the
+ * service's memory does not grow.
+ */
 import { deflateRawSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { clientFrame, OPCODE, RawSocket, upgradeRequest } from '../gateway/raw-socket.ts';
@@ -42,7 +45,7 @@ const bomb: Attack = async (target) => {
 };
 const many = (count: number, frame: Buffer) => Buffer.concat(Array.from({ length: count }, () => frame));
 
-/** Each with what it ends by: a close code, or undefined where it is cut. */
+/** Each attack with its close code; undefined: the connection is cut. */
 const ATTACKS: readonly (readonly [string, number | undefined, Attack])[] = [
   [
     'half a TLS handshake',
@@ -95,7 +98,7 @@ const ATTACKS: readonly (readonly [string, number | undefined, Attack])[] = [
   ['text that is no UTF-8', 4400, flood(clientFrame(Buffer.alloc(1_000, 0xff)))],
 ];
 
-test('attacks of every kind: each ends as it should, commits arrive meanwhile, and nobody hears the secret', async () => {
+test('attacks of every kind end as they should, commits arrive meanwhile, and no attacker receives the secret', async () => {
   const probe = await RawClient.open(here.service);
   const owner = await RawClient.open(here.service, await signToken({ sub: 'owner' }));
   expect((await probe.subscribe('room:1')).type).toBe('subscribed');
@@ -114,7 +117,7 @@ test('attacks of every kind: each ends as it should, commits arrive meanwhile, a
       latencies.push(performance.now() - started);
     }
   })();
-  // some who subscribe to much and read nothing
+  // some clients subscribe to much and read nothing
   const deaf = await Promise.all(Array.from({ length: 10 }, () => RawSocket.welcomed(target)));
   for (const { socket } of deaf) {
     socket.pause();
@@ -130,7 +133,7 @@ test('attacks of every kind: each ends as it should, commits arrive meanwhile, a
       }),
     ),
   );
-  // names that mean the secret channel, or nearly
+  // names of the secret channel, or similar ones
   for (const name of [
     'secret:1',
     'secret:%31',
@@ -174,7 +177,7 @@ test('attacks of every kind: each ends as it should, commits arrive meanwhile, a
   for (const { socket } of deaf) socket.destroy();
 });
 
-test('a token in a URL is refused, and is in no log', async () => {
+test('a token in the URL is refused and appears in no log', async () => {
   const jwt = await signToken({ sub: 'owner' });
   const raw = await RawSocket.connect({ port: here.service.port, ca: here.service.certificate.cert });
   await raw.send(upgradeRequest(`/v1?token=${jwt}`));

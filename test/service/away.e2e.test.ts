@@ -1,4 +1,7 @@
-/** Who is away under load, as the client library sees it: back soon, it goes on; back late, it starts over by itself. */
+/**
+ * Clients that are disconnected under load: after a short time the client library resumes, after a
+ * long time it starts again.
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { connect, type LiveUpdate, type SnoClient } from '../../src/client/index.ts';
@@ -34,7 +37,7 @@ class Trusting extends WebSocket {
   }
 }
 
-test('while the service starts, its port serves the client library and tells clients to come back, and they do', async () => {
+test('while the service starts, its port serves the client library and answers 503 with Retry-After; clients connect later', async () => {
   await whileStarting(here, async () => {
     await expectStarting(here.service);
     const client = connect(here.service.url, { WebSocket: Trusting, backoff: { baseMs: 20, capMs: 100 } });
@@ -47,7 +50,7 @@ test('while the service starts, its port serves the client library and tells cli
   expect(view?.status).toBe('live');
 });
 
-test('who is away for less than the replay window resumes; for longer, is reset and reads the rows anew', async () => {
+test('a client that was away for less than the replay window resumes; after a longer time it is reset and reads the rows again', async () => {
   const client = connect(`wss://localhost:${proxy.port}/v1`, {
     WebSocket: Trusting,
     backoff: { baseMs: 20, capMs: 100 },
@@ -62,7 +65,9 @@ test('who is away for less than the replay window resumes; for longer, is reset 
   const writing = (async () => {
     while (!isOver) await here.query('insert into ledger values ($1, 0)', [++entry]);
   })();
-  /** Cut off until `condition` holds; then until the view shows what had been written by its end. */
+  /**
+   * Cut off until `condition` holds; then until the view shows what had been written by its end.
+   */
   async function away(condition: () => Promise<unknown>): Promise<void> {
     proxy.isDown = true;
     for (const link of proxy.links) link.cut();

@@ -1,4 +1,6 @@
-/** No row is too large: what is stored out of line arrives whole, or is said to be unchanged. */
+/**
+ * No row is too large: a value stored out of line arrives whole, or is listed under `unchanged`.
+ */
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { VERSIONS } from '../support/postgres.ts';
@@ -64,7 +66,7 @@ describe.each(VERSIONS)('Postgres %i: a text of 20 MB', (version) => {
     expect(events[1]?.unchanged).toBeUndefined();
   });
 
-  test('goes along when its row moves to another channel', async () => {
+  test('arrives when its row moves to another channel', async () => {
     await here.query('delete from pages where id = 2');
     await changesOf(here, client, () => here.query('update pages set id = 2 where id = 1'));
     const [event] = client.events('page:2');
@@ -72,7 +74,7 @@ describe.each(VERSIONS)('Postgres %i: a text of 20 MB', (version) => {
     expect(client.events('page:1').at(-1)).toEqual({ op: 'delete', key: { id: 1 } });
   });
 
-  test('is said to be unchanged where the replica identity does not have it', async () => {
+  test('is listed under `unchanged` if the replica identity does not cover it', async () => {
     await changesOf(here, client, async () => {
       await insertLarge(here, 'files', 1, 20 * MEGABYTE);
       await here.query("update files set title = 'second' where id = 1");
@@ -82,7 +84,7 @@ describe.each(VERSIONS)('Postgres %i: a text of 20 MB', (version) => {
     expect(update).toEqual({ op: 'update', key: { id: 1 }, data: { id: 1, title: 'second' }, unchanged: ['body'] });
   });
 
-  test('that moves to a channel without its value resets that channel, whose snapshot has it', async () => {
+  test('resets the channel that its row moves to without the value; the new snapshot has it', async () => {
     const reader = await here.client('end', 'file:9');
     const frames = await changesOf(here, reader, () => here.query('update files set id = 9 where id = 1'));
     expect(frames).toMatchObject([{ type: 'reset', channel: 'file:9', reason: 'channel_changed' }]);
@@ -95,13 +97,13 @@ describe.each(VERSIONS)('Postgres %i: a text of 20 MB', (version) => {
   });
 });
 
-test('a row of 100 MB arrives whole; while it is on its way others get their commits', {
+test('a row of 100 MB arrives whole; meanwhile other clients receive their commits', {
   timeout: 180_000,
 }, async () => {
   const here = await stage(SCHEMA);
   try {
     const [slow, quick] = [await here.client('page:1', 'tick:1'), await here.client('end', 'tick:1')];
-    // nothing is read of the large frame but what the kernel takes
+    // only the kernel reads of the large frame
     slow.pause();
     await changesOf(here, quick, async () => {
       await insertLarge(here, 'pages', 1, 100 * MEGABYTE);

@@ -1,4 +1,7 @@
-/** permessage-deflate of the real service: with `ws`, with a browser, and with clients that do not want it, side by side. */
+/**
+ * permessage-deflate of the real service: with `ws`, with a browser, and with clients that do not
+ * offer it, side by side.
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { launchBrowser } from '../support/browser.ts';
 import type { RawClient } from './raw-client.ts';
@@ -23,7 +26,7 @@ afterAll(() => here.end());
 
 const frames = () => here.metric('sno_compressed_frames_total');
 
-test('a snapshot and commits of every size: with and without, all hold the same', async () => {
+test('clients with and without compression receive the same snapshot and commits of every size', async () => {
   expect(clients.map(({ extensions }) => extensions)).toEqual(['permessage-deflate', 'permessage-deflate', '', '']);
   await Promise.all(clients.map((client) => client.subscribe('room:1', { snapshot: true })));
   const before = await frames();
@@ -37,7 +40,7 @@ test('a snapshot and commits of every size: with and without, all hold the same'
   }));
   expect(first?.rows.length).toBe(3_000);
   for (const other of others) expect(other).toEqual(first);
-  // of the five one is too small, and one is so large that it goes as it is
+  // one of the five is too small to be compressed, and one is too large
   expect((await frames()) - before).toBe(3);
   const [saved, whole] = [
     await here.metric('sno_compressed_bytes_total{when="after"}'),
@@ -46,7 +49,7 @@ test('a snapshot and commits of every size: with and without, all hold the same'
   expect(saved).toBeLessThan(whole / 5);
 });
 
-test('a browser reads compressed frames, and what it sends is compressed', async () => {
+test('a browser receives compressed frames and sends compressed frames', async () => {
   const browser = await launchBrowser();
   try {
     const page = await (await browser.newContext({ ignoreHTTPSErrors: true })).newPage();

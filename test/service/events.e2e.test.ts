@@ -25,7 +25,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   });
   afterAll(() => here.end());
 
-  /** Channel and events of each frame that the statements, in one commit, make. */
+  /** Channel and events of each frame that one commit with these statements causes. */
   async function events(sql: string): Promise<unknown[]> {
     const frames = await changesOf(here, client, () => here.query(`begin; ${sql}; commit`));
     return frames.map(({ type, channel, events }) => (type === 'changes' ? [channel, events] : type));
@@ -55,7 +55,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(await events('delete from cards where id = 2')).toEqual([]);
   });
 
-  test('a row that moves is a delete there and an insert here, in one commit', async () => {
+  test('a row that moves is a delete in the old channel and an insert in the new one, in one commit', async () => {
     await events("insert into cards values (3, 'a', 'x')");
     const moved = await changesOf(here, client, () => here.query("update cards set room = 'b' where id = 3"));
     expect(moved.map(({ channel, events }) => [channel, events])).toEqual([
@@ -66,7 +66,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(new Set(moved.map(({ xid }) => xid)).size).toBe(1);
   });
 
-  test('a row whose key changes is a delete of the old one before an insert of the new one', async () => {
+  test('a changed key is a delete of the old key before an insert of the new one', async () => {
     await events("insert into cards values (4, 'a', 'x')");
     expect(await events('update cards set id = 40 where id = 4')).toEqual([
       [
@@ -95,7 +95,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     ]);
   });
 
-  test('several events of one row in one commit come in their order', async () => {
+  test('several events of one row in one commit arrive in order', async () => {
     expect(
       await events(
         "insert into cards values (7, 'a', '1'); update cards set title = '2' where id = 7; delete from cards where id = 7; insert into cards values (7, 'a', '3')",
@@ -113,7 +113,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     ]);
   });
 
-  test('one commit over several channels: a frame for each, of the same commit', async () => {
+  test('a commit over several channels sends one frame to each, all of the same commit', async () => {
     let xid: string | undefined;
     const frames = await changesOf(here, client, async () => {
       const { rows } = await here.query<{ xid: string }>(
@@ -131,7 +131,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     }
   });
 
-  test('what is rolled back, whole or to a savepoint, is never seen', async () => {
+  test('rolled back changes are never sent, nor are those rolled back to a savepoint', async () => {
     await changesOf(here, client, () => here.query("begin; insert into cards values (10, 'a', 'x'); rollback"));
     expect(
       await events(
@@ -149,7 +149,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(client.events('room:a').filter(({ key }) => key?.['id'] === 10 || key?.['id'] === 12)).toEqual([]);
   });
 
-  test('truncate: in channels with and without events in the commit, and for who was away', async () => {
+  test('truncate reaches channels with and without events in the commit, and a client that resumes', async () => {
     const away = await here.client('room:quiet');
     const since = away.of('room:quiet', 'subscribed')[0]?.position as string;
     away.cut();
@@ -165,7 +165,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(frames.map(({ type, events }) => events ?? type)).toEqual(['subscribed', [{ op: 'truncate' }]]);
   });
 
-  test('values are percent-encoded in channel names, whatever they are', async () => {
+  test('any value is percent-encoded in channel names', async () => {
     const names: readonly (readonly [value: string, name: string])[] = [
       ['a/b', 'room:a%2Fb'],
       ['näte', 'room:n%C3%A4te'],
@@ -202,7 +202,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     ['at:A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11', 'channel_unknown'],
     ['at:a0eebc99', 'channel_unknown'],
     ['nowhere:1', 'channel_unknown'],
-  ])('%s is no channel: %s', async (name, code) => {
+  ])('%s is not a channel: %s', async (name, code) => {
     const answers: Frame[] = [];
     for (const options of [{}, { snapshot: true }]) answers.push(await client.subscribe(name, options));
     expect(answers.map(({ type, code }) => [type, code])).toEqual([

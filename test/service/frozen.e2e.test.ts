@@ -1,4 +1,7 @@
-/** A Snö that is frozen (SIGSTOP) cannot be told anything: Postgres alone gets rid of it, and of the WAL held for it. */
+/**
+ * A frozen Snö (SIGSTOP) cannot act: only Postgres can end its connection and release the WAL held
+ * for it.
+ */
 import pg from 'pg';
 import { afterEach, expect, test } from 'vitest';
 import { ownServer } from '../support/postgres.ts';
@@ -49,7 +52,7 @@ test('Postgres ends the connection of a frozen Snö after SNO_TCP_USER_TIMEOUT_S
     await client.query("select pg_logical_emit_message(false, 'test', 'x')");
     await client.query('select pg_switch_wal()');
   }
-  // waits for the walsender that it ends, if that does not end
+  // the checkpoint waits for the walsender that it terminates
   const checkpointed = checkpointer.query('checkpoint');
   checkpointed.catch(() => undefined);
   await until(async () => (await one(walsender)) === '0', 'the walsender has ended');

@@ -1,6 +1,7 @@
 /**
- * What clients may send, at random, against the service as a process of its own: it goes on, tells nobody what he may not hear, and
- * keeps its size. `npm test` sends little of it, from a seed; `FUZZ=250 npm run vitest -- test/service/fuzz` sends 200,000 streams.
+ * Random input from clients to a service in its own process: it goes on, sends no client what that
+ * client may not receive, and does not grow. `npm test` sends little of it, from a seed; `FUZZ=250
+ * npm run vitest -- test/service/fuzz` sends 200,000 streams.
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -14,12 +15,12 @@ import { until } from '../support/wait.ts';
 import { RawClient } from './raw-client.ts';
 import { memory, type Stage, stage } from './stage.ts';
 
-/** Connections at a time. */
+/** Connections at the same time. */
 const TOGETHER = 20;
 /** Requests over one connection. */
 const REQUESTS = 50;
 const HIDDEN = 'nobody-may-read-this';
-/** What may be alive in the end beyond what was when it was warm: compiled code. */
+/** Bytes by which live memory may grow after the warm-up: compiled code. */
 const GROWTH_BYTES_MAX = 8e6;
 
 const SCHEMA = `
@@ -52,7 +53,10 @@ afterAll(() => {
 
 let committed = 0;
 
-/** That the service lives: a commit with rows of a hidden channel and of one that is heard. */
+/**
+ * Checks that the service lives: commits rows of a hidden channel and of a channel with a
+ * subscriber.
+ */
 async function probed(): Promise<void> {
   committed += 2;
   const id = committed;
@@ -61,14 +65,17 @@ async function probed(): Promise<void> {
   probe.frames.length = 0;
 }
 
-/** MB of what is alive in the service beyond its journal once its clients have gone, and of its resident size. */
+/**
+ * MB of what is alive in the service beyond its journal once its clients have gone, and of its
+ * resident size.
+ */
 class Sizes {
   readonly #alive: number[] = [];
   readonly #resident: number[] = [];
 
   async take(): Promise<void> {
     await until(async () => (await here.metric('sno_connections')) === 1, 'all but the probe have gone');
-    // the journal is not to be taken for a leak
+    // the journal's size is no leak
     const journal = await here.metric('sno_journal_bytes');
     this.#alive.push((await heap.aliveBytes()) - journal);
     this.#resident.push(await memory(here.service.pid, 'VmRSS'));
@@ -79,13 +86,13 @@ class Sizes {
     return `alive ${text(this.#alive)} MB, resident ${text(this.#resident)} MB`;
   }
 
-  /** Bytes that are alive in the end and were not when they were first looked at. */
+  /** Growth of live bytes since the first measurement. */
   get growth(): number {
     return (this.#alive.at(-1) ?? 0) - (this.#alive[0] ?? 0);
   }
 }
 
-/** Runs `send` many times; looks at the sizes after each tenth, or half where it is little. */
+/** Runs `send` many times; measures memory after each tenth, or after each half in a small run. */
 async function flood<T>(what: string, arbitrary: fc.Arbitrary<T>, inputs: number, send: (each: T) => Promise<void>) {
   const { numRuns, seed } = fuzz(40);
   const sizes = new Sizes();
@@ -100,7 +107,7 @@ async function flood<T>(what: string, arbitrary: fc.Arbitrary<T>, inputs: number
   expect(sizes.growth, sizes.text).toBeLessThan(GROWTH_BYTES_MAX);
 }
 
-test('bytes over websockets', { timeout: FUZZ_MS }, async () => {
+test('random bytes over websockets', { timeout: FUZZ_MS }, async () => {
   const target = { port: here.service.port };
   const streams = fc.array(stream, { minLength: TOGETHER, maxLength: TOGETHER });
   await flood('websocket streams to the service', streams, TOGETHER, async (each) => {
@@ -113,7 +120,7 @@ test('bytes over websockets', { timeout: FUZZ_MS }, async () => {
   });
 });
 
-test('requests over one connection after the other', { timeout: FUZZ_MS }, async () => {
+test('random requests over one connection after the other', { timeout: FUZZ_MS }, async () => {
   const { port, certificate } = here.service;
   const requests = fc.array(request, { minLength: REQUESTS, maxLength: REQUESTS });
   await flood('requests to the service', requests, REQUESTS, async (each) => {

@@ -1,4 +1,4 @@
-/** What Postgres 19 has and older versions have not: `npm run test:19` alone runs this file. */
+/** Features of Postgres 19 that older versions lack: only `npm run test:19` runs this file. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { NEWEST } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
@@ -24,7 +24,7 @@ beforeAll(async () => {
 });
 afterAll(() => here.end());
 
-test('REPACK sends nothing and resets nobody; with CONCURRENTLY it needs an identity other than FULL', async () => {
+test('REPACK sends nothing and resets no client; with CONCURRENTLY it needs an identity other than FULL', async () => {
   const client = await here.client('index:1', 'full:1', 'end');
   const before = client.frames.length;
   await here.query('repack by_index');
@@ -43,7 +43,7 @@ test('REPACK sends nothing and resets nobody; with CONCURRENTLY it needs an iden
   client.cut();
 });
 
-test('a table that the publication leaves out by EXCEPT is not served, until it is let in', async () => {
+test('a table that the publication excludes by EXCEPT is not served until it is published', async () => {
   const client = await here.client();
   await here.query('create view channels."hidden" as select id, note from hidden');
   expect((await client.subscribe('hidden')).type).toBe('error');
@@ -61,7 +61,7 @@ test('a table that the publication leaves out by EXCEPT is not served, until it 
   client.cut();
 });
 
-test('a definition that only 19 can read is refused by its name, and the others are served', async () => {
+test('Snö refuses a definition that only Postgres 19 can read, by its name, and serves the others', async () => {
   const client = await here.client('full:2');
   await here.query(`
     create view channels.strange as select id, first_value(note) ignore nulls over (order by id) as note from by_all;

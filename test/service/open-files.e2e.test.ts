@@ -1,4 +1,7 @@
-/** A process that may open few files: it refuses clients before it lacks a descriptor for anything else. */
+/**
+ * A process with few file descriptors refuses clients before it lacks a descriptor for anything
+ * else.
+ */
 import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -14,9 +17,12 @@ const SCHEMA = `
   create view channels."copies" as select id from notes;
 `;
 const OPEN_FILES = 256;
-/** They come at once, more than the limit: with workers each passes through the first process. */
+/**
+ * Clients that connect at once, more than the limit: with workers each passes through the first
+ * process.
+ */
 const CROWD = 700;
-/** Of the 100 that the admin port takes. */
+/** Part of the 100 descriptors that the admin port takes. */
 const IDLE_PROBES = 60;
 
 /** The status of a request over a connection of its own; else what went wrong. */
@@ -58,7 +64,7 @@ describe.each([0, 2])('with %i workers', (workers) => {
   });
   afterAll(() => here.end());
 
-  test('refuses clients beyond its descriptors, while probes, clients and snapshots go on', async () => {
+  test('refuses clients beyond its descriptors, while probes, connected clients and snapshots go on', async () => {
     const { port, adminPort } = here.service;
     const client = await here.client('notes');
     const answers: (number | string)[] = [];

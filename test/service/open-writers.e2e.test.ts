@@ -1,6 +1,6 @@
 /**
- * A table is published while a transaction is open that has written to it. Postgres sends of that transaction what it wrote
- * since then, and never what it wrote before.
+ * A table is published while a transaction is open that has written to it. Postgres sends what that
+ * transaction wrote after that, and never what it wrote before.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Follower } from '../oracle/follower.ts';
@@ -101,7 +101,7 @@ describe.each(VERSIONS.flatMap((version) => Object.keys(WAYS).map((how) => [vers
       database = await freshDatabase(version);
       const url = new URL(database.url);
       if (isPolled) {
-        // who is no superuser can make no event trigger
+        // only a superuser can create event triggers
         const role = `app_${database.name}`;
         await database.query(`create role ${role} login replication password 'app';
           grant create on database ${database.name} to ${role}; set role ${role}`);
@@ -128,7 +128,7 @@ describe.each(VERSIONS.flatMap((version) => Object.keys(WAYS).map((how) => [vers
     }
 
     const accessTables = ['members'].filter(() => version >= 18);
-    test.each(accessTables)('Snö, since an access view is made that reads it: %s', async (table) => {
+    test.each(accessTables)('Snö, for a new access view that reads it: %s', async (table) => {
       const [writer, other] = [await connect(), await connect()];
       const client = await RawClient.open(service);
       const ask = async (channel: string) => {
@@ -136,7 +136,7 @@ describe.each(VERSIONS.flatMap((version) => Object.keys(WAYS).map((how) => [vers
         return code;
       };
       try {
-        // from whom this takes access, and to whom it gives it, never comes
+        // Postgres never sends which clients lose or get access by this
         await writer.query(`begin; update work.${table} set queue = 2`);
         await other.query(`create view channel_access."guarded:{queue}" as select queue from work.${table}`);
         const answers = new Set<string>();
@@ -145,7 +145,7 @@ describe.each(VERSIONS.flatMap((version) => Object.keys(WAYS).map((how) => [vers
         await writer.query('commit');
         await until(async () => (await ask('guarded:2')) === 'subscribed', 'it is served');
         expect(await ask('guarded:1')).toBe('access_denied');
-        // and from here on it comes
+        // from here on Postgres sends it
         await other.query(`delete from work.${table}`);
         await client.wait('the end', 0, ({ code, channel }) => code === 'access_revoked' && channel === 'guarded:2');
       } finally {
@@ -154,7 +154,8 @@ describe.each(VERSIONS.flatMap((version) => Object.keys(WAYS).map((how) => [vers
       }
     });
 
-    // the others are the same to Postgres 15 (for what is waited for there see test/channels/publishing.pg.test.ts)
+    // the others are the same to Postgres 15 (for what is waited for there see
+    // test/channels/publishing.pg.test.ts)
     const ways = (WAYS[how] as readonly Way[]).filter((_, index) => version >= 18 || index === 0);
     test.each(ways)('$name', async ({ table, before, publish, restarts }) => {
       const channel = `${table}:1`;
@@ -169,12 +170,13 @@ describe.each(VERSIONS.flatMap((version) => Object.keys(WAYS).map((how) => [vers
         if (restarts) await service.restart();
         if (publish !== undefined) await other.query(publish);
 
-        // whoever asks in between is told to come back, since the table's changes do not all come
+        // a client that asks meanwhile receives try_again: Postgres does not send all changes of
+        // the table
         const client = await RawClient.open(service);
         const isToldToComeBack = async () => {
           const { type, code } = await client.subscribe(channel, { snapshot: true });
           if (type === 'subscribed') client.send({ type: 'unsubscribe', channel });
-          // a poll comes late
+          // a poll finds it later
           if (type === 'subscribed' && !isPolled) throw new Error('it is served');
           return code === 'try_again';
         };

@@ -1,4 +1,4 @@
-/** What an operator sees and does: the admin port, Postgres coming and going, the slot, stopping. */
+/** What an operator sees and does: the admin port, restarts of Postgres, the slot, stopping. */
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { EmbeddedPostgres } from '../../src/postgres/embedded.ts';
@@ -31,7 +31,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
 
   const insert = (queue: number) => here.query('insert into jobs values ($1, $2)', [++ids, queue]);
 
-  test('/metrics has what is measured, with values that fit', async () => {
+  test('/metrics has every metric, with plausible values', async () => {
     const [one, two] = [await here.client('end', 'queue:1'), await here.client('queue:1', 'queue:2')];
     await one.subscribe('nowhere');
     await one.subscribe('queue:3', { since: 'x' });
@@ -51,7 +51,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(await metric('sno_events_total{op="truncate"}')).toBe(1);
     expect(await metric('sno_events_total{op="message"}')).toBe(1);
     expect(await metric('sno_commits_total')).toBeGreaterThanOrEqual(7);
-    // to the one a message and 4 frames of queue:1, to the other 4 of each queue
+    // one client receives a message and 4 frames of queue:1, the other 4 frames of each queue
     expect(await metric('sno_deliveries_total')).toBe(1 + 4 + 8);
     expect(await metric('sno_denials_total{code="channel_unknown"}')).toBe(1);
     expect(await metric('sno_denials_total{code="position_invalid"}')).toBe(1);
@@ -69,7 +69,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(await get(here.service, '/readyz')).toEqual({ status: 200, body: { status: 'ready' } });
   });
 
-  test('a walsender that is ended: who is connected gets every commit once, and no reset', async () => {
+  test('if the walsender is terminated, connected clients receive every commit once and no reset', async () => {
     const client = await here.client('end', 'queue:4');
     const from = ids;
     for (let round = 0; round < 3; round++) {
@@ -85,7 +85,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(client.of('queue:4', 'reset')).toEqual([]);
   });
 
-  test('a slot that is dropped while it is read: slot_lost, and everything after that under a new epoch', async () => {
+  test('if the slot is dropped while Snö reads it, clients receive slot_lost, and everything after that under a new epoch', async () => {
     const client = await here.client('end', 'queue:5');
     const before = client.frames[0]?.epoch;
     const { position } = await client.subscribe('queue:6');
@@ -112,7 +112,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   });
 });
 
-describe.each(VERSIONS)('Postgres %i that goes away and comes back', (version) => {
+describe.each(VERSIONS)('Postgres %i stops and starts again', (version) => {
   let server: EmbeddedPostgres;
   let service: ServiceProcess;
 
@@ -134,7 +134,7 @@ describe.each(VERSIONS)('Postgres %i that goes away and comes back', (version) =
   }
 
   test.each(['SIGQUIT', 'SIGKILL', 'SIGINT'] as const)(
-    'by %s: not ready meanwhile; who stays connected misses nothing',
+    'by %s: Snö is not ready meanwhile; clients that stay connected miss nothing',
     async (signal) => {
       const client = await RawClient.open(service);
       await client.subscribe('queue:1');
@@ -158,7 +158,8 @@ describe.each(VERSIONS)('Postgres %i that goes away and comes back', (version) =
   );
 });
 
-// it waits for the slot for as long as a rolling restart may take; the code is the same on every version
+// it waits for the slot for as long as a rolling restart may take; the code is the same on every
+// version
 test('a second instance on the same slot ends with slot_in_use; the first goes on', async () => {
   const here = await stage(SCHEMA);
   try {
@@ -178,9 +179,9 @@ describe('stopping', () => {
   let here: Stage;
   afterEach(() => here.end());
 
-  test('SIGTERM: not ready at once, clients are sent away with 1001, exit code 0; a restart resumes', async () => {
+  test('SIGTERM: not ready at once, clients are closed with 1001, exit code 0; after a restart they resume', async () => {
     here = await stage(SCHEMA);
-    // does not answer the close: it is waited for
+    // does not answer the close frame: the service waits for it
     const stalled = await here.client();
     stalled.pause();
     const clients = await Promise.all(Array.from({ length: 6 }, () => here.client('queue:1')));

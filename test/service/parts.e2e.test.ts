@@ -21,7 +21,7 @@ const insertMany = (here: Stage, sensor: number, rows: number) =>
     rows,
   ]);
 
-/** Holds that the frames are the parts of one commit, whole; returns the ids of its inserts. */
+/** Asserts that the frames are all parts of one commit; returns the ids of its inserts. */
 function expectWhole(frames: readonly Frame[]): unknown[] {
   expect(frames.map(({ part }) => part)).toEqual(frames.map((_, index) => index + 1));
   expect(frames.map(({ last }) => last)).toEqual(frames.map((_, index) => index === frames.length - 1));
@@ -52,7 +52,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   });
   afterAll(() => here.end());
 
-  test('20,000 rows come in numbered parts, which together are the view', async () => {
+  test('a commit of 20,000 rows arrives in numbered parts, which together are the rows of the view', async () => {
     const client = await here.client('end', 'sensor:1');
     await changesOf(here, client, () => insertMany(here, 1, 20_000));
     const frames = client.of('sensor:1');
@@ -72,7 +72,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await large.query('begin');
     await large.query('insert into readings select 2000000 + i, 2, md5(i::text) from generate_series(1, 5000) i');
     const client = await here.client('end', 'sensor:2');
-    // the second commit record stands right behind the first
+    // the second commit record follows right after the first
     await here.query("insert into readings values (2999999, 2, 'small')");
     await large.query('commit');
     await changesOf(here, client, async () => undefined);
@@ -87,7 +87,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(again.of('sensor:2')).toEqual(parts);
   });
 
-  test('published in the same commit: after the last part', async () => {
+  test('a message published in the same commit arrives after the last part', async () => {
     await here.query('create view channel_access."sensor:{sensor}" as select 3 as sensor');
     const client = await here.client('end', 'sensor:3');
     const frames = await changesOf(here, client, async () => {
@@ -103,7 +103,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expectIncreasing(frames);
   });
 
-  test('much published in the same commit may come between the parts: who resumes before them gets all of it again', async () => {
+  test('large messages of the same commit may arrive between its parts; a client that resumes before them receives all of it again', async () => {
     const client = await here.client('end', 'sensor:9');
     const since = await client.heartbeat();
     const frames = await changesOf(here, client, async () => {
@@ -126,17 +126,19 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(again.frames.filter(({ channel, type }) => channel === 'sensor:9' && type !== 'subscribed')).toEqual(frames);
   });
 
-  describe('broken off in the middle', () => {
+  describe('interrupted between parts', () => {
     const ROWS = 60_000;
 
-    /** Runs a large commit; resolves when its first parts have arrived, with its end still to come. */
+    /**
+     * Runs a large commit; resolves when its first parts have arrived, with its end still to come.
+     */
     async function begun(client: RawClient, sensor: number, part: number): Promise<Promise<unknown>> {
       const committed = insertMany(here, sensor, ROWS);
       await client.wait(`part ${part}`, 0, (frame) => isPart(frame) && (frame.part as number) >= part);
       return committed;
     }
 
-    test('by kill -9: who resumes from the last whole commit gets it whole, once', async () => {
+    test('by kill -9: a client that resumes from the last whole commit receives it whole, once', async () => {
       const client = await here.client('end', 'sensor:4');
       await here.query("insert into readings values (4999999, 4, 'before')");
       const before = await client.wait('the commit before', 0, ({ type }) => type === 'changes');
@@ -151,7 +153,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       expect(expectWhole(again.of('sensor:4'))).toEqual(idsOf(4, ROWS));
     });
 
-    test('by the end of the walsender, twice: who stays connected gets each part once', async () => {
+    test('by a terminated walsender, twice: connected clients receive each part once', async () => {
       const client = await here.client('end', 'sensor:5');
       const first = (await here.slot()).active_pid as number;
       const terminator = await here.database.connect();
@@ -181,7 +183,7 @@ test('a transaction of 300,000 rows does not grow the memory', async () => {
     });
     const before = await memory(here.service.pid, 'VmHWM');
     await changesOf(here, client, async () => {
-      // 200 MB of events, in a channel that nobody follows
+      // 200 MB of events, in a channel without subscribers
       await here.query(
         'insert into readings select i, 99, repeat(md5(i::text), 20) from generate_series(2000001, 2300000) i',
       );

@@ -1,4 +1,4 @@
-/** Publishing by hand: sno.publish(), pg_notify, and what is no message. */
+/** Publishing by hand: sno.publish(), pg_notify, and invalid messages. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { VERSIONS } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
@@ -13,7 +13,7 @@ const SCHEMA = `
   create view channel_access."only:{room}" as select 1 as room;
 `;
 
-/** What a frame says: of changes the keys, of a message event and data. */
+/** A frame in short: the keys of its changes, or the event and data of its message. */
 const said = ({ type, events, event, data }: Frame) =>
   type === 'changes' ? (events ?? []).map(({ op, key }) => `${op} ${key?.['id']}`).join() : [event, data];
 
@@ -29,7 +29,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
 
   const got = async (sql: string) => (await changesOf(here, client, () => here.query(sql))).map(said);
 
-  test('messages and rows come in commit order; within a commit rows first, to each channel', async () => {
+  test('messages and rows arrive in commit order; within a commit, each channel receives its rows first', async () => {
     expect(
       await got(
         `insert into posts values (1, 1);
@@ -47,20 +47,20 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(frames.map(said)).toEqual([['message', 'first'], 'insert 2', 'insert 3', ['message', 'second']]);
   });
 
-  test('what is rolled back is not published', async () => {
+  test('a rolled back message is not published', async () => {
     expect(await got(`begin; select sno.publish('room:1', '1'); rollback; select sno.publish('room:1', '2')`)).toEqual([
       ['message', 2],
     ]);
     expect(await got(`begin; savepoint s; select sno.publish('room:1', '1'); rollback to s; commit`)).toEqual([]);
   });
 
-  test('to a channel that is declared by its access view alone; it has no snapshot', async () => {
+  test('a channel that only an access view declares receives messages and has no snapshot', async () => {
     expect(await got(`select sno.publish('only:1', '[1, 2]')`)).toEqual([['message', [1, 2]]]);
     const reader = await here.client();
     expect(await reader.subscribe('only:1', { snapshot: true })).toMatchObject({ code: 'snapshot_unavailable' });
   });
 
-  test('data of every kind of argument, as it is', async () => {
+  test('data of every argument type arrives unchanged', async () => {
     expect(await got(`select sno.publish('room:1', '{"a": 1.10,  "b":"\\u00e4"}'::json)`)).toEqual([
       ['message', { a: 1.1, b: 'ä' }],
     ]);
@@ -74,7 +74,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(await got(`select sno.publish('room:1', '1', event => 'ä "quoted"')`)).toEqual([['ä "quoted"', 1]]);
   });
 
-  test('20 MB', async () => {
+  test('a message of 20 MB arrives whole', async () => {
     const [[, data]] = (await got(`select sno.publish('room:1', to_json(repeat('0123456789abcdef', 1310720)))`)) as [
       [string, string],
     ];
@@ -110,7 +110,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await expect(here.query(`select sno.publish(${args})`)).rejects.toThrow(message);
   });
 
-  test('raw rubbish in the WAL, and messages to nobody, are counted, logged and dropped', async () => {
+  test('malformed messages in the WAL, and messages to unknown channels, are counted, logged and dropped', async () => {
     const malformed = 'sno_messages_dropped_total{reason="payload_malformed"}';
     const unknown = 'sno_messages_dropped_total{reason="channel_unknown"}';
     const before = [await here.metric(malformed), await here.metric(unknown)] as const;
@@ -138,13 +138,13 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(await until(logged, 'the log tells of it')).toBe('warn');
   });
 
-  test('a rubbish catalog in the WAL ends nothing', async () => {
+  test('a malformed catalog in the WAL ends no subscription', async () => {
     const sql = `select pg_logical_emit_message(true, 'sno.catalog', 'rubbish'); insert into posts values (11, 1)`;
     expect(await got(sql)).toEqual(['insert 11']);
     expect(await got('insert into posts values (12, 1)')).toEqual(['insert 12']);
   });
 
-  test('a catalog that somebody else wrote redefines nothing', async () => {
+  test('a catalog that another session wrote redefines nothing', async () => {
     const server = { version: 180_000, encoding: 'UTF8' };
     const nothing = { server, channels: [], access: [], tables: [], types: [], published: [], publishing: [] };
     const forged = JSON.stringify({ key: 'guessed', touched: ['channels:room:{room}'], catalog: nothing });
@@ -153,7 +153,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(client.frames.filter(({ type }) => type === 'reset' || type === 'unsubscribed')).toEqual([]);
   });
 
-  test('pg_notify: well-formed and malformed', async () => {
+  test('pg_notify delivers well-formed messages and drops malformed ones', async () => {
     const malformed = 'sno_messages_dropped_total{reason="payload_malformed"}';
     const before = await here.metric(malformed);
     const bad = [
@@ -181,7 +181,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(await got('select 1')).toEqual([]);
   });
 
-  test('a notification is replayed from a position as long as the process lives', async () => {
+  test('a notification is replayed from a position while the process runs', async () => {
     const reader = await here.client('end');
     const { position } = await reader.subscribe('only:1');
     for (const n of [1, 2]) await here.query("select pg_notify('sno', $1)", [`{"channel":"only:1","data":${n}}`]);
@@ -198,7 +198,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     }
   });
 
-  test('the connection for notifications comes back when it is cut', async () => {
+  test('Snö reopens the connection for notifications when it is cut', async () => {
     const { rows } = await here.query<{ pid: number }>(
       `select pid from pg_stat_activity where datname = current_database() and application_name = 'sno notify'`,
     );

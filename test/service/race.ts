@@ -1,13 +1,14 @@
 /**
- * Revocation racing with writes: a lane is a set of tables and channels of its own, in which one case after the other is drawn, run
- * against the service, and judged. The order of commits is that in which a witness, who may hear all, is told of them.
+ * Revocation racing with writes. A lane is a set of tables and channels, in which one case after
+ * the other is drawn, run against the service, and judged. The order of commits is the order in
+ * which a witness that may join every channel receives them.
  */
 import type pg from 'pg';
 import { expect } from 'vitest';
 import type { Random } from '../oracle/random.ts';
 import type { Frame, RawClient } from './raw-client.ts';
 
-/** A commit larger than this comes in parts: `LARGE` rows do. */
+/** SNO_COMMIT_BYTES: a larger commit arrives in parts. `LARGE` rows are larger. */
 export const COMMIT_BYTES = 2_000;
 const LARGE = 12;
 
@@ -17,7 +18,7 @@ interface Way {
   readonly revoke: string;
   readonly grant: string;
   readonly weight: number;
-  /** The WAL tells of it where the transaction commits, after all rows. */
+  /** The WAL reports it at the commit, after all rows. */
   readonly isDdl: boolean;
 }
 
@@ -87,13 +88,13 @@ function waysOf(lane: number): readonly Way[] {
   ];
 }
 
-/** One commit, as the witness was told of it. */
+/** One commit, as the witness received it. */
 interface Commit {
   readonly xid: number;
   readonly lsn: bigint;
   /** Rows of the room. */
   readonly ids: readonly number[];
-  /** Those of them that its own revocation came before. */
+  /** The rows that follow a revocation in the same commit. */
   readonly lateIds: readonly number[];
   readonly op: 'revoke' | 'grant' | undefined;
 }
@@ -101,13 +102,16 @@ interface Commit {
 export interface LaneOptions {
   readonly lane: number;
   readonly random: Random;
-  /** Two that write, and one that gives and takes. */
+  /** Two connections that write, and one that grants and revokes. */
   readonly connections: readonly [pg.ClientBase, pg.ClientBase, pg.ClientBase];
-  /** Hears `all`. */
+  /** Subscribes to `all`. */
   readonly witness: RawClient;
-  /** Has access all the time, and hears `all`, `own` and `team`. */
+  /** Has access all the time, and subscribes to `all`, `own` and `team`. */
   readonly keeper: RawClient;
-  /** Given access and losing it together, each subscribing in a way and at a time of its own; they hear `all`. */
+  /**
+   * Given access and losing it together, each subscribing in a way and at a time of its own; they
+   * hear `all`.
+   */
   readonly members: readonly RawClient[];
 }
 
@@ -127,7 +131,7 @@ interface Notice {
   readonly step: number;
 }
 
-/** What cases came to, to see that all of it happens. */
+/** How cases ended: the test checks that every outcome occurs. */
 export class Tally {
   readonly counts = new Map<string, number>();
 
@@ -208,7 +212,7 @@ export class Lane {
     await this.#forget();
   }
 
-  /** Begins anew: what was written, and heard of it, does not matter any more. */
+  /** Starts again: forgets everything that was written and received. */
   async #forget(): Promise<void> {
     const { connections, members, witness, keeper, lane } = this.#options;
     const [first] = connections;
@@ -308,7 +312,8 @@ export class Lane {
     const notified = notices.filter(({ round }) => round === this.#round).map(({ step }) => step);
     this.#tally.add('notifications heard', notified.length);
     if (!isFollowing) expect(Math.max(-1, ...notified), text).toBeLessThan(plan.lastIndexOf('revoke'));
-    // nothing of the revoking commit or a later one; of its own parts, what came before it was known
+    // nothing of the revoking commit or a later one; of its own parts, what came before it was
+    // known
     if (!isFollowing)
       for (const { ids, isPart } of heard)
         for (const id of ids) {
@@ -327,7 +332,10 @@ export class Lane {
     if (frames.some(({ part }) => part !== undefined && part > 1)) this.#tally.add('with parts');
   }
 
-  /** What was heard is a stretch of the commits without a gap, to their end where the member still follows. */
+  /**
+   * What was heard is a stretch of the commits without a gap, to their end where the member still
+   * follows.
+   */
   #judgeWhole(
     text: string,
     frames: readonly Frame[],
@@ -356,13 +364,13 @@ export class Lane {
   }
 }
 
-/** While a view is made anew the database cannot be asked, which is a refusal. */
+/** While a view is created again, the database cannot be queried: that counts as a refusal. */
 const REFUSALS: readonly string[] = ['access_denied', 'access_undeclared', 'try_again'];
 
-/** Frames after which it is known whether the channel is followed. */
+/** Frames that tell whether the channel is subscribed. */
 const ANSWERS: readonly string[] = ['subscribed', 'unsubscribed', 'error', 'reset'];
 
-/** Leaves the channel where it is still followed. */
+/** Unsubscribes from the channel if it is still subscribed. */
 async function leave(client: RawClient, channel: string): Promise<void> {
   const last = client.frames.findLast((frame) => frame.channel === channel && isAnswer(frame));
   if (last?.type !== 'subscribed') return;

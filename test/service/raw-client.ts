@@ -1,6 +1,6 @@
 /**
- * A client by hand: sends what it is told and keeps every frame. It knows nothing of the client library, so that what is
- * asserted is the protocol.
+ * A bare client: sends the given frames and keeps every frame that it receives. It does not use the
+ * client library, so the tests assert the protocol itself.
  */
 import { WebSocket } from 'ws';
 import type { ServiceProcess } from '../support/service.ts';
@@ -67,8 +67,8 @@ export class RawClient {
   }
 
   /**
-   * Opens a connection and says hello, with a token where one is given. Does not wait for the answer. Like browsers it offers
-   * compression, unless `perMessageDeflate` is false.
+   * Opens a connection and says hello, with a token where one is given. Does not wait for the
+   * answer. Like browsers it offers compression, unless `perMessageDeflate` is false.
    */
   static async open(
     service: Pick<ServiceProcess, 'url' | 'certificate'>,
@@ -85,7 +85,7 @@ export class RawClient {
     return client;
   }
 
-  /** What was agreed on. */
+  /** The extensions that were negotiated. */
   get extensions(): string {
     return this.#socket.extensions;
   }
@@ -112,7 +112,10 @@ export class RawClient {
     return (await this.wait('a heartbeat', from, ({ type }) => type === 'heartbeat')).position as string;
   }
 
-  /** The first frame from index `from` on for which `matches` holds: one that came, or one that comes. */
+  /**
+   * The first frame from index `from` on for which `matches` holds: one that came, or one that
+   * comes.
+   */
   wait(what: string, from: number, matches: (frame: Frame) => boolean): Promise<Frame> {
     let next = from;
     return this.#until(what, () => {
@@ -124,7 +127,7 @@ export class RawClient {
     });
   }
 
-  /** Waits until a condition over the frames holds; it is asked after each frame. */
+  /** Waits until a condition over the frames holds; evaluates it after each frame. */
   async until(what: string, condition: () => boolean): Promise<void> {
     await this.#until(what, () => condition() || undefined);
   }

@@ -30,9 +30,9 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   const insert = (room: number) => here.query('insert into tasks values ($1, $2)', [++ids, room]);
   const views = (name: string) => `create view channels."${name}:{room}" as select id, room, title from tasks`;
 
-  /** Runs the statements in one commit; what the client got of it. */
+  /** Runs the statements in one commit; returns what the client received of it. */
   const got = (sql: string) => changesOf(here, client, () => here.query(`begin; ${sql}; commit`));
-  /** The channel that nothing is done to goes on as if nothing were. */
+  /** The channel that does not change continues undisturbed. */
   async function expectOthersGoOn(): Promise<void> {
     const frames = await changesOf(here, client, () => insert(1));
     expect(frames.filter(({ channel }) => channel === 'open:1')).toMatchObject([
@@ -48,14 +48,14 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(frames.map(({ channel }) => channel).sort()).toEqual(['fresh:1', 'open:1']);
   });
 
-  test('who subscribes right after the commit of a view is never told that the channel is unknown', async () => {
+  test('a client that subscribes right after the commit of a view never receives channel_unknown', async () => {
     for (const name of ['quick', 'quicker', 'quickest']) {
       await here.query(views(name));
       expect(await client.subscribe(`${name}:1`, { snapshot: true })).toMatchObject({ type: 'subscribed' });
     }
   });
 
-  test('a view that is replaced resets its subscribers, and nobody else', async () => {
+  test('a replaced view resets its subscribers and no other client', async () => {
     await client.subscribe('task:1');
     expect(
       await got(`create or replace view channels."task:{room}" as select id, room, title, done from tasks`),
@@ -71,13 +71,13 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await expectOthersGoOn();
   });
 
-  test('a view that is replaced by the same resets nobody', async () => {
+  test('a view that is replaced by the same definition resets no client', async () => {
     await got(views('same'));
     await client.subscribe('same:1');
     expect(await got(`create or replace view channels."same:{room}" as select id, room, title from tasks`)).toEqual([]);
   });
 
-  test('a view that is dropped ends its subscriptions; dropped and created in one commit, it resets them', async () => {
+  test('a dropped view ends its subscriptions; dropped and created in one commit, it resets them', async () => {
     await got(views('brief'));
     await client.subscribe('brief:1');
     expect(
@@ -121,7 +121,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   test.each([
     ['waits for its turn', false],
     ['does not wait for ever', true],
-  ])('DDL of two that commit at the same time: both views are served; the second %s', async (_, isLate) => {
+  ])('DDL of two sessions that commit at the same time: both views are served; the second %s', async (_, isLate) => {
     const [early, late] = isLate ? ['early', 'late'] : ['first', 'second'];
     await here.query(`
       drop table if exists gate; create table gate (id int);
@@ -153,7 +153,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     for (const each of [holder, first, second]) await each?.end();
   });
 
-  test('a prepared transaction that makes a channel holds up nobody who alters another one', async () => {
+  test('a prepared transaction that creates a channel does not block a session that alters another one', async () => {
     await got(views('apart'));
     const other = await here.database.connect();
     await other.query(`begin; ${views('prepared')}; prepare transaction '${here.database.name}'`);
@@ -176,7 +176,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await expectOthersGoOn();
   });
 
-  test('a replica identity that is not enough any more: the channel ends and is unavailable, until it is mended', async () => {
+  test('if the replica identity no longer suffices, the channel ends and is unavailable until it is corrected', async () => {
     await got(
       'create table cards (id int primary key, room int not null); alter table cards replica identity full; create view channels."card:{room}" as select id, room from cards',
     );
@@ -198,7 +198,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await expectOthersGoOn();
   });
 
-  test('a view that is refused breaks nothing else, and says why in the log', async () => {
+  test('a refused view affects no other channel, and the log says why', async () => {
     expect(await got('create view channels."sum:{room}" as select room, count(*) from tasks group by room')).toEqual(
       [],
     );
@@ -208,7 +208,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await expectOthersGoOn();
   });
 
-  test('who comes back with a position from before a redefinition is reset, after a restart too', async () => {
+  test('a client that resumes from before a redefinition is reset, after a restart too', async () => {
     await got(views('old'));
     const { position } = await client.subscribe('old:1');
     const { position: other } = await client.subscribe('task:2');
@@ -234,7 +234,7 @@ describe('access views', () => {
   let here: Stage;
   afterEach(() => here.end());
 
-  test('a changed or dropped access view has its subscriptions checked again', async () => {
+  test('Snö checks subscriptions again when their access view is changed or dropped', async () => {
     here = await stage(
       `${SCHEMA}
        create view channel_access."task:{room}" as select r as room, 'u' || r as sub from generate_series(1, 3) r;
@@ -290,7 +290,7 @@ describe('without event triggers: a role that may not create them', () => {
     await database.drop();
   });
 
-  test('it says so, and follows changes by polling: created, replaced, dropped, a new table published', async () => {
+  test('Snö logs it, and polls for changes: created, replaced and dropped views, a new table', async () => {
     expect(service.log.find(({ what }) => /event trigger/.test(String(what)))?.level).toBe('warn');
     expect(await client.subscribe('open:1')).toMatchObject({ type: 'subscribed' });
     expect(await client.subscribe('task:1')).toMatchObject({ type: 'subscribed' });

@@ -1,4 +1,7 @@
-/** `since` a position: exactly after it, or a reset that says why. Also after kill -9, and what the slot keeps for that. */
+/**
+ * Resuming with `since`: exactly after the position, or a reset with the reason. Also after kill
+ * -9, and the WAL that the slot keeps for it.
+ */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { VERSIONS } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
@@ -19,7 +22,7 @@ interface Resumed {
   readonly inserted: readonly unknown[][];
 }
 
-/** Resumes on a new connection, and waits until everything committed until now has come. */
+/** Resumes on a new connection, and waits until everything committed so far has arrived. */
 async function resume(here: Stage, channel: string, since: string): Promise<Resumed> {
   const client = await here.client('end');
   let answer: Frame | undefined;
@@ -60,7 +63,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   }
 
   describe('since a position of this history', () => {
-    test('of a changes frame: what came after that commit', async () => {
+    test('of a changes frame: everything after that commit arrives', async () => {
       const client = await here.client('end', 'room:a');
       await changesOf(here, client, () => insert('a').then(() => insert('a')));
       const [first, second] = client.of('room:a') as [Frame, Frame];
@@ -72,7 +75,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       expect((await resume(here, 'room:a', second.position as string)).inserted).toEqual([[third]]);
     });
 
-    test('of a `subscribed`, and of a heartbeat', async () => {
+    test('of a `subscribed` frame and of a heartbeat: the client resumes', async () => {
       const client = await here.client('end');
       const { position: start } = await client.subscribe('room:b');
       const one = await insert('b');
@@ -85,13 +88,13 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       expect(after.inserted).toEqual([[two]]);
     });
 
-    test('of a channel in which nothing ever happened: nothing, and live', async () => {
+    test('of a channel without events: nothing arrives, and the channel is live', async () => {
       const client = await here.client('end', 'room:c');
       const heartbeat = await client.heartbeat();
       expect(await resume(here, 'room:c', heartbeat)).toMatchObject({ answer: recovered(heartbeat), inserted: [] });
     });
 
-    test('of a `subscribed` that recovered, and twice the same', async () => {
+    test('of a `subscribed` frame with recovered, used twice', async () => {
       const client = await here.client('end');
       const { position } = await client.subscribe('room:d');
       const one = await insert('d');
@@ -102,7 +105,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       }
     });
 
-    test('what is live goes on in order beside a channel that resumes', async () => {
+    test('live channels continue in order while another channel resumes', async () => {
       const client = await here.client('end', 'room:e');
       const { position } = await client.subscribe('room:f');
       client.send({ type: 'unsubscribe', channel: 'room:f' });
@@ -120,7 +123,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     });
   });
 
-  describe('since what is no position of this history', () => {
+  describe('since a position that is not of this history', () => {
     let position: string;
     const withEpoch = (change: (parts: string[]) => void) => {
       const [epoch, ...rest] = position.split(':') as [string, ...string[]];
@@ -176,7 +179,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   });
 
   describe('after kill -9 and a restart', () => {
-    test('a burst is there, each commit once and in order, from wherever in it a client resumes', async () => {
+    test('a client that resumes anywhere in a burst receives each later commit once and in order', async () => {
       const client = await here.client('end');
       const { position: start } = await client.subscribe('room:k');
       const expected: number[] = [];
@@ -195,7 +198,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       expect(rest.inserted).toEqual(expected.slice(150).map((id) => [id]));
     });
 
-    test('the position of a heartbeat on an idle database is good', async () => {
+    test('a client resumes from the position of a heartbeat on an idle database', async () => {
       const client = await here.client('end');
       await client.subscribe('room:i');
       await changesOf(here, client, async () => undefined);
@@ -218,7 +221,7 @@ describe('the bounds of the journal', () => {
   test.each([
     ['in bytes', { SNO_REPLAY_BYTES: '20kB' }],
     ['in age', { SNO_REPLAY_SECONDS: '1' }],
-  ])('%s: what is beyond is position_too_old, what is within is there', async (_, settings) => {
+  ])('%s: positions beyond it are position_too_old, positions within it resume', async (_, settings) => {
     const here = await stage(SCHEMA, settings);
     try {
       const client = await here.client('end');
@@ -238,7 +241,7 @@ describe('the bounds of the journal', () => {
     }
   });
 
-  test('SNO_REPLAY_WAL_BYTES: while only other tables are busy, the slot moves on and lets WAL go', async () => {
+  test('SNO_REPLAY_WAL_BYTES: while only other tables are written, the slot advances and releases WAL', async () => {
     const here = await stage(SCHEMA, { SNO_REPLAY_WAL_BYTES: '1MB' });
     try {
       const client = await here.client('end', 'room:a');
@@ -251,7 +254,8 @@ describe('the bounds of the journal', () => {
         'the confirmed position follows',
       );
       await until(async () => {
-        // Postgres moves restart_lsn past a record of running transactions, as checkpoints write them, once it is confirmed
+        // Postgres moves restart_lsn past a record of running transactions, as checkpoints write
+        // them, once it is confirmed
         await here.query('checkpoint');
         await writeUnrelated(here);
         return (await here.slot()).restart > written;

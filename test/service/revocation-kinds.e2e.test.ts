@@ -1,4 +1,7 @@
-/** What takes access away, in each of its ways: rows, joins, truncation, materialized views, definitions; and what does not. */
+/**
+ * Everything that takes access away: rows, joins, truncation, materialized views, definitions; and
+ * what does not.
+ */
 import { expect, test } from 'vitest';
 import { VERSIONS } from '../support/postgres.ts';
 import { signToken } from '../support/service.ts';
@@ -66,7 +69,7 @@ test.each(VERSIONS)('Postgres %i: each way ends the subscription', async (versio
     for (const [channel, ...statements] of WAYS) {
       const client = await RawClient.open(here.service, token);
       expect([channel, (await client.subscribe(channel)).type]).toEqual([channel, 'subscribed']);
-      // the last one gives it back, where it is there to
+      // the last statement grants access again, if the case has one
       const gives = statements.length > 1 && !statements[1]?.startsWith('refresh');
       for (const sql of gives ? statements.slice(0, 1) : statements) await here.query(sql);
       const { code } = await client.wait(`${channel} ends`, 0, ({ type }) => type === 'unsubscribed');
@@ -79,7 +82,7 @@ test.each(VERSIONS)('Postgres %i: each way ends the subscription', async (versio
   }
 });
 
-test('a materialized view that is refreshed and says the same: its subscribers stay, and those of other channels are not asked about', async () => {
+test('a materialized view that is refreshed with the same rows: its subscribers stay, and other channels are not checked', async () => {
   const here = await stage(SCHEMA, { SNO_ACCESS: 'views' });
   try {
     const client = await RawClient.open(here.service, await signToken({ sub: 'm' }));
@@ -95,7 +98,7 @@ test('a materialized view that is refreshed and says the same: its subscribers s
   }
 });
 
-test('a catalog that cannot be read when DDL commits, as others drop what is read: what was touched ends all the same, what is new is found', async () => {
+test('if the catalog cannot be read when DDL commits: touched channels end all the same, and Snö finds new ones later', async () => {
   const here = await stage(SCHEMA, { SNO_ACCESS: 'views' });
   try {
     const client = await RawClient.open(here.service, await signToken({ sub: 'm' }));
@@ -118,7 +121,7 @@ test('a catalog that cannot be read when DDL commits, as others drop what is rea
 });
 
 test.each([0, 2])(
-  'SNO_WORKERS=%i: as long as no catalog can be read: nobody hears or joins by the access view of before',
+  'SNO_WORKERS=%i: while the catalog cannot be read, no client receives or joins by the earlier access view',
   async (workers) => {
     const here = await stage(SCHEMA, { SNO_ACCESS: 'views', SNO_WORKERS: String(workers) });
     try {
@@ -136,7 +139,7 @@ test.each([0, 2])(
         return sno.true_catalog(publication, views);
       end $$`);
       const from = member.frames.length;
-      // a row of the view as it was does not look at the role
+      // the earlier view does not compare the role
       await here.query(
         `create or replace view channel_access."plain:{id}" as select id, member as sub, 'admin'::text as role from plain`,
       );

@@ -1,6 +1,7 @@
 /**
- * Revocation racing with writes, at random. `npm test` runs a small part of it, from a seed; `RACES=10000 npm run vitest --
- * test/service/revocation-races` runs so many cases on each version (`RACES_SEED` another choice of them).
+ * Random revocations among random writes. `npm test` runs a small part of it, from a seed;
+ * `RACES=10000 npm run vitest -- test/service/revocation-races` runs that many cases on each
+ * version (`RACES_SEED` chooses others).
  */
 import { expect, test } from 'vitest';
 import { Random } from '../oracle/random.ts';
@@ -18,7 +19,7 @@ const MEMBERS = 4;
 const ROUNDS = Math.ceil(CASES / (LANES * MEMBERS));
 
 test.each(VERSIONS)(
-  'Postgres %i: nothing of the revoking commit or after it; who keeps access loses nothing',
+  'Postgres %i: a client receives nothing of the revoking commit or after it; a client that keeps access loses nothing',
   { timeout: 60_000 + CASES * 500 },
   async (version) => {
     const lanes = Array.from({ length: LANES }, (_, lane) => lane);
@@ -74,7 +75,7 @@ test.each(VERSIONS)(
   },
 );
 
-test('a token that ends while others write: nothing comes after its end, and who has a longer one loses nothing', async () => {
+test('a token that expires among writes: nothing arrives after its expiry, and a client with a longer token loses nothing', async () => {
   const here = await stage(schemaOf(0), { SNO_ACCESS: 'views' });
   let isWriting = true;
   let written = 0;

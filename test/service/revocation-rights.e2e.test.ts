@@ -1,11 +1,14 @@
-/** What ends access without a change of a row: policies, privileges, inheritance, functions. Nothing that follows is delivered. */
+/**
+ * What ends access without a change of a row: policies, privileges, inheritance, functions. Nothing
+ * that follows is delivered.
+ */
 import { expect, test } from 'vitest';
 import { VERSIONS } from '../support/postgres.ts';
 import { signToken } from '../support/service.ts';
 import { RawClient } from './raw-client.ts';
 import { stage } from './stage.ts';
 
-// roles are the server's, which other tests share
+// roles belong to the server, which other tests share
 const ROLES = ['test_reader', 'test_owner', 'test_group'].map(
   (role) => `
   do $$ begin create role ${role}; exception when duplicate_object or unique_violation then null; end $$;`,
@@ -75,7 +78,10 @@ const SCHEMA = `${ROLES.join('')}
   create function is_here(id int) returns bool immutable language sql as 'select true';
   create view channel_access."function:{id}" as select id, member as sub from rooms where is_here(id);`;
 
-/** A channel, what ends access to it, and what gives it back where others need it. */
+/**
+ * A channel, the statement that ends access to it, and one that restores access if other cases need
+ * it.
+ */
 const WAYS: readonly (readonly [channel: string, ends: string, gives?: string])[] = [
   ['turn:1', "insert into turns values (2, 1, 'other')"],
   ['parent:1', 'alter table child no inherit parent'],
@@ -127,7 +133,7 @@ test.each(VERSIONS)(
   300_000,
 );
 
-test('a REVOKE of something else has no subscription checked', async () => {
+test('a REVOKE of another object makes Snö check no subscription', async () => {
   const here = await stage(SCHEMA, { SNO_ACCESS: 'views' });
   try {
     const client = await RawClient.open(here.service, await signToken({ sub: 'm' }));

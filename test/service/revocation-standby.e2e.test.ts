@@ -6,7 +6,7 @@ import { signToken, startService } from '../support/service.ts';
 import { until } from '../support/wait.ts';
 import { RawClient } from './raw-client.ts';
 
-test('a commit that waits for a standby: it is in the WAL, queries do not see it, and nothing of it or after it is sent', async () => {
+test('while a revoking commit waits for a standby and queries do not see it, nothing of it or after it is sent', async () => {
   const server = await ownServer();
   const admin = new pg.Client({ connectionString: server.url() });
   const revoker = new pg.Client({ connectionString: server.url() });

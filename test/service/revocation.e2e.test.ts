@@ -1,4 +1,7 @@
-/** Nothing after revocation: what a commit takes away is not sent of that commit, nor of any later one. */
+/**
+ * Nothing after revocation: a client that loses access receives nothing of the revoking commit or a
+ * later one.
+ */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Held } from '../oracle/held.ts';
 import { bytesOf } from '../oracle/wal.ts';
@@ -44,7 +47,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     return client;
   }
 
-  /** What a client makes of the frames of a channel. */
+  /** The rows that a client builds from the frames of a channel. */
   function held({ frames }: RawClient, channel: string): Held {
     const result = new Held();
     for (const frame of frames) if (frame.channel === channel) result.take(frame);
@@ -112,7 +115,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       await client.until('events come', () => client.of(channel).length > 3);
       const body = `${what}: ${round}`;
       await database.query(`begin; insert into notes (project, body) values (1, '${body}'); ${revoke}; commit`);
-      // as somebody else saw it
+      // as another client received it
       const revokedAt = lsnOf(await commitOf(witness, channel, body));
       const isTold = ({ type, code, channel: name }: Frame) =>
         type === 'unsubscribed' && code === 'access_revoked' && name === channel;
@@ -131,7 +134,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(held(witness, channel).violations).toEqual([]);
   });
 
-  test('who keeps access misses nothing, and hears all channels in order', async () => {
+  test('a client that keeps access misses nothing and receives all channels in order', async () => {
     await database.query(
       "delete from bans; truncate members; insert into members select p, m, 'editor' from generate_series(1, 3) p, unnest('{m,n}'::text[]) m",
     );

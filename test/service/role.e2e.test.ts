@@ -1,4 +1,7 @@
-/** The service's role can do nothing but replicate and read, and nothing that a client sends becomes SQL text. */
+/**
+ * The service's role can do nothing but replicate and read, and nothing that a client sends becomes
+ * SQL text.
+ */
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ownServer, VERSIONS } from '../support/postgres.ts';
@@ -48,7 +51,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await server?.stop('immediate');
   });
 
-  test('it serves snapshots of tables and through views, and what is made later', async () => {
+  test('it serves snapshots of tables and of views over views, also of objects created later', async () => {
     const client = await RawClient.open(service, await signToken({ sub: 'u1' }));
     for (const channel of ['notes:a', 'keyless:a']) {
       await client.subscribe(channel, { snapshot: true });
@@ -66,7 +69,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     client.cut();
   });
 
-  test('it may not write, make or read anything else', async () => {
+  test('it may not write, create or read anything else', async () => {
     const own = new pg.Client({ connectionString: await setUpFor(server.url(), 'sno') });
     await own.connect();
     try {
@@ -98,7 +101,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     }
   });
 
-  test('what it is granted is to read tables of channels and views, no more', async () => {
+  test('it is granted SELECT on the tables of channels and views, and nothing more', async () => {
     const { rows } = await admin.query<{ granted: string }>(
       `select format('%s %s.%s', privilege_type, table_schema, table_name) as granted
        from information_schema.role_table_grants where grantee = 'sno_service' order by 1`,
@@ -132,13 +135,14 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     ]);
   });
 
-  test('every function of Snö pins its search_path, and PUBLIC may call only what does no harm', async () => {
+  test('every function of Snö pins its search_path, and PUBLIC may call only harmless functions', async () => {
     const { rows } = await admin.query<{ name: string; pinned: boolean; definer: boolean; open: boolean }>(
       `select proname as name, prosecdef as definer, has_function_privilege('public', oid, 'execute') as open,
          exists (select from unnest(proconfig) c where c like 'search_path=pg_catalog, pg_temp%') as pinned
        from pg_proc where pronamespace = 'sno'::regnamespace`,
     );
-    // it sets the path of its caller, names all that it calls with a schema, and runs as its caller
+    // it sets its caller's search_path, names everything with a schema, and runs with its caller's
+    // rights
     const setsPath = { name: 'under_path', pinned: false, definer: false, open: false };
     expect(rows.filter(({ pinned }) => !pinned)).toEqual([setsPath]);
     expect(
@@ -150,7 +154,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(rows.filter(({ open, definer }) => open && definer)).toEqual([]);
   });
 
-  test('what clients send is in parameters alone', async () => {
+  test('values from clients reach Postgres only as parameters', async () => {
     const token = await signToken({ sub: [`${CANARY}'; select 1 --`, 'u1'], [CANARY]: CANARY });
     const client = await RawClient.open(service, token);
     for (const channel of ['notes', 'keyless']) {

@@ -1,4 +1,7 @@
-/** The primary is safe: what the slot holds is bounded, told of, and given up as the settings say. On servers of their own. */
+/**
+ * The primary is safe: the slot's WAL is bounded, logged, and given up as the settings say. Each
+ * test has its own server.
+ */
 import { chown, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -54,7 +57,7 @@ async function slot(): Promise<Slot | undefined> {
   return row && { confirmed: Number(row.confirmed), restart: Number(row.restart), current: Number(row.current) };
 }
 
-/** Moves the end of the WAL on by so many megabytes, up to 16 more, without writing as many. */
+/** Moves the end of the WAL on by this many megabytes, up to 16 more, without writing as many. */
 async function writeWal(megabytes: number): Promise<void> {
   const end = async () => Number((await query<{ end: string }>("select pg_current_wal_lsn() - '0/0' as end"))[0]?.end);
   const target = (await end()) + megabytes * MB;
@@ -95,7 +98,7 @@ afterEach(async () => {
 });
 
 describe.each(VERSIONS)('Postgres %i', (version) => {
-  test('give_up: a transaction that stays open costs the slot, not the disk', { timeout: 90_000 }, async () => {
+  test('give_up: an open transaction costs the slot, not the disk', { timeout: 90_000 }, async () => {
     const client = await start(version, { ...BOUND, SNO_SLOT_WAL_POLICY: 'give_up' });
     const { position } = await client.subscribe('queue:2');
     await insert(1);
@@ -116,7 +119,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(await readMetric(metrics, 'sno_slot_given_up_total')).toBe(0);
     await writeWal(48);
     await until(async () => (await readMetric(metrics, 'sno_slot_given_up_total')) === 1, 'it is given up');
-    // a slot is only made once that transaction has ended; meanwhile none holds any WAL from before
+    // Postgres creates the slot only once that transaction has ended; until then no slot holds WAL
     const held = await slot();
     if (held !== undefined) expect(held.current - held.restart).toBeLessThan(16 * MB);
     await open.query('commit');
@@ -154,7 +157,8 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     // idle from here on
     await until(async () => ((await slot()) as Slot).confirmed >= written, 'the confirmed position has followed');
     await until(async () => {
-      // what Postgres has to see confirmed before it lets go: a record of running transactions, as every checkpoint writes one
+      // what Postgres has to see confirmed before it lets go: a record of running transactions, as
+      // every checkpoint writes one
       await query('checkpoint');
       return ((await slot()) as Slot).restart >= written;
     }, 'the WAL is let go');
@@ -163,9 +167,9 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   });
 });
 
-/** What the version makes no difference to; test/wal has the slot's own part on each. */
+/** Tests that do not depend on the version; test/wal tests the slot itself on each. */
 
-test('hold: it is told as an error, and nothing is lost', { timeout: 90_000 }, async () => {
+test('hold: Snö logs an error, and nothing is lost', { timeout: 90_000 }, async () => {
   const client = await start(NEWEST, { ...BOUND, SNO_SLOT_WAL_POLICY: 'hold' });
   const open = await connect();
   await open.query('begin; insert into unrelated (body) values (1)');
@@ -175,7 +179,7 @@ test('hold: it is told as an error, and nothing is lost', { timeout: 90_000 }, a
   await open.query('commit');
   await insert(1);
   await client.until('a commit', () => client.events('queue:1').length === 1);
-  // a restart, too, keeps what is above the bound
+  // a restart keeps the WAL above the bound too
   const { position } = client.of('queue:1').at(-1) ?? {};
   await service?.kill();
   await writeWal(80);
@@ -188,7 +192,7 @@ test('hold: it is told as an error, and nothing is lost', { timeout: 90_000 }, a
   again.cut();
 });
 
-test('give_up, of what was written while Snö was down: whoever comes back is reset, and reads the rows', async () => {
+test('give_up of WAL written while Snö was down: clients that reconnect are reset and read the rows', async () => {
   const client = await start(NEWEST, { ...BOUND, SNO_SLOT_WAL_POLICY: 'give_up' });
   await insert(1);
   await client.until('a commit', () => client.events('queue:1').length === 1);
@@ -207,7 +211,7 @@ test('give_up, of what was written while Snö was down: whoever comes back is re
   again.cut();
 });
 
-test('a server that has become a standby is waited for; a start on one is refused', async () => {
+test('a running Snö waits while its server is a standby; a start on a standby is refused', async () => {
   const client = await start(NEWEST, { SNO_ACCESS: 'open' });
   await server.kill('SIGINT');
   const signal = join(server.dataDirectory, 'standby.signal');

@@ -32,7 +32,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
 
   const insert = (id: number, shop: number) => here.query("insert into orders values ($1, $2, 'text')", [id, shop]);
 
-  test('many rows come in numbered parts, of which the last says so, before `subscribed`', async () => {
+  test('many rows arrive in numbered parts, the last one marked, before `subscribed`', async () => {
     const client = await here.client();
     const from = client.frames.length;
     await client.subscribe('shop:1', { snapshot: true });
@@ -47,7 +47,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(ids(parts).sort((a, b) => a - b)).toEqual(Array.from({ length: 20_000 }, (_, index) => index + 1));
   });
 
-  test('a channel without rows has one part, with none', async () => {
+  test('a channel without rows sends one empty part', async () => {
     const client = await here.client();
     await client.subscribe('shop:404', { snapshot: true });
     expect(client.of('shop:404', 'snapshot')).toEqual([
@@ -55,7 +55,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     ]);
   });
 
-  test('a transaction that is open meanwhile and commits later comes as changes, once', async () => {
+  test('a transaction that is open during the snapshot and commits later arrives as changes, once', async () => {
     const writer = await here.database.connect();
     await writer.query("begin; insert into orders values (100001, 2, 'late')");
     await insert(100_002, 2);
@@ -67,7 +67,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(client.events('shop:2').map(({ op, key }) => [op, key])).toEqual([['insert', { id: 100_001 }]]);
   });
 
-  test('a table that is rewritten just then is not taken for an empty one', async () => {
+  test('a table that is rewritten during the snapshot does not look empty', async () => {
     const migration = await here.database.connect();
     await migration.query(`create table prices (id int primary key, unused int); insert into prices values (1, 1);
       create view channels.prices as select id from prices`);
@@ -92,7 +92,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await migration.end();
   });
 
-  test('commits that are not waited for (synchronous_commit off) are in exactly one of snapshot and stream', async () => {
+  test('commits with synchronous_commit off are in exactly one of snapshot and stream', async () => {
     const writer = await here.database.connect();
     await writer.query('set synchronous_commit = off');
     const clients: RawClient[] = [];
@@ -115,7 +115,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     }
   });
 
-  test('those who ask at the same time share reads, and each has all rows', async () => {
+  test('clients that ask at the same time share reads, and each receives all rows', async () => {
     await here.query("insert into orders select 400000 + i, 7, repeat('x', 300) from generate_series(1, 2000) i");
     const clients = await Promise.all(Array.from({ length: 30 }, () => here.client()));
     const before = await here.metric('sno_snapshot_reads_total');
@@ -126,7 +126,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(reads).toBeLessThan(clients.length / 2);
   });
 
-  test('whoever leaves or is gone in the middle gives the database connection back', async () => {
+  test('a client that unsubscribes or disconnects in the middle releases the database connection', async () => {
     const busy = async () => (await here.query(connections)).rowCount as number;
     for (const leave of ['unsubscribe', 'disconnect'] as const) {
       const client = await here.client();
@@ -147,7 +147,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     }
   });
 
-  test('clients that read no snapshots keep nobody from live events', async () => {
+  test('clients that do not read their snapshots delay no live events of others', async () => {
     const quick = await here.client('end', 'shop:5');
     const stuck = await Promise.all(Array.from({ length: 8 }, () => here.client()));
     for (const client of stuck) {
@@ -158,7 +158,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await changesOf(here, quick, () => insert(300_001, 5));
     expect(quick.events('shop:5').length).toBe(1);
     for (const client of stuck) client.resume();
-    // whoever was too far behind the others is told so, and gets one of his own
+    // a client too far behind the others is reset, and gets a snapshot of its own
     for (const client of stuck) {
       const isAnswer = ({ type }: Frame) => type === 'subscribed' || type === 'reset';
       const answer = await client.wait('an answer', 0, isAnswer);
@@ -170,11 +170,11 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   });
 });
 
-describe('one place for snapshots, and clients that do not read', () => {
+describe('clients that do not read, with SNO_SNAPSHOTS=1,', () => {
   let here: Stage;
 
   beforeAll(async () => {
-    // one process, since each of several has places of its own
+    // one process, because each of several has its own share of SNO_SNAPSHOTS
     here = await stage(SCHEMA, {
       SNO_WORKERS: '0',
       SNO_SNAPSHOTS: '1',
@@ -194,7 +194,7 @@ describe('one place for snapshots, and clients that do not read', () => {
     return client;
   }
 
-  test('keep it from nobody: they are reset, and may ask again', async () => {
+  test('delay no other snapshot: they are reset, and may ask again', async () => {
     const stuck = await stuckAt(0);
     await until(async () => ((await here.query(connections)).rowCount as number) > 0, 'it is being read');
     const quick = await here.client();
@@ -206,7 +206,7 @@ describe('one place for snapshots, and clients that do not read', () => {
     expect(ids(stuck.of('shop:0', 'snapshot', from)).length).toBe(15_000);
   });
 
-  test('beyond the queue the answer is overloaded, and the connection is as good as before', async () => {
+  test('if the queue is full, the answer is overloaded, and the connection stays usable', async () => {
     const stuck = [await stuckAt(0)];
     await until(async () => ((await here.query(connections)).rowCount as number) > 0, 'it is being read');
     for (const shop of [1, 2]) stuck.push(await stuckAt(shop));
@@ -219,7 +219,7 @@ describe('one place for snapshots, and clients that do not read', () => {
       message: expect.stringContaining('Retry after'),
     });
     expect(await here.metric('sno_limits_met_total{limit="waiting_snapshots"}')).toBe(1);
-    // who shares one that waits needs no place
+    // a client that shares a waiting snapshot needs no place in the queue
     const sharer = await here.client();
     sharer.send({ type: 'subscribe', channel: 'shop:2', snapshot: true });
     for (const each of stuck) each.cut();
@@ -242,7 +242,10 @@ describe.each(VERSIONS)('Postgres %i: a commit that is in the WAL and not visibl
     return client;
   }
 
-  /** Inserts rows, a commit each, until one waits for a standby that nobody is: that one has the last id. */
+  /**
+   * Inserts rows, a commit each, until one waits for a standby that nobody is: that one has the
+   * last id.
+   */
   async function insertUntilHanging(writer: pg.Client, control: pg.Client) {
     const { rows } = await writer.query<{ pid: number }>('select pg_backend_pid() as pid');
     for (let id = 2; ; id++) {
@@ -269,7 +272,7 @@ describe.each(VERSIONS)('Postgres %i: a commit that is in the WAL and not visibl
     await server.stop('immediate');
   });
 
-  test('comes as changes between the snapshot, which has not got it, and `subscribed`', async () => {
+  test('arrives as changes between the snapshot, which lacks it, and `subscribed`', async () => {
     const [control, writer] = [await session(), await session()];
     await control.query("insert into orders values (1, 1, 'text')");
     await control.query("alter system set synchronous_standby_names = 'nobody'");
@@ -277,7 +280,7 @@ describe.each(VERSIONS)('Postgres %i: a commit that is in the WAL and not visibl
     const live = await RawClient.open(service);
     await live.subscribe('shop:1', { snapshot: true });
     const { id, committed } = await insertUntilHanging(writer, control);
-    // it has been decoded: who is live has it
+    // the commit has been decoded: live clients have it
     await live.until('the hanging commit', () => live.events('shop:1').at(-1)?.key?.['id'] === id);
     const visible = async () => (await control.query('select from orders where id = $1', [id])).rowCount;
     expect(await visible()).toBe(0);

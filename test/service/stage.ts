@@ -1,4 +1,4 @@
-/** What a test of the service stands on: a database, `sno start` on it, and clients. */
+/** The stage of a service test: a database, `sno start` on it, and clients. */
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
@@ -10,7 +10,7 @@ import { type Launch, type ServiceProcess, startService } from '../support/servi
 import { until } from '../support/wait.ts';
 import { RawClient } from './raw-client.ts';
 
-/** A channel for messages only, by which tests tell that everything before has arrived. */
+/** A channel for messages only: its message tells a test that everything before it has arrived. */
 const END = 'create schema if not exists channel_access; create view channel_access."end" as select;';
 
 export interface Stage {
@@ -19,9 +19,12 @@ export interface Stage {
   readonly query: TestDatabase['query'];
   /** A client that has said hello; with channels to follow from now on. */
   client(...channels: readonly string[]): Promise<RawClient>;
-  /** The same, one that takes no compressed frames. */
+  /** The same, without compression. */
   plainClient(...channels: readonly string[]): Promise<RawClient>;
-  /** Commits a message that every client following `end` gets after everything committed before. Returns its text. */
+  /**
+   * Commits a message that every client following `end` gets after everything committed before.
+   * Returns its text.
+   */
   sayEnd(): Promise<string>;
   slot(): Promise<SlotState>;
   metric(name: string): Promise<number>;
@@ -37,7 +40,10 @@ export interface SlotState {
   readonly active_pid: number | null;
 }
 
-/** `sql` runs before the service starts. Everybody may join everything unless the settings say otherwise. */
+/**
+ * `sql` runs before the service starts. Every client may join every channel unless the settings say
+ * otherwise.
+ */
 export async function stage(
   sql: string,
   settings: Readonly<Record<string, string>> = {},
@@ -46,7 +52,7 @@ export async function stage(
 ): Promise<Stage> {
   const database = await freshDatabase(version);
   await database.query(END + sql);
-  // slots are the server's, which other tests share
+  // slots belong to the server, which other tests share
   const slot = database.name;
   const service = await startService(database.url, { SNO_ACCESS: 'open', SNO_SLOT: slot, ...settings }, launch);
   const refused = service.log.find(({ code, view }) => code !== undefined && view !== undefined);
@@ -108,7 +114,10 @@ export async function readMetric(service: Pick<ServiceProcess, 'adminPort'>, nam
   return Number(line.slice(name.length + 1));
 }
 
-/** What changed the clients' channels while `work` ran: changes frames, in order of arrival. */
+/**
+ * The `changes` frames that arrived on the clients' channels because of `work`, in order of
+ * arrival.
+ */
 export async function changesOf(stage: Stage, client: RawClient, work: () => Promise<unknown>) {
   const from = client.frames.length;
   await work();
@@ -117,13 +126,16 @@ export async function changesOf(stage: Stage, client: RawClient, work: () => Pro
   return client.frames.slice(from).filter(({ type, channel }) => type !== 'heartbeat' && channel !== 'end');
 }
 
-/** Bytes of memory of a process, from /proc: VmRSS is what it takes now, VmHWM what it took at most. */
+/** Bytes of memory of a process, from /proc: VmRSS is its current size, VmHWM its maximum. */
 export async function memory(pid: number, what: 'VmRSS' | 'VmHWM'): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(new RegExp(`^${what}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) * 1_024;
 }
 
-/** Kills the service and starts it again; `work` runs while it is starting, which a lock in the database keeps it from ending. */
+/**
+ * Kills the service and starts it again; `work` runs while it is starting, which a lock in the
+ * database keeps it from ending.
+ */
 export async function whileStarting({ service, database }: Stage, work: () => Promise<unknown>): Promise<void> {
   await service.kill();
   const holder = await database.connect();
@@ -138,7 +150,10 @@ export async function whileStarting({ service, database }: Stage, work: () => Pr
   await restarted;
 }
 
-/** What a service answers to `GET path`, or to a request for a websocket; undefined where it does not listen yet. */
+/**
+ * The answer of a service to `GET path`, or to a websocket request; undefined if it does not listen
+ * yet.
+ */
 async function answerOf({ port, certificate }: ServiceProcess, path: string, headers: Record<string, string> = {}) {
   const asked = request({ host: 'localhost', port, path, ca: certificate.cert, headers });
   asked.end();
@@ -151,7 +166,7 @@ async function answerOf({ port, certificate }: ServiceProcess, path: string, hea
   }
 }
 
-/** The client library is served, and all else is told that the service is starting. */
+/** The port serves the client library and answers `starting` to everything else. */
 export async function expectStarting(service: ServiceProcess): Promise<void> {
   const bundle = await until(() => answerOf(service, '/sno.js'), 'it listens');
   expect({ status: bundle.status, isModule: bundle.body.includes('export{') }).toEqual({ status: 200, isModule: true });
@@ -174,7 +189,7 @@ export async function expectStarting(service: ServiceProcess): Promise<void> {
   expect(await ready?.json()).toEqual({ status: 'not ready', reason: 'starting' });
 }
 
-/** Waits until the slot is read by another walsender than before. */
+/** Waits until a different walsender reads the slot. */
 export async function restreamed(stage: Stage, before: number | null): Promise<number> {
   return until(async () => {
     const { active_pid } = await stage.slot();

@@ -1,4 +1,7 @@
-/** Starts that cannot succeed: each says its code and what to do, and exits; nothing is left running. */
+/**
+ * Starts that cannot succeed: each prints its code and what to do, and exits; no process is left
+ * running.
+ */
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
@@ -37,7 +40,7 @@ const withUser = (user: string, password: string) => {
   return url.href;
 };
 
-/** The last of standard error: code, what happened, and at least a line that says what to do. */
+/** The end of standard error: code, what happened, and at least one line that says what to do. */
 async function expectRefusal(settings: Readonly<Record<string, string>>, code: string, what: RegExp, hint: RegExp) {
   const result = await start(settings);
   const [, gotCode, message, mended] = /^sno: (\w+): (.*)\n((?: {2}.*\n?|\n)+)$/m.exec(result.stderr) ?? [];
@@ -47,7 +50,7 @@ async function expectRefusal(settings: Readonly<Record<string, string>>, code: s
   expect(result.stdout).not.toContain('"msg":"serving"');
 }
 
-/** No slot was made: the start failed before it came to that. */
+/** The start failed before it created a slot. */
 async function expectUntouched(): Promise<void> {
   const { rows } = await database.query(
     'select count(*)::int as slots from pg_replication_slots where slot_name = $1',
@@ -66,12 +69,12 @@ async function withTakenPort(work: (port: string) => Promise<void>): Promise<voi
   }
 }
 
-test('a wrong password', async () => {
+test('a wrong password ends the start', async () => {
   const settings = { SNO_DATABASE_URL: withUser('postgres', 'wrong') };
   await expectRefusal(settings, 'database_unreachable', /password authentication failed/, /SNO_DATABASE_URL/);
 });
 
-test('a role that may not replicate', async () => {
+test('a role that may not replicate ends the start', async () => {
   const role = `plain_${database.name}`;
   await database.query(`create role ${role} login password 'p'; grant create on database ${database.name} to ${role}`);
   try {
@@ -82,7 +85,7 @@ test('a role that may not replicate', async () => {
   }
 });
 
-test('a slot of another database', async () => {
+test('a slot of another database ends the start', async () => {
   const foreign = await freshDatabase();
   try {
     await foreign.query("select pg_create_logical_replication_slot($1, 'pgoutput')", [foreign.name]);
@@ -92,7 +95,7 @@ test('a slot of another database', async () => {
   }
 });
 
-test('a port that is taken', async () => {
+test('a port that is in use ends the start', async () => {
   await withTakenPort(async (port) => {
     await expectRefusal({ SNO_PORT: port }, 'address_in_use', new RegExp(`:${port} is already in use`), /SNO_PORT/);
     const byWorkers = { SNO_PORT: port, SNO_WORKERS: '2' };
@@ -102,16 +105,16 @@ test('a port that is taken', async () => {
   });
 });
 
-describe('a certificate', () => {
-  test('that is not there', async () => {
+describe('the start ends at a certificate', () => {
+  test('that does not exist', async () => {
     await expectRefusal({ SNO_TLS_CERT: '/nowhere/cert.pem' }, 'tls_invalid', /\/nowhere\/cert\.pem/, /SNO_TLS_CERT/);
   });
 
-  test('whose key is another one', async () => {
+  test('that does not match its key', async () => {
     await expectRefusal({ SNO_TLS_KEY: other.keyFile }, 'tls_invalid', /./, /SNO_TLS_KEY/);
   });
 
-  test('that is no PEM', async () => {
+  test('that is not PEM', async () => {
     const file = `${certificate.certFile}.txt`;
     await writeFile(file, 'rubbish');
     await expectRefusal({ SNO_TLS_CERT: file }, 'tls_invalid', /./, /SNO_TLS_CERT/);
@@ -119,7 +122,7 @@ describe('a certificate', () => {
   });
 });
 
-test('rules that fail leave nothing of themselves', async () => {
+test('rules that fail leave nothing in the database', async () => {
   const folder = await mkdtemp(`${certificate.certFile}-rules-`);
   await writeFile(`${folder}/1.sql`, 'create table from_the_rules (id int primary key);');
   await writeFile(`${folder}/2.sql`, 'create view channels."x:{id}" as\nselect id from no_such_table;');
@@ -132,7 +135,7 @@ test('rules that fail leave nothing of themselves', async () => {
   }
 });
 
-test('a server whose wal_level is too low', async () => {
+test('a server whose wal_level is too low ends the start', async () => {
   const tooLow: Record<string, string> =
     NEWEST >= 19 ? { wal_level: 'minimal', max_wal_senders: '0' } : { wal_level: 'replica' };
   const server = await ownServer({ settings: tooLow });

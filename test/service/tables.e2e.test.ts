@@ -1,4 +1,6 @@
-/** Tables as they are in the wild: what their commits and their DDL do to the channels above. */
+/**
+ * Tables of real applications: what their commits and their DDL do to the channels that read them.
+ */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { VERSIONS } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
@@ -78,7 +80,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     return rows;
   };
 
-  test('partitions: rows are those of the root, wherever they lie and move', async () => {
+  test('partitions: rows belong to the channel of the root, in whichever partition they are', async () => {
     await follow('points', 'points:a', 'points:b');
     const key = (region: string, id: number, day: number) => ({ region, id, day });
     const inserted = await got(`insert into points values ('a', 1, 5, 'x'), ('a', 2, 150, 'y'), ('b', 3, 7, 'z')`);
@@ -113,7 +115,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     ]);
   });
 
-  test('partitions: attached, detached and dropped ones reset, new ones do not', async () => {
+  test('partitions: attaching, detaching and dropping one resets, creating one does not', async () => {
     expect(await got(`create table points_c partition of points for values in ('c')`)).toEqual([]);
     expect(eventsIn(await got(`insert into points values ('c', 9, 9, 'c')`), 'points')).toHaveLength(1);
     const resets = [reset('points'), reset('points:a'), reset('points:b')];
@@ -131,7 +133,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect((await rowsOf('points')).map(({ id }) => id).sort()).toEqual([2, 3]);
   });
 
-  test('partitions: a partition that is made, filled and attached in one commit', async () => {
+  test('partitions: one that is created, filled and attached in one commit resets', async () => {
     const frames = await got(`create table points_d (like points); insert into points_d values ('d', 1, 1, 'd');
       alter table points_d replica identity full; alter table points attach partition points_d for values in ('d');
       insert into points values ('d', 2, 2, 'd')`);
@@ -140,7 +142,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await follow('points', 'points:a', 'points:b');
   });
 
-  test('partitions: one that is detached, written to and attached again in one commit', async () => {
+  test('partitions: one that is detached, written to and attached again in one commit resets', async () => {
     await got(`insert into points values ('d', 3, 3, 'd')`);
     const frames =
       await got(`alter table points detach partition points_d; insert into points_d values ('d', 4, 4, 'd');
@@ -150,7 +152,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await follow('points', 'points:a', 'points:b');
   });
 
-  test('TRUNCATE: of the root an event, of a partition alone a reset', async () => {
+  test('TRUNCATE of the root is an event, of a single partition a reset', async () => {
     const resets = [reset('points'), reset('points:a'), reset('points:b')];
     expect(await got('truncate points_b')).toEqual(resets);
     expect((await rowsOf('points')).map(({ region }) => region).sort()).toEqual(['a', 'd', 'd']);
@@ -165,7 +167,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await leave('points', 'points:a', 'points:b');
   });
 
-  test('TRUNCATE CASCADE truncates what refers to the table', async () => {
+  test('TRUNCATE CASCADE truncates the tables that refer to the table', async () => {
     await follow('parents', 'children');
     await got(`insert into parents values (1); insert into children values (1, 'c')`);
     const frames = await got('truncate parents cascade');
@@ -176,7 +178,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await leave('parents', 'children');
   });
 
-  test('no primary key, but an index as the identity', async () => {
+  test('a table without a primary key can use an index as its identity', async () => {
     await follow('slugs:en', 'slugs:de');
     await got(`insert into slugs values ('x', 'en', 1)`);
     const frames = await got(`update slugs set n = 2; update slugs set lang = 'de'; delete from slugs`);
@@ -199,7 +201,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await leave('slugs:en', 'slugs:de');
   });
 
-  test('odd names, a generated column, and views over views', async () => {
+  test('odd names, a generated column and views over views are served', async () => {
     const table = '"Odd Schema"."Mixed ""Case"""';
     await follow('odd:x%20y');
     const frames =
@@ -248,13 +250,13 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
         'indexes and constraints',
         'create index on plain (a); alter table plain add constraint positive check (id > 0)',
       ],
-    ])('%s: nothing is lost, nobody is reset', async (_, ddl) => {
+    ])('%s: nothing is lost, no client is reset', async (_, ddl) => {
       const frames = await got(`update plain set a = a + 1; ${ddl}; update plain set a = a + 1`);
       expect(eventsIn(frames, 'plain').map(({ op }) => op)).toEqual(['update', 'update']);
       expect(frames.map(({ type }) => type)).toEqual(['changes']);
     });
 
-    test('the key dropped and made again: rows that had one key meanwhile', async () => {
+    test('the key dropped and created again: rows shared one key meanwhile', async () => {
       const frames = await got(`alter table plain drop constraint plain_pkey; alter table plain replica identity full;
         insert into plain values (1, 5, 'two'); delete from plain where b <> 'two'; alter table plain add primary key (id);
         alter table plain replica identity default`);
@@ -286,7 +288,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
         'out of the publication for a while',
         'alter publication sno drop table plain; update plain set a = 99; alter publication sno add table plain',
       ],
-    ])('%s: a reset, and then what the view holds', async (_, ddl, after = 'select 1') => {
+    ])('%s: a reset, and then the rows of the view', async (_, ddl, after = 'select 1') => {
       const frames = await got(`update plain set b = 'before'; ${ddl}; update plain set b = 'after'`);
       expect(frames).toEqual([reset('plain')]);
       const { rows } = await here.query('select row_to_json(v)::text as row from channels.plain v');
@@ -299,7 +301,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     });
   });
 
-  test('what is refused, and why', async () => {
+  test('refused views are logged with the reason', async () => {
     await got(`
       create unlogged table fleeting (id int primary key);
       create table base (id int primary key); create table heir () inherits (base);
@@ -329,7 +331,7 @@ describe('Postgres 18', () => {
   let here: Stage;
   afterAll(() => here.end());
 
-  test('virtual generated columns; generated columns do not break the app where the identity is full', async () => {
+  test('virtual generated columns, and generated columns under REPLICA IDENTITY FULL, do not break the app', async () => {
     here = await stage(`create schema channels;
       create table stored (id int primary key, a int, b int generated always as (a * 2) stored);
       alter table stored replica identity full;
@@ -349,7 +351,7 @@ describe('Postgres 18', () => {
       ['delete', undefined],
     ]);
     expect(frames.some(({ type }) => type === 'reset')).toBe(false);
-    // with FULL, the app could write no more if the table stayed in the publication
+    // with FULL, the app could not update the table if it stayed in the publication
     const from = client.frames.length;
     await here.query('alter table virtual replica identity full');
     await here.query(`insert into virtual (id, first) values (2, 'x'); update virtual set first = 'z'`);

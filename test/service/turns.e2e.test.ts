@@ -1,4 +1,7 @@
-/** Two processes take turns on one slot: a resume never passes over commits that only the other process read. */
+/**
+ * Two processes take turns on one slot: a resume never skips commits that only the other process
+ * read.
+ */
 import { afterEach, expect, test } from 'vitest';
 import { freshDatabase } from '../support/postgres.ts';
 import { type ServiceProcess, startService } from '../support/service.ts';
@@ -12,7 +15,7 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
 });
 
-/** Follows the channel on a service, resuming where a position is given. */
+/** Subscribes to the channel on a service, and resumes if a position is given. */
 async function follow(service: ServiceProcess, since?: string) {
   const client = await RawClient.open(service);
   ends.push(() => client.cut());

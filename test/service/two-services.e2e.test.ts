@@ -33,7 +33,7 @@ const event = (client: RawClient, channel: string, id: number) =>
     (frame) => (frame.channel === channel && frame.events?.some(({ key }) => key?.['id'] === id)) === true,
   );
 
-test('both serve a channel that was made before the second came, and one that is made after it', async () => {
+test('both serve a channel that was created before the second one started, and a later one', async () => {
   await first.query(
     'create table late (id int primary key, n int); create view channels.late as select id, n from late',
   );
@@ -45,7 +45,7 @@ test('both serve a channel that was made before the second came, and one that is
   await both((client) => Promise.all([event(client, 'there', 1), event(client, 'late', 2)]));
 });
 
-test('a table that is taken out of one publication concerns the clients of its reader alone', async () => {
+test('a table removed from one publication concerns only the clients of the Snö that reads it', async () => {
   const [one, two] = clients as [RawClient, RawClient];
   const from = one.frames.length;
   await first.query('alter publication other drop table there');
@@ -67,7 +67,7 @@ test('a table that loses its key leaves both, so that the app can go on', async 
   expect(rows).toEqual([]);
 });
 
-test('doctor knows of both', async () => {
+test('sno doctor shows both', async () => {
   const client = createClient(first.database.url, 'test');
   await client.connect();
   try {

@@ -1,6 +1,7 @@
 /**
- * Types that change while the service runs, and types that Postgres itself makes JSON of. The database has settings that
- * print and run everything in another way, for each session that does not set its own.
+ * Types that change while the service runs, and types that Postgres casts to JSON. The database has
+ * settings that print and run everything in another way, for each session that does not set its
+ * own.
  */
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -9,7 +10,7 @@ import { VERSIONS } from '../support/postgres.ts';
 import type { RawClient } from './raw-client.ts';
 import { changesOf, type Stage, stage } from './stage.ts';
 
-/** For sessions that are opened after the test's own. */
+/** Settings for sessions that are opened after the test's own. */
 const HOSTILE = Object.entries({
   timezone: 'America/New_York',
   datestyle: 'SQL, DMY',
@@ -70,13 +71,13 @@ describe.each(VERSIONS)('types, Postgres %i', (version) => {
   });
   afterAll(() => here.end());
 
-  /** What the channels hear of a commit: their events, or why they are reset. */
+  /** What the channels receive of a commit: their events, or the reason of a reset. */
   async function heard(sql: string): Promise<unknown[]> {
     const frames = await changesOf(here, client, () => here.query(`begin; ${sql}; commit`));
     return frames.map(({ channel, type, events, reason }) => [channel, type === 'changes' ? events : (reason ?? type)]);
   }
 
-  /** Follows a channel again, from a snapshot, which must be what the view is. */
+  /** Subscribes to a channel again with a snapshot, which must equal the view. */
   async function followAgain(channel: string): Promise<void> {
     const from = client.frames.length;
     expect((await client.subscribe(channel, { snapshot: true })).type).toBe('subscribed');
@@ -90,7 +91,7 @@ describe.each(VERSIONS)('types, Postgres %i', (version) => {
   const inserted = (data: Readonly<Record<string, unknown>>) => ({ op: 'insert', key: { id: data['id'] }, data });
   const RESET = [['pairs', 'channel_changed']];
 
-  test('an attribute more: the channel is reset, and the new one is in what follows', async () => {
+  test('a new attribute resets the channel, and later rows have it', async () => {
     expect(await heard(`insert into pairs values (1, '(1,x)', '{"(2,y)"}')`)).toEqual([
       ['pairs', [inserted({ id: 1, one: { a: 1, b: 'x' }, many: [{ a: 2, b: 'y' }] })]],
     ]);
@@ -105,7 +106,7 @@ describe.each(VERSIONS)('types, Postgres %i', (version) => {
     [3, 'renamed', 'alter type pair rename attribute c to d', '(1,x,t)'],
     [4, 'dropped', 'alter type pair drop attribute d', '(1,x)'],
     [5, 'added', 'alter type pair add attribute e text', '(1,x,",")'],
-  ])('%i: an attribute %s between writes of one transaction', async (id, _how, statement, value) => {
+  ])('%i: an attribute %s between writes of one transaction resets the channel', async (id, _how, statement, value) => {
     expect(
       await heard(`update pairs set id = id; insert into others values (${id});
         ${statement}; insert into pairs values (${id}, '${value}', null); insert into others values (-${id})`),
@@ -114,7 +115,7 @@ describe.each(VERSIONS)('types, Postgres %i', (version) => {
     expect(await heard(`delete from pairs where id = ${id}`)).toEqual([['pairs', [{ op: 'delete', key: { id } }]]]);
   });
 
-  test('a label more', async () => {
+  test('a new enum label reaches subscribers', async () => {
     const frames = await changesOf(here, client, () => here.query("alter type mood add value 'glad'"));
     for (const { channel } of frames) await followAgain(channel as string);
     expect(frames).toContainEqual({ type: 'reset', channel: 'people', reason: 'channel_changed' });
@@ -124,7 +125,7 @@ describe.each(VERSIONS)('types, Postgres %i', (version) => {
     ]);
   });
 
-  test('a cast to json, within arrays too', async () => {
+  test('a cast to json applies, within arrays too', async () => {
     const frames = await heard(`insert into people values (2, null, 'a=>1, "b c"=>NULL', '{a=>1,NULL}')`);
     expect(frames).toContainEqual([
       'tags',
@@ -132,7 +133,7 @@ describe.each(VERSIONS)('types, Postgres %i', (version) => {
     ]);
   });
 
-  test('a cast to json that goes away: its type is shown as its text', async () => {
+  test('after its cast to json is dropped, a type is shown as its text', async () => {
     expect(await heard('alter extension hstore drop cast (hstore as json); drop cast (hstore as json)')).toContainEqual(
       ['tags', 'channel_changed'],
     );

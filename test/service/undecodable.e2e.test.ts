@@ -1,4 +1,7 @@
-/** A commit that Postgres cannot decode: it is given up, and the service goes on, whether it runs then or starts. */
+/**
+ * Snö gives up a commit that Postgres cannot decode, and the service goes on, also if it starts
+ * there.
+ */
 import { expect, test } from 'vitest';
 import { freshDatabase } from '../support/postgres.ts';
 import { startService } from '../support/service.ts';
@@ -6,7 +9,7 @@ import { until } from '../support/wait.ts';
 import { RawClient } from './raw-client.ts';
 import { readMetric } from './stage.ts';
 
-test('resets its subscribers with slot_lost and goes on; a process that starts there serves as well', async () => {
+test('resets its subscribers with slot_lost and goes on; a process that starts at that commit serves too', async () => {
   const database = await freshDatabase();
   await database.query(`create table notes (id int primary key);
     create table filtered (id int primary key);

@@ -1,4 +1,7 @@
-/** Views whose definitions this Snö's grammar cannot read, as a newer Postgres prints them: each is refused by its name. */
+/**
+ * Views whose definitions this Snö's grammar cannot read, as a newer Postgres prints them: each is
+ * refused by its name.
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { sno } from '../cli/run.ts';
 import { install } from '../support/install.ts';
@@ -51,7 +54,7 @@ async function expectServed(): Promise<void> {
   client.cut();
 }
 
-test('at start and by a message in the WAL, with a worker, and in sno check', async () => {
+test('is refused at start, by a message in the WAL, with a worker, and in sno check', async () => {
   expect(refused('channel_access."newer:{project}"')).toBe(true);
   await expectServed();
   await database.query(`
@@ -67,7 +70,7 @@ test('at start and by a message in the WAL, with a worker, and in sno check', as
   expect(check.stdout).toContain('4 channels, 3 refused');
 });
 
-test('when the catalog is polled', async () => {
+test('is refused when the catalog is polled', async () => {
   await database.query('drop event trigger sno_ddl; drop event trigger sno_drop');
   const from = service.log.length;
   await service.terminate();

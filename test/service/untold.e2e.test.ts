@@ -1,4 +1,6 @@
-/** DDL that leaves no trace of its own in the WAL: what is undone in its transaction, and what triggers do not see. */
+/**
+ * DDL that is not in the WAL: changes undone in their transaction, and changes that triggers miss.
+ */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { VERSIONS } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
@@ -49,7 +51,8 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   }
   const row = (table = 'plain') => `insert into work.${table} (id, n) values (${++ids}, 1)`;
 
-  // a table has only one look before and after: what comes between is lost, or comes in another way
+  // the table looks the same before and after: changes in between are lost, or arrive in another
+  // form
   test.each([
     ['is unlogged', 'alter table work.plain set unlogged', 'alter table work.plain set logged'],
     [
@@ -89,7 +92,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(await told(row())).toEqual({ reset: [], changes: ['plain'] });
   });
 
-  test('columns that no view reads may come and go: nobody notices', async () => {
+  test('adding and dropping columns that no view reads resets no client', async () => {
     expect(
       await told(`alter table work.plain add column x int default 1; alter table work.plain alter x type text;
         alter table work.plain drop column x; ${row()}`),
@@ -139,11 +142,11 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       'steps',
     ],
     ['by another command for it', 'alter routine work.outer_step(int) strict', 'steps'],
-  ])('%s that is altered resets the channels that it shows in', async (_, sql, channel) => {
+  ])('altering %s resets the channels that depend on it', async (_, sql, channel) => {
     expect((await told(sql)).reset).toEqual([channel]);
   });
 
-  test('what no trigger tells of is found a moment later', async () => {
+  test('Snö finds DDL that no trigger reports a moment later', async () => {
     const from = client.frames.length;
     await here.query(
       version >= 17
@@ -175,12 +178,12 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       client.wait('the end', from, ({ code, channel }) => code === 'channel_dropped' && channel === 'gone'),
     ]);
     expect(client.frames.slice(from).filter(({ channel }) => channel === 'plain' || channel === 'other')).toEqual([]);
-    // the table waits for its writers where its lock is not to be had at once
+    // the table waits for its writers if its lock is not free at once
     await until(async () => (await client.subscribe('fresh')).type === 'subscribed', 'the new channel is served');
     expect((await told('insert into work.fresh values (1, 1)')).changes).toEqual(['fresh']);
   });
 
-  test('row-level security that applies to a view ends its channel, which is served again without it', async () => {
+  test('row-level security that applies to a view ends its channel; Snö serves it again once it does not apply', async () => {
     const role = `reader_${here.database.name}`;
     await here.query(`create role ${role}; grant usage on schema work, channels to ${role}; grant create on schema channels to ${role};
       select work.make('secured'); grant select on work.secured to ${role}; alter view channels.secured owner to ${role}`);
@@ -199,7 +202,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       expect(await subscribed()).toMatchObject({ type: 'subscribed' });
       await ends('alter table work.secured enable row level security');
       await here.query(`alter role ${role} bypassrls`);
-      // no trigger tells of a role that is altered
+      // no event trigger fires for ALTER ROLE
       await until(async () => (await subscribed()).type === 'subscribed', 'the channel is served again');
       await ends(`alter role ${role} nobypassrls`);
       await here.query('alter table work.secured disable row level security');

@@ -1,4 +1,7 @@
-/** SNO_WORKERS: processes that own the sockets. What one of them loses, and what all of them must keep together. */
+/**
+ * SNO_WORKERS: processes that own the client sockets; what the end of one costs, and what holds
+ * over all of them.
+ */
 import { once } from 'node:events';
 import { connect as tlsConnect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -18,7 +21,7 @@ const SCHEMA = `
   create view channels."room:{room}" as select id, room, body from notes;
   create view channel_access."room:{room}" as select room, sub from members;
 `;
-/** For a process that is to have a bug. */
+/** Preloaded into a process that shall have a bug. */
 const BUG_AT_SIGUSR2 = "--import=data:text/javascript,process.on('SIGUSR2',()=>undefined.bug)";
 const SETTINGS = { SNO_ACCESS: 'views', SNO_WORKERS: '2' };
 
@@ -46,7 +49,7 @@ async function write(room = 1): Promise<number> {
 const ids = (client: RawClient, channel = 'room:1') => client.events(channel).map(({ key }) => key?.['id']);
 const has = (client: RawClient, id: number) => client.until(`note ${id}`, () => ids(client).at(-1) === id);
 
-test('there are as many as asked for; clients of all of them get every commit, in order', async () => {
+test('SNO_WORKERS processes run; clients of all of them receive every commit in order', async () => {
   expect((await workersOf(here.service.pid)).length).toBe(2);
   expect(await here.metric('sno_workers')).toBe(2);
   const clients = await Promise.all(Array.from({ length: 8 }, (_, index) => follower(index + 1)));
@@ -64,13 +67,13 @@ test('there are as many as asked for; clients of all of them get every commit, i
   await until(async () => (await here.metric('sno_connections')) === 0, 'they are gone');
 });
 
-test('the metrics are those of one process', async () => {
+test('/metrics has the same metrics as one process', async () => {
   const names = (text: string) => [...text.matchAll(/^# TYPE (sno_\w+ \w+)/gm)].map(([, name]) => name).sort();
   const answer = await fetch(`http://127.0.0.1:${here.service.adminPort}/metrics`);
   expect(names(await answer.text())).toEqual(names(await createMetrics().text()));
 });
 
-test('snapshots, resume, published messages and notifications come through each', async () => {
+test('each worker serves snapshots, resume, published messages and notifications', async () => {
   const clients = await Promise.all(
     Array.from({ length: 4 }, async (_, index) =>
       RawClient.open(here.service, await signToken({ sub: `u${index + 1}` })),
@@ -96,7 +99,7 @@ test('snapshots, resume, published messages and notifications come through each'
   for (const client of [...clients, late]) client.cut();
 });
 
-test('a row larger than what may wait for a worker arrives whole through each; afterwards all goes on', async () => {
+test('a row larger than the queue of a worker arrives whole through each worker; afterwards all goes on', async () => {
   const clients = await Promise.all(Array.from({ length: 4 }, (_, index) => follower(index + 1)));
   const id = ++written;
   await here.query(`insert into notes values ($1, 1, repeat('0123456789', 1200000))`, [id]);
@@ -111,7 +114,7 @@ test('a row larger than what may wait for a worker arrives whole through each; a
   await here.query('delete from notes where id = $1', [id]);
 });
 
-test('access that is taken away ends in every worker, before anything that comes after', async () => {
+test('revoked access ends in every worker, before anything that follows', async () => {
   const clients = await Promise.all(Array.from({ length: 8 }, (_, index) => follower(index + 1)));
   await write();
   await here.query(`begin; delete from members where room = 1; insert into notes values (-1, 1, 'secret'); commit`);
@@ -142,7 +145,7 @@ test('a redefinition takes effect in every worker', async () => {
   }
 });
 
-test('a worker is killed: its clients come back and resume, the others notice nothing, and another takes its place', async () => {
+test('if a worker is killed, its clients reconnect and resume, other clients notice nothing, and a new worker starts', async () => {
   const clients = await Promise.all(Array.from({ length: 8 }, (_, index) => follower(index + 1)));
   const last = await write();
   for (const client of clients) await has(client, last);
@@ -177,18 +180,18 @@ test('a worker is killed: its clients come back and resume, the others notice no
     await has(client, next);
     expect(ids(client)).toEqual(ids(client).map((_, index) => Number(ids(client)[0]) + index));
   }
-  // counters do not go back
+  // counters never decrease
   expect(await here.metric('sno_deliveries_total')).toBeGreaterThan(8 * 50);
   expect(await here.metric('sno_connections')).toBe(kept.length + back.length);
   for (const client of [...back, ...kept]) client.cut();
 });
 
-test('a worker that hangs is ended, and holds nobody up for long', async () => {
+test('a worker that hangs is killed, and delays no other client for long', async () => {
   const clients = await Promise.all(Array.from({ length: 4 }, (_, index) => follower(index + 1)));
   const [stuck] = await workersOf(here.service.pid);
   const exits = await here.metric('sno_worker_exits_total');
   process.kill(stuck as number, 'SIGSTOP');
-  // more than may wait for it
+  // more than the queue of a worker holds
   for (let count = 0; count < 12; count++)
     await here.query(`insert into notes select $1 + i, 1, repeat('x', 100000) from generate_series(1, 10) i`, [
       1_000_000 + count * 10,
@@ -207,12 +210,12 @@ test('a worker that hangs is ended, and holds nobody up for long', async () => {
     if (!ended) kept.push(client);
   }
   expect(kept.length).toBeGreaterThan(0);
-  // main may hear of it later than the system tells us
+  // main may notice the exit later than this test
   await until(async () => (await here.metric('sno_worker_exits_total')) === exits + 1, 'its end has been counted');
   for (const client of clients) client.cut();
 }, 120_000);
 
-test('a TLS session begun with one worker is resumed by whichever comes next', async () => {
+test('any worker resumes a TLS session that another worker began', async () => {
   const { port, certificate } = here.service;
   const target = { host: '127.0.0.1', port, ca: certificate.cert, servername: 'localhost' };
   const first = tlsConnect(target);
@@ -226,13 +229,13 @@ test('a TLS session begun with one worker is resumed by whichever comes next', a
   first.destroy();
 });
 
-test('main is killed: no worker is left', async () => {
+test('if main is killed, no worker is left', async () => {
   const workers = await workersOf(here.service.pid);
   await here.service.kill();
   for (const pid of workers) await until(async () => !(await isAlive(pid)), 'the worker has ended');
 });
 
-test('while they start, all of them tell clients to come back', async () => {
+test('while workers start, clients receive 503 and retry', async () => {
   await whileStarting(here, async () => {
     // connections go to the workers in turn
     for (let round = 0; round < 2; round++) await expectStarting(here.service);
@@ -257,7 +260,7 @@ describe('a service of its own', () => {
     await until(async () => (await own.metric('sno_connections')) === 0, 'they have left');
   });
 
-  test('a bug in a worker ends the service, as one in main does; the next start continues', async () => {
+  test('a bug in a worker ends the service, as a bug in main does; the next start continues', async () => {
     const client = await own.client('room:1');
     await own.query(`insert into notes values (1, 1, 'before')`);
     await client.until('the commit', () => client.events('room:1').length === 1);
@@ -280,7 +283,7 @@ describe('a service of its own', () => {
     next.cut();
   });
 
-  test('SIGTERM: all clients are told to come back, and all processes end', async () => {
+  test('SIGTERM closes all clients with 1001 and ends all processes', async () => {
     await until(async () => (await own.metric('sno_connections')) === 0, 'nobody is there');
     const clients = await Promise.all(Array.from({ length: 3 }, () => own.client('room:1')));
     const workers = await workersOf(own.service.pid);
