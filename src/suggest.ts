@@ -1,5 +1,5 @@
 /** The candidate that a mistyped word most likely meant. Undefined: none is similar. */
-export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+export function suggest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
   let distanceMax = Math.min(2, Math.floor(word.length / 3));
   for (const candidate of candidates) {

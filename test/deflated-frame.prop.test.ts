@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import type { Entry } from '../src/commit/entry.ts';
 import { EncodedForms } from '../src/fanout/encoded-forms.ts';
 import { Deflated, frameOf } from '../src/gateway/sno/encodings.ts';
-import { Slab } from '../src/memory/arena.ts';
+import { Arena } from '../src/memory/arena.ts';
 import { deflatedFrame, deflatedFrameLater } from '../src/websocket/deflated-frame.ts';
 import { textFrame } from '../src/websocket/frame.ts';
 import { FrameReader } from './support/frames.ts';
@@ -23,13 +23,13 @@ const read = (...frames: readonly Buffer[]) => {
   return { messages: reader.push(Buffer.concat(frames)), compressed: reader.compressed };
 };
 
-const slab = new Slab();
+const arena = new Arena();
 
 test('are read back unchanged, whichever thread made them', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(text, { minLength: 1, maxLength: 4 }), async (texts) => {
       const frames = texts.map((text) => textFrame(text));
-      const now = frames.map((frame) => deflatedFrame(frame, slab));
+      const now = frames.map((frame) => deflatedFrame(frame, arena));
       const later = await Promise.all(frames.map(deflatedFrameLater));
       expect(now).toEqual(later);
       expect(read(...now).messages).toEqual(texts);

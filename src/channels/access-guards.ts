@@ -6,7 +6,7 @@
 import type { Relation } from '../decode/relation.ts';
 import type { Tuple } from '../decode/tuple.ts';
 import { SnoError } from '../errors.ts';
-import { Bytes, sameBytes } from '../memory/byte-writer.ts';
+import { ByteWriter, sameBytes } from '../memory/byte-writer.ts';
 import type { BoundView } from './channel.ts';
 import type { AccessSource } from './definitions/registry.ts';
 import { RowMemory, SeenRows } from './evaluation/seen-rows.ts';
@@ -51,8 +51,8 @@ export class AccessGuards {
   readonly #answers: RemoteAnswers;
   readonly #tables = new Map<number, Guards>();
   readonly #memory = new RowMemory();
-  readonly #oldChannel = new Bytes(256);
-  readonly #newChannel = new Bytes(256);
+  readonly #oldChannel = new ByteWriter(256);
+  readonly #newChannel = new ByteWriter(256);
 
   constructor(views: GuardViews, sink: RecheckSink, answers: RemoteAnswers) {
     this.#views = views;
@@ -153,7 +153,7 @@ export class AccessGuards {
     return this.#tables.get(relation.oid) ?? NOBODY;
   }
 
-  #name(bound: BoundView, row: Tuple, channel: Bytes): boolean {
+  #name(bound: BoundView, row: Tuple, channel: ByteWriter): boolean {
     channel.length = 0;
     return bound.channel(row, channel);
   }

@@ -9,7 +9,7 @@
 import type { Relation } from '../decode/relation.ts';
 import type { Tuple } from '../decode/tuple.ts';
 import type { SnoError } from '../errors.ts';
-import type { Bytes } from '../memory/byte-writer.ts';
+import type { ByteWriter } from '../memory/byte-writer.ts';
 import type { CatalogTable, CatalogTableColumn } from './catalog/catalog.ts';
 import type { IdentityNeed } from './catalog/identity-statements.ts';
 import type { Pattern } from './catalog/pattern.ts';
@@ -48,12 +48,12 @@ export interface BoundView {
    * Appends the row's channel name, canonical and percent-encoded, in ASCII. Returns false, and
    * appends nothing, if a placeholder is NULL.
    */
-  channel(row: Tuple, out: Bytes): boolean;
+  channel(row: Tuple, out: ByteWriter): boolean;
   /**
    * Appends `{"id":1}`: the primary key, else the replica identity's index columns, under the
    * table's column names.
    */
-  key(row: Tuple, out: Bytes): void;
+  key(row: Tuple, out: ByteWriter): void;
   /**
    * Appends `{"id":1,...}`: what row_to_json gives for the view's row. A column whose value is
    * UNCHANGED and unavailable is left out. Its name is appended to `unchanged`, as JSON strings
@@ -62,7 +62,7 @@ export interface BoundView {
    * Returns false if the row cannot be determined: a value is computed from several columns, of
    * which one is UNCHANGED and another may have changed.
    */
-  data(row: Tuple, out: Bytes, unchanged: Bytes): boolean;
+  data(row: Tuple, out: ByteWriter, unchanged: ByteWriter): boolean;
   /** Whether any projected column differs; true if unknown, because the old row is key-only. */
   differs(oldRow: Tuple, newRow: Tuple): boolean;
   /** Whether the key differs. False if the old row was not sent. */

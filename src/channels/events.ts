@@ -1,5 +1,5 @@
 import type { Lsn } from '../lsn.ts';
-import type { Bytes } from '../memory/byte-writer.ts';
+import type { ByteWriter } from '../memory/byte-writer.ts';
 
 /**
  * Receives the effects of a commit on channels from the router. Calls come in the order of the WAL,
@@ -12,11 +12,11 @@ export interface EventSink {
    */
   begin(xid: number, commitLsn: Lsn, committedAt: number): boolean;
   /** The router appends an event's JSON here, then calls `event` with its start offset. */
-  readonly bytes: Bytes;
+  readonly bytes: ByteWriter;
   /**
    * The event in `bytes` from `start` on belongs to the channel with the name `channel` (ASCII).
    */
-  event(pattern: string, channel: Bytes, start: number): void;
+  event(pattern: string, channel: ByteWriter, start: number): void;
   /** Every channel of the pattern loses all rows. */
   truncate(pattern: string): void;
   /** A published message; `data` is JSON text in `bytes` from `start` on. */
@@ -24,7 +24,7 @@ export interface EventSink {
   /**
    * A row enters the channel with some values unknown, so subscribers cannot keep a correct copy.
    */
-  incomplete(pattern: string, channel: Bytes): void;
+  incomplete(pattern: string, channel: ByteWriter): void;
   /** From this commit on, the pattern has another meaning, or none. */
   redefined(pattern: string, how: 'changed' | 'dropped'): void;
   /** The commit may take access away to a channel, or to every channel of the pattern. */

@@ -8,7 +8,7 @@ import type { Relation } from '../decode/relation.ts';
 import type { Tuple } from '../decode/tuple.ts';
 import { SnoError } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
-import { Bytes, sameBytes } from '../memory/byte-writer.ts';
+import { ByteWriter, sameBytes } from '../memory/byte-writer.ts';
 import { AccessGuards } from './access-guards.ts';
 import type { BoundView, ChannelView } from './channel.ts';
 import type { AccessSource } from './definitions/registry.ts';
@@ -99,9 +99,9 @@ export class Router implements ChangeHandler {
   readonly #unfit = new Set<string>();
   /** Where the event being written begins; CLOSED if none is being written. */
   #openedAt = CLOSED;
-  readonly #oldChannel = new Bytes(256);
-  readonly #newChannel = new Bytes(256);
-  readonly #unchanged = new Bytes(256);
+  readonly #oldChannel = new ByteWriter(256);
+  readonly #newChannel = new ByteWriter(256);
+  readonly #unchanged = new ByteWriter(256);
 
   constructor(views: ViewSource, sink: EventSink, answers: RemoteAnswers, events: RouterEvents) {
     this.#views = views;
@@ -296,7 +296,7 @@ export class Router implements ChangeHandler {
     return this.#routes.get(relation.oid) ?? NO_ROUTES;
   }
 
-  #name(bound: BoundView, row: Tuple, channel: Bytes): boolean {
+  #name(bound: BoundView, row: Tuple, channel: ByteWriter): boolean {
     channel.length = 0;
     return bound.channel(row, channel);
   }
@@ -305,7 +305,14 @@ export class Router implements ChangeHandler {
    * Writes an insert or update. `moved`: the row comes from elsewhere, so nobody in this channel
    * has its unchanged values.
    */
-  #put(op: 'insert' | 'update', pattern: string, channel: Bytes, bound: BoundView, row: Tuple, moved = false): void {
+  #put(
+    op: 'insert' | 'update',
+    pattern: string,
+    channel: ByteWriter,
+    bound: BoundView,
+    row: Tuple,
+    moved = false,
+  ): void {
     const { bytes } = this.#sink;
     const start = bytes.length;
     this.#openedAt = start;
@@ -332,7 +339,7 @@ export class Router implements ChangeHandler {
     this.#sink.event(pattern, channel, start);
   }
 
-  #remove(pattern: string, channel: Bytes, bound: BoundView, row: Tuple): void {
+  #remove(pattern: string, channel: ByteWriter, bound: BoundView, row: Tuple): void {
     const { bytes } = this.#sink;
     const start = bytes.length;
     bytes.append(OP.delete);

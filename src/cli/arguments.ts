@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import { flagOf, SETTING_NAMES, type SettingName } from '../config/config.ts';
 import { SnoError } from '../errors.ts';
-import { nearest } from '../suggest.ts';
+import { suggest } from '../suggest.ts';
 import type { Command } from './command.ts';
 
 const SETTING_FLAGS: ReadonlyMap<string, SettingName> = new Map(SETTING_NAMES.map((name) => [flagOf(name), name]));
@@ -74,7 +74,7 @@ function valueFor(name: string, { rawName, value, inlineValue }: OptionToken, wa
 }
 
 function unknownFlag(name: string, rawName: string, command: Command): SnoError {
-  const meant = nearest(
+  const meant = suggest(
     rawName,
     [...Object.keys(command.flags), ...SETTING_FLAGS.keys(), 'help'].map((flag) => `--${flag}`),
   );

@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { readSettings, readValues } from '../config/config.ts';
 import { SnoError } from '../errors.ts';
-import { nearest } from '../suggest.ts';
+import { suggest } from '../suggest.ts';
 import { readArguments } from './arguments.ts';
 import type { Command, ExitCode } from './command.ts';
 import { commandHelp, overview } from './help.ts';
@@ -49,7 +49,7 @@ async function main([name, ...args]: readonly string[]): Promise<ExitCode> {
 
 function unknownCommand(name: string): SnoError {
   const kind = name.startsWith('-') ? 'flag' : 'command';
-  const meant = nearest(name, Object.keys(COMMANDS));
+  const meant = suggest(name, Object.keys(COMMANDS));
   return new SnoError('usage', `unknown ${kind} ${name}${meant === undefined ? '' : `; did you mean ${meant}?`}`, {
     hint: 'See `sno --help`.',
   });

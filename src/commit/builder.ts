@@ -7,7 +7,7 @@
 import type { EventSink } from '../channels/events.ts';
 import { assert } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
-import { Bytes } from '../memory/byte-writer.ts';
+import { ByteWriter } from '../memory/byte-writer.ts';
 import type { Payload } from '../memory/payload.ts';
 import { COMMIT_END_INDEX, formatPosition, type Position } from '../position.ts';
 import { type Message, Share } from './channel-events.ts';
@@ -62,7 +62,7 @@ const COMMA = 0x2c;
 const NO_COMMIT: CommitFacts = { epoch: '', xid: 0, committedAt: '' };
 
 export class CommitBuilder implements EventSink, Head {
-  readonly bytes = new Bytes(1 << 16);
+  readonly bytes = new ByteWriter(1 << 16);
   readonly #sink: BatchSink;
   readonly #commitBytesMax: number;
   #epoch = '';
@@ -177,7 +177,7 @@ export class CommitBuilder implements EventSink, Head {
     return true;
   }
 
-  event(pattern: string, channel: Bytes, start: number): void {
+  event(pattern: string, channel: ByteWriter, start: number): void {
     const end = this.#closeEvent();
     this.#runs.add(this.#shareOf(pattern, channel), start, end);
     if (this.bytes.length > this.#commitBytesMax || this.#runs.channels >= PART_CHANNELS_MAX) this.#flushPart();
@@ -195,7 +195,7 @@ export class CommitBuilder implements EventSink, Head {
     if (this.bytes.length > this.#commitBytesMax) this.#flushPart();
   }
 
-  incomplete(pattern: string, channel: Bytes): void {
+  incomplete(pattern: string, channel: ByteWriter): void {
     if (this.#incomplete.size >= INCOMPLETE_CHANNELS_MAX) this.redefined(pattern, 'changed');
     else this.#incomplete.add(this.#shareOf(pattern, channel));
   }
@@ -267,7 +267,7 @@ export class CommitBuilder implements EventSink, Head {
     this.#sink.append({ firstSequence, xid: this.#facts.xid, after, entries, marks, committedAt: this.#committedAtMs });
   }
 
-  #shareOf(pattern: string, channel: Bytes): Share {
+  #shareOf(pattern: string, channel: ByteWriter): Share {
     const { buffer, length } = channel;
     const last = this.#lastShare;
     if (last !== undefined && last.pattern === pattern && sameName(last.channel, buffer, length)) return last;
@@ -336,7 +336,7 @@ export class CommitBuilder implements EventSink, Head {
    * after a part.
    */
   #compactMessages(): void {
-    const kept = new Bytes();
+    const kept = new ByteWriter();
     for (const share of this.#shares.values()) {
       share.messages = share.messages.map(({ event, start, end }) => {
         const from = kept.length;

@@ -4,7 +4,7 @@
 
 import { assert } from '../errors.ts';
 import { formatLsn, type Lsn } from '../lsn.ts';
-import type { Bytes } from '../memory/byte-writer.ts';
+import type { ByteWriter } from '../memory/byte-writer.ts';
 import { memoryOf, type Payload, PayloadSlab, roomOf } from '../memory/payload.ts';
 import { formatPosition } from '../position.ts';
 import type { Message, Share } from './channel-events.ts';
@@ -34,7 +34,7 @@ export function changesHead(facts: CommitFacts, channel: string, position: strin
 }
 
 /** Returns `changes` with the head and the share's events, which lie in `bytes`. */
-export function changesPayload(head: string, share: Share, runs: Runs, bytes: Bytes): Payload {
+export function changesPayload(head: string, share: Share, runs: Runs, bytes: ByteWriter): Payload {
   // Excludes the comma after the last event.
   const payload = KEPT.allocate(head.length + Math.max(0, share.bytes - 1) + TAIL.length);
   const memory = memoryOf(payload);
@@ -64,7 +64,7 @@ export function textMessagePayload(head: string, data: string): Payload {
 }
 
 /** Returns a `message` whose data lies in `bytes`. */
-export function messagePayload(head: string, { start, end }: Message, bytes: Bytes): Payload {
+export function messagePayload(head: string, { start, end }: Message, bytes: ByteWriter): Payload {
   const text = Buffer.from(head);
   const payload = KEPT.allocate(text.length + (end - start) + 1);
   const memory = memoryOf(payload);

@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { SnoError } from '../errors.ts';
 import { conninfoProblem } from '../postgres/conninfo/sources.ts';
 import { HELLO_SECONDS } from '../protocol.ts';
-import { nearest } from '../suggest.ts';
+import { suggest } from '../suggest.ts';
 import { ORIGIN_FORM, originFault } from './origins.ts';
 
 /** A form of values: how they are read, and how docs/settings.md describes them. */
@@ -460,7 +460,7 @@ function given(
 const isUnknown = (name: string): boolean => name.startsWith('SNO_') && !(name in SETTINGS);
 
 function unknown(name: string): string {
-  const meant = nearest(name, SETTING_NAMES);
+  const meant = suggest(name, SETTING_NAMES);
   return `${name}: unknown setting${meant === undefined ? '' : `; did you mean ${meant}?`}`;
 }
 

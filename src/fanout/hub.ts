@@ -137,7 +137,7 @@ export class Hub implements Fanout, FeedHub, BatchSink {
 
   retain({ name, pattern }: ResolvedChannel): ChannelLog {
     const missed = this.#source().isOpen(pattern.text, name) ? this.#sequence : -1;
-    return this.journal.hold(name, pattern.text, missed);
+    return this.journal.retain(name, pattern.text, missed);
   }
 
   /** Writes appended entries to live sockets. */
@@ -225,7 +225,7 @@ export class Hub implements Fanout, FeedHub, BatchSink {
 
   removeSubscription(subscription: Subscription): void {
     this.#channels.delete(subscription);
-    this.journal.unhold(subscription.channel.name);
+    this.journal.release(subscription.channel.name);
   }
 
   remove(feed: SocketFeed): void {

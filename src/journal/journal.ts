@@ -31,13 +31,13 @@ export interface Journal {
    */
   append(batch: Batch): readonly Entry[];
   /**
-   * Returns the channel's log, creating it if needed, and retains it until `unhold`. If the log is
+   * Returns the channel's log, creating it if needed, and retains it until `release`. If the log is
    * created now, entries up to the sequence `missed` count as dropped.
    */
-  hold(channel: string, pattern: string, missed: number): ChannelLog;
-  /** Whether the channel has a log: it is held or has entries. */
+  retain(channel: string, pattern: string, missed: number): ChannelLog;
+  /** Whether the channel has a log: it is retained or has entries. */
   knows(channel: string): boolean;
-  unhold(channel: string): void;
+  release(channel: string): void;
   /** Everything after this position is still in the journal. */
   readonly oldest: Position;
   /**

@@ -17,8 +17,8 @@ export interface MemoryJournalOptions {
   readonly bytesMax: number;
   readonly ageMaxMs: number;
   readonly now: () => number;
-  /** Called when a channel gets its first hold, and (`onReleased`) when its last hold ends. */
-  readonly onHeld?: (channel: string) => void;
+  /** Called when a channel is retained for the first time, and (`onReleased`) when it is released for the last time. */
+  readonly onRetained?: (channel: string) => void;
   readonly onReleased?: (channel: string) => void;
 }
 
@@ -29,7 +29,7 @@ export interface EvictedCommit {
 }
 
 /**
- * Bytes that an entry costs beside its payload, and bytes that the log of a channel without holds
+ * Bytes that an entry costs beside its payload, and bytes that the log of a channel without retained
  * costs, as measured.
  */
 const ENTRY_OVERHEAD_BYTES = 256;
@@ -46,7 +46,7 @@ class Log implements ChannelLog {
   readonly name: string;
   readonly pattern: string;
   readonly list = new Deque<Entry>();
-  holds = 0;
+  retained = 0;
   evicted = -1;
   voided: Mark | undefined;
   /** Undefined while there are none: most logs never have watchers. */
@@ -153,11 +153,11 @@ export class MemoryJournal implements Journal {
     return made;
   }
 
-  hold(channel: string, pattern: string, missed: number): ChannelLog {
+  retain(channel: string, pattern: string, missed: number): ChannelLog {
     const isNew = !this.#logs.has(channel);
     const log = this.#log(channel, pattern);
     if (isNew) log.evicted = missed;
-    if (log.holds++ === 0) this.#options.onHeld?.(channel);
+    if (log.retained++ === 0) this.#options.onRetained?.(channel);
     return log;
   }
 
@@ -165,10 +165,10 @@ export class MemoryJournal implements Journal {
     return this.#logs.has(channel);
   }
 
-  unhold(channel: string): void {
+  release(channel: string): void {
     const log = this.#logs.get(channel);
-    assert(log !== undefined && log.holds > 0, `channel ${channel} is not held`);
-    if (--log.holds === 0) this.#options.onReleased?.(channel);
+    assert(log !== undefined && log.retained > 0, `channel ${channel} is not retained`);
+    if (--log.retained === 0) this.#options.onReleased?.(channel);
     this.#forget(log);
   }
 
@@ -210,11 +210,11 @@ export class MemoryJournal implements Journal {
     if (log !== undefined && log.pattern === pattern) return log;
     // A view of another pattern now defines this name. The old pattern was dropped, so no client is
     // subscribed through it.
-    const holds = log?.holds ?? 0;
+    const retained = log?.retained ?? 0;
     if (log !== undefined) this.#logsOfPattern.get(log.pattern)?.delete(log);
     const before = log;
     log = new Log(channel, pattern);
-    log.holds = holds;
+    log.retained = retained;
     log.evicted = before?.list.last()?.sequence ?? -1;
     this.#logs.set(channel, log);
     let logs = this.#logsOfPattern.get(pattern);
@@ -250,7 +250,7 @@ export class MemoryJournal implements Journal {
   }
 
   #add(stored: Stored, log: Log, entry: Entry): void {
-    const isFirst = log.list.length === 0 && log.holds === 0;
+    const isFirst = log.list.length === 0 && log.retained === 0;
     log.list.push(entry);
     stored.entries.push(entry);
     const bytes = memoryOf(entry.payload).length + ENTRY_OVERHEAD_BYTES + (isFirst ? LOG_OVERHEAD_BYTES : 0);
@@ -283,7 +283,7 @@ export class MemoryJournal implements Journal {
   }
 
   #forget(log: Log): void {
-    if (log.holds > 0 || log.list.length > 0) return;
+    if (log.retained > 0 || log.list.length > 0) return;
     if (this.#logs.get(log.name) === log) this.#logs.delete(log.name);
     const logs = this.#logsOfPattern.get(log.pattern);
     logs?.delete(log);

@@ -33,7 +33,7 @@ export class Markers {
   }
 
   /** The stream delivered a marker. Markers of other processes have no callbacks. */
-  arrived(id: string): void {
+  receive(id: string): void {
     const callbacks = this.#expected.get(id);
     this.#expected.delete(id);
     for (const callback of callbacks ?? []) callback();
@@ -66,7 +66,7 @@ export class Markers {
         await this.#options.emit(id);
         attempt = 0;
       } catch {
-        // The marker may have been committed nevertheless; then `arrived` finds no callbacks.
+        // The marker may have been committed nevertheless; then `receive` finds no callbacks.
         this.#waiting = [...(this.#expected.get(id) ?? []), ...this.#waiting];
         this.#expected.delete(id);
         await this.#options.pause(++attempt);

@@ -12,7 +12,7 @@ const SLAB_BYTES = 8 * 1024;
 /** Maximum bytes of a buffer in a slab. A larger buffer gets memory of its own. */
 const SMALL_BYTES_MAX = 1024;
 
-export class Slab {
+export class Arena {
   #buffer = Buffer.alloc(0);
   #used = 0;
 

@@ -2,7 +2,7 @@
  * Bytes in the making: a buffer that grows by doubling and is reused. The hot path writes JSON
  * through it without strings.
  */
-export class Bytes {
+export class ByteWriter {
   buffer: Buffer;
   length = 0;
 
@@ -61,7 +61,7 @@ export class Bytes {
   }
 }
 
-export function sameBytes(a: Bytes, b: Bytes): boolean {
+export function sameBytes(a: ByteWriter, b: ByteWriter): boolean {
   if (a.length !== b.length) return false;
   for (let index = 0; index < a.length; index++) if (a.buffer[index] !== b.buffer[index]) return false;
   return true;

@@ -3,7 +3,7 @@
  * with this text. So Snö's own encoding sends the memory of a payload as it is, without a copy.
  */
 import { frameBytes, frameHeaderBytes } from '../websocket/frame.ts';
-import { Slab } from './arena.ts';
+import { Arena } from './arena.ts';
 
 declare const payload: unique symbol;
 
@@ -36,11 +36,11 @@ export function textOf(payload: Payload): Buffer {
 
 /** Memory for payloads that are kept for long and dropped in the order of their creation. */
 export class PayloadSlab {
-  readonly #slab = new Slab();
+  readonly #arena = new Arena();
 
   /** Returns a payload for a text of this many bytes. The text is arbitrary until it is written. */
   allocate(textBytes: number): Payload {
-    return this.#slab.allocate(frameBytes(textBytes)) as unknown as Payload;
+    return this.#arena.allocate(frameBytes(textBytes)) as unknown as Payload;
   }
 
   text(text: string): Payload {

@@ -2,7 +2,7 @@
 import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch, Entry, Mark } from '../commit/entry.ts';
 import type { Head } from '../commit/head.ts';
-import { Bytes } from '../memory/byte-writer.ts';
+import { ByteWriter } from '../memory/byte-writer.ts';
 import { memoryOf, type Payload, roomOf, textOf } from '../memory/payload.ts';
 import type { Position } from '../position.ts';
 import type { Beginning, StreamFollower } from './follower.ts';
@@ -23,7 +23,7 @@ const DOUBLE_BYTES = 8;
 
 export class StepWriter implements Omit<StreamFollower, 'flush'> {
   readonly #head: SourceHead;
-  readonly #bytes = new Bytes(1 << 16);
+  readonly #bytes = new ByteWriter(1 << 16);
   /** Each text's number in these steps. */
   readonly #texts = new Map<string, number>();
 

@@ -218,7 +218,7 @@ export class GatewayRole implements Gateways {
   }
 
   marker(id: string): void {
-    this.#markers.arrived(id);
+    this.#markers.receive(id);
   }
 
   define(definitions: ServedDefinitions): void {

@@ -302,7 +302,7 @@ export class IngestRole implements WalHandler, BacklogSource {
       logger,
       catalog: (json, lsn) => this.#catalogMessage(json, lsn),
       marker: (id) => {
-        this.#markers.arrived(id);
+        this.#markers.receive(id);
         this.#followers.marker(id);
       },
       flushed: () => this.#followers.flush(),

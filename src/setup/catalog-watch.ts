@@ -86,7 +86,7 @@ export class CatalogWatch {
         throw error;
       });
       // Without event triggers this runs every few seconds: it emits a marker only if a channel waits.
-      if (definitions.known !== undefined) afterCommitted(() => definitions.told(untoldCount));
+      if (definitions.known !== undefined) afterCommitted(() => definitions.confirm(untoldCount));
     });
   }
 

@@ -5,7 +5,7 @@
  */
 import { constants, deflateRaw, deflateRawSync, type ZlibOptions } from 'node:zlib';
 import { assert } from '../errors.ts';
-import type { Slab } from '../memory/arena.ts';
+import type { Arena } from '../memory/arena.ts';
 import { frameHeaderBytes, payloadOf, writeFrameHeader } from './frame.ts';
 
 /** RSV1: the payload is compressed. */
@@ -21,9 +21,9 @@ const LEVEL = 3;
 /**
  * Returns the frame compressed, in `slab`, or the frame itself if compression makes it no smaller.
  */
-export function deflatedFrame(frame: Buffer, slab: Slab): Buffer {
+export function deflatedFrame(frame: Buffer, arena: Arena): Buffer {
   const payload = payloadOf(frame);
-  return framed(frame, deflateRawSync(payload, options(payload.length)), (bytes) => slab.allocate(bytes));
+  return framed(frame, deflateRawSync(payload, options(payload.length)), (bytes) => arena.allocate(bytes));
 }
 
 /** Like `deflatedFrame`, on another thread: for frames that would block the event loop. */

@@ -187,7 +187,7 @@ export class WorkerPool implements Gateways {
 
   knows(channel: string): boolean {
     return (
-      this.#options.source.journal.knows(channel) || [...this.#workers].some((worker) => worker.holds.has(channel))
+      this.#options.source.journal.knows(channel) || [...this.#workers].some((worker) => worker.retained.has(channel))
     );
   }
 

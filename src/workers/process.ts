@@ -32,7 +32,7 @@ const MEASURE_MS = 2_000;
 
 export class WorkerProcess implements ConnectionTaker {
   /** Channels with at least one subscription in this worker. */
-  readonly holds = new Set<string>();
+  readonly retained = new Set<string>();
   /** Resolves when the worker can receive messages. Rejects if it ends before. */
   readonly ready: Promise<void>;
   readonly ended: Promise<Exit>;
@@ -54,7 +54,7 @@ export class WorkerProcess implements ConnectionTaker {
   #stalledChecks = 0;
   #hasTaken = true;
   #silentChecks = 0;
-  #holdsHeard = 0;
+  #retainsReceived = 0;
   #values: MetricValues = [];
   #measures = 0;
   readonly #measuring = new Map<number, () => void>();
@@ -150,7 +150,7 @@ export class WorkerProcess implements ConnectionTaker {
 
   /** Sends a message of the relay. */
   relay(message: Uint8Array): void {
-    this.send({ kind: 'relay', message, holdsHeard: this.#holdsHeard }, message.length);
+    this.send({ kind: 'relay', message, retainsReceived: this.#retainsReceived }, message.length);
   }
 
   /** Tells the worker to accept connections, once. Rejects with the error that prevents it. */
@@ -222,13 +222,13 @@ export class WorkerProcess implements ConnectionTaker {
         else this.#entered.set(message.address, left);
         return this.#options.admission.leave(message.address);
       }
-      case 'hold':
-        this.#holdsHeard++;
-        this.holds.add(message.channel);
+      case 'retain':
+        this.#retainsReceived++;
+        this.retained.add(message.channel);
         return;
-      case 'unhold':
-        this.#holdsHeard++;
-        this.holds.delete(message.channel);
+      case 'release':
+        this.#retainsReceived++;
+        this.retained.delete(message.channel);
         return;
       case 'measured':
         this.#values = message.values;

@@ -18,10 +18,10 @@ export type ToWorker =
       readonly ticketKeys: Uint8Array | undefined;
     }
   /**
-   * A message of the relay. `holdsHeard`: how many `hold` and `unhold` messages main had received
+   * A message of the relay. `retainsReceived`: how many `retain` and `release` messages main had received
    * by then.
    */
-  | { readonly kind: 'relay'; readonly message: Uint8Array; readonly holdsHeard: number }
+  | { readonly kind: 'relay'; readonly message: Uint8Array; readonly retainsReceived: number }
   /** `socket` comes with a connection, or without one if the client has closed it. */
   | { readonly kind: 'listen' | 'socket' | 'open' }
   | { readonly kind: 'drain'; readonly seconds: number }
@@ -37,6 +37,6 @@ export type FromWorker =
   | { readonly kind: 'listening' | 'taken' | 'opened' }
   | { readonly kind: 'enter'; readonly id: number; readonly address: string }
   | { readonly kind: 'leave'; readonly address: string }
-  /** The channel's first subscription began, or (`unhold`) its last one ended. */
-  | { readonly kind: 'hold' | 'unhold'; readonly channel: string }
+  /** The channel's first subscription began, or (`release`) its last one ended. */
+  | { readonly kind: 'retain' | 'release'; readonly channel: string }
   | { readonly kind: 'measured'; readonly id: number; readonly values: MetricValues };

@@ -59,9 +59,9 @@ class Worker implements StepReceiver {
   readonly #certificate: Certificate | undefined;
   readonly #gateway: GatewayRole;
   /** For each channel with a subscription: the number of the message that told main. */
-  readonly #holds = new Map<string, number>();
-  #holdsTold = 0;
-  #holdsHeard = 0;
+  readonly #retained = new Map<string, number>();
+  #retainsSent = 0;
+  #retainsReceived = 0;
   readonly #joiner = new MessageJoiner();
 
   constructor({ settings, clientsMax }: Start, logger: Logger, certificate: Certificate | undefined) {
@@ -75,8 +75,8 @@ class Worker implements StepReceiver {
       bytesMax: settings.SNO_REPLAY_BYTES,
       ageMaxMs: settings.SNO_REPLAY_SECONDS * 1_000,
       now: steadyNow,
-      onHeld: (channel) => this.#held(channel),
-      onReleased: (channel) => this.#released(channel),
+      onRetained: (channel) => this.#reportRetained(channel),
+      onReleased: (channel) => this.#reportReleased(channel),
     });
     this.#gateway = new GatewayRole({
       settings,
@@ -99,7 +99,7 @@ class Worker implements StepReceiver {
         const { buffer, byteOffset, length } = message.message;
         const steps = this.#joiner.take(Buffer.from(buffer, byteOffset, length));
         if (steps === undefined) return;
-        this.#holdsHeard = message.holdsHeard;
+        this.#retainsReceived = message.retainsReceived;
         readSteps(steps, this);
         this.#gateway.flush();
         return;
@@ -143,7 +143,7 @@ class Worker implements StepReceiver {
     this.#replica.moveTo(head);
     for (const pattern of head.forgotten) {
       if (before.has(pattern)) continue;
-      this.#gateway.hub.lag(pattern, (channel) => (this.#holds.get(channel) ?? 0) > this.#holdsHeard);
+      this.#gateway.hub.lag(pattern, (channel) => (this.#retained.get(channel) ?? 0) > this.#retainsReceived);
     }
   }
 
@@ -168,15 +168,15 @@ class Worker implements StepReceiver {
     this.#gateway.setKnown(isKnown);
   }
 
-  #held(channel: string): void {
-    this.#holds.set(channel, ++this.#holdsTold);
-    tell({ kind: 'hold', channel });
+  #reportRetained(channel: string): void {
+    this.#retained.set(channel, ++this.#retainsSent);
+    tell({ kind: 'retain', channel });
   }
 
-  #released(channel: string): void {
-    this.#holds.delete(channel);
-    this.#holdsTold++;
-    tell({ kind: 'unhold', channel });
+  #reportReleased(channel: string): void {
+    this.#retained.delete(channel);
+    this.#retainsSent++;
+    tell({ kind: 'release', channel });
   }
 }
 

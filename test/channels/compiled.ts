@@ -9,7 +9,7 @@ import type {} from '../../src/channels/served/served.ts';
 import { snapshotValue } from '../../src/channels/served/served.ts';
 import type { Tuple } from '../../src/decode/tuple.ts';
 import { SnoError } from '../../src/errors.ts';
-import { Bytes } from '../../src/memory/byte-writer.ts';
+import { ByteWriter } from '../../src/memory/byte-writer.ts';
 import type { TestDatabase } from '../support/postgres.ts';
 import { relationOf } from './rows.ts';
 
@@ -55,24 +55,24 @@ export class Reading {
   }
 
   channel(row: Tuple): string | undefined {
-    const out = new Bytes();
+    const out = new ByteWriter();
     return this.#bound.channel(row, out) ? textOf(out) : undefined;
   }
 
   key(row: Tuple): string {
-    const out = new Bytes();
+    const out = new ByteWriter();
     this.#bound.key(row, out);
     return textOf(out);
   }
 
   data(row: Tuple): { readonly data: string; readonly unchanged: string } {
-    const out = new Bytes();
-    const unchanged = new Bytes();
+    const out = new ByteWriter();
+    const unchanged = new ByteWriter();
     this.#bound.data(row, out, unchanged);
     return { data: textOf(out), unchanged: textOf(unchanged) };
   }
 }
 
-function textOf(bytes: Bytes): string {
+function textOf(bytes: ByteWriter): string {
   return bytes.buffer.toString('utf8', 0, bytes.length);
 }

@@ -8,7 +8,7 @@ import { RemoteAnswers } from '../../src/channels/remote-answers.ts';
 import { loadParser } from '../../src/channels/sql/parse.ts';
 import type { Tuple } from '../../src/decode/tuple.ts';
 import { SnoError } from '../../src/errors.ts';
-import { Bytes } from '../../src/memory/byte-writer.ts';
+import { ByteWriter } from '../../src/memory/byte-writer.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { ATTEMPT, ownAnswer, postgresAnswers } from './answers.ts';
@@ -452,8 +452,8 @@ describe.each(VERSIONS)('expressions, Postgres %i', (version) => {
     const told = (view: string, unsent: readonly string[]) => {
       const places = Object.keys(COLUMNS);
       const cells: Cell[] = ['1', ...places.map((name) => (unsent.includes(name) ? UNSENT : 'x'))];
-      const unchanged = new Bytes();
-      const isTold = boundOf(catalog, view).data(tupleOf(cells), new Bytes(), unchanged);
+      const unchanged = new ByteWriter();
+      const isTold = boundOf(catalog, view).data(tupleOf(cells), new ByteWriter(), unchanged);
       return isTold && unchanged.buffer.toString('utf8', 0, unchanged.length);
     };
     expect(told('several', ['t'])).toBe(false);

@@ -20,7 +20,7 @@ import {
   Types,
   type ValueType,
 } from '../../src/channels/values/types.ts';
-import { Bytes } from '../../src/memory/byte-writer.ts';
+import { ByteWriter } from '../../src/memory/byte-writer.ts';
 
 const types = new Types([]);
 const scalar = (name: string) => types.byName('pg_catalog', name) as ScalarType;
@@ -141,7 +141,7 @@ test.each(CASES)('an encoder of $kind $name writes valid JSON of only the text, 
   fc.assert(
     fc.property(mangled(texts), (text) => {
       const { buffer, start, end } = within(text);
-      const out = new Bytes(16);
+      const out = new ByteWriter(16);
       const written = orFault(() => {
         encode(buffer, start, end, out);
         return out.buffer.subarray(0, out.length);
@@ -172,7 +172,7 @@ test('texts printed under other settings are faults', () => {
   for (const [type, texts] of OF_OTHERS) {
     for (const text of texts) {
       const { buffer, start, end } = within(text);
-      expect(() => encoderOf(type)(buffer, start, end, new Bytes(16)), `${type.name} ${text}`).toThrow(RowError);
+      expect(() => encoderOf(type)(buffer, start, end, new ByteWriter(16)), `${type.name} ${text}`).toThrow(RowError);
     }
   }
 });

@@ -9,7 +9,7 @@ import {
   writeEncodedValue,
 } from '../../src/channels/catalog/pattern.ts';
 import { SnoError } from '../../src/errors.ts';
-import { Bytes } from '../../src/memory/byte-writer.ts';
+import { ByteWriter } from '../../src/memory/byte-writer.ts';
 
 const literal = fc.string({ unit: fc.constantFrom('a', 'b', ':', '/', '.', '-'), maxLength: 3 });
 
@@ -56,7 +56,7 @@ test('a name that matches is the name of its values', () => {
 test('encodes bytes as it encodes strings', () => {
   fc.assert(
     fc.property(named, ({ made, values }) => {
-      const out = new Bytes(8);
+      const out = new ByteWriter(8);
       made.literals.forEach((text, index) => {
         out.ascii(text);
         const bytes = Buffer.from(values[index] ?? '');

@@ -10,7 +10,7 @@ import { RemoteAnswers } from '../../src/channels/remote-answers.ts';
 import { Router } from '../../src/channels/router.ts';
 import { loadParser } from '../../src/channels/sql/parse.ts';
 import { PgoutputDecoder } from '../../src/decode/pgoutput.ts';
-import { Bytes } from '../../src/memory/byte-writer.ts';
+import { ByteWriter } from '../../src/memory/byte-writer.ts';
 import { record } from '../decode/recording.ts';
 import { Random } from '../oracle/random.ts';
 import { install } from '../support/install.ts';
@@ -115,7 +115,7 @@ function marking(registry: ChannelRegistry) {
   const nothing = () => undefined;
   const sink: EventSink = {
     begin: () => true,
-    bytes: new Bytes(),
+    bytes: new ByteWriter(),
     event: nothing,
     truncate: nothing,
     message: nothing,

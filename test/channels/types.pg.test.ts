@@ -8,7 +8,7 @@ import type { RemoteQuery } from '../../src/channels/channel.ts';
 import { RemoteAsker } from '../../src/channels/remote/ask.ts';
 import { loadParser } from '../../src/channels/sql/parse.ts';
 import { RowError } from '../../src/channels/values/row-error.ts';
-import { Bytes } from '../../src/memory/byte-writer.ts';
+import { ByteWriter } from '../../src/memory/byte-writer.ts';
 import { createClient, createPool } from '../../src/postgres/connect.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
@@ -163,9 +163,9 @@ async function insert(
   );
 }
 
-function dataOf(bound: { data(row: never, out: Bytes, unchanged: Bytes): void }, row: unknown): string {
-  const out = new Bytes();
-  const unchanged = new Bytes();
+function dataOf(bound: { data(row: never, out: ByteWriter, unchanged: ByteWriter): void }, row: unknown): string {
+  const out = new ByteWriter();
+  const unchanged = new ByteWriter();
   bound.data(row as never, out, unchanged);
   expect(unchanged.length).toBe(0);
   return out.buffer.toString('utf8', 0, out.length);

@@ -49,7 +49,7 @@ describe('prints each error with its code and hint, and sets the exit code', () 
     [2, ['start', '--port', 'x'], {}, /^sno: setting_invalid: SNO_PORT \(--port\): .*got "x"\n/],
     [2, ['start'], { SNO_PORT: 'x' }, /^sno: setting_invalid: SNO_PORT: .*got "x"\n/],
     [2, ['start'], { SNO_PROT: '1' }, /^sno: setting_invalid: SNO_PROT: unknown setting; did you mean SNO_PORT\?\n/],
-    [2, ['start'], { SNO_HOST: '0.0.0.0' }, /^sno: setting_invalid: SNO_HOST: 0\.0\.0\.0 is beyond loopback/],
+    [2, ['start'], { SNO_HOST: '0.0.0.0' }, /^sno: setting_invalid: SNO_HOST: 0\.0\.0\.0 is not a loopback address/],
     [2, ['start'], {}, /^sno: setting_invalid: SNO_DATABASE_URL: is not set/],
     [2, ['token', '--claim', 'sub=u1'], {}, /^sno: setting_invalid: SNO_JWT_SECRET: is not set/],
     [

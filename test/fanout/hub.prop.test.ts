@@ -14,7 +14,7 @@ import { SLICE_BYTES } from '../../src/fanout/outbound.ts';
 import { Deflated, PLAIN } from '../../src/gateway/sno/encodings.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 import { Markers } from '../../src/markers/markers.ts';
-import { Bytes } from '../../src/memory/byte-writer.ts';
+import { ByteWriter } from '../../src/memory/byte-writer.ts';
 import { parsePosition } from '../../src/position.ts';
 import { FrameReader } from '../support/frames.ts';
 import { ALLOWED } from './rig.ts';
@@ -138,7 +138,7 @@ class World {
       const { bytes } = this.builder;
       const start = bytes.length;
       bytes.ascii(`{"n":${++this.#number},"pad":"${'x'.repeat(padding * this.#scale.factor)}"}`);
-      const channel = new Bytes(16);
+      const channel = new ByteWriter(16);
       channel.ascii(name);
       this.builder.event(resolved(name).pattern.text, channel, start);
       numbers.set(name, [...(numbers.get(name) ?? []), this.#number]);

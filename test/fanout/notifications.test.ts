@@ -29,7 +29,7 @@ const notify = (channel: string, data: unknown) => notifications.receive(JSON.st
 
 /** The markers that are on their way come out of the stream. */
 async function marker(): Promise<void> {
-  for (const id of emitted.splice(0)) markers.arrived(id);
+  for (const id of emitted.splice(0)) markers.receive(id);
   await turn();
 }
 
@@ -42,7 +42,7 @@ test('a message waits for a marker that was asked for after it came, in order; m
   await turn();
   expect(emitted.length).toBe(2);
   // the first marker may have been put into the WAL before the others came
-  markers.arrived(first as string);
+  markers.receive(first as string);
   expect(told).toEqual(['a:1 1']);
   emitted.shift();
   await marker();
@@ -80,7 +80,7 @@ test('another history: what waited comes by a marker of its own, and those of th
   markers.renew();
   notify('a:1', 3);
   await turn();
-  for (const id of before) markers.arrived(id);
+  for (const id of before) markers.receive(id);
   expect(told).toEqual([]);
   await marker();
   expect(told).toEqual(['a:1 "1111111111"', 'a:1 "2222222222"', 'a:1 3']);
@@ -96,10 +96,10 @@ test('another history, while a marker is on its way: what waits for that one wai
   slow.renew();
   puts.shift()?.();
   await turn();
-  slow.arrived(emitted.shift() as string);
+  slow.receive(emitted.shift() as string);
   expect(told).toEqual([]);
   puts.shift()?.();
   await turn();
-  slow.arrived(emitted.shift() as string);
+  slow.receive(emitted.shift() as string);
   expect(told).toEqual(['called']);
 });

@@ -8,7 +8,7 @@ import type { Outcome, SnapshotSink } from '../../src/fanout/snapshots/recipient
 import type { SnapshotSource } from '../../src/fanout/snapshots/snapshots.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 import { Markers } from '../../src/markers/markers.ts';
-import { Bytes } from '../../src/memory/byte-writer.ts';
+import { ByteWriter } from '../../src/memory/byte-writer.ts';
 import { FrameReader } from '../support/frames.ts';
 
 export const PATTERN = 'room:{id}';
@@ -104,7 +104,7 @@ export class Rig {
     const { bytes: text } = this.builder;
     const start = text.length;
     text.ascii(`{"n":${n},"pad":"${'x'.repeat(bytes)}"}`);
-    const name = new Bytes(32);
+    const name = new ByteWriter(32);
     name.ascii(`room:${id}`);
     this.builder.event(PATTERN, name, start);
   }
@@ -119,7 +119,7 @@ export class Rig {
   async marker(): Promise<void> {
     await turn();
     this.begin(END_XID);
-    for (const id of this.emitted.splice(0)) this.#markers.arrived(id);
+    for (const id of this.emitted.splice(0)) this.#markers.receive(id);
     this.end();
     this.hub.flush();
   }

@@ -30,7 +30,7 @@ function journalOf(channels: readonly string[], sizes: readonly number[]) {
 
 test('entries are joined up to the bound, a large one stays alone', () => {
   const { journal } = journalOf(['c:1'], [10, 20, 30, 500, 5]);
-  const log = journal.hold('c:1', 'c:{id}', -1);
+  const log = journal.retain('c:1', 'c:{id}', -1);
   const segments = new Segments(plain);
   const found = [];
   for (
@@ -51,7 +51,7 @@ test('entries are joined up to the bound, a large one stays alone', () => {
 
 test('whoever reads at the same place gets the same bytes; what has come since comes behind them', () => {
   const { journal, append } = journalOf(['c:1'], [10, 10]);
-  const log = journal.hold('c:1', 'c:{id}', -1);
+  const log = journal.retain('c:1', 'c:{id}', -1);
   const segments = new Segments(plain);
   const segment = segments.after(log, -1, 1_000);
   append(10);
@@ -68,7 +68,7 @@ test('channels are told apart where their entries have one sequence, as those of
   append(10);
   const segments = new Segments(plain);
   for (const channel of ['c:1', 'c:2']) {
-    const segment = segments.after(journal.hold(channel, 'c:{id}', -1), 2, 1_000);
+    const segment = segments.after(journal.retain(channel, 'c:{id}', -1), 2, 1_000);
     expect(segment?.count).toBe(2);
     expect(segment?.bytes.toString()).toMatch(new RegExp(`^${channel}`));
   }

@@ -6,7 +6,7 @@ import { Visibility } from '../../src/markers/visibility.ts';
 import { ALLOWED, PATTERN, room } from './rig.ts';
 
 const journal = new MemoryJournal({ bytesMax: 1_000, ageMaxMs: Number.POSITIVE_INFINITY, now: () => 0 });
-const log = journal.hold('room:1', PATTERN, -1);
+const log = journal.retain('room:1', PATTERN, -1);
 
 const STATES = ['joining', 'catching', 'live', 'ended'] as const;
 

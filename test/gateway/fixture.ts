@@ -158,7 +158,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
   });
   const clock = options.clock ?? systemClock;
   const journal = new MemoryJournal({ bytesMax: 2 ** 28, ageMaxMs: 3_600_000, now: () => clock.now() });
-  const arrive = (id: string) => (options.holdsMarkers === true ? undefined : markers.arrived(id));
+  const arrive = (id: string) => (options.holdsMarkers === true ? undefined : markers.receive(id));
   const markers: Markers = new Markers({ emit: async (id) => arrive(id), pause: async () => {} });
   const metrics = createMetrics();
   const deflated = new Deflated({

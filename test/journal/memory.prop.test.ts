@@ -35,9 +35,9 @@ function makeBatch(first: number, lsn: number, channels: readonly string[], trun
 }
 
 function listOf(journal: MemoryJournal, channel: string): number[] {
-  const log = journal.hold(channel, channel[0] as string, -1);
+  const log = journal.retain(channel, channel[0] as string, -1);
   const list = Array.from({ length: log.length }, (_, index) => (log.at(index) as Entry).lsn);
-  journal.unhold(channel);
+  journal.release(channel);
   return list;
 }
 
@@ -108,7 +108,7 @@ test('the ring keeps the newest entries within its bounds, and tells what it dro
 
 test('a held log tells what was dropped from it, and a log without holders is forgotten', () => {
   const journal = new MemoryJournal({ bytesMax: 800, ageMaxMs: 1_000, now: () => 0 });
-  const log = journal.hold('a0', 'a', -1);
+  const log = journal.retain('a0', 'a', -1);
   for (let index = 0; index < 5; index++) journal.append(makeBatch(1 + index, 10 + index, ['a0']));
   expect([log.length, log.evicted]).toEqual([5, -1]);
   journal.evict(0);
@@ -117,8 +117,8 @@ test('a held log tells what was dropped from it, and a log without holders is fo
   expect([0, 3, 4, 5].map((sequence) => log.firstAfter(sequence))).toEqual([0, 0, 1, 2]);
   journal.evict(2_000);
   expect([log.length, log.evicted, journal.bytes]).toEqual([0, 5, 0]);
-  journal.unhold('a0');
-  expect(journal.hold('a0', 'a', -1)).not.toBe(log);
+  journal.release('a0');
+  expect(journal.retain('a0', 'a', -1)).not.toBe(log);
 });
 
 test('dropped commits are remembered by xid', () => {
@@ -141,15 +141,15 @@ test('marks reach logs that are created later, with the LSN since which they are
     marks: [mark, { ...mark, sequence: 2, channel: 'a1', lsn: 11 }],
     committedAt: 0,
   });
-  expect(journal.hold('a0', 'a', -1).voided?.lsn).toBe(10);
-  expect(journal.hold('a1', 'a', -1).voided?.lsn).toBe(11);
-  expect(journal.hold('b0', 'b', -1).voided).toBeUndefined();
+  expect(journal.retain('a0', 'a', -1).voided?.lsn).toBe(10);
+  expect(journal.retain('a1', 'a', -1).voided?.lsn).toBe(11);
+  expect(journal.retain('b0', 'b', -1).voided).toBeUndefined();
 });
 
 test('a channel name that now belongs to another pattern starts with an empty log', () => {
   const journal = new MemoryJournal({ bytesMax: 10_000, ageMaxMs: 1_000, now: () => 0 });
   journal.append(makeBatch(1, 10, ['a0']));
-  const log = journal.hold('a0', 'z', -1);
+  const log = journal.retain('a0', 'z', -1);
   expect([log.length, log.pattern, log.evicted]).toEqual([0, 'z', 1]);
   journal.evict(5_000);
   expect(journal.entryCount).toBe(0);
@@ -159,7 +159,7 @@ test('a log that is created while parts of a commit are already dropped tells so
   const journal = new MemoryJournal({ bytesMax: 400, ageMaxMs: 1_000, now: () => 0 });
   journal.append(makeBatch(1, 10, ['a0']));
   expect([journal.knows('a0'), journal.knows('a1')]).toEqual([true, false]);
-  expect(journal.hold('a0', 'a', 7).evicted).toBe(-1);
-  expect(journal.hold('a1', 'a', 7).evicted).toBe(7);
+  expect(journal.retain('a0', 'a', 7).evicted).toBe(-1);
+  expect(journal.retain('a1', 'a', 7).evicted).toBe(7);
   expect(journal.knows('a1')).toBe(true);
 });

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { CommitBuilder } from '../../src/commit/builder.ts';
 import type { Batch } from '../../src/commit/entry.ts';
 import type { Head } from '../../src/commit/head.ts';
-import { Bytes } from '../../src/memory/byte-writer.ts';
+import { ByteWriter } from '../../src/memory/byte-writer.ts';
 import { textOf } from '../../src/memory/payload.ts';
 import type { StreamFollower } from '../../src/relay/follower.ts';
 import { HEADER_BYTES, MessageJoiner, messagesOf } from '../../src/relay/format.ts';
@@ -47,7 +47,7 @@ function perform(builder: CommitBuilder, { kind, channel, bytes }: Act): void {
   if (kind === 'redefined') return builder.redefined(pattern, 'changed');
   builder.bytes.ascii(`{"pad":"${'x'.repeat(bytes)}"}`);
   if (kind === 'message') return builder.message(pattern, name, 'e', start);
-  const out = new Bytes(32);
+  const out = new ByteWriter(32);
   out.ascii(name);
   builder.event(pattern, out, start);
 }

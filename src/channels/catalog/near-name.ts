@@ -1,5 +1,5 @@
 /** Finds the pattern that a mistyped channel name probably meant. */
-import { nearest } from '../../suggest.ts';
+import { suggest } from '../../suggest.ts';
 
 /**
  * Maximum length of a compared name, in characters: the time grows with the square of the length.
@@ -21,6 +21,6 @@ export function nearPattern(name: string, patterns: Iterable<string>): string | 
     const filled = pattern.split(PARTS).map((part, index) => (part.includes('{') ? parts[index] : part));
     byName.set(filled.map((part, index) => `${part}${separators[index] ?? ''}`).join(''), pattern);
   }
-  const meant = nearest(name, byName.keys());
+  const meant = suggest(name, byName.keys());
   return meant === undefined ? undefined : byName.get(meant);
 }

@@ -8,8 +8,8 @@
  */
 
 import { SnoError } from '../../errors.ts';
-import type { Bytes } from '../../memory/byte-writer.ts';
-import { nearest } from '../../suggest.ts';
+import type { ByteWriter } from '../../memory/byte-writer.ts';
+import { suggest } from '../../suggest.ts';
 
 /** The name of a channel view or access view. */
 export interface Pattern {
@@ -89,7 +89,7 @@ const HEX = Buffer.from('0123456789ABCDEF');
 const PERCENT = 0x25;
 
 /** Appends the value `buffer[start, end)`, in UTF-8, encoded for a channel name. */
-export function writeEncodedValue(buffer: Buffer, start: number, end: number, out: Bytes): void {
+export function writeEncodedValue(buffer: Buffer, start: number, end: number, out: ByteWriter): void {
   for (let index = start; index < end; index++) {
     const byte = buffer[index] as number;
     if (UNENCODED_BYTES[byte] === 1) {
@@ -190,7 +190,7 @@ function absorbs(step: string): boolean {
 /** The error for a placeholder that has no column of its name in the view. */
 export function missingPlaceholder(name: string, columns: readonly { readonly name: string }[]): string {
   const names = columns.map((column) => column.name);
-  const meant = nearest(name, names) ?? names.find((column) => isAlike(name, column));
+  const meant = suggest(name, names) ?? names.find((column) => isAlike(name, column));
   const hint = meant === undefined ? `its columns are ${names.join(', ')}` : `did you mean {${meant}}?`;
   return `has no column ${name} for its placeholder {${name}}${names.length === 0 ? '' : `; ${hint}`}`;
 }

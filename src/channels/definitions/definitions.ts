@@ -76,7 +76,7 @@ export class Definitions {
    * Call this when a catalog has arrived that was read after the first `untoldCount` messages
    * without one had committed.
    */
-  told(untoldCount: number): void {
+  confirm(untoldCount: number): void {
     if (untoldCount === this.#untoldCount) this.#setKnown(true);
   }
 
@@ -89,7 +89,7 @@ export class Definitions {
     this.#shows = visibleIn(snapshot);
     this.#key = key;
     const redefinitions = this.#take(catalog);
-    this.told(this.#untoldCount);
+    this.confirm(this.#untoldCount);
     return redefinitions;
   }
 

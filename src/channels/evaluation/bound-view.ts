@@ -4,7 +4,7 @@
  */
 
 import { NULL, type Tuple, UNCHANGED } from '../../decode/tuple.ts';
-import type { Bytes } from '../../memory/byte-writer.ts';
+import type { ByteWriter } from '../../memory/byte-writer.ts';
 import type { CatalogTableColumn } from '../catalog/catalog.ts';
 import { type Pattern, writeEncodedValue } from '../catalog/pattern.ts';
 import type { BoundView } from '../channel.ts';
@@ -78,7 +78,7 @@ class PlannedView implements BoundView {
     return this.#where === undefined || this.#where(row);
   }
 
-  channel(row: Tuple, out: Bytes): boolean {
+  channel(row: Tuple, out: ByteWriter): boolean {
     const start = out.length;
     out.append(this.#literals[0] as Buffer);
     for (let index = 0; index < this.#placeholders.length; index++) {
@@ -93,7 +93,7 @@ class PlannedView implements BoundView {
     return true;
   }
 
-  key(row: Tuple, out: Bytes): void {
+  key(row: Tuple, out: ByteWriter): void {
     for (const { label, index, encode } of this.#key) {
       out.append(label);
       if (isNull(row, index)) out.append(JSON_NULL);
@@ -102,7 +102,7 @@ class PlannedView implements BoundView {
     out.byte(CLOSE_BRACE);
   }
 
-  data(row: Tuple, out: Bytes, unchanged: Bytes): boolean {
+  data(row: Tuple, out: ByteWriter, unchanged: ByteWriter): boolean {
     let before = OPEN_BRACE;
     for (let index = 0; index < this.#outputs.length; index++) {
       const output = this.#outputs[index] as Output;

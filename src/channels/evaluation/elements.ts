@@ -1,5 +1,5 @@
 /** An array's elements by its text, read all at once into reused buffers. */
-import { Bytes } from '../../memory/byte-writer.ts';
+import { ByteWriter } from '../../memory/byte-writer.ts';
 import { type ArrayVisitor, visitArray } from '../values/array-text.ts';
 import { ConstantOperand, type Operand } from './operand.ts';
 
@@ -12,8 +12,8 @@ export class Elements implements ArrayVisitor {
   /** Number of elements in each dimension; `lowerBounds` has the index of the first. */
   dimensions: number[] = [];
   lowerBounds: number[] = [];
-  readonly #text = new Bytes(64);
-  readonly #scratch = new Bytes(64);
+  readonly #text = new ByteWriter(64);
+  readonly #scratch = new ByteWriter(64);
   #starts: number[] = [];
   #ends: number[] = [];
   #depth = 0;

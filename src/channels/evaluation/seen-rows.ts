@@ -6,7 +6,7 @@
 
 import type { Relation } from '../../decode/relation.ts';
 import { NULL, TEXT, type Tuple, UNCHANGED } from '../../decode/tuple.ts';
-import { Bytes } from '../../memory/byte-writer.ts';
+import { ByteWriter } from '../../memory/byte-writer.ts';
 import { columnDiffers } from './bound-view.ts';
 
 /** Maximum bytes of remembered rows, keys included. The oldest are dropped first. */
@@ -68,7 +68,7 @@ export class SeenRows {
    * them.
    */
   readonly #isWithinIdentity: boolean;
-  readonly #text = new Bytes(256);
+  readonly #text = new ByteWriter(256);
   #name: string;
   static #count = 0;
 

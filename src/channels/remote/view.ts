@@ -5,7 +5,7 @@
 
 import type { Relation } from '../../decode/relation.ts';
 import type { Tuple } from '../../decode/tuple.ts';
-import type { Bytes } from '../../memory/byte-writer.ts';
+import type { ByteWriter } from '../../memory/byte-writer.ts';
 import { writeEncodedValue } from '../catalog/pattern.ts';
 import type { BoundView } from '../channel.ts';
 import { bindPlan, type ViewPlan } from '../evaluation/bound-view.ts';
@@ -36,7 +36,7 @@ class RemoteBoundView implements BoundView {
     return this.#answer(row) !== undefined;
   }
 
-  channel(row: Tuple, out: Bytes): boolean {
+  channel(row: Tuple, out: ByteWriter): boolean {
     const values = this.#answer(row)?.placeholders ?? [];
     if (values.includes(null)) return false;
     out.append(this.#literals[0] as Buffer);
@@ -47,11 +47,11 @@ class RemoteBoundView implements BoundView {
     return true;
   }
 
-  key(row: Tuple, out: Bytes): void {
+  key(row: Tuple, out: ByteWriter): void {
     this.#local.key(row, out);
   }
 
-  data(row: Tuple, out: Bytes): boolean {
+  data(row: Tuple, out: ByteWriter): boolean {
     const data = this.#answer(row)?.data;
     if (data == null) return false;
     out.append(data);

@@ -5,7 +5,7 @@
  */
 
 import type { Tuple } from '../../decode/tuple.ts';
-import { Bytes } from '../../memory/byte-writer.ts';
+import { ByteWriter } from '../../memory/byte-writer.ts';
 import type { Make, Value } from '../evaluation/expression.ts';
 import { Operand } from '../evaluation/operand.ts';
 import { writeInteger } from '../values/integer.ts';
@@ -47,7 +47,7 @@ export interface Routine {
 /** The value of a call, as `apply` fills it in. */
 export class Result extends Operand {
   /** Buffer for new bytes: clear it with `begin`, report them with `done`. */
-  readonly scratch = new Bytes(64);
+  readonly scratch = new ByteWriter(64);
   readonly #apply: Apply;
   readonly #args: readonly Operand[];
 
@@ -65,7 +65,7 @@ export class Result extends Operand {
     return isKnown && this.#apply(this, args[0] as Operand, args[1] as Operand, args[2] as Operand);
   }
 
-  begin(): Bytes {
+  begin(): ByteWriter {
     this.scratch.clear();
     return this.scratch;
   }

@@ -2,7 +2,7 @@
  * Functions and operators over text (UTF-8), as in src/backend/utils/adt/varlena.c and
  * oracle_compat.c.
  */
-import type { Bytes } from '../../memory/byte-writer.ts';
+import type { ByteWriter } from '../../memory/byte-writer.ts';
 import type { Operand } from '../evaluation/operand.ts';
 import { trimmedEnd } from '../values/compare.ts';
 import { readInteger } from '../values/integer.ts';
@@ -206,7 +206,7 @@ function pad(atStart: boolean): Apply {
 }
 
 /** Appends `count` characters of the text, cycling through it. */
-function fillUp(out: Bytes, buffer: Buffer, start: number, end: number, count: number): void {
+function fillUp(out: ByteWriter, buffer: Buffer, start: number, end: number, count: number): void {
   let at = start;
   for (let index = 0; index < count; index++) {
     const next = nextCharacter(buffer, at, end);

@@ -2,7 +2,7 @@
  * The text form of arrays: `{1,NULL,"a \"quoted\" one"}`, nested for more dimensions. `[2:3]=`
  * comes before it if the bounds are not the default ones.
  */
-import { Bytes } from '../../memory/byte-writer.ts';
+import { ByteWriter } from '../../memory/byte-writer.ts';
 import { formError } from './form.ts';
 
 const OPEN = 0x7b;
@@ -33,7 +33,7 @@ export function visitArray(
   end: number,
   delimiter: number,
   visitor: ArrayVisitor,
-  scratch = new Bytes(256),
+  scratch = new ByteWriter(256),
 ): void {
   let at = start < end && buffer[start] === BRACKET ? boundsEnd(buffer, start, end) : start;
   let depth = 0;
@@ -109,7 +109,7 @@ function bare(buffer: Buffer, start: number, end: number, delimiter: number, vis
   return at;
 }
 
-function quoted(buffer: Buffer, quote: number, end: number, visitor: ArrayVisitor, scratch: Bytes): number {
+function quoted(buffer: Buffer, quote: number, end: number, visitor: ArrayVisitor, scratch: ByteWriter): number {
   const start = quote + 1;
   let at = start;
   while (at < end && buffer[at] !== QUOTE && buffer[at] !== BACKSLASH) at++;

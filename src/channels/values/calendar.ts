@@ -2,7 +2,7 @@
  * Dates and timestamps as numbers, and back to their text, under TimeZone UTC. Years are
  * astronomical, as in Postgres: 0 is 1 BC, -1 is 2 BC.
  */
-import type { Bytes } from '../../memory/byte-writer.ts';
+import type { ByteWriter } from '../../memory/byte-writer.ts';
 import { formError, isDigit } from './form.ts';
 import { writeInteger, writePadded } from './integer.ts';
 import { RowError } from './row-error.ts';
@@ -126,7 +126,7 @@ export type MomentKind = 'date' | 'timestamp' | 'timestamptz';
 
 const scratch: Civil = { year: 0, month: 0, day: 0 };
 
-export function writeMoment({ day, microsecond }: Moment, kind: MomentKind, out: Bytes): void {
+export function writeMoment({ day, microsecond }: Moment, kind: MomentKind, out: ByteWriter): void {
   if (!Number.isFinite(day)) {
     out.ascii(day < 0 ? '-infinity' : 'infinity');
     return;
@@ -142,14 +142,14 @@ export function writeMoment({ day, microsecond }: Moment, kind: MomentKind, out:
   if (civil.year <= 0) out.append(ERA);
 }
 
-function writeOffset(out: Bytes): void {
+function writeOffset(out: ByteWriter): void {
   out.byte(PLUS);
   out.byte(ZERO);
   out.byte(ZERO);
 }
 
 /** ` 12:00:00.5` */
-function writeTime(microsecond: number, out: Bytes): void {
+function writeTime(microsecond: number, out: ByteWriter): void {
   if (microsecond === 0) {
     out.append(MIDNIGHT);
     return;
@@ -170,7 +170,7 @@ function writeTime(microsecond: number, out: Bytes): void {
 }
 
 /** `seconds.microseconds`, with six digits after the point. */
-export function writeSeconds(seconds: number, microseconds: number, out: Bytes): void {
+export function writeSeconds(seconds: number, microseconds: number, out: ByteWriter): void {
   // -1.5 is -2 seconds and 500,000 microseconds
   const isBelow = seconds < 0 && microseconds > 0;
   const whole = isBelow ? seconds + 1 : seconds;

@@ -2,7 +2,7 @@
  * Converts a value's text, as pgoutput sends it, to what row_to_json gives for the value
  * (src/backend/utils/adt/json.c), bytes to bytes.
  */
-import { Bytes } from '../../memory/byte-writer.ts';
+import { ByteWriter } from '../../memory/byte-writer.ts';
 import { type ArrayVisitor, visitArray, visitVector } from './array-text.ts';
 import {
   type Form,
@@ -25,7 +25,7 @@ import { RowError } from './row-error.ts';
 import type { ArrayType, CompositeType, ScalarKind, ValueType, VectorType } from './types.ts';
 
 /** Appends the JSON of the value whose text is `buffer[start, end)`. */
-export type Encoder = (buffer: Buffer, start: number, end: number, out: Bytes) => void;
+export type Encoder = (buffer: Buffer, start: number, end: number, out: ByteWriter) => void;
 
 export const JSON_NULL = Buffer.from('null');
 const JSON_TRUE = Buffer.from('true');
@@ -56,7 +56,7 @@ function formed(type: string, form: Form, write: Encoder): Encoder {
 const writeBoolean: Encoder = (buffer, start, _end, out) =>
   out.append(buffer[start] === LETTER_t ? JSON_TRUE : JSON_FALSE);
 
-function writeQuoted(buffer: Buffer, start: number, end: number, out: Bytes): void {
+function writeQuoted(buffer: Buffer, start: number, end: number, out: ByteWriter): void {
   out.byte(QUOTE);
   out.copy(buffer, start, end);
   out.byte(QUOTE);
@@ -90,7 +90,7 @@ const writeTimestampTz: Encoder = (buffer, start, end, out) => {
 };
 
 /** Replaces the first space from `from` on by a T. Returns false if the text has no space. */
-function joinDateAndTime({ buffer, length }: Bytes, from: number): boolean {
+function joinDateAndTime({ buffer, length }: ByteWriter, from: number): boolean {
   for (let index = from; index < length; index++) {
     if (buffer[index] !== SPACE) continue;
     buffer[index] = LETTER_T;
@@ -147,7 +147,7 @@ export function encoderOf(type: ValueType): Encoder {
 function arrayEncoder(type: ArrayType): Encoder {
   const writer = new ArrayWriter(encoderOf(type.element));
   const delimiter = type.delimiter.charCodeAt(0);
-  const scratch = new Bytes(256);
+  const scratch = new ByteWriter(256);
   return (buffer, start, end, out) => {
     writer.out = out;
     visitArray(buffer, start, end, delimiter, writer, scratch);
@@ -163,7 +163,7 @@ function vectorEncoder(type: VectorType): Encoder {
 }
 
 class ArrayWriter implements ArrayVisitor {
-  out!: Bytes;
+  out!: ByteWriter;
   readonly #encode: Encoder;
 
   constructor(encode: Encoder) {
@@ -195,7 +195,7 @@ function compositeEncoder(type: CompositeType): Encoder {
   const { name, fields } = type;
   if (fields.length === 0) return (_buffer, _start, _end, out) => out.append(EMPTY_OBJECT);
   const writer = new CompositeWriter(type);
-  const scratch = new Bytes(256);
+  const scratch = new ByteWriter(256);
   return (buffer, start, end, out) => {
     writer.out = out;
     const count = visitRecord(buffer, start, end, writer, scratch);
@@ -215,7 +215,7 @@ function alteredType(name: string): RowError {
 }
 
 class CompositeWriter implements RecordVisitor {
-  out!: Bytes;
+  out!: ByteWriter;
   readonly #fields: readonly { readonly label: Buffer; readonly encode: Encoder }[];
   readonly #name: string;
 
@@ -247,7 +247,7 @@ class CompositeWriter implements RecordVisitor {
 /** `"name":` */
 export function jsonLabel(name: string): Buffer {
   const text = Buffer.from(name);
-  const out = new Bytes(text.length + 3);
+  const out = new ByteWriter(text.length + 3);
   writeJsonString(text, 0, text.length, out);
   out.byte(COLON);
   return Buffer.from(out.buffer.subarray(0, out.length));

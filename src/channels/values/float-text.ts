@@ -3,16 +3,16 @@
  * digits that are strictly nearer to the value than to any other float. If several decimals
  * qualify, the nearest one.
  */
-import type { Bytes } from '../../memory/byte-writer.ts';
+import type { ByteWriter } from '../../memory/byte-writer.ts';
 import { writeInteger } from './integer.ts';
 
-export function writeFloat8(value: number, out: Bytes): void {
+export function writeFloat8(value: number, out: ByteWriter): void {
   if (Number.isSafeInteger(value) && !Object.is(value, -0) && Math.abs(value) < 1e15) writeInteger(value, out);
   else out.ascii(printed(value, 17, shortestDouble));
 }
 
 /** `value` must be a float4. */
-export function writeFloat4(value: number, out: Bytes): void {
+export function writeFloat4(value: number, out: ByteWriter): void {
   if (Number.isInteger(value) && !Object.is(value, -0) && Math.abs(value) < 1e6) writeInteger(value, out);
   else out.ascii(printed(value, 9, shortestSingle));
 }

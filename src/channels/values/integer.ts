@@ -1,5 +1,5 @@
 /** Whole numbers by their text, exact at any length. Up to 15 digits need no allocation. */
-import type { Bytes } from '../../memory/byte-writer.ts';
+import type { ByteWriter } from '../../memory/byte-writer.ts';
 import { formError, isIntegerText } from './form.ts';
 import { RowError } from './row-error.ts';
 
@@ -28,7 +28,7 @@ export function readBigInteger(buffer: Buffer, start: number, end: number): bigi
 }
 
 /** Appends a whole number up to 2^53. */
-export function writeInteger(value: number, out: Bytes): void {
+export function writeInteger(value: number, out: ByteWriter): void {
   out.reserve(20);
   if (value < 0) out.byte(MINUS);
   let rest = Math.abs(value);
@@ -44,7 +44,7 @@ export function writeInteger(value: number, out: Bytes): void {
 }
 
 /** Appends the number with leading zeros, up to `width` digits. */
-export function writePadded(value: number, width: number, out: Bytes): void {
+export function writePadded(value: number, width: number, out: ByteWriter): void {
   let digits = 1;
   for (let power = 10; power <= value; power *= 10) digits++;
   for (; digits < width; digits++) out.byte(ZERO);

@@ -1,4 +1,4 @@
-import type { Bytes } from '../../memory/byte-writer.ts';
+import type { ByteWriter } from '../../memory/byte-writer.ts';
 
 /**
  * JSON strings as Postgres's escape_json writes them: short escapes where JSON has them, lower-case
@@ -13,7 +13,7 @@ const ESCAPES: readonly (Buffer | undefined)[] = Array.from({ length: 256 }, (_,
 const ESCAPED = Uint8Array.from(ESCAPES, (sequence) => (sequence === undefined ? 0 : 1));
 
 /** Appends `buffer[start, end)`, UTF-8, as a JSON string. */
-export function writeJsonString(buffer: Buffer, start: number, end: number, out: Bytes): void {
+export function writeJsonString(buffer: Buffer, start: number, end: number, out: ByteWriter): void {
   out.reserve(end - start + 2);
   out.byte(QUOTE);
   let copied = start;

@@ -2,7 +2,7 @@
  * Navigates JSON that Postgres has validated, without making objects: json as it was written, or
  * jsonb as it prints.
  */
-import type { Bytes } from '../../memory/byte-writer.ts';
+import type { ByteWriter } from '../../memory/byte-writer.ts';
 import { formError } from './form.ts';
 import { RowError } from './row-error.ts';
 
@@ -183,7 +183,7 @@ function unescaped(buffer: Buffer, start: number, end: number): Buffer {
 }
 
 /** Appends the text of the JSON string in `buffer[start, end)`, which includes its quotes. */
-export function writeText(buffer: Buffer, start: number, end: number, out: Bytes): void {
+export function writeText(buffer: Buffer, start: number, end: number, out: ByteWriter): void {
   if (hasEscape(buffer, start, end)) out.append(unescaped(buffer, start, end));
   else out.copy(buffer, start + 1, end - 1);
 }

@@ -2,7 +2,7 @@
  * The text form of composites: `(1,"a ""quoted"" one",)`. A field without any text is NULL. Inside
  * quotes, quotes and backslashes are doubled.
  */
-import type { Bytes } from '../../memory/byte-writer.ts';
+import type { ByteWriter } from '../../memory/byte-writer.ts';
 import { formError } from './form.ts';
 
 const OPEN = 0x28;
@@ -26,7 +26,7 @@ export function visitRecord(
   start: number,
   end: number,
   visitor: RecordVisitor,
-  scratch: Bytes,
+  scratch: ByteWriter,
 ): number {
   if (end - start < 2 || buffer[start] !== OPEN || buffer[end - 1] !== CLOSE) throw formError('record');
   let at = start + 1;
@@ -54,7 +54,7 @@ function quoted(
   end: number,
   index: number,
   visitor: RecordVisitor,
-  scratch: Bytes,
+  scratch: ByteWriter,
 ): number {
   let at = start;
   let copied = start;

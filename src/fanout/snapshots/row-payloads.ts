@@ -5,7 +5,7 @@
  */
 
 import { assert } from '../../errors.ts';
-import { Bytes } from '../../memory/byte-writer.ts';
+import { ByteWriter } from '../../memory/byte-writer.ts';
 import { copyOf, type Payload, payloadIn } from '../../memory/payload.ts';
 import { FRAME_HEADER_BYTES_MAX } from '../../websocket/frame.ts';
 
@@ -29,7 +29,7 @@ const TAIL_BYTES_MAX = 64;
 export class RowPayloads {
   readonly #head: Buffer;
   /** The current payload, behind its room. */
-  #bytes = new Bytes(SCRATCH_BYTES);
+  #bytes = new ByteWriter(SCRATCH_BYTES);
   #rows = 0;
   #part = 0;
 
@@ -57,7 +57,7 @@ export class RowPayloads {
     const rowBytes = chunk.length + ROW_EXTRA_BYTES;
     const full = this.#rows > 0 && this.#bytes.length + rowBytes > PAYLOAD_BYTES ? this.#close(false) : undefined;
     if (rowBytes > PAYLOAD_BYTES) {
-      this.#bytes = new Bytes(FRAME_HEADER_BYTES_MAX + this.#head.length + rowBytes + TAIL_BYTES_MAX);
+      this.#bytes = new ByteWriter(FRAME_HEADER_BYTES_MAX + this.#head.length + rowBytes + TAIL_BYTES_MAX);
       this.#open(this.#bytes);
     }
     const bytes = this.#bytes;
@@ -75,7 +75,7 @@ export class RowPayloads {
     return this.#close(true);
   }
 
-  #open(bytes: Bytes): void {
+  #open(bytes: ByteWriter): void {
     bytes.length = FRAME_HEADER_BYTES_MAX;
     bytes.append(this.#head);
     this.#rows = 0;
@@ -87,7 +87,7 @@ export class RowPayloads {
     const payload = payloadIn(bytes.buffer, FRAME_HEADER_BYTES_MAX, bytes.length);
     // A large payload is not copied again.
     const isLarge = bytes.buffer.length > 2 * PAYLOAD_BYTES;
-    if (isLarge) this.#bytes = new Bytes(SCRATCH_BYTES);
+    if (isLarge) this.#bytes = new ByteWriter(SCRATCH_BYTES);
     const own = isLarge ? payload : copyOf(payload);
     this.#open(this.#bytes);
     return own;

@@ -2,7 +2,7 @@
 import type { Entry } from '../../commit/entry.ts';
 import type { EncodedForms } from '../../fanout/encoded-forms.ts';
 import type { Encoding } from '../../fanout/encoding.ts';
-import { Slab } from '../../memory/arena.ts';
+import { Arena } from '../../memory/arena.ts';
 import { memoryOf, type Payload, roomOf } from '../../memory/payload.ts';
 import type { ServerFrame } from '../../protocol.ts';
 import { deflatedFrame, deflatedFrameLater } from '../../websocket/deflated-frame.ts';
@@ -54,7 +54,7 @@ const NO_GAIN = Buffer.alloc(0);
  */
 export class Deflated implements Encoding {
   readonly #options: DeflatedOptions;
-  readonly #slab = new Slab();
+  readonly #arena = new Arena();
 
   constructor(options: DeflatedOptions) {
     this.#options = options;
@@ -66,7 +66,7 @@ export class Deflated implements Encoding {
     const { forms } = this.#options;
     const kept = forms.of(entry, this);
     if (kept !== undefined) return kept === NO_GAIN ? frame : kept;
-    const made = this.#counted(frame, deflatedFrame(frame, this.#slab));
+    const made = this.#counted(frame, deflatedFrame(frame, this.#arena));
     forms.keep(entry, this, made === frame ? NO_GAIN : made);
     return made;
   }

@@ -1,5 +1,5 @@
 /** The parameters that libpq knows. Snö either supports or refuses each one by name. */
-import { nearest } from '../../suggest.ts';
+import { suggest } from '../../suggest.ts';
 import { shownName } from './parse.ts';
 
 /** Returns what is wrong with a value. Undefined: it is valid. */
@@ -133,7 +133,7 @@ export function parameterProblem(keyword: string, value: string): string | undef
     return problem === undefined ? undefined : `${keyword} ${problem}`;
   }
   const foreign = Object.hasOwn(FOREIGN, keyword) ? FOREIGN[keyword] : undefined;
-  const meant = nearest(keyword, Object.keys(KEYWORDS));
+  const meant = suggest(keyword, Object.keys(KEYWORDS));
   const advice = foreign ?? (meant === undefined ? 'leave it out' : `did you mean ${meant}?`);
   return `${shownName(keyword)} is not a parameter that libpq knows: ${advice}`;
 }

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { CommitBuilder } from '../../src/commit/builder.ts';
 import type { Batch, Entry } from '../../src/commit/entry.ts';
-import { Bytes } from '../../src/memory/byte-writer.ts';
+import { ByteWriter } from '../../src/memory/byte-writer.ts';
 import { type Payload, textOf } from '../../src/memory/payload.ts';
 import { COMMIT_END_INDEX, comparePositions } from '../../src/position.ts';
 import type { ServerFrame } from '../../src/protocol.ts';
@@ -24,7 +24,7 @@ beforeEach(() => {
 function event(channel: string, json: string): void {
   const start = builder.bytes.length;
   builder.bytes.utf8(json);
-  const name = new Bytes(64);
+  const name = new ByteWriter(64);
   name.ascii(channel);
   builder.event('room:{id}', name, start);
 }
@@ -260,7 +260,7 @@ test('a redefined pattern sends only its mark, and no event of the commit', () =
 test('a row that is not completely known voids only its channel', () => {
   builder.begin(7, 110, 0);
   event('room:2', '{"op":"insert"}');
-  const name = new Bytes(16);
+  const name = new ByteWriter(16);
   name.ascii('room:1');
   builder.incomplete('room:{id}', name);
   builder.commit(120);
@@ -334,7 +334,7 @@ describe('a commit with 100,000 channels', () => {
   test('voids the whole pattern if too many of its channels have rows that are not completely known', () => {
     builder.begin(7, 110, 0);
     for (const number of numbers) {
-      const name = new Bytes(16);
+      const name = new ByteWriter(16);
       name.ascii(`room:${number}`);
       builder.incomplete('room:{id}', name);
     }
@@ -365,7 +365,7 @@ describe('a commit in parts', () => {
 
   test('leaves out a void channel, without effect on others', () => {
     builder.begin(7, 110, 0);
-    const name = new Bytes(16);
+    const name = new ByteWriter(16);
     name.ascii('room:1');
     builder.incomplete('room:{id}', name);
     for (let number = 0; number < 200; number++)

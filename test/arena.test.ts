@@ -2,15 +2,15 @@ import { expect, test } from 'vitest';
 import { CommitBuilder } from '../src/commit/builder.ts';
 import type { Entry } from '../src/commit/entry.ts';
 import { frameOf } from '../src/gateway/sno/encodings.ts';
-import { Slab } from '../src/memory/arena.ts';
+import { Arena } from '../src/memory/arena.ts';
 import { memoryOf, textOf } from '../src/memory/payload.ts';
 import { FrameReader } from './support/frames.ts';
 import { payloadOf } from './support/payloads.ts';
 
 test('buffers lie side by side and share no byte', () => {
-  const slab = new Slab();
+  const arena = new Arena();
   const all = [1, 200, 1_024, 1_025, 60_000, 5, 0, ...Array.from({ length: 100 }, (_, index) => index * 61)].map(
-    (bytes) => slab.allocate(bytes),
+    (bytes) => arena.allocate(bytes),
   );
   for (const [index, buffer] of all.entries()) buffer.fill(index);
   for (const [index, buffer] of all.entries()) expect(buffer.every((byte) => byte === index)).toBe(true);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { nearest } from '../src/suggest.ts';
+import { suggest } from '../src/suggest.ts';
 
 const COMMANDS = ['demo', 'start', 'setup', 'check', 'doctor', 'tail', 'token'];
 
@@ -12,9 +12,9 @@ test.each([
   ['toekn', 'token'],
   ['start', 'start'],
 ])('suggests for %s: %s', (word, meant) => {
-  expect(nearest(word, COMMANDS)).toBe(meant);
+  expect(suggest(word, COMMANDS)).toBe(meant);
 });
 
 test.each(['', 'x', 'serve', 'publish', 'ta'])('suggests nothing for %j', (word) => {
-  expect(nearest(word, COMMANDS)).toBeUndefined();
+  expect(suggest(word, COMMANDS)).toBeUndefined();
 });
