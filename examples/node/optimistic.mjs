@@ -1,12 +1,13 @@
-// An optimistic update: what the user types shows at once, and gives way to what the database has in the very turn in which
-// the commit comes. It never falls back to the old value in between.
+// An optimistic update: what the user types shows at once, and gives way to what the database has
+// in the very turn in which the commit comes. It never falls back to the old value in between.
 //
 //     create table tasks (id int primary key, project_id int not null, title text not null);
 //     alter table tasks replica identity full;
 //     create view channels."project:{project_id}" as select id, project_id, title from tasks;
 //     create view channel_access."project:{project_id}" as select project_id from tasks;
 //
-//     node optimistic.mjs https://localhost:8443 postgres://localhost/app PROJECT TASK TITLE [TOKEN]
+//     node optimistic.mjs https://localhost:8443 postgres://localhost/app PROJECT TASK TITLE
+//     [TOKEN]
 
 import { connect } from '@sno-realtime/sno/client';
 import pg from 'pg';

@@ -1,11 +1,15 @@
 /**
  * The keys behind a JWKS URL.
  *
- * - A set is good if it came with status 200, is at most SET_BYTES_MAX long, and has at least one key that checks
- *   signatures. Other entries are passed over. A good set replaces the last one: a key that it lacks is gone.
- * - Anything else (an empty set, a web page, an error, no answer) leaves the last good set in force, for `keepMsMax`
+ * - A set is good if it came with status 200, is at most SET_BYTES_MAX long, and has at least one
+ *   key that checks
+ *   signatures. Other entries are passed over. A good set replaces the last one: a key that it
+ *   lacks is gone.
+ * - Anything else (an empty set, a web page, an error, no answer) leaves the last good set in
+ *   force, for `keepMsMax`
  *   after it was fetched. Then tokens can't be checked until a good set comes.
- * - The set is asked for again when it is older than `ageMsMax`, and when a token names an unknown key.
+ * - The set is asked for again when it is older than `ageMsMax`, and when a token names an unknown
+ *   key.
  */
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import {

@@ -80,8 +80,8 @@ export interface AccessView extends ServedAccess {
 export interface RemoteQuery {
   readonly sql: string;
   /**
-   * The same query without checks of domain constraints, for rows that violate one; undefined if
-   * there is no such query.
+   * The same query without checks of domain constraints, for rows that violate one. Undefined if
+   * there are no checks, or they are needed.
    */
   readonly unchecked: string | undefined;
   /** The table's columns that are its parameters, after the first; see remote/view.ts. */

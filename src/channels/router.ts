@@ -256,7 +256,7 @@ export class Router implements ChangeHandler {
   }
 
   /**
-   * Whether events are written for the route's rows. False if the rows cannot be read, or nobody
+   * Whether events are written for the route's rows. False if the rows cannot be read, or no client
    * would receive them.
    */
   #serves(route: Route, relation: Relation): route is BoundRoute {
@@ -302,7 +302,7 @@ export class Router implements ChangeHandler {
   }
 
   /**
-   * Writes an insert or update. `moved`: the row comes from elsewhere, so nobody in this channel
+   * Writes an insert or update. `moved`: the row comes from elsewhere, so no client of this channel
    * has its unchanged values.
    */
   #put(

@@ -3,8 +3,8 @@ import { SnoError } from '../errors.ts';
 import type { ExitCode } from './command.ts';
 
 /**
- * `sno: code: what happened`, then what to do, indented. A bug shows its stack instead: somebody
- * has to find it.
+ * `sno: code: what happened`, then what to do, indented. A bug shows its stack instead, so that a
+ * developer can find it.
  */
 export function describeError(error: unknown): string {
   if (error instanceof SnoError) return `sno: ${error.code}: ${error.message}\n${indented(error.hint)}\n`;

@@ -74,7 +74,7 @@ const NOTES: Readonly<Record<SetupStep['kind'], string>> = {
 function script({ what, sql, kind }: SetupStep): string {
   const title = `-- ${what}${NOTES[kind]}`;
   const body = sql.trim().includes('\n') ? `begin;\n${sql.trim()}\ncommit;` : sql.trim();
-  // A suggestion must not be run by whoever runs the rest.
+  // A suggestion is a comment, so that running the whole script does not run it.
   return `${title}\n${kind === 'suggested' ? body.replace(/^/gm, '-- ') : body}\n`;
 }
 

@@ -1,9 +1,9 @@
 /**
  * Read your writes: waits of one live view until what it shows includes a commit.
  *
- * A commit that the view has been told settles its wait in the same turn. Of all others (those that
- * do not concern the channel, that a snapshot has brought, or that came before anybody waited) only
- * the server knows: it is asked.
+ * A commit that the view has received settles its wait in the same turn. Only the server knows the
+ * other commits, so it is asked. They do not concern the channel, came with a snapshot, or came
+ * before the wait began.
  */
 import { SnoClientError } from './error.ts';
 import type { Commit } from './event.ts';
@@ -101,7 +101,7 @@ export class Reached {
     for (const wait of [...this.#waits]) if (wait.commit === commit) wait.settle();
   }
 
-  /** What was told is void. */
+  /** Forgets the commits received so far. */
   reset(): void {
     this.#lsn = -1;
     this.#xids.clear();

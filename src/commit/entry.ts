@@ -1,7 +1,7 @@
 /**
- * What a commit becomes: entries of channels, and marks. The journal keeps them, and workers receive
- * them. An entry holds a payload and no frame: an encoding of the client's protocol makes frames of
- * it (fanout/encoding.ts).
+ * What a commit becomes: entries of channels, and marks. The journal keeps them, and workers
+ * receive them. An entry holds a payload and no frame: an encoding of the client's protocol makes
+ * frames of it (fanout/encoding.ts).
  */
 import type { Lsn } from '../lsn.ts';
 import type { Payload } from '../memory/payload.ts';
@@ -41,9 +41,9 @@ export interface Mark extends Position {
   readonly sequence: number;
   readonly xid: number;
   /**
-   * truncate: `payload` makes the payload for one channel. changed, dropped: everything stored of the
-   * channel is void. recheck: the commit may revoke access, so nothing of this batch or a later one
-   * is sent before access is checked again.
+   * truncate: `payload` makes the payload for one channel. changed, dropped: everything stored of
+   * the channel is void. recheck: the commit may revoke access, so nothing of this batch or a later
+   * one is sent before access is checked again.
    */
   readonly kind: 'truncate' | 'changed' | 'dropped' | 'recheck';
   readonly payload?: (channel: string) => Payload;

@@ -7,10 +7,13 @@ export interface Head {
   /** The position up to which everything has been appended, in whole commits. */
   readonly headText: string;
   /**
-   * No appended entry lies after it: that position, or the parts of a commit whose end has not arrived.
+   * No appended entry lies after it: that position, or the parts of a commit whose end has not
+   * arrived.
    */
   readonly frontier: Position;
-  /** The sequence of the last entry of a whole commit. Parts of an unfinished commit come after it. */
+  /**
+   * The sequence of the last entry of a whole commit. Parts of an unfinished commit come after it.
+   */
   readonly wholeSequence: number;
   /** The transaction whose parts have been appended without its end. 0: none. */
   readonly openXid: number;

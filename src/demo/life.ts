@@ -5,7 +5,7 @@
 import pg from 'pg';
 import type { Logger } from '../logger.ts';
 
-/** What is called, and how long the pause after each call is. */
+/** The functions to call, and the pause after each call. */
 const TICKS: readonly { readonly sql: string; readonly pause_ms: number }[] = [
   { sql: 'select demo.tick_prices()', pause_ms: 900 },
   { sql: 'select demo.tick_matches()', pause_ms: 1_000 },

@@ -1,10 +1,10 @@
 /**
- * The demo's own web server: the page, a token for it, and the SQL box. On loopback only, apart
- * from Snö's ports.
+ * The demo's own web server: the page, a token for it, and the SQL box. It listens on loopback
+ * only, apart from Snö's ports.
  *
- * Whoever can send requests here can run SQL as the visitor, so a web page elsewhere must not: the
- * Host header is checked against DNS rebinding, the Origin and the content type against requests
- * that another site makes the browser send.
+ * Any client that can send requests here can run SQL as the visitor, so other web pages must not.
+ * The Host header is checked against DNS rebinding. Origin and content type are checked against
+ * requests that another site makes the browser send.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
@@ -90,7 +90,8 @@ export async function startDemoServer(options: DemoServerOptions): Promise<DemoS
     return { url: sno.url, token: await options.token() };
   });
 
-  // The very file that Snö serves, under the page's own origin, so that the page's policy can stay strict.
+  // The very file that Snö serves, under the page's own origin, so that the page's policy can stay
+  // strict.
   app.get('/sno.js', async (_request, reply) => {
     if (sno === undefined) return reply.code(503).send({ message: 'Snö is starting' });
     const response = await fetch(sno.clientUrl);
@@ -98,7 +99,8 @@ export async function startDemoServer(options: DemoServerOptions): Promise<DemoS
     return reply.type(CONTENT_TYPES['.js'] as string).send(await response.text());
   });
 
-  // A form of another site can send text/plain without asking; then there is no parser, and the answer is 415.
+  // A form of another site can send text/plain without asking; then there is no parser, and the
+  // answer is 415.
   app.removeContentTypeParser('text/plain');
   app.post<{ Body: { sql: string } }>('/sql', { schema: { body: SQL_BODY } }, async ({ body }) =>
     options.run(body.sql),

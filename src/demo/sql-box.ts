@@ -120,7 +120,8 @@ export class SqlBox {
     if (this.#isClosed) throw new Error('the SQL box is closed');
     if (this.#client !== undefined) return this.#client;
     const client = new pg.Client({ connectionString: this.#url, application_name: 'demo sql box', types: AS_TEXT });
-    // A connection that ends while idle is replaced at the next run; one that ends in a run fails that run.
+    // A connection that ends while idle is replaced at the next run; one that ends in a run fails
+    // that run.
     const forget = () => {
       if (this.#client === client) this.#client = undefined;
     };

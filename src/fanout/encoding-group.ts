@@ -11,8 +11,8 @@ const JOINED_BYTES_MAX = 16 * 1_024;
 const NOTHING: readonly never[] = [];
 
 /**
- * The encodings that connections have used. A group stays when its last connection ends: clients that
- * come back read from the same place of the journal.
+ * The encodings that connections have used. A group stays when its last connection ends: clients
+ * that come back read from the same place of the journal.
  */
 export class EncodingGroups {
   readonly #groups = new Map<Encoding, EncodingGroup>();

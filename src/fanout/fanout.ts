@@ -86,8 +86,8 @@ export interface AccessCheckWindow {
   /** Wait for this before asking, if set: queries may not see an earlier commit yet. */
   readonly earlierRevocations: Promise<unknown> | undefined;
   /**
-   * Undefined if no such commit arrived since. Otherwise it resolves when queries see the commits
-   * that arrived.
+   * Undefined if no commit with revocations arrived since. Otherwise it resolves when queries see
+   * the commits that arrived.
    */
   readonly newRevocations: Promise<unknown> | undefined;
   close(): void;

@@ -17,7 +17,10 @@ export interface MemoryJournalOptions {
   readonly bytesMax: number;
   readonly ageMaxMs: number;
   readonly now: () => number;
-  /** Called when a channel is retained for the first time, and (`onReleased`) when it is released for the last time. */
+  /**
+   * Called when a channel is retained for the first time, and (`onReleased`) when it is released
+   * for the last time.
+   */
   readonly onRetained?: (channel: string) => void;
   readonly onReleased?: (channel: string) => void;
 }
@@ -29,8 +32,8 @@ export interface EvictedCommit {
 }
 
 /**
- * Bytes that an entry costs beside its payload, and bytes that the log of a channel without retained
- * costs, as measured.
+ * Bytes that an entry costs beside its payload, and bytes that the log of a channel without
+ * retained costs, as measured.
  */
 const ENTRY_OVERHEAD_BYTES = 256;
 const LOG_OVERHEAD_BYTES = 384;

@@ -1,11 +1,11 @@
 /**
- * The Postgres server out of npm: where its files are, and as whom they can run.
+ * The Postgres server from npm: the folder of its files, and the user that can run them.
  *
- * The packages are used where npm put them if they work there, and never written to. They do not
- * work there where npm was told to run no scripts (the symlinks of the shared libraries are then
- * missing), or where the user that Postgres must run as cannot reach them (Postgres refuses root,
- * and a checkout may lie below a home of mode 700). Then a complete copy is made once in a folder
- * of its own below os.tmpdir(), and used from there on.
+ * The packages are used where npm put them if they work there, and are never written to. They do
+ * not work there if npm ran no scripts, since the symlinks of the shared libraries are then
+ * missing. Nor do they work if Postgres's user cannot reach them: Postgres refuses root, and a
+ * checkout may lie below a home of mode 700. Then a complete copy is made once, in its own folder
+ * below os.tmpdir(), and used from then on.
  */
 import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
@@ -151,8 +151,9 @@ async function runFault({ initdb, postgres, user }: Binaries): Promise<string | 
 }
 
 /**
- * The folder of the complete copy, which is made if it is not there. Copied to a name of its own
- * and then renamed, so that nobody sees half of one; of two that race, one wins and both use it.
+ * The folder of the complete copy, which is created if it is missing. The copy gets its final name
+ * by a rename, so that no process sees half of it. If two processes race, one wins and both use its
+ * copy.
  */
 async function copyOf({ native, version }: InstalledPackage): Promise<string> {
   const uid = process.getuid?.() ?? 0;
@@ -178,7 +179,7 @@ async function copyOf({ native, version }: InstalledPackage): Promise<string> {
   return join(copy, 'native');
 }
 
-/** What is run must not have been put there by somebody else: os.tmpdir() is everybody's. */
+/** The program must not come from another user: os.tmpdir() is open to all users. */
 async function isOurs(folder: string): Promise<boolean> {
   const stats = await lstat(folder).catch(() => undefined);
   if (stats === undefined) return false;

@@ -39,7 +39,7 @@ export interface EmbeddedOptions {
 export interface EmbeddedPostgres {
   readonly port: number;
   readonly dataDirectory: string;
-  /** Of the server's first process; undefined while it does not run. */
+  /** Process id of the server's first process. Undefined while it does not run. */
   readonly pid: number | undefined;
   /** A connection URL for the superuser. Holds the password: not for logs. */
   url(database?: string): string;
@@ -97,7 +97,8 @@ export async function startPostgres(options: EmbeddedOptions = {}): Promise<Embe
         await server.start();
         return server;
       } catch (error) {
-        // Somebody else may have taken the port between our finding it free and Postgres binding it.
+        // Another process may have taken the port after it was found free and before Postgres bound
+        // it.
         const taken = /could not bind/.test((error as Error).message);
         if (!taken || options.port !== undefined || attempt === PORT_ATTEMPTS) throw error;
       }
@@ -232,7 +233,8 @@ class Server implements EmbeddedPostgres {
   async #launch(): Promise<string | undefined> {
     const settings = Object.entries(this.#settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
     const { binaries, folder } = this.#installation;
-    // Detached: a Ctrl-C in the terminal is for Node, which ends Postgres when it does not need it any more.
+    // Detached: a Ctrl-C in the terminal is for Node, which ends Postgres when it does not need it
+    // any more.
     const server = spawn(binaries.postgres, ['-D', this.dataDirectory, '-p', String(this.port), ...settings], {
       ...binaries.user,
       cwd: folder,

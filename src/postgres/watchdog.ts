@@ -10,7 +10,7 @@ import type { ServerUser } from './binaries.ts';
 
 /**
  * A line on the standard input means that there is nothing left to do. The wait is bounded, and
- * looks for the file as well as for the process, since one that nobody reaps never disappears.
+ * checks the file as well as the process, since a process that is never reaped never disappears.
  */
 const SCRIPT = `
 read -r line && exit 0

@@ -1,4 +1,6 @@
-/** What a follower needs that joins later: everything since the journal's oldest entry, as steps. */
+/**
+ * What a follower needs that joins later: everything since the journal's oldest entry, as steps.
+ */
 import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { MemoryJournal } from '../journal/memory.ts';
 import type { Beginning } from './follower.ts';

@@ -1,6 +1,7 @@
 /**
  * The role `gateway`: serves clients. Fan-out, access and the client port, following the stream
- * that ingest reads. It runs in the process that reads the WAL, or in each of SNO_WORKERS processes.
+ * that ingest reads. It runs in the process that reads the WAL, or in each of SNO_WORKERS
+ * processes.
  */
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';

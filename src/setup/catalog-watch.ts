@@ -85,7 +85,8 @@ export class CatalogWatch {
         this.#isUntold = true;
         throw error;
       });
-      // Without event triggers this runs every few seconds: it emits a marker only if a channel waits.
+      // Without event triggers this runs every few seconds: it emits a marker only if a channel
+      // waits.
       if (definitions.known !== undefined) afterCommitted(() => definitions.confirm(untoldCount));
     });
   }

@@ -165,7 +165,7 @@ async function replaceView(client: pg.Client, sql: string): Promise<void> {
   }
 }
 
-/** The view's definition as comparable text; undefined if there is no such view. */
+/** The view's definition as comparable text. Undefined if the view does not exist. */
 async function meaningOf(client: pg.Client, { schema, name }: ViewName): Promise<string | undefined> {
   const { rows } = await client.query<{ meaning: string }>(
     `select json_build_array(pg_get_viewdef(c.oid), c.reloptions,

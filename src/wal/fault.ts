@@ -8,7 +8,8 @@ const INSUFFICIENT_PRIVILEGE = '42501';
 /** Error codes by SQLSTATE on a replication connection. */
 const FAULTS: Readonly<Record<string, ErrorCode>> = {
   '55006': 'slot_in_use', // object_in_use
-  '55000': 'slot_lost', // object_not_in_prerequisite_state: "can no longer get changes from replication slot"
+  // object_not_in_prerequisite_state: "can no longer get changes from replication slot"
+  '55000': 'slot_lost',
   '25006': 'database_standby', // read_only_sql_transaction
   '42883': 'setup_required', // undefined_function
   '3F000': 'setup_required', // invalid_schema_name

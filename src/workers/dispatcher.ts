@@ -2,7 +2,7 @@
  * The client port when workers serve it. Main accepts each connection and passes it to the worker
  * whose turn it is. A worker takes one connection at a time; others wait here. The number of
  * waiting connections is limited by this process's descriptors, which its admin port and Postgres
- * need too. `node:cluster` has no such limit: in a burst of connections the admin port got no
+ * need too. `node:cluster` lacks this limit: in a burst of connections the admin port got no
  * descriptor.
  */
 import { createServer, type Server, type Socket } from 'node:net';

@@ -18,8 +18,8 @@ export type ToWorker =
       readonly ticketKeys: Uint8Array | undefined;
     }
   /**
-   * A message of the relay. `retainsReceived`: how many `retain` and `release` messages main had received
-   * by then.
+   * A message of the relay. `retainsReceived`: how many `retain` and `release` messages main had
+   * received by then.
    */
   | { readonly kind: 'relay'; readonly message: Uint8Array; readonly retainsReceived: number }
   /** `socket` comes with a connection, or without one if the client has closed it. */

@@ -1,5 +1,6 @@
-// One client in a process of its own, under whatever Node runs it: first to a port where nothing listens, then to the
-// service. It says what happens, a JSON line each, and ends when a row `last` has come.
+// One client in a process of its own, under whatever Node runs it: first to a port where nothing
+// listens, then to the service. It says what happens, a JSON line each, and ends when a row `last`
+// has come.
 import { pathToFileURL } from 'node:url';
 
 const [clientFile, url] = process.argv.slice(2);

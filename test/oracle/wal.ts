@@ -1,6 +1,6 @@
 /**
- * The commits according to Postgres, and a reader of pgoutput that shares no code with the server's.
- * Postgres docs, "Logical Replication Message Formats". The tap reads each message with
+ * The commits according to Postgres, and a reader of pgoutput that shares no code with the
+ * server's. Postgres docs, "Logical Replication Message Formats". The tap reads each message with
  * pg-logical-replication (package-reader.ts) and with this reader.
  */
 import type { Row } from './model.ts';

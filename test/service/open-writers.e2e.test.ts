@@ -11,7 +11,7 @@ import { RawClient } from './raw-client.ts';
 
 interface Way {
   readonly name: string;
-  /** Of the table `made` there is no view yet, the other ones' are there. */
+  /** The table `made` has no view yet, the other tables have one. */
   readonly table: string;
   /** Before the writer begins. */
   readonly before?: string;

@@ -333,7 +333,7 @@ export class Lane {
   }
 
   /**
-   * What was heard is a stretch of the commits without a gap, to their end where the member still
+   * The received commits have no gap. They reach to the last commit if the member still
    * follows.
    */
   #judgeWhole(

@@ -132,7 +132,7 @@ export class RawClient {
     await this.#until(what, () => condition() || undefined);
   }
 
-  /** Of one channel, from index `from` on. */
+  /** Frames of one channel, from index `from` on. */
   of(channel: string, type = 'changes', from = 0): Frame[] {
     return this.frames.slice(from).filter((frame) => frame.channel === channel && frame.type === type);
   }

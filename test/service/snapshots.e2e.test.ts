@@ -243,8 +243,8 @@ describe.each(VERSIONS)('Postgres %i: a commit that is in the WAL and not visibl
   }
 
   /**
-   * Inserts rows, a commit each, until one waits for a standby that nobody is: that one has the
-   * last id.
+   * Inserts rows, each in its own commit, until one waits for a standby that does not exist. That
+   * row has the last id.
    */
   async function insertUntilHanging(writer: pg.Client, control: pg.Client) {
     const { rows } = await writer.query<{ pid: number }>('select pg_backend_pid() as pid');

@@ -263,8 +263,8 @@ const table = z
     /** A view's definition, as in CatalogChannel; null for other kinds. */
     definition: z.string().nullable(),
     /**
-     * Attribute numbers of the primary key, in its order; null if missing or deferrable: a deferrable
-     * key is not an identity.
+     * Attribute numbers of the primary key, in its order; null if missing or deferrable: a
+     * deferrable key is not an identity.
      */
     primaryKey: z.array(z.number()).nullable(),
     /** Attribute numbers of the index chosen by REPLICA IDENTITY USING INDEX; null if none is. */
@@ -284,17 +284,17 @@ const table = z
     /** A partitioned table's partitions that hold its rows. */
     partitions: z.array(partition),
     /**
-     * Differs if the table left the publication and was added again, or the publication was altered.
-     * Null if it is not published. Ends with `:except` if the publication is for all tables except
-     * this one and others.
+     * Differs if the table left the publication and was added again, or the publication was
+     * altered. Null if it is not published. Ends with `:except` if the publication is for all
+     * tables except this one and others.
      */
     publishedAs: z.string().nullable(),
     /** Whether it has inheritance children that are not partitions. */
     inherited: z.boolean(),
     /**
      * Partitions (qualified and quoted) whose replica identity differs from the root's and is not
-     * wider. The partition decides what Postgres sends as the old row, though Postgres announces the
-     * root's.
+     * wider. The partition decides what Postgres sends as the old row, though Postgres announces
+     * the root's.
      */
     unlikePartitions: z.array(z.string()),
   })

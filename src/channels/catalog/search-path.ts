@@ -2,7 +2,7 @@
  * The search_path for the functions that a view calls: a function body may name tables and
  * functions without a schema.
  *
- * Snö's own sessions and queries look names up in pg_catalog only. So nobody can change a query's
+ * Snö's own sessions and queries look names up in pg_catalog only. So no role can change a query's
  * meaning by a function or operator of the same name. The path is therefore set after a query's own
  * names have been looked up, and before anything is called. The planner computes `sno.under_path()`
  * when it reaches it in FROM.

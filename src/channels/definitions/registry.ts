@@ -59,7 +59,7 @@ interface Entry {
   readonly accessRows: ChannelView | undefined;
   readonly onlyGrows: boolean;
   readonly columnsRead: CompiledAccess['columnsRead'] | undefined;
-  /** Why nobody can subscribe. */
+  /** The reason why no client can subscribe. */
   readonly refusal: Refusal | undefined;
 }
 

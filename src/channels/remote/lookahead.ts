@@ -146,7 +146,9 @@ export class Lookahead {
     return this.#messages.length;
   }
 
-  /** Returns false if another stream has begun meanwhile, so that nobody needs the answers. */
+  /**
+   * Returns false if another stream has begun meanwhile, so that the answers are no longer needed.
+   */
   async #answered(questions: readonly Question[], stream: number): Promise<boolean> {
     const { ask, answers } = this.#options;
     const isCurrent = () => stream === this.#stream;

@@ -1,4 +1,6 @@
-/** The channels by the definitions in force at one place in the stream, as far as those are known. */
+/**
+ * The channels by the definitions in force at one place in the stream, as far as those are known.
+ */
 import type { SnoError } from '../../errors.ts';
 import { DefinitionsGate } from './gate.ts';
 import { ChannelNames } from './names.ts';

@@ -16,7 +16,7 @@ export interface ServedChannel {
   readonly valueTypes: readonly string[];
   /** Undefined: no channel view, published messages only. */
   readonly view: ServedView | undefined;
-  /** Undefined: nobody may join (unless SNO_ACCESS=open). */
+  /** Undefined: no client may join (unless SNO_ACCESS=open). */
   readonly access: ServedAccess | undefined;
   /** Whether the channel had a view that was dropped. */
   readonly isViewGone?: boolean;
@@ -71,7 +71,7 @@ export interface AccessClaim {
   readonly input: TextInput;
 }
 
-/** A declared pattern that nobody can subscribe to. */
+/** A declared pattern that no client can subscribe to. */
 export interface RefusedChannel {
   readonly pattern: Pattern;
   /** Whether it will be served without anyone's action. */

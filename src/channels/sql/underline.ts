@@ -1,10 +1,12 @@
 /**
- * The line of `sql` that holds the bytes `[start, end)`, and a line below it with carets under them:
+ * The line of `sql` that holds the bytes `[start, end)`, and a line below it with carets under
+ * them:
  *
  *     WHERE (lower(title) = 'x'::text);
  *            ^^^^^^^^^^^^
  *
- * Offsets are in bytes, as the parser gives them; a range over several lines is underlined to the end of its first.
+ * Offsets are in bytes, as the parser gives them; a range over several lines is underlined to the
+ * end of its first.
  */
 export function underline(sql: Buffer, start: number, end: number): string {
   const lineStart = start === 0 ? 0 : sql.lastIndexOf(0x0a, start - 1) + 1;

@@ -64,8 +64,8 @@ function digitsEnd(buffer: Buffer, from: number, end: number): number {
 }
 
 /**
- * Returns the offset after a whole number without leading zeros, which may begin with a minus. Returns
- * -1 if the text has no such number.
+ * Returns the offset after a whole number without leading zeros, which may begin with a minus.
+ * Returns -1 if the text is not one.
  */
 function wholeEnd(buffer: Buffer, start: number, end: number): number {
   const first = start < end && buffer[start] === MINUS ? start + 1 : start;

@@ -70,7 +70,9 @@ export interface TextInput {
   readonly kind: ValueType['kind'];
   /** The labels of an enum. */
   readonly labels?: readonly string[];
-  /** A domain accepts only some of its base type's values: only Postgres can check its constraints. */
+  /**
+   * A domain accepts only some of its base type's values: only Postgres can check its constraints.
+   */
   readonly isDomain?: true;
 }
 

@@ -96,7 +96,7 @@ function nodesOf(plan: Plan): readonly Plan[] {
 }
 
 interface ScannedTable {
-  /** Of a partition, the root's. */
+  /** Name of the table; a partition has its root's name. */
   readonly name: string;
   /** As of the last ANALYZE. -1: none yet. */
   readonly rows: number;

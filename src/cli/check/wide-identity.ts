@@ -4,7 +4,7 @@ import type { CatalogTable } from '../../channels/catalog/catalog.ts';
 import { type IdentityNeed, indexFor, unitedNeed } from '../../channels/catalog/identity-statements.ts';
 import { readableName } from '../../postgres/quote.ts';
 
-/** Of a row on average. */
+/** Average bytes of a wide row. */
 const WIDE_BYTES = 1_000;
 /** If the table was never analyzed, its columns are counted instead. */
 const WIDE_COLUMNS = 20;

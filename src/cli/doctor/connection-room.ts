@@ -36,8 +36,9 @@ export function connectionsNeeded(
 }
 
 /**
- * Connections of Snö itself are known by their names: those of a process that runs are not in its
- * way. Of other roles' connections an ordinary role sees neither name nor kind: they count.
+ * Snö's own connections are known by their names. A running Snö's connections do not count, since
+ * they are not in its way. An ordinary role sees neither name nor kind of other roles' connections:
+ * they count.
  */
 const QUERY = `
 with other as (

@@ -35,7 +35,9 @@ export interface Facts {
   readonly role: { readonly name: string; readonly replication: boolean };
   readonly install: { readonly version: number | undefined; readonly eventTrigger: boolean };
   readonly publication: { readonly tables: number } | undefined;
-  /** Those of other Snös on this database; `tables` is null where the publication is missing. */
+  /**
+   * Publications of other Snös on this database. `tables` is null if the publication is missing.
+   */
   readonly otherPublications: readonly { readonly name: string; readonly tables: number | null }[];
   readonly ddl: DdlFacts;
   readonly slots: {

@@ -6,7 +6,7 @@ import type { Failure } from '../error.ts';
 import type { ClientResetReason, Ending, Subscription } from './machine.ts';
 import type { Turn } from './turn.ts';
 
-/** What is held in memory between frames, when nothing is. */
+/** The empty form of everything that is held in memory between frames. */
 export const EMPTY_HANDED = {
   snapshot: [],
   snapshotWhole: false,

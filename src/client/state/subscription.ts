@@ -60,7 +60,8 @@ export function acquire(turn: Turn, channel: string, known: Next, { want, since,
   const needsSnapshot = want === 'snapshot' || (want === 'rows' && !known.rows);
   const getsSnapshot = known.phase === 'joining' && known.asked === 'snapshot';
   if (!needsSnapshot || getsSnapshot) return next;
-  // The snapshot may lie after commits that the other handles have not seen: what they hold is void.
+  // The snapshot may lie after commits that the other handles have not seen: what they hold is
+  // void.
   const restarted = voided(turn, next, 'snapshot_requested');
   return isReceiving(known) ? leave(turn, restarted) : restarted;
 }
@@ -151,7 +152,7 @@ export function receive(turn: Turn, known: Next, frame: ChannelFrame): Next {
   const receiver = RECEIVERS[frame.type] as Receiver<ChannelFrame> | undefined;
   // A type that is not known here comes from a newer server.
   if (known !== undefined) return receiver === undefined ? known : receiver(turn, known, frame);
-  // The server believes that this channel is wanted; nobody here does.
+  // The server has this channel subscribed, but no handle here needs it.
   return frame.type === 'subscribed' ? leave(turn, { ...FRESH, channel: frame.channel }) : undefined;
 }
 
@@ -208,7 +209,8 @@ const RECEIVERS: {
   message(turn, known, frame) {
     if (!isReceiving(known)) return known;
     const item = { kind: 'message', message: toMessage(frame) } as const;
-    // Between the parts of a commit its position is none to resume from, so that it would come twice.
+    // The position of a message between the parts of a commit cannot be resumed from: the message
+    // is held, so that it does not come twice.
     if (known.parts.length > 0) return { ...known, between: [...known.between, item] };
     return accept(turn, known, [item], frame.position);
   },

@@ -1,7 +1,7 @@
 /**
- * Builds the payloads of `snapshot` frames from rows in COPY's binary format (Postgres docs, "COPY",
- * "Binary Format"). Their size is limited. The bytes are copied once, into the payload. A row beyond
- * that size gets a payload of its own, as large as the row.
+ * Builds the payloads of `snapshot` frames from rows in COPY's binary format (Postgres docs,
+ * "COPY", "Binary Format"). Their size is limited. The bytes are copied once, into the payload. A
+ * row beyond that size gets a payload of its own, as large as the row.
  */
 
 import { assert } from '../../errors.ts';

@@ -18,7 +18,7 @@ const WINDOW_BITS = /^(8|9|1[0-5])$/;
 const PARAMETERS: Readonly<Record<string, (value: string | undefined) => boolean>> = {
   server_no_context_takeover: (value) => value === undefined,
   client_no_context_takeover: (value) => value === undefined,
-  // Whatever the client's window is, it is read with the largest.
+  // The client's frames are read with the largest window, whatever its own window is.
   client_max_window_bits: (value) => value === undefined || WINDOW_BITS.test(value),
   // Shared frames may refer back over a whole window. A client with a smaller window receives
   // uncompressed frames.
