@@ -21,8 +21,8 @@ import { withDatabase } from './database.ts';
 import { counted, indented } from './report.ts';
 
 /**
- * A check holds locks on what its files change until it rolls back: it must not wait with them in
- * hand.
+ * How long a statement of a checked file waits for a lock. The check holds the locks of its files
+ * until it rolls back, so it must not wait long.
  */
 const LOCK_TIMEOUT = '5s';
 const INSTALL = fileURLToPath(new URL('../../sql/000001_install.sql', import.meta.url));
@@ -65,8 +65,8 @@ async function rolledBack<T>(client: pg.Client, work: () => Promise<T>): Promise
 }
 
 /**
- * The catalog as it would be with these files applied; they see the role's own search_path, as in
- * psql.
+ * The catalog as it would be with these files applied. The files run with the role's own
+ * search_path, as in psql.
  */
 async function catalogWith(client: pg.Client, publication: string, files: readonly SqlFile[]): Promise<Catalog> {
   if (files.length === 0) return readCatalog(client, publication);
@@ -97,7 +97,7 @@ async function prepare(client: pg.Client, publication: string): Promise<void> {
 function print(reports: readonly ChannelReport[]): ExitCode {
   const refused = reports.filter(({ refusals }) => refusals.length > 0).length;
   const isRefused = ({ refusals }: ChannelReport) => refusals.length > 0;
-  // what is to be done stands last
+  // refused channels come last
   const ordered = [...reports.filter((report) => !isRefused(report)), ...reports.filter(isRefused)];
   const parts = [...ordered.map(paragraph), `${counted(reports.length, 'channel')}, ${refused} refused\n`];
   process.stdout.write(
@@ -115,7 +115,7 @@ function paragraph({ pattern, facts, refusals, warnings }: ChannelReport): strin
   return `${pattern}\n${indented(lines.join('\n'))}\n`;
 }
 
-/** Further lines stand below the first one's text. */
+/** Indents further lines to the column of the first line's text. */
 function hanging(text: string): string {
   return text.replace(/\n(?=.)/g, `\n${' '.repeat(10)}`);
 }

@@ -1,11 +1,11 @@
 /** A command of the command line. One file per command; `sno.ts` knows them all. */
 import type { SettingName, Settings } from '../config/config.ts';
 
-/** 0 done; 1 refused or failed; 2 wrong usage, or a bad setting. */
+/** 0: done. 1: refused or failed. 2: invalid usage or setting. */
 export type ExitCode = 0 | 1 | 2;
 
 export interface Flag {
-  /** What its value is called in the help; without it the flag is a switch. */
+  /** The name of its value in the help. Undefined: the flag is a switch. */
   readonly value?: string;
   /** May be given more than once. */
   readonly repeated?: boolean;
@@ -15,11 +15,11 @@ export interface Flag {
 export interface Command {
   /** One line for `sno --help`. */
   readonly summary: string;
-  /** What stands after `sno COMMAND` in the usage line. */
+  /** The text after `sno COMMAND` in the usage line. */
   readonly usage: string;
   /** Paragraphs of its help. */
   readonly description: string;
-  /** How many operands (what is no flag) it takes. */
+  /** How many operands (arguments that are not flags) it takes. */
   readonly operands: { readonly min: number; readonly max: number };
   readonly flags: Readonly<Record<string, Flag>>;
   /**

@@ -17,7 +17,7 @@ export const demo: Command = {
   },
   settings: [],
   async run({ flags }) {
-    // Told to stop while it starts, it stops as soon as it stands.
+    // If a signal arrives during the start, the demo stops once it has started.
     const told = toldToStop();
     const running = await runDemo({
       port: readPort(flags.get('port')?.[0]),

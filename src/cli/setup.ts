@@ -78,7 +78,7 @@ function script({ what, sql, kind }: SetupStep): string {
   return `${title}\n${kind === 'suggested' ? body.replace(/^/gm, '-- ') : body}\n`;
 }
 
-/** By hand a slot is made outside a transaction that has written. */
+/** SQL that creates the slot: outside of a transaction that has written. */
 async function slotStep(client: pg.Client, slot: string): Promise<SetupStep & { readonly active: boolean }> {
   const { rows } = await client.query<{ version: string; state: 'missing' | 'lost' | 'active' | 'idle' }>(
     `select current_setting('server_version_num') as version, coalesce((
@@ -119,8 +119,7 @@ async function apply(settings: Settings, options: SetupOptions): Promise<ExitCod
 }
 
 /**
- * As the stream does at its start, so that a lost slot is made anew, and one that is not ours is
- * refused.
+ * As the stream does at its start: creates a lost slot again, and refuses a slot of another kind.
  */
 function makeSlot(settings: Settings): Promise<unknown> {
   const options = { slot: settings.SNO_SLOT, lockTimeoutMs: SLOT_LOCK_TIMEOUT_MS };

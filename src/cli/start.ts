@@ -25,7 +25,7 @@ export const start: Command = {
     const told = toldToStop((signal, isSecond) => logger.info({ signal }, isSecond ? 'stopping at once' : 'stopping'));
     const starting = startService(settings, logger);
     const service = await Promise.race([starting, told]);
-    // Told to stop before it served anybody: nothing needs an orderly end.
+    // The signal arrived before the service had clients: nothing needs an orderly end.
     if (service === undefined) process.exit(0);
     try {
       await Promise.race([told, service.failed]);

@@ -70,7 +70,7 @@ function localUrl({ SNO_HOST, SNO_PORT, SNO_TLS_CERT }: Settings): string {
 }
 
 /**
- * The local server's certificate is trusted because its file is at hand, whatever name it carries.
+ * Trusts the local server's certificate by its file, whatever host name it has.
  */
 function localTrust({ SNO_TLS_CERT }: Settings): FollowOptions['tls'] {
   if (SNO_TLS_CERT === undefined) return {};

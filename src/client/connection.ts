@@ -117,7 +117,7 @@ export class Connection {
     this.#dispatch({ type: 'await', channel, commit });
   }
 
-  /** One wait less. */
+  /** A handle no longer waits for the commit. */
   forget(channel: string, commit: string): void {
     this.#dispatch({ type: 'forget', channel, commit });
   }

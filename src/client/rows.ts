@@ -13,14 +13,14 @@ export class Rows<Row> {
   #array: readonly Row[] | undefined;
   /** A key of the channel: its columns, and the types of their values. */
   #sample: Key = {};
-  /** Rows have come. */
+  /** Rows have arrived. */
   loaded = false;
 
   get size(): number {
     return this.#rows.size;
   }
 
-  /** Do not keep it to write to it: it is shared. */
+  /** Do not modify it: it is shared. */
   get array(): readonly Row[] {
     this.#array ??= [...this.#rows.values()];
     return this.#array;
@@ -39,7 +39,7 @@ export class Rows<Row> {
     return exact ?? this.#rows.get(JSON.stringify(values.map((value, at) => likened(value, samples[at]?.[1]))));
   }
 
-  /** The rows as they are now, which later commits leave as they are. */
+  /** The current rows. Later commits do not change this array. */
   copy(): Rows<Row> {
     const copy = new Rows<Row>();
     copy.#rows = new Map(this.#rows);
@@ -49,7 +49,7 @@ export class Rows<Row> {
     return copy;
   }
 
-  /** Applies what was delivered; whole commits only ever are. */
+  /** Applies a delivery, which always has whole commits. */
   apply(delivery: Delivery<Row>): void {
     if (delivery.kind === 'joined') {
       if (delivery.rows !== undefined) this.#load(delivery.rows);
@@ -80,7 +80,7 @@ export class Rows<Row> {
   #upsert({ key, data, unchanged }: Extract<ChangeEvent<Row>, { readonly data: Row }>): void {
     const identity = identify(key);
     if (Object.keys(this.#sample).length === 0) this.#sample = key;
-    // What Postgres did not send, since it has not changed, the held row has.
+    // Postgres did not send unchanged values: the held row has them.
     this.#rows.set(identity, unchanged === undefined ? data : { ...this.#rows.get(identity), ...data });
   }
 }

@@ -3,7 +3,9 @@
  */
 import { SnoClientError } from './error.ts';
 
-/** What the client needs of a WebSocket: the browser's, Node 22's and that of `ws` have it. */
+/**
+ * The part of WebSocket that the client needs: the browser's, Node 22's and that of `ws` have it.
+ */
 export interface Socket {
   readonly readyState: number;
   onopen: ((event: never) => void) | null;
@@ -79,7 +81,7 @@ export interface SocketHandlers {
   closed(code: number, reason: string, detail: string): void;
 }
 
-/** One socket. After `drop` its handlers hear nothing more; `closed` still resolves. */
+/** One socket. After `drop` its handlers receive nothing more; `closed` still resolves. */
 export class Wire {
   readonly #socket: Socket;
   /** Resolves when the socket is closed, whichever side closed it. */
@@ -98,7 +100,7 @@ export class Wire {
         resolve();
         told?.closed(code, reason, detail);
       };
-      // Every error is the end of a websocket. Some platforms let no close event follow it.
+      // Every error ends a websocket. On some platforms no close event follows it.
       socket.onerror = (event) => end(ABNORMAL_CLOSURE, '', detailOf(event));
       socket.onclose = ({ code, reason }: { code: number; reason: string }) => end(code, reason, '');
     });

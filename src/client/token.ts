@@ -1,10 +1,10 @@
 /**
- * What a token says about its own end. Nothing is verified here: that is the server's.
+ * When a token expires, as it says itself. The client verifies nothing: the server does.
  */
 
 /**
- * Refreshed somewhere in this part of the time that is left, so that clients of one moment spread
- * out.
+ * The client refreshes a token when 80 to 90 % of its remaining time is over, chosen at random, so
+ * that clients spread out.
  */
 const REFRESH_EARLIEST = 0.8;
 const REFRESH_SPREAD = 0.1;
@@ -20,7 +20,7 @@ export function refreshAfterMs(token: string | undefined, nowMs: number, random:
   return leftMs > 0 ? Math.floor(leftMs * (REFRESH_EARLIEST + random() * REFRESH_SPREAD)) : undefined;
 }
 
-/** The characters of a bearer token (RFC 6750), and what a server takes of them. */
+/** The characters of a bearer token (RFC 6750), and the longest token that a server accepts. */
 const TOKEN = /^[\w.~+/=-]{1,16384}$/;
 
 /**

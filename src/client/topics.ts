@@ -20,11 +20,11 @@ export interface Listener {
 interface Topic {
   readonly handles: Set<Listener>;
   rows: Rows<unknown> | undefined;
-  /** The timer of rows that no handle shows any more. */
+  /** The timer that ends keeping rows without a handle. */
   kept: { readonly timer: unknown } | undefined;
 }
 
-/** Channels whose rows are kept at one time: they count among the connection's subscriptions. */
+/** Maximum channels whose rows are kept: they count among the connection's subscriptions. */
 const KEPT_MAX = 50;
 
 interface TopicsOptions {

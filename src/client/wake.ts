@@ -4,11 +4,11 @@
  */
 import type { Timers } from './options.ts';
 
-/** How often the clock is looked at. */
+/** How often the clock is read, in ms. */
 export const TICK_MS = 5_000;
 /**
- * Timers stand still while a machine sleeps: a tick that is later than this by the clock comes
- * after a sleep.
+ * Timers stop while a machine sleeps. A tick that is later than this, in ms by the clock, follows a
+ * sleep.
  */
 const LATE_MS = 5_000;
 
@@ -28,7 +28,7 @@ export class Wake {
   readonly #listened: readonly (readonly [Target | undefined, string])[];
   #timer: unknown;
 
-  /** Calls `woke` as often as there is a reason to look whether the connection still stands. */
+  /** Calls `woke` each time that the connection should be checked. */
   constructor(surroundings: Surroundings, woke: () => void) {
     this.#surroundings = surroundings;
     this.#woke = woke;

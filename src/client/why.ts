@@ -1,5 +1,5 @@
 /**
- * Why a connection could not be made, or broke: what the platform says, and what to check.
+ * Why a connection failed or broke: what the platform says, and what to check.
  */
 import { ABNORMAL_CLOSURE } from './socket.ts';
 
@@ -15,7 +15,7 @@ export interface Attempt {
   readonly detail: string;
 }
 
-/** A frame is larger than this side's websocket takes. The texts are those of `ws` and of Node. */
+/** Whether a frame is larger than this side's websocket accepts, by the texts of `ws` and Node. */
 export const isTooLarge = (detail: string): boolean =>
   /max(imum)? payload|payload size|message size|too large/i.test(detail);
 

@@ -1,8 +1,8 @@
 /**
- * Whether indexes serve an access view's query, which runs once for every subscription. Postgres
- * itself is asked, by EXPLAIN: it alone knows which index serves a join, a cast or an expression. A
- * table that it reads whole although that is discouraged has no index for the query, however fast
- * the query may be while the table is small.
+ * Whether indexes serve an access view's query, which runs for every subscription. Only Postgres
+ * knows which index serves a join, a cast or an expression, so this asks it with EXPLAIN.
+ * Sequential scans are disabled for the plan. A table that the plan still reads whole has no index
+ * for the query, even if the query is fast while the table is small.
  */
 import { type Node, parseSync } from 'libpg-query';
 import type pg from 'pg';
@@ -11,7 +11,7 @@ import { nameOf, walk } from '../../channels/sql/node.ts';
 import { quoteIdentifier, readableName } from '../../postgres/quote.ts';
 
 /**
- * Minimum bytes of a table for a warning: a whole read of a smaller table is fast. A table without
+ * Minimum rows of a table for a warning: reading a smaller table whole is fast. A table without
  * statistics counts as large.
  */
 const ROWS_MIN = 1_000;
@@ -40,8 +40,8 @@ const PLANNER = `
   set local enable_mergejoin = off`;
 
 /**
- * A warning for each table that is read whole for a subscription. `parameters`: how many the view's
- * query has. Runs within a transaction of the caller's, and leaves nothing behind in it.
+ * Returns a warning for each table that is read whole for a subscription. `parameters`: the number
+ * of parameters of the view's query. Runs in the caller's transaction and leaves it unchanged.
  */
 export async function accessReads(
   client: pg.ClientBase,
@@ -59,7 +59,7 @@ export async function accessReads(
     const warnings: string[] = [];
     for (const scan of nodesOf(plan).filter((node) => SCAN.test(node['Node Type']))) {
       const alias = scan.Alias ?? '';
-      // else its first row will do
+      // without a condition on it, reading its first row is enough
       if (!conditions.some((text) => text.includes(`${readableName(alias)}.`))) continue;
       const table = await tableOf(client, scan);
       if (isServed(scan, table.leading) || (table.rows >= 0 && table.rows < ROWS_MIN)) continue;
@@ -85,7 +85,7 @@ async function planOf(client: pg.ClientBase, sql: string, parameters: number): P
     text: `explain (format json, verbose) execute sno_access (${nulls})`,
     types: { getTypeParser: () => String },
   });
-  // planning it left the path of the view's functions
+  // planning the query may have set the search_path of the view's functions
   await client.query('set local search_path = pg_catalog');
   const [explained] = JSON.parse(rows[0]?.['QUERY PLAN'] ?? '') as [{ readonly Plan: Plan }];
   return explained.Plan;
@@ -98,11 +98,11 @@ function nodesOf(plan: Plan): readonly Plan[] {
 interface ScannedTable {
   /** Name of the table; a partition has its root's name. */
   readonly name: string;
-  /** As of the last ANALYZE. -1: none yet. */
+  /** Row count of the last ANALYZE; -1: never analyzed. */
   readonly rows: number;
-  /** Columns that are compared by their text, which an index over the column itself serves. */
+  /** varchar columns: compared by their text, which an index over the column itself serves. */
   readonly texts: readonly string[];
-  /** What the scan's indexes begin with, each under its index's name. */
+  /** The first column or expression of each index of the scan, by the index's name. */
   readonly leading: Readonly<Record<string, string>>;
 }
 
@@ -124,7 +124,7 @@ async function tableOf(client: pg.ClientBase, scan: Plan): Promise<ScannedTable>
   return { ...facts, name: readableName(facts.schema, facts.name) };
 }
 
-/** Whether an index narrows the scan by what it begins with. */
+/** Whether an index narrows the scan by its first column. */
 function isServed(scan: Plan, leading: ScannedTable['leading']): boolean {
   return nodesOf(scan).some(({ 'Index Name': index = '', 'Index Cond': condition }) => {
     const first = leading[index];

@@ -1,6 +1,5 @@
 /**
- * What `sno check` asks the database beyond the catalog: how much channels and their access views
- * cost it.
+ * What `sno check` asks the database beyond the catalog: what channels and their access views cost.
  */
 import type pg from 'pg';
 import type { Catalog } from '../../channels/catalog/catalog.ts';
@@ -17,7 +16,7 @@ import { wideIdentities } from './wide-identity.ts';
 /** Warnings by pattern. */
 export type Advice = ReadonlyMap<string, readonly string[]>;
 
-/** Call within a transaction, which stays as it was. */
+/** Call within a transaction; leaves it unchanged. */
 export async function adviceOf(client: pg.ClientBase, catalog: Catalog, registry: ChannelRegistry): Promise<Advice> {
   const advice = new Map<string, string[]>();
   const views = [...registry.views()];

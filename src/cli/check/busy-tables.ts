@@ -1,6 +1,6 @@
 /**
- * Tables below access views that are updated often, where Snö cannot tell from the WAL that an
- * update ends no access. Each such commit has all subscribers of the pattern checked.
+ * Tables below access views that are updated often, if the WAL does not tell that an update ends no
+ * access. Each such commit makes Snö check all subscribers of the pattern.
  */
 import type pg from 'pg';
 import type { CatalogAccess, CatalogTable } from '../../channels/catalog/catalog.ts';
@@ -10,7 +10,7 @@ import { quoteIdentifier, readableName } from '../../postgres/quote.ts';
 /** Minimum updates since the statistics were reset before a warning. */
 const UPDATES_MIN = 10_000;
 
-/** Warnings about an access view of which one row does not tell whom it concerns. */
+/** Warnings about an access view whose rows do not tell which channel they concern. */
 export async function busyTables(
   client: pg.ClientBase,
   access: CatalogAccess,
@@ -39,7 +39,7 @@ export async function busyTables(
   return warnings;
 }
 
-/** Computed columns are not in the WAL. */
+/** Whether the WAL lacks the column: a missing or a generated one. */
 function isUnsent({ columns }: CatalogTable, name: string): boolean {
   return columns.find((column) => column.name === name)?.generated !== '';
 }
@@ -50,7 +50,9 @@ function isIdentity({ columns, replicaIdentity, primaryKey, identityIndex }: Cat
   return number !== undefined && key?.includes(number) === true;
 }
 
-/** Since the statistics were reset; a partitioned table's are those of its partitions. */
+/**
+ * Updates since the statistics were reset. For a partitioned table: the sum over its partitions.
+ */
 async function updatesOf(client: pg.ClientBase, table: number): Promise<number> {
   const { rows } = await client.query<{ updates: string }>(
     `select coalesce(sum(pg_stat_get_tuples_updated(p.oid)), 0)::text as updates

@@ -1,4 +1,4 @@
-/** What `sno check` says of each channel: from the catalog and what the registry made of it. */
+/** What `sno check` reports of each channel, from the catalog and the registry. */
 import type { Catalog } from '../../channels/catalog/catalog.ts';
 import type { ChannelView, Refusal } from '../../channels/channel.ts';
 import type { ChannelRegistry } from '../../channels/definitions/registry.ts';
@@ -11,7 +11,7 @@ import { placedMessage } from './view-place.ts';
 
 export interface ChannelReport {
   readonly pattern: string;
-  /** Name and value, for a channel that is served. */
+  /** Names and values, for a channel that Snö serves. */
   readonly facts: readonly (readonly [name: string, value: string])[];
   readonly refusals: readonly { readonly code: string; readonly message: string; readonly hint: string }[];
   readonly warnings: readonly string[];

@@ -1,6 +1,6 @@
 /**
- * Whether the functions that a view calls can run: what their bodies name is not known to Postgres
- * before.
+ * Whether the functions that a view calls can run: Postgres resolves the names in their bodies only
+ * then.
  */
 import type pg from 'pg';
 import type { CatalogAccess, CatalogChannel } from '../../channels/catalog/catalog.ts';
@@ -12,9 +12,8 @@ const FIRST_ROW_MS_MAX = 2_000;
 const CANCELED = '57014';
 
 /**
- * A warning where the first row of the view cannot be read under the search_path of its owner. An
- * empty view shows nothing. Runs within a transaction of the caller's, and leaves nothing behind in
- * it.
+ * Returns a warning if the first row of the view cannot be read under its owner's search_path. An
+ * empty view gives no warning. Runs in the caller's transaction and leaves it unchanged.
  */
 export async function firstRowFault(
   client: pg.ClientBase,

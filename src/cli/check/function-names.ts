@@ -11,8 +11,8 @@ export interface LookedUp {
 }
 
 /**
- * `definition`: as pg_get_functiondef has it. `body`: prosrc. Empty where the language is another
- * one, or the body cannot be read.
+ * `definition`: the output of pg_get_functiondef. `body`: prosrc. Returns no names for other
+ * languages and for a body that cannot be parsed.
  */
 export function lookedUp(language: string, definition: string, body: string): LookedUp {
   const found = {
@@ -55,7 +55,7 @@ function expressionsOf(definition: string): readonly string[] {
   try {
     visit(parsePlPgSQLSync(definition));
   } catch {
-    // what cannot be read is not judged
+    // a body that cannot be parsed gets no verdict
   }
   return found;
 }

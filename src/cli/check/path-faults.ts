@@ -1,7 +1,7 @@
 /**
- * Functions of views whose bodies name what the search_path of the view's owner does not have: the
- * view cannot be evaluated, though Postgres took it. Found without a call, so that it does not
- * depend on the rows that are there.
+ * Functions of views whose bodies use names that the search_path of the view's owner lacks.
+ * Postgres accepts such a view but cannot evaluate it. Found without calling the functions, so the
+ * existing rows do not matter.
  */
 import type pg from 'pg';
 import type { Catalog, CatalogAccess, CatalogChannel, CatalogFunction } from '../../channels/catalog/catalog.ts';
@@ -12,11 +12,11 @@ export interface PathFault {
   readonly schema: 'channels' | 'channel_access';
   readonly pattern: string;
   readonly message: string;
-  /** SQL that mends it, or a comment where nothing has the name. */
+  /** SQL that fixes it, or a comment if no schema has the name. */
   readonly hint: string;
 }
 
-/** Call within a transaction, which stays as it was. */
+/** Call within a transaction; leaves it unchanged. */
 export async function pathFaults(client: pg.ClientBase, { channels, access }: Catalog): Promise<readonly PathFault[]> {
   const faults: PathFault[] = [];
   for (const channel of channels) faults.push(...(await faultsOf(client, 'channels', channel)));
@@ -64,7 +64,7 @@ const DECLARED = `
   where n.nspname = $1 and p.proname = $2 and p.prokind = 'f'
     and array(select t.typname::text from unnest(p.proargtypes) with ordinality a (type, at) join pg_type t on t.oid = a.type order by a.at) = $3::text[]`;
 
-/** Each name that is not found, what it is the name of, and the schemas that have it. */
+/** Each missing name with its kind, and the schemas that have it. */
 const MISSING = `
   select 'function ' || quote_ident(f) || '()' as what,
     array(select distinct n.nspname::text from pg_proc p join pg_namespace n on n.oid = p.pronamespace where p.proname = f) as schemas
@@ -83,7 +83,7 @@ const MISSING = `
   from unnest($4::text[]) t where to_regtype(quote_ident(t)) is null`;
 
 /**
- * Errors of a validator that say that a name is not found: function, table, object, column, schema.
+ * SQLSTATEs of a validator for a missing function, table, object, column or schema.
  */
 const NOT_FOUND: ReadonlySet<unknown> = new Set(['42883', '42P01', '42704', '42703', '3F000']);
 const VALIDATORS: Readonly<Record<string, string>> = { sql: 'fmgr_sql_validator', plpgsql: 'plpgsql_validator' };
@@ -123,7 +123,7 @@ async function missingNames(client: pg.ClientBase, { functions, operators, relat
 }
 
 /**
- * What the language itself says of the body, which it does not run; undefined where it finds every
+ * The error of the language's validator, which does not run the body. Undefined: it finds every
  * name.
  */
 async function invalidBy(client: pg.ClientBase, { oid, language }: Declared): Promise<string | undefined> {

@@ -1,4 +1,4 @@
-/** Where in the files that are checked stands what a view is refused for. */
+/** Finds the place in the checked files that a refusal of a view is about. */
 import type { Refusal } from '../../channels/channel.ts';
 import { DefinitionText, type Token, Unsupported } from '../../channels/sql/parse.ts';
 import { placeIn, type SqlFile } from '../../channels/sql/sql-file.ts';
@@ -32,10 +32,10 @@ export function placedMessage({ schema, pattern, error }: Refusal, files: readon
   return `${at}: ${message}${message.includes('\n') ? '' : `\n\n${excerpt}`}`;
 }
 
-/** Constants and names as they are, or a comment. */
+/** A constant, a name, another token, or a comment. */
 const QUOTED_OR_COMMENT = /('(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$.*?\$\2\$)|--[^\n]*|\/\*.*?\*\//gs;
 
-/** With blanks in the place of comments, as many as they have bytes. */
+/** Replaces each comment with blanks, one for each byte. */
 function withoutComments(sql: string): string {
   return sql.replace(QUOTED_OR_COMMENT, (text, quoted?: string) => quoted ?? ' '.repeat(Buffer.byteLength(text)));
 }

@@ -1,4 +1,4 @@
-/** What REPLICA IDENTITY FULL costs: of tables with wide rows, it is worth to know. */
+/** Warns about the cost of REPLICA IDENTITY FULL on tables with wide rows. */
 import type pg from 'pg';
 import type { CatalogTable } from '../../channels/catalog/catalog.ts';
 import { type IdentityNeed, indexFor, unitedNeed } from '../../channels/catalog/identity-statements.ts';
@@ -6,12 +6,12 @@ import { readableName } from '../../postgres/quote.ts';
 
 /** Average bytes of a wide row. */
 const WIDE_BYTES = 1_000;
-/** If the table was never analyzed, its columns are counted instead. */
+/** Minimum columns for a warning, if the table was never analyzed. */
 const WIDE_COLUMNS = 20;
 
 /**
- * Average bytes of a row, with what of it is stored apart; null where the table was never analyzed,
- * or is empty.
+ * Average bytes of a row, including its out-of-line values. Null if the table was never analyzed or
+ * is empty.
  */
 const WIDTHS = `
 select coalesce(json_object_agg(t.oid, (
@@ -23,7 +23,7 @@ select coalesce(json_object_agg(t.oid, (
   '{}')::text as widths
 from unnest($1::bigint[]) t (oid)`;
 
-/** A warning for each of the tables that has it and is wide, by the table's oid. */
+/** A warning for each wide table with REPLICA IDENTITY FULL, by the table's oid. */
 export async function wideIdentities(
   client: pg.ClientBase,
   needs: readonly IdentityNeed[],

@@ -1,5 +1,5 @@
 /**
- * How many connections Snö needs, and how many the role, the database and the server let it have.
+ * How many connections Snö needs, and how many the role, the database and the server allow.
  */
 import type pg from 'pg';
 import type { Settings } from '../../config/config.ts';

@@ -1,6 +1,5 @@
 /**
- * `sno doctor`'s judgement: from what is so to what is good, doubtful or wrong, each with its hint.
- * Pure.
+ * The findings of `sno doctor`: ok, warn or fail, each with its hint, from the facts. Pure.
  */
 import type { Settings } from '../../config/config.ts';
 import { ERRORS, type ErrorCode } from '../../errors.ts';
@@ -17,7 +16,7 @@ export interface Finding {
   readonly hint?: string;
 }
 
-/** What the settings say that matters to the judgement. */
+/** The settings that the findings depend on. */
 export interface Wanted {
   readonly slot: string;
   readonly publication: string;
@@ -39,8 +38,8 @@ const FOREIGN_SLOT_BYTES = 1024 ** 3;
 const STATEMENT_TIMEOUT_MS_MIN = 60_000;
 const SENDER_TIMEOUT_MS_MIN = 10_000;
 /**
- * By major version, the first one whose decoding hears of a publication that changes while a
- * transaction is open (decision 0018).
+ * By major version: the first minor version whose decoding notices a publication that changes while
+ * a transaction is open (decision 0018).
  */
 const PUBLISHES_WHOLE: ReadonlyMap<number, number> = new Map([
   [15, 150_013],
@@ -181,7 +180,7 @@ const CHECKS: readonly Check[] = [
           "Run: alter system set wal_sender_timeout = '60s'; select pg_reload_conf();",
         ),
 
-  // Snö's sessions have none of their own: what is there stands in the URL or in PGOPTIONS.
+  // Snö sets 0 by default, so another value comes from the URL or PGOPTIONS.
   ({ statementTimeoutMs }) =>
     statementTimeoutMs === 0 || statementTimeoutMs >= STATEMENT_TIMEOUT_MS_MIN
       ? []
@@ -261,7 +260,7 @@ function versionText(version: number): string {
   return `${Math.floor(version / 10_000)}.${version % 10_000}`;
 }
 
-/** Postgres is to give up later than Snö, and to leave room for a stop of Snö. */
+/** More than Snö's own bound, so that Snö gives up first and a stop of Snö has room. */
 function keepBytesAdvised(slotWalBytes: number): number {
   return Math.max(4 * 1024 ** 3, 1.25 * slotWalBytes);
 }

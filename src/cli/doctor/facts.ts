@@ -1,4 +1,4 @@
-/** What `sno doctor` asks the database. */
+/** The facts that `sno doctor` reads from the database. */
 import type pg from 'pg';
 
 export interface SlotFacts {
@@ -12,7 +12,7 @@ export interface SlotFacts {
   readonly retainedBytes: number;
 }
 
-/** What keeps triggers from noticing DDL and TRUNCATE. */
+/** Reasons why triggers miss DDL and TRUNCATE. */
 export interface DdlFacts {
   /**
    * Names of event triggers that are disabled, or do not fire under session_replication_role =
@@ -41,7 +41,7 @@ export interface Facts {
   readonly otherPublications: readonly { readonly name: string; readonly tables: number | null }[];
   readonly ddl: DdlFacts;
   readonly slots: {
-    /** The database that is looked at. */
+    /** The database that `sno doctor` examines. */
     readonly database: string;
     readonly used: number;
     readonly max: number;
@@ -64,7 +64,7 @@ export interface Facts {
 }
 
 /**
- * One statement, so that the facts are of one moment; the result is one JSON document of the shape
+ * One statement, so that all facts are of one moment. The result is one JSON document in the form
  * of Facts.
  */
 const QUERY = `

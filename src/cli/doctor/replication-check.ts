@@ -1,4 +1,4 @@
-/** Opens a replication connection as `sno start` does, and says what stands in its way. */
+/** Opens a replication connection as `sno start` does, and reports why it fails. */
 import type { Settings } from '../../config/config.ts';
 import { SnoError } from '../../errors.ts';
 import { createReplicationClient } from '../../postgres/connect.ts';

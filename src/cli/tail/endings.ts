@@ -68,7 +68,7 @@ function serverError({ code, message }: Failure): SnoError {
   if (!Object.hasOwn(ERRORS, code)) return new SnoError('server_unreachable', `${code}: ${message}`);
   const known = code as ErrorCode;
   const told = message.replace(`. ${ERRORS[known].hint}`, '');
-  // It is tried again, so that the hint would not be shown.
+  // The command tries again, so the hint would not be shown.
   return new SnoError(
     known,
     known === 'channel_unavailable' && !told.includes('dropped') ? `${told}: \`sno check\` shows why` : told,

@@ -29,7 +29,7 @@ export const ENDINGS = {
   channel_dropped: 'The channel view was dropped. The client joins the channel again once the view exists.',
 } as const;
 
-/** The handles' state is void. Handles that hold state are told. */
+/** The handles' state is void. Reports it to handles that hold state. */
 export function voided(turn: Turn, known: Subscription, reason: ClientResetReason): Subscription {
   const { channel, held, position } = known;
   if (held === 'current' || position !== undefined) turn.deliver(channel, { kind: 'reset', reason });
@@ -44,8 +44,8 @@ export function delay(turn: Turn, known: Subscription, slow = false): Subscripti
 }
 
 /**
- * The connection has as many subscriptions as the server allows. The app is told, and may close
- * others.
+ * The connection has as many subscriptions as the server allows. The client reports it, so that the
+ * app may close others.
  */
 function crowd(turn: Turn, known: Subscription, why: Failure): Subscription {
   if (known.attempt === 0) turn.emit({ type: 'error', failure: why, channel: known.channel });
@@ -107,7 +107,7 @@ export function refuse(turn: Turn, known: Subscription, why: Failure): Subscript
     return suspend(turn, voided(turn, known, 'channel_changed'), 'closed', gone);
   }
   if (!isGone && !(NO_ACCESS.has(why.code) && waitsForAccess)) return end(turn, known, 'error', why);
-  // A name that no view makes may be mistyped: the app must hear of it.
+  // A name that no view matches may be mistyped, so `ready` rejects.
   const isAwaited = waitsForAccess || why.code === 'channel_unavailable' || ending?.rejects === false;
   return suspend(turn, known, 'error', why, !isAwaited);
 }

@@ -75,8 +75,7 @@ export function missToken(turn: Turn, message: string, isFinal: boolean): void {
 }
 
 /**
- * Asks for a new token on a connection that stands: the first time at once, then with a growing
- * wait.
+ * Asks for a new token on an open connection: the first time at once, then after growing waits.
  */
 export function renewToken(turn: Turn): void {
   const { tokenAttempt: attempt, tokenSource, asking } = turn.link;
@@ -92,7 +91,7 @@ export function askInBand(turn: Turn): void {
 }
 
 /**
- * The socket is open: hello and everything that is wanted go out without waiting for the welcome.
+ * The socket is open: sends hello and all subscribes without waiting for the welcome.
  */
 export function greet(turn: Turn): void {
   const { token } = turn.link;
@@ -106,7 +105,7 @@ export function welcome(turn: Turn, heartbeatSeconds: number): void {
   turn.link = { ...turn.link, phase: 'open', heartbeatMs: heartbeatSeconds * 1_000 };
 }
 
-/** A connection that has lived this long is a good one: waits start small again. */
+/** The connection received a heartbeat, so it works: waits start small again. */
 export function prove(turn: Turn): void {
   turn.link = { ...turn.link, attempt: 0, patience: 1 };
 }
@@ -207,7 +206,7 @@ export function wake(turn: Turn): void {
   }
 }
 
-/** Starts the watchdog anew: something was heard, or something new is waited for. */
+/** Restarts the watchdog: a frame arrived, or the client waits for something new. */
 export function watch(turn: Turn): void {
   if (turn.link.probing) turn.link = { ...turn.link, probing: false };
   const { phase, heartbeatMs, patience } = turn.link;

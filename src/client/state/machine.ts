@@ -1,6 +1,6 @@
 /**
- * The words of the client's state machine: what it knows (State), what happens to it (Happening),
- * what it wants done (Effect). docs/client-states.md is its table of states and its invariants.
+ * The types of the client's state machine: its state (State), its inputs (Happening) and its
+ * outputs (Effect). docs/client-states.md is its table of states and its invariants.
  */
 import type { ChangesFrame, ClientFrame, ResetReason, ServerFrame, SnapshotRow } from '../../protocol.ts';
 import type { Failure } from '../error.ts';
@@ -20,14 +20,14 @@ export type LinkPhase = 'idle' | 'authorizing' | 'opening' | 'greeting' | 'open'
 export interface Link {
   readonly phase: LinkPhase;
   readonly tokenSource: TokenSource;
-  /** Connections lost since the last one that lived to see a heartbeat. */
+  /** Connections lost since the last one that received a heartbeat. */
   readonly attempt: number;
   readonly heartbeatMs: number;
   /**
    * Doubled when silence ended a connection, since one huge frame over a slow line is silent too.
    */
   readonly patience: number;
-  /** What the server was last told. */
+  /** The last token sent to the server. */
   readonly token: string | undefined;
   /**
    * Times that the callback was asked, on connections that stood, since it last gave another token.
@@ -42,9 +42,9 @@ export interface Link {
 }
 
 /**
- * waiting: wanted, but no hello is out. joining: subscribe is out. live: `subscribed` was said.
- * leaving: unsubscribe is out; whatever else comes is the old subscription's. delayed: until its
- * timer. unauthorized: needs a new token. ended: for good, or until its timer where
+ * waiting: wanted, but hello was not sent. joining: subscribe was sent. live: `subscribed` arrived.
+ * leaving: unsubscribe was sent; frames until its answer belong to the old subscription. delayed:
+ * until its timer. unauthorized: needs a new token. ended: for good, or until its timer where
  * `ending.isRetried`.
  */
 export type Phase = 'waiting' | 'joining' | 'live' | 'leaving' | 'delayed' | 'unauthorized' | 'ended';
@@ -74,7 +74,10 @@ export interface Subscription {
   readonly position: string | undefined;
   /** Rows are held, and are those of `position`. */
   readonly rows: boolean;
-  /** Whether what the handles hold is nothing yet, in line with `position`, or void by a reset. */
+  /**
+   * Whether the handles hold nothing yet, hold the state at `position`, or hold state that a reset
+   * made void.
+   */
   readonly held: 'nothing' | 'current' | 'void';
   /** Delays since the last heartbeat. */
   readonly attempt: number;
@@ -82,7 +85,7 @@ export interface Subscription {
    * Told that the newest token is expired; once, that may have crossed the frame that brought it.
    */
   readonly suspect: boolean;
-  /** What the last subscribe asked for. */
+  /** The options of the last subscribe. */
   readonly asked: 'snapshot' | 'since' | 'now';
   /** A handle waits for access: a refusal is retried. */
   readonly waitsForAccess: boolean;
@@ -91,9 +94,9 @@ export interface Subscription {
   /** joining: the snapshot's parts. */
   readonly snapshot: readonly (readonly SnapshotRow[])[];
   readonly snapshotWhole: boolean;
-  /** joining: whole commits and messages that came before `subscribed`. */
+  /** joining: whole commits and messages that arrived before `subscribed`. */
   readonly early: readonly Item[];
-  /** The parts of a commit whose last has not come, and the messages between them. */
+  /** The parts of a commit whose last part has not arrived, and the messages between them. */
   readonly parts: readonly ChangesFrame[];
   readonly between: readonly Item[];
   /** Commits that handles wait for, as the server is asked for them; one each for every wait. */
@@ -161,7 +164,7 @@ export type Item<Row = unknown> =
 /** Client-made: a handle asked for a snapshot of a channel that was live without one. */
 export type ClientResetReason = ResetReason | 'snapshot_requested';
 
-/** What the handles of a channel are told. */
+/** What the handles of a channel receive. */
 export type Delivery<Row = unknown> =
   | Item<Row>
   /**

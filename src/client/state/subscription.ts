@@ -108,7 +108,7 @@ export function admit(turn: Turn): void {
   }
 }
 
-/** Every live channel is complete up to `position`; one in the middle of a commit is not. */
+/** Every live channel is complete up to `position`, except a channel in the middle of a commit. */
 export function advance(turn: Turn, known: Subscription, position: string): Subscription {
   if (known.phase !== 'live' || known.parts.length > 0) return known;
   if (position !== known.position) turn.deliver(known.channel, { kind: 'position', position });
@@ -125,7 +125,7 @@ export function awaitCommit(turn: Turn, known: Subscription, commit: string): Su
   return { ...known, awaited: [...known.awaited, commit] };
 }
 
-/** One wait less. */
+/** A handle no longer waits for the commit. */
 export function forgetCommit(known: Subscription, commit: string): Subscription {
   const index = known.awaited.indexOf(commit);
   return index < 0 ? known : { ...known, awaited: known.awaited.filter((_, at) => at !== index) };
@@ -150,7 +150,7 @@ export type ChannelFrame =
 /** A frame that names a channel. */
 export function receive(turn: Turn, known: Next, frame: ChannelFrame): Next {
   const receiver = RECEIVERS[frame.type] as Receiver<ChannelFrame> | undefined;
-  // A type that is not known here comes from a newer server.
+  // An unknown type comes from a newer server.
   if (known !== undefined) return receiver === undefined ? known : receiver(turn, known, frame);
   // The server has this channel subscribed, but no handle here needs it.
   return frame.type === 'subscribed' ? leave(turn, { ...FRESH, channel: frame.channel }) : undefined;
@@ -229,7 +229,7 @@ const RECEIVERS: {
       const failure: Failure = { code, message: ENDINGS.access_undeclared };
       return suspend(turn, voided(turn, known, 'channel_changed'), 'closed', failure);
     }
-    // Where the view comes back, it is another one: what is held is void.
+    // If the view returns, it may have another definition: the held rows are void.
     if (code === 'channel_dropped') return suspend(turn, voided(turn, known, 'channel_changed'), 'closed', why);
     return known.waitsForAccess ? suspend(turn, known, 'closed', why) : end(turn, known, 'closed', why);
   },
@@ -241,7 +241,7 @@ const RECEIVERS: {
       return known;
     }
     if (code === 'already_subscribed') return leave(turn, known);
-    // A position that was good once: the server has become another.
+    // The position was valid once: the server is a different one now.
     const isOutdated = code === 'position_invalid' && known.held === 'current';
     if (isOutdated) return delay(turn, voided(turn, known, 'position_too_old'));
     return refuse(turn, known, { code, message });

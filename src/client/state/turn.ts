@@ -1,6 +1,6 @@
 /**
- * One step of the machine in the making: a draft of the next state and the effects so far. The
- * state it starts from is not touched.
+ * One step of the machine in progress: a draft of the next state and the effects so far. The
+ * previous state stays unchanged.
  */
 import type { ClientFrame } from '../../protocol.ts';
 import type { ChannelStatus, ClientStatus, Delivery, Effect, Link, LinkPhase, State, Subscription } from './machine.ts';
@@ -13,7 +13,7 @@ export class Turn {
   wantsToken = false;
   /** A subscription ended, so that the connection has room for another one. */
   hasRoom = false;
-  /** The server broke the protocol in this way: the connection is not trusted any further. */
+  /** How the server broke the protocol: the client drops the connection. */
   broken: string | undefined;
   /** A copy as soon as anything is written. */
   #subscriptions: Map<string, Subscription> | undefined;
