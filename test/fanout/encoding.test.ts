@@ -1,6 +1,6 @@
 /**
- * A second protocol: JSON text in lines over a plain stream. Its encoding is this file's own. The fan-out, the journal and the
- * snapshots know nothing of it, and serve it beside Snö's own two.
+ * A second protocol: JSON text in lines over a plain stream. Its encoding is this file's own. The
+ * fan-out, the journal and the snapshots know nothing of it, and serve it beside Snö's own two.
  */
 import { PassThrough } from 'node:stream';
 import { expect, test } from 'vitest';
@@ -143,7 +143,10 @@ class World {
     this.rig.hub.flush();
   }
 
-  /** Types of the messages that the first client got, with numbers of rows; all others must have got the same. */
+  /**
+   * Types of the messages that the first client received, with numbers of rows. All others must
+   * have received the same.
+   */
   got(): unknown[] {
     const [first = [], ...others] = this.clients.map(({ read }) => read());
     for (const other of others) expect(other).toEqual(first);

@@ -1,6 +1,6 @@
 /**
- * The fan-out under random commits, random joining and leaving, and sockets that take bytes when they please: the model is
- * the list of all commits.
+ * The fan-out under random commits, random subscribes and unsubscribes, and sockets that accept
+ * bytes at random times. The model is the list of all commits.
  */
 import { Duplex } from 'node:stream';
 import fc from 'fast-check';
@@ -30,7 +30,7 @@ const COPIES_BYTES = 1_500;
 interface Scale {
   readonly waterMark: number;
   readonly outboundBytes: number;
-  /** Of a row, for each byte of padding that a step has. */
+  /** Bytes of a row for each byte of padding that a step has. */
   readonly factor: number;
 }
 /** A socket takes as much as it may hold at a time. */
@@ -256,7 +256,7 @@ function check(world: World, messages: readonly Message[], mayLag: boolean): voi
       expected.delete(channel);
     }
   }
-  // whoever is still subscribed has everything
+  // every remaining subscriber has received everything
   for (const [channel, index] of expected) expect(index).toBe(world.history.get(channel)?.length);
 }
 

@@ -1,4 +1,4 @@
-/** What is notified waits for a marker, so that the commits that its sender saw come first. */
+/** Notifications wait for a marker, so that the commits that their sender saw come first. */
 import { beforeEach, expect, test } from 'vitest';
 import { Notifications } from '../../src/commit/notifications.ts';
 import { Markers } from '../../src/markers/markers.ts';

@@ -9,7 +9,7 @@ import { ALLOWED, Rig, room, turn } from './rig.ts';
 /** A socket that takes one write after the other, each when it is told to. */
 class Socket extends Writable {
   readonly taken: number[] = [];
-  /** Of what it was given. */
+  /** Memory of the bytes written to it. */
   readonly memory = new Set<ArrayBufferLike>();
   #next: (() => void) | undefined;
 
@@ -92,7 +92,7 @@ test('a bound below a slice holds for the past too', () => {
   expect([outbox.takesMore, outbox.full]).toEqual([false, true]);
 });
 
-test('whoever gets more than a slice at once reads on from the journal, and has not met the bound before more waits', async () => {
+test('a client that gets more than a slice at once reads on from the journal, and meets the bound only if more waits', async () => {
   const rig = new Rig();
   const socket = new Socket();
   rig.hub.attach(socket as never, PLAIN).subscribe(room(1), { kind: 'now' }, ALLOWED);
@@ -167,7 +167,8 @@ test('the more sockets take nothing, the smaller a slice of the past: all of the
   for (const count of [500, 2_000, 5_000]) {
     while (rig.hub.connectionCount < count)
       rig.hub.attach(new Socket() as never, PLAIN).subscribe(room(1), { kind: 'since', position: start }, ALLOWED);
-    // the first got up to two, those who came later no more than their share of then: the sum of 1 / n, n from the first of them
+    // the first client got up to two slices, later ones at most their share: the sum of 1 / n, n
+    // from the first of them
     const cut = totalBytes / SLICE_BYTES;
     const bound = totalBytes * (2 + Math.max(0, Math.log(count / cut)));
     expect(rig.hub.outboundBytes).toBeLessThan(bound);

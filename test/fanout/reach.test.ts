@@ -52,9 +52,12 @@ test.each([
   expect(parseCommitReference(text)).toEqual({ text, ...commit });
 });
 
-test.each(['', 'x', '0/', '/1', '-1', '1.5', '0/1G', '123456789012345678901'])('%j is none', (text) => {
-  expect(parseCommitReference(text)).toBeUndefined();
-});
+test.each(['', 'x', '0/', '/1', '-1', '1.5', '0/1G', '123456789012345678901'])(
+  '%j is not a commit reference',
+  (text) => {
+    expect(parseCommitReference(text)).toBeUndefined();
+  },
+);
 
 test('an LSN that the stream has passed is answered at once, after what came with it', () => {
   commit(5);

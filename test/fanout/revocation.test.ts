@@ -1,4 +1,4 @@
-/** What a connection is sent while it is not known whether it may still hear a channel, step by step. */
+/** The frames sent to a connection while its access to a channel is being checked, step by step. */
 import { PassThrough } from 'node:stream';
 import { beforeEach, expect, test } from 'vitest';
 import type { Grant } from '../../src/fanout/fanout.ts';
@@ -37,7 +37,10 @@ beforeEach(() => {
 /** Access that the test answers for. */
 const grant: Grant = { stillAllowed: ({ name }) => new Promise((answer) => asked.push({ name, answer })) };
 
-/** One commit with a row of each of these channels; `revokes` takes access to that channel away, or to all. */
+/**
+ * One commit with a row of each of these channels. `revokes` removes access to that channel, or to
+ * all.
+ */
 function commit(xid: number, channels: readonly number[], revokes?: number | 'all'): void {
   rig.begin(xid);
   for (const id of channels) rig.row(id, xid);
@@ -229,7 +232,7 @@ test('who leaves the live ones between two appends misses nothing of the first, 
   rig.begin(1);
   rig.row(1, 1);
   rig.end();
-  // not flushed: somebody joins meanwhile
+  // not flushed: another channel is subscribed meanwhile
   feed.subscribe(room(3), { kind: 'now' }, grant, Promise.resolve());
   expect(got()).toEqual([1, 'subscribed']);
 });

@@ -21,7 +21,7 @@ function attach(stream: PassThrough): SocketFeed {
   return rig.hub.attach(stream, PLAIN);
 }
 
-/** Somebody asks for a snapshot of room 1, which sees what `visibility` says. */
+/** Begins a snapshot of room 1, which sees the commits that `visibility` says. */
 function beginSnapshot(stream: PassThrough, visibility = VISIBILITY): Reading {
   attach(stream).subscribe(room(1), { kind: 'snapshot' }, ALLOWED);
   const reading = rig.readings.at(-1) as Reading;

@@ -49,7 +49,7 @@ test('entries are joined up to the bound, a large one stays alone', () => {
   expect(segments.after(log, -1, 60)?.bytes.toString()).toBe('1'.repeat(10) + '2'.repeat(20) + '3'.repeat(30));
 });
 
-test('whoever reads at the same place gets the same bytes; what has come since comes behind them', () => {
+test('clients that read at the same place get the same bytes, and newer entries follow', () => {
   const { journal, append } = journalOf(['c:1'], [10, 10]);
   const log = journal.retain('c:1', 'c:{id}', -1);
   const segments = new Segments(plain);

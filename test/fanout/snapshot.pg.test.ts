@@ -34,7 +34,7 @@ function channelOf(sql: string): ResolvedChannel {
   return { name: 'rows', values: [], view: { snapshot: { sql, relation: 'public.rows' } } } as never;
 }
 
-/** Of `select`, whose rows are key and data. */
+/** Reads the rows of `select`, which are key and data. */
 function read(select: string, sink: Partial<RowSink> = {}, secondsMax = 60) {
   const options = { pool, control, secondsMax, silenceMs: SILENCE_MS };
   return startSnapshot(options, channelOf(select), { begin: () => true, piece: () => undefined, ...sink }).done;

@@ -1,4 +1,6 @@
-/** Snapshots that many ask for, with reads of the database and sockets that the test moves on step by step. */
+/**
+ * Snapshots for many clients, with database reads and sockets that the test advances step by step.
+ */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { ResolvedChannel } from '../../src/channels/served/served.ts';
@@ -259,7 +261,7 @@ describe('compressed frames', () => {
     }
   });
 
-  test('are not made where nobody takes them', async () => {
+  test('are not made while no client takes them', async () => {
     deflate = () => expect.fail('nobody takes it');
     const client = ask('room:1');
     reads[0]?.sink.begin(VISIBILITY);
@@ -372,7 +374,7 @@ describe('places', () => {
     for (const id of upTo(5)) ask(`room:${id}`);
     expect([snapshots.runningCount, snapshots.waitingCount]).toEqual([2, 3]);
     expect(() => ask('room:9')).toThrow(expect.objectContaining({ code: 'overloaded' }));
-    // whoever shares takes no place
+    // a client that shares a snapshot takes no place
     ask('room:4');
     for (const id of upTo(5)) await finish(reads[id]);
     expect(reads.map(({ name }) => name)).toEqual(upTo(5).map((id) => `room:${id}`));
@@ -432,7 +434,7 @@ test('however they take and leave: the frames in order and whole, or lagging; th
             .filter(({ outcome }) => outcome === undefined)
             .map(({ frames }) => given - frames.length);
           expect(Math.max(0, ...behind) * FRAME_BYTES).toBeLessThanOrEqual(WINDOW_BYTES);
-          // whoever waits for frames is not kept waiting by others
+          // other clients do not delay a client that waits for frames
           if (isFull) expect(Math.min(...behind)).toBeGreaterThanOrEqual(0);
         }
         read.finish();

@@ -55,7 +55,7 @@ describe('who may ask', () => {
     if (status === 421) expect(JSON.parse(answer.body)).toMatchObject({ code: 'admin_host_refused' });
   });
 
-  test('with one, whoever has it; probes go without', async () => {
+  test('with a token, only requests that have it; probes go without', async () => {
     const guarded = new Admin({ ...LOOPBACK, port: 0, token: 'a.token.of.the.admin', unready: () => undefined });
     const { port } = await guarded.start();
     const status = async (path: string, authorization?: string) =>

@@ -1,4 +1,4 @@
-/** What stands between a server and the web pages of others: headers, origins, and nothing secret in a URL. */
+/** Protection from other sites' web pages: headers, origins, and no secret in a URL. */
 import { SignJWT } from 'jose';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Proxies } from '../../src/http/address.ts';
@@ -77,7 +77,7 @@ describe('origins', () => {
     ['https://app.example.com:8443', 'app.example.com:8443', undefined, true],
     ['http://[::1]:8443', '[::1]:8443', undefined, true],
     ['https://APP.example.com', 'app.example.com', undefined, true],
-    // another port is another host: who serves there may be somebody else
+    // another port is another host: another user may serve there
     ['https://app.example.com', 'app.example.com:8443', undefined, false],
     ['https://app.example.com:8443', 'app.example.com', undefined, false],
     ['https://app.example.com.evil.example', 'app.example.com', undefined, false],

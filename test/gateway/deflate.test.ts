@@ -1,4 +1,7 @@
-/** permessage-deflate with bare clients: what is agreed on, and what a client's compressed frames may do. */
+/**
+ * permessage-deflate with bare clients: its negotiation, and the limits of a client's compressed
+ * frames.
+ */
 import { constants, deflateRawSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DEFLATE_ANSWER, offersDeflate } from '../../src/gateway/sno/deflate.ts';
@@ -60,7 +63,7 @@ test.each([
 });
 
 describe('the handshake', () => {
-  test('answers an offer, and nothing where there is none or one that is not for us', async () => {
+  test('answers a valid offer, and sends nothing without one', async () => {
     const taken = await RawSocket.upgraded(target(), OFFER);
     expect(taken.head).toContain(`\r\nSec-WebSocket-Extensions: ${DEFLATE_ANSWER}`);
     for (const header of [undefined, 'permessage-deflate; server_max_window_bits=10', 'x-other']) {
@@ -167,7 +170,7 @@ describe('compressed frames of a client', () => {
       CLOSE.malformed,
       'malformed_frame',
     ],
-  ])('%s ends its own connection, and nobody else notices', async (_what, bytes, code, error) => {
+  ])('%s ends its own connection, and no other client notices', async (_what, bytes, code, error) => {
     const raw = await upgraded();
     raw.socket.write(bytes);
     expect(await raw.ended()).toBe(code);

@@ -1,4 +1,7 @@
-/** A gateway on a free port with the real fan-out behind it, and bare clients. What is asked of a database is scripted here. */
+/**
+ * A gateway on a free port with the real fan-out behind it, and bare clients. The database's
+ * answers are scripted here.
+ */
 import { once } from 'node:events';
 import type { SecureContextOptions } from 'node:tls';
 import { WebSocket } from 'ws';

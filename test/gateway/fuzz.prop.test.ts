@@ -1,6 +1,7 @@
 /**
- * What clients may send, at random: bytes, frames that are nearly right, requests that are nearly right. Nothing of it ends the
- * server, is answered by anything but the protocol, or brings anything of a channel that nobody may hear.
+ * Random client input: bytes, frames that are nearly right, requests that are nearly right. No
+ * input ends the server, gets an answer outside the protocol, or gets content of a channel without
+ * access.
  */
 import fc from 'fast-check';
 import { SignJWT } from 'jose';
@@ -44,7 +45,7 @@ const CODES = new Set<number | undefined>([...Object.values(CLOSE), undefined]);
 const TYPES = new Set(['welcome', 'subscribed', 'unsubscribed', 'reset', 'error', 'heartbeat', 'message']);
 let published = 0;
 
-/** That the server lives, and is heard by whoever may hear it. */
+/** Checks that the server lives, and still serves a client with access. */
 async function probed(): Promise<void> {
   published++;
   fixture.publish('room:hidden', HIDDEN);

@@ -1,4 +1,7 @@
-/** Which hosts requests may be for: a page whose name resolves to this machine must get nothing (DNS rebinding). */
+/**
+ * Hosts that requests may be for: a page whose name resolves to this machine must get nothing (DNS
+ * rebinding).
+ */
 import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { hostName } from '../../src/http/host.ts';

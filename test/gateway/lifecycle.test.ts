@@ -291,7 +291,7 @@ describe('drain', () => {
     expect(drainSeconds(setting, clients)).toBeCloseTo(seconds, 6);
   });
 
-  test('closes with 1001, spread over the window, takes nobody new, and resolves when all have gone', async () => {
+  test('closes with 1001, spread over the window, accepts no new clients, and resolves when all have gone', async () => {
     const clock = new ManualClock();
     fixture = await startGateway({ clock });
     const clients = [await fixture.welcomed(), await fixture.welcomed(), await fixture.welcomed()];
@@ -330,7 +330,7 @@ describe('drain', () => {
     expect(fixture.hub.connectionCount).toBe(0);
   });
 
-  test('with nobody connected', async () => {
+  test('without connections', async () => {
     fixture = await startGateway();
     await fixture.gateway.drain(5);
   });

@@ -1,4 +1,7 @@
-/** Each limit: what meets it is told by its code, counted under its name, and concerns nobody else. */
+/**
+ * Each limit: a client that reaches it gets its code, is counted under its name, and affects no
+ * other client.
+ */
 import { afterEach, describe, expect, test } from 'vitest';
 import { LIMITS, type Limit } from '../../src/metrics.ts';
 import { CLOSE } from '../../src/protocol.ts';

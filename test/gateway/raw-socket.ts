@@ -23,7 +23,7 @@ export interface FrameOptions {
 
 export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
-/** A frame of a client (RFC 6455, section 5.2). The mask is zero, so that the payload is as it was given. */
+/** A frame of a client (RFC 6455, section 5.2). The mask is zero, so the payload stays readable. */
 export function clientFrame(payload: string | Buffer, options: FrameOptions = {}): Buffer {
   const { opcode = OPCODE.text, final = true, reserved = 0, masked = true } = options;
   const bytes = Buffer.from(payload as string);
@@ -119,7 +119,7 @@ export class RawSocket {
     return raw;
   }
 
-  /** Of the answer to the HTTP request. */
+  /** The head of the answer to the HTTP request. */
   get head(): string {
     return this.received.toString('latin1').split('\r\n\r\n', 1)[0] ?? '';
   }
@@ -155,7 +155,9 @@ export class RawSocket {
     return this.texts().flatMap((text) => /^{"type":"error","code":"(\w+)"/.exec(text)?.[1] ?? []);
   }
 
-  /** Waits for a close frame, or the end without one; its code, undefined where there was none. */
+  /**
+   * Waits for a close frame or the end. Returns the close code, or undefined without a close frame.
+   */
   async ended(): Promise<number | undefined> {
     await until(() => this.closeCode !== undefined || this.isEnded, 'the connection has ended');
     const code = this.closeCode;

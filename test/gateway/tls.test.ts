@@ -1,4 +1,7 @@
-/** TLS as clients meet it: versions, ciphers, resumed sessions, and certificates that change while clients come and go. */
+/**
+ * TLS as clients meet it: versions, ciphers, resumed sessions, and certificates that change while
+ * clients come and go.
+ */
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls';
@@ -101,7 +104,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('sessions of %s', (version) => {
 });
 
 describe('a new certificate', () => {
-  test('under load: no connection drops, nobody is turned away, and each event arrives', async () => {
+  test('under load: no connection drops, no client is turned away, and each event arrives', async () => {
     fixture = await startGateway();
     const steady = await Promise.all(Array.from({ length: 20 }, () => fixture.welcomed()));
     const join = async (client: Client) => {
