@@ -1,7 +1,7 @@
 /**
  * How long to wait before attempt `attempt` (from 0) is repeated, in milliseconds: exponential with
- * full jitter, anywhere between nothing and the window, so that clients that lost one server do not
- * come back as one wave.
+ * full jitter, anywhere between 0 and the window, so that clients of one lost server do not all
+ * reconnect at once.
  */
 export interface Backoff {
   /** The first window. */

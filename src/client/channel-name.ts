@@ -9,8 +9,8 @@ export type ChannelValue = string | number | bigint | boolean;
 
 /**
  * `channelName('project:{project_id}', { project_id: 42 })` is `project:42`. Bytes of a value
- * outside `A-Za-z0-9_.~-` are percent-encoded. Throws `channel_name_invalid` where a value is
- * missing, or its text in Postgres is not certain.
+ * outside `A-Za-z0-9_.~-` are percent-encoded. Throws `channel_name_invalid` if a value is missing,
+ * or if it is not certain how Postgres prints it.
  */
 export function channelName(pattern: string, values: Readonly<Record<string, ChannelValue>>): string {
   return pattern.replace(/\{([^{}]*)\}/g, (_, column: string) => {

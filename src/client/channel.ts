@@ -11,7 +11,7 @@ import type { ChannelStatus, ClientResetReason, Delivery, Item } from './state/m
 export interface ChannelEvents<Row> {
   /** One transaction's changes to this channel, whole, in commit order. */
   change: Commit<Row>;
-  /** Something published by hand. */
+  /** A message that was published by hand. */
   message: Message;
   /** The rows at one point, if `snapshot` was requested. Later events continue from there. */
   snapshot: { readonly rows: readonly SnapshotRow<Row>[]; readonly position: string };
@@ -21,9 +21,9 @@ export interface ChannelEvents<Row> {
    */
   reset: { readonly reason: ClientResetReason };
   /**
-   * Where a `since` goes on after everything that was told so far: store it together with what you
-   * did for it. After each commit and message, and at heartbeats, so that it moves on a quiet
-   * channel too.
+   * The position to pass as `since`, to continue after everything delivered so far. Store it
+   * together with your work up to it. Comes after each commit and message, and with heartbeats, so
+   * that it advances on a quiet channel too.
    */
   position: { readonly position: string };
   status: { readonly status: ChannelStatus; readonly error: SnoClientError | undefined };

@@ -30,7 +30,7 @@ export interface ClientEvents {
   error: { readonly error: SnoClientError; readonly channel: string | undefined };
 }
 
-/** What a client connects with. */
+/** Everything that a client needs to connect. */
 export interface Target {
   readonly url: string;
   readonly socketClass: SocketClass;

@@ -1,5 +1,5 @@
 /**
- * What went wrong, as a plain record: an `error` frame's code and message, a close code's name, or
+ * An error as a plain record. Its code is that of an `error` frame, the name of a close code, or
  * one of `CLIENT_CODES`.
  */
 export interface Failure {
@@ -8,7 +8,7 @@ export interface Failure {
 }
 
 /**
- * Codes that the client itself gives; all others come from the server and stand in docs/errors.md.
+ * Codes of the client itself. All others come from the server; docs/errors.md lists them.
  */
 export type ClientCode =
   | 'channel_name_invalid'
@@ -37,7 +37,7 @@ export class SnoClientError extends Error {
   }
 }
 
-/** A failure of the client's own, its code checked by the compiler. */
+/** Creates an error of the client itself; the compiler checks the code. */
 export function failure(code: ClientCode, message: string): Failure {
   return { code, message };
 }

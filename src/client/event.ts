@@ -3,7 +3,7 @@
  */
 import type { ChangeEvent, ChangesFrame, MessageFrame } from '../protocol.ts';
 
-/** What one transaction did to one channel, whole. */
+/** Everything that one transaction did to one channel. */
 export interface Commit<Row = unknown> {
   readonly channel: string;
   /** Where to continue after it; opaque to the app. */
@@ -16,7 +16,7 @@ export interface Commit<Row = unknown> {
   readonly events: readonly ChangeEvent<Row>[];
 }
 
-/** Something published by hand. */
+/** A message that was published by hand. */
 export interface Message<Data = unknown> {
   readonly channel: string;
   readonly position: string;
@@ -24,7 +24,7 @@ export interface Message<Data = unknown> {
   readonly data: Data;
 }
 
-/** Joins the parts of a commit, at least one; the last says what holds for all. */
+/** Joins the parts of a commit, at least one. Position, LSN and time are those of the last part. */
 export function toCommit(parts: readonly ChangesFrame[]): Commit {
   const { channel, position, lsn, xid, committed_at: committedAt } = parts.at(-1) as ChangesFrame;
   return { channel, position, lsn, xid, committedAt, events: parts.flatMap(({ events }) => events) };

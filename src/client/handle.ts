@@ -30,7 +30,7 @@ export abstract class Handle implements Listener {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    // A caller that does not wait for it need not catch it.
+    // A caller that does not use `ready` need not catch its rejection.
     this.ready.catch(() => {});
   }
 

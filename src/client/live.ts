@@ -32,8 +32,8 @@ export interface LiveUpdate<Row> {
 export interface LiveView<Row = unknown> {
   readonly channel: string;
   /**
-   * An immutable array; another one after each commit, the same one until then. Rows keep the order
-   * in which they came.
+   * An immutable array: a new one after each commit, the same one until then. Rows keep the order
+   * in which they arrived.
    */
   readonly rows: readonly Row[];
   readonly size: number;
@@ -67,7 +67,7 @@ export class LiveHandle<Row> extends Handle implements LiveView<Row> {
     ask: (commit) => this.connection.await(this.channel, commit),
     forget: (commit) => this.connection.forget(this.channel, commit),
   });
-  /** What it showed last, once it is closed. */
+  /** The last rows, once the view is closed. */
   #last: Rows<Row> | undefined;
 
   get rows(): readonly Row[] {
@@ -95,7 +95,7 @@ export class LiveHandle<Row> extends Handle implements LiveView<Row> {
   }
 
   override close(): void {
-    // Other views, and later ones, go on with the same rows.
+    // Other views of the channel, also later ones, use the same rows.
     this.#last ??= this.#rows.copy();
     super.close();
     this.#endWaits();

@@ -2,8 +2,9 @@ import { BACKOFF, type Backoff } from './backoff.ts';
 import type { SocketClass } from './socket.ts';
 
 /**
- * Nothing, or an empty string: connect without a token. What it throws is tried again after a wait
- * that grows, unless the error has `final: true`: that ends the client.
+ * Returns a token. Nothing or an empty string: the client connects without a token. If it throws,
+ * the client calls it again after growing waits, unless the error has `final: true`, which ends the
+ * client.
  */
 export type TokenCallback = () => string | undefined | Promise<string | undefined>;
 

@@ -1,6 +1,6 @@
 /**
- * Frames on their way to the server. They go out at the end of the turn, no faster than the server
- * takes them; a subscribe that is still here when its unsubscribe comes is never sent.
+ * Frames to the server. They are sent at the end of the turn, no faster than the server accepts
+ * them. A subscribe that still waits when its unsubscribe is added is never sent.
  */
 import type { ClientFrame } from '../protocol.ts';
 import type { Timers } from './options.ts';
@@ -43,7 +43,7 @@ export class Outbox {
     });
   }
 
-  /** A new connection, or none: what waits is dropped. */
+  /** The connection changed or ended: drops all waiting frames. */
   reset(): void {
     this.#waiting = [];
     this.#left = BURST;

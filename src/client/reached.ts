@@ -27,19 +27,19 @@ export interface ReachedOptions {
 
 interface Wait {
   readonly commit: string;
-  /** With nothing, the wait is over; with an error, it was in vain. */
+  /** Without an error: the commit was reached. With an error: the wait failed. */
   settle(error?: SnoClientError): void;
 }
 
-/** What the client is asked to do about waits. */
+/** What a wait asks of the client. */
 interface Asker {
   ask(commit: string): void;
   forget(commit: string): void;
 }
 
 /**
- * Transaction ids of commits that came lately: a commit is often here before its id has come the
- * other way.
+ * Transaction ids of recent commits: a commit often arrives before the app's server has returned
+ * its id.
  */
 const XIDS_KEPT = 256;
 const COMMIT = /^(\d{1,20}|[\dA-F]{1,8}\/[\dA-F]{1,8})$/i;
@@ -81,7 +81,7 @@ export class Reached {
     signal?.throwIfAborted();
   }
 
-  /** The view was told of a commit. */
+  /** The view received a commit. */
   told({ lsn, xid }: Commit): void {
     this.#lsn = lsnOf(lsn);
     this.#xids.add(xid);
@@ -129,7 +129,7 @@ function textOf(id: CommitId): string {
   );
 }
 
-/** Bytes of WAL before it. */
+/** An LSN as the number of WAL bytes before it. */
 function lsnOf(text: string): number {
   const [high = '', low = ''] = text.split('/');
   return Number.parseInt(high, 16) * 2 ** 32 + Number.parseInt(low, 16);

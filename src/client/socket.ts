@@ -124,7 +124,8 @@ interface Fault {
 }
 
 /**
- * What an error event says: browsers nothing, `ws`, Node and React Native a message or an error.
+ * The text of an error event: `ws`, Node and React Native give a message or an error, browsers give
+ * nothing.
  */
 function detailOf(event: { readonly message?: unknown; readonly error?: Fault } | undefined): string {
   const texts = new Set<string>();

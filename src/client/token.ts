@@ -10,8 +10,8 @@ const REFRESH_EARLIEST = 0.8;
 const REFRESH_SPREAD = 0.1;
 
 /**
- * In how many milliseconds to ask for a newer token; undefined where the token has no `exp`, is no
- * JWT, or is over by this clock (which may be wrong: the server will say so).
+ * Milliseconds until the client asks for a newer token. Undefined: the token has no `exp`, is not a
+ * JWT, or has expired by this clock, which may be wrong.
  */
 export function refreshAfterMs(token: string | undefined, nowMs: number, random: () => number): number | undefined {
   const expiresAtSeconds = readExpiry(token);

@@ -85,7 +85,7 @@ export class Topics {
     for (const handle of [...(topic?.handles ?? [])]) handle.hear(delivery);
   }
 
-  /** Rows of the channel are kept no longer. */
+  /** Stops keeping the channel's rows. */
   drop(channel: string): void {
     const topic = this.#topics.get(channel);
     if (topic?.kept === undefined) return;

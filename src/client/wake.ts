@@ -1,6 +1,6 @@
 /**
- * Notices that the network, the page or the machine slept, or changed. A websocket does not tell:
- * its other side may be gone long before a heartbeat is missed.
+ * Notices that the network changed, or that the page or the machine slept. A websocket does not
+ * report this: its other side may be gone long before a heartbeat is missed.
  */
 import type { Timers } from './options.ts';
 

@@ -88,7 +88,7 @@ class RunningDemo implements Demo {
     this.#service = await this.#startSno(this.#postgres, this.#server);
     this.failed = this.#service.failed;
     await this.#admitVisitors(this.#postgres);
-    // A visitor's first run must not wait for a connection.
+    // Connects now, so that the visitor's first run need not wait.
     await box.run('select 1');
     this.#life = new Life(this.databaseUrl, logger);
     this.#life.start();

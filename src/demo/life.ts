@@ -21,7 +21,7 @@ export class Life {
 
   /** `url` connects as the visitor: life may do what visitors may. */
   constructor(url: string, logger: Logger) {
-    // A visitor may hold a lock: life then waits for its next turn.
+    // A visitor may hold a lock: the simulation then skips a turn.
     const options = '-c lock_timeout=1s';
     this.#pool = new pg.Pool({ connectionString: url, application_name: 'demo life', max: TICKS.length, options });
     this.#logger = logger;

@@ -41,7 +41,7 @@ type Next = Subscription | undefined;
 
 interface Wish {
   readonly want: Want;
-  /** Heeded for the first handle of a channel only. */
+  /** Used only for the first handle of a channel. */
   readonly since: string | undefined;
   readonly waitsForAccess: boolean;
 }
@@ -78,7 +78,7 @@ export function release(turn: Turn, known: Subscription, want: Want): Next {
   return undefined;
 }
 
-/** Subscribes, or waits until that can be said. */
+/** Subscribes, or waits until the connection can send it. */
 export function join(turn: Turn, known: Subscription): Subscription {
   const { channel, wants, rows, position: since } = known;
   if (!turn.isGreeted()) return { ...known, ...EMPTY_HANDED, phase: 'waiting' };
@@ -97,7 +97,7 @@ export function interrupt(turn: Turn, known: Subscription): Next {
   return { ...known, ...EMPTY_HANDED, phase: 'waiting', crowded: false };
 }
 
-/** The connection has room for one more: a channel that waits for that is joined. */
+/** The connection has room for another subscription: joins a channel that waits for it. */
 export function admit(turn: Turn): void {
   if (!turn.isGreeted()) return;
   for (const known of turn.all()) {
@@ -116,7 +116,7 @@ export function advance(turn: Turn, known: Subscription, position: string): Subs
 }
 
 /**
- * A handle waits for a commit. The server is asked where the channel is live, and each time that it
+ * A handle waits for a commit. Asks the server if the channel is live, and again each time that it
  * becomes live.
  */
 export function awaitCommit(turn: Turn, known: Subscription, commit: string): Subscription {
@@ -248,7 +248,7 @@ const RECEIVERS: {
   },
 };
 
-/** Takes in whole items: at once when live, at `subscribed` otherwise. */
+/** Delivers whole items: at once if the channel is live, else at `subscribed`. */
 function accept(turn: Turn, known: Subscription, items: readonly Item[], position: string): Subscription {
   if (known.phase === 'joining') return { ...known, early: [...known.early, ...items] };
   for (const item of items) turn.deliver(known.channel, item);
@@ -262,7 +262,7 @@ function leave(turn: Turn, known: Subscription): Subscription {
 }
 
 /**
- * The server has answered the unsubscribe: what comes from here on belongs to a new subscription.
+ * The server has answered the unsubscribe: later frames belong to a new subscription.
  */
 function left(turn: Turn, known: Subscription): Next {
   turn.hasRoom = true;

@@ -45,7 +45,7 @@ export class Turn {
     for (const known of this.all()) this.put(known.channel, move(known));
   }
 
-  /** Hello is out, so that frames may be sent. */
+  /** Whether hello was sent, so that other frames may follow. */
   isGreeted(): boolean {
     return this.link.phase === 'greeting' || this.link.phase === 'open';
   }

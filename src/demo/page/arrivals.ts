@@ -1,6 +1,5 @@
 /**
- * Brings runs and commits together by their transaction. A commit may be here before the answer to
- * the run is: Snö does not wait for anybody.
+ * Matches runs with commits by their transaction. A commit may arrive before the answer to its run.
  */
 
 export interface Arrival {
@@ -20,7 +19,7 @@ export class Arrivals {
   readonly #expected = new Map<number, (arrival: Arrival) => void>();
   readonly #claim: (xid: number) => void;
 
-  /** `claim` is told the transactions of this window's runs. */
+  /** `claim` receives the transactions of this window's runs. */
   constructor(claim: (xid: number) => void) {
     this.#claim = claim;
   }

@@ -1,5 +1,5 @@
 /**
- * The price ticker. Courses are remembered by this page: Snö sends what changed, the rest is drawn.
+ * The price ticker. This page remembers earlier prices: Snö sends only changes.
  */
 import { byId, element, svgElement } from './element.ts';
 import { glow } from './motion.ts';

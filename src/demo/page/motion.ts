@@ -1,6 +1,6 @@
 /**
- * Movement that explains: where a thing went, what is new, what changed. None where the reader
- * wants none.
+ * Animations that show where an element moved, what is new and what changed. None if the user
+ * prefers reduced motion.
  */
 
 const STILL = matchMedia('(prefers-reduced-motion: reduce)');

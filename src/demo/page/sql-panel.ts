@@ -1,4 +1,4 @@
-/** The SQL box: the text, the examples, and what became of the runs. */
+/** The SQL box: the text, the examples, and the results of runs. */
 import type { Outcome, Statement } from '../sql-box.ts';
 import type { Arrival, Arrivals } from './arrivals.ts';
 import { byId, element } from './element.ts';

@@ -1,4 +1,4 @@
-/** What came over the websocket, newest first. */
+/** The commits that arrived over the websocket, newest first. */
 import type { Commit } from '../../client/event.ts';
 import type { ChangeEvent } from '../../protocol.ts';
 import { byId, element } from './element.ts';
@@ -44,7 +44,7 @@ export class Stream {
     arrive(item);
   }
 
-  /** Says of a commit shown already that it is this window's own. */
+  /** Marks a shown commit as this window's own. */
   claim(xid: number): void {
     for (const item of this.#list.querySelectorAll<HTMLElement>(`[data-xid="${xid}"]`)) markMine(item);
   }
