@@ -85,7 +85,7 @@ describe.each(VERSIONS)('sno check, Postgres %i', (version) => {
     expect(refusal('channel_refused: more.sql:11:44: ')[1]).toBe('array ( select 1 )');
     // the last file creates this view again
     expect(lines.join('\n')).toMatch(
-      /^notes\n {2}table +other\.notes\n.*\n.*\n {2}path +by Postgres: .*\n\n {14}upper\(.*\n {14}\^+\n {2}warning {3}for each subscription channel_access\."notes" reads all of other\.notes: .*CREATE INDEX ON other\.notes \(body\);$/m,
+      /^notes\n {2}table +other\.notes\n.*\n.*\n {2}path +by Postgres: .*\n\n {14}upper\(.*\n {14}\^+\n {2}warning {3}for each subscription, channel_access\."notes" reads all of other\.notes: .*CREATE INDEX ON other\.notes \(body\);$/m,
     );
     expect(lines).toContain('8 channels, 7 refused');
     // refusals are printed last
