@@ -12,6 +12,8 @@ export interface Payload {
   readonly [payload]: true;
 }
 
+/** The first byte of a room without a header. No frame begins with it. */
+const EMPTY = 0;
 const LARGEST_OF_ROOM_2 = frameBytes(125);
 const LARGEST_OF_ROOM_4 = frameBytes(65_535);
 
@@ -21,6 +23,11 @@ const LARGEST_OF_ROOM_4 = frameBytes(65_535);
  */
 export function memoryOf(payload: Payload): Buffer {
   return payload as unknown as Buffer;
+}
+
+/** Whether a header has been written into the room. */
+export function hasHeader(payload: Payload): boolean {
+  return memoryOf(payload)[0] !== EMPTY;
 }
 
 /** Number of bytes in front of the text. */
@@ -40,7 +47,9 @@ export class PayloadSlab {
 
   /** Returns a payload for a text of this many bytes. The text is arbitrary until it is written. */
   allocate(textBytes: number): Payload {
-    return this.#arena.allocate(frameBytes(textBytes)) as unknown as Payload;
+    const memory = this.#arena.allocate(frameBytes(textBytes));
+    memory[0] = EMPTY;
+    return memory as unknown as Payload;
   }
 
   text(text: string): Payload {
@@ -55,7 +64,9 @@ export class PayloadSlab {
  * become its room.
  */
 export function payloadIn(buffer: Buffer, start: number, end: number): Payload {
-  return buffer.subarray(start - frameHeaderBytes(end - start), end) as unknown as Payload;
+  const memory = buffer.subarray(start - frameHeaderBytes(end - start), end);
+  memory[0] = EMPTY;
+  return memory as unknown as Payload;
 }
 
 /** Copies a payload out of a buffer that is going to be reused. */

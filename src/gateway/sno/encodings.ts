@@ -3,18 +3,18 @@ import type { Entry } from '../../commit/entry.ts';
 import type { EncodedForms } from '../../fanout/encoded-forms.ts';
 import type { Encoding } from '../../fanout/encoding.ts';
 import { Arena } from '../../memory/arena.ts';
-import { memoryOf, type Payload, roomOf } from '../../memory/payload.ts';
+import { hasHeader, memoryOf, type Payload, roomOf } from '../../memory/payload.ts';
 import type { ServerFrame } from '../../protocol.ts';
 import { deflatedFrame, deflatedFrameLater } from '../../websocket/deflated-frame.ts';
 import { textFrame, writeFrameHeader } from '../../websocket/frame.ts';
 
 /**
- * The payload's frame, in the payload's own memory. Each call writes the same header, so a frame
- * that a socket is still sending does not change.
+ * The payload's frame, in the payload's own memory. The header is written once, so a frame that a
+ * socket is still sending does not change.
  */
 export function frameOf(payload: Payload): Buffer {
   const frame = memoryOf(payload);
-  writeFrameHeader(frame, 0, frame.length - roomOf(payload));
+  if (!hasHeader(payload)) writeFrameHeader(frame, 0, frame.length - roomOf(payload));
   return frame;
 }
 
