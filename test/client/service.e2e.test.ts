@@ -227,7 +227,7 @@ describe('migrations', () => {
       here.service.log.some((line) => line['view'] === view && msg.test(line.msg));
     for (const name of NAMES) {
       expect([name, said(`channels."${name}:{room}"`, /was dropped/)]).toEqual([name, true]);
-      expect([name, said(`channels."${name}:{room}"`, /is served now/)]).toEqual([name, true]);
+      expect([name, said(`channels."${name}:{room}"`, /serves the view again/)]).toEqual([name, true]);
     }
   });
 
