@@ -104,7 +104,7 @@ describe('the server runs from', () => {
     await chmod(join(temporary, copy as string), 0o777);
     await expect(findBinaries(packageName)).rejects.toMatchObject({
       code: 'embedded_postgres_failed',
-      message: expect.stringContaining('others may write to it') as string,
+      message: expect.stringContaining('other users may write to it') as string,
     });
   });
 

@@ -29,7 +29,7 @@ test('resets its subscribers with slot_lost and goes on; a process that starts a
     expect.objectContaining({
       level: 'error',
       code: 'slot_lost',
-      msg: expect.stringContaining('could not be read on'),
+      msg: expect.stringContaining('could not read on'),
     }),
   );
   expect((await client.subscribe('note:1', { snapshot: true })).type).toBe('subscribed');
