@@ -59,7 +59,7 @@ const typesOf = (frames: object) => Object.keys(frames).sort();
 
 test('has the protocol version of the code', () => {
   expect(text).toContain(`Version ${PROTOCOL_VERSION}.`);
-  expect(text).toContain(`within ${HELLO_SECONDS} seconds is \`hello\``);
+  expect(text).toContain(`\`hello\` as its first frame, within ${HELLO_SECONDS} seconds`);
   expect(text).toContain(`"heartbeat_s":${HEARTBEAT_SECONDS}`);
 });
 
