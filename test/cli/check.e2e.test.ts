@@ -12,7 +12,7 @@ import { sno } from './run.ts';
 /** Everything in the database that DDL could change. */
 const CONTENT = `
   select md5(string_agg(t, '|' order by t)) as content from (
-    select concat(c.oid, c.relname, c.relreplident, c.relnatts, c.reltuples) as t from pg_class c
+    select concat(c.oid, c.relname, c.relreplident, c.relnatts, c.relfilenode) as t from pg_class c
     union all select concat(oid, proname) from pg_proc
     union all select nspname from pg_namespace where nspname not like 'pg_t%'
     union all select pubname from pg_publication
