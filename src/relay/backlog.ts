@@ -3,6 +3,7 @@
  */
 import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { MemoryJournal } from '../journal/memory.ts';
+import type { ResetReason } from '../protocol.ts';
 import type { Beginning } from './follower.ts';
 import { type SourceHead, StepWriter } from './step-writer.ts';
 
@@ -23,10 +24,11 @@ export interface BacklogSource {
 const STEPS_BYTES = 1024 ** 2;
 
 /** Returns the steps after which a follower can continue from here. */
-export function* backlogOf({ journal, head, definitions }: BacklogSource): Iterable<Buffer> {
+export function* backlogOf(source: BacklogSource): Iterable<Buffer> {
+  const { journal, head } = source;
   if (head.epoch === '') return;
   const writer = new StepWriter(head);
-  writer.begin(beginningOf(journal, definitions));
+  writer.begin(beginningOf(source, 'epoch_changed'));
   for (const batch of journal.batches()) {
     // The delivery delay of these commits has been measured already.
     writer.append({ ...batch, committedAt: 0 });
@@ -35,11 +37,13 @@ export function* backlogOf({ journal, head, definitions }: BacklogSource): Itera
   if (writer.length > 0) yield writer.take();
 }
 
-function beginningOf(journal: MemoryJournal, { served, known }: DefinitionsInForce): Beginning {
+/** Returns how a follower begins with what is in force now. */
+export function beginningOf(source: Omit<BacklogSource, 'head'>, reason: ResetReason): Beginning {
+  const { journal, definitions } = source;
   return {
-    reason: 'epoch_changed',
-    definitions: served,
-    isKnown: known === undefined,
+    reason,
+    definitions: definitions.served,
+    isKnown: definitions.known === undefined,
     oldest: journal.oldest,
     evicted: journal.evictedCommits,
   };

@@ -19,6 +19,7 @@ import { PgoutputDecoder } from '../decode/pgoutput.ts';
 import type { Logger } from '../logger.ts';
 import type { Lsn } from '../lsn.ts';
 import type { Metrics } from '../metrics.ts';
+import type { StreamStart, WalHandler } from '../wal/source.ts';
 
 export interface ChangePipelineOptions {
   readonly registry: ChannelRegistry;
@@ -26,6 +27,8 @@ export interface ChangePipelineOptions {
   readonly pool: pg.Pool;
   readonly metrics: Metrics;
   readonly logger: Logger;
+  /** Another stream begins. Its first message waits for the promise. */
+  readonly started: (start: StreamStart) => Promise<void>;
   /** Receives a `sno.catalog` message at its place in the stream. */
   readonly catalog: (json: string, lsn: Lsn) => readonly Redefinition[];
   readonly marker: (id: string) => void;
@@ -37,14 +40,16 @@ export interface ChangePipelineOptions {
   readonly onBug: (error: unknown) => void;
 }
 
-export class ChangePipeline {
+export class ChangePipeline implements WalHandler {
+  readonly #started: ChangePipelineOptions['started'];
   readonly #router: Router;
   readonly #decoder: PgoutputDecoder;
   readonly #asker: RemoteAsker;
   readonly #lookahead: Lookahead;
 
   constructor(options: ChangePipelineOptions) {
-    const { registry, builder, pool, logger } = options;
+    const { registry, builder, pool, logger, started } = options;
+    this.#started = started;
     const answers = new RemoteAnswers();
     this.#router = new Router(registry, builder, answers, routerEvents(options));
     this.#decoder = new PgoutputDecoder(this.#router);
@@ -73,6 +78,14 @@ export class ChangePipeline {
     });
   }
 
+  /** Drops everything of the earlier stream that is not complete. */
+  started(start: StreamStart): Promise<void> {
+    this.#lookahead.reset();
+    this.#decoder.reset();
+    this.#router.reset();
+    return this.#started(start);
+  }
+
   message(buffer: Buffer, start: number, end: number): void {
     this.#lookahead.message(buffer, start, end);
   }
@@ -83,13 +96,6 @@ export class ChangePipeline {
 
   flush(): void {
     this.#lookahead.flush();
-  }
-
-  /** Another stream begins: everything of the earlier one that is not complete is dropped. */
-  reset(): void {
-    this.#lookahead.reset();
-    this.#decoder.reset();
-    this.#router.reset();
   }
 
   /** Fits the views to their tables again, after the definitions were loaded. */

@@ -24,14 +24,14 @@ import { Markers } from '../markers/markers.ts';
 import { Transactions } from '../markers/transactions.ts';
 import type { Metrics } from '../metrics.ts';
 import { Listener } from '../postgres/listener.ts';
-import type { BacklogSource } from '../relay/backlog.ts';
+import { type BacklogSource, beginningOf } from '../relay/backlog.ts';
 import type { StreamFollower } from '../relay/follower.ts';
 import { CatalogWatch } from '../setup/catalog-watch.ts';
 import { DatabaseSetup } from '../setup/database-setup.ts';
 import { steadyNow } from '../steady-clock.ts';
 import { SlotMonitor } from '../wal/slot-monitor.ts';
 import { oldestTransaction, readSlotState } from '../wal/slot-state.ts';
-import type { StreamStart, WalHandler } from '../wal/source.ts';
+import type { StreamStart } from '../wal/source.ts';
 import { ReplicationStream } from '../wal/stream.ts';
 import { ChangePipeline } from './change-pipeline.ts';
 import type { Gateways } from './gateways.ts';
@@ -65,7 +65,7 @@ const MEASURE_MS = 5_000;
 /** Maximum bytes of waiting pg_notify messages while the stream is behind. */
 const NOTIFICATIONS_BYTES_MAX = 16 << 20;
 
-export class IngestRole implements WalHandler, BacklogSource {
+export class IngestRole implements BacklogSource {
   readonly journal: MemoryJournal;
   /** Where the stream is. */
   readonly head: CommitBuilder;
@@ -210,11 +210,8 @@ export class IngestRole implements WalHandler, BacklogSource {
     this.#pipeline.stop();
   }
 
-  // Calls from the stream:
-
-  async started({ epoch, from, generation, reason, loss }: StreamStart): Promise<void> {
+  async #startStream({ epoch, from, generation, reason, loss }: StreamStart): Promise<void> {
     const { logger, metrics } = this.#options;
-    this.#pipeline.reset();
     if (epoch === this.head.epoch) {
       this.head.resumeEpoch();
       return;
@@ -232,28 +229,9 @@ export class IngestRole implements WalHandler, BacklogSource {
     this.journal.clear(this.head.head);
     this.#retention.startFrom(from);
     this.#definitions.load(read, lsn, key);
-    const { registry, known } = this.#definitions;
-    this.#followers.begin({
-      reason: reason ?? 'epoch_changed',
-      definitions: registry.served,
-      isKnown: known === undefined,
-      oldest: this.journal.oldest,
-      evicted: this.journal.evictedCommits,
-    });
+    this.#followers.begin(beginningOf(this, reason ?? 'epoch_changed'));
     this.#pipeline.rebind();
     this.#markers.renew();
-  }
-
-  message(buffer: Buffer, start: number, end: number): void {
-    this.#pipeline.message(buffer, start, end);
-  }
-
-  keepalive(end: Lsn): void {
-    this.#pipeline.keepalive(end);
-  }
-
-  flush(): void {
-    this.#pipeline.flush();
   }
 
   get #followers(): Followers {
@@ -300,6 +278,7 @@ export class IngestRole implements WalHandler, BacklogSource {
       pool,
       metrics,
       logger,
+      started: (start) => this.#startStream(start),
       catalog: (json, lsn) => this.#catalogMessage(json, lsn),
       marker: (id) => {
         this.#markers.receive(id);
@@ -328,7 +307,7 @@ export class IngestRole implements WalHandler, BacklogSource {
       undecodableMs: settings.SNO_UNDECODABLE_SECONDS * 1_000,
       onUndecodable: () => metrics.undecodable.inc(),
       slotInUseTimeoutMs: settings.SNO_DRAIN_SECONDS * 1_000 + SLOT_IN_USE_TIMEOUT_MS,
-      handler: this,
+      handler: this.#pipeline,
       acknowledger: this.#retention,
       logger,
       now: steadyNow,
