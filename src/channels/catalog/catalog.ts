@@ -86,11 +86,12 @@ const secured = z.object({
 });
 export type CatalogSecured = Of<typeof secured>;
 
-const channel = z.object({
+/** What channel views and access views have in common. */
+const view = z.object({
   oid: z.number(),
   /** The view's name. */
   pattern: z.string(),
-  /** The relation's kind. A channel view must be `v`; every other kind is refused by name. */
+  /** The relation's kind. It must be `v`; every other kind is refused by name. */
   kind: z.string(),
   /**
    * The output of `pg_get_viewdef(oid)` under search_path `pg_catalog`: names of other schemas are
@@ -104,7 +105,8 @@ const channel = z.object({
    */
   searchPath: z.string(),
   /**
-   * The functions and operators that its expressions call, and those of the views that it reads.
+   * The functions and operators that its expressions call, and those of the views that it reads. For
+   * an access view, also those of the policies that apply.
    */
   functions: z.array(routine),
   /**
@@ -112,6 +114,10 @@ const channel = z.object({
    * types that those consist of.
    */
   castsByText: z.array(z.string()),
+});
+
+const channel = z.object({
+  ...view.shape,
   /**
    * Oids of the relations that the view reads, also through other views. They are the oids in the
    * WAL: a partition has its root's.
@@ -172,23 +178,7 @@ const columnsRead = z.object({
 });
 
 const access = z.object({
-  oid: z.number(),
-  pattern: z.string(),
-  kind: z.string(),
-  definition: z.string(),
-  columns: z.array(column),
-  /**
-   * The search_path that the view's owner has in this database. The bodies of functions look names
-   * up in it.
-   */
-  searchPath: z.string(),
-  /**
-   * The functions and operators that its expressions call, and those of the views that it reads and
-   * the policies that apply.
-   */
-  functions: z.array(routine),
-  /** As in CatalogChannel. */
-  castsByText: z.array(z.string()),
+  ...view.shape,
   basis: accessBasis,
   /**
    * Oids of the tables below it, also through other views and policies. They are the oids in the
