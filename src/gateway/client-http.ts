@@ -17,15 +17,12 @@ import type { Certificate } from '../http/tls.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics.ts';
 import { BUNDLE_PATH, serveBundle } from './bundle.ts';
-import type { Limits } from './limits.ts';
+import { type Limits, LOGGED_CHARACTERS_MAX } from './limits.ts';
 
 const PATH = '/v1';
 
 /** Parameter names under which tokens are put into URLs. */
 const TOKEN_PARAMETERS: readonly string[] = ['token', 'access_token', 'id_token', 'jwt', 'authorization', 'bearer'];
-
-/** Maximum characters of a client's text in a log line. */
-const LOGGED_CHARACTERS_MAX = 200;
 
 export interface ClientHttpOptions {
   readonly settings: HostSettings & { readonly SNO_MAX_HEADER_BYTES: number };

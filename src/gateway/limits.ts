@@ -8,6 +8,8 @@ import type { Logger } from '../logger.ts';
 import type { Limit, Metrics } from '../metrics.ts';
 
 const LOG_EVERY_MS = 10_000;
+/** Maximum characters of a client's text in a log line. */
+export const LOGGED_CHARACTERS_MAX = 200;
 
 export class Limits {
   readonly #metrics: Pick<Metrics, 'limitsMet'>;

@@ -21,13 +21,11 @@ import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics.ts';
 import { parsePosition } from '../position.ts';
 import type { UnsubscribedCode } from '../protocol.ts';
-import type { Limits } from './limits.ts';
+import { type Limits, LOGGED_CHARACTERS_MAX } from './limits.ts';
 import { type AttemptServices, type AttemptSession, SubscribeAttempt } from './subscribe-attempt.ts';
 
 /** How long after an access check that the database could not answer it is retried, in ms. */
 const RECHECK_MS = 1_000;
-/** Maximum characters of a client's text in a log line. */
-const LOGGED_CHARACTERS_MAX = 200;
 
 export interface SessionServices extends AttemptServices {
   readonly tokens: Tokens;
