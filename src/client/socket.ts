@@ -20,7 +20,7 @@ export type SocketClass = new (url: string) => Socket;
 
 const OPEN = 1;
 
-/** The class to use. Throws `websocket_missing` if there is none. */
+/** Returns the class to use. Throws `websocket_missing` if the platform has no WebSocket. */
 export function findSocketClass(given: SocketClass | undefined): SocketClass {
   const found = given ?? (globalThis as { WebSocket?: SocketClass }).WebSocket;
   if (found !== undefined) return found;

@@ -2,11 +2,11 @@
  * Writes new entries to the feeds that are live in their channels, once for all entries that
  * arrived together.
  *
- * 1. `queue` keeps an entry with its channel, if any subscription there is live. 2. `write` looks
- *    which feeds are live in one of the channels with entries, and which in several. 3. A channel's
- *    entries are joined into one buffer for each encoding (encoding-group.ts). Each feed
- *    that is live in this channel alone receives the same buffer as the others of its encoding. 4.
- *    A feed that is live in several of the channels receives their entries in commit order.
+ * 1. `queue` keeps an entry with its channel, if any subscription there is live.
+ * 2. `write` looks which feeds are live in one of the channels with entries, and which in several.
+ * 3. A channel's entries are joined into one buffer for each encoding (encoding-group.ts). Each
+ *    feed that is live in this channel alone receives the buffer of its encoding.
+ * 4. A feed that is live in several of the channels receives their entries in commit order.
  */
 import type { Entry } from '../commit/entry.ts';
 import type { EncodingGroups } from './encoding-group.ts';

@@ -52,7 +52,7 @@ class Log implements ChannelLog {
   retained = 0;
   evicted = -1;
   voided: Mark | undefined;
-  /** Undefined while there are none: most logs never have watchers. */
+  /** Undefined while the log has no watcher: most logs never have one. */
   watchers: Set<(entry: Entry) => void> | undefined;
 
   constructor(name: string, pattern: string) {

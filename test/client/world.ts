@@ -376,7 +376,7 @@ class FakeTimers implements Timers {
 
   /**
    * Fires the nth timer whose wait is at most `msMax`, except the clock check. Returns false if
-   * there is none.
+   * no timer fits.
    */
   fire(nth: number, msMax = Number.POSITIVE_INFINITY): boolean {
     const due = [...this.pending].filter(([, { ms }]) => ms <= msMax && ms !== TICK_MS);

@@ -75,7 +75,7 @@ export class Calendar {
     });
   }
 
-  /** The lowest LSN of all commits requested after `at`. Infinite if there are none. */
+  /** The lowest LSN of all commits requested after `at`. Infinite if no commit was. */
   firstAskedAfter(at: number): number {
     const timeline = this.#evidence.incidents.filter(
       ({ kind, at: since }) => kind === 'promoted' && since <= at,

@@ -80,7 +80,7 @@ export class Walk {
     return this;
   }
 
-  /** Goes to the next member; false if there is none. */
+  /** Goes to the next member. Returns false after the last one. */
   next(): boolean {
     const buffer = this.#buffer;
     const limit = this.#limit;

@@ -43,7 +43,7 @@ export class Tap extends WebSocket {
   /** Why the connection ended. The first reason counts. */
   why: SnoError | undefined;
   readonly #options: TapOptions;
-  /** Number of lines that wait to be written. Nothing is read until there is none. */
+  /** Number of lines that wait to be written. The socket is paused until all are written. */
   #waiting = 0;
 
   constructor(url: string, options: TapOptions) {
