@@ -105,8 +105,8 @@ const view = z.object({
    */
   searchPath: z.string(),
   /**
-   * The functions and operators that its expressions call, and those of the views that it reads. For
-   * an access view, also those of the policies that apply.
+   * The functions and operators that its expressions call, and those of the views that it reads.
+   * For an access view, also those of the policies that apply.
    */
   functions: z.array(routine),
   /**
