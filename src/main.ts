@@ -7,7 +7,8 @@
 import { accessWarnings } from './access/token.ts';
 import { ADMIN_CONNECTIONS_MAX, Admin } from './admin/admin.ts';
 import { loadParser } from './channels/sql/parse.ts';
-import { databaseUrl, type Settings } from './config/config.ts';
+import { databaseUrl } from './config/derived.ts';
+import type { Settings } from './config/settings.ts';
 import { Certificate } from './http/tls.ts';
 import type { Logger } from './logger.ts';
 import { createMetrics } from './metrics.ts';

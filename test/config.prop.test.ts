@@ -4,14 +4,10 @@
  */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import {
-  printable,
-  readSettings,
-  SETTING_NAMES,
-  SETTINGS,
-  type Setting,
-  type SettingName,
-} from '../src/config/config.ts';
+import { printable } from '../src/config/derived.ts';
+import { readSettings } from '../src/config/read.ts';
+import type { Setting } from '../src/config/setting.ts';
+import { SETTING_NAMES, SETTINGS, type SettingName } from '../src/config/settings.ts';
 import { SnoError } from '../src/errors.ts';
 import { FUZZ_MS, fuzz, tellFuzz } from './support/fuzz.ts';
 

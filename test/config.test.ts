@@ -1,16 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import {
-  databaseUrl,
-  flagOf,
-  printable,
-  readSettings,
-  readValues,
-  SETTING_NAMES,
-  SETTINGS,
-  type Setting,
-  type SettingName,
-  slotWalBytes,
-} from '../src/config/config.ts';
+import { databaseUrl, printable, slotWalBytes } from '../src/config/derived.ts';
+import { readSettings, readValues } from '../src/config/read.ts';
+import type { Setting } from '../src/config/setting.ts';
+import { flagOf, SETTING_NAMES, SETTINGS, type SettingName } from '../src/config/settings.ts';
 import { SnoError } from '../src/errors.ts';
 
 function refusal(read: () => unknown): SnoError {

@@ -4,7 +4,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { flagOf, SETTING_GROUPS, type Setting, type SettingName } from '../src/config/config.ts';
+import type { Setting } from '../src/config/setting.ts';
+import { flagOf, SETTING_GROUPS, type SettingName } from '../src/config/settings.ts';
 import { ERRORS } from '../src/errors.ts';
 import { LIMITS } from '../src/metrics.ts';
 import { expressionsPage } from './support/expressions-page.ts';

@@ -5,7 +5,7 @@
 import type pg from 'pg';
 import type { ResolvedChannel, ServedAccess } from '../channels/served/served.ts';
 import { canonicalTest, isInput, testAll } from '../channels/values/value-text.ts';
-import type { Settings } from '../config/config.ts';
+import type { Settings } from '../config/settings.ts';
 import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics.ts';

@@ -3,7 +3,7 @@
  * algorithm decides which are tried.
  */
 import { decodeProtectedHeader, errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from 'jose';
-import type { Settings } from '../config/config.ts';
+import type { Settings } from '../config/settings.ts';
 import { SnoError } from '../errors.ts';
 import { ANONYMOUS, type Identity, type Tokens } from './access.ts';
 import { publicKey, remoteKeys, secretKey, type VerificationKey } from './key.ts';

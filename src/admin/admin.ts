@@ -5,7 +5,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { Server as TlsServer } from 'node:tls';
-import { isLoopback } from '../config/config.ts';
+import { isLoopback } from '../config/loopback.ts';
 import { SnoError } from '../errors.ts';
 import { hostName, isLoopbackName } from '../http/host.ts';
 import { createHttp, type Http } from '../http/http.ts';

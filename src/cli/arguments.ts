@@ -1,6 +1,6 @@
 /** Reads a command's arguments: its own flags, and the settings as flags. */
 import { parseArgs } from 'node:util';
-import { flagOf, SETTING_NAMES, type SettingName } from '../config/config.ts';
+import { flagOf, SETTING_NAMES, type SettingName } from '../config/settings.ts';
 import { SnoError } from '../errors.ts';
 import { suggest } from '../suggest.ts';
 import type { Command } from './command.ts';

@@ -1,5 +1,5 @@
 /** A command of the command line. One file per command; `sno.ts` knows them all. */
-import type { SettingName, Settings } from '../config/config.ts';
+import type { SettingName, Settings } from '../config/settings.ts';
 
 /** 0: done. 1: refused or failed. 2: invalid usage or setting. */
 export type ExitCode = 0 | 1 | 2;

@@ -1,6 +1,7 @@
 /** A connection for one command. */
 import type pg from 'pg';
-import { databaseUrl, type Settings } from '../config/config.ts';
+import { databaseUrl } from '../config/derived.ts';
+import type { Settings } from '../config/settings.ts';
 import { databaseError } from '../postgres/connect.ts';
 import { throughFlux } from '../postgres/flux.ts';
 

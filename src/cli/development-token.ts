@@ -3,7 +3,7 @@
  * server signs them.
  */
 import { SignJWT } from 'jose';
-import type { Settings } from '../config/config.ts';
+import type { Settings } from '../config/settings.ts';
 import { SnoError } from '../errors.ts';
 import { misuse } from './arguments.ts';
 import type { Flag } from './command.ts';

@@ -1,4 +1,5 @@
-import { type Settings, slotWalBytes } from '../config/config.ts';
+import { slotWalBytes } from '../config/derived.ts';
+import type { Settings } from '../config/settings.ts';
 import { createClient } from '../postgres/connect.ts';
 import type { Command } from './command.ts';
 import { withDatabase } from './database.ts';

@@ -1,5 +1,6 @@
 /** The texts of `sno --help` and `sno COMMAND --help`. */
-import { flagOf, SETTINGS, type Setting } from '../config/config.ts';
+import type { Setting } from '../config/setting.ts';
+import { flagOf, SETTINGS } from '../config/settings.ts';
 import type { Command } from './command.ts';
 
 const WIDTH = 100;

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import type { Settings } from '../config/config.ts';
+import type { Settings } from '../config/settings.ts';
 import { createClient, createReplicationClient } from '../postgres/connect.ts';
 import { quoteLiteral } from '../postgres/quote.ts';
 import { rememberedService } from '../setup/facts.ts';

@@ -4,7 +4,7 @@
  * into words.
  */
 import { readFileSync } from 'node:fs';
-import { readSettings, readValues } from '../config/config.ts';
+import { readSettings, readValues } from '../config/read.ts';
 import { SnoError } from '../errors.ts';
 import { suggest } from '../suggest.ts';
 import { readArguments } from './arguments.ts';

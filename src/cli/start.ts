@@ -1,4 +1,5 @@
-import { printable, SETTING_NAMES } from '../config/config.ts';
+import { printable } from '../config/derived.ts';
+import { SETTING_NAMES } from '../config/settings.ts';
 import { createLogger, type Logger } from '../logger.ts';
 import { startService } from '../main.ts';
 import { boundGarbage } from '../memory/garbage.ts';

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { rootCertificates } from 'node:tls';
-import type { Settings } from '../config/config.ts';
+import type { Settings } from '../config/settings.ts';
 import { SnoError } from '../errors.ts';
 import { misuse } from './arguments.ts';
 import type { Command, Invocation } from './command.ts';

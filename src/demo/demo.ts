@@ -10,7 +10,7 @@ import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { SignJWT } from 'jose';
 import pg from 'pg';
-import { readSettings } from '../config/config.ts';
+import { readSettings } from '../config/read.ts';
 import type { Logger } from '../logger.ts';
 import { type Service, startService } from '../main.ts';
 import { type EmbeddedPostgres, startPostgres } from '../postgres/embedded.ts';

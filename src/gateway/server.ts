@@ -9,7 +9,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import { type Clock, systemClock } from '../clock.ts';
-import type { Settings } from '../config/config.ts';
+import type { Settings } from '../config/settings.ts';
 import { Deadlines } from '../deadlines.ts';
 import { SnoError } from '../errors.ts';
 import type { Fanout } from '../fanout/fanout.ts';

@@ -17,8 +17,9 @@
  */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
-import { isLoopback, type Settings } from '../config/config.ts';
+import { isLoopback } from '../config/loopback.ts';
 import { AllowedOrigins } from '../config/origins.ts';
+import type { Settings } from '../config/settings.ts';
 import type { Proxies } from './address.ts';
 import type { ProblemCode } from './problem.ts';
 

@@ -8,7 +8,7 @@
 import { constants, randomBytes, X509Certificate } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { createSecureContext, type Server } from 'node:tls';
-import type { Settings } from '../config/config.ts';
+import type { Settings } from '../config/settings.ts';
 import { ERRORS, SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { steadyNow } from '../steady-clock.ts';

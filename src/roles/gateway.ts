@@ -15,7 +15,7 @@ import type { ServedDefinitions } from '../channels/served/served.ts';
 import { systemClock } from '../clock.ts';
 import type { Batch } from '../commit/entry.ts';
 import type { Head } from '../commit/head.ts';
-import type { Settings } from '../config/config.ts';
+import type { Settings } from '../config/settings.ts';
 import { Deadlines } from '../deadlines.ts';
 import { EncodedForms } from '../fanout/encoded-forms.ts';
 import { Hub } from '../fanout/hub.ts';

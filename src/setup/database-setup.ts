@@ -11,7 +11,7 @@ import {
   readCatalogKey,
   settleWriters,
 } from '../channels/catalog/reader.ts';
-import type { Settings } from '../config/config.ts';
+import type { Settings } from '../config/settings.ts';
 import { ERRORS } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { type Lsn, parseLsn } from '../lsn.ts';

@@ -13,7 +13,7 @@ import { pauseBefore } from '../backoff.ts';
 import type { ServedDefinitions } from '../channels/served/served.ts';
 import { systemClock } from '../clock.ts';
 import type { Batch } from '../commit/entry.ts';
-import type { Settings } from '../config/config.ts';
+import type { Settings } from '../config/settings.ts';
 import { SnoError } from '../errors.ts';
 import { Admission } from '../gateway/accept/admission.ts';
 import { clientSocketsMax } from '../gateway/accept/descriptors.ts';

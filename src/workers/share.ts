@@ -1,5 +1,5 @@
 /** The settings of one worker: overall limits are divided among the workers, rounded up. */
-import type { Settings } from '../config/config.ts';
+import type { Settings } from '../config/settings.ts';
 
 export function shareOf(settings: Settings): Settings {
   const share = (all: number) => Math.ceil(all / settings.SNO_WORKERS);

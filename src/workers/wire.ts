@@ -2,7 +2,7 @@
  * The messages between main and its workers, over the channel of `node:cluster` (structured
  * clones). All workers receive the same steps, so these are encoded once.
  */
-import type { Settings } from '../config/config.ts';
+import type { Settings } from '../config/settings.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Excess } from '../gateway/accept/admission.ts';
 import type { MetricValues } from '../metrics.ts';

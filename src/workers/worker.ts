@@ -6,7 +6,7 @@ import cluster from 'node:cluster';
 import type { Socket } from 'node:net';
 import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch } from '../commit/entry.ts';
-import { databaseUrl } from '../config/config.ts';
+import { databaseUrl } from '../config/derived.ts';
 import { assert, SnoError } from '../errors.ts';
 import type { AdmissionDesk, Excess } from '../gateway/accept/admission.ts';
 import { Certificate } from '../http/tls.ts';

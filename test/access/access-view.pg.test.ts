@@ -5,7 +5,7 @@ import { parsePattern } from '../../src/channels/catalog/pattern.ts';
 import { compileAccess } from '../../src/channels/compiler/access/view.ts';
 import type { ResolvedChannel, ServedAccess } from '../../src/channels/served/served.ts';
 import { Types } from '../../src/channels/values/types.ts';
-import { readSettings } from '../../src/config/config.ts';
+import { readSettings } from '../../src/config/read.ts';
 import { SnoError } from '../../src/errors.ts';
 import { createLogger } from '../../src/logger.ts';
 import { createMetrics } from '../../src/metrics.ts';

@@ -10,7 +10,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Identity, Tokens } from '../../src/access/access.ts';
 import { watchKeyServer } from '../../src/access/key-server.ts';
 import { accessWarnings, createTokens, type TokenOptions, type TokenSettings } from '../../src/access/token.ts';
-import { readSettings } from '../../src/config/config.ts';
+import { readSettings } from '../../src/config/read.ts';
 import { SnoError } from '../../src/errors.ts';
 import { createLogger } from '../../src/logger.ts';
 import { createMetrics } from '../../src/metrics.ts';

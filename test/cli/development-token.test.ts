@@ -2,7 +2,7 @@ import { jwtVerify } from 'jose';
 import { describe, expect, test } from 'vitest';
 import { createTokens } from '../../src/access/token.ts';
 import { readClaims, readDuration, signToken } from '../../src/cli/development-token.ts';
-import { readValues } from '../../src/config/config.ts';
+import { readValues } from '../../src/config/read.ts';
 import type { SnoError } from '../../src/errors.ts';
 
 const SECRET = 'a secret that has thirty-two bytes';

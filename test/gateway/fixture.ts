@@ -9,7 +9,7 @@ import type { Access, Claims } from '../../src/access/access.ts';
 import { createTokens } from '../../src/access/token.ts';
 import type { ResolvedChannel } from '../../src/channels/served/served.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
-import { readSettings } from '../../src/config/config.ts';
+import { readSettings } from '../../src/config/read.ts';
 import { Deadlines } from '../../src/deadlines.ts';
 import { SnoError } from '../../src/errors.ts';
 import { EncodedForms } from '../../src/fanout/encoded-forms.ts';

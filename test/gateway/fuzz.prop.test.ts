@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { SignJWT } from 'jose';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createTokens } from '../../src/access/token.ts';
-import { readSettings } from '../../src/config/config.ts';
+import { readSettings } from '../../src/config/read.ts';
 import { ERRORS, SnoError } from '../../src/errors.ts';
 import { readClientFrame } from '../../src/gateway/sno/client-frame.ts';
 import { CLOSE } from '../../src/protocol.ts';

@@ -2,7 +2,7 @@
  * How many connections Snö needs, and how many the role, the database and the server allow.
  */
 import type pg from 'pg';
-import type { Settings } from '../../config/config.ts';
+import type { Settings } from '../../config/settings.ts';
 import { readableName } from '../../postgres/quote.ts';
 import type { Finding } from './diagnose.ts';
 

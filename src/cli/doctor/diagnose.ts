@@ -1,7 +1,7 @@
 /**
  * The findings of `sno doctor`: ok, warn or fail, each with its hint, from the facts. Pure.
  */
-import type { Settings } from '../../config/config.ts';
+import type { Settings } from '../../config/settings.ts';
 import { ERRORS, type ErrorCode } from '../../errors.ts';
 import { quoteLiteral, readableName } from '../../postgres/quote.ts';
 import { canDecode } from '../../postgres/wal-level.ts';

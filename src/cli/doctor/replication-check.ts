@@ -1,5 +1,5 @@
 /** Opens a replication connection as `sno start` does, and reports why it fails. */
-import type { Settings } from '../../config/config.ts';
+import type { Settings } from '../../config/settings.ts';
 import { SnoError } from '../../errors.ts';
 import { createReplicationClient } from '../../postgres/connect.ts';
 import { withDatabase } from '../database.ts';

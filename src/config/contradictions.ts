@@ -1,0 +1,29 @@
+/** Settings that are valid one by one, but not together. */
+import { isLoopback } from './loopback.ts';
+import type { Settings } from './settings.ts';
+
+/** A message for each contradiction, and for each setting that only a later version supports. */
+export function contradictions(settings: Settings): string[] {
+  const { SNO_HOST: address, SNO_ADMIN_HOST: adminAddress, SNO_ADMIN_TOKEN: adminToken } = settings;
+  const { SNO_TLS: tls, SNO_TLS_CERT: cert, SNO_TLS_KEY: key } = settings;
+  const isPlain = cert === undefined && key === undefined && tls !== 'off';
+  const faults: readonly (readonly [boolean, string])[] = [
+    [(cert === undefined) !== (key === undefined), 'SNO_TLS_CERT, SNO_TLS_KEY: set both or neither'],
+    [cert !== undefined && tls === 'off', 'SNO_TLS: off contradicts SNO_TLS_CERT; unset one of them'],
+    [
+      isPlain && !isLoopback(address),
+      `SNO_HOST: ${address} is not a loopback address, and no certificate is set; set SNO_TLS_CERT and SNO_TLS_KEY, or set SNO_TLS=off if a proxy terminates TLS`,
+    ],
+    [
+      adminToken === undefined && !isLoopback(adminAddress),
+      `SNO_ADMIN_HOST: ${adminAddress} is not a loopback address; set SNO_ADMIN_TOKEN`,
+    ],
+    [
+      isPlain && !isLoopback(adminAddress),
+      `SNO_ADMIN_HOST: ${adminAddress} is not a loopback address, and no certificate is set, so the token would cross the network in clear; set SNO_TLS_CERT and SNO_TLS_KEY, or set SNO_TLS=off if a proxy terminates TLS`,
+    ],
+    [settings.SNO_NATS_URL !== undefined, 'SNO_NATS_URL: is not supported in this version'],
+    [settings.SNO_ROLE !== 'all', 'SNO_ROLE: this version supports only all'],
+  ];
+  return faults.flatMap(([isFault, message]) => (isFault ? [message] : []));
+}

@@ -1,0 +1,94 @@
+/** The settings that bound what clients and commits may cost: memory, connections, frames. */
+import { HELLO_SECONDS } from '../protocol.ts';
+import { bytes, integer } from './forms.ts';
+import { setting } from './setting.ts';
+
+/** Bytes that may wait in memory, and the snapshots that are read at the same time. */
+export const MEMORY = {
+  SNO_COMMIT_BYTES: setting(
+    bytes(1),
+    '8MB',
+    'Maximum bytes of events that Snö sends as one whole commit. It sends a larger commit in parts.',
+  ),
+  SNO_OUTBOUND_BYTES: setting(
+    bytes(1),
+    '1MB',
+    'Bytes that may wait in one client socket. Beyond that, the client is behind and reads from the journal at its own pace.',
+  ),
+  SNO_OUTBOUND_TOTAL_BYTES: setting(
+    bytes(1),
+    '256MB',
+    'Total bytes queued for clients that are not reading, divided equally among them, at least 16 kB each.',
+  ),
+  SNO_WAL_BUFFER_BYTES: setting(
+    bytes(1),
+    '16MB',
+    'Bytes of WAL that may wait in memory before Snö pauses the replication socket.',
+  ),
+  SNO_SNAPSHOTS: setting(
+    integer(1, 100),
+    '4',
+    'Maximum snapshots that Snö reads from the database at the same time; others wait.',
+  ),
+  SNO_SNAPSHOT_BYTES: setting(
+    bytes(1),
+    '8MB',
+    'Bytes of one snapshot that may wait in memory for the slowest of the clients that share it.',
+  ),
+  SNO_SNAPSHOT_SECONDS: setting(
+    integer(1, 86_400),
+    '300',
+    'Maximum seconds for a whole snapshot. It may hold a transaction of the database open for that long.',
+  ),
+} as const;
+
+/** What clients may send and open. */
+export const LIMITS = {
+  SNO_MAX_CONNECTIONS: setting(integer(0, 10_000_000), '100000', 'Maximum connections in all; 0 = no limit.'),
+  SNO_MAX_CONNECTIONS_PER_ADDRESS: setting(
+    integer(0, 10_000_000),
+    '1000',
+    'Maximum connections of one address (IPv6: of one /64 network); 0 = no limit.',
+  ),
+  SNO_MAX_PENDING_CONNECTIONS: setting(
+    integer(0, 10_000_000),
+    '10000',
+    'Maximum connections that have not received `welcome` yet; 0 = no limit. At this limit, the newest one of the address with the most makes room for one of another address. One address may have SNO_MAX_CONNECTIONS_PER_ADDRESS of them, but at least 100.',
+  ),
+  SNO_HANDSHAKE_SECONDS: setting(
+    integer(1, 3_600),
+    '10',
+    'Seconds until a connection must be a websocket: TLS handshake and HTTP request together.',
+  ),
+  SNO_HELLO_SECONDS: setting(integer(1, 3_600), String(HELLO_SECONDS), 'Seconds until a websocket must send hello.'),
+  SNO_MAX_HEADER_BYTES: setting(bytes(1_024), '16384', 'Maximum bytes of the head of an HTTP request.'),
+  SNO_MAX_SUBSCRIPTIONS: setting(
+    integer(0, 1_000_000),
+    '500',
+    'Maximum subscriptions of one connection, including those that are still being checked; 0 = no limit.',
+  ),
+  SNO_MAX_CHANNEL_BYTES: setting(bytes(1), '1024', "Maximum bytes of a channel's name in a frame from a client."),
+  SNO_MAX_TOKEN_BYTES: setting(bytes(1), '16384', 'Maximum bytes of a token.'),
+  SNO_MAX_FRAME_BYTES: setting(bytes(1), '65536', 'Maximum bytes of one frame from a client.'),
+  SNO_MAX_FRAMES_PER_SECOND: setting(
+    integer(0, 1_000_000),
+    '200',
+    'Maximum frames a second from a client, averaged over 10 seconds. Pings count. A frame counts once for each 4 kB that it begins. 0 = no limit.',
+  ),
+  SNO_MAX_FRAGMENTS: setting(integer(1, 1_000_000), '128', 'Maximum fragments of one frame from a client.'),
+  SNO_MAX_FRAME_PIECES: setting(
+    integer(1, 1_000_000),
+    '1024',
+    'Maximum pieces in which a frame from a client may arrive: a frame that arrives byte by byte takes many times its size in memory.',
+  ),
+  SNO_MAX_WAITING_COMMITS: setting(
+    integer(1, 1_000_000),
+    '1000',
+    'Maximum commits that one connection may wait for at a time (`reached`).',
+  ),
+  SNO_MAX_WAITING_SNAPSHOTS: setting(
+    integer(0, 10_000_000),
+    '10000',
+    'Maximum snapshots that wait for one of SNO_SNAPSHOTS. At this limit, a client of the address with the most receives `overloaded`. 0 = no limit.',
+  ),
+} as const;
