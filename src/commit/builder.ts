@@ -36,6 +36,15 @@ export interface BatchSink {
   knows(channel: string): boolean;
 }
 
+/** The place in a history up to which everything has been appended. */
+export interface HistoryPlace extends Pick<Head, 'epoch' | 'frontier' | 'wholeSequence' | 'openXid'> {
+  readonly head: Position;
+  /** The sequence of the last entry or mark. */
+  readonly sequence: number;
+  /** Number of parts of the open commit that have been appended. */
+  readonly openParts: number;
+}
+
 const EPOCH_2000_MS = 946_684_800_000;
 /**
  * Maximum channels in a part of a commit. `commitBytesMax` does not count what each channel needs.
@@ -51,6 +60,8 @@ const OPEN_CHANNELS_MAX = 4 * PART_CHANNELS_MAX;
  * reset, not only these.
  */
 const INCOMPLETE_CHANNELS_MAX = 10_000;
+/** More sequences than one process gives out. Numbers are exact up to 2^53. */
+const SEQUENCE_GAP = 2 ** 36;
 const NOT_INTERRUPTED = { commitLsn: -1, parts: 0, xid: 0 };
 /**
  * Offset of parts before the last. They are placed between the head and the commit's end, whose LSN
@@ -79,6 +90,8 @@ export class CommitBuilder implements EventSink, Head {
   #parts = 0;
   /** A commit that an earlier stream broke off, and how many of its parts were already appended. */
   #interrupted = NOT_INTERRUPTED;
+  /** Patterns whose subscribers are reset at the end of the interrupted commit. */
+  #voided: readonly string[] = [];
   /** Notifications that arrived while a commit was partly appended: they wait for its end. */
   #waiting: (() => void)[] = [];
 
@@ -130,6 +143,16 @@ export class CommitBuilder implements EventSink, Head {
     return this.#wholeSequence;
   }
 
+  /** The sequence of the last entry or mark. */
+  get sequence(): number {
+    return this.#sequence;
+  }
+
+  /** Number of parts of the open commit that have been appended. */
+  get openParts(): number {
+    return this.#partlySent().parts;
+  }
+
   /** The transaction whose parts have been appended without its end. 0: none. */
   get openXid(): number {
     return this.#partlySent().xid;
@@ -158,6 +181,30 @@ export class CommitBuilder implements EventSink, Head {
   }
 
   /**
+   * Continues a history that another process has read up to this place. The next stream may send an
+   * unfinished commit again. Sequences leave a gap: the other process may have told some gateways
+   * of entries that this place does not include.
+   */
+  continueFrom(place: HistoryPlace): void {
+    const { epoch, head, frontier, sequence, wholeSequence, openXid, openParts } = place;
+    this.#epoch = epoch;
+    this.#headLsn = head.lsn;
+    this.#notifications = Math.max(0, head.index - COMMIT_END_INDEX);
+    this.#sequence = sequence + SEQUENCE_GAP;
+    this.#wholeSequence = wholeSequence;
+    this.#interrupted =
+      openParts === 0 ? NOT_INTERRUPTED : { commitLsn: frontier.lsn - PART_OFFSET, parts: openParts, xid: openXid };
+  }
+
+  /**
+   * The parts of the unfinished commit were made by other definitions or settings. Its remaining
+   * parts are not sent: at its end the subscribers of these patterns are reset.
+   */
+  voidOpenCommit(patterns: Iterable<string>): void {
+    this.#voided = [...patterns];
+  }
+
+  /**
    * Continues the same history on a new stream, which sends an unfinished commit again from its
    * start.
    */
@@ -174,6 +221,7 @@ export class CommitBuilder implements EventSink, Head {
     this.#commitLsn = commitLsn;
     this.#committedAtMs = EPOCH_2000_MS + committedAt / 1_000;
     this.#parts = 0;
+    if (commitLsn === this.#interrupted.commitLsn) for (const pattern of this.#voided) this.redefined(pattern, 'changed');
     return true;
   }
 
@@ -217,8 +265,9 @@ export class CommitBuilder implements EventSink, Head {
     const entries = this.#entries(endLsn, true);
     const marks = this.#marks(endLsn);
     this.#wholeSequence = this.#sequence;
-    if (entries.length > 0 || marks.length > 0) this.#append(firstSequence, entries, marks, after);
+    if (entries.length > 0 || marks.length > 0) this.#append(0, firstSequence, entries, marks, after);
     this.#interrupted = NOT_INTERRUPTED;
+    this.#voided = [];
     this.#abandon();
     for (const append of this.#waiting.splice(0)) append();
   }
@@ -245,7 +294,7 @@ export class CommitBuilder implements EventSink, Head {
       // No part of an unfinished commit is before it.
       this.#wholeSequence = sequence;
       const entry = { channel, pattern, payload, xid: 0, sequence, lsn, index };
-      this.#sink.append({ firstSequence: sequence, xid: 0, after: lsn, entries: [entry], marks: [], committedAt: 0 });
+      this.#sink.append({ part: 0, firstSequence: sequence, xid: 0, after: lsn, entries: [entry], marks: [], committedAt: 0 });
     };
     // If a commit is partly appended, the message waits until that commit is whole.
     if (this.#partlySent().parts > 0) this.#waiting.push(append);
@@ -263,8 +312,9 @@ export class CommitBuilder implements EventSink, Head {
     return { commitLsn: this.#commitLsn, parts, xid: this.#facts.xid };
   }
 
-  #append(firstSequence: number, entries: readonly Entry[], marks: readonly Mark[], after: Lsn): void {
-    this.#sink.append({ firstSequence, xid: this.#facts.xid, after, entries, marks, committedAt: this.#committedAtMs });
+  #append(part: number, firstSequence: number, entries: readonly Entry[], marks: readonly Mark[], after: Lsn): void {
+    const { xid } = this.#facts;
+    this.#sink.append({ part, firstSequence, xid, after, entries, marks, committedAt: this.#committedAtMs });
   }
 
   #shareOf(pattern: string, channel: ByteWriter): Share {
@@ -310,7 +360,8 @@ export class CommitBuilder implements EventSink, Head {
     if (!isRepeated) {
       // Marks are sent at once, so that no more of the commit reaches clients that may lose access.
       const marks = this.#recheckMarks(this.#commitLsn + PART_OFFSET);
-      if (entries.length > 0 || marks.length > 0) this.#append(firstSequence, entries, marks, this.#headLsn);
+      if (entries.length > 0 || marks.length > 0)
+        this.#append(this.#parts, firstSequence, entries, marks, this.#headLsn);
     }
     this.#compactMessages();
     if (this.#shares.size > this.#openMax) this.#forget();

@@ -51,6 +51,10 @@ export interface Mark extends Position {
 
 /** The entries and marks that one commit, or a part of one, appends. */
 export interface Batch {
+  /**
+   * The number of this part of its commit, from 1. 0: the batch has the whole commit, or its end.
+   */
+  readonly part: number;
   /** Sequence of its first entry or mark. */
   readonly firstSequence: number;
   readonly xid: number;

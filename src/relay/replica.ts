@@ -11,6 +11,10 @@ export interface HeadState {
   readonly frontier: Position;
   readonly wholeSequence: number;
   readonly openXid: number;
+  /** Number of its parts that have been appended. */
+  readonly openParts: number;
+  /** The sequence of the last entry or mark. */
+  readonly sequence: number;
   /** Patterns whose channels of the open commit are no longer tracked. */
   readonly forgotten: readonly string[];
 }
@@ -21,6 +25,8 @@ export const NOTHING: HeadState = {
   frontier: { lsn: 0, index: 0 },
   wholeSequence: 0,
   openXid: 0,
+  openParts: 0,
+  sequence: 0,
   forgotten: [],
 };
 

@@ -76,6 +76,7 @@ class StepReader {
 
   #batch(): Batch {
     return {
+      part: this.#integer(),
       firstSequence: this.#double(),
       xid: this.#integer(),
       after: this.#double(),
@@ -126,6 +127,8 @@ class StepReader {
       frontier: this.#position(),
       wholeSequence: this.#double(),
       openXid: this.#integer(),
+      openParts: this.#integer(),
+      sequence: this.#double(),
       forgotten: this.#list(() => this.#text()),
     };
   }

@@ -12,6 +12,10 @@ import { HEADER_BYTES, MARK_KINDS, STEP_KINDS } from './format.ts';
 export interface SourceHead extends Head {
   /** `headText` without the epoch. */
   readonly head: Position;
+  /** Number of parts of the open commit that have been appended. */
+  readonly openParts: number;
+  /** The sequence of the last entry or mark. */
+  readonly sequence: number;
   /** Patterns whose channels of the open commit are no longer tracked. */
   readonly forgotten: ReadonlySet<string>;
 }
@@ -64,9 +68,10 @@ export class StepWriter implements Omit<StreamFollower, 'flush'> {
     }
   }
 
-  append({ firstSequence, xid, after, committedAt, entries, marks }: Batch): void {
+  append({ part, firstSequence, xid, after, committedAt, entries, marks }: Batch): void {
     this.#step('append');
     this.#writeHead();
+    this.#integer(part);
     this.#double(firstSequence);
     this.#integer(xid);
     this.#double(after);
@@ -126,12 +131,14 @@ export class StepWriter implements Omit<StreamFollower, 'flush'> {
   }
 
   #writeHead(): void {
-    const { epoch, head, frontier, wholeSequence, openXid, forgotten } = this.#head;
+    const { epoch, head, frontier, wholeSequence, openXid, openParts, sequence, forgotten } = this.#head;
     this.#text(epoch);
     this.#position(head);
     this.#position(frontier);
     this.#double(wholeSequence);
     this.#integer(openXid);
+    this.#integer(openParts);
+    this.#double(sequence);
     this.#integer(forgotten.size);
     for (const pattern of forgotten) this.#text(pattern);
   }

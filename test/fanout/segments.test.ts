@@ -16,14 +16,14 @@ function journalOf(channels: readonly string[], sizes: readonly number[]) {
     const channel = channels[sequence % channels.length] as string;
     const payload = payloadOf(Buffer.alloc(bytes, String(sequence % 10)));
     const entry = { channel, pattern: 'c:{id}', payload, xid: 1, sequence, lsn: sequence, index: 1 };
-    journal.append({ firstSequence: sequence, xid: 1, after: 0, entries: [entry], marks: [], committedAt: 0 });
+    journal.append({ part: 0, firstSequence: sequence, xid: 1, after: 0, entries: [entry], marks: [], committedAt: 0 });
   };
   for (const bytes of sizes) append(bytes);
   const truncate = () => {
     const payload = payloadOf;
     const place = { sequence: ++sequence, xid: 2, lsn: sequence, index: 1 };
     const mark = { pattern: 'c:{id}', kind: 'truncate', payload, ...place } as const;
-    journal.append({ firstSequence: sequence, xid: 2, after: 0, entries: [], marks: [mark], committedAt: 0 });
+    journal.append({ part: 0, firstSequence: sequence, xid: 2, after: 0, entries: [], marks: [mark], committedAt: 0 });
   };
   return { journal, append, truncate };
 }

@@ -270,6 +270,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
       );
       sequence++;
       hub.append({
+        part: 0,
         firstSequence: sequence,
         xid: 1,
         after: 100,
@@ -283,6 +284,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
       const mark = { pattern: 'room:{id}', kind: 'recheck', xid: 1, lsn: 101 + sequence, index: 1 } as const;
       sequence++;
       hub.append({
+        part: 0,
         firstSequence: sequence,
         xid: 1,
         after: 100,

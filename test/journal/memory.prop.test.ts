@@ -31,7 +31,7 @@ function makeBatch(first: number, lsn: number, channels: readonly string[], trun
       payload: () => PAYLOAD,
     }),
   );
-  return { firstSequence: first, xid: lsn, after: lsn - 1, entries, marks, committedAt: 0 };
+  return { part: 0, firstSequence: first, xid: lsn, after: lsn - 1, entries, marks, committedAt: 0 };
 }
 
 function listOf(journal: MemoryJournal, channel: string): number[] {
@@ -134,6 +134,7 @@ test('marks reach logs that are created later, with the LSN since which they are
   const journal = new MemoryJournal({ bytesMax: 10_000, ageMaxMs: 1_000, now: () => 0 });
   const mark: Mark = { pattern: 'a', sequence: 1, xid: 1, kind: 'changed', lsn: 10, index: 1 };
   journal.append({
+    part: 0,
     firstSequence: 1,
     xid: 1,
     after: 9,

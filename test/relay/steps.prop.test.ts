@@ -177,6 +177,8 @@ const headState = fc.record({
   frontier: position,
   wholeSequence: fc.maxSafeNat(),
   openXid: xid,
+  openParts: xid,
+  sequence: fc.maxSafeNat(),
   forgotten: fc.uniqueArray(text, { maxLength: 3 }),
 });
 const pattern = text.map((name) => ({ text: name, columns: [name], literals: [name, ''] }));
