@@ -221,7 +221,8 @@ export class CommitBuilder implements EventSink, Head {
     this.#commitLsn = commitLsn;
     this.#committedAtMs = EPOCH_2000_MS + committedAt / 1_000;
     this.#parts = 0;
-    if (commitLsn === this.#interrupted.commitLsn) for (const pattern of this.#voided) this.redefined(pattern, 'changed');
+    if (commitLsn === this.#interrupted.commitLsn)
+      for (const pattern of this.#voided) this.redefined(pattern, 'changed');
     return true;
   }
 
@@ -294,7 +295,15 @@ export class CommitBuilder implements EventSink, Head {
       // No part of an unfinished commit is before it.
       this.#wholeSequence = sequence;
       const entry = { channel, pattern, payload, xid: 0, sequence, lsn, index };
-      this.#sink.append({ part: 0, firstSequence: sequence, xid: 0, after: lsn, entries: [entry], marks: [], committedAt: 0 });
+      this.#sink.append({
+        part: 0,
+        firstSequence: sequence,
+        xid: 0,
+        after: lsn,
+        entries: [entry],
+        marks: [],
+        committedAt: 0,
+      });
     };
     // If a commit is partly appended, the message waits until that commit is whole.
     if (this.#partlySent().parts > 0) this.#waiting.push(append);
