@@ -1,14 +1,13 @@
 /**
  * The keys behind a JWKS URL.
  *
- * - A set is good if it came with status 200, is at most SET_BYTES_MAX long, and has at least one
- *   key that checks
- *   signatures. Other entries are passed over. A good set replaces the last one: a key that it
- *   lacks is gone.
- * - Anything else (an empty set, a web page, an error, no answer) leaves the last good set in
- *   force, for `keepMsMax`
- *   after it was fetched. Then tokens can't be checked until a good set comes.
- * - The set is asked for again when it is older than `ageMsMax`, and when a token names an unknown
+ * - A set is good if it came with status 200, has at most SET_BYTES_MAX bytes, and at least one key
+ *   that checks signatures. Other entries are ignored. A good set replaces the last one: a key that
+ *   the new set lacks is gone.
+ * - Any other answer (an empty set, a web page, an error, none at all) leaves the last good set in
+ *   force, until `keepMsMax` after it was requested. After that, tokens can't be checked until a
+ *   good set comes.
+ * - The set is requested again when it is older than `ageMsMax`, and when a token names an unknown
  *   key.
  */
 import { createPublicKey, type KeyObject } from 'node:crypto';

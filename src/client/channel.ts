@@ -11,7 +11,7 @@ import type { ChannelStatus, ClientResetReason, Delivery, Item } from './state/m
 export interface ChannelEvents<Row> {
   /** One transaction's changes to this channel, whole, in commit order. */
   change: Commit<Row>;
-  /** A message that was published by hand. */
+  /** A message that the app published. */
   message: Message;
   /** The rows at one point, if `snapshot` was requested. Later events continue from there. */
   snapshot: { readonly rows: readonly SnapshotRow<Row>[]; readonly position: string };

@@ -52,7 +52,10 @@ export class Connection {
   #wire: Wire | undefined;
   #closed: Promise<void> | undefined;
 
-  /** `findTarget` is called once, when the client starts; what it throws goes to who starts it. */
+  /**
+   * `findTarget` is called once, when the client starts. Its error is thrown to the caller that
+   * starts the client.
+   */
   constructor(findTarget: () => Target, options: ClientOptions) {
     this.#findTarget = findTarget;
     this.#options = options;
@@ -259,7 +262,7 @@ function parse(data: unknown): Happening {
     const frame = JSON.parse(data as string) as ServerFrame | null;
     if (typeof frame?.type === 'string') return { type: 'frame', frame };
   } catch {
-    // Told below.
+    // Reported below, like any other invalid frame.
   }
   return { type: 'garbled', message: 'The server sent an invalid frame.' };
 }

@@ -1,6 +1,4 @@
-/**
- * What handles are told.
- */
+/** What handles receive. */
 import type { ChangeEvent, ChangesFrame, MessageFrame } from '../protocol.ts';
 
 /** Everything that one transaction did to one channel. */
@@ -16,7 +14,7 @@ export interface Commit<Row = unknown> {
   readonly events: readonly ChangeEvent<Row>[];
 }
 
-/** A message that was published by hand. */
+/** A message that the app published. */
 export interface Message<Data = unknown> {
   readonly channel: string;
   readonly position: string;

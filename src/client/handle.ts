@@ -58,14 +58,16 @@ export abstract class Handle implements Listener {
   }
 
   /**
-   * The last whole commit or message, or the last heartbeat after it. Undefined: nothing to resume
-   * from.
+   * The position of the last whole commit or message, or of the last heartbeat after it. Undefined:
+   * nothing to resume from.
    */
   get position(): string | undefined {
     return this.connection.subscription(this.channel)?.position;
   }
 
-  /** Ends the handle; the last one of a channel ends its subscription. Again: does nothing. */
+  /**
+   * Ends the handle; the last one of a channel ends its subscription. A second call does nothing.
+   */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -81,7 +83,7 @@ export abstract class Handle implements Listener {
   }
 
   protected abstract tell(delivery: Delivery): void;
-  /** Forgets all listeners. */
+  /** Removes all listeners. */
   protected abstract silence(): void;
 
   #settle(): void {

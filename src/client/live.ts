@@ -17,12 +17,12 @@ export interface LiveOptions {
 
 export interface LiveUpdate<Row> {
   /**
-   * `snapshot`: all rows are new. `commit`: one transaction was applied. `status`: the rows are as
-   * they were.
+   * `snapshot`: all rows are new. `commit`: one transaction was applied. `status`: the rows are
+   * unchanged.
    */
   readonly reason: 'snapshot' | 'commit' | 'status';
   readonly rows: readonly Row[];
-  /** What the commit did; empty for the other reasons. */
+  /** The commit's changes; empty for the other reasons. */
   readonly changes: readonly ChangeEvent<Row>[];
   readonly commit: Commit<Row> | undefined;
   readonly status: ChannelStatus;
@@ -41,19 +41,22 @@ export interface LiveView<Row = unknown> {
   readonly error: SnoClientError | undefined;
   /** The position of the commit that `rows` reflects. */
   readonly position: string | undefined;
-  /** Resolves when the rows are there. Rejects with a SnoClientError if the channel ends before. */
+  /**
+   * Resolves when the rows have been loaded. Rejects with a SnoClientError if the channel ends
+   * before.
+   */
   readonly ready: Promise<void>;
-  /** `{ id: 1 }`, or `1` where the key is one column. A number may be given as its text: `'1'`. */
+  /** `{ id: 1 }`, or `1` if the key is one column. A number may be given as its text: `'1'`. */
   get(key: Key | string | number | bigint | boolean): Row | undefined;
   /**
-   * Resolves once `rows` includes everything that had been committed by then: the moment to drop an
-   * optimistic update. Rejects with `commit_invalid`, with the signal's reason, or where the view
-   * ends before.
+   * Resolves once `rows` includes the commit and everything committed before it: the moment to drop
+   * an optimistic update. Rejects with `commit_invalid`, with the signal's reason, or if the view
+   * ends first.
    */
   reached(commit: CommitId, options?: ReachedOptions): Promise<void>;
   /**
-   * Calls the listener after each commit, snapshot and change of status; not at once. Returns a
-   * function that removes it. Bound: may be passed on directly.
+   * Calls the listener after each commit, snapshot and change of status, but not immediately.
+   * Returns a function that removes it. The method is bound, so it may be passed on directly.
    */
   readonly subscribe: (callback: (update: LiveUpdate<Row>) => void) => () => void;
   close(): void;
@@ -67,7 +70,7 @@ export class LiveHandle<Row> extends Handle implements LiveView<Row> {
     ask: (commit) => this.connection.await(this.channel, commit),
     forget: (commit) => this.connection.forget(this.channel, commit),
   });
-  /** The last rows, once the view is closed. */
+  /** The rows at the time when the view was closed. */
   #last: Rows<Row> | undefined;
 
   get rows(): readonly Row[] {
@@ -83,7 +86,7 @@ export class LiveHandle<Row> extends Handle implements LiveView<Row> {
   }
 
   override get status(): ChannelStatus {
-    // Another handle's subscription is live; the snapshot for this one is only being asked for.
+    // Another handle's subscription is live, but the snapshot for this one has not arrived yet.
     return super.status === 'live' && !this.#rows.loaded ? 'syncing' : super.status;
   }
 
@@ -95,7 +98,7 @@ export class LiveHandle<Row> extends Handle implements LiveView<Row> {
   }
 
   override close(): void {
-    // Other views of the channel, also later ones, use the same rows.
+    // Other views of the channel, including later ones, change the same rows.
     this.#last ??= this.#rows.copy();
     super.close();
     this.#endWaits();
@@ -150,7 +153,7 @@ export class LiveHandle<Row> extends Handle implements LiveView<Row> {
     const view = this;
     this.#emitter.emit('update', {
       reason,
-      // Made only when read.
+      // Made only if it is read.
       get rows() {
         return view.rows;
       },

@@ -23,8 +23,8 @@ export interface ClientOptions {
   /** The WebSocket class; default: the global one. Node 20 has none. */
   readonly WebSocket?: SocketClass | undefined;
   /**
-   * Connect when the first channel is opened. Until then there need not be a WebSocket, nor a page.
-   * Default: false.
+   * Whether to connect only when the first channel is opened. Until then neither a WebSocket nor a
+   * page is needed. Default: false.
    */
   readonly lazy?: boolean | undefined;
   /**

@@ -1,5 +1,5 @@
 /**
- * Read your writes: waits of one live view until what it shows includes a commit.
+ * Read your writes: the waits of one live view, each until the view's rows include a commit.
  *
  * A commit that the view has received settles its wait in the same turn. Only the server knows the
  * other commits, so it is asked. They do not concern the channel, came with a snapshot, or came
@@ -11,16 +11,16 @@ import type { Commit } from './event.ts';
 type TransactionId = string | number | bigint;
 
 /**
- * A commit: the text of `pg_current_wal_insert_lsn()`, asked for after it on the connection that
- * made it; or the transaction's id, as `pg_current_xact_id()` gives it within the transaction, or
- * as a commit's `xid`.
+ * A commit. Either the text of `pg_current_wal_insert_lsn()`, queried after the commit on the same
+ * connection. Or the transaction's id: from `pg_current_xact_id()` within the transaction, or a
+ * commit's `xid`.
  */
 export type CommitId = TransactionId | { readonly xid: TransactionId };
 
 export interface ReachedOptions {
   /**
-   * Ends the waiting: the promise rejects with the signal's reason. `AbortSignal.timeout(5_000)`
-   * bounds it.
+   * Ends the wait: the promise rejects with the signal's reason. `AbortSignal.timeout(5_000)`
+   * limits the wait.
    */
   readonly signal?: AbortSignal | undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * The rows of one channel, by key, in the order in which they came. A version's rows are an
- * immutable array that is made when it is asked for; the same array until the next commit.
+ * The rows of one channel by key, in the order of their arrival. The array of them is immutable. It
+ * is made when it is read, and stays the same until the next commit.
  */
 import type { ChangeEvent, Key, SnapshotRow } from '../protocol.ts';
 import type { Delivery, Item } from './state/machine.ts';
@@ -11,7 +11,7 @@ const identify = (key: Key): string => JSON.stringify(Object.values(key));
 export class Rows<Row> {
   #rows = new Map<string, Row>();
   #array: readonly Row[] | undefined;
-  /** A key of the channel: its columns, and the types of their values. */
+  /** One key of the channel, which shows the key's columns and the types of their values. */
   #sample: Key = {};
   /** Rows have arrived. */
   loaded = false;
@@ -27,8 +27,8 @@ export class Rows<Row> {
   }
 
   /**
-   * `key`: the key's columns by name, in any order, or the bare value where the key is one column.
-   * A number may be given as its text, and a text as its number, since a view may show the key as
+   * `key`: the key's columns by name, in any order, or the bare value if the key is one column. A
+   * number may be given as its text, and a text as its number, since a view may show the key as
    * `id::text`.
    */
   get(key: unknown): Row | undefined {
@@ -65,7 +65,7 @@ export class Rows<Row> {
   }
 
   #applyItem(item: Item<Row>): void {
-    // Rows that were asked for just now come with their snapshot.
+    // Rows that were only just requested arrive with their snapshot.
     if (item.kind !== 'commit' || !this.loaded) return;
     for (const event of item.commit.events) this.#applyEvent(event);
     this.#array = undefined;

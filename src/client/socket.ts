@@ -1,6 +1,4 @@
-/**
- * The websocket that the client runs on, and where it connects to.
- */
+/** The client's websocket, and the URL that it connects to. */
 import { SnoClientError } from './error.ts';
 
 /**
@@ -34,11 +32,11 @@ export function findSocketClass(given: SocketClass | undefined): SocketClass {
 const ADDRESS = /^(ws|wss|http|https):\/\/([^\s/?#]+)([^\s?#]*)(\?[^\s#]*)?(#.*)?$/i;
 
 /**
- * `wss://host/v1` as it is; `https://host` becomes `wss://host/v1`. In a page, a relative URL and
- * none at all are taken from the page's own. Throws `url_invalid`.
+ * `wss://host/v1` as it is; `https://host` becomes `wss://host/v1`. In a page, a relative or
+ * missing URL is resolved against the page's own. Throws `url_invalid`.
  *
- * The address is built as text: React Native's URL has no setters, and adds a slash to what it is
- * given.
+ * The address is built as text: React Native's URL has no setters, and adds a slash to its
+ * argument.
  */
 export function endpoint(given: string | URL | undefined, page: string | undefined): string {
   const text = given === undefined ? undefined : String(given);

@@ -1,6 +1,4 @@
-/**
- * When a token expires, as it says itself. The client verifies nothing: the server does.
- */
+/** When a token expires, by its own `exp`. The client verifies nothing: the server does. */
 
 /**
  * The client refreshes a token when 80 to 90 % of its remaining time is over, chosen at random, so

@@ -2,8 +2,8 @@
  * The handles of each channel, and the rows that its views share.
  *
  * After the last view of a channel was closed, its rows stay current for a while: a page that
- * unmounts and mounts a view shows them at once. For the machine the closed handle is open until
- * then.
+ * unmounts and mounts a view shows them at once. Until then, the state machine treats the closed
+ * handle as open.
  */
 
 import type { Timers } from './options.ts';
@@ -20,7 +20,7 @@ export interface Listener {
 interface Topic {
   readonly handles: Set<Listener>;
   rows: Rows<unknown> | undefined;
-  /** The timer that ends keeping rows without a handle. */
+  /** The timer after which rows without a handle are dropped. */
   kept: { readonly timer: unknown } | undefined;
 }
 
@@ -53,8 +53,8 @@ export class Topics {
   }
 
   /**
-   * Returns a function that ends the keeping of rows that the handle takes over. Call it once the
-   * handle is acquired.
+   * Returns a function to call once the handle is acquired. The handle may use rows that are kept
+   * without a handle; the function stops keeping them.
    */
   add(handle: Listener): () => void {
     const { channel, want } = handle;
@@ -68,7 +68,7 @@ export class Topics {
   }
 
   /**
-   * A handle was closed. False: it was closed before. `isLive`: what its channel holds is current.
+   * A handle was closed, perhaps not for the first time. `isLive`: its channel's rows are current.
    */
   remove(handle: Listener, isLive: boolean): void {
     const { channel, want } = handle;

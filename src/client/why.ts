@@ -22,7 +22,7 @@ export const isTooLarge = (detail: string): boolean =>
 /** What Node says of any attempt that fails. */
 const GENERIC = 'Received network error or non-101 status code';
 
-/** By what the platform says: what to check. */
+/** What to check, by the text of the platform's error. */
 const CHECKS: readonly (readonly [RegExp, string])[] = [
   [/\b403\b/, 'The server refuses it: does SNO_ALLOWED_ORIGINS include this origin?'],
   [/\b421\b/, 'The server does not serve this host name: use the name that its operator gave.'],
@@ -64,7 +64,7 @@ export function hintOf({ url, code, origin, wasOpen, detail }: Attempt): string 
 const CUT =
   'The platform does not say why. If it happens again at once, a frame may be larger than the WebSocket accepts (128 MiB in Node): pass the WebSocket of ws, with a larger maxPayload.';
 
-/** What to check, by what the platform says. */
+/** What to check, by the text of the platform's error. Undefined: unknown. */
 export function checkOf(detail: string): string | undefined {
   return CHECKS.find(([pattern]) => pattern.test(detail))?.[1];
 }

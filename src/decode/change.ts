@@ -6,10 +6,10 @@ import type { Relation } from './relation.ts';
 import type { Tuple } from './tuple.ts';
 
 /**
- * What a commit consists of. Tuples are only valid during the call: they point into the stream's
- * buffer. `oldRow` is undefined where Postgres sent none (identity DEFAULT or INDEX, and no
- * identity column changed); `oldRow.keyOnly` says that it has the identity's columns only (the
- * others read as NULL and mean nothing).
+ * Receives the changes of each commit. Tuples are valid only during the call: they point into the
+ * stream's buffer. `oldRow` is undefined if Postgres sent none (identity DEFAULT or INDEX, and no
+ * identity column changed). With `oldRow.keyOnly`, it has only the identity's columns: the others
+ * read as NULL and mean nothing.
  */
 export interface ChangeHandler {
   /**

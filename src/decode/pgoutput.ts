@@ -30,7 +30,7 @@ const COLUMN_TEXT = 0x74; // t
 const COLUMN_UNCHANGED = 0x75; // u
 const TRANSACTIONAL = 1;
 
-// bytes that a message has at least, its letter included
+// Minimum bytes of each message, including its letter.
 const LETTER_BYTES = 1;
 const BEGIN_BYTES = 21;
 const COMMIT_BYTES = 26;
@@ -206,7 +206,7 @@ function readOldRow(buffer: Buffer, at: number, end: number, tuple: Tuple): numb
 
 /**
  * Notes where each column's text lies; `at` is where TupleData starts. Returns the offset after it.
- * Reads no length beyond `end`; that the last column ends there too is for the caller to see.
+ * Reads no length beyond `end`. The caller checks that the last column ends there too.
  */
 function readTuple(buffer: Buffer, at: number, end: number, tuple: Tuple): number {
   const { kinds, starts, ends } = tuple;
@@ -267,7 +267,7 @@ function lsnAt(buffer: Buffer, offset: number): Lsn {
   }
 }
 
-/** Where the zero-terminated text from `start` on ends. */
+/** Offset of the zero byte that ends the text at `start`. */
 function textEnd(buffer: Buffer, start: number, end: number): number {
   const zero = buffer.indexOf(0, start);
   if (zero < 0 || zero >= end) throw malformed('a name does not end within its message');

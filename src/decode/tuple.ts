@@ -15,7 +15,7 @@ export class Tuple {
   /** Offsets into `buffer` of the text form, by column. */
   readonly starts: Int32Array;
   readonly ends: Int32Array;
-  /** Has the replica identity's columns only. */
+  /** Whether it has only the replica identity's columns. */
   keyOnly = false;
 
   constructor(columns: number) {

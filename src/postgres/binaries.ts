@@ -86,7 +86,8 @@ async function findPackage(packageName: string): Promise<InstalledPackage> {
 const SERVER_USER = 'postgres';
 
 /**
- * Postgres does not run as root: root runs it as the user `postgres`, who is created where missing.
+ * Postgres does not run as root. If this process is root, Postgres runs as the user `postgres`,
+ * which is created if it is missing.
  */
 async function serverUser(): Promise<ServerUser> {
   if (process.getuid?.() !== 0) return undefined;
@@ -130,7 +131,7 @@ async function symlinksOf(native: string): Promise<readonly Symlink[]> {
   return JSON.parse(await readFile(join(native, 'pg-symlinks.json'), 'utf8')) as Symlink[];
 }
 
-/** Why the server cannot be run from this folder; undefined where it can. Found by trying. */
+/** Why the server cannot run from this folder. Undefined: it can. Runs its programs to find out. */
 async function faultOf(native: string, user: ServerUser): Promise<string | undefined> {
   try {
     for (const { target } of await symlinksOf(native)) await access(join(dirname(native), target), constants.R_OK);
@@ -140,7 +141,7 @@ async function faultOf(native: string, user: ServerUser): Promise<string | undef
   return runFault(binariesIn(join(native, 'bin'), user));
 }
 
-/** Why these programs do not run as their user; undefined where they do. Found by trying. */
+/** Why these programs do not run as their user. Undefined: they do. Runs them to find out. */
 async function runFault({ initdb, postgres, user }: Binaries): Promise<string | undefined> {
   try {
     for (const binary of [initdb, postgres]) await run(binary, ['--version'], { ...user, cwd: '/' });

@@ -23,16 +23,13 @@ export interface EmbeddedOptions {
    * version of it.
    */
   readonly packageName?: string;
-  /**
-   * A folder with `initdb` and `postgres`: the server that is installed there, in place of a
-   * package's.
-   */
+  /** A folder with `initdb` and `postgres` of an installed server, used instead of a package. */
   readonly folder?: string;
   /** Settings beside the given ones, by name, as postgresql.conf would have them. */
   readonly settings?: Readonly<Record<string, string>>;
-  /** A free one where not given. */
+  /** Default: a free port. */
   readonly port?: number;
-  /** Takes the server's log, line by line. */
+  /** Receives the server's log, line by line. */
   readonly onLog?: (line: string) => void;
 }
 
@@ -41,11 +38,11 @@ export interface EmbeddedPostgres {
   readonly dataDirectory: string;
   /** Process id of the server's first process. Undefined while it does not run. */
   readonly pid: number | undefined;
-  /** A connection URL for the superuser. Holds the password: not for logs. */
+  /** A connection URL for the superuser. Contains the password: do not log it. */
   url(database?: string): string;
   /**
-   * Ends the server's first process by a signal, SIGKILL where not given. The data stays: see
-   * `restart`.
+   * Sends a signal to the server's first process, by default SIGKILL, and waits for its end. The
+   * data stays: see `restart`.
    */
   kill(signal?: 'SIGKILL' | 'SIGQUIT' | 'SIGINT' | 'SIGTERM'): Promise<void>;
   /**
@@ -77,7 +74,7 @@ const SHUTDOWN_TIMEOUT_MS = 10_000;
 const PORT_ATTEMPTS = 5;
 const START_ATTEMPTS = 100;
 const START_RETRY_MS = 100;
-/** What a server says before it fails to come up fits well into it. */
+/** Maximum lines kept of a server's log, to report why it did not start. */
 const LINES_KEPT = 50;
 
 export async function startPostgres(options: EmbeddedOptions = {}): Promise<EmbeddedPostgres> {
@@ -128,7 +125,7 @@ async function initialize(binaries: Binaries, folder: string, password: string):
       '--auth=scram-sha-256',
       '--encoding=UTF8',
       '--locale=C',
-      // The data is thrown away with the server.
+      // The data is deleted with the server.
       '--no-sync',
     ],
     { ...binaries.user, cwd: folder, env: ENVIRONMENT, stdio: ['ignore', 'ignore', 'pipe'] },
@@ -142,7 +139,10 @@ async function initialize(binaries: Binaries, folder: string, password: string):
   if (code !== 0) throw new SnoError('embedded_postgres_failed', `initdb failed: ${output.trim()}`);
 }
 
-/** English messages, since we read the log; and nothing of ours, such as PGPORT or a secret. */
+/**
+ * English messages, since Snö reads the log. Nothing of this process's environment, such as PGPORT
+ * or a secret.
+ */
 const ENVIRONMENT = { PATH: process.env['PATH'], LC_ALL: 'C', TZ: 'UTC' };
 
 async function freePort(): Promise<number> {
@@ -192,7 +192,7 @@ class Server implements EmbeddedPostgres {
     for (let attempt = 1; ; attempt++) {
       const failure = await this.#launch();
       if (failure === undefined) return;
-      // After a kill -9 the first process is gone while its children are still on their way out.
+      // After a kill -9 the first process may be gone while its children are still ending.
       const leftover = /pre-existing shared memory block|lock file ".*" already exists/.test(failure);
       if (!leftover || attempt === START_ATTEMPTS)
         throw new SnoError('embedded_postgres_failed', `Postgres did not start: ${failure}`);
@@ -229,12 +229,12 @@ class Server implements EmbeddedPostgres {
     }
   }
 
-  /** Starts the server once; resolves with what it said where it ended instead of coming up. */
+  /** Starts the server once. Resolves with its log if it ended before it accepted connections. */
   async #launch(): Promise<string | undefined> {
     const settings = Object.entries(this.#settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
     const { binaries, folder } = this.#installation;
-    // Detached: a Ctrl-C in the terminal is for Node, which ends Postgres when it does not need it
-    // any more.
+    // Detached: a Ctrl-C in the terminal must reach only Node, which ends Postgres itself when it
+    // no longer needs it.
     const server = spawn(binaries.postgres, ['-D', this.dataDirectory, '-p', String(this.port), ...settings], {
       ...binaries.user,
       cwd: folder,

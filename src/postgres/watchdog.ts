@@ -1,7 +1,7 @@
 /**
- * Ends an embedded server and deletes its folder when this process ends without having done so, for
- * whatever reason, kill -9 included: the pipe to the watchdog's standard input closes with us. Exit
- * hooks could not do that.
+ * Ends an embedded server and deletes its folder if this process ends without having done so, for
+ * whatever reason. The pipe to the watchdog's standard input closes with this process, even after
+ * kill -9, when no exit hook runs.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -9,8 +9,8 @@ import type { Socket } from 'node:net';
 import type { ServerUser } from './binaries.ts';
 
 /**
- * A line on the standard input means that there is nothing left to do. The wait is bounded, and
- * checks the file as well as the process, since a process that is never reaped never disappears.
+ * A line on the standard input tells the script that nothing is left to do. The wait is limited,
+ * and checks the file as well as the process: a process that is never reaped never disappears.
  */
 const SCRIPT = `
 read -r line && exit 0
@@ -39,7 +39,7 @@ export class Watchdog {
     (this.#process.stdin as Socket).unref();
   }
 
-  /** Sends the watchdog away: what it guards is taken care of. */
+  /** Ends the watchdog without effect: the caller deletes the folder itself. */
   async release(): Promise<void> {
     const { exitCode, signalCode, stdin } = this.#process;
     if (exitCode !== null || signalCode !== null) return;

@@ -29,7 +29,10 @@ export class ReplicationService extends Service {
   /** Resolves once the server has accepted START_REPLICATION. */
   readonly accepted: Promise<void>;
 
-  /** `session` is open. The service keeps no hold of it, so it neither writes to it nor ends it. */
+  /**
+   * `session` is open. `_client` of the package stays null, so the package neither writes to the
+   * session nor ends it.
+   */
   constructor(session: Session) {
     super({}, { acknowledge: { auto: false, timeoutSeconds: 0 } });
     this.#session = session;

@@ -5,9 +5,9 @@
  *
  * Each message is also a packet, unless the sender's TCP delays it because the congestion window is
  * full: then TCP joins all that follow. A rest ends in one acknowledgement of everything received
- * during it. BBR adds what is acknowledged in one burst to that window, until a whole rest fits
- * into it and nothing is joined any more. It looks back for ten round trips. So after a few rests a
- * dozen reads follow without one, each of few packets.
+ * during it. BBR adds the bytes of that burst to the window. In the end the window holds everything
+ * sent during a rest, and nothing is joined any more. BBR looks back for ten round trips. So after
+ * a few rests a dozen reads follow without one, each of few packets.
  */
 import { READ_BYTES_MAX } from '../postgres/in-place-socket.ts';
 

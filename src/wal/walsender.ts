@@ -12,7 +12,10 @@ export interface Walsender {
   readonly walSenderTimeoutMs: number;
 }
 
-/** Sets how long it may wait for this process to read, in ms (0: unchanged), and asks the rest. */
+/**
+ * Sets how long the walsender may wait for this process to read, in ms (0: unchanged). Returns its
+ * pid and the timeouts in force.
+ */
 export async function meetWalsender(client: pg.Client, tcpUserTimeoutMs: number): Promise<Walsender> {
   if (tcpUserTimeoutMs > 0) await client.query(`set tcp_user_timeout = ${tcpUserTimeoutMs}`);
   const { rows } = await client.query<Record<'pid' | 'tcp' | 'wal', string>>(

@@ -119,7 +119,7 @@ export function expire(turn: Turn, known: Subscription): Subscription {
   return { ...known, ...EMPTY_HANDED, phase: 'unauthorized' };
 }
 
-/** The timer of a channel that would have been tried again. */
+/** Cancels the timer of a channel that waits for its next attempt. */
 export function cancelTimer(turn: Turn, { channel, phase, ending }: Subscription): void {
   if (phase === 'delayed' || (phase === 'ended' && ending?.isRetried === true))
     turn.emit({ type: 'cancel', timer: `channel:${channel}` });

@@ -191,8 +191,9 @@ export function reconnect(turn: Turn): void {
 }
 
 /**
- * The network, the page or the machine may have slept, or changed: a wait ends at once, and an open
- * connection must answer a ping within PROBE_MS. A socket that is being opened has as long.
+ * The network may have changed, or the page or the machine slept. So a wait ends at once, and an
+ * open connection must answer a ping within PROBE_MS. A socket that is being opened has the same
+ * time.
  */
 export function wake(turn: Turn): void {
   const { phase, probing, patience } = turn.link;

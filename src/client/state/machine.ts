@@ -11,8 +11,8 @@ export type TokenSource = 'none' | 'fixed' | 'callback';
 
 /**
  * idle: not started. authorizing: waits for the token callback. opening: the socket is being
- * opened. greeting: hello and subscribes are out, no welcome yet. open: welcomed. waiting: until
- * the next attempt. closed: for good.
+ * opened. greeting: hello and subscribes were sent, `welcome` has not arrived. open: `welcome` has
+ * arrived. waiting: until the next attempt. closed: for good.
  */
 export type LinkPhase = 'idle' | 'authorizing' | 'opening' | 'greeting' | 'open' | 'waiting' | 'closed';
 
@@ -30,12 +30,13 @@ export interface Link {
   /** The last token sent to the server. */
   readonly token: string | undefined;
   /**
-   * Times that the callback was asked, on connections that stood, since it last gave another token.
+   * How often the token callback was called on open connections since it last returned another
+   * token.
    */
   readonly tokenAttempt: number;
-  /** The token callback was called on a connection that stands, and has not answered. */
+  /** The token callback was called on an open connection, and has not answered. */
   readonly asking: boolean;
-  /** A ping asks whether the connection still stands, and nothing has come since. */
+  /** A ping was sent to check the connection, and nothing has arrived since. */
   readonly probing: boolean;
   /** Why the last connection ended, or an error frame that may explain the close that follows. */
   readonly failure: Failure | undefined;
@@ -44,7 +45,7 @@ export interface Link {
 /**
  * waiting: wanted, but hello was not sent. joining: subscribe was sent. live: `subscribed` arrived.
  * leaving: unsubscribe was sent; frames until its answer belong to the old subscription. delayed:
- * until its timer. unauthorized: needs a new token. ended: for good, or until its timer where
+ * until its timer. unauthorized: needs a new token. ended: for good, or until its timer if
  * `ending.isRetried`.
  */
 export type Phase = 'waiting' | 'joining' | 'live' | 'leaving' | 'delayed' | 'unauthorized' | 'ended';
@@ -57,7 +58,7 @@ export interface Ending {
   readonly failure: Failure;
   /** The client tries again by itself, with growing waits. */
   readonly isRetried: boolean;
-  /** `ready` rejects. True where the client gave up, or the channel may be mistyped. */
+  /** `ready` rejects. True if the client gave up, or the channel's name may be mistyped. */
   readonly rejects: boolean;
 }
 
@@ -82,7 +83,8 @@ export interface Subscription {
   /** Delays since the last heartbeat. */
   readonly attempt: number;
   /**
-   * Told that the newest token is expired; once, that may have crossed the frame that brought it.
+   * The server reported once that the newest token has expired. That report may have crossed the
+   * frame with this token.
    */
   readonly suspect: boolean;
   /** The options of the last subscribe. */
@@ -99,7 +101,9 @@ export interface Subscription {
   /** The parts of a commit whose last part has not arrived, and the messages between them. */
   readonly parts: readonly ChangesFrame[];
   readonly between: readonly Item[];
-  /** Commits that handles wait for, as the server is asked for them; one each for every wait. */
+  /**
+   * Commits that handles wait for, as the server is asked for them. Each wait has its own entry.
+   */
   readonly awaited: readonly string[];
   /** How and why it ended. It stays while the client tries again by itself, until `subscribed`. */
   readonly ending: Ending | undefined;
@@ -114,16 +118,14 @@ export interface State {
 }
 
 /**
- * `watchdog`: the other side is silent. `reconnect`. `refresh`: the token gets old. A channel's:
- * join again.
+ * `watchdog`: the server has been silent for too long. `reconnect`: connect again. `refresh`: the
+ * token expires soon. `channel:...`: join the channel again.
  */
 export type Timer = 'watchdog' | 'reconnect' | 'refresh' | `channel:${string}`;
 
 export type Happening =
   | { readonly type: 'start' }
-  /**
-   * `refreshMs`: after which a newer token should be asked for; undefined where that is not known.
-   */
+  /** `refreshMs`: time until a newer token should be requested, in ms. Undefined: unknown. */
   | { readonly type: 'token'; readonly token: string | undefined; readonly refreshMs: number | undefined }
   | { readonly type: 'tokenFailed'; readonly message: string; readonly isFinal: boolean }
   | { readonly type: 'opened' }
@@ -143,7 +145,7 @@ export type Happening =
   /** The websocket class refuses the URL. */
   | { readonly type: 'unopenable'; readonly message: string }
   | { readonly type: 'timer'; readonly timer: Timer }
-  /** The network, the page or the machine may have slept, or changed. */
+  /** The network may have changed, or the page or the machine slept. */
   | { readonly type: 'wake' }
   | {
       readonly type: 'acquire';
@@ -153,7 +155,7 @@ export type Happening =
       readonly waitsForAccess?: boolean;
     }
   | { readonly type: 'release'; readonly channel: string; readonly want: Want }
-  /** A handle waits until what it shows includes a commit, or does so no more. */
+  /** A handle begins to wait for a commit, or stops. */
   | { readonly type: 'await' | 'forget'; readonly channel: string; readonly commit: string }
   | { readonly type: 'close' };
 
@@ -161,15 +163,18 @@ export type Item<Row = unknown> =
   | { readonly kind: 'commit'; readonly commit: Commit<Row> }
   | { readonly kind: 'message'; readonly message: Message };
 
-/** Client-made: a handle asked for a snapshot of a channel that was live without one. */
+/**
+ * `snapshot_requested` is made by the client: a handle requested a snapshot of a channel that was
+ * live without one.
+ */
 export type ClientResetReason = ResetReason | 'snapshot_requested';
 
 /** What the handles of a channel receive. */
 export type Delivery<Row = unknown> =
   | Item<Row>
   /**
-   * At `subscribed`: one consistent point. `rows` where a snapshot was asked; `items` are to be
-   * applied on them.
+   * At `subscribed`: the state at one consistent point. `rows` if a snapshot was requested. The
+   * handle applies `items` to it.
    */
   | {
       readonly kind: 'joined';
@@ -179,20 +184,22 @@ export type Delivery<Row = unknown> =
       readonly recovered: boolean;
     }
   | { readonly kind: 'reset'; readonly reason: ClientResetReason }
-  /** Where a subscription that begins after what was told, or after a heartbeat, resumes. */
+  /** The position to resume from, after everything delivered so far or after a heartbeat. */
   | { readonly kind: 'position'; readonly position: string }
   /** Earlier deliveries include the commit. */
   | { readonly kind: 'reached'; readonly commit: string }
   | { readonly kind: 'status'; readonly status: ChannelStatus; readonly failure: Failure | undefined };
 
 export type Effect =
-  /** Calls the token callback. The first answer that comes while one is waited for is taken. */
+  /**
+   * Calls the token callback. The first answer that arrives while the machine waits for one counts.
+   */
   | { readonly type: 'askToken' }
   | { readonly type: 'open' }
   | { readonly type: 'send'; readonly frame: ClientFrame }
   /** Closes the socket and drops it: its later events are ignored. */
   | { readonly type: 'drop'; readonly code: number }
-  /** Starts a timer anew. `ms`, or by the backoff. */
+  /** Starts or restarts a timer: for `ms`, or for the backoff's wait before this attempt. */
   | { readonly type: 'schedule'; readonly timer: Timer; readonly ms: number }
   | { readonly type: 'retry'; readonly timer: Timer; readonly attempt: number; readonly slow: boolean }
   | { readonly type: 'cancel'; readonly timer: Timer }

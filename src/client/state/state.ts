@@ -44,7 +44,7 @@ export function initialState(tokenSource: TokenSource): State {
 }
 
 export function step(state: State, happening: Happening): readonly [State, readonly Effect[]] {
-  // Closed is closed: only the handles' own bookkeeping goes on.
+  // A closed client handles only the release of its handles.
   if (state.link.phase === 'closed' && happening.type !== 'release') return [state, []];
   const turn = new Turn(state);
   HANDLERS[happening.type](turn, happening as never);

@@ -1,7 +1,7 @@
 /**
- * The transitions of one channel: each takes what is known and returns what is known next, or
- * nothing where the channel is to be forgotten. What a channel receives is delivered only at points
- * where it is whole: at `subscribed`, then commit by commit, message by message.
+ * The transitions of one channel. Each takes the channel's state and returns its next state, or
+ * undefined to forget the channel. Events are delivered only at consistent points: at `subscribed`,
+ * then commit by commit, message by message.
  */
 import type {
   ChangesFrame,
@@ -270,8 +270,9 @@ function left(turn: Turn, known: Subscription): Next {
 }
 
 /**
- * The callback has answered. The token that the server has already is tried once more, since the
- * two may have crossed; after that the callback is asked again, with growing waits.
+ * The token callback has answered. If the server already has this token, it is tried once more: it
+ * may have crossed the server's refusal. After that the callback is asked again, with growing
+ * waits.
  */
 export function reauthorize(turn: Turn, known: Subscription, isNew: boolean): Subscription {
   if (known.phase !== 'unauthorized') return known;

@@ -9,13 +9,13 @@ export class Turn {
   readonly before: State;
   readonly effects: Effect[] = [];
   link: Link;
-  /** A channel cannot go on without a new token. */
+  /** A channel cannot continue without a new token. */
   wantsToken = false;
   /** A subscription ended, so that the connection has room for another one. */
   hasRoom = false;
   /** How the server broke the protocol: the client drops the connection. */
   broken: string | undefined;
-  /** A copy as soon as anything is written. */
+  /** Undefined until the first write, which copies the subscriptions. */
   #subscriptions: Map<string, Subscription> | undefined;
 
   constructor(before: State) {
@@ -27,7 +27,7 @@ export class Turn {
     return (this.#subscriptions ?? this.before.subscriptions).get(channel);
   }
 
-  /** Writes what is known of a channel next; undefined forgets it. */
+  /** Sets a channel's next state; undefined forgets the channel. */
   put(channel: string, next: Subscription | undefined): void {
     if (next === this.get(channel)) return;
     this.#subscriptions ??= new Map(this.before.subscriptions);
@@ -35,12 +35,12 @@ export class Turn {
     else this.#subscriptions.set(channel, next);
   }
 
-  /** All of them, as they are now. */
+  /** All subscriptions in their current state. */
   all(): readonly Subscription[] {
     return [...(this.#subscriptions ?? this.before.subscriptions).values()];
   }
 
-  /** Moves all of them on. */
+  /** Applies `move` to every subscription. */
   each(move: (known: Subscription) => Subscription | undefined): void {
     for (const known of this.all()) this.put(known.channel, move(known));
   }
@@ -67,7 +67,9 @@ export class Turn {
     this.emit({ type: 'deliver', channel, delivery });
   }
 
-  /** The next state. Changes of status come last, when all that led to them has been told. */
+  /**
+   * The next state. The effects of changed statuses come last, after everything that caused them.
+   */
   end(): State {
     const { before, link } = this;
     const subscriptions = this.#subscriptions ?? before.subscriptions;

@@ -1,4 +1,4 @@
-/** How Snö takes its client port, whichever process of it listens there. */
+/** Listens on the client port, in whichever process of Snö owns it. */
 import { once } from 'node:events';
 import type { AddressInfo, Server } from 'node:net';
 import { SnoError } from '../../errors.ts';

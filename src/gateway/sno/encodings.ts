@@ -77,7 +77,7 @@ export class Deflated implements Encoding {
     return deflatedFrameLater(frame).then((made) => this.#counted(frame, made));
   }
 
-  /** Frames of control are small. */
+  /** Control frames are small, so they are not compressed. */
   control(frame: ServerFrame): Buffer {
     return PLAIN.control(frame);
   }
