@@ -116,6 +116,45 @@ export const ERRORS = {
     cause: 'A worker process (SNO_WORKERS) ended by itself: before it could serve clients, or because of a bug.',
     hint: 'Read what it logged. If it ran out of memory, give the machine more or set SNO_WORKERS lower.',
   },
+  relay_unreachable: {
+    audience: 'operator',
+    cause:
+      'NATS or its JetStream does not answer. Meanwhile Postgres keeps the WAL, within the bounds of the slot, and clients stay connected.',
+    hint: 'Check that the servers of SNO_NATS_URL run, that JetStream is enabled, and that most of the servers of a cluster reach each other. Snö goes on by itself.',
+  },
+  relay_refused: {
+    audience: 'operator',
+    cause: 'NATS refused the credentials, or they do not allow what Snö does.',
+    hint: 'Check SNO_NATS_CREDS. docs/scale.md lists the subjects that the user must be allowed to use.',
+  },
+  relay_full: {
+    audience: 'operator',
+    cause: 'JetStream has no room for the message: its storage or the account has reached a limit.',
+    hint: 'Free disk space, raise the limits of JetStream (max_file_store) or of the account, or lower SNO_NATS_MAX_BYTES. Snö goes on by itself.',
+  },
+  relay_stream: {
+    audience: 'operator',
+    cause: 'The stream in JetStream cannot be made, or another program made it with other properties.',
+    hint: 'Choose another name with SNO_NATS_STREAM, delete that stream, or correct SNO_NATS_REPLICAS, which cannot exceed the number of servers.',
+  },
+  relay_stream_lost: {
+    audience: 'operator',
+    cause:
+      'The stream in JetStream was deleted, or lost messages that it had confirmed. Snö publishes them again from the WAL.',
+    hint: 'Nothing has to be done. If it happens again, check the disks of the NATS servers, and who deletes streams.',
+  },
+  relay_superseded: {
+    audience: 'operator',
+    cause:
+      'Another process reads the WAL and publishes. This process had been stopped, or cut off, and publishes nothing more.',
+    hint: 'Nothing has to be done: this process stands by. If two processes take turns, give them the same SNO_SLOT and SNO_NATS_STREAM, and different ones to another installation.',
+  },
+  relay_hole: {
+    audience: 'operator',
+    cause:
+      'Messages that this process had not read yet are gone from the stream: it was purged, or this process was away for too long.',
+    hint: 'Subscribers were reset. Raise SNO_NATS_MAX_AGE_SECONDS or SNO_NATS_MAX_BYTES if the stream drops messages too early.',
+  },
   relay_version: {
     audience: 'operator',
     cause: 'A process received part of the stream from a Snö process of a version that it cannot read.',

@@ -1,8 +1,5 @@
 /**
- * The service: picks the roles, starts them from left to right, and stops them in the opposite
- * order.
- *
- *     ingest (reads the WAL) -> gateways (serve clients): in this process, or SNO_WORKERS processes
+ * The service: picks how the roles are joined, starts them, and stops them in the opposite order.
  */
 import { accessWarnings } from './access/token.ts';
 import { ADMIN_CONNECTIONS_MAX, Admin } from './admin/admin.ts';
@@ -13,10 +10,10 @@ import { Certificate } from './http/tls.ts';
 import type { Logger } from './logger.ts';
 import { createMetrics } from './metrics.ts';
 import { createPool } from './postgres/connect.ts';
-import { GatewayRole } from './roles/gateway.ts';
-import type { Gateways } from './roles/gateways.ts';
-import { type IngestOptions, IngestRole, STREAM_CONNECTIONS } from './roles/ingest.ts';
-import { WorkerPool } from './workers/pool.ts';
+import type { Composition } from './roles/composition.ts';
+import { type IngestOptions, STREAM_CONNECTIONS } from './roles/ingest.ts';
+import { ManyMachines } from './roles/many-machines.ts';
+import { OneMachine } from './roles/one-machine.ts';
 
 export interface Service {
   readonly host: string;
@@ -59,8 +56,7 @@ class RunningService implements Service {
   port = 0;
   adminPort = 0;
   readonly #shared: Shared;
-  readonly #ingest: IngestRole;
-  #gateways: Gateways | undefined;
+  #composition: Composition | undefined;
   #admin: Admin | undefined;
   #certificate: Certificate | undefined;
   #fail: (error: unknown) => void = () => undefined;
@@ -76,7 +72,6 @@ class RunningService implements Service {
     const pool = createPool(url, 'query', CONTROL_CONNECTIONS);
     pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
     this.#shared = { settings, databaseUrl: url, logger, metrics: createMetrics(), pool };
-    this.#ingest = new IngestRole({ ...this.#shared, onBug: this.#fail });
     this.#shared.metrics.observe({
       certificateExpiry: () => (this.#certificate === undefined ? undefined : this.#certificate.expiresAt / 1_000),
     });
@@ -84,55 +79,40 @@ class RunningService implements Service {
 
   async start(): Promise<void> {
     const { settings, logger } = this.#shared;
-    await loadParser();
+    if (settings.SNO_ROLE !== 'gateway') await loadParser();
     // Invalid keys and certificates and ports in use are found before anything changes in the
     // database.
     this.#certificate = await Certificate.load(settings, logger);
-    const gateways = settings.SNO_WORKERS === 0 ? this.#gatewayHere() : this.#gatewaysInWorkers();
-    this.#gateways = gateways;
-    this.#ingest.tell(gateways);
-    this.adminPort = await this.#startAdmin(gateways);
-    this.port = await gateways.listen();
-    await this.#ingest.prepare();
+    const composition = this.#compose();
+    this.#composition = composition;
+    this.adminPort = await this.#startAdmin(composition);
+    this.port = await composition.listen();
+    await composition.prepare();
     this.#state = 'catching up';
-    await Promise.race([this.#ingest.start(), this.failed]);
-    await gateways.open();
+    await Promise.race([composition.start(), this.failed]);
+    await composition.open();
     this.#state = 'serving';
     for (const { message, hint } of accessWarnings(settings)) logger.warn({ hint }, message);
     const { host, port, adminPort } = this;
-    logger.info({ host, port, adminPort, channels: this.#ingest.channelCount }, 'serving');
+    logger.info({ host, port, adminPort, channels: composition.channelCount }, 'serving');
   }
 
   async stop(): Promise<void> {
     this.#state = 'draining';
-    await this.#gateways?.drain();
-    await this.#ingest.stop();
+    await this.#composition?.drain();
+    await this.#composition?.stop();
     await this.#admin?.close();
     this.#certificate?.stop();
-    await this.#gateways?.stop();
     await this.#shared.pool.end().catch(() => undefined);
   }
 
-  #gatewayHere(): Gateways {
-    const { journal, head } = this.#ingest;
-    const clientsMax = this.#shared.settings.SNO_MAX_CONNECTIONS;
+  #compose(): Composition {
     const certificate = this.#certificate;
-    return new GatewayRole({ ...this.#shared, journal, head, certificate, clientsMax, otherFilesMax: OTHER_FILES_MAX });
+    const options = { ...this.#shared, certificate, otherFilesMax: OTHER_FILES_MAX, onBug: this.#fail };
+    return options.settings.SNO_NATS_URL === undefined ? new OneMachine(options) : new ManyMachines(options);
   }
 
-  #gatewaysInWorkers(): Gateways {
-    return new WorkerPool({
-      ...this.#shared,
-      source: this.#ingest,
-      certificate: this.#certificate,
-      otherFilesMax: OTHER_FILES_MAX,
-      hold: () => this.#ingest.hold('workers'),
-      release: () => this.#ingest.release('workers'),
-      onBug: this.#fail,
-    });
-  }
-
-  async #startAdmin({ metrics }: Gateways): Promise<number> {
+  async #startAdmin({ metrics }: Composition): Promise<number> {
     const { SNO_ADMIN_HOST: host, SNO_ADMIN_PORT: port, SNO_ADMIN_TOKEN: token } = this.#shared.settings;
     const unready = () => this.#unready;
     this.#admin = new Admin({ metrics, certificate: this.#certificate, host, port, token, unready });
@@ -140,7 +120,11 @@ class RunningService implements Service {
   }
 
   get #unready(): string | undefined {
-    if (this.#state !== 'serving') return this.#state;
-    return this.#ingest.unready ?? this.#gateways?.unready;
+    if (this.#state === 'draining') return this.#state;
+    const reason = this.#composition?.unready;
+    if (this.#state === 'serving') return reason;
+    return reason === undefined || this.#shared.settings.SNO_NATS_URL === undefined
+      ? this.#state
+      : `${this.#state}: ${reason}`;
   }
 }

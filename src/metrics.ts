@@ -119,6 +119,29 @@ const GAUGES = {
   accessWaiting: ['sno_access_checks_waiting', 'Access checks that wait for an answer from the database.'],
   snapshotsRunning: ['sno_snapshots_running', 'Snapshots that are being read or sent to clients.'],
   snapshotsWaiting: ['sno_snapshots_waiting', 'Snapshots that wait, because SNO_SNAPSHOTS are being read already.'],
+  ingesting: [
+    'sno_ingesting',
+    '1 while this process reads the WAL and publishes it, 0 while it stands by. Only with several machines.',
+  ],
+  relayPublishedSequence: [
+    'sno_relay_published_sequence',
+    'Sequence in the JetStream stream of the last message that this process published.',
+  ],
+  relayWaitingBytes: ['sno_relay_waiting_bytes', 'Bytes of the stream that JetStream has not confirmed yet.'],
+  relayTerms: ['sno_relay_terms', 'Times that this process began to read the WAL and publish it.'],
+  relaySequence: ['sno_relay_sequence', 'Sequence in the JetStream stream of the last message that has arrived here.'],
+  relaySilence: ['sno_relay_silence_seconds', 'Seconds since a message of the JetStream stream has arrived here.'],
+  relayCutOff: [
+    'sno_relay_cut_off',
+    '1 while this process is cut off from the stream and serves no clients, else 0. Only with several machines.',
+  ],
+  relayStreamMessages: ['sno_relay_stream_messages', 'Messages that the JetStream stream keeps.'],
+  relayStreamBytes: ['sno_relay_stream_bytes', 'Bytes that the JetStream stream keeps.'],
+  relayStreamAge: [
+    'sno_relay_stream_age_seconds',
+    'Age of the oldest message that the JetStream stream keeps, in seconds.',
+  ],
+  relayLag: ['sno_relay_lag_messages', 'Messages of the JetStream stream that have not arrived here yet.'],
   caughtUp: ['sno_caught_up', '1 once the stream has reached the end that the WAL had at start, else 0.'],
 } as const;
 /** Gauges that are 1 for the current label value and 0 for the others. */
@@ -281,6 +304,14 @@ export function createMetrics() {
       ANSWERS,
     ),
     reconnects: count('sno_reconnects_total', 'Times that Snö reopened the replication connection.'),
+    relayPublishedBytes: count(
+      'sno_relay_published_bytes_total',
+      'Bytes of messages that JetStream has confirmed to this process.',
+    ),
+    relayHoles: count(
+      'sno_relay_holes_total',
+      'Times that messages of the JetStream stream were gone before they arrived here, and subscribers were reset.',
+    ),
     slotLost: count('sno_slot_lost_total', 'Times that the replication slot was lost and subscribers were reset.'),
     undecodable: count('sno_undecodable_total', 'Times that Postgres failed to decode the WAL (`wal_undecodable`).'),
     slotGivenUp: count('sno_slot_given_up_total', 'Times that Snö gave up the slot at SNO_SLOT_WAL_BYTES.'),

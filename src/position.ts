@@ -60,3 +60,8 @@ export function formatEpoch(epoch: Epoch): string {
 export function differsInGenerationOnly(a: string, b: string): boolean {
   return a !== b && a.slice(0, a.lastIndexOf('-')) === b.slice(0, b.lastIndexOf('-'));
 }
+
+/** The slot generation of an epoch's text. */
+export function generationOf(epoch: string): number {
+  return Number.parseInt(epoch.slice(epoch.lastIndexOf('-') + 1), 36);
+}

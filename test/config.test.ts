@@ -65,6 +65,12 @@ describe('defaults', () => {
       SNO_DRAIN_SECONDS: 5,
       SNO_LOG_LEVEL: 'info',
       SNO_WORKERS: 0,
+      SNO_NATS_STREAM: 'SNO',
+      SNO_NATS_REPLICAS: 1,
+      SNO_NATS_MAX_AGE_SECONDS: 3_600,
+      SNO_NATS_MAX_BYTES: 4 * 1024 ** 3,
+      SNO_NATS_SYNC_SECONDS: 120,
+      SNO_RELAY_SILENCE_SECONDS: 15,
       SNO_ROLE: 'all',
     });
   });
@@ -105,6 +111,7 @@ describe('good values', () => {
     ['SNO_JWKS_URL', 'https://id.example/jwks', 'https://id.example/jwks'],
     ['SNO_TRUSTED_PROXIES', '10.0.0.0/8, 2001:db8::1', ['10.0.0.0/8', '2001:db8::1']],
     ['SNO_ADMIN_TOKEN', 'YWRtaW4gdG9rZW4gb2YgdGVzdHM=', 'YWRtaW4gdG9rZW4gb2YgdGVzdHM='],
+    ['SNO_NATS_URL', 'nats://a:4222, tls://u:p@b', ['nats://a:4222', 'tls://u:p@b']],
     ['SNO_SLOT', 'snö'.replace('ö', 'o_2'), 'sno_2'],
   ];
   test.each(GOOD)('%s=%s', (name, text, value) => {
@@ -208,9 +215,13 @@ describe('bad values', () => {
     ['SNO_LOG_LEVEL', 'loud'],
     ['SNO_WORKERS', '257'],
     ['SNO_NATS_URL', 'https://nats'],
-    ['SNO_NATS_URL', 'nats://localhost:4222'],
+    ['SNO_NATS_URL', 'nats://a:4222,b:4222'],
+    ['SNO_NATS_STREAM', 'a.b'],
+    ['SNO_NATS_REPLICAS', '6'],
+    ['SNO_RELAY_SILENCE_SECONDS', '0'],
     ['SNO_ROLE', 'reader'],
     ['SNO_ROLE', 'ingest'],
+    ['SNO_NATS_CREDS', '/creds'],
     ['SNO_PROT', '1'],
     ['SNO_', 'x'],
   ];

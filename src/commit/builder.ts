@@ -39,7 +39,7 @@ export interface BatchSink {
 /** The place in a history up to which everything has been appended. */
 export interface HistoryPlace extends Pick<Head, 'epoch' | 'frontier' | 'wholeSequence' | 'openXid'> {
   readonly head: Position;
-  /** The sequence of the last entry or mark. */
+  /** Sequences continue after this one. */
   readonly sequence: number;
   /** Number of parts of the open commit that have been appended. */
   readonly openParts: number;
@@ -60,8 +60,6 @@ const OPEN_CHANNELS_MAX = 4 * PART_CHANNELS_MAX;
  * reset, not only these.
  */
 const INCOMPLETE_CHANNELS_MAX = 10_000;
-/** More sequences than one process gives out. Numbers are exact up to 2^53. */
-const SEQUENCE_GAP = 2 ** 36;
 const NOT_INTERRUPTED = { commitLsn: -1, parts: 0, xid: 0 };
 /**
  * Offset of parts before the last. They are placed between the head and the commit's end, whose LSN
@@ -182,18 +180,23 @@ export class CommitBuilder implements EventSink, Head {
 
   /**
    * Continues a history that another process has read up to this place. The next stream may send an
-   * unfinished commit again. Sequences leave a gap: the other process may have told some gateways
-   * of entries that this place does not include.
+   * unfinished commit again.
    */
   continueFrom(place: HistoryPlace): void {
     const { epoch, head, frontier, sequence, wholeSequence, openXid, openParts } = place;
     this.#epoch = epoch;
     this.#headLsn = head.lsn;
     this.#notifications = Math.max(0, head.index - COMMIT_END_INDEX);
-    this.#sequence = sequence + SEQUENCE_GAP;
+    this.#sequence = sequence;
     this.#wholeSequence = wholeSequence;
     this.#interrupted =
       openParts === 0 ? NOT_INTERRUPTED : { commitLsn: frontier.lsn - PART_OFFSET, parts: openParts, xid: openXid };
+  }
+
+  /** Sequences begin after this one. */
+  countFrom(sequence: number): void {
+    this.#sequence = sequence;
+    this.#wholeSequence = sequence;
   }
 
   /**

@@ -2,10 +2,11 @@
 import { isLoopback } from './loopback.ts';
 import type { Settings } from './settings.ts';
 
-/** A message for each contradiction, and for each setting that only a later version supports. */
+/** A message for each contradiction. */
 export function contradictions(settings: Settings): string[] {
   const { SNO_HOST: address, SNO_ADMIN_HOST: adminAddress, SNO_ADMIN_TOKEN: adminToken } = settings;
   const { SNO_TLS: tls, SNO_TLS_CERT: cert, SNO_TLS_KEY: key } = settings;
+  const hasNats = settings.SNO_NATS_URL !== undefined;
   const isPlain = cert === undefined && key === undefined && tls !== 'off';
   const faults: readonly (readonly [boolean, string])[] = [
     [(cert === undefined) !== (key === undefined), 'SNO_TLS_CERT, SNO_TLS_KEY: set both or neither'],
@@ -22,8 +23,12 @@ export function contradictions(settings: Settings): string[] {
       isPlain && !isLoopback(adminAddress),
       `SNO_ADMIN_HOST: ${adminAddress} is not a loopback address, and no certificate is set, so the token would cross the network in clear; set SNO_TLS_CERT and SNO_TLS_KEY, or set SNO_TLS=off if a proxy terminates TLS`,
     ],
-    [settings.SNO_NATS_URL !== undefined, 'SNO_NATS_URL: is not supported in this version'],
-    [settings.SNO_ROLE !== 'all', 'SNO_ROLE: this version supports only all'],
+    [
+      settings.SNO_ROLE !== 'all' && !hasNats,
+      `SNO_ROLE: ${settings.SNO_ROLE} needs SNO_NATS_URL: without it one process reads the WAL and serves clients`,
+    ],
+    [settings.SNO_NATS_CREDS !== undefined && !hasNats, 'SNO_NATS_CREDS: has no effect without SNO_NATS_URL'],
+    [settings.SNO_NATS_CA !== undefined && !hasNats, 'SNO_NATS_CA: has no effect without SNO_NATS_URL'],
   ];
   return faults.flatMap(([isFault, message]) => (isFault ? [message] : []));
 }

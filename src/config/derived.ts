@@ -1,4 +1,4 @@
-/** What is derived from the settings that were read. */
+/** Values derived from the settings. */
 import { SnoError } from '../errors.ts';
 import type { Setting } from './setting.ts';
 import { SETTING_NAMES, SETTINGS, type Settings } from './settings.ts';

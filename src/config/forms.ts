@@ -102,3 +102,20 @@ export const bearer = matching(
   (value) => /^[A-Za-z0-9._~+/-]{16,}=*$/.test(value),
 );
 export const hmacKey = matching('at least 32 bytes long', (value) => Buffer.byteLength(value) >= 32);
+
+/** Servers of NATS, comma-separated. Errors show no part of the value: it may hold a password. */
+export const servers: Form<readonly string[]> = {
+  schema: z
+    .string()
+    .transform((value) => value.split(',').map((item) => item.trim()))
+    .refine(
+      (items) => items.every((item) => ['nats:', 'tls:'].includes(parsedUrl(item)?.protocol ?? '')),
+      'must be URLs that start with nats:// or tls://, comma-separated',
+    ),
+  description: 'URLs that start with nats:// or tls://, comma-separated',
+};
+
+/** A name that is one token of a subject, too. */
+export const streamName = matching('1 to 63 characters of A-Z, a-z, 0-9, _ and -', (value) =>
+  /^[A-Za-z0-9_-]{1,63}$/.test(value),
+);

@@ -2,6 +2,7 @@
  * The settings: environment variables, overridden by flags of the same name (`SNO_PORT` =
  * `--port`). Descriptions live here and in limits.ts; docs/settings.md is generated from them.
  */
+
 import {
   bearer,
   bytes,
@@ -19,6 +20,7 @@ import {
   url,
 } from './forms.ts';
 import { LIMITS, MEMORY } from './limits.ts';
+import { MACHINES } from './machines.ts';
 import { optional, type Setting, secret, setting } from './setting.ts';
 
 /** Every setting, grouped and ordered as in docs/settings.md. */
@@ -161,13 +163,8 @@ export const SETTING_GROUPS = {
       '0',
       'Number of worker processes that serve clients, besides the process that reads the WAL; 0 = one process does both.',
     ),
-    SNO_NATS_URL: optional(url('nats:', 'tls:'), 'JetStream as the journal. Not supported in this version.'),
-    SNO_ROLE: setting(
-      oneOf('all', 'ingest', 'gateway'),
-      'all',
-      'The parts that this process runs. This version supports only `all`.',
-    ),
   },
+  machines: MACHINES,
 } as const;
 
 /** Every setting by its name. */
@@ -179,6 +176,7 @@ export const SETTINGS = {
   ...SETTING_GROUPS.memory,
   ...SETTING_GROUPS.limits,
   ...SETTING_GROUPS.process,
+  ...SETTING_GROUPS.machines,
 } as const satisfies Record<string, Setting>;
 
 export type SettingName = keyof typeof SETTINGS;

@@ -82,6 +82,11 @@ export class ClientHttp {
     this.#isStarting = false;
   }
 
+  /** Clients are refused until `open`. */
+  shut(): void {
+    this.#isStarting = true;
+  }
+
   /** Why a request to upgrade is refused. Undefined: it may become a websocket. */
   upgradeProblem(request: IncomingMessage): ProblemCode | undefined {
     const { url = '', method, headers } = request;

@@ -181,6 +181,16 @@ export class Gateway {
     this.#http.open();
   }
 
+  /** Closes all connections, and refuses others until `resume`. */
+  suspend(): void {
+    this.#http.shut();
+    for (const connection of this.#connections) connection.close(CLOSE.overloaded, 'cut off');
+  }
+
+  resume(): void {
+    this.#http.open();
+  }
+
   get connectionCount(): number {
     return this.#connections.size;
   }

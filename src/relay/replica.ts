@@ -1,8 +1,8 @@
 /** The stream's head as another process told it, at the current step. */
 
 import type { Batch } from '../commit/entry.ts';
-import type { Head } from '../commit/head.ts';
 import { formatPosition, type Position } from '../position.ts';
+import type { SourceHead } from './step-writer.ts';
 
 /** The head after a step, as data; see `Head`. */
 export interface HeadState {
@@ -19,6 +19,7 @@ export interface HeadState {
   readonly forgotten: readonly string[];
 }
 
+const NONE: readonly string[] = [];
 export const NOTHING: HeadState = {
   epoch: '',
   head: { lsn: 0, index: 0 },
@@ -30,8 +31,9 @@ export const NOTHING: HeadState = {
   forgotten: [],
 };
 
-export class Replica implements Head {
+export class Replica implements SourceHead {
   #state = NOTHING;
+  #forgotten: ReadonlySet<string> = new Set();
   /** Channels for which the open commit has sent parts. */
   readonly #open = new Set<string>();
 
@@ -56,17 +58,40 @@ export class Replica implements Head {
     return this.#state.openXid;
   }
 
-  get forgotten(): readonly string[] {
-    return this.#state.forgotten;
+  get head(): Position {
+    return this.#state.head;
+  }
+
+  get openParts(): number {
+    return this.#state.openParts;
+  }
+
+  get sequence(): number {
+    return this.#state.sequence;
+  }
+
+  get forgotten(): ReadonlySet<string> {
+    return this.#forgotten;
   }
 
   isOpen(pattern: string, channel: string): boolean {
-    return this.#open.has(channel) || this.#state.forgotten.includes(pattern);
+    return this.#open.has(channel) || this.#forgotten.has(pattern);
   }
 
-  moveTo(state: HeadState): void {
+  /** Whether the channel has received parts of the open commit. */
+  hasParts(channel: string): boolean {
+    return this.#open.has(channel);
+  }
+
+  /** Returns the patterns that are forgotten since the last call. */
+  moveTo(state: HeadState): readonly string[] {
     this.#state = state;
-    if (state.openXid === 0) this.#open.clear();
+    if (state.openXid === 0 && this.#open.size > 0) this.#open.clear();
+    // They only become more until the commit ends.
+    if (state.forgotten.length === this.#forgotten.size) return NONE;
+    const added = state.forgotten.filter((pattern) => !this.#forgotten.has(pattern));
+    this.#forgotten = new Set(state.forgotten);
+    return added;
   }
 
   /** Call before the batch is delivered, with the head as of that batch. */

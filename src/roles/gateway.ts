@@ -200,6 +200,18 @@ export class GatewayRole implements Gateways {
     await this.#snapshotPool.end().catch(() => undefined);
   }
 
+  suspend(): void {
+    this.#gateway.suspend();
+  }
+
+  resume(): void {
+    this.#gateway.resume();
+  }
+
+  lag(pattern: string, cannot: (channel: string) => boolean): void {
+    this.hub.lag(pattern, cannot);
+  }
+
   knows(channel: string): boolean {
     return this.hub.knows(channel);
   }

@@ -16,6 +16,14 @@ export interface Gateways extends StreamFollower {
   drain(): Promise<void>;
   /** Call after `drain`. */
   stop(): Promise<void>;
+  /**
+   * The stream is cut off: clients are closed with 1013 and refused, until `resume`. Access may be
+   * revoked meanwhile, and this process would not know.
+   */
+  suspend(): void;
+  resume(): void;
+  /** Resets the subscriptions of a pattern's channels that cannot continue. */
+  lag(pattern: string, cannot: (channel: string) => boolean): void;
   /** Why no client is served although `open` was called. Undefined: clients are served. */
   readonly unready: string | undefined;
   /** The metrics of this process, and of all processes that face clients. */

@@ -11,7 +11,8 @@ import { backoff, pauseBefore } from '../backoff.ts';
 import { Definitions, type Redefinition } from '../channels/definitions/definitions.ts';
 import { ChannelRegistry } from '../channels/definitions/registry.ts';
 import { tellOfViews, tellRefusal } from '../channels/definitions/view-log.ts';
-import { CommitBuilder } from '../commit/builder.ts';
+import type { ServedDefinitions } from '../channels/served/served.ts';
+import { CommitBuilder, type HistoryPlace } from '../commit/builder.ts';
 import type { Batch } from '../commit/entry.ts';
 import { Notifications } from '../commit/notifications.ts';
 import { slotWalBytes } from '../config/derived.ts';
@@ -24,18 +25,19 @@ import type { Lsn } from '../lsn.ts';
 import { Markers } from '../markers/markers.ts';
 import { Transactions } from '../markers/transactions.ts';
 import type { Metrics } from '../metrics.ts';
+import { generationOf } from '../position.ts';
 import { Listener } from '../postgres/listener.ts';
 import { type BacklogSource, beginningOf } from '../relay/backlog.ts';
 import type { StreamFollower } from '../relay/follower.ts';
 import { CatalogWatch } from '../setup/catalog-watch.ts';
 import { DatabaseSetup } from '../setup/database-setup.ts';
 import { steadyNow } from '../steady-clock.ts';
+import type { Progress } from '../wal/slot.ts';
 import { SlotMonitor } from '../wal/slot-monitor.ts';
 import { oldestTransaction, readSlotState } from '../wal/slot-state.ts';
 import type { StreamStart } from '../wal/source.ts';
 import { ReplicationStream } from '../wal/stream.ts';
 import { ChangePipeline } from './change-pipeline.ts';
-import type { Gateways } from './gateways.ts';
 
 export interface IngestOptions {
   readonly settings: Settings;
@@ -45,13 +47,36 @@ export interface IngestOptions {
   readonly metrics: Metrics;
   /** The stream cannot go on. */
   readonly onBug: (error: unknown) => void;
+  /** Undefined: this process keeps the journal. */
+  readonly relayed?: Relayed;
 }
 
-/** What ingest needs of gateways. */
-type Followers = Pick<Gateways, 'knows' | keyof StreamFollower>;
+/** What ingest needs of those that it tells. */
+interface Followers extends StreamFollower {
+  /** Whether the channel is subscribed or in a journal. */
+  knows(channel: string): boolean;
+}
+
+/** What ingest needs where others keep the journal, for gateways on other machines. */
+export interface Relayed {
+  /** What has been published of a history so far. Undefined: nothing is known. */
+  readonly continued: { readonly place: HistoryPlace; readonly definitions: ServedDefinitions } | undefined;
+  /** Sequences begin after this one. */
+  readonly sequence: number;
+  /** Everything before it is published. Before there is anything: `from`. */
+  readonly publishedHead: () => Lsn;
+  /** The stream from Postgres starts here. */
+  readonly startedFrom: (from: Lsn) => void;
+  /** How long Postgres keeps the WAL of what is published, in ms. */
+  readonly marginMs: number;
+  /** How long Postgres may be silent before it is asked for a sign of life, in ms. */
+  readonly quietMs: number;
+  /** The connection to Postgres has ended. */
+  readonly onDisconnect: (why: SnoError) => void;
+}
 
 /** Why the stream is held. */
-type Hold = 'lookahead' | 'workers';
+type Hold = 'lookahead' | 'workers' | 'relay';
 
 /** The replication connection, and the one that listens. */
 export const STREAM_CONNECTIONS = 2;
@@ -83,14 +108,14 @@ export class IngestRole implements BacklogSource {
   readonly #notifications: Notifications;
   readonly #listener: Listener;
   readonly #holds = new Set<Hold>();
-  #gateways: Followers | undefined;
+  #followersTold: Followers | undefined;
   #timers: NodeJS.Timeout[] = [];
   #generation: number | undefined;
   /** Whether the stream has ever reached the WAL's end as of the start. */
   #isCaughtUp = false;
 
   constructor(options: IngestOptions) {
-    const { settings, databaseUrl, pool, logger } = options;
+    const { settings, databaseUrl, pool, logger, relayed } = options;
     this.#options = options;
     this.journal = new MemoryJournal({
       bytesMax: settings.SNO_REPLAY_BYTES,
@@ -104,6 +129,8 @@ export class IngestRole implements BacklogSource {
       },
       settings.SNO_COMMIT_BYTES,
     );
+    if (relayed !== undefined) this.head.countFrom(relayed.sequence);
+    if (relayed?.continued !== undefined) this.head.continueFrom(relayed.continued.place);
     const transactions = new Transactions({ pool, logger, pause: pauseBefore });
     this.#transactions = transactions;
     this.#markers = new Markers({ emit: (id) => transactions.mark(id), pause: pauseBefore });
@@ -117,9 +144,10 @@ export class IngestRole implements BacklogSource {
     });
     this.#pipeline = this.#createPipeline();
     this.#retention = new Retention({
-      journal: this.journal,
-      head: () => this.head.head.lsn,
-      windowMs: settings.SNO_REPLAY_SECONDS * 1_000,
+      // Where others keep the journal, nothing here has to be filled again.
+      journal: relayed === undefined ? this.journal : { walNeeded: undefined },
+      head: relayed?.publishedHead ?? (() => this.head.head.lsn),
+      windowMs: relayed?.marginMs ?? settings.SNO_REPLAY_SECONDS * 1_000,
       walBytesMax: settings.SNO_REPLAY_WAL_BYTES,
       now: steadyNow,
     });
@@ -155,14 +183,19 @@ export class IngestRole implements BacklogSource {
     return [...this.#definitions.registry.views()].length;
   }
 
+  /** Time since Postgres was heard, in ms. */
+  get silenceMs(): number {
+    return this.#stream.silenceMs;
+  }
+
   /** Why commits do not arrive. Undefined: they do. */
   get unready(): string | undefined {
     return this.#stream.isStreaming ? undefined : 'not connected to Postgres';
   }
 
   /** Sets who is told. Call it once, before `start`. */
-  tell(gateways: Followers): void {
-    this.#gateways = gateways;
+  tell(followers: Followers): void {
+    this.#followersTold = followers;
   }
 
   /** Sets the database up. Throws a SnoError that says what is missing. */
@@ -213,7 +246,8 @@ export class IngestRole implements BacklogSource {
 
   async #startStream({ epoch, from, generation, reason, loss }: StreamStart): Promise<void> {
     const { logger, metrics } = this.#options;
-    if (epoch === this.head.epoch) {
+    const isContinued = epoch === this.head.epoch;
+    if (isContinued && this.#generation !== undefined) {
       this.head.resumeEpoch();
       return;
     }
@@ -226,18 +260,33 @@ export class IngestRole implements BacklogSource {
         `a new history begins${loss === undefined ? '' : ` on the slot, because ${loss}`}: commits may be missing, so all subscribers are reset`,
       );
     this.#generation = generation;
-    this.head.startEpoch(epoch, from);
-    this.journal.clear(this.head.head);
+    this.#options.relayed?.startedFrom(from);
     this.#retention.startFrom(from);
+    if (!isContinued) {
+      this.head.startEpoch(epoch, from);
+      this.journal.clear(this.head.head);
+    }
     this.#definitions.load(read, lsn, key);
-    this.#followers.begin(beginningOf(this, reason ?? 'epoch_changed'));
+    if (isContinued) this.#continue();
+    else this.#followers.begin(beginningOf(this, reason ?? 'epoch_changed'));
     this.#pipeline.rebind();
     this.#markers.renew();
   }
 
+  /** Another process has read this history before, perhaps by other definitions. */
+  #continue(): void {
+    const { registry } = this.#definitions;
+    const before = this.#options.relayed?.continued?.definitions;
+    this.head.resumeEpoch();
+    if (JSON.stringify(before) !== JSON.stringify(registry.served))
+      this.head.voidOpenCommit([...registry.views()].map(({ pattern }) => pattern.text));
+    this.#followers.define(registry.served);
+    this.#followers.setKnown(true);
+  }
+
   get #followers(): Followers {
-    assert(this.#gateways !== undefined, 'the stream starts after there are gateways');
-    return this.#gateways;
+    assert(this.#followersTold !== undefined, 'the stream starts after somebody is told');
+    return this.#followersTold;
   }
 
   /**
@@ -293,7 +342,7 @@ export class IngestRole implements BacklogSource {
   }
 
   #createStream(): ReplicationStream {
-    const { settings, databaseUrl, pool, logger, metrics, onBug } = this.#options;
+    const { settings, databaseUrl, pool, logger, metrics, onBug, relayed } = this.#options;
     const boundBytes = slotWalBytes(settings);
     return new ReplicationStream({
       url: databaseUrl,
@@ -307,13 +356,17 @@ export class IngestRole implements BacklogSource {
       onGivenUp: () => metrics.slotGivenUp.inc(),
       undecodableMs: settings.SNO_UNDECODABLE_SECONDS * 1_000,
       onUndecodable: () => metrics.undecodable.inc(),
-      slotInUseTimeoutMs: settings.SNO_DRAIN_SECONDS * 1_000 + SLOT_IN_USE_TIMEOUT_MS,
+      slotInUseTimeoutMs: relayed === undefined ? settings.SNO_DRAIN_SECONDS * 1_000 + SLOT_IN_USE_TIMEOUT_MS : 0,
+      ...(relayed === undefined ? {} : { progress: progressOf(relayed.continued?.place), quietMs: relayed.quietMs }),
       handler: this.#pipeline,
       acknowledger: this.#retention,
       logger,
       now: steadyNow,
       random: Math.random,
-      onDisconnect: () => metrics.reconnects.inc(),
+      onDisconnect: (why) => {
+        metrics.reconnects.inc();
+        relayed?.onDisconnect(why);
+      },
       onBug,
     });
   }
@@ -352,4 +405,10 @@ export class IngestRole implements BacklogSource {
       caughtUp: () => Number(this.#isCaughtUp),
     });
   }
+}
+
+/** The progress of another process, as the slot's history knows it. */
+function progressOf(place: HistoryPlace | undefined): Progress | undefined {
+  if (place === undefined) return undefined;
+  return { epoch: place.epoch, generation: generationOf(place.epoch), head: place.head.lsn };
 }

@@ -19,6 +19,8 @@ export interface KeepaliveSenderOptions {
    * never.
    */
   readonly walSenderTimeoutMs: number;
+  /** How long the server may be silent before it is asked for a sign of life, in ms. */
+  readonly quietMs?: number;
 }
 
 /** Maximum time between two checks for news to report to the server, in ms. */
@@ -82,6 +84,11 @@ export class KeepaliveSender {
     clearInterval(this.#timer);
   }
 
+  /** Time since something arrived, in ms. 0 while nothing is read. */
+  get silenceMs(): number {
+    return this.#isPaused ? 0 : this.#options.now() - this.#heardAt;
+  }
+
   /** Something arrived. */
   heard(): void {
     this.#heardAt = this.#options.now();
@@ -117,12 +124,12 @@ export class KeepaliveSender {
 
   #tick(): void {
     const { acknowledger, now, fail } = this.#options;
-    const silentMs = this.#isPaused ? 0 : now() - this.#heardAt;
+    const silentMs = this.silenceMs;
     if (silentMs > SILENCE_MAX_MS) {
       fail(new SnoError('database_unreachable', `Postgres has sent nothing for ${Math.round(silentMs)} ms`));
       return;
     }
-    const isQuiet = silentMs >= QUIET_MS;
+    const isQuiet = silentMs >= (this.#options.quietMs ?? QUIET_MS);
     const isIdle = now() - this.#sentAt >= this.#idleMs;
     const isNews =
       this.#isReady && (acknowledger.flushed() !== this.#flushed || acknowledger.written() !== this.#written);

@@ -32,8 +32,10 @@ interface History {
   readonly generation: number;
 }
 
-/** This process's progress in a history. */
-export interface Progress extends History {
+/** The progress in a history: this process's, or another's. */
+export interface Progress extends Pick<History, 'epoch' | 'generation'> {
+  /** The timeline of what was read last. Undefined: the one that the database has recorded. */
+  readonly timeline?: number;
   /** Everything before it has been read. */
   readonly head: Lsn;
 }
@@ -139,7 +141,8 @@ export async function openSlot(
     // The slot survived a promotion. Everything read must lie before the point where the timelines
     // part.
     const isContinued =
-      progress?.epoch === epoch && progress.head <= (await switchPoint(client, timeline, progress.timeline));
+      progress?.epoch === epoch &&
+      progress.head <= (await switchPoint(client, timeline, progress.timeline ?? Number(known.current_timeline)));
     if (!isContinued) return begin(confirmed, 'epoch_changed');
     await client.query(`select sno.same_history(${quoteLiteral(slot)}, ${timeline})`);
   }

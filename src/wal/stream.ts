@@ -57,8 +57,12 @@ export interface StreamOptions {
   readonly logger: Logger;
   readonly now: () => number;
   readonly random: () => number;
-  /** Counts a connection that ended without `stop`. */
-  readonly onDisconnect: () => void;
+  /** A history that another process has read up to here. */
+  readonly progress?: Progress | undefined;
+  /** How long the server may be silent before it is asked for a sign of life, in ms. */
+  readonly quietMs?: number;
+  /** A connection ended without `stop`. It is opened again, unless this calls `stop`. */
+  readonly onDisconnect: (fault: SnoError) => void;
   /** Called with an error that is a bug: the process must stop. */
   readonly onBug: (error: unknown) => void;
 }
@@ -90,6 +94,7 @@ export class ReplicationStream implements WalSource {
 
   constructor(options: StreamOptions) {
     this.#options = options;
+    this.#progress = options.progress;
     const { handler, backlogBytesMax } = options;
     this.#impasse = new Impasse(options.undecodableMs);
     this.#intake = new Intake({ handler, backlogBytesMax, onBug: (error) => this.#giveUp(error) });
@@ -97,6 +102,11 @@ export class ReplicationStream implements WalSource {
 
   get isStreaming(): boolean {
     return this.#intake.isReady;
+  }
+
+  /** Time since the server was heard, in ms. */
+  get silenceMs(): number {
+    return this.#keepaliveSender?.silenceMs ?? Number.POSITIVE_INFINITY;
   }
 
   get serverEnd(): Lsn {
@@ -175,7 +185,7 @@ export class ReplicationStream implements WalSource {
         const looksAgain = fault.code === 'slot_lost' && ++looks < LOOKS_MAX;
         const isStuck = fault.code === 'wal_undecodable';
         if (!hasStarted && !waits && !looksAgain && !isStuck) return refused(fault);
-        if (hasStarted) onDisconnect();
+        if (hasStarted) onDisconnect(fault);
         if (streamingSince !== undefined && now() - streamingSince >= STABLE_MS) attempt = 0;
         const retryInMs = waits ? SLOT_IN_USE_RETRY_MS : backoff(attempt++, random());
         if (!waits)
@@ -237,7 +247,14 @@ export class ReplicationStream implements WalSource {
       const walsender = await meetWalsender(client, tcpUserTimeoutMs);
       const { pid, walSenderTimeoutMs } = walsender;
       const send = (packet: Buffer) => connection.sendCopyFromChunk(packet);
-      const keepaliveSender = new KeepaliveSender({ acknowledger, now, send, fail, walSenderTimeoutMs });
+      const keepaliveSender = new KeepaliveSender({
+        acknowledger,
+        now,
+        send,
+        fail,
+        walSenderTimeoutMs,
+        ...(this.#options.quietMs === undefined ? {} : { quietMs: this.#options.quietMs }),
+      });
       this.#keepaliveSender = keepaliveSender;
       const onPaused = (isPaused: boolean) => {
         keepaliveSender.isPaused = isPaused;

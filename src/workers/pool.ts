@@ -89,6 +89,7 @@ export class WorkerPool implements Gateways {
   readonly #dispatcher: ConnectionDispatcher;
   #port = 0;
   #isOpen = false;
+  #isSuspended = false;
   #isStopping = false;
   #isHeld = false;
   #timers: NodeJS.Timeout[] = [];
@@ -185,6 +186,20 @@ export class WorkerPool implements Gateways {
     await Promise.all([...this.#workers].map(({ ended }) => ended));
   }
 
+  lag(): void {
+    // Each worker finds out by itself.
+  }
+
+  suspend(): void {
+    this.#isSuspended = true;
+    for (const worker of this.#workers) worker.send({ kind: 'suspend' });
+  }
+
+  resume(): void {
+    this.#isSuspended = false;
+    for (const worker of this.#workers) worker.send({ kind: 'resume' });
+  }
+
   knows(channel: string): boolean {
     return (
       this.#options.source.journal.knows(channel) || [...this.#workers].some((worker) => worker.retained.has(channel))
@@ -269,6 +284,7 @@ export class WorkerPool implements Gateways {
     if (!this.#isOpen) await worker.listen();
     this.#follow(worker);
     if (!this.#isOpen) return;
+    if (this.#isSuspended) worker.send({ kind: 'suspend' });
     await worker.open();
     await worker.listen();
   }

@@ -23,7 +23,7 @@ export type ToWorker =
    */
   | { readonly kind: 'relay'; readonly message: Uint8Array; readonly retainsReceived: number }
   /** `socket` comes with a connection, or without one if the client has closed it. */
-  | { readonly kind: 'listen' | 'socket' | 'open' }
+  | { readonly kind: 'listen' | 'socket' | 'open' | 'suspend' | 'resume' }
   | { readonly kind: 'drain'; readonly seconds: number }
   | { readonly kind: 'admitted'; readonly id: number; readonly excess: Excess | undefined }
   | { readonly kind: 'ticket-keys'; readonly keys: Uint8Array }

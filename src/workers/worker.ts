@@ -60,6 +60,8 @@ class Worker implements StepReceiver {
   readonly #gateway: GatewayRole;
   /** For each channel with a subscription: the number of the message that told main. */
   readonly #retained = new Map<string, number>();
+  /** Whether another machine may read the WAL. */
+  readonly #isFar: boolean;
   #retainsSent = 0;
   #retainsReceived = 0;
   readonly #joiner = new MessageJoiner();
@@ -69,6 +71,7 @@ class Worker implements StepReceiver {
     const pool = createPool(url, 'query', CONTROL_CONNECTIONS);
     pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
     this.#logger = logger;
+    this.#isFar = settings.SNO_NATS_URL !== undefined;
     this.#certificate = certificate;
     this.#desk = new RemoteDesk();
     const journal = new MemoryJournal({
@@ -116,6 +119,10 @@ class Worker implements StepReceiver {
         await this.#gateway.open();
         tell({ kind: 'opened' });
         return;
+      case 'suspend':
+        return this.#gateway.suspend();
+      case 'resume':
+        return this.#gateway.resume();
       case 'drain':
         await this.#gateway.drain(message.seconds);
         this.#logger.info('stopped');
@@ -139,12 +146,7 @@ class Worker implements StepReceiver {
    * Subscriptions that main had not heard of by then can't continue.
    */
   moveTo(head: HeadState): void {
-    const before = new Set(this.#replica.forgotten);
-    this.#replica.moveTo(head);
-    for (const pattern of head.forgotten) {
-      if (before.has(pattern)) continue;
-      this.#gateway.hub.lag(pattern, (channel) => (this.#retained.get(channel) ?? 0) > this.#retainsReceived);
-    }
+    for (const pattern of this.#replica.moveTo(head)) this.#gateway.lag(pattern, (channel) => this.#isLost(channel));
   }
 
   begin(beginning: Beginning): void {
@@ -166,6 +168,13 @@ class Worker implements StepReceiver {
 
   setKnown(isKnown: boolean): void {
     this.#gateway.setKnown(isKnown);
+  }
+
+  /** For a pattern that is forgotten: whether the channel will not get the open commit's end. */
+  #isLost(channel: string): boolean {
+    // Ingest on another machine does not know who is subscribed here.
+    if (this.#isFar) return this.#replica.hasParts(channel);
+    return (this.#retained.get(channel) ?? 0) > this.#retainsReceived;
   }
 
   #reportRetained(channel: string): void {

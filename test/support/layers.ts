@@ -16,6 +16,7 @@ const STAGES: Readonly<Record<string, readonly string[]>> = {
   access: ['channels'],
   fanout: ['channels', 'markers', 'commit', 'journal', 'access'],
   relay: ['channels', 'commit', 'journal'],
+  jetstream: ['channels', 'commit', 'journal', 'relay'],
   http: [],
   admin: ['http'],
   gateway: ['channels', 'commit', 'access', 'fanout', 'http'],
@@ -29,6 +30,18 @@ const WIRING = ['main.ts', 'roles', 'workers', 'index.ts', 'cli', 'demo'];
  * before it. '' stands for all other files directly in the folder.
  */
 const LADDERS: Readonly<Record<string, readonly string[]>> = {
+  jetstream: [
+    'stream-message.ts',
+    'envelope.ts',
+    'fault.ts',
+    'connection.ts',
+    'pieces.ts',
+    'range.ts',
+    'search.ts',
+    'last-place.ts',
+    'publisher.ts',
+    'follower.ts',
+  ],
   channels: [
     'catalog',
     'sql',

@@ -1,0 +1,110 @@
+/**
+ * The head of each message in the stream. It says what a follower must know before it reads the
+ * steps: who published them, and from where to where in the history they lead.
+ *
+ * Steps that do not fit into one message are cut into pieces. All pieces of the same steps carry
+ * the same head, except for their number, and are applied together when the last one has arrived.
+ *
+ * Layout, little-endian: version (1 byte), kind (1), whether it is the last piece (1), length of
+ * the epoch (1), piece (4), term (8, two integers), number, state, then the places from and to
+ * (LSN, index: 8 bytes each, parts: 4), all numbers as doubles unless said. The epoch's text and
+ * the steps follow.
+ */
+import { SnoError } from '../errors.ts';
+import { comparePositions, type Position } from '../position.ts';
+
+/** A place in a history, within commits in parts too. */
+export interface Place extends Position {
+  /** Number of parts of an open commit that lie before it. */
+  readonly parts: number;
+}
+
+/**
+ * - state: everything that a follower needs that joins here. Followers of the same history that
+ *   have arrived here pass over it.
+ * - steps: what happened.
+ */
+const KINDS = ['state', 'steps'] as const;
+export type Kind = (typeof KINDS)[number];
+
+export interface Envelope {
+  readonly kind: Kind;
+  /** Whether this is the last piece of its steps. */
+  readonly isLast: boolean;
+  /** The piece's number among those of its steps, from 0. */
+  readonly piece: number;
+  /** The time during which one process published: 64 random bits. */
+  readonly term: string;
+  /** The message's number within its term, from 1. */
+  readonly number: number;
+  /** The stream's sequence of the newest message that a follower can join at. 0: there is none. */
+  readonly state: number;
+  readonly epoch: string;
+  /** Where the history was before these steps, and after them. */
+  readonly from: Place;
+  readonly to: Place;
+}
+
+/** Changes whenever older processes could not read what this one writes. */
+const VERSION = 1;
+export const HEAD_BYTES = 80;
+
+export function comparePlaces(a: Place, b: Place): number {
+  return comparePositions(a, b) || a.parts - b.parts;
+}
+
+/** Returns the message: the head, and `steps`. */
+export function sealed(envelope: Envelope, steps: Uint8Array): Buffer {
+  const { kind, isLast, piece, term, number, state, epoch, from, to } = envelope;
+  const message = Buffer.allocUnsafe(HEAD_BYTES + epoch.length + steps.length);
+  message[0] = VERSION;
+  message[1] = KINDS.indexOf(kind);
+  message[2] = Number(isLast);
+  message[3] = epoch.length;
+  message.writeUInt32LE(piece, 4);
+  message.write(term, 8, 'hex');
+  message.writeDoubleLE(number, 16);
+  message.writeDoubleLE(state, 24);
+  writePlace(message, 32, from);
+  writePlace(message, 52, to);
+  message.fill(0, 72, HEAD_BYTES);
+  message.write(epoch, HEAD_BYTES, 'latin1');
+  message.set(steps, HEAD_BYTES + epoch.length);
+  return message;
+}
+
+/** Reads the head of a message. Throws `relay_version` if another version wrote it. */
+export function envelopeOf(message: Buffer): Envelope {
+  const kind = KINDS[message[1] ?? KINDS.length];
+  if (message.length < HEAD_BYTES || message[0] !== VERSION || kind === undefined)
+    throw new SnoError(
+      'relay_version',
+      `a message of the stream has version ${message[0]}, but this process reads version ${VERSION}`,
+    );
+  return {
+    kind,
+    isLast: message[2] === 1,
+    piece: message.readUInt32LE(4),
+    term: message.toString('hex', 8, 16),
+    number: message.readDoubleLE(16),
+    state: message.readDoubleLE(24),
+    epoch: message.toString('latin1', HEAD_BYTES, HEAD_BYTES + (message[3] as number)),
+    from: readPlace(message, 32),
+    to: readPlace(message, 52),
+  };
+}
+
+/** The steps of a message, without copying. */
+export function stepsOf(message: Buffer): Buffer {
+  return message.subarray(HEAD_BYTES + (message[3] as number));
+}
+
+function writePlace(message: Buffer, at: number, { lsn, index, parts }: Place): void {
+  message.writeDoubleLE(lsn, at);
+  message.writeDoubleLE(index, at + 8);
+  message.writeUInt32LE(parts, at + 16);
+}
+
+function readPlace(message: Buffer, at: number): Place {
+  return { lsn: message.readDoubleLE(at), index: message.readDoubleLE(at + 8), parts: message.readUInt32LE(at + 16) };
+}

@@ -1,0 +1,40 @@
+/** Errors of NATS and its client, as errors that say what to do. */
+import { JetStreamApiError, JetStreamError } from '@nats-io/jetstream';
+import { AuthorizationError, PermissionViolationError, UserAuthenticationExpiredError } from '@nats-io/transport-node';
+import { SnoError } from '../errors.ts';
+
+/** JetStream's error codes (nats-server, server/errors.json). */
+const WRONG_LAST_SEQUENCE = 10_071;
+const FULL: ReadonlySet<number> = new Set([10_047, 10_077, 10_023, 10_028]);
+const CONFIGURATION: ReadonlySet<number> = new Set([10_052, 10_058, 10_065, 10_074, 10_025, 10_005]);
+const NOT_ALLOWED: ReadonlySet<number> = new Set([10_035, 10_039, 10_076]);
+
+export function isWrongLastSequence(error: unknown): boolean {
+  return error instanceof JetStreamApiError && error.code === WRONG_LAST_SEQUENCE;
+}
+
+/** Returns the error as a SnoError. */
+export function relayFault(error: unknown, stream: string): SnoError {
+  if (error instanceof SnoError) return error;
+  const { message } = error as Error;
+  if (isRefused(error)) return new SnoError('relay_refused', `NATS: ${message}`, { cause: error });
+  if (error instanceof JetStreamApiError) {
+    const text = `the stream ${stream}: ${message} (${error.code})`;
+    if (FULL.has(error.code)) return new SnoError('relay_full', text, { cause: error });
+    if (NOT_ALLOWED.has(error.code)) return new SnoError('relay_refused', text, { cause: error });
+    if (CONFIGURATION.has(error.code)) return new SnoError('relay_stream', text, { cause: error });
+    return new SnoError('relay_unreachable', text, { cause: error });
+  }
+  if (error instanceof JetStreamError)
+    return new SnoError('relay_unreachable', `JetStream does not answer: ${message}`, { cause: error });
+  return new SnoError('relay_unreachable', `NATS cannot be reached: ${message}`, { cause: error });
+}
+
+function isRefused(error: unknown): boolean {
+  return (
+    error instanceof AuthorizationError ||
+    error instanceof PermissionViolationError ||
+    error instanceof UserAuthenticationExpiredError ||
+    (error as { cause?: unknown }).cause instanceof PermissionViolationError
+  );
+}

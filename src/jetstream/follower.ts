@@ -1,0 +1,350 @@
+/**
+ * Follows the stream: applies its steps in order, each exactly once.
+ *
+ * Every message says from where to where its steps lead. Steps that begin where this process is are
+ * applied. Steps that begin earlier were published again, and only what follows this place is
+ * applied. Steps that begin later leave a hole: the stream is searched for what is missing, and
+ * where it no longer has it, everything begins anew, with a reset for all subscribers.
+ *
+ * A process joins at the newest state in the stream, and reads what follows it.
+ */
+import { pauseBefore } from '../backoff.ts';
+import type { ServedDefinitions } from '../channels/served/served.ts';
+import type { Batch } from '../commit/entry.ts';
+import { SnoError } from '../errors.ts';
+import type { Logger } from '../logger.ts';
+import { COMMIT_END_INDEX, differsInGenerationOnly } from '../position.ts';
+import type { ResetReason } from '../protocol.ts';
+import type { Beginning } from '../relay/follower.ts';
+import type { HeadState } from '../relay/replica.ts';
+import { readSteps, type StepReceiver } from '../relay/step-reader.ts';
+import type { Relay } from './connection.ts';
+import { comparePlaces, envelopeOf, type Place } from './envelope.ts';
+import { Pieces, type WholeSteps } from './pieces.ts';
+import { findPlace } from './search.ts';
+import type { StreamMessage } from './stream-message.ts';
+
+/** Receives the steps. */
+export interface FollowedSteps extends StepReceiver {
+  /** All steps that arrived together have been passed on. */
+  flush(): void;
+}
+
+export interface StreamFollowingOptions {
+  readonly relay: Pick<
+    Relay,
+    'follow' | 'bounds' | 'message' | 'lastMessage' | 'onChange' | 'isConnected' | 'ensureStream'
+  >;
+  readonly steps: FollowedSteps;
+  readonly now: () => number;
+  readonly logger: Logger;
+  /** Counts a hole in the stream that was not filled. */
+  readonly onHole: () => void;
+  /** The process cannot go on: it cannot read this version of the stream, or has a bug. */
+  readonly onFailed: (error: unknown) => void;
+}
+
+/** Where this process is. */
+interface At {
+  readonly epoch: string;
+  readonly place: Place;
+  readonly sequence: number;
+  readonly term: string;
+  readonly number: number;
+  /** When the stream was made. */
+  readonly createdAt: string;
+}
+
+const CHECK_MS = 1_000;
+/** Time without a message after which the stream is asked, in ms. Ingest is never silent so long. */
+const SILENT_MS = 5_000;
+
+export class StreamFollowing {
+  readonly #options: StreamFollowingOptions;
+  readonly #pieces = new Pieces();
+  #at: At | undefined;
+  #end: (() => void) | undefined;
+  /** Counts the consumers: messages of earlier ones are ignored. */
+  #reading = 0;
+  #isSeeking = false;
+  #isStopped = false;
+  #timer: NodeJS.Timeout | undefined;
+  #heardAt: number;
+  #askedAt = 0;
+  #onJoined: () => void = () => undefined;
+  /** Whether the next message may belong to another place in its term: it was searched for. */
+  #isPlaced = false;
+  /** The message before which something is missing, and whether a search has not found it. */
+  #hole = '';
+  #isGone = false;
+  /** The history that this process left because of a hole. */
+  #left: string | undefined;
+  #createdAt = '';
+  #fault: string | undefined;
+
+  constructor(options: StreamFollowingOptions) {
+    this.#options = options;
+    this.#heardAt = options.now();
+  }
+
+  /** Resolves when the process has joined: it has the definitions in force and the head. */
+  start(): Promise<void> {
+    const joined = new Promise<void>((resolve) => {
+      this.#onJoined = resolve;
+    });
+    this.#timer = setInterval(() => this.#check(), CHECK_MS);
+    this.#options.relay.onChange(() => {
+      if (this.#options.relay.isConnected) this.#seek();
+    });
+    this.#seek();
+    return joined;
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    clearInterval(this.#timer);
+    this.#end?.();
+  }
+
+  /** Time since the last message, in ms. */
+  get silenceMs(): number {
+    return this.#options.now() - this.#heardAt;
+  }
+
+  /** Sequence of the newest message that was applied. */
+  get sequence(): number | undefined {
+    return this.#at?.sequence;
+  }
+
+  get place(): Place | undefined {
+    return this.#at?.place;
+  }
+
+  /** Why nothing is followed. Undefined: the stream is. */
+  get unready(): string | undefined {
+    if (this.#at !== undefined && !this.#isSeeking) return undefined;
+    return this.#fault ?? 'no process has published the state of the stream yet';
+  }
+
+  /** Reads from the right place of the stream. Called when the reading broke off. */
+  #seek(): void {
+    this.#reading++;
+    this.#end?.();
+    this.#end = undefined;
+    if (this.#isSeeking || this.#isStopped) return;
+    void this.#seekPatiently();
+  }
+
+  async #seekPatiently(): Promise<void> {
+    this.#isSeeking = true;
+    for (let attempt = 0; !this.#isStopped; attempt++) {
+      try {
+        if (this.#options.relay.isConnected && (await this.#hasFound())) break;
+      } catch (error) {
+        if (!(error instanceof SnoError)) return this.#options.onFailed(error);
+        if (error.code === 'relay_version') return this.#options.onFailed(error);
+        if (this.#fault !== error.message) {
+          const { code, hint, message } = error;
+          this.#options.logger.warn({ code, hint }, `the stream cannot be followed; Snö tries again: ${message}`);
+        }
+        this.#fault = error.message;
+      }
+      await pauseBefore(Math.min(attempt, 4));
+    }
+    this.#isSeeking = false;
+    this.#fault = undefined;
+  }
+
+  /** False: there is nothing to follow yet. */
+  async #hasFound(): Promise<boolean> {
+    const { relay } = this.#options;
+    const bounds = await relay.bounds();
+    if (bounds === undefined) {
+      await relay.ensureStream();
+      return false;
+    }
+    this.#createdAt = bounds.createdAt;
+    const from = await this.#whereToRead(bounds.createdAt);
+    if (from === undefined) return false;
+    const reading = ++this.#reading;
+    const isCurrent = () => reading === this.#reading && !this.#isStopped;
+    const end = await relay.follow(
+      from,
+      (message) => {
+        if (isCurrent()) this.#receive(message);
+      },
+      () => {
+        if (isCurrent()) this.#seek();
+      },
+    );
+    if (isCurrent()) this.#end = end;
+    else end();
+    return isCurrent();
+  }
+
+  async #whereToRead(createdAt: string): Promise<number | undefined> {
+    const { relay, logger, onHole } = this.#options;
+    const at = this.#at;
+    if (at !== undefined && !this.#isGone) {
+      if (at.createdAt === createdAt && (await this.#isWhereItWas(at))) return at.sequence + 1;
+      const sequence = await findPlace(relay, at.epoch, at.place);
+      if (sequence !== undefined) {
+        this.#isPlaced = true;
+        return sequence;
+      }
+    }
+    const newest = await relay.lastMessage();
+    if (newest === undefined) return undefined;
+    const { state, epoch } = envelopeOf(newest.bytes);
+    const first = state === 0 ? undefined : await relay.message(state);
+    if (first === undefined || envelopeOf(first.bytes).kind === 'steps') return undefined;
+    if (at !== undefined && at.epoch === epoch && comparePlaces(envelopeOf(newest.bytes).to, at.place) < 0)
+      // The stream has lost its newest messages. They are published again.
+      return undefined;
+    if (at !== undefined) {
+      onHole();
+      logger.error(
+        { code: 'relay_hole', sequence: at.sequence },
+        'the stream no longer has what this process missed: all subscribers are reset',
+      );
+    }
+    this.#left ??= at?.epoch;
+    this.#at = undefined;
+    this.#isGone = false;
+    return state;
+  }
+
+  /** Whether the message that was applied last is still in the stream, where it was. */
+  async #isWhereItWas({ sequence, term, number }: At): Promise<boolean> {
+    const message = await this.#options.relay.message(sequence);
+    if (message === undefined) return false;
+    const envelope = envelopeOf(message.bytes);
+    return envelope.term === term && envelope.number === number;
+  }
+
+  #receive(message: StreamMessage): void {
+    this.#heardAt = this.#options.now();
+    try {
+      const whole = this.#pieces.take(message);
+      if (whole !== undefined) this.#take(whole);
+    } catch (error) {
+      this.stop();
+      this.#options.onFailed(error);
+    }
+  }
+
+  #take(whole: WholeSteps): void {
+    const { envelope } = whole;
+    const { kind, epoch, from, to } = envelope;
+    const at = this.#at;
+    if (at === undefined) {
+      // Nothing but a state can be joined at.
+      if (kind === 'steps') return;
+      this.#apply(whole, new Receiver(this.#options.steps, undefined, this.#reason(epoch)));
+      this.#left = undefined;
+      return this.#onJoined();
+    }
+    const isOtherHistory = epoch !== at.epoch;
+    if (isOtherHistory && kind === 'state') return this.#apply(whole, new Receiver(this.#options.steps, undefined));
+    const isNext = this.#isPlaced || this.#follows(at, whole);
+    if (isOtherHistory || !isNext || comparePlaces(from, at.place) > 0) return this.#meetHole(whole);
+    this.#isPlaced = false;
+    const isAhead = comparePlaces(to, at.place) >= 0;
+    if (kind === 'state') return this.#move(whole, isAhead);
+    this.#apply(whole, new Receiver(this.#options.steps, at.place), isAhead);
+  }
+
+  /** Something is missing before these steps. If a search has led here, it is gone. */
+  #meetHole({ envelope: { term, number } }: WholeSteps): void {
+    const hole = `${term} ${number}`;
+    this.#isGone = hole === this.#hole;
+    this.#hole = hole;
+    this.#seek();
+  }
+
+  /** Why subscribers are reset when this process joins again. */
+  #reason(epoch: string): ResetReason {
+    const left = this.#left;
+    if (left === undefined || left === epoch) return 'lagging';
+    return differsInGenerationOnly(left, epoch) ? 'slot_lost' : 'epoch_changed';
+  }
+
+  /** Whether no message of the same process is missing in between. */
+  #follows(at: At, { envelope, first, last }: WholeSteps): boolean {
+    const firstNumber = envelope.number - (last - first);
+    return envelope.term === at.term ? firstNumber === at.number + 1 : firstNumber === 1;
+  }
+
+  #apply(whole: WholeSteps, receiver: Receiver, moves = true): void {
+    readSteps(whole.steps, receiver);
+    this.#options.steps.flush();
+    this.#move(whole, moves);
+  }
+
+  #move({ envelope, last }: WholeSteps, moves = true): void {
+    const { epoch, term, number, to } = envelope;
+    const place = moves ? to : (this.#at?.place ?? to);
+    this.#at = { epoch, place, sequence: last, term, number, createdAt: this.#createdAt };
+  }
+
+  /** Notices what a consumer does not tell: a stream that was emptied, restored or made anew. */
+  #check(): void {
+    const { now, relay } = this.#options;
+    if (this.#isSeeking || this.silenceMs < SILENT_MS || now() - this.#askedAt < SILENT_MS || !relay.isConnected)
+      return;
+    this.#askedAt = now();
+    void relay.bounds().then(
+      (bounds) => {
+        const at = this.#at;
+        if (at === undefined || this.#isSeeking) return;
+        if (bounds?.createdAt !== at.createdAt || bounds.last !== at.sequence) this.#seek();
+      },
+      () => undefined,
+    );
+  }
+}
+
+/** Passes on the steps that follow a place. */
+class Receiver implements StepReceiver {
+  readonly #next: FollowedSteps;
+  /** Undefined: everything is passed on. */
+  readonly #after: Place | undefined;
+  readonly #reason: ResetReason | undefined;
+
+  constructor(next: FollowedSteps, after: Place | undefined, reason?: ResetReason) {
+    this.#next = next;
+    this.#after = after;
+    this.#reason = reason;
+  }
+
+  moveTo(head: HeadState): void {
+    if (this.#after === undefined || comparePlaces({ ...head.frontier, parts: head.openParts }, this.#after) >= 0)
+      this.#next.moveTo(head);
+  }
+
+  begin(beginning: Beginning): void {
+    this.#next.begin(this.#reason === undefined ? beginning : { ...beginning, reason: this.#reason });
+  }
+
+  append(batch: Batch): void {
+    if (this.#after === undefined || comparePlaces(placeOfBatch(batch), this.#after) > 0) this.#next.append(batch);
+  }
+
+  marker(id: string): void {
+    this.#next.marker(id);
+  }
+
+  define(definitions: ServedDefinitions): void {
+    this.#next.define(definitions);
+  }
+
+  setKnown(isKnown: boolean): void {
+    this.#next.setKnown(isKnown);
+  }
+}
+
+/** Where the history is after a batch. */
+function placeOfBatch({ part, entries, marks }: Batch): Place {
+  const { lsn, index } = entries[0] ?? (marks[0] as { readonly lsn: number; readonly index: number });
+  return { lsn, index: Math.max(index, COMMIT_END_INDEX), parts: part };
+}

@@ -1,0 +1,405 @@
+/**
+ * Publishes the steps of ingest in the stream. Their order is safe without a lock: each message is
+ * stored only if it follows the one before it, so two processes that publish stop each other.
+ *
+ * Messages are on their way at the same time, up to a number. If one fails, it is unknown which of
+ * them were stored: the newest message of the stream tells. The others are published again, with
+ * the same bytes. If the stream holds another process's messages, or lacks some that were confirmed
+ * before, this term is over; the next one begins from what the stream has.
+ */
+import { randomBytes } from 'node:crypto';
+import { pauseBefore } from '../backoff.ts';
+import type { ServedDefinitions } from '../channels/served/served.ts';
+import type { Batch } from '../commit/entry.ts';
+import { Deque } from '../deque.ts';
+import { SnoError } from '../errors.ts';
+import type { EvictedCommit } from '../journal/memory.ts';
+import type { Logger } from '../logger.ts';
+import type { Lsn } from '../lsn.ts';
+import type { ResetReason } from '../protocol.ts';
+import type { Beginning, StreamFollower } from '../relay/follower.ts';
+import { HEADER_BYTES } from '../relay/format.ts';
+import { type SourceHead, StepWriter } from '../relay/step-writer.ts';
+import type { Relay } from './connection.ts';
+import { type Envelope, envelopeOf, HEAD_BYTES, type Kind, type Place, sealed } from './envelope.ts';
+import { isWrongLastSequence, relayFault } from './fault.ts';
+
+export interface PublisherOptions {
+  readonly relay: Pick<Relay, 'publish' | 'lastMessage' | 'bounds' | 'payloadBytesMax' | 'isConnected' | 'onChange'>;
+  readonly stream: string;
+  /** The head of ingest, at each step. */
+  readonly head: SourceHead;
+  /** What a follower needs that joins now. */
+  readonly state: () => Omit<Beginning, 'reason' | 'oldest' | 'evicted'>;
+  /** The newest message of the stream, as this term found it. */
+  readonly last: { readonly sequence: number; readonly term: string; readonly number: number };
+  /** Commits that a snapshot of a new follower may not see yet. */
+  readonly recent: readonly EvictedCommit[];
+  /** A new follower reads at most so much of the stream: bytes, and ms. */
+  readonly stateEveryBytes: number;
+  readonly stateEveryMs: number;
+  readonly now: () => number;
+  readonly logger: Logger;
+  /** Whether Postgres is heard. */
+  readonly isStreaming: () => boolean;
+  /** Pauses the stream from Postgres until `release`. */
+  readonly hold: () => void;
+  readonly release: () => void;
+  /** Counts a message that was confirmed. */
+  readonly onPublished: (bytes: number) => void;
+  /** The term is over. */
+  readonly onOver: (why: SnoError) => void;
+}
+
+interface Message {
+  readonly sequence: number;
+  bytes: Buffer;
+  /** Postgres may be told of this LSN once the message is confirmed. Undefined: of none. */
+  readonly head: Lsn | undefined;
+}
+
+/** Messages that may be on their way at the same time. */
+const WINDOW = 32;
+/** Beyond so many on their way, steps wait and are joined to larger messages. */
+const JOIN_FROM = 2;
+/** Maximum bytes of a message. More steps are cut into pieces. */
+const MESSAGE_BYTES_MAX = 256 * 1024;
+/** Bytes that a message may have beside its payload: headers of the expectation. */
+const HEADERS_BYTES = 512;
+/** Maximum bytes that wait to be confirmed before the stream is held. */
+const WAITING_BYTES_MAX = 16 * 1024 ** 2;
+/** Time without a message after which one is published anyway, in ms. */
+const SILENCE_MS = 2_000;
+const CHECK_MS = 500;
+/** Commits that are remembered for snapshots of new followers, and for how long, in ms. */
+const RECENT_MAX = 16_384;
+const RECENT_MS = 3_600_000;
+
+export class StreamPublisher implements StreamFollower {
+  readonly term = randomBytes(8).toString('hex');
+  readonly #options: PublisherOptions;
+  readonly #steps: StepWriter;
+  readonly #waiting = new Deque<Message>();
+  readonly #recent = new Deque<EvictedCommit>();
+  readonly #timer: NodeJS.Timeout;
+  readonly #endWatch: () => void;
+  /** Messages of `#waiting` that are on their way: the oldest ones. */
+  #sent = 0;
+  #waitingBytes = 0;
+  /** The newest sequence that was confirmed, and the one that the next message takes. */
+  #confirmed: number;
+  #next: number;
+  #number = 0;
+  /** Sequence of the newest message that a follower can join at. */
+  #state = 0;
+  #stateAt = 0;
+  #bytesSinceState = 0;
+  #isStateDue = true;
+  /** Where the published history ends. */
+  #place: Place;
+  #confirmedHead: Lsn = 0;
+  #publishedHead = '';
+  #publishedAt: number;
+  #confirmedAt: number;
+  /** Counts the attempts to publish: answers to earlier ones say nothing. */
+  #attempt = 0;
+  #isComparing = false;
+  #isHeld = false;
+  #isOver = false;
+  #fault: SnoError | undefined;
+
+  constructor(options: PublisherOptions) {
+    const { head, last, recent, relay, now } = options;
+    this.#options = options;
+    this.#steps = new StepWriter(head);
+    this.#confirmed = last.sequence;
+    this.#next = last.sequence + 1;
+    this.#place = placeOf(head);
+    this.#publishedAt = now();
+    this.#confirmedAt = now();
+    for (const commit of recent) this.#recent.push(commit);
+    this.#timer = setInterval(() => this.#check(), CHECK_MS);
+    this.#endWatch = relay.onChange(() => void this.#compare());
+  }
+
+  /** Postgres may be told of everything before it, after a margin. */
+  get confirmedHead(): Lsn {
+    return this.#confirmedHead;
+  }
+
+  /** The sequence of the newest message that was confirmed. */
+  get confirmed(): number {
+    return this.#confirmed;
+  }
+
+  /** Bytes that wait to be confirmed. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
+  /** How long messages have waited without any of them being confirmed, in ms. */
+  get unconfirmedMs(): number {
+    return this.#waiting.length === 0 ? 0 : this.#options.now() - this.#confirmedAt;
+  }
+
+  /** Why nothing is confirmed at present. Undefined: messages are. */
+  get fault(): SnoError | undefined {
+    return this.#fault;
+  }
+
+  /** This process does not know which channels clients of other machines follow. */
+  knows(): boolean {
+    return false;
+  }
+
+  /** Ends the term. Nothing is published any more. */
+  stop(): void {
+    this.#isOver = true;
+    this.#attempt++;
+    clearInterval(this.#timer);
+    this.#endWatch();
+    if (this.#isHeld) this.#options.release();
+    this.#isHeld = false;
+  }
+
+  // Steps of the stream:
+
+  begin({ reason }: Beginning): void {
+    // Steps of the earlier history that wait are void, like all of it.
+    this.#steps.take();
+    this.#recent.clear();
+    this.#cutState(reason);
+  }
+
+  append(batch: Batch): void {
+    this.#steps.append(batch);
+    if (batch.xid === 0 || this.#recent.last()?.xid === batch.xid) return;
+    this.#recent.push({ xid: batch.xid, at: Date.now() });
+    if (this.#recent.length > RECENT_MAX) this.#recent.shift();
+  }
+
+  marker(id: string): void {
+    this.#steps.marker(id);
+  }
+
+  define(definitions: ServedDefinitions): void {
+    this.#steps.define(definitions);
+    this.#isStateDue = true;
+  }
+
+  setKnown(isKnown: boolean): void {
+    this.#steps.setKnown(isKnown);
+    this.#isStateDue = true;
+  }
+
+  flush(): void {
+    if (this.#isOver) return;
+    const isBusy = this.#sent > JOIN_FROM || this.#isComparing;
+    if (this.#steps.length === 0 || (isBusy && this.#steps.length < MESSAGE_BYTES_MAX)) return;
+    this.#publishSteps();
+  }
+
+  #publishSteps(): void {
+    this.#cut();
+    const { head, now, stateEveryBytes, stateEveryMs } = this.#options;
+    // A follower that joins within a commit in parts would not know which channels are open.
+    const isDue = this.#isStateDue || this.#bytesSinceState > stateEveryBytes || now() - this.#stateAt > stateEveryMs;
+    if (isDue && head.openXid === 0 && head.epoch !== '') this.#cutState();
+    this.#pump();
+  }
+
+  /** The steps so far become messages. */
+  #cut(): void {
+    if (this.#steps.length === 0) return;
+    this.#steps.head();
+    this.#enqueue('steps');
+  }
+
+  /** The state becomes a message. */
+  #cutState(reason: ResetReason = 'epoch_changed'): void {
+    const { head, state, now } = this.#options;
+    const since = Date.now() - RECENT_MS;
+    while ((this.#recent.first()?.at ?? since) < since) this.#recent.shift();
+    this.#steps.begin({ ...state(), reason, oldest: head.head, evicted: [...this.#recent] });
+    this.#state = this.#next;
+    this.#stateAt = now();
+    this.#bytesSinceState = 0;
+    this.#isStateDue = false;
+    this.#enqueue('state');
+  }
+
+  #enqueue(kind: Kind): void {
+    const steps = this.#steps.take().subarray(HEADER_BYTES);
+    if (this.#waiting.length === 0) this.#confirmedAt = this.#options.now();
+    const { head, relay } = this.#options;
+    const { epoch } = head;
+    const from = kind === 'steps' ? this.#place : placeOf(head);
+    const to = placeOf(head);
+    this.#place = to;
+    this.#publishedHead = head.headText;
+    const bytesMax = Math.min(MESSAGE_BYTES_MAX, relay.payloadBytesMax - HEADERS_BYTES) - HEAD_BYTES - epoch.length;
+    let piece = 0;
+    for (let start = 0; start < steps.length || piece === 0; start += bytesMax, piece++) {
+      const end = Math.min(start + bytesMax, steps.length);
+      const isLast = end === steps.length;
+      const state = kind === 'steps' ? this.#state : this.#next - piece;
+      const number = ++this.#number;
+      const { term } = this;
+      const envelope: Envelope = { kind, isLast, piece, term, number, state, epoch, from, to };
+      const bytes = sealed(envelope, steps.subarray(start, end));
+      this.#waiting.push({ sequence: this.#next++, bytes, head: isLast ? head.head.lsn : undefined });
+      this.#waitingBytes += bytes.length;
+      this.#bytesSinceState += bytes.length;
+    }
+    this.#pace();
+  }
+
+  #pump(): void {
+    const { relay } = this.#options;
+    if (this.#isOver || this.#isComparing || !relay.isConnected) return;
+    while (this.#sent < Math.min(WINDOW, this.#waiting.length)) {
+      const message = this.#waiting.at(this.#sent++) as Message;
+      const attempt = this.#attempt;
+      this.#publishedAt = this.#options.now();
+      relay.publish(message.bytes, message.sequence - 1).then(
+        () => this.#isCurrent(attempt) && this.#confirm(message.sequence),
+        (error) => this.#isCurrent(attempt) && this.#failed(error),
+      );
+    }
+  }
+
+  #isCurrent(attempt: number): boolean {
+    return attempt === this.#attempt && !this.#isOver;
+  }
+
+  /** Everything up to this sequence is in the stream. */
+  #confirm(sequence: number): void {
+    this.#fault = undefined;
+    this.#confirmedAt = this.#options.now();
+    for (
+      let first = this.#waiting.first();
+      first !== undefined && first.sequence <= sequence;
+      first = this.#waiting.first()
+    ) {
+      this.#waiting.shift();
+      this.#sent = Math.max(0, this.#sent - 1);
+      this.#waitingBytes -= first.bytes.length;
+      this.#confirmed = first.sequence;
+      if (first.head !== undefined) this.#confirmedHead = first.head;
+      this.#options.onPublished(first.bytes.length);
+    }
+    this.#pace();
+    if (this.#steps.length > 0 && this.#sent <= JOIN_FROM) this.#publishSteps();
+    else this.#pump();
+  }
+
+  #failed(error: unknown): void {
+    const fault = relayFault(error, this.#options.stream);
+    if (!isWrongLastSequence(error) && this.#fault?.message !== fault.message) {
+      const { code, hint, message } = fault;
+      this.#options.logger.warn({ code, hint }, `the stream does not take steps; Snö tries again: ${message}`);
+    }
+    this.#fault = fault;
+    void this.#compare();
+  }
+
+  /** Compares what waits with what the stream has, and publishes the rest. */
+  async #compare(): Promise<void> {
+    this.#attempt++;
+    this.#sent = 0;
+    if (this.#isComparing) return;
+    this.#isComparing = true;
+    for (let tries = 0; !this.#isOver; tries++) {
+      const attempt = this.#attempt;
+      if (this.#options.relay.isConnected && (await this.#hasCompared(attempt))) break;
+      await pauseBefore(Math.min(tries, 4));
+    }
+    this.#isComparing = false;
+    this.#pump();
+  }
+
+  /** False: try again. */
+  async #hasCompared(attempt: number): Promise<boolean> {
+    const { relay, last, stream } = this.#options;
+    try {
+      const bounds = await relay.bounds();
+      if (bounds === undefined) {
+        this.#over('relay_stream_lost', `the stream ${stream} was deleted`);
+        return true;
+      }
+      const newest = bounds.count === 0 ? undefined : await relay.lastMessage();
+      if (!this.#isCurrent(attempt)) return false;
+      const sequence = newest?.sequence ?? bounds.last;
+      if (sequence < this.#confirmed) {
+        this.#over(
+          'relay_stream_lost',
+          `the stream ${stream} ends at ${sequence}, but had ${this.#confirmed} messages`,
+        );
+        return true;
+      }
+      const isOurs =
+        newest === undefined ? sequence === this.#confirmed : this.#isOurs(envelopeOf(newest.bytes), sequence, last);
+      if (!isOurs) {
+        this.#over('relay_superseded', `another process publishes in the stream ${stream}`);
+        return true;
+      }
+      this.#recut();
+      this.#confirm(sequence);
+      return true;
+    } catch (error) {
+      if (!(error instanceof SnoError)) throw error;
+      if (error.code === 'relay_version') {
+        this.#over('relay_superseded', `a process of another version publishes in the stream ${stream}`);
+        return true;
+      }
+      this.#fault = error;
+      return false;
+    }
+  }
+
+  #isOurs({ term, number }: Envelope, sequence: number, last: PublisherOptions['last']): boolean {
+    if (sequence === last.sequence) return term === last.term && number === last.number;
+    return term === this.term && number === sequence - last.sequence;
+  }
+
+  /** The server's limit may have been lowered: messages that are too large can't be stored. */
+  #recut(): void {
+    const bytesMax = this.#options.relay.payloadBytesMax - HEADERS_BYTES;
+    for (const { bytes } of this.#waiting)
+      if (bytes.length > bytesMax) {
+        this.#over(
+          'relay_stream_lost',
+          `the servers take messages of ${bytesMax} bytes, but ${bytes.length} bytes wait`,
+        );
+        return;
+      }
+  }
+
+  #over(code: 'relay_superseded' | 'relay_stream_lost', message: string): void {
+    if (this.#isOver) return;
+    this.stop();
+    this.#options.onOver(new SnoError(code, message));
+  }
+
+  #check(): void {
+    const { now, head, isStreaming } = this.#options;
+    if (this.#waiting.length > 0 || head.epoch === '' || !isStreaming()) return;
+    if (now() - this.#publishedAt < SILENCE_MS && head.headText === this.#publishedHead) return;
+    // Followers learn that nothing of theirs has happened, and that the WAL is still read.
+    this.#steps.head();
+    this.#publishSteps();
+  }
+
+  #pace(): void {
+    const isBehind = this.#waitingBytes > WAITING_BYTES_MAX;
+    if (isBehind === this.#isHeld || this.#isOver) return;
+    this.#isHeld = isBehind;
+    if (isBehind) this.#options.hold();
+    else this.#options.release();
+  }
+}
+
+/** The place of the head, within an open commit too. */
+function placeOf({ frontier, openParts }: Pick<SourceHead, 'frontier' | 'openParts'>): Place {
+  return { ...frontier, parts: openParts };
+}

@@ -1,0 +1,50 @@
+/** Finds places of a history in the stream, by binary search. */
+import type { Relay, StreamBounds } from './connection.ts';
+import { comparePlaces, type Envelope, envelopeOf, type Place } from './envelope.ts';
+
+export type SearchedRelay = Pick<Relay, 'bounds' | 'message'>;
+
+interface Found {
+  readonly sequence: number;
+  readonly envelope: Envelope;
+}
+
+/**
+ * Returns the sequence of the first message of `epoch` that leads to the place or beyond it: what
+ * follows the place begins there at the latest. Undefined: the stream no longer has everything that
+ * follows the place, or does not know it. Throws SnoError if the stream cannot be read.
+ */
+export async function findPlace(relay: SearchedRelay, epoch: string, place: Place): Promise<number | undefined> {
+  const bounds = await relay.bounds();
+  if (bounds === undefined || bounds.count === 0) return undefined;
+  // The history in force ends the stream. Messages of earlier histories come before it.
+  let low = bounds.first;
+  let high = bounds.last;
+  const newest = await messageAt(relay, high, bounds);
+  if (newest === undefined || newest.envelope.epoch !== epoch || comparePlaces(newest.envelope.to, place) < 0)
+    return undefined;
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const found = await messageAt(relay, middle, bounds);
+    if (found === undefined) return undefined;
+    const { envelope } = found;
+    if (envelope.epoch === epoch && comparePlaces(envelope.to, place) >= 0) high = middle;
+    else low = middle + 1;
+  }
+  const found = await messageAt(relay, low, bounds);
+  if (found === undefined || found.envelope.epoch !== epoch) return undefined;
+  const { envelope, sequence } = found;
+  const isWhole = comparePlaces(envelope.from, place) <= 0;
+  // All pieces of the same steps lead to the same place, so the first of them was found, unless the
+  // stream has dropped it.
+  return isWhole && envelope.piece === 0 ? sequence : undefined;
+}
+
+/** The message with this sequence, or the next one if it was deleted. */
+async function messageAt(relay: SearchedRelay, sequence: number, { last }: StreamBounds): Promise<Found | undefined> {
+  for (let at = sequence; at <= last; at++) {
+    const message = await relay.message(at);
+    if (message !== undefined) return { sequence: at, envelope: envelopeOf(message.bytes) };
+  }
+  return undefined;
+}

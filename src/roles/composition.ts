@@ -1,0 +1,22 @@
+/** The roles of a process, joined in one of two ways: on one machine, or on several. */
+import type { Metrics } from '../metrics.ts';
+
+export interface Composition {
+  /** Listens for clients, who are told that the service is starting. 0: no clients are served. */
+  listen(): Promise<number>;
+  /** Sets the database up. Throws a SnoError that says what is missing. */
+  prepare(): Promise<void>;
+  /** Resolves when this process can serve. Throws a SnoError if it cannot start. */
+  start(): Promise<void>;
+  /** Lets clients in. */
+  open(): Promise<void>;
+  /** Sends the clients away over SNO_DRAIN_SECONDS or less. */
+  drain(): Promise<void>;
+  stop(): Promise<void>;
+  /** Why clients should go elsewhere. Undefined: they are served. */
+  readonly unready: string | undefined;
+  /** Number of channel views that are served. */
+  readonly channelCount: number;
+  /** The metrics of this process, and of its workers. */
+  readonly metrics: Pick<Metrics, 'text' | 'contentType'>;
+}

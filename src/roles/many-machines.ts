@@ -1,0 +1,187 @@
+/**
+ * Several machines: one of them reads the WAL and publishes it in a stream of JetStream; all that
+ * serve clients follow the stream, the publishing one too.
+ *
+ *     ingest (or standby) -> stream -> gateways
+ */
+import type { Settings } from '../config/settings.ts';
+import type { Certificate } from '../http/tls.ts';
+import { Relay, type RelayOptions } from '../jetstream/connection.ts';
+import { StreamFollowing } from '../jetstream/follower.ts';
+import { MemoryJournal } from '../journal/memory.ts';
+import type { Logger } from '../logger.ts';
+import { DatabaseSetup } from '../setup/database-setup.ts';
+import { steadyNow } from '../steady-clock.ts';
+import { WorkerPool } from '../workers/pool.ts';
+import type { Composition } from './composition.ts';
+import { CutOffWatch } from './cut-off.ts';
+import { GatewayRole } from './gateway.ts';
+import { GatewayFollower } from './gateway-follower.ts';
+import type { Gateways } from './gateways.ts';
+import type { IngestOptions } from './ingest.ts';
+import { IngestStandby } from './standby.ts';
+
+export interface ManyMachinesOptions extends Omit<IngestOptions, 'relayed'> {
+  readonly certificate: Certificate | undefined;
+  /** Number of files that the process may open beside those for clients. */
+  readonly otherFilesMax: number;
+}
+
+/** How often the stream is measured, in ms. */
+const MEASURE_MS = 5_000;
+
+export class ManyMachines implements Composition {
+  readonly #options: ManyMachinesOptions;
+  readonly #follower = new GatewayFollower();
+  readonly #gateways: Gateways | undefined;
+  #relay: Relay | undefined;
+  #standby: IngestStandby | undefined;
+  #following: StreamFollowing | undefined;
+  #cutOff: CutOffWatch | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #isStopped = false;
+
+  constructor(options: ManyMachinesOptions) {
+    this.#options = options;
+    if (options.settings.SNO_ROLE === 'ingest') return;
+    this.#gateways = this.#createGateways();
+    this.#follower.tell(this.#gateways);
+  }
+
+  async listen(): Promise<number> {
+    return (await this.#gateways?.listen()) ?? 0;
+  }
+
+  async prepare(): Promise<void> {
+    // A gateway changes nothing in the database: its role may lack the privileges.
+    if (this.#options.settings.SNO_ROLE !== 'gateway') await new DatabaseSetup(this.#options).prepare();
+  }
+
+  async start(): Promise<void> {
+    const { settings, logger, pool, metrics, onBug } = this.#options;
+    const relay = await Relay.connectPatiently(relayOptions(settings, logger), () => !this.#isStopped);
+    if (relay === undefined) return;
+    this.#relay = relay;
+    logger.info({ server: relay.serverVersion, stream: settings.SNO_NATS_STREAM }, 'connected to NATS');
+    if (settings.SNO_ROLE !== 'gateway') {
+      this.#standby = new IngestStandby({ ...this.#options, relay });
+      this.#standby.start();
+    }
+    if (this.#gateways === undefined) return;
+    const gateways = this.#gateways;
+    const following = new StreamFollowing({
+      relay,
+      steps: this.#follower,
+      now: steadyNow,
+      logger,
+      onHole: () => metrics.relayHoles.inc(),
+      onFailed: onBug,
+    });
+    this.#following = following;
+    this.#cutOff = new CutOffWatch({
+      pool,
+      slot: settings.SNO_SLOT,
+      silenceMsMax: settings.SNO_RELAY_SILENCE_SECONDS * 1_000,
+      silenceMs: () => following.silenceMs,
+      arrived: () => this.#follower.head.head.lsn,
+      logger,
+      onCutOff: () => gateways.suspend(),
+      onBack: () => gateways.resume(),
+    });
+    this.#observe(relay, following);
+    await following.start();
+    this.#cutOff.start();
+  }
+
+  async open(): Promise<void> {
+    await this.#gateways?.open();
+  }
+
+  async drain(): Promise<void> {
+    // Another machine reads the WAL meanwhile, and the clients of this one are served to the end.
+    await this.#standby?.stop();
+    await this.#gateways?.drain();
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    clearInterval(this.#timer);
+    this.#cutOff?.stop();
+    this.#following?.stop();
+    await this.#standby?.stop();
+    await this.#gateways?.stop();
+    await this.#relay?.close();
+  }
+
+  get unready(): string | undefined {
+    if (this.#relay === undefined) return 'not connected to NATS';
+    if (!this.#relay.isConnected) return `not connected to NATS${faultText(this.#relay.fault)}`;
+    if (this.#cutOff?.isCutOff === true) return 'cut off from the stream';
+    return this.#following?.unready ?? this.#gateways?.unready;
+  }
+
+  get channelCount(): number {
+    return this.#standby?.channelCount ?? this.#follower.channelCount;
+  }
+
+  get metrics(): Gateways['metrics'] {
+    return this.#gateways?.metrics ?? this.#options.metrics;
+  }
+
+  #createGateways(): Gateways {
+    const { settings, onBug } = this.#options;
+    const { head } = this.#follower;
+    const journal = new MemoryJournal({
+      bytesMax: settings.SNO_REPLAY_BYTES,
+      ageMaxMs: settings.SNO_REPLAY_SECONDS * 1_000,
+      now: steadyNow,
+    });
+    if (settings.SNO_WORKERS === 0)
+      return new GatewayRole({ ...this.#options, journal, head, clientsMax: settings.SNO_MAX_CONNECTIONS });
+    const follower = this.#follower;
+    const source = {
+      journal,
+      head,
+      get definitions() {
+        return follower.definitions;
+      },
+    };
+    // The stream cannot be held for workers: one that stays behind is killed.
+    const hold = () => undefined;
+    return new WorkerPool({ ...this.#options, source, hold, release: hold, onBug });
+  }
+
+  #observe(relay: Relay, following: StreamFollowing): void {
+    const { metrics } = this.#options;
+    let bounds: Awaited<ReturnType<Relay['bounds']>>;
+    const measure = async () => {
+      bounds = relay.isConnected ? await relay.bounds().catch(() => undefined) : undefined;
+    };
+    this.#timer = setInterval(() => void measure(), MEASURE_MS);
+    metrics.observe({
+      relaySequence: () => following.sequence,
+      relaySilence: () => following.silenceMs / 1_000,
+      relayCutOff: () => Number(this.#cutOff?.isCutOff === true),
+      relayStreamMessages: () => bounds?.count,
+      relayStreamBytes: () => bounds?.bytes,
+      relayStreamAge: () =>
+        bounds === undefined || bounds.count === 0 ? undefined : (Date.now() - bounds.firstAt) / 1_000,
+      relayLag: () => (bounds === undefined ? undefined : Math.max(0, bounds.last - (following.sequence ?? 0))),
+    });
+  }
+}
+
+function relayOptions(settings: Settings, logger: Logger): RelayOptions {
+  return {
+    servers: settings.SNO_NATS_URL ?? [],
+    credsFile: settings.SNO_NATS_CREDS,
+    caFile: settings.SNO_NATS_CA,
+    stream: settings.SNO_NATS_STREAM,
+    replicas: settings.SNO_NATS_REPLICAS,
+    maxAgeMs: settings.SNO_NATS_MAX_AGE_SECONDS * 1_000,
+    maxBytes: settings.SNO_NATS_MAX_BYTES,
+    logger,
+  };
+}
+
+const faultText = (fault: string | undefined) => (fault === undefined ? '' : `: ${fault}`);

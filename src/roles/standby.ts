@@ -1,0 +1,242 @@
+/**
+ * Ingest on several machines: one process reads the WAL and publishes, the others stand by.
+ *
+ * The process that holds the slot reads. Another one takes a free slot. It also takes one whose holder has
+ * published nothing for TAKEOVER_MS: the holder is stopped, or cut off from NATS or from Postgres.
+ * A wrong judgement loses nothing: the stream takes the messages of one publisher only, and stops
+ * the other. A term is the time during which this process reads and publishes. It ends with the
+ * first fault. The next one continues from what the stream has.
+ */
+import { pauseBefore } from '../backoff.ts';
+import { SnoError } from '../errors.ts';
+import type { Relay } from '../jetstream/connection.ts';
+import { lastPlace } from '../jetstream/last-place.ts';
+import { StreamPublisher } from '../jetstream/publisher.ts';
+import type { Lsn } from '../lsn.ts';
+import { steadyNow } from '../steady-clock.ts';
+import { holderOf, removeHolder, type SlotHolder } from '../wal/slot-holder.ts';
+import { type IngestOptions, IngestRole } from './ingest.ts';
+
+export interface IngestStandbyOptions extends Omit<IngestOptions, 'relayed'> {
+  readonly relay: Relay;
+}
+
+/** How long the holder of the slot may publish nothing before another process takes it, in ms. */
+const TAKEOVER_MS = 5_000;
+/** How long this process may publish nothing while it holds the slot, in ms. */
+const UNPUBLISHED_MS = 5_000;
+/** How long Postgres may be silent while this process tells others that the WAL is read, in ms. */
+const SILENT_MS = 4_000;
+const QUIET_MS = 1_500;
+const LOOK_MS = 500;
+/** A new follower reads at most so much of the stream. */
+const STATE_EVERY_BYTES = 16 * 1024 ** 2;
+const STATE_EVERY_MS = 60_000;
+/** Beyond the time within which a power cut loses what was confirmed, in ms. */
+const MARGIN_MS = 10_000;
+/**
+ * Sequences of a term begin at the time in seconds, times this, or so far after those of the term
+ * before it. So they grow although the stream may have lost what followed.
+ */
+const SEQUENCES_PER_SECOND = 2 ** 21;
+const SEQUENCE_GAP = 2 ** 28;
+
+/** What this process does. */
+export type Duty = 'standby' | 'reading';
+
+export class IngestStandby {
+  readonly #options: IngestStandbyOptions;
+  #isStopped = false;
+  #ingest: IngestRole | undefined;
+  #publisher: StreamPublisher | undefined;
+  #endTerm: (why: SnoError) => void = () => undefined;
+  #finished: Promise<void> = Promise.resolve();
+  #wake: () => void = () => undefined;
+  /** The newest sequence of the stream that was seen, and since when. */
+  #seen = { sequence: -1, since: 0 };
+  #terms = 0;
+  #told = '';
+
+  constructor(options: IngestStandbyOptions) {
+    this.#options = options;
+    options.metrics.observe({
+      ingesting: () => Number(this.duty === 'reading'),
+      relayWaitingBytes: () => this.#publisher?.waitingBytes,
+      relayPublishedSequence: () => this.#publisher?.confirmed,
+      relayTerms: () => this.#terms,
+    });
+  }
+
+  get duty(): Duty {
+    return this.#ingest === undefined ? 'standby' : 'reading';
+  }
+
+  /** Number of channel views that are served. Undefined on standby. */
+  get channelCount(): number | undefined {
+    return this.#ingest?.channelCount;
+  }
+
+  start(): void {
+    this.#finished = this.#run().catch((error) => this.#options.onBug(error));
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#wake();
+    this.#endTerm(new SnoError('relay_superseded', 'this process stops'));
+    await this.#finished;
+  }
+
+  async #run(): Promise<void> {
+    for (let attempt = 0; !this.#isStopped; ) {
+      try {
+        if (!(await this.#mayRead())) {
+          await this.#sleep(LOOK_MS);
+          continue;
+        }
+        const startedAt = steadyNow();
+        await this.#read();
+        attempt = steadyNow() - startedAt > TAKEOVER_MS ? 0 : attempt + 1;
+      } catch (error) {
+        if (!(error instanceof SnoError)) throw error;
+        attempt++;
+        this.#tell(error);
+      }
+      if (!this.#isStopped) await Promise.race([pauseBefore(Math.min(attempt, 5)), this.#sleep(10_000)]);
+    }
+  }
+
+  /** Whether the slot is free, or its holder has published nothing for long. */
+  async #mayRead(): Promise<boolean> {
+    const { relay, pool, settings, logger } = this.#options;
+    if (!relay.isConnected) return false;
+    let holder: SlotHolder | undefined;
+    try {
+      holder = await holderOf(pool, settings.SNO_SLOT);
+    } catch (error) {
+      throw new SnoError('database_unreachable', `Postgres could not be asked: ${(error as Error).message}`);
+    }
+    const bounds = await relay.bounds();
+    if (holder === undefined) return true;
+    const sequence = bounds?.last ?? 0;
+    const now = steadyNow();
+    if (this.#seen.sequence !== sequence) this.#seen = { sequence, since: now };
+    // A process that publishes nothing at all may read the slot without any NATS.
+    if (sequence === 0 || !holder.isSno) {
+      this.#tell(new SnoError('slot_in_use', `slot ${settings.SNO_SLOT} is in use by ${holder.text}`));
+      return false;
+    }
+    if (now - this.#seen.since < TAKEOVER_MS) return false;
+    logger.warn(
+      { pid: holder.pid, silentMs: Math.round(now - this.#seen.since) },
+      `the process that holds the slot publishes nothing: its connection to Postgres is ended, and this process takes the slot`,
+    );
+    await removeHolder(pool, holder);
+    return true;
+  }
+
+  /** One term. Resolves or rejects when it is over. */
+  async #read(): Promise<void> {
+    const { relay, settings, logger, metrics, onBug } = this.#options;
+    const { newest, continued } = await lastPlace(relay);
+    if (this.#isStopped) return;
+    let over: (why: SnoError) => void = () => undefined;
+    const isOver = new Promise<never>((_resolve, reject) => {
+      over = reject;
+    });
+    isOver.catch(() => undefined);
+    this.#endTerm = over;
+    const time = Math.floor(Date.now() / 1_000) * SEQUENCES_PER_SECOND;
+    const sequence = Math.max(time, continued === undefined ? 0 : continued.head.sequence + SEQUENCE_GAP);
+    let publisher: StreamPublisher | undefined;
+    let publishedHead: Lsn = continued?.head.head.lsn ?? 0;
+    const ingest = new IngestRole({
+      ...this.#options,
+      onBug,
+      relayed: {
+        continued:
+          continued === undefined
+            ? undefined
+            : { place: { ...continued.head, sequence }, definitions: continued.definitions },
+        sequence,
+        publishedHead: () => Math.max(publishedHead, publisher?.confirmedHead ?? 0),
+        startedFrom: (from) => {
+          publishedHead = from;
+        },
+        marginMs: settings.SNO_NATS_SYNC_SECONDS * 1_000 + MARGIN_MS,
+        quietMs: QUIET_MS,
+        onDisconnect: over,
+      },
+    });
+    publisher = new StreamPublisher({
+      relay,
+      stream: settings.SNO_NATS_STREAM,
+      head: ingest.head,
+      state: () => ({ definitions: ingest.definitions.served, isKnown: ingest.definitions.known === undefined }),
+      last: newest,
+      recent: continued?.recent ?? [],
+      stateEveryBytes: Math.min(STATE_EVERY_BYTES, settings.SNO_NATS_MAX_BYTES / 8),
+      stateEveryMs: Math.min(STATE_EVERY_MS, settings.SNO_NATS_MAX_AGE_SECONDS * 250),
+      now: steadyNow,
+      logger,
+      isStreaming: () => ingest.unready === undefined && ingest.silenceMs < SILENT_MS,
+      hold: () => ingest.hold('relay'),
+      release: () => ingest.release('relay'),
+      onPublished: (bytes) => metrics.relayPublishedBytes.inc(bytes),
+      onOver: over,
+    });
+    ingest.tell(publisher);
+    this.#publisher = publisher;
+    this.#ingest = ingest;
+    this.#terms++;
+    const watch = setInterval(() => {
+      const { fault, unconfirmedMs } = publisher;
+      if (fault !== undefined && unconfirmedMs > UNPUBLISHED_MS) over(fault);
+    }, LOOK_MS);
+    try {
+      await Promise.race([ingest.start(), isOver]);
+      this.#told = '';
+      logger.info({ slot: settings.SNO_SLOT, term: publisher.term }, 'this process reads the WAL and publishes it');
+      await isOver;
+    } finally {
+      clearInterval(watch);
+      this.#endTerm = () => undefined;
+      publisher.stop();
+      await ingest.stop();
+      this.#ingest = undefined;
+      this.#publisher = undefined;
+      this.#seen = { sequence: -1, since: 0 };
+      metrics.observe(NOTHING_READ);
+    }
+  }
+
+  /** Logs why this process does not read, once for each reason. */
+  #tell({ code, message, hint }: SnoError): void {
+    if (this.#isStopped || this.#told === message) return;
+    this.#told = message;
+    const level = code === 'slot_in_use' ? 'info' : 'warn';
+    this.#options.logger[level]({ code, hint }, `this process neither reads the WAL nor publishes: ${message}`);
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+const none = () => undefined;
+const NOTHING_READ = {
+  walLagBytes: none,
+  slotRetainedBytes: none,
+  slotUnconfirmedBytes: none,
+  slotBoundBytes: none,
+  slotSecondsLeft: none,
+  slotGeneration: none,
+  slotWalStatus: none,
+  caughtUp: none,
+};

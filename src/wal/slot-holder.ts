@@ -1,0 +1,57 @@
+/** The process that reads the slot, as Postgres sees it. */
+import type pg from 'pg';
+import { SnoError } from '../errors.ts';
+
+export interface SlotHolder {
+  readonly pid: number;
+  /** Whether it is a process of Snö, by what it calls itself. */
+  readonly isSno: boolean;
+  /** It in words. */
+  readonly text: string;
+}
+
+const HOLDER = `
+  select s.active_pid as pid, a.application_name as name, host(a.client_addr) as address
+  from pg_replication_slots s left join pg_stat_activity a on a.pid = s.active_pid
+  where s.slot_name = $1 and s.active_pid is not null`;
+
+/** Undefined: the slot is free, or missing. */
+export async function holderOf(pool: pg.Pool, slot: string): Promise<SlotHolder | undefined> {
+  const { rows } = await pool.query<{
+    readonly pid: number;
+    readonly name: string | null;
+    readonly address: string | null;
+  }>(HOLDER, [slot]);
+  const row = rows[0];
+  if (row === undefined) return undefined;
+  const { pid, name, address } = row;
+  const from = address === null ? '' : ` from ${address}`;
+  return { pid, isSno: name?.startsWith('sno') === true, text: `"${name ?? 'an unknown client'}"${from} (pid ${pid})` };
+}
+
+/**
+ * Ends its connection. Throws `missing_privilege` if this role may not: it must be the role that
+ * the holder uses.
+ */
+export async function removeHolder(pool: pg.Pool, { pid, text }: SlotHolder): Promise<void> {
+  try {
+    await pool.query('select pg_terminate_backend($1, 2000)', [pid]);
+  } catch (cause) {
+    throw new SnoError('missing_privilege', `${text} could not be ended: ${(cause as Error).message}`, {
+      cause,
+      hint: 'Use the same role in SNO_DATABASE_URL on all machines.',
+    });
+  }
+}
+
+/**
+ * The LSN up to which the reader of the slot has published. Undefined: no process reads the slot.
+ */
+export async function publishedLsn(pool: pg.Pool, slot: string): Promise<string | undefined> {
+  const { rows } = await pool.query<{ readonly lsn: string | null }>(
+    `select r.write_lsn::text as lsn from pg_replication_slots s join pg_stat_replication r on r.pid = s.active_pid
+     where s.slot_name = $1`,
+    [slot],
+  );
+  return rows[0]?.lsn ?? undefined;
+}
