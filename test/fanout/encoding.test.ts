@@ -1,6 +1,7 @@
 /**
- * A second protocol: JSON text in lines over a plain stream. Its encoding is this file's own. The
- * fan-out, the journal and the snapshots know nothing of it, and serve it beside Snö's own two.
+ * A second protocol: lines of JSON text over a plain stream. Only this file has its encoding. The
+ * fan-out, the journal and the snapshots do not know it, and serve it beside Snö's own two
+ * encodings.
  */
 import { PassThrough } from 'node:stream';
 import { expect, test } from 'vitest';
@@ -167,7 +168,7 @@ function linesOf(stream: PassThrough): Message[] {
     .map((line) => JSON.parse(line) as Message);
 }
 
-test('a protocol of its own gets live events, the past, snapshots and resets, as clients of Snö do', async () => {
+test('another protocol receives live events, catch-up, snapshots and resets, like clients of Snö', async () => {
   const world = new World();
   const { rig, lines } = world;
 
@@ -185,7 +186,7 @@ test('a protocol of its own gets live events, the past, snapshots and resets, as
   expect(world.got()).toEqual(['subscribed', 'subscribed', ...live]);
   expect([lines.encoded, world.deflated]).toEqual([4, 2]);
 
-  // The past, from the forms that were kept.
+  // Catch-up, from the forms that were kept.
   for (const id of [1, 2]) world.unsubscribe(id);
   world.subscribe(1, { kind: 'since', position: start });
   const past = ['unsubscribed', 'unsubscribed', 'subscribed', 'changes', 1, 'changes', 2, 'changes', 4];
@@ -202,7 +203,7 @@ test('a protocol of its own gets live events, the past, snapshots and resets, as
   expect(world.got().slice(2 + live.length + past.length)).toEqual(snapshot);
   expect([world.reads, lines.encoded, world.deflated]).toEqual([1, 4 + 3 + 1, 2 + 2]);
 
-  // A heartbeat is sent where the protocol has one.
+  // A heartbeat is sent if the protocol has one.
   rig.hub.heartbeat();
   const beats = world.clients.map(({ messages, read }) => {
     const before = messages.length;

@@ -19,26 +19,28 @@ import { parsePosition } from '../../src/position.ts';
 import { FrameReader } from '../support/frames.ts';
 import { ALLOWED } from './rig.ts';
 
-/** So many times the random runs of `npm test`. */
+/** How many times as many random runs as in `npm test`. */
 const TIMES = Number(process.env['SNO_TEST_TIMES'] ?? 1);
 const CHANNELS = ['a:0', 'a:1', 'a:2', 'b:0'];
-/** So that some frames are compressed and others are not, and copies are dropped. */
+/**
+ * With these sizes, some frames are compressed, others are not, and compressed copies are dropped.
+ */
 const COMPRESS_BYTES = 250;
 const COPIES_BYTES = 1_500;
 
-/** What sockets hold, and how large rows are beside that. */
+/** How much sockets hold, and how large rows are in comparison. */
 interface Scale {
   readonly waterMark: number;
   readonly outboundBytes: number;
   /** Bytes of a row for each byte of padding that a step has. */
   readonly factor: number;
 }
-/** A socket takes as much as it may hold at a time. */
+/** A socket holds less than a slice of catch-up. */
 const SMALL: Scale = { waterMark: 500, outboundBytes: 2_000, factor: 1 };
-/** It may hold several slices of the past, and some commits are larger than a slice. */
+/** A socket may hold several slices of catch-up, and some commits are larger than a slice. */
 const SLICED: Scale = { waterMark: 16_384, outboundBytes: 3 * SLICE_BYTES, factor: 50 };
 
-/** A socket that keeps what it is given until it is told to take it. */
+/** A socket that accepts written bytes only when told to. */
 class SlowSocket extends Duplex {
   readonly reader = new FrameReader();
   readonly messages: Message[] = [];
@@ -57,7 +59,7 @@ class SlowSocket extends Duplex {
     };
   }
 
-  /** Takes up to `count` chunks that wait; the stream gives the next in the same turn. */
+  /** Accepts up to `count` waiting chunks. The stream passes each next one in the same turn. */
   accept(count: number): void {
     for (let index = 0; index < count && this.#taken !== undefined; index++) {
       const taken = this.#taken;
@@ -159,7 +161,7 @@ class World {
   connect(): void {
     const socket = new SlowSocket(this.#scale.waterMark);
     this.sockets.push(socket);
-    // every other one takes compressed frames
+    // every other connection accepts compressed frames
     this.feeds.push(this.hub.attach(socket as Duplex, this.feeds.length % 2 === 1 ? this.encoding : PLAIN));
   }
 }
@@ -217,7 +219,7 @@ function run(world: World, steps: readonly Step[]): void {
       else if (!feed.has(name)) feed.subscribe(resolved(name), from(world, name, step), ALLOWED);
     }
   }
-  // in the end every socket takes all that it is given
+  // in the end every socket accepts everything
   for (let round = 0; round < 10_000 && world.sockets.some(({ writableLength }) => writableLength > 0); round++) {
     for (const socket of world.sockets) socket.accept(1);
   }
@@ -230,7 +232,7 @@ function from(world: World, name: string, { kind, back }: { readonly kind: strin
   return { kind: 'since' as const, position: `e-1-1:0/${Number(commit.position).toString(16).toUpperCase()}:1` };
 }
 
-/** What one connection got, channel by channel and over all that are live. */
+/** Checks what one connection received, channel by channel. */
 function check(world: World, messages: readonly Message[], mayLag: boolean): void {
   const expected = new Map<string, number>();
   for (const message of messages) {
@@ -261,10 +263,10 @@ function check(world: World, messages: readonly Message[], mayLag: boolean): voi
 }
 
 test.each([
-  ['it holds little', SMALL, 300],
-  ['it gets the past in slices', SLICED, 100],
+  ['small sockets', SMALL, 300],
+  ['catch-up in slices', SLICED, 100],
 ] as const)(
-  'each subscription gets every commit after its position once, whole and in order, however slow the socket: %s',
+  'each subscription receives every commit after its position once, whole and in order, however slow the socket: %s',
   (_, scale, numRuns) => {
     fc.assert(
       fc.property(walk, (steps) => {
@@ -279,7 +281,7 @@ test.each([
   },
 );
 
-test('a ring too small for a slow socket makes a reset, never a gap', () => {
+test('a journal too small for a slow socket causes a reset, never a gap', () => {
   fc.assert(
     fc.property(walk, (steps) => {
       const world = new World(3_000);
@@ -291,7 +293,7 @@ test('a ring too small for a slow socket makes a reset, never a gap', () => {
   );
 });
 
-test('commits come in order over all channels of a connection that are live together', () => {
+test('commits arrive in order over all channels of a connection that are live together', () => {
   const commits = fc.array(
     fc.record({
       commits: fc.array(fc.array(fc.nat(3), { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 4 }),
@@ -323,7 +325,7 @@ test('commits come in order over all channels of a connection that are live toge
   );
 });
 
-test('a redefinition resets before anything that is committed after it, though both arrive together', () => {
+test('a redefinition resets its channels before anything committed after it, even if both arrive together', () => {
   const world = new World(Number.POSITIVE_INFINITY);
   world.connect();
   const [feed, socket] = [world.feeds[0] as SocketFeed, world.sockets[0] as SlowSocket];
@@ -341,12 +343,12 @@ test('a redefinition resets before anything that is committed after it, though b
   ]);
 });
 
-test('compressed and plain subscribers of one channel get the same; a frame is compressed once for all of them', () => {
+test('compressed and plain subscribers of one channel receive the same events; each frame is compressed once for all', () => {
   const world = new World(Number.POSITIVE_INFINITY);
   for (let count = 0; count < 4; count++) world.connect();
   for (const feed of world.feeds)
     for (const name of ['a:0', 'b:0']) feed.subscribe(resolved(name), { kind: 'now' }, ALLOWED);
-  // of one channel, of two, and one that is too small
+  // commits of one channel, of two channels, and one too small to be compressed
   for (const [channels, padding] of [
     [[0], 300],
     [[0, 3], 300],
@@ -362,7 +364,7 @@ test('compressed and plain subscribers of one channel get the same; a frame is c
   expect(world.deflated).toBe(3);
 });
 
-test('a frame that was compressed for one who is live is not compressed again for one who resumes', () => {
+test('a frame that was compressed for a live client is not compressed again for a client that resumes', () => {
   const world = new World(Number.POSITIVE_INFINITY);
   for (let count = 0; count < 4; count++) world.connect();
   world.commit([0], 0);

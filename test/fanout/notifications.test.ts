@@ -27,13 +27,13 @@ beforeEach(() => {
 
 const notify = (channel: string, data: unknown) => notifications.receive(JSON.stringify({ channel, data }));
 
-/** The markers that are on their way come out of the stream. */
+/** The stream delivers the emitted markers. */
 async function marker(): Promise<void> {
   for (const id of emitted.splice(0)) markers.receive(id);
   await turn();
 }
 
-test('a message waits for a marker that was asked for after it came, in order; many share one', async () => {
+test('a message waits for a marker that was requested after it arrived; many messages share one, in order', async () => {
   notify('a:1', 1);
   const [first] = emitted;
   notify('a:1', 2);
@@ -41,7 +41,7 @@ test('a message waits for a marker that was asked for after it came, in order; m
   expect(told).toEqual([]);
   await turn();
   expect(emitted.length).toBe(2);
-  // the first marker may have been put into the WAL before the others came
+  // the first marker may have been written to the WAL before the other messages arrived
   markers.receive(first as string);
   expect(told).toEqual(['a:1 1']);
   emitted.shift();
@@ -50,7 +50,7 @@ test('a message waits for a marker that was asked for after it came, in order; m
   expect(emitted).toEqual([]);
 });
 
-test('what is malformed, and what no view makes a channel of, is told as dropped', async () => {
+test('malformed messages, and messages to unknown channels, are reported as dropped', async () => {
   notifications.receive('x');
   notify('gone:1', 1);
   expect(told).toEqual(['payload_malformed undefined true']);
@@ -58,7 +58,7 @@ test('what is malformed, and what no view makes a channel of, is told as dropped
   expect(told.slice(1)).toEqual(['channel_unknown gone:1 true']);
 });
 
-test('while the stream is behind, so many bytes wait and the rest is dropped; then there is room again', async () => {
+test('while the stream is behind, a limited number of bytes waits, and further messages are dropped until there is room', async () => {
   for (const n of [1, 2, 3, 4, 5, 6]) notify('a:1', `${n}`.repeat(10));
   await turn();
   expect(told).toEqual([
@@ -73,7 +73,7 @@ test('while the stream is behind, so many bytes wait and the rest is dropped; th
   expect(told.slice(4)).toEqual(['a:1 "1111111111"', 'a:1 "2222222222"', 'a:1 7']);
 });
 
-test('another history: what waited comes by a marker of its own, and those of the one before say nothing', async () => {
+test('in a new history, waiting messages are released by its own markers, not by those of the history before', async () => {
   for (const n of [1, 2]) notify('a:1', `${n}`.repeat(10));
   await turn();
   const before = emitted.splice(0);
@@ -86,7 +86,7 @@ test('another history: what waited comes by a marker of its own, and those of th
   expect(told).toEqual(['a:1 "1111111111"', 'a:1 "2222222222"', 'a:1 3']);
 });
 
-test('another history, while a marker is on its way: what waits for that one waits for the next', async () => {
+test('if a new history begins while a marker is being written, callers wait for the next marker', async () => {
   const puts: (() => void)[] = [];
   const slow = new Markers({
     emit: (id) => new Promise((put) => puts.push(() => put(void emitted.push(id)))),

@@ -1,4 +1,4 @@
-/** What one socket is given, and when it is given more. */
+/** What is written to one socket, and when more is written. */
 import { Writable } from 'node:stream';
 import { expect, test } from 'vitest';
 import { OutboundBudget, SLICE_BYTES } from '../../src/fanout/outbound.ts';
@@ -6,7 +6,7 @@ import { Outbox } from '../../src/fanout/outbox.ts';
 import { PLAIN } from '../../src/gateway/sno/encodings.ts';
 import { ALLOWED, Rig, room, turn } from './rig.ts';
 
-/** A socket that takes one write after the other, each when it is told to. */
+/** A socket that accepts one write after the other, each when told to. */
 class Socket extends Writable {
   readonly taken: number[] = [];
   /** Memory of the bytes written to it. */
@@ -43,7 +43,7 @@ function outboxOf(bytesMax: number) {
   return { socket, outbox, drains: () => drains };
 }
 
-test('of the past it takes a slice at a time, long before it is full', async () => {
+test('catch-up is written one slice at a time, long before the outbox is full', async () => {
   const { socket, outbox, drains } = outboxOf(1 << 20);
   expect(outbox.takesMore).toBe(true);
   outbox.write(Buffer.alloc(SLICE_BYTES - 1));
@@ -56,7 +56,7 @@ test('of the past it takes a slice at a time, long before it is full', async () 
   expect([outbox.takesMore, drains()]).toEqual([true, 1]);
 });
 
-test('a large frame goes out in slices, each when the one before has been taken, and nothing between them', async () => {
+test('a large frame is sent in slices, each once the socket has accepted the one before, with nothing in between', async () => {
   const { socket, outbox } = outboxOf(1 << 20);
   outbox.write(Buffer.alloc(2.5 * SLICE_BYTES));
   outbox.write(Buffer.alloc(10));
@@ -66,7 +66,7 @@ test('a large frame goes out in slices, each when the one before has been taken,
   expect([outbox.full, outbox.takesMore]).toEqual([false, true]);
 });
 
-test('closed, it still sends what it took, says so once, and does nothing more however often the socket drains', async () => {
+test('after close, the outbox sends its queue, calls back once, and ignores later drains', async () => {
   const { socket, outbox, drains } = outboxOf(1 << 20);
   let count = 0;
   outbox.write(Buffer.alloc(1.5 * SLICE_BYTES));
@@ -77,7 +77,7 @@ test('closed, it still sends what it took, says so once, and does nothing more h
   expect([socket.taken, count, drains()]).toEqual([[SLICE_BYTES, SLICE_BYTES / 2], 1, 0]);
 });
 
-test('what waits in a slow socket keeps hardly more memory than its own, where it is cut out of more', () => {
+test('frames cut out of larger buffers keep little more memory than their own while they wait in a slow socket', () => {
   const { socket, outbox } = outboxOf(1 << 20);
   outbox.write(Buffer.alloc(20_000));
   for (let count = 0; count < 1_000; count++) outbox.write(Buffer.alloc(8_192).subarray(100, 300));
@@ -86,13 +86,13 @@ test('what waits in a slow socket keeps hardly more memory than its own, where i
   expect(held).toBeLessThan(2 * 220_000);
 });
 
-test('a bound below a slice holds for the past too', () => {
+test('a limit below the size of a slice also limits catch-up', () => {
   const { outbox } = outboxOf(20_000);
   outbox.write(Buffer.alloc(20_000));
   expect([outbox.takesMore, outbox.full]).toEqual([false, true]);
 });
 
-test('a client that gets more than a slice at once reads on from the journal, and meets the bound only if more waits', async () => {
+test('after a frame larger than a slice, a client reads on from the journal; it reaches the limit only if more bytes wait', async () => {
   const rig = new Rig();
   const socket = new Socket();
   rig.hub.attach(socket as never, PLAIN).subscribe(room(1), { kind: 'now' }, ALLOWED);
@@ -118,7 +118,7 @@ test('a client that gets more than a slice at once reads on from the journal, an
   await drained();
 });
 
-test('answers that are not read are bounded, whatever else waits; once all is taken they count no more', async () => {
+test('unread answers are limited, whatever else waits; once the socket has drained, they no longer count', async () => {
   const { socket, outbox } = outboxOf(20_000);
   const answers = (bytes: number) => outbox.answer(Buffer.alloc(bytes));
   outbox.write(Buffer.alloc(1 << 20));
@@ -127,7 +127,7 @@ test('answers that are not read are bounded, whatever else waits; once all is ta
   expect([answers(79_000), answers(2_000)]).toEqual([true, false]);
 });
 
-test('what it has taken while it never was full counts no more', async () => {
+test('answers that a socket accepts without ever being full no longer count', async () => {
   const { socket, outbox } = outboxOf(20_000);
   for (let count = 0; count < 1_000; count++) {
     expect(outbox.answer(Buffer.alloc(1_000))).toBe(true);
@@ -135,7 +135,7 @@ test('what it has taken while it never was full counts no more', async () => {
   }
 });
 
-test('a client that lives is not cut for events that wait when it asks for something', async () => {
+test('a live client with many waiting events is not disconnected when it sends a request', async () => {
   const rig = new Rig();
   const socket = new Socket();
   const feed = rig.hub.attach(socket as never, PLAIN);
@@ -153,7 +153,7 @@ test('a client that lives is not cut for events that wait when it asks for somet
   expect(feed.isComplete).toBe(true);
 });
 
-test('the more sockets take nothing, the smaller a slice of the past: all of them together hold little more than the bound', () => {
+test('the more sockets are blocked, the smaller the slices of catch-up; together they hold little more than the total limit', () => {
   const totalBytes = 256 << 20;
   const rig = new Rig({ journalBytes: 16 << 20, outboundTotalBytes: totalBytes });
   const start = rig.hub.headText;
@@ -167,8 +167,8 @@ test('the more sockets take nothing, the smaller a slice of the past: all of the
   for (const count of [500, 2_000, 5_000]) {
     while (rig.hub.connectionCount < count)
       rig.hub.attach(new Socket() as never, PLAIN).subscribe(room(1), { kind: 'since', position: start }, ALLOWED);
-    // the first client got up to two slices, later ones at most their share: the sum of 1 / n, n
-    // from the first of them
+    // the first `cut` clients hold up to two slices each, and each nth client after them at most
+    // its share: 1 / n of the total
     const cut = totalBytes / SLICE_BYTES;
     const bound = totalBytes * (2 + Math.max(0, Math.log(count / cut)));
     expect(rig.hub.outboundBytes).toBeLessThan(bound);

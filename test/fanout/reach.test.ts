@@ -8,11 +8,11 @@ import { PLAIN } from '../../src/gateway/sno/encodings.ts';
 import { framesOf, Rig, room, turn } from './rig.ts';
 
 let rig: Rig;
-/** Transactions that are waited for, each with what makes it visible. */
+/** Transactions that the hub waits for, each with the function that makes it visible. */
 let invisible: Map<number, { readonly see: () => void; readonly isWanted: () => boolean }>;
 let stream: PassThrough;
 let feed: SocketFeed;
-/** Answers the access check that waits. Undefined: none has been asked for. */
+/** Answers the pending access check. Undefined: no check was requested. */
 let allow: (() => void) | undefined;
 const grant: Grant = { stillAllowed: () => new Promise((resolve) => (allow = () => resolve(true))) };
 
@@ -27,7 +27,7 @@ beforeEach(() => {
   got();
 });
 
-/** One commit of the channel, of 16 bytes; it has been appended, not sent. */
+/** Appends one commit of the channel, 16 LSNs long, without sending it. */
 function commit(xid: number): void {
   rig.begin(xid);
   rig.row(1, xid);
@@ -36,7 +36,7 @@ function commit(xid: number): void {
 
 const reference = (text: string): CommitReference => parseCommitReference(text) as CommitReference;
 
-/** What has been written since it was last asked: xids of commits, and what was reached. */
+/** What was written since the last call: xids of commits, and references that were reached. */
 function got(): unknown[] {
   type Frame = { readonly type: string; readonly xid?: number; readonly reached?: string };
   return framesOf<Frame>(stream).map(({ type, xid, reached }) => xid ?? reached ?? type);
@@ -59,14 +59,14 @@ test.each(['', 'x', '0/', '/1', '-1', '1.5', '0/1G', '123456789012345678901'])(
   },
 );
 
-test('an LSN that the stream has passed is answered at once, after what came with it', () => {
+test('an LSN that the stream has passed is answered at once, after the events before it', () => {
   commit(5);
   expect(feed.reach(reference('0/1010'))).toBe(true);
   expect(got()).toEqual([5, '0/1010']);
   expect(rig.emitted).toEqual([]);
 });
 
-test('one that it has not passed is answered when a marker has come, after every commit before it', async () => {
+test('an LSN that the stream has not passed is answered when a marker arrives, after every commit before it', async () => {
   feed.reach(reference('0/1018'));
   commit(5);
   rig.hub.flush();
@@ -76,7 +76,7 @@ test('one that it has not passed is answered when a marker has come, after every
   expect(got()).toEqual([6, '0/1018']);
 });
 
-test('a transaction is answered when a marker has come that was made after queries saw it', async () => {
+test('a transaction is answered when a marker arrives that was written after queries saw the transaction', async () => {
   feed.reach(reference('4294967301'));
   commit(5);
   rig.hub.flush();
@@ -98,7 +98,7 @@ test('a connection that is behind is answered when it has caught up', async () =
   expect(got()).toEqual([5, '0/1010']);
 });
 
-test('asked twice it is answered once, and so many may be asked', async () => {
+test('a repeated request is answered once, and the number of waiting requests is limited', async () => {
   for (let count = 0; count < 1_000; count++)
     expect(feed.reach(reference(`0/${(0x2000 + count).toString(16)}`))).toBe(true);
   expect(feed.reach(reference('0/2000'))).toBe(true);
@@ -110,7 +110,7 @@ test('asked twice it is answered once, and so many may be asked', async () => {
   expect(feed.reach(reference('0/2000'))).toBe(true);
 });
 
-test('another history, or the end of the connection, forgets what was asked', async () => {
+test('a new history, or the end of the connection, drops all requests', async () => {
   feed.reach(reference('5'));
   feed.reach(reference('0/2000'));
   await turn();

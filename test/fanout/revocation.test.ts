@@ -16,9 +16,9 @@ interface Asked {
 }
 
 let rig: Rig;
-/** Transactions that queries do not see yet, each with what makes them. */
+/** Transactions that queries do not see yet, each with the functions that make it visible. */
 let invisible: Map<number, (() => void)[]>;
-/** Checks of access that wait for their answer. */
+/** Access checks that wait for their answer. */
 let asked: Asked[];
 let stream: PassThrough;
 let feed: SocketFeed;
@@ -34,7 +34,7 @@ beforeEach(() => {
   feed = rig.hub.attach(stream, PLAIN);
 });
 
-/** Access that the test answers for. */
+/** A grant whose answers the test gives. */
 const grant: Grant = { stillAllowed: ({ name }) => new Promise((answer) => asked.push({ name, answer })) };
 
 /**
@@ -63,7 +63,7 @@ async function answer(isAllowed: boolean): Promise<readonly string[]> {
   return answered.map(({ name }) => name);
 }
 
-/** What has been written since: numbers of rows, codes, types of frames. */
+/** What was written since the last call: numbers of rows, codes, types of frames. */
 function got(): unknown[] {
   type Frame = { readonly type: string; readonly code?: string; readonly events?: readonly { readonly n: number }[] };
   return framesOf<Frame>(stream).flatMap<unknown>(
@@ -76,7 +76,7 @@ function join(...ids: readonly number[]): void {
   got();
 }
 
-test('nothing of the commit or after it, of no channel, until queries see it and the answer has come', async () => {
+test('nothing of the revoking commit or after it is sent, on any channel, until queries see it and the check is answered', async () => {
   join(1, 2);
   commit(1, [1, 2]);
   commit(2, [1, 2], 1);
@@ -89,7 +89,7 @@ test('nothing of the commit or after it, of no channel, until queries see it and
   expect(got()).toEqual(['access_revoked', 2, 3]);
 });
 
-test('commits that come without end: one check at a time, and each answer lets the connection go on', async () => {
+test('revoking commits without end cause one check at a time, and each answer lets the connection continue', async () => {
   join(1);
   const heard: unknown[] = [];
   commit(1, [1], 'all');
@@ -100,7 +100,7 @@ test('commits that come without end: one check at a time, and each answer lets t
     expect(asked.length).toBe(1);
     await answer(true);
     heard.push(...got());
-    // up to the commit before the first that this check was not about
+    // up to the commit before the first one that this check did not cover
     expect(heard.length).toBe(Math.max(1, xid - 3));
     for (let seen = xid - 2; seen <= xid; seen++) await see(seen);
   }
@@ -112,7 +112,7 @@ test('commits that come without end: one check at a time, and each answer lets t
   expect(heard).toEqual(Array.from({ length: 59 }, (_, index) => index + 1));
 });
 
-test('of a commit in parts, what comes after the revocation waits with it; the check waits for the whole', async () => {
+test('in a commit in parts, everything after the revocation waits; the check waits for the whole commit', async () => {
   join(1, 2);
   rig.begin(5);
   rig.row(1, 1, COMMIT_BYTES);
@@ -121,7 +121,7 @@ test('of a commit in parts, what comes after the revocation waits with it; the c
   rig.row(2, 2, COMMIT_BYTES);
   rig.row(1, 3, COMMIT_BYTES);
   rig.hub.flush();
-  // told before it was known that the same commit revokes
+  // sent before it was known that the same commit revokes access
   expect(got()).toEqual([1]);
   rig.end();
   commit(6, [1, 2]);
@@ -132,7 +132,7 @@ test('of a commit in parts, what comes after the revocation waits with it; the c
   expect(got()).toEqual(['access_revoked', 2, 6]);
 });
 
-test('a commit in parts that broke off and comes again is asked about again, and nothing comes twice', async () => {
+test('a commit in parts that breaks off and arrives again is checked again, and nothing is sent twice', async () => {
   join(1);
   const parts = () => {
     rig.begin(5);
@@ -153,7 +153,7 @@ test('a commit in parts that broke off and comes again is asked about again, and
   expect(got()).toEqual([1, 2, 3]);
 });
 
-test('who asks for access before queries see the commit is to wait for it; who asked before is asked about again', async () => {
+test('an access check that begins before queries see the commit waits for it; an earlier check is repeated', async () => {
   const before = rig.hub.openAccessCheck(room(1));
   const other = rig.hub.openAccessCheck(room(2));
   commit(1, [1], 1);
@@ -175,7 +175,7 @@ test('who asks for access before queries see the commit is to wait for it; who a
   expect(before.newRevocations).toBeDefined();
 });
 
-test('access that was newRevocations while it was asked for: nothing is sent before it is asked for again, not of the past either', async () => {
+test('if a commit may revoke access during its check, nothing is sent before another check, not even catch-up', async () => {
   join(2);
   const window = rig.hub.openAccessCheck(room(1));
   commit(1, [1, 2], 1);
@@ -189,7 +189,7 @@ test('access that was newRevocations while it was asked for: nothing is sent bef
   expect(got()).toEqual(['access_revoked', 3]);
 });
 
-test('a snapshot may see what the stream has not told yet: access is asked for once it was taken, before any row is written', async () => {
+test('access is checked once a snapshot is taken, before any row is written: it may see commits that the stream has not delivered', async () => {
   feed.subscribe(room(1), { kind: 'snapshot' }, grant);
   const [first] = rig.readings as [Reading];
   expect(asked).toEqual([]);
@@ -212,7 +212,7 @@ test('a snapshot may see what the stream has not told yet: access is asked for o
   expect(got()).toEqual(['snapshot', 'subscribed']);
 });
 
-test('rows of a snapshot wait for a check that is under way', async () => {
+test('rows of a snapshot wait for a pending access check', async () => {
   feed.subscribe(room(1), { kind: 'snapshot' }, grant);
   const [{ sink }] = rig.readings as [Reading];
   sink.begin(new Visibility('7:7:'));
@@ -227,7 +227,7 @@ test('rows of a snapshot wait for a check that is under way', async () => {
   expect(got()).toEqual(['access_revoked']);
 });
 
-test('who leaves the live ones between two appends misses nothing of the first, in order', () => {
+test('a connection that falls behind before a flush receives everything that was appended, in order', () => {
   join(1, 2);
   rig.begin(1);
   rig.row(1, 1);

@@ -1,4 +1,4 @@
-/** A hub whose WAL, snapshots, markers and visibility are in the test's hand, step by step. */
+/** A hub for tests, which control its WAL, snapshots, markers and visibility step by step. */
 import type { Duplex } from 'node:stream';
 import type { ResolvedChannel } from '../../src/channels/served/served.ts';
 import { CommitBuilder } from '../../src/commit/builder.ts';
@@ -12,14 +12,14 @@ import { ByteWriter } from '../../src/memory/byte-writer.ts';
 import { FrameReader } from '../support/frames.ts';
 
 export const PATTERN = 'room:{id}';
-/** Where the history begins. */
+/** LSN where the history begins. */
 const START = 0x1000;
 
-/** Between two commits. */
+/** Number of LSNs between two commits. */
 const COMMIT_LSNS = 16;
 const END_XID = 999;
 
-/** Access that nothing takes away. */
+/** A grant that is never revoked. */
 export const ALLOWED: Grant = { stillAllowed: async () => true };
 
 export interface Reading {
@@ -28,14 +28,14 @@ export interface Reading {
 }
 
 export interface RigOptions {
-  /** What the journal holds, in bytes. */
+  /** Maximum bytes of the journal. */
   readonly journalBytes?: number;
-  /** Beyond it a commit goes on in parts. */
+  /** Maximum bytes of a whole commit. A larger one is sent in parts. */
   readonly commitBytes?: number;
-  /** What may wait in all sockets together. */
+  /** Maximum bytes that wait in all sockets together. */
   readonly outboundTotalBytes?: number;
   readonly visible?: (xid: number, isWanted?: () => boolean) => Promise<void>;
-  /** Undefined: the test takes snapshots from `readings`. */
+  /** Undefined: the test answers the requests in `readings`. */
   readonly snapshots?: SnapshotSource;
 }
 
@@ -53,12 +53,12 @@ export function room(id: number): ResolvedChannel {
 export class Rig {
   readonly hub: Hub;
   readonly builder: CommitBuilder;
-  /** Snapshots that were asked for. */
+  /** The requested snapshots. */
   readonly readings: Reading[] = [];
-  /** Markers that were written and have not come out of the stream. */
+  /** Markers that were written and that the stream has not delivered yet. */
   readonly emitted: string[] = [];
   readonly #markers: Markers;
-  /** How often a connection met the bound of what may wait. */
+  /** How often a connection reached its limit of waiting bytes. */
   outboundFull = 0;
   #lsn = START;
 
@@ -99,7 +99,7 @@ export class Rig {
     this.builder.begin(xid, this.#lsn + COMMIT_LSNS / 2, 0);
   }
 
-  /** A change of a room's row, which says `n`. */
+  /** Adds a change of a room's row, which contains `n`. */
   row(id: number, n: number, bytes = 0): void {
     const { bytes: text } = this.builder;
     const start = text.length;
@@ -109,13 +109,13 @@ export class Rig {
     this.builder.event(PATTERN, name, start);
   }
 
-  /** The commit is whole, and not sent before a flush. */
+  /** Ends the commit. It is sent at the next flush. */
   end(): void {
     this.#lsn += COMMIT_LSNS;
     this.builder.commit(this.#lsn);
   }
 
-  /** The markers come out of the stream, in a commit of their own. */
+  /** The stream delivers the emitted markers, in a commit of their own. */
   async marker(): Promise<void> {
     await turn();
     this.begin(END_XID);
@@ -125,10 +125,10 @@ export class Rig {
   }
 }
 
-/** All that can go on without anybody's help has. */
+/** Lets pending promises and callbacks run. */
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** The frames that have been written to a connection since this was last asked. */
+/** The frames written to a connection since the last call. */
 export function framesOf<Frame>(stream: Duplex): Frame[] {
   const bytes = (stream.read() as Buffer | null) ?? Buffer.alloc(0);
   return new FrameReader().push(bytes).map((text) => JSON.parse(text) as Frame);

@@ -36,7 +36,7 @@ function commit(xid: number, id: number, bytes = 10): void {
   rig.hub.flush();
 }
 
-/** A commit that goes on in parts, each with a row of room 1, until `end`. */
+/** A commit in parts, each with a row of room 1, until `end`. */
 function openCommit(xid: number) {
   rig.begin(xid);
   return {
@@ -57,7 +57,7 @@ function got(stream: PassThrough): unknown[] {
   return framesOf<Frame>(stream).map(({ type, events, reason }) => events?.map(({ n }) => n) ?? reason ?? type);
 }
 
-/** Transactions below 10 have ended, but for 7. */
+/** Transactions below 10 have ended, except 7. */
 const VISIBILITY = new Visibility('7:10:7');
 
 async function finish({ sink, done }: Reading): Promise<void> {
@@ -67,7 +67,7 @@ async function finish({ sink, done }: Reading): Promise<void> {
   await rig.marker();
 }
 
-test('what the snapshot does not see comes as changes before `subscribed`, and nothing else', async () => {
+test('exactly the commits that the snapshot lacks arrive as changes before `subscribed`', async () => {
   for (const xid of [5, 7, 8]) commit(xid, 1);
   const stream = socket();
   const reading = beginSnapshot(stream);
@@ -77,7 +77,7 @@ test('what the snapshot does not see comes as changes before `subscribed`, and n
   expect(got(stream)).toEqual(['snapshot', [7], [11], 'subscribed', [12]]);
 });
 
-test('a snapshot that does not see a commit which the journal has dropped is taken again', async () => {
+test('a snapshot that lacks a commit which the journal has dropped is taken again', async () => {
   commit(7, 1);
   commit(8, 2, BYTES_MAX);
   const stream = socket();
@@ -92,7 +92,7 @@ test('a snapshot that does not see a commit which the journal has dropped is tak
   expect(got(stream)).toEqual(['snapshot', 'subscribed']);
 });
 
-test('a commit that the snapshot does not see and the journal drops while it is read is a reset, no gap', async () => {
+test('a commit that the snapshot lacks and the journal drops during the read causes a reset, never a gap', async () => {
   commit(7, 1);
   const stream = socket();
   const reading = beginSnapshot(stream);
@@ -101,7 +101,7 @@ test('a commit that the snapshot does not see and the journal drops while it is 
   expect(got(stream)).toEqual(['snapshot', 'lagging']);
 });
 
-test('a commit that the snapshot sees may be dropped while it is read', async () => {
+test('a commit that the snapshot has may be dropped during the read', async () => {
   commit(5, 1);
   const stream = socket();
   const reading = beginSnapshot(stream);
@@ -110,7 +110,7 @@ test('a commit that the snapshot sees may be dropped while it is read', async ()
   expect(got(stream)).toEqual(['snapshot', 'subscribed']);
 });
 
-test('a commit in parts that the snapshot sees may be dropped while it comes, before and after the snapshot is taken', async () => {
+test('parts of a commit that the snapshot has may be dropped before and after the snapshot is taken', async () => {
   const stream = socket();
   const large = openCommit(8);
   large.part();
@@ -125,7 +125,7 @@ test('a commit in parts that the snapshot sees may be dropped while it comes, be
   expect(got(stream)).toEqual(['snapshot', 'subscribed', [12]]);
 });
 
-test('a snapshot that does not see a commit of which parts have been dropped is taken again', async () => {
+test('a snapshot that lacks a commit whose parts have been dropped is taken again', async () => {
   const stream = socket();
   const large = openCommit(11);
   large.part();
@@ -142,7 +142,7 @@ test('a snapshot that does not see a commit of which parts have been dropped is 
   expect(got(stream)).toEqual(['snapshot', 'subscribed']);
 });
 
-test('what is dropped of two commits while the snapshot is read, of which it sees the first only, is a reset', async () => {
+test('if the journal drops several commits during the read, one that the snapshot lacks causes a reset', async () => {
   const stream = socket();
   const reading = beginSnapshot(stream);
   for (const xid of [8, 11, 9]) {
@@ -153,7 +153,7 @@ test('what is dropped of two commits while the snapshot is read, of which it see
   expect(got(stream)).toEqual(['snapshot', 'lagging']);
 });
 
-test('who joins from now on while the journal drops parts of a commit begins after it, whole', async () => {
+test('a client that joins from now on, while the journal drops parts of a commit, begins after that commit', async () => {
   const stream = socket();
   const large = openCommit(8);
   large.part();
@@ -168,7 +168,7 @@ test('who joins from now on while the journal drops parts of a commit begins aft
   expect(got(stream)).toEqual(['subscribed', [12]]);
 });
 
-test('who resumes before a commit of which parts have been dropped is told that this is too long ago', async () => {
+test('a client that resumes before a commit whose parts have been dropped receives position_too_old', async () => {
   const stream = socket();
   const since = rig.builder.headText;
   const large = openCommit(8);

@@ -7,7 +7,7 @@ import { payloadOf } from '../support/payloads.ts';
 
 const plain = { entry: ({ payload }: Entry) => textOf(payload) };
 
-/** A journal of one entry a commit, in turn in the channels, with payloads of so many bytes. */
+/** A journal with one entry per commit, in the channels in turn. `sizes`: bytes of the payloads. */
 function journalOf(channels: readonly string[], sizes: readonly number[]) {
   const journal = new MemoryJournal({ bytesMax: 1 << 30, ageMaxMs: 1e9, now: () => 0 });
   let sequence = 0;
@@ -28,7 +28,7 @@ function journalOf(channels: readonly string[], sizes: readonly number[]) {
   return { journal, append, truncate };
 }
 
-test('entries are joined up to the bound, a large one stays alone', () => {
+test('entries are joined up to the limit, and a large entry stays alone', () => {
   const { journal } = journalOf(['c:1'], [10, 20, 30, 500, 5]);
   const log = journal.retain('c:1', 'c:{id}', -1);
   const segments = new Segments(plain);
@@ -49,19 +49,19 @@ test('entries are joined up to the bound, a large one stays alone', () => {
   expect(segments.after(log, -1, 60)?.bytes.toString()).toBe('1'.repeat(10) + '2'.repeat(20) + '3'.repeat(30));
 });
 
-test('clients that read at the same place get the same bytes, and newer entries follow', () => {
+test('clients that read at the same place receive the same buffer, and newer entries follow', () => {
   const { journal, append } = journalOf(['c:1'], [10, 10]);
   const log = journal.retain('c:1', 'c:{id}', -1);
   const segments = new Segments(plain);
   const segment = segments.after(log, -1, 1_000);
   append(10);
   expect(segments.after(log, -1, 1_000)).toBe(segment);
-  // who is given less at a time gets other bytes
+  // a client with a smaller limit receives other bytes
   expect(segments.after(log, -1, 10)?.count).toBe(1);
   expect(segments.after(log, 2, 1_000)?.sequence).toBe(3);
 });
 
-test('channels are told apart where their entries have one sequence, as those of a truncate have', () => {
+test('entries of several channels with the same sequence, as a truncate makes them, are kept apart', () => {
   const { journal, append, truncate } = journalOf(['c:1', 'c:2'], [10, 10]);
   truncate();
   append(10);

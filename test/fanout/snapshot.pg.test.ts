@@ -1,4 +1,4 @@
-/** A snapshot whose connection to the database is dead, and neither side knows. */
+/** Snapshots over connections to the database that are dead, though neither side knows. */
 import type pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ResolvedChannel } from '../../src/channels/served/served.ts';
@@ -45,14 +45,14 @@ async function isLocked(): Promise<boolean> {
   return (await database.query("select from pg_locks where relation = 'rows'::regclass")).rowCount !== 0;
 }
 
-test('an idle connection that has died: it is given up soon, and the next snapshot has another', async () => {
+test('a dead idle connection is given up soon, and the next snapshot uses another one', async () => {
   await read("select '1', '2'");
   for (const link of proxy.links) link.swallow();
   await expect(read("select '1', '2'")).rejects.toMatchObject({ code: 'try_again' });
   await read("select '1', '2'");
 });
 
-test('one that dies while rows come', async () => {
+test('a connection that dies while rows arrive is given up', async () => {
   const reading = read("select i::text, repeat('x', 100000) from generate_series(1, 1000000) i", {
     piece: () => {
       for (const link of proxy.links) link.swallow();
@@ -60,12 +60,12 @@ test('one that dies while rows come', async () => {
     },
   });
   await expect(reading).rejects.toMatchObject({ code: 'try_again' });
-  // The server would send on into the proxy until its statement_timeout.
+  // Otherwise the server would send into the proxy until its statement_timeout.
   for (const link of proxy.links) link.cut();
   await until(async () => !(await isLocked()), 'the server has ended it');
 });
 
-test('one on which the server works for longer, and a client that takes nothing for longer, are left alone', async () => {
+test('a server that works for longer, and a client that accepts nothing for longer, end no snapshot', async () => {
   await read(`select '1', pg_sleep(${(SILENCE_MS * 4) / 1_000})::text`);
   let take = () => {};
   const taken = new Promise<void>((resolve) => {
@@ -86,7 +86,7 @@ test('one on which the server works for longer, and a client that takes nothing 
   expect(frames).toBeGreaterThan(100);
 });
 
-test('one that is read no more, as by a process that is frozen: the server ends it, so that it holds no lock', async () => {
+test('the server ends a connection that is no longer read, as by a frozen process, and releases the lock', async () => {
   let take = () => {};
   const taken = new Promise<void>((resolve) => {
     take = resolve;

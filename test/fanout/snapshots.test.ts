@@ -43,7 +43,7 @@ class Client implements SnapshotSink {
   pendingBytes = 0;
   waitsForAccess = false;
   isUseful = true;
-  /** How many frames it takes before it blocks. */
+  /** How many frames it accepts before it blocks. */
   takes = Number.POSITIVE_INFINITY;
   #unblock: (() => void) | undefined;
   request: SnapshotRequest | undefined;
@@ -140,7 +140,7 @@ function ask(
   return client;
 }
 
-/** Has the read give frames from `from` on; says after how many it has to wait. */
+/** Lets the read deliver frames from `from` on. Returns after how many the read must wait. */
 function give(read: Read | undefined, from: number, count: number): number {
   for (let index = 0; index < count; index++)
     if (read?.sink.piece(payloadOf(frameOf(from + index))) !== undefined) return index + 1;
@@ -152,7 +152,7 @@ async function finish(read: Read | undefined): Promise<void> {
   await settled();
 }
 
-test('one address that fills the queue keeps no other address out', async () => {
+test('an address that fills the queue does not keep other addresses out', async () => {
   const from = (address: string, name: string) => ask(name, false, Number.POSITIVE_INFINITY, false, address);
   const greedy = ['1', '2', '3', '4', '5'].map((id) => from('192.0.2.1', `room:${id}`));
   expect([snapshots.runningCount, snapshots.waitingCount]).toEqual([2, 3]);
@@ -171,7 +171,7 @@ test('one address that fills the queue keeps no other address out', async () => 
   expect(sharing.outcome).toBe(undefined);
 });
 
-test('addresses take turns: one waits for none of the many that another has before it', async () => {
+test('addresses take turns: an address with one read does not wait for the many earlier reads of another', async () => {
   ask('room:1', false, Number.POSITIVE_INFINITY, false, '192.0.2.1');
   for (const [address, name] of [
     ['192.0.2.1', 'room:2'],
@@ -184,8 +184,8 @@ test('addresses take turns: one waits for none of the many that another has befo
   expect(reads.map(({ name }) => name)).toEqual(['room:1', 'room:2', 'room:3', 'room:5', 'room:4']);
 });
 
-describe('those who ask for one channel', () => {
-  test('share one read, and its frames are the same buffers', async () => {
+describe('clients that request the same channel', () => {
+  test('share one read, and receive the same buffers', async () => {
     const clients = Array.from({ length: 50 }, () => ask('room:1'));
     expect(reads.length).toBe(1);
     expect(reads[0]?.sink.begin(VISIBILITY)).toBe(true);
@@ -195,7 +195,7 @@ describe('those who ask for one channel', () => {
     expect([snapshots.runningCount, snapshots.waitingCount]).toEqual([0, 0]);
   });
 
-  test('once it was taken share the next, which waits for the one before, but not for long', async () => {
+  test('share the next read once the current one has begun; the next waits for the current one, but not for long', async () => {
     ask('room:1');
     reads[0]?.sink.begin(VISIBILITY);
     const [second, third] = [ask('room:1'), ask('room:1')];
@@ -213,7 +213,7 @@ describe('those who ask for one channel', () => {
     expect([second.outcome, third.outcome]).toEqual(['whole', 'whole']);
   });
 
-  test('get no snapshot that is of no use to them, while others do', async () => {
+  test('receive no snapshot that they cannot use, while others receive it', async () => {
     const [useful, useless] = [ask('room:1'), ask('room:1')];
     useless.isUseful = false;
     expect(reads[0]?.sink.begin(VISIBILITY)).toBe(true);
@@ -222,7 +222,7 @@ describe('those who ask for one channel', () => {
     expect([useful.outcome, useless.outcome, useless.frames]).toEqual(['whole', 'again', []]);
   });
 
-  test('are all told where it fails', async () => {
+  test('all receive the error if the read fails', async () => {
     const clients = [ask('room:1'), ask('room:1')];
     const error = new SnoError('try_again', 'the database is gone');
     reads[0]?.fail(error);
@@ -233,7 +233,7 @@ describe('those who ask for one channel', () => {
 });
 
 describe('compressed frames', () => {
-  test('are made once for all who take them, and come in order and before the end, whichever is ready first', async () => {
+  test('are made once for all clients that accept them, and arrive in order and before the end, whichever is ready first', async () => {
     const made: { readonly frame: Buffer; readonly ready: () => void }[] = [];
     deflate = (frame) => new Promise((resolve) => made.push({ frame, ready: () => resolve(Buffer.from(frame)) }));
     const [one, two] = [ask('room:1'), ask('room:1')];
@@ -261,8 +261,8 @@ describe('compressed frames', () => {
     }
   });
 
-  test('are not made while no client takes them', async () => {
-    deflate = () => expect.fail('nobody takes it');
+  test('are not made while no client accepts them', async () => {
+    deflate = () => expect.fail('no client accepts it');
     const client = ask('room:1');
     reads[0]?.sink.begin(VISIBILITY);
     give(reads[0], 0, 3);
@@ -272,7 +272,7 @@ describe('compressed frames', () => {
 });
 
 describe('a socket that does not keep up', () => {
-  test('is left behind where others are through with the window; asked alone, the read waits for it', async () => {
+  test('is left behind if it delays others that have the whole window; a read for it alone waits for it', async () => {
     const [quick, slow] = [ask('room:1'), ask('room:1', false, 2)];
     reads[0]?.sink.begin(VISIBILITY);
     const first = give(reads[0], 0, 30);
@@ -302,7 +302,7 @@ describe('a socket that does not keep up', () => {
     expect([alone.outcome, other.outcome]).toEqual(['whole', undefined]);
   });
 
-  test('holds the query while all are slow, and is left behind when it takes nothing for long', async () => {
+  test('makes the query wait while all sockets are slow, and is left behind if it accepts nothing for long', async () => {
     const slow = [ask('room:1', false, 1), ask('room:1', false, 1)] as const;
     reads[0]?.sink.begin(VISIBILITY);
     expect(give(reads[0], 0, 30)).toBeLessThan(10);
@@ -322,7 +322,7 @@ describe('a socket that does not keep up', () => {
     expect([reads[0]?.isCancelled, snapshots.runningCount]).toEqual([true, 0]);
   });
 
-  test('gives its place up sooner where others wait for it', async () => {
+  test('gives up its place sooner if other reads wait for a place', async () => {
     for (const name of ['room:1', 'room:2']) ask(name, false, 1);
     for (const read of reads) {
       read.sink.begin(VISIBILITY);
@@ -337,7 +337,7 @@ describe('a socket that does not keep up', () => {
     expect([reads.map(({ name }) => name), snapshots.runningCount]).toEqual([['room:1', 'room:2', 'room:3'], 2]);
   });
 
-  test('one that waits for the database, and not for its socket, is told to try again', async () => {
+  test('ends with try_again if it waits for the database and not for the socket', async () => {
     const [quick, held] = [ask('room:1'), ask('room:1', false, 1)];
     const alone = ask('room:2', false, 1);
     for (const client of [held, alone]) client.waitsForAccess = true;
@@ -354,7 +354,7 @@ describe('a socket that does not keep up', () => {
     expect(quick.outcome).toBe(undefined);
   });
 
-  test('makes no snapshot longer than it may be, however steadily it takes', async () => {
+  test('is left behind at the time limit of a snapshot, however steadily it accepts', async () => {
     const slow = ask('room:1', false, 1);
     reads[0]?.sink.begin(VISIBILITY);
     for (let number = 0; now < 60_000; now += 5_000, number++) {
@@ -370,7 +370,7 @@ describe('a socket that does not keep up', () => {
 });
 
 describe('places', () => {
-  test('are given in the order of asking; beyond the queue the answer is overloaded', async () => {
+  test('are given in the order of the requests; beyond the queue the answer is overloaded', async () => {
     for (const id of upTo(5)) ask(`room:${id}`);
     expect([snapshots.runningCount, snapshots.waitingCount]).toEqual([2, 3]);
     expect(() => ask('room:9')).toThrow(expect.objectContaining({ code: 'overloaded' }));
@@ -381,7 +381,7 @@ describe('places', () => {
     expect([snapshots.runningCount, snapshots.waitingCount]).toEqual([0, 0]);
   });
 
-  test('are free when everybody has left: the query is cancelled, and what waited unread is forgotten', async () => {
+  test('become free when all clients have left: the query is cancelled, and a waiting read is dropped', async () => {
     const clients = upTo(3).map((id) => ask(`room:${id}`));
     const other = ask('room:0');
     clients[0]?.request?.leave();
@@ -397,7 +397,7 @@ describe('places', () => {
   });
 });
 
-test('however they take and leave: the frames in order and whole, or lagging; the window never grows beyond its bound', async () => {
+test('however clients accept and leave, frames arrive in order, whole or lagging, and the window stays within its limit', async () => {
   const step = fc.oneof(
     fc.record({ kind: fc.constant('give' as const), who: fc.constant(0), count: fc.integer({ min: 1, max: 4 }) }),
     fc.record({
@@ -429,7 +429,7 @@ test('however they take and leave: the frames in order and whole, or lagging; th
           } else if (kind === 'unblock') await clients[who]?.unblock(count);
           else clients[who]?.request?.leave();
           await settled();
-          // what waits for the slowest is bounded
+          // the bytes that wait for the slowest client are limited
           const behind = clients
             .filter(({ outcome }) => outcome === undefined)
             .map(({ frames }) => given - frames.length);
