@@ -22,26 +22,26 @@ test.each([
 describe('X-Forwarded-For', () => {
   const proxies = new Proxies(['10.0.0.0/8', '192.0.2.7', '2001:db8::/32']);
   test.each([
-    ['of a stranger is not read', '198.51.100.1', '203.0.113.9', '198.51.100.1'],
+    ['of an untrusted peer is ignored', '198.51.100.1', '203.0.113.9', '198.51.100.1'],
     ['of a proxy names the client', '10.1.2.3', '203.0.113.9', '203.0.113.9'],
-    ['of a proxy, as IPv6 sockets tell IPv4', '::ffff:10.1.2.3', '203.0.113.9', '203.0.113.9'],
+    ['of a proxy with an IPv4 address, as IPv6 sockets show it', '::ffff:10.1.2.3', '203.0.113.9', '203.0.113.9'],
     [
-      'the last that is no proxy counts: what stands before it is hearsay',
+      'counts by its last address that is not a proxy: earlier ones may be forged',
       '10.1.2.3',
       '1.1.1.1, 203.0.113.9, 192.0.2.7',
       '203.0.113.9',
     ],
-    ['IPv6', '2001:db8::1', '2001:db9::9', '2001:db9::9'],
-    ['only proxies in it', '10.1.2.3', '10.0.0.1', '10.1.2.3'],
-    ['no address in it', '10.1.2.3', 'unknown', '10.1.2.3'],
+    ['with IPv6 addresses', '2001:db8::1', '2001:db9::9', '2001:db9::9'],
+    ['with only proxies', '10.1.2.3', '10.0.0.1', '10.1.2.3'],
+    ['without an address', '10.1.2.3', 'unknown', '10.1.2.3'],
     ['with a port', '10.1.2.3', '203.0.113.9:1234', '10.1.2.3'],
-    ['empty', '10.1.2.3', '', '10.1.2.3'],
-    ['not there', '10.1.2.3', undefined, '10.1.2.3'],
+    ['that is empty', '10.1.2.3', '', '10.1.2.3'],
+    ['that is missing', '10.1.2.3', undefined, '10.1.2.3'],
   ])('%s', (_what, address, header, client) => {
     expect(proxies.clientOf(address, header === undefined ? {} : { 'x-forwarded-for': header })).toBe(client);
   });
 
-  test('no proxies are known: none is believed', () => {
+  test('is ignored if no proxies are configured', () => {
     expect(new Proxies().clientOf('10.1.2.3', { 'x-forwarded-for': '203.0.113.9' })).toBe('10.1.2.3');
   });
 });

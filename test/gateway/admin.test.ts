@@ -16,12 +16,12 @@ beforeAll(async () => {
 });
 afterAll(() => admin.close());
 
-test('alive', async () => {
+test('/healthz answers 200', async () => {
   const response = await fetch(`${url}/healthz`);
   expect(response.status).toBe(200);
 });
 
-test('ready once there is no reason against it', async () => {
+test('/readyz answers 503 with the reason until the service is ready', async () => {
   const before = await fetch(`${url}/readyz`);
   expect(before.status).toBe(503);
   expect(await before.json()).toEqual({ status: 'not ready', reason: 'the stream has not caught up yet' });
@@ -30,7 +30,7 @@ test('ready once there is no reason against it', async () => {
   expect(after.status).toBe(200);
 });
 
-describe('who may ask', () => {
+describe('access to the admin port', () => {
   const ask = async (port: number, path: string, headers: Record<string, string>) => {
     const call = request({ host: '127.0.0.1', port, path, headers });
     call.end();
@@ -47,7 +47,7 @@ describe('who may ask', () => {
     ['evil.example:9443', 421],
     ['127.0.0.1.evil.example', 421],
     ['localhost.evil.example', 421],
-  ])('without a token, requests for this machine: %s', async (host, status) => {
+  ])('without a token, only requests for this machine are answered: %s', async (host, status) => {
     const answer = await ask(Number(new URL(url).port), '/metrics', { host });
     expect(answer.status).toBe(status);
     expect(answer.headers['content-security-policy']).toMatch(/default-src 'none'/);
@@ -55,7 +55,7 @@ describe('who may ask', () => {
     if (status === 421) expect(JSON.parse(answer.body)).toMatchObject({ code: 'admin_host_refused' });
   });
 
-  test('with a token, only requests that have it; probes go without', async () => {
+  test('with a token, only requests that have it are answered; probes need none', async () => {
     const guarded = new Admin({ ...LOOPBACK, port: 0, token: 'a.token.of.the.admin', unready: () => undefined });
     const { port } = await guarded.start();
     const status = async (path: string, authorization?: string) =>
@@ -82,7 +82,7 @@ describe('who may ask', () => {
   });
 });
 
-test('a port that is taken', async () => {
+test('a port that is in use is reported', async () => {
   const second = new Admin({ ...LOOPBACK, port: Number(new URL(url).port), unready: () => undefined });
   await expect(second.start()).rejects.toMatchObject({ code: 'address_in_use' });
   await second.close();
@@ -95,7 +95,7 @@ describe('metrics', () => {
     return (await response.text()).split('\n');
   }
 
-  test('every label is there before anything has happened', async () => {
+  test('every label exists from the start', async () => {
     const text = await lines();
     expect(text).toContain('sno_resets_total{reason="slot_lost"} 0');
     expect(text).toContain('sno_denials_total{code="access_denied"} 0');

@@ -25,18 +25,18 @@ const get = (path: string, more = '') => `GET ${path} HTTP/1.1\r\nHost: localhos
 
 describe('every answer over HTTP has strict headers', () => {
   test.each([
-    ['what is not there', get('/nothing'), 404],
-    ['a path that is none', get('/%ff%'), 400],
-    ['no websocket', get('/v1'), 426],
+    ['an unknown path', get('/nothing'), 404],
+    ['an invalid path', get('/%ff%'), 400],
+    ['a request without an upgrade', get('/v1'), 426],
     ['the client library', get('/sno.js'), 200],
-    ['a method that there is not', 'DELETE /sno.js HTTP/1.1\r\nHost: localhost\r\n\r\n', 404],
+    ['an unknown method', 'DELETE /sno.js HTTP/1.1\r\nHost: localhost\r\n\r\n', 404],
     ['a body', 'POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx', 413],
-    ['no HTTP', 'hello\r\n\r\n', 400],
+    ['invalid HTTP', 'hello\r\n\r\n', 400],
     ['two lengths', 'POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n', 400],
     ['a space before a colon', 'GET / HTTP/1.1\r\nHost : a\r\n\r\n', 400],
     ['a head that is too large', get('/', `x: ${'y'.repeat(20_000)}\r\n`), 431],
     ['another host', 'GET /sno.js HTTP/1.1\r\nHost: app.example.com\r\n\r\n', 421],
-    ['no host', 'GET /sno.js HTTP/1.1\r\n\r\n', 400],
+    ['a missing host', 'GET /sno.js HTTP/1.1\r\n\r\n', 400],
     ['an upgrade for another host', upgradeRequest('/v1', { host: 'app.example.com' }), 421],
     ['a refused origin', upgradeRequest('/v1', { origin: 'https://evil.example' }), 403],
     ['an upgrade elsewhere', upgradeRequest('/v2'), 404],
@@ -57,7 +57,7 @@ describe('every answer over HTTP has strict headers', () => {
     expect(fixture.log.join('')).not.toContain('abc');
   });
 
-  test('TLS: come by TLS only, but to this machine itself', () => {
+  test('Strict-Transport-Security is sent over TLS only, and not for hosts of this machine', () => {
     const hsts = (isTls: boolean, host: string | undefined) =>
       securityHeaders(isTls, host)['strict-transport-security'];
     expect(hsts(true, 'app.example.com:8443')).toBe('max-age=31536000');
@@ -69,7 +69,7 @@ describe('every answer over HTTP has strict headers', () => {
 
 describe('origins', () => {
   test.each([
-    // a program
+    // a program, which sends no Origin
     [undefined, 'app.example.com', undefined, true],
     ['https://app.example.com', 'app.example.com', undefined, true],
     ['https://app.example.com', 'app.example.com:443', undefined, true],
@@ -84,7 +84,7 @@ describe('origins', () => {
     ['https://evil.example', 'app.example.com', undefined, false],
     ['https://evil.example', undefined, undefined, false],
     ['https://app.example.com@evil.example', 'app.example.com', undefined, false],
-    // sandboxed frames, files, data: URLs
+    // the origins of sandboxed frames, files and data: URLs
     ['null', 'app.example.com', undefined, false],
     ['null', 'null', undefined, false],
     ['file://', '', undefined, false],
@@ -102,7 +102,7 @@ describe('origins', () => {
     ['file://', 'app.example.com', ['file://'], true],
     ['https://evil.example', 'app.example.com', ['*'], true],
     ['null', 'app.example.com', ['*'], true],
-  ])('%s at %s, of %o: %s', (origin, host, allowed, isAllowed) => {
+  ])('a page of %s at host %s, with SNO_ALLOWED_ORIGINS %o, connects: %s', (origin, host, allowed, isAllowed) => {
     const settings = { SNO_HOST: '127.0.0.1', SNO_TLS: 'auto', SNO_ALLOWED_ORIGINS: allowed } as const;
     const request = { headers: { origin, host }, socket: {} };
     expect(new Hosts(true, settings, new Proxies()).admitsPage(request)).toBe(isAllowed);
@@ -125,14 +125,21 @@ describe('origins', () => {
     ['http://named.example', 'named.example', true, true],
     ['http://localhost:3000', 'localhost:3000', true, true],
     ['http://10.0.0.5', '10.0.0.5', true, true],
-  ])('%s behind a proxy that was asked for %s, trusted: %s: %s', (origin, forwarded, isTrusted, isAllowed) => {
-    const settings = { SNO_HOST: '127.0.0.1', SNO_TLS: 'off', SNO_ALLOWED_ORIGINS: ['https://named.example'] } as const;
-    const hosts = new Hosts(false, settings, new Proxies(isTrusted ? ['10.1.0.0/16'] : []));
-    const headers = { origin, host: 'inner:8443', 'x-forwarded-host': forwarded };
-    expect(hosts.admitsPage({ headers, socket: { remoteAddress: '::ffff:10.1.2.3' } })).toBe(isAllowed);
-  });
+  ])(
+    'a page of %s behind a proxy with X-Forwarded-Host %s, trusted: %s, connects: %s',
+    (origin, forwarded, isTrusted, isAllowed) => {
+      const settings = {
+        SNO_HOST: '127.0.0.1',
+        SNO_TLS: 'off',
+        SNO_ALLOWED_ORIGINS: ['https://named.example'],
+      } as const;
+      const hosts = new Hosts(false, settings, new Proxies(isTrusted ? ['10.1.0.0/16'] : []));
+      const headers = { origin, host: 'inner:8443', 'x-forwarded-host': forwarded };
+      expect(hosts.admitsPage({ headers, socket: { remoteAddress: '::ffff:10.1.2.3' } })).toBe(isAllowed);
+    },
+  );
 
-  test('those refused are logged once in a while, and not at any length', async () => {
+  test('refused origins are logged occasionally, and cut to a maximum length', async () => {
     fixture = await startGateway({ settings: PLAIN });
     for (let count = 0; count < 20; count++)
       await answerTo(upgradeRequest('/v1', { origin: `https://evil${count}.example/${'x'.repeat(5_000)}` }));
@@ -149,10 +156,10 @@ describe('origins', () => {
   });
 });
 
-describe('who a client is', () => {
+describe('the identity of a client', () => {
   const token = () => new SignJWT({ sub: 'u1' }).setProtectedHeader({ alg: 'HS256' }).sign(Buffer.from(SECRET));
 
-  /** The claims by which the subscription of a client that came with these headers was checked. */
+  /** The claims that checked the subscription of a client with these headers. */
   async function claimsOf(headers: Readonly<Record<string, string>>) {
     let claims: unknown;
     fixture.access.answer = (_channel, given) => {
@@ -167,7 +174,7 @@ describe('who a client is', () => {
     return claims;
   }
 
-  test('is never told by a cookie, nor by a subprotocol; by the Authorization header it is', async () => {
+  test('comes from the Authorization header, never from a cookie or a subprotocol', async () => {
     fixture = await startGateway({ settings: PLAIN });
     const jwt = await token();
     expect(await claimsOf({ authorization: `Bearer ${jwt}` })).toMatchObject({ sub: 'u1' });
@@ -177,7 +184,7 @@ describe('who a client is', () => {
   });
 
   test.each(['token', 'access_token', 'jwt', 'Authorization', 'ID_TOKEN'])(
-    'a token in the URL as %s is refused, not looked at, and in no log',
+    'is not taken from the URL: a token as %s is refused, and appears in no log',
     async (name) => {
       fixture = await startGateway({ settings: PLAIN });
       const jwt = await token();
@@ -191,7 +198,7 @@ describe('who a client is', () => {
     },
   );
 
-  test('other parameters are nothing to us', async () => {
+  test('is not affected by other parameters of the URL', async () => {
     fixture = await startGateway({ settings: PLAIN });
     const raw = await RawSocket.connect(fixture);
     await raw.send(upgradeRequest('/v1?version=2&'));

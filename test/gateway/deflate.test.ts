@@ -10,7 +10,7 @@ import { until } from '../support/wait.ts';
 import { type Fixture, startGateway } from './fixture.ts';
 import { clientFrame, OPCODE, RawSocket } from './raw-socket.ts';
 
-/** The default. */
+/** The default of SNO_MAX_FRAME_BYTES. */
 const BYTES_MAX = 65_536;
 const OFFER = { 'sec-websocket-extensions': 'permessage-deflate; client_max_window_bits' };
 
@@ -22,7 +22,7 @@ afterAll(() => fixture.stop());
 
 const target = () => ({ port: fixture.port, ca: fixture.certificate.cert });
 
-/** As a client compresses it, without the tail of the flush. */
+/** Compresses as a client does, without the tail of the flush. */
 const deflated = (text: string | Buffer) =>
   deflateRawSync(text, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
 const compressedFrame = (text: string | Buffer) => clientFrame(deflated(text), { reserved: 4 });
@@ -49,7 +49,7 @@ test.each([
   [undefined, false],
   ['', false],
   ['x-webkit-deflate-frame', false],
-  // what is made for all is made with the largest window
+  // frames for all clients are compressed with the largest window
   ['permessage-deflate; server_max_window_bits=14', false],
   ['permessage-deflate; server_max_window_bits', false],
   ['permessage-deflate; client_max_window_bits=7', false],
@@ -58,7 +58,7 @@ test.each([
   ['permessage-deflate; server_no_context_takeover; server_no_context_takeover', false],
   ['permessage-deflate; unknown', false],
   ['permessage-deflate; toString', false],
-])('the offer %s: %s', (header, isTaken) => {
+])('the offer %s is accepted: %s', (header, isTaken) => {
   expect(offersDeflate(header)).toBe(isTaken);
 });
 
@@ -74,7 +74,7 @@ describe('the handshake', () => {
     taken.socket.destroy();
   });
 
-  test('off: an offer is not taken', async () => {
+  test('accepts no offer if compression is off', async () => {
     const off = await startGateway({ settings: { SNO_COMPRESS_BYTES: '0' } });
     const client = off.connect();
     await client.opened();
@@ -83,7 +83,7 @@ describe('the handshake', () => {
   });
 });
 
-test('who negotiated gets large frames compressed and small ones as they are; who did not gets all as they are', async () => {
+test('with compression, large frames are sent compressed and small ones plain; without it, all are plain', async () => {
   const clients = [fixture.connect(), fixture.connect({ perMessageDeflate: false })] as const;
   const bytes = [0, 0];
   for (const [index, client] of clients.entries()) {
@@ -114,15 +114,15 @@ describe('compressed frames of a client', () => {
   const isWelcome = (raw: RawSocket) => raw.texts().some((text) => text.includes('"welcome"'));
 
   test.each([
-    ['one', compressedFrame('{"type":"hello"}')],
+    ['a single frame', compressedFrame('{"type":"hello"}')],
     ['in fragments', fragments(deflated('{"type":"hello"}'), 3)],
     // the end may be marked as the last block of a stream (RFC 7692, section 7.2.3.4)
     [
       'with a final block',
       clientFrame(Buffer.concat([deflateRawSync('{"type":"hello"}'), Buffer.of(0)]), { reserved: 4 }),
     ],
-    ['not compressed after all', clientFrame('{"type":"hello"}')],
-  ])('%s', async (_what, bytes) => {
+    ['an uncompressed frame', clientFrame('{"type":"hello"}')],
+  ])('are read: %s', async (_what, bytes) => {
     const raw = await upgraded();
     raw.socket.write(Buffer.concat([bytes, compressedFrame('{"type":"ping"}'), clientFrame('{"type":"ping"}')]));
     await until(() => raw.texts().filter((text) => text.includes('"heartbeat"')).length === 2, 'both pings answered');
@@ -130,7 +130,7 @@ describe('compressed frames of a client', () => {
     raw.socket.destroy();
   });
 
-  test('are read each by itself, with nothing kept between them', async () => {
+  test('are read independently of each other', async () => {
     const raw = await upgraded();
     const ping = compressedFrame('{"type":"ping"}');
     raw.socket.write(Buffer.concat([compressedFrame('{"type":"hello"}'), ...Array.from({ length: 20 }, () => ping)]));
@@ -149,12 +149,12 @@ describe('compressed frames of a client', () => {
     ['one byte too many', compressedFrame('x'.repeat(BYTES_MAX + 1)), CLOSE.frameTooLarge, 'frame_too_large'],
     ['fragments without end', fragments(Buffer.alloc(1_000), 1), CLOSE.frameTooLarge, 'frame_too_large'],
     [
-      'what is not compressed',
+      'invalid compressed data',
       clientFrame(Buffer.alloc(100, 0xff), { reserved: 4 }),
       CLOSE.malformed,
       'malformed_frame',
     ],
-    ['no UTF-8', compressedFrame(Buffer.of(0xc3, 0x28)), CLOSE.malformed, 'malformed_frame'],
+    ['compressed bytes that are not UTF-8', compressedFrame(Buffer.of(0xc3, 0x28)), CLOSE.malformed, 'malformed_frame'],
     [
       'a compressed ping',
       clientFrame(deflated('x'), { opcode: OPCODE.ping, reserved: 4 }),
@@ -162,7 +162,7 @@ describe('compressed frames of a client', () => {
       'malformed_frame',
     ],
     [
-      'a continuation that says it is compressed',
+      'a continuation that is marked as compressed',
       Buffer.concat([
         clientFrame('{', { final: false }),
         clientFrame('}', { opcode: OPCODE.continuation, reserved: 4 }),
@@ -178,10 +178,10 @@ describe('compressed frames of a client', () => {
     await fixture.welcomed();
   });
 
-  test('count by what they hold', async () => {
+  test('count by their inflated size', async () => {
     const raw = await upgraded();
     raw.socket.write(compressedFrame('{"type":"hello"}'));
-    // as large as one may be, and next to nothing compressed: 125 of them are a burst
+    // of the maximum size, and tiny when compressed: 125 of them are a burst
     const frame = compressedFrame(JSON.stringify({ type: 'ping', pad: ' '.repeat(BYTES_MAX - 100) }));
     const bytes = Buffer.concat(Array.from({ length: 200 }, () => frame));
     raw.socket.write(bytes);

@@ -31,7 +31,7 @@ export const SECRET = 'a secret of the tests, thirty-two bytes';
 export const EPOCH = 'abc-1-1';
 export const POSITION = formatPosition(EPOCH, 100, 1);
 
-/** Answers who may join; `held` checks wait until they are released. */
+/** Answers access checks by script. After `hold`, checks wait until `release`. */
 export class ScriptedAccess implements Access {
   answer: (channel: ResolvedChannel, claims: Claims) => SnoError | undefined = () => undefined;
   checks = 0;
@@ -54,7 +54,7 @@ export class ScriptedAccess implements Access {
   }
 }
 
-/** Channels `room:...` without a view, `bad:...` that are refused. */
+/** Resolves `room:...` to a channel without a view, and refuses `bad:...`. */
 function resolve(name: string): ResolvedChannel | SnoError {
   const [kind, value] = name.split(':') as [string, string?];
   if (value === undefined) return new SnoError('channel_invalid', 'this is not a canonical channel name');
@@ -64,9 +64,9 @@ function resolve(name: string): ResolvedChannel | SnoError {
   return { name, values: [value], valueTypes: ['text'], pattern, view: undefined, access: undefined };
 }
 
-/** Time that moves when the test says so. */
+/** A clock that the test advances. */
 export class ManualClock implements Clock {
-  /** What `random` gives next, in turn; 0.5 where there is nothing. */
+  /** What `random` returns next, in turn; 0.5 if empty. */
   readonly randoms: number[] = [];
   #now = 1_800_000_000_000;
   #timers = new Set<{ readonly at: number; readonly callback: () => void }>();
@@ -85,7 +85,7 @@ export class ManualClock implements Clock {
     return () => this.#timers.delete(timer);
   }
 
-  /** The machine sleeps: no timer fires, not even after it. */
+  /** The machine sleeps: the clock moves on, and every timer is delayed by as much. */
   suspend(ms: number): void {
     this.#now += ms;
     for (const timer of [...this.#timers]) {
@@ -114,16 +114,16 @@ export interface Fixture {
   readonly port: number;
   /** Lines of the log, at level debug. */
   readonly log: string[];
-  /** How often a connection held as many bytes as it may. */
+  /** How often a connection reached its limit of waiting bytes. */
   readonly outboundFull: number;
   connect(options?: ConnectOptions): Client;
   /** A client that has been welcomed. */
   welcomed(options?: ConnectOptions): Promise<Client>;
-  /** How many of the clients made here are open. */
+  /** Number of clients made here that are open. */
   openClients(): number;
-  /** Puts one frame into a channel. */
+  /** Publishes one message to a channel. */
   publish(channel: string, data: unknown): void;
-  /** Has a commit come that may take access to the channel away, or to all of its pattern. */
+  /** Delivers a commit that may revoke access to the channel, or to all channels of its pattern. */
   revoke(channel?: string): void;
   stop(): Promise<void>;
 }
@@ -145,7 +145,7 @@ interface StartOptions
   readonly connected?: boolean;
   /** `gateway.open` has not been called. */
   readonly isStarting?: boolean;
-  /** No marker comes out of the stream. */
+  /** The stream delivers no marker. */
   readonly holdsMarkers?: boolean;
 }
 
@@ -305,7 +305,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
 
 type FrameOf<Type extends ServerFrame['type']> = Extract<ServerFrame, { readonly type: Type }>;
 
-/** A websocket client that keeps what it gets. */
+/** A websocket client that keeps the frames that it receives. */
 export class Client {
   readonly socket: WebSocket;
   readonly frames: ServerFrame[] = [];
@@ -331,7 +331,7 @@ export class Client {
       this.closeCode = code;
       this.closeReason = String(reason);
     });
-    // What went wrong shows in the close code.
+    // The close code shows what went wrong.
     this.socket.on('error', () => {});
     this.socket.on('unexpected-response', (_request, response) => {
       void (async () => {
@@ -351,7 +351,7 @@ export class Client {
     else this.socket.send(frame);
   }
 
-  /** The next frame that has not been received yet, which is to be of this type. */
+  /** Returns the next frame, which must be of this type. */
   async receive<Type extends ServerFrame['type']>(type: Type): Promise<FrameOf<Type>> {
     const frame = await until(() => this.frames[this.#read], `a frame of type ${type}; closed: ${this.closeCode}`);
     this.#read++;

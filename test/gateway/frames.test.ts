@@ -21,18 +21,18 @@ test('hello is answered by welcome', async () => {
   });
 });
 
-describe('a fault is told, then the connection is closed', () => {
+describe('an invalid frame is answered by an error, then the connection closes', () => {
   test.each([
     ['a subscribe before hello', { type: 'subscribe', channel: 'room:1' }, 'hello_required', CLOSE.malformed],
-    ['no JSON', '{"type":"hello"', 'malformed_frame', CLOSE.malformed],
-    ['JSON that is no object', '[{"type":"hello"}]', 'malformed_frame', CLOSE.malformed],
+    ['invalid JSON', '{"type":"hello"', 'malformed_frame', CLOSE.malformed],
+    ['JSON that is not an object', '[{"type":"hello"}]', 'malformed_frame', CLOSE.malformed],
     ['null', 'null', 'malformed_frame', CLOSE.malformed],
     ['an unknown type', { type: 'publish' }, 'malformed_frame', CLOSE.malformed],
     ['a type that objects inherit', { type: 'toString' }, 'malformed_frame', CLOSE.malformed],
-    ['no type', {}, 'malformed_frame', CLOSE.malformed],
-    ['a token that is no string', { type: 'hello', token: 7 }, 'malformed_frame', CLOSE.malformed],
+    ['a missing type', {}, 'malformed_frame', CLOSE.malformed],
+    ['a token that is not a string', { type: 'hello', token: 7 }, 'malformed_frame', CLOSE.malformed],
     ['a binary frame', Buffer.from('{"type":"hello"}'), 'malformed_frame', CLOSE.malformed],
-    ['a token that is none', { type: 'hello', token: 'x.y.z' }, 'token_invalid', CLOSE.tokenRefused],
+    ['an invalid token', { type: 'hello', token: 'x.y.z' }, 'token_invalid', CLOSE.tokenRefused],
     ['a large frame', { type: 'hello', token: 'x'.repeat(2_000) }, 'frame_too_large', CLOSE.frameTooLarge],
   ])('%s', async (_what, frame, error, code) => {
     const client = fixture.connect();
@@ -44,12 +44,12 @@ describe('a fault is told, then the connection is closed', () => {
 
   test.each([
     ['a subscribe without channel', { type: 'subscribe' }, 'malformed_frame'],
-    ['a channel that is no string', { type: 'subscribe', channel: 7 }, 'malformed_frame'],
-    ['a snapshot that is no boolean', { type: 'subscribe', channel: 'room:1', snapshot: 'yes' }, 'malformed_frame'],
-    ['a since that is no string', { type: 'subscribe', channel: 'room:1', since: 12 }, 'malformed_frame'],
-    ['the client sent a second hello', { type: 'hello' }, 'hello_repeated'],
-    ['a ping for what is no commit', { type: 'ping', reached: '0/x' }, 'malformed_frame'],
-    ['a ping for a number', { type: 'ping', reached: 741 }, 'malformed_frame'],
+    ['a channel that is not a string', { type: 'subscribe', channel: 7 }, 'malformed_frame'],
+    ['a snapshot that is not a boolean', { type: 'subscribe', channel: 'room:1', snapshot: 'yes' }, 'malformed_frame'],
+    ['a since that is not a string', { type: 'subscribe', channel: 'room:1', since: 12 }, 'malformed_frame'],
+    ['a second hello', { type: 'hello' }, 'hello_repeated'],
+    ['a ping with an invalid commit', { type: 'ping', reached: '0/x' }, 'malformed_frame'],
+    ['a ping with a number as its commit', { type: 'ping', reached: 741 }, 'malformed_frame'],
   ])('after hello: %s', async (_what, frame, error) => {
     const client = await fixture.welcomed();
     client.send(frame);
@@ -58,13 +58,13 @@ describe('a fault is told, then the connection is closed', () => {
   });
 });
 
-test('members that this version does not know are ignored', async () => {
+test('unknown members are ignored', async () => {
   const client = fixture.connect();
   client.send({ type: 'hello', later: true });
   await client.receive('welcome');
 });
 
-test('too many frames close with 4429; the burst before passes', async () => {
+test('too many frames close the connection with 4429, after a burst that is answered', async () => {
   const client = await fixture.welcomed();
   for (let index = 0; index < 250; index++) client.send({ type: 'ping' });
   expect(await client.closed()).toBe(CLOSE.tooManyRequests);
@@ -74,7 +74,7 @@ test('too many frames close with 4429; the burst before passes', async () => {
   expect(client.frames.at(-1)).toMatchObject({ type: 'error', code: 'too_many_requests' });
 });
 
-test('a ping for a commit is answered once it is reached; who waits for too many is closed with 4429', async () => {
+test('a ping for a commit is answered once it is reached; a client that waits for too many is closed with 4429', async () => {
   const unlimited = await startGateway({ settings: { SNO_MAX_WAITING_COMMITS: '3' }, holdsMarkers: true });
   const client = await unlimited.welcomed();
   client.send({ type: 'ping', reached: '0/64' });
@@ -92,13 +92,13 @@ test('websocket pings count as frames', async () => {
   expect(await client.closed()).toBe(CLOSE.tooManyRequests);
 });
 
-test('the client closes: the handshake completes with its code', async () => {
+test('the closing handshake completes with the code of the client', async () => {
   const client = await fixture.welcomed();
   client.socket.close(4001, 'enough');
   expect(await client.closed()).toBe(4001);
 });
 
-test('the client closes with a code that names a protocol fault: it is echoed and logged, not taken for one', async () => {
+test('close code 1009 of a client is echoed and logged, and not treated as a protocol fault', async () => {
   const client = await fixture.welcomed();
   client.socket.close(1009);
   expect(await client.closed()).toBe(1009);
@@ -111,7 +111,7 @@ test('a ping is answered with its payload', async () => {
   await until(() => client.pongs.includes('abc'), 'the pong');
 });
 
-test('pongs and close frames stand between frames, never in one', async () => {
+test('pongs and close frames are sent between frames, never within one', async () => {
   const client = await fixture.welcomed();
   client.send({ type: 'subscribe', channel: 'room:1' });
   await client.receive('subscribed');
@@ -133,12 +133,12 @@ test('pongs and close frames stand between frames, never in one', async () => {
   expect(await client.closed()).toBe(CLOSE.malformed);
 }, 60_000);
 
-describe('bytes that are no websocket frames', () => {
+describe('bytes that are not websocket frames', () => {
   const target = () => ({ port: fixture.port, ca: fixture.certificate.cert });
   const { text, continuation, ping, close } = OPCODE;
 
   const BROKEN: readonly (readonly [string, Buffer])[] = [
-    // what a compressed frame has, where no compression was agreed on
+    // set in compressed frames, but compression was not negotiated
     ['RSV1', clientFrame('{"type":"ping"}', { reserved: 0b100 })],
     ['RSV2', clientFrame('', { reserved: 0b010 })],
     ['RSV3', clientFrame('', { reserved: 0b001 })],
@@ -149,7 +149,7 @@ describe('bytes that are no websocket frames', () => {
     ...[3, 4, 5, 6, 7, 11, 12, 13, 14, 15].map((opcode) => [`opcode ${opcode}`, clientFrame('', { opcode })] as const),
     ['UTF-8 that is cut short', clientFrame(Buffer.from([0xc3]))],
     ['UTF-8 with a wrong second byte', clientFrame(Buffer.from([0xc3, 0x28]))],
-    ['UTF-8 longer than need be', clientFrame(Buffer.from([0xc0, 0xaf]))],
+    ['overlong UTF-8', clientFrame(Buffer.from([0xc0, 0xaf]))],
     ['UTF-8 of half a surrogate pair', clientFrame(Buffer.from([0xed, 0xa0, 0x80]))],
     ['UTF-8 beyond Unicode', clientFrame(Buffer.from([0xf4, 0x90, 0x80, 0x80]))],
     ['a ping that is not final', clientFrame('', { opcode: ping, final: false })],
@@ -159,15 +159,15 @@ describe('bytes that are no websocket frames', () => {
     ...[0, 999, 1_004, 1_005, 1_006, 1_015, 1_016, 2_999, 5_000, 65_535].map(
       (code) => [`close code ${code}`, closeFrame(code)] as const,
     ),
-    ['a reason that is no UTF-8', clientFrame(Buffer.from([0x03, 0xe8, 0xff]), { opcode: close })],
-    ['a continuation of nothing', clientFrame('{}', { opcode: continuation })],
+    ['a reason that is not UTF-8', clientFrame(Buffer.from([0x03, 0xe8, 0xff]), { opcode: close })],
+    ['a continuation without a first frame', clientFrame('{}', { opcode: continuation })],
     [
       'a second frame within the first',
       Buffer.concat([clientFrame('{', { final: false }), clientFrame('}', { opcode: text })]),
     ],
   ];
 
-  test.each(BROKEN)('%s: 4400', async (_what, bytes) => {
+  test.each(BROKEN)('%s closes the connection with 4400', async (_what, bytes) => {
     const raw = await RawSocket.upgraded(target());
     raw.socket.write(bytes);
     expect(await raw.ended()).toBe(CLOSE.malformed);
@@ -181,21 +181,21 @@ describe('bytes that are no websocket frames', () => {
     expect(raw.errors()).toEqual([]);
   });
 
-  test('a frame behind a close is not looked at', async () => {
+  test('frames after a close frame are ignored', async () => {
     const raw = await RawSocket.welcomed(target());
     raw.socket.write(Buffer.concat([closeFrame(1_000), clientFrame('{"type":"ping"}'), clientFrame('nonsense')]));
     expect(await raw.ended()).toBe(1_000);
     expect(raw.texts().length).toBe(1);
   });
 
-  test('half a frame, then the end', async () => {
+  test('a connection that ends within a frame affects no other client', async () => {
     const raw = await RawSocket.upgraded(target());
     raw.socket.end(Buffer.from([0x81, 0xfe, 0x01]));
     await raw.ended();
     await fixture.welcomed();
   });
 
-  test('garbage instead of TLS, and instead of HTTP', async () => {
+  test('garbage instead of TLS or HTTP affects no other client', async () => {
     const plain = await RawSocket.connect({ port: fixture.port });
     plain.socket.write('GET / HTTP/1.1\r\n\r\n');
     await plain.ended();
@@ -207,11 +207,11 @@ describe('bytes that are no websocket frames', () => {
   });
 });
 
-test('every connection that closed has been let go', async () => {
+test('every closed connection has been released', async () => {
   await until(() => fixture.hub.connectionCount === fixture.openClients(), 'no connection is left over');
 });
 
-test('nothing of it was logged above info', () => {
+test('nothing was logged above info', () => {
   const levels = new Set(fixture.log.map((line) => (JSON.parse(line) as { level: string }).level));
   expect([...levels].filter((level) => level !== 'debug' && level !== 'info')).toEqual([]);
 });

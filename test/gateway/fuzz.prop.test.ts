@@ -17,7 +17,7 @@ import { until } from '../support/wait.ts';
 import { type Client, type Fixture, SECRET, startGateway } from './fixture.ts';
 import { RawSocket } from './raw-socket.ts';
 
-/** Connections at a time. */
+/** Connections at the same time. */
 const TOGETHER = 20;
 const HIDDEN = 'nobody-may-read-this';
 
@@ -67,7 +67,7 @@ test(
         await probed();
         for (const raw of sockets) {
           const { closeCode } = raw;
-          // its own code is echoed to who closes
+          // a client that closes receives its own code back
           expect(CODES.has(closeCode) || (closeCode as number) < 5_000).toBe(true);
           expect(raw.received.includes(HIDDEN)).toBe(false);
           for (const text of raw.texts()) {
@@ -134,7 +134,7 @@ test(
 );
 
 test(
-  'frames, as they are read',
+  'frames are read or refused',
   () => {
     const { numRuns, seed } = fuzz(1_500);
     fc.assert(
@@ -164,7 +164,7 @@ test(
 );
 
 test(
-  'tokens: none that was not signed is taken',
+  'no token is accepted that was not signed',
   async () => {
     const { numRuns, seed } = fuzz(800);
     const tokens = createTokens(readSettings({ SNO_JWT_SECRET: SECRET }));

@@ -4,7 +4,7 @@ import { PassThrough } from 'node:stream';
 import { expect, test } from 'vitest';
 import { forgetHandshake } from '../../src/gateway/accept/handshake.ts';
 
-test('the listeners stay, in their order, but those of the handshake', () => {
+test('all listeners but those of the handshake stay, in their order', () => {
   const heard: string[] = [];
   const hear = (text: string) => () => void heard.push(text);
   const emitter = new EventEmitter();
@@ -22,7 +22,7 @@ test('the listeners stay, in their order, but those of the handshake', () => {
   expect(emitter.eventNames()).toEqual(['close']);
 });
 
-test('a listener that is there twice is called twice', () => {
+test('a listener that was added twice is called twice', () => {
   let calls = 0;
   const call = () => void calls++;
   const emitter = new EventEmitter().on('drain', call).on('drain', call);
@@ -31,7 +31,7 @@ test('a listener that is there twice is called twice', () => {
   expect(calls).toBe(2);
 });
 
-test.each([true, false])('a stream goes on as it was: paused %s', async (isPaused) => {
+test.each([true, false])('a stream stays in its state: paused %s', async (isPaused) => {
   const stream = new PassThrough();
   const chunks: string[] = [];
   stream.on('data', (chunk) => chunks.push(String(chunk)));
@@ -44,7 +44,7 @@ test.each([true, false])('a stream goes on as it was: paused %s', async (isPause
   expect(chunks.join(' ')).toBe(isPaused ? 'before' : 'before after');
 });
 
-test('who pauses it as soon as it flows is obeyed', async () => {
+test('a listener that pauses the stream at the first chunk receives no second one', async () => {
   const stream = new PassThrough();
   stream.write('one');
   stream.write('two');

@@ -51,7 +51,7 @@ describe('a Host header as a browser writes it', () => {
     ['.', undefined],
     [':80', undefined],
     [undefined, undefined],
-  ])('%j is %j', (host, name) => {
+  ])('%j names the host %j', (host, name) => {
     expect(hostName(host)).toBe(name);
   });
 });
@@ -101,7 +101,7 @@ describe('plain HTTP on loopback', () => {
     }
   });
 
-  test('a request without Host, or with two', async () => {
+  test('refuses a request without a Host, or with two', async () => {
     expect(await upgrade(undefined)).toBe(400);
     expect(await get(undefined)).toBe(400);
     expect(await get(undefined, '', '/sno.js', '1.0')).toBe(421);
@@ -117,7 +117,7 @@ describe('plain HTTP on loopback', () => {
     expect(await get('localhost', '', 'http://sno.example')).toBe(421);
   });
 
-  test('the log says once in a while which host it was, and not at any length', async () => {
+  test('refused hosts are logged occasionally, and cut to a maximum length', async () => {
     for (let count = 0; count < 20; count++) await page(`${'x'.repeat(2_000)}.example`);
     const lines = fixture.log.filter((line) => line.includes('refused a request for a host'));
     expect(lines.length).toBe(1);
@@ -125,10 +125,10 @@ describe('plain HTTP on loopback', () => {
   });
 });
 
-describe('elsewhere', () => {
+describe('other setups', () => {
   afterEach(() => fixture.stop());
 
-  test('loopback behind a proxy: the hosts and the pages of SNO_ALLOWED_ORIGINS', async () => {
+  test('loopback behind a proxy: the hosts and pages of SNO_ALLOWED_ORIGINS are served', async () => {
     const allowed = 'https://app.example.com,http://other.example:3000,https://*.wild.example';
     const settings = { ...PLAIN, SNO_ALLOWED_ORIGINS: allowed };
     fixture = await startGateway({ settings, bundleFile: BUNDLE });
@@ -148,7 +148,7 @@ describe('elsewhere', () => {
     }
   });
 
-  test('a trusted proxy tells which host was asked for', async () => {
+  test('a trusted proxy names the requested host', async () => {
     const settings = { ...PROXIED, SNO_TRUSTED_PROXIES: '127.0.0.1' };
     fixture = await startGateway({ settings, bundleFile: BUNDLE });
     const asked = (host: string) => upgrade('inner:8443', 'https://app.example.com', { 'x-forwarded-host': host });
@@ -157,7 +157,7 @@ describe('elsewhere', () => {
     expect(await upgrade('inner:8443', 'http://sno.example', { 'x-forwarded-host': 'sno.example' })).toBe(403);
   });
 
-  test('a proxy ends TLS: pages that came by TLS, programs, addresses, and SNO_HOST', async () => {
+  test('behind a proxy that terminates TLS: pages loaded over TLS, programs, IP addresses and localhost are served', async () => {
     fixture = await startGateway({ settings: PROXIED, bundleFile: BUNDLE });
     expect(await page('app.example.com', 'https')).toBe(101);
     expect(await upgrade('app.example.com', 'https://app.example.com:443')).toBe(101);
@@ -171,13 +171,13 @@ describe('elsewhere', () => {
     expect(await upgrade('app.example.com', 'http://sno.example')).toBe(403);
   });
 
-  test('a host by its name', async () => {
+  test('pages of the name in SNO_HOST are served', async () => {
     fixture = await startGateway({ settings: { ...PROXIED, SNO_HOST: 'localhost' }, bundleFile: BUNDLE });
     expect(await page('localhost:8443')).toBe(101);
     expect(await page('sno.example:8443')).toBe(421);
   });
 
-  test('TLS: the browser compares the name with the certificate', async () => {
+  test('over TLS every host is served: the browser compares the name with the certificate', async () => {
     fixture = await startGateway();
     const client = fixture.connect({ origin: 'https://app.example.com', headers: { host: 'app.example.com' } });
     await client.opened();
@@ -196,11 +196,11 @@ describe('a browser', () => {
     await fixture.stop();
   });
 
-  /** What a page of this host finds at its own host and port. */
+  /** What a page of this host receives from its own host and port. */
   async function seenFrom(name: string) {
     const here = `http://${name}:${fixture.port}`;
     const tab = await browser.newPage();
-    // the page is what its host answered before the name came to resolve to this machine
+    // this answer stands for the host's own, before its name resolved to this machine
     await tab.route(`${here}/`, (route) => route.fulfill({ contentType: 'text/html', body: '<title>page</title>' }));
     await tab.goto(`${here}/`);
     const opened = await tab.evaluate(async () => {
@@ -215,14 +215,14 @@ describe('a browser', () => {
     return { opened, bundle };
   }
 
-  test('a page of another host that resolves to this machine gets no websocket', async () => {
+  test('a page of another host that resolves to this machine cannot open a websocket', async () => {
     expect(await seenFrom('localhost')).toEqual({ opened: true, bundle: 200 });
     expect(await seenFrom('127.0.0.1')).toEqual({ opened: true, bundle: 200 });
     expect(await seenFrom('sno.example')).toEqual({ opened: false, bundle: 421 });
     expect(await seenFrom('a.wild.example')).toEqual({ opened: true, bundle: 200 });
   }, 60_000);
 
-  /** Whether a page without a host of its own gets a websocket: of a file, or sandboxed. */
+  /** Whether a page without a host, such as a file or a sandboxed frame, can open a websocket. */
   async function opensFrom(url: string, html: string) {
     const tab = await browser.newPage();
     await tab.goto(url);
@@ -241,7 +241,7 @@ describe('a browser', () => {
     return opened;
   }
 
-  test('pages without a host connect where SNO_ALLOWED_ORIGINS has null', async () => {
+  test('pages without a host connect if SNO_ALLOWED_ORIGINS has null', async () => {
     const folder = new URL('.', import.meta.url).href;
     const sandboxed = '<iframe sandbox="allow-scripts" srcdoc="<title>frame</title>"></iframe>';
     expect(await opensFrom(folder, '<title>file</title>')).toBe(true);

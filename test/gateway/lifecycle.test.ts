@@ -39,7 +39,7 @@ async function metric(line: string): Promise<boolean> {
 }
 
 describe('hello', () => {
-  test('none within five seconds: 4408', async () => {
+  test('a client that sends no hello within five seconds is closed with 4408', async () => {
     const clock = new ManualClock();
     fixture = await startGateway({ clock });
     const late = fixture.connect();
@@ -54,7 +54,7 @@ describe('hello', () => {
     await until(() => metric('sno_closes_total{code="4408"} 1'), 'it was counted');
   });
 
-  test('before the stream has started: come back', async () => {
+  test('before the stream has started, a client receives try_again and is closed', async () => {
     fixture = await startGateway({ connected: false });
     const client = fixture.connect();
     client.send({ type: 'hello' });
@@ -67,7 +67,7 @@ describe('limits', () => {
   test.each([
     ['in all', { SNO_MAX_CONNECTIONS: '2' }],
     ['of one address', { SNO_MAX_CONNECTIONS_PER_ADDRESS: '2' }],
-  ])('connections %s: one too many is told to come back; when one goes there is room', async (_what, settings) => {
+  ])('a connection beyond the limit %s is closed as overloaded, until another one closes', async (_what, settings) => {
     fixture = await startGateway({ settings });
     const first = await fixture.welcomed();
     const second = await fixture.welcomed();
@@ -82,7 +82,7 @@ describe('limits', () => {
     await fixture.welcomed();
   });
 
-  test('0 is no limit', async () => {
+  test('0 means no limit', async () => {
     fixture = await startGateway({
       settings: {
         SNO_MAX_CONNECTIONS: '0',
@@ -98,7 +98,7 @@ describe('limits', () => {
 });
 
 describe('signs of life', () => {
-  test('a client that answers no pings is given up; one that does stays', async () => {
+  test('a client that answers no pings is closed; one that does stays', async () => {
     fixture = await startGateway({ heartbeatMs: 100 });
     const silent = await fixture.welcomed({ autoPong: false });
     const lively = await fixture.welcomed();
@@ -110,7 +110,7 @@ describe('signs of life', () => {
 });
 
 describe('clients that do not read', () => {
-  test('one that takes a large frame slowly is not given up, though pings stand behind it', async () => {
+  test('a client that receives a large frame slowly is not closed, though pings wait behind the frame', async () => {
     fixture = await startGateway({ heartbeatMs: 200 });
     const lively = await fixture.welcomed();
     const slow = await fixture.welcomed({ autoPong: false });
@@ -133,7 +133,7 @@ describe('clients that do not read', () => {
     expect(await slow.closed()).toBe(1006);
   }, 60_000);
 
-  test('one that asks and does not read the answers is not read either, until it does', async () => {
+  test('a client that does not read its answers is not read either, until it does', async () => {
     fixture = await startGateway({ settings: { SNO_MAX_FRAMES_PER_SECOND: '0' } });
     const client = await fixture.welcomed();
     client.socket.pause();
@@ -161,7 +161,7 @@ describe('origins', () => {
     return until(() => client.refusal ?? (client.socket.readyState === 1 ? 'open' : undefined), 'an answer');
   };
 
-  test('by default those of the same host', async () => {
+  test('by default, pages of the same host connect', async () => {
     fixture = await startGateway();
     const here = `127.0.0.1:${fixture.port}`;
     expect(await connects(undefined)).toBe('open');
@@ -180,7 +180,7 @@ describe('origins', () => {
     expect(await metric('sno_denials_total{code="origin_refused"} 5')).toBe(true);
   });
 
-  test('those of the list, and those of the same host', async () => {
+  test('pages of the list, and of the same host, connect', async () => {
     fixture = await startGateway({ settings: { SNO_ALLOWED_ORIGINS: 'https://a.example, https://*.b.example:444' } });
     expect(await connects('https://a.example')).toBe('open');
     expect(await connects('https://x.b.example:444')).toBe('open');
@@ -190,7 +190,7 @@ describe('origins', () => {
     expect(await connects(`https://127.0.0.1:${fixture.port}`)).toBe('open');
   });
 
-  test('all', async () => {
+  test('with *, every page connects', async () => {
     fixture = await startGateway({ settings: { SNO_ALLOWED_ORIGINS: '*' } });
     expect(await connects('https://anywhere.example')).toBe('open');
     expect(await connects('null')).toBe('open');
@@ -198,7 +198,7 @@ describe('origins', () => {
 });
 
 describe('HTTP', () => {
-  test('what is not there', async () => {
+  test('an unknown path is answered 404', async () => {
     fixture = await startGateway();
     const answer = await get('/nothing');
     expect(answer.status).toBe(404);
@@ -207,15 +207,18 @@ describe('HTTP', () => {
     expect(upgrade.status).toBe(404);
   });
 
-  test.each([{}, { connection: 'Upgrade', upgrade: 'h2c' }])('no websocket at /v1: %o', async (headers) => {
-    fixture = await startGateway();
-    const answer = await get('/v1', headers as Record<string, string>);
-    expect(answer.status).toBe(426);
-    expect(answer.headers['upgrade']).toBe('websocket');
-    expect(JSON.parse(answer.body)).toMatchObject({ code: 'websocket_required' });
-  });
+  test.each([{}, { connection: 'Upgrade', upgrade: 'h2c' }])(
+    'a request to /v1 without a websocket upgrade is answered 426: %o',
+    async (headers) => {
+      fixture = await startGateway();
+      const answer = await get('/v1', headers as Record<string, string>);
+      expect(answer.status).toBe(426);
+      expect(answer.headers['upgrade']).toBe('websocket');
+      expect(JSON.parse(answer.body)).toMatchObject({ code: 'websocket_required' });
+    },
+  );
 
-  test('the client library', async () => {
+  test('serves the client library with an ETag', async () => {
     const certificate = await selfSigned();
     fixture = await startGateway({ bundleFile: certificate.certFile });
     const answer = await get('/sno.js');
@@ -250,21 +253,21 @@ describe('HTTP', () => {
   });
 });
 
-test('a port that is taken', async () => {
+test('a port that is in use is reported', async () => {
   fixture = await startGateway();
   await expect(startGateway({ settings: { SNO_PORT: String(fixture.port) } })).rejects.toMatchObject({
     code: 'address_in_use',
   });
 });
 
-test('plain ws on loopback', async () => {
+test('serves plain ws on loopback', async () => {
   fixture = await startGateway({ settings: { SNO_TLS_CERT: '', SNO_TLS_KEY: '' } });
   const client = fixture.connect({ plain: true });
   client.send({ type: 'hello' });
   await client.receive('welcome');
 });
 
-test('until it is open, a websocket is answered 503 over a connection that ends cleanly', async () => {
+test('until the gateway is open, a websocket request is answered 503, and its connection ends cleanly', async () => {
   fixture = await startGateway({ isStarting: true });
   const target = { port: fixture.port, ca: fixture.certificate.cert, servername: 'localhost' };
   const raw = await RawSocket.connect(target);
@@ -287,11 +290,11 @@ describe('drain', () => {
     [5, 10_000, 5],
     [0, 10_000, 0],
     [600, 10_001, 200],
-  ])('SNO_DRAIN_SECONDS=%d, %d clients: over %d s', (setting, clients, seconds) => {
+  ])('SNO_DRAIN_SECONDS=%d closes %d clients over %d s', (setting, clients, seconds) => {
     expect(drainSeconds(setting, clients)).toBeCloseTo(seconds, 6);
   });
 
-  test('closes with 1001, spread over the window, accepts no new clients, and resolves when all have gone', async () => {
+  test('closes clients with 1001, spread over the window, accepts no new ones, and resolves when all have gone', async () => {
     const clock = new ManualClock();
     fixture = await startGateway({ clock });
     const clients = [await fixture.welcomed(), await fixture.welcomed(), await fixture.welcomed()];
@@ -306,7 +309,7 @@ describe('drain', () => {
       [2, 3],
       [0, 5],
     ] as const) {
-      // until it is told, a client is served
+      // a client is served until it is closed
       for (const client of left) client.send({ type: 'ping' });
       await Promise.all([...left].map((client) => client.receive('heartbeat')));
       clock.advance(seconds * 1_000);
@@ -318,7 +321,7 @@ describe('drain', () => {
     await drained;
   });
 
-  test('cuts those that do not answer', async () => {
+  test('destroys connections that do not answer', async () => {
     const clock = new ManualClock();
     fixture = await startGateway({ clock });
     const client = await fixture.welcomed();
@@ -330,7 +333,7 @@ describe('drain', () => {
     expect(fixture.hub.connectionCount).toBe(0);
   });
 
-  test('without connections', async () => {
+  test('resolves without connections', async () => {
     fixture = await startGateway();
     await fixture.gateway.drain(5);
   });

@@ -29,7 +29,7 @@ async function pending(): Promise<number> {
   return Number(/^sno_pending_connections (\d+)$/m.exec(await fixture.metrics.text())?.[1]);
 }
 
-/** That another client is served. */
+/** Checks that another client is served. */
 async function othersAreServed(): Promise<void> {
   const other = await fixture.welcomed(plain);
   other.send({ type: 'ping' });
@@ -41,7 +41,7 @@ describe('connections', () => {
   test.each([
     ['in all', { SNO_MAX_CONNECTIONS: '1' }, 'connections'],
     ['of one address', { SNO_MAX_CONNECTIONS_PER_ADDRESS: '1' }, 'connections_per_address'],
-  ] as const)('%s: 1013', async (_what, settings, limit) => {
+  ] as const)('beyond the limit %s are closed with 1013', async (_what, settings, limit) => {
     await start(settings);
     await fixture.welcomed(plain);
     const second = await RawSocket.upgraded(fixture);
@@ -50,21 +50,21 @@ describe('connections', () => {
     expect(await met(limit)).toBe(1);
   });
 
-  test('behind a trusted proxy the address is that of the header', async () => {
+  test('behind a trusted proxy count by the address in the header', async () => {
     await start({ SNO_MAX_CONNECTIONS_PER_ADDRESS: '1', SNO_TRUSTED_PROXIES: '127.0.0.0/8' });
     const from = (address: string) => RawSocket.upgraded(fixture, { 'x-forwarded-for': address });
     const [first, second] = [await from('192.0.2.1'), await from('192.0.2.2')];
     for (const { socket } of [first, second]) socket.write(clientFrame('{"type":"hello"}'));
     await until(() => [first, second].every((raw) => raw.texts().length === 1), 'both are welcome');
     expect(await (await from('192.0.2.1')).ended()).toBe(CLOSE.overloaded);
-    // of a stranger, the header says nothing
+    // the header of an untrusted peer is ignored
     await fixture.stop();
     await start({ SNO_MAX_CONNECTIONS_PER_ADDRESS: '1', SNO_TRUSTED_PROXIES: '10.0.0.0/8' });
     await fixture.welcomed(plain);
     expect(await (await from('192.0.2.2')).ended()).toBe(CLOSE.overloaded);
   });
 
-  test('that are pending: cut before anything is read, until one of them is a client or goes', async () => {
+  test('beyond the limit of pending ones are closed before anything is read, until one becomes a client or leaves', async () => {
     await start({ SNO_MAX_PENDING_CONNECTIONS: '2' });
     const [silent, hello] = [await RawSocket.connect(fixture), await RawSocket.upgraded(fixture)];
     expect(await pending()).toBe(2);
@@ -77,7 +77,7 @@ describe('connections', () => {
     await until(async () => (await pending()) === 0, 'the other has gone');
   });
 
-  test('beyond the descriptors of the process: closed before anything is read, until one of the clients goes', async () => {
+  test('beyond the descriptors of the process are closed before anything is read, until a client leaves', async () => {
     await start({}, undefined, () => 2);
     const [client, silent] = [await fixture.welcomed(plain), await RawSocket.connect(fixture)];
     expect(await (await RawSocket.connect(fixture)).ended()).toBeUndefined();
@@ -90,7 +90,7 @@ describe('connections', () => {
   });
 
   test.each(['0', '1000'])(
-    'that are pending fill the house from one address, at most %s of it: another address gets in',
+    'that fill all pending places from one address do not keep out another address (at most %s of one address)',
     async (perAddress) => {
       await start({ SNO_MAX_CONNECTIONS_PER_ADDRESS: perAddress, SNO_MAX_PENDING_CONNECTIONS: '4' });
       const silent = [await RawSocket.connect(fixture), await RawSocket.connect(fixture)];
@@ -116,7 +116,7 @@ describe('connections', () => {
     for (const { socket } of [...flood, other]) socket.destroy();
   });
 
-  test('that are pending of one address: as many as it may have, or a hundred', async () => {
+  test('that are pending from one address are limited to its maximum, but at least to a hundred', async () => {
     await start({ SNO_MAX_CONNECTIONS_PER_ADDRESS: '1' });
     const silent = await Promise.all(Array.from({ length: 100 }, () => RawSocket.connect(fixture)));
     await until(async () => (await pending()) === 100, 'a hundred are pending');
@@ -129,10 +129,10 @@ describe('connections', () => {
 
 describe('time', () => {
   test.each([
-    ['says nothing', ''],
-    ['sends no end of its headers', 'GET /v1 HTTP/1.1\r\nHost: a\r\nX-A: '],
-    ['asks for one page after the other', 'GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n'],
-  ])('to be a websocket: one that %s is cut', async (_what, bytes) => {
+    ['sends nothing', ''],
+    ['never ends its headers', 'GET /v1 HTTP/1.1\r\nHost: a\r\nX-A: '],
+    ['requests one page after the other', 'GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n'],
+  ])('to become a websocket is limited: a connection that %s is closed', async (_what, bytes) => {
     const clock = new ManualClock();
     await start({ SNO_HANDSHAKE_SECONDS: '7' }, clock);
     const slow = await RawSocket.connect(fixture);
@@ -149,7 +149,7 @@ describe('time', () => {
     expect(await met('handshake_time')).toBe(1);
   });
 
-  test('of a TLS handshake that is not finished', async () => {
+  test('for a TLS handshake is limited', async () => {
     const clock = new ManualClock();
     fixture = await startGateway({ clock });
     const half = await RawSocket.connect({ port: fixture.port });
@@ -163,7 +163,7 @@ describe('time', () => {
     await fixture.welcomed();
   });
 
-  test('to say hello: 4408; a frame that comes byte by byte gains none', async () => {
+  test('to send hello is limited (4408), even if a frame arrives byte by byte', async () => {
     const clock = new ManualClock();
     await start({ SNO_HELLO_SECONDS: '3' }, clock);
     const slow = await RawSocket.upgraded(fixture);
@@ -180,7 +180,7 @@ describe('time', () => {
 });
 
 describe('HTTP', () => {
-  test('a head that is too large: 431', async () => {
+  test('a request head beyond the limit is answered 431', async () => {
     await start({ SNO_MAX_HEADER_BYTES: '2000' });
     const raw = await RawSocket.connect(fixture);
     await raw.send(upgradeRequest('/v1', { cookie: 'x'.repeat(2_000) }));
@@ -196,7 +196,7 @@ describe('HTTP', () => {
     ['with a length', 'content-length: 5000000000\r\n\r\n', 'POST'],
     ['in chunks', 'transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n', 'PUT'],
     ['of a GET', 'content-length: 5\r\n\r\nhello', 'GET'],
-  ])('a body %s: 413, and it is not read', async (_what, rest, method) => {
+  ])('a body %s is answered 413 and not read', async (_what, rest, method) => {
     await start();
     const raw = await RawSocket.connect(fixture);
     await raw.send(`${method} /v1 HTTP/1.1\r\nHost: a\r\n${rest}`);
@@ -206,19 +206,19 @@ describe('HTTP', () => {
     expect(await met('body_bytes')).toBe(1);
   });
 
-  test('requests one after the other in one piece: a hundred are answered', async () => {
+  test('a hundred of many pipelined requests are answered', async () => {
     await start();
     const raw = await RawSocket.connect(fixture);
     await raw.send('GET /v1 HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(300));
     await raw.ended();
-    // of what was answered some may be lost where the connection is cut
+    // some answers may be lost when the connection is cut
     expect(await fixture.metrics.text()).toContain('sno_denials_total{code="websocket_required"} 100\n');
     await othersAreServed();
   });
 });
 
 describe('frames', () => {
-  test('too large: 4413', async () => {
+  test('a frame beyond the limit closes the connection with 4413', async () => {
     await start({ SNO_MAX_FRAME_BYTES: '1000' });
     for (const length of [1_001n, 2n ** 32n, 2n ** 53n, 2n ** 63n, 2n ** 64n - 1n]) {
       const raw = await RawSocket.welcomed(fixture);
@@ -229,7 +229,7 @@ describe('frames', () => {
     expect(await met('frame_bytes')).toBe(5);
   });
 
-  test('large by fragments: 4413', async () => {
+  test('fragments that exceed the limit together close the connection with 4413', async () => {
     await start({ SNO_MAX_FRAME_BYTES: '1000' });
     const raw = await RawSocket.welcomed(fixture);
     raw.socket.write(clientFrame('x'.repeat(600), { final: false }));
@@ -241,7 +241,7 @@ describe('frames', () => {
   test.each([
     ['empty ones', ''],
     ['of one byte', ' '],
-  ])('endless fragments, %s: 4413', async (_what, payload) => {
+  ])('endless fragments, %s, close the connection with 4413', async (_what, payload) => {
     await start();
     const raw = await RawSocket.welcomed(fixture);
     raw.socket.write(clientFrame(payload, { final: false }));
@@ -270,7 +270,7 @@ describe('frames', () => {
     expect(await raw.ended()).toBe(CLOSE.frameTooLarge);
   });
 
-  test('a frame that comes byte by byte, in more pieces than are kept: 4413', async () => {
+  test('a frame that arrives in more pieces than the limit closes the connection with 4413', async () => {
     await start({ SNO_MAX_FRAME_PIECES: '20' });
     const raw = await RawSocket.welcomed(fixture);
     raw.socket.setNoDelay(true);
@@ -287,11 +287,11 @@ describe('frames', () => {
     ['pings', clientFrame('', { opcode: OPCODE.ping })],
     ['pongs', clientFrame('', { opcode: OPCODE.pong })],
     ['frames', clientFrame('{"type":"ping"}')],
-  ])('too many %s a second: 4429', async (_what, frame) => {
+  ])('too many %s a second close the connection with 4429', async (_what, frame) => {
     const clock = new ManualClock();
     await start({ SNO_MAX_FRAMES_PER_SECOND: '10' }, clock);
     const raw = await RawSocket.welcomed(fixture);
-    // hello was the first of a hundred
+    // hello was the first of a hundred frames
     await raw.send(Buffer.concat(Array.from({ length: 99 }, () => frame)));
     clock.advance(500);
     await raw.send(Buffer.concat(Array.from({ length: 5 }, () => frame)));
@@ -303,7 +303,7 @@ describe('frames', () => {
     expect(await met('frame_rate')).toBe(1);
   });
 
-  test('a large frame counts for many', async () => {
+  test('a large frame counts as many', async () => {
     const clock = new ManualClock();
     await start({ SNO_MAX_FRAMES_PER_SECOND: '10' }, clock);
     const raw = await RawSocket.welcomed(fixture);
@@ -316,7 +316,7 @@ describe('frames', () => {
 });
 
 describe('requests', () => {
-  test('subscriptions: those that were left before the answer count until it comes', async () => {
+  test('subscriptions that are left before the answer count until it arrives', async () => {
     await start({ SNO_MAX_SUBSCRIPTIONS: '3' });
     const client = await fixture.welcomed(plain);
     fixture.access.hold();
@@ -337,7 +337,7 @@ describe('requests', () => {
     }, 'there is room again');
   });
 
-  test('refusals that need no check leave room', async () => {
+  test('refusals that need no access check do not count', async () => {
     await start({ SNO_MAX_SUBSCRIPTIONS: '2' });
     const client = await fixture.welcomed(plain);
     for (const id of [1, 2, 3, 4]) {
@@ -346,7 +346,7 @@ describe('requests', () => {
     }
   });
 
-  test('the name of a channel: channel_invalid, counted in bytes', async () => {
+  test('a channel name beyond the limit in bytes is refused with channel_invalid', async () => {
     await start({ SNO_MAX_CHANNEL_BYTES: '20' });
     const client = await fixture.welcomed(plain);
     client.send({ type: 'subscribe', channel: `room:${'x'.repeat(15)}` });
@@ -359,7 +359,7 @@ describe('requests', () => {
   test.each([
     ['in hello', (token: string) => ({ hello: { type: 'hello', token }, headers: {} })],
     ['in a header', (token: string) => ({ hello: { type: 'hello' }, headers: { authorization: `Bearer ${token}` } })],
-  ])('a token %s: 4401', async (_what, make) => {
+  ])('a token %s beyond the limit closes the connection with 4401', async (_what, make) => {
     await start({ SNO_MAX_TOKEN_BYTES: '100' });
     const { hello, headers } = make('x'.repeat(101));
     const client = fixture.connect({ ...plain, headers });
@@ -373,11 +373,11 @@ describe('requests', () => {
   });
 });
 
-describe('what waits in sockets that take nothing', () => {
+describe('bytes that wait for clients that do not read', () => {
   const ROOM = clientFrame('{"type":"subscribe","channel":"room:1"}');
   const MESSAGE_BYTES = 5_000;
 
-  /** Subscribers that read nothing any more. */
+  /** Subscribers that have stopped reading. */
   async function deaf(count: number): Promise<readonly RawSocket[]> {
     const sockets = await Promise.all(Array.from({ length: count }, () => RawSocket.welcomed(fixture)));
     for (const raw of sockets) raw.socket.write(ROOM);
@@ -396,7 +396,7 @@ describe('what waits in sockets that take nothing', () => {
     return count;
   }
 
-  test('of one: it is behind, counted, and has all of it in the end', async () => {
+  test('of one client are limited: it falls behind, is counted, and receives everything in the end', async () => {
     await start({ SNO_OUTBOUND_BYTES: '100000' });
     const [raw] = (await deaf(1)) as [RawSocket];
     let count = await publishUntil(() => fixture.outboundFull > 0);
@@ -411,7 +411,7 @@ describe('what waits in sockets that take nothing', () => {
     raw.socket.destroy();
   });
 
-  test('of many together: each holds less', async () => {
+  test('of many clients are limited together: each holds less', async () => {
     const total = 600_000;
     await start({ SNO_OUTBOUND_BYTES: '1000000', SNO_OUTBOUND_TOTAL_BYTES: String(total) });
     const sockets = await deaf(20);
@@ -426,7 +426,7 @@ describe('what waits in sockets that take nothing', () => {
   });
 });
 
-test('every limit is there before it was met, and a flood of them is logged once in a while', async () => {
+test('every limit has a metric from the start, and a flood at one limit is logged only occasionally', async () => {
   const clock = new ManualClock();
   await start({ SNO_MAX_CHANNEL_BYTES: '5' }, clock);
   for (const limit of LIMITS) expect(await met(limit)).toBe(0);

@@ -4,7 +4,7 @@ import { connect as netConnect, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as tlsConnect } from 'node:tls';
 import { until } from '../support/wait.ts';
 
-/** `port` on 127.0.0.1; TLS where there is a `ca`. */
+/** `port` on 127.0.0.1; TLS if `ca` is set. */
 export interface Target extends Pick<ConnectionOptions, 'ca' | 'servername'> {
   readonly port: number;
   /** One of 127.0.0.0/8. */
@@ -17,7 +17,7 @@ export interface FrameOptions {
   /** The three reserved bits, 0 to 7. */
   readonly reserved?: number;
   readonly masked?: boolean;
-  /** What the header says, where that is not the payload's length. */
+  /** The length in the header, if it differs from the payload's. */
   readonly length?: bigint;
 }
 
@@ -45,7 +45,7 @@ export function closeFrame(code: number, reason = ''): Buffer {
   });
 }
 
-/** A request that becomes a websocket; headers may be added, or taken away by undefined. */
+/** A request to become a websocket. `headers` are added; undefined removes one. */
 export function upgradeRequest(path = '/v1', headers: Readonly<Record<string, string | undefined>> = {}): string {
   const all = {
     host: '127.0.0.1',
@@ -74,11 +74,11 @@ export class RawSocket {
       socket.on(event, () => {
         this.isEnded = true;
       });
-    // how it ended is for the test to ask
+    // the test checks how it ended
     socket.on('error', () => {});
   }
 
-  /** Connected, and through the TLS handshake where there is one. */
+  /** Resolves once connected, and after the TLS handshake if `ca` is set. */
   static async connect({ port, localAddress = '127.0.0.1', ...tls }: Target): Promise<RawSocket> {
     const target = { host: '127.0.0.1', port, localAddress };
     const isTls = tls.ca !== undefined;
@@ -87,7 +87,7 @@ export class RawSocket {
     return raw;
   }
 
-  /** A websocket that has said nothing yet. */
+  /** A websocket that has sent nothing yet. */
   static async upgraded(
     target: Target,
     headers: Readonly<Record<string, string | undefined>> = {},
@@ -100,7 +100,7 @@ export class RawSocket {
     return raw;
   }
 
-  /** Websockets, one for each of these streams of bytes, which they have sent. */
+  /** Opens a websocket for each of the streams, and sends the stream's bytes. */
   static sending(target: Target, streams: readonly (readonly Buffer[])[]): Promise<RawSocket[]> {
     return Promise.all(
       streams.map(async (chunks) => {
@@ -128,7 +128,7 @@ export class RawSocket {
     return Number(/^HTTP\/1\.1 (\d+)/.exec(this.head)?.[1]);
   }
 
-  /** Writes and waits until the socket takes more; false once it is closed. */
+  /** Writes, and waits until the socket accepts more. Returns false once it is closed. */
   async send(bytes: Buffer | string): Promise<boolean> {
     if (!this.socket.writable) return false;
     const { socket } = this;
@@ -143,14 +143,14 @@ export class RawSocket {
     return this.socket.writable;
   }
 
-  /** What came as text frames. */
+  /** The received text frames. */
   texts(): string[] {
     return this.#frames()
       .filter(({ opcode }) => opcode === OPCODE.text)
       .map(({ payload }) => payload.toString());
   }
 
-  /** The codes of the errors that came. */
+  /** The codes of the received errors. */
   errors(): string[] {
     return this.texts().flatMap((text) => /^{"type":"error","code":"(\w+)"/.exec(text)?.[1] ?? []);
   }

@@ -26,7 +26,7 @@ function token(claims: Record<string, unknown>, expiresIn?: number): Promise<str
 }
 
 describe('subscribe', () => {
-  test('from now on', async () => {
+  test('delivers events from now on', async () => {
     const client = await fixture.welcomed();
     client.send({ type: 'subscribe', channel: 'room:1' });
     expect(await client.receive('subscribed')).toEqual({ type: 'subscribed', channel: 'room:1', position: POSITION });
@@ -52,7 +52,7 @@ describe('subscribe', () => {
     ['room:1', { snapshot: true }, 'snapshot_unavailable'],
     ['room:1', { snapshot: true, since: POSITION }, 'position_invalid'],
     ['room:1', { since: 'yesterday' }, 'position_invalid'],
-  ])('%.20s %o: %s, and the connection lives', async (channel, more, code) => {
+  ])('%.20s %o is refused with %s, and the connection stays open', async (channel, more, code) => {
     const client = await fixture.welcomed();
     client.send({ type: 'subscribe', channel, ...more });
     expect(await client.receive('error')).toMatchObject({ code, channel });
@@ -60,7 +60,7 @@ describe('subscribe', () => {
     await client.receive('heartbeat');
   });
 
-  test('twice', async () => {
+  test('a second subscribe to a channel is refused', async () => {
     const client = await fixture.welcomed();
     fixture.access.hold();
     client.send({ type: 'subscribe', channel: 'room:1' });
@@ -72,7 +72,7 @@ describe('subscribe', () => {
     expect(await client.receive('error')).toMatchObject({ code: 'already_subscribed', channel: 'room:1' });
   });
 
-  test('more than may be, those that are on their way included', async () => {
+  test('subscriptions beyond the limit are refused, counting those that are still checked', async () => {
     const client = await fixture.welcomed();
     fixture.access.hold();
     for (const id of [1, 2, 3, 4]) client.send({ type: 'subscribe', channel: `room:${id}` });
@@ -85,23 +85,26 @@ describe('subscribe', () => {
     await client.receive('subscribed');
   });
 
-  test.each(['access_denied', 'access_undeclared', 'try_again'] as const)('%s', async (code) => {
-    fixture.access.answer = () => new SnoError(code, 'the reason');
-    const client = await fixture.welcomed();
-    client.send({ type: 'subscribe', channel: 'room:1' });
-    expect(await client.receive('error')).toMatchObject({
-      code,
-      channel: 'room:1',
-      message: expect.stringContaining('the reason'),
-    });
-    fixture.access.answer = () => undefined;
-    client.send({ type: 'subscribe', channel: 'room:1' });
-    await client.receive('subscribed');
-  });
+  test.each(['access_denied', 'access_undeclared', 'try_again'] as const)(
+    'a channel refused with %s may be subscribed to again',
+    async (code) => {
+      fixture.access.answer = () => new SnoError(code, 'the reason');
+      const client = await fixture.welcomed();
+      client.send({ type: 'subscribe', channel: 'room:1' });
+      expect(await client.receive('error')).toMatchObject({
+        code,
+        channel: 'room:1',
+        message: expect.stringContaining('the reason'),
+      });
+      fixture.access.answer = () => undefined;
+      client.send({ type: 'subscribe', channel: 'room:1' });
+      await client.receive('subscribed');
+    },
+  );
 });
 
 describe('unsubscribe', () => {
-  test('a channel that does not exist: the log says once in a while what was meant, the client is not told', async () => {
+  test('the log occasionally suggests a pattern for an unknown channel; the client receives no suggestion', async () => {
     const client = await fixture.welcomed();
     for (let count = 0; count < 20; count++) {
       client.send({ type: 'subscribe', channel: `romo:${count}` });
@@ -119,13 +122,13 @@ describe('unsubscribe', () => {
     ]);
   });
 
-  test('what is not subscribed', async () => {
+  test('a channel that is not subscribed is an error', async () => {
     const client = await fixture.welcomed();
     client.send({ type: 'unsubscribe', channel: 'room:1' });
     expect(await client.receive('error')).toMatchObject({ code: 'not_subscribed', channel: 'room:1' });
   });
 
-  test('while access is checked: the answer that comes later joins nothing', async () => {
+  test('while access is checked, so that the later answer joins nothing', async () => {
     const client = await fixture.welcomed();
     fixture.access.hold();
     client.send({ type: 'subscribe', channel: 'room:1' });
@@ -138,7 +141,7 @@ describe('unsubscribe', () => {
     expect(fixture.hub.subscriptionCount).toBe(subscriptionCount);
   });
 
-  test('and subscribe again while access is checked: one subscription', async () => {
+  test('and subscribe again while access is checked, which makes one subscription', async () => {
     const client = await fixture.welcomed();
     fixture.access.hold();
     client.send({ type: 'subscribe', channel: 'room:1' });
@@ -153,7 +156,7 @@ describe('unsubscribe', () => {
     await client.receive('heartbeat');
   });
 
-  test('a client that goes while access is checked leaves nothing behind', async () => {
+  test('a client that disconnects while access is checked leaves nothing behind', async () => {
     const before = fixture.hub.connectionCount;
     const client = await fixture.welcomed();
     const { subscriptionCount } = fixture.hub;
@@ -170,7 +173,7 @@ describe('unsubscribe', () => {
 });
 
 describe('tokens', () => {
-  test('the Authorization header serves where hello has none; hello wins', async () => {
+  test('the token of the Authorization header counts if hello has none', async () => {
     const seen: unknown[] = [];
     fixture.access.answer = (_channel, claims) => void seen.push(claims['sub']);
     const headers = { authorization: `Bearer ${await token({ sub: 'of the header' })}` };
@@ -184,21 +187,21 @@ describe('tokens', () => {
     expect(seen).toEqual(['of the header', 'of hello']);
   });
 
-  test('a bad one in the header is refused like one in hello', async () => {
+  test('an invalid token in the header is refused like one in hello', async () => {
     const client = fixture.connect({ headers: { authorization: 'Bearer nonsense' } });
     client.send({ type: 'hello' });
     expect((await client.receive('error')).code).toBe('token_invalid');
     expect(await client.closed()).toBe(CLOSE.tokenRefused);
   });
 
-  test('one that has expired is refused', async () => {
+  test('an expired token is refused', async () => {
     const client = fixture.connect();
     client.send({ type: 'hello', token: await token({}, -60) });
     expect((await client.receive('error')).code).toBe('token_expired');
     expect(await client.closed()).toBe(CLOSE.tokenRefused);
   });
 
-  test('at its end every subscription ends; a new token brings them back', async () => {
+  test('when a token expires, every subscription ends; with a new token the client may subscribe again', async () => {
     const client = fixture.connect();
     client.send({ type: 'hello', token: await token({ sub: 'u1' }, 60) });
     await client.receive('welcome');
@@ -225,7 +228,7 @@ describe('tokens', () => {
     await client.receive('subscribed');
   });
 
-  test('after a suspend nothing is delivered or joined by a token that ended meanwhile', async () => {
+  test('after the machine slept, nothing is delivered or joined by a token that expired meanwhile', async () => {
     const [live, quiet] = await Promise.all(
       ['room:1', 'room:2'].map(async (channel) => {
         const client = fixture.connect();
@@ -244,7 +247,7 @@ describe('tokens', () => {
     expect((await live?.receive('error'))?.code).toBe('token_expired');
   });
 
-  test('after a suspend a frame of the client finds its token ended', async () => {
+  test('after the machine slept, a subscribe with a token that expired meanwhile is refused', async () => {
     const client = fixture.connect();
     client.send({ type: 'hello', token: await token({ sub: 'u1' }, 60) });
     await client.receive('welcome');
@@ -253,7 +256,7 @@ describe('tokens', () => {
     expect((await client.receive('error')).code).toBe('token_expired');
   });
 
-  test('a token that comes before the end of the one before extends it', async () => {
+  test('a new token that arrives before the old one expires extends the subscriptions', async () => {
     const client = fixture.connect();
     client.send({ type: 'hello', token: await token({ sub: 'u1' }, 60) });
     await client.receive('welcome');
@@ -267,14 +270,14 @@ describe('tokens', () => {
     await client.receive('heartbeat');
   });
 
-  test('a bad new token closes', async () => {
+  test('an invalid new token closes the connection', async () => {
     const client = await fixture.welcomed();
     client.send({ type: 'token', token: 'nonsense' });
     expect((await client.receive('error')).code).toBe('token_invalid');
     expect(await client.closed()).toBe(CLOSE.tokenRefused);
   });
 
-  test('what a new token does not allow ends with access_revoked, the rest goes on', async () => {
+  test('channels that a new token does not allow end with access_revoked, and the others continue', async () => {
     const client = fixture.connect();
     client.send({ type: 'hello', token: await token({ sub: 'u1' }) });
     for (const id of [1, 2]) client.send({ type: 'subscribe', channel: `room:${id}` });
@@ -292,7 +295,7 @@ describe('tokens', () => {
     expect((await client.receive('message')).data).toBe('for both');
   });
 
-  test('an answer given for the token before is not believed', async () => {
+  test('an answer to a check of the earlier token does not count for the new one', async () => {
     const client = fixture.connect();
     client.send({ type: 'hello', token: await token({ sub: 'u1' }) });
     await client.receive('welcome');
@@ -308,7 +311,7 @@ describe('tokens', () => {
     expect(await client.receive('error')).toMatchObject({ code: 'access_denied', channel: 'room:1' });
   });
 
-  test('while the database cannot be asked, the grant of the token before lasts until that token ends', async () => {
+  test('while the database does not answer, access by the earlier token lasts until that token expires', async () => {
     const client = fixture.connect();
     client.send({ type: 'hello', token: await token({ sub: 'u1' }, 60) });
     client.send({ type: 'subscribe', channel: 'room:1' });
@@ -328,8 +331,8 @@ describe('tokens', () => {
   });
 });
 
-describe('a commit that may take access away', () => {
-  test('has those whom it concerns checked again; nothing after it is sent before, and of no channel', async () => {
+describe('a commit that may revoke access', () => {
+  test('causes a check of the subscriptions that it concerns; until the answer, nothing after it is sent on any channel', async () => {
     const client = await fixture.welcomed();
     for (const id of [1, 2, 3]) client.send({ type: 'subscribe', channel: `room:${id}` });
     for (const _ of [1, 2, 3]) await client.receive('subscribed');
@@ -340,7 +343,7 @@ describe('a commit that may take access away', () => {
     for (const id of [1, 2, 3]) fixture.publish(`room:${id}`, 'after');
     client.send({ type: 'subscribe', channel: 'room:1' });
     expect(await client.receive('message')).toMatchObject({ data: 'before' });
-    // the answer comes after all that had been written
+    // the answer arrives after everything written before it
     await client.receive('error');
     fixture.access.release();
     expect(await client.receive('unsubscribed')).toMatchObject({ channel: 'room:2', code: 'access_revoked' });
@@ -348,7 +351,7 @@ describe('a commit that may take access away', () => {
     expect(await client.receive('message')).toMatchObject({ channel: 'room:3', data: 'after' });
   });
 
-  test('voids a check that was under way', async () => {
+  test('voids an access check in progress', async () => {
     const client = await fixture.welcomed();
     fixture.access.hold();
     let checks = 0;

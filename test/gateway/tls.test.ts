@@ -24,12 +24,12 @@ function dial(options: ConnectionOptions): TLSSocket {
 async function shake(options: ConnectionOptions = {}): Promise<TLSSocket> {
   const socket = dial(options);
   socket.on('error', () => {});
-  // refused: not authorized, then
+  // if the handshake fails, the socket stays unauthorized
   await once(socket, 'secureConnect').catch(() => {});
   return socket;
 }
 
-/** A session that can be resumed: with TLS 1.3 it comes after the handshake. */
+/** A session that can be resumed: with TLS 1.3 it arrives after the handshake. */
 async function sessionOf(options: ConnectionOptions): Promise<Buffer> {
   const socket = dial(options);
   const [session] = await once(socket, 'session');
@@ -52,7 +52,7 @@ test.each([
   ['TLSv1.2', 'AES128-GCM-SHA256', false],
   ['TLSv1.2', 'ECDHE-ECDSA-AES128-SHA256', false],
   ['TLSv1.2', 'ECDHE-ECDSA-AES256-SHA', false],
-] as const)('%s with %s: %s', async (version, ciphers, isTaken) => {
+] as const)('%s with %s is accepted: %s', async (version, ciphers, isTaken) => {
   fixture = await startGateway();
   const socket = await shake({ ...only(version), ciphers });
   expect(socket.authorized).toBe(isTaken);
@@ -69,7 +69,7 @@ test('TLS older than 1.2 is refused', async () => {
   expect(String(error)).toMatch(/alert|protocol/i);
 });
 
-test('any number of server names is served, each as any other', async () => {
+test('every server name is served, however many there are', async () => {
   fixture = await startGateway();
   for (let count = 0; count < 40; count++) {
     const servername = count % 2 === 0 ? `host-${count}.example` : 'x'.repeat(200 + count);
@@ -82,7 +82,7 @@ test('any number of server names is served, each as any other', async () => {
 test.each([
   ['before', Buffer.alloc(0)],
   ['in the middle of', Buffer.from([0x16, 0x03, 0x01, 0x01, 0x00, 0x01])],
-])('a client that closes its side %s the handshake is let go', async (_when, sent) => {
+])('a client that closes its side %s the handshake is released', async (_when, sent) => {
   fixture = await startGateway();
   const half = await RawSocket.connect({ port: fixture.port });
   half.socket.end(sent);
@@ -91,7 +91,7 @@ test.each([
 });
 
 describe.each(['TLSv1.2', 'TLSv1.3'] as const)('sessions of %s', (version) => {
-  test('are resumed, across a new certificate too', async () => {
+  test('are resumed, even with a new certificate', async () => {
     fixture = await startGateway();
     const before = await sessionOf(only(version));
     expect(await isResumed(only(version), before)).toBe(true);
@@ -104,7 +104,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('sessions of %s', (version) => {
 });
 
 describe('a new certificate', () => {
-  test('under load: no connection drops, no client is turned away, and each event arrives', async () => {
+  test('drops no connection under load, refuses no client, and loses no event', async () => {
     fixture = await startGateway();
     const steady = await Promise.all(Array.from({ length: 20 }, () => fixture.welcomed()));
     const join = async (client: Client) => {
@@ -123,7 +123,7 @@ describe('a new certificate', () => {
     })();
     const comingAndGoing = (async () => {
       for (; isRunning; passing++) {
-        // whichever of the certificates it is: two of one name cannot both be trusted
+        // accepts either certificate: two with the same name cannot both be trusted
         const client = await fixture.welcomed({ rejectUnauthorized: false });
         await join(client);
         client.socket.terminate();
@@ -175,7 +175,7 @@ describe('a new certificate', () => {
   });
 });
 
-test('no start with files that do not fit', async () => {
+test('a certificate and a key that do not match prevent the start', async () => {
   fixture = await startGateway();
   const other = await selfSigned();
   const settings = { SNO_TLS_CERT: other.certFile, SNO_TLS_KEY: fixture.certificate.keyFile };
