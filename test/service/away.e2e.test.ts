@@ -66,7 +66,8 @@ test('a client that was away for less than the replay window resumes; after a lo
     while (!isOver) await here.query('insert into ledger values ($1, 0)', [++entry]);
   })();
   /**
-   * Cut off until `condition` holds; then until the view shows what had been written by its end.
+   * Cuts the client off until `condition` holds. Resolves when the view shows everything written
+   * until then.
    */
   async function away(condition: () => Promise<unknown>): Promise<void> {
     proxy.isDown = true;
@@ -83,7 +84,7 @@ test('a client that was away for less than the replay window resumes; after a lo
     expect(new Set(updates)).toEqual(new Set(['commit']));
     const raw = await here.client();
     await away(() => {
-      // where it stopped
+      // the position where the view stopped
       const { position } = view;
       return until(async () => {
         const answer = await raw.subscribe('ledger:0', { since: position as string });

@@ -25,12 +25,12 @@ const view = (table: string) => `create view channels."${table}:{queue}" as sele
 const everybody = (table: string) => `create view channel_access."${table}:{queue}" as select 1 as queue`;
 
 const MADE: Way = {
-  name: 'Snö, since a view is made',
+  name: 'published by Snö when a view is created',
   table: 'made',
   publish: `${view('made')}; ${everybody('made')}`,
 };
 const ADDED: Way = {
-  name: 'its owner',
+  name: 'published by its owner',
   table: 'added',
   before: 'alter publication sno drop table work.added',
   publish: 'alter publication sno add table work.added',
@@ -40,25 +40,25 @@ const WAYS: Readonly<Record<string, readonly Way[]>> = {
     MADE,
     ADDED,
     {
-      name: 'its owner, in the same transaction in which it was taken out',
+      name: 'published by its owner in the transaction that had removed it',
       table: 'swapped',
       publish:
         'begin; alter publication sno drop table work.swapped; alter publication sno add table work.swapped; commit',
     },
     {
-      name: 'its owner, with all operations again',
+      name: 'published by its owner with all operations again',
       table: 'partial',
       before: "alter publication sno set (publish = 'insert')",
       publish: "alter publication sno set (publish = 'insert, update, delete, truncate')",
     },
     {
-      name: 'its owner, by its schema',
+      name: 'published by its owner through its schema',
       table: 'schema',
       before: 'alter publication sno drop table work.schema',
       publish: 'alter publication sno add tables in schema work',
     },
     {
-      name: 'its owner, with all others',
+      name: 'published by its owner with all other tables',
       table: 'every',
       before: 'drop publication sno',
       publish: 'create publication sno for all tables with (publish_via_partition_root = true)',
@@ -67,7 +67,12 @@ const WAYS: Readonly<Record<string, readonly Way[]>> = {
   'by polling': [
     MADE,
     ADDED,
-    { name: 'Snö at its start', table: 'late', before: 'alter publication sno drop table work.late', restarts: true },
+    {
+      name: 'published by Snö at its start',
+      table: 'late',
+      before: 'alter publication sno drop table work.late',
+      restarts: true,
+    },
   ],
 };
 /** Its access view, which alone reads `members`, is not there yet. */
@@ -91,7 +96,7 @@ const SCHEMA = `
   ${GUARDED}`;
 
 describe.each(VERSIONS.flatMap((version) => Object.keys(WAYS).map((how) => [version, how] as const)))(
-  'Postgres %i, noticed %s',
+  'Postgres %i: a table waits for its earlier writers, noticed %s,',
   (version, how) => {
     const isPolled = how === 'by polling';
     let database: TestDatabase;
@@ -128,7 +133,7 @@ describe.each(VERSIONS.flatMap((version) => Object.keys(WAYS).map((how) => [vers
     }
 
     const accessTables = ['members'].filter(() => version >= 18);
-    test.each(accessTables)('Snö, for a new access view that reads it: %s', async (table) => {
+    test.each(accessTables)('published by Snö for a new access view that reads it: %s', async (table) => {
       const [writer, other] = [await connect(), await connect()];
       const client = await RawClient.open(service);
       const ask = async (channel: string) => {
@@ -154,8 +159,8 @@ describe.each(VERSIONS.flatMap((version) => Object.keys(WAYS).map((how) => [vers
       }
     });
 
-    // the others are the same to Postgres 15 (for what is waited for there see
-    // test/channels/publishing.pg.test.ts)
+    // Postgres 15 treats the other ways alike. test/channels/publishing.pg.test.ts shows what it
+    // waits for.
     const ways = (WAYS[how] as readonly Way[]).filter((_, index) => version >= 18 || index === 0);
     test.each(ways)('$name', async ({ table, before, publish, restarts }) => {
       const channel = `${table}:1`;

@@ -109,8 +109,8 @@ export interface LaneOptions {
   /** Has access all the time, and subscribes to `all`, `own` and `team`. */
   readonly keeper: RawClient;
   /**
-   * Given access and losing it together, each subscribing in a way and at a time of its own; they
-   * hear `all`.
+   * Clients that gain and lose access together. Each subscribes in its own way and at its own time.
+   * They follow `all`.
    */
   readonly members: readonly RawClient[];
 }
@@ -121,11 +121,14 @@ type Start = 'now' | 'snapshot' | 'since';
 interface Racer {
   readonly client: RawClient;
   readonly from: Start;
-  /** Whether it subscribes before anything is written, or meanwhile. */
+  /** Whether it subscribes before anything is written, or while rows are being written. */
   readonly isEarly: boolean;
 }
 
-/** By pg_notify, right after a commit of the plan: its number there, and the round's. */
+/**
+ * A notification by pg_notify, right after a commit of the plan: the round, and the commit's number
+ * in the plan.
+ */
 interface Notice {
   readonly round: number;
   readonly step: number;
@@ -247,7 +250,7 @@ export class Lane {
     }
   }
 
-  /** Commits the plan; `notices` gets what is notified on the way. */
+  /** Commits the plan. Adds the notifications that it sends to `notices`. */
   async #change(
     client: pg.ClientBase,
     way: Way,

@@ -67,8 +67,8 @@ export class RawClient {
   }
 
   /**
-   * Opens a connection and says hello, with a token where one is given. Does not wait for the
-   * answer. Like browsers it offers compression, unless `perMessageDeflate` is false.
+   * Opens a connection and sends hello, with a token if one is given. Does not wait for the answer.
+   * Like browsers it offers compression, unless `perMessageDeflate` is false.
    */
   static async open(
     service: Pick<ServiceProcess, 'url' | 'certificate'>,
@@ -105,7 +105,7 @@ export class RawClient {
     );
   }
 
-  /** A heartbeat's position, asked for by `ping`. */
+  /** Requests a heartbeat by `ping`, and returns its position. */
   async heartbeat(): Promise<string> {
     const from = this.frames.length;
     this.send({ type: 'ping' });
@@ -113,8 +113,8 @@ export class RawClient {
   }
 
   /**
-   * The first frame from index `from` on for which `matches` holds: one that came, or one that
-   * comes.
+   * Resolves with the first frame from index `from` on for which `matches` holds. Waits for it if
+   * it has not arrived.
    */
   wait(what: string, from: number, matches: (frame: Frame) => boolean): Promise<Frame> {
     let next = from;
@@ -142,7 +142,7 @@ export class RawClient {
     return this.of(channel, 'changes', from).flatMap(({ events }) => events ?? []);
   }
 
-  /** Stops reading from the socket: what is sent stays in the kernel, then with the server. */
+  /** Stops reading from the socket: sent bytes stay in the kernel, then in the server. */
   pause(): void {
     this.#socket.pause();
   }
@@ -151,7 +151,7 @@ export class RawClient {
     this.#socket.resume();
   }
 
-  /** Cuts the connection without a word. */
+  /** Cuts the connection without a close frame. */
   cut(): void {
     this.#socket.terminate();
   }

@@ -14,7 +14,7 @@ import { stage } from './stage.ts';
 const CASES = Number(process.env['RACES'] ?? 160);
 const SEED = Number(process.env['RACES_SEED'] ?? 1);
 const LANES = 8;
-/** Members of a lane: a case each. */
+/** Members of a lane. Each runs its own case. */
 const MEMBERS = 4;
 const ROUNDS = Math.ceil(CASES / (LANES * MEMBERS));
 

@@ -157,8 +157,8 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     // idle from here on
     await until(async () => ((await slot()) as Slot).confirmed >= written, 'the confirmed position has followed');
     await until(async () => {
-      // what Postgres has to see confirmed before it lets go: a record of running transactions, as
-      // every checkpoint writes one
+      // Postgres releases WAL only once a record of running transactions is confirmed. Every
+      // checkpoint writes one.
       await query('checkpoint');
       return ((await slot()) as Slot).restart >= written;
     }, 'the WAL is let go');

@@ -17,12 +17,12 @@ export interface Stage {
   readonly database: TestDatabase;
   readonly service: ServiceProcess;
   readonly query: TestDatabase['query'];
-  /** A client that has said hello; with channels to follow from now on. */
+  /** Opens a client that has sent hello and follows the channels from now on. */
   client(...channels: readonly string[]): Promise<RawClient>;
   /** The same, without compression. */
   plainClient(...channels: readonly string[]): Promise<RawClient>;
   /**
-   * Commits a message that every client following `end` gets after everything committed before.
+   * Commits a message that every client following `end` receives after everything committed before.
    * Returns its text.
    */
   sayEnd(): Promise<string>;
@@ -133,8 +133,8 @@ export async function memory(pid: number, what: 'VmRSS' | 'VmHWM'): Promise<numb
 }
 
 /**
- * Kills the service and starts it again; `work` runs while it is starting, which a lock in the
- * database keeps it from ending.
+ * Kills the service and starts it again. `work` runs while the service is starting: a lock in the
+ * database delays the end of the start.
  */
 export async function whileStarting({ service, database }: Stage, work: () => Promise<unknown>): Promise<void> {
   await service.kill();

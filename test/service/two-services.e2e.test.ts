@@ -57,7 +57,7 @@ test('a table removed from one publication concerns only the clients of the Snö
   await until(async () => (await two.subscribe('there')).type === 'subscribed', 'it is served again');
 });
 
-test('a table that loses its key leaves both, so that the app can go on', async () => {
+test('a table that loses its key leaves both publications, so that the app can continue', async () => {
   await first.query('alter table late drop constraint late_pkey');
   await first.query('update late set n = n + 1; delete from late');
   await both((client) =>
