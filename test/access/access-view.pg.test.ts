@@ -1,17 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Claims } from '../../src/access/access.ts';
 import { ViewAccess } from '../../src/access/access-view.ts';
-import { parsePattern } from '../../src/channels/catalog/pattern.ts';
-import { compileAccess } from '../../src/channels/compiler/access/view.ts';
 import type { ResolvedChannel, ServedAccess } from '../../src/channels/served/served.ts';
-import { Types } from '../../src/channels/values/types.ts';
 import { readSettings } from '../../src/config/read.ts';
-import { SnoError } from '../../src/errors.ts';
 import { createLogger } from '../../src/logger.ts';
 import { createMetrics } from '../../src/metrics.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
+import { channelOf, schemaSql } from './access-views.ts';
 
 let database: TestDatabase;
 let access: ViewAccess;
@@ -22,7 +19,7 @@ const metrics = createMetrics();
 
 const made: ViewAccess[] = [];
 
-/** Has these settings, and counts in `metrics`. */
+/** Creates access with these settings, which counts in `metrics`. */
 function viewAccess(settings: Readonly<Record<string, string>> = {}): ViewAccess {
   const access = new ViewAccess({ databaseUrl: database.url, settings: readSettings(settings), logger, metrics });
   made.push(access);
@@ -37,48 +34,7 @@ async function queries(): Promise<number> {
 beforeAll(async () => {
   database = await freshDatabase();
   await install(database);
-  await database.query(`
-    create type mood as enum ('sad', 'happy');
-    create domain grade as int check (value between 1 and 6);
-    create table grades (grade grade, place point);
-    insert into grades values (1, '(1,2)');
-    create view channel_access."grade:{grade}" as select grade from grades;
-    create view channel_access."graded" as select grade from grades;
-    create view channel_access."place:{place}" as select place from grades;
-    create table members (project_id int, user_id text, level int, owner uuid, since timestamptz, feeling mood);
-    insert into members values
-      (42, 'u1', 3, '00000000-0000-0000-0000-000000000001', '2026-01-01 00:00:00+00', 'happy'),
-      (43, 'u2', 3, null, null, null), (-1, 'u1', null, null, null, null);
-    create table codes (code char(4), price numeric(10,2), flag boolean);
-    insert into codes values ('ab', 1.5, true);
-    create view channel_access."project:{project_id}" as select project_id, user_id as sub from members;
-    create view channel_access."level:{project_id}" as select project_id, level from members;
-    create view channel_access."own:{owner}" as select owner, user_id as sub from members;
-    create view channel_access."owner:{project_id}" as select project_id, owner from members;
-    create view channel_access."mood:{feeling}" as select feeling from members;
-    create view channel_access."since:{since}" as select since from members;
-    create view channel_access."public:{project_id}" as select project_id from members;
-    create view channel_access."code:{code}/{price}/{flag}" as select code, price, flag from codes;
-    create view channel_access."slow:{project_id}" as select project_id, pg_sleep(60) is null as never from members;
-    create view channel_access."strange:{project_id}" as select project_id, user_id as "constructor" from members;
-    create function raised(id int, wrong int, code text) returns bool immutable language plpgsql as
-      $$ begin if id = wrong then raise exception 'not this one' using errcode = code; end if; return true; end $$;
-    create function deep(id int) returns bool immutable language plpgsql as $$ begin return deep(id + 1); end $$;
-    create function lost(id int) returns bool immutable language plpgsql as $$ begin return exists (select from nowhere); end $$;
-    create table looping (project_id int); alter table looping enable row level security; insert into looping values (42);
-    create role looper_${database.name}; grant usage on schema public to looper_${database.name}; grant select on looping to looper_${database.name};
-    create policy loop on looping using (project_id in (select l.project_id from looping l));
-    create view channel_access."looping:{project_id}" as select project_id from looping;
-    alter view channel_access."looping:{project_id}" owner to looper_${database.name};
-    create view channel_access."raised:{project_id}" as select project_id from members where raised(project_id, 43, 'P0001');
-    create view channel_access."own-code:{project_id}" as select project_id from members where raised(project_id, 43, '45000');
-    create view channel_access."internal:{project_id}" as select project_id from members where raised(project_id, 43, 'XX000');
-    create view channel_access."busy:{project_id}" as select project_id from members where raised(project_id, 43, '55P03');
-    create view channel_access."deadlock:{project_id}" as select project_id from members where raised(project_id, 43, '40P01');
-    create view channel_access."deep:{project_id}" as select project_id from members where project_id <> 43 or deep(project_id);
-    create view channel_access."lost:{project_id}" as select project_id from members where project_id <> 43 or lost(project_id);
-    create view channel_access."many:{project_id}" as
-      select project_id from members m where project_id <> 43 or project_id = (select m.project_id from members);`);
+  await database.query(schemaSql(`looper_${database.name}`));
   // Types are named as the catalog names them: types of other schemas are qualified.
   await database.query('set search_path = pg_catalog');
   access = viewAccess({ SNO_ACCESS_QUERIES: '2' });
@@ -90,46 +46,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** A channel by the view's name and its values, as the registry would resolve it. */
-async function channel(text: string, ...values: string[]): Promise<ResolvedChannel> {
-  const pattern = parsePattern(text);
-  if (pattern instanceof SnoError) throw pattern;
-  const { rows } = await database.query<{ name: string; type: string; type_oid: number }>(
-    `select attname as name, format_type(atttypid, atttypmod) as type, atttypid::int as type_oid from pg_attribute
-      where attrelid = to_regclass(format('channel_access.%I', $1::text)) and attnum > 0 order by attnum`,
-    [text],
-  );
-  const columns = rows.map(({ name, type, type_oid }) => ({
-    name,
-    type,
-    typeOid: type_oid,
-    typeModifier: -1,
-    bytewise: true,
-    deterministic: true,
-    collation: null,
-  }));
-  const basis = { unnoticed: [], policies: [], rights: [] };
-  const declared = {
-    oid: 0,
-    pattern: text,
-    kind: 'v',
-    definition: '',
-    columns,
-    searchPath: '"$user", public',
-    functions: [],
-    castsByText: [],
-    basis,
-    reads: [],
-    between: [],
-    through: [],
-    columnsRead: [],
-  };
-  const view = compileAccess(declared, new Types([]), []);
-  if (view instanceof SnoError) throw view;
-  const types = pattern.columns.map((name) => rows.find((row) => row.name === name)?.type ?? 'text');
-  const name = `${text}=${values.join()}`;
-  return { name, values, valueTypes: types, pattern, view: undefined, access: view };
-}
+const channel = (text: string, ...values: string[]) => channelOf(database, text, values);
 
 async function ask(
   text: string,

@@ -1,4 +1,4 @@
-/** What is written to one socket, and when more is written. */
+/** The bytes that are written to one socket, and when more are written. */
 import { Writable } from 'node:stream';
 import { expect, test } from 'vitest';
 import { OutboundBudget, SLICE_BYTES } from '../../src/fanout/outbound.ts';

@@ -36,7 +36,7 @@ function commit(xid: number): void {
 
 const reference = (text: string): CommitReference => parseCommitReference(text) as CommitReference;
 
-/** What was written since the last call: xids of commits, and references that were reached. */
+/** The frames since the last call: xids of commits, and references that were reached. */
 function got(): unknown[] {
   type Frame = { readonly type: string; readonly xid?: number; readonly reached?: string };
   return framesOf<Frame>(stream).map(({ type, xid, reached }) => xid ?? reached ?? type);

@@ -63,7 +63,7 @@ async function answer(isAllowed: boolean): Promise<readonly string[]> {
   return answered.map(({ name }) => name);
 }
 
-/** What was written since the last call: numbers of rows, codes, types of frames. */
+/** The frames since the last call: numbers of rows, codes, types of frames. */
 function got(): unknown[] {
   type Frame = { readonly type: string; readonly code?: string; readonly events?: readonly { readonly n: number }[] };
   return framesOf<Frame>(stream).flatMap<unknown>(

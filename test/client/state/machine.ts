@@ -54,7 +54,12 @@ export class Machine {
   }
 }
 
-export const WELCOME: ServerFrame = { type: 'welcome', connection: 'c', epoch: 'e', heartbeat_s: 10 };
+export const WELCOME: Extract<ServerFrame, { readonly type: 'welcome' }> = {
+  type: 'welcome',
+  connection: 'c',
+  epoch: 'e',
+  heartbeat_s: 10,
+};
 export const SNAPSHOT: ServerFrame = { type: 'snapshot', channel: CHANNEL, rows: [], part: 1, last: true };
 export const acquire = (want: 'events' | 'snapshot' | 'rows', since?: string): Happening => ({
   type: 'acquire',
