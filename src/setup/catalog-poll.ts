@@ -13,7 +13,8 @@ import {
   pollCatalog,
   readCatalogKey,
 } from '../channels/catalog/reader.ts';
-import { ChannelRegistry, type Comparison } from '../channels/definitions/registry.ts';
+import type { Comparison } from '../channels/definitions/entry.ts';
+import { ChannelRegistry } from '../channels/definitions/registry.ts';
 import { databaseError } from '../postgres/connect.ts';
 
 /**

@@ -7,7 +7,8 @@ import type { JsonOutput, Node, TypeName } from 'libpg-query';
 import type { CatalogChannel, CatalogFunction } from '../catalog/catalog.ts';
 import { INSTEAD } from '../sql/instead.ts';
 import { literalOf, nameOf, walk } from '../sql/node.ts';
-import { type ParsedView, Unsupported } from '../sql/parse.ts';
+import { Unsupported } from '../sql/unsupported.ts';
+import type { ParsedView } from '../sql/view.ts';
 import { changes, functionInstead, functionRefusal } from './expressions/refused-functions.ts';
 import { SETTLED_FUNCTIONS } from './settled.ts';
 

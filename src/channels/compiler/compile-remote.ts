@@ -12,7 +12,8 @@ import { remoteQuery } from '../remote/query.ts';
 import { bindRemote } from '../remote/view.ts';
 import type { RemoteAnswers } from '../remote-answers.ts';
 import { nameOf, walk } from '../sql/node.ts';
-import { type ParsedView, parseSql } from '../sql/parse.ts';
+import { parseSql } from '../sql/parse.ts';
+import type { ParsedView } from '../sql/view.ts';
 import { refuseChanging } from './changeability.ts';
 import { identityFault, missingValuesFault } from './identity.ts';
 

@@ -9,7 +9,6 @@ import { SnoError } from '../../errors.ts';
 import { quoteIdentifier, readableName } from '../../postgres/quote.ts';
 import type {
   Catalog,
-  CatalogAccess,
   CatalogChannel,
   CatalogServer,
   CatalogTable,
@@ -21,17 +20,19 @@ import { missingPlaceholder, type Pattern, parsePattern } from '../catalog/patte
 import type { BoundView, ChannelView } from '../channel.ts';
 import { bindPlan, type ViewPlan } from '../evaluation/bound-view.ts';
 import { columnsOf, columnsOfCondition, type Source, type Value } from '../evaluation/expression.ts';
-import { INSTEAD } from '../sql/instead.ts';
-import { assertParserLoaded, type ParsedView, Unsupported } from '../sql/parse.ts';
+import { assertParserLoaded } from '../sql/parse.ts';
+import { Unsupported } from '../sql/unsupported.ts';
+import type { ParsedView } from '../sql/view.ts';
 import { jsonCastIn, TEXT_TYPE, Types, type ValueType } from '../values/types.ts';
 import { bindRemotePlan, planRemote } from './compile-remote.ts';
-import { digest } from './digest.ts';
 import { castTo } from './expressions/cast.ts';
 import { ExpressionReader } from './expressions/read-expression.ts';
-import { type FlatView, flattenView } from './flatten.ts';
+import { fingerprintOf, madeOf, NO_PATH } from './fingerprint.ts';
+import { flattenView } from './flatten.ts';
 import { identityFault, keyOf } from './identity.ts';
 import { refuseSecured } from './row-security.ts';
 import { shownBy, snapshotQuery } from './snapshot-query.ts';
+import { sourceTable } from './source-table.ts';
 import { refuseRemoteTypes, refuseTypes } from './type-fault.ts';
 import { pathWarnings, warningsOf } from './warnings.ts';
 
@@ -74,7 +75,7 @@ function compileView(channel: CatalogChannel, pattern: Pattern, catalog: Catalog
   const types = new Types(catalog.types);
   const flat = flattenView(channel, catalog);
   const { parsed } = flat;
-  const table = tableOf(flat);
+  const table = sourceTable(flat);
   const declared = { ...channel, definition: flat.definition };
   refuseSecured(channel);
   refuseTypes(channel, pattern, orThrow(keyOf(table)), parsed, types);
@@ -87,7 +88,7 @@ function compileView(channel: CatalogChannel, pattern: Pattern, catalog: Catalog
 }
 
 /** Throws Unsupported if an expression may give another result here than in Postgres. */
-function compileInProcess(
+export function compileInProcess(
   channel: CatalogChannel,
   pattern: Pattern,
   parsed: ParsedView,
@@ -134,66 +135,6 @@ function compileInProcess(
     path: 'in process',
     bind: (relation) => bind(channel, plan, new Set([...identifying, ...keyColumns]), relation),
   };
-}
-
-/**
- * Compiles an access view as a view of rows, to find from a row of its table whose access a change
- * concerns.
- *
- * Undefined if one row does not show that. The view joins, computes something unknown here, or has
- * placeholders whose equal values have different texts, or old rows lack what it needs.
- */
-export function compileAccessRows(access: CatalogAccess, catalog: Catalog): ChannelView | undefined {
-  const pattern = parsePattern(access.pattern);
-  // policies may let one row through because of another
-  if (pattern instanceof SnoError || hasPolicies(access)) return undefined;
-  try {
-    const flat = flattenView(access, catalog);
-    const channel = { ...access, definition: flat.definition, castsByText: [], options: [], secured: [] };
-    const types = new Types(catalog.types);
-    if (!pattern.columns.every((name) => isNamedByText(access, name, types))) return undefined;
-    return compileInProcess(channel, pattern, flat.parsed, tableOf(flat), types, catalog.server);
-  } catch (error) {
-    if (error instanceof SnoError || error instanceof Unsupported) return undefined;
-    throw error;
-  }
-}
-
-/** Whether row-level security decides which rows an access view sees. */
-export function hasPolicies({ basis }: CatalogAccess): boolean {
-  return basis.rights.some(({ isSecured }) => isSecured);
-}
-
-/**
- * Types whose equal values have equal texts. Not numeric and floats: 1.0 and 1.00 are equal
- * numerics, as are 0 and -0.
- */
-const SAME_TEXT_KINDS: ReadonlySet<ValueType['kind']> = new Set([
-  'bool',
-  'bytea',
-  'int2',
-  'int4',
-  'int8',
-  'text',
-  'varchar',
-  'bpchar',
-  'date',
-  'time',
-  'timestamp',
-  'timestamptz',
-  'uuid',
-  'enum',
-]);
-
-/**
- * Whether a row gives access only to the channel that its own text names. Otherwise a row with 1.00
- * would open `room:1.0`.
- */
-function isNamedByText(access: CatalogAccess, placeholder: string, types: Types): boolean {
-  const column = access.columns.find(({ name }) => name === placeholder);
-  if (column === undefined) return false;
-  const { typeOid, deterministic } = column;
-  return !types.hasEquality(typeOid) || (deterministic && SAME_TEXT_KINDS.has(types.byOid(typeOid).kind));
 }
 
 /** `cause` says why it cannot be done in process. */
@@ -266,35 +207,6 @@ function orThrow<T>(result: T | SnoError): T {
   return result;
 }
 
-const TABLE_KINDS: Readonly<Record<string, string>> = {
-  m: 'a materialized view changes without a commit to it: read the tables below it',
-  f: 'the rows of a foreign table are not in the WAL',
-};
-
-function tableOf({ parsed, source }: FlatView): CatalogTable {
-  const { schema, name, place } = parsed.table;
-  const reason =
-    source === undefined ? `${readableName(schema, name)} is not a table that can be published` : tableFault(source);
-  if (reason !== undefined) throw parsed.text.refuse(reason, place, tableInstead(source));
-  return source as CatalogTable;
-}
-
-function tableInstead(table: CatalogTable | undefined): string | undefined {
-  if (table?.kind === 'm') return INSTEAD.below;
-  if (table?.kind === 'f') return INSTEAD.foreign;
-  if (table === undefined) return INSTEAD.rows;
-  return table.inherited ? INSTEAD.only : undefined;
-}
-
-function tableFault(table: CatalogTable): string | undefined {
-  const name = readableName(table.schema, table.name);
-  if (table.kind !== 'r' && table.kind !== 'p') return TABLE_KINDS[table.kind] ?? `${name} is not a table`;
-  if (table.persistence !== 'p')
-    return `${name} is ${table.persistence === 'u' ? 'unlogged' : 'temporary'}: its rows are not in the WAL`;
-  if (table.isPartition) return `${name} is a partition: read the partitioned table itself`;
-  return table.inherited ? `${name} has inheritance children, which are not supported` : undefined;
-}
-
 function outputOf(parsed: ParsedView, reader: ExpressionReader, index: number, declared: ValueType): Value {
   const target = parsed.targets[index];
   if (target === undefined) throw new Unsupported('its columns do not match its definition');
@@ -323,43 +235,6 @@ function placeholderOf(
     `the placeholder {${name}} is of type ${value.type.name}, whose cast to text differs from its stored text`,
     parsed.targets[index]?.value ?? {},
   );
-}
-
-/** In process no function body runs that could look names up. */
-const NO_PATH = '';
-
-/**
- * Everything that decides what a subscriber sees. Excludes oids, which change when a view is
- * created again, and how the table is stored.
- */
-function fingerprintOf(
-  channel: CatalogChannel,
-  table: CatalogTable,
-  used: readonly CatalogTableColumn[],
-  plan: ViewPlan,
-  types: Types,
-  path: string,
-): string {
-  return digest([
-    channel.pattern,
-    channel.definition,
-    table.oid,
-    channel.columns.map(({ name, typeOid, typeModifier }) => [name, typeOid, typeModifier]),
-    channel.functions.map(({ schema, name, arguments: types, body }) => [schema, name, types, body]),
-    path,
-    [...new Set(used)].map(({ name, number, collation, typeOid, expression }) => [
-      name,
-      number,
-      collation,
-      types.byOid(typeOid),
-      expression,
-    ]),
-    plan.key.map(({ column, type }) => [column.name, type]),
-  ]);
-}
-
-function madeOf({ oid }: CatalogChannel, used: readonly CatalogTableColumn[]): ChannelView['made'] {
-  return { oid, columns: [...new Set(used)].map(({ number, version }) => `${number}:${version}`).join() };
 }
 
 function bind(

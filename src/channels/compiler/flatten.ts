@@ -6,7 +6,8 @@ import type { Node } from 'libpg-query';
 import { quoteIdentifier, readableName } from '../../postgres/quote.ts';
 import type { Catalog, CatalogChannel, CatalogTable } from '../catalog/catalog.ts';
 import { nameOf, walk } from '../sql/node.ts';
-import { type ParsedView, parseView, Unsupported } from '../sql/parse.ts';
+import { Unsupported } from '../sql/unsupported.ts';
+import { type ParsedView, parseView } from '../sql/view.ts';
 
 /**
  * A definition that reads a table, with the view's own column names. `source` is that table, or

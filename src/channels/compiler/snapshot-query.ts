@@ -8,7 +8,7 @@ import type { CatalogChannel, CatalogColumn, CatalogTable, CatalogTableColumn } 
 import { underPath } from '../catalog/search-path.ts';
 import type { ViewPlan } from '../evaluation/bound-view.ts';
 import { type SnapshotQuery, snapshotValue } from '../served/served.ts';
-import type { ParsedView } from '../sql/parse.ts';
+import type { ParsedView } from '../sql/view.ts';
 import type { Types } from '../values/types.ts';
 
 /** An alias that no view or table is likely to have; always followed by a dot. */

@@ -6,7 +6,8 @@ import { readableName } from '../../postgres/quote.ts';
 import type { CatalogChannel, CatalogTableColumn } from '../catalog/catalog.ts';
 import type { Pattern } from '../catalog/pattern.ts';
 import { nameOf, walk } from '../sql/node.ts';
-import { type ParsedView, Unsupported } from '../sql/parse.ts';
+import { Unsupported } from '../sql/unsupported.ts';
+import type { ParsedView } from '../sql/view.ts';
 import { isNaming, isXml, jsonCastIn, type Types, type ValueType } from '../values/types.ts';
 
 /**

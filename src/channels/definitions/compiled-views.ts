@@ -10,8 +10,9 @@ import type { AccessView, ChannelView } from '../channel.ts';
 import { clockUses } from '../compiler/access/basis.ts';
 import { onlyGrows } from '../compiler/access/monotonic.ts';
 import { isOrderFree } from '../compiler/access/order-free.ts';
+import { compileAccessRows, hasPolicies } from '../compiler/access/rows.ts';
 import { compileAccess } from '../compiler/access/view.ts';
-import { compileAccessRows, compileChannel, hasPolicies } from '../compiler/compile.ts';
+import { compileChannel } from '../compiler/compile.ts';
 import { Types } from '../values/types.ts';
 
 export interface CompiledAccess {

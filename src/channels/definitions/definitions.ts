@@ -17,7 +17,8 @@ import type { Catalog } from '../catalog/catalog.ts';
 import { applyChange } from '../catalog/change.ts';
 import { type CatalogMessage, type CatalogRead, parseCatalogMessage } from '../catalog/reader.ts';
 import { DefinitionsGate } from '../served/gate.ts';
-import type { ChannelRegistry, LoadResult } from './registry.ts';
+import type { LoadResult } from './entry.ts';
+import type { ChannelRegistry } from './registry.ts';
 
 /** `access`: the rows did not change, but who may see them did. */
 export type Redefinition = readonly [pattern: string, how: 'changed' | 'dropped' | 'access'];

@@ -7,61 +7,18 @@
  * changed.
  */
 import { SnoError } from '../../errors.ts';
-import type { Catalog, CatalogAccess, CatalogChannel, CatalogColumn } from '../catalog/catalog.ts';
-import { type IdentityNeed, unitedNeed } from '../catalog/identity-statements.ts';
+import type { Catalog, CatalogColumn } from '../catalog/catalog.ts';
 import { type Pattern, parsePattern } from '../catalog/pattern.ts';
 import { shareParts } from '../catalog/sharing.ts';
-import type { AccessView, ChannelView, Refusal } from '../channel.ts';
-import { IdentityFault } from '../compiler/identity.ts';
+import type { ChannelView, Refusal } from '../channel.ts';
 import { ChannelNames } from '../served/names.ts';
 import type { ResolvedChannel, ServedChannel, ServedDefinitions } from '../served/served.ts';
-import { type CompiledAccess, CompiledViews, refusing } from './compiled-views.ts';
+import { CompiledViews, refusing } from './compiled-views.ts';
 import { findConflicts } from './conflicts.ts';
-import { continues } from './continuity.ts';
-import { type DeclaredView, declaredIn, GoneViews, viewKey } from './gone-views.ts';
-import { publicationFault } from './publication.ts';
-
-export interface LoadResult {
-  /**
-   * Patterns whose rows or shape may have changed, and that can be subscribed to now or soon: new
-   * or redefined ones.
-   */
-  readonly changed: ReadonlySet<string>;
-  /** Patterns that can no longer be subscribed to: dropped, or refused now. */
-  readonly dropped: ReadonlySet<string>;
-  /**
-   * Patterns whose access view is new, changed or dropped: every subscription to them must be
-   * checked again.
-   */
-  readonly accessChanged: ReadonlySet<string>;
-  /** Refusals that are new. */
-  readonly refused: readonly Refusal[];
-  /** Views that are no longer in the catalog. */
-  readonly gone: readonly DeclaredView[];
-  /** Views that were gone or refused, and are served now. */
-  readonly back: readonly DeclaredView[];
-}
-
-/** The differences that loading a catalog would make. */
-export type Comparison = Omit<LoadResult, 'gone' | 'back'>;
-
-/** A pattern and its compiled views. */
-interface Entry {
-  readonly pattern: Pattern;
-  /** The oid of the older of its views. */
-  readonly oid: number;
-  readonly valueTypes: readonly string[];
-  readonly view: ChannelView | undefined;
-  readonly access: AccessView | undefined;
-  /** Base tables of the access view. */
-  readonly accessTables: readonly number[];
-  /** The access view as a view of rows; see compileAccessRows. */
-  readonly accessRows: ChannelView | undefined;
-  readonly onlyGrows: boolean;
-  readonly columnsRead: CompiledAccess['columnsRead'] | undefined;
-  /** The reason why no client can subscribe. */
-  readonly refusal: Refusal | undefined;
-}
+import { type Comparison, compareEntries, type Entry, isAwaiting, type LoadResult } from './entry.ts';
+import { declaredIn, GoneViews, viewKey } from './gone-views.ts';
+import { put } from './list-map.ts';
+import { identityHints, outcomeOf, tableFaults } from './view-faults.ts';
 
 /** An access view, as the router needs it. */
 export interface AccessSource {
@@ -126,7 +83,7 @@ export class ChannelRegistry {
     const refusals: Refusal[] = [];
     const entries = resolveConflicts(this.#compile(catalog, refusals), refusals);
     const refused = refusals.filter((refusal) => !known.has(refusalKey(refusal)));
-    return { entries, refusals, result: { ...compare(this.#entries, entries, touched), refused } };
+    return { entries, refusals, result: { ...compareEntries(this.#entries, entries, touched), refused } };
   }
 
   /** What the half of the service that faces clients needs of the definitions. */
@@ -194,8 +151,8 @@ export class ChannelRegistry {
     for (const text of new Set([...channels.keys(), ...accesses.keys()])) {
       const channel = channels.get(text);
       const access = accesses.get(text);
-      const view = outcome('channels', channel, mended(this.#compiled.channel(text)), fault);
-      const accessView = outcome('channel_access', access, this.#compiled.access(text), fault);
+      const view = outcomeOf('channels', channel, mended(this.#compiled.channel(text)), fault);
+      const accessView = outcomeOf('channel_access', access, this.#compiled.access(text), fault);
       const own: Refusal[] = [];
       if (view instanceof SnoError) own.push({ schema: 'channels', pattern: text, error: view });
       if (accessView instanceof SnoError) own.push({ schema: 'channel_access', pattern: text, error: accessView });
@@ -262,85 +219,6 @@ export class ChannelRegistry {
   }
 }
 
-/**
- * A view's changes come as those of its tables. The event trigger notices a materialized view's
- * changes (below access views).
- */
-const UNPUBLISHED_KINDS: ReadonlySet<string> = new Set(['v', 'm']);
-
-/**
- * Returns the fault of any of these tables whose changes do not come. A partition's changes come as
- * its root's.
- */
-function tableFaults(catalog: Catalog, publication: string): (reads: readonly number[]) => SnoError | undefined {
-  const tables = new Map(catalog.tables.map((table) => [table.oid, table]));
-  const [published, publishing] = [new Set(catalog.published), new Set(catalog.publishing)];
-  return (reads) => {
-    const faults = reads.flatMap((oid) => {
-      const table = tables.get(oid);
-      if (table === undefined)
-        return new SnoError('channel_refused', `it reads the relation ${oid}, which the catalog lacks`);
-      if (table.isPartition || UNPUBLISHED_KINDS.has(table.kind)) return [];
-      return publicationFault(table, { name: publication, published, publishing }) ?? [];
-    });
-    return unitedFault(faults);
-  };
-}
-
-/** Reports a fault that passes by itself only if there is no other fault. */
-function unitedFault(faults: readonly SnoError[]): SnoError | undefined {
-  const lasting = faults.filter(({ code }) => code !== 'writers_open');
-  const told = lasting.length > 0 ? lasting : faults;
-  const [first, ...others] = told;
-  if (first === undefined || others.length === 0) return first;
-  return new SnoError(first.code, told.map(({ message }) => message).join('; '), {
-    hint: unitedHint(told),
-    cause: first.cause,
-  });
-}
-
-/** The statements that several faults need, each once. */
-function unitedHint(faults: readonly SnoError[]): string {
-  return [...new Set(faults.flatMap(({ hint }) => hint.split('\n')))].join('\n');
-}
-
-/**
- * The ALTER statements of a table serve all views over it: what one view needs must not break
- * another.
- */
-function identityHints(
-  views: readonly (ChannelView | SnoError | undefined)[],
-): <View>(compiled: View | SnoError | undefined) => View | SnoError | undefined {
-  const needs = new Map<number, IdentityNeed[]>();
-  for (const view of views) {
-    if (view instanceof IdentityFault) put(needs, view.need.table.oid, view.need);
-    else if (view !== undefined && !(view instanceof SnoError)) put(needs, view.table.oid, view.need);
-  }
-  return (compiled) => {
-    if (!(compiled instanceof IdentityFault)) return compiled;
-    const need = unitedNeed(needs.get(compiled.need.table.oid) ?? []) ?? compiled.need;
-    return new IdentityFault(compiled.message, need);
-  };
-}
-
-function outcome<View>(
-  schema: Refusal['schema'],
-  declared: CatalogChannel | CatalogAccess | undefined,
-  compiled: View | SnoError | undefined,
-  fault: (reads: readonly number[]) => SnoError | undefined,
-): View | SnoError | undefined {
-  if (declared === undefined) return compiled;
-  if (!(compiled instanceof SnoError))
-    return refusing(schema, declared.pattern, () => fault(declared.reads) ?? compiled);
-  if (!(compiled instanceof IdentityFault)) return compiled;
-  const unpublished = refusing(schema, declared.pattern, () => fault(declared.reads));
-  if (unpublished?.code !== 'table_unpublished') return compiled;
-  // it would choose an identity for the publication alone
-  const publishing = unpublished.hint.split('\n').filter((line) => !/ replica identity /.test(line));
-  const hint = [compiled.hint, ...publishing].join('\n');
-  return new SnoError(compiled.code, `${compiled.message}; ${unpublished.message}`, { hint });
-}
-
 function valueTypes(pattern: Pattern, columns: readonly CatalogColumn[]): string[] {
   return pattern.columns.map((name) => columns.find((column) => column.name === name)?.type ?? 'text');
 }
@@ -360,46 +238,6 @@ function resolveConflicts(entries: readonly Entry[], refusals: Refusal[]): Map<s
   return result;
 }
 
-function compare(
-  before: ReadonlyMap<string, Entry>,
-  after: ReadonlyMap<string, Entry>,
-  touched: ReadonlySet<string>,
-): Omit<Comparison, 'refused'> {
-  const changed = new Set<string>();
-  const dropped = new Set<string>();
-  const accessChanged = new Set<string>();
-  for (const text of new Set([...before.keys(), ...after.keys()])) {
-    const was = servable(before.get(text));
-    const is = servable(after.get(text));
-    // a client that is reset retries until the channel is served
-    if (was !== undefined && is === undefined) (isAwaiting(after.get(text)) ? changed : dropped).add(text);
-    if (is === undefined) continue;
-    if (was === undefined || !continues(was.view, is.view) || touched.has(`channels:${text}`)) changed.add(text);
-    if (
-      was === undefined ||
-      was.access?.fingerprint !== is.access?.fingerprint ||
-      touched.has(`channel_access:${text}`)
-    )
-      accessChanged.add(text);
-  }
-  return { changed, dropped, accessChanged };
-}
-
-function servable(entry: Entry | undefined): Entry | undefined {
-  return entry?.refusal === undefined ? entry : undefined;
-}
-
-/** Whether it will be served without anyone's action. */
-function isAwaiting(entry: Entry | undefined): boolean {
-  return entry?.refusal?.error.code === 'writers_open';
-}
-
 function refusalKey({ schema, pattern, error }: Refusal): string {
   return JSON.stringify([schema, pattern, error.code, error.message]);
-}
-
-function put<K, V>(map: Map<K, V[]>, key: K, value: V): void {
-  const list = map.get(key);
-  if (list === undefined) map.set(key, [value]);
-  else list.push(value);
 }

@@ -1,8 +1,8 @@
 /** Log lines about views when the definitions change. */
 import type { Logger } from '../../logger.ts';
 import type { Refusal } from '../channel.ts';
+import type { LoadResult } from './entry.ts';
 import type { DeclaredView } from './gone-views.ts';
-import type { LoadResult } from './registry.ts';
 
 const GONE = {
   channels:

@@ -6,7 +6,7 @@ import { quoteIdentifier } from '../../postgres/quote.ts';
 import type { CatalogChannel, CatalogTable, CatalogTableColumn, CatalogType } from '../catalog/catalog.ts';
 import { underPath } from '../catalog/search-path.ts';
 import type { RemoteQuery } from '../channel.ts';
-import type { ParsedView } from '../sql/parse.ts';
+import type { ParsedView } from '../sql/view.ts';
 import { remoteRow } from './row.ts';
 
 export interface RemoteQueryParts {

@@ -4,7 +4,7 @@
  */
 import { quoteIdentifier } from '../../postgres/quote.ts';
 import type { CatalogFunction, CatalogTable, CatalogTableColumn, CatalogType } from '../catalog/catalog.ts';
-import { Unsupported } from '../sql/parse.ts';
+import { Unsupported } from '../sql/unsupported.ts';
 
 export interface RemoteRowParts {
   /** The name of the row in the view. */

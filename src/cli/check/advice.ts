@@ -3,8 +3,8 @@
  */
 import type pg from 'pg';
 import type { Catalog } from '../../channels/catalog/catalog.ts';
+import { compileAccessRows } from '../../channels/compiler/access/rows.ts';
 import { compileAccess } from '../../channels/compiler/access/view.ts';
-import { compileAccessRows } from '../../channels/compiler/compile.ts';
 import type { ChannelRegistry } from '../../channels/definitions/registry.ts';
 import { Types } from '../../channels/values/types.ts';
 import { SnoError } from '../../errors.ts';

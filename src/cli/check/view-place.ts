@@ -1,7 +1,8 @@
 /** Finds the place in the checked files that a refusal of a view is about. */
 import type { Refusal } from '../../channels/channel.ts';
-import { DefinitionText, type Token, Unsupported } from '../../channels/sql/parse.ts';
+import { DefinitionText, type Token } from '../../channels/sql/definition-text.ts';
 import { placeIn, type SqlFile } from '../../channels/sql/sql-file.ts';
+import { Unsupported } from '../../channels/sql/unsupported.ts';
 
 /**
  * The refusal's message, with `file:line:column` before it and the place in the file underlined; as

@@ -5,7 +5,8 @@
  * test/channels/random-access.pg.test.ts compares with Postgres.
  */
 import type { JoinExpr, Node, SelectStmt } from 'libpg-query';
-import { parseSql, Unsupported } from '../../sql/parse.ts';
+import { parseSql } from '../../sql/parse.ts';
+import { Unsupported } from '../../sql/unsupported.ts';
 
 /**
  * `definitions`: the view's own and those of the views that it reads, as pg_get_viewdef gives them.

@@ -1,7 +1,7 @@
 /** The interface between the parts of the expression reader. */
 import type { Node } from 'libpg-query';
 import type { Condition, Value } from '../../evaluation/expression.ts';
-import type { DefinitionText } from '../../sql/parse.ts';
+import type { DefinitionText } from '../../sql/definition-text.ts';
 import type { Types } from '../../values/types.ts';
 
 export interface Reading {

@@ -6,7 +6,7 @@
 import { plainValue, type Value } from '../../evaluation/expression.ts';
 import { ROUTINES } from '../../routines/known.ts';
 import { callKey, makeOf, operatorKey, type Routine } from '../../routines/routine.ts';
-import type { DefinitionText } from '../../sql/parse.ts';
+import type { DefinitionText } from '../../sql/definition-text.ts';
 import { isScalar, isText, TEXT_TYPE, type Types, type ValueType } from '../../values/types.ts';
 import { castTo, printed } from './cast.ts';
 import { type Collated, MADE, mergedCollation } from './collation.ts';

@@ -3,7 +3,7 @@
 import { ACCEPTS, type Condition, plainValue, type Source, type Value } from '../../evaluation/expression.ts';
 import type { Operand } from '../../evaluation/operand.ts';
 import { QuantifiedOperand } from '../../routines/arrays.ts';
-import type { DefinitionText } from '../../sql/parse.ts';
+import type { DefinitionText } from '../../sql/definition-text.ts';
 import { type Comparand, type Compare, compareOf } from '../../values/compare.ts';
 import { BOOL, isText } from '../../values/types.ts';
 import { combinedCollation } from './collation.ts';

@@ -6,8 +6,8 @@ import type { A_Expr, BoolExpr, BooleanTest, ColumnRef, FuncCall, Node, NullTest
 import type { CatalogTable, CatalogTableColumn } from '../../catalog/catalog.ts';
 import { ACCEPTS, type Condition, plainValue, type Value } from '../../evaluation/expression.ts';
 import { shapedType } from '../../evaluation/shaped.ts';
+import type { DefinitionText } from '../../sql/definition-text.ts';
 import { literalOf, nameOf } from '../../sql/node.ts';
-import type { DefinitionText } from '../../sql/parse.ts';
 import { RowError } from '../../values/row-error.ts';
 import { BOOL, TEXT_TYPE, type Types } from '../../values/types.ts';
 import { printed } from './cast.ts';

@@ -1,0 +1,70 @@
+/** Access views whose rows tell by themselves whose access a change concerns. */
+import { SnoError } from '../../../errors.ts';
+import type { Catalog, CatalogAccess } from '../../catalog/catalog.ts';
+import { parsePattern } from '../../catalog/pattern.ts';
+import type { ChannelView } from '../../channel.ts';
+import { Unsupported } from '../../sql/unsupported.ts';
+import { Types, type ValueType } from '../../values/types.ts';
+import { compileInProcess } from '../compile.ts';
+import { flattenView } from '../flatten.ts';
+import { sourceTable } from '../source-table.ts';
+
+/**
+ * Compiles an access view as a view of rows, to find from a row of its table whose access a change
+ * concerns.
+ *
+ * Undefined if one row does not show that. The view joins, computes something unknown here, or has
+ * placeholders whose equal values have different texts, or old rows lack what it needs.
+ */
+export function compileAccessRows(access: CatalogAccess, catalog: Catalog): ChannelView | undefined {
+  const pattern = parsePattern(access.pattern);
+  // policies may let one row through because of another
+  if (pattern instanceof SnoError || hasPolicies(access)) return undefined;
+  try {
+    const flat = flattenView(access, catalog);
+    const channel = { ...access, definition: flat.definition, castsByText: [], options: [], secured: [] };
+    const types = new Types(catalog.types);
+    if (!pattern.columns.every((name) => isNamedByText(access, name, types))) return undefined;
+    return compileInProcess(channel, pattern, flat.parsed, sourceTable(flat), types, catalog.server);
+  } catch (error) {
+    if (error instanceof SnoError || error instanceof Unsupported) return undefined;
+    throw error;
+  }
+}
+
+/** Whether row-level security decides which rows an access view sees. */
+export function hasPolicies({ basis }: CatalogAccess): boolean {
+  return basis.rights.some(({ isSecured }) => isSecured);
+}
+
+/**
+ * Types whose equal values have equal texts. Not numeric and floats: 1.0 and 1.00 are equal
+ * numerics, as are 0 and -0.
+ */
+const SAME_TEXT_KINDS: ReadonlySet<ValueType['kind']> = new Set([
+  'bool',
+  'bytea',
+  'int2',
+  'int4',
+  'int8',
+  'text',
+  'varchar',
+  'bpchar',
+  'date',
+  'time',
+  'timestamp',
+  'timestamptz',
+  'uuid',
+  'enum',
+]);
+
+/**
+ * Whether a row gives access only to the channel that its own text names. Otherwise a row with 1.00
+ * would open `room:1.0`.
+ */
+function isNamedByText(access: CatalogAccess, placeholder: string, types: Types): boolean {
+  const column = access.columns.find(({ name }) => name === placeholder);
+  if (column === undefined) return false;
+  const { typeOid, deterministic } = column;
+  return !types.hasEquality(typeOid) || (deterministic && SAME_TEXT_KINDS.has(types.byOid(typeOid).kind));
+}

@@ -1,0 +1,43 @@
+/** What identifies a compiled view: its meaning, and the objects that it was made from. */
+import type { CatalogChannel, CatalogTable, CatalogTableColumn } from '../catalog/catalog.ts';
+import type { ChannelView } from '../channel.ts';
+import type { ViewPlan } from '../evaluation/bound-view.ts';
+import type { Types } from '../values/types.ts';
+import { digest } from './digest.ts';
+
+/** In process no function body runs that could look names up. */
+export const NO_PATH = '';
+
+/**
+ * Everything that decides what a subscriber sees. Excludes oids, which change when a view is
+ * created again, and how the table is stored.
+ */
+export function fingerprintOf(
+  channel: CatalogChannel,
+  table: CatalogTable,
+  used: readonly CatalogTableColumn[],
+  plan: ViewPlan,
+  types: Types,
+  path: string,
+): string {
+  return digest([
+    channel.pattern,
+    channel.definition,
+    table.oid,
+    channel.columns.map(({ name, typeOid, typeModifier }) => [name, typeOid, typeModifier]),
+    channel.functions.map(({ schema, name, arguments: types, body }) => [schema, name, types, body]),
+    path,
+    [...new Set(used)].map(({ name, number, collation, typeOid, expression }) => [
+      name,
+      number,
+      collation,
+      types.byOid(typeOid),
+      expression,
+    ]),
+    plan.key.map(({ column, type }) => [column.name, type]),
+  ]);
+}
+
+export function madeOf({ oid }: CatalogChannel, used: readonly CatalogTableColumn[]): ChannelView['made'] {
+  return { oid, columns: [...new Set(used)].map(({ number, version }) => `${number}:${version}`).join() };
+}

@@ -1,0 +1,35 @@
+/** The one table that a view reads, if its changes come in the WAL. */
+import { readableName } from '../../postgres/quote.ts';
+import type { CatalogTable } from '../catalog/catalog.ts';
+import { INSTEAD } from '../sql/instead.ts';
+import type { FlatView } from './flatten.ts';
+
+const TABLE_KINDS: Readonly<Record<string, string>> = {
+  m: 'a materialized view changes without a commit to it: read the tables below it',
+  f: 'the rows of a foreign table are not in the WAL',
+};
+
+/** Throws Unsupported if the table cannot be followed. */
+export function sourceTable({ parsed, source }: FlatView): CatalogTable {
+  const { schema, name, place } = parsed.table;
+  const reason =
+    source === undefined ? `${readableName(schema, name)} is not a table that can be published` : tableFault(source);
+  if (reason !== undefined) throw parsed.text.refuse(reason, place, tableInstead(source));
+  return source as CatalogTable;
+}
+
+function tableInstead(table: CatalogTable | undefined): string | undefined {
+  if (table?.kind === 'm') return INSTEAD.below;
+  if (table?.kind === 'f') return INSTEAD.foreign;
+  if (table === undefined) return INSTEAD.rows;
+  return table.inherited ? INSTEAD.only : undefined;
+}
+
+function tableFault(table: CatalogTable): string | undefined {
+  const name = readableName(table.schema, table.name);
+  if (table.kind !== 'r' && table.kind !== 'p') return TABLE_KINDS[table.kind] ?? `${name} is not a table`;
+  if (table.persistence !== 'p')
+    return `${name} is ${table.persistence === 'u' ? 'unlogged' : 'temporary'}: its rows are not in the WAL`;
+  if (table.isPartition) return `${name} is a partition: read the partitioned table itself`;
+  return table.inherited ? `${name} has inheritance children, which are not supported` : undefined;
+}

@@ -1,0 +1,85 @@
+/** A pattern with its compiled views, and what differs between the patterns of two catalogs. */
+import type { Pattern } from '../catalog/pattern.ts';
+import type { AccessView, ChannelView, Refusal } from '../channel.ts';
+import type { CompiledAccess } from './compiled-views.ts';
+import { continues } from './continuity.ts';
+import type { DeclaredView } from './gone-views.ts';
+
+/** A pattern and its compiled views. */
+export interface Entry {
+  readonly pattern: Pattern;
+  /** The oid of the older of its views. */
+  readonly oid: number;
+  readonly valueTypes: readonly string[];
+  readonly view: ChannelView | undefined;
+  readonly access: AccessView | undefined;
+  /** Base tables of the access view. */
+  readonly accessTables: readonly number[];
+  /** The access view as a view of rows; see compileAccessRows. */
+  readonly accessRows: ChannelView | undefined;
+  readonly onlyGrows: boolean;
+  readonly columnsRead: CompiledAccess['columnsRead'] | undefined;
+  /** The reason why no client can subscribe. */
+  readonly refusal: Refusal | undefined;
+}
+
+/**
+ * Whether the channel waits only for open writers, so that it will be served without any action.
+ */
+export function isAwaiting(entry: Entry | undefined): boolean {
+  return entry?.refusal?.error.code === 'writers_open';
+}
+
+export interface LoadResult {
+  /**
+   * Patterns whose rows or shape may have changed, and that can be subscribed to now or soon: new
+   * or redefined ones.
+   */
+  readonly changed: ReadonlySet<string>;
+  /** Patterns that can no longer be subscribed to: dropped, or refused now. */
+  readonly dropped: ReadonlySet<string>;
+  /**
+   * Patterns whose access view is new, changed or dropped: every subscription to them must be
+   * checked again.
+   */
+  readonly accessChanged: ReadonlySet<string>;
+  /** Refusals that are new. */
+  readonly refused: readonly Refusal[];
+  /** Views that are no longer in the catalog. */
+  readonly gone: readonly DeclaredView[];
+  /** Views that were gone or refused, and are served now. */
+  readonly back: readonly DeclaredView[];
+}
+
+/** The differences that loading a catalog would make. */
+export type Comparison = Omit<LoadResult, 'gone' | 'back'>;
+
+/** The patterns whose meaning differs. `touched`: views that count as changed. */
+export function compareEntries(
+  before: ReadonlyMap<string, Entry>,
+  after: ReadonlyMap<string, Entry>,
+  touched: ReadonlySet<string>,
+): Omit<Comparison, 'refused'> {
+  const changed = new Set<string>();
+  const dropped = new Set<string>();
+  const accessChanged = new Set<string>();
+  for (const text of new Set([...before.keys(), ...after.keys()])) {
+    const was = servable(before.get(text));
+    const is = servable(after.get(text));
+    // a client that is reset retries until the channel is served
+    if (was !== undefined && is === undefined) (isAwaiting(after.get(text)) ? changed : dropped).add(text);
+    if (is === undefined) continue;
+    if (was === undefined || !continues(was.view, is.view) || touched.has(`channels:${text}`)) changed.add(text);
+    if (
+      was === undefined ||
+      was.access?.fingerprint !== is.access?.fingerprint ||
+      touched.has(`channel_access:${text}`)
+    )
+      accessChanged.add(text);
+  }
+  return { changed, dropped, accessChanged };
+}
+
+function servable(entry: Entry | undefined): Entry | undefined {
+  return entry?.refusal === undefined ? entry : undefined;
+}

@@ -1,0 +1,91 @@
+/** Faults of views beyond the compiler's: those of their tables, and the needs of other views. */
+import { SnoError } from '../../errors.ts';
+import type { Catalog, CatalogAccess, CatalogChannel } from '../catalog/catalog.ts';
+import { type IdentityNeed, unitedNeed } from '../catalog/identity-statements.ts';
+import type { ChannelView, Refusal } from '../channel.ts';
+import { IdentityFault } from '../compiler/identity.ts';
+import { refusing } from './compiled-views.ts';
+import { put } from './list-map.ts';
+import { publicationFault } from './publication.ts';
+
+/**
+ * A view's changes come as those of its tables. The event trigger notices a materialized view's
+ * changes (below access views).
+ */
+const UNPUBLISHED_KINDS: ReadonlySet<string> = new Set(['v', 'm']);
+
+/**
+ * Returns the fault of any of these tables whose changes do not come. A partition's changes come as
+ * its root's.
+ */
+export function tableFaults(catalog: Catalog, publication: string): (reads: readonly number[]) => SnoError | undefined {
+  const tables = new Map(catalog.tables.map((table) => [table.oid, table]));
+  const [published, publishing] = [new Set(catalog.published), new Set(catalog.publishing)];
+  return (reads) => {
+    const faults = reads.flatMap((oid) => {
+      const table = tables.get(oid);
+      if (table === undefined)
+        return new SnoError('channel_refused', `it reads the relation ${oid}, which the catalog lacks`);
+      if (table.isPartition || UNPUBLISHED_KINDS.has(table.kind)) return [];
+      return publicationFault(table, { name: publication, published, publishing }) ?? [];
+    });
+    return unitedFault(faults);
+  };
+}
+
+/** Reports a fault that passes by itself only if there is no other fault. */
+function unitedFault(faults: readonly SnoError[]): SnoError | undefined {
+  const lasting = faults.filter(({ code }) => code !== 'writers_open');
+  const told = lasting.length > 0 ? lasting : faults;
+  const [first, ...others] = told;
+  if (first === undefined || others.length === 0) return first;
+  return new SnoError(first.code, told.map(({ message }) => message).join('; '), {
+    hint: unitedHint(told),
+    cause: first.cause,
+  });
+}
+
+/** The statements that several faults need, each once. */
+function unitedHint(faults: readonly SnoError[]): string {
+  return [...new Set(faults.flatMap(({ hint }) => hint.split('\n')))].join('\n');
+}
+
+/**
+ * The ALTER statements of a table serve all views over it: what one view needs must not break
+ * another.
+ */
+export function identityHints(
+  views: readonly (ChannelView | SnoError | undefined)[],
+): <View>(compiled: View | SnoError | undefined) => View | SnoError | undefined {
+  const needs = new Map<number, IdentityNeed[]>();
+  for (const view of views) {
+    if (view instanceof IdentityFault) put(needs, view.need.table.oid, view.need);
+    else if (view !== undefined && !(view instanceof SnoError)) put(needs, view.table.oid, view.need);
+  }
+  return (compiled) => {
+    if (!(compiled instanceof IdentityFault)) return compiled;
+    const need = unitedNeed(needs.get(compiled.need.table.oid) ?? []) ?? compiled.need;
+    return new IdentityFault(compiled.message, need);
+  };
+}
+
+/**
+ * Returns a declared view as compiled, or as refused because of its tables.
+ */
+export function outcomeOf<View>(
+  schema: Refusal['schema'],
+  declared: CatalogChannel | CatalogAccess | undefined,
+  compiled: View | SnoError | undefined,
+  fault: (reads: readonly number[]) => SnoError | undefined,
+): View | SnoError | undefined {
+  if (declared === undefined) return compiled;
+  if (!(compiled instanceof SnoError))
+    return refusing(schema, declared.pattern, () => fault(declared.reads) ?? compiled);
+  if (!(compiled instanceof IdentityFault)) return compiled;
+  const unpublished = refusing(schema, declared.pattern, () => fault(declared.reads));
+  if (unpublished?.code !== 'table_unpublished') return compiled;
+  // it would choose an identity for the publication alone
+  const publishing = unpublished.hint.split('\n').filter((line) => !/ replica identity /.test(line));
+  const hint = [compiled.hint, ...publishing].join('\n');
+  return new SnoError(compiled.code, `${compiled.message}; ${unpublished.message}`, { hint });
+}

@@ -1,0 +1,20 @@
+/**
+ * The reason why a view cannot be a channel. The compiler throws it internally and returns it as a
+ * SnoError. Its message shows the place in the definition, if there is one.
+ */
+export class Unsupported extends Error {
+  override readonly name = 'Unsupported';
+  /** The message without the place. */
+  readonly reason: string;
+  /** The text that is underlined in the definition. */
+  readonly place: string | undefined;
+  /** What to do instead, if known. */
+  readonly hint: string | undefined;
+
+  constructor(reason: string, place?: { readonly text: string; readonly underlined: string }, hint?: string) {
+    super(place === undefined ? reason : `${reason}\n\n${place.underlined}`);
+    this.reason = reason;
+    this.place = place?.text;
+    this.hint = hint;
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * Reads a view's definition, as pg_get_viewdef gives it, with Postgres's own grammar (libpg-query):
+ * one base table, a target list, a WHERE. Every other clause is refused by name.
+ */
+import type { Node, RangeVar, ResTarget, SelectStmt } from 'libpg-query';
+import { assert } from '../../errors.ts';
+import { DefinitionText, type Extent } from './definition-text.ts';
+import { INSTEAD } from './instead.ts';
+import { parseSql } from './parse.ts';
+import { Unsupported } from './unsupported.ts';
+
+export interface ParsedView {
+  readonly text: DefinitionText;
+  readonly table: { readonly schema: string; readonly name: string; readonly alias: string; readonly place: RangeVar };
+  readonly targets: readonly Target[];
+  readonly where: Node | undefined;
+  /** The text of the target list and of the WHERE, as written. */
+  readonly targetsSql: string;
+  readonly whereSql: string | undefined;
+  /** The location of the WHERE's condition. */
+  readonly whereAt: Extent | undefined;
+}
+
+export interface Target {
+  readonly value: Node;
+  /** The expression as written, without the name after it, and its location. */
+  readonly sql: string;
+  readonly at: Extent;
+}
+
+/** Clauses of a SELECT that no channel view may have, with their keywords. */
+const CLAUSES: readonly (readonly [keyof SelectStmt, reason: string, instead: string, ...keywords: string[]])[] = [
+  ['withClause', 'WITH is not supported', INSTEAD.with, 'WITH'],
+  ['valuesLists', 'VALUES does not read a table', INSTEAD.rows, 'VALUES'],
+  [
+    'distinctClause',
+    'DISTINCT merges rows, so an event would not belong to a single row',
+    INSTEAD.distinct,
+    'DISTINCT',
+  ],
+  ['groupClause', 'GROUP BY is not supported: a channel follows single rows', INSTEAD.total, 'GROUP'],
+  ['havingClause', 'HAVING is not supported: a channel follows single rows', INSTEAD.total, 'HAVING'],
+  ['windowClause', 'WINDOW is not supported: a channel follows single rows', INSTEAD.rank, 'WINDOW'],
+  [
+    'sortClause',
+    'ORDER BY has no effect: events arrive in commit order; sort the rows where they are displayed',
+    INSTEAD.order,
+    'ORDER',
+  ],
+  [
+    'limitCount',
+    'LIMIT is not supported: whether a row is included depends on other rows',
+    INSTEAD.limit,
+    'LIMIT',
+    'FETCH',
+  ],
+  ['limitOffset', 'OFFSET is not supported: whether a row is included depends on other rows', INSTEAD.limit, 'OFFSET'],
+  ['lockingClause', 'FOR UPDATE and similar clauses are not supported', INSTEAD.lock, 'FOR'],
+];
+
+/** Items of FROM that are not a table. */
+const SOURCES: Readonly<Record<string, readonly [reason: string, instead: string]>> = {
+  RangeSubselect: ['subqueries are not supported: a channel view reads one table', INSTEAD.with],
+  RangeFunction: ['functions in FROM are not supported: a channel view reads one table', INSTEAD.sets],
+  RangeTableSample: ['TABLESAMPLE is not supported', INSTEAD.sample],
+};
+const JOINS = 'joins are not supported: a channel view reads one table';
+
+/** Throws Unsupported if the definition has more than one table, a target list and a WHERE. */
+export function parseView(definition: string): ParsedView {
+  const [statement] = parseSql(definition);
+  const text = new DefinitionText(definition);
+  const select = selectOf(statement, text);
+  const table = tableOf(select, text);
+  const from = [...text.tokens(0, table.location ?? 0)].findLast((token) => token.depth === 0 && token.text === 'FROM');
+  const end = text.keyword(';')?.start ?? Buffer.byteLength(definition);
+  const where = text.keyword('WHERE', table.location);
+  assert(from !== undefined, `no FROM before the table in: ${definition}`);
+  const targetsStart = text.keyword('SELECT')?.end ?? 0;
+  const name = table.relname ?? '';
+  return {
+    text,
+    table: { schema: table.schemaname ?? 'pg_catalog', name, alias: table.alias?.aliasname ?? name, place: table },
+    targets: targetsOf(select, text, targetsStart, from.start),
+    where: select.whereClause,
+    targetsSql: text.slice(targetsStart, from.start),
+    whereSql: where === undefined ? undefined : text.slice(where.end, end),
+    whereAt: where === undefined ? undefined : { start: where.end, end },
+  };
+}
+
+function selectOf(statement: Node | undefined, text: DefinitionText): SelectStmt {
+  if (statement === undefined || !('SelectStmt' in statement)) throw new Unsupported('its definition is not a SELECT');
+  const select = statement.SelectStmt;
+  if (select.op !== undefined && select.op !== 'SETOP_NONE')
+    throw text.refuseClause(
+      'UNION, INTERSECT and EXCEPT are not supported',
+      ['UNION', 'INTERSECT', 'EXCEPT'],
+      INSTEAD.union,
+    );
+  for (const [clause, reason, instead, ...keywords] of CLAUSES) {
+    if (select[clause] !== undefined) throw text.refuseClause(reason, keywords, instead);
+  }
+  return select;
+}
+
+function tableOf({ fromClause = [] }: SelectStmt, text: DefinitionText): RangeVar {
+  const [source, another] = fromClause;
+  if (source === undefined) throw text.refuseClause('the view does not read a table', ['SELECT'], INSTEAD.rows);
+  if (another !== undefined) throw text.refuse(JOINS, another, INSTEAD.join);
+  if ('JoinExpr' in source) throw text.refuseClause(JOINS, ['JOIN'], INSTEAD.join);
+  if (!('RangeVar' in source)) {
+    const [reason, instead] = SOURCES[Object.keys(source)[0] as string] ?? ['FROM may contain only a table'];
+    throw text.refuse(reason, source, instead);
+  }
+  const table = source.RangeVar;
+  if (table.inh !== true) throw text.refuse('ONLY is not supported', table, INSTEAD.only);
+  if (table.alias?.colnames !== undefined)
+    throw text.refuse('names for the columns of the table are not supported', table, INSTEAD.names);
+  return table;
+}
+
+function targetsOf({ targetList = [] }: SelectStmt, text: DefinitionText, start: number, end: number): Target[] {
+  const commas = text.tokens(start, end).filter((token) => token.depth === 0 && token.text === ',');
+  const starts = [start, ...commas.map((comma) => comma.end)];
+  const ends = [...commas.map((comma) => comma.start), end];
+  return targetList.map((target, index) => {
+    const { name, val } = (target as { ResTarget: ResTarget }).ResTarget;
+    assert(val !== undefined, 'an output column without a value');
+    const tokens = text.tokens(starts[index] ?? start, ends[index] ?? end);
+    const named = name !== undefined && tokens.at(-2)?.text === 'AS';
+    const at = { start: starts[index] ?? start, end: (named ? tokens.at(-2)?.start : ends[index]) ?? end };
+    return { value: val, sql: text.slice(at.start, at.end), at };
+  });
+}
