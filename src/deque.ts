@@ -33,6 +33,12 @@ export class Deque<T> {
     return item;
   }
 
+  /** Puts items before the oldest one. Costs time for every item in the queue. */
+  prepend(items: readonly T[]): void {
+    this.#items = items.concat(this.#items.slice(this.#shifted));
+    this.#shifted = 0;
+  }
+
   clear(): void {
     this.#items = [];
     this.#shifted = 0;

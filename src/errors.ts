@@ -388,7 +388,7 @@ export const ERRORS = {
   overloaded: {
     audience: 'client',
     cause:
-      'The server or the address has reached its connection limit. Or SNO_MAX_WAITING_SNAPSHOTS snapshots already wait.',
+      'The server or the address has reached its connection limit. Or SNO_MAX_WAITING_SNAPSHOTS snapshots, or channels that resume from older history, already wait.',
     hint: 'Retry after a jittered wait.',
   },
 } as const satisfies Record<string, ErrorEntry>;

@@ -61,6 +61,7 @@ export const LIMITS = [
   'token_bytes',
   'waiting_commits',
   'waiting_snapshots',
+  'waiting_history',
   'outbound_bytes',
 ] as const;
 export type Limit = (typeof LIMITS)[number];
@@ -142,6 +143,10 @@ const GAUGES = {
     'Age of the oldest message that the JetStream stream keeps, in seconds.',
   ],
   relayLag: ['sno_relay_lag_messages', 'Messages of the JetStream stream that have not arrived here yet.'],
+  historyWaiting: [
+    'sno_history_waiting',
+    'Subscriptions that wait while history from before the journal is read for them.',
+  ],
   caughtUp: ['sno_caught_up', '1 once the stream has reached the end that the WAL had at start, else 0.'],
 } as const;
 /** Gauges that are 1 for the current label value and 0 for the others. */
@@ -319,6 +324,14 @@ export function createMetrics() {
       'sno_snapshot_reads_total',
       'Snapshots read from the database. Clients that ask for a channel at the same time share one.',
     ),
+    history: {
+      passes: count(
+        'sno_history_passes_total',
+        'Passes through history from before the journal. Clients that resume at the same time share one.',
+      ),
+      batches: count('sno_history_batches_total', 'Batches of commits that these passes read.'),
+      resumes: count('sno_history_resumes_total', 'Subscriptions that resumed from before the journal.'),
+    },
     /** Counts a connection's end by its close code. */
     closed(code: number): void {
       (closes[String(code)] ?? (closes['other'] as Count)).inc();

@@ -68,3 +68,8 @@ export interface Batch {
   /** ms since 1970. */
   readonly committedAt: number;
 }
+
+/** Returns the sequence of the batch's last entry or mark. */
+export function lastSequenceOf({ firstSequence, entries, marks }: Batch): number {
+  return Math.max(firstSequence, entries.at(-1)?.sequence ?? 0, marks.at(-1)?.sequence ?? 0);
+}

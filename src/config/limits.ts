@@ -89,6 +89,6 @@ export const LIMITS = {
   SNO_MAX_WAITING_SNAPSHOTS: setting(
     integer(0, 10_000_000),
     '10000',
-    'Maximum snapshots that wait for one of SNO_SNAPSHOTS. At this limit, a client of the address with the most receives `overloaded`. 0 = no limit.',
+    'Maximum snapshots that wait for one of SNO_SNAPSHOTS, and maximum channels that wait for older history. At this limit, a client of the address with the most receives `overloaded`. 0 = no limit.',
   ),
 } as const;

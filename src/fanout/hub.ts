@@ -15,7 +15,7 @@ import { assert } from '../errors.ts';
 import type { ChannelLog, Journal } from '../journal/journal.ts';
 import type { Markers } from '../markers/markers.ts';
 import type { Visibility } from '../markers/visibility.ts';
-import type { Position } from '../position.ts';
+import { comparePositions, type Position } from '../position.ts';
 import type { HeartbeatFrame, ResetReason } from '../protocol.ts';
 import { Revocations } from './access/revocations.ts';
 import { Delivery } from './delivery.ts';
@@ -23,6 +23,8 @@ import type { Encoding } from './encoding.ts';
 import { EncodingGroups } from './encoding-group.ts';
 import type { AccessCheckWindow, Fanout } from './fanout.ts';
 import { type FeedHub, SocketFeed } from './feed.ts';
+import type { OlderHistory } from './history/older-history.ts';
+import { HistoryReads } from './history/reads.ts';
 import { LiveChannels } from './live-channels.ts';
 import type { HubOptions } from './options.ts';
 import { OutboundBudget } from './outbound.ts';
@@ -33,6 +35,8 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   readonly journal: Journal;
   readonly markers: Markers;
   readonly outbound: OutboundBudget;
+  /** Undefined: clients can resume only from the journal. */
+  readonly history: HistoryReads | undefined;
   #head: Head | undefined;
   readonly #feeds = new Set<SocketFeed>();
   readonly #groups = new EncodingGroups();
@@ -49,6 +53,7 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     this.options = options;
     const { outboundBytesMax, outboundTotalBytesMax, events } = options;
     this.outbound = new OutboundBudget(outboundBytesMax, outboundTotalBytesMax);
+    this.history = options.history === undefined ? undefined : this.#historyReads(options.history);
     this.#delivery = new Delivery(this.#channels, this.#groups, events);
     this.#revocations = new Revocations((xid) => options.visible(xid));
   }
@@ -77,6 +82,15 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   /** Sequence of the last entry of a whole commit. */
   get wholeSequence(): number {
     return this.#source().wholeSequence;
+  }
+
+  hasReached(position: Position, log: ChannelLog): boolean {
+    const { frontier, openXid } = this.#source();
+    if (comparePositions(position, frontier) > 0) return false;
+    if (openXid === 0 || position.lsn < frontier.lsn) return true;
+    // Positions within the open commit count the parts of their own channel.
+    const last = log.at(log.length - 1);
+    return last !== undefined && comparePositions(position, last) <= 0;
   }
 
   seenSequence(visibility: Visibility): number {
@@ -183,6 +197,8 @@ export class Hub implements Fanout, FeedHub, BatchSink {
 
   /** Resets every subscription: another history begins. */
   resetAll(reason: ResetReason): void {
+    // The history may have entries that this process never received.
+    this.#sequence = Math.max(this.#sequence, this.wholeSequence);
     for (const feed of this.#feeds) feed.resetAll(reason);
   }
 
@@ -231,6 +247,20 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   remove(feed: SocketFeed): void {
     this.#feeds.delete(feed);
     this.#toPump.delete(feed);
+  }
+
+  #historyReads(source: OlderHistory): HistoryReads {
+    const { waitingHistoryMax = Number.POSITIVE_INFINITY, pause, beforeDelivery, events } = this.options;
+    return new HistoryReads({
+      source,
+      journal: this.journal,
+      epoch: () => this.epoch,
+      waitingMax: waitingHistoryMax,
+      pause,
+      beforeDelivery: () => beforeDelivery?.(),
+      failed: (error, channel) => events.failed(error, channel),
+      events: events.history,
+    });
   }
 
   #source(): Head {

@@ -4,8 +4,10 @@
  * - now: begins after the last whole commit. If the stream is in the middle of a commit with
  *   entries of this channel, it waits for a marker: the commit's end must not be sent without its
  *   start.
- * - since: begins after the client's position, unless the history, the journal or the channel has
- *   changed too much since; then it sends `reset`.
+ * - since: begins after the client's position, unless the history or the channel has changed
+ *   since, or Snö no longer keeps what follows the position; then it sends `reset`. If the journal
+ *   does not go back to the position, it waits for history (history/reads.ts). If the stream has
+ *   not come that far yet, it waits for the stream: another machine may be ahead.
  * - snapshot: the seam between the rows and the stream.
  *
  * With a snapshot:
@@ -30,6 +32,8 @@ import type { ResetReason } from '../protocol.ts';
 import { type CheckedConnection, checkAccess } from './access/check.ts';
 import type { Encoding } from './encoding.ts';
 import type { From } from './fanout.ts';
+import type { HistoryReads } from './history/reads.ts';
+import type { Waiter } from './history/wanted.ts';
 import type { HubOptions } from './options.ts';
 import type { Outbox } from './outbox.ts';
 import { SnapshotDelivery } from './snapshots/delivery.ts';
@@ -40,15 +44,24 @@ import type { Subscription } from './subscription.ts';
  * the journal has dropped.
  */
 const SNAPSHOT_ATTEMPTS_MAX = 30;
+/**
+ * Number of markers after which the stream has passed every position that any machine had told a
+ * client when the client asked. When the second arrives, the first one's commit has ended.
+ */
+const MARKERS_MAX = 2;
 
 /** What joining needs from the hub. */
 export interface JoiningHub {
   readonly options: HubOptions;
   readonly journal: Journal;
+  /** Undefined: clients can resume only from the journal. */
+  readonly history: HistoryReads | undefined;
   readonly markers: Markers;
   readonly epoch: string | undefined;
   /** No entry lies after this position. */
   readonly frontier: Position;
+  /** Whether the stream has come as far as this position of the channel. */
+  hasReached(position: Position, log: ChannelLog): boolean;
   readonly headText: string;
   /** Sequence of the last entry of a whole commit. */
   readonly wholeSequence: number;
@@ -121,29 +134,60 @@ export class Joining {
   }
 
   #resume(text: string): void {
-    const feed = this.#feed;
-    const subscription = this.#subscription;
     const position = parsePosition(text);
     if (position === undefined) {
-      feed.fail(subscription, new SnoError('position_invalid', '`since` is not a position that this server gave'));
-      return;
+      const error = new SnoError('position_invalid', '`since` is not a position that this server gave');
+      return this.#feed.fail(this.#subscription, error);
     }
-    const { journal, epoch, frontier } = this.#hub;
-    if (position.epoch !== epoch) {
-      const isSlotNew = differsInGenerationOnly(position.epoch, epoch ?? '');
-      return feed.reset(subscription, isSlotNew ? 'slot_lost' : 'epoch_changed');
-    }
-    // A position that this history has not reached belongs to another history.
-    if (comparePositions(position, frontier) > 0) return feed.reset(subscription, 'epoch_changed');
-    if (comparePositions(position, journal.oldest) < 0) return feed.reset(subscription, 'position_too_old');
+    const epoch = this.#hub.epoch ?? '';
+    if (position.epoch === epoch) return this.#resumeFrom(text, position);
+    this.#reset(differsInGenerationOnly(position.epoch, epoch) ? 'slot_lost' : 'epoch_changed');
+  }
+
+  #resumeFrom(text: string, position: Position, { isRead = false, markers = 0 } = {}): void {
+    const { journal, history } = this.#hub;
+    const feed = this.#feed;
+    const subscription = this.#subscription;
     const { log } = subscription;
-    if (log.voided !== undefined && comparePositions(position, log.voided) < 0)
-      return feed.reset(subscription, 'channel_changed');
+    if (!this.#hub.hasReached(position, log)) {
+      // A position that the stream does not reach belongs to another history.
+      if (markers === MARKERS_MAX) return this.#reset('epoch_changed');
+      return this.#onMarker(() => this.#resumeFrom(text, position, { markers: markers + 1 }));
+    }
+    if (log.voided !== undefined && comparePositions(position, log.voided) < 0) return this.#reset('channel_changed');
     const cursor = cursorAt(log, position);
-    if (log.evicted > cursor) return feed.reset(subscription, 'position_too_old');
-    subscription.catchUpFrom(cursor);
+    if (comparePositions(position, journal.since(log)) < 0 || log.evicted > cursor) {
+      if (history === undefined || isRead) return this.#reset('position_too_old');
+      return this.#readHistory(history, position, () => this.#resumeFrom(text, position, { isRead: true }));
+    }
+    const isOlder = comparePositions(position, journal.oldest) < 0;
+    subscription.catchUpFrom(cursor, isOlder ? journal.keepOlder(log) : undefined);
+    if (isOlder) history?.events?.resumed();
     feed.sendSubscribed(subscription, text, true);
-    feed.catchUp(subscription);
+    if (markers > 0) feed.catchUpLater(subscription);
+    else feed.catchUp(subscription);
+  }
+
+  #readHistory(history: HistoryReads, position: Position, resume: () => void): void {
+    const feed = this.#feed;
+    const subscription = this.#subscription;
+    const { log, grant } = subscription;
+    const waiter: Waiter = {
+      position,
+      resume,
+      tooOld: () => this.#reset('position_too_old'),
+      fail: (error) => feed.fail(subscription, error),
+    };
+    try {
+      subscription.waitForHistory(history.request(log, waiter, grant.address));
+    } catch (error) {
+      if (!(error instanceof SnoError)) throw error;
+      feed.fail(subscription, error);
+    }
+  }
+
+  #reset(reason: ResetReason): void {
+    this.#feed.reset(this.#subscription, reason);
   }
 
   async #startWithSnapshot(): Promise<void> {
@@ -213,11 +257,16 @@ export class Joining {
 
   /** Begins to catch up when the stream has delivered everything committed before the call. */
   #atMarker(begin: () => void): void {
-    const subscription = this.#subscription;
-    this.#hub.markers.expect(() => {
-      if (subscription.state !== 'joining') return;
+    this.#onMarker(() => {
       begin();
-      this.#feed.catchUpLater(subscription);
+      this.#feed.catchUpLater(this.#subscription);
+    });
+  }
+
+  /** Calls back, in the middle of the stream, if the subscription has not ended by then. */
+  #onMarker(call: () => void): void {
+    this.#hub.markers.expect(() => {
+      if (this.#subscription.state === 'joining') call();
     });
   }
 }

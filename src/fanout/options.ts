@@ -1,5 +1,7 @@
 import type { SnoError } from '../errors.ts';
 import type { ResetReason } from '../protocol.ts';
+import type { OlderHistory } from './history/older-history.ts';
+import type { HistoryEvents } from './history/reads.ts';
 import type { SnapshotSource } from './snapshots/snapshots.ts';
 
 export interface HubEvents {
@@ -16,6 +18,7 @@ export interface HubEvents {
    * not read, it is closed.
    */
   outboundFull(): void;
+  readonly history?: HistoryEvents;
 }
 
 export interface HubOptions {
@@ -25,6 +28,10 @@ export interface HubOptions {
   /** Maximum commits that one connection may wait for at a time. */
   readonly waitingCommitsMax: number;
   readonly snapshots: SnapshotSource;
+  /** Where clients resume from whose position lies before the journal. Undefined: nowhere. */
+  readonly history?: OlderHistory;
+  /** Maximum channels that wait for older history. Undefined: no maximum. */
+  readonly waitingHistoryMax?: number;
   /**
    * Resolves when queries see the transaction: the WAL delivers it earlier. Also resolves when it
    * is no longer wanted.

@@ -6,7 +6,8 @@
  *        +-------------+--------------+----> ended
  *
  * - joining: receives no events yet. It waits for its snapshot, for the commits that its snapshot
- *   sees, or for the end of a commit that has partly arrived.
+ *   sees, or for the end of a commit that has partly arrived. If it resumes, it may wait for the
+ *   stream to reach its position, or for history from before the journal (history/reads.ts).
  * - catching: reads from the journal, at the pace of its socket.
  * - live: has everything up to the head, and receives events as they arrive.
  * - ended: receives nothing more.
@@ -14,7 +15,7 @@
  * Only the methods below change the state and the cursor. Each says from which state it leads to
  * which:
  *
- * - joining to joining: `waitForSnapshot`, `takeSnapshot`, `snapshotWritten`
+ * - joining to joining: `waitForSnapshot`, `takeSnapshot`, `snapshotWritten`, `waitForHistory`
  * - joining to catching: `catchUpFrom`, or `catchUpAfterSnapshot` if there was a snapshot
  * - catching to catching: `next` and `advance` move the cursor; `passSeam` ends the snapshot's part
  * - catching to live, and back: `goLive`, `fallBehind`
@@ -65,6 +66,11 @@ export class Subscription {
   #safeFrom: number;
   /** Undefined: no snapshot is involved, or the seam has been passed. */
   #snapshot: Snapshot | undefined;
+  /**
+   * Withdraws its request for history, or lets its log drop older entries. Undefined: there is
+   * nothing to end.
+   */
+  #endHistory: (() => void) | undefined;
 
   /** It begins after the entry with this sequence, unless it resumes or has a snapshot. */
   constructor(channel: ResolvedChannel, grant: Grant, log: ChannelLog, sequence: number) {
@@ -138,9 +144,19 @@ export class Subscription {
     this.#state = 'catching';
   }
 
-  /** The subscription reads the entries after this sequence. */
-  catchUpFrom(sequence: number): void {
+  /** It has requested history from before the journal. Ending calls `leave`. */
+  waitForHistory(leave: () => void): void {
     this.#expect('joining');
+    this.#endHistory = leave;
+  }
+
+  /**
+   * The subscription reads the entries after this sequence. `release`: called once it is live or
+   * ended. Until then, its log keeps older entries for it.
+   */
+  catchUpFrom(sequence: number, release?: () => void): void {
+    this.#expect('joining');
+    this.#endHistory = release;
     this.#readAfter(sequence);
   }
 
@@ -175,6 +191,7 @@ export class Subscription {
   goLive(): void {
     this.#expect('catching');
     this.#state = 'live';
+    this.#leaveHistory();
   }
 
   /** Everything up to this sequence has been written. The subscription reads what follows. */
@@ -188,6 +205,7 @@ export class Subscription {
     this.#state = 'ended';
     this.#snapshot?.leave?.();
     this.#forgetSnapshot();
+    this.#leaveHistory();
   }
 
   #expect(state: SubscriptionState): void {
@@ -235,6 +253,11 @@ export class Subscription {
    */
   #dropped(entry: Entry): void {
     if (entry.sequence > this.#safeFrom && !this.isOvertaken && this.#isSeen(entry)) this.#safeFrom = entry.sequence;
+  }
+
+  #leaveHistory(): void {
+    this.#endHistory?.();
+    this.#endHistory = undefined;
   }
 
   #forgetSnapshot(): void {

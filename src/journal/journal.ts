@@ -24,6 +24,18 @@ export interface ChannelLog {
   watch(dropped: (entry: Entry) => void): () => void;
 }
 
+/** The entries of a channel that were read from before the journal. */
+export interface OlderRead {
+  /** Oldest first. */
+  readonly entries: readonly Entry[];
+  /** All entries after this position, up to those of the log, are among them. */
+  readonly since: Position;
+  /** The same as a sequence: all from it on. Undefined: no batch was read. */
+  readonly from: number | undefined;
+  /** The newest mark that was read and voids everything before it. */
+  readonly voided: Mark | undefined;
+}
+
 export interface Journal {
   /**
    * Appends a batch. Returns the entries that its marks created for known channels. Drops nothing:
@@ -40,6 +52,27 @@ export interface Journal {
   release(channel: string): void;
   /** Everything after this position is still in the journal. */
   readonly oldest: Position;
+  /**
+   * Everything of the channel after this position is in its log. It lies before `oldest` if older
+   * entries were filled in.
+   */
+  since(log: ChannelLog): Position;
+  /**
+   * The same as a sequence: everything from it on. Undefined: everything from the next batch on,
+   * since nothing was appended yet.
+   */
+  from(log: ChannelLog): number | undefined;
+  /**
+   * From now on the log keeps its entries, also those that the journal would drop. They have a
+   * limit in bytes of their own. The result undoes the call.
+   */
+  keepOlder(log: ChannelLog): () => void;
+  /** Puts entries in front of a log that is kept. */
+  fillOlder(log: ChannelLog, read: OlderRead): void;
+  /** Maximum bytes of older entries in all logs together. */
+  readonly olderBytesMax: number;
+  /** Counts bytes that are going to be filled in. Negative: they no longer count. */
+  reserveOlder(bytes: number): void;
   /**
    * The WAL must be kept from this LSN so that the journal can be filled again. Undefined while the
    * journal is empty.

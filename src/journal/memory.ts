@@ -4,13 +4,14 @@
  * filled again from the WAL, which the slot keeps for it.
  */
 
-import type { Batch, Entry, Mark } from '../commit/entry.ts';
+import { type Batch, type Entry, lastSequenceOf, type Mark } from '../commit/entry.ts';
 import { Deque } from '../deque.ts';
 import { assert } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
-import { memoryOf } from '../memory/payload.ts';
 import { comparePositions, type Position } from '../position.ts';
-import type { ChannelLog, Journal } from './journal.ts';
+import type { ChannelLog, Journal, OlderRead } from './journal.ts';
+import { bytesOf, Log } from './log.ts';
+import { OlderEntries } from './older.ts';
 
 export interface MemoryJournalOptions {
   /** Maximum bytes of payloads, including their bookkeeping. */
@@ -31,11 +32,7 @@ export interface EvictedCommit {
   readonly at: number;
 }
 
-/**
- * Bytes that an entry costs beside its payload, and bytes that the log of a channel without
- * retained costs, as measured.
- */
-const ENTRY_OVERHEAD_BYTES = 256;
+/** Bytes that the log of a channel that is not retained costs, as measured. */
 const LOG_OVERHEAD_BYTES = 384;
 /**
  * Maximum dropped commits that are remembered, and how long, in ms, for snapshots that do not see
@@ -43,51 +40,6 @@ const LOG_OVERHEAD_BYTES = 384;
  */
 const EVICTED_XIDS_MAX = 16_384;
 const EVICTED_XID_AGE_MAX_MS = 3_600_000;
-const NOBODY: readonly never[] = [];
-
-class Log implements ChannelLog {
-  readonly name: string;
-  readonly pattern: string;
-  readonly list = new Deque<Entry>();
-  retained = 0;
-  evicted = -1;
-  voided: Mark | undefined;
-  /** Undefined while the log has no watcher: most logs never have one. */
-  watchers: Set<(entry: Entry) => void> | undefined;
-
-  constructor(name: string, pattern: string) {
-    this.name = name;
-    this.pattern = pattern;
-  }
-
-  get length(): number {
-    return this.list.length;
-  }
-
-  at(index: number): Entry | undefined {
-    return this.list.at(index);
-  }
-
-  firstAfter(sequence: number): number {
-    let low = 0;
-    let high = this.list.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.list.at(middle) as Entry).sequence <= sequence) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
-  watch(dropped: (entry: Entry) => void): () => void {
-    this.watchers ??= new Set();
-    this.watchers.add(dropped);
-    return () => {
-      this.watchers?.delete(dropped);
-      if (this.watchers?.size === 0) this.watchers = undefined;
-    };
-  }
-}
 
 interface Stored {
   readonly batch: Batch;
@@ -103,13 +55,19 @@ export class MemoryJournal implements Journal {
   readonly #logsOfPattern = new Map<string, Set<Log>>();
   readonly #ring = new Deque<Stored>();
   readonly #marks = new Map<Mark, Stored>();
+  readonly #older: OlderEntries;
   #evictedXids = new Deque<EvictedCommit>();
   #oldest: Position = { lsn: 0, index: 0 };
+  /** Sequence of the first batch that was appended. Undefined: none was, since `clear`. */
+  #first: number | undefined;
+  /** The ring has everything from this sequence on. Undefined: as `#first`. */
+  #from: number | undefined;
   #bytes = 0;
   #entryCount = 0;
 
   constructor(options: MemoryJournalOptions) {
     this.#options = options;
+    this.#older = new OlderEntries(options.bytesMax);
   }
 
   get oldest(): Position {
@@ -117,11 +75,15 @@ export class MemoryJournal implements Journal {
   }
 
   get bytes(): number {
-    return this.#bytes;
+    return this.#bytes + this.#older.bytes;
   }
 
   get entryCount(): number {
-    return this.#entryCount;
+    return this.#entryCount + this.#older.count;
+  }
+
+  get olderBytesMax(): number {
+    return this.#options.bytesMax;
   }
 
   get walNeeded(): Lsn | undefined {
@@ -141,6 +103,8 @@ export class MemoryJournal implements Journal {
   append(batch: Batch): readonly Entry[] {
     const stored: Stored = { batch, appendedAt: this.#options.now(), entries: [], bytes: 0 };
     this.#ring.push(stored);
+    this.#first ??= batch.firstSequence;
+    this.#from ??= batch.firstSequence;
     for (const entry of batch.entries) this.#add(stored, this.#log(entry.channel, entry.pattern), entry);
     const made: Entry[] = [];
     for (const mark of batch.marks) {
@@ -148,7 +112,7 @@ export class MemoryJournal implements Journal {
       if (mark.kind === 'recheck') continue;
       this.#marks.set(mark, stored);
       for (const log of this.#logsOfPattern.get(mark.pattern) ?? []) {
-        const entry = this.#apply(mark, log, batch);
+        const entry = log.apply(mark, batch);
         if (entry !== undefined) made.push(entry);
       }
     }
@@ -175,6 +139,31 @@ export class MemoryJournal implements Journal {
     this.#forget(log);
   }
 
+  since(log: ChannelLog): Position {
+    return (log as Log).older?.since ?? this.#oldest;
+  }
+
+  from(log: ChannelLog): number | undefined {
+    const { older } = log as Log;
+    return older === undefined ? this.#from : (older.from ?? this.#first);
+  }
+
+  keepOlder(log: ChannelLog): () => void {
+    const release = this.#older.keep(log as Log, this.#oldest, this.#from);
+    return () => {
+      release();
+      this.#forget(log as Log);
+    };
+  }
+
+  fillOlder(log: ChannelLog, read: OlderRead): void {
+    this.#older.fill(log as Log, read);
+  }
+
+  reserveOlder(bytes: number): void {
+    this.#older.reserve(bytes);
+  }
+
   evictedUnseen(unseen: (xid: number) => boolean): boolean {
     const since = this.#options.now() - EVICTED_XID_AGE_MAX_MS;
     for (const { xid, at } of this.#evictedXids) if (at >= since && unseen(xid)) return true;
@@ -188,6 +177,7 @@ export class MemoryJournal implements Journal {
       if (stored === undefined || (this.#bytes <= bytesMax && now - stored.appendedAt <= ageMaxMs)) return;
       this.#ring.shift();
       this.#drop(stored);
+      this.#older.fit();
     }
   }
 
@@ -199,8 +189,11 @@ export class MemoryJournal implements Journal {
       log.voided = undefined;
       this.#forget(log);
     }
+    this.#older.clear();
     this.#ring.clear();
     this.#marks.clear();
+    this.#first = undefined;
+    this.#from = undefined;
     this.#evictedXids = new Deque();
     for (const commit of evicted) this.#evictedXids.push(commit);
     this.#bytes = 0;
@@ -233,30 +226,16 @@ export class MemoryJournal implements Journal {
   /** Applies earlier marks of the pattern to a log that is created later. */
   #replayMarks(log: Log): void {
     for (const [mark, stored] of this.#marks) {
-      const entry = this.#apply(mark, log, stored.batch);
+      const entry = log.apply(mark, stored.batch);
       if (entry !== undefined) this.#add(stored, log, entry);
     }
-  }
-
-  /** Applies a mark to a log. Returns the entry that this creates, not added yet. */
-  #apply(mark: Mark, log: Log, batch: Batch): Entry | undefined {
-    if (mark.pattern !== log.pattern || (mark.channel !== undefined && mark.channel !== log.name)) return undefined;
-    if (mark.kind !== 'truncate') {
-      log.voided = mark;
-      return undefined;
-    }
-    // A channel with events in this commit has the truncate among them.
-    if ((log.list.last()?.sequence ?? -1) >= batch.firstSequence) return undefined;
-    assert(mark.payload !== undefined, 'a truncate mark makes payloads');
-    const { pattern, xid, sequence, lsn, index } = mark;
-    return { channel: log.name, pattern, payload: mark.payload(log.name), xid, sequence, lsn, index };
   }
 
   #add(stored: Stored, log: Log, entry: Entry): void {
     const isFirst = log.list.length === 0 && log.retained === 0;
     log.list.push(entry);
     stored.entries.push(entry);
-    const bytes = memoryOf(entry.payload).length + ENTRY_OVERHEAD_BYTES + (isFirst ? LOG_OVERHEAD_BYTES : 0);
+    const bytes = bytesOf(entry) + (isFirst ? LOG_OVERHEAD_BYTES : 0);
     stored.bytes += bytes;
     this.#bytes += bytes;
     this.#entryCount++;
@@ -268,17 +247,19 @@ export class MemoryJournal implements Journal {
     this.#entryCount -= entries.length;
     for (const entry of entries) {
       const log = this.#logs.get(entry.channel);
-      if (log?.list.first() !== entry) continue;
-      log.list.shift();
-      for (const dropped of log.watchers ?? NOBODY) dropped(entry);
-      log.evicted = entry.sequence;
-      this.#forget(log);
+      const older = log?.older;
+      if (log === undefined || log.at(older?.count ?? 0) !== entry) continue;
+      if (older === undefined) {
+        log.dropFirst();
+        this.#forget(log);
+      } else this.#older.take(log, older, entry);
       if (comparePositions(entry, this.#oldest) > 0) this.#oldest = { lsn: entry.lsn, index: entry.index };
     }
     for (const mark of batch.marks) {
       this.#marks.delete(mark);
       if (comparePositions(mark, this.#oldest) > 0) this.#oldest = { lsn: mark.lsn, index: mark.index };
     }
+    this.#from = lastSequenceOf(batch) + 1;
     // A commit in parts is remembered once.
     if (batch.xid === 0 || this.#evictedXids.last()?.xid === batch.xid) return;
     this.#evictedXids.push({ xid: batch.xid, at: this.#options.now() });

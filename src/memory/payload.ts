@@ -52,6 +52,13 @@ export class PayloadSlab {
     return memory as unknown as Payload;
   }
 
+  copy(payload: Payload): Payload {
+    const from = memoryOf(payload);
+    const memory = this.#arena.allocate(from.length);
+    from.copy(memory);
+    return memory as unknown as Payload;
+  }
+
   text(text: string): Payload {
     const made = this.allocate(Buffer.byteLength(text));
     memoryOf(made).write(text, roomOf(made));

@@ -18,6 +18,7 @@ import type { Head } from '../commit/head.ts';
 import type { Settings } from '../config/settings.ts';
 import { Deadlines } from '../deadlines.ts';
 import { EncodedForms } from '../fanout/encoded-forms.ts';
+import type { OlderHistory } from '../fanout/history/older-history.ts';
 import { Hub } from '../fanout/hub.ts';
 import { startSnapshot } from '../fanout/snapshots/snapshot.ts';
 import { SNAPSHOT_CHECK_MS, Snapshots } from '../fanout/snapshots/snapshots.ts';
@@ -49,6 +50,10 @@ export interface GatewayRoleOptions {
   readonly journal: MemoryJournal;
   /** The stream's head at the current step. */
   readonly head: Head;
+  /**
+   * Where clients resume from whose position lies before the journal. Undefined: they are reset.
+   */
+  readonly history?: OlderHistory;
   readonly certificate: Certificate | undefined;
   /** Maximum clients of this process by the settings. 0: no limit. */
   readonly clientsMax: number;
@@ -80,7 +85,7 @@ export class GatewayRole implements Gateways {
   /** Throws `setting_invalid` if a configured token key is not a valid key. */
   constructor(options: GatewayRoleOptions) {
     const { settings, databaseUrl, logger, metrics, pool, journal, head } = options;
-    const { deliveries, commitToSend, resets, snapshotReads, limitsMet, compression } = metrics;
+    const { deliveries, commitToSend, resets, snapshotReads, limitsMet, compression, history } = metrics;
     const now = steadyNow;
     const deadlines = new Deadlines(systemClock);
     this.#options = options;
@@ -100,10 +105,11 @@ export class GatewayRole implements Gateways {
     this.#snapshotPool = createPool(databaseUrl, 'snapshot', settings.SNO_SNAPSHOTS, snapshotMsMax);
     this.#snapshotPool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
     const reader = { pool: this.#snapshotPool, control: pool, secondsMax: settings.SNO_SNAPSHOT_SECONDS };
+    const waitingMax = settings.SNO_MAX_WAITING_SNAPSHOTS || Number.POSITIVE_INFINITY;
     this.#snapshots = new Snapshots({
       read: (channel, sink) => startSnapshot(reader, channel, sink),
       runningMax: settings.SNO_SNAPSHOTS,
-      waitingMax: settings.SNO_MAX_WAITING_SNAPSHOTS || Number.POSITIVE_INFINITY,
+      waitingMax,
       windowBytesMax: settings.SNO_SNAPSHOT_BYTES,
       ageMaxMs: settings.SNO_SNAPSHOT_SECONDS * 1_000,
       now,
@@ -116,6 +122,8 @@ export class GatewayRole implements Gateways {
       waitingCommitsMax: settings.SNO_MAX_WAITING_COMMITS,
       visible: (xid, isWanted) => transactions.visible(xid, isWanted),
       snapshots: this.#snapshots,
+      ...(options.history === undefined ? {} : { history: options.history }),
+      waitingHistoryMax: waitingMax,
       pause: pauseBefore,
       now,
       beforeDelivery: () => deadlines.check(),
@@ -124,6 +132,12 @@ export class GatewayRole implements Gateways {
         reset: (reason) => resets[reason].inc(),
         sent: (committedAt) => commitToSend.observe(Math.max(0, (Date.now() - committedAt) / 1_000)),
         outboundFull: () => limitsMet.outbound_bytes.inc(),
+        history: {
+          pass: () => history.passes.inc(),
+          batches: (count) => history.batches.inc(count),
+          resumed: () => history.resumes.inc(),
+          refused: () => limitsMet.waiting_history.inc(),
+        },
         failed: (error, channel) =>
           logger.warn({ code: error.code, channel, cause: String(error.cause ?? '') }, error.message),
       },
@@ -152,6 +166,7 @@ export class GatewayRole implements Gateways {
       journalEntries: () => journal.entryCount,
       compressedCopiesBytes: () => forms.bytes,
       outboundBytes: () => this.hub.outboundBytes,
+      historyWaiting: () => this.hub.history?.waiting ?? 0,
       snapshotsRunning: () => this.#snapshots.runningCount,
       snapshotsWaiting: () => this.#snapshots.waitingCount,
       accessWaiting: () => this.#access.waiting,

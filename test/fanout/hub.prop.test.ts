@@ -2,7 +2,7 @@
  * The fan-out under random commits, random subscribes and unsubscribes, and sockets that accept
  * bytes at random times. The model is the list of all commits.
  */
-import { Duplex } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { ResolvedChannel } from '../../src/channels/served/served.ts';
@@ -16,8 +16,8 @@ import { MemoryJournal } from '../../src/journal/memory.ts';
 import { Markers } from '../../src/markers/markers.ts';
 import { ByteWriter } from '../../src/memory/byte-writer.ts';
 import { parsePosition } from '../../src/position.ts';
-import { FrameReader } from '../support/frames.ts';
 import { ALLOWED } from './rig.ts';
+import { SlowSocket } from './slow-socket.ts';
 
 /** How many times as many random runs as in `npm test`. */
 const TIMES = Number(process.env['SNO_TEST_TIMES'] ?? 1);
@@ -39,35 +39,6 @@ interface Scale {
 const SMALL: Scale = { waterMark: 500, outboundBytes: 2_000, factor: 1 };
 /** A socket may hold several slices of catch-up, and some commits are larger than a slice. */
 const SLICED: Scale = { waterMark: 16_384, outboundBytes: 3 * SLICE_BYTES, factor: 50 };
-
-/** A socket that accepts written bytes only when told to. */
-class SlowSocket extends Duplex {
-  readonly reader = new FrameReader();
-  readonly messages: Message[] = [];
-  #taken: (() => void) | undefined;
-
-  constructor(writableHighWaterMark: number) {
-    super({ writableHighWaterMark });
-  }
-
-  override _read(): void {}
-
-  override _write(chunk: Buffer, _encoding: string, callback: () => void): void {
-    this.#taken = () => {
-      for (const text of this.reader.push(chunk)) this.messages.push(JSON.parse(text));
-      callback();
-    };
-  }
-
-  /** Accepts up to `count` waiting chunks. The stream passes each next one in the same turn. */
-  accept(count: number): void {
-    for (let index = 0; index < count && this.#taken !== undefined; index++) {
-      const taken = this.#taken;
-      this.#taken = undefined;
-      taken();
-    }
-  }
-}
 
 interface Message {
   readonly type: string;
@@ -101,7 +72,7 @@ class World {
   });
   /** Frames that were compressed. */
   deflated = 0;
-  readonly sockets: SlowSocket[] = [];
+  readonly sockets: SlowSocket<Message>[] = [];
   readonly feeds: SocketFeed[] = [];
   /** Per channel, the numbers of the events of each commit, in order. */
   readonly history = new Map<string, { readonly position: string; readonly numbers: readonly number[] }[]>(
@@ -159,7 +130,7 @@ class World {
   }
 
   connect(): void {
-    const socket = new SlowSocket(this.#scale.waterMark);
+    const socket = new SlowSocket<Message>(this.#scale.waterMark);
     this.sockets.push(socket);
     // every other connection accepts compressed frames
     this.feeds.push(this.hub.attach(socket as Duplex, this.feeds.length % 2 === 1 ? this.encoding : PLAIN));
@@ -306,7 +277,7 @@ test('commits arrive in order over all channels of a connection that are live to
     fc.property(commits, (turns) => {
       const world = new World(Number.POSITIVE_INFINITY);
       world.connect();
-      const [feed, socket] = [world.feeds[0] as SocketFeed, world.sockets[0] as SlowSocket];
+      const [feed, socket] = [world.feeds[0] as SocketFeed, world.sockets[0] as SlowSocket<Message>];
       for (const name of CHANNELS) feed.subscribe(resolved(name), { kind: 'now' }, ALLOWED);
       run(
         world,
@@ -328,7 +299,7 @@ test('commits arrive in order over all channels of a connection that are live to
 test('a redefinition resets its channels before anything committed after it, even if both arrive together', () => {
   const world = new World(Number.POSITIVE_INFINITY);
   world.connect();
-  const [feed, socket] = [world.feeds[0] as SocketFeed, world.sockets[0] as SlowSocket];
+  const [feed, socket] = [world.feeds[0] as SocketFeed, world.sockets[0] as SlowSocket<Message>];
   for (const name of ['a:0', 'b:0']) feed.subscribe(resolved(name), { kind: 'now' }, ALLOWED);
   world.commit([0, 3], 0);
   world.redefine('a:{id}');

@@ -2,6 +2,7 @@
 import type { Duplex } from 'node:stream';
 import type { ResolvedChannel } from '../../src/channels/served/served.ts';
 import { CommitBuilder } from '../../src/commit/builder.ts';
+import type { Batch } from '../../src/commit/entry.ts';
 import type { Grant } from '../../src/fanout/fanout.ts';
 import { Hub } from '../../src/fanout/hub.ts';
 import type { Outcome, SnapshotSink } from '../../src/fanout/snapshots/recipient.ts';
@@ -10,6 +11,7 @@ import { MemoryJournal } from '../../src/journal/memory.ts';
 import { Markers } from '../../src/markers/markers.ts';
 import { ByteWriter } from '../../src/memory/byte-writer.ts';
 import { FrameReader } from '../support/frames.ts';
+import type { ArrayHistory } from './history-source.ts';
 
 export const PATTERN = 'room:{id}';
 /** LSN where the history begins. */
@@ -35,6 +37,10 @@ export interface RigOptions {
   /** Maximum bytes that wait in all sockets together. */
   readonly outboundTotalBytes?: number;
   readonly visible?: (xid: number, isWanted?: () => boolean) => Promise<void>;
+  /** Has all that was appended. Undefined: clients resume from the journal only. */
+  readonly history?: ArrayHistory;
+  /** Channels that may wait for it. */
+  readonly waitingHistoryMax?: number;
   /** Undefined: the test answers the requests in `readings`. */
   readonly snapshots?: SnapshotSource;
 }
@@ -53,6 +59,11 @@ export function room(id: number): ResolvedChannel {
 export class Rig {
   readonly hub: Hub;
   readonly builder: CommitBuilder;
+  readonly journal: MemoryJournal;
+  /** Counts of what was done with the history. */
+  readonly history = { passes: 0, batches: 0, resumed: 0, refused: 0 };
+  /** Errors that were reported, with their channels. */
+  readonly failures: (readonly [string, string])[] = [];
   /** The requested snapshots. */
   readonly readings: Reading[] = [];
   /** Markers that were written and that the stream has not delivered yet. */
@@ -68,16 +79,20 @@ export class Rig {
     outboundTotalBytes = Number.POSITIVE_INFINITY,
     visible = async () => undefined,
     snapshots,
+    history,
+    waitingHistoryMax,
   }: RigOptions = {}) {
     this.#markers = new Markers({ emit: async (id) => void this.emitted.push(id), pause: async () => undefined });
-    const journal = new MemoryJournal({ bytesMax: journalBytes, ageMaxMs: Number.POSITIVE_INFINITY, now: () => 0 });
-    this.hub = new Hub(journal, this.#markers, {
+    this.journal = new MemoryJournal({ bytesMax: journalBytes, ageMaxMs: Number.POSITIVE_INFINITY, now: () => 0 });
+    this.hub = new Hub(this.journal, this.#markers, {
       outboundBytesMax: 1 << 20,
       outboundTotalBytesMax: outboundTotalBytes,
       waitingCommitsMax: 1_000,
       snapshots: snapshots ?? {
         request: (_, sink) => ({ outcome: new Promise((done) => this.readings.push({ sink, done })), leave() {} }),
       },
+      ...(history === undefined ? {} : { history }),
+      ...(waitingHistoryMax === undefined ? {} : { waitingHistoryMax }),
       visible,
       pause: async () => undefined,
       now: () => 0,
@@ -85,14 +100,32 @@ export class Rig {
         delivered: () => {},
         reset: () => {},
         sent: () => {},
-        failed: () => {},
+        failed: ({ code }, channel) => this.failures.push([code, channel]),
         outboundFull: () => this.outboundFull++,
+        history: {
+          pass: () => this.history.passes++,
+          batches: (count) => {
+            this.history.batches += count;
+          },
+          resumed: () => this.history.resumed++,
+          refused: () => this.history.refused++,
+        },
       },
     });
-    this.builder = new CommitBuilder(this.hub, commitBytes);
+    const append = (batch: Batch) => {
+      history?.add(batch);
+      this.hub.append(batch);
+    };
+    this.builder = new CommitBuilder({ append, knows: (channel) => this.hub.knows(channel) }, commitBytes);
     this.hub.follow(this.builder);
     this.builder.startEpoch('e-1-1', this.#lsn);
-    journal.clear(this.builder.head);
+    this.journal.clear(this.builder.head);
+  }
+
+  /** A gateway that has just begun, with an empty journal, takes the place of this one. */
+  restart(): void {
+    this.journal.clear(this.builder.head);
+    this.hub.resetAll('epoch_changed');
   }
 
   begin(xid: number): void {

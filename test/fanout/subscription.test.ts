@@ -19,6 +19,7 @@ const TRANSITIONS: Readonly<Record<SubscriptionState, Readonly<Record<string, Tr
     takeSnapshot: [(each) => void each.takeSnapshot(new Visibility('7:7:'), 0), 'joining'],
     snapshotWritten: [(each) => each.snapshotWritten(), 'joining'],
     catchUpAfterSnapshot: [(each) => each.catchUpAfterSnapshot(0, 'e-1-1:0/1:1'), 'catching'],
+    waitForHistory: [(each) => each.waitForHistory(() => {}), 'joining'],
     catchUpFrom: [(each) => each.catchUpFrom(0), 'catching'],
     end: [(each) => each.end(), 'ended'],
   },
@@ -67,4 +68,20 @@ test('leaves its snapshot when it ends while the snapshot is being read, and not
   written.snapshotWritten();
   written.end();
   expect(left).toEqual(['reading']);
+});
+
+test('leaves its request for history when it ends, and its older entries when it is live or ends', () => {
+  const left: string[] = [];
+  const waiting = inState('joining');
+  waiting.waitForHistory(() => left.push('waiting'));
+  waiting.end();
+  const reading = inState('joining');
+  reading.waitForHistory(() => left.push('never'));
+  reading.catchUpFrom(0, () => left.push('reading'));
+  reading.end();
+  const live = inState('joining');
+  live.catchUpFrom(0, () => left.push('live'));
+  live.goLive();
+  live.end();
+  expect(left).toEqual(['waiting', 'reading', 'live']);
 });

@@ -64,6 +64,7 @@ const LADDERS: Readonly<Record<string, readonly string[]>> = {
   fanout: [
     '',
     'snapshots',
+    'history',
     'options.ts',
     'reach.ts',
     'fanout.ts',

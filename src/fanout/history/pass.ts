@@ -1,0 +1,155 @@
+/**
+ * One pass through the history: from the earliest position that a client waits for, up to where the
+ * journal's logs begin. Batches go by once for all channels, and only entries of wanted channels
+ * are kept.
+ *
+ * A channel that is wanted later joins the pass if its position has not gone by yet. Each channel
+ * ends its part by itself: when everything before its log has been read, this is filled in.
+ */
+import { type Batch, lastSequenceOf } from '../../commit/entry.ts';
+import type { ChannelLog, Journal } from '../../journal/journal.ts';
+import { comparePositions, type Position } from '../../position.ts';
+import type { Wanted } from './wanted.ts';
+
+/** No batch has been read. */
+const NOTHING = -1;
+
+export class Pass {
+  readonly epoch: string;
+  readonly #journal: Journal;
+  readonly #start: Position;
+  /** By channel, in the order in which they joined. */
+  readonly #wanted = new Map<string, Wanted>();
+  readonly #byPattern = new Map<string, Set<Wanted>>();
+  /** No entry that was read lies after it. */
+  #place: Position;
+  /** Everything up to this sequence has been read. */
+  #through = NOTHING;
+  #firstSequence: number | undefined;
+  #bytes = 0;
+
+  constructor(journal: Journal, epoch: string, start: Position) {
+    this.#journal = journal;
+    this.epoch = epoch;
+    this.#start = start;
+    this.#place = start;
+  }
+
+  get wanted(): Iterable<Wanted> {
+    return this.#wanted.values();
+  }
+
+  get size(): number {
+    return this.#wanted.size;
+  }
+
+  get place(): Position {
+    return this.#place;
+  }
+
+  /** Everything up to this sequence has been read. */
+  get through(): number {
+    return this.#through;
+  }
+
+  /** Bytes of the entries that are kept. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** The channel's part, if a client with this position can still have it. */
+  find(log: ChannelLog, position: Position): Wanted | undefined {
+    const wanted = this.#wanted.get(log.name);
+    return wanted?.log === log && comparePositions(position, wanted.since) >= 0 ? wanted : undefined;
+  }
+
+  /** Whether the channel may join, for a client with this position. */
+  admits(log: ChannelLog, position: Position): boolean {
+    return !this.#wanted.has(log.name) && comparePositions(position, this.#place) >= 0;
+  }
+
+  add(wanted: Wanted): void {
+    const { name, pattern } = wanted.log;
+    wanted.since = this.#place;
+    wanted.from = this.#through === NOTHING ? undefined : this.#through + 1;
+    this.#wanted.set(name, wanted);
+    const alike = this.#byPattern.get(pattern);
+    if (alike === undefined) this.#byPattern.set(pattern, new Set([wanted]));
+    else alike.add(wanted);
+  }
+
+  /** Drops what was read of it. Returns false if it is not in the pass. */
+  delete(wanted: Wanted): boolean {
+    if (this.#wanted.get(wanted.log.name) !== wanted) return false;
+    this.#remove(wanted);
+    wanted.clear();
+    return true;
+  }
+
+  /** Takes the next batch. Batches that were taken before, or that no client wants, do nothing. */
+  take(batch: Batch): void {
+    const last = lastSequenceOf(batch);
+    if (last <= this.#through) return;
+    const end = endOf(batch);
+    const isWanted = comparePositions(end, this.#start) > 0;
+    this.#through = last;
+    if (!isWanted) return;
+    this.#firstSequence ??= batch.firstSequence;
+    if (comparePositions(end, this.#place) > 0) this.#place = end;
+    let bytes = 0;
+    for (const entry of batch.entries) bytes += this.#wanted.get(entry.channel)?.entry(entry) ?? 0;
+    for (const mark of batch.marks) {
+      // A recheck concerns the subscribers of then.
+      if (mark.kind === 'recheck') continue;
+      for (const wanted of this.#byPattern.get(mark.pattern) ?? []) bytes += wanted.mark(mark, batch);
+    }
+    this.#count(bytes);
+  }
+
+  /**
+   * Ends the parts that have everything before their logs, and fills it in. Returns these parts.
+   * `asked`: the history has been read to the end for all requests up to this number.
+   */
+  finish(asked: number): readonly Wanted[] {
+    const finished: Wanted[] = [];
+    for (const wanted of this.#wanted.values()) {
+      if (!this.#isCovered(wanted, asked)) break;
+      finished.push(wanted);
+    }
+    for (const wanted of finished) {
+      this.#remove(wanted);
+      wanted.fill(this.#firstSequence);
+      wanted.clear();
+    }
+    return finished;
+  }
+
+  /** Whether everything before the channel's log has been read. */
+  #isCovered({ log, order }: Wanted, asked: number): boolean {
+    const from = this.#journal.from(log);
+    return from === undefined ? order <= asked : this.#through >= from - 1;
+  }
+
+  #remove(wanted: Wanted): void {
+    const { name, pattern } = wanted.log;
+    this.#wanted.delete(name);
+    const alike = this.#byPattern.get(pattern);
+    alike?.delete(wanted);
+    if (alike?.size === 0) this.#byPattern.delete(pattern);
+    this.#count(-wanted.bytes);
+  }
+
+  #count(bytes: number): void {
+    if (bytes === 0) return;
+    this.#bytes += bytes;
+    this.#journal.reserveOlder(bytes);
+  }
+}
+
+/** The last position in the batch. Positions of different channels do not follow each other. */
+function endOf({ entries, marks }: Batch): Position {
+  let end: Position = { lsn: 0, index: 0 };
+  for (const entry of entries) if (comparePositions(entry, end) > 0) end = entry;
+  for (const mark of marks) if (comparePositions(mark, end) > 0) end = mark;
+  return { lsn: end.lsn, index: end.index };
+}

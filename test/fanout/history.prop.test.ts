@@ -1,0 +1,442 @@
+/**
+ * Clients that resume from history older than the journal, on a gateway that begins late, lags
+ * behind the stream and drops entries early. The model is a journal that has never dropped
+ * anything.
+ */
+import type { Duplex } from 'node:stream';
+import { setImmediate as turn } from 'node:timers/promises';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { ResolvedChannel } from '../../src/channels/served/served.ts';
+import { CommitBuilder } from '../../src/commit/builder.ts';
+import type { Batch, Entry, Mark } from '../../src/commit/entry.ts';
+import type { SocketFeed } from '../../src/fanout/feed.ts';
+import { Hub } from '../../src/fanout/hub.ts';
+import { PLAIN } from '../../src/gateway/sno/encodings.ts';
+import { MemoryJournal } from '../../src/journal/memory.ts';
+import { Markers } from '../../src/markers/markers.ts';
+import { ByteWriter } from '../../src/memory/byte-writer.ts';
+import { textOf } from '../../src/memory/payload.ts';
+import { comparePositions, formatPosition, type Position } from '../../src/position.ts';
+import { type HeadState, Replica } from '../../src/relay/replica.ts';
+import { ArrayHistory } from './history-source.ts';
+import { ALLOWED } from './rig.ts';
+import { SlowSocket } from './slow-socket.ts';
+
+const TIMES = Number(process.env['SNO_TEST_TIMES'] ?? 1);
+const EPOCH = 'e-1-1';
+const CHANNELS = ['a:0', 'a:1', 'a:2', 'b:0', 'b:1'];
+const RING_MS = 100;
+const TIMEOUT_MS = 120_000 * TIMES;
+/** A commit goes on in parts beyond it. */
+const COMMIT_BYTES = 400;
+
+interface Message {
+  readonly type: string;
+  readonly channel?: string;
+  readonly position?: string;
+  readonly reason?: string;
+}
+
+function resolved(name: string): ResolvedChannel {
+  const text = `${name[0]}:{id}`;
+  return {
+    name,
+    values: [],
+    valueTypes: [],
+    pattern: { text, columns: ['id'], literals: ['', ''] },
+    view: undefined,
+    access: undefined,
+  };
+}
+
+/** What the stream carries. */
+type Item = { readonly state: HeadState } & ({ readonly batch: Batch } | { readonly marker: string });
+
+/** One client's attempt to resume one channel. */
+interface Attempt {
+  readonly channel: string;
+  readonly since: Position;
+  /** How often the gateway had begun by then. */
+  readonly begins: number;
+  /** The gateway had not come so far: it may have had another definition. */
+  readonly isAhead: boolean;
+}
+
+interface Client {
+  readonly socket: SlowSocket<Message>;
+  readonly feed: SocketFeed;
+  readonly attempts: readonly Attempt[];
+  /** Channels that the test has left. */
+  readonly left: Set<string>;
+}
+
+interface Bounds {
+  /** Bytes of the ring, and of the older entries. */
+  readonly journalBytes: number;
+  readonly outboundBytes: number;
+  readonly isSlow: boolean;
+}
+
+class World {
+  readonly items: Item[] = [];
+  readonly history = new ArrayHistory();
+  /** Has everything since the beginning. */
+  readonly full = new MemoryJournal({
+    bytesMax: Number.POSITIVE_INFINITY,
+    ageMaxMs: Number.POSITIVE_INFINITY,
+    now: () => 0,
+  });
+  readonly voids: Mark[] = [];
+  readonly builder: CommitBuilder;
+  readonly journal: MemoryJournal;
+  readonly hub: Hub;
+  readonly clients: Client[] = [];
+  readonly #markers: Markers;
+  readonly #replica = new Replica();
+  readonly #bounds: Bounds;
+  /** How often the gateway has begun. */
+  begins = 0;
+  #next = 0;
+  #now = 0;
+  #lsn = 1_000;
+  #xid = 0;
+  #isOpen = false;
+  #number = 0;
+
+  constructor(bounds: Bounds) {
+    this.#bounds = bounds;
+    this.builder = new CommitBuilder({ append: (batch) => this.#append(batch), knows: () => true }, COMMIT_BYTES);
+    this.builder.startEpoch(EPOCH, this.#lsn);
+    this.full.clear(this.builder.head);
+    for (const name of CHANNELS) this.full.retain(name, resolved(name).pattern.text, -1);
+    this.journal = new MemoryJournal({ bytesMax: bounds.journalBytes, ageMaxMs: RING_MS, now: () => this.#now });
+    const emit = async (marker: string) => void this.items.push({ state: this.#state(), marker });
+    this.#markers = new Markers({ emit, pause: async () => undefined });
+    this.hub = new Hub(this.journal, this.#markers, {
+      outboundBytesMax: bounds.outboundBytes,
+      waitingCommitsMax: 1_000,
+      visible: async () => undefined,
+      snapshots: { request: () => expect.fail('no snapshots here') },
+      history: this.history,
+      pause: async () => undefined,
+      now: () => this.#now,
+      events: { delivered() {}, reset() {}, sent() {}, failed() {}, outboundFull() {} },
+    });
+    this.hub.follow(this.#replica);
+    this.begin();
+  }
+
+  row(channel: string, padding: number): void {
+    if (!this.#isOpen) this.builder.begin(++this.#xid, this.#lsn + 8, 0);
+    this.#isOpen = true;
+    const { bytes } = this.builder;
+    const start = bytes.length;
+    bytes.ascii(`{"n":${++this.#number},"pad":"${'x'.repeat(padding)}"}`);
+    const name = new ByteWriter(16);
+    name.ascii(channel);
+    this.builder.event(resolved(channel).pattern.text, name, start);
+  }
+
+  end(how: Ending): void {
+    if (!this.#isOpen) this.builder.begin(++this.#xid, this.#lsn + 8, 0);
+    if (how.kind === 'truncate') this.builder.truncate(how.pattern);
+    else if (how.kind === 'recheck') this.builder.recheck(how.pattern);
+    else if (how.kind === 'changed') this.builder.redefined(how.pattern, 'changed');
+    else if (how.kind === 'incomplete') {
+      const name = new ByteWriter(16);
+      name.ascii(`${how.pattern[0]}:1`);
+      this.builder.incomplete(how.pattern, name);
+    }
+    this.#isOpen = false;
+    this.#lsn += 16;
+    this.builder.commit(this.#lsn);
+  }
+
+  /** Another process continues the history. Sequences have a gap there. */
+  takeOver(): void {
+    if (!this.#isOpen) this.builder.continueFrom(this.#state());
+  }
+
+  notify(channel: string): void {
+    this.builder.notification(resolved(channel).pattern.text, channel, 'wave', `${++this.#number}`);
+  }
+
+  /** The gateway begins here, with an empty journal, if no commit is open. */
+  begin(): void {
+    const state = this.#state();
+    if (state.openXid !== 0) return;
+    this.begins++;
+    this.#next = this.items.length;
+    this.#replica.moveTo(state);
+    this.journal.clear(state.head);
+    this.hub.resetAll('epoch_changed');
+  }
+
+  /** The gateway follows the stream. */
+  follow(count: number): void {
+    for (const item of this.items.slice(this.#next, this.#next + count)) {
+      this.#next++;
+      this.#replica.moveTo(item.state);
+      if ('marker' in item) this.#markers.receive(item.marker);
+      else {
+        this.#replica.take(item.batch);
+        this.hub.append(item.batch);
+      }
+    }
+    this.hub.flush();
+  }
+
+  /** Time passes. Access checks that have begun are answered before. */
+  async wait(ms: number): Promise<void> {
+    await turn();
+    this.drain();
+    this.#now += ms;
+    this.journal.evict(this.#now);
+  }
+
+  /** A client connects and resumes. `back` chooses among the positions of each channel. */
+  resume(channels: readonly string[], back: number): void {
+    const socket = new SlowSocket<Message>(500);
+    const feed = this.hub.attach(socket as Duplex, PLAIN);
+    const attempts: Attempt[] = [];
+    this.clients.push({ socket, feed, attempts, left: new Set() });
+    for (const channel of channels) {
+      const positions = this.#positions(channel);
+      const since = positions[Math.max(0, positions.length - 1 - back)] as Position;
+      const isAhead = comparePositions(since, this.hub.frontier) > 0;
+      attempts.push({ channel, since, begins: this.begins, isAhead });
+      const position = formatPosition(EPOCH, since.lsn, since.index);
+      feed.subscribe(resolved(channel), { kind: 'since', position }, ALLOWED);
+    }
+  }
+
+  /** Sockets take everything, unless they are slow. */
+  drain(): void {
+    if (this.#bounds.isSlow) return;
+    for (const { socket } of this.clients) while (socket.writableLength > 0) socket.accept(1_000);
+  }
+
+  leave(index: number, isGone: boolean): void {
+    const client = this.clients[index];
+    if (client === undefined) return;
+    for (const { channel } of client.attempts) {
+      client.left.add(channel);
+      if (!isGone) client.feed.unsubscribe(channel, 'client');
+    }
+    if (isGone) client.feed.detach();
+  }
+
+  accept(index: number, count: number): void {
+    this.clients[index]?.socket.accept(count);
+  }
+
+  /** Everything arrives, and every socket takes all of it. */
+  async finish(): Promise<void> {
+    if (this.#isOpen) this.end({ kind: 'plain' });
+    for (let quiet = 0; quiet < 20; quiet++) {
+      if (this.#next < this.items.length) quiet = 0;
+      this.follow(this.items.length);
+      for (const { socket } of this.clients) {
+        while (socket.writableLength > 0) socket.accept(1_000);
+      }
+      if ((this.hub.history?.waiting ?? 0) > 0) quiet = 0;
+      await turn();
+    }
+  }
+
+  /** What a client must receive after a position, and whether the channel was redefined then. */
+  expected(channel: string, since: Position): { readonly texts: readonly string[]; readonly isVoided: boolean } {
+    const log = this.full.retain(channel, resolved(channel).pattern.text, -1);
+    const entries = Array.from({ length: log.length }, (_, index) => log.at(index) as Entry);
+    const voided = this.voids.find(
+      (mark) =>
+        mark.pattern === log.pattern && (mark.channel ?? channel) === channel && comparePositions(mark, since) > 0,
+    );
+    const before = voided?.sequence ?? Number.POSITIVE_INFINITY;
+    const after = entries.filter((entry) => comparePositions(entry, since) > 0 && entry.sequence < before);
+    return { texts: after.map(({ payload }) => textOf(payload).toString()), isVoided: voided !== undefined };
+  }
+
+  #append(batch: Batch): void {
+    this.full.append(batch);
+    this.history.add(batch);
+    for (const mark of batch.marks) if (mark.kind === 'changed' || mark.kind === 'dropped') this.voids.push(mark);
+    this.items.push({ state: this.#state(), batch });
+  }
+
+  #state(): HeadState {
+    const { epoch, head, frontier, wholeSequence, openXid, openParts, sequence, forgotten } = this.builder;
+    return { epoch, head, frontier, wholeSequence, openXid, openParts, sequence, forgotten: [...forgotten] };
+  }
+
+  /** Positions that a client may have been given: of its frames, and heads. */
+  #positions(channel: string): Position[] {
+    const positions: Position[] = [{ lsn: 1_000, index: 2 ** 31 }];
+    for (const item of this.items) {
+      if ('batch' in item) for (const entry of item.batch.entries) if (entry.channel === channel) positions.push(entry);
+      positions.push(item.state.head);
+    }
+    return positions.sort(comparePositions);
+  }
+}
+
+type Ending =
+  | { readonly kind: 'plain' }
+  | { readonly kind: 'truncate' | 'recheck' | 'changed' | 'incomplete'; readonly pattern: string };
+
+type Step = (world: World) => void | Promise<void>;
+
+const channel = fc.constantFrom(...CHANNELS);
+const pattern = fc.constantFrom('a:{id}', 'b:{id}');
+const ending: fc.Arbitrary<Ending> = fc.oneof(
+  { weight: 8, arbitrary: fc.constant({ kind: 'plain' as const }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('truncate' as const), pattern }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constantFrom('recheck' as const, 'changed' as const, 'incomplete' as const),
+      pattern,
+    }),
+  },
+);
+const named = (name: string, step: Step): Step => Object.assign(step, { [fc.toStringMethod]: () => name });
+
+const rows = fc.array(fc.tuple(channel, fc.nat(300)), { minLength: 1, maxLength: 6 }).map((list) =>
+  named(`rows ${list.join(' ')}`, (world) => {
+    for (const [name, padding] of list) world.row(name, padding);
+  }),
+);
+const commit = fc.tuple(rows, ending).map(([step, how]) =>
+  named(`${fc.stringify(step)}, end ${JSON.stringify(how)}`, async (world) => {
+    await step(world);
+    world.end(how);
+  }),
+);
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 6, arbitrary: commit },
+  { weight: 2, arbitrary: rows },
+  { weight: 2, arbitrary: ending.map((how) => named(`end ${JSON.stringify(how)}`, (world) => world.end(how))) },
+  { weight: 1, arbitrary: channel.map((name) => named(`notify ${name}`, (world) => world.notify(name))) },
+  {
+    weight: 5,
+    arbitrary: fc.integer({ min: 1, max: 8 }).map((count) => named(`follow ${count}`, (world) => world.follow(count))),
+  },
+  { weight: 4, arbitrary: fc.nat(120).map((ms) => named(`wait ${ms}`, (world) => world.wait(ms))) },
+  {
+    weight: 6,
+    arbitrary: fc
+      .tuple(fc.uniqueArray(channel, { minLength: 1, maxLength: 3 }), fc.nat(40))
+      .map(([names, back]) => named(`resume ${names} ${back}`, (world) => world.resume(names, back))),
+  },
+  {
+    weight: 1,
+    arbitrary: fc
+      .tuple(fc.nat(5), fc.boolean())
+      .map(([index, isGone]) => named(`leave ${index} ${isGone}`, (world) => world.leave(index, isGone))),
+  },
+  {
+    weight: 3,
+    arbitrary: fc
+      .tuple(fc.nat(5), fc.nat(5))
+      .map(([index, count]) => named(`accept ${index} ${count}`, (world) => world.accept(index, count))),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.integer({ min: 1, max: 6 }).map((count) =>
+      named(`turns ${count}`, async () => {
+        for (let index = 0; index < count; index++) await turn();
+      }),
+    ),
+  },
+  { weight: 1, arbitrary: fc.constant(named('begin', (world) => world.begin())) },
+  { weight: 1, arbitrary: fc.constant(named('take over', (world) => world.takeOver())) },
+);
+const drop = fc.nat(10).map((count) => named(`drop ${count}`, (world) => world.history.drop(count)));
+const pieces = fc.record({ pieceBatches: fc.integer({ min: 1, max: 6 }), extra: fc.nat(3), tellsOldest: fc.boolean() });
+
+async function run(world: World, steps: readonly Step[], start: number): Promise<void> {
+  for (const [index, step] of steps.entries()) {
+    if (index === start) world.begin();
+    await step(world);
+    world.drain();
+  }
+  await world.finish();
+}
+
+/** `reasons`: possible reasons of resets that no redefinition and no new begin explains. */
+async function check(world: World, reasons: readonly string[]): Promise<void> {
+  for (const { socket, attempts, left } of world.clients) {
+    for (const attempt of attempts) {
+      const { channel, since } = attempt;
+      const { texts, isVoided } = world.expected(channel, since);
+      const all = socket.messages.map((message, index) => ({ ...message, text: socket.texts[index] as string }));
+      const own = all.filter((message) => message.channel === channel);
+      const end = own.findIndex(({ type }) => type === 'reset' || type === 'unsubscribed');
+      const [first, ...rest] = end === -1 ? own : own.slice(0, end);
+      const reset = own[end];
+      if (first !== undefined) {
+        const position = formatPosition(EPOCH, since.lsn, since.index);
+        expect(first).toMatchObject({ type: 'subscribed', position, recovered: true });
+        expect(rest.map(({ text }) => text)).toEqual(texts.slice(0, rest.length));
+      }
+      if (left.has(channel)) continue;
+      if (reset === undefined) {
+        expect([first?.type, rest.length, isVoided]).toEqual(['subscribed', texts.length, false]);
+      } else if (reset.reason === 'channel_changed') expect(isVoided || attempt.isAhead).toBe(true);
+      else if (reset.reason === 'epoch_changed') expect(world.begins).toBeGreaterThan(attempt.begins);
+      else expect(reasons).toContain(reset.reason);
+    }
+  }
+  // Nothing is kept for clients that are live or gone.
+  expect(world.hub.history?.waiting).toBe(0);
+  await world.wait(RING_MS + 1);
+  expect([world.journal.bytes, world.journal.entryCount]).toEqual([0, 0]);
+}
+
+test(
+  'each client receives what a journal that never drops anything would give it',
+  async () => {
+    const bounds = { journalBytes: 1e9, outboundBytes: 2_000, isSlow: false };
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(step, { maxLength: 50, size: 'max' }),
+        fc.nat(30),
+        pieces,
+        async (steps, start, source) => {
+          const world = new World(bounds);
+          Object.assign(world.history, source);
+          await run(world, steps, start);
+          await check(world, []);
+        },
+      ),
+      { numRuns: 100 * TIMES },
+    );
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  'beyond the bounds of history and memory it is a reset, never a gap',
+  async () => {
+    const bounds = fc.record({
+      journalBytes: fc.integer({ min: 600, max: 6_000 }),
+      outboundBytes: fc.constant(2_000),
+      isSlow: fc.constant(true),
+    });
+    const steps = fc.array(fc.oneof({ weight: 40, arbitrary: step }, { weight: 1, arbitrary: drop }), {
+      maxLength: 60,
+      size: 'max',
+    });
+    await fc.assert(
+      fc.asyncProperty(steps, fc.nat(30), pieces, bounds, async (steps, start, source, bounds) => {
+        const world = new World(bounds);
+        Object.assign(world.history, source);
+        await run(world, steps, start);
+        await check(world, ['position_too_old', 'lagging']);
+      }),
+      { numRuns: 100 * TIMES },
+    );
+  },
+  TIMEOUT_MS,
+);
