@@ -421,10 +421,10 @@ export class CommitBuilder implements EventSink, Head {
         continue;
       }
       if (share.bytes > 0 || (isLast && share.parts > 0)) entries.push(this.#changes(share, lsn, isLast));
-      // Rows come before messages. In a commit in parts, messages wait until the rows are whole,
-      // unless they become too many.
-      if (isLast || share.parts === 0 || areMany)
-        for (const message of share.messages.splice(0)) entries.push(this.#message(share, message, lsn));
+      // Rows come before messages. In a commit in parts, messages wait for its end, unless they
+      // become too many.
+      if (isLast || areMany)
+        for (const message of share.messages.splice(0)) entries.push(this.#message(share, message, lsn, isLast));
     }
     return entries;
   }
@@ -436,7 +436,7 @@ export class CommitBuilder implements EventSink, Head {
   }
 
   #changes(share: Share, lsn: Lsn, isLast: boolean): Entry {
-    const index = ++share.index;
+    const index = share.indexOfChanges(isLast);
     const inParts = !isLast || share.parts > 0;
     if (inParts) share.parts++;
     const part = inParts ? `"part":${share.parts},"last":${isLast},` : '';
@@ -447,8 +447,8 @@ export class CommitBuilder implements EventSink, Head {
     return this.#entry(share, payload, lsn, index);
   }
 
-  #message(share: Share, message: Message, lsn: Lsn): Entry {
-    const index = ++share.index;
+  #message(share: Share, message: Message, lsn: Lsn, isLast: boolean): Entry {
+    const index = share.indexOfMessage(isLast);
     this.#messageBytes -= message.end - message.start;
     const head = messageHead(share.channel, formatPosition(this.#epoch, lsn, index), message.event);
     return this.#entry(share, messagePayload(head, message, this.bytes), lsn, index);

@@ -19,14 +19,35 @@ export class Share {
   /** Bytes of its events, each with a comma after it. */
   bytes = 0;
   messages: Message[] = [];
-  /** Number of entries made so far. */
-  index = 0;
   /** Number of parts made so far. */
   parts = 0;
+  /** Number of entries made before the commit's end. */
+  #early = 0;
+  /** Number of messages made so far. */
+  #messages = 0;
+  /** Number of entries with rows at the commit's end: none, or one. */
+  #rows = 0;
 
   constructor(channel: string, pattern: string) {
     this.channel = channel;
     this.pattern = pattern;
+  }
+
+  /**
+   * At the commit's end, indexes do not depend on the size of parts: 1 for the rows, and the next
+   * ones for messages. Clients resume in other processes and after a restart, where the commit may
+   * be whole or have other parts. Entries before the end are counted apart, since they have an LSN
+   * of their own.
+   */
+  indexOfChanges(isLast: boolean): number {
+    if (!isLast) return ++this.#early;
+    this.#rows = 1;
+    return this.#rows;
+  }
+
+  indexOfMessage(isLast: boolean): number {
+    this.#messages++;
+    return isLast ? this.#rows + this.#messages : ++this.#early;
   }
 
   /** Forgets its events: they are in an entry, or never will be. */

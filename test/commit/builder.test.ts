@@ -124,8 +124,8 @@ describe('a commit larger than the budget', () => {
         ['room:1', 1, false, 'e-1-1:0/6F:1'],
         ['room:1', 2, false, 'e-1-1:0/6F:2'],
         ['room:2', 1, false, 'e-1-1:0/6F:1'],
-        ['room:1', 3, true, 'e-1-1:0/78:3'],
-        ['room:2', 2, true, 'e-1-1:0/78:2'],
+        ['room:1', 3, true, 'e-1-1:0/78:1'],
+        ['room:2', 2, true, 'e-1-1:0/78:1'],
       ].sort(
         (a, b) =>
           got.findIndex(({ channel, part }) => channel === a[0] && part === a[1]) -
@@ -134,6 +134,25 @@ describe('a commit larger than the budget', () => {
     );
     const numbers = got.filter(({ channel }) => channel === 'room:1').flatMap(({ events }) => events.map(({ n }) => n));
     expect(numbers).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
+  });
+
+  test('ends at the same positions as if it had been sent whole', () => {
+    const make = () => {
+      builder.begin(7, 110, 0);
+      message('room:2', 'alone', '1');
+      message('room:1', 'first', '1');
+      commitRows(9);
+      message('room:1', 'second', '2');
+      builder.commit(120);
+      const atEnd = batches.flatMap(({ entries }) => entries).filter(({ lsn }) => lsn === 120);
+      return atEnd.map(({ channel, index }) => `${channel} ${index}`).sort();
+    };
+    const inParts = make();
+    batches.length = 0;
+    builder = new CommitBuilder({ append: (batch) => batches.push(batch), knows: () => true }, 1e9);
+    builder.startEpoch('e-1-1', 100);
+    expect(make()).toEqual(inParts);
+    expect(inParts).toEqual(['room:1 1', 'room:1 2', 'room:1 3', 'room:2 1']);
   });
 
   test('is not sent twice if the stream breaks and repeats it', () => {
@@ -209,7 +228,7 @@ describe('a commit larger than the budget', () => {
     expect(frames().map(({ type }) => type)).toEqual(['changes']);
     expect(builder.head.lsn).toBe(100);
     builder.commit(120);
-    expect(frames().at(-1)).toMatchObject({ type: 'message', event: 'first', data: 1, position: 'e-1-1:0/78:3' });
+    expect(frames().at(-1)).toMatchObject({ type: 'message', event: 'first', data: 1, position: 'e-1-1:0/78:2' });
   });
 });
 
@@ -324,7 +343,10 @@ describe('a commit with 100,000 channels', () => {
     expect(last.map(({ channel }) => channel)).toEqual(expect.arrayContaining(wanted));
     for (const channel of wanted) {
       const parts = batches.flatMap(({ entries }) => entries.filter((entry) => entry.channel === channel));
-      expect(parts.map(({ index }) => index)).toEqual([1, 2]);
+      expect(parts.map(({ lsn, index }) => [lsn, index])).toEqual([
+        [111, 1],
+        [120, 1],
+      ]);
       const [first, second] = parts.map(({ payload }) => JSON.parse(textOf(payload).toString()));
       expect([first.part, first.last, second.part, second.last]).toEqual([1, false, 2, true]);
     }
