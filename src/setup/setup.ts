@@ -263,14 +263,10 @@ export async function applySetup(client: pg.ClientBase, steps: readonly SetupSte
   return { done, warnings };
 }
 
-/** Keeps two Snös that start together from setting up at the same time. */
-const LOCK = "select pg_advisory_xact_lock(hashtextextended('sno setup', 0))";
-
 /** Returns as warnings what `sno.sync_publication()` could not do. */
 async function runStep(client: pg.ClientBase, { what, sql }: SetupStep): Promise<SetupWarning[]> {
   await client.query('begin');
   try {
-    await client.query(LOCK);
     const results = [await client.query(sql)].flat() as pg.QueryResult<{
       relation: string;
       result: string | null;
@@ -315,11 +311,27 @@ export interface Readiness extends SetupOutcome {
   readonly eventTriggers: boolean;
 }
 
+const KEY = "hashtextextended('sno setup', 0)";
+
 /**
  * Adds what is missing, as far as the role may. Throws a SnoError if Snö cannot run with what is
  * there. `identities: false` leaves the application's tables as they are.
  */
 export async function ensureSetup(client: pg.ClientBase, options: SetupOptions): Promise<Readiness> {
+  const plan = await planSetup(client, options);
+  if (!plan.some(({ needed }) => needed)) return { done: [], warnings: [], eventTriggers: true };
+  // Two Snös that start together set the database up one after the other. Each plans anew once it
+  // has the lock, since the other one may have done everything meanwhile.
+  await client.query(`select pg_advisory_lock(${KEY})`);
+  try {
+    return await complete(client, options);
+  } finally {
+    // A broken connection has released it.
+    await client.query(`select pg_advisory_unlock(${KEY})`).catch(() => undefined);
+  }
+}
+
+async function complete(client: pg.ClientBase, options: SetupOptions): Promise<Readiness> {
   const done: string[] = [];
   const warnings: SetupWarning[] = [];
   let plan = await planSetup(client, options);

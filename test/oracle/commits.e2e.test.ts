@@ -49,3 +49,14 @@ test('two workers with compressed frames keep the promises through the same faul
   expect(figures.resets).toEqual({});
   expect(figures.seams).toBeGreaterThan(0);
 });
+
+test('two services with slots of their own keep the promises for clients that resume on either', {
+  timeout: 300_000,
+}, async () => {
+  const faults = ['service killed', 'clients cut in a frame', 'service rolled'] as const;
+  const settings = { SNO_DRAIN_SECONDS: '2' };
+  const round = { seed: 300, version: NEWEST, services: 2, writers: 4, subscribers: 8 };
+  const figures = await play({ ...round, faults, settings });
+  expect(figures.violations).toEqual([]);
+  expect(figures.resets).toEqual({});
+});

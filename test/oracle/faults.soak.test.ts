@@ -5,6 +5,7 @@
  * SOAK_FAULTS: names from faults.ts, separated by commas, or `cheap` or `dear` for the faults of
  * that cost. Default: all.
  * SOAK_FAULTS_A_RUN: number of faults drawn for each run (default 8).
+ * SOAK_SERVICES: number of services with slots of their own (default 1).
  * SOAK_SETTINGS: settings beside the ones that the seed draws, such as
  * `SNO_WORKERS=2,SNO_COMPRESS_BYTES=1`.
  */
@@ -23,6 +24,7 @@ const NAMES = WANTED.flatMap((wanted) => {
   return alike.length > 0 ? alike : [wanted as FaultName];
 });
 const FAULTS_A_RUN = Number(process.env['SOAK_FAULTS_A_RUN'] ?? 8);
+const SERVICES = Number(process.env['SOAK_SERVICES'] ?? 1);
 const SETTINGS = settingsOf(process.env['SOAK_SETTINGS']);
 
 /** How long the last run may take after SOAK_SECONDS on a busy machine. */
@@ -40,6 +42,7 @@ test('no seed finds a violation', { timeout: (SECONDS + LAST_RUN_SECONDS) * 1_00
       version,
       faults: schedule(seed, NAMES, FAULTS_A_RUN),
       settings: SETTINGS,
+      services: SERVICES,
     });
     process.stdout.write(`${JSON.stringify({ ...figures, violations: figures.violations.length })}\n`);
     found.push(...figures.violations.map((text) => `seed ${seed}, Postgres ${version}: ${text}`));

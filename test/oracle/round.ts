@@ -15,6 +15,8 @@ export interface Round {
   readonly build?: string;
   readonly writers?: number;
   readonly subscribers?: number;
+  /** Services that clients connect to in turn (default 1). */
+  readonly services?: number;
 }
 
 export interface Figures {
@@ -77,12 +79,12 @@ export async function play(round: Round): Promise<Figures> {
   const drawn = Object.entries(Object.assign({}, VARIANTS, ...needed) as typeof VARIANTS).map(
     ([name, values]) => [name, values[random.below(values.length)] as string] as const,
   );
-  const { seed, version, build } = round;
+  const { seed, version, build, services = 1 } = round;
   const settings = {
     ...Object.fromEntries(drawn),
     ...round.settings,
   };
-  const world = await World.build({ version, settings, ...(build !== undefined && { build }) });
+  const world = await World.build({ version, settings, services, ...(build !== undefined && { build }) });
   try {
     const faults: Record<string, number> = {};
     const found: string[] = [];
@@ -125,10 +127,11 @@ async function unfold(world: World, round: Round, random: Random, faults: Record
     // one more subscriber joins while everything goes on
     if (world.subscribers.length < subscribers) world.subscribe(random);
     await world.writers.more(15 + random.below(60));
+    world.pickService(random);
     await FAULTS[name].run(world, random).catch((cause: unknown) => {
       throw new Error(`the fault '${name}' was not over: ${cause}`, { cause });
     });
-    await world.superviseService();
+    await world.superviseServices();
     faults[name] = (faults[name] ?? 0) + 1;
   }
   await world.writers.more(30);

@@ -6,6 +6,7 @@
 import type pg from 'pg';
 import type { Version } from '../support/own-server.ts';
 import { type ServiceProcess, signToken, startService } from '../support/service.ts';
+import { type Certificate, selfSigned } from '../support/tls.ts';
 import { until } from '../support/wait.ts';
 import type { Bounds, Evidence, Incident } from './evidence.ts';
 import { CHANNELS, History, ROOMS, SCHEMA } from './model.ts';
@@ -23,10 +24,15 @@ export interface WorldOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** Command line of another build than dist/cli/sno.js. */
   readonly build?: string;
+  /**
+   * Number of services (default 1), each with a slot of its own on the same publication. Clients
+   * connect to each in turn.
+   */
+  readonly services?: number;
 }
 
 const MB = 1024 ** 2;
-const SLOT = 'sno';
+const SLOTS = ['sno', 'sno_2', 'sno_3', 'sno_4'];
 /** Ledger entries of the commit that ends a run. */
 const LAST_ENTRY = 10;
 
@@ -38,10 +44,11 @@ export class World {
   readonly writers: Writers;
   readonly databaseSide: TcpProxy;
   readonly clientSide: TcpProxy;
-  readonly service: ServiceProcess;
+  readonly services: readonly ServiceProcess[];
   server: DatabaseServer;
   readonly #options: WorldOptions;
   readonly #token: string;
+  readonly #certificate: Certificate;
   #tap: Tap;
   /**
    * Histories that ended by a promotion: all their commits, and the LSN where the next one forked.
@@ -50,6 +57,7 @@ export class World {
   /** Commits before the present timeline. The present tap reads the timeline's own. */
   #inherited: readonly WalCommit[] = [];
   #isMoving = false;
+  #picked = 0;
 
   private constructor(
     options: WorldOptions,
@@ -57,9 +65,10 @@ export class World {
       readonly server: DatabaseServer;
       readonly databaseSide: TcpProxy;
       readonly clientSide: TcpProxy;
-      readonly service: ServiceProcess;
+      readonly services: readonly ServiceProcess[];
       readonly tap: Tap;
       readonly token: string;
+      readonly certificate: Certificate;
     },
   ) {
     this.version = options.version;
@@ -67,9 +76,10 @@ export class World {
     this.server = parts.server;
     this.databaseSide = parts.databaseSide;
     this.clientSide = parts.clientSide;
-    this.service = parts.service;
+    this.services = parts.services;
     this.#tap = parts.tap;
     this.#token = parts.token;
+    this.#certificate = parts.certificate;
     this.writers = new Writers(() => this.#connectWriter());
   }
 
@@ -81,12 +91,39 @@ export class World {
     const clientSide = await TcpProxy.listen(() => ends.clients());
     await server.query(SCHEMA);
     const tap = await Tap.open(server.url());
-    const service = await startService(server.url(databaseSide.port), options.settings, { build: options.build });
+    // Clients trust one certificate, wherever they connect.
+    const certificate = await selfSigned();
+    const tls = { SNO_TLS_CERT: certificate.certFile, SNO_TLS_KEY: certificate.keyFile };
+    const services = await Promise.all(
+      SLOTS.slice(0, options.services ?? 1).map((SNO_SLOT) =>
+        startService(
+          server.url(databaseSide.port),
+          { ...tls, ...options.settings, SNO_SLOT },
+          { build: options.build },
+        ),
+      ),
+    );
     const token = await signToken({ sub: 'oracle' });
-    const world = new World(options, { server, databaseSide, clientSide, service, tap, token });
+    const world = new World(options, { server, databaseSide, clientSide, services, tap, token, certificate });
     ends.database = () => world.server.port;
-    ends.clients = () => service.port;
+    let connections = 0;
+    ends.clients = () => (services[connections++ % services.length] as ServiceProcess).port;
     return world;
+  }
+
+  /** The service that faults concern: the one that was picked last. */
+  get service(): ServiceProcess {
+    return this.services[this.#picked] as ServiceProcess;
+  }
+
+  /** The slot of that service. */
+  get slotName(): string {
+    return SLOTS[this.#picked] as string;
+  }
+
+  /** Draws the service that the next fault concerns. */
+  pickService(random: Random): void {
+    if (this.services.length > 1) this.#picked = random.below(this.services.length);
   }
 
   get bounds(): Bounds {
@@ -115,7 +152,7 @@ export class World {
     const channels = CHANNELS.filter(() => random.chance(0.35));
     const subscriber = new Subscriber({
       url: () => `wss://localhost:${this.clientSide.port}/v1`,
-      ca: this.service.certificate.cert,
+      ca: this.#certificate.cert,
       token: this.#token,
       channels: channels.length > 0 ? channels : [CHANNELS[random.below(CHANNELS.length)] as string],
       perMessageDeflate: random.chance(0.6),
@@ -132,16 +169,17 @@ export class World {
   }
 
   /** Restarts the service until it serves, as a supervisor does. */
-  async restartService(): Promise<void> {
-    await until(() => this.service.restart().then(() => true), 'the service serves again', 120_000);
+  restartService(): Promise<void> {
+    return restart(this.service);
   }
 
-  /** Notes a crash if the service has ended by itself, and restarts it. */
-  async superviseService(): Promise<void> {
-    if (this.service.isRunning) return;
-    const last = this.service.log.at(-1);
-    this.crashes.push(`the service ended by itself: ${last?.msg}`);
-    await this.restartService();
+  /** Notes a crash if a service has ended by itself, and restarts it. */
+  async superviseServices(): Promise<void> {
+    for (const service of this.services) {
+      if (service.isRunning) continue;
+      this.crashes.push(`the service ended by itself: ${service.log.at(-1)?.msg}`);
+      await restart(service);
+    }
   }
 
   /** Ends the effects that a failed fault left behind. */
@@ -151,8 +189,10 @@ export class World {
     this.#isMoving = false;
     if (!this.server.isRunning) await this.server.start();
     await this.server.reset('all');
-    if (this.service.isRunning) process.kill(this.service.pid, 'SIGCONT');
-    else await this.restartService();
+    for (const service of this.services) {
+      if (service.isRunning) process.kill(service.pid, 'SIGCONT');
+      else await restart(service);
+    }
     for (const subscriber of this.subscribers) subscriber.comeBack();
   }
 
@@ -160,7 +200,7 @@ export class World {
   async slot(): Promise<{ readonly pid: number | null; readonly status: string | null } | undefined> {
     const { rows } = await this.server.query<{ pid: number | null; status: string | null }>(
       'select active_pid as pid, wal_status as status from pg_replication_slots where slot_name = $1',
-      [SLOT],
+      [this.slotName],
     );
     return rows[0];
   }
@@ -293,7 +333,8 @@ export class World {
     for (const subscriber of this.subscribers) subscriber.close();
     await this.writers.stop();
     await this.#tap.close();
-    await this.service.remove();
+    await Promise.all(this.services.map((service) => service.remove()));
+    await this.#certificate.remove();
     await this.databaseSide.close();
     await this.clientSide.close();
     await this.server.stop();
@@ -312,4 +353,8 @@ export class World {
       120_000,
     );
   }
+}
+
+async function restart(service: ServiceProcess): Promise<void> {
+  await until(() => service.restart().then(() => true), 'the service serves again', 120_000);
 }

@@ -57,6 +57,13 @@ export interface Launch {
   readonly build?: string | undefined;
   /** Maximum open files of the process (`ulimit -n`). Default: as in this process. */
   readonly openFiles?: number | undefined;
+  /** Ports that clients and operators connect to. Default: free ones. */
+  readonly port?: number;
+  readonly adminPort?: number;
+  /** The address that clients connect to, if it is not localhost. Its certificate has it. */
+  readonly address?: string;
+  /** A command before the service: `['ip', 'netns', 'exec', 'host1']`. */
+  readonly prefix?: readonly string[];
 }
 
 /**
@@ -67,10 +74,11 @@ export interface Launch {
 export async function startService(
   databaseUrl: string,
   settings: Readonly<Record<string, string>> = {},
-  { build = SNO, openFiles }: Launch = {},
+  launch: Launch = {},
 ): Promise<ServiceProcess> {
-  const certificate = await selfSigned();
-  let [port, adminPort] = [await freePort(), await freePort()];
+  const { address = 'localhost' } = launch;
+  const certificate = await selfSigned(address === 'localhost' ? [] : [address]);
+  let [port, adminPort] = [launch.port ?? (await freePort()), launch.adminPort ?? (await freePort())];
   const env = {
     ...plainEnvironment(),
     SNO_DATABASE_URL:
@@ -86,7 +94,7 @@ export async function startService(
   };
   const log: LogLine[] = [];
   const spawnOn = (port: number, adminPort: number) =>
-    spawnService(build, { ...env, SNO_PORT: String(port), SNO_ADMIN_PORT: String(adminPort) }, openFiles);
+    spawnService({ ...env, SNO_PORT: String(port), SNO_ADMIN_PORT: String(adminPort) }, launch);
   let child = spawnOn(port, adminPort);
   await serving(child, log);
   return {
@@ -98,7 +106,7 @@ export async function startService(
     },
     certificate,
     get url() {
-      return `wss://localhost:${port}/v1`;
+      return `wss://${address}:${port}/v1`;
     },
     log,
     get pid() {
@@ -158,8 +166,8 @@ export function plainEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(kept);
 }
 
-function spawnService(build: string, env: NodeJS.ProcessEnv, openFiles?: number): ChildProcess {
-  const command = [process.execPath, build, 'start'];
+function spawnService(env: NodeJS.ProcessEnv, { build = SNO, openFiles, prefix = [] }: Launch): ChildProcess {
+  const command = [...prefix, process.execPath, build, 'start'];
   const limited =
     openFiles === undefined ? command : ['sh', '-c', `ulimit -n ${openFiles}; exec "$@"`, 'sh', ...command];
   return spawn(limited[0] as string, limited.slice(1), { env, stdio: ['ignore', 'pipe', 'pipe'] });

@@ -17,8 +17,8 @@ export interface Certificate {
   remove(): Promise<void>;
 }
 
-/** A self-signed certificate for localhost, 127.0.0.1 and ::1, in files. */
-export async function selfSigned(): Promise<Certificate> {
+/** A self-signed certificate for localhost, 127.0.0.1, ::1 and these addresses, in files. */
+export async function selfSigned(addresses: readonly string[] = []): Promise<Certificate> {
   const folder = await mkdtemp(join(tmpdir(), 'sno-tls-'));
   const certFile = join(folder, 'cert.pem');
   const keyFile = join(folder, 'key.pem');
@@ -35,6 +35,7 @@ export async function selfSigned(): Promise<Certificate> {
             { type: 2, value: 'localhost' },
             { type: 7, ip: '127.0.0.1' },
             { type: 7, ip: '::1' },
+            ...addresses.map((ip) => ({ type: 7 as const, ip })),
           ],
         },
       ],
