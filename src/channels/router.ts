@@ -6,20 +6,19 @@
 import type { ChangeHandler } from '../decode/change.ts';
 import type { Relation } from '../decode/relation.ts';
 import type { Tuple } from '../decode/tuple.ts';
-import { SnoError } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
 import { ByteWriter, sameBytes } from '../memory/byte-writer.ts';
 import { AccessGuards } from './access-guards.ts';
-import type { BoundView, ChannelView } from './channel.ts';
+import type { BoundView } from './channel.ts';
 import type { AccessSource } from './definitions/registry.ts';
 import type { EventSink } from './events.ts';
 import { parsePublished } from './published.ts';
 import type { RemoteAnswers } from './remote-answers.ts';
+import { type BoundRoute, type ChannelViews, type FitEvents, type Route, Routes } from './routes.ts';
 import { RowError } from './values/row-error.ts';
 
 /** The part of the registry that the router uses. */
-export interface ViewSource {
-  viewsOf(tableOid: number): readonly ChannelView[];
+export interface ViewSource extends ChannelViews {
   /** The access views that read the table. */
   accessOf(tableOid: number): readonly AccessSource[];
   /** The pattern of this channel name; undefined if no pattern fits it. */
@@ -27,7 +26,7 @@ export interface ViewSource {
 }
 
 /** The router's reports. */
-export interface RouterEvents {
+export interface RouterEvents extends FitEvents {
   /**
    * A `sno.catalog` message: the definitions as of this point of the WAL. Returns the patterns
    * whose meaning changed.
@@ -38,13 +37,6 @@ export interface RouterEvents {
   dropped(reason: 'payload_malformed' | 'channel_unknown', detail: string): void;
   counted(op: keyof typeof OP | 'message'): void;
   committed(): void;
-  /**
-   * Rows of a commit could not be read: the view does not fit the table, even by the definitions of
-   * that commit.
-   */
-  unfit(pattern: string, error: SnoError): void;
-  /** A view that did not fit its table fits it again. */
-  fit(pattern: string): void;
   /** Evaluating the view over a row of a commit failed. */
   failed(pattern: string, error: RowError): void;
 }
@@ -60,29 +52,15 @@ const UNCHANGED = Buffer.from(',"unchanged":[');
 const CLOSE_BRACKET = 0x5d;
 const CLOSE_BRACE = 0x7d;
 
-interface Route {
-  readonly pattern: string;
-  /** Undefined: the view does not fit the table, so its rows cannot be read. */
-  readonly bound: BoundView | undefined;
-  /** Why it does not fit. */
-  readonly misfit: SnoError | undefined;
-}
-
-interface BoundRoute extends Route {
-  readonly bound: BoundView;
-}
-const NO_ROUTES: readonly Route[] = [];
-
 const CLOSED = -1;
 
 export class Router implements ChangeHandler {
   readonly #views: ViewSource;
   readonly #sink: EventSink;
-  readonly #answers: RemoteAnswers;
   readonly #events: RouterEvents;
   readonly #guards: AccessGuards;
   readonly #relations = new Map<number, Relation>();
-  readonly #routes = new Map<number, readonly Route[]>();
+  readonly #routes: Routes;
   /** False during a commit that was handled before. */
   #fresh = false;
   #markers: string[] = [];
@@ -90,13 +68,6 @@ export class Router implements ChangeHandler {
    * The patterns that need no more events in this commit: their subscribers are reset at its end.
    */
   readonly #void = new Set<string>();
-  /**
-   * The patterns whose rows were dropped in this commit, because their views did not fit, with the
-   * oids of their tables.
-   */
-  readonly #givenUp = new Map<string, number>();
-  /** The patterns reported as unfit. */
-  readonly #unfit = new Set<string>();
   /** Where the event being written begins; CLOSED if none is being written. */
   #openedAt = CLOSED;
   readonly #oldChannel = new ByteWriter(256);
@@ -107,7 +78,7 @@ export class Router implements ChangeHandler {
     this.#views = views;
     this.#sink = sink;
     this.#guards = new AccessGuards(views, sink, answers);
-    this.#answers = answers;
+    this.#routes = new Routes(views, answers, events);
     this.#events = events;
   }
 
@@ -121,34 +92,26 @@ export class Router implements ChangeHandler {
     this.#relations.clear();
     this.#routes.clear();
     this.#guards.reset();
-    this.#givenUp.clear();
     this.#markers = [];
   }
 
   begin(xid: number, commitLsn: Lsn, committedAt: number): void {
     this.#markers.length = 0;
     this.#void.clear();
-    this.#givenUp.clear();
+    this.#routes.begin();
     this.#fresh = this.#sink.begin(xid, commitLsn, committedAt);
   }
 
   relation(relation: Relation): void {
     this.#relations.set(relation.oid, relation);
-    const routes: Route[] = [];
-    for (const view of this.#views.viewsOf(relation.oid)) {
-      const pattern = view.pattern.text;
-      const bound = view.bind(relation, this.#answers);
-      const isMisfit = bound instanceof SnoError;
-      routes.push({ pattern, bound: isMisfit ? undefined : bound, misfit: isMisfit ? bound : undefined });
-    }
-    this.#routes.set(relation.oid, routes);
-    relation.wanted = this.#guards.bind(relation) || routes.length > 0;
+    const hasRoutes = this.#routes.bind(relation);
+    relation.wanted = this.#guards.bind(relation) || hasRoutes;
   }
 
   insert(relation: Relation, newRow: Tuple): void {
     if (!this.#fresh) return;
     this.#guards.insert(relation, newRow);
-    for (const route of this.#routesOf(relation)) {
+    for (const route of this.#routes.of(relation)) {
       if (!this.#serves(route, relation)) continue;
       try {
         this.#insert(route, newRow);
@@ -161,7 +124,7 @@ export class Router implements ChangeHandler {
   update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void {
     if (!this.#fresh) return;
     this.#guards.update(relation, oldRow, newRow);
-    for (const route of this.#routesOf(relation)) {
+    for (const route of this.#routes.of(relation)) {
       if (!this.#serves(route, relation)) continue;
       try {
         this.#update(route, oldRow, newRow);
@@ -174,7 +137,7 @@ export class Router implements ChangeHandler {
   delete(relation: Relation, oldRow: Tuple): void {
     if (!this.#fresh) return;
     this.#guards.delete(relation, oldRow);
-    for (const route of this.#routesOf(relation)) {
+    for (const route of this.#routes.of(relation)) {
       if (!this.#serves(route, relation)) continue;
       try {
         this.#delete(route, oldRow);
@@ -188,7 +151,7 @@ export class Router implements ChangeHandler {
     if (!this.#fresh) return;
     for (const relation of relations) {
       this.#guards.truncate(relation);
-      for (const { pattern } of this.#routesOf(relation)) {
+      for (const { pattern } of this.#routes.of(relation)) {
         this.#sink.truncate(pattern);
         this.#events.counted('truncate');
       }
@@ -210,7 +173,7 @@ export class Router implements ChangeHandler {
   commit(endLsn: Lsn): void {
     if (!this.#fresh) return;
     this.#fresh = false;
-    if (this.#givenUp.size > 0 || this.#unfit.size > 0) this.#tellFit();
+    this.#routes.tellFit();
     this.#sink.commit(endLsn);
     this.#events.committed();
     for (const id of this.#markers) this.#events.marker(id);
@@ -262,38 +225,14 @@ export class Router implements ChangeHandler {
   #serves(route: Route, relation: Relation): route is BoundRoute {
     if (this.#void.size > 0 && this.#void.has(route.pattern)) return false;
     if (route.bound !== undefined) return true;
-    this.#givenUp.set(route.pattern, relation.oid);
+    this.#routes.giveUp(route, relation);
     this.#giveUp(route.pattern);
     return false;
-  }
-
-  /**
-   * Reports views that do not fit their tables by the definitions at the end of the commit. A table
-   * that is altered and written in one transaction with its view fits again by then.
-   */
-  #tellFit(): void {
-    for (const [pattern, oid] of this.#givenUp) {
-      const misfit = this.#routes.get(oid)?.find((route) => route.pattern === pattern)?.misfit;
-      if (misfit === undefined || this.#unfit.has(pattern)) continue;
-      this.#unfit.add(pattern);
-      this.#events.unfit(pattern, misfit);
-    }
-    for (const pattern of this.#unfit) {
-      const routes = [...this.#routes.values()].flat().filter((route) => route.pattern === pattern);
-      if (routes.some(({ misfit }) => misfit !== undefined)) continue;
-      this.#unfit.delete(pattern);
-      // a dropped or refused view is reported elsewhere
-      if (routes.length > 0) this.#events.fit(pattern);
-    }
   }
 
   #giveUp(pattern: string): void {
     this.#void.add(pattern);
     this.#sink.redefined(pattern, 'changed');
-  }
-
-  #routesOf(relation: Relation): readonly Route[] {
-    return this.#routes.get(relation.oid) ?? NO_ROUTES;
   }
 
   #name(bound: BoundView, row: Tuple, channel: ByteWriter): boolean {

@@ -9,19 +9,11 @@ import pg from 'pg';
 import { SnoError } from '../errors.ts';
 import { type Host, resolveTarget, type SessionAttributes, type Target } from './conninfo/target.ts';
 import { AttemptFailure, type Dialled, dial, type Stage } from './dial.ts';
-import { AttemptTimeout, LoginFailure, logIn, WrongAttributes } from './login.ts';
+import { AttemptTimeout, LoginFailure, logIn } from './login.ts';
 import { loginFault } from './login-fault.ts';
 import { OpenConnection } from './open-connection.ts';
-import { optionsOf, PLAIN, type SessionSettings, TIMEOUTS } from './session-settings.ts';
-
-const SENDER_TIMEOUT = 'wal_sender_timeout';
-/**
- * Minimum wal_sender_timeout, in ms. With a shorter one the walsender ends the connection before
- * the next sign of life arrives.
- */
-const SENDER_TIMEOUT_MS_MIN = 2_000;
-/** How long Postgres may take to return a new session's settings, in ms. */
-const SETTLE_TIMEOUT_MS = 10_000;
+import { askNew, requireAttributes, requireWalSender, setTimeouts } from './session-checks.ts';
+import { optionsOf, PLAIN, type SessionSettings } from './session-settings.ts';
 
 export interface SessionConfig extends pg.ClientConfig {
   /** The connection string, as libpq reads it. */
@@ -220,46 +212,16 @@ export class Session extends pg.Client {
 
   async #settle(wanted: SessionAttributes): Promise<void> {
     await this.#verify();
-    if (this.#isReplication) await this.#requireWalSender();
-    if (wanted !== 'any') await this.#requireAttributes(wanted);
-    if (this.#settings !== PLAIN) await this.#setTimeouts();
-  }
-
-  /** A pooler may drop the request for replication, and return an ordinary session. */
-  async #requireWalSender(): Promise<void> {
-    const { kind } = await this.#ask(
-      `select a.backend_type as kind from pg_catalog.pg_stat_activity a
-       where a.pid operator(pg_catalog.=) pg_catalog.pg_backend_pid()`,
-    );
-    if (kind === 'walsender') return;
-    const message = `Snö asked for a replication connection, but a ${kind} answers; a pooler is between Snö and Postgres`;
-    throw new SnoError('session_settings', message);
-  }
-
-  async #requireAttributes(wanted: SessionAttributes): Promise<void> {
-    const { standby, readonly } = await this.#ask(
-      `select pg_catalog.pg_is_in_recovery()::pg_catalog.text as standby,
-         pg_catalog.current_setting('transaction_read_only') as readonly`,
-    );
-    const isStandby = standby === 'true';
-    const isReadOnly = isStandby || readonly === 'on';
-    const is: Partial<Record<SessionAttributes, boolean>> = {
-      'read-write': !isReadOnly,
-      'read-only': isReadOnly,
-      primary: !isStandby,
-      standby: isStandby,
-    };
-    if (is[wanted] !== true)
-      throw new WrongAttributes(
-        `the server is ${isStandby ? 'a standby' : 'a primary that can be written'}, but target_session_attrs requires ${wanted}`,
-      );
+    if (this.#isReplication) await requireWalSender(this);
+    if (wanted !== 'any') await requireAttributes(this, wanted);
+    if (this.#settings !== PLAIN) await setTimeouts(this, this.#isReplication);
   }
 
   /** Throws `session_settings` if the session differs from the requested one. */
   async #verify(): Promise<void> {
     const names = Object.keys(this.#settings);
     const columns = names.map((name, index) => `pg_catalog.current_setting('${name}')::pg_catalog.text as s${index}`);
-    const row = await this.#ask(`select ${columns.join(', ')}, pg_catalog.pg_backend_pid()::pg_catalog.text as pid`);
+    const row = await askNew(this, `select ${columns.join(', ')}, pg_catalog.pg_backend_pid()::pg_catalog.text as pid`);
     const others = names.flatMap((name, index) => {
       const value = row[`s${index}`];
       return value === this.#settings[name] ? [] : [`${name} is ${value}, not ${this.#settings[name]}`];
@@ -274,32 +236,6 @@ export class Session extends pg.Client {
     }
     // A pooler invents a process id, which may be that of another backend here.
     internals.processID = pid;
-  }
-
-  async #setTimeouts(): Promise<void> {
-    const { rows } = await this.query<TimeoutRow>(
-      quick(
-        'select s.name, s.setting, s.source from pg_catalog.pg_settings s ' +
-          `where s.name operator(pg_catalog.=) any ('{${[...Object.keys(TIMEOUTS), SENDER_TIMEOUT].join()}}'::pg_catalog.text[])`,
-      ),
-    );
-    const calls = rows.flatMap(({ name, setting, source }) => {
-      const value = name === SENDER_TIMEOUT ? this.#senderTimeout(Number(setting)) : TIMEOUTS[name];
-      // `client`: set by the URL.
-      return source === 'client' || value === undefined || value === setting
-        ? []
-        : [`pg_catalog.set_config('${name}', '${value}', false)`];
-    });
-    if (calls.length > 0) await this.#ask(`select ${calls.join(', ')}`);
-  }
-
-  #senderTimeout(ms: number): string | undefined {
-    return this.#isReplication && ms > 0 && ms < SENDER_TIMEOUT_MS_MIN ? String(SENDER_TIMEOUT_MS_MIN) : undefined;
-  }
-
-  async #ask(text: string): Promise<Readonly<Record<string, string>>> {
-    const { rows } = await this.query<Record<string, string>>(quick(text));
-    return rows[0] ?? {};
   }
 }
 
@@ -317,14 +253,4 @@ function unbound(isEncrypted: boolean): SnoError {
   return new SnoError('database_unreachable', `cannot reach Postgres: channel_binding=require, and ${why}`, {
     hint: 'Make pg_hba.conf require scram-sha-256 over TLS (hostssl), without a pooler in between; or set channel_binding=prefer.',
   });
-}
-
-function quick(text: string): pg.QueryConfig {
-  return { text, query_timeout: SETTLE_TIMEOUT_MS } as pg.QueryConfig;
-}
-
-interface TimeoutRow {
-  readonly name: string;
-  readonly setting: string;
-  readonly source: string;
 }

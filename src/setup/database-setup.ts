@@ -17,9 +17,9 @@ import type { Logger } from '../logger.ts';
 import { type Lsn, parseLsn } from '../lsn.ts';
 import { createClient, databaseError } from '../postgres/connect.ts';
 import { throughFlux } from '../postgres/flux.ts';
+import { ensureSetup } from './apply.ts';
 import { CatalogPoll } from './catalog-poll.ts';
 import { applyRules } from './rules.ts';
-import { ensureSetup } from './setup.ts';
 
 /**
  * Settings for Snö's own statements that report something in the WAL. A standby that is slow to

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadParser } from '../../src/channels/sql/parse.ts';
 import { createClient } from '../../src/postgres/connect.ts';
-import { ensureSetup } from '../../src/setup/setup.ts';
+import { ensureSetup } from '../../src/setup/apply.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 
 const INSPECT = "select set_config('sno.must_tell', 'on', true), fingerprint from sno.inspect()";

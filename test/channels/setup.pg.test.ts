@@ -1,7 +1,8 @@
 import type pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createClient } from '../../src/postgres/connect.ts';
-import { applySetup, ensureSetup, planSetup, type SetupOptions } from '../../src/setup/setup.ts';
+import { applySetup, ensureSetup } from '../../src/setup/apply.ts';
+import { planSetup, type SetupOptions } from '../../src/setup/plan.ts';
 import { freshDatabase, NEWEST, ownServer, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 
 const OPTIONS: SetupOptions = { publication: 'sno', identities: false };

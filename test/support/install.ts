@@ -1,6 +1,6 @@
 /** Installs Snö's SQL in a test's database, as `sno setup` does. */
 import { readFile } from 'node:fs/promises';
-import { publicationOptions } from '../../src/setup/setup.ts';
+import { publicationOptions } from '../../src/setup/plan.ts';
 import type { TestDatabase } from './postgres.ts';
 
 const INSTALL = new URL('../../sql/000001_install.sql', import.meta.url);

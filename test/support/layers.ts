@@ -59,6 +59,7 @@ const LADDERS: Readonly<Record<string, readonly string[]>> = {
     'compiler/access',
     'definitions',
     'access-guards.ts',
+    'routes.ts',
     'router.ts',
   ],
   fanout: [

@@ -4,7 +4,7 @@
  */
 import type pg from 'pg';
 import { createClient } from '../../src/postgres/connect.ts';
-import { ensureSetup } from '../../src/setup/setup.ts';
+import { ensureSetup } from '../../src/setup/apply.ts';
 
 const SERVICE_ROLE = 'sno_service';
 const PASSWORD = 'of the tests';

@@ -1,0 +1,112 @@
+/**
+ * The routes of rows: each channel view, fitted to its table as the WAL describes it. Also reports
+ * the views that do not fit.
+ */
+import type { Relation } from '../decode/relation.ts';
+import { SnoError } from '../errors.ts';
+import type { BoundView, ChannelView } from './channel.ts';
+import type { RemoteAnswers } from './remote-answers.ts';
+
+export interface ChannelViews {
+  /** The channel views on the table. */
+  viewsOf(tableOid: number): readonly ChannelView[];
+}
+
+export interface FitEvents {
+  /**
+   * Rows of a commit could not be read: the view does not fit the table, even by the definitions of
+   * that commit.
+   */
+  unfit(pattern: string, error: SnoError): void;
+  /** A view that did not fit its table fits it again. */
+  fit(pattern: string): void;
+}
+
+export interface Route {
+  readonly pattern: string;
+  /** Undefined: the view does not fit the table, so its rows cannot be read. */
+  readonly bound: BoundView | undefined;
+  /** Why it does not fit. */
+  readonly misfit: SnoError | undefined;
+}
+
+export interface BoundRoute extends Route {
+  readonly bound: BoundView;
+}
+
+const NO_ROUTES: readonly Route[] = [];
+
+export class Routes {
+  readonly #views: ChannelViews;
+  readonly #answers: RemoteAnswers;
+  readonly #events: FitEvents;
+  /** By the table's oid. */
+  readonly #routes = new Map<number, readonly Route[]>();
+  /**
+   * The patterns whose rows were dropped in this commit, because their views did not fit, with the
+   * oids of their tables.
+   */
+  readonly #givenUp = new Map<string, number>();
+  /** The patterns reported as unfit. */
+  readonly #unfit = new Set<string>();
+
+  constructor(views: ChannelViews, answers: RemoteAnswers, events: FitEvents) {
+    this.#views = views;
+    this.#answers = answers;
+    this.#events = events;
+  }
+
+  /** Fits the views on a table to it. Returns whether there are any. */
+  bind(relation: Relation): boolean {
+    const routes: Route[] = [];
+    for (const view of this.#views.viewsOf(relation.oid)) {
+      const pattern = view.pattern.text;
+      const bound = view.bind(relation, this.#answers);
+      const isMisfit = bound instanceof SnoError;
+      routes.push({ pattern, bound: isMisfit ? undefined : bound, misfit: isMisfit ? bound : undefined });
+    }
+    this.#routes.set(relation.oid, routes);
+    return routes.length > 0;
+  }
+
+  of(relation: Relation): readonly Route[] {
+    return this.#routes.get(relation.oid) ?? NO_ROUTES;
+  }
+
+  /** Forgets the tables. */
+  clear(): void {
+    this.#routes.clear();
+    this.#givenUp.clear();
+  }
+
+  /** A commit begins. */
+  begin(): void {
+    this.#givenUp.clear();
+  }
+
+  /** Rows of this commit are dropped, since the view does not fit. */
+  giveUp({ pattern }: Route, relation: Relation): void {
+    this.#givenUp.set(pattern, relation.oid);
+  }
+
+  /**
+   * Reports views that do not fit their tables by the definitions at the end of the commit. A table
+   * that is altered and written in one transaction with its view fits again by then.
+   */
+  tellFit(): void {
+    if (this.#givenUp.size === 0 && this.#unfit.size === 0) return;
+    for (const [pattern, oid] of this.#givenUp) {
+      const misfit = this.#routes.get(oid)?.find((route) => route.pattern === pattern)?.misfit;
+      if (misfit === undefined || this.#unfit.has(pattern)) continue;
+      this.#unfit.add(pattern);
+      this.#events.unfit(pattern, misfit);
+    }
+    for (const pattern of this.#unfit) {
+      const routes = [...this.#routes.values()].flat().filter((route) => route.pattern === pattern);
+      if (routes.some(({ misfit }) => misfit !== undefined)) continue;
+      this.#unfit.delete(pattern);
+      // a dropped or refused view is reported elsewhere
+      if (routes.length > 0) this.#events.fit(pattern);
+    }
+  }
+}

@@ -1,0 +1,122 @@
+/** Gauges: metrics that are read at each scrape, from sources that the stages set. */
+import { Gauge, type Registry } from 'prom-client';
+
+const WAL_STATUSES = ['reserved', 'extended', 'unreserved', 'lost'] as const;
+
+/** Gauges, read at each scrape. Undefined while unknown. */
+const GAUGES = {
+  walLagBytes: ['sno_wal_lag_bytes', 'Bytes of WAL that Postgres has written and Snö has not read.'],
+  slotRetainedBytes: ['sno_slot_retained_bytes', 'Bytes of WAL that Postgres keeps for the replication slot.'],
+  slotUnconfirmedBytes: [
+    'sno_slot_unconfirmed_bytes',
+    "Bytes of WAL after the slot's confirmed position: WAL kept for replay, and WAL that Snö has not read yet.",
+  ],
+  slotBoundBytes: [
+    'sno_slot_bound_bytes',
+    'Maximum bytes of WAL that Postgres may keep for the slot (SNO_SLOT_WAL_BYTES).',
+  ],
+  slotSecondsLeft: [
+    'sno_slot_seconds_left',
+    'Seconds until the slot reaches sno_slot_bound_bytes, at the rate of the last minute; absent while it does not grow.',
+  ],
+  slotGeneration: ['sno_slot_generation', 'Number of histories begun on the slot, including the current one.'],
+  workers: ['sno_workers', 'Workers that serve clients (SNO_WORKERS).'],
+  workersWaitingBytes: [
+    'sno_workers_waiting_bytes',
+    'Bytes of the stream queued for the worker that is furthest behind.',
+  ],
+  connections: ['sno_connections', 'Open client connections.'],
+  compressingConnections: [
+    'sno_compressing_connections',
+    'Open client connections that negotiated permessage-deflate.',
+  ],
+  pendingConnections: ['sno_pending_connections', 'Client connections that have not received `welcome` yet.'],
+  certificateExpiry: ['sno_certificate_expires_seconds', 'When the served certificate expires, in seconds since 1970.'],
+  subscriptions: ['sno_subscriptions', 'Subscriptions of all connections.'],
+  compressedCopiesBytes: [
+    'sno_compressed_copies_bytes',
+    'Bytes of compressed copies of journal frames, in addition to sno_journal_bytes.',
+  ],
+  journalBytes: ['sno_journal_bytes', 'Bytes of frames in the journal.'],
+  outboundBytes: ['sno_outbound_bytes', 'Bytes that wait in client sockets.'],
+  journalEntries: ['sno_journal_entries', 'Frames in the journal.'],
+  accessWaiting: ['sno_access_checks_waiting', 'Access checks that wait for an answer from the database.'],
+  snapshotsRunning: ['sno_snapshots_running', 'Snapshots that are being read or sent to clients.'],
+  snapshotsWaiting: ['sno_snapshots_waiting', 'Snapshots that wait, because SNO_SNAPSHOTS are being read already.'],
+  ingesting: [
+    'sno_ingesting',
+    '1 while this process reads the WAL and publishes it, 0 while it stands by. Only with several machines.',
+  ],
+  relayPublishedSequence: [
+    'sno_relay_published_sequence',
+    'Sequence in the JetStream stream of the last message that this process published.',
+  ],
+  relayWaitingBytes: ['sno_relay_waiting_bytes', 'Bytes of the stream that JetStream has not confirmed yet.'],
+  relayTerms: ['sno_relay_terms', 'Times that this process began to read the WAL and publish it.'],
+  relaySequence: ['sno_relay_sequence', 'Sequence in the JetStream stream of the last message that has arrived here.'],
+  relaySilence: ['sno_relay_silence_seconds', 'Seconds since a message of the JetStream stream has arrived here.'],
+  relayCutOff: [
+    'sno_relay_cut_off',
+    '1 while this process is cut off from the stream and serves no clients, else 0. Only with several machines.',
+  ],
+  relayStreamMessages: ['sno_relay_stream_messages', 'Messages that the JetStream stream keeps.'],
+  relayStreamBytes: ['sno_relay_stream_bytes', 'Bytes that the JetStream stream keeps.'],
+  relayStreamAge: [
+    'sno_relay_stream_age_seconds',
+    'Age of the oldest message that the JetStream stream keeps, in seconds.',
+  ],
+  relayLag: ['sno_relay_lag_messages', 'Messages of the JetStream stream that have not arrived here yet.'],
+  historyWaiting: [
+    'sno_history_waiting',
+    'Subscriptions that wait while history from before the journal is read for them.',
+  ],
+  caughtUp: ['sno_caught_up', '1 once the stream has reached the end that the WAL had at start, else 0.'],
+} as const;
+/** Gauges that are 1 for the current label value and 0 for the others. */
+const STATES = {
+  slotWalStatus: [
+    'sno_slot_wal_status',
+    "The slot's wal_status in pg_replication_slots: 1 for the current status, else 0.",
+    'status',
+    WAL_STATUSES,
+  ],
+} as const;
+type GaugeName = keyof typeof GAUGES;
+type GaugeSources = Partial<
+  Record<GaugeName, () => number | undefined> & Record<keyof typeof STATES, () => string | undefined>
+>;
+
+/** Creates all gauges. Returns a function that sets the sources of some. */
+export function createGauges(registry: Registry): (more: GaugeSources) => void {
+  const registers = [registry];
+  const sources: GaugeSources = {};
+  for (const [key, [name, help]] of Object.entries(GAUGES)) {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        const value = sources[key as GaugeName]?.();
+        if (value === undefined) this.reset();
+        else this.set(value);
+      },
+    });
+  }
+
+  for (const [key, [name, help, label, values]] of Object.entries(STATES)) {
+    new Gauge({
+      name,
+      help,
+      labelNames: [label],
+      registers,
+      collect() {
+        const now = sources[key as keyof typeof STATES]?.();
+        if (now === undefined) this.reset();
+        else for (const value of values) this.set({ [label]: value }, Number(value === now));
+      },
+    });
+  }
+  return (more) => {
+    Object.assign(sources, more);
+  };
+}
