@@ -35,8 +35,6 @@ import { BEFORE_ALL, Subscription } from './subscription.ts';
 
 /** What a feed needs from the hub. */
 export interface FeedHub extends CatchUpHub, JoiningHub {
-  /** Sequence of the last entry. */
-  readonly sequence: number;
   /** `reached` is set in an answer to `reach`. Writes pending events first. */
   heartbeatFrame(reached?: string): HeartbeatFrame;
   /**

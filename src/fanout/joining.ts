@@ -63,6 +63,8 @@ export interface JoiningHub {
   /** Whether the stream has come as far as this position of the channel. */
   hasReached(position: Position, log: ChannelLog): boolean;
   readonly headText: string;
+  /** Sequence of the last entry. */
+  readonly sequence: number;
   /** Sequence of the last entry of a whole commit. */
   readonly wholeSequence: number;
   /**
@@ -145,7 +147,7 @@ export class Joining {
   }
 
   #resumeFrom(text: string, position: Position, { isRead = false, markers = 0 } = {}): void {
-    const { journal, history } = this.#hub;
+    const { journal, history, sequence } = this.#hub;
     const feed = this.#feed;
     const subscription = this.#subscription;
     const { log } = subscription;
@@ -155,7 +157,7 @@ export class Joining {
       return this.#onMarker(() => this.#resumeFrom(text, position, { markers: markers + 1 }));
     }
     if (log.voided !== undefined && comparePositions(position, log.voided) < 0) return this.#reset('channel_changed');
-    const cursor = cursorAt(log, position);
+    const cursor = cursorAt(log, position, sequence);
     if (comparePositions(position, journal.since(log)) < 0 || log.evicted > cursor) {
       if (history === undefined || isRead) return this.#reset('position_too_old');
       return this.#readHistory(history, position, () => this.#resumeFrom(text, position, { isRead: true }));
@@ -271,8 +273,11 @@ export class Joining {
   }
 }
 
-/** Returns the sequence of the last entry at or before the position. */
-function cursorAt(log: ChannelLog, position: Position): number {
+/**
+ * Returns a sequence between the entries up to the position and those after it. `sequence`: that of
+ * the last entry of all channels.
+ */
+function cursorAt(log: ChannelLog, position: Position, sequence: number): number {
   let low = 0;
   let high = log.length;
   while (low < high) {
@@ -280,5 +285,7 @@ function cursorAt(log: ChannelLog, position: Position): number {
     if (comparePositions(log.at(middle) as Entry, position) <= 0) low = middle + 1;
     else high = middle;
   }
-  return log.at(low - 1)?.sequence ?? log.evicted;
+  // Not the entry before it: older entries may be filled in front of the log later.
+  const next = log.at(low);
+  return next === undefined ? sequence : next.sequence - 1;
 }

@@ -102,6 +102,8 @@ class World {
   #lsn = 1_000;
   #xid = 0;
   #isOpen = false;
+  /** Markers that the stream delivers after the open commit. */
+  readonly #written: string[] = [];
   #number = 0;
 
   constructor(bounds: Bounds) {
@@ -111,7 +113,10 @@ class World {
     this.full.clear(this.builder.head);
     for (const name of CHANNELS) this.full.retain(name, resolved(name).pattern.text, -1);
     this.journal = new MemoryJournal({ bytesMax: bounds.journalBytes, ageMaxMs: RING_MS, now: () => this.#now });
-    const emit = async (marker: string) => void this.items.push({ state: this.#state(), marker });
+    const emit = async (marker: string) => {
+      if (this.#isOpen) this.#written.push(marker);
+      else this.items.push({ state: this.#state(), marker });
+    };
     this.#markers = new Markers({ emit, pause: async () => undefined });
     this.hub = new Hub(this.journal, this.#markers, {
       outboundBytesMax: bounds.outboundBytes,
@@ -151,6 +156,7 @@ class World {
     this.#isOpen = false;
     this.#lsn += 16;
     this.builder.commit(this.#lsn);
+    for (const marker of this.#written.splice(0)) this.items.push({ state: this.#state(), marker });
   }
 
   /** Another process continues the history. Sequences have a gap there. */

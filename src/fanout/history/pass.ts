@@ -25,6 +25,7 @@ export class Pass {
   #place: Position;
   /** Everything up to this sequence has been read. */
   #through = NOTHING;
+  /** Sequence of the first batch that lies after the start. Undefined: none has been read. */
   #firstSequence: number | undefined;
   #bytes = 0;
 
@@ -71,7 +72,7 @@ export class Pass {
   add(wanted: Wanted): void {
     const { name, pattern } = wanted.log;
     wanted.since = this.#place;
-    wanted.from = this.#through === NOTHING ? undefined : this.#through + 1;
+    wanted.from = this.#firstSequence === undefined ? undefined : this.#through + 1;
     this.#wanted.set(name, wanted);
     const alike = this.#byPattern.get(pattern);
     if (alike === undefined) this.#byPattern.set(pattern, new Set([wanted]));
@@ -90,10 +91,10 @@ export class Pass {
   take(batch: Batch): void {
     const last = lastSequenceOf(batch);
     if (last <= this.#through) return;
-    const end = endOf(batch);
-    const isWanted = comparePositions(end, this.#start) > 0;
     this.#through = last;
-    if (!isWanted) return;
+    const end = endOf(batch);
+    // From the first batch after the start on, all are taken: a log then has all from its sequence.
+    if (this.#firstSequence === undefined && comparePositions(end, this.#start) <= 0) return;
     this.#firstSequence ??= batch.firstSequence;
     if (comparePositions(end, this.#place) > 0) this.#place = end;
     let bytes = 0;
