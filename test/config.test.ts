@@ -222,6 +222,10 @@ describe('bad values', () => {
     ['SNO_ROLE', 'reader'],
     ['SNO_ROLE', 'ingest'],
     ['SNO_NATS_CREDS', '/creds'],
+    ['SNO_NATS_CA', '/ca.pem'],
+    ['SNO_NATS_MAX_AGE_SECONDS', '1'],
+    ['SNO_NATS_MAX_BYTES', '1kB'],
+    ['SNO_NATS_SYNC_SECONDS', '-1'],
     ['SNO_PROT', '1'],
     ['SNO_', 'x'],
   ];

@@ -3,6 +3,7 @@
  * reconnects by itself, for ever.
  */
 import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   type Consumer,
   type ConsumerMessages,
@@ -72,6 +73,8 @@ const MESSAGES_AHEAD_MAX = 64;
 const CONSUMER_KEPT_MS = 30_000;
 /** Message ids are not used: what is published is checked by the last sequence. */
 const DUPLICATES_MS = 1_000;
+/** How long a stream that was deleted is not made again, in ms. */
+const DELETED_MS = 2_000;
 const NO_MESSAGE_FOUND = 10_037;
 const STREAM_NOT_FOUND = 10_059;
 
@@ -82,6 +85,8 @@ export class Relay {
   readonly #manager: JetStreamManager;
   readonly #listeners = new Set<() => void>();
   #isConnected = true;
+  /** Whether the stream has existed. */
+  #hasSeen = false;
   #fault: string | undefined;
 
   private constructor(options: RelayOptions, connection: NatsConnection, manager: JetStreamManager) {
@@ -112,7 +117,7 @@ export class Relay {
         const { code, message, hint } = error as SnoError;
         const retryInMs = backoff(attempt, Math.random());
         options.logger.warn({ code, hint, retryInMs }, message);
-        await new Promise((resolve) => setTimeout(resolve, retryInMs));
+        await delay(retryInMs);
       }
     }
     return undefined;
@@ -163,7 +168,13 @@ export class Relay {
       allow_direct: false,
     };
     try {
-      const found = await this.#info();
+      let found = await this.#info();
+      if (found === undefined && this.#hasSeen) {
+        // nats-server removes the files of a deleted stream after it has told of the deletion. A
+        // stream of that name that is made meanwhile loses its files too (2.9.10).
+        await delay(DELETED_MS);
+        found = await this.#info();
+      }
       if (found === undefined) {
         await this.#manager.streams.add(wanted);
         logger.info({ stream, replicas }, 'the stream was made');
@@ -271,7 +282,9 @@ export class Relay {
 
   async #info(): Promise<StreamInfo | undefined> {
     try {
-      return await this.#manager.streams.info(this.options.stream);
+      const info = await this.#manager.streams.info(this.options.stream);
+      this.#hasSeen = true;
+      return info;
     } catch (error) {
       if (error instanceof JetStreamApiError && error.code === STREAM_NOT_FOUND) return undefined;
       throw error;

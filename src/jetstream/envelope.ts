@@ -10,8 +10,9 @@
  * (LSN, index: 8 bytes each, parts: 4), all numbers as doubles unless said. The epoch's text and
  * the steps follow.
  */
+import type { Batch } from '../commit/entry.ts';
 import { SnoError } from '../errors.ts';
-import { comparePositions, type Position } from '../position.ts';
+import { COMMIT_END_INDEX, comparePositions, type Position } from '../position.ts';
 
 /** A place in a history, within commits in parts too. */
 export interface Place extends Position {
@@ -51,6 +52,12 @@ export const HEAD_BYTES = 80;
 
 export function comparePlaces(a: Place, b: Place): number {
   return comparePositions(a, b) || a.parts - b.parts;
+}
+
+/** Where the history is after a batch. */
+export function placeOfBatch({ part, entries, marks }: Batch): Place {
+  const { lsn, index } = entries[0] ?? (marks[0] as { readonly lsn: number; readonly index: number });
+  return { lsn, index: Math.max(index, COMMIT_END_INDEX), parts: part };
 }
 
 /** Returns the message: the head, and `steps`. */

@@ -13,13 +13,13 @@ import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch } from '../commit/entry.ts';
 import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
-import { COMMIT_END_INDEX, differsInGenerationOnly } from '../position.ts';
+import { differsInGenerationOnly } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
 import type { Beginning } from '../relay/follower.ts';
 import type { HeadState } from '../relay/replica.ts';
 import { readSteps, type StepReceiver } from '../relay/step-reader.ts';
 import type { Relay } from './connection.ts';
-import { comparePlaces, envelopeOf, type Place } from './envelope.ts';
+import { comparePlaces, envelopeOf, type Place, placeOfBatch } from './envelope.ts';
 import { Pieces, type WholeSteps } from './pieces.ts';
 import { findPlace } from './search.ts';
 import type { StreamMessage } from './stream-message.ts';
@@ -56,7 +56,7 @@ interface At {
 }
 
 const CHECK_MS = 1_000;
-/** Time without a message after which the stream is asked, in ms. Ingest is never silent so long. */
+/** Time without a message after which the stream is asked, in ms. Ingest is not silent so long. */
 const SILENT_MS = 5_000;
 
 export class StreamFollowing {
@@ -67,6 +67,7 @@ export class StreamFollowing {
   /** Counts the consumers: messages of earlier ones are ignored. */
   #reading = 0;
   #isSeeking = false;
+  #mustSeek = false;
   #isStopped = false;
   #timer: NodeJS.Timeout | undefined;
   #heardAt: number;
@@ -131,15 +132,16 @@ export class StreamFollowing {
     this.#reading++;
     this.#end?.();
     this.#end = undefined;
+    this.#mustSeek = true;
     if (this.#isSeeking || this.#isStopped) return;
     void this.#seekPatiently();
   }
 
   async #seekPatiently(): Promise<void> {
     this.#isSeeking = true;
-    for (let attempt = 0; !this.#isStopped; attempt++) {
+    for (let attempt = 0; this.#mustSeek && !this.#isStopped; attempt++) {
       try {
-        if (this.#options.relay.isConnected && (await this.#hasFound())) break;
+        if (this.#options.relay.isConnected && (await this.#hasFound())) continue;
       } catch (error) {
         if (!(error instanceof SnoError)) return this.#options.onFailed(error);
         if (error.code === 'relay_version') return this.#options.onFailed(error);
@@ -177,9 +179,13 @@ export class StreamFollowing {
         if (isCurrent()) this.#seek();
       },
     );
-    if (isCurrent()) this.#end = end;
-    else end();
-    return isCurrent();
+    if (!isCurrent()) {
+      end();
+      return false;
+    }
+    this.#end = end;
+    this.#mustSeek = false;
+    return true;
   }
 
   async #whereToRead(createdAt: string): Promise<number | undefined> {
@@ -341,10 +347,4 @@ class Receiver implements StepReceiver {
   setKnown(isKnown: boolean): void {
     this.#next.setKnown(isKnown);
   }
-}
-
-/** Where the history is after a batch. */
-function placeOfBatch({ part, entries, marks }: Batch): Place {
-  const { lsn, index } = entries[0] ?? (marks[0] as { readonly lsn: number; readonly index: number });
-  return { lsn, index: Math.max(index, COMMIT_END_INDEX), parts: part };
 }

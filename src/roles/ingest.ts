@@ -148,7 +148,7 @@ export class IngestRole implements BacklogSource {
       journal: relayed === undefined ? this.journal : { walNeeded: undefined },
       head: relayed?.publishedHead ?? (() => this.head.head.lsn),
       windowMs: relayed?.marginMs ?? settings.SNO_REPLAY_SECONDS * 1_000,
-      walBytesMax: settings.SNO_REPLAY_WAL_BYTES,
+      walBytesMax: relayed === undefined ? settings.SNO_REPLAY_WAL_BYTES : marginBytes(settings),
       now: steadyNow,
     });
     this.#slotMonitor = new SlotMonitor({
@@ -244,7 +244,7 @@ export class IngestRole implements BacklogSource {
     this.#pipeline.stop();
   }
 
-  async #startStream({ epoch, from, generation, reason, loss }: StreamStart): Promise<void> {
+  async #startStream({ epoch, from, confirmed, generation, reason, loss }: StreamStart): Promise<void> {
     const { logger, metrics } = this.#options;
     const isContinued = epoch === this.head.epoch;
     if (isContinued && this.#generation !== undefined) {
@@ -261,7 +261,8 @@ export class IngestRole implements BacklogSource {
       );
     this.#generation = generation;
     this.#options.relayed?.startedFrom(from);
-    this.#retention.startFrom(from);
+    // The margin of what others have published goes on.
+    this.#retention.startFrom(this.#options.relayed === undefined ? from : confirmed);
     if (!isContinued) {
       this.head.startEpoch(epoch, from);
       this.journal.clear(this.head.head);
@@ -405,6 +406,11 @@ export class IngestRole implements BacklogSource {
       caughtUp: () => Number(this.#isCaughtUp),
     });
   }
+}
+
+/** Maximum bytes of WAL that Postgres keeps of what is published. */
+function marginBytes(settings: Settings): number {
+  return slotWalBytes(settings) / 2 || Number.POSITIVE_INFINITY;
 }
 
 /** The progress of another process, as the slot's history knows it. */

@@ -4,12 +4,13 @@
  *
  *     ingest (or standby) -> stream -> gateways
  */
-import type { Settings } from '../config/settings.ts';
+import { SnoError } from '../errors.ts';
 import type { Certificate } from '../http/tls.ts';
-import { Relay, type RelayOptions } from '../jetstream/connection.ts';
+import { Relay } from '../jetstream/connection.ts';
 import { StreamFollowing } from '../jetstream/follower.ts';
+import { StreamHistory } from '../jetstream/history.ts';
+import { relayOptions } from '../jetstream/relay-options.ts';
 import { MemoryJournal } from '../journal/memory.ts';
-import type { Logger } from '../logger.ts';
 import { DatabaseSetup } from '../setup/database-setup.ts';
 import { steadyNow } from '../steady-clock.ts';
 import { WorkerPool } from '../workers/pool.ts';
@@ -136,8 +137,10 @@ export class ManyMachines implements Composition {
       ageMaxMs: settings.SNO_REPLAY_SECONDS * 1_000,
       now: steadyNow,
     });
-    if (settings.SNO_WORKERS === 0)
-      return new GatewayRole({ ...this.#options, journal, head, clientsMax: settings.SNO_MAX_CONNECTIONS });
+    if (settings.SNO_WORKERS === 0) {
+      const history = new StreamHistory(async () => this.#connected());
+      return new GatewayRole({ ...this.#options, journal, head, history, clientsMax: settings.SNO_MAX_CONNECTIONS });
+    }
     const follower = this.#follower;
     const source = {
       journal,
@@ -149,6 +152,11 @@ export class ManyMachines implements Composition {
     // The stream cannot be held for workers: one that stays behind is killed.
     const hold = () => undefined;
     return new WorkerPool({ ...this.#options, source, hold, release: hold, onBug });
+  }
+
+  #connected(): Relay {
+    if (this.#relay === undefined) throw new SnoError('relay_unreachable', 'this process is not connected to NATS yet');
+    return this.#relay;
   }
 
   #observe(relay: Relay, following: StreamFollowing): void {
@@ -169,19 +177,6 @@ export class ManyMachines implements Composition {
       relayLag: () => (bounds === undefined ? undefined : Math.max(0, bounds.last - (following.sequence ?? 0))),
     });
   }
-}
-
-function relayOptions(settings: Settings, logger: Logger): RelayOptions {
-  return {
-    servers: settings.SNO_NATS_URL ?? [],
-    credsFile: settings.SNO_NATS_CREDS,
-    caFile: settings.SNO_NATS_CA,
-    stream: settings.SNO_NATS_STREAM,
-    replicas: settings.SNO_NATS_REPLICAS,
-    maxAgeMs: settings.SNO_NATS_MAX_AGE_SECONDS * 1_000,
-    maxBytes: settings.SNO_NATS_MAX_BYTES,
-    logger,
-  };
 }
 
 const faultText = (fault: string | undefined) => (fault === undefined ? '' : `: ${fault}`);

@@ -1,8 +1,9 @@
 /**
  * Ingest on several machines: one process reads the WAL and publishes, the others stand by.
  *
- * The process that holds the slot reads. Another one takes a free slot. It also takes one whose holder has
- * published nothing for TAKEOVER_MS: the holder is stopped, or cut off from NATS or from Postgres.
+ * The process that holds the slot reads. Another one takes a free slot. It also takes one whose
+ * holder has published nothing for TAKEOVER_MS: the holder is stopped, or cut off from NATS or from
+ * Postgres.
  * A wrong judgement loses nothing: the stream takes the messages of one publisher only, and stops
  * the other. A term is the time during which this process reads and publishes. It ends with the
  * first fault. The next one continues from what the stream has.

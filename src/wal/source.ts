@@ -12,6 +12,8 @@ export interface StreamStart {
   readonly epoch: string;
   /** Commits that end after this LSN will arrive; earlier ones will not. */
   readonly from: Lsn;
+  /** Postgres has been told of everything before it. */
+  readonly confirmed: Lsn;
   /** Why the epoch differs from the previous one, if it does. */
   readonly reason?: 'epoch_changed' | 'slot_lost';
   /** Number of histories begun on this slot, including this one. */

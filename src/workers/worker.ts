@@ -10,6 +10,9 @@ import { databaseUrl } from '../config/derived.ts';
 import { assert, SnoError } from '../errors.ts';
 import type { AdmissionDesk, Excess } from '../gateway/accept/admission.ts';
 import { Certificate } from '../http/tls.ts';
+import { Relay } from '../jetstream/connection.ts';
+import { StreamHistory } from '../jetstream/history.ts';
+import { relayOptions } from '../jetstream/relay-options.ts';
 import { MemoryJournal } from '../journal/memory.ts';
 import { createLogger, type Logger } from '../logger.ts';
 import { boundGarbage } from '../memory/garbage.ts';
@@ -92,6 +95,7 @@ class Worker implements StepReceiver {
       certificate,
       clientsMax,
       otherFilesMax: CONTROL_CONNECTIONS,
+      ...(this.#isFar ? { history: new StreamHistory(() => Relay.connect(relayOptions(settings, logger))) } : {}),
       admission: this.#desk,
     });
   }

@@ -1,0 +1,17 @@
+/** The connection to NATS, by the settings. */
+import type { Settings } from '../config/settings.ts';
+import type { Logger } from '../logger.ts';
+import type { RelayOptions } from './connection.ts';
+
+export function relayOptions(settings: Settings, logger: Logger): RelayOptions {
+  return {
+    servers: settings.SNO_NATS_URL ?? [],
+    credsFile: settings.SNO_NATS_CREDS,
+    caFile: settings.SNO_NATS_CA,
+    stream: settings.SNO_NATS_STREAM,
+    replicas: settings.SNO_NATS_REPLICAS,
+    maxAgeMs: settings.SNO_NATS_MAX_AGE_SECONDS * 1_000,
+    maxBytes: settings.SNO_NATS_MAX_BYTES,
+    logger,
+  };
+}

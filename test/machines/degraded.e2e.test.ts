@@ -1,0 +1,113 @@
+/** What happens to the stream in JetStream, and what clients and operators see of it. */
+
+import { jetstreamManager } from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import type { RawClient } from '../service/raw-client.ts';
+import { type Stage, stage } from '../service/stage.ts';
+import { type NatsServer, startNats } from '../support/nats/server.ts';
+import { until } from '../support/wait.ts';
+
+const SCHEMA = `
+  create table notes (id int primary key, room text not null, body text not null);
+  alter table notes replica identity full;
+  create schema channels;
+  create view channels."room:{room}" as select id, room, body from notes;
+`;
+
+let nats: NatsServer;
+let here: Stage;
+let client: RawClient;
+let ids = 0;
+let first = 0;
+
+beforeAll(async () => {
+  nats = await startNats();
+  here = await stage(SCHEMA, { SNO_NATS_URL: nats.url, SNO_RELAY_SILENCE_SECONDS: '5', SNO_ACCESS: 'open' });
+});
+afterAll(async () => {
+  await here?.end();
+  await nats?.remove();
+});
+beforeEach(async () => {
+  client = await here.client('room:a');
+  first = ids + 1;
+});
+
+async function insert(body = 'x'): Promise<number> {
+  const id = ++ids;
+  await here.query(`insert into notes values (${id}, 'a', $1)`, [body]);
+  return id;
+}
+
+/** Everything since the test began has arrived, once and in order, and without a reset. */
+async function expectAll(): Promise<void> {
+  await client.wait(`row ${ids}`, 0, ({ events }) => events?.some(({ key }) => key?.['id'] === ids) === true);
+  const received = client.frames.flatMap(({ events }) => (events ?? []).map(({ key }) => key?.['id']));
+  expect(received).toEqual(Array.from({ length: ids - first + 1 }, (_, index) => first + index));
+  expect(client.frames.filter(({ type }) => type === 'reset')).toEqual([]);
+  client.cut();
+}
+
+async function ready(): Promise<{ readonly status: number; readonly body: { readonly reason?: string } }> {
+  const answer = await fetch(`http://127.0.0.1:${here.service.adminPort}/readyz`);
+  return { status: answer.status, body: (await answer.json()) as { reason?: string } };
+}
+
+async function manager<Result>(
+  work: (jsm: Awaited<ReturnType<typeof jetstreamManager>>) => Promise<Result>,
+): Promise<Result> {
+  const connection = await connect({ servers: nats.url });
+  try {
+    return await work(await jetstreamManager(connection));
+  } finally {
+    await connection.close();
+  }
+}
+
+test('NATS is down for a while: clients stay connected, /readyz says why, and everything goes on by itself', async () => {
+  await insert();
+  await nats.kill();
+  for (let count = 0; count < 20; count++) await insert();
+  await until(async () => (await ready()).status === 503, 'it is not ready');
+  expect((await ready()).body.reason).toMatch(/NATS/);
+  await nats.start();
+  await insert();
+  await expectAll();
+  await until(async () => (await ready()).status === 200, 'it is ready again');
+});
+
+test('the stream is deleted: it is made again and filled from the slot', async () => {
+  await insert();
+  await manager((jsm) => jsm.streams.delete('SNO'));
+  for (let count = 0; count < 5; count++) await insert();
+  await expectAll();
+});
+
+test('the stream is purged: clients that follow notice nothing', async () => {
+  await insert();
+  await manager((jsm) => jsm.streams.purge('SNO'));
+  for (let count = 0; count < 5; count++) await insert();
+  await expectAll();
+});
+
+test('the stream loses its newest messages: they are published again from the WAL', async () => {
+  await insert();
+  await nats.stop();
+  const copy = await nats.copyStore();
+  await nats.start();
+  for (let count = 0; count < 5; count++) await insert();
+  await client.wait(`row ${ids}`, 0, ({ events }) => events?.some(({ key }) => key?.['id'] === ids) === true);
+  await nats.kill();
+  await nats.restoreStore(copy);
+  await nats.start();
+  for (let count = 0; count < 5; count++) await insert();
+  await expectAll();
+});
+
+test('max_payload is lowered below what waits: large commits are cut smaller', async () => {
+  await insert('y'.repeat(500_000));
+  await nats.reconfigure({ max_payload: 65_536 });
+  await insert('z'.repeat(500_000));
+  await expectAll();
+});
