@@ -350,7 +350,7 @@ export const ERRORS = {
   },
   starting: {
     audience: 'client',
-    cause: 'The service is starting (HTTP 503).',
+    cause: 'The service is starting (HTTP 503, or an `error` event of an event stream).',
     hint: 'Retry with a growing and jittered wait, as the client library does. The log says what the service waits for.',
   },
   websocket_required: {
@@ -362,7 +362,17 @@ export const ERRORS = {
   not_found: {
     audience: 'client',
     cause: 'This path does not exist (HTTP 404).',
-    hint: 'Websockets are at /v1, the client library at /sno.js.',
+    hint: 'Websockets are at /v1, event streams at /v1/events, the client library at /sno.js.',
+  },
+  parameters_invalid: {
+    audience: 'client',
+    cause: 'The URL of an event stream names no channel, or its `snapshot` is neither `true` nor `false` (HTTP 400).',
+    hint: 'Use GET /v1/events?channel=project:42&snapshot=true, with each channel name percent-encoded.',
+  },
+  method_refused: {
+    audience: 'client',
+    cause: 'The path of event streams serves GET, HEAD and OPTIONS only (HTTP 405).',
+    hint: 'Use GET.',
   },
   request_malformed: {
     audience: 'client',
@@ -372,7 +382,7 @@ export const ERRORS = {
   header_too_large: {
     audience: 'client',
     cause: 'The head of the HTTP request is larger than SNO_MAX_HEADER_BYTES (HTTP 431).',
-    hint: 'Send fewer or smaller headers. Cookies have no use here.',
+    hint: 'Send fewer or smaller headers. For an event stream, name fewer channels.',
   },
   body_refused: {
     audience: 'client',
@@ -383,7 +393,7 @@ export const ERRORS = {
     audience: 'client',
     cause:
       'The URL has a token in it, which proxies and browsers keep in their logs (HTTP 400). Snö did not check the token.',
-    hint: 'Send the token in the hello frame or in an Authorization header. Revoke the token that was in the URL: treat it as leaked.',
+    hint: 'Send the token in the hello frame, in an Authorization header, or in the cookie of SNO_COOKIE. Revoke the token that was in the URL: treat it as leaked.',
   },
   overloaded: {
     audience: 'client',

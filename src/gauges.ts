@@ -30,6 +30,7 @@ const GAUGES = {
     'sno_compressing_connections',
     'Open client connections that negotiated permessage-deflate.',
   ],
+  eventStreams: ['sno_event_streams', 'Open event streams (SSE). sno_connections counts them too.'],
   pendingConnections: ['sno_pending_connections', 'Client connections that have not received `welcome` yet.'],
   certificateExpiry: ['sno_certificate_expires_seconds', 'When the served certificate expires, in seconds since 1970.'],
   subscriptions: ['sno_subscriptions', 'Subscriptions of all connections.'],

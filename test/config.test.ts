@@ -187,6 +187,7 @@ describe('bad values', () => {
     ['SNO_WAL_BUFFER_BYTES', 'x'],
     ['SNO_SNAPSHOTS', '0'],
     ['SNO_SNAPSHOT_BYTES', '0'],
+    ['SNO_COOKIE', 'two words'],
     ['SNO_COMPRESS_BYTES', '-1'],
     ['SNO_SNAPSHOT_SECONDS', '0'],
     ['SNO_MAX_CONNECTIONS', '10000001'],
@@ -280,6 +281,8 @@ describe('contradictions', () => {
     ['SNO_HOST', { SNO_HOST: '0.0.0.0' }],
     ['SNO_HOST', { SNO_HOST: '::' }],
     ['SNO_HOST', { SNO_HOST: 'sno.example.com' }],
+    ['SNO_COOKIE', { SNO_COOKIE: 'session', SNO_ALLOWED_ORIGINS: 'https://app.example,*' }],
+    ['SNO_COOKIE', { SNO_COOKIE: 'session', SNO_ALLOWED_ORIGINS: 'null' }],
     ['SNO_ADMIN_HOST', { SNO_ADMIN_HOST: '0.0.0.0', SNO_TLS: 'off' }],
     ['SNO_ADMIN_HOST', { SNO_ADMIN_HOST: '::', SNO_ADMIN_TOKEN: 'a.token.of.the.admin' }],
   ];

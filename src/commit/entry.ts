@@ -33,6 +33,17 @@ export interface Entry extends Position {
   forms?: EncodedForm;
 }
 
+/**
+ * LSNs are multiples of this. The builder puts the parts of a commit whose end is not known yet
+ * between two of them.
+ */
+const LSN_STEP = 8;
+
+/** Whether the entry is of a commit in parts, and was made before the commit's end was known. */
+export function isUnfinished({ lsn }: Pick<Entry, 'lsn'>): boolean {
+  return lsn % LSN_STEP !== 0;
+}
+
 /** An event for every channel of a pattern, including channels that the journal has never seen. */
 export interface Mark extends Position {
   readonly pattern: string;

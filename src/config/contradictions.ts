@@ -24,6 +24,11 @@ export function contradictions(settings: Settings): string[] {
       `SNO_ADMIN_HOST: ${adminAddress} is not a loopback address, and no certificate is set, so the token would cross the network in clear; set SNO_TLS_CERT and SNO_TLS_KEY, or set SNO_TLS=off if a proxy terminates TLS`,
     ],
     [
+      settings.SNO_COOKIE !== undefined &&
+        settings.SNO_ALLOWED_ORIGINS?.some((origin) => /^(\*|null)$/.test(origin)) === true,
+      'SNO_COOKIE: SNO_ALLOWED_ORIGINS has `*` or `null`, so any web site could read what its visitors may see; name the origins',
+    ],
+    [
       settings.SNO_ROLE !== 'all' && !hasNats,
       `SNO_ROLE: ${settings.SNO_ROLE} needs SNO_NATS_URL: without it one process reads the WAL and serves clients`,
     ],

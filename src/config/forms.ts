@@ -101,6 +101,7 @@ export const bearer = matching(
   'at least 16 characters that a Bearer token may have (A-Z a-z 0-9 - . _ ~ + / =)',
   (value) => /^[A-Za-z0-9._~+/-]{16,}=*$/.test(value),
 );
+export const cookie = matching('the name of a cookie', (value) => /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(value));
 export const hmacKey = matching('at least 32 bytes long', (value) => Buffer.byteLength(value) >= 32);
 
 /** Servers of NATS, comma-separated. Errors show no part of the value: it may hold a password. */

@@ -7,6 +7,7 @@ import {
   bearer,
   bytes,
   conninfo,
+  cookie,
   file,
   folder,
   hmacKey,
@@ -84,6 +85,10 @@ export const SETTING_GROUPS = {
     SNO_ALLOWED_ORIGINS: optional(
       origins,
       'Origins of web pages that may connect, in addition to the same host. `*.` stands for one label. `null`, `file://`, `capacitor://localhost` and similar origins are accepted too: see docs/security.md. Snö also answers requests for these hosts.',
+    ),
+    SNO_COOKIE: optional(
+      cookie,
+      'Name of the cookie that carries the token of event streams (`GET /v1/events`). Pages then need no header. SNO_ALLOWED_ORIGINS must name the origins: neither `*` nor `null`.',
     ),
     SNO_COMPRESS_BYTES: setting(
       bytes(0),

@@ -11,6 +11,8 @@
  *
  * The limit is a sequence: nothing after it may be written before an access check is answered.
  */
+import type { Entry } from '../commit/entry.ts';
+import { markOf } from './encoding.ts';
 import type { EncodingGroup } from './encoding-group.ts';
 import type { HubOptions } from './options.ts';
 import type { OutboundBudget } from './outbound.ts';
@@ -57,10 +59,10 @@ export class CatchUp {
   /** Writes missed entries up to `limit`. Returns whether all of them have been written. */
   write(limit: number): boolean {
     while (this.#feed.outbox.takesMore) {
-      const [first, until] = earliest(this.#subscriptions, limit);
+      const [first, until, second] = earliest(this.#subscriptions, limit);
       if (first === undefined) return true;
       if (until === Number.POSITIVE_INFINITY && !first.passesOver) this.#writeSegments(first);
-      else this.#writeUntil(first, until);
+      else this.#writeUntil(first, until, second);
     }
     return false;
   }
@@ -72,43 +74,53 @@ export class CatchUp {
     while (outbox.takesMore) {
       const segment = group.segments.after(subscription.log, subscription.cursor, outbound.segmentBytes);
       if (segment === undefined) return;
-      outbox.write(segment.bytes);
+      for (const bytes of segment.pieces) outbox.write(bytes);
       subscription.advance(segment.sequence);
       options.events.delivered(segment.count);
     }
   }
 
-  #writeUntil(subscription: Subscription, until: number): void {
+  /** `second`: the next entry of another subscription, if it comes first after `until`. */
+  #writeUntil(subscription: Subscription, until: number, second: Entry | undefined): void {
     const { outbox, group } = this.#feed;
     const { events } = this.#hub.options;
-    for (let entry = subscription.next(); entry !== undefined && entry.sequence <= until; entry = subscription.next()) {
+    let entry = subscription.next();
+    while (entry !== undefined && entry.sequence <= until) {
       this.#feed.passSeam(subscription, entry.sequence);
-      outbox.write(group.encoding.entry(entry));
       subscription.advance(entry.sequence);
+      const next = subscription.next();
+      const following = next !== undefined && next.sequence <= until ? next : second;
+      const mark = markOf(group.encoding, entry, following);
+      if (mark !== undefined) outbox.write(mark);
+      outbox.write(group.encoding.entry(entry));
       events.delivered(1);
       if (!outbox.takesMore) return;
+      entry = next;
     }
   }
 }
 
 /**
  * Returns the subscription whose next entry comes first, up to `limit`. Also returns the sequence
- * up to which it may continue before another subscription's next entry.
+ * up to which it may continue before another subscription's next entry, and that entry.
  */
-function earliest(subscriptions: Iterable<Subscription>, limit: number): readonly [Subscription | undefined, number] {
+function earliest(
+  subscriptions: Iterable<Subscription>,
+  limit: number,
+): readonly [Subscription | undefined, number, Entry | undefined] {
   let first: Subscription | undefined;
-  let nearest = Number.POSITIVE_INFINITY;
-  let second = limit;
+  let nearest: Entry | undefined;
+  let second: Entry | undefined;
   for (const subscription of subscriptions) {
-    const sequence = subscription.next()?.sequence ?? Number.POSITIVE_INFINITY;
-    if (sequence > limit) continue;
-    if (sequence < nearest) {
-      second = Math.min(nearest, limit);
-      nearest = sequence;
+    const next = subscription.next();
+    if (next === undefined || next.sequence > limit) continue;
+    if (nearest === undefined || next.sequence < nearest.sequence) {
+      second = nearest;
+      nearest = next;
       first = subscription;
-    } else if (sequence < second) {
-      second = sequence;
+    } else if (second === undefined || next.sequence < second.sequence) {
+      second = next;
     }
   }
-  return [first, second];
+  return [first, second?.sequence ?? limit, second];
 }

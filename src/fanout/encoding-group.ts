@@ -1,6 +1,6 @@
 /** The connections of one encoding share bytes: what is sent to several of them is made once. */
 import type { Entry } from '../commit/entry.ts';
-import type { Encoding } from './encoding.ts';
+import { type Encoding, markOf } from './encoding.ts';
 import { Segments } from './segments.ts';
 
 /**
@@ -21,8 +21,12 @@ export class EncodingGroups {
     return this.#groups.values();
   }
 
-  /** Returns the encoding's group, creating it if needed. */
+  /**
+   * Returns the encoding's group, creating it if needed. A private encoding gets a new one each
+   * time.
+   */
   of(encoding: Encoding): EncodingGroup {
+    if (encoding.isPrivate === true) return new EncodingGroup(encoding);
     let group = this.#groups.get(encoding);
     if (group === undefined) {
       group = new EncodingGroup(encoding);
@@ -75,7 +79,10 @@ export class EncodingGroup {
       if (small.length > 0) pieces.push(small.length === 1 ? (small[0] as Buffer) : Buffer.concat(small));
       small = [];
     };
-    for (const entry of entries) {
+    for (let index = 0; index < entries.length; index++) {
+      const entry = entries[index] as Entry;
+      const mark = markOf(this.encoding, entry, entries[index + 1]);
+      if (mark !== undefined) small.push(mark);
       const bytes = this.encoding.entry(entry);
       if (bytes.length <= JOINED_BYTES_MAX) {
         small.push(bytes);

@@ -3,9 +3,10 @@
  * as the service runs. All connections that speak it share the object. So the fan-out makes bytes
  * once for all of them.
  *
- * Snö's own websocket frames, plain and compressed: gateway/sno/encodings.ts.
+ * Snö's own websocket frames, plain and compressed: gateway/sno/encodings.ts. Server-sent events:
+ * gateway/sse/encoding.ts.
  */
-import type { Entry } from '../commit/entry.ts';
+import { type Entry, isUnfinished } from '../commit/entry.ts';
 import type { Payload } from '../memory/payload.ts';
 import type { ServerFrame } from '../protocol.ts';
 
@@ -16,8 +17,29 @@ import type { ServerFrame } from '../protocol.ts';
 export interface Encoding {
   /** Encodes `changes` or a `message`. Encodings that do work here keep it with EncodedForms. */
   entry(entry: Entry): Buffer;
+  /**
+   * Makes what goes directly before an entry. Undefined: nothing does. `endsCommit`: no later entry
+   * of the same commit goes to this connection.
+   */
+  mark?(entry: Entry, endsCommit: boolean): Buffer | undefined;
+  /** Set if the encoding is of one connection: nothing that it makes is kept for others. */
+  readonly isPrivate?: boolean;
   /** Encodes a piece of a snapshot. A promise: it is made on another thread. */
   snapshot(payload: Payload, channel: string): Buffer | Promise<Buffer>;
   /** Encodes all other frames, such as `subscribed`, `reset` and `heartbeat`. */
   control(frame: ServerFrame): Buffer;
+}
+
+/**
+ * Whether an entry is the last of its commit on a connection. `next` is the entry that the
+ * connection receives after it. Undefined: there is none yet.
+ */
+function endsCommit(entry: Entry, next: Entry | undefined): boolean {
+  if (isUnfinished(entry)) return false;
+  return next === undefined || next.lsn !== entry.lsn || next.xid !== entry.xid || entry.xid === 0;
+}
+
+/** Returns what goes directly before an entry. `next`: the entry after it on the connection. */
+export function markOf(encoding: Pick<Encoding, 'mark'>, entry: Entry, next: Entry | undefined): Buffer | undefined {
+  return encoding.mark?.(entry, endsCommit(entry, next));
 }

@@ -2,7 +2,7 @@
  * fanout: from the journal to the sockets. Subscriptions have cursors into the journal, and no
  * queues.
  */
-import type { Duplex } from 'node:stream';
+import type { Writable } from 'node:stream';
 import type { ResolvedChannel } from '../channels/served/served.ts';
 import type { ServerFrame, UnsubscribedCode } from '../protocol.ts';
 import type { Encoding } from './encoding.ts';
@@ -74,8 +74,26 @@ export interface Feed {
   channels(): Iterable<ResolvedChannel>;
   readonly subscriptionCount: number;
   readonly encoding: Encoding;
+  /** Whether everything up to the head has been written for every channel that has joined. */
+  readonly isComplete: boolean;
+  /** Makes everything that is written from now on in this encoding. */
+  useEncoding(encoding: Encoding): void;
+  /**
+   * Writes no events until `release`. Channels that join meanwhile from one position then go on
+   * together, in commit order.
+   */
+  hold(): void;
+  release(): void;
   /** Ends every subscription and writes nothing more. Called when the socket closes. */
   detach(): void;
+}
+
+/** A connection that follows what its feed does. */
+export interface FeedObserver {
+  /** Called before the feed sends a control frame. It may send bytes that come before the frame. */
+  sending(frame: ServerFrame): void;
+  /** Called when nothing is left to catch up with. */
+  caughtUp(): void;
 }
 
 /**
@@ -97,7 +115,7 @@ export interface Fanout {
   /** The stream's current epoch. Undefined before the stream first started. */
   readonly epoch: string | undefined;
   /** `encoding`: makes all bytes that the connection is sent, but for those of `sendRaw`. */
-  attach(socket: Duplex, encoding: Encoding): Feed;
+  attach(socket: Writable, encoding: Encoding, observer?: FeedObserver): Feed;
   /** Called before access to the channel is checked. The caller closes the window afterwards. */
   openAccessCheck(channel: ResolvedChannel): AccessCheckWindow;
   /**

@@ -18,7 +18,7 @@
  *
  * Control frames (welcome, heartbeats, errors) are written at once, between other frames.
  */
-import type { Duplex } from 'node:stream';
+import type { Writable } from 'node:stream';
 import type { ResolvedChannel } from '../channels/served/served.ts';
 import { type SnoError, toldToClient } from '../errors.ts';
 import type { ChannelLog } from '../journal/journal.ts';
@@ -27,7 +27,7 @@ import { AccessHold, type HeldConnection } from './access/hold.ts';
 import { CatchUp, type CatchUpFeed, type CatchUpHub } from './catch-up.ts';
 import type { Encoding } from './encoding.ts';
 import type { EncodingGroup } from './encoding-group.ts';
-import type { AccessCheckWindow, Feed, From, Grant, Verdict } from './fanout.ts';
+import type { AccessCheckWindow, Feed, FeedObserver, From, Grant, Verdict } from './fanout.ts';
 import { Joining, type JoiningFeed, type JoiningHub } from './joining.ts';
 import { Outbox } from './outbox.ts';
 import { type CommitReference, Reaches, type ReachWaiter } from './reach.ts';
@@ -46,6 +46,8 @@ export interface FeedHub extends CatchUpHub, JoiningHub {
   retain(channel: ResolvedChannel): ChannelLog;
   /** Lets the feed read from the journal at the end of this turn. */
   pumpLater(feed: SocketFeed): void;
+  /** Returns the connections of an encoding. */
+  groupOf(encoding: Encoding): EncodingGroup;
   addSubscription(feed: SocketFeed, subscription: Subscription): void;
   removeSubscription(subscription: Subscription): void;
   /** The subscription is live: it receives events as they arrive. */
@@ -56,7 +58,7 @@ export interface FeedHub extends CatchUpHub, JoiningHub {
 
 export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnection, ReachWaiter {
   readonly outbox: Outbox;
-  readonly group: EncodingGroup;
+  group: EncodingGroup;
   /** Set by joining.ts. */
   isLaggard = false;
   /**
@@ -66,17 +68,20 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
   round = 0;
   isMulti = false;
   readonly #hub: FeedHub;
-  readonly #socket: Duplex;
+  readonly #socket: Writable;
+  readonly #observer: FeedObserver | undefined;
   readonly #subscriptions = new Map<string, Subscription>();
   #isDetached = false;
+  #isHeld = false;
   // The fields below are created on demand: most clients are live and wait for nothing.
   /** Undefined: no subscription reads from the journal. */
   #catchUp: CatchUp | undefined;
   #accessHold: AccessHold | undefined;
   #reaches: Reaches | undefined;
 
-  constructor(hub: FeedHub, socket: Duplex, group: EncodingGroup) {
+  constructor(hub: FeedHub, socket: Writable, group: EncodingGroup, observer?: FeedObserver) {
     this.#hub = hub;
+    this.#observer = observer;
     this.group = group;
     this.#socket = socket;
     this.outbox = new Outbox(socket, hub.outbound);
@@ -87,11 +92,16 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
     return this.group.encoding;
   }
 
+  useEncoding(encoding: Encoding): void {
+    // Pending events belong to the earlier encoding.
+    this.#hub.write();
+    this.group = this.#hub.groupOf(encoding);
+  }
+
   get subscriptionCount(): number {
     return this.#subscriptions.size;
   }
 
-  /** Whether everything up to the head has been written for every subscribed channel. */
   get isComplete(): boolean {
     return this.#catchUp === undefined;
   }
@@ -111,6 +121,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
   // Control frames:
 
   send(frame: ServerFrame): void {
+    this.#observer?.sending(frame);
     this.sendRaw(this.encoding.control(frame));
   }
 
@@ -229,11 +240,21 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
     }
   }
 
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  release(): void {
+    this.#isHeld = false;
+    this.pump();
+  }
+
   /**
    * Writes missed entries from the journal, while the socket accepts more. If some remain, the live
    * subscriptions fall behind too.
    */
   pump(): void {
+    if (this.#isHeld) return;
     this.#hub.write();
     const catchUp = this.#catchUp;
     if (catchUp !== undefined) {
@@ -243,8 +264,12 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
       if (catchUp.write(limit) && limit === Number.POSITIVE_INFINITY)
         for (const subscription of catchUp.subscriptions) this.#goLive(subscription);
     }
-    if (this.#catchUp !== undefined) this.fallBehind();
-    else for (const reached of this.#reaches?.take() ?? []) this.send(this.#hub.heartbeatFrame(reached));
+    if (this.#catchUp !== undefined) {
+      this.fallBehind();
+      return;
+    }
+    for (const reached of this.#reaches?.take() ?? []) this.send(this.#hub.heartbeatFrame(reached));
+    this.#observer?.caughtUp();
   }
 
   catchUp(subscription: Subscription): void {

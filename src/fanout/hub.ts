@@ -6,7 +6,7 @@
  * `flush`, or before anything that must come after them. Before a batch with an access mark, all
  * that came before is written, and the connections concerned stop being live (access/).
  */
-import type { Duplex } from 'node:stream';
+import type { Writable } from 'node:stream';
 import type { ResolvedChannel } from '../channels/served/served.ts';
 import type { BatchSink } from '../commit/builder.ts';
 import type { Batch, Entry, Mark } from '../commit/entry.ts';
@@ -20,8 +20,8 @@ import type { HeartbeatFrame, ResetReason } from '../protocol.ts';
 import { Revocations } from './access/revocations.ts';
 import { Delivery } from './delivery.ts';
 import type { Encoding } from './encoding.ts';
-import { EncodingGroups } from './encoding-group.ts';
-import type { AccessCheckWindow, Fanout } from './fanout.ts';
+import { type EncodingGroup, EncodingGroups } from './encoding-group.ts';
+import type { AccessCheckWindow, Fanout, FeedObserver } from './fanout.ts';
 import { type FeedHub, SocketFeed } from './feed.ts';
 import type { OlderHistory } from './history/older-history.ts';
 import { HistoryReads } from './history/reads.ts';
@@ -118,8 +118,8 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     return bytes;
   }
 
-  attach(socket: Duplex, encoding: Encoding): SocketFeed {
-    const feed = new SocketFeed(this, socket, this.#groups.of(encoding));
+  attach(socket: Writable, encoding: Encoding, observer?: FeedObserver): SocketFeed {
+    const feed = new SocketFeed(this, socket, this.#groups.of(encoding), observer);
     this.#feeds.add(feed);
     return feed;
   }
@@ -209,8 +209,8 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   }
 
   /**
-   * Sends one frame to all, made once for each encoding. Connections that are behind receive none,
-   * since they are not complete up to the head.
+   * Sends one frame to all, made once for each shared encoding. Connections that are behind receive
+   * none, since they are not complete up to the head.
    */
   heartbeat(): void {
     if (this.epoch === undefined) return;
@@ -218,11 +218,16 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     const encoded = new Map<Encoding, Buffer>();
     for (const { encoding } of this.#groups) encoded.set(encoding, encoding.control(frame));
     for (const feed of this.#feeds)
-      if (feed.isComplete && !feed.outbox.full) feed.sendRaw(encoded.get(feed.encoding) as Buffer);
+      if (feed.isComplete && !feed.outbox.full)
+        feed.sendRaw(encoded.get(feed.encoding) ?? feed.encoding.control(frame));
   }
 
   pumpLater(feed: SocketFeed): void {
     this.#toPump.add(feed);
+  }
+
+  groupOf(encoding: Encoding): EncodingGroup {
+    return this.#groups.of(encoding);
   }
 
   // Calls from feeds about their subscriptions:

@@ -2,7 +2,7 @@
  * Writes whole frames to one socket, in order. A large frame is sent in slices, so that a socket
  * never exceeds its limit even when one frame is far larger. Nothing else is written in between.
  */
-import type { Duplex } from 'node:stream';
+import type { Writable } from 'node:stream';
 import type { OutboundBudget } from './outbound.ts';
 
 /**
@@ -14,7 +14,7 @@ const ANSWERS_MAX_FACTOR = 4;
 const NONE: Buffer[] = [];
 
 export class Outbox {
-  readonly #socket: Duplex;
+  readonly #socket: Writable;
   readonly #budget: OutboundBudget;
   /**
    * Frames that wait for the socket. Events are added only while the queue is empty: see `full`.
@@ -33,7 +33,7 @@ export class Outbox {
   #waiting: (() => void)[] | undefined;
 
   /** The caller must call `onDrain` at each 'drain' event of the socket. */
-  constructor(socket: Duplex, budget: OutboundBudget) {
+  constructor(socket: Writable, budget: OutboundBudget) {
     this.#socket = socket;
     this.#budget = budget;
   }

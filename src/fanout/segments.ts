@@ -4,25 +4,29 @@
  * buffers. The bytes are joined once, and each socket is written to once for many events.
  */
 import type { ChannelLog } from '../journal/journal.ts';
-import type { Encoding } from './encoding.ts';
+import { type Encoding, markOf } from './encoding.ts';
 
 /** Maximum bytes of segments kept for later clients at the same place. */
 const KEPT_BYTES_MAX = 4 * 1024 * 1024;
 
+type EntryEncoding = Pick<Encoding, 'entry' | 'mark' | 'isPrivate'>;
+
 export interface Segment {
-  readonly bytes: Buffer;
+  /** One buffer, or what an encoding makes of a single entry. */
+  readonly pieces: readonly Buffer[];
+  readonly bytes: number;
   readonly count: number;
   /** Sequence of its last entry. */
   readonly sequence: number;
 }
 
 export class Segments {
-  readonly #encoding: Pick<Encoding, 'entry'>;
+  readonly #encoding: EntryEncoding;
   /** Key: maximum bytes, sequence of the first entry, channel. */
   readonly #kept = new Map<string, Segment>();
   #keptBytes = 0;
 
-  constructor(encoding: Pick<Encoding, 'entry'>) {
+  constructor(encoding: EntryEncoding) {
     this.#encoding = encoding;
   }
 
@@ -39,38 +43,39 @@ export class Segments {
     if (known !== undefined) return known;
     const segment = this.#make(log, index, bytesMax);
     // A single entry needs no copy, and more entries will soon follow it.
-    if (segment.count > 1) this.#keep(key, segment);
+    if (segment.count > 1 && this.#encoding.isPrivate !== true) this.#keep(key, segment);
     return segment;
   }
 
   #make(log: ChannelLog, from: number, bytesMax: number): Segment {
     const pieces: Buffer[] = [];
     let bytes = 0;
+    let count = 0;
     let sequence = 0;
     for (let index = from; ; index++) {
       const entry = log.at(index);
       if (entry === undefined) break;
+      const mark = markOf(this.#encoding, entry, log.at(index + 1));
       const piece = this.#encoding.entry(entry);
-      if (pieces.length > 0 && bytes + piece.length > bytesMax) break;
+      const pieceBytes = piece.length + (mark?.length ?? 0);
+      if (count > 0 && bytes + pieceBytes > bytesMax) break;
+      if (mark !== undefined) pieces.push(mark);
       pieces.push(piece);
-      bytes += piece.length;
+      bytes += pieceBytes;
+      count++;
       sequence = entry.sequence;
     }
-    const [only] = pieces;
-    return {
-      bytes: pieces.length === 1 && only !== undefined ? only : Buffer.concat(pieces, bytes),
-      count: pieces.length,
-      sequence,
-    };
+    // A single entry may be large: it is not copied.
+    return { pieces: count === 1 ? pieces : [Buffer.concat(pieces, bytes)], bytes, count, sequence };
   }
 
   #keep(key: string, segment: Segment): void {
     this.#kept.set(key, segment);
-    this.#keptBytes += segment.bytes.length;
+    this.#keptBytes += segment.bytes;
     for (const [oldest, { bytes }] of this.#kept) {
       if (this.#keptBytes <= KEPT_BYTES_MAX) return;
       this.#kept.delete(oldest);
-      this.#keptBytes -= bytes.length;
+      this.#keptBytes -= bytes;
     }
   }
 }

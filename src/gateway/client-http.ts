@@ -1,12 +1,12 @@
 /**
- * HTTP on the client port: serves the client library, and refuses invalid websocket upgrades. While
- * the service starts, it serves only /sno.js, so that a page loaded then can connect later. Other
- * requests receive 503.
+ * HTTP on the client port: serves the client library and event streams, and refuses invalid
+ * websocket upgrades. While the service starts, it serves only /sno.js, so that a page loaded then
+ * can connect later. Event streams are told to come back. Other requests receive 503.
  */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Server as TlsServer } from 'node:tls';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import { ERRORS } from '../errors.ts';
 import type { Proxies } from '../http/address.ts';
 import { securityHeaders } from '../http/headers.ts';
@@ -17,12 +17,11 @@ import type { Certificate } from '../http/tls.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics.ts';
 import { BUNDLE_PATH, serveBundle } from './bundle.ts';
+import { hasToken } from './credentials.ts';
 import { type Limits, LOGGED_CHARACTERS_MAX } from './limits.ts';
+import { EVENTS_PATH, type EventsEndpoint } from './sse/endpoint.ts';
 
 const PATH = '/v1';
-
-/** Parameter names under which tokens are put into URLs. */
-const TOKEN_PARAMETERS: readonly string[] = ['token', 'access_token', 'id_token', 'jwt', 'authorization', 'bearer'];
 
 export interface ClientHttpOptions {
   readonly settings: HostSettings & { readonly SNO_MAX_HEADER_BYTES: number };
@@ -34,6 +33,7 @@ export interface ClientHttpOptions {
   readonly limits: Limits;
   readonly metrics: Pick<Metrics, 'denials' | 'tlsFailures'>;
   readonly logger: Logger;
+  readonly events: EventsEndpoint;
   readonly onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 }
 
@@ -60,7 +60,7 @@ export class ClientHttp {
 
   /** Prepares the server for sockets. */
   async prepare(): Promise<void> {
-    const { metrics, logger, certificate, bundleFile, onUpgrade } = this.#options;
+    const { metrics, logger, certificate, bundleFile, events, onUpgrade } = this.#options;
     const { app, refuse } = this.#http;
     app.server.on('upgrade', onUpgrade);
     app.server.on('tlsClientError', (error: Error) => {
@@ -72,9 +72,14 @@ export class ClientHttp {
       return problem === undefined ? undefined : refuse(reply, problem);
     });
     app.get(PATH, (request, reply) => refuse(reply, hasToken(request.url) ? 'token_in_url' : 'websocket_required'));
+    events.route(app, this);
     await serveBundle(app, bundleFile);
     await app.ready();
     certificate?.serve(app.server as unknown as TlsServer);
+  }
+
+  get isStarting(): boolean {
+    return this.#isStarting;
   }
 
   /** The service has started. */
@@ -95,9 +100,19 @@ export class ClientHttp {
     if (url.split('?', 1)[0] !== PATH) return 'not_found';
     if (hasToken(url)) return 'token_in_url';
     if (method !== 'GET' || headers.upgrade?.toLowerCase() !== 'websocket') return 'websocket_required';
-    if (this.#hosts.admitsPage(request)) return undefined;
-    this.#logPage('origin_refused', headers, 'a page was refused: SNO_ALLOWED_ORIGINS does not include its origin');
-    return 'origin_refused';
+    return this.admitsPage(request) ? undefined : 'origin_refused';
+  }
+
+  /** Whether the page may connect. Logs a warning if not. */
+  admitsPage(request: IncomingMessage): boolean {
+    if (this.#hosts.admitsPage(request)) return true;
+    const message = 'a page was refused: SNO_ALLOWED_ORIGINS does not include its origin';
+    this.#logPage('origin_refused', request.headers, message);
+    return false;
+  }
+
+  refuse(reply: FastifyReply, code: ProblemCode): FastifyReply {
+    return this.#http.refuse(reply, code);
   }
 
   refuseUpgrade(socket: Duplex, code: ProblemCode): void {
@@ -118,8 +133,10 @@ export class ClientHttp {
 
   #startProblem({ url = '', headers }: IncomingMessage): ProblemCode | undefined {
     if (!this.#isStarting) return undefined;
-    const isBundle = url.split('?', 1)[0] === BUNDLE_PATH && headers.upgrade === undefined;
-    return isBundle ? undefined : 'starting';
+    const path = url.split('?', 1)[0];
+    // An event stream has an answer of its own.
+    const isServed = path === BUNDLE_PATH || path === EVENTS_PATH;
+    return isServed && headers.upgrade === undefined ? undefined : 'starting';
   }
 
   /**
@@ -138,13 +155,4 @@ export class ClientHttp {
     if (code === 'header_too_large') limits.report('header_bytes');
     if (code === 'body_refused') limits.report('body_bytes');
   }
-}
-
-/**
- * Whether a URL contains a token. Such a request is refused and not ignored, so that its author
- * learns that the token is in logs.
- */
-function hasToken(url: string): boolean {
-  const query = new URLSearchParams(url.split('?').slice(1).join('?'));
-  return [...query.keys()].some((name) => TOKEN_PARAMETERS.includes(name.toLowerCase()));
 }

@@ -11,29 +11,29 @@ import { WebSocketServer } from 'ws';
 import { type Clock, systemClock } from '../clock.ts';
 import type { Settings } from '../config/settings.ts';
 import { Deadlines } from '../deadlines.ts';
-import { SnoError } from '../errors.ts';
 import type { Fanout } from '../fanout/fanout.ts';
 import { networkOf, Proxies } from '../http/address.ts';
 import type { Certificate } from '../http/tls.ts';
 import { CLOSE } from '../protocol.ts';
 import { ConnectionAcceptor, cut } from './accept/acceptor.ts';
-import { Admission, type AdmissionDesk, type Excess } from './accept/admission.ts';
+import { Admission, type AdmissionDesk, type Excess, excessError } from './accept/admission.ts';
 import { forgetHandshake } from './accept/handshake.ts';
 import { ClientHttp } from './client-http.ts';
+import { Clients } from './clients.ts';
+import { bearerOf } from './credentials.ts';
 import { Limits } from './limits.ts';
 import { Connection, type ConnectionServices, type NetworkSocket } from './sno/connection.ts';
 import { DEFLATE_ANSWER, offersDeflate } from './sno/deflate.ts';
-import { Heartbeat } from './sno/heartbeat.ts';
 import { ClientSocket } from './sno/socket.ts';
+import { EventsEndpoint } from './sse/endpoint.ts';
+import type { StreamServices } from './sse/stream.ts';
 
 /** How long the closing handshake may take before the connection is destroyed, in ms. */
 const CLOSE_TIMEOUT_MS = 10_000;
 
-/** How long clients may take to close after the last one was told that the server drains, in ms. */
-const DRAIN_GRACE_MS = 2_000;
-
 export interface GatewayOptions
-  extends Pick<ConnectionServices, 'tokens' | 'access' | 'channels' | 'metrics' | 'logger' | 'deflated'> {
+  extends Pick<ConnectionServices, 'tokens' | 'access' | 'channels' | 'metrics' | 'logger' | 'deflated'>,
+    Pick<StreamServices, 'encodings'> {
   readonly settings: Pick<
     Settings,
     | 'SNO_HOST'
@@ -55,6 +55,7 @@ export interface GatewayOptions
     | 'SNO_MAX_FRAGMENTS'
     | 'SNO_MAX_FRAME_PIECES'
     | 'SNO_COMPRESS_BYTES'
+    | 'SNO_COOKIE'
   >;
   /** Undefined: plain HTTP. */
   readonly certificate: Certificate | undefined;
@@ -80,10 +81,7 @@ export class Gateway {
   readonly #acceptor: ConnectionAcceptor;
   readonly #http: ClientHttp;
   readonly #admission: AdmissionDesk;
-  readonly #heartbeat: Heartbeat<Connection>;
-  readonly #connections = new Set<Connection>();
-  #draining = false;
-  #onEmpty: () => void = () => {};
+  readonly #clients: Clients;
 
   constructor(options: GatewayOptions) {
     const { settings, metrics, logger, fanout } = options;
@@ -95,7 +93,7 @@ export class Gateway {
       clock,
       limits,
       deadlines: options.deadlines ?? new Deadlines(clock),
-      onClosed: (connection) => this.#forget(connection),
+      onClosed: (connection) => this.#clients.forget(connection),
       helloMs: settings.SNO_HELLO_SECONDS * 1_000,
       subscriptionsMax: settings.SNO_MAX_SUBSCRIPTIONS,
       channelBytesMax: settings.SNO_MAX_CHANNEL_BYTES,
@@ -134,18 +132,27 @@ export class Gateway {
       clock,
       logger,
     });
+    this.#admission =
+      options.admission ?? new Admission(settings.SNO_MAX_CONNECTIONS, settings.SNO_MAX_CONNECTIONS_PER_ADDRESS);
+    this.#clients = new Clients(clock, this.#admission, options.heartbeatMs);
     this.#http = new ClientHttp({
       ...options,
       proxies: this.#proxies,
       limits,
+      events: new EventsEndpoint({
+        ...options,
+        ...this.#services,
+        proxies: this.#proxies,
+        acceptor: this.#acceptor,
+        admission: this.#admission,
+        clients: this.#clients,
+        cookie: settings.SNO_COOKIE,
+      }),
       onUpgrade: (request, socket, head) => this.#upgrade(request, socket, head),
     });
-    this.#admission =
-      options.admission ?? new Admission(settings.SNO_MAX_CONNECTIONS, settings.SNO_MAX_CONNECTIONS_PER_ADDRESS);
-    this.#heartbeat = new Heartbeat(options.heartbeatMs);
     metrics.observe({
-      connections: () => this.#connections.size,
-      compressingConnections: () => [...this.#connections].filter(({ deflates }) => deflates).length,
+      connections: () => this.#clients.count,
+      compressingConnections: () => this.#clients.compressingCount,
       pendingConnections: () => this.#acceptor.pendingCount,
       subscriptions: () => fanout.subscriptionCount,
     });
@@ -184,7 +191,7 @@ export class Gateway {
   /** Closes all connections, and refuses others until `resume`. */
   suspend(): void {
     this.#http.shut();
-    for (const connection of this.#connections) connection.close(CLOSE.overloaded, 'cut off');
+    this.#clients.suspend();
   }
 
   resume(): void {
@@ -192,42 +199,27 @@ export class Gateway {
   }
 
   get connectionCount(): number {
-    return this.#connections.size;
+    return this.#clients.count;
   }
 
   get draining(): boolean {
-    return this.#draining;
+    return this.#clients.isDraining;
   }
 
   /**
-   * Stops without accepting new connections. Open connections are closed with 1001 at random
-   * moments within `seconds`, so that they do not all move to another server at once. Resolves once
-   * all are closed; the remaining ones are destroyed.
+   * Stops without accepting new connections. Open connections are told to reconnect elsewhere at
+   * random moments within `seconds`. Resolves once all are closed; the remaining ones are
+   * destroyed.
    */
   async drain(seconds: number): Promise<void> {
-    const { clock } = this.#services;
-    this.#draining = true;
     this.#acceptor.shut();
-    for (const connection of this.#connections) {
-      clock.after(seconds * 1_000 * clock.random(), () => connection.close(CLOSE.draining, 'draining'));
-    }
-    if (this.#connections.size > 0) {
-      await new Promise<void>((resolve) => {
-        const cancel = clock.after(seconds * 1_000 + DRAIN_GRACE_MS, resolve);
-        this.#onEmpty = () => {
-          cancel();
-          resolve();
-        };
-      });
-    }
+    await this.#clients.drain(seconds);
     await this.close();
   }
 
   /** Stops at once: connections are destroyed. */
   async close(): Promise<void> {
-    this.#draining = true;
-    this.#heartbeat.stop();
-    for (const connection of this.#connections) connection.terminate();
+    this.#clients.terminate();
     await this.#acceptor.close();
     await this.#http.close();
   }
@@ -267,8 +259,8 @@ export class Gateway {
   ): void {
     const pending = this.#acceptor.confirmUpgrade(request.socket, address);
     if (this.#options.certificate !== undefined) forgetHandshake(network);
-    const isRefused = this.#draining || excess !== undefined;
-    const bearer = isRefused ? undefined : bearerOf(request);
+    const isRefused = this.#clients.isDraining || excess !== undefined;
+    const bearer = isRefused ? undefined : bearerOf(request.headers);
     const origin = { bearer, address, deflates: this.#deflates(request), pending };
     const connection = new Connection(socket, network, this.#services, origin);
     if (isRefused) {
@@ -276,16 +268,7 @@ export class Gateway {
       this.#refuse(connection, excess, address);
       return;
     }
-    this.#heartbeat.join(connection);
-    this.#connections.add(connection);
-  }
-
-  #forget(connection: Connection): void {
-    // Refused connections are not in the set.
-    if (!this.#connections.delete(connection)) return;
-    this.#heartbeat.leave(connection);
-    this.#admission.leave(connection.address);
-    if (this.#connections.size === 0) this.#onEmpty();
+    this.#clients.add(connection);
   }
 
   /**
@@ -294,19 +277,11 @@ export class Gateway {
    */
   #refuse(connection: Connection, excess: Excess | undefined, address: string): void {
     if (excess === undefined) {
-      connection.close(CLOSE.draining, 'draining');
+      connection.drain();
       return;
     }
-    const { SNO_MAX_CONNECTIONS: max, SNO_MAX_CONNECTIONS_PER_ADDRESS: perAddressMax } = this.#options.settings;
-    const [limit, message] =
-      excess === 'in all'
-        ? (['connections', `the server has reached its limit of ${max} connections`] as const)
-        : (['connections_per_address', `the address has reached its limit of ${perAddressMax} connections`] as const);
+    const { limit, error } = excessError(excess, this.#options.settings);
     this.#services.limits.report(limit, address);
-    connection.refuse(new SnoError('overloaded', message), CLOSE.overloaded);
+    connection.refuse(error, CLOSE.overloaded);
   }
-}
-
-function bearerOf(request: IncomingMessage): string | undefined {
-  return /^Bearer +(\S+)\s*$/i.exec(request.headers.authorization ?? '')?.[1];
 }

@@ -6,9 +6,14 @@ import { ERRORS, type ErrorCode } from '../errors.ts';
 export const STATUS = {
   request_malformed: 400,
   token_in_url: 400,
+  parameters_invalid: 400,
+  too_many_subscriptions: 400,
   admin_token_required: 401,
+  token_invalid: 401,
+  token_expired: 401,
   origin_refused: 403,
   not_found: 404,
+  method_refused: 405,
   body_refused: 413,
   admin_host_refused: 421,
   host_refused: 421,
@@ -26,6 +31,9 @@ export interface Problem {
 
 const MORE_HEADERS: Readonly<Partial<Record<ProblemCode, Readonly<Record<string, string>>>>> = {
   admin_token_required: { 'www-authenticate': 'Bearer' },
+  token_invalid: { 'www-authenticate': 'Bearer error="invalid_token"' },
+  token_expired: { 'www-authenticate': 'Bearer error="invalid_token"' },
+  method_refused: { allow: 'GET, HEAD, OPTIONS' },
   websocket_required: { upgrade: 'websocket' },
   // The rest of the body is not read.
   body_refused: { connection: 'close' },

@@ -27,6 +27,7 @@ import { clientSocketsMax } from '../gateway/accept/descriptors.ts';
 import { drainSeconds } from '../gateway/drain.ts';
 import { Gateway } from '../gateway/server.ts';
 import { Deflated } from '../gateway/sno/encodings.ts';
+import { EventEncoding, EventEncodingWithIds } from '../gateway/sse/encoding.ts';
 import type { Certificate } from '../http/tls.ts';
 import type { MemoryJournal } from '../journal/memory.ts';
 import type { Logger } from '../logger.ts';
@@ -146,6 +147,8 @@ export class GatewayRole implements Gateways {
     this.#access = new ViewAccess({ databaseUrl, settings, logger, metrics });
     const { certificate, admission, clientsMax, otherFilesMax } = options;
     const reserved = otherFilesMax + settings.SNO_SNAPSHOTS + settings.SNO_ACCESS_QUERIES;
+    const events = new EventEncoding(forms);
+    const encodings = { plain: events, withIds: new EventEncodingWithIds(events, () => this.hub.epoch ?? '') };
     this.#gateway = new Gateway({
       certificate,
       metrics,
@@ -156,6 +159,7 @@ export class GatewayRole implements Gateways {
       channels: this.#channels,
       fanout: this.hub,
       deflated,
+      encodings,
       bundleFile: BUNDLE_FILE,
       deadlines,
       socketsMax: () => clientSocketsMax({ reserved, clientsMax }, logger),

@@ -16,6 +16,7 @@ import { EncodedForms } from '../../src/fanout/encoded-forms.ts';
 import { Hub } from '../../src/fanout/hub.ts';
 import { Gateway, type GatewayOptions } from '../../src/gateway/server.ts';
 import { Deflated } from '../../src/gateway/sno/encodings.ts';
+import { EventEncoding, EventEncodingWithIds } from '../../src/gateway/sse/encoding.ts';
 import { Certificate as ServedCertificate } from '../../src/http/tls.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 import { createLogger } from '../../src/logger.ts';
@@ -207,6 +208,8 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     const nowhere = { frontier: { lsn: 0, index: 0 }, headText: '', wholeSequence: 0, openXid: 0 };
     hub.follow({ epoch: '', ...nowhere, isOpen: () => false });
   }
+  const events = new EventEncoding(new EncodedForms(1_000_000));
+  const encodings = { plain: events, withIds: new EventEncodingWithIds(events, () => EPOCH) };
   const access = new ScriptedAccess();
   const log: string[] = [];
   const logger = createLogger('debug', { write: (line) => void log.push(line) });
@@ -219,6 +222,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     channels: { resolve, known: undefined, meant: () => 'room:{id}' },
     fanout: hub,
     deflated,
+    encodings,
     metrics,
     logger,
     bundleFile: '/nowhere/sno.js',

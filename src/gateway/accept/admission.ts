@@ -1,5 +1,20 @@
+import { SnoError } from '../../errors.ts';
+
 /** Maximum connections, overall and from one address. 0: no limit. */
 export type Excess = 'in all' | 'of one address';
+
+/** The error of a client that exceeds the limit, and the limit's name. */
+export function excessError(
+  excess: Excess,
+  settings: { readonly SNO_MAX_CONNECTIONS: number; readonly SNO_MAX_CONNECTIONS_PER_ADDRESS: number },
+): { readonly limit: 'connections' | 'connections_per_address'; readonly error: SnoError } {
+  const { SNO_MAX_CONNECTIONS: max, SNO_MAX_CONNECTIONS_PER_ADDRESS: perAddressMax } = settings;
+  const isInAll = excess === 'in all';
+  const message = isInAll
+    ? `the server has reached its limit of ${max} connections`
+    : `the address has reached its limit of ${perAddressMax} connections`;
+  return { limit: isInAll ? 'connections' : 'connections_per_address', error: new SnoError('overloaded', message) };
+}
 
 /** Counts connections. If another process counts them, the answer takes a while. */
 export interface AdmissionDesk {

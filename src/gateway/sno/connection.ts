@@ -19,10 +19,10 @@ import { parseCommitReference } from '../../fanout/reach.ts';
 import type { Metrics } from '../../metrics.ts';
 import { CLOSE, type ClientFrame, type CloseCode, HEARTBEAT_SECONDS } from '../../protocol.ts';
 import type { PendingConnection } from '../accept/pending-connection.ts';
+import type { Client } from '../clients.ts';
 import { Session, type SessionConnection, type SessionServices } from '../session.ts';
 import { readClientFrame } from './client-frame.ts';
 import { PLAIN } from './encodings.ts';
-import type { Beating } from './heartbeat.ts';
 import { Rate } from './rate.ts';
 import { type ClientSocket, PING_FRAME, type ProtocolFault, type SocketOwner } from './socket.ts';
 
@@ -62,7 +62,7 @@ export type NetworkSocket = Duplex & { readonly bytesRead: number; readonly byte
 
 type State = 'awaiting-hello' | 'verifying' | 'open' | 'closing';
 
-export class Connection implements SocketOwner, SessionConnection, Beating {
+export class Connection implements SocketOwner, SessionConnection, Client {
   beatPart = 0;
   readonly #socket: ClientSocket;
   readonly #network: NetworkSocket;
@@ -130,6 +130,14 @@ export class Connection implements SocketOwner, SessionConnection, Beating {
 
   get deflates(): boolean {
     return this.#feed.encoding === this.#services.deflated;
+  }
+
+  drain(): void {
+    this.close(CLOSE.draining, 'draining');
+  }
+
+  suspend(): void {
+    this.close(CLOSE.overloaded, 'cut off');
   }
 
   terminate(): void {

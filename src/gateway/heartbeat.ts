@@ -2,7 +2,7 @@
  * One timer that gives every connection its heartbeat. Each tick serves a part of them, so that a
  * hundred thousand pings are not sent in one turn of the loop.
  */
-import { HEARTBEAT_SECONDS } from '../../protocol.ts';
+import { HEARTBEAT_SECONDS } from '../protocol.ts';
 
 const PARTS = 100;
 

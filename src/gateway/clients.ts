@@ -1,0 +1,90 @@
+/** The clients of this process, in whichever protocol: their heartbeat, their number, the drain. */
+import type { Clock } from '../clock.ts';
+import type { AdmissionDesk } from './accept/admission.ts';
+import { type Beating, Heartbeat } from './heartbeat.ts';
+
+/** How long clients may take to close after the last one was told that the server drains, in ms. */
+const DRAIN_GRACE_MS = 2_000;
+
+export interface Client extends Beating {
+  /** The client's address as limits count it. */
+  readonly address: string;
+  /** Whether it receives compressed frames. */
+  readonly deflates: boolean;
+  /** Tells the client to reconnect to another server, and closes. */
+  drain(): void;
+  /** Tells the client to come back later, and closes. */
+  suspend(): void;
+  /** Closes at once. */
+  terminate(): void;
+}
+
+export class Clients {
+  readonly #clock: Clock;
+  readonly #admission: AdmissionDesk;
+  readonly #heartbeat: Heartbeat<Client>;
+  readonly #all = new Set<Client>();
+  #isDraining = false;
+  #onEmpty: () => void = () => {};
+
+  /** `admission` has counted each client before `add`. */
+  constructor(clock: Clock, admission: AdmissionDesk, heartbeatMs: number | undefined) {
+    this.#clock = clock;
+    this.#admission = admission;
+    this.#heartbeat = new Heartbeat(heartbeatMs);
+  }
+
+  get count(): number {
+    return this.#all.size;
+  }
+
+  get compressingCount(): number {
+    return [...this.#all].filter(({ deflates }) => deflates).length;
+  }
+
+  get isDraining(): boolean {
+    return this.#isDraining;
+  }
+
+  add(client: Client): void {
+    this.#heartbeat.join(client);
+    this.#all.add(client);
+  }
+
+  /** The client's connection is closed. A client that was not added is ignored. */
+  forget(client: Client): void {
+    if (!this.#all.delete(client)) return;
+    this.#heartbeat.leave(client);
+    this.#admission.leave(client.address);
+    if (this.#all.size === 0) this.#onEmpty();
+  }
+
+  /**
+   * Disconnects the clients at random moments within `seconds`, so that they do not all move to
+   * another server at once. Resolves once all are closed, or some did not close in time.
+   */
+  async drain(seconds: number): Promise<void> {
+    this.#isDraining = true;
+    for (const client of this.#all) this.#clock.after(seconds * 1_000 * this.#clock.random(), () => client.drain());
+    if (this.#all.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const cancel = this.#clock.after(seconds * 1_000 + DRAIN_GRACE_MS, resolve);
+      this.#onEmpty = () => {
+        cancel();
+        resolve();
+      };
+    });
+  }
+
+  /** Tells all to come back later. New ones may be added. */
+  suspend(): void {
+    for (const client of this.#all) client.suspend();
+  }
+
+  /** Closes all at once. */
+  terminate(): void {
+    this.#isDraining = true;
+    this.#heartbeat.stop();
+    for (const client of this.#all) client.terminate();
+  }
+}

@@ -1,0 +1,22 @@
+/** What a request for an event stream asks for. */
+import type { IncomingMessage } from 'node:http';
+
+export interface StreamQuery {
+  /** At least one, each once. */
+  readonly channels: readonly string[];
+  /** Whether the rows come first, where the stream does not resume. */
+  readonly snapshot: boolean;
+  /** Where to resume, as the client sent it: not validated. */
+  readonly since: string | undefined;
+}
+
+/** Returns undefined if there is no channel, or if `snapshot` is neither `true` nor `false`. */
+export function readQuery({ url = '', headers }: Pick<IncomingMessage, 'url' | 'headers'>): StreamQuery | undefined {
+  const parameters = new URLSearchParams(url.split('?').slice(1).join('?'));
+  const channels = [...new Set(parameters.getAll('channel'))].filter((channel) => channel !== '');
+  const snapshot = parameters.get('snapshot') ?? 'false';
+  if (channels.length === 0 || !/^(true|false)$/.test(snapshot)) return undefined;
+  // A client that reconnects sends the URL with the `since` of its start, and a newer id.
+  const since = String(headers['last-event-id'] ?? '') || parameters.get('since') || undefined;
+  return { channels, snapshot: snapshot === 'true', since };
+}
