@@ -31,9 +31,9 @@ export interface BatchSink {
   append(batch: Batch): void;
   /**
    * Whether the channel is subscribed or in the journal: only then can clients have, or still
-   * receive, what was appended.
+   * receive, what was appended. Undefined: this process does not know.
    */
-  knows(channel: string): boolean;
+  knows(channel: string): boolean | undefined;
 }
 
 /** The place in a history up to which everything has been appended. */
@@ -74,6 +74,7 @@ export class CommitBuilder implements EventSink, Head {
   readonly bytes = new ByteWriter(1 << 16);
   readonly #sink: BatchSink;
   readonly #commitBytesMax: number;
+  readonly #openChannelsMax: number;
   #epoch = '';
   #sequence = 0;
   /** End of the last whole commit, or a keepalive's position after it. */
@@ -100,7 +101,7 @@ export class CommitBuilder implements EventSink, Head {
   /** Bytes of the waiting messages. */
   #messageBytes = 0;
   /** Number of tracked channels beyond which unknown channels are dropped. */
-  #openMax = OPEN_CHANNELS_MAX;
+  #openMax: number;
   /** Patterns whose channels were dropped before the commit's end. */
   readonly #forgotten = new Set<string>();
   readonly #truncated = new Set<string>();
@@ -108,9 +109,12 @@ export class CommitBuilder implements EventSink, Head {
   readonly #redefined = new Map<string, 'changed' | 'dropped'>();
   readonly #rechecks = new Rechecks();
 
-  constructor(sink: BatchSink, commitBytesMax: number) {
+  /** `openChannelsMax`: see OPEN_CHANNELS_MAX. */
+  constructor(sink: BatchSink, commitBytesMax: number, openChannelsMax = OPEN_CHANNELS_MAX) {
     this.#sink = sink;
     this.#commitBytesMax = commitBytesMax;
+    this.#openChannelsMax = openChannelsMax;
+    this.#openMax = openChannelsMax;
   }
 
   /** Everything up to it has been appended, in whole commits. */
@@ -369,29 +373,41 @@ export class CommitBuilder implements EventSink, Head {
     const entries = this.#entries(this.#commitLsn + PART_OFFSET, false);
     // Already appended, before the stream broke and began this commit again.
     const isRepeated = this.#interrupted.commitLsn === this.#commitLsn && this.#parts <= this.#interrupted.parts;
+    const cut = this.#shares.size > this.#openMax ? this.#forget() : [];
     if (!isRepeated) {
+      const lsn = this.#commitLsn + PART_OFFSET;
       // Marks are sent at once, so that no more of the commit reaches clients that may lose access.
-      const marks = this.#recheckMarks(this.#commitLsn + PART_OFFSET);
+      const marks = [...this.#recheckMarks(lsn), ...this.#cutMarks(cut, lsn)];
       if (entries.length > 0 || marks.length > 0)
         this.#append(this.#parts, firstSequence, entries, marks, this.#headLsn);
     }
     this.#compactMessages();
-    if (this.#shares.size > this.#openMax) this.#forget();
   }
 
   /**
    * Drops channels that are neither subscribed nor in the journal, so that a commit of any size
    * keeps only known channels until its end. If a dropped channel has events again, its parts are
-   * counted anew, which no client can notice.
+   * counted anew, which no client can notice. Returns the patterns of channels that clients may
+   * follow, or resume, elsewhere.
    */
-  #forget(): void {
+  #forget(): Iterable<string> {
+    const cut = new Set<string>();
     for (const share of this.#shares.values()) {
-      if (share.messages.length > 0 || this.#incomplete.has(share) || this.#sink.knows(share.channel)) continue;
+      if (share.messages.length > 0 || this.#incomplete.has(share)) continue;
+      const isKnown = this.#sink.knows(share.channel);
+      if (isKnown === true) continue;
+      if (isKnown === undefined) cut.add(share.pattern);
       this.#shares.delete(share.channel);
       this.#forgotten.add(share.pattern);
     }
     this.#lastShare = undefined;
-    this.#openMax = Math.max(OPEN_CHANNELS_MAX, 2 * this.#shares.size);
+    this.#openMax = Math.max(this.#openChannelsMax, 2 * this.#shares.size);
+    return cut;
+  }
+
+  #cutMarks(patterns: Iterable<string>, lsn: Lsn): Mark[] {
+    const mark = { kind: 'cut', xid: this.#facts.xid, lsn, index: COMMIT_END_INDEX } as const;
+    return [...patterns].map((pattern) => ({ ...mark, pattern, sequence: ++this.#sequence }));
   }
 
   /**
@@ -498,7 +514,7 @@ export class CommitBuilder implements EventSink, Head {
     this.#lastShare = undefined;
     this.#runs.clear();
     this.#messageBytes = 0;
-    this.#openMax = OPEN_CHANNELS_MAX;
+    this.#openMax = this.#openChannelsMax;
     if (this.#forgotten.size > 0) this.#forgotten.clear();
     if (this.#truncated.size > 0) this.#truncated.clear();
     if (this.#redefined.size > 0) this.#redefined.clear();

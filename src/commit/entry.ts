@@ -53,10 +53,11 @@ export interface Mark extends Position {
   readonly xid: number;
   /**
    * truncate: `payload` makes the payload for one channel. changed, dropped: everything stored of
-   * the channel is void. recheck: the commit may revoke access, so nothing of this batch or a later
-   * one is sent before access is checked again.
+   * the channel is void. cut: channels with parts of the open commit will not receive its end, so
+   * everything stored of them is void. recheck: the commit may revoke access, so nothing of this
+   * batch or a later one is sent before access is checked again.
    */
-  readonly kind: 'truncate' | 'changed' | 'dropped' | 'recheck';
+  readonly kind: 'truncate' | 'changed' | 'dropped' | 'cut' | 'recheck';
   readonly payload?: (channel: string) => Payload;
 }
 

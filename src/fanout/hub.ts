@@ -138,11 +138,11 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     for (const entry of made) this.#queue(entry);
     for (const mark of batch.marks) this.#sequence = Math.max(this.#sequence, mark.sequence);
     if (batch.committedAt > 0) this.#committedAt.push(batch.committedAt);
-    const redefinitions = batch.marks.filter(({ kind }) => kind === 'changed' || kind === 'dropped');
-    if (redefinitions.length === 0) return;
+    const voiding = batch.marks.filter(({ kind }) => kind !== 'truncate' && kind !== 'recheck');
+    if (voiding.length === 0) return;
     // At once: clients subscribed by the old definition must not receive a position after it.
     this.write();
-    for (const mark of redefinitions) this.#redefine(mark);
+    for (const mark of voiding) this.#void(mark);
   }
 
   knows(channel: string): boolean {
@@ -291,10 +291,14 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     for (const [feed, subscriptions] of concerned) feed.recheck(subscriptions, seen);
   }
 
-  #redefine(mark: Mark): void {
+  #void(mark: Mark): void {
     for (const [subscription, feed] of this.#channels.concerned(mark)) {
-      if (mark.kind === 'dropped') feed.unsubscribe(subscription.channel.name, 'channel_dropped');
-      else feed.reset(subscription, 'channel_changed');
+      const { log, channel } = subscription;
+      if (mark.kind === 'dropped') feed.unsubscribe(channel.name, 'channel_dropped');
+      else if (mark.kind === 'changed') feed.reset(subscription, 'channel_changed');
+      // The journal may have dropped the parts.
+      else if (log.voided?.sequence === mark.sequence || log.evicted > this.wholeSequence)
+        feed.reset(subscription, 'lagging');
     }
   }
 }

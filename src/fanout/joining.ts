@@ -122,8 +122,9 @@ export class Joining {
     const hub = this.#hub;
     const feed = this.#feed;
     const subscription = this.#subscription;
+    const isCut = (subscription.log.voided?.sequence ?? 0) > hub.wholeSequence;
     // A commit is partly read. Begin after it, once everything committed until now has arrived.
-    if (subscription.isOvertaken) {
+    if (isCut || subscription.isOvertaken) {
       this.#atMarker(() => {
         subscription.catchUpFrom(hub.wholeSequence);
         feed.sendSubscribed(subscription, hub.headText);

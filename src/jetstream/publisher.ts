@@ -148,8 +148,8 @@ export class StreamPublisher implements StreamFollower {
   }
 
   /** This process does not know which channels clients of other machines follow. */
-  knows(): boolean {
-    return false;
+  knows(): undefined {
+    return undefined;
   }
 
   /** Ends the term. Nothing is published any more. */

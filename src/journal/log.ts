@@ -83,9 +83,20 @@ export class Log implements ChannelLog {
     return entry;
   }
 
+  /** Applies a mark that voids only logs with parts of its commit. */
+  cut(mark: Mark): void {
+    if (mark.pattern !== this.pattern || mark.sequence <= (this.voided?.sequence ?? -1)) return;
+    // These parts have an LSN that nothing else has.
+    if (this.at(this.firstAfter(mark.sequence) - 1)?.lsn === mark.lsn) this.voided = mark;
+  }
+
   /** Applies a mark of the batch. Returns the entry that this creates, not added yet. */
   apply(mark: Mark, { firstSequence }: Batch): Entry | undefined {
     if (mark.pattern !== this.pattern || (mark.channel !== undefined && mark.channel !== this.name)) return undefined;
+    if (mark.kind === 'cut') {
+      this.cut(mark);
+      return undefined;
+    }
     if (mark.kind !== 'truncate') {
       this.voided = mark;
       return undefined;

@@ -55,6 +55,8 @@ export class MemoryJournal implements Journal {
   readonly #logsOfPattern = new Map<string, Set<Log>>();
   readonly #ring = new Deque<Stored>();
   readonly #marks = new Map<Mark, Stored>();
+  /** The marks among them that cut off an open commit. */
+  readonly #cuts = new Set<Mark>();
   readonly #older: OlderEntries;
   #evictedXids = new Deque<EvictedCommit>();
   #oldest: Position = { lsn: 0, index: 0 };
@@ -111,6 +113,7 @@ export class MemoryJournal implements Journal {
       // A recheck concerns current subscribers only. It is not replayed.
       if (mark.kind === 'recheck') continue;
       this.#marks.set(mark, stored);
+      if (mark.kind === 'cut') this.#cuts.add(mark);
       for (const log of this.#logsOfPattern.get(mark.pattern) ?? []) {
         const entry = log.apply(mark, batch);
         if (entry !== undefined) made.push(entry);
@@ -158,6 +161,8 @@ export class MemoryJournal implements Journal {
 
   fillOlder(log: ChannelLog, read: OlderRead): void {
     this.#older.fill(log as Log, read);
+    // They may cut off parts that are in the log only now.
+    for (const mark of this.#cuts) (log as Log).cut(mark);
   }
 
   reserveOlder(bytes: number): void {
@@ -192,6 +197,7 @@ export class MemoryJournal implements Journal {
     this.#older.clear();
     this.#ring.clear();
     this.#marks.clear();
+    this.#cuts.clear();
     this.#first = undefined;
     this.#from = undefined;
     this.#evictedXids = new Deque();
@@ -257,6 +263,7 @@ export class MemoryJournal implements Journal {
     }
     for (const mark of batch.marks) {
       this.#marks.delete(mark);
+      this.#cuts.delete(mark);
       if (comparePositions(mark, this.#oldest) > 0) this.#oldest = { lsn: mark.lsn, index: mark.index };
     }
     this.#from = lastSequenceOf(batch) + 1;

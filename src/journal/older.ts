@@ -74,7 +74,7 @@ export class OlderEntries {
     log.list.prepend(entries);
     part.since = since;
     if (from !== undefined && (part.from === undefined || from < part.from)) part.from = from;
-    const [first] = entries;
+    const first = log.list.first();
     if (first !== undefined) log.evicted = Math.min(log.evicted, first.sequence - 1);
     if (voided !== undefined && voided.sequence > (log.voided?.sequence ?? -1)) log.voided = voided;
     this.#filled.delete(log);

@@ -53,8 +53,8 @@ export interface IngestOptions {
 
 /** What ingest needs of those that it tells. */
 interface Followers extends StreamFollower {
-  /** Whether the channel is subscribed or in a journal. */
-  knows(channel: string): boolean;
+  /** Whether the channel is subscribed or in a journal. Undefined: this process can't know. */
+  knows(channel: string): boolean | undefined;
 }
 
 /** What ingest needs where others keep the journal, for gateways on other machines. */

@@ -351,6 +351,23 @@ describe('a commit with 100,000 channels', () => {
       expect([first.part, first.last, second.part, second.last]).toEqual([1, false, 2, true]);
     }
     expect(builder.isOpen('room:{id}', 'room:1')).toBe(false);
+    expect(batches.flatMap(({ marks }) => marks)).toEqual([]);
+  });
+
+  test('marks the pattern whose channels it forgets if it does not know who follows them', () => {
+    builder = new CommitBuilder({ append: (batch) => batches.push(batch), knows: () => undefined }, 1e9);
+    builder.startEpoch('e-1-1', 100);
+    builder.begin(7, 110, 0);
+    for (const number of numbers) event(`room:${number}`, '{"op":"insert"}');
+    builder.commit(120);
+    const marked = batches.filter(({ marks }) => marks.length > 0);
+    expect(marked.length).toBeGreaterThan(1);
+    for (const { marks, entries, part } of marked) {
+      const mark = { kind: 'cut', pattern: 'room:{id}', xid: 7, lsn: 111, index: COMMIT_END_INDEX };
+      expect(marks).toEqual([expect.objectContaining(mark)]);
+      expect(marks[0]?.sequence).toBe((entries.at(-1)?.sequence as number) + 1);
+      expect(part).toBeGreaterThan(0);
+    }
   });
 
   test('voids the whole pattern if too many of its channels have rows that are not completely known', () => {

@@ -28,6 +28,8 @@ export class Wanted {
   since: Position = { lsn: 0, index: 0 };
   from: number | undefined;
   #read: Log;
+  /** The marks that void what was read before them. */
+  #voids: Mark[] = [];
   #bytes = 0;
   readonly #journal: Journal;
   readonly #release: () => void;
@@ -66,7 +68,9 @@ export class Wanted {
 
   /** A mark was read. Returns the bytes of the entry that it made. */
   mark(mark: Mark, batch: Batch): number {
+    const before = this.#read.voided;
     const made = this.#read.apply(mark, batch);
+    if (this.#read.voided !== undefined && this.#read.voided !== before) this.#voids.push(this.#read.voided);
     return made === undefined ? 0 : this.#add(made);
   }
 
@@ -78,15 +82,18 @@ export class Wanted {
     const { since, log } = this;
     const journal = this.#journal;
     const [cut, oldest] = [journal.from(log), journal.since(log)];
-    const isOlder = (entry: Entry) => (cut === undefined ? comparePositions(entry, oldest) <= 0 : entry.sequence < cut);
+    const isOlder = (each: Entry | Mark) =>
+      cut === undefined ? comparePositions(each, oldest) <= 0 : each.sequence < cut;
     const entries = [...this.#read.list].filter(isOlder);
-    journal.fillOlder(log, { entries, since, from: this.from ?? from, voided: this.#read.voided });
+    const voided = this.#voids.findLast(isOlder);
+    journal.fillOlder(log, { entries, since, from: this.from ?? from, voided });
   }
 
   /** Drops what was read. Returns its bytes. */
   clear(): number {
     const bytes = this.#bytes;
     this.#read = new Log(this.log.name, this.log.pattern);
+    this.#voids = [];
     this.#bytes = 0;
     return bytes;
   }
