@@ -85,6 +85,11 @@ export class ManyMachines implements Composition {
       silenceMsMax: settings.SNO_RELAY_SILENCE_SECONDS * 1_000,
       silenceMs: () => following.silenceMs,
       arrived: () => this.#follower.head.head.lsn,
+      hasMore: async () => {
+        const bounds = await relay.bounds();
+        return bounds !== undefined && bounds.last > (following.sequence ?? 0);
+      },
+      now: steadyNow,
       logger,
       onCutOff: () => gateways.suspend(),
       onBack: () => gateways.resume(),

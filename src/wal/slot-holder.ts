@@ -44,14 +44,23 @@ export async function removeHolder(pool: pg.Pool, { pid, text }: SlotHolder): Pr
   }
 }
 
-/**
- * The LSN up to which the reader of the slot has published. Undefined: no process reads the slot.
- */
-export async function publishedLsn(pool: pg.Pool, slot: string): Promise<string | undefined> {
-  const { rows } = await pool.query<{ readonly lsn: string | null }>(
-    `select r.write_lsn::text as lsn from pg_replication_slots s join pg_stat_replication r on r.pid = s.active_pid
-     where s.slot_name = $1`,
+export interface SlotReader {
+  readonly pid: number;
+  /**
+   * The LSN up to which it has published. Undefined: this role may not see it. Postgres shows it to
+   * superusers and members of pg_read_all_stats only, even if it is a connection of the same role.
+   */
+  readonly published: string | undefined;
+}
+
+/** The process that reads the slot. Undefined: none does. */
+export async function readerOf(pool: pg.Pool, slot: string): Promise<SlotReader | undefined> {
+  const { rows } = await pool.query<{ readonly pid: number; readonly lsn: string | null }>(
+    `select s.active_pid as pid, r.write_lsn::text as lsn
+     from pg_replication_slots s left join pg_stat_replication r on r.pid = s.active_pid
+     where s.slot_name = $1 and s.active_pid is not null`,
     [slot],
   );
-  return rows[0]?.lsn ?? undefined;
+  const row = rows[0];
+  return row === undefined ? undefined : { pid: row.pid, published: row.lsn ?? undefined };
 }
