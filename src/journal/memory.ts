@@ -55,7 +55,10 @@ export class MemoryJournal implements Journal {
   readonly #logsOfPattern = new Map<string, Set<Log>>();
   readonly #ring = new Deque<Stored>();
   readonly #marks = new Map<Mark, Stored>();
-  /** The marks among them that cut off an open commit. */
+  /**
+   * The marks among them that cut off an open commit. While logs are kept, dropped ones too: a log
+   * that is filled later may have parts of that commit.
+   */
   readonly #cuts = new Set<Mark>();
   readonly #older: OlderEntries;
   #evictedXids = new Deque<EvictedCommit>();
@@ -263,9 +266,9 @@ export class MemoryJournal implements Journal {
     }
     for (const mark of batch.marks) {
       this.#marks.delete(mark);
-      this.#cuts.delete(mark);
       if (comparePositions(mark, this.#oldest) > 0) this.#oldest = { lsn: mark.lsn, index: mark.index };
     }
+    if (!this.#older.isKeeping) for (const cut of this.#cuts) if (!this.#marks.has(cut)) this.#cuts.delete(cut);
     this.#from = lastSequenceOf(batch) + 1;
     // A commit in parts is remembered once.
     if (batch.xid === 0 || this.#evictedXids.last()?.xid === batch.xid) return;

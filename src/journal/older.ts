@@ -30,6 +30,11 @@ export class OlderEntries {
     this.#bytesMax = bytesMax;
   }
 
+  /** Whether any log keeps what the ring drops. */
+  get isKeeping(): boolean {
+    return this.#logs.size > 0;
+  }
+
   /** Number of entries. */
   get count(): number {
     return this.#count;

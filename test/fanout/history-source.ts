@@ -1,8 +1,11 @@
 /** A history over an array of batches, as a store that several machines share would have it. */
 import { setImmediate as turn } from 'node:timers/promises';
-import type { Batch } from '../../src/commit/entry.ts';
+import type { Batch, Entry } from '../../src/commit/entry.ts';
 import { type OlderHistory, PositionTooOld } from '../../src/fanout/history/older-history.ts';
 import { comparePositions, type Position } from '../../src/position.ts';
+
+/** The sequences that another process leaves out. */
+const GAP = 1_000_000;
 
 export class ArrayHistory implements OlderHistory {
   readonly #batches: Batch[] = [];
@@ -30,6 +33,15 @@ export class ArrayHistory implements OlderHistory {
   /** Drops the oldest batches. */
   drop(count: number): void {
     this.#dropped = Math.min(this.#batches.length, this.#dropped + count);
+  }
+
+  /** The newest batches were lost, and written again with other sequences. */
+  renumber(count: number): void {
+    const moved = ({ sequence, ...rest }: Entry) => ({ ...rest, sequence: sequence + GAP });
+    for (let index = this.#batches.length - count; index < this.#batches.length; index++) {
+      const batch = this.#batches[index] as Batch;
+      this.#batches[index] = { ...batch, firstSequence: batch.firstSequence + GAP, entries: batch.entries.map(moved) };
+    }
   }
 
   /** Whether everything after the position is still kept. */

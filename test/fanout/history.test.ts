@@ -11,6 +11,9 @@ import { PLAIN } from '../../src/gateway/sno/encodings.ts';
 import { ArrayHistory } from './history-source.ts';
 import { ALLOWED, framesOf, PATTERN, Rig, type RigOptions, room, turn } from './rig.ts';
 
+/** Bytes of a commit of one row that has no padding. */
+const ROW_BYTES = 450;
+
 let rig: Rig;
 let history: ArrayHistory;
 /** Lets reads continue that wait at the gate. */
@@ -278,6 +281,17 @@ test('beyond the history it is position_too_old, for the clients that it concern
   }
 });
 
+test('a history whose newest batches were written again with other sequences is a reset where it does not meet the journal', async () => {
+  start({ journalBytes: 4 * ROW_BYTES });
+  const since = rig.builder.headText;
+  for (let n = 1; n <= 10; n++) commit(n, [1 + (n % 2)]);
+  expect(rig.journal.entryCount).toBeLessThan(5);
+  history.renumber(8);
+  const client = new Client().resume(1, since);
+  await settled();
+  expect([client.got(), rig.hub.history?.waiting]).toEqual([['position_too_old'], 0]);
+});
+
 test('while the history cannot be read, the client receives an error; the next attempt is another read', async () => {
   const since = rig.builder.headText;
   commit(1, [1, 2]);
@@ -324,9 +338,6 @@ test('a position that the stream has not reached waits for the stream; it may co
   commit(7, [1]);
   expect(client.got()).toEqual([7]);
 });
-
-/** Bytes of a commit of one row that has no padding. */
-const ROW_BYTES = 450;
 
 test('a pass postpones large channels, so that the others do not wait for memory', async () => {
   start({ journalBytes: 20 * ROW_BYTES });

@@ -25,6 +25,8 @@ export class Pass {
   #place: Position;
   /** Everything up to this sequence has been read. */
   #through = NOTHING;
+  /** The sequences of all batches that were read, as ranges without gaps: first, last. */
+  readonly #ranges: [first: number, last: number][] = [];
   /** Sequence of the first batch that lies after the start. Undefined: none has been read. */
   #firstSequence: number | undefined;
   #bytes = 0;
@@ -92,6 +94,9 @@ export class Pass {
     const last = lastSequenceOf(batch);
     if (last <= this.#through) return;
     this.#through = last;
+    const range = this.#ranges.at(-1);
+    if (range?.[1] === batch.firstSequence - 1) range[1] = last;
+    else this.#ranges.push([batch.firstSequence, last]);
     const end = endOf(batch);
     // From the first batch after the start on, all are taken: a log then has all from its sequence.
     if (this.#firstSequence === undefined && comparePositions(end, this.#start) <= 0) return;
@@ -119,7 +124,7 @@ export class Pass {
     }
     for (const wanted of finished) {
       this.#remove(wanted);
-      wanted.fill(this.#firstSequence);
+      if (this.#meets(wanted)) wanted.fill(this.#firstSequence);
       wanted.clear();
     }
     return finished;
@@ -129,6 +134,15 @@ export class Pass {
   #isCovered({ log, order }: Wanted, asked: number): boolean {
     const from = this.#journal.from(log);
     return from === undefined ? order <= asked : this.#through >= from - 1;
+  }
+
+  /**
+   * Whether what was read meets the log. A store that lost its newest batches, and received them
+   * again, has them with other sequences than the journal.
+   */
+  #meets({ log }: Wanted): boolean {
+    const from = this.#journal.from(log);
+    return from === undefined || this.#ranges.some(([first, last]) => first <= from && from <= last + 1);
   }
 
   #remove(wanted: Wanted): void {
