@@ -1,11 +1,13 @@
 import { slotWalBytes } from '../config/derived.ts';
 import type { Settings } from '../config/settings.ts';
 import { createClient } from '../postgres/connect.ts';
+import { holderOf } from '../wal/slot-holder.ts';
 import type { Command } from './command.ts';
 import { withDatabase } from './database.ts';
 import { connectionsNeeded, readLimits, roomFindings } from './doctor/connection-room.ts';
 import { diagnose, type Finding } from './doctor/diagnose.ts';
 import { readFacts } from './doctor/facts.ts';
+import { machineFindings } from './doctor/machines.ts';
 import { replicationFinding } from './doctor/replication-check.ts';
 import { counted, indented } from './report.ts';
 
@@ -15,6 +17,7 @@ export const doctor: Command = {
   description:
     'Checks version, wal_level, privileges, setup, slots, WAL senders, timeouts, disk limits and connection limits of\n' +
     'the database, and opens a replication connection as `sno start` does.\n' +
+    'With SNO_NATS_URL it also shows which machine reads the WAL, the stream in JetStream, and who reads it.\n' +
     'Exits with 1 if a check fails. `sno check` says what channels need.',
   operands: { min: 0, max: 0 },
   flags: {},
@@ -28,14 +31,28 @@ export const doctor: Command = {
     'SNO_SNAPSHOTS',
     'SNO_ACCESS_QUERIES',
     'SNO_WORKERS',
+    'SNO_ROLE',
+    'SNO_NATS_URL',
+    'SNO_NATS_CREDS',
+    'SNO_NATS_CA',
+    'SNO_NATS_STREAM',
+    'SNO_NATS_REPLICAS',
+    'SNO_NATS_MAX_AGE_SECONDS',
+    'SNO_NATS_MAX_BYTES',
   ],
   async run({ settings }) {
-    const { isStreaming, found } = await withDatabase(settings, createClient, async (client) => {
+    const { holder, isStreaming, found } = await withDatabase(settings, createClient, async (client) => {
       const facts = await readFacts(client, settings.SNO_SLOT, settings.SNO_PUBLICATION);
       const room = roomFindings(await readLimits(client), connectionsNeeded(settings));
-      return { isStreaming: facts.slots.own?.active === true, found: [...diagnose(facts, wanted(settings)), ...room] };
+      const holder = await holderOf(client, settings.SNO_SLOT);
+      return {
+        holder,
+        isStreaming: facts.slots.own?.active === true,
+        found: [...diagnose(facts, wanted(settings)), ...room],
+      };
     });
-    const findings = [...found, await replicationFinding(settings, isStreaming)];
+    const machines = settings.SNO_NATS_URL === undefined ? [] : await machineFindings(settings, holder);
+    const findings = [...found, await replicationFinding(settings, isStreaming), ...machines];
     process.stdout.write(`${findings.map(line).join('\n')}\n\n${summary(findings)}\n`);
     return findings.some(({ level }) => level === 'fail') ? 1 : 0;
   },

@@ -3,6 +3,7 @@
  * reconnects by itself, for ever.
  */
 import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   type Consumer,
@@ -26,12 +27,13 @@ import {
   credsAuthenticator,
   type NatsConnection,
   nanos,
+  nuid,
 } from '@nats-io/transport-node';
 import { backoff } from '../backoff.ts';
 import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { relayFault } from './fault.ts';
-import type { StreamMessage } from './stream-message.ts';
+import type { StoredMessage, StreamMessage } from './stream-message.ts';
 
 export interface RelayOptions {
   /** URLs of NATS servers. */
@@ -43,6 +45,14 @@ export interface RelayOptions {
   readonly maxAgeMs: number;
   readonly maxBytes: number;
   readonly logger: Logger;
+}
+
+/** A process that reads the stream. */
+export interface StreamReader {
+  /** Begins with `sno_` and the name of its machine. */
+  readonly name: string;
+  /** Messages that it has not read. */
+  readonly behind: number;
 }
 
 /** The stream's bounds. */
@@ -57,6 +67,8 @@ export interface StreamBounds {
   readonly firstAt: number;
   /** When the stream was made. Another time: it was deleted, and made again. */
   readonly createdAt: string;
+  /** Servers that keep it, and the one that leads them. Undefined: the server is in no cluster. */
+  readonly cluster: { readonly leader: string; readonly replicas: number; readonly current: number } | undefined;
 }
 
 const ANSWER_MS = 5_000;
@@ -200,19 +212,29 @@ export class Relay {
       if (info === undefined) return undefined;
       const { first_seq, last_seq, messages, bytes, first_ts } = info.state;
       const firstAt = Date.parse(first_ts);
-      return { first: first_seq, last: last_seq, count: messages, bytes, firstAt, createdAt: info.created };
+      const { leader = '', replicas = [] } = info.cluster ?? {};
+      const current = replicas.filter(({ current, offline }) => current && offline !== true).length;
+      return {
+        first: first_seq,
+        last: last_seq,
+        count: messages,
+        bytes,
+        firstAt,
+        createdAt: info.created,
+        cluster: info.cluster === undefined ? undefined : { leader, replicas: replicas.length, current },
+      };
     } catch (error) {
       throw relayFault(error, this.options.stream);
     }
   }
 
   /** The message with this sequence. Undefined: it is not there. Throws SnoError. */
-  async message(sequence: number): Promise<StreamMessage | undefined> {
+  async message(sequence: number): Promise<StoredMessage | undefined> {
     return this.#read({ seq: sequence });
   }
 
   /** The newest message. Undefined: the stream is empty. Throws SnoError. */
-  async lastMessage(): Promise<StreamMessage | undefined> {
+  async lastMessage(): Promise<StoredMessage | undefined> {
     return this.#read({ last_by_subj: this.subject });
   }
 
@@ -250,6 +272,7 @@ export class Relay {
     try {
       consumer = await this.#client.consumers.get(this.options.stream, {
         deliver_policy: DeliverPolicy.StartSequence,
+        name_prefix: `${CONSUMER_NAME}_${nuid.next()}`,
         opt_start_seq: from,
         inactive_threshold: CONSUMER_KEPT_MS,
       });
@@ -275,6 +298,18 @@ export class Relay {
     return end;
   }
 
+  /** Who reads the stream at present, and how many messages each has not read. Throws SnoError. */
+  async readers(): Promise<readonly StreamReader[]> {
+    const readers: StreamReader[] = [];
+    try {
+      for await (const { name, num_pending } of this.#manager.consumers.list(this.options.stream))
+        readers.push({ name, behind: num_pending });
+    } catch (error) {
+      throw relayFault(error, this.options.stream);
+    }
+    return readers;
+  }
+
   async close(): Promise<void> {
     this.#listeners.clear();
     await this.#connection.close();
@@ -291,12 +326,12 @@ export class Relay {
     }
   }
 
-  async #read(query: { readonly seq: number } | { readonly last_by_subj: string }): Promise<StreamMessage | undefined> {
+  async #read(query: { readonly seq: number } | { readonly last_by_subj: string }): Promise<StoredMessage | undefined> {
     try {
       const found = await this.#manager.streams.getMessage(this.options.stream, query);
       if (found === null) return undefined;
       const { buffer, byteOffset, length } = found.data;
-      return { sequence: found.seq, bytes: Buffer.from(buffer, byteOffset, length) };
+      return { sequence: found.seq, bytes: Buffer.from(buffer, byteOffset, length), storedAt: found.time.getTime() };
     } catch (error) {
       if (error instanceof JetStreamApiError && error.code === NO_MESSAGE_FOUND) return undefined;
       throw relayFault(error, this.options.stream);
@@ -322,6 +357,9 @@ export class Relay {
     this.#isConnected = false;
   }
 }
+
+/** Readers of the stream are named after their machine, for the operator. */
+const CONSUMER_NAME = `sno_${hostname().replaceAll(/[^A-Za-z0-9_-]/g, '_')}`;
 
 /** What a consumer tells when it will not continue by itself, or only after a long silence. */
 const ENDS: ReadonlySet<string> = new Set([

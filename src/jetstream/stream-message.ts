@@ -4,3 +4,9 @@ export interface StreamMessage {
   readonly sequence: number;
   readonly bytes: Buffer;
 }
+
+/** A message that was asked for by itself. */
+export interface StoredMessage extends StreamMessage {
+  /** When it was stored, by the server's clock, in ms since 1970. */
+  readonly storedAt: number;
+}

@@ -1,47 +1,44 @@
 /**
  * Notices that this process is cut off from the stream while others go on: then it cannot hear that
- * access was revoked. Silence alone does not say so, since NATS may be down for all. Postgres knows
- * which process reads the WAL, and a process that can publish nothing leaves the slot soon. So the
- * others go on if the same process has held the slot for a while.
+ * access was revoked. Silence alone does not say so, since NATS may be down for all. The slot does:
+ * a process that cannot publish leaves the slot within `unpublishedMs`. So a slot that keeps its
+ * holder for longer is read by a process that publishes, unless the stream itself says that it has
+ * nothing more.
  */
 import type pg from 'pg';
 import type { Logger } from '../logger.ts';
-import { type Lsn, parseLsn } from '../lsn.ts';
-import { readerOf } from '../wal/slot-holder.ts';
+import { steadyNow } from '../steady-clock.ts';
+import { holderOf } from '../wal/slot-holder.ts';
 
 export interface CutOffWatchOptions {
   readonly pool: pg.Pool;
   readonly slot: string;
   readonly silenceMsMax: number;
+  /** How long the holder of the slot may publish nothing, in ms. */
+  readonly unpublishedMs: number;
   /** Time since the last message of the stream, in ms. */
   readonly silenceMs: () => number;
-  /** Everything before it has arrived here. */
-  readonly arrived: () => Lsn;
   /** Whether the stream has more than has arrived here. Rejects if NATS does not answer. */
   readonly hasMore: () => Promise<boolean>;
-  readonly now: () => number;
   readonly logger: Logger;
   readonly onCutOff: () => void;
   readonly onBack: () => void;
 }
 
-const CHECK_MS = 1_000;
+const CHECK_MS = 500;
+/** A message of the stream comes at least every two seconds. */
+const SILENT_MS = 2_500;
 const ANSWER_MS = 2_000;
-/** Silence after which Postgres is asked, in ms. The reader of the WAL is not silent so long. */
-const ASK_AFTER_MS = 3_000;
-/**
- * How long a process that publishes nothing may hold the slot at most after ASK_AFTER_MS of
- * silence, in ms: it gives up 7.5 s after the last message, and needs a moment to leave.
- */
-const HELD_MS = 7_000;
+/** The holder of the slot if Postgres does not tell. */
+const UNKNOWN = 'unknown';
 
 export class CutOffWatch {
   readonly #options: CutOffWatchOptions;
   #timer: NodeJS.Timeout | undefined;
   #isCutOff = false;
   #isAsking = false;
-  /** The process that holds the slot, and when it was first seen during this silence. */
-  #reader: { readonly pid: number; readonly since: number } | undefined;
+  /** The process that was seen to hold the slot during this silence, and since when. */
+  #holder: { readonly pid: string | undefined; readonly since: number } | undefined;
 
   constructor(options: CutOffWatchOptions) {
     this.#options = options;
@@ -60,17 +57,17 @@ export class CutOffWatch {
   }
 
   async #check(): Promise<void> {
-    const { silenceMs, silenceMsMax, logger, onCutOff, onBack } = this.#options;
-    if (this.#isCutOff) {
-      if (silenceMs() >= silenceMsMax) return;
-      this.#isCutOff = false;
-      logger.info('the stream arrives again: clients are served');
-      return onBack();
-    }
-    if (silenceMs() < ASK_AFTER_MS) this.#reader = undefined;
-    if (silenceMs() < Math.min(ASK_AFTER_MS, silenceMsMax) || this.#isAsking) return;
+    const { silenceMs, silenceMsMax, unpublishedMs, logger, onCutOff } = this.#options;
+    if (silenceMs() < SILENT_MS) return this.#hear();
+    if (this.#isCutOff || this.#isAsking) return;
     this.#isAsking = true;
-    const isCutOff = (await this.#othersGoOn()) && silenceMs() >= silenceMsMax && (await this.#lacksMore());
+    const askedAt = steadyNow();
+    const pid = await this.#holderNow();
+    const before = this.#holder;
+    const holder = before !== undefined && before.pid === pid ? before : { pid, since: askedAt };
+    this.#holder = holder;
+    const isHeld = pid !== undefined && steadyNow() - holder.since >= unpublishedMs;
+    const isCutOff = isHeld && silenceMs() >= silenceMsMax && (await this.#lacksMore());
     this.#isAsking = false;
     if (!isCutOff || silenceMs() < silenceMsMax) return;
     this.#isCutOff = true;
@@ -81,19 +78,21 @@ export class CutOffWatch {
     onCutOff();
   }
 
-  /** Whether another process publishes. Also if Postgres does not tell. */
-  async #othersGoOn(): Promise<boolean> {
-    const { pool, slot, arrived, now } = this.#options;
+  #hear(): void {
+    this.#holder = undefined;
+    if (!this.#isCutOff) return;
+    this.#isCutOff = false;
+    this.#options.logger.info('the stream arrives again: clients are served');
+    this.#options.onBack();
+  }
+
+  /** Undefined: no process reads the slot. */
+  async #holderNow(): Promise<string | undefined> {
+    const { pool, slot } = this.#options;
     try {
-      const reader = await within(ANSWER_MS, readerOf(pool, slot));
-      if (reader === undefined || this.#reader?.pid !== reader.pid)
-        this.#reader = reader === undefined ? undefined : { pid: reader.pid, since: now() };
-      if (reader === undefined) return false;
-      // Few roles may see how far another process has read.
-      if (reader.published !== undefined && (parseLsn(reader.published) ?? 0) <= arrived()) return false;
-      return now() - (this.#reader?.since ?? now()) >= HELD_MS;
+      return (await within(ANSWER_MS, holderOf(pool, slot)))?.pid;
     } catch {
-      return true;
+      return UNKNOWN;
     }
   }
 

@@ -20,7 +20,7 @@ import { GatewayRole } from './gateway.ts';
 import { GatewayFollower } from './gateway-follower.ts';
 import type { Gateways } from './gateways.ts';
 import type { IngestOptions } from './ingest.ts';
-import { IngestStandby } from './standby.ts';
+import { IngestStandby, unpublishedMs } from './standby.ts';
 
 export interface ManyMachinesOptions extends Omit<IngestOptions, 'relayed'> {
   readonly certificate: Certificate | undefined;
@@ -28,6 +28,8 @@ export interface ManyMachinesOptions extends Omit<IngestOptions, 'relayed'> {
   readonly otherFilesMax: number;
 }
 
+/** How long a process takes to leave the slot, in ms. */
+const LEAVES_WITHIN_MS = 1_500;
 /** How often the stream is measured, in ms. */
 const MEASURE_MS = 5_000;
 
@@ -84,12 +86,8 @@ export class ManyMachines implements Composition {
       slot: settings.SNO_SLOT,
       silenceMsMax: settings.SNO_RELAY_SILENCE_SECONDS * 1_000,
       silenceMs: () => following.silenceMs,
-      arrived: () => this.#follower.head.head.lsn,
-      hasMore: async () => {
-        const bounds = await relay.bounds();
-        return bounds !== undefined && bounds.last > (following.sequence ?? 0);
-      },
-      now: steadyNow,
+      hasMore: async () => ((await relay.bounds())?.last ?? 0) > (following.sequence ?? 0),
+      unpublishedMs: unpublishedMs(settings) + LEAVES_WITHIN_MS,
       logger,
       onCutOff: () => gateways.suspend(),
       onBack: () => gateways.resume(),

@@ -9,6 +9,7 @@
  * first fault. The next one continues from what the stream has.
  */
 import { pauseBefore } from '../backoff.ts';
+import type { Settings } from '../config/settings.ts';
 import { SnoError } from '../errors.ts';
 import type { Relay } from '../jetstream/connection.ts';
 import { lastPlace } from '../jetstream/last-place.ts';
@@ -24,8 +25,7 @@ export interface IngestStandbyOptions extends Omit<IngestOptions, 'relayed'> {
 
 /** How long the holder of the slot may publish nothing before another process takes it, in ms. */
 const TAKEOVER_MS = 5_000;
-/** How long this process may publish nothing while it holds the slot, in ms. */
-const UNPUBLISHED_MS = 5_000;
+const UNPUBLISHED_MS_MAX = 5_000;
 /** How long Postgres may be silent while this process tells others that the WAL is read, in ms. */
 const SILENT_MS = 4_000;
 const QUIET_MS = 1_500;
@@ -44,6 +44,13 @@ const SEQUENCE_GAP = 2 ** 28;
 
 /** What this process does. */
 export type Duty = 'standby' | 'reading';
+
+/** How long a process may publish nothing while it holds the slot, in ms. Then it leaves the slot. */
+export function unpublishedMs({
+  SNO_RELAY_SILENCE_SECONDS: seconds,
+}: Pick<Settings, 'SNO_RELAY_SILENCE_SECONDS'>): number {
+  return Math.min(UNPUBLISHED_MS_MAX, (seconds * 1_000) / 3);
+}
 
 export class IngestStandby {
   readonly #options: IngestStandbyOptions;
@@ -191,8 +198,8 @@ export class IngestStandby {
     this.#ingest = ingest;
     this.#terms++;
     const watch = setInterval(() => {
-      const { fault, unconfirmedMs } = publisher;
-      if (fault !== undefined && unconfirmedMs > UNPUBLISHED_MS) over(fault);
+      const { fault = new SnoError('relay_unreachable', 'NATS confirms nothing'), unconfirmedMs } = publisher;
+      if (unconfirmedMs > unpublishedMs(settings)) over(fault);
     }, LOOK_MS);
     try {
       await Promise.race([ingest.start(), isOver]);

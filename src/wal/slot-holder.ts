@@ -3,7 +3,7 @@ import type pg from 'pg';
 import { SnoError } from '../errors.ts';
 
 export interface SlotHolder {
-  readonly pid: number;
+  readonly pid: string;
   /** Whether it is a process of Snö, by what it calls itself. */
   readonly isSno: boolean;
   /** It in words. */
@@ -16,9 +16,9 @@ const HOLDER = `
   where s.slot_name = $1 and s.active_pid is not null`;
 
 /** Undefined: the slot is free, or missing. */
-export async function holderOf(pool: pg.Pool, slot: string): Promise<SlotHolder | undefined> {
+export async function holderOf(pool: Pick<pg.ClientBase, 'query'>, slot: string): Promise<SlotHolder | undefined> {
   const { rows } = await pool.query<{
-    readonly pid: number;
+    readonly pid: string;
     readonly name: string | null;
     readonly address: string | null;
   }>(HOLDER, [slot]);
@@ -42,25 +42,4 @@ export async function removeHolder(pool: pg.Pool, { pid, text }: SlotHolder): Pr
       hint: 'Use the same role in SNO_DATABASE_URL on all machines.',
     });
   }
-}
-
-export interface SlotReader {
-  readonly pid: number;
-  /**
-   * The LSN up to which it has published. Undefined: this role may not see it. Postgres shows it to
-   * superusers and members of pg_read_all_stats only, even if it is a connection of the same role.
-   */
-  readonly published: string | undefined;
-}
-
-/** The process that reads the slot. Undefined: none does. */
-export async function readerOf(pool: pg.Pool, slot: string): Promise<SlotReader | undefined> {
-  const { rows } = await pool.query<{ readonly pid: number; readonly lsn: string | null }>(
-    `select s.active_pid as pid, r.write_lsn::text as lsn
-     from pg_replication_slots s left join pg_stat_replication r on r.pid = s.active_pid
-     where s.slot_name = $1 and s.active_pid is not null`,
-    [slot],
-  );
-  const row = rows[0];
-  return row === undefined ? undefined : { pid: row.pid, published: row.lsn ?? undefined };
 }

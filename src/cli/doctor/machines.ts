@@ -1,0 +1,97 @@
+/** `sno doctor` on several machines: who reads the WAL, and the stream between them. */
+import type { Settings } from '../../config/settings.ts';
+import { ERRORS, SnoError } from '../../errors.ts';
+import { Relay, type StreamBounds } from '../../jetstream/connection.ts';
+import { envelopeOf } from '../../jetstream/envelope.ts';
+import { relayOptions } from '../../jetstream/relay-options.ts';
+import { createLogger } from '../../logger.ts';
+import { sizeText } from '../../size.ts';
+import type { SlotHolder } from '../../wal/slot-holder.ts';
+import type { Finding } from './diagnose.ts';
+
+/** Messages that a reader may be behind without a warning. */
+const BEHIND_MAX = 1_000;
+/** Ingest publishes something every two seconds. */
+const SILENT_SECONDS_MAX = 10;
+
+const ok = (message: string): Finding => ({ level: 'ok', message });
+const warn = (message: string, hint: string): Finding => ({ level: 'warn', message, hint });
+
+/** The findings, from NATS itself. An error of NATS is a finding. */
+export async function machineFindings(settings: Settings, holder: SlotHolder | undefined): Promise<readonly Finding[]> {
+  const reader =
+    holder === undefined
+      ? warn(
+          `no machine reads slot ${settings.SNO_SLOT}`,
+          'Start `sno start` on a machine, with SNO_ROLE=all or SNO_ROLE=ingest.',
+        )
+      : ok(`slot ${settings.SNO_SLOT} is read by ${holder.text}`);
+  try {
+    const relay = await Relay.connect(relayOptions(settings, createLogger('silent')));
+    try {
+      return [reader, ...(await streamFindings(relay, settings))];
+    } finally {
+      await relay.close();
+    }
+  } catch (error) {
+    if (!(error instanceof SnoError)) throw error;
+    return [reader, { level: 'fail', message: error.message, hint: error.hint ?? ERRORS[error.code].hint }];
+  }
+}
+
+async function streamFindings(relay: Relay, settings: Settings): Promise<Finding[]> {
+  const stream = settings.SNO_NATS_STREAM;
+  const connected = ok(`connected to NATS ${relay.serverVersion}`);
+  const bounds = await relay.bounds();
+  if (bounds === undefined)
+    return [
+      connected,
+      warn(`the stream ${stream} does not exist`, '`sno start` makes it on the machine that reads the WAL.'),
+    ];
+  return [
+    connected,
+    sizeFinding(stream, bounds),
+    clusterFinding(bounds, settings),
+    await newestFinding(relay),
+    ...(await readerFindings(relay)),
+  ];
+}
+
+function sizeFinding(stream: string, { count, bytes, firstAt, last }: StreamBounds): Finding {
+  const age = count === 0 ? '' : `, the oldest ${Math.round((Date.now() - firstAt) / 1_000)} s old`;
+  return ok(`the stream ${stream} keeps ${count} messages, ${sizeText(bytes)}${age}; its last sequence is ${last}`);
+}
+
+function clusterFinding({ cluster }: StreamBounds, { SNO_NATS_REPLICAS: wanted }: Settings): Finding {
+  if (cluster === undefined)
+    return warn(
+      'one server keeps the stream: when it is lost, the stream is too',
+      'Run three servers as a cluster, and set SNO_NATS_REPLICAS=3. Snö fills a lost stream again from the slot, as far as Postgres has kept the WAL.',
+    );
+  const { leader, replicas, current } = cluster;
+  const text = `${replicas + 1} servers keep the stream, led by ${leader}; ${current} of ${replicas} others have all of it`;
+  if (current === replicas && replicas + 1 === wanted) return ok(text);
+  return warn(text, 'Start the servers that are down, and wait until they have caught up.');
+}
+
+async function newestFinding(relay: Relay): Promise<Finding> {
+  const newest = await relay.lastMessage();
+  if (newest === undefined)
+    return warn('the stream is empty', 'Nothing has been published: see which machine reads the WAL.');
+  const seconds = Math.max(0, Math.round((Date.now() - newest.storedAt) / 1_000));
+  const { term } = envelopeOf(newest.bytes);
+  const text = `the newest message is ${seconds} s old (term ${term})`;
+  if (seconds <= SILENT_SECONDS_MAX) return ok(text);
+  return warn(
+    text,
+    'No machine publishes at present. The log of `sno start` says why; the clocks of the machines may differ.',
+  );
+}
+
+async function readerFindings(relay: Relay): Promise<Finding[]> {
+  const readers = await relay.readers();
+  return readers.map(({ name, behind }) => {
+    const text = `${name} reads the stream, ${behind} messages behind`;
+    return behind <= BEHIND_MAX ? ok(text) : warn(text, 'Its machine may be overloaded, or its process stopped.');
+  });
+}
