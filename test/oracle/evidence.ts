@@ -5,7 +5,7 @@ import { type Transaction, transactionOf } from './writers.ts';
 
 /** A fault that justifies resets, and when it began (performance.now()). */
 export interface Incident {
-  readonly kind: 'slot lost' | 'promoted' | 'publication altered' | 'database away';
+  readonly kind: 'slot lost' | 'promoted' | 'publication altered' | 'database away' | 'stream away' | 'cut off';
   readonly at: number;
 }
 

@@ -49,9 +49,11 @@ export function judge(evidence: Evidence): Verdict {
 
 /** Close codes that ask a client to reconnect, or that report a broken connection. */
 const CLOSES = new Set([1001, 1005, 1006]);
+/** Close code of a process that is cut off from the stream of the others. */
+const CUT_OFF = 1013;
 /** Errors that are allowed if their cause occurred. */
 const ERRORS: Readonly<Record<string, readonly Incident['kind'][]>> = {
-  try_again: ['database away', 'publication altered'],
+  try_again: ['database away', 'publication altered', 'stream away', 'cut off'],
   channel_unavailable: ['publication altered'],
   channel_unknown: ['publication altered'],
 };
@@ -96,7 +98,8 @@ class Trial {
         for (const walk of this.#walks.values()) walk.disconnected();
         return;
       case 'closed':
-        if (!CLOSES.has(note.code)) this.#found.push(`closed with ${note.code}`);
+        if (!CLOSES.has(note.code) && !(note.code === CUT_OFF && this.#happened('cut off', note.at)))
+          this.#found.push(`closed with ${note.code}`);
         return;
       case 'asked':
         return this.#walk(note.channel).asked(note.since);

@@ -67,9 +67,9 @@ const NEEDED: Readonly<Partial<Record<FaultName, Readonly<Record<string, readonl
 };
 
 /** Draws `count` faults from these names. */
-export function schedule(seed: number, names: readonly FaultName[], count: number): FaultName[] {
+export function schedule<Name>(seed: number, names: readonly Name[], count: number): Name[] {
   const random = new Random(seed);
-  return Array.from({ length: count }, () => names[random.below(names.length)] as FaultName);
+  return Array.from({ length: count }, () => names[random.below(names.length)] as Name);
 }
 
 export async function play(round: Round): Promise<Figures> {
@@ -121,11 +121,11 @@ export async function play(round: Round): Promise<Figures> {
 async function unfold(world: World, round: Round, random: Random, faults: Record<string, number>): Promise<void> {
   const { writers = WRITERS, subscribers = SUBSCRIBERS } = round;
   world.writers.start(Array.from({ length: writers }, () => new Random(random.below(2 ** 31))));
-  for (let index = 0; index < subscribers / 2; index++) world.subscribe(random);
-  await world.everybodyHasJoined();
+  for (let index = 0; index < subscribers / 2; index++) world.crowd.subscribe(random);
+  await world.crowd.everybodyHasJoined();
   for (const name of round.faults) {
     // one more subscriber joins while everything goes on
-    if (world.subscribers.length < subscribers) world.subscribe(random);
+    if (world.subscribers.length < subscribers) world.crowd.subscribe(random);
     await world.writers.more(15 + random.below(60));
     world.pickService(random);
     await FAULTS[name].run(world, random).catch((cause: unknown) => {
@@ -135,12 +135,12 @@ async function unfold(world: World, round: Round, random: Random, faults: Record
     faults[name] = (faults[name] ?? 0) + 1;
   }
   await world.writers.more(30);
-  while (world.subscribers.length < subscribers) world.subscribe(random);
+  while (world.subscribers.length < subscribers) world.crowd.subscribe(random);
   await conclude(world);
 }
 
 async function conclude(world: World): Promise<void> {
-  await world.everybodyHasJoined();
+  await world.crowd.everybodyHasJoined();
   await world.writers.stop();
-  await world.finish();
+  await world.crowd.finish();
 }

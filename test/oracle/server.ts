@@ -4,7 +4,7 @@
  */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { chown, rm, stat, writeFile } from 'node:fs/promises';
+import { appendFile, chown, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
@@ -39,8 +39,17 @@ export class DatabaseServer {
     this.#url = url;
   }
 
-  static async start(version: Version): Promise<DatabaseServer> {
-    return new DatabaseServer(await ownServer({ version, settings: SETTINGS }), version);
+  static async start(version: Version, settings: Readonly<Record<string, string>> = {}): Promise<DatabaseServer> {
+    return new DatabaseServer(await ownServer({ version, settings: { ...SETTINGS, ...settings } }), version);
+  }
+
+  /** Lets hosts of these networks connect. */
+  async admit(networks: readonly string[]): Promise<void> {
+    const lines = networks.flatMap((network) =>
+      ['all', 'replication'].map((database) => `host ${database} all ${network} scram-sha-256\n`),
+    );
+    await appendFile(join(this.#server.dataDirectory, 'pg_hba.conf'), lines.join(''));
+    await this.query('select pg_reload_conf()');
   }
 
   get isRunning(): boolean {
@@ -51,10 +60,11 @@ export class DatabaseServer {
     return this.#server.port;
   }
 
-  /** URL of a superuser, to the server itself or through a proxy on another port. */
-  url(port = this.port): string {
+  /** URL of a superuser, to the server itself, through a proxy on another port, or from a host. */
+  url(port = this.port, address?: string): string {
     const url = new URL(this.#url);
     url.port = String(port);
+    if (address !== undefined) url.hostname = address;
     return url.href;
   }
 

@@ -8,15 +8,16 @@ import type { Version } from '../support/own-server.ts';
 import { type ServiceProcess, signToken, startService } from '../support/service.ts';
 import { type Certificate, selfSigned } from '../support/tls.ts';
 import { until } from '../support/wait.ts';
+import { Crowd } from './crowd.ts';
 import type { Bounds, Evidence, Incident } from './evidence.ts';
-import { CHANNELS, History, ROOMS, SCHEMA } from './model.ts';
+import { History, SCHEMA } from './model.ts';
 import { TcpProxy } from './proxy.ts';
 import type { Random } from './random.ts';
 import { DatabaseServer } from './server.ts';
-import { Subscriber } from './subscriber.ts';
+import type { Subscriber } from './subscriber.ts';
 import { Tap } from './tap.ts';
 import { bytesOf, type WalCommit } from './wal.ts';
-import { type Transaction, transactionOf, Writers } from './writers.ts';
+import type { Writers } from './writers.ts';
 
 export interface WorldOptions {
   readonly version: Version;
@@ -33,21 +34,17 @@ export interface WorldOptions {
 
 const MB = 1024 ** 2;
 const SLOTS = ['sno', 'sno_2', 'sno_3', 'sno_4'];
-/** Ledger entries of the commit that ends a run. */
-const LAST_ENTRY = 10;
 
 export class World {
   readonly version: Version;
   readonly incidents: Incident[] = [];
-  readonly subscribers: Subscriber[] = [];
   readonly crashes: string[] = [];
-  readonly writers: Writers;
+  readonly crowd: Crowd;
   readonly databaseSide: TcpProxy;
   readonly clientSide: TcpProxy;
   readonly services: readonly ServiceProcess[];
   server: DatabaseServer;
   readonly #options: WorldOptions;
-  readonly #token: string;
   readonly #certificate: Certificate;
   #tap: Tap;
   /**
@@ -78,9 +75,14 @@ export class World {
     this.clientSide = parts.clientSide;
     this.services = parts.services;
     this.#tap = parts.tap;
-    this.#token = parts.token;
     this.#certificate = parts.certificate;
-    this.writers = new Writers(() => this.#connectWriter());
+    const { clientSide, certificate, token } = parts;
+    this.crowd = new Crowd({
+      connect: () => this.#connectWriter(),
+      url: () => `wss://localhost:${clientSide.port}/v1`,
+      ca: certificate.cert,
+      token,
+    });
   }
 
   static async build(options: WorldOptions): Promise<World> {
@@ -109,6 +111,14 @@ export class World {
     let connections = 0;
     ends.clients = () => (services[connections++ % services.length] as ServiceProcess).port;
     return world;
+  }
+
+  get subscribers(): readonly Subscriber[] {
+    return this.crowd.subscribers;
+  }
+
+  get writers(): Writers {
+    return this.crowd.writers;
   }
 
   /** The service that faults concern: the one that was picked last. */
@@ -146,26 +156,6 @@ export class World {
 
   happened(kind: Incident['kind']): void {
     this.incidents.push({ kind, at: performance.now() });
-  }
-
-  subscribe(random: Random): Subscriber {
-    const channels = CHANNELS.filter(() => random.chance(0.35));
-    const subscriber = new Subscriber({
-      url: () => `wss://localhost:${this.clientSide.port}/v1`,
-      ca: this.#certificate.cert,
-      token: this.#token,
-      channels: channels.length > 0 ? channels : [CHANNELS[random.below(CHANNELS.length)] as string],
-      perMessageDeflate: random.chance(0.6),
-      snapshot: random.chance(0.75),
-      framesUntilRejoining: random.chance(0.4) ? 20 + random.below(60) : 0,
-    });
-    this.subscribers.push(subscriber);
-    return subscriber;
-  }
-
-  /** Waits while writers commit and some subscribers leave and rejoin. */
-  async everybodyHasJoined(): Promise<void> {
-    await until(() => this.subscribers.every(({ hasJoined }) => hasJoined), 'everybody has joined everything', 120_000);
   }
 
   /** Restarts the service until it serves, as a supervisor does. */
@@ -255,67 +245,6 @@ export class World {
     this.#isMoving = false;
   }
 
-  /**
-   * Called after the writers have ended. Commits to every channel, and waits until every subscriber
-   * has the commits.
-   */
-  async finish(): Promise<void> {
-    const isEachLive = () => this.subscribers.every(({ isLive }) => isLive);
-    // a subscriber that joins after the last message would never get it
-    for (const subscriber of this.subscribers) subscriber.settle();
-    await until(isEachLive, 'everybody is subscribed to everything', 120_000);
-    const rooms = Array.from({ length: ROOMS }, (_, room) => room);
-    const transaction: Transaction = {
-      entries: rooms.map((room) => LAST_ENTRY + room),
-      isDurable: true,
-      askedAt: performance.now(),
-      outcome: 'unknown',
-    };
-    this.writers.transactions.set(transactionOf(LAST_ENTRY), transaction);
-    const client = await this.#connectWriter();
-    await client.query('begin');
-    await client.query(
-      `insert into ledger select ${LAST_ENTRY} + room, room, 0, true from generate_series(0, ${ROOMS - 1}) room`,
-    );
-    await client.query(
-      `insert into items (id, room, amount) select 1000 + room, room, 1 from generate_series(0, ${ROOMS - 1}) room`,
-    );
-    await client.query(
-      `select sno.publish('talk:' || room, json_build_object('entry', ${LAST_ENTRY} + room), event => 'said') from generate_series(0, ${ROOMS - 1}) room`,
-    );
-    await client.query('commit');
-    await client.end();
-    transaction.outcome = 'committed';
-    transaction.answeredAt = performance.now();
-    await this.#everybodyHas(transaction.askedAt);
-  }
-
-  /**
-   * The last commit's frames name the row or the entry that it wrote. Each note is checked only
-   * once: a subscriber far behind has many notes, and repeated checks would slow its reading.
-   */
-  async #everybodyHas(since: number): Promise<void> {
-    const marks = /"id":100[0-9]\b|"entry":1[0-9]\b/;
-    const looks = new Map(
-      this.subscribers.map((subscriber) => [subscriber, { missing: new Set(subscriber.options.channels), next: 0 }]),
-    );
-    const has = (subscriber: Subscriber) => {
-      const look = looks.get(subscriber);
-      if (look === undefined) return false;
-      for (; look.next < subscriber.record.length; look.next++) {
-        const note = subscriber.record[look.next];
-        if (note?.what !== 'frame' || note.at < since) continue;
-        if (marks.test(JSON.stringify(note.frame))) look.missing.delete(note.frame.channel ?? '');
-      }
-      return look.missing.size === 0 && subscriber.isLive;
-    };
-    const told = 'everybody has the last commit';
-    await until(() => this.subscribers.every(has), told, 120_000).catch((error: Error) => {
-      const late = this.subscribers.filter((subscriber) => !has(subscriber));
-      throw new Error(`${error.message}; ${late.map((subscriber) => subscriber.standing).join('; ')}`);
-    });
-  }
-
   /** Collects the evidence of the run, and ends nothing. */
   async evidence(): Promise<Evidence> {
     await this.#tap.drain();
@@ -330,8 +259,7 @@ export class World {
   }
 
   async end(): Promise<void> {
-    for (const subscriber of this.subscribers) subscriber.close();
-    await this.writers.stop();
+    await this.crowd.end();
     await this.#tap.close();
     await Promise.all(this.services.map((service) => service.remove()));
     await this.#certificate.remove();
