@@ -19,6 +19,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   setup: async () => (await import('./setup.ts')).setup,
   check: async () => (await import('./check.ts')).check,
   doctor: async () => (await import('./doctor.ts')).doctor,
+  types: async () => (await import('./types.ts')).types,
   tail: async () => (await import('./tail.ts')).tail,
   token: async () => (await import('./token.ts')).token,
 };

@@ -12,6 +12,7 @@ import { LiveHandle, type LiveOptions, type LiveView } from './live.ts';
 import type { ClientOptions } from './options.ts';
 import { endpoint, findSocketClass } from './socket.ts';
 import type { ClientStatus } from './state/machine.ts';
+import type { ChannelNames, RowOf } from './typed/names.ts';
 
 export interface SnoClient {
   readonly status: ClientStatus;
@@ -28,12 +29,28 @@ export interface SnoClient {
 }
 
 /**
+ * A client that knows the rows of its channels, by `connect<Channels>()` with the `Channels` that
+ * `sno types` writes.
+ */
+export interface TypedClient<Channels> extends Omit<SnoClient, 'channel' | 'live'> {
+  /** The events of a channel. Handles of one channel share one subscription. */
+  channel<const Name extends ChannelNames<Channels>>(
+    name: Name,
+    options?: ChannelOptions,
+  ): Channel<RowOf<Channels, Name>>;
+  /** The rows of a channel, kept live. */
+  live<const Name extends ChannelNames<Channels>>(name: Name, options?: LiveOptions): LiveView<RowOf<Channels, Name>>;
+}
+
+/**
  * Connects, and stays connected until `close()` or a fatal error.
  *
  * `url`: `wss://host/v1`, or `https://host`; in a page also relative, and by default the page's
  * host. Throws SnoClientError `url_invalid` or `websocket_missing`; with `lazy`, the first `live`
  * or `channel` does.
  */
+export function connect(url?: string | URL, options?: ClientOptions): SnoClient;
+export function connect<Channels extends object>(url?: string | URL, options?: ClientOptions): TypedClient<Channels>;
 export function connect(url?: string | URL, options: ClientOptions = {}): SnoClient {
   const page = (globalThis as { location?: { href: string } }).location?.href;
   const findTarget = (): Target => ({ url: endpoint(url, page), socketClass: findSocketClass(options.WebSocket) });
@@ -68,3 +85,4 @@ export type { ClientOptions, Timers, TokenCallback } from './options.ts';
 export type { CommitId, ReachedOptions } from './reached.ts';
 export type { Socket, SocketClass } from './socket.ts';
 export type { ChannelStatus, ClientResetReason, ClientStatus } from './state/machine.ts';
+export type { ChannelNames, KeyOf, RowOf, ValuesOf } from './typed/names.ts';

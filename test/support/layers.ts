@@ -93,8 +93,8 @@ const LADDERS: Readonly<Record<string, readonly string[]>> = {
     'sse',
     '',
   ],
-  client: ['error.ts', 'event.ts', 'socket.ts', 'state', ''],
-  cli: ['command.ts', 'report.ts', 'database.ts', 'doctor', 'check', 'tail', ''],
+  client: ['typed', 'error.ts', 'event.ts', 'socket.ts', 'state', ''],
+  cli: ['command.ts', 'report.ts', 'database.ts', 'doctor', 'check', 'types', 'tail', ''],
 };
 
 /**
