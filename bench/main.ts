@@ -15,6 +15,9 @@ import { benchLatency } from './latency.ts';
 import { benchReplay } from './replay.ts';
 import { type Machine, table, write } from './report.ts';
 import { benchRouting } from './routing.ts';
+import { readConstants } from './scale/constants.ts';
+import { tablesOf, writePage } from './scale/tables.ts';
+import { benchScale } from './scale.ts';
 import { benchWorkers } from './workers.ts';
 
 const BENCHMARKS: Readonly<Record<string, (runs: number) => Promise<Result>>> = {
@@ -27,6 +30,7 @@ const BENCHMARKS: Readonly<Record<string, (runs: number) => Promise<Result>>> = 
   replay: benchReplay,
   compression: benchCompression,
   workers: benchWorkers,
+  scale: benchScale,
   ddl: benchDdl,
 };
 const RUNS = '--runs=';
@@ -58,6 +62,11 @@ for (const name of named.length === 0 ? Object.keys(BENCHMARKS) : named) {
     results[name] = result;
     process.stdout.write(`${table(result)}\n`);
     if (args.includes(WRITE)) write(name, machine, result);
+    if (name === 'scale') {
+      const tables = tablesOf(readConstants({ scale: result.figures }));
+      process.stdout.write(`${Object.values(tables).join('\n\n')}\n`);
+      if (args.includes(WRITE)) writePage(tables);
+    }
   } catch (error) {
     // one failure does not stop the other benchmarks
     failed = true;
