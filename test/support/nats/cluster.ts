@@ -65,15 +65,16 @@ export async function startNatsCluster(
     kill: async () => void (await Promise.all(servers.map((server) => server.kill()))),
     leaderOf: (stream) =>
       until(async () => {
-        const leads = await Promise.all(servers.map((server) => server.isRunning && isLeader(server, stream)));
+        const leads = await Promise.all(servers.map((server) => isLeader(server, stream)));
         return servers.find((_, index) => leads[index]);
       }, `${stream} has a leader`),
     remove,
   };
 }
 
-/** Whether the server says that it leads the stream itself. A frozen server says nothing. */
+/** Whether the server runs and says that it leads the stream itself. A frozen one says nothing. */
 async function isLeader(server: NatsServer, stream: string): Promise<boolean> {
+  if (!server.isRunning) return false;
   const page = await server.monitor<Page>('jsz?accounts=true&streams=true').catch(() => undefined);
   const streams = page?.account_details?.flatMap(({ stream_detail = [] }) => stream_detail) ?? [];
   return streams.some(({ name, cluster }) => name === stream && cluster?.leader === server.name);
