@@ -1,4 +1,4 @@
-/** A TCP proxy that can fall silent: connections stay open, and nothing passes in either direction. */
+/** A TCP proxy that can fall silent: connections stay open, and nothing passes either way. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
