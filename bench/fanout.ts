@@ -48,7 +48,7 @@ export async function startSno(world: World, settings: Readonly<Record<string, s
  * Writes all commits while Snö is stopped, so that it finds them at once, as the peers are given
  * all events at once.
  */
-async function burst(world: World, { pid }: Child, count: number): Promise<void> {
+export async function burst(world: World, { pid }: Child, count: number): Promise<void> {
   process.kill(pid, 'SIGSTOP');
   await world.query(`call fill(${count})`);
   process.kill(pid, 'SIGCONT');

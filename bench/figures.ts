@@ -43,7 +43,7 @@ export class Runs {
 
   /** NaN if there are no values. */
   median(of: string, unit: string): number {
-    return median(this.#valuesOf(of, unit));
+    return median(this.values(of, unit));
   }
 
   /**
@@ -51,8 +51,8 @@ export class Runs {
    * NaN if there are no values.
    */
   ratio(of: string, other: string, unit: string): number {
-    const others = this.#valuesOf(other, unit);
-    return median(this.#valuesOf(of, unit).map((value, run) => value / (others[run] ?? Number.NaN)));
+    const others = this.values(other, unit);
+    return median(this.values(of, unit).map((value, run) => value / (others[run] ?? Number.NaN)));
   }
 
   figures(): readonly Figure[] {
@@ -65,7 +65,7 @@ export class Runs {
     }));
   }
 
-  #valuesOf(of: string, unit: string): readonly number[] {
+  values(of: string, unit: string): readonly number[] {
     return this.#values.get(`${of} ${unit}`)?.values ?? [];
   }
 }

@@ -13,12 +13,12 @@ import { packageVersion } from './peers.ts';
 import { type Child, cpuSeconds, delay, start, versionOf } from './processes.ts';
 import { createWorld, type World } from './world.ts';
 
-const ROWS = 300_000;
+export const ROWS = 300_000;
 const ROWS_PER_COMMIT = 1_000;
 /**
  * A short replay: Snö soon forgets what it has sent, so a new stream begins where the rows begin.
  */
-const SETTINGS = { SNO_REPLAY_SECONDS: '1', SNO_LOG_LEVEL: 'info' };
+export const SETTINGS = { SNO_REPLAY_SECONDS: '1', SNO_LOG_LEVEL: 'info' };
 const TOOL = 'pg_recvlogical';
 const PACKAGE = 'pg-logical-replication';
 const RATE = 'rows/s';
@@ -32,11 +32,7 @@ export async function benchIngest(runs: number): Promise<Result> {
   const tool = versionOf(TOOL);
   const library = `${PACKAGE} ${packageVersion(PACKAGE)}`;
   try {
-    await world.query(`create table rows (id bigint generated always as identity primary key, room int not null,
-        amount numeric not null, label text not null, done boolean not null);
-      alter table rows replica identity full; create schema channels; create schema channel_access;
-      create view channels."rows:{room}" as select id, room, amount, label, done from rows where not done and amount > 0;
-      create view channel_access."rows:{room}" as select 1 as room`);
+    await createRows(world);
     const { child, port } = await world.serve(SETTINGS);
     const load = new Load({ port, token: world.token, channel: 'rows:1', readers: 1 });
     await load.ready();
@@ -75,6 +71,14 @@ export async function benchIngest(runs: number): Promise<Result> {
   }
 }
 
+export async function createRows(world: World): Promise<void> {
+  await world.query(`create table rows (id bigint generated always as identity primary key, room int not null,
+      amount numeric not null, label text not null, done boolean not null);
+    alter table rows replica identity full; create schema channels; create schema channel_access;
+    create view channels."rows:{room}" as select id, room, amount, label, done from rows where not done and amount > 0;
+    create view channel_access."rows:{room}" as select 1 as room`);
+}
+
 /** Writes rows in separate transactions. `isWanted`: whether the view's WHERE matches them. */
 async function fill(world: World, count: number, isWanted: boolean): Promise<void> {
   for (let done = 0; done < count; done += ROWS_PER_COMMIT) {
@@ -84,7 +88,7 @@ async function fill(world: World, count: number, isWanted: boolean): Promise<voi
   }
 }
 
-async function stream(world: World, sno: Child, load: Load, isWanted: boolean) {
+export async function stream(world: World, sno: Child, load: Load, isWanted: boolean) {
   await forgotten(world);
   await load.reset();
   process.kill(sno.pid, 'SIGSTOP');

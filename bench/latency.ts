@@ -10,7 +10,7 @@ import { cpuSeconds, start } from './processes.ts';
 import { createWorld, type World } from './world.ts';
 
 const SUBSCRIBERS = 10;
-const EVENTS = 500;
+export const EVENTS = 500;
 const EVERY_MS = 10;
 /** Events before the measured ones: each server and client is new, and a warm server is faster. */
 const WARM_UP_EVENTS = 2_000;
@@ -26,11 +26,8 @@ export async function benchLatency(runs: number): Promise<Result> {
   const world = await createWorld();
   const results = new Runs();
   try {
-    await world.query(`create table notes (id bigint generated always as identity primary key, stamp text not null);
-      alter table notes replica identity full; create schema channels; create schema channel_access;
-      create view channels."notes:all" as select id, stamp from notes;
-      create view channel_access."notes:all" as select;
-      create table told (id bigint generated always as identity primary key, stamp text not null);
+    await createStamped(world);
+    await world.query(`create table told (id bigint generated always as identity primary key, stamp text not null);
       create function tell() returns trigger language plpgsql as $$
       begin perform pg_notify('notes', json_build_object('stamp', new.stamp)::text); return new; end $$;
       create trigger tell after insert on told for each row execute function tell()`);
@@ -56,9 +53,19 @@ export async function benchLatency(runs: number): Promise<Result> {
   };
 }
 
+export async function createStamped(world: World): Promise<void> {
+  await world.query(`create table notes (id bigint generated always as identity primary key, stamp text not null);
+    alter table notes replica identity full; create schema channels; create schema channel_access;
+    create view channels."notes:all" as select id, stamp from notes;
+    create view channel_access."notes:all" as select`);
+}
+
 /** `cpu`: seconds of processor time that the server used meanwhile. */
-async function bySno(world: World): Promise<Ages & { readonly cpu: number }> {
-  const { child, port } = await world.serve();
+export async function bySno(
+  world: World,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<Ages & { readonly cpu: number }> {
+  const { child, port } = await world.serve(settings);
   const load = new Load({
     port,
     token: world.token,

@@ -12,6 +12,7 @@ import { benchFanout, benchPaced } from './fanout.ts';
 import type { Result } from './figures.ts';
 import { benchIngest } from './ingest.ts';
 import { benchLatency } from './latency.ts';
+import { benchMachines } from './machines.ts';
 import { benchReplay } from './replay.ts';
 import { type Machine, table, write } from './report.ts';
 import { benchRouting } from './routing.ts';
@@ -32,6 +33,7 @@ const BENCHMARKS: Readonly<Record<string, (runs: number) => Promise<Result>>> = 
   workers: benchWorkers,
   scale: benchScale,
   ddl: benchDdl,
+  machines: benchMachines,
 };
 const RUNS = '--runs=';
 const WRITE = '--write';

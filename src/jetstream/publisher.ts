@@ -169,6 +169,7 @@ export class StreamPublisher implements StreamFollower {
     this.#steps.take();
     this.#recent.clear();
     this.#cutState(reason);
+    this.#pump();
   }
 
   append(batch: Batch): void {
