@@ -191,22 +191,23 @@ export class StreamFollowing {
   async #whereToRead(createdAt: string): Promise<number | undefined> {
     const { relay, logger, onHole } = this.#options;
     const at = this.#at;
+    if (at !== undefined && !this.#isGone && at.createdAt === createdAt && (await this.#isWhereItWas(at)))
+      return at.sequence + 1;
+    const newest = await relay.lastMessage();
+    if (newest === undefined) return undefined;
+    const { state, epoch, to } = envelopeOf(newest.bytes);
+    // The stream has lost its newest messages. They are published again. This is asked before the
+    // search: what is published meanwhile must not look as if the search had passed over it.
+    if (at !== undefined && at.epoch === epoch && comparePlaces(to, at.place) < 0) return undefined;
     if (at !== undefined && !this.#isGone) {
-      if (at.createdAt === createdAt && (await this.#isWhereItWas(at))) return at.sequence + 1;
       const sequence = await findPlace(relay, at.epoch, at.place);
       if (sequence !== undefined) {
         this.#isPlaced = true;
         return sequence;
       }
     }
-    const newest = await relay.lastMessage();
-    if (newest === undefined) return undefined;
-    const { state, epoch } = envelopeOf(newest.bytes);
     const first = state === 0 ? undefined : await relay.message(state);
     if (first === undefined || envelopeOf(first.bytes).kind === 'steps') return undefined;
-    if (at !== undefined && at.epoch === epoch && comparePlaces(envelopeOf(newest.bytes).to, at.place) < 0)
-      // The stream has lost its newest messages. They are published again.
-      return undefined;
     if (at !== undefined) {
       onHole();
       logger.error(
