@@ -42,6 +42,7 @@ test.runIf(NAMES.length > 0)(
           hosts,
           settings: SETTINGS,
           logs: process.env['SOAK_LOGS'],
+          isTimed: true,
         });
         process.stdout.write(`${JSON.stringify({ ...figures, violations: figures.violations.length })}\n`);
         const texts = figures.violations.map((text) => `seed ${seed}, Postgres ${version}: ${text}`);

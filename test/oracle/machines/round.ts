@@ -17,6 +17,8 @@ export interface MachinesRound {
   /** Settings beside the ones that the seed draws. */
   readonly settings?: Readonly<Record<string, string>>;
   readonly build?: string;
+  /** Whether a takeover or a close that takes too long is a violation (default: no). */
+  readonly isTimed?: boolean;
   /** Receives the processes' logs if the run finds a violation. */
   readonly logs?: string | undefined;
   readonly writers?: number;
@@ -50,11 +52,11 @@ export async function fleetHosts(): Promise<FleetHosts | undefined> {
 
 export async function playMachines(round: MachinesRound): Promise<MachinesFigures> {
   const began = performance.now();
-  const { seed, version, hosts, build } = round;
+  const { seed, version, hosts, build, isTimed = false } = round;
   const random = new Random(seed);
   const drawn = Object.entries(VARIANTS).map(([name, values]) => [name, values[random.below(values.length)] as string]);
   const settings = { ...(Object.fromEntries(drawn) as Record<string, string>), ...round.settings };
-  const fleet = await Fleet.build({ version, settings, hosts, build });
+  const fleet = await Fleet.build({ version, settings, hosts, build, isTimed });
   try {
     const faults: Record<string, number> = {};
     const found: string[] = [];
