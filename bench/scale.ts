@@ -2,12 +2,10 @@
  * What docs/scale.md starts from: the processor time that a commit takes in each kind of process,
  * in nats-server, and in the stream. The commits are small, and none of the clients gets them.
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { type Result, Runs } from './figures.ts';
+import { startNats } from './nats.ts';
 import { createNotes, INSERT_NOTE } from './notes.ts';
-import { type Child, childrenOf, cpuSeconds, delay, start, versionOf } from './processes.ts';
+import { childrenOf, cpuSeconds, delay, versionOf } from './processes.ts';
 import {
   A_COMMIT,
   A_COMMIT_MORE,
@@ -20,7 +18,7 @@ import {
   STREAM_BYTES,
   WORKER,
 } from './scale/constants.ts';
-import { createWorld, freePort, type Served, type World } from './world.ts';
+import { createWorld, type Served, type World } from './world.ts';
 
 const COMMITS = 2_000;
 const WARM_UP_COMMITS = 500;
@@ -116,44 +114,4 @@ async function overNats(world: World, results: Runs, counts: boolean): Promise<v
     for (const { child } of served.reverse()) await child.kill('SIGTERM');
     await nats.end();
   }
-}
-
-interface Nats {
-  readonly child: Child;
-  readonly url: string;
-  /** Bytes of the stream. */
-  size(): Promise<number>;
-  end(): Promise<void>;
-}
-
-async function startNats(): Promise<Nats> {
-  const folder = await mkdtemp(join(tmpdir(), 'sno-bench-nats-'));
-  const [port, monitor] = [await freePort(), await freePort()];
-  const config = join(folder, 'nats.conf');
-  const jetstream = { store_dir: join(folder, 'store'), max_file_store: 8e9 };
-  await writeFile(config, JSON.stringify({ listen: `127.0.0.1:${port}`, http: `127.0.0.1:${monitor}`, jetstream }));
-  const child = start('nats-server', ['--config', config, '--log', join(folder, 'log')]);
-  const page = async () => (await (await fetch(`http://127.0.0.1:${monitor}/jsz`)).json()) as { bytes: number };
-  let isEnded = false;
-  void child.ended().then(() => {
-    isEnded = true;
-  });
-  const answers = () =>
-    page().then(
-      () => true,
-      () => false,
-    );
-  while (!(await answers())) {
-    if (isEnded) throw new Error('nats-server ended');
-    await delay(50);
-  }
-  return {
-    child,
-    url: `nats://127.0.0.1:${port}`,
-    size: async () => (await page()).bytes,
-    async end() {
-      await child.kill();
-      await rm(folder, { recursive: true, force: true });
-    },
-  };
 }
