@@ -15,7 +15,7 @@ server=$(command -v nats-server) || { echo "nats-server is missing: apt-get inst
 "$server" --version
 "$server" --jetstream --store_dir "$PWD/store" --addr 127.0.0.1 --port 14377 --log "$PWD/log" &
 pid=$!
-trap 'kill "$pid"; wait "$pid" 2>/dev/null; rm -rf "$folder"' EXIT
+trap 'kill "$pid"; wait "$pid" 2>/dev/null || true; rm -rf "$folder"' EXIT
 cat >look.mjs <<'JS'
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';

@@ -298,7 +298,7 @@ export class Relay {
     return end;
   }
 
-  /** The present readers of the stream, and how many messages each has not read. Throws SnoError. */
+  /** The present readers of the stream, with what each has not read. Throws SnoError. */
   async readers(): Promise<readonly StreamReader[]> {
     const readers: StreamReader[] = [];
     try {

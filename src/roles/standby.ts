@@ -45,7 +45,7 @@ const SEQUENCE_GAP = 2 ** 28;
 /** What this process does. */
 export type Duty = 'standby' | 'reading';
 
-/** How long a process may publish nothing while it holds the slot, in ms. Then it leaves the slot. */
+/** How long a process may publish nothing until it leaves the slot, in ms. */
 export function unpublishedMs({
   SNO_RELAY_SILENCE_SECONDS: seconds,
 }: Pick<Settings, 'SNO_RELAY_SILENCE_SECONDS'>): number {

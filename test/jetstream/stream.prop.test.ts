@@ -340,7 +340,7 @@ test(
           try {
             await ingest.begin();
             join();
-            // Rows that are published before a follower joins are none of its own.
+            // A follower does not get the rows that were published before it joined.
             while (followers[0]?.steps.resets === 0) await settle(1_000);
             for (const each of events) {
               if (each.kind === 'read') ingest.read(each.commits);

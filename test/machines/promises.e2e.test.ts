@@ -74,7 +74,7 @@ test('Postgres hears nothing of a commit that JetStream has not confirmed', asyn
   nats.freeze();
   const id = await insert();
   const heard: number[] = [];
-  // The process gives up when JetStream does not answer. Until then, it tells Postgres that it lives.
+  // The process gives up when JetStream does not answer. Until then, Postgres hears of it.
   const isFree = async () => {
     const now = await told();
     if (now !== undefined) heard.push(now.written);
