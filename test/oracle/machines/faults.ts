@@ -1,7 +1,7 @@
 /** Faults of several machines. Each resolves once the fault is over, and everything goes on. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../random.ts';
-import { type Fleet, type Machine, SILENCE_SECONDS } from './fleet.ts';
+import { type Fleet, hasLostConnection, type Machine, SILENCE_SECONDS } from './fleet.ts';
 
 export interface MachineFault {
   /** Whether it cuts connections between hosts. */
@@ -58,12 +58,12 @@ export const MACHINE_FAULTS = {
     async run(fleet) {
       const { nats, crowd, violations } = fleet;
       fleet.happened('stream away');
-      const before = crowd.subscribers.map(({ openings }) => openings);
+      const began = performance.now();
       await nats.kill();
       await delay(OUTAGE_MS);
       await crowd.writers.more(20);
-      for (const [index, openings] of before.entries())
-        if (crowd.subscribers[index]?.openings !== openings)
+      for (const [index, subscriber] of crowd.subscribers.entries())
+        if (hasLostConnection(subscriber, began))
           violations.push(`subscriber ${index} was closed while all NATS servers were down`);
       await nats.start();
     },

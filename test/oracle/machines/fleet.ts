@@ -208,7 +208,6 @@ export class Fleet {
     this.happened('cut off');
     const clients = this.clientsOf(machine);
     const others = this.crowd.subscribers.filter((each) => !clients.includes(each));
-    const before = new Map(others.map((each) => [each, each.openings]));
     const began = performance.now();
     const { of, partition } = this.hosts;
     for (const name of NATS_NAMES) await partition(this.hostOf(machine), of[name]);
@@ -222,8 +221,8 @@ export class Fleet {
     ]);
     await this.crowd.writers.more(20);
     await this.goesOn();
-    for (const [each, openings] of before)
-      if (each.openings !== openings)
+    for (const other of others)
+      if (hasLostConnection(other, began))
         this.violations.push(`a client of another machine than ${machine.name} was closed`);
     const logged = machine.service.log.length;
     await this.hosts.healAll();
@@ -332,6 +331,19 @@ function isReading({ service, canRead, loggedBefore }: Machine): boolean {
   if (!canRead || !service.isRunning) return false;
   const lines = service.log.slice(loggedBefore).map(({ msg }) => msg);
   return lines.lastIndexOf(READS) > lines.findLastIndex((line) => line.startsWith(READS_NO_MORE));
+}
+
+/** Whether a connection that was open at the time `at` has ended since. */
+export function hasLostConnection({ record }: Subscriber, at: number): boolean {
+  let isOpen = false;
+  for (const note of record) {
+    if (note.what === 'opened') isOpen = note.at < at;
+    else if (note.what === 'closed') {
+      if (isOpen && note.at > at) return true;
+      isOpen = false;
+    }
+  }
+  return false;
 }
 
 const lsnIn = ({ position }: { readonly position?: string }): number => (position === undefined ? 0 : lsnOf(position));
