@@ -177,7 +177,10 @@ export class Fleet {
 
   /** The machine that reads the WAL, once one does. */
   async reader(): Promise<Machine> {
-    return until(() => this.machines.find(isReading), 'a machine reads the WAL', 120_000);
+    // A former reader may not have noticed yet that another machine has taken over.
+    const began = ({ service }: Machine) => String(service.log.findLast(({ msg }) => msg === READS)?.['time']);
+    const newest = () => this.machines.filter(isReading).sort((a, b) => (began(a) < began(b) ? 1 : -1))[0];
+    return until(newest, 'a machine reads the WAL', 120_000);
   }
 
   /** The clients that connected to the machine last. */
