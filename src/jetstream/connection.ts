@@ -30,7 +30,7 @@ import {
   nuid,
 } from '@nats-io/transport-node';
 import { backoff } from '../backoff.ts';
-import { SnoError } from '../errors.ts';
+import { ERRORS, SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { relayFault } from './fault.ts';
 import type { StoredMessage, StreamMessage } from './stream-message.ts';
@@ -338,6 +338,13 @@ export class Relay {
     }
   }
 
+  /** Logs an error of the server, once until the connection is made again. */
+  #tell({ code, hint, message }: SnoError): void {
+    if (this.#fault === message) return;
+    this.#fault = message;
+    this.options.logger.warn({ code, hint: hint ?? ERRORS[code].hint }, message);
+  }
+
   async #watch(): Promise<void> {
     for await (const status of this.#connection.status()) {
       switch (status.type) {
@@ -348,8 +355,7 @@ export class Relay {
           for (const listener of [...this.#listeners]) listener();
           break;
         case 'error':
-          this.#fault = relayFault(status.error, this.options.stream).message;
-          this.options.logger.warn({ code: relayFault(status.error, this.options.stream).code }, this.#fault);
+          this.#tell(relayFault(status.error, this.options.stream));
           break;
         default:
       }
@@ -373,7 +379,7 @@ const ENDS: ReadonlySet<string> = new Set([
 
 function natsOptions({ servers, credsFile, caFile }: RelayOptions): ConnectionOptions {
   return {
-    servers: [...servers],
+    ...addressesOf(servers),
     name: 'sno',
     maxReconnectAttempts: -1,
     reconnectTimeWait: RECONNECT_MS,
@@ -387,6 +393,19 @@ function natsOptions({ servers, credsFile, caFile }: RelayOptions): ConnectionOp
     ...(credsFile === undefined ? {} : { authenticator: credsAuthenticator(() => readFileSync(credsFile)) }),
     ...(caFile === undefined ? {} : { tls: { caFile } }),
   };
+}
+
+/**
+ * The client takes addresses without user and password. A user without a password is a token, as
+ * for NATS's own tools.
+ */
+function addressesOf(servers: readonly string[]): Pick<ConnectionOptions, 'servers' | 'user' | 'pass' | 'token'> {
+  const urls = servers.map((server) => new URL(server));
+  const named = urls.find(({ username }) => username !== '');
+  const addresses = { servers: urls.map(({ protocol, host }) => `${protocol}//${host}`) };
+  if (named === undefined) return addresses;
+  const [user, pass] = [decodeURIComponent(named.username), decodeURIComponent(named.password)];
+  return pass === '' ? { ...addresses, token: user } : { ...addresses, user, pass };
 }
 
 /** Throws `relay_stream` for a stream that Snö did not make. */

@@ -15,6 +15,28 @@ const SCHEMA = `
   create view channels."room:{room}" as select id, room, body from notes;
 `;
 
+/** All that a user of NATS must be allowed to do, as in docs/scale.md. */
+const API = [
+  'STREAM.INFO.SNO',
+  'STREAM.CREATE.SNO',
+  'STREAM.UPDATE.SNO',
+  'STREAM.MSG.GET.SNO',
+  'CONSUMER.CREATE.SNO.>',
+];
+const MORE = ['CONSUMER.INFO.SNO.>', 'CONSUMER.LIST.SNO', 'CONSUMER.MSG.NEXT.SNO.>', 'CONSUMER.DELETE.SNO.>'];
+const PERMISSIONS = {
+  publish: ['sno.relay.SNO', ...[...API, ...MORE].map((subject) => `$JS.API.${subject}`)],
+  subscribe: ['_INBOX.>'],
+};
+const users = (password: string) => ({
+  authorization: {
+    users: [
+      { user: 'sno', password, permissions: PERMISSIONS },
+      { user: 'operator', password: 'operator' },
+    ],
+  },
+});
+
 let nats: NatsServer;
 let here: Stage;
 let client: RawClient;
@@ -22,8 +44,9 @@ let ids = 0;
 let first = 0;
 
 beforeAll(async () => {
-  nats = await startNats();
-  here = await stage(SCHEMA, { SNO_NATS_URL: nats.url, SNO_RELAY_SILENCE_SECONDS: '5', SNO_ACCESS: 'open' });
+  nats = await startNats({ config: users('right') });
+  const url = nats.url.replace('//', '//sno:right@');
+  here = await stage(SCHEMA, { SNO_NATS_URL: url, SNO_RELAY_SILENCE_SECONDS: '5', SNO_ACCESS: 'open' });
 });
 afterAll(async () => {
   await here?.end();
@@ -57,7 +80,7 @@ async function ready(): Promise<{ readonly status: number; readonly body: { read
 async function manager<Result>(
   work: (jsm: Awaited<ReturnType<typeof jetstreamManager>>) => Promise<Result>,
 ): Promise<Result> {
-  const connection = await connect({ servers: nats.url });
+  const connection = await connect({ servers: nats.url, user: 'operator', pass: 'operator' });
   try {
     return await work(await jetstreamManager(connection));
   } finally {
@@ -105,9 +128,26 @@ test('the stream loses its newest messages: they are published again from the WA
   await expectAll();
 });
 
+test('the credentials are revoked: the log names it with its hint, and everything goes on when they are back', async () => {
+  await insert();
+  const logged = here.service.log.length;
+  await nats.reconfigure(users('another'));
+  for (let count = 0; count < 5; count++) await insert();
+  await until(async () => (await ready()).status === 503, 'it is not ready');
+  const refused = await until(
+    () => here.service.log.slice(logged).find(({ code }) => code === 'relay_refused'),
+    'the log names the refusal',
+  );
+  expect(refused['hint']).toMatch(/SNO_NATS_CREDS/);
+  expect((await ready()).body.reason).toMatch(/NATS/);
+  await nats.reconfigure(users('right'));
+  await insert();
+  await expectAll();
+});
+
 test('max_payload is lowered below what waits: large commits are cut smaller', async () => {
   await insert('y'.repeat(500_000));
-  await nats.reconfigure({ max_payload: 65_536 });
+  await nats.reconfigure({ ...users('right'), max_payload: 65_536 });
   await insert('z'.repeat(500_000));
   await expectAll();
 });
