@@ -194,11 +194,18 @@ export class StreamFollowing {
     if (at !== undefined && !this.#isGone && at.createdAt === createdAt && (await this.#isWhereItWas(at)))
       return at.sequence + 1;
     const newest = await relay.lastMessage();
-    if (newest === undefined) return undefined;
+    if (newest === undefined) {
+      this.#heardAt = this.#options.now();
+      return undefined;
+    }
     const { state, epoch, to } = envelopeOf(newest.bytes);
     // The stream has lost its newest messages. They are published again. This is asked before the
     // search: what is published meanwhile must not look as if the search had passed over it.
-    if (at !== undefined && at.epoch === epoch && comparePlaces(to, at.place) < 0) return undefined;
+    if (at !== undefined && at.epoch === epoch && comparePlaces(to, at.place) < 0) {
+      // This process is ahead of the stream, and so it is not cut off from it.
+      this.#heardAt = this.#options.now();
+      return undefined;
+    }
     if (at !== undefined && !this.#isGone) {
       const sequence = await findPlace(relay, at.epoch, at.place);
       if (sequence !== undefined) {

@@ -1,7 +1,8 @@
 /** What the stream keeps of a history, for clients that resume from before a gateway's journal. */
 import type { Batch } from '../commit/entry.ts';
+import { SnoError } from '../errors.ts';
 import { type OlderHistory, PositionTooOld } from '../fanout/history/older-history.ts';
-import type { Position } from '../position.ts';
+import { comparePositions, type Position } from '../position.ts';
 import { readSteps, type StepReceiver } from '../relay/step-reader.ts';
 import type { Relay } from './connection.ts';
 import { comparePlaces, envelopeOf, type Place, placeOfBatch } from './envelope.ts';
@@ -28,7 +29,10 @@ export class StreamHistory implements OlderHistory {
     });
     const bounds = await relay.bounds();
     const first = bounds === undefined ? undefined : await findPlace(relay, epoch, { ...after, parts: 0 });
-    if (bounds === undefined || first === undefined) throw new PositionTooOld(await oldest(relay, epoch));
+    if (bounds === undefined || first === undefined) {
+      await refuseBehind(relay, epoch, after);
+      throw new PositionTooOld(await oldest(relay, epoch));
+    }
     const pieces = new Pieces();
     const collector = new Collector();
     let next = first;
@@ -43,6 +47,18 @@ export class StreamHistory implements OlderHistory {
       if (batches.length > 0) yield batches;
     }
   }
+}
+
+/**
+ * Throws `try_again` if the stream ends before the position: it has lost its newest messages, which
+ * are published again.
+ */
+async function refuseBehind(relay: HistoryRelay, epoch: string, after: Position): Promise<void> {
+  const bounds = await relay.bounds();
+  const message = bounds === undefined ? undefined : await relay.message(bounds.last);
+  const newest = message === undefined ? undefined : envelopeOf(message.bytes);
+  if (newest === undefined || (newest.epoch === epoch && comparePositions(newest.to, after) < 0))
+    throw new SnoError('try_again', 'the stream is being filled again');
 }
 
 /** Everything after it can be read, as far as the oldest message tells. */
