@@ -12,7 +12,6 @@ import { createMetrics } from './metrics.ts';
 import { createPool } from './postgres/connect.ts';
 import type { Composition } from './roles/composition.ts';
 import { type IngestOptions, STREAM_CONNECTIONS } from './roles/ingest.ts';
-import { ManyMachines } from './roles/many-machines.ts';
 import { OneMachine } from './roles/one-machine.ts';
 
 export interface Service {
@@ -83,7 +82,7 @@ class RunningService implements Service {
     // Invalid keys and certificates and ports in use are found before anything changes in the
     // database.
     this.#certificate = await Certificate.load(settings, logger);
-    const composition = this.#compose();
+    const composition = await this.#compose();
     this.#composition = composition;
     this.adminPort = await this.#startAdmin(composition);
     this.port = await composition.listen();
@@ -106,10 +105,13 @@ class RunningService implements Service {
     await this.#shared.pool.end().catch(() => undefined);
   }
 
-  #compose(): Composition {
+  async #compose(): Promise<Composition> {
     const certificate = this.#certificate;
     const options = { ...this.#shared, certificate, otherFilesMax: OTHER_FILES_MAX, onBug: this.#fail };
-    return options.settings.SNO_NATS_URL === undefined ? new OneMachine(options) : new ManyMachines(options);
+    if (options.settings.SNO_NATS_URL === undefined) return new OneMachine(options);
+    // The client of NATS is loaded where it is needed only.
+    const { ManyMachines } = await import('./roles/many-machines.ts');
+    return new ManyMachines(options);
   }
 
   async #startAdmin({ metrics }: Composition): Promise<number> {

@@ -1,5 +1,13 @@
 /** The roles of a process, joined in one of two ways: on one machine, or on several. */
+import type { Certificate } from '../http/tls.ts';
 import type { Metrics } from '../metrics.ts';
+import type { IngestOptions } from './ingest.ts';
+
+export interface CompositionOptions extends Omit<IngestOptions, 'relayed'> {
+  readonly certificate: Certificate | undefined;
+  /** Number of files that the process may open beside those for clients. */
+  readonly otherFilesMax: number;
+}
 
 export interface Composition {
   /** Listens for clients, who are told that the service is starting. 0: no clients are served. */

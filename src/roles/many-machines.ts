@@ -5,7 +5,6 @@
  *     ingest (or standby) -> stream -> gateways
  */
 import { SnoError } from '../errors.ts';
-import type { Certificate } from '../http/tls.ts';
 import { Relay } from '../jetstream/connection.ts';
 import { StreamFollowing } from '../jetstream/follower.ts';
 import { StreamHistory } from '../jetstream/history.ts';
@@ -13,20 +12,12 @@ import { relayOptions } from '../jetstream/relay-options.ts';
 import { MemoryJournal } from '../journal/memory.ts';
 import { DatabaseSetup } from '../setup/database-setup.ts';
 import { steadyNow } from '../steady-clock.ts';
-import { WorkerPool } from '../workers/pool.ts';
-import type { Composition } from './composition.ts';
+import type { Composition, CompositionOptions } from './composition.ts';
 import { CutOffWatch } from './cut-off.ts';
-import { GatewayRole } from './gateway.ts';
 import { GatewayFollower } from './gateway-follower.ts';
 import type { Gateways } from './gateways.ts';
-import type { IngestOptions } from './ingest.ts';
+import { localGateways } from './local-gateways.ts';
 import { IngestStandby, unpublishedMs } from './standby.ts';
-
-export interface ManyMachinesOptions extends Omit<IngestOptions, 'relayed'> {
-  readonly certificate: Certificate | undefined;
-  /** Number of files that the process may open beside those for clients. */
-  readonly otherFilesMax: number;
-}
 
 /** How long a process takes to leave the slot, in ms. */
 const LEAVES_WITHIN_MS = 1_500;
@@ -34,7 +25,7 @@ const LEAVES_WITHIN_MS = 1_500;
 const MEASURE_MS = 5_000;
 
 export class ManyMachines implements Composition {
-  readonly #options: ManyMachinesOptions;
+  readonly #options: CompositionOptions;
   readonly #follower = new GatewayFollower();
   readonly #gateways: Gateways | undefined;
   #relay: Relay | undefined;
@@ -44,7 +35,7 @@ export class ManyMachines implements Composition {
   #timer: NodeJS.Timeout | undefined;
   #isStopped = false;
 
-  constructor(options: ManyMachinesOptions) {
+  constructor(options: CompositionOptions) {
     this.#options = options;
     if (options.settings.SNO_ROLE === 'ingest') return;
     this.#gateways = this.#createGateways();
@@ -133,28 +124,24 @@ export class ManyMachines implements Composition {
   }
 
   #createGateways(): Gateways {
-    const { settings, onBug } = this.#options;
-    const { head } = this.#follower;
+    const { settings } = this.#options;
+    const follower = this.#follower;
     const journal = new MemoryJournal({
       bytesMax: settings.SNO_REPLAY_BYTES,
       ageMaxMs: settings.SNO_REPLAY_SECONDS * 1_000,
       now: steadyNow,
     });
-    if (settings.SNO_WORKERS === 0) {
-      const history = new StreamHistory(async () => this.#connected());
-      return new GatewayRole({ ...this.#options, journal, head, history, clientsMax: settings.SNO_MAX_CONNECTIONS });
-    }
-    const follower = this.#follower;
     const source = {
       journal,
-      head,
+      head: follower.head,
       get definitions() {
         return follower.definitions;
       },
     };
     // The stream cannot be held for workers: one that stays behind is killed.
     const hold = () => undefined;
-    return new WorkerPool({ ...this.#options, source, hold, release: hold, onBug });
+    const history = new StreamHistory(async () => this.#connected());
+    return localGateways(this.#options, { source, history, hold, release: hold });
   }
 
   #connected(): Relay {

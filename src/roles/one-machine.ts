@@ -3,38 +3,23 @@
  *
  *     ingest -> gateways
  */
-import type { Certificate } from '../http/tls.ts';
-import { WorkerPool } from '../workers/pool.ts';
-import type { Composition } from './composition.ts';
-import { GatewayRole } from './gateway.ts';
+import type { Composition, CompositionOptions } from './composition.ts';
 import type { Gateways } from './gateways.ts';
-import { type IngestOptions, IngestRole } from './ingest.ts';
-
-export interface OneMachineOptions extends Omit<IngestOptions, 'relayed'> {
-  readonly certificate: Certificate | undefined;
-  /** Number of files that the process may open beside those for clients. */
-  readonly otherFilesMax: number;
-}
+import { IngestRole } from './ingest.ts';
+import { localGateways } from './local-gateways.ts';
 
 export class OneMachine implements Composition {
   readonly #ingest: IngestRole;
   readonly #gateways: Gateways;
 
-  constructor(options: OneMachineOptions) {
-    const { settings, onBug } = options;
+  constructor(options: CompositionOptions) {
     const ingest = new IngestRole(options);
-    const { journal, head } = ingest;
     this.#ingest = ingest;
-    this.#gateways =
-      settings.SNO_WORKERS === 0
-        ? new GatewayRole({ ...options, journal, head, clientsMax: settings.SNO_MAX_CONNECTIONS })
-        : new WorkerPool({
-            ...options,
-            source: ingest,
-            hold: () => ingest.hold('workers'),
-            release: () => ingest.release('workers'),
-            onBug,
-          });
+    this.#gateways = localGateways(options, {
+      source: ingest,
+      hold: () => ingest.hold('workers'),
+      release: () => ingest.release('workers'),
+    });
     ingest.tell(this.#gateways);
   }
 

@@ -7,10 +7,11 @@ import type { Socket } from 'node:net';
 import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch } from '../commit/entry.ts';
 import { databaseUrl } from '../config/derived.ts';
+import type { Settings } from '../config/settings.ts';
 import { assert, SnoError } from '../errors.ts';
 import type { AdmissionDesk, Excess } from '../gateway/accept/admission.ts';
 import { Certificate } from '../http/tls.ts';
-import { Relay } from '../jetstream/connection.ts';
+import type { Relay } from '../jetstream/connection.ts';
 import { StreamHistory } from '../jetstream/history.ts';
 import { relayOptions } from '../jetstream/relay-options.ts';
 import { MemoryJournal } from '../journal/memory.ts';
@@ -95,7 +96,7 @@ class Worker implements StepReceiver {
       certificate,
       clientsMax,
       otherFilesMax: CONTROL_CONNECTIONS,
-      ...(this.#isFar ? { history: new StreamHistory(() => Relay.connect(relayOptions(settings, logger))) } : {}),
+      ...(this.#isFar ? { history: new StreamHistory(() => connectRelay(settings, logger)) } : {}),
       admission: this.#desk,
     });
   }
@@ -191,6 +192,12 @@ class Worker implements StepReceiver {
     this.#retainsSent++;
     tell({ kind: 'release', channel });
   }
+}
+
+/** The client of NATS is loaded where it is needed only. */
+async function connectRelay(settings: Settings, logger: Logger): Promise<Relay> {
+  const { Relay } = await import('../jetstream/connection.ts');
+  return Relay.connect(relayOptions(settings, logger));
 }
 
 type Start = Extract<ToWorker, { readonly kind: 'start' }>;

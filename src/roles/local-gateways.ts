@@ -1,0 +1,22 @@
+/** The gateways of this machine: in this process, or SNO_WORKERS processes. */
+import type { OlderHistory } from '../fanout/history/older-history.ts';
+import type { BacklogSource } from '../relay/backlog.ts';
+import { WorkerPool, type WorkerPoolOptions } from '../workers/pool.ts';
+import type { CompositionOptions } from './composition.ts';
+import { GatewayRole } from './gateway.ts';
+import type { Gateways } from './gateways.ts';
+
+export interface LocalGateways extends Pick<WorkerPoolOptions, 'hold' | 'release'> {
+  /** The stream that they follow. */
+  readonly source: BacklogSource;
+  /** For a gateway in this process. Workers read it by themselves. */
+  readonly history?: OlderHistory;
+}
+
+/** Throws `setting_invalid` if a configured token key is not a valid key. */
+export function localGateways(options: CompositionOptions, { source, history, ...pace }: LocalGateways): Gateways {
+  const { SNO_WORKERS: workers, SNO_MAX_CONNECTIONS: clientsMax } = options.settings;
+  if (workers > 0) return new WorkerPool({ ...options, ...pace, source });
+  const { journal, head } = source;
+  return new GatewayRole({ ...options, journal, head, clientsMax, ...(history === undefined ? {} : { history }) });
+}
