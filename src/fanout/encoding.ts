@@ -32,7 +32,7 @@ export interface Encoding {
 
 /**
  * Whether an entry is the last of its commit on a connection. `next` is the entry that the
- * connection receives after it. Undefined: there is none yet.
+ * connection receives after it. Undefined: no entry has followed yet.
  */
 function endsCommit(entry: Entry, next: Entry | undefined): boolean {
   if (isUnfinished(entry)) return false;

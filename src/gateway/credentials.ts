@@ -9,7 +9,7 @@ export function bearerOf({ authorization = '' }: IncomingHttpHeaders): string | 
   return /^Bearer +(\S+)\s*$/i.exec(authorization)?.[1];
 }
 
-/** The value of the first cookie of this name. Undefined: there is none, or it is empty. */
+/** The value of the first cookie of this name. Undefined: no cookie has this name, or its value is empty. */
 export function cookieOf({ cookie = '' }: IncomingHttpHeaders, name: string): string | undefined {
   for (const pair of cookie.split(';')) {
     const at = pair.indexOf('=');

@@ -30,7 +30,7 @@ import {
   nuid,
 } from '@nats-io/transport-node';
 import { backoff } from '../backoff.ts';
-import { ERRORS, SnoError } from '../errors.ts';
+import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { relayFault } from './fault.ts';
 import type { StoredMessage, StreamMessage } from './stream-message.ts';
@@ -342,7 +342,7 @@ export class Relay {
   #tell({ code, hint, message }: SnoError): void {
     if (this.#fault === message) return;
     this.#fault = message;
-    this.options.logger.warn({ code, hint: hint ?? ERRORS[code].hint }, message);
+    this.options.logger.warn({ code, hint }, message);
   }
 
   async #watch(): Promise<void> {

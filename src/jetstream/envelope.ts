@@ -38,7 +38,7 @@ export interface Envelope {
   readonly term: string;
   /** The message's number within its term, from 1. */
   readonly number: number;
-  /** The stream's sequence of the newest message that a follower can join at. 0: there is none. */
+  /** The stream's sequence of the newest message that a follower can join at. 0: unknown. */
   readonly state: number;
   readonly epoch: string;
   /** Where the history was before these steps, and after them. */

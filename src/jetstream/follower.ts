@@ -21,7 +21,7 @@ import { readSteps, type StepReceiver } from '../relay/step-reader.ts';
 import type { Relay } from './connection.ts';
 import { comparePlaces, envelopeOf, type Place, placeOfBatch } from './envelope.ts';
 import { Pieces, type WholeSteps } from './pieces.ts';
-import { findPlace } from './search.ts';
+import { findPlace, isJoinable } from './search.ts';
 import type { StreamMessage } from './stream-message.ts';
 
 /** Receives the steps. */
@@ -117,10 +117,6 @@ export class StreamFollowing {
     return this.#at?.sequence;
   }
 
-  get place(): Place | undefined {
-    return this.#at?.place;
-  }
-
   /** Why nothing is followed. Undefined: the stream is. */
   get unready(): string | undefined {
     if (this.#at !== undefined && !this.#isSeeking) return undefined;
@@ -213,8 +209,7 @@ export class StreamFollowing {
         return sequence;
       }
     }
-    const first = state === 0 ? undefined : await relay.message(state);
-    if (first === undefined || envelopeOf(first.bytes).kind === 'steps') return undefined;
+    if (!(await isJoinable(relay, state))) return undefined;
     if (at !== undefined) {
       onHole();
       logger.error(

@@ -29,16 +29,13 @@ export class StreamHistory implements OlderHistory {
     });
     const bounds = await relay.bounds();
     const first = bounds === undefined ? undefined : await findPlace(relay, epoch, { ...after, parts: 0 });
-    if (bounds === undefined || first === undefined) {
-      await refuseBehind(relay, epoch, after);
-      throw new PositionTooOld(await oldest(relay, epoch));
-    }
+    if (bounds === undefined || first === undefined) throw await unreadable(relay, epoch, after);
     const pieces = new Pieces();
     const collector = new Collector();
     let next = first;
     for await (const message of readRange(relay, first, bounds.last)) {
       // The stream dropped messages while it was read.
-      if (message.sequence !== next) throw new PositionTooOld(await oldest(relay, epoch));
+      if (message.sequence !== next) throw await unreadable(relay, epoch, after);
       next++;
       const whole = pieces.take(message);
       if (whole === undefined || whole.envelope.epoch !== epoch || whole.envelope.kind === 'state') continue;
@@ -50,24 +47,24 @@ export class StreamHistory implements OlderHistory {
 }
 
 /**
- * Throws `try_again` if the stream ends before the position: it has lost its newest messages, which
- * are published again.
+ * Why what follows the position cannot be read. `try_again` if the stream ends before it: it has
+ * lost its newest messages, which are published again.
  */
-async function refuseBehind(relay: HistoryRelay, epoch: string, after: Position): Promise<void> {
+async function unreadable(relay: HistoryRelay, epoch: string, after: Position): Promise<Error> {
   const bounds = await relay.bounds();
-  const message = bounds === undefined ? undefined : await relay.message(bounds.last);
-  const newest = message === undefined ? undefined : envelopeOf(message.bytes);
-  if (newest === undefined || (newest.epoch === epoch && comparePositions(newest.to, after) < 0))
-    throw new SnoError('try_again', 'the stream is being filled again');
-}
-
-/** Everything after it can be read, as far as the oldest message tells. */
-async function oldest(relay: HistoryRelay, epoch: string): Promise<Position | undefined> {
-  const bounds = await relay.bounds();
-  const message = bounds === undefined || bounds.count === 0 ? undefined : await relay.message(bounds.first);
-  if (message === undefined) return undefined;
-  const envelope = envelopeOf(message.bytes);
-  return envelope.epoch === epoch ? envelope.from : undefined;
+  const envelopeAt = async (sequence: number) => {
+    const message = await relay.message(sequence);
+    return message === undefined ? undefined : envelopeOf(message.bytes);
+  };
+  const newest = bounds === undefined ? undefined : await envelopeAt(bounds.last);
+  if (
+    bounds === undefined ||
+    newest === undefined ||
+    (newest.epoch === epoch && comparePositions(newest.to, after) < 0)
+  )
+    return new SnoError('try_again', 'the stream is being filled again');
+  const oldest = await envelopeAt(bounds.first);
+  return new PositionTooOld(oldest?.epoch === epoch ? oldest.from : undefined);
 }
 
 /** Keeps batches, each once: a term may publish again what the one before it had published. */

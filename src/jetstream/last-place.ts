@@ -1,7 +1,7 @@
 /** Where the stream ends, for a process that is about to publish: it continues from there. */
 import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch } from '../commit/entry.ts';
-import type { EvictedCommit } from '../journal/memory.ts';
+import { type EvictedCommit, EvictedCommits } from '../journal/evicted-commits.ts';
 import type { Beginning } from '../relay/follower.ts';
 import type { HeadState } from '../relay/replica.ts';
 import { readSteps, type StepReceiver } from '../relay/step-reader.ts';
@@ -9,9 +9,10 @@ import type { Relay } from './connection.ts';
 import { envelopeOf } from './envelope.ts';
 import { Pieces } from './pieces.ts';
 import { readRange } from './range.ts';
+import { isJoinable } from './search.ts';
 
 export interface LastPlace {
-  /** The newest message. `term` is empty where there is none. */
+  /** The newest message. `term` is empty if the stream is. */
   readonly newest: { readonly sequence: number; readonly term: string; readonly number: number };
   /** The published part of the history in force. Undefined: the stream does not tell. */
   readonly continued:
@@ -37,8 +38,7 @@ export async function lastPlace(
   if (message === undefined) return { newest: { sequence: bounds.last, term: '', number: 0 }, continued: undefined };
   const { term, number, state } = envelopeOf(message.bytes);
   const newest = { sequence: message.sequence, term, number };
-  const first = state === 0 ? undefined : await relay.message(state);
-  if (first === undefined || envelopeOf(first.bytes).kind !== 'state') return { newest, continued: undefined };
+  if (!(await isJoinable(relay, state))) return { newest, continued: undefined };
   const collector = new Collector();
   const pieces = new Pieces();
   for await (const each of readRange(relay, state, message.sequence)) {
@@ -51,11 +51,13 @@ export async function lastPlace(
 class Collector implements StepReceiver {
   #head: HeadState | undefined;
   #definitions: ServedDefinitions | undefined;
-  #recent: EvictedCommit[] = [];
+  readonly #recent = new EvictedCommits(Date.now);
 
   get result(): LastPlace['continued'] {
     const [head, definitions] = [this.#head, this.#definitions];
-    return head === undefined || definitions === undefined ? undefined : { head, definitions, recent: this.#recent };
+    return head === undefined || definitions === undefined
+      ? undefined
+      : { head, definitions, recent: this.#recent.list };
   }
 
   moveTo(head: HeadState): void {
@@ -64,11 +66,11 @@ class Collector implements StepReceiver {
 
   begin({ definitions, evicted }: Beginning): void {
     this.#definitions = definitions;
-    this.#recent = [...evicted];
+    this.#recent.replace(evicted);
   }
 
   append({ xid }: Batch): void {
-    if (xid !== 0 && this.#recent.at(-1)?.xid !== xid) this.#recent.push({ xid, at: Date.now() });
+    this.#recent.add(xid);
   }
 
   define(definitions: ServedDefinitions): void {

@@ -13,7 +13,7 @@ import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch } from '../commit/entry.ts';
 import { Deque } from '../deque.ts';
 import { SnoError } from '../errors.ts';
-import type { EvictedCommit } from '../journal/memory.ts';
+import { type EvictedCommit, EvictedCommits } from '../journal/evicted-commits.ts';
 import type { Logger } from '../logger.ts';
 import type { Lsn } from '../lsn.ts';
 import type { ResetReason } from '../protocol.ts';
@@ -53,7 +53,7 @@ export interface PublisherOptions {
 
 interface Message {
   readonly sequence: number;
-  bytes: Buffer;
+  readonly bytes: Buffer;
   /** Postgres may be told of this LSN once the message is confirmed. Undefined: of none. */
   readonly head: Lsn | undefined;
 }
@@ -71,16 +71,13 @@ const WAITING_BYTES_MAX = 16 * 1024 ** 2;
 /** Time without a message after which one is published anyway, in ms. */
 const SILENCE_MS = 2_000;
 const CHECK_MS = 500;
-/** Commits that are remembered for snapshots of new followers, and for how long, in ms. */
-const RECENT_MAX = 16_384;
-const RECENT_MS = 3_600_000;
 
 export class StreamPublisher implements StreamFollower {
   readonly term = randomBytes(8).toString('hex');
   readonly #options: PublisherOptions;
   readonly #steps: StepWriter;
   readonly #waiting = new Deque<Message>();
-  readonly #recent = new Deque<EvictedCommit>();
+  readonly #recent = new EvictedCommits(Date.now);
   readonly #timer: NodeJS.Timeout;
   readonly #endWatch: () => void;
   /** Messages of `#waiting` that are on their way: the oldest ones. */
@@ -117,7 +114,7 @@ export class StreamPublisher implements StreamFollower {
     this.#place = placeOf(head);
     this.#publishedAt = now();
     this.#confirmedAt = now();
-    for (const commit of recent) this.#recent.push(commit);
+    this.#recent.replace(recent);
     this.#timer = setInterval(() => this.#check(), CHECK_MS);
     this.#endWatch = relay.onChange(() => void this.#compare());
   }
@@ -167,16 +164,14 @@ export class StreamPublisher implements StreamFollower {
   begin({ reason }: Beginning): void {
     // Steps of the earlier history that wait are void, like all of it.
     this.#steps.take();
-    this.#recent.clear();
+    this.#recent.replace([]);
     this.#cutState(reason);
     this.#pump();
   }
 
   append(batch: Batch): void {
     this.#steps.append(batch);
-    if (batch.xid === 0 || this.#recent.last()?.xid === batch.xid) return;
-    this.#recent.push({ xid: batch.xid, at: Date.now() });
-    if (this.#recent.length > RECENT_MAX) this.#recent.shift();
+    this.#recent.add(batch.xid);
   }
 
   marker(id: string): void {
@@ -209,9 +204,8 @@ export class StreamPublisher implements StreamFollower {
     this.#pump();
   }
 
-  /** The steps so far become messages. */
+  /** The steps so far, and the head, become messages. */
   #cut(): void {
-    if (this.#steps.length === 0) return;
     this.#steps.head();
     this.#enqueue('steps');
   }
@@ -219,9 +213,7 @@ export class StreamPublisher implements StreamFollower {
   /** The state becomes a message. */
   #cutState(reason: ResetReason = 'epoch_changed'): void {
     const { head, state, now } = this.#options;
-    const since = Date.now() - RECENT_MS;
-    while ((this.#recent.first()?.at ?? since) < since) this.#recent.shift();
-    this.#steps.begin({ ...state(), reason, oldest: head.head, evicted: [...this.#recent] });
+    this.#steps.begin({ ...state(), reason, oldest: head.head, evicted: this.#recent.list });
     this.#state = this.#next;
     this.#stateAt = now();
     this.#bytesSinceState = 0;
@@ -344,7 +336,7 @@ export class StreamPublisher implements StreamFollower {
         this.#over('relay_superseded', `another process publishes in the stream ${stream}`);
         return true;
       }
-      this.#recut();
+      this.#refuseTooLarge();
       this.#confirm(sequence);
       return true;
     } catch (error) {
@@ -364,7 +356,7 @@ export class StreamPublisher implements StreamFollower {
   }
 
   /** The server's limit may have been lowered: messages that are too large can't be stored. */
-  #recut(): void {
+  #refuseTooLarge(): void {
     const bytesMax = this.#options.relay.payloadBytesMax - HEADERS_BYTES;
     for (const { bytes } of this.#waiting)
       if (bytes.length > bytesMax) {
@@ -387,7 +379,6 @@ export class StreamPublisher implements StreamFollower {
     if (this.#waiting.length > 0 || head.epoch === '' || !isStreaming()) return;
     if (now() - this.#publishedAt < SILENCE_MS && head.headText === this.#publishedHead) return;
     // Followers learn that nothing of theirs has happened, and that the WAL is still read.
-    this.#steps.head();
     this.#publishSteps();
   }
 

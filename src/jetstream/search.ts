@@ -40,6 +40,12 @@ export async function findPlace(relay: SearchedRelay, epoch: string, place: Plac
   return isWhole && envelope.piece === 0 ? sequence : undefined;
 }
 
+/** Whether a process can join at this sequence, the newest state that a message names. */
+export async function isJoinable(relay: Pick<Relay, 'message'>, state: number): Promise<boolean> {
+  const first = state === 0 ? undefined : await relay.message(state);
+  return first !== undefined && envelopeOf(first.bytes).kind === 'state';
+}
+
 /** The message with this sequence, or the next one if it was deleted. */
 async function messageAt(relay: SearchedRelay, sequence: number, { last }: StreamBounds): Promise<Found | undefined> {
   for (let at = sequence; at <= last; at++) {

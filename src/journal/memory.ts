@@ -9,6 +9,7 @@ import { Deque } from '../deque.ts';
 import { assert } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
 import { comparePositions, type Position } from '../position.ts';
+import { type EvictedCommit, EvictedCommits } from './evicted-commits.ts';
 import type { ChannelLog, Journal, OlderRead } from './journal.ts';
 import { bytesOf, Log } from './log.ts';
 import { OlderEntries } from './older.ts';
@@ -26,20 +27,8 @@ export interface MemoryJournalOptions {
   readonly onReleased?: (channel: string) => void;
 }
 
-/** A dropped commit: its 32-bit xid, and when it was dropped, in ms since 1970. */
-export interface EvictedCommit {
-  readonly xid: number;
-  readonly at: number;
-}
-
 /** Bytes that the log of a channel that is not retained costs, as measured. */
 const LOG_OVERHEAD_BYTES = 384;
-/**
- * Maximum dropped commits that are remembered, and how long, in ms, for snapshots that do not see
- * them yet.
- */
-const EVICTED_XIDS_MAX = 16_384;
-const EVICTED_XID_AGE_MAX_MS = 3_600_000;
 
 interface Stored {
   readonly batch: Batch;
@@ -61,7 +50,7 @@ export class MemoryJournal implements Journal {
    */
   readonly #cuts = new Set<Mark>();
   readonly #older: OlderEntries;
-  #evictedXids = new Deque<EvictedCommit>();
+  readonly #evictedCommits: EvictedCommits;
   #oldest: Position = { lsn: 0, index: 0 };
   /** Sequence of the first batch that was appended. Undefined: none was, since `clear`. */
   #first: number | undefined;
@@ -73,6 +62,7 @@ export class MemoryJournal implements Journal {
   constructor(options: MemoryJournalOptions) {
     this.#options = options;
     this.#older = new OlderEntries(options.bytesMax);
+    this.#evictedCommits = new EvictedCommits(options.now);
   }
 
   get oldest(): Position {
@@ -102,7 +92,7 @@ export class MemoryJournal implements Journal {
 
   /** The dropped commits that are remembered. */
   get evictedCommits(): readonly EvictedCommit[] {
-    return [...this.#evictedXids];
+    return this.#evictedCommits.list;
   }
 
   append(batch: Batch): readonly Entry[] {
@@ -173,9 +163,7 @@ export class MemoryJournal implements Journal {
   }
 
   evictedUnseen(unseen: (xid: number) => boolean): boolean {
-    const since = this.#options.now() - EVICTED_XID_AGE_MAX_MS;
-    for (const { xid, at } of this.#evictedXids) if (at >= since && unseen(xid)) return true;
-    return false;
+    return this.#evictedCommits.some(unseen);
   }
 
   evict(now: number): void {
@@ -203,8 +191,7 @@ export class MemoryJournal implements Journal {
     this.#cuts.clear();
     this.#first = undefined;
     this.#from = undefined;
-    this.#evictedXids = new Deque();
-    for (const commit of evicted) this.#evictedXids.push(commit);
+    this.#evictedCommits.replace(evicted);
     this.#bytes = 0;
     this.#entryCount = 0;
     this.#oldest = position;
@@ -270,10 +257,7 @@ export class MemoryJournal implements Journal {
     }
     if (!this.#older.isKeeping) for (const cut of this.#cuts) if (!this.#marks.has(cut)) this.#cuts.delete(cut);
     this.#from = lastSequenceOf(batch) + 1;
-    // A commit in parts is remembered once.
-    if (batch.xid === 0 || this.#evictedXids.last()?.xid === batch.xid) return;
-    this.#evictedXids.push({ xid: batch.xid, at: this.#options.now() });
-    if (this.#evictedXids.length > EVICTED_XIDS_MAX) this.#evictedXids.shift();
+    this.#evictedCommits.add(batch.xid);
   }
 
   #forget(log: Log): void {

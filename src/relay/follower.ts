@@ -7,7 +7,7 @@
  */
 import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch } from '../commit/entry.ts';
-import type { EvictedCommit } from '../journal/memory.ts';
+import type { EvictedCommit } from '../journal/evicted-commits.ts';
 import type { Position } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
 

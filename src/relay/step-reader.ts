@@ -2,7 +2,7 @@
 import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch, Entry, Mark } from '../commit/entry.ts';
 import { assert } from '../errors.ts';
-import type { EvictedCommit } from '../journal/memory.ts';
+import type { EvictedCommit } from '../journal/evicted-commits.ts';
 import { memoryOf, type Payload, PayloadSlab, roomOf } from '../memory/payload.ts';
 import type { Position } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';

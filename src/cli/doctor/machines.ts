@@ -1,6 +1,6 @@
 /** `sno doctor` on several machines: who reads the WAL, and the stream between them. */
 import type { Settings } from '../../config/settings.ts';
-import { ERRORS, SnoError } from '../../errors.ts';
+import { SnoError } from '../../errors.ts';
 import { Relay, type StreamBounds } from '../../jetstream/connection.ts';
 import { envelopeOf } from '../../jetstream/envelope.ts';
 import { relayOptions } from '../../jetstream/relay-options.ts';
@@ -35,7 +35,7 @@ export async function machineFindings(settings: Settings, holder: SlotHolder | u
     }
   } catch (error) {
     if (!(error instanceof SnoError)) throw error;
-    return [reader, { level: 'fail', message: error.message, hint: error.hint ?? ERRORS[error.code].hint }];
+    return [reader, { level: 'fail', message: error.message, hint: error.hint }];
   }
 }
 

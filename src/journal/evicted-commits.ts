@@ -1,0 +1,50 @@
+/** Commits that are no longer stored. A snapshot that does not see one of them is of no use. */
+import { Deque } from '../deque.ts';
+
+/** A dropped commit: its 32-bit xid, and when it was dropped, in ms since 1970. */
+export interface EvictedCommit {
+  readonly xid: number;
+  readonly at: number;
+}
+
+/** Maximum dropped commits that are remembered, and how long, in ms. */
+const COMMITS_MAX = 16_384;
+const AGE_MAX_MS = 3_600_000;
+
+export class EvictedCommits {
+  readonly #now: () => number;
+  readonly #commits = new Deque<EvictedCommit>();
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** The commits that are remembered, oldest first. */
+  get list(): readonly EvictedCommit[] {
+    const since = this.#now() - AGE_MAX_MS;
+    return [...this.#commits].filter(({ at }) => at >= since);
+  }
+
+  /** Forgets all commits, and takes those that another process remembers. */
+  replace(commits: readonly EvictedCommit[]): void {
+    this.#commits.clear();
+    for (const commit of commits) this.#push(commit);
+  }
+
+  /** xid 0 is no transaction. The parts of a commit come one after the other, and count once. */
+  add(xid: number): void {
+    if (xid !== 0 && this.#commits.last()?.xid !== xid) this.#push({ xid, at: this.#now() });
+  }
+
+  /** Whether one of them satisfies `unseen`. */
+  some(unseen: (xid: number) => boolean): boolean {
+    const since = this.#now() - AGE_MAX_MS;
+    for (const { xid, at } of this.#commits) if (at >= since && unseen(xid)) return true;
+    return false;
+  }
+
+  #push(commit: EvictedCommit): void {
+    this.#commits.push(commit);
+    if (this.#commits.length > COMMITS_MAX) this.#commits.shift();
+  }
+}
