@@ -78,11 +78,6 @@ export class Replica implements SourceHead {
     return this.#open.has(channel) || this.#forgotten.has(pattern);
   }
 
-  /** Whether the channel has received parts of the open commit. */
-  hasParts(channel: string): boolean {
-    return this.#open.has(channel);
-  }
-
   /** Returns the patterns that are forgotten since the last call. */
   moveTo(state: HeadState): readonly string[] {
     this.#state = state;

@@ -32,8 +32,7 @@ export class GatewayFollower implements FollowedSteps {
   }
 
   moveTo(head: HeadState): void {
-    for (const pattern of this.head.moveTo(head))
-      this.#gateways?.lag(pattern, (channel) => this.head.hasParts(channel));
+    this.head.moveTo(head);
   }
 
   begin(beginning: Beginning): void {

@@ -227,10 +227,6 @@ export class GatewayRole implements Gateways {
     this.#gateway.resume();
   }
 
-  lag(pattern: string, cannot: (channel: string) => boolean): void {
-    this.hub.lag(pattern, cannot);
-  }
-
   knows(channel: string): boolean {
     return this.hub.knows(channel);
   }

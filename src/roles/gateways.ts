@@ -22,8 +22,6 @@ export interface Gateways extends StreamFollower {
    */
   suspend(): void;
   resume(): void;
-  /** Resets the subscriptions of a pattern's channels that cannot continue. */
-  lag(pattern: string, cannot: (channel: string) => boolean): void;
   /** Why no client is served although `open` was called. Undefined: clients are served. */
   readonly unready: string | undefined;
   /** The metrics of this process, and of all processes that face clients. */

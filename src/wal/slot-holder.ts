@@ -10,23 +10,31 @@ export interface SlotHolder {
   readonly text: string;
 }
 
+/** The columns of pg_stat_activity that tell who a client is. Null: this role may not see it. */
+export interface PostgresClient {
+  readonly name: string | null;
+  readonly role: string | null;
+  readonly address: string | null;
+}
+
 const HOLDER = `
-  select s.active_pid as pid, a.application_name as name, host(a.client_addr) as address
+  select s.active_pid as pid, a.application_name as name, a.usename as role, host(a.client_addr) as address
   from pg_replication_slots s left join pg_stat_activity a on a.pid = s.active_pid
   where s.slot_name = $1 and s.active_pid is not null`;
 
 /** Undefined: the slot is free, or missing. */
 export async function holderOf(pool: Pick<pg.ClientBase, 'query'>, slot: string): Promise<SlotHolder | undefined> {
-  const { rows } = await pool.query<{
-    readonly pid: string;
-    readonly name: string | null;
-    readonly address: string | null;
-  }>(HOLDER, [slot]);
+  const { rows } = await pool.query<PostgresClient & { readonly pid: string }>(HOLDER, [slot]);
   const row = rows[0];
   if (row === undefined) return undefined;
-  const { pid, name, address } = row;
-  const from = address === null ? '' : ` from ${address}`;
-  return { pid, isSno: name?.startsWith('sno') === true, text: `"${name ?? 'an unknown client'}"${from} (pid ${pid})` };
+  const { pid } = row;
+  return { pid, isSno: row.name?.startsWith('sno') === true, text: `${clientText(row)} (pid ${pid})` };
+}
+
+/** A client of Postgres in words, as far as this role may see it. */
+export function clientText({ name, role, address }: Partial<PostgresClient>): string {
+  const from = address == null ? '' : ` from ${address}`;
+  return name ? `"${name}"${from}` : `a client of the role ${role ?? 'unknown'}${from}`;
 }
 
 /**

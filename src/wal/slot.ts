@@ -11,6 +11,7 @@ import { quoteIdentifier, quoteLiteral } from '../postgres/quote.ts';
 import { canDecode } from '../postgres/wal-level.ts';
 import { sizeText } from '../size.ts';
 import { type FoundSlot, foundSlotQuery, refuseForeign } from './found-slot.ts';
+import { clientText, type PostgresClient } from './slot-holder.ts';
 import { RUNNING } from './slot-state.ts';
 
 export interface SlotOptions {
@@ -163,23 +164,14 @@ export async function openSlot(
   return { ...history, from: progress.head };
 }
 
-interface UserRow {
-  readonly name: string | null;
-  readonly role: string | null;
-  readonly address: string | null;
-}
-
 /** The pid belongs to a Postgres process. This role may not be allowed to see its client. */
 async function inUse(client: pg.Client, slot: string, pid: string): Promise<SnoError> {
-  const user = await one<UserRow>(
+  const user = await one<PostgresClient & pg.QueryResultRow>(
     client,
     `select application_name as name, usename as role, host(client_addr) as address
      from pg_stat_activity where pid = ${quoteLiteral(pid)}`,
   );
-  const { name, role, address } = user ?? {};
-  const from = address == null ? '' : ` from ${address}`;
-  const whose = name ? `"${name}"${from}` : `a client of the role ${role ?? 'unknown'}${from}`;
-  const message = `slot ${slot} is in use by ${whose}, by Postgres's process with pid ${pid}`;
+  const message = `slot ${slot} is in use by ${clientText(user ?? {})}, by Postgres's process with pid ${pid}`;
   return new SnoError('slot_in_use', message, {
     hint: `Stop that client, or give this process its own slot with SNO_SLOT. To find it: select application_name, client_addr, client_port, backend_start from pg_stat_activity where pid = ${pid};`,
   });

@@ -186,10 +186,6 @@ export class WorkerPool implements Gateways {
     await Promise.all([...this.#workers].map(({ ended }) => ended));
   }
 
-  lag(): void {
-    // Each worker finds out by itself.
-  }
-
   suspend(): void {
     this.#isSuspended = true;
     for (const worker of this.#workers) worker.send({ kind: 'suspend' });

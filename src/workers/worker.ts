@@ -151,7 +151,11 @@ class Worker implements StepReceiver {
    * Subscriptions that main had not heard of by then can't continue.
    */
   moveTo(head: HeadState): void {
-    for (const pattern of this.#replica.moveTo(head)) this.#gateway.lag(pattern, (channel) => this.#isLost(channel));
+    const forgotten = this.#replica.moveTo(head);
+    // Ingest on another machine knows no subscriptions: a mark in the stream cuts its channels off.
+    if (this.#isFar) return;
+    for (const pattern of forgotten)
+      this.#gateway.hub.lag(pattern, (channel) => (this.#retained.get(channel) ?? 0) > this.#retainsReceived);
   }
 
   begin(beginning: Beginning): void {
@@ -173,13 +177,6 @@ class Worker implements StepReceiver {
 
   setKnown(isKnown: boolean): void {
     this.#gateway.setKnown(isKnown);
-  }
-
-  /** For a pattern that is forgotten: whether the channel will not get the open commit's end. */
-  #isLost(channel: string): boolean {
-    // Ingest on another machine does not know who is subscribed here.
-    if (this.#isFar) return this.#replica.hasParts(channel);
-    return (this.#retained.get(channel) ?? 0) > this.#retainsReceived;
   }
 
   #reportRetained(channel: string): void {
