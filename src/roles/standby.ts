@@ -8,7 +8,7 @@
  * the other. A term is the time during which this process reads and publishes. It ends with the
  * first fault. The next one continues from what the stream has.
  */
-import { pauseBefore } from '../backoff.ts';
+import { backoff } from '../backoff.ts';
 import type { Settings } from '../config/settings.ts';
 import { SnoError } from '../errors.ts';
 import type { Relay } from '../jetstream/connection.ts';
@@ -30,6 +30,8 @@ const UNPUBLISHED_MS_MAX = 5_000;
 const SILENT_MS = 4_000;
 const QUIET_MS = 1_500;
 const LOOK_MS = 500;
+/** Failures after which the pauses grow no more. */
+const ATTEMPTS_COUNTED_MAX = 5;
 /** A new follower reads at most so much of the stream. */
 const STATE_EVERY_BYTES = 16 * 1024 ** 2;
 const STATE_EVERY_MS = 60_000;
@@ -41,9 +43,6 @@ const MARGIN_MS = 10_000;
  */
 const SEQUENCES_PER_SECOND = 2 ** 21;
 const SEQUENCE_GAP = 2 ** 28;
-
-/** What this process does. */
-export type Duty = 'standby' | 'reading';
 
 /** How long a process may publish nothing until it leaves the slot, in ms. */
 export function unpublishedMs({
@@ -68,15 +67,11 @@ export class IngestStandby {
   constructor(options: IngestStandbyOptions) {
     this.#options = options;
     options.metrics.observe({
-      ingesting: () => Number(this.duty === 'reading'),
+      ingesting: () => Number(this.#ingest !== undefined),
       relayWaitingBytes: () => this.#publisher?.waitingBytes,
       relayPublishedSequence: () => this.#publisher?.confirmed,
       relayTerms: () => this.#terms,
     });
-  }
-
-  get duty(): Duty {
-    return this.#ingest === undefined ? 'standby' : 'reading';
   }
 
   /** Number of channel views that are served. Undefined on standby. */
@@ -97,20 +92,18 @@ export class IngestStandby {
 
   async #run(): Promise<void> {
     for (let attempt = 0; !this.#isStopped; ) {
+      let pauseMs = LOOK_MS;
+      const startedAt = steadyNow();
       try {
-        if (!(await this.#mayRead())) {
-          await this.#sleep(LOOK_MS);
-          continue;
-        }
-        const startedAt = steadyNow();
-        await this.#read();
-        attempt = steadyNow() - startedAt > TAKEOVER_MS ? 0 : attempt + 1;
+        if (await this.#mayRead()) await this.#read();
       } catch (error) {
         if (!(error instanceof SnoError)) throw error;
-        attempt++;
         this.#tell(error);
+        // A term that was long says nothing against the next one.
+        attempt = steadyNow() - startedAt > TAKEOVER_MS ? 1 : attempt + 1;
+        pauseMs = backoff(Math.min(attempt, ATTEMPTS_COUNTED_MAX), Math.random());
       }
-      if (!this.#isStopped) await Promise.race([pauseBefore(Math.min(attempt, 5)), this.#sleep(10_000)]);
+      if (!this.#isStopped) await this.#sleep(pauseMs);
     }
   }
 
