@@ -9,7 +9,7 @@ export function bearerOf({ authorization = '' }: IncomingHttpHeaders): string | 
   return /^Bearer +(\S+)\s*$/i.exec(authorization)?.[1];
 }
 
-/** The value of the first cookie of this name. Undefined: no cookie has this name, or its value is empty. */
+/** The value of the first cookie of this name. Undefined: it is missing or empty. */
 export function cookieOf({ cookie = '' }: IncomingHttpHeaders, name: string): string | undefined {
   for (const pair of cookie.split(';')) {
     const at = pair.indexOf('=');
