@@ -193,6 +193,13 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
         if (frame.channel === undefined) break;
         if (PASSING.has(frame.code)) this.#joinLater(frame.channel, this.#joining.get(frame.channel));
         else this.#onEnded(frame.channel, refusalOf(frame.code));
+        break;
+      case 'welcome':
+      case 'snapshot':
+      case 'changes':
+      case 'message':
+      case 'heartbeat':
+        break;
     }
     this.#settleSoon();
   }
