@@ -9,7 +9,7 @@ import type pg from 'pg';
 import type { Host, Hosts } from '../../support/hosts.ts';
 import { type NatsCluster, startNatsCluster } from '../../support/nats/cluster.ts';
 import type { Version } from '../../support/own-server.ts';
-import { type LogLine, type ServiceProcess, signToken, startService } from '../../support/service.ts';
+import { type ServiceProcess, signToken, startService } from '../../support/service.ts';
 import { type Certificate, selfSigned } from '../../support/tls.ts';
 import { until } from '../../support/wait.ts';
 import { Crowd } from '../crowd.ts';
@@ -53,6 +53,8 @@ const TAKEOVER_SECONDS = 10;
 const STREAMS = 'streaming from the WAL';
 const READS = 'this process reads the WAL and publishes it';
 const READS_NO_MORE = 'this process neither reads the WAL nor publishes';
+const IS_CUT_OFF = 'this process is cut off from the stream';
+const IS_BACK = 'the stream arrives again';
 
 const SETTINGS = {
   SNO_NATS_REPLICAS: '3',
@@ -201,9 +203,9 @@ export class Fleet {
   }
 
   /** Resolves when the machine says that it reads the WAL no more. */
-  async readsNoMore({ service }: Machine, logged: number): Promise<void> {
-    const says = ({ msg }: LogLine) => msg.startsWith(READS_NO_MORE);
-    await until(() => service.log.slice(logged).some(says), 'the former reader says that it reads no more', 60_000);
+  async readsNoMore(machine: Machine, logged: number): Promise<void> {
+    const says = () => logsSince(machine, logged, READS_NO_MORE);
+    await until(says, 'the former reader says that it reads no more', 60_000);
   }
 
   /** Cuts the machine off from NATS until `healed`. Its clients are closed, and no others are. */
@@ -212,14 +214,17 @@ export class Fleet {
     const clients = this.clientsOf(machine);
     const others = this.crowd.subscribers.filter((each) => !clients.includes(each));
     const began = performance.now();
+    // A machine without clients tells it too.
+    const logged = machine.service.log.length;
     const { of, partition } = this.hosts;
     for (const name of NATS_NAMES) await partition(this.hostOf(machine), of[name]);
     const isClosed = ({ record }: Subscriber) =>
       record.some((note) => note.at > began && note.what === 'closed' && note.code === 1013);
+    const isCutOff = () => logsSince(machine, logged, IS_CUT_OFF) && clients.every(isClosed);
     await Promise.all([
       meanwhile(),
-      until(() => clients.every(isClosed), `${machine.name} closes its clients with 1013`, 60_000).then(() => {
-        if (clients.length > 0) this.#time('cut off', SILENCE_SECONDS + CLOSING_SECONDS, performance.now() - began);
+      until(isCutOff, `${machine.name} is cut off and closes its clients with 1013`, 60_000).then(() => {
+        this.#time('cut off', SILENCE_SECONDS + CLOSING_SECONDS, performance.now() - began);
       }),
     ]);
     await this.crowd.writers.more(20);
@@ -227,11 +232,9 @@ export class Fleet {
     for (const other of others)
       if (hasLostConnection(other, began))
         this.violations.push(`a client of another machine than ${machine.name} was closed`);
-    const logged = machine.service.log.length;
     await this.hosts.healAll();
     const healed = performance.now();
-    const back = ({ msg }: LogLine) => msg.startsWith('the stream arrives again');
-    await until(() => machine.service.log.slice(logged).some(back), `${machine.name} serves again`, 120_000);
+    await until(() => logsSince(machine, logged, IS_BACK), `${machine.name} serves again`, 120_000);
     this.timings.push({ what: 'healed', ms: Math.round(performance.now() - healed) });
   }
 
@@ -328,6 +331,11 @@ export class Fleet {
       120_000,
     );
   }
+}
+
+/** Whether a line after the first `logged` ones starts with `text`. */
+function logsSince({ service }: Machine, logged: number, text: string): boolean {
+  return service.log.slice(logged).some(({ msg }) => msg.startsWith(text));
 }
 
 function isReading({ service, canRead, loggedBefore }: Machine): boolean {
