@@ -1,0 +1,113 @@
+/** The inspector of one channel. */
+import type { ChannelInfo, Subscriber } from '../../api/types.ts';
+import { changed } from '../dom/drawing.ts';
+import { type Child, element } from '../dom/element.ts';
+import { bytes, count, counted } from '../format.ts';
+import { badge, facts, faultBox, panel, type Tone, table, withData } from '../parts/parts.ts';
+import type { Polls, Source } from '../poll.ts';
+import type { Server } from '../server.ts';
+import { addressOf, type View } from '../view.ts';
+import { FrameFeed } from './frame-feed.ts';
+import { framesPanel } from './frames.ts';
+import { nameForm } from './name-form.ts';
+
+export const SUBSCRIBER_STATES: Readonly<Record<Subscriber['state'], readonly [text: string, tone: Tone]>> = {
+  live: ['live', 'good'],
+  joining: ['joining', 'ice'],
+  catching: ['catching up', 'warn'],
+};
+
+export class ChannelView implements View {
+  readonly id = 'channel';
+  readonly title = 'Channel';
+  readonly #polls: Polls;
+  readonly #server: Server;
+  #feed: FrameFeed | undefined;
+
+  constructor(server: Server, polls: Polls) {
+    this.#server = server;
+    this.#polls = polls;
+  }
+
+  sources(name: string): readonly Source<unknown>[] {
+    return name === '' ? [] : [infoOf(name)];
+  }
+
+  leave(): void {
+    this.#feed?.close();
+    this.#feed = undefined;
+  }
+
+  draw(name: string): readonly Child[] {
+    const head = panel(
+      {
+        id: 'channel',
+        title: name === '' ? 'Inspect a channel' : 'Channel',
+        tools: [
+          nameForm(name, 'Inspect', (wanted) => {
+            location.hash = addressOf('channel', wanted);
+          }),
+        ],
+      },
+      ...(name === '' ? [] : withData(this.#polls.get(infoOf(name)), summary)),
+    );
+    if (name === '') return [head];
+    this.#feed ??= new FrameFeed(this.#server, name, changed);
+    const { data } = this.#polls.get(infoOf(name));
+    return [
+      head,
+      framesPanel(this.#feed),
+      data !== undefined &&
+        panel(
+          { id: 'subscribers', title: 'Subscribers', note: counted(data.subscriberCount, 'subscriber') },
+          subscribers(data),
+        ),
+    ];
+  }
+}
+
+const infoOf = (name: string): Source<ChannelInfo> => ({
+  key: `channel ${name}`,
+  everyMs: 3_000,
+  path: () => `api/channel?name=${encodeURIComponent(name)}`,
+});
+
+function summary({ name, pattern, problem, values, window }: ChannelInfo): readonly Child[] {
+  return [
+    element('p', { class: 'channel-name breakable' }, element('code', {}, name)),
+    problem !== null && faultBox(problem),
+    facts(
+      ['Channel view', pattern === null ? '–' : element('code', {}, pattern)],
+      ...values.map(({ name, value }) => [name, element('code', {}, value)] as const),
+      ['In the journal', window === null ? 'nothing' : `${counted(window.entries, 'frame')}, ${bytes(window.bytes)}`],
+      ['Oldest position', position(window?.from)],
+      ['Newest position', position(window?.to)],
+    ),
+    element(
+      'p',
+      { class: 'below' },
+      element('a', { href: addressOf('explain', name) }, 'Why may a token not join it?'),
+    ),
+  ];
+}
+
+const position = (text: string | undefined) => (text === undefined ? '–' : element('code', {}, text));
+
+function subscribers({ subscribers: shown, subscriberCount }: ChannelInfo): HTMLElement {
+  const list = table({
+    caption: 'Subscribers',
+    columns: [
+      { title: 'User', cell: ({ user }) => user ?? '(no sub)' },
+      { title: 'State', cell: ({ state }) => badge(...SUBSCRIBER_STATES[state]) },
+      { title: 'Frames behind', cell: ({ behindFrames }) => count(behindFrames), isNumber: true },
+      { title: 'Address', cell: ({ address }) => address },
+      { title: 'Connection', cell: ({ connection }) => element('code', {}, connection) },
+      { title: 'Worker', cell: ({ worker }) => (worker === null ? '–' : String(worker)), isNumber: true },
+    ],
+    rows: shown,
+    keyOf: ({ connection }) => connection,
+    empty: 'No client is subscribed.',
+  });
+  if (shown.length === subscriberCount) return list;
+  return element('div', {}, list, element('p', { class: 'note' }, `The first ${count(shown.length)} are shown.`));
+}
