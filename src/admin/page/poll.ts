@@ -1,4 +1,6 @@
-/** Asks the server again and again for what is on the screen, and for nothing while it is hidden. */
+/**
+ * Asks the server again and again for what is on the screen, and for nothing while it is hidden.
+ */
 import type { Fault, Server } from './server.ts';
 
 /** Something that the server can be asked for again and again. */
@@ -12,7 +14,7 @@ export interface Source<Data> {
   merge?(known: Data | undefined, answer: Data): Data;
 }
 
-/** What is known of a source. Old data stays while the server does not answer. */
+/** The data of a source, as far as it has arrived. Old data stays while the server is silent. */
 export interface Known<Data> {
   readonly data: Data | undefined;
   /** Why the last request brought no data. */

@@ -11,8 +11,8 @@ const OWN_HEADER = 'x-sno-admin';
 const TIMEOUT_MS = 10_000;
 
 /**
- * Why an answer brought no data. `token`: the server wants another token. `lost`: it did not answer.
- * `refused`: it answered with an error.
+ * Why an answer brought no data. `token`: the server wants another token. `lost`: it did not
+ * answer. `refused`: it answered with an error.
  */
 export interface Fault extends ApiProblem {
   readonly kind: 'token' | 'lost' | 'refused';

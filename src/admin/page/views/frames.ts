@@ -1,4 +1,6 @@
-/** The live frames of a channel, newest first. Values stay hidden until the reader asks for them. */
+/**
+ * The live frames of a channel, newest first. Values stay hidden until the reader asks for them.
+ */
 import type { LiveEvent } from '../../api/types.ts';
 import { type Child, element } from '../dom/element.ts';
 import { bytes, clock, counted } from '../format.ts';
