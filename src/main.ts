@@ -4,12 +4,13 @@
 import { accessWarnings } from './access/token.ts';
 import { ADMIN_CONNECTIONS_MAX, Admin } from './admin/admin.ts';
 import { loadParser } from './channels/sql/parse.ts';
-import { databaseUrl } from './config/derived.ts';
+import { databaseUrl, secretValues } from './config/derived.ts';
 import type { Settings } from './config/settings.ts';
 import { Certificate } from './http/tls.ts';
 import type { Logger } from './logger.ts';
-import { createMetrics } from './metrics.ts';
+import { createMetrics } from './metrics/metrics.ts';
 import { createPool } from './postgres/connect.ts';
+import { hideSecrets } from './redaction.ts';
 import type { Composition } from './roles/composition.ts';
 import { type IngestOptions, STREAM_CONNECTIONS } from './roles/ingest.ts';
 import { OneMachine } from './roles/one-machine.ts';
@@ -39,6 +40,7 @@ const OTHER_FILES_MAX = ADMIN_CONNECTIONS_MAX + CONTROL_CONNECTIONS + STREAM_CON
  * and what to do.
  */
 export async function startService(settings: Settings, logger: Logger): Promise<Service> {
+  hideSecrets(secretValues(settings));
   const service = new RunningService(settings, logger);
   try {
     await service.start();

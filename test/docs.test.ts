@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import type { Setting } from '../src/config/setting.ts';
 import { flagOf, SETTING_GROUPS, type SettingName } from '../src/config/settings.ts';
 import { ERRORS } from '../src/errors.ts';
-import { LIMITS } from '../src/metrics.ts';
+import { LIMITS } from '../src/metrics/metrics.ts';
 import { expressionsPage } from './support/expressions-page.ts';
 
 const WRITTEN_BY = '<!-- Written by `npm run docs`; change the source instead. -->';

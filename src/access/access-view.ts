@@ -8,7 +8,7 @@ import { canonicalTest, isInput, testAll } from '../channels/values/value-text.t
 import type { Settings } from '../config/settings.ts';
 import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
-import type { Metrics } from '../metrics.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import { createParsingPool } from '../postgres/connect.ts';
 import type { Access, Claims } from './access.ts';
 import { canonicalSql, isCanonical } from './channel-value.ts';

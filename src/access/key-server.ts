@@ -1,6 +1,6 @@
 /** Logs when the key server (SNO_JWKS_URL) stops serving keys, and when it serves them again. */
 import type { Logger } from '../logger.ts';
-import type { Metrics } from '../metrics.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 
 /** Call the result after each request; without an error if the server returned keys. */
 export function watchKeyServer(logger: Logger, metrics: Pick<Metrics, 'keyServer'>): (error?: Error) => void {

@@ -11,7 +11,7 @@ import { hostName, isLoopbackName } from '../http/host.ts';
 import { createHttp, type Http } from '../http/http.ts';
 import type { ProblemCode } from '../http/problem.ts';
 import type { Certificate } from '../http/tls.ts';
-import type { Metrics } from '../metrics.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 
 export interface AdminOptions {
   readonly host: string;

@@ -8,6 +8,7 @@ import type { Relation } from '../decode/relation.ts';
 import type { Tuple } from '../decode/tuple.ts';
 import type { Lsn } from '../lsn.ts';
 import { ByteWriter, sameBytes } from '../memory/byte-writer.ts';
+import type { PatternCounts } from '../metrics/patterns.ts';
 import { AccessGuards } from './access-guards.ts';
 import type { BoundView } from './channel.ts';
 import type { AccessSource } from './definitions/registry.ts';
@@ -36,7 +37,10 @@ export interface RouterEvents extends FitEvents {
   marker(id: string): void;
   dropped(reason: 'payload_malformed' | 'channel_unknown', detail: string): void;
   counted(op: keyof typeof OP | 'message'): void;
-  committed(): void;
+  /** A commit was read. `rows`: its changed rows of tables that views read. */
+  committed(rows: number): void;
+  /** The counts of a pattern. */
+  countsOf(pattern: string): PatternCounts;
   /** Evaluating the view over a row of a commit failed. */
   failed(pattern: string, error: RowError): void;
 }
@@ -53,6 +57,7 @@ const CLOSE_BRACKET = 0x5d;
 const CLOSE_BRACE = 0x7d;
 
 const CLOSED = -1;
+const EPOCH_2000_SECONDS = 946_684_800;
 
 export class Router implements ChangeHandler {
   readonly #views: ViewSource;
@@ -63,6 +68,10 @@ export class Router implements ChangeHandler {
   readonly #routes: Routes;
   /** False during a commit that was handled before. */
   #fresh = false;
+  /** Changed rows of this commit. */
+  #rows = 0;
+  /** When this commit was made, in seconds since 1970. */
+  #committedAt = 0;
   #markers: string[] = [];
   /**
    * The patterns that need no more events in this commit: their subscribers are reset at its end.
@@ -78,7 +87,7 @@ export class Router implements ChangeHandler {
     this.#views = views;
     this.#sink = sink;
     this.#guards = new AccessGuards(views, sink, answers);
-    this.#routes = new Routes(views, answers, events);
+    this.#routes = new Routes(views, answers, events, events.countsOf);
     this.#events = events;
   }
 
@@ -99,6 +108,8 @@ export class Router implements ChangeHandler {
     this.#markers.length = 0;
     this.#void.clear();
     this.#routes.begin();
+    this.#rows = 0;
+    this.#committedAt = EPOCH_2000_SECONDS + Math.floor(committedAt / 1_000_000);
     this.#fresh = this.#sink.begin(xid, commitLsn, committedAt);
   }
 
@@ -110,6 +121,7 @@ export class Router implements ChangeHandler {
 
   insert(relation: Relation, newRow: Tuple): void {
     if (!this.#fresh) return;
+    this.#rows++;
     this.#guards.insert(relation, newRow);
     for (const route of this.#routes.of(relation)) {
       if (!this.#serves(route, relation)) continue;
@@ -123,6 +135,7 @@ export class Router implements ChangeHandler {
 
   update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void {
     if (!this.#fresh) return;
+    this.#rows++;
     this.#guards.update(relation, oldRow, newRow);
     for (const route of this.#routes.of(relation)) {
       if (!this.#serves(route, relation)) continue;
@@ -136,6 +149,7 @@ export class Router implements ChangeHandler {
 
   delete(relation: Relation, oldRow: Tuple): void {
     if (!this.#fresh) return;
+    this.#rows++;
     this.#guards.delete(relation, oldRow);
     for (const route of this.#routes.of(relation)) {
       if (!this.#serves(route, relation)) continue;
@@ -151,9 +165,9 @@ export class Router implements ChangeHandler {
     if (!this.#fresh) return;
     for (const relation of relations) {
       this.#guards.truncate(relation);
-      for (const { pattern } of this.#routes.of(relation)) {
+      for (const { pattern, counts } of this.#routes.of(relation)) {
         this.#sink.truncate(pattern);
-        this.#events.counted('truncate');
+        this.#count('truncate', counts);
       }
     }
   }
@@ -175,35 +189,38 @@ export class Router implements ChangeHandler {
     this.#fresh = false;
     this.#routes.tellFit();
     this.#sink.commit(endLsn);
-    this.#events.committed();
+    this.#events.committed(this.#rows);
     for (const id of this.#markers) this.#events.marker(id);
   }
 
-  #insert({ pattern, bound }: BoundRoute, newRow: Tuple): void {
+  #insert(route: BoundRoute, newRow: Tuple): void {
+    const { bound } = route;
     if (bound.matches(newRow) && this.#name(bound, newRow, this.#newChannel))
-      this.#put('insert', pattern, this.#newChannel, bound, newRow);
+      this.#put('insert', route, this.#newChannel, newRow);
   }
 
-  #update({ pattern, bound }: BoundRoute, oldRow: Tuple | undefined, newRow: Tuple): void {
+  #update(route: BoundRoute, oldRow: Tuple | undefined, newRow: Tuple): void {
+    const { bound } = route;
     const isIn = bound.matches(newRow) && this.#name(bound, newRow, this.#newChannel);
     if (oldRow === undefined) {
       // no column of the identity changed, and WHERE and placeholders use no others: the row stays
       // in its channel
-      if (isIn) this.#put('update', pattern, this.#newChannel, bound, newRow);
+      if (isIn) this.#put('update', route, this.#newChannel, newRow);
       return;
     }
     const wasIn = bound.matches(oldRow) && this.#name(bound, oldRow, this.#oldChannel);
     if (isIn && wasIn && sameBytes(this.#oldChannel, this.#newChannel) && !bound.keyDiffers(oldRow, newRow)) {
-      if (bound.differs(oldRow, newRow)) this.#put('update', pattern, this.#newChannel, bound, newRow);
+      if (bound.differs(oldRow, newRow)) this.#put('update', route, this.#newChannel, newRow);
       return;
     }
-    if (wasIn) this.#remove(pattern, this.#oldChannel, bound, oldRow);
-    if (isIn) this.#put('insert', pattern, this.#newChannel, bound, newRow, true);
+    if (wasIn) this.#remove(route, this.#oldChannel, oldRow);
+    if (isIn) this.#put('insert', route, this.#newChannel, newRow, true);
   }
 
-  #delete({ pattern, bound }: BoundRoute, oldRow: Tuple): void {
+  #delete(route: BoundRoute, oldRow: Tuple): void {
+    const { bound } = route;
     if (bound.matches(oldRow) && this.#name(bound, oldRow, this.#oldChannel))
-      this.#remove(pattern, this.#oldChannel, bound, oldRow);
+      this.#remove(route, this.#oldChannel, oldRow);
   }
 
   /**
@@ -246,9 +263,8 @@ export class Router implements ChangeHandler {
    */
   #put(
     op: 'insert' | 'update',
-    pattern: string,
+    { pattern, bound, counts }: BoundRoute,
     channel: ByteWriter,
-    bound: BoundView,
     row: Tuple,
     moved = false,
   ): void {
@@ -274,18 +290,24 @@ export class Router implements ChangeHandler {
     }
     bytes.byte(CLOSE_BRACE);
     this.#openedAt = CLOSED;
-    this.#events.counted(op);
+    this.#count(op, counts);
     this.#sink.event(pattern, channel, start);
   }
 
-  #remove(pattern: string, channel: ByteWriter, bound: BoundView, row: Tuple): void {
+  #remove({ pattern, bound, counts }: BoundRoute, channel: ByteWriter, row: Tuple): void {
     const { bytes } = this.#sink;
     const start = bytes.length;
     bytes.append(OP.delete);
     bound.key(row, bytes);
     bytes.byte(CLOSE_BRACE);
-    this.#events.counted('delete');
+    this.#count('delete', counts);
     this.#sink.event(pattern, channel, start);
+  }
+
+  #count(op: keyof typeof OP | 'message', counts: PatternCounts): void {
+    this.#events.counted(op);
+    counts.events++;
+    counts.lastEventAt = this.#committedAt;
   }
 
   #publish(buffer: Buffer, start: number, end: number): void {
@@ -302,7 +324,7 @@ export class Router implements ChangeHandler {
     const { bytes } = this.#sink;
     const at = bytes.length;
     bytes.copy(buffer, published.start, end);
-    this.#events.counted('message');
+    this.#count('message', this.#events.countsOf(pattern));
     this.#sink.message(pattern, published.channel, published.event, at);
   }
 }

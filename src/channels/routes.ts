@@ -4,6 +4,7 @@
  */
 import type { Relation } from '../decode/relation.ts';
 import { SnoError } from '../errors.ts';
+import type { PatternCounts } from '../metrics/patterns.ts';
 import type { BoundView, ChannelView } from './channel.ts';
 import type { RemoteAnswers } from './remote-answers.ts';
 
@@ -24,6 +25,7 @@ export interface FitEvents {
 
 export interface Route {
   readonly pattern: string;
+  readonly counts: PatternCounts;
   /** Undefined: the view does not fit the table, so its rows cannot be read. */
   readonly bound: BoundView | undefined;
   /** Why it does not fit. */
@@ -40,6 +42,7 @@ export class Routes {
   readonly #views: ChannelViews;
   readonly #answers: RemoteAnswers;
   readonly #events: FitEvents;
+  readonly #countsOf: (pattern: string) => PatternCounts;
   /** By the table's oid. */
   readonly #routes = new Map<number, readonly Route[]>();
   /**
@@ -50,10 +53,16 @@ export class Routes {
   /** The patterns reported as unfit. */
   readonly #unfit = new Set<string>();
 
-  constructor(views: ChannelViews, answers: RemoteAnswers, events: FitEvents) {
+  constructor(
+    views: ChannelViews,
+    answers: RemoteAnswers,
+    events: FitEvents,
+    countsOf: (pattern: string) => PatternCounts,
+  ) {
     this.#views = views;
     this.#answers = answers;
     this.#events = events;
+    this.#countsOf = countsOf;
   }
 
   /** Fits the views on a table to it. Returns whether there are any. */
@@ -63,7 +72,12 @@ export class Routes {
       const pattern = view.pattern.text;
       const bound = view.bind(relation, this.#answers);
       const isMisfit = bound instanceof SnoError;
-      routes.push({ pattern, bound: isMisfit ? undefined : bound, misfit: isMisfit ? bound : undefined });
+      routes.push({
+        pattern,
+        counts: this.#countsOf(pattern),
+        bound: isMisfit ? undefined : bound,
+        misfit: isMisfit ? bound : undefined,
+      });
     }
     this.#routes.set(relation.oid, routes);
     return routes.length > 0;

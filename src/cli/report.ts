@@ -1,5 +1,6 @@
 /** The command line's text for an error, and its exit code. */
 import { SnoError } from '../errors.ts';
+import { redacted } from '../redaction.ts';
 import type { ExitCode } from './command.ts';
 
 /**
@@ -7,6 +8,10 @@ import type { ExitCode } from './command.ts';
  * developer can find it.
  */
 export function describeError(error: unknown): string {
+  return redacted(textOf(error));
+}
+
+function textOf(error: unknown): string {
   if (error instanceof SnoError) return `sno: ${error.code}: ${error.message}\n${indented(error.hint)}\n`;
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return `sno: this is a bug, please report it:\n${indented(stack)}\n`;

@@ -3,9 +3,11 @@
  * The command line: finds the command, reads its arguments and settings, runs it, and turns errors
  * into words.
  */
-import { readFileSync } from 'node:fs';
+import { secretValues } from '../config/derived.ts';
 import { readSettings, readValues } from '../config/read.ts';
 import { SnoError } from '../errors.ts';
+import { VERSION } from '../metrics/version.ts';
+import { hideSecrets } from '../redaction.ts';
 import { suggest } from '../suggest.ts';
 import { readArguments } from './arguments.ts';
 import type { Command, ExitCode } from './command.ts';
@@ -33,7 +35,7 @@ async function main([name, ...args]: readonly string[]): Promise<ExitCode> {
     return name === undefined ? 2 : 0;
   }
   if (name === '--version' || name === '-v') {
-    process.stdout.write(`${version()}\n`);
+    process.stdout.write(`${VERSION}\n`);
     return 0;
   }
   const load = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
@@ -45,7 +47,9 @@ async function main([name, ...args]: readonly string[]): Promise<ExitCode> {
     return 0;
   }
   const read = command.serves === true ? readSettings : readValues;
-  return command.run({ operands, flags, settings: read(process.env, settings) });
+  const all = read(process.env, settings);
+  hideSecrets(secretValues(all));
+  return command.run({ operands, flags, settings: all });
 }
 
 function unknownCommand(name: string): SnoError {
@@ -54,11 +58,6 @@ function unknownCommand(name: string): SnoError {
   return new SnoError('usage', `unknown ${kind} ${name}${meant === undefined ? '' : `; did you mean ${meant}?`}`, {
     hint: 'See `sno --help`.',
   });
-}
-
-function version(): string {
-  const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(manifest) as { version: string }).version;
 }
 
 // The reader of the output may stop reading (`sno tail ... | head`): that is not an error.

@@ -20,6 +20,27 @@ export function databaseUrl(settings: Pick<Settings, 'SNO_DATABASE_URL'>): strin
   throw new SnoError('setting_invalid', problem);
 }
 
+/** The secrets among the settings, and the passwords in them. */
+export function secretValues(settings: Settings): string[] {
+  const values = SETTING_NAMES.filter((name) => (SETTINGS[name] as Setting).secret)
+    .flatMap((name): unknown => settings[name] ?? [])
+    .filter((value) => typeof value === 'string');
+  const passwords = values.flatMap((value) =>
+    [...value.matchAll(/:\/\/[^/:@]*:(.*)@|\bpassword\s*=\s*'?([^'\s]*)/g)].map(
+      ([, url, option]) => url ?? option ?? '',
+    ),
+  );
+  return [...values, ...passwords, ...passwords.map(decoded)];
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 /** The settings in a form that may be logged: a secret shows only whether it is set. */
 export function printable(settings: Settings): Record<string, unknown> {
   return Object.fromEntries(

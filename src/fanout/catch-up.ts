@@ -70,20 +70,26 @@ export class CatchUp {
   /** Writes the entries of the only subscription that has missed some. */
   #writeSegments(subscription: Subscription): void {
     const { outbox, group } = this.#feed;
-    const { outbound, options } = this.#hub;
+    const { outbound } = this.#hub;
     while (outbox.takesMore) {
       const segment = group.segments.after(subscription.log, subscription.cursor, outbound.segmentBytes);
       if (segment === undefined) return;
       for (const bytes of segment.pieces) outbox.write(bytes);
       subscription.advance(segment.sequence);
-      options.events.delivered(segment.count);
+      this.#delivered(subscription, segment.count);
     }
+  }
+
+  #delivered({ channel }: Subscription, count: number): void {
+    const { events, patterns } = this.#hub.options;
+    events.delivered(count);
+    patterns.of(channel.pattern.text).deliveries += count;
   }
 
   /** `second`: the next entry of another subscription, if it comes first after `until`. */
   #writeUntil(subscription: Subscription, until: number, second: Entry | undefined): void {
     const { outbox, group } = this.#feed;
-    const { events } = this.#hub.options;
+    let count = 0;
     let entry = subscription.next();
     while (entry !== undefined && entry.sequence <= until) {
       this.#feed.passSeam(subscription, entry.sequence);
@@ -93,10 +99,10 @@ export class CatchUp {
       const mark = markOf(group.encoding, entry, following);
       if (mark !== undefined) outbox.write(mark);
       outbox.write(group.encoding.entry(entry));
-      events.delivered(1);
-      if (!outbox.takesMore) return;
-      entry = next;
+      count++;
+      entry = outbox.takesMore ? next : undefined;
     }
+    this.#delivered(subscription, count);
   }
 }
 

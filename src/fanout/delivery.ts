@@ -64,6 +64,7 @@ export class Delivery {
       let count = 0;
       channel.all.forEach((feed, { state }) => {
         if (state !== 'live') return;
+        count++;
         if (feed.isMulti) {
           const entries = several.get(feed);
           if (entries === undefined) several.set(feed, [...pending]);
@@ -72,15 +73,15 @@ export class Delivery {
         }
         for (const piece of feed.group.shared(pending)) feed.outbox.write(piece);
         touched.push(feed);
-        count++;
       });
-      this.#events.delivered(count * pending.length);
+      const delivered = count * pending.length;
+      channel.counts.deliveries += delivered;
+      this.#events.delivered(delivered);
     }
     this.#groups.forgetShared();
     for (const [feed, entries] of several) {
       entries.sort((a, b) => a.sequence - b.sequence);
       for (const piece of feed.group.join(entries)) feed.outbox.write(piece);
-      this.#events.delivered(entries.length);
       feed.isMulti = false;
       touched.push(feed);
     }

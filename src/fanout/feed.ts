@@ -196,7 +196,9 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
   reset(subscription: Subscription, reason: ResetReason): void {
     if (subscription.isEnded) return;
     this.#end(subscription);
-    this.#hub.options.events.reset(reason);
+    const { events, patterns } = this.#hub.options;
+    events.reset(reason);
+    patterns.of(subscription.channel.pattern.text).resets++;
     this.send({ type: 'reset', channel: subscription.channel.name, reason });
   }
 
@@ -207,7 +209,11 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
 
   fail(subscription: Subscription, error: SnoError): void {
     this.#end(subscription);
-    this.send({ type: 'error', ...toldToClient(error), channel: subscription.channel.name });
+    const { events, patterns } = this.#hub.options;
+    const { name, pattern } = subscription.channel;
+    events.refused?.(error);
+    patterns.of(pattern.text).denials++;
+    this.send({ type: 'error', ...toldToClient(error), channel: name });
   }
 
   // Access is checked again:

@@ -40,7 +40,7 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   #head: Head | undefined;
   readonly #feeds = new Set<SocketFeed>();
   readonly #groups = new EncodingGroups();
-  readonly #channels = new LiveChannels();
+  readonly #channels: LiveChannels;
   readonly #delivery: Delivery;
   #toPump = new Set<SocketFeed>();
   readonly #revocations: Revocations;
@@ -51,7 +51,8 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     this.journal = journal;
     this.markers = markers;
     this.options = options;
-    const { outboundBytesMax, outboundTotalBytesMax, events } = options;
+    const { outboundBytesMax, outboundTotalBytesMax, events, patterns } = options;
+    this.#channels = new LiveChannels(patterns);
     this.outbound = new OutboundBudget(outboundBytesMax, outboundTotalBytesMax);
     this.history = options.history === undefined ? undefined : this.#historyReads(options.history);
     this.#delivery = new Delivery(this.#channels, this.#groups, events);

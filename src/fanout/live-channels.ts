@@ -2,6 +2,7 @@
 import type { ResolvedChannel } from '../channels/served/served.ts';
 import type { Entry, Mark } from '../commit/entry.ts';
 import { assert } from '../errors.ts';
+import type { PatternCounts, Patterns } from '../metrics/patterns.ts';
 import type { SocketFeed } from './feed.ts';
 import type { Subscription } from './subscription.ts';
 
@@ -15,6 +16,7 @@ const NO_ENTRIES: Entry[] = [];
 export class LiveChannel {
   /** The pattern of its first subscription. Others exist only for a moment after a redefinition. */
   readonly pattern: string;
+  readonly counts: PatternCounts;
   otherPatterns: Set<string> | undefined;
   /** Every subscription, live or not. */
   readonly all = new Map<Subscription, SocketFeed>();
@@ -22,8 +24,9 @@ export class LiveChannel {
   liveCount = 0;
   #pending = NO_ENTRIES;
 
-  constructor(pattern: string) {
+  constructor(pattern: string, counts: PatternCounts) {
     this.pattern = pattern;
+    this.counts = counts;
   }
 
   /** Keeps an entry until `takePending`. Returns whether it is the first one. */
@@ -44,9 +47,14 @@ export class LiveChannel {
 }
 
 export class LiveChannels {
+  readonly #patterns: Patterns;
   readonly #byName = new Map<string, LiveChannel>();
   readonly #byPattern = new Map<string, Set<LiveChannel>>();
   #subscriptionCount = 0;
+
+  constructor(patterns: Patterns) {
+    this.#patterns = patterns;
+  }
 
   get subscriptionCount(): number {
     return this.#subscriptionCount;
@@ -65,11 +73,13 @@ export class LiveChannels {
 
   add(feed: SocketFeed, subscription: Subscription): void {
     this.#subscriptionCount++;
+    this.#patterns.of(subscription.channel.pattern.text).subscriptions++;
     this.#channelFor(subscription.channel).all.set(subscription, feed);
   }
 
   delete(subscription: Subscription): void {
     this.#subscriptionCount--;
+    this.#patterns.of(subscription.channel.pattern.text).subscriptions--;
     const channel = this.of(subscription);
     channel.all.delete(subscription);
     if (channel.all.size === 0) this.#forget(subscription.channel.name, channel);
@@ -86,7 +96,7 @@ export class LiveChannels {
   #channelFor({ name, pattern: { text } }: ResolvedChannel): LiveChannel {
     let channel = this.#byName.get(name);
     if (channel === undefined) {
-      channel = new LiveChannel(text);
+      channel = new LiveChannel(text, this.#patterns.of(text));
       this.#byName.set(name, channel);
       this.#alike(text).add(channel);
     } else if (channel.pattern !== text) {

@@ -1,4 +1,5 @@
 import type { SnoError } from '../errors.ts';
+import type { Patterns } from '../metrics/patterns.ts';
 import type { ResetReason } from '../protocol.ts';
 import type { OlderHistory } from './history/older-history.ts';
 import type { HistoryEvents } from './history/reads.ts';
@@ -13,6 +14,8 @@ export interface HubEvents {
    */
   sent(committedAt: number): void;
   failed(error: SnoError, channel: string): void;
+  /** A subscription has ended with this error, which the client receives. */
+  refused?(error: SnoError): void;
   /**
    * A connection holds the maximum of bytes. It falls behind; if the bytes are answers that it does
    * not read, it is closed.
@@ -46,4 +49,5 @@ export interface HubOptions {
    */
   readonly beforeDelivery?: () => void;
   readonly events: HubEvents;
+  readonly patterns: Patterns;
 }

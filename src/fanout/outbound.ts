@@ -21,6 +21,8 @@ export class OutboundBudget {
   /** Slice bytes while few sockets are backed up. */
   readonly #sliceBytesMax: number;
   #backedUp = 0;
+  /** Bytes passed to all sockets so far. */
+  sentBytes = 0;
   #bytesPerSocket: number;
   #sliceBytes: number;
 

@@ -140,6 +140,7 @@ export class Outbox {
   }
 
   #give(bytes: Buffer): void {
+    this.#budget.sentBytes += bytes.length;
     if (!this.#socket.write(bytes)) this.#backedUp(true);
   }
 

@@ -4,6 +4,8 @@ import type { SnoError } from '../errors.ts';
 /** Resolves channel names, by the definitions at this point of the stream. */
 export interface ChannelResolver {
   resolve(name: string): ResolvedChannel | SnoError;
+  /** The pattern of a channel that is served or refused. Undefined: the channel is unknown. */
+  patternOf(name: string): string | undefined;
   /** The pattern that a mistyped name probably meant. Undefined: none is similar. */
   meant(name: string): string | undefined;
   /** Resolves when the definitions at this point of the stream are certain. Undefined: they are. */

@@ -15,7 +15,7 @@ import { createHttp, type Http } from '../http/http.ts';
 import { answerRaw, type ProblemCode } from '../http/problem.ts';
 import type { Certificate } from '../http/tls.ts';
 import type { Logger } from '../logger.ts';
-import type { Metrics } from '../metrics.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import { BUNDLE_PATH, serveBundle } from './bundle.ts';
 import { hasToken } from './credentials.ts';
 import { type Limits, LOGGED_CHARACTERS_MAX } from './limits.ts';

@@ -5,7 +5,7 @@
 
 import type { Clock } from '../clock.ts';
 import type { Logger } from '../logger.ts';
-import type { Limit, Metrics } from '../metrics.ts';
+import type { Limit, Metrics } from '../metrics/metrics.ts';
 
 const LOG_EVERY_MS = 10_000;
 /** Maximum characters of a client's text in a log line. */

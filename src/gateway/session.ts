@@ -18,7 +18,7 @@ import type { Deadlines } from '../deadlines.ts';
 import { SnoError, toldToClient } from '../errors.ts';
 import type { Feed, From, Grant, Verdict } from '../fanout/fanout.ts';
 import type { Logger } from '../logger.ts';
-import type { Metrics } from '../metrics.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import { parsePosition } from '../position.ts';
 import type { UnsubscribedCode } from '../protocol.ts';
 import { type Limits, LOGGED_CHARACTERS_MAX } from './limits.ts';
@@ -32,7 +32,7 @@ export interface SessionServices extends AttemptServices {
   /** Expiry times of tokens. */
   readonly deadlines: Deadlines;
   readonly limits: Limits;
-  readonly metrics: Pick<Metrics, 'denials'>;
+  readonly metrics: Pick<Metrics, 'denials' | 'patterns'>;
   readonly logger: Logger;
   readonly tokenBytesMax: number;
   readonly channelBytesMax: number;
@@ -166,9 +166,11 @@ export class Session implements Grant, AttemptSession {
 
   /** Counts and logs an error. Returns what the client is told. */
   record(error: SnoError, channel: string | undefined): ReturnType<typeof toldToClient> {
-    const { metrics, logger } = this.#services;
+    const { metrics, channels, logger } = this.#services;
     const told = toldToClient(error);
     metrics.denials[told.code]?.inc();
+    const pattern = channel === undefined ? undefined : channels.patternOf(channel);
+    if (pattern !== undefined) metrics.patterns.of(pattern).denials++;
     if (error.code === 'channel_unknown' && channel !== undefined) this.#logUnknown(error, channel);
     const { code, message, detail, hint } = error;
     logger.debug({ connection: this.id, code, channel, error: message, detail, hint }, 'a client received an error');

@@ -18,7 +18,7 @@ import type { CommitBuilder } from '../commit/builder.ts';
 import { PgoutputDecoder } from '../decode/pgoutput.ts';
 import type { Logger } from '../logger.ts';
 import type { Lsn } from '../lsn.ts';
-import type { Metrics } from '../metrics.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import type { StreamStart, WalHandler } from '../wal/source.ts';
 
 export interface ChangePipelineOptions {
@@ -110,7 +110,7 @@ export class ChangePipeline implements WalHandler {
 }
 
 function routerEvents({ catalog, marker, metrics, logger }: ChangePipelineOptions): RouterEvents {
-  const { events, commits, messagesDropped } = metrics;
+  const { events, commits, rows, patterns, messagesDropped } = metrics;
   const viewOf = (pattern: string) => `channels."${pattern}"`;
   return {
     catalog,
@@ -120,7 +120,11 @@ function routerEvents({ catalog, marker, metrics, logger }: ChangePipelineOption
       logger.warn({ reason, detail }, 'a published message was dropped');
     },
     counted: (op) => events[op].inc(),
-    committed: () => commits.inc(),
+    committed: (count) => {
+      commits.inc();
+      rows.inc(count);
+    },
+    countsOf: (pattern) => patterns.of(pattern),
     failed: (pattern, error) =>
       logger.error({ view: viewOf(pattern) }, `a row of a commit could not be evaluated: ${error.message}`),
     unfit: (pattern, error) =>

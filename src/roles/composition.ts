@@ -1,6 +1,6 @@
 /** The roles of a process, joined in one of two ways: on one machine, or on several. */
 import type { Certificate } from '../http/tls.ts';
-import type { Metrics } from '../metrics.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import type { IngestOptions } from './ingest.ts';
 
 export interface CompositionOptions extends Omit<IngestOptions, 'relayed'> {

@@ -17,6 +17,7 @@ import type { Batch } from '../commit/entry.ts';
 import type { Head } from '../commit/head.ts';
 import type { Settings } from '../config/settings.ts';
 import { Deadlines } from '../deadlines.ts';
+import { toldToClient } from '../errors.ts';
 import { EncodedForms } from '../fanout/encoded-forms.ts';
 import type { OlderHistory } from '../fanout/history/older-history.ts';
 import { Hub } from '../fanout/hub.ts';
@@ -33,7 +34,7 @@ import type { MemoryJournal } from '../journal/memory.ts';
 import type { Logger } from '../logger.ts';
 import { Markers } from '../markers/markers.ts';
 import { Transactions } from '../markers/transactions.ts';
-import type { Metrics } from '../metrics.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import { createPool } from '../postgres/connect.ts';
 import { HEARTBEAT_SECONDS } from '../protocol.ts';
 import type { Beginning } from '../relay/follower.ts';
@@ -128,6 +129,7 @@ export class GatewayRole implements Gateways {
       pause: pauseBefore,
       now,
       beforeDelivery: () => deadlines.check(),
+      patterns: metrics.patterns,
       events: {
         delivered: (count) => deliveries.inc(count),
         reset: (reason) => resets[reason].inc(),
@@ -139,6 +141,7 @@ export class GatewayRole implements Gateways {
           resumed: () => history.resumes.inc(),
           refused: () => limitsMet.waiting_history.inc(),
         },
+        refused: (error) => metrics.denials[toldToClient(error).code]?.inc(),
         failed: (error, channel) =>
           logger.warn({ code: error.code, channel, cause: String(error.cause ?? '') }, error.message),
       },
@@ -170,6 +173,7 @@ export class GatewayRole implements Gateways {
       journalEntries: () => journal.entryCount,
       compressedCopiesBytes: () => forms.bytes,
       outboundBytes: () => this.hub.outboundBytes,
+      sentBytes: () => this.hub.outbound.sentBytes,
       historyWaiting: () => this.hub.history?.waiting ?? 0,
       snapshotsRunning: () => this.#snapshots.runningCount,
       snapshotsWaiting: () => this.#snapshots.waitingCount,

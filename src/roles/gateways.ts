@@ -1,5 +1,5 @@
 /** The half of the service that faces clients, as the process that reads the WAL sees it. */
-import type { Metrics } from '../metrics.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import type { StreamFollower } from '../relay/follower.ts';
 
 export interface Gateways extends StreamFollower {

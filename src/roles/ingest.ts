@@ -24,7 +24,7 @@ import type { Logger } from '../logger.ts';
 import type { Lsn } from '../lsn.ts';
 import { Markers } from '../markers/markers.ts';
 import { Transactions } from '../markers/transactions.ts';
-import type { Metrics } from '../metrics.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import { generationOf } from '../position.ts';
 import { Listener } from '../postgres/listener.ts';
 import { type BacklogSource, beginningOf } from '../relay/backlog.ts';
@@ -374,7 +374,7 @@ export class IngestRole implements BacklogSource {
 
   #createNotifications(): Notifications {
     const { logger, metrics } = this.#options;
-    const { events, messagesDropped } = metrics;
+    const { events, patterns, messagesDropped } = metrics;
     return new Notifications({
       markers: this.#markers,
       waitingBytesMax: NOTIFICATIONS_BYTES_MAX,
@@ -382,6 +382,9 @@ export class IngestRole implements BacklogSource {
         const pattern = this.#definitions.registry.patternOf(channel);
         if (pattern === undefined) return false;
         events.message.inc();
+        const counts = patterns.of(pattern);
+        counts.events++;
+        counts.lastEventAt = Math.floor(Date.now() / 1_000);
         this.head.notification(pattern, channel, event, data);
         return true;
       },
@@ -397,10 +400,17 @@ export class IngestRole implements BacklogSource {
     this.#options.metrics.observe({
       walLagBytes: () =>
         this.#stream.isStreaming ? Math.max(0, this.#stream.serverEnd - this.head.head.lsn) : undefined,
+      walPositionBytes: () => (this.#stream.isStreaming ? this.head.head.lsn : undefined),
       slotRetainedBytes: () => this.#slotMonitor.state?.heldBytes,
       slotUnconfirmedBytes: () => this.#slotMonitor.state?.unconfirmedBytes,
       slotBoundBytes: () => (boundBytes > 0 ? boundBytes : undefined),
       slotSecondsLeft: () => this.#slotMonitor.secondsLeft,
+      slotFailover: () => {
+        const isCopied = this.#slotMonitor.state?.isCopied;
+        return isCopied === undefined ? undefined : Number(isCopied);
+      },
+      oldestTransactionSeconds: () => this.#slotMonitor.state?.oldestTransactionSeconds,
+      channelViews: () => this.#definitions.registry.viewCounts,
       slotGeneration: () => this.#generation,
       slotWalStatus: () => this.#slotMonitor.state?.walStatus,
       caughtUp: () => Number(this.#isCaughtUp),

@@ -15,6 +15,10 @@ export interface SlotState {
    */
   readonly safeBytes: number | undefined;
   readonly isActive: boolean;
+  /** Whether Postgres copies it to standbys. Undefined: older than Postgres 17. */
+  readonly isCopied?: boolean | undefined;
+  /** Age of the oldest open transaction that writes. Undefined: the role can see none. */
+  readonly oldestTransactionSeconds?: number | undefined;
 }
 
 /**
@@ -30,10 +34,15 @@ export const RUNNING = `
 
 const STATE = `
   select greatest(0, pg_current_wal_lsn() - restart_lsn)::text as held, greatest(0, pg_current_wal_lsn() - confirmed_flush_lsn)::text as unconfirmed,
-    wal_status, safe_wal_size::text as safe, active::text as active
-  from pg_replication_slots where slot_name = $1 and restart_lsn is not null`;
+    wal_status, safe_wal_size::text as safe, active::text as active, to_jsonb(s) ->> 'failover' as failover,
+    (
+      select floor(extract(epoch from now() - min(since)))::text from (
+        select xact_start as since from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid()
+        union all select prepared from pg_prepared_xacts) t) as oldest
+  from pg_replication_slots s where slot_name = $1 and restart_lsn is not null`;
 
-type StateRow = Record<'held' | 'unconfirmed' | 'wal_status' | 'active', string> & { readonly safe: string | null };
+type StateRow = Record<'held' | 'unconfirmed' | 'wal_status' | 'active', string> &
+  Record<'safe' | 'failover' | 'oldest', string | null>;
 
 /** Undefined if the slot is missing. Rejects if the database cannot be asked. */
 export async function readSlotState(pool: pg.Pool, slot: string): Promise<SlotState | undefined> {
@@ -46,6 +55,8 @@ export async function readSlotState(pool: pg.Pool, slot: string): Promise<SlotSt
     walStatus: row.wal_status as SlotState['walStatus'],
     safeBytes: row.safe === null ? undefined : Math.max(0, Number(row.safe)),
     isActive: row.active === 'true',
+    isCopied: row.failover === null ? undefined : row.failover === 'true',
+    oldestTransactionSeconds: row.oldest === null ? undefined : Number(row.oldest),
   };
 }
 

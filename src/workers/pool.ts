@@ -21,7 +21,7 @@ import { drainSeconds } from '../gateway/drain.ts';
 import { Limits } from '../gateway/limits.ts';
 import type { Certificate } from '../http/tls.ts';
 import type { Logger } from '../logger.ts';
-import type { Metrics, MetricValues } from '../metrics.ts';
+import type { Metrics, MetricValues } from '../metrics/metrics.ts';
 import { type BacklogSource, backlogOf } from '../relay/backlog.ts';
 import type { Beginning } from '../relay/follower.ts';
 import { messagesOf } from '../relay/format.ts';

@@ -6,7 +6,7 @@ import type { Worker } from 'node:cluster';
 import type { Socket } from 'node:net';
 import { SnoError } from '../errors.ts';
 import type { Admission } from '../gateway/accept/admission.ts';
-import type { MetricValues } from '../metrics.ts';
+import type { MetricValues } from '../metrics/metrics.ts';
 import type { ConnectionTaker } from './dispatcher.ts';
 import type { FromWorker, ToWorker } from './wire.ts';
 

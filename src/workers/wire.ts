@@ -5,7 +5,7 @@
 import type { Settings } from '../config/settings.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Excess } from '../gateway/accept/admission.ts';
-import type { MetricValues } from '../metrics.ts';
+import type { MetricValues } from '../metrics/metrics.ts';
 
 export type ToWorker =
   | {

@@ -6,7 +6,7 @@ import cluster from 'node:cluster';
 import type { Socket } from 'node:net';
 import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch } from '../commit/entry.ts';
-import { databaseUrl } from '../config/derived.ts';
+import { databaseUrl, secretValues } from '../config/derived.ts';
 import type { Settings } from '../config/settings.ts';
 import { assert, SnoError } from '../errors.ts';
 import type { AdmissionDesk, Excess } from '../gateway/accept/admission.ts';
@@ -17,8 +17,9 @@ import { relayOptions } from '../jetstream/relay-options.ts';
 import { MemoryJournal } from '../journal/memory.ts';
 import { createLogger, type Logger } from '../logger.ts';
 import { boundGarbage } from '../memory/garbage.ts';
-import { createMetrics, type Metrics } from '../metrics.ts';
+import { createMetrics, type Metrics } from '../metrics/metrics.ts';
 import { createPool } from '../postgres/connect.ts';
+import { hideSecrets } from '../redaction.ts';
 import type { Beginning } from '../relay/follower.ts';
 import { MessageJoiner } from '../relay/format.ts';
 import { type HeadState, Replica } from '../relay/replica.ts';
@@ -201,6 +202,7 @@ type Start = Extract<ToWorker, { readonly kind: 'start' }>;
 
 async function start(message: Start): Promise<Worker> {
   const { settings, number, ticketKeys } = message;
+  hideSecrets(secretValues(settings));
   const logger = createLogger(settings.SNO_LOG_LEVEL).child({ worker: number });
   for (const event of ['uncaughtException', 'unhandledRejection'] as const)
     process.on(event, (error) => {

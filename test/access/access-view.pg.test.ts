@@ -4,7 +4,7 @@ import { ViewAccess } from '../../src/access/access-view.ts';
 import type { ResolvedChannel, ServedAccess } from '../../src/channels/served/served.ts';
 import { readSettings } from '../../src/config/read.ts';
 import { createLogger } from '../../src/logger.ts';
-import { createMetrics } from '../../src/metrics.ts';
+import { createMetrics } from '../../src/metrics/metrics.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';

@@ -13,7 +13,7 @@ import { accessWarnings, createTokens, type TokenOptions, type TokenSettings } f
 import { readSettings } from '../../src/config/read.ts';
 import { SnoError } from '../../src/errors.ts';
 import { createLogger } from '../../src/logger.ts';
-import { createMetrics } from '../../src/metrics.ts';
+import { createMetrics } from '../../src/metrics/metrics.ts';
 import { until } from '../support/wait.ts';
 
 const SECRET = 'a secret of the tests, thirty-two bytes';

@@ -11,6 +11,7 @@ import { Router } from '../../src/channels/router.ts';
 import { loadParser } from '../../src/channels/sql/parse.ts';
 import { PgoutputDecoder } from '../../src/decode/pgoutput.ts';
 import { ByteWriter } from '../../src/memory/byte-writer.ts';
+import { PatternCounts } from '../../src/metrics/patterns.ts';
 import { record } from '../decode/recording.ts';
 import { Random } from '../oracle/random.ts';
 import { install } from '../support/install.ts';
@@ -130,6 +131,7 @@ function marking(registry: ChannelRegistry) {
     dropped: nothing,
     counted: nothing,
     committed: nothing,
+    countsOf: () => new PatternCounts(),
     unfit: nothing,
     fit: nothing,
     failed: nothing,

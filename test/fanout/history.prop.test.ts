@@ -17,6 +17,7 @@ import { MemoryJournal } from '../../src/journal/memory.ts';
 import { Markers } from '../../src/markers/markers.ts';
 import { ByteWriter } from '../../src/memory/byte-writer.ts';
 import { textOf } from '../../src/memory/payload.ts';
+import { Patterns } from '../../src/metrics/patterns.ts';
 import { comparePositions, formatPosition, type Position } from '../../src/position.ts';
 import { type HeadState, Replica } from '../../src/relay/replica.ts';
 import { ArrayHistory } from './history-source.ts';
@@ -145,6 +146,7 @@ class World {
       history: this.history,
       pause: async () => undefined,
       now: () => this.#now,
+      patterns: new Patterns(),
       events: { delivered() {}, reset() {}, sent() {}, failed() {}, outboundFull() {} },
     });
     this.hub.follow(this.#replica);

@@ -15,6 +15,7 @@ import { Deflated, PLAIN } from '../../src/gateway/sno/encodings.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 import { Markers } from '../../src/markers/markers.ts';
 import { ByteWriter } from '../../src/memory/byte-writer.ts';
+import { Patterns } from '../../src/metrics/patterns.ts';
 import { parsePosition } from '../../src/position.ts';
 import { ALLOWED } from './rig.ts';
 import { SlowSocket } from './slow-socket.ts';
@@ -93,6 +94,7 @@ class World {
       snapshots: { request: () => expect.fail('no snapshots here') },
       pause: never,
       now: () => 0,
+      patterns: new Patterns(),
       events: { delivered: () => {}, reset: () => {}, sent: () => {}, failed: () => {}, outboundFull: () => {} },
     });
     this.builder = new CommitBuilder(this.hub, 1_000_000);

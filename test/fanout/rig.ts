@@ -10,6 +10,7 @@ import type { SnapshotSource } from '../../src/fanout/snapshots/snapshots.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 import { Markers } from '../../src/markers/markers.ts';
 import { ByteWriter } from '../../src/memory/byte-writer.ts';
+import { Patterns } from '../../src/metrics/patterns.ts';
 import { FrameReader } from '../support/frames.ts';
 import type { ArrayHistory } from './history-source.ts';
 
@@ -96,6 +97,7 @@ export class Rig {
       visible,
       pause: async () => undefined,
       now: () => 0,
+      patterns: new Patterns(),
       events: {
         delivered: () => {},
         reset: () => {},

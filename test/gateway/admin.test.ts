@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Admin } from '../../src/admin/admin.ts';
-import { createMetrics } from '../../src/metrics.ts';
+import { createMetrics } from '../../src/metrics/metrics.ts';
 
 const metrics = createMetrics();
 const LOOPBACK = { host: '127.0.0.1', token: undefined, certificate: undefined, metrics } as const;
@@ -114,9 +114,11 @@ describe('metrics', () => {
     expect(text).toContain('sno_events_total{op="insert"} 3');
     expect(text).toContain('sno_closes_total{code="4400"} 1');
     expect(text).toContain('sno_closes_total{code="other"} 1');
-    expect(text).toContain('sno_commit_to_send_seconds_bucket{le="0.005"} 1');
-    expect(text).toContain('sno_commit_to_send_seconds_bucket{le="0.0025"} 0');
+    expect(text).toContain('sno_commit_to_send_seconds_bucket{le="0.0078125"} 1');
+    expect(text).toContain('sno_commit_to_send_seconds_bucket{le="0.00390625"} 0');
     expect(text).toContain('sno_wal_lag_bytes 42');
     expect(text).toContain('sno_caught_up 1');
+    // An alert on a small value must not fire while the value is unknown.
+    expect(text.filter((line) => /^sno_(slot|certificate)\w*_(bytes|seconds|seconds_left) /.test(line))).toEqual([]);
   });
 });

@@ -15,7 +15,7 @@ import { EventEncoding, EventEncodingWithIds } from '../../src/gateway/sse/encod
 import { EventStream, type StreamServices } from '../../src/gateway/sse/stream.ts';
 import { createLogger } from '../../src/logger.ts';
 import { ByteWriter } from '../../src/memory/byte-writer.ts';
-import { createMetrics } from '../../src/metrics.ts';
+import { createMetrics } from '../../src/metrics/metrics.ts';
 import { comparePositions, type Position, parsePosition } from '../../src/position.ts';
 import { PATTERN, Rig, room, turn } from '../fanout/rig.ts';
 import { FUZZ_MS, fuzz } from '../support/fuzz.ts';
@@ -76,7 +76,12 @@ class World {
           return this.#denied.has(name) ? new SnoError('access_denied', 'no') : undefined;
         },
       },
-      channels: { resolve: (name) => room(Number(name.slice(5))), known: undefined, meant: () => undefined },
+      channels: {
+        resolve: (name) => room(Number(name.slice(5))),
+        known: undefined,
+        meant: () => undefined,
+        patternOf: () => undefined,
+      },
       clock: this.#clock,
       deadlines: new Deadlines(this.#clock),
       limits: new Limits(metrics, logger, this.#clock),

@@ -21,7 +21,7 @@ import { Certificate as ServedCertificate } from '../../src/http/tls.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 import { createLogger } from '../../src/logger.ts';
 import { Markers } from '../../src/markers/markers.ts';
-import { createMetrics, type Metrics } from '../../src/metrics.ts';
+import { createMetrics, type Metrics } from '../../src/metrics/metrics.ts';
 import { formatPosition } from '../../src/position.ts';
 import type { ServerFrame } from '../../src/protocol.ts';
 import { payloadOf } from '../support/payloads.ts';
@@ -63,6 +63,11 @@ function resolve(name: string): ResolvedChannel | SnoError {
   if (kind !== 'room') return new SnoError('channel_unknown', `the channel ${name} does not exist`);
   const pattern = { text: 'room:{id}', columns: ['id'], literals: ['room:', ''] };
   return { name, values: [value], valueTypes: ['text'], pattern, view: undefined, access: undefined };
+}
+
+function patternOf(name: string): string | undefined {
+  const channel = resolve(name);
+  return channel instanceof SnoError ? undefined : channel.pattern.text;
 }
 
 /** A clock that the test advances. */
@@ -181,6 +186,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     pause: async () => {},
     now: () => clock.now(),
     beforeDelivery: () => deadlines.check(),
+    patterns: metrics.patterns,
     events: {
       delivered() {},
       reset() {},
@@ -219,7 +225,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     certificate: served,
     tokens: createTokens(settings, { now: () => clock.now() }),
     access,
-    channels: { resolve, known: undefined, meant: () => 'room:{id}' },
+    channels: { resolve, patternOf, known: undefined, meant: () => 'room:{id}' },
     fanout: hub,
     deflated,
     encodings,

@@ -3,7 +3,7 @@
  * other client.
  */
 import { afterEach, describe, expect, test } from 'vitest';
-import { LIMITS, type Limit } from '../../src/metrics.ts';
+import { LIMITS, type Limit } from '../../src/metrics/metrics.ts';
 import { CLOSE } from '../../src/protocol.ts';
 import { until } from '../support/wait.ts';
 import { type ConnectOptions, type Fixture, ManualClock, startGateway } from './fixture.ts';

@@ -2,6 +2,7 @@
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { EmbeddedPostgres } from '../../src/postgres/embedded.ts';
+import { promtool } from '../ops/promtool.ts';
 import { ownServer, VERSIONS } from '../support/postgres.ts';
 import { type ServiceProcess, startService } from '../support/service.ts';
 import { until } from '../support/wait.ts';
@@ -63,10 +64,34 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(await metric('sno_commit_to_send_seconds_count')).toBeGreaterThanOrEqual(7);
     const sum = await metric('sno_commit_to_send_seconds_sum');
     expect(sum).toBeGreaterThan(0);
+    const of = (name: string, pattern: string) => metric(`sno_pattern_${name}{pattern="${pattern}"}`);
+    expect(await of('events_total', 'queue:{queue}')).toBe(7);
+    expect(await of('events_total', 'end')).toBe(1);
+    expect(await of('deliveries_total', 'queue:{queue}')).toBe(4 + 8);
+    expect(await of('deliveries_total', 'end')).toBe(1);
+    expect(await of('denials_total', 'queue:{queue}')).toBe(1);
+    expect(await of('resets_total', 'queue:{queue}')).toBe(0);
+    expect(await of('subscriptions', 'queue:{queue}')).toBe(3);
+    expect(Math.abs((await of('last_event_seconds', 'queue:{queue}')) - Date.now() / 1_000)).toBeLessThan(3_600);
+    expect(await metric('sno_rows_total')).toBe(5);
+    expect(await metric('sno_sent_bytes_total')).toBeGreaterThan(13 * 150);
+    expect(await metric('sno_wal_position_bytes')).toBeGreaterThan(0);
+    expect(await metric('sno_channel_views{path="process"}')).toBe(1);
+    expect(await metric('sno_channel_views{path="refused"}')).toBe(0);
     for (const reason of ['position_too_old', 'epoch_changed', 'channel_changed', 'lagging', 'slot_lost'])
       expect(await metric(`sno_resets_total{reason="${reason}"}`)).toBe(0);
     expect(await get(here.service, '/healthz')).toEqual({ status: 200, body: { status: 'alive' } });
     expect(await get(here.service, '/readyz')).toEqual({ status: 200, body: { status: 'ready' } });
+  });
+
+  test('promtool accepts what /metrics answers, and finds no fault in the names of Snö', async () => {
+    const text = await (await fetch(`http://127.0.0.1:${here.service.adminPort}/metrics`)).text();
+    // prom-client names some metrics of Node's own against the rules.
+    const own = text.replaceAll(/^.*\bnodejs_.*\n/gm, '');
+    expect(own).toMatch(/^sno_info\{version="\d+\.\d+\.\d+"\} 1$/m);
+    expect(await promtool(['check', 'metrics'], own)).toEqual({ code: 0, output: '' });
+    // Unknown or without a meaning here: absent, and not 0.
+    expect(own).not.toMatch(/^sno_(relay_(sequence|lag_messages|cut_off)|ingesting|workers) /m);
   });
 
   test('if the walsender is terminated, connected clients receive every commit once and no reset', async () => {

@@ -5,7 +5,7 @@
 import { once } from 'node:events';
 import { connect as tlsConnect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createMetrics } from '../../src/metrics.ts';
+import { createMetrics } from '../../src/metrics/metrics.ts';
 import { signToken } from '../support/service.ts';
 import { until } from '../support/wait.ts';
 import { isAlive, workersOf } from '../support/workers.ts';

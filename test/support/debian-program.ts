@@ -13,21 +13,32 @@ const SCRIPT = fileURLToPath(new URL('debian-program.sh', import.meta.url));
 /** Servers are installed here, and a user's PATH often lacks it. */
 const SERVER_FOLDER = '/usr/sbin';
 
-/** The program's path. Rejects with what to do if the program is missing and cannot be fetched. */
-export async function findProgram(name: string): Promise<string> {
+/**
+ * The program's path. Rejects with what to do if the program is missing and cannot be fetched. By
+ * default it is a server, in the package of its name. `source`: the package, and the path in it.
+ */
+export async function findProgram(name: string, source = serverIn(name)): Promise<string> {
   for (const folder of [...(process.env['PATH'] ?? '').split(delimiter), SERVER_FOLDER]) {
     const path = join(folder, name);
     if (folder !== '' && (await isExecutable(path))) return path;
   }
-  return fetchProgram(name);
+  return fetch(source);
 }
 
-/**
- * Unpacks the program of a Debian release, `trixie` or `sid`, and returns its path. Without a
- * release, the machine's own.
- */
-export async function fetchProgram(name: string, release?: string): Promise<string> {
-  const { stdout } = await run('bash', [SCRIPT, name, `usr/sbin/${name}`, ...(release === undefined ? [] : [release])]);
+/** Unpacks the program of a Debian release, `trixie` or `sid`, and returns its path. */
+export function fetchProgram(name: string, release: string): Promise<string> {
+  return fetch(serverIn(name), release);
+}
+
+interface Source {
+  readonly package: string;
+  readonly path: string;
+}
+
+const serverIn = (name: string): Source => ({ package: name, path: `usr/sbin/${name}` });
+
+async function fetch(source: Source, ...release: readonly string[]): Promise<string> {
+  const { stdout } = await run('bash', [SCRIPT, source.package, source.path, ...release]);
   return stdout.trim();
 }
 

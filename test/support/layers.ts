@@ -2,7 +2,7 @@
 import { posix } from 'node:path';
 
 /** Rooms of shared vocabulary. Any stage may import them, and the files directly under src. */
-const SHARED = ['postgres', 'config', 'memory', 'websocket'];
+const SHARED = ['postgres', 'config', 'memory', 'metrics', 'websocket'];
 
 /** The stages, and the folders that each may import, beside its own and the shared vocabulary. */
 const STAGES: Readonly<Record<string, readonly string[]>> = {
@@ -94,7 +94,7 @@ const LADDERS: Readonly<Record<string, readonly string[]>> = {
     '',
   ],
   client: ['typed', 'error.ts', 'event.ts', 'socket.ts', 'state', ''],
-  cli: ['command.ts', 'report.ts', 'database.ts', 'doctor', 'check', 'types', 'tail', ''],
+  cli: ['command.ts', 'report.ts', 'database.ts', 'check', 'doctor', 'types', 'tail', ''],
 };
 
 /**

@@ -112,6 +112,14 @@ export class ChannelRegistry {
     for (const views of this.#viewsByTable.values()) yield* views;
   }
 
+  /** Number of channel views by where their rows are evaluated, and of those that are refused. */
+  get viewCounts(): { readonly process: number; readonly postgres: number; readonly refused: number } {
+    const views = [...this.views()];
+    const postgres = views.filter(({ remote }) => remote !== undefined).length;
+    const refused = this.#refusals.filter(({ schema }) => schema === 'channels').length;
+    return { process: views.length - postgres, postgres, refused };
+  }
+
   /** The channel views on a table, by the oid that the WAL gives it. */
   viewsOf(tableOid: number): readonly ChannelView[] {
     return this.#viewsByTable.get(tableOid) ?? NO_VIEWS;

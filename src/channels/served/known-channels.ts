@@ -14,6 +14,10 @@ export class KnownChannels {
     return this.#names.resolve(name);
   }
 
+  patternOf(name: string): string | undefined {
+    return this.#names.declaredPatternOf(name);
+  }
+
   meant(name: string): string | undefined {
     return this.#names.meant(name);
   }

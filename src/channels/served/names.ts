@@ -52,6 +52,14 @@ export class ChannelNames {
     return nearPattern(name, this.#patterns);
   }
 
+  /** The pattern of a channel name that is served or refused. */
+  declaredPatternOf(name: string): string | undefined {
+    if (name.length > NAME_LENGTH_MAX || !NAME.test(name)) return undefined;
+    for (const { item } of this.#served.find(name)) return item.pattern.text;
+    for (const { item } of this.#refused.find(name)) return item.pattern.text;
+    return undefined;
+  }
+
   /**
    * The pattern of this channel name; undefined if no pattern that can be subscribed to fits it.
    */

@@ -17,7 +17,7 @@ interface Report {
 }
 
 /** Maximum open files of this process. Undefined: unlimited or unknown. */
-function openFilesMax(): number | undefined {
+export function openFilesMax(): number | undefined {
   // The types do not know `excludeNetwork` yet. Without it the report looks up the names of peers.
   const report = process.report as typeof process.report & { excludeNetwork: boolean };
   const before = report.excludeNetwork;

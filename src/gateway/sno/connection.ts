@@ -16,7 +16,7 @@ import { SnoError } from '../../errors.ts';
 import type { Encoding } from '../../fanout/encoding.ts';
 import type { Fanout, Feed } from '../../fanout/fanout.ts';
 import { parseCommitReference } from '../../fanout/reach.ts';
-import type { Metrics } from '../../metrics.ts';
+import type { Metrics } from '../../metrics/metrics.ts';
 import { CLOSE, type ClientFrame, type CloseCode, HEARTBEAT_SECONDS } from '../../protocol.ts';
 import type { PendingConnection } from '../accept/pending-connection.ts';
 import type { Client } from '../clients.ts';

@@ -10,7 +10,7 @@ import type { FastifyInstance, FastifyReply } from 'fastify';
 import { type ErrorCode, SnoError, toldToClient } from '../../errors.ts';
 import { networkOf, type Proxies } from '../../http/address.ts';
 import { type ProblemCode, STATUS } from '../../http/problem.ts';
-import type { Metrics } from '../../metrics.ts';
+import type { Metrics } from '../../metrics/metrics.ts';
 import type { ConnectionAcceptor } from '../accept/acceptor.ts';
 import { type AdmissionDesk, excessError } from '../accept/admission.ts';
 import type { Clients } from '../clients.ts';

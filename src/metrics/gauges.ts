@@ -1,11 +1,15 @@
-/** Gauges: metrics that are read at each scrape, from sources that the stages set. */
-import { Gauge, type Registry } from 'prom-client';
+/** Metrics that are read at each scrape, from sources that the stages set: most are gauges. */
+import { Counter, Gauge, type Registry } from 'prom-client';
 
 const WAL_STATUSES = ['reserved', 'extended', 'unreserved', 'lost'] as const;
 
 /** Gauges, read at each scrape. Undefined while unknown. */
 const GAUGES = {
   walLagBytes: ['sno_wal_lag_bytes', 'Bytes of WAL that Postgres has written and Snö has not read.'],
+  walPositionBytes: [
+    'sno_wal_position_bytes',
+    'Position in the WAL up to which Snö has read everything, in bytes. It grows by the WAL that Snö reads.',
+  ],
   slotRetainedBytes: ['sno_slot_retained_bytes', 'Bytes of WAL that Postgres keeps for the replication slot.'],
   slotUnconfirmedBytes: [
     'sno_slot_unconfirmed_bytes',
@@ -18,6 +22,11 @@ const GAUGES = {
   slotSecondsLeft: [
     'sno_slot_seconds_left',
     'Seconds until the slot reaches sno_slot_bound_bytes, at the rate of the last minute; absent while it does not grow.',
+  ],
+  slotFailover: ['sno_slot_failover', '1 if Postgres copies the slot to its standbys (Postgres 17 or newer), else 0.'],
+  oldestTransactionSeconds: [
+    'sno_oldest_transaction_seconds',
+    'Age of the oldest open transaction that writes and that the role of Snö can see; absent if there is none.',
   ],
   slotGeneration: ['sno_slot_generation', 'Number of histories begun on the slot, including the current one.'],
   workers: ['sno_workers', 'Workers that serve clients (SNO_WORKERS).'],
@@ -73,6 +82,19 @@ const GAUGES = {
   ],
   caughtUp: ['sno_caught_up', '1 once the stream has reached the end that the WAL had at start, else 0.'],
 } as const;
+/** Counters that their source counts itself. */
+const COUNTERS = {
+  sentBytes: ['sno_sent_bytes_total', 'Bytes passed to client sockets, before TLS.'],
+} as const;
+/** Gauges with one value for each label value. */
+const PARTED = {
+  channelViews: [
+    'sno_channel_views',
+    'Channel views, by path: Snö evaluates their rows itself, Postgres does, or Snö refuses the view.',
+    'path',
+    ['process', 'postgres', 'refused'],
+  ],
+} as const;
 /** Gauges that are 1 for the current label value and 0 for the others. */
 const STATES = {
   slotWalStatus: [
@@ -82,12 +104,16 @@ const STATES = {
     WAL_STATUSES,
   ],
 } as const;
-type GaugeName = keyof typeof GAUGES;
+type ValueName = keyof typeof GAUGES | keyof typeof COUNTERS;
+type Parts<Name extends keyof typeof PARTED> = Readonly<Record<(typeof PARTED)[Name][3][number], number>>;
 type GaugeSources = Partial<
-  Record<GaugeName, () => number | undefined> & Record<keyof typeof STATES, () => string | undefined>
+  Record<ValueName, () => number | undefined> &
+    Record<keyof typeof STATES, () => string | undefined> & {
+      [Name in keyof typeof PARTED]: () => Parts<Name> | undefined;
+    }
 >;
 
-/** Creates all gauges. Returns a function that sets the sources of some. */
+/** Creates all of them. Returns a function that sets the sources of some. */
 export function createGauges(registry: Registry): (more: GaugeSources) => void {
   const registers = [registry];
   const sources: GaugeSources = {};
@@ -97,9 +123,36 @@ export function createGauges(registry: Registry): (more: GaugeSources) => void {
       help,
       registers,
       collect() {
-        const value = sources[key as GaugeName]?.();
-        if (value === undefined) this.reset();
+        const value = sources[key as keyof typeof GAUGES]?.();
+        // `reset` would set it to 0.
+        if (value === undefined) this.remove();
         else this.set(value);
+      },
+    });
+  }
+
+  for (const [key, [name, help]] of Object.entries(COUNTERS)) {
+    new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(sources[key as keyof typeof COUNTERS]?.() ?? 0);
+      },
+    });
+  }
+
+  for (const [key, [name, help, label, values]] of Object.entries(PARTED)) {
+    new Gauge({
+      name,
+      help,
+      labelNames: [label],
+      registers,
+      collect() {
+        const parts = sources[key as keyof typeof PARTED]?.();
+        if (parts === undefined) this.reset();
+        else for (const value of values) this.set({ [label]: value }, parts[value]);
       },
     });
   }

@@ -7,10 +7,13 @@
  * to `observe`.
  */
 import type * as prom from 'prom-client';
-import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client';
-import { ERRORS, type ErrorCode } from './errors.ts';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { ERRORS, type ErrorCode } from '../errors.ts';
+import { logLines } from '../logger.ts';
+import { CLOSE, type ResetReason } from '../protocol.ts';
 import { createGauges } from './gauges.ts';
-import { CLOSE, type ResetReason } from './protocol.ts';
+import { countedPatterns } from './pattern-metrics.ts';
+import { VERSION } from './version.ts';
 
 interface Count {
   inc(by?: number): void;
@@ -74,12 +77,18 @@ const CLOSES = ['1000', '1005', '1006', ...Object.values(CLOSE).map(String), 'ot
 const CLIENT_ERRORS = (Object.keys(ERRORS) as ErrorCode[]).filter((code) => ERRORS[code].audience === 'client');
 
 /**
- * Commit to send: from under a millisecond on one host to minutes for a subscriber that catches up.
+ * Bounds of buckets are powers of two, as in Prometheus's native histograms (schema 0). So
+ * Prometheus converts them without error, and different histograms can be added up.
  */
-const LATENCY_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
+const powersOfTwo = (from: number, to: number): number[] =>
+  Array.from({ length: to - from + 1 }, (_, index) => 2 ** (from + index));
 
-const BATCH_SIZES = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 10_000];
-const QUERY_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+/**
+ * Commit to send: from half a millisecond on one host to minutes for a subscriber that catches up.
+ */
+const LATENCY_SECONDS = powersOfTwo(-11, 8);
+const QUERY_SECONDS = powersOfTwo(-10, 4);
+const BATCH_SIZES = powersOfTwo(0, 13);
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
@@ -125,6 +134,24 @@ export function createMetrics() {
   };
 
   const observe = createGauges(registry);
+  const patterns = countedPatterns(registry);
+  new Gauge({
+    name: 'sno_info',
+    help: '1, labelled with the version of Snö.',
+    labelNames: ['version'],
+    registers,
+    aggregator: 'first',
+  }).set({ version: VERSION }, 1);
+  new Counter({
+    name: 'sno_log_lines_total',
+    help: 'Lines of the log, by level.',
+    labelNames: ['level'],
+    registers,
+    collect() {
+      this.reset();
+      for (const [level, lines] of Object.entries(logLines)) this.inc({ level }, lines);
+    },
+  });
   const compressedFrames = count(
     'sno_compressed_frames_total',
     'Frames that were compressed. Each counts once, however many clients receive it compressed.',
@@ -145,6 +172,7 @@ export function createMetrics() {
       registers,
     }),
     commits: count('sno_commits_total', 'Commits read from the WAL.'),
+    rows: count('sno_rows_total', 'Changed rows read from the WAL, of tables that views read.'),
     events: countBy(
       'sno_events_total',
       'Channel events, by kind. Each counts once, however many subscribers it has.',
@@ -152,6 +180,8 @@ export function createMetrics() {
       OPS,
     ),
     deliveries: count('sno_deliveries_total', 'Frames with events that were passed to client sockets.'),
+    /** Counts by channel pattern. */
+    patterns,
     /** Counts a frame that was compressed, with its bytes before and after. */
     compression: {
       frame(bytesBefore: number, bytesAfter: number): void {
