@@ -7,7 +7,7 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Admin } from '../../src/admin/admin.ts';
 import { Certificate } from '../../src/http/tls.ts';
-import { createMetrics } from '../../src/metrics.ts';
+import { createMetrics } from '../../src/metrics/metrics.ts';
 import { freePort } from '../support/free-port.ts';
 import { plainEnvironment } from '../support/service.ts';
 import { type Certificate as Files, selfSigned } from '../support/tls.ts';
