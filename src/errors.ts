@@ -235,6 +235,27 @@ export const ERRORS = {
       'The request to the admin port names a host other than this machine. DNS rebinding makes browsers send such requests (HTTP 421).',
     hint: 'Use localhost or 127.0.0.1 in the URL. From elsewhere, set SNO_ADMIN_HOST and SNO_ADMIN_TOKEN.',
   },
+  admin_request_refused: {
+    audience: 'operator',
+    cause:
+      'The request to the admin API comes from a web page of another origin, or lacks the header X-Sno-Admin although it needs it (HTTP 403).',
+    hint: 'Use the dashboard of the admin port itself. Scripts send `X-Sno-Admin: 1` with each POST, and with `values=true`.',
+  },
+  admin_request_invalid: {
+    audience: 'operator',
+    cause: 'A parameter or the body of the request to the admin API is missing or invalid (HTTP 400).',
+    hint: 'Correct what the message names. docs/admin-api.md lists the routes.',
+  },
+  admin_busy: {
+    audience: 'operator',
+    cause: 'The admin API serves as many streams of frames, or explanations, as it may at a time (HTTP 503).',
+    hint: 'Close other dashboards, or try again later.',
+  },
+  admin_failed: {
+    audience: 'operator',
+    cause: 'The admin API could not answer (HTTP 500). This is a bug, unless Postgres does not answer.',
+    hint: 'The log has the reason. Report it if Postgres answers.',
+  },
 
   // client: error frames
   malformed_frame: {

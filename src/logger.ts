@@ -1,4 +1,5 @@
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
+import { type Incidents, NO_CODE } from './metrics/incidents.ts';
 import { redacted } from './redaction.ts';
 
 export type { Logger };
@@ -10,11 +11,22 @@ export const logLines: Record<(typeof LEVELS)[number], number> = { debug: 0, inf
 
 const isLevel = (level: string): level is keyof typeof logLines => level in logLines;
 
+/** Levels of pino. */
+const WARN = 40;
+const ERROR = 50;
+
+interface LineFacts {
+  readonly code?: string;
+  readonly hint?: string;
+  readonly view?: string;
+  readonly channel?: string;
+}
+
 /**
  * The process's log: one JSON line per event, for the operator. Never contains a token, key or
- * password.
+ * password. `incidents`: receives lines of level warn and higher, if they are logged.
  */
-export function createLogger(level: string, destination?: DestinationStream): Logger {
+export function createLogger(level: string, destination?: DestinationStream, incidents?: Incidents): Logger {
   const options: LoggerOptions = {
     level,
     base: null,
@@ -24,10 +36,22 @@ export function createLogger(level: string, destination?: DestinationStream): Lo
       logMethod(args, method, number) {
         const label = pino.levels.labels[number] ?? '';
         if (isLevel(label)) logLines[label]++;
+        if (incidents !== undefined && number >= WARN) record(incidents, args, number);
         method.apply(this, args);
       },
       streamWrite: redacted,
     },
   };
   return destination === undefined ? pino(options) : pino(options, destination);
+}
+
+function record(incidents: Incidents, [first, second]: readonly unknown[], level: number): void {
+  const { code, hint, view, channel }: LineFacts = typeof first === 'object' && first !== null ? first : {};
+  const cause = typeof first === 'string' ? first : String(second ?? '');
+  incidents.record('error', code ?? NO_CODE, {
+    level: level >= ERROR ? 'error' : 'warn',
+    cause: redacted(cause),
+    channel: channel ?? view,
+    hint,
+  });
 }

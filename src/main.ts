@@ -1,18 +1,24 @@
 /**
  * The service: picks how the roles are joined, starts them, and stops them in the opposite order.
  */
+import { fileURLToPath } from 'node:url';
 import { accessWarnings } from './access/token.ts';
 import { ADMIN_CONNECTIONS_MAX, Admin } from './admin/admin.ts';
 import { loadParser } from './channels/sql/parse.ts';
 import { databaseUrl, secretValues } from './config/derived.ts';
+import type { SettingSources } from './config/read.ts';
 import type { Settings } from './config/settings.ts';
 import { Certificate } from './http/tls.ts';
 import type { Logger } from './logger.ts';
+import { Incidents } from './metrics/incidents.ts';
 import { createMetrics } from './metrics/metrics.ts';
+import { VERSION } from './metrics/version.ts';
 import { createPool } from './postgres/connect.ts';
 import { hideSecrets } from './redaction.ts';
 import type { Composition } from './roles/composition.ts';
 import { type IngestOptions, STREAM_CONNECTIONS } from './roles/ingest.ts';
+import { Inspector } from './roles/inspect/inspector.ts';
+import { NO_VIEW } from './roles/inspect/view.ts';
 import { OneMachine } from './roles/one-machine.ts';
 
 export interface Service {
@@ -31,17 +37,26 @@ export interface Service {
 /** What all roles of a process share. */
 type Shared = Omit<IngestOptions, 'onBug'>;
 
+const PAGE_FOLDER = fileURLToPath(new URL('../dist/admin/page', import.meta.url));
 const CONTROL_CONNECTIONS = 4;
 /** Number of files that the process may open beside those for clients. */
 const OTHER_FILES_MAX = ADMIN_CONNECTIONS_MAX + CONTROL_CONNECTIONS + STREAM_CONNECTIONS;
+
+/** What the admin API shows beside the service itself. */
+export interface ServiceOrigin {
+  /** Where each setting comes from. */
+  readonly sources?: SettingSources;
+  /** Recent faults: the logger records them there too. */
+  readonly incidents?: Incidents;
+}
 
 /**
  * Starts everything and resolves once clients are served. Throws a SnoError that says what is wrong
  * and what to do.
  */
-export async function startService(settings: Settings, logger: Logger): Promise<Service> {
+export async function startService(settings: Settings, logger: Logger, origin: ServiceOrigin = {}): Promise<Service> {
   hideSecrets(secretValues(settings));
-  const service = new RunningService(settings, logger);
+  const service = new RunningService(settings, logger, origin);
   try {
     await service.start();
   } catch (error) {
@@ -57,13 +72,18 @@ class RunningService implements Service {
   port = 0;
   adminPort = 0;
   readonly #shared: Shared;
+  readonly #sources: SettingSources | undefined;
+  readonly #incidents: Incidents;
+  #inspector: Inspector | undefined;
   #composition: Composition | undefined;
   #admin: Admin | undefined;
   #certificate: Certificate | undefined;
   #fail: (error: unknown) => void = () => undefined;
   #state: 'starting' | 'catching up' | 'serving' | 'draining' = 'starting';
 
-  constructor(settings: Settings, logger: Logger) {
+  constructor(settings: Settings, logger: Logger, { sources, incidents = new Incidents() }: ServiceOrigin) {
+    this.#sources = sources;
+    this.#incidents = incidents;
     this.host = settings.SNO_HOST;
     this.failed = new Promise((_resolve, reject) => {
       this.#fail = reject;
@@ -103,23 +123,47 @@ class RunningService implements Service {
     await this.#composition?.drain();
     await this.#composition?.stop();
     await this.#admin?.close();
+    await this.#inspector?.stop();
     this.#certificate?.stop();
     await this.#shared.pool.end().catch(() => undefined);
   }
 
   async #compose(): Promise<Composition> {
     const certificate = this.#certificate;
-    const options = { ...this.#shared, certificate, otherFilesMax: OTHER_FILES_MAX, onBug: this.#fail };
+    const options = {
+      ...this.#shared,
+      certificate,
+      otherFilesMax: OTHER_FILES_MAX,
+      incidents: this.#incidents,
+      onBug: this.#fail,
+    };
     if (options.settings.SNO_NATS_URL === undefined) return new OneMachine(options);
     // The client of NATS is loaded where it is needed only.
     const { ManyMachines } = await import('./roles/many-machines.ts');
     return new ManyMachines(options);
   }
 
-  async #startAdmin({ metrics }: Composition): Promise<number> {
-    const { SNO_ADMIN_HOST: host, SNO_ADMIN_PORT: port, SNO_ADMIN_TOKEN: token } = this.#shared.settings;
+  async #startAdmin(composition: Composition): Promise<number> {
+    const { settings, databaseUrl: url, pool, logger } = this.#shared;
+    const { SNO_ADMIN_HOST: host, SNO_ADMIN_PORT: port, SNO_ADMIN_TOKEN: token } = settings;
+    const { metrics } = composition;
+    const certificate = this.#certificate;
     const unready = () => this.#unready;
-    this.#admin = new Admin({ metrics, certificate: this.#certificate, host, port, token, unready });
+    this.#inspector = new Inspector({
+      settings,
+      sources: this.#sources,
+      version: VERSION,
+      databaseUrl: url,
+      pool,
+      incidents: this.#incidents,
+      metrics,
+      view: () => composition.view ?? NO_VIEW,
+      unready,
+      certificateExpiresAt: () => certificate?.expiresAt,
+    });
+    const source = this.#inspector;
+    const pageFolder = PAGE_FOLDER;
+    this.#admin = new Admin({ metrics, certificate, host, port, token, unready, source, pageFolder, logger });
     return (await this.#admin.start()).port;
   }
 

@@ -1,5 +1,6 @@
 /**
- * The admin port, for the operator. It listens on loopback, unless a token identifies the operator.
+ * The admin port, for the operator: metrics, probes, the dashboard and its API. It listens on
+ * loopback, unless a token identifies the operator.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
@@ -10,8 +11,13 @@ import { SnoError } from '../errors.ts';
 import { hostName, isLoopbackName } from '../http/host.ts';
 import { createHttp, type Http } from '../http/http.ts';
 import type { ProblemCode } from '../http/problem.ts';
+import { serveFile } from '../http/static-file.ts';
 import type { Certificate } from '../http/tls.ts';
+import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import { API_BODY_BYTES_MAX, registerApi } from './api/routes.ts';
+import type { AdminSource } from './api/source.ts';
+import { readPage } from './page-files.ts';
 
 export interface AdminOptions {
   readonly host: string;
@@ -30,17 +36,24 @@ export interface AdminOptions {
    * is ready.
    */
   readonly unready: () => string | undefined;
+  /** What the API shows. Undefined: there is no API, and no dashboard. */
+  readonly source?: AdminSource;
+  /** The folder of the dashboard's page. */
+  readonly pageFolder?: string;
+  readonly logger?: Pick<Logger, 'error'>;
 }
 
 const HEADER_BYTES_MAX = 16_384;
 export const ADMIN_CONNECTIONS_MAX = 100;
 /** These paths answer with one word, and probes carry no token. */
-const OPEN_PATHS: readonly string[] = ['/healthz', '/readyz'];
+const PROBES: readonly string[] = ['/healthz', '/readyz'];
 
 export class Admin {
   readonly #options: AdminOptions;
   readonly #http: Http;
   readonly #certificate: Certificate | undefined;
+  /** Paths that are answered without a token. */
+  readonly #openPaths = new Set(PROBES);
 
   constructor(options: AdminOptions) {
     this.#options = options;
@@ -48,6 +61,7 @@ export class Admin {
     this.#http = createHttp({
       tls: this.#certificate?.options,
       headerBytesMax: HEADER_BYTES_MAX,
+      bodyBytesMax: API_BODY_BYTES_MAX,
       onProblem: () => {},
     });
     const { app, refuse } = this.#http;
@@ -63,12 +77,19 @@ export class Admin {
       const reason = options.unready();
       return reason === undefined ? { status: 'ready' } : reply.code(503).send({ status: 'not ready', reason });
     });
+    const { source, logger = { error: () => undefined }, token } = options;
+    if (source !== undefined)
+      registerApi(this.#http, { source, logger, authorization: token === undefined ? 'loopback' : 'token' });
   }
 
   /** Listens. Throws `address_in_use`. */
   async start(): Promise<AddressInfo> {
-    const { host, port } = this.#options;
+    const { host, port, pageFolder } = this.#options;
     const { app } = this.#http;
+    for (const file of pageFolder === undefined ? [] : await readPage(pageFolder)) {
+      serveFile(app, file);
+      this.#openPaths.add(file.path);
+    }
     await app.ready();
     // Not fastify's own listen, which opens a second server for `localhost`.
     app.server.maxConnections = ADMIN_CONNECTIONS_MAX;
@@ -97,7 +118,7 @@ export class Admin {
   #problemOf(url: string, host: string | undefined, authorization: string | undefined): ProblemCode | undefined {
     const { token } = this.#options;
     if (token !== undefined) {
-      const isOpen = OPEN_PATHS.includes(url.split('?', 1)[0] as string);
+      const isOpen = this.#openPaths.has(url.split('?', 1)[0] as string);
       return isOpen || isBearer(authorization, token) ? undefined : 'admin_token_required';
     }
     // DNS rebinding: an attacker's name may resolve to loopback, and the browser would take the

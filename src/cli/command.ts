@@ -1,4 +1,5 @@
 /** A command of the command line. One file per command; `sno.ts` knows them all. */
+import type { SettingSources } from '../config/read.ts';
 import type { SettingName, Settings } from '../config/settings.ts';
 
 /** 0: done. 1: refused or failed. 2: invalid usage or setting. */
@@ -39,4 +40,6 @@ export interface Invocation {
    */
   readonly flags: ReadonlyMap<string, readonly string[]>;
   readonly settings: Settings;
+  /** Where each setting comes from. */
+  readonly sources: SettingSources;
 }

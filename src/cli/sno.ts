@@ -4,7 +4,7 @@
  * into words.
  */
 import { secretValues } from '../config/derived.ts';
-import { readSettings, readValues } from '../config/read.ts';
+import { readSettings, readValues, settingSources } from '../config/read.ts';
 import { SnoError } from '../errors.ts';
 import { VERSION } from '../metrics/version.ts';
 import { hideSecrets } from '../redaction.ts';
@@ -49,7 +49,7 @@ async function main([name, ...args]: readonly string[]): Promise<ExitCode> {
   const read = command.serves === true ? readSettings : readValues;
   const all = read(process.env, settings);
   hideSecrets(secretValues(all));
-  return command.run({ operands, flags, settings: all });
+  return command.run({ operands, flags, settings: all, sources: settingSources(process.env, settings) });
 }
 
 function unknownCommand(name: string): SnoError {

@@ -3,6 +3,7 @@ import { SETTING_NAMES } from '../config/settings.ts';
 import { createLogger, type Logger } from '../logger.ts';
 import { startService } from '../main.ts';
 import { boundGarbage } from '../memory/garbage.ts';
+import { Incidents } from '../metrics/incidents.ts';
 import type { Command } from './command.ts';
 import { describeError } from './report.ts';
 import { toldToStop } from './signals.ts';
@@ -17,14 +18,15 @@ export const start: Command = {
   flags: {},
   settings: SETTING_NAMES,
   serves: true,
-  async run({ settings }) {
+  async run({ settings, sources }) {
     boundGarbage();
-    const logger = createLogger(settings.SNO_LOG_LEVEL);
+    const incidents = new Incidents();
+    const logger = createLogger(settings.SNO_LOG_LEVEL, undefined, incidents);
     logger.debug({ settings: printable(settings) }, 'settings');
     for (const event of ['uncaughtException', 'unhandledRejection'] as const)
       process.on(event, (error) => die(logger, error));
     const told = toldToStop((signal, isSecond) => logger.info({ signal }, isSecond ? 'stopping at once' : 'stopping'));
-    const starting = startService(settings, logger);
+    const starting = startService(settings, logger, { sources, incidents });
     const service = await Promise.race([starting, told]);
     // The signal arrived before the service had clients: nothing needs an orderly end.
     if (service === undefined) process.exit(0);

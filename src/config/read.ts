@@ -39,6 +39,26 @@ export function readValues(environment: Environment, flags: Flags = {}): Setting
   return settings as Settings;
 }
 
+/** Where the value of a setting comes from. */
+export interface SettingSource {
+  readonly kind: 'default' | 'environment' | 'flag' | 'unset';
+  /** The variable or flag. Undefined: neither is set. */
+  readonly from: string | undefined;
+}
+
+export type SettingSources = Readonly<Record<SettingName, SettingSource>>;
+
+/** The sources of the settings that `readSettings` reads from the same variables and flags. */
+export function settingSources(environment: Environment, flags: Flags = {}): SettingSources {
+  const source = (name: SettingName): SettingSource => {
+    if (flags[name] !== undefined) return { kind: 'flag', from: `--${flagOf(name)}` };
+    const { source: from, value } = given(name, environment, flags);
+    if (value !== undefined) return { kind: 'environment', from };
+    return { kind: (SETTINGS[name] as Setting).fallback === undefined ? 'unset' : 'default', from: undefined };
+  };
+  return Object.fromEntries(SETTING_NAMES.map((name) => [name, source(name)])) as SettingSources;
+}
+
 /** A setting's value and its source. An empty variable counts as not set. */
 function given(
   name: SettingName,

@@ -24,6 +24,10 @@ export type Verdict = boolean | 'undeclared' | 'dropped';
  * and asks it again when a commit may have revoked access.
  */
 export interface Grant {
+  /** Id of the client's connection, for the operator. */
+  readonly id?: string;
+  /** The user that the token names, for the operator. */
+  readonly user?: string | undefined;
   /** The client's address as limits count it. */
   readonly address?: string;
   /** Whether the client may still receive the channel. Resolves once the answer is certain. */
@@ -76,6 +80,12 @@ export interface Feed {
   readonly encoding: Encoding;
   /** Whether everything up to the head has been written for every channel that has joined. */
   readonly isComplete: boolean;
+  /** Number of entries of its channels that the socket has not received. */
+  readonly behind: number;
+  /** Bytes that the socket has not accepted. */
+  readonly pendingBytes: number;
+  /** The state of each subscription. */
+  states(): Iterable<SubscribedChannel>;
   /** Makes everything that is written from now on in this encoding. */
   useEncoding(encoding: Encoding): void;
   /**
@@ -86,6 +96,12 @@ export interface Feed {
   release(): void;
   /** Ends every subscription and writes nothing more. Called when the socket closes. */
   detach(): void;
+}
+
+/** A channel of a connection, for the operator. */
+export interface SubscribedChannel {
+  readonly name: string;
+  readonly state: 'joining' | 'catching' | 'live' | 'ended';
 }
 
 /** A connection that follows what its feed does. */

@@ -27,7 +27,7 @@ import { AccessHold, type HeldConnection } from './access/hold.ts';
 import { CatchUp, type CatchUpFeed, type CatchUpHub } from './catch-up.ts';
 import type { Encoding } from './encoding.ts';
 import type { EncodingGroup } from './encoding-group.ts';
-import type { AccessCheckWindow, Feed, FeedObserver, From, Grant, Verdict } from './fanout.ts';
+import type { AccessCheckWindow, Feed, FeedObserver, From, Grant, SubscribedChannel, Verdict } from './fanout.ts';
 import { Joining, type JoiningFeed, type JoiningHub } from './joining.ts';
 import { Outbox } from './outbox.ts';
 import { type CommitReference, Reaches, type ReachWaiter } from './reach.ts';
@@ -104,6 +104,20 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
 
   get isComplete(): boolean {
     return this.#catchUp === undefined;
+  }
+
+  get behind(): number {
+    let behind = 0;
+    for (const subscription of this.#catchUp?.subscriptions ?? []) behind += subscription.behind;
+    return behind;
+  }
+
+  get pendingBytes(): number {
+    return this.outbox.pendingBytes;
+  }
+
+  *states(): Iterable<SubscribedChannel> {
+    for (const { channel, state } of this.#subscriptions.values()) yield { name: channel.name, state };
   }
 
   *channels(): Iterable<ResolvedChannel> {
@@ -197,8 +211,9 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
     if (subscription.isEnded) return;
     this.#end(subscription);
     const { events, patterns } = this.#hub.options;
-    events.reset(reason);
-    patterns.of(subscription.channel.pattern.text).resets++;
+    const { name, pattern } = subscription.channel;
+    events.reset(reason, name);
+    patterns.of(pattern.text).resets++;
     this.send({ type: 'reset', channel: subscription.channel.name, reason });
   }
 

@@ -119,6 +119,16 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     return bytes;
   }
 
+  /** Number of channels by pattern that have a subscription, and of these subscriptions. */
+  get channelCounts(): ReturnType<LiveChannels['counts']> {
+    return this.#channels.counts();
+  }
+
+  /** The subscriptions to a channel. */
+  subscriptionsTo(channel: string): ReadonlyMap<Subscription, unknown> | undefined {
+    return this.#channels.get(channel)?.all;
+  }
+
   attach(socket: Writable, encoding: Encoding, observer?: FeedObserver): SocketFeed {
     const feed = new SocketFeed(this, socket, this.#groups.of(encoding), observer);
     this.#feeds.add(feed);

@@ -93,6 +93,12 @@ export class LiveChannels {
     );
   }
 
+  /** Number of channels by pattern that have a subscription, and of these subscriptions. */
+  *counts(): Iterable<readonly [pattern: string, channels: number, subscriptions: number]> {
+    for (const [pattern, channels] of this.#byPattern)
+      yield [pattern, channels.size, this.#patterns.of(pattern).subscriptions];
+  }
+
   #channelFor({ name, pattern: { text } }: ResolvedChannel): LiveChannel {
     let channel = this.#byName.get(name);
     if (channel === undefined) {

@@ -8,7 +8,7 @@ import type { SnapshotSource } from './snapshots/snapshots.ts';
 export interface HubEvents {
   /** Frames were written to sockets. */
   delivered(count: number): void;
-  reset(reason: ResetReason): void;
+  reset(reason: ResetReason, channel: string): void;
   /**
    * A commit made at `committedAt` (ms since 1970) has been written to the sockets that were live.
    */

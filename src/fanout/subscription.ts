@@ -93,6 +93,11 @@ export class Subscription {
     return this.#cursor;
   }
 
+  /** Number of entries that the socket has not received. 0 while it joins. */
+  get behind(): number {
+    return this.#state === 'catching' ? this.log.length - this.log.firstAfter(this.#cursor) : 0;
+  }
+
   /** Whether there may be entries that its snapshot contains, which the socket must not receive. */
   get passesOver(): boolean {
     return this.#snapshot?.visibility !== undefined;

@@ -15,6 +15,7 @@ import { createHttp, type Http } from '../http/http.ts';
 import { answerRaw, type ProblemCode } from '../http/problem.ts';
 import type { Certificate } from '../http/tls.ts';
 import type { Logger } from '../logger.ts';
+import type { Incidents } from '../metrics/incidents.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { BUNDLE_PATH, serveBundle } from './bundle.ts';
 import { hasToken } from './credentials.ts';
@@ -33,6 +34,8 @@ export interface ClientHttpOptions {
   readonly limits: Limits;
   readonly metrics: Pick<Metrics, 'denials' | 'tlsFailures'>;
   readonly logger: Logger;
+  /** Recent faults, for the operator. */
+  readonly incidents?: Incidents;
   readonly events: EventsEndpoint;
   readonly onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 }
@@ -150,8 +153,9 @@ export class ClientHttp {
   }
 
   #countProblem(code: ProblemCode): void {
-    const { metrics, limits } = this.#options;
+    const { metrics, limits, incidents } = this.#options;
     metrics.denials[code]?.inc();
+    incidents?.record('denial', code, { cause: ERRORS[code].cause });
     if (code === 'header_too_large') limits.report('header_bytes');
     if (code === 'body_refused') limits.report('body_bytes');
   }

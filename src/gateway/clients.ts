@@ -1,12 +1,25 @@
 /** The clients of this process, in whichever protocol: their heartbeat, their number, the drain. */
 import type { Clock } from '../clock.ts';
+import type { Feed } from '../fanout/fanout.ts';
 import type { AdmissionDesk } from './accept/admission.ts';
 import { type Beating, Heartbeat } from './heartbeat.ts';
+import type { SessionState } from './session.ts';
 
 /** How long clients may take to close after the last one was told that the server drains, in ms. */
 const DRAIN_GRACE_MS = 2_000;
 
+/** What an operator sees of a client. */
+export interface ClientState extends SessionState {
+  readonly protocol: 'ws' | 'sse';
+  /** Bytes written to its socket. */
+  readonly sentBytes: number;
+}
+
 export interface Client extends Beating {
+  readonly id: string;
+  readonly user: string | undefined;
+  readonly feed: Pick<Feed, 'behind' | 'pendingBytes' | 'isComplete' | 'states' | 'subscriptionCount' | 'has'>;
+  readonly state: ClientState;
   /** The client's address as limits count it. */
   readonly address: string;
   /** Whether it receives compressed frames. */
@@ -42,6 +55,11 @@ export class Clients {
     return [...this.#all].filter(({ deflates }) => deflates).length;
   }
 
+  /** All clients, oldest first. */
+  get all(): Iterable<Client> {
+    return this.#all;
+  }
+
   get isDraining(): boolean {
     return this.#isDraining;
   }
@@ -74,6 +92,20 @@ export class Clients {
         resolve();
       };
     });
+  }
+
+  /**
+   * Tells a client to connect again, and closes its connection. Returns false if the id is unknown.
+   */
+  disconnect(id: string): boolean {
+    for (const client of this.#all) {
+      if (client.id !== id) continue;
+      client.drain();
+      // A client that does not read receives no close frame.
+      this.#clock.after(DRAIN_GRACE_MS, () => client.terminate());
+      return true;
+    }
+    return false;
   }
 
   /** Tells all to come back later. New ones may be added. */

@@ -5,6 +5,7 @@
 
 import type { Clock } from '../clock.ts';
 import type { Logger } from '../logger.ts';
+import type { Incidents } from '../metrics/incidents.ts';
 import type { Limit, Metrics } from '../metrics/metrics.ts';
 
 const LOG_EVERY_MS = 10_000;
@@ -15,10 +16,12 @@ export class Limits {
   readonly #metrics: Pick<Metrics, 'limitsMet'>;
   readonly #logger: Logger;
   readonly #clock: Clock;
+  readonly #incidents: Incidents | undefined;
   /** When each message was last logged. */
   readonly #loggedAt = new Map<string, number>();
 
-  constructor(metrics: Pick<Metrics, 'limitsMet'>, logger: Logger, clock: Clock) {
+  constructor(metrics: Pick<Metrics, 'limitsMet'>, logger: Logger, clock: Clock, incidents?: Incidents) {
+    this.#incidents = incidents;
     this.#metrics = metrics;
     this.#logger = logger;
     this.#clock = clock;
@@ -27,6 +30,8 @@ export class Limits {
   /** `address` is the client's, if known. */
   report(limit: Limit, address?: string): void {
     this.#metrics.limitsMet[limit].inc();
+    const cause = address === undefined ? 'a client reached the limit' : `a client of ${address} reached the limit`;
+    this.#incidents?.record('limit', limit, { cause });
     this.logSometimes(limit, () => this.#logger.info({ limit, address }, 'a client reached a limit'));
   }
 

@@ -14,6 +14,7 @@ import { Deadlines } from '../deadlines.ts';
 import type { Fanout } from '../fanout/fanout.ts';
 import { networkOf, Proxies } from '../http/address.ts';
 import type { Certificate } from '../http/tls.ts';
+import type { Incidents } from '../metrics/incidents.ts';
 import { CLOSE } from '../protocol.ts';
 import { ConnectionAcceptor, cut } from './accept/acceptor.ts';
 import { Admission, type AdmissionDesk, type Excess, excessError } from './accept/admission.ts';
@@ -67,6 +68,8 @@ export interface GatewayOptions
   /** Maximum client sockets, asked when clients are first accepted. Undefined: no limit. */
   readonly socketsMax?: () => number;
   readonly clock?: Clock;
+  /** Recent faults, for the operator. */
+  readonly incidents?: Incidents;
   /** Expiry times of tokens, if the fan-out checks them too. */
   readonly deadlines?: Deadlines;
   /** Time between two pings to a client, in ms. */
@@ -86,7 +89,8 @@ export class Gateway {
   constructor(options: GatewayOptions) {
     const { settings, metrics, logger, fanout } = options;
     const clock = options.clock ?? systemClock;
-    const limits = new Limits(metrics, logger, clock);
+    const { incidents } = options;
+    const limits = new Limits(metrics, logger, clock, incidents);
     this.#options = options;
     this.#services = {
       ...options,
@@ -196,6 +200,11 @@ export class Gateway {
 
   resume(): void {
     this.#http.open();
+  }
+
+  /** The clients of this process, oldest first. */
+  get clients(): Pick<Clients, 'all' | 'count' | 'disconnect'> {
+    return this.#clients;
   }
 
   get connectionCount(): number {

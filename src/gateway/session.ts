@@ -18,6 +18,7 @@ import type { Deadlines } from '../deadlines.ts';
 import { SnoError, toldToClient } from '../errors.ts';
 import type { Feed, From, Grant, Verdict } from '../fanout/fanout.ts';
 import type { Logger } from '../logger.ts';
+import type { Incidents } from '../metrics/incidents.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { parsePosition } from '../position.ts';
 import type { UnsubscribedCode } from '../protocol.ts';
@@ -34,6 +35,8 @@ export interface SessionServices extends AttemptServices {
   readonly limits: Limits;
   readonly metrics: Pick<Metrics, 'denials' | 'patterns'>;
   readonly logger: Logger;
+  /** Recent faults, for the operator. */
+  readonly incidents?: Incidents;
   readonly tokenBytesMax: number;
   readonly channelBytesMax: number;
   /** 0: no limit. */
@@ -52,9 +55,21 @@ export interface SubscribeRequest {
   readonly snapshot?: boolean;
 }
 
+/** What an operator sees of a session. */
+export interface SessionState {
+  readonly id: string;
+  /** The user that the token names. */
+  readonly user: string | undefined;
+  /** Times in ms since 1970. */
+  readonly connectedAt: number;
+  readonly tokenExpiresAt: number | undefined;
+}
+
 export class Session implements Grant, AttemptSession {
   readonly id = randomUUID();
   readonly address: string;
+  /** In seconds since 1970: a number that needs no memory of its own. */
+  readonly #connectedAt = Math.floor(Date.now() / 1_000);
   readonly #feed: Feed;
   readonly #services: SessionServices;
   readonly #connection: SessionConnection;
@@ -77,6 +92,18 @@ export class Session implements Grant, AttemptSession {
     this.#services = services;
     this.#connection = connection;
     this.address = address;
+  }
+
+  /** The user that the token names. Undefined: it names none. */
+  get user(): string | undefined {
+    const sub = this.#claims?.['sub'];
+    return typeof sub === 'string' || typeof sub === 'number' ? String(sub) : undefined;
+  }
+
+  /** What an operator sees of it. */
+  get state(): SessionState {
+    const { id, user } = this;
+    return { id, user, connectedAt: this.#connectedAt * 1_000, tokenExpiresAt: this.#expiresAt };
   }
 
   get claims(): Claims | undefined {
@@ -166,9 +193,10 @@ export class Session implements Grant, AttemptSession {
 
   /** Counts and logs an error. Returns what the client is told. */
   record(error: SnoError, channel: string | undefined): ReturnType<typeof toldToClient> {
-    const { metrics, channels, logger } = this.#services;
+    const { metrics, channels, logger, incidents } = this.#services;
     const told = toldToClient(error);
     metrics.denials[told.code]?.inc();
+    incidents?.record('denial', told.code, { cause: error.detail ?? error.message, channel, hint: error.hint });
     const pattern = channel === undefined ? undefined : channels.patternOf(channel);
     if (pattern !== undefined) metrics.patterns.of(pattern).denials++;
     if (error.code === 'channel_unknown' && channel !== undefined) this.#logUnknown(error, channel);

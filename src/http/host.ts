@@ -101,7 +101,7 @@ function isAddress(name: string | undefined): boolean {
 }
 
 /** Compares host and port, but not the scheme: a proxy in front may have ended TLS. */
-function sameHost(origin: string, host: string): boolean {
+export function sameHost(origin: string, host: string): boolean {
   // A page of an app (`capacitor://localhost`) has no host on the network.
   if (!/^https?:/i.test(origin) || !URL.canParse(origin)) return false;
   const page = new URL(origin);

@@ -1,5 +1,5 @@
 /**
- * Common to both ports: an HTTP server that answers small GETs, with errors as JSON and strict
+ * Common to both ports: an HTTP server that answers small requests, with errors as JSON and strict
  * headers.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -13,6 +13,8 @@ export interface HttpOptions {
   /** Undefined: plain HTTP. */
   readonly tls: TlsOptions | undefined;
   readonly headerBytesMax: number;
+  /** Maximum bytes of the body of a POST. Undefined: no request may have a body. */
+  readonly bodyBytesMax?: number;
   /** Called for each request that is answered with an error. */
   readonly onProblem: (code: ProblemCode) => void;
 }
@@ -33,7 +35,7 @@ const IDLE_MS = 5_000;
 /** Maximum requests over one connection before it is closed. */
 const REQUESTS_MAX = 100;
 
-export function createHttp({ tls, headerBytesMax, onProblem }: HttpOptions): Http {
+export function createHttp({ tls, headerBytesMax, bodyBytesMax = 0, onProblem }: HttpOptions): Http {
   const isTls = tls !== undefined;
   const refuse = (reply: FastifyReply, code: ProblemCode): FastifyReply => {
     onProblem(code);
@@ -63,6 +65,7 @@ export function createHttp({ tls, headerBytesMax, onProblem }: HttpOptions): Htt
     ...(isTls ? { https: { ...http, ...tls } } : { http }),
     keepAliveTimeout: IDLE_MS,
     maxRequestsPerSocket: REQUESTS_MAX,
+    bodyLimit: Math.max(1, bodyBytesMax),
     clientErrorHandler: onClientError,
     frameworkErrors: (_error: Error, _request: unknown, reply: FastifyReply) => refuse(reply, 'request_malformed'),
   } as object) as unknown as FastifyInstance;
@@ -70,9 +73,10 @@ export function createHttp({ tls, headerBytesMax, onProblem }: HttpOptions): Htt
   app.server.prependListener('request', ({ headers }: IncomingMessage, response: ServerResponse) => {
     for (const [name, value] of Object.entries(securityHeaders(isTls, headers.host))) response.setHeader(name, value);
   });
-  app.addHook('onRequest', async ({ headers }, reply) => {
+  app.addHook('onRequest', async ({ method, headers }, reply) => {
     const hasBody = Number(headers['content-length'] ?? 0) !== 0 || headers['transfer-encoding'] !== undefined;
-    return hasBody ? refuse(reply, 'body_refused') : undefined;
+    if (!hasBody || (bodyBytesMax > 0 && method === 'POST')) return undefined;
+    return refuse(reply, 'body_refused');
   });
   app.setNotFoundHandler((_request, reply) => refuse(reply, 'not_found'));
   return { app, refuse };

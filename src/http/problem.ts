@@ -7,11 +7,13 @@ export const STATUS = {
   request_malformed: 400,
   token_in_url: 400,
   parameters_invalid: 400,
+  admin_request_invalid: 400,
   too_many_subscriptions: 400,
   admin_token_required: 401,
   token_invalid: 401,
   token_expired: 401,
   origin_refused: 403,
+  admin_request_refused: 403,
   not_found: 404,
   method_refused: 405,
   body_refused: 413,
@@ -19,6 +21,8 @@ export const STATUS = {
   host_refused: 421,
   websocket_required: 426,
   header_too_large: 431,
+  admin_failed: 500,
+  admin_busy: 503,
   starting: 503,
 } as const satisfies Partial<Record<ErrorCode, number>>;
 export type ProblemCode = keyof typeof STATUS;

@@ -124,6 +124,11 @@ export class MemoryJournal implements Journal {
     return log;
   }
 
+  /** The channel's log as it is now. Undefined: the channel has none. */
+  peek(channel: string): ChannelLog | undefined {
+    return this.#logs.get(channel);
+  }
+
   knows(channel: string): boolean {
     return this.#logs.has(channel);
   }

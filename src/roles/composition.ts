@@ -1,12 +1,16 @@
 /** The roles of a process, joined in one of two ways: on one machine, or on several. */
 import type { Certificate } from '../http/tls.ts';
+import type { Incidents } from '../metrics/incidents.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { IngestOptions } from './ingest.ts';
+import type { CompositionView } from './inspect/view.ts';
 
 export interface CompositionOptions extends Omit<IngestOptions, 'relayed'> {
   readonly certificate: Certificate | undefined;
   /** Number of files that the process may open beside those for clients. */
   readonly otherFilesMax: number;
+  /** Recent faults of this process. */
+  readonly incidents: Incidents;
 }
 
 export interface Composition {
@@ -26,5 +30,7 @@ export interface Composition {
   /** Number of channel views that are served. */
   readonly channelCount: number;
   /** The metrics of this process, and of its workers. */
-  readonly metrics: Pick<Metrics, 'text' | 'contentType'>;
+  readonly metrics: Pick<Metrics, 'text' | 'contentType' | 'values'>;
+  /** What the admin API shows. */
+  readonly view?: CompositionView;
 }

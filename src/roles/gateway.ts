@@ -34,12 +34,15 @@ import type { MemoryJournal } from '../journal/memory.ts';
 import type { Logger } from '../logger.ts';
 import { Markers } from '../markers/markers.ts';
 import { Transactions } from '../markers/transactions.ts';
+import type { Incidents } from '../metrics/incidents.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { createPool } from '../postgres/connect.ts';
 import { HEARTBEAT_SECONDS } from '../protocol.ts';
 import type { Beginning } from '../relay/follower.ts';
 import { steadyNow } from '../steady-clock.ts';
 import type { Gateways } from './gateways.ts';
+import { GatewayDesk } from './inspect/gateway-desk.ts';
+import type { AskGateways } from './inspect/questions.ts';
 
 export interface GatewayRoleOptions {
   readonly settings: Settings;
@@ -63,6 +66,8 @@ export interface GatewayRoleOptions {
   readonly otherFilesMax: number;
   /** Counts connections, if other processes count them too. */
   readonly admission?: AdmissionDesk;
+  /** Recent faults of this process. */
+  readonly incidents: Incidents;
 }
 
 const BUNDLE_FILE = fileURLToPath(new URL('../../dist/sno.js', import.meta.url));
@@ -74,6 +79,9 @@ const FORMS_SHARE = 0.25;
 
 export class GatewayRole implements Gateways {
   readonly hub: Hub;
+  /** Answers the admin API. */
+  readonly desk: GatewayDesk;
+  readonly workers = [];
   readonly #options: GatewayRoleOptions;
   readonly #channels = new KnownChannels();
   readonly #transactions: Transactions;
@@ -86,7 +94,7 @@ export class GatewayRole implements Gateways {
 
   /** Throws `setting_invalid` if a configured token key is not a valid key. */
   constructor(options: GatewayRoleOptions) {
-    const { settings, databaseUrl, logger, metrics, pool, journal, head } = options;
+    const { settings, databaseUrl, logger, metrics, pool, journal, head, incidents } = options;
     const { deliveries, commitToSend, resets, snapshotReads, limitsMet, compression, history } = metrics;
     const now = steadyNow;
     const deadlines = new Deadlines(systemClock);
@@ -132,7 +140,10 @@ export class GatewayRole implements Gateways {
       patterns: metrics.patterns,
       events: {
         delivered: (count) => deliveries.inc(count),
-        reset: (reason) => resets[reason].inc(),
+        reset: (reason, channel) => {
+          resets[reason].inc();
+          incidents.record('reset', reason, { channel });
+        },
         sent: (committedAt) => commitToSend.observe(Math.max(0, (Date.now() - committedAt) / 1_000)),
         outboundFull: () => limitsMet.outbound_bytes.inc(),
         history: {
@@ -165,9 +176,11 @@ export class GatewayRole implements Gateways {
       encodings,
       bundleFile: BUNDLE_FILE,
       deadlines,
+      incidents,
       socketsMax: () => clientSocketsMax({ reserved, clientsMax }, logger),
       ...(admission === undefined ? {} : { admission }),
     });
+    this.desk = new GatewayDesk({ hub: this.hub, gateway: this.#gateway, incidents });
     metrics.observe({
       journalBytes: () => journal.bytes,
       journalEntries: () => journal.entryCount,
@@ -184,6 +197,8 @@ export class GatewayRole implements Gateways {
   get metrics(): Metrics {
     return this.#options.metrics;
   }
+
+  readonly ask: AskGateways = async (question) => [{ worker: null, answer: this.desk.answer(question) }];
 
   get unready(): undefined {
     return undefined;

@@ -1,6 +1,8 @@
 /** The half of the service that faces clients, as the process that reads the WAL sees it. */
 import type { Metrics } from '../metrics/metrics.ts';
 import type { StreamFollower } from '../relay/follower.ts';
+import type { AskGateways } from './inspect/questions.ts';
+import type { WorkerView } from './inspect/view.ts';
 
 export interface Gateways extends StreamFollower {
   /** Whether the channel is subscribed or in a journal. */
@@ -25,5 +27,9 @@ export interface Gateways extends StreamFollower {
   /** Why no client is served although `open` was called. Undefined: clients are served. */
   readonly unready: string | undefined;
   /** The metrics of this process, and of all processes that face clients. */
-  readonly metrics: Pick<Metrics, 'text' | 'contentType'>;
+  readonly metrics: Pick<Metrics, 'text' | 'contentType' | 'values'>;
+  /** Asks each of these processes about its clients, for the admin API. */
+  readonly ask: AskGateways;
+  /** Empty: this process faces the clients itself. */
+  readonly workers: readonly WorkerView[];
 }

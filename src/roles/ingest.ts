@@ -38,6 +38,7 @@ import { oldestTransaction, readSlotState } from '../wal/slot-state.ts';
 import type { StreamStart } from '../wal/source.ts';
 import { ReplicationStream } from '../wal/stream.ts';
 import { ChangePipeline } from './change-pipeline.ts';
+import type { IngestView } from './inspect/view.ts';
 
 export interface IngestOptions {
   readonly settings: Settings;
@@ -181,6 +182,25 @@ export class IngestRole implements BacklogSource {
   /** Number of channel views that are served. */
   get channelCount(): number {
     return [...this.#definitions.registry.views()].length;
+  }
+
+  /** What the admin API shows of it. */
+  get view(): IngestView {
+    const { registry, catalog } = this.#definitions;
+    const { bytesPerSecond, secondsLeft } = this.#slotMonitor;
+    return {
+      registry,
+      catalog,
+      walLagBytes: this.#walLagBytes,
+      growthBytesPerSecond: bytesPerSecond,
+      secondsLeft,
+      generation: this.#generation,
+      isCaughtUp: this.#isCaughtUp,
+    };
+  }
+
+  get #walLagBytes(): number | undefined {
+    return this.#stream.isStreaming ? Math.max(0, this.#stream.serverEnd - this.head.head.lsn) : undefined;
   }
 
   /** Time since Postgres was heard, in ms. */
@@ -398,8 +418,7 @@ export class IngestRole implements BacklogSource {
   #observe(): void {
     const boundBytes = slotWalBytes(this.#options.settings);
     this.#options.metrics.observe({
-      walLagBytes: () =>
-        this.#stream.isStreaming ? Math.max(0, this.#stream.serverEnd - this.head.head.lsn) : undefined,
+      walLagBytes: () => this.#walLagBytes,
       walPositionBytes: () => (this.#stream.isStreaming ? this.head.head.lsn : undefined),
       slotRetainedBytes: () => this.#slotMonitor.state?.heldBytes,
       slotUnconfirmedBytes: () => this.#slotMonitor.state?.unconfirmedBytes,

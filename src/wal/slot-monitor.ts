@@ -10,7 +10,7 @@
  */
 import { ERRORS, SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
-import { sizeText } from '../size.ts';
+import { sizeText, timeText } from '../size.ts';
 import { GrowthRate } from './growth-rate.ts';
 import type { SlotState } from './slot-state.ts';
 
@@ -81,6 +81,11 @@ export class SlotMonitor {
     return this.#leftBytes / rate;
   }
 
+  /** How fast the held WAL grew over the last minute. Undefined while unknown. */
+  get bytesPerSecond(): number | undefined {
+    return this.#growth.bytesPerSecond;
+  }
+
   /** Measures, then warns or reopens the slot if needed. Never rejects. */
   async check(): Promise<void> {
     const { measure, boundBytes, policy, reopen } = this.#options;
@@ -138,9 +143,4 @@ export class SlotMonitor {
     if (oldest !== undefined) return `a transaction holds it back, the oldest one is ${oldest}`;
     return 'an open transaction held it back; Postgres releases it soon';
   }
-}
-
-function timeText(seconds: number): string {
-  if (seconds < 120) return `${Math.round(seconds)} s`;
-  return seconds < 7_200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3_600)} h`;
 }

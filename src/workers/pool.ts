@@ -21,12 +21,15 @@ import { drainSeconds } from '../gateway/drain.ts';
 import { Limits } from '../gateway/limits.ts';
 import type { Certificate } from '../http/tls.ts';
 import type { Logger } from '../logger.ts';
+import type { Incidents } from '../metrics/incidents.ts';
 import type { Metrics, MetricValues } from '../metrics/metrics.ts';
 import { type BacklogSource, backlogOf } from '../relay/backlog.ts';
 import type { Beginning } from '../relay/follower.ts';
 import { messagesOf } from '../relay/format.ts';
 import { StepWriter } from '../relay/step-writer.ts';
 import type { Gateways } from '../roles/gateways.ts';
+import type { AskGateways } from '../roles/inspect/questions.ts';
+import type { WorkerView } from '../roles/inspect/view.ts';
 import { steadyNow } from '../steady-clock.ts';
 import { ConnectionDispatcher } from './dispatcher.ts';
 import { type Exit, WorkerProcess } from './process.ts';
@@ -45,6 +48,8 @@ export interface WorkerPoolOptions {
   /** Pauses the stream until `release`. */
   readonly hold: () => void;
   readonly release: () => void;
+  /** Recent faults of this process. */
+  readonly incidents: Incidents;
   /** A worker ended because of a bug. */
   readonly onBug: (error: SnoError) => void;
 }
@@ -108,7 +113,7 @@ export class WorkerPool implements Gateways {
         { reserved: options.otherFilesMax + settings.SNO_WORKERS * FILES_PER_WORKER, clientsMax: 0 },
         options.logger,
       ),
-      limits: new Limits(metrics, options.logger, systemClock),
+      limits: new Limits(metrics, options.logger, systemClock, options.incidents),
       logger: options.logger,
     });
     if (certificate !== undefined)
@@ -237,19 +242,34 @@ export class WorkerPool implements Gateways {
   }
 
   get metrics(): Gateways['metrics'] {
-    return { contentType: this.#options.metrics.contentType, text: () => this.#metricsText() };
+    return {
+      contentType: this.#options.metrics.contentType,
+      text: async () => added(await this.#values()).metrics(),
+      values: async () => sumOf(await this.#values()),
+    };
   }
 
-  /** The metrics of this process and all workers together. */
-  async #metricsText(): Promise<string> {
+  readonly ask: AskGateways = (question) => {
+    const workers = [...this.#workers].filter(({ isFollowing }) => isFollowing);
+    return Promise.all(workers.map((worker) => worker.ask(question)));
+  };
+
+  /** By their numbers. A worker that is not replaced yet is missing. */
+  get workers(): readonly WorkerView[] {
+    return [...this.#workers].map(({ view }) => view).sort((a, b) => (a.worker ?? 0) - (b.worker ?? 0));
+  }
+
+  /** The metrics of this process and of all workers. */
+  async #values(): Promise<readonly MetricValues[]> {
     const own = await this.#options.metrics.values();
     const all = await Promise.all([...this.#workers].map((worker) => worker.measure()));
-    return added([own, await this.#departed, ...all]).metrics();
+    return [own, await this.#departed, ...all];
   }
 
   async #start(number: number, attempt: number): Promise<void> {
     const { certificate, settings, onBug } = this.#options;
     const worker = new WorkerProcess(cluster.fork(), {
+      number,
       admission: this.#admission,
       onFree: (free) => this.#dispatcher.free(free),
       onTaken: () => this.#pace(),

@@ -7,10 +7,14 @@ import type { Socket } from 'node:net';
 import { SnoError } from '../errors.ts';
 import type { Admission } from '../gateway/accept/admission.ts';
 import type { MetricValues } from '../metrics/metrics.ts';
+import type { AnswerTo, GatewayAnswer, GatewayQuestion } from '../roles/inspect/questions.ts';
+import type { WorkerView } from '../roles/inspect/view.ts';
 import type { ConnectionTaker } from './dispatcher.ts';
 import type { FromWorker, ToWorker } from './wire.ts';
 
 export interface WorkerProcessOptions {
+  /** The worker's number from 1. */
+  readonly number: number;
   /** Counts the connections of all workers. */
   readonly admission: Admission;
   /** The worker is ready for the next connection. */
@@ -29,6 +33,8 @@ export interface Exit {
 
 /** How long a worker may take to report its metrics before its last report is used, in ms. */
 const MEASURE_MS = 2_000;
+/** How long it may take to answer a question of the admin API, in ms. */
+const ANSWER_MS = 2_000;
 
 export class WorkerProcess implements ConnectionTaker {
   /** Channels with at least one subscription in this worker. */
@@ -58,6 +64,8 @@ export class WorkerProcess implements ConnectionTaker {
   #values: MetricValues = [];
   #measures = 0;
   readonly #measuring = new Map<number, () => void>();
+  #asked = 0;
+  readonly #asking = new Map<number, (answer?: unknown) => void>();
   #onReady: (error?: SnoError) => void = () => undefined;
   #onListening: (error?: SnoError) => void = () => undefined;
   #onOpened: () => void = () => undefined;
@@ -86,6 +94,7 @@ export class WorkerProcess implements ConnectionTaker {
         this.#onListening(failed);
         this.#onOpened();
         for (const answered of this.#measuring.values()) answered();
+        for (const answered of this.#asking.values()) answered();
         resolve({ code, signal, isBug: signal === null && code !== null && !this.#hasFailed });
       };
       // The worker's last messages may arrive after its exit, but not after its channel has closed.
@@ -189,6 +198,32 @@ export class WorkerProcess implements ConnectionTaker {
     return this.#values;
   }
 
+  /** Asks it for the admin API. The answer is undefined if it does not come in time. */
+  async ask<Question extends GatewayQuestion>(question: Question): Promise<GatewayAnswer<AnswerTo<Question>>> {
+    const id = ++this.#asked;
+    const answer = await new Promise<unknown>((resolve) => {
+      const timer = setTimeout(resolve, ANSWER_MS);
+      this.#asking.set(id, (given) => {
+        clearTimeout(timer);
+        resolve(given);
+      });
+      if (this.isFollowing) this.send({ kind: 'ask', id, question });
+      else this.#asking.get(id)?.();
+    });
+    this.#asking.delete(id);
+    return { worker: this.#options.number, answer: answer as AnswerTo<Question> | undefined };
+  }
+
+  /** What the admin API shows of it, without asking it. */
+  get view(): WorkerView {
+    return {
+      worker: this.#options.number,
+      pid: this.pid ?? null,
+      state: this.isOpen && this.isListening ? 'serving' : 'starting',
+      backlogBytes: this.#waitingBytes,
+    };
+  }
+
   kill(): void {
     this.#worker.process.kill('SIGKILL');
   }
@@ -229,6 +264,9 @@ export class WorkerProcess implements ConnectionTaker {
       case 'release':
         this.#retainsReceived++;
         this.retained.delete(message.channel);
+        return;
+      case 'answer':
+        this.#asking.get(message.id)?.(message.answer);
         return;
       case 'measured':
         this.#values = message.values;

@@ -6,6 +6,7 @@ import type { Settings } from '../config/settings.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Excess } from '../gateway/accept/admission.ts';
 import type { MetricValues } from '../metrics/metrics.ts';
+import type { GatewayAnswers, GatewayQuestion } from '../roles/inspect/questions.ts';
 
 export type ToWorker =
   | {
@@ -27,7 +28,9 @@ export type ToWorker =
   | { readonly kind: 'drain'; readonly seconds: number }
   | { readonly kind: 'admitted'; readonly id: number; readonly excess: Excess | undefined }
   | { readonly kind: 'ticket-keys'; readonly keys: Uint8Array }
-  | { readonly kind: 'measure'; readonly id: number };
+  | { readonly kind: 'measure'; readonly id: number }
+  /** A question of the admin API. */
+  | { readonly kind: 'ask'; readonly id: number; readonly question: GatewayQuestion };
 
 export type FromWorker =
   /** The worker receives messages from now on. Earlier messages are lost. */
@@ -39,4 +42,5 @@ export type FromWorker =
   | { readonly kind: 'leave'; readonly address: string }
   /** The channel's first subscription began, or (`release`) its last one ended. */
   | { readonly kind: 'retain' | 'release'; readonly channel: string }
-  | { readonly kind: 'measured'; readonly id: number; readonly values: MetricValues };
+  | { readonly kind: 'measured'; readonly id: number; readonly values: MetricValues }
+  | { readonly kind: 'answer'; readonly id: number; readonly answer: GatewayAnswers[GatewayQuestion['kind']] };

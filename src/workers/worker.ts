@@ -17,6 +17,7 @@ import { relayOptions } from '../jetstream/relay-options.ts';
 import { MemoryJournal } from '../journal/memory.ts';
 import { createLogger, type Logger } from '../logger.ts';
 import { boundGarbage } from '../memory/garbage.ts';
+import { Incidents } from '../metrics/incidents.ts';
 import { createMetrics, type Metrics } from '../metrics/metrics.ts';
 import { createPool } from '../postgres/connect.ts';
 import { hideSecrets } from '../redaction.ts';
@@ -71,7 +72,12 @@ class Worker implements StepReceiver {
   #retainsReceived = 0;
   readonly #joiner = new MessageJoiner();
 
-  constructor({ settings, clientsMax }: Start, logger: Logger, certificate: Certificate | undefined) {
+  constructor(
+    { settings, clientsMax }: Start,
+    logger: Logger,
+    incidents: Incidents,
+    certificate: Certificate | undefined,
+  ) {
     const url = databaseUrl(settings);
     const pool = createPool(url, 'query', CONTROL_CONNECTIONS);
     pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
@@ -99,6 +105,7 @@ class Worker implements StepReceiver {
       otherFilesMax: CONTROL_CONNECTIONS,
       ...(this.#isFar ? { history: new StreamHistory(() => connectRelay(settings, logger)) } : {}),
       admission: this.#desk,
+      incidents,
     });
   }
 
@@ -138,6 +145,9 @@ class Worker implements StepReceiver {
         return;
       case 'ticket-keys':
         this.#certificate?.takeTicketKeys(Buffer.from(message.keys));
+        return;
+      case 'ask':
+        tell({ kind: 'answer', id: message.id, answer: this.#gateway.desk.answer(message.question) });
         return;
       case 'measure':
         tell({ kind: 'measured', id: message.id, values: await this.#metrics.values() });
@@ -203,7 +213,8 @@ type Start = Extract<ToWorker, { readonly kind: 'start' }>;
 async function start(message: Start): Promise<Worker> {
   const { settings, number, ticketKeys } = message;
   hideSecrets(secretValues(settings));
-  const logger = createLogger(settings.SNO_LOG_LEVEL).child({ worker: number });
+  const incidents = new Incidents();
+  const logger = createLogger(settings.SNO_LOG_LEVEL, undefined, incidents).child({ worker: number });
   for (const event of ['uncaughtException', 'unhandledRejection'] as const)
     process.on(event, (error) => {
       logger.fatal({ err: error }, 'this is a bug, please report it');
@@ -214,7 +225,7 @@ async function start(message: Start): Promise<Worker> {
     logger,
     ticketKeys === undefined ? undefined : Buffer.from(ticketKeys),
   );
-  return new Worker(message, logger, certificate);
+  return new Worker(message, logger, incidents, certificate);
 }
 
 async function fail(error: unknown): Promise<never> {

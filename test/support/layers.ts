@@ -114,6 +114,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
     'remote-answers.ts',
     'router.ts',
     'sql/parse.ts',
+    'sql/plain-select.ts',
   ],
 };
 const BEHIND_DOORS = ['cli', 'setup'];

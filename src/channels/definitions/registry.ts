@@ -221,6 +221,7 @@ export class ChannelRegistry {
         valueTypes: access.valueTypes,
         claims: access.claims,
         fingerprint: access.fingerprint,
+        ...(access.parts === undefined ? {} : { parts: access.parts }),
       },
       ...(isGone ? { isViewGone: true } : {}),
     };

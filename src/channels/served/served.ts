@@ -57,6 +57,22 @@ export interface ServedAccess {
   /** The claims that the view's other columns need, in the order of their parameters. */
   readonly claims: readonly AccessClaim[];
   readonly fingerprint: string;
+  /** The parts of `sql`, to ask about some conditions. Undefined: of an earlier version. */
+  readonly parts?: AccessParts;
+}
+
+/**
+ * The parts of a question: `select ... from <from> cross join (select $1::text as p1, ...) asked
+ * where <pinned>`, with a subquery of `<view>` and any of the conditions.
+ */
+export interface AccessParts {
+  readonly from: string;
+  readonly view: string;
+  readonly pinned: string;
+  /** The columns that are compared: those of the placeholders, then those of the claims. */
+  readonly columns: readonly string[];
+  /** One condition for each column. The one at index 0 compares with `asked.p1`. */
+  readonly conditions: readonly string[];
 }
 
 export interface AccessClaim {

@@ -19,7 +19,7 @@ import { parseCommitReference } from '../../fanout/reach.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
 import { CLOSE, type ClientFrame, type CloseCode, HEARTBEAT_SECONDS } from '../../protocol.ts';
 import type { PendingConnection } from '../accept/pending-connection.ts';
-import type { Client } from '../clients.ts';
+import type { Client, ClientState } from '../clients.ts';
 import { Session, type SessionConnection, type SessionServices } from '../session.ts';
 import { readClientFrame } from './client-frame.ts';
 import { PLAIN } from './encodings.ts';
@@ -106,6 +106,18 @@ export class Connection implements SocketOwner, SessionConnection, Client {
 
   get id(): string {
     return this.#session.id;
+  }
+
+  get user(): string | undefined {
+    return this.#session.user;
+  }
+
+  get feed(): Feed {
+    return this.#feed;
+  }
+
+  get state(): ClientState {
+    return { ...this.#session.state, protocol: 'ws', sentBytes: this.#network.bytesWritten };
   }
 
   get address(): string {

@@ -150,10 +150,11 @@ export class EventsEndpoint {
 
   /** Tells the client the error, and to come back later. */
   #comeBack(reply: FastifyReply, error: SnoError): FastifyReply {
-    const { metrics, clock } = this.#services;
+    const { metrics, clock, incidents } = this.#services;
     const [from, to] = LATER_MS;
     const told = toldToClient(error);
     metrics.denials[told.code]?.inc();
+    incidents?.record('denial', told.code, { cause: error.message, hint: error.hint });
     const wait = retryAfter(from + (to - from) * clock.random());
     return reply.headers(HEADERS).send(Buffer.concat([wait, eventOf({ type: 'error', ...told })]));
   }

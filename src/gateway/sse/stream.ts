@@ -26,7 +26,7 @@ import { noTimer } from '../../clock.ts';
 import type { SnoError } from '../../errors.ts';
 import type { Fanout, Feed, FeedObserver } from '../../fanout/fanout.ts';
 import { HEARTBEAT_SECONDS, type ServerFrame } from '../../protocol.ts';
-import type { Client } from '../clients.ts';
+import type { Client, ClientState } from '../clients.ts';
 import { Session, type SessionConnection, type SessionServices } from '../session.ts';
 import {
   COMMENT,
@@ -107,6 +107,23 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
       this.#several = new StreamEncoding(encodings.plain, ids, () => fanout.epoch ?? '', this.#held);
     this.#feed = fanout.attach(response, encodings.plain, this);
     this.#session = new Session(this.#feed, services, this, address);
+  }
+
+  get id(): string {
+    return this.#session.id;
+  }
+
+  get user(): string | undefined {
+    return this.#session.user;
+  }
+
+  get feed(): Feed {
+    return this.#feed;
+  }
+
+  get state(): ClientState {
+    const sentBytes = this.#response.socket?.bytesWritten ?? 0;
+    return { ...this.#session.state, protocol: 'sse', sentBytes };
   }
 
   get address(): string {

@@ -17,7 +17,7 @@ export interface Connections extends Page {
 
 export interface ConnectionInfo {
   readonly id: string;
-  /** Claim `sub` of the token. Null: no token, or no such claim. */
+  /** Claim `sub` of the token. Null: no token, or no claim `sub`. */
   readonly user: string | null;
   /** The client's address as limits count it: an IPv6 network, or an IPv4 address. */
   readonly address: string;

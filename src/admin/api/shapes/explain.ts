@@ -22,7 +22,7 @@ export interface Explanation {
   readonly summary: string;
   /** What would be needed, most important first. Empty if allowed. */
   readonly needed: readonly Need[];
-  /** The steps, in the order in which Snö takes them. A step after a failed one may be `skipped`. */
+  /** The steps, in the order in which Snö takes them. */
   readonly token: TokenStep;
   readonly resolution: ResolutionStep;
   /** Null: no channel of this name, so no access view decides. */
@@ -47,7 +47,7 @@ export interface TokenStep {
   readonly code: string | null;
   /** Why it is refused. */
   readonly message: string | null;
-  /** What was found against what is wanted: algorithm, key id, issuer, audience, times. */
+  /** Algorithm, key id, issuer, audience and times: each as found and as wanted. */
   readonly checks: readonly TokenCheck[];
   /** The claims. Null: the token cannot be read. */
   readonly claims: Readonly<Record<string, unknown>> | null;
@@ -81,7 +81,10 @@ export interface ResolutionStep {
 export interface AccessStep {
   /** `channel_access."project:{project_id}"`. */
   readonly view: string;
-  /** allowed: a row fits. denied: no row fits. missing: there is no such view. */
+  /**
+   * allowed: a row fits. denied: no row fits. missing: the view does not exist. open: SNO_ACCESS is
+   * `open`. failed: see `message`.
+   */
   readonly state: 'allowed' | 'denied' | 'missing' | 'open' | 'failed';
   /** Why the view could not be asked. */
   readonly message: string | null;
@@ -116,7 +119,7 @@ export interface AccessCondition {
   readonly hasRowSoFar: boolean | null;
   /** Whether the view has a row that fits all other columns. Null: not asked. */
   readonly hasRowWithout: boolean | null;
-  /** What is wrong, in words. Null: nothing. */
+  /** The fault in words. Null: no fault. */
   readonly message: string | null;
 }
 

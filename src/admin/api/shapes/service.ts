@@ -70,7 +70,8 @@ export interface Rates {
   readonly intervalSeconds: number;
   /**
    * Samples after `after`, oldest first: at most five minutes. Snö samples only while requests for
-   * it arrive, and five minutes longer. So the first answer has no sample, and a pause leaves a gap.
+   * it arrive, and five minutes longer. So the first answer has no sample, and a pause leaves a
+   * gap.
    */
   readonly samples: readonly RateSample[];
 }
@@ -81,9 +82,12 @@ export interface RateSample {
   readonly spanSeconds: number;
   /** Commits read from the WAL, each second. */
   readonly commits: number;
-  /** Row events of channels (insert, update, delete, truncate), each second. */
+  /** Changed rows read from the WAL, of tables that views read, each second. */
   readonly rows: number;
-  /** All events of channels, each second: rows and published messages. */
+  /**
+   * Events of channels, each second: rows and published messages. Each counts once, however many
+   * subscribers it has.
+   */
   readonly events: number;
   /** Frames with events that were passed to client sockets, each second. */
   readonly deliveries: number;
@@ -124,7 +128,7 @@ export interface Incident {
    */
   readonly kind: 'error' | 'denial' | 'reset' | 'limit';
   readonly level: 'info' | 'warn' | 'error';
-  /** A code of docs/errors.md, the reason of a reset, the name of a limit; `log`: without a code. */
+  /** A code of docs/errors.md, the reason of a reset, or the name of a limit. `log`: no code. */
   readonly code: string;
   readonly count: number;
   readonly firstAt: number;

@@ -8,6 +8,7 @@ import type { CatalogAccess, CatalogColumn, CatalogTable } from '../../catalog/c
 import { missingPlaceholder, type Pattern, parsePattern } from '../../catalog/pattern.ts';
 import { stayUnderPath, underPath } from '../../catalog/search-path.ts';
 import type { AccessView } from '../../channel.ts';
+import type { AccessParts } from '../../served/served.ts';
 import type { Types } from '../../values/types.ts';
 import { textInput } from '../../values/value-text.ts';
 import { digest } from '../digest.ts';
@@ -44,12 +45,19 @@ export function compileAccess(
   const fault = accessFault(access, pattern, claims) ?? basisFault(access, types);
   if (fault !== undefined) return fault;
   const values = pattern.columns.map((name) => columnOf(access, name) as CatalogColumn);
+  const parts: AccessParts = {
+    from: underPath(access.searchPath),
+    view: `channel_access.${quoteIdentifier(access.pattern)} ${VIEW}`,
+    pinned: stayUnderPath(access.searchPath),
+    columns: [...values, ...claims].map(({ name }) => name),
+    conditions: [...values, ...claims].map((column, index) =>
+      (index < values.length ? isValue : isClaim)(column, types, `${QUESTION}.p${index + 1}`),
+    ),
+  };
   return {
     pattern,
-    sql: accessSql(access, [
-      ...values.map((column) => (parameter: string) => isValue(column, types, parameter)),
-      ...claims.map((column) => (parameter: string) => isClaim(column, types, parameter)),
-    ]),
+    sql: accessSql(parts),
+    parts,
     valueTypes: values.map(({ type }) => type),
     claims: claims.map(({ name, type, typeOid }) => ({
       name,
@@ -70,22 +78,16 @@ function rowsOf({ columns, partitions }: CatalogTable): unknown {
  * Probes the view once for each question, as if each were asked alone. LIMIT keeps the planner from
  * joining all questions with the whole view, so that the view's indexes are used.
  */
-function accessSql(
-  { pattern, searchPath }: CatalogAccess,
-  conditions: readonly ((parameter: string) => string)[],
-): string {
-  const view = `channel_access.${quoteIdentifier(pattern)} ${VIEW}`;
-  const [from, pinned] = [underPath(searchPath), stayUnderPath(searchPath)];
+function accessSql({ from, view, pinned, conditions }: AccessParts): string {
   // without conditions, all questions are the same
   if (conditions.length === 0)
     return `select 1 as n from ${from} cross join (select from ${view} limit 1) found where ${pinned}`;
   const parameters = conditions.map((_, index) => `$${index + 1}::text[]`);
   const names = conditions.map((_, index) => `p${index + 1}`);
-  const where = conditions.map((condition, index) => condition(`${QUESTION}.p${index + 1}`));
   return (
     `select ${QUESTION}.n::int from ${from} ` +
     `cross join unnest(${parameters.join(', ')}) with ordinality ${QUESTION} (${names.join(', ')}, n) ` +
-    `cross join lateral (select from ${view} where ${where.join(' and ')} limit 1) found where ${pinned}`
+    `cross join lateral (select from ${view} where ${conditions.join(' and ')} limit 1) found where ${pinned}`
   );
 }
 

@@ -1,0 +1,88 @@
+/** The channel views as the admin API shows them. */
+import type { ChannelViewInfo, ViewRefusal } from '../../admin/api/types.ts';
+import type { ChannelView, Refusal } from '../../channels/channel.ts';
+import type { RefusedChannel, ServedChannel } from '../../channels/served/served.ts';
+import { quoteIdentifier, readableName } from '../../postgres/quote.ts';
+import type { CompositionView } from './view.ts';
+
+/** What the counters say of a pattern. */
+export interface PatternActivity {
+  readonly channels: number;
+  readonly subscribers: number;
+  readonly events: ChannelViewInfo['events'];
+  readonly lastEventAt: number | null;
+}
+
+type Known = Pick<CompositionView, 'ingest' | 'definitions'>;
+
+/** The patterns, sorted: all that are declared. */
+export function patternsOf({ definitions }: Known): readonly string[] {
+  const all = [...(definitions?.served ?? []), ...(definitions?.refused ?? [])];
+  return [...new Set(all.map(({ pattern }) => pattern.text))].sort();
+}
+
+export function refusalsIn({ ingest }: Known): readonly (ViewRefusal & { readonly pattern: string })[] {
+  return (ingest?.registry.refusals() ?? []).map(refusalOf);
+}
+
+function refusalOf({ schema, pattern, error }: Refusal): ViewRefusal & { readonly pattern: string } {
+  const view = `${schema}.${quoteIdentifier(pattern)}`;
+  return { pattern, view, code: error.code, message: error.message, hint: error.hint };
+}
+
+/** The views of some patterns. */
+export function viewInfos(
+  known: Known,
+  patterns: readonly string[],
+  activityOf: (pattern: string) => PatternActivity,
+): readonly ChannelViewInfo[] {
+  const { ingest, definitions } = known;
+  const served = new Map(definitions?.served.map((each) => [each.pattern.text, each]));
+  const refused = new Map(definitions?.refused.map((each) => [each.pattern.text, each]));
+  const views = new Map([...(ingest?.registry.views() ?? [])].map((view) => [view.pattern.text, view]));
+  const refusals = refusalsIn(known);
+  return patterns.map((pattern) => {
+    const view = views.get(pattern);
+    const declared = ingest?.catalog?.channels.find((channel) => channel.pattern === pattern);
+    return {
+      pattern,
+      state: stateOf(served.get(pattern), refused.get(pattern)),
+      path: view === undefined ? null : pathOf(view),
+      tables: tablesOf(known, declared?.reads ?? []),
+      columns: declared?.columns.map(({ name, type }) => ({ name, type })) ?? null,
+      placeholders: placeholdersOf(served.get(pattern) ?? refused.get(pattern)),
+      access: accessOf(served.get(pattern)),
+      ...activityOf(pattern),
+      warnings: [...(view?.warnings ?? []), ...(ingest?.registry.accessWarnings(pattern) ?? [])],
+      refusals: refusals.filter((refusal) => refusal.pattern === pattern).map(({ pattern: _, ...refusal }) => refusal),
+    };
+  });
+}
+
+function stateOf(served: ServedChannel | undefined, refused: RefusedChannel | undefined): ChannelViewInfo['state'] {
+  if (served !== undefined) return served.view === undefined ? 'messages' : 'served';
+  return refused?.isAwaited === true ? 'awaited' : 'refused';
+}
+
+function pathOf({ remote, path }: ChannelView): ChannelViewInfo['path'] {
+  return { kind: remote === undefined ? 'in process' : 'by Postgres', text: path };
+}
+
+function tablesOf({ ingest }: Known, oids: readonly number[]): readonly string[] {
+  const tables = ingest?.catalog?.tables ?? [];
+  return oids.flatMap((oid) => {
+    const table = tables.find((each) => each.oid === oid);
+    return table === undefined || table.kind === 'v' ? [] : readableName(table.schema, table.name);
+  });
+}
+
+function placeholdersOf(declared: ServedChannel | RefusedChannel | undefined): ChannelViewInfo['placeholders'] {
+  if (declared === undefined) return [];
+  const types = 'valueTypes' in declared ? declared.valueTypes : [];
+  return declared.pattern.columns.map((name, index) => ({ name, type: types[index] ?? 'unknown' }));
+}
+
+function accessOf(served: ServedChannel | undefined): ChannelViewInfo['access'] {
+  if (served?.access === undefined) return null;
+  return { claims: served.access.claims.map(({ name, type }) => ({ name, type })) };
+}

@@ -1,0 +1,124 @@
+/** Answers what the admin API asks about the clients of this process. */
+import type { ConnectionInfo, Subscriber } from '../../admin/api/types.ts';
+import type { Hub } from '../../fanout/hub.ts';
+import type { Client } from '../../gateway/clients.ts';
+import type { Gateway } from '../../gateway/server.ts';
+import type { Incidents } from '../../metrics/incidents.ts';
+import { ProcessMeter } from './process-meter.ts';
+import type { AnswerTo, GatewayAnswers, GatewayQuestion, ProcessFacts } from './questions.ts';
+
+export interface GatewayDeskOptions {
+  readonly hub: Pick<Hub, 'subscriptionsTo' | 'channelCounts' | 'subscriptionCount' | 'outbound'>;
+  readonly gateway: Pick<Gateway, 'clients'>;
+  readonly incidents: Incidents;
+}
+
+const CHANNELS_MAX = 20;
+/** Maximum patterns of an answer. */
+const PATTERNS_MAX = 10_000;
+
+export class GatewayDesk {
+  readonly #options: GatewayDeskOptions;
+  readonly #meter = new ProcessMeter();
+
+  constructor(options: GatewayDeskOptions) {
+    this.#options = options;
+  }
+
+  answer<Question extends GatewayQuestion>(question: Question): AnswerTo<Question> {
+    return this.#answer(question) as AnswerTo<Question>;
+  }
+
+  #answer(question: GatewayQuestion): GatewayAnswers[GatewayQuestion['kind']] {
+    const { hub, gateway, incidents } = this.#options;
+    switch (question.kind) {
+      case 'connections':
+        return this.#connections(question);
+      case 'disconnect':
+        return gateway.clients.disconnect(question.connection);
+      case 'subscribers':
+        return this.#subscribers(question.channel, question.top);
+      case 'channels':
+        return [...hub.channelCounts].slice(0, PATTERNS_MAX);
+      case 'incidents':
+        return incidents.list;
+      case 'process':
+        return this.#process();
+    }
+  }
+
+  #process(): ProcessFacts {
+    const { hub, gateway } = this.#options;
+    const connections = gateway.clients.count;
+    return { ...this.#meter.facts, connections, subscriptions: hub.subscriptionCount, backedUp: hub.outbound.backedUp };
+  }
+
+  /** Only the connections of the answer are looked at closely. */
+  #connections({
+    top,
+    search,
+    channel,
+  }: Extract<GatewayQuestion, { kind: 'connections' }>): GatewayAnswers['connections'] {
+    const { clients } = this.#options.gateway;
+    const isWanted = matcherOf(search, channel);
+    const slow: { readonly client: Client; readonly behind: number; readonly bytes: number }[] = [];
+    const others: Client[] = [];
+    let [matching, slowCount] = [0, 0];
+    for (const client of clients.all) {
+      const bytes = client.feed.pendingBytes;
+      const isSlow = bytes > 0 || !client.feed.isComplete;
+      if (isSlow) slowCount++;
+      if (!isWanted(client)) continue;
+      matching++;
+      if (isSlow) slow.push({ client, bytes, behind: client.feed.behind });
+      else if (others.length < top) others.push(client);
+    }
+    slow.sort((a, b) => b.behind - a.behind || b.bytes - a.bytes);
+    const shown = [...slow.map(({ client }) => client), ...others].slice(0, top);
+    return { connections: shown.map(connectionInfo), matching, open: clients.count, slow: slowCount };
+  }
+
+  #subscribers(channel: string, top: number): GatewayAnswers['subscribers'] {
+    const subscriptions = this.#options.hub.subscriptionsTo(channel);
+    const subscribers: Omit<Subscriber, 'worker'>[] = [];
+    for (const { grant, state, behind } of subscriptions?.keys() ?? []) {
+      if (subscribers.length >= top) break;
+      if (state === 'ended') continue;
+      const { id = '', user = null, address = '' } = grant;
+      subscribers.push({ connection: id, user, address, state, behindFrames: behind });
+    }
+    return { subscribers, count: subscriptions?.size ?? 0 };
+  }
+}
+
+function matcherOf(search: string, channel: string | undefined): (client: Client) => boolean {
+  const text = search.toLowerCase();
+  const isFound = (client: Client) =>
+    text === '' ||
+    client.id === text ||
+    client.address.startsWith(text) ||
+    client.user?.toLowerCase().includes(text) === true;
+  return (client) => (channel === undefined || client.feed.has(channel)) && isFound(client);
+}
+
+function connectionInfo({ address, deflates, feed, state }: Client): Omit<ConnectionInfo, 'worker'> {
+  const channels: ConnectionInfo['channels'][number][] = [];
+  for (const each of feed.states()) {
+    if (channels.length >= CHANNELS_MAX) break;
+    if (each.state !== 'ended') channels.push({ name: each.name, state: each.state });
+  }
+  return {
+    id: state.id,
+    user: state.user ?? null,
+    address,
+    protocol: state.protocol,
+    isCompressed: deflates,
+    connectedAt: state.connectedAt,
+    tokenExpiresAt: state.tokenExpiresAt ?? null,
+    behindFrames: feed.behind,
+    waitingBytes: feed.pendingBytes,
+    sentBytes: state.sentBytes,
+    subscriptions: feed.subscriptionCount,
+    channels,
+  };
+}

@@ -1,0 +1,278 @@
+/**
+ * Answers the admin API from the parts of the service. Nothing runs here between two requests, but
+ * for the sampling of rates (admin/api/rates.ts).
+ */
+import type pg from 'pg';
+import { createTokens } from '../../access/token.ts';
+import { type HealthFacts, healthOf } from '../../admin/api/health.ts';
+import { RateSampler } from '../../admin/api/rates.ts';
+import { effectiveSettings } from '../../admin/api/settings.ts';
+import type { AdminSource, ConnectionsQuery, FrameReader, Slice } from '../../admin/api/source.ts';
+import type {
+  ChannelInfo,
+  ChannelViews,
+  Connections,
+  DisconnectAnswer,
+  EffectiveSettings,
+  ExplainRequest,
+  Explanation,
+  Health,
+  Incident,
+  Incidents as IncidentList,
+  Processes,
+  Rates,
+  Session,
+  Slot,
+} from '../../admin/api/types.ts';
+import type { Entry } from '../../commit/entry.ts';
+import type { SettingSources } from '../../config/read.ts';
+import type { Settings } from '../../config/settings.ts';
+import { SnoError } from '../../errors.ts';
+import { bytesOf } from '../../journal/log.ts';
+import { type Incidents, mergeIncidents } from '../../metrics/incidents.ts';
+import type { Metrics } from '../../metrics/metrics.ts';
+import { formatPosition } from '../../position.ts';
+import { Explainer } from '../explain/explainer.ts';
+import { type PatternActivity, patternsOf, refusalsIn, viewInfos } from './channel-views.ts';
+import { frameReader } from './frames.ts';
+import { KnownNames } from './known-names.ts';
+import { ProcessMeter } from './process-meter.ts';
+import { processInfos } from './processes.ts';
+import type { AnswerTo, GatewayAnswer, GatewayQuestion } from './questions.ts';
+import { Remembered } from './remembered.ts';
+import { slotView } from './slot-view.ts';
+import type { CompositionView } from './view.ts';
+
+export interface InspectorOptions {
+  readonly settings: Settings;
+  /** Where each setting comes from. Undefined: unknown. */
+  readonly sources: SettingSources | undefined;
+  readonly version: string;
+  readonly databaseUrl: string;
+  readonly pool: Pick<pg.Pool, 'query'>;
+  readonly incidents: Incidents;
+  readonly metrics: Pick<Metrics, 'values'>;
+  readonly view: () => CompositionView;
+  /** Why /readyz answers 503. */
+  readonly unready: () => string | undefined;
+  readonly certificateExpiresAt: () => number | undefined;
+}
+
+/** How long answers that cost much are given again, in ms. */
+const REMEMBERED_MS = 1_000;
+
+export class Inspector implements AdminSource {
+  readonly #options: InspectorOptions;
+  readonly #startedAt = Date.now();
+  readonly #meter = new ProcessMeter();
+  readonly #rates: RateSampler;
+  readonly #explainer: Explainer;
+  readonly #known: KnownNames;
+  readonly #slot: Remembered<Slot>;
+  readonly #processes: Remembered<Processes & { readonly backedUp: number }>;
+
+  constructor(options: InspectorOptions) {
+    const { settings, databaseUrl, pool, metrics, view } = options;
+    this.#options = options;
+    this.#known = new KnownNames(() => view().definitions);
+    this.#rates = new RateSampler(() => metrics.values());
+    this.#explainer = new Explainer({
+      databaseUrl,
+      settings,
+      tokens: () => createTokens(settings),
+      definitions: () => view().definitions,
+      refusalsOf: (pattern) => refusalsIn(view()).filter((refusal) => refusal.pattern === pattern),
+    });
+    this.#slot = new Remembered(REMEMBERED_MS, () => slotView(pool, settings, view()));
+    this.#processes = new Remembered(REMEMBERED_MS, () => this.#readProcesses());
+  }
+
+  async stop(): Promise<void> {
+    this.#rates.stop();
+    await this.#explainer.close().catch(() => undefined);
+  }
+
+  session(): Omit<Session, 'authorization'> {
+    const { settings, version } = this.#options;
+    return {
+      version,
+      role: settings.SNO_ROLE,
+      slot: settings.SNO_SLOT,
+      publication: settings.SNO_PUBLICATION,
+      isSeveralMachines: settings.SNO_NATS_URL !== undefined,
+      workers: settings.SNO_WORKERS,
+      startedAt: this.#startedAt,
+      now: Date.now(),
+    };
+  }
+
+  async health(): Promise<Health> {
+    const { settings, unready, view, certificateExpiresAt } = this.#options;
+    const [slot, { processes, machine, backedUp }, { incidents }] = await Promise.all([
+      this.slot(),
+      this.#processes.get(),
+      this.incidents(undefined),
+    ]);
+    const expiresAt = certificateExpiresAt();
+    const facts: HealthFacts = {
+      at: Date.now(),
+      unready: unready(),
+      slot: settings.SNO_ROLE === 'gateway' ? null : slot,
+      refusals: refusalsIn(view()),
+      incidents,
+      processes,
+      relay: machine.relay,
+      slowConnections: backedUp,
+      certificate: expiresAt === undefined ? undefined : { file: settings.SNO_TLS_CERT ?? '', expiresAt },
+      isOpenAccess: settings.SNO_ACCESS === 'open',
+      hasTokenKeys: [settings.SNO_JWT_SECRET, settings.SNO_JWT_PUBLIC_KEY, settings.SNO_JWKS_URL].some(
+        (key) => key !== undefined,
+      ),
+      isSeveralMachines: settings.SNO_NATS_URL !== undefined,
+    };
+    return healthOf(facts);
+  }
+
+  rates(after: number): Promise<Rates> {
+    return this.#rates.rates(after);
+  }
+
+  slot(): Promise<Slot> {
+    return this.#slot.get();
+  }
+
+  async channels({ offset, limit, search }: Slice): Promise<ChannelViews> {
+    const view = this.#options.view();
+    const found = patternsOf(view).filter((pattern) => pattern.includes(search));
+    const patterns = found.slice(offset, offset + limit);
+    const views = viewInfos(view, patterns, await this.#activity());
+    return { total: found.length, offset, limit, isIngest: view.ingest !== undefined, views };
+  }
+
+  async channel(name: string, limit: number): Promise<ChannelInfo> {
+    const { journal, epoch } = this.#options.view();
+    const unknown = new SnoError('try_again', 'the definitions of channels are not known yet');
+    const resolved = this.#known.names?.resolve(name) ?? unknown;
+    const answers = await this.#ask({ kind: 'subscribers', channel: name, top: limit });
+    const subscribers = answers.flatMap(({ worker, answer }) =>
+      (answer?.subscribers ?? []).map((subscriber) => ({ ...subscriber, worker })),
+    );
+    const log = journal?.peek(name);
+    const entries = log === undefined ? [] : Array.from({ length: log.length }, (_, index) => log.at(index) as Entry);
+    const [first, last] = [entries[0], entries.at(-1)];
+    const isServed = !(resolved instanceof SnoError);
+    return {
+      name,
+      pattern: isServed ? resolved.pattern.text : null,
+      problem: isServed ? null : { code: resolved.code, message: resolved.message },
+      values: isServed
+        ? resolved.pattern.columns.map((column, index) => ({
+            name: column,
+            type: resolved.valueTypes[index] ?? 'text',
+            value: resolved.values[index] ?? '',
+          }))
+        : [],
+      window:
+        first === undefined || last === undefined
+          ? null
+          : {
+              entries: entries.length,
+              bytes: entries.reduce((bytes, entry) => bytes + bytesOf(entry), 0),
+              from: formatPosition(epoch, first.lsn, first.index),
+              to: formatPosition(epoch, last.lsn, last.index),
+            },
+      subscriberCount: answers.reduce((count, { answer }) => count + (answer?.count ?? 0), 0),
+      subscribers: subscribers.sort((a, b) => b.behindFrames - a.behindFrames).slice(0, limit),
+    };
+  }
+
+  frames(name: string): FrameReader | undefined {
+    const { journal } = this.#options.view();
+    return journal === undefined ? undefined : frameReader(journal, () => this.#options.view().epoch, name);
+  }
+
+  explain(request: ExplainRequest): Promise<Explanation> {
+    return this.#explainer.explain(request);
+  }
+
+  async connections({ offset, limit, search, channel }: ConnectionsQuery): Promise<Connections> {
+    const answers = await this.#ask({ kind: 'connections', top: offset + limit, search, channel });
+    const all = answers.flatMap(({ worker, answer }) =>
+      (answer?.connections ?? []).map((connection) => ({ ...connection, worker })),
+    );
+    all.sort(
+      (a, b) => b.behindFrames - a.behindFrames || b.waitingBytes - a.waitingBytes || a.connectedAt - b.connectedAt,
+    );
+    const sum = (of: (answer: AnswerTo<{ kind: 'connections' } & GatewayQuestion>) => number) =>
+      answers.reduce((total, { answer }) => total + (answer === undefined ? 0 : of(answer)), 0);
+    return {
+      total: sum(({ matching }) => matching),
+      offset,
+      limit,
+      connections: all.slice(offset, offset + limit),
+      open: sum(({ open }) => open),
+      slow: sum(({ slow }) => slow),
+      silentWorkers: answers.flatMap(({ worker, answer }) => (answer === undefined && worker !== null ? worker : [])),
+    };
+  }
+
+  async disconnect(connection: string): Promise<DisconnectAnswer> {
+    const answers = await this.#ask({ kind: 'disconnect', connection });
+    return { isDisconnected: answers.some(({ answer }) => answer === true) };
+  }
+
+  async incidents(kind: Incident['kind'] | undefined): Promise<IncidentList> {
+    const answers = await this.#ask({ kind: 'incidents' });
+    const others = answers.flatMap(({ worker, answer }) => (worker === null || answer === undefined ? [] : [answer]));
+    const incidents = mergeIncidents([this.#options.incidents.list, ...others]);
+    return { incidents: incidents.filter((incident) => kind === undefined || incident.kind === kind) };
+  }
+
+  settings(): EffectiveSettings {
+    const { settings, sources } = this.#options;
+    return { settings: effectiveSettings(settings, sources) };
+  }
+
+  async processes(): Promise<Processes> {
+    const { processes, machine } = await this.#processes.get();
+    return { processes, machine };
+  }
+
+  async #readProcesses(): Promise<Processes & { readonly backedUp: number }> {
+    const { settings, unready, view } = this.#options;
+    const [answers, { holder }] = await Promise.all([this.#ask({ kind: 'process' }), this.slot()]);
+    const { workers, relay, ingest } = view();
+    return {
+      processes: processInfos(this.#meter.facts, unready() === undefined, workers, answers),
+      machine: { role: settings.SNO_ROLE, isIngesting: ingest !== undefined, holder, relay: relay ?? null },
+      backedUp: answers.reduce((count, { answer }) => count + (answer?.backedUp ?? 0), 0),
+    };
+  }
+
+  async #activity(): Promise<(pattern: string) => PatternActivity> {
+    const [{ totals, spanSeconds, perSecond }, answers] = await Promise.all([
+      this.#rates.patternRates(),
+      this.#ask({ kind: 'channels' }),
+    ]);
+    const live = new Map<string, { channels: number; subscribers: number }>();
+    for (const [pattern, channels, subscribers] of answers.flatMap(({ answer }) => answer ?? [])) {
+      const before = live.get(pattern) ?? { channels: 0, subscribers: 0 };
+      live.set(pattern, { channels: before.channels + channels, subscribers: before.subscribers + subscribers });
+    }
+    return (pattern) => {
+      const counts = totals?.patterns.get(pattern);
+      const isCounted = totals !== undefined && this.#options.view().ingest !== undefined;
+      return {
+        ...(live.get(pattern) ?? { channels: 0, subscribers: 0 }),
+        events: isCounted ? { total: counts?.events ?? 0, perSecond: perSecond(pattern) ?? null, spanSeconds } : null,
+        lastEventAt: counts?.lastEventAt === undefined ? null : counts.lastEventAt * 1_000,
+      };
+    };
+  }
+
+  async #ask<Question extends GatewayQuestion>(
+    question: Question,
+  ): Promise<readonly GatewayAnswer<AnswerTo<Question>>[]> {
+    return (await this.#options.view().ask?.(question)) ?? [];
+  }
+}

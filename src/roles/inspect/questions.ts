@@ -1,0 +1,66 @@
+/**
+ * The questions of the admin API to each process that faces clients. Questions and answers are
+ * plain data: they also pass between main and its workers. Every answer is bounded.
+ */
+import type { ConnectionInfo, Subscriber } from '../../admin/api/types.ts';
+import type { Incident } from '../../metrics/incidents.ts';
+
+export type GatewayQuestion =
+  | {
+      readonly kind: 'connections';
+      /** Maximum connections of the answer. */
+      readonly top: number;
+      readonly search: string;
+      readonly channel: string | undefined;
+    }
+  | { readonly kind: 'disconnect'; readonly connection: string }
+  | { readonly kind: 'subscribers'; readonly channel: string; readonly top: number }
+  | { readonly kind: 'channels' }
+  | { readonly kind: 'incidents' }
+  | { readonly kind: 'process' };
+
+/** The process of a gateway does not know its number. */
+export interface GatewayAnswers {
+  readonly connections: {
+    /** Slow ones first. */
+    readonly connections: readonly Omit<ConnectionInfo, 'worker'>[];
+    readonly matching: number;
+    readonly open: number;
+    readonly slow: number;
+  };
+  readonly disconnect: boolean;
+  readonly subscribers: { readonly subscribers: readonly Omit<Subscriber, 'worker'>[]; readonly count: number };
+  /** Channels with a subscriber, and their subscriptions, by pattern. */
+  readonly channels: readonly (readonly [pattern: string, channels: number, subscriptions: number])[];
+  readonly incidents: readonly Incident[];
+  readonly process: ProcessFacts;
+}
+
+export type AnswerTo<Question extends GatewayQuestion> = GatewayAnswers[Question['kind']];
+
+export interface ProcessFacts {
+  readonly pid: number;
+  readonly startedAt: number;
+  readonly rssBytes: number;
+  readonly heapBytes: number;
+  /** Cores used since the question before. */
+  readonly cpuCores: number;
+  readonly cpuSeconds: number;
+  readonly connections: number;
+  readonly subscriptions: number;
+  /** Connections that accept no more bytes just now. */
+  readonly backedUp: number;
+}
+
+/** One process's answer. */
+export interface GatewayAnswer<Answer> {
+  /** Number of the worker. Null: this process. */
+  readonly worker: number | null;
+  /** Undefined: it did not answer in time. */
+  readonly answer: Answer | undefined;
+}
+
+/** Asks all processes of this machine that face clients. */
+export type AskGateways = <Question extends GatewayQuestion>(
+  question: Question,
+) => Promise<readonly GatewayAnswer<AnswerTo<Question>>[]>;
