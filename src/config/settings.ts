@@ -71,7 +71,7 @@ export const SETTING_GROUPS = {
     SNO_ADMIN_PORT: setting(
       integer(0, 65_535),
       '9443',
-      'Port of /metrics, /healthz and /readyz; 0 = any free port, which Snö logs.',
+      'Port of the dashboard, the admin API, /metrics, /healthz and /readyz; 0 = any free port, which Snö logs.',
     ),
     SNO_ADMIN_HOST: setting(
       host,
@@ -80,7 +80,7 @@ export const SETTING_GROUPS = {
     ),
     SNO_ADMIN_TOKEN: secret(
       bearer,
-      'Token that requests to the admin port must carry (`Authorization: Bearer ...`), except /healthz and /readyz.',
+      "Token that requests to the admin port must carry (`Authorization: Bearer ...`), except /healthz, /readyz and the dashboard's files, which hold no data.",
     ),
     SNO_ALLOWED_ORIGINS: optional(
       origins,
