@@ -15,8 +15,9 @@ import { runSqlFiles } from '../setup/rules.ts';
 import { misuse } from './arguments.ts';
 import { adviceOf } from './check/advice.ts';
 import { type ChannelReport, reportChannels } from './check/channel-report.ts';
+import { checkReport } from './check/json.ts';
 import { pathFaults } from './check/path-faults.ts';
-import type { Command, ExitCode } from './command.ts';
+import type { Command } from './command.ts';
 import { withDatabase } from './database.ts';
 import { counted, indented } from './report.ts';
 
@@ -29,16 +30,16 @@ const INSTALL = fileURLToPath(new URL('../../sql/000001_install.sql', import.met
 
 export const check: Command = {
   summary: 'check channels against a database: path, identity, warnings',
-  usage: '[FILE...]',
+  usage: '[--json] [FILE...]',
   description:
     'For each channel: the table that it reads, its key, and how it is evaluated. For a refused channel: where and why,\n' +
     'and what to do. Warns about what costs much: REPLICA IDENTITY FULL on wide rows, access views that no index serves.\n' +
     'Applies the files first, in this order and in one transaction, and rolls it back: the database does not change.\n' +
     'Exits with 1 if a channel is refused or a file fails.',
   operands: { min: 0, max: Number.POSITIVE_INFINITY },
-  flags: {},
+  flags: { json: { description: 'Print one JSON document, as docs/json.md describes it.' } },
   settings: ['SNO_DATABASE_URL', 'SNO_PUBLICATION'],
-  async run({ operands, settings }) {
+  async run({ operands, flags, settings }) {
     await loadParser();
     const files: SqlFile[] = [];
     for (const path of operands) files.push(await readFileAt(path));
@@ -51,7 +52,9 @@ export const check: Command = {
         return reportChannels(catalog, registry, { advice: await adviceOf(client, catalog, registry), faults }, files);
       }),
     );
-    return print(reports);
+    if (flags.has('json')) process.stdout.write(`${JSON.stringify(checkReport(reports), null, 2)}\n`);
+    else print(reports);
+    return reports.some(isRefused) ? 1 : 0;
   },
 };
 
@@ -94,25 +97,39 @@ async function prepare(client: pg.Client, publication: string): Promise<void> {
     );
 }
 
-function print(reports: readonly ChannelReport[]): ExitCode {
-  const refused = reports.filter(({ refusals }) => refusals.length > 0).length;
-  const isRefused = ({ refusals }: ChannelReport) => refusals.length > 0;
+function isRefused({ refusals }: ChannelReport): boolean {
+  return refusals.length > 0;
+}
+
+function print(reports: readonly ChannelReport[]): void {
+  const refused = reports.filter(isRefused).length;
   // refused channels come last
   const ordered = [...reports.filter((report) => !isRefused(report)), ...reports.filter(isRefused)];
   const parts = [...ordered.map(paragraph), `${counted(reports.length, 'channel')}, ${refused} refused\n`];
   process.stdout.write(
     reports.length === 0 ? 'The database has no channels: create a view in schema channels.\n' : parts.join('\n'),
   );
-  return refused > 0 ? 1 : 0;
 }
 
-function paragraph({ pattern, facts, refusals, warnings }: ChannelReport): string {
+function paragraph(report: ChannelReport): string {
+  const { pattern, refusals, warnings } = report;
   const lines = [
-    ...facts.map(([name, value]) => `${name.padEnd(9)} ${hanging(value)}`),
+    ...factsOf(report).map(([name, value]) => `${name.padEnd(9)} ${hanging(value)}`),
     ...refusals.map(({ code, message, hint }) => `refused   ${code}: ${hanging(message)}\n\n${indented(hint)}`),
     ...warnings.map((warning) => `warning   ${hanging(warning)}`),
   ];
   return `${pattern}\n${indented(lines.join('\n'))}\n`;
+}
+
+function factsOf({ isView, source }: ChannelReport): readonly (readonly [name: string, value: string])[] {
+  if (source === undefined) return isView ? [] : [['carries', 'published messages only: it has no channel view']];
+  const { table, key, identity, path } = source;
+  return [
+    ['table', table],
+    ['key', key.join(', ')],
+    ['identity', identity],
+    ['path', path],
+  ];
 }
 
 /** Indents further lines to the column of the first line's text. */

@@ -6,6 +6,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { DOCTOR_REPORT } from '../../src/cli/doctor/json.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { until } from '../support/wait.ts';
 import { type Running, sno, startSno } from './run.ts';
@@ -136,7 +137,8 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
     expect(first.code).toBe(0);
     expect((await run('setup', '--apply')).stdout).toMatch(/^Nothing to do/);
     expect((await run('setup')).stdout).toMatch(/^-- Nothing to do/);
-    expect((await run('doctor')).code).toBe(0);
+    const { code, stdout } = await run('doctor', '--json');
+    expect([code, DOCTOR_REPORT.parse(JSON.parse(stdout)).ok]).toEqual([0, true]);
   });
 
   test('check refuses a channel whose old values are not in the WAL, and setup --replica-identity fixes it', async () => {

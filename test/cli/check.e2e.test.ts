@@ -6,6 +6,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { CHECK_REPORT } from '../../src/cli/check/json.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 import { sno } from './run.ts';
 
@@ -129,5 +130,40 @@ describe.each(VERSIONS)('sno check, Postgres %i', (version) => {
     for (const sql of printed) await database.query(sql);
     const after = await check();
     expect([after.code, /refused {3}/.test(after.stdout)]).toEqual([0, false]);
+  });
+
+  test('--json prints the same as data', async () => {
+    await writeFile(join(folder, 'needs.sql'), `${view('plain:{room}', 'select id, room from app.teams')}`);
+    const broken = FILES['rooms.sql'] as string;
+    await writeFile(join(folder, 'broken.sql'), broken);
+    const paths = ['needs.sql', 'broken.sql'].map((name) => join(folder, name));
+    const { code, stdout, stderr } = await sno(['check', '--json', ...paths], { SNO_DATABASE_URL: database.url });
+    expect([code, stderr]).toEqual([1, '']);
+    const report = CHECK_REPORT.parse(JSON.parse(stdout));
+    expect(report).toMatchObject({ ok: false, counts: { channels: 2, refused: 2 } });
+    const [late, plain] = report.channels;
+    expect(late).toMatchObject({
+      pattern: 'late:{room}',
+      served: false,
+      table: null,
+      refusals: [{ code: 'channel_refused', message: expect.stringContaining('broken.sql:5:35') as string }],
+    });
+    expect(plain).toMatchObject({ pattern: 'plain:{room}', refusals: [{ code: 'replica_identity' }] });
+    await database.query('alter table app.teams replica identity full');
+    const mended = await sno(['check', '--json', paths[0] as string], { SNO_DATABASE_URL: database.url });
+    expect(mended.code).toBe(0);
+    expect(CHECK_REPORT.parse(JSON.parse(mended.stdout)).channels).toEqual([
+      {
+        pattern: 'plain:{room}',
+        served: true,
+        table: 'app.teams',
+        key: ['id'],
+        identity: 'full',
+        evaluated_by: 'process',
+        path: 'in process',
+        refusals: [],
+        warnings: [expect.stringContaining('no client may join')],
+      },
+    ]);
   });
 });

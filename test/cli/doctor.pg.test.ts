@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { connectionsNeeded, readLimits, roomFindings } from '../../src/cli/doctor/connection-room.ts';
+import { connectionsNeeded, readLimits, roomOutcomes } from '../../src/cli/doctor/connection-room.ts';
 import { readFacts } from '../../src/cli/doctor/facts.ts';
-import { replicationFinding } from '../../src/cli/doctor/replication-check.ts';
+import { replicationOutcome } from '../../src/cli/doctor/replication-check.ts';
 import { createClient } from '../../src/postgres/connect.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 
@@ -70,7 +70,7 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
       const client = createClient(url.href, 'test');
       await client.connect();
       try {
-        return roomFindings(await readLimits(client), need);
+        return roomOutcomes(await readLimits(client), need);
       } finally {
         await client.end();
       }
@@ -94,13 +94,13 @@ describe.each(VERSIONS)('Postgres %d', (version) => {
       expect(await findings()).toMatchObject([
         { level: 'ok', message: expect.stringMatching(/needs up to 14 .* role 15, database 1[45], server \d+$/) },
       ]);
-      expect(await replicationFinding({ SNO_DATABASE_URL: url.href }, false)).toMatchObject({
+      expect(await replicationOutcome({ SNO_DATABASE_URL: url.href }, false)).toMatchObject({
         level: 'fail',
         message: expect.stringMatching(/^cannot open a replication connection: /),
         hint: expect.stringContaining(`alter role ${role} with replication;`),
       });
       await database.query(`alter role ${role} replication`);
-      expect(await replicationFinding({ SNO_DATABASE_URL: url.href }, false)).toMatchObject({ level: 'ok' });
+      expect(await replicationOutcome({ SNO_DATABASE_URL: url.href }, false)).toMatchObject({ level: 'ok' });
     } finally {
       await database.query(`alter database ${database.name} connection limit -1; drop role ${role}`);
     }

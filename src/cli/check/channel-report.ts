@@ -11,13 +11,23 @@ import { placedMessage } from './view-place.ts';
 
 export interface ChannelReport {
   readonly pattern: string;
-  /** Names and values, for a channel that Snö serves. */
-  readonly facts: readonly (readonly [name: string, value: string])[];
+  /** Whether it has a channel view. */
+  readonly isView: boolean;
+  /** Where its rows come from, for a channel view that Snö serves. */
+  readonly source: ChannelSource | undefined;
   readonly refusals: readonly { readonly code: string; readonly message: string; readonly hint: string }[];
   readonly warnings: readonly string[];
 }
 
-const IDENTITIES: Readonly<Record<string, string>> = { d: 'default', n: 'nothing', f: 'full', i: 'an index' };
+export interface ChannelSource {
+  readonly table: string;
+  readonly key: readonly string[];
+  readonly identity: (typeof IDENTITIES)[keyof typeof IDENTITIES];
+  readonly evaluatedBy: 'process' | 'postgres';
+  readonly path: string;
+}
+
+const IDENTITIES = { d: 'default', n: 'nothing', f: 'full', i: 'an index' } as const;
 
 /**
  * One report a pattern, in the order of the patterns. What `files` make is shown where it stands
@@ -41,7 +51,8 @@ export function reportChannels(
     ];
     return {
       pattern,
-      facts: view === undefined ? messagesOnly(declared.has(pattern)) : tableFacts(view),
+      isView: declared.has(pattern),
+      source: view === undefined ? undefined : sourceOf(view),
       refusals: own.map((refusal) => ({
         code: refusal.error.code,
         message: placedMessage(refusal, files),
@@ -61,20 +72,17 @@ function refusalOf({ schema, pattern, message, hint }: PathFault): Refusal {
   return { schema, pattern, error: new SnoError('channel_refused', message, { hint }) };
 }
 
-function messagesOnly(isDeclared: boolean): ChannelReport['facts'] {
-  return isDeclared ? [] : [['carries', 'published messages only: it has no channel view']];
-}
-
-function tableFacts({ table, path }: ChannelView): ChannelReport['facts'] {
+function sourceOf({ table, path, remote }: ChannelView): ChannelSource {
   const key = (table.primaryKey ?? table.identityIndex ?? []).map(
     (number) => table.columns.find((column) => column.number === number)?.name ?? '',
   );
-  return [
-    ['table', readableName(table.schema, table.name)],
-    ['key', key.join(', ')],
-    ['identity', IDENTITIES[table.replicaIdentity] ?? table.replicaIdentity],
-    ['path', path],
-  ];
+  return {
+    table: readableName(table.schema, table.name),
+    key,
+    identity: IDENTITIES[table.replicaIdentity as keyof typeof IDENTITIES],
+    evaluatedBy: remote === undefined ? 'process' : 'postgres',
+    path,
+  };
 }
 
 function undeclared(pattern: string): string {

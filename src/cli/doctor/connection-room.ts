@@ -4,7 +4,7 @@
 import type pg from 'pg';
 import type { Settings } from '../../config/settings.ts';
 import { readableName } from '../../postgres/quote.ts';
-import type { Finding } from './diagnose.ts';
+import type { Outcome } from './finding.ts';
 
 interface Limit {
   readonly of: 'role' | 'database' | 'server';
@@ -69,8 +69,8 @@ export async function readLimits(client: pg.Client): Promise<readonly Limit[]> {
   }));
 }
 
-export function roomFindings(limits: readonly Limit[], need: Need): readonly Finding[] {
-  const short = limits.flatMap((limit): Finding[] => {
+export function roomOutcomes(limits: readonly Limit[], need: Need): readonly Outcome[] {
+  const short = limits.flatMap((limit): Outcome[] => {
     const { of, name, max, others } = limit;
     // whether a WAL sender counts against the role's limit differs by version
     const needed = need.queries + (of === 'role' ? need.replication : 0);

@@ -7,18 +7,15 @@ import { relayOptions } from '../../jetstream/relay-options.ts';
 import { createLogger } from '../../logger.ts';
 import { sizeText } from '../../size.ts';
 import type { SlotHolder } from '../../wal/slot-holder.ts';
-import type { Finding } from './diagnose.ts';
+import { type Outcome, ok, warn } from './finding.ts';
 
 /** Messages that a reader may be behind without a warning. */
 const BEHIND_MAX = 1_000;
 /** Ingest publishes something every two seconds. */
 const SILENT_SECONDS_MAX = 10;
 
-const ok = (message: string): Finding => ({ level: 'ok', message });
-const warn = (message: string, hint: string): Finding => ({ level: 'warn', message, hint });
-
-/** The findings, from NATS itself. An error of NATS is a finding. */
-export async function machineFindings(settings: Settings, holder: SlotHolder | undefined): Promise<readonly Finding[]> {
+/** The outcomes, from NATS itself. An error of NATS is one. */
+export async function machineOutcomes(settings: Settings, holder: SlotHolder | undefined): Promise<readonly Outcome[]> {
   const reader =
     holder === undefined
       ? warn(
@@ -29,7 +26,7 @@ export async function machineFindings(settings: Settings, holder: SlotHolder | u
   try {
     const relay = await Relay.connect(relayOptions(settings, createLogger('silent')));
     try {
-      return [reader, ...(await streamFindings(relay, settings))];
+      return [reader, ...(await streamOutcomes(relay, settings))];
     } finally {
       await relay.close();
     }
@@ -39,7 +36,7 @@ export async function machineFindings(settings: Settings, holder: SlotHolder | u
   }
 }
 
-async function streamFindings(relay: Relay, settings: Settings): Promise<Finding[]> {
+async function streamOutcomes(relay: Relay, settings: Settings): Promise<Outcome[]> {
   const stream = settings.SNO_NATS_STREAM;
   const connected = ok(`connected to NATS ${relay.serverVersion}`);
   const bounds = await relay.bounds();
@@ -50,19 +47,19 @@ async function streamFindings(relay: Relay, settings: Settings): Promise<Finding
     ];
   return [
     connected,
-    sizeFinding(stream, bounds),
-    clusterFinding(bounds, settings),
-    await newestFinding(relay),
-    ...(await readerFindings(relay)),
+    sizeOutcome(stream, bounds),
+    clusterOutcome(bounds, settings),
+    await newestOutcome(relay),
+    ...(await readerOutcomes(relay)),
   ];
 }
 
-function sizeFinding(stream: string, { count, bytes, firstAt, last }: StreamBounds): Finding {
+function sizeOutcome(stream: string, { count, bytes, firstAt, last }: StreamBounds): Outcome {
   const age = count === 0 ? '' : `, the oldest ${Math.round((Date.now() - firstAt) / 1_000)} s old`;
   return ok(`the stream ${stream} keeps ${count} messages, ${sizeText(bytes)}${age}; its last sequence is ${last}`);
 }
 
-function clusterFinding({ cluster }: StreamBounds, { SNO_NATS_REPLICAS: wanted }: Settings): Finding {
+function clusterOutcome({ cluster }: StreamBounds, { SNO_NATS_REPLICAS: wanted }: Settings): Outcome {
   if (cluster === undefined)
     return warn(
       'one server keeps the stream: when it is lost, the stream is too',
@@ -74,7 +71,7 @@ function clusterFinding({ cluster }: StreamBounds, { SNO_NATS_REPLICAS: wanted }
   return warn(text, 'Start the servers that are down, and wait until they have caught up.');
 }
 
-async function newestFinding(relay: Relay): Promise<Finding> {
+async function newestOutcome(relay: Relay): Promise<Outcome> {
   const newest = await relay.lastMessage();
   if (newest === undefined)
     return warn('the stream is empty', 'Nothing has been published: see which machine reads the WAL.');
@@ -88,7 +85,7 @@ async function newestFinding(relay: Relay): Promise<Finding> {
   );
 }
 
-async function readerFindings(relay: Relay): Promise<Finding[]> {
+async function readerOutcomes(relay: Relay): Promise<Outcome[]> {
   const readers = await relay.readers();
   return readers.map(({ name, behind }) => {
     const text = `${name} reads the stream, ${behind} messages behind`;

@@ -3,13 +3,13 @@ import type { Settings } from '../../config/settings.ts';
 import { SnoError } from '../../errors.ts';
 import { createReplicationClient } from '../../postgres/connect.ts';
 import { withDatabase } from '../database.ts';
-import type { Finding } from './diagnose.ts';
+import type { Outcome } from './finding.ts';
 
 /** `isStreaming`: Snö runs already, and has the WAL sender that it needs. */
-export async function replicationFinding(
+export async function replicationOutcome(
   settings: Pick<Settings, 'SNO_DATABASE_URL'>,
   isStreaming: boolean,
-): Promise<Finding> {
+): Promise<Outcome> {
   try {
     await withDatabase(settings, createReplicationClient, (client) => client.query('IDENTIFY_SYSTEM'));
     return { level: 'ok', message: 'a replication connection can be opened' };
