@@ -17,11 +17,11 @@ export interface PanelHead {
 export function panel({ id, title, note, tools = [] }: PanelHead, ...children: readonly Child[]): HTMLElement {
   return element(
     'section',
-    { class: 'panel', 'data-key': id, id, 'aria-labelledby': `${id}-title` },
+    { class: 'panel', 'data-key': id, 'aria-labelledby': `panel-${id}` },
     element(
       'header',
       {},
-      element('h2', { id: `${id}-title` }, title),
+      element('h2', { id: `panel-${id}` }, title),
       note !== undefined && element('p', { class: 'note' }, note),
       ...(tools.length === 0 ? [] : [element('div', { class: 'push tools' }, ...tools)]),
     ),

@@ -111,8 +111,9 @@ function stateOf({ behindFrames, waitingBytes }: ConnectionInfo): HTMLElement {
   return behindFrames > 0 || waitingBytes > 0 ? badge('slow', 'warn') : badge('live', 'good');
 }
 
-function waiting({ behindFrames, waitingBytes }: ConnectionInfo): string {
-  return behindFrames === 0 && waitingBytes === 0 ? '–' : `${counted(behindFrames, 'frame')}, ${bytes(waitingBytes)}`;
+function waiting({ behindFrames, waitingBytes }: ConnectionInfo): Child {
+  if (behindFrames === 0 && waitingBytes === 0) return '–';
+  return element('span', { class: 'lines' }, counted(behindFrames, 'frame'), element('span', {}, bytes(waitingBytes)));
 }
 
 function from({ address, protocol, isCompressed, worker }: ConnectionInfo): HTMLElement {
