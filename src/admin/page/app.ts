@@ -137,9 +137,15 @@ function start(): void {
   requestAnimationFrame(showCurrent);
 }
 
-/** On a phone, the navigation is wider than the screen. */
+/**
+ * Scrolls the navigation to the current view: on a phone, it is wider than the screen. Not by
+ * scrollIntoView, after which the Tab key goes on from there in Chromium.
+ */
 function showCurrent(): void {
-  document.querySelector('nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
+  const link = document.querySelector<HTMLElement>('nav [aria-current]');
+  const frame = link?.closest('nav');
+  if (link === null || !frame) return;
+  frame.scrollLeft += link.getBoundingClientRect().left - (frame.clientWidth - link.clientWidth) / 2;
 }
 
 start();
