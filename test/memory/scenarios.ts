@@ -95,7 +95,7 @@ class Scene {
     expect(client.frames.filter(({ type }) => type === 'reset')).toEqual([]);
     const sorted = latencies.sort((a, b) => a - b);
     const peak = await memory(this.here.service.pid, 'VmHWM');
-    const budget = this.#budget + ((await this.metric('sno_workers')) > 0 ? ON_THE_WAY : 0);
+    const budget = this.#budget + ((await this.metric('sno_workers').catch(() => 0)) > 0 ? ON_THE_WAY : 0);
     const inMB = (bytes: number) => Math.round(bytes / MB);
     const told = {
       what: this.#what,
@@ -207,7 +207,7 @@ export function stalledSubscribers(bounds: Bounds, clients: number): Promise<voi
       await each.slotGoesOn(() => each.update(within + 1, beyond, bytes));
       await each.until(
         'no worker has any of it before it',
-        async () => (await each.metric('sno_workers_waiting_bytes')) === 0,
+        async () => (await each.metric('sno_workers_waiting_bytes').catch(() => 0)) === 0,
       );
       await crowd.resume();
       const { resets, gaps, errors, cuts } = await crowd.reach(beyond);
