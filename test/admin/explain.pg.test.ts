@@ -112,6 +112,18 @@ describe.each(VERSIONS)('an explanation, Postgres %i', (version) => {
   });
 
   test('a user of another channel, and a channel without a row, are told apart', async () => {
+    const unfit = await explain({ channel: 'project:43', claims: { sub: 'ada' } });
+    expect(unfit.needed).toEqual([
+      {
+        text: expect.stringMatching(
+          /^a row of .* and sub = 'ada', for which .*accepted_at IS NOT NULL and .*level > 1 holds/,
+        ),
+        remedy: {
+          language: 'sql',
+          text: `select * from channel_access."project:{project_id}" where project_id = '43' and sub = 'ada';`,
+        },
+      },
+    ]);
     const other = await explain({ channel: 'plain:43', claims: { sub: 'ada' } });
     expect(other.access?.conditions.map(({ state }) => state)).toEqual(['no row', 'no row']);
     expect(other.access?.conditions[1]?.message).toBe('rows fit all other columns, but none of them has sub = "ada"');

@@ -155,16 +155,19 @@ test('recent incidents are causes, old ones and denials are not', () => {
       incident({ kind: 'denial', code: 'access_denied' }),
       incident({ kind: 'limit', code: 'connections' }),
       incident({ cause: 'access could not be checked' }),
-      incident({ cause: 'something else' }),
+      incident({ cause: 'something else', level: 'error' }),
+      incident({ cause: 'a warning', code: 'access_denied' }),
+      incident({ cause: 'SNO_ACCESS=open: every client may join every channel. For development only.' }),
       incident({ code: 'channel_refused', cause: 'shown as a refusal' }),
       incident({ cause: 'long ago', lastAt: NOW - 3_600_000 }),
     ],
   });
-  expect(causes.map(({ code }) => code)).toEqual([
-    'clients_lagging',
-    'limit_reached',
-    'access_failing',
-    'error_logged',
+  expect(causes.map(({ code, level }) => [code, level])).toEqual([
+    ['clients_lagging', 'degraded'],
+    ['limit_reached', 'degraded'],
+    ['access_failing', 'degraded'],
+    ['error_logged', 'degraded'],
+    ['access_denied', 'notice'],
   ]);
   expect(causes[0]?.message).toBe('clients did not keep up and were reset, 3 times, last in room:1');
 });

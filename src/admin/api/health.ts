@@ -190,9 +190,9 @@ function incidentCauses({ at, incidents }: HealthFacts): Cause[] {
       hint: 'docs/security.md lists the limits with their settings. Raise the setting if these clients are yours.',
       panel: 'incidents',
     });
-  for (const incident of recent.filter(({ kind, code }) => kind === 'error' && !SHOWN_ELSEWHERE.has(code)))
+  for (const incident of recent.filter(({ kind }) => kind === 'error').filter(isNews))
     causes.push({
-      level: 'degraded',
+      level: levelOf(incident),
       code: codeOf(incident),
       message: `${incident.cause} (logged ${times(incident)})`,
       hint: incident.hint === '' ? 'The log has more.' : incident.hint,
@@ -201,7 +201,15 @@ function incidentCauses({ at, incidents }: HealthFacts): Cause[] {
   return causes;
 }
 
-/** Lines of the log that have no code of an error. */
+/** Warnings at the start that `settingCauses` shows as long as they hold. */
+const AT_START = ['SNO_ACCESS=open', 'no key to check tokens with is set'];
+
+/** Whether no other cause shows it. */
+function isNews({ code, cause }: Incident): boolean {
+  return !SHOWN_ELSEWHERE.has(code) && !AT_START.some((begins) => cause.startsWith(begins));
+}
+
+/** Lines of the log without a code, of which clients notice something. */
 const LINES: readonly (readonly [begins: string, code: string])[] = [
   ['access could not be checked', 'access_failing'],
   ['the key server', 'key_server_failing'],
@@ -212,6 +220,12 @@ const LINES: readonly (readonly [begins: string, code: string])[] = [
 function codeOf({ code, cause }: Incident): string {
   if (code !== 'log') return code;
   return LINES.find(([begins]) => cause.startsWith(begins))?.[1] ?? 'error_logged';
+}
+
+/** A warning is over or harms one client, unless it is one of LINES. */
+function levelOf(incident: Incident): CauseLevel {
+  const isFelt = LINES.some(([, code]) => code === codeOf(incident));
+  return incident.level === 'error' || isFelt ? 'degraded' : 'notice';
 }
 
 const times = ({ count }: Incident): string => (count === 1 ? 'once' : `${count} times`);

@@ -3,7 +3,7 @@ import { isSql } from '../../admin/api/remedy.ts';
 import type { AccessCondition, AccessStep, Need, ResolutionStep, TokenStep } from '../../admin/api/types.ts';
 import type { PlainSelect } from '../../channels/sql/plain-select.ts';
 import { ERRORS } from '../../errors.ts';
-import { quoteIdentifier, quoteLiteral, readableName } from '../../postgres/quote.ts';
+import { quoteLiteral, readableName } from '../../postgres/quote.ts';
 
 export interface Steps {
   readonly token: TokenStep;
@@ -97,24 +97,22 @@ function claimNeed({ column, type, state, wanted }: AccessCondition, { claims }:
   return `a claim ${column} (${type}) in the token: ${claims === null ? 'there is no token' : has}`;
 }
 
-/** A row that fits all columns. */
-function rowNeed({ view, conditions, filters }: AccessStep, select: PlainSelect | undefined): Need {
-  const wanted = conditions.map(({ column, wanted: [value = ''] }) => [column, value] as const);
-  const where = wanted
-    .map(([column, value]) => `${readableName(column)} = ${quoteLiteral(value).trim()}`)
-    .join(' and ');
+/** A row that fits all columns, and the conditions of the view. */
+function rowNeed({ view, conditions }: AccessStep, select: PlainSelect | undefined): Need {
+  const wanted = conditions.map(({ column, wanted: [value = ''] }) => [column, quoteLiteral(value).trim()] as const);
+  const compared = wanted.map(([column, value]) => `${readableName(column)} = ${value}`).join(' and ');
+  const where = compared === '' ? '' : ` where ${compared}`;
+  const own = select?.conditions ?? [];
+  const holding = own.length === 0 ? '' : `, for which ${own.join(' and ')} holds`;
   const reasons = conditions.flatMap(({ message }) => message ?? []);
-  const text = `a row of ${view}${where === '' ? '' : ` where ${where}`}${reasons.length === 0 ? '' : `: ${reasons.join('; ')}`}`;
+  const text = `a row of ${view}${where}${holding}${reasons.length === 0 ? '' : `: ${reasons.join('; ')}`}`;
   const source = select?.source;
-  const columns = wanted.map(([column]) => source?.columns.get(column));
-  // The row is the table's own, so that it is known what to insert.
-  if (source !== undefined && columns.length > 0 && filters === null && columns.every((name) => name !== undefined)) {
-    const names = columns.map((name) => quoted(name)).join(', ');
-    const values = wanted.map(([, value]) => quoteLiteral(value).trim()).join(', ');
-    return { text, remedy: { language: 'sql', text: `insert into ${source.table} (${names}) values (${values});` } };
-  }
-  const from = `select * from ${view}${where === '' ? '' : ` where ${where}`};`;
-  return { text, remedy: { language: 'sql', text: from } };
+  const columns = wanted.flatMap(([column]) => source?.columns.get(column) ?? []);
+  // The view shows each row of one table, so that it is known what to insert.
+  const isWhole = own.length === 0 && columns.length > 0 && columns.length === wanted.length;
+  if (source === undefined || !isWhole)
+    return { text, remedy: { language: 'sql', text: `select * from ${view}${where};` } };
+  const names = columns.map((name) => readableName(name)).join(', ');
+  const values = wanted.map(([, value]) => value).join(', ');
+  return { text, remedy: { language: 'sql', text: `insert into ${source.table} (${names}) values (${values});` } };
 }
-
-const quoted = (name: string | undefined): string => readableName(name ?? '') || quoteIdentifier('');
