@@ -31,7 +31,7 @@ as $$ begin end $$;
 
 create or replace function sno.version() returns integer
 language sql immutable set search_path = pg_catalog, pg_temp
-as $$ select 8 $$;
+as $$ select 9 $$;
 comment on function sno.version() is 'Version of sql/000001_install.sql.';
 
 
@@ -1445,6 +1445,20 @@ $$;
 comment on function sno.publish(text, anycompatible, text) is
   'Sends a message to a channel when the transaction commits, in commit order with all changes: select sno.publish(''room:7'', ''{"hi":1}'', event => ''wave'').';
 
+create or replace function sno.trace(traceparent text) returns void
+language plpgsql volatile parallel unsafe set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if traceparent is null or traceparent !~ '^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$' then
+    raise exception 'sno.trace: % is no traceparent', coalesce(quote_literal(left(traceparent, 100)), 'null')
+      using errcode = 'invalid_parameter_value',
+        hint = 'Pass the traceparent of W3C Trace Context, such as 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01.';
+  end if;
+  perform pg_logical_emit_message(true, 'sno.trace', traceparent);
+end
+$$;
+comment on function sno.trace(text) is 'Names the trace that this transaction is a part of (W3C traceparent): its events carry it as `trace`. The last call counts.';
+
 
 -- The service's role -----------------------------------------------------------------------------------------------
 
@@ -2126,7 +2140,7 @@ comment on function sno.inspect() is
 -- Privileges -----------------------------------------------------------------------------------------------------
 
 revoke all on all functions in schema sno from public;
-grant execute on function sno.publish(text, anycompatible, text) to public;
+grant execute on function sno.publish(text, anycompatible, text), sno.trace(text) to public;
 -- Who lacks something is to learn what; they read the system catalogs only.
 grant execute on function sno.below(oid[]), sno.views(), sno.policy_reads(oid[]), sno.search_path(oid), sno.lacking(name, oid[]), sno.version() to public;
 

@@ -75,6 +75,8 @@ export interface ChangesFrame<Row = unknown> {
   readonly lsn: string;
   readonly xid: number;
   readonly committed_at: string;
+  /** The W3C traceparent that the transaction named by `sno.trace`. */
+  readonly trace?: string;
   readonly events: readonly ChangeEvent<Row>[];
   readonly part?: number;
   readonly last?: boolean;
@@ -83,6 +85,8 @@ export interface MessageFrame {
   readonly type: 'message';
   readonly channel: string;
   readonly position: string;
+  /** As in `changes`. */
+  readonly trace?: string;
   readonly event: string;
   readonly data: unknown;
 }

@@ -17,6 +17,8 @@ export interface EventSink {
    * The event in `bytes` from `start` on belongs to the channel with the name `channel` (ASCII).
    */
   event(pattern: string, channel: ByteWriter, start: number): void;
+  /** The commit belongs to this trace (W3C traceparent). */
+  trace(traceparent: string): void;
   /** Every channel of the pattern loses all rows. */
   truncate(pattern: string): void;
   /** A published message; `data` is JSON text in `bytes` from `start` on. */

@@ -32,6 +32,19 @@ export function parsePublished(buffer: Buffer, start: number, end: number): Publ
   return { channel, event, start: eventEnd + 1 };
 }
 
+const TRACEPARENT = /^(?!ff)[\da-f]{2}-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2}$/;
+const TRACEPARENT_BYTES = 55;
+
+/**
+ * Parses a `sno.trace` message, which the SQL function sno.trace writes. Any role may write one by
+ * itself, so it is checked again. Undefined: it is not a traceparent.
+ */
+export function parseTrace(buffer: Buffer, start: number, end: number): string | undefined {
+  if (end - start !== TRACEPARENT_BYTES) return undefined;
+  const text = buffer.toString('latin1', start, end);
+  return TRACEPARENT.test(text) ? text : undefined;
+}
+
 export interface Notification {
   readonly channel: string;
   readonly event: string;

@@ -13,7 +13,7 @@ import { AccessGuards } from './access-guards.ts';
 import type { BoundView } from './channel.ts';
 import type { AccessSource } from './definitions/registry.ts';
 import type { EventSink } from './events.ts';
-import { parsePublished } from './published.ts';
+import { parsePublished, parseTrace } from './published.ts';
 import type { RemoteAnswers } from './remote-answers.ts';
 import { type BoundRoute, type ChannelViews, type FitEvents, type Route, Routes } from './routes.ts';
 import { RowError } from './values/row-error.ts';
@@ -175,6 +175,7 @@ export class Router implements ChangeHandler {
   message(prefix: string, lsn: Lsn, buffer: Buffer, start: number, end: number): void {
     if (!this.#fresh) return;
     if (prefix === 'sno.publish') this.#publish(buffer, start, end);
+    else if (prefix === 'sno.trace') this.#trace(buffer, start, end);
     else if (prefix === 'sno.marker') this.#markers.push(buffer.toString('utf8', start, end));
     else if (prefix === 'sno.catalog') {
       for (const [pattern, how] of this.#events.catalog(buffer.toString('utf8', start, end), lsn))
@@ -308,6 +309,12 @@ export class Router implements ChangeHandler {
     this.#events.counted(op);
     counts.events++;
     counts.lastEventAt = this.#committedAt;
+  }
+
+  #trace(buffer: Buffer, start: number, end: number): void {
+    const traceparent = parseTrace(buffer, start, end);
+    if (traceparent !== undefined) this.#sink.trace(traceparent);
+    else this.#events.dropped('payload_malformed', 'a sno.trace message in the WAL');
   }
 
   #publish(buffer: Buffer, start: number, end: number): void {

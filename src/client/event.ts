@@ -11,6 +11,8 @@ export interface Commit<Row = unknown> {
   readonly xid: number;
   /** ISO 8601 with microseconds, UTC. */
   readonly committedAt: string;
+  /** The W3C traceparent that the transaction named by `sno.trace`. */
+  readonly trace?: string;
   readonly events: readonly ChangeEvent<Row>[];
 }
 
@@ -20,14 +22,18 @@ export interface Message<Data = unknown> {
   readonly position: string;
   readonly event: string;
   readonly data: Data;
+  /** As in a commit. */
+  readonly trace?: string;
 }
 
 /** Joins the parts of a commit, at least one. Position, LSN and time are those of the last part. */
 export function toCommit(parts: readonly ChangesFrame[]): Commit {
-  const { channel, position, lsn, xid, committed_at: committedAt } = parts.at(-1) as ChangesFrame;
-  return { channel, position, lsn, xid, committedAt, events: parts.flatMap(({ events }) => events) };
+  const { channel, position, lsn, xid, committed_at: committedAt, trace } = parts.at(-1) as ChangesFrame;
+  const commit = { channel, position, lsn, xid, committedAt, events: parts.flatMap(({ events }) => events) };
+  return trace === undefined ? commit : { ...commit, trace };
 }
 
-export function toMessage({ channel, position, event, data }: MessageFrame): Message {
-  return { channel, position, event, data };
+export function toMessage({ channel, position, event, data, trace }: MessageFrame): Message {
+  const message = { channel, position, event, data };
+  return trace === undefined ? message : { ...message, trace };
 }

@@ -68,7 +68,7 @@ const NOT_INTERRUPTED = { commitLsn: -1, parts: 0, xid: 0 };
  */
 const PART_OFFSET = 1;
 const COMMA = 0x2c;
-const NO_COMMIT: CommitFacts = { epoch: '', xid: 0, committedAt: '' };
+const NO_COMMIT: CommitFacts = { epoch: '', xid: 0, committedAt: '', trace: '' };
 
 export class CommitBuilder implements EventSink, Head {
   readonly bytes = new ByteWriter(1 << 16);
@@ -83,6 +83,8 @@ export class CommitBuilder implements EventSink, Head {
   #wholeSequence = 0;
 
   #facts: CommitFacts = NO_COMMIT;
+  /** The trace that the commit belongs to. */
+  #traceparent: string | undefined;
   #commitLsn: Lsn = 0;
   #committedAtMs = 0;
   #inCommit = false;
@@ -224,7 +226,8 @@ export class CommitBuilder implements EventSink, Head {
     assert(!this.#inCommit, 'a commit began within another');
     if (commitLsn < this.#headLsn) return false;
     this.#inCommit = true;
-    this.#facts = { epoch: this.#epoch, xid, committedAt: formatMicroseconds(committedAt) };
+    this.#facts = { epoch: this.#epoch, xid, committedAt: formatMicroseconds(committedAt), trace: '' };
+    this.#traceparent = undefined;
     this.#commitLsn = commitLsn;
     this.#committedAtMs = EPOCH_2000_MS + committedAt / 1_000;
     this.#parts = 0;
@@ -237,6 +240,11 @@ export class CommitBuilder implements EventSink, Head {
     const end = this.#closeEvent();
     this.#runs.add(this.#shareOf(pattern, channel), start, end);
     if (this.bytes.length > this.#commitBytesMax || this.#runs.channels >= PART_CHANNELS_MAX) this.#flushPart();
+  }
+
+  trace(traceparent: string): void {
+    this.#traceparent = traceparent;
+    this.#facts = { ...this.#facts, trace: `"trace":"${traceparent}",` };
   }
 
   truncate(pattern: string): void {
@@ -330,7 +338,8 @@ export class CommitBuilder implements EventSink, Head {
 
   #append(part: number, firstSequence: number, entries: readonly Entry[], marks: readonly Mark[], after: Lsn): void {
     const { xid } = this.#facts;
-    this.#sink.append({ part, firstSequence, xid, after, entries, marks, committedAt: this.#committedAtMs });
+    const batch = { part, firstSequence, xid, after, entries, marks, committedAt: this.#committedAtMs };
+    this.#sink.append(this.#traceparent === undefined ? batch : { ...batch, trace: this.#traceparent });
   }
 
   #shareOf(pattern: string, channel: ByteWriter): Share {
@@ -466,7 +475,8 @@ export class CommitBuilder implements EventSink, Head {
   #message(share: Share, message: Message, lsn: Lsn, isLast: boolean): Entry {
     const index = share.indexOfMessage(isLast);
     this.#messageBytes -= message.end - message.start;
-    const head = messageHead(share.channel, formatPosition(this.#epoch, lsn, index), message.event);
+    const position = formatPosition(this.#epoch, lsn, index);
+    const head = messageHead(share.channel, position, message.event, this.#facts.trace);
     return this.#entry(share, messagePayload(head, message, this.bytes), lsn, index);
   }
 

@@ -79,6 +79,8 @@ export interface Batch {
   readonly marks: readonly Mark[];
   /** ms since 1970. */
   readonly committedAt: number;
+  /** The trace that the commit belongs to (W3C traceparent), if any was named so far. */
+  readonly trace?: string;
 }
 
 /** Returns the sequence of the batch's last entry or mark. */

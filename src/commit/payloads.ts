@@ -23,6 +23,8 @@ export interface CommitFacts {
   readonly xid: number;
   /** RFC 3339, UTC, with microseconds. */
   readonly committedAt: string;
+  /** The member `trace`, with a comma after it. '' if the commit carries no trace. */
+  readonly trace: string;
 }
 
 /**
@@ -30,7 +32,7 @@ export interface CommitFacts {
  * `part`: '' if the commit is whole.
  */
 export function changesHead(facts: CommitFacts, channel: string, position: string, lsn: Lsn, part: string): string {
-  return `{"type":"changes","channel":"${channel}","position":"${position}","lsn":"${formatLsn(lsn)}","xid":${facts.xid},"committed_at":"${facts.committedAt}",${part}"events":[`;
+  return `{"type":"changes","channel":"${channel}","position":"${position}","lsn":"${formatLsn(lsn)}","xid":${facts.xid},"committed_at":"${facts.committedAt}",${facts.trace}${part}"events":[`;
 }
 
 /** Returns `changes` with the head and the share's events, which lie in `bytes`. */
@@ -53,9 +55,9 @@ export function truncatePayload(facts: CommitFacts, channel: string, lsn: Lsn): 
   return KEPT.text(`${head}${TRUNCATE.toString()}]}`);
 }
 
-/** Returns the text of a `message` before its data. */
-export function messageHead(channel: string, position: string, event: string): string {
-  return `{"type":"message","channel":"${channel}","position":"${position}","event":${JSON.stringify(event)},"data":`;
+/** Returns the text of a `message` before its data. `trace`: as in CommitFacts. */
+export function messageHead(channel: string, position: string, event: string, trace = ''): string {
+  return `{"type":"message","channel":"${channel}","position":"${position}",${trace}"event":${JSON.stringify(event)},"data":`;
 }
 
 /** Returns a `message` whose data is JSON text. */

@@ -75,15 +75,16 @@ class StepReader {
   }
 
   #batch(): Batch {
-    return {
+    const head = {
       part: this.#integer(),
       firstSequence: this.#double(),
       xid: this.#integer(),
       after: this.#double(),
       committedAt: this.#double(),
-      entries: this.#list(() => this.#entry()),
-      marks: this.#list(() => this.#mark()),
     };
+    const trace = this.#text();
+    const rest = { entries: this.#list(() => this.#entry()), marks: this.#list(() => this.#mark()) };
+    return trace === '' ? { ...head, ...rest } : { ...head, trace, ...rest };
   }
 
   #entry(): Entry {

@@ -68,7 +68,7 @@ export class StepWriter implements Omit<StreamFollower, 'flush'> {
     }
   }
 
-  append({ part, firstSequence, xid, after, committedAt, entries, marks }: Batch): void {
+  append({ part, firstSequence, xid, after, committedAt, trace = '', entries, marks }: Batch): void {
     this.#step('append');
     this.#writeHead();
     this.#integer(part);
@@ -76,6 +76,7 @@ export class StepWriter implements Omit<StreamFollower, 'flush'> {
     this.#integer(xid);
     this.#double(after);
     this.#double(committedAt);
+    this.#text(trace);
     this.#integer(entries.length);
     for (const entry of entries) this.#entry(entry);
     this.#integer(marks.length);

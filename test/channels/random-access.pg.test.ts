@@ -117,6 +117,7 @@ function marking(registry: ChannelRegistry) {
   const sink: EventSink = {
     begin: () => true,
     bytes: new ByteWriter(),
+    trace: nothing,
     event: nothing,
     truncate: nothing,
     message: nothing,

@@ -1,4 +1,6 @@
-/** What `sno doctor` finds out beside the database: clock, certificate, files, TLS, disk, versions. */
+/**
+ * `sno doctor` beside the database: clock, certificate, open files, TLS, disk, versions.
+ */
 import { readFileSync } from 'node:fs';
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -115,7 +115,7 @@ const FAULTS: readonly Fault[] = [
     mended: 'alter function sno.send_catalog() owner to postgres',
   },
 ];
-/** What is left of these, setup mends. */
+/** Faults that setup mends. */
 const UNDONE: readonly Fault[] = [
   {
     check: 'event_trigger',

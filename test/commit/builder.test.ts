@@ -420,3 +420,24 @@ describe('a commit in parts', () => {
     expect(all.some(({ channel }) => channel === 'room:1')).toBe(false);
   });
 });
+
+test('a trace is in every frame made after it was named, in parts too, and in none of the next commit', () => {
+  const trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+  builder.begin(7, 110, 0);
+  event('room:1', `{"op":"insert","text":"${'x'.repeat(2_000)}"}`);
+  builder.trace(trace);
+  event('room:1', `{"op":"insert","text":"${'y'.repeat(2_000)}"}`);
+  message('room:1', 'wave', '1');
+  builder.commit(120);
+  builder.begin(8, 120, 0);
+  event('room:1', '{"op":"insert","n":1}');
+  builder.commit(130);
+  expect(frames<{ type: string; last?: boolean; trace?: string }>().map((frame) => [frame.last, frame.trace])).toEqual([
+    [false, undefined],
+    [false, trace],
+    [true, trace],
+    [undefined, trace],
+    [undefined, undefined],
+  ]);
+  expect(batches.map((batch) => batch.trace)).toEqual([undefined, trace, trace, undefined]);
+});

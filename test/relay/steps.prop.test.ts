@@ -20,7 +20,7 @@ const patternOf = (channel: string) => `${channel[0]}:{id}`;
 type Act =
   | { readonly kind: 'event'; readonly channel: number; readonly bytes: number }
   | {
-      readonly kind: 'truncate' | 'recheck' | 'redefined' | 'message';
+      readonly kind: 'truncate' | 'recheck' | 'redefined' | 'message' | 'trace';
       readonly channel: number;
       readonly bytes: number;
     };
@@ -33,6 +33,7 @@ const act: fc.Arbitrary<Act> = fc.record({
     'recheck' as const,
     'redefined' as const,
     'message' as const,
+    'trace' as const,
   ),
   channel: fc.nat(CHANNELS.length - 1),
   bytes: fc.nat(300),
@@ -43,6 +44,7 @@ function perform(builder: CommitBuilder, { kind, channel, bytes }: Act): void {
   const pattern = patternOf(name);
   const start = builder.bytes.length;
   if (kind === 'truncate') return builder.truncate(pattern);
+  if (kind === 'trace') return builder.trace(`00-${String(bytes).padStart(32, '1')}-00f067aa0ba902b7-01`);
   if (kind === 'recheck') return builder.recheck(pattern, bytes % 2 === 0 ? name : undefined);
   if (kind === 'redefined') return builder.redefined(pattern, 'changed');
   builder.bytes.ascii(`{"pad":"${'x'.repeat(bytes)}"}`);

@@ -120,10 +120,14 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await first.wait('the commit', ({ type }) => type === 'changes');
     const id = first.lastEventId;
     first.cut();
+    const trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+    await here.query(`begin; select sno.trace('${trace}')`);
     await insert('r1', 'two');
+    await here.query('commit');
     const second = await open('channel=room:r1&snapshot=true', { 'last-event-id': id });
     const change = await second.wait('the missed commit', ({ type }) => type === 'changes');
     expect(change.events?.map(({ data }) => (data as { body: string }).body)).toEqual(['two']);
+    expect(change.trace).toBe(trace);
     expect(second.of('room:r1').find(({ type }) => type === 'subscribed')).toMatchObject({ recovered: true });
     second.cut();
   });

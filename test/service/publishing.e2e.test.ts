@@ -13,6 +13,8 @@ const SCHEMA = `
   create view channel_access."only:{room}" as select 1 as room;
 `;
 
+const TRACE = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+
 /** A frame in short: the keys of its changes, or the event and data of its message. */
 const said = ({ type, events, event, data }: Frame) =>
   type === 'changes' ? (events ?? []).map(({ op, key }) => `${op} ${key?.['id']}`).join() : [event, data];
@@ -108,6 +110,58 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     ["'room:1', '1', event => E'a\\nb'", /the event must have/],
   ])('sno.publish(%s) is refused by Postgres', async (args, message) => {
     await expect(here.query(`select sno.publish(${args})`)).rejects.toThrow(message);
+  });
+
+  test('sno.trace: rows and messages of the transaction carry the trace, also after a restart; others carry none', async () => {
+    const traced = async (sql: string) =>
+      (await changesOf(here, client, () => here.query(sql))).map(({ type, trace }) => [type, trace]);
+    const { position } = await (await here.client('end')).subscribe('room:1');
+    const other = TRACE.replace('4bf', 'abc');
+    const expected = [
+      ['changes', TRACE],
+      ['message', TRACE],
+    ];
+    expect(
+      await traced(`insert into posts values (20, 1); select sno.trace('${TRACE}'); select sno.publish('room:1', '1')`),
+    ).toEqual(expected);
+    expect(await traced(`insert into posts values (21, 1)`)).toEqual([['changes', undefined]]);
+    expect(await traced(`select sno.trace('${other}'); select sno.trace('${TRACE}'); truncate posts`)).toEqual([
+      ['changes', TRACE],
+    ]);
+    expect(
+      await traced(
+        `begin; savepoint s; select sno.trace('${TRACE}'); rollback to s; insert into posts values (22, 1); commit`,
+      ),
+    ).toEqual([['changes', undefined]]);
+    await here.service.kill();
+    await here.service.restart();
+    client = await here.client('end', 'only:1');
+    await changesOf(here, client, () => client.subscribe('room:1', { since: position as string }));
+    expect(client.of('room:1', 'changes').map(({ trace }) => trace)).toEqual([TRACE, undefined, TRACE, undefined]);
+  });
+
+  test.each([
+    'null',
+    "''",
+    `'${TRACE}0'`,
+    `'${TRACE.toUpperCase()}'`,
+    `'ff${TRACE.slice(2)}'`,
+    `'00-${'0'.repeat(32)}-00f067aa0ba902b7-01'`,
+    `'00-4bf92f3577b34da6a3ce929d0e0e4736-${'0'.repeat(16)}-01'`,
+    `E'${TRACE}\n'`,
+  ])('sno.trace(%s) is refused by Postgres', async (argument) => {
+    await expect(here.query(`select sno.trace(${argument})`)).rejects.toThrow(/is no traceparent/);
+  });
+
+  test('a malformed trace in the WAL is dropped and counted, and the events arrive without it', async () => {
+    const malformed = 'sno_messages_dropped_total{reason="payload_malformed"}';
+    const before = await here.metric(malformed);
+    const quoted = `${TRACE.slice(0, -2)}",`;
+    const frames = await changesOf(here, client, () =>
+      here.query(`select pg_logical_emit_message(true, 'sno.trace', '${quoted}'); select sno.publish('room:1', '1')`),
+    );
+    expect(frames.map(({ trace, data }) => [trace, data])).toEqual([[undefined, 1]]);
+    expect(await here.metric(malformed)).toBe(before + 1);
   });
 
   test('malformed messages in the WAL, and messages to unknown channels, are counted, logged and dropped', async () => {

@@ -21,6 +21,7 @@ export interface Frame {
   readonly lsn?: string;
   readonly xid?: number;
   readonly committed_at?: string;
+  readonly trace?: string;
   readonly events?: readonly RowEvent[];
   readonly rows?: readonly { readonly key: Record<string, unknown>; readonly data: Record<string, unknown> }[];
   readonly part?: number;

@@ -9,6 +9,7 @@ export interface StreamEvent {
   readonly type: string;
   readonly channel?: string;
   readonly position?: string;
+  readonly trace?: string;
   readonly code?: string;
   readonly reason?: string;
   readonly data?: unknown;

@@ -9,7 +9,7 @@ import { z } from 'zod';
  * The version that this Snö expects from `sno.version()`; each catalog carries its own as
  * `version`.
  */
-export const INSTALL_VERSION = 8;
+export const INSTALL_VERSION = 9;
 
 /** The `format_type` of a dropped type. */
 const GONE_TYPE = '???';

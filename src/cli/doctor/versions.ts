@@ -5,7 +5,9 @@
 import { type Outcome, ok, warn } from './finding.ts';
 
 export interface KnownLoss {
-  /** By major version: the first minor version without the fault. Other major versions have none. */
+  /**
+   * By major version: the first minor version without the fault. Other major versions lack it too.
+   */
   readonly fixedIn: ReadonlyMap<number, number>;
   /** What may happen. */
   readonly what: string;
