@@ -18,6 +18,7 @@ import type {
 } from '../../src/admin/api/types.ts';
 import { RawClient } from '../service/raw-client.ts';
 import { type Stage, stage } from '../service/stage.ts';
+import { EventClient } from '../support/event-client.ts';
 import { signToken } from '../support/service.ts';
 import { until } from '../support/wait.ts';
 
@@ -91,6 +92,10 @@ describe.each([
         expect([path, (await ask(path, {})).status]).toEqual([path, 401]);
       expect((await ask('/api/explain', { 'x-sno-admin': '1' }, { channel: 'room:1' })).status).toBe(401);
     }
+    const page = await ask('/', {});
+    expect([page.status, page.headers['content-type']]).toEqual([200, 'text/html; charset=utf-8']);
+    expect(page.headers['content-security-policy']).toMatch(/^default-src 'none'; script-src 'self';/);
+    expect((await ask('/app.js', {})).status).toBe(200);
     const invalid = await ask('/api/channels?limit=1000');
     expect([invalid.status, JSON.parse(invalid.text)]).toEqual([
       400,
@@ -235,6 +240,23 @@ describe.each([
     expect(incidents.find(({ code }) => code === 'access_denied')).toMatchObject({ channel: 'room:1', count: 1 });
   });
 
+  test('a client that does not read comes first, with what waits for it', async () => {
+    clients[0]?.pause();
+    let rows = 200;
+    await until(async () => {
+      await here.query("insert into notes values ($1, 1, repeat('x', 2000000))", [++rows]);
+      const { slow, connections } = await get<Connections>('connections?limit=1');
+      return slow > 0 && connections[0]?.user === 'u1' && connections[0].waitingBytes > 0;
+    }, 'it is slow');
+    await until(
+      async () => (await get<Health>('health')).causes.some(({ code }) => code === 'clients_slow'),
+      'it is a notice',
+    );
+    clients[0]?.resume();
+    await until(async () => (await get<Connections>('connections')).slow === 0, 'it has read all');
+    await here.query('delete from notes where id > 200');
+  });
+
   test('a connection is disconnected by its id, with close code 1001', async () => {
     const { connections } = await get<Connections>('connections?search=u3');
     const id = connections[0]?.id;
@@ -242,6 +264,26 @@ describe.each([
     expect(await clients[2]?.closed).toBe(1001);
     await until(async () => (await get<Connections>('connections?search=u3')).total === 0, 'it is gone');
     expect(await get('connections/disconnect', { connection: id })).toEqual({ isDisconnected: false });
+  });
+
+  test('an event stream is a connection too', async () => {
+    const { port, certificate } = here.service;
+    const stream = await EventClient.open(`https://localhost:${port}/v1/events?channel=room:1`, {
+      ca: certificate.cert,
+      headers: { authorization: `Bearer ${await signToken({ sub: 'u4' })}` },
+    });
+    const found = await until(async () => {
+      const { connections } = await get<Connections>('connections?search=u4');
+      return connections[0]?.channels[0]?.state === 'live' && connections[0];
+    }, 'it is live');
+    expect(found).toMatchObject({
+      protocol: 'sse',
+      channels: [{ name: 'room:1' }],
+      tokenExpiresAt: expect.any(Number),
+    });
+    expect(found.sentBytes).toBeGreaterThan(0);
+    expect(await get('connections/disconnect', { connection: found.id })).toEqual({ isDisconnected: true });
+    await until(() => stream.isEnded, 'it has ended');
   });
 
   test('an open transaction and a refused view are causes, with what ends them', async () => {
