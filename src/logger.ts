@@ -55,3 +55,27 @@ function record(incidents: Incidents, [first, second]: readonly unknown[], level
     hint,
   });
 }
+
+const OFTEN_MS = 10_000;
+
+/**
+ * Passes on at most one event of each kind in 10 seconds, so that what others can cause as often as
+ * they like does not fill the log.
+ */
+export class LogThrottle {
+  readonly #now: () => number;
+  readonly #loggedAt = new Map<string, number>();
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** `kind` is one of a few values. */
+  log(kind: string, write: () => void): void {
+    const now = this.#now();
+    const last = this.#loggedAt.get(kind);
+    if (last !== undefined && now - last < OFTEN_MS) return;
+    this.#loggedAt.set(kind, now);
+    write();
+  }
+}

@@ -5,7 +5,7 @@ import { describeError } from '../src/cli/report.ts';
 import { secretValues } from '../src/config/derived.ts';
 import { readSettings } from '../src/config/read.ts';
 import { SnoError } from '../src/errors.ts';
-import { createLogger } from '../src/logger.ts';
+import { createLogger, LogThrottle } from '../src/logger.ts';
 import { createClient } from '../src/postgres/connect.ts';
 import { hideSecrets, redacted } from '../src/redaction.ts';
 
@@ -83,6 +83,23 @@ describe('a line of the log', () => {
     for (const piece of ['a.', 'a://', 'eyJ-', '"password', 'postgres://a:', '-----BEGIN PRIVATE KEY-----'])
       redacted(piece.repeat(50_000));
   });
+});
+
+test('a throttled kind of line is written once in 10 seconds', () => {
+  let now = 0;
+  const throttle = new LogThrottle(() => now);
+  const written: string[] = [];
+  for (const [at, kind] of [
+    [0, 'a'],
+    [9_999, 'a'],
+    [9_999, 'b'],
+    [10_000, 'a'],
+    [19_998, 'b'],
+  ] as const) {
+    now = at;
+    throttle.log(kind, () => written.push(`${kind} ${at}`));
+  }
+  expect(written).toEqual(['a 0', 'b 9999', 'a 10000']);
 });
 
 test('an error of the real client of Postgres names no password', async () => {

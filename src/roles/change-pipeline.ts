@@ -16,9 +16,10 @@ import { RemoteAnswers } from '../channels/remote-answers.ts';
 import { Router, type RouterEvents } from '../channels/router.ts';
 import type { CommitBuilder } from '../commit/builder.ts';
 import { PgoutputDecoder } from '../decode/pgoutput.ts';
-import type { Logger } from '../logger.ts';
+import { type Logger, LogThrottle } from '../logger.ts';
 import type { Lsn } from '../lsn.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import { steadyNow } from '../steady-clock.ts';
 import type { StreamStart, WalHandler } from '../wal/source.ts';
 
 export interface ChangePipelineOptions {
@@ -111,13 +112,14 @@ export class ChangePipeline implements WalHandler {
 
 function routerEvents({ catalog, marker, metrics, logger }: ChangePipelineOptions): RouterEvents {
   const { events, commits, rows, patterns, messagesDropped } = metrics;
+  const throttle = new LogThrottle(steadyNow);
   const viewOf = (pattern: string) => `channels."${pattern}"`;
   return {
     catalog,
     marker,
     dropped: (reason, detail) => {
       messagesDropped[reason].inc();
-      logger.warn({ reason, detail }, 'a published message was dropped');
+      throttle.log(reason, () => logger.warn({ reason, detail }, 'a published message was dropped'));
     },
     counted: (op) => events[op].inc(),
     committed: (count) => {

@@ -20,7 +20,7 @@ import type { Settings } from '../config/settings.ts';
 import { assert, SnoError } from '../errors.ts';
 import { MemoryJournal } from '../journal/memory.ts';
 import { Retention } from '../journal/retention.ts';
-import type { Logger } from '../logger.ts';
+import { type Logger, LogThrottle } from '../logger.ts';
 import type { Lsn } from '../lsn.ts';
 import { Markers } from '../markers/markers.ts';
 import { Transactions } from '../markers/transactions.ts';
@@ -395,6 +395,7 @@ export class IngestRole implements BacklogSource {
   #createNotifications(): Notifications {
     const { logger, metrics } = this.#options;
     const { events, patterns, messagesDropped } = metrics;
+    const throttle = new LogThrottle(steadyNow);
     return new Notifications({
       markers: this.#markers,
       waitingBytesMax: NOTIFICATIONS_BYTES_MAX,
@@ -410,7 +411,7 @@ export class IngestRole implements BacklogSource {
       },
       dropped: (reason, channel, isFirst) => {
         messagesDropped[reason].inc();
-        if (isFirst) logger.warn({ reason, channel }, 'a notification was dropped');
+        if (isFirst) throttle.log(reason, () => logger.warn({ reason, channel }, 'a notification was dropped'));
       },
     });
   }
