@@ -92,12 +92,13 @@ class RunningDemo implements Demo {
     await box.run('select 1');
     this.#life = new Life(this.databaseUrl, logger);
     this.#life.start();
-    const { host, port: snoPort } = this.#service;
+    const { host, port: snoPort, adminPort } = this.#service;
     this.#server.connectTo({ url: `ws://${host}:${snoPort}/v1`, clientUrl: `http://${host}:${snoPort}/sno.js` });
     this.url = this.#server.url;
     say('');
     say(`  Open    ${this.url}`);
     say(`  Or      psql ${this.databaseUrl}`);
+    say(`  Inside  http://127.0.0.1:${adminPort}/ (the dashboard of Snö)`);
     say('');
     say('Commits made there show on the page. Ctrl-C ends the demo and deletes its database.');
     if (open) openBrowser(this.url);

@@ -114,6 +114,11 @@ async function post(sql: string): Promise<Outcome> {
 }
 
 describe('the demo', () => {
+  test('prints the address of the dashboard', async () => {
+    const inside = /Inside +(http:\S+)/.exec(output)?.[1] as string;
+    expect(await (await fetch(inside)).text()).toContain('<title>Snö</title>');
+  });
+
   test('shows board, score and prices at once', async () => {
     for (const page of [first, second]) {
       expect(await page.locator('.card').count()).toBe(9);

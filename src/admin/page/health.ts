@@ -3,7 +3,7 @@ import type { Cause, CauseLevel, Health, Panel, Session } from '../api/types.ts'
 import { type Child, element } from './dom/element.ts';
 import { counted, duration } from './format.ts';
 import { copyable } from './parts/copy.ts';
-import { badge, type Tone } from './parts/parts.ts';
+import { badge, prose, type Tone } from './parts/parts.ts';
 import type { Known } from './poll.ts';
 import { addressOf } from './view.ts';
 
@@ -95,7 +95,7 @@ function causeItem({ level, code, message, hint, remedy, panel }: Cause): HTMLEl
       view !== undefined && view !== 'overview' && element('a', { href: addressOf(view) }, text),
     ),
     place.length > 0 && element('pre', { class: 'place', tabindex: 0, 'aria-label': first }, place.join('\n')),
-    hint !== remedy?.text && element('p', { class: 'hint' }, hint),
+    hint !== remedy?.text && element('p', { class: 'hint' }, ...prose(hint)),
     remedy && copyable(remedy.text),
   );
 }

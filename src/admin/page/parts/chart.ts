@@ -32,6 +32,7 @@ export interface Chart {
 
 const WIDTH = 240;
 const HEIGHT = 60;
+const HEADROOM = 1.1;
 
 export function chart({ title, span, lines, format, isBytes = false, cursor, point }: Chart): HTMLElement {
   const { times, from, to } = span;
@@ -111,9 +112,13 @@ function nearest(times: readonly number[], time: number): number | undefined {
   return best;
 }
 
-/** The next 1, 2 or 5 times a power of ten (of kB, MB, ...): the upper edge of a chart. */
-function roundUp(value: number, isBytes: boolean): number {
-  if (value <= 0) return 1;
+/**
+ * The upper edge of a chart: 1, 2 or 5 times a power of ten (of kB, MB, ...). A line does not touch
+ * it.
+ */
+function roundUp(highest: number, isBytes: boolean): number {
+  if (highest <= 0) return 1;
+  const value = highest * HEADROOM;
   const unit = isBytes ? 1024 ** Math.max(0, Math.floor(Math.log(value) / Math.log(1024))) : 1;
   const power = unit * 10 ** Math.floor(Math.log10(value / unit));
   return ([1, 2, 5].find((step) => value <= step * power) ?? 10) * power;

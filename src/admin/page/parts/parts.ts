@@ -41,6 +41,11 @@ export function faultBox({ code, message }: ApiProblem): HTMLElement {
   return element('p', { class: 'fault', role: 'alert' }, element('code', {}, code), ` ${message}`);
 }
 
+/** Text whose `code` stands between backticks, as the messages of Snö have it. */
+export function prose(text: string): Child[] {
+  return text.split('`').map((part, index) => (index % 2 === 0 ? part : element('code', {}, part)));
+}
+
 export const empty = (text: string) => element('p', { class: 'empty' }, text);
 
 export const badge = (text: string, tone?: Tone) => element('span', { class: 'badge', 'data-tone': tone }, text);

@@ -3,7 +3,7 @@ import { changed } from '../dom/drawing.ts';
 import { type Child, element } from '../dom/element.ts';
 import { ago, count, counted, short } from '../format.ts';
 import { copyable } from '../parts/copy.ts';
-import { badge, panel, type Tone, table, withData } from '../parts/parts.ts';
+import { badge, panel, prose, type Tone, table, withData } from '../parts/parts.ts';
 import { Search } from '../parts/search.ts';
 import type { Polls, Source } from '../poll.ts';
 import { addressOf, type View } from '../view.ts';
@@ -122,7 +122,7 @@ function refusalItems({ pattern, refusals }: ChannelViewInfo): HTMLElement[] {
       { 'data-key': `${pattern} ${view} ${code}` },
       element('p', { class: 'what' }, element('code', {}, view), ' ', badge(code, 'bad')),
       element('pre', { class: 'place', tabindex: 0, 'aria-label': `Why ${view} is refused` }, message),
-      element('p', { class: 'hint' }, hint),
+      element('p', { class: 'hint' }, ...prose(hint)),
     ),
   );
 }
@@ -135,7 +135,7 @@ function details(view: ChannelViewInfo): HTMLElement {
     path !== null && element('p', {}, element('b', {}, 'Rows: '), path.text),
     element('p', {}, element('b', {}, 'Columns: '), typed(columns) ?? 'not known in this process'),
     element('p', {}, element('b', {}, 'Who may join: '), accessText(access)),
-    ...warnings.map((warning) => element('p', { class: 'warning' }, badge('warning', 'warn'), ' ', warning)),
+    ...warnings.map((warning) => element('p', { class: 'warning' }, badge('warning', 'warn'), ' ', ...prose(warning))),
     placeholders.length === 0
       ? element('p', {}, element('a', { href: addressOf('channel', pattern) }, 'Inspect this channel'))
       : element('p', { class: 'note' }, `To inspect one of its channels, write a name like ${example(view)} below.`),

@@ -46,7 +46,8 @@ export function explanationPanels(explanation: Explanation): HTMLElement[] {
       'section',
       { class: 'panel verdict', 'data-tone': tone, 'data-key': 'verdict', 'aria-labelledby': 'verdict-title' },
       element('h2', { id: 'verdict-title' }, title, ' ', element('code', { class: 'breakable' }, channel)),
-      element('p', { class: 'breakable' }, summary),
+      // Otherwise the first need says the same.
+      needed.length === 0 && element('p', { class: 'breakable' }, summary),
       needed.length > 0 && element('h3', {}, 'What would be needed'),
       needed.length > 0 && element('ol', { class: 'needs' }, ...needed.map(need)),
       told !== null &&

@@ -54,7 +54,7 @@ function frameItems({ number, frame, skippedBefore }: ShownFrame): HTMLElement[]
       xid !== null && element('span', {}, `xid ${xid}`),
       element('span', {}, bytes(frame.bytes)),
     ),
-    ...(events ?? []).map((event) => eventLine(event, frame.event)),
+    ...runsOf(events ?? []).map(([event, times]) => eventLine(event, times, frame.event)),
     events === null
       ? element('p', { class: 'note' }, 'Too large to be shown here.')
       : hidden > 0 && element('p', { class: 'note' }, `and ${counted(hidden, 'more event', 'more events')}`),
@@ -68,8 +68,20 @@ function frameItems({ number, frame, skippedBefore }: ShownFrame): HTMLElement[]
   return [item, gap];
 }
 
-function eventLine({ op, columns, key, data }: LiveEvent, name: string | null): HTMLElement {
-  const title = op === 'message' && name !== null ? `${op} “${name}”` : op;
+/** Events with how often each follows itself: without values, the rows of a commit look alike. */
+function runsOf(events: readonly LiveEvent[]): (readonly [event: LiveEvent, times: number])[] {
+  const runs: [LiveEvent, number][] = [];
+  for (const event of events) {
+    const last = runs.at(-1);
+    if (last !== undefined && JSON.stringify(last[0]) === JSON.stringify(event)) last[1]++;
+    else runs.push([event, 1]);
+  }
+  return runs;
+}
+
+function eventLine({ op, columns, key, data }: LiveEvent, times: number, name: string | null): HTMLElement {
+  const kind = op === 'message' && name !== null ? `${op} “${name}”` : op;
+  const title = times === 1 ? kind : `${times} × ${kind}`;
   const value: unknown = data ?? key;
   const content: Child =
     value === undefined

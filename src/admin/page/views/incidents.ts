@@ -2,7 +2,7 @@ import type { Incident, Incidents } from '../../api/types.ts';
 import { changed } from '../dom/drawing.ts';
 import { type Child, element } from '../dom/element.ts';
 import { ago, count } from '../format.ts';
-import { badge, panel, type Tone, table, withData } from '../parts/parts.ts';
+import { badge, panel, prose, type Tone, table, withData } from '../parts/parts.ts';
 import type { Polls, Source } from '../poll.ts';
 import type { View } from '../view.ts';
 
@@ -51,7 +51,14 @@ export class IncidentsView implements View {
             ),
           ],
         },
-        ...withData(this.#polls.get(this.#incidents), ({ incidents }) => [incidentTable(incidents)]),
+        ...withData(this.#polls.get(this.#incidents), ({ incidents }) => [
+          incidentTable(
+            incidents,
+            this.#kind === undefined
+              ? 'Nothing has happened since the start.'
+              : 'Nothing of this kind has happened since the start.',
+          ),
+        ]),
       ),
     ];
   }
@@ -74,7 +81,7 @@ export class IncidentsView implements View {
   }
 }
 
-function incidentTable(incidents: readonly Incident[]): HTMLElement {
+function incidentTable(incidents: readonly Incident[], empty: string): HTMLElement {
   return table({
     caption: 'Errors, denials and resets, newest first',
     columns: [
@@ -90,13 +97,13 @@ function incidentTable(incidents: readonly Incident[]): HTMLElement {
             { class: 'story' },
             element('p', { class: 'breakable' }, cause),
             channel !== null && element('p', { class: 'breakable' }, element('code', {}, channel)),
-            element('p', { class: 'hint' }, hint),
+            element('p', { class: 'hint' }, ...prose(hint)),
           ),
       },
       { title: 'First', cell: ({ firstAt }) => ago(firstAt) },
     ],
     rows: incidents,
     keyOf: ({ kind, code, firstAt }) => `${kind} ${code} ${firstAt}`,
-    empty: 'Nothing of this kind has happened since the start.',
+    empty,
   });
 }

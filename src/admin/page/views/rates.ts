@@ -7,6 +7,8 @@ import { chart, type Line, type Span } from '../parts/chart.ts';
 import { empty, table } from '../parts/parts.ts';
 
 const WINDOW_MS = 5 * 60_000;
+/** The charts show this much at least, in ms: before that, their left part is empty. */
+const WINDOW_MIN_MS = 60_000;
 
 type Value = (sample: RateSample) => number | null | undefined;
 
@@ -58,7 +60,7 @@ export class RatesPanel {
     if (newest === undefined) return [empty('Measuring. The first numbers come in a few seconds.')];
     const times = samples.map(({ at }) => at);
     const span: Span = {
-      from: newest.at - WINDOW_MS,
+      from: Math.min(newest.at - WINDOW_MIN_MS, times[0] ?? newest.at),
       to: newest.at,
       times,
       holeMs: intervalSeconds * 2_500,

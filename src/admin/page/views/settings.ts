@@ -1,7 +1,8 @@
 import type { EffectiveSetting, EffectiveSettings } from '../../api/types.ts';
 import { changed } from '../dom/drawing.ts';
 import { type Child, element } from '../dom/element.ts';
-import { badge, panel, type Tone, table, withData } from '../parts/parts.ts';
+import { bytes } from '../format.ts';
+import { badge, panel, prose, type Tone, table, withData } from '../parts/parts.ts';
 import type { Polls, Source } from '../poll.ts';
 import type { View } from '../view.ts';
 
@@ -79,18 +80,27 @@ function settingTable(settings: readonly EffectiveSetting[]): HTMLElement {
     caption: 'Settings in force',
     columns: [
       { title: 'Setting', cell: ({ name }) => element('code', {}, name) },
-      { title: 'Value', cell: ({ value }) => (value === null ? '–' : element('code', { class: 'breakable' }, value)) },
+      { title: 'Value', cell: shownValue },
       { title: 'From', cell: sourceOf },
       {
         title: 'Default',
         cell: ({ default: text }) => (text === null ? '–' : element('code', { class: 'breakable' }, text)),
       },
-      { title: 'Meaning', cell: ({ description }) => element('span', { class: 'hint' }, description) },
+      { title: 'Meaning', cell: ({ description }) => element('span', { class: 'hint' }, ...prose(description)) },
     ],
     rows: settings,
     keyOf: ({ name }) => name,
     empty: 'No setting matches.',
   });
+}
+
+/** With a size also in words: `8589934592` is hard to read. */
+function shownValue({ name, value }: EffectiveSetting): Child {
+  if (value === null) return '–';
+  const shown = element('code', { class: 'breakable' }, value);
+  const size = Number(value);
+  if (!name.endsWith('_BYTES') || !(size >= 1024)) return shown;
+  return element('span', { class: 'lines' }, shown, element('span', { class: 'note' }, bytes(size)));
 }
 
 function sourceOf({ source, from, name }: EffectiveSetting): HTMLElement {
