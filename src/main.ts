@@ -18,7 +18,7 @@ import { hideSecrets } from './redaction.ts';
 import type { Composition } from './roles/composition.ts';
 import { type IngestOptions, STREAM_CONNECTIONS } from './roles/ingest.ts';
 import { Inspector } from './roles/inspect/inspector.ts';
-import { NO_VIEW } from './roles/inspect/view.ts';
+import { RunningParts } from './roles/inspect/view.ts';
 import { OneMachine } from './roles/one-machine.ts';
 
 export interface Service {
@@ -35,7 +35,7 @@ export interface Service {
 }
 
 /** What all roles of a process share. */
-type Shared = Omit<IngestOptions, 'onBug'>;
+type Shared = Omit<IngestOptions, 'onBug' | 'running'>;
 
 const PAGE_FOLDER = fileURLToPath(new URL('../dist/admin/page', import.meta.url));
 const CONTROL_CONNECTIONS = 4;
@@ -74,6 +74,7 @@ class RunningService implements Service {
   readonly #shared: Shared;
   readonly #sources: SettingSources | undefined;
   readonly #incidents: Incidents;
+  readonly #running = new RunningParts();
   #inspector: Inspector | undefined;
   #composition: Composition | undefined;
   #admin: Admin | undefined;
@@ -135,6 +136,7 @@ class RunningService implements Service {
       certificate,
       otherFilesMax: OTHER_FILES_MAX,
       incidents: this.#incidents,
+      running: this.#running,
       onBug: this.#fail,
     };
     if (options.settings.SNO_NATS_URL === undefined) return new OneMachine(options);
@@ -157,7 +159,7 @@ class RunningService implements Service {
       pool,
       incidents: this.#incidents,
       metrics,
-      view: () => composition.view ?? NO_VIEW,
+      view: () => this.#running.view,
       unready,
       certificateExpiresAt: () => certificate?.expiresAt,
     });

@@ -3,7 +3,7 @@ import type { Certificate } from '../http/tls.ts';
 import type { Incidents } from '../metrics/incidents.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { IngestOptions } from './ingest.ts';
-import type { CompositionView } from './inspect/view.ts';
+import type { RunningParts } from './inspect/view.ts';
 
 export interface CompositionOptions extends Omit<IngestOptions, 'relayed'> {
   readonly certificate: Certificate | undefined;
@@ -11,6 +11,8 @@ export interface CompositionOptions extends Omit<IngestOptions, 'relayed'> {
   readonly otherFilesMax: number;
   /** Recent faults of this process. */
   readonly incidents: Incidents;
+  /** For the admin API: the parts set themselves. */
+  readonly running: RunningParts;
 }
 
 export interface Composition {
@@ -31,6 +33,4 @@ export interface Composition {
   readonly channelCount: number;
   /** The metrics of this process, and of its workers. */
   readonly metrics: Pick<Metrics, 'text' | 'contentType' | 'values'>;
-  /** What the admin API shows. */
-  readonly view?: CompositionView;
 }

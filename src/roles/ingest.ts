@@ -38,7 +38,7 @@ import { oldestTransaction, readSlotState } from '../wal/slot-state.ts';
 import type { StreamStart } from '../wal/source.ts';
 import { ReplicationStream } from '../wal/stream.ts';
 import { ChangePipeline } from './change-pipeline.ts';
-import type { IngestView } from './inspect/view.ts';
+import type { IngestView, RunningParts } from './inspect/view.ts';
 
 export interface IngestOptions {
   readonly settings: Settings;
@@ -48,6 +48,8 @@ export interface IngestOptions {
   readonly metrics: Metrics;
   /** The stream cannot go on. */
   readonly onBug: (error: unknown) => void;
+  /** For the admin API. */
+  readonly running: RunningParts;
   /** Undefined: this process keeps the journal. */
   readonly relayed?: Relayed;
 }
@@ -171,6 +173,7 @@ export class IngestRole implements BacklogSource {
       retryMs: (attempt) => backoff(attempt, Math.random()),
     });
     this.#observe();
+    options.running.ingest = this;
   }
 
   /** The definitions in force, for followers that join later. */
@@ -256,6 +259,8 @@ export class IngestRole implements BacklogSource {
   }
 
   async stop(): Promise<void> {
+    const { running } = this.#options;
+    if (running.ingest === this) running.ingest = undefined;
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
     await this.#listener.stop();
     this.#markers.stop();

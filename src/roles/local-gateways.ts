@@ -15,8 +15,14 @@ export interface LocalGateways extends Pick<WorkerPoolOptions, 'hold' | 'release
 
 /** Throws `setting_invalid` if a configured token key is not a valid key. */
 export function localGateways(options: CompositionOptions, { source, history, ...pace }: LocalGateways): Gateways {
-  const { SNO_WORKERS: workers, SNO_MAX_CONNECTIONS: clientsMax } = options.settings;
-  if (workers > 0) return new WorkerPool({ ...options, ...pace, source });
+  const { running, settings } = options;
+  const { SNO_WORKERS: workers, SNO_MAX_CONNECTIONS: clientsMax } = settings;
   const { journal, head } = source;
-  return new GatewayRole({ ...options, journal, head, clientsMax, ...(history === undefined ? {} : { history }) });
+  const gateways =
+    workers > 0
+      ? new WorkerPool({ ...options, ...pace, source })
+      : new GatewayRole({ ...options, journal, head, clientsMax, ...(history === undefined ? {} : { history }) });
+  running.gateways = gateways;
+  running.source = source;
+  return gateways;
 }

@@ -6,7 +6,6 @@
 import type { Composition, CompositionOptions } from './composition.ts';
 import type { Gateways } from './gateways.ts';
 import { IngestRole } from './ingest.ts';
-import type { CompositionView } from './inspect/view.ts';
 import { localGateways } from './local-gateways.ts';
 
 export class OneMachine implements Composition {
@@ -59,19 +58,5 @@ export class OneMachine implements Composition {
 
   get metrics(): Gateways['metrics'] {
     return this.#gateways.metrics;
-  }
-
-  get view(): CompositionView {
-    const { definitions, journal, head, view } = this.#ingest;
-    const { ask, workers } = this.#gateways;
-    return {
-      ingest: view,
-      definitions: definitions.served,
-      journal,
-      epoch: head.epoch,
-      ask,
-      workers,
-      relay: undefined,
-    };
   }
 }

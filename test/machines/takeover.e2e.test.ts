@@ -1,5 +1,6 @@
 /** Two machines on one database, joined by JetStream: each serves clients, one of them ingests. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { ChannelViews, Processes } from '../../src/admin/api/types.ts';
 import { RawClient } from '../service/raw-client.ts';
 import { readMetric, type Stage, stage } from '../service/stage.ts';
 import { type NatsServer, startNats } from '../support/nats/server.ts';
@@ -55,6 +56,22 @@ async function duties(): Promise<readonly [ServiceProcess, ServiceProcess]> {
     return duty[0] === 1 ? ([one.service, two] as const) : duty[1] === 1 && ([two, one.service] as const);
   }, 'a machine reads the WAL');
 }
+
+async function api<Answer>({ adminPort }: ServiceProcess, path: string): Promise<Answer> {
+  return (await (await fetch(`http://127.0.0.1:${adminPort}/api/${path}`)).json()) as Answer;
+}
+
+test('the admin API of both machines says which one reads the WAL, and how far each follows the stream', async () => {
+  const [reader, other] = await duties();
+  const [here, there] = await Promise.all([reader, other].map((each) => api<Processes>(each, 'processes')));
+  const relay = { isConnected: true, isCutOff: false, stream: 'SNO', sequence: expect.any(Number) };
+  expect(here?.machine).toMatchObject({ isIngesting: true, relay });
+  expect(there?.machine).toMatchObject({ isIngesting: false, relay, holder: here?.machine.holder });
+  const views = await Promise.all([reader, other].map((each) => api<ChannelViews>(each, 'channels?search=room')));
+  expect(views.map(({ isIngest }) => isIngest)).toEqual([true, false]);
+  expect(views.map((each) => each.views[0]?.state)).toEqual(['served', 'served']);
+  expect(views.map((each) => each.views[0]?.tables)).toEqual([['public.notes'], []]);
+});
 
 async function follow(service: ServiceProcess): Promise<RawClient> {
   const client = await RawClient.open(service);

@@ -3,7 +3,7 @@ import type { ChannelViewInfo, ViewRefusal } from '../../admin/api/types.ts';
 import type { ChannelView, Refusal } from '../../channels/channel.ts';
 import type { RefusedChannel, ServedChannel } from '../../channels/served/served.ts';
 import { quoteIdentifier, readableName } from '../../postgres/quote.ts';
-import type { CompositionView } from './view.ts';
+import type { ServiceView } from './view.ts';
 
 /** What the counters say of a pattern. */
 export interface PatternActivity {
@@ -13,7 +13,7 @@ export interface PatternActivity {
   readonly lastEventAt: number | null;
 }
 
-type Known = Pick<CompositionView, 'ingest' | 'definitions'>;
+type Known = Pick<ServiceView, 'ingest' | 'definitions'>;
 
 /** The patterns, sorted: all that are declared. */
 export function patternsOf({ definitions }: Known): readonly string[] {

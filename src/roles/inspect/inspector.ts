@@ -39,9 +39,10 @@ import { KnownNames } from './known-names.ts';
 import { ProcessMeter } from './process-meter.ts';
 import { processInfos } from './processes.ts';
 import type { AnswerTo, GatewayAnswer, GatewayQuestion } from './questions.ts';
+import { relayInfo } from './relay-info.ts';
 import { Remembered } from './remembered.ts';
 import { slotView } from './slot-view.ts';
-import type { CompositionView } from './view.ts';
+import type { ServiceView } from './view.ts';
 
 export interface InspectorOptions {
   readonly settings: Settings;
@@ -52,7 +53,7 @@ export interface InspectorOptions {
   readonly pool: Pick<pg.Pool, 'query'>;
   readonly incidents: Incidents;
   readonly metrics: Pick<Metrics, 'values'>;
-  readonly view: () => CompositionView;
+  readonly view: () => ServiceView;
   /** Why /readyz answers 503. */
   readonly unready: () => string | undefined;
   readonly certificateExpiresAt: () => number | undefined;
@@ -240,11 +241,17 @@ export class Inspector implements AdminSource {
 
   async #readProcesses(): Promise<Processes & { readonly backedUp: number }> {
     const { settings, unready, view } = this.#options;
-    const [answers, { holder }] = await Promise.all([this.#ask({ kind: 'process' }), this.slot()]);
-    const { workers, relay, ingest } = view();
+    const isFollowing = settings.SNO_NATS_URL !== undefined;
+    const [answers, { holder }, values] = await Promise.all([
+      this.#ask({ kind: 'process' }),
+      this.slot(),
+      isFollowing ? this.#options.metrics.values() : [],
+    ]);
+    const { workers, ingest } = view();
+    const relay = isFollowing ? relayInfo(values, settings.SNO_NATS_STREAM, unready()) : null;
     return {
       processes: processInfos(this.#meter.facts, unready() === undefined, workers, answers),
-      machine: { role: settings.SNO_ROLE, isIngesting: ingest !== undefined, holder, relay: relay ?? null },
+      machine: { role: settings.SNO_ROLE, isIngesting: ingest !== undefined, holder, relay },
       backedUp: answers.reduce((count, { answer }) => count + (answer?.backedUp ?? 0), 0),
     };
   }

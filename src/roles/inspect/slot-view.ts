@@ -6,7 +6,7 @@ import type { Settings } from '../../config/settings.ts';
 import { quoteLiteral } from '../../postgres/quote.ts';
 import { roomOf } from '../../wal/slot-monitor.ts';
 import { type RunningTransaction, readSlotReport, runningTransactions } from './slot-report.ts';
-import type { CompositionView } from './view.ts';
+import type { ServiceView } from './view.ts';
 
 type SlotSettings = Pick<Settings, 'SNO_SLOT' | 'SNO_SLOT_WAL_BYTES' | 'SNO_SLOT_WAL_POLICY' | 'SNO_REPLAY_WAL_BYTES'>;
 
@@ -15,7 +15,7 @@ const TRANSACTIONS_MAX = 5;
 export async function slotView(
   pool: Pick<pg.Pool, 'query'>,
   settings: SlotSettings,
-  view: Pick<CompositionView, 'ingest' | 'epoch'>,
+  view: Pick<ServiceView, 'ingest' | 'epoch'>,
 ): Promise<Slot> {
   const { SNO_SLOT: name, SNO_SLOT_WAL_POLICY: policy } = settings;
   const boundBytes = slotWalBytes(settings);

@@ -1,10 +1,10 @@
-/** The view that the wiring gives the admin API. It costs nothing until it is read. */
-
-import type { MachineInfo, ProcessInfo } from '../../admin/api/types.ts';
+/** The view of the service that the admin API has. It costs nothing until it is read. */
+import type { ProcessInfo } from '../../admin/api/types.ts';
 import type { Catalog } from '../../channels/catalog/catalog.ts';
 import type { ChannelRegistry } from '../../channels/definitions/registry.ts';
 import type { ServedDefinitions } from '../../channels/served/served.ts';
 import type { MemoryJournal } from '../../journal/memory.ts';
+import type { BacklogSource } from '../../relay/backlog.ts';
 import type { AskGateways } from './questions.ts';
 
 /** The half that reads the WAL. */
@@ -21,7 +21,7 @@ export interface IngestView {
 /** A worker as main sees it. */
 export type WorkerView = Pick<ProcessInfo, 'worker' | 'pid' | 'state' | 'backlogBytes'>;
 
-export interface CompositionView {
+export interface ServiceView {
   /** Undefined: this process does not read the WAL. */
   readonly ingest: IngestView | undefined;
   /** The definitions in force. Undefined: none are known yet. */
@@ -32,17 +32,26 @@ export interface CompositionView {
   /** Undefined: this machine serves no clients. */
   readonly ask: AskGateways | undefined;
   readonly workers: readonly WorkerView[];
-  /** Undefined: one machine. */
-  readonly relay: NonNullable<MachineInfo['relay']> | undefined;
 }
 
-/** Nothing is known. */
-export const NO_VIEW: CompositionView = {
-  ingest: undefined,
-  definitions: undefined,
-  journal: undefined,
-  epoch: '',
-  ask: undefined,
-  workers: [],
-  relay: undefined,
-};
+/** The parts of the service that run now. Each sets itself when it begins. */
+export class RunningParts {
+  /** Set while this process reads the WAL, or is about to. */
+  ingest: (BacklogSource & { readonly view: IngestView }) | undefined;
+  gateways: { readonly ask: AskGateways; readonly workers: readonly WorkerView[] } | undefined;
+  /** The stream that the gateways follow. */
+  source: BacklogSource | undefined;
+
+  get view(): ServiceView {
+    const { ingest, gateways, source } = this;
+    const known = source ?? ingest;
+    return {
+      ingest: ingest?.view,
+      definitions: known?.definitions.served,
+      journal: source?.journal,
+      epoch: known?.head.epoch ?? '',
+      ask: gateways?.ask,
+      workers: gateways?.workers ?? [],
+    };
+  }
+}
