@@ -5,20 +5,22 @@
  * Latency: from the insert to receipt.
  * Fan-out: deliveries for each second of processor time of the process that serves the clients.
  */
-import { besideEachOther, burst, EVENTS, RATE, type Server, SUBSCRIBERS, startSno } from './fanout.ts';
+import { besideEachOther, EVENTS, RATE, type Server, SUBSCRIBERS, startSno } from './fanout.ts';
 import { atLeast, atMost, type Result, Runs } from './figures.ts';
 import { createRows, ROWS, SETTINGS, stream } from './ingest.ts';
 import { bySno, createStamped } from './latency.ts';
 import { Load } from './load.ts';
 import { startNats } from './nats.ts';
-import { cpuSeconds } from './processes.ts';
-import { createWorld, type World } from './world.ts';
+import { type Child, cpuSeconds, delay } from './processes.ts';
+import { createWorld, type Served, type World } from './world.ts';
 
 const ONE = 'one process';
 const MANY = 'through JetStream';
 const ROW_RATE = 'rows/s';
 const P50 = 'ms, p50';
 const P99 = 'ms, p99';
+const COMMITS = 'sno_commits_total';
+const WAITING = 'sno_relay_waiting_bytes';
 
 export async function benchMachines(runs: number): Promise<Result> {
   const nats = await startNats();
@@ -107,6 +109,15 @@ async function fanout(runs: number, relayed: Settings): Promise<Runs> {
   return results;
 }
 
+/** The gateway goes on once all commits are in the stream. */
+async function burstFrom({ metric }: Served, world: World, { pid }: Child, count: number): Promise<void> {
+  const goal = (await metric(COMMITS)) + count;
+  process.kill(pid, 'SIGSTOP');
+  await world.query(`call fill(${count})`);
+  while ((await metric(COMMITS)) < goal || (await metric(WAITING)) > 0) await delay(20);
+  process.kill(pid, 'SIGCONT');
+}
+
 /** A gateway, and another process that ingests. */
 async function startGateway(world: World, relayed: Settings): Promise<Server> {
   const settings = { ...relayed, SNO_NATS_STREAM: 'FANOUT' };
@@ -118,7 +129,7 @@ async function startGateway(world: World, relayed: Settings): Promise<Server> {
     channel: 'notes:1',
     pid: child.pid,
     port,
-    send: (count) => void burst(world, child, count),
+    send: (count) => void burstFrom(ingest, world, child, count),
     async end() {
       await child.kill('SIGTERM');
       await ingest.child.kill('SIGTERM');

@@ -21,7 +21,7 @@ export async function startNats(): Promise<Nats> {
   const folder = await mkdtemp(join(tmpdir(), 'sno-bench-nats-'));
   const [port, monitor] = [await freePort(), await freePort()];
   const config = join(folder, 'nats.conf');
-  const jetstream = { store_dir: join(folder, 'store'), max_file_store: 8e9 };
+  const jetstream = { store_dir: join(folder, 'store'), max_file_store: 32e9 };
   await writeFile(config, JSON.stringify({ listen: `127.0.0.1:${port}`, http: `127.0.0.1:${monitor}`, jetstream }));
   const child = start('nats-server', ['--config', config, '--log', join(folder, 'log')]);
   const page = async () => (await (await fetch(`http://127.0.0.1:${monitor}/jsz`)).json()) as { bytes: number };

@@ -62,8 +62,10 @@ export function start(command: string, args: readonly string[], env: NodeJS.Proc
       new Promise((resolve, reject) => {
         const found = lines.find(wanted);
         if (found === undefined) {
-          const said = `${command} ${args.join(' ')} has not said what was waited for`;
-          const timer = setTimeout(() => reject(new Error(said)), LINE_MS_MAX);
+          const timer = setTimeout(() => {
+            const said = lines.slice(-3).join('\n');
+            reject(new Error(`${command} ${args.join(' ')} has not said what was waited for, but:\n${said}`));
+          }, LINE_MS_MAX);
           const take = (text: string) => {
             clearTimeout(timer);
             resolve(text);

@@ -208,8 +208,8 @@ export class Hub implements Fanout, FeedHub, BatchSink {
 
   /** Resets every subscription: another history begins. */
   resetAll(reason: ResetReason): void {
-    // The history may have entries that this process never received.
-    this.#sequence = Math.max(this.#sequence, this.wholeSequence);
+    // The history may have entries that this process never received, or count anew.
+    this.#sequence = this.wholeSequence;
     for (const feed of this.#feeds) feed.resetAll(reason);
   }
 

@@ -33,7 +33,7 @@ import { backoff } from '../backoff.ts';
 import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { relayFault } from './fault.ts';
-import type { StoredMessage, StreamMessage } from './stream-message.ts';
+import type { ReceivedMessage, StoredMessage } from './stream-message.ts';
 
 export interface RelayOptions {
   /** URLs of NATS servers. */
@@ -253,7 +253,7 @@ export class Relay {
    * once, when the reading does not continue by itself. Returns a function that ends the reading.
    * Throws SnoError.
    */
-  async follow(from: number, received: (message: StreamMessage) => void, broken: () => void): Promise<() => void> {
+  async follow(from: number, received: (message: ReceivedMessage) => void, broken: () => void): Promise<() => void> {
     let isOver = false;
     const end = () => {
       if (isOver) return;
@@ -283,7 +283,8 @@ export class Relay {
         callback: (message: JsMsg) => {
           if (isOver) return;
           const { buffer, byteOffset, length } = message.data;
-          received({ sequence: message.seq, bytes: Buffer.from(buffer, byteOffset, length) });
+          const { streamSequence: sequence, pending } = message.info;
+          received({ sequence, bytes: Buffer.from(buffer, byteOffset, length), pending });
         },
       });
     } catch (error) {

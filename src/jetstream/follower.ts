@@ -9,24 +9,22 @@
  * A process joins at the newest state in the stream, and reads what follows it.
  */
 import { pauseBefore } from '../backoff.ts';
-import type { ServedDefinitions } from '../channels/served/served.ts';
-import type { Batch } from '../commit/entry.ts';
 import { SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { differsInGenerationOnly } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
-import type { Beginning } from '../relay/follower.ts';
-import type { HeadState } from '../relay/replica.ts';
 import { readSteps, type StepReceiver } from '../relay/step-reader.ts';
+import { Arrivals } from './arrivals.ts';
 import type { Relay } from './connection.ts';
-import { comparePlaces, envelopeOf, type Place, placeOfBatch } from './envelope.ts';
+import { comparePlaces, envelopeOf, type Place } from './envelope.ts';
 import { Pieces, type WholeSteps } from './pieces.ts';
 import { findPlace, isJoinable } from './search.ts';
-import type { StreamMessage } from './stream-message.ts';
+import { StepsAfter } from './steps-after.ts';
+import type { ReceivedMessage } from './stream-message.ts';
 
 /** Receives the steps. */
 export interface FollowedSteps extends StepReceiver {
-  /** All steps that arrived together have been passed on. */
+  /** All steps that arrived together have been applied. */
   flush(): void;
 }
 
@@ -38,19 +36,23 @@ export interface StreamFollowingOptions {
   readonly steps: FollowedSteps;
   readonly now: () => number;
   readonly logger: Logger;
-  /** Counts a hole in the stream that was not filled. */
+  /** The stream has a hole that is not filled. */
   readonly onHole: () => void;
   /** The process cannot go on: it cannot read this version of the stream, or has a bug. */
   readonly onFailed: (error: unknown) => void;
 }
 
-/** Where this process is. */
-interface At {
-  readonly epoch: string;
-  readonly place: Place;
+/** A message of the stream, and by whom it was published. */
+interface Named {
   readonly sequence: number;
   readonly term: string;
   readonly number: number;
+}
+
+/** Where this process is. */
+interface At extends Named {
+  readonly epoch: string;
+  readonly place: Place;
   /** When the stream was made. */
   readonly createdAt: string;
 }
@@ -62,6 +64,7 @@ const SILENT_MS = 5_000;
 export class StreamFollowing {
   readonly #options: StreamFollowingOptions;
   readonly #pieces = new Pieces();
+  readonly #arrivals: Arrivals;
   #at: At | undefined;
   #end: (() => void) | undefined;
   /** Counts the consumers: messages of earlier ones are ignored. */
@@ -76,8 +79,11 @@ export class StreamFollowing {
   /** Whether the next message may belong to another place in its term: it was searched for. */
   #isPlaced = false;
   /** The message before which something is missing, and whether a search has not found it. */
-  #hole = '';
+  #hole: Named | undefined;
   #isGone = false;
+  #isStateAwaited = false;
+  /** The last sequence of an entry or mark that was passed on. */
+  #sequence = 0;
   /** The history that this process left because of a hole. */
   #left: string | undefined;
   #createdAt = '';
@@ -85,6 +91,7 @@ export class StreamFollowing {
 
   constructor(options: StreamFollowingOptions) {
     this.#options = options;
+    this.#arrivals = new Arrivals(() => options.steps.flush());
     this.#heardAt = options.now();
   }
 
@@ -105,6 +112,7 @@ export class StreamFollowing {
     this.#isStopped = true;
     clearInterval(this.#timer);
     this.#end?.();
+    this.#arrivals.pass();
   }
 
   /** Time since the last message, in ms. */
@@ -128,6 +136,7 @@ export class StreamFollowing {
     this.#reading++;
     this.#end?.();
     this.#end = undefined;
+    this.#arrivals.pass();
     this.#mustSeek = true;
     if (this.#isSeeking || this.#isStopped) return;
     void this.#seekPatiently();
@@ -187,7 +196,7 @@ export class StreamFollowing {
   async #whereToRead(createdAt: string): Promise<number | undefined> {
     const { relay, logger, onHole } = this.#options;
     const at = this.#at;
-    if (at !== undefined && !this.#isGone && at.createdAt === createdAt && (await this.#isWhereItWas(at)))
+    if (at !== undefined && !this.#isGone && at.createdAt === createdAt && (await this.#isInStream(at)))
       return at.sequence + 1;
     const newest = await relay.lastMessage();
     if (newest === undefined) {
@@ -209,9 +218,9 @@ export class StreamFollowing {
         return sequence;
       }
     }
-    if (!(await isJoinable(relay, state))) return undefined;
+    if (!(await isJoinable(relay, state)) || (await this.#leadsIntoHole(state))) return undefined;
     if (at !== undefined) {
-      onHole();
+      if (!this.#isStateAwaited) onHole();
       logger.error(
         { code: 'relay_hole', sequence: at.sequence },
         'the stream no longer has what this process missed: all subscribers are reset',
@@ -220,22 +229,41 @@ export class StreamFollowing {
     this.#left ??= at?.epoch;
     this.#at = undefined;
     this.#isGone = false;
+    this.#isStateAwaited = false;
     return state;
   }
 
-  /** Whether the message that was applied last is still in the stream, where it was. */
-  async #isWhereItWas({ sequence, term, number }: At): Promise<boolean> {
+  /**
+   * Whether the hole comes after this state: who joins there meets the hole again. What follows the
+   * next state is whole.
+   */
+  async #leadsIntoHole(state: number): Promise<boolean> {
+    const hole = this.#hole;
+    if (hole === undefined || state >= hole.sequence || !(await this.#isInStream(hole))) return false;
+    const fault = `the stream has a hole before its message ${hole.sequence}: its next state is awaited`;
+    if (fault !== this.#fault) {
+      this.#options.logger.error({ code: 'relay_hole', sequence: hole.sequence }, fault);
+      this.#options.onHole();
+    }
+    this.#fault = fault;
+    this.#isStateAwaited = true;
+    return true;
+  }
+
+  /** Whether the message is still in the stream, where it was. */
+  async #isInStream({ sequence, term, number }: Named): Promise<boolean> {
     const message = await this.#options.relay.message(sequence);
     if (message === undefined) return false;
     const envelope = envelopeOf(message.bytes);
     return envelope.term === term && envelope.number === number;
   }
 
-  #receive(message: StreamMessage): void {
+  #receive(message: ReceivedMessage): void {
     this.#heardAt = this.#options.now();
     try {
       const whole = this.#pieces.take(message);
       if (whole !== undefined) this.#take(whole);
+      this.#arrivals.add(whole?.steps.length ?? 0, message.pending);
     } catch (error) {
       this.stop();
       this.#options.onFailed(error);
@@ -249,25 +277,28 @@ export class StreamFollowing {
     if (at === undefined) {
       // Nothing but a state can be joined at.
       if (kind === 'steps') return;
-      this.#apply(whole, new Receiver(this.#options.steps, undefined, this.#reason(epoch)));
+      this.#apply(whole, undefined, this.#reason(epoch));
       this.#left = undefined;
       return this.#onJoined();
     }
     const isOtherHistory = epoch !== at.epoch;
-    if (isOtherHistory && kind === 'state') return this.#apply(whole, new Receiver(this.#options.steps, undefined));
+    if (isOtherHistory && kind === 'state') return this.#apply(whole, undefined);
     const isNext = this.#isPlaced || this.#follows(at, whole);
     if (isOtherHistory || !isNext || comparePlaces(from, at.place) > 0) return this.#meetHole(whole);
     this.#isPlaced = false;
     const isAhead = comparePlaces(to, at.place) >= 0;
     if (kind === 'state') return this.#move(whole, isAhead);
-    this.#apply(whole, new Receiver(this.#options.steps, at.place), isAhead);
+    this.#apply(whole, at.place, undefined, isAhead);
   }
 
-  /** Something is missing before these steps. If a search has led here, it is gone. */
-  #meetHole({ envelope: { term, number } }: WholeSteps): void {
-    const hole = `${term} ${number}`;
-    this.#isGone = hole === this.#hole;
-    this.#hole = hole;
+  /**
+   * Something is missing before these steps, or they count anew. If a search has led here, it is
+   * gone.
+   */
+  #meetHole({ envelope: { term, number }, first: sequence }: WholeSteps, isGone = false): void {
+    const before = this.#hole;
+    this.#isGone = isGone || (before !== undefined && term === before.term && number === before.number);
+    this.#hole = { sequence, term, number };
     this.#seek();
   }
 
@@ -284,9 +315,11 @@ export class StreamFollowing {
     return envelope.term === at.term ? firstNumber === at.number + 1 : firstNumber === 1;
   }
 
-  #apply(whole: WholeSteps, receiver: Receiver, moves = true): void {
+  #apply(whole: WholeSteps, after: Place | undefined, reason?: ResetReason, moves = true): void {
+    const receiver = new StepsAfter(this.#options.steps, after, this.#sequence, reason);
     readSteps(whole.steps, receiver);
-    this.#options.steps.flush();
+    if (receiver.wentBack) return this.#meetHole(whole, true);
+    this.#sequence = receiver.sequence;
     this.#move(whole, moves);
   }
 
@@ -310,44 +343,5 @@ export class StreamFollowing {
       },
       () => undefined,
     );
-  }
-}
-
-/** Passes on the steps that follow a place. */
-class Receiver implements StepReceiver {
-  readonly #next: FollowedSteps;
-  /** Undefined: everything is passed on. */
-  readonly #after: Place | undefined;
-  readonly #reason: ResetReason | undefined;
-
-  constructor(next: FollowedSteps, after: Place | undefined, reason?: ResetReason) {
-    this.#next = next;
-    this.#after = after;
-    this.#reason = reason;
-  }
-
-  moveTo(head: HeadState): void {
-    if (this.#after === undefined || comparePlaces({ ...head.frontier, parts: head.openParts }, this.#after) >= 0)
-      this.#next.moveTo(head);
-  }
-
-  begin(beginning: Beginning): void {
-    this.#next.begin(this.#reason === undefined ? beginning : { ...beginning, reason: this.#reason });
-  }
-
-  append(batch: Batch): void {
-    if (this.#after === undefined || comparePlaces(placeOfBatch(batch), this.#after) > 0) this.#next.append(batch);
-  }
-
-  marker(id: string): void {
-    this.#next.marker(id);
-  }
-
-  define(definitions: ServedDefinitions): void {
-    this.#next.define(definitions);
-  }
-
-  setKnown(isKnown: boolean): void {
-    this.#next.setKnown(isKnown);
   }
 }

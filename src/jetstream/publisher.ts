@@ -61,7 +61,9 @@ interface Message {
 /** Messages that may be on their way at the same time. */
 const WINDOW = 32;
 /** Beyond so many on their way, steps wait and are joined to larger messages. */
-const JOIN_FROM = 2;
+const JOIN_FROM = 0;
+/** How often the stream is looked at for holes. */
+const HOLES_MS = 5_000;
 /** Maximum bytes of a message. More steps are cut into pieces. */
 const MESSAGE_BYTES_MAX = 256 * 1024;
 /** Bytes that a message may have beside its payload: headers of the expectation. */
@@ -104,6 +106,11 @@ export class StreamPublisher implements StreamFollower {
   #isHeld = false;
   #isOver = false;
   #fault: SnoError | undefined;
+  #lookedAt: number;
+  /** Number of messages that are missing within the stream. */
+  #holes = 0;
+  /** Failures since the stream took a message. */
+  #refused = 0;
 
   constructor(options: PublisherOptions) {
     const { head, last, recent, relay, now } = options;
@@ -114,6 +121,7 @@ export class StreamPublisher implements StreamFollower {
     this.#place = placeOf(head);
     this.#publishedAt = now();
     this.#confirmedAt = now();
+    this.#lookedAt = now();
     this.#recent.replace(recent);
     this.#timer = setInterval(() => this.#check(), CHECK_MS);
     this.#endWatch = relay.onChange(() => void this.#compare());
@@ -267,8 +275,8 @@ export class StreamPublisher implements StreamFollower {
 
   /** Everything up to this sequence is in the stream. */
   #confirm(sequence: number): void {
-    this.#fault = undefined;
     this.#confirmedAt = this.#options.now();
+    const before = this.#confirmed;
     for (
       let first = this.#waiting.first();
       first !== undefined && first.sequence <= sequence;
@@ -280,6 +288,11 @@ export class StreamPublisher implements StreamFollower {
       this.#confirmed = first.sequence;
       if (first.head !== undefined) this.#confirmedHead = first.head;
       this.#options.onPublished(first.bytes.length);
+    }
+    // A stream that answers but takes nothing is still at fault.
+    if (this.#confirmed > before || this.#waiting.length === 0) {
+      this.#fault = undefined;
+      this.#refused = 0;
     }
     this.#pace();
     if (this.#steps.length > 0 && this.#sent <= JOIN_FROM) this.#publishSteps();
@@ -293,6 +306,7 @@ export class StreamPublisher implements StreamFollower {
       this.#options.logger.warn({ code, hint }, `the stream does not take steps; Snö tries again: ${message}`);
     }
     this.#fault = fault;
+    this.#refused++;
     void this.#compare();
   }
 
@@ -302,6 +316,8 @@ export class StreamPublisher implements StreamFollower {
     this.#sent = 0;
     if (this.#isComparing) return;
     this.#isComparing = true;
+    // What the stream refuses, it refuses at once: a full one would be asked without a pause.
+    if (this.#refused > 1) await pauseBefore(Math.min(this.#refused - 1, 4));
     for (let tries = 0; !this.#isOver; tries++) {
       const attempt = this.#attempt;
       if (this.#options.relay.isConnected && (await this.#hasCompared(attempt))) break;
@@ -376,10 +392,22 @@ export class StreamPublisher implements StreamFollower {
 
   #check(): void {
     const { now, head, isStreaming } = this.#options;
+    if (now() - this.#lookedAt >= HOLES_MS) void this.#lookForHoles();
     if (this.#waiting.length > 0 || head.epoch === '' || !isStreaming()) return;
     if (now() - this.#publishedAt < SILENCE_MS && head.headText === this.#publishedHead) return;
     // Followers learn that nothing of theirs has happened, and that the WAL is still read.
     this.#publishSteps();
+  }
+
+  /** A follower that meets a hole joins again at the next state: it is published soon. */
+  async #lookForHoles(): Promise<void> {
+    const { now, relay } = this.#options;
+    this.#lookedAt = now();
+    const bounds = relay.isConnected ? await relay.bounds().catch(() => undefined) : undefined;
+    if (bounds === undefined || bounds.count === 0) return;
+    const holes = bounds.last - bounds.first + 1 - bounds.count;
+    if (holes > this.#holes) this.#isStateDue = true;
+    this.#holes = holes;
   }
 
   #pace(): void {

@@ -5,6 +5,12 @@ export interface StreamMessage {
   readonly bytes: Buffer;
 }
 
+/** A message that a reader of the stream receives. */
+export interface ReceivedMessage extends StreamMessage {
+  /** Number of messages that the server is about to send after it. */
+  readonly pending: number;
+}
+
 /** A message that was asked for by itself. */
 export interface StoredMessage extends StreamMessage {
   /** When it was stored, by the server's clock, in ms since 1970. */

@@ -58,7 +58,11 @@ export class ManyMachines implements Composition {
     this.#relay = relay;
     logger.info({ server: relay.serverVersion, stream: settings.SNO_NATS_STREAM }, 'connected to NATS');
     if (settings.SNO_ROLE !== 'gateway') {
-      this.#standby = new IngestStandby({ ...this.#options, relay });
+      this.#standby = new IngestStandby({
+        ...this.#options,
+        relay,
+        followedSequence: () => this.#follower.head.sequence,
+      });
       this.#standby.start();
     }
     if (this.#gateways === undefined) return;
@@ -112,6 +116,8 @@ export class ManyMachines implements Composition {
     if (this.#relay === undefined) return 'not connected to NATS';
     if (!this.#relay.isConnected) return `not connected to NATS${faultText(this.#relay.fault)}`;
     if (this.#cutOff?.isCutOff === true) return 'cut off from the stream';
+    const fault = this.#standby?.fault;
+    if (fault !== undefined) return `the stream takes no steps${faultText(fault)}`;
     return this.#following?.unready ?? this.#gateways?.unready;
   }
 

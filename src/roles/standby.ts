@@ -21,6 +21,8 @@ import { type IngestOptions, IngestRole } from './ingest.ts';
 
 export interface IngestStandbyOptions extends Omit<IngestOptions, 'relayed'> {
   readonly relay: Relay;
+  /** The last sequence of the stream that has arrived here. 0: this process does not follow it. */
+  readonly followedSequence: () => number;
 }
 
 /** How long the holder of the slot may publish nothing before another process takes it, in ms. */
@@ -38,8 +40,8 @@ const STATE_EVERY_MS = 60_000;
 /** Beyond the time within which a power cut loses what was confirmed, in ms. */
 const MARGIN_MS = 10_000;
 /**
- * Sequences of a term begin at the time in seconds, times this, or so far after those of the term
- * before it. So they grow although the stream may have lost what followed.
+ * Sequences of a term begin at the time in seconds, times this, or so far after the last ones that
+ * this process knows. So they grow although the stream may have lost what followed.
  */
 const SEQUENCES_PER_SECOND = 2 ** 21;
 const SEQUENCE_GAP = 2 ** 28;
@@ -59,6 +61,8 @@ export class IngestStandby {
   #endTerm: (why: SnoError) => void = () => undefined;
   #finished: Promise<void> = Promise.resolve();
   #wake: () => void = () => undefined;
+  /** The last sequence of this process's last term. */
+  #sequence = 0;
   /** The newest sequence of the stream that was seen, and since when. */
   #seen = { sequence: -1, since: 0 };
   #terms = 0;
@@ -72,6 +76,11 @@ export class IngestStandby {
       relayPublishedSequence: () => this.#publisher?.confirmed,
       relayTerms: () => this.#terms,
     });
+  }
+
+  /** Why the stream takes nothing from this process. Undefined: it does, or nothing is published. */
+  get fault(): string | undefined {
+    return this.#publisher?.fault?.message;
   }
 
   /** Number of channel views that are served. Undefined on standby. */
@@ -148,7 +157,8 @@ export class IngestStandby {
     isOver.catch(() => undefined);
     this.#endTerm = over;
     const time = Math.floor(Date.now() / 1_000) * SEQUENCES_PER_SECOND;
-    const sequence = Math.max(time, continued === undefined ? 0 : continued.head.sequence + SEQUENCE_GAP);
+    const known = Math.max(continued?.head.sequence ?? 0, this.#options.followedSequence(), this.#sequence);
+    const sequence = Math.max(time, known === 0 ? 0 : known + SEQUENCE_GAP);
     let publisher: StreamPublisher | undefined;
     let publishedHead: Lsn = continued?.head.head.lsn ?? 0;
     const ingest = new IngestRole({
@@ -204,6 +214,7 @@ export class IngestStandby {
       this.#endTerm = () => undefined;
       publisher.stop();
       await ingest.stop();
+      this.#sequence = ingest.head.sequence;
       this.#ingest = undefined;
       this.#publisher = undefined;
       this.#seen = { sequence: -1, since: 0 };

@@ -7,6 +7,9 @@ import { type Kind, sealed } from '../../src/jetstream/envelope.ts';
 import { isWrongLastSequence } from '../../src/jetstream/fault.ts';
 import { StreamFollowing } from '../../src/jetstream/follower.ts';
 import { createLogger } from '../../src/logger.ts';
+import { HEADER_BYTES } from '../../src/relay/format.ts';
+import { NOTHING, Replica } from '../../src/relay/replica.ts';
+import { StepWriter } from '../../src/relay/step-writer.ts';
 import { type NatsServer, startNats } from '../support/nats/server.ts';
 import { until } from '../support/wait.ts';
 
@@ -14,14 +17,14 @@ let nats: NatsServer;
 const relays: Relay[] = [];
 
 beforeAll(async () => {
-  nats = await startNats();
+  nats = await startNats({ jetstream: { max_file_store: 1 << 28 } });
 });
 afterAll(async () => {
   await Promise.all(relays.map((relay) => relay.close()));
   await nats?.remove();
 });
 
-async function connect(stream = 'SNO'): Promise<Relay> {
+async function connect(stream = 'SNO', maxBytes = 1 << 24): Promise<Relay> {
   const relay = await Relay.connect({
     servers: [nats.url],
     credsFile: undefined,
@@ -29,7 +32,7 @@ async function connect(stream = 'SNO'): Promise<Relay> {
     stream,
     replicas: 1,
     maxAgeMs: 3_600_000,
-    maxBytes: 1 << 24,
+    maxBytes,
     logger: createLogger('silent'),
   });
   relays.push(relay);
@@ -51,41 +54,75 @@ test('of two processes that publish after the same message, one is refused, and 
   expect(await one.bounds()).toMatchObject({ last: 2, count: 2 });
 });
 
-/** A message without steps that leads from one LSN to another. */
-function message(kind: Kind, term: string, number: number, from: number, to: number): Buffer {
-  const place = (lsn: number) => ({ lsn, index: 0, parts: 0 });
-  const head = { kind, isLast: true, piece: 0, term: term.repeat(16), number, state: 1, epoch: 'e-1' };
-  return sealed({ ...head, from: place(from), to: place(to) }, Buffer.alloc(0));
+test('a stream for which JetStream has no room is an error that says what to do', async () => {
+  const relay = await connect('LARGE', 1 << 30);
+  await expect(relay.ensureStream()).rejects.toMatchObject({
+    code: 'relay_full',
+    message: expect.stringContaining('10047'),
+    hint: expect.stringContaining('SNO_NATS_MAX_BYTES'),
+  });
+});
+
+interface MessageParts {
+  readonly term: string;
+  readonly number: number;
+  readonly from: number;
+  readonly to: number;
+  /** The stream's sequence of the newest state. */
+  readonly state?: number;
+  /** The sequence of the last entry. */
+  readonly count?: number;
 }
 
-test('what is published again while a process searches for its place is no hole', async () => {
-  const relay = await connect('LOST');
-  await relay.ensureStream();
-  await relay.publish(message('state', 'a', 1, 10, 10), 0);
-  await relay.publish(message('steps', 'a', 2, 10, 20), 1);
-  let measured: () => Promise<void> = async () => undefined;
-  let reconnected: () => void = () => undefined;
-  let holes = 0;
+/** A message whose only step moves the head from one LSN to another. */
+function message(kind: Kind, { term, number, from, to, state = 1, count = 0 }: MessageParts): Buffer {
+  const place = (lsn: number) => ({ lsn, index: 0, parts: 0 });
+  const replica = new Replica();
+  const position = { lsn: to, index: 0 };
+  replica.moveTo({ ...NOTHING, epoch: 'e-1', head: position, frontier: position, sequence: count });
+  const steps = new StepWriter(replica);
+  steps.head();
+  const head = { kind, isLast: true, piece: 0, term: term.repeat(16), number, state, epoch: 'e-1' };
+  return sealed({ ...head, from: place(from), to: place(to) }, steps.take().subarray(HEADER_BYTES));
+}
+
+async function remove(stream: string, sequence: number): Promise<void> {
+  const connection = await connectNats({ servers: nats.url });
+  await (await jetstreamManager(connection)).streams.deleteMessage(stream, sequence);
+  await connection.close();
+}
+
+interface Followed {
+  readonly following: StreamFollowing;
+  /** How often the process began to read the stream. */
+  reads: number;
+  holes: number;
+  /** The sequence of each head that was passed on. */
+  readonly counts: number[];
+}
+
+type FollowedRelay = ConstructorParameters<typeof StreamFollowing>[0]['relay'];
+
+/** Follows the stream as a gateway does. */
+function follow(relay: Relay, instead: Partial<FollowedRelay> = {}): Followed {
   const nothing = () => undefined;
+  const followed = { reads: 0, holes: 0, counts: [] as number[] };
   const following = new StreamFollowing({
     relay: {
-      follow: (...args) => relay.follow(...args),
+      follow(...args) {
+        followed.reads++;
+        return relay.follow(...args);
+      },
       message: (sequence) => relay.message(sequence),
       lastMessage: () => relay.lastMessage(),
       ensureStream: () => relay.ensureStream(),
+      bounds: () => relay.bounds(),
       isConnected: true,
-      onChange(listener) {
-        reconnected = listener;
-        return nothing;
-      },
-      async bounds() {
-        const bounds = await relay.bounds();
-        await measured();
-        return bounds;
-      },
+      onChange: () => nothing,
+      ...instead,
     },
     steps: {
-      moveTo: nothing,
+      moveTo: ({ sequence }) => followed.counts.push(sequence),
       begin: nothing,
       append: nothing,
       marker: nothing,
@@ -95,22 +132,84 @@ test('what is published again while a process searches for its place is no hole'
     },
     now: () => performance.now(),
     logger: createLogger('silent'),
-    onHole: () => holes++,
+    onHole: () => followed.holes++,
     onFailed: (error) => {
       throw error;
     },
   });
+  return Object.assign(followed, { following });
+}
+
+test('what is published again while a process searches for its place is no hole', async () => {
+  const relay = await connect('LOST');
+  await relay.ensureStream();
+  await relay.publish(message('state', { term: 'a', number: 1, from: 10, to: 10 }), 0);
+  await relay.publish(message('steps', { term: 'a', number: 2, from: 10, to: 20 }), 1);
+  let measured: () => Promise<void> = async () => undefined;
+  let reconnected: () => void = () => undefined;
+  const followed = follow(relay, {
+    onChange(listener) {
+      reconnected = listener;
+      return () => undefined;
+    },
+    async bounds() {
+      const bounds = await relay.bounds();
+      await measured();
+      return bounds;
+    },
+  });
+  const { following } = followed;
   await following.start();
   await until(() => following.sequence === 2, 'it has read everything');
-  const connection = await connectNats({ servers: nats.url });
-  await (await jetstreamManager(connection)).streams.deleteMessage('LOST', 2);
-  await connection.close();
+  await remove('LOST', 2);
   let times = 0;
   measured = async () => {
-    if (++times === 2) await relay.publish(message('steps', 'b', 1, 10, 20), 2);
+    if (++times === 2) await relay.publish(message('steps', { term: 'b', number: 1, from: 10, to: 20 }), 2);
   };
   reconnected();
   await until(() => following.sequence === 3, 'it has read what was published again');
   following.stop();
-  expect(holes).toBe(0);
+  expect(followed.holes).toBe(0);
+});
+
+test('a process that meets a hole waits for the next state: it does not join again before the hole', async () => {
+  const relay = await connect('HOLE');
+  await relay.ensureStream();
+  await relay.publish(message('state', { term: 'a', number: 1, from: 10, to: 10 }), 0);
+  await relay.publish(message('steps', { term: 'a', number: 2, from: 10, to: 20 }), 1);
+  await relay.publish(message('steps', { term: 'a', number: 3, from: 20, to: 30 }), 2);
+  await relay.publish(message('steps', { term: 'a', number: 4, from: 30, to: 40 }), 3);
+  await remove('HOLE', 3);
+  const followed = follow(relay);
+  const { following } = followed;
+  await following.start();
+  await until(() => following.unready?.includes('hole before its message 4') === true, 'it says what is missing');
+  await relay.publish(message('steps', { term: 'a', number: 5, from: 40, to: 50 }), 4);
+  await until(() => followed.holes > 0, 'the hole is counted');
+  expect(following.sequence).toBe(2);
+  await relay.publish(message('state', { term: 'a', number: 6, from: 50, to: 50, state: 6 }), 5);
+  await relay.publish(message('steps', { term: 'a', number: 7, from: 50, to: 60, state: 6 }), 6);
+  await until(() => following.sequence === 7, 'it goes on');
+  following.stop();
+  expect(followed.holes).toBe(1);
+  // From the state, again after the hole was met, and from the next state.
+  expect(followed.reads).toBe(3);
+});
+
+test('where the sequences of the stream go back, nothing is passed on until the next state', async () => {
+  const relay = await connect('BACK');
+  await relay.ensureStream();
+  await relay.publish(message('state', { term: 'a', number: 1, from: 10, to: 10, count: 100 }), 0);
+  await relay.publish(message('steps', { term: 'a', number: 2, from: 10, to: 20, count: 110 }), 1);
+  const followed = follow(relay);
+  const { following } = followed;
+  await following.start();
+  await until(() => following.sequence === 2, 'it has read everything');
+  await relay.publish(message('steps', { term: 'b', number: 1, from: 20, to: 30, count: 50 }), 2);
+  await until(() => followed.holes > 0, 'it asks for a state');
+  await relay.publish(message('state', { term: 'b', number: 2, from: 30, to: 30, state: 4, count: 50 }), 3);
+  await relay.publish(message('steps', { term: 'b', number: 3, from: 30, to: 40, state: 4, count: 60 }), 4);
+  await until(() => following.sequence === 5, 'it goes on');
+  following.stop();
+  expect(followed.counts).toEqual([100, 110, 50, 60]);
 });

@@ -14,7 +14,7 @@ import { type FollowedSteps, StreamFollowing } from '../../src/jetstream/followe
 import { StreamHistory } from '../../src/jetstream/history.ts';
 import { lastPlace } from '../../src/jetstream/last-place.ts';
 import { StreamPublisher } from '../../src/jetstream/publisher.ts';
-import type { StoredMessage, StreamMessage } from '../../src/jetstream/stream-message.ts';
+import type { ReceivedMessage, StoredMessage } from '../../src/jetstream/stream-message.ts';
 import { ByteWriter } from '../../src/memory/byte-writer.ts';
 import { textOf } from '../../src/memory/payload.ts';
 import { parsePosition } from '../../src/position.ts';
@@ -36,7 +36,7 @@ class ArrayStream {
   readonly fates: Fate[] = [];
   isConnected = true;
   payloadBytesMax = 700;
-  readonly #readers = new Set<{ next: number; received: (message: StreamMessage) => void; broken: () => void }>();
+  readonly #readers = new Set<{ next: number; received: (message: ReceivedMessage) => void; broken: () => void }>();
 
   onChange = () => () => undefined;
   ensureStream = async () => undefined;
@@ -74,7 +74,7 @@ class ArrayStream {
     return this.message(this.messages.length);
   }
 
-  async follow(from: number, received: (message: StreamMessage) => void, broken: () => void): Promise<() => void> {
+  async follow(from: number, received: (message: ReceivedMessage) => void, broken: () => void): Promise<() => void> {
     const reader = { next: from, received, broken };
     this.#readers.add(reader);
     void Promise.resolve().then(() => this.#deliver());
@@ -105,7 +105,11 @@ class ArrayStream {
   #deliver(): void {
     for (const reader of this.#readers)
       for (; reader.next <= this.messages.length; reader.next++)
-        reader.received({ sequence: reader.next, bytes: Buffer.from(this.messages[reader.next - 1] as Buffer) });
+        reader.received({
+          sequence: reader.next,
+          bytes: Buffer.from(this.messages[reader.next - 1] as Buffer),
+          pending: this.messages.length - reader.next,
+        });
   }
 }
 

@@ -1,6 +1,6 @@
 /** What happens to the stream in JetStream, and what clients and operators see of it. */
 
-import { jetstreamManager } from '@nats-io/jetstream';
+import { DiscardPolicy, jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { RawClient } from '../service/raw-client.ts';
@@ -100,13 +100,6 @@ test('NATS is down for a while: clients stay connected, /readyz says why, and ev
   await until(async () => (await ready()).status === 200, 'it is ready again');
 });
 
-test('the stream is deleted: it is made again and filled from the slot', async () => {
-  await insert();
-  await manager((jsm) => jsm.streams.delete('SNO'));
-  for (let count = 0; count < 5; count++) await insert();
-  await expectAll();
-});
-
 test('the stream is purged: clients that follow notice nothing', async () => {
   await insert();
   await manager((jsm) => jsm.streams.purge('SNO'));
@@ -128,6 +121,15 @@ test('the stream loses its newest messages: they are published again from the WA
   await expectAll();
 });
 
+// After another process has continued the stream: its entries are numbered further on than a new
+// stream would begin to number them.
+test('the stream is deleted: it is made again and filled from the slot, and no client receives a row twice', async () => {
+  await insert();
+  await manager((jsm) => jsm.streams.delete('SNO'));
+  for (let count = 0; count < 5; count++) await insert();
+  await expectAll();
+});
+
 test('the credentials are revoked: the log names it with its hint, and everything goes on when they are back', async () => {
   await insert();
   const logged = here.service.log.length;
@@ -143,6 +145,27 @@ test('the credentials are revoked: the log names it with its hint, and everythin
   await nats.reconfigure(users('right'));
   await insert();
   await expectAll();
+});
+
+test('the stream takes no more: the log names it with its hint, nothing is lost, and it is not asked without a pause', async () => {
+  await insert();
+  const logged = here.service.log.length;
+  const { bytes } = await manager(async (jsm) => (await jsm.streams.info('SNO')).state);
+  await manager((jsm) => jsm.streams.update('SNO', { discard: DiscardPolicy.New, max_bytes: bytes + 1 }));
+  for (let count = 0; count < 5; count++) await insert('w'.repeat(10_000));
+  const isNamed = async () => (await ready()).body.reason?.includes('10077') === true;
+  await until(isNamed, '/readyz names the error');
+  const refusedAt = async () => Number((await nats.monitor<{ in_msgs: number }>('varz')).in_msgs);
+  const before = await refusedAt();
+  for (let count = 0; count < 20; count++) await ready();
+  const lines = here.service.log.slice(logged).filter(({ code }) => code === 'relay_full');
+  expect(lines).toHaveLength(1);
+  expect(lines[0]?.['hint']).toMatch(/SNO_NATS_MAX_BYTES/);
+  expect((await refusedAt()) - before).toBeLessThan(500);
+  await manager((jsm) => jsm.streams.update('SNO', { discard: DiscardPolicy.Old, max_bytes: bytes + 100_000_000 }));
+  await insert();
+  await expectAll();
+  await until(async () => (await ready()).status === 200, 'it is ready again');
 });
 
 test('max_payload is lowered below what waits: large commits are cut smaller', async () => {
