@@ -78,7 +78,7 @@ export class IngestStandby {
     });
   }
 
-  /** Why the stream takes nothing from this process. Undefined: it does, or nothing is published. */
+  /** Why the stream takes nothing. Undefined: it does, or this process publishes nothing. */
   get fault(): string | undefined {
     return this.#publisher?.fault?.message;
   }

@@ -42,6 +42,8 @@ const LADDERS: Readonly<Record<string, readonly string[]>> = {
     'history.ts',
     'last-place.ts',
     'publisher.ts',
+    'arrivals.ts',
+    'steps-after.ts',
     'follower.ts',
   ],
   channels: [
