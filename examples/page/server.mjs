@@ -26,7 +26,11 @@ const routes = {
   },
 };
 
-createServer(async (request, response) => {
+createServer((request, response) => void answer(request, response)).listen(Number(PAGE_PORT), PAGE_HOST, () =>
+  console.log(`http://127.0.0.1:${PAGE_PORT}`),
+);
+
+async function answer(request, response) {
   const { pathname } = new URL(request.url, 'http://localhost');
   const route = routes[`${request.method} ${pathname}`];
   if (route === undefined) return response.writeHead(404).end();
@@ -36,7 +40,7 @@ createServer(async (request, response) => {
     console.error(error);
     response.writeHead(500).end();
   }
-}).listen(Number(PAGE_PORT), PAGE_HOST, () => console.log(`http://127.0.0.1:${PAGE_PORT}`));
+}
 
 /** Only JSON: a page of another site cannot send it without asking first. */
 async function bodyOf(request) {

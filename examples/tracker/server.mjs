@@ -29,7 +29,11 @@ const routes = {
   },
 };
 
-createServer(async (request, response) => {
+createServer((request, response) => void answer(request, response)).listen(PORT, '127.0.0.1', () =>
+  console.log(`http://127.0.0.1:${PORT}/login?user=bob`),
+);
+
+async function answer(request, response) {
   const url = new URL(request.url, 'http://localhost');
   const route = routes[url.pathname];
   try {
@@ -41,7 +45,7 @@ createServer(async (request, response) => {
     console.error(error);
     response.writeHead(500).end();
   }
-}).listen(PORT, '127.0.0.1', () => console.log(`http://127.0.0.1:${PORT}/login?user=bob`));
+}
 
 async function userOf({ headers }) {
   const [, session] = /(?:^|; )session=([\w-]+)/.exec(headers.cookie ?? '') ?? [];

@@ -87,7 +87,10 @@ async function expectToPass(): Promise<void> {
   }
   const sno = connect(`https://localhost:${httpsPort}`, { WebSocket: Trusting });
   const notes = sno.live<{ id: number }>('notes');
-  await until(() => notes.status === 'live' || Promise.reject(notes.error ?? sno.error), 'the websocket is live');
+  await until(() => {
+    if (sno.error !== undefined) throw sno.error;
+    return notes.status === 'live';
+  }, 'the websocket is live');
   const url = `https://localhost:${httpsPort}/v1/events?channel=notes`;
   const stream = await EventClient.open(url, { ca: certificate.cert });
   await until(() => stream.events.some(({ type }) => type === 'subscribed'), 'the event stream is live');
