@@ -7,7 +7,9 @@ import { readSettings, settingSources } from '../../src/config/read.ts';
 import { createLogger } from '../../src/logger.ts';
 import { textOf } from '../../src/memory/payload.ts';
 import { INCIDENTS_MAX, Incidents, mergeIncidents } from '../../src/metrics/incidents.ts';
+import { createMetrics } from '../../src/metrics/metrics.ts';
 import { frameReader } from '../../src/roles/inspect/frames.ts';
+import { relayInfo } from '../../src/roles/inspect/relay-info.ts';
 import { payloadOf } from '../support/payloads.ts';
 
 test('settings say where they come from, and never show a secret', () => {
@@ -119,6 +121,22 @@ test('the journal is read on from the last frame, and what is left out is counte
   sequences = range(0, 3);
   expect(read(20)).toMatchObject({ frames: { length: 3 }, skipped: 0 });
   expect(textOf(payload).toString()).toBe('{}');
+});
+
+test('the stream between machines is shown from its metrics, with the fault that /readyz names', async () => {
+  const metrics = createMetrics();
+  metrics.observe({ relaySequence: () => 42, relayLag: () => 3, relayCutOff: () => 1 });
+  const values = await metrics.values();
+  const well = { isConnected: true, fault: null, isCutOff: true, sequence: 42, lagMessages: 3, streamBytes: null };
+  expect(relayInfo(values, 'SNO', undefined)).toMatchObject(well);
+  expect(relayInfo(values, 'SNO', 'catching up: not connected to NATS: refused')).toMatchObject({
+    isConnected: false,
+    fault: 'refused',
+  });
+  expect(relayInfo(values, 'SNO', 'the stream takes no steps: no space')).toMatchObject({
+    isConnected: true,
+    fault: 'no space',
+  });
 });
 
 test.each([

@@ -2,8 +2,9 @@
 import type { MachineInfo } from '../../admin/api/types.ts';
 import type { MetricValues } from '../../metrics/metrics.ts';
 
-/** How `unready` says that there is no connection, and why. */
-const UNCONNECTED = /not connected to NATS(?:: (.*))?$/;
+/** How `unready` says that there is no connection, and why NATS takes or sends nothing. */
+const UNCONNECTED = 'not connected to NATS';
+const FAULT = /(?:not connected to NATS|the stream takes no steps): (.*)$/;
 
 export function relayInfo(
   values: MetricValues,
@@ -12,13 +13,12 @@ export function relayInfo(
 ): NonNullable<MachineInfo['relay']> {
   const gauges = new Map(values.map((metric) => [metric.name, metric.values[0]?.value]));
   const gauge = (name: string) => gauges.get(`sno_relay_${name}`) ?? null;
-  const unconnected = UNCONNECTED.exec(unready ?? '');
   return {
-    isConnected: unconnected === null,
+    isConnected: unready?.includes(UNCONNECTED) !== true,
     // The metrics do not have it.
     server: null,
     stream,
-    fault: unconnected?.[1] ?? null,
+    fault: FAULT.exec(unready ?? '')?.[1] ?? null,
     isCutOff: gauge('cut_off') === 1,
     silenceSeconds: gauge('silence_seconds'),
     lagMessages: gauge('lag_messages'),
