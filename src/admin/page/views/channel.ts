@@ -11,7 +11,7 @@ import { FrameFeed } from './frame-feed.ts';
 import { framesPanel } from './frames.ts';
 import { nameForm } from './name-form.ts';
 
-export const SUBSCRIBER_STATES: Readonly<Record<Subscriber['state'], readonly [text: string, tone: Tone]>> = {
+const SUBSCRIBER_STATES: Readonly<Record<Subscriber['state'], readonly [text: string, tone: Tone]>> = {
   live: ['live', 'good'],
   joining: ['joining', 'ice'],
   catching: ['catching up', 'warn'],

@@ -23,8 +23,8 @@ const perSecond = (value: number | undefined) => (value === undefined ? '–' : 
 
 const MEASURES: readonly Measure[] = [
   { title: 'Commits', lines: [{ value: ({ commits }) => commits }], format: perSecond },
-  { title: 'Row events', lines: [{ value: ({ rows }) => rows }], format: perSecond },
-  { title: 'All events', lines: [{ value: ({ events }) => events }], format: perSecond },
+  { title: 'Rows read', lines: [{ value: ({ rows }) => rows }], format: perSecond },
+  { title: 'Events', lines: [{ value: ({ events }) => events }], format: perSecond },
   { title: 'Deliveries', lines: [{ value: ({ deliveries }) => deliveries }], format: perSecond },
   { title: 'Bytes sent', lines: [{ value: ({ sentBytes }) => sentBytes }], format: bytesPerSecond, isBytes: true },
   {
