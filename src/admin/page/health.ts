@@ -40,31 +40,34 @@ const PANELS: Readonly<Record<Panel, readonly [view: string, text: string]>> = {
 export function healthLine(state: HealthState): { readonly title: string; readonly drawn: HTMLElement } {
   const { health, session, isLost, isWhole } = state;
   const { data, fault } = health;
-  if (isLost) return drawn('bad', 'No answer', 'The service does not answer. Trying again every 2 seconds.', session);
+  const about = session && aboutText(session, data?.at ?? session.now);
+  if (isLost) return drawn('bad', 'No answer', 'The service does not answer. Trying again every 2 seconds.', about);
   if (data === undefined)
     return fault?.kind === 'refused'
-      ? drawn('bad', 'Unknown', `${fault.code}: ${fault.message}`, session)
-      : drawn(undefined, 'Connecting', 'Asking the service.', session);
+      ? drawn('bad', 'Unknown', `${fault.code}: ${fault.message}`, about)
+      : drawn(undefined, 'Connecting', 'Asking the service.', about);
   const { verdict, summary, causes } = data;
   const link =
     !isWhole && causes.length > 0 && element('a', { href: addressOf('overview') }, counted(causes.length, 'cause'));
   const list = isWhole && causes.length > 0 && element('ul', { class: 'causes' }, ...causes.map(causeItem));
   // The verdict stands in front of it already.
   const text = summary.replace(new RegExp(`^${verdict}(: )?`), '');
-  return drawn(TONES[verdict], TITLES[verdict], text || 'Everything works.', session, link, list);
+  return drawn(TONES[verdict], TITLES[verdict], text || 'Everything works.', about, link, list);
+}
+
+/** `now` is by the clock of the service, as all its times are. */
+function aboutText({ version, slot, startedAt }: Session, now: number): string {
+  return `Snö ${version} · slot ${slot} · up ${duration(Math.max(0, now - startedAt) / 1000)}`;
 }
 
 function drawn(
   tone: Tone | undefined,
   title: string,
   text: string,
-  session: Session | undefined,
+  about: string | undefined,
   link?: Child,
   list?: Child,
 ): { readonly title: string; readonly drawn: HTMLElement } {
-  const about =
-    session &&
-    `Snö ${session.version} · slot ${session.slot} · up ${duration(Math.max(0, session.now - session.startedAt) / 1000)}`;
   const line = element(
     'div',
     { class: 'line' },
