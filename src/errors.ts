@@ -106,6 +106,11 @@ export const ERRORS = {
     cause: 'Postgres holds more WAL for the slot than SNO_SLOT_WAL_BYTES, or will soon.',
     hint: 'End what the message names: a transaction that stays open, or a Snö that is stopped or too slow. At the bound, SNO_SLOT_WAL_POLICY decides. docs/operations.md says more.',
   },
+  package_missing: {
+    audience: 'operator',
+    cause: 'A setting needs a package that is not installed: optional packages were left out.',
+    hint: 'Install the packages that the message names, or unset the setting.',
+  },
   address_in_use: {
     audience: 'operator',
     cause: 'Another process uses the port that Snö should listen on.',

@@ -20,6 +20,9 @@ import { type IngestOptions, STREAM_CONNECTIONS } from './roles/ingest.ts';
 import { Inspector } from './roles/inspect/inspector.ts';
 import { RunningParts } from './roles/inspect/view.ts';
 import { OneMachine } from './roles/one-machine.ts';
+import { type CommitSpans, startCommitSpans } from './telemetry/commit-spans.ts';
+import { startSenders } from './telemetry/senders.ts';
+import type { Sender } from './telemetry/statsd.ts';
 
 export interface Service {
   readonly host: string;
@@ -79,6 +82,9 @@ class RunningService implements Service {
   #composition: Composition | undefined;
   #admin: Admin | undefined;
   #certificate: Certificate | undefined;
+  /** Spans of commits whose clients this process serves. */
+  #spans: CommitSpans | undefined;
+  #senders: Sender | undefined;
   #fail: (error: unknown) => void = () => undefined;
   #state: 'starting' | 'catching up' | 'serving' | 'draining' = 'starting';
 
@@ -105,8 +111,10 @@ class RunningService implements Service {
     // Invalid keys and certificates and ports in use are found before anything changes in the
     // database.
     this.#certificate = await Certificate.load(settings, logger);
+    this.#spans = settings.SNO_WORKERS === 0 ? await startCommitSpans(settings, logger) : undefined;
     const composition = await this.#compose();
     this.#composition = composition;
+    this.#senders = await startSenders(settings, { values: () => composition.metrics.values() }, logger);
     this.adminPort = await this.#startAdmin(composition);
     this.port = await composition.listen();
     await composition.prepare();
@@ -123,6 +131,7 @@ class RunningService implements Service {
     this.#state = 'draining';
     await this.#composition?.drain();
     await this.#composition?.stop();
+    await Promise.all([this.#senders?.stop(), this.#spans?.stop()]);
     await this.#admin?.close();
     await this.#inspector?.stop();
     this.#certificate?.stop();
@@ -134,6 +143,7 @@ class RunningService implements Service {
     const options = {
       ...this.#shared,
       certificate,
+      spans: this.#spans,
       otherFilesMax: OTHER_FILES_MAX,
       incidents: this.#incidents,
       running: this.#running,

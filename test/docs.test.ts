@@ -21,6 +21,7 @@ const GROUP_TITLES: Record<keyof typeof SETTING_GROUPS, string> = {
   limits: 'Limits',
   process: 'Process',
   machines: 'Several machines',
+  telemetry: 'StatsD and OpenTelemetry',
 };
 
 function settingsPage(): string {

@@ -23,6 +23,7 @@ import {
 import { LIMITS, MEMORY } from './limits.ts';
 import { MACHINES } from './machines.ts';
 import { optional, type Setting, secret, setting } from './setting.ts';
+import { TELEMETRY } from './telemetry.ts';
 
 /** Every setting, grouped and ordered as in docs/settings.md. */
 export const SETTING_GROUPS = {
@@ -170,6 +171,7 @@ export const SETTING_GROUPS = {
     ),
   },
   machines: MACHINES,
+  telemetry: TELEMETRY,
 } as const;
 
 /** Every setting by its name. */
@@ -182,6 +184,7 @@ export const SETTINGS = {
   ...SETTING_GROUPS.limits,
   ...SETTING_GROUPS.process,
   ...SETTING_GROUPS.machines,
+  ...SETTING_GROUPS.telemetry,
 } as const satisfies Record<string, Setting>;
 
 export type SettingName = keyof typeof SETTINGS;

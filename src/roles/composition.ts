@@ -2,11 +2,14 @@
 import type { Certificate } from '../http/tls.ts';
 import type { Incidents } from '../metrics/incidents.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import type { CommitSpans } from '../telemetry/commit-spans.ts';
 import type { IngestOptions } from './ingest.ts';
 import type { RunningParts } from './inspect/view.ts';
 
 export interface CompositionOptions extends Omit<IngestOptions, 'relayed'> {
   readonly certificate: Certificate | undefined;
+  /** Undefined: no spans are recorded. */
+  readonly spans: CommitSpans | undefined;
   /** Number of files that the process may open beside those for clients. */
   readonly otherFilesMax: number;
   /** Recent faults of this process. */

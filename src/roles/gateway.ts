@@ -40,6 +40,7 @@ import { createPool } from '../postgres/connect.ts';
 import { HEARTBEAT_SECONDS } from '../protocol.ts';
 import type { Beginning } from '../relay/follower.ts';
 import { steadyNow } from '../steady-clock.ts';
+import type { CommitSpans, TracedCommit } from '../telemetry/commit-spans.ts';
 import type { Gateways } from './gateways.ts';
 import { GatewayDesk } from './inspect/gateway-desk.ts';
 import type { AskGateways } from './inspect/questions.ts';
@@ -60,6 +61,8 @@ export interface GatewayRoleOptions {
    */
   readonly history?: OlderHistory;
   readonly certificate: Certificate | undefined;
+  /** Undefined: no spans are recorded. */
+  readonly spans: CommitSpans | undefined;
   /** Maximum clients of this process by the settings. 0: no limit. */
   readonly clientsMax: number;
   /** Number of files that the process may open beside clients, snapshots and access checks. */
@@ -91,6 +94,10 @@ export class GatewayRole implements Gateways {
   readonly #access: ViewAccess;
   readonly #gateway: Gateway;
   #timers: NodeJS.Timeout[] = [];
+  /** Before, commits fill the journal again: they were sent long ago. */
+  #isOpen = false;
+  /** Commits of this turn that carry a trace. */
+  #traced: TracedCommit[] = [];
 
   /** Throws `setting_invalid` if a configured token key is not a valid key. */
   constructor(options: GatewayRoleOptions) {
@@ -144,7 +151,9 @@ export class GatewayRole implements Gateways {
           resets[reason].inc();
           incidents.record('reset', reason, { channel });
         },
-        sent: (committedAt) => commitToSend.observe(Math.max(0, (Date.now() - committedAt) / 1_000)),
+        sent: (committedAt) => {
+          if (this.#isOpen) commitToSend.observe(Math.max(0, (Date.now() - committedAt) / 1_000));
+        },
         outboundFull: () => limitsMet.outbound_bytes.inc(),
         history: {
           pass: () => history.passes.inc(),
@@ -218,6 +227,7 @@ export class GatewayRole implements Gateways {
   }
 
   async open(): Promise<void> {
+    this.#isOpen = true;
     this.#gateway.open();
     this.#timers.push(setInterval(() => this.#options.journal.evict(steadyNow()), EVICT_MS));
     this.#timers.push(setInterval(() => this.#snapshots.check(), SNAPSHOT_CHECK_MS));
@@ -261,6 +271,9 @@ export class GatewayRole implements Gateways {
   }
 
   append(batch: Batch): void {
+    const { trace, part, committedAt, xid } = batch;
+    if (trace !== undefined && part === 0 && committedAt > 0 && this.#isOpen)
+      this.#traced.push({ trace, committedAt, xid });
     this.hub.append(batch);
   }
 
@@ -278,5 +291,8 @@ export class GatewayRole implements Gateways {
 
   flush(): void {
     this.hub.flush();
+    if (this.#traced.length === 0) return;
+    for (const commit of this.#traced) this.#options.spans?.sent(commit);
+    this.#traced = [];
   }
 }

@@ -244,11 +244,15 @@ export class IngestStandby {
 const none = () => undefined;
 const NOTHING_READ = {
   walLagBytes: none,
+  walPositionBytes: none,
   slotRetainedBytes: none,
   slotUnconfirmedBytes: none,
   slotBoundBytes: none,
   slotSecondsLeft: none,
   slotGeneration: none,
   slotWalStatus: none,
+  slotFailover: none,
+  oldestTransactionSeconds: none,
+  channelViews: none,
   caughtUp: none,
 };

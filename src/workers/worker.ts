@@ -27,6 +27,7 @@ import { type HeadState, Replica } from '../relay/replica.ts';
 import { readSteps, type StepReceiver } from '../relay/step-reader.ts';
 import { GatewayRole } from '../roles/gateway.ts';
 import { steadyNow } from '../steady-clock.ts';
+import { type CommitSpans, startCommitSpans } from '../telemetry/commit-spans.ts';
 import type { FromWorker, ToWorker } from './wire.ts';
 
 const CONTROL_CONNECTIONS = 2;
@@ -63,6 +64,7 @@ class Worker implements StepReceiver {
   readonly #replica = new Replica();
   readonly #desk: RemoteDesk;
   readonly #certificate: Certificate | undefined;
+  readonly #spans: CommitSpans | undefined;
   readonly #gateway: GatewayRole;
   /** For each channel with a subscription: the number of the message that told main. */
   readonly #retained = new Map<string, number>();
@@ -77,6 +79,7 @@ class Worker implements StepReceiver {
     logger: Logger,
     incidents: Incidents,
     certificate: Certificate | undefined,
+    spans: CommitSpans | undefined,
   ) {
     const url = databaseUrl(settings);
     const pool = createPool(url, 'query', CONTROL_CONNECTIONS);
@@ -84,6 +87,7 @@ class Worker implements StepReceiver {
     this.#logger = logger;
     this.#isFar = settings.SNO_NATS_URL !== undefined;
     this.#certificate = certificate;
+    this.#spans = spans;
     this.#desk = new RemoteDesk();
     const journal = new MemoryJournal({
       bytesMax: settings.SNO_REPLAY_BYTES,
@@ -101,6 +105,7 @@ class Worker implements StepReceiver {
       journal,
       head: this.#replica,
       certificate,
+      spans,
       clientsMax,
       otherFilesMax: CONTROL_CONNECTIONS,
       ...(this.#isFar ? { history: new StreamHistory(() => connectRelay(settings, logger)) } : {}),
@@ -138,6 +143,7 @@ class Worker implements StepReceiver {
         return this.#gateway.resume();
       case 'drain':
         await this.#gateway.drain(message.seconds);
+        await this.#spans?.stop();
         this.#logger.info('stopped');
         return process.exit(0);
       case 'admitted':
@@ -225,7 +231,7 @@ async function start(message: Start): Promise<Worker> {
     logger,
     ticketKeys === undefined ? undefined : Buffer.from(ticketKeys),
   );
-  return new Worker(message, logger, incidents, certificate);
+  return new Worker(message, logger, incidents, certificate, await startCommitSpans(settings, logger));
 }
 
 async function fail(error: unknown): Promise<never> {

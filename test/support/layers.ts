@@ -18,6 +18,7 @@ const STAGES: Readonly<Record<string, readonly string[]>> = {
   relay: ['channels', 'commit', 'journal'],
   jetstream: ['channels', 'commit', 'journal', 'fanout', 'relay'],
   http: [],
+  telemetry: [],
   admin: ['http'],
   gateway: ['channels', 'commit', 'access', 'fanout', 'http'],
 };

@@ -44,7 +44,7 @@ export async function certificateOutcomes(settings: TlsSettings, now: number): P
   ];
 }
 
-export function certificatesIn(pem: string): X509Certificate[] {
+function certificatesIn(pem: string): X509Certificate[] {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----/gs) ?? [];
   return blocks.map((block) => new X509Certificate(block));
 }
