@@ -60,7 +60,8 @@ function sizeOutcome(stream: string, { count, bytes, firstAt, last }: StreamBoun
 }
 
 function clusterOutcome({ cluster }: StreamBounds, { SNO_NATS_REPLICAS: wanted }: Settings): Outcome {
-  if (cluster === undefined)
+  // From nats-server 2.10 on, a server that is in no cluster leads itself.
+  if (cluster === undefined || cluster.replicas === 0)
     return warn(
       'one server keeps the stream: when it is lost, the stream is too',
       'Run three servers as a cluster, and set SNO_NATS_REPLICAS=3. Snö fills a lost stream again from the slot, as far as Postgres has kept the WAL.',
