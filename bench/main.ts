@@ -7,6 +7,7 @@
 import { cpus, totalmem } from 'node:os';
 import { benchCompression } from './compression.ts';
 import { benchConnections } from './connections.ts';
+import { benchDashboard } from './dashboard.ts';
 import { benchDdl } from './ddl.ts';
 import { benchFanout, benchPaced } from './fanout.ts';
 import type { Result } from './figures.ts';
@@ -34,6 +35,7 @@ const BENCHMARKS: Readonly<Record<string, (runs: number) => Promise<Result>>> = 
   scale: benchScale,
   ddl: benchDdl,
   machines: benchMachines,
+  dashboard: benchDashboard,
 };
 const RUNS = '--runs=';
 const WRITE = '--write';
