@@ -71,8 +71,9 @@ describe.each([
     if (status !== 200) throw new Error(`${path}: ${status} ${text}`);
     return JSON.parse(text) as Answer;
   }
+  /** Without compression: compressed, much would fit into the buffers of a paused socket. */
   async function follower(n: number): Promise<RawClient> {
-    const client = await RawClient.open(here.service, await signToken({ sub: `u${n}` }));
+    const client = await RawClient.open(here.service, await signToken({ sub: `u${n}` }), false);
     clients.push(client);
     const answer = await client.subscribe('room:1');
     if (answer.type !== 'subscribed') throw new Error(JSON.stringify(answer));
