@@ -43,6 +43,7 @@ const FILLINGS = [
   'services.helloMs / 1_000',
   'frameBytesMax',
   'tokenBytesMax',
+  'settings.SNO_MAX_TOKEN_BYTES',
   'channelBytesMax',
   'subscriptionsMax',
   'waitingMax',

@@ -41,6 +41,15 @@ export const oneOf = <const Value extends string>(...values: readonly Value[]): 
   return { schema: z.enum(values, `must be ${description}`) as unknown as z.ZodType<Value, string>, description };
 };
 
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text.slice(text.indexOf('=') + 1));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 const parsedUrl = (text: string): URL | undefined => (URL.canParse(text) ? new URL(text) : undefined);
 
 export const url = (...protocols: readonly string[]): Form<string> =>
@@ -102,6 +111,12 @@ export const bearer = matching(
   (value) => /^[A-Za-z0-9._~+/-]{16,}=*$/.test(value),
 );
 export const cookie = matching('the name of a cookie', (value) => /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(value));
+/** Headers as the specification of OpenTelemetry's OTEL_EXPORTER_OTLP_HEADERS writes them. */
+export const headers = matching('name=value, comma-separated, with values percent-encoded', (value) =>
+  value
+    .split(',')
+    .every((part) => /^\s*[\w!#$%&'*+.^`|~-]+\s*=([^%]|%[0-9A-Fa-f]{2})*$/.test(part) && isDecodable(part)),
+);
 export const hmacKey = matching('at least 32 bytes long', (value) => Buffer.byteLength(value) >= 32);
 
 /** Servers of NATS, comma-separated. Errors show no part of the value: it may hold a password. */

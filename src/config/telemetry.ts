@@ -1,5 +1,5 @@
 /** The settings of StatsD and OpenTelemetry. Both are off unless their URL is set. */
-import { integer, oneOf, text, url } from './forms.ts';
+import { headers, integer, oneOf, url } from './forms.ts';
 import { optional, secret, setting } from './setting.ts';
 
 export const TELEMETRY = {
@@ -18,7 +18,7 @@ export const TELEMETRY = {
     'Collector of OpenTelemetry that Snö sends metrics and traces to by OTLP/HTTP (JSON), such as http://127.0.0.1:4318. Needs the packages `@opentelemetry/*` that docs/operations.md names.',
   ),
   SNO_OTLP_HEADERS: secret(
-    text,
+    headers,
     'HTTP headers for the collector: `name=value`, comma-separated, with values percent-encoded.',
   ),
   SNO_OTLP_SIGNALS: setting(
