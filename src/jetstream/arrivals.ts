@@ -11,25 +11,33 @@ const WAIT_MS_MAX = 10;
 export class Arrivals {
   readonly #pass: () => void;
   #bytes = 0;
+  #hasSome = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(pass: () => void) {
     this.#pass = pass;
   }
 
-  /** Steps have been applied. `pending` messages are about to follow. */
-  add(bytes: number, pending: number): void {
+  /** Steps with so many bytes have been applied. */
+  add(bytes: number): void {
     this.#bytes += bytes;
-    if (pending === 0 || this.#bytes >= JOINED_BYTES_MAX) this.pass();
-    else this.#timer ??= setTimeout(() => this.pass(), WAIT_MS_MAX);
+    this.#hasSome = true;
+    if (this.#bytes >= JOINED_BYTES_MAX) this.pass();
+  }
+
+  /** A message has been applied. `pending` messages are about to follow. */
+  endMessage(pending: number): void {
+    if (pending === 0) this.pass();
+    else if (this.#hasSome) this.#timer ??= setTimeout(() => this.pass(), WAIT_MS_MAX);
   }
 
   /** Passes on what has arrived. */
   pass(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.#bytes === 0) return;
+    if (!this.#hasSome) return;
     this.#bytes = 0;
+    this.#hasSome = false;
     this.#pass();
   }
 }

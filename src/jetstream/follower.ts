@@ -263,7 +263,7 @@ export class StreamFollowing {
     try {
       const whole = this.#pieces.take(message);
       if (whole !== undefined) this.#take(whole);
-      this.#arrivals.add(whole?.steps.length ?? 0, message.pending);
+      this.#arrivals.endMessage(message.pending);
     } catch (error) {
       this.stop();
       this.#options.onFailed(error);
@@ -316,9 +316,10 @@ export class StreamFollowing {
   }
 
   #apply(whole: WholeSteps, after: Place | undefined, reason?: ResetReason, moves = true): void {
-    const receiver = new StepsAfter(this.#options.steps, after, this.#sequence, reason);
+    const receiver = new StepsAfter(this.#options.steps, this.#arrivals, after, this.#sequence, reason);
     readSteps(whole.steps, receiver);
     if (receiver.wentBack) return this.#meetHole(whole, true);
+    this.#arrivals.add(0);
     this.#sequence = receiver.sequence;
     this.#move(whole, moves);
   }

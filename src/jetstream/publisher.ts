@@ -61,7 +61,7 @@ interface Message {
 /** Messages that may be on their way at the same time. */
 const WINDOW = 32;
 /** Beyond so many on their way, steps wait and are joined to larger messages. */
-const JOIN_FROM = 0;
+const JOIN_FROM = 2;
 /** How often the stream is looked at for holes. */
 const HOLES_MS = 5_000;
 /** Maximum bytes of a message. More steps are cut into pieces. */

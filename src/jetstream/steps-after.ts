@@ -7,14 +7,17 @@
  */
 import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch } from '../commit/entry.ts';
+import { memoryOf } from '../memory/payload.ts';
 import type { ResetReason } from '../protocol.ts';
 import type { Beginning } from '../relay/follower.ts';
 import type { HeadState } from '../relay/replica.ts';
 import type { StepReceiver } from '../relay/step-reader.ts';
+import type { Arrivals } from './arrivals.ts';
 import { comparePlaces, type Place, placeOfBatch } from './envelope.ts';
 
 export class StepsAfter implements StepReceiver {
   readonly #next: StepReceiver;
+  readonly #arrivals: Arrivals;
   /** Undefined: everything is passed on. */
   readonly #after: Place | undefined;
   readonly #reason: ResetReason | undefined;
@@ -24,8 +27,15 @@ export class StepsAfter implements StepReceiver {
   wentBack = false;
 
   /** `reason`: why subscribers are reset, instead of the one that the steps name. */
-  constructor(next: StepReceiver, after: Place | undefined, sequence: number, reason?: ResetReason) {
+  constructor(
+    next: StepReceiver,
+    arrivals: Arrivals,
+    after: Place | undefined,
+    sequence: number,
+    reason?: ResetReason,
+  ) {
     this.#next = next;
+    this.#arrivals = arrivals;
     this.#after = after;
     this.sequence = sequence;
     this.#reason = reason;
@@ -47,7 +57,12 @@ export class StepsAfter implements StepReceiver {
 
   append(batch: Batch): void {
     if (this.wentBack) return;
-    if (this.#after === undefined || comparePlaces(placeOfBatch(batch), this.#after) > 0) this.#next.append(batch);
+    if (this.#after !== undefined && comparePlaces(placeOfBatch(batch), this.#after) <= 0) return;
+    this.#next.append(batch);
+    // A large message is passed on in pieces: sockets take them one by one, and not all at once.
+    let bytes = 0;
+    for (const { payload } of batch.entries) bytes += memoryOf(payload).length;
+    this.#arrivals.add(bytes);
   }
 
   marker(id: string): void {

@@ -13,24 +13,40 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
+/** A message with steps of so many bytes. */
+function receive(bytes: number, pending: number): void {
+  arrivals.add(bytes);
+  arrivals.endMessage(pending);
+}
+
 test('steps with nothing behind them are passed on at once', () => {
-  arrivals.add(10, 0);
+  receive(10, 0);
+  expect(passed).toBe(1);
+});
+
+test('a step without bytes is passed on too', () => {
+  receive(0, 0);
   expect(passed).toBe(1);
 });
 
 test('steps of a burst are passed on once, with its last message', () => {
-  for (let pending = 9; pending >= 0; pending--) arrivals.add(10, pending);
+  for (let pending = 9; pending >= 0; pending--) receive(10, pending);
   expect(passed).toBe(1);
 });
 
-test('a long burst is passed on in pieces', () => {
-  for (let pending = 999; pending >= 0; pending--) arrivals.add(1_000, pending);
+test('a long burst is passed on in pieces, and so is a large message', () => {
+  for (let pending = 999; pending >= 0; pending--) receive(1_000, pending);
+  expect(passed).toBeGreaterThan(3);
+  expect(passed).toBeLessThan(100);
+  passed = 0;
+  for (let steps = 0; steps < 1_000; steps++) arrivals.add(1_000);
+  arrivals.endMessage(0);
   expect(passed).toBeGreaterThan(3);
   expect(passed).toBeLessThan(100);
 });
 
 test('steps do not wait for an announced message that does not come', () => {
-  arrivals.add(10, 1);
+  receive(10, 1);
   expect(passed).toBe(0);
   vi.advanceTimersByTime(100);
   expect(passed).toBe(1);
@@ -38,9 +54,9 @@ test('steps do not wait for an announced message that does not come', () => {
   expect(passed).toBe(1);
 });
 
-test('part of a larger step is nothing to pass on', () => {
-  arrivals.add(0, 1);
-  arrivals.add(0, 0);
+test('a message that is only a part of a step passes nothing on', () => {
+  arrivals.endMessage(1);
+  arrivals.endMessage(0);
   vi.advanceTimersByTime(100);
   expect(passed).toBe(0);
 });
