@@ -46,11 +46,17 @@ export async function startSno(world: World, settings: Readonly<Record<string, s
 
 /**
  * Writes all commits while Snö is stopped, so that it finds them at once, as the peers are given
- * all events at once.
+ * all events at once. `arrived` resolves when all of them wait for it.
  */
-export async function burst(world: World, { pid }: Child, count: number): Promise<void> {
+export async function burst(
+  world: World,
+  { pid }: Child,
+  count: number,
+  arrived: () => Promise<void> = async () => undefined,
+): Promise<void> {
   process.kill(pid, 'SIGSTOP');
   await world.query(`call fill(${count})`);
+  await arrived();
   process.kill(pid, 'SIGCONT');
 }
 

@@ -5,7 +5,7 @@
  * Latency: from the insert to receipt.
  * Fan-out: deliveries for each second of processor time of the process that serves the clients.
  */
-import { besideEachOther, EVENTS, RATE, type Server, SUBSCRIBERS, startSno } from './fanout.ts';
+import { besideEachOther, burst, EVENTS, RATE, type Server, SUBSCRIBERS, startSno } from './fanout.ts';
 import { atLeast, atMost, type Result, Runs } from './figures.ts';
 import { createRows, ROWS, SETTINGS, stream } from './ingest.ts';
 import { bySno, createStamped } from './latency.ts';
@@ -110,12 +110,11 @@ async function fanout(runs: number, relayed: Settings): Promise<Runs> {
 }
 
 /** The gateway goes on once all commits are in the stream. */
-async function burstFrom({ metric }: Served, world: World, { pid }: Child, count: number): Promise<void> {
+async function burstFrom({ metric }: Served, world: World, gateway: Child, count: number): Promise<void> {
   const goal = (await metric(COMMITS)) + count;
-  process.kill(pid, 'SIGSTOP');
-  await world.query(`call fill(${count})`);
-  while ((await metric(COMMITS)) < goal || (await metric(WAITING)) > 0) await delay(20);
-  process.kill(pid, 'SIGCONT');
+  await burst(world, gateway, count, async () => {
+    while ((await metric(COMMITS)) < goal || (await metric(WAITING)) > 0) await delay(20);
+  });
 }
 
 /** A gateway, and another process that ingests. */

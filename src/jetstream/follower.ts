@@ -234,8 +234,8 @@ export class StreamFollowing {
   }
 
   /**
-   * Whether the hole comes after this state: who joins there meets the hole again. What follows the
-   * next state is whole.
+   * Whether the hole comes after this state. A process that joins there meets the hole again. What
+   * follows the next state is whole.
    */
   async #leadsIntoHole(state: number): Promise<boolean> {
     const hole = this.#hole;

@@ -158,7 +158,7 @@ export class IngestStandby {
     this.#endTerm = over;
     const time = Math.floor(Date.now() / 1_000) * SEQUENCES_PER_SECOND;
     const known = Math.max(continued?.head.sequence ?? 0, this.#options.followedSequence(), this.#sequence);
-    const sequence = Math.max(time, known === 0 ? 0 : known + SEQUENCE_GAP);
+    const sequence = Math.max(time, known + SEQUENCE_GAP);
     let publisher: StreamPublisher | undefined;
     let publishedHead: Lsn = continued?.head.head.lsn ?? 0;
     const ingest = new IngestRole({

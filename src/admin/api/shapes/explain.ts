@@ -34,7 +34,7 @@ export interface Explanation {
 export interface Need {
   /** In words. */
   readonly text: string;
-  /** A command or statement to begin with. Undefined: there is none. */
+  /** A command or statement to begin with. Undefined: no statement meets the need. */
   readonly remedy?: Remedy;
 }
 

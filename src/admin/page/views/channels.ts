@@ -143,7 +143,7 @@ function details(view: ChannelViewInfo): HTMLElement {
   );
 }
 
-/** An access view to begin with, where there is none. */
+/** An access view to begin with, for a channel view that has no access view. */
 function createAccess({ access, pattern, placeholders, state }: ChannelViewInfo): Child[] {
   if (access !== null || state === 'refused') return [];
   const columns = [...placeholders.map(({ name }) => name), 'user_id as sub'].join(', ');
