@@ -27,6 +27,9 @@ const WORKERS = 2;
 const SETTLE_MS = 500;
 const MICROS = 1e6;
 const MORE_GATEWAYS = 3;
+const SLOT_OF_MACHINES = 'sno_machines';
+/** Processors that processes use which have nothing to do. */
+const IDLE = 0.1;
 /** Bytes of the stream when the start of a gateway is measured. */
 const FULL_BYTES = 3e8;
 /** A commit of ten megabytes, which no client gets. */
@@ -88,7 +91,7 @@ async function overNats(world: World, results: Runs, counts: boolean): Promise<v
   const nats = await startNats();
   const served: Served[] = [];
   const serve = async (role: string) => {
-    const one = await world.serve({ SNO_ROLE: role, SNO_NATS_URL: nats.url });
+    const one = await world.serve({ SNO_ROLE: role, SNO_NATS_URL: nats.url, SNO_SLOT: SLOT_OF_MACHINES });
     served.push(one);
     return one.child.pid;
   };
@@ -107,11 +110,23 @@ async function overNats(world: World, results: Runs, counts: boolean): Promise<v
     const [brokerOfMore] = await costOf(world, [nats.child.pid]);
     results.add(BROKER, A_COMMIT_MORE, ((brokerOfMore as number) - (broker as number)) / MORE_GATEWAYS);
     while ((await nats.size()) < FULL_BYTES) await world.query(INSERT_LARGE);
+    await quiet(served.map(({ child }) => child.pid));
     const began = performance.now();
     await serve('gateway');
     results.add(GATEWAY, START_SECONDS, (performance.now() - began) / 1_000);
   } finally {
     for (const { child } of served.reverse()) await child.kill('SIGTERM');
     await nats.end();
+    // The slot trails what the stream has: the next ingest would publish the large commits again.
+    await world.query(`select pg_drop_replication_slot('${SLOT_OF_MACHINES}')`);
+  }
+}
+
+/** Waits until these processes have done what they were sent. */
+async function quiet(pids: readonly number[]): Promise<void> {
+  const used = () => pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
+  for (let before = used(); ; before = used()) {
+    await delay(SETTLE_MS);
+    if ((used() - before) / (SETTLE_MS / 1_000) < IDLE) return;
   }
 }
