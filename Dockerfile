@@ -9,9 +9,11 @@ FROM node:${NODE}-slim AS build
 WORKDIR /sno
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
-COPY tsconfig.json ./
+COPY tsconfig.json LICENSE ./
 COPY src src
-RUN npm run build
+COPY packages packages
+# The client's own package is for web apps.
+RUN npm run build && rm -rf dist/packages
 
 FROM node:${NODE}-slim AS dependencies
 WORKDIR /sno

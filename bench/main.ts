@@ -20,6 +20,7 @@ import { benchRouting } from './routing.ts';
 import { readConstants } from './scale/constants.ts';
 import { tablesOf, writePage } from './scale/tables.ts';
 import { benchScale } from './scale.ts';
+import { benchSizes } from './sizes.ts';
 import { benchWorkers } from './workers.ts';
 
 const BENCHMARKS: Readonly<Record<string, (runs: number) => Promise<Result>>> = {
@@ -36,6 +37,7 @@ const BENCHMARKS: Readonly<Record<string, (runs: number) => Promise<Result>>> = 
   ddl: benchDdl,
   machines: benchMachines,
   dashboard: benchDashboard,
+  sizes: benchSizes,
 };
 const RUNS = '--runs=';
 const WRITE = '--write';

@@ -66,6 +66,10 @@ describe('the rule', () => {
     ['client/a.ts', "import { b } from 'node:fs';"],
     ['client/a.ts', "import { b } from 'ws';"],
     ['client/a.ts', "import { b } from '../lsn.ts';"],
+    ['client/a.ts', "import { useRef } from 'react';"],
+    ['client/a.ts', "import { b } from './react/b.ts';"],
+    ['client/react/a.ts', "import { b } from '@tanstack/db';"],
+    ['client/tanstack/a.ts', "import { b } from 'react';"],
     ['channels/values/a.ts', "import { b } from '../compiler/b.ts';"],
     ['channels/compiler/expressions/a.ts', "import { b } from '../b.ts';"],
     ['channels/evaluation/a.ts', "import { b } from '../router.ts';"],
@@ -91,6 +95,8 @@ describe('the rule', () => {
     ['main.ts', "import { b } from './gateway/b.ts';"],
     ['cli/a.ts', "import { b } from '../main.ts';\nimport { c } from '../client/c.ts';"],
     ['client/a.ts', "import { b } from '../protocol.ts';\nimport { c } from './c.ts';"],
+    ['client/react/a.ts', "import { useRef } from 'react';\nimport { b } from '../b.ts';"],
+    ['client/tanstack/a.ts', "import type { B } from '@tanstack/db';"],
   ])('allows %s: %s', (file, source) => {
     expect(forbiddenImports(new Map([[file, source]]))).toEqual([]);
   });

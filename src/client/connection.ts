@@ -51,6 +51,8 @@ export class Connection {
   #busy = false;
   #wire: Wire | undefined;
   #closed: Promise<void> | undefined;
+  /** When a newer token should be requested, in ms since 1970. Undefined: unknown. */
+  #tokenDueAt: number | undefined;
 
   /**
    * `findTarget` is called once, when the client starts. Its error is thrown to the caller that
@@ -135,7 +137,10 @@ export class Connection {
   #start(): void {
     if (this.#target !== undefined || this.status === 'closed') return;
     this.#target = this.#findTarget();
-    this.#wake = new Wake(this.#surroundings, () => this.#dispatch({ type: 'wake' }));
+    this.#wake = new Wake(this.#surroundings, () => {
+      const isTokenDue = this.#tokenDueAt !== undefined && this.#surroundings.now() >= this.#tokenDueAt;
+      this.#dispatch({ type: 'wake', isTokenDue });
+    });
     this.#dispatch({ type: 'start' });
   }
 
@@ -225,7 +230,9 @@ export class Connection {
     const isCallback = typeof source === 'function';
     try {
       const token = checkToken(isCallback ? await source() : source);
-      return { type: 'token', token, refreshMs: isCallback ? refreshAfterMs(token, now(), random) : undefined };
+      const refreshMs = isCallback ? refreshAfterMs(token, now(), random) : undefined;
+      this.#tokenDueAt = refreshMs === undefined ? undefined : now() + refreshMs;
+      return { type: 'token', token, refreshMs };
     } catch (error) {
       const { final } = (error ?? {}) as { final?: unknown };
       const message = `The token ${isCallback ? 'callback failed' : 'option is invalid'}: ${String(error)}`;

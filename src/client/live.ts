@@ -1,7 +1,7 @@
 /**
  * A channel as rows that are kept live.
  */
-import type { ChangeEvent, Key } from '../protocol.ts';
+import type { ChangeEvent, Key, SnapshotRow } from '../protocol.ts';
 import { Emitter } from './emitter.ts';
 import type { SnoClientError } from './error.ts';
 import type { Commit } from './event.ts';
@@ -37,6 +37,8 @@ export interface LiveView<Row = unknown> {
    */
   readonly rows: readonly Row[];
   readonly size: number;
+  /** Whether rows have arrived. They stay when the connection is lost. */
+  readonly loaded: boolean;
   readonly status: ChannelStatus;
   readonly error: SnoClientError | undefined;
   /** The position of the commit that `rows` reflects. */
@@ -48,6 +50,8 @@ export interface LiveView<Row = unknown> {
   readonly ready: Promise<void>;
   /** `{ id: 1 }`, or `1` if the key is one column. A number may be given as its text: `'1'`. */
   get(key: Key | string | number | bigint | boolean): Row | undefined;
+  /** The rows with their keys: `{ key: { id: 1 }, data: row }`. A new array at each call. */
+  entries(): SnapshotRow<Row>[];
   /**
    * Resolves once `rows` includes the commit and everything committed before it: the moment to drop
    * an optimistic update. Rejects with `commit_invalid`, with the signal's reason, or if the view
@@ -81,13 +85,21 @@ export class LiveHandle<Row> extends Handle implements LiveView<Row> {
     return this.#rows.size;
   }
 
+  get loaded(): boolean {
+    return this.#rows.loaded;
+  }
+
   get(key: Key | string | number | bigint | boolean): Row | undefined {
     return this.#rows.get(key);
   }
 
+  entries(): SnapshotRow<Row>[] {
+    return this.#rows.entries();
+  }
+
   override get status(): ChannelStatus {
     // Another handle's subscription is live, but the snapshot for this one has not arrived yet.
-    return super.status === 'live' && !this.#rows.loaded ? 'syncing' : super.status;
+    return super.status === 'live' && !this.loaded ? 'syncing' : super.status;
   }
 
   readonly subscribe = (callback: (update: LiveUpdate<Row>) => void): (() => void) =>

@@ -6,7 +6,7 @@ import type { ChangeEvent, Key, SnapshotRow } from '../protocol.ts';
 import type { Delivery, Item } from './state/machine.ts';
 
 /** A row's identity: the values of its key columns, in the server's order. */
-const identify = (key: Key): string => JSON.stringify(Object.values(key));
+export const identify = (key: Key): string => JSON.stringify(Object.values(key));
 
 export class Rows<Row> {
   #rows = new Map<string, Row>();
@@ -24,6 +24,15 @@ export class Rows<Row> {
   get array(): readonly Row[] {
     this.#array ??= [...this.#rows.values()];
     return this.#array;
+  }
+
+  /** The rows with their keys. */
+  entries(): SnapshotRow<Row>[] {
+    const columns = Object.keys(this.#sample);
+    return [...this.#rows].map(([identity, data]) => {
+      const values = JSON.parse(identity) as readonly unknown[];
+      return { key: Object.fromEntries(columns.map((column, at) => [column, values[at]])), data };
+    });
   }
 
   /**

@@ -1,6 +1,7 @@
 /** The client against a scripted server: tokens, and access that is granted later. */
 import { describe, expect, test } from 'vitest';
 import type { Timers } from '../../src/client/index.ts';
+import { TICK_MS } from '../../src/client/wake.ts';
 import { until } from '../support/wait.ts';
 import { CHANNEL, scripted, snapshot, subscribed, type Task, titlesOf } from './scripted-client.ts';
 import type { Peer } from './scripted-server.ts';
@@ -117,6 +118,19 @@ describe('tokens', () => {
     const peer = await greeted(0);
     const renew = scheduled.get(600_000 * 0.85);
     renew?.();
+    expect(await peer.heard('token')).toEqual({ type: 'token', token: 'next' });
+  });
+
+  test('renews a JWT at once after a sleep in which its time came', async () => {
+    let nowMs = 1_000_000_000_000;
+    const scheduled = new Map<number, () => void>();
+    const timers: Timers = { set: (callback, ms) => scheduled.set(ms, callback), clear: () => {} };
+    const tokens = [jwt({ exp: nowMs / 1_000 + 600 }), 'next'];
+    start({ token: () => tokens.shift(), timers, now: () => nowMs, random: () => 0.5 });
+    const peer = await greeted(0);
+    // The timer that watches the clock fires late; that of the token has not fired.
+    nowMs += 700_000;
+    scheduled.get(TICK_MS)?.();
     expect(await peer.heard('token')).toEqual({ type: 'token', token: 'next' });
   });
 });

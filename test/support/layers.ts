@@ -96,7 +96,7 @@ const LADDERS: Readonly<Record<string, readonly string[]>> = {
     'sse',
     '',
   ],
-  client: ['typed', 'error.ts', 'event.ts', 'socket.ts', 'state', ''],
+  client: ['typed', 'error.ts', 'event.ts', 'socket.ts', 'state', '', 'react', 'tanstack'],
   cli: ['command.ts', 'report.ts', 'database.ts', 'check', 'doctor', 'types', 'tail', ''],
 };
 
@@ -121,6 +121,12 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 const BEHIND_DOORS = ['cli', 'setup'];
+
+/** The packages that rooms of the client may import. */
+const CLIENT_PACKAGES: Readonly<Record<string, string>> = {
+  'client/react/': 'react',
+  'client/tanstack/': '@tanstack/db',
+};
 
 /** Maximum files directly in a folder. More of them have more than one noun. */
 const FILES_MAX = 20;
@@ -168,7 +174,9 @@ function mayImport(file: string, imported: string): boolean {
   const [from, to] = [part(file), part(imported)];
   const isOurs = imported.endsWith('.ts');
   if (isOurs && (isUp(file, imported) || isBehindDoor(file, imported))) return false;
-  if (from === 'client') return isOurs && (to === 'client' || imported === 'protocol.ts');
+  if (from === 'client' && isOurs) return to === 'client' || imported === 'protocol.ts';
+  if (from === 'client')
+    return Object.entries(CLIENT_PACKAGES).some(([room, name]) => file.startsWith(room) && imported === name);
   if (!isOurs) return true;
   if (WIRING.includes(from)) return to !== 'client' || from === 'cli' || from === 'demo';
   if (isShared(file)) return isShared(imported);

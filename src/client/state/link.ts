@@ -193,18 +193,27 @@ export function reconnect(turn: Turn): void {
 /**
  * The network may have changed, or the page or the machine slept. So a wait ends at once, and an
  * open connection must answer a ping within PROBE_MS. A socket that is being opened has the same
- * time.
+ * time. Timers stop during a sleep, so a token that is due is renewed here.
  */
-export function wake(turn: Turn): void {
+export function wake(turn: Turn, isTokenDue: boolean): void {
   const { phase, probing, patience } = turn.link;
   if (phase === 'waiting') {
     turn.emit({ type: 'cancel', timer: 'reconnect' });
     reconnect(turn);
-  } else if (!probing && (phase === 'open' || phase === 'opening' || phase === 'greeting')) {
+    return;
+  }
+  if (isTokenDue && phase === 'opening') {
+    // Hello would send the old token.
+    turn.emit({ type: 'drop', code: NORMAL_CLOSURE });
+    authorize(turn);
+    return;
+  }
+  if (!probing && (phase === 'open' || phase === 'opening' || phase === 'greeting')) {
     turn.link = { ...turn.link, probing: true };
     if (phase === 'open') turn.send({ type: 'ping' });
     turn.emit({ type: 'schedule', timer: 'watchdog', ms: PROBE_MS * patience });
   }
+  if (isTokenDue) askInBand(turn);
 }
 
 /** Restarts the watchdog: a frame arrived, or the client waits for something new. */

@@ -145,8 +145,11 @@ export type Happening =
   /** The websocket class refuses the URL. */
   | { readonly type: 'unopenable'; readonly message: string }
   | { readonly type: 'timer'; readonly timer: Timer }
-  /** The network may have changed, or the page or the machine slept. */
-  | { readonly type: 'wake' }
+  /**
+   * The network may have changed, or the page or the machine slept. `isTokenDue`: a newer token
+   * should have been requested meanwhile.
+   */
+  | { readonly type: 'wake'; readonly isTokenDue?: boolean }
   | {
       readonly type: 'acquire';
       readonly channel: string;

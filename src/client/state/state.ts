@@ -68,7 +68,7 @@ const HANDLERS: {
   },
   lost,
   timer: (turn, { timer }) => ring(turn, timer),
-  wake,
+  wake: (turn, { isTokenDue = false }) => wake(turn, isTokenDue),
   acquire(turn, { channel, want, since, waitsForAccess = false }) {
     turn.put(channel, acquire(turn, channel, turn.get(channel), { want, since, waitsForAccess }));
   },

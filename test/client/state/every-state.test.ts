@@ -73,6 +73,7 @@ describe('every happening in every state', () => {
     { type: 'unopenable', message: 'm' },
     { type: 'garbled', message: 'm' },
     { type: 'wake' },
+    { type: 'wake', isTokenDue: true },
     acquire('events'),
     acquire('rows'),
     release('events'),

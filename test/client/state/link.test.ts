@@ -94,6 +94,18 @@ describe('the connection', () => {
     expect(started('callback').feed({ type: 'wake' }).effects).toEqual([]);
   });
 
+  test('after a sleep a token that is due is renewed before hello or on the open connection', () => {
+    const wake: Happening = { type: 'wake', isTokenDue: true };
+    const opening = started('callback').feed({ type: 'token', token: 't1', refreshMs: 5 }, wake);
+    expect(opening.effects.slice(0, 2)).toEqual([{ type: 'drop', code: 1000 }, { type: 'askToken' }]);
+    expect(opening.state.link.phase).toBe('authorizing');
+    const machine = open('callback').feed(wake);
+    expect(machine.sent).toEqual([{ type: 'ping' }]);
+    expect(machine.effect('askToken')).toBeDefined();
+    expect(machine.feed({ type: 'token', token: 't2', refreshMs: 5 }).sent).toEqual([{ type: 'token', token: 't2' }]);
+    expect(open('fixed').feed(wake).effect('askToken')).toBeUndefined();
+  });
+
   test('a failed attempt reports the hint, and a broken connection its code and the hint', () => {
     const failed = started().feed({ type: 'token', token: undefined, refreshMs: undefined }, lost(1006));
     expect(failed.state.link.failure).toEqual({ code: 'connect_failed', message: 'Check it.' });

@@ -1,0 +1,44 @@
+/** The hooks with the types of an app's channels. */
+import type { ReactElement } from 'react';
+import type { ChannelOptions } from '../channel.ts';
+import type { TypedClient } from '../index.ts';
+import type { LiveView } from '../live.ts';
+import type { ChannelNames, KeyOf, RowOf } from '../typed/names.ts';
+import { type ChannelListeners, type ShownChannel, useChannel } from './channel.ts';
+import { type LiveHookOptions, useLive, useRow } from './live.ts';
+import { type ChannelArgument, type ProviderProps, SnoProvider, useSno } from './provider.ts';
+import { type ShownStatus, useStatus } from './status.ts';
+import type { ShownRows } from './store.ts';
+
+/** `KeyOf` where `sno types` knows the key. */
+type RowKey<Channels, Name extends string> = KeyOf<Channels, Name> | Exclude<Parameters<LiveView['get']>[0], object>;
+
+export interface Hooks<Channels> {
+  readonly SnoProvider: (props: ProviderProps<TypedClient<Channels>>) => ReactElement;
+  readonly useSno: () => TypedClient<Channels>;
+  readonly useLive: <const Name extends ChannelNames<Channels>>(
+    name: ChannelArgument<Name>,
+    options?: LiveHookOptions,
+  ) => ShownRows<RowOf<Channels, Name>>;
+  readonly useRow: <const Name extends ChannelNames<Channels>>(
+    name: ChannelArgument<Name>,
+    key: RowKey<Channels, Name>,
+    options?: LiveHookOptions,
+  ) => RowOf<Channels, Name> | undefined;
+  readonly useChannel: <const Name extends ChannelNames<Channels>>(
+    name: ChannelArgument<Name>,
+    listeners: ChannelListeners<RowOf<Channels, Name>>,
+    options?: ChannelOptions,
+  ) => ShownChannel;
+  readonly useStatus: () => ShownStatus;
+}
+
+/**
+ * Returns the hooks with the types of `Channels`, which `sno types` writes. They are the same
+ * functions.
+ *
+ *     export const { SnoProvider, useLive, useRow } = createHooks<Channels>();
+ */
+export function createHooks<Channels extends object>(): Hooks<Channels> {
+  return { SnoProvider, useSno, useLive, useRow, useChannel, useStatus } as unknown as Hooks<Channels>;
+}

@@ -1,0 +1,207 @@
+/**
+ * The client's own package, installed into the React app of examples/react as a user does: its
+ * types, a bundle of Vite in Chromium, CommonJS, and jsdom.
+ */
+import { execFile } from 'node:child_process';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { blocksOf } from './docs/blocks.ts';
+import { type Stage, stage } from './service/stage.ts';
+import { launchBrowser } from './support/browser.ts';
+import { plainEnvironment } from './support/service.ts';
+import { until } from './support/wait.ts';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const EXAMPLE = join(ROOT, 'examples/react');
+const NAME = '@sno-realtime/client';
+const ORIGIN = 'https://app.test';
+const read = (path: string) => readFile(join(ROOT, path), 'utf8');
+
+let app: string;
+let files: readonly string[];
+let here: Stage;
+let browser: Browser;
+
+/** Runs a command in the app's folder. Rejects with its output if it fails. */
+async function run(command: string, parameters: readonly string[], env: Record<string, string> = {}): Promise<string> {
+  const options = { cwd: app, env: { ...plainEnvironment(), ...env } };
+  const { stdout } = await promisify(execFile)(command, parameters, options).catch((error) => {
+    throw new Error(`${command} ${parameters.join(' ')}: ${error.stdout}${error.stderr}`);
+  });
+  return stdout;
+}
+
+const tsc = (...flags: readonly string[]) =>
+  run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '--noEmit', ...flags]);
+
+async function install(): Promise<void> {
+  app = await mkdtemp(join(tmpdir(), 'sno-react-'));
+  await cp(EXAMPLE, app, { recursive: true });
+  // `npm test` has built the package.
+  const folder = join(ROOT, 'dist/packages/client');
+  const packed = await run('npm', ['pack', folder, '--ignore-scripts', '--json', '--pack-destination', app]);
+  const [pack] = JSON.parse(packed) as [{ filename: string; files: readonly { path: string }[] }];
+  files = pack.files.map(({ path }) => path);
+  const others = ['@tanstack/db@0.15.2', 'jsdom@26.1.0', 'ws@8.23.0'];
+  const flags = ['--engine-strict', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline'];
+  await run('npm', ['install', ...flags, `./${pack.filename}`, ...others]);
+}
+
+beforeAll(async () => {
+  const schema = await readFile(join(EXAMPLE, 'schema.sql'), 'utf8');
+  [here, browser] = await Promise.all([
+    stage(schema, { SNO_ALLOWED_ORIGINS: ORIGIN, SNO_ACCESS: 'views' }),
+    launchBrowser(),
+    install(),
+  ]);
+}, 300_000);
+afterAll(async () => {
+  await browser?.close();
+  await here?.end();
+  await rm(app, { recursive: true, force: true });
+});
+
+test('has the client and no dependencies, in the version of the server', async () => {
+  const manifest = JSON.parse(await readFile(join(app, 'node_modules', NAME, 'package.json'), 'utf8'));
+  const { version } = JSON.parse(await read('package.json'));
+  expect(manifest).toMatchObject({ name: NAME, version });
+  expect([manifest.dependencies, manifest.scripts]).toEqual([undefined, undefined]);
+  const tops = new Set(files.map((path) => path.split('/', 1)[0]));
+  expect([...tops].toSorted()).toEqual([
+    'LICENSE',
+    'README.md',
+    'cjs',
+    'client',
+    'package.json',
+    'protocol.d.ts',
+    'protocol.js',
+  ]);
+});
+
+/** Saves the programs of the pages in the app, as their reader does. */
+async function writePages(): Promise<void> {
+  for (const page of ['docs/react.md', 'docs/tanstack.md']) {
+    const folder = join(app, 'src/pages', page);
+    const programs = blocksOf(await read(page)).filter(({ words }) => words.has('file'));
+    expect(programs.length).toBeGreaterThan(1);
+    for (const { words, text } of programs) {
+      const file = join(folder, words.get('file') ?? '');
+      await mkdir(dirname(file), { recursive: true });
+      await writeFile(file, text);
+    }
+    // What the pages name: the channels, and the client of docs/react.md.
+    const channels = await readFile(join(EXAMPLE, 'src/channels.ts'), 'utf8');
+    const rooms = "'room:{room}': { row: never; key: never; values: { room: number } };";
+    await writeFile(join(folder, 'src/channels.ts'), channels.replace(/\}\n$/, `${rooms}}\n`));
+    if (!programs.some(({ words }) => words.get('file') === 'src/sno.ts'))
+      await cp(join(EXAMPLE, 'src/sno.ts'), join(folder, 'src/sno.ts'));
+  }
+}
+
+test('the app of the example and the programs of the pages compile, as bundlers find their types', async () => {
+  await writePages();
+  await tsc('-p', '.');
+});
+
+test('Vite bundles the app, and the page follows the database', async () => {
+  await run('npx', ['--no', 'vite', 'build'], { VITE_SNO_URL: here.service.url });
+  const page = await browser.newPage({ ignoreHTTPSErrors: true });
+  const errors: string[] = [];
+  page.on('pageerror', (error) => errors.push(String(error)));
+  await page.route(`${ORIGIN}/**`, async (route) => {
+    const path = new URL(route.request().url()).pathname;
+    await route.fulfill({ path: join(app, 'dist', path === '/' ? 'index.html' : path) });
+  });
+  await page.goto(`${ORIGIN}/`);
+  await page.click('text=Buy paint');
+  await here.query("update tasks set done = true where title = 'Buy paint'");
+  await until(async () => (await page.textContent('#chosen')) === 'Buy paint: done', 'the change');
+  await here.query("insert into tasks (project_id, title) values (42, 'Rest')");
+  await page.waitForSelector('text=Rest');
+  expect([await page.textContent('#status'), errors]).toEqual(['open', []]);
+});
+
+const TYPED = `import { connect, type LiveView } from '${NAME}';
+import { useLive } from '${NAME}/react';
+import { snoCollectionOptions } from '${NAME}/tanstack';
+const client = connect('wss://sno.example.com');
+export const view: LiveView<{ id: number }> = client.live('project:42');
+export const Rows = () => useLive<{ id: number }>('project:42').rows.map(({ id }) => id.toFixed());
+export const options = snoCollectionOptions<{ id: number }, number>({ client, channel: 'a', getKey: ({ id }) => id });
+// @ts-expect-error
+export const wrong: number = view.get(7);`;
+const DYNAMIC = `export const client = import('${NAME}').then(({ connect }) => connect('wss://sno.example.com'));
+export const hook = import('${NAME}/react').then(({ useLive }) => useLive<{ id: number }>('project:42').rows[0]?.id);
+export const options = import('${NAME}/tanstack').then(({ snoCollectionOptions }) => snoCollectionOptions);`;
+
+test('Node finds its types from modules and from CommonJS', async () => {
+  await writeFile(join(app, 'typed.mts'), TYPED);
+  await writeFile(join(app, 'typed.cts'), DYNAMIC);
+  const flags = ['--strict', '--target', 'es2022', '--lib', 'es2023,dom', '--types', '', '--skipLibCheck'];
+  await tsc('--ignoreConfig', ...flags, '--module', 'node16', '--moduleResolution', 'node16', 'typed.mts', 'typed.cts');
+});
+
+test('CommonJS requires the client, and imports its other entries', async () => {
+  await writeFile(
+    join(app, 'app.cjs'),
+    `const { channelName, connect } = require('${NAME}');
+    const { WebSocket } = require('ws');
+    const main = async () => {
+      const { useLive } = await import('${NAME}/react');
+      const { snoCollectionOptions } = await import('${NAME}/tanstack');
+      console.log(channelName('a:{x}', { x: 1 }), typeof useLive, typeof snoCollectionOptions);
+      delete globalThis.WebSocket;
+      try { connect('wss://never.test'); } catch ({ code }) { console.log(code); }
+      const sno = connect(process.argv[2], { WebSocket });
+      const tasks = sno.live('project:42');
+      await tasks.ready;
+      console.log(tasks.get(1).title);
+      await sno.close();
+    };
+    void main();`,
+  );
+  const { url, certificate } = here.service;
+  const printed = await run(process.execPath, ['app.cjs', url], { NODE_EXTRA_CA_CERTS: certificate.certFile });
+  expect(printed).toBe('a:1 function function\nwebsocket_missing\nBuy paint\n');
+});
+
+test('a component shows its rows under jsdom', async () => {
+  await writeFile(
+    join(app, 'jsdom.mjs'),
+    `import { JSDOM } from 'jsdom';
+    import { WebSocket } from 'ws';
+    const { window } = new JSDOM('<div id=root></div>', { url: 'https://app.test' });
+    for (const [name, value] of Object.entries({ window, document: window.document, navigator: window.navigator }))
+      Object.defineProperty(globalThis, name, { value, configurable: true });
+    const { createElement: h } = await import('react');
+    const { createRoot } = await import('react-dom/client');
+    const { connect } = await import('${NAME}');
+    const { SnoProvider, useLive } = await import('${NAME}/react');
+    const sno = connect(process.argv[2], { WebSocket, lazy: true });
+    const Tasks = () => useLive('project:42').rows.map(({ title }) => title).join();
+    const root = createRoot(document.querySelector('#root'));
+    root.render(h(SnoProvider, { client: sno }, h(Tasks)));
+    const shown = () => document.querySelector('#root').textContent;
+    while (!shown().includes('Buy paint')) await new Promise((resolve) => setTimeout(resolve, 20));
+    root.unmount();
+    await sno.close();
+    console.log('closed');`,
+  );
+  const { url, certificate } = here.service;
+  expect(await run(process.execPath, ['jsdom.mjs', url], { NODE_EXTRA_CA_CERTS: certificate.certFile })).toBe(
+    'closed\n',
+  );
+});
+
+test('the example names the packages that the tests use', async () => {
+  const { devDependencies } = JSON.parse(await read('package.json'));
+  const example = JSON.parse(await readFile(join(EXAMPLE, 'package.json'), 'utf8'));
+  expect(example.dependencies.react).toBe(devDependencies.react);
+  expect(example.dependencies[NAME]).toBe(JSON.parse(await read('package.json')).version);
+  expect(await readdir(EXAMPLE)).toContain('schema.sql');
+});

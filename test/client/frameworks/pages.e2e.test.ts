@@ -1,0 +1,280 @@
+/**
+ * The hooks in React 18 and 19, and a collection of TanStack DB, in Chromium with the real service.
+ */
+import type { Browser, Page } from 'playwright-core';
+import { createElement as h } from 'react';
+import { renderToString } from 'react-dom/server';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { connect } from '../../../src/client/index.ts';
+import { SnoProvider } from '../../../src/client/react/index.ts';
+import { type Stage, stage } from '../../service/stage.ts';
+import { launchBrowser } from '../../support/browser.ts';
+import { until } from '../../support/wait.ts';
+import { bundleOf, REACTS } from './bundles.ts';
+import { type Note, type Part, partsOf, textOf } from './parts.ts';
+import type { ReactPage } from './react-page.ts';
+import type { TanstackPage } from './tanstack-page.ts';
+
+const ORIGIN = 'https://app.test';
+const PAGE = '<!doctype html><title>app</title><div id=root></div><script type=module src="/page.js"></script>';
+const SCHEMA = `
+  create table notes (id int primary key, room int not null, body text not null);
+  alter table notes replica identity full;
+  create table open_rooms (room int primary key);
+  alter table open_rooms replica identity full;
+  insert into open_rooms select generate_series(1, 100);
+  create schema channels;
+  create view channels."room:{room}" as select id, room, body from notes;
+  create view channel_access."room:{room}" as select room from open_rooms;
+`;
+
+let here: Stage;
+let browser: Browser;
+let page: Page;
+/** Errors and warnings in the page's console. */
+let complaints: string[];
+/** Each test has a room of its own. */
+let room = 0;
+
+beforeAll(async () => {
+  [here, browser] = await Promise.all([
+    stage(SCHEMA, { SNO_ALLOWED_ORIGINS: ORIGIN, SNO_ACCESS: 'views' }),
+    launchBrowser(),
+  ]);
+});
+afterEach(async () => {
+  await page.context().close();
+  await here.query('truncate notes');
+});
+afterAll(async () => {
+  await browser.close();
+  await here.end();
+});
+
+async function open(bundle: string): Promise<void> {
+  complaints = [];
+  room++;
+  page = await browser.newPage({ ignoreHTTPSErrors: true });
+  page.on('console', (message) => {
+    const text = message.text();
+    // Chromium reports a socket that the server has cut.
+    if (['error', 'warning'].includes(message.type()) && !text.includes('WebSocket')) complaints.push(text);
+  });
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  await page.route(`${ORIGIN}/**`, (route) =>
+    route.fulfill(
+      route.request().url().endsWith('/page.js')
+        ? { contentType: 'text/javascript', body: bundle }
+        : { contentType: 'text/html', body: PAGE },
+    ),
+  );
+  await page.goto(`${ORIGIN}/`);
+  await page.waitForFunction(() => 'app' in globalThis);
+}
+
+const connectPage = () =>
+  page.evaluate((url) => (globalThis as unknown as { app: ReactPage }).app.connect(url), here.service.url);
+const show = (...parts: readonly Part[]) =>
+  page.evaluate((shown) => (globalThis as unknown as { app: ReactPage }).app.show(shown), parts);
+const element = (id: string) => page.locator(`#${id}`);
+const shows = (id: string, text: string) =>
+  until(async () => (await element(id).textContent({ timeout: 0 })) === text, `${id} shows ${text}`);
+const hasStatus = (id: string, status: string) =>
+  until(async () => (await element(id).getAttribute('data-status')) === status, `${id} is ${status}`);
+
+const insertNotes = () => here.query('insert into notes values ($1, $2, $3), ($4, $2, $5)', [1, room, 'one', 2, 'two']);
+const selected = async (): Promise<string> => {
+  const { rows } = await here.query<Note>('select id, room, body from notes where room = $1', [room]);
+  return textOf(rows);
+};
+
+describe.each(Object.entries(REACTS))('%s', (_, version) => {
+  let bundle: string;
+  beforeAll(async () => {
+    bundle = await bundleOf('react-page.ts', version);
+  });
+
+  const app = <Result>(call: (app: ReactPage) => Result) =>
+    page.evaluate<Result>(`(${call})(globalThis.app)`) as Promise<Result>;
+
+  async function start(): Promise<void> {
+    await open(bundle);
+    await connectPage();
+    await insertNotes();
+  }
+
+  test('useLive, useRow, useChannel and useStatus follow the database in StrictMode', async () => {
+    await start();
+    await show(
+      ['Rows', { id: 'rows', room }],
+      ['OneRow', { id: 'first', room }],
+      ['Heard', { id: 'heard', room }],
+      ['Status', { id: 'status', room }],
+      ['Rows', { id: 'none', room: undefined }],
+    );
+    await shows('rows', '1 one, 2 two');
+    await shows('first', 'one');
+    await shows('status', 'open');
+    await hasStatus('rows', 'live');
+    const before = await app(({ renderings }) => renderings['first']);
+    await here.query("update notes set body = 'zwei' where id = 2");
+    await shows('rows', '1 one, 2 zwei');
+    expect(await app(({ renderings }) => renderings['first'])).toBe(before);
+    await here.query("update notes set body = 'eins' where id = 1");
+    await shows('first', 'eins');
+    expect(await element('rows').getAttribute('data-first')).toBe('eins');
+    await here.query('delete from notes where id = 1');
+    await shows('first', 'no row');
+    await shows('heard', 'update update delete');
+    expect(await element('none').textContent()).toBe('');
+    // Two handles of one channel share a subscription; StrictMode leaves no second one.
+    expect(await here.metric('sno_subscriptions')).toBe(1);
+    await app((it) => it.unmount());
+    await until(async () => (await here.metric('sno_subscriptions')) === 0, 'the channel is left');
+    expect(complaints).toEqual([]);
+  });
+
+  test('a component suspends until the rows are there, and its boundary catches a refusal and tries again', async () => {
+    await start();
+    const denied = 1_000 + room;
+    await show(['Suspended', { id: 'waits', room }], ['Suspended', { id: 'denied', room: denied }]);
+    await shows('waits', '1 one, 2 two');
+    await shows('denied', 'access_denied');
+    await here.query('insert into open_rooms values ($1)', [denied]);
+    await until(async () => {
+      await element('denied')
+        .click({ timeout: 1_000 })
+        .catch(() => {});
+      return (await element('denied').textContent()) === '';
+    }, 'the second attempt');
+    await here.query("insert into notes values (3, $1, 'three')", [denied]);
+    await shows('denied', '3 three');
+    await show(['Suspended', { id: 'waits', room: denied }]);
+    await shows('waits', '3 three');
+    // React reports what a boundary caught.
+    expect(complaints.filter((text) => !/may not join|boundary/.test(text))).toEqual([]);
+  });
+
+  test('a page that a server has rendered hydrates without a complaint, and becomes live', async () => {
+    await start();
+    const parts: Part[] = [
+      ['Rows', { id: 'rows', room }],
+      ['Status', { id: 'status', room }],
+    ];
+    const client = connect('wss://never.test', { lazy: true });
+    const html = renderToString(h(SnoProvider, { client }, h('main', null, partsOf(parts))));
+    expect(client.status).toBe('idle');
+    await page.evaluate(([text, shown]) => (globalThis as unknown as { app: ReactPage }).app.hydrate(text, shown), [
+      html,
+      parts,
+    ] as const);
+    await shows('rows', '1 one, 2 two');
+    await shows('status', 'open');
+    expect(complaints).toEqual([]);
+  });
+});
+
+describe('TanStack DB', () => {
+  let bundle: string;
+  beforeAll(async () => {
+    bundle = await bundleOf('tanstack-page.ts');
+  });
+  const call = <Result>(text: string) => page.evaluate(`globalThis.app.${text}`) as Promise<Result>;
+  const state = () => call<ReturnType<TanstackPage['state']>>('state()');
+  /** What the collection showed, without repetitions. */
+  const steps = async () => {
+    const { shown } = await state();
+    return shown.filter((text, at) => text !== '' && text !== shown[at - 1]);
+  };
+  /** What the app's server does before it writes. */
+  let beforeWrite: () => Promise<unknown>;
+
+  async function start(): Promise<void> {
+    beforeWrite = async () => {};
+    await open(bundle);
+    await page.exposeFunction('write', async (sql: string) => {
+      await beforeWrite();
+      const { rows } = await here.query<{ xid: string }>(`${sql} returning pg_current_xact_id()::text as xid`);
+      return rows[0]?.xid;
+    });
+    await insertNotes();
+    await page.evaluate(
+      ([url, number]) => {
+        const { app, write } = globalThis as unknown as { app: TanstackPage; write: never };
+        app.open(url, number, write);
+      },
+      [here.service.url, room] as const,
+    );
+    await until(async () => (await state()).status === 'ready', 'the collection is ready');
+  }
+
+  test('each commit is one step, and a truncate too', async () => {
+    await start();
+    await here.query(`begin; update notes set body = 'eins' where id = 1;
+      insert into notes values (3, ${room}, 'drei'); delete from notes where id = 2; commit`);
+    await until(async () => (await state()).now === '1 eins, 3 drei', 'the commit');
+    // A row leaves under its key while another one takes the key over.
+    await here.query('begin; delete from notes where id = 1; update notes set id = 1 where id = 3; commit');
+    await until(async () => (await state()).now === '1 drei', 'the second commit');
+    await here.query(`begin; truncate notes; insert into notes values (7, ${room}, 'new'); commit`);
+    await until(async () => (await state()).now === '7 new', 'the truncate');
+    expect(await steps()).toEqual(['1 one, 2 two', '1 eins, 3 drei', '1 drei', '7 new']);
+    expect(complaints).toEqual([]);
+  });
+
+  test('an optimistic write stays until the rows of the database are there, and its value never flickers', async () => {
+    await start();
+    expect(await call(`insert({ id: 5, room: ${room}, body: "five" })`)).toBe('1 one, 2 two, 5 five');
+    expect(await call('update(5, "fünf")')).toBe('1 one, 2 two, 5 fünf');
+    expect(await call('remove(2)')).toBe('1 one, 5 fünf');
+    expect(await steps()).toEqual(['1 one, 2 two', '1 one, 2 two, 5 five', '1 one, 2 two, 5 fünf', '1 one, 5 fünf']);
+    expect((await state()).now).toBe(await selected());
+  });
+
+  test('a write that the server refuses is taken back, and later commits arrive', async () => {
+    await start();
+    beforeWrite = () => Promise.reject(new Error('refused'));
+    await expect(call('update(1, "never")')).rejects.toThrow('refused');
+    expect((await state()).now).toBe('1 one, 2 two');
+    await here.query("update notes set body = 'zwei' where id = 2");
+    await until(async () => (await state()).now === '1 one, 2 zwei', 'the commit');
+  });
+
+  test('after a killed server, 5 MB written meanwhile and a revoked access, collection and hooks equal the view', async () => {
+    await start();
+    const [first, number] = [page, room];
+    await open(await bundleOf('react-page.ts'));
+    room = number;
+    await connectPage();
+    await show(['Rows', { id: 'rows', room }]);
+    await hasStatus('rows', 'live');
+    await here.service.kill();
+    await hasStatus('rows', 'stale');
+    expect(await element('rows').textContent()).toBe('1 one, 2 two');
+    await here.query("update notes set body = repeat('x', 5000000) where id = 1");
+    await here.service.restart();
+    await shows('rows', '1 5000000, 2 two');
+    expect(await element('rows').textContent()).toBe(await selected());
+    await hasStatus('rows', 'live');
+    await here.query('delete from open_rooms where room = $1', [room]);
+    await hasStatus('rows', 'closed');
+    expect(await element('rows').getAttribute('data-error')).toBe('access_revoked');
+    await page.context().close();
+    page = first;
+    await until(async () => (await state()).now === '1 5000000, 2 two', 'what was written meanwhile');
+    await until(async () => (await call('reached("0/1")')) === 'access_revoked', 'the end of the channel');
+    expect(await state()).toMatchObject({ status: 'ready', now: '1 5000000, 2 two' });
+    expect(await steps()).toEqual(['1 one, 2 two', '1 5000000, 2 two']);
+    expect(complaints).toEqual([]);
+  });
+
+  test('a channel that is refused from the beginning fails the collection', async () => {
+    await open(bundle);
+    await page.evaluate(
+      (url) => (globalThis as unknown as { app: TanstackPage }).app.open(url, 999, () => Promise.reject(new Error())),
+      here.service.url,
+    );
+    await until(async () => (await state()).status === 'error', 'the refusal');
+    await here.query('insert into open_rooms values (999)');
+  });
+});
