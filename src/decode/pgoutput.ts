@@ -16,6 +16,7 @@ const LETTER = {
   insert: 0x49, // I
   message: 0x4d, // M
   origin: 0x4f, // O
+  streamAbort: 0x41, // A
   relation: 0x52, // R
   truncate: 0x54, // T
   update: 0x55, // U
@@ -88,6 +89,8 @@ export class PgoutputDecoder {
         return this.#message(buffer, at, end);
       case LETTER.type:
       case LETTER.origin:
+      // Postgres 18 sends this although Snö wants no transactions in progress.
+      case LETTER.streamAbort:
         return;
       default:
         throw malformed(`unknown message 0x${(buffer[start] ?? 0).toString(16)} of ${end - start} bytes`);
