@@ -16,6 +16,9 @@ export interface Commit<Row = unknown> {
   readonly events: readonly ChangeEvent<Row>[];
 }
 
+/** A change of a live view. `old`: the row as the view had it, for updates and deletes. */
+export type Change<Row = unknown> = ChangeEvent<Row> & { readonly old?: Row };
+
 /** A message that the app published. */
 export interface Message<Data = unknown> {
   readonly channel: string;

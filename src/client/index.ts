@@ -79,7 +79,7 @@ export type { Channel, ChannelEvents, ChannelOptions } from './channel.ts';
 export { type ChannelValue, channelName } from './channel-name.ts';
 export type { ClientEvents } from './connection.ts';
 export { type ClientCode, SnoClientError } from './error.ts';
-export type { Commit, Message } from './event.ts';
+export type { Change, Commit, Message } from './event.ts';
 export type { LiveOptions, LiveUpdate, LiveView } from './live.ts';
 export type { ClientOptions, Timers, TokenCallback } from './options.ts';
 export type { CommitId, ReachedOptions } from './reached.ts';

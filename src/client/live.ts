@@ -1,10 +1,10 @@
 /**
  * A channel as rows that are kept live.
  */
-import type { ChangeEvent, Key, SnapshotRow } from '../protocol.ts';
+import type { Key, SnapshotRow } from '../protocol.ts';
 import { Emitter } from './emitter.ts';
 import type { SnoClientError } from './error.ts';
-import type { Commit } from './event.ts';
+import type { Change, Commit } from './event.ts';
 import { Handle } from './handle.ts';
 import { type CommitId, Reached, type ReachedOptions } from './reached.ts';
 import { Rows } from './rows.ts';
@@ -22,8 +22,8 @@ export interface LiveUpdate<Row> {
    */
   readonly reason: 'snapshot' | 'commit' | 'status';
   readonly rows: readonly Row[];
-  /** The commit's changes; empty for the other reasons. */
-  readonly changes: readonly ChangeEvent<Row>[];
+  /** The commit's changes, with the rows before them; empty for the other reasons. */
+  readonly changes: readonly Change<Row>[];
   readonly commit: Commit<Row> | undefined;
   readonly status: ChannelStatus;
 }
@@ -169,7 +169,7 @@ export class LiveHandle<Row> extends Handle implements LiveView<Row> {
       get rows() {
         return view.rows;
       },
-      changes: commit?.events ?? [],
+      changes: commit === undefined ? [] : this.#rows.changesOf(commit),
       commit,
       status: this.status,
     });

@@ -3,16 +3,21 @@
  * is made when it is read, and stays the same until the next commit.
  */
 import type { ChangeEvent, Key, SnapshotRow } from '../protocol.ts';
+import type { Change, Commit } from './event.ts';
 import type { Delivery, Item } from './state/machine.ts';
 
 /** A row's identity: the values of its key columns, in the server's order. */
 export const identify = (key: Key): string => JSON.stringify(Object.values(key));
+
+type RowEvent<Row> = Extract<ChangeEvent<Row>, { readonly data: Row }>;
 
 export class Rows<Row> {
   #rows = new Map<string, Row>();
   #array: readonly Row[] | undefined;
   /** One key of the channel, which shows the key's columns and the types of their values. */
   #sample: Key = {};
+  /** The changes of commits that handles are being told of. */
+  readonly #changes = new WeakMap<Commit, readonly Change<Row>[]>();
   /** Rows have arrived. */
   loaded = false;
 
@@ -58,6 +63,11 @@ export class Rows<Row> {
     return copy;
   }
 
+  /** What the commit, which was applied, changed. */
+  changesOf(commit: Commit<Row>): readonly Change<Row>[] {
+    return this.#changes.get(commit) ?? commit.events;
+  }
+
   /** Applies a delivery, which always has whole commits. */
   apply(delivery: Delivery<Row>): void {
     if (delivery.kind === 'joined') {
@@ -76,21 +86,27 @@ export class Rows<Row> {
   #applyItem(item: Item<Row>): void {
     // Rows that were only just requested arrive with their snapshot.
     if (item.kind !== 'commit' || !this.loaded) return;
-    for (const event of item.commit.events) this.#applyEvent(event);
+    const changes = item.commit.events.map((event) => this.#applyEvent(event));
+    this.#changes.set(item.commit, changes);
     this.#array = undefined;
   }
 
-  #applyEvent(event: ChangeEvent<Row>): void {
-    if (event.op === 'truncate') this.#rows.clear();
-    else if (event.op === 'delete') this.#rows.delete(identify(event.key));
-    else this.#upsert(event);
+  #applyEvent(event: ChangeEvent<Row>): Change<Row> {
+    if (event.op === 'truncate') {
+      this.#rows.clear();
+      return event;
+    }
+    const identity = identify(event.key);
+    const old = this.#rows.get(identity);
+    if (event.op === 'delete') this.#rows.delete(identity);
+    else this.#upsert(event, identity, old);
+    return old === undefined ? event : { ...event, old };
   }
 
-  #upsert({ key, data, unchanged }: Extract<ChangeEvent<Row>, { readonly data: Row }>): void {
-    const identity = identify(key);
+  #upsert({ key, data, unchanged }: RowEvent<Row>, identity: string, old: Row | undefined): void {
     if (Object.keys(this.#sample).length === 0) this.#sample = key;
     // Postgres did not send unchanged values: the held row has them.
-    this.#rows.set(identity, unchanged === undefined ? data : { ...this.#rows.get(identity), ...data });
+    this.#rows.set(identity, unchanged === undefined ? data : { ...old, ...data });
   }
 }
 

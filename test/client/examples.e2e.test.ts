@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Stage, stage } from '../service/stage.ts';
+import { launchBrowser } from '../support/browser.ts';
 import { plainEnvironment } from '../support/service.ts';
 import { until } from '../support/wait.ts';
 
@@ -39,33 +40,73 @@ test('optimistic.mjs shows typed text at once, and never the old value again', a
   }
 });
 
-test('tail.mjs, killed at any moment, continues where it stopped', async () => {
-  const { url, certificate } = here.service;
-  const env = { ...plainEnvironment(), NODE_EXTRA_CA_CERTS: certificate.certFile };
+test('browser/index.html, a plain page, shows the rows and their changes', async () => {
+  const browser = await launchBrowser();
+  try {
+    const page = await browser.newPage({ ignoreHTTPSErrors: true });
+    const path = fileURLToPath(new URL('../../examples/browser/index.html', import.meta.url));
+    // The page as it would lie beside Snö, behind one host name.
+    const address = here.service.url.replace(/^wss(.*)\/v1$/, 'https$1/index.html');
+    await page.route(`${address}*`, (route) => route.fulfill({ path }));
+    await page.goto(`${address}?${new URLSearchParams({ channel: 'project:42' })}`);
+    await page.waitForSelector('li:has-text("Paint")');
+    await here.query("insert into tasks values (3, 42, 'Rest')");
+    await page.waitForSelector('li:has-text("Rest")');
+    await here.query('delete from tasks where id = 3');
+    await page.waitForSelector('li:has-text("Rest")', { state: 'detached' });
+    expect(await page.textContent('#status')).toBe('live');
+  } finally {
+    await browser.close();
+  }
+});
+
+test.each([
+  {
+    example: 'node/tail.mjs',
+    file: 'project%3A42.position',
+    start: (env: NodeJS.ProcessEnv, cwd: string) =>
+      spawn(process.execPath, [exampleOf('tail'), here.service.url, 'project:42'], { cwd, env }),
+  },
+  {
+    example: 'curl/follow.sh',
+    file: 'project_42.id',
+    start: (env: NodeJS.ProcessEnv, cwd: string) => {
+      const script = fileURLToPath(new URL('../../examples/curl/follow.sh', import.meta.url));
+      const url = here.service.url.replace(/^wss(.*)\/v1$/, 'https$1');
+      // Its own group, since curl is a child of the shell.
+      return spawn('sh', [script, url, 'project:42'], { cwd, env, detached: true });
+    },
+  },
+])('$example, killed at any moment, continues where it stopped', async ({ example, file, start }) => {
+  const { certFile } = here.service.certificate;
+  const env = { ...plainEnvironment(), NODE_EXTRA_CA_CERTS: certFile, CURL_CA_BUNDLE: certFile };
   const folder = await mkdtemp(join(tmpdir(), 'sno-tail-'));
-  const stored = () => readFile(join(folder, 'project%3A42.position'), 'utf8').catch(() => '');
+  const stored = () => readFile(join(folder, file), 'utf8').catch(() => '');
   let child: ChildProcess | undefined;
   let [printed, told] = ['', ''];
   const run = () => {
-    child = spawn(process.execPath, [exampleOf('tail'), url, 'project:42'], { cwd: folder, env });
+    child = start(env, folder);
     child.stdout?.on('data', (text: Buffer) => (printed += text));
     child.stderr?.on('data', (text: Buffer) => (told += text));
   };
   const kill = async () => {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = once(child, 'exit');
-    child.kill('SIGKILL');
+    // Nothing more is printed after it.
+    const exited = once(child, 'close');
+    if (example.endsWith('.sh')) process.kill(-(child.pid as number), 'SIGKILL');
+    else child.kill('SIGKILL');
     await exited;
   };
   try {
     run();
     await until(stored, 'a position');
     await kill();
-    await here.query("update tasks set title = 'while away' where id = 1");
+    printed = '';
+    await here.query('update tasks set title = $1 where id = 1', [`while ${example} was away`]);
     run();
-    await until(() => printed.includes('while away'), 'the commit of meanwhile');
+    await until(() => printed.includes(`while ${example} was away`), 'the commit of meanwhile');
     await kill();
-    expect(told).not.toContain('missing');
+    expect([told, printed].join()).not.toMatch(/missing|"type":"(snapshot|reset)"/);
   } finally {
     await kill();
     await rm(folder, { recursive: true });

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { Change } from '../../src/client/event.ts';
 import { Rows } from '../../src/client/rows.ts';
 import type { ChangeEvent, Key } from '../../src/protocol.ts';
 
@@ -11,9 +12,10 @@ const load = (...rows: readonly [Key, Row][]): Rows<Row> => {
   return held;
 };
 
-const apply = (rows: Rows<Row>, ...events: readonly ChangeEvent<Row>[]): void => {
+const apply = (rows: Rows<Row>, ...events: readonly ChangeEvent<Row>[]): readonly Change<Row>[] => {
   const commit = { channel: 'c', position: 'p', lsn: '0/1', xid: 1, committedAt: '', events };
   rows.apply({ kind: 'commit', commit });
+  return rows.changesOf(commit);
 };
 
 describe('rows', () => {
@@ -31,6 +33,31 @@ describe('rows', () => {
     apply(rows, { op: 'insert', key: { id: 1 }, data: { id: 1, n: 2 } });
     apply(rows, { op: 'delete', key: { id: 9 } });
     expect(rows.array).toEqual([{ id: 1, n: 2 }]);
+  });
+
+  test('a change has the row before it, and the event of the commit stays as it came', () => {
+    const rows = load([{ id: 1 }, { id: 1, n: 1 }]);
+    const update = { op: 'update', key: { id: 1 }, data: { id: 1, n: 2 } } as const;
+    const gone = { op: 'delete', key: { id: 1 } } as const;
+    const added = { op: 'insert', key: { id: 2 }, data: { id: 2 } } as const;
+    expect(apply(rows, update, gone, added, { op: 'truncate' })).toEqual([
+      { ...update, old: { id: 1, n: 1 } },
+      { ...gone, old: { id: 1, n: 2 } },
+      added,
+      { op: 'truncate' },
+    ]);
+    expect(update).not.toHaveProperty('old');
+  });
+
+  test('entries have the keys as the server sends them', () => {
+    const rows = load([{ a: 1, b: 'x' }, { shown: 1 }], [{ a: 2, b: 'y' }, { shown: 2 }]);
+    apply(rows, { op: 'insert', key: { a: 3, b: 'z' }, data: { shown: 3 } });
+    expect(rows.entries()).toEqual([
+      { key: { a: 1, b: 'x' }, data: { shown: 1 } },
+      { key: { a: 2, b: 'y' }, data: { shown: 2 } },
+      { key: { a: 3, b: 'z' }, data: { shown: 3 } },
+    ]);
+    expect(load().entries()).toEqual([]);
   });
 
   test('unchanged columns keep their value and their place', () => {

@@ -69,7 +69,7 @@ function suspend(client: SnoClient, name: string, options: LiveOptions, isServer
   if (shownOf(client, name, options).loaded) return;
   const store = storeOf(client, name, options);
   const { error } = store.shown;
-  // React waits for a promise that a component throws.
+  // oxlint-disable-next-line typescript/only-throw-error -- React waits for a promise that is thrown.
   if (error === undefined) throw store.settled();
   store.retire();
   throw error;

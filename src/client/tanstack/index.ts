@@ -1,9 +1,8 @@
 /**
  * A channel as a collection of TanStack DB.
  *
- *     const tasks = createCollection(
- *       snoCollectionOptions<Task, number>({ client, channel: 'project:42', getKey: (task) => task.id }),
- *     );
+ *     const options = { client, channel: 'project:42', getKey: (task: Task) => task.id };
+ *     const tasks = createCollection(snoCollectionOptions<Task, number>(options));
  */
 import type {
   BaseCollectionConfig,

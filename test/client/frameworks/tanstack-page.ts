@@ -38,14 +38,23 @@ const app = {
     opened = open(url, room, write);
   },
   state: () => ({ status: opened.notes.status, shown: opened.shown, now: opened.show() }),
-  insert: (note: Note) => opened.notes.insert(note).isPersisted.promise.then(() => opened.show()),
+  insert: (note: Note) =>
+    opened.notes
+      .insert(note)
+      .when('settled')
+      .then(() => opened.show()),
   update: (id: number, body: string) =>
     opened.notes
       .update(id, (note) => {
         (note as { body: string }).body = body;
       })
-      .isPersisted.promise.then(() => opened.show()),
-  remove: (id: number) => opened.notes.delete(id).isPersisted.promise.then(() => opened.show()),
+      .when('settled')
+      .then(() => opened.show()),
+  remove: (id: number) =>
+    opened.notes
+      .delete(id)
+      .when('settled')
+      .then(() => opened.show()),
   reached: (commit: string) =>
     opened.notes.utils.reached(commit).then(
       () => 'reached',
