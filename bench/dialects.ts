@@ -25,7 +25,7 @@ const BINARY = 0x82;
 const PONG = 0x8a;
 
 /** A masked frame, as clients must send them (RFC 6455, section 5.3). */
-function clientFrame(opcode: number, text: string): Buffer {
+export function clientFrame(opcode: number, text: string): Buffer {
   const payload = Buffer.from(text);
   const mask = randomBytes(4);
   const length =

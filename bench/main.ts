@@ -14,6 +14,7 @@ import type { Result } from './figures.ts';
 import { benchIngest } from './ingest.ts';
 import { benchLatency } from './latency.ts';
 import { benchMachines } from './machines.ts';
+import { benchPages } from './pages.ts';
 import { benchReplay } from './replay.ts';
 import { type Machine, table, write } from './report.ts';
 import { benchRouting } from './routing.ts';
@@ -30,6 +31,7 @@ const BENCHMARKS: Readonly<Record<string, (runs: number) => Promise<Result>>> = 
   latency: benchLatency,
   routing: benchRouting,
   connections: benchConnections,
+  pages: benchPages,
   replay: benchReplay,
   compression: benchCompression,
   workers: benchWorkers,

@@ -52,6 +52,11 @@ export class FairShare<Item> {
     return { isIn: true, displaced };
   }
 
+  /** Adds the item, also beyond the maximum: it was in the queue before. */
+  put(item: Item, address: string = UNKNOWN): void {
+    this.#add(item, address);
+  }
+
   /** Returns false if the item is not in the queue. */
   leave(item: Item): boolean {
     const place = this.#places.get(item);
@@ -80,11 +85,15 @@ export class FairShare<Item> {
     if (this.leave(item)) this.#add(item, address);
   }
 
-  /** Counts the item for another address from now on, if that one has fewer items. */
-  give(item: Item, address: string = UNKNOWN): void {
+  /**
+   * Counts the item for another address from now on, if that one has fewer items. Returns whether
+   * it does.
+   */
+  give(item: Item, address: string = UNKNOWN): boolean {
     const owner = this.#places.get(item)?.address;
-    if (owner === undefined || this.of(address) >= this.of(owner)) return;
+    if (owner === undefined || this.of(address) >= this.of(owner)) return false;
     this.move(item, address);
+    return true;
   }
 
   #add(item: Item, address: string): void {

@@ -8,6 +8,10 @@ export class RoundRobin<Item> {
   /** The address whose turn is next comes first, and so does its oldest item. */
   readonly #byAddress = new Map<string, Set<Item>>();
 
+  get isEmpty(): boolean {
+    return this.#byAddress.size === 0;
+  }
+
   add(item: Item, address: string = UNKNOWN): void {
     const items = this.#byAddress.get(address);
     if (items === undefined) this.#byAddress.set(address, new Set([item]));

@@ -4,8 +4,8 @@
  * A statement takes one array per parameter of a question, and returns the numbers of the questions
  * answered with yes. The first question is asked at the end of its turn. Questions that arrive
  * during a query or shortly after gather for the next batch; the larger the last batch was, the
- * longer they gather. So a single question does not wait, and thousands of questions need tens of
- * queries. Equal questions of a batch are asked once.
+ * longer they gather, until there are enough of them. So a single question does not wait, and
+ * thousands of questions need tens of queries. Equal questions of a batch are asked once.
  *
  * A value that Postgres cannot read fails the whole batch. The batch is then asked in halves until
  * that question is alone, and its answer is no. If the view raises an error for a question, the
@@ -39,6 +39,8 @@ export interface QuestionsOptions {
 const GATHER_MS_MAX = 100;
 /** How long the next batch gathers, per question of the last one, in ms. */
 const GATHER_MS_EACH = 5;
+/** Number of waiting questions that do not wait for more of them to gather. */
+const GATHERED = 64;
 /** How long a batch may take before the next ones become smaller, in ms. */
 const SLOW_MS = 500;
 /** Maximum questions of a batch after a value failed one. It doubles with each successful batch. */
@@ -202,6 +204,7 @@ export class Questions {
   #isDue(lane: Lane): boolean {
     if (lane.pending.size >= lane.batchMax) return true;
     if (lane.pending.size === 0 || lane.running > 0) return false;
+    if (lane.pending.size >= GATHERED) return true;
     const left = lane.gatherUntil - this.#options.now();
     if (left <= 0) return true;
     lane.timer ??= setTimeout(() => {

@@ -44,6 +44,11 @@ export interface HubOptions {
   readonly pause: (attempt: number) => Promise<void>;
   readonly now: () => number;
   /**
+   * Calls back at the end of the turn: small frames of one turn are then written together.
+   * Undefined: each is written at once.
+   */
+  readonly atTurnEnd?: (call: () => void) => void;
+  /**
    * Called before anything is delivered: ends subscriptions and connections that must not receive
    * it.
    */

@@ -1,3 +1,5 @@
+import { Cork } from './cork.ts';
+
 /**
  * Maximum bytes written to a socket at once during catch-up or for one large frame. More would only
  * be encrypted before the network accepts it, into memory that no cache holds.
@@ -16,6 +18,7 @@ const SOCKETS_MIN = 500;
  * each of them falls behind.
  */
 export class OutboundBudget {
+  readonly cork: Cork;
   readonly #bytesMax: number;
   readonly #totalBytesMax: number;
   /** Slice bytes while few sockets are backed up. */
@@ -26,7 +29,8 @@ export class OutboundBudget {
   #bytesPerSocket: number;
   #sliceBytes: number;
 
-  constructor(bytesMax: number, totalBytesMax = Number.POSITIVE_INFINITY) {
+  constructor(bytesMax: number, totalBytesMax = Number.POSITIVE_INFINITY, cork = new Cork(undefined)) {
+    this.cork = cork;
     this.#bytesMax = bytesMax;
     this.#totalBytesMax = totalBytesMax;
     this.#bytesPerSocket = bytesMax;

@@ -70,8 +70,14 @@ export class Outbox {
    */
   answer(frame: Buffer): boolean {
     this.#answerBytes = Math.min(this.#answerBytes, this.pendingBytes) + frame.length;
-    this.write(frame);
+    this.writeWithTurn(frame);
     return this.#answerBytes <= this.bytesMax * ANSWERS_MAX_FACTOR;
+  }
+
+  /** Writes a frame that may be followed by others in the same turn. */
+  writeWithTurn(frame: Buffer): void {
+    this.#budget.cork.hold(this.#socket);
+    this.write(frame);
   }
 
   write(frame: Buffer): void {

@@ -243,7 +243,7 @@ export function createMetrics() {
     slotGivenUp: count('sno_slot_given_up_total', 'Times that Snö gave up the slot at SNO_SLOT_WAL_BYTES.'),
     snapshotReads: count(
       'sno_snapshot_reads_total',
-      'Snapshots read from the database. Clients that ask for a channel at the same time share one.',
+      'Reads of snapshots from the database, each of one channel or of several of one view. Clients that ask for a channel at the same time share one.',
     ),
     history: {
       passes: count(

@@ -21,6 +21,7 @@ import { toldToClient } from '../errors.ts';
 import { EncodedForms } from '../fanout/encoded-forms.ts';
 import type { OlderHistory } from '../fanout/history/older-history.ts';
 import { Hub } from '../fanout/hub.ts';
+import { startBatch } from '../fanout/snapshots/batch-read.ts';
 import { startSnapshot } from '../fanout/snapshots/snapshot.ts';
 import { SNAPSHOT_CHECK_MS, Snapshots } from '../fanout/snapshots/snapshots.ts';
 import type { AdmissionDesk } from '../gateway/accept/admission.ts';
@@ -80,6 +81,8 @@ const SNAPSHOT_SILENCE_MS = 10_000;
 /** Maximum bytes of the encoded forms of entries, as a share of the journal's bytes. */
 const FORMS_SHARE = 0.25;
 
+const atTurnEnd = (call: () => void): void => process.nextTick(call);
+
 export class GatewayRole implements Gateways {
   readonly hub: Hub;
   /** Answers the admin API. */
@@ -121,10 +124,12 @@ export class GatewayRole implements Gateways {
     const snapshotMsMax = settings.SNO_SNAPSHOT_SECONDS * 1_000 + SNAPSHOT_SILENCE_MS;
     this.#snapshotPool = createPool(databaseUrl, 'snapshot', settings.SNO_SNAPSHOTS, snapshotMsMax);
     this.#snapshotPool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
-    const reader = { pool: this.#snapshotPool, control: pool, secondsMax: settings.SNO_SNAPSHOT_SECONDS };
+    const { SNO_SNAPSHOT_SECONDS: secondsMax, SNO_SNAPSHOT_BYTES: batchBytesMax } = settings;
+    const reader = { pool: this.#snapshotPool, control: pool, secondsMax, batchBytesMax };
     const waitingMax = settings.SNO_MAX_WAITING_SNAPSHOTS || Number.POSITIVE_INFINITY;
     this.#snapshots = new Snapshots({
       read: (channel, sink) => startSnapshot(reader, channel, sink),
+      readMany: (many, sinks) => startBatch(reader, many, sinks),
       runningMax: settings.SNO_SNAPSHOTS,
       waitingMax,
       windowBytesMax: settings.SNO_SNAPSHOT_BYTES,
@@ -132,6 +137,7 @@ export class GatewayRole implements Gateways {
       now,
       onRead: () => snapshotReads.inc(),
       onRefused: () => limitsMet.waiting_snapshots.inc(),
+      atTurnEnd,
     });
     this.hub = new Hub(journal, this.#markers, {
       outboundBytesMax: settings.SNO_OUTBOUND_BYTES,
@@ -144,6 +150,7 @@ export class GatewayRole implements Gateways {
       pause: pauseBefore,
       now,
       beforeDelivery: () => deadlines.check(),
+      atTurnEnd,
       patterns: metrics.patterns,
       events: {
         delivered: (count) => deliveries.inc(count),

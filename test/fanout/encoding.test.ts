@@ -8,6 +8,7 @@ import { expect, test } from 'vitest';
 import { EncodedForms } from '../../src/fanout/encoded-forms.ts';
 import type { Encoding } from '../../src/fanout/encoding.ts';
 import type { From } from '../../src/fanout/fanout.ts';
+import { CopiedRow } from '../../src/fanout/snapshots/copied-row.ts';
 import { RowPayloads } from '../../src/fanout/snapshots/row-payloads.ts';
 import type { RowSink } from '../../src/fanout/snapshots/snapshot.ts';
 import { Snapshots } from '../../src/fanout/snapshots/snapshots.ts';
@@ -70,15 +71,20 @@ function copied(key: string, data: string): Buffer {
 }
 
 /** Rows that fill one payload, a row beyond its size, and another row. */
-const ROWS = [100_000, 120_000, 300_000, 10].map((bytes, n) =>
-  copied(`{"id":${n}}`, `{"n":${n},"pad":"${'x'.repeat(bytes)}"}`),
-);
+const ROWS = [
+  Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1'),
+  ...[100_000, 120_000, 300_000, 10].map((bytes, n) =>
+    copied(`{"id":${n}}`, `{"n":${n},"pad":"${'x'.repeat(bytes)}"}`),
+  ),
+];
 
 async function send(channel: string, sink: RowSink): Promise<void> {
   if (!sink.begin(new Visibility('10:10:'))) return;
-  const payloads = new RowPayloads(channel);
-  for (const row of ROWS) {
-    const full = payloads.add(row);
+  const payloads = new RowPayloads();
+  const row = new CopiedRow(false);
+  payloads.begin(channel);
+  for (const chunk of ROWS) {
+    const full = row.read(chunk) ? payloads.add(row) : undefined;
     if (full !== undefined) await sink.piece(full);
   }
   await sink.piece(payloads.last());
@@ -109,6 +115,7 @@ class World {
         now: () => 0,
         onRead() {},
         onRefused() {},
+        atTurnEnd: (call) => call(),
       }),
     });
     const deflated = new Deflated({ bytesMin: 300, forms: this.forms, deflated: () => this.deflated++ });

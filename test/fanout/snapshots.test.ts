@@ -115,6 +115,7 @@ function fresh(): void {
     now: () => now,
     onRead: () => {},
     onRefused: () => {},
+    atTurnEnd: (call) => call(),
   });
 }
 

@@ -1,7 +1,7 @@
 /**
- * The SELECT of one channel's rows. It reads through the view if the view shows the key, so that
- * the rights of the view's owner apply. Otherwise it reads the table as the view's own definition
- * does.
+ * The SELECT of one channel's rows, and the SELECT of the rows of many channels. Both read through
+ * the view if the view shows the key, so that the rights of the view's owner apply. Otherwise they
+ * read the table as the view's own definition does.
  */
 import { quoteIdentifier, quoteLiteral } from '../../postgres/quote.ts';
 import type { CatalogChannel, CatalogColumn, CatalogTable, CatalogTableColumn } from '../catalog/catalog.ts';
@@ -11,8 +11,10 @@ import { type SnapshotQuery, snapshotValue } from '../served/served.ts';
 import type { ParsedView } from '../sql/view.ts';
 import type { Types } from '../values/types.ts';
 
-/** An alias that no view or table is likely to have; always followed by a dot. */
+/** Aliases that no view or table is likely to have; always followed by a dot. */
 const ROW = 'sno_row';
+const ROWS = 'sno_rows';
+const CHANNELS = 'sno_channels';
 
 export function snapshotQuery(
   channel: CatalogChannel,
@@ -22,13 +24,47 @@ export function snapshotQuery(
   shown: ReadonlyMap<CatalogTableColumn, string>,
   types: Types,
 ): SnapshotQuery {
-  const isValueOf: IsValue = (expression, name, parameter) =>
-    isValue(expression, columnOf(channel, name), types, parameter);
-  return throughView(channel, plan, shown, isValueOf) ?? throughTable(channel, table, parsed, plan, isValueOf);
+  const isValueOf: IsValue = (expression, name, value) => isValue(expression, columnOf(channel, name), types, value);
+  const select =
+    selectFromView(channel, plan, shown, isValueOf) ?? selectFromTable(channel, table, parsed, plan, isValueOf);
+  const { relation, columns, from, where } = select;
+  const path = underPath(channel.searchPath);
+  const { length } = plan.pattern.columns;
+  const values = Array.from({ length }, (_, index) => settingOf(index + 1));
+  const sql = `select ${columns} from ${path} cross join ${from}${whereAll(where(values))}`;
+  return length === 0 ? { sql, relation } : { sql, relation, many: manySql(path, values, select) };
+}
+
+/**
+ * Reads each channel as if it were read alone. OFFSET keeps the planner from joining all channels
+ * with the whole view, so that the view's indexes are used and the rows come channel by channel.
+ */
+function manySql(path: string, values: readonly string[], { columns, from, where }: Select): string {
+  const arrays = values.map((value) => `${value}::text[]`);
+  const names = values.map((_, index) => `p${index + 1}`);
+  const conditions = where(names.map((name) => `${CHANNELS}.${name}`));
+  return (
+    `select ${CHANNELS}.n::int4 as sno_n, ${ROWS}.sno_key, ${ROWS}.sno_data from ${path} ` +
+    `cross join unnest(${arrays.join(', ')}) with ordinality ${CHANNELS} (${names.join(', ')}, n) ` +
+    `cross join lateral (select ${columns} from ${from}${whereAll(conditions)} offset 0) ${ROWS}`
+  );
+}
+
+/** The setting's value, as text. */
+const settingOf = (parameter: number) => `current_setting(${quoteLiteral(snapshotValue(parameter))})`;
+
+/** The parts of a SELECT of one channel's rows. */
+interface Select {
+  readonly relation: string;
+  /** `sno_key` and `sno_data`. */
+  readonly columns: string;
+  readonly from: string;
+  /** Conditions for rows of the channel with these values: SQL expressions of type text. */
+  where(values: readonly string[]): readonly string[];
 }
 
 /** The condition that an expression has the value of a placeholder. */
-type IsValue = (expression: string, placeholder: string, parameter: number) => string;
+type IsValue = (expression: string, placeholder: string, value: string) => string;
 
 /** The columns that a view shows unchanged, by their names in the view. */
 export function shownBy(plan: ViewPlan): ReadonlyMap<CatalogTableColumn, string> {
@@ -43,48 +79,55 @@ export function shownBy(plan: ViewPlan): ReadonlyMap<CatalogTableColumn, string>
 }
 
 /** Undefined if the view does not show the key's columns unchanged. */
-function throughView(
+function selectFromView(
   channel: CatalogChannel,
   plan: ViewPlan,
   columns: ReadonlyMap<CatalogTableColumn, string>,
   isValueOf: IsValue,
-): SnapshotQuery | undefined {
+): Select | undefined {
   const shown: (readonly [name: string, expression: string])[] = [];
   for (const { column } of plan.key) {
     const name = columns.get(column);
     if (name === undefined) return undefined;
     shown.push([column.name, `${ROW}.${quoteIdentifier(name)}`]);
   }
-  const conditions = plan.pattern.columns.map((name, index) =>
-    isValueOf(`${ROW}.${quoteIdentifier(name)}`, name, index + 1),
-  );
   const relation = `channels.${quoteIdentifier(channel.pattern)}`;
-  const sql =
-    `select ${keyJson(shown)} as sno_key, row_to_json(${ROW}.*)::text as sno_data ` +
-    `from ${underPath(channel.searchPath)} cross join ${relation} ${ROW}${whereAll(conditions)}`;
-  return { sql, relation };
+  return {
+    relation,
+    columns: `${keyJson(shown)} as sno_key, row_to_json(${ROW}.*)::text as sno_data`,
+    from: `${relation} ${ROW}`,
+    where: (values) =>
+      plan.pattern.columns.map((name, index) =>
+        isValueOf(`${ROW}.${quoteIdentifier(name)}`, name, values[index] as string),
+      ),
+  };
 }
 
-function throughTable(
+function selectFromTable(
   channel: CatalogChannel,
   table: CatalogTable,
   parsed: ParsedView,
   plan: ViewPlan,
   isValueOf: IsValue,
-): SnapshotQuery {
+): Select {
   const alias = quoteIdentifier(parsed.table.alias);
   const key = plan.key.map(({ column }) => [column.name, `${alias}.${quoteIdentifier(column.name)}`] as const);
-  const conditions = plan.pattern.columns.map((name, index) => {
-    const target = parsed.targets[channel.columns.findIndex((column) => column.name === name)];
-    return isValueOf(`(${target?.sql})`, name, index + 1);
-  });
-  if (parsed.whereSql !== undefined) conditions.unshift(`(${parsed.whereSql})`);
   const relation = `${quoteIdentifier(table.schema)}.${quoteIdentifier(table.name)}`;
-  const sql =
-    `select ${keyJson(key)} as sno_key, ` +
-    `(select row_to_json(${ROW}.*)::text from (select ${parsed.targetsSql}) ${ROW}) as sno_data ` +
-    `from ${underPath(channel.searchPath)} cross join ${relation} ${alias}${whereAll(conditions)}`;
-  return { sql, relation };
+  const whereOfView = parsed.whereSql === undefined ? [] : [`(${parsed.whereSql})`];
+  return {
+    relation,
+    columns:
+      `${keyJson(key)} as sno_key, ` +
+      `(select row_to_json(${ROW}.*)::text from (select ${parsed.targetsSql}) ${ROW}) as sno_data`,
+    from: `${relation} ${alias}`,
+    where: (values) => [
+      ...whereOfView,
+      ...plan.pattern.columns.map((name, index) => {
+        const target = parsed.targets[channel.columns.findIndex((column) => column.name === name)];
+        return isValueOf(`(${target?.sql})`, name, values[index] as string);
+      }),
+    ],
+  };
 }
 
 /** The same bytes as `BoundView.key` writes. */
@@ -100,8 +143,7 @@ function keyJson(columns: readonly (readonly [name: string, expression: string])
  * Compares by text, since 1.0 and 1.00 are equal but name two channels. Also by equality, if the
  * type has one, so that an index can be used.
  */
-function isValue(expression: string, { type, typeOid }: CatalogColumn, types: Types, parameter: number): string {
-  const value = `current_setting(${quoteLiteral(snapshotValue(parameter))})`;
+function isValue(expression: string, { type, typeOid }: CatalogColumn, types: Types, value: string): string {
   const isText = `(${expression})::text collate "C" = ${value} collate "C"`;
   return types.hasEquality(typeOid) ? `${expression} = (${value})::${type} and ${isText}` : isText;
 }

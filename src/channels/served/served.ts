@@ -41,6 +41,12 @@ export interface SnapshotQuery {
   readonly sql: string;
   /** The view or table that it reads, quoted. Lock it before taking the snapshot. */
   readonly relation: string;
+  /**
+   * Reads the rows of many channels. Each setting holds the text of an array, with one value for
+   * each channel. The result has another column before the two, `sno_n`: the channel's number, from
+   * 1. The rows come in the order of the numbers. Undefined: the pattern has no placeholder.
+   */
+  readonly many?: string;
 }
 
 /** An access view: decides who may subscribe. */

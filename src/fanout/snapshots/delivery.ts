@@ -73,7 +73,7 @@ export class SnapshotDelivery implements SnapshotSink {
   #write(bytes: Buffer): Promise<void> | undefined {
     const { outbox, isEnded } = this.#options;
     if (isEnded()) return undefined;
-    outbox.write(bytes);
+    outbox.writeWithTurn(bytes);
     return outbox.full ? outbox.writable() : undefined;
   }
 }

@@ -37,6 +37,10 @@ export interface SharedSnapshotOptions {
 
 export class SharedSnapshot implements RowSink {
   readonly channel: ResolvedChannel;
+  /** The query that reads it together with other channels. Undefined: it is read on its own. */
+  many: string | undefined;
+  /** While it waits: the address whose turn it waits for. */
+  address: string | undefined;
   readonly #options: SharedSnapshotOptions;
   readonly #recipients = new Set<Recipient>();
   readonly #window = new Deque<Piece>();
@@ -56,8 +60,9 @@ export class SharedSnapshot implements RowSink {
   /** Since when a recipient waits for others at the far end of the window. */
   #waitedSince: number | undefined;
 
-  constructor(channel: ResolvedChannel, options: SharedSnapshotOptions) {
+  constructor(channel: ResolvedChannel, many: string | undefined, options: SharedSnapshotOptions) {
     this.channel = channel;
+    this.many = many;
     this.#options = options;
   }
 

@@ -1,38 +1,41 @@
 /**
  * The snapshots of all connections. Requests for the same channel at the same time share one read
- * of the database. The numbers of running and of waiting reads are limited; further requests are
- * told to retry. See docs/decisions/0015-shared-snapshots.md.
+ * of the database. Snapshots of small channels of one view that wait together are read together, in
+ * one transaction. The numbers of running reads and of waiting snapshots are limited; further
+ * requests are told to retry. See docs/decisions/0015-shared-snapshots.md and 0056.
  *
  *     waiting ----> running ----> begun ----> over
  *
  * - waiting: until one of the places is free. Requests for the channel share it.
  * - running: its visibility is not known yet. Requests for the channel still share it.
  * - begun: its visibility is fixed. A later request gets the next snapshot: a snapshot is never
- *   older than its request.
+ *   older than its request. A snapshot whose batch ended early begins again, at a later point.
  * - over: every recipient has all of it.
  */
 import type { ResolvedChannel } from '../../channels/served/served.ts';
 import { SnoError } from '../../errors.ts';
-import { FairShare } from '../../fair-share.ts';
+import { BatchPace } from './batch-pace.ts';
+import { Place, type PlaceEvents, type Reads } from './place.ts';
 import type { SnapshotRequest, SnapshotSink } from './recipient.ts';
 import { SharedSnapshot } from './shared-snapshot.ts';
-import type { RowSink, SnapshotRead } from './snapshot.ts';
+import { SnapshotQueue } from './snapshot-queue.ts';
 
-export interface SnapshotsOptions {
-  readonly read: (channel: ResolvedChannel, sink: RowSink) => SnapshotRead;
+export interface SnapshotsOptions extends Reads {
   /** Maximum reads at the same time. */
   readonly runningMax: number;
-  /** Maximum reads that wait for a place. */
+  /** Maximum snapshots that wait for a place. */
   readonly waitingMax: number;
   /** Maximum bytes of one snapshot's pieces that wait for its slowest recipient. */
   readonly windowBytesMax: number;
   /** How long one snapshot may take in total, in ms. */
   readonly ageMaxMs: number;
-  readonly now: () => number;
-  /** Counts a read of the database. */
-  readonly onRead: () => void;
   /** Counts a refused request, since too many wait. */
   readonly onRefused: () => void;
+  /**
+   * Calls back at the end of the turn. Requests of one turn are then read together, though places
+   * are free.
+   */
+  readonly atTurnEnd: (call: () => void) => void;
 }
 
 /**
@@ -49,12 +52,6 @@ const GATHER_MS = 1_000;
 /** Interval between calls of `check`, in ms. */
 export const SNAPSHOT_CHECK_MS = 250;
 
-interface Running {
-  readonly read: SnapshotRead;
-  readonly startedAt: number;
-  isRead: boolean;
-}
-
 /** Where a feed requests its snapshots. */
 export interface SnapshotSource {
   /**
@@ -64,25 +61,31 @@ export interface SnapshotSource {
   request(channel: ResolvedChannel, sink: SnapshotSink, alone: boolean, address?: string): SnapshotRequest;
 }
 
-export class Snapshots implements SnapshotSource {
+export class Snapshots implements SnapshotSource, PlaceEvents {
+  readonly pace = new BatchPace();
   readonly #options: SnapshotsOptions;
-  /** The waiting reads, by the addresses that requested them. */
-  readonly #queue: FairShare<SharedSnapshot>;
-  readonly #running = new Map<SharedSnapshot, Running>();
-  /** By channel name: the reads that can still be shared. */
+  /** The waiting snapshots, by the addresses that requested them. */
+  readonly #queue: SnapshotQueue;
+  readonly #places = new Set<Place>();
+  readonly #placeOf = new Map<SharedSnapshot, Place>();
+  /** By channel name: the snapshots that can still be shared. */
   readonly #open = new Map<string, SharedSnapshot>();
+  /** By channel name: when the last read began whose rows still arrive. */
+  readonly #readingSince = new Map<string, number>();
+  #isStarting = false;
 
   constructor(options: SnapshotsOptions) {
     this.#options = options;
-    this.#queue = new FairShare(options.waitingMax);
+    this.#queue = new SnapshotQueue(options.waitingMax);
   }
 
   get waitingCount(): number {
     return this.#queue.size;
   }
 
+  /** Number of reads, of one channel or of several. */
   get runningCount(): number {
-    return this.#running.size;
+    return this.#places.size;
   }
 
   request(channel: ResolvedChannel, sink: SnapshotSink, alone: boolean, address?: string): SnapshotRequest {
@@ -92,22 +95,32 @@ export class Snapshots implements SnapshotSource {
       return open.add(sink);
     }
     const { runningMax, windowBytesMax, now } = this.#options;
-    const snapshot: SharedSnapshot = new SharedSnapshot(channel, {
+    const many = alone || this.pace.needsOwn(channel.name) ? undefined : channel.view?.snapshot.many;
+    const snapshot: SharedSnapshot = new SharedSnapshot(channel, many, {
       windowBytesMax,
       now,
       onEmpty: () => this.#emptied(snapshot),
     });
     const { isIn, displaced } = this.#queue.enter(snapshot, address);
-    if (!isIn && this.#running.size >= runningMax) throw this.#refusal();
+    if (!isIn && this.#places.size >= runningMax) throw this.#refusal();
     if (displaced !== undefined) {
       displaced.fail(this.#refusal());
       this.#emptied(displaced);
     }
     if (!alone) this.#open.set(channel.name, snapshot);
     const request = snapshot.add(sink);
-    if (isIn) this.#start();
-    else this.#run(snapshot);
+    if (isIn) this.#startLater();
+    else this.#run([snapshot]);
     return request;
+  }
+
+  #startLater(): void {
+    if (this.#isStarting) return;
+    this.#isStarting = true;
+    this.#options.atTurnEnd(() => {
+      this.#isStarting = false;
+      this.changed();
+    });
   }
 
   #refusal(): SnoError {
@@ -118,53 +131,73 @@ export class Snapshots implements SnapshotSource {
   /** Ends reads that take too long. Called every SNAPSHOT_CHECK_MS. */
   check(): void {
     const { now, ageMaxMs } = this.#options;
-    for (const [snapshot, { startedAt }] of this.#running) {
+    for (const [snapshot, { startedAt }] of [...this.#placeOf]) {
       if (now() - startedAt >= ageMaxMs) snapshot.giveUp();
       else snapshot.check(this.#queue.size > 0 ? STALL_AWAITED_MS : STALL_MS);
     }
-    this.#start();
+    this.changed();
   }
 
-  #start(): void {
-    while (this.#running.size < this.#options.runningMax) {
-      const snapshot = this.#queue.next((each) => !this.#isGathering(each));
+  // Calls from places:
+
+  reading({ channel }: SharedSnapshot): void {
+    this.#readingSince.set(channel.name, this.#options.now());
+  }
+
+  begun(snapshot: SharedSnapshot): void {
+    this.#close(snapshot);
+  }
+
+  read(snapshot: SharedSnapshot): void {
+    this.#readingSince.delete(snapshot.channel.name);
+    this.#emptied(snapshot);
+  }
+
+  large(snapshot: SharedSnapshot): void {
+    const { name } = snapshot.channel;
+    this.pace.setOwn(name, true);
+    this.#readingSince.delete(name);
+    this.#placeOf.delete(snapshot);
+    snapshot.many = undefined;
+    if (!snapshot.isEmpty) this.#queue.putBack(snapshot);
+  }
+
+  /** Uses the free places. */
+  changed(): void {
+    for (const place of this.#places) if (place.isFree) this.#places.delete(place);
+    const isReady = (snapshot: SharedSnapshot) => !this.#isGathering(snapshot);
+    while (this.#places.size < this.#options.runningMax) {
+      const snapshot = this.#queue.next(isReady);
       if (snapshot === undefined) return;
-      this.#run(snapshot);
+      this.#run(this.#batchOf(snapshot, isReady));
     }
+  }
+
+  /** Adds others that wait for rows of the same view. */
+  #batchOf(first: SharedSnapshot, isReady: (snapshot: SharedSnapshot) => boolean): readonly SharedSnapshot[] {
+    const { many } = first;
+    const batch = [first];
+    if (many === undefined || this.#options.readMany === undefined) return batch;
+    for (const max = this.pace.channelsMax(many); batch.length < max; ) {
+      const next = this.#queue.nextOf(many, isReady);
+      if (next === undefined) break;
+      batch.push(next);
+    }
+    return batch;
   }
 
   /** Whether more clients may come to share it, since the channel is being read right now. */
   #isGathering(snapshot: SharedSnapshot): boolean {
-    if (this.#open.get(snapshot.channel.name) !== snapshot) return false;
-    const since = this.#options.now() - GATHER_MS;
-    for (const [{ channel }, { isRead, startedAt }] of this.#running)
-      if (channel.name === snapshot.channel.name && !isRead && startedAt > since) return true;
-    return false;
+    const { name } = snapshot.channel;
+    const since = this.#open.get(name) === snapshot ? this.#readingSince.get(name) : undefined;
+    return since !== undefined && since > this.#options.now() - GATHER_MS;
   }
 
-  #run(snapshot: SharedSnapshot): void {
-    this.#queue.leave(snapshot);
-    this.#options.onRead();
-    const sink: RowSink = {
-      begin: (visibility) => {
-        this.#close(snapshot);
-        return snapshot.begin(visibility);
-      },
-      piece: (payload) => snapshot.piece(payload),
-    };
-    const read = this.#options.read(snapshot.channel, sink);
-    const running: Running = { read, startedAt: this.#options.now(), isRead: false };
-    this.#running.set(snapshot, running);
-    const end = (tell: () => void) => {
-      running.isRead = true;
-      tell();
-      this.#emptied(snapshot);
-      this.#start();
-    };
-    read.done.then(
-      () => end(() => snapshot.finish()),
-      (error: SnoError) => end(() => snapshot.fail(error)),
-    );
+  #run(snapshots: readonly SharedSnapshot[]): void {
+    const place = new Place(this.#options, this, snapshots);
+    this.#places.add(place);
+    for (const snapshot of snapshots) this.#placeOf.set(snapshot, place);
+    void place.run();
   }
 
   /** The read can't be shared from now on. */
@@ -172,16 +205,16 @@ export class Snapshots implements SnapshotSource {
     if (this.#open.get(snapshot.channel.name) === snapshot) this.#open.delete(snapshot.channel.name);
   }
 
-  /** If the last recipient has left, frees the read's place for the next one. */
+  /** If the last recipient has left, the place need not read the snapshot. */
   #emptied(snapshot: SharedSnapshot): void {
     if (!snapshot.isEmpty) return;
     this.#close(snapshot);
     this.#queue.leave(snapshot);
-    const running = this.#running.get(snapshot);
-    if (running === undefined) return;
-    if (!running.isRead) running.read.cancel();
-    this.#running.delete(snapshot);
-    this.#start();
+    const place = this.#placeOf.get(snapshot);
+    if (place === undefined) return;
+    this.#placeOf.delete(snapshot);
+    place.leave(snapshot);
+    if (place.isFree) this.changed();
   }
 }
 

@@ -1,0 +1,31 @@
+/**
+ * What a page would ask without Snö, in a process of its own: a pool that runs a prepared SELECT
+ * for each page. One JSON argument, and the line `open` on stdin: it then prints the seconds that
+ * all pages took.
+ */
+import { createInterface } from 'node:readline';
+import pg from 'pg';
+
+const { url, pages, rows, connections } = JSON.parse(process.argv[2] ?? '') as {
+  readonly url: string;
+  readonly pages: number;
+  readonly rows: number;
+  readonly connections: number;
+};
+const text = 'select * from channels."page:{page}" where page = $1';
+const pool = new pg.Pool({ connectionString: url, max: connections });
+
+async function openOne(page: number): Promise<void> {
+  const found = await pool.query({ name: 'page', text, values: [page] });
+  if (found.rows.length !== rows) throw new Error(`page ${page} has ${found.rows.length} rows`);
+}
+
+await openOne(1);
+process.stdout.write('{"ready":true}\n');
+createInterface({ input: process.stdin }).on('line', async () => {
+  const before = performance.now();
+  await Promise.all(Array.from({ length: pages }, (_, index) => openOne(index + 1)));
+  process.stdout.write(`${JSON.stringify({ seconds: (performance.now() - before) / 1_000 })}\n`);
+});
+// the parent process has ended
+process.stdin.on('end', () => process.exit(0));

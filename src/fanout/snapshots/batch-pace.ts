@@ -1,0 +1,59 @@
+/**
+ * How many channels of a view one read may have. Small channels that are read together must not
+ * wait long for each other: after a slow batch, or one with a large channel, the view's next ones
+ * are smaller. They grow again while reads are quick.
+ */
+
+/** Maximum channels of a batch. */
+const CHANNELS_MAX = 128;
+/** Channels of a view's first batch. */
+const CHANNELS_FIRST = 16;
+/** How long a batch should take at most, in ms. */
+const TARGET_MS = 100;
+/** Maximum views and channels that are remembered. */
+const VIEWS_MAX = 1_000;
+const OWN_MAX = 10_000;
+
+/** What a finished read had. */
+export interface Pacing {
+  readonly channels: number;
+  readonly ms: number;
+  /** Whether it was read as it was meant: no error, and no channel that is too large. */
+  readonly isSmooth: boolean;
+}
+
+export class BatchPace {
+  /** By the query of their batches. */
+  readonly #views = new Map<string, number>();
+  /**
+   * Names of channels that need a read of their own: they are large, or their last own read failed.
+   */
+  readonly #own = new Set<string>();
+
+  /** Maximum channels of the view's next batch. */
+  channelsMax(many: string): number {
+    return this.#views.get(many) ?? CHANNELS_FIRST;
+  }
+
+  needsOwn(channel: string): boolean {
+    return this.#own.has(channel);
+  }
+
+  finished(many: string, { channels, ms, isSmooth }: Pacing): void {
+    const before = this.channelsMax(many);
+    if (this.#views.size >= VIEWS_MAX) this.#views.clear();
+    let next = channels >> 1;
+    if (isSmooth && ms > TARGET_MS) next = Math.floor((channels * TARGET_MS) / ms);
+    else if (isSmooth) next = ms < TARGET_MS / 2 ? 2 * before : before;
+    this.#views.set(many, Math.min(CHANNELS_MAX, Math.max(1, next)));
+  }
+
+  /** Whether the channel needs a read of its own from now on. */
+  setOwn(channel: string, needsOwn: boolean): void {
+    this.#own.delete(channel);
+    if (!needsOwn) return;
+    const [oldest] = this.#own;
+    if (oldest !== undefined && this.#own.size >= OWN_MAX) this.#own.delete(oldest);
+    this.#own.add(channel);
+  }
+}

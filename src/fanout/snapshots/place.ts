@@ -1,0 +1,192 @@
+/**
+ * One of the places for reads of the database. It reads one snapshot, or several of one view in a
+ * batch. What a batch did not read is read again, in the same place:
+ *
+ * - If the batch ended early, the rest is the next batch.
+ * - If a channel caused an error, the rest is read in halves. So each channel that can be read is
+ *   read, and only the clients of the other one receive the error.
+ * - A channel that is too large for a batch gives up the place, and waits for one of its own.
+ */
+import { queryFault } from '../../access/query-fault.ts';
+import type { ResolvedChannel } from '../../channels/served/served.ts';
+import type { SnoError } from '../../errors.ts';
+import type { BatchPace } from './batch-pace.ts';
+import type { Batch, BatchSink } from './batch-read.ts';
+import type { SharedSnapshot } from './shared-snapshot.ts';
+import { type RowSink, type SnapshotRead, snapshotError } from './snapshot.ts';
+
+/** How the database is read. */
+export interface Reads {
+  readonly read: (channel: ResolvedChannel, sink: RowSink) => SnapshotRead;
+  /** Reads several channels by the query `many`. Undefined: each channel is read on its own. */
+  readonly readMany?: <Sink extends BatchSink>(many: string, sinks: readonly Sink[]) => Batch<Sink>;
+  readonly now: () => number;
+  /** Counts a read of the database. */
+  readonly onRead: () => void;
+}
+
+export interface PlaceEvents {
+  readonly pace: BatchPace;
+  /** The rows of the snapshot's channel are being read. */
+  reading(snapshot: SharedSnapshot): void;
+  /** The snapshot's visibility is known: it can't be shared from now on. */
+  begun(snapshot: SharedSnapshot): void;
+  /** All rows were read, or none will be. */
+  read(snapshot: SharedSnapshot): void;
+  /** The snapshot needs a read of its own. */
+  large(snapshot: SharedSnapshot): void;
+  /** The place may have become free. */
+  changed(): void;
+}
+
+type Snapshots = readonly SharedSnapshot[];
+
+/** A snapshot in a batch. */
+interface Member extends BatchSink {
+  readonly snapshot: SharedSnapshot;
+}
+
+export class Place {
+  readonly startedAt: number;
+  readonly #reads: Reads;
+  readonly #events: PlaceEvents;
+  /** The snapshots that are not over. */
+  readonly #snapshots: Set<SharedSnapshot>;
+  #drop: ((snapshot: SharedSnapshot) => void) | undefined;
+
+  constructor(reads: Reads, events: PlaceEvents, snapshots: Snapshots) {
+    this.startedAt = reads.now();
+    this.#reads = reads;
+    this.#events = events;
+    this.#snapshots = new Set(snapshots);
+  }
+
+  get isFree(): boolean {
+    return this.#snapshots.size === 0;
+  }
+
+  /** The snapshot is over, or no recipient wants it any more. */
+  leave(snapshot: SharedSnapshot): void {
+    this.#snapshots.delete(snapshot);
+    this.#drop?.(snapshot);
+  }
+
+  async run(): Promise<void> {
+    const groups: Snapshots[] = [[...this.#snapshots]];
+    for (let group = groups.shift(); group !== undefined; group = groups.shift()) {
+      const wanted = group.filter((snapshot) => this.#snapshots.has(snapshot));
+      const [first] = wanted;
+      if (first === undefined) continue;
+      this.#reads.onRead();
+      if (wanted.length === 1) await this.#readOne(first);
+      else groups.unshift(...(await this.#readMany(wanted)));
+    }
+  }
+
+  async #readOne(snapshot: SharedSnapshot): Promise<void> {
+    const { read, now } = this.#reads;
+    const { pace } = this.#events;
+    const { channel, many } = snapshot;
+    const startedAt = now();
+    let pieces = 0;
+    this.#events.reading(snapshot);
+    const reading = read(channel, {
+      begin: (visibility) => {
+        this.#events.begun(snapshot);
+        return snapshot.begin(visibility);
+      },
+      piece: (payload) => {
+        pieces++;
+        return snapshot.piece(payload);
+      },
+    });
+    this.#drop = (left) => {
+      if (left === snapshot) reading.cancel();
+    };
+    let isSmall = false;
+    try {
+      await reading.done;
+      isSmall = pieces === 1;
+      snapshot.finish();
+    } catch (error) {
+      snapshot.fail(error as SnoError);
+    }
+    this.#drop = undefined;
+    pace.setOwn(channel.name, !isSmall);
+    if (many !== undefined && isSmall) pace.finished(many, { channels: 1, ms: now() - startedAt, isSmooth: true });
+    this.#events.read(snapshot);
+    this.#events.changed();
+  }
+
+  /** Returns the groups that must be read again. */
+  async #readMany(snapshots: Snapshots): Promise<readonly Snapshots[]> {
+    const { readMany, now } = this.#reads;
+    const startedAt = now();
+    const many = snapshots[0]?.many;
+    if (readMany === undefined || many === undefined) return snapshots.map((snapshot) => [snapshot]);
+    const members = new Map(snapshots.map((snapshot) => [snapshot, this.#member(snapshot)]));
+    for (const snapshot of snapshots) this.#events.reading(snapshot);
+    const batch = readMany(many, [...members.values()]);
+    this.#drop = (left) => {
+      const member = members.get(left);
+      if (member !== undefined) batch.drop(member);
+    };
+    const { large, unread, error } = await batch.done;
+    this.#drop = undefined;
+    for (const { snapshot } of large) {
+      this.#snapshots.delete(snapshot);
+      this.#events.large(snapshot);
+    }
+    const rest = unread.map(({ snapshot }) => snapshot);
+    this.#events.pace.finished(many, {
+      channels: snapshots.length,
+      ms: now() - startedAt,
+      isSmooth: rest.length === 0 && large.length === 0,
+    });
+    const groups = this.#again(snapshots, rest, error);
+    // A snapshot that no recipient could use is over too.
+    for (const snapshot of snapshots) if (!rest.includes(snapshot)) this.#events.read(snapshot);
+    this.#events.changed();
+    return groups;
+  }
+
+  #again(all: Snapshots, rest: Snapshots, error: unknown): readonly Snapshots[] {
+    if (error !== undefined && isAboutAll(error)) {
+      for (const snapshot of rest) {
+        snapshot.fail(snapshotError(snapshot.channel.name, error));
+        this.#events.read(snapshot);
+      }
+      return [];
+    }
+    if (error === undefined && rest.length < all.length) return [rest];
+    const half = rest.length >> 1;
+    return [rest.slice(0, half), rest.slice(half)];
+  }
+
+  #member(snapshot: SharedSnapshot): Member {
+    return {
+      snapshot,
+      channel: snapshot.channel,
+      begin: (visibility) => {
+        this.#events.begun(snapshot);
+        return snapshot.begin(visibility);
+      },
+      piece: (payload) => snapshot.piece(payload),
+      end: () => {
+        snapshot.finish();
+        this.#events.read(snapshot);
+      },
+    };
+  }
+}
+
+const QUERY_CANCELED = '57014';
+
+/** The class of errors of names and privileges, which concern the whole view. */
+const VIEW_ERROR = /^42/;
+
+/** Whether no channel of the batch can be read now. A timeout may be due to one of them. */
+function isAboutAll(error: unknown): boolean {
+  const { code = '' } = error as { readonly code?: string };
+  return VIEW_ERROR.test(code) || (code !== QUERY_CANCELED && queryFault(error) === 'passing');
+}
