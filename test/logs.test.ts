@@ -46,6 +46,12 @@ test('a row has a code where the line has one', () => {
   expect(rows.filter((row) => row.code === '' && coded.has(keyOf(row)))).toEqual([]);
 });
 
+test('each warning and each error carries a hint', () => {
+  const isHinted = ({ fields }: LogLine) => fields.some((field) => /^(hint|\.\.\.\w+)$/.test(field));
+  const lacking = lines.filter((line) => /warn|error/.test(line.level) && !isHinted(line));
+  expect(lacking.map(keyOf)).toEqual([]);
+});
+
 test('the reader of the source finds levels, texts and fields', () => {
   const source = `
     logger.warn({ code, hint: a(b, '}') }, 'one');

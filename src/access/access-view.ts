@@ -6,7 +6,7 @@ import type pg from 'pg';
 import type { ResolvedChannel, ServedAccess } from '../channels/served/served.ts';
 import { canonicalTest, isInput, testAll } from '../channels/values/value-text.ts';
 import type { Settings } from '../config/settings.ts';
-import { SnoError } from '../errors.ts';
+import { ERRORS, SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { createParsingPool } from '../postgres/connect.ts';
@@ -57,7 +57,10 @@ export class ViewAccess implements Access {
         metrics.accessSeconds.observe(seconds);
         if (error === undefined) return;
         metrics.accessFailures.inc();
-        logger.warn({ checks: count, error: error.message }, 'access could not be checked');
+        logger.warn(
+          { checks: count, error: error.message, hint: ERRORS.database_unreachable.hint },
+          'access could not be checked',
+        );
       },
       refused: () => metrics.limitsMet.access_waiting.inc(),
     });
@@ -114,7 +117,10 @@ export class ViewAccess implements Access {
     const { lack, error } = denied(channel, access, claims);
     if (lack !== 'no row')
       this.#once(`${lack} ${pattern.text}`, () =>
-        this.#logger.warn({ code: error.code, reason: lack }, `a client may not join a channel: ${error.detail}`),
+        this.#logger.warn(
+          { code: error.code, reason: lack, hint: error.hint },
+          `a client may not join a channel: ${error.detail}`,
+        ),
       );
     return error;
   }
@@ -141,7 +147,12 @@ export class ViewAccess implements Access {
     const { text } = channel.pattern;
     this.#once(JSON.stringify([text, error.code]), () =>
       this.#logger.error(
-        { view: `channel_access."${text}"`, sqlstate: error.code, channel: channel.name },
+        {
+          view: `channel_access."${text}"`,
+          sqlstate: error.code,
+          channel: channel.name,
+          hint: 'Correct the view: an expression in it fails for these values.',
+        },
         `the access view raises an error, so Snö refuses the clients concerned: ${error.message}`,
       ),
     );

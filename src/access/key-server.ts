@@ -10,7 +10,7 @@ export function watchKeyServer(logger: Logger, metrics: Pick<Metrics, 'keyServer
     if (error === undefined && isDown) logger.info('the key server returns usable keys again');
     if (error !== undefined && !isDown)
       logger.warn(
-        { error: error.message },
+        { error: error.message, hint: 'See what SNO_JWKS_URL answers.' },
         'the key server returns no usable keys: the known keys stay in force for SNO_JWKS_KEEP_SECONDS, and tokens of other keys are refused',
       );
     isDown = error !== undefined;

@@ -172,7 +172,10 @@ export class Certificate {
 
   #warnIfExpired(): void {
     if (this.expiresAt < Date.now())
-      this.#logger.warn({ cert: this.#files.cert }, 'the certificate has expired: clients will refuse it');
+      this.#logger.warn(
+        { cert: this.#files.cert, hint: ERRORS.tls_invalid.hint },
+        'the certificate has expired: clients will refuse it',
+      );
   }
 }
 

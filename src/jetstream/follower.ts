@@ -9,7 +9,7 @@
  * A process joins at the newest state in the stream, and reads what follows it.
  */
 import { pauseBefore } from '../backoff.ts';
-import { SnoError } from '../errors.ts';
+import { ERRORS, SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { differsInGenerationOnly } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
@@ -222,7 +222,7 @@ export class StreamFollowing {
     if (at !== undefined) {
       if (!this.#isStateAwaited) onHole();
       logger.error(
-        { code: 'relay_hole', sequence: at.sequence },
+        { code: 'relay_hole', sequence: at.sequence, hint: ERRORS.relay_hole.hint },
         'the stream no longer has what this process missed: all subscribers are reset',
       );
     }
@@ -242,7 +242,8 @@ export class StreamFollowing {
     if (hole === undefined || state >= hole.sequence || !(await this.#isInStream(hole))) return false;
     const fault = `the stream has a hole before its message ${hole.sequence}: its next state is awaited`;
     if (fault !== this.#fault) {
-      this.#options.logger.error({ code: 'relay_hole', sequence: hole.sequence }, fault);
+      const { hint } = ERRORS.relay_hole;
+      this.#options.logger.error({ code: 'relay_hole', sequence: hole.sequence, hint }, fault);
       this.#options.onHole();
     }
     this.#fault = fault;

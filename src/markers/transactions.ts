@@ -2,7 +2,9 @@
  * The fan-out's queries to the database: markers in the WAL, and when a transaction becomes
  * visible.
  */
+
 import type pg from 'pg';
+import { ERRORS } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { Visibility } from './visibility.ts';
 
@@ -45,7 +47,10 @@ export class Transactions {
       try {
         if ((await this.#snapshot()).sees(xid)) return;
       } catch (error) {
-        logger.warn({ error: String(error) }, 'Snö could not ask which transactions queries see; it tries again');
+        logger.warn(
+          { error: String(error), hint: ERRORS.database_unreachable.hint },
+          'Snö could not ask which transactions queries see; it tries again',
+        );
       }
       await pause(attempt);
     }

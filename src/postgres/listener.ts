@@ -8,6 +8,9 @@ import { createClient, databaseError, timed } from './connect.ts';
 import { quoteIdentifier, quoteLiteral } from './quote.ts';
 import type { Session } from './session.ts';
 
+const POOLER_HINT = 'Let SNO_DATABASE_URL name Postgres itself, if the app uses pg_notify.';
+const BROKEN_HINT = 'Messages by pg_notify are lost until it is back. Use sno.publish for those that matter.';
+
 export interface ListenerOptions {
   readonly url: string;
   readonly channel: string;
@@ -63,7 +66,11 @@ export class Listener {
       throw error;
     }
     this.#client = client;
-    if (client.isPooled) this.#options.logger.warn('notifications: a pooler between Snö and Postgres may lose them');
+    if (client.isPooled)
+      this.#options.logger.warn(
+        { hint: POOLER_HINT },
+        'notifications: a pooler between Snö and Postgres may lose them',
+      );
     this.#pinger = setInterval(() => this.#ping(client), PING_MS);
   }
 
@@ -89,7 +96,10 @@ export class Listener {
     this.#client = undefined;
     clearInterval(this.#pinger);
     client.end().catch(() => undefined);
-    this.#options.logger.warn({ error: error?.message }, 'notifications: the connection broke, reconnecting');
+    this.#options.logger.warn(
+      { error: error?.message, hint: BROKEN_HINT },
+      'notifications: the connection broke, reconnecting',
+    );
     this.#retry(0);
   }
 

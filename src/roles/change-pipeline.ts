@@ -6,6 +6,7 @@
  * The lookahead asks Postgres about rows that this process cannot evaluate, and holds the stream
  * until the answers are there.
  */
+
 import type pg from 'pg';
 import { pauseBefore } from '../backoff.ts';
 import type { Redefinition } from '../channels/definitions/definitions.ts';
@@ -16,11 +17,16 @@ import { RemoteAnswers } from '../channels/remote-answers.ts';
 import { Router, type RouterEvents } from '../channels/router.ts';
 import type { CommitBuilder } from '../commit/builder.ts';
 import { PgoutputDecoder } from '../decode/pgoutput.ts';
+import { ERRORS } from '../errors.ts';
 import { type Logger, LogThrottle } from '../logger.ts';
 import type { Lsn } from '../lsn.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { steadyNow } from '../steady-clock.ts';
 import type { StreamStart, WalHandler } from '../wal/source.ts';
+
+const HINT_OF_DROPPED = 'Write messages by sno.publish, traces by sno.trace, and create a view for the channel.';
+const HINT_OF_ROW =
+  'Correct the row or the view: an expression of the view fails for this row. The subscribers were reset.';
 
 export interface ChangePipelineOptions {
   readonly registry: ChannelRegistry;
@@ -58,7 +64,10 @@ export class ChangePipeline implements WalHandler {
       pool,
       pause: pauseBefore,
       onUnreachable: (error) =>
-        logger.warn({ error: error.message }, 'Postgres could not evaluate rows; Snö tries again'),
+        logger.warn(
+          { error: error.message, hint: ERRORS.database_unreachable.hint },
+          'Postgres could not evaluate rows; Snö tries again',
+        ),
     });
     this.#lookahead = new Lookahead({
       answers,
@@ -119,7 +128,9 @@ function routerEvents({ catalog, marker, metrics, logger }: ChangePipelineOption
     marker,
     dropped: (reason, detail) => {
       messagesDropped[reason].inc();
-      throttle.log(reason, () => logger.warn({ reason, detail }, 'a published message was dropped'));
+      throttle.log(reason, () =>
+        logger.warn({ reason, detail, hint: HINT_OF_DROPPED }, 'a published message was dropped'),
+      );
     },
     counted: (op) => events[op].inc(),
     committed: (count) => {
@@ -128,7 +139,10 @@ function routerEvents({ catalog, marker, metrics, logger }: ChangePipelineOption
     },
     countsOf: (pattern) => patterns.of(pattern),
     failed: (pattern, error) =>
-      logger.error({ view: viewOf(pattern) }, `a row of a commit could not be evaluated: ${error.message}`),
+      logger.error(
+        { view: viewOf(pattern), hint: HINT_OF_ROW },
+        `a row of a commit could not be evaluated: ${error.message}`,
+      ),
     unfit: (pattern, error) =>
       logger.warn({ view: viewOf(pattern), hint: error.hint }, `its subscribers are reset: ${error.message}`),
     fit: (pattern) => logger.info({ view: viewOf(pattern) }, 'the view fits its table again'),

@@ -5,7 +5,9 @@
  * holder for longer is read by a process that publishes, unless the stream itself says that it has
  * nothing more.
  */
+
 import type pg from 'pg';
+import { ERRORS } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { steadyNow } from '../steady-clock.ts';
 import { holderOf } from '../wal/slot-holder.ts';
@@ -72,7 +74,7 @@ export class CutOffWatch {
     if (!isCutOff || silenceMs() < silenceMsMax) return;
     this.#isCutOff = true;
     logger.error(
-      { code: 'relay_unreachable', silentMs: Math.round(silenceMs()) },
+      { code: 'relay_unreachable', silentMs: Math.round(silenceMs()), hint: ERRORS.relay_unreachable.hint },
       'this process is cut off from the stream: its clients are closed, since it would not hear that access was revoked',
     );
     onCutOff();

@@ -170,7 +170,7 @@ export class GatewayRole implements Gateways {
         },
         refused: (error) => metrics.denials[toldToClient(error).code]?.inc(),
         failed: (error, channel) =>
-          logger.warn({ code: error.code, channel, cause: String(error.cause ?? '') }, error.message),
+          logger.warn({ code: error.code, channel, cause: String(error.cause ?? ''), hint: error.hint }, error.message),
       },
     });
     this.hub.follow(head);

@@ -17,7 +17,7 @@ import type { Batch } from '../commit/entry.ts';
 import { Notifications } from '../commit/notifications.ts';
 import { slotWalBytes } from '../config/derived.ts';
 import type { Settings } from '../config/settings.ts';
-import { assert, SnoError } from '../errors.ts';
+import { assert, ERRORS, SnoError } from '../errors.ts';
 import { MemoryJournal } from '../journal/memory.ts';
 import { Retention } from '../journal/retention.ts';
 import { type Logger, LogThrottle } from '../logger.ts';
@@ -39,6 +39,8 @@ import type { StreamStart } from '../wal/source.ts';
 import { ReplicationStream } from '../wal/stream.ts';
 import { ChangePipeline } from './change-pipeline.ts';
 import type { IngestView, RunningParts } from './inspect/view.ts';
+
+const HINT_OF_NOTIFICATION = 'Send a payload that docs/protocol.md describes, to a channel that a view has.';
 
 export interface IngestOptions {
   readonly settings: Settings;
@@ -281,7 +283,7 @@ export class IngestRole implements BacklogSource {
     if (loss !== undefined) metrics.slotLost.inc();
     if (reason !== undefined || loss !== undefined)
       logger.error(
-        { code: loss === undefined ? undefined : 'slot_lost', reason, epoch },
+        { code: loss === undefined ? undefined : 'slot_lost', reason, epoch, hint: ERRORS.slot_lost.hint },
         `a new history begins${loss === undefined ? '' : ` on the slot, because ${loss}`}: commits may be missing, so all subscribers are reset`,
       );
     this.#generation = generation;
@@ -416,7 +418,10 @@ export class IngestRole implements BacklogSource {
       },
       dropped: (reason, channel, isFirst) => {
         messagesDropped[reason].inc();
-        if (isFirst) throttle.log(reason, () => logger.warn({ reason, channel }, 'a notification was dropped'));
+        if (isFirst)
+          throttle.log(reason, () =>
+            logger.warn({ reason, channel, hint: HINT_OF_NOTIFICATION }, 'a notification was dropped'),
+          );
       },
     });
   }

@@ -138,7 +138,11 @@ export class IngestStandby {
     }
     if (now - this.#seen.since < TAKEOVER_MS) return false;
     logger.warn(
-      { pid: holder.pid, silentMs: Math.round(now - this.#seen.since) },
+      {
+        pid: holder.pid,
+        silentMs: Math.round(now - this.#seen.since),
+        hint: 'See why that process hangs or is cut off from NATS.',
+      },
       `the process that holds the slot publishes nothing: its connection to Postgres is ended, and this process takes the slot`,
     );
     await removeHolder(pool, holder);

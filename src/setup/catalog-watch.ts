@@ -9,6 +9,7 @@
  */
 
 import type { Definitions } from '../channels/definitions/definitions.ts';
+import { ERRORS } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import { touchedBy } from './catalog-poll.ts';
 import type { DatabaseSetup } from './database-setup.ts';
@@ -70,7 +71,10 @@ export class CatalogWatch {
   }
 
   async #tellOf(touched: readonly string[]): Promise<void> {
-    this.#options.logger.warn({ views: touched }, 'views changed without a report in the WAL');
+    this.#options.logger.warn(
+      { views: touched, hint: 'See docs/ddl.md: some seconds of their rows may come late.' },
+      'views changed without a report in the WAL',
+    );
     await this.#options.setup.tell(touched);
   }
 
@@ -98,7 +102,10 @@ export class CatalogWatch {
     try {
       await work();
     } catch (error) {
-      this.#options.logger.warn({ error: String(error) }, 'the catalog could not be read');
+      this.#options.logger.warn(
+        { error: String(error), hint: ERRORS.database_unreachable.hint },
+        'the catalog could not be read',
+      );
       return;
     } finally {
       this.#isAsking = false;

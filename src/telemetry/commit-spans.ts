@@ -5,7 +5,7 @@
  */
 import type { SpanContext } from '@opentelemetry/api';
 import type { Logger } from '../logger.ts';
-import { OTLP_PACKAGES, type OtlpSettings, RESOURCE, SCOPE, target } from './otlp.ts';
+import { OTLP_HINT, OTLP_PACKAGES, type OtlpSettings, RESOURCE, SCOPE, target } from './otlp.ts';
 import { loaded } from './packages.ts';
 
 export interface TracedCommit {
@@ -49,7 +49,9 @@ export async function startCommitSpans(settings: OtlpSettings, logger: Logger): 
       tracer.startSpan('sno commit', options, parent).end(Math.max(Date.now(), committedAt));
     },
     async stop() {
-      await provider.shutdown().catch((error: Error) => logger.warn({ error: error.message }, 'spans were not sent'));
+      await provider
+        .shutdown()
+        .catch((error: Error) => logger.warn({ error: error.message, hint: OTLP_HINT }, 'spans were not sent'));
     },
   };
 }

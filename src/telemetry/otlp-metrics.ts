@@ -1,10 +1,11 @@
 /** Sends all metrics to a collector of OpenTelemetry at an interval, by OTLP/HTTP. */
+
 import type { HrTime } from '@opentelemetry/api';
 import type { DataPoint, Histogram, MetricData, ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import type { Logger } from '../logger.ts';
 import type { MetricValues } from '../metrics/metrics.ts';
 import { histogramsOf } from './histograms.ts';
-import { OTLP_PACKAGES, type OtlpSettings, RESOURCE, SCOPE, target } from './otlp.ts';
+import { OTLP_HINT, OTLP_PACKAGES, type OtlpSettings, RESOURCE, SCOPE, target } from './otlp.ts';
 import { loaded } from './packages.ts';
 import type { MetricsSource, Sender } from './statsd.ts';
 
@@ -29,7 +30,7 @@ export async function startOtlpMetrics(settings: OtlpSettings, source: MetricsSo
   const fail = (error: Error | undefined) => {
     if (!isFailing)
       logger.warn(
-        { error: error?.message },
+        { error: error?.message, hint: OTLP_HINT },
         'the collector of OpenTelemetry does not receive metrics; Snö tries again',
       );
     isFailing = true;

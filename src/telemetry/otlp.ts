@@ -2,6 +2,8 @@
 import type { Settings } from '../config/settings.ts';
 import { VERSION } from '../metrics/version.ts';
 
+export const OTLP_HINT = 'Check SNO_OTLP_URL and SNO_OTLP_HEADERS, and whether the collector runs.';
+
 export type OtlpSettings = Pick<
   Settings,
   'SNO_OTLP_URL' | 'SNO_OTLP_HEADERS' | 'SNO_OTLP_SIGNALS' | 'SNO_OTLP_SECONDS'

@@ -9,6 +9,8 @@ import type { MetricValues } from '../metrics/metrics.ts';
 import { type Distribution, histogramsOf, quantileOf } from './histograms.ts';
 import { loaded } from './packages.ts';
 
+const HINT = 'Check SNO_STATSD_URL, and whether its server runs.';
+
 export type StatsdSettings = Pick<Settings, 'SNO_STATSD_URL' | 'SNO_STATSD_TAGS' | 'SNO_STATSD_SECONDS'>;
 
 export interface MetricsSource {
@@ -46,13 +48,17 @@ export async function startStatsd(
     cacheDns: true,
     maxBufferSize: DATAGRAM_BYTES,
     errorHandler: (error) => {
-      if (!isFailing) logger.warn({ error: error.message }, 'StatsD does not receive metrics');
+      if (!isFailing) logger.warn({ error: error.message, hint: HINT }, 'StatsD does not receive metrics');
       isFailing = true;
     },
   });
   const sender = new StatsdSender(client, settings.SNO_STATSD_TAGS, source);
   const send = () =>
-    sender.send().catch((error: Error) => logger.warn({ error: error.message }, 'metrics could not be sent to StatsD'));
+    sender
+      .send()
+      .catch((error: Error) =>
+        logger.warn({ error: error.message, hint: HINT }, 'metrics could not be sent to StatsD'),
+      );
   const timer = setInterval(() => void send(), settings.SNO_STATSD_SECONDS * 1_000);
   return {
     async stop() {

@@ -36,6 +36,10 @@ import { type Exit, WorkerProcess } from './process.ts';
 import { shareOf } from './share.ts';
 import { added, sumOf } from './sums.ts';
 
+const ENDED_HINT = 'Its clients reconnect. After SIGKILL, look for the out-of-memory killer.';
+const START_HINT = 'Do what the error says: the lines before it may tell more.';
+const SILENT_HINT = 'Its clients reconnect. See whether the machine has enough processors and memory.';
+
 export interface WorkerPoolOptions {
   /** Ingest: what a worker that starts later receives, and the stream's head. */
   readonly source: BacklogSource;
@@ -306,7 +310,10 @@ export class WorkerPool implements Gateways {
   }
 
   #ended(number: number, how: Exit, attempt: number): void {
-    this.#options.logger.error({ worker: number, ...how }, 'a worker ended; Snö starts another in its place');
+    this.#options.logger.error(
+      { worker: number, ...how, hint: ENDED_HINT },
+      'a worker ended; Snö starts another in its place',
+    );
     void this.#replace(number, attempt);
   }
 
@@ -318,7 +325,7 @@ export class WorkerPool implements Gateways {
         return await this.#start(number, failed);
       } catch (error) {
         this.#options.logger.error(
-          { worker: number, error: String(error) },
+          { worker: number, error: String(error), hint: START_HINT },
           'a worker could not start; Snö tries again',
         );
       }
@@ -360,7 +367,7 @@ export class WorkerPool implements Gateways {
         if (silentChecks >= MEASURE_CHECKS) void worker.measure();
         continue;
       }
-      this.#options.logger.error({ pid: worker.pid }, 'a worker does not answer; Snö kills it');
+      this.#options.logger.error({ pid: worker.pid, hint: SILENT_HINT }, 'a worker does not answer; Snö kills it');
       worker.kill();
     }
     this.#pace();

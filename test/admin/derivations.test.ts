@@ -90,6 +90,23 @@ test('a live frame hides the values of rows unless they are asked for', () => {
   expect(lineOf('p', 1e6, undefined, true)).toMatchObject({ bytes: 1e6, events: null, count: null });
 });
 
+test('a live frame shows numbers with their digits', () => {
+  const data =
+    '{"id":9007199254740993,"small":1234567890123456,"price":-1.00000000000000000001,"text":"9007199254740993 \\" 1"}';
+  const text = Buffer.from(
+    `{"type":"changes","events":[{"op":"insert","key":{"id":9007199254740993},"data":${data}}]}`,
+  );
+  expect(lineOf('p', text.length, text, true).events?.[0]).toMatchObject({
+    key: { id: '9007199254740993' },
+    data: {
+      id: '9007199254740993',
+      small: 1_234_567_890_123_456,
+      price: '-1.00000000000000000001',
+      text: '9007199254740993 " 1',
+    },
+  });
+});
+
 test('the journal is read on from the last frame, and what is left out is counted', () => {
   const payload = payloadOf('{}');
   let sequences: number[] = [];

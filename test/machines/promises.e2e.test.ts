@@ -87,6 +87,20 @@ test('Postgres hears nothing of a commit that JetStream has not confirmed', asyn
   client.cut();
 });
 
+test('a trace in the transaction reaches clients of a gateway, with the events of that transaction only', async () => {
+  const [near, far] = [await reader.client('room:a'), await RawClient.open(gateway)];
+  expect(await far.subscribe('room:a')).toMatchObject({ type: 'subscribed' });
+  const trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+  const [traced, untraced] = [++ids, ++ids];
+  await reader.query(`begin; select sno.trace('${trace}'); insert into notes values (${traced}, 'a', ''); commit;
+    insert into notes values (${untraced}, 'a', '')`);
+  for (const client of [near, far]) {
+    await has(client, untraced);
+    expect(client.of('room:a', 'changes').map(({ trace }) => trace)).toEqual([trace, undefined]);
+    client.cut();
+  }
+});
+
 test('a process that takes the slot keeps the WAL that the one before it kept', async () => {
   const client = await reader.client('room:a');
   const before = await end();

@@ -73,7 +73,7 @@ interface Read {
 
 /** `text`: the frame's JSON. Undefined: it is too large to be shown. */
 export function lineOf(position: string, bytes: number, text: Buffer | undefined, isShown: boolean): LiveFrame {
-  const read = text === undefined ? undefined : (JSON.parse(text.toString()) as Read);
+  const read = text === undefined ? undefined : (JSON.parse(withExactNumbers(text.toString())) as Read);
   const events = read === undefined ? undefined : (read.events ?? [{ op: 'message' as const, data: read.data }]);
   return {
     kind: 'frame',
@@ -97,4 +97,14 @@ function eventOf({ op, key, data }: NonNullable<Read['events']>[number], isShown
 
 function namesOf(value: unknown): readonly string[] {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.keys(value) : [];
+}
+
+/** A string, or a number of at least 16 characters. */
+const STRING_OR_LONG_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]{15,}/g;
+
+/** Numbers that JavaScript would round become strings, so that an operator sees their digits. */
+function withExactNumbers(json: string): string {
+  return json.replace(STRING_OR_LONG_NUMBER, (token) =>
+    token.startsWith('"') || String(Number(token)) === token ? token : `"${token}"`,
+  );
 }

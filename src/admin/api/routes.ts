@@ -1,6 +1,6 @@
 /** The routes of the admin API. docs/admin-api.md lists them. */
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { SnoError } from '../../errors.ts';
+import { ERRORS, SnoError } from '../../errors.ts';
 import type { Http } from '../../http/http.ts';
 import type { Logger } from '../../logger.ts';
 import { FrameStreams } from './frames.ts';
@@ -76,7 +76,10 @@ function answerError(error: FastifyError, reply: FastifyReply, { logger }: ApiOp
   if (error instanceof SnoError && error.code === 'admin_request_invalid') return reply.code(400).send(bodyOf(error));
   const status = error.statusCode ?? 500;
   if (status < 500) return reply.code(status).send(bodyOf(invalid(error.message)));
-  logger.error({ code: 'admin_failed', err: error }, 'the admin API could not answer a request');
+  logger.error(
+    { code: 'admin_failed', err: error, hint: ERRORS.admin_failed.hint },
+    'the admin API could not answer a request',
+  );
   return reply.code(500).send(bodyOf(new SnoError('admin_failed', 'the request could not be answered')));
 }
 

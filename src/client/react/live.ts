@@ -69,7 +69,8 @@ function suspend(client: SnoClient, name: string, options: LiveOptions, isServer
   if (shownOf(client, name, options).loaded) return;
   const store = storeOf(client, name, options);
   const { error } = store.shown;
-  // oxlint-disable-next-line typescript/only-throw-error -- React waits for a promise that is thrown.
+  // React waits for a promise that is thrown.
+  // oxlint-disable-next-line typescript/only-throw-error
   if (error === undefined) throw store.settled();
   store.retire();
   throw error;

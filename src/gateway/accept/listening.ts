@@ -4,6 +4,8 @@ import type { AddressInfo, Server } from 'node:net';
 import { SnoError } from '../../errors.ts';
 import type { Logger } from '../../logger.ts';
 
+const HINT = 'Raise the limit of open files (LimitNOFILE), or lower SNO_MAX_CONNECTIONS.';
+
 /** Maximum connections that the kernel queues until they are accepted. */
 const BACKLOG = 4_096;
 
@@ -24,6 +26,8 @@ export async function listenOn(server: Server, { host, port, logger }: ListenOpt
     throw new SnoError('address_in_use', `${host}:${port} is already in use`, { cause: error });
   }
   // For example when no file descriptor is left because something other than clients took them.
-  server.on('error', (error) => logger.error({ error: error.message }, 'a connection could not be accepted'));
+  server.on('error', (error) =>
+    logger.error({ error: error.message, hint: HINT }, 'a connection could not be accepted'),
+  );
   return server.address() as AddressInfo;
 }
