@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import type pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createClient } from '../../src/postgres/connect.ts';
@@ -44,6 +45,33 @@ describe.each(VERSIONS)('setup, Postgres %i', (version) => {
       );
       await database.drop();
     };
+  });
+
+  test('the statements that remove Snö leave nothing of it, and writes go on', async () => {
+    const page = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8');
+    const removal = /## Removing Snö[\s\S]*?```sql[^\n]*\n([\s\S]*?)```/.exec(page)?.[1] ?? '';
+    const left = async () =>
+      (
+        await database.query<{ name: string }>(`
+          select nspname as name from pg_namespace where nspname ~ '^(sno|channel)'
+          union all select evtname from pg_event_trigger
+          union all select tgname from pg_trigger where not tgisinternal
+          union all select pubname from pg_publication
+          union all select slot_name from pg_replication_slots where slot_name = '${database.name}'
+          union all select proname from pg_proc where pronamespace = 'public'::regnamespace`)
+      ).rows.map(({ name }) => name);
+    await database.query('create table items (id int primary key)');
+    expect(await left()).toEqual([]);
+    await ensureSetup(client, OPTIONS);
+    await database.query(`create view channels."item:{id}" as select id from items;
+      create view channel_access."item:{id}" as select id from items`);
+    await ensureSetup(client, OPTIONS);
+    await database.query(`select pg_create_logical_replication_slot('${database.name}', 'pgoutput')`);
+    expect((await left()).length).toBeGreaterThan(6);
+    for (const statement of removal.split(';\n'))
+      await database.query(statement.replace("'sno'", `'${database.name}'`));
+    expect(await left()).toEqual([]);
+    await database.query('insert into items values (1); truncate items; alter table items add column name text');
   });
 
   test('an empty database lacks everything, and nothing after the plan was applied', async () => {
