@@ -109,6 +109,18 @@ test.each([
   expect(await run(process.execPath, file)).toBe('a:1\n');
 });
 
+test('has the entries for TanStack DB and React, which need only these packages beside them', async () => {
+  await writeFile(
+    join(app, 'tanstack.mjs'),
+    `console.log(typeof (await import('${NAME}/tanstack')).snoCollectionOptions);`,
+  );
+  expect(await run(process.execPath, 'tanstack.mjs')).toBe('function\n');
+  // React is an optional peer, so it was not installed.
+  const react = run(process.execPath, '--input-type=module', '-e', `await import('${NAME}/react')`);
+  await expect(react).rejects.toThrow("Cannot find package 'react'");
+  expect(files.filter((path) => path.startsWith('dist/packages/'))).toEqual([]);
+});
+
 test('tools without support for `exports` find the client and its types by a folder', async () => {
   const folder = join(app, 'node_modules', NAME, 'client');
   const { types, module } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
