@@ -3,7 +3,7 @@
  * events; the bytes of the others are only counted. One JSON argument (`LoadOptions`) and lines on
  * stdin control it. It answers with lines of JSON.
  */
-import { randomBytes } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { ALIVE, DIALECTS, type Dialect } from './dialects.ts';
 import { ageAt, Counter, DeflatedCounter } from './event-reader.ts';
@@ -25,6 +25,12 @@ const RETRY_MS = 50;
  * asks.
  */
 const ALIVE_TURNS = 15;
+
+function tokenOf(sub: string, secret: string): string {
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const signed = `${part({ alg: 'HS256' })}.${part({ sub })}`;
+  return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`;
+}
 
 let session: Buffer | undefined;
 let readyCount = 0;
@@ -97,7 +103,8 @@ class Subscriber {
     let rest = chunk;
     if (this.#state === 'upgrading') {
       rest = chunk.subarray(chunk.indexOf(HEAD_END) + HEAD_END.length);
-      const { token, channelsEach, since } = options;
+      const { channelsEach, since, secret } = options;
+      const token = secret === undefined ? options.token : tokenOf(`client ${this.#index}`, secret);
       const channels = Array.from({ length: channelsEach }, (_, channel) =>
         options.channel.replace('{}', String(options.firstChannel + this.#index * channelsEach + channel)),
       );

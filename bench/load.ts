@@ -13,6 +13,8 @@ export interface LoadOptions {
   readonly firstChannel: number;
   readonly channelsEach: number;
   readonly token: string;
+  /** Signs a token of its own for each client. Undefined: all clients have the same token. */
+  readonly secret?: string | undefined;
   readonly since?: string | undefined;
   /** How many clients connect at the same time. */
   readonly concurrency: number;

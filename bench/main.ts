@@ -13,6 +13,7 @@ import { benchFanout, benchPaced } from './fanout.ts';
 import type { Result } from './figures.ts';
 import { benchIngest } from './ingest.ts';
 import { benchLatency } from './latency.ts';
+import { benchLogin } from './login.ts';
 import { benchMachines } from './machines.ts';
 import { benchPages } from './pages.ts';
 import { benchReplay } from './replay.ts';
@@ -31,6 +32,7 @@ const BENCHMARKS: Readonly<Record<string, (runs: number) => Promise<Result>>> = 
   latency: benchLatency,
   routing: benchRouting,
   connections: benchConnections,
+  login: benchLogin,
   pages: benchPages,
   replay: benchReplay,
   compression: benchCompression,

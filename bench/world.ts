@@ -28,6 +28,8 @@ export interface World {
   readonly certFile: string;
   readonly keyFile: string;
   readonly token: string;
+  /** Signs tokens. */
+  readonly secret: string;
   query(sql: string, values?: readonly unknown[]): Promise<pg.QueryResult>;
   /** Starts Snö, and resolves when it serves. */
   serve(settings?: Readonly<Record<string, string>>): Promise<Served>;
@@ -71,6 +73,7 @@ export async function createWorld(): Promise<World> {
     url,
     certFile,
     keyFile,
+    secret: SECRET,
     token: await new SignJWT({ sub: 'bench' }).setProtectedHeader({ alg: 'HS256' }).sign(Buffer.from(SECRET)),
     query: (sql, values) => (values === undefined ? client.query(sql) : client.query(sql, [...values])),
     launch,

@@ -79,6 +79,8 @@ export class RemoteKeySet {
   /** Time since the last request. */
   readonly #tried: Stopwatch;
   #keys: LocalKeys | undefined;
+  /** Number of good sets that have come. */
+  #version = 0;
   #failure: Error | undefined;
   #fetching: Promise<void> | undefined;
 
@@ -101,6 +103,11 @@ export class RemoteKeySet {
     this.#algorithmsOf = algorithmsOf;
     this.#age = new Stopwatch(this.#options.now);
     this.#tried = new Stopwatch(this.#options.now);
+  }
+
+  /** Changes with each good set. Undefined: the set must be requested again. */
+  get version(): number | undefined {
+    return this.#keys !== undefined && this.#age.elapsedMs <= this.#options.ageMsMax ? this.#version : undefined;
   }
 
   readonly find: JWTVerifyGetKey = async (header, token) => {
@@ -161,6 +168,7 @@ export class RemoteKeySet {
         throw new Error(`it answered with status ${response.status}`);
       }
       this.#keys = createLocalJWKSet({ keys: this.#goodKeys(await textOf(response)) });
+      this.#version++;
       this.#age.restart();
       this.#failure = undefined;
     } catch (error) {

@@ -3,7 +3,7 @@
  * header can't add algorithms, so neither `none` nor a public key used as an HMAC secret is
  * accepted.
  */
-import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto';
+import { createPublicKey, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { JWTVerifyGetKey } from 'jose';
 import { SnoError } from '../errors.ts';
@@ -13,6 +13,11 @@ import { type KeySetOptions, RemoteKeySet } from './key-set.ts';
 export interface VerificationKey {
   readonly algorithms: readonly string[];
   readonly find: JWTVerifyGetKey;
+  /**
+   * A verified signature stays valid while this is the same. Undefined: the keys must be asked for
+   * again.
+   */
+  readonly version: number | undefined;
 }
 
 const HMAC = ['HS256', 'HS384', 'HS512'];
@@ -22,9 +27,24 @@ const EDDSA = ['EdDSA', 'Ed25519'];
 const CURVES: Readonly<Record<string, string>> = { prime256v1: 'ES256', secp384r1: 'ES384', secp521r1: 'ES512' };
 const ASYMMETRIC = [...RSA, ...RSA_PSS, ...Object.values(CURVES), ...EDDSA];
 
+/** The version of keys that never change. */
+const FIXED = 0;
+
 export function secretKey(secret: string): VerificationKey {
-  const key = createSecretKey(secret, 'utf8');
-  return { algorithms: HMAC, find: async () => key };
+  const bytes = new Uint8Array(Buffer.from(secret));
+  /** By algorithm. jose would import other kinds of keys again for each token. */
+  const keys = new Map<string, Promise<CryptoKey>>();
+  const find: JWTVerifyGetKey = ({ alg = '' }) => {
+    const key = keys.get(alg) ?? importHmac(bytes, alg);
+    keys.set(alg, key);
+    return key;
+  };
+  return { algorithms: HMAC, find, version: FIXED };
+}
+
+function importHmac(bytes: Uint8Array<ArrayBuffer>, algorithm: string): Promise<CryptoKey> {
+  const hash = algorithm.replace('HS', 'SHA-');
+  return crypto.subtle.importKey('raw', bytes, { name: 'HMAC', hash }, false, ['verify']);
 }
 
 /**
@@ -40,7 +60,7 @@ export function publicKey(source: string): VerificationKey {
       `SNO_JWT_PUBLIC_KEY: a key of type ${key.asymmetricKeyType} cannot verify tokens; use RSA, EC (P-256, P-384, P-521) or Ed25519`,
     );
   }
-  return { algorithms, find: async () => key };
+  return { algorithms, find: async () => key, version: FIXED };
 }
 
 function parsePublicKey(source: string): KeyObject {
@@ -74,5 +94,12 @@ function algorithmsOf(key: KeyObject): readonly string[] | undefined {
 
 /** Keys behind a JWKS URL. */
 export function remoteKeys(url: string, options?: KeySetOptions): VerificationKey {
-  return { algorithms: ASYMMETRIC, find: new RemoteKeySet(url, algorithmsOf, options).find };
+  const keys = new RemoteKeySet(url, algorithmsOf, options);
+  return {
+    algorithms: ASYMMETRIC,
+    find: keys.find,
+    get version() {
+      return keys.version;
+    },
+  };
 }

@@ -8,6 +8,7 @@ import { SnoError } from '../errors.ts';
 import { ANONYMOUS, type Identity, type Tokens } from './access.ts';
 import { publicKey, remoteKeys, secretKey, type VerificationKey } from './key.ts';
 import type { KeySetOptions } from './key-set.ts';
+import { VerifiedTokens } from './verified-tokens.ts';
 
 /** Maximum difference between clocks, in seconds. */
 const CLOCK_TOLERANCE_SECONDS = 5;
@@ -66,6 +67,7 @@ class JwtTokens implements Tokens {
   readonly #keys: readonly VerificationKey[];
   readonly #settings: TokenSettings;
   readonly #now: () => number;
+  readonly #verified = new VerifiedTokens<VerificationKey>();
 
   constructor(keys: readonly VerificationKey[], settings: TokenSettings, now: () => number) {
     this.#keys = keys;
@@ -79,20 +81,39 @@ class JwtTokens implements Tokens {
       if (this.#settings.SNO_ACCESS === 'open') return { claims: ANONYMOUS, expiresAt: undefined };
       return new SnoError('token_unverifiable', 'no key to check tokens with is configured');
     }
-    const algorithm = token.length > TOKEN_BYTES_MAX ? undefined : algorithmOf(token);
-    if (algorithm === undefined) return new SnoError('token_invalid', 'the token is not a JSON Web Token');
-    let refusal = new SnoError('token_invalid', `tokens of algorithm ${JSON.stringify(algorithm)} are not accepted`);
+    if (token.length > TOKEN_BYTES_MAX) return malformed();
+    const known = this.#verified.get(token);
+    if (known !== undefined && known.version === known.key.version && this.#isTimely(known.claims))
+      return identity(known.claims);
+    const algorithm = algorithmOf(token);
+    if (algorithm === undefined) return malformed();
+    let refusal: SnoError | undefined;
     for (const key of this.#keys) {
       if (!key.algorithms.includes(algorithm)) continue;
+      const { version } = key;
       try {
-        return identity(await verified(token, key, this.#options(key)));
+        const claims = await verified(token, key, this.#options(key));
+        if (version !== undefined && version === key.version) this.#verified.keep(token, key, version, claims);
+        return identity(claims);
       } catch (error) {
         refusal = tokenError(error);
         // If only the signature fails, the token may be signed with the next key.
         if (!(error instanceof errors.JWSSignatureVerificationFailed)) break;
       }
     }
-    return refusal;
+    if (known !== undefined) this.#verified.delete(token);
+    return (
+      refusal ?? new SnoError('token_invalid', `tokens of algorithm ${JSON.stringify(algorithm)} are not accepted`)
+    );
+  }
+
+  /** Whether the claims are valid now: the only ones of a verified token that change with time. */
+  #isTimely({ exp, nbf }: JWTPayload): boolean {
+    const now = Math.floor(this.#now() / 1_000);
+    return (
+      (exp === undefined || exp > now - CLOCK_TOLERANCE_SECONDS) &&
+      (nbf === undefined || nbf <= now + CLOCK_TOLERANCE_SECONDS)
+    );
   }
 
   #options(key: VerificationKey): JWTVerifyOptions {
@@ -125,6 +146,10 @@ async function verified(token: string, { find }: VerificationKey, options: JWTVe
     }
     throw refusal;
   }
+}
+
+function malformed(): SnoError {
+  return new SnoError('token_invalid', 'the token is not a JSON Web Token');
 }
 
 function algorithmOf(token: string): string | undefined {

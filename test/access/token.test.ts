@@ -10,6 +10,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Identity, Tokens } from '../../src/access/access.ts';
 import { watchKeyServer } from '../../src/access/key-server.ts';
 import { accessWarnings, createTokens, type TokenOptions, type TokenSettings } from '../../src/access/token.ts';
+import { VerifiedTokens } from '../../src/access/verified-tokens.ts';
 import { readSettings } from '../../src/config/read.ts';
 import { SnoError } from '../../src/errors.ts';
 import { createLogger } from '../../src/logger.ts';
@@ -179,6 +180,60 @@ describe('a public key', () => {
   });
 });
 
+describe('a token that has been verified before', () => {
+  const at = (seconds: { now: number }, settings: Partial<TokenSettings> = { SNO_JWT_SECRET: SECRET }) =>
+    tokens(settings, { now: () => seconds.now * 1_000 });
+
+  test('is refused once it has expired, and accepted from its nbf on', async () => {
+    const clock = { now: NOW };
+    const checked = at(clock);
+    const token = await sign({ sub: 'u1', nbf: NOW, exp: NOW + 60 });
+    for (const [now, answer] of [
+      [NOW - 6, 'token_expired'],
+      [NOW, 'good'],
+      [NOW + 64, 'good'],
+      [NOW + 65, 'token_expired'],
+      [NOW + 1, 'good'],
+      [NOW - 6, 'token_expired'],
+    ] as const) {
+      clock.now = now;
+      expect([now, await code(checked.verify(token))]).toEqual([now, answer]);
+    }
+  });
+
+  test('has the same claims and the same end as the first time', async () => {
+    const checked = tokens({ SNO_JWT_SECRET: SECRET });
+    const token = await sign({ sub: 'u1', teams: ['a'], exp: NOW + 60 });
+    const first = await checked.verify(token);
+    expect(first).toEqual({ claims: { sub: 'u1', teams: ['a'], exp: NOW + 60 }, expiresAt: (NOW + 65) * 1_000 });
+    expect(await checked.verify(token)).toEqual(first);
+  });
+
+  test('makes no other token valid: not one with its signature, and not one with its payload', async () => {
+    const checked = tokens({ SNO_JWT_SECRET: SECRET });
+    const [one, other] = await Promise.all([sign({ sub: 'u1' }), sign({ sub: 'u2' })]);
+    expect(await code(checked.verify(one))).toBe('good');
+    const [[head, payload], [, otherPayload, signature]] = [one.split('.'), other.split('.')];
+    for (const [body, end] of [
+      [payload, signature],
+      [otherPayload, one.split('.')[2]],
+      [payload, ''],
+    ])
+      expect(await code(checked.verify(`${head}.${body}.${end}`))).toBe('token_invalid');
+  });
+
+  test('as many tokens are remembered as their bytes allow, the latest used', () => {
+    const verified = new VerifiedTokens<string>(30);
+    for (const token of ['a', 'b', 'c']) verified.keep(token.repeat(10), 'key', 1, { sub: token });
+    expect(verified.get('aaaaaaaaaa')?.claims).toEqual({ sub: 'a' });
+    verified.keep('d'.repeat(10), 'key', 2, { sub: 'd' });
+    const known = ['a', 'b', 'c', 'd'].filter((token) => verified.get(token.repeat(10)) !== undefined);
+    expect(known).toEqual(['a', 'c', 'd']);
+    verified.keep('e'.repeat(31), 'key', 2, { sub: 'e' });
+    expect(['a', 'c', 'd'].filter((token) => verified.get(token.repeat(10)) !== undefined)).toEqual([]);
+  });
+});
+
 describe('several keys: the algorithm of the token decides', () => {
   test('which key checks it', async () => {
     const checked = tokens({ SNO_JWT_SECRET: SECRET, SNO_JWT_PUBLIC_KEY: spki(p256.publicKey) });
@@ -253,6 +308,16 @@ describe('a key server', () => {
     keys = [{ kid: 'second', key: rsa.publicKey }];
     expect(await code(checked.verify(await second()))).toBe('good');
     expect(await code(checked.verify(await first()))).toBe('token_invalid');
+  });
+
+  test('a token that was verified before is refused once the server has lost its key', async () => {
+    const checked = tokens({ SNO_JWKS_URL: url }, { remoteKeys: { cooldownMs: 0 } });
+    const token = await first();
+    for (const _ of [1, 2, 3]) expect(await code(checked.verify(token))).toBe('good');
+    expect(requests).toBe(1);
+    keys = [{ kid: 'second', key: rsa.publicKey }];
+    expect(await code(checked.verify(await second()))).toBe('good');
+    for (const _ of [1, 2]) expect(await code(checked.verify(token))).toBe('token_invalid');
   });
 
   test('unknown key ids cause no more fetches than the cooldown allows', async () => {
