@@ -14,10 +14,14 @@ select set_config('jit', 'off', true);
 create schema if not exists sno;
 create schema if not exists channels;
 create schema if not exists channel_access;
+create schema if not exists channel_presence;
+create schema if not exists channel_send;
 
 comment on schema sno is 'Snö: what the realtime gateway needs in this database.';
 comment on schema channels is 'Channel views: the name of a view is the pattern of its channels, such as project:{project_id}.';
 comment on schema channel_access is 'Access views: who may subscribe to the channels of the same name.';
+comment on schema channel_presence is 'Presence views: which subscribers may appear as members of the channels of the same name, and what is shown of them.';
+comment on schema channel_send is 'Send views: which subscribers may send to the channels of the same name.';
 
 grant usage on schema sno to public;
 
@@ -31,7 +35,7 @@ as $$ begin end $$;
 
 create or replace function sno.version() returns integer
 language sql immutable set search_path = pg_catalog, pg_temp
-as $$ select 9 $$;
+as $$ select 10 $$;
 comment on function sno.version() is 'Version of sql/000001_install.sql.';
 
 
@@ -139,9 +143,9 @@ language sql stable set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(array_agg(c.oid order by c.oid), '{}')
   from pg_class c
-  where c.relnamespace in (select oid from pg_namespace where nspname in ('channels', 'channel_access')) and c.relkind in ('v', 'm', 'r', 'p', 'f')
+  where c.relnamespace in (select oid from pg_namespace where nspname in ('channels', 'channel_access', 'channel_presence', 'channel_send')) and c.relkind in ('v', 'm', 'r', 'p', 'f')
 $$;
-comment on function sno.views() is 'All channel views and access views, and whatever else stands in their schemas.';
+comment on function sno.views() is 'All channel, access, presence and send views, and whatever else stands in their schemas.';
 
 drop function if exists sno.chain(oid);
 create or replace function sno.chain(views oid[] default null) returns table (view oid, reader oid, relation oid, role oid)
@@ -193,7 +197,7 @@ begin
       select k.view, k.relation
       from sno.chain($1) k
       join pg_class c on c.oid = k.reader and c.relkind in ('r', 'p')
-      join pg_class v on v.oid = k.view and v.relnamespace = (select n.oid from pg_namespace n where n.nspname = 'channel_access');
+      join pg_class v on v.oid = k.view and v.relnamespace <> (select n.oid from pg_namespace n where n.nspname = 'channels');
   end if;
 end
 $$;
@@ -432,7 +436,7 @@ begin
     from above a
     -- LIMIT keeps the planner, which expects many, from reading all of pg_class.
     cross join lateral (select * from pg_class where oid = a.object limit 1) c
-    join pg_namespace n on n.oid = c.relnamespace and n.nspname in ('channels', 'channel_access')
+    join pg_namespace n on n.oid = c.relnamespace and n.nspname in ('channels', 'channel_access', 'channel_presence', 'channel_send')
     where a.class = 'pg_class'::regclass and c.relkind in ('v', 'm', 'r', 'p', 'f');
 end
 $$;
@@ -965,7 +969,7 @@ as $$
     where c.oid = any (coalesce($2, sno.views()))
   ),
   -- All that is told of a view is gathered by view first: looked for view by view, it would take the square of their number.
-  access as materialized (select array_agg(v.oid) as views from views v where v.schema = 'channel_access'),
+  access as materialized (select array_agg(v.oid) as views from views v where v.schema <> 'channels'),
   rights as materialized (select r.* from sno.rights(array(select v.oid from views v)) r),
   policies as materialized (select p.* from access a cross join lateral sno.policies(a.views) p where a.views is not null),
   unnoticed as materialized (select u.* from access a cross join lateral sno.unnoticed(a.views) u where a.views is not null),
@@ -1047,7 +1051,7 @@ as $$
     select c.* from (
       select array_agg(u.view) as views, array_agg(u.oid) as oids
       from sources s cross join lateral unnest(s.views, s.classes, s.oids) u (view, class, oid)
-      join views v on v.oid = u.view and v.schema = 'channel_access'
+      join views v on v.oid = u.view and v.schema <> 'channels'
       where u.class = 'pg_rewrite'::regclass) s
     cross join lateral sno.columns_read(s.views, s.oids) c
     where s.views is not null
@@ -1081,6 +1085,7 @@ as $$
     'access', (
       select coalesce(json_agg(json_build_object(
           'oid', v.oid::bigint,
+          'schema', v.schema,
           'pattern', v.name,
           'kind', v.kind,
           'definition', v.definition,
@@ -1107,7 +1112,7 @@ as $$
       left join relevant_policies o on o.view = v.oid
       left join relevant_rights g on g.view = v.oid
       left join columns_read q on q.view = v.oid
-      where v.schema = 'channel_access' and v.definition is not null),
+      where v.schema <> 'channels' and v.definition is not null),
     'tables', (
       select coalesce(json_agg(json_build_object(
           'oid', t.oid::bigint,
@@ -1470,7 +1475,7 @@ as $$
   with recursive
   -- Who has not been made yet has what everybody has.
   grantee (name) as (select coalesce((select rolname from pg_roles where rolname = $1), 'public')),
-  own (oid) as (select oid from pg_namespace where nspname in ('sno', 'channels', 'channel_access')),
+  own (oid) as (select oid from pg_namespace where nspname in ('sno', 'channels', 'channel_access', 'channel_presence', 'channel_send')),
   relation as (
     select c.oid, c.relnamespace, true as is_essential
     from unnest(coalesce($2, sno.views())) v (oid)
@@ -1746,10 +1751,13 @@ begin
   end if;
   if tg_tag in ('REVOKE', 'DROP OWNED') then
     -- Postgres does not tell whose rights to what were revoked.
-    select array_agg(distinct 'channel_access:' || v.relname) into deprived
+    select array_agg(distinct s.nspname || ':' || v.relname) into deprived
     from sno.rights(array(
-      select c.oid from pg_class c where c.relnamespace = (select n.oid from pg_namespace n where n.nspname = 'channel_access') and c.relkind = 'v')) r
+      select c.oid from pg_class c
+      where c.relnamespace in (select n.oid from pg_namespace n where n.nspname in ('channel_access', 'channel_presence', 'channel_send'))
+        and c.relkind = 'v')) r
     join pg_class v on v.oid = r.view
+    join pg_namespace s on s.oid = v.relnamespace
     where not r.is_readable or tg_tag = 'DROP OWNED' and r.is_secured;
   end if;
   classes := classes || array_fill('pg_class'::regclass::oid, array[cardinality(relations)])
@@ -1808,7 +1816,7 @@ begin
   -- As in sno.on_ddl(), each query runs only where the command can concern it.
   select array_agg(distinct d.object_type), array_agg(d.objid) filter (where d.classid = 'pg_class'::regclass),
     array_agg(distinct d.schema_name || ':' || d.object_name) filter (
-      where d.schema_name in ('channels', 'channel_access') and d.object_type in ('view', 'materialized view', 'table', 'foreign table'))
+      where d.schema_name in ('channels', 'channel_access', 'channel_presence', 'channel_send') and d.object_type in ('view', 'materialized view', 'table', 'foreign table'))
   into kinds, relations, touched
   from pg_event_trigger_dropped_objects() d where not d.is_temporary;
   if kinds is null then
@@ -1884,7 +1892,7 @@ language sql stable set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(array_agg(c.oid), '{}')
   from (select distinct split_part(n.name, ':', 1) as schema, substr(n.name, strpos(n.name, ':') + 1) as name from unnest($1) n (name)) n
-  join pg_namespace s on s.nspname = n.schema and s.nspname in ('channels', 'channel_access')
+  join pg_namespace s on s.nspname = n.schema and s.nspname in ('channels', 'channel_access', 'channel_presence', 'channel_send')
   cross join lateral (select * from pg_class c where c.relname = n.name and c.relnamespace = s.oid limit 1) c
 $$;
 comment on function sno.views_named(text[]) is 'The channel views and access views of these names (`SCHEMA:NAME`) that exist.';

@@ -320,6 +320,37 @@ export const ERRORS = {
       'The access view has no row for this channel and the claims of this token. Perhaps the connection has no token, or a claim is missing or of another type. Or the view raises an error. The message says which. The log names the claims that the view asks for.',
     hint: 'Give the user access, or use another token.',
   },
+  presence_undeclared: {
+    audience: 'client',
+    cause: 'The subscription asks for presence, and the channel has no presence view.',
+    hint: 'Create a view of the same name in the schema channel_presence (docs/presence.md), or subscribe without presence.',
+  },
+  presence_denied: {
+    audience: 'client',
+    cause:
+      'The presence view has no row for this channel and the `sub` of this token, so the client may not appear. Or the row is too large, or the view raises an error.',
+    hint: 'Give the user a row, or subscribe with `"presence":"watch"`.',
+  },
+  send_undeclared: {
+    audience: 'client',
+    cause: 'The channel has no send view, so no client may send to it.',
+    hint: 'Create a view of the same name in the schema channel_send (docs/presence.md).',
+  },
+  send_denied: {
+    audience: 'client',
+    cause: 'The send view has no row for this channel and the claims of this token.',
+    hint: 'Give the user a row, or use another token.',
+  },
+  send_invalid: {
+    audience: 'client',
+    cause: 'The event of a send is empty, too long or has control characters, or its data is too large.',
+    hint: 'Do what the message says. Larger data belongs into a table, or into sno.publish().',
+  },
+  too_many_sends: {
+    audience: 'client',
+    cause: 'The connection sent more than SNO_MAX_SENDS_PER_SECOND. Snö dropped the send.',
+    hint: 'Send less often, or raise the setting.',
+  },
   already_subscribed: {
     audience: 'client',
     cause: 'This connection is subscribed to the channel, or is joining it.',

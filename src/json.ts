@@ -41,6 +41,22 @@ export function isJson(buffer: Buffer, start: number, end: number): boolean {
   return scanner.value(0) && scanner.atEnd();
 }
 
+/**
+ * Returns the text of a member's value as it stands in the JSON object. The last one counts, as in
+ * JSON.parse. Undefined: the bytes are not a JSON object, or the member is missing.
+ */
+export function memberText(object: Buffer, name: string): Buffer | undefined {
+  let found: Buffer | undefined;
+  const scanner = new Scanner(object, 0, object.length);
+  const isObject = scanner.object((keyStart, keyEnd, start, end) => {
+    if (JSON.parse(object.toString('utf8', keyStart, keyEnd)) === name) found = object.subarray(start, end);
+  });
+  return isObject && scanner.atEnd() ? found : undefined;
+}
+
+/** Receives the places of a member's name, with its quotes, and of its value. */
+type OnMember = (keyStart: number, keyEnd: number, start: number, end: number) => void;
+
 class Scanner {
   readonly #buffer: Buffer;
   readonly #end: number;
@@ -68,6 +84,12 @@ class Scanner {
     return literal === undefined ? this.#number() : this.#literal(literal);
   }
 
+  /** An object, whose members are reported. */
+  object(onMember: OnMember): boolean {
+    this.#skipWhitespace();
+    return this.#peek() === OPEN_BRACE && this.#members(0, CLOSE_BRACE, true, onMember);
+  }
+
   #peek(): number {
     return this.#at < this.#end ? (this.#buffer[this.#at] as number) : -1;
   }
@@ -88,18 +110,23 @@ class Scanner {
     this.#skip(WHITESPACE);
   }
 
-  #members(depth: number, close: number, named: boolean): boolean {
+  #members(depth: number, close: number, named: boolean, onMember?: OnMember): boolean {
     this.#at++;
     this.#skipWhitespace();
     if (this.#take(close)) return true;
     for (;;) {
+      this.#skipWhitespace();
+      const keyStart = this.#at;
+      if (named && !this.#string()) return false;
+      const keyEnd = this.#at;
       if (named) {
         this.#skipWhitespace();
-        if (!this.#string()) return false;
-        this.#skipWhitespace();
         if (!this.#take(COLON)) return false;
+        this.#skipWhitespace();
       }
+      const start = this.#at;
       if (!this.value(depth + 1)) return false;
+      onMember?.(keyStart, keyEnd, start, this.#at);
       this.#skipWhitespace();
       if (this.#take(close)) return true;
       if (!this.#take(COMMA)) return false;

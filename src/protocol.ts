@@ -2,8 +2,8 @@
  * The wire protocol, `wss://host/v1`, JSON text frames (docs/protocol.md). Shared by server and
  * client; no imports. A change of the protocol is written here, above the version.
  *
- * 1: first version. Added since, and left out or ignored by who does not know it: `reached` of ping
- * and heartbeat.
+ * 1: first version. Added since, and ignored by the side that does not know it: `reached` of ping
+ * and heartbeat; `send`, and `from` of message; `presence`.
  */
 export const PROTOCOL_VERSION = 1;
 
@@ -17,9 +17,17 @@ export const HEARTBEAT_SECONDS = 25;
 
 export type ClientFrame =
   | { readonly type: 'hello'; readonly token?: string }
-  | { readonly type: 'subscribe'; readonly channel: string; readonly snapshot?: boolean; readonly since?: string }
+  | {
+      readonly type: 'subscribe';
+      readonly channel: string;
+      readonly snapshot?: boolean;
+      readonly since?: string /** true: appear as a member, and watch. */;
+      readonly presence?: boolean | 'watch';
+    }
   | { readonly type: 'unsubscribe'; readonly channel: string }
   | { readonly type: 'token'; readonly token: string }
+  /** Reaches the other subscribers of the channel as a `message`. */
+  | { readonly type: 'send'; readonly channel: string; readonly event: string; readonly data?: unknown }
   /**
    * `reached`: answer once every live channel of this connection includes this commit, given as an
    * LSN (`0/16B3748`) or a transaction id (`741`).
@@ -84,11 +92,28 @@ export interface ChangesFrame<Row = unknown> {
 export interface MessageFrame {
   readonly type: 'message';
   readonly channel: string;
-  readonly position: string;
+  /** Undefined: a client sent it. It is not stored. */
+  readonly position?: string;
+  /** Set if a client sent it: the user that its token names; null if it names none. */
+  readonly from?: string | null;
   /** As in `changes`. */
   readonly trace?: string;
   readonly event: string;
   readonly data: unknown;
+}
+export interface PresenceMember {
+  readonly id: string;
+  /** What the presence view shows of the member. */
+  readonly info: Readonly<Record<string, unknown>>;
+}
+export interface PresenceFrame {
+  readonly type: 'presence';
+  readonly channel: string;
+  /** All members. `joined` of the next frames adds those that do not fit into one frame. */
+  readonly members?: readonly PresenceMember[];
+  /** New members, and members of which something else is shown. */
+  readonly joined?: readonly PresenceMember[];
+  readonly left?: readonly PresenceMember[];
 }
 export interface HeartbeatFrame {
   readonly type: 'heartbeat';
@@ -123,6 +148,7 @@ export type ServerFrame<Row = unknown> =
   | SubscribedFrame
   | ChangesFrame<Row>
   | MessageFrame
+  | PresenceFrame
   | HeartbeatFrame
   | ResetFrame
   | UnsubscribedFrame

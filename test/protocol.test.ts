@@ -25,6 +25,7 @@ const CLIENT_FRAMES: Record<ClientFrame['type'], true> = {
   unsubscribe: true,
   token: true,
   ping: true,
+  send: true,
 };
 const SERVER_FRAMES: Record<ServerFrame['type'], true> = {
   welcome: true,
@@ -32,6 +33,7 @@ const SERVER_FRAMES: Record<ServerFrame['type'], true> = {
   subscribed: true,
   changes: true,
   message: true,
+  presence: true,
   heartbeat: true,
   reset: true,
   unsubscribed: true,

@@ -49,6 +49,8 @@ const FILLINGS = [
   'waitingMax',
   'this.#options.waitingMax',
   'this.#services.framesPerSecondMax',
+  'sendsPerSecondMax',
+  'DATA_BYTES_MAX',
 ];
 
 test("messages contain only the client's own words, limits and names of claims", () => {

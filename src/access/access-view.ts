@@ -3,6 +3,7 @@
  * answer is told to retry.
  */
 import type pg from 'pg';
+import { type AccessSchema, SCHEMA_NAMES } from '../channels/catalog/catalog.ts';
 import type { ResolvedChannel, ServedAccess } from '../channels/served/served.ts';
 import { canonicalTest, isInput, testAll } from '../channels/values/value-text.ts';
 import type { Settings } from '../config/settings.ts';
@@ -10,15 +11,18 @@ import { ERRORS, SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { createParsingPool } from '../postgres/connect.ts';
-import type { Access, Claims } from './access.ts';
+import type { Access, Claims, Member, Rights } from './access.ts';
 import { canonicalSql, isCanonical } from './channel-value.ts';
-import { arrayText, claimTexts, findClaim } from './claims.ts';
+import { arrayText, claimTexts, findClaim, userOf } from './claims.ts';
 import { queryFault } from './query-fault.ts';
-import { Questions } from './questions.ts';
+import { type Answer, Questions } from './questions.ts';
 import { broken, denied, undeclared, unknown } from './refusals.ts';
+import { presenceRefusal, sendRefusal } from './right-refusals.ts';
 
 /** How long after the statement's own timeout a silent server is given up, in ms. */
 const SILENCE_MS = 5_000;
+/** Maximum bytes of what a presence view shows of a member. */
+const INFO_BYTES_MAX = 16_384;
 /** Maximum lines that are remembered as logged. */
 const LOGGED_MAX = 10_000;
 
@@ -34,7 +38,7 @@ export interface AccessOptions {
   readonly metrics: Pick<Metrics, 'accessChecks' | 'accessSeconds' | 'accessFailures' | 'limitsMet'>;
 }
 
-export class ViewAccess implements Access {
+export class ViewAccess implements Access, Rights {
   readonly #pool: pg.Pool;
   readonly #questions: Questions;
   readonly #open: boolean;
@@ -92,14 +96,54 @@ export class ViewAccess implements Access {
       if (this.#open || access === undefined || !sameTypes(access, valueTypes))
         isValue ??= await this.#isValue(channel, address);
       if (isValue === false) return unknown(channel);
-      if (this.#open || (access !== undefined && (await this.#isGranted(access, values, claims, address))))
+      if (this.#open || (access !== undefined && (await this.#ask(access, values, claims, address)) !== undefined))
         return undefined;
       isValue ??= await this.#isValue(channel, address);
       return isValue ? this.#denied(channel, claims) : unknown(channel);
     } catch (error) {
       if (queryFault(error) === 'view') return this.#broken(channel, error as pg.DatabaseError);
-      this.#logger.debug({ channel: channel.name, error: (error as Error).message }, 'a client received try_again');
-      return new SnoError('try_again', 'the database did not answer the access check', { cause: error });
+      return this.#unanswered(channel, error);
+    }
+  }
+
+  async checkSend(channel: ResolvedChannel, claims: Claims, address?: string): Promise<SnoError | undefined> {
+    const { send, values } = channel;
+    if (this.#open) return undefined;
+    if (send === undefined) return sendRefusal('send_undeclared', channel);
+    try {
+      const answer = await this.#ask(send, values, claims, address);
+      return answer === undefined ? sendRefusal('send_denied', channel) : undefined;
+    } catch (error) {
+      if (queryFault(error) !== 'view') return this.#unanswered(channel, error);
+      this.#logBroken('channel_send', channel, error as pg.DatabaseError);
+      return sendRefusal('send_denied', channel);
+    }
+  }
+
+  checkWatch(channel: ResolvedChannel): SnoError | undefined {
+    const isDeclared = this.#open || channel.presence !== undefined;
+    return isDeclared ? undefined : presenceRefusal('presence_undeclared', channel);
+  }
+
+  async findMember(channel: ResolvedChannel, claims: Claims, address?: string): Promise<Member | SnoError> {
+    const { presence, values } = channel;
+    const user = userOf(claims);
+    if (presence === undefined)
+      return this.#open && user !== undefined
+        ? { id: user, info: '{}' }
+        : presenceRefusal(this.#open ? 'presence_denied' : 'presence_undeclared', channel);
+    if (user === undefined) return presenceRefusal('presence_denied', channel, 'the token names no user (sub)');
+    try {
+      const answer = await this.#ask(presence, values, claims, address);
+      if (answer === undefined) return presenceRefusal('presence_denied', channel);
+      const [id, info] = answer as readonly [string, string];
+      if (Buffer.byteLength(info) <= INFO_BYTES_MAX) return { id, info };
+      this.#logLargeMember(channel);
+      return presenceRefusal('presence_denied', channel, `what is shown of it has more than ${INFO_BYTES_MAX} bytes`);
+    } catch (error) {
+      if (queryFault(error) !== 'view') return this.#unanswered(channel, error);
+      this.#logBroken('channel_presence', channel, error as pg.DatabaseError);
+      return presenceRefusal('presence_denied', channel);
     }
   }
 
@@ -144,39 +188,53 @@ export class ViewAccess implements Access {
    * why.
    */
   #broken(channel: ResolvedChannel, error: pg.DatabaseError): SnoError {
-    const { text } = channel.pattern;
-    this.#once(JSON.stringify([text, error.code]), () =>
-      this.#logger.error(
-        {
-          view: `channel_access."${text}"`,
-          sqlstate: error.code,
-          channel: channel.name,
-          hint: 'Correct the view: an expression in it fails for these values.',
-        },
-        `the access view raises an error, so Snö refuses the clients concerned: ${error.message}`,
-      ),
-    );
+    this.#logBroken('channel_access', channel, error);
     return broken(channel, error);
   }
 
-  /** Asks Postgres whether the channel's values are valid values of their columns. */
-  #isValue({ values, valueTypes }: ResolvedChannel, address?: string): Promise<boolean> {
-    return this.#questions.ask(canonicalSql(valueTypes), values, false, address);
+  #logBroken(schema: AccessSchema, { name, pattern }: ResolvedChannel, error: pg.DatabaseError): void {
+    const view = `${schema}."${pattern.text}"`;
+    this.#once(JSON.stringify([view, error.code]), () =>
+      this.#logger.error(
+        {
+          view,
+          sqlstate: error.code,
+          channel: name,
+          hint: 'Correct the view: an expression in it fails for these values.',
+        },
+        `the ${SCHEMA_NAMES[schema]} view raises an error, so Snö refuses the clients concerned: ${error.message}`,
+      ),
+    );
   }
 
-  async #isGranted(
-    access: ServedAccess,
-    values: readonly string[],
-    claims: Claims,
-    address?: string,
-  ): Promise<boolean> {
+  #logLargeMember({ name, pattern }: ResolvedChannel): void {
+    const view = `channel_presence."${pattern.text}"`;
+    this.#once(`large member of ${view}`, () =>
+      this.#logger.error(
+        { view, channel: name, bytesMax: INFO_BYTES_MAX, hint: 'Show less of a member.' },
+        'a row of the presence view is too large, so Snö refuses the member',
+      ),
+    );
+  }
+
+  #unanswered({ name }: ResolvedChannel, error: unknown): SnoError {
+    this.#logger.debug({ channel: name, error: (error as Error).message }, 'a client received try_again');
+    return new SnoError('try_again', 'the database did not answer the access check', { cause: error });
+  }
+
+  /** Asks Postgres whether the channel's values are valid values of their columns. */
+  async #isValue({ values, valueTypes }: ResolvedChannel, address?: string): Promise<boolean> {
+    return (await this.#questions.ask(canonicalSql(valueTypes), values, false, address)) !== undefined;
+  }
+
+  async #ask(access: ServedAccess, values: readonly string[], claims: Claims, address?: string): Promise<Answer> {
     const areValues = testAll(access.valueTypes.map(canonicalTest), values);
-    if (areValues === false) return false;
+    if (areValues === false) return undefined;
     let certain = areValues === true;
     const wanted: string[] = [];
     for (const { name, input } of access.claims) {
       const texts = claimTexts(findClaim(claims, name)).filter((text) => isInput(input, text) !== false);
-      if (texts.length === 0) return false;
+      if (texts.length === 0) return undefined;
       certain &&= texts.every((text) => isInput(input, text) === true);
       wanted.push(arrayText(texts));
     }

@@ -21,6 +21,23 @@ export interface Access {
   check(channel: ResolvedChannel, claims: Claims, address?: string): Promise<SnoError | undefined>;
 }
 
+/** A member of a channel, as the others see it. */
+export interface Member {
+  readonly id: string;
+  /** JSON text of an object. */
+  readonly info: string;
+}
+
+/** What a client may do in a channel that it has joined. As `check`, nothing here rejects. */
+export interface Rights {
+  /** Whether the client may send. Undefined: it may. Else `send_undeclared` or `send_denied`. */
+  checkSend(channel: ResolvedChannel, claims: Claims, address?: string): Promise<SnoError | undefined>;
+  /** Whether the members can be watched. Undefined: they can. Else `presence_undeclared`. */
+  checkWatch(channel: ResolvedChannel): SnoError | undefined;
+  /** The member that the client appears as, or `presence_undeclared` or `presence_denied`. */
+  findMember(channel: ResolvedChannel, claims: Claims, address?: string): Promise<Member | SnoError>;
+}
+
 /** The result of a valid token. */
 export interface Identity {
   readonly claims: Claims;

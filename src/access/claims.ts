@@ -18,6 +18,12 @@ export function findClaim(claims: Claims, name: string): unknown {
   return undefined;
 }
 
+/** The user that a token names, by its claim `sub`. Undefined: it names none. */
+export function userOf(claims: Claims | undefined): string | undefined {
+  const sub = claims?.['sub'];
+  return typeof sub === 'string' || typeof sub === 'number' ? String(sub) : undefined;
+}
+
 /**
  * The texts that a claim matches: a string itself, a number or boolean as JSON prints it, an
  * array's elements. Empty if it matches nothing: a missing claim, null, an object.

@@ -1,11 +1,12 @@
 /**
- * Yes-or-no questions to the database, many at a time.
+ * Questions to the database, many at a time.
  *
- * A statement takes one array per parameter of a question, and returns the numbers of the questions
- * answered with yes. The first question is asked at the end of its turn. Questions that arrive
- * during a query or shortly after gather for the next batch; the larger the last batch was, the
- * longer they gather, until there are enough of them. So a single question does not wait, and
- * thousands of questions need tens of queries. Equal questions of a batch are asked once.
+ * A statement takes one array per parameter of a question. It returns a row for each question
+ * answered with yes: its number, and perhaps more. The first question is asked at the end of its
+ * turn. Questions that arrive during a query or shortly after gather for the next batch; the larger
+ * the last batch was, the longer they gather, until there are enough of them. So a single question
+ * does not wait, and thousands of questions need tens of queries. Equal questions of a batch are
+ * asked once.
  *
  * A value that Postgres cannot read fails the whole batch. The batch is then asked in halves until
  * that question is alone, and its answer is no. If the view raises an error for a question, the
@@ -46,6 +47,9 @@ const SLOW_MS = 500;
 /** Maximum questions of a batch after a value failed one. It doubles with each successful batch. */
 const BATCH_AFTER_FAILURE = 16;
 
+/** The values of a row after its number. Undefined: the answer is no. */
+export type Answer = readonly unknown[] | undefined;
+
 interface Question {
   readonly parameters: readonly string[];
   readonly waiting: Set<Waiter>;
@@ -53,7 +57,7 @@ interface Question {
 
 /** One caller that waits for a question's answer. Several may share the question. */
 interface Waiter {
-  readonly resolve: (answer: boolean) => void;
+  readonly resolve: (answer: Answer) => void;
   readonly reject: (error: Error) => void;
   readonly lane: Lane;
   readonly key: string;
@@ -140,7 +144,7 @@ export class Questions {
    * database could not be asked. `certain`: every parameter is certainly valid for its type.
    * `address`: the client's, used when too many wait.
    */
-  ask(sql: string, parameters: readonly string[], certain: boolean, address?: string): Promise<boolean> {
+  ask(sql: string, parameters: readonly string[], certain: boolean, address?: string): Promise<Answer> {
     if (this.#isClosed) return Promise.reject(new Error('the service is stopping'));
     const lane = this.#lane(sql, certain);
     const key = parameters.length === 1 ? (parameters[0] as string) : JSON.stringify(parameters);
@@ -238,7 +242,7 @@ export class Questions {
       const took = now() - startedAt;
       asked(count, took / 1_000);
       lane.batchMax = took > SLOW_MS ? Math.max(1, count >> 1) : Math.min(batchMax, lane.batchMax * 2);
-      for (const [index, question] of questions.entries()) this.#tell(question, granted.has(index + 1));
+      for (const [index, question] of questions.entries()) this.#tell(question, granted.get(index + 1));
     } catch (error) {
       const fault = queryFault(error);
       asked(count, (now() - startedAt) / 1_000, fault === 'passing' ? (error as Error) : undefined);
@@ -246,7 +250,7 @@ export class Questions {
         if (isTimeout(error)) lane.batchMax = Math.max(1, count >> 2);
         this.#refuse(questions, error as Error);
       } else if (count === 1) {
-        if (fault === 'value') this.#tell(questions[0] as Question, false);
+        if (fault === 'value') this.#tell(questions[0] as Question, undefined);
         else this.#refuse(questions, error as Error);
       } else {
         await this.#answer(lane, questions.slice(0, count >> 1));
@@ -256,7 +260,7 @@ export class Questions {
     }
   }
 
-  #tell({ waiting }: Question, answer: boolean): void {
+  #tell({ waiting }: Question, answer: Answer): void {
     for (const waiter of waiting) if (this.#share.leave(waiter)) waiter.resolve(answer);
   }
 
@@ -266,15 +270,20 @@ export class Questions {
     }
   }
 
-  async #query({ sql, name }: Lane, questions: readonly Question[]): Promise<ReadonlySet<number>> {
+  async #query({ sql, name }: Lane, questions: readonly Question[]): Promise<ReadonlyMap<number, Answer>> {
     const client = await this.#options.pool.connect();
     let broken: Error | undefined;
     try {
       const columns = (questions[0] as Question).parameters.map((_, index) =>
         questions.map(({ parameters }) => parameters[index] as string),
       );
-      const { rows } = await client.query<[number]>({ name, text: sql, values: columns, rowMode: 'array' });
-      return new Set(rows.map(([number]) => number));
+      const { rows } = await client.query<[number, ...unknown[]]>({
+        name,
+        text: sql,
+        values: columns,
+        rowMode: 'array',
+      });
+      return new Map(rows.map(([number, ...values]) => [number, values]));
     } catch (error) {
       if (!isStatementError(error)) broken = error as Error;
       throw error;

@@ -7,14 +7,16 @@ import type { Relation } from '../decode/relation.ts';
 import type { Tuple } from '../decode/tuple.ts';
 import { SnoError } from '../errors.ts';
 import { ByteWriter, sameBytes } from '../memory/byte-writer.ts';
+import type { AccessSchema } from './catalog/catalog.ts';
 import type { BoundView } from './channel.ts';
 import type { AccessSource } from './definitions/registry.ts';
 import { RowMemory, SeenRows } from './evaluation/seen-rows.ts';
 import type { RemoteAnswers } from './remote-answers.ts';
 import { RowError } from './values/row-error.ts';
 
-/** An access view over a table. */
+/** An access, presence or send view over a table. */
 interface Guard {
+  readonly schema: AccessSchema;
   readonly pattern: string;
   /** Finds which channel a row gives access to; undefined if one row does not show that. */
   readonly bound: BoundView | undefined;
@@ -40,7 +42,7 @@ export interface GuardViews {
 
 export interface RecheckSink {
   /** Without a channel: every channel of the pattern. */
-  recheck(pattern: string, channel?: string): void;
+  recheck(schema: AccessSchema, pattern: string, channel?: string): void;
 }
 
 const NOBODY: Guards = { guards: [], seen: [] };
@@ -72,9 +74,10 @@ export class AccessGuards {
    */
   bind(relation: Relation): boolean {
     const seen = new Map<string, SeenRows>();
-    const guards = this.#views.accessOf(relation.oid).map(({ pattern, rows, onlyGrows, columns }): Guard => {
+    const guards = this.#views.accessOf(relation.oid).map(({ schema, pattern, rows, onlyGrows, columns }): Guard => {
       const bound = rows?.bind(relation, this.#answers);
       return {
+        schema,
         pattern,
         onlyGrows,
         bound: bound instanceof SnoError ? undefined : bound,
@@ -88,7 +91,7 @@ export class AccessGuards {
   insert(relation: Relation, newRow: Tuple): void {
     const { guards, seen } = this.#of(relation);
     for (const rows of seen) rows.insert(newRow);
-    for (const { pattern, onlyGrows } of guards) if (!onlyGrows) this.#sink.recheck(pattern);
+    for (const { schema, pattern, onlyGrows } of guards) if (!onlyGrows) this.#sink.recheck(schema, pattern);
   }
 
   update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void {
@@ -106,7 +109,7 @@ export class AccessGuards {
   truncate(relation: Relation): void {
     const { guards, seen } = this.#of(relation);
     for (const rows of seen) rows.truncate();
-    for (const { pattern } of guards) this.#sink.recheck(pattern);
+    for (const { schema, pattern } of guards) this.#sink.recheck(schema, pattern);
   }
 
   /**
@@ -118,17 +121,17 @@ export class AccessGuards {
       this.#guardRow(guard, oldRow, newRow);
     } catch (error) {
       if (!(error instanceof RowError)) throw error;
-      this.#sink.recheck(guard.pattern);
+      this.#sink.recheck(guard.schema, guard.pattern);
     }
   }
 
-  #guardRow({ pattern, bound }: Guard, oldRow: Tuple | undefined, newRow: Tuple | undefined): void {
+  #guardRow({ schema, pattern, bound }: Guard, oldRow: Tuple | undefined, newRow: Tuple | undefined): void {
     // an update without an old row changed no column that determines the channel
     const row = oldRow ?? newRow;
-    if (bound === undefined || row === undefined) return this.#sink.recheck(pattern);
+    if (bound === undefined || row === undefined) return this.#sink.recheck(schema, pattern);
     if (!bound.matches(row) || !this.#name(bound, row, this.#oldChannel)) return;
     if (oldRow !== undefined && newRow !== undefined && this.#givesTheSame(bound, oldRow, newRow)) return;
-    this.#sink.recheck(pattern, this.#oldChannel.buffer.toString('latin1', 0, this.#oldChannel.length));
+    this.#sink.recheck(schema, pattern, this.#oldChannel.buffer.toString('latin1', 0, this.#oldChannel.length));
   }
 
   #givesTheSame(bound: BoundView, oldRow: Tuple, newRow: Tuple): boolean {

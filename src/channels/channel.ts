@@ -10,7 +10,7 @@ import type { Relation } from '../decode/relation.ts';
 import type { Tuple } from '../decode/tuple.ts';
 import type { SnoError } from '../errors.ts';
 import type { ByteWriter } from '../memory/byte-writer.ts';
-import type { CatalogTable, CatalogTableColumn } from './catalog/catalog.ts';
+import type { CatalogTable, CatalogTableColumn, ViewSchema } from './catalog/catalog.ts';
 import type { IdentityNeed } from './catalog/identity-statements.ts';
 import type { Pattern } from './catalog/pattern.ts';
 import type { RemoteAnswers } from './remote-answers.ts';
@@ -69,7 +69,7 @@ export interface BoundView {
   keyDiffers(oldRow: Tuple, newRow: Tuple): boolean;
 }
 
-/** A view of schema `channel_access`. */
+/** An access view, or a presence view or send view, which have its form. */
 export interface AccessView extends ServedAccess {
   readonly pattern: Pattern;
   /** Causes of lost access that Snö does not notice, for people. */
@@ -96,7 +96,7 @@ export interface RemoteQuery {
 
 /** A view that could not become a channel. */
 export interface Refusal {
-  readonly schema: 'channels' | 'channel_access';
+  readonly schema: ViewSchema;
   readonly pattern: string;
   readonly error: SnoError;
 }

@@ -1,5 +1,6 @@
 import type { Lsn } from '../lsn.ts';
 import type { ByteWriter } from '../memory/byte-writer.ts';
+import type { AccessSchema } from './catalog/catalog.ts';
 
 /**
  * Receives the effects of a commit on channels from the router. Calls come in the order of the WAL,
@@ -29,7 +30,10 @@ export interface EventSink {
   incomplete(pattern: string, channel: ByteWriter): void;
   /** From this commit on, the pattern has another meaning, or none. */
   redefined(pattern: string, how: 'changed' | 'dropped'): void;
-  /** The commit may take access away to a channel, or to every channel of the pattern. */
-  recheck(pattern: string, channel?: string): void;
+  /**
+   * The commit may end what the view of this schema allows: in a channel, or in every channel of
+   * the pattern.
+   */
+  recheck(schema: AccessSchema, pattern: string, channel?: string): void;
   commit(endLsn: Lsn): void;
 }

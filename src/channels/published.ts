@@ -19,6 +19,11 @@ const CHANNEL = /^[A-Za-z0-9_.:/~%-]+$/;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
 const CONTROL = /[\u0000-\u001f\u007f]/;
 
+/** Whether a text can be the name of a message's event. */
+export function isEventName(event: string): boolean {
+  return event !== '' && !CONTROL.test(event) && Buffer.byteLength(event) <= EVENT_BYTES_MAX;
+}
+
 /** Parses `buffer[start, end)`; undefined if malformed. */
 export function parsePublished(buffer: Buffer, start: number, end: number): Published | undefined {
   const channelEnd = buffer.indexOf(LF, start);
@@ -67,6 +72,6 @@ export function parseNotification(payload: string): Notification | undefined {
   const { channel, event = 'message', data = null, ...rest } = value as Record<string, unknown>;
   if (Object.keys(rest).length > 0 || typeof channel !== 'string' || typeof event !== 'string') return undefined;
   if (channel.length > CHANNEL_BYTES_MAX || !CHANNEL.test(channel)) return undefined;
-  if (event === '' || CONTROL.test(event) || Buffer.byteLength(event) > EVENT_BYTES_MAX) return undefined;
+  if (!isEventName(event)) return undefined;
   return { channel, event, data: JSON.stringify(data) };
 }

@@ -11,6 +11,7 @@ import { ByteWriter, sameBytes } from '../memory/byte-writer.ts';
 import type { PatternCounts } from '../metrics/patterns.ts';
 import { AccessGuards } from './access-guards.ts';
 import type { BoundView } from './channel.ts';
+import type { Redefinition } from './definitions/definitions.ts';
 import type { AccessSource } from './definitions/registry.ts';
 import type { EventSink } from './events.ts';
 import { parsePublished, parseTrace } from './published.ts';
@@ -32,7 +33,7 @@ export interface RouterEvents extends FitEvents {
    * A `sno.catalog` message: the definitions as of this point of the WAL. Returns the patterns
    * whose meaning changed.
    */
-  catalog(json: string, lsn: Lsn): Iterable<readonly [pattern: string, how: 'changed' | 'dropped' | 'access']>;
+  catalog(json: string, lsn: Lsn): Iterable<Redefinition>;
   /** One of Snö's own transactional markers has committed. */
   marker(id: string): void;
   dropped(reason: 'payload_malformed' | 'channel_unknown', detail: string): void;
@@ -179,8 +180,8 @@ export class Router implements ChangeHandler {
     else if (prefix === 'sno.marker') this.#markers.push(buffer.toString('utf8', start, end));
     else if (prefix === 'sno.catalog') {
       for (const [pattern, how] of this.#events.catalog(buffer.toString('utf8', start, end), lsn))
-        if (how === 'access') this.#sink.recheck(pattern);
-        else this.#sink.redefined(pattern, how);
+        if (how === 'changed' || how === 'dropped') this.#sink.redefined(pattern, how);
+        else this.#sink.recheck(how, pattern);
       this.rebind();
     }
   }

@@ -121,15 +121,14 @@ function paragraph(report: ChannelReport): string {
   return `${pattern}\n${indented(lines.join('\n'))}\n`;
 }
 
-function factsOf({ isView, source }: ChannelReport): readonly (readonly [name: string, value: string])[] {
-  if (source === undefined) return isView ? [] : [['carries', 'published messages only: it has no channel view']];
-  const { table, key, identity, path } = source;
-  return [
-    ['table', table],
-    ['key', key.join(', ')],
-    ['identity', identity],
-    ['path', path],
+function factsOf({ isView, isPresence, isSend, source }: ChannelReport): readonly (readonly [string, string])[] {
+  const extras: readonly (readonly [string, string])[] = [
+    ...(isPresence ? ([['presence', 'subscribers may appear as members, by the presence view']] as const) : []),
+    ...(isSend ? ([['sends', 'subscribers may send, by the send view']] as const) : []),
   ];
+  if (source === undefined) return isView ? extras : [['carries', 'messages only: it has no channel view'], ...extras];
+  const { table, key, identity, path } = source;
+  return [['table', table], ['key', key.join(', ')], ['identity', identity], ['path', path], ...extras];
 }
 
 /** Indents further lines to the column of the first line's text. */

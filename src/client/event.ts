@@ -19,10 +19,13 @@ export interface Commit<Row = unknown> {
 /** A change of a live view. `old`: the row as the view had it, for updates and deletes. */
 export type Change<Row = unknown> = ChangeEvent<Row> & { readonly old?: Row };
 
-/** A message that the app published. */
+/** A message that the app published, or another client sent. */
 export interface Message<Data = unknown> {
   readonly channel: string;
-  readonly position: string;
+  /** Undefined: another client sent it. */
+  readonly position?: string;
+  /** Set if another client sent it: the user that its token names; null if it names none. */
+  readonly from?: string | null;
   readonly event: string;
   readonly data: Data;
   /** As in a commit. */
@@ -36,7 +39,6 @@ export function toCommit(parts: readonly ChangesFrame[]): Commit {
   return trace === undefined ? commit : { ...commit, trace };
 }
 
-export function toMessage({ channel, position, event, data, trace }: MessageFrame): Message {
-  const message = { channel, position, event, data };
-  return trace === undefined ? message : { ...message, trace };
+export function toMessage({ type: _, ...message }: MessageFrame): Message {
+  return message;
 }

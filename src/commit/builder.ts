@@ -4,6 +4,7 @@
  * `commitBytesMax` is sent in parts, so that its size never decides how much memory is needed.
  */
 
+import type { AccessSchema } from '../channels/catalog/catalog.ts';
 import type { EventSink } from '../channels/events.ts';
 import { assert } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
@@ -11,7 +12,7 @@ import { ByteWriter } from '../memory/byte-writer.ts';
 import type { Payload } from '../memory/payload.ts';
 import { COMMIT_END_INDEX, formatPosition, type Position } from '../position.ts';
 import { type Message, Share } from './channel-events.ts';
-import type { Batch, Entry, Mark } from './entry.ts';
+import { type Batch, type Entry, type Mark, RECHECKS } from './entry.ts';
 import type { Head } from './head.ts';
 import {
   type CommitFacts,
@@ -264,8 +265,8 @@ export class CommitBuilder implements EventSink, Head {
     else this.#incomplete.add(this.#shareOf(pattern, channel));
   }
 
-  recheck(pattern: string, channel?: string): void {
-    this.#rechecks.add(pattern, channel);
+  recheck(schema: AccessSchema, pattern: string, channel?: string): void {
+    this.#rechecks.add(schema, pattern, channel);
   }
 
   redefined(pattern: string, how: 'changed' | 'dropped'): void {
@@ -513,8 +514,10 @@ export class CommitBuilder implements EventSink, Head {
 
   /** Recheck marks that have not been sent yet, for access that may be revoked. */
   #recheckMarks(lsn: Lsn): Mark[] {
-    const mark = { kind: 'recheck', xid: this.#facts.xid, lsn, index: COMMIT_END_INDEX } as const;
-    return this.#rechecks.take().map((whom) => ({ ...mark, ...whom, sequence: ++this.#sequence }));
+    const mark = { xid: this.#facts.xid, lsn, index: COMMIT_END_INDEX };
+    return this.#rechecks
+      .take()
+      .map(({ schema, ...whom }) => ({ kind: RECHECKS[schema], ...mark, ...whom, sequence: ++this.#sequence }));
   }
 
   #abandon(): void {

@@ -3,6 +3,7 @@
  * receive them. An entry holds a payload and no frame: an encoding of the client's protocol makes
  * frames of it (fanout/encoding.ts).
  */
+import type { AccessSchema } from '../channels/catalog/catalog.ts';
 import type { Lsn } from '../lsn.ts';
 import type { Payload } from '../memory/payload.ts';
 import type { Position } from '../position.ts';
@@ -44,6 +45,14 @@ export function isUnfinished({ lsn }: Pick<Entry, 'lsn'>): boolean {
   return lsn % LSN_STEP !== 0;
 }
 
+/** The marks of commits that may end what a view of each schema allows. */
+export const RECHECKS = {
+  channel_access: 'recheck',
+  channel_presence: 'recheck-presence',
+  channel_send: 'recheck-send',
+} as const satisfies Record<AccessSchema, string>;
+type RecheckKind = (typeof RECHECKS)[AccessSchema];
+
 /** An event for every channel of a pattern, including channels that the journal has never seen. */
 export interface Mark extends Position {
   readonly pattern: string;
@@ -55,10 +64,16 @@ export interface Mark extends Position {
    * truncate: `payload` makes the payload for one channel. changed, dropped: everything stored of
    * the channel is void. cut: channels with parts of the open commit will not receive its end, so
    * everything stored of them is void. recheck: the commit may revoke access, so nothing of this
-   * batch or a later one is sent before access is checked again.
+   * batch or a later one is sent before access is checked again. recheck-presence, recheck-send:
+   * the commit may end what a presence view or send view allows.
    */
-  readonly kind: 'truncate' | 'changed' | 'dropped' | 'cut' | 'recheck';
+  readonly kind: 'truncate' | 'changed' | 'dropped' | 'cut' | RecheckKind;
   readonly payload?: (channel: string) => Payload;
+}
+
+/** Whether a mark asks to check again what a view allows. It voids nothing that is stored. */
+export function isRecheck({ kind }: Pick<Mark, 'kind'>): boolean {
+  return kind === RECHECKS.channel_access || kind === RECHECKS.channel_presence || kind === RECHECKS.channel_send;
 }
 
 /** The entries and marks that one commit, or a part of one, appends. */

@@ -1,7 +1,8 @@
 /**
- * The subscribers whose access a commit may revoke, by pattern and channel. They are gathered while
- * the commit is read, and each is reported once.
+ * The subscribers for whom a commit may end what an access, presence or send view allows, by
+ * pattern and channel. They are gathered while the commit is read, and each is reported once.
  */
+import type { AccessSchema } from '../channels/catalog/catalog.ts';
 
 /**
  * Maximum channels of a pattern in a commit. Beyond it, all channels of the pattern are rechecked.
@@ -13,28 +14,31 @@ const NOBODY: readonly Recheck[] = [];
 
 /** The subscribers of one channel, or of every channel of the pattern. */
 export interface Recheck {
+  /** The schema of the view whose answer may have changed. */
+  readonly schema: AccessSchema;
   readonly pattern: string;
   readonly channel?: string;
 }
 
 export class Rechecks {
-  /** All since the commit's beginning. EVERY: all channels of the pattern. */
+  /** All since the commit's beginning, by view. EVERY: all channels of the pattern. */
   readonly #channels = new Map<string, Set<string>>();
   /** Rechecks that have not been reported yet. */
   #untold: Recheck[] = [];
 
   /** Without a channel: every channel of the pattern. */
-  add(pattern: string, channel?: string): void {
-    const channels = this.#channels.get(pattern);
+  add(schema: AccessSchema, pattern: string, channel?: string): void {
+    const view = `${schema}:${pattern}`;
+    const channels = this.#channels.get(view);
     if (channels === EVERY || (channel !== undefined && channels?.has(channel))) return;
     if (channel === undefined || (channels?.size ?? 0) >= CHANNELS_MAX) {
-      this.#channels.set(pattern, EVERY);
-      this.#untold = this.#untold.filter((one) => one.pattern !== pattern);
-      this.#untold.push({ pattern });
+      this.#channels.set(view, EVERY);
+      this.#untold = this.#untold.filter((one) => one.pattern !== pattern || one.schema !== schema);
+      this.#untold.push({ schema, pattern });
       return;
     }
-    this.#untold.push({ pattern, channel });
-    if (channels === undefined) this.#channels.set(pattern, new Set([channel]));
+    this.#untold.push({ schema, pattern, channel });
+    if (channels === undefined) this.#channels.set(view, new Set([channel]));
     else channels.add(channel);
   }
 

@@ -75,6 +75,16 @@ export const LIMITS = {
     '200',
     'Maximum frames a second from a client, averaged over 10 seconds. Pings count. A frame counts once for each 4 kB that it begins. 0 = no limit.',
   ),
+  SNO_MAX_SENDS_PER_SECOND: setting(
+    integer(0, 1_000_000),
+    '10',
+    'Maximum sends a second from a connection to the other subscribers of its channels. Snö drops further ones. 0 = no limit.',
+  ),
+  SNO_PRESENCE_GRACE_SECONDS: setting(
+    integer(0, 600),
+    '5',
+    'Seconds after the last connection of a member of a channel is gone until the others see it leave. A client that is back within them has not left.',
+  ),
   SNO_MAX_FRAGMENTS: setting(integer(1, 1_000_000), '128', 'Maximum fragments of one frame from a client.'),
   SNO_MAX_FRAME_PIECES: setting(
     integer(1, 1_000_000),

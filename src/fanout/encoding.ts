@@ -10,6 +10,9 @@ import { type Entry, isUnfinished } from '../commit/entry.ts';
 import type { Payload } from '../memory/payload.ts';
 import type { ServerFrame } from '../protocol.ts';
 
+/** The types of frames that are in no stream. */
+export type UnstoredType = 'message' | 'presence';
+
 /**
  * Each method returns whole frames, or whatever the protocol's units are. They are shared, and
  * never changed afterwards. An empty buffer: the protocol sends nothing.
@@ -26,6 +29,8 @@ export interface Encoding {
   readonly isPrivate?: boolean;
   /** Encodes a piece of a snapshot. A promise: it is made on another thread. */
   snapshot(payload: Payload, channel: string): Buffer | Promise<Buffer>;
+  /** Encodes a frame that is in no stream: a `message` of a client, or `presence`. */
+  unstored(type: UnstoredType, payload: Payload): Buffer;
   /** Encodes all other frames, such as `subscribed`, `reset` and `heartbeat`. */
   control(frame: ServerFrame): Buffer;
 }

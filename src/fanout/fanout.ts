@@ -3,10 +3,12 @@
  * queues.
  */
 import type { Writable } from 'node:stream';
+import type { AccessSchema } from '../channels/catalog/catalog.ts';
 import type { ResolvedChannel } from '../channels/served/served.ts';
 import type { ServerFrame, UnsubscribedCode } from '../protocol.ts';
 import type { Encoding } from './encoding.ts';
 import type { CommitReference } from './reach.ts';
+import type { UnstoredFrame } from './unstored.ts';
 
 export type From =
   | { readonly kind: 'now' }
@@ -32,6 +34,13 @@ export interface Grant {
   readonly address?: string;
   /** Whether the client may still receive the channel. Resolves once the answer is certain. */
   stillAllowed(channel: ResolvedChannel): Promise<Verdict>;
+  /**
+   * A commit may have ended what the channel's presence view or send view allows the client.
+   * Queries see the commit when `seen` resolves.
+   */
+  rightsChanged?(channel: ResolvedChannel, schema: AccessSchema, seen: Promise<unknown>): void;
+  /** The subscription that was made with this grant has ended. */
+  ended?(channel: string): void;
 }
 
 /**
@@ -73,6 +82,13 @@ export interface Feed {
    * Leaves a channel and sends `unsubscribed` with the code. Returns false if it was not joined.
    */
   unsubscribe(channel: string, code: UnsubscribedCode, verdict?: Verdict): boolean;
+  /**
+   * Sends a frame that is in no stream, if the connection is subscribed to its channel: at once, or
+   * when the subscription is live. Returns false if it is dropped.
+   */
+  post(frame: UnstoredFrame): boolean;
+  /** Whether the subscription to the channel is live. */
+  isLive(channel: string): boolean;
   has(channel: string): boolean;
   /** The channels that are joined or being joined. */
   channels(): Iterable<ResolvedChannel>;
@@ -132,8 +148,11 @@ export interface Fanout {
   readonly epoch: string | undefined;
   /** `encoding`: makes all bytes that the connection is sent, but for those of `sendRaw`. */
   attach(socket: Writable, encoding: Encoding, observer?: FeedObserver): Feed;
-  /** Called before access to the channel is checked. The caller closes the window afterwards. */
-  openAccessCheck(channel: ResolvedChannel): AccessCheckWindow;
+  /**
+   * Called before what these views allow in the channel is checked; without views, its access. The
+   * caller closes the window afterwards.
+   */
+  openAccessCheck(channel: ResolvedChannel, schemas?: readonly AccessSchema[]): AccessCheckWindow;
   /**
    * Calls back once the stream has delivered everything committed before the call. Never calls back
    * if a new history begins.

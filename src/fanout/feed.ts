@@ -32,6 +32,8 @@ import { Joining, type JoiningFeed, type JoiningHub } from './joining.ts';
 import { Outbox } from './outbox.ts';
 import { type CommitReference, Reaches, type ReachWaiter } from './reach.ts';
 import { BEFORE_ALL, Subscription } from './subscription.ts';
+import type { UnstoredFrame } from './unstored.ts';
+import { WaitingFrames } from './waiting-frames.ts';
 
 /** What a feed needs from the hub. */
 export interface FeedHub extends CatchUpHub, JoiningHub {
@@ -78,6 +80,8 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
   #catchUp: CatchUp | undefined;
   #accessHold: AccessHold | undefined;
   #reaches: Reaches | undefined;
+  /** Frames that are in no stream, for subscriptions that are not live. */
+  #waiting: WaitingFrames | undefined;
 
   constructor(hub: FeedHub, socket: Writable, group: EncodingGroup, observer?: FeedObserver) {
     this.#hub = hub;
@@ -197,6 +201,28 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
     // The position to resume from may lie after the disturbing commits.
     if (newRevocations !== undefined) this.recheck([subscription], newRevocations, BEFORE_ALL);
     new Joining(this.#hub, this, subscription).start(from);
+  }
+
+  post(frame: UnstoredFrame): boolean {
+    const subscription = this.#subscriptions.get(frame.channel);
+    if (subscription === undefined) return false;
+    this.#hub.write();
+    return this.postTo(subscription, frame);
+  }
+
+  /** Events before it must have been written. */
+  postTo(subscription: Subscription, frame: UnstoredFrame): boolean {
+    if (subscription.state !== 'live') {
+      this.#waiting ??= new WaitingFrames();
+      return this.#waiting.add(subscription, frame);
+    }
+    this.outbox.write(frame.in(this.encoding));
+    if (this.outbox.full) this.fallBehind();
+    return true;
+  }
+
+  isLive(channel: string): boolean {
+    return this.#subscriptions.get(channel)?.state === 'live';
   }
 
   unsubscribe(channel: string, code: UnsubscribedCode, verdict?: Verdict): boolean {
@@ -323,6 +349,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
     this.#stopCatching(subscription);
     subscription.goLive();
     this.#hub.startDelivery(subscription);
+    for (const frame of this.#waiting?.take(subscription) ?? []) this.outbox.write(frame.in(this.encoding));
   }
 
   #onDrain(): void {
@@ -336,6 +363,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
     subscription.end();
     this.#subscriptions.delete(subscription.channel.name);
     this.#hub.removeSubscription(subscription);
+    subscription.grant.ended?.(subscription.channel.name);
   }
 
   #endAll(): void {

@@ -7,9 +7,10 @@
  * that came before is written, and the connections concerned stop being live (access/).
  */
 import type { Writable } from 'node:stream';
+import type { AccessSchema } from '../channels/catalog/catalog.ts';
 import type { ResolvedChannel } from '../channels/served/served.ts';
 import type { BatchSink } from '../commit/builder.ts';
-import type { Batch, Entry, Mark } from '../commit/entry.ts';
+import { type Batch, type Entry, isRecheck, type Mark, RECHECKS } from '../commit/entry.ts';
 import type { Head } from '../commit/head.ts';
 import { assert } from '../errors.ts';
 import type { ChannelLog, Journal } from '../journal/journal.ts';
@@ -22,7 +23,7 @@ import { Cork } from './cork.ts';
 import { Delivery } from './delivery.ts';
 import type { Encoding } from './encoding.ts';
 import { type EncodingGroup, EncodingGroups } from './encoding-group.ts';
-import type { AccessCheckWindow, Fanout, FeedObserver } from './fanout.ts';
+import type { AccessCheckWindow, Fanout, Feed, FeedObserver } from './fanout.ts';
 import { type FeedHub, SocketFeed } from './feed.ts';
 import type { OlderHistory } from './history/older-history.ts';
 import { HistoryReads } from './history/reads.ts';
@@ -30,6 +31,9 @@ import { LiveChannels } from './live-channels.ts';
 import type { HubOptions } from './options.ts';
 import { OutboundBudget } from './outbound.ts';
 import type { Subscription } from './subscription.ts';
+import type { UnstoredFrame } from './unstored.ts';
+
+const ACCESS_ALONE: readonly AccessSchema[] = ['channel_access'];
 
 export class Hub implements Fanout, FeedHub, BatchSink {
   readonly options: HubOptions;
@@ -138,7 +142,7 @@ export class Hub implements Fanout, FeedHub, BatchSink {
 
   append(batch: Batch): void {
     this.options.beforeDelivery?.();
-    const rechecks = batch.marks.filter(({ kind }) => kind === 'recheck');
+    const rechecks = batch.marks.filter(isRecheck);
     if (rechecks.length > 0) {
       // Earlier commits may be sent. Nothing of this commit or a later one is sent to the affected
       // connections.
@@ -150,7 +154,7 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     for (const entry of made) this.#queue(entry);
     for (const mark of batch.marks) this.#sequence = Math.max(this.#sequence, mark.sequence);
     if (batch.committedAt > 0) this.#committedAt.push(batch.committedAt);
-    const voiding = batch.marks.filter(({ kind }) => kind !== 'truncate' && kind !== 'recheck');
+    const voiding = batch.marks.filter(({ kind }) => kind !== 'truncate' && !isRecheck({ kind }));
     if (voiding.length === 0) return;
     // At once: clients subscribed by the old definition must not receive a position after it.
     this.write();
@@ -193,8 +197,17 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     this.journal.evict(this.options.now());
   }
 
-  openAccessCheck(channel: ResolvedChannel): AccessCheckWindow {
-    return this.#revocations.openWindow(channel);
+  openAccessCheck(channel: ResolvedChannel, schemas: readonly AccessSchema[] = ACCESS_ALONE): AccessCheckWindow {
+    return this.#revocations.openWindow(channel, schemas);
+  }
+
+  /** Sends a frame that is in no stream to the subscribers of its channel, except to one. */
+  post(frame: UnstoredFrame, except?: Feed): void {
+    const channel = this.#channels.get(frame.channel);
+    if (channel === undefined) return;
+    // It comes after what was committed before.
+    this.write();
+    for (const [subscription, feed] of channel.all) if (feed !== except) feed.postTo(subscription, frame);
   }
 
   afterCommitted(call: () => void): void {
@@ -295,6 +308,12 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     const concerned = new Map<SocketFeed, Subscription[]>();
     for (const mark of marks) {
       for (const [subscription, feed] of this.#channels.concerned(mark)) {
+        if (mark.kind !== RECHECKS.channel_access) {
+          const { channel, grant } = subscription;
+          const schema = mark.kind === RECHECKS.channel_send ? 'channel_send' : 'channel_presence';
+          grant.rightsChanged?.(channel, schema, seen);
+          continue;
+        }
         const subscriptions = concerned.get(feed);
         if (subscriptions === undefined) concerned.set(feed, [subscription]);
         else subscriptions.push(subscription);

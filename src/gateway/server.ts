@@ -33,7 +33,10 @@ import type { StreamServices } from './sse/stream.ts';
 const CLOSE_TIMEOUT_MS = 10_000;
 
 export interface GatewayOptions
-  extends Pick<ConnectionServices, 'tokens' | 'access' | 'channels' | 'metrics' | 'logger' | 'deflated'>,
+  extends Pick<
+      ConnectionServices,
+      'tokens' | 'access' | 'rights' | 'channels' | 'exchange' | 'presence' | 'metrics' | 'logger' | 'deflated'
+    >,
     Pick<StreamServices, 'encodings'> {
   readonly settings: Pick<
     Settings,
@@ -53,6 +56,7 @@ export interface GatewayOptions
     | 'SNO_MAX_TOKEN_BYTES'
     | 'SNO_MAX_FRAME_BYTES'
     | 'SNO_MAX_FRAMES_PER_SECOND'
+    | 'SNO_MAX_SENDS_PER_SECOND'
     | 'SNO_MAX_FRAGMENTS'
     | 'SNO_MAX_FRAME_PIECES'
     | 'SNO_COMPRESS_BYTES'
@@ -104,6 +108,7 @@ export class Gateway {
       tokenBytesMax: settings.SNO_MAX_TOKEN_BYTES,
       framesPerSecondMax: settings.SNO_MAX_FRAMES_PER_SECOND,
       frameBytesMax: settings.SNO_MAX_FRAME_BYTES,
+      sendsPerSecondMax: settings.SNO_MAX_SENDS_PER_SECOND,
     };
     this.#websockets = new WebSocketServer({
       noServer: true,

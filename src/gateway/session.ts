@@ -12,6 +12,8 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Claims, Identity, Tokens } from '../access/access.ts';
+import { userOf } from '../access/claims.ts';
+import type { AccessSchema } from '../channels/catalog/catalog.ts';
 import type { ResolvedChannel } from '../channels/served/served.ts';
 import { noTimer } from '../clock.ts';
 import type { Deadlines } from '../deadlines.ts';
@@ -20,20 +22,25 @@ import type { Feed, From, Grant, Verdict } from '../fanout/fanout.ts';
 import type { Logger } from '../logger.ts';
 import type { Incidents } from '../metrics/incidents.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import type { Exchange } from '../peers/exchange.ts';
 import { parsePosition } from '../position.ts';
 import type { UnsubscribedCode } from '../protocol.ts';
+import { type AppearanceServices, Appearances, type PresenceRequest } from './appearances.ts';
 import { type Limits, LOGGED_CHARACTERS_MAX } from './limits.ts';
+import { type Sender, type SendRequest, type SendServices, Sends } from './sends.ts';
 import { type AttemptServices, type AttemptSession, SubscribeAttempt } from './subscribe-attempt.ts';
 
 /** How long after an access check that the database could not answer it is retried, in ms. */
 const RECHECK_MS = 1_000;
 
-export interface SessionServices extends AttemptServices {
+export interface SessionServices extends AttemptServices, Omit<SendServices, 'fanout'>, AppearanceServices {
+  /** Brings sends to the other subscribers. */
+  readonly exchange: Pick<Exchange, 'send'>;
   readonly tokens: Tokens;
   /** Expiry times of tokens. */
   readonly deadlines: Deadlines;
   readonly limits: Limits;
-  readonly metrics: Pick<Metrics, 'denials' | 'patterns'>;
+  readonly metrics: Pick<Metrics, 'denials' | 'patterns' | 'sends'>;
   readonly logger: Logger;
   /** Recent faults, for the operator. */
   readonly incidents?: Incidents;
@@ -53,6 +60,7 @@ export interface SubscribeRequest {
   readonly channel: string;
   readonly since?: string;
   readonly snapshot?: boolean;
+  readonly presence?: PresenceRequest;
 }
 
 /** What an operator sees of a session. */
@@ -65,7 +73,7 @@ export interface SessionState {
   readonly tokenExpiresAt: number | undefined;
 }
 
-export class Session implements Grant, AttemptSession {
+export class Session implements Grant, AttemptSession, Sender {
   readonly id = randomUUID();
   readonly address: string;
   /** In seconds since 1970: a number that needs no memory of its own. */
@@ -75,6 +83,10 @@ export class Session implements Grant, AttemptSession {
   readonly #connection: SessionConnection;
   /** By channel name. Undefined: none. */
   #attempts: Map<string, SubscribeAttempt> | undefined;
+  /** Undefined: the client has asked for no presence yet. */
+  #appearances: Appearances | undefined;
+  /** Undefined: the client has sent nothing yet. */
+  #sends: Sends | undefined;
   /**
    * Access checks in progress, including those of abandoned attempts. So a client that joins and
    * leaves in a loop causes no more checks than others.
@@ -96,8 +108,7 @@ export class Session implements Grant, AttemptSession {
 
   /** The user that the token names. Undefined: it names none. */
   get user(): string | undefined {
-    const sub = this.#claims?.['sub'];
-    return typeof sub === 'string' || typeof sub === 'number' ? String(sub) : undefined;
+    return userOf(this.#claims);
   }
 
   /** What an operator sees of it. */
@@ -125,6 +136,8 @@ export class Session implements Grant, AttemptSession {
   renew({ claims, expiresAt }: Identity): void {
     const grantedUntil = this.#expiresAt ?? Number.POSITIVE_INFINITY;
     this.#claims = claims;
+    this.#sends?.forget();
+    this.#appearances?.recheckAll();
     for (const { name } of [...this.#feed.channels()]) void this.#recheck(name, claims, grantedUntil);
     this.#expiresAt = expiresAt;
     this.#cancelExpiryTimer();
@@ -137,11 +150,11 @@ export class Session implements Grant, AttemptSession {
       this.#connection.sendError(error, request.channel);
       return;
     }
-    const attempt = new SubscribeAttempt(this, this.#services, request.channel, startOf(request));
+    const attempt = new SubscribeAttempt(this, this.#services, request.channel, startOf(request), request.presence);
     this.#attempts ??= new Map();
     this.#attempts.set(request.channel, attempt);
     this.#checks++;
-    void attempt.run().finally(() => {
+    attempt.done = attempt.run().finally(() => {
       this.#checks--;
     });
   }
@@ -152,6 +165,39 @@ export class Session implements Grant, AttemptSession {
       const error = new SnoError('not_subscribed', 'this connection is not subscribed to the channel');
       this.#connection.sendError(error, channel);
     }
+  }
+
+  /** Sends to the other subscribers of a channel that the client has joined, or is joining. */
+  send(request: SendRequest): void {
+    this.#sends ??= new Sends(this, this.#services);
+    this.#sends.send(request);
+  }
+
+  joining(channel: string): Promise<unknown> | undefined {
+    return this.#attempts?.get(channel)?.done;
+  }
+
+  isSubscribed(channel: string): boolean {
+    return this.#feed.has(channel);
+  }
+
+  pass({ channel, event, data }: SendRequest): void {
+    this.#services.metrics.sends.inc();
+    this.#services.exchange.send({ channel, event, data, from: this.user }, this.#feed);
+  }
+
+  refuse({ channel }: SendRequest, error: SnoError): void {
+    this.#connection.sendError(error, channel);
+  }
+
+  rightsChanged({ name }: ResolvedChannel, schema: AccessSchema, seen: Promise<unknown>): void {
+    if (schema === 'channel_send') this.#sends?.forget(name);
+    else this.#appearances?.recheck(name, seen);
+  }
+
+  ended(channel: string): void {
+    this.#sends?.forget(channel);
+    this.#appearances?.end(channel);
   }
 
   /** Ends claims and attempts: the connection closes. The feed's owner ends the feed. */
@@ -181,12 +227,17 @@ export class Session implements Grant, AttemptSession {
     return this.#attempts?.get(attempt.name) === attempt;
   }
 
-  allow({ name, from }: SubscribeAttempt, channel: ResolvedChannel, newRevocations?: Promise<unknown>): void {
+  allow(attempt: SubscribeAttempt, channel: ResolvedChannel, newRevocations?: Promise<unknown>): void {
+    const { name, from, presence, member } = attempt;
     this.#endAttempt(name);
     this.#feed.subscribe(channel, from, this, newRevocations);
+    if (presence === undefined || !this.#feed.has(name)) return;
+    this.#appearances ??= new Appearances(this, this.#feed, this.#services);
+    this.#appearances.begin(name, presence, member);
+    if (newRevocations !== undefined) this.#appearances.recheck(name, newRevocations);
   }
 
-  refuse({ name }: SubscribeAttempt, error: SnoError): void {
+  refuseAttempt({ name }: SubscribeAttempt, error: SnoError): void {
     this.#endAttempt(name);
     this.#connection.sendError(error, name);
   }

@@ -10,11 +10,13 @@
  *    before a refusal that such a definition may change, and start again.
  * 5. Pass the answer to the session, in the same turn in which it was found to be still valid.
  */
-import type { Access, Claims } from '../access/access.ts';
+import type { Access, Claims, Member, Rights } from '../access/access.ts';
+import type { AccessSchema } from '../channels/catalog/catalog.ts';
 import type { ResolvedChannel } from '../channels/served/served.ts';
 import type { Clock } from '../clock.ts';
 import { SnoError } from '../errors.ts';
 import type { AccessCheckWindow, Fanout, From } from '../fanout/fanout.ts';
+import type { PresenceRequest } from './appearances.ts';
 import type { ChannelResolver } from './channel-resolver.ts';
 
 /**
@@ -28,10 +30,12 @@ const BY_DEFINITION: ReadonlySet<string> = new Set([
   'channel_unavailable',
   'access_undeclared',
   'snapshot_unavailable',
+  'presence_undeclared',
 ]);
 
 export interface AttemptServices {
   readonly access: Access;
+  readonly rights: Rights;
   readonly fanout: Pick<Fanout, 'openAccessCheck' | 'afterCommitted'>;
   readonly channels: ChannelResolver;
   readonly clock: Clock;
@@ -46,20 +50,33 @@ export interface AttemptSession {
   /** False: the client has left the channel, the token has expired or the connection is closing. */
   isCurrent(attempt: SubscribeAttempt): boolean;
   allow(attempt: SubscribeAttempt, channel: ResolvedChannel, newRevocations: Promise<unknown> | undefined): void;
-  refuse(attempt: SubscribeAttempt, error: SnoError): void;
+  refuseAttempt(attempt: SubscribeAttempt, error: SnoError): void;
 }
 
 export class SubscribeAttempt {
   readonly name: string;
   readonly from: From;
+  /** Undefined: without presence. */
+  readonly presence: PresenceRequest | undefined;
+  /** As what the client appears, by the last answer. */
+  member: Member | undefined;
+  /** Resolves once the attempt is over. */
+  done: Promise<void> | undefined;
   readonly #session: AttemptSession;
   readonly #services: AttemptServices;
 
-  constructor(session: AttemptSession, services: AttemptServices, name: string, from: From) {
+  constructor(
+    session: AttemptSession,
+    services: AttemptServices,
+    name: string,
+    from: From,
+    presence?: PresenceRequest,
+  ) {
     this.#session = session;
     this.#services = services;
     this.name = name;
     this.from = from;
+    this.presence = presence;
   }
 
   /** Resolves once the session has the answer, or the attempt is no longer current. */
@@ -73,7 +90,7 @@ export class SubscribeAttempt {
       if (!session.isCurrent(this)) return;
       const claims = session.claims as Claims;
       const asked = channels.resolve(this.name);
-      const window = asked instanceof SnoError ? undefined : fanout.openAccessCheck(asked);
+      const window = asked instanceof SnoError ? undefined : fanout.openAccessCheck(asked, this.#views);
       try {
         const refusal = asked instanceof SnoError ? asked : await this.#check(asked, claims, window);
         if (!session.isCurrent(this)) return;
@@ -81,8 +98,8 @@ export class SubscribeAttempt {
         if (channels.known !== undefined || claims !== session.claims || !sameRules(asked, channel)) continue;
         const mayChange = refusal !== undefined && BY_DEFINITION.has(refusal.code);
         if (!mayChange || isDelivered !== undefined) {
-          if (mayChange && isDelivered === false) session.refuse(this, undelivered(this.name));
-          else if (refusal !== undefined) session.refuse(this, refusal);
+          if (mayChange && isDelivered === false) session.refuseAttempt(this, undelivered(this.name));
+          else if (refusal !== undefined) session.refuseAttempt(this, refusal);
           else session.allow(this, channel as ResolvedChannel, window?.newRevocations);
           return;
         }
@@ -104,7 +121,23 @@ export class SubscribeAttempt {
   ): Promise<SnoError | undefined> {
     await window?.earlierRevocations;
     const refusal = await this.#services.access.check(channel, claims, this.#session.address);
-    return refusal ?? snapshotRefusal(channel, this.from);
+    return refusal ?? snapshotRefusal(channel, this.from) ?? this.#checkPresence(channel, claims);
+  }
+
+  /** The views that decide. */
+  get #views(): readonly AccessSchema[] {
+    return this.presence === true ? ['channel_access', 'channel_presence'] : ['channel_access'];
+  }
+
+  async #checkPresence(channel: ResolvedChannel, claims: Claims): Promise<SnoError | undefined> {
+    const { presence } = this;
+    if (presence === undefined) return undefined;
+    if (presence === 'watch') return this.#services.rights.checkWatch(channel);
+    const found =
+      presence === true ? await this.#services.rights.findMember(channel, claims, this.#session.address) : presence;
+    if (found instanceof SnoError) return found;
+    this.member = found;
+    return undefined;
   }
 
   /**

@@ -157,6 +157,10 @@ export class Relay {
     return `sno.relay.${this.options.stream}`;
   }
 
+  get #machinesSubject(): string {
+    return `sno.machines.${this.options.stream}`;
+  }
+
   /** Calls back when the connection broke or was made again. Returns a function that ends this. */
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener);
@@ -309,6 +313,29 @@ export class Relay {
       throw relayFault(error, this.options.stream);
     }
     return readers;
+  }
+
+  /** Passes a message to all machines, if NATS is connected. Nothing stores it. */
+  tellMachines(bytes: Buffer): void {
+    if (!this.#isConnected) return;
+    try {
+      this.#connection.publish(this.#machinesSubject, bytes);
+    } catch (error) {
+      // The server takes smaller messages only, or the connection has just closed.
+      this.#tell(relayFault(error, this.options.stream));
+    }
+  }
+
+  /** Calls back for each message of `tellMachines`, this machine's own ones too. */
+  hearMachines(received: (bytes: Buffer) => void): void {
+    this.#connection.subscribe(this.#machinesSubject, {
+      callback: (error, message) => {
+        // An error says that the server refuses the subject: it comes as a status too.
+        if (error !== null) return;
+        const { buffer, byteOffset, length } = message.data;
+        received(Buffer.from(buffer, byteOffset, length));
+      },
+    });
   }
 
   async close(): Promise<void> {

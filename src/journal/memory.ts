@@ -4,7 +4,7 @@
  * filled again from the WAL, which the slot keeps for it.
  */
 
-import { type Batch, type Entry, lastSequenceOf, type Mark } from '../commit/entry.ts';
+import { type Batch, type Entry, isRecheck, lastSequenceOf, type Mark } from '../commit/entry.ts';
 import { Deque } from '../deque.ts';
 import { assert } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
@@ -104,7 +104,7 @@ export class MemoryJournal implements Journal {
     const made: Entry[] = [];
     for (const mark of batch.marks) {
       // A recheck concerns current subscribers only. It is not replayed.
-      if (mark.kind === 'recheck') continue;
+      if (isRecheck(mark)) continue;
       this.#marks.set(mark, stored);
       if (mark.kind === 'cut') this.#cuts.add(mark);
       for (const log of this.#logsOfPattern.get(mark.pattern) ?? []) {

@@ -50,6 +50,10 @@ const GAUGES = {
   journalBytes: ['sno_journal_bytes', 'Bytes of frames in the journal.'],
   outboundBytes: ['sno_outbound_bytes', 'Bytes that wait in client sockets.'],
   journalEntries: ['sno_journal_entries', 'Frames in the journal.'],
+  presenceMembers: [
+    'sno_presence_members',
+    'Members of channels that appear through this process. A member counts once for each channel.',
+  ],
   accessWaiting: ['sno_access_checks_waiting', 'Access checks that wait for an answer from the database.'],
   snapshotsRunning: ['sno_snapshots_running', 'Snapshots that are being read or sent to clients.'],
   snapshotsWaiting: ['sno_snapshots_waiting', 'Snapshots that wait, because SNO_SNAPSHOTS are being read already.'],

@@ -40,7 +40,7 @@ const RESETS = [
   'lagging',
   'slot_lost',
 ] as const satisfies readonly ResetReason[];
-const FRAMES = ['hello', 'subscribe', 'unsubscribe', 'token', 'ping', 'malformed'] as const;
+const FRAMES = ['hello', 'subscribe', 'unsubscribe', 'token', 'ping', 'send', 'malformed'] as const;
 const ANSWERS = ['answered', 'failed'] as const;
 const DROPS = ['payload_malformed', 'channel_unknown', 'too_many_waiting'] as const;
 /**
@@ -63,6 +63,8 @@ export const LIMITS = [
   'access_waiting',
   'channel_bytes',
   'token_bytes',
+  'send_rate',
+  'send_bytes',
   'waiting_commits',
   'waiting_snapshots',
   'waiting_history',
@@ -200,6 +202,7 @@ export function createMetrics() {
     limitsMet: countBy('sno_limits_met_total', 'Times that a client reached a limit, by limit.', 'limit', LIMITS),
     tlsFailures: count('sno_tls_failures_total', 'TLS handshakes that failed.'),
     framesReceived: countBy('sno_frames_received_total', 'Frames from clients, by type.', 'type', FRAMES),
+    sends: count('sno_sends_total', 'Sends of clients that were passed on to the other subscribers.'),
     messagesDropped: countBy(
       'sno_messages_dropped_total',
       'Published messages that Snö dropped, by reason.',

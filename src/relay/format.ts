@@ -12,14 +12,22 @@
 import { SnoError } from '../errors.ts';
 
 /** Changes whenever older processes could not read what this one writes. */
-const VERSION = 4;
+const VERSION = 5;
 export const HEADER_BYTES = 2;
 const MORE = 0;
 const LAST = 1;
 
 /** A step's index in this list encodes its kind. */
 export const STEP_KINDS = ['begin', 'append', 'marker', 'define', 'setKnown', 'head'] as const;
-export const MARK_KINDS = ['truncate', 'changed', 'dropped', 'recheck', 'cut'] as const;
+export const MARK_KINDS = [
+  'truncate',
+  'changed',
+  'dropped',
+  'recheck',
+  'cut',
+  'recheck-presence',
+  'recheck-send',
+] as const;
 
 /**
  * Cuts steps into messages of at most `bytesMax` bytes. The first HEADER_BYTES of `steps` are free:

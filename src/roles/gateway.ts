@@ -37,7 +37,11 @@ import { Markers } from '../markers/markers.ts';
 import { Transactions } from '../markers/transactions.ts';
 import type { Incidents } from '../metrics/incidents.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import { Exchange } from '../peers/exchange.ts';
+import type { PeerSwitch } from '../peers/peer-switch.ts';
+import { Peers } from '../peers/peers.ts';
 import { createPool } from '../postgres/connect.ts';
+import { Presence } from '../presence/presence.ts';
 import { HEARTBEAT_SECONDS } from '../protocol.ts';
 import type { Beginning } from '../relay/follower.ts';
 import { steadyNow } from '../steady-clock.ts';
@@ -72,6 +76,10 @@ export interface GatewayRoleOptions {
   readonly admission?: AdmissionDesk;
   /** Recent faults of this process. */
   readonly incidents: Incidents;
+  /** Leads to the other processes that serve clients. */
+  readonly peers: PeerSwitch;
+  /** This process, among its peers. */
+  readonly peerId?: string;
 }
 
 const BUNDLE_FILE = fileURLToPath(new URL('../../dist/sno.js', import.meta.url));
@@ -85,6 +93,7 @@ const atTurnEnd = (call: () => void): void => process.nextTick(call);
 
 export class GatewayRole implements Gateways {
   readonly hub: Hub;
+  readonly presence: Presence;
   /** Answers the admin API. */
   readonly desk: GatewayDesk;
   readonly workers = [];
@@ -175,7 +184,9 @@ export class GatewayRole implements Gateways {
     });
     this.hub.follow(head);
     this.#access = new ViewAccess({ databaseUrl, settings, logger, metrics });
-    const { certificate, admission, clientsMax, otherFilesMax } = options;
+    const { certificate, admission, clientsMax, otherFilesMax, peerId } = options;
+    const peers = new Peers(options.peers, peerId);
+    this.presence = new Presence({ peers, clock: systemClock, graceSeconds: settings.SNO_PRESENCE_GRACE_SECONDS });
     const reserved = otherFilesMax + settings.SNO_SNAPSHOTS + settings.SNO_ACCESS_QUERIES;
     const events = new EventEncoding(forms);
     const encodings = { plain: events, withIds: new EventEncodingWithIds(events, () => this.hub.epoch ?? '') };
@@ -186,6 +197,9 @@ export class GatewayRole implements Gateways {
       logger,
       tokens,
       access: this.#access,
+      rights: this.#access,
+      exchange: new Exchange(this.hub, peers),
+      presence: this.presence,
       channels: this.#channels,
       fanout: this.hub,
       deflated,
@@ -207,6 +221,7 @@ export class GatewayRole implements Gateways {
       snapshotsRunning: () => this.#snapshots.runningCount,
       snapshotsWaiting: () => this.#snapshots.waitingCount,
       accessWaiting: () => this.#access.waiting,
+      presenceMembers: () => this.presence.ownCount,
     });
   }
 
@@ -235,6 +250,7 @@ export class GatewayRole implements Gateways {
 
   async open(): Promise<void> {
     this.#isOpen = true;
+    this.presence.start();
     this.#gateway.open();
     this.#timers.push(setInterval(() => this.#options.journal.evict(steadyNow()), EVICT_MS));
     this.#timers.push(setInterval(() => this.#snapshots.check(), SNAPSHOT_CHECK_MS));
@@ -245,6 +261,7 @@ export class GatewayRole implements Gateways {
     seconds = drainSeconds(this.#options.settings.SNO_DRAIN_SECONDS, this.#gateway.connectionCount),
   ): Promise<void> {
     await this.#gateway.drain(seconds);
+    this.presence.stop();
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
   }
 

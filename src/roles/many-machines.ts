@@ -8,8 +8,10 @@ import { SnoError } from '../errors.ts';
 import { Relay } from '../jetstream/connection.ts';
 import { StreamFollowing } from '../jetstream/follower.ts';
 import { StreamHistory } from '../jetstream/history.ts';
+import { joinMachines } from '../jetstream/machines.ts';
 import { relayOptions } from '../jetstream/relay-options.ts';
 import { MemoryJournal } from '../journal/memory.ts';
+import { PeerSwitch } from '../peers/peer-switch.ts';
 import { DatabaseSetup } from '../setup/database-setup.ts';
 import { steadyNow } from '../steady-clock.ts';
 import type { Composition, CompositionOptions } from './composition.ts';
@@ -28,6 +30,7 @@ export class ManyMachines implements Composition {
   readonly #options: CompositionOptions;
   readonly #follower = new GatewayFollower();
   readonly #gateways: Gateways | undefined;
+  readonly #peers = new PeerSwitch();
   #relay: Relay | undefined;
   #standby: IngestStandby | undefined;
   #following: StreamFollowing | undefined;
@@ -67,6 +70,7 @@ export class ManyMachines implements Composition {
     }
     if (this.#gateways === undefined) return;
     const gateways = this.#gateways;
+    joinMachines(relay, this.#peers);
     const following = new StreamFollowing({
       relay,
       steps: this.#follower,
@@ -147,7 +151,7 @@ export class ManyMachines implements Composition {
     // The stream cannot be held for workers: one that stays behind is killed.
     const hold = () => undefined;
     const history = new StreamHistory(async () => this.#connected());
-    return localGateways(this.#options, { source, history, hold, release: hold });
+    return localGateways(this.#options, { source, history, peers: this.#peers, hold, release: hold });
   }
 
   #connected(): Relay {

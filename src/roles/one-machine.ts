@@ -3,6 +3,7 @@
  *
  *     ingest -> gateways
  */
+import { PeerSwitch } from '../peers/peer-switch.ts';
 import type { Composition, CompositionOptions } from './composition.ts';
 import type { Gateways } from './gateways.ts';
 import { IngestRole } from './ingest.ts';
@@ -17,6 +18,7 @@ export class OneMachine implements Composition {
     this.#ingest = ingest;
     this.#gateways = localGateways(options, {
       source: ingest,
+      peers: new PeerSwitch(),
       hold: () => ingest.hold('workers'),
       release: () => ingest.release('workers'),
     });

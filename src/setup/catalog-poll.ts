@@ -123,6 +123,6 @@ export function touchedBy({ changed, dropped, accessChanged, refused }: Comparis
   return [
     ...refused.map(({ schema, pattern }) => `${schema}:${pattern}`),
     ...[...changed, ...dropped].map((pattern) => `channels:${pattern}`),
-    ...[...accessChanged].map((pattern) => `channel_access:${pattern}`),
+    ...accessChanged,
   ];
 }

@@ -96,9 +96,9 @@ select json_build_object(
     select json_agg(distinct name)
     from (
       select current_user::text
-      union select pg_get_userbyid(nspowner)::text from pg_namespace where nspname in ('channels', 'channel_access')
+      union select pg_get_userbyid(nspowner)::text from pg_namespace where nspname in ('channels', 'channel_access', 'channel_presence', 'channel_send')
       union select pg_get_userbyid(relowner)::text from pg_class
-        where relnamespace in (to_regnamespace('channels'), to_regnamespace('channel_access'))) o (name))
+        where relnamespace in (select oid from pg_namespace where nspname in ('channels', 'channel_access', 'channel_presence', 'channel_send'))) o (name))
 )::text as name`;
 
 type Answer = Omit<SetupFacts, 'installed' | 'publication' | 'service' | 'inside'> & {

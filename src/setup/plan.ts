@@ -4,7 +4,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import type pg from 'pg';
-import { INSTALL_VERSION } from '../channels/catalog/catalog.ts';
+import { ACCESS_SCHEMAS, INSTALL_VERSION } from '../channels/catalog/catalog.ts';
 import { readCatalog } from '../channels/catalog/reader.ts';
 import { ChannelRegistry } from '../channels/definitions/registry.ts';
 import { loadParser } from '../channels/sql/parse.ts';
@@ -14,6 +14,7 @@ import { canDecode } from '../postgres/wal-level.ts';
 import { readSetupFacts, type SetupFacts } from './facts.ts';
 
 const SERVER_VERSION_MIN = 150_000;
+const VIEW_SCHEMAS = ['channels', ...ACCESS_SCHEMAS].join(', ');
 
 export interface SetupStep {
   readonly what: string;
@@ -67,7 +68,7 @@ export async function planSetup(client: pg.ClientBase, options: SetupOptions): P
       kind: 'required',
     },
     {
-      what: 'the schemas sno, channels and channel_access with their functions',
+      what: 'the schemas of Snö (sno, channels, channel_access, channel_presence, channel_send) with their functions',
       sql: await sqlFile('000001_install.sql'),
       needed: facts.installed !== INSTALL_VERSION,
       kind: 'required',
@@ -114,7 +115,7 @@ function privileges({ role, inside }: SetupFacts): SetupStep {
     what: `the role ${role} may use them`,
     sql: [
       ...forbidden,
-      `alter default privileges in schema channels, channel_access grant select on tables to ${quoteIdentifier(role)};`,
+      `alter default privileges in schema ${VIEW_SCHEMAS} grant select on tables to ${quoteIdentifier(role)};`,
     ].join('\n'),
     needed: forbidden.length > 0,
     kind: 'required',
@@ -131,10 +132,10 @@ function serviceRole({ database, service }: SetupFacts, options: SetupOptions): 
   const { exists, replication, lacking, isRemembered, owners } = service;
   const name = quoteIdentifier(role);
   const grants = lacking ?? [
-    `grant usage on schema sno, channels, channel_access to ${name};`,
+    `grant usage on schema sno, ${VIEW_SCHEMAS} to ${name};`,
     `grant execute on all functions in schema sno to ${name};`,
     `grant select on sno.settings to ${name};`,
-    `grant select on all tables in schema channels, channel_access to ${name};`,
+    `grant select on all tables in schema ${VIEW_SCHEMAS} to ${name};`,
   ];
   const remember = `insert into sno.settings (name, value) values ('service_role', ${quoteLiteral(role)}) on conflict (name) do update set value = excluded.value;`;
   return [
@@ -147,7 +148,7 @@ function serviceRole({ database, service }: SetupFacts, options: SetupOptions): 
         ...grants,
         ...owners.map(
           (owner) =>
-            `alter default privileges for role ${quoteIdentifier(owner)} in schema channels, channel_access grant select on tables to ${name};`,
+            `alter default privileges for role ${quoteIdentifier(owner)} in schema ${VIEW_SCHEMAS} grant select on tables to ${name};`,
         ),
         ...(isRemembered ? [] : [remember]),
         'select object as relation, reason, null as result from sno.grant_service();',

@@ -3,7 +3,7 @@
  * transaction.
  *
  * A folder is a declaration, applied at each start. An unchanged folder is skipped. In a changed
- * folder, an existing view of `channels` or `channel_access` is created again. If the result is the
+ * folder, an existing view of Snö's schemas is created again. If the result is the
  * same, the view is left as it was, so only channels that really changed are reset. Views that the
  * folder no longer declares are dropped.
  *

@@ -23,6 +23,7 @@ import type { Certificate } from '../http/tls.ts';
 import type { Logger } from '../logger.ts';
 import type { Incidents } from '../metrics/incidents.ts';
 import type { Metrics, MetricValues } from '../metrics/metrics.ts';
+import type { PeerSwitch } from '../peers/peer-switch.ts';
 import { type BacklogSource, backlogOf } from '../relay/backlog.ts';
 import type { Beginning } from '../relay/follower.ts';
 import { messagesOf } from '../relay/format.ts';
@@ -54,6 +55,8 @@ export interface WorkerPoolOptions {
   readonly release: () => void;
   /** Recent faults of this process. */
   readonly incidents: Incidents;
+  /** Leads to the processes of other machines, and joins the workers. */
+  readonly peers: PeerSwitch;
   /** A worker ended because of a bug. */
   readonly onBug: (error: SnoError) => void;
 }
@@ -271,12 +274,13 @@ export class WorkerPool implements Gateways {
   }
 
   async #start(number: number, attempt: number): Promise<void> {
-    const { certificate, settings, onBug } = this.#options;
+    const { certificate, settings, onBug, peers } = this.#options;
     const worker = new WorkerProcess(cluster.fork(), {
       number,
       admission: this.#admission,
       onFree: (free) => this.#dispatcher.free(free),
       onTaken: () => this.#pace(),
+      peers,
     });
     this.#workers.add(worker);
     const startedAt = Date.now();
@@ -298,6 +302,7 @@ export class WorkerPool implements Gateways {
       settings: { ...this.#settings, SNO_PORT: this.#port },
       clientsMax: Math.ceil(settings.SNO_MAX_CONNECTIONS / settings.SNO_WORKERS),
       ticketKeys: certificate?.options.ticketKeys,
+      peerId: worker.peerId,
     });
     // The first workers tell clients that the service is starting. A later worker accepts
     // connections only once it can serve them.

@@ -3,10 +3,13 @@
  * health.
  */
 import type { Worker } from 'node:cluster';
+import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { SnoError } from '../errors.ts';
 import type { Admission } from '../gateway/accept/admission.ts';
 import type { MetricValues } from '../metrics/metrics.ts';
+import type { PeerPort, PeerSwitch } from '../peers/peer-switch.ts';
+import { endedMessage } from '../presence/presence.ts';
 import type { AnswerTo, GatewayAnswer, GatewayQuestion } from '../roles/inspect/questions.ts';
 import type { WorkerView } from '../roles/inspect/view.ts';
 import type { ConnectionTaker } from './dispatcher.ts';
@@ -21,6 +24,8 @@ export interface WorkerProcessOptions {
   readonly onFree: (worker: WorkerProcess) => void;
   /** The worker has received a part of its backlog. */
   readonly onTaken: () => void;
+  /** Leads to the other processes that serve clients. */
+  readonly peers: PeerSwitch;
 }
 
 /** How a worker ended. */
@@ -35,6 +40,9 @@ export interface Exit {
 const MEASURE_MS = 2_000;
 /** How long it may take to answer a question of the admin API, in ms. */
 const ANSWER_MS = 2_000;
+
+/** Maximum bytes that wait for a worker before messages of other processes are dropped. */
+const PEERS_WAITING_BYTES_MAX = 4 * 1024 ** 2;
 
 export class WorkerProcess implements ConnectionTaker {
   /** Channels with at least one subscription in this worker. */
@@ -66,6 +74,9 @@ export class WorkerProcess implements ConnectionTaker {
   readonly #measuring = new Map<number, () => void>();
   #asked = 0;
   readonly #asking = new Map<number, (answer?: unknown) => void>();
+  /** The worker, among the processes that serve clients. */
+  readonly peerId = randomUUID();
+  readonly #peers: PeerPort;
   #onReady: (error?: SnoError) => void = () => undefined;
   #onListening: (error?: SnoError) => void = () => undefined;
   #onOpened: () => void = () => undefined;
@@ -73,6 +84,7 @@ export class WorkerProcess implements ConnectionTaker {
   constructor(worker: Worker, options: WorkerProcessOptions) {
     this.#worker = worker;
     this.#options = options;
+    this.#peers = options.peers.attach((message) => this.#tellOfPeer(message));
     this.ready = new Promise((resolve, reject) => {
       this.#onReady = (error) => (error === undefined ? resolve() : reject(error));
     });
@@ -87,6 +99,8 @@ export class WorkerProcess implements ConnectionTaker {
         this.isOpen = false;
         this.isFollowing = false;
         this.#waitingBytes = 0;
+        this.#peers.send(endedMessage(this.peerId));
+        this.#peers.detach();
         for (const [address, count] of this.#entered)
           for (let left = count; left > 0; left--) options.admission.leave(address);
         const failed = new SnoError('worker_failed', `a worker ended with ${signal ?? code} before it served clients`);
@@ -228,6 +242,12 @@ export class WorkerProcess implements ConnectionTaker {
     this.#worker.process.kill('SIGKILL');
   }
 
+  /** A worker with a large backlog misses it. */
+  #tellOfPeer(message: Buffer): void {
+    if (this.isFollowing && this.#waitingBytes < PEERS_WAITING_BYTES_MAX)
+      this.send({ kind: 'peers', message }, message.length);
+  }
+
   #hear(message: FromWorker): void {
     this.#silentChecks = 0;
     switch (message.kind) {
@@ -265,6 +285,10 @@ export class WorkerProcess implements ConnectionTaker {
         this.#retainsReceived++;
         this.retained.delete(message.channel);
         return;
+      case 'peers': {
+        const { buffer, byteOffset, length } = message.message;
+        return this.#peers.send(Buffer.from(buffer, byteOffset, length));
+      }
       case 'answer':
         this.#asking.get(message.id)?.(message.answer);
         return;

@@ -17,6 +17,8 @@ export type ToWorker =
       /** This worker's part of SNO_MAX_CONNECTIONS, which main counts. 0: no limit. */
       readonly clientsMax: number;
       readonly ticketKeys: Uint8Array | undefined;
+      /** The worker, among the processes that serve clients. */
+      readonly peerId: string;
     }
   /**
    * A message of the relay. `retainsReceived`: how many `retain` and `release` messages main had
@@ -29,6 +31,8 @@ export type ToWorker =
   | { readonly kind: 'admitted'; readonly id: number; readonly excess: Excess | undefined }
   | { readonly kind: 'ticket-keys'; readonly keys: Uint8Array }
   | { readonly kind: 'measure'; readonly id: number }
+  /** A message of a process that serves clients to the others. */
+  | { readonly kind: 'peers'; readonly message: Uint8Array }
   /** A question of the admin API. */
   | { readonly kind: 'ask'; readonly id: number; readonly question: GatewayQuestion };
 
@@ -42,5 +46,7 @@ export type FromWorker =
   | { readonly kind: 'leave'; readonly address: string }
   /** The channel's first subscription began, or (`release`) its last one ended. */
   | { readonly kind: 'retain' | 'release'; readonly channel: string }
+  /** To the other processes that serve clients. */
+  | { readonly kind: 'peers'; readonly message: Uint8Array }
   | { readonly kind: 'measured'; readonly id: number; readonly values: MetricValues }
   | { readonly kind: 'answer'; readonly id: number; readonly answer: GatewayAnswers[GatewayQuestion['kind']] };

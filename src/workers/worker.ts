@@ -19,6 +19,7 @@ import { createLogger, type Logger } from '../logger.ts';
 import { boundGarbage } from '../memory/garbage.ts';
 import { Incidents } from '../metrics/incidents.ts';
 import { createMetrics, type Metrics } from '../metrics/metrics.ts';
+import { PeerSwitch } from '../peers/peer-switch.ts';
 import { createPool } from '../postgres/connect.ts';
 import { hideSecrets } from '../redaction.ts';
 import type { Beginning } from '../relay/follower.ts';
@@ -73,9 +74,12 @@ class Worker implements StepReceiver {
   #retainsSent = 0;
   #retainsReceived = 0;
   readonly #joiner = new MessageJoiner();
+  readonly #peers = new PeerSwitch();
+  /** Leads to the other processes, through main. */
+  readonly #main = this.#peers.attach((message) => tell({ kind: 'peers', message }));
 
   constructor(
-    { settings, clientsMax }: Start,
+    { settings, clientsMax, peerId }: Start,
     logger: Logger,
     incidents: Incidents,
     certificate: Certificate | undefined,
@@ -111,6 +115,8 @@ class Worker implements StepReceiver {
       ...(this.#isFar ? { history: new StreamHistory(() => connectRelay(settings, logger)) } : {}),
       admission: this.#desk,
       incidents,
+      peers: this.#peers,
+      peerId,
     });
   }
 
@@ -149,6 +155,11 @@ class Worker implements StepReceiver {
       case 'admitted':
         this.#desk.answered(message.id, message.excess);
         return;
+      case 'peers': {
+        const { buffer, byteOffset, length } = message.message;
+        this.#main.send(Buffer.from(buffer, byteOffset, length));
+        return;
+      }
       case 'ticket-keys':
         this.#certificate?.takeTicketKeys(Buffer.from(message.keys));
         return;

@@ -74,6 +74,7 @@ export async function channelOf(
   }));
   const basis = { unnoticed: [], policies: [], rights: [] };
   const declared = {
+    schema: 'channel_access' as const,
     oid: 0,
     pattern: text,
     kind: 'v',

@@ -123,7 +123,7 @@ function marking(registry: ChannelRegistry) {
     message: nothing,
     incomplete: nothing,
     redefined: nothing,
-    recheck: (pattern, channel) => void marked.add(channel ?? pattern),
+    recheck: (_schema, pattern, channel) => void marked.add(channel ?? pattern),
     commit: nothing,
   };
   const router = new Router(registry, sink, new RemoteAnswers(), {

@@ -191,7 +191,7 @@ class Run {
         expect(events).toEqual(entry?.frames.flatMap((frame) => (frame.type === 'changes' ? frame.events : [])));
       });
     });
-    view.on('message', ({ position }) => advance(position));
+    view.on('message', ({ position }) => advance(position as string));
     view.on('reset', () => {
       cursor = undefined;
     });

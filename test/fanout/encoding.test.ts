@@ -43,6 +43,10 @@ class Lines implements Encoding {
     return this.#line(payload);
   }
 
+  unstored(_type: string, payload: Payload): Buffer {
+    return this.#line(payload);
+  }
+
   control(frame: Parameters<Encoding['control']>[0]): Buffer {
     return Buffer.from(frame.type === 'heartbeat' ? '' : `${JSON.stringify(frame)}\n`);
   }

@@ -167,7 +167,7 @@ class World {
   end(how: Ending): void {
     if (!this.#isOpen) this.builder.begin(++this.#xid, this.#lsn + 8, 0);
     if (how.kind === 'truncate') this.builder.truncate(how.pattern);
-    else if (how.kind === 'recheck') this.builder.recheck(how.pattern);
+    else if (how.kind === 'recheck') this.builder.recheck('channel_access', how.pattern);
     else if (how.kind === 'changed') this.builder.redefined(how.pattern, 'changed');
     else if (how.kind === 'incomplete') {
       const name = new ByteWriter(16);

@@ -158,7 +158,7 @@ test('a client whose access is revoked while it waits receives nothing of its ch
   const client = new Client().resume(1, since, { stillAllowed: async () => false }).resume(2, since);
   rig.begin(2);
   rig.row(2, 2);
-  rig.builder.recheck(PATTERN, 'room:1');
+  rig.builder.recheck('channel_access', PATTERN, 'room:1');
   rig.end();
   rig.hub.flush();
   await turn();
@@ -177,7 +177,7 @@ test('while its access is being checked, it receives what was committed before, 
   const client = new Client().resume(1, since, grant);
   rig.begin(2);
   rig.row(1, 2);
-  rig.builder.recheck(PATTERN, 'room:1');
+  rig.builder.recheck('channel_access', PATTERN, 'room:1');
   rig.end();
   rig.hub.flush();
   open();

@@ -44,8 +44,8 @@ const grant: Grant = { stillAllowed: ({ name }) => new Promise((answer) => asked
 function commit(xid: number, channels: readonly number[], revokes?: number | 'all'): void {
   rig.begin(xid);
   for (const id of channels) rig.row(id, xid);
-  if (revokes === 'all') rig.builder.recheck(PATTERN);
-  else if (revokes !== undefined) rig.builder.recheck(PATTERN, `room:${revokes}`);
+  if (revokes === 'all') rig.builder.recheck('channel_access', PATTERN);
+  else if (revokes !== undefined) rig.builder.recheck('channel_access', PATTERN, `room:${revokes}`);
   rig.end();
   rig.hub.flush();
 }
@@ -117,7 +117,7 @@ test('in a commit in parts, everything after the revocation waits; the check wai
   rig.begin(5);
   rig.row(1, 1, COMMIT_BYTES);
   rig.hub.flush();
-  rig.builder.recheck(PATTERN, 'room:1');
+  rig.builder.recheck('channel_access', PATTERN, 'room:1');
   rig.row(2, 2, COMMIT_BYTES);
   rig.row(1, 3, COMMIT_BYTES);
   rig.hub.flush();
@@ -136,7 +136,7 @@ test('a commit in parts that breaks off and arrives again is checked again, and 
   join(1);
   const parts = () => {
     rig.begin(5);
-    rig.builder.recheck(PATTERN, 'room:1');
+    rig.builder.recheck('channel_access', PATTERN, 'room:1');
     rig.row(1, 1, COMMIT_BYTES);
     rig.row(1, 2, COMMIT_BYTES);
   };

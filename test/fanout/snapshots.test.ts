@@ -32,7 +32,7 @@ interface Read {
 }
 
 const unused = () => expect.fail('a snapshot has none');
-const AS_IS: Encoding = { entry: unused, control: unused, snapshot: (payload) => textOf(payload) };
+const AS_IS: Encoding = { entry: unused, control: unused, unstored: unused, snapshot: (payload) => textOf(payload) };
 const DEFLATING: Encoding = { ...AS_IS, snapshot: (payload) => deflate(textOf(payload)) };
 
 class Client implements SnapshotSink {

@@ -36,6 +36,8 @@ interface Received {
   readonly events?: readonly { readonly n: number }[];
 }
 
+const unused = () => expect.fail('event streams send nothing, and watch where they are asked to');
+
 /** The service, and one client of it. */
 class World {
   readonly rig = new Rig({ commitBytes: COMMIT_BYTES });
@@ -76,6 +78,10 @@ class World {
           return this.#denied.has(name) ? new SnoError('access_denied', 'no') : undefined;
         },
       },
+      rights: { checkSend: unused, checkWatch: () => undefined, findMember: unused },
+      exchange: { send: unused },
+      presence: { enter: unused, leave: unused, watch: unused, unwatch: unused },
+      sendsPerSecondMax: 0,
       channels: {
         resolve: (name) => room(Number(name.slice(5))),
         known: undefined,
@@ -99,7 +105,7 @@ class World {
     this.#isFinished = false;
     this.#socket = new PassThrough({ highWaterMark: 1 << 20 });
     this.#socket.setEncoding('utf8').on('data', (text: string) => (this.#unread += text));
-    const query = { channels: this.#channels, snapshot: false, since: this.#id || undefined };
+    const query = { channels: this.#channels, snapshot: false, presence: false, since: this.#id || undefined };
     this.#stream = new EventStream(this.#socket as unknown as ServerResponse, query, '192.0.2.1', this.#services);
     this.#stream.open({ claims: {}, expiresAt: undefined }, 'e-1-1');
   }

@@ -5,7 +5,7 @@
 import { once } from 'node:events';
 import type { SecureContextOptions } from 'node:tls';
 import { WebSocket } from 'ws';
-import type { Access, Claims } from '../../src/access/access.ts';
+import type { Access, Claims, Member, Rights } from '../../src/access/access.ts';
 import { createTokens } from '../../src/access/token.ts';
 import type { ResolvedChannel } from '../../src/channels/served/served.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
@@ -22,7 +22,11 @@ import { MemoryJournal } from '../../src/journal/memory.ts';
 import { createLogger } from '../../src/logger.ts';
 import { Markers } from '../../src/markers/markers.ts';
 import { createMetrics, type Metrics } from '../../src/metrics/metrics.ts';
+import { Exchange } from '../../src/peers/exchange.ts';
+import { PeerSwitch } from '../../src/peers/peer-switch.ts';
+import { Peers } from '../../src/peers/peers.ts';
 import { formatPosition } from '../../src/position.ts';
+import { Presence } from '../../src/presence/presence.ts';
 import type { ServerFrame } from '../../src/protocol.ts';
 import { payloadOf } from '../support/payloads.ts';
 import { type Certificate, selfSigned } from '../support/tls.ts';
@@ -33,7 +37,7 @@ export const EPOCH = 'abc-1-1';
 export const POSITION = formatPosition(EPOCH, 100, 1);
 
 /** Answers access checks by script. After `hold`, checks wait until `release`. */
-export class ScriptedAccess implements Access {
+export class ScriptedAccess implements Access, Rights {
   answer: (channel: ResolvedChannel, claims: Claims) => SnoError | undefined = () => undefined;
   checks = 0;
   #held: (() => void)[] | undefined;
@@ -52,6 +56,18 @@ export class ScriptedAccess implements Access {
     this.checks++;
     await new Promise<void>((resolve) => (this.#held === undefined ? resolve() : this.#held.push(resolve)));
     return this.answer(channel, claims);
+  }
+
+  checkSend(channel: ResolvedChannel, claims: Claims): Promise<SnoError | undefined> {
+    return this.check(channel, claims);
+  }
+
+  checkWatch(): undefined {
+    return undefined;
+  }
+
+  async findMember(channel: ResolvedChannel, claims: Claims): Promise<Member | SnoError> {
+    return (await this.check(channel, claims)) ?? { id: String(claims['sub']), info: '{}' };
   }
 }
 
@@ -220,11 +236,16 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
   const log: string[] = [];
   const logger = createLogger('debug', { write: (line) => void log.push(line) });
   const served = await ServedCertificate.load(settings, logger);
+  const peers = new Peers(new PeerSwitch());
+  const presence = new Presence({ peers, clock, graceSeconds: 0 });
   const gateway = new Gateway({
     settings,
     certificate: served,
     tokens: createTokens(settings, { now: () => clock.now() }),
     access,
+    rights: access,
+    exchange: new Exchange(hub, peers),
+    presence,
     channels: { resolve, patternOf, known: undefined, meant: () => 'room:{id}' },
     fanout: hub,
     deflated,

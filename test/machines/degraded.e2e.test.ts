@@ -25,8 +25,8 @@ const API = [
 ];
 const MORE = ['CONSUMER.INFO.SNO.>', 'CONSUMER.LIST.SNO', 'CONSUMER.MSG.NEXT.SNO.>', 'CONSUMER.DELETE.SNO.>'];
 const PERMISSIONS = {
-  publish: ['sno.relay.SNO', ...[...API, ...MORE].map((subject) => `$JS.API.${subject}`)],
-  subscribe: ['_INBOX.>'],
+  publish: ['sno.relay.SNO', 'sno.machines.SNO', ...[...API, ...MORE].map((subject) => `$JS.API.${subject}`)],
+  subscribe: ['_INBOX.>', 'sno.machines.SNO'],
 };
 const users = (password: string) => ({
   authorization: {

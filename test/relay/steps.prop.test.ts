@@ -1,6 +1,8 @@
 /** The steps that ingest sends to gateways in other processes are the same as in one process. */
+
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { ACCESS_SCHEMAS, type AccessSchema } from '../../src/channels/catalog/catalog.ts';
 import { CommitBuilder } from '../../src/commit/builder.ts';
 import type { Batch } from '../../src/commit/entry.ts';
 import type { Head } from '../../src/commit/head.ts';
@@ -45,7 +47,8 @@ function perform(builder: CommitBuilder, { kind, channel, bytes }: Act): void {
   const start = builder.bytes.length;
   if (kind === 'truncate') return builder.truncate(pattern);
   if (kind === 'trace') return builder.trace(`00-${String(bytes).padStart(32, '1')}-00f067aa0ba902b7-01`);
-  if (kind === 'recheck') return builder.recheck(pattern, bytes % 2 === 0 ? name : undefined);
+  if (kind === 'recheck')
+    return builder.recheck(ACCESS_SCHEMAS[bytes % 3] as AccessSchema, pattern, bytes % 2 === 0 ? name : undefined);
   if (kind === 'redefined') return builder.redefined(pattern, 'changed');
   builder.bytes.ascii(`{"pad":"${'x'.repeat(bytes)}"}`);
   if (kind === 'message') return builder.message(pattern, name, 'e', start);

@@ -34,9 +34,22 @@ export interface Frame {
   readonly epoch?: string;
   readonly connection?: string;
   readonly heartbeat_s?: number;
+  readonly from?: string | null;
+  readonly members?: readonly PresentMember[];
+  readonly joined?: readonly PresentMember[];
+  readonly left?: readonly PresentMember[];
 }
 
-export type SubscribeOptions = { readonly since?: string; readonly snapshot?: boolean };
+export interface PresentMember {
+  readonly id: string;
+  readonly info: Readonly<Record<string, unknown>>;
+}
+
+export type SubscribeOptions = {
+  readonly since?: string;
+  readonly snapshot?: boolean;
+  readonly presence?: boolean | 'watch';
+};
 
 const WAIT_MS = 50_000;
 
@@ -104,6 +117,18 @@ export class RawClient {
       from,
       (frame) => frame.channel === channel && isAnswer(frame),
     );
+  }
+
+  /** Sends a frame as this text. */
+  sendText(text: string): void {
+    this.#socket.send(text);
+  }
+
+  /** The texts of the frames that arrive from now on. */
+  texts(): readonly string[] {
+    const texts: string[] = [];
+    this.#socket.prependListener('message', (data) => texts.push(String(data)));
+    return texts;
   }
 
   /** Requests a heartbeat by `ping`, and returns its position. */

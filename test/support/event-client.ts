@@ -18,6 +18,7 @@ export interface StreamEvent {
   readonly part?: number;
   readonly last?: boolean;
   readonly recovered?: boolean;
+  readonly left?: readonly { readonly id: string }[];
 }
 
 interface OpenOptions {

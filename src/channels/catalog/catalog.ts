@@ -9,7 +9,18 @@ import { z } from 'zod';
  * The version that this Snö expects from `sno.version()`; each catalog carries its own as
  * `version`.
  */
-export const INSTALL_VERSION = 9;
+export const INSTALL_VERSION = 10;
+
+/** The schemas of views in the form of access views: they allow joining, appearing and sending. */
+export const ACCESS_SCHEMAS = ['channel_access', 'channel_presence', 'channel_send'] as const;
+export type AccessSchema = (typeof ACCESS_SCHEMAS)[number];
+/** What their views are called. */
+export const SCHEMA_NAMES: Readonly<Record<AccessSchema, string>> = {
+  channel_access: 'access',
+  channel_presence: 'presence',
+  channel_send: 'send',
+};
+export type ViewSchema = 'channels' | AccessSchema;
 
 /** The `format_type` of a dropped type. */
 const GONE_TYPE = '???';
@@ -179,6 +190,7 @@ const columnsRead = z.object({
 
 const access = z.object({
   ...view.shape,
+  schema: z.enum(ACCESS_SCHEMAS),
   basis: accessBasis,
   /**
    * Oids of the tables below it, also through other views and policies. They are the oids in the
@@ -343,6 +355,7 @@ export type CatalogType = Of<typeof type>;
 export const catalogSchema = z.object({
   server: server,
   channels: z.array(channel),
+  /** Access views, presence views and send views. */
   access: z.array(access),
   tables: z.array(table),
   /** Every type of a column of these views or tables, with its base, element and field types. */

@@ -5,7 +5,14 @@
  */
 import { SnoError } from '../../errors.ts';
 import { quoteIdentifier, readableName } from '../../postgres/quote.ts';
-import type { Catalog, CatalogAccess, CatalogChannel, CatalogType } from '../catalog/catalog.ts';
+import {
+  ACCESS_SCHEMAS,
+  type AccessSchema,
+  type Catalog,
+  type CatalogAccess,
+  type CatalogChannel,
+  type CatalogType,
+} from '../catalog/catalog.ts';
 import type { AccessView, ChannelView } from '../channel.ts';
 import { clockUses } from '../compiler/access/basis.ts';
 import { onlyGrows } from '../compiler/access/monotonic.ts';
@@ -37,7 +44,11 @@ interface Compiled<View> {
 
 export class CompiledViews {
   #channels = new Map<string, Compiled<ChannelView>>();
-  #access = new Map<string, Compiled<CompiledAccess>>();
+  readonly #access: Record<AccessSchema, Map<string, Compiled<CompiledAccess>>> = {
+    channel_access: new Map(),
+    channel_presence: new Map(),
+    channel_send: new Map(),
+  };
 
   /** Compiles the views whose objects differ from before: see shareParts(). */
   load(catalog: Catalog): void {
@@ -46,17 +57,21 @@ export class CompiledViews {
       compileChannel(channel, catalog),
     );
     const types = new Types(catalog.types);
-    this.#access = compileAll('channel_access', catalog.access, this.#access, from, (access) =>
-      compileAccessView(access, catalog, types),
-    );
+    for (const schema of ACCESS_SCHEMAS) {
+      const declared = catalog.access.filter((access) => access.schema === schema);
+      const compiled = compileAll(schema, declared, this.#access[schema], from, (access) =>
+        compileAccessView(access, catalog, types),
+      );
+      this.#access[schema] = compiled;
+    }
   }
 
   channel(pattern: string): ChannelView | SnoError | undefined {
     return this.#channels.get(pattern)?.view;
   }
 
-  access(pattern: string): CompiledAccess | SnoError | undefined {
-    return this.#access.get(pattern)?.view;
+  access(schema: AccessSchema, pattern: string): CompiledAccess | SnoError | undefined {
+    return this.#access[schema].get(pattern)?.view;
   }
 }
 
@@ -118,7 +133,7 @@ function partsOf(catalog: Catalog): (view: Declared) => readonly unknown[] {
 function compileAccessView(access: CatalogAccess, catalog: Catalog, types: Types): CompiledAccess | SnoError {
   const view = compileAccess(access, types, catalog.tables);
   if (view instanceof SnoError) return view;
-  const name = `channel_access.${quoteIdentifier(access.pattern)}`;
+  const name = `${access.schema}.${quoteIdentifier(access.pattern)}`;
   const grows = [
     growsOf(name, access.definition),
     ...access.through.map((definition) => {

@@ -13,15 +13,15 @@
 import { timingSafeEqual } from 'node:crypto';
 import { SnoError } from '../../errors.ts';
 import type { Lsn } from '../../lsn.ts';
-import type { Catalog } from '../catalog/catalog.ts';
+import type { AccessSchema, Catalog } from '../catalog/catalog.ts';
 import { applyChange } from '../catalog/change.ts';
 import { type CatalogMessage, type CatalogRead, parseCatalogMessage } from '../catalog/reader.ts';
 import { DefinitionsGate } from '../served/gate.ts';
 import type { LoadResult } from './entry.ts';
 import type { ChannelRegistry } from './registry.ts';
 
-/** `access`: the rows did not change, but who may see them did. */
-export type Redefinition = readonly [pattern: string, how: 'changed' | 'dropped' | 'access'];
+/** A schema: the rows did not change, but what its view allows did. */
+export type Redefinition = readonly [pattern: string, how: 'changed' | 'dropped' | AccessSchema];
 
 export interface DefinitionsOptions {
   readonly registry: ChannelRegistry;
@@ -121,7 +121,7 @@ export class Definitions {
     if (isBefore) return this.#take(orThrow(catalog), touched);
     // access is checked again after every change below an access view, such as a refresh of a
     // materialized view
-    const asked = [...touched].filter((view) => view.startsWith('channel_access:'));
+    const asked = [...touched].filter((view) => !view.startsWith('channels:'));
     return this.#take(orThrow(catalog), new Set([...voided, ...asked]));
   }
 
@@ -144,9 +144,14 @@ export class Definitions {
     return [
       ...[...result.changed].map((pattern): Redefinition => [pattern, 'changed']),
       ...[...result.dropped].map((pattern): Redefinition => [pattern, 'dropped']),
-      ...[...result.accessChanged].map((pattern): Redefinition => [pattern, 'access']),
+      ...[...result.accessChanged].map(accessRedefinition),
     ];
   }
+}
+
+function accessRedefinition(view: string): Redefinition {
+  const colon = view.indexOf(':');
+  return [view.slice(colon + 1), view.slice(0, colon) as AccessSchema];
 }
 
 /** Parses the output of pg_current_snapshot(): `xmin:xmax:running,running`. */

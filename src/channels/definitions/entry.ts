@@ -1,9 +1,16 @@
 /** A pattern with its compiled views, and what differs between the patterns of two catalogs. */
+import { ACCESS_SCHEMAS, type AccessSchema } from '../catalog/catalog.ts';
 import type { Pattern } from '../catalog/pattern.ts';
-import type { AccessView, ChannelView, Refusal } from '../channel.ts';
+import type { ChannelView, Refusal } from '../channel.ts';
 import type { CompiledAccess } from './compiled-views.ts';
 import { continues } from './continuity.ts';
 import type { DeclaredView } from './gone-views.ts';
+
+/** A compiled access view, presence view or send view. */
+export interface EntryAccess extends CompiledAccess {
+  /** Its base tables. */
+  readonly tables: readonly number[];
+}
 
 /** A pattern and its compiled views. */
 export interface Entry {
@@ -12,13 +19,8 @@ export interface Entry {
   readonly oid: number;
   readonly valueTypes: readonly string[];
   readonly view: ChannelView | undefined;
-  readonly access: AccessView | undefined;
-  /** Base tables of the access view. */
-  readonly accessTables: readonly number[];
-  /** The access view as a view of rows; see compileAccessRows. */
-  readonly accessRows: ChannelView | undefined;
-  readonly onlyGrows: boolean;
-  readonly columnsRead: CompiledAccess['columnsRead'] | undefined;
+  /** Its access view, presence view and send view, if they exist and are not refused. */
+  readonly access: Readonly<Partial<Record<AccessSchema, EntryAccess>>>;
   /** The reason why no client can subscribe. */
   readonly refusal: Refusal | undefined;
 }
@@ -39,8 +41,8 @@ export interface LoadResult {
   /** Patterns that can no longer be subscribed to: dropped, or refused now. */
   readonly dropped: ReadonlySet<string>;
   /**
-   * Patterns whose access view is new, changed or dropped: every subscription to them must be
-   * checked again.
+   * The access, presence and send views (`SCHEMA:PATTERN`) that are new, changed or dropped: what
+   * they allow must be checked again.
    */
   readonly accessChanged: ReadonlySet<string>;
   /** Refusals that are new. */
@@ -70,12 +72,11 @@ export function compareEntries(
     if (was !== undefined && is === undefined) (isAwaiting(after.get(text)) ? changed : dropped).add(text);
     if (is === undefined) continue;
     if (was === undefined || !continues(was.view, is.view) || touched.has(`channels:${text}`)) changed.add(text);
-    if (
-      was === undefined ||
-      was.access?.fingerprint !== is.access?.fingerprint ||
-      touched.has(`channel_access:${text}`)
-    )
-      accessChanged.add(text);
+    for (const schema of ACCESS_SCHEMAS) {
+      const view = `${schema}:${text}`;
+      const isSame = was?.access[schema]?.view.fingerprint === is.access[schema]?.view.fingerprint;
+      if (was === undefined || !isSame || touched.has(view)) accessChanged.add(view);
+    }
   }
   return { changed, dropped, accessChanged };
 }

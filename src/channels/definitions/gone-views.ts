@@ -15,7 +15,7 @@ const GONE_MAX = 1_000;
 export function declaredIn({ channels, access }: Catalog): ReadonlyMap<string, DeclaredView> {
   const views = [
     ...channels.map(({ pattern }): DeclaredView => ({ schema: 'channels', pattern })),
-    ...access.map(({ pattern }): DeclaredView => ({ schema: 'channel_access', pattern })),
+    ...access.map(({ schema, pattern }): DeclaredView => ({ schema, pattern })),
   ];
   return new Map(views.map((view) => [viewKey(view), view]));
 }
@@ -50,7 +50,7 @@ export class GoneViews {
     return this.#gone.has(viewKey(view));
   }
 
-  /** The patterns of the gone views of both schemas. */
+  /** The patterns of the gone views of all schemas. */
   patterns(): readonly Pattern[] {
     return patternsOf(this.#gone.values());
   }

@@ -7,21 +7,22 @@
  * changed.
  */
 import { SnoError } from '../../errors.ts';
-import type { Catalog, CatalogColumn } from '../catalog/catalog.ts';
+import { ACCESS_SCHEMAS, type AccessSchema, type Catalog, type CatalogColumn } from '../catalog/catalog.ts';
 import { type Pattern, parsePattern } from '../catalog/pattern.ts';
 import { shareParts } from '../catalog/sharing.ts';
 import type { ChannelView, Refusal } from '../channel.ts';
 import { ChannelNames } from '../served/names.ts';
-import type { ResolvedChannel, ServedChannel, ServedDefinitions } from '../served/served.ts';
+import type { ResolvedChannel, ServedAccess, ServedChannel, ServedDefinitions } from '../served/served.ts';
 import { CompiledViews, refusing } from './compiled-views.ts';
 import { findConflicts } from './conflicts.ts';
-import { type Comparison, compareEntries, type Entry, isAwaiting, type LoadResult } from './entry.ts';
+import { type Comparison, compareEntries, type Entry, type EntryAccess, isAwaiting, type LoadResult } from './entry.ts';
 import { declaredIn, GoneViews, viewKey } from './gone-views.ts';
 import { put } from './list-map.ts';
 import { identityHints, outcomeOf, tableFaults } from './view-faults.ts';
 
-/** An access view, as the router needs it. */
+/** An access, presence or send view, as the router needs it. */
 export interface AccessSource {
+  readonly schema: AccessSchema;
   readonly pattern: string;
   /** Undefined: a change of the table can concern every channel of the pattern. */
   readonly rows: ChannelView | undefined;
@@ -125,14 +126,17 @@ export class ChannelRegistry {
     return this.#viewsByTable.get(tableOid) ?? NO_VIEWS;
   }
 
-  /** The access views that read a table: a commit to it may revoke subscriptions. */
+  /**
+   * The access, presence and send views that read a table: a commit to it may end what they allow.
+   */
   accessOf(tableOid: number): readonly AccessSource[] {
     return this.#accessByTable.get(tableOid) ?? NO_ACCESS;
   }
 
-  /** Warnings about surprising behaviour of an access view. */
+  /** Warnings about surprising behaviour of the access, presence and send views. */
   accessWarnings(pattern: string): readonly string[] {
-    return this.#entries.get(pattern)?.access?.warnings ?? [];
+    const { access = {} } = this.#entries.get(pattern) ?? {};
+    return ACCESS_SCHEMAS.flatMap((schema) => access[schema]?.view.warnings ?? []);
   }
 
   refusals(): readonly Refusal[] {
@@ -154,33 +158,36 @@ export class ChannelRegistry {
     const fault = tableFaults(catalog, this.publication);
     const mended = identityHints(catalog.channels.map(({ pattern }) => this.#compiled.channel(pattern)));
     const channels = new Map(catalog.channels.map((channel) => [channel.pattern, channel]));
-    const accesses = new Map(catalog.access.map((access) => [access.pattern, access]));
+    const accesses = new Map(catalog.access.map((access) => [`${access.schema}:${access.pattern}`, access]));
     const entries: Entry[] = [];
-    for (const text of new Set([...channels.keys(), ...accesses.keys()])) {
+    for (const text of new Set([...catalog.channels, ...catalog.access].map(({ pattern }) => pattern))) {
       const channel = channels.get(text);
-      const access = accesses.get(text);
       const view = outcomeOf('channels', channel, mended(this.#compiled.channel(text)), fault);
-      const accessView = outcomeOf('channel_access', access, this.#compiled.access(text), fault);
       const own: Refusal[] = [];
       if (view instanceof SnoError) own.push({ schema: 'channels', pattern: text, error: view });
-      if (accessView instanceof SnoError) own.push({ schema: 'channel_access', pattern: text, error: accessView });
+      const declared = ACCESS_SCHEMAS.flatMap((schema) => accesses.get(`${schema}:${text}`) ?? []);
+      const access: Partial<Record<AccessSchema, EntryAccess>> = {};
+      for (const one of declared) {
+        const { schema, reads: tables } = one;
+        const compiled = outcomeOf(schema, one, this.#compiled.access(schema, text), fault);
+        if (compiled instanceof SnoError) own.push({ schema, pattern: text, error: compiled });
+        else if (compiled !== undefined) access[schema] = { ...compiled, tables };
+      }
       refusals.push(...own);
       const pattern = refusing('channels', text, () => parsePattern(text));
       if (pattern instanceof SnoError) continue;
-      const compiledAccess = accessView instanceof SnoError ? undefined : accessView;
-      const types = refusing('channels', text, () => valueTypes(pattern, channel?.columns ?? access?.columns ?? []));
+      const types = refusing('channels', text, () => valueTypes(pattern, (channel ?? declared[0])?.columns ?? []));
+      // A channel is served without its presence or its sends, unless it is nothing else.
+      const isEmpty = channel === undefined && Object.keys(access).length === 0;
+      const refusal = own.find(({ schema }) => isEmpty || schema === 'channels' || schema === 'channel_access');
       entries.push({
         pattern,
-        oid: Math.min(channel?.oid ?? Number.POSITIVE_INFINITY, access?.oid ?? Number.POSITIVE_INFINITY),
+        oid: Math.min(...[channel ?? [], declared].flat().map((one) => one.oid)),
         // a view whose columns cannot be read is already refused
         valueTypes: types instanceof SnoError ? [] : types,
         view: view instanceof SnoError ? undefined : view,
-        access: compiledAccess?.view,
-        accessTables: access?.reads ?? [],
-        accessRows: compiledAccess?.rows,
-        onlyGrows: compiledAccess?.onlyGrows === true,
-        columnsRead: compiledAccess?.columnsRead,
-        refusal: own[0],
+        access,
+        refusal,
       });
     }
     return entries;
@@ -200,12 +207,14 @@ export class ChannelRegistry {
     this.#viewsByTable = new Map();
     this.#accessByTable = new Map();
     this.#isRemote = served.some(({ view }) => view?.remote !== undefined);
-    for (const { pattern, view, access, accessTables, accessRows: rows, onlyGrows, columnsRead } of served) {
+    for (const { pattern, view, access } of served) {
       if (view !== undefined) put(this.#viewsByTable, view.table.oid, view);
-      if (access === undefined) continue;
-      for (const table of accessTables) {
-        const columns = columnsRead?.get(table);
-        put(this.#accessByTable, table, { pattern: pattern.text, rows, onlyGrows, columns });
+      for (const schema of ACCESS_SCHEMAS) {
+        const { tables = [], rows, onlyGrows = false, columnsRead } = access[schema] ?? {};
+        for (const table of tables) {
+          const columns = columnsRead?.get(table);
+          put(this.#accessByTable, table, { schema, pattern: pattern.text, rows, onlyGrows, columns });
+        }
       }
     }
   }
@@ -216,16 +225,18 @@ export class ChannelRegistry {
       pattern,
       valueTypes,
       view: view && { fingerprint: view.fingerprint, snapshot: view.snapshot },
-      access: access && {
-        sql: access.sql,
-        valueTypes: access.valueTypes,
-        claims: access.claims,
-        fingerprint: access.fingerprint,
-        ...(access.parts === undefined ? {} : { parts: access.parts }),
-      },
+      access: access.channel_access && servedAccess(access.channel_access),
+      ...(access.channel_presence === undefined ? {} : { presence: servedAccess(access.channel_presence) }),
+      ...(access.channel_send === undefined ? {} : { send: servedAccess(access.channel_send) }),
       ...(isGone ? { isViewGone: true } : {}),
     };
   }
+}
+
+/** What serving needs of a compiled view. */
+function servedAccess({ view }: EntryAccess): ServedAccess {
+  const { sql, valueTypes: types, claims, fingerprint, parts } = view;
+  return { sql, valueTypes: types, claims, fingerprint, ...(parts === undefined ? {} : { parts }) };
 }
 
 function valueTypes(pattern: Pattern, columns: readonly CatalogColumn[]): string[] {
@@ -240,7 +251,8 @@ function resolveConflicts(entries: readonly Entry[], refusals: Refusal[]): Map<s
       'pattern_conflict',
       `"${pattern}" and "${earlier.pattern.text}" could produce the same channel name; "${pattern}", created later, is refused`,
     );
-    const refusal: Refusal = { schema: later.view === undefined ? 'channel_access' : 'channels', pattern, error };
+    const [schema = 'channels'] = later.view === undefined ? ACCESS_SCHEMAS.filter((one) => later.access[one]) : [];
+    const refusal: Refusal = { schema, pattern, error };
     refusals.push(refusal);
     result.set(pattern, { ...later, refusal });
   }

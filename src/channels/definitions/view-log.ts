@@ -8,6 +8,8 @@ const GONE = {
   channels:
     'the channel view was dropped: its subscribers receive `unsubscribed`, and Snö serves the channel again once the view exists',
   channel_access: 'the access view was dropped: no client may subscribe until it exists again',
+  channel_presence: 'the presence view was dropped: no client may appear in the channels until it exists again',
+  channel_send: 'the send view was dropped: no client may send to the channels until it exists again',
 } as const;
 
 /**

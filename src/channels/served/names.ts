@@ -31,10 +31,7 @@ export class ChannelNames {
   resolve(name: string): ResolvedChannel | SnoError {
     if (name.length > NAME_LENGTH_MAX || !NAME.test(name))
       return new SnoError('channel_invalid', 'this is not a canonical channel name');
-    for (const { item, values } of this.#served.find(name)) {
-      const { pattern, valueTypes, view, access, isViewGone } = item;
-      return { name, values, valueTypes, pattern, view, access, ...(isViewGone === true ? { isViewGone } : {}) };
-    }
+    for (const { item, values } of this.#served.find(name)) return { ...item, name, values };
     for (const { item } of this.#refused.find(name))
       return item.isAwaited
         ? new SnoError('try_again', `the channel ${name} is about to be served`)

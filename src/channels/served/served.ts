@@ -10,14 +10,22 @@ export interface ServedChannel {
   readonly pattern: Pattern;
   /**
    * The placeholders' types in the pattern's order, as SQL (format_type): from the channel view's
-   * columns, or the access view's if there is no channel view. A channel is unknown if one of its
-   * values does not cast to its type and print as itself.
+   * columns, or those of another view if there is no channel view. A channel is unknown if one of
+   * its values does not cast to its type and print as itself.
    */
   readonly valueTypes: readonly string[];
   /** Undefined: no channel view, published messages only. */
   readonly view: ServedView | undefined;
   /** Undefined: no client may join (unless SNO_ACCESS=open). */
   readonly access: ServedAccess | undefined;
+  /**
+   * Finds the member that a client appears as. Undefined: no client may appear. The result of its
+   * `sql` has two more columns: the member's id, and what is shown of it, as the text of a JSON
+   * object.
+   */
+  readonly presence?: ServedAccess;
+  /** Which clients may send to the channel. Undefined: no client may. */
+  readonly send?: ServedAccess;
   /** Whether the channel had a view that was dropped. */
   readonly isViewGone?: boolean;
 }
@@ -49,7 +57,7 @@ export interface SnapshotQuery {
   readonly many?: string;
 }
 
-/** An access view: decides who may subscribe. */
+/** An access view, or a view of its form: decides what a client may do. */
 export interface ServedAccess {
   /**
    * Checks many subscriptions at once. `$1`... are text arrays with one element for each

@@ -1,5 +1,6 @@
 /** The statements of a SQL file, by Postgres's own grammar. */
 import { hasSqlDetails, parse } from 'libpg-query';
+import { ACCESS_SCHEMAS } from '../catalog/catalog.ts';
 
 export interface ViewName {
   readonly schema: string;
@@ -10,7 +11,7 @@ export interface Statement {
   readonly sql: string;
   /** Its start in the file, in bytes, after any comments before it. */
   readonly start: number;
-  /** The view that it creates, if it is a CREATE VIEW in schema `channels` or `channel_access`. */
+  /** The view that it creates, if it is a CREATE VIEW in one of Snö's schemas of views. */
   readonly view: ViewName | undefined;
   /** Set if it begins, ends or divides a transaction: TRANS_STMT_BEGIN and so on. */
   readonly transaction: TransactionKind | undefined;
@@ -33,7 +34,7 @@ const KINDS: Readonly<Record<string, TransactionKind>> = {
   TRANS_STMT_ROLLBACK: 'rollback',
 };
 
-const SCHEMAS: readonly (string | undefined)[] = ['channels', 'channel_access'];
+const SCHEMAS: readonly (string | undefined)[] = ['channels', ...ACCESS_SCHEMAS];
 /** White space and comments. A nested comment is not matched, so an error may underline it. */
 const BLANK = /^(?:\s+|--[^\n]*|\/\*(?:[^*]|\*(?!\/))*\*\/)+/;
 

@@ -6,6 +6,7 @@
  */
 import { type Node, parseSync } from 'libpg-query';
 import type pg from 'pg';
+import type { CatalogAccess } from '../../channels/catalog/catalog.ts';
 import type { AccessView } from '../../channels/channel.ts';
 import { nameOf, walk } from '../../channels/sql/node.ts';
 import { quoteIdentifier, readableName } from '../../postgres/quote.ts';
@@ -28,6 +29,13 @@ interface Plan {
   readonly [member: string]: unknown;
 }
 
+/** When each view is asked. */
+const OCCASIONS = {
+  channel_access: 'for each subscription',
+  channel_presence: 'for each member',
+  channel_send: 'for each subscriber that sends',
+} as const;
+
 /** Nodes that read a table. A bitmap scan has its indexes below it. */
 const SCAN = /^(Seq|Index|Index Only|Bitmap Heap) Scan$/;
 const CONDITION = /^(Filter|Recheck Cond|.* Filter|.* Cond)$/;
@@ -40,16 +48,17 @@ const PLANNER = `
   set local enable_mergejoin = off`;
 
 /**
- * Returns a warning for each table that is read whole for a subscription. `parameters`: the number
- * of parameters of the view's query. Runs in the caller's transaction and leaves it unchanged.
+ * Returns a warning for each table that is read whole for a question. Runs in the caller's
+ * transaction and leaves it unchanged.
  */
 export async function accessReads(
   client: pg.ClientBase,
-  { pattern, sql }: AccessView,
-  parameters: number,
+  { schema }: Pick<CatalogAccess, 'schema'>,
+  { pattern, sql, claims }: AccessView,
 ): Promise<readonly string[]> {
+  const parameters = pattern.columns.length + claims.length;
   if (parameters === 0) return [];
-  const view = `channel_access.${quoteIdentifier(pattern.text)}`;
+  const view = `${schema}.${quoteIdentifier(pattern.text)}`;
   await client.query('savepoint sno_access');
   try {
     const plan = await planOf(client, sql, parameters);
@@ -68,7 +77,7 @@ export async function accessReads(
         columns.length === 0
           ? `no index serves ${String(scan['Filter'] ?? 'its join')}`
           : `no index begins with a column that the view compares there; CREATE INDEX ON ${table.name} (${columns.map((name) => readableName(name)).join(', ')});`;
-      warnings.push(`for each subscription, ${view} reads all of ${table.name}: ${hint}`);
+      warnings.push(`${OCCASIONS[schema]}, ${view} reads all of ${table.name}: ${hint}`);
     }
     return [...new Set(warnings)];
   } catch (error) {

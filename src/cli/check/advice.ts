@@ -32,10 +32,10 @@ export async function adviceOf(client: pg.ClientBase, catalog: Catalog, registry
   for (const declared of catalog.access) {
     const access = compileAccess(declared, types, catalog.tables);
     if (access instanceof SnoError) continue;
-    add(declared.pattern, await accessReads(client, access, access.pattern.columns.length + access.claims.length));
+    add(declared.pattern, await accessReads(client, declared, access));
     if (compileAccessRows(declared, catalog) === undefined)
       add(declared.pattern, await busyTables(client, declared, catalog.tables));
-    add(declared.pattern, await firstRowFault(client, 'channel_access', declared));
+    add(declared.pattern, await firstRowFault(client, declared.schema, declared));
   }
   return advice;
 }

@@ -17,7 +17,7 @@ export async function busyTables(
   tables: readonly CatalogTable[],
 ): Promise<readonly string[]> {
   const known = columnsReadBy(access);
-  const view = `channel_access.${quoteIdentifier(access.pattern)}`;
+  const view = `${access.schema}.${quoteIdentifier(access.pattern)}`;
   const warnings: string[] = [];
   for (const table of tables.filter(({ oid, kind }) => access.reads.includes(oid) && (kind === 'r' || kind === 'p'))) {
     const columns = known.get(table.oid);

@@ -1,5 +1,5 @@
 /** What `sno check` reports of each channel, from the catalog and the registry. */
-import type { Catalog } from '../../channels/catalog/catalog.ts';
+import type { AccessSchema, Catalog } from '../../channels/catalog/catalog.ts';
 import type { ChannelView, Refusal } from '../../channels/channel.ts';
 import type { ChannelRegistry } from '../../channels/definitions/registry.ts';
 import type { SqlFile } from '../../channels/sql/sql-file.ts';
@@ -13,6 +13,9 @@ export interface ChannelReport {
   readonly pattern: string;
   /** Whether it has a channel view. */
   readonly isView: boolean;
+  /** Whether it has a presence view, and a send view. */
+  readonly isPresence: boolean;
+  readonly isSend: boolean;
   /** Where its rows come from, for a channel view that Snö serves. */
   readonly source: ChannelSource | undefined;
   readonly refusals: readonly { readonly code: string; readonly message: string; readonly hint: string }[];
@@ -42,7 +45,9 @@ export function reportChannels(
   const patterns = new Set([...catalog.channels, ...catalog.access].map(({ pattern }) => pattern));
   const views = new Map([...registry.views()].map((view) => [view.pattern.text, view]));
   const declared = new Set(catalog.channels.map(({ pattern }) => pattern));
-  const access = new Set(catalog.access.map(({ pattern }) => pattern));
+  const has = (schema: AccessSchema) =>
+    new Set(catalog.access.filter((one) => one.schema === schema).map(({ pattern }) => pattern));
+  const [access, presence, send] = [has('channel_access'), has('channel_presence'), has('channel_send')];
   return [...patterns].sort().map((pattern) => {
     const view = views.get(pattern);
     const own = [
@@ -52,6 +57,8 @@ export function reportChannels(
     return {
       pattern,
       isView: declared.has(pattern),
+      isPresence: presence.has(pattern),
+      isSend: send.has(pattern),
       source: view === undefined ? undefined : sourceOf(view),
       refusals: own.map((refusal) => ({
         code: refusal.error.code,

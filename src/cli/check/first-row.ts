@@ -3,7 +3,7 @@
  * then.
  */
 import type pg from 'pg';
-import type { CatalogAccess, CatalogChannel } from '../../channels/catalog/catalog.ts';
+import type { CatalogAccess, CatalogChannel, ViewSchema } from '../../channels/catalog/catalog.ts';
 import { underPath } from '../../channels/catalog/search-path.ts';
 import { quoteIdentifier } from '../../postgres/quote.ts';
 
@@ -17,7 +17,7 @@ const CANCELED = '57014';
  */
 export async function firstRowFault(
   client: pg.ClientBase,
-  schema: 'channels' | 'channel_access',
+  schema: ViewSchema,
   { pattern, searchPath, functions }: CatalogChannel | CatalogAccess,
 ): Promise<readonly string[]> {
   if (!functions.some(({ needsPath }) => needsPath)) return [];

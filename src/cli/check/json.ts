@@ -13,6 +13,9 @@ export const CHECK_REPORT = z.strictObject({
     z.strictObject({
       pattern: z.string(),
       served: z.boolean(),
+      /** Whether it has a presence view, and a send view. */
+      presence: z.boolean(),
+      send: z.boolean(),
       /** Null: the channel carries published messages only, or is refused. */
       table: z.string().nullable(),
       key: z.array(z.string()),
@@ -34,9 +37,11 @@ export function checkReport(reports: readonly ChannelReport[]): CheckReport {
     version: VERSION,
     ok: refused === 0,
     counts: { channels: reports.length, refused },
-    channels: reports.map(({ pattern, source, refusals, warnings }) => ({
+    channels: reports.map(({ pattern, isPresence, isSend, source, refusals, warnings }) => ({
       pattern,
       served: refusals.length === 0,
+      presence: isPresence,
+      send: isSend,
       table: source?.table ?? null,
       key: [...(source?.key ?? [])],
       identity: source?.identity ?? null,

@@ -4,12 +4,18 @@
  * existing rows do not matter.
  */
 import type pg from 'pg';
-import type { Catalog, CatalogAccess, CatalogChannel, CatalogFunction } from '../../channels/catalog/catalog.ts';
+import type {
+  Catalog,
+  CatalogAccess,
+  CatalogChannel,
+  CatalogFunction,
+  ViewSchema,
+} from '../../channels/catalog/catalog.ts';
 import { quoteIdentifier } from '../../postgres/quote.ts';
 import { type LookedUp, lookedUp } from './function-names.ts';
 
 export interface PathFault {
-  readonly schema: 'channels' | 'channel_access';
+  readonly schema: ViewSchema;
   readonly pattern: string;
   readonly message: string;
   /** SQL that fixes it, or a comment if no schema has the name. */
@@ -20,7 +26,7 @@ export interface PathFault {
 export async function pathFaults(client: pg.ClientBase, { channels, access }: Catalog): Promise<readonly PathFault[]> {
   const faults: PathFault[] = [];
   for (const channel of channels) faults.push(...(await faultsOf(client, 'channels', channel)));
-  for (const view of access) faults.push(...(await faultsOf(client, 'channel_access', view)));
+  for (const view of access) faults.push(...(await faultsOf(client, view.schema, view)));
   return faults;
 }
 

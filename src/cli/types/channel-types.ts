@@ -24,7 +24,8 @@ export async function channelTypes(client: pg.Client, catalog: Catalog, registry
   const views = new Map([...registry.views()].map((view) => [view.pattern.text, view]));
   const refused = new Set(registry.refusals().map(({ pattern }) => pattern));
   const declared = new Map(catalog.channels.map((channel) => [channel.pattern, channel]));
-  const access = new Map(catalog.access.map((view) => [view.pattern, view]));
+  // Their placeholders have the types of the first view.
+  const access = new Map(catalog.access.toReversed().map((view) => [view.pattern, view]));
   const parts: string[] = [];
   for (const pattern of [...new Set([...views.keys(), ...access.keys()])].sort()) {
     const view = views.get(pattern);

@@ -209,6 +209,8 @@ const RECEIVERS: {
   message(turn, known, frame) {
     if (!isReceiving(known)) return known;
     const item = { kind: 'message', message: toMessage(frame) } as const;
+    // A client has sent it: it is not stored, so there is nothing to continue after.
+    if (frame.position === undefined) return pass(turn, known, item);
     // The position of a message between the parts of a commit cannot be resumed from: the message
     // is held, so that it does not come twice.
     if (known.parts.length > 0) return { ...known, between: [...known.between, item] };
@@ -254,6 +256,12 @@ function accept(turn: Turn, known: Subscription, items: readonly Item[], positio
   for (const item of items) turn.deliver(known.channel, item);
   turn.deliver(known.channel, { kind: 'position', position });
   return { ...known, position };
+}
+
+function pass(turn: Turn, known: Subscription, item: Item): Subscription {
+  if (known.phase === 'joining') return { ...known, early: [...known.early, item] };
+  turn.deliver(known.channel, item);
+  return known;
 }
 
 function leave(turn: Turn, known: Subscription): Subscription {

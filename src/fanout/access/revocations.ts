@@ -2,8 +2,9 @@
  * Commits that may revoke access, from when the WAL delivers them until queries see them. An access
  * check in between is answered as if they had not happened.
  */
+import type { AccessSchema } from '../../channels/catalog/catalog.ts';
 import type { ResolvedChannel } from '../../channels/served/served.ts';
-import type { Mark } from '../../commit/entry.ts';
+import { type Mark, RECHECKS } from '../../commit/entry.ts';
 import type { AccessCheckWindow } from '../fanout.ts';
 
 interface Revocation {
@@ -27,28 +28,41 @@ export class Revocations {
     const revocation = { marks, seen };
     this.#unseen.add(revocation);
     void seen.then(() => this.#unseen.delete(revocation));
-    for (const window of this.#openWindows) if (concerns(marks, window.channel)) window.addRevocation(seen);
+    for (const window of this.#openWindows) if (window.isConcerned(marks)) window.addRevocation(seen);
     return seen;
   }
 
-  openWindow(channel: ResolvedChannel): AccessCheckWindow {
-    const earlier = [...this.#unseen].flatMap(({ marks, seen }) => (concerns(marks, channel) ? seen : []));
-    const window = new OpenWindow(channel, earlier, () => this.#openWindows.delete(window));
+  /** A window of the checks of these views. */
+  openWindow(channel: ResolvedChannel, schemas: readonly AccessSchema[]): AccessCheckWindow {
+    const kinds = schemas.map((schema) => RECHECKS[schema]);
+    const earlier = [...this.#unseen].flatMap(({ marks, seen }) => (concerns(marks, channel, kinds) ? seen : []));
+    const window = new OpenWindow(channel, kinds, earlier, () => this.#openWindows.delete(window));
     this.#openWindows.add(window);
     return window;
   }
 }
 
 class OpenWindow implements AccessCheckWindow {
-  readonly channel: ResolvedChannel;
+  readonly #channel: ResolvedChannel;
+  readonly #kinds: readonly Mark['kind'][];
   readonly earlierRevocations: Promise<unknown> | undefined;
   readonly close: () => void;
   #newRevocations: Promise<void>[] = [];
 
-  constructor(channel: ResolvedChannel, earlier: readonly Promise<void>[], close: () => void) {
-    this.channel = channel;
+  constructor(
+    channel: ResolvedChannel,
+    kinds: readonly Mark['kind'][],
+    earlier: readonly Promise<void>[],
+    close: () => void,
+  ) {
+    this.#channel = channel;
+    this.#kinds = kinds;
     this.earlierRevocations = earlier.length === 0 ? undefined : Promise.all(earlier);
     this.close = close;
+  }
+
+  isConcerned(marks: readonly Mark[]): boolean {
+    return concerns(marks, this.#channel, this.#kinds);
   }
 
   addRevocation(seen: Promise<void>): void {
@@ -60,6 +74,11 @@ class OpenWindow implements AccessCheckWindow {
   }
 }
 
-function concerns(marks: readonly Mark[], { name, pattern }: ResolvedChannel): boolean {
-  return marks.some((mark) => mark.pattern === pattern.text && (mark.channel === undefined || mark.channel === name));
+function concerns(marks: readonly Mark[], { name, pattern }: ResolvedChannel, kinds: readonly Mark['kind'][]): boolean {
+  return marks.some(
+    (mark) =>
+      mark.pattern === pattern.text &&
+      (mark.channel === undefined || mark.channel === name) &&
+      kinds.includes(mark.kind),
+  );
 }

@@ -6,7 +6,7 @@
  * A channel that is wanted later joins the pass if its position has not gone by yet. Each channel
  * ends its part by itself: when everything before its log has been read, this is filled in.
  */
-import { type Batch, lastSequenceOf } from '../../commit/entry.ts';
+import { type Batch, isRecheck, lastSequenceOf } from '../../commit/entry.ts';
 import type { ChannelLog, Journal } from '../../journal/journal.ts';
 import { comparePositions, type Position } from '../../position.ts';
 import type { Wanted } from './wanted.ts';
@@ -106,7 +106,7 @@ export class Pass {
     for (const entry of batch.entries) bytes += this.#wanted.get(entry.channel)?.entry(entry) ?? 0;
     for (const mark of batch.marks) {
       // A recheck concerns the subscribers of then.
-      if (mark.kind === 'recheck') continue;
+      if (isRecheck(mark)) continue;
       for (const wanted of this.#byPattern.get(mark.pattern) ?? []) bytes += wanted.mark(mark, batch);
     }
     this.#count(bytes);

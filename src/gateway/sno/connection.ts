@@ -17,13 +17,13 @@ import type { Encoding } from '../../fanout/encoding.ts';
 import type { Fanout, Feed } from '../../fanout/fanout.ts';
 import { parseCommitReference } from '../../fanout/reach.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
-import { CLOSE, type ClientFrame, type CloseCode, HEARTBEAT_SECONDS } from '../../protocol.ts';
+import { CLOSE, type CloseCode, HEARTBEAT_SECONDS } from '../../protocol.ts';
 import type { PendingConnection } from '../accept/pending-connection.ts';
 import type { Client, ClientState } from '../clients.ts';
-import { Session, type SessionConnection, type SessionServices } from '../session.ts';
-import { readClientFrame } from './client-frame.ts';
+import { Rate } from '../rate.ts';
+import { Session, type SessionConnection, type SessionServices, type SubscribeRequest } from '../session.ts';
+import { type ReceivedFrame, readClientFrame } from './client-frame.ts';
 import { PLAIN } from './encodings.ts';
-import { Rate } from './rate.ts';
 import { type ClientSocket, PING_FRAME, type ProtocolFault, type SocketOwner } from './socket.ts';
 
 /** The close code of a client whose WebSocket takes no frame of this size. */
@@ -271,7 +271,7 @@ export class Connection implements SocketOwner, SessionConnection, Client {
     else this.#handle(frame);
   }
 
-  #handle(frame: ClientFrame): void {
+  #handle(frame: ReceivedFrame): void {
     this.#services.metrics.framesReceived[frame.type].inc();
     switch (this.#state) {
       case 'awaiting-hello':
@@ -289,7 +289,7 @@ export class Connection implements SocketOwner, SessionConnection, Client {
     }
   }
 
-  #serve(frame: ClientFrame): void {
+  #serve(frame: ReceivedFrame): void {
     this.#services.deadlines.check();
     switch (frame.type) {
       case 'hello':
@@ -299,10 +299,13 @@ export class Connection implements SocketOwner, SessionConnection, Client {
         void this.#verify(frame.token);
         return;
       case 'subscribe':
-        this.#session.subscribe(frame);
+        this.#session.subscribe(requestOf(frame));
         return;
       case 'unsubscribe':
         this.#session.unsubscribe(frame.channel);
+        return;
+      case 'send':
+        this.#session.send(frame);
         return;
       case 'ping':
         this.#ping(frame.reached);
@@ -387,4 +390,8 @@ export class Connection implements SocketOwner, SessionConnection, Client {
     this.#services.metrics.framesReceived.malformed.inc();
     this.refuse(error, CLOSE.malformed);
   }
+}
+
+function requestOf({ presence, ...request }: Extract<ReceivedFrame, { type: 'subscribe' }>): SubscribeRequest {
+  return presence === undefined || presence === false ? request : { ...request, presence };
 }

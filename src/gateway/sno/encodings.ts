@@ -1,7 +1,7 @@
 /** The two wire forms of Snö's own protocol: websocket text frames, plain and compressed. */
 import type { Entry } from '../../commit/entry.ts';
 import type { EncodedForms } from '../../fanout/encoded-forms.ts';
-import type { Encoding } from '../../fanout/encoding.ts';
+import type { Encoding, UnstoredType } from '../../fanout/encoding.ts';
 import { Arena } from '../../memory/arena.ts';
 import { hasHeader, memoryOf, type Payload, roomOf } from '../../memory/payload.ts';
 import type { ServerFrame } from '../../protocol.ts';
@@ -22,6 +22,7 @@ export function frameOf(payload: Payload): Buffer {
 export const PLAIN: Encoding = {
   entry: ({ payload }) => frameOf(payload),
   snapshot: frameOf,
+  unstored: (_type, payload) => frameOf(payload),
   control: (frame) => textFrame(JSON.stringify(frame)),
 };
 
@@ -75,6 +76,13 @@ export class Deflated implements Encoding {
     const frame = frameOf(payload);
     if (!this.#isWorthIt(frame, ON_ANOTHER_THREAD_BYTES_MAX)) return frame;
     return deflatedFrameLater(frame).then((made) => this.#counted(frame, made));
+  }
+
+  /** Compressed each time: nothing keeps it. */
+  unstored(_type: UnstoredType, payload: Payload): Buffer {
+    const frame = frameOf(payload);
+    if (!this.#isWorthIt(frame, ON_THIS_THREAD_BYTES_MAX)) return frame;
+    return this.#counted(frame, deflatedFrame(frame, this.#arena));
   }
 
   /** Control frames are small, so they are not compressed. */

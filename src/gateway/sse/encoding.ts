@@ -8,7 +8,7 @@
  */
 import { type Entry, isUnfinished } from '../../commit/entry.ts';
 import type { EncodedForms } from '../../fanout/encoded-forms.ts';
-import type { Encoding } from '../../fanout/encoding.ts';
+import type { Encoding, UnstoredType } from '../../fanout/encoding.ts';
 import { type Payload, textOf } from '../../memory/payload.ts';
 import { formatPosition } from '../../position.ts';
 import type { ServerFrame } from '../../protocol.ts';
@@ -76,6 +76,11 @@ export class EventEncoding implements Encoding {
     return event('snapshot', textOf(payload));
   }
 
+  /** Without an id: it is in no stream. */
+  unstored(type: UnstoredType, payload: Payload): Buffer {
+    return event(type, textOf(payload));
+  }
+
   /** Heartbeats only move ids: the connection sends its own comments. */
   control(frame: ServerFrame): Buffer {
     return frame.type === 'heartbeat' ? NOTHING : eventOf(frame);
@@ -104,6 +109,10 @@ export class EventEncodingWithIds implements Encoding {
 
   snapshot(payload: Payload): Buffer {
     return this.#plain.snapshot(payload);
+  }
+
+  unstored(type: UnstoredType, payload: Payload): Buffer {
+    return this.#plain.unstored(type, payload);
   }
 
   control(frame: ServerFrame): Buffer {

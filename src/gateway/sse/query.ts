@@ -6,17 +6,21 @@ export interface StreamQuery {
   readonly channels: readonly string[];
   /** Whether the rows come first, where the stream does not resume. */
   readonly snapshot: boolean;
+  /** Whether the members are watched. */
+  readonly presence: boolean;
   /** Where to resume, as the client sent it: not validated. */
   readonly since: string | undefined;
 }
 
-/** Returns undefined if there is no channel, or if `snapshot` is neither `true` nor `false`. */
+/** Returns undefined if there is no channel, or if another parameter has an unknown value. */
 export function readQuery({ url = '', headers }: Pick<IncomingMessage, 'url' | 'headers'>): StreamQuery | undefined {
   const parameters = new URLSearchParams(url.split('?').slice(1).join('?'));
   const channels = [...new Set(parameters.getAll('channel'))].filter((channel) => channel !== '');
   const snapshot = parameters.get('snapshot') ?? 'false';
+  const presence = parameters.get('presence');
   if (channels.length === 0 || !/^(true|false)$/.test(snapshot)) return undefined;
+  if (presence !== null && presence !== 'watch') return undefined;
   // A client that reconnects sends the URL with the `since` of its start, and a newer id.
   const since = String(headers['last-event-id'] ?? '') || parameters.get('since') || undefined;
-  return { channels, snapshot: snapshot === 'true', since };
+  return { channels, snapshot: snapshot === 'true', presence: presence === 'watch', since };
 }

@@ -8,7 +8,7 @@
  * as it is.
  */
 import { type Entry, isUnfinished } from '../../commit/entry.ts';
-import type { Encoding } from '../../fanout/encoding.ts';
+import type { Encoding, UnstoredType } from '../../fanout/encoding.ts';
 import { type Payload, textOf } from '../../memory/payload.ts';
 import { COMMIT_END_INDEX, formatPosition, type Position, parsePosition } from '../../position.ts';
 import type { ServerFrame } from '../../protocol.ts';
@@ -75,6 +75,10 @@ export class StreamEncoding implements Encoding {
 
   snapshot(payload: Payload): Buffer {
     return this.#plain.snapshot(payload);
+  }
+
+  unstored(type: UnstoredType, payload: Payload): Buffer {
+    return this.#plain.unstored(type, payload);
   }
 
   control(frame: ServerFrame): Buffer {

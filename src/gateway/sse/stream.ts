@@ -286,7 +286,8 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
   #join(channel: string): void {
     const since = this.#joining.get(channel);
     const snapshot = this.#query.snapshot && !this.#rowless.has(channel);
-    this.#session.subscribe(since === undefined ? { channel, snapshot } : { channel, since });
+    const presence = this.#query.presence ? ({ presence: 'watch' } as const) : {};
+    this.#session.subscribe({ channel, ...(since === undefined ? { snapshot } : { since }), ...presence });
   }
 
   /** Joins after a wait that grows with each attempt. */

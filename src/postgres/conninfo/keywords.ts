@@ -118,7 +118,7 @@ export const KEYWORDS: Readonly<Record<string, Keyword>> = {
 const FOREIGN: Readonly<Record<string, string>> = {
   uselibpqcompat: 'node-postgres knows it; Snö reads connection strings as libpq does, so leave it out',
   ssl: 'libpq knows ssl=true only; write sslmode=...',
-  schema: 'Prisma knows it; Snö reads the schemas channels and channel_access, so leave it out',
+  schema: 'Prisma knows it; Snö reads schemas of its own, such as channels, so leave it out',
   pgbouncer: 'Prisma knows it; Snö needs a connection to Postgres itself',
   connection_limit: 'Prisma knows it; leave it out',
   pool_timeout: 'Prisma knows it; leave it out',

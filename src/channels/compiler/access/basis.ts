@@ -48,7 +48,7 @@ export function basisFault(access: CatalogAccess, types: Types): SnoError | unde
   const refuse = (what: string, hint?: string) =>
     new SnoError(
       'channel_refused',
-      `channel_access.${quoteIdentifier(access.pattern)} ${what}: Snö would not notice when that ends access`,
+      `${access.schema}.${quoteIdentifier(access.pattern)} ${what}: Snö would not notice when that ends access`,
       hint === undefined ? {} : { hint },
     );
   const [unnoticed] = access.basis.unnoticed;

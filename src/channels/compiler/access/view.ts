@@ -1,6 +1,7 @@
 /**
- * Compiles an access view's columns to the query that decides who may subscribe, for many
- * subscriptions at once.
+ * Compiles an access view's columns to the query that decides which clients may subscribe, for many
+ * subscriptions at once. Presence views and send views have the same form. A presence view's
+ * columns other than the placeholders' and `sub` are shown of a member.
  */
 import { SnoError } from '../../../errors.ts';
 import { quoteIdentifier } from '../../../postgres/quote.ts';
@@ -41,13 +42,15 @@ export function compileAccess(
 ): AccessView | SnoError {
   const pattern = parsePattern(access.pattern);
   if (pattern instanceof SnoError) return pattern;
-  const claims = access.columns.filter(({ name }) => !pattern.columns.includes(name));
+  const others = access.columns.filter(({ name }) => !pattern.columns.includes(name));
+  const isPresence = access.schema === 'channel_presence';
+  const claims = isPresence ? others.filter(({ name }) => name === MEMBER) : others;
   const fault = accessFault(access, pattern, claims) ?? basisFault(access, types);
   if (fault !== undefined) return fault;
   const values = pattern.columns.map((name) => columnOf(access, name) as CatalogColumn);
   const parts: AccessParts = {
     from: underPath(access.searchPath),
-    view: `channel_access.${quoteIdentifier(access.pattern)} ${VIEW}`,
+    view: `${nameOf(access)} ${VIEW}`,
     pinned: stayUnderPath(access.searchPath),
     columns: [...values, ...claims].map(({ name }) => name),
     conditions: [...values, ...claims].map((column, index) =>
@@ -56,7 +59,7 @@ export function compileAccess(
   };
   return {
     pattern,
-    sql: accessSql(parts),
+    sql: isPresence ? memberSql(parts, others) : accessSql(parts),
     parts,
     valueTypes: values.map(({ type }) => type),
     claims: claims.map(({ name, type, typeOid }) => ({
@@ -91,16 +94,47 @@ function accessSql({ from, view, pinned, conditions }: AccessParts): string {
   );
 }
 
+/**
+ * Finds the member of each question: its id, and the text of the JSON object with the other
+ * columns. If several rows fit, every process finds the same one.
+ */
+function memberSql({ from, view, pinned, conditions }: AccessParts, columns: readonly CatalogColumn[]): string {
+  const parameters = conditions.map((_, index) => `$${index + 1}::text[]`);
+  const names = conditions.map((_, index) => `p${index + 1}`);
+  const shown = columns.filter(({ name }) => name !== MEMBER).map(({ name }) => `${VIEW}.${quoteIdentifier(name)}`);
+  const info = `(select pg_catalog.row_to_json(shown)::text from (select ${shown.join(', ')}) shown)`;
+  return (
+    `select ${QUESTION}.n::int, found.id, found.info from ${from} ` +
+    `cross join unnest(${parameters.join(', ')}) with ordinality ${QUESTION} (${names.join(', ')}, n) ` +
+    `cross join lateral (select fitting.id, fitting.info from ` +
+    `(select ${VIEW}.${MEMBER}::text as id, ${info} as info from ${view} where ${conditions.join(' and ')}) fitting ` +
+    `order by fitting.info collate "C" limit 1) found where ${pinned}`
+  );
+}
+
 const VIEW = 'viewed';
 const QUESTION = 'asked';
+/** The column of a presence view that names the member. */
+const MEMBER = 'sub';
+
+function nameOf({ schema, pattern }: CatalogAccess): string {
+  return `${schema}.${quoteIdentifier(pattern)}`;
+}
 
 function accessFault(access: CatalogAccess, pattern: Pattern, claims: readonly CatalogColumn[]): SnoError | undefined {
-  const view = `channel_access.${quoteIdentifier(access.pattern)}`;
+  const view = nameOf(access);
   if (access.kind !== 'v')
     return new SnoError('channel_refused', `${view} is not a view: only a view is always as current as its tables`);
   const missing = pattern.columns.find((name) => columnOf(access, name) === undefined);
   if (missing !== undefined)
     return new SnoError('pattern_invalid', `${view} ${missingPlaceholder(missing, access.columns)}`);
+  if (access.schema === 'channel_presence' && claims.length === 0)
+    return new SnoError(
+      'channel_refused',
+      pattern.columns.includes(MEMBER)
+        ? `${view}: {${MEMBER}} is a placeholder, but ${MEMBER} must name the member`
+        : `${view} has no column ${MEMBER}: it must name the member, by the token's claim ${MEMBER}`,
+    );
   const array = claims.find(({ type }) => type.endsWith('[]'));
   if (array === undefined) return undefined;
   return new SnoError(

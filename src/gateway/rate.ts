@@ -1,9 +1,6 @@
-import type { Clock } from '../../clock.ts';
+import type { Clock } from '../clock.ts';
 
-/**
- * Limits the frames that a client sends: `perSecond` on average over WINDOW_SECONDS, so that a
- * burst passes.
- */
+/** Over how many seconds frames are averaged, so that a burst passes. */
 const WINDOW_SECONDS = 10;
 
 /**
@@ -12,17 +9,20 @@ const WINDOW_SECONDS = 10;
  */
 const FRAME_UNIT_BYTES = 4_096;
 
+/** Limits what a client sends: `perSecond` on average over a window. */
 export class Rate {
   readonly #perSecond: number;
   readonly #clock: Clock;
+  readonly #burst: number;
   #left: number;
   #countedAt: number;
 
-  /** 0 frames per second: no limit. */
-  constructor(perSecond: number, clock: Clock) {
+  /** 0 per second: no limit. */
+  constructor(perSecond: number, clock: Clock, windowSeconds = WINDOW_SECONDS) {
     this.#perSecond = perSecond;
     this.#clock = clock;
-    this.#left = perSecond * WINDOW_SECONDS;
+    this.#burst = perSecond * windowSeconds;
+    this.#left = this.#burst;
     this.#countedAt = clock.now();
   }
 
@@ -31,7 +31,7 @@ export class Rate {
     if (this.#perSecond === 0) return true;
     const now = this.#clock.now();
     const earned = (Math.max(0, now - this.#countedAt) / 1_000) * this.#perSecond;
-    this.#left = Math.min(this.#perSecond * WINDOW_SECONDS, this.#left + earned);
+    this.#left = Math.min(this.#burst, this.#left + earned);
     this.#countedAt = now;
     const cost = Math.max(1, Math.ceil(bytes / FRAME_UNIT_BYTES));
     if (this.#left < cost) return false;

@@ -1,0 +1,130 @@
+/**
+ * One client's presence: the channels whose members it watches, and those in which it appears. The
+ * channel's presence view decides whether it may appear, and what is shown. The view is asked again
+ * when a commit may have changed its answer, and when the token changes.
+ */
+import type { Claims, Member, Rights } from '../access/access.ts';
+import type { Clock } from '../clock.ts';
+import { SnoError } from '../errors.ts';
+import type { Feed } from '../fanout/fanout.ts';
+import type { Stay } from '../presence/attendance.ts';
+import type { Presence } from '../presence/presence.ts';
+import type { Watcher } from '../presence/watchers.ts';
+import type { ChannelResolver } from './channel-resolver.ts';
+
+/** How long after a question that the database could not answer it is asked again, in ms. */
+const RECHECK_MS = 1_000;
+
+/**
+ * true: the client appears, and watches. A member: it appears as this one, which its protocol has
+ * checked by itself.
+ */
+export type PresenceRequest = true | 'watch' | Member;
+
+export interface AppearanceServices {
+  readonly rights: Rights;
+  readonly channels: ChannelResolver;
+  readonly presence: Pick<Presence, 'enter' | 'leave' | 'watch' | 'unwatch'>;
+  readonly clock: Clock;
+}
+
+/** The session that appears. */
+export interface Appearing {
+  readonly address: string;
+  readonly claims: Claims | undefined;
+}
+
+/** A channel that is watched. */
+interface Appearance {
+  /** Undefined: the client does not appear. */
+  stay: Stay | undefined;
+  /** Whether the presence view decides. */
+  readonly isByView: boolean;
+  /**
+   * Commits that must be visible before the view is asked again. Undefined: it need not be asked.
+   */
+  due: Promise<unknown>[] | undefined;
+  isAsking: boolean;
+}
+
+export class Appearances {
+  readonly #session: Appearing;
+  readonly #services: AppearanceServices;
+  readonly #watcher: Watcher;
+  readonly #channels = new Map<string, Appearance>();
+
+  constructor(session: Appearing, feed: Pick<Feed, 'post' | 'isLive'>, services: AppearanceServices) {
+    this.#session = session;
+    this.#services = services;
+    this.#watcher = { post: (frame) => feed.post(frame), isLive: (channel) => feed.isLive(channel) };
+  }
+
+  /** The client is subscribed to the channel. `member`: it appears as this one, or it watches. */
+  begin(channel: string, request: PresenceRequest, member: Member | undefined): void {
+    const { presence } = this.#services;
+    const stay = member === undefined ? undefined : presence.enter(channel, member);
+    this.#channels.set(channel, { stay, isByView: request === true, due: undefined, isAsking: false });
+    presence.watch(channel, this.#watcher);
+  }
+
+  /** The subscription has ended. */
+  end(channel: string): void {
+    const appearance = this.#channels.get(channel);
+    if (appearance === undefined) return;
+    this.#channels.delete(channel);
+    const { presence } = this.#services;
+    presence.unwatch(channel, this.#watcher);
+    if (appearance.stay !== undefined) presence.leave(appearance.stay);
+  }
+
+  /** Asks the view again, once queries see what `seen` stands for. */
+  recheck(channel: string, seen: Promise<unknown> = Promise.resolve()): void {
+    const appearance = this.#channels.get(channel);
+    if (appearance?.isByView !== true) return;
+    appearance.due ??= [];
+    appearance.due.push(seen);
+    if (!appearance.isAsking) void this.#ask(channel, appearance);
+  }
+
+  /** The client has another token. */
+  recheckAll(): void {
+    for (const channel of this.#channels.keys()) this.recheck(channel);
+  }
+
+  async #ask(name: string, appearance: Appearance): Promise<void> {
+    const { rights, channels, clock } = this.#services;
+    appearance.isAsking = true;
+    while (appearance.due !== undefined && this.#channels.get(name) === appearance) {
+      const due = appearance.due;
+      appearance.due = undefined;
+      await Promise.all(due);
+      if (channels.known !== undefined) await channels.known;
+      const { claims, address } = this.#session;
+      const channel = channels.resolve(name);
+      // The fan-out ends the subscription of a channel that is gone.
+      if (claims === undefined || channel instanceof SnoError) break;
+      const found = await rights.findMember(channel, claims, address);
+      if (this.#channels.get(name) !== appearance) break;
+      if (claims !== this.#session.claims) appearance.due ??= [];
+      else if (!(found instanceof SnoError)) this.#appear(name, appearance, found);
+      else if (found.code !== 'try_again') this.#disappear(appearance);
+      else {
+        appearance.due ??= [];
+        appearance.due.push(new Promise<void>((resolve) => clock.after(RECHECK_MS * (0.5 + clock.random()), resolve)));
+      }
+    }
+    appearance.isAsking = false;
+  }
+
+  #appear(channel: string, appearance: Appearance, member: Member): void {
+    const { presence } = this.#services;
+    const before = appearance.stay;
+    appearance.stay = presence.enter(channel, member);
+    if (before !== undefined) presence.leave(before, before.id !== member.id);
+  }
+
+  #disappear(appearance: Appearance): void {
+    if (appearance.stay !== undefined) this.#services.presence.leave(appearance.stay, true);
+    appearance.stay = undefined;
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * Presence in one process that serves clients: joins its roster with the peers, with the clients
+ * that appear, and with those that watch.
+ */
+import type { Member } from '../access/access.ts';
+import type { Clock } from '../clock.ts';
+import { writeMessage } from '../peers/message.ts';
+import { NETWORK, type Peers } from '../peers/peers.ts';
+import { Attendance, type Stay } from './attendance.ts';
+import { Roster, type RosterMessage } from './roster.ts';
+import { type Watcher, Watchers } from './watchers.ts';
+
+const KIND = 'presence';
+const TICK_MS = 1_000;
+/** How long a process that has just started waits for the lists of others, in ticks. */
+const SETTLE_TICKS = 2;
+/** The same, if a process that is known has not told its list. */
+const SETTLE_TICKS_MAX = 5;
+
+export interface PresenceOptions {
+  readonly peers: Peers;
+  readonly clock: Pick<Clock, 'after'>;
+  readonly graceSeconds: number;
+}
+
+/** Tells others that a process was killed, in its name. */
+export function endedMessage(peer: string): Buffer {
+  return writeMessage({ from: peer, kind: KIND, head: { kind: 'end' } });
+}
+
+export class Presence {
+  readonly #peers: Peers;
+  readonly #roster: Roster;
+  readonly #attendance: Attendance;
+  readonly #watchers: Watchers;
+  #timer: NodeJS.Timeout | undefined;
+  #ticks = 0;
+  /** Watchers that wait until the lists of other processes have come. Undefined: they have. */
+  #waiting: Map<Watcher, Set<string>> | undefined = new Map();
+
+  constructor({ peers, clock, graceSeconds }: PresenceOptions) {
+    this.#peers = peers;
+    this.#watchers = new Watchers({ clock, members: (channel) => this.#roster.members(channel) });
+    this.#roster = new Roster({
+      self: peers.id,
+      tell: (message) => peers.tell(KIND, message as unknown as Record<string, unknown>),
+      joined: (channel, member, wasThere) => this.#watchers.joined(channel, member, wasThere),
+      left: (channel, member) => this.#watchers.left(channel, member),
+      graceTicks: graceSeconds,
+    });
+    this.#attendance = new Attendance({ clock, graceMs: graceSeconds * 1_000, roster: this.#roster });
+    peers.on(KIND, ({ from, head }) => this.#roster.receive(from, head as unknown as RosterMessage));
+    peers.on(NETWORK, ({ head }) => this.#roster.setDown(head['isDown'] === true));
+  }
+
+  /** Members that appear through this process. */
+  get ownCount(): number {
+    return this.#roster.ownCount;
+  }
+
+  start(): void {
+    if (this.#peers.areNone) this.#settle();
+    this.#roster.start();
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#roster.stop();
+  }
+
+  /** The members of a channel, in all processes. */
+  members(channel: string): Iterable<Member> {
+    return this.#roster.members(channel);
+  }
+
+  memberCount(channel: string): number {
+    return this.#roster.memberCount(channel);
+  }
+
+  /** A client appears as this member, until `leave`. */
+  enter(channel: string, member: Member): Stay {
+    return this.#attendance.enter(channel, member);
+  }
+
+  /** `isAtOnce`: the client may not appear any more. */
+  leave(stay: Stay, isAtOnce?: boolean): void {
+    this.#attendance.leave(stay, isAtOnce);
+  }
+
+  watch(channel: string, watcher: Watcher): void {
+    if (this.#waiting === undefined) return this.#watchers.add(channel, watcher);
+    const channels = this.#waiting.get(watcher);
+    if (channels === undefined) this.#waiting.set(watcher, new Set([channel]));
+    else channels.add(channel);
+  }
+
+  unwatch(channel: string, watcher: Watcher): void {
+    this.#waiting?.get(watcher)?.delete(channel);
+    this.#watchers.delete(channel, watcher);
+  }
+
+  #tick(): void {
+    this.#roster.tick();
+    this.#watchers.refresh();
+    if (this.#waiting === undefined || ++this.#ticks < SETTLE_TICKS) return;
+    if (this.#roster.isComplete || this.#ticks >= SETTLE_TICKS_MAX) this.#settle();
+  }
+
+  #settle(): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    for (const [watcher, channels] of waiting) for (const channel of channels) this.#watchers.add(channel, watcher);
+  }
+}

@@ -1,0 +1,87 @@
+/** The members that processes have, each its own, and their union: the members that are shown. */
+import type { Member } from '../access/access.ts';
+
+/** The members of one process, by channel and id. */
+export type Members = Map<string, Map<string, Member>>;
+
+export interface UnionOptions {
+  /** A member is shown from now on. `wasThere`: it was shown before, and something of it is new. */
+  readonly joined: (channel: string, member: Member, wasThere: boolean) => void;
+  /** No process has the member any more. */
+  readonly left: (channel: string, member: Member) => void;
+}
+
+interface Shown {
+  member: Member;
+  /** How many processes have it. */
+  holders: number;
+}
+
+export class Union {
+  readonly #options: UnionOptions;
+  readonly #shown = new Map<string, Map<string, Shown>>();
+
+  constructor(options: UnionOptions) {
+    this.#options = options;
+  }
+
+  *members(channel: string): Iterable<Member> {
+    for (const { member } of this.#shown.get(channel)?.values() ?? []) yield member;
+  }
+
+  count(channel: string): number {
+    return this.#shown.get(channel)?.size ?? 0;
+  }
+
+  /** A process has a member, or shows something else of it. */
+  add(members: Members, channel: string, member: Member): void {
+    const had = put(members, channel, member);
+    let inChannel = this.#shown.get(channel);
+    if (inChannel === undefined) {
+      inChannel = new Map();
+      this.#shown.set(channel, inChannel);
+    }
+    const shown = inChannel.get(member.id);
+    if (shown === undefined) inChannel.set(member.id, { member, holders: 1 });
+    else {
+      if (had === undefined) shown.holders++;
+      // A repetition is no news: another process may know better.
+      if (had?.info === member.info || shown.member.info === member.info) return;
+      shown.member = member;
+    }
+    this.#options.joined(channel, member, shown !== undefined);
+  }
+
+  /** A process has the member no more. Returns false if it does not have it. */
+  delete(members: Members, channel: string, id: string): boolean {
+    const some = members.get(channel);
+    if (some?.delete(id) !== true) return false;
+    if (some.size === 0) members.delete(channel);
+    const inChannel = this.#shown.get(channel);
+    const shown = inChannel?.get(id);
+    if (inChannel === undefined || shown === undefined || --shown.holders > 0) return true;
+    inChannel.delete(id);
+    if (inChannel.size === 0) this.#shown.delete(channel);
+    this.#options.left(channel, shown.member);
+    return true;
+  }
+
+  /** A process has these members instead. A member that stays is never shown as gone. */
+  replace(members: Members, by: Members): void {
+    for (const [channel, some] of by) for (const member of some.values()) this.add(members, channel, member);
+    for (const [channel, some] of [...members])
+      for (const id of [...some.keys()]) if (by.get(channel)?.has(id) !== true) this.delete(members, channel, id);
+  }
+}
+
+/** Returns the member before it. */
+export function put(members: Members, channel: string, member: Member): Member | undefined {
+  let inChannel = members.get(channel);
+  if (inChannel === undefined) {
+    inChannel = new Map();
+    members.set(channel, inChannel);
+  }
+  const had = inChannel.get(member.id);
+  inChannel.set(member.id, member);
+  return had;
+}

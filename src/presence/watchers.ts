@@ -1,0 +1,166 @@
+/**
+ * Tells the subscribers of this process that watch a channel of its members: first all of them,
+ * then those that joined or left, gathered for a moment. Members that do not fit into a frame
+ * follow in further ones.
+ */
+import type { Member } from '../access/access.ts';
+import type { Clock } from '../clock.ts';
+import { UnstoredFrame } from '../fanout/unstored.ts';
+import { PayloadSlab } from '../memory/payload.ts';
+
+/** A subscriber that watches. */
+export interface Watcher {
+  /** Returns false if the frame is dropped, because too many wait. */
+  post(frame: UnstoredFrame): boolean;
+  /** Whether the subscription is live: then a frame is sent at once. */
+  isLive(channel: string): boolean;
+}
+
+export interface WatchersOptions {
+  readonly clock: Pick<Clock, 'after'>;
+  readonly members: (channel: string) => Iterable<Member>;
+}
+
+/** How long changes gather, in ms, in a channel with few watchers and with many. */
+const GATHER_MS = 50;
+const GATHER_MS_MANY = 1_000;
+const MANY = 1_000;
+/** Approximate maximum bytes of the members in a frame. */
+const FRAME_BYTES = 32 * 1_024;
+const MEMBER_OVERHEAD_BYTES = 24;
+
+type Part = 'members' | 'joined' | 'left';
+
+/** What happened to a member since its watchers were told. */
+interface News {
+  readonly wasThere: boolean;
+  readonly member: Member;
+  readonly isThere: boolean;
+}
+
+interface Watched {
+  readonly watchers: Set<Watcher>;
+  /** Watchers that have missed a frame: they are told all members again once they are live. */
+  readonly stale: Set<Watcher>;
+  news: Map<string, News> | undefined;
+}
+
+export class Watchers {
+  readonly #options: WatchersOptions;
+  readonly #channels = new Map<string, Watched>();
+  readonly #payloads = new PayloadSlab();
+
+  constructor(options: WatchersOptions) {
+    this.#options = options;
+  }
+
+  /** Tells the watcher of all members, and from now on of changes. */
+  add(channel: string, watcher: Watcher): void {
+    let watched = this.#channels.get(channel);
+    if (watched === undefined) {
+      watched = { watchers: new Set(), stale: new Set(), news: undefined };
+      this.#channels.set(channel, watched);
+    }
+    // The others are told first of what the new one is told at once.
+    this.#tellNews(channel, watched);
+    watched.watchers.add(watcher);
+    this.#tellAll(channel, watched, watcher);
+  }
+
+  delete(channel: string, watcher: Watcher): void {
+    const watched = this.#channels.get(channel);
+    watched?.watchers.delete(watcher);
+    watched?.stale.delete(watcher);
+    if (watched?.watchers.size === 0) this.#channels.delete(channel);
+  }
+
+  /** `wasThere`: something else is shown of the member. */
+  joined(channel: string, member: Member, wasThere: boolean): void {
+    this.#note(channel, { member, wasThere, isThere: true });
+  }
+
+  left(channel: string, member: Member): void {
+    this.#note(channel, { member, wasThere: true, isThere: false });
+  }
+
+  /** Call it now and then: tells watchers that have missed something. */
+  refresh(): void {
+    for (const [channel, watched] of this.#channels) {
+      for (const watcher of watched.stale)
+        if (watcher.isLive(channel)) {
+          watched.stale.delete(watcher);
+          this.#tellAll(channel, watched, watcher);
+        }
+    }
+  }
+
+  #note(channel: string, { member, wasThere, isThere }: News): void {
+    const watched = this.#channels.get(channel);
+    if (watched === undefined) return;
+    if (watched.news === undefined) {
+      watched.news = new Map();
+      const ms = watched.watchers.size > MANY ? GATHER_MS_MANY : GATHER_MS;
+      this.#options.clock.after(ms, () => this.#tellNews(channel, watched));
+    }
+    const known = watched.news.get(member.id);
+    watched.news.set(member.id, { member, wasThere: known?.wasThere ?? wasThere, isThere });
+  }
+
+  #tellNews(channel: string, watched: Watched): void {
+    const { news, watchers, stale } = watched;
+    watched.news = undefined;
+    if (news === undefined) return;
+    const all = [...news.values()];
+    const frames = [
+      ...this.#frames(
+        channel,
+        'joined',
+        all.filter(({ isThere }) => isThere).map(({ member }) => member),
+      ),
+      ...this.#frames(
+        channel,
+        'left',
+        all.filter(({ isThere, wasThere }) => wasThere && !isThere).map(({ member }) => member),
+      ),
+    ];
+    for (const frame of frames)
+      for (const watcher of watchers) if (!stale.has(watcher) && !watcher.post(frame)) stale.add(watcher);
+  }
+
+  #tellAll(channel: string, { stale }: Watched, watcher: Watcher): void {
+    const [first, ...more] = this.#cut(this.#options.members(channel));
+    const frames = [
+      this.#frame(channel, 'members', first ?? []),
+      ...more.map((some) => this.#frame(channel, 'joined', some)),
+    ];
+    for (const frame of frames) {
+      if (watcher.post(frame)) continue;
+      stale.add(watcher);
+      return;
+    }
+  }
+
+  #frames(channel: string, part: Part, members: readonly Member[]): readonly UnstoredFrame[] {
+    return [...this.#cut(members)].map((some) => this.#frame(channel, part, some));
+  }
+
+  *#cut(members: Iterable<Member>): Iterable<readonly Member[]> {
+    let some: Member[] = [];
+    let bytes = 0;
+    for (const member of members) {
+      some.push(member);
+      bytes += member.id.length + member.info.length + MEMBER_OVERHEAD_BYTES;
+      if (bytes < FRAME_BYTES) continue;
+      yield some;
+      some = [];
+      bytes = 0;
+    }
+    if (some.length > 0) yield some;
+  }
+
+  #frame(channel: string, part: Part, members: readonly Member[]): UnstoredFrame {
+    const list = members.map(({ id, info }) => `{"id":${JSON.stringify(id)},"info":${info}}`).join();
+    const text = `{"type":"presence","channel":${JSON.stringify(channel)},"${part}":[${list}]}`;
+    return new UnstoredFrame('presence', channel, this.#payloads.text(text));
+  }
+}
