@@ -103,7 +103,7 @@ export interface Feed {
   /** The state of each subscription. */
   states(): Iterable<SubscribedChannel>;
   /** Makes everything that is written from now on in this encoding. */
-  useEncoding(encoding: Encoding): void;
+  setEncoding(encoding: Encoding): void;
   /**
    * Writes no events until `release`. Channels that join meanwhile from one position then go on
    * together, in commit order.

@@ -96,7 +96,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
     return this.group.encoding;
   }
 
-  useEncoding(encoding: Encoding): void {
+  setEncoding(encoding: Encoding): void {
     // Pending events belong to the earlier encoding.
     this.#hub.write();
     this.group = this.#hub.groupOf(encoding);

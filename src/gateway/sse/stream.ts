@@ -280,7 +280,7 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
   #chooseEncoding(): void {
     const { plain, withIds } = this.#services.encodings;
     this.#several?.leaveOut(new Set(this.#query.channels.filter((channel) => !this.#inStep.has(channel))));
-    this.#feed.useEncoding(this.#inStep.size === 0 ? plain : (this.#several ?? withIds));
+    this.#feed.setEncoding(this.#inStep.size === 0 ? plain : (this.#several ?? withIds));
   }
 
   #join(channel: string): void {
