@@ -25,7 +25,7 @@ interface Read {
 }
 
 const unused = () => expect.fail('a snapshot has none');
-const AS_IS: Encoding = { entry: unused, control: unused, snapshot: (payload) => textOf(payload) };
+const AS_IS: Encoding = { entry: unused, control: unused, unstored: unused, snapshot: (payload) => textOf(payload) };
 
 class Client implements SnapshotSink {
   readonly frames: string[] = [];
