@@ -11,7 +11,6 @@ COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
 COPY tsconfig.json LICENSE ./
 COPY src src
-COPY packages packages
 # The client's own package is for web apps.
 RUN npm run build && rm -rf dist/packages
 

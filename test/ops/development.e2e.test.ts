@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { launchBrowser } from '../support/browser.ts';
@@ -116,6 +116,7 @@ test('the containers run the image that the Dockerfile builds, which runs as a u
   const allowed = readFileSync(`${ROOT}.dockerignore`, 'utf8').split('\n');
   const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, files = '']) => files.split(' '));
   expect(copied.length).toBeGreaterThan(5);
+  expect(copied.filter((file) => !existsSync(ROOT + file))).toEqual([]);
   expect(
     copied.filter((file) => !allowed.some((entry) => file === entry.slice(1) || file.startsWith(`${entry.slice(1)}/`))),
   ).toEqual([]);

@@ -128,7 +128,7 @@ describe.each(Object.entries(REACTS))('%s', (_, version) => {
     await shows('heard', 'update update delete');
     expect(await element('none').textContent()).toBe('');
     // Two handles of one channel share a subscription; StrictMode leaves no second one.
-    expect(await here.metric('sno_subscriptions')).toBe(1);
+    await until(async () => (await here.metric('sno_subscriptions')) === 1, 'one subscription');
     await app((it) => it.unmount());
     await until(async () => (await here.metric('sno_subscriptions')) === 0, 'the channel is left');
     expect(complaints).toEqual([]);
