@@ -452,6 +452,12 @@ export const ERRORS = {
       'The URL has a token in it, which proxies and browsers keep in their logs (HTTP 400). Snö did not check the token.',
     hint: 'Send the token in the hello frame, in an Authorization header, or in the cookie of SNO_COOKIE. Revoke the token that was in the URL: treat it as leaked.',
   },
+  signature_invalid: {
+    audience: 'client',
+    cause:
+      "A request to /apps is not signed as Pusher's server libraries sign: by SNO_PUSHER_SECRET, for its URL and body, at most 10 minutes ago.",
+    hint: "Give the library the values of SNO_PUSHER_APP_ID, SNO_PUSHER_KEY and SNO_PUSHER_SECRET, and set its machine's clock.",
+  },
   overloaded: {
     audience: 'client',
     cause:

@@ -194,6 +194,9 @@ describe('bad values', () => {
     ['SNO_SNAPSHOTS', '0'],
     ['SNO_SNAPSHOT_BYTES', '0'],
     ['SNO_COOKIE', 'two words'],
+    ['SNO_PUSHER_APP_ID', 'a b'],
+    ['SNO_PUSHER_KEY', 'a/b'],
+    ['SNO_PUSHER_SECRET', ' '],
     ['SNO_COMPRESS_BYTES', '-1'],
     ['SNO_SNAPSHOT_SECONDS', '0'],
     ['SNO_MAX_CONNECTIONS', '10000001'],
@@ -302,6 +305,8 @@ describe('contradictions', () => {
     ['SNO_HOST', { SNO_HOST: 'sno.example.com' }],
     ['SNO_COOKIE', { SNO_COOKIE: 'session', SNO_ALLOWED_ORIGINS: 'https://app.example,*' }],
     ['SNO_COOKIE', { SNO_COOKIE: 'session', SNO_ALLOWED_ORIGINS: 'null' }],
+    ['SNO_PUSHER_APP_ID, SNO_PUSHER_KEY, SNO_PUSHER_SECRET', { SNO_PUSHER_KEY: 'a' }],
+    ['SNO_PUSHER_APP_ID, SNO_PUSHER_KEY, SNO_PUSHER_SECRET', { SNO_PUSHER_APP_ID: '1', SNO_PUSHER_SECRET: 'b' }],
     ['SNO_ADMIN_HOST', { SNO_ADMIN_HOST: '0.0.0.0', SNO_TLS: 'off' }],
     ['SNO_ADMIN_HOST', { SNO_ADMIN_HOST: '::', SNO_ADMIN_TOKEN: 'a.token.of.the.admin' }],
   ];

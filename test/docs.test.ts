@@ -20,6 +20,7 @@ const GROUP_TITLES: Record<keyof typeof SETTING_GROUPS, string> = {
   memory: 'Memory',
   limits: 'Limits',
   process: 'Process',
+  pusher: 'Pusher clients',
   machines: 'Several machines',
   telemetry: 'StatsD and OpenTelemetry',
 };

@@ -7,6 +7,8 @@ export function contradictions(settings: Settings): string[] {
   const { SNO_HOST: address, SNO_ADMIN_HOST: adminAddress, SNO_ADMIN_TOKEN: adminToken } = settings;
   const { SNO_TLS: tls, SNO_TLS_CERT: cert, SNO_TLS_KEY: key } = settings;
   const hasNats = settings.SNO_NATS_URL !== undefined;
+  const { SNO_PUSHER_APP_ID, SNO_PUSHER_KEY, SNO_PUSHER_SECRET } = settings;
+  const hasPusher = [SNO_PUSHER_APP_ID, SNO_PUSHER_KEY, SNO_PUSHER_SECRET].map((value) => value !== undefined);
   const isPlain = cert === undefined && key === undefined && tls !== 'off';
   const faults: readonly (readonly [boolean, string])[] = [
     [(cert === undefined) !== (key === undefined), 'SNO_TLS_CERT, SNO_TLS_KEY: set both or neither'],
@@ -27,6 +29,10 @@ export function contradictions(settings: Settings): string[] {
       settings.SNO_COOKIE !== undefined &&
         settings.SNO_ALLOWED_ORIGINS?.some((origin) => /^(\*|null)$/.test(origin)) === true,
       'SNO_COOKIE: SNO_ALLOWED_ORIGINS has `*` or `null`, so any web site could read what its visitors may see; name the origins',
+    ],
+    [
+      hasPusher.some(Boolean) && !hasPusher.every(Boolean),
+      'SNO_PUSHER_APP_ID, SNO_PUSHER_KEY, SNO_PUSHER_SECRET: set all of them or none',
     ],
     [
       settings.SNO_ROLE !== 'all' && !hasNats,

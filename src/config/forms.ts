@@ -115,6 +115,9 @@ export const cookie = matching('the name of a cookie', (value) => /^[!#$%&'*+.^_
 export const headers = matching('name=value, comma-separated, with values percent-encoded', (value) =>
   value.split(',').every((part) => /^\s*[\w!#$%&'*+.^`|~-]+\s*=/.test(part) && isDecodable(part)),
 );
+export const pusherName = matching('1 to 100 characters of A-Z, a-z, 0-9, _ and -', (value) =>
+  /^[\w-]{1,100}$/.test(value),
+);
 export const hmacKey = matching('at least 32 bytes long', (value) => Buffer.byteLength(value) >= 32);
 
 /** Servers of NATS, comma-separated. Errors show no part of the value: it may hold a password. */

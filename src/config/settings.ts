@@ -22,6 +22,7 @@ import {
 } from './forms.ts';
 import { LIMITS, MEMORY } from './limits.ts';
 import { MACHINES } from './machines.ts';
+import { PUSHER } from './pusher.ts';
 import { optional, type Setting, secret, setting } from './setting.ts';
 import { TELEMETRY } from './telemetry.ts';
 
@@ -170,6 +171,7 @@ export const SETTING_GROUPS = {
       'Number of worker processes that serve clients, besides the process that reads the WAL; 0 = one process does both.',
     ),
   },
+  pusher: PUSHER,
   machines: MACHINES,
   telemetry: TELEMETRY,
 } as const;
@@ -183,6 +185,7 @@ export const SETTINGS = {
   ...SETTING_GROUPS.memory,
   ...SETTING_GROUPS.limits,
   ...SETTING_GROUPS.process,
+  ...SETTING_GROUPS.pusher,
   ...SETTING_GROUPS.machines,
   ...SETTING_GROUPS.telemetry,
 } as const satisfies Record<string, Setting>;

@@ -28,8 +28,8 @@ export interface CatchUpHub {
 /** The connection. */
 export interface CatchUpFeed {
   readonly outbox: Outbox;
-  /** The connections of its encoding. */
-  readonly group: EncodingGroup;
+  /** The connections that share the bytes of this subscription. */
+  groupOf(subscription: Subscription): EncodingGroup;
   /** Called before an entry of this sequence is written: sends `subscribed` at the seam. */
   passSeam(subscription: Subscription, sequence: number): void;
 }
@@ -69,10 +69,11 @@ export class CatchUp {
 
   /** Writes the entries of the only subscription that has missed some. */
   #writeSegments(subscription: Subscription): void {
-    const { outbox, group } = this.#feed;
+    const { outbox } = this.#feed;
+    const { segments } = this.#feed.groupOf(subscription);
     const { outbound } = this.#hub;
     while (outbox.takesMore) {
-      const segment = group.segments.after(subscription.log, subscription.cursor, outbound.segmentBytes);
+      const segment = segments.after(subscription.log, subscription.cursor, outbound.segmentBytes);
       if (segment === undefined) return;
       for (const bytes of segment.pieces) outbox.write(bytes);
       subscription.advance(segment.sequence);
@@ -88,7 +89,8 @@ export class CatchUp {
 
   /** `second`: the next entry of another subscription, if it comes first after `until`. */
   #writeUntil(subscription: Subscription, until: number, second: Entry | undefined): void {
-    const { outbox, group } = this.#feed;
+    const { outbox } = this.#feed;
+    const { encoding } = this.#feed.groupOf(subscription);
     let count = 0;
     let entry = subscription.next();
     while (entry !== undefined && entry.sequence <= until) {
@@ -96,9 +98,9 @@ export class CatchUp {
       subscription.advance(entry.sequence);
       const next = subscription.next();
       const following = next !== undefined && next.sequence <= until ? next : second;
-      const mark = markOf(group.encoding, entry, following);
+      const mark = markOf(encoding, entry, following);
       if (mark !== undefined) outbox.write(mark);
-      outbox.write(group.encoding.entry(entry));
+      outbox.write(encoding.entry(entry));
       count++;
       entry = outbox.takesMore ? next : undefined;
     }

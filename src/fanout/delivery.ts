@@ -9,10 +9,16 @@
  * 4. A feed that is live in several of the channels receives their entries in commit order.
  */
 import type { Entry } from '../commit/entry.ts';
-import type { EncodingGroups } from './encoding-group.ts';
+import type { EncodingGroup, EncodingGroups } from './encoding-group.ts';
 import type { SocketFeed } from './feed.ts';
 import type { LiveChannel, LiveChannels } from './live-channels.ts';
 import type { HubEvents } from './options.ts';
+
+/** An entry of a subscription whose channel the client knows by another name. */
+interface NamedEntry {
+  readonly entry: Entry;
+  readonly group: EncodingGroup;
+}
 
 export class Delivery {
   readonly #channels: LiveChannels;
@@ -58,20 +64,28 @@ export class Delivery {
       for (const feed of feeds) feed.isMulti = true;
     }
     const several = new Map<SocketFeed, Entry[]>();
+    const named = new Map<SocketFeed, NamedEntry[]>();
     const touched: SocketFeed[] = [];
     for (const channel of dirty) {
       const pending = channel.takePending();
       let count = 0;
-      channel.all.forEach((feed, { state }) => {
-        if (state !== 'live') return;
+      channel.all.forEach((feed, subscription) => {
+        if (subscription.state !== 'live') return;
         count++;
+        const { naming } = subscription;
         if (feed.isMulti) {
+          if (naming !== undefined) {
+            const entries = named.get(feed) ?? [];
+            for (const entry of pending) entries.push({ entry, group: naming.group });
+            named.set(feed, entries);
+            return;
+          }
           const entries = several.get(feed);
           if (entries === undefined) several.set(feed, [...pending]);
           else entries.push(...pending);
           return;
         }
-        for (const piece of feed.group.shared(pending)) feed.outbox.write(piece);
+        for (const piece of (naming?.group ?? feed.group).shared(pending)) feed.outbox.write(piece);
         touched.push(feed);
       });
       const delivered = count * pending.length;
@@ -82,6 +96,17 @@ export class Delivery {
     for (const [feed, entries] of several) {
       entries.sort((a, b) => a.sequence - b.sequence);
       for (const piece of feed.group.join(entries)) feed.outbox.write(piece);
+      feed.isMulti = false;
+      touched.push(feed);
+    }
+    for (const [feed, entries] of named) {
+      entries.sort((a, b) => a.entry.sequence - b.entry.sequence);
+      const groups = entries.map(({ group }) => group);
+      const pieces = feed.group.join(
+        entries.map(({ entry }) => entry),
+        groups,
+      );
+      for (const piece of pieces) feed.outbox.write(piece);
       feed.isMulti = false;
       touched.push(feed);
     }

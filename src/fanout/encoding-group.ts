@@ -71,8 +71,11 @@ export class EncodingGroup {
     this.#pieces = NOTHING;
   }
 
-  /** Returns the entries as bytes. Adjacent small entries are joined, large ones stay separate. */
-  join(entries: readonly Entry[]): readonly Buffer[] {
+  /**
+   * Returns the entries as bytes. Adjacent small entries are joined, large ones stay separate.
+   * `groups`: those of the entries, in their order. Undefined: all are of this group.
+   */
+  join(entries: readonly Entry[], groups?: readonly EncodingGroup[]): readonly Buffer[] {
     const pieces: Buffer[] = [];
     let small: Buffer[] = [];
     const join = () => {
@@ -81,9 +84,10 @@ export class EncodingGroup {
     };
     for (let index = 0; index < entries.length; index++) {
       const entry = entries[index] as Entry;
-      const mark = markOf(this.encoding, entry, entries[index + 1]);
+      const { encoding } = groups?.[index] ?? this;
+      const mark = markOf(encoding, entry, entries[index + 1]);
       if (mark !== undefined) small.push(mark);
-      const bytes = this.encoding.entry(entry);
+      const bytes = encoding.entry(entry);
       if (bytes.length <= JOINED_BYTES_MAX) {
         small.push(bytes);
       } else {

@@ -22,6 +22,17 @@ export type From =
 export type Verdict = boolean | 'undeclared' | 'dropped';
 
 /**
+ * Another name under which a client knows a channel. One connection may subscribe to a channel
+ * under several names: each is a subscription of its own.
+ */
+export interface Alias {
+  /** Frames about the subscription carry this name. */
+  readonly name: string;
+  /** Makes the subscription's bytes, except control frames. */
+  readonly encoding: Encoding;
+}
+
+/**
  * A client's permission to receive channels. A subscription keeps the grant that it was made with,
  * and asks it again when a commit may have revoked access.
  */
@@ -36,11 +47,11 @@ export interface Grant {
   stillAllowed(channel: ResolvedChannel): Promise<Verdict>;
   /**
    * A commit may have ended what the channel's presence view or send view allows the client.
-   * Queries see the commit when `seen` resolves.
+   * Queries see the commit when `seen` resolves. `name`: the channel, as the client knows it.
    */
-  rightsChanged?(channel: ResolvedChannel, schema: AccessSchema, seen: Promise<unknown>): void;
-  /** The subscription that was made with this grant has ended. */
-  ended?(channel: string): void;
+  rightsChanged?(name: string, schema: AccessSchema, seen: Promise<unknown>): void;
+  /** The subscription that was made with this grant has ended. `name`: as the client knows it. */
+  ended?(name: string): void;
 }
 
 /**
@@ -70,28 +81,32 @@ export interface Feed {
    * Joins a channel that the grant allows now. The feed itself sends snapshot, changes,
    * subscribed, reset or error. An `epoch` mismatch and the like is answered with `reset`.
    * `newRevocations` is the window's value when access was granted; if set, access is checked once
-   * more.
+   * more. Without an alias, the client knows the channel by its own name.
    */
   subscribe(
     channel: ResolvedChannel,
     from: From,
     grant: Grant,
     newRevocations?: AccessCheckWindow['newRevocations'],
+    alias?: Alias,
   ): void;
   /**
    * Leaves a channel and sends `unsubscribed` with the code. Returns false if it was not joined.
+   * `name`: as the client knows it.
    */
-  unsubscribe(channel: string, code: UnsubscribedCode, verdict?: Verdict): boolean;
+  unsubscribe(name: string, code: UnsubscribedCode, verdict?: Verdict): boolean;
   /**
-   * Sends a frame that is in no stream, if the connection is subscribed to its channel: at once, or
-   * when the subscription is live. Returns false if it is dropped.
+   * Sends a frame that is in no stream, if the connection is subscribed to this channel: at once,
+   * or when the subscription is live. Returns false if it is dropped. `name`: as the client knows
+   * it.
    */
-  post(frame: UnstoredFrame): boolean;
-  /** Whether the subscription to the channel is live. */
-  isLive(channel: string): boolean;
-  has(channel: string): boolean;
-  /** The channels that are joined or being joined. */
-  channels(): Iterable<ResolvedChannel>;
+  post(name: string, frame: UnstoredFrame): boolean;
+  /** Whether the subscription is live. `name`: as the client knows it. */
+  isLive(name: string): boolean;
+  /** `name`: as the client knows it. */
+  has(name: string): boolean;
+  /** The channels that are joined or being joined by this grant. */
+  subscribed(grant: Grant): Iterable<Subscribed>;
   readonly subscriptionCount: number;
   readonly encoding: Encoding;
   /** Whether everything up to the head has been written for every channel that has joined. */
@@ -112,6 +127,13 @@ export interface Feed {
   release(): void;
   /** Ends every subscription and writes nothing more. Called when the socket closes. */
   detach(): void;
+}
+
+/** A channel of a connection. */
+export interface Subscribed {
+  /** As the client knows it. */
+  readonly name: string;
+  readonly channel: ResolvedChannel;
 }
 
 /** A channel of a connection, for the operator. */

@@ -27,7 +27,17 @@ import { AccessHold, type HeldConnection } from './access/hold.ts';
 import { CatchUp, type CatchUpFeed, type CatchUpHub } from './catch-up.ts';
 import type { Encoding } from './encoding.ts';
 import type { EncodingGroup } from './encoding-group.ts';
-import type { AccessCheckWindow, Feed, FeedObserver, From, Grant, SubscribedChannel, Verdict } from './fanout.ts';
+import type {
+  AccessCheckWindow,
+  Alias,
+  Feed,
+  FeedObserver,
+  From,
+  Grant,
+  Subscribed,
+  SubscribedChannel,
+  Verdict,
+} from './fanout.ts';
 import { Joining, type JoiningFeed, type JoiningHub } from './joining.ts';
 import { Outbox } from './outbox.ts';
 import { type CommitReference, Reaches, type ReachWaiter } from './reach.ts';
@@ -60,6 +70,7 @@ export interface FeedHub extends CatchUpHub, JoiningHub {
 
 export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnection, ReachWaiter {
   readonly outbox: Outbox;
+  /** The connections of its encoding. Subscriptions with another name have their own group. */
   group: EncodingGroup;
   /** Set by joining.ts. */
   isLaggard = false;
@@ -72,6 +83,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
   readonly #hub: FeedHub;
   readonly #socket: Writable;
   readonly #observer: FeedObserver | undefined;
+  /** By the names that the client knows. */
   readonly #subscriptions = new Map<string, Subscription>();
   #isDetached = false;
   #isHeld = false;
@@ -124,16 +136,20 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
     for (const { channel, state } of this.#subscriptions.values()) yield { name: channel.name, state };
   }
 
-  *channels(): Iterable<ResolvedChannel> {
-    for (const subscription of this.#subscriptions.values()) yield subscription.channel;
+  *subscribed(grant: Grant): Iterable<Subscribed> {
+    for (const subscription of this.#subscriptions.values()) if (subscription.grant === grant) yield subscription;
   }
 
-  has(channel: string): boolean {
-    return this.#subscriptions.has(channel);
+  has(name: string): boolean {
+    return this.#subscriptions.has(name);
   }
 
-  subscriptionTo(channel: string): Subscription | undefined {
-    return this.#subscriptions.get(channel);
+  subscriptionTo(name: string): Subscription | undefined {
+    return this.#subscriptions.get(name);
+  }
+
+  groupOf({ naming }: Subscription): EncodingGroup {
+    return naming?.group ?? this.group;
   }
 
   // Control frames:
@@ -149,8 +165,8 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
     this.#socket.destroy();
   }
 
-  sendSubscribed({ channel }: Subscription, position: string, recovered?: boolean): void {
-    const frame = { type: 'subscribed', channel: channel.name, position } as const;
+  sendSubscribed({ name }: Subscription, position: string, recovered?: boolean): void {
+    const frame = { type: 'subscribed', channel: name, position } as const;
     this.send(recovered === undefined ? frame : { ...frame, recovered });
   }
 
@@ -194,17 +210,20 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
     from: From,
     grant: Grant,
     newRevocations?: AccessCheckWindow['newRevocations'],
+    alias?: Alias,
   ): void {
-    const subscription = new Subscription(channel, grant, this.#hub.retain(channel), this.#hub.wholeSequence);
-    this.#subscriptions.set(channel.name, subscription);
+    const hub = this.#hub;
+    const naming = alias && { name: alias.name, group: hub.groupOf(alias.encoding) };
+    const subscription = new Subscription(channel, grant, hub.retain(channel), hub.wholeSequence, naming);
+    this.#subscriptions.set(subscription.name, subscription);
     this.#hub.addSubscription(this, subscription);
     // The position to resume from may lie after the disturbing commits.
     if (newRevocations !== undefined) this.recheck([subscription], newRevocations, BEFORE_ALL);
     new Joining(this.#hub, this, subscription).start(from);
   }
 
-  post(frame: UnstoredFrame): boolean {
-    const subscription = this.#subscriptions.get(frame.channel);
+  post(name: string, frame: UnstoredFrame): boolean {
+    const subscription = this.#subscriptions.get(name);
     if (subscription === undefined) return false;
     this.#hub.write();
     return this.postTo(subscription, frame);
@@ -216,20 +235,20 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
       this.#waiting ??= new WaitingFrames();
       return this.#waiting.add(subscription, frame);
     }
-    this.outbox.write(frame.in(this.encoding));
+    this.outbox.write(frame.in(this.groupOf(subscription).encoding));
     if (this.outbox.full) this.fallBehind();
     return true;
   }
 
-  isLive(channel: string): boolean {
-    return this.#subscriptions.get(channel)?.state === 'live';
+  isLive(name: string): boolean {
+    return this.#subscriptions.get(name)?.state === 'live';
   }
 
-  unsubscribe(channel: string, code: UnsubscribedCode, verdict?: Verdict): boolean {
-    const subscription = this.#subscriptions.get(channel);
+  unsubscribe(name: string, code: UnsubscribedCode, verdict?: Verdict): boolean {
+    const subscription = this.#subscriptions.get(name);
     if (subscription === undefined) return false;
     this.#end(subscription);
-    this.send({ type: 'unsubscribed', channel, code, ...(verdict === 'undeclared' ? { undeclared: true } : {}) });
+    this.send({ type: 'unsubscribed', channel: name, code, ...(verdict === 'undeclared' ? { undeclared: true } : {}) });
     return true;
   }
 
@@ -240,7 +259,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
     const { name, pattern } = subscription.channel;
     events.reset(reason, name);
     patterns.of(pattern.text).resets++;
-    this.send({ type: 'reset', channel: subscription.channel.name, reason });
+    this.send({ type: 'reset', channel: subscription.name, reason });
   }
 
   resetAll(reason: ResetReason): void {
@@ -251,7 +270,8 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
   fail(subscription: Subscription, error: SnoError): void {
     this.#end(subscription);
     const { events, patterns } = this.#hub.options;
-    const { name, pattern } = subscription.channel;
+    const { name, channel } = subscription;
+    const { pattern } = channel;
     events.refused?.(error);
     patterns.of(pattern.text).denials++;
     this.send({ type: 'error', ...toldToClient(error), channel: name });
@@ -349,7 +369,8 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
     this.#stopCatching(subscription);
     subscription.goLive();
     this.#hub.startDelivery(subscription);
-    for (const frame of this.#waiting?.take(subscription) ?? []) this.outbox.write(frame.in(this.encoding));
+    const { encoding } = this.groupOf(subscription);
+    for (const frame of this.#waiting?.take(subscription) ?? []) this.outbox.write(frame.in(encoding));
   }
 
   #onDrain(): void {
@@ -361,9 +382,9 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
     if (subscription.state === 'live') this.#hub.stopDelivery(subscription);
     this.#stopCatching(subscription);
     subscription.end();
-    this.#subscriptions.delete(subscription.channel.name);
+    this.#subscriptions.delete(subscription.name);
     this.#hub.removeSubscription(subscription);
-    subscription.grant.ended?.(subscription.channel.name);
+    subscription.grant.ended?.(subscription.name);
   }
 
   #endAll(): void {

@@ -309,9 +309,9 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     for (const mark of marks) {
       for (const [subscription, feed] of this.#channels.concerned(mark)) {
         if (mark.kind !== RECHECKS.channel_access) {
-          const { channel, grant } = subscription;
+          const { name, grant } = subscription;
           const schema = mark.kind === RECHECKS.channel_send ? 'channel_send' : 'channel_presence';
-          grant.rightsChanged?.(channel, schema, seen);
+          grant.rightsChanged?.(name, schema, seen);
           continue;
         }
         const subscriptions = concerned.get(feed);
@@ -324,8 +324,8 @@ export class Hub implements Fanout, FeedHub, BatchSink {
 
   #void(mark: Mark): void {
     for (const [subscription, feed] of this.#channels.concerned(mark)) {
-      const { log, channel } = subscription;
-      if (mark.kind === 'dropped') feed.unsubscribe(channel.name, 'channel_dropped');
+      const { log, name } = subscription;
+      if (mark.kind === 'dropped') feed.unsubscribe(name, 'channel_dropped');
       else if (mark.kind === 'changed') feed.reset(subscription, 'channel_changed');
       // The journal may have dropped the parts.
       else if (log.voided?.sequence === mark.sequence || log.evicted > this.wholeSequence)

@@ -30,7 +30,7 @@ import type { Visibility } from '../markers/visibility.ts';
 import { comparePositions, differsInGenerationOnly, type Position, parsePosition } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
 import { type CheckedConnection, checkAccess } from './access/check.ts';
-import type { Encoding } from './encoding.ts';
+import type { EncodingGroup } from './encoding-group.ts';
 import type { From } from './fanout.ts';
 import type { HistoryReads } from './history/reads.ts';
 import type { Waiter } from './history/wanted.ts';
@@ -77,7 +77,8 @@ export interface JoiningHub {
 /** The connection that joins. */
 export interface JoiningFeed extends CheckedConnection {
   readonly outbox: Outbox;
-  readonly encoding: Encoding;
+  /** The connections that share the bytes of this subscription. */
+  groupOf(subscription: Subscription): EncodingGroup;
   /**
    * This client read its last snapshot more slowly than others. Its next snapshot is not shared.
    */
@@ -215,7 +216,8 @@ export class Joining {
     const subscription = this.#subscription;
     const { channel, grant } = subscription;
     const { snapshots, pause } = this.#hub.options;
-    const { outbox, encoding } = feed;
+    const { outbox } = feed;
+    const { encoding } = feed.groupOf(subscription);
     const delivery = new SnapshotDelivery({
       encoding,
       outbox,

@@ -30,6 +30,7 @@ import type { Entry } from '../commit/entry.ts';
 import { assert } from '../errors.ts';
 import type { ChannelLog } from '../journal/journal.ts';
 import type { Visibility } from '../markers/visibility.ts';
+import type { EncodingGroup } from './encoding-group.ts';
 import type { Grant } from './fanout.ts';
 
 export type SubscriptionState = 'joining' | 'catching' | 'live' | 'ended';
@@ -55,10 +56,18 @@ interface Snapshot {
   unwatch: (() => void) | undefined;
 }
 
+/** The client's own name of the channel, and the connections of its encoding. */
+interface Naming {
+  readonly name: string;
+  readonly group: EncodingGroup;
+}
+
 export class Subscription {
   readonly channel: ResolvedChannel;
   readonly grant: Grant;
   readonly log: ChannelLog;
+  /** Undefined: the client knows the channel by its own name, in the encoding of the connection. */
+  readonly naming: Naming | undefined;
   #state: SubscriptionState = 'joining';
   /** Everything up to this sequence has been written to the socket. Maintained while not live. */
   #cursor: number;
@@ -73,12 +82,18 @@ export class Subscription {
   #endHistory: (() => void) | undefined;
 
   /** It begins after the entry with this sequence, unless it resumes or has a snapshot. */
-  constructor(channel: ResolvedChannel, grant: Grant, log: ChannelLog, sequence: number) {
+  constructor(channel: ResolvedChannel, grant: Grant, log: ChannelLog, sequence: number, naming?: Naming) {
     this.channel = channel;
+    this.naming = naming;
     this.grant = grant;
     this.log = log;
     this.#cursor = sequence;
     this.#safeFrom = sequence;
+  }
+
+  /** The channel's name as the client knows it. */
+  get name(): string {
+    return this.naming?.name ?? this.channel.name;
   }
 
   get state(): SubscriptionState {

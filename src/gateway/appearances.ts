@@ -7,6 +7,7 @@ import type { Claims, Member, Rights } from '../access/access.ts';
 import type { Clock } from '../clock.ts';
 import { SnoError } from '../errors.ts';
 import type { Feed } from '../fanout/fanout.ts';
+import type { UnstoredFrame } from '../fanout/unstored.ts';
 import type { Stay } from '../presence/attendance.ts';
 import type { Presence } from '../presence/presence.ts';
 import type { Watcher } from '../presence/watchers.ts';
@@ -36,6 +37,9 @@ export interface Appearing {
 
 /** A channel that is watched. */
 interface Appearance {
+  /** The channel's own name. */
+  readonly channel: string;
+  readonly watcher: Watcher;
   /** Undefined: the client does not appear. */
   stay: Stay | undefined;
   /** Whether the presence view decides. */
@@ -50,45 +54,51 @@ interface Appearance {
 export class Appearances {
   readonly #session: Appearing;
   readonly #services: AppearanceServices;
-  readonly #watcher: Watcher;
+  readonly #feed: Pick<Feed, 'post' | 'isLive'>;
+  /** By the names that the client knows. */
   readonly #channels = new Map<string, Appearance>();
 
   constructor(session: Appearing, feed: Pick<Feed, 'post' | 'isLive'>, services: AppearanceServices) {
     this.#session = session;
     this.#services = services;
-    this.#watcher = { post: (frame) => feed.post(frame), isLive: (channel) => feed.isLive(channel) };
+    this.#feed = feed;
   }
 
-  /** The client is subscribed to the channel. `member`: it appears as this one, or it watches. */
-  begin(channel: string, request: PresenceRequest, member: Member | undefined): void {
+  /**
+   * The client is subscribed to the channel. `member`: it appears as this one, or it watches.
+   * `name`: the channel as the client knows it.
+   */
+  begin(name: string, channel: string, request: PresenceRequest, member: Member | undefined): void {
     const { presence } = this.#services;
+    const feed = this.#feed;
+    const watcher = { post: (frame: UnstoredFrame) => feed.post(name, frame), isLive: () => feed.isLive(name) };
     const stay = member === undefined ? undefined : presence.enter(channel, member);
-    this.#channels.set(channel, { stay, isByView: request === true, due: undefined, isAsking: false });
-    presence.watch(channel, this.#watcher);
+    this.#channels.set(name, { channel, watcher, stay, isByView: request === true, due: undefined, isAsking: false });
+    presence.watch(channel, watcher);
   }
 
   /** The subscription has ended. */
-  end(channel: string): void {
-    const appearance = this.#channels.get(channel);
+  end(name: string): void {
+    const appearance = this.#channels.get(name);
     if (appearance === undefined) return;
-    this.#channels.delete(channel);
+    this.#channels.delete(name);
     const { presence } = this.#services;
-    presence.unwatch(channel, this.#watcher);
+    presence.unwatch(appearance.channel, appearance.watcher);
     if (appearance.stay !== undefined) presence.leave(appearance.stay);
   }
 
   /** Asks the view again, once queries see what `seen` stands for. */
-  recheck(channel: string, seen: Promise<unknown> = Promise.resolve()): void {
-    const appearance = this.#channels.get(channel);
+  recheck(name: string, seen: Promise<unknown> = Promise.resolve()): void {
+    const appearance = this.#channels.get(name);
     if (appearance?.isByView !== true) return;
     appearance.due ??= [];
     appearance.due.push(seen);
-    if (!appearance.isAsking) void this.#ask(channel, appearance);
+    if (!appearance.isAsking) void this.#ask(name, appearance);
   }
 
   /** The client has another token. */
   recheckAll(): void {
-    for (const channel of this.#channels.keys()) this.recheck(channel);
+    for (const name of this.#channels.keys()) this.recheck(name);
   }
 
   async #ask(name: string, appearance: Appearance): Promise<void> {
@@ -100,13 +110,13 @@ export class Appearances {
       await Promise.all(due);
       if (channels.known !== undefined) await channels.known;
       const { claims, address } = this.#session;
-      const channel = channels.resolve(name);
+      const channel = channels.resolve(appearance.channel);
       // The fan-out ends the subscription of a channel that is gone.
       if (claims === undefined || channel instanceof SnoError) break;
       const found = await rights.findMember(channel, claims, address);
       if (this.#channels.get(name) !== appearance) break;
       if (claims !== this.#session.claims) appearance.due ??= [];
-      else if (!(found instanceof SnoError)) this.#appear(name, appearance, found);
+      else if (!(found instanceof SnoError)) this.#appear(appearance, found);
       else if (found.code !== 'try_again') this.#disappear(appearance);
       else {
         appearance.due ??= [];
@@ -116,10 +126,10 @@ export class Appearances {
     appearance.isAsking = false;
   }
 
-  #appear(channel: string, appearance: Appearance, member: Member): void {
+  #appear(appearance: Appearance, member: Member): void {
     const { presence } = this.#services;
     const before = appearance.stay;
-    appearance.stay = presence.enter(channel, member);
+    appearance.stay = presence.enter(appearance.channel, member);
     if (before !== undefined) presence.leave(before, before.id !== member.id);
   }
 

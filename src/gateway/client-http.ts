@@ -20,6 +20,8 @@ import type { Metrics } from '../metrics/metrics.ts';
 import { BUNDLE_PATH, serveBundle } from './bundle.ts';
 import { hasToken } from './credentials.ts';
 import { type Limits, LOGGED_CHARACTERS_MAX } from './limits.ts';
+import type { PusherEndpoint } from './pusher/endpoint.ts';
+import { API_BODY_BYTES_MAX, takesPusherBody } from './pusher/http.ts';
 import { EVENTS_PATH, type EventsEndpoint } from './sse/endpoint.ts';
 
 const PATH = '/v1';
@@ -37,6 +39,8 @@ export interface ClientHttpOptions {
   /** Recent faults, for the operator. */
   readonly incidents?: Incidents;
   readonly events: EventsEndpoint;
+  /** Undefined: Pusher clients are not served. */
+  readonly pusher: PusherEndpoint | undefined;
   readonly onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 }
 
@@ -53,6 +57,7 @@ export class ClientHttp {
     this.#http = createHttp({
       tls: certificate?.options,
       headerBytesMax: settings.SNO_MAX_HEADER_BYTES,
+      ...(options.pusher === undefined ? {} : { bodyBytesMax: API_BODY_BYTES_MAX, takesBody: takesPusherBody }),
       onProblem: (code) => this.#countProblem(code),
     });
   }
@@ -76,6 +81,7 @@ export class ClientHttp {
     });
     app.get(PATH, (request, reply) => refuse(reply, hasToken(request.url) ? 'token_in_url' : 'websocket_required'));
     events.route(app, this);
+    await this.#options.pusher?.http.route(app, this);
     await serveBundle(app, bundleFile);
     await app.ready();
     certificate?.serve(app.server as unknown as TlsServer);
@@ -100,7 +106,7 @@ export class ClientHttp {
     const { url = '', method, headers } = request;
     const problem = this.#hostProblem(request) ?? this.#startProblem(request);
     if (problem !== undefined) return problem;
-    if (url.split('?', 1)[0] !== PATH) return 'not_found';
+    if (url.split('?', 1)[0] !== PATH && this.#options.pusher?.serves(url) !== true) return 'not_found';
     if (hasToken(url)) return 'token_in_url';
     if (method !== 'GET' || headers.upgrade?.toLowerCase() !== 'websocket') return 'websocket_required';
     return this.admitsPage(request) ? undefined : 'origin_refused';
@@ -139,7 +145,9 @@ export class ClientHttp {
     const path = url.split('?', 1)[0];
     // An event stream has an answer of its own.
     const isServed = path === BUNDLE_PATH || path === EVENTS_PATH;
-    return isServed && headers.upgrade === undefined ? undefined : 'starting';
+    if (isServed && headers.upgrade === undefined) return undefined;
+    // A Pusher client gets its websocket, and waits.
+    return headers.upgrade !== undefined && this.#options.pusher?.serves(url) === true ? undefined : 'starting';
   }
 
   /**

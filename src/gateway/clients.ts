@@ -1,5 +1,6 @@
 /** The clients of this process, in whichever protocol: their heartbeat, their number, the drain. */
 import type { Clock } from '../clock.ts';
+import type { SnoError } from '../errors.ts';
 import type { Feed } from '../fanout/fanout.ts';
 import type { AdmissionDesk } from './accept/admission.ts';
 import { type Beating, Heartbeat } from './heartbeat.ts';
@@ -10,7 +11,7 @@ const DRAIN_GRACE_MS = 2_000;
 
 /** What an operator sees of a client. */
 export interface ClientState extends SessionState {
-  readonly protocol: 'ws' | 'sse';
+  readonly protocol: 'ws' | 'sse' | 'pusher';
   /** Bytes written to its socket. */
   readonly sentBytes: number;
 }
@@ -18,7 +19,7 @@ export interface ClientState extends SessionState {
 export interface Client extends Beating {
   readonly id: string;
   readonly user: string | undefined;
-  readonly feed: Pick<Feed, 'behind' | 'pendingBytes' | 'isComplete' | 'states' | 'subscriptionCount' | 'has'>;
+  readonly feed: Pick<Feed, 'behind' | 'pendingBytes' | 'isComplete' | 'states' | 'subscriptionCount'>;
   readonly state: ClientState;
   /** The client's address as limits count it. */
   readonly address: string;
@@ -30,6 +31,14 @@ export interface Client extends Beating {
   suspend(): void;
   /** Closes at once. */
   terminate(): void;
+}
+
+/** A client that has been upgraded to a websocket. */
+export interface WebSocketClient extends Client {
+  /** The client has been admitted. */
+  begin(): void;
+  /** Tells the client that a limit is exceeded, and to come back later, then closes. */
+  turnAway(error: SnoError): void;
 }
 
 export class Clients {

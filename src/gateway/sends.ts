@@ -20,6 +20,8 @@ const BURST_SECONDS = 1;
 
 export interface SendRequest {
   readonly channel: string;
+  /** The client's own name of the channel. Undefined: the client knows it by its name. */
+  readonly name?: string;
   readonly event: string;
   /** JSON text. */
   readonly data: Buffer;
@@ -39,9 +41,12 @@ export interface SendServices {
 export interface Sender {
   readonly address: string;
   readonly claims: Claims | undefined;
-  /** Resolves when no attempt to join the channel is left. Undefined: none is. */
-  joining(channel: string): Promise<unknown> | undefined;
-  isSubscribed(channel: string): boolean;
+  /**
+   * Resolves when no attempt to join the channel is left. Undefined: none is. `name`: the channel
+   * as the client knows it.
+   */
+  joining(name: string): Promise<unknown> | undefined;
+  isSubscribed(name: string): boolean;
   /** The client may send this. */
   pass(request: SendRequest): void;
   refuse(request: SendRequest, error: SnoError): void;
@@ -54,7 +59,10 @@ export class Sends {
   readonly #sender: Sender;
   readonly #services: SendServices;
   readonly #rate: Rate;
-  /** The channels in which the client may send, or in which that is being asked. */
+  /**
+   * The channels in which the client may send, or in which that is being asked, by the names that
+   * the client knows.
+   */
   readonly #channels = new Map<string, Waiting>();
 
   constructor(sender: Sender, services: SendServices) {
@@ -66,9 +74,10 @@ export class Sends {
   send(request: SendRequest): void {
     const error = this.#precheck(request);
     if (error !== undefined) return this.#sender.refuse(request, error);
-    const waiting = this.#channels.get(request.channel);
+    const name = nameOf(request);
+    const waiting = this.#channels.get(name);
     if (waiting !== undefined) waiting.push(request);
-    else if (this.#channels.has(request.channel)) this.#pass(request);
+    else if (this.#channels.has(name)) this.#pass(request);
     else void this.#ask(request);
   }
 
@@ -93,12 +102,12 @@ export class Sends {
 
   /** Asks whether the client may send, then answers all sends that have gathered meanwhile. */
   async #ask(request: SendRequest): Promise<void> {
-    const { channel } = request;
+    const name = nameOf(request);
     const waiting = [request];
-    this.#channels.set(channel, waiting);
-    const { refusal, isLasting } = await this.#answer(channel);
-    this.#channels.delete(channel);
-    if (refusal === undefined && isLasting) this.#channels.set(channel, undefined);
+    this.#channels.set(name, waiting);
+    const { refusal, isLasting } = await this.#answer(name, request.channel);
+    this.#channels.delete(name);
+    if (refusal === undefined && isLasting) this.#channels.set(name, undefined);
     for (const each of waiting) {
       if (refusal === undefined) this.#pass(each);
       else this.#sender.refuse(each, refusal);
@@ -106,12 +115,15 @@ export class Sends {
   }
 
   #pass(request: SendRequest): void {
-    if (this.#sender.isSubscribed(request.channel)) this.#sender.pass(request);
+    if (this.#sender.isSubscribed(nameOf(request))) this.#sender.pass(request);
     else this.#sender.refuse(request, notSubscribed());
   }
 
   /** `isLasting`: the answer holds until something changes. */
-  async #answer(name: string): Promise<{ readonly refusal: SnoError | undefined; readonly isLasting: boolean }> {
+  async #answer(
+    name: string,
+    channelName: string,
+  ): Promise<{ readonly refusal: SnoError | undefined; readonly isLasting: boolean }> {
     const { channels, fanout, rights } = this.#services;
     await this.#sender.joining(name);
     for (;;) {
@@ -120,7 +132,7 @@ export class Sends {
       const refused = (refusal: SnoError) => ({ refusal, isLasting: false });
       if (claims === undefined) return refused(new SnoError('token_expired', 'the token has expired'));
       if (!this.#sender.isSubscribed(name)) return refused(notSubscribed());
-      const channel = channels.resolve(name);
+      const channel = channels.resolve(channelName);
       if (channel instanceof SnoError) return refused(channel);
       const window = fanout.openAccessCheck(channel, ['channel_send']);
       try {
@@ -129,7 +141,7 @@ export class Sends {
         if (
           claims !== this.#sender.claims ||
           channels.known !== undefined ||
-          !sameView(channel, channels.resolve(name))
+          !sameView(channel, channels.resolve(channelName))
         )
           continue;
         return { refusal, isLasting: window.newRevocations === undefined };
@@ -138,6 +150,10 @@ export class Sends {
       }
     }
   }
+}
+
+function nameOf({ name, channel }: SendRequest): string {
+  return name ?? channel;
 }
 
 function notSubscribed(): SnoError {

@@ -15,14 +15,16 @@ import type { Fanout } from '../fanout/fanout.ts';
 import { networkOf, Proxies } from '../http/address.ts';
 import type { Certificate } from '../http/tls.ts';
 import type { Incidents } from '../metrics/incidents.ts';
-import { CLOSE } from '../protocol.ts';
 import { ConnectionAcceptor, cut } from './accept/acceptor.ts';
 import { Admission, type AdmissionDesk, type Excess, excessError } from './accept/admission.ts';
 import { forgetHandshake } from './accept/handshake.ts';
 import { ClientHttp } from './client-http.ts';
-import { Clients } from './clients.ts';
+import { Clients, type WebSocketClient } from './clients.ts';
 import { bearerOf } from './credentials.ts';
 import { Limits } from './limits.ts';
+import { PusherApp } from './pusher/app.ts';
+import { PusherEndpoint } from './pusher/endpoint.ts';
+import type { PusherHttpServices } from './pusher/http.ts';
 import { Connection, type ConnectionServices, type NetworkSocket } from './sno/connection.ts';
 import { DEFLATE_ANSWER, offersDeflate } from './sno/deflate.ts';
 import { ClientSocket } from './sno/socket.ts';
@@ -35,9 +37,10 @@ const CLOSE_TIMEOUT_MS = 10_000;
 export interface GatewayOptions
   extends Pick<
       ConnectionServices,
-      'tokens' | 'access' | 'rights' | 'channels' | 'exchange' | 'presence' | 'metrics' | 'logger' | 'deflated'
+      'tokens' | 'access' | 'rights' | 'channels' | 'exchange' | 'metrics' | 'logger' | 'deflated'
     >,
-    Pick<StreamServices, 'encodings'> {
+    Pick<StreamServices, 'encodings'>,
+    Pick<PusherHttpServices, 'pusherEncodings' | 'publish' | 'presence'> {
   readonly settings: Pick<
     Settings,
     | 'SNO_HOST'
@@ -61,6 +64,9 @@ export interface GatewayOptions
     | 'SNO_MAX_FRAME_PIECES'
     | 'SNO_COMPRESS_BYTES'
     | 'SNO_COOKIE'
+    | 'SNO_PUSHER_APP_ID'
+    | 'SNO_PUSHER_KEY'
+    | 'SNO_PUSHER_SECRET'
   >;
   /** Undefined: plain HTTP. */
   readonly certificate: Certificate | undefined;
@@ -89,6 +95,8 @@ export class Gateway {
   readonly #http: ClientHttp;
   readonly #admission: AdmissionDesk;
   readonly #clients: Clients;
+  /** Undefined: the settings name no app. */
+  readonly #pusher: PusherEndpoint | undefined;
 
   constructor(options: GatewayOptions) {
     const { settings, metrics, logger, fanout } = options;
@@ -144,6 +152,20 @@ export class Gateway {
     this.#admission =
       options.admission ?? new Admission(settings.SNO_MAX_CONNECTIONS, settings.SNO_MAX_CONNECTIONS_PER_ADDRESS);
     this.#clients = new Clients(clock, this.#admission, options.heartbeatMs);
+    const app = PusherApp.of(settings);
+    this.#pusher =
+      app &&
+      new PusherEndpoint({
+        ...options,
+        ...this.#services,
+        presence: options.presence,
+        app,
+        proxies: this.#proxies,
+        acceptor: this.#acceptor,
+        cookie: settings.SNO_COOKIE,
+        isStarting: () => this.#http.isStarting,
+        onClosed: (connection) => this.#clients.forget(connection),
+      });
     this.#http = new ClientHttp({
       ...options,
       proxies: this.#proxies,
@@ -157,6 +179,7 @@ export class Gateway {
         clients: this.#clients,
         cookie: settings.SNO_COOKIE,
       }),
+      pusher: this.#pusher,
       onUpgrade: (request, socket, head) => this.#upgrade(request, socket, head),
     });
     metrics.observe({
@@ -260,7 +283,8 @@ export class Gateway {
     if (!isTaken && excess === undefined) this.#admission.leave(address);
   }
 
-  #deflates({ headers }: IncomingMessage): boolean {
+  #deflates({ headers, url = '' }: IncomingMessage): boolean {
+    if (this.#pusher?.serves(url) === true) return false;
     return this.#options.settings.SNO_COMPRESS_BYTES > 0 && offersDeflate(headers['sec-websocket-extensions']);
   }
 
@@ -274,28 +298,33 @@ export class Gateway {
     const pending = this.#acceptor.confirmUpgrade(request.socket, address);
     if (this.#options.certificate !== undefined) forgetHandshake(network);
     const isRefused = this.#clients.isDraining || excess !== undefined;
-    const bearer = isRefused ? undefined : bearerOf(request.headers);
+    const { url = '', headers } = request;
+    const bearer = isRefused ? undefined : bearerOf(headers);
     const origin = { bearer, address, deflates: this.#deflates(request), pending };
-    const connection = new Connection(socket, network, this.#services, origin);
+    const connection =
+      this.#pusher?.serves(url) === true
+        ? this.#pusher.connect(socket, network, url, origin)
+        : new Connection(socket, network, this.#services, origin);
     if (isRefused) {
       if (excess === undefined) this.#admission.leave(address);
       this.#refuse(connection, excess, address);
       return;
     }
     this.#clients.add(connection);
+    connection.begin();
   }
 
   /**
    * Refuses a client that exceeds a limit. It is told by a close code: a page cannot see an HTTP
    * status.
    */
-  #refuse(connection: Connection, excess: Excess | undefined, address: string): void {
+  #refuse(connection: WebSocketClient, excess: Excess | undefined, address: string): void {
     if (excess === undefined) {
       connection.drain();
       return;
     }
     const { limit, error } = excessError(excess, this.#options.settings);
     this.#services.limits.report(limit, address);
-    connection.refuse(error, CLOSE.overloaded);
+    connection.turnAway(error);
   }
 }

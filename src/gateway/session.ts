@@ -25,10 +25,10 @@ import type { Metrics } from '../metrics/metrics.ts';
 import type { Exchange } from '../peers/exchange.ts';
 import { parsePosition } from '../position.ts';
 import type { UnsubscribedCode } from '../protocol.ts';
-import { type AppearanceServices, Appearances, type PresenceRequest } from './appearances.ts';
+import { type AppearanceServices, Appearances } from './appearances.ts';
 import { type Limits, LOGGED_CHARACTERS_MAX } from './limits.ts';
 import { type Sender, type SendRequest, type SendServices, Sends } from './sends.ts';
-import { type AttemptServices, type AttemptSession, SubscribeAttempt } from './subscribe-attempt.ts';
+import { type AttemptServices, type AttemptSession, SubscribeAttempt, type Wish } from './subscribe-attempt.ts';
 
 /** How long after an access check that the database could not answer it is retried, in ms. */
 const RECHECK_MS = 1_000;
@@ -52,15 +52,14 @@ export interface SessionServices extends AttemptServices, Omit<SendServices, 'fa
 
 /** The client's connection, in whichever protocol. */
 export interface SessionConnection {
+  /** `channel`: as the client knows it. */
   sendError(error: SnoError, channel: string): void;
 }
 
 /** A client's wish to subscribe, not validated yet. */
-export interface SubscribeRequest {
-  readonly channel: string;
+export interface SubscribeRequest extends Wish {
   readonly since?: string;
   readonly snapshot?: boolean;
-  readonly presence?: PresenceRequest;
 }
 
 /** What an operator sees of a session. */
@@ -74,14 +73,14 @@ export interface SessionState {
 }
 
 export class Session implements Grant, AttemptSession, Sender {
-  readonly id = randomUUID();
+  readonly id: string;
   readonly address: string;
   /** In seconds since 1970: a number that needs no memory of its own. */
   readonly #connectedAt = Math.floor(Date.now() / 1_000);
   readonly #feed: Feed;
   readonly #services: SessionServices;
   readonly #connection: SessionConnection;
-  /** By channel name. Undefined: none. */
+  /** By the names of channels that the client knows. Undefined: none. */
   #attempts: Map<string, SubscribeAttempt> | undefined;
   /** Undefined: the client has asked for no presence yet. */
   #appearances: Appearances | undefined;
@@ -98,8 +97,15 @@ export class Session implements Grant, AttemptSession, Sender {
   #expiresAt: number | undefined;
   #cancelExpiry = noTimer;
 
-  /** `address`: the client's address as limits count it. */
-  constructor(feed: Feed, services: SessionServices, connection: SessionConnection, address: string) {
+  /** `address`: the client's address as limits count it. `id`: that of the connection. */
+  constructor(
+    feed: Feed,
+    services: SessionServices,
+    connection: SessionConnection,
+    address: string,
+    id: string = randomUUID(),
+  ) {
+    this.id = id;
     this.#feed = feed;
     this.#services = services;
     this.#connection = connection;
@@ -121,6 +127,11 @@ export class Session implements Grant, AttemptSession, Sender {
     return this.#claims;
   }
 
+  /** Whether it has no channel, and joins none. */
+  get isIdle(): boolean {
+    return this.#attempts === undefined && [...this.#feed.subscribed(this)].length === 0;
+  }
+
   /** Checks a token; undefined is a client without one. `renew` takes the result. Never rejects. */
   async verify(token: string | undefined): Promise<Identity | SnoError> {
     const { limits, tokens, tokenBytesMax } = this.#services;
@@ -138,7 +149,8 @@ export class Session implements Grant, AttemptSession, Sender {
     this.#claims = claims;
     this.#sends?.forget();
     this.#appearances?.recheckAll();
-    for (const { name } of [...this.#feed.channels()]) void this.#recheck(name, claims, grantedUntil);
+    for (const { name, channel } of [...this.#feed.subscribed(this)])
+      void this.#recheck(name, channel.name, claims, grantedUntil);
     this.#expiresAt = expiresAt;
     this.#cancelExpiryTimer();
     if (expiresAt !== undefined) this.#cancelExpiry = this.#services.deadlines.at(expiresAt, () => this.#expire());
@@ -146,24 +158,27 @@ export class Session implements Grant, AttemptSession, Sender {
 
   subscribe(request: SubscribeRequest): void {
     const error = this.#precheck(request);
+    const { channel, alias } = request;
+    const name = alias?.name ?? channel;
     if (error !== undefined) {
-      this.#connection.sendError(error, request.channel);
+      this.#connection.sendError(error, name);
       return;
     }
-    const attempt = new SubscribeAttempt(this, this.#services, request.channel, startOf(request), request.presence);
+    const attempt = new SubscribeAttempt(this, this.#services, startOf(request), request);
     this.#attempts ??= new Map();
-    this.#attempts.set(request.channel, attempt);
+    this.#attempts.set(name, attempt);
     this.#checks++;
     attempt.done = attempt.run().finally(() => {
       this.#checks--;
     });
   }
 
-  unsubscribe(channel: string): void {
-    if (this.#endAttempt(channel)) this.#sendUnsubscribed(channel, 'client');
-    else if (!this.#feed.unsubscribe(channel, 'client')) {
+  /** `name`: as the client knows the channel. */
+  unsubscribe(name: string): void {
+    if (this.#endAttempt(name)) this.#sendUnsubscribed(name, 'client');
+    else if (!this.#feed.unsubscribe(name, 'client')) {
       const error = new SnoError('not_subscribed', 'this connection is not subscribed to the channel');
-      this.#connection.sendError(error, channel);
+      this.#connection.sendError(error, name);
     }
   }
 
@@ -173,12 +188,12 @@ export class Session implements Grant, AttemptSession, Sender {
     this.#sends.send(request);
   }
 
-  joining(channel: string): Promise<unknown> | undefined {
-    return this.#attempts?.get(channel)?.done;
+  joining(name: string): Promise<unknown> | undefined {
+    return this.#attempts?.get(name)?.done;
   }
 
-  isSubscribed(channel: string): boolean {
-    return this.#feed.has(channel);
+  isSubscribed(name: string): boolean {
+    return this.#feed.has(name);
   }
 
   pass({ channel, event, data }: SendRequest): void {
@@ -186,18 +201,18 @@ export class Session implements Grant, AttemptSession, Sender {
     this.#services.exchange.send({ channel, event, data, from: this.user }, this.#feed);
   }
 
-  refuse({ channel }: SendRequest, error: SnoError): void {
-    this.#connection.sendError(error, channel);
+  refuse({ channel, name = channel }: SendRequest, error: SnoError): void {
+    this.#connection.sendError(error, name);
   }
 
-  rightsChanged({ name }: ResolvedChannel, schema: AccessSchema, seen: Promise<unknown>): void {
+  rightsChanged(name: string, schema: AccessSchema, seen: Promise<unknown>): void {
     if (schema === 'channel_send') this.#sends?.forget(name);
     else this.#appearances?.recheck(name, seen);
   }
 
-  ended(channel: string): void {
-    this.#sends?.forget(channel);
-    this.#appearances?.end(channel);
+  ended(name: string): void {
+    this.#sends?.forget(name);
+    this.#appearances?.end(name);
   }
 
   /** Ends claims and attempts: the connection closes. The feed's owner ends the feed. */
@@ -228,12 +243,12 @@ export class Session implements Grant, AttemptSession, Sender {
   }
 
   allow(attempt: SubscribeAttempt, channel: ResolvedChannel, newRevocations?: Promise<unknown>): void {
-    const { name, from, presence, member } = attempt;
+    const { name, from, wish, member } = attempt;
     this.#endAttempt(name);
-    this.#feed.subscribe(channel, from, this, newRevocations);
-    if (presence === undefined || !this.#feed.has(name)) return;
+    this.#feed.subscribe(channel, from, this, newRevocations, wish.alias);
+    if (wish.presence === undefined || !this.#feed.has(name)) return;
     this.#appearances ??= new Appearances(this, this.#feed, this.#services);
-    this.#appearances.begin(name, presence, member);
+    this.#appearances.begin(name, channel.name, wish.presence, member);
     if (newRevocations !== undefined) this.#appearances.recheck(name, newRevocations);
   }
 
@@ -267,7 +282,8 @@ export class Session implements Grant, AttemptSession, Sender {
     });
   }
 
-  #precheck({ channel, since, snapshot }: SubscribeRequest): SnoError | undefined {
+  #precheck({ channel, alias, since, snapshot }: SubscribeRequest): SnoError | undefined {
+    const name = alias?.name ?? channel;
     const { subscriptionsMax, channelBytesMax, limits } = this.#services;
     if (this.#claims === undefined) return new SnoError('token_expired', 'the token has expired');
     if (Buffer.byteLength(channel) > channelBytesMax) {
@@ -278,7 +294,7 @@ export class Session implements Grant, AttemptSession, Sender {
       return new SnoError('position_invalid', '`since` and `snapshot` exclude each other');
     if (since !== undefined && parsePosition(since) === undefined)
       return new SnoError('position_invalid', '`since` is not a position');
-    if (this.#attempts?.has(channel) || this.#feed.has(channel)) {
+    if (this.#attempts?.has(name) || this.#feed.has(name)) {
       return new SnoError('already_subscribed', 'this connection is already subscribed to the channel');
     }
     if (subscriptionsMax > 0 && this.#feed.subscriptionCount + this.#checks >= subscriptionsMax) {
@@ -289,22 +305,25 @@ export class Session implements Grant, AttemptSession, Sender {
   }
 
   /** Ends the attempt to join. Returns false if there was none. */
-  #endAttempt(channel: string): boolean {
-    const wasJoining = this.#attempts?.delete(channel) ?? false;
+  #endAttempt(name: string): boolean {
+    const wasJoining = this.#attempts?.delete(name) ?? false;
     if (this.#attempts?.size === 0) this.#attempts = undefined;
     return wasJoining;
   }
 
-  async #recheck(name: string, claims: Claims, grantedUntil: number): Promise<void> {
+  async #recheck(name: string, channelName: string, claims: Claims, grantedUntil: number): Promise<void> {
     if (this.#claims !== claims || !this.#feed.has(name)) return;
     const { access, channels, clock } = this.#services;
-    const channel = channels.resolve(name);
+    const channel = channels.resolve(channelName);
     // The fan-out ends a channel that no longer exists.
     if (channel instanceof SnoError) return;
     const refusal = await access.check(channel, claims, this.address);
     if (this.#claims !== claims || refusal === undefined) return;
     if (refusal.code === 'try_again' && clock.now() < grantedUntil) {
-      clock.after(RECHECK_MS * (0.5 + clock.random()), () => void this.#recheck(name, claims, grantedUntil));
+      clock.after(
+        RECHECK_MS * (0.5 + clock.random()),
+        () => void this.#recheck(name, channelName, claims, grantedUntil),
+      );
     } else {
       this.#feed.unsubscribe(name, 'access_revoked', verdictOf(refusal));
     }
@@ -315,7 +334,7 @@ export class Session implements Grant, AttemptSession, Sender {
     this.#claims = undefined;
     for (const channel of this.#attempts?.keys() ?? []) this.#sendUnsubscribed(channel, 'token_expired');
     this.#attempts = undefined;
-    for (const { name } of [...this.#feed.channels()]) this.#feed.unsubscribe(name, 'token_expired');
+    for (const { name } of [...this.#feed.subscribed(this)]) this.#feed.unsubscribe(name, 'token_expired');
   }
 
   #cancelExpiryTimer(): void {

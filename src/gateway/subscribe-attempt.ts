@@ -15,7 +15,7 @@ import type { AccessSchema } from '../channels/catalog/catalog.ts';
 import type { ResolvedChannel } from '../channels/served/served.ts';
 import type { Clock } from '../clock.ts';
 import { SnoError } from '../errors.ts';
-import type { AccessCheckWindow, Fanout, From } from '../fanout/fanout.ts';
+import type { AccessCheckWindow, Alias, Fanout, From } from '../fanout/fanout.ts';
 import type { PresenceRequest } from './appearances.ts';
 import type { ChannelResolver } from './channel-resolver.ts';
 
@@ -53,11 +53,18 @@ export interface AttemptSession {
   refuseAttempt(attempt: SubscribeAttempt, error: SnoError): void;
 }
 
-export class SubscribeAttempt {
-  readonly name: string;
-  readonly from: From;
+/** What the client asks for. */
+export interface Wish {
+  readonly channel: string;
+  /** The client's own name of the channel. Undefined: the client knows it by its name. */
+  readonly alias?: Alias;
   /** Undefined: without presence. */
-  readonly presence: PresenceRequest | undefined;
+  readonly presence?: PresenceRequest;
+}
+
+export class SubscribeAttempt {
+  readonly from: From;
+  readonly wish: Wish;
   /** As what the client appears, by the last answer. */
   member: Member | undefined;
   /** Resolves once the attempt is over. */
@@ -65,18 +72,16 @@ export class SubscribeAttempt {
   readonly #session: AttemptSession;
   readonly #services: AttemptServices;
 
-  constructor(
-    session: AttemptSession,
-    services: AttemptServices,
-    name: string,
-    from: From,
-    presence?: PresenceRequest,
-  ) {
+  constructor(session: AttemptSession, services: AttemptServices, from: From, wish: Wish) {
     this.#session = session;
     this.#services = services;
-    this.name = name;
     this.from = from;
-    this.presence = presence;
+    this.wish = wish;
+  }
+
+  /** The channel's name as the client knows it. */
+  get name(): string {
+    return this.wish.alias?.name ?? this.wish.channel;
   }
 
   /** Resolves once the session has the answer, or the attempt is no longer current. */
@@ -89,16 +94,16 @@ export class SubscribeAttempt {
       if (channels.known !== undefined) await channels.known;
       if (!session.isCurrent(this)) return;
       const claims = session.claims as Claims;
-      const asked = channels.resolve(this.name);
+      const asked = channels.resolve(this.wish.channel);
       const window = asked instanceof SnoError ? undefined : fanout.openAccessCheck(asked, this.#views);
       try {
         const refusal = asked instanceof SnoError ? asked : await this.#check(asked, claims, window);
         if (!session.isCurrent(this)) return;
-        const channel = channels.resolve(this.name);
+        const channel = channels.resolve(this.wish.channel);
         if (channels.known !== undefined || claims !== session.claims || !sameRules(asked, channel)) continue;
         const mayChange = refusal !== undefined && BY_DEFINITION.has(refusal.code);
         if (!mayChange || isDelivered !== undefined) {
-          if (mayChange && isDelivered === false) session.refuseAttempt(this, undelivered(this.name));
+          if (mayChange && isDelivered === false) session.refuseAttempt(this, undelivered(this.wish.channel));
           else if (refusal !== undefined) session.refuseAttempt(this, refusal);
           else session.allow(this, channel as ResolvedChannel, window?.newRevocations);
           return;
@@ -126,11 +131,11 @@ export class SubscribeAttempt {
 
   /** The views that decide. */
   get #views(): readonly AccessSchema[] {
-    return this.presence === true ? ['channel_access', 'channel_presence'] : ['channel_access'];
+    return this.wish.presence === true ? ['channel_access', 'channel_presence'] : ['channel_access'];
   }
 
   async #checkPresence(channel: ResolvedChannel, claims: Claims): Promise<SnoError | undefined> {
-    const { presence } = this;
+    const { presence } = this.wish;
     if (presence === undefined) return undefined;
     if (presence === 'watch') return this.#services.rights.checkWatch(channel);
     const found =

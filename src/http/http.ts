@@ -15,6 +15,8 @@ export interface HttpOptions {
   readonly headerBytesMax: number;
   /** Maximum bytes of the body of a POST. Undefined: no request may have a body. */
   readonly bodyBytesMax?: number;
+  /** Whether a POST to this URL may have a body. Undefined: to any, if there is a maximum. */
+  readonly takesBody?: (url: string) => boolean;
   /** Called for each request that is answered with an error. */
   readonly onProblem: (code: ProblemCode) => void;
 }
@@ -35,7 +37,8 @@ const IDLE_MS = 5_000;
 /** Maximum requests over one connection before it is closed. */
 const REQUESTS_MAX = 100;
 
-export function createHttp({ tls, headerBytesMax, bodyBytesMax = 0, onProblem }: HttpOptions): Http {
+export function createHttp(options: HttpOptions): Http {
+  const { tls, headerBytesMax, bodyBytesMax = 0, takesBody = () => true, onProblem } = options;
   const isTls = tls !== undefined;
   const refuse = (reply: FastifyReply, code: ProblemCode): FastifyReply => {
     onProblem(code);
@@ -73,9 +76,9 @@ export function createHttp({ tls, headerBytesMax, bodyBytesMax = 0, onProblem }:
   app.server.prependListener('request', ({ headers }: IncomingMessage, response: ServerResponse) => {
     for (const [name, value] of Object.entries(securityHeaders(isTls, headers.host))) response.setHeader(name, value);
   });
-  app.addHook('onRequest', async ({ method, headers }, reply) => {
+  app.addHook('onRequest', async ({ method, headers, url }, reply) => {
     const hasBody = Number(headers['content-length'] ?? 0) !== 0 || headers['transfer-encoding'] !== undefined;
-    if (!hasBody || (bodyBytesMax > 0 && method === 'POST')) return undefined;
+    if (!hasBody || (bodyBytesMax > 0 && method === 'POST' && takesBody(url))) return undefined;
     return refuse(reply, 'body_refused');
   });
   app.setNotFoundHandler((_request, reply) => refuse(reply, 'not_found'));

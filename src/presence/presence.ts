@@ -69,6 +69,11 @@ export class Presence {
     this.#roster.stop();
   }
 
+  /** The channels that have members, in all processes. */
+  channels(): Iterable<string> {
+    return this.#roster.channels();
+  }
+
   /** The members of a channel, in all processes. */
   members(channel: string): Iterable<Member> {
     return this.#roster.members(channel);

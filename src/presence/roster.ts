@@ -104,6 +104,11 @@ export class Roster {
     return this.#ownCount;
   }
 
+  /** The channels that have members, in all processes. */
+  channels(): Iterable<string> {
+    return this.#union.channels();
+  }
+
   /** The members of a channel, in all processes. */
   members(channel: string): Iterable<Member> {
     return this.#union.members(channel);

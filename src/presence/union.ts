@@ -25,6 +25,11 @@ export class Union {
     this.#options = options;
   }
 
+  /** The channels that have members. */
+  channels(): Iterable<string> {
+    return this.#shown.keys();
+  }
+
   *members(channel: string): Iterable<Member> {
     for (const { member } of this.#shown.get(channel)?.values() ?? []) yield member;
   }

@@ -27,6 +27,7 @@ import { SNAPSHOT_CHECK_MS, Snapshots } from '../fanout/snapshots/snapshots.ts';
 import type { AdmissionDesk } from '../gateway/accept/admission.ts';
 import { clientSocketsMax } from '../gateway/accept/descriptors.ts';
 import { drainSeconds } from '../gateway/drain.ts';
+import { PusherEncodings } from '../gateway/pusher/encoding.ts';
 import { Gateway } from '../gateway/server.ts';
 import { Deflated } from '../gateway/sno/encodings.ts';
 import { EventEncoding, EventEncodingWithIds } from '../gateway/sse/encoding.ts';
@@ -41,6 +42,7 @@ import { Exchange } from '../peers/exchange.ts';
 import type { PeerSwitch } from '../peers/peer-switch.ts';
 import { Peers } from '../peers/peers.ts';
 import { createPool } from '../postgres/connect.ts';
+import { Publisher } from '../postgres/publisher.ts';
 import { Presence } from '../presence/presence.ts';
 import { HEARTBEAT_SECONDS } from '../protocol.ts';
 import type { Beginning } from '../relay/follower.ts';
@@ -189,6 +191,7 @@ export class GatewayRole implements Gateways {
     this.presence = new Presence({ peers, clock: systemClock, graceSeconds: settings.SNO_PRESENCE_GRACE_SECONDS });
     const reserved = otherFilesMax + settings.SNO_SNAPSHOTS + settings.SNO_ACCESS_QUERIES;
     const events = new EventEncoding(forms);
+    const publisher = new Publisher(pool);
     const encodings = { plain: events, withIds: new EventEncodingWithIds(events, () => this.hub.epoch ?? '') };
     this.#gateway = new Gateway({
       certificate,
@@ -204,6 +207,8 @@ export class GatewayRole implements Gateways {
       fanout: this.hub,
       deflated,
       encodings,
+      pusherEncodings: new PusherEncodings(forms),
+      publish: (messages) => publisher.publish(messages),
       bundleFile: BUNDLE_FILE,
       deadlines,
       incidents,

@@ -14,6 +14,7 @@ import { Deadlines } from '../../src/deadlines.ts';
 import { SnoError } from '../../src/errors.ts';
 import { EncodedForms } from '../../src/fanout/encoded-forms.ts';
 import { Hub } from '../../src/fanout/hub.ts';
+import { PusherEncodings } from '../../src/gateway/pusher/encoding.ts';
 import { Gateway, type GatewayOptions } from '../../src/gateway/server.ts';
 import { Deflated } from '../../src/gateway/sno/encodings.ts';
 import { EventEncoding, EventEncodingWithIds } from '../../src/gateway/sse/encoding.ts';
@@ -26,6 +27,7 @@ import { Exchange } from '../../src/peers/exchange.ts';
 import { PeerSwitch } from '../../src/peers/peer-switch.ts';
 import { Peers } from '../../src/peers/peers.ts';
 import { formatPosition } from '../../src/position.ts';
+import type { Publication } from '../../src/postgres/publisher.ts';
 import { Presence } from '../../src/presence/presence.ts';
 import type { ServerFrame } from '../../src/protocol.ts';
 import { payloadOf } from '../support/payloads.ts';
@@ -129,6 +131,8 @@ export interface Fixture {
   readonly gateway: Gateway;
   readonly hub: Hub;
   readonly access: ScriptedAccess;
+  /** Messages that were published over HTTP. */
+  readonly published: readonly Publication[];
   readonly metrics: Metrics;
   readonly certificate: Certificate;
   /** `wss://127.0.0.1:port`. */
@@ -233,6 +237,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
   const events = new EventEncoding(new EncodedForms(1_000_000));
   const encodings = { plain: events, withIds: new EventEncodingWithIds(events, () => EPOCH) };
   const access = new ScriptedAccess();
+  const published: Publication[] = [];
   const log: string[] = [];
   const logger = createLogger('debug', { write: (line) => void log.push(line) });
   const served = await ServedCertificate.load(settings, logger);
@@ -250,6 +255,8 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     fanout: hub,
     deflated,
     encodings,
+    pusherEncodings: new PusherEncodings(new EncodedForms(1_000_000)),
+    publish: async (messages) => void published.push(...messages),
     metrics,
     logger,
     bundleFile: '/nowhere/sno.js',
@@ -272,6 +279,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     gateway,
     hub,
     access,
+    published,
     metrics,
     certificate,
     url,

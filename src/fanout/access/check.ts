@@ -5,7 +5,7 @@ import type { Subscription } from '../subscription.ts';
 
 /** The connection that the subscription belongs to. */
 export interface CheckedConnection {
-  unsubscribe(channel: string, code: UnsubscribedCode, verdict?: Verdict): boolean;
+  unsubscribe(name: string, code: UnsubscribedCode, verdict?: Verdict): boolean;
 }
 
 /** Ends the subscription if its grant no longer allows the channel. Never rejects. */
@@ -16,5 +16,5 @@ export async function checkAccess(connection: CheckedConnection, subscription: S
   // The client may have left the channel meanwhile.
   if (verdict === true || subscription.isEnded) return;
   const code = verdict === 'dropped' ? 'channel_dropped' : 'access_revoked';
-  connection.unsubscribe(channel.name, code, verdict);
+  connection.unsubscribe(subscription.name, code, verdict);
 }

@@ -19,7 +19,7 @@ import { parseCommitReference } from '../../fanout/reach.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
 import { CLOSE, type CloseCode, HEARTBEAT_SECONDS } from '../../protocol.ts';
 import type { PendingConnection } from '../accept/pending-connection.ts';
-import type { Client, ClientState } from '../clients.ts';
+import type { ClientState, WebSocketClient } from '../clients.ts';
 import { Rate } from '../rate.ts';
 import { Session, type SessionConnection, type SessionServices, type SubscribeRequest } from '../session.ts';
 import { type ReceivedFrame, readClientFrame } from './client-frame.ts';
@@ -62,7 +62,7 @@ export type NetworkSocket = Duplex & { readonly bytesRead: number; readonly byte
 
 type State = 'awaiting-hello' | 'verifying' | 'open' | 'closing';
 
-export class Connection implements SocketOwner, SessionConnection, Client {
+export class Connection implements SocketOwner, SessionConnection, WebSocketClient {
   beatPart = 0;
   readonly #socket: ClientSocket;
   readonly #network: NetworkSocket;
@@ -122,6 +122,13 @@ export class Connection implements SocketOwner, SessionConnection, Client {
 
   get address(): string {
     return this.#session.address;
+  }
+
+  /** It waits for the client's hello. */
+  begin(): void {}
+
+  turnAway(error: SnoError): void {
+    this.refuse(error, CLOSE.overloaded);
   }
 
   /** Sends the error, then closes. */

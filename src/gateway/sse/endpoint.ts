@@ -14,6 +14,7 @@ import type { Metrics } from '../../metrics/metrics.ts';
 import type { ConnectionAcceptor } from '../accept/acceptor.ts';
 import { type AdmissionDesk, excessError } from '../accept/admission.ts';
 import type { Clients } from '../clients.ts';
+import { allowPage, isFromOwnPage, preflight } from '../cors.ts';
 import { bearerOf, cookieOf, hasToken } from '../credentials.ts';
 import { eventOf, retryAfter } from './encoding.ts';
 import { readQuery, type StreamQuery } from './query.ts';
@@ -28,9 +29,8 @@ const HEADERS = {
   'x-accel-buffering': 'no',
   connection: 'close',
 } as const;
-/** How long browsers may keep the answer to a preflight, in seconds. */
-const PREFLIGHT_SECONDS = 600;
 const METHODS = 'GET, HEAD, OPTIONS';
+const ALLOWED_HEADERS = 'authorization, cache-control, last-event-id';
 
 /** The client port's HTTP. */
 export interface EventsHttp {
@@ -77,7 +77,7 @@ export class EventsEndpoint {
     if (hasToken(url)) return http.refuse(reply, 'token_in_url');
     if (!http.admitsPage(request)) return http.refuse(reply, 'origin_refused');
     allowPage(reply, headers.origin);
-    if (method === 'OPTIONS') return preflight(reply);
+    if (method === 'OPTIONS') return preflight(reply, METHODS, ALLOWED_HEADERS);
     if (method !== 'GET' && method !== 'HEAD') return http.refuse(reply, 'method_refused');
     if (http.isStarting) return this.#comeBack(reply, new SnoError('starting', 'the service is starting'));
     const query = readQuery(request);
@@ -166,32 +166,4 @@ export class EventsEndpoint {
 
 function isStatus(code: ErrorCode): code is ProblemCode {
   return code in STATUS;
-}
-
-/** A page of another origin may read the answer. It has been admitted. */
-function allowPage(reply: FastifyReply, origin: string | undefined): void {
-  reply.header('vary', 'Origin, Cookie, Authorization');
-  if (origin === undefined) return;
-  reply.header('access-control-allow-origin', origin);
-  reply.header('access-control-allow-credentials', 'true');
-}
-
-function preflight(reply: FastifyReply): FastifyReply {
-  return reply
-    .code(204)
-    .headers({
-      'access-control-allow-methods': METHODS,
-      'access-control-allow-headers': 'authorization, cache-control, last-event-id',
-      'access-control-max-age': String(PREFLIGHT_SECONDS),
-    })
-    .send();
-}
-
-/**
- * A browser sends cookies with requests of any site. Its requests for an EventSource of another
- * origin have an Origin, which has been admitted. Other requests of other sites have none.
- */
-function isFromOwnPage({ headers }: IncomingMessage): boolean {
-  const site = headers['sec-fetch-site'];
-  return headers.origin !== undefined || site === undefined || site === 'same-origin' || site === 'none';
 }

@@ -98,7 +98,8 @@ function matcherOf(search: string, channel: string | undefined): (client: Client
     client.id === text ||
     client.address.startsWith(text) ||
     client.user?.toLowerCase().includes(text) === true;
-  return (client) => (channel === undefined || client.feed.has(channel)) && isFound(client);
+  const isSubscribed = ({ feed }: Client) => [...feed.states()].some(({ name }) => name === channel);
+  return (client) => (channel === undefined || isSubscribed(client)) && isFound(client);
 }
 
 function connectionInfo({ address, deflates, feed, state }: Client): Omit<ConnectionInfo, 'worker'> {

@@ -22,7 +22,7 @@ export interface ConnectionInfo {
   /** The client's address as limits count it: an IPv6 network, or an IPv4 address. */
   readonly address: string;
   /** `ws`: Snö's websocket protocol, version 1. `sse`: an event stream. */
-  readonly protocol: 'ws' | 'sse';
+  readonly protocol: 'ws' | 'sse' | 'pusher';
   readonly isCompressed: boolean;
   readonly connectedAt: number;
   readonly tokenExpiresAt: number | null;

@@ -1,0 +1,317 @@
+/**
+ * The channels of one Pusher client. Clients of this protocol ask once for each channel of a
+ * connection, and cannot resume. So Snö does here what its own clients do for themselves.
+ *
+ * - A channel whose position is void (`reset`) is joined anew. The client receives `reset`, then
+ *   `subscription_succeeded` once more, as after a reconnect. A cache channel's rows follow.
+ * - A refusal that passes by itself is not told: Snö asks again until it has another answer. A
+ *   client that was refused would not ask again on this connection.
+ * - A token that expires while its channels are in use ends the connection. The client comes back
+ *   at once, and asks the app for each channel again.
+ */
+import { backoff } from '../../backoff.ts';
+import { type Cancel, noTimer } from '../../clock.ts';
+import { type ErrorCode, SnoError, toldToClient } from '../../errors.ts';
+import type { ServerFrame } from '../../protocol.ts';
+import type { PresenceRequest } from '../appearances.ts';
+import { Session, type SessionConnection, type SessionServices } from '../session.ts';
+import { type PusherApp, subscriptionText } from './app.ts';
+import { subscriptionError } from './codes.ts';
+import { Credential, type CredentialKind, type CredentialOwner, tokenIn } from './credential.ts';
+import { cacheMiss, type PusherEncodings, SUBSCRIPTION_SUCCEEDED } from './encoding.ts';
+import { frameOf } from './frames.ts';
+import { memberIn } from './member.ts';
+import { type PusherName, parseName } from './names.ts';
+
+/** Refusals that pass by themselves. */
+const PASSING: ReadonlySet<string> = new Set(['try_again', 'overloaded']);
+/** Refusals of a channel whose view is being replaced. They pass for a channel that was joined. */
+const REPLACED: ReadonlySet<string> = new Set(['channel_unknown', 'channel_unavailable', 'access_undeclared']);
+/** Maximum attempts to join a channel whose view is gone, over about a minute. */
+const REPLACED_ATTEMPTS_MAX = 12;
+/** Refusals of client events. */
+const SENDS: ReadonlySet<string> = new Set([
+  'send_undeclared',
+  'send_denied',
+  'send_invalid',
+  'too_many_sends',
+  'not_subscribed',
+]);
+const UNKNOWN: ReadonlySet<string> = new Set(['channel_unknown', 'channel_invalid']);
+const NOBODY = 'nobody';
+const SIGNED = 'signed';
+
+export interface ChannelServices extends SessionServices {
+  readonly app: PusherApp;
+  readonly pusherEncodings: PusherEncodings;
+}
+
+/** The connection that the channels are of. */
+export interface ChannelsOwner extends CredentialOwner {
+  /** The user that has signed in. */
+  readonly signedInUser: string | undefined;
+  /** The token of a channel in use has expired. */
+  onTokenExpired(): void;
+  /** Tells the client what is wrong with a frame of it. */
+  sendFault(message: string): void;
+  /** Tells the client why its event is not sent to others. */
+  refuseEvent(message: string): void;
+}
+
+/** A channel that the client asked for, until it leaves it or is refused. */
+interface Wanted {
+  readonly name: PusherName;
+  /** The key of its credential. */
+  readonly key: string;
+  /** As what the client appears. Undefined: without presence. */
+  readonly presence: PresenceRequest | undefined;
+  /** Whether it has been joined on this connection. */
+  wasJoined: boolean;
+  /** It carries messages only. */
+  isRowless: boolean;
+  attempts: number;
+  cancelRetry: Cancel;
+}
+
+export interface SubscribeWish {
+  readonly channel: string;
+  readonly auth: string | undefined;
+  readonly channelData: string | undefined;
+}
+
+/** An event of a client. */
+interface SentEvent {
+  readonly event: string;
+  readonly channel: string;
+  /** JSON text. */
+  readonly data: Buffer;
+}
+
+export class PusherChannels implements SessionConnection {
+  readonly #owner: ChannelsOwner;
+  readonly #services: ChannelServices;
+  /** By the names that the client knows. */
+  readonly #wanted = new Map<string, Wanted>();
+  /** By `nobody`, `signed`, or the token. */
+  readonly #credentials = new Map<string, Credential>();
+  /** Records refusals. It joins nothing. */
+  #recorder: Session | undefined;
+  #isEnded = false;
+
+  constructor(owner: ChannelsOwner, services: ChannelServices) {
+    this.#owner = owner;
+    this.#services = services;
+  }
+
+  /** The credential whose token names the client's user. Undefined: no token of it does. */
+  get identity(): Credential | undefined {
+    return [...this.#credentials.values()].find(({ user }) => user !== undefined);
+  }
+
+  subscribe({ channel, auth, channelData }: SubscribeWish): void {
+    if (this.#wanted.has(channel)) return this.#owner.sendFault(`Existing subscription to channel ${channel}`);
+    const { subscriptionsMax, channelBytesMax, limits } = this.#services;
+    // A long name is refused by the session.
+    const name = Buffer.byteLength(channel) > 2 * channelBytesMax ? undefined : parseName(channel);
+    if (name === undefined) return this.#refuse(channel, invalidName());
+    const key = this.#keyOf(name, auth, channelData);
+    if (key instanceof SnoError) return this.#refuse(channel, key);
+    if (subscriptionsMax > 0 && this.#wanted.size >= subscriptionsMax) {
+      limits.report('subscriptions', this.#owner.address);
+      const message = `a connection may have at most ${subscriptionsMax} subscriptions`;
+      return this.#refuse(channel, new SnoError('too_many_subscriptions', message));
+    }
+    const presence = name.isPresence ? (tokenIn(key) === undefined ? memberIn(channelData) : true) : undefined;
+    if (presence instanceof SnoError) return this.#refuse(channel, presence);
+    const wanted: Wanted = {
+      name,
+      key,
+      presence,
+      wasJoined: false,
+      isRowless: false,
+      attempts: 0,
+      cancelRetry: noTimer,
+    };
+    this.#credentialOf(key).uses++;
+    this.#wanted.set(channel, wanted);
+    void this.#join(wanted);
+  }
+
+  /** Sends an event to the other clients of a channel. */
+  send({ channel: name, event, data }: SentEvent): void {
+    const wanted = this.#wanted.get(name);
+    if (wanted === undefined || !wanted.name.isPrivate || wanted.name.user !== undefined)
+      return this.#owner.refuseEvent(`${event}: the client has joined no private or presence channel of this name`);
+    this.#credentials.get(wanted.key)?.send({ channel: wanted.name.channel, name, event, data });
+  }
+
+  /** A channel that the client has not joined is ignored: Snö may have ended it meanwhile. */
+  unsubscribe(channel: string): void {
+    const wanted = this.#wanted.get(channel);
+    if (wanted === undefined) return;
+    this.#wanted.delete(channel);
+    this.#credentials.get(wanted.key)?.unsubscribe(channel);
+    this.#release(wanted);
+  }
+
+  end(): void {
+    this.#isEnded = true;
+    for (const wanted of this.#wanted.values()) wanted.cancelRetry();
+    for (const credential of this.#credentials.values()) credential.end();
+    this.#wanted.clear();
+    this.#credentials.clear();
+  }
+
+  /** From a session. `channel`: as the client knows it. */
+  sendError(error: SnoError, channel: string): void {
+    const wanted = this.#wanted.get(channel);
+    if (SENDS.has(error.code)) return this.#owner.refuseEvent(toldToClient(error).message);
+    if (wanted === undefined) return;
+    if (error.code === 'snapshot_unavailable') {
+      wanted.isRowless = true;
+      void this.#join(wanted);
+    } else if (isPassing(error.code, wanted)) {
+      this.#joinLater(wanted);
+    } else {
+      this.#refuse(channel, error);
+    }
+  }
+
+  /** What the feed is about to send. */
+  sending(frame: ServerFrame): void {
+    if (this.#isEnded || !('channel' in frame) || frame.channel === undefined) return;
+    const wanted = this.#wanted.get(frame.channel);
+    if (wanted === undefined) return;
+    switch (frame.type) {
+      case 'subscribed':
+        this.#onJoined(wanted);
+        break;
+      case 'reset':
+        this.#onReset(wanted, frame.reason);
+        break;
+      case 'unsubscribed':
+        if (frame.code === 'token_expired') this.#owner.onTokenExpired();
+        else if (frame.code === 'channel_dropped' || frame.undeclared === true) this.#onReset(wanted, frame.code);
+        else this.#refuse(frame.channel, new SnoError('access_denied', 'access to the channel has been revoked'));
+        break;
+      case 'error':
+        if (PASSING.has(frame.code)) this.#joinLater(wanted);
+        else this.#end(wanted, frame.code as ErrorCode, frame.message);
+        break;
+      case 'snapshot':
+      case 'changes':
+      case 'message':
+        break;
+    }
+  }
+
+  /** Returns the key of the credential, or why the client may not ask for the channel. */
+  #keyOf(name: PusherName, auth: string | undefined, data: string | undefined): string | SnoError {
+    if (name.user !== undefined) {
+      if (name.user === this.#owner.signedInUser) return SIGNED;
+      return new SnoError('access_denied', 'the channel is for a user that has signed in');
+    }
+    if (!name.isPrivate) return NOBODY;
+    if (auth === undefined) return new SnoError('access_denied', 'the channel is private, and the client sent no auth');
+    if (tokenIn(auth) !== undefined) return auth;
+    if (this.#services.app.allows(auth, subscriptionText(this.#owner.id, name.name, data))) {
+      const member = name.isPresence ? memberIn(data) : undefined;
+      return member instanceof SnoError || member === undefined ? (member ?? SIGNED) : `${SIGNED}:${member.id}`;
+    }
+    return new SnoError('token_invalid', 'the signature is not that of the app for this connection and channel');
+  }
+
+  #credentialOf(key: string): Credential {
+    let credential = this.#credentials.get(key);
+    if (credential === undefined) {
+      credential = new Credential(kindOf(key), this.#owner, this.#services, this);
+      this.#credentials.set(key, credential);
+    }
+    return credential;
+  }
+
+  async #join(wanted: Wanted): Promise<void> {
+    const { name, key, presence, isRowless } = wanted;
+    const session = await this.#credentials.get(key)?.session;
+    if (session === undefined || this.#wanted.get(name.name) !== wanted) return;
+    if (session instanceof SnoError) return this.#refuse(name.name, session);
+    const alias = { name: name.name, encoding: this.#services.pusherEncodings.of(name) };
+    const snapshot = name.hasRows && !isRowless;
+    session.subscribe({ channel: name.channel, alias, snapshot, ...(presence === undefined ? {} : { presence }) });
+  }
+
+  /** Joins after a wait that grows with each attempt. */
+  #joinLater(wanted: Wanted): void {
+    const { clock } = this.#services;
+    wanted.cancelRetry();
+    wanted.cancelRetry = clock.after(backoff(wanted.attempts++, clock.random()), () => {
+      wanted.cancelRetry = noTimer;
+      void this.#join(wanted);
+    });
+  }
+
+  #onJoined(wanted: Wanted): void {
+    const { name, hasRows, isPresence } = wanted.name;
+    wanted.wasJoined = true;
+    wanted.attempts = 0;
+    // It comes with the first rows, or with the members.
+    if (!isPresence && (!hasRows || wanted.isRowless))
+      this.#owner.feed.sendRaw(frameOf(SUBSCRIPTION_SUCCEEDED, {}, name));
+    if (hasRows && wanted.isRowless) this.#owner.feed.sendRaw(cacheMiss(name));
+  }
+
+  #onReset(wanted: Wanted, reason: string): void {
+    if (wanted.wasJoined) this.#owner.feed.sendRaw(frameOf('reset', { reason }, wanted.name.name));
+    wanted.isRowless = false;
+    this.#joinLater(wanted);
+  }
+
+  #refuse(channel: string, error: SnoError): void {
+    const wanted = this.#wanted.get(channel);
+    if (wanted?.name.user !== undefined && UNKNOWN.has(error.code)) {
+      // Clients ask for their user's channel after each sign-in, though it may carry nothing.
+      this.#owner.feed.sendRaw(frameOf(SUBSCRIPTION_SUCCEEDED, {}, channel));
+      return;
+    }
+    const { feed, address, id } = this.#owner;
+    this.#recorder ??= new Session(feed, this.#services, this, address, id);
+    const { code, message } = this.#recorder.record(error, wanted?.name.channel);
+    if (wanted !== undefined) this.#end(wanted, code, message);
+    else this.#sendRefusal(channel, code, message);
+  }
+
+  #end(wanted: Wanted, code: ErrorCode, message: string): void {
+    this.#wanted.delete(wanted.name.name);
+    this.#release(wanted);
+    this.#sendRefusal(wanted.name.name, code, message);
+  }
+
+  #sendRefusal(channel: string, code: ErrorCode, message: string): void {
+    this.#owner.feed.sendRaw(frameOf('pusher:subscription_error', subscriptionError(code, message), channel));
+  }
+
+  /** The client no longer wants the channel. */
+  #release({ key, cancelRetry }: Wanted): void {
+    cancelRetry();
+    const credential = this.#credentials.get(key);
+    if (credential === undefined || --credential.uses > 0) return;
+    this.#credentials.delete(key);
+    credential.end();
+  }
+}
+
+/** `nobody`, `signed`, `signed:<user>` or `jwt:<token>`. */
+function kindOf(key: string): CredentialKind {
+  const token = tokenIn(key);
+  if (token !== undefined) return { token };
+  if (key === NOBODY) return NOBODY;
+  return key === SIGNED ? SIGNED : { signedUser: key.slice(SIGNED.length + 1) };
+}
+
+function invalidName(): SnoError {
+  return new SnoError('channel_invalid', 'encrypted channels are not served, and a name needs text behind its prefix');
+}
+
+function isPassing(code: string, { wasJoined, attempts }: Wanted): boolean {
+  return PASSING.has(code) || (wasJoined && attempts < REPLACED_ATTEMPTS_MAX && REPLACED.has(code));
+}

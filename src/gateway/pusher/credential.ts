@@ -1,0 +1,87 @@
+/**
+ * What a client may ask for channels with: a token, the app's signature, or nothing. Each has a
+ * session of its own, which lasts as long as a channel needs it.
+ */
+import { type Access, ANONYMOUS } from '../../access/access.ts';
+import { isCanonical } from '../../access/channel-value.ts';
+import { unknown } from '../../access/refusals.ts';
+import { SnoError } from '../../errors.ts';
+import type { Feed } from '../../fanout/fanout.ts';
+import type { SendRequest } from '../sends.ts';
+import { Session, type SessionConnection, type SessionServices } from '../session.ts';
+
+const TOKEN = 'jwt:';
+
+/** The connection that the session is of. */
+export interface CredentialOwner {
+  readonly id: string;
+  readonly address: string;
+  readonly feed: Feed;
+}
+
+/** `signedUser`: the app's signature names the user. */
+export type CredentialKind = 'nobody' | 'signed' | { readonly signedUser: string } | { readonly token: string };
+
+/** The token in an `auth`. Undefined: it is a signature. */
+export function tokenIn(auth: string): string | undefined {
+  return auth.startsWith(TOKEN) ? auth.slice(TOKEN.length) : undefined;
+}
+
+/**
+ * The app's own server has decided: access views are not asked. Values that cannot be in the
+ * channel's columns name no channel.
+ */
+export const DECIDED_BY_APP: Access = {
+  check: async (channel) => (isCanonical(channel.values, channel.valueTypes) === false ? unknown(channel) : undefined),
+};
+
+export class Credential {
+  /** Number of channels that it is for. */
+  uses = 0;
+  /** Its session, or why the token is refused. Never rejects. */
+  readonly session: Promise<Session | SnoError>;
+  readonly #session: Session;
+  #isEnded = false;
+
+  constructor(kind: CredentialKind, owner: CredentialOwner, services: SessionServices, connection: SessionConnection) {
+    const own = isSigned(kind) ? { ...services, access: DECIDED_BY_APP } : services;
+    this.#session = new Session(owner.feed, own, connection, owner.address, owner.id);
+    this.session = this.#begin(kind);
+  }
+
+  /** The user that the token names. */
+  get user(): string | undefined {
+    return this.#session.user;
+  }
+
+  get expiresAt(): number | undefined {
+    return this.#session.state.tokenExpiresAt;
+  }
+
+  /** Leaves a channel, or ends the attempt to join it. */
+  unsubscribe(name: string): void {
+    this.#session.unsubscribe(name);
+  }
+
+  send(request: SendRequest): void {
+    this.#session.send(request);
+  }
+
+  end(): void {
+    this.#isEnded = true;
+    this.#session.end();
+  }
+
+  async #begin(kind: CredentialKind): Promise<Session | SnoError> {
+    const identity = isSigned(kind)
+      ? { claims: typeof kind === 'string' ? ANONYMOUS : { sub: kind.signedUser }, expiresAt: undefined }
+      : await this.#session.verify(typeof kind === 'string' ? undefined : kind.token);
+    if (identity instanceof SnoError) return identity;
+    if (!this.#isEnded) this.#session.renew(identity);
+    return this.#session;
+  }
+}
+
+function isSigned(kind: CredentialKind): kind is 'signed' | { readonly signedUser: string } {
+  return kind === 'signed' || (typeof kind === 'object' && 'signedUser' in kind);
+}

@@ -1,0 +1,212 @@
+/**
+ * The wire forms of Pusher's protocol: one encoding for each prefix of channel names, and each way
+ * to write them, since the name is part of each frame. All clients that know a channel by the same
+ * name share its bytes.
+ *
+ * - Each event of a commit is a frame of its own: its name is the operation, its data `key` and
+ *   `data`. The frames of one commit and channel are one buffer.
+ * - A message is a frame with the message's own event name.
+ * - Pieces of a snapshot are `snapshot` events.
+ * - Presence becomes `subscription_succeeded` with all members, `member_added`, `member_removed`.
+ * - Control frames depend on what the client has asked for, so the connection makes them.
+ */
+import type { Entry } from '../../commit/entry.ts';
+import type { EncodedForms } from '../../fanout/encoded-forms.ts';
+import type { Encoding, UnstoredType } from '../../fanout/encoding.ts';
+import { type Payload, textOf } from '../../memory/payload.ts';
+import type { PresenceFrame } from '../../protocol.ts';
+import { FrameWriter, frameOf, headOf } from './frames.ts';
+import { ALL_PREFIXES, nameOf, type Prefix, type PusherName } from './names.ts';
+
+const NOTHING = Buffer.alloc(0);
+const EVENTS = Buffer.from('"events":[');
+const EVENT = Buffer.from('"event":');
+const CHANNEL = Buffer.from('"channel":');
+const FROM = Buffer.from('"from":');
+const ROWS = Buffer.from('"rows":[');
+const DATA_BYTES = ',"data":'.length;
+/** The place of an event's operation, behind `{"op":"`. */
+const OP_AT = '{"op":"'.length;
+const OPEN = Buffer.from('{');
+/** Maximum bytes of a snapshot piece behind its rows. */
+const TAIL_BYTES_MAX = 64;
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+
+export const SUBSCRIPTION_SUCCEEDED = 'pusher_internal:subscription_succeeded';
+const MEMBER_ADDED = 'pusher_internal:member_added';
+const MEMBER_REMOVED = 'pusher_internal:member_removed';
+const CACHE_MISS = 'pusher:cache_miss';
+/** Clients take events with these names for the protocol's own. */
+const RESERVED = /^pusher(_internal)?:/;
+
+/** All encodings: one for each way in which clients form the name of a channel. */
+export class PusherEncodings {
+  readonly #all: ReadonlyMap<string, PusherEncoding>;
+
+  /** `forms`: keeps what was made for later clients. */
+  constructor(forms: EncodedForms) {
+    const all = ALL_PREFIXES.flatMap((prefix) =>
+      [false, true].map((isSpelled) => {
+        const key = `${prefix} ${isSpelled}`;
+        return [key, new PusherEncoding(prefix, isSpelled, forms)] as const;
+      }),
+    );
+    this.#all = new Map(all);
+  }
+
+  of({ prefix, isSpelled }: Pick<PusherName, 'prefix' | 'isSpelled'>): PusherEncoding {
+    return this.#all.get(`${prefix} ${isSpelled}`) as PusherEncoding;
+  }
+}
+
+/** Whether an event may have this name. */
+export function isReserved(event: string): boolean {
+  return RESERVED.test(event);
+}
+
+class PusherEncoding implements Encoding {
+  readonly #prefix: Prefix;
+  readonly #isSpelled: boolean;
+  readonly #forms: EncodedForms;
+  readonly #writer = new FrameWriter();
+
+  constructor(prefix: Prefix, isSpelled: boolean, forms: EncodedForms) {
+    this.#prefix = prefix;
+    this.#isSpelled = isSpelled;
+    this.#forms = forms;
+  }
+
+  entry(entry: Entry): Buffer {
+    const kept = this.#forms.of(entry, this);
+    if (kept !== undefined) return kept;
+    const text = textOf(entry.payload);
+    const name = nameOf(this.#prefix, entry.channel, this.#isSpelled);
+    // Before the events, `changes` has no text that an app has written.
+    const eventsAt = isMessage(text) ? -1 : text.indexOf(EVENTS);
+    const made = eventsAt === -1 ? this.#message(text, name) : this.#changes(text, eventsAt + EVENTS.length, name);
+    this.#forms.keep(entry, this, made);
+    return made;
+  }
+
+  /** The first piece comes with the event that says that the client is subscribed. */
+  snapshot(payload: Payload, channel: string): Buffer {
+    const text = textOf(payload);
+    const name = nameOf(this.#prefix, channel, this.#isSpelled);
+    const tail = text.toString('latin1', Math.max(0, text.length - TAIL_BYTES_MAX));
+    const isFirst = /,"part":1,/.test(tail);
+    // A presence channel sends it with the members.
+    const isNews = isFirst && !this.#prefix.startsWith('presence-');
+    const begin = isNews ? frameOf(SUBSCRIPTION_SUCCEEDED, {}, name) : NOTHING;
+    const rowsAt = text.indexOf(ROWS);
+    if (isFirst && text[rowsAt + ROWS.length] === CLOSE_BRACKET) return Buffer.concat([begin, cacheMiss(name)]);
+    const writer = this.#writer;
+    writer.begin(headOf('snapshot', name));
+    writer.data(OPEN, 0, 1);
+    writer.data(text, rowsAt, text.length);
+    writer.end();
+    return Buffer.concat([begin, writer.take()]);
+  }
+
+  unstored(type: UnstoredType, payload: Payload): Buffer {
+    const text = textOf(payload);
+    if (type === 'presence') return this.#presence(text);
+    const channelAt = text.indexOf(CHANNEL) + CHANNEL.length;
+    const channel = JSON.parse(text.toString('utf8', channelAt, endOfString(text, channelAt))) as string;
+    return this.#message(text, nameOf(this.#prefix, channel, this.#isSpelled));
+  }
+
+  control(): Buffer {
+    return NOTHING;
+  }
+
+  #presence(text: Buffer): Buffer {
+    const { channel, members, joined = [], left = [] } = JSON.parse(text.toString('utf8')) as PresenceFrame;
+    const name = nameOf(this.#prefix, channel, this.#isSpelled);
+    const frames = [
+      ...joined.map(({ id, info }) => frameOf(MEMBER_ADDED, { user_id: id, user_info: info }, name)),
+      ...left.map(({ id }) => frameOf(MEMBER_REMOVED, { user_id: id }, name)),
+    ];
+    if (members !== undefined) {
+      const hash = Object.fromEntries(members.map(({ id, info }) => [id, info]));
+      const presence = { count: members.length, ids: members.map(({ id }) => id), hash };
+      frames.unshift(frameOf(SUBSCRIPTION_SUCCEEDED, { presence }, name));
+    }
+    return Buffer.concat(frames);
+  }
+
+  #changes(text: Buffer, first: number, name: string): Buffer {
+    const writer = this.#writer;
+    const heads = new Map<string, Buffer>();
+    for (let at = first; text[at] === OPEN_BRACE; ) {
+      const opEnd = text.indexOf(QUOTE, at + OP_AT);
+      const end = endOfObject(text, at);
+      const op = text.toString('latin1', at + OP_AT, opEnd);
+      let head = heads.get(op);
+      if (head === undefined) {
+        head = headOf(op, name);
+        heads.set(op, head);
+      }
+      writer.begin(head);
+      writer.data(OPEN, 0, 1);
+      const restAt = opEnd + 1;
+      writer.data(text, text[restAt] === COMMA ? restAt + 1 : restAt, end);
+      writer.end();
+      at = text[end] === COMMA ? end + 1 : end;
+    }
+    return writer.take();
+  }
+
+  #message(text: Buffer, name: string): Buffer {
+    const eventAt = text.indexOf(EVENT) + EVENT.length;
+    const eventEnd = endOfString(text, eventAt);
+    const event = JSON.parse(text.toString('utf8', eventAt, eventEnd)) as string;
+    if (isReserved(event)) return NOTHING;
+    const writer = this.#writer;
+    writer.begin(headOf(event, name, this.#prefix.startsWith('presence-') ? senderOf(text, eventAt) : undefined));
+    writer.data(text, eventEnd + DATA_BYTES, text.length - 1);
+    writer.end();
+    return writer.take();
+  }
+}
+
+/** The user that has sent a message. Undefined: no client has, or its token names no user. */
+function senderOf(text: Buffer, eventAt: number): string | undefined {
+  const at = text.subarray(0, eventAt).indexOf(FROM) + FROM.length;
+  if (at < FROM.length || text[at] !== QUOTE) return undefined;
+  return JSON.parse(text.toString('utf8', at, endOfString(text, at))) as string;
+}
+
+/** The event of a cache channel that has no rows. */
+export function cacheMiss(name: string): Buffer {
+  return frameOf(CACHE_MISS, undefined, name);
+}
+
+/** Whether the text of an entry is a `message`. */
+function isMessage(text: Buffer): boolean {
+  return text['{"type":"'.length] === 0x6d;
+}
+
+/** Returns the place behind the string that begins at `start`. */
+function endOfString(text: Buffer, start: number): number {
+  let at = start + 1;
+  while (at < text.length && text[at] !== QUOTE) at += text[at] === BACKSLASH ? 2 : 1;
+  return at + 1;
+}
+
+/** Returns the place behind the JSON object that begins at `start`. */
+function endOfObject(text: Buffer, start: number): number {
+  let depth = 0;
+  for (let at = start; at < text.length; at++) {
+    const byte = text[at];
+    if (byte === QUOTE) at = endOfString(text, at) - 1;
+    else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) depth++;
+    else if ((byte === CLOSE_BRACE || byte === CLOSE_BRACKET) && --depth === 0) return at + 1;
+  }
+  return text.length;
+}

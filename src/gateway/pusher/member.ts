@@ -1,0 +1,32 @@
+/** As what a client appears, by the data that the app has signed. */
+import type { Member } from '../../access/access.ts';
+import { SnoError } from '../../errors.ts';
+
+/** Maximum bytes of the data: every other client of the channel receives it. */
+const DATA_BYTES_MAX = 4_096;
+
+/** `{"user_id": ..., "user_info": {...}}`. */
+export function memberIn(channelData: string | undefined): Member | SnoError {
+  if (channelData === undefined) return invalid('a presence channel needs channel_data');
+  if (Buffer.byteLength(channelData) > DATA_BYTES_MAX)
+    return invalid(`channel_data is larger than ${DATA_BYTES_MAX} bytes`);
+  let data: unknown;
+  try {
+    data = JSON.parse(channelData);
+  } catch {
+    return invalid('channel_data is not JSON');
+  }
+  const { user_id: id, user_info: info = {} } = (data ?? {}) as Record<string, unknown>;
+  if ((typeof id !== 'string' || id === '') && typeof id !== 'number') return invalid('channel_data has no user_id');
+  if (typeof info !== 'object' || info === null || Array.isArray(info)) return invalid('user_info is not an object');
+  return { id: String(id), info: JSON.stringify(info) };
+}
+
+/** What a library signs for a member, and sends back with the signature. */
+export function channelDataOf({ id, info }: Member): string {
+  return `{"user_id":${JSON.stringify(id)},"user_info":${info}}`;
+}
+
+function invalid(message: string): SnoError {
+  return new SnoError('parameters_invalid', message);
+}

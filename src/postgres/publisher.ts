@@ -1,0 +1,60 @@
+/**
+ * Publishes messages by sno.publish. All messages that wait are one transaction: one after the
+ * other, so that they never take more than one connection.
+ */
+import type pg from 'pg';
+
+export interface Publication {
+  readonly channel: string;
+  readonly event: string;
+  /** JSON text. */
+  readonly data: string;
+}
+
+interface Waiting {
+  readonly messages: readonly Publication[];
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+const PUBLISH = `
+  select sno.publish(channel, data, event)
+  from unnest($1::text[], $2::text[], $3::text[]) as messages (channel, data, event)`;
+
+export class Publisher {
+  readonly #pool: Pick<pg.Pool, 'query'>;
+  #waiting: Waiting[] = [];
+  #isBusy = false;
+
+  constructor(pool: Pick<pg.Pool, 'query'>) {
+    this.#pool = pool;
+  }
+
+  /** Resolves when the messages are committed, all together. */
+  publish(messages: readonly Publication[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ messages, resolve, reject });
+      if (!this.#isBusy) void this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    this.#isBusy = true;
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0);
+      const messages = batch.flatMap((each) => each.messages);
+      const columns = [
+        messages.map(({ channel }) => channel),
+        messages.map(({ data }) => data),
+        messages.map(({ event }) => event),
+      ];
+      try {
+        await this.#pool.query(PUBLISH, columns);
+        for (const { resolve } of batch) resolve();
+      } catch (error) {
+        for (const { reject } of batch) reject(error);
+      }
+    }
+    this.#isBusy = false;
+  }
+}
