@@ -2,7 +2,7 @@
  * Drives the state machine with a real socket, real timers and the token callback, and hands
  * deliveries to handles.
  */
-import type { ServerFrame } from '../protocol.ts';
+import type { ClientFrame, ServerFrame } from '../protocol.ts';
 import { delayMs } from './backoff.ts';
 import { Emitter } from './emitter.ts';
 import { type SnoClientError, toError } from './error.ts';
@@ -36,7 +36,20 @@ export interface Target {
   readonly socketClass: SocketClass;
 }
 
+/** The key of a client's connection, for the parts that are loaded beside the core. */
+export const CONNECTION: unique symbol = Symbol.for('sno.connection') as never;
+
+/** A part that is loaded beside the core: presence.ts. */
+export interface Extension {
+  /** Returns what is sent instead of the frame. */
+  outgoing(frame: ClientFrame): ClientFrame;
+  /** Called for each frame of the server, after the core has taken it. */
+  incoming(frame: ServerFrame): void;
+}
+
 export class Connection {
+  /** Set by the part. */
+  extension: Extension | undefined;
   readonly events = new Emitter<ClientEvents>();
   readonly #findTarget: () => Target;
   readonly #options: ClientOptions;
@@ -127,6 +140,14 @@ export class Connection {
     this.#dispatch({ type: 'forget', channel, commit });
   }
 
+  /** Sends a frame of an extension. Returns false if hello was not sent on this connection yet. */
+  post(frame: ClientFrame): boolean {
+    const { phase } = this.#state.link;
+    if (phase !== 'greeting' && phase !== 'open') return false;
+    this.#outbox.push(frame);
+    return true;
+  }
+
   /** Resolves when the socket is closed. */
   close(): Promise<void> {
     this.#closed ??= this.#wire?.closed ?? Promise.resolve();
@@ -163,7 +184,7 @@ export class Connection {
   #perform(effect: Effect): void {
     switch (effect.type) {
       case 'send':
-        this.#outbox.push(effect.frame);
+        this.#outbox.push(this.extension?.outgoing(effect.frame) ?? effect.frame);
         break;
       case 'deliver':
         this.#topics.deliver(effect.channel, effect.delivery);
@@ -240,6 +261,11 @@ export class Connection {
     }
   }
 
+  #receive(happening: Happening): void {
+    this.#dispatch(happening);
+    if (happening.type === 'frame') this.extension?.incoming(happening.frame);
+  }
+
   #openSocket(): void {
     const { url, socketClass } = this.#target as Target;
     let wasOpen = false;
@@ -250,7 +276,7 @@ export class Connection {
           wasOpen = true;
           this.#dispatch({ type: 'opened' });
         },
-        received: (data) => this.#dispatch(parse(data)),
+        received: (data) => this.#receive(parse(data)),
         closed: (code, reason, detail) => {
           const origin = (globalThis as { location?: { origin?: string } }).location?.origin;
           const hint = hintOf({ url, code, origin, wasOpen, detail });

@@ -6,7 +6,7 @@
  *     tasks.subscribe(({ rows }) => render(rows));
  */
 import { type Channel, ChannelHandle, type ChannelOptions } from './channel.ts';
-import { type ClientEvents, Connection, type Target } from './connection.ts';
+import { type ClientEvents, CONNECTION, Connection, type Target } from './connection.ts';
 import type { SnoClientError } from './error.ts';
 import { LiveHandle, type LiveOptions, type LiveView } from './live.ts';
 import type { ClientOptions } from './options.ts';
@@ -55,7 +55,7 @@ export function connect(url?: string | URL, options: ClientOptions = {}): SnoCli
   const page = (globalThis as { location?: { href: string } }).location?.href;
   const findTarget = (): Target => ({ url: endpoint(url, page), socketClass: findSocketClass(options.WebSocket) });
   const connection = new Connection(findTarget, options);
-  return {
+  const client: SnoClient = {
     get status() {
       return connection.status;
     },
@@ -72,6 +72,7 @@ export function connect(url?: string | URL, options: ClientOptions = {}): SnoCli
     on: (name, listener) => connection.events.on(name, listener),
     close: () => connection.close(),
   };
+  return Object.defineProperty(client, CONNECTION, { value: connection });
 }
 
 export type { ChangeEvent, Key, SnapshotRow } from '../protocol.ts';

@@ -68,7 +68,7 @@ export async function planSetup(client: pg.ClientBase, options: SetupOptions): P
       kind: 'required',
     },
     {
-      what: 'the schemas sno, channels and channel_access with their functions',
+      what: 'the schemas of Snö (sno, channels, channel_access, channel_presence, channel_send) with their functions',
       sql: await sqlFile('000001_install.sql'),
       needed: facts.installed !== INSTALL_VERSION,
       kind: 'required',

@@ -77,7 +77,7 @@ describe.each(VERSIONS)('setup, Postgres %i', (version) => {
   test('an empty database lacks everything, and nothing after the plan was applied', async () => {
     const plan = await planSetup(client, OPTIONS);
     expect(plan.filter((step) => step.needed).map(({ what }) => what)).toEqual([
-      'the schemas sno, channels and channel_access with their functions',
+      'the schemas of Snö (sno, channels, channel_access, channel_presence, channel_send) with their functions',
       'the publication sno',
       'event triggers that put DDL of channels into the WAL',
     ]);

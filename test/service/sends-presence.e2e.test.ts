@@ -1,7 +1,11 @@
 /** Sends and presence, in one process: what subscribers receive, and what views decide. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { connect } from '../../src/client/index.ts';
+import { presence, send } from '../../src/client/presence/index.ts';
 import { EventClient } from '../support/event-client.ts';
 import { signToken } from '../support/service.ts';
+import { until } from '../support/wait.ts';
 import { RawClient } from './raw-client.ts';
 import { enter, hasSeenLeave, membersOf, ROOM, ROOM_SETTINGS, sentTo, shows } from './room.ts';
 import { readMetric, type Stage, stage } from './stage.ts';
@@ -155,6 +159,46 @@ test('who watches does not appear; the presence view decides who may, and what i
   expect(await hidden.subscribe('plain:1', { presence: 'watch' })).toMatchObject({ code: 'presence_undeclared' });
   expect(await hidden.subscribe('room:1', { presence: 'watch' })).toMatchObject({ type: 'subscribed' });
   for (const client of [watcher, eve, hidden]) client.cut();
+});
+
+test('the client library appears, watches and sends; other handles of the channel miss nothing', async () => {
+  const { url, certificate } = here.service;
+  class Trusting extends WebSocket {
+    constructor(address: string) {
+      super(address, { ca: certificate.cert });
+    }
+  }
+  const sno = connect(url, { WebSocket: Trusting, token: () => signToken({ sub: 'bob' }), keepMs: 0 });
+  const live = sno.live<{ id: number }>('room:1');
+  await live.ready;
+  const room = presence<{ name: string }>(sno, 'room:1');
+  const updates: string[] = [];
+  room.subscribe(({ joined, left }) =>
+    updates.push(...joined.map(({ id }) => `+${id}`), ...left.map(({ id }) => `-${id}`)),
+  );
+  await shows(ada, 'ada', 'bob');
+  await until(() => room.members.find(({ id }) => id === 'bob')?.info.name === 'BOB', 'the own member');
+  const fay = await enter(here.service, 'fay');
+  await until(() => updates.includes('+fay'), 'a member that joins');
+  await here.query('insert into notes values (9, 1)');
+  await until(() => live.rows.some(({ id }) => id === 9), 'the row');
+  expect(send(sno, 'room:1', 'typing', { at: 1 })).toBe(true);
+  expect(await fay.wait('the send', 0, ({ event }) => event === 'typing')).toMatchObject({
+    from: 'bob',
+    data: { at: 1 },
+  });
+  const messages: unknown[] = [];
+  sno.channel('room:1').on('message', (message) => messages.push(message));
+  fay.send({ type: 'send', channel: 'room:1', event: 'answer' });
+  await until(() => messages.length > 0, 'the answer');
+  expect(messages[0]).toEqual({ channel: 'room:1', from: 'fay', event: 'answer', data: null });
+  fay.cut();
+  await until(() => updates.includes('-fay'), 'a member that leaves');
+  room.close();
+  await shows(ada, 'ada');
+  await here.query('insert into notes values (10, 1)');
+  await until(() => live.rows.some(({ id }) => id === 10), 'the row after presence');
+  await sno.close();
 });
 
 test('revoked access ends presence and sends; an event stream watches', async () => {

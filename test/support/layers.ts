@@ -105,7 +105,7 @@ const LADDERS: Readonly<Record<string, readonly string[]>> = {
     'pusher',
     '',
   ],
-  client: ['typed', 'error.ts', 'event.ts', 'socket.ts', 'state', '', 'react', 'tanstack'],
+  client: ['typed', 'error.ts', 'event.ts', 'socket.ts', 'state', '', 'presence', 'react', 'tanstack'],
   cli: ['command.ts', 'report.ts', 'database.ts', 'check', 'doctor', 'types', 'tail', ''],
 };
 

@@ -238,7 +238,8 @@ const RECEIVERS: {
 
   error(turn, known, { code, message }) {
     if (code === 'not_subscribed') return known.phase === 'leaving' ? left(turn, known) : known;
-    if (known.phase !== 'joining') {
+    // An answer to a send says nothing about the subscription.
+    if (known.phase !== 'joining' || /send/.test(code)) {
       turn.emit({ type: 'error', failure: { code, message }, channel: known.channel });
       return known;
     }
