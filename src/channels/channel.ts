@@ -13,24 +13,32 @@ import type { ByteWriter } from '../memory/byte-writer.ts';
 import type { CatalogTable, CatalogTableColumn, ViewSchema } from './catalog/catalog.ts';
 import type { IdentityNeed } from './catalog/identity-statements.ts';
 import type { Pattern } from './catalog/pattern.ts';
+import type { JoinPlan } from './join-plan.ts';
 import type { RemoteAnswers } from './remote-answers.ts';
 import type { ServedAccess, ServedView } from './served/served.ts';
 
 /** A view of schema `channels` that can be kept live. */
 export interface ChannelView extends ServedView {
   readonly pattern: Pattern;
-  readonly table: CatalogTable;
+  /** The tables that it reads, the base table first. */
+  readonly tables: readonly [CatalogTable, ...CatalogTable[]];
   /**
-   * The view's oid, and the version of its columns in the table. Postgres does not alter a column
+   * The relation whose changed rows are the view's: the oid of its table, or `join.relation`.
+   */
+  readonly source: number;
+  /**
+   * The view's oid, and the version of its columns in its tables. Postgres does not alter a column
    * while a view uses it. So if a view was created again over altered columns, every value may have
    * changed.
    */
   readonly made: { readonly oid: number; readonly columns: string };
   readonly warnings: readonly string[];
-  /** What the view needs from the table's replica identity. */
-  readonly need: IdentityNeed;
+  /** What the view needs from the replica identity of each table. */
+  readonly needs: readonly IdentityNeed[];
   /** Set if Postgres evaluates the view's rows; see remote/lookahead.ts. */
   readonly remote: RemoteQuery | undefined;
+  /** Set if the view joins tables. */
+  readonly join: JoinPlan | undefined;
   /** Where its rows are evaluated and why, for people. */
   readonly path: string;
   /**

@@ -31,6 +31,11 @@ export interface EventSink {
   /** From this commit on, the pattern has another meaning, or none. */
   redefined(pattern: string, how: 'changed' | 'dropped'): void;
   /**
+   * The commit changes rows that a view which joins reads, with or without events: snapshots of the
+   * pattern must see such commits in their order.
+   */
+  touched(pattern: string): void;
+  /**
    * The commit may end what the view of this schema allows: in a channel, or in every channel of
    * the pattern.
    */

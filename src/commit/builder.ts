@@ -111,6 +111,8 @@ export class CommitBuilder implements EventSink, Head {
   readonly #incomplete = new Set<Share>();
   readonly #redefined = new Map<string, 'changed' | 'dropped'>();
   readonly #rechecks = new Rechecks();
+  /** Patterns whose views join tables that the commit changes. */
+  readonly #touched = new Set<string>();
 
   /** `openChannelsMax`: see OPEN_CHANNELS_MAX. */
   constructor(sink: BatchSink, commitBytesMax: number, openChannelsMax = OPEN_CHANNELS_MAX) {
@@ -263,6 +265,10 @@ export class CommitBuilder implements EventSink, Head {
   incomplete(pattern: string, channel: ByteWriter): void {
     if (this.#incomplete.size >= INCOMPLETE_CHANNELS_MAX) this.redefined(pattern, 'changed');
     else this.#incomplete.add(this.#shareOf(pattern, channel));
+  }
+
+  touched(pattern: string): void {
+    this.#touched.add(pattern);
   }
 
   recheck(schema: AccessSchema, pattern: string, channel?: string): void {
@@ -500,6 +506,8 @@ export class CommitBuilder implements EventSink, Head {
       marks.push({ pattern, kind, sequence: ++this.#sequence, xid, lsn, index: COMMIT_END_INDEX });
     }
     marks.push(...this.#recheckMarks(lsn));
+    for (const pattern of this.#touched)
+      marks.push({ pattern, kind: 'touched', sequence: ++this.#sequence, xid, lsn, index: COMMIT_END_INDEX });
     for (const { pattern, channel } of this.#incomplete) {
       marks.push({ pattern, channel, kind: 'changed', sequence: ++this.#sequence, xid, lsn, index: COMMIT_END_INDEX });
     }
@@ -532,6 +540,7 @@ export class CommitBuilder implements EventSink, Head {
     if (this.#truncated.size > 0) this.#truncated.clear();
     if (this.#redefined.size > 0) this.#redefined.clear();
     this.#rechecks.clear();
+    if (this.#touched.size > 0) this.#touched.clear();
     if (this.#incomplete.size > 0) this.#incomplete.clear();
   }
 }

@@ -65,9 +65,10 @@ export interface Mark extends Position {
    * the channel is void. cut: channels with parts of the open commit will not receive its end, so
    * everything stored of them is void. recheck: the commit may revoke access, so nothing of this
    * batch or a later one is sent before access is checked again. recheck-presence, recheck-send:
-   * the commit may end what a presence view or send view allows.
+   * the commit may end what a presence view or send view allows. touched: the commit changes rows
+   * that the pattern's view joins; it makes nothing void.
    */
-  readonly kind: 'truncate' | 'changed' | 'dropped' | 'cut' | RecheckKind;
+  readonly kind: 'truncate' | 'changed' | 'dropped' | 'cut' | 'touched' | RecheckKind;
   readonly payload?: (channel: string) => Payload;
 }
 

@@ -5,6 +5,16 @@ import { setting } from './setting.ts';
 
 /** Bytes that may wait in memory, and the snapshots that are read at the same time. */
 export const MEMORY = {
+  SNO_JOIN_CACHE_BYTES: setting(
+    bytes(0),
+    '64MB',
+    'Bytes of joined rows that Snö keeps in memory for views that join. Rows that are not kept are read from Postgres again.',
+  ),
+  SNO_JOIN_ROWS: setting(
+    integer(1, 10_000_000),
+    '100000',
+    'Maximum rows that a commit to a joined table may concern, and that Snö reads from Postgres at once, for views that join. Beyond it, the subscribers of the view are reset.',
+  ),
   SNO_COMMIT_BYTES: setting(
     bytes(1),
     '8MB',

@@ -30,10 +30,14 @@ import { HistoryReads } from './history/reads.ts';
 import { LiveChannels } from './live-channels.ts';
 import type { HubOptions } from './options.ts';
 import { OutboundBudget } from './outbound.ts';
+import { TouchedCommits } from './snapshots/order.ts';
 import type { Subscription } from './subscription.ts';
 import type { UnstoredFrame } from './unstored.ts';
 
 const ACCESS_ALONE: readonly AccessSchema[] = ['channel_access'];
+
+/** The marks that void what clients hold. */
+const VOIDING: ReadonlySet<Mark['kind']> = new Set<Mark['kind']>(['changed', 'dropped', 'cut']);
 
 export class Hub implements Fanout, FeedHub, BatchSink {
   readonly options: HubOptions;
@@ -49,6 +53,8 @@ export class Hub implements Fanout, FeedHub, BatchSink {
   readonly #delivery: Delivery;
   #toPump = new Set<SocketFeed>();
   readonly #revocations: Revocations;
+  /** For the snapshots of views that join. */
+  readonly touched = new TouchedCommits();
   #sequence = 0;
   #committedAt: number[] = [];
 
@@ -152,9 +158,12 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     const made = this.journal.append(batch);
     for (const entry of batch.entries) this.#queue(entry);
     for (const entry of made) this.#queue(entry);
-    for (const mark of batch.marks) this.#sequence = Math.max(this.#sequence, mark.sequence);
+    for (const mark of batch.marks) {
+      this.#sequence = Math.max(this.#sequence, mark.sequence);
+      if (mark.kind === 'touched') this.touched.add(mark.pattern, mark.xid);
+    }
     if (batch.committedAt > 0) this.#committedAt.push(batch.committedAt);
-    const voiding = batch.marks.filter(({ kind }) => kind !== 'truncate' && !isRecheck({ kind }));
+    const voiding = batch.marks.filter(({ kind }) => VOIDING.has(kind));
     if (voiding.length === 0) return;
     // At once: clients subscribed by the old definition must not receive a position after it.
     this.write();

@@ -18,7 +18,8 @@
  *    another one.
  * 3. Check access again, then write the rows (snapshots/delivery.ts).
  * 4. Wait for a marker that was written after the snapshot. Then every commit that the snapshot
- *    sees has arrived: this is the seam.
+ *    sees has arrived: this is the seam. The snapshot of a view that joins must see the commits in
+ *    their order (snapshots/order.ts); else send `reset`.
  * 5. Catch up from the start of the journal, passing over the entries that the snapshot sees. At
  *    the seam, send `subscribed` with its position.
  */
@@ -37,6 +38,7 @@ import type { Waiter } from './history/wanted.ts';
 import type { HubOptions } from './options.ts';
 import type { Outbox } from './outbox.ts';
 import { SnapshotDelivery } from './snapshots/delivery.ts';
+import type { SnapshotOrder, TouchedCommits } from './snapshots/order.ts';
 import type { Subscription } from './subscription.ts';
 
 /**
@@ -57,6 +59,8 @@ export interface JoiningHub {
   /** Undefined: clients can resume only from the journal. */
   readonly history: HistoryReads | undefined;
   readonly markers: Markers;
+  /** Commits to the tables of views that join. */
+  readonly touched: TouchedCommits;
   readonly epoch: string | undefined;
   /** No entry lies after this position. */
   readonly frontier: Position;
@@ -99,6 +103,8 @@ export class Joining {
   readonly #hub: JoiningHub;
   readonly #feed: JoiningFeed;
   readonly #subscription: Subscription;
+  /** Compares its snapshot with the order of commits. */
+  #order: SnapshotOrder | undefined;
 
   constructor(hub: JoiningHub, feed: JoiningFeed, subscription: Subscription) {
     this.#hub = hub;
@@ -198,16 +204,30 @@ export class Joining {
     const hub = this.#hub;
     const feed = this.#feed;
     const subscription = this.#subscription;
+    let isReceived = false;
     try {
-      if (!(await this.#receiveSnapshot())) return;
+      isReceived = await this.#receiveSnapshot();
     } catch (error) {
       if (subscription.isEnded) return;
       if (!(error instanceof SnoError)) throw error;
       hub.options.events.failed(error, subscription.channel.name);
       feed.fail(subscription, error);
-      return;
+    } finally {
+      if (!isReceived) this.#order?.end();
     }
-    this.#atMarker(() => subscription.catchUpAfterSnapshot(hub.wholeSequence, hub.headText));
+    if (isReceived) hub.markers.expect(() => this.#meet());
+  }
+
+  /** Every commit that the snapshot sees has arrived. */
+  #meet(): void {
+    const hub = this.#hub;
+    const subscription = this.#subscription;
+    this.#order?.end();
+    if (subscription.state !== 'joining') return;
+    // Rows of no place of the WAL were written: the client takes another snapshot.
+    if (this.#order?.isKept === false) return this.#reset('lagging');
+    subscription.catchUpAfterSnapshot(hub.wholeSequence, hub.headText);
+    this.#feed.catchUpLater(subscription);
   }
 
   /** Resolves when the snapshot has been written. False: the subscription has ended. */
@@ -257,7 +277,9 @@ export class Joining {
     const { voided } = subscription.log;
     const isOld = voided !== undefined && voided.xid !== 0 && !visibility.sees(voided.xid);
     if (isOld || this.#hub.journal.evictedUnseen((xid) => !visibility.sees(xid))) return false;
-    return subscription.takeSnapshot(visibility, this.#hub.seenSequence(visibility));
+    this.#order?.end();
+    this.#order = this.#hub.touched.watch(subscription.channel.pattern.text, visibility);
+    return this.#order.isKept && subscription.takeSnapshot(visibility, this.#hub.seenSequence(visibility));
   }
 
   /** Begins to catch up when the stream has delivered everything committed before the call. */

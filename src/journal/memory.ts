@@ -103,8 +103,8 @@ export class MemoryJournal implements Journal {
     for (const entry of batch.entries) this.#add(stored, this.#log(entry.channel, entry.pattern), entry);
     const made: Entry[] = [];
     for (const mark of batch.marks) {
-      // A recheck concerns current subscribers only. It is not replayed.
-      if (isRecheck(mark)) continue;
+      // These concern current subscribers only. They are not replayed.
+      if (isRecheck(mark) || mark.kind === 'touched') continue;
       this.#marks.set(mark, stored);
       if (mark.kind === 'cut') this.#cuts.add(mark);
       for (const log of this.#logsOfPattern.get(mark.pattern) ?? []) {

@@ -97,6 +97,8 @@ export type Metrics = ReturnType<typeof createMetrics>;
 /** Metrics with their values, as plain data. */
 export type MetricValues = readonly prom.MetricObjectWithValues<prom.MetricValue<string>>[];
 
+const JOIN_RESETS = ['rows', 'lookahead', 'unavailable', 'truncate', 'definitions', 'failed'] as const;
+
 export function createMetrics() {
   const registry = new Registry();
   const registers = [registry];
@@ -192,6 +194,17 @@ export function createMetrics() {
         compressedBytes.after.inc(bytesAfter);
       },
     },
+    joinQuestions: count(
+      'sno_join_questions_total',
+      'Times that Snö asked Postgres about rows that views join. What arrived together is asked together.',
+    ),
+    joinLookups: count('sno_join_lookups_total', 'Lookups of joined rows that Postgres answered.'),
+    joinResets: countBy(
+      'sno_join_resets_total',
+      'Times that all subscribers of a view that joins were reset, by reason.',
+      'reason',
+      JOIN_RESETS,
+    ),
     resets: countBy('sno_resets_total', 'Resets sent to subscribers, by reason.', 'reason', RESETS),
     denials: countBy(
       'sno_denials_total',

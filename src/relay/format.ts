@@ -27,6 +27,7 @@ export const MARK_KINDS = [
   'cut',
   'recheck-presence',
   'recheck-send',
+  'touched',
 ] as const;
 
 /**

@@ -1,16 +1,20 @@
 /**
  * From messages of the WAL to the commits of channels:
  *
- *     lookahead -> decoder -> router -> commit builder
+ *     lookahead -> decoder -> join stage -> router -> commit builder
  *
- * The lookahead asks Postgres about rows that this process cannot evaluate, and holds the stream
- * until the answers are there.
+ * The lookahead asks Postgres about rows that this process cannot evaluate or does not know, and
+ * holds messages until the answers are there. The join stage turns changes of joined tables into
+ * changes of joined rows.
  */
 
 import type pg from 'pg';
 import { pauseBefore } from '../backoff.ts';
 import type { Redefinition } from '../channels/definitions/definitions.ts';
 import type { ChannelRegistry } from '../channels/definitions/registry.ts';
+import { JoinLookahead } from '../channels/joins/join-lookahead.ts';
+import { Joins } from '../channels/joins/joins.ts';
+import { type JoinReset, JoinStage } from '../channels/joins/stage.ts';
 import { RemoteAsker } from '../channels/remote/ask.ts';
 import { Lookahead } from '../channels/remote/lookahead.ts';
 import { RemoteAnswers } from '../channels/remote-answers.ts';
@@ -39,6 +43,10 @@ export interface ChangePipelineOptions {
   /** Receives a `sno.catalog` message at its place in the stream. */
   readonly catalog: (json: string, lsn: Lsn) => readonly Redefinition[];
   readonly marker: (id: string) => void;
+  /** Commits a marker with this id. */
+  readonly mark: (id: string) => Promise<void>;
+  readonly joinCacheBytes: number;
+  readonly joinRows: number;
   /** All messages that arrived together have been passed on. */
   readonly flushed: () => void;
   /** Pauses the stream until `release`. */
@@ -50,16 +58,59 @@ export interface ChangePipelineOptions {
 export class ChangePipeline implements WalHandler {
   readonly #started: ChangePipelineOptions['started'];
   readonly #router: Router;
+  readonly #stage: JoinStage;
   readonly #decoder: PgoutputDecoder;
   readonly #asker: RemoteAsker;
   readonly #lookahead: Lookahead;
 
   constructor(options: ChangePipelineOptions) {
-    const { registry, builder, pool, logger, started } = options;
+    const { registry, builder, pool, metrics, logger, started } = options;
     this.#started = started;
     const answers = new RemoteAnswers();
     this.#router = new Router(registry, builder, answers, routerEvents(options));
-    this.#decoder = new PgoutputDecoder(this.#router);
+    const throttle = new LogThrottle(steadyNow);
+    const joins = joinsOf(registry);
+    // a commit that another stream has sent before; see CommitBuilder.begin
+    const isFresh = (commitLsn: Lsn) => commitLsn >= builder.head.lsn;
+    const lookahead = new JoinLookahead({
+      joins,
+      isFresh,
+      pool,
+      mark: options.mark,
+      pause: pauseBefore,
+      now: steadyNow,
+      cacheBytesMax: options.joinCacheBytes,
+      rowsMax: options.joinRows,
+      onFailed: (why, error) =>
+        throttle.log(why, () =>
+          logger.warn(
+            { reason: why, error: error.message, hint: JOIN_HINTS[why] },
+            'joined rows could not be read from Postgres',
+          ),
+        ),
+      onAsked: (lookups) => {
+        metrics.joinQuestions.inc();
+        metrics.joinLookups.inc(lookups);
+      },
+    });
+    this.#stage = new JoinStage({
+      joins,
+      givenUp: () => lookahead.givenUp,
+      isFresh,
+      rowsMax: options.joinRows,
+      sink: builder,
+      next: this.#router,
+      onReset: (pattern, why, detail) => {
+        metrics.joinResets[why].inc();
+        throttle.log(`${why} ${pattern}`, () =>
+          logger.warn(
+            { view: viewOf(pattern), reason: why, hint: JOIN_HINTS[why] },
+            `joined rows are not known, so its subscribers are reset: ${detail}`,
+          ),
+        );
+      },
+    });
+    this.#decoder = new PgoutputDecoder(this.#stage);
     this.#asker = new RemoteAsker({
       pool,
       pause: pauseBefore,
@@ -82,6 +133,7 @@ export class ChangePipeline implements WalHandler {
         keepalive: (end) => builder.keepalive(end),
         flush: options.flushed,
       },
+      joins: lookahead,
       hold: options.hold,
       release: options.release,
       onBug: options.onBug,
@@ -93,6 +145,7 @@ export class ChangePipeline implements WalHandler {
     this.#lookahead.reset();
     this.#decoder.reset();
     this.#router.reset();
+    this.#stage.reset();
     return this.#started(start);
   }
 
@@ -111,6 +164,7 @@ export class ChangePipeline implements WalHandler {
   /** Fits the views to their tables again, after the definitions were loaded. */
   rebind(): void {
     this.#router.rebind();
+    this.#stage.rebind();
   }
 
   stop(): void {
@@ -119,10 +173,33 @@ export class ChangePipeline implements WalHandler {
   }
 }
 
+const JOIN_HINTS: Readonly<Record<JoinReset, string>> = {
+  rows: 'Set SNO_JOIN_ROWS higher if that happens often, or change joined rows in smaller transactions.',
+  lookahead: 'No action is needed if Snö was far behind. Else look for a missing index: sno check.',
+  unavailable: 'Look at the error. sno check shows missing indexes; sno setup prints missing rights.',
+  truncate: 'No action is needed: clients load the rows again.',
+  definitions: 'No action is needed: clients load the rows again.',
+  failed: 'Look at the message: an expression of the view fails for a row, or the replica identity was changed.',
+};
+
+const viewOf = (pattern: string) => `channels."${pattern}"`;
+
+/** The views that join, as they are in force. */
+function joinsOf(registry: ChannelRegistry): () => Joins {
+  let views = registry.joined;
+  let joins = new Joins(views);
+  return () => {
+    if (registry.joined !== views) {
+      views = registry.joined;
+      joins = new Joins(views);
+    }
+    return joins;
+  };
+}
+
 function routerEvents({ catalog, marker, metrics, logger }: ChangePipelineOptions): RouterEvents {
   const { events, commits, rows, patterns, messagesDropped } = metrics;
   const throttle = new LogThrottle(steadyNow);
-  const viewOf = (pattern: string) => `channels."${pattern}"`;
   return {
     catalog,
     marker,

@@ -349,7 +349,7 @@ export class IngestRole implements BacklogSource {
   }
 
   #createPipeline(): ChangePipeline {
-    const { pool, metrics, logger, onBug } = this.#options;
+    const { settings, pool, metrics, logger, onBug } = this.#options;
     return new ChangePipeline({
       registry: this.#definitions.registry,
       builder: this.head,
@@ -362,6 +362,9 @@ export class IngestRole implements BacklogSource {
         this.#markers.receive(id);
         this.#followers.marker(id);
       },
+      mark: (id) => this.#transactions.mark(id),
+      joinCacheBytes: settings.SNO_JOIN_CACHE_BYTES,
+      joinRows: settings.SNO_JOIN_ROWS,
       flushed: () => this.#followers.flush(),
       hold: () => this.hold('lookahead'),
       release: () => this.release('lookahead'),

@@ -33,7 +33,7 @@ export function viewOf(catalog: Catalog, pattern: string): ChannelView {
 
 export function boundOf(catalog: Catalog, pattern: string): BoundView {
   const view = viewOf(catalog, pattern);
-  const bound = view.bind(relationOf(view.table), new RemoteAnswers());
+  const bound = view.bind(relationOf(view.tables[0]), new RemoteAnswers());
   if (bound instanceof SnoError) throw bound;
   return bound;
 }

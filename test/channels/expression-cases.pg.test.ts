@@ -65,7 +65,7 @@ describe.each(VERSIONS)('expressions, Postgres %i', (version) => {
     for (const [index, body] of bodies.entries()) {
       const view = viewOf(catalog, viewName(name, index));
       expect(view.path, body).toBe('in process');
-      const bound = view.bind(relationOf(view.table), new RemoteAnswers());
+      const bound = view.bind(relationOf(view.tables[0]), new RemoteAnswers());
       if (bound instanceof SnoError) throw bound;
       given[body] = rows.map((row) => ownAnswer(bound, row));
       wanted[body] = await postgresAnswers(database, viewName(name, index), TABLE);

@@ -60,7 +60,7 @@ describe.each(VERSIONS)('expressions, Postgres %i', (version) => {
     // Postgres reports the error before it reads a row
     if (view.path.includes('an error for every row')) return undefined;
     if (view.remote !== undefined) return mayBeRemote ? undefined : `${body}\n  ${view.path}`;
-    const bound = view.bind(relationOf(view.table), new RemoteAnswers());
+    const bound = view.bind(relationOf(view.tables[0]), new RemoteAnswers());
     if (bound instanceof SnoError) throw bound;
     const wanted = await postgresAnswers(database, name, TABLE);
     for (const [index, row] of rows.entries()) {

@@ -155,7 +155,7 @@ test('the key is the primary key, in its column order, even if the view does not
   await database.query(`create table public.lines (no int, "or""der" text, what text, primary key ("or""der", no));
     create view channels."lines" as select what from public.lines`);
   const view = viewOf(await catalogOf(database), 'lines');
-  const bound = view.bind(relationOf(view.table), new RemoteAnswers());
+  const bound = view.bind(relationOf(view.tables[0]), new RemoteAnswers());
   if (bound instanceof SnoError) throw bound;
   expect(new Reading(bound).key(tupleOf(['7', 'a"b', 'x']))).toBe(String.raw`{"or\"der":"a\"b","no":7}`);
   expect(bound.keyDiffers(tupleOf(['7', 'a', 'x']), tupleOf(['7', 'a', 'y']))).toBe(false);
@@ -168,7 +168,7 @@ test("the key is the index's if old rows have no other", async () => {
     alter table public.pages replica identity using index pages_slug;
     create view channels."pages" as select id, slug from public.pages`);
   const view = viewOf(await catalogOf(database), 'pages');
-  const bound = view.bind(relationOf(view.table), new RemoteAnswers());
+  const bound = view.bind(relationOf(view.tables[0]), new RemoteAnswers());
   if (bound instanceof SnoError) throw bound;
   expect(new Reading(bound).key(tupleOf(['7', 'start']))).toBe('{"slug":"start"}');
 });
@@ -178,7 +178,7 @@ test('notices that a table in the WAL differs from the one in the catalog', asyn
     alter table public.shifting replica identity full;
     create view channels."shifting:{room}" as select id, room, title from public.shifting`);
   const view = viewOf(await catalogOf(database), 'shifting:{room}');
-  const relation = relationOf(view.table);
+  const relation = relationOf(view.tables[0]);
   const [id, room, title] = relation.columns as unknown as readonly [object, object, object];
   const bind = (columns: readonly object[]) =>
     view.bind({ ...relation, columns: columns as typeof relation.columns }, new RemoteAnswers());

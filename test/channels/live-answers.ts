@@ -80,7 +80,7 @@ export class LiveAnswers {
   }
 
   async #answersOf(view: ChannelView): Promise<readonly string[]> {
-    const { schema, name, columns } = view.table;
+    const { schema, name, columns } = view.tables[0];
     const names = columns.map((column) => quoteIdentifier(column.name));
     // expressions of indexes are read too
     await this.#takePathOf(view.pattern.text);
@@ -90,7 +90,7 @@ export class LiveAnswers {
     } as never);
     await this.pool.query('reset search_path');
     if (view.remote === undefined) {
-      const bound = view.bind(relationOf(view.table), new RemoteAnswers());
+      const bound = view.bind(relationOf(view.tables[0]), new RemoteAnswers());
       if (bound instanceof SnoError) throw bound;
       return rows.map((row) => ownAnswer(bound, tupleOf(row))).filter((answer) => answer !== 'out');
     }

@@ -123,6 +123,7 @@ function marking(registry: ChannelRegistry) {
     message: nothing,
     incomplete: nothing,
     redefined: nothing,
+    touched: nothing,
     recheck: (_schema, pattern, channel) => void marked.add(channel ?? pattern),
     commit: nothing,
   };

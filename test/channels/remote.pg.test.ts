@@ -47,7 +47,7 @@ const textOf = (answer: RemoteAnswer) => (answer instanceof RowError ? answer.me
 async function answers(view: ChannelView): Promise<readonly RemoteAnswer[]> {
   const query = view.remote;
   if (query === undefined) throw new Error(`${view.pattern.text} is evaluated ${view.path}`);
-  const { schema, name } = view.table;
+  const { schema, name } = view.tables[0];
   const columns = query.columns.map((column) => quoteIdentifier(column.name));
   const { rows } = await pool.query<(string | null)[]>({
     text: `select ${columns.join(', ')} from ${quoteIdentifier(schema)}.${quoteIdentifier(name)} order by id`,

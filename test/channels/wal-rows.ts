@@ -49,7 +49,7 @@ export async function walRows(
   const handler: ChangeHandler = {
     begin: () => undefined,
     relation(relation) {
-      const view = views().find(({ table }) => table.oid === relation.oid);
+      const view = views().find(({ source }) => source === relation.oid);
       relation.wanted = view !== undefined;
       const bound = view?.bind(relation, new RemoteAnswers());
       if (bound instanceof SnoError) throw bound;

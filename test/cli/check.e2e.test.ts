@@ -78,7 +78,7 @@ describe.each(VERSIONS)('sno check, Postgres %i', (version) => {
       expect.stringContaining('channels."late:{room}": now() changes without a commit'),
       'now()',
     ]);
-    expect(refusal('channel_refused: more.sql:3:1: ')).toEqual([expect.stringContaining('joins'), 'join']);
+    expect(refusal('channel_refused: more.sql:3:10: ')).toEqual([expect.stringContaining('USING'), 'teams']);
     expect(refusal('channel_refused: more.sql:4:13: ')).toEqual([expect.stringContaining('LIMIT'), 'LIMIT']);
     expect(refusal('channel_refused: more.sql:6:3: ')).toEqual([expect.stringContaining('sum()'), 'sum(id)']);
     expect(refusal('replica_identity: more.sql:8:13: ')[1]).toBe('channels."left:{room}"');

@@ -19,17 +19,19 @@ import { canBeFull } from '../catalog/identity-statements.ts';
 import { missingPlaceholder, type Pattern, parsePattern } from '../catalog/pattern.ts';
 import type { BoundView, ChannelView } from '../channel.ts';
 import { bindPlan, type ViewPlan } from '../evaluation/bound-view.ts';
-import { columnsOf, columnsOfCondition, type Source, type Value } from '../evaluation/expression.ts';
+import { columnsOf, columnsOfCondition, type Value } from '../evaluation/expression.ts';
 import { assertParserLoaded } from '../sql/parse.ts';
 import { Unsupported } from '../sql/unsupported.ts';
 import type { ParsedView } from '../sql/view.ts';
-import { jsonCastIn, TEXT_TYPE, Types, type ValueType } from '../values/types.ts';
+import { Types } from '../values/types.ts';
+import { compileJoins } from './compile-joins.ts';
 import { bindRemotePlan, planRemote } from './compile-remote.ts';
-import { castTo } from './expressions/cast.ts';
 import { ExpressionReader } from './expressions/read-expression.ts';
+import { Scope } from './expressions/scope.ts';
 import { fingerprintOf, madeOf, NO_PATH } from './fingerprint.ts';
 import { flattenView } from './flatten.ts';
 import { identityFault, keyOf } from './identity.ts';
+import { columnsOfPlan, orThrow, placeholderOf, readOutputs, refuseForeign } from './outputs.ts';
 import { refuseSecured } from './row-security.ts';
 import { shownBy, snapshotQuery } from './snapshot-query.ts';
 import { sourceTable } from './source-table.ts';
@@ -73,11 +75,11 @@ function compileView(channel: CatalogChannel, pattern: Pattern, catalog: Catalog
   if (channel.kind !== 'v')
     throw new Unsupported(`this is ${KINDS[channel.kind] ?? 'not a view'}; a channel must be a view`);
   const types = new Types(catalog.types);
-  const flat = flattenView(channel, catalog);
-  const { parsed } = flat;
-  const table = sourceTable(flat);
-  const declared = { ...channel, definition: flat.definition };
+  const { parsed, definition, source } = flattenView(channel, catalog);
+  const table = sourceTable(parsed.table, source, parsed.text);
+  const declared = { ...channel, definition };
   refuseSecured(channel);
+  if (parsed.joins.length > 0) return compileJoins(channel, pattern, parsed, catalog);
   refuseTypes(channel, pattern, orThrow(keyOf(table)), parsed, types);
   try {
     return compileInProcess(declared, pattern, parsed, table, types, catalog.server);
@@ -96,17 +98,10 @@ export function compileInProcess(
   types: Types,
   server: CatalogServer,
 ): ChannelView {
-  // characters and their order depend on the database's encoding
-  if (server.encoding !== 'UTF8')
-    throw new Unsupported(`databases of encoding ${server.encoding} are not supported yet`);
-  // a cast may call such a function, though it looks like a built-in cast
-  const foreign = channel.functions.find(({ builtin }) => !builtin);
-  if (foreign !== undefined) throw new Unsupported(`the function ${foreign.name}() is not supported yet`);
-  const reader = new ExpressionReader(parsed.text, table, parsed.table.alias, types, server.version);
-  const outputs = channel.columns.map((column, index) => ({
-    name: column.name,
-    value: outputOf(parsed, reader, index, types.byOid(column.typeOid)),
-  }));
+  refuseForeign(channel, server);
+  const scope = new Scope([{ alias: parsed.table.alias, columns: table.columns }]);
+  const reader = new ExpressionReader(parsed.text, scope, types, server.version);
+  const outputs = readOutputs(channel, parsed, reader, types);
   const placeholders = pattern.columns.map((name) => placeholderOf(parsed, channel, outputs, name));
   const where = parsed.where === undefined ? undefined : reader.condition(parsed.where);
   const identifying = [
@@ -119,11 +114,12 @@ export function compileInProcess(
   const plan: ViewPlan = { pattern, outputs, placeholders, where, key };
   return {
     pattern,
-    table,
+    tables: [table],
+    source: table.oid,
     fingerprint: fingerprintOf(channel, table, columnsOfPlan(plan), plan, types, NO_PATH),
     made: madeOf(channel, columnsOfPlan(plan)),
-    need: { table, columns: [...identifying, ...keyColumns], isWhole: false },
-    snapshot: snapshotQuery(channel, table, parsed, plan, shownBy(plan), types),
+    needs: [{ table, columns: [...identifying, ...keyColumns], isWhole: false }],
+    snapshot: snapshotQuery(channel, [table], parsed, plan, shownBy(plan), types),
     warnings: warningsOf({
       table,
       outputs: outputs.map(({ name, value }) => ({ name, type: value.type })),
@@ -132,6 +128,7 @@ export function compileInProcess(
       missing: [],
     }),
     remote: undefined,
+    join: undefined,
     path: 'in process',
     bind: (relation) => bind(channel, plan, new Set([...identifying, ...keyColumns]), relation),
   };
@@ -153,15 +150,18 @@ function compileForPostgres(
   const plan: ViewPlan = { pattern, outputs: [], placeholders: [], where: undefined, key };
   return {
     pattern,
-    table,
+    tables: [table],
+    source: table.oid,
     fingerprint: fingerprintOf(channel, table, remote.read, plan, types, channel.searchPath),
     made: madeOf(channel, remote.read),
-    need: {
-      table,
-      columns: [...remote.identifying, ...key.map(({ column }) => column)],
-      isWhole: remote.used.some(({ toastable }) => toastable) && canBeFull(table),
-    },
-    snapshot: snapshotQuery(channel, table, parsed, plan, remote.shown, types),
+    needs: [
+      {
+        table,
+        columns: [...remote.identifying, ...key.map(({ column }) => column)],
+        isWhole: remote.used.some(({ toastable }) => toastable) && canBeFull(table),
+      },
+    ],
+    snapshot: snapshotQuery(channel, [table], parsed, plan, remote.shown, types),
     warnings: [
       ...warningsOf({
         table,
@@ -173,16 +173,10 @@ function compileForPostgres(
       ...pathWarnings(channel.functions, channel.searchPath),
     ],
     remote: remote.query,
+    join: undefined,
     path: `by Postgres: ${cause.message.replace(' yet', ' in process')}`,
     bind: (relation, answers) => bindRemotePlan(plan, remote, relation, answers),
   };
-}
-
-function columnsOfPlan({ outputs, where }: ViewPlan): readonly CatalogTableColumn[] {
-  return [
-    ...outputs.flatMap(({ value }) => columnsOf(value)),
-    ...(where === undefined ? [] : columnsOfCondition(where)),
-  ];
 }
 
 /**
@@ -200,41 +194,6 @@ function toastable(
       return wanted(columns) && [...columns].some((column) => column.toastable && !isKey(column));
     })
     .map(({ name }) => name);
-}
-
-function orThrow<T>(result: T | SnoError): T {
-  if (result instanceof SnoError) throw result;
-  return result;
-}
-
-function outputOf(parsed: ParsedView, reader: ExpressionReader, index: number, declared: ValueType): Value {
-  const target = parsed.targets[index];
-  if (target === undefined) throw new Unsupported('its columns do not match its definition');
-  const value = reader.shown(target.value);
-  const { type } = value;
-  const cast = jsonCastIn(type);
-  if (cast !== undefined)
-    throw parsed.text.refuse(`values of ${cast.name} are shown by their cast to json`, target.value);
-  if (type.kind !== declared.kind)
-    throw parsed.text.refuse(`this is of type ${declared.name}, but was understood as ${type.name}`, target.value);
-  return value;
-}
-
-/** The placeholder's text is its column cast to text. */
-function placeholderOf(
-  parsed: ParsedView,
-  channel: CatalogChannel,
-  outputs: ViewPlan['outputs'],
-  name: string,
-): Source {
-  const index = channel.columns.findIndex((column) => column.name === name);
-  const { value } = outputs[index] as ViewPlan['outputs'][number];
-  const text = castTo(value, TEXT_TYPE);
-  if (text !== undefined) return text.source;
-  throw parsed.text.refuse(
-    `the placeholder {${name}} is of type ${value.type.name}, whose cast to text differs from its stored text`,
-    parsed.targets[index]?.value ?? {},
-  );
 }
 
 function bind(

@@ -5,6 +5,8 @@
 import type { Node } from 'libpg-query';
 import { quoteIdentifier, readableName } from '../../postgres/quote.ts';
 import type { Catalog, CatalogChannel, CatalogTable } from '../catalog/catalog.ts';
+import type { ParsedTable } from '../sql/from.ts';
+import { INSTEAD } from '../sql/instead.ts';
 import { nameOf, walk } from '../sql/node.ts';
 import { Unsupported } from '../sql/unsupported.ts';
 import { type ParsedView, parseView } from '../sql/view.ts';
@@ -20,19 +22,21 @@ export interface FlatView {
 }
 
 /**
- * Throws Unsupported if one of the definitions has more than one table, a target list and a WHERE.
+ * Throws Unsupported if one of the definitions has more than a target list and a WHERE over one
+ * table. A view that joins is returned as it is.
  */
 export function flattenView(view: Pick<CatalogChannel, 'definition' | 'columns'>, catalog: Catalog): FlatView {
   const columns = view.columns.map(({ name }) => name);
   for (let text = view.definition; ; ) {
     const parsed = parseView(text);
-    const source = sourceOf(parsed, catalog);
-    if (source?.kind !== 'v' || source.definition === null) return { parsed, definition: text, source };
+    const source = sourceOf(parsed.table, catalog);
+    if (parsed.joins.length > 0 || source?.kind !== 'v' || source.definition === null)
+      return { parsed, definition: text, source };
     text = merged(parsed, columns, source, source.definition);
   }
 }
 
-function sourceOf({ table: { schema, name } }: ParsedView, catalog: Catalog): CatalogTable | undefined {
+export function sourceOf({ schema, name }: ParsedTable, catalog: Catalog): CatalogTable | undefined {
   return catalog.tables.find((candidate) => candidate.schema === schema && candidate.name === name);
 }
 
@@ -67,6 +71,8 @@ function innerView(view: CatalogTable, definition: string): ParsedView {
   let inner: ParsedView;
   try {
     inner = parseView(definition);
+    if (inner.joins.length > 0)
+      throw inner.text.refuseClause('joins are supported only in the channel view itself', ['JOIN'], INSTEAD.joinHere);
   } catch (error) {
     if (!(error instanceof Unsupported)) throw error;
     throw new Unsupported(`the view ${name}, which it reads: ${error.message}`, undefined, error.hint);

@@ -6,15 +6,21 @@
 import { SnoError } from '../../errors.ts';
 import { readableName } from '../../postgres/quote.ts';
 import type { CatalogTable, CatalogTableColumn } from '../catalog/catalog.ts';
-import { columnsAt, type IdentityNeed, identityStatements, indexFor } from '../catalog/identity-statements.ts';
+import {
+  columnsAt,
+  type IdentityNeed,
+  identityStatements,
+  indexFor,
+  unitedNeed,
+} from '../catalog/identity-statements.ts';
 
-/** The replica identity of a table is too narrow for a view. */
+/** The replica identities of tables are too narrow for a view. */
 export class IdentityFault extends SnoError {
-  readonly need: IdentityNeed;
+  readonly needs: readonly IdentityNeed[];
 
-  constructor(message: string, need: IdentityNeed) {
-    super('replica_identity', message, { hint: identityStatements(need).join('\n') });
-    this.need = need;
+  constructor(message: string, needs: readonly IdentityNeed[]) {
+    super('replica_identity', message, { hint: needs.flatMap(identityStatements).join('\n') });
+    this.needs = needs;
   }
 }
 
@@ -38,11 +44,11 @@ export function keyOf(table: CatalogTable): readonly CatalogTableColumn[] | SnoE
   if (primaryKey.length > 0)
     return new IdentityFault(
       `${name} has no replica identity: Postgres does not say which row was updated or deleted`,
-      { table, columns: primaryKey, isWhole: false },
+      [{ table, columns: primaryKey, isWhole: false }],
     );
   return new IdentityFault(
     `${name} has neither a primary key nor a unique index as its replica identity, so its rows cannot be told apart`,
-    { table, columns: [], isWhole: false },
+    [{ table, columns: [], isWhole: false }],
   );
 }
 
@@ -56,7 +62,27 @@ export function identityFault(table: CatalogTable, needed: readonly CatalogTable
     `WHERE and placeholders use ${names}, whose old values are not in the WAL: the replica identity of ` +
       `${readableName(table.schema, table.name)} has ${identityName(table)} only, so Snö cannot tell when a row leaves the channel. ` +
       wayOut(table, missing),
-    { table, columns: table.replicaIdentity === 'i' ? [...identity, ...missing] : missing, isWhole: false },
+    [{ table, columns: table.replicaIdentity === 'i' ? [...identity, ...missing] : missing, isWhole: false }],
+  );
+}
+
+/**
+ * Undefined if old rows of all tables have the columns that a view which joins reads; else an error
+ * whose hint is the SQL to run.
+ */
+export function identityFaults(needs: readonly IdentityNeed[]): SnoError | undefined {
+  const lacking = needs.filter(({ table, columns }) => !columns.every((column) => identityOf(table).includes(column)));
+  if (lacking.length === 0) return undefined;
+  const united = [...new Set(lacking.map(({ table }) => table))].flatMap(
+    (table) => unitedNeed(lacking.filter((need) => need.table === table)) ?? [],
+  );
+  const names = united.map(({ table, columns }) => {
+    const missing = columns.filter((column) => !identityOf(table).includes(column));
+    return `${missing.map(({ name }) => readableName(name)).join(', ')} of ${readableName(table.schema, table.name)}`;
+  });
+  return new IdentityFault(
+    `a view that joins needs the old values of all columns that it reads, and those of ${names.join(' and of ')} are not in the WAL`,
+    united,
   );
 }
 
@@ -84,7 +110,7 @@ export function missingValuesFault(table: CatalogTable, columns: readonly Catalo
   return new IdentityFault(
     `Postgres evaluates this view, from ${names} among others: a value of more than about 2 kB that an update leaves unchanged ` +
       `is not in the WAL, where the replica identity of ${readableName(table.schema, table.name)} is ${identityName(table)} only`,
-    { table, columns, isWhole: true },
+    [{ table, columns, isWhole: true }],
   );
 }
 

@@ -1,7 +1,7 @@
 /**
  * The SELECT of one channel's rows, and the SELECT of the rows of many channels. Both read through
  * the view if the view shows the key, so that the rights of the view's owner apply. Otherwise they
- * read the table as the view's own definition does.
+ * read the tables as the view's own definition does.
  */
 import { quoteIdentifier, quoteLiteral } from '../../postgres/quote.ts';
 import type { CatalogChannel, CatalogColumn, CatalogTable, CatalogTableColumn } from '../catalog/catalog.ts';
@@ -18,7 +18,7 @@ const CHANNELS = 'sno_channels';
 
 export function snapshotQuery(
   channel: CatalogChannel,
-  table: CatalogTable,
+  tables: readonly CatalogTable[],
   parsed: ParsedView,
   plan: ViewPlan,
   shown: ReadonlyMap<CatalogTableColumn, string>,
@@ -26,7 +26,7 @@ export function snapshotQuery(
 ): SnapshotQuery {
   const isValueOf: IsValue = (expression, name, value) => isValue(expression, columnOf(channel, name), types, value);
   const select =
-    selectFromView(channel, plan, shown, isValueOf) ?? selectFromTable(channel, table, parsed, plan, isValueOf);
+    selectFromView(channel, plan, shown, isValueOf) ?? selectFromTables(channel, tables, parsed, plan, isValueOf);
   const { relation, columns, from, where } = select;
   const path = underPath(channel.searchPath);
   const { length } = plan.pattern.columns;
@@ -103,23 +103,23 @@ function selectFromView(
   };
 }
 
-function selectFromTable(
+function selectFromTables(
   channel: CatalogChannel,
-  table: CatalogTable,
+  tables: readonly CatalogTable[],
   parsed: ParsedView,
   plan: ViewPlan,
   isValueOf: IsValue,
 ): Select {
   const alias = quoteIdentifier(parsed.table.alias);
   const key = plan.key.map(({ column }) => [column.name, `${alias}.${quoteIdentifier(column.name)}`] as const);
-  const relation = `${quoteIdentifier(table.schema)}.${quoteIdentifier(table.name)}`;
+  const relations = tables.map(({ schema, name }) => `${quoteIdentifier(schema)}.${quoteIdentifier(name)}`);
   const whereOfView = parsed.whereSql === undefined ? [] : [`(${parsed.whereSql})`];
   return {
-    relation,
+    relation: [...new Set(relations)].join(', '),
     columns:
       `${keyJson(key)} as sno_key, ` +
       `(select row_to_json(${ROW}.*)::text from (select ${parsed.targetsSql}) ${ROW}) as sno_data`,
-    from: `${relation} ${alias}`,
+    from: tables.length === 1 ? `${relations[0]} ${alias}` : `(${parsed.fromSql})`,
     where: (values) => [
       ...whereOfView,
       ...plan.pattern.columns.map((name, index) => {

@@ -1,20 +1,27 @@
-/** The one table that a view reads, if its changes come in the WAL. */
+/** The tables that a view reads, if their changes come in the WAL. */
 import { readableName } from '../../postgres/quote.ts';
 import type { CatalogTable } from '../catalog/catalog.ts';
+import type { DefinitionText } from '../sql/definition-text.ts';
+import type { ParsedTable } from '../sql/from.ts';
 import { INSTEAD } from '../sql/instead.ts';
-import type { FlatView } from './flatten.ts';
 
 const TABLE_KINDS: Readonly<Record<string, string>> = {
   m: 'a materialized view changes without a commit to it: read the tables below it',
   f: 'the rows of a foreign table are not in the WAL',
 };
 
-/** Throws Unsupported if the table cannot be followed. */
-export function sourceTable({ parsed, source }: FlatView): CatalogTable {
-  const { schema, name, place } = parsed.table;
+/**
+ * Throws Unsupported if the table cannot be followed. `source`: as in the catalog; undefined if it
+ * is not there.
+ */
+export function sourceTable(
+  { schema, name, place }: ParsedTable,
+  source: CatalogTable | undefined,
+  text: DefinitionText,
+): CatalogTable {
   const reason =
     source === undefined ? `${readableName(schema, name)} is not a table that can be published` : tableFault(source);
-  if (reason !== undefined) throw parsed.text.refuse(reason, place, tableInstead(source));
+  if (reason !== undefined) throw text.refuse(reason, place, tableInstead(source));
   return source as CatalogTable;
 }
 

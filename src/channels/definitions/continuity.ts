@@ -12,11 +12,15 @@ export function continues(was: ChannelView | undefined, is: ChannelView | undefi
   if (was.fingerprint !== is.fingerprint) return false;
   // created again over altered columns: by ALTER TYPE ... USING, or dropped and added again
   if (was.made.oid !== is.made.oid && was.made.columns !== is.made.columns) return false;
+  return was.tables.every((table, index) => tableContinues(table, is.tables[index] as CatalogTable));
+}
+
+function tableContinues(was: CatalogTable, is: CatalogTable): boolean {
   // out of the publication for a while: changes of that time are missing
-  if (was.table.publishedAs !== is.table.publishedAs) return false;
+  if (was.publishedAs !== is.publishedAs) return false;
   // without its key for a while: several rows may have had the same key, and been deleted by it
-  if (was.table.keyedAs !== is.table.keyedAs) return false;
-  return samePartitions(was.table, is.table);
+  if (was.keyedAs !== is.keyedAs) return false;
+  return samePartitions(was, is);
 }
 
 /**

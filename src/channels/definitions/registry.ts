@@ -48,9 +48,10 @@ export class ChannelRegistry {
   #refusals: readonly Refusal[] = [];
   readonly #names = new ChannelNames();
   #served: ServedDefinitions = NO_DEFINITIONS;
-  #viewsByTable = new Map<number, ChannelView[]>();
+  #viewsBySource = new Map<number, ChannelView[]>();
   #accessByTable = new Map<number, AccessSource[]>();
   #isRemote = false;
+  #joined: readonly ChannelView[] = NO_VIEWS;
   readonly #gone = new GoneViews();
 
   constructor(publication: string) {
@@ -110,7 +111,7 @@ export class ChannelRegistry {
   }
 
   *views(): Iterable<ChannelView> {
-    for (const views of this.#viewsByTable.values()) yield* views;
+    for (const views of this.#viewsBySource.values()) yield* views;
   }
 
   /** Number of channel views by where their rows are evaluated, and of those that are refused. */
@@ -121,9 +122,17 @@ export class ChannelRegistry {
     return { process: views.length - postgres, postgres, refused };
   }
 
-  /** The channel views on a table, by the oid that the WAL gives it. */
-  viewsOf(tableOid: number): readonly ChannelView[] {
-    return this.#viewsByTable.get(tableOid) ?? NO_VIEWS;
+  /**
+   * The channel views on a table, by the oid that the WAL gives it, or the one over joined rows:
+   * ChannelView.source.
+   */
+  viewsOf(source: number): readonly ChannelView[] {
+    return this.#viewsBySource.get(source) ?? NO_VIEWS;
+  }
+
+  /** The channel views that join tables. Another array whenever one of them is another. */
+  get joined(): readonly ChannelView[] {
+    return this.#joined;
   }
 
   /**
@@ -204,11 +213,14 @@ export class ChannelRegistry {
       gone: this.#gone.patterns(),
     };
     this.#names.load(this.#served);
-    this.#viewsByTable = new Map();
+    this.#viewsBySource = new Map();
     this.#accessByTable = new Map();
+    const joined = served.flatMap(({ view }) => (view?.join === undefined ? [] : [view]));
+    const isSame = joined.length === this.#joined.length && joined.every((view, at) => view === this.#joined[at]);
+    if (!isSame) this.#joined = joined;
     this.#isRemote = served.some(({ view }) => view?.remote !== undefined);
     for (const { pattern, view, access } of served) {
-      if (view !== undefined) put(this.#viewsByTable, view.table.oid, view);
+      if (view !== undefined) put(this.#viewsBySource, view.source, view);
       for (const schema of ACCESS_SCHEMAS) {
         const { tables = [], rows, onlyGrows = false, columnsRead } = access[schema] ?? {};
         for (const table of tables) {

@@ -59,13 +59,13 @@ export function identityHints(
 ): <View>(compiled: View | SnoError | undefined) => View | SnoError | undefined {
   const needs = new Map<number, IdentityNeed[]>();
   for (const view of views) {
-    if (view instanceof IdentityFault) put(needs, view.need.table.oid, view.need);
-    else if (view !== undefined && !(view instanceof SnoError)) put(needs, view.table.oid, view.need);
+    const own = view instanceof IdentityFault || !(view instanceof SnoError) ? (view?.needs ?? []) : [];
+    for (const need of own) put(needs, need.table.oid, need);
   }
   return (compiled) => {
     if (!(compiled instanceof IdentityFault)) return compiled;
-    const need = unitedNeed(needs.get(compiled.need.table.oid) ?? []) ?? compiled.need;
-    return new IdentityFault(compiled.message, need);
+    const united = compiled.needs.map((need) => unitedNeed(needs.get(need.table.oid) ?? []) ?? need);
+    return new IdentityFault(compiled.message, united);
   };
 }
 

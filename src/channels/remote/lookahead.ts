@@ -36,9 +36,29 @@ export interface LookaheadOptions {
     keepalive(end: Lsn): void;
     flush(): void;
   };
+  /** Sees to what messages need of joined rows. */
+  readonly joins: JoinPreparer;
   readonly hold: () => void;
   readonly release: () => void;
   readonly onBug: (error: unknown) => void;
+}
+
+/** Messages are numbered from the beginning of the stream. */
+export interface JoinPreparer {
+  readonly isNeeded: boolean;
+  /** Number of messages read so far. */
+  readonly count: number;
+  reset(): void;
+  read(buffer: Buffer, start: number, end: number): void;
+  /** Reads a message that is passed on at once. */
+  note(buffer: Buffer, start: number, end: number): void;
+  /**
+   * Undefined: the messages before this number can be passed on. Else once the promise has
+   * resolved.
+   */
+  prepare(chunkEnd: number): Promise<void> | undefined;
+  /** The messages before this number have been passed on. */
+  passed(message: number, bytes: number): void;
 }
 
 interface Message {
@@ -57,7 +77,11 @@ export class Lookahead {
   #bytes = 0;
   /** A keepalive that came after the waiting messages. */
   #keepalive: Lsn | undefined;
-  #isAsking = false;
+  /** Whether waiting messages are being handled. */
+  #isHandling = false;
+  #isHolding = false;
+  /** Number of messages that have been passed on. */
+  #passed = 0;
   /** Grows with each stream, so that answers for an earlier stream are ignored. */
   #stream = 0;
 
@@ -76,21 +100,31 @@ export class Lookahead {
     this.#decoder.reset();
     this.#scout.reset();
     this.#options.answers.clear();
-    if (this.#isAsking) this.#options.release();
-    this.#isAsking = false;
+    this.#isHandling = false;
+    this.#options.joins.reset();
+    this.#passed = this.#options.joins.count;
+    if (this.#isHolding) this.#options.release();
+    this.#isHolding = false;
   }
 
   message(buffer: Buffer, start: number, end: number): void {
-    const { isNeeded, next } = this.#options;
-    if (!isNeeded() && this.#messages.length === 0) {
-      // tables are described only once, so the scout must see the description even if it may never
-      // need it
-      if (this.#scout.isDescription(buffer, start)) this.#decoder.message(buffer, start, end);
+    const { isNeeded, joins, next } = this.#options;
+    if (!(isNeeded() || joins.isNeeded) && this.#messages.length === 0) {
+      // tables are described only once, so the description must be read even if it may never be
+      // needed; so must the transaction that may bring definitions which need it
+      const isDescription = buffer[start] === RELATION;
+      if (isDescription) this.#decoder.message(buffer, start, end);
+      if (isDescription || buffer[start] === BEGIN) {
+        joins.note(buffer, start, end);
+        this.#passed++;
+      }
       next.message(buffer, start, end);
       return;
     }
     this.#messages.push({ buffer: Buffer.from(buffer.subarray(start, end)), start: 0 });
     this.#bytes += end - start;
+    // a question about joined rows is answered by what arrives meanwhile
+    if (this.#isHandling) this.#readJoins();
     if (this.#bytes >= CHUNK_BYTES) this.#look();
   }
 
@@ -105,32 +139,53 @@ export class Lookahead {
   }
 
   #look(): void {
-    if (this.#isAsking) return;
+    if (this.#isHandling) return;
+    this.#isHandling = true;
     this.#handle(this.#stream).catch(this.#options.onBug);
   }
 
   /** Handles all waiting messages, one set of definitions at a time. */
   async #handle(stream: number): Promise<void> {
-    const { answers, next, hold, release } = this.#options;
+    const { answers, joins, next, hold, release } = this.#options;
     while (this.#messages.length > 0) {
       const count = this.#scan();
+      this.#readJoins(count);
+      const preparing = joins.prepare(this.#passed + count);
+      if (preparing !== undefined) await preparing;
+      if (stream !== this.#stream) return;
       const questions = this.#scout.takeQuestions();
       if (questions.length > 0) {
-        if (!this.#isAsking) hold();
-        this.#isAsking = true;
+        if (!this.#isHolding) hold();
+        this.#isHolding = true;
         const answered = await this.#answered(questions, stream);
         if (!answered) return;
       }
-      for (const { buffer, start } of this.#messages.splice(0, count)) next.message(buffer, start, buffer.length);
+      let bytes = 0;
+      for (const { buffer, start } of this.#messages.splice(0, count)) {
+        bytes += buffer.length;
+        next.message(buffer, start, buffer.length);
+      }
+      this.#passed += count;
+      this.#bytes -= bytes;
+      joins.passed(this.#passed, bytes);
       answers.clear();
     }
-    this.#bytes = 0;
+    this.#isHandling = false;
     if (this.#keepalive !== undefined) next.keepalive(this.#keepalive);
     this.#keepalive = undefined;
     next.flush();
-    if (!this.#isAsking) return;
-    this.#isAsking = false;
+    if (!this.#isHolding) return;
+    this.#isHolding = false;
     release();
+  }
+
+  /** Lets joins read the messages up to this one, by default all that can be read now. */
+  #readJoins(count = this.#messages.length): void {
+    const { joins } = this.#options;
+    for (let at = joins.count - this.#passed; at < count; at++) {
+      const { buffer, start } = this.#messages[at] as Message;
+      joins.read(buffer, start, buffer.length);
+    }
   }
 
   /**
@@ -192,6 +247,7 @@ interface Question {
 }
 
 const RELATION = 0x52; // R
+const BEGIN = 0x42; // B
 
 /** Collects the rows of views that Postgres evaluates. */
 class Scout implements ChangeHandler {
@@ -210,10 +266,6 @@ class Scout implements ChangeHandler {
     this.#relations.clear();
     this.#questions.clear();
     this.#isRedefined = false;
-  }
-
-  isDescription(buffer: Buffer, start: number): boolean {
-    return buffer[start] === RELATION;
   }
 
   takeQuestions(): Question[] {

@@ -47,7 +47,7 @@ export interface ServedView {
  */
 export interface SnapshotQuery {
   readonly sql: string;
-  /** The view or table that it reads, quoted. Lock it before taking the snapshot. */
+  /** The view or tables that it reads, quoted. Lock them before taking the snapshot. */
   readonly relation: string;
   /**
    * Reads the rows of many channels. Each setting holds the text of an array, with one value for

@@ -1,9 +1,15 @@
 /** What to do instead of unsupported features in a channel view. */
 
 export const INSTEAD = {
-  join:
-    'Keep the columns that it needs of the other table in this one, by a trigger on the other table; or make a channel view of each ' +
-    'table, and join the rows where they are shown.',
+  on: 'Write each join as JOIN ... ON or LEFT JOIN ... ON, with all columns of a unique key of the joined table.',
+  right: 'Begin with the other table, and write LEFT JOIN.',
+  nested: 'Join one table after the other, without brackets around the later ones.',
+  joinHere: 'Write the join into the channel view, over the tables themselves.',
+  toOne:
+    'Join a table by all columns of its primary key or of a unique index over NOT NULL columns. For rows that are many to one, make a channel view of each ' +
+    'table, and join the rows where they are shown; or keep what is needed (a count) in a column of this table, by a trigger on the other.',
+  inProcess: 'Keep the value in a column of its table, by a trigger, and read that.',
+  keyType: 'Join by columns of one type, such as integer, bigint, uuid or text.',
   subquery:
     'Keep what it finds in a column of this table (a count, or whether there is one), by a trigger on the other table, and read that column.',
   total:

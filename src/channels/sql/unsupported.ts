@@ -17,4 +17,12 @@ export class Unsupported extends Error {
     this.place = place?.text;
     this.hint = hint;
   }
+
+  /** The same of a view that joins, whose expressions are evaluated in process only. */
+  inJoin(hint: string): Unsupported {
+    const reason = `in a view that joins, ${this.reason.replace(' yet', '')}`;
+    const refusal = new Unsupported(reason, undefined, hint);
+    refusal.message = this.message.replace(this.reason, reason);
+    return Object.assign(refusal, { place: this.place });
+  }
 }

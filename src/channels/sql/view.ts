@@ -1,21 +1,26 @@
 /**
  * Reads a view's definition, as pg_get_viewdef gives it, with Postgres's own grammar (libpg-query):
- * one base table, a target list, a WHERE. Every other clause is refused by name.
+ * a base table, the tables joined to it, a target list, a WHERE. Every other clause is refused by
+ * name.
  */
-import type { Node, RangeVar, ResTarget, SelectStmt } from 'libpg-query';
+import type { Node, ResTarget, SelectStmt } from 'libpg-query';
 import { assert } from '../../errors.ts';
 import { DefinitionText, type Extent } from './definition-text.ts';
+import { type ParsedJoin, type ParsedTable, readFrom } from './from.ts';
 import { INSTEAD } from './instead.ts';
 import { parseSql } from './parse.ts';
 import { Unsupported } from './unsupported.ts';
 
 export interface ParsedView {
   readonly text: DefinitionText;
-  readonly table: { readonly schema: string; readonly name: string; readonly alias: string; readonly place: RangeVar };
+  /** The base table. */
+  readonly table: ParsedTable;
+  readonly joins: readonly ParsedJoin[];
   readonly targets: readonly Target[];
   readonly where: Node | undefined;
   /** The text of the target list and of the WHERE, as written. */
   readonly targetsSql: string;
+  readonly fromSql: string;
   readonly whereSql: string | undefined;
   /** The location of the WHERE's condition. */
   readonly whereAt: Extent | undefined;
@@ -58,32 +63,27 @@ const CLAUSES: readonly (readonly [keyof SelectStmt, reason: string, instead: st
   ['lockingClause', 'FOR UPDATE and similar clauses are not supported', INSTEAD.lock, 'FOR'],
 ];
 
-/** Items of FROM that are not a table. */
-const SOURCES: Readonly<Record<string, readonly [reason: string, instead: string]>> = {
-  RangeSubselect: ['subqueries are not supported: a channel view reads one table', INSTEAD.with],
-  RangeFunction: ['functions in FROM are not supported: a channel view reads one table', INSTEAD.sets],
-  RangeTableSample: ['TABLESAMPLE is not supported', INSTEAD.sample],
-};
-const JOINS = 'joins are not supported: a channel view reads one table';
-
-/** Throws Unsupported if the definition has more than one table, a target list and a WHERE. */
+/** Throws Unsupported if the definition has more than tables, a target list and a WHERE. */
 export function parseView(definition: string): ParsedView {
   const [statement] = parseSql(definition);
   const text = new DefinitionText(definition);
   const select = selectOf(statement, text);
-  const table = tableOf(select, text);
-  const from = [...text.tokens(0, table.location ?? 0)].findLast((token) => token.depth === 0 && token.text === 'FROM');
+  const { table, joins } = readFrom(select, text);
+  const from = [...text.tokens(0, table.place.location ?? 0)].findLast(
+    (token) => token.depth === 0 && token.text === 'FROM',
+  );
   const end = text.keyword(';')?.start ?? Buffer.byteLength(definition);
-  const where = text.keyword('WHERE', table.location);
+  const where = text.keyword('WHERE', table.place.location);
   assert(from !== undefined, `no FROM before the table in: ${definition}`);
   const targetsStart = text.keyword('SELECT')?.end ?? 0;
-  const name = table.relname ?? '';
   return {
     text,
-    table: { schema: table.schemaname ?? 'pg_catalog', name, alias: table.alias?.aliasname ?? name, place: table },
+    table,
+    joins,
     targets: targetsOf(select, text, targetsStart, from.start),
     where: select.whereClause,
     targetsSql: text.slice(targetsStart, from.start),
+    fromSql: text.slice(from.end, where?.start ?? end),
     whereSql: where === undefined ? undefined : text.slice(where.end, end),
     whereAt: where === undefined ? undefined : { start: where.end, end },
   };
@@ -102,22 +102,6 @@ function selectOf(statement: Node | undefined, text: DefinitionText): SelectStmt
     if (select[clause] !== undefined) throw text.refuseClause(reason, keywords, instead);
   }
   return select;
-}
-
-function tableOf({ fromClause = [] }: SelectStmt, text: DefinitionText): RangeVar {
-  const [source, another] = fromClause;
-  if (source === undefined) throw text.refuseClause('the view does not read a table', ['SELECT'], INSTEAD.rows);
-  if (another !== undefined) throw text.refuse(JOINS, another, INSTEAD.join);
-  if ('JoinExpr' in source) throw text.refuseClause(JOINS, ['JOIN'], INSTEAD.join);
-  if (!('RangeVar' in source)) {
-    const [reason, instead] = SOURCES[Object.keys(source)[0] as string] ?? ['FROM may contain only a table'];
-    throw text.refuse(reason, source, instead);
-  }
-  const table = source.RangeVar;
-  if (table.inh !== true) throw text.refuse('ONLY is not supported', table, INSTEAD.only);
-  if (table.alias?.colnames !== undefined)
-    throw text.refuse('names for the columns of the table are not supported', table, INSTEAD.names);
-  return table;
 }
 
 function targetsOf({ targetList = [] }: SelectStmt, text: DefinitionText, start: number, end: number): Target[] {

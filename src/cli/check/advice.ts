@@ -11,6 +11,7 @@ import { SnoError } from '../../errors.ts';
 import { accessReads } from './access-reads.ts';
 import { busyTables } from './busy-tables.ts';
 import { firstRowFault } from './first-row.ts';
+import { missingIndexes } from './join-indexes.ts';
 import { wideIdentities } from './wide-identity.ts';
 
 /** Warnings by pattern. */
@@ -22,11 +23,13 @@ export async function adviceOf(client: pg.ClientBase, catalog: Catalog, registry
   const views = [...registry.views()];
   const wide = await wideIdentities(
     client,
-    views.map(({ need }) => need),
+    views.flatMap(({ needs }) => needs),
   );
-  for (const { pattern, table } of views) advice.set(pattern.text, [wide.get(table.oid) ?? []].flat());
+  for (const { pattern, tables } of views)
+    advice.set(pattern.text, [...new Set(tables.flatMap(({ oid }) => wide.get(oid) ?? []))]);
   const add = (pattern: string, warnings: readonly string[]) =>
     advice.set(pattern, [...(advice.get(pattern) ?? []), ...warnings]);
+  for (const view of views) add(view.pattern.text, await missingIndexes(client, view));
   for (const channel of catalog.channels) add(channel.pattern, await firstRowFault(client, 'channels', channel));
   const types = new Types(catalog.types);
   for (const declared of catalog.access) {

@@ -79,7 +79,7 @@ function refusalOf({ schema, pattern, message, hint }: PathFault): Refusal {
   return { schema, pattern, error: new SnoError('channel_refused', message, { hint }) };
 }
 
-function sourceOf({ table, path, remote }: ChannelView): ChannelSource {
+function sourceOf({ tables: [table], path, remote }: ChannelView): ChannelSource {
   const key = (table.primaryKey ?? table.identityIndex ?? []).map(
     (number) => table.columns.find((column) => column.number === number)?.name ?? '',
   );

@@ -46,14 +46,14 @@ export async function channelTypes(client: pg.Client, catalog: Catalog, registry
       const { column, isNotNull = false } = sources[index] ?? {};
       const value = types.valueOf(
         typeOid,
-        column === undefined ? 0 : dimensions.get(`${view.table.oid} ${column.number}`),
+        column === undefined ? 0 : dimensions.get(`${view.tables[0].oid} ${column.number}`),
       );
       // No row of a channel has NULL in a placeholder.
       const isNever = isNotNull || types.isNeverNull(typeOid) || placeholders.includes(name);
       return { name, type: isNever ? value : orNull(value) };
     });
-    const key = (view.table.primaryKey ?? view.table.identityIndex ?? []).map((number) => {
-      const column = view.table.columns.find((each) => each.number === number);
+    const key = (view.tables[0].primaryKey ?? view.tables[0].identityIndex ?? []).map((number) => {
+      const column = view.tables[0].columns.find((each) => each.number === number);
       return { name: column?.name ?? '', type: types.valueOf(column?.typeOid ?? 0) };
     });
     parts.push(entry(pattern, undefined, row, key, values));

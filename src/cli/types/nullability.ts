@@ -17,17 +17,23 @@ export interface ColumnSource {
 }
 
 /**
- * One for each output column. `channel` is served, so its definition reads one table. Undecided
- * expressions count as nullable.
+ * One for each output column. Undecided expressions count as nullable, and so do columns of joined
+ * tables.
  */
 export function sourcesOf(channel: CatalogChannel, catalog: Catalog): readonly ColumnSource[] {
   const { parsed, source } = flattenView(channel, catalog);
   return channel.columns.map((output, index) => {
     const value = parsed.targets[index]?.value;
-    if (value === undefined || source === undefined) return { column: undefined, isNotNull: false };
+    if (value === undefined || source === undefined || (parsed.joins.length > 0 && !isOf(value, parsed.table.alias)))
+      return { column: undefined, isNotNull: false };
     const column = columnOf(value, source);
     return { column, isNotNull: column?.notNull ?? (isNotNull(value, source) && output.typeOid < USER_OID) };
   });
+}
+
+/** Whether it is a column of the table with this name. */
+function isOf(value: Node, alias: string): boolean {
+  return 'ColumnRef' in value && nameOf(value.ColumnRef.fields?.slice(0, -1)) === alias;
 }
 
 function columnOf(value: Node, table: CatalogTable): CatalogTableColumn | undefined {

@@ -106,7 +106,7 @@ export class Pass {
     for (const entry of batch.entries) bytes += this.#wanted.get(entry.channel)?.entry(entry) ?? 0;
     for (const mark of batch.marks) {
       // A recheck concerns the subscribers of then.
-      if (isRecheck(mark)) continue;
+      if (isRecheck(mark) || mark.kind === 'touched') continue;
       for (const wanted of this.#byPattern.get(mark.pattern) ?? []) bytes += wanted.mark(mark, batch);
     }
     this.#count(bytes);

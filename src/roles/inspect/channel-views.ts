@@ -64,7 +64,8 @@ function stateOf(served: ServedChannel | undefined, refused: RefusedChannel | un
   return refused?.isAwaited === true ? 'awaited' : 'refused';
 }
 
-function pathOf({ remote, path }: ChannelView): ChannelViewInfo['path'] {
+function pathOf({ remote, join, path }: ChannelView): ChannelViewInfo['path'] {
+  if (join !== undefined) return { kind: 'joined', text: path };
   return { kind: remote === undefined ? 'in process' : 'by Postgres', text: path };
 }
 

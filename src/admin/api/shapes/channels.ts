@@ -17,7 +17,7 @@ export interface ChannelViewInfo {
    */
   readonly state: 'served' | 'messages' | 'awaited' | 'refused';
   readonly path: {
-    readonly kind: 'in process' | 'by Postgres';
+    readonly kind: 'in process' | 'by Postgres' | 'joined';
     /** Where rows are evaluated and why. */
     readonly text: string;
   } | null;

@@ -21,11 +21,13 @@ export function compileAccessRows(access: CatalogAccess, catalog: Catalog): Chan
   // policies may let one row through because of another
   if (pattern instanceof SnoError || hasPolicies(access)) return undefined;
   try {
-    const flat = flattenView(access, catalog);
-    const channel = { ...access, definition: flat.definition, castsByText: [], options: [], secured: [] };
+    const { parsed, definition, source } = flattenView(access, catalog);
+    if (parsed.joins.length > 0) return undefined;
+    const channel = { ...access, definition, castsByText: [], options: [], secured: [] };
     const types = new Types(catalog.types);
     if (!pattern.columns.every((name) => isNamedByText(access, name, types))) return undefined;
-    return compileInProcess(channel, pattern, flat.parsed, sourceTable(flat), types, catalog.server);
+    const table = sourceTable(parsed.table, source, parsed.text);
+    return compileInProcess(channel, pattern, parsed, table, types, catalog.server);
   } catch (error) {
     if (error instanceof SnoError || error instanceof Unsupported) return undefined;
     throw error;

@@ -3,7 +3,7 @@
  * types known). Refuses by name what is not known to mean the same here as in Postgres.
  */
 import type { A_Expr, BoolExpr, BooleanTest, ColumnRef, FuncCall, Node, NullTest } from 'libpg-query';
-import type { CatalogTable, CatalogTableColumn } from '../../catalog/catalog.ts';
+import type { CatalogTableColumn } from '../../catalog/catalog.ts';
 import { ACCEPTS, type Condition, plainValue, type Value } from '../../evaluation/expression.ts';
 import { shapedType } from '../../evaluation/shaped.ts';
 import type { DefinitionText } from '../../sql/definition-text.ts';
@@ -21,6 +21,7 @@ import { readCast, readCollate, readLiteral } from './read-cast.ts';
 import { readCase, readCoalesce, readExtreme, readNullIf } from './read-choice.ts';
 import { compareIn, comparison, EQUAL } from './read-comparison.ts';
 import { changes, functionRefusal } from './refused-functions.ts';
+import type { Scope } from './scope.ts';
 
 type NodeKind = Node extends infer Each ? (Each extends unknown ? keyof Each : never) : never;
 type NodeOf<Kind extends NodeKind> = Extract<Node, Record<Kind, unknown>>[Kind &
@@ -92,16 +93,14 @@ export class ExpressionReader implements Reading {
   readonly text: DefinitionText;
   readonly types: Types;
   readonly version: number;
-  readonly #table: CatalogTable;
-  readonly #alias: string;
+  readonly #scope: Scope;
   readonly #calls: CallReader;
 
-  constructor(text: DefinitionText, table: CatalogTable, alias: string, types: Types, version: number) {
+  constructor(text: DefinitionText, scope: Scope, types: Types, version: number) {
     this.text = text;
     this.types = types;
     this.version = version;
-    this.#table = table;
-    this.#alias = alias;
+    this.#scope = scope;
     this.#calls = new CallReader(text, types);
   }
 
@@ -141,9 +140,10 @@ export class ExpressionReader implements Reading {
   #column(reference: ColumnRef): Value {
     const fields = reference.fields ?? [];
     const name = nameOf(fields);
-    const isOurs = fields.length === 1 || (fields.length === 2 && nameOf(fields.slice(0, 1)) === this.#alias);
+    const qualifier = fields.length === 1 ? undefined : nameOf(fields.slice(0, 1));
+    const isOurs = fields.length <= 2 && this.#scope.names(qualifier);
     if (!isOurs || name === '') throw this.text.refuse('whole rows are not supported yet', { ColumnRef: reference });
-    const column = this.#table.columns.find((candidate) => candidate.name === name);
+    const column = this.#scope.column(qualifier, name);
     if (column !== undefined) return this.#columnValue(column, reference);
     const reason = SYSTEM_COLUMNS.has(name)
       ? `the system column ${name} is not in the WAL`

@@ -1,0 +1,188 @@
+/** A view that joins, at work on known rows. */
+import type { Relation } from '../../decode/relation.ts';
+import { NULL, TEXT, Tuple } from '../../decode/tuple.ts';
+import { ByteWriter } from '../../memory/byte-writer.ts';
+import type { ChannelView } from '../channel.ts';
+import type { JoinPlan } from '../join-plan.ts';
+import type { KnownIndex, KnownTable, Row, RowSet } from './known-rows.ts';
+
+interface Part {
+  readonly known: KnownTable;
+  /** For each of its columns in a joined row, the position in the table's rows. */
+  readonly positions: readonly number[];
+  /** Position of its first column in a joined row. */
+  readonly offset: number;
+}
+
+interface Step {
+  readonly isInner: boolean;
+  readonly to: number;
+  readonly from: number;
+  /** Finds the joined row. */
+  readonly index: KnownIndex;
+  /** Positions in rows of the table that is joined to. */
+  readonly fromPositions: readonly number[];
+  /** Finds the rows that join to a joined row. */
+  readonly reverse: KnownIndex;
+  readonly keyPositions: readonly number[];
+  readonly condition: ((row: Tuple) => boolean) | undefined;
+}
+
+/** Receives the lookups that a row needs. Returns the rows, if they are known. */
+export type Look = (view: JoinedView, index: KnownIndex, value: string) => RowSet | undefined;
+
+const NO_PLACES: readonly number[] = [];
+
+/** A lookup was not asked for: a bug, or its view was given up. */
+export class UnknownRows extends Error {}
+
+export class JoinedView {
+  readonly pattern: string;
+  /** The joined rows, as if they were those of a table. */
+  readonly relation: Relation;
+  readonly parts: readonly Part[];
+  readonly steps: readonly Step[];
+  readonly #places = new Map<KnownTable, number[]>();
+  readonly #rows: (Row | undefined)[];
+  readonly #old = new ByteWriter(1_024);
+  readonly #new = new ByteWriter(1_024);
+
+  constructor({ pattern, join }: ChannelView & { readonly join: JoinPlan }, knownOf: (oid: number) => KnownTable) {
+    this.pattern = pattern.text;
+    this.parts = join.tables.map(({ table, columns, offset }) => {
+      const known = knownOf(table.oid);
+      return { known, positions: columns.map(({ number }) => known.positionOf(number)), offset };
+    });
+    this.steps = join.steps.map(({ kind, to, from, pairs, condition }) => {
+      const [found, finder] = [this.parts[to] as Part, this.parts[from] as Part];
+      const types = pairs.map(({ type }) => type);
+      const index = found.known.index(
+        pairs.map(({ key }) => key),
+        types,
+      );
+      index.isKept = true;
+      const fromNumbers = pairs.map((pair) => pair.from);
+      return {
+        isInner: kind === 'inner',
+        to,
+        from,
+        index,
+        fromPositions: fromNumbers.map((number) => finder.known.positionOf(number)),
+        reverse: finder.known.index(fromNumbers, types),
+        keyPositions: pairs.map(({ key }) => found.known.positionOf(key)),
+        condition,
+      };
+    });
+    for (const [place, { known }] of this.parts.entries())
+      this.#places.set(known, [...(this.#places.get(known) ?? []), place]);
+    this.#rows = this.parts.map(() => undefined);
+    this.relation = relationOf(pattern.text, join);
+  }
+
+  /** Indexes of the tables of the view that are this table. */
+  placesOf(table: KnownTable): readonly number[] {
+    return this.#places.get(table) ?? NO_PLACES;
+  }
+
+  /** Whether the view may show a difference, if the row is at this place of the view. */
+  differs(place: number, oldRow: Row | undefined, newRow: Row | undefined): boolean {
+    if (oldRow === undefined || newRow === undefined) return true;
+    for (const position of (this.parts[place] as Part).positions)
+      if (oldRow[position] !== newRow[position]) return true;
+    return false;
+  }
+
+  /**
+   * Joins a base row to the other tables. Returns the joined row, valid until the next call with
+   * the same side; undefined if an inner join finds no row. Throws UnknownRows.
+   */
+  join(base: Row, side: 'oldRow' | 'newRow'): Tuple | undefined {
+    const tuple = this.relation[side];
+    const bytes = side === 'oldRow' ? this.#old : this.#new;
+    const rows = this.#rows;
+    bytes.length = 0;
+    rows[0] = base;
+    this.#write(0, base, tuple, bytes);
+    for (const step of this.steps) {
+      let row = this.#find(step, rows[step.from]);
+      this.#write(step.to, row, tuple, bytes);
+      if (row !== undefined && step.condition !== undefined) {
+        tuple.buffer = bytes.buffer;
+        if (!step.condition(tuple)) {
+          row = undefined;
+          this.#write(step.to, row, tuple, bytes);
+        }
+      }
+      if (row === undefined && step.isInner) return undefined;
+      rows[step.to] = row;
+    }
+    tuple.buffer = bytes.buffer;
+    return tuple;
+  }
+
+  /** Calls `found` with each base row that joins this row, if the row is at this place. */
+  basesOf(place: number, row: Row, look: Look, found: (base: Row) => void): void {
+    if (place === 0) return found(row);
+    const step = this.steps[place - 1] as Step;
+    const value = valueAt(row, step.keyPositions);
+    const rows = value === undefined ? undefined : look(this, step.reverse, value);
+    if (rows !== undefined) for (const each of rows.values()) this.basesOf(step.from, each, look, found);
+  }
+
+  /** Looks up all rows that join this row, if it is at this place, and those that they join. */
+  lookDown(place: number, row: Row, look: Look): void {
+    for (const step of this.steps) {
+      if (step.from !== place) continue;
+      const value = valueAt(row, step.fromPositions);
+      const rows = value === undefined ? undefined : look(this, step.index, value);
+      if (rows !== undefined) for (const each of rows.values()) this.lookDown(step.to, each, look);
+    }
+  }
+
+  #find(step: Step, from: Row | undefined): Row | undefined {
+    const value = from === undefined ? undefined : valueAt(from, step.fromPositions);
+    if (value === undefined) return undefined;
+    const rows = step.index.get(value);
+    if (rows === undefined) throw new UnknownRows(`${this.pattern}: a joined row is not known`);
+    for (const row of rows.values()) return row;
+    return undefined;
+  }
+
+  #write(place: number, row: Row | undefined, tuple: Tuple, bytes: ByteWriter): void {
+    const { positions, offset } = this.parts[place] as Part;
+    const { kinds, starts, ends } = tuple;
+    for (let index = 0; index < positions.length; index++) {
+      const at = offset + index;
+      const cell = row === undefined ? null : (row[positions[index] as number] ?? null);
+      if (cell === null) {
+        kinds[at] = NULL;
+        continue;
+      }
+      kinds[at] = TEXT;
+      starts[at] = bytes.length;
+      bytes.utf8(cell);
+      ends[at] = bytes.length;
+    }
+  }
+}
+
+function valueAt(row: Row, positions: readonly number[]): string | undefined {
+  if (positions.length === 1) return row[positions[0] as number] ?? undefined;
+  const cells = positions.map((position) => row[position] ?? null);
+  return cells.includes(null) ? undefined : cells.join('\0');
+}
+
+function relationOf(pattern: string, { relation, width, tables }: JoinPlan): Relation {
+  return {
+    oid: relation,
+    schema: 'channels',
+    name: pattern,
+    replicaIdentity: 'f',
+    columns: tables.flatMap(({ columns }) =>
+      columns.map(({ name, typeOid, typeModifier }) => ({ name, typeOid, typeModifier, identity: true })),
+    ),
+    wanted: true,
+    oldRow: new Tuple(width),
+    newRow: new Tuple(width),
+  };
+}

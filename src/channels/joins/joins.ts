@@ -1,0 +1,112 @@
+/** The views that join, and the rows that are known of their tables. */
+import type { ChannelView } from '../channel.ts';
+import type { JoinPlan } from '../join-plan.ts';
+import { JoinedView, type Look } from './joined-view.ts';
+import { type Change, type KnownIndex, KnownTable } from './known-rows.ts';
+
+/** The lookups that are not known, and the views that need each. */
+export type Missing = ReadonlyMap<KnownIndex, ReadonlyMap<string, ReadonlySet<JoinedView>>>;
+
+export class Joins {
+  readonly views: readonly JoinedView[];
+  readonly #tables: ReadonlyMap<number, KnownTable>;
+  readonly #viewsOf = new Map<KnownTable, JoinedView[]>();
+
+  constructor(views: readonly ChannelView[]) {
+    const joining = views.flatMap((view) => (view.join === undefined ? [] : [{ ...view, join: view.join }]));
+    this.#tables = tablesOf(joining.map(({ join }) => join));
+    this.views = joining.map((view) => new JoinedView(view, (oid) => this.#tables.get(oid) as KnownTable));
+    for (const view of this.views)
+      for (const known of new Set(view.parts.map((part) => part.known)))
+        this.#viewsOf.set(known, [...(this.#viewsOf.get(known) ?? []), view]);
+  }
+
+  get tables(): Iterable<KnownTable> {
+    return this.#tables.values();
+  }
+
+  /** Undefined: no view that joins reads the table. */
+  table(oid: number): KnownTable | undefined {
+    return this.#tables.get(oid);
+  }
+
+  viewsOf(table: KnownTable): readonly JoinedView[] {
+    return this.#viewsOf.get(table) ?? [];
+  }
+
+  /** Bytes of the lookups that stay known. */
+  get bytes(): number {
+    let bytes = 0;
+    for (const { indexes } of this.tables) for (const index of indexes) if (index.isKept) bytes += index.bytes;
+    return bytes;
+  }
+
+  /**
+   * The lookups that evaluating these changes needs and that are not known. Once they are, their
+   * rows may need more: ask again until none is missing.
+   */
+  missing(changes: Iterable<Change>, without: ReadonlySet<JoinedView>): Missing {
+    const missing = new Map<KnownIndex, Map<string, Set<JoinedView>>>();
+    const look: Look = (view, index, value) => {
+      const rows = index.get(value);
+      if (rows === undefined) note(missing, index, value, view);
+      return rows;
+    };
+    for (const change of changes)
+      for (const view of this.viewsOf(change.table)) if (!without.has(view)) needsOf(view, change, look);
+    return missing;
+  }
+
+  /** Drops lookups that need not stay known, and the least used beyond `bytesMax`. */
+  tidy(bytesMax: number): void {
+    const kept = [];
+    for (const { indexes } of this.tables)
+      for (const index of indexes)
+        if (index.isKept) kept.push(index);
+        else if (index.size > 0) index.clear();
+    const bytes = kept.reduce((sum, index) => sum + index.bytes, 0);
+    if (bytes > bytesMax) for (const index of kept) index.evict((index.bytes * bytesMax * KEPT_SHARE) / bytes);
+  }
+}
+
+/** The share of the allowed bytes that is left when lookups are dropped. */
+const KEPT_SHARE = 0.9;
+
+function needsOf(view: JoinedView, { table, oldRow, newRow }: Change, look: Look): void {
+  for (const place of view.placesOf(table)) {
+    if (!view.differs(place, oldRow, newRow)) continue;
+    for (const row of [oldRow, newRow]) {
+      if (row === undefined) continue;
+      view.lookDown(place, row, look);
+      if (place > 0) view.basesOf(place, row, look, (base) => view.lookDown(0, base, look));
+    }
+  }
+}
+
+function note(
+  missing: Map<KnownIndex, Map<string, Set<JoinedView>>>,
+  index: KnownIndex,
+  value: string,
+  view: JoinedView,
+): void {
+  const values = missing.get(index);
+  const views = values?.get(value);
+  if (views !== undefined) views.add(view);
+  else if (values !== undefined) values.set(value, new Set([view]));
+  else missing.set(index, new Map([[value, new Set([view])]]));
+}
+
+/** Each table with the columns that any of the views reads. */
+function tablesOf(plans: readonly JoinPlan[]): ReadonlyMap<number, KnownTable> {
+  const parts = plans.flatMap(({ tables }) => tables);
+  const oids = new Set(parts.map(({ table }) => table.oid));
+  return new Map(
+    [...oids].map((oid) => {
+      const own = parts.filter(({ table }) => table.oid === oid);
+      const numbers = new Set(own.flatMap(({ columns }) => columns.map(({ number }) => number)));
+      const [{ table, key }] = own as [(typeof own)[number]];
+      const columns = table.columns.filter(({ number }) => numbers.has(number));
+      return [oid, new KnownTable(table, columns, key)];
+    }),
+  );
+}

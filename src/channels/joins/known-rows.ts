@@ -1,0 +1,198 @@
+/**
+ * The rows that are known: lookups in tables, each all rows whose columns have one value. A known
+ * lookup is exact at the place in the WAL that has been reached: changes are applied in its order,
+ * by setting rows to what the WAL says.
+ */
+import type { CatalogTable, CatalogTableColumn } from '../catalog/catalog.ts';
+
+/** The texts of the columns that are read, in the order of KnownTable.columns. */
+export type Row = readonly (string | null)[];
+
+/** A changed row of a table: an insert has no old row, a delete no new one. */
+export interface Change {
+  readonly table: KnownTable;
+  readonly oldRow: Row | undefined;
+  readonly newRow: Row | undefined;
+}
+
+/** Rows by their keys. */
+export type RowSet = Map<string, Row>;
+
+interface KnownLookup {
+  readonly rows: RowSet;
+  /** Approximate bytes when it was read. */
+  readonly bytes: number;
+  isUsed: boolean;
+}
+
+/** Separates the texts of several columns: Postgres has no text with it. */
+const SEPARATOR = '\0';
+/** Approximate bytes of a lookup, and of a row in one, in addition to their texts. */
+const LOOKUP_BYTES = 300;
+const ROW_BYTES = 150;
+
+/** The texts of some columns as one text. Undefined if one is NULL. */
+function textOf(row: Row, positions: readonly number[]): string | undefined {
+  if (positions.length === 1) return row[positions[0] as number] ?? undefined;
+  let text = '';
+  for (let index = 0; index < positions.length; index++) {
+    const cell = row[positions[index] as number];
+    if (cell === null || cell === undefined) return undefined;
+    text += index === 0 ? cell : SEPARATOR + cell;
+  }
+  return text;
+}
+
+function bytesOf(rows: RowSet): number {
+  let bytes = LOOKUP_BYTES;
+  for (const row of rows.values()) {
+    bytes += ROW_BYTES;
+    for (const cell of row) bytes += 16 + (cell?.length ?? 0);
+  }
+  return bytes;
+}
+
+/** The lookups by some columns of a table. */
+export class KnownIndex {
+  readonly table: KnownTable;
+  /** Positions of the columns in rows. */
+  readonly positions: readonly number[];
+  /** For each of them, the type to which a text that is looked up is cast, as SQL. */
+  readonly types: readonly string[];
+  /** Whether its lookups stay known: they find at most one row each. */
+  isKept = false;
+  readonly #lookups = new Map<string, KnownLookup>();
+  #bytes = 0;
+
+  constructor(table: KnownTable, positions: readonly number[], types: readonly string[]) {
+    this.table = table;
+    this.positions = positions;
+    this.types = types;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get size(): number {
+    return this.#lookups.size;
+  }
+
+  /** What a row is found by. Undefined: nothing finds it, since a column is NULL. */
+  valueOf(row: Row): string | undefined {
+    return textOf(row, this.positions);
+  }
+
+  /** Undefined: not known. */
+  get(value: string): RowSet | undefined {
+    const lookup = this.#lookups.get(value);
+    if (lookup === undefined) return undefined;
+    lookup.isUsed = true;
+    return lookup.rows;
+  }
+
+  fill(value: string, rows: RowSet): void {
+    const bytes = bytesOf(rows);
+    this.#bytes += bytes - (this.#lookups.get(value)?.bytes ?? 0);
+    this.#lookups.set(value, { rows, bytes, isUsed: true });
+  }
+
+  apply(oldRow: Row | undefined, newRow: Row | undefined): void {
+    if (this.#lookups.size === 0) return;
+    if (oldRow !== undefined) this.#of(oldRow)?.delete(this.table.keyOf(oldRow));
+    if (newRow !== undefined) this.#of(newRow)?.set(this.table.keyOf(newRow), newRow);
+  }
+
+  /** The table has no rows any more. */
+  truncate(): void {
+    for (const { rows } of this.#lookups.values()) rows.clear();
+  }
+
+  clear(): void {
+    this.#lookups.clear();
+    this.#bytes = 0;
+  }
+
+  /** Drops lookups until so many bytes are left. Unused ones go first. */
+  evict(bytesMax: number): void {
+    for (let visits = 2 * this.#lookups.size; visits > 0 && this.#bytes > bytesMax; visits--) {
+      const [[value, lookup]] = this.#lookups as unknown as [[string, KnownLookup]];
+      this.#lookups.delete(value);
+      if (lookup.isUsed) {
+        lookup.isUsed = false;
+        this.#lookups.set(value, lookup);
+      } else this.#bytes -= lookup.bytes;
+    }
+  }
+
+  #of(row: Row): RowSet | undefined {
+    const value = this.valueOf(row);
+    return value === undefined ? undefined : this.#lookups.get(value)?.rows;
+  }
+}
+
+export class KnownTable {
+  readonly table: CatalogTable;
+  readonly columns: readonly CatalogTableColumn[];
+  readonly indexes: KnownIndex[] = [];
+  readonly #positions: ReadonlyMap<number, number>;
+  readonly #key: readonly number[];
+
+  /** `key`: attribute numbers of the columns that identify a row. */
+  constructor(table: CatalogTable, columns: readonly CatalogTableColumn[], key: readonly number[]) {
+    this.table = table;
+    this.columns = columns;
+    this.#positions = new Map(columns.map(({ number }, index) => [number, index]));
+    this.#key = key.map((number) => this.positionOf(number));
+  }
+
+  /** `number`: the column's attribute number. */
+  positionOf(number: number): number {
+    return this.#positions.get(number) as number;
+  }
+
+  keyOf(row: Row): string {
+    return textOf(row, this.#key) as string;
+  }
+
+  /** The index over these columns. */
+  index(numbers: readonly number[], types: readonly string[]): KnownIndex {
+    const positions = numbers.map((number) => this.positionOf(number));
+    const known = this.indexes.find((index) => index.positions.join() === positions.join());
+    if (known !== undefined) return known;
+    const index = new KnownIndex(this, positions, types);
+    this.indexes.push(index);
+    return index;
+  }
+
+  apply(oldRow: Row | undefined, newRow: Row | undefined): void {
+    for (const index of this.indexes) index.apply(oldRow, newRow);
+  }
+}
+
+/** Some lookups and their rows, as a query found them. */
+export type FoundRows = ReadonlyMap<KnownIndex, ReadonlyMap<string, RowSet>>;
+
+/**
+ * Sets found rows back to before `changes`: the changes since then that the query saw, in the order
+ * of the WAL.
+ */
+export function undo(found: FoundRows, changes: readonly Change[]): void {
+  for (let at = changes.length - 1; at >= 0; at--) {
+    const { table, oldRow, newRow } = changes[at] as Change;
+    for (const index of table.indexes) {
+      const lookups = found.get(index);
+      if (lookups === undefined) continue;
+      setIn(lookups, index, newRow, false);
+      setIn(lookups, index, oldRow, true);
+    }
+  }
+}
+
+function setIn(lookups: ReadonlyMap<string, RowSet>, index: KnownIndex, row: Row | undefined, isThere: boolean): void {
+  const value = row === undefined ? undefined : index.valueOf(row);
+  const rows = value === undefined ? undefined : lookups.get(value);
+  if (rows === undefined || row === undefined) return;
+  if (isThere) rows.set(index.table.keyOf(row), row);
+  else rows.delete(index.table.keyOf(row));
+}

@@ -1,0 +1,279 @@
+/**
+ * Between the decoder and the router: turns changes of the tables below a view that joins into
+ * changes of its joined rows. The router receives these as changes of a table of their own, and
+ * knows nothing of joins.
+ *
+ * Each change is evaluated on the known rows before it and after it. The known rows are those at
+ * this place of the WAL; join-lookahead.ts saw to it that everything needed is among them.
+ */
+import type { ChangeHandler } from '../../decode/change.ts';
+import type { Relation } from '../../decode/relation.ts';
+import { TEXT, Tuple } from '../../decode/tuple.ts';
+import type { Lsn } from '../../lsn.ts';
+import { RowError } from '../values/row-error.ts';
+import { type JoinedView, type Look, UnknownRows } from './joined-view.ts';
+import type { Joins } from './joins.ts';
+import type { Change, Row } from './known-rows.ts';
+import { WalRows } from './rows-of-wal.ts';
+
+/** Why the channels of a view are reset. */
+export type JoinReset = 'rows' | 'lookahead' | 'unavailable' | 'truncate' | 'definitions' | 'failed';
+
+export interface JoinStageOptions {
+  /** The views in force at this place of the WAL. */
+  readonly joins: () => Joins;
+  /** Views whose lookups could not be answered for the messages that are passed on now. */
+  readonly givenUp: () => ReadonlyMap<JoinedView, JoinReset>;
+  /** Whether a commit is handled for the first time. */
+  readonly isFresh: (commitLsn: Lsn) => boolean;
+  /** Maximum base rows that the joined rows of one commit reach, for each view. */
+  readonly rowsMax: number;
+  readonly sink: {
+    redefined(pattern: string, how: 'changed'): void;
+    /** The commit changes rows of a table that the view reads. */
+    touched(pattern: string): void;
+  };
+  readonly next: ChangeHandler;
+  readonly onReset: (pattern: string, why: JoinReset, detail: string) => void;
+}
+
+/** A base row whose joined row a change concerns, and the joined row before it. */
+interface Concerned {
+  readonly base: Row;
+  readonly before: Tuple | undefined;
+}
+
+interface Evaluated {
+  readonly view: JoinedView;
+  /** Whether the changed row is a base row whose columns of the view differ. */
+  readonly isBase: boolean;
+  /** Its joined row before the change. */
+  readonly before: Tuple | undefined;
+  readonly concerned: readonly Concerned[];
+}
+
+export class JoinStage implements ChangeHandler {
+  readonly #options: JoinStageOptions;
+  readonly #relations = new Map<number, Relation>();
+  readonly #rows = new Map<number, WalRows>();
+  #joins: Joins | undefined;
+  #isFresh = false;
+  /** The views that have no more events in this commit. */
+  readonly #void = new Set<JoinedView>();
+  readonly #touched = new Set<JoinedView>();
+  /** Base rows that joined rows have reached in this commit. */
+  readonly #reached = new Map<JoinedView, number>();
+
+  constructor(options: JoinStageOptions) {
+    this.#options = options;
+  }
+
+  /** Forgets the tables: a new stream describes them again. */
+  reset(): void {
+    this.#relations.clear();
+    this.#rows.clear();
+    this.#joins = undefined;
+    this.#isFresh = false;
+  }
+
+  /** The definitions may have changed. Call it after the router has fitted its views. */
+  rebind(): void {
+    this.#joins = this.#options.joins();
+    this.#rows.clear();
+    for (const relation of this.#relations.values()) this.#bind(relation);
+    for (const { relation } of this.#joins.views) this.#options.next.relation(relation);
+  }
+
+  begin(xid: number, commitLsn: Lsn, committedAt: number): void {
+    if (this.#joins === undefined) this.rebind();
+    this.#isFresh = this.#options.isFresh(commitLsn);
+    this.#void.clear();
+    this.#touched.clear();
+    this.#reached.clear();
+    this.#options.next.begin(xid, commitLsn, committedAt);
+  }
+
+  relation(relation: Relation): void {
+    this.#options.next.relation(relation);
+    this.#relations.set(relation.oid, relation);
+    this.#bind(relation);
+  }
+
+  insert(relation: Relation, newRow: Tuple): void {
+    this.#options.next.insert(relation, newRow);
+    const rows = this.#rows.get(relation.oid);
+    if (rows !== undefined) this.#change(rows, undefined, newRow);
+  }
+
+  update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void {
+    this.#options.next.update(relation, oldRow, newRow);
+    // without an old row, no column of the identity changed, and joins read no other
+    const rows = oldRow === undefined ? undefined : this.#rows.get(relation.oid);
+    if (rows !== undefined) this.#change(rows, oldRow, newRow);
+  }
+
+  delete(relation: Relation, oldRow: Tuple): void {
+    this.#options.next.delete(relation, oldRow);
+    const rows = this.#rows.get(relation.oid);
+    if (rows !== undefined) this.#change(rows, oldRow, undefined);
+  }
+
+  truncate(relations: readonly Relation[]): void {
+    this.#options.next.truncate(relations);
+    for (const { oid } of relations) {
+      const table = this.#joins?.table(oid);
+      if (table === undefined) continue;
+      for (const index of table.indexes) index.truncate();
+      for (const view of this.#joins?.viewsOf(table) ?? []) {
+        this.#touch(view);
+        const isBaseOnly = view.placesOf(table).join() === '0';
+        if (!isBaseOnly) this.#giveUp(view, 'truncate', `${table.table.name} was truncated`);
+        else if (this.#isServed(view)) this.#options.next.truncate([view.relation]);
+      }
+    }
+  }
+
+  message(prefix: string, lsn: Lsn, buffer: Buffer, start: number, end: number): void {
+    this.#options.next.message(prefix, lsn, buffer, start, end);
+    if (prefix === 'sno.catalog') this.rebind();
+  }
+
+  commit(endLsn: Lsn): void {
+    this.#options.next.commit(endLsn);
+  }
+
+  #bind(relation: Relation): void {
+    const table = this.#joins?.table(relation.oid);
+    if (table === undefined) return;
+    this.#rows.set(relation.oid, new WalRows(table, relation));
+    relation.wanted = true;
+  }
+
+  #change(rows: WalRows, oldTuple: Tuple | undefined, newTuple: Tuple | undefined): void {
+    const { table } = rows;
+    const views = this.#joins?.viewsOf(table) ?? [];
+    let change: Change;
+    try {
+      const oldRow = oldTuple && rows.row(oldTuple);
+      change = { table, oldRow, newRow: newTuple && rows.row(newTuple) };
+    } catch (error) {
+      if (!(error instanceof RowError)) throw error;
+      // what is known of the table may be wrong from here on
+      for (const index of table.indexes) index.clear();
+      for (const view of views) this.#giveUp(view, 'failed', error.message);
+      return;
+    }
+    const evaluated: Evaluated[] = [];
+    for (const view of views) {
+      if (!this.#isServed(view) || !this.#concerns(view, change)) continue;
+      this.#touch(view);
+      this.#guarded(view, () => {
+        const isBase = view.placesOf(table)[0] === 0 && view.differs(0, change.oldRow, change.newRow);
+        const concerned = this.#concerned(view, change, isBase);
+        const before = isBase && change.oldRow !== undefined ? view.join(change.oldRow, 'oldRow') : undefined;
+        evaluated.push({ view, isBase, before, concerned });
+      });
+    }
+    table.apply(change.oldRow, change.newRow);
+    for (const { view, isBase, before, concerned } of evaluated) {
+      this.#guarded(view, () => {
+        if (isBase) {
+          const after = change.newRow === undefined ? undefined : view.join(change.newRow, 'newRow');
+          this.#tell(view, before, after);
+        }
+        for (const each of concerned) this.#tell(view, each.before, view.join(each.base, 'newRow'));
+      });
+    }
+  }
+
+  /** Whether the change may change a joined row of the view. */
+  #concerns(view: JoinedView, { table, oldRow, newRow }: Change): boolean {
+    return view.placesOf(table).some((place) => view.differs(place, oldRow, newRow));
+  }
+
+  /**
+   * The base rows that join the row as it was or as it is, and their joined rows before the change.
+   * `isBase`: the changed row is a base row too, which is left out.
+   */
+  #concerned(view: JoinedView, { table, oldRow, newRow }: Change, isBase: boolean): readonly Concerned[] {
+    const places = view.placesOf(table).filter((place) => place > 0 && view.differs(place, oldRow, newRow));
+    if (places.length === 0) return NONE;
+    const own = new Set(isBase ? [oldRow, newRow].flatMap((row) => (row === undefined ? [] : table.keyOf(row))) : []);
+    const bases = new Map<string, Row>();
+    const keyOf = (row: Row) => view.parts[0]?.known.keyOf(row) as string;
+    for (const place of places)
+      for (const row of [oldRow, newRow])
+        if (row !== undefined)
+          view.basesOf(place, row, LOOK, (base) => {
+            const key = keyOf(base);
+            if (!own.has(key)) bases.set(key, base);
+          });
+    const reached = (this.#reached.get(view) ?? 0) + bases.size;
+    this.#reached.set(view, reached);
+    if (reached > this.#options.rowsMax)
+      throw new TooManyRows(`its joined rows concern more than ${this.#options.rowsMax} rows`);
+    return [...bases.values()].map((base) => {
+      const before = view.join(base, 'oldRow');
+      return { base, before: before && copyOf(before) };
+    });
+  }
+
+  #tell(view: JoinedView, before: Tuple | undefined, after: Tuple | undefined): void {
+    const { next } = this.#options;
+    if (before !== undefined && after !== undefined) next.update(view.relation, before, after);
+    else if (before !== undefined) next.delete(view.relation, before);
+    else if (after !== undefined) next.insert(view.relation, after);
+  }
+
+  #isServed(view: JoinedView): boolean {
+    return this.#isFresh && !this.#void.has(view);
+  }
+
+  #touch(view: JoinedView): void {
+    if (!this.#isFresh || this.#touched.has(view)) return;
+    this.#touched.add(view);
+    this.#options.sink.touched(view.pattern);
+  }
+
+  #guarded(view: JoinedView, work: () => void): void {
+    if (this.#void.has(view)) return;
+    const why = this.#options.givenUp().get(view);
+    if (why !== undefined) return this.#giveUp(view, why, 'Postgres was not asked, or did not answer');
+    try {
+      work();
+    } catch (error) {
+      if (error instanceof TooManyRows) this.#giveUp(view, 'rows', error.message);
+      else if (error instanceof RowError || error instanceof UnknownRows) this.#giveUp(view, 'failed', error.message);
+      else throw error;
+    }
+  }
+
+  #giveUp(view: JoinedView, why: JoinReset, detail: string): void {
+    if (!this.#isServed(view)) return;
+    this.#void.add(view);
+    this.#options.sink.redefined(view.pattern, 'changed');
+    this.#options.onReset(view.pattern, why, detail);
+  }
+}
+
+const NONE: readonly Concerned[] = [];
+
+class TooManyRows extends Error {}
+
+const LOOK: Look = (view, index, value) => {
+  const rows = index.get(value);
+  if (rows === undefined) throw new UnknownRows(`${view.pattern}: rows that join a row are not known`);
+  return rows;
+};
+
+function copyOf(tuple: Tuple): Tuple {
+  const copy = new Tuple(tuple.kinds.length);
+  copy.kinds.set(tuple.kinds);
+  copy.starts.set(tuple.starts);
+  copy.ends.set(tuple.ends);
+  let end = 0;
+  for (let index = 0; index < tuple.kinds.length; index++)
+    if (tuple.kinds[index] === TEXT) end = Math.max(end, tuple.ends[index] as number);
+  copy.buffer = Buffer.from(tuple.buffer.subarray(0, end));
+  return copy;
+}

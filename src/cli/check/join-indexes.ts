@@ -1,0 +1,44 @@
+/**
+ * Warns where a view that joins lacks an index: Snö asks Postgres which rows join a changed row of
+ * a joined table.
+ */
+import type pg from 'pg';
+import type { ChannelView } from '../../channels/channel.ts';
+import { readableName } from '../../postgres/quote.ts';
+
+/** The columns of each index, as attribute numbers in their order: `1 2`. 0 is an expression. */
+const INDEXES = `
+select i.indrelid as relation, array_to_string(i.indkey[0:i.indnkeyatts - 1], ' ') as columns
+from pg_index i where i.indrelid = any($1::oid[]) and i.indpred is null and i.indisvalid`;
+
+/** Statements that create the missing indexes, each with its reason. */
+export async function missingIndexes(client: pg.ClientBase, { join }: ChannelView): Promise<readonly string[]> {
+  if (join === undefined) return [];
+  const { rows } = await client.query<{ relation: string; columns: string }>(INDEXES, [
+    join.tables.map(({ table }) => table.oid),
+  ]);
+  const indexes = rows.map(({ relation, columns }) => ({
+    oid: Number(relation),
+    columns: columns.split(' ').map(Number),
+  }));
+  const warnings = join.steps.flatMap(({ from, to, pairs }) => {
+    const [finder, found] = [join.tables[from]?.table, join.tables[to]?.table];
+    if (finder === undefined || found === undefined) return [];
+    const wanted = pairs.map((pair) => pair.from);
+    const isThere = indexes.some(
+      ({ oid, columns }) =>
+        oid === finder.oid &&
+        wanted.every((number) => columns.indexOf(number) < wanted.length && columns.includes(number)),
+    );
+    if (isThere) return [];
+    const names = wanted.map((number) =>
+      readableName(finder.columns.find((each) => each.number === number)?.name ?? ''),
+    );
+    const name = readableName(finder.schema, finder.name);
+    return [
+      `a change of ${readableName(found.schema, found.name)} reads all of ${name}, since no index leads to the rows that join it; ` +
+        `CREATE INDEX ON ${name} (${names.join(', ')});`,
+    ];
+  });
+  return [...new Set(warnings)];
+}

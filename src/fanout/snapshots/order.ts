@@ -1,0 +1,57 @@
+/**
+ * Whether a snapshot of a view that joins sees the commits to its tables in the order of the WAL. A
+ * commit becomes visible after its record is in the WAL, so two commits may become visible in the
+ * other order. A snapshot between the two shows rows of no place of the WAL. It is taken again.
+ */
+import { Deque } from '../../deque.ts';
+import type { Visibility } from '../../markers/visibility.ts';
+
+/** Maximum commits that are remembered for each pattern. */
+const COMMITS_MAX = 16_384;
+
+/** A snapshot that commits are compared with, in their order. */
+export interface SnapshotOrder {
+  /** False: it sees a commit and does not see an earlier one. */
+  readonly isKept: boolean;
+  /** No more commits are compared. */
+  end(): void;
+}
+
+export class TouchedCommits {
+  readonly #commits = new Map<string, Deque<number>>();
+  readonly #watched = new Map<string, Set<(xid: number) => void>>();
+
+  /** A commit changes rows that the view of the pattern joins. */
+  add(pattern: string, xid: number): void {
+    let commits = this.#commits.get(pattern);
+    if (commits === undefined) {
+      commits = new Deque();
+      this.#commits.set(pattern, commits);
+    }
+    commits.push(xid);
+    if (commits.length > COMMITS_MAX) commits.shift();
+    for (const compare of this.#watched.get(pattern) ?? []) compare(xid);
+  }
+
+  /** Compares a snapshot with all commits that are remembered, and with those that come. */
+  watch(pattern: string, visibility: Visibility): SnapshotOrder {
+    let isBehind = false;
+    let isKept = true;
+    const compare = (xid: number) => {
+      if (!visibility.sees(xid)) isBehind = true;
+      else if (isBehind) isKept = false;
+    };
+    for (const xid of this.#commits.get(pattern) ?? []) compare(xid);
+    const watched = this.#watched.get(pattern) ?? new Set();
+    this.#watched.set(pattern, watched.add(compare));
+    return {
+      get isKept() {
+        return isKept;
+      },
+      end: () => {
+        watched.delete(compare);
+        if (watched.size === 0 && this.#watched.get(pattern) === watched) this.#watched.delete(pattern);
+      },
+    };
+  }
+}
