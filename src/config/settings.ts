@@ -90,7 +90,7 @@ export const SETTING_GROUPS = {
     ),
     SNO_COOKIE: optional(
       cookie,
-      'Name of the cookie that carries the token of event streams (`GET /v1/events`). Pages then need no header. SNO_ALLOWED_ORIGINS must name the origins: neither `*` nor `null`.',
+      'Name of the cookie that carries the token of event streams (`GET /v1/events`) and of `POST /pusher/auth`. Pages then need no header. SNO_ALLOWED_ORIGINS must name the origins: neither `*` nor `null`.',
     ),
     SNO_COMPRESS_BYTES: setting(
       bytes(0),

@@ -127,11 +127,6 @@ export class Session implements Grant, AttemptSession, Sender {
     return this.#claims;
   }
 
-  /** Whether it has no channel, and joins none. */
-  get isIdle(): boolean {
-    return this.#attempts === undefined && [...this.#feed.subscribed(this)].length === 0;
-  }
-
   /** Checks a token; undefined is a client without one. `renew` takes the result. Never rejects. */
   async verify(token: string | undefined): Promise<Identity | SnoError> {
     const { limits, tokens, tokenBytesMax } = this.#services;

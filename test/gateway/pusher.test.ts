@@ -154,6 +154,8 @@ describe('a subscription', () => {
     client.subscribe('private-room:1');
     client.subscribe('private-room:2', authOf('1.1', 'private-room:2'));
     client.subscribe('private-room:3', `jwt:${await tokenOf(-600)}`);
+    // An app's endpoint that wraps the library's answer once more.
+    client.subscribe('private-room:4', JSON.stringify({ auth: authOf(id, 'private-room:4') }));
     client.subscribe('private-nowhere:1', authOf(id, 'private-nowhere:1'));
     client.subscribe('private-bad:1', authOf(id, 'private-bad:1'));
     const statusOf = async (channel: string) =>
@@ -161,6 +163,7 @@ describe('a subscription', () => {
     expect(await statusOf('private-room:1')).toBe(403);
     expect(await statusOf('private-room:2')).toBe(401);
     expect(await statusOf('private-room:3')).toBe(401);
+    expect(await statusOf('private-room:4')).toBe(401);
     expect(await statusOf('private-nowhere:1')).toBe(404);
     expect(await statusOf('private-bad:1')).toBe(503);
     const names = ['private-room:1', 'private-cache-room:1', 'private-room:2'];
@@ -185,6 +188,9 @@ describe('a subscription', () => {
       ['b0', 'b1', 'b2'],
     ]);
     expect([...(fixture.hub.subscriptionsTo('room:1') ?? [])]).toHaveLength(2);
+    // A channel that the client leaves before its token is checked is not joined.
+    client.subscribe('private-room:9', `jwt:${await tokenOf(500)}`);
+    client.send('pusher:unsubscribe', { channel: 'private-room:9' });
     // A channel that the client leaves and joins again is a new subscription.
     client.send('pusher:unsubscribe', { channel: 'private-room:1' });
     client.send('pusher:unsubscribe', { channel: 'private-room:1' });
@@ -192,6 +198,8 @@ describe('a subscription', () => {
     const from = client.frames.length;
     client.subscribe('private-room:1', authOf(id, 'private-room:1'));
     await client.succeeded('private-room:1', from);
+    expect(client.events('private-room:9')).toEqual([]);
+    expect(client.frames.filter(({ event }) => event === 'pusher:error')).toHaveLength(1);
   });
 
   test('a revocation ends the channels of tokens alone; other channels of the client go on', async () => {

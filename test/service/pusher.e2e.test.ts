@@ -283,12 +283,9 @@ describe.each([NEWEST])('Postgres %i', (version) => {
     const bob = await signToken({ sub: 'bob' });
     await here.query("insert into members values ('p1', 'ada'), ('p1', 'bob')");
     // Ada by a token, Bob by POST /pusher/auth, Cleo by the app's own signature.
-    const ada = connect({
-      channelAuthorization: {
-        customHandler: (_asked: unknown, answer: (error: null, data: object) => void) =>
-          answer(null, { auth: `jwt:${token}`, channel_data: '{"user_id":"ada"}' }),
-      },
-    });
+    const byToken = (_asked: unknown, answer: (error: null, data: object) => void) =>
+      answer(null, { auth: `jwt:${token}`, channel_data: '{"user_id":"ada"}' });
+    const ada = connect({ channelAuthorization: { customHandler: byToken } });
     const room = ada.subscribe('presence-room:p1');
     const held = new Held();
     room.bind_global((event, data) => held.apply(event, data));
@@ -337,9 +334,15 @@ describe.each([NEWEST])('Postgres %i', (version) => {
     expect(await asked('/presence-room;p1', {})).toEqual({ occupied: true });
     const { users } = (await asked('/presence-room;p1/users', {})) as { users: { id: string }[] };
     expect(users.map(({ id }) => id).sort()).toEqual(['ada', 'bob', 'cleo']);
+    // Another connection of a member that is there already: nothing joins, and nothing leaves.
+    const twin = connect({ channelAuthorization: { customHandler: byToken } });
+    const twinHeld = hold(twin, 'presence-room:p1');
+    await joined(twinHeld);
+    twin.disconnect();
     second.disconnect();
     third.disconnect();
     await until(() => room.members.count === 1, 'both are gone');
+    expect(held.events.filter((event) => event === 'pusher:member_added')).toHaveLength(2);
     expect(held.events.filter((event) => event === 'pusher:member_removed')).toHaveLength(2);
     const outsider = connect({
       channelAuthorization: {

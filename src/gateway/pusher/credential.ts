@@ -60,7 +60,9 @@ export class Credential {
 
   /** Leaves a channel, or ends the attempt to join it. */
   unsubscribe(name: string): void {
-    this.#session.unsubscribe(name);
+    // Nothing is to leave while its token is checked, or while it waits for the next attempt.
+    const isJoining = this.#session.joining(name) !== undefined;
+    if (isJoining || this.#session.isSubscribed(name)) this.#session.unsubscribe(name);
   }
 
   send(request: SendRequest): void {
