@@ -201,6 +201,7 @@ export class PusherChannels implements SessionConnection {
       case 'snapshot':
       case 'changes':
       case 'message':
+      case 'presence':
         break;
     }
   }

@@ -215,6 +215,7 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
       case 'snapshot':
       case 'changes':
       case 'message':
+      case 'presence':
       case 'heartbeat':
         break;
     }
