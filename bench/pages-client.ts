@@ -89,15 +89,17 @@ class Client {
   }
 }
 
-const clients = Array.from({ length: connections }, (_, index) => new Client(index));
-await Promise.all(clients.map(({ ready }) => ready));
-process.stdout.write('{"ready":true}\n');
-createInterface({ input: process.stdin }).on('line', async () => {
+async function openAll(): Promise<void> {
   const before = performance.now();
   await Promise.all(clients.map((client) => client.open()));
   const seconds = (performance.now() - before) / 1_000;
   await Promise.all(clients.map((client) => client.leave()));
   process.stdout.write(`${JSON.stringify({ seconds })}\n`);
-});
+}
+
+const clients = Array.from({ length: connections }, (_, index) => new Client(index));
+await Promise.all(clients.map(({ ready }) => ready));
+process.stdout.write('{"ready":true}\n');
+createInterface({ input: process.stdin }).on('line', () => void openAll());
 // the parent process has ended
 process.stdin.on('end', () => process.exit(0));

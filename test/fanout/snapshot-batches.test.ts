@@ -106,7 +106,7 @@ beforeEach(() => {
         const sinkOf = (index: number) => sinks[index] as Sink;
         for (const [index, sink] of sinks.entries()) {
           if (large.includes(index) || unread.includes(index)) continue;
-          sink.piece(payloadOf(Buffer.from(sink.channel.name)));
+          void sink.piece(payloadOf(Buffer.from(sink.channel.name)));
           sink.end();
         }
         resolve({ large: large.map(sinkOf), unread: unread.map(sinkOf), bytes: 0, error });

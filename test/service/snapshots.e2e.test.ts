@@ -126,6 +126,31 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(reads).toBeLessThan(clients.length / 2);
   });
 
+  test('channels that are opened at the same time each receive their own rows, while others commit', async () => {
+    const shops = Array.from({ length: 120 }, (_, index) => 1_000 + index);
+    await here.query(`insert into orders select 500000 + i, 1000 + i % 120, 'x' from generate_series(0, 599) i;
+      insert into orders select 600000 + i, 1000, repeat('y', 1000) from generate_series(1, 1000) i`);
+    const clients = await Promise.all([1, 2, 3].map(() => here.client('end')));
+    for (const [index, shop] of shops.entries())
+      clients[index % 3]?.send({ type: 'subscribe', channel: `shop:${shop}`, snapshot: true });
+    for (let id = 0; id < 20; id++) await insert(700_000 + id, 1_000 + id);
+    for (const [index, shop] of shops.entries()) {
+      const client = clients[index % 3] as RawClient;
+      const name = `shop:${shop}`;
+      await client.wait('it is subscribed', 0, ({ type, channel }) => type === 'subscribed' && channel === name);
+    }
+    for (const client of clients) await changesOf(here, client, async () => undefined);
+    for (const [index, shop] of shops.entries()) {
+      const client = clients[index % 3] as RawClient;
+      const held = [
+        ...ids(client.of(`shop:${shop}`, 'snapshot')),
+        ...client.events(`shop:${shop}`).map(({ key }) => Number(key?.['id'])),
+      ];
+      const { rows } = await here.query('select id from orders where shop = $1 order by id', [shop]);
+      expect(held.sort((a, b) => a - b)).toEqual(rows.map(({ id }) => Number(id)));
+    }
+  });
+
   test('a client that unsubscribes or disconnects in the middle releases the database connection', async () => {
     const busy = async () => (await here.query(connections)).rowCount as number;
     for (const leave of ['unsubscribe', 'disconnect'] as const) {

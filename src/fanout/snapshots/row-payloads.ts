@@ -9,7 +9,7 @@ import { FRAME_HEADER_BYTES_MAX } from '../../websocket/frame.ts';
 import type { CopiedRow } from './copied-row.ts';
 
 /** Maximum bytes of a payload with several rows. */
-export const PAYLOAD_BYTES = 256 * 1024;
+const PAYLOAD_BYTES = 256 * 1024;
 const SCRATCH_BYTES = 4_096;
 
 const KEY = Buffer.from('{"key":');
