@@ -71,10 +71,12 @@ export async function benchIngest(runs: number): Promise<Result> {
   }
 }
 
-export async function createRows(world: World): Promise<void> {
+/** `withSchemas`: whether the schemas of channels are still missing. */
+export async function createRows(world: World, withSchemas = true): Promise<void> {
+  if (withSchemas) await world.query('create schema channels; create schema channel_access');
   await world.query(`create table rows (id bigint generated always as identity primary key, room int not null,
       amount numeric not null, label text not null, done boolean not null);
-    alter table rows replica identity full; create schema channels; create schema channel_access;
+    alter table rows replica identity full;
     create view channels."rows:{room}" as select id, room, amount, label, done from rows where not done and amount > 0;
     create view channel_access."rows:{room}" as select 1 as room`);
 }

@@ -23,6 +23,7 @@ import { readConstants } from './scale/constants.ts';
 import { tablesOf, writePage } from './scale/tables.ts';
 import { benchScale } from './scale.ts';
 import { benchSizes } from './sizes.ts';
+import { benchTransaction } from './transaction.ts';
 import { benchWorkers } from './workers.ts';
 
 const BENCHMARKS: Readonly<Record<string, (runs: number) => Promise<Result>>> = {
@@ -42,6 +43,7 @@ const BENCHMARKS: Readonly<Record<string, (runs: number) => Promise<Result>>> = 
   machines: benchMachines,
   dashboard: benchDashboard,
   sizes: benchSizes,
+  transaction: benchTransaction,
 };
 const RUNS = '--runs=';
 const WRITE = '--write';

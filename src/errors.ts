@@ -101,6 +101,12 @@ export const ERRORS = {
       'Postgres cannot decode a commit. A row may be over 1 GB as text, or a text may have no form in UTF-8. A row filter or an output function may raise an error. A library, memory or disk space may be missing.',
     hint: 'Remove the cause that the message names. After SNO_UNDECODABLE_SECONDS, Snö gives that commit up and resets subscribers (`slot_lost`). See docs/operations.md.',
   },
+  spool_failed: {
+    audience: 'operator',
+    cause:
+      'Snö could not keep a large transaction in progress: SNO_SPOOL_BYTES is reached, the disk of SNO_SPOOL_DIR is full, or the folder cannot be written to.',
+    hint: 'No commit is lost: for 10 minutes Postgres keeps large transactions itself, and other commits wait while it sends them. Raise SNO_SPOOL_BYTES, or give SNO_SPOOL_DIR a folder with room.',
+  },
   slot_wal_exceeded: {
     audience: 'operator',
     cause: 'Postgres holds more WAL for the slot than SNO_SLOT_WAL_BYTES, or will soon.',

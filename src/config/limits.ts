@@ -1,7 +1,7 @@
 /** The settings that bound what clients and commits may cost: memory, connections, frames. */
 import { HELLO_SECONDS } from '../protocol.ts';
-import { bytes, integer } from './forms.ts';
-import { setting } from './setting.ts';
+import { bytes, folder, integer } from './forms.ts';
+import { optional, setting } from './setting.ts';
 
 /** Bytes that may wait in memory, and the snapshots that are read at the same time. */
 export const MEMORY = {
@@ -34,6 +34,15 @@ export const MEMORY = {
     bytes(1),
     '16MB',
     'Bytes of WAL that may wait in memory before Snö pauses the replication socket.',
+  ),
+  SNO_SPOOL_BYTES: setting(
+    bytes(0),
+    '0',
+    'Maximum bytes of large transactions in progress that Snö keeps until their commit, in temporary files. Beyond it, Postgres keeps them, and other commits wait while Postgres sends them. 0 = Postgres always keeps them.',
+  ),
+  SNO_SPOOL_DIR: optional(
+    folder,
+    'Folder of the temporary files of SNO_SPOOL_BYTES. Default: the folder for temporary files of the system (TMPDIR).',
   ),
   SNO_SNAPSHOTS: setting(
     integer(1, 100),

@@ -29,6 +29,10 @@ const GAUGES = {
     'Age of the oldest open transaction that writes and that the role of Snö can see; absent if there is none.',
   ],
   slotGeneration: ['sno_slot_generation', 'Number of histories begun on the slot, including the current one.'],
+  spoolBytes: [
+    'sno_spool_bytes',
+    'Bytes of large transactions in progress that Snö keeps until their commit, in memory and in temporary files.',
+  ],
   workers: ['sno_workers', 'Workers that serve clients (SNO_WORKERS).'],
   workersWaitingBytes: [
     'sno_workers_waiting_bytes',

@@ -256,6 +256,10 @@ export function createMetrics() {
     ),
     slotLost: count('sno_slot_lost_total', 'Times that the replication slot was lost and subscribers were reset.'),
     undecodable: count('sno_undecodable_total', 'Times that Postgres failed to decode the WAL (`wal_undecodable`).'),
+    spoolFaults: count(
+      'sno_spool_faults_total',
+      'Times that Snö could not keep a large transaction in progress (`spool_failed`).',
+    ),
     slotGivenUp: count('sno_slot_given_up_total', 'Times that Snö gave up the slot at SNO_SLOT_WAL_BYTES.'),
     snapshotReads: count(
       'sno_snapshot_reads_total',

@@ -20,13 +20,17 @@ import { Lookahead } from '../channels/remote/lookahead.ts';
 import { RemoteAnswers } from '../channels/remote-answers.ts';
 import { Router, type RouterEvents } from '../channels/router.ts';
 import type { CommitBuilder } from '../commit/builder.ts';
+import type { RecordingTarget } from '../commit/recording.ts';
 import { PgoutputDecoder } from '../decode/pgoutput.ts';
 import { ERRORS } from '../errors.ts';
 import { type Logger, LogThrottle } from '../logger.ts';
 import type { Lsn } from '../lsn.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import type { SpoolLog } from '../spool/log.ts';
+import type { TransactionReader } from '../spool/reader.ts';
 import { steadyNow } from '../steady-clock.ts';
 import type { StreamStart, WalHandler } from '../wal/source.ts';
+import { EarlyReader } from './early-reader.ts';
 
 const HINT_OF_DROPPED = 'Write messages by sno.publish, traces by sno.trace, and create a view for the channel.';
 const HINT_OF_ROW =
@@ -62,12 +66,17 @@ export class ChangePipeline implements WalHandler {
   readonly #decoder: PgoutputDecoder;
   readonly #asker: RemoteAsker;
   readonly #lookahead: Lookahead;
+  readonly #registry: ChannelRegistry;
+  readonly #target: RecordingTarget;
 
   constructor(options: ChangePipelineOptions) {
     const { registry, builder, pool, metrics, logger, started } = options;
     this.#started = started;
+    this.#registry = registry;
     const answers = new RemoteAnswers();
-    this.#router = new Router(registry, builder, answers, routerEvents(options));
+    const events = routerEvents(options);
+    this.#router = new Router(registry, builder, answers, events);
+    this.#target = { sink: builder, events, relation: (message) => this.message(message, 0, message.length) };
     const throttle = new LogThrottle(steadyNow);
     const joins = joinsOf(registry);
     // a commit that another stream has sent before; see CommitBuilder.begin
@@ -159,6 +168,11 @@ export class ChangePipeline implements WalHandler {
 
   flush(): void {
     this.#lookahead.flush();
+  }
+
+  /** Reads a transaction in progress. Its effects come at its commit. */
+  readEarly(log: SpoolLog): TransactionReader {
+    return new EarlyReader(this.#registry, log, this.#target);
   }
 
   /** Fits the views to their tables again, after the definitions were loaded. */

@@ -38,6 +38,7 @@ import { oldestTransaction, readSlotState } from '../wal/slot-state.ts';
 import type { StreamStart } from '../wal/source.ts';
 import { ReplicationStream } from '../wal/stream.ts';
 import { ChangePipeline } from './change-pipeline.ts';
+import { InProgress } from './in-progress.ts';
 import type { IngestView, RunningParts } from './inspect/view.ts';
 
 const HINT_OF_NOTIFICATION = 'Send a payload that docs/protocol.md describes, to a channel that a view has.';
@@ -81,7 +82,7 @@ export interface Relayed {
 }
 
 /** Why the stream is held. */
-type Hold = 'lookahead' | 'workers' | 'relay';
+type Hold = 'lookahead' | 'workers' | 'relay' | 'commit' | 'spool';
 
 /** The replication connection, and the one that listens. */
 export const STREAM_CONNECTIONS = 2;
@@ -107,6 +108,7 @@ export class IngestRole implements BacklogSource {
   readonly #definitions: Definitions;
   readonly #catalogWatch: CatalogWatch;
   readonly #pipeline: ChangePipeline;
+  readonly #inProgress: InProgress;
   readonly #retention: Retention;
   readonly #stream: ReplicationStream;
   readonly #slotMonitor: SlotMonitor;
@@ -148,6 +150,16 @@ export class IngestRole implements BacklogSource {
       logger,
     });
     this.#pipeline = this.#createPipeline();
+    this.#inProgress = new InProgress({
+      settings,
+      metrics: options.metrics,
+      pipeline: this.#pipeline,
+      isHeld: () => this.#isHeldBeside('commit'),
+      hold: (why) => this.hold(why),
+      release: (why) => this.release(why),
+      reopen: (why) => this.#stream.reopen(why),
+      onBug: options.onBug,
+    });
     this.#retention = new Retention({
       // Where others keep the journal, nothing here has to be filled again.
       journal: relayed === undefined ? this.journal : { walNeeded: undefined },
@@ -257,7 +269,14 @@ export class IngestRole implements BacklogSource {
   }
 
   release(why: Hold): void {
-    if (this.#holds.delete(why) && this.#holds.size === 0) this.#stream.release();
+    if (!this.#holds.delete(why)) return;
+    if (this.#holds.size === 0) this.#stream.release();
+    else if (!this.#isHeldBeside('commit')) this.#inProgress.assembler.resume();
+  }
+
+  /** Whether something else holds the stream too. */
+  #isHeldBeside(why: Hold): boolean {
+    return this.#holds.size > Number(this.#holds.has(why));
   }
 
   async stop(): Promise<void> {
@@ -268,6 +287,7 @@ export class IngestRole implements BacklogSource {
     this.#markers.stop();
     this.#transactions.stop();
     await this.#stream.stop();
+    this.#inProgress.stop();
     this.#pipeline.stop();
   }
 
@@ -389,13 +409,15 @@ export class IngestRole implements BacklogSource {
       onUndecodable: () => metrics.undecodable.inc(),
       slotInUseTimeoutMs: relayed === undefined ? settings.SNO_DRAIN_SECONDS * 1_000 + SLOT_IN_USE_TIMEOUT_MS : 0,
       ...(relayed === undefined ? {} : { progress: progressOf(relayed.continued?.place), quietMs: relayed.quietMs }),
-      handler: this.#pipeline,
+      inProgress: () => this.#inProgress.isWanted,
+      handler: this.#inProgress.assembler,
       acknowledger: this.#retention,
       logger,
       now: steadyNow,
       random: Math.random,
       onDisconnect: (why) => {
         metrics.reconnects.inc();
+        this.#inProgress.assembler.abandon();
         relayed?.onDisconnect(why);
       },
       onBug,
@@ -446,6 +468,7 @@ export class IngestRole implements BacklogSource {
       channelViews: () => this.#definitions.registry.viewCounts,
       slotGeneration: () => this.#generation,
       slotWalStatus: () => this.#slotMonitor.state?.walStatus,
+      spoolBytes: () => this.#inProgress.assembler.bytes,
       caughtUp: () => Number(this.#isCaughtUp),
     });
   }

@@ -258,5 +258,6 @@ const NOTHING_READ = {
   slotFailover: none,
   oldestTransactionSeconds: none,
   channelViews: none,
+  spoolBytes: none,
   caughtUp: none,
 };

@@ -7,7 +7,15 @@ import type { OutputPlugin } from './replication-service.ts';
 
 export interface OutputOptions {
   readonly publication: string;
+  /** Whether Postgres sends large transactions while they are in progress. */
+  readonly inProgress: boolean;
 }
+
+/**
+ * Maximum memory of the walsender for changes of transactions in progress, in kB. Beyond it, it
+ * sends the largest of them. While it does, other commits wait.
+ */
+const WORK_MEM_KB_MAX = 2_048;
 
 export class PgoutputMessages implements OutputPlugin {
   readonly name = 'pgoutput';
@@ -27,12 +35,22 @@ export class PgoutputMessages implements OutputPlugin {
     if (rowCount === 0) throw new SnoError('setup_required', `publication ${publication} does not exist`);
   }
 
+  /** Prepares the session, before the stream starts. */
+  async prepare(client: pg.Client): Promise<void> {
+    if (!this.options.inProgress) return;
+    await client.query(
+      `select set_config(name, least(setting::int, ${WORK_MEM_KB_MAX})::text, false)
+       from pg_settings where name = 'logical_decoding_work_mem'`,
+    );
+  }
+
   /** Starts the stream at `from`. Resolves once it has ended. */
   start(client: pg.Client, slot: string, from: string): Promise<unknown> {
-    const { publication } = this.options;
+    const { publication, inProgress } = this.options;
     // The grammar of replication commands has no E'' strings.
     const publications = `'${quoteIdentifier(publication).replaceAll("'", "''")}'`;
-    const options = `proto_version '1', publication_names ${publications}, messages 'true'`;
+    const version = inProgress ? `proto_version '2', streaming 'on'` : `proto_version '1'`;
+    const options = `${version}, publication_names ${publications}, messages 'true'`;
     const command = `START_REPLICATION SLOT ${quoteIdentifier(slot)} LOGICAL ${from} (${options})`;
     return client.query(timed(command, NO_TIMEOUT_MS));
   }

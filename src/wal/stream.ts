@@ -48,6 +48,8 @@ export interface StreamOptions {
    * begins, in ms. 0: for ever.
    */
   readonly undecodableMs: number;
+  /** Whether the next connection sends large transactions while they are in progress. */
+  readonly inProgress?: () => boolean;
   /** Counts each failure of Postgres to decode. */
   readonly onUndecodable: () => void;
   /** How long, at start, to wait for another process to leave the slot, in ms. */
@@ -216,7 +218,7 @@ export class ReplicationStream implements WalSource {
     this.#fail = fail;
     client.on('error', fail);
     const intake = this.#intake;
-    const output = new PgoutputMessages({ publication });
+    const output = new PgoutputMessages({ publication, inProgress: this.#options.inProgress?.() ?? false });
     let throttle: ReadThrottle | undefined;
     try {
       await client.connect();
@@ -245,6 +247,7 @@ export class ReplicationStream implements WalSource {
       );
       this.#givenUp = undefined;
       const walsender = await meetWalsender(client, tcpUserTimeoutMs);
+      await output.prepare(client);
       const { pid, walSenderTimeoutMs } = walsender;
       const send = (packet: Buffer) => connection.sendCopyFromChunk(packet);
       const keepaliveSender = new KeepaliveSender({

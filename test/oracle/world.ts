@@ -33,6 +33,8 @@ export interface WorldOptions {
 }
 
 const MB = 1024 ** 2;
+/** The first version that can send each change of a transaction in progress at once. */
+const AT_ONCE_FROM = 16;
 const SLOTS = ['sno', 'sno_2', 'sno_3', 'sno_4'];
 
 export class World {
@@ -86,7 +88,7 @@ export class World {
   }
 
   static async build(options: WorldOptions): Promise<World> {
-    const server = await DatabaseServer.start(options.version);
+    const server = await DatabaseServer.start(options.version, serverSettings(options));
     // proxies look up their targets for each connection
     const ends: { database: () => number; clients: () => number } = { database: () => server.port, clients: () => 0 };
     const databaseSide = await TcpProxy.listen(() => ends.database());
@@ -285,4 +287,10 @@ export class World {
 
 async function restart(service: ServiceProcess): Promise<void> {
   await until(() => service.restart().then(() => true), 'the service serves again', 120_000);
+}
+
+/** If the service wants transactions in progress, the server sends each change of them at once. */
+function serverSettings({ version, settings = {} }: WorldOptions): Readonly<Record<string, string>> {
+  const isWanted = settings['SNO_SPOOL_BYTES'] !== undefined && version >= AT_ONCE_FROM;
+  return isWanted ? { debug_logical_replication_streaming: 'immediate' } : {};
 }

@@ -7,11 +7,12 @@ const SHARED = ['postgres', 'config', 'memory', 'metrics', 'websocket'];
 /** The stages, and the folders that each may import, beside its own and the shared vocabulary. */
 const STAGES: Readonly<Record<string, readonly string[]>> = {
   wal: [],
+  spool: ['wal'],
   decode: ['wal'],
   channels: ['wal', 'decode', 'markers'],
   setup: ['channels'],
   markers: [],
-  commit: ['channels', 'markers'],
+  commit: ['spool', 'channels', 'markers'],
   journal: ['wal', 'commit'],
   access: ['channels'],
   fanout: ['channels', 'markers', 'commit', 'journal', 'access'],

@@ -1,0 +1,245 @@
+/**
+ * The effects of a transaction in progress on channels, kept in a log until its commit. They are
+ * applied in the order in which they were written, so the commit is the same as if its rows were
+ * read only then: also in parts.
+ */
+import type { EventSink } from '../channels/events.ts';
+import type { RouterEvents } from '../channels/router.ts';
+import { assert } from '../errors.ts';
+import type { Lsn } from '../lsn.ts';
+import { ByteWriter } from '../memory/byte-writer.ts';
+import type { PatternCounts } from '../metrics/patterns.ts';
+import type { SpoolLog } from '../spool/log.ts';
+
+const KIND = { event: 0, truncate: 1, message: 2, trace: 3, relation: 4 } as const;
+const OPS = ['insert', 'update', 'delete'] as const;
+
+/**
+ * A record: kind, operation, index of the pattern, and the lengths of what follows: the channel's
+ * name (or a trace), a message's event, and data.
+ */
+const OP_AT = 1;
+const PATTERN_AT = 2;
+const NAME_AT = 4;
+const EVENT_AT = 8;
+const DATA_AT = 12;
+const HEADER_BYTES = 16;
+const NO_TEXT = '';
+const NO_BYTES = Buffer.alloc(0);
+const EPOCH_2000_SECONDS = 946_684_800;
+
+type Counted = Parameters<RouterEvents['counted']>[0];
+
+/** The destination of the effects. */
+export interface RecordingTarget {
+  readonly sink: EventSink;
+  /** A table's description, as a message of the WAL. */
+  relation(message: Buffer): void;
+  readonly events: Pick<RouterEvents, 'counted' | 'countsOf' | 'committed'>;
+}
+
+export class Recording implements EventSink {
+  readonly bytes = new ByteWriter(4_096);
+  readonly log: SpoolLog;
+  readonly #patterns: string[] = [];
+  readonly #indexes = new Map<string, number>();
+  readonly #counts: PatternCounts[] = [];
+  readonly #name = new ByteWriter(256);
+  #op: Counted = 'insert';
+  #rows = 0;
+  #target: RecordingTarget | undefined;
+  #committedAt = 0;
+  #isFresh = true;
+  #isVoid = false;
+
+  constructor(log: SpoolLog) {
+    this.log = log;
+  }
+
+  /** Whether some effect could not be kept, so that the rows must be read at the commit. */
+  get isVoid(): boolean {
+    return this.#isVoid;
+  }
+
+  /** False: the commit was handled before. */
+  get isFresh(): boolean {
+    return this.#isFresh;
+  }
+
+  /** Drops everything. */
+  giveUp(): void {
+    this.#isVoid = true;
+    this.log.close();
+  }
+
+  /** Changed rows of tables that views read. */
+  get rows(): number {
+    return this.#rows;
+  }
+
+  /** Drops what was added after the log had this length. */
+  cut(length: number, rows: number): void {
+    if (!this.#isVoid) this.log.cut(length);
+    this.#rows = rows;
+  }
+
+  /** A row has been read. */
+  countRow(): void {
+    this.#rows++;
+  }
+
+  /** The operation of the event that comes next. */
+  counted(op: Counted): void {
+    this.#op = op;
+  }
+
+  /** A table's description: `buffer[start, end)`. */
+  relation(buffer: Buffer, start: number, end: number): void {
+    this.#put(KIND.relation, NO_TEXT, NO_BYTES, 0, NO_TEXT, buffer, start, end);
+  }
+
+  /** The next `begin` is the commit's, and everything after it goes to the target. */
+  aim(target: RecordingTarget): void {
+    this.#target = target;
+  }
+
+  begin(xid: number, commitLsn: Lsn, committedAt: number): boolean {
+    this.#committedAt = EPOCH_2000_SECONDS + Math.floor(committedAt / 1_000_000);
+    this.#isFresh = this.#target?.sink.begin(xid, commitLsn, committedAt) ?? true;
+    return this.#isFresh;
+  }
+
+  event(pattern: string, channel: ByteWriter, start: number): void {
+    this.#put(
+      KIND.event,
+      pattern,
+      channel.buffer,
+      channel.length,
+      NO_TEXT,
+      this.bytes.buffer,
+      start,
+      this.bytes.length,
+    );
+    this.bytes.clear();
+  }
+
+  truncate(pattern: string): void {
+    this.#put(KIND.truncate, pattern, NO_BYTES, 0, NO_TEXT, NO_BYTES, 0, 0);
+  }
+
+  message(pattern: string, channel: string, event: string, start: number): void {
+    const name = Buffer.from(channel);
+    this.#put(KIND.message, pattern, name, name.length, event, this.bytes.buffer, start, this.bytes.length);
+    this.bytes.clear();
+  }
+
+  trace(traceparent: string): void {
+    const text = Buffer.from(traceparent);
+    this.#put(KIND.trace, NO_TEXT, text, text.length, NO_TEXT, NO_BYTES, 0, 0);
+  }
+
+  incomplete(): void {
+    this.giveUp();
+  }
+
+  redefined(): void {
+    this.giveUp();
+  }
+
+  touched(): void {
+    this.giveUp();
+  }
+
+  recheck(): void {
+    this.giveUp();
+  }
+
+  commit(endLsn: Lsn): void {
+    const target = this.#target;
+    assert(target !== undefined, 'a recording is aimed before its commit');
+    target.sink.commit(endLsn);
+    target.events.committed(this.#rows);
+  }
+
+  /** Applies a chunk of the log. */
+  apply(chunk: Buffer): void {
+    const target = this.#target;
+    assert(target !== undefined, 'a recording is aimed before it is applied');
+    for (let at = 0; at < chunk.length; ) {
+      const name = at + HEADER_BYTES;
+      const event = name + chunk.readUInt32LE(at + NAME_AT);
+      const data = event + chunk.readUInt32LE(at + EVENT_AT);
+      const end = data + chunk.readUInt32LE(at + DATA_AT);
+      this.#apply(target, chunk, at, { name, event, data, end });
+      at = end;
+    }
+  }
+
+  #apply(
+    { sink, relation, events }: RecordingTarget,
+    chunk: Buffer,
+    at: number,
+    { name, event, data, end }: { name: number; event: number; data: number; end: number },
+  ): void {
+    const index = chunk.readUInt16LE(at + PATTERN_AT);
+    const pattern = this.#patterns[index] as string;
+    const kind = chunk[at];
+    if (kind === KIND.relation) return relation(chunk.subarray(data, end));
+    if (kind === KIND.trace) return sink.trace(chunk.toString('latin1', name, event));
+    const op = kind === KIND.event ? OPS[chunk[at + OP_AT] as number] : kind === KIND.message ? 'message' : 'truncate';
+    this.#count(events, op as Counted, index);
+    if (kind === KIND.truncate) return sink.truncate(pattern);
+    const { bytes } = sink;
+    const start = bytes.length;
+    bytes.copy(chunk, data, end);
+    if (kind === KIND.message)
+      return sink.message(pattern, chunk.toString('utf8', name, event), chunk.toString('utf8', event, data), start);
+    this.#name.length = 0;
+    this.#name.copy(chunk, name, event);
+    sink.event(pattern, this.#name, start);
+  }
+
+  #count(events: RecordingTarget['events'], op: Counted, index: number): void {
+    events.counted(op);
+    const counts = this.#counts[index] ?? events.countsOf(this.#patterns[index] as string);
+    this.#counts[index] = counts;
+    counts.events++;
+    counts.lastEventAt = this.#committedAt;
+  }
+
+  #put(
+    kind: number,
+    pattern: string,
+    name: Buffer,
+    nameBytes: number,
+    event: string,
+    data: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    if (this.#isVoid) return;
+    const eventBytes = event === NO_TEXT ? 0 : Buffer.byteLength(event);
+    const at = this.log.reserve(HEADER_BYTES + nameBytes + eventBytes + end - start);
+    const { buffer } = this.log;
+    buffer[at] = kind;
+    buffer[at + OP_AT] = OPS.indexOf(this.#op as (typeof OPS)[number]) & 3;
+    buffer.writeUInt16LE(this.#indexOf(pattern), at + PATTERN_AT);
+    buffer.writeUInt32LE(nameBytes, at + NAME_AT);
+    buffer.writeUInt32LE(eventBytes, at + EVENT_AT);
+    buffer.writeUInt32LE(end - start, at + DATA_AT);
+    let to = at + HEADER_BYTES;
+    to += name.copy(buffer, to, 0, nameBytes);
+    if (eventBytes > 0) to += buffer.write(event, to);
+    data.copy(buffer, to, start, end);
+  }
+
+  #indexOf(pattern: string): number {
+    let index = this.#indexes.get(pattern);
+    if (index === undefined) {
+      index = this.#patterns.length;
+      this.#patterns.push(pattern);
+      this.#indexes.set(pattern, index);
+    }
+    return index;
+  }
+}

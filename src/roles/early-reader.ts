@@ -1,0 +1,146 @@
+/**
+ * Reads a transaction while it is in progress, so that its commit costs only what its events cost.
+ * What it has read counts only if nothing came between: at the commit the definitions must be the
+ * same. Rows that Postgres evaluates, and rows that access depends on, are read at the commit.
+ */
+import type { ChannelRegistry } from '../channels/definitions/registry.ts';
+import { RemoteAnswers } from '../channels/remote-answers.ts';
+import { Router } from '../channels/router.ts';
+import { Recording, type RecordingTarget } from '../commit/recording.ts';
+import { PgoutputDecoder } from '../decode/pgoutput.ts';
+import type { Relation } from '../decode/relation.ts';
+import { PatternCounts } from '../metrics/patterns.ts';
+import type { SpoolLog } from '../spool/log.ts';
+import type { CommitSteps, TransactionReader } from '../spool/reader.ts';
+import type { StreamedCommit } from '../spool/stream-messages.ts';
+
+const RELATION = 0x52; // R
+/** Messages that matter to more than the channels of their transaction. */
+const OF_ALL = ['sno.catalog', 'sno.marker'];
+
+/** Events count at the commit. */
+const NOT_COUNTED: PatternCounts = new PatternCounts();
+
+interface Mark {
+  readonly length: number;
+  readonly rows: number;
+}
+
+export class EarlyReader implements TransactionReader {
+  readonly #registry: ChannelRegistry;
+  readonly #target: RecordingTarget;
+  readonly #recording: Recording;
+  readonly #decoder: PgoutputDecoder;
+  /** The definitions that its rows are read by. */
+  readonly #definitions: unknown;
+  readonly #marks: Mark[] = [];
+
+  constructor(registry: ChannelRegistry, log: SpoolLog, target: RecordingTarget) {
+    this.#registry = registry;
+    this.#target = target;
+    this.#definitions = registry.served;
+    this.#recording = new Recording(log);
+    // Joined rows are read in the order of commits.
+    if (registry.joined.length > 0) this.#recording.giveUp();
+    const router = new EarlyRouter(registry, this.#recording);
+    router.begin(0, 0, 0);
+    this.#decoder = new PgoutputDecoder(router);
+  }
+
+  message(buffer: Buffer, start: number, end: number): void {
+    if (this.#isVoid) return;
+    if (buffer[start] === RELATION) this.#recording.relation(buffer, start, end);
+    this.#decoder.message(buffer, start, end);
+  }
+
+  mark(): void {
+    const { log, rows } = this.#recording;
+    this.#marks.push({ length: log.length, rows });
+  }
+
+  cut(mark: number): void {
+    const { length, rows } = this.#marks[mark] as Mark;
+    this.#marks.length = mark;
+    this.#recording.cut(length, rows);
+  }
+
+  rest(): void {
+    if (!this.#isVoid) this.#recording.log.rest();
+  }
+
+  commit({ begin, commit }: StreamedCommit): CommitSteps | undefined {
+    if (this.#isVoid) return undefined;
+    const recording = this.#recording;
+    const decode = (message: Buffer) => this.#decoder.message(message, 0, message.length);
+    recording.aim(this.#target);
+    return {
+      log: recording.log,
+      begin: () => {
+        decode(begin);
+        return recording.isFresh;
+      },
+      chunk: (bytes) => recording.apply(bytes),
+      end: () => decode(commit),
+    };
+  }
+
+  close(): void {
+    this.#recording.giveUp();
+  }
+
+  /** Also gives up if the definitions have changed meanwhile. */
+  get #isVoid(): boolean {
+    const recording = this.#recording;
+    if (!recording.isVoid && this.#registry.served !== this.#definitions) recording.giveUp();
+    return recording.isVoid;
+  }
+}
+
+/** Gives up at everything that can only be read at the commit. */
+class EarlyRouter extends Router {
+  readonly #registry: ChannelRegistry;
+  readonly #recording: Recording;
+
+  constructor(registry: ChannelRegistry, recording: Recording) {
+    const giveUp = () => recording.giveUp();
+    super(registry, recording, new RemoteAnswers(), {
+      catalog: () => [],
+      marker: giveUp,
+      dropped: giveUp,
+      counted: (op) => recording.counted(op),
+      committed: () => undefined,
+      countsOf: () => NOT_COUNTED,
+      failed: giveUp,
+      unfit: giveUp,
+      fit: () => undefined,
+    });
+    this.#registry = registry;
+    this.#recording = recording;
+  }
+
+  override relation(relation: Relation): void {
+    super.relation(relation);
+    const isRemote = this.#registry.viewsOf(relation.oid).some(({ remote }) => remote !== undefined);
+    if (isRemote || this.#registry.accessOf(relation.oid).length > 0) this.#recording.giveUp();
+  }
+
+  override insert(...change: Parameters<Router['insert']>): void {
+    this.#recording.countRow();
+    super.insert(...change);
+  }
+
+  override update(...change: Parameters<Router['update']>): void {
+    this.#recording.countRow();
+    super.update(...change);
+  }
+
+  override delete(...change: Parameters<Router['delete']>): void {
+    this.#recording.countRow();
+    super.delete(...change);
+  }
+
+  override message(...message: Parameters<Router['message']>): void {
+    if (OF_ALL.includes(message[0])) this.#recording.giveUp();
+    else super.message(...message);
+  }
+}

@@ -1,0 +1,262 @@
+/**
+ * Puts transactions together that Postgres sends while they are in progress, in blocks between
+ * other commits. It passes each on at its commit, as protocol version 1 has it. What comes after it
+ * meanwhile waits. So everything behind it sees whole transactions in commit order.
+ *
+ *     stream -> assembler -> pipeline
+ *                   |
+ *                 spool
+ *
+ * If a transaction cannot be kept (a full disk), nothing more is passed on: the stream must be
+ * opened again, without transactions in progress.
+ */
+import { setImmediate as turn } from 'node:timers/promises';
+import type { SnoError } from '../errors.ts';
+import type { Lsn } from '../lsn.ts';
+import type { StreamStart, WalHandler } from '../wal/source.ts';
+import { SpoolLog } from './log.ts';
+import type { CommitSteps, TransactionReader } from './reader.ts';
+import { SpoolStore, type SpoolStoreOptions } from './store.ts';
+import {
+  malformed,
+  ORIGIN,
+  requireXid,
+  STREAM,
+  type StreamedCommit,
+  streamAbort,
+  streamCommit,
+  streamStart,
+  withoutXid,
+  xidOf,
+} from './stream-messages.ts';
+import { eachMessage, OpenTransaction } from './transaction.ts';
+
+export interface AssemblerOptions {
+  readonly store: Pick<SpoolStoreOptions, 'directory' | 'bytesMax' | 'memoryBytesMax'>;
+  readonly next: WalHandler;
+  /** Reads a transaction while it is in progress, into a log. */
+  readonly read: (log: SpoolLog) => TransactionReader;
+  /** Whether something else holds the stream. Call `resume` when it no longer does. */
+  readonly isHeld: () => boolean;
+  /** Pauses the stream until `release`. */
+  readonly hold: (why: 'commit' | 'spool') => void;
+  readonly release: (why: 'commit' | 'spool') => void;
+  /** A transaction could not be kept. */
+  readonly onFault: (error: SnoError) => void;
+  readonly onBug: (error: unknown) => void;
+}
+
+export class TransactionAssembler implements WalHandler {
+  readonly #options: AssemblerOptions;
+  readonly #next: WalHandler;
+  #store: SpoolStore;
+  readonly #open = new Map<number, OpenTransaction>();
+  /** The transaction whose block is being received. */
+  #current: OpenTransaction | undefined;
+  /** The transaction that is being passed on. */
+  #passing: OpenTransaction | undefined;
+  /** Nothing is passed on until the next stream. */
+  #isBroken = false;
+  /** Grows with each stream. */
+  #stream = 0;
+  #resume: (() => void) | undefined;
+
+  constructor(options: AssemblerOptions) {
+    this.#options = options;
+    this.#next = options.next;
+    this.#store = this.#createStore();
+  }
+
+  /** Bytes of transactions in progress, in memory and in files. */
+  get bytes(): number {
+    return this.#store.bytes;
+  }
+
+  started(start: StreamStart): Promise<void> {
+    this.abandon();
+    this.#isBroken = false;
+    return this.#next.started(start);
+  }
+
+  message(buffer: Buffer, start: number, end: number): void {
+    if (this.#current !== undefined) return this.#inBlock(this.#current, buffer, start, end);
+    if (this.#isBroken) return;
+    switch (buffer[start]) {
+      case STREAM.start:
+        return this.#begin(streamStart(buffer, start, end));
+      case STREAM.commit:
+        return this.#commit(buffer, start, end);
+      case STREAM.abort: {
+        const { xid, of } = streamAbort(buffer, start, end);
+        return this.#abort(xid, of);
+      }
+      default:
+        return this.#next.message(buffer, start, end);
+    }
+  }
+
+  keepalive(end: Lsn): void {
+    if (!this.#isBroken) this.#next.keepalive(end);
+  }
+
+  flush(): void {
+    if (!this.#isBroken) this.#next.flush();
+  }
+
+  /** Something that held the stream no longer does. */
+  resume(): void {
+    this.#resume?.();
+    this.#resume = undefined;
+  }
+
+  /** The stream has ended: transactions that have not been passed on whole will be sent again. */
+  abandon(): void {
+    this.#stream++;
+    this.#isBroken = true;
+    this.#current = undefined;
+    for (const transaction of this.#open.values()) transaction.close();
+    this.#open.clear();
+    if (this.#passing !== undefined) this.#passed(this.#passing);
+    this.#options.release('spool');
+    this.#store = this.#createStore();
+    this.resume();
+  }
+
+  #createStore(): SpoolStore {
+    const stream = this.#stream;
+    const isCurrent = () => stream === this.#stream;
+    return new SpoolStore({
+      ...this.#options.store,
+      onFault: (error) => {
+        if (isCurrent()) this.#break(error);
+      },
+      onPressure: (isHigh) => {
+        if (isCurrent()) this.#options[isHigh ? 'hold' : 'release']('spool');
+      },
+    });
+  }
+
+  /** The rest of this stream is useless, since a transaction of it is lost. */
+  #break(error: SnoError): void {
+    this.#isBroken = true;
+    // Its caller is still at work on what is dropped.
+    const stream = this.#stream;
+    queueMicrotask(() => {
+      if (stream === this.#stream) this.abandon();
+    });
+    this.#options.onFault(error);
+  }
+
+  #begin(xid: number): void {
+    let transaction = this.#open.get(xid);
+    if (transaction === undefined) {
+      transaction = new OpenTransaction(xid, this.#store, this.#options.read(new SpoolLog(this.#store)));
+      this.#open.set(xid, transaction);
+    }
+    this.#current = transaction;
+  }
+
+  #inBlock(current: OpenTransaction, buffer: Buffer, start: number, end: number): void {
+    if (this.#isBroken) return;
+    const letter = buffer[start];
+    if (letter === STREAM.stop) {
+      this.#current = undefined;
+      current.rest();
+    } else if (letter !== ORIGIN) {
+      requireXid(start, end);
+      const xid = xidOf(buffer, start);
+      current.message(xid, buffer, withoutXid(buffer, start), end);
+    }
+  }
+
+  /**
+   * Postgres 18 sends this of subtransactions that it never sent, even to readers that want no
+   * transactions in progress.
+   */
+  #abort(xid: number, of: number): void {
+    const transaction = this.#open.get(of);
+    if (transaction === undefined) return;
+    if (xid !== of) return transaction.abort(xid);
+    this.#open.delete(of);
+    transaction.close();
+  }
+
+  #commit(buffer: Buffer, start: number, end: number): void {
+    const xid = xidOf(buffer, start);
+    const commit = streamCommit(buffer, start, end);
+    const transaction = this.#open.get(xid);
+    if (transaction === undefined) throw malformed(`transaction ${xid} committed, of which nothing was sent`);
+    this.#open.delete(xid);
+    this.#passing = transaction;
+    this.#options.hold('commit');
+    this.#pass(transaction, commit).catch((error: unknown) => {
+      if (this.#passing === transaction) this.#options.onBug(error);
+    });
+  }
+
+  /** Passes a transaction on, a chunk in each turn of the loop. */
+  async #pass(transaction: OpenTransaction, commit: StreamedCommit): Promise<void> {
+    // What came before it may still wait.
+    this.#next.flush();
+    await this.#ready();
+    if (this.#passing !== transaction) return;
+    const reader = transaction.takeReader();
+    try {
+      const steps = reader?.commit(commit) ?? this.#again(transaction, commit);
+      if (steps.begin()) {
+        for (let index = 0; index < steps.log.count; index++) {
+          const chunk = await this.#chunk(steps, index);
+          if (chunk === undefined || this.#passing !== transaction) return;
+          steps.chunk(chunk);
+          this.#next.flush();
+          await turn();
+          await this.#ready();
+          if (this.#passing !== transaction) return;
+        }
+        steps.end();
+        this.#next.flush();
+      }
+    } finally {
+      reader?.close();
+    }
+    this.#passed(transaction);
+  }
+
+  /** Returns undefined if it cannot be read. */
+  async #chunk({ log }: CommitSteps, index: number): Promise<Buffer | undefined> {
+    const store = this.#store;
+    try {
+      return await log.read(index);
+    } catch (error) {
+      store.fail(error);
+      return undefined;
+    }
+  }
+
+  /** Passes on the messages themselves. */
+  #again({ log }: OpenTransaction, { begin, commit }: StreamedCommit): CommitSteps {
+    const next = (buffer: Buffer, start: number, end: number) => this.#next.message(buffer, start, end);
+    return {
+      log,
+      begin: () => {
+        next(begin, 0, begin.length);
+        return true;
+      },
+      chunk: (bytes) => eachMessage(bytes, next),
+      end: () => next(commit, 0, commit.length),
+    };
+  }
+
+  #passed(transaction: OpenTransaction): void {
+    this.#passing = undefined;
+    transaction.close();
+    this.#options.release('commit');
+  }
+
+  async #ready(): Promise<void> {
+    while (this.#options.isHeld())
+      await new Promise<void>((resolve) => {
+        this.#resume = resolve;
+      });
+  }
+}
