@@ -6,6 +6,9 @@ import { SnoError } from '../../src/errors.ts';
 import { install } from '../support/install.ts';
 import { freshDatabase, type TestDatabase, VERSIONS } from '../support/postgres.ts';
 
+/** Presence and send views count as changed with the channel: other tests look at them. */
+const ACCESS = 'channel_access:';
+
 describe.each(VERSIONS)('the registry, Postgres %i', (version) => {
   let database: TestDatabase;
   beforeAll(async () => {
@@ -27,7 +30,10 @@ describe.each(VERSIONS)('the registry, Postgres %i', (version) => {
     return {
       changed: [...changed].sort(),
       dropped: [...dropped],
-      accessChanged: [...accessChanged].sort(),
+      accessChanged: [...accessChanged]
+        .filter((view) => view.startsWith(ACCESS))
+        .map((view) => view.slice(ACCESS.length))
+        .sort(),
       refused: refused.map(({ schema, pattern, error }) => [schema, pattern, error.code]).sort(),
     };
   };

@@ -156,6 +156,8 @@ describe.each(VERSIONS)('sno check, Postgres %i', (version) => {
       {
         pattern: 'plain:{room}',
         served: true,
+        presence: false,
+        send: false,
         table: 'app.teams',
         key: ['id'],
         identity: 'full',
