@@ -20,7 +20,14 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'pure', include: ['test/**/*.test.ts'], exclude: [...POSTGRES, ...SOAK], testTimeout: 20_000 },
+        test: {
+          name: 'pure',
+          include: ['test/**/*.test.ts'],
+          exclude: [...POSTGRES, ...SOAK],
+          testTimeout: 20_000,
+          // Files share the modules that they load. Each undoes what it does to globals.
+          isolate: false,
+        },
       },
       {
         extends: true,
