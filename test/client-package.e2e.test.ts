@@ -85,7 +85,7 @@ test('has the client and no dependencies, in the version of the server', async (
 
 /** Saves the programs of the pages in the app, as their reader does. */
 async function writePages(): Promise<void> {
-  for (const page of ['docs/react.md', 'docs/tanstack.md']) {
+  for (const page of ['docs/react.md', 'docs/tanstack.md', 'docs/presence.md']) {
     const folder = join(app, 'src/pages', page);
     const programs = blocksOf(await read(page)).filter(({ words }) => words.has('file'));
     expect(programs.length).toBeGreaterThan(1);
@@ -127,16 +127,20 @@ test('Vite bundles the app, and the page follows the database', async () => {
 });
 
 const TYPED = `import { connect, type LiveView } from '${NAME}';
-import { useLive } from '${NAME}/react';
+import { presence } from '${NAME}/presence';
+import { useLive, usePresence } from '${NAME}/react';
 import { snoCollectionOptions } from '${NAME}/tanstack';
 const client = connect('wss://sno.example.com');
 export const view: LiveView<{ id: number }> = client.live('project:42');
 export const Rows = () => useLive<{ id: number }>('project:42').rows.map(({ id }) => id.toFixed());
 export const options = snoCollectionOptions<{ id: number }, number>({ client, channel: 'a', getKey: ({ id }) => id });
+export const names = presence<{ name: string }>(client, 'a').members.map(({ info }) => info.name.trim());
+export const Here = () => usePresence<{ name: string }>('a').members.map(({ info }) => info.name.trim());
 // @ts-expect-error
 export const wrong: number = view.get(7);`;
 const DYNAMIC = `export const client = import('${NAME}').then(({ connect }) => connect('wss://sno.example.com'));
 export const hook = import('${NAME}/react').then(({ useLive }) => useLive<{ id: number }>('project:42').rows[0]?.id);
+export const here = import('${NAME}/presence').then(({ presence }) => presence);
 export const options = import('${NAME}/tanstack').then(({ snoCollectionOptions }) => snoCollectionOptions);`;
 
 test('Node finds its types from modules and from CommonJS', async () => {

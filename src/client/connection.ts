@@ -9,7 +9,7 @@ import { type SnoClientError, toError } from './error.ts';
 import { type ClientOptions, type Surroundings, surroundingsOf } from './options.ts';
 import { Outbox } from './outbox.ts';
 import type { Rows } from './rows.ts';
-import { type SocketClass, Wire } from './socket.ts';
+import { type Target, Wire } from './socket.ts';
 import type { ClientStatus, Effect, Happening, State, Subscription, Timer } from './state/machine.ts';
 import { initialState, step } from './state/state.ts';
 import { clientStatusOf } from './state/turn.ts';
@@ -30,21 +30,15 @@ export interface ClientEvents {
   error: { readonly error: SnoClientError; readonly channel: string | undefined };
 }
 
-/** Everything that a client needs to connect. */
-export interface Target {
-  readonly url: string;
-  readonly socketClass: SocketClass;
-}
-
 /** The key of a client's connection, for the parts that are loaded beside the core. */
 export const CONNECTION: unique symbol = Symbol.for('sno.connection') as never;
 
-/** A part that is loaded beside the core: presence.ts. */
+/** A part that is loaded beside the core, as presence is. */
 export interface Extension {
-  /** Returns what is sent instead of the frame. */
+  /** Called for each frame to the server. Returns what is sent instead of it. */
   outgoing(frame: ClientFrame): ClientFrame;
-  /** Called for each frame of the server, after the core has taken it. */
-  incoming(frame: ServerFrame): void;
+  /** Called for each frame of the server. Returns what the core takes instead of it. */
+  incoming(frame: ServerFrame): ServerFrame;
 }
 
 export class Connection {
@@ -138,6 +132,11 @@ export class Connection {
   /** A handle no longer waits for the commit. */
   forget(channel: string, commit: string): void {
     this.#dispatch({ type: 'forget', channel, commit });
+  }
+
+  /** Subscribes again, since the extension asks for something else. Nothing is missed. */
+  rejoin(channel: string): void {
+    this.#dispatch({ type: 'rejoin', channel });
   }
 
   /** Sends a frame of an extension. Returns false if hello was not sent on this connection yet. */
@@ -262,8 +261,8 @@ export class Connection {
   }
 
   #receive(happening: Happening): void {
-    this.#dispatch(happening);
-    if (happening.type === 'frame') this.extension?.incoming(happening.frame);
+    if (happening.type !== 'frame' || this.extension === undefined) this.#dispatch(happening);
+    else this.#dispatch({ type: 'frame', frame: this.extension.incoming(happening.frame) });
   }
 
   #openSocket(): void {

@@ -6,11 +6,11 @@
  *     tasks.subscribe(({ rows }) => render(rows));
  */
 import { type Channel, ChannelHandle, type ChannelOptions } from './channel.ts';
-import { type ClientEvents, CONNECTION, Connection, type Target } from './connection.ts';
+import { type ClientEvents, CONNECTION, Connection } from './connection.ts';
 import type { SnoClientError } from './error.ts';
 import { LiveHandle, type LiveOptions, type LiveView } from './live.ts';
 import type { ClientOptions } from './options.ts';
-import { endpoint, findSocketClass } from './socket.ts';
+import { endpoint, findSocketClass, type Target } from './socket.ts';
 import type { ClientStatus } from './state/machine.ts';
 import type { ChannelNames, RowOf } from './typed/names.ts';
 

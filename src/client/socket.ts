@@ -16,6 +16,12 @@ export interface Socket {
 
 export type SocketClass = new (url: string) => Socket;
 
+/** Everything that a client needs to connect. */
+export interface Target {
+  readonly url: string;
+  readonly socketClass: SocketClass;
+}
+
 const OPEN = 1;
 
 /** Returns the class to use. Throws `websocket_missing` if the platform has no WebSocket. */

@@ -3,9 +3,11 @@ import type { ReactElement } from 'react';
 import type { ChannelOptions } from '../channel.ts';
 import type { TypedClient } from '../index.ts';
 import type { LiveView } from '../live.ts';
+import type { PresenceOptions } from '../presence/index.ts';
 import type { ChannelNames, KeyOf, RowOf } from '../typed/names.ts';
 import { type ChannelListeners, type ShownChannel, useChannel } from './channel.ts';
 import { type LiveHookOptions, useLive, useRow } from './live.ts';
+import { type ShownPresence, usePresence } from './presence.ts';
 import { type ChannelArgument, type ProviderProps, SnoProvider, useSno } from './provider.ts';
 import { type ShownStatus, useStatus } from './status.ts';
 import type { ShownRows } from './store.ts';
@@ -30,6 +32,11 @@ export interface Hooks<Channels> {
     listeners: ChannelListeners<RowOf<Channels, Name>>,
     options?: ChannelOptions,
   ) => ShownChannel;
+  /** `Info`: what the presence view shows of a member. */
+  readonly usePresence: <Info = Readonly<Record<string, unknown>>>(
+    name: ChannelArgument<ChannelNames<Channels>>,
+    options?: PresenceOptions,
+  ) => ShownPresence<Info>;
   readonly useStatus: () => ShownStatus;
 }
 
@@ -40,5 +47,5 @@ export interface Hooks<Channels> {
  *     export const { SnoProvider, useLive, useRow } = createHooks<Channels>();
  */
 export function createHooks<Channels extends object>(): Hooks<Channels> {
-  return { SnoProvider, useSno, useLive, useRow, useChannel, useStatus } as unknown as Hooks<Channels>;
+  return { SnoProvider, useSno, useLive, useRow, useChannel, usePresence, useStatus } as unknown as Hooks<Channels>;
 }

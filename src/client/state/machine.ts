@@ -158,6 +158,8 @@ export type Happening =
       readonly waitsForAccess?: boolean;
     }
   | { readonly type: 'release'; readonly channel: string; readonly want: Want }
+  /** A part beside the core asks for something else in its subscribe. */
+  | { readonly type: 'rejoin'; readonly channel: string }
   /** A handle begins to wait for a commit, or stops. */
   | { readonly type: 'await' | 'forget'; readonly channel: string; readonly commit: string }
   | { readonly type: 'close' };

@@ -35,6 +35,7 @@ import {
   join,
   reach,
   receive,
+  rejoin,
   release,
 } from './subscription.ts';
 import { Turn } from './turn.ts';
@@ -75,6 +76,10 @@ const HANDLERS: {
   release(turn, { channel, want }) {
     const known = turn.get(channel);
     if (known !== undefined) turn.put(channel, release(turn, known, want));
+  },
+  rejoin(turn, { channel }) {
+    const known = turn.get(channel);
+    if (known !== undefined) turn.put(channel, rejoin(turn, known));
   },
   await(turn, { channel, commit }) {
     const known = turn.get(channel);

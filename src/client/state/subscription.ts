@@ -62,8 +62,12 @@ export function acquire(turn: Turn, channel: string, known: Next, { want, since,
   if (!needsSnapshot || getsSnapshot) return next;
   // The snapshot may lie after commits that the other handles have not seen: what they hold is
   // void.
-  const restarted = voided(turn, next, 'snapshot_requested');
-  return isReceiving(known) ? leave(turn, restarted) : restarted;
+  return rejoin(turn, voided(turn, next, 'snapshot_requested'));
+}
+
+/** Subscribes again, from the position if there is one. */
+export function rejoin(turn: Turn, known: Subscription): Subscription {
+  return isReceiving(known) ? leave(turn, known) : known;
 }
 
 /** A handle was closed. */

@@ -7,26 +7,17 @@ import { renderToString } from 'react-dom/server';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { connect } from '../../../src/client/index.ts';
 import { SnoProvider } from '../../../src/client/react/index.ts';
+import { enter, hasSeenLeave } from '../../service/room.ts';
 import { type Stage, stage } from '../../service/stage.ts';
 import { launchBrowser } from '../../support/browser.ts';
+import { signToken } from '../../support/service.ts';
 import { until } from '../../support/wait.ts';
 import { bundleOf, REACTS } from './bundles.ts';
-import { type Note, type Part, partsOf, textOf } from './parts.ts';
+import { type Note, SCHEMA, textOf } from './notes.ts';
+import { ORIGIN, openPage } from './opened-page.ts';
+import { type Part, partsOf } from './parts.ts';
 import type { ReactPage } from './react-page.ts';
 import type { TanstackPage } from './tanstack-page.ts';
-
-const ORIGIN = 'https://app.test';
-const PAGE = '<!doctype html><title>app</title><div id=root></div><script type=module src="/page.js"></script>';
-const SCHEMA = `
-  create table notes (id int primary key, room int not null, body text not null);
-  alter table notes replica identity full;
-  create table open_rooms (room int primary key);
-  alter table open_rooms replica identity full;
-  insert into open_rooms select generate_series(1, 100);
-  create schema channels;
-  create view channels."room:{room}" as select id, room, body from notes;
-  create view channel_access."room:{room}" as select room from open_rooms;
-`;
 
 let here: Stage;
 let browser: Browser;
@@ -52,28 +43,15 @@ afterAll(async () => {
 });
 
 async function open(bundle: string): Promise<void> {
-  complaints = [];
+  ({ page, complaints } = await openPage(browser, bundle));
   room++;
-  page = await browser.newPage({ ignoreHTTPSErrors: true });
-  page.on('console', (message) => {
-    const text = message.text();
-    // Chromium reports a socket that the server has cut.
-    if (['error', 'warning'].includes(message.type()) && !text.includes('WebSocket')) complaints.push(text);
-  });
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  await page.route(`${ORIGIN}/**`, (route) =>
-    route.fulfill(
-      route.request().url().endsWith('/page.js')
-        ? { contentType: 'text/javascript', body: bundle }
-        : { contentType: 'text/html', body: PAGE },
-    ),
-  );
-  await page.goto(`${ORIGIN}/`);
-  await page.waitForFunction(() => 'app' in globalThis);
 }
 
-const connectPage = () =>
-  page.evaluate((url) => (globalThis as unknown as { app: ReactPage }).app.connect(url), here.service.url);
+const connectPage = (token?: string) =>
+  page.evaluate(([url, jwt]) => (globalThis as unknown as { app: ReactPage }).app.connect(url, jwt), [
+    here.service.url,
+    token,
+  ] as const);
 const show = (...parts: readonly Part[]) =>
   page.evaluate((shown) => (globalThis as unknown as { app: ReactPage }).app.show(shown), parts);
 const element = (id: string) => page.locator(`#${id}`);
@@ -131,6 +109,32 @@ describe.each(Object.entries(REACTS))('%s', (_, version) => {
     await until(async () => (await here.metric('sno_subscriptions')) === 1, 'one subscription');
     await app((it) => it.unmount());
     await until(async () => (await here.metric('sno_subscriptions')) === 0, 'the channel is left');
+    expect(complaints).toEqual([]);
+  });
+
+  test('usePresence appears once, over StrictMode and a remount, and shows members that come, change and go', async () => {
+    await here.query('update people set name = initcap(sub)');
+    await open(bundle);
+    await connectPage(await signToken({ sub: 'ada' }));
+    const rows: Part = ['Rows', { id: 'rows', room }];
+    await show(rows, ['Here', { id: 'first', room }]);
+    await shows('first', 'Ada');
+    const bob = await enter(here.service, 'bob', { presence: true }, `room:${room}`);
+    await shows('first', 'Ada Bob');
+    await show(rows);
+    await show(rows, ['Here', { id: 'second', room }], ['Here', { id: 'watching', room, watch: true }]);
+    await shows('second', 'Ada Bob');
+    await shows('watching', 'Ada Bob');
+    // Rows, two kinds of presence and StrictMode share one subscription.
+    expect(await here.metric('sno_subscriptions')).toBe(2);
+    await here.query("update people set name = 'Robert' where sub = 'bob'");
+    await shows('second', 'Ada Robert');
+    await bob.wait('the new name', 0, ({ joined }) => joined?.[0]?.info['name'] === 'Robert');
+    expect(hasSeenLeave(bob, 'ada')).toBe(false);
+    bob.send({ type: 'unsubscribe', channel: `room:${room}` });
+    await shows('second', 'Ada');
+    await hasStatus('second', 'live');
+    bob.cut();
     expect(complaints).toEqual([]);
   });
 

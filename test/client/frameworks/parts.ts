@@ -1,25 +1,14 @@
 /** Components that use every hook, for pages and for rendering on a server. */
 import { Component, createElement as h, type ReactNode, Suspense, useState } from 'react';
 import { createHooks, useChannel, useRow, useStatus } from '../../../src/client/react/index.ts';
-
-export interface Note {
-  readonly id: number;
-  readonly room: number;
-  readonly body: string;
-}
+import { type Note, textOf } from './notes.ts';
 
 /** As `sno types` writes them. */
 interface Channels {
   'room:{room}': { readonly row: Note; readonly key: { readonly id: number }; readonly values: { room: number } };
 }
 
-const { useLive } = createHooks<Channels>();
-
-export const textOf = (rows: readonly Note[]): string =>
-  [...rows]
-    .sort((one, other) => one.id - other.id)
-    .map(({ id, body }) => `${id} ${body.length > 100 ? body.length : body}`)
-    .join(', ');
+const { useLive, usePresence } = createHooks<Channels>();
 
 /** Renderings of each component, by its id. */
 export const renderings: Record<string, number> = {};
@@ -30,6 +19,7 @@ const count = (id: string): void => {
 interface Props {
   readonly id: string;
   readonly room: number | undefined;
+  readonly watch?: boolean;
 }
 
 function Rows({ id, room }: Props) {
@@ -51,6 +41,12 @@ function Heard({ id, room }: Props) {
     message: ({ event }) => setHeard([...heard, event]),
   });
   return h('p', { id, 'data-status': status }, heard.join(' '));
+}
+
+function Here({ id, room, watch }: Props) {
+  const { members, status } = usePresence<{ name: string }>(`room:${room}`, { watch });
+  const names = members.map(({ info }) => info.name);
+  return h('p', { id, 'data-status': status }, names.sort().join(' '));
 }
 
 function Status({ id }: Props) {
@@ -84,7 +80,7 @@ function Suspended(props: Props) {
   return h(Boundary, { id: props.id }, h(Suspense, { fallback }, h(Waiting, props)));
 }
 
-export const PARTS = { Rows, OneRow, Heard, Status, Suspended } as const;
+export const PARTS = { Rows, OneRow, Heard, Here, Status, Suspended } as const;
 export type Part = readonly [part: keyof typeof PARTS, props: Props];
 
 export const partsOf = (parts: readonly Part[]): ReactNode =>

@@ -14,8 +14,8 @@ const container = () => document.querySelector('#root') as HTMLElement;
 
 const app = {
   renderings,
-  connect(url: string): void {
-    client = connect(url, { lazy: true, keepMs: 0, backoff: { baseMs: 10, capMs: 100 } });
+  connect(url: string, token?: string): void {
+    client = connect(url, { token, lazy: true, keepMs: 0, backoff: { baseMs: 10, capMs: 100 } });
   },
   show(parts: readonly Part[]): void {
     root ??= createRoot(container());

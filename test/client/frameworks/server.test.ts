@@ -14,6 +14,7 @@ describe('a server', () => {
     ['Rows', { id: 'rows', room: 1 }],
     ['OneRow', { id: 'first', room: 1 }],
     ['Heard', { id: 'heard', room: 1 }],
+    ['Here', { id: 'here', room: 1 }],
     ['Status', { id: 'status', room: 1 }],
   ];
   const page = (client: SnoClient, ...children: readonly ReactNode[]) =>
@@ -24,7 +25,8 @@ describe('a server', () => {
     const html = renderToString(page(client, partsOf(parts)));
     expect(html).toBe(
       '<main><p id="rows" data-status="connecting"></p><p id="first">no row</p>' +
-        '<p id="heard" data-status="connecting"></p><p id="status">idle</p></main>',
+        '<p id="heard" data-status="connecting"></p><p id="here" data-status="connecting"></p>' +
+        '<p id="status">idle</p></main>',
     );
     expect([client.status, 'window' in globalThis]).toEqual(['idle', false]);
   });

@@ -2,7 +2,7 @@
 import { createCollection } from '@tanstack/db';
 import { connect } from '../../../src/client/index.ts';
 import { snoCollectionOptions } from '../../../src/client/tanstack/index.ts';
-import { type Note, textOf } from './parts.ts';
+import { type Note, textOf } from './notes.ts';
 
 /** The app's server: writes to the database and returns the transaction's id. */
 type Write = (sql: string) => Promise<string>;

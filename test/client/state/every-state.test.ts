@@ -77,6 +77,7 @@ describe('every happening in every state', () => {
     acquire('events'),
     acquire('rows'),
     release('events'),
+    { type: 'rejoin', channel: CHANNEL },
     { type: 'await', channel: CHANNEL, commit: '8' },
     { type: 'forget', channel: CHANNEL, commit: '7' },
     { type: 'close' },
