@@ -10,18 +10,33 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Stage, stage } from '../service/stage.ts';
 import { launchBrowser } from '../support/browser.ts';
+import { freePort } from '../support/free-port.ts';
 import { plainEnvironment } from '../support/service.ts';
 import { until } from '../support/wait.ts';
 
-const exampleOf = (name: string): string => fileURLToPath(new URL(`../../examples/node/${name}.mjs`, import.meta.url));
+const pathOf = (path: string): string => fileURLToPath(new URL(`../../examples/${path}`, import.meta.url));
+const exampleOf = (name: string): string => pathOf(`node/${name}.mjs`);
 const FILE = exampleOf('optimistic');
 /** The SQL in the example's comment. */
 const SCHEMA = [...readFileSync(FILE, 'utf8').matchAll(/^\/\/ {5}((?:create|alter) .*;)$/gm)].map(([, sql]) => sql);
 
+const CHAT = pathOf('pusher-chat');
+const CHAT_SETTINGS = { SNO_PUSHER_KEY: 'chat-key', SNO_JWT_SECRET: 'a secret of the chat, thirty-two bytes' };
+
 let here: Stage;
+let chatPort: number;
 beforeAll(async () => {
-  const rows = "insert into tasks values (1, 42, 'Paint'), (2, 42, 'Sand')";
-  here = await stage(['create schema channels;', ...SCHEMA, rows].join('\n'), { SNO_ACCESS: 'views' });
+  const rows = "insert into tasks values (1, 42, 'Paint'), (2, 42, 'Sand');";
+  const chat = readFileSync(join(CHAT, 'schema.sql'), 'utf8');
+  chatPort = await freePort();
+  here = await stage(['create schema channels;', ...SCHEMA, rows, chat].join('\n'), {
+    ...CHAT_SETTINGS,
+    SNO_ACCESS: 'views',
+    SNO_PRESENCE_GRACE_SECONDS: '0',
+    SNO_PUSHER_APP_ID: '1001',
+    SNO_PUSHER_SECRET: 'a secret of the app, thirty-two bytes',
+    SNO_ALLOWED_ORIGINS: `http://127.0.0.1:${chatPort}`,
+  });
 });
 afterAll(() => here.end());
 
@@ -44,7 +59,7 @@ test('browser/index.html, a plain page, shows the rows and their changes', async
   const browser = await launchBrowser();
   try {
     const page = await browser.newPage({ ignoreHTTPSErrors: true });
-    const path = fileURLToPath(new URL('../../examples/browser/index.html', import.meta.url));
+    const path = pathOf('browser/index.html');
     // The page as it would lie beside Snö, behind one host name.
     const address = here.service.url.replace(/^wss(.*)\/v1$/, 'https$1/index.html');
     await page.route(`${address}*`, (route) => route.fulfill({ path }));
@@ -60,6 +75,52 @@ test('browser/index.html, a plain page, shows the rows and their changes', async
   }
 });
 
+test('pusher-chat: pusher-js shows members, messages of the table, and what others type', async () => {
+  const { url, certificate } = here.service;
+  const env = {
+    ...plainEnvironment(),
+    ...CHAT_SETTINGS,
+    NODE_EXTRA_CA_CERTS: certificate.certFile,
+    DATABASE_URL: here.database.url,
+    SNO_URL: url.replace(/^wss(.*)\/v1$/, 'https$1'),
+    PORT: String(chatPort),
+  };
+  const server = spawn(process.execPath, [join(CHAT, 'server.mjs')], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  const exited = once(server, 'exit');
+  const browser = await launchBrowser();
+  try {
+    await once(server.stdout, 'data');
+    const enter = async (user: string) => {
+      const page = await browser.newPage({ ignoreHTTPSErrors: true });
+      await page.goto(`http://127.0.0.1:${chatPort}/login?user=${user}`);
+      return page;
+    };
+    const [ada, bob, eve] = await Promise.all(['ada', 'bob', 'eve'].map(enter));
+    if (ada === undefined || bob === undefined || eve === undefined) throw new Error('three pages');
+    for (const page of [ada, bob]) await page.waitForSelector('#members:text-is("Ada, Bob")');
+    await bob.waitForSelector('li:text-is("ada: Which colour?")');
+    // The page shows it for a short time.
+    const shown = ada.waitForSelector('#typing:text-is("bob typing ...")');
+    await Promise.all([shown, bob.locator('[name=body]').pressSequentially('Red')]);
+    expect(await bob.textContent('#typing')).toBe('');
+    await bob.press('[name=body]', 'Enter');
+    for (const page of [ada, bob]) await page.waitForSelector('li:text-is("bob: Red")');
+    await until(async () => (await ada.textContent('#typing')) === '', 'bob has sent what he typed');
+    await here.query("update messages set body = 'Blue' where body = 'Red'");
+    await ada.waitForSelector('li:text-is("bob: Blue")');
+    await here.query("delete from messages where body = 'Which colour?'");
+    await until(async () => (await ada.locator('li').allTextContents()).join() === 'bob: Blue', 'the delete');
+    await eve.waitForSelector('#status:text-is("You may not enter.")');
+    expect(await eve.locator('li').count()).toBe(0);
+    await bob.close();
+    await ada.waitForSelector('#members:text-is("Ada")');
+  } finally {
+    await browser.close();
+    server.kill();
+    await exited;
+  }
+});
+
 test.each([
   {
     example: 'node/tail.mjs',
@@ -71,7 +132,7 @@ test.each([
     example: 'curl/follow.sh',
     file: 'project_42.id',
     start: (env: NodeJS.ProcessEnv, cwd: string) => {
-      const script = fileURLToPath(new URL('../../examples/curl/follow.sh', import.meta.url));
+      const script = pathOf('curl/follow.sh');
       const url = here.service.url.replace(/^wss(.*)\/v1$/, 'https$1');
       // Its own group, since curl is a child of the shell.
       return spawn('sh', [script, url, 'project:42'], { cwd, env, detached: true });
