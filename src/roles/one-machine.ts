@@ -4,16 +4,19 @@
  *     ingest -> gateways
  */
 import { PeerSwitch } from '../peers/peer-switch.ts';
+import { otherReaders, SHARE_HINT } from '../setup/other-readers.ts';
 import type { Composition, CompositionOptions } from './composition.ts';
 import type { Gateways } from './gateways.ts';
 import { IngestRole } from './ingest.ts';
 import { localGateways } from './local-gateways.ts';
 
 export class OneMachine implements Composition {
+  readonly #options: CompositionOptions;
   readonly #ingest: IngestRole;
   readonly #gateways: Gateways;
 
   constructor(options: CompositionOptions) {
+    this.#options = options;
     const ingest = new IngestRole(options);
     this.#ingest = ingest;
     this.#gateways = localGateways(options, {
@@ -33,8 +36,16 @@ export class OneMachine implements Composition {
     return this.#ingest.prepare();
   }
 
-  start(): Promise<void> {
-    return this.#ingest.start();
+  async start(): Promise<void> {
+    await this.#ingest.start();
+    const { pool, settings, logger } = this.#options;
+    // This is advice: a question that fails must not stop the start.
+    const slots = await otherReaders(pool, settings.SNO_SLOT).catch(() => []);
+    if (slots.length > 0)
+      logger.warn(
+        { slots, hint: SHARE_HINT },
+        'other Snö read this database without NATS: members of channels and sends are not shared with them',
+      );
   }
 
   open(): Promise<void> {

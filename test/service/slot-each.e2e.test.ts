@@ -3,6 +3,8 @@
  * clients resume on any of them.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { examine } from '../../src/cli/doctor/examine.ts';
+import { readValues } from '../../src/config/read.ts';
 import { freshDatabase, type TestDatabase } from '../support/postgres.ts';
 import { type ServiceProcess, startService } from '../support/service.ts';
 import { type Frame, RawClient } from './raw-client.ts';
@@ -12,7 +14,9 @@ const SCHEMA = `
   create schema channels;
   create view channels.notes as select id, room from notes;
   create schema channel_access;
-  create view channel_access."end" as select;`;
+  create view channel_access."end" as select;
+  create schema channel_send;
+  create view channel_send.notes as select;`;
 let database: TestDatabase;
 let services: ServiceProcess[];
 const clients: RawClient[] = [];
@@ -57,6 +61,21 @@ const upToNow = async (client: RawClient, from: number): Promise<readonly Frame[
   return client.frames.slice(from).filter(({ channel }) => channel === 'notes');
 };
 const idsIn = (frames: readonly Frame[]) => frames.flatMap(({ events }) => events ?? []).map(({ key }) => key?.['id']);
+
+test('the log of the last one and `sno doctor` say that they share no members and no sends', async () => {
+  const isTold = ({ msg }: { readonly msg?: unknown }) => /are not shared/.test(String(msg));
+  expect(services.some(({ log }) => log.some(isTold))).toBe(true);
+  const slot = `${database.name}_0`;
+  const warnings = async (settings: Readonly<Record<string, string>>) => {
+    const found = await examine(readValues({ SNO_DATABASE_URL: database.url, SNO_SLOT: slot, ...settings }));
+    return found.filter(({ check }) => check === 'machines').map(({ level, message }) => [level, message]);
+  };
+  expect(await warnings({})).toEqual(
+    [1, 2].map((index) => ['warn', expect.stringContaining(`slot ${database.name}_${index},`)]),
+  );
+  await database.query('drop view channel_send.notes');
+  expect(await warnings({})).toEqual([]);
+});
 
 test('a client goes from one to the next, and receives each commit once', async () => {
   const client = await open(0);

@@ -4,6 +4,7 @@ import { databaseUrl, slotWalBytes } from '../../config/derived.ts';
 import type { Settings } from '../../config/settings.ts';
 import { createClient } from '../../postgres/connect.ts';
 import { resolveTarget } from '../../postgres/conninfo/target.ts';
+import { otherReaders } from '../../setup/other-readers.ts';
 import { holderOf, type SlotHolder } from '../../wal/slot-holder.ts';
 import { withDatabase } from '../database.ts';
 import { accessIndexOutcomes } from './access-indexes.ts';
@@ -15,7 +16,7 @@ import { diagnose } from './diagnose.ts';
 import { diskOutcome, freeBytesOf } from './disk.ts';
 import { type Facts, readFacts } from './facts.ts';
 import { type Finding, findings } from './finding.ts';
-import { machineOutcomes } from './machines.ts';
+import { machineOutcomes, separateOutcomes } from './machines.ts';
 import { openFilesOutcome } from './open-files.ts';
 import { replicationOutcome } from './replication-check.ts';
 import { tableFindings } from './tables.ts';
@@ -23,12 +24,14 @@ import { tableFindings } from './tables.ts';
 interface Examined {
   readonly found: readonly Finding[];
   readonly holder: SlotHolder | undefined;
+  /** The slots that other Snö read at present. */
+  readonly others: readonly string[];
   /** A running Snö streams from the slot. */
   readonly isStreaming: boolean;
 }
 
 export async function examine(settings: Settings): Promise<readonly Finding[]> {
-  const { found, holder, isStreaming } = await withDatabase(settings, createClient, (client) =>
+  const { found, holder, others, isStreaming } = await withDatabase(settings, createClient, (client) =>
     examineDatabase(client, settings),
   );
   return [
@@ -36,7 +39,10 @@ export async function examine(settings: Settings): Promise<readonly Finding[]> {
     ...findings('replication_connection', await replicationOutcome(settings, isStreaming)),
     ...findings('certificate', await certificateOutcomes(settings, Date.now())),
     ...findings('open_files', openFilesOutcome(settings)),
-    ...findings('machines', settings.SNO_NATS_URL === undefined ? [] : await machineOutcomes(settings, holder)),
+    ...findings(
+      'machines',
+      settings.SNO_NATS_URL === undefined ? separateOutcomes(others) : await machineOutcomes(settings, holder),
+    ),
   ];
 }
 
@@ -65,7 +71,8 @@ async function examineDatabase(client: pg.Client, settings: Settings): Promise<E
     ...(await tableFindings(client, publication, isInstalled)),
     ...(isInstalled ? findings('access_indexes', await accessIndexOutcomes(client, publication)) : []),
   ];
-  return { found, holder: await holderOf(client, slot), isStreaming: facts.slots.own?.active === true };
+  const others = isInstalled ? await otherReaders(client, slot) : [];
+  return { found, holder: await holderOf(client, slot), others, isStreaming: facts.slots.own?.active === true };
 }
 
 /** Maximum bytes of WAL that the slot may hold, also while Snö does not run. */

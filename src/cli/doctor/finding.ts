@@ -35,7 +35,8 @@ export const CHECKS = {
   view_rights: 'whether the owners of views may read what the views read',
   owners: 'whether the role that set Snö up may publish the tables below views',
   access_indexes: 'indexes that access views need',
-  machines: 'several machines: the reader of the WAL, the stream in JetStream, and its readers',
+  machines:
+    'several machines: the reader of the WAL, the stream in JetStream, and its readers; other Snö that share no presence',
 } as const;
 export type CheckName = keyof typeof CHECKS;
 

@@ -5,6 +5,7 @@ import { Relay, type StreamBounds } from '../../jetstream/connection.ts';
 import { envelopeOf } from '../../jetstream/envelope.ts';
 import { relayOptions } from '../../jetstream/relay-options.ts';
 import { createLogger } from '../../logger.ts';
+import { SHARE_HINT } from '../../setup/other-readers.ts';
 import { sizeText } from '../../size.ts';
 import type { SlotHolder } from '../../wal/slot-holder.ts';
 import { type Outcome, ok, warn } from './finding.ts';
@@ -13,6 +14,16 @@ import { type Outcome, ok, warn } from './finding.ts';
 const BEHIND_MAX = 1_000;
 /** Ingest publishes something every two seconds. */
 const SILENT_SECONDS_MAX = 10;
+
+/** The outcomes without NATS. `slots`: those that other Snö read at present. */
+export function separateOutcomes(slots: readonly string[]): readonly Outcome[] {
+  return slots.map((slot) =>
+    warn(
+      `another Snö reads this database by the slot ${slot}, and SNO_NATS_URL is not set: members of channels and sends are not shared`,
+      SHARE_HINT,
+    ),
+  );
+}
 
 /** The outcomes, from NATS itself. An error of NATS is one. */
 export async function machineOutcomes(settings: Settings, holder: SlotHolder | undefined): Promise<readonly Outcome[]> {
