@@ -101,8 +101,10 @@ export interface Feed {
    * it.
    */
   post(name: string, frame: UnstoredFrame): boolean;
-  /** Whether the subscription is live. `name`: as the client knows it. */
-  isLive(name: string): boolean;
+  /** Whether few bytes wait for the socket, and few in frames that are in no stream. */
+  readonly takesMore: boolean;
+  /** Resolves when the socket has drained, or is closed. */
+  drained(): Promise<void>;
   /** `name`: as the client knows it. */
   has(name: string): boolean;
   /** The channels that are joined or being joined by this grant. */

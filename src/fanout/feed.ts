@@ -41,6 +41,7 @@ import type {
 import { Joining, type JoiningFeed, type JoiningHub } from './joining.ts';
 import { Outbox } from './outbox.ts';
 import { type CommitReference, Reaches, type ReachWaiter } from './reach.ts';
+import { SnapshotTurns } from './snapshots/turns.ts';
 import { BEFORE_ALL, Subscription } from './subscription.ts';
 import type { UnstoredFrame } from './unstored.ts';
 import { WaitingFrames } from './waiting-frames.ts';
@@ -92,6 +93,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
   #catchUp: CatchUp | undefined;
   #accessHold: AccessHold | undefined;
   #reaches: Reaches | undefined;
+  #snapshotTurns: SnapshotTurns | undefined;
   /** Frames that are in no stream, for subscriptions that are not live. */
   #waiting: WaitingFrames | undefined;
 
@@ -130,6 +132,11 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
 
   get pendingBytes(): number {
     return this.outbox.pendingBytes;
+  }
+
+  get snapshotTurns(): SnapshotTurns {
+    this.#snapshotTurns ??= new SnapshotTurns();
+    return this.#snapshotTurns;
   }
 
   *states(): Iterable<SubscribedChannel> {
@@ -233,15 +240,19 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
   postTo(subscription: Subscription, frame: UnstoredFrame): boolean {
     if (subscription.state !== 'live') {
       this.#waiting ??= new WaitingFrames();
-      return this.#waiting.add(subscription, frame);
+      return this.#waiting.add(subscription, frame, this.outbox.bytesMax - this.outbox.pendingBytes);
     }
     this.outbox.write(frame.in(this.groupOf(subscription).encoding));
     if (this.outbox.full) this.fallBehind();
     return true;
   }
 
-  isLive(name: string): boolean {
-    return this.#subscriptions.get(name)?.state === 'live';
+  get takesMore(): boolean {
+    return this.outbox.takesMore && (this.#waiting?.bytes ?? 0) < this.#hub.outbound.sliceBytes;
+  }
+
+  drained(): Promise<void> {
+    return this.outbox.writable();
   }
 
   unsubscribe(name: string, code: UnsubscribedCode, verdict?: Verdict): boolean {

@@ -39,6 +39,8 @@ import type { HubOptions } from './options.ts';
 import type { Outbox } from './outbox.ts';
 import { SnapshotDelivery } from './snapshots/delivery.ts';
 import type { SnapshotOrder, TouchedCommits } from './snapshots/order.ts';
+import type { Outcome } from './snapshots/recipient.ts';
+import type { SnapshotTurns } from './snapshots/turns.ts';
 import type { Subscription } from './subscription.ts';
 
 /**
@@ -87,6 +89,8 @@ export interface JoiningFeed extends CheckedConnection {
    * This client read its last snapshot more slowly than others. Its next snapshot is not shared.
    */
   isLaggard: boolean;
+  /** For channels whose snapshots the socket did not accept. */
+  readonly snapshotTurns: SnapshotTurns;
   /** Resolves when all pending access checks are answered. Undefined: none is pending. */
   readonly pendingChecks: Promise<void> | undefined;
   sendSubscribed(subscription: Subscription, position: string, recovered?: boolean): void;
@@ -105,6 +109,8 @@ export class Joining {
   readonly #subscription: Subscription;
   /** Compares its snapshot with the order of commits. */
   #order: SnapshotOrder | undefined;
+  /** The socket did not accept a snapshot: the next one waits for those of other channels. */
+  #isLate = false;
 
   constructor(hub: JoiningHub, feed: JoiningFeed, subscription: Subscription) {
     this.#hub = hub;
@@ -234,39 +240,57 @@ export class Joining {
   async #receiveSnapshot(): Promise<boolean> {
     const feed = this.#feed;
     const subscription = this.#subscription;
-    const { channel, grant } = subscription;
-    const { snapshots, pause } = this.#hub.options;
-    const { outbox } = feed;
-    const { encoding } = feed.groupOf(subscription);
-    const delivery = new SnapshotDelivery({
-      encoding,
-      outbox,
-      isUseful: (visibility) => this.#isUseful(visibility),
-      checkAccess: () => checkAccess(feed, subscription),
-      pendingChecks: () => feed.pendingChecks,
-      isEnded: () => subscription.isEnded,
-    });
-    for (let attempt = 1; ; attempt++) {
-      // A client that accepts nothing does not get a place that others wait for.
-      if (outbox.full) await outbox.writable();
+    for (let attempt = 1; ; ) {
+      const outcome = await this.#takeSnapshot();
       if (subscription.isEnded) return false;
-      const request = snapshots.request(channel, delivery, feed.isLaggard, grant.address);
+      switch (outcome) {
+        case 'whole':
+          return true;
+        case 'lagging':
+          feed.reset(subscription, 'lagging');
+          return false;
+        case 'left':
+          return false;
+        case 'later':
+          this.#isLate = true;
+          break;
+        case 'again': {
+          const { name } = subscription.channel;
+          if (attempt === SNAPSHOT_ATTEMPTS_MAX)
+            throw new SnoError('try_again', `queries do not see the latest commits of ${name} yet`);
+          await this.#hub.options.pause(attempt++);
+        }
+      }
+    }
+  }
+
+  async #takeSnapshot(): Promise<Outcome> {
+    const feed = this.#feed;
+    const subscription = this.#subscription;
+    // All channels of the connection would ask again at once, for more than the socket accepts.
+    const endTurn = this.#isLate ? await feed.snapshotTurns.take() : undefined;
+    try {
+      // A client that accepts nothing does not get a place that others wait for.
+      if (feed.outbox.full) await feed.outbox.writable();
+      if (subscription.isEnded) return 'left';
+      const delivery = new SnapshotDelivery({
+        encoding: feed.groupOf(subscription).encoding,
+        outbox: feed.outbox,
+        isUseful: (visibility) => this.#isUseful(visibility),
+        checkAccess: () => checkAccess(feed, subscription),
+        pendingChecks: () => feed.pendingChecks,
+        isEnded: () => subscription.isEnded,
+      });
+      const { channel, grant } = subscription;
+      const request = this.#hub.options.snapshots.request(channel, delivery, feed.isLaggard, grant.address);
       subscription.waitForSnapshot(request.leave);
       const outcome = await request.outcome;
-      if (subscription.isEnded) return false;
+      if (subscription.isEnded) return 'left';
       subscription.snapshotWritten();
-      feed.isLaggard = outcome === 'lagging';
-      if (feed.isLaggard) {
-        feed.reset(subscription, 'lagging');
-        return false;
-      }
-      if (outcome === 'whole') {
-        await delivery.written;
-        return !subscription.isEnded;
-      }
-      if (attempt === SNAPSHOT_ATTEMPTS_MAX)
-        throw new SnoError('try_again', `queries do not see the latest commits of ${channel.name} yet`);
-      await pause(attempt);
+      if (outcome !== 'later') feed.isLaggard = outcome === 'lagging';
+      return outcome;
+    } finally {
+      endTurn?.();
     }
   }
 
@@ -276,7 +300,7 @@ export class Joining {
     // The snapshot must not show the view as it was before a redefinition that has already arrived.
     const { voided } = subscription.log;
     const isOld = voided !== undefined && voided.xid !== 0 && !visibility.sees(voided.xid);
-    if (isOld || this.#hub.journal.evictedUnseen((xid) => !visibility.sees(xid))) return false;
+    if (isOld || this.#hub.journal.evictedUnseen(visibility)) return false;
     this.#order?.end();
     this.#order = this.#hub.touched.watch(subscription.channel.pattern.text, visibility);
     return this.#order.isKept && subscription.takeSnapshot(visibility, this.#hub.seenSequence(visibility));

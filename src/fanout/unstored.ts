@@ -2,7 +2,7 @@
  * Frames that are in no stream: sends of clients, and presence. They are not stored and not
  * replayed, and have no position.
  */
-import type { Payload } from '../memory/payload.ts';
+import { memoryOf, type Payload } from '../memory/payload.ts';
 import type { Encoding, UnstoredType } from './encoding.ts';
 
 /** One such frame, for any number of connections. Each encoding makes its bytes once. */
@@ -17,6 +17,10 @@ export class UnstoredFrame {
     this.type = type;
     this.channel = channel;
     this.#payload = payload;
+  }
+
+  get bytes(): number {
+    return memoryOf(this.#payload).length;
   }
 
   in(encoding: Encoding): Buffer {

@@ -10,19 +10,37 @@ const WAITING_MAX = 100;
 
 export class WaitingFrames {
   #frames: (readonly [Subscription, UnstoredFrame])[] = [];
+  #bytes = 0;
 
-  /** Returns false if too many wait: the frame is dropped. */
-  add(subscription: Subscription, frame: UnstoredFrame): boolean {
-    if (this.#frames.length >= WAITING_MAX) this.#frames = this.#frames.filter(([each]) => !each.isEnded);
-    if (this.#frames.length >= WAITING_MAX) return false;
+  /** Bytes of all frames. A frame that waits for several connections counts for each. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /**
+   * Returns false if too many frames wait, or `bytesMax` bytes or more: the frame is dropped.
+   */
+  add(subscription: Subscription, frame: UnstoredFrame, bytesMax: number): boolean {
+    if (this.#isFull(bytesMax)) this.#keep(([each]) => !each.isEnded);
+    if (this.#isFull(bytesMax)) return false;
     this.#frames.push([subscription, frame]);
+    this.#bytes += frame.bytes;
     return true;
   }
 
   /** Removes and returns the frames of a subscription, in order. */
   take(subscription: Subscription): readonly UnstoredFrame[] {
     const taken = this.#frames.filter(([each]) => each === subscription).map(([, frame]) => frame);
-    this.#frames = this.#frames.filter(([each]) => each !== subscription && !each.isEnded);
+    this.#keep(([each]) => each !== subscription && !each.isEnded);
     return taken;
+  }
+
+  #isFull(bytesMax: number): boolean {
+    return this.#frames.length >= WAITING_MAX || this.#bytes >= bytesMax;
+  }
+
+  #keep(isKept: (frame: readonly [Subscription, UnstoredFrame]) => boolean): void {
+    this.#frames = this.#frames.filter(isKept);
+    this.#bytes = this.#frames.reduce((bytes, [, frame]) => bytes + frame.bytes, 0);
   }
 }

@@ -35,6 +35,9 @@ export interface Appearing {
   readonly claims: Claims | undefined;
 }
 
+/** What a client that watches needs of its connection. */
+type WatchingFeed = Pick<Feed, 'post' | 'takesMore' | 'drained'>;
+
 /** A channel that is watched. */
 interface Appearance {
   /** The channel's own name. */
@@ -54,11 +57,11 @@ interface Appearance {
 export class Appearances {
   readonly #session: Appearing;
   readonly #services: AppearanceServices;
-  readonly #feed: Pick<Feed, 'post' | 'isLive'>;
+  readonly #feed: WatchingFeed;
   /** By the names that the client knows. */
   readonly #channels = new Map<string, Appearance>();
 
-  constructor(session: Appearing, feed: Pick<Feed, 'post' | 'isLive'>, services: AppearanceServices) {
+  constructor(session: Appearing, feed: WatchingFeed, services: AppearanceServices) {
     this.#session = session;
     this.#services = services;
     this.#feed = feed;
@@ -71,7 +74,11 @@ export class Appearances {
   begin(name: string, channel: string, request: PresenceRequest, member: Member | undefined): void {
     const { presence } = this.#services;
     const feed = this.#feed;
-    const watcher = { post: (frame: UnstoredFrame) => feed.post(name, frame), isLive: () => feed.isLive(name) };
+    const watcher = {
+      post: (frame: UnstoredFrame) => feed.post(name, frame),
+      takesMore: () => feed.takesMore,
+      drained: () => feed.drained(),
+    };
     const stay = member === undefined ? undefined : presence.enter(channel, member);
     this.#channels.set(name, { channel, watcher, stay, isByView: request === true, due: undefined, isAsking: false });
     presence.watch(channel, watcher);

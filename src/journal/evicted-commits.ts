@@ -11,8 +11,15 @@ export interface EvictedCommit {
 const COMMITS_MAX = 16_384;
 const AGE_MAX_MS = 3_600_000;
 
+/** Tells which transactions a snapshot sees. */
+export interface SnapshotSight {
+  sees(xid: number): boolean;
+}
+
 export class EvictedCommits {
   readonly #now: () => number;
+  /** The last answer. Clients that join at the same time ask about the same snapshot. */
+  #last: { readonly sight: SnapshotSight; readonly isUnseen: boolean } | undefined;
   readonly #commits = new Deque<EvictedCommit>();
 
   constructor(now: () => number) {
@@ -28,6 +35,7 @@ export class EvictedCommits {
   /** Forgets all commits, and takes those that another process remembers. */
   replace(commits: readonly EvictedCommit[]): void {
     this.#commits.clear();
+    this.#last = undefined;
     for (const commit of commits) this.#push(commit);
   }
 
@@ -36,14 +44,21 @@ export class EvictedCommits {
     if (xid !== 0 && this.#commits.last()?.xid !== xid) this.#push({ xid, at: this.#now() });
   }
 
-  /** Whether one of them satisfies `unseen`. */
-  some(unseen: (xid: number) => boolean): boolean {
+  /** Whether a snapshot does not see one of them. */
+  hasUnseen(sight: SnapshotSight): boolean {
+    if (this.#last?.sight === sight) return this.#last.isUnseen;
     const since = this.#now() - AGE_MAX_MS;
-    for (const { xid, at } of this.#commits) if (at >= since && unseen(xid)) return true;
-    return false;
+    let isUnseen = false;
+    for (const { xid, at } of this.#commits) {
+      isUnseen = at >= since && !sight.sees(xid);
+      if (isUnseen) break;
+    }
+    this.#last = { sight, isUnseen };
+    return isUnseen;
   }
 
   #push(commit: EvictedCommit): void {
+    this.#last = undefined;
     this.#commits.push(commit);
     if (this.#commits.length > COMMITS_MAX) this.#commits.shift();
   }

@@ -2,6 +2,7 @@
 import type { Batch, Entry, Mark } from '../commit/entry.ts';
 import type { Lsn } from '../lsn.ts';
 import type { Position } from '../position.ts';
+import type { SnapshotSight } from './evicted-commits.ts';
 
 /** One channel's part of the journal. */
 export interface ChannelLog {
@@ -78,8 +79,8 @@ export interface Journal {
    * journal is empty.
    */
   readonly walNeeded: Lsn | undefined;
-  /** Whether a dropped commit's transaction satisfies `unseen`. */
-  evictedUnseen(unseen: (xid: number) => boolean): boolean;
+  /** Whether a snapshot does not see a dropped commit. */
+  evictedUnseen(sight: SnapshotSight): boolean;
   /**
    * Drops batches beyond the limits in bytes and age. Call after everything appended has been
    * delivered.

@@ -9,7 +9,7 @@ import { Deque } from '../deque.ts';
 import { assert } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
 import { comparePositions, type Position } from '../position.ts';
-import { type EvictedCommit, EvictedCommits } from './evicted-commits.ts';
+import { type EvictedCommit, EvictedCommits, type SnapshotSight } from './evicted-commits.ts';
 import type { ChannelLog, Journal, OlderRead } from './journal.ts';
 import { bytesOf, Log } from './log.ts';
 import { OlderEntries } from './older.ts';
@@ -167,8 +167,8 @@ export class MemoryJournal implements Journal {
     this.#older.reserve(bytes);
   }
 
-  evictedUnseen(unseen: (xid: number) => boolean): boolean {
-    return this.#evictedCommits.some(unseen);
+  evictedUnseen(sight: SnapshotSight): boolean {
+    return this.#evictedCommits.hasUnseen(sight);
   }
 
   evict(now: number): void {

@@ -1,7 +1,8 @@
 /**
  * Tells the subscribers of this process that watch a channel of its members: first all of them,
  * then those that joined or left, gathered for a moment. Members that do not fit into a frame
- * follow in further ones.
+ * follow in further ones, at the pace of the watcher's socket. So the members of a large channel
+ * never wait all at once for a client that does not read.
  */
 import type { Member } from '../access/access.ts';
 import type { Clock } from '../clock.ts';
@@ -12,8 +13,10 @@ import { PayloadSlab } from '../memory/payload.ts';
 export interface Watcher {
   /** Returns false if the frame is dropped, because too many wait. */
   post(frame: UnstoredFrame): boolean;
-  /** Whether the subscription is live: then a frame is sent at once. */
-  isLive(channel: string): boolean;
+  /** Whether few bytes wait for it. */
+  takesMore(): boolean;
+  /** Resolves when its socket has drained, or is closed. */
+  drained(): Promise<void>;
 }
 
 export interface WatchersOptions {
@@ -38,10 +41,17 @@ interface News {
   readonly isThere: boolean;
 }
 
+/** A watcher that has not been told all members yet. */
+interface Listing {
+  /** The frames with the members that it has not been told. Undefined: it has been told none. */
+  rest: Iterator<UnstoredFrame, undefined> | undefined;
+  isWaiting: boolean;
+}
+
 interface Watched {
   readonly watchers: Set<Watcher>;
-  /** Watchers that have missed a frame: they are told all members again once they are live. */
-  readonly stale: Set<Watcher>;
+  /** The watchers that are being told all members. One that missed a frame is told again. */
+  readonly listings: Map<Watcher, Listing>;
   news: Map<string, News> | undefined;
 }
 
@@ -58,19 +68,20 @@ export class Watchers {
   add(channel: string, watcher: Watcher): void {
     let watched = this.#channels.get(channel);
     if (watched === undefined) {
-      watched = { watchers: new Set(), stale: new Set(), news: undefined };
+      watched = { watchers: new Set(), listings: new Map(), news: undefined };
       this.#channels.set(channel, watched);
     }
     // The others are told first of what the new one is told at once.
     this.#tellNews(channel, watched);
     watched.watchers.add(watcher);
-    this.#tellAll(channel, watched, watcher);
+    watched.listings.set(watcher, { rest: undefined, isWaiting: false });
+    this.#tellMembers(channel, watched, watcher);
   }
 
   delete(channel: string, watcher: Watcher): void {
     const watched = this.#channels.get(channel);
     watched?.watchers.delete(watcher);
-    watched?.stale.delete(watcher);
+    watched?.listings.delete(watcher);
     if (watched?.watchers.size === 0) this.#channels.delete(channel);
   }
 
@@ -83,15 +94,10 @@ export class Watchers {
     this.#note(channel, { member, wasThere: true, isThere: false });
   }
 
-  /** Call it now and then: tells watchers that have missed something. */
+  /** Call it now and then: continues for watchers that have missed something. */
   refresh(): void {
-    for (const [channel, watched] of this.#channels) {
-      for (const watcher of watched.stale)
-        if (watcher.isLive(channel)) {
-          watched.stale.delete(watcher);
-          this.#tellAll(channel, watched, watcher);
-        }
-    }
+    for (const [channel, watched] of this.#channels)
+      for (const watcher of watched.listings.keys()) this.#tellMembers(channel, watched, watcher);
   }
 
   #note(channel: string, { member, wasThere, isThere }: News): void {
@@ -107,7 +113,7 @@ export class Watchers {
   }
 
   #tellNews(channel: string, watched: Watched): void {
-    const { news, watchers, stale } = watched;
+    const { news, watchers, listings } = watched;
     watched.news = undefined;
     if (news === undefined) return;
     const all = [...news.values()];
@@ -124,20 +130,46 @@ export class Watchers {
       ),
     ];
     for (const frame of frames)
-      for (const watcher of watchers) if (!stale.has(watcher) && !watcher.post(frame)) stale.add(watcher);
+      for (const watcher of watchers) {
+        const listing = listings.get(watcher);
+        if (listing !== undefined && listing.rest === undefined) continue;
+        if (!watcher.post(frame)) listings.set(watcher, { rest: undefined, isWaiting: listing?.isWaiting ?? false });
+      }
   }
 
-  #tellAll(channel: string, { stale }: Watched, watcher: Watcher): void {
-    const [first, ...more] = this.#cut(this.#options.members(channel));
-    const frames = [
-      this.#frame(channel, 'members', first ?? []),
-      ...more.map((some) => this.#frame(channel, 'joined', some)),
-    ];
-    for (const frame of frames) {
+  /** Tells a watcher the members that it has not been told, while it takes more. */
+  #tellMembers(channel: string, watched: Watched, watcher: Watcher): void {
+    const listing = watched.listings.get(watcher);
+    if (listing === undefined) return;
+    while (watcher.takesMore()) {
+      listing.rest ??= this.#list(channel);
+      const { value: frame } = listing.rest.next();
+      if (frame === undefined) {
+        watched.listings.delete(watcher);
+        return;
+      }
       if (watcher.post(frame)) continue;
-      stale.add(watcher);
+      listing.rest = undefined;
       return;
     }
+    if (listing.isWaiting) return;
+    listing.isWaiting = true;
+    void watcher.drained().then(() => {
+      const current = watched.listings.get(watcher);
+      if (current === undefined) return;
+      current.isWaiting = false;
+      this.#tellMembers(channel, watched, watcher);
+    });
+  }
+
+  /** Members that join or leave meanwhile are told as changes too. */
+  *#list(channel: string): Generator<UnstoredFrame, undefined> {
+    let part: Part = 'members';
+    for (const some of this.#cut(this.#options.members(channel))) {
+      yield this.#frame(channel, part, some);
+      part = 'joined';
+    }
+    if (part === 'members') yield this.#frame(channel, part, []);
   }
 
   #frames(channel: string, part: Part, members: readonly Member[]): readonly UnstoredFrame[] {

@@ -6,7 +6,7 @@ import type { SocketFeed } from '../../src/fanout/feed.ts';
 import { PLAIN } from '../../src/gateway/sno/encodings.ts';
 import { Visibility } from '../../src/markers/visibility.ts';
 import { textFrame } from '../../src/websocket/frame.ts';
-import { framesOf, PATTERN, type Reading, Rig, room, turn } from './rig.ts';
+import { framesOf, give, PATTERN, type Reading, Rig, room, turn } from './rig.ts';
 
 const COMMIT_BYTES = 200;
 
@@ -194,20 +194,21 @@ test('access is checked once a snapshot is taken, before any row is written: it 
   const [first] = rig.readings as [Reading];
   expect(asked).toEqual([]);
   expect(first.sink.begin(new Visibility('7:7:'))).toBe(true);
-  void first.sink.write(textFrame('{"type":"snapshot"}'));
-  first.done('whole');
+  void give(first.sink, textFrame('{"type":"snapshot"}'));
   await turn();
   expect(got()).toEqual([]);
   await answer(false);
+  first.done('left');
+  await turn();
   expect(got()).toEqual(['access_revoked']);
   expect(rig.emitted).toEqual([]);
 
   feed.subscribe(room(1), { kind: 'snapshot' }, grant);
   const second = rig.readings[1] as Reading;
   second.sink.begin(new Visibility('7:7:'));
-  void second.sink.write(textFrame('{"type":"snapshot"}'));
-  second.done('whole');
+  void give(second.sink, textFrame('{"type":"snapshot"}'));
   await answer(true);
+  second.done('whole');
   await rig.marker();
   expect(got()).toEqual(['snapshot', 'subscribed']);
 });
@@ -217,10 +218,10 @@ test('rows of a snapshot wait for a pending access check', async () => {
   const [{ sink }] = rig.readings as [Reading];
   sink.begin(new Visibility('7:7:'));
   await answer(true);
-  void sink.write(textFrame('{"type":"snapshot"}'));
+  void give(sink, textFrame('{"type":"snapshot"}'));
   expect(got()).toEqual(['snapshot']);
   commit(8, [], 1);
-  void sink.write(textFrame('{"type":"snapshot"}'));
+  void give(sink, textFrame('{"type":"snapshot"}'));
   await see(8);
   expect(got()).toEqual([]);
   await answer(false);

@@ -160,6 +160,12 @@ export class Rig {
   }
 }
 
+/** Writes a piece of a snapshot once its sink accepts it. */
+export async function give(sink: SnapshotSink, piece: Buffer): Promise<void> {
+  for (let ready = sink.ready(); ready !== undefined; ready = sink.ready()) await ready;
+  sink.write(piece);
+}
+
 /** Lets pending promises and callbacks run. */
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 

@@ -5,7 +5,7 @@ import type { SocketFeed } from '../../src/fanout/feed.ts';
 import { PLAIN } from '../../src/gateway/sno/encodings.ts';
 import { Visibility } from '../../src/markers/visibility.ts';
 import { textFrame } from '../../src/websocket/frame.ts';
-import { ALLOWED, framesOf, type Reading, Rig, room, turn } from './rig.ts';
+import { ALLOWED, framesOf, give, type Reading, Rig, room, turn } from './rig.ts';
 
 const BYTES_MAX = 2_000;
 const COMMIT_BYTES_MAX = 1_000_000;
@@ -61,7 +61,7 @@ function got(stream: PassThrough): unknown[] {
 const VISIBILITY = new Visibility('7:10:7');
 
 async function finish({ sink, done }: Reading): Promise<void> {
-  await sink.write(textFrame('{"type":"snapshot"}'));
+  await give(sink, textFrame('{"type":"snapshot"}'));
   done('whole');
   await turn();
   await rig.marker();

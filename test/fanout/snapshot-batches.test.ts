@@ -30,7 +30,8 @@ const AS_IS: Encoding = { entry: unused, control: unused, unstored: unused, snap
 class Client implements SnapshotSink {
   readonly frames: string[] = [];
   readonly encoding = AS_IS;
-  readonly pendingBytes = 0;
+  pendingBytes = 0;
+  isFull = false;
   readonly waitsForAccess = false;
   outcome: Outcome | SnoError | undefined;
   begun = 0;
@@ -53,7 +54,11 @@ class Client implements SnapshotSink {
     return true;
   }
 
-  write(frame: Buffer): undefined {
+  ready(): Promise<void> | undefined {
+    return this.isFull ? new Promise(() => {}) : undefined;
+  }
+
+  write(frame: Buffer): void {
     this.frames.push(frame.toString());
   }
 }
@@ -254,6 +259,34 @@ test('a batch loses the channels that no client wants any more, and its place is
   expect(reads.length).toBe(3);
   await finish();
   expect(next.outcome).toBe('whole');
+});
+
+test('a client whose socket is full gets no place, and is told to ask again later', async () => {
+  ask('a');
+  const [full, other] = [ask('b'), ask('c')];
+  full.isFull = true;
+  await finish();
+  expect(last()).toEqual(['c']);
+  await finish();
+  expect([full.outcome, full.begun, full.frames, other.outcome]).toEqual(['later', 0, [], 'whole']);
+});
+
+test('a finished batch does not keep its place for a socket that accepts other bytes slowly', async () => {
+  ask('a');
+  const [slow, quick] = [ask('b'), ask('c')];
+  await finish();
+  for (const sink of reads.at(-1)?.sinks ?? []) sink.begin(VISIBILITY);
+  slow.isFull = true;
+  reads.at(-1)?.finish();
+  await settled();
+  expect([slow.outcome, quick.outcome, snapshots.runningCount]).toEqual([undefined, 'whole', 1]);
+  ask('d');
+  for (slow.pendingBytes = 9; slow.pendingBytes > 0; slow.pendingBytes--) {
+    snapshots.check();
+    now += 500;
+  }
+  await settled();
+  expect([slow.outcome, slow.frames, last()]).toEqual(['later', [], ['d']]);
 });
 
 test('a batch at its time limit ends as lagging, and the place is free', async () => {

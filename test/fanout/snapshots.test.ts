@@ -48,18 +48,25 @@ class Client implements SnapshotSink {
   #unblock: (() => void) | undefined;
   request: SnapshotRequest | undefined;
 
+  get isFull(): boolean {
+    return this.takes <= 0;
+  }
+
   begin(): boolean {
     return this.isUseful;
   }
 
-  write(frame: Buffer): Promise<void> | undefined {
-    this.frames.push(frame.readUInt32BE());
-    this.buffers.push(frame);
-    if (--this.takes > 0) return undefined;
-    this.pendingBytes = frame.length;
+  ready(): Promise<void> | undefined {
+    if (!this.isFull) return undefined;
     return new Promise((resolve) => {
       this.#unblock = resolve;
     });
+  }
+
+  write(frame: Buffer): void {
+    this.frames.push(frame.readUInt32BE());
+    this.buffers.push(frame);
+    if (--this.takes <= 0) this.pendingBytes = frame.length;
   }
 
   async unblock(takes = Number.POSITIVE_INFINITY): Promise<void> {

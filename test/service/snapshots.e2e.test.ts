@@ -2,7 +2,7 @@
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { EmbeddedPostgres } from '../../src/postgres/embedded.ts';
-import { ownServer, VERSIONS } from '../support/postgres.ts';
+import { NEWEST, ownServer, VERSIONS } from '../support/postgres.ts';
 import { type ServiceProcess, startService } from '../support/service.ts';
 import { until } from '../support/wait.ts';
 import { type Frame, RawClient } from './raw-client.ts';
@@ -192,6 +192,27 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       expect((await client.subscribe('shop:1', { snapshot: true })).type).toBe('subscribed');
     }
     for (const client of stuck) expect(new Set(ids(client.of('shop:1', 'snapshot'))).size).toBe(20_000);
+  });
+
+  test('a client that does not read holds bytes up to the limit of a socket, however many channels it joins, and loses none', async () => {
+    if (version !== NEWEST) return;
+    const shops = Array.from({ length: 60 }, (_, index) => 100 + index);
+    await here.query(
+      "insert into orders select 500000 + i, 100 + i, repeat('x', 250000) from generate_series(0, 59) i",
+    );
+    const stuck = await here.plainClient();
+    stuck.pause();
+    for (const shop of shops) stuck.send({ type: 'subscribe', channel: `shop:${shop}`, snapshot: true });
+    await until(async () => (await here.metric('sno_outbound_bytes')) > 1_000_000, 'the socket is full');
+    const quick = await here.client();
+    expect((await quick.subscribe('shop:99', { snapshot: true })).type).toBe('subscribed');
+    await until(async () => (await here.metric('sno_snapshots_waiting')) === 0, 'its other channels wait no more');
+    expect(await here.metric('sno_outbound_bytes')).toBeLessThan(2_000_000);
+    stuck.resume();
+    for (const shop of shops)
+      await stuck.wait(`shop ${shop}`, 0, ({ type, channel }) => type === 'subscribed' && channel === `shop:${shop}`);
+    expect(stuck.frames.filter(({ type }) => type === 'reset' || type === 'error')).toEqual([]);
+    expect(ids(stuck.frames).length).toBe(60);
   });
 });
 

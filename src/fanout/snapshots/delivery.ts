@@ -2,6 +2,9 @@
  * A snapshot on its way to one connection. The snapshot may see a commit that the stream has not
  * delivered yet, for example one that revokes access. So access is checked again once the snapshot
  * is taken, and no row is written before the answer.
+ *
+ * A piece is written only if the socket is below its limit. So the snapshots of a connection
+ * together exceed the limit by one piece at most, however many channels it joins.
  */
 
 import type { Visibility } from '../../markers/visibility.ts';
@@ -24,16 +27,12 @@ export interface SnapshotDeliveryOptions {
 export class SnapshotDelivery implements SnapshotSink {
   readonly #options: SnapshotDeliveryOptions;
   #check: Promise<unknown> | undefined;
-  #written: Promise<void> | undefined;
   #waitsForAccess = false;
+  /** The checks that were pending for the next piece are answered. */
+  #isChecked = false;
 
   constructor(options: SnapshotDeliveryOptions) {
     this.#options = options;
-  }
-
-  /** Resolves when all received pieces have been written to the socket. Undefined: they have. */
-  get written(): Promise<void> | undefined {
-    return this.#written;
   }
 
   get encoding(): Encoding {
@@ -42,6 +41,11 @@ export class SnapshotDelivery implements SnapshotSink {
 
   get pendingBytes(): number {
     return this.#options.outbox.pendingBytes;
+  }
+
+  get isFull(): boolean {
+    const { outbox, isEnded } = this.#options;
+    return outbox.full && !isEnded();
   }
 
   get waitsForAccess(): boolean {
@@ -58,22 +62,24 @@ export class SnapshotDelivery implements SnapshotSink {
     return true;
   }
 
-  write(bytes: Buffer): Promise<void> | undefined {
-    const before = this.#check ?? this.#options.pendingChecks();
-    if (before === undefined) return this.#write(bytes);
-    let accepted: Promise<void> | undefined;
-    this.#waitsForAccess = true;
-    this.#written = before.then(() => {
-      this.#waitsForAccess = false;
-      accepted = this.#write(bytes);
-    });
-    return this.#written.then(() => accepted);
+  ready(): Promise<void> | undefined {
+    // Checks that begin while it waits for others concern later commits.
+    const check = this.#isChecked ? undefined : (this.#check ?? this.#options.pendingChecks());
+    if (check !== undefined) {
+      this.#waitsForAccess = true;
+      return check.then(() => {
+        this.#waitsForAccess = false;
+        this.#isChecked = true;
+      });
+    }
+    if (!this.isFull) return undefined;
+    this.#isChecked = false;
+    return this.#options.outbox.writable();
   }
 
-  #write(bytes: Buffer): Promise<void> | undefined {
+  write(bytes: Buffer): void {
+    this.#isChecked = false;
     const { outbox, isEnded } = this.#options;
-    if (isEnded()) return undefined;
-    outbox.writeWithTurn(bytes);
-    return outbox.full ? outbox.writable() : undefined;
+    if (!isEnded()) outbox.writeWithTurn(bytes);
   }
 }

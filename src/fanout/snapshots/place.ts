@@ -6,6 +6,9 @@
  * - If a channel caused an error, the rest is read in halves. So each channel that can be read is
  *   read, and only the clients of the other one receive the error.
  * - A channel that is too large for a batch gives up the place, and waits for one of its own.
+ *
+ * Rows wait in memory for access checks and full sockets. So the place reads on only when all that
+ * it has read is written, or its clients have been told to ask again later.
  */
 import { queryFault } from '../../access/query-fault.ts';
 import type { ResolvedChannel } from '../../channels/served/served.ts';
@@ -53,6 +56,7 @@ export class Place {
   /** The snapshots that are not over. */
   readonly #snapshots: Set<SharedSnapshot>;
   #drop: ((snapshot: SharedSnapshot) => void) | undefined;
+  #onLeft: (() => void) | undefined;
 
   constructor(reads: Reads, events: PlaceEvents, snapshots: Snapshots) {
     this.startedAt = reads.now();
@@ -69,18 +73,37 @@ export class Place {
   leave(snapshot: SharedSnapshot): void {
     this.#snapshots.delete(snapshot);
     this.#drop?.(snapshot);
+    this.#onLeft?.();
   }
 
   async run(): Promise<void> {
     const groups: Snapshots[] = [[...this.#snapshots]];
     for (let group = groups.shift(); group !== undefined; group = groups.shift()) {
-      const wanted = group.filter((snapshot) => this.#snapshots.has(snapshot));
+      const isLeft = (snapshot: SharedSnapshot) => this.#snapshots.has(snapshot);
+      if (!group.some(isLeft)) continue;
+      if (this.#areWaiting) await this.#written();
+      const wanted = group.filter((snapshot) => isLeft(snapshot) && snapshot.dropFull());
       const [first] = wanted;
       if (first === undefined) continue;
       this.#reads.onRead();
       if (wanted.length === 1) await this.#readOne(first);
       else groups.unshift(...(await this.#readMany(wanted)));
     }
+  }
+
+  /** Whether rows that the place has read are waiting. */
+  get #areWaiting(): boolean {
+    for (const { isWhole } of this.#snapshots) if (isWhole) return true;
+    return false;
+  }
+
+  /** Resolves when all of them are written, or their clients told to ask again later. */
+  async #written(): Promise<void> {
+    for (const snapshot of [...this.#snapshots]) if (snapshot.isWhole) snapshot.dropFull();
+    while (this.#areWaiting)
+      await new Promise<void>((resolve) => {
+        this.#onLeft = resolve;
+      });
   }
 
   async #readOne(snapshot: SharedSnapshot): Promise<void> {

@@ -5,9 +5,10 @@ import type { Encoding } from '../encoding.ts';
 
 /**
  * whole: all of the snapshot was written. again: it can't be used, another must be taken. lagging:
- * the socket did not keep up. left: `leave` was called.
+ * the socket did not keep up. later: the socket did not keep up, and nothing was written; another
+ * must be taken once the socket accepts more. left: `leave` was called.
  */
-export type Outcome = 'whole' | 'again' | 'lagging' | 'left';
+export type Outcome = 'whole' | 'again' | 'lagging' | 'later' | 'left';
 
 /** One subscription that wants a snapshot. */
 export interface SnapshotSink {
@@ -18,10 +19,14 @@ export interface SnapshotSink {
    */
   begin(visibility: Visibility): boolean;
   /**
-   * Writes an encoded piece. The promise resolves when the socket accepts the next one; undefined:
-   * it accepts it now.
+   * The promise resolves when the sink may accept a piece: ask again then. Undefined: it accepts
+   * one now.
    */
-  write(bytes: Buffer): Promise<void> | undefined;
+  ready(): Promise<void> | undefined;
+  /** Writes an encoded piece. Called only if `ready` returned undefined just before. */
+  write(bytes: Buffer): void;
+  /** Whether the socket accepts nothing more at present. */
+  readonly isFull: boolean;
   /** Bytes that the socket has not accepted. The socket makes progress if they become fewer. */
   readonly pendingBytes: number;
   /** Whether it waits for an access check and not for its socket. */
@@ -40,8 +45,9 @@ export interface Recipient {
   readonly sink: SnapshotSink;
   /** Its encoding's number among those of the snapshot. */
   form: number;
-  /** Number of the next piece, from 0. */
+  /** Number of the next piece to be written, from 0. */
   next: number;
+  /** Whether that piece waits for the sink. */
   isBlocked: boolean;
   pendingBytes: number;
   /** When it last made progress. */

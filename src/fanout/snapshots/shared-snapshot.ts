@@ -1,12 +1,14 @@
 /**
  * One snapshot read and the subscriptions that share it, its recipients. Each piece is encoded
- * once for each encoding that a recipient uses. It is kept in a window until every recipient has
- * received it.
+ * once for each encoding that a recipient uses. It is kept in a window until it has been written
+ * for every recipient. A recipient's socket below its limit accepts a piece; a full one waits.
  *
  * Fast recipients do not wait for the slowest. If the window is full, a slow recipient that delays
  * finished ones for more than DELAY_MS_MAX in total ends as `lagging`. If all are slow, the query
  * waits for them, but not for one that accepts nothing for long. The same holds if the database
- * does not answer an access check in time; that is reported as `try_again`.
+ * does not answer an access check in time; that is reported as `try_again`. A recipient for which
+ * nothing was written has lost nothing: it is told to ask again `later`, and its client sees no
+ * difference.
  */
 import type { ResolvedChannel } from '../../channels/served/served.ts';
 import { Deque } from '../../deque.ts';
@@ -26,6 +28,11 @@ interface Piece {
 
 /** How long one recipient may delay others in total before it ends as `lagging`, in ms. */
 const DELAY_MS_MAX = 1_000;
+/**
+ * How long a recipient of a finished read may accept none of it, in ms. Its socket may accept other
+ * bytes meanwhile.
+ */
+const UNSENT_MS = 250;
 
 export interface SharedSnapshotOptions {
   /** Maximum bytes of pieces that wait for the slowest recipient. */
@@ -166,17 +173,30 @@ export class SharedSnapshot implements RowSink {
   check(stallMs: number): void {
     const now = this.#options.now();
     for (const recipient of [...this.#recipients]) {
-      const { pendingBytes } = recipient.sink;
-      if (!recipient.isBlocked || pendingBytes !== recipient.pendingBytes) recipient.movedAt = now;
+      const { sink, next } = recipient;
+      const { pendingBytes } = sink;
+      const isUnsent = this.#isWhole && next === 0 && !sink.waitsForAccess;
+      const hasMoved = pendingBytes !== recipient.pendingBytes && !isUnsent;
+      if (!recipient.isBlocked || hasMoved) recipient.movedAt = now;
       recipient.pendingBytes = pendingBytes;
-      if (now - recipient.movedAt >= stallMs) this.#remove(recipient, 'lagging');
+      if (now - recipient.movedAt >= (isUnsent ? UNSENT_MS : stallMs)) this.#remove(recipient, behind(recipient));
     }
     this.#makeRoom();
   }
 
-  /** Ends all recipients as `lagging`: the read has taken too long. */
+  /** Ends all recipients: the read has taken too long. */
   giveUp(): void {
-    for (const recipient of [...this.#recipients]) this.#remove(recipient, 'lagging');
+    for (const recipient of [...this.#recipients]) this.#remove(recipient, behind(recipient));
+  }
+
+  /**
+   * Ends the recipients for which nothing was written, and whose sockets are full. Returns whether
+   * any recipient is left.
+   */
+  dropFull(): boolean {
+    for (const recipient of [...this.#recipients])
+      if (recipient.next === 0 && recipient.sink.isFull) this.#remove(recipient, 'later');
+    return !this.isEmpty;
   }
 
   get #end(): number {
@@ -188,14 +208,18 @@ export class SharedSnapshot implements RowSink {
   }
 
   #serve(recipient: Recipient): void {
+    const { sink } = recipient;
     while (!recipient.isBlocked && recipient.next < this.#end) {
-      const { forms } = this.#window.at(recipient.next++ - this.#first) as Piece;
-      const accepted = recipient.sink.write(forms[recipient.form] as Buffer);
-      if (accepted === undefined) continue;
+      const ready = sink.ready();
+      if (ready === undefined) {
+        const { forms } = this.#window.at(recipient.next++ - this.#first) as Piece;
+        sink.write(forms[recipient.form] as Buffer);
+        continue;
+      }
       recipient.isBlocked = true;
       recipient.movedAt = this.#options.now();
-      recipient.pendingBytes = recipient.sink.pendingBytes;
-      void accepted.then(() => this.#unblocked(recipient));
+      recipient.pendingBytes = sink.pendingBytes;
+      void ready.then(() => this.#unblocked(recipient));
     }
     if (recipient.next === this.#end) recipient.delayedMs = 0;
     this.#endIfWhole(recipient);
@@ -215,8 +239,14 @@ export class SharedSnapshot implements RowSink {
   #remove(recipient: Recipient, outcome: Outcome): void {
     if (!this.#recipients.delete(recipient)) return;
     settle(recipient, outcome);
-    if (this.isEmpty) this.#options.onEmpty();
+    if (this.isEmpty) this.#emptied();
     else this.#makeRoom();
+  }
+
+  /** Recipients that left may still wait for their sockets. The pieces must not wait with them. */
+  #emptied(): void {
+    this.#dropReceived();
+    this.#options.onEmpty();
   }
 
   /**
@@ -234,9 +264,9 @@ export class SharedSnapshot implements RowSink {
         recipient.delayedMs += waitedMs;
         if (recipient.delayedMs < DELAY_MS_MAX) continue;
         this.#recipients.delete(recipient);
-        settle(recipient, 'lagging');
+        settle(recipient, behind(recipient));
       }
-      if (this.isEmpty) return this.#options.onEmpty();
+      if (this.isEmpty) return this.#emptied();
       this.#dropReceived();
     }
     if (this.#isFull) {
@@ -254,6 +284,11 @@ export class SharedSnapshot implements RowSink {
     for (const { next } of this.#recipients) slowest = Math.min(slowest, next);
     for (; this.#first < slowest; this.#first++) this.#windowBytes -= (this.#window.shift() as Piece).bytes;
   }
+}
+
+/** How a recipient ends that is left behind. */
+function behind({ isBlocked, next, sink }: Recipient): Outcome {
+  return isBlocked && next === 0 && !sink.waitsForAccess ? 'later' : 'lagging';
 }
 
 function areReady(forms: readonly (Buffer | Promise<Buffer>)[]): forms is readonly Buffer[] {

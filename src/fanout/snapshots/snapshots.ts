@@ -169,7 +169,8 @@ export class Snapshots implements SnapshotSource, PlaceEvents {
     while (this.#places.size < this.#options.runningMax) {
       const snapshot = this.#queue.next(isReady);
       if (snapshot === undefined) return;
-      this.#run(this.#batchOf(snapshot, isReady));
+      // A client that accepts nothing does not get a place that others wait for.
+      if (snapshot.dropFull()) this.#run(this.#batchOf(snapshot, isReady));
     }
   }
 
@@ -181,7 +182,7 @@ export class Snapshots implements SnapshotSource, PlaceEvents {
     for (const max = this.pace.channelsMax(many); batch.length < max; ) {
       const next = this.#queue.nextOf(many, isReady);
       if (next === undefined) break;
-      batch.push(next);
+      if (next.dropFull()) batch.push(next);
     }
     return batch;
   }
