@@ -66,6 +66,8 @@ export class ChangePipeline implements WalHandler {
   readonly #decoder: PgoutputDecoder;
   readonly #asker: RemoteAsker;
   readonly #lookahead: Lookahead;
+  readonly #joins: JoinLookahead;
+  #epoch = '';
   readonly #registry: ChannelRegistry;
   readonly #target: RecordingTarget;
 
@@ -102,6 +104,7 @@ export class ChangePipeline implements WalHandler {
         metrics.joinLookups.inc(lookups);
       },
     });
+    this.#joins = lookahead;
     this.#stage = new JoinStage({
       joins,
       givenUp: () => lookahead.givenUp,
@@ -155,6 +158,8 @@ export class ChangePipeline implements WalHandler {
     this.#decoder.reset();
     this.#router.reset();
     this.#stage.reset();
+    if (start.epoch !== this.#epoch) this.#joins.forget();
+    this.#epoch = start.epoch;
     return this.#started(start);
   }
 

@@ -8,7 +8,14 @@ import { parsePattern } from '../../src/channels/catalog/pattern.ts';
 import type { ChannelView } from '../../src/channels/channel.ts';
 import type { JoinPlan } from '../../src/channels/join-plan.ts';
 import { Joins } from '../../src/channels/joins/joins.ts';
-import { type Change, type KnownIndex, type Row, type RowSet, undo } from '../../src/channels/joins/known-rows.ts';
+import {
+  type Change,
+  type KnownIndex,
+  KnownTable,
+  type Row,
+  type RowSet,
+  undo,
+} from '../../src/channels/joins/known-rows.ts';
 import { JoinStage } from '../../src/channels/joins/stage.ts';
 import type { ChangeHandler } from '../../src/decode/change.ts';
 import type { Relation } from '../../src/decode/relation.ts';
@@ -262,4 +269,29 @@ test.each(['undo', 'apply'] as const)('a mutant without %s is caught', (mutant) 
     }
   };
   expect(seeds.filter(isCaught).length).toBeGreaterThan(5);
+});
+
+test('a lookup counts the bytes of a row that the WAL makes larger or smaller', () => {
+  const catalog = catalogTable(1);
+  const table = new KnownTable(catalog, catalog.columns, [1]);
+  const index = table.index([1], ['bigint']);
+  index.isKept = true;
+  index.fill('1', new Map());
+  const empty = index.bytes;
+  const [small, large] = [
+    ['1', null, 'x'],
+    ['1', null, 'x'.repeat(10_000)],
+  ] as const;
+  table.apply(undefined, large);
+  expect(index.bytes).toBeGreaterThan(empty + 10_000);
+  table.apply(large, small);
+  expect(index.bytes).toBeLessThan(empty + 1_000);
+  table.apply(small, undefined);
+  expect(index.bytes).toBe(empty);
+  table.apply(undefined, large);
+  index.truncate();
+  expect(index.bytes).toBe(empty);
+  table.apply(undefined, large);
+  index.evict(0);
+  expect([index.size, index.bytes]).toEqual([0, 0]);
 });

@@ -3,14 +3,12 @@
  * not, asks Postgres for it by a snapshot, reads on until every commit that the snapshot sees has
  * arrived, and undoes what happened after the waiting place. See docs/decisions/0058-live-joins.md.
  */
-import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
 import type { Lsn } from '../../lsn.ts';
-import type { Visibility } from '../../markers/visibility.ts';
 import type { JoinedView } from './joined-view.ts';
 import type { Joins, Missing } from './joins.ts';
-import { type Change, type KnownTable, undo } from './known-rows.ts';
-import { LookupSession, TooManyRowsFound } from './lookups.ts';
+import type { Change } from './known-rows.ts';
+import { Question, QuestionFailed, tablesOf, viewsOf } from './question.ts';
 import type { JoinReset } from './stage.ts';
 import { Window } from './window.ts';
 
@@ -33,21 +31,15 @@ export interface JoinLookaheadOptions {
 
 /** Maximum bytes of messages that wait while Postgres is asked. */
 const WAITING_BYTES_MAX = 64 << 20;
-/** How long to wait until a snapshot sees what was passed on before, in ms. */
-const VISIBLE_MS_MAX = 5_000;
-/** How long the marker may take, in ms. */
-const MARKER_MS_MAX = 15_000;
 /** Maximum transactions that are remembered until a snapshot has seen them. */
 const PASSED_MAX = 10_000;
-
-class Failed extends Error {
-  readonly why: JoinReset;
-
-  constructor(why: JoinReset, message: string) {
-    super(message);
-    this.why = why;
-  }
-}
+/** How long to wait for the locks of tables, which a rewrite of a table holds, in ms. */
+const LOCK_MS_MAX = 1_000;
+/** The same, for a table whose lock could not be had the last time: the stream waits meanwhile. */
+const LOCK_AGAIN_MS_MAX = 50;
+const LOCK_TIMED_OUT = '55P03';
+/** Errors of Postgres that some tables cause: locks, rights, definitions, values. */
+const OF_TABLES = /^(55P03|42...|22...)$/;
 
 export class JoinLookahead {
   readonly #options: JoinLookaheadOptions;
@@ -55,8 +47,10 @@ export class JoinLookahead {
   /** Transactions whose changes were passed on, and that no snapshot has been known to see. */
   #passed = new Set<number>();
   #givenUp = new Map<JoinedView, JoinReset>();
-  /** Called with each message that arrives while Postgres is asked, after it was read. */
-  #onRead: (() => void) | undefined;
+  /** What Postgres is asked now. */
+  #question: Question | undefined;
+  /** Oids of tables whose locks could not be had. */
+  readonly #locked = new Set<number>();
   #waitingBytes = 0;
   #passedCount = 0;
   #stream = 0;
@@ -82,16 +76,22 @@ export class JoinLookahead {
     this.#passedCount = this.#window.count;
     this.#givenUp = new Map();
     this.#waitingBytes = 0;
-    for (const { indexes } of this.#options.joins().tables) for (const index of indexes) index.clear();
-    this.#onRead?.();
-    this.#onRead = undefined;
+    this.#options.joins().clear();
+    this.#question?.abort(new Error('another stream has begun'));
+    this.#question = undefined;
+  }
+
+  /** Another history begins: its queries may never see transactions of the earlier one. */
+  forget(): void {
+    this.#passed.clear();
   }
 
   /** A message has arrived. It waits until it is passed on. Messages are read in their order. */
   read(buffer: Buffer, start: number, end: number): void {
     this.#waitingBytes += end - start;
     this.#window.read(buffer, start, end);
-    this.#onRead?.();
+    this.#question?.onRead();
+    this.#checkBytes();
   }
 
   /** Number of messages read so far. */
@@ -109,9 +109,8 @@ export class JoinLookahead {
       for (const view of this.#options.joins().views) this.#givenUp.set(view, 'definitions');
       return undefined;
     }
-    const missing = this.#missing(chunkEnd);
-    if (missing.size === 0 && this.#passed.size < PASSED_MAX) return undefined;
-    return this.#ask(chunkEnd, missing, this.#stream);
+    if (this.#missing(chunkEnd).size > 0) return this.#ask(chunkEnd, this.#stream);
+    return this.#passed.size < PASSED_MAX ? undefined : this.#look();
   }
 
   /**
@@ -132,129 +131,97 @@ export class JoinLookahead {
     this.#options.joins().tidy(this.#options.cacheBytesMax);
   }
 
-  async #ask(chunkEnd: number, missing: Missing, stream: number): Promise<void> {
-    let session: LookupSession | undefined;
+  /**
+   * Asks for all that is missing at once. If that fails by an error of Postgres, asks again for the
+   * views of each set of tables: the others may be answered.
+   */
+  async #ask(chunkEnd: number, stream: number): Promise<void> {
+    const views = viewsOf(this.#missing(chunkEnd));
+    const groups = groupsOf(views);
+    const isAnswered = await this.#askFor(chunkEnd, views, groups.length === 1, stream);
+    if (isAnswered || groups.length === 1) return;
+    for (const group of groups) if (stream === this.#stream) await this.#askFor(chunkEnd, group, true, stream);
+  }
+
+  /** `isLast`: if it fails, the views are given up. Resolves with whether it went well. */
+  async #askFor(chunkEnd: number, views: ReadonlySet<JoinedView>, isLast: boolean, stream: number): Promise<boolean> {
+    const without = new Set(this.#options.joins().views.filter((view) => !views.has(view)));
+    const missing = () => this.#missing(chunkEnd, without);
+    const tables = tablesOf(missing());
+    const question = this.#newQuestion(missing);
+    this.#question = question;
+    this.#checkBytes();
     try {
-      this.#checkBounds(stream);
-      session = await this.#open(missing, stream);
-      await this.#fill(session, chunkEnd, missing, stream);
+      await question.ask();
+      for (const { table } of tables) this.#locked.delete(table.oid);
+      return true;
     } catch (error) {
-      if (stream !== this.#stream) return;
-      const why =
-        error instanceof Failed ? error.why : error instanceof TooManyRowsFound ? ('rows' as const) : 'unavailable';
-      this.#options.onFailed(why, error as Error);
-      for (const values of this.#missing(chunkEnd).values())
-        for (const views of values.values()) for (const view of views) this.#givenUp.set(view, why);
+      if (stream !== this.#stream) return true;
+      const { code = '' } = error as { code?: string };
+      if (code === LOCK_TIMED_OUT) for (const { table } of tables) this.#locked.add(table.oid);
+      if (!isLast && OF_TABLES.test(code)) return false;
+      const why = error instanceof QuestionFailed ? error.why : 'unavailable';
+      this.#giveUp(viewsOf(missing()), why, error as Error);
+      return true;
     } finally {
-      void session?.end();
+      if (this.#question === question) this.#question = undefined;
     }
   }
 
-  /** Takes a snapshot that sees everything that was passed on. */
-  async #open(missing: Missing, stream: number): Promise<LookupSession> {
-    const { joins, pool, pause, now, rowsMax } = this.#options;
-    const tables = missing.size === 0 ? joins().tables : tablesOf(missing);
-    const until = now() + VISIBLE_MS_MAX;
-    for (let attempt = 0; ; attempt++) {
-      let session: LookupSession;
-      try {
-        session = await LookupSession.open(pool, tables, rowsMax);
-      } catch (error) {
-        if (stream !== this.#stream || now() >= until || !isUnreachable(error)) throw error;
-        await pause(attempt);
-        continue;
-      }
-      const { visibility } = session;
-      for (const xid of this.#passed) if (visibility.sees(xid)) this.#passed.delete(xid);
-      if (this.#passed.size === 0 && stream === this.#stream) return session;
-      await session.end();
-      if (stream !== this.#stream) throw new Error('another stream has begun');
-      if (now() >= until) throw new Failed('unavailable', 'queries do not see the latest commits yet');
-      await pause(attempt);
-    }
-  }
-
-  async #fill(session: LookupSession, chunkEnd: number, first: Missing, stream: number): Promise<void> {
-    if (first.size === 0) return;
-    const tables = new Set(tablesOf(first));
-    const marker = this.#marker(stream);
-    // awaited below, but may fail before
-    marker.catch(() => undefined);
-    for (let missing = first; missing.size > 0; missing = this.#missing(chunkEnd)) {
-      this.#options.onAsked([...missing.values()].reduce((sum, { size }) => sum + size, 0));
-      const found = await session.find(missing);
-      await marker;
-      if (stream !== this.#stream) throw new Error('another stream has begun');
-      undo(found, this.#seenChanges(session.visibility, tables));
-      for (const [index, lookups] of found) for (const [value, rows] of lookups) index.fill(value, rows);
-    }
-  }
-
-  /** Resolves when the stream has delivered everything that was committed before the call. */
-  #marker(stream: number): Promise<void> {
-    const id = randomUUID();
-    return new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => end(new Failed('unavailable', 'the marker did not arrive')), MARKER_MS_MAX);
-      const end = (error?: Error) => {
-        clearTimeout(timer);
-        if (this.#onRead === onRead) this.#onRead = undefined;
-        if (error === undefined) resolve();
-        else reject(error);
-      };
-      const onRead = () => {
-        try {
-          // another question has begun
-          if (this.#onRead !== onRead) throw new Error('the question was given up');
-          this.#checkBounds(stream);
-          if (this.#window.hasArrived) end();
-        } catch (error) {
-          end(error as Error);
-        }
-      };
-      this.#onRead = onRead;
-      this.#window.expect(id);
-      this.#options.mark(id).catch((error: unknown) => end(error as Error));
+  #newQuestion(missing: () => Missing): Question {
+    const { pool, mark, pause, now, rowsMax, onAsked } = this.#options;
+    return new Question({
+      pool,
+      mark,
+      pause,
+      now,
+      rowsMax,
+      onAsked,
+      window: this.#window,
+      passed: this.#passed,
+      missing,
+      lockMs: (tables) =>
+        [...tables].some(({ table }) => this.#locked.has(table.oid)) ? LOCK_AGAIN_MS_MAX : LOCK_MS_MAX,
+      giveUp: (views, why, error) => this.#giveUp(views, why, error),
     });
   }
 
-  /** Throws if what waits cannot be answered. */
-  #checkBounds(stream: number): void {
-    if (stream !== this.#stream) throw new Error('another stream has begun');
-    if (this.#waitingBytes > WAITING_BYTES_MAX)
-      throw new Failed('lookahead', `more than ${WAITING_BYTES_MAX >> 20} MB of the WAL arrived meanwhile`);
+  /** Looks which of the passed transactions queries see. */
+  async #look(): Promise<void> {
+    // the next time will do as well
+    await this.#newQuestion(() => new Map())
+      .look()
+      .catch(() => undefined);
   }
 
-  #missing(chunkEnd: number): Missing {
+  #giveUp(views: Iterable<JoinedView>, why: JoinReset, error: Error): void {
+    this.#options.onFailed(why, error);
+    for (const view of views) this.#givenUp.set(view, why);
+  }
+
+  /** Ends the question if too much waits for it. */
+  #checkBytes(): void {
+    if (this.#waitingBytes <= WAITING_BYTES_MAX) return;
+    this.#question?.abort(
+      new QuestionFailed('lookahead', `more than ${WAITING_BYTES_MAX >> 20} MB of the WAL arrived meanwhile`),
+    );
+  }
+
+  #missing(chunkEnd: number, without: Iterable<JoinedView> = []): Missing {
     const changes: Change[] = [];
     for (const { message, change, isFresh } of this.#window.entries)
       if (message < chunkEnd && isFresh && change !== undefined) changes.push(change);
-    return this.#options.joins().missing(changes, new Set(this.#givenUp.keys()));
-  }
-
-  /** The waiting changes that the snapshot sees. Throws if one cannot be undone. */
-  #seenChanges(visibility: Visibility, tables: ReadonlySet<KnownTable>): readonly Change[] {
-    const changes: Change[] = [];
-    for (const { xid, change, table } of this.#window.entries) {
-      if (!tables.has(table) || !visibility.sees(xid)) continue;
-      if (change === undefined)
-        throw new Failed('truncate', `${table.table.name} was truncated or redefined, or a row is unreadable`);
-      changes.push(change);
-    }
-    return changes;
+    return this.#options.joins().missing(changes, new Set([...this.#givenUp.keys(), ...without]));
   }
 }
 
-/** Whether the connection is at fault: it may work again soon, or the stream ends as well. */
-function isUnreachable(error: unknown): boolean {
-  const { code } = error as { code?: unknown };
-  return typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code) || /^(08|53300|57P)/.test(code);
-}
-
-/** All tables of the views that lack something. */
-function tablesOf(missing: Missing): Iterable<KnownTable> {
-  const tables = new Set<KnownTable>();
-  for (const values of missing.values())
-    for (const views of values.values())
-      for (const { parts } of views) for (const { known } of parts) tables.add(known);
-  return tables;
+/** The views by the tables that they read. */
+function groupsOf(views: Iterable<JoinedView>): readonly ReadonlySet<JoinedView>[] {
+  const groups = new Map<string, Set<JoinedView>>();
+  for (const view of views) {
+    const tables = view.parts.map(({ known }) => known.table.oid).sort((a, b) => a - b);
+    const key = [...new Set(tables)].join();
+    groups.set(key, (groups.get(key) ?? new Set()).add(view));
+  }
+  return [...groups.values()];
 }

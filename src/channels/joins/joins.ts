@@ -57,6 +57,11 @@ export class Joins {
     return missing;
   }
 
+  /** Nothing is known any more. */
+  clear(): void {
+    for (const { indexes } of this.tables) for (const index of indexes) index.clear();
+  }
+
   /** Drops lookups that need not stay known, and the least used beyond `bytesMax`. */
   tidy(bytesMax: number): void {
     const kept = [];

@@ -20,8 +20,8 @@ export type RowSet = Map<string, Row>;
 
 interface KnownLookup {
   readonly rows: RowSet;
-  /** Approximate bytes when it was read. */
-  readonly bytes: number;
+  /** Approximate bytes. */
+  bytes: number;
   isUsed: boolean;
 }
 
@@ -43,12 +43,16 @@ function textOf(row: Row, positions: readonly number[]): string | undefined {
   return text;
 }
 
+function bytesOfRow(row: Row | undefined): number {
+  if (row === undefined) return 0;
+  let bytes = ROW_BYTES;
+  for (const cell of row) bytes += 16 + (cell?.length ?? 0);
+  return bytes;
+}
+
 function bytesOf(rows: RowSet): number {
   let bytes = LOOKUP_BYTES;
-  for (const row of rows.values()) {
-    bytes += ROW_BYTES;
-    for (const cell of row) bytes += 16 + (cell?.length ?? 0);
-  }
+  for (const row of rows.values()) bytes += bytesOfRow(row);
   return bytes;
 }
 
@@ -99,13 +103,17 @@ export class KnownIndex {
 
   apply(oldRow: Row | undefined, newRow: Row | undefined): void {
     if (this.#lookups.size === 0) return;
-    if (oldRow !== undefined) this.#of(oldRow)?.delete(this.table.keyOf(oldRow));
-    if (newRow !== undefined) this.#of(newRow)?.set(this.table.keyOf(newRow), newRow);
+    if (oldRow !== undefined) this.#set(oldRow, undefined);
+    if (newRow !== undefined) this.#set(newRow, newRow);
   }
 
   /** The table has no rows any more. */
   truncate(): void {
-    for (const { rows } of this.#lookups.values()) rows.clear();
+    for (const lookup of this.#lookups.values()) {
+      lookup.rows.clear();
+      lookup.bytes = LOOKUP_BYTES;
+    }
+    this.#bytes = LOOKUP_BYTES * this.#lookups.size;
   }
 
   clear(): void {
@@ -125,9 +133,17 @@ export class KnownIndex {
     }
   }
 
-  #of(row: Row): RowSet | undefined {
+  /** Sets what the lookup that finds the row knows of it. */
+  #set(row: Row, known: Row | undefined): void {
     const value = this.valueOf(row);
-    return value === undefined ? undefined : this.#lookups.get(value)?.rows;
+    const lookup = value === undefined ? undefined : this.#lookups.get(value);
+    if (lookup === undefined) return;
+    const key = this.table.keyOf(row);
+    const bytes = bytesOfRow(known) - bytesOfRow(lookup.rows.get(key));
+    lookup.bytes += bytes;
+    this.#bytes += bytes;
+    if (known === undefined) lookup.rows.delete(key);
+    else lookup.rows.set(key, known);
   }
 }
 

@@ -6,14 +6,28 @@ import { quoteIdentifier } from '../../postgres/quote.ts';
 import type { Missing } from './joins.ts';
 import type { KnownIndex, KnownTable, Row, RowSet } from './known-rows.ts';
 
-/** How long to wait for the tables' locks, which a rewrite of a table holds, in ms. */
-const LOCK_MS_MAX = 1_000;
 /** How long the server may work on one query, in ms, and how long its answer may take. */
 const STATEMENT_MS_MAX = 10_000;
 const ANSWER_MS_MAX = 15_000;
 
-/** More rows than are allowed were found. */
-export class TooManyRowsFound extends Error {}
+/** Maximum bytes of the rows that one session finds. */
+const FOUND_BYTES_MAX = 128 << 20;
+
+/** More rows than are allowed were found by the lookups of this index. */
+export class TooManyRowsFound extends Error {
+  readonly index: KnownIndex;
+
+  constructor(index: KnownIndex, limit: string) {
+    super(`more than ${limit} were found at once`);
+    this.index = index;
+  }
+}
+
+interface SessionLimits {
+  readonly rowsMax: number;
+  /** How long to wait for the tables' locks, which a rewrite of a table holds, in ms. */
+  readonly lockMs: number;
+}
 
 type Answer = Readonly<Record<string, string | null>>;
 
@@ -22,6 +36,8 @@ export class LookupSession {
   readonly #rowsMax: number;
   readonly visibility: Visibility;
   #rowCount = 0;
+  #byteCount = 0;
+  #isReleased = false;
 
   private constructor(client: pg.PoolClient, visibility: Visibility, rowsMax: number) {
     this.#client = client;
@@ -30,15 +46,19 @@ export class LookupSession {
   }
 
   /** Takes a snapshot. The tables cannot be rewritten until `end`. */
-  static async open(pool: pg.Pool, tables: Iterable<KnownTable>, rowsMax: number): Promise<LookupSession> {
+  static async open(
+    pool: pg.Pool,
+    tables: Iterable<KnownTable>,
+    { rowsMax, lockMs }: SessionLimits,
+  ): Promise<LookupSession> {
     const client = await pool.connect();
     try {
       const names = [...tables].map(nameOf).join(', ');
       const begin =
-        `begin isolation level repeatable read read only; set local lock_timeout = ${LOCK_MS_MAX}; ` +
+        `begin isolation level repeatable read read only; set local lock_timeout = ${lockMs}; ` +
         `set local statement_timeout = ${STATEMENT_MS_MAX}; ` +
         // rows that policies hide would be missing
-        `set local row_security = off; lock table ${names} in access share mode`;
+        `set local row_security = off${names === '' ? '' : `; lock table ${names} in access share mode`}`;
       await client.query(timed(begin, ANSWER_MS_MAX));
       const seen = 'select pg_current_snapshot()::text as snapshot';
       const { rows } = await client.query<{ snapshot: string }>(timed(seen, ANSWER_MS_MAX));
@@ -59,21 +79,35 @@ export class LookupSession {
   async end(): Promise<void> {
     try {
       await this.#client.query(timed('rollback', ANSWER_MS_MAX));
-      this.#client.release();
+      this.#release();
     } catch (error) {
-      this.#client.release(error as Error);
+      this.#release(error as Error);
     }
+  }
+
+  /** Closes the connection, even in the middle of a query. */
+  destroy(error: Error): void {
+    this.#release(error);
+  }
+
+  #release(error?: Error): void {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    this.#client.release(error);
   }
 
   async #findIn(index: KnownIndex, values: readonly string[]): Promise<Map<string, RowSet>> {
     const found = new Map<string, RowSet>(values.map((value) => [value, new Map()]));
     const columns = index.positions.map((_, at) => values.map((value) => value.split('\0')[at] ?? ''));
-    const limit = this.#rowsMax - this.#rowCount + 1;
-    const query = timed(queryOf(index, limit), ANSWER_MS_MAX, columns);
+    const rowsMax = this.#rowsMax - this.#rowCount;
+    const bytesMax = FOUND_BYTES_MAX - this.#byteCount;
+    const query = timed(queryOf(index, rowsMax + 1, bytesMax), ANSWER_MS_MAX, columns);
     const { rows } = await this.#client.query<Answer>(query);
+    if (rows.length > rowsMax) throw new TooManyRowsFound(index, `${this.#rowsMax} rows`);
+    const bytes = Number(rows.at(-1)?.['bytes'] ?? 0);
+    if (bytes > bytesMax) throw new TooManyRowsFound(index, `${FOUND_BYTES_MAX >> 20} MB of rows`);
     this.#rowCount += rows.length;
-    if (this.#rowCount > this.#rowsMax)
-      throw new TooManyRowsFound(`more than ${this.#rowsMax} rows were found at once`);
+    this.#byteCount += bytes;
     const { table } = index;
     for (const answer of rows) {
       const row: Row = table.columns.map((_, at) => answer[`c${at}`] ?? null);
@@ -87,17 +121,36 @@ function nameOf({ table }: KnownTable): string {
   return `${quoteIdentifier(table.schema)}.${quoteIdentifier(table.name)}`;
 }
 
-/** `$1`... are arrays of texts, one for each column of the index. */
-function queryOf(index: KnownIndex, limit: number): string {
+/**
+ * `$1`... are arrays of texts, one for each column of the index. `bytes` counts up from row to row.
+ * The rows end with the first beyond `bytesMax`, since a row can be large.
+ */
+function queryOf(index: KnownIndex, limit: number, bytesMax: number): string {
   const { table, positions, types } = index;
   const outputs = table.columns.map(({ name }, at) => `t.${quoteIdentifier(name)} as c${at}`);
+  const sizes = table.columns.flatMap(({ name, type, toastable }) =>
+    toastable ? sizeOf(`t.${quoteIdentifier(name)}`, type) : [],
+  );
+  const size = [VALUE_BYTES * outputs.length, ...sizes].join(' + ');
   const arrays = positions.map((_, at) => `$${at + 1}::text[]`);
   const values = positions.map((_, at) => `v${at}`);
   const conditions = positions.map(
     (position, at) => `t.${quoteIdentifier(table.columns[position]?.name ?? '')} = u.v${at}::${types[at]}`,
   );
   return (
-    `select u.n, ${outputs.join(', ')} from unnest(${arrays.join(', ')}) with ordinality u(${[...values, 'n'].join(', ')}) ` +
-    `join ${nameOf(table)} t on ${conditions.join(' and ')} limit ${limit}`
+    `select n, ${table.columns.map((_, at) => `c${at}`).join(', ')}, bytes from (` +
+    `select u.n, ${outputs.join(', ')}, size, sum(size) over (rows unbounded preceding) as bytes ` +
+    `from unnest(${arrays.join(', ')}) with ordinality u(${[...values, 'n'].join(', ')}) ` +
+    `join ${nameOf(table)} t on ${conditions.join(' and ')}, lateral (select ${size}) s(size)) f ` +
+    `where bytes - size <= ${bytesMax} limit ${limit}`
   );
+}
+
+/** What a value takes at least, in bytes. */
+const VALUE_BYTES = 16;
+
+/** The size of a value in bytes. That of other types than text may be the compressed one. */
+function sizeOf(value: string, type: string): string {
+  const isText = type === 'text' || type.startsWith('character varying');
+  return `coalesce(${isText ? `octet_length(${value})` : `pg_column_size(${value})`}, 0)::bigint`;
 }

@@ -21,6 +21,14 @@ export class WalRows {
     this.#positions = positions.includes(-1) ? undefined : positions;
   }
 
+  /**
+   * Whether an update with this old row may change what joins read. Without an old row, no column of
+   * the identity changed. Joins read no other column, unless the identity has become too narrow.
+   */
+  isConcerned(oldRow: Tuple | undefined): boolean {
+    return oldRow !== undefined || this.#positions === undefined;
+  }
+
   /** Throws RowError if the WAL lacks a value. */
   row(tuple: Tuple): Row {
     const positions = this.#positions;

@@ -107,9 +107,8 @@ export class JoinStage implements ChangeHandler {
 
   update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void {
     this.#options.next.update(relation, oldRow, newRow);
-    // without an old row, no column of the identity changed, and joins read no other
-    const rows = oldRow === undefined ? undefined : this.#rows.get(relation.oid);
-    if (rows !== undefined) this.#change(rows, oldRow, newRow);
+    const rows = this.#rows.get(relation.oid);
+    if (rows?.isConcerned(oldRow)) this.#change(rows, oldRow, newRow);
   }
 
   delete(relation: Relation, oldRow: Tuple): void {
@@ -135,7 +134,10 @@ export class JoinStage implements ChangeHandler {
 
   message(prefix: string, lsn: Lsn, buffer: Buffer, start: number, end: number): void {
     this.#options.next.message(prefix, lsn, buffer, start, end);
-    if (prefix === 'sno.catalog') this.rebind();
+    if (prefix !== 'sno.catalog') return;
+    // rows may differ without a change in the WAL, even below a view that is the same
+    this.#joins?.clear();
+    this.rebind();
   }
 
   commit(endLsn: Lsn): void {

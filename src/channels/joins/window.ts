@@ -123,7 +123,7 @@ export class Window implements ChangeHandler {
   }
 
   update(relation: Relation, oldRow: Tuple | undefined, newRow: Tuple): void {
-    if (oldRow !== undefined) this.#add(relation, oldRow, newRow);
+    if (this.#rows.get(relation.oid)?.isConcerned(oldRow)) this.#add(relation, oldRow, newRow);
   }
 
   delete(relation: Relation, oldRow: Tuple): void {

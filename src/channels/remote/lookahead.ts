@@ -103,8 +103,7 @@ export class Lookahead {
     this.#isHandling = false;
     this.#options.joins.reset();
     this.#passed = this.#options.joins.count;
-    if (this.#isHolding) this.#options.release();
-    this.#isHolding = false;
+    this.#letGo();
   }
 
   message(buffer: Buffer, start: number, end: number): void {
@@ -146,12 +145,16 @@ export class Lookahead {
 
   /** Handles all waiting messages, one set of definitions at a time. */
   async #handle(stream: number): Promise<void> {
-    const { answers, joins, next, hold, release } = this.#options;
+    const { answers, joins, next, hold } = this.#options;
     while (this.#messages.length > 0) {
       const count = this.#scan();
       this.#readJoins(count);
       const preparing = joins.prepare(this.#passed + count);
-      if (preparing !== undefined) await preparing;
+      if (preparing !== undefined) {
+        // joined rows wait for a marker, and a held stream brings none
+        this.#letGo();
+        await preparing;
+      }
       if (stream !== this.#stream) return;
       const questions = this.#scout.takeQuestions();
       if (questions.length > 0) {
@@ -174,9 +177,13 @@ export class Lookahead {
     if (this.#keepalive !== undefined) next.keepalive(this.#keepalive);
     this.#keepalive = undefined;
     next.flush();
+    this.#letGo();
+  }
+
+  #letGo(): void {
     if (!this.#isHolding) return;
     this.#isHolding = false;
-    release();
+    this.#options.release();
   }
 
   /** Lets joins read the messages up to this one, by default all that can be read now. */

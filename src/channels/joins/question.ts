@@ -1,0 +1,242 @@
+/**
+ * One question to Postgres: all lookups that waiting messages need. Takes a snapshot, reads on
+ * until every commit that the snapshot sees has arrived, and undoes what happened after the waiting
+ * place.
+ */
+import { randomUUID } from 'node:crypto';
+import type pg from 'pg';
+import type { Visibility } from '../../markers/visibility.ts';
+import type { JoinedView } from './joined-view.ts';
+import type { Missing } from './joins.ts';
+import { type Change, type FoundRows, type KnownTable, undo } from './known-rows.ts';
+import { LookupSession, TooManyRowsFound } from './lookups.ts';
+import type { JoinReset } from './stage.ts';
+import type { Window } from './window.ts';
+
+export interface QuestionOptions {
+  readonly pool: pg.Pool;
+  readonly window: Window;
+  /** Commits a marker with this id. */
+  readonly mark: (id: string) => Promise<void>;
+  /** Resolves when it is time to retry. */
+  readonly pause: (attempt: number) => Promise<void>;
+  readonly now: () => number;
+  readonly rowsMax: number;
+  /** How long to wait for the locks of these tables, in ms. */
+  readonly lockMs: (tables: ReadonlySet<KnownTable>) => number;
+  /** Transactions that the snapshot must see. Those that a snapshot sees are removed. */
+  readonly passed: Set<number>;
+  /** What is not known yet, of the views that were not given up. */
+  readonly missing: () => Missing;
+  /** These views cannot be answered. `missing` leaves them out from now on. */
+  readonly giveUp: (views: Iterable<JoinedView>, why: JoinReset, error: Error) => void;
+  readonly onAsked: (lookups: number) => void;
+}
+
+/** How long the question may be retried, in ms: until a snapshot sees what was passed on before. */
+const RETRY_MS_MAX = 5_000;
+/** How long the marker may take, in ms. */
+const MARKER_MS_MAX = 15_000;
+
+/** The question fails for another reason than an error of Postgres. */
+export class QuestionFailed extends Error {
+  readonly why: JoinReset;
+
+  constructor(why: JoinReset, message: string) {
+    super(message);
+    this.why = why;
+  }
+}
+
+export class Question {
+  readonly #options: QuestionOptions;
+  readonly #until: number;
+  #abortedBy: Error | undefined;
+  #onAborted: ((error: Error) => void) | undefined;
+  #session: LookupSession | undefined;
+  /** Ends waiting for the marker: with an error, or because it has arrived. */
+  #endMarker: ((error?: Error) => void) | undefined;
+
+  constructor(options: QuestionOptions) {
+    this.#options = options;
+    this.#until = options.now() + RETRY_MS_MAX;
+  }
+
+  /** Resolves when all that is missing is known, or its views are given up. */
+  ask(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#onAborted = reject;
+      if (this.#abortedBy !== undefined) reject(this.#abortedBy);
+      else this.#askAgain().then(resolve, reject);
+    });
+  }
+
+  /** Removes the transactions that queries see from `passed`. */
+  async look(): Promise<void> {
+    const session = await LookupSession.open(this.#options.pool, [], { rowsMax: 0, lockMs: 0 });
+    this.#saw(session.visibility);
+    await session.end();
+  }
+
+  /** `ask` rejects at once with the error. */
+  abort(error: Error): void {
+    this.#abortedBy ??= error;
+    this.#onAborted?.(error);
+    this.#endMarker?.(error);
+    this.#session?.destroy(error);
+  }
+
+  /** A message has arrived, and the window has read it. */
+  onRead(): void {
+    if (this.#options.window.hasArrived) this.#endMarker?.();
+  }
+
+  async #askAgain(): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#askOnce();
+      } catch (error) {
+        this.#check();
+        if (this.#options.now() >= this.#until || !isUnreachable(error)) throw error;
+      }
+      await this.#options.pause(attempt);
+      this.#check();
+    }
+  }
+
+  async #askOnce(): Promise<void> {
+    const tables = tablesOf(this.#options.missing());
+    const session = await this.#open(tables);
+    try {
+      await this.#fill(session, tables);
+      void session.end();
+    } catch (error) {
+      session.destroy(error as Error);
+      throw error;
+    } finally {
+      this.#endMarker?.();
+      this.#session = undefined;
+    }
+  }
+
+  /** Takes a snapshot that sees everything that was passed on. */
+  async #open(tables: ReadonlySet<KnownTable>): Promise<LookupSession> {
+    const { pool, pause, now, rowsMax, lockMs, passed } = this.#options;
+    for (let attempt = 0; ; attempt++) {
+      const session = await LookupSession.open(pool, tables, { rowsMax, lockMs: lockMs(tables) });
+      this.#saw(session.visibility);
+      if (passed.size === 0 && this.#abortedBy === undefined) {
+        this.#session = session;
+        return session;
+      }
+      await session.end();
+      this.#check();
+      if (now() >= this.#until) throw new QuestionFailed('unavailable', 'queries do not see the latest commits yet');
+      await pause(attempt);
+      this.#check();
+    }
+  }
+
+  #saw(visibility: Visibility): void {
+    const { passed } = this.#options;
+    for (const xid of passed) if (visibility.sees(xid)) passed.delete(xid);
+  }
+
+  async #fill(session: LookupSession, tables: ReadonlySet<KnownTable>): Promise<void> {
+    const { onAsked, giveUp } = this.#options;
+    const marker = this.#marker();
+    // awaited below, but may fail before
+    marker.catch(() => undefined);
+    for (let missing = this.#options.missing(); missing.size > 0; missing = this.#options.missing()) {
+      this.#check();
+      onAsked([...missing.values()].reduce((sum, { size }) => sum + size, 0));
+      let found: FoundRows;
+      try {
+        found = await session.find(missing);
+      } catch (error) {
+        if (!(error instanceof TooManyRowsFound)) throw error;
+        giveUp(
+          viewsOf(missing, (index) => index === error.index),
+          'rows',
+          error,
+        );
+        continue;
+      }
+      await marker;
+      this.#check();
+      const broken = this.#changes(session.visibility, tables);
+      if (broken.tables.size > 0) {
+        const names = [...broken.tables].map(({ table }) => table.name).join(', ');
+        const error = new Error(`truncated or redefined, or with a row that is unreadable: ${names}`);
+        giveUp(
+          [...viewsOf(missing)].filter(({ parts }) => parts.some(({ known }) => broken.tables.has(known))),
+          'truncate',
+          error,
+        );
+      }
+      undo(found, broken.changes);
+      for (const [index, lookups] of found)
+        if (!broken.tables.has(index.table)) for (const [value, rows] of lookups) index.fill(value, rows);
+    }
+  }
+
+  /** The waiting changes that the snapshot sees, and the tables of those that cannot be undone. */
+  #changes(visibility: Visibility, tables: ReadonlySet<KnownTable>) {
+    const changes: Change[] = [];
+    const broken = new Set<KnownTable>();
+    for (const { xid, change, table } of this.#options.window.entries) {
+      if (!tables.has(table) || !visibility.sees(xid)) continue;
+      if (change === undefined) broken.add(table);
+      else changes.push(change);
+    }
+    return { changes, tables: broken };
+  }
+
+  /** Resolves when the stream has delivered everything that was committed before the call. */
+  #marker(): Promise<void> {
+    const id = randomUUID();
+    const { window, mark } = this.#options;
+    return new Promise<void>((resolve, reject) => {
+      const late = new QuestionFailed('unavailable', 'the marker did not arrive');
+      const timer = setTimeout(() => end(late), MARKER_MS_MAX);
+      const end = (error?: Error) => {
+        clearTimeout(timer);
+        this.#endMarker = undefined;
+        if (error === undefined) resolve();
+        else reject(error);
+      };
+      this.#endMarker = end;
+      window.expect(id);
+      mark(id).catch((error: unknown) => {
+        if (this.#endMarker === end) end(error as Error);
+      });
+    });
+  }
+
+  /** Throws if the question was aborted. */
+  #check(): void {
+    if (this.#abortedBy !== undefined) throw this.#abortedBy;
+  }
+}
+
+/** Whether the connection is at fault: it may work again soon, or the stream ends as well. */
+export function isUnreachable(error: unknown): boolean {
+  if (error instanceof QuestionFailed) return false;
+  const { code } = error as { code?: unknown };
+  return typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code) || /^(08|53300|57P)/.test(code);
+}
+
+/** The views that need a lookup, by default any. */
+export function viewsOf(missing: Missing, isMeant: (index: unknown) => boolean = () => true): Set<JoinedView> {
+  const views = new Set<JoinedView>();
+  for (const [index, values] of missing)
+    if (isMeant(index)) for (const needing of values.values()) for (const view of needing) views.add(view);
+  return views;
+}
+
+/** All tables of the views that lack something. */
+export function tablesOf(missing: Missing): Set<KnownTable> {
+  const tables = new Set<KnownTable>();
+  for (const { parts } of viewsOf(missing)) for (const { known } of parts) tables.add(known);
+  return tables;
+}
