@@ -262,7 +262,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await locker.end();
   });
 
-  test('a restart: commits to all tables meanwhile', { timeout: 60_000 }, async () => {
+  test('a restart: commits to all tables meanwhile', { timeout: 180_000 }, async () => {
     await here.service.kill();
     await here.query(`update people set name = 'while away' where id in (2, 5, 20)`);
     await newTask(20, 20);

@@ -24,9 +24,9 @@ export interface QuestionOptions {
   readonly rowsMax: number;
   /** How long to wait for the locks of these tables, in ms. */
   readonly lockMs: (tables: ReadonlySet<KnownTable>) => number;
-  /** Transactions that the snapshot must see. Those that a snapshot sees are removed. */
+  /** Transactions that the snapshot must see. Once seen, they are removed. */
   readonly passed: Set<number>;
-  /** What is not known yet, of the views that were not given up. */
+  /** The lookups that are not known yet, of the views that were not given up. */
   readonly missing: () => Missing;
   /** These views cannot be answered. `missing` leaves them out from now on. */
   readonly giveUp: (views: Iterable<JoinedView>, why: JoinReset, error: Error) => void;

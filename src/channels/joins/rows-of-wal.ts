@@ -22,8 +22,8 @@ export class WalRows {
   }
 
   /**
-   * Whether an update with this old row may change what joins read. Without an old row, no column of
-   * the identity changed. Joins read no other column, unless the identity has become too narrow.
+   * Whether an update with this old row may change what joins read. Without an old row, no column
+   * of the identity changed. Joins read no other column, unless the identity is too narrow now.
    */
   isConcerned(oldRow: Tuple | undefined): boolean {
     return oldRow !== undefined || this.#positions === undefined;
