@@ -220,7 +220,7 @@ export class Question {
 }
 
 /** Whether the connection is at fault: it may work again soon, or the stream ends as well. */
-export function isUnreachable(error: unknown): boolean {
+function isUnreachable(error: unknown): boolean {
   if (error instanceof QuestionFailed) return false;
   const { code } = error as { code?: unknown };
   return typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code) || /^(08|53300|57P)/.test(code);
