@@ -95,6 +95,7 @@ const LADDERS: Readonly<Record<string, readonly string[]>> = {
     'credentials.ts',
     'channel-resolver.ts',
     'rate.ts',
+    'signs-of-life.ts',
     'sends.ts',
     'appearances.ts',
     'subscribe-attempt.ts',

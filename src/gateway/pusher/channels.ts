@@ -17,7 +17,7 @@ import type { PresenceRequest } from '../appearances.ts';
 import { Session, type SessionConnection, type SessionServices } from '../session.ts';
 import { type PusherApp, subscriptionText } from './app.ts';
 import { subscriptionError } from './codes.ts';
-import { Credential, type CredentialKind, type CredentialOwner, tokenIn } from './credential.ts';
+import { Credential, type CredentialKind, type CredentialOwner, keyOf, tokenIn } from './credential.ts';
 import { cacheMiss, type PusherEncodings, SUBSCRIPTION_SUCCEEDED } from './encoding.ts';
 import { frameOf } from './frames.ts';
 import { memberIn } from './member.ts';
@@ -38,8 +38,6 @@ const SENDS: ReadonlySet<string> = new Set([
   'not_subscribed',
 ]);
 const UNKNOWN: ReadonlySet<string> = new Set(['channel_unknown', 'channel_invalid']);
-const NOBODY = 'nobody';
-const SIGNED = 'signed';
 
 export interface ChannelServices extends SessionServices {
   readonly app: PusherApp;
@@ -58,13 +56,18 @@ export interface ChannelsOwner extends CredentialOwner {
   refuseEvent(message: string): void;
 }
 
+/** By what a client may ask for a channel. */
+interface Admission {
+  readonly kind: CredentialKind;
+  /** As what the client appears. Undefined: without presence. */
+  readonly presence: PresenceRequest | undefined;
+}
+
 /** A channel that the client asked for, until it leaves it or is refused. */
-interface Wanted {
+interface Wanted extends Pick<Admission, 'presence'> {
   readonly name: PusherName;
   /** The key of its credential. */
   readonly key: string;
-  /** As what the client appears. Undefined: without presence. */
-  readonly presence: PresenceRequest | undefined;
   /** Whether it has been joined on this connection. */
   wasJoined: boolean;
   /** It carries messages only. */
@@ -92,7 +95,7 @@ export class PusherChannels implements SessionConnection {
   readonly #services: ChannelServices;
   /** By the names that the client knows. */
   readonly #wanted = new Map<string, Wanted>();
-  /** By `nobody`, `signed`, or the token. */
+  /** By their keys. */
   readonly #credentials = new Map<string, Credential>();
   /** Records refusals. It joins nothing. */
   #recorder: Session | undefined;
@@ -114,25 +117,24 @@ export class PusherChannels implements SessionConnection {
     // A long name is refused by the session.
     const name = Buffer.byteLength(channel) > 2 * channelBytesMax ? undefined : parseName(channel);
     if (name === undefined) return this.#refuse(channel, invalidName());
-    const key = this.#keyOf(name, auth, channelData);
-    if (key instanceof SnoError) return this.#refuse(channel, key);
+    const admission = this.#admissionOf(name, auth, channelData);
+    if (admission instanceof SnoError) return this.#refuse(channel, admission);
     if (subscriptionsMax > 0 && this.#wanted.size >= subscriptionsMax) {
       limits.report('subscriptions', this.#owner.address);
       const message = `a connection may have at most ${subscriptionsMax} subscriptions`;
       return this.#refuse(channel, new SnoError('too_many_subscriptions', message));
     }
-    const presence = name.isPresence ? (tokenIn(key) === undefined ? memberIn(channelData) : true) : undefined;
-    if (presence instanceof SnoError) return this.#refuse(channel, presence);
+    const { kind, presence } = admission;
     const wanted: Wanted = {
       name,
-      key,
+      key: keyOf(kind),
       presence,
       wasJoined: false,
       isRowless: false,
       attempts: 0,
       cancelRetry: noTimer,
     };
-    this.#credentialOf(key).uses++;
+    this.#credentialOf(kind).uses++;
     this.#wanted.set(channel, wanted);
     void this.#join(wanted);
   }
@@ -206,26 +208,29 @@ export class PusherChannels implements SessionConnection {
     }
   }
 
-  /** Returns the key of the credential, or why the client may not ask for the channel. */
-  #keyOf(name: PusherName, auth: string | undefined, data: string | undefined): string | SnoError {
-    if (name.user !== undefined) {
-      if (name.user === this.#owner.signedInUser) return SIGNED;
+  /** Returns why, if the client may not ask for the channel. */
+  #admissionOf(name: PusherName, auth: string | undefined, data: string | undefined): Admission | SnoError {
+    const { isPrivate, isPresence, user } = name;
+    if (user !== undefined) {
+      if (user === this.#owner.signedInUser) return { kind: 'signed', presence: undefined };
       return new SnoError('access_denied', 'the channel is for a user that has signed in');
     }
-    if (!name.isPrivate) return NOBODY;
+    if (!isPrivate) return { kind: 'anonymous', presence: undefined };
     if (auth === undefined) return new SnoError('access_denied', 'the channel is private, and the client sent no auth');
-    if (tokenIn(auth) !== undefined) return auth;
-    if (this.#services.app.allows(auth, subscriptionText(this.#owner.id, name.name, data))) {
-      const member = name.isPresence ? memberIn(data) : undefined;
-      return member instanceof SnoError || member === undefined ? (member ?? SIGNED) : `${SIGNED}:${member.id}`;
-    }
-    return new SnoError('token_invalid', 'the signature is not that of the app for this connection and channel');
+    const token = tokenIn(auth);
+    if (token !== undefined) return { kind: { token }, presence: isPresence ? true : undefined };
+    if (!this.#services.app.allows(auth, subscriptionText(this.#owner.id, name.name, data)))
+      return new SnoError('token_invalid', 'the signature is not that of the app for this connection and channel');
+    if (!isPresence) return { kind: 'signed', presence: undefined };
+    const member = memberIn(data);
+    return member instanceof SnoError ? member : { kind: { signedUser: member.id }, presence: member };
   }
 
-  #credentialOf(key: string): Credential {
+  #credentialOf(kind: CredentialKind): Credential {
+    const key = keyOf(kind);
     let credential = this.#credentials.get(key);
     if (credential === undefined) {
-      credential = new Credential(kindOf(key), this.#owner, this.#services, this);
+      credential = new Credential(kind, this.#owner, this.#services, this);
       this.#credentials.set(key, credential);
     }
     return credential;
@@ -299,14 +304,6 @@ export class PusherChannels implements SessionConnection {
     this.#credentials.delete(key);
     credential.end();
   }
-}
-
-/** `nobody`, `signed`, `signed:<user>` or `jwt:<token>`. */
-function kindOf(key: string): CredentialKind {
-  const token = tokenIn(key);
-  if (token !== undefined) return { token };
-  if (key === NOBODY) return NOBODY;
-  return key === SIGNED ? SIGNED : { signedUser: key.slice(SIGNED.length + 1) };
 }
 
 function invalidName(): SnoError {

@@ -20,7 +20,7 @@ import type { ServerFrame } from '../../protocol.ts';
 import type { PendingConnection } from '../accept/pending-connection.ts';
 import type { ClientState, WebSocketClient } from '../clients.ts';
 import { Rate } from '../rate.ts';
-import type { NetworkSocket } from '../sno/connection.ts';
+import { type NetworkSocket, SignsOfLife } from '../signs-of-life.ts';
 import { type ClientSocket, PING_FRAME, type ProtocolFault, type SocketOwner } from '../sno/socket.ts';
 import { userText } from './app.ts';
 import { type ChannelServices, type ChannelsOwner, PusherChannels } from './channels.ts';
@@ -30,8 +30,6 @@ import { frameOf } from './frames.ts';
 
 /** How long a client may hear nothing before it asks whether the connection lives, in seconds. */
 const ACTIVITY_SECONDS = 30;
-/** Maximum heartbeats without a sign of life before the connection is closed. */
-const SILENT_BEATS_MAX = 2;
 /** How long a client waits for a service that does not serve yet, in ms, from and to. */
 const WAIT_MS = [1_000, 8_000] as const;
 /** One half of a socket id. Together they are too many to be guessed. */
@@ -70,6 +68,7 @@ export class PusherConnection implements SocketOwner, WebSocketClient, FeedObser
   readonly feed: Feed;
   readonly #socket: ClientSocket;
   readonly #network: NetworkSocket;
+  readonly #signsOfLife: SignsOfLife;
   readonly #services: PusherServices;
   readonly #channels: PusherChannels;
   readonly #rate: Rate;
@@ -80,16 +79,12 @@ export class PusherConnection implements SocketOwner, WebSocketClient, FeedObser
   #signedInUser: string | undefined;
   #closeCode: number | undefined;
   #cancelWait = noTimer;
-  #silentBeats = 0;
-  // Values at the last heartbeat:
-  #bytesRead = 0;
-  #bytesWritten = 0;
-  #wasBackedUp = false;
 
   constructor(socket: ClientSocket, network: NetworkSocket, services: PusherServices, origin: PusherOrigin) {
     this.address = origin.address;
     this.#socket = socket;
     this.#network = network;
+    this.#signsOfLife = new SignsOfLife(network);
     this.#services = services;
     this.#pending = origin.pending;
     this.#problem = origin.problem;
@@ -154,15 +149,7 @@ export class PusherConnection implements SocketOwner, WebSocketClient, FeedObser
    * Called once per heartbeat: asks for a sign of life, and closes the connection if none arrived.
    */
   beat(): void {
-    const { bytesRead, bytesWritten, writableLength, writableNeedDrain } = this.#network;
-    // A client that is still receiving a large frame cannot answer the pings behind it.
-    const written = bytesWritten - writableLength;
-    const isAlive = bytesRead !== this.#bytesRead || (this.#wasBackedUp && written !== this.#bytesWritten);
-    this.#silentBeats = isAlive ? 0 : this.#silentBeats + 1;
-    this.#bytesRead = bytesRead;
-    this.#bytesWritten = written;
-    this.#wasBackedUp = writableNeedDrain;
-    if (this.#silentBeats > SILENT_BEATS_MAX) this.terminate();
+    if (!this.#signsOfLife.beat()) this.terminate();
     else if (this.#state !== 'closing') this.feed.sendRaw(PING_FRAME);
   }
 

@@ -19,8 +19,17 @@ export interface CredentialOwner {
   readonly feed: Feed;
 }
 
-/** `signedUser`: the app's signature names the user. */
-export type CredentialKind = 'nobody' | 'signed' | { readonly signedUser: string } | { readonly token: string };
+/**
+ * What allows a channel: nothing is asked, the app's signature, its signature for a user, or the
+ * access view by a token.
+ */
+export type CredentialKind = 'anonymous' | 'signed' | { readonly signedUser: string } | { readonly token: string };
+
+/** Two kinds have the same key if one credential serves both. */
+export function keyOf(kind: CredentialKind): string {
+  if (typeof kind === 'string') return kind;
+  return 'token' in kind ? `${TOKEN}${kind.token}` : `signed:${kind.signedUser}`;
+}
 
 /** The token in an `auth`. Undefined: it is a signature. */
 export function tokenIn(auth: string): string | undefined {

@@ -1,5 +1,5 @@
 /** Pusher clients at the client port: which upgrades are theirs, and what their URL names. */
-import type { NetworkSocket } from '../sno/connection.ts';
+import type { NetworkSocket } from '../signs-of-life.ts';
 import type { ClientSocket } from '../sno/socket.ts';
 import { CODE, type PusherCode } from './codes.ts';
 import { PusherConnection, type PusherOrigin } from './connection.ts';

@@ -9,7 +9,6 @@
  * is not read, and frames already read wait. The socket is also not read while the client does not
  * read its answers, so that no client can fill the memory with unread answers.
  */
-import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 import { noTimer } from '../../clock.ts';
 import { SnoError } from '../../errors.ts';
@@ -22,15 +21,13 @@ import type { PendingConnection } from '../accept/pending-connection.ts';
 import type { ClientState, WebSocketClient } from '../clients.ts';
 import { Rate } from '../rate.ts';
 import { Session, type SessionConnection, type SessionServices, type SubscribeRequest } from '../session.ts';
+import { type NetworkSocket, SignsOfLife } from '../signs-of-life.ts';
 import { type ReceivedFrame, readClientFrame } from './client-frame.ts';
 import { PLAIN } from './encodings.ts';
 import { type ClientSocket, PING_FRAME, type ProtocolFault, type SocketOwner } from './socket.ts';
 
 /** The close code of a client whose WebSocket takes no frame of this size. */
 const FRAME_TOO_LARGE = 1009;
-
-/** Maximum heartbeats without a sign of life before the connection is closed. */
-const SILENT_BEATS_MAX = 2;
 
 export interface ConnectionServices extends SessionServices {
   readonly fanout: SessionServices['fanout'] & Pick<Fanout, 'epoch' | 'attach'>;
@@ -57,15 +54,13 @@ export interface Origin {
   readonly pending: PendingConnection | undefined;
 }
 
-/** The members that are read from the network socket below; net.Socket and TLSSocket have them. */
-export type NetworkSocket = Duplex & { readonly bytesRead: number; readonly bytesWritten: number };
-
 type State = 'awaiting-hello' | 'verifying' | 'open' | 'closing';
 
 export class Connection implements SocketOwner, SessionConnection, WebSocketClient {
   beatPart = 0;
   readonly #socket: ClientSocket;
   readonly #network: NetworkSocket;
+  readonly #signsOfLife: SignsOfLife;
   readonly #services: ConnectionServices;
   readonly #feed: Feed;
   readonly #session: Session;
@@ -79,16 +74,12 @@ export class Connection implements SocketOwner, SessionConnection, WebSocketClie
   #waiting: Buffer[] | undefined;
   #closeCode: number | undefined;
   #cancelHello = noTimer;
-  #silentBeats = 0;
-  // Values at the last heartbeat:
-  #bytesRead = 0;
-  #bytesWritten = 0;
-  #wasBackedUp = false;
 
   constructor(socket: ClientSocket, network: NetworkSocket, services: ConnectionServices, origin: Origin) {
     const { bearer, address, deflates, pending } = origin;
     this.#socket = socket;
     this.#network = network;
+    this.#signsOfLife = new SignsOfLife(network);
     this.#services = services;
     this.#bearer = bearer;
     this.#pending = pending;
@@ -167,15 +158,7 @@ export class Connection implements SocketOwner, SessionConnection, WebSocketClie
    * Called once per heartbeat: asks for a sign of life, and closes the connection if none arrived.
    */
   beat(): void {
-    const { bytesRead, bytesWritten, writableLength, writableNeedDrain } = this.#network;
-    // A client that is still receiving a large frame cannot answer the pings behind it.
-    const written = bytesWritten - writableLength;
-    const alive = bytesRead !== this.#bytesRead || (this.#wasBackedUp && written !== this.#bytesWritten);
-    this.#silentBeats = alive ? 0 : this.#silentBeats + 1;
-    this.#bytesRead = bytesRead;
-    this.#bytesWritten = written;
-    this.#wasBackedUp = writableNeedDrain;
-    if (this.#silentBeats > SILENT_BEATS_MAX) this.terminate();
+    if (!this.#signsOfLife.beat()) this.terminate();
     else if (this.#state !== 'closing') this.#feed.sendRaw(PING_FRAME);
   }
 
