@@ -1,7 +1,18 @@
 /** The connection to NATS, by the settings. */
 import type { Settings } from '../config/settings.ts';
 import type { Logger } from '../logger.ts';
-import type { RelayOptions } from './connection.ts';
+
+export interface RelayOptions {
+  /** URLs of NATS servers. */
+  readonly servers: readonly string[];
+  readonly credsFile: string | undefined;
+  readonly caFile: string | undefined;
+  readonly stream: string;
+  readonly replicas: number;
+  readonly maxAgeMs: number;
+  readonly maxBytes: number;
+  readonly logger: Logger;
+}
 
 export function relayOptions(settings: Settings, logger: Logger): RelayOptions {
   return {

@@ -1,6 +1,7 @@
 /** Finds places of a history in the stream, by binary search. */
-import type { Relay, StreamBounds } from './connection.ts';
+import type { Relay } from './connection.ts';
 import { comparePlaces, type Envelope, envelopeOf, type Place } from './envelope.ts';
+import type { StreamBounds } from './stored-stream.ts';
 
 export type SearchedRelay = Pick<Relay, 'bounds' | 'message'>;
 

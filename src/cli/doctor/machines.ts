@@ -1,9 +1,10 @@
 /** `sno doctor` on several machines: who reads the WAL, and the stream between them. */
 import type { Settings } from '../../config/settings.ts';
 import { SnoError } from '../../errors.ts';
-import { Relay, type StreamBounds } from '../../jetstream/connection.ts';
+import { Relay } from '../../jetstream/connection.ts';
 import { envelopeOf } from '../../jetstream/envelope.ts';
 import { relayOptions } from '../../jetstream/relay-options.ts';
+import type { StreamBounds } from '../../jetstream/stored-stream.ts';
 import { createLogger } from '../../logger.ts';
 import { SHARE_HINT } from '../../setup/other-readers.ts';
 import { sizeText } from '../../size.ts';

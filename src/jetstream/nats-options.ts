@@ -1,0 +1,43 @@
+/** How Snö connects to NATS. */
+import { readFileSync } from 'node:fs';
+import { type ConnectionOptions, credsAuthenticator } from '@nats-io/transport-node';
+import type { RelayOptions } from './relay-options.ts';
+
+/** How long to wait for an answer of the server, in ms. */
+export const ANSWER_MS = 5_000;
+const PING_MS = 2_000;
+/** Unanswered pings after which the connection counts as broken. */
+const PINGS_OUT_MAX = 2;
+const RECONNECT_MS = 250;
+
+/** What the client of NATS needs to connect. It reconnects by itself, for ever. */
+export function natsOptions({ servers, credsFile, caFile }: RelayOptions): ConnectionOptions {
+  return {
+    ...addressesOf(servers),
+    name: 'sno',
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: RECONNECT_MS,
+    reconnectJitter: RECONNECT_MS,
+    // Credentials may be renewed while this process runs.
+    ignoreAuthErrorAbort: true,
+    timeout: ANSWER_MS,
+    pingInterval: PING_MS,
+    maxPingOut: PINGS_OUT_MAX,
+    noAsyncTraces: true,
+    ...(credsFile === undefined ? {} : { authenticator: credsAuthenticator(() => readFileSync(credsFile)) }),
+    ...(caFile === undefined ? {} : { tls: { caFile } }),
+  };
+}
+
+/**
+ * The client takes addresses without user and password. A user without a password is a token, as
+ * for NATS's own tools.
+ */
+function addressesOf(servers: readonly string[]): Pick<ConnectionOptions, 'servers' | 'user' | 'pass' | 'token'> {
+  const urls = servers.map((server) => new URL(server));
+  const named = urls.find(({ username }) => username !== '');
+  const addresses = { servers: urls.map(({ protocol, host }) => `${protocol}//${host}`) };
+  if (named === undefined) return addresses;
+  const [user, pass] = [decodeURIComponent(named.username), decodeURIComponent(named.password)];
+  return pass === '' ? { ...addresses, token: user } : { ...addresses, user, pass };
+}
