@@ -1,5 +1,6 @@
 import { type EmbeddedOptions, type EmbeddedPostgres, startPostgres } from '../../src/postgres/embedded.ts';
 import { DISTRIBUTIONS, type Distribution } from './distributions.ts';
+import { freePort } from './free-port.ts';
 
 /**
  * Major versions that tests run on. Every machine has 15 and 18 from npm. postgres-19.sh fetches
@@ -56,5 +57,6 @@ export async function ownServer(
   options: Omit<EmbeddedOptions, 'packageName' | 'folder'> & { readonly version?: ServerKind } = {},
 ): Promise<EmbeddedPostgres> {
   const { version = NEWEST, settings, ...rest } = options;
-  return startPostgres({ ...rest, ...programsOf(version), settings: { ...SETTINGS, ...settings } });
+  const port = options.port ?? (await freePort());
+  return startPostgres({ ...rest, port, ...programsOf(version), settings: { ...SETTINGS, ...settings } });
 }

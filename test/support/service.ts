@@ -96,7 +96,15 @@ export async function startService(
   const spawnOn = (port: number, adminPort: number) =>
     spawnService({ ...env, SNO_PORT: String(port), SNO_ADMIN_PORT: String(adminPort) }, launch);
   let child = spawnOn(port, adminPort);
-  await serving(child, log);
+  try {
+    await serving(child, log);
+  } catch (error) {
+    // A program that is no test took a port since it was found free.
+    if (launch.port !== undefined || !String(error).includes('address_in_use')) throw error;
+    [port, adminPort] = [await freePort(), launch.adminPort ?? (await freePort())];
+    child = spawnOn(port, adminPort);
+    await serving(child, log);
+  }
   return {
     get port() {
       return port;
