@@ -135,6 +135,11 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     return this.#channels.counts();
   }
 
+  /** The channels of a pattern that have a subscription, and the number of their subscriptions. */
+  channelsOf(pattern: string): ReturnType<LiveChannels['ofPattern']> {
+    return this.#channels.ofPattern(pattern);
+  }
+
   /** The subscriptions to a channel. */
   subscriptionsTo(channel: string): ReadonlyMap<Subscription, unknown> | undefined {
     return this.#channels.get(channel)?.all;

@@ -99,6 +99,14 @@ export class LiveChannels {
       yield [pattern, channels.size, this.#patterns.of(pattern).subscriptions];
   }
 
+  /** The channels of a pattern that have a subscription, and the number of their subscriptions. */
+  *ofPattern(pattern: string): Iterable<readonly [name: string, subscriptions: number]> {
+    for (const { all } of this.#byPattern.get(pattern) ?? []) {
+      const [first] = all.keys();
+      if (first !== undefined) yield [first.channel.name, all.size];
+    }
+  }
+
   #channelFor({ name, pattern: { text } }: ResolvedChannel): LiveChannel {
     let channel = this.#byName.get(name);
     if (channel === undefined) {

@@ -215,7 +215,7 @@ export class GatewayRole implements Gateways {
       socketsMax: () => clientSocketsMax({ reserved, clientsMax }, logger),
       ...(admission === undefined ? {} : { admission }),
     });
-    this.desk = new GatewayDesk({ hub: this.hub, gateway: this.#gateway, incidents });
+    this.desk = new GatewayDesk({ hub: this.hub, gateway: this.#gateway, presence: this.presence, incidents });
     metrics.observe({
       journalBytes: () => journal.bytes,
       journalEntries: () => journal.entryCount,

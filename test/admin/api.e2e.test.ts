@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type {
+  ActiveChannels,
   ChannelInfo,
   ChannelViews,
   Connections,
@@ -27,9 +28,13 @@ const SCHEMA = `
   alter table notes replica identity full;
   create table members (room int, sub text, primary key (room, sub));
   insert into members select 1, 'u' || n from generate_series(1, 4) n;
+  insert into members values (2, 'u1');
   create schema channels; create schema if not exists channel_access;
   create view channels."room:{room}" as select id, room, body from notes;
   create view channel_access."room:{room}" as select room, sub from members;
+  create schema if not exists channel_presence; create schema if not exists channel_send;
+  create view channel_presence."room:{room}" as select room, sub from members;
+  create view channel_send."room:{room}" as select room, sub from members where sub = 'u1';
 `;
 const TOKEN = 'a.token.of.the.admin';
 const SETTINGS = { SNO_ACCESS: 'views' };
@@ -160,6 +165,8 @@ describe.each([
         path: expect.objectContaining({ kind: 'in process' }),
         tables: ['public.notes'],
         access: { claims: [{ name: 'sub', type: 'text' }] },
+        presence: { claims: [{ name: 'sub', type: 'text' }] },
+        send: { claims: [{ name: 'sub', type: 'text' }] },
         channels: isSplit ? 2 : 1,
         subscribers: 3,
       }),
@@ -168,6 +175,39 @@ describe.each([
       const [view] = (await get<ChannelViews>('channels?search=room')).views;
       return view?.events?.total === 1 && view.lastEventAt !== null;
     }, 'the event is counted');
+  });
+
+  test('members of a channel and the active channels of a pattern are those of all processes', async () => {
+    const [first, second] = clients as [RawClient, RawClient];
+    await first.subscribe('room:2');
+    for (const client of [first, second]) {
+      client.send({ type: 'unsubscribe', channel: 'room:1' });
+      await client.wait('unsubscribed', 0, ({ type }) => type === 'unsubscribed');
+      await client.subscribe('room:1', { presence: true });
+    }
+    const found = await until(async () => {
+      const now = await get<ChannelInfo>('channel?name=room:1');
+      return now.members?.count === 2 && now;
+    }, 'both are members');
+    expect(found.members?.ids.toSorted()).toEqual(['u1', 'u2']);
+    expect(await get<ActiveChannels>(`channels/active?pattern=${encodeURIComponent('room:{room}')}`)).toEqual({
+      pattern: 'room:{room}',
+      channels: [
+        { name: 'room:1', subscribers: 3, members: 2 },
+        { name: 'room:2', subscribers: 1, members: 0 },
+      ],
+      isComplete: true,
+    });
+    const cut = await get<ActiveChannels>(`channels/active?limit=1&pattern=${encodeURIComponent('room:{room}')}`);
+    expect(cut).toMatchObject({ channels: [{ name: 'room:1' }], isComplete: false });
+    expect((await get<ChannelViews>('channels?search=NOTES')).views.map(({ pattern }) => pattern)).toEqual([
+      'room:{room}',
+    ]);
+    first.send({ type: 'unsubscribe', channel: 'room:2' });
+    await until(
+      async () => (await get<ChannelViews>('channels?search=room')).views[0]?.subscribers === 3,
+      'it has left',
+    );
   });
 
   test('rates have a sample with what happened since', async () => {

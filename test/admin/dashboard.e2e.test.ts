@@ -21,6 +21,12 @@ const SCHEMA = `
   create schema channels; create schema channel_access;
   create view channels."room:{room}" as select id, room, title from tasks;
   create view channel_access."room:{room}" as select room, user_id as sub from members;
+  create schema channel_presence;
+  create view channel_presence."room:{room}" as select room, user_id as sub from members;
+  create table owners (id int primary key, name text);
+  create table labels (id int primary key, room text, owner int);
+  alter table owners replica identity full; alter table labels replica identity full;
+  create view channels."label:{room}" as select l.id, l.room, o.name from labels l join owners o on o.id = l.owner;
   create view channels."count:{room}" as select room, count(*) as tasks from tasks group by room;
 `;
 const CHANNEL = 'room:a%2Fb';
@@ -60,7 +66,7 @@ const url = () => `http://127.0.0.1:${service.adminPort}/`;
 /** Without compression: compressed, much would fit into the buffers of a paused socket. */
 async function follow(sub: string): Promise<RawClient> {
   const client = await RawClient.open(service, await signToken({ sub }), false);
-  const { type } = await client.subscribe(CHANNEL);
+  const { type } = await client.subscribe(CHANNEL, { presence: true });
   if (type !== 'subscribed') throw new Error(`${sub}: ${type}`);
   return client;
 }
@@ -95,10 +101,27 @@ test('shows a channel view with its path, its claims and its subscribers', async
   await row.getByText('in process').waitFor();
   await row.locator('[data-label="Subscribers"]', { hasText: /^2$/ }).waitFor();
   await row.getByRole('button').click();
-  await panel('Channel views').getByText('sub text').waitFor();
+  await panel('Channel views').getByText('Who may appear').waitFor();
+  await panel('Channel views').getByText('sub text').first().waitFor();
+  await panel('Channel views')
+    .getByRole('row', { name: 'label:{room}' })
+    .getByText('joined', { exact: true })
+    .waitFor();
+});
+
+test('lists the active channels of a view, to choose one, and its members', async () => {
+  await panel('Channel views').getByRole('link', { name: 'of room:{room}' }).click();
+  const row = panel('Active channels').getByRole('row', { name: CHANNEL });
+  await row.locator('[data-label="Members"]', { hasText: /^2$/ }).waitFor();
+  expect(await faults()).toEqual([]);
+  await row.getByRole('link').click();
+  await panel('Members').getByText(MARKUP).waitFor();
+  await page.getByRole('link', { name: 'room:{room}' }).click();
+  await panel('Active channels').waitFor();
 });
 
 test('inspects a channel: values stay hidden until they are asked for, and markup stays text', async () => {
+  await dashboard.view('Channels');
   await page.getByLabel('Name of a channel').fill(CHANNEL);
   await page.keyboard.press('Enter');
   await panel('Subscribers').getByText(MARKUP).waitFor();
@@ -161,7 +184,7 @@ test('lists a slow client first, and disconnects it once that is confirmed', asy
   await panel('Connections').getByText('Disconnected ada.').waitFor();
   ada.resume();
   await ada.closed;
-  await page.getByLabel('Search user, address or channel').fill('injected');
+  await page.getByLabel('Search user, address or id').fill('injected');
   await until(async () => (await panel('Connections').locator('tbody tr').count()) === 1, 'the search has an effect');
   await panel('Connections').getByText(MARKUP).first().waitFor();
 });

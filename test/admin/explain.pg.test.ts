@@ -1,4 +1,8 @@
 /** Why a token may join a channel, or why not, on a real database. */
+import { generateKeyPairSync } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTokens } from '../../src/access/token.ts';
@@ -25,6 +29,12 @@ const SQL = `
   create view channel_access."plain:{project_id}" as select project_id, user_id as sub from memberships;
   create view channel_access."org:{project_id}" as
     select project_id, user_id as sub, org as "app.org", level from memberships;
+  create table teams (name text primary key, is_active bool); create table team_members (team text, user_id text, roles text[]);
+  insert into teams values ('red', true), ('grey', false);
+  insert into team_members values ('red', 'ada', '{viewer,editor}'), ('grey', 'bob', '{editor}');
+  create view channel_access."joined:{team}" as
+    select t.name as team, m.user_id as sub, unnest(m.roles) as "realm.roles"
+    from teams t join team_members m on m.team = t.name where t.is_active;
   create view channel_access."public:{project_id}" as select project_id from memberships;
   create view channels."closed:{id}" as select id, title from tasks;
   create view channels."refused:{id}" as select id, count(*) as n from tasks group by id;
@@ -37,6 +47,7 @@ const OTHERS = /carol|bob/;
 describe.each(VERSIONS)('an explanation, Postgres %i', (version) => {
   let database: TestDatabase;
   let explainer: Explainer;
+  let explainerWith: (settings: Readonly<Record<string, string>>) => Explainer;
   const sign = (claims: Readonly<Record<string, unknown>>, secret = SECRET, expires = '1h') =>
     new SignJWT(claims).setProtectedHeader({ alg: 'HS256' }).setExpirationTime(expires).sign(Buffer.from(secret));
   const explain = (request: ExplainRequest): Promise<Explanation> => explainer.explain(request);
@@ -50,16 +61,19 @@ describe.each(VERSIONS)('an explanation, Postgres %i', (version) => {
     const catalog = await catalogOf(database);
     // As if the service had published the tables.
     registry.load({ ...catalog, publishing: [], published: catalog.tables.map(({ oid }) => oid) });
-    const settings = readSettings({ SNO_DATABASE_URL: database.url, SNO_JWT_SECRET: SECRET, SNO_JWT_AUDIENCE: 'app' });
     const definitions = registry.served;
     const ingest = { registry } as unknown as NonNullable<Parameters<typeof refusalsIn>[0]['ingest']>;
-    explainer = new Explainer({
-      databaseUrl: database.url,
-      settings,
-      tokens: () => createTokens(settings),
-      definitions: () => definitions,
-      refusalsOf: (pattern) => refusalsIn({ ingest, definitions }).filter((each) => each.pattern === pattern),
-    });
+    explainerWith = (more) => {
+      const settings = readSettings({ SNO_DATABASE_URL: database.url, ...more });
+      return new Explainer({
+        databaseUrl: database.url,
+        settings,
+        tokens: () => createTokens(settings),
+        definitions: () => definitions,
+        refusalsOf: (pattern) => refusalsIn({ ingest, definitions }).filter((each) => each.pattern === pattern),
+      });
+    };
+    explainer = explainerWith({ SNO_JWT_SECRET: SECRET, SNO_JWT_AUDIENCE: 'app' });
   });
   afterAll(async () => {
     await explainer.close();
@@ -174,6 +188,48 @@ describe.each(VERSIONS)('an explanation, Postgres %i', (version) => {
       state: 'no row',
       hasRowWithout: true,
     });
+  });
+
+  test('an access view that joins tables is asked as it is, with a claim that is nested and an array', async () => {
+    const claims = { sub: 'ada', realm: { roles: ['none', 'editor'] } };
+    expect((await explain({ channel: 'joined:red', claims })).verdict).toBe('allowed');
+    const unfit = await explain({ channel: 'joined:red', claims: { ...claims, realm: { roles: ['none'] } } });
+    expect(unfit.access?.conditions.map(({ state }) => state)).toEqual(['ok', 'ok', 'no row']);
+    const left = await explain({ channel: 'joined:grey', claims: { ...claims, sub: 'bob' } });
+    expect(left).toMatchObject({ verdict: 'refused', access: { definition: expect.stringContaining('JOIN') } });
+    expect(left.summary).toContain('the view leaves it out: t.is_active does not hold');
+  });
+
+  test('a token with the id of a key that the key server does not have is refused, and the id is shown', async () => {
+    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const keys = createServer((_, response) => {
+      response.end(JSON.stringify({ keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'known', use: 'sig' }] }));
+    });
+    await once(keys.listen(0, '127.0.0.1'), 'listening');
+    const url = `http://127.0.0.1:${(keys.address() as AddressInfo).port}/`;
+    const byServer = explainerWith({ SNO_JWKS_URL: url });
+    const tokenOf = async (kid: string) =>
+      (
+        await byServer.explain({
+          channel: 'plain:42',
+          token: await new SignJWT({ sub: 'ada' })
+            .setProtectedHeader({ alg: 'ES256', kid })
+            .setExpirationTime('1h')
+            .sign(privateKey),
+        })
+      ).token;
+    expect(await tokenOf('known')).toMatchObject({ state: 'verified' });
+    const unknown = await tokenOf('other');
+    expect(unknown).toMatchObject({ state: 'refused', code: 'token_invalid' });
+    expect(unknown.checks).toContainEqual({
+      name: 'key',
+      isRight: false,
+      found: 'other',
+      wanted: 'a key of the key server (SNO_JWKS_URL)',
+    });
+    await byServer.close();
+    keys.closeAllConnections();
+    keys.close();
   });
 
   test('what is wrong with a token is shown as found and as wanted, and its claims are used all the same', async () => {

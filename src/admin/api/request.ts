@@ -73,6 +73,13 @@ export class Parameters {
     return name;
   }
 
+  /** The pattern of a channel view, which must be there. */
+  get pattern(): string {
+    const pattern = this.text('pattern', NAME_CHARACTERS_MAX);
+    if (pattern === '') throw invalid('pattern is missing: the name of a channel view');
+    return pattern;
+  }
+
   get connections(): ConnectionsQuery {
     return { ...this.slice, channel: this.text('channel', NAME_CHARACTERS_MAX) || undefined };
   }

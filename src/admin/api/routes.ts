@@ -46,6 +46,7 @@ function serveAnswers(api: FastifyInstance, { source, authorization }: ApiOption
   get('/rates', (parameters) => source.rates(parameters.integer('after', 0, 0, Number.MAX_SAFE_INTEGER)));
   get('/slot', () => source.slot());
   get('/channels', ({ slice }) => source.channels(slice));
+  get('/channels/active', ({ pattern, limit }) => source.activeChannels(pattern, limit));
   get('/channel', ({ name, limit }) => source.channel(name, limit));
   get('/connections', ({ connections }) => source.connections(connections));
   get('/incidents', ({ kind }) => source.incidents(kind));

@@ -1,5 +1,6 @@
 /** What the admin API asks the service. The wiring implements it: roles/inspect. */
 import type {
+  ActiveChannels,
   ChannelInfo,
   ChannelViews,
   Connections,
@@ -50,6 +51,7 @@ export interface AdminSource {
   rates(after: number): Promise<Rates>;
   slot(): Promise<Slot>;
   channels(slice: Slice): Promise<ChannelViews>;
+  activeChannels(pattern: string, limit: number): Promise<ActiveChannels>;
   channel(name: string, limit: number): Promise<ChannelInfo>;
   /** Undefined: no journal here has channels. */
   frames(name: string): FrameReader | undefined;

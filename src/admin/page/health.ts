@@ -48,7 +48,9 @@ export function healthLine(state: HealthState): { readonly title: string; readon
       : drawn(undefined, 'Connecting', 'Asking the service.', about);
   const { verdict, summary, causes } = data;
   const link =
-    !isWhole && causes.length > 0 && element('a', { href: addressOf('overview') }, counted(causes.length, 'cause'));
+    !isWhole &&
+    causes.length > 0 &&
+    element('a', { href: addressOf('overview') }, counted(causes.length, verdict === 'healthy' ? 'notice' : 'cause'));
   const list = isWhole && causes.length > 0 && element('ul', { class: 'causes' }, ...causes.map(causeItem));
   // The verdict stands in front of it already.
   const text = summary.replace(new RegExp(`^${verdict}(: )?`), '');

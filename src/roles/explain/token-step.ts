@@ -105,7 +105,7 @@ function checksOf(
       name: 'key',
       isRight: isKeyUnknown ? false : isSigned ? true : null,
       found: shown(kid),
-      wanted: null,
+      wanted: isKeyUnknown ? 'a key of the key server (SNO_JWKS_URL)' : null,
     });
   return [...checks, ...claimChecks(payload, settings)];
 }

@@ -1,7 +1,7 @@
 /** The channel views as the admin API shows them. */
-import type { ChannelViewInfo, ViewRefusal } from '../../admin/api/types.ts';
+import type { ChannelViewInfo, ViewClaims, ViewRefusal } from '../../admin/api/types.ts';
 import type { ChannelView, Refusal } from '../../channels/channel.ts';
-import type { RefusedChannel, ServedChannel } from '../../channels/served/served.ts';
+import type { RefusedChannel, ServedAccess, ServedChannel } from '../../channels/served/served.ts';
 import { quoteIdentifier, readableName } from '../../postgres/quote.ts';
 import type { ServiceView } from './view.ts';
 
@@ -15,10 +15,18 @@ export interface PatternActivity {
 
 type Known = Pick<ServiceView, 'ingest' | 'definitions'>;
 
-/** The patterns, sorted: all that are declared. */
-export function patternsOf({ definitions }: Known): readonly string[] {
+/** The declared patterns, sorted. `search`: a part of the pattern, or of a table's name. */
+export function patternsFound(known: Known, search: string): readonly string[] {
+  const { definitions, ingest } = known;
   const all = [...(definitions?.served ?? []), ...(definitions?.refused ?? [])];
-  return [...new Set(all.map(({ pattern }) => pattern.text))].sort();
+  const patterns = [...new Set(all.map(({ pattern }) => pattern.text))].sort();
+  const text = search.toLowerCase();
+  if (text === '') return patterns;
+  const declared = new Map(ingest?.catalog?.channels.map((channel) => [channel.pattern, channel]));
+  const names = tableNames(known);
+  const isFound = (name: string) => name.toLowerCase().includes(text);
+  const tablesOf = (pattern: string) => declared.get(pattern)?.reads.flatMap((oid) => names.get(oid) ?? []) ?? [];
+  return patterns.filter((pattern) => isFound(pattern) || tablesOf(pattern).some(isFound));
 }
 
 export function refusalsIn({ ingest }: Known): readonly (ViewRefusal & { readonly pattern: string })[] {
@@ -41,6 +49,7 @@ export function viewInfos(
   const refused = new Map(definitions?.refused.map((each) => [each.pattern.text, each]));
   const views = new Map([...(ingest?.registry.views() ?? [])].map((view) => [view.pattern.text, view]));
   const refusals = refusalsIn(known);
+  const names = tableNames(known);
   return patterns.map((pattern) => {
     const view = views.get(pattern);
     const declared = ingest?.catalog?.channels.find((channel) => channel.pattern === pattern);
@@ -48,10 +57,12 @@ export function viewInfos(
       pattern,
       state: stateOf(served.get(pattern), refused.get(pattern)),
       path: view === undefined ? null : pathOf(view),
-      tables: tablesOf(known, declared?.reads ?? []),
+      tables: declared?.reads.flatMap((oid) => names.get(oid) ?? []) ?? [],
       columns: declared?.columns.map(({ name, type }) => ({ name, type })) ?? null,
       placeholders: placeholdersOf(served.get(pattern) ?? refused.get(pattern)),
-      access: accessOf(served.get(pattern)),
+      access: claimsOf(served.get(pattern)?.access),
+      presence: claimsOf(served.get(pattern)?.presence),
+      send: claimsOf(served.get(pattern)?.send),
       ...activityOf(pattern),
       warnings: [...(view?.warnings ?? []), ...(ingest?.registry.accessWarnings(pattern) ?? [])],
       refusals: refusals.filter((refusal) => refusal.pattern === pattern).map(({ pattern: _, ...refusal }) => refusal),
@@ -69,12 +80,12 @@ function pathOf({ remote, join, path }: ChannelView): ChannelViewInfo['path'] {
   return { kind: remote === undefined ? 'in process' : 'by Postgres', text: path };
 }
 
-function tablesOf({ ingest }: Known, oids: readonly number[]): readonly string[] {
+/** The names of tables, by oid. */
+function tableNames({ ingest }: Known): ReadonlyMap<number, string> {
   const tables = ingest?.catalog?.tables ?? [];
-  return oids.flatMap((oid) => {
-    const table = tables.find((each) => each.oid === oid);
-    return table === undefined || table.kind === 'v' ? [] : readableName(table.schema, table.name);
-  });
+  return new Map(
+    tables.flatMap(({ oid, kind, schema, name }) => (kind === 'v' ? [] : [[oid, readableName(schema, name)]])),
+  );
 }
 
 function placeholdersOf(declared: ServedChannel | RefusedChannel | undefined): ChannelViewInfo['placeholders'] {
@@ -83,7 +94,6 @@ function placeholdersOf(declared: ServedChannel | RefusedChannel | undefined): C
   return declared.pattern.columns.map((name, index) => ({ name, type: types[index] ?? 'unknown' }));
 }
 
-function accessOf(served: ServedChannel | undefined): ChannelViewInfo['access'] {
-  if (served?.access === undefined) return null;
-  return { claims: served.access.claims.map(({ name, type }) => ({ name, type })) };
+function claimsOf(view: ServedAccess | undefined): ViewClaims | null {
+  return view === undefined ? null : { claims: view.claims.map(({ name, type }) => ({ name, type })) };
 }

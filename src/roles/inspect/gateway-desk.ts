@@ -4,18 +4,22 @@ import type { Hub } from '../../fanout/hub.ts';
 import type { Client } from '../../gateway/clients.ts';
 import type { Gateway } from '../../gateway/server.ts';
 import type { Incidents } from '../../metrics/incidents.ts';
+import type { Presence } from '../../presence/presence.ts';
 import { ProcessMeter } from './process-meter.ts';
 import type { AnswerTo, GatewayAnswers, GatewayQuestion, ProcessFacts } from './questions.ts';
 
 export interface GatewayDeskOptions {
-  readonly hub: Pick<Hub, 'subscriptionsTo' | 'channelCounts' | 'subscriptionCount' | 'outbound'>;
+  readonly hub: Pick<Hub, 'subscriptionsTo' | 'channelCounts' | 'channelsOf' | 'subscriptionCount' | 'outbound'>;
   readonly gateway: Pick<Gateway, 'clients'>;
+  readonly presence: Pick<Presence, 'members' | 'memberCount'>;
   readonly incidents: Incidents;
 }
 
 const CHANNELS_MAX = 20;
 /** Maximum patterns of an answer. */
 const PATTERNS_MAX = 10_000;
+/** Maximum channels of a pattern in an answer: more than the page shows, since workers are added up. */
+const ACTIVE_MAX = 1_000;
 
 export class GatewayDesk {
   readonly #options: GatewayDeskOptions;
@@ -40,6 +44,8 @@ export class GatewayDesk {
         return this.#subscribers(question.channel, question.top);
       case 'channels':
         return [...hub.channelCounts].slice(0, PATTERNS_MAX);
+      case 'active':
+        return this.#active(question.pattern);
       case 'incidents':
         return incidents.list;
       case 'process':
@@ -87,8 +93,47 @@ export class GatewayDesk {
       const { id = '', user = null, address = '' } = grant;
       subscribers.push({ connection: id, user, address, state, behindFrames: behind });
     }
-    return { subscribers, count: subscriptions?.size ?? 0 };
+    return { subscribers, count: subscriptions?.size ?? 0, members: this.#members(channel, top) };
   }
+
+  #members(channel: string, top: number): GatewayAnswers['subscribers']['members'] {
+    const { presence } = this.#options;
+    const ids: string[] = [];
+    for (const { id } of presence.members(channel)) {
+      if (ids.length >= top) break;
+      ids.push(id);
+    }
+    return { count: presence.memberCount(channel), ids };
+  }
+
+  #active(pattern: string): GatewayAnswers['active'] {
+    const { hub, presence } = this.#options;
+    const { items, isComplete } = largest(hub.channelsOf(pattern), ([, subscribers]) => subscribers, ACTIVE_MAX);
+    const channels = items.map(([name, subscribers]) => ({ name, subscribers, members: presence.memberCount(name) }));
+    return { channels, isComplete };
+  }
+}
+
+/** The items with the largest values, largest first. Never sorts more than twice `max` items. */
+function largest<Item>(
+  all: Iterable<Item>,
+  sizeOf: (item: Item) => number,
+  max: number,
+): { readonly items: readonly Item[]; readonly isComplete: boolean } {
+  let items: Item[] = [];
+  let isComplete = true;
+  const cut = () => {
+    items.sort((a, b) => sizeOf(b) - sizeOf(a));
+    if (items.length <= max) return;
+    isComplete = false;
+    items = items.slice(0, max);
+  };
+  for (const item of all) {
+    items.push(item);
+    if (items.length >= 2 * max) cut();
+  }
+  cut();
+  return { items, isComplete };
 }
 
 function matcherOf(search: string, channel: string | undefined): (client: Client) => boolean {

@@ -9,6 +9,7 @@ import { RateSampler } from '../../admin/api/rates.ts';
 import { effectiveSettings } from '../../admin/api/settings.ts';
 import type { AdminSource, ConnectionsQuery, FrameReader, Slice } from '../../admin/api/source.ts';
 import type {
+  ActiveChannels,
   ChannelInfo,
   ChannelViews,
   Connections,
@@ -24,16 +25,14 @@ import type {
   Session,
   Slot,
 } from '../../admin/api/types.ts';
-import type { Entry } from '../../commit/entry.ts';
 import type { SettingSources } from '../../config/read.ts';
 import type { Settings } from '../../config/settings.ts';
 import { SnoError } from '../../errors.ts';
-import { bytesOf } from '../../journal/log.ts';
 import { type Incidents, mergeIncidents } from '../../metrics/incidents.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
-import { formatPosition } from '../../position.ts';
 import { Explainer } from '../explain/explainer.ts';
-import { type PatternActivity, patternsOf, refusalsIn, viewInfos } from './channel-views.ts';
+import { activeChannels, channelInfo } from './channel-info.ts';
+import { type PatternActivity, patternsFound, refusalsIn, viewInfos } from './channel-views.ts';
 import { frameReader } from './frames.ts';
 import { KnownNames } from './known-names.ts';
 import { ProcessMeter } from './process-meter.ts';
@@ -144,47 +143,20 @@ export class Inspector implements AdminSource {
 
   async channels({ offset, limit, search }: Slice): Promise<ChannelViews> {
     const view = this.#options.view();
-    const found = patternsOf(view).filter((pattern) => pattern.includes(search));
+    const found = patternsFound(view, search);
     const patterns = found.slice(offset, offset + limit);
     const views = viewInfos(view, patterns, await this.#activity());
     return { total: found.length, offset, limit, isIngest: view.ingest !== undefined, views };
   }
 
   async channel(name: string, limit: number): Promise<ChannelInfo> {
-    const { journal, epoch } = this.#options.view();
     const unknown = new SnoError('try_again', 'the definitions of channels are not known yet');
-    const resolved = this.#known.names?.resolve(name) ?? unknown;
     const answers = await this.#ask({ kind: 'subscribers', channel: name, top: limit });
-    const subscribers = answers.flatMap(({ worker, answer }) =>
-      (answer?.subscribers ?? []).map((subscriber) => ({ ...subscriber, worker })),
-    );
-    const log = journal?.peek(name);
-    const entries = log === undefined ? [] : Array.from({ length: log.length }, (_, index) => log.at(index) as Entry);
-    const [first, last] = [entries[0], entries.at(-1)];
-    const isServed = !(resolved instanceof SnoError);
-    return {
-      name,
-      pattern: isServed ? resolved.pattern.text : null,
-      problem: isServed ? null : { code: resolved.code, message: resolved.message },
-      values: isServed
-        ? resolved.pattern.columns.map((column, index) => ({
-            name: column,
-            type: resolved.valueTypes[index] ?? 'text',
-            value: resolved.values[index] ?? '',
-          }))
-        : [],
-      window:
-        first === undefined || last === undefined
-          ? null
-          : {
-              entries: entries.length,
-              bytes: entries.reduce((bytes, entry) => bytes + bytesOf(entry), 0),
-              from: formatPosition(epoch, first.lsn, first.index),
-              to: formatPosition(epoch, last.lsn, last.index),
-            },
-      subscriberCount: answers.reduce((count, { answer }) => count + (answer?.count ?? 0), 0),
-      subscribers: subscribers.sort((a, b) => b.behindFrames - a.behindFrames).slice(0, limit),
-    };
+    return channelInfo(this.#options.view(), name, this.#known.names?.resolve(name) ?? unknown, answers, limit);
+  }
+
+  async activeChannels(pattern: string, limit: number): Promise<ActiveChannels> {
+    return activeChannels(pattern, await this.#ask({ kind: 'active', pattern }), limit);
   }
 
   frames(name: string): FrameReader | undefined {

@@ -2,7 +2,7 @@
  * The questions of the admin API to each process that faces clients. Questions and answers are
  * plain data: they also pass between main and its workers. Every answer is bounded.
  */
-import type { ConnectionInfo, Subscriber } from '../../admin/api/types.ts';
+import type { ActiveChannel, ConnectionInfo, Subscriber } from '../../admin/api/types.ts';
 import type { Incident } from '../../metrics/incidents.ts';
 
 export type GatewayQuestion =
@@ -16,6 +16,7 @@ export type GatewayQuestion =
   | { readonly kind: 'disconnect'; readonly connection: string }
   | { readonly kind: 'subscribers'; readonly channel: string; readonly top: number }
   | { readonly kind: 'channels' }
+  | { readonly kind: 'active'; readonly pattern: string }
   | { readonly kind: 'incidents' }
   | { readonly kind: 'process' };
 
@@ -29,9 +30,16 @@ export interface GatewayAnswers {
     readonly slow: number;
   };
   readonly disconnect: boolean;
-  readonly subscribers: { readonly subscribers: readonly Omit<Subscriber, 'worker'>[]; readonly count: number };
+  readonly subscribers: {
+    readonly subscribers: readonly Omit<Subscriber, 'worker'>[];
+    readonly count: number;
+    /** Members of the channel in all processes. */
+    readonly members: { readonly count: number; readonly ids: readonly string[] };
+  };
   /** Channels with a subscriber, and their subscriptions, by pattern. */
   readonly channels: readonly (readonly [pattern: string, channels: number, subscriptions: number])[];
+  /** The channels of a pattern with a subscriber here. */
+  readonly active: { readonly channels: readonly ActiveChannel[]; readonly isComplete: boolean };
   readonly incidents: readonly Incident[];
   readonly process: ProcessFacts;
 }

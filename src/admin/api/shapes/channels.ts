@@ -28,11 +28,15 @@ export interface ChannelViewInfo {
   /** Placeholders of the pattern. */
   readonly placeholders: readonly { readonly name: string; readonly type: string }[];
   /** Null: no access view, so no client may join. */
-  readonly access: {
-    /** Claims that a token needs. Empty: the channel is public. */
-    readonly claims: readonly { readonly name: string; readonly type: string }[];
-  } | null;
-  /** Channels of the pattern that have a subscriber. */
+  readonly access: ViewClaims | null;
+  /** Who may appear, by the presence view. Null: no presence view. */
+  readonly presence: ViewClaims | null;
+  /** Who may send, by the send view. Null: no send view. */
+  readonly send: ViewClaims | null;
+  /**
+   * Channels of the pattern that have a subscriber. With workers, a channel counts once for each
+   * worker that has a subscriber of it.
+   */
   readonly channels: number;
   readonly subscribers: number;
   /** Events of all its channels. Null: not counted in this process. */
@@ -49,6 +53,11 @@ export interface ChannelViewInfo {
   readonly refusals: readonly ViewRefusal[];
 }
 
+/** Claims that a token needs. Empty: every client fits. */
+export interface ViewClaims {
+  readonly claims: readonly { readonly name: string; readonly type: string }[];
+}
+
 export interface ViewRefusal {
   readonly code: string;
   /** `channels."..."` or `channel_access."..."`. */
@@ -56,6 +65,24 @@ export interface ViewRefusal {
   /** May have several lines: the place in the view is underlined. */
   readonly message: string;
   readonly hint: string;
+}
+
+// GET /api/channels/active?pattern=PATTERN&limit=
+
+/** The channels of a pattern that have subscribers, those with most subscribers first. */
+export interface ActiveChannels {
+  readonly pattern: string;
+  /** At most `limit` (100). */
+  readonly channels: readonly ActiveChannel[];
+  /** False: more channels of the pattern have subscribers. */
+  readonly isComplete: boolean;
+}
+
+export interface ActiveChannel {
+  readonly name: string;
+  readonly subscribers: number;
+  /** Members that are shown in the channel, on all machines. */
+  readonly members: number;
 }
 
 // GET /api/channel?name=CHANNEL&limit=
@@ -78,6 +105,12 @@ export interface ChannelInfo {
   readonly subscriberCount: number;
   /** At most `limit` (100). */
   readonly subscribers: readonly Subscriber[];
+  /** The members that are shown in the channel, on all machines. Null: it shows none. */
+  readonly members: {
+    readonly count: number;
+    /** Their ids, at most `limit` (100). */
+    readonly ids: readonly string[];
+  } | null;
 }
 
 export interface Subscriber {

@@ -3,10 +3,11 @@ import type { ChannelInfo, Subscriber } from '../../api/types.ts';
 import { changed } from '../dom/drawing.ts';
 import { type Child, element } from '../dom/element.ts';
 import { bytes, count, counted } from '../format.ts';
-import { badge, facts, faultBox, panel, type Tone, table, withData } from '../parts/parts.ts';
+import { badge, empty, facts, faultBox, panel, type Tone, table, withData } from '../parts/parts.ts';
 import type { Polls, Source } from '../poll.ts';
 import type { Server } from '../server.ts';
 import { addressOf, type View } from '../view.ts';
+import { activeOf, activePanel, isPattern } from './active-channels.ts';
 import { FrameFeed } from './frame-feed.ts';
 import { framesPanel } from './frames.ts';
 import { nameForm } from './name-form.ts';
@@ -30,6 +31,7 @@ export class ChannelView implements View {
   }
 
   sources(name: string): readonly Source<unknown>[] {
+    if (isPattern(name)) return [activeOf(name)];
     return name === '' ? [] : [infoOf(name)];
   }
 
@@ -39,6 +41,7 @@ export class ChannelView implements View {
   }
 
   draw(name: string): readonly Child[] {
+    if (isPattern(name)) return [activePanel(name, this.#polls.get(activeOf(name)))];
     const head = panel(
       {
         id: 'channel',
@@ -62,6 +65,7 @@ export class ChannelView implements View {
           { id: 'subscribers', title: 'Subscribers', note: counted(data.subscriberCount, 'subscriber') },
           subscribers(data),
         ),
+      data !== undefined && data.members !== null && membersPanel(data.members),
     ];
   }
 }
@@ -77,7 +81,7 @@ function summary({ name, pattern, problem, values, window }: ChannelInfo): reado
     element('p', { class: 'channel-name breakable' }, element('code', {}, name)),
     problem !== null && faultBox(problem),
     facts(
-      ['Channel view', pattern === null ? '–' : element('code', {}, pattern)],
+      ['Channel view', pattern === null ? '–' : patternLink(pattern)],
       ...values.map(({ name, value }) => [name, element('code', {}, value)] as const),
       ['In the journal', window === null ? 'nothing' : `${counted(window.entries, 'frame')}, ${bytes(window.bytes)}`],
       ['Oldest position', position(window?.from)],
@@ -91,7 +95,22 @@ function summary({ name, pattern, problem, values, window }: ChannelInfo): reado
   ];
 }
 
+function patternLink(pattern: string): HTMLElement {
+  const text = element('code', {}, pattern);
+  return isPattern(pattern) ? element('a', { href: addressOf('channel', pattern) }, text) : text;
+}
+
 const position = (text: string | undefined) => (text === undefined ? '–' : element('code', {}, text));
+
+function membersPanel({ count: all, ids }: NonNullable<ChannelInfo['members']>): HTMLElement {
+  return panel(
+    { id: 'members', title: 'Members', note: `${counted(all, 'member')}, on all machines` },
+    all === 0
+      ? empty('No client appears.')
+      : element('ul', { class: 'members', 'aria-label': 'Members' }, ...ids.map((id) => element('li', {}, id))),
+    all > ids.length && element('p', { class: 'note' }, `The first ${count(ids.length)} are shown.`),
+  );
+}
 
 function subscribers({ subscribers: shown, subscriberCount }: ChannelInfo): HTMLElement {
   const list = table({

@@ -1,4 +1,4 @@
-import type { ChannelViewInfo, ChannelViews } from '../../api/types.ts';
+import type { ChannelViewInfo, ChannelViews, ViewClaims } from '../../api/types.ts';
 import { changed } from '../dom/drawing.ts';
 import { type Child, element } from '../dom/element.ts';
 import { ago, count, counted, short } from '../format.ts';
@@ -56,7 +56,7 @@ export class ChannelsView implements View {
         {
           id: 'inspect',
           title: 'Inspect a channel',
-          note: 'Its live frames, its subscribers and its window in the journal.',
+          note: 'Its live frames, its subscribers, its members and its window in the journal.',
         },
         nameForm('', 'Inspect', (name) => {
           location.hash = addressOf('channel', name);
@@ -73,7 +73,7 @@ export class ChannelsView implements View {
         { title: 'State', cell: ({ state }) => badge(...STATES[state]) },
         { title: 'Evaluated', cell: ({ path }) => path?.kind ?? '–' },
         { title: 'Tables', cell: ({ tables }) => tables.join(', ') || '–' },
-        { title: 'Channels', cell: ({ channels }) => count(channels), isNumber: true },
+        { title: 'Channels', cell: channelCount, isNumber: true },
         { title: 'Subscribers', cell: ({ subscribers }) => count(subscribers), isNumber: true },
         {
           title: 'Events/s',
@@ -115,6 +115,13 @@ export class ChannelsView implements View {
   }
 }
 
+/** A link to the channels, if there are any. */
+function channelCount({ pattern, channels }: ChannelViewInfo): Child {
+  if (channels === 0) return '0';
+  const label = `${counted(channels, 'channel')} of ${pattern}`;
+  return element('a', { href: addressOf('channel', pattern), 'aria-label': label }, count(channels));
+}
+
 function refusalItems({ pattern, refusals }: ChannelViewInfo): HTMLElement[] {
   return refusals.map(({ code, view, message, hint }) =>
     element(
@@ -128,17 +135,24 @@ function refusalItems({ pattern, refusals }: ChannelViewInfo): HTMLElement[] {
 }
 
 function details(view: ChannelViewInfo): HTMLElement {
-  const { pattern, path, columns, placeholders, access, warnings } = view;
+  const { pattern, path, columns, placeholders, access, presence, send, warnings } = view;
   return element(
     'div',
     { class: 'details' },
     path !== null && element('p', {}, element('b', {}, 'Rows: '), path.text),
     element('p', {}, element('b', {}, 'Columns: '), typed(columns) ?? 'not known in this process'),
-    element('p', {}, element('b', {}, 'Who may join: '), accessText(access)),
+    element(
+      'p',
+      {},
+      element('b', {}, 'Who may join: '),
+      claimsText(access) ?? 'no client, since there is no access view',
+    ),
+    presence !== null && element('p', {}, element('b', {}, 'Who may appear: '), claimsText(presence)),
+    send !== null && element('p', {}, element('b', {}, 'Who may send: '), claimsText(send)),
     ...warnings.map((warning) => element('p', { class: 'warning' }, badge('warning', 'warn'), ' ', ...prose(warning))),
     placeholders.length === 0
       ? element('p', {}, element('a', { href: addressOf('channel', pattern) }, 'Inspect this channel'))
-      : element('p', { class: 'note' }, `To inspect one of its channels, write a name like ${example(view)} below.`),
+      : element('p', {}, element('a', { href: addressOf('channel', pattern) }, 'Choose one of its channels')),
     ...createAccess(view),
   );
 }
@@ -156,15 +170,14 @@ function typed(columns: readonly { readonly name: string; readonly type: string 
   return element('code', {}, columns.map(({ name, type }) => `${name} ${type}`).join(', ') || 'none');
 }
 
-function accessText(access: ChannelViewInfo['access']): Child {
-  if (access === null) return 'no client, since there is no access view';
-  if (access.claims.length === 0) return 'all clients: the access view compares no claim';
+/** Undefined: no view. */
+function claimsText(view: ViewClaims | null): Child {
+  if (view === null) return undefined;
+  if (view.claims.length === 0) return 'all clients: the view compares no claim';
   return element(
     'span',
     {},
     'tokens with fitting claims: ',
-    element('code', {}, access.claims.map(({ name, type }) => `${name} ${type}`).join(', ')),
+    element('code', {}, view.claims.map(({ name, type }) => `${name} ${type}`).join(', ')),
   );
 }
-
-const example = ({ pattern }: ChannelViewInfo) => pattern.replaceAll(/\{[^}]*\}/g, '1');

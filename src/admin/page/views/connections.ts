@@ -11,6 +11,11 @@ import type { Server } from '../server.ts';
 import { addressOf, type View } from '../view.ts';
 
 const CHANNELS_SHOWN = 3;
+const PROTOCOLS: Readonly<Record<ConnectionInfo['protocol'], string>> = {
+  ws: 'websocket',
+  sse: 'event stream',
+  pusher: 'Pusher websocket',
+};
 
 export class ConnectionsView implements View {
   readonly id = 'connections';
@@ -24,7 +29,7 @@ export class ConnectionsView implements View {
   constructor(server: Server, polls: Polls) {
     this.#server = server;
     this.#polls = polls;
-    this.#search = new Search('Search user, address or channel', () => polls.refresh());
+    this.#search = new Search('Search user, address or id', () => polls.refresh());
     this.#connections = { key: 'connections', everyMs: 3_000, path: () => `api/connections?${this.#search.query}` };
   }
 
@@ -117,7 +122,7 @@ function waiting({ behindFrames, waitingBytes }: ConnectionInfo): Child {
 }
 
 function from({ address, protocol, isCompressed, worker }: ConnectionInfo): HTMLElement {
-  const parts = [protocol === 'ws' ? 'websocket' : 'event stream'];
+  const parts = [PROTOCOLS[protocol]];
   if (isCompressed) parts.push('compressed');
   if (worker !== null) parts.push(`worker ${worker}`);
   return element('span', { class: 'lines' }, address, element('span', { class: 'note' }, parts.join(', ')));

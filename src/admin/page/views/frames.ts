@@ -36,7 +36,11 @@ export function framesPanel(feed: FrameFeed): HTMLElement {
     problem !== undefined && element('p', { class: 'fault', role: 'alert' }, problem),
     frames.length === 0
       ? empty(isPaused ? 'Paused: no frame is shown.' : 'Waiting for the next commit that changes this channel.')
-      : element('ol', { class: 'frames', 'aria-label': 'Live frames, newest first' }, ...frames.flatMap(frameItems)),
+      : element(
+          'ol',
+          { class: 'frames', tabindex: 0, 'aria-label': 'Live frames, newest first' },
+          ...frames.flatMap(frameItems),
+        ),
   );
 }
 
