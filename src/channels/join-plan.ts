@@ -31,14 +31,21 @@ export interface JoinPair {
 }
 
 export interface JoinStep {
-  readonly kind: 'inner' | 'left';
+  /** `exists`: looks whether a table has a row; a joined row has the answer, and no row of it. */
+  readonly kind: 'inner' | 'left' | 'exists';
   /** Index of the joined table. */
   readonly to: number;
   /** Index of the table whose columns are compared, which comes before it. */
   readonly from: number;
   readonly pairs: readonly JoinPair[];
-  /** What else the ON of a left join demands of the joined row. */
+  /** What else the ON of a left join, or the WHERE of a subquery, demands of the joined row. */
   readonly condition: ((row: Tuple) => boolean) | undefined;
+  /** A column of the joined table that is NULL in the rows that count, as an attribute number. */
+  readonly nullIn: number | undefined;
+  /** A column of the table that is joined to. If it is not NULL, no row is found. */
+  readonly nullFrom: number | undefined;
+  /** For `exists`, the answer's position in a joined row. */
+  readonly answer: number | undefined;
 }
 
 export interface JoinPlan {
@@ -48,8 +55,8 @@ export interface JoinPlan {
   readonly tables: readonly JoinedTable[];
   /** One for each joined table, in their order. */
   readonly steps: readonly JoinStep[];
-  /** Number of columns of a joined row. */
-  readonly width: number;
+  /** The columns of a joined row: those of the tables, then answers of subqueries. */
+  readonly columns: readonly CatalogTableColumn[];
 }
 
 const OIDS = 2 ** 32;

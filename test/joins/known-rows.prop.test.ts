@@ -48,8 +48,11 @@ function randomPlan(random: Draw): JoinPlan {
     from: random.int(0, index),
     pairs: [{ from: random.pick([2, 2, 2, 1]), key: 1, type: 'bigint' }],
     condition: undefined,
+    nullIn: undefined,
+    nullFrom: undefined,
+    answer: undefined,
   }));
-  return { relation: 2 ** 32 + 1, tables, steps, width: count * 3 };
+  return { relation: 2 ** 32 + 1, tables, steps, columns: tables.flatMap(({ columns }) => columns) };
 }
 
 type State = ReadonlyMap<number, Map<string, Row>>;

@@ -38,7 +38,7 @@ export function randomView(random: Draw, number: number): RandomView {
   const base = random.pick(TABLES);
   const aliases = ['x0'];
   const joins: string[] = [];
-  for (let join = random.int(1, 3); join > 0; join--) {
+  for (let join = random.int(0, 3); join > 0; join--) {
     const alias = `x${aliases.length}`;
     const from = random.pick(aliases);
     const pair = random.pick([
@@ -58,13 +58,58 @@ export function randomView(random: Draw, number: number): RandomView {
     columns.push(
       `${random.pick([`${random.pick(aliases)}.b`, `${random.pick(aliases)}.n`, `${random.pick(aliases)}.k`, `${random.pick(aliases)}.c`, `coalesce(${random.pick(aliases)}.b, ${random.pick(aliases)}.k)`])} as o${output}`,
     );
-  const where = random.chance(0.5) ? ` where ${condition(random, aliases)}` : '';
+  if (random.chance(0.2)) columns.push(`${subquery(random, aliases)} as sub`);
+  const conditions: string[] = [];
+  if (random.chance(0.4)) conditions.push(condition(random, aliases));
+  for (let count = random.pick([0, 1, 1, 2]); count > 0; count--) conditions.push(subquery(random, aliases));
+  const where = conditions.length === 0 ? '' : ` where ${conditions.join(random.pick([' and ', ' and ', ' or ']))}`;
   const pattern = isGrouped ? `v${number}:{g}` : `v${number}`;
   const sql = `create view channels."${pattern}" as select ${columns.join(', ')} from ${base} x0 ${joins.join(' ')}${where}`;
   const channels = isGrouped
     ? Array.from({ length: GROUPS }, (_, g) => ({ name: `v${number}:${g}`, g }))
     : [{ name: pattern, g: undefined }];
   return { pattern, sql, channels };
+}
+
+/** `[NOT] EXISTS` or `[NOT] IN`, whose columns may be NULL. */
+function subquery(random: Draw, aliases: readonly string[]): string {
+  const outer = random.pick(aliases);
+  const other = random.pick(aliases);
+  const table = random.pick(TABLES);
+  const equal = random.pick([
+    `s.id = ${outer}.r`,
+    `s.a = ${outer}.a`,
+    `${outer}.rk = s.k`,
+    `s.r = ${outer}.id`,
+    `s.r = ${outer}.r and s.a = ${outer}.a`,
+    `s.a = ${outer}.a and s.r = ${other}.r`,
+  ]);
+  const extra = random.pick(['', '', ' and s.c', ' and s.b is not null', ` and s.a > ${other}.a`, ` and not s.c`]);
+  const not = random.pick(['', 'not ']);
+  const [x, y] = random.pick([
+    ['r', 'a'],
+    ['a', 'r'],
+    ['rk', 'k'],
+    ['k', 'rk'],
+    ['id', 'r'],
+    ['b', 'b'],
+  ] as const);
+  const inside = random.pick([
+    `${not}exists (select from ${table} s where ${equal}${extra})`,
+    `${outer}.${x} ${not}in (select s.${y} from ${table} s where ${equal}${extra})`,
+    // a left join may find no row, and then it depends on all rows
+    `x0.${x} ${not}in (select s.${y} from ${table} s where s.id > 0${extra})`,
+    `x0.${x} <> all (select s.${y} from ${table} s)`,
+    `${outer}.n ${not}in (select s.n from ${table} s where ${equal}${extra})`,
+  ]);
+  return random.pick([
+    inside,
+    inside,
+    `(${inside} or ${other}.c)`,
+    `not (${inside} and ${other}.c)`,
+    `(${inside}) is not true`,
+    `coalesce(${inside}, ${other}.c)`,
+  ]);
 }
 
 function condition(random: Draw, aliases: readonly string[]): string {

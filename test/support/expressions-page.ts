@@ -27,7 +27,8 @@ takes:
   commit, all in one round trip. The answers are the same; the events arrive later by that round trip.
 
 Snö refuses a view that can change without a commit to its table. Such a view has \`now()\`, a cast of text to a date or time
-(the text may be \`today\`), a volatile function, a user-defined stable function, or a subquery.
+(the text may be \`today\`), a volatile function, a user-defined stable function, or a subquery other
+than [\`EXISTS\` and \`IN\`](channels.md#subqueries).
 
 If evaluating a row raises an error, such as a division by zero, a query of the view fails as well. Snö then resets the
 channels of that view, and the log says why.

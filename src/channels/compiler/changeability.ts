@@ -27,12 +27,6 @@ export function refuseChanging(channel: CatalogChannel, parsed: ParsedView, isCo
   const casts: [TypeName, Node][] = [];
   for (const node of nodes) {
     walk(node, (kind, inner) => {
-      if (kind === 'SubLink')
-        throw parsed.text.refuse(
-          'subqueries are not supported: a channel view reads one table',
-          inner,
-          INSTEAD.subquery,
-        );
       if (kind === 'SQLValueFunction')
         throw parsed.text.refuse(changes('the current date, time, user or schema'), inner, valueInstead(inner));
       const { funcname, fields, arg, typeName, output } = inner as Parts;

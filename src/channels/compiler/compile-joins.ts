@@ -23,6 +23,7 @@ import { type FoundStep, findStep, type NamedSource } from './join-steps.ts';
 import { columnsOfPlan, orThrow, placeholderOf, readOutputs, refuseForeign } from './outputs.ts';
 import { shownBy, snapshotQuery } from './snapshot-query.ts';
 import { sourceTable } from './source-table.ts';
+import { type FoundTest, Subqueries } from './subqueries.ts';
 import { refuseTypes } from './type-fault.ts';
 import { warningsOf } from './warnings.ts';
 
@@ -55,10 +56,18 @@ function compile(channel: CatalogChannel, pattern: Pattern, parsed: ParsedView, 
   const steps = parsed.joins.map((join, index) =>
     findStep(join, index + 1, sources, { reader, types, text: parsed.text }),
   );
-  const outputs = readOutputs(channel, parsed, reader, types);
+  const subqueries = new Subqueries({
+    parsed,
+    catalog,
+    types,
+    sources,
+    mayLack: (source) => isLacking(steps, source),
+  });
+  const rows = new ExpressionReader(parsed.text, new Scope(sources), types, catalog.server.version, subqueries);
+  const outputs = readOutputs(channel, parsed, rows, types);
   const placeholders = pattern.columns.map((name) => placeholderOf(parsed, channel, outputs, name));
   const where = allOf([
-    ...(parsed.where === undefined ? [] : [reader.condition(parsed.where)]),
+    ...(parsed.where === undefined ? [] : [rows.condition(parsed.where)]),
     ...steps.filter(({ kind }) => kind === 'inner').flatMap(({ conditions }) => conditions),
   ]);
   const key = keyColumns(base).map((column) => ({ column, type: types.byOid(column.typeOid) }));
@@ -66,9 +75,11 @@ function compile(channel: CatalogChannel, pattern: Pattern, parsed: ParsedView, 
   const read = new Set([
     ...columnsOfPlan(plan),
     ...steps.flatMap((step) => [...step.conditions.flatMap(columnsOfCondition), ...columnsOfPairs(step, sources)]),
+    ...subqueries.tests.flatMap((test) => columnsOfTest(test, sources)),
     ...sources.flatMap(keyColumns),
+    ...subqueries.tests.flatMap(({ source }) => keyColumns(source)),
   ]);
-  const { join, indexOf } = layOut(channel, sources, steps, read);
+  const { join, indexOf } = layOut(channel, sources, { steps, tests: subqueries.tests }, read);
   const tables = join.tables.map(({ table }) => table) as unknown as ChannelView['tables'];
   const needs = join.tables.map(({ table, columns }) => ({
     table,
@@ -82,10 +93,13 @@ function compile(channel: CatalogChannel, pattern: Pattern, parsed: ParsedView, 
     tables,
     source: join.relation,
     fingerprint: fingerprint(channel, plan, join, types),
-    made: madeOf(channel, [...read]),
+    made: madeOf(
+      channel,
+      [...read].filter(({ number }) => number > 0),
+    ),
     needs,
     snapshot: snapshotQuery(channel, tables, parsed, plan, shownBy(plan), types),
-    warnings: warnings(join, outputs),
+    warnings: [...warnings(join, outputs), ...subqueries.warnings],
     remote: undefined,
     join,
     path: `in process, joined: ${join.steps.map((step) => stepText(step, join)).join('; ')}`,
@@ -122,7 +136,25 @@ function columnAt(columns: readonly CatalogTableColumn[], number: number): Catal
   return columns.find((column) => column.number === number) as CatalogTableColumn;
 }
 
-function columnsOfPairs({ to, from, pairs }: FoundStep, sources: readonly NamedSource[]): CatalogTableColumn[] {
+/** Whether the table is joined by a left join, or to a table that is. */
+function isLacking(steps: readonly FoundStep[], source: number): boolean {
+  const step = steps.find(({ to }) => to === source);
+  return step !== undefined && (step.kind === 'left' || isLacking(steps, step.from));
+}
+
+function columnsOfTest(test: FoundTest, sources: readonly NamedSource[]): CatalogTableColumn[] {
+  const { source, from, pairs, conditions, nullIn, nullFrom } = test;
+  return [
+    ...columnsOfPairs({ to: sources.length, from, pairs }, [...sources, source]),
+    ...conditions.flatMap(columnsOfCondition),
+    ...[nullIn, nullFrom].flatMap((column) => column ?? []),
+  ];
+}
+
+function columnsOfPairs(
+  { to, from, pairs }: Pick<FoundStep, 'to' | 'from' | 'pairs'>,
+  sources: readonly NamedSource[],
+): CatalogTableColumn[] {
   return pairs.flatMap((pair) => [
     columnAt((sources[from] as NamedSource).columns, pair.from),
     columnAt((sources[to] as NamedSource).columns, pair.key),
@@ -133,27 +165,47 @@ function allOf(conditions: readonly Condition[]): Condition | undefined {
   return conditions.length > 1 ? { kind: 'and', of: conditions } : conditions[0];
 }
 
+interface FoundSteps {
+  readonly steps: readonly FoundStep[];
+  readonly tests: readonly FoundTest[];
+}
+
 /** Gives each column that the view reads its place in a joined row. */
 function layOut(
   channel: CatalogChannel,
   sources: readonly NamedSource[],
-  steps: readonly FoundStep[],
+  { steps, tests }: FoundSteps,
   read: ReadonlySet<CatalogTableColumn>,
 ): { readonly join: JoinPlan; readonly indexOf: IndexOf } {
   const places = new Map<CatalogTableColumn, number>();
-  const tables: JoinedTable[] = sources.map((source) => {
-    const offset = places.size;
+  const offsets = new Map<NamedSource, number>();
+  const tables: JoinedTable[] = [...sources, ...tests.map(({ source }) => source)].map((source) => {
     const columns = source.columns.filter((column) => read.has(column));
-    for (const column of columns) places.set(column, places.size);
+    const offset = offsets.get(source) ?? places.size;
+    offsets.set(source, offset);
+    for (const column of columns) if (!places.has(column)) places.set(column, places.size);
     const key = keyColumns(source).map(({ number }) => number);
     return { table: source.table, alias: source.alias, columns, key, offset };
   });
+  for (const { answer } of tests) places.set(answer, places.size);
   const indexOf = (column: CatalogTableColumn) => places.get(column) as number;
-  const planned: JoinStep[] = steps.map(({ kind, to, from, pairs, conditions }) => {
-    const condition = kind === 'left' ? allOf(conditions) : undefined;
-    return { kind, to, from, pairs, condition: condition && compileWhere(condition, indexOf) };
+  const conditionOf = (condition: Condition | undefined) => condition && compileWhere(condition, indexOf);
+  const joined = steps.map(({ kind, to, from, pairs, conditions }): JoinStep => {
+    const condition = conditionOf(kind === 'left' ? allOf(conditions) : undefined);
+    return { kind, to, from, pairs, condition, nullIn: undefined, nullFrom: undefined, answer: undefined };
   });
-  return { join: { relation: relationOf(channel.oid), tables, steps: planned, width: places.size }, indexOf };
+  const tested = tests.map(({ from, pairs, conditions, nullIn, nullFrom, answer }, index): JoinStep => {
+    const [to, condition] = [sources.length + index, conditionOf(allOf(conditions))];
+    const nulls = { nullIn: nullIn?.number, nullFrom: nullFrom?.number };
+    return { kind: 'exists', to, from, pairs, condition, ...nulls, answer: indexOf(answer) };
+  });
+  const join = {
+    relation: relationOf(channel.oid),
+    tables,
+    steps: [...joined, ...tested],
+    columns: [...places.keys()],
+  };
+  return { join, indexOf };
 }
 
 /** Everything that decides what a subscriber sees; see fingerprintOf. */
@@ -170,8 +222,11 @@ function fingerprint(channel: CatalogChannel, plan: ViewPlan, { tables }: JoinPl
   ]);
 }
 
-function stepText({ kind, to, pairs }: JoinStep, { tables }: JoinPlan): string {
+function stepText({ kind, to, pairs, nullIn }: JoinStep, { tables }: JoinPlan): string {
   const { table } = tables[to] as JoinedTable;
-  const key = pairs.map((pair) => readableName(columnAt(table.columns, pair.key).name)).join(', ');
-  return `${kind} ${readableName(table.schema, table.name)} by ${key}`;
+  const names = [
+    ...pairs.map((pair) => readableName(columnAt(table.columns, pair.key).name)),
+    ...(nullIn === undefined ? [] : [`${readableName(columnAt(table.columns, nullIn).name)} IS NULL`]),
+  ];
+  return `${kind} ${readableName(table.schema, table.name)}${names.length === 0 ? '' : ` by ${names.join(', ')}`}`;
 }

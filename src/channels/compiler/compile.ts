@@ -21,6 +21,7 @@ import type { BoundView, ChannelView } from '../channel.ts';
 import { bindPlan, type ViewPlan } from '../evaluation/bound-view.ts';
 import { columnsOf, columnsOfCondition, type Value } from '../evaluation/expression.ts';
 import { assertParserLoaded } from '../sql/parse.ts';
+import { subqueriesIn } from '../sql/subselect.ts';
 import { Unsupported } from '../sql/unsupported.ts';
 import type { ParsedView } from '../sql/view.ts';
 import { Types } from '../values/types.ts';
@@ -79,7 +80,8 @@ function compileView(channel: CatalogChannel, pattern: Pattern, catalog: Catalog
   const table = sourceTable(parsed.table, source, parsed.text);
   const declared = { ...channel, definition };
   refuseSecured(channel);
-  if (parsed.joins.length > 0) return compileJoins(channel, pattern, parsed, catalog);
+  const parts = [...parsed.targets.map(({ value }) => value), parsed.where];
+  if (parsed.joins.length > 0 || subqueriesIn(parts).length > 0) return compileJoins(channel, pattern, parsed, catalog);
   refuseTypes(channel, pattern, orThrow(keyOf(table)), parsed, types);
   try {
     return compileInProcess(declared, pattern, parsed, table, types, catalog.server);

@@ -8,6 +8,7 @@ import type { Catalog, CatalogChannel, CatalogTable } from '../catalog/catalog.t
 import type { ParsedTable } from '../sql/from.ts';
 import { INSTEAD } from '../sql/instead.ts';
 import { nameOf, walk } from '../sql/node.ts';
+import { subqueriesIn } from '../sql/subselect.ts';
 import { Unsupported } from '../sql/unsupported.ts';
 import { type ParsedView, parseView } from '../sql/view.ts';
 
@@ -32,6 +33,7 @@ export function flattenView(view: Pick<CatalogChannel, 'definition' | 'columns'>
     const source = sourceOf(parsed.table, catalog);
     if (parsed.joins.length > 0 || source?.kind !== 'v' || source.definition === null)
       return { parsed, definition: text, source };
+    refuseSubqueries(parsed);
     text = merged(parsed, columns, source, source.definition);
   }
 }
@@ -66,6 +68,12 @@ function merged(outer: ParsedView, columns: readonly string[], view: CatalogTabl
   );
 }
 
+function refuseSubqueries({ targets, where, text }: ParsedView): void {
+  const [subquery] = subqueriesIn([...targets.map(({ value }) => value), where]);
+  if (subquery !== undefined)
+    throw text.refuse('subqueries are supported only in a channel view over tables', subquery, INSTEAD.joinHere);
+}
+
 function innerView(view: CatalogTable, definition: string): ParsedView {
   const name = readableName(view.schema, view.name);
   let inner: ParsedView;
@@ -73,6 +81,7 @@ function innerView(view: CatalogTable, definition: string): ParsedView {
     inner = parseView(definition);
     if (inner.joins.length > 0)
       throw inner.text.refuseClause('joins are supported only in the channel view itself', ['JOIN'], INSTEAD.joinHere);
+    refuseSubqueries(inner);
   } catch (error) {
     if (!(error instanceof Unsupported)) throw error;
     throw new Unsupported(`the view ${name}, which it reads: ${error.message}`, undefined, error.hint);

@@ -26,7 +26,8 @@ export interface FoundStep {
   readonly conditions: readonly Condition[];
 }
 
-interface Equality {
+/** A column of a table equals one of a table before it. */
+export interface Equality {
   readonly own: CatalogTableColumn;
   readonly other: CatalogTableColumn;
   /** Index of the other column's table. */
@@ -107,12 +108,12 @@ function keysOf({ primaryKey, uniqueIndexes }: CatalogTable): readonly (readonly
 }
 
 /** The parts of a condition that AND joins. */
-function conjuncts(node: Node): readonly Node[] {
+export function conjuncts(node: Node): readonly Node[] {
   if ('BoolExpr' in node && node.BoolExpr.boolop === 'AND_EXPR') return (node.BoolExpr.args ?? []).flatMap(conjuncts);
   return [node];
 }
 
-function equalityOf(
+export function equalityOf(
   condition: Condition,
   sources: readonly NamedSource[],
   to: number,
@@ -139,7 +140,7 @@ function groupOf(column: CatalogTableColumn, types: Types): string | undefined {
   return type.kind === 'enum' ? (types.isDomain(column.typeOid) ? undefined : column.type) : type.kind;
 }
 
-function castType(column: CatalogTableColumn, types: Types): string {
+export function castType(column: CatalogTableColumn, types: Types): string {
   const group = groupOf(column, types);
   if (group === 'integer') return 'bigint';
   return group === 'text'

@@ -119,7 +119,7 @@ function selectFromTables(
     columns:
       `${keyJson(key)} as sno_key, ` +
       `(select row_to_json(${ROW}.*)::text from (select ${parsed.targetsSql}) ${ROW}) as sno_data`,
-    from: tables.length === 1 ? `${relations[0]} ${alias}` : `(${parsed.fromSql})`,
+    from: parsed.joins.length === 0 ? `${relations[0]} ${alias}` : `(${parsed.fromSql})`,
     where: (values) => [
       ...whereOfView,
       ...plan.pattern.columns.map((name, index) => {

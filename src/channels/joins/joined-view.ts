@@ -3,7 +3,7 @@ import type { Relation } from '../../decode/relation.ts';
 import { NULL, TEXT, Tuple } from '../../decode/tuple.ts';
 import { ByteWriter } from '../../memory/byte-writer.ts';
 import type { ChannelView } from '../channel.ts';
-import type { JoinPlan } from '../join-plan.ts';
+import type { JoinPlan, JoinStep } from '../join-plan.ts';
 import type { KnownIndex, KnownTable, Row, RowSet } from './known-rows.ts';
 
 interface Part {
@@ -15,23 +15,23 @@ interface Part {
 }
 
 interface Step {
-  readonly isInner: boolean;
+  readonly kind: JoinStep['kind'];
   readonly to: number;
   readonly from: number;
-  /** Finds the joined row. */
+  /** Finds the joined row, or the rows of a subquery. */
   readonly index: KnownIndex;
-  /** Positions in rows of the table that is joined to. */
-  readonly fromPositions: readonly number[];
-  /** Finds the rows that join to a joined row. */
+  /** Finds the rows that join to a joined row: both have one value in their indexes. */
   readonly reverse: KnownIndex;
-  readonly keyPositions: readonly number[];
   readonly condition: ((row: Tuple) => boolean) | undefined;
+  readonly answer: number | undefined;
 }
 
 /** Receives the lookups that a row needs. Returns the rows, if they are known. */
 export type Look = (view: JoinedView, index: KnownIndex, value: string) => RowSet | undefined;
 
 const NO_PLACES: readonly number[] = [];
+const LETTER_t = 0x74;
+const LETTER_f = 0x66;
 
 /** A lookup was not asked for: a bug, or its view was given up. */
 export class UnknownRows extends Error {}
@@ -53,25 +53,18 @@ export class JoinedView {
       const known = knownOf(table.oid);
       return { known, positions: columns.map(({ number }) => known.positionOf(number)), offset };
     });
-    this.steps = join.steps.map(({ kind, to, from, pairs, condition }) => {
+    this.steps = join.steps.map(({ kind, to, from, pairs, condition, nullIn, nullFrom, answer }) => {
       const [found, finder] = [this.parts[to] as Part, this.parts[from] as Part];
       const types = pairs.map(({ type }) => type);
       const index = found.known.index(
         pairs.map(({ key }) => key),
         types,
+        nullIn,
       );
       index.isKept = true;
       const fromNumbers = pairs.map((pair) => pair.from);
-      return {
-        isInner: kind === 'inner',
-        to,
-        from,
-        index,
-        fromPositions: fromNumbers.map((number) => finder.known.positionOf(number)),
-        reverse: finder.known.index(fromNumbers, types),
-        keyPositions: pairs.map(({ key }) => found.known.positionOf(key)),
-        condition,
-      };
+      const reverse = finder.known.index(fromNumbers, types, nullFrom);
+      return { kind, to, from, index, reverse, condition, answer };
     });
     for (const [place, { known }] of this.parts.entries())
       this.#places.set(known, [...(this.#places.get(known) ?? []), place]);
@@ -104,6 +97,10 @@ export class JoinedView {
     rows[0] = base;
     this.#write(0, base, tuple, bytes);
     for (const step of this.steps) {
+      if (step.kind === 'exists') {
+        this.#answer(step, rows[step.from], tuple, bytes);
+        continue;
+      }
       let row = this.#find(step, rows[step.from]);
       this.#write(step.to, row, tuple, bytes);
       if (row !== undefined && step.condition !== undefined) {
@@ -113,7 +110,7 @@ export class JoinedView {
           this.#write(step.to, row, tuple, bytes);
         }
       }
-      if (row === undefined && step.isInner) return undefined;
+      if (row === undefined && step.kind === 'inner') return undefined;
       rows[step.to] = row;
     }
     tuple.buffer = bytes.buffer;
@@ -124,7 +121,7 @@ export class JoinedView {
   basesOf(place: number, row: Row, look: Look, found: (base: Row) => void): void {
     if (place === 0) return found(row);
     const step = this.steps[place - 1] as Step;
-    const value = valueAt(row, step.keyPositions);
+    const value = step.index.valueOf(row);
     const rows = value === undefined ? undefined : look(this, step.reverse, value);
     if (rows !== undefined) for (const each of rows.values()) this.basesOf(step.from, each, look, found);
   }
@@ -133,19 +130,48 @@ export class JoinedView {
   lookDown(place: number, row: Row, look: Look): void {
     for (const step of this.steps) {
       if (step.from !== place) continue;
-      const value = valueAt(row, step.fromPositions);
+      const value = step.reverse.valueOf(row);
       const rows = value === undefined ? undefined : look(this, step.index, value);
-      if (rows !== undefined) for (const each of rows.values()) this.lookDown(step.to, each, look);
+      if (rows !== undefined && step.kind !== 'exists')
+        for (const each of rows.values()) this.lookDown(step.to, each, look);
     }
   }
 
   #find(step: Step, from: Row | undefined): Row | undefined {
-    const value = from === undefined ? undefined : valueAt(from, step.fromPositions);
-    if (value === undefined) return undefined;
-    const rows = step.index.get(value);
-    if (rows === undefined) throw new UnknownRows(`${this.pattern}: a joined row is not known`);
-    for (const row of rows.values()) return row;
+    const rows = this.#found(step, from);
+    if (rows !== undefined) for (const row of rows.values()) return row;
     return undefined;
+  }
+
+  #found({ index, reverse }: Step, from: Row | undefined): RowSet | undefined {
+    const value = from === undefined ? undefined : reverse.valueOf(from);
+    if (value === undefined) return undefined;
+    const rows = index.get(value);
+    if (rows === undefined) throw new UnknownRows(`${this.pattern}: a joined row is not known`);
+    return rows;
+  }
+
+  /** Writes whether one of the subquery's rows fits. */
+  #answer(step: Step, from: Row | undefined, tuple: Tuple, bytes: ByteWriter): void {
+    const rows = this.#found(step, from);
+    const { to, condition, answer = 0 } = step;
+    const start = bytes.length;
+    let isThere = false;
+    if (condition === undefined) isThere = rows !== undefined && rows.size > 0;
+    else if (rows !== undefined)
+      for (const row of rows.values()) {
+        bytes.length = start;
+        this.#write(to, row, tuple, bytes);
+        tuple.buffer = bytes.buffer;
+        isThere = condition(tuple);
+        if (isThere) break;
+      }
+    this.#write(to, undefined, tuple, bytes);
+    bytes.length = start;
+    bytes.byte(isThere ? LETTER_t : LETTER_f);
+    tuple.kinds[answer] = TEXT;
+    tuple.starts[answer] = start;
+    tuple.ends[answer] = bytes.length;
   }
 
   #write(place: number, row: Row | undefined, tuple: Tuple, bytes: ByteWriter): void {
@@ -166,23 +192,15 @@ export class JoinedView {
   }
 }
 
-function valueAt(row: Row, positions: readonly number[]): string | undefined {
-  if (positions.length === 1) return row[positions[0] as number] ?? undefined;
-  const cells = positions.map((position) => row[position] ?? null);
-  return cells.includes(null) ? undefined : cells.join('\0');
-}
-
-function relationOf(pattern: string, { relation, width, tables }: JoinPlan): Relation {
+function relationOf(pattern: string, { relation, columns }: JoinPlan): Relation {
   return {
     oid: relation,
     schema: 'channels',
     name: pattern,
     replicaIdentity: 'f',
-    columns: tables.flatMap(({ columns }) =>
-      columns.map(({ name, typeOid, typeModifier }) => ({ name, typeOid, typeModifier, identity: true })),
-    ),
+    columns: columns.map(({ name, typeOid, typeModifier }) => ({ name, typeOid, typeModifier, identity: true })),
     wanted: true,
-    oldRow: new Tuple(width),
-    newRow: new Tuple(width),
+    oldRow: new Tuple(columns.length),
+    newRow: new Tuple(columns.length),
   };
 }

@@ -63,15 +63,18 @@ export class KnownIndex {
   readonly positions: readonly number[];
   /** For each of them, the type to which a text that is looked up is cast, as SQL. */
   readonly types: readonly string[];
-  /** Whether its lookups stay known: they find at most one row each. */
+  /** Position of a column that is NULL in all rows that count. */
+  readonly nullAt: number | undefined;
+  /** Whether its lookups stay known. */
   isKept = false;
   readonly #lookups = new Map<string, KnownLookup>();
   #bytes = 0;
 
-  constructor(table: KnownTable, positions: readonly number[], types: readonly string[]) {
+  constructor(table: KnownTable, positions: readonly number[], types: readonly string[], nullAt: number | undefined) {
     this.table = table;
     this.positions = positions;
     this.types = types;
+    this.nullAt = nullAt;
   }
 
   get bytes(): number {
@@ -82,8 +85,9 @@ export class KnownIndex {
     return this.#lookups.size;
   }
 
-  /** What a row is found by. Undefined: nothing finds it, since a column is NULL. */
+  /** What a row is found by. Undefined: nothing finds it, since a column is NULL, or is not. */
   valueOf(row: Row): string | undefined {
+    if (this.nullAt !== undefined && (row[this.nullAt] ?? null) !== null) return undefined;
     return textOf(row, this.positions);
   }
 
@@ -171,12 +175,16 @@ export class KnownTable {
     return textOf(row, this.#key) as string;
   }
 
-  /** The index over these columns. */
-  index(numbers: readonly number[], types: readonly string[]): KnownIndex {
+  /**
+   * The index over these columns. Without columns, it has one lookup: all rows. `nullIn`: only rows
+   * count in which this column is NULL.
+   */
+  index(numbers: readonly number[], types: readonly string[], nullIn?: number): KnownIndex {
     const positions = numbers.map((number) => this.positionOf(number));
-    const known = this.indexes.find((index) => index.positions.join() === positions.join());
+    const nullAt = nullIn === undefined ? undefined : this.positionOf(nullIn);
+    const known = this.indexes.find((index) => index.positions.join() === positions.join() && index.nullAt === nullAt);
     if (known !== undefined) return known;
-    const index = new KnownIndex(this, positions, types);
+    const index = new KnownIndex(this, positions, types, nullAt);
     this.indexes.push(index);
     return index;
   }

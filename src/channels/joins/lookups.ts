@@ -126,7 +126,7 @@ function nameOf({ table }: KnownTable): string {
  * The rows end with the first beyond `bytesMax`, since a row can be large.
  */
 function queryOf(index: KnownIndex, limit: number, bytesMax: number): string {
-  const { table, positions, types } = index;
+  const { table, positions, types, nullAt } = index;
   const outputs = table.columns.map(({ name }, at) => `t.${quoteIdentifier(name)} as c${at}`);
   const sizes = table.columns.flatMap(({ name, type, toastable }) =>
     toastable ? sizeOf(`t.${quoteIdentifier(name)}`, type) : [],
@@ -134,14 +134,20 @@ function queryOf(index: KnownIndex, limit: number, bytesMax: number): string {
   const size = [VALUE_BYTES * outputs.length, ...sizes].join(' + ');
   const arrays = positions.map((_, at) => `$${at + 1}::text[]`);
   const values = positions.map((_, at) => `v${at}`);
-  const conditions = positions.map(
-    (position, at) => `t.${quoteIdentifier(table.columns[position]?.name ?? '')} = u.v${at}::${types[at]}`,
-  );
+  const nameAt = (position: number) => `t.${quoteIdentifier(table.columns[position]?.name ?? '')}`;
+  const conditions = [
+    ...positions.map((position, at) => `${nameAt(position)} = u.v${at}::${types[at]}`),
+    ...(nullAt === undefined ? [] : [`${nameAt(nullAt)} is null`]),
+  ];
+  const lookups =
+    positions.length === 0
+      ? '(values (1)) u(n)'
+      : `unnest(${arrays.join(', ')}) with ordinality u(${[...values, 'n'].join(', ')})`;
   return (
     `select n, ${table.columns.map((_, at) => `c${at}`).join(', ')}, bytes from (` +
     `select u.n, ${outputs.join(', ')}, size, sum(size) over (rows unbounded preceding) as bytes ` +
-    `from unnest(${arrays.join(', ')}) with ordinality u(${[...values, 'n'].join(', ')}) ` +
-    `join ${nameOf(table)} t on ${conditions.join(' and ')}, lateral (select ${size}) s(size)) f ` +
+    `from ${lookups} ` +
+    `join ${nameOf(table)} t on ${conditions.join(' and ') || 'true'}, lateral (select ${size}) s(size)) f ` +
     `where bytes - size <= ${bytesMax} limit ${limit}`
   );
 }

@@ -66,7 +66,7 @@ function joinOf(join: JoinExpr, text: DefinitionText): ParsedJoin {
   return { kind: jointype === 'JOIN_LEFT' ? 'left' : 'inner', table, on: quals };
 }
 
-function tableOf(source: Node, text: DefinitionText): ParsedTable {
+export function tableOf(source: Node, text: DefinitionText): ParsedTable {
   if (!('RangeVar' in source)) {
     const [reason, instead] = SOURCES[Object.keys(source)[0] as string] ?? ['FROM may contain only tables'];
     throw text.refuse(reason, source, instead);

@@ -11,7 +11,8 @@ export const INSTEAD = {
   inProcess: 'Keep the value in a column of its table, by a trigger, and read that.',
   keyType: 'Join by columns of one type, such as integer, bigint, uuid or text.',
   subquery:
-    'Keep what it finds in a column of this table (a count, or whether there is one), by a trigger on the other table, and read that column.',
+    'Write [NOT] EXISTS or [NOT] IN (SELECT ... FROM one table WHERE ...), where a column of that table equals a column outside. Or keep what it finds in a column of this table (a count, or whether there is one), by a trigger on the other table, and read that column.',
+  notExists: 'Write NOT EXISTS (SELECT FROM ... WHERE its column = the column outside).',
   total:
     'Keep the totals in a table of their own, with a row for each group, by a trigger (INSERT ... ON CONFLICT DO UPDATE), and make the channel view over that table.',
   rank: 'Compute it where the rows are shown; or keep it in a column, by a trigger.',

@@ -3,6 +3,7 @@
  * a joined table.
  */
 import type pg from 'pg';
+import type { CatalogTable } from '../../channels/catalog/catalog.ts';
 import type { ChannelView } from '../../channels/channel.ts';
 import { readableName } from '../../postgres/quote.ts';
 
@@ -21,23 +22,37 @@ export async function missingIndexes(client: pg.ClientBase, { join }: ChannelVie
     oid: Number(relation),
     columns: columns.split(' ').map(Number),
   }));
-  const warnings = join.steps.flatMap(({ from, to, pairs }) => {
-    const [finder, found] = [join.tables[from]?.table, join.tables[to]?.table];
-    if (finder === undefined || found === undefined) return [];
-    const wanted = pairs.map((pair) => pair.from);
+  const missing = (changed: CatalogTable, read: CatalogTable, wanted: readonly number[]) => {
     const isThere = indexes.some(
       ({ oid, columns }) =>
-        oid === finder.oid &&
+        oid === read.oid &&
         wanted.every((number) => columns.indexOf(number) < wanted.length && columns.includes(number)),
     );
     if (isThere) return [];
-    const names = wanted.map((number) =>
-      readableName(finder.columns.find((each) => each.number === number)?.name ?? ''),
-    );
-    const name = readableName(finder.schema, finder.name);
+    const names = wanted.map((number) => readableName(read.columns.find((each) => each.number === number)?.name ?? ''));
+    const name = readableName(read.schema, read.name);
     return [
-      `a change of ${readableName(found.schema, found.name)} reads all of ${name}, since no index leads to the rows that join it; ` +
+      `a change of ${readableName(changed.schema, changed.name)} reads all of ${name}, since no index leads to the rows that join it; ` +
         `CREATE INDEX ON ${name} (${names.join(', ')});`,
+    ];
+  };
+  const warnings = join.steps.flatMap(({ kind, from, to, pairs }) => {
+    const [finder, found] = [join.tables[from]?.table, join.tables[to]?.table];
+    if (finder === undefined || found === undefined) return [];
+    return [
+      ...missing(
+        found,
+        finder,
+        pairs.map((pair) => pair.from),
+      ),
+      // a joined table is found by a unique key
+      ...(kind === 'exists'
+        ? missing(
+            finder,
+            found,
+            pairs.map(({ key }) => key),
+          )
+        : []),
     ];
   });
   return [...new Set(warnings)];

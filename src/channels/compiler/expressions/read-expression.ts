@@ -2,11 +2,12 @@
  * Types the expressions of a view, as pg_get_viewdef prints them (fully cast, every operator's
  * types known). Refuses by name what is not known to mean the same here as in Postgres.
  */
-import type { A_Expr, BoolExpr, BooleanTest, ColumnRef, FuncCall, Node, NullTest } from 'libpg-query';
+import type { A_Expr, BoolExpr, BooleanTest, ColumnRef, FuncCall, Node, NullTest, SubLink } from 'libpg-query';
 import type { CatalogTableColumn } from '../../catalog/catalog.ts';
 import { ACCEPTS, type Condition, plainValue, type Value } from '../../evaluation/expression.ts';
 import { shapedType } from '../../evaluation/shaped.ts';
 import type { DefinitionText } from '../../sql/definition-text.ts';
+import { INSTEAD } from '../../sql/instead.ts';
 import { literalOf, nameOf } from '../../sql/node.ts';
 import { RowError } from '../../values/row-error.ts';
 import { BOOL, TEXT_TYPE, type Types } from '../../values/types.ts';
@@ -48,10 +49,13 @@ const COMPARING: ReadonlySet<string> = new Set(['AEXPR_OP_ANY', 'AEXPR_OP_ALL', 
 
 /** Why other kinds of nodes are refused. */
 const REFUSALS: Readonly<Partial<Record<NodeKind, string>>> = {
-  SubLink: 'subqueries are not supported: a channel view reads one table',
   SQLValueFunction: changes('this'),
   RowExpr: 'rows are not supported yet',
 };
+
+export interface SubqueryReader {
+  read(link: SubLink, outer: ExpressionReader): Condition;
+}
 
 export class ExpressionReader implements Reading {
   /** Nodes that give a value, by the parser's name. */
@@ -84,6 +88,10 @@ export class ExpressionReader implements Reading {
       is: '`IS [NOT] TRUE`, `FALSE`, `UNKNOWN`',
       read: (reader, { arg, booltesttype }) => reader.#truthTest(arg as Node, booltesttype),
     },
+    SubLink: {
+      is: '`[NOT] EXISTS`, `[NOT] IN` over [one table](channels.md#subqueries)',
+      read: (reader, link) => reader.#subquery(link),
+    },
     A_Expr: {
       is: 'comparisons: `= <> < <= > >=`, `IS [NOT] DISTINCT FROM`, `BETWEEN [SYMMETRIC]`, `IN`, `ANY` and `ALL` over arrays',
       read: (reader, expression, node) => reader.#comparison(expression, node),
@@ -95,9 +103,12 @@ export class ExpressionReader implements Reading {
   readonly version: number;
   readonly #scope: Scope;
   readonly #calls: CallReader;
+  readonly #subqueries: SubqueryReader | undefined;
 
-  constructor(text: DefinitionText, scope: Scope, types: Types, version: number) {
+  /** `subqueries`: without it, they are refused. */
+  constructor(text: DefinitionText, scope: Scope, types: Types, version: number, subqueries?: SubqueryReader) {
     this.text = text;
+    this.#subqueries = subqueries;
     this.types = types;
     this.version = version;
     this.#scope = scope;
@@ -195,6 +206,12 @@ export class ExpressionReader implements Reading {
     const of = args.map((arg) => this.condition(arg));
     if (boolop === 'NOT_EXPR') return foldNot(of[0] as Condition);
     return foldConnective(boolop === 'AND_EXPR' ? 'and' : 'or', of);
+  }
+
+  #subquery(link: SubLink): Condition {
+    if (this.#subqueries === undefined)
+      throw this.text.refuse('subqueries are not supported here', link, INSTEAD.subquery);
+    return this.#subqueries.read(link, this);
   }
 
   #nullTest({ arg, nulltesttype }: NullTest, place: Node): Condition {
