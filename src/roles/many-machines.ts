@@ -10,6 +10,7 @@ import { StreamFollowing } from '../jetstream/follower.ts';
 import { StreamHistory } from '../jetstream/history.ts';
 import { joinMachines } from '../jetstream/machines.ts';
 import { relayOptions } from '../jetstream/relay-options.ts';
+import { StreamWatch } from '../jetstream/stream-watch.ts';
 import { MemoryJournal } from '../journal/memory.ts';
 import { PeerSwitch } from '../peers/peer-switch.ts';
 import { DatabaseSetup } from '../setup/database-setup.ts';
@@ -23,8 +24,6 @@ import { IngestStandby, unpublishedMs } from './standby.ts';
 
 /** How long a process takes to leave the slot, in ms. */
 const LEAVES_WITHIN_MS = 1_500;
-/** How often the stream is measured, in ms. */
-const MEASURE_MS = 5_000;
 
 export class ManyMachines implements Composition {
   readonly #options: CompositionOptions;
@@ -35,7 +34,7 @@ export class ManyMachines implements Composition {
   #standby: IngestStandby | undefined;
   #following: StreamFollowing | undefined;
   #cutOff: CutOffWatch | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #watch: StreamWatch | undefined;
   #isStopped = false;
 
   constructor(options: CompositionOptions) {
@@ -108,7 +107,7 @@ export class ManyMachines implements Composition {
 
   async stop(): Promise<void> {
     this.#isStopped = true;
-    clearInterval(this.#timer);
+    this.#watch?.stop();
     this.#cutOff?.stop();
     this.#following?.stop();
     await this.#standby?.stop();
@@ -161,20 +160,22 @@ export class ManyMachines implements Composition {
 
   #observe(relay: Relay, following: StreamFollowing): void {
     const { metrics } = this.#options;
-    let bounds: Awaited<ReturnType<Relay['bounds']>>;
-    const measure = async () => {
-      bounds = relay.isConnected ? await relay.bounds().catch(() => undefined) : undefined;
-    };
-    this.#timer = setInterval(() => void measure(), MEASURE_MS);
+    const watch = new StreamWatch(relay);
+    this.#watch = watch;
+    watch.start();
     metrics.observe({
       relaySequence: () => following.sequence,
       relaySilence: () => following.silenceMs / 1_000,
       relayCutOff: () => Number(this.#cutOff?.isCutOff === true),
-      relayStreamMessages: () => bounds?.count,
-      relayStreamBytes: () => bounds?.bytes,
+      relayStreamMessages: () => watch.bounds?.count,
+      relayStreamBytes: () => watch.bounds?.bytes,
       relayStreamAge: () =>
-        bounds === undefined || bounds.count === 0 ? undefined : (Date.now() - bounds.firstAt) / 1_000,
-      relayLag: () => (bounds === undefined ? undefined : Math.max(0, bounds.last - (following.sequence ?? 0))),
+        watch.bounds === undefined || watch.bounds.count === 0
+          ? undefined
+          : (Date.now() - watch.bounds.firstAt) / 1_000,
+      relayLag: () =>
+        watch.bounds === undefined ? undefined : Math.max(0, watch.bounds.last - (following.sequence ?? 0)),
+      relayLeaderChanges: () => watch.leaderChanges,
     });
   }
 }

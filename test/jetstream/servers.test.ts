@@ -3,6 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { type JetStreamClient, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect, credsAuthenticator, type NatsConnection, nanos } from '@nats-io/transport-node';
 import { afterEach, expect, test } from 'vitest';
+import { StoredStream } from '../../src/jetstream/stored-stream.ts';
+import { StreamWatch } from '../../src/jetstream/stream-watch.ts';
+import { createLogger } from '../../src/logger.ts';
 import { startNatsCluster } from '../support/nats/cluster.ts';
 import { createOperator } from '../support/nats/operator.ts';
 import { type NatsServer, startNats } from '../support/nats/server.ts';
@@ -91,11 +94,24 @@ test('a server takes a new max_payload, and shuts out a user whose credentials a
 test('a cluster whose leader is killed has another one, with every message', { timeout: 60_000 }, async () => {
   const cluster = await startNatsCluster();
   ends.push(() => cluster.remove());
-  const stream = await makeStream(await open(cluster.url), 3);
+  const connection = await open(cluster.url);
+  const stream = await makeStream(connection, 3);
   await published(stream, 'one');
+  const options = { stream: 'S', replicas: 3, maxAgeMs: 3_600_000, maxBytes: -1, logger: createLogger('silent') };
+  const stored = new StoredStream(options, await jetstreamManager(connection), 's');
+  const watch = new StreamWatch({ isConnected: true, bounds: () => stored.bounds() });
   const leader = await cluster.leaderOf('S');
+  await until(async () => {
+    await watch.measure();
+    return watch.bounds?.cluster?.leader === leader.name;
+  }, 'the leader is told');
+  expect(watch.leaderChanges).toBe(0);
   await leader.kill();
   const next = await cluster.leaderOf('S');
+  await until(async () => {
+    await watch.measure();
+    return watch.leaderChanges > 0;
+  }, 'the change is counted');
   expect(next.name).not.toBe(leader.name);
   expect(await lastSequence(next)).toBeGreaterThanOrEqual(1);
   await cluster.start();

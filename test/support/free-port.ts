@@ -7,7 +7,7 @@ import { join } from 'node:path';
 const LOWEST = 10_000;
 /** The first port that the system gives to outgoing connections and to port 0. */
 const HIGHEST = Math.max(LOWEST + 2000, firstOutgoing());
-/** A file for each port that a test process has taken: its name is the port, its text the process. */
+/** Has a file for each port that a test process has taken; the file holds the process id. */
 const TAKEN = join(tmpdir(), 'sno-test-ports');
 /** The files of this process. */
 const files = new Set<string>();

@@ -41,6 +41,7 @@ const LADDERS: Readonly<Record<string, readonly string[]>> = {
     'relay-options.ts',
     'nats-options.ts',
     'stored-stream.ts',
+    'stream-watch.ts',
     'reading.ts',
     'connection.ts',
     'machines.ts',
