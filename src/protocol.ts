@@ -3,7 +3,7 @@
  * client; no imports. A change of the protocol is written here, above the version.
  *
  * 1: first version. Added since, and ignored by the side that does not know it: `reached` of ping
- * and heartbeat; `send`, and `from` of message; `presence`.
+ * and heartbeat; `send`, and `from` of message; `presence`; `old` of subscribe and events.
  */
 export const PROTOCOL_VERSION = 1;
 
@@ -21,8 +21,11 @@ export type ClientFrame =
       readonly type: 'subscribe';
       readonly channel: string;
       readonly snapshot?: boolean;
-      readonly since?: string /** true: appear as a member, and watch. */;
+      readonly since?: string;
+      /** true: appear as a member, and watch. */
       readonly presence?: boolean | 'watch';
+      /** Whether updates and deletes carry the old row, where the server has it. */
+      readonly old?: boolean;
     }
   | { readonly type: 'unsubscribe'; readonly channel: string }
   | { readonly type: 'token'; readonly token: string }
@@ -46,8 +49,15 @@ export interface SnapshotRow<Row = unknown> {
 
 export type ChangeEvent<Row = unknown> =
   | { readonly op: 'insert'; readonly key: Key; readonly data: Row; readonly unchanged?: readonly string[] }
-  | { readonly op: 'update'; readonly key: Key; readonly data: Row; readonly unchanged?: readonly string[] }
-  | { readonly op: 'delete'; readonly key: Key }
+  | {
+      readonly op: 'update';
+      readonly key: Key;
+      readonly data: Row;
+      readonly unchanged?: readonly string[];
+      /** The row before. Undefined: not asked for, or the WAL has only its identity. */
+      readonly old?: Row;
+    }
+  | { readonly op: 'delete'; readonly key: Key; readonly old?: Row }
   | { readonly op: 'truncate' };
 
 export type ResetReason = 'position_too_old' | 'epoch_changed' | 'channel_changed' | 'lagging' | 'slot_lost';

@@ -16,8 +16,9 @@ export interface EventSink {
   readonly bytes: ByteWriter;
   /**
    * The event in `bytes` from `start` on belongs to the channel with the name `channel` (ASCII).
+   * `old`: the record of the row's old values (memory/old-values.ts), if the WAL has them.
    */
-  event(pattern: string, channel: ByteWriter, start: number): void;
+  event(pattern: string, channel: ByteWriter, start: number, old?: ByteWriter): void;
   /** The commit belongs to this trace (W3C traceparent). */
   trace(traceparent: string): void;
   /** Every channel of the pattern loses all rows. */

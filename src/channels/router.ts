@@ -8,6 +8,7 @@ import type { Relation } from '../decode/relation.ts';
 import type { Tuple } from '../decode/tuple.ts';
 import type { Lsn } from '../lsn.ts';
 import { ByteWriter, sameBytes } from '../memory/byte-writer.ts';
+import { beginOldValues, endOldValues } from '../memory/old-values.ts';
 import type { PatternCounts } from '../metrics/patterns.ts';
 import { AccessGuards } from './access-guards.ts';
 import type { BoundView } from './channel.ts';
@@ -83,6 +84,8 @@ export class Router implements ChangeHandler {
   readonly #oldChannel = new ByteWriter(256);
   readonly #newChannel = new ByteWriter(256);
   readonly #unchanged = new ByteWriter(256);
+  /** The record of a row's old values. */
+  readonly #old = new ByteWriter(1_024);
 
   constructor(views: ViewSource, sink: EventSink, answers: RemoteAnswers, events: RouterEvents) {
     this.#views = views;
@@ -212,11 +215,11 @@ export class Router implements ChangeHandler {
     }
     const wasIn = bound.matches(oldRow) && this.#name(bound, oldRow, this.#oldChannel);
     if (isIn && wasIn && sameBytes(this.#oldChannel, this.#newChannel) && !bound.keyDiffers(oldRow, newRow)) {
-      if (bound.differs(oldRow, newRow)) this.#put('update', route, this.#newChannel, newRow);
+      if (bound.differs(oldRow, newRow)) this.#put('update', route, this.#newChannel, newRow, oldRow);
       return;
     }
     if (wasIn) this.#remove(route, this.#oldChannel, oldRow);
-    if (isIn) this.#put('insert', route, this.#newChannel, newRow, true);
+    if (isIn) this.#put('insert', route, this.#newChannel, newRow, undefined, true);
   }
 
   #delete(route: BoundRoute, oldRow: Tuple): void {
@@ -260,14 +263,15 @@ export class Router implements ChangeHandler {
   }
 
   /**
-   * Writes an insert or update. `moved`: the row comes from elsewhere, so no client of this channel
-   * has its unchanged values.
+   * Writes an insert or update. `oldRow`: the row as it was in this channel, if the WAL has it.
+   * `moved`: the row comes from elsewhere, so no client of this channel has its unchanged values.
    */
   #put(
     op: 'insert' | 'update',
     { pattern, bound, counts }: BoundRoute,
     channel: ByteWriter,
     row: Tuple,
+    oldRow?: Tuple,
     moved = false,
   ): void {
     const { bytes } = this.#sink;
@@ -276,6 +280,7 @@ export class Router implements ChangeHandler {
     bytes.append(OP[op]);
     bound.key(row, bytes);
     bytes.append(DATA);
+    const dataAt = bytes.length;
     const unchanged = this.#unchanged;
     unchanged.length = 0;
     const isTold = bound.data(row, bytes, unchanged);
@@ -285,6 +290,7 @@ export class Router implements ChangeHandler {
       this.#sink.incomplete(pattern, channel);
       return;
     }
+    const old = oldRow === undefined || unchanged.length > 0 ? undefined : this.#oldValues(bound, oldRow, dataAt);
     if (unchanged.length > 0) {
       bytes.append(UNCHANGED);
       bytes.copy(unchanged.buffer, 0, unchanged.length);
@@ -293,7 +299,7 @@ export class Router implements ChangeHandler {
     bytes.byte(CLOSE_BRACE);
     this.#openedAt = CLOSED;
     this.#count(op, counts);
-    this.#sink.event(pattern, channel, start);
+    this.#sink.event(pattern, channel, start, old);
   }
 
   #remove({ pattern, bound, counts }: BoundRoute, channel: ByteWriter, row: Tuple): void {
@@ -301,9 +307,32 @@ export class Router implements ChangeHandler {
     const start = bytes.length;
     bytes.append(OP.delete);
     bound.key(row, bytes);
+    const old = this.#oldValues(bound, row, bytes.length);
     bytes.byte(CLOSE_BRACE);
     this.#count('delete', counts);
-    this.#sink.event(pattern, channel, start);
+    this.#sink.event(pattern, channel, start, old);
+  }
+
+  /**
+   * The record of what the view showed of the row. Undefined: the WAL has only the row's identity.
+   * `dataAt`: the place of the new row's JSON, which ends the event so far.
+   */
+  #oldValues(bound: BoundView, row: Tuple, dataAt: number): ByteWriter | undefined {
+    if (row.keyOnly) return undefined;
+    const old = this.#old;
+    const unchanged = this.#unchanged;
+    unchanged.length = 0;
+    beginOldValues(old);
+    try {
+      if (!bound.data(row, old, unchanged) || unchanged.length > 0) return undefined;
+    } catch (error) {
+      // The event needs only the new row.
+      if (error instanceof RowError) return undefined;
+      throw error;
+    }
+    const { buffer, length } = this.#sink.bytes;
+    endOldValues(old, buffer, dataAt, length);
+    return old;
   }
 
   #count(op: keyof typeof OP | 'message', counts: PatternCounts): void {

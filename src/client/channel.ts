@@ -36,6 +36,11 @@ export interface ChannelOptions {
   readonly since?: string | undefined;
   /** If access is denied or revoked, retry until it is granted. Default: false. */
   readonly waitForAccess?: boolean | undefined;
+  /**
+   * Whether updates and deletes carry the row as it was, as `old`, where the server has it (replica
+   * identity full). Other handles of the channel receive it too. Default: false.
+   */
+  readonly old?: boolean | undefined;
 }
 
 /** A channel's events from now on, or as `ChannelOptions` says. */

@@ -41,6 +41,13 @@ export interface Extension {
   incoming(frame: ServerFrame): ServerFrame;
 }
 
+/** What a handle asks for when it is opened. */
+export interface OpenOptions {
+  readonly since?: string | undefined;
+  readonly waitForAccess?: boolean | undefined;
+  readonly old?: boolean | undefined;
+}
+
 export class Connection {
   /** Set by the part. */
   extension: Extension | undefined;
@@ -108,12 +115,12 @@ export class Connection {
     return this.#topics.isUsed(channel);
   }
 
-  open(handle: Listener, since: string | undefined, waitsForAccess: boolean): void {
+  open(handle: Listener, { since, waitForAccess: waitsForAccess = false, old = false }: OpenOptions): void {
     const { channel, want } = handle;
     this.#start();
     if (since !== undefined) this.#topics.drop(channel);
     const takeOver = this.#topics.add(handle);
-    this.#dispatch({ type: 'acquire', channel, want, since, waitsForAccess });
+    this.#dispatch({ type: 'acquire', channel, want, since, waitsForAccess, old });
     takeOver();
   }
 

@@ -1,16 +1,11 @@
 /**
  * What every handle on a channel has: status, error, position, ready, close.
  */
-import type { Connection } from './connection.ts';
+import type { Connection, OpenOptions } from './connection.ts';
 import { SnoClientError, toError } from './error.ts';
 import type { ChannelStatus, Delivery, Want } from './state/machine.ts';
 import { statusOf } from './state/turn.ts';
 import type { Listener } from './topics.ts';
-
-export interface BeginOptions {
-  readonly since?: string | undefined;
-  readonly waitForAccess?: boolean | undefined;
-}
 
 export abstract class Handle implements Listener {
   readonly channel: string;
@@ -35,13 +30,13 @@ export abstract class Handle implements Listener {
   }
 
   /** Joins the channel. Separate from the constructor, since deliveries may arrive at once. */
-  begin({ since, waitForAccess = false }: BeginOptions = {}): this {
+  begin(options: OpenOptions = {}): this {
     const { connection, channel } = this;
     if (connection.status === 'closed') throw new SnoClientError('closed', 'The client is closed: connect again.');
-    if (since !== undefined && connection.isUsed(channel)) {
+    if (options.since !== undefined && connection.isUsed(channel)) {
       throw new SnoClientError('channel_open', `\`since\` needs ${channel} for itself: close its other handles first.`);
     }
-    connection.open(this, since, waitForAccess);
+    connection.open(this, options);
     this.#settle();
     return this;
   }

@@ -9,9 +9,10 @@ import type { EventSink } from '../channels/events.ts';
 import { assert } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
 import { ByteWriter } from '../memory/byte-writer.ts';
+import { appendOldValues } from '../memory/old-values.ts';
 import type { Payload } from '../memory/payload.ts';
 import { COMMIT_END_INDEX, formatPosition, type Position } from '../position.ts';
-import { type Message, Share } from './channel-events.ts';
+import { Chain, type Message, Share } from './channel-events.ts';
 import { type Batch, type Entry, type Mark, RECHECKS } from './entry.ts';
 import type { Head } from './head.ts';
 import {
@@ -20,6 +21,7 @@ import {
   changesPayload,
   messageHead,
   messagePayload,
+  oldValuesBeside,
   TRUNCATE,
   textMessagePayload,
   truncatePayload,
@@ -69,6 +71,8 @@ const NOT_INTERRUPTED = { commitLsn: -1, parts: 0, xid: 0 };
  */
 const PART_OFFSET = 1;
 const COMMA = 0x2c;
+/** Bytes of `},`, which ends an event. */
+const EVENT_END_BYTES = 2;
 const NO_COMMIT: CommitFacts = { epoch: '', xid: 0, committedAt: '', trace: '' };
 
 export class CommitBuilder implements EventSink, Head {
@@ -101,6 +105,9 @@ export class CommitBuilder implements EventSink, Head {
   #lastShare: Share | undefined;
   /** The events of this part. */
   readonly #runs = new Runs();
+  /** The records of their old values. */
+  readonly #old = new ByteWriter();
+  readonly #oldRuns = new Runs();
   /** Bytes of the waiting messages. */
   #messageBytes = 0;
   /** Number of tracked channels beyond which unknown channels are dropped. */
@@ -239,10 +246,13 @@ export class CommitBuilder implements EventSink, Head {
     return true;
   }
 
-  event(pattern: string, channel: ByteWriter, start: number): void {
+  event(pattern: string, channel: ByteWriter, start: number, old?: ByteWriter): void {
     const end = this.#closeEvent();
-    this.#runs.add(this.#shareOf(pattern, channel), start, end);
-    if (this.bytes.length > this.#commitBytesMax || this.#runs.channels >= PART_CHANNELS_MAX) this.#flushPart();
+    const share = this.#shareOf(pattern, channel);
+    if (old !== undefined) this.#addOld(share, old, share.events.bytes + end - EVENT_END_BYTES - start);
+    this.#runs.add(share.events, start, end);
+    if (this.bytes.length + this.#old.length > this.#commitBytesMax || this.#runs.channels >= PART_CHANNELS_MAX)
+      this.#flushPart();
   }
 
   trace(traceparent: string): void {
@@ -376,10 +386,18 @@ export class CommitBuilder implements EventSink, Head {
     return this.bytes.length;
   }
 
+  /** Adds the record of an event's old values, which belong at this place of the share's events. */
+  #addOld(share: Share, record: ByteWriter, place: number): void {
+    const start = this.#old.length;
+    appendOldValues(this.#old, record, place);
+    share.old ??= new Chain();
+    this.#oldRuns.add(share.old, start, this.#old.length);
+  }
+
   #linkTruncate(share: Share): void {
     const start = this.bytes.length;
     this.bytes.append(TRUNCATE);
-    this.#runs.add(share, start, this.#closeEvent());
+    this.#runs.add(share.events, start, this.#closeEvent());
   }
 
   /** Appends the gathered part of a commit whose end has not arrived. */
@@ -441,7 +459,7 @@ export class CommitBuilder implements EventSink, Head {
     }
     this.bytes.clear(this.#commitBytesMax);
     this.bytes.copy(kept.buffer, 0, kept.length);
-    this.#runs.clear();
+    this.#clearRuns();
   }
 
   #entries(lsn: Lsn, isLast: boolean): Entry[] {
@@ -452,7 +470,7 @@ export class CommitBuilder implements EventSink, Head {
         this.#discard(share);
         continue;
       }
-      if (share.bytes > 0 || (isLast && share.parts > 0)) entries.push(this.#changes(share, lsn, isLast));
+      if (share.events.bytes > 0 || (isLast && share.parts > 0)) entries.push(this.#changes(share, lsn, isLast));
       // Rows come before messages. In a commit in parts, messages wait for its end, unless they
       // become too many.
       if (isLast || areMany)
@@ -475,8 +493,9 @@ export class CommitBuilder implements EventSink, Head {
     const position = formatPosition(this.#epoch, lsn, index);
     const head = changesHead(this.#facts, share.channel, position, isLast ? lsn : this.#commitLsn, part);
     const payload = changesPayload(head, share, this.#runs, this.bytes);
+    const old = oldValuesBeside(head, share, this.#oldRuns, this.#old);
     share.clear();
-    return this.#entry(share, payload, lsn, index);
+    return this.#entry(share, payload, lsn, index, old);
   }
 
   #message(share: Share, message: Message, lsn: Lsn, isLast: boolean): Entry {
@@ -487,11 +506,12 @@ export class CommitBuilder implements EventSink, Head {
     return this.#entry(share, messagePayload(head, message, this.bytes), lsn, index);
   }
 
-  #entry(share: Share, payload: Payload, lsn: Lsn, index: number): Entry {
+  #entry(share: Share, payload: Payload, lsn: Lsn, index: number, old?: Buffer): Entry {
     return {
       channel: share.channel,
       pattern: share.pattern,
       payload,
+      old,
       xid: this.#facts.xid,
       sequence: ++this.#sequence,
       lsn,
@@ -533,7 +553,7 @@ export class CommitBuilder implements EventSink, Head {
     this.bytes.clear(this.#commitBytesMax);
     this.#shares.clear();
     this.#lastShare = undefined;
-    this.#runs.clear();
+    this.#clearRuns();
     this.#messageBytes = 0;
     this.#openMax = this.#openChannelsMax;
     if (this.#forgotten.size > 0) this.#forgotten.clear();
@@ -542,6 +562,12 @@ export class CommitBuilder implements EventSink, Head {
     this.#rechecks.clear();
     if (this.#touched.size > 0) this.#touched.clear();
     if (this.#incomplete.size > 0) this.#incomplete.clear();
+  }
+
+  #clearRuns(): void {
+    this.#runs.clear();
+    this.#oldRuns.clear();
+    this.#old.clear(this.#commitBytesMax);
   }
 }
 

@@ -10,14 +10,27 @@ export interface Message {
   readonly end: number;
 }
 
-export class Share {
-  readonly channel: string;
-  readonly pattern: string;
+/** A channel's pieces of the bytes of a commit. */
+export class Chain {
   /** Its first and last run (runs.ts). NONE: no run yet. */
   first = NONE;
   last = NONE;
-  /** Bytes of its events, each with a comma after it. */
   bytes = 0;
+
+  clear(): void {
+    this.first = NONE;
+    this.last = NONE;
+    this.bytes = 0;
+  }
+}
+
+export class Share {
+  readonly channel: string;
+  readonly pattern: string;
+  /** Its events, each with a comma after it. */
+  readonly events = new Chain();
+  /** The records of their old values. Undefined: there are none. */
+  old: Chain | undefined;
   messages: Message[] = [];
   /** Number of parts made so far. */
   parts = 0;
@@ -52,8 +65,7 @@ export class Share {
 
   /** Forgets its events: they are in an entry, or never will be. */
   clear(): void {
-    this.first = NONE;
-    this.last = NONE;
-    this.bytes = 0;
+    this.events.clear();
+    this.old = undefined;
   }
 }

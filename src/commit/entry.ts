@@ -24,6 +24,8 @@ export interface Entry extends Position {
   readonly pattern: string;
   /** JSON text. docs/protocol.md describes it. */
   readonly payload: Payload;
+  /** The old values of its rows (memory/old-values.ts). Undefined: the WAL has none. */
+  readonly old?: Buffer | undefined;
   /** The transaction's 32-bit xid. 0: no transaction (pg_notify). */
   readonly xid: number;
   /**

@@ -4,7 +4,9 @@
 
 import { assert } from '../errors.ts';
 import { formatLsn, type Lsn } from '../lsn.ts';
+import { Arena } from '../memory/arena.ts';
 import type { ByteWriter } from '../memory/byte-writer.ts';
+import { oldValuesBytes, writeEventsPlace } from '../memory/old-values.ts';
 import { memoryOf, type Payload, PayloadSlab, roomOf } from '../memory/payload.ts';
 import { formatPosition } from '../position.ts';
 import type { Message, Share } from './channel-events.ts';
@@ -14,6 +16,7 @@ export const TRUNCATE = Buffer.from('{"op":"truncate"}');
 
 /** The journal keeps payloads. */
 const KEPT = new PayloadSlab();
+const OLD_KEPT = new Arena();
 const TAIL = Buffer.from(']}');
 const CLOSING_BRACE = 0x7d;
 
@@ -36,17 +39,28 @@ export function changesHead(facts: CommitFacts, channel: string, position: strin
 }
 
 /** Returns `changes` with the head and the share's events, which lie in `bytes`. */
-export function changesPayload(head: string, share: Share, runs: Runs, bytes: ByteWriter): Payload {
+export function changesPayload(head: string, { events }: Share, runs: Runs, bytes: ByteWriter): Payload {
   // Excludes the comma after the last event.
-  const payload = KEPT.allocate(head.length + Math.max(0, share.bytes - 1) + TAIL.length);
+  const payload = KEPT.allocate(head.length + Math.max(0, events.bytes - 1) + TAIL.length);
   const memory = memoryOf(payload);
   let at = roomOf(payload);
   at += memory.write(head, at, 'latin1');
-  at = runs.copy(share, bytes.buffer, memory, at);
-  if (share.bytes > 0) at--;
+  at = runs.copy(events, bytes.buffer, memory, at);
+  if (events.bytes > 0) at--;
   at += TAIL.copy(memory, at);
   assert(at === memory.length, 'a payload has the length that was reckoned');
   return payload;
+}
+
+/**
+ * Returns the old values beside a payload that begins with `head` (memory/old-values.ts). The
+ * records lie in `bytes`. Undefined: the share's events have none.
+ */
+export function oldValuesBeside(head: string, { old }: Share, runs: Runs, bytes: ByteWriter): Buffer | undefined {
+  if (old === undefined) return undefined;
+  const memory = OLD_KEPT.allocate(oldValuesBytes(old.bytes));
+  runs.copy(old, bytes.buffer, memory, writeEventsPlace(memory, head.length));
+  return memory;
 }
 
 /** Returns `changes` for subscribers of a truncated channel without events in the commit. */

@@ -11,12 +11,12 @@ import { ByteWriter } from '../memory/byte-writer.ts';
 import type { PatternCounts } from '../metrics/patterns.ts';
 import type { SpoolLog } from '../spool/log.ts';
 
-const KIND = { event: 0, truncate: 1, message: 2, trace: 3, relation: 4 } as const;
+const KIND = { event: 0, truncate: 1, message: 2, trace: 3, relation: 4, old: 5 } as const;
 const OPS = ['insert', 'update', 'delete'] as const;
 
 /**
  * A record: kind, operation, index of the pattern, and the lengths of what follows: the channel's
- * name (or a trace), a message's event, and data.
+ * name (or a trace), a message's event, and data. The old values of an event come before it.
  */
 const OP_AT = 1;
 const PATTERN_AT = 2;
@@ -45,6 +45,8 @@ export class Recording implements EventSink {
   readonly #indexes = new Map<string, number>();
   readonly #counts: PatternCounts[] = [];
   readonly #name = new ByteWriter(256);
+  /** The old values of the event that comes next. */
+  readonly #old = new ByteWriter(0);
   #op: Counted = 'insert';
   #rows = 0;
   #target: RecordingTarget | undefined;
@@ -109,7 +111,8 @@ export class Recording implements EventSink {
     return this.#isFresh;
   }
 
-  event(pattern: string, channel: ByteWriter, start: number): void {
+  event(pattern: string, channel: ByteWriter, start: number, old?: ByteWriter): void {
+    if (old !== undefined) this.#put(KIND.old, NO_TEXT, NO_BYTES, 0, NO_TEXT, old.buffer, 0, old.length);
     this.#put(
       KIND.event,
       pattern,
@@ -185,6 +188,7 @@ export class Recording implements EventSink {
     const pattern = this.#patterns[index] as string;
     const kind = chunk[at];
     if (kind === KIND.relation) return relation(chunk.subarray(data, end));
+    if (kind === KIND.old) return this.#old.copy(chunk, data, end);
     if (kind === KIND.trace) return sink.trace(chunk.toString('latin1', name, event));
     const op = kind === KIND.event ? OPS[chunk[at + OP_AT] as number] : kind === KIND.message ? 'message' : 'truncate';
     this.#count(events, op as Counted, index);
@@ -196,7 +200,8 @@ export class Recording implements EventSink {
       return sink.message(pattern, chunk.toString('utf8', name, event), chunk.toString('utf8', event, data), start);
     this.#name.length = 0;
     this.#name.copy(chunk, name, event);
-    sink.event(pattern, this.#name, start);
+    sink.event(pattern, this.#name, start, this.#old.length === 0 ? undefined : this.#old);
+    this.#old.clear();
   }
 
   #count(events: RecordingTarget['events'], op: Counted, index: number): void {

@@ -1,8 +1,8 @@
 /**
- * Locates each channel's events in the bytes of a commit. Adjacent events form runs, a linked list
- * per channel over reused arrays, so that an event allocates nothing.
+ * Locates each channel's events, or their old values, in the bytes of a commit. Adjacent ones form
+ * runs, a linked list per channel over reused arrays, so that an event allocates nothing.
  */
-import { NONE, type Share } from './channel-events.ts';
+import { type Chain, NONE } from './channel-events.ts';
 
 export class Runs {
   readonly #starts: number[] = [];
@@ -16,28 +16,28 @@ export class Runs {
     return this.#channels;
   }
 
-  /** Adds the event in the bytes from `start` to `end` to a channel. */
-  add(share: Share, start: number, end: number): void {
-    share.bytes += end - start;
-    if (share.last !== NONE && this.#ends[share.last] === start) {
-      this.#ends[share.last] = end;
+  /** Adds the event in the bytes from `start` to `end` to a channel's. */
+  add(chain: Chain, start: number, end: number): void {
+    chain.bytes += end - start;
+    if (chain.last !== NONE && this.#ends[chain.last] === start) {
+      this.#ends[chain.last] = end;
       return;
     }
     const run = this.#count++;
     this.#starts[run] = start;
     this.#ends[run] = end;
     this.#nexts[run] = NONE;
-    if (share.first === NONE) {
-      share.first = run;
+    if (chain.first === NONE) {
+      chain.first = run;
       this.#channels++;
-    } else this.#nexts[share.last] = run;
-    share.last = run;
+    } else this.#nexts[chain.last] = run;
+    chain.last = run;
   }
 
   /** Copies a channel's events into `target` at `at`. Returns where they end. */
-  copy(share: Share, source: Buffer, target: Buffer, at: number): number {
+  copy(chain: Chain, source: Buffer, target: Buffer, at: number): number {
     let end = at;
-    for (let run = share.first; run !== NONE; run = this.#nexts[run] as number)
+    for (let run = chain.first; run !== NONE; run = this.#nexts[run] as number)
       end += source.copy(target, end, this.#starts[run] as number, this.#ends[run] as number);
     return end;
   }

@@ -94,6 +94,12 @@ export class Delivery {
     }
     this.#groups.forgetShared();
     for (const [feed, entries] of several) {
+      // Some of its channels have another name, or another form: all are in one order.
+      const others = named.get(feed);
+      if (others !== undefined) {
+        for (const entry of entries) others.push({ entry, group: feed.group });
+        continue;
+      }
       entries.sort((a, b) => a.sequence - b.sequence);
       for (const piece of feed.group.join(entries)) feed.outbox.write(piece);
       feed.isMulti = false;

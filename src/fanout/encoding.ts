@@ -29,8 +29,11 @@ export interface Encoding {
   readonly isPrivate?: boolean;
   /** Encodes a piece of a snapshot. A promise: it is made on another thread. */
   snapshot(payload: Payload, channel: string): Buffer | Promise<Buffer>;
-  /** Encodes a frame that is in no stream: a `message` of a client, or `presence`. */
-  unstored(type: UnstoredType, payload: Payload): Buffer;
+  /**
+   * Encodes a payload that no entry holds: a `message` of a client, `presence`, or `changes` that
+   * were made for this encoding.
+   */
+  unstored(type: UnstoredType | 'changes', payload: Payload): Buffer;
   /** Encodes all other frames, such as `subscribed`, `reset` and `heartbeat`. */
   control(frame: ServerFrame): Buffer;
 }

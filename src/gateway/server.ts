@@ -38,9 +38,9 @@ const CLOSE_TIMEOUT_MS = 10_000;
 export interface GatewayOptions
   extends Pick<
       ConnectionServices,
-      'tokens' | 'access' | 'rights' | 'channels' | 'exchange' | 'metrics' | 'logger' | 'deflated'
+      'tokens' | 'access' | 'rights' | 'channels' | 'exchange' | 'metrics' | 'logger' | 'frames'
     >,
-    Pick<StreamServices, 'encodings'>,
+    Pick<StreamServices, 'events'>,
     Pick<PusherHttpServices, 'pusherEncodings' | 'publish' | 'presence'> {
   readonly settings: Pick<
     Settings,

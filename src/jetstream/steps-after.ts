@@ -61,7 +61,7 @@ export class StepsAfter implements StepReceiver {
     this.#next.append(batch);
     // A large message is passed on in pieces: sockets take them one by one, and not all at once.
     let bytes = 0;
-    for (const { payload } of batch.entries) bytes += memoryOf(payload).length;
+    for (const { payload, old } of batch.entries) bytes += memoryOf(payload).length + (old?.length ?? 0);
     this.#arrivals.add(bytes);
   }
 

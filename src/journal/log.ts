@@ -6,13 +6,13 @@ import { memoryOf } from '../memory/payload.ts';
 import type { Position } from '../position.ts';
 import type { ChannelLog } from './journal.ts';
 
-/** Bytes that an entry costs beside its payload, as measured. */
+/** Bytes that an entry costs beside its payload and old values, as measured. */
 const ENTRY_OVERHEAD_BYTES = 256;
 const NOBODY: readonly never[] = [];
 
 /** Bytes that an entry costs. */
-export function bytesOf({ payload }: Entry): number {
-  return memoryOf(payload).length + ENTRY_OVERHEAD_BYTES;
+export function bytesOf({ payload, old }: Pick<Entry, 'payload' | 'old'>): number {
+  return memoryOf(payload).length + (old?.length ?? 0) + ENTRY_OVERHEAD_BYTES;
 }
 
 /** The first entries of a log, which the ring does not hold. See older.ts. */

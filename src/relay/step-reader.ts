@@ -3,6 +3,7 @@ import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch, Entry, Mark } from '../commit/entry.ts';
 import { assert } from '../errors.ts';
 import type { EvictedCommit } from '../journal/evicted-commits.ts';
+import { Arena } from '../memory/arena.ts';
 import { memoryOf, type Payload, PayloadSlab, roomOf } from '../memory/payload.ts';
 import type { Position } from '../position.ts';
 import type { ResetReason } from '../protocol.ts';
@@ -17,6 +18,7 @@ export interface StepReceiver extends Omit<StreamFollower, 'flush'> {
 
 /** The follower's journal keeps payloads. */
 const KEPT = new PayloadSlab();
+const OLD_KEPT = new Arena();
 /** The empty channel name in a mark's payload; it is replaced by the real name. */
 const NO_CHANNEL = '"channel":""';
 const NO_STEPS = 'the bytes of a version that is read are steps';
@@ -98,7 +100,15 @@ class StepReader {
     const payload = KEPT.allocate(length);
     this.#bytes.copy(memoryOf(payload), roomOf(payload), this.#at, this.#at + length);
     this.#at += length;
-    return { channel, pattern, payload, xid, sequence, lsn, index };
+    return { channel, pattern, payload, old: this.#old(), xid, sequence, lsn, index };
+  }
+
+  #old(): Buffer | undefined {
+    const bytes = this.#binary();
+    if (bytes.length === 0) return undefined;
+    const kept = OLD_KEPT.allocate(bytes.length);
+    bytes.copy(kept);
+    return kept;
   }
 
   #mark(): Mark {

@@ -114,6 +114,7 @@ export class StepWriter implements Omit<StreamFollower, 'flush'> {
     this.#text(entry.pattern);
     this.#place(entry);
     this.#payload(entry.payload);
+    this.#old(entry.old);
   }
 
   /** A mark's payload is written as text, with an empty channel name. */
@@ -173,6 +174,11 @@ export class StepWriter implements Omit<StreamFollower, 'flush'> {
     const room = roomOf(payload);
     this.#integer(memory.length - room);
     this.#bytes.copy(memory, room, memory.length);
+  }
+
+  #old(old: Buffer | undefined): void {
+    this.#integer(old?.length ?? 0);
+    if (old !== undefined) this.#bytes.append(old);
   }
 
   #integer(value: number): void {

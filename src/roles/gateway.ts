@@ -29,8 +29,8 @@ import { clientSocketsMax } from '../gateway/accept/descriptors.ts';
 import { drainSeconds } from '../gateway/drain.ts';
 import { PusherEncodings } from '../gateway/pusher/encoding.ts';
 import { Gateway } from '../gateway/server.ts';
-import { Deflated } from '../gateway/sno/encodings.ts';
-import { EventEncoding, EventEncodingWithIds } from '../gateway/sse/encoding.ts';
+import { frameEncodings } from '../gateway/sno/encodings.ts';
+import { eventEncodings } from '../gateway/sse/encoding.ts';
 import type { Certificate } from '../http/tls.ts';
 import type { MemoryJournal } from '../journal/memory.ts';
 import type { Logger } from '../logger.ts';
@@ -126,7 +126,7 @@ export class GatewayRole implements Gateways {
     const keepMsMax = settings.SNO_JWKS_KEEP_SECONDS * 1_000;
     const tokens = createTokens(settings, { remoteKeys: { keepMsMax, onAsked: watchKeyServer(logger, metrics) } });
     const forms = new EncodedForms(settings.SNO_REPLAY_BYTES * FORMS_SHARE);
-    const deflated = new Deflated({
+    const frames = frameEncodings({
       bytesMin: settings.SNO_COMPRESS_BYTES,
       forms,
       deflated: (before, after) => compression.frame(before, after),
@@ -190,9 +190,7 @@ export class GatewayRole implements Gateways {
     const peers = new Peers(options.peers, peerId);
     this.presence = new Presence({ peers, clock: systemClock, graceSeconds: settings.SNO_PRESENCE_GRACE_SECONDS });
     const reserved = otherFilesMax + settings.SNO_SNAPSHOTS + settings.SNO_ACCESS_QUERIES;
-    const events = new EventEncoding(forms);
     const publisher = new Publisher(pool);
-    const encodings = { plain: events, withIds: new EventEncodingWithIds(events, () => this.hub.epoch ?? '') };
     this.#gateway = new Gateway({
       certificate,
       metrics,
@@ -205,8 +203,8 @@ export class GatewayRole implements Gateways {
       presence: this.presence,
       channels: this.#channels,
       fanout: this.hub,
-      deflated,
-      encodings,
+      frames,
+      events: eventEncodings(forms, () => this.hub.epoch ?? ''),
       pusherEncodings: new PusherEncodings(forms),
       publish: (messages) => publisher.publish(messages),
       bundleFile: BUNDLE_FILE,

@@ -93,6 +93,32 @@ test("rows equal the view's, through writes, subscribes at any moment and kill -
   for (const view of views) view.close();
 });
 
+test('changes have the old row for a handle that wants it, of a channel that was open before too', async () => {
+  const [view, plain] = [client.live<Card>('room:1'), client.channel<Card>('room:1')];
+  const resets: string[] = [];
+  plain.on('reset', ({ reason }) => resets.push(reason));
+  await Promise.all([view.ready, plain.ready]);
+  const card = view.rows.at(-1) as Card;
+  const room = client.channel<Card>('room:1', { old: true });
+  const told: unknown[] = [];
+  room.on('change', ({ events }) => told.push(...events));
+  for (const title of ['x', 'y']) {
+    await here.query('update cards set title = $2 where id = $1', [card.id, title]);
+    await until(() => view.get(card.id)?.title === title, title);
+  }
+  await here.query('delete from cards where id = $1', [card.id]);
+  await until(() => told.length > 2, 'the changes');
+  const key = { id: card.id };
+  const [x, y] = ['x', 'y'].map((title) => ({ ...card, title }));
+  expect(told).toEqual([
+    { op: 'update', key, data: x, old: card },
+    { op: 'update', key, data: y, old: x },
+    { op: 'delete', key, old: y },
+  ]);
+  expect(resets).toEqual([]);
+  for (const handle of [view, plain, room]) handle.close();
+});
+
 test('reads a changed channel view again, and access ends when its view says so', async () => {
   const [kept, taken] = [client.live<Card>('room:1'), client.live<Card>('room:2')];
   await Promise.all([kept.ready, taken.ready]);

@@ -1,8 +1,10 @@
+import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { CommitBuilder } from '../../src/commit/builder.ts';
 import type { Batch, Entry } from '../../src/commit/entry.ts';
 import { ByteWriter } from '../../src/memory/byte-writer.ts';
-import { type Payload, textOf } from '../../src/memory/payload.ts';
+import { beginOldValues, endOldValues, withOldValues } from '../../src/memory/old-values.ts';
+import { type Payload, PayloadSlab, textOf } from '../../src/memory/payload.ts';
 import { COMMIT_END_INDEX, comparePositions } from '../../src/position.ts';
 import type { ServerFrame } from '../../src/protocol.ts';
 
@@ -67,6 +69,51 @@ test('a commit makes one frame a channel, with events in order, however channels
   ]);
   expect(batches.map(({ after, xid }) => [after, xid])).toEqual([[100, 7]]);
   expect(builder.head).toEqual({ lsn: 120, index: COMMIT_END_INDEX });
+});
+
+test('old values are beside the payload, and can be put into it, in any commit and in parts', () => {
+  const json = fc.record({ a: fc.string(), b: fc.string({ maxLength: 300 }), c: fc.nat() });
+  const change = fc.record({ room: fc.nat(2), now: fc.option(json), before: fc.option(json) });
+  fc.assert(
+    fc.property(fc.array(change, { minLength: 1, maxLength: 30 }), fc.boolean(), (changes, truncates) => {
+      batches.length = 0;
+      builder = new CommitBuilder({ append: (batch) => batches.push(batch), knows: () => true }, 1_000);
+      builder.startEpoch('e-1-1', 100);
+      builder.begin(7, 110, 0);
+      const expected = new Map<string, object[]>();
+      for (const { room, now, before } of changes) {
+        const name = `room:${room}`;
+        const bare = { op: now === null ? 'delete' : 'update', ...(now === null ? {} : { data: now }) };
+        const start = builder.bytes.length;
+        builder.bytes.utf8(JSON.stringify(bare));
+        const dataBytes = now === null ? 0 : Buffer.byteLength(JSON.stringify(now));
+        const record = new ByteWriter(1);
+        beginOldValues(record);
+        record.utf8(JSON.stringify(before));
+        builder.bytes.length--;
+        endOldValues(record, builder.bytes.buffer, builder.bytes.length - dataBytes, builder.bytes.length);
+        builder.bytes.length++;
+        const channel = new ByteWriter(8);
+        channel.ascii(name);
+        builder.event('room:{id}', channel, start, before === null ? undefined : record);
+        const list = expected.get(name) ?? [];
+        expected.set(name, [...list, before === null ? bare : { ...bare, old: before }]);
+      }
+      if (truncates) builder.truncate('room:{id}');
+      builder.commit(120);
+      const told = new Map<string, object[]>();
+      for (const { channel, payload, old } of batches.flatMap(({ entries }) => entries)) {
+        const whole = old === undefined ? payload : withOldValues(payload, old, new PayloadSlab());
+        const { events } = JSON.parse(textOf(whole).toString()) as { events: object[] };
+        told.set(channel, [
+          ...(told.get(channel) ?? []),
+          ...events.filter((each) => (each as { op: string }).op !== 'truncate'),
+        ]);
+        expect(textOf(payload).toString()).not.toContain('"old"');
+      }
+      expect(told).toEqual(expected);
+    }),
+  );
 });
 
 test('a commit without events makes no entry and moves the head', () => {

@@ -11,7 +11,7 @@ import { Deadlines } from '../../src/deadlines.ts';
 import { SnoError } from '../../src/errors.ts';
 import { EncodedForms } from '../../src/fanout/encoded-forms.ts';
 import { Limits } from '../../src/gateway/limits.ts';
-import { EventEncoding, EventEncodingWithIds } from '../../src/gateway/sse/encoding.ts';
+import { eventEncodings } from '../../src/gateway/sse/encoding.ts';
 import { EventStream, type StreamServices } from '../../src/gateway/sse/stream.ts';
 import { createLogger } from '../../src/logger.ts';
 import { ByteWriter } from '../../src/memory/byte-writer.ts';
@@ -67,9 +67,8 @@ class World {
     this.#channels = channels;
     const metrics = createMetrics();
     const logger = createLogger('silent');
-    const plain = new EventEncoding(new EncodedForms(10_000));
     this.#services = {
-      encodings: { plain, withIds: new EventEncodingWithIds(plain, () => this.rig.hub.epoch ?? '') },
+      events: eventEncodings(new EncodedForms(10_000), () => this.rig.hub.epoch ?? ''),
       fanout: this.rig.hub,
       tokens: { verify: async () => ({ claims: {}, expiresAt: undefined }) },
       access: {
@@ -105,7 +104,8 @@ class World {
     this.#isFinished = false;
     this.#socket = new PassThrough({ highWaterMark: 1 << 20 });
     this.#socket.setEncoding('utf8').on('data', (text: string) => (this.#unread += text));
-    const query = { channels: this.#channels, snapshot: false, presence: false, since: this.#id || undefined };
+    const what = { snapshot: false, old: false, presence: false };
+    const query = { channels: this.#channels, ...what, since: this.#id || undefined };
     this.#stream = new EventStream(this.#socket as unknown as ServerResponse, query, '192.0.2.1', this.#services);
     this.#stream.open({ claims: {}, expiresAt: undefined }, 'e-1-1');
   }

@@ -36,6 +36,7 @@ describe('a request that can never succeed ends an EventSource by its status', (
     expect(await status('')).toEqual([400, 'parameters_invalid']);
     expect(await status('channel=')).toEqual([400, 'parameters_invalid']);
     expect(await status('channel=room:1&snapshot=yes')).toEqual([400, 'parameters_invalid']);
+    expect(await status('channel=room:1&old=1')).toEqual([400, 'parameters_invalid']);
     expect(await status('channel=room:1&token=abc')).toEqual([400, 'token_in_url']);
     expect(await status('channel=a&channel=b&channel=c&channel=d')).toEqual([400, 'too_many_subscriptions']);
     expect(await status(`channel=${'x'.repeat(20_000)}`)).toEqual([431, 'header_too_large']);

@@ -16,8 +16,8 @@ import { EncodedForms } from '../../src/fanout/encoded-forms.ts';
 import { Hub } from '../../src/fanout/hub.ts';
 import { PusherEncodings } from '../../src/gateway/pusher/encoding.ts';
 import { Gateway, type GatewayOptions } from '../../src/gateway/server.ts';
-import { Deflated } from '../../src/gateway/sno/encodings.ts';
-import { EventEncoding, EventEncodingWithIds } from '../../src/gateway/sse/encoding.ts';
+import { frameEncodings } from '../../src/gateway/sno/encodings.ts';
+import { eventEncodings } from '../../src/gateway/sse/encoding.ts';
 import { Certificate as ServedCertificate } from '../../src/http/tls.ts';
 import { MemoryJournal } from '../../src/journal/memory.ts';
 import { createLogger } from '../../src/logger.ts';
@@ -190,7 +190,7 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
   const arrive = (id: string) => (options.holdsMarkers === true ? undefined : markers.receive(id));
   const markers: Markers = new Markers({ emit: async (id) => arrive(id), pause: async () => {} });
   const metrics = createMetrics();
-  const deflated = new Deflated({
+  const frames = frameEncodings({
     bytesMin: settings.SNO_COMPRESS_BYTES,
     forms: new EncodedForms(2 ** 20),
     deflated: (before, after) => metrics.compression.frame(before, after),
@@ -234,8 +234,6 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     const nowhere = { frontier: { lsn: 0, index: 0 }, headText: '', wholeSequence: 0, openXid: 0 };
     hub.follow({ epoch: '', ...nowhere, isOpen: () => false });
   }
-  const events = new EventEncoding(new EncodedForms(1_000_000));
-  const encodings = { plain: events, withIds: new EventEncodingWithIds(events, () => EPOCH) };
   const access = new ScriptedAccess();
   const published: Publication[] = [];
   const log: string[] = [];
@@ -253,8 +251,8 @@ export async function startGateway(options: StartOptions = {}): Promise<Fixture>
     presence,
     channels: { resolve, patternOf, known: undefined, meant: () => 'room:{id}' },
     fanout: hub,
-    deflated,
-    encodings,
+    frames,
+    events: eventEncodings(new EncodedForms(1_000_000), () => EPOCH),
     pusherEncodings: new PusherEncodings(new EncodedForms(1_000_000)),
     publish: async (messages) => void published.push(...messages),
     metrics,

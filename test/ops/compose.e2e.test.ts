@@ -47,7 +47,7 @@ beforeAll(async () => {
   });
   const token = await signToken({ sub: 'ada' });
   subscribers = Array.from({ length: 6 }, (_, index) => {
-    const options = { token, channels: ['notes'], snapshot: false, framesUntilRejoining: 0 };
+    const options = { token, channels: ['notes'], snapshot: false, framesUntilRejoining: 0, old: false };
     const url = () => `wss://${parts.addressOf('haproxy')}:8443/v1`;
     return new Subscriber({ ...options, url, ca: certificate.cert, perMessageDeflate: index % 2 === 0 });
   });

@@ -40,6 +40,7 @@ export class Crowd {
       perMessageDeflate: random.chance(0.6),
       snapshot: random.chance(0.75),
       framesUntilRejoining: random.chance(0.4) ? 20 + random.below(60) : 0,
+      old: index % 2 === 1,
     });
     this.subscribers.push(subscriber);
     return subscriber;

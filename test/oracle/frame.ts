@@ -5,6 +5,7 @@ export interface RowEvent {
   readonly op: string;
   readonly key?: unknown;
   readonly data?: unknown;
+  readonly old?: unknown;
 }
 
 export interface Frame {
@@ -41,14 +42,26 @@ export function compare(a: string, b: string): number {
 
 /**
  * Applies an event to the rows. Returns a violation if the event does not fit and the rows are
- * complete (`isWhole`).
+ * complete (`isWhole`). `old`: whether updates and deletes must carry the row as it was.
  */
-export function apply(rows: Map<string, string>, { op, key, data }: RowEvent, isWhole: boolean): string | undefined {
+export function apply(rows: Map<string, string>, event: RowEvent, isWhole: boolean, old = false): string | undefined {
+  const { op, key, data } = event;
   const id = JSON.stringify(key);
-  const isHeld = rows.has(id);
+  const held = rows.get(id);
+  const isHeld = held !== undefined;
+  const wrong = wrongOld(event, held, isWhole, old && (op === 'update' || op === 'delete'));
   if (op === 'truncate') rows.clear();
   else if (op === 'delete') rows.delete(id);
   else rows.set(id, JSON.stringify(data));
+  if (wrong !== undefined) return `${op} of ${id}: ${wrong}`;
   if (!isWhole || op === 'truncate' || isHeld === (op !== 'insert')) return undefined;
   return `${op} of a row that is ${isHeld ? '' : 'not '}held: ${id}`;
+}
+
+function wrongOld({ old }: RowEvent, held: string | undefined, isWhole: boolean, isDue: boolean): string | undefined {
+  if ((old !== undefined) !== isDue) return isDue ? 'the old row is missing' : 'an old row that is not due';
+  const text = JSON.stringify(old);
+  return isDue && isWhole && held !== undefined && text !== held
+    ? `the old row is ${text}, held is ${held}`
+    : undefined;
 }

@@ -77,7 +77,9 @@ class Trial {
     this.#walks = new Map(
       subscriber.options.channels.map((channel) => [
         channel,
-        new Walk(channel, evidence.histories, (text) => this.#found.push(`${channel}: ${text}`)),
+        new Walk(channel, evidence.histories, subscriber.options.old, (text) =>
+          this.#found.push(`${channel}: ${text}`),
+        ),
       ]),
     );
   }
@@ -207,6 +209,7 @@ class Walk {
   position: string | undefined;
   readonly #channel: string;
   readonly #histories: readonly History[];
+  readonly #old: boolean;
   readonly #say: (text: string) => void;
   #since: string | undefined;
   /** Rows, if there was a snapshot. */
@@ -222,9 +225,11 @@ class Walk {
   #next = new Map<History, number>();
   #endedEpoch: string | undefined;
 
-  constructor(channel: string, histories: readonly History[], say: (text: string) => void) {
+  /** `old`: whether the subscriber has asked for the old rows. */
+  constructor(channel: string, histories: readonly History[], old: boolean, say: (text: string) => void) {
     this.#channel = channel;
     this.#histories = histories;
+    this.#old = old;
     this.#say = say;
   }
 
@@ -313,7 +318,7 @@ class Walk {
     const events = (frame.part === undefined ? [frame] : this.#parts.splice(0)).flatMap((part) => part.events ?? []);
     const changed: Changed = new Map();
     for (const event of events) {
-      const wrong = apply(this.#rows ?? new Map(), event, this.#rows !== undefined);
+      const wrong = apply(this.#rows ?? new Map(), event, this.#rows !== undefined, this.#old);
       if (wrong !== undefined && (this.#next.size > 0 || !this.isLive)) this.#say(`${frame.position}: ${wrong}`);
       changed.set(JSON.stringify(event.key), event.op === 'delete' ? undefined : JSON.stringify(event.data));
     }

@@ -26,6 +26,8 @@ export interface SubscriberOptions {
    * After this many frames of a channel, the subscriber leaves it and subscribes again. 0: never.
    */
   readonly framesUntilRejoining: number;
+  /** Whether the subscriber asks for the old rows of updates and deletes. */
+  readonly old: boolean;
 }
 
 const RETRY_MS = 50;
@@ -159,7 +161,7 @@ export class Subscriber {
     this.#note({ at: performance.now(), what: 'asked', channel, since });
     const from =
       since === undefined ? { ...(this.options.snapshot && hasRows(channel) && { snapshot: true }) } : { since };
-    this.#send({ type: 'subscribe', channel, ...from });
+    this.#send({ type: 'subscribe', channel, ...from, ...(this.options.old && { old: true }) });
   }
 
   #take(frame: Frame): void {

@@ -7,6 +7,7 @@ import { CommitBuilder } from '../../src/commit/builder.ts';
 import type { Batch } from '../../src/commit/entry.ts';
 import type { Head } from '../../src/commit/head.ts';
 import { ByteWriter } from '../../src/memory/byte-writer.ts';
+import { beginOldValues, endOldValues } from '../../src/memory/old-values.ts';
 import { textOf } from '../../src/memory/payload.ts';
 import type { StreamFollower } from '../../src/relay/follower.ts';
 import { HEADER_BYTES, MessageJoiner, messagesOf } from '../../src/relay/format.ts';
@@ -54,7 +55,11 @@ function perform(builder: CommitBuilder, { kind, channel, bytes }: Act): void {
   if (kind === 'message') return builder.message(pattern, name, 'e', start);
   const out = new ByteWriter(32);
   out.ascii(name);
-  builder.event(pattern, out, start);
+  const old = new ByteWriter(32);
+  beginOldValues(old);
+  old.ascii(`{"pad":"${'x'.repeat(bytes % 7)}y"}`);
+  endOldValues(old, builder.bytes.buffer, start, builder.bytes.length - 1);
+  builder.event(pattern, out, start, bytes % 3 === 0 ? undefined : old);
 }
 
 /** One step as data. */
@@ -100,7 +105,11 @@ const sourceHead = (state: HeadState): SourceHead => ({
 /** A batch as plain data, including the frame that each mark makes for each channel. */
 const plain = (batch: Batch) => ({
   ...batch,
-  entries: batch.entries.map(({ payload, ...entry }) => ({ ...entry, payload: textOf(payload).toString('latin1') })),
+  entries: batch.entries.map(({ payload, old, ...entry }) => ({
+    ...entry,
+    payload: textOf(payload).toString('latin1'),
+    old: old?.toString('latin1'),
+  })),
   marks: batch.marks.map(({ payload, ...mark }) => ({
     ...mark,
     made: CHANNELS.map((channel) => payload && textOf(payload(channel)).toString('latin1')),

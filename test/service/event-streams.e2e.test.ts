@@ -125,12 +125,29 @@ describe.each([NEWEST])('Postgres %i', (version) => {
     await here.query(`begin; select sno.trace('${trace}')`);
     await insert('r1', 'two');
     await here.query('commit');
-    const second = await open('channel=room:r1&snapshot=true', { 'last-event-id': id });
+    const second = await open('channel=room:r1&snapshot=true&old=true', { 'last-event-id': id });
     const change = await second.wait('the missed commit', ({ type }) => type === 'changes');
     expect(change.events?.map(({ data }) => (data as { body: string }).body)).toEqual(['two']);
     expect(change.trace).toBe(trace);
     expect(second.of('room:r1').find(({ type }) => type === 'subscribed')).toMatchObject({ recovered: true });
+    await here.query(`update notes set body = 'three' where body = 'two'`);
+    const update = await second.wait('the update', ({ events }) => events?.[0]?.op === 'update');
+    expect(update.events?.[0]).toMatchObject({ data: { body: 'three' }, old: { body: 'two', room: 'r1', doc: null } });
     second.cut();
+    const both = ['usual', 'old'].map((kind) => `channel=room:r1&channel=room:r2${kind === 'old' ? '&old=true' : ''}`);
+    for (const query of both) {
+      const third = await open(query, { 'last-event-id': '' });
+      await third.wait('r1', ({ type, channel }) => type === 'subscribed' && channel === 'room:r1');
+      await here.query(`update notes set body = body || '.' where body like 'three%'`);
+      const { events } = await third.wait('the update', ({ events }) => events?.[0]?.op === 'update');
+      expect(Object.keys(events?.[0] ?? {})).toEqual([
+        'op',
+        'key',
+        'data',
+        ...(query.endsWith('old=true') ? ['old'] : []),
+      ]);
+      third.cut();
+    }
   });
 
   test('what clients hold equals the view, after cuts anywhere, kill -9, and access that ends', async () => {

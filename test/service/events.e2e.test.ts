@@ -1,7 +1,8 @@
 /** What a commit does to channels (docs/protocol.md, "changes"). */
+import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { VERSIONS } from '../support/postgres.ts';
-import type { Frame, RawClient } from './raw-client.ts';
+import { type Frame, RawClient } from './raw-client.ts';
 import { changesOf, type Stage, stage } from './stage.ts';
 
 const SCHEMA = `
@@ -13,6 +14,14 @@ const SCHEMA = `
   alter table points replica identity full;
   create view channels."spot:{spot}" as select id, spot from points;
   create view channels."at:{at}" as select id, at from points;
+  create table large (id int primary key, body text, n int not null);
+  alter table large replica identity full;
+  alter table large alter body set storage external;
+  create view channels."large" as select id, body, n from large;
+  create view channels."upper" as select id, md5(n::text) as hash, upper(left(body, 3)) as start from large;
+  create table plain (id int primary key, n int);
+  create view channels."plain" as select id, n from plain;
+  create view channels."held" as select p.id, p.spot, c.title from points p join cards c on c.id = p.spot;
 `;
 
 describe.each(VERSIONS)('Postgres %i', (version) => {
@@ -83,6 +92,116 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     await events("insert into cards values (5, 'a', 'x')");
     expect(await events('update cards set hidden = 1 where id = 5')).toEqual([]);
     expect(await events("update cards set title = 'x' where id = 5")).toEqual([]);
+  });
+
+  describe('a client that asked for old values', () => {
+    const channels = ['room:a', 'room:b', 'large', 'upper', 'plain', 'held'];
+    const old = async (perMessageDeflate = true) => {
+      const asking = await RawClient.open(here.service, undefined, perMessageDeflate);
+      await asking.subscribe('end');
+      for (const channel of channels)
+        expect(await asking.subscribe(channel, { old: true })).toMatchObject({ type: 'subscribed' });
+      return asking;
+    };
+    const eventsOf = (frames: readonly Frame[]) => frames.map(({ channel, events }) => [channel, events]);
+
+    test('receives the row of updates and deletes as the channel showed it before, and nothing else more', async () => {
+      await here.query(`begin; insert into cards values (50, 'a', 'one', false, 9), (51, 'b', 'b', true, 0), (60, 'x', 'sixty', false, 0);
+        insert into points values (50, 60); insert into plain values (1, 1);
+        insert into large select 1, repeat('x', 9000), 1; commit`);
+      const clients = [await old(), await old(false), await here.client('end', ...channels)] as const;
+      const [asking, plain, usual] = clients;
+      const both = async (sql: string) => {
+        const from = clients.map(({ frames }) => frames.length);
+        await here.query(`begin; ${sql}; commit`);
+        const end = await here.sayEnd();
+        for (const each of clients) await each.wait(end, 0, ({ data }) => data === end);
+        return clients.map((each, index) => each.frames.slice(from[index]).filter(({ type }) => type === 'changes'));
+      };
+      const [told, toldPlain, usually] = await both(`
+        update cards set title = 'ö"ne', hidden = 8 where id = 50; update cards set title = 'two' where id = 50;
+        update cards set hidden = 1 where id = 50; update cards set room = 'b' where id = 50;
+        update cards set done = false where id = 51; update cards set done = true where id = 51;
+        update cards set id = 52 where id = 50; delete from cards where id = 52;
+        update large set n = 2; update plain set n = 2; delete from plain;
+        update cards set title = 'later' where id = 60; update points set at = gen_random_uuid(); delete from points where id = 50`);
+      const key = (id: number) => ({ key: { id } });
+      const [one, two] = [row(50, 'a', 'ö"ne'), row(50, 'a', 'two')];
+      const body = 'x'.repeat(9_000);
+      const md5 = (text: string) => createHash('md5').update(text).digest('hex');
+      expect(eventsOf(told as Frame[])).toEqual(
+        expect.arrayContaining([
+          [
+            'room:a',
+            [
+              { op: 'update', ...one, old: row(50, 'a', 'one').data },
+              { op: 'update', ...two, old: one.data },
+              { op: 'delete', ...key(50), old: two.data },
+            ],
+          ],
+          [
+            'room:b',
+            [
+              { op: 'insert', ...row(50, 'b', 'two') },
+              { op: 'insert', ...row(51, 'b', 'b') },
+              { op: 'delete', ...key(51), old: row(51, 'b', 'b').data },
+              { op: 'delete', ...key(50), old: row(50, 'b', 'two').data },
+              { op: 'insert', ...row(52, 'b', 'two') },
+              { op: 'delete', ...key(52), old: row(52, 'b', 'two').data },
+            ],
+          ],
+          ['large', [{ op: 'update', ...key(1), data: { id: 1, body, n: 2 }, old: { id: 1, body, n: 1 } }]],
+          [
+            'upper',
+            [
+              {
+                op: 'update',
+                ...key(1),
+                data: { id: 1, hash: md5('2'), start: 'XXX' },
+                old: { id: 1, hash: md5('1'), start: 'XXX' },
+              },
+            ],
+          ],
+          [
+            'plain',
+            [
+              { op: 'update', ...key(1), data: { id: 1, n: 2 } },
+              { op: 'delete', ...key(1) },
+            ],
+          ],
+          [
+            'held',
+            [
+              {
+                op: 'update',
+                ...key(50),
+                data: { id: 50, spot: 60, title: 'later' },
+                old: { id: 50, spot: 60, title: 'sixty' },
+              },
+              { op: 'delete', ...key(50), old: { id: 50, spot: 60, title: 'later' } },
+            ],
+          ],
+        ]),
+      );
+      expect(toldPlain).toEqual(told);
+      expect(JSON.stringify(told)).not.toContain('hidden');
+      const bare = (told as Frame[]).map((frame) => ({
+        ...frame,
+        events: frame.events?.map(({ old: _, ...event }) => event),
+      }));
+      expect(usually).toEqual(bare);
+      usual.cut();
+
+      const resumed = await RawClient.open(here.service);
+      await resumed.subscribe('end');
+      const again = await changesOf(here, resumed, () =>
+        resumed.subscribe('room:b', { since: asking.of('room:b', 'subscribed')[0]?.position as string, old: true }),
+      );
+      expect(again.filter(({ type }) => type === 'changes')).toEqual(
+        (told as Frame[]).filter(({ channel }) => channel === 'room:b'),
+      );
+      for (const each of [asking, plain, resumed]) each.cut();
+    });
   });
 
   test('NULL in a placeholder is no channel', async () => {

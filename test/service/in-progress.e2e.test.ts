@@ -66,7 +66,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
   /** Clients of both services, while `work` runs. They must receive the same frames. */
   async function sameFrames(work: () => Promise<void>): Promise<readonly Frame[]> {
     const clients = [await here.client(), await RawClient.open(whole)] as const;
-    for (const client of clients) for (const channel of CHANNELS) await client.subscribe(channel);
+    for (const client of clients) for (const channel of CHANNELS) await client.subscribe(channel, { old: true });
     const from = clients.map((client) => told(client).length);
     const before = await streamed();
     await work();
@@ -105,6 +105,9 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       await Promise.all([one.end(), two.end()]);
     });
     expect(frames.filter(({ part }) => part !== undefined).length).toBeGreaterThan(4);
+    const removed = frames.flatMap(({ events = [] }) => events).filter(({ op }) => op === 'delete');
+    for (const { key, old } of removed) expect(old).toMatchObject(key as object);
+    expect(removed.length).toBeGreaterThan(300);
   });
 
   test('subtransactions that are rolled back, nested ones and transactions that are rolled back leave nothing', async () => {

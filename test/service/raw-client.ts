@@ -10,6 +10,7 @@ export interface RowEvent {
   readonly key?: Readonly<Record<string, unknown>>;
   readonly data?: Readonly<Record<string, unknown>>;
   readonly unchanged?: readonly string[];
+  readonly old?: Readonly<Record<string, unknown>>;
 }
 
 /** Any frame of the server: the members that its type has. */
@@ -49,6 +50,7 @@ export type SubscribeOptions = {
   readonly since?: string;
   readonly snapshot?: boolean;
   readonly presence?: boolean | 'watch';
+  readonly old?: boolean;
 };
 
 const WAIT_MS = 50_000;

@@ -13,7 +13,12 @@ export interface StreamEvent {
   readonly code?: string;
   readonly reason?: string;
   readonly data?: unknown;
-  readonly events?: readonly { readonly op: string; readonly key?: Record<string, unknown>; readonly data?: unknown }[];
+  readonly events?: readonly {
+    readonly op: string;
+    readonly key?: Record<string, unknown>;
+    readonly data?: unknown;
+    readonly old?: unknown;
+  }[];
   readonly rows?: readonly { readonly key: Record<string, unknown>; readonly data: unknown }[];
   readonly part?: number;
   readonly last?: boolean;

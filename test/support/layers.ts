@@ -107,6 +107,7 @@ const LADDERS: Readonly<Record<string, readonly string[]>> = {
     'accept',
     'heartbeat.ts',
     'clients.ts',
+    'old-values.ts',
     'sno',
     'cors.ts',
     'sse',

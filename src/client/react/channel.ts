@@ -26,7 +26,7 @@ const UNOPENED: ShownChannel = { status: 'connecting', error: undefined };
 export function useChannel<Row = unknown>(
   name: ChannelArgument,
   listeners: ChannelListeners<Row>,
-  { snapshot, since, waitForAccess }: ChannelOptions = {},
+  { snapshot, since, waitForAccess, old }: ChannelOptions = {},
 ): ShownChannel {
   const client = useSno();
   const latest = useRef(listeners);
@@ -35,9 +35,9 @@ export function useChannel<Row = unknown>(
   });
   const store = useMemo(() => {
     const open = (): Channel<Row> | undefined =>
-      name ? client.channel<Row>(name, { snapshot, since, waitForAccess }) : undefined;
+      name ? client.channel<Row>(name, { snapshot, since, waitForAccess, old }) : undefined;
     return new ChannelStore(open, () => latest.current);
-  }, [client, name, snapshot, since, waitForAccess]);
+  }, [client, name, snapshot, since, waitForAccess, old]);
   return useSyncExternalStore(store.subscribe, store.show, () => UNOPENED);
 }
 

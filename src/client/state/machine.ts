@@ -91,6 +91,8 @@ export interface Subscription {
   readonly asked: 'snapshot' | 'since' | 'now';
   /** A handle waits for access: a refusal is retried. */
   readonly waitsForAccess: boolean;
+  /** A handle wants the rows before updates and deletes. */
+  readonly old: boolean;
   /** delayed: until the connection has room for another subscription. */
   readonly crowded: boolean;
   /** joining: the snapshot's parts. */
@@ -156,6 +158,7 @@ export type Happening =
       readonly want: Want;
       readonly since?: string | undefined;
       readonly waitsForAccess?: boolean;
+      readonly old?: boolean;
     }
   | { readonly type: 'release'; readonly channel: string; readonly want: Want }
   /** A part beside the core asks for something else in its subscribe. */

@@ -70,8 +70,8 @@ const HANDLERS: {
   lost,
   timer: (turn, { timer }) => ring(turn, timer),
   wake: (turn, { isTokenDue = false }) => wake(turn, isTokenDue),
-  acquire(turn, { channel, want, since, waitsForAccess = false }) {
-    turn.put(channel, acquire(turn, channel, turn.get(channel), { want, since, waitsForAccess }));
+  acquire(turn, { channel, want, since, waitsForAccess = false, old = false }) {
+    turn.put(channel, acquire(turn, channel, turn.get(channel), { want, since, waitsForAccess, old }));
   },
   release(turn, { channel, want }) {
     const known = turn.get(channel);

@@ -28,6 +28,7 @@ const FRESH: Omit<Subscription, 'channel'> = {
   suspect: false,
   asked: 'now',
   waitsForAccess: false,
+  old: false,
   crowded: false,
   ending: undefined,
   awaited: [],
@@ -44,22 +45,25 @@ interface Wish {
   /** Used only for the first handle of a channel. */
   readonly since: string | undefined;
   readonly waitsForAccess: boolean;
+  readonly old: boolean;
 }
 
 /** A handle was opened. */
-export function acquire(turn: Turn, channel: string, known: Next, { want, since, waitsForAccess }: Wish): Next {
+export function acquire(turn: Turn, channel: string, known: Next, wish: Wish): Next {
+  const { want, since, waitsForAccess, old } = wish;
   const base = known === undefined || handlesOf(known) === 0 ? { ...FRESH, ...known, channel, position: since } : known;
   const next = {
     ...base,
     wants: { ...base.wants, [want]: base.wants[want] + 1 },
     waitsForAccess: base.waitsForAccess || waitsForAccess,
+    old: base.old || old,
     ending: undefined,
   };
   if (known?.phase === 'ended') cancelTimer(turn, known);
   if (known === undefined || known.phase === 'ended') return join(turn, { ...next, attempt: 0 });
   const needsSnapshot = want === 'snapshot' || (want === 'rows' && !known.rows);
   const getsSnapshot = known.phase === 'joining' && known.asked === 'snapshot';
-  if (!needsSnapshot || getsSnapshot) return next;
+  if (!needsSnapshot || getsSnapshot) return old && !known.old ? rejoin(turn, next) : next;
   // The snapshot may lie after commits that the other handles have not seen: what they hold is
   // void.
   return rejoin(turn, voided(turn, next, 'snapshot_requested'));
@@ -84,12 +88,12 @@ export function release(turn: Turn, known: Subscription, want: Want): Next {
 
 /** Subscribes, or waits until the connection can send it. */
 export function join(turn: Turn, known: Subscription): Subscription {
-  const { channel, wants, rows, position: since } = known;
+  const { channel, wants, rows, position: since, old } = known;
   if (!turn.isGreeted()) return { ...known, ...EMPTY_HANDED, phase: 'waiting' };
   const wantsSnapshot = (wants.rows > 0 && !rows) || (wants.snapshot > 0 && since === undefined);
   const asked = wantsSnapshot ? 'snapshot' : since === undefined ? 'now' : 'since';
   const from = wantsSnapshot ? { snapshot: true } : since === undefined ? {} : { since };
-  turn.send({ type: 'subscribe', channel, ...from });
+  turn.send({ type: 'subscribe', channel, ...from, ...(old ? { old } : {}) });
   return { ...known, ...EMPTY_HANDED, phase: 'joining', asked, crowded: false };
 }
 

@@ -104,8 +104,9 @@ export class Wanted {
   }
 
   #add(entry: Entry): number {
-    const { channel, pattern, payload, xid, sequence, lsn, index } = entry;
-    this.#read.list.push({ channel, pattern, payload: KEPT.copy(payload), xid, sequence, lsn, index });
+    const { channel, pattern, payload, old, xid, sequence, lsn, index } = entry;
+    const kept = { payload: KEPT.copy(payload), old: old && Buffer.from(old) };
+    this.#read.list.push({ channel, pattern, ...kept, xid, sequence, lsn, index });
     const bytes = bytesOf(entry);
     this.#bytes += bytes;
     return bytes;

@@ -28,7 +28,7 @@ const WORDS: Readonly<Record<Member, string>> = {
  */
 const MEMBERS: Readonly<Record<ClientFrame['type'], Readonly<Record<string, Member | `${Member}?`>>>> = {
   hello: { token: 'string?' },
-  subscribe: { channel: 'string', snapshot: 'boolean?', since: 'string?', presence: 'presence?' },
+  subscribe: { channel: 'string', snapshot: 'boolean?', since: 'string?', presence: 'presence?', old: 'boolean?' },
   unsubscribe: { channel: 'string' },
   token: { token: 'string' },
   send: { channel: 'string', event: 'string' },

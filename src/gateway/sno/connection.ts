@@ -12,7 +12,6 @@
 import { WebSocket } from 'ws';
 import { noTimer } from '../../clock.ts';
 import { SnoError } from '../../errors.ts';
-import type { Encoding } from '../../fanout/encoding.ts';
 import type { Fanout, Feed } from '../../fanout/fanout.ts';
 import { parseCommitReference } from '../../fanout/reach.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
@@ -23,7 +22,7 @@ import { Rate } from '../rate.ts';
 import { Session, type SessionConnection, type SessionServices, type SubscribeRequest } from '../session.ts';
 import { type NetworkSocket, SignsOfLife } from '../signs-of-life.ts';
 import { type ReceivedFrame, readClientFrame } from './client-frame.ts';
-import { PLAIN } from './encodings.ts';
+import type { FrameEncodings, Frames } from './encodings.ts';
 import { type ClientSocket, PING_FRAME, type ProtocolFault, type SocketOwner } from './socket.ts';
 
 /** The close code of a client whose WebSocket takes no frame of this size. */
@@ -32,8 +31,7 @@ const FRAME_TOO_LARGE = 1009;
 export interface ConnectionServices extends SessionServices {
   readonly fanout: SessionServices['fanout'] & Pick<Fanout, 'epoch' | 'attach'>;
   readonly metrics: Metrics;
-  /** For clients that accept compressed frames. */
-  readonly deflated: Encoding;
+  readonly frames: FrameEncodings;
   readonly helloMs: number;
   /** 0: no limit. */
   readonly framesPerSecondMax: number;
@@ -62,6 +60,7 @@ export class Connection implements SocketOwner, SessionConnection, WebSocketClie
   readonly #network: NetworkSocket;
   readonly #signsOfLife: SignsOfLife;
   readonly #services: ConnectionServices;
+  readonly #frames: Frames;
   readonly #feed: Feed;
   readonly #session: Session;
   readonly #rate: Rate;
@@ -83,7 +82,8 @@ export class Connection implements SocketOwner, SessionConnection, WebSocketClie
     this.#services = services;
     this.#bearer = bearer;
     this.#pending = pending;
-    this.#feed = services.fanout.attach(network, deflates ? services.deflated : PLAIN);
+    this.#frames = deflates ? services.frames.deflated : services.frames.plain;
+    this.#feed = services.fanout.attach(network, this.#frames.usual);
     if (deflates) socket.inflate(services.frameBytesMax);
     this.#session = new Session(this.#feed, services, this, address);
     this.#rate = new Rate(services.framesPerSecondMax, services.clock);
@@ -139,7 +139,7 @@ export class Connection implements SocketOwner, SessionConnection, WebSocketClie
   }
 
   get deflates(): boolean {
-    return this.#feed.encoding === this.#services.deflated;
+    return this.#feed.encoding === this.#services.frames.deflated.usual;
   }
 
   drain(): void {
@@ -289,7 +289,7 @@ export class Connection implements SocketOwner, SessionConnection, WebSocketClie
         void this.#verify(frame.token);
         return;
       case 'subscribe':
-        this.#session.subscribe(requestOf(frame));
+        this.#session.subscribe(requestOf(frame, this.#frames));
         return;
       case 'unsubscribe':
         this.#session.unsubscribe(frame.channel);
@@ -382,6 +382,11 @@ export class Connection implements SocketOwner, SessionConnection, WebSocketClie
   }
 }
 
-function requestOf({ presence, ...request }: Extract<ReceivedFrame, { type: 'subscribe' }>): SubscribeRequest {
-  return presence === undefined || presence === false ? request : { ...request, presence };
+function requestOf(frame: Extract<ReceivedFrame, { type: 'subscribe' }>, frames: Frames): SubscribeRequest {
+  const { presence, old, ...request } = frame;
+  return {
+    ...request,
+    ...(presence === undefined || presence === false ? {} : { presence }),
+    ...(old === true ? { alias: { name: request.channel, encoding: frames.withOldValues } } : {}),
+  };
 }

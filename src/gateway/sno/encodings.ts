@@ -1,4 +1,7 @@
-/** The two wire forms of Snö's own protocol: websocket text frames, plain and compressed. */
+/**
+ * The wire forms of Snö's own protocol: websocket text frames, plain and compressed, each without
+ * and with the old values of rows.
+ */
 import type { Entry } from '../../commit/entry.ts';
 import type { EncodedForms } from '../../fanout/encoded-forms.ts';
 import type { Encoding, UnstoredType } from '../../fanout/encoding.ts';
@@ -7,6 +10,7 @@ import { hasHeader, memoryOf, type Payload, roomOf } from '../../memory/payload.
 import type { ServerFrame } from '../../protocol.ts';
 import { deflatedFrame, deflatedFrameLater } from '../../websocket/deflated-frame.ts';
 import { textFrame, writeFrameHeader } from '../../websocket/frame.ts';
+import { WithOldValues } from '../old-values.ts';
 
 /**
  * The payload's frame, in the payload's own memory. The header is written once, so a frame that a
@@ -79,7 +83,7 @@ export class Deflated implements Encoding {
   }
 
   /** Compressed each time: nothing keeps it. */
-  unstored(_type: UnstoredType, payload: Payload): Buffer {
+  unstored(_type: UnstoredType | 'changes', payload: Payload): Buffer {
     const frame = frameOf(payload);
     if (!this.#isWorthIt(frame, ON_THIS_THREAD_BYTES_MAX)) return frame;
     return this.#counted(frame, deflatedFrame(frame, this.#arena));
@@ -99,4 +103,24 @@ export class Deflated implements Encoding {
     this.#options.deflated(frame.length, made.length);
     return made;
   }
+}
+
+/** Frames without, and with, the old values of rows. */
+export interface Frames {
+  readonly usual: Encoding;
+  readonly withOldValues: Encoding;
+}
+
+/** All wire forms. Each connection has plain frames, or compressed ones. */
+export interface FrameEncodings {
+  readonly plain: Frames;
+  readonly deflated: Frames;
+}
+
+export function frameEncodings(options: DeflatedOptions): FrameEncodings {
+  const deflated = new Deflated(options);
+  return {
+    plain: { usual: PLAIN, withOldValues: new WithOldValues(PLAIN, options.forms) },
+    deflated: { usual: deflated, withOldValues: new WithOldValues(deflated, options.forms) },
+  };
 }

@@ -12,6 +12,7 @@ import type { Encoding, UnstoredType } from '../../fanout/encoding.ts';
 import { type Payload, textOf } from '../../memory/payload.ts';
 import { formatPosition } from '../../position.ts';
 import type { ServerFrame } from '../../protocol.ts';
+import { WithOldValues } from '../old-values.ts';
 
 const LINE_FEED = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
@@ -77,7 +78,7 @@ export class EventEncoding implements Encoding {
   }
 
   /** Without an id: it is in no stream. */
-  unstored(type: UnstoredType, payload: Payload): Buffer {
+  unstored(type: UnstoredType | 'changes', payload: Payload): Buffer {
     return event(type, textOf(payload));
   }
 
@@ -89,11 +90,11 @@ export class EventEncoding implements Encoding {
 
 /** Events with ids, for streams of one channel: the position of each event. */
 export class EventEncodingWithIds implements Encoding {
-  readonly #plain: EventEncoding;
+  readonly #plain: Encoding;
   readonly #epoch: () => string;
 
   /** `epoch`: the stream's current one, which all entries are of. */
-  constructor(plain: EventEncoding, epoch: () => string) {
+  constructor(plain: Encoding, epoch: () => string) {
     this.#plain = plain;
     this.#epoch = epoch;
   }
@@ -107,17 +108,36 @@ export class EventEncodingWithIds implements Encoding {
     return idLine(formatPosition(this.#epoch(), entry.lsn, entry.index));
   }
 
-  snapshot(payload: Payload): Buffer {
-    return this.#plain.snapshot(payload);
+  snapshot(payload: Payload, channel: string): Buffer | Promise<Buffer> {
+    return this.#plain.snapshot(payload, channel);
   }
 
-  unstored(type: UnstoredType, payload: Payload): Buffer {
+  unstored(type: UnstoredType | 'changes', payload: Payload): Buffer {
     return this.#plain.unstored(type, payload);
   }
 
   control(frame: ServerFrame): Buffer {
     return frame.type === 'heartbeat' ? idOnly(frame.position) : eventOf(frame);
   }
+}
+
+/** Events without ids, and with the ids of streams of one channel. */
+export interface Events {
+  readonly plain: Encoding;
+  readonly withIds: Encoding;
+}
+
+export interface EventEncodings {
+  readonly usual: Events;
+  /** With the old values of rows. */
+  readonly withOldValues: Events;
+}
+
+export function eventEncodings(forms: EncodedForms, epoch: () => string): EventEncodings {
+  const usual = new EventEncoding(forms);
+  const withOldValues = new WithOldValues(usual, forms);
+  const both = (plain: Encoding): Events => ({ plain, withIds: new EventEncodingWithIds(plain, epoch) });
+  return { usual: both(usual), withOldValues: both(withOldValues) };
 }
 
 /** Whether the text of an entry is a `message`. */

@@ -6,6 +6,8 @@ export interface StreamQuery {
   readonly channels: readonly string[];
   /** Whether the rows come first, where the stream does not resume. */
   readonly snapshot: boolean;
+  /** Whether updates and deletes carry the old row, where the server has it. */
+  readonly old: boolean;
   /** Whether the members are watched. */
   readonly presence: boolean;
   /** Where to resume, as the client sent it: not validated. */
@@ -16,11 +18,11 @@ export interface StreamQuery {
 export function readQuery({ url = '', headers }: Pick<IncomingMessage, 'url' | 'headers'>): StreamQuery | undefined {
   const parameters = new URLSearchParams(url.split('?').slice(1).join('?'));
   const channels = [...new Set(parameters.getAll('channel'))].filter((channel) => channel !== '');
-  const snapshot = parameters.get('snapshot') ?? 'false';
+  const [snapshot, old] = ['snapshot', 'old'].map((name) => parameters.get(name) ?? 'false') as [string, string];
   const presence = parameters.get('presence');
-  if (channels.length === 0 || !/^(true|false)$/.test(snapshot)) return undefined;
+  if (channels.length === 0 || ![snapshot, old].every((value) => /^(true|false)$/.test(value))) return undefined;
   if (presence !== null && presence !== 'watch') return undefined;
   // A client that reconnects sends the URL with the `since` of its start, and a newer id.
   const since = String(headers['last-event-id'] ?? '') || parameters.get('since') || undefined;
-  return { channels, snapshot: snapshot === 'true', presence: presence === 'watch', since };
+  return { channels, snapshot: snapshot === 'true', old: old === 'true', presence: presence === 'watch', since };
 }

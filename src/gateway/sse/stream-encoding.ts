@@ -12,7 +12,7 @@ import type { Encoding, UnstoredType } from '../../fanout/encoding.ts';
 import { type Payload, textOf } from '../../memory/payload.ts';
 import { COMMIT_END_INDEX, formatPosition, type Position, parsePosition } from '../../position.ts';
 import type { ServerFrame } from '../../protocol.ts';
-import { type EventEncoding, eventOf, idLine, idOnly, isMessage } from './encoding.ts';
+import { eventOf, idLine, idOnly, isMessage } from './encoding.ts';
 import type { StreamIds, StreamState } from './stream-id.ts';
 
 /** Maximum channels that an id names as ahead. Events beyond have no id until the commit's end. */
@@ -20,7 +20,7 @@ const AHEAD_MAX = 32;
 
 export class StreamEncoding implements Encoding {
   readonly isPrivate = true;
-  readonly #plain: EventEncoding;
+  readonly #plain: Encoding;
   readonly #ids: StreamIds;
   readonly #epoch: () => string;
   #absent: ReadonlySet<string>;
@@ -33,7 +33,7 @@ export class StreamEncoding implements Encoding {
   #reached = Number.POSITIVE_INFINITY;
 
   /** `state`: what the client holds. */
-  constructor(plain: EventEncoding, ids: StreamIds, epoch: () => string, state: StreamState | undefined) {
+  constructor(plain: Encoding, ids: StreamIds, epoch: () => string, state: StreamState | undefined) {
     this.#plain = plain;
     this.#ids = ids;
     this.#epoch = epoch;
@@ -73,11 +73,11 @@ export class StreamEncoding implements Encoding {
     return idLine(this.#id());
   }
 
-  snapshot(payload: Payload): Buffer {
-    return this.#plain.snapshot(payload);
+  snapshot(payload: Payload, channel: string): Buffer | Promise<Buffer> {
+    return this.#plain.snapshot(payload, channel);
   }
 
-  unstored(type: UnstoredType, payload: Payload): Buffer {
+  unstored(type: UnstoredType | 'changes', payload: Payload): Buffer {
     return this.#plain.unstored(type, payload);
   }
 

@@ -28,15 +28,7 @@ import type { Fanout, Feed, FeedObserver } from '../../fanout/fanout.ts';
 import { HEARTBEAT_SECONDS, type ServerFrame } from '../../protocol.ts';
 import type { Client, ClientState } from '../clients.ts';
 import { Session, type SessionConnection, type SessionServices } from '../session.ts';
-import {
-  COMMENT,
-  type EventEncoding,
-  type EventEncodingWithIds,
-  eventOf,
-  idLine,
-  idOnly,
-  retryAfter,
-} from './encoding.ts';
+import { COMMENT, type EventEncodings, type Events, eventOf, idLine, idOnly, retryAfter } from './encoding.ts';
 import type { StreamQuery } from './query.ts';
 import { StreamEncoding } from './stream-encoding.ts';
 import { resumptionOf, StreamIds, type StreamState } from './stream-id.ts';
@@ -57,8 +49,7 @@ const PASSING: ReadonlySet<string> = new Set(['try_again', 'overloaded']);
 
 export interface StreamServices extends SessionServices {
   readonly fanout: SessionServices['fanout'] & Pick<Fanout, 'epoch' | 'attach'>;
-  /** Without ids, and with those of one channel. */
-  readonly encodings: { readonly plain: EventEncoding; readonly withIds: EventEncodingWithIds };
+  readonly events: EventEncodings;
 }
 
 /** Why a channel has ended. later: it may come back. expired: with another token. */
@@ -86,6 +77,7 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
   readonly #held: StreamState | undefined;
   /** With the ids of several channels. */
   readonly #several: StreamEncoding | undefined;
+  readonly #events: Events;
   #cancelWait = noTimer;
   #attempts = 0;
   #isSettling = false;
@@ -99,13 +91,14 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
     this.#response = response;
     this.#services = services;
     this.#query = query;
-    const { encodings, fanout } = services;
-    const { channels, since } = query;
+    const { events, fanout } = services;
+    const { channels, since, old } = query;
+    this.#events = old ? events.withOldValues : events.usual;
     const ids = new StreamIds(channels);
     this.#held = since === undefined ? undefined : ids.read(since);
     if (channels.length > 1)
-      this.#several = new StreamEncoding(encodings.plain, ids, () => fanout.epoch ?? '', this.#held);
-    this.#feed = fanout.attach(response, encodings.plain, this);
+      this.#several = new StreamEncoding(this.#events.plain, ids, () => fanout.epoch ?? '', this.#held);
+    this.#feed = fanout.attach(response, this.#events.plain, this);
     this.#session = new Session(this.#feed, services, this, address);
   }
 
@@ -279,7 +272,7 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
 
   /** Events that are made from now on have the ids that are true then. */
   #chooseEncoding(): void {
-    const { plain, withIds } = this.#services.encodings;
+    const { plain, withIds } = this.#events;
     this.#several?.leaveOut(new Set(this.#query.channels.filter((channel) => !this.#inStep.has(channel))));
     this.#feed.setEncoding(this.#inStep.size === 0 ? plain : (this.#several ?? withIds));
   }

@@ -1,0 +1,45 @@
+/**
+ * A wire form with the old values of rows, for subscriptions that asked for them. Entries without
+ * old values have the same bytes as in the form without.
+ */
+import type { Entry } from '../commit/entry.ts';
+import type { EncodedForms } from '../fanout/encoded-forms.ts';
+import type { Encoding, UnstoredType } from '../fanout/encoding.ts';
+import { withOldValues } from '../memory/old-values.ts';
+import { type Payload, PayloadSlab } from '../memory/payload.ts';
+import type { ServerFrame } from '../protocol.ts';
+
+/** What is made here may wait in slow sockets. */
+const KEPT = new PayloadSlab();
+
+export class WithOldValues implements Encoding {
+  readonly #form: Encoding;
+  readonly #forms: EncodedForms;
+
+  /** `form`: the same without old values. `forms`: keeps what was made for later clients. */
+  constructor(form: Encoding, forms: EncodedForms) {
+    this.#form = form;
+    this.#forms = forms;
+  }
+
+  entry(entry: Entry): Buffer {
+    if (entry.old === undefined) return this.#form.entry(entry);
+    const kept = this.#forms.of(entry, this);
+    if (kept !== undefined) return kept;
+    const made = this.#form.unstored('changes', withOldValues(entry.payload, entry.old, KEPT));
+    this.#forms.keep(entry, this, made);
+    return made;
+  }
+
+  snapshot(payload: Payload, channel: string): Buffer | Promise<Buffer> {
+    return this.#form.snapshot(payload, channel);
+  }
+
+  unstored(type: UnstoredType | 'changes', payload: Payload): Buffer {
+    return this.#form.unstored(type, payload);
+  }
+
+  control(frame: ServerFrame): Buffer {
+    return this.#form.control(frame);
+  }
+}
