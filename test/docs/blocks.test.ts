@@ -1,9 +1,14 @@
 /** The pages as a whole: links, the map of pages, and blocks that no test runs. */
+import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { transform } from 'esbuild';
 import { describe, expect, test } from 'vitest';
+import { loadParser, parseSql } from '../../src/channels/sql/parse.ts';
+import { CHECK_REPORT } from '../../src/cli/check/json.ts';
+import { DOCTOR_REPORT } from '../../src/cli/doctor/json.ts';
 import { blocksOf, changed, shows } from './blocks.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -58,7 +63,6 @@ test('blocks that are not run are few, and only in pages about installing and ab
   );
   expect([...new Set(notRun)].toSorted()).toEqual([
     'docs/howto/deploy.md',
-    'docs/howto/from-electric.md',
     'docs/howto/install.md',
     'docs/howto/managed-postgres.md',
   ]);
@@ -69,6 +73,67 @@ test('blocks that another test runs name a test that exists', () => {
   const tests = PAGES.flatMap((page) => blocksOf(read(page)).flatMap(({ words }) => words.get('elsewhere') ?? []));
   expect(tests.length).toBeGreaterThan(0);
   expect(tests.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
+});
+
+test('all pages but a few have no indented code, since only fenced blocks are run or parsed', () => {
+  const indented = PAGES.filter((page) => !/decisions\//.test(page)).filter((page) =>
+    /\n\n {4}\S/.test(read(page).replaceAll(/^( *)```.*?^\1```$/gms, '')),
+  );
+  // Drawings, commands of this repository, and frames, which test/protocol.test.ts reads.
+  expect(indented.toSorted()).toEqual([
+    'README.md',
+    'docs/CONTRIBUTING.md',
+    'docs/architecture.md',
+    'docs/channels.md',
+    'docs/performance.md',
+    'docs/presence.md',
+    'docs/protocol.md',
+    'docs/reliability.md',
+    'docs/security.md',
+  ]);
+});
+
+test('SQL in all pages can be parsed by the grammar of Postgres', async () => {
+  await loadParser();
+  const blocks = PAGES.flatMap((page) =>
+    blocksOf(read(page))
+      .filter(({ language }) => language === 'sql')
+      .map(({ text, line }) => ({ at: `${page}:${line}`, text })),
+  );
+  expect(blocks.length).toBeGreaterThan(20);
+  const faults = blocks.flatMap(({ at, text }) => {
+    try {
+      return parseSql(text).length > 0 ? [] : [`${at}: no statement`];
+    } catch (error) {
+      return [`${at}: ${(error as Error).message}`];
+    }
+  });
+  expect(faults).toEqual([]);
+});
+
+test('shell commands that no test runs can be parsed by bash', async () => {
+  const blocks = PAGES.flatMap((page) =>
+    blocksOf(read(page))
+      .filter(({ language, words }) => language === 'console' || (language === 'sh' && words.has('check')))
+      .map(({ text, line }) => ({ at: `${page}:${line}`, text })),
+  );
+  expect(blocks.length).toBeGreaterThan(10);
+  for (const { at, text } of blocks)
+    await expect(promisify(execFile)('bash', ['-n', '-c', text]), at).resolves.toMatchObject({ stderr: '' });
+});
+
+test.each([
+  ['sno doctor --json', DOCTOR_REPORT, DOCTOR_REPORT.shape.findings.element.shape],
+  ['sno check --json', CHECK_REPORT, CHECK_REPORT.shape.channels.element.shape],
+])('docs/json.md shows what %s prints, with every member', (title, report, elements) => {
+  const section = read('docs/json.md').split(`## ${title}\n`)[1]?.split('\n## ')[0] ?? '';
+  const [example] = blocksOf(section);
+  expect(report.safeParse(JSON.parse(example?.text ?? '')).error).toBeUndefined();
+  const members = [...section.matchAll(/^\| (?:\w+\[\]\.)?(\w+) \|/gm)].map(([, name]) => name);
+  expect(Object.keys({ ...report.shape, ...elements }).filter((name) => !members.includes(name))).toEqual(
+    // Said above the table, and named by every row of the other.
+    title === 'sno check --json' ? ['format', 'version', 'pattern'] : ['format'],
+  );
 });
 
 test('programs in all pages can be parsed', async () => {

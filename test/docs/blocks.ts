@@ -9,7 +9,7 @@
  * - `output`: what the commands before it print. `...` stands for anything.
  * - `output=app`: what the background command of this name prints.
  * - `elsewhere=test/a.test.ts`: that test runs the block.
- * - `check`: a part of a program, which is only parsed.
+ * - `check`: a part of a program, or commands for another machine, which are only parsed.
  *
  * A block of `diff` changes the file. A block of `console` is not run: it is for a provider's
  * console, or needs root or Docker. Where a page says "Ctrl-C", the comment `<!-- stop=app -->`

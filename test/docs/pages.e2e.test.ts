@@ -25,6 +25,15 @@ async function reading(work: (reader: Reader) => Promise<void>): Promise<void> {
 const VARIABLES = `export SNO_DATABASE_URL=postgres://postgres:postgres@127.0.0.1:5432/app
 export SNO_JWT_SECRET=a-development-secret-of-32-bytes`;
 
+/** Tables and channels that a page presumes. */
+const PRESUMED: Readonly<Record<string, string>> = {
+  'docs/sse.md': `
+    create table tasks (id int primary key, project_id int, title text); insert into tasks values (1, 42, 'Paint');
+    alter table tasks replica identity full;
+    create view channels."project:{project_id}" as select id, project_id, title from tasks;
+    create view channel_access."project:{project_id}" as select 42 as project_id, 'ada' as sub;`,
+};
+
 /** Waits until a page, opened at this address, shows a text. */
 async function seen(reader: Reader, url: string, text: string, then?: () => Promise<void>): Promise<string> {
   const page = await browser.newPage();
@@ -80,11 +89,13 @@ describe('beside a running Snö', () => {
     'docs/howto/from-electric.md',
     'docs/howto/from-sequin.md',
     'docs/howto/from-supabase-realtime.md',
+    'docs/admin-api.md',
+    'docs/sse.md',
     // The last one: it starts Snö with another key.
     'docs/howto/token-server.md',
   ])('%s works as it is written', async (page) => {
     // The tables of the page before, with the views over them.
-    await reader.database.query('drop schema public cascade; create schema public');
+    await reader.database.query(`drop schema public cascade; create schema public; ${PRESUMED[page] ?? ''}`);
     await reader.follow(page);
   });
 });

@@ -18,7 +18,7 @@ export interface GatewayDeskOptions {
 const CHANNELS_MAX = 20;
 /** Maximum patterns of an answer. */
 const PATTERNS_MAX = 10_000;
-/** Maximum channels of a pattern in an answer: more than the page shows, since workers are added up. */
+/** Maximum channels of a pattern in an answer. More than are shown: workers are added up. */
 const ACTIVE_MAX = 1_000;
 
 export class GatewayDesk {

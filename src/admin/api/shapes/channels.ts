@@ -29,9 +29,9 @@ export interface ChannelViewInfo {
   readonly placeholders: readonly { readonly name: string; readonly type: string }[];
   /** Null: no access view, so no client may join. */
   readonly access: ViewClaims | null;
-  /** Who may appear, by the presence view. Null: no presence view. */
+  /** Claims of clients that may appear, by the presence view. Null: no presence view. */
   readonly presence: ViewClaims | null;
-  /** Who may send, by the send view. Null: no send view. */
+  /** Claims of clients that may send, by the send view. Null: no send view. */
   readonly send: ViewClaims | null;
   /**
    * Channels of the pattern that have a subscriber. With workers, a channel counts once for each

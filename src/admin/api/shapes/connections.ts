@@ -21,7 +21,7 @@ export interface ConnectionInfo {
   readonly user: string | null;
   /** The client's address as limits count it: an IPv6 network, or an IPv4 address. */
   readonly address: string;
-  /** `ws`: Snö's websocket protocol, version 1. `sse`: an event stream. `pusher`: Pusher's protocol. */
+  /** `ws`: Snö's websocket protocol. `sse`: an event stream. `pusher`: Pusher's protocol. */
   readonly protocol: 'ws' | 'sse' | 'pusher';
   readonly isCompressed: boolean;
   readonly connectedAt: number;
