@@ -19,10 +19,8 @@ export class FairShare<Item> {
   readonly #places = new Map<Item, Place>();
   readonly #items = new Map<string, Item[]>();
   readonly #turns = new RoundRobin<Item>();
-  /** The addresses by their number of items. */
-  readonly #addresses: Set<string>[] = [];
-  /** Maximum number of items that one address currently has. */
-  #most = 0;
+  /** Undefined: the queue has not been full, or is half empty again. */
+  #ranks: Ranks | undefined;
 
   constructor(max: number) {
     this.#max = max;
@@ -43,9 +41,10 @@ export class FairShare<Item> {
       this.#add(item, address);
       return { isIn: true };
     }
+    this.#ranks ??= new Ranks(this.#items);
+    const { most, heaviest } = this.#ranks;
     // Not if the other address would have fewer items afterwards.
-    if (this.#most <= this.of(address) + 1) return { isIn: false };
-    const [heaviest] = this.#addresses[this.#most] as Set<string>;
+    if (most <= this.of(address) + 1) return { isIn: false };
     const displaced = (this.#items.get(heaviest as string) as Item[]).at(-1) as Item;
     this.leave(displaced);
     this.#add(item, address);
@@ -64,7 +63,7 @@ export class FairShare<Item> {
     const { address, index } = place;
     const items = this.#items.get(address) as Item[];
     this.#turns.delete(item, address);
-    this.#resize(address, items.length, items.length - 1);
+    this.#ranks?.move(address, items.length, items.length - 1);
     const last = items.pop() as Item;
     if (last !== item) {
       items[index] = last;
@@ -72,6 +71,7 @@ export class FairShare<Item> {
     }
     if (items.length === 0) this.#items.delete(address);
     this.#places.delete(item);
+    if (this.size <= this.#max / 2) this.#ranks = undefined;
     return true;
   }
 
@@ -97,15 +97,39 @@ export class FairShare<Item> {
   }
 
   #add(item: Item, address: string): void {
-    const items = this.#items.get(address) ?? [];
-    this.#items.set(address, items);
+    let items = this.#items.get(address);
+    if (items === undefined) {
+      items = [];
+      this.#items.set(address, items);
+    }
     this.#places.set(item, { address, index: items.length });
     items.push(item);
     this.#turns.add(item, address);
-    this.#resize(address, items.length - 1, items.length);
+    this.#ranks?.move(address, items.length - 1, items.length);
+  }
+}
+
+/** The addresses by their number of items. Only a full queue asks which one has most. */
+class Ranks {
+  readonly #addresses: Set<string>[] = [];
+  #most = 0;
+
+  constructor(items: ReadonlyMap<string, readonly unknown[]>) {
+    for (const [address, { length }] of items) this.move(address, 0, length);
   }
 
-  #resize(address: string, from: number, to: number): void {
+  /** Maximum number of items that one address has. */
+  get most(): number {
+    return this.#most;
+  }
+
+  /** An address that has so many. */
+  get heaviest(): string | undefined {
+    return this.#addresses[this.#most]?.values().next().value;
+  }
+
+  /** The address has `to` items instead of `from`. */
+  move(address: string, from: number, to: number): void {
     this.#addresses[from]?.delete(address);
     if (to > 0) {
       this.#addresses[to] ??= new Set();

@@ -31,8 +31,10 @@ export class RoundRobin<Item> {
     for (const [address, items] of this.#byAddress) {
       for (const item of items) {
         if (!isReady(item)) continue;
-        this.#byAddress.delete(address);
-        this.#byAddress.set(address, items);
+        if (this.#byAddress.size > 1) {
+          this.#byAddress.delete(address);
+          this.#byAddress.set(address, items);
+        }
         return item;
       }
     }

@@ -5,7 +5,7 @@
 import type pg from 'pg';
 import { type AccessSchema, SCHEMA_NAMES } from '../channels/catalog/catalog.ts';
 import type { ResolvedChannel, ServedAccess } from '../channels/served/served.ts';
-import { canonicalTest, isInput, testAll } from '../channels/values/value-text.ts';
+import { isInput } from '../channels/values/value-text.ts';
 import type { Settings } from '../config/settings.ts';
 import { ERRORS, SnoError } from '../errors.ts';
 import type { Logger } from '../logger.ts';
@@ -26,6 +26,16 @@ const INFO_BYTES_MAX = 16_384;
 /** Maximum lines that are remembered as logged. */
 const LOGGED_MAX = 10_000;
 
+const NO: Promise<Answer> = Promise.resolve(undefined);
+
+/** What an access view asks of a token's claims. */
+interface Wanted {
+  /** One for each claim. */
+  readonly parameters: readonly string[];
+  /** Every claim is certainly a value of its column's type. */
+  readonly isCertain: boolean;
+}
+
 export type AccessSettings = Pick<
   Settings,
   'SNO_ACCESS' | 'SNO_ACCESS_QUERIES' | 'SNO_ACCESS_BATCH' | 'SNO_ACCESS_WAITING' | 'SNO_ACCESS_TIMEOUT_SECONDS'
@@ -45,6 +55,9 @@ export class ViewAccess implements Access, Rights {
   readonly #logger: Logger;
   /** Messages that have already been logged. */
   readonly #logged = new Set<string>();
+  #lastWanted:
+    | { readonly access: ServedAccess; readonly claims: Claims; readonly wanted: Wanted | undefined }
+    | undefined;
 
   constructor({ databaseUrl, settings, logger, metrics }: AccessOptions) {
     const statementMs = settings.SNO_ACCESS_TIMEOUT_SECONDS * 1_000;
@@ -227,19 +240,37 @@ export class ViewAccess implements Access, Rights {
     return (await this.#questions.ask(canonicalSql(valueTypes), values, false, address)) !== undefined;
   }
 
-  async #ask(access: ServedAccess, values: readonly string[], claims: Claims, address?: string): Promise<Answer> {
-    const areValues = testAll(access.valueTypes.map(canonicalTest), values);
-    if (areValues === false) return undefined;
-    let certain = areValues === true;
-    const wanted: string[] = [];
-    for (const { name, input } of access.claims) {
-      const texts = claimTexts(findClaim(claims, name)).filter((text) => isInput(input, text) !== false);
-      if (texts.length === 0) return undefined;
-      certain &&= texts.every((text) => isInput(input, text) === true);
-      wanted.push(arrayText(texts));
-    }
-    return this.#questions.ask(access.sql, [...values, ...wanted], certain, address);
+  #ask(access: ServedAccess, values: readonly string[], claims: Claims, address?: string): Promise<Answer> {
+    const areValues = isCanonical(values, access.valueTypes);
+    const asked = areValues === false ? undefined : this.#wantedOf(access, claims);
+    if (asked === undefined) return NO;
+    const isCertain = areValues === true && asked.isCertain;
+    return this.#questions.ask(access.sql, [...values, ...asked.parameters], isCertain, address);
   }
+
+  /**
+   * What the view asks of the claims. Undefined: they cannot match. A client that opens a page asks
+   * for many channels of one view, so the last one is kept.
+   */
+  #wantedOf(access: ServedAccess, claims: Claims): Wanted | undefined {
+    const last = this.#lastWanted;
+    if (last?.access === access && last.claims === claims) return last.wanted;
+    const wanted = wantedOf(access, claims);
+    this.#lastWanted = { access, claims, wanted };
+    return wanted;
+  }
+}
+
+function wantedOf(access: ServedAccess, claims: Claims): Wanted | undefined {
+  let isCertain = true;
+  const parameters: string[] = [];
+  for (const { name, input } of access.claims) {
+    const texts = claimTexts(findClaim(claims, name)).filter((text) => isInput(input, text) !== false);
+    if (texts.length === 0) return undefined;
+    isCertain &&= texts.every((text) => isInput(input, text) === true);
+    parameters.push(arrayText(texts));
+  }
+  return { parameters, isCertain };
 }
 
 function sameTypes({ valueTypes }: ServedAccess, types: readonly string[]): boolean {

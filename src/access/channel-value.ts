@@ -3,11 +3,31 @@
  * writes them. For an integer column, `room:01` is not a channel: 1 prints as `1`, so no row would
  * ever name that channel.
  */
-import { canonicalTest, testAll } from '../channels/values/value-text.ts';
+import { canonicalTest, type TextTest } from '../channels/values/value-text.ts';
 
-/** Undefined if only Postgres knows. */
+/** The tests of definitions in force, by their types. */
+const tests = new WeakMap<readonly string[], readonly TextTest[]>();
+
+/** False if one value certainly is not canonical, undefined if only Postgres knows about one. */
 export function isCanonical(values: readonly string[], types: readonly string[]): boolean | undefined {
-  return testAll(types.map(canonicalTest), values);
+  let isValue: boolean | undefined = true;
+  const known = testsOf(types);
+  for (let index = 0; index < known.length; index++) {
+    const test = known[index] as TextTest;
+    const answer = test(values[index] as string);
+    if (answer === false) return false;
+    isValue &&= answer;
+  }
+  return isValue;
+}
+
+function testsOf(types: readonly string[]): readonly TextTest[] {
+  let known = tests.get(types);
+  if (known === undefined) {
+    known = types.map(canonicalTest);
+    tests.set(types, known);
+  }
+  return known;
 }
 
 /**

@@ -52,7 +52,8 @@ export type Answer = readonly unknown[] | undefined;
 
 interface Question {
   readonly parameters: readonly string[];
-  readonly waiting: Set<Waiter>;
+  /** Nearly always one. */
+  readonly waiting: Waiter[];
 }
 
 /** One caller that waits for a question's answer. Several may share the question. */
@@ -86,10 +87,9 @@ class Lane {
   add(waiter: Waiter, parameters: readonly string[]): void {
     let question = this.pending.get(waiter.key);
     if (question === undefined) {
-      question = { parameters, waiting: new Set() };
+      question = { parameters, waiting: [waiter] };
       this.pending.set(waiter.key, question);
-    }
-    question.waiting.add(waiter);
+    } else question.waiting.push(waiter);
     this.#turns.add(waiter, waiter.address);
   }
 
@@ -99,9 +99,11 @@ class Lane {
    */
   remove(waiter: Waiter): void {
     const waiting = this.pending.get(waiter.key)?.waiting;
-    if (waiting?.delete(waiter) !== true) return;
+    const at = waiting?.lastIndexOf(waiter) ?? -1;
+    if (waiting === undefined || at < 0) return;
+    waiting.splice(at, 1);
     this.#turns.delete(waiter, waiter.address);
-    if (waiting.size === 0) this.pending.delete(waiter.key);
+    if (waiting.length === 0) this.pending.delete(waiter.key);
   }
 
   /** Returns the next questions, in turn by address. */
@@ -242,7 +244,7 @@ export class Questions {
       const took = now() - startedAt;
       asked(count, took / 1_000);
       lane.batchMax = took > SLOW_MS ? Math.max(1, count >> 1) : Math.min(batchMax, lane.batchMax * 2);
-      for (const [index, question] of questions.entries()) this.#tell(question, granted.get(index + 1));
+      for (let index = 0; index < count; index++) this.#tell(questions[index] as Question, granted.get(index + 1));
     } catch (error) {
       const fault = queryFault(error);
       asked(count, (now() - startedAt) / 1_000, fault === 'passing' ? (error as Error) : undefined);

@@ -3,6 +3,8 @@ import type { SnoError } from '../errors.ts';
 
 /** Resolves channel names, by the definitions at this point of the stream. */
 export interface ChannelResolver {
+  /** Changes with the definitions. While it stays, a name resolves to the same. */
+  readonly version: number;
   resolve(name: string): ResolvedChannel | SnoError;
   /** The pattern of a channel that is served or refused. Undefined: the channel is unknown. */
   patternOf(name: string): string | undefined;

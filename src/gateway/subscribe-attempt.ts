@@ -94,12 +94,13 @@ export class SubscribeAttempt {
       if (channels.known !== undefined) await channels.known;
       if (!session.isCurrent(this)) return;
       const claims = session.claims as Claims;
+      const { version } = channels;
       const asked = channels.resolve(this.wish.channel);
       const window = asked instanceof SnoError ? undefined : fanout.openAccessCheck(asked, this.#views);
       try {
         const refusal = asked instanceof SnoError ? asked : await this.#check(asked, claims, window);
         if (!session.isCurrent(this)) return;
-        const channel = channels.resolve(this.wish.channel);
+        const channel = channels.version === version ? asked : channels.resolve(this.wish.channel);
         if (channels.known !== undefined || claims !== session.claims || !sameRules(asked, channel)) continue;
         const mayChange = refusal !== undefined && BY_DEFINITION.has(refusal.code);
         if (!mayChange || isDelivered !== undefined) {

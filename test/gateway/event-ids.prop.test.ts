@@ -82,6 +82,7 @@ class World {
       presence: { enter: unused, leave: unused, watch: unused, unwatch: unused },
       sendsPerSecondMax: 0,
       channels: {
+        version: 0,
         resolve: (name) => room(Number(name.slice(5))),
         known: undefined,
         meant: () => undefined,

@@ -25,13 +25,15 @@ export class NameIndex<T extends { readonly pattern: Pattern }> {
     this.#lengths = [...new Set([...this.#byBeginning.keys()].map(({ length }) => length))].sort((a, b) => b - a);
   }
 
-  *find(name: string): Generator<Match<T>> {
+  /** The pattern that fits the name, that with the longest beginning first. */
+  find(name: string): Match<T> | undefined {
     for (const length of this.#lengths) {
       if (length > name.length) continue;
       for (const item of this.#byBeginning.get(name.slice(0, length)) ?? []) {
         const values = matchPattern(item.pattern, name);
-        if (values !== undefined) yield { item, values };
+        if (values !== undefined) return { item, values };
       }
     }
+    return undefined;
   }
 }

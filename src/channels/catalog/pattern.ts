@@ -32,6 +32,8 @@ const SEPARATOR = /[:/]/;
 /** Characters that encodeURIComponent leaves as they are, but a channel name does not. */
 const LEFT_OVER = /[!'()*]/g;
 const UNENCODED = /[A-Za-z0-9_.~-]/;
+/** A value that is written as it is. */
+const PLAIN = /^[A-Za-z0-9_.~-]*$/;
 
 /** Parses a view's name as a pattern. A `pattern_invalid` error says what is wrong with it. */
 export function parsePattern(name: string): Pattern | SnoError {
@@ -134,6 +136,7 @@ function separatorAfter(name: string, from: number): number {
  * hold.
  */
 function decodeValue(encoded: string): string | undefined {
+  if (PLAIN.test(encoded)) return encoded;
   try {
     const value = decodeURIComponent(encoded);
     return encodeValue(value) === encoded && !value.includes('\0') ? value : undefined;

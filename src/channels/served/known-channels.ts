@@ -10,6 +10,10 @@ export class KnownChannels {
   readonly #names = new ChannelNames();
   readonly #gate = new DefinitionsGate();
 
+  get version(): number {
+    return this.#names.version;
+  }
+
   resolve(name: string): ResolvedChannel | SnoError {
     return this.#names.resolve(name);
   }

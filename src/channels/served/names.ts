@@ -15,9 +15,16 @@ export class ChannelNames {
   #refused = new NameIndex<RefusedChannel>([]);
   #gone = new NameIndex<Pick<RefusedChannel, 'pattern'>>([]);
   #patterns: readonly string[] = [];
+  #version = 0;
+
+  /** Changes with the definitions. While it stays, a name resolves to the same. */
+  get version(): number {
+    return this.#version;
+  }
 
   /** Replaces the definitions. */
   load({ served, refused, gone }: ServedDefinitions): void {
+    this.#version++;
     this.#served = new NameIndex(served);
     this.#refused = new NameIndex(refused);
     this.#gone = new NameIndex(gone.map((pattern) => ({ pattern })));
@@ -31,12 +38,14 @@ export class ChannelNames {
   resolve(name: string): ResolvedChannel | SnoError {
     if (name.length > NAME_LENGTH_MAX || !NAME.test(name))
       return new SnoError('channel_invalid', 'this is not a canonical channel name');
-    for (const { item, values } of this.#served.find(name)) return { ...item, name, values };
-    for (const { item } of this.#refused.find(name))
-      return item.isAwaited
+    const found = this.#served.find(name);
+    if (found !== undefined) return resolved(found.item, name, found.values);
+    const refused = this.#refused.find(name)?.item;
+    if (refused !== undefined)
+      return refused.isAwaited
         ? new SnoError('try_again', `the channel ${name} is about to be served`)
         : new SnoError('channel_unavailable', `the channel ${name} is declared, but its view is refused`);
-    for (const _ of this.#gone.find(name))
+    if (this.#gone.find(name) !== undefined)
       return new SnoError('channel_unknown', `the channel ${name} does not exist now: its view was dropped`);
     return new SnoError('channel_unknown', `the channel ${name} does not exist`);
   }
@@ -52,16 +61,17 @@ export class ChannelNames {
   /** The pattern of a channel name that is served or refused. */
   declaredPatternOf(name: string): string | undefined {
     if (name.length > NAME_LENGTH_MAX || !NAME.test(name)) return undefined;
-    for (const { item } of this.#served.find(name)) return item.pattern.text;
-    for (const { item } of this.#refused.find(name)) return item.pattern.text;
-    return undefined;
+    return (this.#served.find(name) ?? this.#refused.find(name))?.item.pattern.text;
   }
 
   /**
    * The pattern of this channel name; undefined if no pattern that can be subscribed to fits it.
    */
   patternOf(name: string): string | undefined {
-    for (const { item } of this.#served.find(name)) return item.pattern.text;
-    return undefined;
+    return this.#served.find(name)?.item.pattern.text;
   }
+}
+
+function resolved(served: ServedChannel, name: string, values: readonly string[]): ResolvedChannel {
+  return { ...served, name, values };
 }

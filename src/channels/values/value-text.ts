@@ -101,12 +101,3 @@ export function isInput({ kind, labels, isDomain }: TextInput, text: string): bo
   const isValue = labels === undefined ? (INPUTS[kind] ?? unknownType)(text) : labels.includes(text);
   return isDomain === true && isValue === true ? undefined : isValue;
 }
-
-/**
- * Whether all texts are values: false if one certainly is not, undefined if only Postgres knows
- * about one.
- */
-export function testAll(tests: readonly TextTest[], texts: readonly string[]): boolean | undefined {
-  const answers = tests.map((test, index) => test(texts[index] as string));
-  return answers.includes(false) ? false : answers.includes(undefined) ? undefined : true;
-}

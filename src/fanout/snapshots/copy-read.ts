@@ -3,7 +3,7 @@
  * no faster than `receive` accepts them. So memory limits neither their number nor their size.
  */
 import type { Socket } from 'node:net';
-import type pg from 'pg';
+import pg from 'pg';
 import { snapshotValue } from '../../channels/served/served.ts';
 import { SnoError } from '../../errors.ts';
 import { Visibility } from '../../markers/visibility.ts';
@@ -52,12 +52,23 @@ const IS_AT_IT =
 /** What pg's Client has beyond its types. */
 type CopyClient = pg.PoolClient & {
   readonly processID: number;
-  readonly connection: {
-    readonly stream: Socket;
-    on(event: 'copyData', listener: (message: { readonly chunk: Buffer }) => void): void;
-    off(event: 'copyData', listener: (message: { readonly chunk: Buffer }) => void): void;
-  };
+  readonly connection: { readonly stream: Socket };
 };
+
+/** A COPY to this process, as a query of pg: it gets its rows without an event for each. */
+class CopyQuery extends pg.Query {
+  readonly #receive: (chunk: Buffer) => void;
+
+  constructor(text: string, receive: (chunk: Buffer) => void, ended: (error: Error | null | undefined) => void) {
+    super(text, undefined, ended);
+    this.#receive = receive;
+  }
+
+  /** Called by pg's Client. */
+  handleCopyData({ chunk }: { readonly chunk: Buffer }): void {
+    this.#receive(chunk);
+  }
+}
 
 export class CopyRead {
   readonly #options: CopyOptions;
@@ -149,19 +160,20 @@ export class CopyRead {
       await client.query(timed('rollback', this.#silenceMs));
       return;
     }
-    const receive = ({ chunk }: { readonly chunk: Buffer }) => {
+    const receive = (chunk: Buffer) => {
       this.#heard++;
       if (this.#isCancelled) return;
       const accepted = this.#task.receive(chunk);
       if (accepted !== undefined) this.#await(client, accepted);
     };
-    client.connection.on('copyData', receive);
     const looking = setInterval(() => void this.#look(client), this.#silenceMs);
     try {
-      await client.query(`copy (${sql}) to stdout (format binary); rollback`);
+      await new Promise<void>((resolve, reject) => {
+        const copy = `copy (${sql}) to stdout (format binary); rollback`;
+        client.query(new CopyQuery(copy, receive, (error) => (error ? reject(error) : resolve())));
+      });
     } finally {
       clearInterval(looking);
-      client.connection.off('copyData', receive);
     }
     if (!this.#isCancelled) this.#task.end();
   }

@@ -19,7 +19,7 @@ export interface SnapshotOrder {
 
 export class TouchedCommits {
   readonly #commits = new Map<string, Deque<number>>();
-  readonly #watched = new Map<string, Set<(xid: number) => void>>();
+  readonly #watched = new Map<string, Set<Watch>>();
 
   /** A commit changes rows that the view of the pattern joins. */
   add(pattern: string, xid: number): void {
@@ -30,28 +30,45 @@ export class TouchedCommits {
     }
     commits.push(xid);
     if (commits.length > COMMITS_MAX) commits.shift();
-    for (const compare of this.#watched.get(pattern) ?? []) compare(xid);
+    for (const watch of this.#watched.get(pattern) ?? []) watch.compare(xid);
   }
 
   /** Compares a snapshot with all commits that are remembered, and with those that come. */
   watch(pattern: string, visibility: Visibility): SnapshotOrder {
-    let isBehind = false;
-    let isKept = true;
-    const compare = (xid: number) => {
-      if (!visibility.sees(xid)) isBehind = true;
-      else if (isBehind) isKept = false;
-    };
-    for (const xid of this.#commits.get(pattern) ?? []) compare(xid);
-    const watched = this.#watched.get(pattern) ?? new Set();
-    this.#watched.set(pattern, watched.add(compare));
-    return {
-      get isKept() {
-        return isKept;
-      },
-      end: () => {
-        watched.delete(compare);
-        if (watched.size === 0 && this.#watched.get(pattern) === watched) this.#watched.delete(pattern);
-      },
-    };
+    let watched = this.#watched.get(pattern);
+    if (watched === undefined) {
+      watched = new Set();
+      this.#watched.set(pattern, watched);
+    }
+    const watch = new Watch(visibility, watched);
+    watched.add(watch);
+    for (const xid of this.#commits.get(pattern) ?? []) watch.compare(xid);
+    return watch;
+  }
+}
+
+/** There may be thousands at the same time: it holds no function of its own. */
+class Watch implements SnapshotOrder {
+  readonly #visibility: Visibility;
+  readonly #among: Set<Watch>;
+  #isBehind = false;
+  #isKept = true;
+
+  constructor(visibility: Visibility, among: Set<Watch>) {
+    this.#visibility = visibility;
+    this.#among = among;
+  }
+
+  get isKept(): boolean {
+    return this.#isKept;
+  }
+
+  compare(xid: number): void {
+    if (!this.#visibility.sees(xid)) this.#isBehind = true;
+    else if (this.#isBehind) this.#isKept = false;
+  }
+
+  end(): void {
+    this.#among.delete(this);
   }
 }

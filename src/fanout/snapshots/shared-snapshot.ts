@@ -118,8 +118,13 @@ export class SharedSnapshot implements RowSink {
       this.#recipients.delete(recipient);
       recipient.end('again');
     }
-    this.#encodings = [...new Set([...this.#recipients].map(({ sink }) => sink.encoding))];
-    for (const recipient of this.#recipients) recipient.form = this.#encodings.indexOf(recipient.sink.encoding);
+    const encodings: Encoding[] = [];
+    for (const recipient of this.#recipients) {
+      const { encoding } = recipient.sink;
+      const known = encodings.indexOf(encoding);
+      recipient.form = known < 0 ? encodings.push(encoding) - 1 : known;
+    }
+    this.#encodings = encodings;
     return !this.isEmpty;
   }
 
@@ -291,14 +296,15 @@ function behind({ isBlocked, next, sink }: Recipient): Outcome {
   return isBlocked && next === 0 && !sink.waitsForAccess ? 'later' : 'lagging';
 }
 
-function areReady(forms: readonly (Buffer | Promise<Buffer>)[]): forms is readonly Buffer[] {
-  return forms.every(Buffer.isBuffer);
-}
-
 /** Counts forms that lie in the same memory once. */
 function bytesOf(forms: readonly Buffer[]): number {
+  if (forms.length === 1) return (forms[0] as Buffer).length;
   const own = forms.filter((form, at) => forms.findIndex((other) => isSame(other, form)) === at);
   return own.reduce((bytes, { length }) => bytes + length, 0);
+}
+
+function areReady(forms: readonly (Buffer | Promise<Buffer>)[]): forms is readonly Buffer[] {
+  return forms.every(Buffer.isBuffer);
 }
 
 function isSame(one: Buffer, other: Buffer): boolean {

@@ -3,7 +3,7 @@ import { SnoError } from '../../errors.ts';
 import { memberText } from '../../json.ts';
 import type { ClientFrame } from '../../protocol.ts';
 
-type Member = 'string' | 'boolean' | 'presence';
+type Kind = 'string' | 'boolean' | 'presence';
 
 /** A client's frame. The data of a send is its JSON text. */
 export type ReceivedFrame = Exclude<ClientFrame, { type: 'send' }> | SendFrame;
@@ -11,12 +11,12 @@ export type SendFrame = Omit<Extract<ClientFrame, { type: 'send' }>, 'data'> & {
 
 const NO_DATA = Buffer.from('null');
 
-const IS: Readonly<Record<Member, (value: unknown) => boolean>> = {
+const IS: Readonly<Record<Kind, (value: unknown) => boolean>> = {
   string: (value) => typeof value === 'string',
   boolean: (value) => typeof value === 'boolean',
   presence: (value) => typeof value === 'boolean' || value === 'watch',
 };
-const WORDS: Readonly<Record<Member, string>> = {
+const WORDS: Readonly<Record<Kind, string>> = {
   string: 'a string',
   boolean: 'a boolean',
   presence: 'true, false or "watch"',
@@ -26,7 +26,7 @@ const WORDS: Readonly<Record<Member, string>> = {
  * The members of each type of frame; `?` marks optional members. Members not listed here are
  * ignored, so that a later client can talk to this server.
  */
-const MEMBERS: Readonly<Record<ClientFrame['type'], Readonly<Record<string, Member | `${Member}?`>>>> = {
+const MEMBERS: Readonly<Record<ClientFrame['type'], Readonly<Record<string, Kind | `${Kind}?`>>>> = {
   hello: { token: 'string?' },
   subscribe: { channel: 'string', snapshot: 'boolean?', since: 'string?', presence: 'presence?', old: 'boolean?' },
   unsubscribe: { channel: 'string' },
@@ -34,6 +34,24 @@ const MEMBERS: Readonly<Record<ClientFrame['type'], Readonly<Record<string, Memb
   send: { channel: 'string', event: 'string' },
   ping: { reached: 'string?' },
 };
+
+/** A member of a type of frames. */
+interface Member {
+  readonly name: string;
+  readonly isOptional: boolean;
+  readonly is: (value: unknown) => boolean;
+  readonly words: string;
+}
+
+const MEMBERS_OF: ReadonlyMap<string, readonly Member[]> = new Map(
+  Object.entries(MEMBERS).map(([type, members]) => [
+    type,
+    Object.entries(members).map(([name, written]) => {
+      const kind = written.replace('?', '') as Kind;
+      return { name, isOptional: kind !== written, is: IS[kind], words: WORDS[kind] };
+    }),
+  ]),
+);
 
 /**
  * Reads a text frame's payload. Returns a SnoError (`malformed_frame`) that says what is wrong with
@@ -49,14 +67,12 @@ export function readClientFrame(payload: Buffer): ReceivedFrame | SnoError {
   if (typeof frame !== 'object' || frame === null || Array.isArray(frame))
     return malformed('the frame is not a JSON object');
   const { type } = frame as { type?: unknown };
-  if (typeof type !== 'string' || !Object.hasOwn(MEMBERS, type)) {
+  const members = typeof type === 'string' ? MEMBERS_OF.get(type) : undefined;
+  if (members === undefined)
     return malformed(`the frame's type is unknown; the types are ${Object.keys(MEMBERS).join(', ')}`);
-  }
-  for (const [name, kind] of Object.entries(MEMBERS[type as ClientFrame['type']])) {
+  for (const { name, isOptional, is, words } of members) {
     const value = (frame as Record<string, unknown>)[name];
-    const member = kind.replace('?', '') as Member;
-    if (value === undefined ? !kind.endsWith('?') : !IS[member](value))
-      return malformed(`${type}: ${name} must be ${WORDS[member]}`);
+    if (value === undefined ? !isOptional : !is(value)) return malformed(`${type}: ${name} must be ${words}`);
   }
   if (type !== 'send') return frame as ReceivedFrame;
   const hasData = Object.hasOwn(frame, 'data');
