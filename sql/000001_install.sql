@@ -839,21 +839,24 @@ comment on function sno.casts_by_text(oid[], oid[]) is
 create or replace function sno.columns_read(views oid[], sources oid[]) returns table (view oid, columns json)
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
-  with source as materialized (select distinct s.view, s.oid from unnest($1, $2) s (view, oid)),
+  -- Views stand in arrays beside what they read: joined to it, they would take the square of their number.
+  with source as materialized (
+    select s.oid, array_agg(distinct s.view) as views from unnest($1, $2) s (view, oid) group by s.oid
+  ),
   -- A row as a whole leaves no column in pg_depend.
   rule as materialized (
-    select r.ev_class, r.oid, r.ev_action::text like '%:varattno 0 %' as is_whole
-    from pg_rewrite r where r.ev_class in (select s.oid from source s) and r.ev_type = '1'
+    select s.views, r.oid, strpos(r.ev_action::text, ':varattno 0 ') > 0 as is_whole
+    from source s join pg_rewrite r on r.ev_class = s.oid and r.ev_type = '1'
   ),
   direct as materialized (
-    select distinct s.view, d.refobjid as relation, d.refobjsubid as number
-    from source s
-    join rule r on r.ev_class = s.oid
+    select distinct v.view, d.refobjid as relation, d.refobjsubid as number
+    from rule r
     join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass and d.deptype = 'n'
+    cross join lateral unnest(r.views) v (view)
   ),
   -- All policies, whether they apply to the reader or not: that may change by an ALTER ROLE.
   policy as materialized (
-    select u.view, p.oid, p.polqual::text like '%:varattno 0 %' as is_whole
+    select u.view, p.oid, strpos(p.polqual::text, ':varattno 0 ') > 0 as is_whole
     from (select distinct d.view, d.relation from direct d) u
     join pg_policy p on p.polrelid = u.relation and p.polcmd in ('r', '*')
   ),
@@ -865,13 +868,17 @@ as $$
     join pg_depend d on d.classid = 'pg_policy'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass
   ),
   unknown (view) as materialized (
-    select s.view from source s join rule r on r.ev_class = s.oid where r.is_whole
+    select unnest(r.views) from rule r where r.is_whole
     union
     select p.view from policy p where p.is_whole
     union
     -- Policies of what a policy reads.
     select u.view from used u join pg_policy p on p.polrelid = u.relation and p.polcmd in ('r', '*')
     where not exists (select from direct d where (d.view, d.relation) = (u.view, u.relation))
+  ),
+  root as materialized (
+    select d.view, pg_partition_root(c.oid)::oid as relation
+    from (select distinct view, relation from direct) d join pg_class c on c.oid = d.relation and c.relispartition
   )
   select r.view, json_agg(json_build_object('relation', r.relation::bigint, 'columns', r.names) order by r.relation)
   from (
@@ -887,9 +894,7 @@ as $$
   where r.view not in (select view from unknown)
     -- What reads the parent or the root reads it too, by the columns of that.
     and not exists (select from pg_inherits i where i.inhrelid = r.relation)
-    and not exists (
-      select from direct d join pg_class c on c.oid = d.relation and c.relispartition
-      where d.view = r.view and pg_partition_root(c.oid) = r.relation)
+    and (r.view, r.relation) not in (select view, relation from root)
   group by r.view
 $$;
 comment on function sno.columns_read(oid[], oid[]) is

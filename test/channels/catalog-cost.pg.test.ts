@@ -22,6 +22,20 @@ const MESSAGE_BYTES_MAX = 10_000;
  */
 const NARROW = new Set(['on_ddl', 'on_drop', 'above', 'callers', 'identified']);
 
+/** A plan as EXPLAIN prints it in JSON. */
+interface Plan {
+  readonly 'Actual Rows': number;
+  readonly 'Actual Loops': number;
+  readonly 'Rows Removed by Filter'?: number;
+  readonly 'Rows Removed by Join Filter'?: number;
+  readonly Plans?: readonly Plan[];
+}
+
+function rowsVisited(plan: Plan): number {
+  const rows = plan['Actual Rows'] + (plan['Rows Removed by Filter'] ?? 0) + (plan['Rows Removed by Join Filter'] ?? 0);
+  return rows * plan['Actual Loops'] + (plan.Plans ?? []).reduce((sum, below) => sum + rowsVisited(below), 0);
+}
+
 describe.each(SERVERS)('Postgres %s', (version) => {
   let database: TestDatabase;
   let tap: MessageTap;
@@ -223,5 +237,35 @@ describe.each(SERVERS)('Postgres %s', (version) => {
     const told = parseCatalogMessage(whole?.content as string);
     expect(told.views).toBeUndefined();
     expect(told.catalog).toEqual(known);
+  });
+
+  test.each([
+    ['catalog', "'sno'", 'array(select view from chosen)'],
+    ['chain', 'array(select view from chosen)'],
+    ['rights', 'array(select view from chosen)'],
+    ['unnoticed', 'array(select view from chosen)'],
+    ['columns_read', 'array(select view from chosen_sources)', 'array(select source from chosen_sources)'],
+    ['casts_by_text', 'array(select view from chosen_sources)', 'array(select source from chosen_sources)'],
+  ])('four times as many views are at most six times the work of sno.%s()', async (name, ...values) => {
+    const { rows } = await database.query<{ body: string }>(
+      "select prosrc as body from pg_proc where pronamespace = 'sno'::regnamespace and proname = $1",
+      [name],
+    );
+    const body = values.reduce((text, value, index) => text.replaceAll(`$${index + 1}`, value), String(rows[0]?.body));
+    const visitedFor = async (views: number) => {
+      await database.query(`
+        begin; set local search_path = pg_catalog, pg_temp; set local jit = off;
+        create temporary table chosen on commit drop as
+          select oid as view from pg_class where relnamespace = 'channel_access'::regnamespace order by oid limit ${views};
+        create temporary table chosen_sources on commit drop as
+          select view, view as source from chosen union all select view, 'public.people'::regclass::oid from chosen`);
+      const { rows } = await database.query<{ 'QUERY PLAN': [{ Plan: Plan }] }>(
+        `explain (analyze, timing off, format json) ${body}`,
+      );
+      await database.query('rollback');
+      if (rows[0] === undefined) throw new Error('EXPLAIN answered nothing');
+      return rowsVisited(rows[0]['QUERY PLAN'][0].Plan);
+    };
+    expect(await visitedFor(CHANNELS)).toBeLessThan(6 * (await visitedFor(CHANNELS / 4)));
   });
 });
