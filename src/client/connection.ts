@@ -8,6 +8,7 @@ import { Emitter } from './emitter.ts';
 import { type SnoClientError, toError } from './error.ts';
 import { type ClientOptions, type Surroundings, surroundingsOf } from './options.ts';
 import { Outbox } from './outbox.ts';
+import { isTooLarge } from './platform-errors.ts';
 import type { Rows } from './rows.ts';
 import { type Target, Wire } from './socket.ts';
 import type { ClientStatus, Effect, Happening, State, Subscription, Timer } from './state/machine.ts';
@@ -16,7 +17,7 @@ import { clientStatusOf } from './state/turn.ts';
 import { checkToken, refreshAfterMs } from './token.ts';
 import { type Listener, Topics } from './topics.ts';
 import { Wake } from './wake.ts';
-import { hintOf, isTooLarge } from './why.ts';
+import { hintOf } from './why.ts';
 
 /** Maximum delay of a timer in browsers and Node, in ms (31 bits). */
 const TIMER_MS_MAX = 2 ** 31 - 1;

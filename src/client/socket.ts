@@ -1,5 +1,6 @@
 /** The client's websocket, and the URL that it connects to. */
 import { SnoClientError } from './error.ts';
+import { detailOf } from './platform-errors.ts';
 
 /**
  * The part of WebSocket that the client needs: the browser's, Node 22's and that of `ws` have it.
@@ -118,28 +119,4 @@ export class Wire {
     this.#handlers = undefined;
     this.#socket.close(code);
   }
-}
-
-interface Fault {
-  readonly message?: unknown;
-  readonly code?: unknown;
-  readonly cause?: Fault;
-  readonly errors?: readonly Fault[];
-}
-
-/**
- * The text of an error event: `ws`, Node and React Native give a message or an error, browsers give
- * nothing.
- */
-function detailOf(event: { readonly message?: unknown; readonly error?: Fault } | undefined): string {
-  const texts = new Set<string>();
-  const collect = (fault: Fault | undefined, depth: number): void => {
-    if (typeof fault !== 'object' || fault === null || depth > 3) return;
-    for (const text of [fault.message, fault.code]) if (typeof text === 'string' && text !== '') texts.add(text);
-    collect(fault.errors?.[0], depth + 1);
-    collect(fault.cause, depth + 1);
-  };
-  collect(event as Fault | undefined, 0);
-  collect(event?.error, 0);
-  return [...texts].map((text) => text.replace(/\.$/, '')).join(', ');
 }

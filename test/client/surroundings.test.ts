@@ -3,10 +3,11 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { type Pattern, parsePattern, channelName as serverName } from '../../src/channels/catalog/pattern.ts';
 import { delayMs } from '../../src/client/backoff.ts';
 import { channelName, connect } from '../../src/client/index.ts';
+import { isTooLarge } from '../../src/client/platform-errors.ts';
 import { endpoint } from '../../src/client/socket.ts';
 import { refreshAfterMs } from '../../src/client/token.ts';
 import { TICK_MS, Wake } from '../../src/client/wake.ts';
-import { hintOf, isTooLarge } from '../../src/client/why.ts';
+import { hintOf } from '../../src/client/why.ts';
 
 afterEach(() => {
   vi.unstubAllGlobals();

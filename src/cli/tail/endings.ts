@@ -3,8 +3,8 @@
  * attempt may do better.
  */
 import type { Failure } from '../../client/error.ts';
+import { checkOf, plainDetail } from '../../client/platform-errors.ts';
 import { GONE } from '../../client/state/endings.ts';
-import { checkOf, plainDetail } from '../../client/why.ts';
 import { ERRORS, type ErrorCode, SnoError } from '../../errors.ts';
 import type { ServerFrame } from '../../protocol.ts';
 

@@ -48,7 +48,7 @@ export function eventOf(frame: ServerFrame): Buffer {
 export const COMMENT = Buffer.from(':\n\n');
 
 /** Events without ids: no channel of the stream is in step yet. */
-export class EventEncoding implements Encoding {
+class EventEncoding implements Encoding {
   readonly #forms: EncodedForms;
   /** The last small entry: the next connection is probably sent the same one. */
   #last: Entry | undefined;
@@ -89,7 +89,7 @@ export class EventEncoding implements Encoding {
 }
 
 /** Events with ids, for streams of one channel: the position of each event. */
-export class EventEncodingWithIds implements Encoding {
+class EventEncodingWithIds implements Encoding {
   readonly #plain: Encoding;
   readonly #epoch: () => string;
 
