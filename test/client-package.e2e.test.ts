@@ -103,8 +103,40 @@ async function writePages(): Promise<void> {
   }
 }
 
+/** What the fragments of docs/client.md name and do not declare. */
+const GIVEN: Readonly<Record<string, string>> = {
+  sno: `import { connect as given } from '${NAME}'; const sno = given('wss://sno.example.com/v1');`,
+  tasks: `import { connect as other } from '${NAME}'; const tasks = other('').live<Task>('project:42');`,
+  Task: 'interface Task { id: number; title: string; status: string }',
+  render: 'declare function render(rows: unknown): void;',
+  show: 'declare function show(...shown: unknown[]): void;',
+  patchTask: 'declare function patchTask(id: number, patch: object): Promise<{ xid: string }>;',
+  pending: 'const pending = new Map<number, object>(); const id = 7; const title: string = "Paint";',
+  projectId: 'declare const projectId: number;',
+  answer: "const answer = await fetch('/sno-token');",
+};
+
+/** Writes the fragments of docs/client.md as modules. A line that "does not compile" must not. */
+async function writeFragments(): Promise<void> {
+  const fragments = blocksOf(await read('docs/client.md')).filter(
+    ({ language, words }) => language === 'ts' && !words.has('check'),
+  );
+  expect(fragments.length).toBeGreaterThan(5);
+  for (const { text, line } of fragments) {
+    const isMissing = (name: string) =>
+      new RegExp(`\\b${name}\\b`).test(text) && !new RegExp(`\\b(const|interface|type) ${name}\\b`).test(text);
+    const body = text
+      .replaceAll('=> ...)', '=> {})')
+      .replaceAll(/^.*\/\/ does not compile/gm, (wrong) => `// @ts-expect-error\n${wrong}`);
+    const needed = Object.keys(GIVEN).filter((name) => isMissing(name) || (name === 'Task' && isMissing('tasks')));
+    const module = [...needed.map((name) => GIVEN[name]), body, 'export {};'].join('\n');
+    await writeFile(join(app, `src/pages/docs/react.md/src/client-${line}.ts`), module);
+  }
+}
+
 test('the app of the example and the programs of the pages compile, as bundlers find their types', async () => {
   await writePages();
+  await writeFragments();
   await tsc('-p', '.');
 });
 
