@@ -57,6 +57,10 @@ export interface JoinPlan {
   readonly steps: readonly JoinStep[];
   /** The columns of a joined row: those of the tables, then answers of subqueries. */
   readonly columns: readonly CatalogTableColumn[];
+  /** Values that are computed of a joined row, by position: true, false or NULL (1, 0, -1). */
+  readonly computed: readonly { readonly at: number; readonly of: (row: Tuple) => number }[];
+  /** Set if Postgres evaluates joined rows: the positions of the query's columns. */
+  readonly asked: readonly number[] | undefined;
 }
 
 const OIDS = 2 ** 32;

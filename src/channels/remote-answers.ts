@@ -2,7 +2,7 @@
  * Postgres's answers for rows that this process cannot evaluate. Each is kept by the packet in
  * which the row came, until that packet is handled.
  */
-import type { Tuple } from '../decode/tuple.ts';
+import { NULL, type Tuple } from '../decode/tuple.ts';
 import { assert } from '../errors.ts';
 import { RowError } from './values/row-error.ts';
 
@@ -21,6 +21,9 @@ export type Side = 'oldRow' | 'newRow';
 
 export class RemoteAnswers {
   readonly #answers = new Map<Buffer, Map<string, RemoteAnswer>>();
+  /** Answers for joined rows, by transaction. */
+  readonly #joined = new Map<number, Map<string, RemoteAnswer>>();
+  #xid = 0;
 
   put(packet: Buffer, pattern: string, side: Side, answer: RemoteAnswer): void {
     let answers = this.#answers.get(packet);
@@ -29,6 +32,33 @@ export class RemoteAnswers {
       this.#answers.set(packet, answers);
     }
     answers.set(`${side} ${pattern}`, answer);
+  }
+
+  /** The answer for a joined row of a transaction, which is found by its content. */
+  putJoined(xid: number, pattern: string, content: string, answer: RemoteAnswer): void {
+    let answers = this.#joined.get(xid);
+    if (answers === undefined) {
+      answers = new Map();
+      this.#joined.set(xid, answers);
+    }
+    answers.set(`${pattern} ${content}`, answer);
+  }
+
+  /** A transaction begins whose joined rows are handled next. */
+  begin(xid: number): void {
+    this.#xid = xid;
+  }
+
+  /** Throws the RowError if evaluating the row failed, or if Postgres was not asked about it. */
+  takeJoined(row: Tuple, pattern: string): RemoteRow | undefined {
+    const name = `${pattern} ${contentOf(row)}`;
+    // the messages of a transaction may be passed on in parts, each with answers of its own
+    const answers = this.#joined.get(this.#xid);
+    const answer = answers?.get(name);
+    if (answer instanceof RowError) throw answer;
+    if (answer === undefined && answers?.has(name) !== true)
+      throw new RowError('Postgres was not asked about a joined row, since its tables changed meanwhile');
+    return answer;
   }
 
   /** Throws the RowError if evaluating the row failed. */
@@ -43,5 +73,14 @@ export class RemoteAnswers {
 
   clear(): void {
     this.#answers.clear();
+    this.#joined.clear();
   }
+}
+
+/** The values of a joined row, as one text. */
+export function contentOf({ kinds, starts, ends, buffer }: Tuple): string {
+  let text = '';
+  for (let index = 0; index < kinds.length; index++)
+    text += kinds[index] === NULL ? '\u0001' : `\u0002${buffer.toString('latin1', starts[index], ends[index])}\0`;
+  return text;
 }

@@ -85,6 +85,7 @@ export class ChangePipeline implements WalHandler {
     const isFresh = (commitLsn: Lsn) => commitLsn >= builder.head.lsn;
     const lookahead = new JoinLookahead({
       joins,
+      answers,
       isFresh,
       pool,
       mark: options.mark,
@@ -112,6 +113,7 @@ export class ChangePipeline implements WalHandler {
       rowsMax: options.joinRows,
       sink: builder,
       next: this.#router,
+      onBegin: (xid) => answers.begin(xid),
       onReset: (pattern, why, detail) => {
         metrics.joinResets[why].inc();
         throttle.log(`${why} ${pattern}`, () =>

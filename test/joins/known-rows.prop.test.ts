@@ -52,7 +52,14 @@ function randomPlan(random: Draw): JoinPlan {
     nullFrom: undefined,
     answer: undefined,
   }));
-  return { relation: 2 ** 32 + 1, tables, steps, columns: tables.flatMap(({ columns }) => columns) };
+  return {
+    relation: 2 ** 32 + 1,
+    tables,
+    steps,
+    columns: tables.flatMap(({ columns }) => columns),
+    computed: [],
+    asked: undefined,
+  };
 }
 
 type State = ReadonlyMap<number, Map<string, Row>>;
@@ -165,6 +172,7 @@ function play(seed: number, mutant: Mutant): void {
     rowsMax: 1_000,
     sink: { redefined: () => undefined, touched: () => undefined },
     next: held,
+    onBegin: () => undefined,
     onReset: (_, why, detail) => expect.fail(`${why}: ${detail}`),
   });
   const relations = new Map(TABLES.map((oid) => [oid, relationOf(oid)]));

@@ -62,6 +62,9 @@ export function randomView(random: Draw, number: number): RandomView {
   const conditions: string[] = [];
   if (random.chance(0.4)) conditions.push(condition(random, aliases));
   for (let count = random.pick([0, 1, 1, 2]); count > 0; count--) conditions.push(subquery(random, aliases));
+  // expressions that only Postgres evaluates
+  if (random.chance(0.3)) columns.push(`initcap(${random.pick(aliases)}.b) as only`);
+  if (random.chance(0.1)) conditions.push(`(upper(${random.pick(aliases)}.b) < 'B2') is not true`);
   const where = conditions.length === 0 ? '' : ` where ${conditions.join(random.pick([' and ', ' and ', ' or ']))}`;
   const pattern = isGrouped ? `v${number}:{g}` : `v${number}`;
   const sql = `create view channels."${pattern}" as select ${columns.join(', ')} from ${base} x0 ${joins.join(' ')}${where}`;

@@ -1,17 +1,17 @@
-/** Compiles a channel view that joins tables. Its expressions are evaluated in process. */
+/** Compiles a channel view that joins tables, or has subqueries. */
 import { readableName } from '../../postgres/quote.ts';
 import type { Catalog, CatalogChannel, CatalogTableColumn } from '../catalog/catalog.ts';
 import type { Pattern } from '../catalog/pattern.ts';
 import type { ChannelView } from '../channel.ts';
 import { bindPlan, type ViewPlan } from '../evaluation/bound-view.ts';
-import { compileWhere, type IndexOf } from '../evaluation/evaluate.ts';
-import { type Condition, columnsOfCondition } from '../evaluation/expression.ts';
-import { type JoinedTable, type JoinPlan, type JoinStep, relationOf } from '../join-plan.ts';
+import { columnsOfCondition } from '../evaluation/expression.ts';
+import type { JoinedTable, JoinPlan, JoinStep } from '../join-plan.ts';
+import { bindJoined } from '../remote/view.ts';
 import type { ParsedTable } from '../sql/from.ts';
 import { INSTEAD } from '../sql/instead.ts';
 import { Unsupported } from '../sql/unsupported.ts';
 import type { ParsedView } from '../sql/view.ts';
-import { Types } from '../values/types.ts';
+import { Types, type ValueType } from '../values/types.ts';
 import { refuseChanging } from './changeability.ts';
 import { digest } from './digest.ts';
 import { ExpressionReader } from './expressions/read-expression.ts';
@@ -19,13 +19,42 @@ import { Scope } from './expressions/scope.ts';
 import { madeOf } from './fingerprint.ts';
 import { sourceOf } from './flatten.ts';
 import { identityFaults, keyOf } from './identity.ts';
+import { allOf, columnAt, keyColumns, layOut } from './join-layout.ts';
 import { type FoundStep, findStep, type NamedSource } from './join-steps.ts';
+import { type JoinedRemotePlan, planJoinedRemote } from './joined-remote.ts';
 import { columnsOfPlan, orThrow, placeholderOf, readOutputs, refuseForeign } from './outputs.ts';
 import { shownBy, snapshotQuery } from './snapshot-query.ts';
 import { sourceTable } from './source-table.ts';
 import { type FoundTest, Subqueries } from './subqueries.ts';
-import { refuseTypes } from './type-fault.ts';
-import { warningsOf } from './warnings.ts';
+import { refuseRemoteTypes, refuseTypes } from './type-fault.ts';
+import { pathWarnings, warningsOf } from './warnings.ts';
+
+/** What a view that joins consists of. */
+interface Structure {
+  readonly channel: CatalogChannel;
+  readonly pattern: Pattern;
+  readonly parsed: ParsedView;
+  readonly catalog: Catalog;
+  readonly types: Types;
+  /** The base table, and the joined tables. */
+  readonly sources: readonly NamedSource[];
+  readonly steps: readonly FoundStep[];
+  readonly subqueries: Subqueries;
+  /** Reads the expressions of the SELECT list and of WHERE. */
+  readonly reader: ExpressionReader;
+  readonly key: ViewPlan['key'];
+}
+
+/** How joined rows become rows of the view. */
+interface Evaluated {
+  readonly plan: ViewPlan;
+  readonly read: readonly CatalogTableColumn[];
+  readonly shown: ReadonlyMap<CatalogTableColumn, string>;
+  readonly outputs: readonly { readonly name: string; readonly type: ValueType }[];
+  /** Set if Postgres evaluates them. */
+  readonly remote: JoinedRemotePlan | undefined;
+  readonly cause: string;
+}
 
 /** Throws Unsupported or SnoError if the view cannot be kept live. */
 export function compileJoins(
@@ -35,51 +64,101 @@ export function compileJoins(
   catalog: Catalog,
 ): ChannelView {
   try {
-    return compile(channel, pattern, parsed, catalog);
+    const structure = structureOf(channel, pattern, parsed, catalog);
+    return finish(structure, inProcess(structure));
   } catch (error) {
+    // a hint says what no evaluation can do
     if (!(error instanceof Unsupported) || error.hint !== undefined) throw error;
-    // what no view may do is the better reason
-    refuseChanging(channel, parsed, () => true);
-    throw error.inJoin(INSTEAD.inProcess);
+    try {
+      // read again: what was read of subqueries may be incomplete
+      const structure = structureOf(channel, pattern, parsed, catalog);
+      refuseChanging(channel, parsed, () => true);
+      return finish(structure, byPostgres(structure, error));
+    } catch (refusal) {
+      if (!(refusal instanceof Unsupported) || refusal.hint !== undefined) throw refusal;
+      // what no view may do is the better reason
+      refuseChanging(channel, parsed, () => true);
+      throw refusal.inJoin(INSTEAD.inProcess);
+    }
   }
 }
 
-function compile(channel: CatalogChannel, pattern: Pattern, parsed: ParsedView, catalog: Catalog): ChannelView {
+function structureOf(channel: CatalogChannel, pattern: Pattern, parsed: ParsedView, catalog: Catalog): Structure {
+  const { text } = parsed;
+  const { version, encoding } = catalog.server;
   const types = new Types(catalog.types);
   const sources = [parsed.table, ...parsed.joins.map(({ table }) => table)].map((table) =>
     namedSource(table, parsed, catalog),
   );
   const base = sources[0] as NamedSource;
   refuseTypes(channel, pattern, orThrow(keyOf(base.table)), parsed, types);
-  refuseForeign(channel, catalog.server);
-  const reader = new ExpressionReader(parsed.text, new Scope(sources), types, catalog.server.version);
-  const steps = parsed.joins.map((join, index) =>
-    findStep(join, index + 1, sources, { reader, types, text: parsed.text }),
-  );
-  const subqueries = new Subqueries({
+  if (encoding !== 'UTF8') throw new Unsupported(`databases of encoding ${encoding} are not supported`);
+  const reader = new ExpressionReader(text, new Scope(sources), types, version);
+  const steps = parsed.joins.map((join, index) => findStep(join, index + 1, sources, { reader, types, text }));
+  const mayLack = (source: number) => isLacking(steps, source);
+  const subqueries = new Subqueries({ parsed, catalog, types, sources, mayLack });
+  return {
+    channel,
+    pattern,
     parsed,
     catalog,
     types,
     sources,
-    mayLack: (source) => isLacking(steps, source),
-  });
-  const rows = new ExpressionReader(parsed.text, new Scope(sources), types, catalog.server.version, subqueries);
-  const outputs = readOutputs(channel, parsed, rows, types);
+    steps,
+    subqueries,
+    reader: new ExpressionReader(text, new Scope(sources), types, version, subqueries),
+    key: keyColumns(base).map((column) => ({ column, type: types.byOid(column.typeOid) })),
+  };
+}
+
+/** Throws Unsupported if an expression may give another result here than in Postgres. */
+function inProcess({ channel, pattern, parsed, catalog, types, steps, reader, key }: Structure): Evaluated {
+  refuseForeign(channel, catalog.server);
+  const outputs = readOutputs(channel, parsed, reader, types);
   const placeholders = pattern.columns.map((name) => placeholderOf(parsed, channel, outputs, name));
   const where = allOf([
-    ...(parsed.where === undefined ? [] : [rows.condition(parsed.where)]),
+    ...(parsed.where === undefined ? [] : [reader.condition(parsed.where)]),
     ...steps.filter(({ kind }) => kind === 'inner').flatMap(({ conditions }) => conditions),
   ]);
-  const key = keyColumns(base).map((column) => ({ column, type: types.byOid(column.typeOid) }));
   const plan: ViewPlan = { pattern, outputs, placeholders, where, key };
+  return {
+    plan,
+    read: columnsOfPlan(plan),
+    shown: shownBy(plan),
+    outputs: outputs.map(({ name, value }) => ({ name, type: value.type })),
+    remote: undefined,
+    cause: '',
+  };
+}
+
+/** `cause` says why it cannot be done in process. */
+function byPostgres({ channel, catalog, types, key, ...parts }: Structure, cause: Unsupported): Evaluated {
+  const remote = planJoinedRemote({ channel, ...parts, types: catalog.types });
+  refuseRemoteTypes(parts.parsed, remote.used, types);
+  return {
+    plan: { pattern: parts.pattern, outputs: [], placeholders: [], where: undefined, key },
+    read: remote.used,
+    shown: remote.shown,
+    outputs: channel.columns.map(({ name, typeOid }) => ({ name, type: types.byOid(typeOid) })),
+    remote,
+    cause: cause.message.replace(' yet', ' in process'),
+  };
+}
+
+function finish(structure: Structure, evaluated: Evaluated): ChannelView {
+  const { channel, pattern, parsed, types, sources, steps, subqueries } = structure;
+  const { plan, remote, cause } = evaluated;
+  const { tests } = subqueries;
   const read = new Set([
-    ...columnsOfPlan(plan),
+    ...evaluated.read,
     ...steps.flatMap((step) => [...step.conditions.flatMap(columnsOfCondition), ...columnsOfPairs(step, sources)]),
-    ...subqueries.tests.flatMap((test) => columnsOfTest(test, sources)),
+    ...tests.flatMap((test) => columnsOfTest(test, sources)),
+    ...[...(remote?.computed.values() ?? [])].flatMap(columnsOfCondition),
     ...sources.flatMap(keyColumns),
-    ...subqueries.tests.flatMap(({ source }) => keyColumns(source)),
+    ...tests.flatMap(({ source }) => keyColumns(source)),
   ]);
-  const { join, indexOf } = layOut(channel, sources, { steps, tests: subqueries.tests }, read);
+  const asked = remote && { columns: remote.query.columns, computed: remote.computed };
+  const { join, indexOf } = layOut({ channel, sources, steps, tests, read, asked });
   const tables = join.tables.map(({ table }) => table) as unknown as ChannelView['tables'];
   const needs = join.tables.map(({ table, columns }) => ({
     table,
@@ -88,27 +167,31 @@ function compile(channel: CatalogChannel, pattern: Pattern, parsed: ParsedView, 
   }));
   const faults = identityFaults(needs);
   if (faults !== undefined) throw faults;
+  const joined = join.steps.map((step) => stepText(step, join)).join('; ');
   return {
     pattern,
     tables,
     source: join.relation,
-    fingerprint: fingerprint(channel, plan, join, types),
+    fingerprint: fingerprint(channel, plan, join, types, remote),
     made: madeOf(
       channel,
       [...read].filter(({ number }) => number > 0),
     ),
     needs,
-    snapshot: snapshotQuery(channel, tables, parsed, plan, shownBy(plan), types),
-    warnings: [...warnings(join, outputs), ...subqueries.warnings],
-    remote: undefined,
+    snapshot: snapshotQuery(channel, tables, parsed, plan, evaluated.shown, types),
+    warnings: [
+      ...warnings(join, evaluated.outputs),
+      ...subqueries.warnings,
+      ...(remote === undefined ? [] : pathWarnings(channel.functions, channel.searchPath)),
+    ],
+    remote: remote?.query,
     join,
-    path: `in process, joined: ${join.steps.map((step) => stepText(step, join)).join('; ')}`,
-    bind: () => bindPlan(plan, indexOf),
+    path: remote === undefined ? `in process, joined: ${joined}` : `by Postgres, joined: ${joined}: ${cause}`,
+    bind: (_, answers) => (remote === undefined ? bindPlan(plan, indexOf) : bindJoined(plan, indexOf, answers)),
   };
 }
 
-function warnings({ tables }: JoinPlan, outputs: ViewPlan['outputs']): readonly string[] {
-  const shown = outputs.map(({ name, value }) => ({ name, type: value.type }));
+function warnings({ tables }: JoinPlan, shown: Evaluated['outputs']): readonly string[] {
   const distinct = [...new Set(tables.map(({ table }) => table))];
   return distinct.flatMap((table, index) => {
     const of = { table, outputs: index === 0 ? shown : [], mixed: [], missingInMoves: [], missing: [] };
@@ -126,14 +209,6 @@ function namedSource(place: ParsedTable, parsed: ParsedView, catalog: Catalog): 
   const table = sourceTable(place, sourceOf(place, catalog), parsed.text);
   orThrow(keyOf(table));
   return { alias: place.alias, table, columns: table.columns.map((column) => ({ ...column })) };
-}
-
-function keyColumns({ table, columns }: NamedSource): readonly CatalogTableColumn[] {
-  return orThrow(keyOf(table)).map(({ number }) => columnAt(columns, number));
-}
-
-function columnAt(columns: readonly CatalogTableColumn[], number: number): CatalogTableColumn {
-  return columns.find((column) => column.number === number) as CatalogTableColumn;
 }
 
 /** Whether the table is joined by a left join, or to a table that is. */
@@ -161,56 +236,17 @@ function columnsOfPairs(
   ]);
 }
 
-function allOf(conditions: readonly Condition[]): Condition | undefined {
-  return conditions.length > 1 ? { kind: 'and', of: conditions } : conditions[0];
-}
-
-interface FoundSteps {
-  readonly steps: readonly FoundStep[];
-  readonly tests: readonly FoundTest[];
-}
-
-/** Gives each column that the view reads its place in a joined row. */
-function layOut(
-  channel: CatalogChannel,
-  sources: readonly NamedSource[],
-  { steps, tests }: FoundSteps,
-  read: ReadonlySet<CatalogTableColumn>,
-): { readonly join: JoinPlan; readonly indexOf: IndexOf } {
-  const places = new Map<CatalogTableColumn, number>();
-  const offsets = new Map<NamedSource, number>();
-  const tables: JoinedTable[] = [...sources, ...tests.map(({ source }) => source)].map((source) => {
-    const columns = source.columns.filter((column) => read.has(column));
-    const offset = offsets.get(source) ?? places.size;
-    offsets.set(source, offset);
-    for (const column of columns) if (!places.has(column)) places.set(column, places.size);
-    const key = keyColumns(source).map(({ number }) => number);
-    return { table: source.table, alias: source.alias, columns, key, offset };
-  });
-  for (const { answer } of tests) places.set(answer, places.size);
-  const indexOf = (column: CatalogTableColumn) => places.get(column) as number;
-  const conditionOf = (condition: Condition | undefined) => condition && compileWhere(condition, indexOf);
-  const joined = steps.map(({ kind, to, from, pairs, conditions }): JoinStep => {
-    const condition = conditionOf(kind === 'left' ? allOf(conditions) : undefined);
-    return { kind, to, from, pairs, condition, nullIn: undefined, nullFrom: undefined, answer: undefined };
-  });
-  const tested = tests.map(({ from, pairs, conditions, nullIn, nullFrom, answer }, index): JoinStep => {
-    const [to, condition] = [sources.length + index, conditionOf(allOf(conditions))];
-    const nulls = { nullIn: nullIn?.number, nullFrom: nullFrom?.number };
-    return { kind: 'exists', to, from, pairs, condition, ...nulls, answer: indexOf(answer) };
-  });
-  const join = {
-    relation: relationOf(channel.oid),
-    tables,
-    steps: [...joined, ...tested],
-    columns: [...places.keys()],
-  };
-  return { join, indexOf };
-}
-
 /** Everything that decides what a subscriber sees; see fingerprintOf. */
-function fingerprint(channel: CatalogChannel, plan: ViewPlan, { tables }: JoinPlan, types: Types): string {
+function fingerprint(
+  channel: CatalogChannel,
+  plan: ViewPlan,
+  { tables }: JoinPlan,
+  types: Types,
+  remote: JoinedRemotePlan | undefined,
+): string {
+  const called = channel.functions.map(({ schema, name, arguments: types, body }) => [schema, name, types, body]);
   return digest([
+    ...(remote === undefined ? [] : [called, channel.searchPath]),
     channel.pattern,
     channel.definition,
     channel.columns.map(({ name, typeOid, typeModifier }) => [name, typeOid, typeModifier]),

@@ -57,13 +57,14 @@ export function planRemote(
     const column = value !== undefined && 'ColumnRef' in value ? byName.get(nameOf(value.ColumnRef.fields)) : undefined;
     if (column !== undefined) shown.set(column, name);
   }
+  const whole = isWhole ? table : undefined;
   const query = remoteQuery({
     channel,
-    parsed,
     placeholders: pattern.columns,
-    columns: used,
-    generated: read.filter(isGenerated),
-    whole: isWhole ? table : undefined,
+    targetsSql: parsed.targetsSql,
+    whereSql: parsed.whereSql,
+    rows: [{ alias, columns: used, generated: read.filter(isGenerated), whole }],
+    answers: [],
     types,
   });
   return { query, used, read, identifying, unsent, shown };
@@ -95,7 +96,7 @@ export function bindRemotePlan(
   return bindRemote(plan, (column) => indexes.get(column.name) as number, relation, answers);
 }
 
-function isGenerated({ generated }: CatalogTableColumn): boolean {
+export function isGenerated({ generated }: CatalogTableColumn): boolean {
   return generated !== '';
 }
 
@@ -103,7 +104,7 @@ function isGenerated({ generated }: CatalogTableColumn): boolean {
  * The columns that come in the WAL, from which the others are computed. Generated columns do not
  * always come.
  */
-function sourcesOf(table: CatalogTable, columns: readonly CatalogTableColumn[]): readonly CatalogTableColumn[] {
+export function sourcesOf(table: CatalogTable, columns: readonly CatalogTableColumn[]): readonly CatalogTableColumn[] {
   const sources = new Set<CatalogTableColumn>();
   for (const column of columns) {
     if (column.expression === null) sources.add(column);

@@ -202,7 +202,8 @@ export class Subqueries {
   }
 }
 
-function answerColumn(number: number): CatalogTableColumn {
+/** A column of a joined row that is computed. */
+export function answerColumn(number: number): CatalogTableColumn {
   return {
     name: `subquery ${number}`,
     number: 0,

@@ -5,15 +5,19 @@
  */
 import type pg from 'pg';
 import type { Lsn } from '../../lsn.ts';
+import type { RemoteAnswers } from '../remote-answers.ts';
 import type { JoinedView } from './joined-view.ts';
 import type { Joins, Missing } from './joins.ts';
 import type { Change } from './known-rows.ts';
 import { Question, QuestionFailed, tablesOf, viewsOf } from './question.ts';
+import { type JoinedRows, rehearse } from './rehearsal.ts';
 import type { JoinReset } from './stage.ts';
 import { Window } from './window.ts';
 
 export interface JoinLookaheadOptions {
   readonly joins: () => Joins;
+  /** Receives Postgres's answers for joined rows. */
+  readonly answers: RemoteAnswers;
   readonly isFresh: (commitLsn: Lsn) => boolean;
   readonly pool: pg.Pool;
   /** Commits a marker with this id. */
@@ -121,6 +125,13 @@ export class JoinLookahead {
     this.#window.read(buffer, start, end);
     this.#passedCount = this.#window.count;
     this.#window.pass(this.#passedCount);
+  }
+
+  /** The joined rows of prepared messages that Postgres must evaluate. */
+  rowsToAsk(chunkEnd: number): readonly JoinedRows[] {
+    const { joins, answers, rowsMax } = this.#options;
+    const entries = this.#window.entries.filter(({ message }) => message < chunkEnd);
+    return rehearse(entries, { joins: joins(), answers, rowsMax, without: new Set(this.#givenUp.keys()) });
   }
 
   /** The messages before this number have been passed on. */

@@ -2,7 +2,7 @@
 import type { Relation } from '../../decode/relation.ts';
 import { NULL, TEXT, Tuple } from '../../decode/tuple.ts';
 import { ByteWriter } from '../../memory/byte-writer.ts';
-import type { ChannelView } from '../channel.ts';
+import type { ChannelView, RemoteQuery } from '../channel.ts';
 import type { JoinPlan, JoinStep } from '../join-plan.ts';
 import type { KnownIndex, KnownTable, Row, RowSet } from './known-rows.ts';
 
@@ -42,13 +42,21 @@ export class JoinedView {
   readonly relation: Relation;
   readonly parts: readonly Part[];
   readonly steps: readonly Step[];
+  /** Set if Postgres evaluates its rows. */
+  readonly asked: { readonly query: RemoteQuery; readonly positions: readonly number[] } | undefined;
+  readonly #computed: JoinPlan['computed'];
   readonly #places = new Map<KnownTable, number[]>();
   readonly #rows: (Row | undefined)[];
   readonly #old = new ByteWriter(1_024);
   readonly #new = new ByteWriter(1_024);
 
-  constructor({ pattern, join }: ChannelView & { readonly join: JoinPlan }, knownOf: (oid: number) => KnownTable) {
+  constructor(
+    { pattern, join, remote }: ChannelView & { readonly join: JoinPlan },
+    knownOf: (oid: number) => KnownTable,
+  ) {
     this.pattern = pattern.text;
+    this.asked = remote && join.asked && { query: remote, positions: join.asked };
+    this.#computed = join.computed;
     this.parts = join.tables.map(({ table, columns, offset }) => {
       const known = knownOf(table.oid);
       return { known, positions: columns.map(({ number }) => known.positionOf(number)), offset };
@@ -114,6 +122,8 @@ export class JoinedView {
       rows[step.to] = row;
     }
     tuple.buffer = bytes.buffer;
+    for (const { at, of } of this.#computed) this.#writeTruth(of(tuple), at, tuple, bytes);
+    tuple.buffer = bytes.buffer;
     return tuple;
   }
 
@@ -168,10 +178,15 @@ export class JoinedView {
       }
     this.#write(to, undefined, tuple, bytes);
     bytes.length = start;
-    bytes.byte(isThere ? LETTER_t : LETTER_f);
-    tuple.kinds[answer] = TEXT;
-    tuple.starts[answer] = start;
-    tuple.ends[answer] = bytes.length;
+    this.#writeTruth(isThere ? 1 : 0, answer, tuple, bytes);
+  }
+
+  /** `truth`: 1, 0, or -1 for NULL. */
+  #writeTruth(truth: number, at: number, tuple: Tuple, bytes: ByteWriter): void {
+    tuple.kinds[at] = truth === -1 ? NULL : TEXT;
+    tuple.starts[at] = bytes.length;
+    bytes.byte(truth === 1 ? LETTER_t : LETTER_f);
+    tuple.ends[at] = bytes.length;
   }
 
   #write(place: number, row: Row | undefined, tuple: Tuple, bytes: ByteWriter): void {

@@ -8,12 +8,13 @@
  */
 import type { ChangeHandler } from '../../decode/change.ts';
 import type { Relation } from '../../decode/relation.ts';
-import { TEXT, Tuple } from '../../decode/tuple.ts';
+import type { Tuple } from '../../decode/tuple.ts';
 import type { Lsn } from '../../lsn.ts';
 import { RowError } from '../values/row-error.ts';
-import { type JoinedView, type Look, UnknownRows } from './joined-view.ts';
+import { type Evaluated, Evaluation, type Tell, TooManyRows } from './evaluation.ts';
+import { type JoinedView, UnknownRows } from './joined-view.ts';
 import type { Joins } from './joins.ts';
-import type { Change, Row } from './known-rows.ts';
+import type { Change } from './known-rows.ts';
 import { WalRows } from './rows-of-wal.ts';
 
 /** Why the channels of a view are reset. */
@@ -34,22 +35,9 @@ export interface JoinStageOptions {
     touched(pattern: string): void;
   };
   readonly next: ChangeHandler;
+  /** A transaction begins. */
+  readonly onBegin: (xid: number) => void;
   readonly onReset: (pattern: string, why: JoinReset, detail: string) => void;
-}
-
-/** A base row whose joined row a change concerns, and the joined row before it. */
-interface Concerned {
-  readonly base: Row;
-  readonly before: Tuple | undefined;
-}
-
-interface Evaluated {
-  readonly view: JoinedView;
-  /** Whether the changed row is a base row whose columns of the view differ. */
-  readonly isBase: boolean;
-  /** Its joined row before the change. */
-  readonly before: Tuple | undefined;
-  readonly concerned: readonly Concerned[];
 }
 
 export class JoinStage implements ChangeHandler {
@@ -61,11 +49,11 @@ export class JoinStage implements ChangeHandler {
   /** The views that have no more events in this commit. */
   readonly #void = new Set<JoinedView>();
   readonly #touched = new Set<JoinedView>();
-  /** Base rows that joined rows have reached in this commit. */
-  readonly #reached = new Map<JoinedView, number>();
+  readonly #evaluation: Evaluation;
 
   constructor(options: JoinStageOptions) {
     this.#options = options;
+    this.#evaluation = new Evaluation(options.rowsMax);
   }
 
   /** Forgets the tables: a new stream describes them again. */
@@ -87,9 +75,10 @@ export class JoinStage implements ChangeHandler {
   begin(xid: number, commitLsn: Lsn, committedAt: number): void {
     if (this.#joins === undefined) this.rebind();
     this.#isFresh = this.#options.isFresh(commitLsn);
+    this.#options.onBegin(xid);
     this.#void.clear();
     this.#touched.clear();
-    this.#reached.clear();
+    this.#evaluation.begin();
     this.#options.next.begin(xid, commitLsn, committedAt);
   }
 
@@ -167,65 +156,20 @@ export class JoinStage implements ChangeHandler {
     }
     const evaluated: Evaluated[] = [];
     for (const view of views) {
-      if (!this.#isServed(view) || !this.#concerns(view, change)) continue;
+      if (!this.#isServed(view) || !Evaluation.concerns(view, change)) continue;
       this.#touch(view);
-      this.#guarded(view, () => {
-        const isBase = view.placesOf(table)[0] === 0 && view.differs(0, change.oldRow, change.newRow);
-        const concerned = this.#concerned(view, change, isBase);
-        const before = isBase && change.oldRow !== undefined ? view.join(change.oldRow, 'oldRow') : undefined;
-        evaluated.push({ view, isBase, before, concerned });
-      });
+      this.#guarded(view, () => evaluated.push(this.#evaluation.before(view, change)));
     }
     table.apply(change.oldRow, change.newRow);
-    for (const { view, isBase, before, concerned } of evaluated) {
-      this.#guarded(view, () => {
-        if (isBase) {
-          const after = change.newRow === undefined ? undefined : view.join(change.newRow, 'newRow');
-          this.#tell(view, before, after);
-        }
-        for (const each of concerned) this.#tell(view, each.before, view.join(each.base, 'newRow'));
-      });
-    }
+    for (const each of evaluated) this.#guarded(each.view, () => this.#evaluation.after(each, this.#tell));
   }
 
-  /** Whether the change may change a joined row of the view. */
-  #concerns(view: JoinedView, { table, oldRow, newRow }: Change): boolean {
-    return view.placesOf(table).some((place) => view.differs(place, oldRow, newRow));
-  }
-
-  /**
-   * The base rows that join the row as it was or as it is, and their joined rows before the change.
-   * `isBase`: the changed row is a base row too, which is left out.
-   */
-  #concerned(view: JoinedView, { table, oldRow, newRow }: Change, isBase: boolean): readonly Concerned[] {
-    const places = view.placesOf(table).filter((place) => place > 0 && view.differs(place, oldRow, newRow));
-    if (places.length === 0) return NONE;
-    const own = new Set(isBase ? [oldRow, newRow].flatMap((row) => (row === undefined ? [] : table.keyOf(row))) : []);
-    const bases = new Map<string, Row>();
-    const keyOf = (row: Row) => view.parts[0]?.known.keyOf(row) as string;
-    for (const place of places)
-      for (const row of [oldRow, newRow])
-        if (row !== undefined)
-          view.basesOf(place, row, LOOK, (base) => {
-            const key = keyOf(base);
-            if (!own.has(key)) bases.set(key, base);
-          });
-    const reached = (this.#reached.get(view) ?? 0) + bases.size;
-    this.#reached.set(view, reached);
-    if (reached > this.#options.rowsMax)
-      throw new TooManyRows(`its joined rows concern more than ${this.#options.rowsMax} rows`);
-    return [...bases.values()].map((base) => {
-      const before = view.join(base, 'oldRow');
-      return { base, before: before && copyOf(before) };
-    });
-  }
-
-  #tell(view: JoinedView, before: Tuple | undefined, after: Tuple | undefined): void {
+  readonly #tell: Tell = ({ relation }, before, after) => {
     const { next } = this.#options;
-    if (before !== undefined && after !== undefined) next.update(view.relation, before, after);
-    else if (before !== undefined) next.delete(view.relation, before);
-    else if (after !== undefined) next.insert(view.relation, after);
-  }
+    if (before !== undefined && after !== undefined) next.update(relation, before, after);
+    else if (before !== undefined) next.delete(relation, before);
+    else if (after !== undefined) next.insert(relation, after);
+  };
 
   #isServed(view: JoinedView): boolean {
     return this.#isFresh && !this.#void.has(view);
@@ -256,26 +200,4 @@ export class JoinStage implements ChangeHandler {
     this.#options.sink.redefined(view.pattern, 'changed');
     this.#options.onReset(view.pattern, why, detail);
   }
-}
-
-const NONE: readonly Concerned[] = [];
-
-class TooManyRows extends Error {}
-
-const LOOK: Look = (view, index, value) => {
-  const rows = index.get(value);
-  if (rows === undefined) throw new UnknownRows(`${view.pattern}: rows that join a row are not known`);
-  return rows;
-};
-
-function copyOf(tuple: Tuple): Tuple {
-  const copy = new Tuple(tuple.kinds.length);
-  copy.kinds.set(tuple.kinds);
-  copy.starts.set(tuple.starts);
-  copy.ends.set(tuple.ends);
-  let end = 0;
-  for (let index = 0; index < tuple.kinds.length; index++)
-    if (tuple.kinds[index] === TEXT) end = Math.max(end, tuple.ends[index] as number);
-  copy.buffer = Buffer.from(tuple.buffer.subarray(0, end));
-  return copy;
 }

@@ -87,8 +87,8 @@ export class RemoteAsker {
         const { message } = error as Error;
         const half = fault === 'undefined' ? 0 : boundaryOf(rows.commits);
         if (half === 0) return rows.commits.map(() => new RowError(message));
-        const first = await this.ask(query, part(rows, 0, half));
-        return [...first, ...(await this.ask(query, part(rows, half)))];
+        const first = await this.ask(query, partOf(rows, 0, half));
+        return [...first, ...(await this.ask(query, partOf(rows, half)))];
       }
     }
   }
@@ -116,7 +116,7 @@ function boundaryOf(commits: readonly number[]): number {
   return 0;
 }
 
-function part({ commits, keyOnly, texts }: RemoteRows, start: number, end = commits.length): RemoteRows {
+export function partOf({ commits, keyOnly, texts }: RemoteRows, start: number, end = commits.length): RemoteRows {
   return {
     commits: commits.slice(start, end),
     keyOnly: keyOnly.slice(start, end),

@@ -14,7 +14,7 @@ import type { Lsn } from '../../lsn.ts';
 import type { RemoteQuery } from '../channel.ts';
 import type { RemoteAnswer, RemoteAnswers, Side } from '../remote-answers.ts';
 import { RowError } from '../values/row-error.ts';
-import type { RemoteRows } from './ask.ts';
+import { partOf, type RemoteRows } from './ask.ts';
 
 /** A channel view that Postgres evaluates. */
 export interface RemoteRoute {
@@ -57,8 +57,17 @@ export interface JoinPreparer {
    * resolved.
    */
   prepare(chunkEnd: number): Promise<void> | undefined;
+  /** The joined rows of prepared messages that Postgres must evaluate. */
+  rowsToAsk(chunkEnd: number): readonly RowsToAsk[];
   /** The messages before this number have been passed on. */
   passed(message: number, bytes: number): void;
+}
+
+interface RowsToAsk {
+  readonly query: RemoteQuery;
+  readonly rows: RemoteRows;
+  /** Keeps the answers: one for each row, from this one on. */
+  put(answers: readonly RemoteAnswer[], from: number): void;
 }
 
 interface Message {
@@ -66,6 +75,8 @@ interface Message {
   readonly start: number;
 }
 
+/** Maximum joined rows that Postgres evaluates in one query. */
+const JOINED_ROWS_MAX = 10_000;
 /** Maximum bytes of messages that are scanned at once. */
 const CHUNK_BYTES = 4 * 1024 * 1024;
 
@@ -157,10 +168,11 @@ export class Lookahead {
       }
       if (stream !== this.#stream) return;
       const questions = this.#scout.takeQuestions();
-      if (questions.length > 0) {
+      const joined = joins.isNeeded ? joins.rowsToAsk(this.#passed + count) : [];
+      if (questions.length > 0 || joined.length > 0) {
         if (!this.#isHolding) hold();
         this.#isHolding = true;
-        const answered = await this.#answered(questions, stream);
+        const answered = await this.#answered(questions, joined, stream);
         if (!answered) return;
       }
       let bytes = 0;
@@ -211,17 +223,24 @@ export class Lookahead {
   /**
    * Returns false if another stream has begun meanwhile, so that the answers are no longer needed.
    */
-  async #answered(questions: readonly Question[], stream: number): Promise<boolean> {
+  async #answered(questions: readonly Question[], joined: readonly RowsToAsk[], stream: number): Promise<boolean> {
     const { ask, answers } = this.#options;
     const isCurrent = () => stream === this.#stream;
-    const each = questions.map(async ({ route, rows }) => {
+    const each: Promise<void>[] = questions.map(async ({ route, rows }) => {
       const results = await ask(route.query, rowsOf(route.query, rows));
       if (!isCurrent()) return;
       for (const [index, { packet, side, fault }] of rows.entries())
         answers.put(packet, route.pattern, side, fault ?? results[index]);
     });
+    const ofJoined = joined.map(async (asked) => {
+      const { query, rows } = asked;
+      for (let from = 0; from < rows.commits.length && isCurrent(); from += JOINED_ROWS_MAX) {
+        const results = await ask(query, partOf(rows, from, from + JOINED_ROWS_MAX));
+        if (isCurrent()) asked.put(results, from);
+      }
+    });
     try {
-      await Promise.all(each);
+      await Promise.all([...each, ...ofJoined]);
     } catch (error) {
       if (isCurrent()) throw error;
     }

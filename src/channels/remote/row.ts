@@ -21,10 +21,12 @@ export interface RemoteRowParts {
   /** The functions that the view calls. */
   readonly functions: readonly CatalogFunction[];
   readonly types: readonly CatalogType[];
+  /** The number of the first column: its text is `u.cN`. */
+  readonly first: number;
 }
 
 export interface RemoteRow {
-  /** The item for FROM. The text of the n-th column is `u.cN`. */
+  /** The item for FROM. */
   readonly sql: string;
   /**
    * The same without domains, so that no constraint of a domain can fail. A stored value may
@@ -49,13 +51,14 @@ export function remoteRow(parts: RemoteRowParts): RemoteRow {
 
 /** `typeOf` returns the type in which the view sees a column. */
 function rowOf(
-  { columns, generated, whole, alias }: RemoteRowParts,
+  { columns, generated, whole, alias, first }: RemoteRowParts,
   asElement: readonly boolean[],
   typeOf: (column: CatalogTableColumn) => string,
 ): string {
   const told = columns.map((column, index) => {
     const type = typeOf(column);
-    const value = asElement[index] === true ? `(u.c${index}::${type}[])[1]` : `u.c${index}::${type}`;
+    const text = `u.c${first + index}`;
+    const value = asElement[index] === true ? `(${text}::${type}[])[1]` : `${text}::${type}`;
     return `${collated(value, column)} as ${quoteIdentifier(column.name)}`;
   });
   const made = new Map(

@@ -12,24 +12,31 @@ import { bindPlan, type ViewPlan } from '../evaluation/bound-view.ts';
 import type { IndexOf } from '../evaluation/evaluate.ts';
 import type { RemoteAnswers, RemoteRow, Side } from '../remote-answers.ts';
 
+/** The answer for a row. Undefined: the WHERE is not true. */
+type AnswerOf = (row: Tuple) => RemoteRow | undefined;
+
 /** Only the key of `plan` is used; Postgres evaluates everything else. */
 export function bindRemote(plan: ViewPlan, indexOf: IndexOf, relation: Relation, answers: RemoteAnswers): BoundView {
-  return new RemoteBoundView(plan, indexOf, relation, answers);
+  const pattern = plan.pattern.text;
+  const sideOf = (row: Tuple): Side => (row === relation.newRow ? 'newRow' : 'oldRow');
+  return new RemoteBoundView(plan, indexOf, (row) => answers.take(row, pattern, sideOf(row)));
+}
+
+/** The same for joined rows. */
+export function bindJoined(plan: ViewPlan, indexOf: IndexOf, answers: RemoteAnswers): BoundView {
+  const pattern = plan.pattern.text;
+  return new RemoteBoundView(plan, indexOf, (row) => answers.takeJoined(row, pattern));
 }
 
 class RemoteBoundView implements BoundView {
-  readonly #pattern: string;
   readonly #literals: readonly Buffer[];
   readonly #local: BoundView;
-  readonly #relation: Relation;
-  readonly #answers: RemoteAnswers;
+  readonly #answer: AnswerOf;
 
-  constructor(plan: ViewPlan, indexOf: IndexOf, relation: Relation, answers: RemoteAnswers) {
-    this.#pattern = plan.pattern.text;
+  constructor(plan: ViewPlan, indexOf: IndexOf, answerOf: AnswerOf) {
     this.#literals = plan.pattern.literals.map((literal) => Buffer.from(literal));
     this.#local = bindPlan({ ...plan, outputs: [], placeholders: [], where: undefined }, indexOf);
-    this.#relation = relation;
-    this.#answers = answers;
+    this.#answer = answerOf;
   }
 
   matches(row: Tuple): boolean {
@@ -66,10 +73,5 @@ class RemoteBoundView implements BoundView {
 
   keyDiffers(oldRow: Tuple, newRow: Tuple): boolean {
     return this.#local.keyDiffers(oldRow, newRow);
-  }
-
-  #answer(row: Tuple): RemoteRow | undefined {
-    const side: Side = row === this.#relation.newRow ? 'newRow' : 'oldRow';
-    return this.#answers.take(row, this.#pattern, side);
   }
 }

@@ -1,5 +1,6 @@
 /** The text of a view's definition: its tokens, and the places of its parts. */
 import { scanSync } from 'libpg-query';
+import { assert } from '../../errors.ts';
 import { underline } from './underline.ts';
 import { Unsupported } from './unsupported.ts';
 
@@ -59,6 +60,29 @@ export class DefinitionText {
       from = (this.#tokens[last] as Token).end;
     }
     return `${text}${this.#bytes.toString('utf8', from, end)}`.trim();
+  }
+
+  /** The text of an extent, with replacements for extents within it. */
+  replaced({ start, end }: Extent, replacements: readonly (Extent & { readonly by: string })[]): string {
+    let text = '';
+    let from = start;
+    for (const each of [...replacements].sort((a, b) => a.start - b.start)) {
+      if (each.start < start || each.end > end) continue;
+      text += `${this.#bytes.toString('utf8', from, each.start)}${each.by}`;
+      from = each.end;
+    }
+    return `${text}${this.#bytes.toString('utf8', from, end)}`.trim();
+  }
+
+  /** The brackets around the token at an offset, as Postgres prints them around a subquery. */
+  bracketed(offset: number): Extent {
+    const tokens = this.#tokens;
+    const at = tokens.findIndex(({ start }) => start === offset);
+    const depth = tokens[at]?.depth ?? 0;
+    const opening = tokens.findLast((token, index) => index < at && token.depth === depth && isOpening(token.text));
+    const closing = tokens.find((token, index) => index > at && token.depth === depth && isClosing(token.text));
+    assert(opening !== undefined && closing !== undefined, 'a subquery without brackets around it');
+    return { start: opening.start, end: closing.end };
   }
 
   /** A refusal that shows the node in its line. */

@@ -28,7 +28,7 @@ export function readSubquery(link: SubLink, text: DefinitionText): ParsedSubquer
   const [from, another] = fromClause;
   if (from === undefined || another !== undefined || !('RangeVar' in from))
     throw refuse('subqueries over anything but one table are not supported');
-  for (const node of [...targetList, ...(whereClause === undefined ? [] : [whereClause])])
+  for (const node of [link.testexpr, ...targetList, ...(whereClause === undefined ? [] : [whereClause])])
     walk(node, (inner, place) => {
       if (inner === 'SubLink') throw refuse('subqueries within subqueries are not supported', place);
     });

@@ -1,0 +1,108 @@
+/** Evaluates changes of tables on the known rows: which joined rows they change, and how. */
+import { TEXT, Tuple } from '../../decode/tuple.ts';
+import { type JoinedView, type Look, UnknownRows } from './joined-view.ts';
+import type { Change, Row } from './known-rows.ts';
+
+/** A base row whose joined row a change concerns, and the joined row before it. */
+interface Concerned {
+  readonly base: Row;
+  readonly before: Tuple | undefined;
+}
+
+/** What a change concerns in a view, before the change is applied to the known rows. */
+export interface Evaluated {
+  readonly view: JoinedView;
+  readonly change: Change;
+  /** Whether the changed row is a base row whose columns of the view differ. */
+  readonly isBase: boolean;
+  /** Its joined row before the change. */
+  readonly before: Tuple | undefined;
+  readonly concerned: readonly Concerned[];
+}
+
+/** Receives a joined row before and after a change. */
+export type Tell = (view: JoinedView, before: Tuple | undefined, after: Tuple | undefined) => void;
+
+/** A commit concerns more rows than are allowed. */
+export class TooManyRows extends Error {}
+
+export class Evaluation {
+  readonly #rowsMax: number;
+  /** Base rows that joined rows have reached in this commit. */
+  readonly #reached = new Map<JoinedView, number>();
+
+  /** `rowsMax`: maximum base rows that the joined rows of one commit reach, for each view. */
+  constructor(rowsMax: number) {
+    this.#rowsMax = rowsMax;
+  }
+
+  /** A commit begins. */
+  begin(): void {
+    if (this.#reached.size > 0) this.#reached.clear();
+  }
+
+  /** Call it before the change is applied. Throws UnknownRows, TooManyRows or RowError. */
+  before(view: JoinedView, change: Change): Evaluated {
+    const isBase = view.placesOf(change.table)[0] === 0 && view.differs(0, change.oldRow, change.newRow);
+    const concerned = this.#concerned(view, change, isBase);
+    const before = isBase && change.oldRow !== undefined ? view.join(change.oldRow, 'oldRow') : undefined;
+    return { view, change, isBase, before, concerned };
+  }
+
+  /** Call it after the change was applied. */
+  after({ view, change, isBase, before, concerned }: Evaluated, tell: Tell): void {
+    if (isBase) tell(view, before, change.newRow && view.join(change.newRow, 'newRow'));
+    for (const each of concerned) tell(view, each.before, view.join(each.base, 'newRow'));
+  }
+
+  /** Whether the change may change a joined row of the view. */
+  static concerns(view: JoinedView, { table, oldRow, newRow }: Change): boolean {
+    return view.placesOf(table).some((place) => view.differs(place, oldRow, newRow));
+  }
+
+  /**
+   * The base rows that join the row as it was or as it is, and their joined rows before the change.
+   * `isBase`: the changed row is a base row too, which is left out.
+   */
+  #concerned(view: JoinedView, { table, oldRow, newRow }: Change, isBase: boolean): readonly Concerned[] {
+    const places = view.placesOf(table).filter((place) => place > 0 && view.differs(place, oldRow, newRow));
+    if (places.length === 0) return NONE;
+    const own = new Set(isBase ? [oldRow, newRow].flatMap((row) => (row === undefined ? [] : table.keyOf(row))) : []);
+    const bases = new Map<string, Row>();
+    const keyOf = (row: Row) => view.parts[0]?.known.keyOf(row) as string;
+    for (const place of places)
+      for (const row of [oldRow, newRow])
+        if (row !== undefined)
+          view.basesOf(place, row, LOOK, (base) => {
+            const key = keyOf(base);
+            if (!own.has(key)) bases.set(key, base);
+          });
+    const reached = (this.#reached.get(view) ?? 0) + bases.size;
+    this.#reached.set(view, reached);
+    if (reached > this.#rowsMax) throw new TooManyRows(`its joined rows concern more than ${this.#rowsMax} rows`);
+    return [...bases.values()].map((base) => {
+      const before = view.join(base, 'oldRow');
+      return { base, before: before && copyOf(before) };
+    });
+  }
+}
+
+const NONE: readonly Concerned[] = [];
+
+const LOOK: Look = (view, index, value) => {
+  const rows = index.get(value);
+  if (rows === undefined) throw new UnknownRows(`${view.pattern}: rows that join a row are not known`);
+  return rows;
+};
+
+function copyOf(tuple: Tuple): Tuple {
+  const copy = new Tuple(tuple.kinds.length);
+  copy.kinds.set(tuple.kinds);
+  copy.starts.set(tuple.starts);
+  copy.ends.set(tuple.ends);
+  let end = 0;
+  for (let index = 0; index < tuple.kinds.length; index++)
+    if (tuple.kinds[index] === TEXT) end = Math.max(end, tuple.ends[index] as number);
+  copy.buffer = Buffer.from(tuple.buffer.subarray(0, end));
+  return copy;
+}

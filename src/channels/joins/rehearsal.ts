@@ -1,0 +1,141 @@
+/**
+ * Finds the joined rows that Postgres must evaluate: applies the waiting changes to the known rows,
+ * collects the joined rows before and after each, and takes the changes back. Postgres may be asked
+ * about a row that is not needed after all. A row that is needed and was not asked about resets the
+ * view.
+ */
+import { NULL, type Tuple } from '../../decode/tuple.ts';
+import type { RemoteQuery } from '../channel.ts';
+import { contentOf, type RemoteAnswer, type RemoteAnswers } from '../remote-answers.ts';
+import { RowError } from '../values/row-error.ts';
+import { type Evaluated, Evaluation, TooManyRows } from './evaluation.ts';
+import { type JoinedView, UnknownRows } from './joined-view.ts';
+import type { Joins } from './joins.ts';
+import type { Change } from './known-rows.ts';
+import type { WindowEntry } from './window.ts';
+
+/** Joined rows of a view that Postgres evaluates. */
+export interface JoinedRows {
+  readonly query: RemoteQuery;
+  /** In the order of the WAL. */
+  readonly rows: {
+    /** The number of each row's commit: rows of one commit are adjacent. */
+    readonly commits: number[];
+    readonly keyOnly: boolean[];
+    /** For each of the query's columns, the texts of all rows. */
+    readonly texts: readonly (Buffer | null)[][];
+  };
+  /** Keeps the answers: one for each row, from this one on. */
+  put(answers: readonly RemoteAnswer[], from: number): void;
+}
+
+class CollectedRows implements JoinedRows {
+  readonly query: RemoteQuery;
+  readonly rows: JoinedRows['rows'];
+  readonly #positions: readonly number[];
+  readonly #pattern: string;
+  readonly #answers: RemoteAnswers;
+  readonly #contents: string[] = [];
+  readonly #known = new Set<string>();
+
+  constructor(view: JoinedView, { query, positions }: NonNullable<JoinedView['asked']>, answers: RemoteAnswers) {
+    this.query = query;
+    this.rows = { commits: [], keyOnly: [], texts: positions.map(() => []) };
+    this.#positions = positions;
+    this.#pattern = view.pattern;
+    this.#answers = answers;
+  }
+
+  add(row: Tuple, commit: number): void {
+    const content = contentOf(row);
+    if (this.rows.commits.at(-1) !== commit) this.#known.clear();
+    if (this.#known.has(content)) return;
+    this.#known.add(content);
+    this.#contents.push(content);
+    this.rows.commits.push(commit);
+    this.rows.keyOnly.push(false);
+    for (const [index, position] of this.#positions.entries()) {
+      const isNull = row.kinds[position] === NULL;
+      const text = isNull ? null : Buffer.from(row.buffer.subarray(row.starts[position], row.ends[position]));
+      this.rows.texts[index]?.push(text);
+    }
+  }
+
+  put(answers: readonly RemoteAnswer[], from: number): void {
+    for (const [index, answer] of answers.entries()) {
+      const at = from + index;
+      this.#answers.putJoined(this.rows.commits[at] as number, this.#pattern, this.#contents[at] as string, answer);
+    }
+  }
+}
+
+export interface RehearsalOptions {
+  readonly joins: Joins;
+  readonly answers: RemoteAnswers;
+  readonly rowsMax: number;
+  /** Views that are not evaluated. */
+  readonly without: ReadonlySet<JoinedView>;
+}
+
+/** The known rows are afterwards as before. */
+export function rehearse(entries: Iterable<WindowEntry>, options: RehearsalOptions): readonly JoinedRows[] {
+  const { joins } = options;
+  if (!joins.views.some(({ asked }) => asked !== undefined)) return [];
+  const applied: Change[] = [];
+  try {
+    return [...collect(entries, applied, options).values()];
+  } finally {
+    for (const { table, oldRow, newRow } of applied.reverse()) table.apply(newRow, oldRow);
+  }
+}
+
+function collect(
+  entries: Iterable<WindowEntry>,
+  applied: Change[],
+  { joins, answers, rowsMax, without }: RehearsalOptions,
+): ReadonlyMap<JoinedView, CollectedRows> {
+  const found = new Map<JoinedView, CollectedRows>();
+  const evaluation = new Evaluation(rowsMax);
+  const broken = new Set(without);
+  const ended = new Set<JoinedView>();
+  let commit: number | undefined;
+  const tell = (view: JoinedView, before: Tuple | undefined, after: Tuple | undefined) => {
+    if (view.asked === undefined || commit === undefined) return;
+    const rows = found.get(view) ?? new CollectedRows(view, view.asked, answers);
+    found.set(view, rows);
+    if (before !== undefined) rows.add(before, commit);
+    if (after !== undefined) rows.add(after, commit);
+  };
+  for (const { xid, isFresh, table, change } of entries) {
+    if (xid !== commit) {
+      commit = xid;
+      evaluation.begin();
+      ended.clear();
+    }
+    const views = joins.viewsOf(table).filter((view) => view.asked !== undefined && !broken.has(view));
+    if (change === undefined) {
+      // what is known of joined tables is wrong from here on
+      for (const view of views) if (view.placesOf(table).join() !== '0') broken.add(view);
+      continue;
+    }
+    const evaluated: Evaluated[] = [];
+    for (const view of views) {
+      if (!isFresh || ended.has(view) || !Evaluation.concerns(view, change)) continue;
+      guarded(view, ended, () => evaluated.push(evaluation.before(view, change)));
+    }
+    table.apply(change.oldRow, change.newRow);
+    applied.push(change);
+    for (const each of evaluated) guarded(each.view, ended, () => evaluation.after(each, tell));
+  }
+  return found;
+}
+
+/** What fails here fails again when the changes are passed on, which resets the view. */
+function guarded(view: JoinedView, ended: Set<JoinedView>, work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (!(error instanceof TooManyRows || error instanceof RowError || error instanceof UnknownRows)) throw error;
+    ended.add(view);
+  }
+}
