@@ -4,18 +4,21 @@ import { BlockList, isIP } from 'node:net';
 
 /** The trusted proxies. `networks` as in SNO_TRUSTED_PROXIES. */
 export class Proxies {
-  readonly #list = new BlockList();
+  /** Undefined: no proxy is trusted. A look into a list costs more than the rest of an address. */
+  readonly #list: BlockList | undefined;
 
   constructor(networks: readonly string[] = []) {
+    this.#list = networks.length === 0 ? undefined : new BlockList();
     for (const network of networks) {
       const [address = '', prefix] = network.split('/');
       const family = familyOf(address);
-      if (prefix === undefined) this.#list.addAddress(address, family);
-      else this.#list.addSubnet(address, Number(prefix), family);
+      if (prefix === undefined) this.#list?.addAddress(address, family);
+      else this.#list?.addSubnet(address, Number(prefix), family);
     }
   }
 
   include(address: string): boolean {
+    if (this.#list === undefined) return false;
     const plain = unmapped(address);
     return isIP(plain) !== 0 && this.#list.check(plain, familyOf(plain));
   }

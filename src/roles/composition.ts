@@ -3,7 +3,7 @@ import type { Certificate } from '../http/tls.ts';
 import type { Incidents } from '../metrics/incidents.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { CommitSpans } from '../telemetry/commit-spans.ts';
-import type { IngestOptions } from './ingest.ts';
+import type { IngestOptions } from './ingest-options.ts';
 import type { RunningParts } from './inspect/view.ts';
 
 export interface CompositionOptions extends Omit<IngestOptions, 'relayed'> {

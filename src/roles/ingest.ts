@@ -6,97 +6,41 @@
  *                 |                |
  *            definitions        journal -> retention -> stream (what is acknowledged)
  */
-import type pg from 'pg';
-import { backoff, pauseBefore } from '../backoff.ts';
+import { pauseBefore } from '../backoff.ts';
 import { Definitions, type Redefinition } from '../channels/definitions/definitions.ts';
 import { ChannelRegistry } from '../channels/definitions/registry.ts';
 import { tellOfViews, tellRefusal } from '../channels/definitions/view-log.ts';
-import type { ServedDefinitions } from '../channels/served/served.ts';
-import { CommitBuilder, type HistoryPlace } from '../commit/builder.ts';
+import { CommitBuilder } from '../commit/builder.ts';
 import type { Batch } from '../commit/entry.ts';
-import { Notifications } from '../commit/notifications.ts';
 import { slotWalBytes } from '../config/derived.ts';
 import type { Settings } from '../config/settings.ts';
 import { assert, ERRORS, SnoError } from '../errors.ts';
 import { MemoryJournal } from '../journal/memory.ts';
 import { Retention } from '../journal/retention.ts';
-import { type Logger, LogThrottle } from '../logger.ts';
 import type { Lsn } from '../lsn.ts';
 import { Markers } from '../markers/markers.ts';
 import { Transactions } from '../markers/transactions.ts';
-import type { Metrics } from '../metrics/metrics.ts';
-import { generationOf } from '../position.ts';
-import { Listener } from '../postgres/listener.ts';
+import type { Listener } from '../postgres/listener.ts';
 import { type BacklogSource, beginningOf } from '../relay/backlog.ts';
-import type { StreamFollower } from '../relay/follower.ts';
 import { CatalogWatch } from '../setup/catalog-watch.ts';
 import { DatabaseSetup } from '../setup/database-setup.ts';
 import { steadyNow } from '../steady-clock.ts';
-import type { Progress } from '../wal/slot.ts';
 import { SlotMonitor } from '../wal/slot-monitor.ts';
 import { oldestTransaction, readSlotState } from '../wal/slot-state.ts';
 import type { StreamStart } from '../wal/source.ts';
-import { ReplicationStream } from '../wal/stream.ts';
+import type { ReplicationStream } from '../wal/stream.ts';
 import { ChangePipeline } from './change-pipeline.ts';
+import { type Hold, Holds } from './holds.ts';
 import { InProgress } from './in-progress.ts';
-import type { IngestView, RunningParts } from './inspect/view.ts';
-
-const HINT_OF_NOTIFICATION = 'Send a payload that docs/protocol.md describes, to a channel that a view has.';
-
-export interface IngestOptions {
-  readonly settings: Settings;
-  readonly databaseUrl: string;
-  readonly pool: pg.Pool;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
-  /** The stream cannot go on. */
-  readonly onBug: (error: unknown) => void;
-  /** For the admin API. */
-  readonly running: RunningParts;
-  /** Undefined: this process keeps the journal. */
-  readonly relayed?: Relayed;
-}
-
-/** What ingest needs of those that it tells. */
-interface Followers extends StreamFollower {
-  /** Whether the channel is subscribed or in a journal. Undefined: this process can't know. */
-  knows(channel: string): boolean | undefined;
-}
-
-/** What ingest needs where others keep the journal, for gateways on other machines. */
-export interface Relayed {
-  /** What has been published of a history so far. Undefined: nothing is known. */
-  readonly continued: { readonly place: HistoryPlace; readonly definitions: ServedDefinitions } | undefined;
-  /** Sequences begin after this one. */
-  readonly sequence: number;
-  /** Everything before it is published. Before there is anything: `from`. */
-  readonly publishedHead: () => Lsn;
-  /** The stream from Postgres starts here. */
-  readonly startedFrom: (from: Lsn) => void;
-  /** How long Postgres keeps the WAL of what is published, in ms. */
-  readonly marginMs: number;
-  /** How long Postgres may be silent before it is asked for a sign of life, in ms. */
-  readonly quietMs: number;
-  /** The connection to Postgres has ended. */
-  readonly onDisconnect: (why: SnoError) => void;
-}
-
-/** Why the stream is held. */
-type Hold = 'lookahead' | 'workers' | 'relay' | 'commit' | 'spool';
+import type { Followers, IngestOptions } from './ingest-options.ts';
+import type { IngestView } from './inspect/view.ts';
+import { listenForMessages } from './notified-messages.ts';
+import { createSlotStream } from './slot-stream.ts';
 
 /** The replication connection, and the one that listens. */
 export const STREAM_CONNECTIONS = 2;
-const SLOT_LOCK_TIMEOUT_MS = 10_000;
-/**
- * How long to wait for another process to leave the slot, in ms, beyond the time that it may take
- * to drain. It leaves the slot when its clients are gone.
- */
-const SLOT_IN_USE_TIMEOUT_MS = 15_000;
 const POLL_MS = 2_000;
 const MEASURE_MS = 5_000;
-/** Maximum bytes of waiting pg_notify messages while the stream is behind. */
-const NOTIFICATIONS_BYTES_MAX = 16 << 20;
-
 export class IngestRole implements BacklogSource {
   readonly journal: MemoryJournal;
   /** Where the stream is. */
@@ -112,9 +56,8 @@ export class IngestRole implements BacklogSource {
   readonly #retention: Retention;
   readonly #stream: ReplicationStream;
   readonly #slotMonitor: SlotMonitor;
-  readonly #notifications: Notifications;
   readonly #listener: Listener;
-  readonly #holds = new Set<Hold>();
+  readonly #holds = new Holds();
   #followersTold: Followers | undefined;
   #timers: NodeJS.Timeout[] = [];
   #generation: number | undefined;
@@ -154,7 +97,7 @@ export class IngestRole implements BacklogSource {
       settings,
       metrics: options.metrics,
       pipeline: this.#pipeline,
-      isHeld: () => this.#isHeldBeside('commit'),
+      isHeld: () => this.#holds.isHeldBeside('commit'),
       hold: (why) => this.hold(why),
       release: (why) => this.release(why),
       reopen: (why) => this.#stream.reopen(why),
@@ -177,14 +120,14 @@ export class IngestRole implements BacklogSource {
       logger,
       now: steadyNow,
     });
-    this.#stream = this.#createStream();
-    this.#notifications = this.#createNotifications();
-    this.#listener = new Listener({
-      url: databaseUrl,
-      channel: 'sno',
+    this.#stream = createSlotStream(options, { inProgress: this.#inProgress, acknowledger: this.#retention });
+    this.#listener = listenForMessages({
+      databaseUrl,
       logger,
-      onNotification: (payload) => this.#notifications.receive(payload),
-      retryMs: (attempt) => backoff(attempt, Math.random()),
+      metrics: options.metrics,
+      builder: this.head,
+      registry: this.#definitions.registry,
+      markers: this.#markers,
     });
     this.#observe();
     options.running.ingest = this;
@@ -270,13 +213,8 @@ export class IngestRole implements BacklogSource {
 
   release(why: Hold): void {
     if (!this.#holds.delete(why)) return;
-    if (this.#holds.size === 0) this.#stream.release();
-    else if (!this.#isHeldBeside('commit')) this.#inProgress.assembler.resume();
-  }
-
-  /** Whether something else holds the stream too. */
-  #isHeldBeside(why: Hold): boolean {
-    return this.#holds.size > Number(this.#holds.has(why));
+    if (!this.#holds.isHeld) this.#stream.release();
+    else if (!this.#holds.isHeldBeside('commit')) this.#inProgress.assembler.resume();
   }
 
   async stop(): Promise<void> {
@@ -392,65 +330,6 @@ export class IngestRole implements BacklogSource {
     });
   }
 
-  #createStream(): ReplicationStream {
-    const { settings, databaseUrl, pool, logger, metrics, onBug, relayed } = this.#options;
-    const boundBytes = slotWalBytes(settings);
-    return new ReplicationStream({
-      url: databaseUrl,
-      pool,
-      slot: settings.SNO_SLOT,
-      publication: settings.SNO_PUBLICATION,
-      backlogBytesMax: settings.SNO_WAL_BUFFER_BYTES,
-      slotLockTimeoutMs: SLOT_LOCK_TIMEOUT_MS,
-      tcpUserTimeoutMs: settings.SNO_TCP_USER_TIMEOUT_SECONDS * 1_000,
-      slotWalBytesMax: boundBytes > 0 && settings.SNO_SLOT_WAL_POLICY === 'give_up' ? boundBytes : undefined,
-      onGivenUp: () => metrics.slotGivenUp.inc(),
-      undecodableMs: settings.SNO_UNDECODABLE_SECONDS * 1_000,
-      onUndecodable: () => metrics.undecodable.inc(),
-      slotInUseTimeoutMs: relayed === undefined ? settings.SNO_DRAIN_SECONDS * 1_000 + SLOT_IN_USE_TIMEOUT_MS : 0,
-      ...(relayed === undefined ? {} : { progress: progressOf(relayed.continued?.place), quietMs: relayed.quietMs }),
-      inProgress: () => this.#inProgress.isWanted,
-      handler: this.#inProgress.assembler,
-      acknowledger: this.#retention,
-      logger,
-      now: steadyNow,
-      random: Math.random,
-      onDisconnect: (why) => {
-        metrics.reconnects.inc();
-        this.#inProgress.assembler.abandon();
-        relayed?.onDisconnect(why);
-      },
-      onBug,
-    });
-  }
-
-  #createNotifications(): Notifications {
-    const { logger, metrics } = this.#options;
-    const { events, patterns, messagesDropped } = metrics;
-    const throttle = new LogThrottle(steadyNow);
-    return new Notifications({
-      markers: this.#markers,
-      waitingBytesMax: NOTIFICATIONS_BYTES_MAX,
-      publish: ({ channel, event, data }) => {
-        const pattern = this.#definitions.registry.patternOf(channel);
-        if (pattern === undefined) return false;
-        events.message.inc();
-        const counts = patterns.of(pattern);
-        counts.events++;
-        counts.lastEventAt = Math.floor(Date.now() / 1_000);
-        this.head.notification(pattern, channel, event, data);
-        return true;
-      },
-      dropped: (reason, channel, isFirst) => {
-        messagesDropped[reason].inc();
-        if (isFirst)
-          throttle.log(reason, () =>
-            logger.warn({ reason, channel, hint: HINT_OF_NOTIFICATION }, 'a notification was dropped'),
-          );
-      },
-    });
-  }
-
   #observe(): void {
     const boundBytes = slotWalBytes(this.#options.settings);
     this.#options.metrics.observe({
@@ -477,10 +356,4 @@ export class IngestRole implements BacklogSource {
 /** Maximum bytes of WAL that Postgres keeps of what is published. */
 function marginBytes(settings: Settings): number {
   return slotWalBytes(settings) / 2 || Number.POSITIVE_INFINITY;
-}
-
-/** The progress of another process, as the slot's history knows it. */
-function progressOf(place: HistoryPlace | undefined): Progress | undefined {
-  if (place === undefined) return undefined;
-  return { epoch: place.epoch, generation: generationOf(place.epoch), head: place.head.lsn };
 }

@@ -17,7 +17,8 @@ import { StreamPublisher } from '../jetstream/publisher.ts';
 import type { Lsn } from '../lsn.ts';
 import { steadyNow } from '../steady-clock.ts';
 import { holderOf, removeHolder, type SlotHolder } from '../wal/slot-holder.ts';
-import { type IngestOptions, IngestRole } from './ingest.ts';
+import { IngestRole } from './ingest.ts';
+import type { IngestOptions } from './ingest-options.ts';
 
 export interface IngestStandbyOptions extends Omit<IngestOptions, 'relayed'> {
   readonly relay: Relay;
