@@ -39,6 +39,23 @@ test('a live view and presence that are opened together subscribe once', async (
   expect(peer.frames.map(({ type }) => type)).toEqual(['hello', 'subscribe']);
 });
 
+test('presence that waits for access asks again after a refusal of the channel, and after access ends', async () => {
+  const { client, peer } = await openClient({ backoff: { baseMs: 1, capMs: 1 } });
+  const room = presence(client, CHANNEL, { waitForAccess: true });
+  await peer.heard('subscribe');
+  peer.say({ type: 'error', code: 'access_denied', message: 'no', channel: CHANNEL });
+  await until(() => room.error?.code === 'access_denied', 'the refusal');
+  const again = { type: 'subscribe', channel: CHANNEL, presence: true };
+  expect(await peer.heard('subscribe', 1)).toEqual(again);
+  peer.say(members(member('ada')), subscribed('p1'));
+  await until(() => room.status === 'live', 'access');
+  peer.say({ type: 'unsubscribed', channel: CHANNEL, code: 'access_revoked' });
+  expect(await peer.heard('subscribe', 2)).toMatchObject({ channel: CHANNEL, presence: true });
+  peer.say(members(member('bob')), subscribed('p2', { recovered: true }));
+  await until(() => room.status === 'live', 'access');
+  expect([room.error, room.members]).toEqual([undefined, [member('bob')]]);
+});
+
 test('a change between appearing and watching takes one answer of the server, however often it happens', async () => {
   const { client, peer } = await openClient(NEVER);
   const watching = presence(client, CHANNEL, { watch: true });

@@ -1,11 +1,14 @@
 /** A handle on a channel with presence, as the app has it. */
-import type { Channel } from '../channel.ts';
+import type { Channel, ChannelOptions } from '../channel.ts';
 import type { SnoClientError } from '../error.ts';
 import type { ChannelStatus } from '../state/machine.ts';
 
 /** A client of `connect()`. */
 export interface Client {
-  channel(name: string): Pick<Channel, 'status' | 'error' | 'on' | 'close'>;
+  channel(
+    name: string,
+    options?: Pick<ChannelOptions, 'waitForAccess'>,
+  ): Pick<Channel, 'status' | 'error' | 'on' | 'close'>;
 }
 
 export interface Member<Info = Readonly<Record<string, unknown>>> {
@@ -25,6 +28,11 @@ export interface PresenceUpdate<Info> {
 export interface PresenceOptions {
   /** Show the members without appearing among them. */
   readonly watch?: boolean | undefined;
+  /**
+   * If access to the channel is denied or revoked, retry until it is granted. It does not concern
+   * the presence view. Default: false.
+   */
+  readonly waitForAccess?: boolean | undefined;
 }
 
 export interface Presence<Info = Readonly<Record<string, unknown>>> {

@@ -13,12 +13,12 @@ import { Rooms } from './rooms.ts';
 export function presence<Info = Readonly<Record<string, unknown>>>(
   client: Client,
   channel: string,
-  { watch = false }: PresenceOptions = {},
+  options: PresenceOptions = {},
 ): Presence<Info> {
   const connection = connectionOf(client);
   connection.extension ??= new Rooms(connection);
   const rooms = connection.extension as Rooms;
-  return rooms.open(client, channel, watch ? 'watch' : 'appear') as Presence<never> as Presence<Info>;
+  return rooms.open(client, channel, options) as Presence<never> as Presence<Info>;
 }
 
 /**

@@ -9,7 +9,7 @@ import type { ClientFrame, PresenceFrame, PresenceMember, ServerFrame } from '..
 import type { Connection, Extension } from '../connection.ts';
 import { Emitter } from '../emitter.ts';
 import { SnoClientError } from '../error.ts';
-import type { Client, Presence, PresenceUpdate } from './handle.ts';
+import type { Client, Presence, PresenceOptions, PresenceUpdate } from './handle.ts';
 
 /** What a handle asks for. The first one that a handle wants, and the server allows, is sent. */
 const WISHES = ['appear', 'watch'] as const;
@@ -40,7 +40,8 @@ export class Rooms implements Extension {
     this.#connection = connection;
   }
 
-  open(client: Client, channel: string, wish: Wish): Presence<Info> {
+  open(client: Client, channel: string, { watch = false, waitForAccess }: PresenceOptions): Presence<Info> {
+    const wish = watch ? 'watch' : 'appear';
     const room = this.#room(channel);
     this.#change(channel, () => {
       room.counts[wish]++;
@@ -52,7 +53,7 @@ export class Rooms implements Extension {
         if (room.counts.appear + room.counts.watch === 0) this.#rooms.delete(channel);
       });
     try {
-      return handleOf(room, wish, channel, client.channel(channel), forget);
+      return handleOf(room, wish, channel, client.channel(channel, { waitForAccess }), forget);
     } catch (error) {
       forget();
       throw error;

@@ -22,24 +22,26 @@ const STORES = new Stores<PresenceStore>();
  */
 export function usePresence<Info = Readonly<Record<string, unknown>>>(
   name: ChannelArgument,
-  { watch = false }: PresenceOptions = {},
+  { watch = false, waitForAccess = false }: PresenceOptions = {},
 ): ShownPresence<Info> {
   const client = useSno();
   const subscribe = useCallback(
-    (changed: () => void) => (name ? storeOf(client, name, watch).subscribe(changed) : () => {}),
-    [client, name, watch],
+    (changed: () => void) => (name ? storeOf(client, name, { watch, waitForAccess }).subscribe(changed) : () => {}),
+    [client, name, watch, waitForAccess],
   );
-  const show = (): ShownPresence => (name ? STORES.find(client, keyOf(name, watch))?.shown : undefined) ?? UNOPENED;
+  const show = (): ShownPresence =>
+    (name ? STORES.find(client, keyOf(name, { watch, waitForAccess }))?.shown : undefined) ?? UNOPENED;
   return useSyncExternalStore(subscribe, show, () => UNOPENED) as ShownPresence<never> as ShownPresence<Info>;
 }
 
-const keyOf = (name: string, watch: boolean): string => (watch ? `?${name}` : name);
+const keyOf = (name: string, { watch, waitForAccess }: PresenceOptions): string =>
+  `${watch === true ? '?' : ''}${waitForAccess === true ? '!' : ''}${name}`;
 
-function storeOf(client: SnoClient, name: string, watch: boolean): PresenceStore {
+function storeOf(client: SnoClient, name: string, options: PresenceOptions): PresenceStore {
   return STORES.open(
     client,
-    keyOf(name, watch),
-    (forget) => new PresenceStore(() => presence(client, name, { watch }), forget),
+    keyOf(name, options),
+    (forget) => new PresenceStore(() => presence(client, name, options), forget),
   );
 }
 
