@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { connect as tlsConnect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createMetrics } from '../../src/metrics/metrics.ts';
+import { EventClient } from '../support/event-client.ts';
 import { signToken } from '../support/service.ts';
 import { until } from '../support/wait.ts';
 import { isAlive, workersOf } from '../support/workers.ts';
@@ -97,6 +98,36 @@ test('each worker serves snapshots, resume, published messages and notifications
   await has(late, id);
   expect(late.of('room:1', 'message').map(({ data }) => data)).toContain('by hand');
   for (const client of [...clients, late]) client.cut();
+});
+
+test('an event stream resumes on any worker, with the old values that it asked for', async () => {
+  const authorization = `Bearer ${await signToken({ sub: 'u1' })}`;
+  const open = async (id = '') => {
+    const ca = here.service.certificate.cert;
+    const url = `https://localhost:${here.service.port}/v1/events?channel=room:1&channel=room:2&old=true`;
+    const stream = await EventClient.open(url, { ca, headers: { authorization, 'last-event-id': id } });
+    for (const channel of ['room:1', 'room:2'])
+      await stream.wait(channel, (event) => event.type === 'subscribed' && event.channel === channel);
+    return stream;
+  };
+  const heard = (stream: EventClient, id: number) =>
+    stream.wait(`note ${id}`, ({ events }) => events?.[0]?.key?.['id'] === id);
+  const streams = await Promise.all(Array.from({ length: 4 }, () => open()));
+  const first = await write(2);
+  for (const stream of streams) await heard(stream, first);
+  for (const stream of streams) stream.cut();
+  await here.query(`update notes set body = 'changed' where id = $1`, [first]);
+  const last = await write(1);
+  const back = await Promise.all(streams.map(({ lastEventId }) => open(lastEventId)));
+  for (const stream of back) {
+    await heard(stream, last);
+    const changes = stream.events.flatMap(({ events = [] }) => events);
+    expect(changes).toMatchObject([
+      { op: 'update', data: { body: 'changed' }, old: { id: first, room: 2, body: `note ${first}` } },
+      { op: 'insert', key: { id: last } },
+    ]);
+    stream.cut();
+  }
 });
 
 test('a row larger than the queue of a worker arrives whole through each worker; afterwards all goes on', async () => {
