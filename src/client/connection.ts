@@ -6,7 +6,7 @@ import type { ClientFrame, ServerFrame } from '../protocol.ts';
 import { delayMs } from './backoff.ts';
 import { Emitter } from './emitter.ts';
 import { type SnoClientError, toError } from './error.ts';
-import { type ClientOptions, type Surroundings, surroundingsOf } from './options.ts';
+import { type ClientOptions, type OpenOptions, type Surroundings, surroundingsOf } from './options.ts';
 import { Outbox } from './outbox.ts';
 import { isTooLarge } from './platform-errors.ts';
 import type { Rows } from './rows.ts';
@@ -40,13 +40,6 @@ export interface Extension {
   outgoing(frame: ClientFrame): ClientFrame;
   /** Called for each frame of the server. Returns what the core takes instead of it. */
   incoming(frame: ServerFrame): ServerFrame;
-}
-
-/** What a handle asks for when it is opened. */
-export interface OpenOptions {
-  readonly since?: string | undefined;
-  readonly waitForAccess?: boolean | undefined;
-  readonly old?: boolean | undefined;
 }
 
 export class Connection {

@@ -1,8 +1,9 @@
 /**
  * What every handle on a channel has: status, error, position, ready, close.
  */
-import type { Connection, OpenOptions } from './connection.ts';
+import type { Connection } from './connection.ts';
 import { SnoClientError, toError } from './error.ts';
+import type { OpenOptions } from './options.ts';
 import type { ChannelStatus, Delivery, Want } from './state/machine.ts';
 import { statusOf } from './state/turn.ts';
 import type { Listener } from './topics.ts';

@@ -45,6 +45,13 @@ export interface ClientOptions {
   readonly now?: () => number;
 }
 
+/** What a handle asks for when it is opened. */
+export interface OpenOptions {
+  readonly since?: string | undefined;
+  readonly waitForAccess?: boolean | undefined;
+  readonly old?: boolean | undefined;
+}
+
 export interface Surroundings {
   readonly random: () => number;
   readonly timers: Timers;

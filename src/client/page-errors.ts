@@ -1,6 +1,6 @@
 /**
- * What a page knows of a connection that failed, in place of platform-errors.ts. Browsers say
- * nothing; React Native, which has the same bundles, gives a message.
+ * Bundles for pages have this in place of platform-errors.ts. Browsers say nothing of a connection
+ * that failed; React Native, which has the same bundles, gives a message.
  */
 import type * as platform from './platform-errors.ts';
 

@@ -1,7 +1,7 @@
 /**
- * What platforms other than browsers say of a connection that failed: `ws`, Node, Deno, Bun. Bundles
- * for pages have page-errors.ts instead, by the field `browser` of package.json: browsers say
- * nothing of an error.
+ * The errors of connections on platforms other than browsers: `ws`, Node, Deno, Bun. Bundles for
+ * pages have page-errors.ts instead, by the field `browser` of package.json: browsers say nothing
+ * of an error.
  */
 
 interface Fault {

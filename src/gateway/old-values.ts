@@ -9,7 +9,7 @@ import { withOldValues } from '../memory/old-values.ts';
 import { type Payload, PayloadSlab } from '../memory/payload.ts';
 import type { ServerFrame } from '../protocol.ts';
 
-/** What is made here may wait in slow sockets. */
+/** Payloads that are made here may wait in slow sockets. */
 const KEPT = new PayloadSlab();
 
 export class WithOldValues implements Encoding {

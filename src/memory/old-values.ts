@@ -14,7 +14,7 @@ import { memoryOf, type Payload, type PayloadSlab, roomOf, textOf } from './payl
 const TEXT_AT = 0;
 /** Bytes of the new row's JSON, which ends where the old values are to be inserted. 0: no row. */
 const DATA_AT = 4;
-/** Bytes at the start and at the end of the new row's JSON that the old row's begins and ends with. */
+/** Bytes with which the old row's JSON begins and ends as the new row's does. */
 const START_AT = 8;
 const END_AT = 12;
 /** The place in the payload's events at which the old values are to be inserted. */
