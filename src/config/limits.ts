@@ -13,7 +13,7 @@ export const MEMORY = {
   SNO_JOIN_ROWS: setting(
     integer(1, 10_000_000),
     '100000',
-    'Maximum rows that a commit to a joined table may concern, and that Snö reads from Postgres at once, for views that join. Beyond it, the subscribers of the view are reset.',
+    'Maximum rows that a commit to a joined table may concern, and that Snö reads from Postgres for it, for views that join. Beyond it, the subscribers of the view are reset.',
   ),
   SNO_COMMIT_BYTES: setting(
     bytes(1),

@@ -179,7 +179,7 @@ export class ChangePipeline implements WalHandler {
 
   /** Reads a transaction in progress. Its effects come at its commit. */
   readEarly(log: SpoolLog): TransactionReader {
-    return new EarlyReader(this.#registry, log, this.#target);
+    return new EarlyReader(this.#registry, log, this.#target, () => this.#lookahead.isWaiting);
   }
 
   /** Fits the views to their tables again, after the definitions were loaded. */

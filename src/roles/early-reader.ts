@@ -1,7 +1,8 @@
 /**
  * Reads a transaction while it is in progress, so that its commit costs only what its events cost.
  * What it has read counts only if nothing came between: at the commit the definitions must be the
- * same. Rows that Postgres evaluates, and rows that access depends on, are read at the commit.
+ * same. Rows that Postgres evaluates, rows of joined views, and rows that access depends on, are
+ * read at the commit.
  */
 import type { ChannelRegistry } from '../channels/definitions/registry.ts';
 import { RemoteAnswers } from '../channels/remote-answers.ts';
@@ -35,13 +36,15 @@ export class EarlyReader implements TransactionReader {
   readonly #definitions: unknown;
   readonly #marks: Mark[] = [];
 
-  constructor(registry: ChannelRegistry, log: SpoolLog, target: RecordingTarget) {
+  readonly #isWaiting: () => boolean;
+
+  /** `isWaiting`: whether earlier messages wait for Postgres. */
+  constructor(registry: ChannelRegistry, log: SpoolLog, target: RecordingTarget, isWaiting: () => boolean) {
     this.#registry = registry;
+    this.#isWaiting = isWaiting;
     this.#target = target;
     this.#definitions = registry.served;
     this.#recording = new Recording(log);
-    // Joined rows are read in the order of commits.
-    if (registry.joined.length > 0) this.#recording.giveUp();
     const router = new EarlyRouter(registry, this.#recording);
     router.begin(0, 0, 0);
     this.#decoder = new PgoutputDecoder(router);
@@ -69,7 +72,8 @@ export class EarlyReader implements TransactionReader {
   }
 
   commit({ begin, commit }: StreamedCommit): CommitSteps | undefined {
-    if (this.#isVoid) return undefined;
+    // a question about joined rows waits without holding the stream, and no commit overtakes it
+    if (this.#isVoid || this.#isWaiting()) return undefined;
     const recording = this.#recording;
     const decode = (message: Buffer) => this.#decoder.message(message, 0, message.length);
     recording.aim(this.#target);
@@ -121,7 +125,8 @@ class EarlyRouter extends Router {
   override relation(relation: Relation): void {
     super.relation(relation);
     const isRemote = this.#registry.viewsOf(relation.oid).some(({ remote }) => remote !== undefined);
-    if (isRemote || this.#registry.accessOf(relation.oid).length > 0) this.#recording.giveUp();
+    const isJoined = this.#registry.joined.some(({ tables }) => tables.some(({ oid }) => oid === relation.oid));
+    if (isRemote || isJoined || this.#registry.accessOf(relation.oid).length > 0) this.#recording.giveUp();
   }
 
   override insert(...change: Parameters<Router['insert']>): void {

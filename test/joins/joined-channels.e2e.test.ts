@@ -11,7 +11,10 @@ import { until } from '../support/wait.ts';
 import { shown } from './world.ts';
 
 const TABLES = ['teams', 'people', 'places_1', 'places_2', 'places', 'tasks', 'mutes', 'notes', 'ledger'];
-/** 300 tasks of person 1, in project 9: more than SNO_JOIN_ROWS. */
+/**
+ * 300 tasks of person 1, in project 9: more than SNO_JOIN_ROWS. 90 tasks of each of the persons 31,
+ * 32 and 33, in project 8: less, but not together.
+ */
 const SCHEMA = `
   create table teams (id int primary key, name text not null);
   create table people (id int primary key, team int, name text not null,
@@ -32,6 +35,7 @@ const SCHEMA = `
   insert into places select n, 1 + n % 2, 'place ' || n from generate_series(1, 20) n;
   insert into tasks select n, 1, n, n || '@example.com', n, 1 + n % 2, 'task ' || n from generate_series(2, 9) n;
   insert into tasks select n, 9, 1, null, null, null, 'task ' || n from generate_series(1001, 1300) n;
+  insert into tasks select n, 8, 31 + n % 3, null, null, null, 'task ' || n from generate_series(2001, 2270) n;
   create function told(text) returns text immutable language plpgsql as $$ begin return 'told ' || $1; end $$;
   create schema channels;
   create view channels."board:{project}" as
@@ -50,7 +54,7 @@ const SCHEMA = `
   create view channels."told" as select id, told(body) as body from notes;
   create view channels."ledger" as select id, body from ledger where id < 0;
 `;
-const JOINED = ['board:1', 'board:9', 'mail:1', 'spot:1', 'crew:1', 'quiet:1'];
+const JOINED = ['board:1', 'board:9', 'mail:1', 'spot:1', 'crew:1', 'quiet:1', 'board:8'];
 const SETTINGS = { SNO_WORKERS: '2', SNO_JOIN_ROWS: '200', SNO_JOIN_CACHE_BYTES: '64kB' };
 
 describe.each(VERSIONS)('Postgres %i', (version) => {
@@ -253,6 +257,22 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
       );
       return rows[0]?.pid;
     }, 'a question waits for the lock');
+
+  test('several commits that are asked about together may each concern as many rows as are allowed', {
+    timeout: 60_000,
+  }, async () => {
+    const before = await resets('rows');
+    const locker = await here.database.connect();
+    await locker.query('begin; lock table teams in access exclusive mode');
+    await newTask(23, 13);
+    await waiting();
+    for (const person of [31, 32, 33]) await here.query(`update people set name = 'many' where id = ${person}`);
+    await locker.query('rollback');
+    await noteArrives();
+    await agreed();
+    expect(await resets('rows')).toBe(before);
+    await locker.end();
+  });
 
   test('while the app holds a lock on a joined table, channels of other tables go on', {
     timeout: 60_000,

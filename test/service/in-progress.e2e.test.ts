@@ -16,16 +16,19 @@ const SCHEMA = `
   alter table notes replica identity full;
   create table members (room int, name text, primary key (room, name));
   alter table members replica identity full;
+  create table owners (id int primary key, name text not null);
+  alter table owners replica identity full;
   create table ignored (id int primary key, body text);
   create schema channels;
   create schema if not exists channel_access;
   create view channels."room:{room}" as select id, room, title from tasks where not done;
   create view channels."all" as select id, done from tasks;
   create view channels."notes" as select id, format('%s!', body) as body from notes;
+  create view channels."owned" as select n.id, n.body, o.name from notes n left join owners o on o.id = n.id;
   create view channels."members:{room}" as select room, name from members;
   create view channel_access."members:{room}" as select room, name as sub from members;
 `;
-const CHANNELS = ['room:1', 'room:2', 'all', 'notes', 'members:1', 'end'];
+const CHANNELS = ['room:1', 'room:2', 'all', 'notes', 'owned', 'members:1', 'end'];
 /** Rows of a transaction that Postgres certainly sends in several blocks. */
 const MANY = 2_000;
 

@@ -159,7 +159,7 @@ export class JoinLookahead {
     const without = new Set(this.#options.joins().views.filter((view) => !views.has(view)));
     const missing = () => this.#missing(chunkEnd, without);
     const tables = tablesOf(missing());
-    const question = this.#newQuestion(missing);
+    const question = this.#newQuestion(missing, this.#commitsBefore(chunkEnd));
     this.#question = question;
     this.#checkBytes();
     try {
@@ -179,14 +179,15 @@ export class JoinLookahead {
     }
   }
 
-  #newQuestion(missing: () => Missing): Question {
+  /** `commits`: each may need as many rows as are allowed. Their bytes are limited together. */
+  #newQuestion(missing: () => Missing, commits = 1): Question {
     const { pool, mark, pause, now, rowsMax, onAsked } = this.#options;
     return new Question({
       pool,
       mark,
       pause,
       now,
-      rowsMax,
+      rowsMax: rowsMax * commits,
       onAsked,
       window: this.#window,
       passed: this.#passed,
@@ -195,6 +196,13 @@ export class JoinLookahead {
         [...tables].some(({ table }) => this.#locked.has(table.oid)) ? LOCK_AGAIN_MS_MAX : LOCK_MS_MAX,
       giveUp: (views, why, error) => this.#giveUp(views, why, error),
     });
+  }
+
+  /** Number of commits among these messages that change tables of views that join. */
+  #commitsBefore(chunkEnd: number): number {
+    const xids = new Set<number>();
+    for (const { message, xid } of this.#window.entries) if (message < chunkEnd) xids.add(xid);
+    return Math.max(1, xids.size);
   }
 
   /** Looks which of the passed transactions queries see. */

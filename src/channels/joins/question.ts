@@ -21,6 +21,7 @@ export interface QuestionOptions {
   /** Resolves when it is time to retry. */
   readonly pause: (attempt: number) => Promise<void>;
   readonly now: () => number;
+  /** Maximum rows that all its queries find. */
   readonly rowsMax: number;
   /** How long to wait for the locks of these tables, in ms. */
   readonly lockMs: (tables: ReadonlySet<KnownTable>) => number;
@@ -35,6 +36,8 @@ export interface QuestionOptions {
 
 /** How long the question may be retried, in ms: until a snapshot sees what was passed on before. */
 const RETRY_MS_MAX = 5_000;
+/** How long the question may take, in ms, with all its queries: the stream waits for it. */
+const QUESTION_MS_MAX = 20_000;
 /** How long the marker may take, in ms. */
 const MARKER_MS_MAX = 15_000;
 
@@ -64,11 +67,14 @@ export class Question {
 
   /** Resolves when all that is missing is known, or its views are given up. */
   ask(): Promise<void> {
-    return new Promise((resolve, reject) => {
+    const late = new QuestionFailed('unavailable', `the rows could not be read within ${QUESTION_MS_MAX / 1_000} s`);
+    const timer = setTimeout(() => this.abort(late), QUESTION_MS_MAX);
+    const asked = new Promise<void>((resolve, reject) => {
       this.#onAborted = reject;
       if (this.#abortedBy !== undefined) reject(this.#abortedBy);
       else this.#askAgain().then(resolve, reject);
     });
+    return asked.finally(() => clearTimeout(timer));
   }
 
   /** Removes the transactions that queries see from `passed`. */

@@ -138,6 +138,11 @@ export class Lookahead {
     if (this.#bytes >= CHUNK_BYTES) this.#look();
   }
 
+  /** Whether messages wait to be passed on. */
+  get isWaiting(): boolean {
+    return this.#messages.length > 0;
+  }
+
   keepalive(end: Lsn): void {
     if (this.#messages.length === 0) this.#options.next.keepalive(end);
     else this.#keepalive = end;
