@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { RawClient } from '../service/raw-client.ts';
 import { launchBrowser } from '../support/browser.ts';
 import { freshDatabase, type TestDatabase } from '../support/postgres.ts';
+import { PusherClient } from '../support/pusher-client.ts';
 import { type ServiceProcess, signToken, startService } from '../support/service.ts';
 import { until } from '../support/wait.ts';
 import { isAlive, workersOf } from '../support/workers.ts';
@@ -48,6 +49,9 @@ beforeAll(async () => {
     SNO_WORKERS: '2',
     SNO_REPLAY_WAL_BYTES: '4MB',
     SNO_SLOT_WAL_BYTES: '64MB',
+    SNO_PUSHER_APP_ID: '1',
+    SNO_PUSHER_KEY: 'key',
+    SNO_PUSHER_SECRET: 'a secret of the tests, for Pusher',
   });
   [ada, eve] = [await follow('ada'), await follow(MARKUP)];
   browser = await launchBrowser();
@@ -137,6 +141,10 @@ test('inspects a channel: values stay hidden until they are asked for, and marku
     .first()
     .waitFor();
   expect(await page.locator('#injected').count()).toBe(0);
+  // More frames than the list has room for: the keyboard must scroll it.
+  const change = "update tasks set room = room, title = title || '!' where id = 1";
+  for (let count = 0; count < 15; count++) await database.query(change);
+  await frames.getByRole('listitem').nth(14).waitFor();
   expect(await faults()).toEqual([]);
 });
 
@@ -171,7 +179,11 @@ test('counts a denial, with its code and what to do', async () => {
 test('lists a slow client first, and disconnects it once that is confirmed', async () => {
   ada.pause();
   await database.query("insert into tasks select n, 'a/b', repeat(md5(n::text), 3000) from generate_series(2, 250) n");
+  const pusher = new PusherClient(service.url.replace('/v1', '/app/key'), { ca: service.certificate.cert });
+  await pusher.established();
   await dashboard.view('Connections');
+  await panel('Connections').getByText('Pusher websocket').waitFor();
+  pusher.socket.terminate();
   const first = panel('Connections').locator('tbody tr').first();
   await first.getByText('slow').waitFor();
   await first.getByText('ada').waitFor();
