@@ -123,7 +123,7 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
         update cards set hidden = 1 where id = 50; update cards set room = 'b' where id = 50;
         update cards set done = false where id = 51; update cards set done = true where id = 51;
         update cards set id = 52 where id = 50; delete from cards where id = 52;
-        update large set n = 2; update plain set n = 2; delete from plain;
+        update large set n = 2; update plain set n = 2; update plain set id = 2; delete from plain;
         update cards set title = 'later' where id = 60; update points set at = gen_random_uuid(); delete from points where id = 50`);
       const key = (id: number) => ({ key: { id } });
       const [one, two] = [row(50, 'a', 'ö"ne'), row(50, 'a', 'two')];
@@ -167,6 +167,8 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
             [
               { op: 'update', ...key(1), data: { id: 1, n: 2 } },
               { op: 'delete', ...key(1) },
+              { op: 'insert', ...key(2), data: { id: 2, n: 2 } },
+              { op: 'delete', ...key(2) },
             ],
           ],
           [
