@@ -94,6 +94,23 @@ describe.each(VERSIONS)('expressions, Postgres %i', (version) => {
     await database.query('drop view channels."least", channels."any", channels."known"');
   });
 
+  test.each([
+    '(t::int is null) is null',
+    '(t::int > 1 or i = 1) is not null',
+    '(t::int is not null) is unknown',
+    'coalesce(t::int > 1, true) is not unknown',
+    'coalesce(t::int, 1)::text is not null',
+    'greatest(1, t::int) is distinct from null',
+    'null::int is not distinct from case when t::int > 1 then 1 else 2 end',
+  ])('leaves %s to Postgres from 19 on, which does not evaluate what is never null', async (condition) => {
+    await database.query(`create view channels."never" as select id from ${TABLE} where ${condition}`);
+    const { server, ...rest } = await catalogOf(database);
+    const isRemote = (of: number) =>
+      viewOf({ ...rest, server: { ...server, version: of } }, 'never').remote !== undefined;
+    expect([180_004, 190_000].map(isRemote)).toEqual([false, true]);
+    await database.query('drop view channels."never"');
+  });
+
   test("leaves a user's cast to Postgres, though it looks like a built-in one", async () => {
     await database.query(`
       create function public.length_of(text) returns int language sql immutable as 'select length($1)';

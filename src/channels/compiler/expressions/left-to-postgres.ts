@@ -72,6 +72,11 @@ export const LEFT_TO_POSTGRES: readonly Left[] = [
   },
   {
     names: [],
+    what: '`IS NULL`, `IS UNKNOWN` and `IS DISTINCT FROM NULL` over tests, `AND`, `OR`, `NOT`, `CASE`, `COALESCE`, `GREATEST`, `LEAST`, `ARRAY[...]`, from Postgres 19 on',
+    why: 'Postgres may decide them without evaluating what they test, and then raises none of its errors',
+  },
+  {
+    names: [],
     what: 'user-defined functions, operators, casts and types; ranges, network, geometric and text search types; generated columns',
     why: 'only Postgres knows them',
   },

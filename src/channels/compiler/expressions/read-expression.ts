@@ -16,6 +16,7 @@ import { collationOf } from './collation.ts';
 import { constantOf } from './constant.ts';
 import type { Reading } from './context.ts';
 import { foldConnective, foldNot, foldTest } from './fold.ts';
+import { isDecidedByForm, isNull } from './never-null.ts';
 import { readArray, readQuantified, readSubscript } from './read-array.ts';
 import { CallReader } from './read-call.ts';
 import { readCast, readCollate, readLiteral } from './read-cast.ts';
@@ -36,13 +37,14 @@ interface Form<Kind extends NodeKind, Result> {
 type Forms<Result> = { readonly [Kind in NodeKind]?: Form<Kind, Result> };
 
 /** The truth values of IS [NOT] TRUE, FALSE, UNKNOWN. */
+const UNKNOWN = -1;
 const TESTS: Readonly<Record<BooleanTest['booltesttype'] & string, readonly [is: number, negated: boolean]>> = {
   IS_TRUE: [1, false],
   IS_NOT_TRUE: [1, true],
   IS_FALSE: [0, false],
   IS_NOT_FALSE: [0, true],
-  IS_UNKNOWN: [-1, false],
-  IS_NOT_UNKNOWN: [-1, true],
+  IS_UNKNOWN: [UNKNOWN, false],
+  IS_NOT_UNKNOWN: [UNKNOWN, true],
 };
 const SYSTEM_COLUMNS: ReadonlySet<string> = new Set(['ctid', 'xmin', 'xmax', 'cmin', 'cmax', 'tableoid']);
 const COMPARING: ReadonlySet<string> = new Set(['AEXPR_OP_ANY', 'AEXPR_OP_ALL', 'AEXPR_DISTINCT']);
@@ -86,7 +88,7 @@ export class ExpressionReader implements Reading {
     NullTest: { is: '`IS [NOT] NULL`', read: (reader, test, node) => reader.#nullTest(test, node) },
     BooleanTest: {
       is: '`IS [NOT] TRUE`, `FALSE`, `UNKNOWN`',
-      read: (reader, { arg, booltesttype }) => reader.#truthTest(arg as Node, booltesttype),
+      read: (reader, { arg, booltesttype }, node) => reader.#truthTest(arg as Node, node, booltesttype),
     },
     SubLink: {
       is: '`[NOT] EXISTS`, `[NOT] IN` over [one table](channels.md#subqueries)',
@@ -214,14 +216,22 @@ export class ExpressionReader implements Reading {
     return this.#subqueries.read(link, this);
   }
 
+  /** Refuses a test for null that Postgres may decide without evaluating what it tests. */
+  #mustEvaluate(arg: Node | undefined, place: Node): void {
+    if (isDecidedByForm(arg, this.version))
+      throw this.text.refuse('Postgres may know without evaluating this that it is never null', place);
+  }
+
   #nullTest({ arg, nulltesttype }: NullTest, place: Node): Condition {
+    this.#mustEvaluate(arg, place);
     const value = this.value(arg as Node);
     if (value.type.kind === 'composite') throw this.text.refuse('IS NULL over a row type is not supported yet', place);
     return foldTest({ kind: 'null', of: value, negated: nulltesttype === 'IS_NOT_NULL' });
   }
 
-  #truthTest(arg: Node, type: BooleanTest['booltesttype'] = 'IS_TRUE'): Condition {
+  #truthTest(arg: Node, place: Node, type: BooleanTest['booltesttype'] = 'IS_TRUE'): Condition {
     const [is, negated] = TESTS[type];
+    if (is === UNKNOWN) this.#mustEvaluate(arg, place);
     return foldTest({ kind: 'test', of: this.condition(arg), is, negated });
   }
 
@@ -231,6 +241,8 @@ export class ExpressionReader implements Reading {
     if (accepts === undefined || name?.length !== 1)
       throw this.text.refuse(`the operator ${nameOf(name)} is not supported here yet`, place);
     if (kind === 'AEXPR_OP_ANY' || kind === 'AEXPR_OP_ALL') return readQuantified(this, expression, accepts, place);
+    if (kind === 'AEXPR_DISTINCT' && isNull(rexpr)) this.#mustEvaluate(lexpr, place);
+    if (kind === 'AEXPR_DISTINCT' && isNull(lexpr)) this.#mustEvaluate(rexpr, place);
     const left = this.value(lexpr as Node);
     const right = this.value(rexpr as Node);
     if (kind !== 'AEXPR_DISTINCT') return comparison(this.text, left, right, accepts, place);
