@@ -12,9 +12,11 @@ import { ByteWriter } from '../memory/byte-writer.ts';
 import { appendOldValues } from '../memory/old-values.ts';
 import type { Payload } from '../memory/payload.ts';
 import { COMMIT_END_INDEX, formatPosition, type Position } from '../position.ts';
-import { Chain, type Message, Share } from './channel-events.ts';
-import { type Batch, type Entry, type Mark, RECHECKS } from './entry.ts';
+import { Chain, type Message, type Share } from './channel-events.ts';
+import { formatMicroseconds, millisecondsOf } from './commit-time.ts';
+import type { Batch, Entry, Mark } from './entry.ts';
 import type { Head } from './head.ts';
+import { CommitMarks } from './marks.ts';
 import {
   type CommitFacts,
   changesHead,
@@ -24,10 +26,9 @@ import {
   oldValuesBeside,
   TRUNCATE,
   textMessagePayload,
-  truncatePayload,
 } from './payloads.ts';
-import { Rechecks } from './rechecks.ts';
 import { Runs } from './runs.ts';
+import { Shares } from './shares.ts';
 
 /** The destination of whole batches. */
 export interface BatchSink {
@@ -48,7 +49,6 @@ export interface HistoryPlace extends Pick<Head, 'epoch' | 'frontier' | 'wholeSe
   readonly openParts: number;
 }
 
-const EPOCH_2000_MS = 946_684_800_000;
 /**
  * Maximum channels in a part of a commit. `commitBytesMax` does not count what each channel needs.
  */
@@ -58,11 +58,6 @@ const PART_CHANNELS_MAX = 8_192;
  * the journal are dropped.
  */
 const OPEN_CHANNELS_MAX = 4 * PART_CHANNELS_MAX;
-/**
- * Maximum channels with incomplete rows in a commit. Beyond it, all channels of the pattern are
- * reset, not only these.
- */
-const INCOMPLETE_CHANNELS_MAX = 10_000;
 const NOT_INTERRUPTED = { commitLsn: -1, parts: 0, xid: 0 };
 /**
  * Offset of parts before the last. They are placed between the head and the commit's end, whose LSN
@@ -79,7 +74,6 @@ export class CommitBuilder implements EventSink, Head {
   readonly bytes = new ByteWriter(1 << 16);
   readonly #sink: BatchSink;
   readonly #commitBytesMax: number;
-  readonly #openChannelsMax: number;
   #epoch = '';
   #sequence = 0;
   /** End of the last whole commit, or a keepalive's position after it. */
@@ -101,8 +95,7 @@ export class CommitBuilder implements EventSink, Head {
   /** Notifications that arrived while a commit was partly appended: they wait for its end. */
   #waiting: (() => void)[] = [];
 
-  readonly #shares = new Map<string, Share>();
-  #lastShare: Share | undefined;
+  readonly #shares: Shares;
   /** The events of this part. */
   readonly #runs = new Runs();
   /** The records of their old values. */
@@ -110,23 +103,15 @@ export class CommitBuilder implements EventSink, Head {
   readonly #oldRuns = new Runs();
   /** Bytes of the waiting messages. */
   #messageBytes = 0;
-  /** Number of tracked channels beyond which unknown channels are dropped. */
-  #openMax: number;
-  /** Patterns whose channels were dropped before the commit's end. */
-  readonly #forgotten = new Set<string>();
-  readonly #truncated = new Set<string>();
-  readonly #incomplete = new Set<Share>();
-  readonly #redefined = new Map<string, 'changed' | 'dropped'>();
-  readonly #rechecks = new Rechecks();
-  /** Patterns whose views join tables that the commit changes. */
-  readonly #touched = new Set<string>();
+  readonly #marks = new CommitMarks(() => ++this.#sequence);
 
   /** `openChannelsMax`: see OPEN_CHANNELS_MAX. */
   constructor(sink: BatchSink, commitBytesMax: number, openChannelsMax = OPEN_CHANNELS_MAX) {
     this.#sink = sink;
     this.#commitBytesMax = commitBytesMax;
-    this.#openChannelsMax = openChannelsMax;
-    this.#openMax = openChannelsMax;
+    this.#shares = new Shares(openChannelsMax, (share) => {
+      if (this.#marks.isTruncated(share.pattern)) this.#linkTruncate(share);
+    });
   }
 
   /** Everything up to it has been appended, in whole commits. */
@@ -174,13 +159,13 @@ export class CommitBuilder implements EventSink, Head {
 
   /** Patterns whose channels of the open commit are no longer tracked. */
   get forgotten(): ReadonlySet<string> {
-    return this.#forgotten;
+    return this.#shares.forgotten;
   }
 
   /** Whether the channel may have received parts of a commit whose end has not arrived. */
   isOpen(pattern: string, channel: string): boolean {
     if (!this.#inCommit || this.#parts === 0) return false;
-    return (this.#shares.get(channel)?.parts ?? 0) > 0 || this.#forgotten.has(pattern);
+    return (this.#shares.get(channel)?.parts ?? 0) > 0 || this.#shares.forgotten.has(pattern);
   }
 
   /** Starts a history. Everything before `from` is unknown. */
@@ -239,7 +224,7 @@ export class CommitBuilder implements EventSink, Head {
     this.#facts = { epoch: this.#epoch, xid, committedAt: formatMicroseconds(committedAt), trace: '' };
     this.#traceparent = undefined;
     this.#commitLsn = commitLsn;
-    this.#committedAtMs = EPOCH_2000_MS + committedAt / 1_000;
+    this.#committedAtMs = millisecondsOf(committedAt);
     this.#parts = 0;
     if (commitLsn === this.#interrupted.commitLsn)
       for (const pattern of this.#voided) this.redefined(pattern, 'changed');
@@ -248,7 +233,7 @@ export class CommitBuilder implements EventSink, Head {
 
   event(pattern: string, channel: ByteWriter, start: number, old?: ByteWriter): void {
     const end = this.#closeEvent();
-    const share = this.#shareOf(pattern, channel);
+    const share = this.#shares.named(pattern, channel);
     if (old !== undefined) this.#addOld(share, old, share.events.bytes + end - EVENT_END_BYTES - start);
     this.#runs.add(share.events, start, end);
     if (this.bytes.length + this.#old.length > this.#commitBytesMax || this.#runs.channels >= PART_CHANNELS_MAX)
@@ -261,32 +246,32 @@ export class CommitBuilder implements EventSink, Head {
   }
 
   truncate(pattern: string): void {
-    this.#truncated.add(pattern);
-    for (const share of this.#shares.values()) if (share.pattern === pattern) this.#linkTruncate(share);
+    this.#marks.truncate(pattern);
+    for (const share of this.#shares) if (share.pattern === pattern) this.#linkTruncate(share);
   }
 
   message(pattern: string, channel: string, event: string, start: number): void {
     const end = this.bytes.length;
-    this.#share(pattern, channel).messages.push({ event, start, end });
+    this.#shares.of(pattern, channel).messages.push({ event, start, end });
     this.#messageBytes += end - start;
     if (this.bytes.length > this.#commitBytesMax) this.#flushPart();
   }
 
   incomplete(pattern: string, channel: ByteWriter): void {
-    if (this.#incomplete.size >= INCOMPLETE_CHANNELS_MAX) this.redefined(pattern, 'changed');
-    else this.#incomplete.add(this.#shareOf(pattern, channel));
+    if (this.#marks.areIncompleteMany) this.redefined(pattern, 'changed');
+    else this.#marks.incomplete(this.#shares.named(pattern, channel));
   }
 
   touched(pattern: string): void {
-    this.#touched.add(pattern);
+    this.#marks.touched(pattern);
   }
 
   recheck(schema: AccessSchema, pattern: string, channel?: string): void {
-    this.#rechecks.add(schema, pattern, channel);
+    this.#marks.recheck(schema, pattern, channel);
   }
 
   redefined(pattern: string, how: 'changed' | 'dropped'): void {
-    this.#redefined.set(pattern, how);
+    this.#marks.redefined(pattern, how);
   }
 
   commit(endLsn: Lsn): void {
@@ -296,7 +281,7 @@ export class CommitBuilder implements EventSink, Head {
     this.#notifications = 0;
     const firstSequence = this.#sequence + 1;
     const entries = this.#entries(endLsn, true);
-    const marks = this.#marks(endLsn);
+    const marks = this.#marks.atEnd(this.#facts, endLsn);
     this.#wholeSequence = this.#sequence;
     if (entries.length > 0 || marks.length > 0) this.#append(0, firstSequence, entries, marks, after);
     this.#interrupted = NOT_INTERRUPTED;
@@ -359,24 +344,6 @@ export class CommitBuilder implements EventSink, Head {
     this.#sink.append(this.#traceparent === undefined ? batch : { ...batch, trace: this.#traceparent });
   }
 
-  #shareOf(pattern: string, channel: ByteWriter): Share {
-    const { buffer, length } = channel;
-    const last = this.#lastShare;
-    if (last !== undefined && last.pattern === pattern && sameName(last.channel, buffer, length)) return last;
-    return this.#share(pattern, buffer.toString('latin1', 0, length));
-  }
-
-  #share(pattern: string, channel: string): Share {
-    let share = this.#shares.get(channel);
-    if (share === undefined) {
-      share = new Share(channel, pattern);
-      this.#shares.set(channel, share);
-      if (this.#truncated.has(pattern)) this.#linkTruncate(share);
-    }
-    this.#lastShare = share;
-    return share;
-  }
-
   /**
    * Adds a comma after each event, so that a run of events can be copied unchanged. Returns where
    * the event ends.
@@ -407,41 +374,23 @@ export class CommitBuilder implements EventSink, Head {
     const entries = this.#entries(this.#commitLsn + PART_OFFSET, false);
     // Already appended, before the stream broke and began this commit again.
     const isRepeated = this.#interrupted.commitLsn === this.#commitLsn && this.#parts <= this.#interrupted.parts;
-    const cut = this.#shares.size > this.#openMax ? this.#forget() : [];
+    const cut = this.#shares.areTooMany ? this.#forget() : [];
     if (!isRepeated) {
       const lsn = this.#commitLsn + PART_OFFSET;
       // Marks are sent at once, so that no more of the commit reaches clients that may lose access.
-      const marks = [...this.#recheckMarks(lsn), ...this.#cutMarks(cut, lsn)];
+      const { xid } = this.#facts;
+      const marks = [...this.#marks.rechecks(xid, lsn), ...this.#marks.cut(cut, xid, lsn)];
       if (entries.length > 0 || marks.length > 0)
         this.#append(this.#parts, firstSequence, entries, marks, this.#headLsn);
     }
     this.#compactMessages();
   }
 
-  /**
-   * Drops channels that are neither subscribed nor in the journal, so that a commit of any size
-   * keeps only known channels until its end. If a dropped channel has events again, its parts are
-   * counted anew, which no client can notice. Returns the patterns of channels that clients may
-   * follow, or resume, elsewhere.
-   */
   #forget(): Iterable<string> {
-    const cut = new Set<string>();
-    for (const share of this.#shares.values()) {
-      if (share.messages.length > 0 || this.#incomplete.has(share)) continue;
-      const isKnown = this.#sink.knows(share.channel);
-      if (isKnown === true) continue;
-      if (isKnown === undefined) cut.add(share.pattern);
-      this.#shares.delete(share.channel);
-      this.#forgotten.add(share.pattern);
-    }
-    this.#lastShare = undefined;
-    this.#openMax = Math.max(this.#openChannelsMax, 2 * this.#shares.size);
-    return cut;
-  }
-
-  #cutMarks(patterns: Iterable<string>, lsn: Lsn): Mark[] {
-    const mark = { kind: 'cut', xid: this.#facts.xid, lsn, index: COMMIT_END_INDEX } as const;
-    return [...patterns].map((pattern) => ({ ...mark, pattern, sequence: ++this.#sequence }));
+    return this.#shares.forget(
+      (channel) => this.#sink.knows(channel),
+      (share) => share.messages.length > 0 || this.#marks.isIncomplete(share),
+    );
   }
 
   /**
@@ -450,7 +399,7 @@ export class CommitBuilder implements EventSink, Head {
    */
   #compactMessages(): void {
     const kept = new ByteWriter();
-    for (const share of this.#shares.values()) {
+    for (const share of this.#shares) {
       share.messages = share.messages.map(({ event, start, end }) => {
         const from = kept.length;
         kept.copy(this.bytes.buffer, start, end);
@@ -465,8 +414,8 @@ export class CommitBuilder implements EventSink, Head {
   #entries(lsn: Lsn, isLast: boolean): Entry[] {
     const entries: Entry[] = [];
     const areMany = this.#messageBytes > this.#commitBytesMax / 2;
-    for (const share of this.#shares.values()) {
-      if (this.#redefined.has(share.pattern) || this.#incomplete.has(share)) {
+    for (const share of this.#shares) {
+      if (this.#marks.areReset(share)) {
         this.#discard(share);
         continue;
       }
@@ -519,49 +468,13 @@ export class CommitBuilder implements EventSink, Head {
     };
   }
 
-  #marks(lsn: Lsn): Mark[] {
-    const marks: Mark[] = [];
-    const xid = this.#facts.xid;
-    for (const [pattern, kind] of this.#redefined) {
-      marks.push({ pattern, kind, sequence: ++this.#sequence, xid, lsn, index: COMMIT_END_INDEX });
-    }
-    marks.push(...this.#recheckMarks(lsn));
-    for (const pattern of this.#touched)
-      marks.push({ pattern, kind: 'touched', sequence: ++this.#sequence, xid, lsn, index: COMMIT_END_INDEX });
-    for (const { pattern, channel } of this.#incomplete) {
-      marks.push({ pattern, channel, kind: 'changed', sequence: ++this.#sequence, xid, lsn, index: COMMIT_END_INDEX });
-    }
-    const facts = this.#facts;
-    for (const pattern of this.#truncated) {
-      if (this.#redefined.has(pattern)) continue;
-      const payload = (channel: string) => truncatePayload(facts, channel, lsn);
-      marks.push({ pattern, kind: 'truncate', sequence: ++this.#sequence, xid, lsn, index: 1, payload });
-    }
-    return marks;
-  }
-
-  /** Recheck marks that have not been sent yet, for access that may be revoked. */
-  #recheckMarks(lsn: Lsn): Mark[] {
-    const mark = { xid: this.#facts.xid, lsn, index: COMMIT_END_INDEX };
-    return this.#rechecks
-      .take()
-      .map(({ schema, ...whom }) => ({ kind: RECHECKS[schema], ...mark, ...whom, sequence: ++this.#sequence }));
-  }
-
   #abandon(): void {
     this.#inCommit = false;
     this.bytes.clear(this.#commitBytesMax);
     this.#shares.clear();
-    this.#lastShare = undefined;
     this.#clearRuns();
     this.#messageBytes = 0;
-    this.#openMax = this.#openChannelsMax;
-    if (this.#forgotten.size > 0) this.#forgotten.clear();
-    if (this.#truncated.size > 0) this.#truncated.clear();
-    if (this.#redefined.size > 0) this.#redefined.clear();
-    this.#rechecks.clear();
-    if (this.#touched.size > 0) this.#touched.clear();
-    if (this.#incomplete.size > 0) this.#incomplete.clear();
+    this.#marks.clear();
   }
 
   #clearRuns(): void {
@@ -569,18 +482,4 @@ export class CommitBuilder implements EventSink, Head {
     this.#oldRuns.clear();
     this.#old.clear(this.#commitBytesMax);
   }
-}
-
-function sameName(name: string, buffer: Buffer, length: number): boolean {
-  if (name.length !== length) return false;
-  for (let index = 0; index < length; index++) if (name.charCodeAt(index) !== buffer[index]) return false;
-  return true;
-}
-
-/** Formats microseconds since 2000-01-01 UTC as `2026-11-23T10:00:00.123456Z`. */
-function formatMicroseconds(microseconds: number): string {
-  const milliseconds = Math.floor(microseconds / 1_000);
-  const rest = microseconds - milliseconds * 1_000;
-  const text = new Date(EPOCH_2000_MS + milliseconds).toISOString();
-  return `${text.slice(0, -1)}${String(rest).padStart(3, '0')}Z`;
 }
