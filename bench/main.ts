@@ -12,6 +12,7 @@ import { benchDdl } from './ddl.ts';
 import { benchFanout, benchPaced } from './fanout.ts';
 import type { Result } from './figures.ts';
 import { benchIngest } from './ingest.ts';
+import { benchJoins } from './joins.ts';
 import { benchLatency } from './latency.ts';
 import { benchLogin } from './login.ts';
 import { benchMachines } from './machines.ts';
@@ -31,6 +32,7 @@ const BENCHMARKS: Readonly<Record<string, (runs: number) => Promise<Result>>> = 
   fanout: benchFanout,
   paced: benchPaced,
   latency: benchLatency,
+  joins: benchJoins,
   routing: benchRouting,
   connections: benchConnections,
   login: benchLogin,
