@@ -10,7 +10,7 @@ import { type ClientEvents, CONNECTION, Connection } from './connection.ts';
 import type { SnoClientError } from './error.ts';
 import { LiveHandle, type LiveOptions, type LiveView } from './live.ts';
 import type { ClientOptions } from './options.ts';
-import { endpoint, findSocketClass, type Target } from './socket.ts';
+import { endpoint, findSocketClass, type Target } from './platform/socket.ts';
 import type { ClientStatus } from './state/machine.ts';
 import type { ChannelNames, RowOf } from './typed/names.ts';
 
@@ -83,7 +83,7 @@ export { type ClientCode, SnoClientError } from './error.ts';
 export type { Change, Commit, Message } from './event.ts';
 export type { LiveOptions, LiveUpdate, LiveView } from './live.ts';
 export type { ClientOptions, Timers, TokenCallback } from './options.ts';
+export type { Socket, SocketClass } from './platform/socket.ts';
 export type { CommitId, ReachedOptions } from './reached.ts';
-export type { Socket, SocketClass } from './socket.ts';
 export type { ChannelStatus, ClientResetReason, ClientStatus } from './state/machine.ts';
 export type { ChannelNames, KeyOf, RowOf, ValuesOf } from './typed/names.ts';

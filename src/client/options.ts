@@ -1,5 +1,5 @@
 import { BACKOFF, type Backoff } from './backoff.ts';
-import type { SocketClass } from './socket.ts';
+import type { SocketClass } from './platform/socket.ts';
 
 /**
  * Returns a token. Nothing or an empty string: the client connects without a token. If it throws,

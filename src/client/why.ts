@@ -1,8 +1,8 @@
 /**
  * Why a connection failed or broke: what the platform says, and what to check.
  */
-import { checkOf, isTooLarge, plainDetail } from './platform-errors.ts';
-import { ABNORMAL_CLOSURE } from './socket.ts';
+import { checkOf, isTooLarge, plainDetail } from './platform/platform-errors.ts';
+import { ABNORMAL_CLOSURE } from './platform/socket.ts';
 
 export interface Attempt {
   readonly url: string;

@@ -4,7 +4,7 @@
  */
 import { setImmediate } from 'node:timers/promises';
 import type { Timers } from '../../src/client/index.ts';
-import type { Socket } from '../../src/client/socket.ts';
+import type { Socket } from '../../src/client/platform/socket.ts';
 import { TICK_MS } from '../../src/client/wake.ts';
 import type { ChangeEvent, ChangesFrame, ClientFrame, MessageFrame, ServerFrame } from '../../src/protocol.ts';
 

@@ -114,7 +114,7 @@ const LADDERS: Readonly<Record<string, readonly string[]>> = {
     'pusher',
     '',
   ],
-  client: ['typed', 'error.ts', 'event.ts', 'socket.ts', 'state', '', 'presence', 'react', 'tanstack'],
+  client: ['typed', 'error.ts', 'event.ts', 'platform', 'state', '', 'presence', 'react', 'tanstack'],
   cli: ['command.ts', 'report.ts', 'database.ts', 'check', 'doctor', 'types', 'tail', ''],
 };
 

@@ -3,7 +3,7 @@
  * attempt may do better.
  */
 import type { Failure } from '../../client/error.ts';
-import { checkOf, plainDetail } from '../../client/platform-errors.ts';
+import { checkOf, plainDetail } from '../../client/platform/platform-errors.ts';
 import { GONE } from '../../client/state/endings.ts';
 import { ERRORS, type ErrorCode, SnoError } from '../../errors.ts';
 import type { ServerFrame } from '../../protocol.ts';

@@ -3,7 +3,7 @@
  */
 import { CLOSE, type ErrorFrame } from '../../protocol.ts';
 import { type Failure, failure } from '../error.ts';
-import { ABNORMAL_CLOSURE } from '../socket.ts';
+import { ABNORMAL_CLOSURE } from '../platform/socket.ts';
 import { finish } from './endings.ts';
 import type { Happening, Link, TokenSource } from './machine.ts';
 import { interrupt, join, reauthorize } from './subscription.ts';

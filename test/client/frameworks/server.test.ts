@@ -4,9 +4,9 @@ import { createElement as h, type ReactNode } from 'react';
 import { renderToPipeableStream, renderToString } from 'react-dom/server';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { connect, type SnoClient } from '../../../src/client/index.ts';
+import type { Socket } from '../../../src/client/platform/socket.ts';
 import { SnoProvider } from '../../../src/client/react/index.ts';
 import { shownOf, storeOf } from '../../../src/client/react/store.ts';
-import type { Socket } from '../../../src/client/socket.ts';
 import { type Part, partsOf } from './parts.ts';
 
 describe('a server', () => {

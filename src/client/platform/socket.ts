@@ -1,5 +1,5 @@
 /** The client's websocket, and the URL that it connects to. */
-import { SnoClientError } from './error.ts';
+import { SnoClientError } from '../error.ts';
 import { detailOf } from './platform-errors.ts';
 
 /**
