@@ -124,7 +124,7 @@ async function measure(name: string, world: World, runs: number, results: Runs):
   await child.kill('SIGTERM');
 }
 
-/** Each subscriber's rows are read again after each commit. The processor time is Postgres's and ours. */
+/** Reads each subscriber's rows again after each commit. Counts Postgres's processor time too. */
 async function selectAgain(world: World, results: Runs): Promise<void> {
   const pool = new pg.Pool({ connectionString: world.url, max: SUBSCRIBERS });
   const { rows: backends } = await world.query('select pg_backend_pid() as pid');
