@@ -5,6 +5,7 @@
  * SOAK_FAULTS: names from faults.ts, separated by commas, or `cheap` or `dear` for the faults of
  * that cost. Default: all.
  * SOAK_FAULTS_A_RUN: number of faults drawn for each run (default 8).
+ * SOAK_LOGS: an existing folder for the services' logs of a run that found a violation.
  * SOAK_SERVICES: number of services with slots of their own (default 1).
  * SOAK_SETTINGS: settings beside the ones that the seed draws, such as
  * `SNO_WORKERS=2,SNO_COMPRESS_BYTES=1`.
@@ -45,6 +46,7 @@ test('no seed finds a violation', { timeout: (SECONDS + LAST_RUN_SECONDS) * 1_00
       faults: schedule(seed, NAMES, FAULTS_A_RUN),
       settings: { ...inProgress, ...SETTINGS },
       services: SERVICES,
+      logs: process.env['SOAK_LOGS'],
     });
     process.stdout.write(`${JSON.stringify({ ...figures, violations: figures.violations.length })}\n`);
     found.push(...figures.violations.map((text) => `seed ${seed}, Postgres ${version}: ${text}`));

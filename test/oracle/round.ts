@@ -17,6 +17,8 @@ export interface Round {
   readonly subscribers?: number;
   /** Services that clients connect to in turn (default 1). */
   readonly services?: number;
+  /** A folder for the services' logs if the run finds a violation. */
+  readonly logs?: string | undefined;
 }
 
 export interface Figures {
@@ -100,7 +102,9 @@ export async function play(round: Round): Promise<Figures> {
         .catch((error: unknown) => found.push(String(error)));
     }
     await world.writers.stop();
-    const { violations, ...verdict } = judge(await world.evidence());
+    const { violations: judged, ...verdict } = judge(await world.evidence());
+    const violations = [...found, ...judged, ...world.crashes, ...world.writers.faults];
+    if (violations.length > 0 && round.logs !== undefined) await world.writeLogs(round.logs);
     return {
       seed,
       version,
@@ -110,7 +114,7 @@ export async function play(round: Round): Promise<Figures> {
       commits: world.writers.committed,
       subscribers: world.subscribers.length,
       ...verdict,
-      violations: [...found, ...violations, ...world.crashes, ...world.writers.faults],
+      violations,
     };
   } finally {
     await world.end();

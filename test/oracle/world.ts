@@ -3,6 +3,8 @@
  * start` as a process, a proxy on either side of it, writers, subscribers, and the tap that reads
  * the commits.
  */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type pg from 'pg';
 import type { Version } from '../support/own-server.ts';
 import { type ServiceProcess, signToken, startService } from '../support/service.ts';
@@ -186,6 +188,17 @@ export class World {
       else await restart(service);
     }
     for (const subscriber of this.subscribers) subscriber.comeBack();
+  }
+
+  /** Writes the services' logs into this folder, and what Postgres says of replication. */
+  async writeLogs(folder: string): Promise<void> {
+    for (const [index, { log }] of this.services.entries())
+      await writeFile(join(folder, `service${index}.log`), log.map((line) => JSON.stringify(line)).join('\n'));
+    const tables = ['pg_replication_slots', 'pg_stat_replication', 'pg_stat_activity'];
+    for (const table of tables) {
+      const { rows } = await this.server.query(`select * from ${table}`);
+      await writeFile(join(folder, `${table}.json`), JSON.stringify(rows, null, 2));
+    }
   }
 
   /** The service's slot according to Postgres. */
