@@ -31,7 +31,7 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: 'postgres', include: POSTGRES, exclude: NEWER, ...postgres },
+        test: { name: 'postgres', include: POSTGRES, exclude: NEWER, isolate: false, ...postgres },
       },
       // Hours, not minutes: only where asked for (npm run test:soak).
       ...(process.env['SOAK'] === undefined
