@@ -159,8 +159,14 @@ export class IngestRole implements BacklogSource {
     };
   }
 
+  /**
+   * A walsender tells how far it has sent, not where the WAL ends. What it could not send yet is
+   * known from the slot's measurements.
+   */
   get #walLagBytes(): number | undefined {
-    return this.#stream.isStreaming ? Math.max(0, this.#stream.serverEnd - this.head.head.lsn) : undefined;
+    if (!this.#stream.isStreaming) return undefined;
+    const end = Math.max(this.#stream.serverEnd, this.#slotMonitor.state?.walEnd ?? 0);
+    return Math.max(0, end - this.head.head.lsn);
   }
 
   /** Time since Postgres was heard, in ms. */

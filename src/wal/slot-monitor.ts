@@ -43,7 +43,10 @@ export interface Room {
 }
 
 /** `boundBytes` 0: no limit. */
-export function roomOf({ heldBytes, safeBytes, walStatus }: SlotState, boundBytes: number): Room {
+export function roomOf(
+  { heldBytes, safeBytes, walStatus }: Pick<SlotState, 'heldBytes' | 'safeBytes' | 'walStatus'>,
+  boundBytes: number,
+): Room {
   const own = boundBytes === 0 ? Number.POSITIVE_INFINITY : Math.max(0, boundBytes - heldBytes);
   const leftBytes = Math.min(own, safeBytes ?? Number.POSITIVE_INFINITY);
   const isLosing = walStatus === 'unreserved' || walStatus === 'lost';

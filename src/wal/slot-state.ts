@@ -1,9 +1,12 @@
 /** The slot as Postgres sees it: how much WAL it holds, and why. */
 import type pg from 'pg';
+import { type Lsn, parseLsn } from '../lsn.ts';
 
 export interface SlotState {
   /** Bytes of WAL that Postgres keeps for it. */
   readonly heldBytes: number;
+  /** Where the WAL ended when it was measured. */
+  readonly walEnd: Lsn;
   /**
    * Bytes of WAL after its confirmed position. An open transaction keeps the remaining held bytes.
    */
@@ -33,7 +36,7 @@ export const RUNNING = `
   order by since limit 5`;
 
 const STATE = `
-  select greatest(0, pg_current_wal_lsn() - restart_lsn)::text as held, greatest(0, pg_current_wal_lsn() - confirmed_flush_lsn)::text as unconfirmed,
+  select pg_current_wal_lsn()::text as wal_end, greatest(0, pg_current_wal_lsn() - restart_lsn)::text as held, greatest(0, pg_current_wal_lsn() - confirmed_flush_lsn)::text as unconfirmed,
     wal_status, safe_wal_size::text as safe, active::text as active, to_jsonb(s) ->> 'failover' as failover,
     (
       select floor(extract(epoch from now() - min(since)))::text from (
@@ -41,7 +44,7 @@ const STATE = `
         union all select prepared from pg_prepared_xacts) t) as oldest
   from pg_replication_slots s where slot_name = $1 and restart_lsn is not null`;
 
-type StateRow = Record<'held' | 'unconfirmed' | 'wal_status' | 'active', string> &
+type StateRow = Record<'wal_end' | 'held' | 'unconfirmed' | 'wal_status' | 'active', string> &
   Record<'safe' | 'failover' | 'oldest', string | null>;
 
 /** Undefined if the slot is missing. Rejects if the database cannot be asked. */
@@ -51,6 +54,7 @@ export async function readSlotState(pool: pg.Pool, slot: string): Promise<SlotSt
   if (row === undefined) return undefined;
   return {
     heldBytes: Number(row.held),
+    walEnd: parseLsn(row.wal_end) as Lsn,
     unconfirmedBytes: Number(row.unconfirmed),
     walStatus: row.wal_status as SlotState['walStatus'],
     safeBytes: row.safe === null ? undefined : Math.max(0, Number(row.safe)),

@@ -94,6 +94,21 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     expect(own).not.toMatch(/^sno_(relay_(sequence|lag_messages|cut_off)|ingesting|workers) /m);
   });
 
+  test('WAL that a frozen walsender has not sent counts as not read', async () => {
+    const { active_pid } = await here.slot();
+    const lag = () => here.metric('sno_wal_lag_bytes');
+    process.kill(Number(active_pid), 'SIGSTOP');
+    try {
+      await here.query(
+        "select pg_logical_emit_message(false, 'padding', repeat('x', 1000000)) from generate_series(1, 8)",
+      );
+      await until(async () => (await lag()) > 7_000_000, 'the lag is told', 60_000);
+    } finally {
+      process.kill(Number(active_pid), 'SIGCONT');
+    }
+    await until(async () => (await lag()) < 1_000_000, 'the lag is over', 60_000);
+  });
+
   test('if the walsender is terminated, connected clients receive every commit once and no reset', async () => {
     const client = await here.client('end', 'queue:4');
     const from = ids;

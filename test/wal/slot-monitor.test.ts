@@ -9,6 +9,7 @@ import type { SlotState } from '../../src/wal/slot-state.ts';
 const MB = 1024 ** 2;
 const STATE: SlotState = {
   heldBytes: 0,
+  walEnd: 0,
   unconfirmedBytes: 0,
   walStatus: 'reserved',
   safeBytes: undefined,

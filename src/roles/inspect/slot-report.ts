@@ -5,7 +5,7 @@ import type { SlotState } from '../../wal/slot-state.ts';
 
 export interface SlotReport {
   /** Undefined: the slot holds no WAL, since it is lost. */
-  readonly state: SlotState | undefined;
+  readonly state: Omit<SlotState, 'walEnd'> | undefined;
   readonly status: string | undefined;
   readonly restartLsn: string | undefined;
   readonly confirmedLsn: string | undefined;
