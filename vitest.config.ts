@@ -45,7 +45,7 @@ export default defineConfig({
                 ...postgres,
                 testTimeout: 0,
                 // A busy machine is no violation.
-                env: { SNO_TEST_WAIT_MS: '180000' },
+                env: { SNO_TEST_WAIT_MS: '600000' },
               },
             },
           ]),

@@ -1,6 +1,6 @@
 /** The clients and the writers of a run. At its end, every client must hold everything. */
 import type pg from 'pg';
-import { until } from '../support/wait.ts';
+import { until, WAIT_MS } from '../support/wait.ts';
 import { CHANNELS, ROOMS } from './model.ts';
 import type { Random } from './random.ts';
 import { Subscriber } from './subscriber.ts';
@@ -17,6 +17,8 @@ export interface CrowdOptions {
 
 /** Ledger entries of the commit that ends a run. */
 const LAST_ENTRY = 10;
+/** How long subscribers may take to join, and to receive the last commits: longer in the soak. */
+const JOIN_MS = Math.max(120_000, WAIT_MS);
 
 export class Crowd {
   readonly subscribers: Subscriber[] = [];
@@ -48,7 +50,7 @@ export class Crowd {
 
   /** Waits while writers commit and some subscribers leave and rejoin. */
   async everybodyHasJoined(): Promise<void> {
-    await until(() => this.subscribers.every(({ hasJoined }) => hasJoined), 'everybody has joined everything', 120_000);
+    await until(() => this.subscribers.every(({ hasJoined }) => hasJoined), 'everybody has joined everything', JOIN_MS);
   }
 
   /**
@@ -59,7 +61,7 @@ export class Crowd {
     const isEachLive = () => this.subscribers.every(({ isLive }) => isLive);
     // a subscriber that joins after the last message would never get it
     for (const subscriber of this.subscribers) subscriber.settle();
-    await until(isEachLive, 'everybody is subscribed to everything', 120_000);
+    await until(isEachLive, 'everybody is subscribed to everything', JOIN_MS);
     const rooms = Array.from({ length: ROOMS }, (_, room) => room);
     const transaction: Transaction = {
       entries: rooms.map((room) => LAST_ENTRY + room),
@@ -106,7 +108,7 @@ export class Crowd {
       return look.missing.size === 0 && subscriber.isLive;
     };
     const told = 'everybody has the last commit';
-    await until(() => this.subscribers.every(has), told, 120_000).catch((error: Error) => {
+    await until(() => this.subscribers.every(has), told, JOIN_MS).catch((error: Error) => {
       const late = this.subscribers.filter((subscriber) => !has(subscriber));
       throw new Error(`${error.message}; ${late.map((subscriber) => subscriber.standing).join('; ')}`);
     });

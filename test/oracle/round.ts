@@ -144,6 +144,7 @@ async function unfold(world: World, round: Round, random: Random, faults: Record
 }
 
 async function conclude(world: World): Promise<void> {
+  world.writers.slowDown();
   await world.crowd.everybodyHasJoined();
   await world.writers.stop();
   await world.crowd.finish();

@@ -18,6 +18,7 @@ const ENTRIES_PER_TRANSACTION = 10;
 const ENTRIES_PER_WRITER = 10_000_000;
 const LARGE_BYTES = 200_000;
 const PAUSE_MAX_MS = 20;
+const SLOW_PAUSE_MAX_MS = 1_000;
 
 /** A writer's facts about one transaction. */
 export interface Transaction {
@@ -48,6 +49,7 @@ export class Writers {
   readonly faults: string[] = [];
   readonly #connect: () => Promise<pg.Client>;
   readonly #running: Promise<void>[] = [];
+  #pauseMaxMs = PAUSE_MAX_MS;
   #isStopped = false;
 
   /** `connect` resolves as soon as a server accepts writes. */
@@ -57,6 +59,11 @@ export class Writers {
 
   start(randoms: readonly Random[]): void {
     for (const [writer, random] of randoms.entries()) this.#running.push(this.#write(writer, random));
+  }
+
+  /** Commits seldom from now on, so that a service that is behind catches up. */
+  slowDown(): void {
+    this.#pauseMaxMs = SLOW_PAUSE_MAX_MS;
   }
 
   /** Resolves when `count` more transactions have been committed. */
@@ -78,7 +85,7 @@ export class Writers {
         client ??= await this.#connect();
         await this.#transact(client, random, writer, number);
         // leaves processor time for the service
-        await delay(random.below(PAUSE_MAX_MS));
+        await delay(random.below(this.#pauseMaxMs));
       } catch (error) {
         if (!isBroken(error)) this.faults.push(`writer ${writer}: ${String(error)}`);
         await client?.end().catch(() => undefined);

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 const POLL_MS = 10;
 /** How long a condition may take by default. */
-const WAIT_MS = Number(process.env['SNO_TEST_WAIT_MS'] ?? 30_000);
+export const WAIT_MS = Number(process.env['SNO_TEST_WAIT_MS'] ?? 30_000);
 
 /**
  * Waits for a condition, and returns its first truthy value. After the deadline, throws with `what`

@@ -124,6 +124,7 @@ async function unfold(
 }
 
 async function conclude({ crowd }: Fleet): Promise<void> {
+  crowd.writers.slowDown();
   await crowd.everybodyHasJoined();
   await crowd.writers.stop();
   await crowd.finish();
