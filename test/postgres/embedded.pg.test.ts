@@ -53,7 +53,7 @@ describe.each(SERVERS)('Postgres %s', (version) => {
   test('decodes logically, uses the given settings, and leaves nothing behind', async () => {
     const log: string[] = [];
     const server = await start({ version, settings: { work_mem: '7MB' }, onLog: (line) => log.push(line) });
-    expect(await ask(server, 'select version()')).toMatch(new RegExp(`^PostgreSQL ${majorOf(version)}\\.`));
+    expect(await ask(server, 'select version()')).toMatch(new RegExp(`^PostgreSQL ${majorOf(version)}\\D`));
     expect(await ask(server, 'show work_mem')).toBe('7MB');
     expect(await ask(server, "select slot_name from pg_create_logical_replication_slot('one', 'pgoutput')")).toBe(
       'one',
