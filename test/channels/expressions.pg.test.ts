@@ -59,7 +59,9 @@ describe.each(VERSIONS)('expressions, Postgres %i', (version) => {
     if (view instanceof SnoError) return `${body}\n  ${view.message}`;
     // Postgres reports the error before it reads a row
     if (view.path.includes('an error for every row')) return undefined;
-    if (view.remote !== undefined) return mayBeRemote ? undefined : `${body}\n  ${view.path}`;
+    // From 19 on, Postgres decides some tests for null without evaluating their operand.
+    const isLeft = mayBeRemote || (version >= 19 && view.path.includes('without evaluating'));
+    if (view.remote !== undefined) return isLeft ? undefined : `${body}\n  ${view.path}`;
     const bound = view.bind(relationOf(view.tables[0]), new RemoteAnswers());
     if (bound instanceof SnoError) throw bound;
     const wanted = await postgresAnswers(database, name, TABLE);
