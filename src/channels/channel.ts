@@ -14,7 +14,7 @@ import type { CatalogTable, CatalogTableColumn, ViewSchema } from './catalog/cat
 import type { IdentityNeed } from './catalog/identity-statements.ts';
 import type { Pattern } from './catalog/pattern.ts';
 import type { JoinPlan } from './join-plan.ts';
-import type { RemoteAnswers } from './remote-answers.ts';
+import type { RemoteAnswer, RemoteAnswers } from './remote-answers.ts';
 import type { ServedAccess, ServedView } from './served/served.ts';
 
 /** A view of schema `channels` that can be kept live. */
@@ -100,6 +100,24 @@ export interface RemoteQuery {
   readonly asElement: readonly boolean[];
   /** Number of placeholders in the answer. */
   readonly valueCount: number;
+}
+
+/** Rows that Postgres evaluates, in the order of the WAL. */
+export interface RemoteRows {
+  /** The number of each row's commit: rows of one commit are adjacent. */
+  readonly commits: readonly number[];
+  /** For each row, whether only its key is known. */
+  readonly keyOnly: readonly boolean[];
+  /** For each of the query's columns, the texts of all rows. */
+  readonly texts: readonly (readonly (Buffer | null)[])[];
+}
+
+/** Joined rows of a view that Postgres must evaluate. */
+export interface RowsToAsk {
+  readonly query: RemoteQuery;
+  readonly rows: RemoteRows;
+  /** Keeps the answers: one for each row, from this one on. */
+  put(answers: readonly RemoteAnswer[], from: number): void;
 }
 
 /** A view that could not become a channel. */

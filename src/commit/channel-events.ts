@@ -29,7 +29,7 @@ export class Share {
   readonly pattern: string;
   /** Its events, each with a comma after it. */
   readonly events = new Chain();
-  /** The records of their old values. Undefined: there are none. */
+  /** The records of their old values. Undefined: no event has some. */
   old: Chain | undefined;
   messages: Message[] = [];
   /** Number of parts made so far. */

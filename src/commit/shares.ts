@@ -36,7 +36,7 @@ export class Shares {
     return this.#byName.get(channel);
   }
 
-  /** The channel's share. It is made if there is none yet. */
+  /** Returns the channel's share. A new channel receives one. */
   named(pattern: string, channel: ByteWriter): Share {
     const { buffer, length } = channel;
     const last = this.#last;

@@ -5,12 +5,13 @@
  */
 import type pg from 'pg';
 import type { Lsn } from '../../lsn.ts';
+import type { RowsToAsk } from '../channel.ts';
 import type { RemoteAnswers } from '../remote-answers.ts';
 import type { JoinedView } from './joined-view.ts';
 import type { Joins, Missing } from './joins.ts';
 import type { Change } from './known-rows.ts';
 import { Question, QuestionFailed, tablesOf, viewsOf } from './question.ts';
-import { type JoinedRows, rehearse } from './rehearsal.ts';
+import { rehearse } from './rehearsal.ts';
 import type { JoinReset } from './stage.ts';
 import { Window } from './window.ts';
 
@@ -128,10 +129,12 @@ export class JoinLookahead {
   }
 
   /** The joined rows of prepared messages that Postgres must evaluate. */
-  rowsToAsk(chunkEnd: number): readonly JoinedRows[] {
-    const { joins, answers, rowsMax } = this.#options;
+  rowsToAsk(chunkEnd: number): readonly RowsToAsk[] {
+    const { answers, rowsMax } = this.#options;
+    const joins = this.#options.joins();
+    if (!joins.views.some(({ asked }) => asked !== undefined)) return [];
     const entries = this.#window.entries.filter(({ message }) => message < chunkEnd);
-    return rehearse(entries, { joins: joins(), answers, rowsMax, without: new Set(this.#givenUp.keys()) });
+    return rehearse(entries, { joins, answers, rowsMax, without: new Set(this.#givenUp.keys()) });
   }
 
   /** The messages before this number have been passed on. */

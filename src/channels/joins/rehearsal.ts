@@ -5,7 +5,7 @@
  * view.
  */
 import { NULL, type Tuple } from '../../decode/tuple.ts';
-import type { RemoteQuery } from '../channel.ts';
+import type { RemoteQuery, RowsToAsk } from '../channel.ts';
 import { contentOf, type RemoteAnswer, type RemoteAnswers } from '../remote-answers.ts';
 import { RowError } from '../values/row-error.ts';
 import { type Evaluated, Evaluation, TooManyRows } from './evaluation.ts';
@@ -14,24 +14,13 @@ import type { Joins } from './joins.ts';
 import type { Change } from './known-rows.ts';
 import type { WindowEntry } from './window.ts';
 
-/** Joined rows of a view that Postgres evaluates. */
-export interface JoinedRows {
+class CollectedRows implements RowsToAsk {
   readonly query: RemoteQuery;
-  /** In the order of the WAL. */
   readonly rows: {
-    /** The number of each row's commit: rows of one commit are adjacent. */
     readonly commits: number[];
     readonly keyOnly: boolean[];
-    /** For each of the query's columns, the texts of all rows. */
     readonly texts: readonly (Buffer | null)[][];
   };
-  /** Keeps the answers: one for each row, from this one on. */
-  put(answers: readonly RemoteAnswer[], from: number): void;
-}
-
-class CollectedRows implements JoinedRows {
-  readonly query: RemoteQuery;
-  readonly rows: JoinedRows['rows'];
   readonly #positions: readonly number[];
   readonly #pattern: string;
   readonly #answers: RemoteAnswers;
@@ -78,9 +67,7 @@ export interface RehearsalOptions {
 }
 
 /** The known rows are afterwards as before. */
-export function rehearse(entries: Iterable<WindowEntry>, options: RehearsalOptions): readonly JoinedRows[] {
-  const { joins } = options;
-  if (!joins.views.some(({ asked }) => asked !== undefined)) return [];
+export function rehearse(entries: Iterable<WindowEntry>, options: RehearsalOptions): readonly RowsToAsk[] {
   const applied: Change[] = [];
   try {
     return [...collect(entries, applied, options).values()];

@@ -2,19 +2,9 @@
 import type pg from 'pg';
 import { assert } from '../../errors.ts';
 import { timed } from '../../postgres/connect.ts';
-import type { RemoteQuery } from '../channel.ts';
+import type { RemoteQuery, RemoteRows } from '../channel.ts';
 import type { RemoteAnswer } from '../remote-answers.ts';
 import { RowError } from '../values/row-error.ts';
-
-/** Rows of the table, in the order of the WAL. */
-export interface RemoteRows {
-  /** The number of each row's commit: rows of one commit are adjacent. */
-  readonly commits: readonly number[];
-  /** For each row, whether only its key is known. */
-  readonly keyOnly: readonly boolean[];
-  /** For each of the query's columns, the texts of all rows. */
-  readonly texts: readonly (readonly (Buffer | null)[])[];
-}
 
 export interface RemoteAskerOptions {
   readonly pool: pg.Pool;

@@ -11,10 +11,10 @@ import { PgoutputDecoder } from '../../decode/pgoutput.ts';
 import type { Relation } from '../../decode/relation.ts';
 import { TEXT, type Tuple, UNCHANGED } from '../../decode/tuple.ts';
 import type { Lsn } from '../../lsn.ts';
-import type { RemoteQuery } from '../channel.ts';
+import type { RemoteQuery, RemoteRows, RowsToAsk } from '../channel.ts';
 import type { RemoteAnswer, RemoteAnswers, Side } from '../remote-answers.ts';
 import { RowError } from '../values/row-error.ts';
-import { partOf, type RemoteRows } from './ask.ts';
+import { partOf } from './ask.ts';
 
 /** A channel view that Postgres evaluates. */
 export interface RemoteRoute {
@@ -61,13 +61,6 @@ export interface JoinPreparer {
   rowsToAsk(chunkEnd: number): readonly RowsToAsk[];
   /** The messages before this number have been passed on. */
   passed(message: number, bytes: number): void;
-}
-
-interface RowsToAsk {
-  readonly query: RemoteQuery;
-  readonly rows: RemoteRows;
-  /** Keeps the answers: one for each row, from this one on. */
-  put(answers: readonly RemoteAnswer[], from: number): void;
 }
 
 interface Message {
