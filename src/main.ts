@@ -1,9 +1,6 @@
-/**
- * The service: picks how the roles are joined, starts them, and stops them in the opposite order.
- */
-import { fileURLToPath } from 'node:url';
+/** The service: picks how the roles are joined, starts them, and stops them in reverse order. */
 import { accessWarnings } from './access/token.ts';
-import { ADMIN_CONNECTIONS_MAX, Admin } from './admin/admin.ts';
+import { ADMIN_CONNECTIONS_MAX } from './admin/admin.ts';
 import { loadParser } from './channels/sql/parse.ts';
 import { databaseUrl, secretValues } from './config/derived.ts';
 import type { SettingSources } from './config/read.ts';
@@ -12,13 +9,11 @@ import { Certificate } from './http/tls.ts';
 import type { Logger } from './logger.ts';
 import { Incidents } from './metrics/incidents.ts';
 import { createMetrics } from './metrics/metrics.ts';
-import { VERSION } from './metrics/version.ts';
-import { createPool } from './postgres/connect.ts';
+import { createLoggedPool } from './postgres/connect.ts';
 import { hideSecrets } from './redaction.ts';
-import type { Composition } from './roles/composition.ts';
+import { AdminPort } from './roles/admin-port.ts';
+import type { Composition, CompositionOptions } from './roles/composition.ts';
 import { STREAM_CONNECTIONS } from './roles/ingest.ts';
-import type { IngestOptions } from './roles/ingest-options.ts';
-import { Inspector } from './roles/inspect/inspector.ts';
 import { RunningParts } from './roles/inspect/view.ts';
 import { OneMachine } from './roles/one-machine.ts';
 import { type CommitSpans, startCommitSpans } from './telemetry/commit-spans.ts';
@@ -31,17 +26,13 @@ export interface Service {
   readonly adminPort: number;
   /** Rejects when the service cannot continue. Never resolves. */
   readonly failed: Promise<never>;
-  /**
-   * Reports not ready, disconnects the clients over SNO_DRAIN_SECONDS or less, then stops
-   * everything.
-   */
+  /** Reports not ready, disconnects clients over SNO_DRAIN_SECONDS at most, then stops the rest. */
   stop(): Promise<void>;
 }
 
 /** What all roles of a process share. */
-type Shared = Omit<IngestOptions, 'onBug' | 'running'>;
+type Shared = Omit<CompositionOptions, 'certificate' | 'spans' | 'otherFilesMax' | 'onBug'>;
 
-const PAGE_FOLDER = fileURLToPath(new URL('../dist/admin/page', import.meta.url));
 const CONTROL_CONNECTIONS = 4;
 /** Number of files that the process may open beside those for clients. */
 const OTHER_FILES_MAX = ADMIN_CONNECTIONS_MAX + CONTROL_CONNECTIONS + STREAM_CONNECTIONS;
@@ -77,11 +68,8 @@ class RunningService implements Service {
   adminPort = 0;
   readonly #shared: Shared;
   readonly #sources: SettingSources | undefined;
-  readonly #incidents: Incidents;
-  readonly #running = new RunningParts();
-  #inspector: Inspector | undefined;
   #composition: Composition | undefined;
-  #admin: Admin | undefined;
+  #admin: AdminPort | undefined;
   #certificate: Certificate | undefined;
   /** Spans of commits whose clients this process serves. */
   #spans: CommitSpans | undefined;
@@ -91,16 +79,15 @@ class RunningService implements Service {
 
   constructor(settings: Settings, logger: Logger, { sources, incidents = new Incidents() }: ServiceOrigin) {
     this.#sources = sources;
-    this.#incidents = incidents;
     this.host = settings.SNO_HOST;
     this.failed = new Promise((_resolve, reject) => {
       this.#fail = reject;
     });
     this.failed.catch(() => undefined);
     const url = databaseUrl(settings);
-    const pool = createPool(url, 'query', CONTROL_CONNECTIONS);
-    pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
-    this.#shared = { settings, databaseUrl: url, logger, metrics: createMetrics(), pool };
+    const pool = createLoggedPool(url, 'query', CONTROL_CONNECTIONS, { logger });
+    const running = new RunningParts();
+    this.#shared = { settings, databaseUrl: url, logger, metrics: createMetrics(), pool, incidents, running };
     this.#shared.metrics.observe({
       certificateExpiry: () => (this.#certificate === undefined ? undefined : this.#certificate.expiresAt / 1_000),
     });
@@ -111,12 +98,16 @@ class RunningService implements Service {
     if (settings.SNO_ROLE !== 'gateway') await loadParser();
     // Invalid keys and certificates and ports in use are found before anything changes in the
     // database.
-    this.#certificate = await Certificate.load(settings, logger);
+    const certificate = await Certificate.load(settings, logger);
+    this.#certificate = certificate;
     this.#spans = settings.SNO_WORKERS === 0 ? await startCommitSpans(settings, logger) : undefined;
-    const composition = await this.#compose();
+    const options = { ...this.#shared, certificate, spans: this.#spans };
+    const composition = await compose({ ...options, otherFilesMax: OTHER_FILES_MAX, onBug: this.#fail });
     this.#composition = composition;
-    this.#senders = await startSenders(settings, { values: () => composition.metrics.values() }, logger);
-    this.adminPort = await this.#startAdmin(composition);
+    const { metrics } = composition;
+    this.#senders = await startSenders(settings, { values: () => metrics.values() }, logger);
+    this.#admin = new AdminPort({ ...options, metrics, sources: this.#sources, unready: () => this.#unready });
+    this.adminPort = await this.#admin.listen();
     this.port = await composition.listen();
     await composition.prepare();
     this.#state = 'catching up';
@@ -133,51 +124,9 @@ class RunningService implements Service {
     await this.#composition?.drain();
     await this.#composition?.stop();
     await Promise.all([this.#senders?.stop(), this.#spans?.stop()]);
-    await this.#admin?.close();
-    await this.#inspector?.stop();
+    await this.#admin?.stop();
     this.#certificate?.stop();
     await this.#shared.pool.end().catch(() => undefined);
-  }
-
-  async #compose(): Promise<Composition> {
-    const certificate = this.#certificate;
-    const options = {
-      ...this.#shared,
-      certificate,
-      spans: this.#spans,
-      otherFilesMax: OTHER_FILES_MAX,
-      incidents: this.#incidents,
-      running: this.#running,
-      onBug: this.#fail,
-    };
-    if (options.settings.SNO_NATS_URL === undefined) return new OneMachine(options);
-    // The client of NATS is loaded where it is needed only.
-    const { ManyMachines } = await import('./roles/many-machines.ts');
-    return new ManyMachines(options);
-  }
-
-  async #startAdmin(composition: Composition): Promise<number> {
-    const { settings, databaseUrl: url, pool, logger } = this.#shared;
-    const { SNO_ADMIN_HOST: host, SNO_ADMIN_PORT: port, SNO_ADMIN_TOKEN: token } = settings;
-    const { metrics } = composition;
-    const certificate = this.#certificate;
-    const unready = () => this.#unready;
-    this.#inspector = new Inspector({
-      settings,
-      sources: this.#sources,
-      version: VERSION,
-      databaseUrl: url,
-      pool,
-      incidents: this.#incidents,
-      metrics,
-      view: () => this.#running.view,
-      unready,
-      certificateExpiresAt: () => certificate?.expiresAt,
-    });
-    const source = this.#inspector;
-    const pageFolder = PAGE_FOLDER;
-    this.#admin = new Admin({ metrics, certificate, host, port, token, unready, source, pageFolder, logger });
-    return (await this.#admin.start()).port;
   }
 
   get #unready(): string | undefined {
@@ -188,4 +137,12 @@ class RunningService implements Service {
       ? this.#state
       : `${this.#state}: ${reason}`;
   }
+}
+
+/** Joins the roles on one machine, or on several. */
+async function compose(options: CompositionOptions): Promise<Composition> {
+  if (options.settings.SNO_NATS_URL === undefined) return new OneMachine(options);
+  // The client of NATS is loaded where it is needed only.
+  const { ManyMachines } = await import('./roles/many-machines.ts');
+  return new ManyMachines(options);
 }

@@ -38,6 +38,10 @@ describe('src', () => {
     expect(crowdedFolders(files)).toEqual([]);
   });
 
+  test('has a main.ts of at most 150 lines: it picks the roles, starts and stops them', () => {
+    expect(sources.get('main.ts')?.trimEnd().split('\n').length).toBeLessThanOrEqual(150);
+  });
+
   test('serves clients without the SQL parser and without compiling a view', () => {
     const loaded = [...loadedBy('workers/worker.ts', sources)];
     expect(loaded).toContain('channels/served/names.ts');

@@ -1,6 +1,7 @@
 /** Snö's connections to Postgres: each is a Session, so that its settings are known. */
 import pg from 'pg';
 import { SnoError } from '../errors.ts';
+import type { Logger } from '../logger.ts';
 import { CONNECT_TIMEOUT_MS, resolveTarget } from './conninfo/target.ts';
 import { InPlaceSocket } from './in-place-socket.ts';
 import { Session, type SessionConfig } from './session.ts';
@@ -57,6 +58,18 @@ export function createReplicationClient(url: string, role: string): Session {
  */
 export function createPool(url: string, role: string, size: number, timeoutMs = QUERY_TIMEOUT_MS): pg.Pool {
   return poolOf({ ...configOf(url, role, PINNED), types: AS_TEXT, query_timeout: timeoutMs }, size);
+}
+
+/** As createPool. It logs an idle connection that breaks; the pool replaces such a connection. */
+export function createLoggedPool(
+  url: string,
+  role: string,
+  size: number,
+  { logger, timeoutMs }: { readonly logger: Pick<Logger, 'debug'>; readonly timeoutMs?: number },
+): pg.Pool {
+  const pool = createPool(url, role, size, timeoutMs);
+  pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
+  return pool;
 }
 
 /**

@@ -41,7 +41,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import { Exchange } from '../peers/exchange.ts';
 import type { PeerSwitch } from '../peers/peer-switch.ts';
 import { Peers } from '../peers/peers.ts';
-import { createPool } from '../postgres/connect.ts';
+import { createLoggedPool } from '../postgres/connect.ts';
 import { Publisher } from '../postgres/publisher.ts';
 import { Presence } from '../presence/presence.ts';
 import { HEARTBEAT_SECONDS } from '../protocol.ts';
@@ -133,15 +133,14 @@ export class GatewayRole implements Gateways {
     });
     // Snapshots wait for slow clients. Queries that the stream waits for must not wait for them.
     const snapshotMsMax = settings.SNO_SNAPSHOT_SECONDS * 1_000 + SNAPSHOT_SILENCE_MS;
-    this.#snapshotPool = createPool(databaseUrl, 'snapshot', settings.SNO_SNAPSHOTS, snapshotMsMax);
-    this.#snapshotPool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
-    const { SNO_SNAPSHOT_SECONDS: secondsMax, SNO_SNAPSHOT_BYTES: batchBytesMax } = settings;
+    const { SNO_SNAPSHOT_SECONDS: secondsMax, SNO_SNAPSHOT_BYTES: batchBytesMax, SNO_SNAPSHOTS: runningMax } = settings;
+    this.#snapshotPool = createLoggedPool(databaseUrl, 'snapshot', runningMax, { logger, timeoutMs: snapshotMsMax });
     const reader = { pool: this.#snapshotPool, control: pool, secondsMax, batchBytesMax };
     const waitingMax = settings.SNO_MAX_WAITING_SNAPSHOTS || Number.POSITIVE_INFINITY;
     this.#snapshots = new Snapshots({
       read: (channel, sink) => startSnapshot(reader, channel, sink),
       readMany: (many, sinks) => startBatch(reader, many, sinks),
-      runningMax: settings.SNO_SNAPSHOTS,
+      runningMax,
       waitingMax,
       windowBytesMax: settings.SNO_SNAPSHOT_BYTES,
       ageMaxMs: settings.SNO_SNAPSHOT_SECONDS * 1_000,

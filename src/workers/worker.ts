@@ -20,7 +20,7 @@ import { boundGarbage } from '../memory/garbage.ts';
 import { Incidents } from '../metrics/incidents.ts';
 import { createMetrics, type Metrics } from '../metrics/metrics.ts';
 import { PeerSwitch } from '../peers/peer-switch.ts';
-import { createPool } from '../postgres/connect.ts';
+import { createLoggedPool } from '../postgres/connect.ts';
 import { hideSecrets } from '../redaction.ts';
 import type { Beginning } from '../relay/follower.ts';
 import { MessageJoiner } from '../relay/format.ts';
@@ -86,8 +86,7 @@ class Worker implements StepReceiver {
     spans: CommitSpans | undefined,
   ) {
     const url = databaseUrl(settings);
-    const pool = createPool(url, 'query', CONTROL_CONNECTIONS);
-    pool.on('error', (error) => logger.debug({ error: error.message }, 'an idle connection broke'));
+    const pool = createLoggedPool(url, 'query', CONTROL_CONNECTIONS, { logger });
     this.#logger = logger;
     this.#isFar = settings.SNO_NATS_URL !== undefined;
     this.#certificate = certificate;
