@@ -7,6 +7,7 @@ import { examine } from '../../src/cli/doctor/examine.ts';
 import { readValues } from '../../src/config/read.ts';
 import { freshDatabase, type TestDatabase } from '../support/postgres.ts';
 import { type ServiceProcess, startService } from '../support/service.ts';
+import { until } from '../support/wait.ts';
 import { type Frame, RawClient } from './raw-client.ts';
 
 const SCHEMA = `
@@ -64,7 +65,7 @@ const idsIn = (frames: readonly Frame[]) => frames.flatMap(({ events }) => event
 
 test('the log of the last one and `sno doctor` say that they share no members and no sends', async () => {
   const isTold = ({ msg }: { readonly msg?: unknown }) => /are not shared/.test(String(msg));
-  expect(services.some(({ log }) => log.some(isTold))).toBe(true);
+  await until(() => services.some(({ log }) => log.some(isTold)), 'one of them tells of it');
   const slot = `${database.name}_0`;
   const warnings = async (settings: Readonly<Record<string, string>>) => {
     const found = await examine(readValues({ SNO_DATABASE_URL: database.url, SNO_SLOT: slot, ...settings }));

@@ -190,11 +190,12 @@ describe.each(VERSIONS)('Postgres %i', (version) => {
     try {
       const subscribed = () => client.subscribe('secured', { snapshot: true });
       const ends = async (sql: string) => {
-        const from = client.frames.length;
+        const [from, logged] = [client.frames.length, here.service.log.length];
         await here.query(sql);
         await client.wait('the end', from, ({ code, channel }) => code === 'channel_dropped' && channel === 'secured');
         expect(await subscribed()).toMatchObject({ type: 'error', code: 'channel_unavailable' });
-        expect(here.service.log.findLast(({ view }) => view === 'channels."secured"')).toMatchObject({
+        const told = () => here.service.log.slice(logged).findLast(({ view }) => view === 'channels."secured"');
+        expect(await until(told, 'the log tells of it')).toMatchObject({
           code: 'row_security',
           hint: expect.stringMatching(/^ALTER VIEW channels\.secured OWNER TO /),
         });

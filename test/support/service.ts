@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { SignJWT } from 'jose';
+import { expect } from 'vitest';
 import { freePort } from './free-port.ts';
 import { setUpFor } from './service-role.ts';
 import { type Certificate, selfSigned } from './tls.ts';
@@ -26,6 +27,11 @@ export interface ServiceProcess {
   readonly url: string;
   /** All lines of the process's log so far. */
   readonly log: readonly LogLine[];
+  /**
+   * Resolves with a line of the log that has these members, once it is there: what a client has
+   * received may be ahead of the log.
+   */
+  logged(expected: Readonly<Record<string, unknown>>): Promise<LogLine>;
   /** Ends the process by kill -9. */
   kill(): Promise<void>;
   /** Starts the service again on the same ports, with the same settings. */
@@ -122,6 +128,10 @@ export async function startService(
     },
     get isRunning() {
       return child.exitCode === null && child.signalCode === null;
+    },
+    logged(expected) {
+      const matcher = expect.objectContaining(expected);
+      return until(() => log.find((line) => matcher.asymmetricMatch(line)), JSON.stringify(expected));
     },
     async kill() {
       await end(child, 'SIGKILL');
