@@ -1,7 +1,7 @@
 /**
- * Calls back at moments of the wall clock, such as the end of a token. A timer alone is late after
- * a suspend, by as long as that lasted. So the time is looked at each second, and by `check` before
- * anything is delivered. A clock that is set back delays nothing.
+ * Calls back at times of the wall clock, such as the expiry of a token. After the machine was
+ * suspended, a timer alone is late by the time of the suspend. So the clock is read each second,
+ * and by `check` before anything is delivered. A clock that is set back delays nothing.
  */
 import { SteadyClock } from './steady-clock.ts';
 
@@ -17,7 +17,7 @@ const TICK_MS = 1_000;
 export class Deadlines {
   readonly #timing: Timing;
   readonly #clock: SteadyClock;
-  /** By their moments on the steady clock. */
+  /** Callbacks by their time on the steady clock, in ms. */
   readonly #callbacks = new Map<number, Set<() => void>>();
   #earliest = Number.POSITIVE_INFINITY;
   #cancelTick: (() => void) | undefined;

@@ -1,9 +1,9 @@
 import { RoundRobin } from './round-robin.ts';
 
 /**
- * A bounded queue that clients of many addresses fill. One address alone may fill it; once it is
- * full, a client of another address takes the place of the newest item of the address that has
- * most. So no address can keep others out. Items are served by turns of the addresses.
+ * A bounded queue that clients of many addresses fill. One address alone may fill it. Once the
+ * queue is full, an item of another address displaces the newest item of the address with the most
+ * items. So no address can keep others out. Addresses take turns when items are served.
  */
 interface Place {
   readonly address: string;
@@ -43,7 +43,7 @@ export class FairShare<Item> {
     }
     this.#ranks ??= new Ranks(this.#items);
     const { most, heaviest } = this.#ranks;
-    // Not if the other address would have fewer items afterwards.
+    // Refused if the other address would then have fewer items than this one.
     if (most <= this.of(address) + 1) return { isIn: false };
     const displaced = (this.#items.get(heaviest as string) as Item[]).at(-1) as Item;
     this.leave(displaced);
@@ -51,7 +51,7 @@ export class FairShare<Item> {
     return { isIn: true, displaced };
   }
 
-  /** Adds the item, also beyond the maximum: it was in the queue before. */
+  /** Adds the item, even beyond the maximum: it was in the queue before. */
   put(item: Item, address: string = UNKNOWN): void {
     this.#add(item, address);
   }
@@ -123,12 +123,12 @@ class Ranks {
     return this.#most;
   }
 
-  /** An address that has so many. */
+  /** An address with that number of items. Undefined: the queue is empty. */
   get heaviest(): string | undefined {
     return this.#addresses[this.#most]?.values().next().value;
   }
 
-  /** The address has `to` items instead of `from`. */
+  /** Records that the address now has `to` items instead of `from`. */
   move(address: string, from: number, to: number): void {
     this.#addresses[from]?.delete(address);
     if (to > 0) {

@@ -6,6 +6,7 @@ const WHITESPACE = table(' \t\n\r');
 const DIGIT = table('0123456789');
 const HEX = table('0123456789abcdefABCDEF');
 const ESCAPE = table('"\\/bfnrt');
+/** Maximum nesting of arrays and objects. A deeper value counts as invalid. */
 const DEPTH_MAX = 6_400;
 
 const QUOTE = 0x22;
@@ -84,7 +85,7 @@ class Scanner {
     return literal === undefined ? this.#number() : this.#literal(literal);
   }
 
-  /** An object, whose members are reported. */
+  /** Reads an object and reports its members. Returns whether it is valid. */
   object(onMember: OnMember): boolean {
     this.#skipWhitespace();
     return this.#peek() === OPEN_BRACE && this.#members(0, CLOSE_BRACE, true, onMember);

@@ -56,11 +56,12 @@ function record(incidents: Incidents, [first, second]: readonly unknown[], level
   });
 }
 
-const OFTEN_MS = 10_000;
+/** Minimum time between two logged events of one kind, in ms. */
+const INTERVAL_MS = 10_000;
 
 /**
- * Passes on at most one event of each kind in 10 seconds, so that what others can cause as often as
- * they like does not fill the log.
+ * Logs at most one event of each kind in 10 seconds. So events that clients can cause as often as
+ * they like do not fill the log.
  */
 export class LogThrottle {
   readonly #now: () => number;
@@ -70,11 +71,11 @@ export class LogThrottle {
     this.#now = now;
   }
 
-  /** `kind` is one of a few values. */
+  /** Calls `write` unless this kind was logged recently. `kind`: one of a few values, all kept. */
   log(kind: string, write: () => void): void {
     const now = this.#now();
     const last = this.#loggedAt.get(kind);
-    if (last !== undefined && now - last < OFTEN_MS) return;
+    if (last !== undefined && now - last < INTERVAL_MS) return;
     this.#loggedAt.set(kind, now);
     write();
   }

@@ -43,8 +43,8 @@ export function parsePosition(text: string): ({ readonly epoch: string } & Posit
 }
 
 /**
- * An epoch: two histories never share one. Text: `<system identifier>-<timeline>-<slot
- * generation>`, base 36.
+ * An epoch names one history of a slot: two histories never share one. Its text is `<system
+ * identifier>-<timeline>-<slot generation>`, in base 36.
  */
 export interface Epoch {
   readonly systemIdentifier: bigint;

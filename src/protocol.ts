@@ -11,6 +11,7 @@ export const PROTOCOL_VERSION = 1;
  * How long a client may take to send its hello, in seconds, unless the server's settings differ.
  */
 export const HELLO_SECONDS = 5;
+/** How often the server sends a heartbeat on each connection, in seconds. */
 export const HEARTBEAT_SECONDS = 25;
 
 // client -> server
@@ -121,7 +122,7 @@ export interface PresenceFrame {
   readonly channel: string;
   /** All members. `joined` of the next frames adds those that do not fit into one frame. */
   readonly members?: readonly PresenceMember[];
-  /** New members, and members of which something else is shown. */
+  /** New members, and members whose `info` has changed. */
   readonly joined?: readonly PresenceMember[];
   readonly left?: readonly PresenceMember[];
 }

@@ -1,6 +1,6 @@
 /**
- * Waiting items by address. Addresses take turns. So before an item, at most one item of each other
- * address is served per earlier item of its own address, however many they have.
+ * Waiting items by address. Addresses take turns: between two items of one address, each other
+ * address is served at most once, however many items it has.
  */
 const UNKNOWN = '';
 

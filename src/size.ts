@@ -1,4 +1,4 @@
-/** Sizes and durations as people read them. */
+/** Sizes and durations as text for people. */
 const SIZES = [
   [1024 ** 3, 'GB'],
   [1024 ** 2, 'MB'],

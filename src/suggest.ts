@@ -1,4 +1,4 @@
-/** The candidate that a mistyped word most likely meant. Undefined: none is similar. */
+/** Returns the candidate that a mistyped word most likely meant. Undefined: none is similar. */
 export function suggest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
   let distanceMax = Math.min(2, Math.floor(word.length / 3));
