@@ -1,6 +1,6 @@
 /**
  * Reads CopyData messages in place from the socket's buffer, and passes other messages to pg's
- * parser. pg would make a message, a slice and an event of each row.
+ * parser. pg itself would allocate a message and a slice, and emit an event, for each row.
  */
 import type { Readable } from 'node:stream';
 import { assert, SnoError } from '../errors.ts';
@@ -21,9 +21,9 @@ export interface CopyReaderOptions {
    * throw.
    */
   readonly onData: (buffer: Buffer, start: number, end: number) => void;
-  /** Everything read at once has been delivered. */
+  /** Called after everything that one read returned has been delivered: `bytes` of it. */
   readonly onRead: (bytes: number) => void;
-  /** The received bytes are not a message. Nothing more is read. */
+  /** Called if the received bytes are not a message. Nothing more is read. */
   readonly onFault: (error: SnoError) => void;
 }
 

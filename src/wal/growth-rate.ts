@@ -11,7 +11,7 @@ const SPAN_MS_MIN = 10_000;
 export class GrowthRate {
   #samples: Sample[] = [];
 
-  /** `at` in ms; later than the calls before. */
+  /** Records the number at a time. `at`: in ms, later than in earlier calls. */
   add(at: number, bytes: number): void {
     this.#samples = [...this.#samples.filter((sample) => at - sample.at <= WINDOW_MS), { at, bytes }];
   }

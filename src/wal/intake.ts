@@ -1,10 +1,10 @@
 /**
- * Receives a connection's packets. It delivers them to the handler, or keeps them while the handler
- * is held or not ready. Kept bytes are limited: beyond the limit the socket is paused.
+ * Receives the packets of a connection. It delivers them to the handler, or keeps them while the
+ * handler is held or not ready. Kept bytes are limited: beyond the limit the socket is paused.
  *
- * If nothing reads the socket, the server ends the connection after tcp_user_timeout, however many
- * status packets we send. So a paused socket is still read from time to time, enough to open the
- * TCP window again.
+ * If nothing reads the socket, the server ends the connection after tcp_user_timeout, even if it
+ * receives our status packets. So a paused socket is still read from time to time, enough to open
+ * the TCP window again.
  */
 import type { Lsn } from '../lsn.ts';
 import { READ_BYTES_MAX } from '../postgres/in-place-socket.ts';
@@ -21,13 +21,13 @@ export interface IntakeOptions {
   readonly onBug: (error: unknown) => void;
 }
 
-/** The connection, as far as the intake needs it. */
-export interface Line {
+/** The connection: what the intake needs of it. */
+export interface IntakeConnection {
   readonly pause: () => void;
   readonly resume: () => void;
-  /** The server asks for a reply. */
+  /** Called when the server asks for a reply. */
   readonly onAsked: () => void;
-  /** The socket was paused because the backlog is full, or resumed. */
+  /** Called when the socket was paused because the backlog is full, or resumed. */
   readonly onPaused: (isPaused: boolean) => void;
 }
 
@@ -36,26 +36,26 @@ export interface Line {
  * receive buffer is free again. That buffer has at most 6 MB (net.ipv4.tcp_rmem), unless configured
  * otherwise.
  */
-const SIP_BYTES = 1 << 20;
-/** Maximum bytes read beyond the limit. After them the server may end the connection. */
-const SIPS_BYTES_MAX = 32 << 20;
+const PAUSED_READ_BYTES = 1 << 20;
+/** Maximum bytes kept beyond the limit. Then nothing is read, and the server may disconnect. */
+const PAUSED_BYTES_MAX = 32 << 20;
 /** Number of reads from a paused socket within tcp_user_timeout. */
-const SIPS_IN_TIMEOUT = 3;
+const PAUSED_READS_IN_TIMEOUT = 3;
 
 export class Intake {
   readonly #options: IntakeOptions;
   /** Tables that the connection has described. */
   readonly tables = new DescribedTables();
   readonly #backlog = new Backlog();
-  #line: Line | undefined;
+  #connection: IntakeConnection | undefined;
   #isHeld = false;
   #isReady = false;
   #isStopped = false;
   #isPaused = false;
   #serverEnd: Lsn = 0;
-  #sipTimer: NodeJS.Timeout | undefined;
+  #pausedReadTimer: NodeJS.Timeout | undefined;
   /** Backlog bytes at which the socket is paused again. */
-  #sipUntil = 0;
+  #pauseAgainAt = 0;
 
   constructor(options: IntakeOptions) {
     this.#options = options;
@@ -84,12 +84,15 @@ export class Intake {
    * A connection begins at `from`. Its packets wait until `ready`. `tcpUserTimeoutMs` is the
    * server's; 0: none.
    */
-  open(line: Line, from: Lsn, tcpUserTimeoutMs: number): void {
-    this.#line = line;
+  open(connection: IntakeConnection, from: Lsn, tcpUserTimeoutMs: number): void {
+    this.#connection = connection;
     this.#serverEnd = from;
     this.tables.clear();
     if (tcpUserTimeoutMs > 0)
-      this.#sipTimer = setInterval(() => this.#sip(), Math.max(1, tcpUserTimeoutMs / SIPS_IN_TIMEOUT));
+      this.#pausedReadTimer = setInterval(
+        () => this.#readWhilePaused(),
+        Math.max(1, tcpUserTimeoutMs / PAUSED_READS_IN_TIMEOUT),
+      );
   }
 
   ready(): void {
@@ -99,11 +102,11 @@ export class Intake {
 
   /** The connection has ended. Packets not delivered will be sent again. */
   close(): void {
-    clearInterval(this.#sipTimer);
+    clearInterval(this.#pausedReadTimer);
     this.#isReady = false;
     this.#isPaused = false;
     this.#backlog.clear();
-    this.#line = undefined;
+    this.#connection = undefined;
   }
 
   hold(): void {
@@ -124,11 +127,11 @@ export class Intake {
   receive(buffer: Buffer, start: number, end: number): void {
     if (this.#isStopped) return;
     if (buffer[start] === XLOG_DATA) this.tables.note(buffer, start + XLOG_DATA_HEADER_BYTES, end);
-    else if (buffer[start] === KEEPALIVE && readKeepalive(buffer, start).wantsReply) this.#line?.onAsked();
+    else if (buffer[start] === KEEPALIVE && readKeepalive(buffer, start).wantsReply) this.#connection?.onAsked();
     if (this.#isTaking && this.#backlog.length === 0) return this.#take(buffer, start, end);
     this.#backlog.push(buffer.subarray(start, end));
     if (this.#isPaused) {
-      if (this.#backlog.bytes >= this.#sipUntil) this.#line?.pause();
+      if (this.#backlog.bytes >= this.#pauseAgainAt) this.#connection?.pause();
     } else if (this.#backlog.bytes > this.#options.backlogBytesMax) this.#pause(true);
   }
 
@@ -148,17 +151,17 @@ export class Intake {
 
   #pause(isPaused: boolean): void {
     this.#isPaused = isPaused;
-    this.#sipUntil = 0;
-    this.#line?.onPaused(isPaused);
-    if (isPaused) this.#line?.pause();
-    else this.#line?.resume();
+    this.#pauseAgainAt = 0;
+    this.#connection?.onPaused(isPaused);
+    if (isPaused) this.#connection?.pause();
+    else this.#connection?.resume();
   }
 
-  #sip(): void {
+  #readWhilePaused(): void {
     const { backlogBytesMax } = this.#options;
-    if (!this.#isPaused || this.#isStopped || this.#backlog.bytes >= backlogBytesMax + SIPS_BYTES_MAX) return;
-    this.#sipUntil = this.#backlog.bytes + SIP_BYTES;
-    this.#line?.resume();
+    if (!this.#isPaused || this.#isStopped || this.#backlog.bytes >= backlogBytesMax + PAUSED_BYTES_MAX) return;
+    this.#pauseAgainAt = this.#backlog.bytes + PAUSED_READ_BYTES;
+    this.#connection?.resume();
   }
 
   /**

@@ -1,7 +1,7 @@
 /**
  * Keeps one replication connection alive. It reports to the server what has been read and which WAL
- * it may drop, replies when asked, asks when nothing arrives, and closes the connection if no
- * answer arrives.
+ * the server may drop. It replies when the server asks. If nothing arrives, it asks the server for
+ * a reply, and closes the connection if none comes.
  */
 import { SnoError } from '../errors.ts';
 import type { Lsn } from '../lsn.ts';
@@ -12,14 +12,14 @@ export interface KeepaliveSenderOptions {
   readonly acknowledger: Acknowledger;
   readonly now: () => number;
   readonly send: (packet: Buffer) => void;
-  /** Ends the connection. */
+  /** Called to end the connection. */
   readonly fail: (error: SnoError) => void;
   /**
-   * How long the server hears nothing before it ends the connection, in ms (wal_sender_timeout). 0:
-   * never.
+   * How long the server may receive nothing before it ends the connection, in ms
+   * (wal_sender_timeout). 0: no limit.
    */
   readonly walSenderTimeoutMs: number;
-  /** How long the server may be silent before it is asked for a sign of life, in ms. */
+  /** How long the server may be silent before it is asked for a reply, in ms. */
   readonly quietMs?: number;
 }
 
@@ -30,11 +30,11 @@ const INTERVAL_MS_MIN = 10;
 const IDLE_MS_MAX = 10_000;
 /** Number of status packets that the server receives within wal_sender_timeout. */
 const BEATS_IN_TIMEOUT = 4;
-/** How long the server may be silent before it is asked for a sign of life, in ms. */
+/** How long the server may be silent before it is asked for a reply, in ms. */
 const QUIET_MS = 10_000;
 /**
- * How long the server may be silent, although asked for a sign of life, before the connection
- * counts as dead, in ms.
+ * How long the server may be silent, although asked for a reply, before the connection counts as
+ * dead, in ms.
  */
 const SILENCE_MAX_MS = 60_000;
 /**
@@ -67,7 +67,7 @@ export class KeepaliveSender {
     this.#askedAtOnceMs = Math.min(ASKED_AT_ONCE_MS_MAX, timeoutMs / BEATS_IN_TIMEOUT);
   }
 
-  /** Starts with signs of life that acknowledge nothing. */
+  /** Starts to send status packets, which acknowledge nothing before `ready`. */
   start(): void {
     this.heard();
     // Runs while the socket is paused too: the server must hear of us either way.
@@ -84,12 +84,12 @@ export class KeepaliveSender {
     clearInterval(this.#timer);
   }
 
-  /** Time since something arrived, in ms. 0 while nothing is read. */
+  /** Time since something arrived, in ms. 0 while the socket is paused. */
   get silenceMs(): number {
     return this.#isPaused ? 0 : this.#options.now() - this.#heardAt;
   }
 
-  /** Something arrived. */
+  /** Call when something arrived. */
   heard(): void {
     this.#heardAt = this.#options.now();
   }
@@ -101,9 +101,9 @@ export class KeepaliveSender {
   }
 
   /**
-   * The server wants a reply. A server that shuts down waits until everything it has sent is
-   * flushed, and asks repeatedly. The slot stays behind by the replay window, so the connection
-   * must close to let the server stop.
+   * Call when the server asks for a reply. A server that shuts down waits until everything it has
+   * sent is flushed, and asks repeatedly. The slot stays behind by the replay window, so the
+   * connection must close to let the server stop.
    */
   asked(): void {
     const now = this.#options.now();

@@ -12,8 +12,8 @@ export interface OutputOptions {
 }
 
 /**
- * Maximum memory of the walsender for changes of transactions in progress, in kB. Beyond it, it
- * sends the largest of them. While it does, other commits wait.
+ * Maximum memory of the walsender for changes of transactions in progress, in kB. Beyond it, the
+ * walsender sends the largest of them, and other commits wait meanwhile.
  */
 const WORK_MEM_KB_MAX = 2_048;
 

@@ -4,13 +4,13 @@ import { SnoError } from '../errors.ts';
 
 export interface SlotHolder {
   readonly pid: string;
-  /** Whether it is a process of Snö, by what it calls itself. */
+  /** Whether it is a process of Snö, according to its application_name. */
   readonly isSno: boolean;
-  /** It in words. */
+  /** Its description, for people. */
   readonly text: string;
 }
 
-/** The columns of pg_stat_activity that tell who a client is. Null: this role may not see it. */
+/** The columns of pg_stat_activity that identify a client. Null: this role may not see them. */
 export interface PostgresClient {
   readonly name: string | null;
   readonly role: string | null;
@@ -31,15 +31,15 @@ export async function holderOf(pool: Pick<pg.ClientBase, 'query'>, slot: string)
   return { pid, isSno: row.name?.startsWith('sno') === true, text: `${clientText(row)} (pid ${pid})` };
 }
 
-/** A client of Postgres in words, as far as this role may see it. */
+/** Describes a client of Postgres for people, as far as this role may see it. */
 export function clientText({ name, role, address }: Partial<PostgresClient>): string {
   const from = address == null ? '' : ` from ${address}`;
   return name ? `"${name}"${from}` : `a client of the role ${role ?? 'unknown'}${from}`;
 }
 
 /**
- * Ends its connection. Throws `missing_privilege` if this role may not: it must be the role that
- * the holder uses.
+ * Ends the holder's connection. Throws `missing_privilege` if this role may not: it must be the
+ * role that the holder uses.
  */
 export async function removeHolder(pool: pg.Pool, { pid, text }: SlotHolder): Promise<void> {
   try {

@@ -1,7 +1,7 @@
 /**
  * Monitors the WAL that Postgres keeps for the slot, so that it never fills the primary's disk. It
- * measures that WAL and warns with the time left. At the limit it gives the slot up, if the policy
- * says so.
+ * measures that WAL and warns with the time left. At the limit it gives the slot up, if
+ * SNO_SLOT_WAL_POLICY is `give_up`.
  *
  * fine --more than half of the limit--> filling --the limit--> full
  *
@@ -35,14 +35,14 @@ type Level = 'fine' | 'filling' | 'full';
 const FILLING = 0.5;
 const REPEAT_MS = 60_000;
 
-/** The room left before the nearer of two limits: Snö's own, and Postgres's. */
+/** The WAL that may still be written before the nearer of two limits: Snö's own and Postgres's. */
 export interface Room {
   readonly level: Level;
   /** Undefined: no limit. */
   readonly leftBytes: number | undefined;
 }
 
-/** `boundBytes` 0: no limit. */
+/** Returns the room that a slot has. `boundBytes` 0: no limit of Snö's own. */
 export function roomOf(
   { heldBytes, safeBytes, walStatus }: Pick<SlotState, 'heldBytes' | 'safeBytes' | 'walStatus'>,
   boundBytes: number,

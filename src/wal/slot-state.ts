@@ -1,4 +1,4 @@
-/** The slot as Postgres sees it: how much WAL it holds, and why. */
+/** The slot as Postgres reports it: how much WAL it holds, and why. */
 import type pg from 'pg';
 import { type Lsn, parseLsn } from '../lsn.ts';
 

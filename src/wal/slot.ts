@@ -49,7 +49,7 @@ export interface OpenedSlot extends History {
    * confirms another.
    */
   readonly confirmed: Lsn;
-  /** Why the history differs from `progress`'s, if it does. */
+  /** Why this is another history than that of `progress`. Undefined: it is the same. */
   readonly reason?: 'epoch_changed' | 'slot_lost';
   /** Why the slot of an earlier history cannot continue, as text for people. */
   readonly loss?: string;
@@ -107,7 +107,7 @@ export async function openSlot(
   const begin = async (from: Lsn, reason?: OpenedSlot['reason'], loss?: string): Promise<OpenedSlot> => {
     const sql = `select sno.next_generation(${quoteLiteral(slot)}, ${quoteLiteral(system.systemid)}, ${timeline}) as generation`;
     let generation: number;
-    // A database that was restored to an earlier state counts from there again.
+    // A database that was restored to an earlier state counts generations from there again.
     do generation = Number((await one<{ readonly generation: string }>(client, sql))?.generation);
     while (generation <= (progress?.generation ?? 0));
     const epoch = formatEpoch({ systemIdentifier: BigInt(system.systemid), timeline, generation });

@@ -12,7 +12,7 @@ export interface StreamStart {
   readonly epoch: string;
   /** Commits that end after this LSN will arrive; earlier ones will not. */
   readonly from: Lsn;
-  /** Postgres has been told of everything before it. */
+  /** Everything before it has been acknowledged to Postgres. */
   readonly confirmed: Lsn;
   /** Why the epoch differs from the previous one, if it does. */
   readonly reason?: 'epoch_changed' | 'slot_lost';

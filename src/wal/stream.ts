@@ -59,11 +59,13 @@ export interface StreamOptions {
   readonly logger: Logger;
   readonly now: () => number;
   readonly random: () => number;
-  /** A history that another process has read up to here. */
+  /** The history to continue, and how far another process has read it. */
   readonly progress?: Progress | undefined;
-  /** How long the server may be silent before it is asked for a sign of life, in ms. */
+  /** How long the server may be silent before it is asked for a reply, in ms. */
   readonly quietMs?: number;
-  /** A connection ended without `stop`. It is opened again, unless this calls `stop`. */
+  /**
+   * Called when a connection ended without `stop`. It is opened again, unless this calls `stop`.
+   */
   readonly onDisconnect: (fault: SnoError) => void;
   /** Called with an error that is a bug: the process must stop. */
   readonly onBug: (error: unknown) => void;
@@ -74,7 +76,7 @@ const STABLE_MS = 10_000;
 /** Interval, at start, between checks whether another process has left the slot, in ms. */
 const SLOT_IN_USE_RETRY_MS = 200;
 /** Maximum attempts, at start, to open a slot that changes while it is opened. */
-const LOOKS_MAX = 5;
+const OPEN_ATTEMPTS_MAX = 5;
 
 export class ReplicationStream implements WalSource {
   readonly #options: StreamOptions;
@@ -106,7 +108,7 @@ export class ReplicationStream implements WalSource {
     return this.#intake.isReady;
   }
 
-  /** Time since the server was heard, in ms. */
+  /** Time since something arrived from the server, in ms. */
   get silenceMs(): number {
     return this.#keepaliveSender?.silenceMs ?? Number.POSITIVE_INFINITY;
   }
@@ -169,7 +171,7 @@ export class ReplicationStream implements WalSource {
     let hasStarted = false;
     let isWaiting = false;
     let attempt = 0;
-    let looks = 0;
+    let changes = 0;
     while (!this.#isStopped) {
       let streamingSince: number | undefined;
       try {
@@ -184,9 +186,9 @@ export class ReplicationStream implements WalSource {
         // Another process is stopping (a rolling restart): it leaves the slot when its clients are
         // gone.
         const waits = !hasStarted && fault.code === 'slot_in_use' && now() - startedAt < slotInUseTimeoutMs;
-        const looksAgain = fault.code === 'slot_lost' && ++looks < LOOKS_MAX;
+        const opensAgain = fault.code === 'slot_lost' && ++changes < OPEN_ATTEMPTS_MAX;
         const isStuck = fault.code === 'wal_undecodable';
-        if (!hasStarted && !waits && !looksAgain && !isStuck) return refused(fault);
+        if (!hasStarted && !waits && !opensAgain && !isStuck) return refused(fault);
         if (hasStarted) onDisconnect(fault);
         if (streamingSince !== undefined && now() - streamingSince >= STABLE_MS) attempt = 0;
         const retryInMs = waits ? SLOT_IN_USE_RETRY_MS : backoff(attempt++, random());

@@ -3,11 +3,11 @@
  * sides. So while many messages arrive, the reader rests for some milliseconds between reads, and
  * finds them joined. While few arrive, it never rests.
  *
- * Each message is also a packet, unless the sender's TCP delays it because the congestion window is
- * full: then TCP joins all that follow. A rest ends in one acknowledgement of everything received
- * during it. BBR adds the bytes of that burst to the window. In the end the window holds everything
- * sent during a rest, and nothing is joined any more. BBR looks back for ten round trips. So after
- * a few rests a dozen reads follow without one, each of few packets.
+ * Each message is also a packet of its own, unless the sender's congestion window is full: then TCP
+ * joins the messages that wait. A rest ends in one acknowledgement of everything received during
+ * it. BBR adds the bytes of that burst to the window. In the end the window holds everything sent
+ * during a rest, and TCP joins nothing any more. BBR looks back for ten round trips. So after a few
+ * rests, the reader reads a dozen times without a rest, a few packets each.
  */
 import { READ_BYTES_MAX } from '../postgres/in-place-socket.ts';
 
@@ -21,7 +21,7 @@ export interface ReadThrottleOptions {
 /** How long a rest may be, in ms. A timer has no finer steps than the shortest. */
 const REST_MS_MIN = 1;
 const REST_MS_MAX = 4;
-/** Target bytes of a rest: well below what a read takes, so that the next read finds all of it. */
+/** Bytes that should arrive in a rest: well below a read's maximum, so that one read takes all. */
 const REST_BYTES = 40 * 1024;
 /** Number of rests before READS_AT_ONCE reads without a rest. */
 const RESTS = 4;

@@ -61,8 +61,8 @@ interface ServerError {
 }
 
 /**
- * SQLSTATEs of a connection that Postgres ends, whatever it was decoding: it shuts down, crashes,
- * or is told to.
+ * SQLSTATEs with which Postgres ends a connection for a reason other than decoding: it shuts down,
+ * crashes, or an administrator ends the connection.
  */
 const ENDED = /^(08|57P|25P0[34])/;
 
@@ -110,7 +110,7 @@ function positionOf({ where = '' }: ServerError): string | undefined {
 /** Minimum failures before a position is given up, however long they take. */
 const FAILURES_MIN = 3;
 
-/** Tells when the stream has failed for long enough without progress. */
+/** Decides when the stream has failed for long enough without progress to give the WAL up. */
 export class Impasse {
   readonly #giveUpMs: number;
   #head: Lsn | undefined;
