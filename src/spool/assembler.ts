@@ -1,14 +1,14 @@
 /**
- * Puts transactions together that Postgres sends while they are in progress, in blocks between
- * other commits. It passes each on at its commit, as protocol version 1 has it. What comes after it
- * meanwhile waits. So everything behind it sees whole transactions in commit order.
+ * Puts together the transactions that Postgres sends while they are in progress, in blocks between
+ * other commits. It passes each on at its commit, as messages of protocol version 1. Messages that
+ * arrive meanwhile wait. So the next stage receives whole transactions in commit order.
  *
  *     stream -> assembler -> pipeline
  *                   |
  *                 spool
  *
- * If a transaction cannot be kept (a full disk), nothing more is passed on: the stream must be
- * opened again, without transactions in progress.
+ * If a transaction cannot be kept, for example on a full disk, nothing more is passed on. The
+ * stream must then be opened again, without transactions in progress.
  */
 import { setImmediate as turn } from 'node:timers/promises';
 import type { SnoError } from '../errors.ts';
@@ -41,7 +41,7 @@ export interface AssemblerOptions {
   /** Pauses the stream until `release`. */
   readonly hold: (why: 'commit' | 'spool') => void;
   readonly release: (why: 'commit' | 'spool') => void;
-  /** A transaction could not be kept. */
+  /** Called if a transaction could not be kept. */
   readonly onFault: (error: SnoError) => void;
   readonly onBug: (error: unknown) => void;
 }
@@ -103,7 +103,7 @@ export class TransactionAssembler implements WalHandler {
     if (!this.#isBroken) this.#next.flush();
   }
 
-  /** Something that held the stream no longer does. */
+  /** Call when something that held the stream no longer does. */
   resume(): void {
     this.#resume?.();
     this.#resume = undefined;
@@ -139,7 +139,7 @@ export class TransactionAssembler implements WalHandler {
   /** The rest of this stream is useless, since a transaction of it is lost. */
   #break(error: SnoError): void {
     this.#isBroken = true;
-    // Its caller is still at work on what is dropped.
+    // Deferred: the caller still uses what is dropped.
     const stream = this.#stream;
     queueMicrotask(() => {
       if (stream === this.#stream) this.abandon();
@@ -170,8 +170,8 @@ export class TransactionAssembler implements WalHandler {
   }
 
   /**
-   * Postgres 18 sends this of subtransactions that it never sent, even to readers that want no
-   * transactions in progress.
+   * A (sub)transaction is rolled back. Postgres 18 sends this even for subtransactions that it
+   * never sent, and to readers that want no transactions in progress.
    */
   #abort(xid: number, of: number): void {
     const transaction = this.#open.get(of);
@@ -196,7 +196,7 @@ export class TransactionAssembler implements WalHandler {
 
   /** Passes a transaction on, a chunk in each turn of the loop. */
   async #pass(transaction: OpenTransaction, commit: StreamedCommit): Promise<void> {
-    // What came before it may still wait.
+    // Earlier messages may still wait to be flushed.
     this.#next.flush();
     await this.#ready();
     if (this.#passing !== transaction) return;

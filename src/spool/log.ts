@@ -1,6 +1,6 @@
 /**
- * A log of records: written at its end, cut at its end, read once from its beginning. Its chunks
- * are in memory, and go to a file when the store is full. No record is in two chunks.
+ * A log of records: appended to, truncated, and read once from its beginning. Its chunks are in
+ * memory, and are written to a file when the store is full. No record is in two chunks.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { SnoError } from '../errors.ts';
@@ -69,7 +69,7 @@ export class SpoolLog {
     return at;
   }
 
-  /** Nothing is added for a while. If the store is full, all chunks go to the file. */
+  /** Call when nothing is added for a while. If the store is full, all chunks go to the file. */
   rest(): void {
     if (!this.#store.isFull) return;
     this.#tail = undefined;
@@ -100,7 +100,7 @@ export class SpoolLog {
     }
   }
 
-  /** Returns a chunk's bytes, valid until something else happens to the log. */
+  /** Returns a chunk's bytes, valid until the next call. Throws if the file cannot be read. */
   async read(index: number): Promise<Buffer> {
     const chunk = this.#chunks[index] as Chunk;
     if (chunk.buffer !== undefined) return chunk.buffer.subarray(0, chunk.length);
@@ -124,7 +124,7 @@ export class SpoolLog {
     this.#chunks.length = 0;
     this.#store.count(-this.#fileEnd);
     const file = this.#file;
-    // A file that cannot be closed holds nothing that is still needed.
+    // An error here does not matter: the file holds nothing that is still needed.
     if (file !== undefined) void this.#writing.then(async () => (await file).close()).catch(() => undefined);
   }
 

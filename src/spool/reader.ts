@@ -2,21 +2,21 @@ import type { SpoolLog } from './log.ts';
 import type { StreamedCommit } from './stream-messages.ts';
 
 /**
- * Reads the messages of one transaction in progress. What it makes of them has no effect before the
- * commit.
+ * Reads the messages of one transaction in progress, and keeps the result. The result has no effect
+ * before the commit.
  */
 export interface TransactionReader {
-  /** A message as protocol version 1 has it, valid during the call only. */
+  /** Reads a message of protocol version 1: `buffer[start, end)`, valid during the call only. */
   message(buffer: Buffer, start: number, end: number): void;
-  /** A subtransaction begins. */
+  /** Sets a mark where a subtransaction begins. */
   mark(): void;
-  /** Everything since this mark (0 is the first), and the mark itself, is void. */
+  /** Drops everything since this mark, and the mark itself. 0 is the first mark. */
   cut(mark: number): void;
-  /** Nothing is added for a while. */
+  /** Call when nothing is added for a while. */
   rest(): void;
   /**
-   * The transaction has committed. Returns what was made of it, to be applied step by step.
-   * Undefined: its messages have to be read again.
+   * Call when the transaction has committed. Returns the result, to be applied step by step.
+   * Undefined: the messages must be read again.
    */
   commit(commit: StreamedCommit): CommitSteps | undefined;
   close(): void;

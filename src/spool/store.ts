@@ -17,9 +17,9 @@ export interface SpoolStoreOptions {
    * written.
    */
   readonly memoryBytesMax: number;
-  /** The limit is reached, or a file failed. Called once: the store is useless from then on. */
+  /** Called once, if the limit is reached or a file failed. The store is useless from then on. */
   readonly onFault: (error: SnoError) => void;
-  /** Whether too much is being written, so that nothing more should be added. */
+  /** Called when too much is being written and nothing should be added, and when that is over. */
   readonly onPressure: (isHigh: boolean) => void;
 }
 
@@ -53,7 +53,7 @@ export class SpoolStore {
     return this.#memoryBytes > this.#options.memoryBytesMax;
   }
 
-  /** Calls of logs: */
+  /** Returns memory of this many bytes for a log, with arbitrary content. */
 
   allocate(bytes: number): Buffer {
     const buffer = (bytes === CHUNK_BYTES ? this.#spare.pop() : undefined) ?? Buffer.allocUnsafeSlow(bytes);

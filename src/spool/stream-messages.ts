@@ -32,13 +32,13 @@ export interface StreamedCommit {
   readonly commit: Buffer;
 }
 
-/** The transaction of a block. */
+/** Returns the xid of the transaction whose block begins. Throws `decode_failed`. */
 export function streamStart(buffer: Buffer, start: number, end: number): number {
   requireBytes(end - start, START_BYTES);
   return xidOf(buffer, start);
 }
 
-/** The xid after the letter: of the transaction, or of a message's subtransaction. */
+/** Returns the xid after the letter: of the transaction, or of a message's subtransaction. */
 export function xidOf(buffer: Buffer, start: number): number {
   return buffer.readUInt32BE(start + 1);
 }
@@ -59,22 +59,25 @@ export function streamCommit(buffer: Buffer, start: number, end: number): Stream
   return { begin, commit };
 }
 
-/** The subtransaction that is rolled back: the transaction itself, if all of it is. */
+/**
+ * Returns the transaction (`of`), and the xid that is rolled back: a subtransaction's, or the
+ * transaction's own. Throws `decode_failed`.
+ */
 export function streamAbort(buffer: Buffer, start: number, end: number): { readonly xid: number; readonly of: number } {
   requireBytes(end - start, ABORT_BYTES);
   return { of: xidOf(buffer, start), xid: buffer.readUInt32BE(start + 1 + XID_BYTES) };
 }
 
 /**
- * Makes a message of a block one of protocol version 1, in place. Returns where that one starts.
- * The xid must have been read.
+ * Turns a message of a block into one of protocol version 1, in place. Returns where the new
+ * message starts. Read the xid first: it is overwritten.
  */
 export function withoutXid(buffer: Buffer, start: number): number {
   buffer[start + XID_BYTES] = buffer[start] as number;
   return start + XID_BYTES;
 }
 
-/** Checks that a message of a block has a xid. */
+/** Throws `decode_failed` if a message of a block is too short to have a xid. */
 export function requireXid(start: number, end: number): void {
   requireBytes(end - start, MESSAGE_BYTES);
 }

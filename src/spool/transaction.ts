@@ -1,7 +1,7 @@
 /**
- * A transaction in progress: its messages as protocol version 1 has them, and what its reader makes
- * of them. A subtransaction that is rolled back takes everything after its first message with it:
- * until it has ended, all messages are of it or of subtransactions within it.
+ * A transaction in progress: its messages, as in protocol version 1, and its reader. If a
+ * subtransaction is rolled back, everything from its first message on is dropped. All these
+ * messages are its own or those of subtransactions within it.
  */
 import { SpoolLog } from './log.ts';
 import type { TransactionReader } from './reader.ts';
@@ -48,7 +48,7 @@ export class OpenTransaction {
     this.#reader?.rest();
   }
 
-  /** Drops the subtransaction. One that has no message is unknown. */
+  /** Drops the subtransaction. A subtransaction without messages is unknown, and ignored. */
   abort(xid: number): void {
     const index = this.#indexes.get(xid);
     if (index === undefined) return;
@@ -60,7 +60,7 @@ export class OpenTransaction {
     this.#lastXid = this.xid;
   }
 
-  /** Returns the reader, which is closed by the caller from now on. */
+  /** Returns the reader. From now on the caller must close it. */
   takeReader(): TransactionReader | undefined {
     const reader = this.#reader;
     this.#reader = undefined;
