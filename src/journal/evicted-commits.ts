@@ -1,4 +1,7 @@
-/** Commits that are no longer stored. A snapshot that does not see one of them is of no use. */
+/**
+ * Commits that the journal has dropped. A snapshot that does not see one of them cannot be used:
+ * the journal lacks that commit's changes.
+ */
 import { Deque } from '../deque.ts';
 
 /** A dropped commit: its 32-bit xid, and when it was dropped, in ms since 1970. */
@@ -7,8 +10,9 @@ export interface EvictedCommit {
   readonly at: number;
 }
 
-/** Maximum dropped commits that are remembered, and how long, in ms. */
+/** Maximum dropped commits that are remembered. */
 const COMMITS_MAX = 16_384;
+/** How long a dropped commit is remembered, in ms. */
 const AGE_MAX_MS = 3_600_000;
 
 /** Tells which transactions a snapshot sees. */
@@ -44,7 +48,7 @@ export class EvictedCommits {
     if (xid !== 0 && this.#commits.last()?.xid !== xid) this.#push({ xid, at: this.#now() });
   }
 
-  /** Whether a snapshot does not see one of them. */
+  /** Whether the snapshot lacks one of these commits. */
   hasUnseen(sight: SnapshotSight): boolean {
     if (this.#last?.sight === sight) return this.#last.isUnseen;
     const since = this.#now() - AGE_MAX_MS;

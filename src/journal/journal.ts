@@ -31,7 +31,7 @@ export interface OlderRead {
   readonly entries: readonly Entry[];
   /** All entries after this position, up to those of the log, are among them. */
   readonly since: Position;
-  /** The same as a sequence: all from it on. Undefined: no batch was read. */
+  /** `since` as a sequence: all entries from this sequence on. Undefined: no batch was read. */
   readonly from: number | undefined;
   /** The newest mark that was read and voids everything before it. */
   readonly voided: Mark | undefined;
@@ -59,13 +59,13 @@ export interface Journal {
    */
   since(log: ChannelLog): Position;
   /**
-   * The same as a sequence: everything from it on. Undefined: everything from the next batch on,
-   * since nothing was appended yet.
+   * `since` as a sequence: everything from this sequence on is in the log. Undefined: everything
+   * from the next batch on, since nothing was appended yet.
    */
   from(log: ChannelLog): number | undefined;
   /**
-   * From now on the log keeps its entries, also those that the journal would drop. They have a
-   * limit in bytes of their own. The result undoes the call.
+   * From now on the log keeps its entries, including those that the journal drops. Older entries
+   * have a limit in bytes of their own. The returned function undoes the call.
    */
   keepOlder(log: ChannelLog): () => void;
   /** Puts entries in front of a log that is kept. */
@@ -79,7 +79,7 @@ export interface Journal {
    * journal is empty.
    */
   readonly walNeeded: Lsn | undefined;
-  /** Whether a snapshot does not see a dropped commit. */
+  /** Whether the snapshot lacks a commit that the journal has dropped. */
   evictedUnseen(sight: SnapshotSight): boolean;
   /**
    * Drops batches beyond the limits in bytes and age. Call after everything appended has been

@@ -6,11 +6,11 @@ import { memoryOf } from '../memory/payload.ts';
 import type { Position } from '../position.ts';
 import type { ChannelLog } from './journal.ts';
 
-/** Bytes that an entry costs beside its payload and old values, as measured. */
+/** Measured bytes of memory that an entry costs beside its payload and old values. */
 const ENTRY_OVERHEAD_BYTES = 256;
-const NOBODY: readonly never[] = [];
+const NO_WATCHERS: readonly never[] = [];
 
-/** Bytes that an entry costs. */
+/** Returns the bytes of memory that an entry costs. */
 export function bytesOf({ payload, old }: Pick<Entry, 'payload' | 'old'>): number {
   return memoryOf(payload).length + (old?.length ?? 0) + ENTRY_OVERHEAD_BYTES;
 }
@@ -20,8 +20,8 @@ export interface OlderPart {
   /** Everything of the channel after this position is in the log. */
   since: Position;
   /**
-   * The same as a sequence: everything from this sequence on. Undefined: everything from the first
-   * batch of the ring on.
+   * `since` as a sequence: everything from this sequence on is in the log. Undefined: everything
+   * from the first batch of the ring on.
    */
   from: number | undefined;
   /** Number of entries. */
@@ -78,15 +78,15 @@ export class Log implements ChannelLog {
   /** Drops its oldest entry. */
   dropFirst(): Entry {
     const entry = this.list.shift() as Entry;
-    for (const dropped of this.#watchers ?? NOBODY) dropped(entry);
+    for (const dropped of this.#watchers ?? NO_WATCHERS) dropped(entry);
     this.evicted = entry.sequence;
     return entry;
   }
 
-  /** Applies a mark that voids only logs with parts of its commit. */
+  /** Applies a `cut` mark, which voids only logs that have parts of its commit. */
   cut(mark: Mark): void {
     if (mark.pattern !== this.pattern || mark.sequence <= (this.voided?.sequence ?? -1)) return;
-    // These parts have an LSN that nothing else has.
+    // Only the parts of that commit have its LSN.
     if (this.at(this.firstAfter(mark.sequence) - 1)?.lsn === mark.lsn) this.voided = mark;
   }
 

@@ -27,7 +27,7 @@ export interface MemoryJournalOptions {
   readonly onReleased?: (channel: string) => void;
 }
 
-/** Bytes that the log of a channel that is not retained costs, as measured. */
+/** Measured bytes of memory that the log of a channel costs if it is not retained. */
 const LOG_OVERHEAD_BYTES = 384;
 
 interface Stored {
@@ -159,7 +159,7 @@ export class MemoryJournal implements Journal {
 
   fillOlder(log: ChannelLog, read: OlderRead): void {
     this.#older.fill(log as Log, read);
-    // They may cut off parts that are in the log only now.
+    // These marks may void parts that are in the log only now.
     for (const mark of this.#cuts) (log as Log).cut(mark);
   }
 
@@ -182,7 +182,7 @@ export class MemoryJournal implements Journal {
     }
   }
 
-  /** `evicted`: commits dropped by the journal that this one continues. */
+  /** `evicted`: commits that were dropped by the journal that this one continues. */
   clear(position: Position, evicted: readonly EvictedCommit[] = []): void {
     for (const log of [...this.#logs.values()]) {
       log.list.clear();

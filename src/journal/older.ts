@@ -7,8 +7,8 @@
  * - `fill` puts entries in front, which were read from history.
  * - When the last of the `keep` calls is undone, the log drops them.
  *
- * All of them together are bounded in bytes. Beyond the bound, logs lose their oldest entries. The
- * log that was filled longest ago loses them first: its readers had the most time.
+ * All these entries together are limited in bytes. Beyond the limit, logs drop their oldest
+ * entries. The log that was filled longest ago drops them first: its readers had the most time.
  */
 import type { Entry } from '../commit/entry.ts';
 import { assert } from '../errors.ts';
@@ -25,7 +25,7 @@ export class OlderEntries {
   #reservedBytes = 0;
   #count = 0;
 
-  /** `bytesMax`: maximum bytes of all of them together. */
+  /** `bytesMax`: maximum bytes of the older entries of all logs together. */
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
   }
@@ -51,8 +51,8 @@ export class OlderEntries {
   }
 
   /**
-   * From now on the log keeps what the ring drops. `since` and `from` say what the ring has of it.
-   * The result undoes the call.
+   * From now on the log keeps what the ring drops. `since` and `from` say from where on the ring
+   * has the channel's entries. The returned function undoes the call.
    */
   keep(log: Log, since: Position, from: number | undefined): () => void {
     const part: OlderPart = log.older ?? { since, from, count: 0, holds: 0 };
@@ -67,7 +67,7 @@ export class OlderEntries {
     };
   }
 
-  /** The ring has dropped the log's oldest entry that it had. */
+  /** Keeps the entry that the ring has just dropped. */
   take(log: Log, part: OlderPart, entry: Entry): void {
     this.#add(log, part, 1, bytesOf(entry));
   }
@@ -89,7 +89,7 @@ export class OlderEntries {
     this.fit();
   }
 
-  /** Drops entries beyond the bound. Call after `take`. */
+  /** Drops entries beyond the limit. Call after `take`. */
   fit(): void {
     for (const log of this.#filled) {
       while (this.bytes > this.#bytesMax && log.older !== undefined && log.older.count > 0)
@@ -98,7 +98,7 @@ export class OlderEntries {
     }
   }
 
-  /** Another history begins. Its logs are empty. */
+  /** Call when another history begins: its logs are empty. */
   clear(): void {
     for (const log of this.#logs) log.older = undefined;
     this.#logs.clear();

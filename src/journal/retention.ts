@@ -1,5 +1,5 @@
 /**
- * Tells Postgres which WAL it may drop: the WAL that could not refill the journal after a restart
+ * Decides which WAL Postgres may drop: the WAL that would not refill the journal after a restart
  * anyway.
  *
  * The slot trails the oldest entry of the journal, and the head as it was one replay window ago. So

@@ -1,5 +1,6 @@
 /**
- * What a follower needs that joins later: everything since the journal's oldest entry, as steps.
+ * The backlog of a follower that joins later: everything since the journal's oldest entry, as
+ * steps.
  */
 import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { MemoryJournal } from '../journal/memory.ts';
@@ -10,7 +11,7 @@ import { type SourceHead, StepWriter } from './step-writer.ts';
 /** The definitions in force. */
 export interface DefinitionsInForce {
   readonly served: ServedDefinitions;
-  /** Undefined: they are certain to hold. */
+  /** Resolves once the definitions are certain to hold. Undefined: they already are. */
   readonly known: Promise<void> | undefined;
 }
 

@@ -1,9 +1,10 @@
 /**
- * What ingest, the half that reads the WAL, tells gateways, the half that faces clients.
+ * The steps that ingest, the half that reads the WAL, passes to gateways, the half that serves
+ * clients.
  *
  * Steps come one by one, in the order of the stream. They are direct calls within one process. For
  * other processes, `StepWriter` turns them into bytes and `readSteps` turns the bytes into the same
- * calls. Each step finds the stream's head (`Head`) at its place after the step.
+ * calls. When a step is called, the stream's head (`Head`) already stands after that step.
  */
 import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch } from '../commit/entry.ts';
@@ -29,7 +30,7 @@ export interface StreamFollower {
   begin(beginning: Beginning): void;
   /** A commit, or a part of one. The follower appends it to its journal. */
   append(batch: Batch): void;
-  /** A marker arrived. */
+  /** A marker arrived in the stream. */
   marker(id: string): void;
   /** These definitions apply from here on. */
   define(definitions: ServedDefinitions): void;

@@ -1,9 +1,9 @@
 /**
  * The format in which steps travel to other processes.
  *
- * Steps that belong together form one text of bytes. It is cut into messages of limited size, so
- * that neither a large commit nor a long list of definitions exceeds what a transport carries. Each
- * message starts with the version and with whether it is the last of its steps.
+ * Steps that belong together are encoded into one buffer, which is cut into messages of limited
+ * size. So neither a large commit nor a long list of definitions exceeds what a transport carries.
+ * Each message starts with the version, and with a byte that marks the last message of the buffer.
  *
  * Numbers are little-endian. Counts and xids are 32-bit integers; LSNs, sequences, indexes and
  * times are doubles, as in memory. A string that recurs among the steps is written once.
@@ -11,7 +11,7 @@
  */
 import { SnoError } from '../errors.ts';
 
-/** Changes whenever older processes could not read what this one writes. */
+/** Increased whenever older processes could not read what this one writes. */
 const VERSION = 6;
 export const HEADER_BYTES = 2;
 const MORE = 0;
@@ -31,8 +31,8 @@ export const MARK_KINDS = [
 ] as const;
 
 /**
- * Cuts steps into messages of at most `bytesMax` bytes. The first HEADER_BYTES of `steps` are free:
- * steps that fit into one message are not copied.
+ * Cuts steps into messages of at most `bytesMax` bytes. The first HEADER_BYTES of `steps` must be
+ * unused: steps that fit into one message are then not copied.
  */
 export function* messagesOf(steps: Buffer, bytesMax: number): Iterable<Buffer> {
   if (steps.length <= bytesMax) {
@@ -59,7 +59,7 @@ export class MessageJoiner {
   #pieces: Buffer[] = [];
 
   /**
-   * Takes the next message. Returns the steps, without header, when their last message has come.
+   * Takes the next message. Returns the steps, without header, once their last message has arrived.
    * Throws `relay_version` if the message has another version.
    */
   take(message: Buffer): Buffer | undefined {

@@ -1,4 +1,4 @@
-/** The stream's head as another process told it, at the current step. */
+/** The stream's head at the current step, as received from another process. */
 
 import type { Batch } from '../commit/entry.ts';
 import { formatPosition, type Position } from '../position.ts';
@@ -78,11 +78,11 @@ export class Replica implements SourceHead {
     return this.#open.has(channel) || this.#forgotten.has(pattern);
   }
 
-  /** Returns the patterns that are forgotten since the last call. */
+  /** Applies the head of the current step. Returns the patterns that `forgotten` lists newly. */
   moveTo(state: HeadState): readonly string[] {
     this.#state = state;
     if (state.openXid === 0 && this.#open.size > 0) this.#open.clear();
-    // They only become more until the commit ends.
+    // Patterns are only added until the commit ends.
     if (state.forgotten.length === this.#forgotten.size) return NONE;
     const added = state.forgotten.filter((pattern) => !this.#forgotten.has(pattern));
     this.#forgotten = new Set(state.forgotten);

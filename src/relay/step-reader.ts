@@ -21,7 +21,7 @@ const KEPT = new PayloadSlab();
 const OLD_KEPT = new Arena();
 /** The empty channel name in a mark's payload; it is replaced by the real name. */
 const NO_CHANNEL = '"channel":""';
-const NO_STEPS = 'the bytes of a version that is read are steps';
+const NO_STEPS = 'bytes of a known version are valid steps';
 
 export function readSteps(bytes: Buffer, receiver: StepReceiver): void {
   new StepReader(bytes).read(receiver);
