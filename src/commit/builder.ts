@@ -30,12 +30,12 @@ import {
 import { Runs } from './runs.ts';
 import { Shares } from './shares.ts';
 
-/** The destination of whole batches. */
+/** The destination of batches. */
 export interface BatchSink {
   append(batch: Batch): void;
   /**
-   * Whether the channel is subscribed or in the journal: only then can clients have, or still
-   * receive, what was appended. Undefined: this process does not know.
+   * Whether the channel is subscribed or in the journal. If neither, no client has received, or can
+   * still receive, what was appended. Undefined: this process does not know.
    */
   knows(channel: string): boolean | undefined;
 }
@@ -60,9 +60,9 @@ const PART_CHANNELS_MAX = 8_192;
 const OPEN_CHANNELS_MAX = 4 * PART_CHANNELS_MAX;
 const NOT_INTERRUPTED = { commitLsn: -1, parts: 0, xid: 0 };
 /**
- * Offset of parts before the last. They are placed between the head and the commit's end, whose LSN
- * is not known yet. That place is after the start of the commit record, where the previous commit
- * may end. LSNs are multiples of 8, so nothing else is there.
+ * Parts before the last have the LSN of the commit record plus this, since the commit's end is not
+ * known yet. The previous commit may end where the commit record starts. LSNs of Postgres are
+ * multiples of 8, so nothing else has this LSN.
  */
 const PART_OFFSET = 1;
 const COMMA = 0x2c;
@@ -88,7 +88,7 @@ export class CommitBuilder implements EventSink, Head {
   #committedAtMs = 0;
   #inCommit = false;
   #parts = 0;
-  /** A commit that an earlier stream broke off, and how many of its parts were already appended. */
+  /** A commit that the previous stream did not finish: how many of its parts were appended. */
   #interrupted = NOT_INTERRUPTED;
   /** Patterns whose subscribers are reset at the end of the interrupted commit. */
   #voided: readonly string[] = [];
@@ -101,7 +101,7 @@ export class CommitBuilder implements EventSink, Head {
   /** The records of their old values. */
   readonly #old = new ByteWriter();
   readonly #oldRuns = new Runs();
-  /** Bytes of the waiting messages. */
+  /** Bytes of messages that wait for the commit's end. */
   #messageBytes = 0;
   readonly #marks = new CommitMarks(() => ++this.#sequence);
 
@@ -168,7 +168,7 @@ export class CommitBuilder implements EventSink, Head {
     return (this.#shares.get(channel)?.parts ?? 0) > 0 || this.#shares.forgotten.has(pattern);
   }
 
-  /** Starts a history. Everything before `from` is unknown. */
+  /** Starts a history at `from`. Everything before it is unknown. */
   startEpoch(epoch: string, from: Lsn): void {
     this.#abandon();
     this.#interrupted = NOT_INTERRUPTED;
@@ -201,8 +201,8 @@ export class CommitBuilder implements EventSink, Head {
   }
 
   /**
-   * The parts of the unfinished commit were made by other definitions or settings. Its remaining
-   * parts are not sent: at its end the subscribers of these patterns are reset.
+   * Call if the parts of the unfinished commit were made by other definitions or settings. Its
+   * remaining parts are not sent: at its end the subscribers of these patterns are reset.
    */
   voidOpenCommit(patterns: Iterable<string>): void {
     this.#voided = [...patterns];
@@ -290,7 +290,7 @@ export class CommitBuilder implements EventSink, Head {
     for (const append of this.#waiting.splice(0)) append();
   }
 
-  /** Everything before `end` has arrived. */
+  /** Everything before `end` has arrived. Moves the head there, unless a commit is open. */
   keepalive(end: Lsn): void {
     if (this.#inCommit || end <= this.#headLsn) return;
     this.#headLsn = end;
@@ -328,8 +328,8 @@ export class CommitBuilder implements EventSink, Head {
   }
 
   /**
-   * The commit of which parts were appended, by this stream or an earlier one, and whose end was
-   * not.
+   * The unfinished commit: parts of it were appended, by this stream or an earlier one, but its end
+   * was not.
    */
   #partlySent(): { readonly commitLsn: Lsn; readonly parts: number; readonly xid: number } {
     const before = this.#interrupted;
@@ -353,7 +353,7 @@ export class CommitBuilder implements EventSink, Head {
     return this.bytes.length;
   }
 
-  /** Adds the record of an event's old values, which belong at this place of the share's events. */
+  /** Adds the record of an event's old values. `place`: where in the share's events they belong. */
   #addOld(share: Share, record: ByteWriter, place: number): void {
     const start = this.#old.length;
     appendOldValues(this.#old, record, place);
@@ -372,7 +372,7 @@ export class CommitBuilder implements EventSink, Head {
     this.#parts++;
     const firstSequence = this.#sequence + 1;
     const entries = this.#entries(this.#commitLsn + PART_OFFSET, false);
-    // Already appended, before the stream broke and began this commit again.
+    // Already appended, before the connection broke and the new stream began this commit again.
     const isRepeated = this.#interrupted.commitLsn === this.#commitLsn && this.#parts <= this.#interrupted.parts;
     const cut = this.#shares.areTooMany ? this.#forget() : [];
     if (!isRepeated) {
@@ -394,8 +394,8 @@ export class CommitBuilder implements EventSink, Head {
   }
 
   /**
-   * Moves the text of messages that wait for the commit's end to the front. Nothing else is left
-   * after a part.
+   * Keeps only the text of messages that wait for the commit's end: everything else is in the part
+   * that was just appended.
    */
   #compactMessages(): void {
     const kept = new ByteWriter();

@@ -10,9 +10,9 @@ export interface Message {
   readonly end: number;
 }
 
-/** A channel's pieces of the bytes of a commit. */
+/** A channel's runs in the bytes of a commit (runs.ts). */
 export class Chain {
-  /** Its first and last run (runs.ts). NONE: no run yet. */
+  /** Its first and last run. NONE: no run yet. */
   first = NONE;
   last = NONE;
   bytes = 0;
@@ -29,7 +29,7 @@ export class Share {
   readonly pattern: string;
   /** Its events, each with a comma after it. */
   readonly events = new Chain();
-  /** The records of their old values. Undefined: no event has some. */
+  /** The records of their old values. Undefined: no event has old values. */
   old: Chain | undefined;
   messages: Message[] = [];
   /** Number of parts made so far. */
@@ -63,7 +63,7 @@ export class Share {
     return isLast ? this.#rows + this.#messages : ++this.#early;
   }
 
-  /** Forgets its events: they are in an entry, or never will be. */
+  /** Drops its events: they are in an entry, or are not needed. */
   clear(): void {
     this.events.clear();
     this.old = undefined;

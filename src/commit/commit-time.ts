@@ -1,13 +1,13 @@
-/** Commit times as Postgres tells them: microseconds since 2000-01-01 UTC. */
+/** Commit times as Postgres sends them: microseconds since 2000-01-01 UTC. */
 
 const EPOCH_2000_MS = 946_684_800_000;
 
-/** In ms since 1970. */
+/** Returns the time in ms since 1970. */
 export function millisecondsOf(microseconds: number): number {
   return EPOCH_2000_MS + microseconds / 1_000;
 }
 
-/** As `2026-11-23T10:00:00.123456Z`. */
+/** Returns the time as `2026-11-23T10:00:00.123456Z`. */
 export function formatMicroseconds(microseconds: number): string {
   const milliseconds = Math.floor(microseconds / 1_000);
   const rest = microseconds - milliseconds * 1_000;

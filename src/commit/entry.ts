@@ -1,7 +1,7 @@
 /**
- * What a commit becomes: entries of channels, and marks. The journal keeps them, and workers
- * receive them. An entry holds a payload and no frame: an encoding of the client's protocol makes
- * frames of it (fanout/encoding.ts).
+ * A commit results in entries of channels, and in marks. The journal keeps them, and workers
+ * receive them. An entry holds a payload, not a frame: the encoding of a client's protocol makes
+ * frames from it (fanout/encoding.ts).
  */
 import type { AccessSchema } from '../channels/catalog/catalog.ts';
 import type { Lsn } from '../lsn.ts';
@@ -47,7 +47,7 @@ export function isUnfinished({ lsn }: Pick<Entry, 'lsn'>): boolean {
   return lsn % LSN_STEP !== 0;
 }
 
-/** The marks of commits that may end what a view of each schema allows. */
+/** The kind of mark, by schema, of a commit that may end what a view of that schema allows. */
 export const RECHECKS = {
   channel_access: 'recheck',
   channel_presence: 'recheck-presence',

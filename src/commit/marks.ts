@@ -1,4 +1,7 @@
-/** The marks of the current commit: what it does to whole patterns, and to what clients may do. */
+/**
+ * Gathers the marks of the current commit: its effects on whole patterns, and on what clients are
+ * allowed to do.
+ */
 import type { AccessSchema } from '../channels/catalog/catalog.ts';
 import type { Lsn } from '../lsn.ts';
 import { COMMIT_END_INDEX } from '../position.ts';
@@ -42,7 +45,7 @@ export class CommitMarks {
     return this.#incomplete.has(share);
   }
 
-  /** Whether further channels with incomplete rows are not told apart. */
+  /** Whether more channels have incomplete rows than are tracked one by one. */
   get areIncompleteMany(): boolean {
     return this.#incomplete.size >= INCOMPLETE_CHANNELS_MAX;
   }
@@ -83,7 +86,7 @@ export class CommitMarks {
     return marks;
   }
 
-  /** Recheck marks that have not been sent yet, for access that may be revoked. */
+  /** Returns the recheck marks that were not returned before. */
   rechecks(xid: number, lsn: Lsn): Mark[] {
     const mark = { xid, lsn, index: COMMIT_END_INDEX };
     return this.#rechecks
@@ -91,7 +94,7 @@ export class CommitMarks {
       .map(({ schema, ...whom }) => ({ kind: RECHECKS[schema], ...mark, ...whom, sequence: this.#next() }));
   }
 
-  /** Marks for channels that clients may follow elsewhere, and that are no longer tracked. */
+  /** Returns marks for patterns with channels that are no longer tracked but may be subscribed. */
   cut(patterns: Iterable<string>, xid: number, lsn: Lsn): Mark[] {
     const mark = { kind: 'cut', xid, lsn, index: COMMIT_END_INDEX } as const;
     return [...patterns].map((pattern) => ({ ...mark, pattern, sequence: this.#next() }));

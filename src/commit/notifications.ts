@@ -15,7 +15,9 @@ export interface NotificationsOptions {
   readonly waitingBytesMax: number;
   /** Adds the message to the journal. Returns false if no view defines its channel. */
   readonly publish: (notification: Notification) => boolean;
-  /** `isFirst` is false if other messages were dropped for the same lack of room right before. */
+  /**
+   * Called when a message was dropped. `isFirst` is false while messages drop one after another.
+   */
   readonly dropped: (reason: Dropped, channel: string | undefined, isFirst: boolean) => void;
 }
 
@@ -28,7 +30,7 @@ export class Notifications {
     this.#options = options;
   }
 
-  /** A notification with this payload arrived. */
+  /** Call when a notification with this payload arrived. */
   receive(payload: string): void {
     const { markers, waitingBytesMax, dropped } = this.#options;
     const notification = parseNotification(payload);

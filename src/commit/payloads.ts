@@ -48,7 +48,7 @@ export function changesPayload(head: string, { events }: Share, runs: Runs, byte
   at = runs.copy(events, bytes.buffer, memory, at);
   if (events.bytes > 0) at--;
   at += TAIL.copy(memory, at);
-  assert(at === memory.length, 'a payload has the length that was reckoned');
+  assert(at === memory.length, 'a payload has the computed length');
   return payload;
 }
 

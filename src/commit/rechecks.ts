@@ -8,9 +8,9 @@ import type { AccessSchema } from '../channels/catalog/catalog.ts';
  * Maximum channels of a pattern in a commit. Beyond it, all channels of the pattern are rechecked.
  */
 const CHANNELS_MAX = 1_000;
-/** Nothing is ever added to it. */
+/** Stands for all channels of a pattern. Nothing is ever added to it. */
 const EVERY: Set<string> = new Set();
-const NOBODY: readonly Recheck[] = [];
+const NO_RECHECKS: readonly Recheck[] = [];
 
 /** The subscribers of one channel, or of every channel of the pattern. */
 export interface Recheck {
@@ -21,12 +21,12 @@ export interface Recheck {
 }
 
 export class Rechecks {
-  /** All since the commit's beginning, by view. EVERY: all channels of the pattern. */
+  /** The channels since the commit's beginning, by view. EVERY: all channels of the pattern. */
   readonly #channels = new Map<string, Set<string>>();
   /** Rechecks that have not been reported yet. */
   #untold: Recheck[] = [];
 
-  /** Without a channel: every channel of the pattern. */
+  /** Adds the subscribers of a channel, or of every channel of the pattern. */
   add(schema: AccessSchema, pattern: string, channel?: string): void {
     const view = `${schema}:${pattern}`;
     const channels = this.#channels.get(view);
@@ -44,7 +44,7 @@ export class Rechecks {
 
   /** Returns and removes the rechecks to report now. */
   take(): readonly Recheck[] {
-    if (this.#untold.length === 0) return NOBODY;
+    if (this.#untold.length === 0) return NO_RECHECKS;
     const untold = this.#untold;
     this.#untold = [];
     return untold;

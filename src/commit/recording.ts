@@ -1,7 +1,7 @@
 /**
  * The effects of a transaction in progress on channels, kept in a log until its commit. They are
- * applied in the order in which they were written, so the commit is the same as if its rows were
- * read only then: also in parts.
+ * applied in the order in which they were written. So the commit, even in parts, is the same as if
+ * its rows were read only then.
  */
 import type { EventSink } from '../channels/events.ts';
 import type { RouterEvents } from '../channels/router.ts';
@@ -63,44 +63,46 @@ export class Recording implements EventSink {
     return this.#isVoid;
   }
 
-  /** False: the commit was handled before. */
+  /** Whether the commit is new. False: it was handled before. */
   get isFresh(): boolean {
     return this.#isFresh;
   }
 
-  /** Drops everything. */
+  /** Drops everything: the rows must be read at the commit. */
   giveUp(): void {
     this.#isVoid = true;
     this.log.close();
   }
 
-  /** Changed rows of tables that views read. */
+  /** Number of changed rows, of tables that views read. */
   get rows(): number {
     return this.#rows;
   }
 
-  /** Drops what was added after the log had this length. */
+  /** Drops what was added after the log had this length, and `rows` rows were read. */
   cut(length: number, rows: number): void {
     if (!this.#isVoid) this.log.cut(length);
     this.#rows = rows;
   }
 
-  /** A row has been read. */
+  /** Counts a row that has been read. */
   countRow(): void {
     this.#rows++;
   }
 
-  /** The operation of the event that comes next. */
+  /** Notes the operation of the next event. */
   counted(op: Counted): void {
     this.#op = op;
   }
 
-  /** A table's description: `buffer[start, end)`. */
+  /** Records a table's description: `buffer[start, end)`. */
   relation(buffer: Buffer, start: number, end: number): void {
     this.#put(KIND.relation, NO_TEXT, NO_BYTES, 0, NO_TEXT, buffer, start, end);
   }
 
-  /** The next `begin` is the commit's, and everything after it goes to the target. */
+  /**
+   * Call before the commit is applied: the next `begin`, and all that follows, go to the target.
+   */
   aim(target: RecordingTarget): void {
     this.#target = target;
   }

@@ -1,4 +1,4 @@
-/** The channels of the current commit, by name. Large commits keep only those that clients know. */
+/** The channels of the current commit, by name. In large commits, only channels that are needed. */
 import type { ByteWriter } from '../memory/byte-writer.ts';
 import { Share } from './channel-events.ts';
 
@@ -36,7 +36,7 @@ export class Shares {
     return this.#byName.get(channel);
   }
 
-  /** Returns the channel's share. A new channel receives one. */
+  /** Returns the channel's share, creating it if needed. */
   named(pattern: string, channel: ByteWriter): Share {
     const { buffer, length } = channel;
     const last = this.#last;
@@ -58,8 +58,8 @@ export class Shares {
   /**
    * Drops channels that are neither subscribed nor in the journal, so that a commit of any size
    * keeps only known channels until its end. If a dropped channel has events again, its parts are
-   * counted anew, which no client can notice. Returns the patterns of channels that clients may
-   * follow, or resume, elsewhere. `isNeeded`: the channel waits for the commit's end.
+   * counted anew, which no client can notice. Returns the patterns of dropped channels that clients
+   * of other processes may follow or resume. `isNeeded`: the channel waits for the commit's end.
    */
   forget(isKnown: (channel: string) => boolean | undefined, isNeeded: (share: Share) => boolean): Iterable<string> {
     const cut = new Set<string>();

@@ -1,6 +1,6 @@
 /**
- * The fan-out's queries to the database: markers in the WAL, and when a transaction becomes
- * visible.
+ * Two queries that fan-out needs: one writes markers into the WAL, the other tells when a
+ * transaction has become visible.
  */
 
 import type pg from 'pg';
@@ -18,7 +18,7 @@ export interface TransactionsOptions {
 export class Transactions {
   readonly #options: TransactionsOptions;
   #isStopped = false;
-  /** The query in progress, and the next one, which all callers share meanwhile. */
+  /** The query in progress. Callers that arrive meanwhile share the next one. */
   #asked: Promise<unknown> = Promise.resolve();
   #next: Promise<Visibility> | undefined;
 

@@ -5,8 +5,8 @@
  */
 
 /**
- * Bytes of one slab. Not more, since one buffer that is kept longer, in a slow socket, keeps all of
- * it.
+ * Bytes of one slab. It is small, since one buffer that is kept longer, by a slow socket, keeps the
+ * whole slab.
  */
 const SLAB_BYTES = 8 * 1024;
 /** Maximum bytes of a buffer in a slab. A larger buffer gets memory of its own. */

@@ -1,6 +1,6 @@
 /**
- * Bytes in the making: a buffer that grows by doubling and is reused. The hot path writes JSON
- * through it without strings.
+ * Writes bytes into a buffer that grows by doubling and is reused. The hot path writes JSON through
+ * it, without strings.
  */
 export class ByteWriter {
   buffer: Buffer;

@@ -1,7 +1,7 @@
 /**
- * Limits garbage. V8 lets its heap grow to several times the live data before a collection, and
- * more so the faster garbage is made. A large commit would take a multiple of the journal's limit.
- * See docs/decisions/0019-memory.md.
+ * Limits garbage. V8 lets its heap grow to several times the live data before a collection, and to
+ * more the faster the process allocates. A large commit would need a multiple of the journal's
+ * limit. See docs/decisions/0019-memory.md.
  */
 import { constants, type NodeGCPerformanceDetail, type PerformanceEntry, PerformanceObserver } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';

@@ -1,11 +1,11 @@
 /**
  * The old values of rows that a commit updates or deletes, beside the payload of its `changes`.
- * Payloads do not contain them, so clients that did not ask for them receive the same bytes as
- * ever. `withOldValues` makes the payload for clients that did ask.
+ * Payloads do not contain them, so clients that did not ask for them receive unchanged bytes.
+ * `withOldValues` makes the payload for clients that did ask.
  *
- * A row's old values are a record: what differs from the new row's JSON, which lies in the payload.
- * Most updates change few columns, so most records are small. The numbers of a record are 32-bit
- * integers, little-endian.
+ * A record holds a row's old values: what differs from the new row's JSON, which lies in the
+ * payload. Most updates change few columns, so most records are small. The numbers of a record are
+ * 32-bit integers, little-endian.
  */
 import type { ByteWriter } from './byte-writer.ts';
 import { memoryOf, type Payload, type PayloadSlab, roomOf, textOf } from './payload.ts';
@@ -14,7 +14,7 @@ import { memoryOf, type Payload, type PayloadSlab, roomOf, textOf } from './payl
 const TEXT_AT = 0;
 /** Bytes of the new row's JSON, which ends where the old values are to be inserted. 0: no row. */
 const DATA_AT = 4;
-/** Bytes with which the old row's JSON begins and ends as the new row's does. */
+/** Number of equal bytes at the beginning (and end) of the old and the new row's JSON. */
 const START_AT = 8;
 const END_AT = 12;
 /** The place in the payload's events at which the old values are to be inserted. */

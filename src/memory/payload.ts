@@ -1,13 +1,13 @@
 /**
- * Payloads: JSON text as bytes. In front of the text is room for the header of a websocket frame
- * with this text. So Snö's own encoding sends the memory of a payload as it is, without a copy.
+ * Payloads: JSON text as bytes, with room in front for the header of a websocket frame of this
+ * text. So Snö's own encoding sends the memory of a payload as it is, without a copy.
  */
 import { frameBytes, frameHeaderBytes } from '../websocket/frame.ts';
 import { Arena } from './arena.ts';
 
 declare const payload: unique symbol;
 
-/** The functions of this file read it. At run time it is a Buffer: the room, then the text. */
+/** Opaque: only the functions of this file read it. It is a Buffer: the room, then the text. */
 export interface Payload {
   readonly [payload]: true;
 }
