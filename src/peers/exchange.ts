@@ -1,4 +1,4 @@
-/** Brings what a client sends to the other subscribers of its channel, in all processes. */
+/** Delivers what a client sends to the other subscribers of its channel, in all processes. */
 import type { Feed } from '../fanout/fanout.ts';
 import { UnstoredFrame } from '../fanout/unstored.ts';
 import { type Payload, PayloadSlab, textOf } from '../memory/payload.ts';
@@ -8,7 +8,7 @@ import type { Peers } from './peers.ts';
 const KIND = 'send';
 const CLOSING_BRACE = '}';
 
-/** What a client sends, checked. */
+/** A message that a client sent, after all checks. */
 export interface SentMessage {
   readonly channel: string;
   readonly event: string;

@@ -1,19 +1,19 @@
 /**
- * The form of messages between processes that serve clients: a line with a JSON object, the head,
- * and the body's bytes after it. A process of another version may be among them: it ignores
- * messages of a version that it does not know.
+ * The format of messages between processes that serve clients: the head, a JSON object on one line,
+ * and then the body's bytes. Processes of other versions may take part: each ignores messages of a
+ * version that it does not know.
  */
 
-/** Changes whenever older processes could not read what this one writes. */
+/** Increased whenever older processes could not read what this one writes. */
 const VERSION = 1;
 const LF = 0x0a;
 
 export interface PeerMessage {
-  /** The process that it is of. */
+  /** The id of the process that sent it. */
   readonly from: string;
-  /** What it is about. Each kind has one reader. */
+  /** The kind of message. Each kind has one listener in a process. */
   readonly kind: string;
-  /** By kind. */
+  /** Its content depends on the kind. */
   readonly head: Readonly<Record<string, unknown>>;
   readonly body: Buffer;
 }
@@ -24,7 +24,7 @@ export function writeMessage({ from, kind, head = {}, body = NO_BODY }: Partial<
   return Buffer.concat([Buffer.from(`${JSON.stringify({ v: VERSION, from, kind, head })}\n`), body]);
 }
 
-/** Undefined: it has another version, or the bytes are not a message. */
+/** Reads a message. Undefined: it has another version, or the bytes are not a message. */
 export function readMessage(bytes: Buffer): PeerMessage | undefined {
   const end = bytes.indexOf(LF);
   if (end === -1) return undefined;

@@ -1,7 +1,7 @@
 /**
- * Passes messages on between the processes that serve clients. Each process of this machine has a
- * port, and so has the network of machines. What comes in at one port goes out at all others, at
- * most once and in order.
+ * Passes messages between the processes that serve clients. Each process of this machine has a
+ * port, and so has the connection to other machines. A message that enters at one port leaves at
+ * all others, at most once and in order.
  */
 
 /** One end of the switch. */
@@ -13,12 +13,12 @@ export interface PeerPort {
 export class PeerSwitch {
   readonly #ports = new Map<PeerPort, (message: Buffer) => void>();
 
-  /** Whether there is one port at most: no process to talk to. */
+  /** Whether at most one port is attached, so that messages would reach no process. */
   get isIdle(): boolean {
     return this.#ports.size <= 1;
   }
 
-  /** `deliver`: takes the messages that come in at other ports. */
+  /** Adds a port. `deliver` receives the messages that enter at other ports. */
   attach(deliver: (message: Buffer) => void): PeerPort {
     const port = {
       send: (message: Buffer) => {

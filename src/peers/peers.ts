@@ -1,4 +1,4 @@
-/** The other processes that serve clients, as one of them sees them. */
+/** The other processes that serve clients, seen from one of them. */
 import { randomUUID } from 'node:crypto';
 import { type PeerMessage, readMessage, writeMessage } from './message.ts';
 import type { PeerPort, PeerSwitch } from './peer-switch.ts';
@@ -9,7 +9,7 @@ export const NETWORK = 'network';
 type Listener = (message: PeerMessage) => void;
 
 export class Peers {
-  /** This process, among its peers. */
+  /** The id of this process among its peers. */
   readonly id: string;
   readonly #switch: PeerSwitch;
   readonly #port: PeerPort;
@@ -26,7 +26,7 @@ export class Peers {
     return this.#switch.isIdle;
   }
 
-  /** Tells all peers. A peer that is unreachable at this moment misses it. */
+  /** Sends a message to all peers. A peer that is unreachable at this moment misses it. */
   tell(kind: string, head: PeerMessage['head'], body?: Buffer): void {
     this.#port.send(writeMessage({ from: this.id, kind, head, ...(body === undefined ? {} : { body }) }));
   }

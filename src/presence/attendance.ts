@@ -1,13 +1,14 @@
 /**
- * The members that clients of this process appear as. A member with several connections joins once,
- * and leaves once: a while after its last connection is gone, so that a reload is no leave.
+ * The members of this process: clients that appear in channels. A member with several connections
+ * joins once and leaves once. It leaves a while after its last connection ended, so that reloading
+ * a page does not make it leave.
  */
 import type { Member } from '../access/access.ts';
 import { type Clock, noTimer } from '../clock.ts';
 
 export interface AttendanceOptions {
   readonly clock: Pick<Clock, 'after'>;
-  /** How long a member stays after its last connection is gone. */
+  /** How long a member stays after its last connection ended, in ms. */
   readonly graceMs: number;
   readonly roster: {
     set(channel: string, member: Member): void;
@@ -15,14 +16,14 @@ export interface AttendanceOptions {
   };
 }
 
-/** One client's appearance in a channel. */
+/** One client's appearance as a member of a channel, from `enter` to `leave`. */
 export interface Stay {
   readonly channel: string;
   readonly id: string;
 }
 
 interface Present {
-  /** Connections that appear as the member. */
+  /** Number of connections that appear as the member. */
   count: number;
   cancelLeave: () => void;
 }
@@ -53,7 +54,7 @@ export class Attendance {
     return { channel, id: member.id };
   }
 
-  /** `isAtOnce`: the client may not appear any more, so nothing is waited for. */
+  /** Ends a stay. `isAtOnce`: the client may not appear any more, so the member leaves at once. */
   leave({ channel, id }: Stay, isAtOnce = false): void {
     const { clock, graceMs } = this.#options;
     const present = this.#channels.get(channel)?.get(id);

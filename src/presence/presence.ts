@@ -1,6 +1,6 @@
 /**
- * Presence in one process that serves clients: joins its roster with the peers, with the clients
- * that appear, and with those that watch.
+ * Presence in one process that serves clients. Connects its roster with the other processes, with
+ * the clients that appear as members, and with the clients that watch.
  */
 import type { Member } from '../access/access.ts';
 import type { Clock } from '../clock.ts';
@@ -12,9 +12,9 @@ import { type Watcher, Watchers } from './watchers.ts';
 
 const KIND = 'presence';
 const TICK_MS = 1_000;
-/** How long a process that has just started waits for the lists of others, in ticks. */
+/** How long a process that has just started waits for the lists of other processes, in ticks. */
 const SETTLE_TICKS = 2;
-/** The same, if a process that is known has not told its list. */
+/** How long it waits if a known process has not sent its list, in ticks. */
 const SETTLE_TICKS_MAX = 5;
 
 export interface PresenceOptions {
@@ -23,7 +23,7 @@ export interface PresenceOptions {
   readonly graceSeconds: number;
 }
 
-/** Tells others that a process was killed, in its name. */
+/** The message that a process has ended. Another process sends it in its name if it was killed. */
 export function endedMessage(peer: string): Buffer {
   return writeMessage({ from: peer, kind: KIND, head: { kind: 'end' } });
 }
@@ -35,7 +35,7 @@ export class Presence {
   readonly #watchers: Watchers;
   #timer: NodeJS.Timeout | undefined;
   #ticks = 0;
-  /** Watchers that wait until the lists of other processes have come. Undefined: they have. */
+  /** Watchers that wait for the lists of other processes. Undefined: the lists have arrived. */
   #waiting: Map<Watcher, Set<string>> | undefined = new Map();
 
   constructor({ peers, clock, graceSeconds }: PresenceOptions) {
@@ -53,7 +53,7 @@ export class Presence {
     peers.on(NETWORK, ({ head }) => this.#roster.setDown(head['isDown'] === true));
   }
 
-  /** Members that appear through this process. */
+  /** Number of members that appear through this process. */
   get ownCount(): number {
     return this.#roster.ownCount;
   }

@@ -1,30 +1,30 @@
 /**
- * Which members are in which channels, in all processes together.
+ * Knows which members are in which channels, in all processes together.
  *
- * Each process owns its own members, and tells its peers of each change, with a number. So a peer
- * notices that it has missed one, and asks for the whole list. A member is shown while at least one
- * process has it.
+ * Each process owns its own members, and sends each change to its peers, with a number. A peer that
+ * missed a change notices it by the number, and asks for the whole list. A member is shown while at
+ * least one process has it.
  *
- * - A process says at intervals that it is alive, with the number of its last change. A process
- *   that is silent for LEASE_TICKS is dropped with its members.
- * - Ticks are counted, not time: this process may have been blocked, and not have read what the
- *   others said.
- * - While the network of machines is down, no process is dropped for its silence: its members may
- *   be connected all the same.
- * - A process that ends, or is known to have ended, stays for `graceTicks`: its clients come back
- *   elsewhere meanwhile.
+ * - Each process sends a beat at intervals, with the number of its last change. A process that is
+ *   silent for LEASE_TICKS is dropped with its members.
+ * - Ticks are counted, not time: this process may have been blocked, and messages of others may
+ *   wait unread.
+ * - While the connection between machines is down, no process is dropped for its silence: its
+ *   members may be connected all the same.
+ * - A process that has ended stays for `graceTicks`: its clients reconnect to other processes
+ *   meanwhile.
  *
- * Messages may be lost, but those of one process arrive in order. No clock, no input or output: see
- * presence.ts. Decision 0053 gives the reasons.
+ * Messages may be lost, but those of one process arrive in order. The class has no clock, and
+ * neither input nor output: see presence.ts. Decision 0053 gives the reasons.
  */
 import type { Member } from '../access/access.ts';
 import { type Members, put, Union, type UnionOptions } from './union.ts';
 
 export type MembersOf = readonly (readonly [channel: string, members: readonly Member[]])[];
 
-/** What a process tells its peers of itself. `sequence`: the number of its last change. */
+/** A message of a process about itself. `sequence`: the number of its last change. */
 export type RosterMessage =
-  /** It has just started, and has no members: it asks all for their lists. */
+  /** It has just started and has no members. It asks all peers for their lists. */
   | { readonly kind: 'hello' }
   /** It asks one peer for its list. */
   | { readonly kind: 'ask'; readonly of: string }
@@ -44,26 +44,26 @@ export type RosterMessage =
       readonly isLast: boolean;
       readonly members: MembersOf;
     }
-  /** It ends. If it was killed, another process says so in its name. */
+  /** It ends. If it was killed, another process sends this in its name. */
   | { readonly kind: 'end' };
 
 export interface RosterOptions extends UnionOptions {
-  /** This process, among its peers. */
+  /** The id of this process among its peers. */
   readonly self: string;
   readonly tell: (message: RosterMessage) => void;
-  /** How many ticks the members of a process that has ended stay. */
+  /** For how many ticks the members of a process that has ended stay. */
   readonly graceTicks: number;
   /** Maximum approximate bytes of members in one message. */
   readonly listBytesMax?: number;
 }
 
-/** Ticks between two signs of life. */
+/** Ticks between two beats. */
 const BEAT_TICKS = 3;
 /** Ticks of silence after which a process is dropped. */
 export const LEASE_TICKS = 20;
-/** Ticks after which a process is asked again for its list. */
+/** Ticks without an answer after which a process is asked again for its list. */
 const ASK_TICKS = 2;
-/** Far below the maximum message of NATS. */
+/** Approximate maximum bytes of a message: far below the maximum of NATS. */
 const LIST_BYTES_MAX = 256 * 1_024;
 const MEMBER_OVERHEAD_BYTES = 64;
 
@@ -71,7 +71,7 @@ interface Peer {
   members: Members;
   /** The last change that has arrived. Undefined: its list has not arrived yet. */
   sequence: number | undefined;
-  /** The parts of its list so far. */
+  /** The parts of its list that have arrived. Undefined: no list is arriving. */
   list: { readonly sequence: number; parts: number; readonly members: Members } | undefined;
   silentTicks: number;
   /** Ticks since its list was asked for. Undefined: nothing is missing. */
@@ -88,9 +88,9 @@ export class Roster {
   #sequence = 0;
   #ticks = 0;
   #isDown = false;
-  /** The tick at which this process has last told its list. */
-  #listToldAt = -1;
-  /** Whether a peer has wanted it since. */
+  /** The tick at which this process last sent its list. */
+  #listSentAt = -1;
+  /** Whether a peer has asked for it since. */
   #isListWanted = false;
   #ownCount = 0;
 
@@ -99,7 +99,7 @@ export class Roster {
     this.#union = new Union(options);
   }
 
-  /** Members that this process has. */
+  /** Number of members that this process has. */
   get ownCount(): number {
     return this.#ownCount;
   }
@@ -118,7 +118,7 @@ export class Roster {
     return this.#union.count(channel);
   }
 
-  /** Whether all known peers have told what they have. */
+  /** Whether the lists of all known peers have arrived. */
   get isComplete(): boolean {
     for (const { sequence, endsIn } of this.#peers.values())
       if (sequence === undefined && endsIn === undefined) return false;
@@ -129,12 +129,12 @@ export class Roster {
     this.#options.tell({ kind: 'hello' });
   }
 
-  /** This process ends. */
+  /** Tells the peers that this process ends. */
   stop(): void {
     this.#options.tell({ kind: 'end' });
   }
 
-  /** This process has a member, or shows something else of it. */
+  /** Adds a member of this process, or changes what is shown of it. */
   set(channel: string, member: Member): void {
     const had = this.#own.get(channel)?.get(member.id);
     if (had?.info === member.info) return;
@@ -143,7 +143,7 @@ export class Roster {
     this.#options.tell({ kind: 'change', sequence: ++this.#sequence, channel, joined: [member], left: [] });
   }
 
-  /** This process has the member no more. */
+  /** Removes a member of this process. */
   delete(channel: string, id: string): void {
     if (!this.#union.delete(this.#own, channel, id)) return;
     this.#ownCount--;
@@ -154,7 +154,7 @@ export class Roster {
     if (from === this.#options.self) return;
     if (message.kind === 'end') return this.#end(from);
     const peer = this.#peer(from, message.kind !== 'hello');
-    // What it said before it ended may arrive later.
+    // Messages that it sent before it ended may arrive later.
     if (peer.endsIn !== undefined) return;
     peer.silentTicks = 0;
     switch (message.kind) {
@@ -175,7 +175,7 @@ export class Roster {
     }
   }
 
-  /** The network of machines is down, or back. */
+  /** Call when the connection between machines broke, or is back. */
   setDown(isDown: boolean): void {
     if (this.#isDown && !isDown) {
       for (const peer of this.#peers.values()) peer.silentTicks = 0;
@@ -189,7 +189,7 @@ export class Roster {
   tick(): void {
     this.#ticks++;
     if (this.#ticks % BEAT_TICKS === 0) this.#beat();
-    if (this.#isListWanted) this.#tellList();
+    if (this.#isListWanted) this.#sendList();
     for (const [id, peer] of this.#peers) {
       if (peer.endsIn !== undefined) {
         if (--peer.endsIn < 0) this.#drop(id, peer);
@@ -267,16 +267,16 @@ export class Roster {
     this.#union.replace(peer.members, new Map());
   }
 
-  /** Tells the list at once, but once between two ticks. */
+  /** Sends the list at once, but at most once between two ticks. */
   #answer(): void {
-    if (this.#listToldAt === this.#ticks) this.#isListWanted = true;
-    else this.#tellList();
+    if (this.#listSentAt === this.#ticks) this.#isListWanted = true;
+    else this.#sendList();
   }
 
-  /** Tells what this process has, in messages of limited size. */
-  #tellList(): void {
+  /** Sends the members of this process, in messages of limited size. */
+  #sendList(): void {
     this.#isListWanted = false;
-    this.#listToldAt = this.#ticks;
+    this.#listSentAt = this.#ticks;
     const { tell, listBytesMax = LIST_BYTES_MAX } = this.#options;
     const sequence = this.#sequence;
     let part = 0;

@@ -1,11 +1,11 @@
-/** The members that processes have, each its own, and their union: the members that are shown. */
+/** Joins the members of all processes into those that are shown, and reports each change. */
 import type { Member } from '../access/access.ts';
 
 /** The members of one process, by channel and id. */
 export type Members = Map<string, Map<string, Member>>;
 
 export interface UnionOptions {
-  /** A member is shown from now on. `wasThere`: it was shown before, and something of it is new. */
+  /** A member is shown from now on. `wasThere`: it was shown before, and its `info` has changed. */
   readonly joined: (channel: string, member: Member, wasThere: boolean) => void;
   /** No process has the member any more. */
   readonly left: (channel: string, member: Member) => void;
@@ -13,7 +13,7 @@ export interface UnionOptions {
 
 interface Shown {
   member: Member;
-  /** How many processes have it. */
+  /** Number of processes that have it. */
   holders: number;
 }
 
@@ -38,7 +38,7 @@ export class Union {
     return this.#shown.get(channel)?.size ?? 0;
   }
 
-  /** A process has a member, or shows something else of it. */
+  /** Adds a member to those of a process, or changes what is shown of it. */
   add(members: Members, channel: string, member: Member): void {
     const had = put(members, channel, member);
     let inChannel = this.#shown.get(channel);
@@ -50,14 +50,14 @@ export class Union {
     if (shown === undefined) inChannel.set(member.id, { member, holders: 1 });
     else {
       if (had === undefined) shown.holders++;
-      // A repetition is no news: another process may know better.
+      // Without a change nothing is updated: another process may have newer `info`.
       if (had?.info === member.info || shown.member.info === member.info) return;
       shown.member = member;
     }
     this.#options.joined(channel, member, shown !== undefined);
   }
 
-  /** A process has the member no more. Returns false if it does not have it. */
+  /** Removes a member from those of a process. Returns false if the process does not have it. */
   delete(members: Members, channel: string, id: string): boolean {
     const some = members.get(channel);
     if (some?.delete(id) !== true) return false;
@@ -71,7 +71,7 @@ export class Union {
     return true;
   }
 
-  /** A process has these members instead. A member that stays is never shown as gone. */
+  /** Replaces the members of a process. A member that stays is not reported as left. */
   replace(members: Members, by: Members): void {
     for (const [channel, some] of by) for (const member of some.values()) this.add(members, channel, member);
     for (const [channel, some] of [...members])
@@ -79,7 +79,7 @@ export class Union {
   }
 }
 
-/** Returns the member before it. */
+/** Puts the member into the map. Returns the one that it replaces. */
 export function put(members: Members, channel: string, member: Member): Member | undefined {
   let inChannel = members.get(channel);
   if (inChannel === undefined) {

@@ -1,8 +1,8 @@
 /**
- * Tells the subscribers of this process that watch a channel of its members: first all of them,
- * then those that joined or left, gathered for a moment. Members that do not fit into a frame
- * follow in further ones, at the pace of the watcher's socket. So the members of a large channel
- * never wait all at once for a client that does not read.
+ * Sends the members of channels to the subscribers of this process that watch them. A watcher first
+ * receives all members, then those that joined or left, gathered for a short time. Members that do
+ * not fit into one frame follow in further frames, at the pace of the watcher's socket. So the
+ * whole list of a large channel is never queued for a client that does not read.
  */
 import type { Member } from '../access/access.ts';
 import type { Clock } from '../clock.ts';
@@ -11,9 +11,9 @@ import { PayloadSlab } from '../memory/payload.ts';
 
 /** A subscriber that watches. */
 export interface Watcher {
-  /** Returns false if the frame is dropped, because too many wait. */
+  /** Sends a frame. Returns false if it was dropped, because too many frames wait. */
   post(frame: UnstoredFrame): boolean;
-  /** Whether few bytes wait for it. */
+  /** Whether few enough bytes wait for its socket that more may be sent. */
   takesMore(): boolean;
   /** Resolves when its socket has drained, or is closed. */
   drained(): Promise<void>;
@@ -24,8 +24,9 @@ export interface WatchersOptions {
   readonly members: (channel: string) => Iterable<Member>;
 }
 
-/** How long changes gather, in ms, in a channel with few watchers and with many. */
+/** How long changes are gathered before they are sent, in ms. */
 const GATHER_MS = 50;
+/** The same in a channel with more than MANY watchers. */
 const GATHER_MS_MANY = 1_000;
 const MANY = 1_000;
 /** Approximate maximum bytes of the members in a frame. */
@@ -34,23 +35,23 @@ const MEMBER_OVERHEAD_BYTES = 24;
 
 type Part = 'members' | 'joined' | 'left';
 
-/** What happened to a member since its watchers were told. */
+/** What happened to a member since the last frame about it. */
 interface News {
   readonly wasThere: boolean;
   readonly member: Member;
   readonly isThere: boolean;
 }
 
-/** A watcher that has not been told all members yet. */
+/** A watcher that has not received all members yet. */
 interface Listing {
-  /** The frames with the members that it has not been told. Undefined: it has been told none. */
+  /** The frames with the members that it has not received. Undefined: it has received none. */
   rest: Iterator<UnstoredFrame, undefined> | undefined;
   isWaiting: boolean;
 }
 
 interface Watched {
   readonly watchers: Set<Watcher>;
-  /** The watchers that are being told all members. One that missed a frame is told again. */
+  /** Watchers that are being sent all members. One that missed a frame is sent all again. */
   readonly listings: Map<Watcher, Listing>;
   news: Map<string, News> | undefined;
 }
@@ -64,14 +65,14 @@ export class Watchers {
     this.#options = options;
   }
 
-  /** Tells the watcher of all members, and from now on of changes. */
+  /** Sends the watcher all members, and from now on changes. */
   add(channel: string, watcher: Watcher): void {
     let watched = this.#channels.get(channel);
     if (watched === undefined) {
       watched = { watchers: new Set(), listings: new Map(), news: undefined };
       this.#channels.set(channel, watched);
     }
-    // The others are told first of what the new one is told at once.
+    // The other watchers first receive the changes that the new one's list includes.
     this.#tellNews(channel, watched);
     watched.watchers.add(watcher);
     watched.listings.set(watcher, { rest: undefined, isWaiting: false });
@@ -85,7 +86,7 @@ export class Watchers {
     if (watched?.watchers.size === 0) this.#channels.delete(channel);
   }
 
-  /** `wasThere`: something else is shown of the member. */
+  /** Reports a member to the watchers. `wasThere`: it was shown before, and its `info` changed. */
   joined(channel: string, member: Member, wasThere: boolean): void {
     this.#note(channel, { member, wasThere, isThere: true });
   }
@@ -94,7 +95,7 @@ export class Watchers {
     this.#note(channel, { member, wasThere: true, isThere: false });
   }
 
-  /** Call it now and then: continues for watchers that have missed something. */
+  /** Call periodically: continues the lists of watchers that could not take all of it. */
   refresh(): void {
     for (const [channel, watched] of this.#channels)
       for (const watcher of watched.listings.keys()) this.#tellMembers(channel, watched, watcher);
@@ -137,7 +138,7 @@ export class Watchers {
       }
   }
 
-  /** Tells a watcher the members that it has not been told, while it takes more. */
+  /** Sends a watcher the members that it has not received, while its socket takes more. */
   #tellMembers(channel: string, watched: Watched, watcher: Watcher): void {
     const listing = watched.listings.get(watcher);
     if (listing === undefined) return;
@@ -162,7 +163,7 @@ export class Watchers {
     });
   }
 
-  /** Members that join or leave meanwhile are told as changes too. */
+  /** The frames of a list. Members that join or leave meanwhile are sent as changes too. */
   *#list(channel: string): Generator<UnstoredFrame, undefined> {
     let part: Part = 'members';
     for (const some of this.#cut(this.#options.members(channel))) {
