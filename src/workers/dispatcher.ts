@@ -1,9 +1,8 @@
 /**
- * The client port when workers serve it. Main accepts each connection and passes it to the worker
- * whose turn it is. A worker takes one connection at a time; others wait here. The number of
- * waiting connections is limited by this process's descriptors, which its admin port and Postgres
- * need too. `node:cluster` lacks this limit: in a burst of connections the admin port got no
- * descriptor.
+ * The client port with SNO_WORKERS. Main accepts each connection and passes it to the next worker
+ * that is free. A worker takes one connection at a time; further ones wait here. Their number is
+ * limited, since they use file descriptors that the admin port and Postgres need too.
+ * `node:cluster` lacks this limit: in a burst of connections the admin port got no descriptor.
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import { listenOn } from '../gateway/accept/listening.ts';
@@ -11,7 +10,7 @@ import type { Limits } from '../gateway/limits.ts';
 import { networkOf } from '../http/address.ts';
 import type { Logger } from '../logger.ts';
 
-/** Takes one connection at a time. `free` says that it takes the next. */
+/** Takes one connection at a time. Call `ConnectionDispatcher.free` when it can take the next. */
 export interface ConnectionTaker {
   /** Returns false if the worker has ended. */
   take(socket: Socket): boolean;
@@ -37,11 +36,11 @@ export class ConnectionDispatcher {
 
   constructor(options: ConnectionDispatcherOptions) {
     this.#options = options;
-    // Nothing is read here: the first bytes are for the worker.
+    // Nothing is read here: the worker reads the first bytes.
     this.#server = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => this.#onConnection(socket));
   }
 
-  /** Throws `address_in_use`. */
+  /** Listens, and returns the port. Throws `address_in_use`. */
   async listen(): Promise<number> {
     return (await listenOn(this.#server, this.#options)).port;
   }

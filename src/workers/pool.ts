@@ -1,6 +1,6 @@
 /**
- * The SNO_WORKERS processes that own the client sockets, as seen from main, which reads the WAL.
- * Each worker receives the whole stream, step by step, and serves clients by itself; see
+ * The worker processes (SNO_WORKERS), which own the client sockets, seen from main, which reads the
+ * WAL. Each worker receives the whole stream, step by step, and serves clients by itself. See
  * docs/decisions/0026-workers.md.
  *
  * Main keeps the journal too. A worker that ends is replaced, and the new worker starts with the
@@ -42,7 +42,7 @@ const START_HINT = 'Do what the error says: the lines before it may tell more.';
 const SILENT_HINT = 'Its clients reconnect. See whether the machine has enough processors and memory.';
 
 export interface WorkerPoolOptions {
-  /** Ingest: what a worker that starts later receives, and the stream's head. */
+  /** What a worker that starts later receives from ingest, and the stream's head. */
   readonly source: BacklogSource;
   readonly settings: Settings;
   readonly logger: Logger;
@@ -55,14 +55,14 @@ export interface WorkerPoolOptions {
   readonly release: () => void;
   /** Recent faults of this process. */
   readonly incidents: Incidents;
-  /** Leads to the processes of other machines, and joins the workers. */
+  /** Passes messages between the workers and the processes of other machines. */
   readonly peers: PeerSwitch;
   /** A worker ended because of a bug. */
   readonly onBug: (error: SnoError) => void;
 }
 
 const WORKER_FILE = fileURLToPath(new URL('./worker.js', import.meta.url));
-/** Maximum bytes of a message to a worker: progress within a large commit is visible. */
+/** Maximum bytes of a message to a worker: small, so that progress in a large commit shows. */
 const MESSAGE_BYTES_MAX = 1024 ** 2;
 const CHECK_MS = 1_000;
 /** Number of checks without a message after which a worker is asked for its metrics. */
@@ -83,7 +83,7 @@ const STALLED_CHECKS_MAX = 10;
 /** Maximum checks without a message before a worker is killed. */
 const SILENT_CHECKS_MAX = 60;
 /** If a worker ran longer than this, in ms, it is restarted without backoff. */
-const WELL_MS = 30_000;
+const STABLE_MS = 30_000;
 /** How long a worker may take to end after its last client was sent away, in ms. */
 const END_MS = 10_000;
 
@@ -151,8 +151,8 @@ export class WorkerPool implements Gateways {
   }
 
   /**
-   * Takes the port and starts the workers. Resolves once all accept connections. Throws the error
-   * that prevents it.
+   * Listens on the port and starts the workers. Resolves once all workers accept connections.
+   * Throws the error that prevents it.
    */
   async listen(): Promise<number> {
     const { SNO_WORKERS: count } = this.#options.settings;
@@ -261,7 +261,7 @@ export class WorkerPool implements Gateways {
     return Promise.all(workers.map((worker) => worker.ask(question)));
   };
 
-  /** By their numbers. A worker that is not replaced yet is missing. */
+  /** The workers in the order of their numbers. A worker that is not replaced yet is missing. */
   get workers(): readonly WorkerView[] {
     return [...this.#workers].map(({ view }) => view).sort((a, b) => (a.worker ?? 0) - (b.worker ?? 0));
   }
@@ -291,9 +291,9 @@ export class WorkerPool implements Gateways {
       this.#departed = this.#departed.then((before) => sumOf([before, worker.counters]));
       this.#pace();
       if (this.#isStopping) return;
-      // After a bug, a replacement would meet the same bug.
+      // After a bug, a replacement would fail the same way.
       if (how.isBug) onBug(new SnoError('worker_failed', `worker ${number} ended with ${how.code} because of a bug`));
-      else if (worker.isListening) this.#ended(number, how, Date.now() - startedAt > WELL_MS ? 0 : attempt + 1);
+      else if (worker.isListening) this.#ended(number, how, Date.now() - startedAt > STABLE_MS ? 0 : attempt + 1);
     });
     await worker.ready;
     worker.send({
@@ -337,7 +337,7 @@ export class WorkerPool implements Gateways {
     }
   }
 
-  /** The worker receives the stream from now on, starting with the journal's content. */
+  /** Sends the stream to the worker from now on, starting with the journal's content. */
   #follow(worker: WorkerProcess): void {
     // Pending steps are in the journal already: the other workers receive them first.
     this.flush();

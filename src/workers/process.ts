@@ -20,11 +20,11 @@ export interface WorkerProcessOptions {
   readonly number: number;
   /** Counts the connections of all workers. */
   readonly admission: Admission;
-  /** The worker is ready for the next connection. */
+  /** Called when the worker is ready for the next connection. */
   readonly onFree: (worker: WorkerProcess) => void;
-  /** The worker has received a part of its backlog. */
+  /** Called when the worker has received a part of its backlog. */
   readonly onTaken: () => void;
-  /** Leads to the other processes that serve clients. */
+  /** Passes messages between the processes that serve clients. */
   readonly peers: PeerSwitch;
 }
 
@@ -38,7 +38,7 @@ export interface Exit {
 
 /** How long a worker may take to report its metrics before its last report is used, in ms. */
 const MEASURE_MS = 2_000;
-/** How long it may take to answer a question of the admin API, in ms. */
+/** How long a worker may take to answer a question of the admin API, in ms. */
 const ANSWER_MS = 2_000;
 
 /** Maximum bytes that wait for a worker before messages of other processes are dropped. */
@@ -74,7 +74,7 @@ export class WorkerProcess implements ConnectionTaker {
   readonly #measuring = new Map<number, () => void>();
   #asked = 0;
   readonly #asking = new Map<number, (answer?: unknown) => void>();
-  /** The worker, among the processes that serve clients. */
+  /** The worker's id among the processes that serve clients. */
   readonly peerId = randomUUID();
   readonly #peers: PeerPort;
   #onReady: (error?: SnoError) => void = () => undefined;
@@ -151,7 +151,7 @@ export class WorkerProcess implements ConnectionTaker {
     return this.#silentChecks;
   }
 
-  /** The counters from its last report. Gauges end with the worker. */
+  /** The metrics of its last report, without gauges, which end with the worker. */
   get counters(): MetricValues {
     return this.#values.filter(({ type }) => String(type) !== 'gauge');
   }
@@ -212,7 +212,7 @@ export class WorkerProcess implements ConnectionTaker {
     return this.#values;
   }
 
-  /** Asks it for the admin API. The answer is undefined if it does not come in time. */
+  /** Sends a question of the admin API. The answer is undefined if none arrives in time. */
   async ask<Question extends GatewayQuestion>(question: Question): Promise<GatewayAnswer<AnswerTo<Question>>> {
     const id = ++this.#asked;
     const answer = await new Promise<unknown>((resolve) => {
@@ -228,7 +228,7 @@ export class WorkerProcess implements ConnectionTaker {
     return { worker: this.#options.number, answer: answer as AnswerTo<Question> | undefined };
   }
 
-  /** What the admin API shows of it, without asking it. */
+  /** What the admin API shows of it without a question. */
   get view(): WorkerView {
     return {
       worker: this.#options.number,
@@ -242,7 +242,7 @@ export class WorkerProcess implements ConnectionTaker {
     this.#worker.process.kill('SIGKILL');
   }
 
-  /** A worker with a large backlog misses it. */
+  /** Sends the worker a message of another process. A worker with a large backlog misses it. */
   #tellOfPeer(message: Buffer): void {
     if (this.isFollowing && this.#waitingBytes < PEERS_WAITING_BYTES_MAX)
       this.send({ kind: 'peers', message }, message.length);

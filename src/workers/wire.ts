@@ -17,7 +17,7 @@ export type ToWorker =
       /** This worker's part of SNO_MAX_CONNECTIONS, which main counts. 0: no limit. */
       readonly clientsMax: number;
       readonly ticketKeys: Uint8Array | undefined;
-      /** The worker, among the processes that serve clients. */
+      /** The worker's id among the processes that serve clients. */
       readonly peerId: string;
     }
   /**
@@ -25,13 +25,13 @@ export type ToWorker =
    * received by then.
    */
   | { readonly kind: 'relay'; readonly message: Uint8Array; readonly retainsReceived: number }
-  /** `socket` comes with a connection, or without one if the client has closed it. */
+  /** `socket` carries a connection, unless the client has closed it meanwhile. */
   | { readonly kind: 'listen' | 'socket' | 'open' | 'suspend' | 'resume' }
   | { readonly kind: 'drain'; readonly seconds: number }
   | { readonly kind: 'admitted'; readonly id: number; readonly excess: Excess | undefined }
   | { readonly kind: 'ticket-keys'; readonly keys: Uint8Array }
   | { readonly kind: 'measure'; readonly id: number }
-  /** A message of a process that serves clients to the others. */
+  /** A message from another process that serves clients. */
   | { readonly kind: 'peers'; readonly message: Uint8Array }
   /** A question of the admin API. */
   | { readonly kind: 'ask'; readonly id: number; readonly question: GatewayQuestion };
@@ -46,7 +46,7 @@ export type FromWorker =
   | { readonly kind: 'leave'; readonly address: string }
   /** The channel's first subscription began, or (`release`) its last one ended. */
   | { readonly kind: 'retain' | 'release'; readonly channel: string }
-  /** To the other processes that serve clients. */
+  /** A message for the other processes that serve clients. */
   | { readonly kind: 'peers'; readonly message: Uint8Array }
   | { readonly kind: 'measured'; readonly id: number; readonly values: MetricValues }
   | { readonly kind: 'answer'; readonly id: number; readonly answer: GatewayAnswers[GatewayQuestion['kind']] };

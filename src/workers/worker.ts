@@ -1,6 +1,6 @@
 /**
- * A worker: a process that owns client sockets. It runs the client-facing half of the service, and
- * follows the stream that main reads. It ends when main ends.
+ * A worker: a process that owns client sockets. It runs a gateway, and follows the stream that main
+ * reads. It ends when main ends.
  */
 import cluster from 'node:cluster';
 import type { Socket } from 'node:net';
@@ -38,7 +38,7 @@ function tell(message: FromWorker): void {
   process.send?.(message, undefined, undefined, () => undefined);
 }
 
-/** Asks main, which counts the connections of all workers. */
+/** Asks main to admit a connection: main counts the connections of all workers. */
 class RemoteDesk implements AdmissionDesk {
   readonly #waiting = new Map<number, (excess: Excess | undefined) => void>();
   #asked = 0;
@@ -67,7 +67,7 @@ class Worker implements StepReceiver {
   readonly #certificate: Certificate | undefined;
   readonly #spans: CommitSpans | undefined;
   readonly #gateway: GatewayRole;
-  /** For each channel with a subscription: the number of the message that told main. */
+  /** For each channel with a subscription: the number of the `retain` message sent to main. */
   readonly #retained = new Map<string, number>();
   /** Whether another machine may read the WAL. */
   readonly #isFar: boolean;
@@ -75,7 +75,7 @@ class Worker implements StepReceiver {
   #retainsReceived = 0;
   readonly #joiner = new MessageJoiner();
   readonly #peers = new PeerSwitch();
-  /** Leads to the other processes, through main. */
+  /** The port to the other processes, through main. */
   readonly #main = this.#peers.attach((message) => tell({ kind: 'peers', message }));
 
   constructor(
@@ -174,12 +174,12 @@ class Worker implements StepReceiver {
   // Steps of the stream:
 
   /**
-   * Main may have just dropped channels of a commit in parts that had no known subscription.
-   * Subscriptions that main had not heard of by then can't continue.
+   * Main may have just dropped channels of a commit in parts, because it knew no subscription to
+   * them. Subscriptions that were not reported to main by then cannot continue.
    */
   moveTo(head: HeadState): void {
     const forgotten = this.#replica.moveTo(head);
-    // Ingest on another machine knows no subscriptions: a mark in the stream cuts its channels off.
+    // Ingest on another machine knows no subscriptions: it sends a `cut` mark instead.
     if (this.#isFar) return;
     for (const pattern of forgotten)
       this.#gateway.hub.lag(pattern, (channel) => (this.#retained.get(channel) ?? 0) > this.#retainsReceived);
@@ -218,7 +218,7 @@ class Worker implements StepReceiver {
   }
 }
 
-/** The client of NATS is loaded where it is needed only. */
+/** Connects to NATS. The NATS client is loaded only here. */
 async function connectRelay(settings: Settings, logger: Logger): Promise<Relay> {
   const { Relay } = await import('../jetstream/connection.ts');
   return Relay.connect(relayOptions(settings, logger));
