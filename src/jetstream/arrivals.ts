@@ -1,11 +1,11 @@
 /**
- * Passes on together what arrives together. A socket is written once for all of it: many small
- * messages of the stream would otherwise be as many writes to each client.
+ * Flushes once for steps that arrive together. Otherwise each small message of the stream would
+ * cause a write to each client's socket.
  */
 
-/** Steps of this many bytes are passed on although more is about to come. */
+/** Bytes of steps after which they are flushed, although more messages are announced. */
 const JOINED_BYTES_MAX = 65_536;
-/** The longest time that steps wait for messages that were announced, in ms. */
+/** Maximum time that steps wait for announced messages, in ms. */
 const WAIT_MS_MAX = 10;
 
 export class Arrivals {
@@ -18,20 +18,20 @@ export class Arrivals {
     this.#pass = pass;
   }
 
-  /** Steps with so many bytes have been applied. */
+  /** Call when steps with this many bytes have been applied. */
   add(bytes: number): void {
     this.#bytes += bytes;
     this.#hasSome = true;
     if (this.#bytes >= JOINED_BYTES_MAX) this.pass();
   }
 
-  /** A message has been applied. `pending` messages are about to follow. */
+  /** Call when a message has been applied. The server announced that `pending` messages follow. */
   endMessage(pending: number): void {
     if (pending === 0) this.pass();
     else if (this.#hasSome) this.#timer ??= setTimeout(() => this.pass(), WAIT_MS_MAX);
   }
 
-  /** Passes on what has arrived. */
+  /** Flushes what has been applied. */
   pass(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;

@@ -1,6 +1,6 @@
 /**
- * The connection to NATS, and the stream in it that carries the steps from ingest to gateways. It
- * reconnects by itself, for ever.
+ * The connection to NATS, and the stream that carries the steps from ingest to gateways. It
+ * reconnects by itself, without limit.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
@@ -44,7 +44,7 @@ export class Relay {
     }
   }
 
-  /** Connects once a server answers. Each failure is logged. Undefined: `isWanted` said no. */
+  /** Retries until it is connected, and logs each failure. Undefined: `isWanted` returned false. */
   static async connectPatiently(options: RelayOptions, isWanted: () => boolean): Promise<Relay | undefined> {
     for (let attempt = 0; isWanted(); attempt++) {
       try {
@@ -85,13 +85,13 @@ export class Relay {
     return `sno.machines.${this.options.stream}`;
   }
 
-  /** Calls back when the connection broke or was made again. Returns a function that ends this. */
+  /** Calls back when the connection broke or is back. Returns a function that ends this. */
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  /** Makes the stream, or fits an existing one to the settings. Throws SnoError. */
+  /** Creates the stream, or adapts an existing one to the settings. Throws SnoError. */
   ensureStream(): Promise<void> {
     return this.#stored.ensure();
   }
@@ -101,19 +101,19 @@ export class Relay {
     return this.#stored.bounds();
   }
 
-  /** The message with this sequence. Undefined: it is not there. Throws SnoError. */
+  /** Returns the message with this sequence. Undefined: it is missing. Throws SnoError. */
   message(sequence: number): Promise<StoredMessage | undefined> {
     return this.#stored.message(sequence);
   }
 
-  /** The newest message. Undefined: the stream is empty. Throws SnoError. */
+  /** Returns the newest message. Undefined: the stream is empty. Throws SnoError. */
   lastMessage(): Promise<StoredMessage | undefined> {
     return this.#stored.last();
   }
 
   /**
-   * Stores a message as the one after `lastSequence`. Throws the client's error. It may have been
-   * stored nevertheless.
+   * Stores a message as the one after `lastSequence`. Throws the NATS client's error. The message
+   * may have been stored nevertheless.
    */
   async publish(bytes: Buffer, lastSequence: number): Promise<void> {
     const expect = { lastSequence, streamName: this.options.stream };
@@ -126,27 +126,27 @@ export class Relay {
     return readStream(this.#client, this.options.stream, from, received, broken);
   }
 
-  /** The present readers of the stream, with what each has not read. Throws SnoError. */
+  /** Returns the current readers of the stream, and how far each is behind. Throws SnoError. */
   readers(): Promise<readonly StreamReader[]> {
     return readersOf(this.#manager, this.options.stream);
   }
 
-  /** Passes a message to all machines, if NATS is connected. Nothing stores it. */
-  tellMachines(bytes: Buffer): void {
+  /** Sends a message to all machines, if NATS is connected. It is not stored. */
+  broadcast(bytes: Buffer): void {
     if (!this.#isConnected) return;
     try {
       this.#connection.publish(this.#machinesSubject, bytes);
     } catch (error) {
-      // The server takes smaller messages only, or the connection has just closed.
+      // The message is too large for the server, or the connection has just closed.
       this.#tell(relayFault(error, this.options.stream));
     }
   }
 
-  /** Calls back for each message of `tellMachines`, this machine's own ones too. */
-  hearMachines(received: (bytes: Buffer) => void): void {
+  /** Calls back for each message of `broadcast`, including those of this machine. */
+  onBroadcast(received: (bytes: Buffer) => void): void {
     this.#connection.subscribe(this.#machinesSubject, {
       callback: (error, message) => {
-        // An error says that the server refuses the subject: it comes as a status too.
+        // An error means that the server refuses the subject. `status` reports it too.
         if (error !== null) return;
         const { buffer, byteOffset, length } = message.data;
         received(Buffer.from(buffer, byteOffset, length));
@@ -159,7 +159,7 @@ export class Relay {
     await this.#connection.close();
   }
 
-  /** Logs an error of the server, once until the connection is made again. */
+  /** Logs an error of the server, once per connection. */
   #tell({ code, hint, message }: SnoError): void {
     if (this.#fault === message) return;
     this.#fault = message;

@@ -1,6 +1,6 @@
 /**
- * The head of each message in the stream. It says what a follower must know before it reads the
- * steps: who published them, and from where to where in the history they lead.
+ * The head of each message in the stream. It has what a follower must know before it reads the
+ * steps: which process published them, and between which places of the history they lie.
  *
  * Steps that do not fit into one message are cut into pieces. All pieces of the same steps carry
  * the same head, except for their number, and are applied together when the last one has arrived.
@@ -21,9 +21,9 @@ export interface Place extends Position {
 }
 
 /**
- * - state: everything that a follower needs that joins here. Followers of the same history that
- *   have arrived here pass over it.
- * - steps: what happened.
+ * - state: everything that a follower needs to join here. A follower of the same history that has
+ *   read up to here skips it.
+ * - steps: the steps of the stream.
  */
 const KINDS = ['state', 'steps'] as const;
 export type Kind = (typeof KINDS)[number];
@@ -34,19 +34,19 @@ export interface Envelope {
   readonly isLast: boolean;
   /** The piece's number among those of its steps, from 0. */
   readonly piece: number;
-  /** The time during which one process published: 64 random bits. */
+  /** Identifies the time during which one process published: 64 random bits, as hex. */
   readonly term: string;
   /** The message's number within its term, from 1. */
   readonly number: number;
-  /** The stream's sequence of the newest message that a follower can join at. 0: unknown. */
+  /** The stream's sequence of the newest state. A follower can join there. 0: unknown. */
   readonly state: number;
   readonly epoch: string;
-  /** Where the history was before these steps, and after them. */
+  /** The places in the history before these steps and after them. */
   readonly from: Place;
   readonly to: Place;
 }
 
-/** Changes whenever older processes could not read what this one writes. */
+/** Increased whenever older processes could not read what this one writes. */
 const VERSION = 1;
 export const HEAD_BYTES = 80;
 
@@ -54,13 +54,13 @@ export function comparePlaces(a: Place, b: Place): number {
   return comparePositions(a, b) || a.parts - b.parts;
 }
 
-/** Where the history is after a batch. */
+/** Returns the place in the history after a batch. */
 export function placeOfBatch({ part, entries, marks }: Batch): Place {
   const { lsn, index } = entries[0] ?? (marks[0] as { readonly lsn: number; readonly index: number });
   return { lsn, index: Math.max(index, COMMIT_END_INDEX), parts: part };
 }
 
-/** Returns the message: the head, and `steps`. */
+/** Encodes a message: the head, then `steps`. */
 export function sealed(envelope: Envelope, steps: Uint8Array): Buffer {
   const { kind, isLast, piece, term, number, state, epoch, from, to } = envelope;
   const message = Buffer.allocUnsafe(HEAD_BYTES + epoch.length + steps.length);

@@ -1,4 +1,4 @@
-/** Errors of NATS and its client, as errors that say what to do. */
+/** Turns errors of NATS and its client into SnoErrors. */
 import { JetStreamApiError, JetStreamError } from '@nats-io/jetstream';
 import { AuthorizationError, PermissionViolationError, UserAuthenticationExpiredError } from '@nats-io/transport-node';
 import { SnoError } from '../errors.ts';

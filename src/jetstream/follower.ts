@@ -1,10 +1,13 @@
 /**
  * Follows the stream: applies its steps in order, each exactly once.
  *
- * Every message says from where to where its steps lead. Steps that begin where this process is are
- * applied. Steps that begin earlier were published again, and only what follows this place is
- * applied. Steps that begin later leave a hole: the stream is searched for what is missing, and
- * where it no longer has it, everything begins anew, with a reset for all subscribers.
+ * Each message names the places of the history between which its steps lie. This process compares
+ * them with its own place:
+ *
+ * - Steps that begin there are applied.
+ * - Steps that begin earlier were published again: only what follows the place is applied.
+ * - Steps that begin later leave a hole. The stream is searched for the missing steps. If it no
+ *   longer has them, the process joins anew, and all subscribers are reset.
  *
  * A process joins at the newest state in the stream, and reads what follows it.
  */
@@ -36,29 +39,29 @@ export interface StreamFollowingOptions {
   readonly steps: FollowedSteps;
   readonly now: () => number;
   readonly logger: Logger;
-  /** The stream has a hole that is not filled. */
+  /** Called when the stream has a hole: steps that this process needs are missing. */
   readonly onHole: () => void;
-  /** The process cannot go on: it cannot read this version of the stream, or has a bug. */
+  /** Called if the process cannot continue: it cannot read this version, or has a bug. */
   readonly onFailed: (error: unknown) => void;
 }
 
-/** A message of the stream, and by whom it was published. */
+/** Identifies a message of the stream, and the term that published it. */
 interface Named {
   readonly sequence: number;
   readonly term: string;
   readonly number: number;
 }
 
-/** Where this process is. */
+/** The place of this process: the last message that it applied. */
 interface At extends Named {
   readonly epoch: string;
   readonly place: Place;
-  /** When the stream was made. */
+  /** When the stream was created. */
   readonly createdAt: string;
 }
 
 const CHECK_MS = 1_000;
-/** Time without a message after which the stream is asked, in ms. Ingest is not silent so long. */
+/** Silence after which the stream is checked, in ms. Ingest publishes more often than that. */
 const SILENT_MS = 5_000;
 
 export class StreamFollowing {
@@ -67,7 +70,7 @@ export class StreamFollowing {
   readonly #arrivals: Arrivals;
   #at: At | undefined;
   #end: (() => void) | undefined;
-  /** Counts the consumers: messages of earlier ones are ignored. */
+  /** The number of the current consumer: messages of earlier consumers are ignored. */
   #reading = 0;
   #isSeeking = false;
   #mustSeek = false;
@@ -76,15 +79,15 @@ export class StreamFollowing {
   #heardAt: number;
   #askedAt = 0;
   #onJoined: () => void = () => undefined;
-  /** Whether the next message may belong to another place in its term: it was searched for. */
+  /** Whether a search has found the next message, so that its number is not checked. */
   #isPlaced = false;
-  /** The message before which something is missing, and whether a search has not found it. */
+  /** The message before which steps are missing, and whether a search did not find them. */
   #hole: Named | undefined;
   #isGone = false;
   #isStateAwaited = false;
-  /** The last sequence of an entry or mark that was passed on. */
+  /** The sequence of the last entry or mark that was applied. */
   #sequence = 0;
-  /** The history that this process left because of a hole. */
+  /** The epoch of the history that this process left because of a hole. */
   #left: string | undefined;
   #createdAt = '';
   #fault: string | undefined;
@@ -95,7 +98,7 @@ export class StreamFollowing {
     this.#heardAt = options.now();
   }
 
-  /** Resolves when the process has joined: it has the definitions in force and the head. */
+  /** Starts to follow. Resolves once joined, with the definitions in force and the head. */
   start(): Promise<void> {
     const joined = new Promise<void>((resolve) => {
       this.#onJoined = resolve;
@@ -125,13 +128,13 @@ export class StreamFollowing {
     return this.#at?.sequence;
   }
 
-  /** Why nothing is followed. Undefined: the stream is. */
+  /** Why the stream is not followed. Undefined: it is. */
   get unready(): string | undefined {
     if (this.#at !== undefined && !this.#isSeeking) return undefined;
     return this.#fault ?? 'no process has published the state of the stream yet';
   }
 
-  /** Reads from the right place of the stream. Called when the reading broke off. */
+  /** Finds the sequence to read from, and reads. Called when the reading broke off. */
   #seek(): void {
     this.#reading++;
     this.#end?.();
@@ -162,7 +165,7 @@ export class StreamFollowing {
     this.#fault = undefined;
   }
 
-  /** False: there is nothing to follow yet. */
+  /** Starts to read. Returns false if there is nothing to follow yet. */
   async #hasFound(): Promise<boolean> {
     const { relay } = this.#options;
     const bounds = await relay.bounds();
@@ -204,8 +207,8 @@ export class StreamFollowing {
       return undefined;
     }
     const { state, epoch, to } = envelopeOf(newest.bytes);
-    // The stream has lost its newest messages. They are published again. This is asked before the
-    // search: what is published meanwhile must not look as if the search had passed over it.
+    // The stream has lost its newest messages, which are published again. This is checked before
+    // the search: messages published during the search must not count as not found.
     if (at !== undefined && at.epoch === epoch && comparePlaces(to, at.place) < 0) {
       // This process is ahead of the stream, and so it is not cut off from it.
       this.#heardAt = this.#options.now();
@@ -234,8 +237,8 @@ export class StreamFollowing {
   }
 
   /**
-   * Whether the hole comes after this state. A process that joins there meets the hole again. What
-   * follows the next state is whole.
+   * Whether the hole comes after this state. A process that joins there would meet the hole again.
+   * The next state comes after the hole.
    */
   async #leadsIntoHole(state: number): Promise<boolean> {
     const hole = this.#hole;
@@ -251,7 +254,7 @@ export class StreamFollowing {
     return true;
   }
 
-  /** Whether the message is still in the stream, where it was. */
+  /** Whether the stream still has this message at this sequence. */
   async #isInStream({ sequence, term, number }: Named): Promise<boolean> {
     const message = await this.#options.relay.message(sequence);
     if (message === undefined) return false;
@@ -276,7 +279,7 @@ export class StreamFollowing {
     const { kind, epoch, from, to } = envelope;
     const at = this.#at;
     if (at === undefined) {
-      // Nothing but a state can be joined at.
+      // A process can join only at a state.
       if (kind === 'steps') return;
       this.#apply(whole, undefined, this.#reason(epoch));
       this.#left = undefined;
@@ -293,8 +296,8 @@ export class StreamFollowing {
   }
 
   /**
-   * Something is missing before these steps, or they count anew. If a search has led here, it is
-   * gone.
+   * Steps are missing before these, or sequences went back (`isGone`). If a search has already led
+   * to this message, the missing steps are gone.
    */
   #meetHole({ envelope: { term, number }, first: sequence }: WholeSteps, isGone = false): void {
     const before = this.#hole;
@@ -310,7 +313,7 @@ export class StreamFollowing {
     return differsInGenerationOnly(left, epoch) ? 'slot_lost' : 'epoch_changed';
   }
 
-  /** Whether no message of the same process is missing in between. */
+  /** Whether no message of the same term is missing in between. */
   #follows(at: At, { envelope, first, last }: WholeSteps): boolean {
     const firstNumber = envelope.number - (last - first);
     return envelope.term === at.term ? firstNumber === at.number + 1 : firstNumber === 1;
@@ -331,7 +334,7 @@ export class StreamFollowing {
     this.#at = { epoch, place, sequence: last, term, number, createdAt: this.#createdAt };
   }
 
-  /** Notices what a consumer does not tell: a stream that was emptied, restored or made anew. */
+  /** Detects what a consumer does not report: a stream that was emptied, restored or recreated. */
   #check(): void {
     const { now, relay } = this.#options;
     if (this.#isSeeking || this.silenceMs < SILENT_MS || now() - this.#askedAt < SILENT_MS || !relay.isConnected)

@@ -1,4 +1,4 @@
-/** What the stream keeps of a history, for clients that resume from before a gateway's journal. */
+/** Reads older history from the stream, for clients that resume from before a gateway's journal. */
 import type { Batch } from '../commit/entry.ts';
 import { SnoError } from '../errors.ts';
 import { type OlderHistory, PositionTooOld } from '../fanout/history/older-history.ts';
@@ -16,7 +16,7 @@ export class StreamHistory implements OlderHistory {
   readonly #connect: () => Promise<HistoryRelay>;
   #connected: Promise<HistoryRelay> | undefined;
 
-  /** `connect` is called when a client resumes for the first time. It throws SnoError. */
+  /** `connect` is called when the first client resumes. It throws SnoError. */
   constructor(connect: () => Promise<HistoryRelay>) {
     this.#connect = connect;
   }
@@ -34,7 +34,7 @@ export class StreamHistory implements OlderHistory {
     const collector = new Collector();
     let next = first;
     for await (const message of readRange(relay, first, bounds.last)) {
-      // The stream dropped messages while it was read.
+      // The stream has dropped messages during the reading.
       if (message.sequence !== next) throw await unreadable(relay, epoch, after);
       next++;
       const whole = pieces.take(message);
@@ -47,8 +47,8 @@ export class StreamHistory implements OlderHistory {
 }
 
 /**
- * Why what follows the position cannot be read. `try_again` if the stream ends before it: it has
- * lost its newest messages, which are published again.
+ * Returns why the history after the position cannot be read. `try_again` if the stream ends before
+ * the position: it has lost its newest messages, which are published again.
  */
 async function unreadable(relay: HistoryRelay, epoch: string, after: Position): Promise<Error> {
   const bounds = await relay.bounds();
@@ -67,7 +67,7 @@ async function unreadable(relay: HistoryRelay, epoch: string, after: Position): 
   return new PositionTooOld(oldest?.epoch === epoch ? oldest.from : undefined);
 }
 
-/** Keeps batches, each once: a term may publish again what the one before it had published. */
+/** Keeps each batch once: a term may repeat what the term before it has published. */
 class Collector implements StepReceiver {
   #batches: Batch[] = [];
   #place: Place = { lsn: 0, index: 0, parts: 0 };

@@ -1,4 +1,4 @@
-/** Where the stream ends, for a process that is about to publish: it continues from there. */
+/** The end of the stream, from which a process that is about to publish continues. */
 import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch } from '../commit/entry.ts';
 import { type EvictedCommit, EvictedCommits } from '../journal/evicted-commits.ts';
@@ -12,9 +12,9 @@ import { readRange } from './range.ts';
 import { isJoinable } from './search.ts';
 
 export interface LastPlace {
-  /** The newest message. `term` is empty if the stream is. */
+  /** The newest message. `term` is '' if the stream is empty. */
   readonly newest: { readonly sequence: number; readonly term: string; readonly number: number };
-  /** The published part of the history in force. Undefined: the stream does not tell. */
+  /** The published part of the history in force. Undefined: the stream has no usable state. */
   readonly continued:
     | {
         readonly head: HeadState;
@@ -25,7 +25,7 @@ export interface LastPlace {
     | undefined;
 }
 
-/** Throws SnoError if the stream cannot be read, and `relay_version`. */
+/** Reads the end of the stream. Throws SnoError if that fails, for example `relay_version`. */
 export async function lastPlace(
   relay: Pick<Relay, 'bounds' | 'lastMessage' | 'message' | 'follow' | 'ensureStream'>,
 ): Promise<LastPlace> {

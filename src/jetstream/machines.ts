@@ -1,6 +1,6 @@
 /**
- * Joins the processes that serve clients on several machines, for what is in no stream. The carrier
- * is a plain subject of NATS: nothing is stored, and a machine that is cut off misses it.
+ * Passes messages between the processes that serve clients on several machines. They use a plain
+ * subject of NATS: nothing is stored, and a machine that is cut off misses messages.
  */
 import { randomUUID } from 'node:crypto';
 import { writeMessage } from '../peers/message.ts';
@@ -13,12 +13,12 @@ const ID_BYTES = 36;
 
 export function joinMachines(relay: Relay, peers: PeerSwitch): void {
   const self = Buffer.from(randomUUID());
-  const port = peers.attach((message) => relay.tellMachines(Buffer.concat([self, message])));
+  const port = peers.attach((message) => relay.broadcast(Buffer.concat([self, message])));
   relay.onChange(() => {
     const head = { isDown: !relay.isConnected };
     port.send(writeMessage({ from: self.toString(), kind: NETWORK, head }));
   });
-  relay.hearMachines((bytes) => {
+  relay.onBroadcast((bytes) => {
     // NATS also returns what this machine has sent.
     if (!bytes.subarray(0, ID_BYTES).equals(self)) port.send(bytes.subarray(ID_BYTES));
   });

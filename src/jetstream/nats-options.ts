@@ -3,14 +3,14 @@ import { readFileSync } from 'node:fs';
 import { type ConnectionOptions, credsAuthenticator } from '@nats-io/transport-node';
 import type { RelayOptions } from './relay-options.ts';
 
-/** How long to wait for an answer of the server, in ms. */
+/** How long to wait for the server's answer to a request, in ms. */
 export const ANSWER_MS = 5_000;
 const PING_MS = 2_000;
 /** Unanswered pings after which the connection counts as broken. */
 const PINGS_OUT_MAX = 2;
 const RECONNECT_MS = 250;
 
-/** What the client of NATS needs to connect. It reconnects by itself, for ever. */
+/** Returns the options of the NATS client. It reconnects by itself, without limit. */
 export function natsOptions({ servers, credsFile, caFile }: RelayOptions): ConnectionOptions {
   return {
     ...addressesOf(servers),
@@ -30,8 +30,8 @@ export function natsOptions({ servers, credsFile, caFile }: RelayOptions): Conne
 }
 
 /**
- * The client takes addresses without user and password. A user without a password is a token, as
- * for NATS's own tools.
+ * Splits URLs, since the client takes addresses without user and password. A user without a
+ * password is a token, as in NATS's own tools.
  */
 function addressesOf(servers: readonly string[]): Pick<ConnectionOptions, 'servers' | 'user' | 'pass' | 'token'> {
   const urls = servers.map((server) => new URL(server));

@@ -15,9 +15,9 @@ export class Pieces {
   #first = 0;
 
   /**
-   * Takes the next message. Returns the steps when their last piece has come. Throws
-   * `relay_version`. Unfinished pieces are dropped when other steps begin. Steps whose
-   * beginning was not seen are passed over.
+   * Takes the next message. Returns the steps when their last piece has arrived. Throws
+   * `relay_version`. Unfinished pieces are dropped when other steps begin. Steps whose first piece
+   * did not arrive are skipped.
    */
   take({ sequence, bytes }: StreamMessage): WholeSteps | undefined {
     const envelope = envelopeOf(bytes);

@@ -2,10 +2,10 @@
  * Publishes the steps of ingest in the stream. Their order is safe without a lock: each message is
  * stored only if it follows the one before it, so two processes that publish stop each other.
  *
- * Messages are on their way at the same time, up to a number. If one fails, it is unknown which of
- * them were stored: the newest message of the stream tells. The others are published again, with
- * the same bytes. If the stream holds another process's messages, or lacks some that were confirmed
- * before, this term is over; the next one begins from what the stream has.
+ * Up to WINDOW messages are in flight at the same time. If one fails, it is unknown which of them
+ * were stored. The newest message of the stream shows it, and the others are published again, with
+ * the same bytes. This term is over if the stream holds messages of another process, or lacks some
+ * that were confirmed before. The next term begins from what the stream has.
  */
 import { randomBytes } from 'node:crypto';
 import { pauseBefore } from '../backoff.ts';
@@ -27,50 +27,50 @@ import { isWrongLastSequence, relayFault } from './fault.ts';
 export interface PublisherOptions {
   readonly relay: Pick<Relay, 'publish' | 'lastMessage' | 'bounds' | 'payloadBytesMax' | 'isConnected' | 'onChange'>;
   readonly stream: string;
-  /** The head of ingest, at each step. */
+  /** The head of ingest, which is current at each step. */
   readonly head: SourceHead;
-  /** What a follower needs that joins now. */
+  /** Returns the definitions that a follower needs to join now. */
   readonly state: () => Omit<Beginning, 'reason' | 'oldest' | 'evicted'>;
-  /** The newest message of the stream, as this term found it. */
+  /** The newest message of the stream when this term began. */
   readonly last: { readonly sequence: number; readonly term: string; readonly number: number };
   /** Commits that a snapshot of a new follower may not see yet. */
   readonly recent: readonly EvictedCommit[];
-  /** A new follower reads at most so much of the stream: bytes, and ms. */
+  /** How often a state is published: at most this much of the stream lies between two. */
   readonly stateEveryBytes: number;
   readonly stateEveryMs: number;
   readonly now: () => number;
   readonly logger: Logger;
-  /** Whether Postgres is heard. */
+  /** Whether the stream from Postgres is open. */
   readonly isStreaming: () => boolean;
   /** Pauses the stream from Postgres until `release`. */
   readonly hold: () => void;
   readonly release: () => void;
-  /** Counts a message that was confirmed. */
+  /** Called for each message that was confirmed. */
   readonly onPublished: (bytes: number) => void;
-  /** The term is over. */
+  /** Called when the term is over. */
   readonly onOver: (why: SnoError) => void;
 }
 
 interface Message {
   readonly sequence: number;
   readonly bytes: Buffer;
-  /** Postgres may be told of this LSN once the message is confirmed. Undefined: of none. */
+  /** The LSN to acknowledge to Postgres once the message is confirmed. Undefined: none. */
   readonly head: Lsn | undefined;
 }
 
-/** Messages that may be on their way at the same time. */
+/** Maximum messages in flight. */
 const WINDOW = 32;
-/** Beyond so many on their way, steps wait and are joined to larger messages. */
+/** With more messages than this in flight, steps wait, and are joined to larger messages. */
 const JOIN_FROM = 2;
-/** How often the stream is looked at for holes. */
+/** How often the stream is checked for holes, in ms. */
 const HOLES_MS = 5_000;
 /** Maximum bytes of a message. More steps are cut into pieces. */
 const MESSAGE_BYTES_MAX = 256 * 1024;
-/** Bytes that a message may have beside its payload: headers of the expectation. */
+/** Maximum bytes of a message's NATS headers. */
 const HEADERS_BYTES = 512;
 /** Maximum bytes that wait to be confirmed before the stream is held. */
 const WAITING_BYTES_MAX = 16 * 1024 ** 2;
-/** Time without a message after which one is published anyway, in ms. */
+/** Maximum time between two messages, in ms: then one is published without news. */
 const SILENCE_MS = 2_000;
 const CHECK_MS = 500;
 
@@ -82,14 +82,14 @@ export class StreamPublisher implements StreamFollower {
   readonly #recent = new EvictedCommits(Date.now);
   readonly #timer: NodeJS.Timeout;
   readonly #endWatch: () => void;
-  /** Messages of `#waiting` that are on their way: the oldest ones. */
+  /** Number of messages of `#waiting` that are in flight: the oldest ones. */
   #sent = 0;
   #waitingBytes = 0;
-  /** The newest sequence that was confirmed, and the one that the next message takes. */
+  /** The newest confirmed sequence, and the sequence of the next message. */
   #confirmed: number;
   #next: number;
   #number = 0;
-  /** Sequence of the newest message that a follower can join at. */
+  /** Sequence of the newest state. 0: none yet. */
   #state = 0;
   #stateAt = 0;
   #bytesSinceState = 0;
@@ -100,7 +100,7 @@ export class StreamPublisher implements StreamFollower {
   #publishedHead = '';
   #publishedAt: number;
   #confirmedAt: number;
-  /** Counts the attempts to publish: answers to earlier ones say nothing. */
+  /** The number of the current attempt to publish: answers to earlier attempts are ignored. */
   #attempt = 0;
   #isComparing = false;
   #isHeld = false;
@@ -109,7 +109,7 @@ export class StreamPublisher implements StreamFollower {
   #lookedAt: number;
   /** Number of messages that are missing within the stream. */
   #holes = 0;
-  /** Failures since the stream took a message. */
+  /** Number of failures since the stream last took a message. */
   #refused = 0;
 
   constructor(options: PublisherOptions) {
@@ -127,7 +127,7 @@ export class StreamPublisher implements StreamFollower {
     this.#endWatch = relay.onChange(() => void this.#compare());
   }
 
-  /** Postgres may be told of everything before it, after a margin. */
+  /** Everything before it may be acknowledged to Postgres, after a margin. */
   get confirmedHead(): Lsn {
     return this.#confirmedHead;
   }
@@ -147,7 +147,7 @@ export class StreamPublisher implements StreamFollower {
     return this.#waiting.length === 0 ? 0 : this.#options.now() - this.#confirmedAt;
   }
 
-  /** Why nothing is confirmed at present. Undefined: messages are. */
+  /** Why messages are not confirmed now. Undefined: they are. */
   get fault(): SnoError | undefined {
     return this.#fault;
   }
@@ -157,7 +157,7 @@ export class StreamPublisher implements StreamFollower {
     return undefined;
   }
 
-  /** Ends the term. Nothing is published any more. */
+  /** Ends the term: nothing more is published. */
   stop(): void {
     this.#isOver = true;
     this.#attempt++;
@@ -170,7 +170,7 @@ export class StreamPublisher implements StreamFollower {
   // Steps of the stream:
 
   begin({ reason }: Beginning): void {
-    // Steps of the earlier history that wait are void, like all of it.
+    // Waiting steps belong to the earlier history, which is void.
     this.#steps.take();
     this.#recent.replace([]);
     this.#cutState(reason);
@@ -212,13 +212,13 @@ export class StreamPublisher implements StreamFollower {
     this.#pump();
   }
 
-  /** The steps so far, and the head, become messages. */
+  /** Turns the steps so far, and the head, into messages. */
   #cut(): void {
     this.#steps.head();
     this.#enqueue('steps');
   }
 
-  /** The state becomes a message. */
+  /** Turns the current state into messages. */
   #cutState(reason: ResetReason = 'epoch_changed'): void {
     const { head, state, now } = this.#options;
     this.#steps.begin({ ...state(), reason, oldest: head.head, evicted: this.#recent.list });
@@ -273,7 +273,7 @@ export class StreamPublisher implements StreamFollower {
     return attempt === this.#attempt && !this.#isOver;
   }
 
-  /** Everything up to this sequence is in the stream. */
+  /** Records that everything up to this sequence is in the stream. */
   #confirm(sequence: number): void {
     this.#confirmedAt = this.#options.now();
     const before = this.#confirmed;
@@ -289,7 +289,7 @@ export class StreamPublisher implements StreamFollower {
       if (first.head !== undefined) this.#confirmedHead = first.head;
       this.#options.onPublished(first.bytes.length);
     }
-    // A stream that answers but takes nothing is still at fault.
+    // The fault remains if the stream answers but stored nothing new.
     if (this.#confirmed > before || this.#waiting.length === 0) {
       this.#fault = undefined;
       this.#refused = 0;
@@ -310,13 +310,13 @@ export class StreamPublisher implements StreamFollower {
     void this.#compare();
   }
 
-  /** Compares what waits with what the stream has, and publishes the rest. */
+  /** Compares the waiting messages with the stream, and publishes those that it lacks. */
   async #compare(): Promise<void> {
     this.#attempt++;
     this.#sent = 0;
     if (this.#isComparing) return;
     this.#isComparing = true;
-    // What the stream refuses, it refuses at once: a full one would be asked without a pause.
+    // A full stream refuses at once: without this pause it would be asked in a tight loop.
     if (this.#refused > 1) await pauseBefore(Math.min(this.#refused - 1, 4));
     for (let tries = 0; !this.#isOver; tries++) {
       const attempt = this.#attempt;
@@ -327,7 +327,7 @@ export class StreamPublisher implements StreamFollower {
     this.#pump();
   }
 
-  /** False: try again. */
+  /** Returns false if it must be tried again. */
   async #hasCompared(attempt: number): Promise<boolean> {
     const { relay, last, stream } = this.#options;
     try {
@@ -371,7 +371,7 @@ export class StreamPublisher implements StreamFollower {
     return term === this.term && number === sequence - last.sequence;
   }
 
-  /** The server's limit may have been lowered: messages that are too large can't be stored. */
+  /** Ends the term if a waiting message is too large: the server's limit may have been lowered. */
   #refuseTooLarge(): void {
     const bytesMax = this.#options.relay.payloadBytesMax - HEADERS_BYTES;
     for (const { bytes } of this.#waiting)
@@ -395,11 +395,11 @@ export class StreamPublisher implements StreamFollower {
     if (now() - this.#lookedAt >= HOLES_MS) void this.#lookForHoles();
     if (this.#waiting.length > 0 || head.epoch === '' || !isStreaming()) return;
     if (now() - this.#publishedAt < SILENCE_MS && head.headText === this.#publishedHead) return;
-    // Followers learn that nothing of theirs has happened, and that the WAL is still read.
+    // Followers learn that the head moved, and that the WAL is still read.
     this.#publishSteps();
   }
 
-  /** A follower that meets a hole joins again at the next state: it is published soon. */
+  /** Publishes a state soon if the stream has a new hole: followers join again at that state. */
   async #lookForHoles(): Promise<void> {
     const { now, relay } = this.#options;
     this.#lookedAt = now();
@@ -419,7 +419,7 @@ export class StreamPublisher implements StreamFollower {
   }
 }
 
-/** The place of the head, within an open commit too. */
+/** Returns the place of the head, including parts of an open commit. */
 function placeOf({ frontier, openParts }: Pick<SourceHead, 'frontier' | 'openParts'>): Place {
   return { ...frontier, parts: openParts };
 }

@@ -9,8 +9,8 @@ export type RangeRelay = Pick<Relay, 'follow'>;
 const NEXT_MS = 5_000;
 
 /**
- * The messages from one sequence to another, in order. Throws `relay_unreachable` when they stop
- * coming. Messages that the stream has dropped meanwhile are missing.
+ * Yields the messages from one sequence to another, in order. Throws `relay_unreachable` if they
+ * stop arriving. Messages that the stream has dropped meanwhile are missing.
  */
 export async function* readRange(relay: RangeRelay, from: number, to: number): AsyncGenerator<StreamMessage> {
   if (from > to) return;

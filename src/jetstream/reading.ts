@@ -1,4 +1,4 @@
-/** Reading the stream from some message on, by a consumer that JetStream keeps for one process. */
+/** Reads the stream from a message on, by a consumer that JetStream keeps for one process. */
 import { hostname } from 'node:os';
 import {
   type Consumer,
@@ -16,22 +16,22 @@ import type { ReceivedMessage } from './stream-message.ts';
 export interface StreamReader {
   /** Begins with `sno_` and the name of its machine. */
   readonly name: string;
-  /** Messages that it has not read. */
+  /** Number of messages that it has not read. */
   readonly behind: number;
 }
 
-/** Time without a message after which the server says that the consumer is alive, in ms. */
+/** Silence after which the server sends a heartbeat of the consumer, in ms. */
 const CONSUMER_HEARTBEAT_MS = 1_000;
 const PULL_MS = 5_000;
-/** Messages that may be on their way to this process. */
+/** Maximum messages in flight to this process. */
 const MESSAGES_AHEAD_MAX = 64;
 /** How long the server keeps a consumer that is not read, in ms. */
 const CONSUMER_KEPT_MS = 30_000;
 
-/** Readers of the stream are named after their machine, for the operator. */
+/** Consumers are named after their machine, so that operators recognise them. */
 const CONSUMER_NAME = `sno_${hostname().replaceAll(/[^A-Za-z0-9_-]/g, '_')}`;
 
-/** What a consumer tells when it will not continue by itself, or only after a long silence. */
+/** Statuses after which a consumer does not continue by itself, or only after long silence. */
 const ENDS: ReadonlySet<string> = new Set([
   'heartbeats_missed',
   'consumer_not_found',
@@ -91,14 +91,14 @@ export async function readStream(
     throw relayFault(error, stream);
   }
   void (async () => {
-    // The client would make the consumer anew by itself, after up to 45 s of silence.
+    // The NATS client itself would recreate the consumer only after up to 45 s of silence.
     for await (const { type } of (messages as ConsumerMessages).status()) if (ENDS.has(type)) breakOff();
     breakOff();
   })();
   return end;
 }
 
-/** The present readers of the stream, with what each has not read. Throws SnoError. */
+/** Returns the current readers of the stream, and how far each is behind. Throws SnoError. */
 export async function readersOf(manager: JetStreamManager, stream: string): Promise<readonly StreamReader[]> {
   const readers: StreamReader[] = [];
   try {

@@ -1,4 +1,4 @@
-/** The connection to NATS, by the settings. */
+/** The settings of the connection to NATS and of its stream. */
 import type { Settings } from '../config/settings.ts';
 import type { Logger } from '../logger.ts';
 

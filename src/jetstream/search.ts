@@ -11,9 +11,9 @@ interface Found {
 }
 
 /**
- * Returns the sequence of the first message of `epoch` that leads to the place or beyond it: what
- * follows the place begins there at the latest. Undefined: the stream no longer has everything that
- * follows the place, or does not know it. Throws SnoError if the stream cannot be read.
+ * Returns the sequence of the first message of `epoch` whose steps end at the place or after it. A
+ * process at that place can read on from there. Undefined: the stream no longer has everything
+ * after the place, or ends before it. Throws SnoError if the stream cannot be read.
  */
 export async function findPlace(relay: SearchedRelay, epoch: string, place: Place): Promise<number | undefined> {
   const bounds = await relay.bounds();
@@ -36,12 +36,12 @@ export async function findPlace(relay: SearchedRelay, epoch: string, place: Plac
   if (found === undefined || found.envelope.epoch !== epoch) return undefined;
   const { envelope, sequence } = found;
   const isWhole = comparePlaces(envelope.from, place) <= 0;
-  // All pieces of the same steps lead to the same place, so the first of them was found, unless the
+  // All pieces of the same steps end at the same place, so the first piece was found, unless the
   // stream has dropped it.
   return isWhole && envelope.piece === 0 ? sequence : undefined;
 }
 
-/** Whether a process can join at this sequence, the newest state that a message names. */
+/** Whether the stream still has the state with this sequence, at which a process can join. */
 export async function isJoinable(relay: Pick<Relay, 'message'>, state: number): Promise<boolean> {
   const first = state === 0 ? undefined : await relay.message(state);
   return first !== undefined && envelopeOf(first.bytes).kind === 'state';

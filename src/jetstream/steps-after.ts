@@ -1,9 +1,9 @@
 /**
  * Passes on the steps that follow a place.
  *
- * Sequences grow along a history, over all processes that publish it. Where one of them could not
- * know the last one (the stream was lost), its sequences may be smaller. Nothing is passed on then:
- * the gateway would take new entries for old ones.
+ * Sequences grow along a history, across all processes that publish it. If the stream was lost, a
+ * process could not know the last sequence, and may continue with smaller ones. Then nothing is
+ * passed on: the gateway would take new entries for old ones.
  */
 import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch } from '../commit/entry.ts';
@@ -59,7 +59,7 @@ export class StepsAfter implements StepReceiver {
     if (this.wentBack) return;
     if (this.#after !== undefined && comparePlaces(placeOfBatch(batch), this.#after) <= 0) return;
     this.#next.append(batch);
-    // A large message is passed on in pieces: sockets take them one by one, and not all at once.
+    // A large message is flushed in pieces, so that sockets do not get all of it at once.
     let bytes = 0;
     for (const { payload, old } of batch.entries) bytes += memoryOf(payload).length + (old?.length ?? 0);
     this.#arrivals.add(bytes);

@@ -1,4 +1,4 @@
-/** The stream that JetStream stores: it is made, described, and read message by message. */
+/** The stream in JetStream: creates it, describes it, and reads single messages. */
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   DiscardPolicy,
@@ -25,15 +25,15 @@ export interface StreamBounds {
   readonly bytes: number;
   /** When the oldest message was stored, in ms since 1970. */
   readonly firstAt: number;
-  /** When the stream was made. Another time: it was deleted, and made again. */
+  /** When the stream was created. If this changes, the stream was deleted and created again. */
   readonly createdAt: string;
-  /** Servers that keep it, and the one that leads them. Undefined: the server is in no cluster. */
+  /** The servers that store it, and their leader. Undefined: the server is in no cluster. */
   readonly cluster: { readonly leader: string; readonly replicas: number; readonly current: number } | undefined;
 }
 
-/** Message ids are not used: what is published is checked by the last sequence. */
+/** Short, since message ids are not used: duplicates are found by the expected sequence. */
 const DUPLICATES_MS = 1_000;
-/** How long a stream that was deleted is not made again, in ms. */
+/** How long to wait before a deleted stream is created again, in ms. */
 const DELETED_MS = 2_000;
 const NO_MESSAGE_FOUND = 10_037;
 const STREAM_NOT_FOUND = 10_059;
@@ -53,7 +53,7 @@ export class StoredStream {
     this.#subject = subject;
   }
 
-  /** Makes the stream, or fits an existing one to the settings. Throws SnoError. */
+  /** Creates the stream, or adapts an existing one to the settings. Throws SnoError. */
   async ensure(): Promise<void> {
     const { stream, replicas, maxAgeMs, maxBytes, logger } = this.#options;
     const wanted: Partial<StreamConfig> & { readonly name: string } = {
@@ -72,8 +72,8 @@ export class StoredStream {
     try {
       let found = await this.#info();
       if (found === undefined && this.#hasSeen) {
-        // nats-server removes the files of a deleted stream after it has told of the deletion. A
-        // stream of that name that is made meanwhile loses its files too (2.9.10).
+        // nats-server removes the files of a deleted stream after it has reported the deletion. A
+        // stream of that name that is created meanwhile loses its files too (2.9.10).
         await delay(DELETED_MS);
         found = await this.#info();
       }
@@ -118,12 +118,12 @@ export class StoredStream {
     }
   }
 
-  /** The message with this sequence. Undefined: it is not there. Throws SnoError. */
+  /** Returns the message with this sequence. Undefined: it is missing. Throws SnoError. */
   async message(sequence: number): Promise<StoredMessage | undefined> {
     return this.#read({ seq: sequence });
   }
 
-  /** The newest message. Undefined: the stream is empty. Throws SnoError. */
+  /** Returns the newest message. Undefined: the stream is empty. Throws SnoError. */
   async last(): Promise<StoredMessage | undefined> {
     return this.#read({ last_by_subj: this.#subject });
   }

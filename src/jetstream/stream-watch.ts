@@ -1,10 +1,10 @@
-/** Measures the stream now and then, for metrics. */
+/** Measures the stream periodically, for metrics. */
 import type { StreamBounds } from './stored-stream.ts';
 
 /** How often the stream is measured, in ms. */
 const MEASURE_MS = 5_000;
 
-/** The Relay, as far as it is measured. */
+/** The members of Relay that are measured. */
 interface Measured {
   readonly isConnected: boolean;
   bounds(): Promise<StreamBounds | undefined>;
@@ -14,7 +14,7 @@ export class StreamWatch {
   readonly #stream: Measured;
   #timer: NodeJS.Timeout | undefined;
   #leader = '';
-  /** How often another server was found to lead those that keep the stream. */
+  /** How often the leader of the servers that store the stream was found to have changed. */
   leaderChanges = 0;
   /** The last measurement. Undefined: not measured yet, or NATS did not answer. */
   bounds: StreamBounds | undefined;
