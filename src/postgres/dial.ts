@@ -20,6 +20,16 @@ export class AttemptFailure extends Error {
   }
 }
 
+/** The server's answer to the request for TLS makes the connection impossible. */
+export class TlsRefusal extends Error {
+  readonly code: 'NO_TLS' | 'NOT_POSTGRES';
+
+  constructor(code: TlsRefusal['code'], message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
 export interface Dialled {
   readonly socket: Socket;
   readonly isEncrypted: boolean;
@@ -58,7 +68,7 @@ export async function dial({ target, host, isEncrypted, makeSocket, onSocket }: 
     const options = tls.options(host.name || (tls.mode === 'verify-full' ? '' : host.address));
     if (!tls.isDirect && !(await agreesToTls(socket))) {
       if (tls.order.includes(false)) return { socket, isEncrypted: false };
-      throw new Error(`the server does not support TLS, and sslmode=${tls.mode} requires it`);
+      throw new TlsRefusal('NO_TLS', `the server does not support TLS, and sslmode=${tls.mode} requires it`);
     }
     return { socket: await encrypted(socket, options, onSocket), isEncrypted: true };
   } catch (error) {
@@ -105,7 +115,7 @@ function agreesToTls(socket: Socket): Promise<boolean> {
       done(() => {
         if (answer.length === 1 && answer[0] === YES) resolve(true);
         else if (answer.length === 1 && answer[0] === NO) resolve(false);
-        else reject(new Error('the server there does not speak the Postgres protocol'));
+        else reject(new TlsRefusal('NOT_POSTGRES', 'the server there does not speak the Postgres protocol'));
       });
     const failed = (error: Error) => done(() => reject(error));
     const closed = () => done(() => reject(new Error('the server closed the connection when Snö asked for TLS')));

@@ -2,7 +2,7 @@
 import { ERRORS, type ErrorCode, SnoError } from '../errors.ts';
 import { limitError } from './connection-limit.ts';
 import { type Host, isSocketFolder, socketFile, type Target } from './conninfo/target.ts';
-import type { AttemptFailure } from './dial.ts';
+import { type AttemptFailure, TlsRefusal } from './dial.ts';
 import { WrongAttributes } from './login.ts';
 import { readableName } from './quote.ts';
 
@@ -106,10 +106,11 @@ function serverAdvice({ code = '', routine, message }: Refusal, failure: Attempt
   return unreachable('The log of Postgres, or of the pooler in between, says more.');
 }
 
-function tlsAdvice({ code = '', message }: Refusal): string {
-  if (message.startsWith('the server has no TLS'))
+function tlsAdvice(refusal: Refusal): string {
+  const { code = '' } = refusal;
+  if (refusal instanceof TlsRefusal && refusal.code === 'NO_TLS')
     return 'Turn on TLS there (ssl = on), or set sslmode=prefer if the network is trusted.';
-  if (message.startsWith('what answers there')) return 'Check the host and the port.';
+  if (refusal instanceof TlsRefusal) return 'Check the host and the port.';
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
     return "Name the host as the server's certificate does, or set sslmode=verify-ca.";
   if (code === 'CERT_HAS_EXPIRED') return "Renew the server's certificate.";
