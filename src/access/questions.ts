@@ -1,12 +1,12 @@
 /**
- * Questions to the database, many at a time.
+ * Asks the database yes-or-no questions in batches.
  *
- * A statement takes one array per parameter of a question. It returns a row for each question
- * answered with yes: its number, and perhaps more. The first question is asked at the end of its
- * turn. Questions that arrive during a query or shortly after gather for the next batch; the larger
- * the last batch was, the longer they gather, until there are enough of them. So a single question
- * does not wait, and thousands of questions need tens of queries. Equal questions of a batch are
- * asked once.
+ * A statement takes one array per parameter of a question. It returns a row for each question whose
+ * answer is yes: its number, and perhaps more values. The first question is asked at the end of the
+ * turn of the event loop. Questions that arrive during a query or shortly after gather for the next
+ * batch. The larger the last batch was, the longer they gather, until there are enough of them. So
+ * a single question does not wait, and thousands of questions need tens of queries. Equal questions
+ * of a batch are asked once.
  *
  * A value that Postgres cannot read fails the whole batch. The batch is then asked in halves until
  * that question is alone, and its answer is no. If the view raises an error for a question, the
@@ -28,11 +28,11 @@ export interface QuestionsOptions {
   readonly batchMax: number;
   /** Maximum waiting questions. More are refused. */
   readonly waitingMax: number;
-  /** ms; monotonic. */
+  /** A monotonic clock, in ms. */
   readonly now: () => number;
-  /** A query was answered, or failed with `error`. */
+  /** Called when a query was answered, or failed with `error`. */
   readonly asked: (questions: number, seconds: number, error?: Error) => void;
-  /** A question was refused, since too many wait. */
+  /** Called when a question was refused, since too many wait. */
   readonly refused: () => void;
 }
 
@@ -40,7 +40,7 @@ export interface QuestionsOptions {
 const GATHER_MS_MAX = 100;
 /** How long the next batch gathers, per question of the last one, in ms. */
 const GATHER_MS_EACH = 5;
-/** Number of waiting questions that do not wait for more of them to gather. */
+/** From this number of waiting questions on, a batch is asked without waiting for more. */
 const GATHERED = 64;
 /** How long a batch may take before the next ones become smaller, in ms. */
 const SLOW_MS = 500;
@@ -52,7 +52,7 @@ export type Answer = readonly unknown[] | undefined;
 
 interface Question {
   readonly parameters: readonly string[];
-  /** Nearly always one. */
+  /** The callers that wait for the answer: nearly always one. */
   readonly waiting: Waiter[];
 }
 
@@ -73,7 +73,7 @@ class Lane {
   readonly #turns = new RoundRobin<Waiter>();
   batchMax: number;
   running = 0;
-  /** Until when questions gather, in ms of `now`. */
+  /** The time of `now` until which questions gather. */
   gatherUntil = 0;
   timer: NodeJS.Timeout | undefined;
   isScheduled = false;
@@ -94,8 +94,8 @@ class Lane {
   }
 
   /**
-   * Removes a waiter. Its question is dropped, unless others wait for it too. A question already
-   * being asked is only forgotten.
+   * Removes a waiter. Its question is dropped, unless others wait for it too. A question that is
+   * already being asked is not affected.
    */
   remove(waiter: Waiter): void {
     const waiting = this.pending.get(waiter.key)?.waiting;
@@ -125,7 +125,7 @@ export class Questions {
   readonly #options: QuestionsOptions;
   /** By statement. Certain questions are kept apart from the others. */
   readonly #lanes = { certain: new Map<string, Lane>(), doubtful: new Map<string, Lane>() };
-  /** All lanes, the last asked one last, so that each gets its turn. */
+  /** All lanes, the most recently asked one last, so that lanes take turns. */
   readonly #order = new Set<Lane>();
   readonly #share: FairShare<Waiter>;
   #running = 0;
@@ -142,9 +142,10 @@ export class Questions {
   }
 
   /**
-   * Resolves with the answer as of a moment after the call. Rejects if too many wait, or the
-   * database could not be asked. `certain`: every parameter is certainly valid for its type.
-   * `address`: the client's, used when too many wait.
+   * Resolves with the answer, as the database has it at some time after the call. Rejects if too
+   * many questions wait, or the database could not be asked. `certain`: every parameter is
+   * certainly valid for its type. `address`: the client's, which decides who is refused when too
+   * many wait.
    */
   ask(sql: string, parameters: readonly string[], certain: boolean, address?: string): Promise<Answer> {
     if (this.#isClosed) return Promise.reject(new Error('the service is stopping'));
@@ -230,7 +231,8 @@ export class Questions {
     lane.running--;
     this.#running--;
     lane.gatherUntil = this.#options.now() + Math.min(GATHER_MS_MAX, GATHER_MS_EACH * (questions.length - 1));
-    // Pumps the lanes that waited for a place. A lane that gets one moves to the end.
+    // A connection is free: runs the lanes that waited for one. A lane that gets it moves to the
+    // end.
     for (const waiting of [...this.#order]) this.#pump(waiting);
   }
 
@@ -244,7 +246,7 @@ export class Questions {
       const took = now() - startedAt;
       asked(count, took / 1_000);
       lane.batchMax = took > SLOW_MS ? Math.max(1, count >> 1) : Math.min(batchMax, lane.batchMax * 2);
-      for (let index = 0; index < count; index++) this.#tell(questions[index] as Question, granted.get(index + 1));
+      for (let index = 0; index < count; index++) this.#resolve(questions[index] as Question, granted.get(index + 1));
     } catch (error) {
       const fault = queryFault(error);
       asked(count, (now() - startedAt) / 1_000, fault === 'passing' ? (error as Error) : undefined);
@@ -252,7 +254,7 @@ export class Questions {
         if (isTimeout(error)) lane.batchMax = Math.max(1, count >> 2);
         this.#refuse(questions, error as Error);
       } else if (count === 1) {
-        if (fault === 'value') this.#tell(questions[0] as Question, undefined);
+        if (fault === 'value') this.#resolve(questions[0] as Question, undefined);
         else this.#refuse(questions, error as Error);
       } else {
         await this.#answer(lane, questions.slice(0, count >> 1));
@@ -262,7 +264,7 @@ export class Questions {
     }
   }
 
-  #tell({ waiting }: Question, answer: Answer): void {
+  #resolve({ waiting }: Question, answer: Answer): void {
     for (const waiter of waiting) if (this.#share.leave(waiter)) waiter.resolve(answer);
   }
 

@@ -24,7 +24,7 @@ export class Rechecks {
   /** The channels since the commit's beginning, by view. EVERY: all channels of the pattern. */
   readonly #channels = new Map<string, Set<string>>();
   /** Rechecks that have not been reported yet. */
-  #untold: Recheck[] = [];
+  #unreported: Recheck[] = [];
 
   /** Adds the subscribers of a channel, or of every channel of the pattern. */
   add(schema: AccessSchema, pattern: string, channel?: string): void {
@@ -33,25 +33,25 @@ export class Rechecks {
     if (channels === EVERY || (channel !== undefined && channels?.has(channel))) return;
     if (channel === undefined || (channels?.size ?? 0) >= CHANNELS_MAX) {
       this.#channels.set(view, EVERY);
-      this.#untold = this.#untold.filter((one) => one.pattern !== pattern || one.schema !== schema);
-      this.#untold.push({ schema, pattern });
+      this.#unreported = this.#unreported.filter((one) => one.pattern !== pattern || one.schema !== schema);
+      this.#unreported.push({ schema, pattern });
       return;
     }
-    this.#untold.push({ schema, pattern, channel });
+    this.#unreported.push({ schema, pattern, channel });
     if (channels === undefined) this.#channels.set(view, new Set([channel]));
     else channels.add(channel);
   }
 
   /** Returns and removes the rechecks to report now. */
   take(): readonly Recheck[] {
-    if (this.#untold.length === 0) return NO_RECHECKS;
-    const untold = this.#untold;
-    this.#untold = [];
-    return untold;
+    if (this.#unreported.length === 0) return NO_RECHECKS;
+    const unreported = this.#unreported;
+    this.#unreported = [];
+    return unreported;
   }
 
   clear(): void {
     if (this.#channels.size > 0) this.#channels.clear();
-    if (this.#untold.length > 0) this.#untold = [];
+    if (this.#unreported.length > 0) this.#unreported = [];
   }
 }

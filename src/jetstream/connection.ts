@@ -138,7 +138,7 @@ export class Relay {
       this.#connection.publish(this.#machinesSubject, bytes);
     } catch (error) {
       // The message is too large for the server, or the connection has just closed.
-      this.#tell(relayFault(error, this.options.stream));
+      this.#logOnce(relayFault(error, this.options.stream));
     }
   }
 
@@ -160,7 +160,7 @@ export class Relay {
   }
 
   /** Logs an error of the server, once per connection. */
-  #tell({ code, hint, message }: SnoError): void {
+  #logOnce({ code, hint, message }: SnoError): void {
     if (this.#fault === message) return;
     this.#fault = message;
     this.options.logger.warn({ code, hint }, message);
@@ -176,7 +176,7 @@ export class Relay {
           for (const listener of [...this.#listeners]) listener();
           break;
         case 'error':
-          this.#tell(relayFault(status.error, this.options.stream));
+          this.#logOnce(relayFault(status.error, this.options.stream));
           break;
         default:
       }

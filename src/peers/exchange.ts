@@ -40,7 +40,7 @@ export class Exchange {
     const head = `{"type":"message","channel":${members[0]},"from":${members[1]},"event":${members[2]},"data":`;
     const text = Buffer.concat([Buffer.from(head), data, Buffer.from(CLOSING_BRACE)]);
     this.#local.post(this.#frame(channel, text), sender);
-    this.#peers.tell(KIND, { channel }, text);
+    this.#peers.send(KIND, { channel }, text);
   }
 
   #receive({ head: { channel }, body }: PeerMessage): void {

@@ -22,12 +22,12 @@ export class Peers {
   }
 
   /** Whether this process has no peers now. */
-  get areNone(): boolean {
+  get isAlone(): boolean {
     return this.#switch.isIdle;
   }
 
   /** Sends a message to all peers. A peer that is unreachable at this moment misses it. */
-  tell(kind: string, head: PeerMessage['head'], body?: Buffer): void {
+  send(kind: string, head: PeerMessage['head'], body?: Buffer): void {
     this.#port.send(writeMessage({ from: this.id, kind, head, ...(body === undefined ? {} : { body }) }));
   }
 

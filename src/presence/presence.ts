@@ -43,7 +43,7 @@ export class Presence {
     this.#watchers = new Watchers({ clock, members: (channel) => this.#roster.members(channel) });
     this.#roster = new Roster({
       self: peers.id,
-      tell: (message) => peers.tell(KIND, message as unknown as Record<string, unknown>),
+      send: (message) => peers.send(KIND, message as unknown as Record<string, unknown>),
       joined: (channel, member, wasThere) => this.#watchers.joined(channel, member, wasThere),
       left: (channel, member) => this.#watchers.left(channel, member),
       graceTicks: graceSeconds,
@@ -59,7 +59,7 @@ export class Presence {
   }
 
   start(): void {
-    if (this.#peers.areNone) this.#settle();
+    if (this.#peers.isAlone) this.#settle();
     this.#roster.start();
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }

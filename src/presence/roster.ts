@@ -50,7 +50,7 @@ export type RosterMessage =
 export interface RosterOptions extends UnionOptions {
   /** The id of this process among its peers. */
   readonly self: string;
-  readonly tell: (message: RosterMessage) => void;
+  readonly send: (message: RosterMessage) => void;
   /** For how many ticks the members of a process that has ended stay. */
   readonly graceTicks: number;
   /** Maximum approximate bytes of members in one message. */
@@ -126,12 +126,12 @@ export class Roster {
   }
 
   start(): void {
-    this.#options.tell({ kind: 'hello' });
+    this.#options.send({ kind: 'hello' });
   }
 
   /** Tells the peers that this process ends. */
   stop(): void {
-    this.#options.tell({ kind: 'end' });
+    this.#options.send({ kind: 'end' });
   }
 
   /** Adds a member of this process, or changes what is shown of it. */
@@ -140,14 +140,14 @@ export class Roster {
     if (had?.info === member.info) return;
     if (had === undefined) this.#ownCount++;
     this.#union.add(this.#own, channel, member);
-    this.#options.tell({ kind: 'change', sequence: ++this.#sequence, channel, joined: [member], left: [] });
+    this.#options.send({ kind: 'change', sequence: ++this.#sequence, channel, joined: [member], left: [] });
   }
 
   /** Removes a member of this process. */
   delete(channel: string, id: string): void {
     if (!this.#union.delete(this.#own, channel, id)) return;
     this.#ownCount--;
-    this.#options.tell({ kind: 'change', sequence: ++this.#sequence, channel, joined: [], left: [id] });
+    this.#options.send({ kind: 'change', sequence: ++this.#sequence, channel, joined: [], left: [id] });
   }
 
   receive(from: string, message: RosterMessage): void {
@@ -201,7 +201,7 @@ export class Roster {
   }
 
   #beat(): void {
-    this.#options.tell({ kind: 'beat', sequence: this.#sequence });
+    this.#options.send({ kind: 'beat', sequence: this.#sequence });
   }
 
   /** Returns a peer. If it is new, its list is asked for. */
@@ -224,7 +224,7 @@ export class Roster {
   #ask(of: string, peer: Peer): void {
     if (peer.askedTicks !== undefined && peer.askedTicks < ASK_TICKS) return;
     peer.askedTicks = 0;
-    this.#options.tell({ kind: 'ask', of });
+    this.#options.send({ kind: 'ask', of });
   }
 
   #change(
@@ -277,7 +277,7 @@ export class Roster {
   #sendList(): void {
     this.#isListWanted = false;
     this.#listSentAt = this.#ticks;
-    const { tell, listBytesMax = LIST_BYTES_MAX } = this.#options;
+    const { send, listBytesMax = LIST_BYTES_MAX } = this.#options;
     const sequence = this.#sequence;
     let part = 0;
     let bytes = 0;
@@ -287,7 +287,7 @@ export class Roster {
       some.push([channel, inChannel]);
       for (const member of members.values()) {
         if (bytes > listBytesMax) {
-          tell({ kind: 'list', sequence, part: part++, isLast: false, members: some });
+          send({ kind: 'list', sequence, part: part++, isLast: false, members: some });
           inChannel = [];
           some = [[channel, inChannel]];
           bytes = 0;
@@ -296,6 +296,6 @@ export class Roster {
         bytes += channel.length + member.id.length + member.info.length + MEMBER_OVERHEAD_BYTES;
       }
     }
-    tell({ kind: 'list', sequence, part, isLast: true, members: some });
+    send({ kind: 'list', sequence, part, isLast: true, members: some });
   }
 }

@@ -1,5 +1,5 @@
 /**
- * From messages of the WAL to the commits of channels:
+ * Turns messages of the WAL into commits of channels:
  *
  *     lookahead -> decoder -> join stage -> router -> commit builder
  *
@@ -42,7 +42,7 @@ export interface ChangePipelineOptions {
   readonly pool: pg.Pool;
   readonly metrics: Metrics;
   readonly logger: Logger;
-  /** Another stream begins. Its first message waits for the promise. */
+  /** Called when another stream begins. Its first message waits for the promise. */
   readonly started: (start: StreamStart) => Promise<void>;
   /** Receives a `sno.catalog` message at its place in the stream. */
   readonly catalog: (json: string, lsn: Lsn) => readonly Redefinition[];
@@ -51,7 +51,7 @@ export interface ChangePipelineOptions {
   readonly mark: (id: string) => Promise<void>;
   readonly joinCacheBytes: number;
   readonly joinRows: number;
-  /** All messages that arrived together have been passed on. */
+  /** Called when all messages that arrived together have been passed on. */
   readonly flushed: () => void;
   /** Pauses the stream until `release`. */
   readonly hold: () => void;
@@ -154,7 +154,7 @@ export class ChangePipeline implements WalHandler {
     });
   }
 
-  /** Drops everything of the earlier stream that is not complete. */
+  /** Drops everything of the earlier stream that is incomplete. */
   started(start: StreamStart): Promise<void> {
     this.#lookahead.reset();
     this.#decoder.reset();
@@ -177,12 +177,12 @@ export class ChangePipeline implements WalHandler {
     this.#lookahead.flush();
   }
 
-  /** Reads a transaction in progress. Its effects come at its commit. */
+  /** Returns a reader for a transaction in progress. Its effects are applied at its commit. */
   readEarly(log: SpoolLog): TransactionReader {
     return new EarlyReader(this.#registry, log, this.#target, () => this.#lookahead.isWaiting);
   }
 
-  /** Fits the views to their tables again, after the definitions were loaded. */
+  /** Binds the views to the columns of their tables again, after the definitions were loaded. */
   rebind(): void {
     this.#router.rebind();
     this.#stage.rebind();
@@ -205,7 +205,7 @@ const JOIN_HINTS: Readonly<Record<JoinReset, string>> = {
 
 const viewOf = (pattern: string) => `channels."${pattern}"`;
 
-/** The views that join, as they are in force. */
+/** Returns a function that returns the joins of the definitions in force. */
 function joinsOf(registry: ChannelRegistry): () => Joins {
   let views = registry.joined;
   let joins = new Joins(views);

@@ -14,12 +14,12 @@ export interface CompositionOptions extends Omit<IngestOptions, 'relayed'> {
   readonly otherFilesMax: number;
   /** Recent faults of this process. */
   readonly incidents: Incidents;
-  /** For the admin API: the parts set themselves. */
+  /** Where the running parts register for the admin API. */
   readonly running: RunningParts;
 }
 
 export interface Composition {
-  /** Listens for clients, who are told that the service is starting. 0: no clients are served. */
+  /** Listens for clients, which receive `starting` until `open`. Resolves with the port, or 0. */
   listen(): Promise<number>;
   /** Sets the database up. Throws a SnoError that says what is missing. */
   prepare(): Promise<void>;
@@ -27,10 +27,10 @@ export interface Composition {
   start(): Promise<void>;
   /** Lets clients in. */
   open(): Promise<void>;
-  /** Sends the clients away over SNO_DRAIN_SECONDS or less. */
+  /** Disconnects the clients within SNO_DRAIN_SECONDS. */
   drain(): Promise<void>;
   stop(): Promise<void>;
-  /** Why clients should go elsewhere. Undefined: they are served. */
+  /** Why this process cannot serve clients now. Undefined: it serves them. */
   readonly unready: string | undefined;
   /** Number of channel views that are served. */
   readonly channelCount: number;

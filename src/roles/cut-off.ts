@@ -1,9 +1,9 @@
 /**
- * Notices that this process is cut off from the stream while others go on: then it cannot hear that
- * access was revoked. Silence alone does not say so, since NATS may be down for all. The slot does:
- * a process that cannot publish leaves the slot within `unpublishedMs`. So a slot that keeps its
- * holder for longer is read by a process that publishes, unless the stream itself says that it has
- * nothing more.
+ * Detects that this process is cut off from the stream while other processes continue. Then it
+ * would not learn that access was revoked. Silence alone does not prove it, since NATS may be down
+ * for all. The slot does: a process that cannot publish leaves the slot within `unpublishedMs`. So
+ * a slot that keeps its holder for longer is read by a process that publishes, unless the stream
+ * answers that it has nothing more.
  */
 
 import type pg from 'pg';
@@ -28,10 +28,10 @@ export interface CutOffWatchOptions {
 }
 
 const CHECK_MS = 500;
-/** A message of the stream comes at least every two seconds. */
+/** Silence that is unusual, in ms: the stream has a message at least every two seconds. */
 const SILENT_MS = 2_500;
 const ANSWER_MS = 2_000;
-/** The holder of the slot if Postgres does not tell. */
+/** Stands for the holder of the slot if Postgres does not answer. */
 const UNKNOWN = 'unknown';
 
 export class CutOffWatch {
@@ -39,7 +39,7 @@ export class CutOffWatch {
   #timer: NodeJS.Timeout | undefined;
   #isCutOff = false;
   #isAsking = false;
-  /** The process that was seen to hold the slot during this silence, and since when. */
+  /** The process that holds the slot during this silence, and since when it was seen there. */
   #holder: { readonly pid: string | undefined; readonly since: number } | undefined;
 
   constructor(options: CutOffWatchOptions) {
@@ -98,7 +98,7 @@ export class CutOffWatch {
     }
   }
 
-  /** Whether the stream has more, or does not answer. */
+  /** Whether messages are missing here: the stream has more, or does not answer. */
   async #lacksMore(): Promise<boolean> {
     try {
       return await within(ANSWER_MS, this.#options.hasMore());

@@ -1,8 +1,7 @@
 /**
- * Reads a transaction while it is in progress, so that its commit costs only what its events cost.
- * What it has read counts only if nothing came between: at the commit the definitions must be the
- * same. Rows that Postgres evaluates, rows of joined views, and rows that access depends on, are
- * read at the commit.
+ * Reads a transaction while it is in progress, so that its commit costs only as much as its events.
+ * The result counts only if the definitions are still the same at the commit. Rows that Postgres
+ * evaluates, rows of views that join, and rows that access depends on, are read at the commit.
  */
 import type { ChannelRegistry } from '../channels/definitions/registry.ts';
 import { RemoteAnswers } from '../channels/remote-answers.ts';
@@ -16,10 +15,10 @@ import type { CommitSteps, TransactionReader } from '../spool/reader.ts';
 import type { StreamedCommit } from '../spool/stream-messages.ts';
 
 const RELATION = 0x52; // R
-/** Messages that matter to more than the channels of their transaction. */
+/** Prefixes of messages that concern more than the channels of their transaction. */
 const OF_ALL = ['sno.catalog', 'sno.marker'];
 
-/** Events count at the commit. */
+/** Receives counts that are not used: events are counted at the commit. */
 const NOT_COUNTED: PatternCounts = new PatternCounts();
 
 interface Mark {
@@ -72,7 +71,7 @@ export class EarlyReader implements TransactionReader {
   }
 
   commit({ begin, commit }: StreamedCommit): CommitSteps | undefined {
-    // a question about joined rows waits without holding the stream, and no commit overtakes it
+    // questions about joined rows wait without holding the stream, and no commit may overtake them
     if (this.#isVoid || this.#isWaiting()) return undefined;
     const recording = this.#recording;
     const decode = (message: Buffer) => this.#decoder.message(message, 0, message.length);
@@ -92,7 +91,7 @@ export class EarlyReader implements TransactionReader {
     this.#recording.giveUp();
   }
 
-  /** Also gives up if the definitions have changed meanwhile. */
+  /** Whether the result cannot be used. Gives up if the definitions have changed meanwhile. */
   get #isVoid(): boolean {
     const recording = this.#recording;
     if (!recording.isVoid && this.#registry.served !== this.#definitions) recording.giveUp();
@@ -100,7 +99,7 @@ export class EarlyReader implements TransactionReader {
   }
 }
 
-/** Gives up at everything that can only be read at the commit. */
+/** A router that gives up at everything that can only be read at the commit. */
 class EarlyRouter extends Router {
   readonly #registry: ChannelRegistry;
   readonly #recording: Recording;

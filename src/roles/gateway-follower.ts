@@ -1,4 +1,4 @@
-/** Passes the steps of a stream on another machine to the gateways of this one. */
+/** Passes the steps of the stream between machines to the gateways of this machine. */
 import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { Batch } from '../commit/entry.ts';
 import type { FollowedSteps } from '../jetstream/follower.ts';
@@ -10,14 +10,14 @@ import type { Gateways } from './gateways.ts';
 const NEVER = new Promise<void>(() => undefined);
 
 export class GatewayFollower implements FollowedSteps {
-  /** Where the stream is. */
+  /** The head of the stream. */
   readonly head = new Replica();
   #gateways: Gateways | undefined;
   #served: ServedDefinitions | undefined;
   #isKnown = false;
 
-  /** Sets who is told. Call it before the stream is followed. */
-  tell(gateways: Gateways): void {
+  /** Sets the gateways. Call it before the stream is followed. */
+  setGateways(gateways: Gateways): void {
     this.#gateways = gateways;
   }
 

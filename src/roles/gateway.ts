@@ -1,7 +1,7 @@
 /**
- * The role `gateway`: serves clients. Fan-out, access and the client port, following the stream
- * that ingest reads. It runs in the process that reads the WAL, or in each of SNO_WORKERS
- * processes.
+ * The role `gateway`: serves clients. It consists of fan-out, access and the client port, and
+ * follows the stream that ingest reads. It runs in the process that reads the WAL, or in each of
+ * SNO_WORKERS processes.
  */
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
@@ -64,7 +64,8 @@ export interface GatewayRoleOptions {
   /** The stream's head at the current step. */
   readonly head: Head;
   /**
-   * Where clients resume from whose position lies before the journal. Undefined: they are reset.
+   * Where to read older history, for clients that resume from a position before the journal.
+   * Undefined: they are reset.
    */
   readonly history?: OlderHistory;
   readonly certificate: Certificate | undefined;
@@ -78,15 +79,15 @@ export interface GatewayRoleOptions {
   readonly admission?: AdmissionDesk;
   /** Recent faults of this process. */
   readonly incidents: Incidents;
-  /** Leads to the other processes that serve clients. */
+  /** Passes messages between the processes that serve clients. */
   readonly peers: PeerSwitch;
-  /** This process, among its peers. */
+  /** The id of this process among its peers. */
   readonly peerId?: string;
 }
 
 const BUNDLE_FILE = fileURLToPath(new URL('../../dist/sno.js', import.meta.url));
 const EVICT_MS = 1_000;
-/** How long after a snapshot's own limit a silent server is given up, in ms. */
+/** How long to wait for the server beyond a snapshot's own limit, in ms. */
 const SNAPSHOT_SILENCE_MS = 10_000;
 /** Maximum bytes of the encoded forms of entries, as a share of the journal's bytes. */
 const FORMS_SHARE = 0.25;
@@ -108,7 +109,7 @@ export class GatewayRole implements Gateways {
   readonly #access: ViewAccess;
   readonly #gateway: Gateway;
   #timers: NodeJS.Timeout[] = [];
-  /** Before, commits fill the journal again: they were sent long ago. */
+  /** Before `open`, commits only refill the journal: they were sent long ago. */
   #isOpen = false;
   /** Commits of this turn that carry a trace. */
   #traced: TracedCommit[] = [];

@@ -1,4 +1,4 @@
-/** The half of the service that faces clients, as the process that reads the WAL sees it. */
+/** The half of the service that serves clients, seen from the process that reads the WAL. */
 import type { Metrics } from '../metrics/metrics.ts';
 import type { StreamFollower } from '../relay/follower.ts';
 import type { AskGateways } from './inspect/questions.ts';
@@ -8,28 +8,28 @@ export interface Gateways extends StreamFollower {
   /** Whether the channel is subscribed or in a journal. */
   knows(channel: string): boolean;
   /**
-   * Listens for clients. Until `open`, they are told that the service is starting. Resolves with
-   * the port. Throws the error that prevents it.
+   * Listens for clients. Until `open`, they receive the error `starting`. Resolves with the port.
+   * Throws the error that prevents it.
    */
   listen(): Promise<number>;
   /** Lets clients in. */
   open(): Promise<void>;
-  /** Disconnects the clients over SNO_DRAIN_SECONDS or less. Each client is served until then. */
+  /** Disconnects the clients within SNO_DRAIN_SECONDS. Each client is served until its turn. */
   drain(): Promise<void>;
   /** Call after `drain`. */
   stop(): Promise<void>;
   /**
-   * The stream is cut off: clients are closed with 1013 and refused, until `resume`. Access may be
-   * revoked meanwhile, and this process would not know.
+   * Call when the stream is cut off. Closes all clients with 1013, and refuses new ones until
+   * `resume`: access may be revoked meanwhile, and this process would not know.
    */
   suspend(): void;
   resume(): void;
   /** Why no client is served although `open` was called. Undefined: clients are served. */
   readonly unready: string | undefined;
-  /** The metrics of this process, and of all processes that face clients. */
+  /** The metrics of this process, and of all processes that serve clients. */
   readonly metrics: Pick<Metrics, 'text' | 'contentType' | 'values'>;
   /** Asks each of these processes about its clients, for the admin API. */
   readonly ask: AskGateways;
-  /** Empty: this process faces the clients itself. */
+  /** Empty: this process serves the clients itself. */
   readonly workers: readonly WorkerView[];
 }

@@ -1,6 +1,7 @@
 /**
- * Whether Postgres sends large transactions while they are in progress, and what keeps them until
- * their commit. If they cannot be kept, Postgres keeps them for a while.
+ * Decides whether Postgres sends large transactions while they are in progress, and owns the
+ * assembler that keeps them until their commit. If they cannot be kept, Postgres keeps them for
+ * RETRY_MS.
  */
 import { tmpdir } from 'node:os';
 import type { Settings } from '../config/settings.ts';
@@ -9,16 +10,16 @@ import type { Metrics } from '../metrics/metrics.ts';
 import { type AssemblerOptions, TransactionAssembler } from '../spool/assembler.ts';
 import type { ChangePipeline } from './change-pipeline.ts';
 
-/** Bytes of transactions in progress in memory, beyond which they are written to files. */
+/** Bytes in memory beyond which transactions in progress are written to files. */
 const MEMORY_BYTES_MAX = 16 << 20;
-/** How long transactions are read whole after they could not be kept, in ms. */
+/** How long Postgres keeps transactions itself after Snö could not keep one, in ms. */
 const RETRY_MS = 600_000;
 
 export interface InProgressOptions extends Pick<AssemblerOptions, 'isHeld' | 'hold' | 'release' | 'onBug'> {
   readonly settings: Settings;
   readonly metrics: Metrics;
   readonly pipeline: ChangePipeline;
-  /** Opens the stream again. */
+  /** Called to open the stream again. */
   readonly reopen: (why: SnoError) => void;
 }
 

@@ -1,4 +1,4 @@
-/** What ingest is given by those that compose the roles. */
+/** What the compositions pass to ingest. */
 import type pg from 'pg';
 import type { ServedDefinitions } from '../channels/served/served.ts';
 import type { HistoryPlace } from '../commit/builder.ts';
@@ -16,34 +16,34 @@ export interface IngestOptions {
   readonly pool: pg.Pool;
   readonly logger: Logger;
   readonly metrics: Metrics;
-  /** The stream cannot go on. */
+  /** Called if the stream cannot continue because of a bug. */
   readonly onBug: (error: unknown) => void;
-  /** For the admin API. */
+  /** Where ingest registers for the admin API. */
   readonly running: RunningParts;
   /** Undefined: this process keeps the journal. */
   readonly relayed?: Relayed;
 }
 
-/** What ingest needs of those that it tells. */
+/** The followers of the stream, as ingest needs them. */
 export interface Followers extends StreamFollower {
   /** Whether the channel is subscribed or in a journal. Undefined: this process can't know. */
   knows(channel: string): boolean | undefined;
 }
 
-/** What ingest needs where others keep the journal, for gateways on other machines. */
+/** What ingest needs if JetStream keeps the history, for gateways on several machines. */
 export interface Relayed {
-  /** What has been published of a history so far. Undefined: nothing is known. */
+  /** The published part of the history. Undefined: none is known. */
   readonly continued: { readonly place: HistoryPlace; readonly definitions: ServedDefinitions } | undefined;
   /** Sequences begin after this one. */
   readonly sequence: number;
-  /** Everything before it is published. Before there is anything: `from`. */
+  /** Everything before it is published. While nothing is: `from`. */
   readonly publishedHead: () => Lsn;
-  /** The stream from Postgres starts here. */
+  /** Called when the stream from Postgres starts at `from`. */
   readonly startedFrom: (from: Lsn) => void;
-  /** How long Postgres keeps the WAL of what is published, in ms. */
+  /** How long Postgres keeps WAL after it was published, in ms. */
   readonly marginMs: number;
-  /** How long Postgres may be silent before it is asked for a sign of life, in ms. */
+  /** How long Postgres may be silent before it is asked for a reply, in ms. */
   readonly quietMs: number;
-  /** The connection to Postgres has ended. */
+  /** Called when the connection to Postgres has ended. */
   readonly onDisconnect: (why: SnoError) => void;
 }

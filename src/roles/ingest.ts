@@ -1,6 +1,6 @@
 /**
- * The role `ingest`: reads the WAL, turns commits into entries of channels, and tells them to the
- * gateways. Its journal decides what Postgres may forget.
+ * The role `ingest`: reads the WAL, turns commits into entries of channels, and passes them to the
+ * gateways. Its journal decides which WAL Postgres may drop.
  *
  *     stream -> pipeline -> commit builder -> gateways
  *                 |                |
@@ -9,7 +9,7 @@
 import { pauseBefore } from '../backoff.ts';
 import { Definitions, type Redefinition } from '../channels/definitions/definitions.ts';
 import { ChannelRegistry } from '../channels/definitions/registry.ts';
-import { tellOfViews, tellRefusal } from '../channels/definitions/view-log.ts';
+import { logRefusal, logViews } from '../channels/definitions/view-log.ts';
 import { CommitBuilder } from '../commit/builder.ts';
 import type { Batch } from '../commit/entry.ts';
 import { slotWalBytes } from '../config/derived.ts';
@@ -43,7 +43,7 @@ const POLL_MS = 2_000;
 const MEASURE_MS = 5_000;
 export class IngestRole implements BacklogSource {
   readonly journal: MemoryJournal;
-  /** Where the stream is. */
+  /** The head of the stream. */
   readonly head: CommitBuilder;
   readonly #options: IngestOptions;
   readonly #setup: DatabaseSetup;
@@ -58,7 +58,7 @@ export class IngestRole implements BacklogSource {
   readonly #slotMonitor: SlotMonitor;
   readonly #listener: Listener;
   readonly #holds = new Holds();
-  #followersTold: Followers | undefined;
+  #givenFollowers: Followers | undefined;
   #timers: NodeJS.Timeout[] = [];
   #generation: number | undefined;
   /** Whether the stream has ever reached the WAL's end as of the start. */
@@ -104,7 +104,7 @@ export class IngestRole implements BacklogSource {
       onBug: options.onBug,
     });
     this.#retention = new Retention({
-      // Where others keep the journal, nothing here has to be filled again.
+      // If JetStream keeps the history, this journal is not refilled after a restart.
       journal: relayed === undefined ? this.journal : { walNeeded: undefined },
       head: relayed?.publishedHead ?? (() => this.head.head.lsn),
       windowMs: relayed?.marginMs ?? settings.SNO_REPLAY_SECONDS * 1_000,
@@ -160,8 +160,8 @@ export class IngestRole implements BacklogSource {
   }
 
   /**
-   * A walsender tells how far it has sent, not where the WAL ends. What it could not send yet is
-   * known from the slot's measurements.
+   * A walsender reports how far it has sent, not where the WAL ends. The slot's measurements show
+   * the WAL that it has not sent yet.
    */
   get #walLagBytes(): number | undefined {
     if (!this.#stream.isStreaming) return undefined;
@@ -169,7 +169,7 @@ export class IngestRole implements BacklogSource {
     return Math.max(0, end - this.head.head.lsn);
   }
 
-  /** Time since Postgres was heard, in ms. */
+  /** Time since something arrived from Postgres, in ms. */
   get silenceMs(): number {
     return this.#stream.silenceMs;
   }
@@ -179,9 +179,9 @@ export class IngestRole implements BacklogSource {
     return this.#stream.isStreaming ? undefined : 'not connected to Postgres';
   }
 
-  /** Sets who is told. Call it once, before `start`. */
-  tell(followers: Followers): void {
-    this.#followersTold = followers;
+  /** Sets the followers. Call it once, before `start`. */
+  setFollowers(followers: Followers): void {
+    this.#givenFollowers = followers;
   }
 
   /** Sets the database up. Throws a SnoError that says what is missing. */
@@ -196,7 +196,7 @@ export class IngestRole implements BacklogSource {
   async start(): Promise<void> {
     await this.#stream.start();
     this.#timers.push(setInterval(() => void this.#slotMonitor.check(), MEASURE_MS));
-    this.#timers.push(setInterval(() => void this.#catalogWatch.look(), POLL_MS));
+    this.#timers.push(setInterval(() => void this.#catalogWatch.check(), POLL_MS));
     await this.#slotMonitor.check();
     await this.#listener.start();
     await new Promise<void>((resolve) => {
@@ -207,8 +207,8 @@ export class IngestRole implements BacklogSource {
     });
     // Later checks compare partitions and materialized views with their state when clients are
     // first let in.
-    await this.#catalogWatch.look();
-    for (const refusal of this.#definitions.registry.refusals()) tellRefusal(this.#options.logger, refusal);
+    await this.#catalogWatch.check();
+    for (const refusal of this.#definitions.registry.refusals()) logRefusal(this.#options.logger, refusal);
   }
 
   /** Pauses the stream until everything that holds it has released it. */
@@ -252,7 +252,7 @@ export class IngestRole implements BacklogSource {
       );
     this.#generation = generation;
     this.#options.relayed?.startedFrom(from);
-    // The margin of what others have published goes on.
+    // With JetStream, the margin of what another process has published stays.
     this.#retention.startFrom(this.#options.relayed === undefined ? from : confirmed);
     if (!isContinued) {
       this.head.startEpoch(epoch, from);
@@ -265,7 +265,7 @@ export class IngestRole implements BacklogSource {
     this.#markers.renew();
   }
 
-  /** Another process has read this history before, perhaps by other definitions. */
+  /** Continues a history that another process has read, perhaps by other definitions. */
   #continue(): void {
     const { registry } = this.#definitions;
     const before = this.#options.relayed?.continued?.definitions;
@@ -277,8 +277,8 @@ export class IngestRole implements BacklogSource {
   }
 
   get #followers(): Followers {
-    assert(this.#followersTold !== undefined, 'the stream starts after somebody is told');
-    return this.#followersTold;
+    assert(this.#givenFollowers !== undefined, 'the followers are set before the stream starts');
+    return this.#givenFollowers;
   }
 
   /**
@@ -294,7 +294,7 @@ export class IngestRole implements BacklogSource {
       if (!(error instanceof SnoError)) throw error;
       const { code, hint, message } = error;
       this.#options.logger.error({ code, hint }, `a catalog in the WAL is invalid: ${message}`);
-      void this.#catalogWatch.tell();
+      void this.#catalogWatch.report();
       return [];
     }
   }
@@ -305,9 +305,9 @@ export class IngestRole implements BacklogSource {
       registry: new ChannelRegistry(settings.SNO_PUBLICATION),
       onLoad: (result) => {
         // WAL that is read again after a restart contains definitions that are long outdated.
-        if (this.#isCaughtUp) tellOfViews(logger, result);
+        if (this.#isCaughtUp) logViews(logger, result);
       },
-      onUntold: () => void this.#catalogWatch.tell(),
+      onUnreported: () => void this.#catalogWatch.report(),
       onKnown: (isKnown) => this.#followers.setKnown(isKnown),
     });
   }
@@ -359,7 +359,7 @@ export class IngestRole implements BacklogSource {
   }
 }
 
-/** Maximum bytes of WAL that Postgres keeps of what is published. */
+/** Maximum bytes of WAL that Postgres keeps after they were published. */
 function marginBytes(settings: Settings): number {
   return slotWalBytes(settings) / 2 || Number.POSITIVE_INFINITY;
 }

@@ -10,9 +10,9 @@ import type { Gateways } from './gateways.ts';
 export interface LocalGateways extends Pick<WorkerPoolOptions, 'hold' | 'release'> {
   /** The stream that they follow. */
   readonly source: BacklogSource;
-  /** For a gateway in this process. Workers read it by themselves. */
+  /** Older history, for a gateway in this process. Workers read it by themselves. */
   readonly history?: OlderHistory;
-  /** Leads to the processes of other machines, if there are any. */
+  /** Passes messages between the processes of this machine, and those of other machines. */
   readonly peers: PeerSwitch;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Several machines: one of them reads the WAL and publishes it in a stream of JetStream; all that
- * serve clients follow the stream, the publishing one too.
+ * Several machines: one of them reads the WAL and publishes its steps in a JetStream stream. All
+ * machines that serve clients follow the stream, including the one that publishes.
  *
  *     ingest (or standby) -> stream -> gateways
  */
@@ -22,7 +22,7 @@ import type { Gateways } from './gateways.ts';
 import { localGateways } from './local-gateways.ts';
 import { IngestStandby, unpublishedMs } from './standby.ts';
 
-/** How long a process takes to leave the slot, in ms. */
+/** Maximum time that a process takes to leave the slot, in ms. */
 const LEAVES_WITHIN_MS = 1_500;
 
 export class ManyMachines implements Composition {
@@ -41,7 +41,7 @@ export class ManyMachines implements Composition {
     this.#options = options;
     if (options.settings.SNO_ROLE === 'ingest') return;
     this.#gateways = this.#createGateways();
-    this.#follower.tell(this.#gateways);
+    this.#follower.setGateways(this.#gateways);
   }
 
   async listen(): Promise<number> {
@@ -147,7 +147,7 @@ export class ManyMachines implements Composition {
         return follower.definitions;
       },
     };
-    // The stream cannot be held for workers: one that stays behind is killed.
+    // The stream cannot be held for workers: a worker that stays behind is killed.
     const hold = () => undefined;
     const history = new StreamHistory(async () => this.#connected());
     return localGateways(this.#options, { source, history, peers: this.#peers, hold, release: hold });

@@ -1,4 +1,4 @@
-/** Messages by pg_notify: they are listened for, ordered among commits, and appended. */
+/** Receives messages by pg_notify, orders them among commits, and appends them. */
 import { backoff } from '../backoff.ts';
 import type { ChannelRegistry } from '../channels/definitions/registry.ts';
 import type { CommitBuilder } from '../commit/builder.ts';
@@ -19,7 +19,7 @@ export interface NotifiedOptions extends Pick<IngestOptions, 'databaseUrl' | 'lo
   readonly markers: Markers;
 }
 
-/** Returns what listens. It is not started yet. */
+/** Returns the listener, which is not started yet. */
 export function listenForMessages(options: NotifiedOptions): Listener {
   const { databaseUrl, logger, metrics, markers, builder, registry } = options;
   const { events, patterns, messagesDropped } = metrics;

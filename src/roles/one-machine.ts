@@ -25,7 +25,7 @@ export class OneMachine implements Composition {
       hold: () => ingest.hold('workers'),
       release: () => ingest.release('workers'),
     });
-    ingest.tell(this.#gateways);
+    ingest.setFollowers(this.#gateways);
   }
 
   listen(): Promise<number> {
@@ -39,7 +39,7 @@ export class OneMachine implements Composition {
   async start(): Promise<void> {
     await this.#ingest.start();
     const { pool, settings, logger } = this.#options;
-    // This is advice: a question that fails must not stop the start.
+    // This is only advice: a query that fails must not stop the start.
     const slots = await otherReaders(pool, settings.SNO_SLOT).catch(() => []);
     if (slots.length > 0)
       logger.warn(

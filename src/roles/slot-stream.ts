@@ -1,4 +1,4 @@
-/** The stream out of the slot, by the settings. */
+/** Creates the stream from the slot, according to the settings. */
 
 import type { HistoryPlace } from '../commit/builder.ts';
 import { slotWalBytes } from '../config/derived.ts';
@@ -12,8 +12,8 @@ import type { IngestOptions } from './ingest-options.ts';
 
 const SLOT_LOCK_TIMEOUT_MS = 10_000;
 /**
- * How long to wait for another process to leave the slot, in ms, beyond the time that it may take
- * to drain. It leaves the slot when its clients are gone.
+ * How long to wait for another process to leave the slot, in ms, beyond SNO_DRAIN_SECONDS: it
+ * leaves the slot when its clients are disconnected.
  */
 const SLOT_IN_USE_TIMEOUT_MS = 15_000;
 
@@ -54,7 +54,7 @@ export function createSlotStream(options: IngestOptions, parts: StreamParts): Re
   });
 }
 
-/** The progress of another process, as the slot's history knows it. */
+/** Returns the progress of another process in the slot's history. */
 function progressOf(place: HistoryPlace | undefined): Progress | undefined {
   if (place === undefined) return undefined;
   return { epoch: place.epoch, generation: generationOf(place.epoch), head: place.head.lsn };

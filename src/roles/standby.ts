@@ -1,12 +1,13 @@
 /**
  * Ingest on several machines: one process reads the WAL and publishes, the others stand by.
  *
- * The process that holds the slot reads. Another one takes a free slot. It also takes one whose
- * holder has published nothing for TAKEOVER_MS: the holder is stopped, or cut off from NATS or from
- * Postgres.
- * A wrong judgement loses nothing: the stream takes the messages of one publisher only, and stops
- * the other. A term is the time during which this process reads and publishes. It ends with the
- * first fault. The next one continues from what the stream has.
+ * The process that holds the slot reads. Another process takes the slot if it is free. It also
+ * takes the slot if its holder has published nothing for TAKEOVER_MS: then the holder is stopped,
+ * or cut off from NATS or from Postgres. A wrong decision loses nothing: the stream takes the
+ * messages of one publisher only, and stops the other.
+ *
+ * A term is the time during which this process reads and publishes. It ends with the first fault.
+ * The next term continues from what the stream has.
  */
 import { backoff } from '../backoff.ts';
 import type { Settings } from '../config/settings.ts';
@@ -29,25 +30,26 @@ export interface IngestStandbyOptions extends Omit<IngestOptions, 'relayed'> {
 /** How long the holder of the slot may publish nothing before another process takes it, in ms. */
 const TAKEOVER_MS = 5_000;
 const UNPUBLISHED_MS_MAX = 5_000;
-/** How long Postgres may be silent while this process tells others that the WAL is read, in ms. */
+/** Maximum silence of Postgres during which followers are told that the WAL is read, in ms. */
 const SILENT_MS = 4_000;
 const QUIET_MS = 1_500;
 const LOOK_MS = 500;
-/** Failures after which the pauses grow no more. */
+/** Number of failures after which the pauses do not grow further. */
 const ATTEMPTS_COUNTED_MAX = 5;
-/** A new follower reads at most so much of the stream. */
+/** How often a state is published: a new follower reads at most this much of the stream. */
 const STATE_EVERY_BYTES = 16 * 1024 ** 2;
 const STATE_EVERY_MS = 60_000;
-/** Beyond the time within which a power cut loses what was confirmed, in ms. */
+/** Added to SNO_NATS_SYNC_SECONDS, within which a power cut may lose confirmed messages, in ms. */
 const MARGIN_MS = 10_000;
 /**
- * Sequences of a term begin at the time in seconds, times this, or so far after the last ones that
- * this process knows. So they grow although the stream may have lost what followed.
+ * Sequences of a term begin at the time in seconds, times SEQUENCES_PER_SECOND, or SEQUENCE_GAP
+ * after the last one that this process knows, if that is later. So they grow even if the stream has
+ * lost the latest ones.
  */
 const SEQUENCES_PER_SECOND = 2 ** 21;
 const SEQUENCE_GAP = 2 ** 28;
 
-/** How long a process may publish nothing until it leaves the slot, in ms. */
+/** How long a process may be unable to publish before it leaves the slot, in ms. */
 export function unpublishedMs({
   SNO_RELAY_SILENCE_SECONDS: seconds,
 }: Pick<Settings, 'SNO_RELAY_SILENCE_SECONDS'>): number {
@@ -67,7 +69,7 @@ export class IngestStandby {
   /** The newest sequence of the stream that was seen, and since when. */
   #seen = { sequence: -1, since: 0 };
   #terms = 0;
-  #told = '';
+  #logged = '';
 
   constructor(options: IngestStandbyOptions) {
     this.#options = options;
@@ -79,7 +81,9 @@ export class IngestStandby {
     });
   }
 
-  /** Why the stream takes nothing. Undefined: it does, or this process publishes nothing. */
+  /**
+   * Why the stream does not take messages. Undefined: it does, or this process does not publish.
+   */
   get fault(): string | undefined {
     return this.#publisher?.fault?.message;
   }
@@ -108,8 +112,8 @@ export class IngestStandby {
         if (await this.#mayRead()) await this.#read();
       } catch (error) {
         if (!(error instanceof SnoError)) throw error;
-        this.#tell(error);
-        // A term that was long says nothing against the next one.
+        this.#logOnce(error);
+        // After a long term the backoff starts over.
         attempt = steadyNow() - startedAt > TAKEOVER_MS ? 1 : attempt + 1;
         pauseMs = backoff(Math.min(attempt, ATTEMPTS_COUNTED_MAX), Math.random());
       }
@@ -132,9 +136,9 @@ export class IngestStandby {
     const sequence = bounds?.last ?? 0;
     const now = steadyNow();
     if (this.#seen.sequence !== sequence) this.#seen = { sequence, since: now };
-    // A process that publishes nothing at all may read the slot without any NATS.
+    // If nothing was ever published, the holder may be a Snö without NATS.
     if (sequence === 0 || !holder.isSno) {
-      this.#tell(new SnoError('slot_in_use', `slot ${settings.SNO_SLOT} is in use by ${holder.text}`));
+      this.#logOnce(new SnoError('slot_in_use', `slot ${settings.SNO_SLOT} is in use by ${holder.text}`));
       return false;
     }
     if (now - this.#seen.since < TAKEOVER_MS) return false;
@@ -150,7 +154,7 @@ export class IngestStandby {
     return true;
   }
 
-  /** One term. Resolves or rejects when it is over. */
+  /** Runs one term. Resolves or rejects when it is over. */
   async #read(): Promise<void> {
     const { relay, settings, logger, metrics, onBug } = this.#options;
     const { newest, continued } = await lastPlace(relay);
@@ -201,7 +205,7 @@ export class IngestStandby {
       onPublished: (bytes) => metrics.relayPublishedBytes.inc(bytes),
       onOver: over,
     });
-    ingest.tell(publisher);
+    ingest.setFollowers(publisher);
     this.#publisher = publisher;
     this.#ingest = ingest;
     this.#terms++;
@@ -211,7 +215,7 @@ export class IngestStandby {
     }, LOOK_MS);
     try {
       await Promise.race([ingest.start(), isOver]);
-      this.#told = '';
+      this.#logged = '';
       logger.info({ slot: settings.SNO_SLOT, term: publisher.term }, 'this process reads the WAL and publishes it');
       await isOver;
     } finally {
@@ -228,9 +232,9 @@ export class IngestStandby {
   }
 
   /** Logs why this process does not read, once for each reason. */
-  #tell({ code, message, hint }: SnoError): void {
-    if (this.#isStopped || this.#told === message) return;
-    this.#told = message;
+  #logOnce({ code, message, hint }: SnoError): void {
+    if (this.#isStopped || this.#logged === message) return;
+    this.#logged = message;
     const level = code === 'slot_in_use' ? 'info' : 'warn';
     this.#options.logger[level]({ code, hint }, `this process neither reads the WAL nor publishes: ${message}`);
   }

@@ -46,7 +46,7 @@ export async function applySetup(client: pg.ClientBase, steps: readonly SetupSte
   return { done, warnings };
 }
 
-/** Returns as warnings what `sno.sync_publication()` could not do. */
+/** Runs one step in a transaction. Returns what `sno.sync_publication()` could not do. */
 async function runStep(client: pg.ClientBase, { what, sql }: SetupStep): Promise<SetupWarning[]> {
   await client.query('begin');
   try {
@@ -71,7 +71,7 @@ async function runStep(client: pg.ClientBase, { what, sql }: SetupStep): Promise
 }
 
 /**
- * Matches insufficient_privilege, and the errors of an unprivileged ALTER ROLE and of a read-only
+ * Makes the error of a failed step. SQLSTATE 42501 is insufficient_privilege, 25006 a read-only
  * server.
  */
 function stepError(error: unknown, { what, sql }: SetupStep, left: readonly SetupStep[]): SnoError {
@@ -90,21 +90,21 @@ function stepError(error: unknown, { what, sql }: SetupStep, left: readonly Setu
 }
 
 export interface Readiness extends SetupOutcome {
-  /** Whether DDL comes through the WAL; else the catalog must be polled. */
+  /** Whether event triggers report DDL in the WAL. If not, the catalog must be polled. */
   readonly eventTriggers: boolean;
 }
 
 const KEY = "hashtextextended('sno setup', 0)";
 
 /**
- * Adds what is missing, as far as the role may. Throws a SnoError if Snö cannot run with what is
- * there. `identities: false` leaves the application's tables as they are.
+ * Runs the missing steps that the role may run. Throws a SnoError if Snö cannot run with the
+ * result. `identities: false` leaves the application's tables as they are.
  */
 export async function ensureSetup(client: pg.ClientBase, options: SetupOptions): Promise<Readiness> {
   const plan = await planSetup(client, options);
   if (!plan.some(({ needed }) => needed)) return { done: [], warnings: [], eventTriggers: true };
-  // Two Snös that start together set the database up one after the other. Each plans anew once it
-  // has the lock, since the other one may have done everything meanwhile.
+  // Two processes that start together set the database up one after the other. Each plans anew once
+  // it has the lock, since the other one may have done everything meanwhile.
   await client.query(`select pg_advisory_lock(${KEY})`);
   try {
     return await complete(client, options);

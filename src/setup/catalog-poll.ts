@@ -1,8 +1,8 @@
 /**
  * Polls the catalog if no event trigger reports DDL, and puts changes into the WAL as the trigger
- * would. So a definition takes effect at one place of the stream, also when the WAL is read again
- * after a restart. `sno.settings` holds what was reported last, so that DDL while Snö was down is
- * noticed too.
+ * would. So a definition takes effect at one place of the stream, even when the WAL is read again
+ * after a restart. `sno.settings` holds the catalog that was reported last, so that DDL while Snö
+ * was down is detected too.
  */
 import type pg from 'pg';
 import type { Catalog } from '../channels/catalog/catalog.ts';
@@ -62,12 +62,12 @@ export class CatalogPoll {
     this.#fingerprint = undefined;
     this.#skipped = 0;
     if (!this.#isBegun) await this.#begin();
-    // read first, so that a later change shows next time
+    // read before the catalog, so that a later change is found by the next poll
     const fingerprint = await this.#readFingerprint();
     const read = await pollCatalog(this.#pool, this.#publication);
     const { catalog } = read;
     for (const view of touchedBy(this.#registry.load(catalog))) this.#touched.add(view);
-    if (this.#touched.size > 0) await this.#tell(catalog);
+    if (this.#touched.size > 0) await this.#report(catalog);
     // tables that wait for writers are published when a transaction ends, which no fingerprint
     // shows
     if (catalog.publishing.length === 0) this.#fingerprint = fingerprint;
@@ -83,7 +83,7 @@ export class CatalogPoll {
     this.#isBegun = true;
   }
 
-  async #tell(catalog: Catalog): Promise<void> {
+  async #report(catalog: Catalog): Promise<void> {
     const sql = `
       with told as materialized (select sno.remember_catalog($2, $3))
       -- a standby that is slow to confirm must not hold it up

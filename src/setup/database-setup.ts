@@ -22,11 +22,11 @@ import { CatalogPoll } from './catalog-poll.ts';
 import { applyRules } from './rules.ts';
 
 /**
- * Settings for Snö's own statements that report something in the WAL. A standby that is slow to
- * confirm must not delay them. They fail if the report fails, so that Snö retries; the
- * application's DDL succeeds anyway.
+ * Sets parameters for Snö's own statements that report something in the WAL. A standby that is slow
+ * to confirm must not delay them. They fail if the report fails, so that Snö retries; the
+ * application's DDL would succeed anyway.
  */
-const TELLING = "set_config('synchronous_commit', 'local', true), set_config('sno.must_tell', 'on', true)";
+const REPORTING = "set_config('synchronous_commit', 'local', true), set_config('sno.must_tell', 'on', true)";
 
 export interface DatabaseSetupOptions {
   readonly pool: pg.Pool;
@@ -38,7 +38,7 @@ export interface DatabaseSetupOptions {
 export interface Inspection {
   /** Changes when something was altered that a view may depend on. */
   readonly fingerprint: string;
-  /** Why DDL does not come through the WAL by itself. */
+  /** Why event triggers do not report DDL in the WAL. Undefined: they do. */
   readonly deaf: string | undefined;
 }
 
@@ -76,8 +76,8 @@ export class DatabaseSetup {
   }
 
   /**
-   * The current catalog, an LSN after everything that it shows, and the key of messages with later
-   * catalogs.
+   * Reads the current catalog, an LSN after everything that it shows, and the key that later
+   * `sno.catalog` messages must have.
    */
   async read(): Promise<CatalogRead & { readonly lsn: Lsn; readonly key: string }> {
     const { pool, settings } = this.#options;
@@ -93,15 +93,15 @@ export class DatabaseSetup {
     if (this.isPolled && (await this.#poll.isUpToDate())) return;
     await this.settle();
     if (this.isPolled) await throughFlux(() => this.#poll.poll());
-    else await this.#options.pool.query(`select ${TELLING}, sno.retell()`);
+    else await this.#options.pool.query(`select ${REPORTING}, sno.retell()`);
   }
 
   /**
-   * Looks for changes that no trigger reported, and reports them in the WAL. The fingerprint shows
-   * changes that it cannot report by itself.
+   * Finds changes that no trigger reported, and reports them in the WAL. The fingerprint shows
+   * whether there may be changes that this cannot report.
    */
   async inspect(): Promise<Inspection> {
-    const sql = `select ${TELLING}, fingerprint, deaf from sno.inspect()`;
+    const sql = `select ${REPORTING}, fingerprint, deaf from sno.inspect()`;
     const { rows } = await this.#options.pool.query<{ fingerprint: string; deaf: string | null }>(sql);
     return { fingerprint: rows[0]?.fingerprint ?? '', deaf: rows[0]?.deaf ?? undefined };
   }
@@ -115,8 +115,8 @@ export class DatabaseSetup {
   /**
    * Reports touched views in the WAL (as in `sno.catalog` messages) that were not reported before.
    */
-  async tell(touched: readonly string[]): Promise<void> {
-    const sql = `select ${TELLING}, sno.retell($1)`;
+  async report(touched: readonly string[]): Promise<void> {
+    const sql = `select ${REPORTING}, sno.retell($1)`;
     await this.#options.pool.query(sql, [touched]);
   }
 

@@ -1,6 +1,6 @@
 /**
- * Other Snö that read this database by a slot of their own. Without NATS, members of channels and
- * sends of clients stay within each of them.
+ * Finds other installations of Snö that read this database by a slot of their own. Without NATS,
+ * each has its own members of channels, and sends of clients reach only its own clients.
  */
 import type pg from 'pg';
 
@@ -17,8 +17,8 @@ export const SHARE_HINT =
   'Set SNO_NATS_URL on all machines: see "Machines" in docs/scale.md. Without it, a client sees the members of its own machine only, and hears only their sends.';
 
 /**
- * Returns the slots that other Snö read at present, if any view lets clients appear or send.
- * `slot`: the own one.
+ * Returns the slots that other installations read now, if any view lets clients appear or send.
+ * `slot`: the slot of this installation.
  */
 export async function otherReaders(db: Pick<pg.ClientBase, 'query'>, slot: string): Promise<readonly string[]> {
   const { rows } = await db.query<{ slot: string }>(OTHERS, [slot]);

@@ -27,7 +27,8 @@ export interface SetupStep {
   readonly needed: boolean;
   /**
    * `optional`: Snö runs without it, with drawbacks. `manual`: only a person can do it, such as
-   * restarting Postgres. `suggested`: a matter of taste, so Snö never runs it by itself.
+   * restarting Postgres. `suggested`: the operator may prefer another way, so Snö never runs it by
+   * itself.
    */
   readonly kind: 'required' | 'optional' | 'manual' | 'suggested';
 }

@@ -36,7 +36,7 @@ class World {
       self: id,
       graceTicks: GRACE_TICKS,
       listBytesMax: 100,
-      tell: (message) => this.#tell(id, structuredClone(message)),
+      send: (message) => this.#send(id, structuredClone(message)),
       joined: (channel, { id: member, info }, wasThere) => {
         expect(shown.has(`${channel} ${member}`)).toBe(wasThere);
         shown.set(`${channel} ${member}`, info);
@@ -98,7 +98,7 @@ class World {
     for (const { roster } of this.living) roster.receive(process.id, { kind: 'end' });
   }
 
-  #tell(from: string, message: RosterMessage): void {
+  #send(from: string, message: RosterMessage): void {
     for (const to of this.living) {
       if (to.id === from) continue;
       const pair = `${from} ${to.id}`;

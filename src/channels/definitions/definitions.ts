@@ -28,7 +28,7 @@ export interface DefinitionsOptions {
   /** Receives the changes that a new catalog makes to its views. */
   readonly onLoad: (result: LoadResult) => void;
   /** The catalog has changed, and must be reported in the WAL again. */
-  readonly onUntold: () => void;
+  readonly onUnreported: () => void;
   /** From here on the definitions are known, or unknown. */
   readonly onKnown: (isKnown: boolean) => void;
 }
@@ -41,7 +41,7 @@ export class Definitions {
   #shows: (transaction: bigint) => boolean = () => false;
   #key = '';
   #catalog: Catalog | undefined;
-  #untoldCount = 0;
+  #unreportedCount = 0;
   #messageCount = 0;
   readonly #gate = new DefinitionsGate();
 
@@ -64,8 +64,8 @@ export class Definitions {
   }
 
   /** Number of messages received without the catalog. */
-  get untoldCount(): number {
-    return this.#untoldCount;
+  get unreportedCount(): number {
+    return this.#unreportedCount;
   }
 
   /** Number of messages in the stream for the reader of this publication. */
@@ -74,11 +74,11 @@ export class Definitions {
   }
 
   /**
-   * Call this when a catalog has arrived that was read after the first `untoldCount` messages
+   * Call this when a catalog has arrived that was read after the first `unreportedCount` messages
    * without one had committed.
    */
-  confirm(untoldCount: number): void {
-    if (untoldCount === this.#untoldCount) this.#setKnown(true);
+  confirm(unreportedCount: number): void {
+    if (unreportedCount === this.#unreportedCount) this.#setKnown(true);
   }
 
   /**
@@ -90,7 +90,7 @@ export class Definitions {
     this.#shows = visibleIn(snapshot);
     this.#key = key;
     const redefinitions = this.#take(catalog);
-    this.confirm(this.#untoldCount);
+    this.confirm(this.#unreportedCount);
     return redefinitions;
   }
 
@@ -113,9 +113,9 @@ export class Definitions {
     // the known definitions stay in force until the new ones are read, and what was touched is void
     // all the same
     if (catalog === undefined && this.#catalog !== undefined) {
-      this.#untoldCount++;
+      this.#unreportedCount++;
       this.#setKnown(false);
-      this.#options.onUntold();
+      this.#options.onUnreported();
       return this.#take(this.#catalog, touched);
     }
     if (isBefore) return this.#take(orThrow(catalog), touched);

@@ -16,13 +16,13 @@ const GONE = {
  * Logs a refusal as an error. A view that is served again, after it was refused or dropped, gets a
  * line too.
  */
-export function tellOfViews(logger: Logger, { refused, gone, back }: LoadResult): void {
+export function logViews(logger: Logger, { refused, gone, back }: LoadResult): void {
   for (const view of gone) logger.info({ view: nameOf(view) }, GONE[view.schema]);
-  for (const refusal of refused) tellRefusal(logger, refusal);
+  for (const refusal of refused) logRefusal(logger, refusal);
   for (const view of back) logger.info({ view: nameOf(view) }, 'Snö serves the view again');
 }
 
-export function tellRefusal(logger: Logger, { schema, pattern, error }: Refusal): void {
+export function logRefusal(logger: Logger, { schema, pattern, error }: Refusal): void {
   logger.error({ code: error.code, view: nameOf({ schema, pattern }), hint: error.hint }, error.message);
 }
 

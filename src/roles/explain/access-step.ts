@@ -1,7 +1,8 @@
 /**
- * The step of an explanation that asks the access view. Each of its columns is compared with a
- * value of the channel or with a claim. If no row fits all of them, parts of the question are
- * asked: which column alone has no row, up to which column rows fit, and which is the only fault.
+ * The step of an explanation that queries the access view. Each of its columns is compared with a
+ * value of the channel or with a claim. If no row fits all of them, more queries find the cause:
+ * which column has no row by itself, up to which column rows fit, and whether one column alone is
+ * the fault.
  */
 
 import type { Claims } from '../../access/access.ts';
@@ -16,16 +17,16 @@ import type { Found, Probe } from './probe.ts';
 
 export interface AccessResult {
   readonly step: AccessStep;
-  /** The view as a plain SELECT. Undefined: it is another one. */
+  /** The view as a plain SELECT. Undefined: it is not plain. */
   readonly select: PlainSelect | undefined;
 }
 
-/** Maximum columns that are asked one by one. */
+/** Maximum columns that are queried one by one. */
 const COLUMNS_MAX = 8;
 const FILTERS_MAX = 16;
 const WANTED_MAX = 20;
 
-/** A column with what it is compared with, before the view is asked. */
+/** A column and the value that it is compared with. */
 interface Comparison {
   readonly column: string;
   readonly by: AccessCondition['by'];
@@ -113,9 +114,9 @@ class Question {
   readonly #probe: Probe;
   readonly #parts: AccessParts;
   readonly #comparisons: readonly Comparison[];
-  /** Answers by the indexes that were asked. */
+  /** Answers, by the indexes of the columns in the query. */
   readonly #answers = new Map<string, Found>();
-  /** A query has timed out: no further one is sent. */
+  /** Whether a query has timed out: then no further one is sent. */
   #isSlow = false;
 
   constructor(probe: Probe, parts: AccessParts, comparisons: readonly Comparison[]) {
@@ -137,7 +138,7 @@ class Question {
     return this.#ask(this.#indexes);
   }
 
-  /** Asks about each column apart. */
+  /** Queries each column by itself. */
   async conditions(): Promise<readonly AccessCondition[]> {
     const conditions: AccessCondition[] = [];
     for (const [index, comparison] of this.#comparisons.slice(0, COLUMNS_MAX).entries())
@@ -149,7 +150,7 @@ class Question {
   async filters({ head, conditions }: PlainSelect): Promise<readonly AccessFilter[] | null> {
     if (this.#comparisons.some(({ lack }) => lack !== undefined) || conditions.length === 0) return null;
     const fits = (where: string) => this.#send(this.#indexes, `${head}${where}`);
-    // Without a row that fits the columns, no condition of the view leaves one out.
+    // If no row fits the columns, the view's conditions are not the cause.
     if ((await fits('')) !== true) return null;
     const filters: AccessFilter[] = [];
     for (const text of conditions.slice(0, FILTERS_MAX))
@@ -204,8 +205,8 @@ class Question {
 const known = (found: Found): boolean | null => (typeof found === 'boolean' ? found : null);
 
 /**
- * Finds the columns at fault. One that has no row at all is. So is one without which a row fits.
- * Otherwise it is the first column up to which no row fits.
+ * Finds the columns at fault: those that have no row by themselves, and those without which a row
+ * fits. If there are none, it is the first column up to which no row fits.
  */
 function blamed(conditions: readonly AccessCondition[]): readonly AccessCondition[] {
   if (conditions.some(({ state }) => state !== 'ok')) {

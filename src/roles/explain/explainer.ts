@@ -1,6 +1,6 @@
 /**
- * Explains why a token may join a channel, or why not: the steps that Snö takes for a client that
- * subscribes, each with its outcome. It asks Postgres for itself, so that no client waits for it.
+ * Explains why a token may join a channel, or why not. It takes the same steps as for a client that
+ * subscribes, and shows the outcome of each. It uses its own connections, so that no client waits.
  */
 
 import { ANONYMOUS, type Tokens } from '../../access/access.ts';
@@ -101,7 +101,7 @@ export class Explainer {
   }
 }
 
-/** The error of a client that asks for the channel. Undefined: it may join, or nothing is known. */
+/** The error that a client would receive. Undefined: it may join, or that is not known. */
 function errorOf(channel: ResolvedChannel, { step }: AccessResult, { claims }: TokenResult): SnoError | undefined {
   switch (step.state) {
     case 'allowed':

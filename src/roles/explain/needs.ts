@@ -1,4 +1,4 @@
-/** What would be needed so that the token may join, most important first. */
+/** Lists what is needed so that the token may join, most important first. */
 import { isSql } from '../../admin/api/remedy.ts';
 import type { AccessCondition, AccessStep, Need, ResolutionStep, TokenStep } from '../../admin/api/types.ts';
 import type { PlainSelect } from '../../channels/sql/plain-select.ts';
@@ -108,7 +108,7 @@ function rowNeed({ view, conditions }: AccessStep, select: PlainSelect | undefin
   const text = `a row of ${view}${where}${holding}${reasons.length === 0 ? '' : `: ${reasons.join('; ')}`}`;
   const source = select?.source;
   const columns = wanted.flatMap(([column]) => source?.columns.get(column) ?? []);
-  // The view shows each row of one table, so that it is known what to insert.
+  // The view shows every row of one table, so it is known what to insert.
   const isWhole = own.length === 0 && columns.length > 0 && columns.length === wanted.length;
   if (source === undefined || !isWhole)
     return { text, remedy: { language: 'sql', text: `select * from ${view}${where};` } };

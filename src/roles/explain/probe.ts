@@ -1,6 +1,6 @@
 /**
  * Asks Postgres whether an access view has a row for some of its conditions. No row leaves the
- * database: each answer is a boolean. The queries are read-only, and end after a time.
+ * database: each answer is a boolean. The queries are read-only and have a timeout.
  */
 import type pg from 'pg';
 import { queryFault } from '../../access/query-fault.ts';
@@ -11,9 +11,9 @@ import { createParsingPool } from '../../postgres/connect.ts';
 /** Undefined: the database did not answer. A text: why the view cannot be evaluated. */
 export type Found = boolean | undefined | { readonly fault: string };
 
-/** Explanations at a time: each takes a connection. */
+/** Maximum explanations at the same time. Each uses a connection. */
 const AT_A_TIME_MAX = 2;
-/** How long after the statement's own timeout a silent server is given up, in ms. */
+/** How long to wait for the server beyond the statement's own timeout, in ms. */
 const SILENCE_MS = 5_000;
 const CANCELED = '57014';
 
@@ -21,7 +21,7 @@ export class Prober {
   readonly #pool: pg.Pool;
   #running = 0;
 
-  /** Connects when it is used, and disconnects soon afterwards. */
+  /** It connects when it is used, and disconnects soon afterwards. */
   constructor(databaseUrl: string, timeoutSeconds: number) {
     const statementMs = timeoutSeconds * 1_000;
     this.#pool = createParsingPool(databaseUrl, 'explain', AT_A_TIME_MAX, {

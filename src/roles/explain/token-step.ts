@@ -1,4 +1,4 @@
-/** The first step of an explanation: is the token valid, and if not, what about it is not? */
+/** The first step of an explanation: whether the token is valid, and if not, which part is not. */
 import { decodeJwt, decodeProtectedHeader, type JWTPayload, type ProtectedHeaderParameters } from 'jose';
 import { ANONYMOUS, type Claims, type Tokens } from '../../access/access.ts';
 import type { TokenCheck, TokenStep } from '../../admin/api/types.ts';
@@ -34,7 +34,7 @@ export function assumedClaims(claims: Claims): TokenResult {
   return { step: step('assumed', claims), claims, error: undefined };
 }
 
-/** The token is used as it is pasted: without `Bearer`, quotes and white space around it. */
+/** Checks a pasted token. `Bearer`, quotes and white space around it are removed. */
 export async function explainToken(pasted: string, tokens: Tokens, settings: TokenSettings): Promise<TokenResult> {
   const token = pasted
     .trim()

@@ -50,8 +50,8 @@ function windowOf(journal: ServiceView['journal'], epoch: string, name: string):
 }
 
 /**
- * Each process knows the members of all: the largest answer is of one that has heard of all of
- * them. With SNO_ACCESS=open, a channel has members without a presence view too.
+ * Each process knows the members of all processes, so the largest answer is the most complete. With
+ * SNO_ACCESS=open, a channel has members even without a presence view.
  */
 function membersOf(
   answers: readonly GatewayAnswer<GatewayAnswers['subscribers']>[],
@@ -62,7 +62,7 @@ function membersOf(
   return isDeclared || most.count > 0 ? most : null;
 }
 
-/** Adds up what the processes have. */
+/** Adds up the answers of the processes. */
 export function activeChannels(
   pattern: string,
   answers: readonly GatewayAnswer<GatewayAnswers['active']>[],

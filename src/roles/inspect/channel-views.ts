@@ -5,7 +5,7 @@ import type { RefusedChannel, ServedAccess, ServedChannel } from '../../channels
 import { quoteIdentifier, readableName } from '../../postgres/quote.ts';
 import type { ServiceView } from './view.ts';
 
-/** What the counters say of a pattern. */
+/** The counters of a pattern. */
 export interface PatternActivity {
   readonly channels: number;
   readonly subscribers: number;

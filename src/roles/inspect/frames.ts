@@ -5,7 +5,7 @@ import type { MemoryJournal } from '../../journal/memory.ts';
 import { textOf } from '../../memory/payload.ts';
 import { formatPosition } from '../../position.ts';
 
-/** Frames from before the first call. */
+/** Number of earlier frames that the first call returns. */
 const EARLIER_MAX = 10;
 const SHOWN_BYTES_MAX = 64 * 1024;
 

@@ -1,4 +1,4 @@
-/** Answers what the admin API asks about the clients of this process. */
+/** Answers the questions of the admin API about the clients of this process. */
 import type { ConnectionInfo, Subscriber } from '../../admin/api/types.ts';
 import type { Hub } from '../../fanout/hub.ts';
 import type { Client } from '../../gateway/clients.ts';
@@ -18,7 +18,7 @@ export interface GatewayDeskOptions {
 const CHANNELS_MAX = 20;
 /** Maximum patterns of an answer. */
 const PATTERNS_MAX = 10_000;
-/** Maximum channels of a pattern in an answer. More than are shown: workers are added up. */
+/** Maximum channels of a pattern in an answer: more than are shown, since workers are added up. */
 const ACTIVE_MAX = 1_000;
 
 export class GatewayDesk {
@@ -59,7 +59,7 @@ export class GatewayDesk {
     return { ...this.#meter.facts, connections, subscriptions: hub.subscriptionCount, backedUp: hub.outbound.backedUp };
   }
 
-  /** Only the connections of the answer are looked at closely. */
+  /** Details are read only for the connections in the answer. */
   #connections({
     top,
     search,

@@ -1,6 +1,6 @@
 /**
- * Answers the admin API from the parts of the service. Nothing runs here between two requests, but
- * for the sampling of rates (admin/api/rates.ts).
+ * Answers the admin API from the parts of the service. Between two requests nothing runs here,
+ * except the sampling of rates (admin/api/rates.ts).
  */
 import type pg from 'pg';
 import { createTokens } from '../../access/token.ts';
@@ -58,7 +58,7 @@ export interface InspectorOptions {
   readonly certificateExpiresAt: () => number | undefined;
 }
 
-/** How long answers that cost much are given again, in ms. */
+/** How long costly answers are reused, in ms. */
 const REMEMBERED_MS = 1_000;
 
 export class Inspector implements AdminSource {

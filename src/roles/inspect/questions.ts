@@ -1,6 +1,6 @@
 /**
- * The questions of the admin API to each process that faces clients. Questions and answers are
- * plain data: they also pass between main and its workers. Every answer is bounded.
+ * The questions of the admin API to each process that serves clients. Questions and answers are
+ * plain data: they also pass between main and its workers. The size of every answer is limited.
  */
 import type { ActiveChannel, ConnectionInfo, Subscriber } from '../../admin/api/types.ts';
 import type { Incident } from '../../metrics/incidents.ts';
@@ -20,7 +20,7 @@ export type GatewayQuestion =
   | { readonly kind: 'incidents' }
   | { readonly kind: 'process' };
 
-/** The process of a gateway does not know its number. */
+/** Answers lack the worker's number, which a gateway does not know. */
 export interface GatewayAnswers {
   readonly connections: {
     /** Slow ones first. */
@@ -51,12 +51,12 @@ export interface ProcessFacts {
   readonly startedAt: number;
   readonly rssBytes: number;
   readonly heapBytes: number;
-  /** Cores used since the question before. */
+  /** Average cores used since the last question. */
   readonly cpuCores: number;
   readonly cpuSeconds: number;
   readonly connections: number;
   readonly subscriptions: number;
-  /** Connections that accept no more bytes just now. */
+  /** Number of connections whose sockets accept no more bytes now. */
   readonly backedUp: number;
 }
 
@@ -68,7 +68,7 @@ export interface GatewayAnswer<Answer> {
   readonly answer: Answer | undefined;
 }
 
-/** Asks all processes of this machine that face clients. */
+/** Asks all processes of this machine that serve clients. */
 export type AskGateways = <Question extends GatewayQuestion>(
   question: Question,
 ) => Promise<readonly GatewayAnswer<AnswerTo<Question>>[]>;

@@ -2,7 +2,7 @@
 import type { MachineInfo } from '../../admin/api/types.ts';
 import type { MetricValues } from '../../metrics/metrics.ts';
 
-/** How `unready` says that there is no connection, and why NATS takes or sends nothing. */
+/** The texts of `unready` that say that NATS is not connected, and why steps are not stored. */
 const UNCONNECTED = 'not connected to NATS';
 const FAULT = /(?:not connected to NATS|the stream takes no steps): (.*)$/;
 
@@ -15,7 +15,7 @@ export function relayInfo(
   const gauge = (name: string) => gauges.get(`sno_relay_${name}`) ?? null;
   return {
     isConnected: unready?.includes(UNCONNECTED) !== true,
-    // The metrics do not have it.
+    // unknown: no metric shows it
     server: null,
     stream,
     fault: FAULT.exec(unready ?? '')?.[1] ?? null,

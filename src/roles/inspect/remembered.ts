@@ -1,4 +1,4 @@
-/** An answer that is made once for all requests within a while. */
+/** An answer that is reused for all requests within `ms`. */
 export class Remembered<Answer> {
   readonly #ms: number;
   readonly #make: () => Promise<Answer>;

@@ -1,4 +1,4 @@
-/** The slot as the admin API shows it: from Postgres, and from the half that reads it. */
+/** The slot as the admin API shows it: facts of Postgres, and of ingest, which reads it. */
 import type pg from 'pg';
 import type { OpenTransaction, Slot } from '../../admin/api/types.ts';
 import { slotWalBytes } from '../../config/derived.ts';

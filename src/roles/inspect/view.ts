@@ -1,4 +1,4 @@
-/** The view of the service that the admin API has. It costs nothing until it is read. */
+/** The parts of the service that the admin API reads. They cost nothing until they are read. */
 import type { ProcessInfo } from '../../admin/api/types.ts';
 import type { Catalog } from '../../channels/catalog/catalog.ts';
 import type { ChannelRegistry } from '../../channels/definitions/registry.ts';
@@ -7,7 +7,7 @@ import type { MemoryJournal } from '../../journal/memory.ts';
 import type { BacklogSource } from '../../relay/backlog.ts';
 import type { AskGateways } from './questions.ts';
 
-/** The half that reads the WAL. */
+/** What the admin API shows of ingest. */
 export interface IngestView {
   readonly registry: Pick<ChannelRegistry, 'views' | 'refusals' | 'accessWarnings'>;
   readonly catalog: Catalog | undefined;
@@ -18,7 +18,7 @@ export interface IngestView {
   readonly isCaughtUp: boolean;
 }
 
-/** A worker as main sees it. */
+/** A worker, seen from main. */
 export type WorkerView = Pick<ProcessInfo, 'worker' | 'pid' | 'state' | 'backlogBytes'>;
 
 export interface ServiceView {
@@ -34,7 +34,7 @@ export interface ServiceView {
   readonly workers: readonly WorkerView[];
 }
 
-/** The parts of the service that run now. Each sets itself when it begins. */
+/** The parts of the service that run now. Each registers when it starts. */
 export class RunningParts {
   /** Set while this process reads the WAL, or is about to. */
   ingest: (BacklogSource & { readonly view: IngestView }) | undefined;
