@@ -1,6 +1,6 @@
 /**
- * Queries access views, for many subscriptions at once. A client whose check finds no place or no
- * answer is told to retry.
+ * Checks access by queries of access views, for many subscriptions at once. A client receives
+ * `try_again` if too many checks wait, or if the database does not answer.
  */
 import type pg from 'pg';
 import { type AccessSchema, SCHEMA_NAMES } from '../channels/catalog/catalog.ts';
@@ -19,20 +19,20 @@ import { type Answer, Questions } from './questions.ts';
 import { broken, denied, undeclared, unknown } from './refusals.ts';
 import { presenceRefusal, sendRefusal } from './right-refusals.ts';
 
-/** How long after the statement's own timeout a silent server is given up, in ms. */
+/** How long to wait for the server beyond the statement's own timeout, in ms. */
 const SILENCE_MS = 5_000;
-/** Maximum bytes of what a presence view shows of a member. */
+/** Maximum bytes of a member's `info`, the row of the presence view. */
 const INFO_BYTES_MAX = 16_384;
-/** Maximum lines that are remembered as logged. */
+/** Maximum log lines that are remembered, so that each is logged once. */
 const LOGGED_MAX = 10_000;
 
 const NO: Promise<Answer> = Promise.resolve(undefined);
 
-/** What an access view asks of a token's claims. */
+/** A token's claims as parameters of an access view's query. */
 interface Wanted {
   /** One for each claim. */
   readonly parameters: readonly string[];
-  /** Every claim is certainly a value of its column's type. */
+  /** Whether every claim is certainly a value of its column's type. */
   readonly isCertain: boolean;
 }
 
@@ -166,8 +166,8 @@ export class ViewAccess implements Access, Rights {
   }
 
   /**
-   * If a token can join no channel of the pattern, the operator must act: this is logged, once per
-   * pattern.
+   * Returns the refusal. If the token's claims can match no row of the view, the operator must act:
+   * this is logged once per pattern.
    */
   #denied(channel: ResolvedChannel, claims: Claims): SnoError {
     const { access, pattern } = channel;
@@ -182,7 +182,7 @@ export class ViewAccess implements Access, Rights {
     return error;
   }
 
-  /** Logs the missing access view. The client is not told. */
+  /** Logs the missing access view. The client does not learn its name. */
   #logUndeclared({ code, detail, hint }: SnoError): void {
     this.#once(hint, () =>
       this.#logger.warn({ code, hint }, `a client asked for a channel that no client may join: ${detail}`),
@@ -197,7 +197,7 @@ export class ViewAccess implements Access, Rights {
   }
 
   /**
-   * The view fails because of its definition or its rights: no client may join, and the log says
+   * Returns the refusal if the view fails because of its definition or its rights. The log says
    * why.
    */
   #broken(channel: ResolvedChannel, error: pg.DatabaseError): SnoError {
@@ -249,8 +249,8 @@ export class ViewAccess implements Access, Rights {
   }
 
   /**
-   * What the view asks of the claims. Undefined: they cannot match. A client that opens a page asks
-   * for many channels of one view, so the last one is kept.
+   * Returns the claims as parameters of the view. Undefined: they match no row. A client that opens
+   * a page asks for many channels of one view, so the last result is kept.
    */
   #wantedOf(access: ServedAccess, claims: Claims): Wanted | undefined {
     const last = this.#lastWanted;

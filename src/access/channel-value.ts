@@ -5,10 +5,10 @@
  */
 import { canonicalTest, type TextTest } from '../channels/values/value-text.ts';
 
-/** The tests of definitions in force, by their types. */
+/** The tests of each list of types. */
 const tests = new WeakMap<readonly string[], readonly TextTest[]>();
 
-/** False if one value certainly is not canonical, undefined if only Postgres knows about one. */
+/** False if a value is certainly not canonical. Undefined: only Postgres knows. */
 export function isCanonical(values: readonly string[], types: readonly string[]): boolean | undefined {
   let isValue: boolean | undefined = true;
   const known = testsOf(types);

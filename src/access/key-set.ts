@@ -4,9 +4,9 @@
  * - A set is good if it came with status 200, has at most SET_BYTES_MAX bytes, and at least one key
  *   that checks signatures. Other entries are ignored. A good set replaces the last one: a key that
  *   the new set lacks is gone.
- * - Any other answer (an empty set, a web page, an error, none at all) leaves the last good set in
- *   force, until `keepMsMax` after it was requested. After that, tokens can't be checked until a
- *   good set comes.
+ * - After any other answer (an empty set, a web page, an error), or without one, the last good set
+ *   stays in force, until `keepMsMax` after it was requested. Then tokens cannot be checked until a
+ *   good set arrives.
  * - The set is requested again when it is older than `ageMsMax`, and when a token names an unknown
  *   key.
  */
@@ -31,7 +31,7 @@ export interface KeySetOptions {
   readonly keepMsMax?: number;
   /** ms since 1970. */
   readonly now?: () => number;
-  /** The URL was requested: it returned a good set, or failed. */
+  /** Called after each request of the URL: it returned a good set, or failed with `error`. */
   readonly onAsked?: (error?: Error) => void;
 }
 
@@ -47,8 +47,8 @@ const RETRY_MS = 30_000;
 const RSA_BITS_MIN = 2_048;
 
 /**
- * Time that has passed by either clock: one stands still while the machine sleeps, the other may be
- * set back.
+ * Measures elapsed time as the larger of two clocks: the monotonic clock stands still while the
+ * machine sleeps, and the wall clock may be set back.
  */
 class Stopwatch {
   readonly #now: () => number;
@@ -79,7 +79,7 @@ export class RemoteKeySet {
   /** Time since the last request. */
   readonly #tried: Stopwatch;
   #keys: LocalKeys | undefined;
-  /** Number of good sets that have come. */
+  /** Number of good sets that have arrived. */
   #version = 0;
   #failure: Error | undefined;
   #fetching: Promise<void> | undefined;

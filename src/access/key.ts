@@ -9,12 +9,12 @@ import type { JWTVerifyGetKey } from 'jose';
 import { SnoError } from '../errors.ts';
 import { type KeySetOptions, RemoteKeySet } from './key-set.ts';
 
-/** Checks tokens of these algorithms. */
+/** The keys for tokens of these algorithms. */
 export interface VerificationKey {
   readonly algorithms: readonly string[];
   readonly find: JWTVerifyGetKey;
   /**
-   * A verified signature stays valid while this is the same. Undefined: the keys must be asked for
+   * A verified signature stays valid while this is the same. Undefined: the keys must be fetched
    * again.
    */
   readonly version: number | undefined;

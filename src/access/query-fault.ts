@@ -1,5 +1,5 @@
 /**
- * Tells what an error of an access query is about: the values, the view, or the database's current
+ * Decides what caused an error of an access query: the values, the view, or the database's current
  * state.
  */
 import pg from 'pg';

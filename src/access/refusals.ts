@@ -1,7 +1,7 @@
 /**
- * Why a client may not join a channel. The client receives the names of claims that are missing or
- * of another type, and its token's claim names. The log receives all claims that the access view
- * asks for, with their values: `detail`.
+ * Makes the errors that say why a client may not join a channel. The client receives the names of
+ * claims that are missing or of another type, and its token's claim names. The log (`detail`)
+ * receives all claims that the access view asks for, with their values.
  */
 import type { ResolvedChannel, ServedAccess } from '../channels/served/served.ts';
 import { canonicalTest, isInput } from '../channels/values/value-text.ts';
@@ -17,7 +17,7 @@ const OWN_TYPE = /[."]/;
 const NAMES_MAX = 20;
 const TEXT_MAX = 100;
 
-/** A claim that the access view asks for, beside what the token has. */
+/** A claim that the access view asks for, and the token's value of it. */
 interface AskedClaim {
   readonly name: string;
   readonly type: string;
@@ -36,7 +36,7 @@ function askedClaims(access: ServedAccess | undefined, claims: Claims): readonly
   });
 }
 
-/** Returns what the claims lack for the view, whatever its rows are. */
+/** Returns what the claims lack for the view, independent of its rows. */
 function lackOf(asked: readonly AskedClaim[], claims: Claims): Lack {
   if (asked.length === 0) return 'no row';
   if (claims === ANONYMOUS) return 'no token';
@@ -82,7 +82,7 @@ function denialOf(name: string, lack: Lack, asked: readonly AskedClaim[], claims
   }
 }
 
-/** The view raises an error for this question. */
+/** The refusal if the view raises an error for this channel and these claims. */
 export function broken({ name, pattern }: ResolvedChannel, cause: Error): SnoError {
   return new SnoError('access_denied', `this token may not join ${name}`, {
     detail: `channel_access."${pattern.text}" cannot be evaluated: ${cause.message}`,
@@ -91,8 +91,8 @@ export function broken({ name, pattern }: ResolvedChannel, cause: Error): SnoErr
 }
 
 /**
- * A value is not valid for its column. The log receives the pattern; the client only learns which
- * value is not of which type.
+ * The refusal if a value is not valid for its column. The log receives the pattern. The client only
+ * learns which value is not of which type.
  */
 export function unknown(channel: ResolvedChannel): SnoError {
   const { name, values, valueTypes, pattern } = channel;

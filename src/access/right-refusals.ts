@@ -1,4 +1,4 @@
-/** Why a client may not send to a channel that it has joined, or not appear in it. */
+/** Makes the errors that say why a client may not send to a joined channel, or not appear in it. */
 import type { ResolvedChannel } from '../channels/served/served.ts';
 import { SnoError } from '../errors.ts';
 
@@ -9,7 +9,7 @@ export function sendRefusal(code: 'send_undeclared' | 'send_denied', { name, pat
     : new SnoError(code, `this token may not send to ${name}`, { detail: `${view} has no row for it` });
 }
 
-/** `why`: more than that the view has no row. */
+/** `why`: a reason to add to the message. Undefined: the view has no row. */
 export function presenceRefusal(
   code: 'presence_undeclared' | 'presence_denied',
   { name, pattern }: ResolvedChannel,

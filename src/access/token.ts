@@ -107,7 +107,7 @@ class JwtTokens implements Tokens {
     );
   }
 
-  /** Whether the claims are valid now: the only ones of a verified token that change with time. */
+  /** Whether `exp` and `nbf` hold now. All other checks of a verified token stay true. */
   #isTimely({ exp, nbf }: JWTPayload): boolean {
     const now = Math.floor(this.#now() / 1_000);
     return (
@@ -129,7 +129,7 @@ class JwtTokens implements Tokens {
   }
 }
 
-/** If several keys of a key server fit, because they or the token have no key id, each is tried. */
+/** Verifies the token. Tries each key if several fit, since they or the token have no key id. */
 async function verified(token: string, { find }: VerificationKey, options: JWTVerifyOptions): Promise<JWTPayload> {
   try {
     return (await jwtVerify(token, find, options)).payload;

@@ -1,6 +1,7 @@
 /**
- * Remembers tokens whose signature has been verified: clients that come back together then cost no
- * verification each. The times in the claims are not checked here. Only digests of tokens are kept.
+ * Remembers tokens whose signature has been verified, so that clients that reconnect together need
+ * no new verification. The times in the claims are not checked here. Only digests of tokens are
+ * kept.
  */
 import { createHash } from 'node:crypto';
 import type { Claims } from './access.ts';
@@ -11,7 +12,7 @@ const BYTES_MAX = 2 * 1024 ** 2;
 interface Verified<Key> {
   readonly claims: Claims;
   readonly key: Key;
-  /** The version of the key's set that verified it. */
+  /** The version of the key when it verified the token. */
   readonly version: number;
   readonly bytes: number;
 }

@@ -20,7 +20,7 @@ export function databaseUrl(settings: Pick<Settings, 'SNO_DATABASE_URL'>): strin
   throw new SnoError('setting_invalid', problem);
 }
 
-/** The secrets among the settings, and the passwords in them. */
+/** Returns the values of secret settings, and the passwords in them. */
 export function secretValues(settings: Settings): string[] {
   const values = SETTING_NAMES.filter((name) => (SETTINGS[name] as Setting).secret)
     .flatMap((name): unknown => settings[name] ?? [])

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { conninfoProblem } from '../postgres/conninfo/sources.ts';
 import { ORIGIN_FORM, originFault } from './origins.ts';
 
-/** A form of values: how they are read, and how docs/settings.md describes them. */
+/** A form of values: how they are read, and how error texts and docs/settings.md describe them. */
 export interface Form<T> {
   readonly schema: z.ZodType<T, string>;
   readonly description: string;

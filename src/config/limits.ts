@@ -3,7 +3,7 @@ import { HELLO_SECONDS } from '../protocol.ts';
 import { bytes, folder, integer } from './forms.ts';
 import { optional, setting } from './setting.ts';
 
-/** Bytes that may wait in memory, and the snapshots that are read at the same time. */
+/** Limits of memory and spool files, and of snapshots that are read at the same time. */
 export const MEMORY = {
   SNO_JOIN_CACHE_BYTES: setting(
     bytes(0),

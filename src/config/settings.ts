@@ -1,6 +1,7 @@
 /**
  * The settings: environment variables, overridden by flags of the same name (`SNO_PORT` =
- * `--port`). Descriptions live here and in limits.ts; docs/settings.md is generated from them.
+ * `--port`). Their descriptions are here, and in limits.ts, machines.ts, pusher.ts and
+ * telemetry.ts. docs/settings.md is generated from them.
  */
 
 import {

@@ -1,10 +1,10 @@
-/** Client addresses, as limits count them. */
+/** The addresses by which limits count clients. */
 import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 
 /** The trusted proxies. `networks` as in SNO_TRUSTED_PROXIES. */
 export class Proxies {
-  /** Undefined: no proxy is trusted. A look into a list costs more than the rest of an address. */
+  /** Undefined: no proxy is trusted, and no list is searched, which would be the main cost. */
   readonly #list: BlockList | undefined;
 
   constructor(networks: readonly string[] = []) {

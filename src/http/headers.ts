@@ -1,5 +1,6 @@
 /**
- * The headers of all HTTP answers. No answer is a page, and none may be framed, sniffed or stored.
+ * The security headers of all HTTP responses. By default a response is no page, and may not be
+ * framed or sniffed. The dashboard's files replace the Content-Security-Policy.
  */
 import { hostName, isLoopbackName } from './host.ts';
 
@@ -15,8 +16,9 @@ const HEADERS = {
 } as const;
 
 /**
- * `host` is the request's host; undefined if unknown. Over TLS, a browser is told to use TLS only.
- * This does not apply to loopback: it would lock out the pages of every other development server.
+ * `host` is the request's host; undefined if unknown. Over TLS, the headers make browsers use TLS
+ * only (HSTS). Loopback is excepted: HSTS would lock out the pages of all development servers
+ * there.
  */
 export function securityHeaders(isTls: boolean, host: string | undefined): Readonly<Record<string, string>> {
   const isRemote = host !== undefined && !isLoopbackName(hostName(host) ?? '');

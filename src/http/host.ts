@@ -45,7 +45,7 @@ export class Hosts {
     this.#ownName = hostName(isIP(host) === 6 ? `[${host}]` : host);
   }
 
-  /** Why the request must not be answered. Undefined: it may be. */
+  /** Returns the error to answer with. Undefined: the request may be answered. */
   problemOf(request: HostRequest): ProblemCode | undefined {
     const { url = '', headers, httpVersion } = request;
     const { host, origin } = headers;
@@ -87,7 +87,7 @@ export class Hosts {
   }
 }
 
-/** The host that the first of several proxies was asked for. */
+/** Returns the first X-Forwarded-Host: the host that the outermost proxy was asked for. */
 function forwardedHost(headers: IncomingHttpHeaders): string | undefined {
   return (
     String(headers['x-forwarded-host'] ?? '')

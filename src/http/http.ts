@@ -1,6 +1,6 @@
 /**
- * Common to both ports: an HTTP server that answers small requests, with errors as JSON and strict
- * headers.
+ * The HTTP server that both ports share. It answers small requests, with errors as JSON and
+ * security headers.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -23,7 +23,7 @@ export interface HttpOptions {
 
 export interface Http {
   readonly app: FastifyInstance;
-  /** Answers with the error's status, headers and text, and counts it. */
+  /** Answers with the error's status, headers and text, and calls `onProblem`. */
   refuse(reply: FastifyReply, code: ProblemCode): FastifyReply;
 }
 

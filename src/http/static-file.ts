@@ -1,4 +1,4 @@
-/** Serves a file that was read at start, compressed where the client takes that. */
+/** Serves a file that was read at start, compressed if the client accepts gzip. */
 import { createHash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';

@@ -2,8 +2,8 @@
  * The certificate, read at start and again whenever its files change, without affecting open
  * connections.
  *
- * The files are checked once a second and not watched: a mounted Kubernetes secret changes by a
- * swap of symlinks two levels up, which fs.watch does not see.
+ * The files are checked once a second and not watched. A mounted Kubernetes secret changes by a
+ * swap of symlinks two levels up, which fs.watch does not report.
  */
 import { constants, randomBytes, X509Certificate } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
@@ -120,10 +120,10 @@ export class Certificate {
    */
   watch(): void {
     if (this.#timers.length > 0) return;
-    let looking = Promise.resolve();
+    let checking = Promise.resolve();
     this.#timers = [
       setInterval(() => {
-        looking = looking.then(() => this.#look());
+        checking = checking.then(() => this.#check());
         // Not a timer of twelve hours: it would stand still while the machine is suspended.
         const isDue = this.#ownsTicketKeys && steadyNow() - this.#ticketKeysAt >= TICKET_KEYS_MS;
         if (isDue) this.takeTicketKeys(randomBytes(TICKET_KEYS_BYTES));
@@ -137,7 +137,7 @@ export class Certificate {
     this.#servers.clear();
   }
 
-  async #look(): Promise<void> {
+  async #check(): Promise<void> {
     const version = await versionOf(this.#files);
     if (version === this.#version) return;
     try {
@@ -162,7 +162,7 @@ export class Certificate {
     }
   }
 
-  /** From now on tickets are made with these keys. */
+  /** Uses these keys for new session tickets. */
   takeTicketKeys(ticketKeys: Buffer): void {
     this.#ticketKeysAt = steadyNow();
     this.#options = { ...this.#options, ticketKeys };
