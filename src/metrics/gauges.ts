@@ -1,4 +1,6 @@
-/** Metrics that are read at each scrape, from sources that the stages set: most are gauges. */
+/**
+ * Metrics that are read at each scrape, from functions that the stages provide. Most are gauges.
+ */
 import { Counter, Gauge, type Registry } from 'prom-client';
 
 const WAL_STATUSES = ['reserved', 'extended', 'unreserved', 'lost'] as const;
@@ -51,9 +53,9 @@ const GAUGES = {
     'sno_compressed_copies_bytes',
     'Bytes of compressed copies of journal frames, in addition to sno_journal_bytes.',
   ],
-  journalBytes: ['sno_journal_bytes', 'Bytes of frames in the journal.'],
+  journalBytes: ['sno_journal_bytes', 'Bytes of entries in the journal.'],
   outboundBytes: ['sno_outbound_bytes', 'Bytes that wait in client sockets.'],
-  journalEntries: ['sno_journal_entries', 'Frames in the journal.'],
+  journalEntries: ['sno_journal_entries', 'Entries in the journal: `changes` and messages of channels.'],
   presenceMembers: [
     'sno_presence_members',
     'Members of channels that appear through this process. A member counts once for each channel.',
@@ -90,7 +92,7 @@ const GAUGES = {
   ],
   caughtUp: ['sno_caught_up', '1 once the stream has reached the end that the WAL had at start, else 0.'],
 } as const;
-/** Counters that their source counts itself. */
+/** Counters whose source keeps the count. */
 const COUNTERS = {
   sentBytes: ['sno_sent_bytes_total', 'Bytes passed to client sockets, before TLS.'],
   relayLeaderChanges: [
@@ -125,7 +127,7 @@ type GaugeSources = Partial<
     }
 >;
 
-/** Creates all of them. Returns a function that sets the sources of some. */
+/** Creates all of them. Returns a function that adds sources. */
 export function createGauges(registry: Registry): (more: GaugeSources) => void {
   const registers = [registry];
   const sources: GaugeSources = {};

@@ -1,6 +1,7 @@
 /**
- * Recent faults of this process, for the dashboard: equal ones are counted, with the last one's
- * cause. Bounded: the one that has not occurred for longest is forgotten first.
+ * Recent faults of this process, for the dashboard. Equal faults are counted, with the cause of the
+ * last one. At most INCIDENTS_MAX are kept: the one that last occurred longest ago is dropped
+ * first.
  */
 import { ERRORS, type ErrorCode } from '../errors.ts';
 
@@ -39,7 +40,7 @@ export const INCIDENTS_MAX = 200;
 const TEXT_CHARACTERS_MAX = 500;
 
 export class Incidents {
-  /** The one that occurred last is last. */
+  /** In the order in which they last occurred. */
   readonly #known = new Map<string, Known>();
   readonly #now: () => number;
 
@@ -72,7 +73,7 @@ export class Incidents {
   }
 }
 
-/** The code of a line of the log that has none. */
+/** The code of a log line without a code. */
 export const NO_CODE = 'log';
 
 function create(kind: IncidentKind, level: IncidentLevel, code: string, firstAt: number): Known {

@@ -19,10 +19,7 @@ interface Count {
   inc(by?: number): void;
 }
 
-/**
- * A counter that the registry reads at each scrape. So counting, done for each event, is only an
- * addition.
- */
+/** A counter that the registry reads at each scrape. So counting an event is only an addition. */
 class Tally implements Count {
   total = 0;
 
@@ -277,12 +274,12 @@ export function createMetrics() {
     closed(code: number): void {
       (closes[String(code)] ?? (closes['other'] as Count)).inc();
     },
-    /** Sets the sources of gauges. Each stage may call it for its own. */
+    /** Adds sources of gauges. Each stage calls it for its own gauges. */
     observe,
     workerExits: count('sno_worker_exits_total', 'Times that a worker ended unexpectedly.'),
     /** The text that /metrics returns. `contentType` is its content type. */
     text: () => registry.metrics(),
-    /** All values, for adding up with other processes' values. */
+    /** All values as plain data, to be added up with those of other processes. */
     values: async () => (await registry.getMetricsAsJSON()) as MetricValues,
     contentType: registry.contentType as string,
   };

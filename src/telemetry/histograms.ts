@@ -1,4 +1,4 @@
-/** Histograms, as prom-client gives them, for receivers with another form. */
+/** Converts histograms of prom-client for receivers that use another form. */
 import type { MetricValues } from '../metrics/metrics.ts';
 
 export interface Distribution {

@@ -1,4 +1,4 @@
-/** What exports by OTLP have in common. */
+/** The parts that exports by OTLP share. */
 import type { Settings } from '../config/settings.ts';
 import { VERSION } from '../metrics/version.ts';
 

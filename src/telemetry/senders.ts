@@ -1,4 +1,4 @@
-/** Starts what the settings ask for: StatsD, and metrics by OTLP. */
+/** Starts the senders that the settings ask for: StatsD, and metrics by OTLP. */
 import type { Settings } from '../config/settings.ts';
 import type { Logger } from '../logger.ts';
 import { startOtlpMetrics } from './otlp-metrics.ts';

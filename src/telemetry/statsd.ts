@@ -1,7 +1,7 @@
 /**
- * Sends all metrics to a StatsD server at an interval: gauges as they are, and counters by what
- * they have grown. StatsD has no histograms of this kind: of each, it receives the count, the sum,
- * and the median and the 99th percentile of the interval.
+ * Sends all metrics to a StatsD server at an interval: the values of gauges, and the increase of
+ * counters. StatsD has no histograms of this kind: for each, it receives the count, the sum, and
+ * the median and the 99th percentile of the interval.
  */
 import type { Settings } from '../config/settings.ts';
 import type { Logger } from '../logger.ts';
@@ -26,7 +26,7 @@ export interface Sender {
 type Labels = Readonly<Record<string, string>>;
 
 const PORT = 8_125;
-/** Fits into one packet of Ethernet. */
+/** Maximum bytes of a datagram: it fits into one Ethernet packet. */
 const DATAGRAM_BYTES = 1_432;
 const QUANTILES = [
   ['p50', 0.5],
@@ -69,7 +69,7 @@ export async function startStatsd(
   };
 }
 
-/** The part of a client of StatsD that is used. */
+/** The part of hot-shots that is used. */
 interface StatsdClient {
   gauge(name: string, value: number, tags: Record<string, string>): void;
   increment(name: string, value: number, tags: Record<string, string>): void;
