@@ -25,7 +25,7 @@ function configOf(url: string, role: string, settings: SessionSettings): Session
   return { conninfo: url, role: `sno ${role}`, settings };
 }
 
-/** Disables text parsers: every value stays as Postgres printed it. */
+/** Disables type parsers: every value stays the text that Postgres printed. */
 const AS_TEXT = { getTypeParser: () => (text: string) => text } as unknown as pg.CustomTypesConfig;
 
 /** Creates a client whose results are text, including json. Not connected yet. */
@@ -73,8 +73,8 @@ export function createLoggedPool(
 }
 
 /**
- * Results are JavaScript values. The server ends a query after `statementMs`; a silent server is
- * given up after `timeoutMs`.
+ * Results are JavaScript values. The server ends a query after `statementMs`. If the server is
+ * silent for `timeoutMs`, the query fails.
  */
 export function createParsingPool(
   url: string,
@@ -93,8 +93,8 @@ function poolOf(config: SessionConfig, max: number): pg.Pool {
 }
 
 /**
- * How long a pool's query waits for a connection: longer than all hosts may take, in ms. 0: no
- * limit.
+ * How long a pool's query waits for a connection, in ms: longer than connecting to all hosts may
+ * take. 0: no limit.
  */
 function patienceMs(conninfo: string): number {
   try {

@@ -10,11 +10,11 @@ const TOO_MANY_CONNECTIONS = '53300';
 interface LimitError {
   readonly code?: unknown;
   readonly message?: unknown;
-  /** The server function that reports the error: messages are translated, but this is not. */
+  /** The server function that reports the error: unlike messages, it is never translated. */
   readonly routine?: unknown;
 }
 
-/** Returns any other error unchanged. */
+/** Returns a SnoError for such an error, and any other error unchanged. */
 export function limitError(error: unknown, role: string, database: string, isReplication: boolean): unknown {
   const { code, message, routine } = error as LimitError;
   if (code !== TOO_MANY_CONNECTIONS) return error;

@@ -74,7 +74,7 @@ export class Listener {
     this.#pinger = setInterval(() => this.#ping(client), PING_MS);
   }
 
-  /** Notifications may be days apart: only a ping shows that none can arrive. */
+  /** Notifications may be days apart, so only a query shows that the connection still works. */
   #ping(client: Session): void {
     this.#check(client).catch((error: Error) => this.#broken(client, error));
   }

@@ -1,4 +1,4 @@
-/** Why a connection failed: the words of Postgres or the network, with advice for exactly that. */
+/** Makes the error of a failed connection: the message of Postgres or the network, and advice. */
 import { ERRORS, type ErrorCode, SnoError } from '../errors.ts';
 import { limitError } from './connection-limit.ts';
 import { type Host, isSocketFolder, socketFile, type Target } from './conninfo/target.ts';
@@ -11,7 +11,7 @@ interface Refusal {
   readonly message: string;
   /** Only Postgres's own errors have it. */
   readonly severity?: string;
-  /** The server function that reports the error: messages are translated, but this is not. */
+  /** The server function that reports the error: unlike messages, it is never translated. */
   readonly routine?: string;
 }
 

@@ -8,7 +8,7 @@ import { TIMEOUTS } from './session-settings.ts';
 const SENDER_TIMEOUT = 'wal_sender_timeout';
 /**
  * Minimum wal_sender_timeout, in ms. With a shorter one the walsender ends the connection before
- * the next sign of life arrives.
+ * the next status packet arrives.
  */
 const SENDER_TIMEOUT_MS_MIN = 2_000;
 /** How long Postgres may take to return a new session's settings, in ms. */

@@ -42,7 +42,7 @@ export const PINNED: SessionSettings = {
   // how transactions run
   default_transaction_isolation: 'read committed',
   default_transaction_deferrable: 'off',
-  // durable on this server; a standby that is slow to confirm holds nothing up
+  // durable on this server, without waiting for a standby that is slow to confirm
   synchronous_commit: 'local',
   client_min_messages: 'warning',
 };
