@@ -94,7 +94,7 @@ export class Delivery {
     }
     this.#groups.forgetShared();
     for (const [feed, entries] of several) {
-      // Some of its channels have another name, or another form: all are in one order.
+      // Some of its channels have another name or encoding: all entries are sent in one order.
       const others = named.get(feed);
       if (others !== undefined) {
         for (const entry of entries) others.push({ entry, group: feed.group });

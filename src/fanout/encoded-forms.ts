@@ -1,11 +1,11 @@
 /**
- * Entries in forms that took work to make, such as compressed ones. The newest forms are kept with
+ * Keeps encoded entries that were costly to make, such as compressed ones. The newest are kept with
  * their entries for later clients, up to a maximum of bytes for all encodings together.
  */
 import type { EncodedForm, Entry } from '../commit/entry.ts';
 import { Deque } from '../deque.ts';
 
-/** Bytes that a form costs beside its content. */
+/** Bytes of memory that a form costs beside its content. */
 const FORM_OVERHEAD_BYTES = 160;
 
 export class EncodedForms {

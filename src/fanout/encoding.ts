@@ -1,7 +1,7 @@
 /**
- * How bytes for clients are made. Each wire form of a protocol has one encoding object, for as long
- * as the service runs. All connections that speak it share the object. So the fan-out makes bytes
- * once for all of them.
+ * Turns payloads and frames into bytes for clients. Each wire form of a protocol has one encoding
+ * object, for as long as the service runs. All connections that use the form share the object, so
+ * fan-out makes bytes once for all of them.
  *
  * Snö's own websocket frames, plain and compressed: gateway/sno/encodings.ts. Server-sent events:
  * gateway/sse/encoding.ts.
@@ -10,22 +10,22 @@ import { type Entry, isUnfinished } from '../commit/entry.ts';
 import type { Payload } from '../memory/payload.ts';
 import type { ServerFrame } from '../protocol.ts';
 
-/** The types of frames that are in no stream. */
+/** The types of frames that are not stored in the journal. */
 export type UnstoredType = 'message' | 'presence';
 
 /**
- * Each method returns whole frames, or whatever the protocol's units are. They are shared, and
- * never changed afterwards. An empty buffer: the protocol sends nothing.
+ * Each method returns whole frames, or whole units of another protocol. They are shared, and must
+ * not be changed afterwards. An empty buffer: the protocol sends nothing.
  */
 export interface Encoding {
   /** Encodes `changes` or a `message`. Encodings that do work here keep it with EncodedForms. */
   entry(entry: Entry): Buffer;
   /**
-   * Makes what goes directly before an entry. Undefined: nothing does. `endsCommit`: no later entry
-   * of the same commit goes to this connection.
+   * Returns the bytes to send directly before an entry, such as an id. Undefined: none.
+   * `endsCommit`: no later entry of the same commit goes to this connection.
    */
   mark?(entry: Entry, endsCommit: boolean): Buffer | undefined;
-  /** Set if the encoding is of one connection: nothing that it makes is kept for others. */
+  /** Set if the encoding belongs to one connection: its results are not kept for others. */
   readonly isPrivate?: boolean;
   /** Encodes a piece of a snapshot. A promise: it is made on another thread. */
   snapshot(payload: Payload, channel: string): Buffer | Promise<Buffer>;
@@ -47,7 +47,7 @@ function endsCommit(entry: Entry, next: Entry | undefined): boolean {
   return next === undefined || next.lsn !== entry.lsn || next.xid !== entry.xid || entry.xid === 0;
 }
 
-/** Returns what goes directly before an entry. `next`: the entry after it on the connection. */
+/** Calls `mark`. `next`: the entry that follows on the connection. */
 export function markOf(encoding: Pick<Encoding, 'mark'>, entry: Entry, next: Entry | undefined): Buffer | undefined {
   return encoding.mark?.(entry, endsCommit(entry, next));
 }

@@ -55,8 +55,7 @@ export interface Grant {
 }
 
 /**
- * One connection, as the fan-out sees it. Everything written to its socket goes through here, in
- * order.
+ * One connection, seen from fan-out. Everything written to its socket goes through here, in order.
  */
 export interface Feed {
   /** Sends a control frame: welcome, error. Never in the middle of another frame. */
@@ -96,12 +95,11 @@ export interface Feed {
    */
   unsubscribe(name: string, code: UnsubscribedCode, verdict?: Verdict): boolean;
   /**
-   * Sends a frame that is in no stream, if the connection is subscribed to this channel: at once,
-   * or when the subscription is live. Returns false if it is dropped. `name`: as the client knows
-   * it.
+   * Sends an unstored frame, if the connection is subscribed to this channel: at once, or when the
+   * subscription is live. Returns false if it is dropped. `name`: as the client knows it.
    */
   post(name: string, frame: UnstoredFrame): boolean;
-  /** Whether few bytes wait for the socket, and few in frames that are in no stream. */
+  /** Whether little waits: few bytes for the socket, and few in unstored frames. */
   readonly takesMore: boolean;
   /** Resolves when the socket has drained, or is closed. */
   drained(): Promise<void>;
@@ -133,7 +131,7 @@ export interface Feed {
 
 /** A channel of a connection. */
 export interface Subscribed {
-  /** As the client knows it. */
+  /** The name that the client uses. */
   readonly name: string;
   readonly channel: ResolvedChannel;
 }
@@ -144,7 +142,7 @@ export interface SubscribedChannel {
   readonly state: 'joining' | 'catching' | 'live' | 'ended';
 }
 
-/** A connection that follows what its feed does. */
+/** Observes a connection's feed. */
 export interface FeedObserver {
   /** Called before the feed sends a control frame. It may send bytes that come before the frame. */
   sending(frame: ServerFrame): void;
@@ -170,7 +168,7 @@ export interface AccessCheckWindow {
 export interface Fanout {
   /** The stream's current epoch. Undefined before the stream first started. */
   readonly epoch: string | undefined;
-  /** `encoding`: makes all bytes that the connection is sent, but for those of `sendRaw`. */
+  /** Adds a connection. `encoding` makes all its bytes except those of `sendRaw`. */
   attach(socket: Writable, encoding: Encoding, observer?: FeedObserver): Feed;
   /**
    * Called before what these views allow in the channel is checked; without views, its access. The

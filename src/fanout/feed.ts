@@ -1,7 +1,7 @@
 /**
  * One connection. Everything written to its socket goes through here, in order.
  *
- * A subscription takes this way (subscription.ts draws its states):
+ * The life of a subscription (subscription.ts draws its states):
  *
  * 1. `subscribe` creates it and lets it join (joining.ts): from now on, from a position, or with a
  *    snapshot.
@@ -88,13 +88,13 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
   readonly #subscriptions = new Map<string, Subscription>();
   #isDetached = false;
   #isHeld = false;
-  // The fields below are created on demand: most clients are live and wait for nothing.
+  // The fields below are created on demand: most clients are live and need none of them.
   /** Undefined: no subscription reads from the journal. */
   #catchUp: CatchUp | undefined;
   #accessHold: AccessHold | undefined;
   #reaches: Reaches | undefined;
   #snapshotTurns: SnapshotTurns | undefined;
-  /** Frames that are in no stream, for subscriptions that are not live. */
+  /** Unstored frames that wait for subscriptions that are not live. */
   #waiting: WaitingFrames | undefined;
 
   constructor(hub: FeedHub, socket: Writable, group: EncodingGroup, observer?: FeedObserver) {
@@ -224,7 +224,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
     const subscription = new Subscription(channel, grant, hub.retain(channel), hub.wholeSequence, naming);
     this.#subscriptions.set(subscription.name, subscription);
     this.#hub.addSubscription(this, subscription);
-    // The position to resume from may lie after the disturbing commits.
+    // The position to resume from may lie after these commits.
     if (newRevocations !== undefined) this.recheck([subscription], newRevocations, BEFORE_ALL);
     new Joining(this.#hub, this, subscription).start(from);
   }
@@ -236,7 +236,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
     return this.postTo(subscription, frame);
   }
 
-  /** Events before it must have been written. */
+  /** Sends an unstored frame. Call it after earlier events have been written. */
   postTo(subscription: Subscription, frame: UnstoredFrame): boolean {
     if (subscription.state !== 'live') {
       this.#waiting ??= new WaitingFrames();
@@ -288,7 +288,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
     this.send({ type: 'error', ...toldToClient(error), channel: name });
   }
 
-  // Access is checked again:
+  // Checking access again:
 
   /**
    * A commit may have revoked access to these subscriptions; queries see the commit when `seen`
@@ -307,7 +307,7 @@ export class SocketFeed implements Feed, CatchUpFeed, JoiningFeed, HeldConnectio
 
   // Catching up:
 
-  /** Its live subscriptions read from the journal from now on. */
+  /** Makes the live subscriptions read from the journal from now on. */
   fallBehind(): void {
     this.#hub.write();
     for (const subscription of this.#subscriptions.values()) {

@@ -215,11 +215,11 @@ export class Hub implements Fanout, FeedHub, BatchSink {
     return this.#revocations.openWindow(channel, schemas);
   }
 
-  /** Sends a frame that is in no stream to the subscribers of its channel, except to one. */
+  /** Sends an unstored frame to the subscribers of its channel, except to one. */
   post(frame: UnstoredFrame, except?: Feed): void {
     const channel = this.#channels.get(frame.channel);
     if (channel === undefined) return;
-    // It comes after what was committed before.
+    // The frame must come after everything committed before.
     this.write();
     for (const [subscription, feed] of channel.all) if (feed !== except) feed.postTo(subscription, frame);
   }

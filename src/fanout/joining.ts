@@ -1,5 +1,5 @@
 /**
- * One subscription's way from `joining` to `catching`. It is dropped once it has got there.
+ * Takes one subscription from `joining` to `catching`. It is dropped afterwards.
  *
  * - now: begins after the last whole commit. If the stream is in the middle of a commit with
  *   entries of this channel, it waits for a marker: the commit's end must not be sent without its
@@ -49,8 +49,8 @@ import type { Subscription } from './subscription.ts';
  */
 const SNAPSHOT_ATTEMPTS_MAX = 30;
 /**
- * Number of markers after which the stream has passed every position that any machine had told a
- * client when the client asked. When the second arrives, the first one's commit has ended.
+ * Number of markers after which the stream has passed every position that any machine had sent to a
+ * client before the request. When the second arrives, the first one's commit has ended.
  */
 const MARKERS_MAX = 2;
 
@@ -230,7 +230,7 @@ export class Joining {
     const subscription = this.#subscription;
     this.#order?.end();
     if (subscription.state !== 'joining') return;
-    // Rows of no place of the WAL were written: the client takes another snapshot.
+    // The rows belong to no single place of the WAL: the client takes another snapshot.
     if (this.#order?.isKept === false) return this.#reset('lagging');
     subscription.catchUpAfterSnapshot(hub.wholeSequence, hub.headText);
     this.#feed.catchUpLater(subscription);
@@ -270,7 +270,7 @@ export class Joining {
     // All channels of the connection would ask again at once, for more than the socket accepts.
     const endTurn = this.#isLate ? await feed.snapshotTurns.take() : undefined;
     try {
-      // A client that accepts nothing does not get a place that others wait for.
+      // A client whose socket accepts nothing must not occupy a place that others wait for.
       if (feed.outbox.full) await feed.outbox.writable();
       if (subscription.isEnded) return 'left';
       const delivery = new SnapshotDelivery({

@@ -10,7 +10,7 @@ import type { Subscription } from './subscription.ts';
 const NO_ENTRIES: Entry[] = [];
 
 /**
- * A channel with at least one subscription. There may be very many, so each one holds only what it
+ * A channel with at least one subscription. There may be very many, so each holds only what it
  * needs.
  */
 export class LiveChannel {

@@ -14,7 +14,7 @@ export interface HubEvents {
    */
   sent(committedAt: number): void;
   failed(error: SnoError, channel: string): void;
-  /** A subscription has ended with this error, which the client receives. */
+  /** A subscription has ended with this error, which is sent to the client. */
   refused?(error: SnoError): void;
   /**
    * A connection holds the maximum of bytes. It falls behind; if the bytes are answers that it does
@@ -31,7 +31,7 @@ export interface HubOptions {
   /** Maximum commits that one connection may wait for at a time. */
   readonly waitingCommitsMax: number;
   readonly snapshots: SnapshotSource;
-  /** Where clients resume from whose position lies before the journal. Undefined: nowhere. */
+  /** Older history, for clients that resume from before the journal. Undefined: none. */
   readonly history?: OlderHistory;
   /** Maximum channels that wait for older history. Undefined: no maximum. */
   readonly waitingHistoryMax?: number;

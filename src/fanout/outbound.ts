@@ -13,7 +13,7 @@ const SLICE_BYTES_MIN = 16 * 1024;
 const SOCKETS_MIN = 500;
 
 /**
- * How many bytes may be queued in client sockets. One socket may hold `bytesMax`. All sockets that
+ * Limits the bytes queued in client sockets. One socket may hold `bytesMax`. All sockets that
  * currently accept no more share `totalBytesMax` equally. So the more clients stall, the sooner
  * each of them falls behind.
  */

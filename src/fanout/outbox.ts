@@ -26,7 +26,7 @@ export class Outbox {
   /** Upper limit for the bytes of answers among the queued bytes. */
   #answerBytes = 0;
   #closed = false;
-  /** The socket has said that it accepts no more, and has not drained since. */
+  /** Whether the socket has reported that it accepts no more, and has not drained since. */
   #isBackedUp = false;
   #onLastWritten: (() => void) | undefined;
   /** Callbacks that wait for the socket to accept more. Undefined: none. */
@@ -74,7 +74,7 @@ export class Outbox {
     return this.#answerBytes <= this.bytesMax * ANSWERS_MAX_FACTOR;
   }
 
-  /** Writes a frame that may be followed by others in the same turn. */
+  /** Writes a frame together with others of the same turn of the event loop. */
   writeWithTurn(frame: Buffer): void {
     this.#budget.cork.hold(this.#socket);
     this.write(frame);
@@ -120,7 +120,7 @@ export class Outbox {
     written?.();
   }
 
-  /** The socket has drained. Returns whether to write more. */
+  /** Call when the socket has drained. Returns whether to write more. */
   onDrain(): boolean {
     this.#backedUp(false);
     if (this.#queue.length === 0) this.#answerBytes = 0;
@@ -171,8 +171,8 @@ export class Outbox {
 }
 
 /**
- * Copies a frame that may wait for long, if it would keep a far larger buffer alive that no limit
- * counts.
+ * Copies a frame that may wait for long, if it would keep alive a far larger buffer, which no
+ * limit counts.
  */
 function alone(frame: Buffer): Buffer {
   if (frame.buffer.byteLength <= 2 * frame.length) return frame;

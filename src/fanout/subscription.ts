@@ -12,8 +12,7 @@
  * - live: has everything up to the head, and receives events as they arrive.
  * - ended: receives nothing more.
  *
- * Only the methods below change the state and the cursor. Each says from which state it leads to
- * which:
+ * Only these methods change the state and the cursor:
  *
  * - joining to joining: `waitForSnapshot`, `takeSnapshot`, `snapshotWritten`, `waitForHistory`
  * - joining to catching: `catchUpFrom`, or `catchUpAfterSnapshot` if there was a snapshot
@@ -81,7 +80,7 @@ export class Subscription {
    */
   #endHistory: (() => void) | undefined;
 
-  /** It begins after the entry with this sequence, unless it resumes or has a snapshot. */
+  /** `sequence`: it begins after this entry, unless it resumes or has a snapshot. */
   constructor(channel: ResolvedChannel, grant: Grant, log: ChannelLog, sequence: number, naming?: Naming) {
     this.channel = channel;
     this.naming = naming;

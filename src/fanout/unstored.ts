@@ -1,6 +1,6 @@
 /**
- * Frames that are in no stream: sends of clients, and presence. They are not stored and not
- * replayed, and have no position.
+ * Unstored frames: sends of clients, and presence. They are not in the journal, are not replayed,
+ * and have no position.
  */
 import { memoryOf, type Payload } from '../memory/payload.ts';
 import type { Encoding, UnstoredType } from './encoding.ts';

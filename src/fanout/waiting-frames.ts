@@ -1,6 +1,6 @@
 /**
- * Frames that are in no stream, until their subscription is live: it joins, it reads from the
- * journal, or its access is being checked.
+ * Unstored frames that wait until their subscription is live: it joins, it reads from the journal,
+ * or its access is being checked.
  */
 import type { Subscription } from './subscription.ts';
 import type { UnstoredFrame } from './unstored.ts';
@@ -17,9 +17,7 @@ export class WaitingFrames {
     return this.#bytes;
   }
 
-  /**
-   * Returns false if too many frames wait, or `bytesMax` bytes or more: the frame is dropped.
-   */
+  /** Returns false if too many frames wait, or `bytesMax` bytes or more: the frame is dropped. */
   add(subscription: Subscription, frame: UnstoredFrame, bytesMax: number): boolean {
     if (this.#isFull(bytesMax)) this.#keep(([each]) => !each.isEnded);
     if (this.#isFull(bytesMax)) return false;

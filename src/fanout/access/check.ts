@@ -1,4 +1,4 @@
-/** Checks again whether a client may still receive a channel. */
+/** Checks again whether a client may receive a channel. */
 import type { UnsubscribedCode } from '../../protocol.ts';
 import type { Verdict } from '../fanout.ts';
 import type { Subscription } from '../subscription.ts';

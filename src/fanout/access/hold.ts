@@ -12,7 +12,7 @@ import { type CheckedConnection, checkAccess } from './check.ts';
 
 interface Check {
   readonly subscriptions: Set<Subscription>;
-  /** Wait for these before asking. */
+  /** Resolve when queries see the commits: wait for all of them before checking. */
   readonly seen: Promise<unknown>[];
   /** Sequence of the last entry before the first of the commits. */
   upTo: number;
@@ -22,7 +22,7 @@ interface Check {
 
 /** The connection that the checks are for. */
 export interface HeldConnection extends CheckedConnection {
-  /** The limit has changed. */
+  /** Called when the limit has changed. */
   pump(): void;
 }
 
@@ -41,7 +41,7 @@ export class AccessHold {
     return Math.min(this.#running?.upTo ?? Number.POSITIVE_INFINITY, this.#next?.upTo ?? Number.POSITIVE_INFINITY);
   }
 
-  /** Resolves when everything requested until now has been answered. Undefined: it has. */
+  /** Resolves when all checks requested so far are answered. Undefined: none is pending. */
   get answered(): Promise<void> | undefined {
     return (this.#next ?? this.#running)?.answered;
   }

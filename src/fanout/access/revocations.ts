@@ -1,6 +1,6 @@
 /**
- * Commits that may revoke access, from when the WAL delivers them until queries see them. An access
- * check in between is answered as if they had not happened.
+ * Tracks commits that may revoke access, from when the WAL delivers them until queries see them. An
+ * access check in between is answered as if they had not happened.
  */
 import type { AccessSchema } from '../../channels/catalog/catalog.ts';
 import type { ResolvedChannel } from '../../channels/served/served.ts';
@@ -32,7 +32,7 @@ export class Revocations {
     return seen;
   }
 
-  /** A window of the checks of these views. */
+  /** Opens a window around a check of the views of these schemas. */
   openWindow(channel: ResolvedChannel, schemas: readonly AccessSchema[]): AccessCheckWindow {
     const kinds = schemas.map((schema) => RECHECKS[schema]);
     const earlier = [...this.#unseen].flatMap(({ marks, seen }) => (concerns(marks, channel, kinds) ? seen : []));

@@ -1,4 +1,4 @@
-/** Where batches can be read that the journal of this process does not have. */
+/** Reads batches that the journal of this process no longer has. */
 import type { Batch } from '../../commit/entry.ts';
 import type { Position } from '../../position.ts';
 
@@ -6,8 +6,8 @@ import type { Position } from '../../position.ts';
 export interface OlderHistory {
   /**
    * Reads all batches of this epoch that follow `after`, oldest first. It may begin with earlier
-   * ones: to be sure, with the first part of the commit that `after` lies in. Ends once it has read
-   * everything that existed at the call. It may deliver more.
+   * batches, at the latest with the first part of the commit that `after` lies in. Ends once it has
+   * read everything that existed at the call, and may deliver more.
    *
    * Throws `PositionTooOld` if the batch right after the position is no longer kept. Throws a
    * SnoError if the history can't be read now, and within a limited time. The caller may stop
@@ -16,7 +16,7 @@ export interface OlderHistory {
   read(epoch: string, after: Position): AsyncIterable<readonly Batch[]>;
 }
 
-/** The history no longer has what follows a position. */
+/** The history no longer has everything after a position. */
 export class PositionTooOld extends Error {
   override readonly name = 'PositionTooOld';
   /** Everything after this position can be read. Undefined: unknown. */

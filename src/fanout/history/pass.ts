@@ -1,10 +1,11 @@
 /**
  * One pass through the history: from the earliest position that a client waits for, up to where the
- * journal's logs begin. Batches go by once for all channels, and only entries of wanted channels
+ * journal's logs begin. Batches are read once for all channels, and only entries of wanted channels
  * are kept.
  *
- * A channel that is wanted later joins the pass if its position has not gone by yet. Each channel
- * ends its part by itself: when everything before its log has been read, this is filled in.
+ * A channel that is wanted later joins the pass if the pass has not reached its position yet. Each
+ * channel ends by itself: once everything before its log has been read, the entries are put into
+ * the log.
  */
 import { type Batch, isRecheck, lastSequenceOf } from '../../commit/entry.ts';
 import type { ChannelLog, Journal } from '../../journal/journal.ts';
@@ -60,13 +61,13 @@ export class Pass {
     return this.#bytes;
   }
 
-  /** The channel's part, if a client with this position can still have it. */
+  /** Returns the channel's part, if it still serves a client with this position. */
   find(log: ChannelLog, position: Position): Wanted | undefined {
     const wanted = this.#wanted.get(log.name);
     return wanted?.log === log && comparePositions(position, wanted.since) >= 0 ? wanted : undefined;
   }
 
-  /** Whether the channel may join, for a client with this position. */
+  /** Whether the channel may join the pass, for a client with this position. */
   admits(log: ChannelLog, position: Position): boolean {
     return !this.#wanted.has(log.name) && comparePositions(position, this.#place) >= 0;
   }
@@ -81,7 +82,7 @@ export class Pass {
     else alike.add(wanted);
   }
 
-  /** Drops what was read of it. Returns false if it is not in the pass. */
+  /** Removes a channel and drops its entries. Returns false if it is not in the pass. */
   delete(wanted: Wanted): boolean {
     if (this.#wanted.get(wanted.log.name) !== wanted) return false;
     this.#remove(wanted);
@@ -89,7 +90,7 @@ export class Pass {
     return true;
   }
 
-  /** Takes the next batch. Batches that were taken before, or that no client wants, do nothing. */
+  /** Takes the next batch. Ignores batches that were taken before, or that no client wants. */
   take(batch: Batch): void {
     const last = lastSequenceOf(batch);
     if (last <= this.#through) return;
@@ -98,14 +99,15 @@ export class Pass {
     if (range?.[1] === batch.firstSequence - 1) range[1] = last;
     else this.#ranges.push([batch.firstSequence, last]);
     const end = endOf(batch);
-    // From the first batch after the start on, all are taken: a log then has all from its sequence.
+    // All batches after the start are taken: so a log has everything from the first one's sequence
+    // on.
     if (this.#firstSequence === undefined && comparePositions(end, this.#start) <= 0) return;
     this.#firstSequence ??= batch.firstSequence;
     if (comparePositions(end, this.#place) > 0) this.#place = end;
     let bytes = 0;
     for (const entry of batch.entries) bytes += this.#wanted.get(entry.channel)?.entry(entry) ?? 0;
     for (const mark of batch.marks) {
-      // A recheck concerns the subscribers of then.
+      // A recheck concerned the subscribers of that time only.
       if (isRecheck(mark) || mark.kind === 'touched') continue;
       for (const wanted of this.#byPattern.get(mark.pattern) ?? []) bytes += wanted.mark(mark, batch);
     }
@@ -113,8 +115,9 @@ export class Pass {
   }
 
   /**
-   * Ends the parts that have everything before their logs, and fills it in. Returns these parts.
-   * `asked`: the history has been read to the end for all requests up to this number.
+   * Ends the channels whose older entries are complete, and puts the entries into their logs.
+   * Returns these channels. `asked`: the history has been read to the end for all requests up to
+   * this number.
    */
   finish(asked: number): readonly Wanted[] {
     const finished: Wanted[] = [];
@@ -137,8 +140,8 @@ export class Pass {
   }
 
   /**
-   * Whether what was read meets the log. A store that lost its newest batches, and received them
-   * again, has them with other sequences than the journal.
+   * Whether the log continues what was read without a gap. A store that lost its newest batches,
+   * and received them again, has them with other sequences than the journal.
    */
   #meets({ log }: Wanted): boolean {
     const from = this.#journal.from(log);
@@ -161,7 +164,7 @@ export class Pass {
   }
 }
 
-/** The last position in the batch. Positions of different channels do not follow each other. */
+/** Returns the last position in the batch. Entries of several channels are not in this order. */
 function endOf({ entries, marks }: Batch): Position {
   let end: Position = { lsn: 0, index: 0 };
   for (const entry of entries) if (comparePositions(entry, end) > 0) end = entry;

@@ -12,7 +12,7 @@
  * - ready: the channel's log has its older entries (journal/older.ts). Its clients resume from the
  *   log, as they would without history.
  *
- * A client that leaves meanwhile is forgotten. A channel that no client waits for is forgotten too.
+ * A client that leaves meanwhile is dropped, and so is a channel that no client waits for.
  */
 import { setImmediate as afterOthers } from 'node:timers/promises';
 import type { Batch } from '../../commit/entry.ts';
@@ -50,9 +50,9 @@ export interface HistoryReadsOptions {
   readonly events: HistoryEvents | undefined;
 }
 
-/** Maximum clients that resume before others get their turn. */
+/** Maximum clients that resume before the event loop runs other work. */
 const AT_ONCE_MAX = 100;
-/** Maximum reads that bring nothing although the journal has dropped what follows. */
+/** Maximum reads that return nothing although the journal has dropped what follows. */
 const VAIN_READS_MAX = 30;
 /**
  * Maximum bytes of a pass beside its first channel, as a share of the maximum. Beyond it, channels
@@ -64,7 +64,7 @@ const OTHERS_SHARE = 0.375;
 
 export class HistoryReads {
   readonly #options: HistoryReadsOptions;
-  /** The channels that wait, by the addresses that requested them. */
+  /** The waiting channels, by the addresses of the clients that requested them. */
   readonly #queue: FairShare<Wanted>;
   readonly #wantedBy = new Map<Waiter, Wanted>();
   readonly #next = new Map<string, Wanted>();
@@ -88,9 +88,9 @@ export class HistoryReads {
   }
 
   /**
-   * Requests what follows the waiter's position in this log. The result withdraws the request.
-   * Throws `overloaded` if too many channels wait; `address` is the client's address for that
-   * limit.
+   * Requests the entries after the waiter's position, for this log. The returned function withdraws
+   * the request. Throws `overloaded` if too many channels wait. `address`: the client's, by which
+   * that limit is shared.
    */
   request(log: ChannelLog, waiter: Waiter, address?: string): () => void {
     const next = this.#next.get(log.name);
@@ -135,7 +135,7 @@ export class HistoryReads {
     wanted.waiters.delete(waiter);
   }
 
-  /** Nothing waits for it any more. */
+  /** Drops a channel that no client waits for. */
   #drop(wanted: Wanted): void {
     this.#queue.leave(wanted);
     if (this.#pass?.delete(wanted) !== true && this.#next.get(wanted.log.name) === wanted)
@@ -274,7 +274,7 @@ export class HistoryReads {
     for (const wanted of [...pass.wanted]) this.#endAll(wanted, (waiter) => waiter.tooOld(), isTooOld);
   }
 
-  /** The history can't be read now. */
+  /** Fails all waiting clients: the history cannot be read now. */
   #fail(pass: Pass, error: SnoError): void {
     const all = [...pass.wanted, ...this.#next.values()];
     const [first] = all;

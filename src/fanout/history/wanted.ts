@@ -1,4 +1,4 @@
-/** The older entries of one channel, for the clients that wait for them. */
+/** One channel in a pass: the older entries that were read, and the clients that wait for them. */
 import type { Batch, Entry, Mark } from '../../commit/entry.ts';
 import type { SnoError } from '../../errors.ts';
 import type { ChannelLog, Journal } from '../../journal/journal.ts';
@@ -6,17 +6,17 @@ import { bytesOf, Log } from '../../journal/log.ts';
 import { PayloadSlab } from '../../memory/payload.ts';
 import { comparePositions, type Position } from '../../position.ts';
 
-/** A client that waits for what follows its position. */
+/** A client that waits for the entries after its position. */
 export interface Waiter {
   readonly position: Position;
-  /** The log now has everything after the position that can be had. */
+  /** Called when the log has the entries after the position, as far as they are still kept. */
   resume(): void;
-  /** What follows the position is no longer kept. */
+  /** Called if the entries after the position are no longer kept. */
   tooOld(): void;
   fail(error: SnoError): void;
 }
 
-/** An entry that is kept must not keep the memory of all that was read with it. */
+/** Kept entries are copied, so that they do not keep the memory of everything read with them. */
 const KEPT = new PayloadSlab();
 
 export class Wanted {
@@ -55,7 +55,7 @@ export class Wanted {
     return earliest as Position;
   }
 
-  /** An entry of the channel was read. Returns its bytes. */
+  /** Takes an entry of the channel. Returns the change of `bytes`. */
   entry(entry: Entry): number {
     if (entry.pattern === this.log.pattern) return this.#add(entry);
     // The name belonged to another pattern then: nothing before it is of this channel.
@@ -66,7 +66,7 @@ export class Wanted {
     return -bytes;
   }
 
-  /** A mark was read. Returns the bytes of the entry that it made. */
+  /** Takes a mark. Returns the bytes of the entry that it made. */
   mark(mark: Mark, batch: Batch): number {
     const before = this.#read.voided;
     const made = this.#read.apply(mark, batch);
@@ -75,8 +75,8 @@ export class Wanted {
   }
 
   /**
-   * Fills into the channel's log what was read from before the log's own entries. `from`: sequence
-   * of the first batch that was read.
+   * Puts the entries that are older than the log's own in front of them. `from`: sequence of the
+   * first batch that was read.
    */
   fill(from: number | undefined): void {
     const { since, log } = this;
@@ -98,7 +98,7 @@ export class Wanted {
     return bytes;
   }
 
-  /** The log need not keep its older entries any more for this. */
+  /** Ends the hold on the log's older entries. */
   release(): void {
     this.#release();
   }

@@ -1,7 +1,7 @@
 /**
- * How many channels of a view one read may have. Small channels that are read together must not
- * wait long for each other: after a slow batch, or one with a large channel, the view's next ones
- * are smaller. They grow again while reads are quick.
+ * Decides how many channels of a view one read may have. Small channels that are read together must
+ * not wait long for each other. After a slow batch, or one with a large channel, the view's next
+ * batches are smaller. They grow again while reads are fast.
  */
 
 /** Maximum channels of a batch. */
@@ -14,16 +14,16 @@ const TARGET_MS = 100;
 const VIEWS_MAX = 1_000;
 const OWN_MAX = 10_000;
 
-/** What a finished read had. */
+/** A finished read. */
 export interface Pacing {
   readonly channels: number;
   readonly ms: number;
-  /** Whether it was read as it was meant: no error, and no channel that is too large. */
+  /** Whether it had no error, and no channel that is too large. */
   readonly isSmooth: boolean;
 }
 
 export class BatchPace {
-  /** By the query of their batches. */
+  /** Maximum channels of the next batch, by the batch's query. */
   readonly #views = new Map<string, number>();
   /**
    * Names of channels that need a read of their own: they are large, or their last own read failed.

@@ -1,5 +1,5 @@
 /**
- * Reads the rows of several channels of one view in one transaction, by one COPY. Its rows come
+ * Reads the rows of several channels of one view in one transaction, by one COPY. The rows arrive
  * channel by channel, in the order of the batch. So a channel is complete when a row of a later one
  * arrives, and its rows are sent at once.
  *
@@ -48,7 +48,7 @@ export interface BatchOptions extends CopyOptions {
 
 /** How long the query of a batch may take before its channels are read in smaller ones, in ms. */
 const BATCH_MS_MAX = 5_000;
-/** So that each batch can complete some channels. */
+/** Minimum of the maximum bytes of a batch, so that each batch can complete some channels. */
 const BATCH_BYTES_MIN = 1 << 20;
 /** Maximum bytes of dropped rows before the batch ends early. */
 const DROPPED_BYTES_MAX = 1 << 20;

@@ -79,11 +79,12 @@ export class CopyRead {
   #isCancelSent = false;
   /** Number of messages that must be accepted before more rows are read. */
   #unaccepted = 0;
-  /** Counts received rows and resumed reads. `lookedAt` is the count at the last look. */
+  /** Counts received rows and resumed reads. `#lookedAt` is the count at the last check. */
   #heard = 0;
   #lookedAt = -1;
   /**
-   * At the last look nothing had arrived and the server was not working: it may just have finished.
+   * Whether, at the last check, nothing had arrived and the server was not working: it may just
+   * have finished.
    */
   #isMissed = false;
 
@@ -191,7 +192,7 @@ export class CopyRead {
     if (!isSilent) return;
     const { rowCount } = await this.#options.control
       .query(IS_AT_IT, [client.processID])
-      // The next look will show it.
+      // unknown: the next check decides
       .catch(() => ({ rowCount: 1 }));
     this.#isMissed = rowCount === 0 && heard === this.#heard && this.#unaccepted === 0 && this.#client === client;
     if (this.#isMissed && wasMissed) client.connection.stream.destroy();

@@ -28,7 +28,7 @@ export class SnapshotDelivery implements SnapshotSink {
   readonly #options: SnapshotDeliveryOptions;
   #check: Promise<unknown> | undefined;
   #waitsForAccess = false;
-  /** The checks that were pending for the next piece are answered. */
+  /** Whether the checks that were pending for the next piece are answered. */
   #isChecked = false;
 
   constructor(options: SnapshotDeliveryOptions) {

@@ -1,7 +1,7 @@
 /**
- * Whether a snapshot of a view that joins sees the commits to its tables in the order of the WAL. A
- * commit becomes visible after its record is in the WAL, so two commits may become visible in the
- * other order. A snapshot between the two shows rows of no place of the WAL. It is taken again.
+ * Checks whether a snapshot of a view that joins sees the commits to its tables in the order of the
+ * WAL. A commit becomes visible after its record is in the WAL, so two commits may become visible
+ * in the other order. A snapshot between the two matches no place in the WAL, and is taken again.
  */
 import { Deque } from '../../deque.ts';
 import type { Visibility } from '../../markers/visibility.ts';
@@ -11,9 +11,9 @@ const COMMITS_MAX = 16_384;
 
 /** A snapshot that commits are compared with, in their order. */
 export interface SnapshotOrder {
-  /** False: it sees a commit and does not see an earlier one. */
+  /** Whether it sees the commits in order. False: it sees one, but not an earlier one. */
   readonly isKept: boolean;
-  /** No more commits are compared. */
+  /** Ends the comparison with further commits. */
   end(): void;
 }
 
@@ -21,7 +21,7 @@ export class TouchedCommits {
   readonly #commits = new Map<string, Deque<number>>();
   readonly #watched = new Map<string, Set<Watch>>();
 
-  /** A commit changes rows that the view of the pattern joins. */
+  /** Adds a commit that changes rows that the view of the pattern joins. */
   add(pattern: string, xid: number): void {
     let commits = this.#commits.get(pattern);
     if (commits === undefined) {
@@ -33,7 +33,7 @@ export class TouchedCommits {
     for (const watch of this.#watched.get(pattern) ?? []) watch.compare(xid);
   }
 
-  /** Compares a snapshot with all commits that are remembered, and with those that come. */
+  /** Compares a snapshot with all remembered commits, and with those that follow. */
   watch(pattern: string, visibility: Visibility): SnapshotOrder {
     let watched = this.#watched.get(pattern);
     if (watched === undefined) {
@@ -47,7 +47,7 @@ export class TouchedCommits {
   }
 }
 
-/** There may be thousands at the same time: it holds no function of its own. */
+/** A class, since there may be thousands at the same time: closures would cost more memory. */
 class Watch implements SnapshotOrder {
   readonly #visibility: Visibility;
   readonly #among: Set<Watch>;

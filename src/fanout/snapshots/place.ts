@@ -1,14 +1,15 @@
 /**
- * One of the places for reads of the database. It reads one snapshot, or several of one view in a
- * batch. What a batch did not read is read again, in the same place:
+ * One of SNO_SNAPSHOTS places for reads of the database. It reads one snapshot, or a batch of
+ * several snapshots of one view. Snapshots that a batch did not read are read again, in the same
+ * place:
  *
  * - If the batch ended early, the rest is the next batch.
  * - If a channel caused an error, the rest is read in halves. So each channel that can be read is
  *   read, and only the clients of the other one receive the error.
  * - A channel that is too large for a batch gives up the place, and waits for one of its own.
  *
- * Rows wait in memory for access checks and full sockets. So the place reads on only when all that
- * it has read is written, or its clients have been told to ask again later.
+ * Rows wait in memory for access checks and full sockets. So the place reads on only when
+ * everything that it has read is written, or its recipients have ended as `later`.
  */
 import { queryFault } from '../../access/query-fault.ts';
 import type { ResolvedChannel } from '../../channels/served/served.ts';
@@ -18,7 +19,7 @@ import type { Batch, BatchSink } from './batch-read.ts';
 import type { SharedSnapshot } from './shared-snapshot.ts';
 import { type RowSink, type SnapshotRead, snapshotError } from './snapshot.ts';
 
-/** How the database is read. */
+/** The functions that read the database. */
 export interface Reads {
   readonly read: (channel: ResolvedChannel, sink: RowSink) => SnapshotRead;
   /** Reads several channels by the query `many`. Undefined: each channel is read on its own. */
@@ -79,10 +80,10 @@ export class Place {
   async run(): Promise<void> {
     const groups: Snapshots[] = [[...this.#snapshots]];
     for (let group = groups.shift(); group !== undefined; group = groups.shift()) {
-      const isLeft = (snapshot: SharedSnapshot) => this.#snapshots.has(snapshot);
-      if (!group.some(isLeft)) continue;
+      const isWanted = (snapshot: SharedSnapshot) => this.#snapshots.has(snapshot);
+      if (!group.some(isWanted)) continue;
       if (this.#areWaiting) await this.#written();
-      const wanted = group.filter((snapshot) => isLeft(snapshot) && snapshot.dropFull());
+      const wanted = group.filter((snapshot) => isWanted(snapshot) && snapshot.dropFull());
       const [first] = wanted;
       if (first === undefined) continue;
       this.#reads.onRead();
@@ -97,7 +98,7 @@ export class Place {
     return false;
   }
 
-  /** Resolves when all of them are written, or their clients told to ask again later. */
+  /** Resolves when all of them are written, or their recipients have ended as `later`. */
   async #written(): Promise<void> {
     for (const snapshot of [...this.#snapshots]) if (snapshot.isWhole) snapshot.dropFull();
     while (this.#areWaiting)

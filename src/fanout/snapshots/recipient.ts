@@ -4,9 +4,14 @@ import type { Visibility } from '../../markers/visibility.ts';
 import type { Encoding } from '../encoding.ts';
 
 /**
- * whole: all of the snapshot was written. again: it can't be used, another must be taken. lagging:
- * the socket did not keep up. later: the socket did not keep up, and nothing was written; another
- * must be taken once the socket accepts more. left: `leave` was called.
+ * How a request ends.
+ *
+ * - whole: all of the snapshot was written.
+ * - again: it cannot be used, another must be taken.
+ * - lagging: the socket did not keep up.
+ * - later: the socket did not keep up, and nothing was written; another must be taken once the
+ *   socket accepts more.
+ * - left: `leave` was called.
  */
 export type Outcome = 'whole' | 'again' | 'lagging' | 'later' | 'left';
 
@@ -29,7 +34,7 @@ export interface SnapshotSink {
   readonly isFull: boolean;
   /** Bytes that the socket has not accepted. The socket makes progress if they become fewer. */
   readonly pendingBytes: number;
-  /** Whether it waits for an access check and not for its socket. */
+  /** Whether it waits for an access check, not for its socket. */
   readonly waitsForAccess: boolean;
 }
 

@@ -7,8 +7,8 @@
  * finished ones for more than DELAY_MS_MAX in total ends as `lagging`. If all are slow, the query
  * waits for them, but not for one that accepts nothing for long. The same holds if the database
  * does not answer an access check in time; that is reported as `try_again`. A recipient for which
- * nothing was written has lost nothing: it is told to ask again `later`, and its client sees no
- * difference.
+ * nothing was written has lost nothing: it ends as `later` and requests another snapshot, which its
+ * client does not notice.
  */
 import type { ResolvedChannel } from '../../channels/served/served.ts';
 import { Deque } from '../../deque.ts';
@@ -46,7 +46,7 @@ export class SharedSnapshot implements RowSink {
   readonly channel: ResolvedChannel;
   /** The query that reads it together with other channels. Undefined: it is read on its own. */
   many: string | undefined;
-  /** While it waits: the address whose turn it waits for. */
+  /** The address that it counts for while it waits. */
   address: string | undefined;
   readonly #options: SharedSnapshotOptions;
   readonly #recipients = new Set<Recipient>();
@@ -64,7 +64,7 @@ export class SharedSnapshot implements RowSink {
   #encoded: Promise<unknown> | undefined;
   #isWhole = false;
   #roomMade: (() => void) | undefined;
-  /** Since when a recipient waits for others at the far end of the window. */
+  /** Since when a recipient that has the whole window waits for slower ones. */
   #waitedSince: number | undefined;
 
   constructor(channel: ResolvedChannel, many: string | undefined, options: SharedSnapshotOptions) {
@@ -291,7 +291,7 @@ export class SharedSnapshot implements RowSink {
   }
 }
 
-/** How a recipient ends that is left behind. */
+/** Returns the outcome of a recipient that is left behind. */
 function behind({ isBlocked, next, sink }: Recipient): Outcome {
   return isBlocked && next === 0 && !sink.waitsForAccess ? 'later' : 'lagging';
 }

@@ -1,6 +1,6 @@
 /**
- * The snapshots that wait for a place. Addresses take turns. Next to the one whose turn it is,
- * others of the same view may be read in the same query: those too in turn by address.
+ * The snapshots that wait for a place. Addresses take turns. Together with the next snapshot,
+ * others of the same view may be read in the same query: they too in turn by address.
  */
 import { FairShare } from '../../fair-share.ts';
 import { RoundRobin } from '../../round-robin.ts';
@@ -29,7 +29,7 @@ export class SnapshotQueue {
     return entered;
   }
 
-  /** Adds a snapshot that has waited before, whatever the maximum is. */
+  /** Adds a snapshot that has waited before, even beyond the maximum. */
   putBack(snapshot: SharedSnapshot): void {
     this.#share.put(snapshot, snapshot.address);
     this.#remember(snapshot);

@@ -66,7 +66,7 @@ export function startSnapshot(options: CopyOptions, channel: ResolvedChannel, si
   return { done, cancel: () => void read.cancel() };
 }
 
-/** Converts the error of a read into what the clients of the channel are told. */
+/** Converts the error of a read into the error for the channel's clients. */
 export function snapshotError(name: string, error: unknown): SnoError {
   if (error instanceof SnoError) return error;
   const { code } = error as { readonly code?: unknown };

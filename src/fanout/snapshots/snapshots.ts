@@ -40,7 +40,7 @@ export interface SnapshotsOptions extends Reads {
 
 /**
  * How long a client may accept nothing before it is left behind, in ms. The shorter time applies
- * while others wait for the place.
+ * while other snapshots wait for a place.
  */
 const STALL_MS = 10_000;
 const STALL_AWAITED_MS = 2_000;
@@ -169,7 +169,7 @@ export class Snapshots implements SnapshotSource, PlaceEvents {
     while (this.#places.size < this.#options.runningMax) {
       const snapshot = this.#queue.next(isReady);
       if (snapshot === undefined) return;
-      // A client that accepts nothing does not get a place that others wait for.
+      // A client whose socket accepts nothing must not occupy a place that others wait for.
       if (snapshot.dropFull()) this.#run(this.#batchOf(snapshot, isReady));
     }
   }
@@ -187,7 +187,7 @@ export class Snapshots implements SnapshotSource, PlaceEvents {
     return batch;
   }
 
-  /** Whether more clients may come to share it, since the channel is being read right now. */
+  /** Whether it waits for more clients to share it, since the channel is being read now. */
   #isGathering(snapshot: SharedSnapshot): boolean {
     const { name } = snapshot.channel;
     const since = this.#open.get(name) === snapshot ? this.#readingSince.get(name) : undefined;

@@ -1,4 +1,4 @@
-/** Snapshots that a connection takes one after the other, since its socket does not keep up. */
+/** Lets a connection take snapshots one after the other, if its socket does not keep up. */
 export class SnapshotTurns {
   #last: Promise<void> = Promise.resolve();
 
