@@ -1,7 +1,7 @@
 /**
- * One client's presence: the channels whose members it watches, and those in which it appears. The
- * channel's presence view decides whether it may appear, and what is shown. The view is asked again
- * when a commit may have changed its answer, and when the token changes.
+ * One client's presence: the channels whose members it watches, and those in which it appears as a
+ * member. The channel's presence view decides whether it may appear, and what is shown. The view is
+ * queried again when a commit may have changed its answer, and when the token changes.
  */
 import type { Claims, Member, Rights } from '../access/access.ts';
 import type { Clock } from '../clock.ts';
@@ -13,12 +13,15 @@ import type { Presence } from '../presence/presence.ts';
 import type { Watcher } from '../presence/watchers.ts';
 import type { ChannelResolver } from './channel-resolver.ts';
 
-/** How long after a question that the database could not answer it is asked again, in ms. */
+/** How long after a failed query of the view it is repeated, in ms. */
 const RECHECK_MS = 1_000;
 
 /**
- * true: the client appears, and watches. A member: it appears as this one, which its protocol has
- * checked by itself.
+ * How a client takes part in presence.
+ *
+ * - `watch`: it watches.
+ * - true: it watches, and appears as the member that the presence view returns.
+ * - a member: it watches, and appears as this member, which its protocol has already checked.
  */
 export type PresenceRequest = true | 'watch' | Member;
 
@@ -29,13 +32,13 @@ export interface AppearanceServices {
   readonly clock: Clock;
 }
 
-/** The session that appears. */
+/** The session of the client. */
 export interface Appearing {
   readonly address: string;
   readonly claims: Claims | undefined;
 }
 
-/** What a client that watches needs of its connection. */
+/** The part of a feed that watching needs. */
 type WatchingFeed = Pick<Feed, 'post' | 'takesMore' | 'drained'>;
 
 /** A channel that is watched. */
@@ -48,7 +51,7 @@ interface Appearance {
   /** Whether the presence view decides. */
   readonly isByView: boolean;
   /**
-   * Commits that must be visible before the view is asked again. Undefined: it need not be asked.
+   * Commits that must be visible before the view is queried again. Undefined: no query is needed.
    */
   due: Promise<unknown>[] | undefined;
   isAsking: boolean;
@@ -68,8 +71,8 @@ export class Appearances {
   }
 
   /**
-   * The client is subscribed to the channel. `member`: it appears as this one, or it watches.
-   * `name`: the channel as the client knows it.
+   * Call when the client has subscribed to the channel. `member`: it appears as this one.
+   * Undefined: it only watches. `name`: the channel as the client knows it.
    */
   begin(name: string, channel: string, request: PresenceRequest, member: Member | undefined): void {
     const { presence } = this.#services;
@@ -84,7 +87,7 @@ export class Appearances {
     presence.watch(channel, watcher);
   }
 
-  /** The subscription has ended. */
+  /** Call when the subscription has ended. */
   end(name: string): void {
     const appearance = this.#channels.get(name);
     if (appearance === undefined) return;
@@ -94,7 +97,7 @@ export class Appearances {
     if (appearance.stay !== undefined) presence.leave(appearance.stay);
   }
 
-  /** Asks the view again, once queries see what `seen` stands for. */
+  /** Queries the view again, once `seen` resolves. */
   recheck(name: string, seen: Promise<unknown> = Promise.resolve()): void {
     const appearance = this.#channels.get(name);
     if (appearance?.isByView !== true) return;
@@ -103,7 +106,7 @@ export class Appearances {
     if (!appearance.isAsking) void this.#ask(name, appearance);
   }
 
-  /** The client has another token. */
+  /** Queries all views again: the client has another token. */
   recheckAll(): void {
     for (const name of this.#channels.keys()) this.recheck(name);
   }

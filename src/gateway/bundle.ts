@@ -9,7 +9,7 @@ import { serveFile } from '../http/static-file.ts';
 export const BUNDLE_PATH = '/sno.js';
 
 /**
- * Browsers ask again after five minutes, so that a new version of the server brings its own client.
+ * Browsers ask again after five minutes, so that they soon use the client of a new server version.
  */
 const CACHE_CONTROL = 'public, max-age=300';
 

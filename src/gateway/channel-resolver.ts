@@ -1,9 +1,9 @@
 import type { ResolvedChannel } from '../channels/served/served.ts';
 import type { SnoError } from '../errors.ts';
 
-/** Resolves channel names, by the definitions at this point of the stream. */
+/** Resolves channel names by the definitions at this point of the stream. */
 export interface ChannelResolver {
-  /** Changes with the definitions. While it stays, a name resolves to the same. */
+  /** Changes with the definitions. While it is the same, names resolve to the same channels. */
   readonly version: number;
   resolve(name: string): ResolvedChannel | SnoError;
   /** The pattern of a channel that is served or refused. Undefined: the channel is unknown. */

@@ -1,7 +1,8 @@
 /**
  * HTTP on the client port: serves the client library and event streams, and refuses invalid
  * websocket upgrades. While the service starts, it serves only /sno.js, so that a page loaded then
- * can connect later. Event streams are told to come back. Other requests receive 503.
+ * can connect later. Event streams receive the error `starting` and a time to reconnect, Pusher
+ * clients wait, and other requests receive 503.
  */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -91,12 +92,12 @@ export class ClientHttp {
     return this.#isStarting;
   }
 
-  /** The service has started. */
+  /** Call when the service has started. */
   open(): void {
     this.#isStarting = false;
   }
 
-  /** Clients are refused until `open`. */
+  /** Refuses clients until `open`. */
   shut(): void {
     this.#isStarting = true;
   }
@@ -143,10 +144,10 @@ export class ClientHttp {
   #startProblem({ url = '', headers }: IncomingMessage): ProblemCode | undefined {
     if (!this.#isStarting) return undefined;
     const path = url.split('?', 1)[0];
-    // An event stream has an answer of its own.
+    // Event streams answer by themselves.
     const isServed = path === BUNDLE_PATH || path === EVENTS_PATH;
     if (isServed && headers.upgrade === undefined) return undefined;
-    // A Pusher client gets its websocket, and waits.
+    // A Pusher client is upgraded, and waits.
     return headers.upgrade !== undefined && this.#options.pusher?.serves(url) === true ? undefined : 'starting';
   }
 

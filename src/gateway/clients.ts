@@ -1,4 +1,4 @@
-/** The clients of this process, in whichever protocol: their heartbeat, their number, the drain. */
+/** The clients of this process, of all protocols: their heartbeat, their number, the drain. */
 import type { Clock } from '../clock.ts';
 import type { SnoError } from '../errors.ts';
 import type { Feed } from '../fanout/fanout.ts';
@@ -6,10 +6,10 @@ import type { AdmissionDesk } from './accept/admission.ts';
 import { type Beating, Heartbeat } from './heartbeat.ts';
 import type { SessionState } from './session.ts';
 
-/** How long clients may take to close after the last one was told that the server drains, in ms. */
+/** How long clients may take to close after the last close frame of a drain was sent, in ms. */
 const DRAIN_GRACE_MS = 2_000;
 
-/** What an operator sees of a client. */
+/** The state of a client that the admin API shows. */
 export interface ClientState extends SessionState {
   readonly protocol: 'ws' | 'sse' | 'pusher';
   /** Bytes written to its socket. */
@@ -25,9 +25,9 @@ export interface Client extends Beating {
   readonly address: string;
   /** Whether it receives compressed frames. */
   readonly deflates: boolean;
-  /** Tells the client to reconnect to another server, and closes. */
+  /** Closes with the code that makes the client reconnect, perhaps to another server. */
   drain(): void;
-  /** Tells the client to come back later, and closes. */
+  /** Closes with the code that makes the client reconnect later. */
   suspend(): void;
   /** Closes at once. */
   terminate(): void;
@@ -35,9 +35,9 @@ export interface Client extends Beating {
 
 /** A client that has been upgraded to a websocket. */
 export interface WebSocketClient extends Client {
-  /** The client has been admitted. */
+  /** Call when the client has been admitted. */
   begin(): void;
-  /** Tells the client that a limit is exceeded, and to come back later, then closes. */
+  /** Sends the error that a limit is exceeded, and closes so that the client reconnects later. */
   turnAway(error: SnoError): void;
 }
 
@@ -49,7 +49,7 @@ export class Clients {
   #isDraining = false;
   #onEmpty: () => void = () => {};
 
-  /** `admission` has counted each client before `add`. */
+  /** `admission`: it has counted each client before `add`. */
   constructor(clock: Clock, admission: AdmissionDesk, heartbeatMs: number | undefined) {
     this.#clock = clock;
     this.#admission = admission;
@@ -78,7 +78,7 @@ export class Clients {
     this.#all.add(client);
   }
 
-  /** The client's connection is closed. A client that was not added is ignored. */
+  /** Removes a client whose connection is closed. A client that was not added is ignored. */
   forget(client: Client): void {
     if (!this.#all.delete(client)) return;
     this.#heartbeat.leave(client);
@@ -103,9 +103,7 @@ export class Clients {
     });
   }
 
-  /**
-   * Tells a client to connect again, and closes its connection. Returns false if the id is unknown.
-   */
+  /** Closes a client's connection so that it reconnects. Returns false if the id is unknown. */
   disconnect(id: string): boolean {
     for (const client of this.#all) {
       if (client.id !== id) continue;
@@ -117,12 +115,12 @@ export class Clients {
     return false;
   }
 
-  /** Tells all to come back later. New ones may be added. */
+  /** Closes all clients so that they reconnect later. New ones may be added. */
   suspend(): void {
     for (const client of this.#all) client.suspend();
   }
 
-  /** Closes all at once. */
+  /** Closes all connections at once. */
   terminate(): void {
     this.#isDraining = true;
     this.#heartbeat.stop();

@@ -1,11 +1,11 @@
-/** Answers to pages of other origins (CORS). Their origin has been admitted before. */
+/** Response headers for pages of other origins (CORS). Check the origin before. */
 import type { IncomingMessage } from 'node:http';
 import type { FastifyReply } from 'fastify';
 
 /** How long browsers may keep the answer to a preflight, in seconds. */
 const PREFLIGHT_SECONDS = 600;
 
-/** A page of another origin may read the answer. It has been admitted. */
+/** Lets a page of this origin, which has been admitted, read the response. */
 export function allowPage(reply: FastifyReply, origin: string | undefined): void {
   reply.header('vary', 'Origin, Cookie, Authorization');
   if (origin === undefined) return;
@@ -13,7 +13,7 @@ export function allowPage(reply: FastifyReply, origin: string | undefined): void
   reply.header('access-control-allow-credentials', 'true');
 }
 
-/** `headers`: those that a page may set, separated by commas. */
+/** Answers a preflight request. `headers`: those that a page may set, separated by commas. */
 export function preflight(reply: FastifyReply, methods: string, headers: string): FastifyReply {
   return reply
     .code(204)
@@ -26,8 +26,9 @@ export function preflight(reply: FastifyReply, methods: string, headers: string)
 }
 
 /**
- * A browser sends cookies with requests of any site. Its requests to another origin have an Origin,
- * which has been admitted. Other requests of other sites have none.
+ * Whether a request with a cookie comes from an admitted page. A browser sends cookies with
+ * requests of any site. A request with an Origin has been admitted by it. Requests of other sites
+ * without an Origin are recognised by Sec-Fetch-Site.
  */
 export function isFromOwnPage({ headers }: IncomingMessage): boolean {
   const site = headers['sec-fetch-site'];

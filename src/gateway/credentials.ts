@@ -1,4 +1,4 @@
-/** Where requests carry their tokens. */
+/** Finds tokens in requests. */
 import type { IncomingHttpHeaders } from 'node:http';
 
 /** Parameter names under which tokens are put into URLs. */
@@ -21,8 +21,8 @@ export function cookieOf({ cookie = '' }: IncomingHttpHeaders, name: string): st
 }
 
 /**
- * Whether a URL contains a token. Such a request is refused and not ignored, so that its author
- * learns that the token is in logs.
+ * Whether a URL contains a token. Such a request is refused, so that its author learns that the
+ * token is in logs.
  */
 export function hasToken(url: string): boolean {
   const query = new URLSearchParams(url.split('?').slice(1).join('?'));

@@ -1,4 +1,4 @@
-/** How long it takes to disconnect clients when the service stops. */
+/** Decides over how many seconds clients are disconnected when the service stops. */
 
 /**
  * Maximum clients per second that may move to other servers. Each handshake, access check and

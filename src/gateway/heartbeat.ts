@@ -1,6 +1,6 @@
 /**
- * One timer that gives every connection its heartbeat. Each tick serves a part of them, so that a
- * hundred thousand pings are not sent in one turn of the loop.
+ * One timer for the heartbeats of all connections. Each tick serves a part of them, so that a
+ * hundred thousand pings are not sent in one turn of the event loop.
  */
 import { HEARTBEAT_SECONDS } from '../protocol.ts';
 

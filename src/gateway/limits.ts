@@ -1,5 +1,5 @@
 /**
- * Reports to the operator that clients reach limits. Each time is counted, and some are logged, so
+ * Reports to the operator that clients reach limits. Each time is counted. Only some are logged, so
  * that a flood does not fill the disk.
  */
 

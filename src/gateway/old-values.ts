@@ -1,6 +1,6 @@
 /**
- * A wire form with the old values of rows, for subscriptions that asked for them. Entries without
- * old values have the same bytes as in the form without.
+ * Adds the old values of rows to an encoding, for subscriptions that asked for them. Entries that
+ * have none are encoded as without it.
  */
 import type { Entry } from '../commit/entry.ts';
 import type { EncodedForms } from '../fanout/encoded-forms.ts';
@@ -16,7 +16,7 @@ export class WithOldValues implements Encoding {
   readonly #form: Encoding;
   readonly #forms: EncodedForms;
 
-  /** `form`: the same without old values. `forms`: keeps what was made for later clients. */
+  /** `form`: the encoding without old values. `forms`: keeps encoded entries for later clients. */
   constructor(form: Encoding, forms: EncodedForms) {
     this.#form = form;
     this.#forms = forms;

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
 
-/** Over how many seconds frames are averaged, so that a burst passes. */
+/** Over how many seconds frames are averaged, so that short bursts are allowed. */
 const WINDOW_SECONDS = 10;
 
 /**

@@ -1,8 +1,8 @@
 /**
- * What one client sends to the other subscribers of its channels. A channel's send view decides
- * whether the client may. A yes is kept until a commit may have changed it, the token changes, or
- * the client subscribes again. While the view is asked, further sends to the channel wait, so that
- * they keep their order.
+ * Checks what one client sends to the other subscribers of its channels. A channel's send view
+ * decides whether the client may send. Its consent is kept until a commit may have changed it, the
+ * token changes, or the client subscribes again. While the view is queried, further sends to the
+ * channel wait, so that they stay in order.
  */
 import type { Claims, Rights } from '../access/access.ts';
 import { isEventName } from '../channels/published.ts';
@@ -15,7 +15,7 @@ import { Rate } from './rate.ts';
 
 /** Maximum bytes of the data of a send. */
 const DATA_BYTES_MAX = 65_536;
-/** How many seconds' worth of sends may come at once. */
+/** The sends of this many seconds may arrive at once. */
 const BURST_SECONDS = 1;
 
 export interface SendRequest {
@@ -42,12 +42,12 @@ export interface Sender {
   readonly address: string;
   readonly claims: Claims | undefined;
   /**
-   * Resolves when no attempt to join the channel is left. Undefined: none is. `name`: the channel
-   * as the client knows it.
+   * Resolves when the attempt to join the channel has ended. Undefined: there is none. `name`: the
+   * channel as the client knows it.
    */
   joining(name: string): Promise<unknown> | undefined;
   isSubscribed(name: string): boolean;
-  /** The client may send this. */
+  /** Called if the client may send this. */
   pass(request: SendRequest): void;
   refuse(request: SendRequest, error: SnoError): void;
 }
@@ -60,8 +60,8 @@ export class Sends {
   readonly #services: SendServices;
   readonly #rate: Rate;
   /**
-   * The channels in which the client may send, or in which that is being asked, by the names that
-   * the client knows.
+   * The channels to which the client may send, or for which the view is being queried, by the names
+   * that the client knows.
    */
   readonly #channels = new Map<string, Waiting>();
 
@@ -81,7 +81,7 @@ export class Sends {
     else void this.#ask(request);
   }
 
-  /** The view must be asked again. Without a channel: for all channels. */
+  /** Makes the next send query the view again. Without a channel: for all channels. */
   forget(channel?: string): void {
     for (const name of channel === undefined ? [...this.#channels.keys()] : [channel])
       if (this.#channels.get(name) === undefined) this.#channels.delete(name);
@@ -100,7 +100,7 @@ export class Sends {
     return new SnoError('send_invalid', `the data is larger than ${DATA_BYTES_MAX} bytes`);
   }
 
-  /** Asks whether the client may send, then answers all sends that have gathered meanwhile. */
+  /** Queries the view, then answers all sends that have arrived meanwhile. */
   async #ask(request: SendRequest): Promise<void> {
     const name = nameOf(request);
     const waiting = [request];
@@ -119,7 +119,7 @@ export class Sends {
     else this.#sender.refuse(request, notSubscribed());
   }
 
-  /** `isLasting`: the answer holds until something changes. */
+  /** `isLasting`: whether the answer holds until something changes. */
   async #answer(
     name: string,
     channelName: string,

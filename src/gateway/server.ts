@@ -96,7 +96,7 @@ export class Gateway {
   readonly #http: ClientHttp;
   readonly #admission: AdmissionDesk;
   readonly #clients: Clients;
-  /** Undefined: the settings name no app. */
+  /** Undefined: Pusher clients are not served. */
   readonly #pusher: PusherEndpoint | undefined;
 
   constructor(options: GatewayOptions) {
@@ -192,8 +192,7 @@ export class Gateway {
   }
 
   /**
-   * Takes the port, and tells clients that the service is starting until `open`. Throws
-   * `address_in_use`.
+   * Listens for clients, which receive the error `starting` until `open`. Throws `address_in_use`.
    */
   async listen(): Promise<AddressInfo> {
     await this.prepare();
@@ -245,8 +244,8 @@ export class Gateway {
   }
 
   /**
-   * Stops without accepting new connections. Open connections are told to reconnect elsewhere at
-   * random moments within `seconds`. Resolves once all are closed; the remaining ones are
+   * Accepts no new connections, and closes the open ones at random moments within `seconds`, so
+   * that clients reconnect elsewhere. Resolves once all are closed; the remaining ones are
    * destroyed.
    */
   async drain(seconds: number): Promise<void> {
@@ -315,10 +314,7 @@ export class Gateway {
     connection.begin();
   }
 
-  /**
-   * Refuses a client that exceeds a limit. It is told by a close code: a page cannot see an HTTP
-   * status.
-   */
+  /** Refuses a client that exceeds a limit, by a close code: a page cannot see an HTTP status. */
   #refuse(connection: WebSocketClient, excess: Excess | undefined, address: string): void {
     if (excess === undefined) {
       connection.drain();

@@ -1,14 +1,14 @@
 /**
  * One client's session: its token, claims, expiry and subscriptions, and the limits on them. It
- * knows no socket and no protocol. The connection, which speaks a protocol, asks the session for
+ * knows no socket and no protocol. The connection, which speaks a protocol, calls the session for
  * what the client wants; the session answers through the feed and through `sendError`.
  *
  * - Claims: `renew` sets them, from the first token on. They end when the token expires, or with
  *   the session. Without claims nothing can be subscribed to.
  * - Attempts: joining a channel takes a while (subscribe-attempt.ts). Until then the channel is in
  *   `#attempts`; removing it there voids the attempt's answer.
- * - Grant: the fan-out asks the session again, by `stillAllowed`, when access may have ended. The
- *   answer is by the claims at that time.
+ * - Grant: fan-out calls `stillAllowed` when access may have ended. The answer depends on the
+ *   claims at that time.
  */
 import { randomUUID } from 'node:crypto';
 import type { Claims, Identity, Tokens } from '../access/access.ts';
@@ -30,11 +30,11 @@ import { type Limits, LOGGED_CHARACTERS_MAX } from './limits.ts';
 import { type Sender, type SendRequest, type SendServices, Sends } from './sends.ts';
 import { type AttemptServices, type AttemptSession, SubscribeAttempt, type Wish } from './subscribe-attempt.ts';
 
-/** How long after an access check that the database could not answer it is retried, in ms. */
+/** How long after a failed access check it is repeated, in ms. */
 const RECHECK_MS = 1_000;
 
 export interface SessionServices extends AttemptServices, Omit<SendServices, 'fanout'>, AppearanceServices {
-  /** Brings sends to the other subscribers. */
+  /** Delivers sends to the other subscribers. */
   readonly exchange: Pick<Exchange, 'send'>;
   readonly tokens: Tokens;
   /** Expiry times of tokens. */
@@ -50,7 +50,7 @@ export interface SessionServices extends AttemptServices, Omit<SendServices, 'fa
   readonly subscriptionsMax: number;
 }
 
-/** The client's connection, in whichever protocol. */
+/** The client's connection, of any protocol. */
 export interface SessionConnection {
   /** `channel`: as the client knows it. */
   sendError(error: SnoError, channel: string): void;
@@ -62,7 +62,7 @@ export interface SubscribeRequest extends Wish {
   readonly snapshot?: boolean;
 }
 
-/** What an operator sees of a session. */
+/** The state of a session that the admin API shows. */
 export interface SessionState {
   readonly id: string;
   /** The user that the token names. */
@@ -117,7 +117,7 @@ export class Session implements Grant, AttemptSession, Sender {
     return userOf(this.#claims);
   }
 
-  /** What an operator sees of it. */
+  /** The state that the admin API shows. */
   get state(): SessionState {
     const { id, user } = this;
     return { id, user, connectedAt: this.#connectedAt * 1_000, tokenExpiresAt: this.#expiresAt };
@@ -252,7 +252,7 @@ export class Session implements Grant, AttemptSession, Sender {
     this.#connection.sendError(error, name);
   }
 
-  /** Counts and logs an error. Returns what the client is told. */
+  /** Counts and logs an error. Returns the error as the client receives it. */
   record(error: SnoError, channel: string | undefined): ReturnType<typeof toldToClient> {
     const { metrics, channels, logger, incidents } = this.#services;
     const told = toldToClient(error);
@@ -266,7 +266,7 @@ export class Session implements Grant, AttemptSession, Sender {
     return told;
   }
 
-  /** Logs the unknown channel. The client is not told which channels exist. */
+  /** Logs the unknown channel. The client does not learn which channels exist. */
   #logUnknown({ code, detail }: SnoError, asked: string): void {
     const { limits, logger, channels } = this.#services;
     limits.logSometimes(code, () => {

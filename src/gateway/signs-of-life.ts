@@ -6,7 +6,7 @@ export type NetworkSocket = Duplex & { readonly bytesRead: number; readonly byte
 /** Maximum heartbeats without a sign of life before the connection is closed. */
 const SILENT_BEATS_MAX = 2;
 
-/** Looks once per heartbeat whether the client of a socket has shown that it is there. */
+/** Checks once per heartbeat whether the client of a socket has sent or accepted bytes. */
 export class SignsOfLife {
   readonly #network: NetworkSocket;
   #silentBeats = 0;

@@ -1,13 +1,12 @@
 /**
- * One attempt of a session to subscribe to a channel. The database checks access, so it takes a
- * while.
+ * One attempt of a session to subscribe to a channel. It takes some time, since the database checks
+ * access.
  *
  * 1. Wait until the definitions at this point of the stream are certain, and resolve the name.
  * 2. Check access. A window notes the commits that may revoke it meanwhile.
- * 3. If the token or the definitions changed meanwhile, the answer is to another question: start
- *    again.
- * 4. A definition that was committed before may still be on its way. So wait for the stream once
- *    before a refusal that such a definition may change, and start again.
+ * 3. If the token or the definitions changed meanwhile, the answer is outdated: start again.
+ * 4. A definition that was committed before the request may not have arrived yet. So before a
+ *    refusal that such a definition may change, wait for the stream once, and start again.
  * 5. Pass the answer to the session, in the same turn in which it was found to be still valid.
  */
 import type { Access, Claims, Member, Rights } from '../access/access.ts';
@@ -24,7 +23,7 @@ import type { ChannelResolver } from './channel-resolver.ts';
  * ms.
  */
 const DEFINITIONS_MS = 5_000;
-/** Refusals that a definition still on its way through the WAL may change. */
+/** Refusals that a definition may change that the WAL has not delivered yet. */
 const BY_DEFINITION: ReadonlySet<string> = new Set([
   'channel_unknown',
   'channel_unavailable',
@@ -65,7 +64,7 @@ export interface Wish {
 export class SubscribeAttempt {
   readonly from: From;
   readonly wish: Wish;
-  /** As what the client appears, by the last answer. */
+  /** The member that the client appears as, by the last answer. */
   member: Member | undefined;
   /** Resolves once the attempt is over. */
   done: Promise<void> | undefined;
@@ -130,7 +129,7 @@ export class SubscribeAttempt {
     return refusal ?? snapshotRefusal(channel, this.from) ?? this.#checkPresence(channel, claims);
   }
 
-  /** The views that decide. */
+  /** The schemas of the views that decide. */
   get #views(): readonly AccessSchema[] {
     return this.wish.presence === true ? ['channel_access', 'channel_presence'] : ['channel_access'];
   }

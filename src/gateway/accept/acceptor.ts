@@ -1,10 +1,11 @@
 /**
  * The listening socket, and the connections that are not clients yet. A connection beyond a limit
- * is closed before a byte of TLS or HTTP is read. A connection that is not a websocket in time is
- * closed too, however busy it is: a slow handshake, slow headers, one request after another.
+ * is closed before a byte of TLS or HTTP is read. A connection that does not become a websocket in
+ * time is closed too, even if it is active: a slow handshake, slow headers, one request after
+ * another.
  *
- * The port is taken when Snö starts, so that a port in use is noticed before anything changes in
- * the database.
+ * Snö listens when it starts, so that a port in use is found before anything changes in the
+ * database.
  */
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -17,8 +18,8 @@ import { listenOn } from './listening.ts';
 import { type Ends, idOf, PendingConnection } from './pending-connection.ts';
 
 /**
- * Minimum pending connections allowed for one address, whatever its limit is. Only a websocket can
- * be told that it exceeds the limit.
+ * Minimum pending connections allowed for one address, even if its limit of clients is lower: only
+ * a websocket can receive the error that it exceeds that limit.
  */
 const PENDING_PER_ADDRESS_MIN = 100;
 
@@ -43,7 +44,7 @@ export class ConnectionAcceptor {
   /** Connections that are not clients yet. One address cannot keep the others out. */
   readonly #pending: FairShare<PendingConnection>;
   readonly #pendingPerAddressMax: number;
-  /** Pending connections by their ends. */
+  /** Pending connections by the addresses and ports of both ends. */
   readonly #byEnds = new Map<string, PendingConnection>();
   /** All open connections. Undefined: no longer pending. */
   readonly #sockets = new Map<Socket, PendingConnection | undefined>();
@@ -69,13 +70,13 @@ export class ConnectionAcceptor {
     return this.#pending.size;
   }
 
-  /** From now on connections are passed to `take`, at most `socketsMax` at the same time. */
+  /** Passes connections to `take` from now on, at most `socketsMax` at the same time. */
   open(take: (socket: Socket) => void, socketsMax: number): void {
     this.#socketsMax = socketsMax;
     this.#take = take;
   }
 
-  /** Takes the port. Throws `address_in_use`. */
+  /** Listens. Throws `address_in_use`. */
   async listen(): Promise<AddressInfo> {
     const address = await listenOn(this.#server, this.#options);
     this.#closed = new Promise((resolve) => this.#server.once('close', resolve));
@@ -143,7 +144,10 @@ export class ConnectionAcceptor {
     socket.removeAllListeners('connect');
   }
 
-  /** If the limit is reached, closes the newest pending connection of the address that has most. */
+  /**
+   * Returns whether the connection may be pending. At the limit, the newest pending connection of
+   * the address with the most is closed to make room.
+   */
   #admit(connection: PendingConnection, address: string | undefined): boolean {
     if (address !== undefined && this.#pending.of(address) >= this.#pendingPerAddressMax) return false;
     const { isIn, displaced } = this.#pending.enter(connection, address);

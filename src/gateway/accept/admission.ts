@@ -1,9 +1,9 @@
 import { SnoError } from '../../errors.ts';
 
-/** Maximum connections, overall and from one address. 0: no limit. */
+/** The limit that a connection exceeds: of all connections, or of one address. */
 export type Excess = 'in all' | 'of one address';
 
-/** The error of a client that exceeds the limit, and the limit's name. */
+/** Returns the error for a client that exceeds the limit, and the limit's name. */
 export function excessError(
   excess: Excess,
   settings: { readonly SNO_MAX_CONNECTIONS: number; readonly SNO_MAX_CONNECTIONS_PER_ADDRESS: number },
@@ -16,7 +16,7 @@ export function excessError(
   return { limit: isInAll ? 'connections' : 'connections_per_address', error: new SnoError('overloaded', message) };
 }
 
-/** Counts connections. If another process counts them, the answer takes a while. */
+/** Counts connections. If another process counts them, `enter` returns a promise. */
 export interface AdmissionDesk {
   /**
    * Returns the limit that one more connection would exceed. Undefined: the connection is counted
@@ -43,7 +43,7 @@ export class Admission implements AdmissionDesk {
 
   /**
    * Returns the limit that one more connection would exceed. Undefined: the connection is counted
-   * until `leave`. Without an address only the overall limit counts it.
+   * until `leave`. A connection without an address counts for the overall limit only.
    */
   enter(address: string | undefined): Excess | undefined {
     if (this.#max > 0 && this.#count >= this.#max) return 'in all';

@@ -1,7 +1,7 @@
 /**
- * File descriptors. Each client takes one; the admin port, Postgres and files need some too, and a
- * process without a free one cannot answer a probe. So a gateway leaves those descriptors free, and
- * closes client sockets beyond that.
+ * Keeps file descriptors free. Each client uses one. The admin port, Postgres and files need some
+ * too, and a process without a free one cannot answer a probe. So a gateway closes client sockets
+ * beyond what leaves those free.
  */
 import { readdirSync } from 'node:fs';
 import type { Logger } from '../../logger.ts';
@@ -16,7 +16,7 @@ interface Report {
   readonly userLimits?: { readonly open_files?: { readonly soft: unknown } };
 }
 
-/** Maximum open files of this process. Undefined: unlimited or unknown. */
+/** Returns the limit of open files of this process. Undefined: unlimited or unknown. */
 export function openFilesMax(): number | undefined {
   // The types do not know `excludeNetwork` yet. Without it the report looks up the names of peers.
   const report = process.report as typeof process.report & { excludeNetwork: boolean };
@@ -28,7 +28,7 @@ export function openFilesMax(): number | undefined {
   return Number.isNaN(soft) ? undefined : soft;
 }
 
-/** Open files of this process, including its standard streams and Node's own. */
+/** Returns the number of open files of this process, including standard streams and Node's own. */
 function openFiles(): number {
   try {
     return readdirSync('/dev/fd').length;
@@ -45,8 +45,8 @@ export interface DescriptorNeeds {
 }
 
 /**
- * Maximum client sockets from now on, beside the descriptors already open. Warns if the settings
- * allow more.
+ * Returns the maximum of client sockets, beside the descriptors that are already open. Warns if the
+ * settings allow more.
  */
 export function clientSocketsMax({ reserved, clientsMax }: DescriptorNeeds, logger: Logger): number {
   const limit = openFilesMax();

@@ -1,4 +1,4 @@
-/** Listens on the client port, in whichever process of Snö owns it. */
+/** Listens on the client port, in the gateway's process or in main. */
 import { once } from 'node:events';
 import type { AddressInfo, Server } from 'node:net';
 import { SnoError } from '../../errors.ts';
@@ -16,7 +16,7 @@ export interface ListenOptions {
   readonly logger: Logger;
 }
 
-/** Listens. Throws `address_in_use`. Later errors of the server are logged. */
+/** Listens, and returns the address. Throws `address_in_use`. Logs later errors of the server. */
 export async function listenOn(server: Server, { host, port, logger }: ListenOptions): Promise<AddressInfo> {
   server.listen({ host, port, backlog: BACKLOG });
   try {

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { type Cancel, noTimer } from '../../clock.ts';
 
-/** The two ends of a connection identify it, through TLS too. */
+/** The addresses and ports of both ends, which identify a connection, with and without TLS. */
 export type Ends = Pick<Socket, 'remoteAddress' | 'remotePort' | 'localAddress' | 'localPort'>;
 
 export function idOf({ remoteAddress, remotePort, localAddress, localPort }: Ends): string {
@@ -22,18 +22,18 @@ export class PendingConnection {
     this.#onSettled = onSettled;
   }
 
-  /** Sets the timer after which it is closed. */
+  /** Sets the function that cancels its timeout. */
   setTimeout(cancel: Cancel): void {
     this.#cancel = cancel;
   }
 
-  /** Cancels that timer: the connection is a websocket in time, or closed. */
+  /** Cancels the timeout: the connection has become a websocket, or is closed. */
   cancelTimeout(): void {
     this.#cancel();
     this.#cancel = noTimer;
   }
 
-  /** The connection is now a client, or closed: it is no longer pending. */
+  /** Ends the pending state: the connection is now a client, or closed. */
   settle(): void {
     if (this.#isSettled) return;
     this.#isSettled = true;

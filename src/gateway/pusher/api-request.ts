@@ -21,8 +21,8 @@ export interface SignedRequest {
 }
 
 /**
- * Checks all that is signed but the body, so that no body of another client is read. Undefined: the
- * app's server has sent the request, and its body must have the hash `body_md5`.
+ * Checks everything that is signed except the body, so that bodies of other senders are not read.
+ * Undefined: the app's server has sent the request, and its body must have the hash `body_md5`.
  */
 export function signatureProblem({ method, url }: SignedRequest, app: PusherApp, now: number): SnoError | undefined {
   const [path = '', query = ''] = url.split('?', 2);

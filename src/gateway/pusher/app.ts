@@ -1,4 +1,4 @@
-/** The app that Pusher clients name: its id, key and secret, and what is signed with the secret. */
+/** The app that Pusher clients name: its id, key and secret, and signatures with the secret. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { Settings } from '../../config/settings.ts';
 
@@ -24,17 +24,17 @@ export class PusherApp {
     return id === undefined || key === undefined || secret === undefined ? undefined : new PusherApp(id, key, secret);
   }
 
-  /** Whether the signature is the secret's. Takes the same time wherever it differs. */
+  /** Whether the secret made this signature. Compares in constant time. */
   hasSigned(text: string, signature: string): boolean {
     return SIGNATURE.test(signature) && timingSafeEqual(Buffer.from(signature, 'hex'), this.#hmac(text));
   }
 
-  /** The `auth` of a client that may do what the text names. */
+  /** Returns the `auth` that allows a client what the text names. */
   authOf(text: string): string {
     return `${this.key}:${this.#hmac(text).toString('hex')}`;
   }
 
-  /** Whether an `auth` of a client is right for this text. */
+  /** Whether a client's `auth` is valid for this text. */
   allows(auth: string, text: string): boolean {
     const prefix = `${this.key}:`;
     return auth.startsWith(prefix) && this.hasSigned(text, auth.slice(prefix.length));

@@ -1,12 +1,12 @@
 /**
  * The channels of one Pusher client. Clients of this protocol ask once for each channel of a
- * connection, and cannot resume. So Snö does here what its own clients do for themselves.
+ * connection, and cannot resume. So this class does what Snö's own clients do by themselves.
  *
  * - A channel whose position is void (`reset`) is joined anew. The client receives `reset`, then
  *   `subscription_succeeded` once more, as after a reconnect. A cache channel's rows follow.
- * - A refusal that passes by itself is not told: Snö asks again until it has another answer. A
+ * - A temporary refusal is not sent to the client: Snö retries until it has another answer. A
  *   client that was refused would not ask again on this connection.
- * - A token that expires while its channels are in use ends the connection. The client comes back
+ * - A token that expires while its channels are in use ends the connection. The client reconnects
  *   at once, and asks the app for each channel again.
  */
 import { backoff } from '../../backoff.ts';
@@ -23,9 +23,9 @@ import { frameOf } from './frames.ts';
 import { memberIn } from './member.ts';
 import { type PusherName, parseName } from './names.ts';
 
-/** Refusals that pass by themselves. */
+/** Temporary refusals. */
 const PASSING: ReadonlySet<string> = new Set(['try_again', 'overloaded']);
-/** Refusals of a channel whose view is being replaced. They pass for a channel that was joined. */
+/** Refusals of a channel whose view is being replaced: temporary if the client had joined it. */
 const REPLACED: ReadonlySet<string> = new Set(['channel_unknown', 'channel_unavailable', 'access_undeclared']);
 /** Maximum attempts to join a channel whose view is gone, over about a minute. */
 const REPLACED_ATTEMPTS_MAX = 12;
@@ -50,27 +50,27 @@ export interface ChannelsOwner extends CredentialOwner {
   readonly signedInUser: string | undefined;
   /** The token of a channel in use has expired. */
   onTokenExpired(): void;
-  /** Tells the client what is wrong with a frame of it. */
+  /** Sends the client an error about one of its frames. */
   sendFault(message: string): void;
-  /** Tells the client why its event is not sent to others. */
+  /** Sends the client the error why its event is not sent to others. */
   refuseEvent(message: string): void;
 }
 
-/** By what a client may ask for a channel. */
+/** How a client may join a channel. */
 interface Admission {
   readonly kind: CredentialKind;
-  /** As what the client appears. Undefined: without presence. */
+  /** How the client takes part in presence. Undefined: it does not. */
   readonly presence: PresenceRequest | undefined;
 }
 
-/** A channel that the client asked for, until it leaves it or is refused. */
+/** A channel that the client has asked for, until it leaves or is refused. */
 interface Wanted extends Pick<Admission, 'presence'> {
   readonly name: PusherName;
   /** The key of its credential. */
   readonly key: string;
   /** Whether it has been joined on this connection. */
   wasJoined: boolean;
-  /** It carries messages only. */
+  /** Whether the channel has no rows: it carries messages only. */
   isRowless: boolean;
   attempts: number;
   cancelRetry: Cancel;
@@ -106,7 +106,7 @@ export class PusherChannels implements SessionConnection {
     this.#services = services;
   }
 
-  /** The credential whose token names the client's user. Undefined: no token of it does. */
+  /** The credential whose token names the client's user. Undefined: none does. */
   get identity(): Credential | undefined {
     return [...this.#credentials.values()].find(({ user }) => user !== undefined);
   }
@@ -164,7 +164,7 @@ export class PusherChannels implements SessionConnection {
     this.#credentials.clear();
   }
 
-  /** From a session. `channel`: as the client knows it. */
+  /** Called by a session. `channel`: as the client knows it. */
   sendError(error: SnoError, channel: string): void {
     const wanted = this.#wanted.get(channel);
     if (SENDS.has(error.code)) return this.#owner.refuseEvent(toldToClient(error).message);
@@ -179,7 +179,7 @@ export class PusherChannels implements SessionConnection {
     }
   }
 
-  /** What the feed is about to send. */
+  /** Called before the feed sends a control frame. */
   sending(frame: ServerFrame): void {
     if (this.#isEnded || !('channel' in frame) || frame.channel === undefined) return;
     const wanted = this.#wanted.get(frame.channel);
@@ -208,7 +208,7 @@ export class PusherChannels implements SessionConnection {
     }
   }
 
-  /** Returns why, if the client may not ask for the channel. */
+  /** Returns how the client may join the channel, or the refusal. */
   #admissionOf(name: PusherName, auth: string | undefined, data: string | undefined): Admission | SnoError {
     const { isPrivate, isPresence, user } = name;
     if (user !== undefined) {

@@ -1,7 +1,7 @@
 /**
- * The codes of Pusher's protocol 7, as close codes and in `pusher:error`. Clients act on the range:
- * 4000 to 4099 means not to come back, 4100 to 4199 to come back after a second, 4200 to 4299 to
- * come back at once.
+ * The codes of Pusher's protocol 7, as close codes and in `pusher:error`. Clients act by the range:
+ * at 4000 to 4099 they do not reconnect, at 4100 to 4199 they reconnect after a second, and at 4200
+ * to 4299 at once.
  */
 import type { ErrorCode } from '../../errors.ts';
 
@@ -16,7 +16,7 @@ export const CODE = {
   /** The client sends too much. */
   tooManyFrames: 4101,
   draining: 4110,
-  /** A fault that a new connection may not have. */
+  /** An error that a new connection may not have. */
   reconnect: 4200,
   tokenExpired: 4210,
   invalidEvent: 4301,

@@ -1,12 +1,12 @@
 /**
  * Pusher's protocol 7: one client, from the upgrade to the close. channels.ts has its channels.
  *
- * waiting --service serves--> open
- * any state --fault, drain, client closes--> closing
+ * waiting --service serves--> open any state --fault, drain, client closes--> closing
  *
- * - waiting: the service cannot serve the client yet. A client whose reconnect gets no websocket
- *   would come back after 15 seconds at the earliest, then after 30. So it gets one, and is told
- *   after a random time: it is established, or comes back a second later.
+ * - waiting: the service cannot serve the client yet. A client whose websocket is refused would
+ *   retry after 15 seconds at the earliest, then after 30. So the upgrade is accepted. After a
+ *   random time the client is established, or closed with a code that makes it retry a second
+ *   later.
  * - The socket is not read while the client does not read its answers, so that no client can fill
  *   the memory with unread answers.
  */
@@ -28,9 +28,9 @@ import { type PusherClientFrame, readPusherFrame } from './client-frame.ts';
 import { CODE, type PusherCode } from './codes.ts';
 import { frameOf } from './frames.ts';
 
-/** How long a client may hear nothing before it asks whether the connection lives, in seconds. */
+/** Silence after which a client sends a ping, in seconds. */
 const ACTIVITY_SECONDS = 30;
-/** How long a client waits for a service that does not serve yet, in ms, from and to. */
+/** How long a client waits for a service that is starting, in ms, from and to. */
 const WAIT_MS = [1_000, 8_000] as const;
 /** One half of a socket id. Together they are too many to be guessed. */
 const SOCKET_ID_MAX = 2 ** 47;
@@ -122,7 +122,7 @@ export class PusherConnection implements SocketOwner, WebSocketClient, FeedObser
     });
   }
 
-  /** Tells the client the code, then closes with it. */
+  /** Sends the error, then closes with its code. */
   refuse(code: PusherCode, message: string): void {
     if (this.#state === 'closing') return;
     this.#sendError(code, message);

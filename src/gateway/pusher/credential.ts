@@ -1,6 +1,6 @@
 /**
- * What a client may ask for channels with: a token, the app's signature, or nothing. Each has a
- * session of its own, which lasts as long as a channel needs it.
+ * A credential with which a client joins channels: a token, the app's signature, or nothing. Each
+ * has a session of its own, which lasts as long as a channel needs it.
  */
 import { type Access, ANONYMOUS } from '../../access/access.ts';
 import { isCanonical } from '../../access/channel-value.ts';
@@ -20,12 +20,12 @@ export interface CredentialOwner {
 }
 
 /**
- * What allows a channel: nothing is asked, the app's signature, its signature for a user, or the
- * access view by a token.
+ * What decides about a channel: the access view without a token (`anonymous`), the app's signature,
+ * its signature for a user, or the access view with a token.
  */
 export type CredentialKind = 'anonymous' | 'signed' | { readonly signedUser: string } | { readonly token: string };
 
-/** Two kinds have the same key if one credential serves both. */
+/** Returns a key. Two kinds have the same key if one credential serves both. */
 export function keyOf(kind: CredentialKind): string {
   if (typeof kind === 'string') return kind;
   return 'token' in kind ? `${TOKEN}${kind.token}` : `signed:${kind.signedUser}`;
@@ -37,15 +37,15 @@ export function tokenIn(auth: string): string | undefined {
 }
 
 /**
- * The app's own server has decided: access views are not asked. Values that cannot be in the
- * channel's columns name no channel.
+ * The access check if the app's own server has decided: access views are not queried. Values that
+ * cannot be in the channel's columns name no channel.
  */
 export const DECIDED_BY_APP: Access = {
   check: async (channel) => (isCanonical(channel.values, channel.valueTypes) === false ? unknown(channel) : undefined),
 };
 
 export class Credential {
-  /** Number of channels that it is for. */
+  /** Number of channels that use it. */
   uses = 0;
   /** Its session, or why the token is refused. Never rejects. */
   readonly session: Promise<Session | SnoError>;

@@ -42,14 +42,14 @@ export const SUBSCRIPTION_SUCCEEDED = 'pusher_internal:subscription_succeeded';
 const MEMBER_ADDED = 'pusher_internal:member_added';
 const MEMBER_REMOVED = 'pusher_internal:member_removed';
 const CACHE_MISS = 'pusher:cache_miss';
-/** Clients take events with these names for the protocol's own. */
+/** Clients treat events with these names as the protocol's own. */
 const RESERVED = /^pusher(_internal)?:/;
 
 /** All encodings: one for each way in which clients form the name of a channel. */
 export class PusherEncodings {
   readonly #all: ReadonlyMap<string, PusherEncoding>;
 
-  /** `forms`: keeps what was made for later clients. */
+  /** `forms`: keeps encoded entries for later clients. */
   constructor(forms: EncodedForms) {
     const all = ALL_PREFIXES.flatMap((prefix) =>
       [false, true].map((isSpelled) => {
@@ -87,7 +87,7 @@ class PusherEncoding implements Encoding {
     if (kept !== undefined) return kept;
     const text = textOf(entry.payload);
     const name = nameOf(this.#prefix, entry.channel, this.#isSpelled);
-    // Before the events, `changes` has no text that an app has written.
+    // Before its events, `changes` contains no text of the app.
     const eventsAt = isMessage(text) ? -1 : text.indexOf(EVENTS);
     const made = eventsAt === -1 ? this.#message(text, name) : this.#changes(text, eventsAt + EVENTS.length, name);
     this.#forms.keep(entry, this, made);

@@ -11,7 +11,7 @@ interface Problem {
   readonly message: string;
 }
 
-/** The versions that differ in nothing that Snö sends. */
+/** The protocol versions for which Snö sends the same frames. */
 const VERSIONS = [5, 6, 7];
 
 export class PusherEndpoint {

@@ -118,14 +118,14 @@ export class PusherHttp {
     return send(reply, 200, { auth, channel_data: data });
   }
 
-  /** Before the body is read. */
+  /** Checks the signature before the body is read. */
   async #checkSignature({ raw, params }: FastifyRequest, reply: FastifyReply, port: ClientPort): Promise<unknown> {
     const { app, clock, acceptor } = this.#services;
     const { method = '', url = '' } = raw;
     if ((params as { id: string }).id !== app.id) return port.refuse(reply, 'not_found');
     const problem = signatureProblem({ method, url }, app, clock.now());
     if (problem !== undefined) return this.#answer(reply, problem);
-    // The app's server may take its time, and keep the connection.
+    // The app's server may send slowly, and keep the connection open.
     acceptor.confirmUpgrade(raw.socket, this.#addressOf(raw))?.settle();
     return undefined;
   }
@@ -142,7 +142,7 @@ export class PusherHttp {
     if (messages instanceof SnoError) return this.#answer(reply, messages);
     const address = this.#addressOf(raw);
     const services = { ...this.#services, access: DECIDED_BY_APP };
-    // A message to an unknown channel would be dropped without a word.
+    // A message to an unknown channel would be dropped silently.
     const names = [...new Set(messages.map(({ channel }) => channel))];
     const problems = await Promise.all(names.map((name) => mayJoin(name, ANONYMOUS, address, services)));
     const problem = problems.find((each) => each instanceof SnoError);

@@ -1,4 +1,4 @@
-/** Whether a client may join a channel, found out as a subscription does it. */
+/** Checks whether a client may join a channel, as a subscription does. */
 import type { Claims, Member } from '../../access/access.ts';
 import type { SnoError } from '../../errors.ts';
 import { type AttemptServices, SubscribeAttempt } from '../subscribe-attempt.ts';

@@ -1,4 +1,4 @@
-/** As what a client appears, by the data that the app has signed. */
+/** Reads the member that a client appears as from the data that the app has signed. */
 import type { Member } from '../../access/access.ts';
 import { SnoError } from '../../errors.ts';
 
@@ -22,7 +22,7 @@ export function memberIn(channelData: string | undefined): Member | SnoError {
   return { id: String(id), info: JSON.stringify(info) };
 }
 
-/** What a library signs for a member, and sends back with the signature. */
+/** Returns the text that a server library signs for a member. */
 export function channelDataOf({ id, info }: Member): string {
   return `{"user_id":${JSON.stringify(id)},"user_info":${info}}`;
 }

@@ -1,9 +1,10 @@
 /**
  * Names of channels as Pusher clients know them: a prefix, then the name of Snö's channel.
  *
- * - `private-`: with a signature or a token. Without it, the client joins without a token.
- * - `presence-`: private too, and clients see each other.
- * - `cache-`: the rows come first.
+ * - `private-`: the client joins with a signature or a token. Without this prefix, it joins without
+ *   a token.
+ * - `presence-`: private too, and clients see the members.
+ * - `cache-`: the client first receives the rows.
  * - `#server-to-user-7`: the channel of a user that has signed in. Snö's channel is
  *   `server-to-user-7`, with the id percent-encoded.
  *
@@ -36,7 +37,7 @@ export const ALL_PREFIXES = Object.keys(PREFIXES) as readonly Prefix[];
 /** Its data is encrypted from one client to another, so Snö has no rows for it. */
 const ENCRYPTED = 'private-encrypted-';
 const USER = 'server-to-user-';
-/** Half of a character: it has no form in UTF-8. */
+/** Half of a surrogate pair, which cannot be encoded in UTF-8. */
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
 export interface PusherName extends Kind {

@@ -25,7 +25,7 @@ import { type ReceivedFrame, readClientFrame } from './client-frame.ts';
 import type { FrameEncodings, Frames } from './encodings.ts';
 import { type ClientSocket, PING_FRAME, type ProtocolFault, type SocketOwner } from './socket.ts';
 
-/** The close code of a client whose WebSocket takes no frame of this size. */
+/** The close code of a client whose WebSocket does not accept a frame of this size. */
 const FRAME_TOO_LARGE = 1009;
 
 export interface ConnectionServices extends SessionServices {
@@ -115,7 +115,7 @@ export class Connection implements SocketOwner, SessionConnection, WebSocketClie
     return this.#session.address;
   }
 
-  /** It waits for the client's hello. */
+  /** Does nothing: the connection waits for the client's hello. */
   begin(): void {}
 
   turnAway(error: SnoError): void {
@@ -213,7 +213,7 @@ export class Connection implements SocketOwner, SessionConnection, WebSocketClie
     this.#feed.send({ type: 'error', code, message, ...(channel === undefined ? {} : { channel }) });
   }
 
-  /** Many clients cannot tell the page why they closed. */
+  /** Logs the reason, since many clients cannot report it to the page. */
   #logTooLarge(): void {
     const { limits, logger } = this.#services;
     limits.logSometimes('frame_too_large_for_client', () =>

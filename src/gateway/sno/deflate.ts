@@ -2,9 +2,9 @@
  * permessage-deflate (RFC 7692): answers offers, and reads clients' compressed frames.
  *
  * Both directions work without context takeover. Frames to clients are compressed once for all
- * (encodings.ts). Frames from clients would need a window per connection, which would take
- * more memory than the rest of the connection. `ws` supports both, but keeps that window, and
- * inflates on other threads.
+ * (encodings.ts). With it, frames from clients would need a window per connection, which takes more
+ * memory than the rest of the connection. The extension of `ws` keeps that window, and inflates on
+ * other threads.
  */
 import { constants, inflateRawSync } from 'node:zlib';
 

@@ -25,7 +25,7 @@ const KEPT_BYTES_MIN = 16 * 1_024;
 const TYPE_AT = '{"type":"'.length;
 const LETTER_M = 0x6d;
 
-/** Sets the client's last event id, and begins the event that follows, if one does. */
+/** Sets the client's last event id. The next event, if any, follows directly. */
 export function idLine(position: string): Buffer {
   return Buffer.from(`id: ${position}\n`);
 }
@@ -35,7 +35,7 @@ export function idOnly(position: string): Buffer {
   return Buffer.from(`id: ${position}\n\n`);
 }
 
-/** Tells the client how long to wait before it reconnects, in ms. */
+/** Sets how long the client waits before it reconnects, in ms. */
 export function retryAfter(ms: number): Buffer {
   return Buffer.from(`retry: ${Math.round(ms)}\n\n`);
 }
@@ -44,13 +44,13 @@ export function eventOf(frame: ServerFrame): Buffer {
   return Buffer.from(`event: ${frame.type}\ndata: ${JSON.stringify(frame)}\n\n`);
 }
 
-/** Keeps a connection open that has nothing to send. */
+/** A comment, which keeps a connection open when there is nothing to send. */
 export const COMMENT = Buffer.from(':\n\n');
 
 /** Events without ids: no channel of the stream is in step yet. */
 class EventEncoding implements Encoding {
   readonly #forms: EncodedForms;
-  /** The last small entry: the next connection is probably sent the same one. */
+  /** The last small entry, which the next connection probably needs too. */
   #last: Entry | undefined;
   #lastMade: Buffer = NOTHING;
 
@@ -77,7 +77,7 @@ class EventEncoding implements Encoding {
     return event('snapshot', textOf(payload));
   }
 
-  /** Without an id: it is in no stream. */
+  /** Without an id: unstored frames have no position. */
   unstored(type: UnstoredType | 'changes', payload: Payload): Buffer {
     return event(type, textOf(payload));
   }
@@ -93,7 +93,7 @@ class EventEncodingWithIds implements Encoding {
   readonly #plain: Encoding;
   readonly #epoch: () => string;
 
-  /** `epoch`: the stream's current one, which all entries are of. */
+  /** `epoch`: returns the stream's current epoch, to which all entries belong. */
   constructor(plain: Encoding, epoch: () => string) {
     this.#plain = plain;
     this.#epoch = epoch;

@@ -1,9 +1,9 @@
 /**
  * `GET /v1/events`: the requests for event streams.
  *
- * EventSource ends for good at any status but 200. So only a request that can never succeed is
- * answered with another one. A server that cannot serve the client now answers 200, names the error
- * in an event, and sets the time after which the client comes back.
+ * EventSource stops for good at any status but 200. So only requests that can never succeed receive
+ * another status. If the server cannot serve the client now, it answers 200, names the error in an
+ * event, and sets the time after which the client reconnects.
  */
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance, FastifyReply } from 'fastify';
@@ -25,7 +25,7 @@ export const EVENTS_PATH = '/v1/events';
 const HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
   'cache-control': 'no-store, no-transform',
-  // nginx then passes each event on at once.
+  // makes nginx pass each event on at once
   'x-accel-buffering': 'no',
   connection: 'close',
 } as const;
@@ -65,7 +65,7 @@ export class EventsEndpoint {
   route(app: FastifyInstance, http: EventsHttp): void {
     app.addHook('onRequest', async ({ raw: { socket } }, reply) => {
       if (!this.#streams.has(socket)) return undefined;
-      // The answer would wait until the stream ends.
+      // A response could be sent only after the stream has ended.
       socket.destroy();
       return reply.hijack();
     });
@@ -133,7 +133,7 @@ export class EventsEndpoint {
     this.#streams.set(request.socket, stream);
     this.#count++;
     clients.add(stream);
-    // Without chunks: what is written to the response is what many clients share.
+    // Without chunks: the bytes that many clients share are written unchanged.
     response.useChunkedEncodingByDefault = false;
     for (const [name, value] of Object.entries(reply.getHeaders()))
       if (value !== undefined) response.setHeader(name, value);
@@ -148,7 +148,7 @@ export class EventsEndpoint {
     this.#services.clients.forget(stream);
   }
 
-  /** Tells the client the error, and to come back later. */
+  /** Answers with the error in an event, and the time after which the client reconnects. */
   #comeBack(reply: FastifyReply, error: SnoError): FastifyReply {
     const { metrics, clock, incidents } = this.#services;
     const [from, to] = LATER_MS;

@@ -1,10 +1,10 @@
-/** What a request for an event stream asks for. */
+/** The parameters of a request for an event stream. */
 import type { IncomingMessage } from 'node:http';
 
 export interface StreamQuery {
   /** At least one, each once. */
   readonly channels: readonly string[];
-  /** Whether the rows come first, where the stream does not resume. */
+  /** Whether each channel starts with a snapshot, unless it resumes. */
   readonly snapshot: boolean;
   /** Whether updates and deletes carry the old row, where the server has it. */
   readonly old: boolean;

@@ -1,8 +1,8 @@
 /**
- * Events with ids for one stream of several channels. An id says what the client holds once it has
- * received the event. The client may lose the connection after any event, also within a commit
- * that concerns several of its channels. So the id of an event before the commit's last one says
- * which channels have received their part already (stream-id.ts).
+ * Events with ids for one stream of several channels. An id describes what the client holds once it
+ * has received the event. The client may lose the connection after any event, even within a commit
+ * that concerns several of its channels. So the id of an event before the commit's last one lists
+ * the channels that have already received their part (stream-id.ts).
  *
  * Channels that are not in step (stream.ts) may be behind the others, so their events leave the id
  * as it is.
@@ -27,12 +27,12 @@ export class StreamEncoding implements Encoding {
   /** Everything up to it has been written, for channels that are in step. Undefined: unknown. */
   #position: string | undefined;
   readonly #ahead = new Map<string, Position>();
-  /** Channels with parts of a commit whose last part has not come. */
+  /** Channels that have received parts of a commit, but not its last part. */
   readonly #open = new Set<string>();
-  /** The last commit of which a channel in step has received something. */
+  /** The LSN of the last commit of which a channel in step has received an event. */
   #reached = Number.POSITIVE_INFINITY;
 
-  /** `state`: what the client holds. */
+  /** `state`: what the client holds at the start. Undefined: nothing. */
   constructor(plain: Encoding, ids: StreamIds, epoch: () => string, state: StreamState | undefined) {
     this.#plain = plain;
     this.#ids = ids;

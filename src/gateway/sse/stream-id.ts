@@ -2,7 +2,7 @@
  * The ids of an event stream. `<position>`: every channel is complete up to it. Otherwise
  * `<position>!<channels>.<absent>.<ahead>`:
  *
- * - `channels`: a digest of the names, so that an id of other channels is noticed.
+ * - `channels`: a digest of the names, so that an id of other channels is detected.
  * - `absent`: a bit for each channel, in the order of the names, that the id does not count for.
  *   Such a channel starts anew when the stream resumes.
  * - `ahead`: the channels that are complete beyond the position, each as `<number>-<lsn>-<index>`

@@ -1,7 +1,7 @@
 /**
- * One event stream (server-sent events): a GET whose answer does not end. The client sends nothing
- * more, so the stream does for its channels what a websocket client does for itself: it subscribes,
- * takes a new snapshot after `reset`, and retries.
+ * One event stream (server-sent events): a GET whose response does not end. The client cannot send
+ * more, so the stream does for it what a websocket client does by itself: it subscribes, takes a
+ * new snapshot after `reset`, and retries.
  *
  * One id stands for all channels: the client sends the last one when it reconnects, and every
  * channel resumes from there. So an id counts only for the channels that are **in step**. They are
@@ -9,15 +9,15 @@
  * (stream-id.ts): these start anew when the client comes back with it. stream-encoding.ts makes the
  * ids of several channels.
  *
- * - Channels that resume are in step from the start. No one of them sends events before each has
- *   its answer (`hold`).
+ * - Channels that resume are in step from the start. None of them sends events before each is
+ *   subscribed or refused (`hold`).
  * - A channel that starts from now, or with a snapshot, is in step once it is subscribed and the
  *   connection is complete up to the head.
  * - A channel is out of step after `reset`, until it has started anew. A channel that is refused,
  *   or whose access ends, stays out until the client reconnects.
  *
- * The stream ends with its last channel. If there is nothing to come back for, the client is given
- * the id FINISHED first: the answer to a request with it is 204, which tells EventSource to stop.
+ * The stream ends with its last channel. If the client need not reconnect, it first receives the id
+ * FINISHED: a request with this id is answered with 204, which makes EventSource stop.
  */
 import type { ServerResponse } from 'node:http';
 import type { Identity } from '../../access/access.ts';
@@ -33,14 +33,14 @@ import type { StreamQuery } from './query.ts';
 import { StreamEncoding } from './stream-encoding.ts';
 import { resumptionOf, StreamIds, type StreamState } from './stream-id.ts';
 
-/** The last id of a stream that has nothing to come back for. */
+/** The last id of a stream to which the client need not reconnect. */
 export const FINISHED = 'finished';
 /**
- * How long a client waits before it reconnects, in ms, from and to. Each has another time, so that
- * they do not come back together when the server restarts.
+ * How long a client waits before it reconnects, in ms, from and to. The time is random, so that
+ * clients do not all reconnect at once when the server restarts.
  */
 const RETRY_MS = [1_000, 4_000] as const;
-/** The same, if the client would probably be refused again at once. */
+/** The same for a client that would probably be refused again. */
 export const LATER_MS = [5_000, 15_000] as const;
 /** Maximum heartbeats during which a client accepts no byte of what waits for it. */
 const STALLED_BEATS_MAX = 2;
@@ -52,7 +52,7 @@ export interface StreamServices extends SessionServices {
   readonly events: EventEncodings;
 }
 
-/** Why a channel has ended. later: it may come back. expired: with another token. */
+/** How a channel has ended. later: it may be served again. expired: it needs another token. */
 type Ending = 'final' | 'later' | 'expired';
 
 export class EventStream implements Client, SessionConnection, FeedObserver {
@@ -75,7 +75,7 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
   readonly #waiting = new Set<string>();
   /** What the client holds. Undefined: nothing. */
   readonly #held: StreamState | undefined;
-  /** With the ids of several channels. */
+  /** The encoding with ids of several channels. Undefined: the stream has one channel. */
   readonly #several: StreamEncoding | undefined;
   readonly #events: Events;
   #cancelWait = noTimer;
@@ -127,7 +127,7 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
     return this.#session.verify(token);
   }
 
-  /** The response's head has been sent. */
+  /** Call when the response's head has been sent. */
   open(identity: Identity, epoch: string): void {
     const { channels, since } = this.#query;
     this.#session.renew(identity);
@@ -157,7 +157,7 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
     this.#response.destroy();
   }
 
-  /** The connection is closed. */
+  /** Call when the connection is closed. */
   end(): void {
     this.#isClosing = true;
     this.#cancelWait();
@@ -165,7 +165,7 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
     this.#feed.detach();
   }
 
-  /** Keeps the connection open. Closes it if the client has accepted nothing for long. */
+  /** Sends a comment, or closes the connection if the client has accepted nothing for long. */
   beat(): void {
     const { writableLength, writableNeedDrain, socket } = this.#response;
     const accepted = (socket?.bytesWritten ?? 0) - writableLength;
@@ -248,7 +248,7 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
     this.#outOfStep(channel);
   }
 
-  /** Looks what is to be done once the current call of the fan-out or the session is over. */
+  /** Calls `#settle` once the current call of fan-out or the session has returned. */
   #settleSoon(): void {
     if (this.#isSettling) return;
     this.#isSettling = true;
@@ -270,7 +270,7 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
     this.#feed.release();
   }
 
-  /** Events that are made from now on have the ids that are true then. */
+  /** Chooses the encoding of all further events, by the channels that are in step now. */
   #chooseEncoding(): void {
     const { plain, withIds } = this.#events;
     this.#several?.leaveOut(new Set(this.#query.channels.filter((channel) => !this.#inStep.has(channel))));
@@ -298,7 +298,7 @@ export class EventStream implements Client, SessionConnection, FeedObserver {
     });
   }
 
-  /** The last channel has ended. */
+  /** Ends the stream: its last channel has ended. */
   #finishEnded(): void {
     const endings = new Set(this.#ended.values());
     if (endings.has('expired')) this.#finish(retryAfter(this.#between(RETRY_MS)));
