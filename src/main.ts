@@ -142,7 +142,7 @@ class RunningService implements Service {
 /** Joins the roles on one machine, or on several. */
 async function compose(options: CompositionOptions): Promise<Composition> {
   if (options.settings.SNO_NATS_URL === undefined) return new OneMachine(options);
-  // The client of NATS is loaded where it is needed only.
+  // The NATS client is loaded only if NATS is used.
   const { ManyMachines } = await import('./roles/many-machines.ts');
   return new ManyMachines(options);
 }

@@ -45,7 +45,7 @@ export interface AdminOptions {
 
 const HEADER_BYTES_MAX = 16_384;
 export const ADMIN_CONNECTIONS_MAX = 100;
-/** These paths answer with one word, and probes carry no token. */
+/** Paths of probes, which carry no token. They answer with one word. */
 const PROBES: readonly string[] = ['/healthz', '/readyz'];
 
 export class Admin {
@@ -127,7 +127,7 @@ export class Admin {
   }
 }
 
-/** Compares digests, which takes the same time however much of the token is right. */
+/** Compares digests in constant time, so that the time does not show how much of it is right. */
 function isBearer(authorization: string | undefined, token: string): boolean {
   const given = /^Bearer +(\S+)\s*$/i.exec(authorization ?? '')?.[1] ?? '';
   const [a, b] = [given, token].map((text) => createHash('sha256').update(text).digest()) as [Buffer, Buffer];

@@ -1,17 +1,22 @@
 /**
- * The frames of one channel, as lines of JSON while they arrive. The journal is looked at four
- * times a second while a stream is open, so that nothing is done for a frame when it is made.
+ * Streams the frames of one channel as lines of JSON while they arrive. The journal is polled four
+ * times a second while a stream is open, so that making a frame costs nothing more.
  */
 import type { ServerResponse } from 'node:http';
 import type { FrameReader, FreshFrames } from './source.ts';
 import type { FrameLine, LiveEvent, LiveFrame } from './types.ts';
 
-const LOOK_MS = 250;
+/** How often the journal is polled, in ms. */
+const POLL_MS = 250;
 /** Maximum frames shown at a time. */
 const SHOWN_MAX = 20;
+/** Maximum events shown of a frame. */
 const EVENTS_MAX = 20;
+/** Maximum time between two lines, in ms. */
 const ALIVE_MS = 5_000;
+/** How long a stream may last, in ms. */
 const DURATION_MS = 600_000;
+/** Maximum open streams. */
 const STREAMS_MAX = 10;
 
 export class FrameStreams {
@@ -27,30 +32,30 @@ export class FrameStreams {
     response.writeHead(200, {
       'content-type': 'application/x-ndjson; charset=utf-8',
       'cache-control': 'no-store',
-      // nginx then passes each line on at once.
+      // makes nginx pass each line on at once
       'x-accel-buffering': 'no',
     });
     const endsAt = Date.now() + DURATION_MS;
-    let saidAt = 0;
-    const look = () => {
-      // A slow reader misses frames, and is told how many.
+    let sentAt = 0;
+    const poll = () => {
+      // A slow reader misses frames. A `skipped` line says how many.
       if (response.writableNeedDrain) return;
       const lines = linesOf(read(SHOWN_MAX), isShown);
       const now = Date.now();
-      if (lines.length === 0 && now - saidAt >= ALIVE_MS) lines.push({ kind: 'alive', at: now });
+      if (lines.length === 0 && now - sentAt >= ALIVE_MS) lines.push({ kind: 'alive', at: now });
       if (now >= endsAt) lines.push({ kind: 'end', reason: 'the stream is ten minutes old' });
       if (lines.length === 0) return;
-      saidAt = now;
+      sentAt = now;
       response.write(lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
       if (now >= endsAt) response.end();
     };
-    const timer = setInterval(look, LOOK_MS);
+    const timer = setInterval(poll, POLL_MS);
     response.on('error', () => response.destroy());
     response.on('close', () => {
       clearInterval(timer);
       this.#open.delete(response);
     });
-    look();
+    poll();
   }
 }
 
@@ -60,7 +65,7 @@ function linesOf({ frames, skipped }: FreshFrames, isShown: boolean): FrameLine[
   return lines;
 }
 
-/** A frame's JSON, as far as this file reads it. */
+/** The members of a frame's JSON that this file reads. */
 interface Read {
   readonly type: LiveFrame['type'];
   readonly committed_at?: string;
@@ -71,7 +76,7 @@ interface Read {
   readonly events?: readonly { readonly op: LiveEvent['op']; readonly key?: unknown; readonly data?: unknown }[];
 }
 
-/** `text`: the frame's JSON. Undefined: it is too large to be shown. */
+/** Returns a frame as a line. `text`: the frame's JSON. Undefined: it is too large to be shown. */
 export function lineOf(position: string, bytes: number, text: Buffer | undefined, isShown: boolean): LiveFrame {
   const read = text === undefined ? undefined : (JSON.parse(withExactNumbers(text.toString())) as Read);
   const events = read === undefined ? undefined : (read.events ?? [{ op: 'message' as const, data: read.data }]);

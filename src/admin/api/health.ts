@@ -1,4 +1,6 @@
-/** One verdict on the service, from facts: each cause with the command or SQL that ends it. */
+/**
+ * Derives one verdict on the service from facts: each cause with the command or SQL that ends it.
+ */
 import { ERRORS, type ErrorCode } from '../../errors.ts';
 import { isSql } from './remedy.ts';
 import { slotCauses } from './slot-health.ts';
@@ -8,13 +10,13 @@ export interface HealthFacts {
   readonly at: number;
   /** Why /readyz answers 503. */
   readonly unready: string | undefined;
-  /** Null: this process has no view of the slot. */
+  /** Null: unknown in this process. */
   readonly slot: Slot | null;
   readonly refusals: readonly ViewRefusal[];
   readonly incidents: readonly Incident[];
   readonly processes: readonly ProcessInfo[];
   readonly relay: MachineInfo['relay'];
-  /** Client connections that accept no more bytes just now. */
+  /** Number of client connections whose sockets accept no more bytes now. */
   readonly slowConnections: number;
   readonly certificate: { readonly file: string; readonly expiresAt: number } | undefined;
   readonly isOpenAccess: boolean;
@@ -29,7 +31,7 @@ const DAY_MS = 86_400_000;
 const CERTIFICATE_DAYS = 14;
 const REFUSALS_MAX = 20;
 const LEVELS: readonly CauseLevel[] = ['failing', 'degraded', 'notice'];
-/** Incidents that other facts show better. */
+/** Codes of incidents that other causes show better. */
 const SHOWN_ELSEWHERE: ReadonlySet<string> = new Set([
   'slot_wal_exceeded',
   'channel_refused',
@@ -201,7 +203,7 @@ function incidentCauses({ at, incidents }: HealthFacts): Cause[] {
   return causes;
 }
 
-/** Warnings at the start that `settingCauses` shows as long as they hold. */
+/** Warnings logged at start that `settingCauses` shows as long as they hold. */
 const AT_START = ['SNO_ACCESS=open', 'no key to check tokens with is set'];
 
 /** Whether no other cause shows it. */
@@ -209,7 +211,7 @@ function isNews({ code, cause }: Incident): boolean {
   return !SHOWN_ELSEWHERE.has(code) && !AT_START.some((begins) => cause.startsWith(begins));
 }
 
-/** Lines of the log without a code, of which clients notice something. */
+/** Log lines without a code whose cause affects clients. */
 const LINES: readonly (readonly [begins: string, code: string])[] = [
   ['access could not be checked', 'access_failing'],
   ['the key server', 'key_server_failing'],
@@ -222,7 +224,7 @@ function codeOf({ code, cause }: Incident): string {
   return LINES.find(([begins]) => cause.startsWith(begins))?.[1] ?? 'error_logged';
 }
 
-/** A warning is over or harms one client, unless it is one of LINES. */
+/** A warning counts as a notice, unless it is one of LINES: it is over, or affects one client. */
 function levelOf(incident: Incident): CauseLevel {
   const isFelt = LINES.some(([, code]) => code === codeOf(incident));
   return incident.level === 'error' || isFelt ? 'degraded' : 'notice';

@@ -1,11 +1,11 @@
 /**
- * Rates from the counters of /metrics. They are sampled only while requests ask for rates, and for
- * a while longer, so that they cost nothing otherwise.
+ * Computes rates from the counters of /metrics. They are sampled only while requests ask for rates,
+ * and for SAMPLING_MS longer, so that they cost nothing otherwise.
  */
 import type { MetricValues } from '../../metrics/metrics.ts';
 import type { RateSample, Rates } from './types.ts';
 
-/** Counters and gauges of one moment. */
+/** Counters and gauges at one time. */
 export interface Totals {
   readonly at: number;
   readonly commits: number;
@@ -33,10 +33,11 @@ export interface PatternTotals {
 }
 
 const INTERVAL_MS = 2_000;
+/** How long samples are kept, in ms. */
 const KEPT_MS = 5 * 60_000;
-/** How long sampling goes on after the last request, in ms. */
-const LOOKED_MS = 5 * 60_000;
-/** A longer span has a gap in it: this process or a worker did not answer. */
+/** How long sampling continues after the last request, in ms. */
+const SAMPLING_MS = 5 * 60_000;
+/** A longer span has a gap: this process or a worker did not answer. */
 const SPAN_MS_MAX = 10 * INTERVAL_MS;
 /** Rates of patterns are an average of this time, in ms. */
 const PATTERN_SPAN_MS = 10_000;
@@ -45,10 +46,10 @@ export class RateSampler {
   readonly #read: () => Promise<MetricValues>;
   readonly #now: () => number;
   #samples: RateSample[] = [];
-  /** Oldest first: those of PATTERN_SPAN_MS. */
+  /** The totals of the last PATTERN_SPAN_MS, oldest first. */
   #recent: Totals[] = [];
   #timer: NodeJS.Timeout | undefined;
-  #lookedAt = 0;
+  #askedAt = 0;
   #isReading = false;
 
   constructor(read: () => Promise<MetricValues>, now: () => number = Date.now) {
@@ -62,17 +63,17 @@ export class RateSampler {
   }
 
   async rates(after: number): Promise<Rates> {
-    await this.#look();
+    await this.#startSampling();
     return { intervalSeconds: INTERVAL_MS / 1_000, samples: this.#samples.filter(({ at }) => at > after) };
   }
 
-  /** Events each second of the patterns. Undefined: it is not known yet. */
+  /** Events per second of the patterns. Undefined: not known yet. */
   async patternRates(): Promise<{
     readonly totals: Totals | undefined;
     readonly spanSeconds: number;
     readonly perSecond: (pattern: string) => number | undefined;
   }> {
-    await this.#look();
+    await this.#startSampling();
     const [first, last] = [this.#recent[0], this.#recent.at(-1)];
     const spanSeconds = first === undefined || last === undefined ? 0 : (last.at - first.at) / 1_000;
     const count = (totals: Totals | undefined, pattern: string) => totals?.patterns.get(pattern)?.events ?? 0;
@@ -86,9 +87,9 @@ export class RateSampler {
     this.#timer = undefined;
   }
 
-  /** Samples from now on. Resolves once there is a first reading. */
-  async #look(): Promise<void> {
-    this.#lookedAt = this.#now();
+  /** Starts sampling. Resolves once the counters were first read. */
+  async #startSampling(): Promise<void> {
+    this.#askedAt = this.#now();
     if (this.#timer !== undefined) return;
     this.#recent = [];
     this.#timer = setInterval(() => void this.#sample(), INTERVAL_MS);
@@ -98,7 +99,7 @@ export class RateSampler {
 
   async #sample(): Promise<void> {
     const now = this.#now();
-    if (now - this.#lookedAt > LOOKED_MS) return this.stop();
+    if (now - this.#askedAt > SAMPLING_MS) return this.stop();
     if (this.#isReading) return;
     this.#isReading = true;
     try {
@@ -109,14 +110,14 @@ export class RateSampler {
       this.#recent = [...this.#recent.filter(({ at }) => totals.at - at <= PATTERN_SPAN_MS), totals];
       this.#samples = this.#samples.filter(({ at }) => totals.at - at <= KEPT_MS);
     } catch {
-      // The next sample covers this one's time too.
+      // The next sample covers this time too.
     } finally {
       this.#isReading = false;
     }
   }
 }
 
-/** What happened between two readings. */
+/** Returns the rates between two readings. */
 export function sampleOf(before: Totals, after: Totals): RateSample {
   const spanSeconds = (after.at - before.at) / 1_000;
   const rate = (name: 'commits' | 'rows' | 'events' | 'deliveries' | 'sentBytes' | 'resets' | 'denials') =>
@@ -141,7 +142,7 @@ export function sampleOf(before: Totals, after: Totals): RateSample {
   };
 }
 
-/** A counter that is lower than before was of a process that has ended: it counts as unchanged. */
+/** A counter that fell belonged to a process that has ended: it counts as unchanged. */
 function rateOf(before: number, after: number, seconds: number): number {
   return seconds <= 0 ? 0 : Math.max(0, after - before) / seconds;
 }

@@ -5,7 +5,7 @@ import { sameHost } from '../../http/host.ts';
 import type { ConnectionsQuery, Slice } from './source.ts';
 import type { DisconnectRequest, ExplainRequest, Incident } from './types.ts';
 
-/** Pages of other origins can't send it. */
+/** A header that pages of other origins cannot send. */
 const OWN_HEADER = 'x-sno-admin';
 const LIMIT_DEFAULT = 50;
 const LIMIT_MAX = 100;
@@ -66,14 +66,14 @@ export class Parameters {
     return this.integer('limit', LIMIT_DEFAULT, 1, LIMIT_MAX);
   }
 
-  /** The name of a channel, which must be there. */
+  /** The name of a channel. Throws if it is missing. */
   get name(): string {
     const name = this.text('name', NAME_CHARACTERS_MAX);
     if (name === '') throw invalid('name is missing: the name of a channel');
     return name;
   }
 
-  /** The pattern of a channel view, which must be there. */
+  /** The pattern of a channel view. Throws if it is missing. */
   get pattern(): string {
     const pattern = this.text('pattern', NAME_CHARACTERS_MAX);
     if (pattern === '') throw invalid('pattern is missing: the name of a channel view');

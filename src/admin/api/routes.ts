@@ -18,7 +18,7 @@ const PREFIX = '/api';
 /** Maximum bytes of a request's body: a token of 64 kB as JSON. */
 export const API_BODY_BYTES_MAX = 128 * 1024;
 
-/** The routes have hooks of their own, so that no spelling of a URL passes them by. */
+/** The checks are hooks of these routes, so that no spelling of a URL avoids them. */
 export function registerApi({ app, refuse }: Http, options: ApiOptions): void {
   app.register(
     (api, _options, done) => {

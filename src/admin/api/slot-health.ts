@@ -1,13 +1,13 @@
-/** Faults of the replication slot, and what ends them. */
+/** The causes that concern the replication slot, and what ends them. */
 import { ERRORS } from '../../errors.ts';
 import { sizeText, timeText } from '../../size.ts';
 import type { Cause, OpenTransaction, Slot } from './types.ts';
 
-/** Age above which an open transaction is noticed, in seconds. */
+/** Age above which an open transaction is reported, in seconds. */
 const LONG_SECONDS = 300;
 /** WAL that Snö has not read, above which it counts as behind, in bytes. */
 const BEHIND_BYTES = 64 * 1024 ** 2;
-/** Part of the held WAL that an open transaction is blamed for. */
+/** Minimum share of the held WAL for which an open transaction counts as the cause. */
 const BLAMED = 0.5;
 
 export function slotCauses(slot: Slot): Cause[] {

@@ -1,4 +1,4 @@
-/** What the admin API asks the service. The wiring implements it: roles/inspect. */
+/** The facts of the service that the admin API needs. roles/inspect provides them. */
 import type {
   ActiveChannels,
   ChannelInfo,
@@ -29,7 +29,7 @@ export interface ConnectionsQuery extends Slice {
   readonly channel: string | undefined;
 }
 
-/** Frames of one channel that have arrived since the call before. */
+/** Frames of one channel that have arrived since the last call. */
 export interface FreshFrames {
   /** Oldest first. `text`: undefined if the frame is too large to be shown. */
   readonly frames: readonly {
@@ -41,7 +41,7 @@ export interface FreshFrames {
   readonly skipped: number;
 }
 
-/** Returns the frames since the call before, at most `max`. The first call returns recent ones. */
+/** Returns the frames since the last call, at most `max`. The first call returns recent ones. */
 export type FrameReader = (max: number) => FreshFrames;
 
 export interface AdminSource {

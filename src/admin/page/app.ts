@@ -34,7 +34,7 @@ const views: readonly View[] = [
   new ProcessesView(polls),
   new SettingsView(polls),
 ];
-/** Views that are no entry of the navigation, with the entry that they belong to. */
+/** The view that has no entry in the navigation. */
 const inner = new ChannelView(server, polls);
 
 let shown: { readonly view: View; readonly name: string } = { view: overview, name: '' };

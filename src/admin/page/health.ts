@@ -1,4 +1,4 @@
-/** The line that says whether all is well, with every cause and what ends it. */
+/** The line with the verdict on the service, and each cause with what ends it. */
 import type { Cause, CauseLevel, Health, Panel, Session } from '../api/types.ts';
 import { type Child, element } from './dom/element.ts';
 import { counted, duration } from './format.ts';
@@ -52,7 +52,7 @@ export function healthLine(state: HealthState): { readonly title: string; readon
     causes.length > 0 &&
     element('a', { href: addressOf('overview') }, counted(causes.length, verdict === 'healthy' ? 'notice' : 'cause'));
   const list = isWhole && causes.length > 0 && element('ul', { class: 'causes' }, ...causes.map(causeItem));
-  // The verdict stands in front of it already.
+  // The verdict is already shown in front of it.
   const text = summary.replace(new RegExp(`^${verdict}(: )?`), '');
   return drawn(TONES[verdict], TITLES[verdict], text || 'Everything works.', about, link, list);
 }

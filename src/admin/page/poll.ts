@@ -1,9 +1,7 @@
-/**
- * Asks the server again and again for what is on the screen, and for nothing while it is hidden.
- */
+/** Polls the server for the data of the current view. A hidden page sends no requests. */
 import type { Fault, Server } from './server.ts';
 
-/** Something that the server can be asked for again and again. */
+/** Data that is polled. */
 export interface Source<Data> {
   readonly key: string;
   /** Pause after an answer, in ms. */
@@ -14,10 +12,10 @@ export interface Source<Data> {
   merge?(known: Data | undefined, answer: Data): Data;
 }
 
-/** The data of a source, as far as it has arrived. Old data stays while the server is silent. */
+/** The last data of a source. It stays while the server does not answer. */
 export interface Known<Data> {
   readonly data: Data | undefined;
-  /** Why the last request brought no data. */
+  /** Why the last request returned no data. */
   readonly fault: Fault | undefined;
 }
 
@@ -50,7 +48,7 @@ export class Polls {
     for (const key of this.#known.keys()) if (!sources.some((source) => source.key === key)) this.#known.delete(key);
   }
 
-  /** Asks for everything at once: something has happened that changes the answers. */
+  /** Requests everything now: call it after an action that changes the answers. */
   refresh(): void {
     for (const poll of this.#running.values()) poll.stop();
     this.#running.clear();

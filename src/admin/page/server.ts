@@ -1,6 +1,6 @@
 /**
- * Requests to the admin port. The token travels in a header only, and this tab alone keeps it. It
- * is never part of a URL.
+ * Requests to the admin port. The token is sent in a header, never in a URL. Only this tab keeps
+ * it.
  */
 import type { ApiProblem } from '../api/types.ts';
 import { readLines } from './lines.ts';
@@ -11,8 +11,8 @@ const OWN_HEADER = 'x-sno-admin';
 const TIMEOUT_MS = 10_000;
 
 /**
- * Why an answer brought no data. `token`: the server wants another token. `lost`: it did not
- * answer. `refused`: it answered with an error.
+ * Why an answer has no data. `token`: the server requires another token. `lost`: it did not answer.
+ * `refused`: it answered with an error.
  */
 export interface Fault extends ApiProblem {
   readonly kind: 'token' | 'lost' | 'refused';
@@ -60,7 +60,7 @@ export class Server {
     return await this.#ask<Data>(path, { method: 'POST', headers, body: JSON.stringify(body) });
   }
 
-  /** Follows an endless answer. Resolves with a fault if it is refused or breaks off. */
+  /** Reads a stream of lines. Resolves with a fault if it is refused or breaks off. */
   async follow(path: string, signal: AbortSignal, callback: (line: unknown) => void): Promise<Fault | undefined> {
     try {
       const response = await this.#fetch(path, { signal });

@@ -12,8 +12,9 @@ export interface ChannelViews extends Page {
 export interface ChannelViewInfo {
   readonly pattern: string;
   /**
-   * served: clients may join. messages: the same, without rows, since there is no channel view.
-   * awaited: will be served once older transactions have ended. refused: see `refusals`.
+   * served: clients may join. messages: clients may join, but there are no rows, since there is no
+   * channel view. awaited: will be served once older transactions have ended. refused: see
+   * `refusals`.
    */
   readonly state: 'served' | 'messages' | 'awaited' | 'refused';
   readonly path: {
@@ -132,9 +133,9 @@ export type FrameLine =
   | LiveFrame
   /** These frames were not shown: there were too many. */
   | { readonly kind: 'skipped'; readonly frames: number }
-  /** Sent every five seconds, so that a broken connection is noticed. */
+  /** Sent after five seconds without another line, so that a broken connection is detected. */
   | { readonly kind: 'alive'; readonly at: number }
-  /** The last line. Ask again to go on. */
+  /** The last line. Send the request again to continue. */
   | { readonly kind: 'end'; readonly reason: string };
 
 /** A frame of the channel, as clients receive it. */

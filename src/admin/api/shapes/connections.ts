@@ -5,7 +5,7 @@ import type { Page } from './common.ts';
 // GET /api/connections?offset=&limit=&search=&channel=
 
 export interface Connections extends Page {
-  /** Slow ones first: those with most frames behind or bytes waiting. Then the oldest. */
+  /** Slow ones first, those with the most frames behind or bytes waiting. Then the oldest. */
   readonly connections: readonly ConnectionInfo[];
   /** Connections of this process and its workers, whether they match or not. */
   readonly open: number;

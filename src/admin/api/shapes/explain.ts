@@ -7,13 +7,13 @@ import type { Remedy } from './service.ts';
 export interface ExplainRequest {
   /** Name of the channel: `project:42`. */
   readonly channel: string;
-  /** A token. It is not kept, and no answer has it. */
+  /** A token. It is neither stored nor returned. */
   readonly token?: string;
   /** Claims instead of a token: they count as verified. */
   readonly claims?: Readonly<Record<string, unknown>>;
 }
 
-/** Why a token may join a channel, or why not. No row of the database is in it. */
+/** Why a token may join a channel, or why not. It contains no row of the database. */
 export interface Explanation {
   readonly channel: string;
   /** unknown: the database could not be asked, or the definitions are not known yet. */
@@ -25,7 +25,7 @@ export interface Explanation {
   /** The steps, in the order in which Snö takes them. */
   readonly token: TokenStep;
   readonly resolution: ResolutionStep;
-  /** Null: no channel of this name, so no access view decides. */
+  /** Null: there is no channel of this name, so no access view decides. */
   readonly access: AccessStep | null;
   /** The error that a client receives. Null if allowed. */
   readonly told: ApiProblem | null;
@@ -45,7 +45,7 @@ export interface TokenStep {
    */
   readonly state: 'verified' | 'assumed' | 'none' | 'refused';
   readonly code: string | null;
-  /** Why it is refused. */
+  /** Why it is refused. Null: it is not. */
   readonly message: string | null;
   /** Algorithm, key id, issuer, audience and times: each as found and as wanted. */
   readonly checks: readonly TokenCheck[];

@@ -11,7 +11,7 @@ export interface Slot {
   readonly isActive: boolean;
   /** WAL that Postgres keeps for it. */
   readonly heldBytes: number | null;
-  /** The part of it after the confirmed position: kept for replay, or not read yet. */
+  /** The held WAL after the confirmed position: kept for replay, or not read yet. */
   readonly unconfirmedBytes: number | null;
   /** SNO_SLOT_WAL_BYTES. Null: no bound. */
   readonly boundBytes: number | null;
@@ -90,7 +90,7 @@ export interface ProcessInfo {
   readonly startedAt: number | null;
   readonly rssBytes: number | null;
   readonly heapBytes: number | null;
-  /** Cores that it used since the request before: 0.5 is half of one core. */
+  /** Average cores that it used since the last request: 0.5 is half of one core. */
   readonly cpuCores: number | null;
   /** CPU time since its start. */
   readonly cpuSeconds: number | null;
@@ -106,7 +106,7 @@ export interface MachineInfo {
   readonly role: 'all' | 'ingest' | 'gateway';
   /** Whether this process reads the WAL. */
   readonly isIngesting: boolean;
-  /** The process that reads the slot, as Postgres sees it. It may be on another machine. */
+  /** The process that reads the slot, as Postgres reports it. It may be on another machine. */
   readonly holder: { readonly pid: number; readonly text: string } | null;
   /** Null: one machine. */
   readonly relay: {

@@ -3,12 +3,14 @@
 let draw: () => void = () => {};
 let isDue = false;
 
-/** Says how the page is drawn. */
+/** Sets the function that draws the page. */
 export function drawWith(callback: () => void): void {
   draw = callback;
 }
 
-/** Something has changed that the page shows. A hidden page is drawn when it is shown again. */
+/**
+ * Call when data that the page shows has changed. A hidden page is drawn when it is shown again.
+ */
 export function changed(): void {
   if (isDue) return;
   isDue = true;

@@ -4,14 +4,14 @@
  */
 import { HANDLERS, type Handlers } from './element.ts';
 
-/** The reader's own doing: a redraw neither opens nor closes what it shows already. */
+/** Attributes that the reader changes: a redraw neither opens nor closes shown details. */
 const KEPT = ['open'];
 
 /** Makes the element's children equal to these. Children with the same `data-key` are the same. */
 export function redraw(shown: Element, ...wanted: readonly Node[]): void {
   const focused = document.activeElement;
   updateChildren(shown, wanted);
-  // An element that has moved has lost the focus on the way.
+  // An element that was moved has lost the focus.
   if (focused instanceof HTMLElement && focused !== document.activeElement && shown.contains(focused)) focused.focus();
 }
 

@@ -1,6 +1,6 @@
 import { byId } from '../dom/element.ts';
 
-/** Has a screen reader say this, when it has finished what it says now. */
+/** Makes screen readers say this once they have finished their current sentence. */
 export function announce(text: string): void {
   byId('announcement').textContent = text;
 }

@@ -4,7 +4,7 @@ import { element, svgElement } from '../dom/element.ts';
 export interface Line {
   /** One value for each time of the span. Undefined: nothing was measured. */
   readonly values: readonly (number | undefined)[];
-  /** Says which line it is, if there are two. */
+  /** The line's name, if there are two. */
   readonly name?: string;
 }
 
@@ -14,7 +14,7 @@ export interface Span {
   readonly to: number;
   /** When the values were measured, oldest first. */
   readonly times: readonly number[];
-  /** A longer pause between two times is a hole. */
+  /** A longer pause between two times is a gap in the line. */
   readonly holeMs: number;
 }
 
@@ -91,7 +91,7 @@ function drawing({ from, to, times, holeMs }: Span, lines: readonly Line[], top:
 
 type Run = (readonly [index: number, value: number])[];
 
-/** The stretches without a hole. */
+/** Returns the parts of a line between gaps. */
 function runsOf(values: Line['values'], times: readonly number[], holeMs: number): readonly Run[] {
   const runs: Run[] = [];
   let previous: number | undefined;

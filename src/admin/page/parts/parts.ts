@@ -1,4 +1,4 @@
-/** What every view is made of: panels, tables, badges, and how they look without data. */
+/** The parts of every view: panels, tables, badges, and their forms without data. */
 import type { ApiProblem } from '../../api/types.ts';
 import { type Child, element, svgElement } from '../dom/element.ts';
 import type { Known } from '../poll.ts';
@@ -72,7 +72,7 @@ export interface Table<Row> {
   readonly columns: readonly Column<Row>[];
   readonly rows: readonly Row[];
   readonly keyOf: (row: Row) => string;
-  /** Said in place of a table without rows. */
+  /** Shown instead of a table without rows. */
   readonly empty: string;
   /** More about a row, below it. Undefined: the row is closed. */
   readonly more?: (row: Row) => Child;

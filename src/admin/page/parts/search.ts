@@ -1,11 +1,11 @@
-/** The search and the place in a list that the server cuts into pages. */
+/** The search text, and the offset in a list that the server returns in pages. */
 import type { Page } from '../../api/types.ts';
 import { changed } from '../dom/drawing.ts';
 import { element } from '../dom/element.ts';
 import { count } from '../format.ts';
 
 const PAGE_ROWS = 50;
-/** The server lists no further. A search finds the others. */
+/** Maximum offset that the server accepts. A search finds further items. */
 const OFFSET_MAX = 1_000;
 /** Pause after the last key before the server is asked, in ms. */
 const TYPING_MS = 250;
@@ -17,13 +17,13 @@ export class Search {
   readonly #label: string;
   readonly #ask: () => void;
 
-  /** `ask` is called when the list must be asked for again. */
+  /** `ask` is called when the list must be requested again. */
   constructor(label: string, ask: () => void) {
     this.#label = label;
     this.#ask = ask;
   }
 
-  /** The part of a request's address that says what to list. */
+  /** The query string that selects the items. */
   get query(): string {
     return `offset=${this.#offset}&limit=${PAGE_ROWS}${this.#text === '' ? '' : `&search=${encodeURIComponent(this.#text)}`}`;
   }

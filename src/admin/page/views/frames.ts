@@ -72,7 +72,7 @@ function frameItems({ number, frame, skippedBefore }: ShownFrame): HTMLElement[]
   return [item, gap];
 }
 
-/** Events with how often each follows itself: without values, the rows of a commit look alike. */
+/** Joins equal neighbours, with their number: without values, the rows of a commit look alike. */
 function runsOf(events: readonly LiveEvent[]): (readonly [event: LiveEvent, times: number])[] {
   const runs: [LiveEvent, number][] = [];
   for (const event of events) {
