@@ -17,7 +17,7 @@ export const BACKOFF: Backoff = { baseMs: 500, capMs: 30_000 };
  */
 const SLOW_FACTOR = 8;
 
-/** `random` gives a number in [0, 1). */
+/** `random` returns a number in [0, 1). */
 export function delayMs({ baseMs, capMs }: Backoff, attempt: number, slow: boolean, random: () => number): number {
   const window = baseMs * (slow ? SLOW_FACTOR : 1) * 2 ** Math.min(attempt, 30);
   return Math.floor(random() * Math.min(capMs, window));

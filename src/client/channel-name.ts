@@ -1,6 +1,6 @@
 /**
- * The name of a channel, from its pattern and the values of its placeholders. docs/protocol.md has
- * the rules.
+ * Makes the name of a channel from its pattern and the values of its placeholders. docs/protocol.md
+ * has the rules.
  */
 import { SnoClientError } from './error.ts';
 

@@ -1,6 +1,4 @@
-/**
- * A channel as a stream of events.
- */
+/** A channel as a stream of events. */
 import type { SnapshotRow } from '../protocol.ts';
 import { Emitter } from './emitter.ts';
 import { type SnoClientError, toError } from './error.ts';
@@ -43,7 +41,7 @@ export interface ChannelOptions {
   readonly old?: boolean | undefined;
 }
 
-/** A channel's events from now on, or as `ChannelOptions` says. */
+/** A channel's events: from now on, or from where `ChannelOptions` says. */
 export interface Channel<Row = unknown> {
   readonly channel: string;
   readonly status: ChannelStatus;

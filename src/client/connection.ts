@@ -31,19 +31,19 @@ export interface ClientEvents {
   error: { readonly error: SnoClientError; readonly channel: string | undefined };
 }
 
-/** The key of a client's connection, for the parts that are loaded beside the core. */
+/** The key under which a client holds its connection, for extensions. */
 export const CONNECTION: unique symbol = Symbol.for('sno.connection') as never;
 
-/** A part that is loaded beside the core, as presence is. */
+/** A module beside the core, such as presence, which sees and changes frames. */
 export interface Extension {
-  /** Called for each frame to the server. Returns what is sent instead of it. */
+  /** Called for each frame to the server. Returns the frame to send. */
   outgoing(frame: ClientFrame): ClientFrame;
-  /** Called for each frame of the server. Returns what the core takes instead of it. */
+  /** Called for each frame of the server. Returns the frame that the core handles. */
   incoming(frame: ServerFrame): ServerFrame;
 }
 
 export class Connection {
-  /** Set by the part. */
+  /** Set by the extension. */
   extension: Extension | undefined;
   readonly events = new Emitter<ClientEvents>();
   readonly #findTarget: () => Target;
@@ -135,7 +135,7 @@ export class Connection {
     this.#dispatch({ type: 'forget', channel, commit });
   }
 
-  /** Subscribes again, since the extension asks for something else. Nothing is missed. */
+  /** Subscribes again, with the extension's new wishes. No event is missed. */
   rejoin(channel: string): void {
     this.#dispatch({ type: 'rejoin', channel });
   }

@@ -1,6 +1,6 @@
 /**
- * Listeners by event. A listener's error stops nothing: it goes to `reportError`, or to the console
- * if that is missing.
+ * Listeners by event. A listener that throws does not affect others: its error is passed to
+ * `reportError`, or to the console if that is missing.
  */
 export class Emitter<Events> {
   readonly #listeners = new Map<keyof Events, Set<(event: never) => void>>();

@@ -1,4 +1,4 @@
-/** What handles receive. */
+/** The events that handles receive. */
 import type { ChangeEvent, ChangesFrame, MessageFrame } from '../protocol.ts';
 
 /** Everything that one transaction did to one channel. */

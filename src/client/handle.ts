@@ -1,6 +1,4 @@
-/**
- * What every handle on a channel has: status, error, position, ready, close.
- */
+/** The members of every handle on a channel: status, error, position, ready, close. */
 import type { Connection } from './connection.ts';
 import { SnoClientError, toError } from './error.ts';
 import type { OpenOptions } from './options.ts';

@@ -1,6 +1,4 @@
-/**
- * A channel as rows that are kept live.
- */
+/** A channel as rows that are kept live. */
 import type { Key, SnapshotRow } from '../protocol.ts';
 import { Emitter } from './emitter.ts';
 import type { SnoClientError } from './error.ts';
@@ -119,7 +117,7 @@ export class LiveHandle<Row> extends Handle implements LiveView<Row> {
   protected override tell(delivery: Delivery<Row>): void {
     switch (delivery.kind) {
       case 'commit':
-        this.#reached.told(delivery.commit);
+        this.#reached.received(delivery.commit);
         this.#update('commit', delivery.commit);
         break;
       case 'joined':
@@ -147,7 +145,7 @@ export class LiveHandle<Row> extends Handle implements LiveView<Row> {
 
   #joined({ rows, items }: Extract<Delivery<Row>, { kind: 'joined' }>): void {
     const commits = items.flatMap((item) => (item.kind === 'commit' ? [item.commit] : []));
-    for (const commit of commits) this.#reached.told(commit);
+    for (const commit of commits) this.#reached.received(commit);
     if (rows !== undefined) this.#update('snapshot');
     else for (const commit of commits) this.#update('commit', commit);
   }
@@ -165,7 +163,7 @@ export class LiveHandle<Row> extends Handle implements LiveView<Row> {
     const view = this;
     this.#emitter.emit('update', {
       reason,
-      // Made only if it is read.
+      // computed only if it is read
       get rows() {
         return view.rows;
       },

@@ -6,8 +6,8 @@ import type { ClientFrame } from '../protocol.ts';
 import type { Timers } from './options.ts';
 
 /**
- * Frames that may go out at once on a new connection. The server's default takes 2,000
- * (SNO_MAX_FRAMES_PER_SECOND).
+ * Maximum frames sent at once on a new connection. By default the server accepts 2,000
+ * (SNO_MAX_FRAMES_PER_SECOND, averaged over 10 seconds).
  */
 const BURST = 500;
 const FRAMES_PER_SECOND = 100;

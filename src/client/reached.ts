@@ -1,9 +1,9 @@
 /**
  * Read your writes: the waits of one live view, each until the view's rows include a commit.
  *
- * A commit that the view has received settles its wait in the same turn. Only the server knows the
- * other commits, so it is asked. They do not concern the channel, came with a snapshot, or came
- * before the wait began.
+ * A commit that the view receives settles its wait in the same turn. About other commits, the
+ * server is asked: those that do not concern the channel, came with a snapshot, or arrived before
+ * the wait began.
  */
 import { SnoClientError } from './error.ts';
 import type { Commit } from './event.ts';
@@ -31,15 +31,15 @@ interface Wait {
   settle(error?: SnoClientError): void;
 }
 
-/** What a wait asks of the client. */
+/** The client's part in a wait. */
 interface Asker {
   ask(commit: string): void;
   forget(commit: string): void;
 }
 
 /**
- * Transaction ids of recent commits: a commit often arrives before the app's server has returned
- * its id.
+ * Number of transaction ids of recent commits that are kept: a commit often arrives before the
+ * app's server has returned its id.
  */
 const XIDS_KEPT = 256;
 const COMMIT = /^(\d{1,20}|[\dA-F]{1,8}\/[\dA-F]{1,8})$/i;
@@ -81,8 +81,8 @@ export class Reached {
     signal?.throwIfAborted();
   }
 
-  /** The view received a commit. */
-  told({ lsn, xid }: Commit): void {
+  /** Call when the view has received a commit. */
+  received({ lsn, xid }: Commit): void {
     this.#lsn = lsnOf(lsn);
     this.#xids.add(xid);
     for (const oldest of this.#xids) {
@@ -96,7 +96,7 @@ export class Reached {
     }
   }
 
-  /** The server says that the view includes the commit. */
+  /** Call when the server has answered that the view includes the commit. */
   answered(commit: string): void {
     for (const wait of [...this.#waits]) if (wait.commit === commit) wait.settle();
   }
@@ -107,7 +107,7 @@ export class Reached {
     this.#xids.clear();
   }
 
-  /** The view has ended. */
+  /** Rejects all waits: the view has ended. */
   end(error: SnoClientError): void {
     for (const wait of [...this.#waits]) {
       this.#asker.forget(wait.commit);

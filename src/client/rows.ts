@@ -16,9 +16,9 @@ export class Rows<Row> {
   #array: readonly Row[] | undefined;
   /** One key of the channel, which shows the key's columns and the types of their values. */
   #sample: Key = {};
-  /** The changes of commits that handles are being told of. */
+  /** The changes of commits that are being delivered to handles. */
   readonly #changes = new WeakMap<Commit, readonly Change<Row>[]>();
-  /** Rows have arrived. */
+  /** Whether rows have arrived. */
   loaded = false;
 
   get size(): number {
@@ -63,7 +63,7 @@ export class Rows<Row> {
     return copy;
   }
 
-  /** What the commit, which was applied, changed. */
+  /** Returns the changes of a commit that was applied. */
   changesOf(commit: Commit<Row>): readonly Change<Row>[] {
     return this.#changes.get(commit) ?? commit.events;
   }
@@ -112,7 +112,7 @@ export class Rows<Row> {
 
 const isKey = (key: unknown): key is Key => typeof key === 'object' && key !== null;
 
-/** A value of a key as its column has it: a number or a text. */
+/** Converts a value of a key to the type of `sample`: a number or a text. */
 function likened(value: unknown, sample: unknown): unknown {
   if (typeof sample === 'number' && (typeof value === 'bigint' || (typeof value === 'string' && value.trim() !== '')))
     return Number(value);

@@ -1,4 +1,4 @@
-/** When a token expires, by its own `exp`. The client verifies nothing: the server does. */
+/** Reads when a token expires, by its `exp`. The client does not verify tokens: the server does. */
 
 /**
  * The client refreshes a token when 80 to 90 % of its remaining time is over, chosen at random, so

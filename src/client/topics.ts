@@ -10,7 +10,7 @@ import type { Timers } from './options.ts';
 import { Rows } from './rows.ts';
 import type { Delivery, Want } from './state/machine.ts';
 
-/** One handle on a channel, as the connection sees it. */
+/** One handle on a channel, seen from the connection. */
 export interface Listener {
   readonly channel: string;
   readonly want: Want;

@@ -1,6 +1,6 @@
 /**
- * Notices that the network changed, or that the page or the machine slept. A websocket does not
- * report this: its other side may be gone long before a heartbeat is missed.
+ * Detects that the network changed, or that the page or the machine slept. A websocket does not
+ * report this: the other side may be gone long before a heartbeat is missed.
  */
 import type { Timers } from './options.ts';
 

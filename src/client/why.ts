@@ -1,6 +1,4 @@
-/**
- * Why a connection failed or broke: what the platform says, and what to check.
- */
+/** Explains why a connection failed or broke: the platform's text, and what to check. */
 import { checkOf, isTooLarge, plainDetail } from './platform/platform-errors.ts';
 import { ABNORMAL_CLOSURE } from './platform/socket.ts';
 
@@ -12,11 +10,11 @@ export interface Attempt {
   readonly origin: string | undefined;
   /** Whether the websocket had opened. */
   readonly wasOpen: boolean;
-  /** What the platform says; browsers say nothing. */
+  /** The platform's text about the error. '' in browsers, which give none. */
   readonly detail: string;
 }
 
-/** What Node says of any attempt that fails. */
+/** Node's text for any failed attempt. */
 const GENERIC = 'Received network error or non-101 status code';
 
 /** One or more sentences; empty if there is nothing to add. */
@@ -28,7 +26,7 @@ export function hintOf({ url, code, origin, wasOpen, detail }: Attempt): string 
   return `Cannot connect to ${url}${detail && `: ${plainDetail(detail)}`}. ${checkOf(detail) ?? unsaid(url, origin, detail)}`;
 }
 
-/** Node 24 says the same of a cut connection and of a frame that is too large for it. */
+/** Node 24 has the same text for a cut connection and for a frame that is too large for it. */
 const CUT =
   'The platform does not say why. If it happens again at once, a frame may be larger than the WebSocket accepts (128 MiB in Node): pass the WebSocket of ws, with a larger maxPayload.';
 

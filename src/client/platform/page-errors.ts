@@ -1,6 +1,6 @@
 /**
- * Bundles for pages have this in place of platform-errors.ts. Browsers say nothing of a connection
- * that failed; React Native, which has the same bundles, gives a message.
+ * Replaces platform-errors.ts in bundles for pages. Browsers do not tell why a connection failed.
+ * React Native, which uses the same bundles, gives a message.
  */
 import type * as platform from './platform-errors.ts';
 

@@ -1,7 +1,7 @@
 /**
- * The errors of connections on platforms other than browsers: `ws`, Node, Deno, Bun. Bundles for
- * pages have page-errors.ts instead, by the field `browser` of package.json: browsers say nothing
- * of an error.
+ * Reads connection errors on platforms other than browsers: `ws`, Node, Deno, Bun. Bundles for
+ * pages use page-errors.ts instead, by the field `browser` of package.json: browsers give no
+ * details.
  */
 
 interface Fault {

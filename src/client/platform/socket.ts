@@ -82,7 +82,7 @@ export const ABNORMAL_CLOSURE = 1006;
 export interface SocketHandlers {
   opened(): void;
   received(data: unknown): void;
-  /** Called once. `detail` is what the platform says of an error; browsers say nothing. */
+  /** Called once. `detail`: the platform's text about an error. Browsers give none. */
   closed(code: number, reason: string, detail: string): void;
 }
 

@@ -1,4 +1,4 @@
-/** A handle on a channel with presence, as the app has it. */
+/** The types of presence handles. */
 import type { Channel, ChannelOptions } from '../channel.ts';
 import type { SnoClientError } from '../error.ts';
 import type { ChannelStatus } from '../state/machine.ts';
@@ -19,7 +19,7 @@ export interface Member<Info = Readonly<Record<string, unknown>>> {
 
 export interface PresenceUpdate<Info> {
   readonly members: readonly Member<Info>[];
-  /** New members, and members of which something else is shown. */
+  /** New members, and members whose `info` has changed. */
   readonly joined: readonly Member<Info>[];
   readonly left: readonly Member<Info>[];
   readonly status: ChannelStatus;

@@ -1,7 +1,7 @@
 /**
  * The channels with presence of one connection. A channel has one subscription for all its handles.
  * The subscription asks for presence if one of them wants it. If that changes, the channel is
- * subscribed again, and goes on where it was.
+ * subscribed again, and continues from its position.
  *
  * A refusal of presence ends no other handle: the channel is subscribed again without it.
  */
@@ -11,7 +11,7 @@ import { Emitter } from '../emitter.ts';
 import { SnoClientError } from '../error.ts';
 import type { Client, Presence, PresenceOptions, PresenceUpdate } from './handle.ts';
 
-/** What a handle asks for. The first one that a handle wants, and the server allows, is sent. */
+/** What handles may want. The first that a handle wants, and the server allows, is sent. */
 const WISHES = ['appear', 'watch'] as const;
 type Wish = (typeof WISHES)[number];
 type Info = PresenceMember['info'];
@@ -24,7 +24,7 @@ interface Room {
   readonly emitter: Emitter<RoomEvents>;
   byId: ReadonlyMap<string, PresenceMember>;
   members: readonly PresenceMember[];
-  /** Open handles. */
+  /** Number of open handles by their wish. */
   readonly counts: Record<Wish, number>;
   /** Why the server refuses a wish. Tried again on a new connection, and for a new handle. */
   readonly refusals: Map<Wish, SnoClientError>;
@@ -102,13 +102,13 @@ export class Rooms implements Extension {
   #take({ channel, members, joined = [], left = [] }: PresenceFrame): void {
     const room = this.#rooms.get(channel);
     const phase = this.#connection.subscription(channel)?.phase;
-    // Frames of a subscription that is being left know nothing of its changes since.
+    // Frames of a subscription that is being left are outdated.
     if (room === undefined || (phase !== 'joining' && phase !== 'live')) return;
     const before = room.byId;
     const byId = new Map<string, PresenceMember>(members === undefined ? before : []);
     for (const member of [...(members ?? []), ...joined]) {
       const known = before.get(member.id);
-      // A member of which the same is shown stays the same object.
+      // A member whose `info` is unchanged stays the same object.
       byId.set(member.id, known !== undefined && shows(known) === shows(member) ? known : member);
     }
     for (const { id } of left) byId.delete(id);

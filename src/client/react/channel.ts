@@ -1,11 +1,11 @@
-/** A channel's events. */
+/** The hook for a channel's events. */
 import { useEffect, useMemo, useRef, useSyncExternalStore } from 'react';
 import type { Channel, ChannelEvents, ChannelOptions } from '../channel.ts';
 import { SnoClientError } from '../error.ts';
 import type { ChannelStatus } from '../state/machine.ts';
 import { type ChannelArgument, useSno } from './provider.ts';
 
-/** Functions to call at a channel's events, by the names of the events. */
+/** Listeners for a channel's events, by the names of the events. */
 export type ChannelListeners<Row = unknown> = {
   readonly [Name in keyof ChannelEvents<Row>]?: ((event: ChannelEvents<Row>[Name]) => void) | undefined;
 };

@@ -12,7 +12,7 @@ import { type ChannelArgument, type ProviderProps, SnoProvider, useSno } from '.
 import { type ShownStatus, useStatus } from './status.ts';
 import type { ShownRows } from './store.ts';
 
-/** `KeyOf` where `sno types` knows the key. */
+/** `KeyOf` if `sno types` knows the key. Otherwise any value that `get` accepts. */
 type RowKey<Channels, Name extends string> = KeyOf<Channels, Name> | Exclude<Parameters<LiveView['get']>[0], object>;
 
 export interface Hooks<Channels> {

@@ -1,4 +1,4 @@
-/** The rows of a channel, and one of them, kept live. */
+/** The hooks for the rows of a channel, or one of them, kept live. */
 import { useCallback, useSyncExternalStore } from 'react';
 import { SnoClientError } from '../error.ts';
 import type { SnoClient } from '../index.ts';
@@ -8,7 +8,7 @@ import { type ShownRows, shownOf, storeOf, UNOPENED } from './store.ts';
 
 export interface LiveHookOptions extends LiveOptions {
   /**
-   * The component suspends until the rows are there. If the channel is refused before, the hook
+   * The component suspends until the rows are loaded. If the channel is refused before, the hook
    * throws to the nearest error boundary. Default: false.
    */
   readonly suspense?: boolean | undefined;

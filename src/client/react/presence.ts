@@ -1,4 +1,4 @@
-/** The members of a channel, kept live. */
+/** The hook for the members of a channel, kept live. */
 import { useCallback, useSyncExternalStore } from 'react';
 import type { SnoClient } from '../index.ts';
 import { type Member, type Presence, type PresenceOptions, presence } from '../presence/index.ts';

@@ -1,4 +1,4 @@
-/** The client that the hooks of a tree use. */
+/** Provides the client to the hooks of a component tree. */
 import { createContext, createElement, type ReactElement, type ReactNode, useContext } from 'react';
 import { SnoClientError } from '../error.ts';
 import type { SnoClient, TypedClient } from '../index.ts';

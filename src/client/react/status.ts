@@ -1,4 +1,4 @@
-/** The status of the connection. */
+/** The hook for the status of the connection. */
 import { useCallback, useSyncExternalStore } from 'react';
 import type { SnoClientError } from '../error.ts';
 import type { SnoClient } from '../index.ts';

@@ -13,8 +13,8 @@ export interface ShownRows<Row> extends Pick<LiveView<Row>, 'rows' | 'status' | 
 }
 
 /**
- * How long a view stays open for a component that waits in Suspense, in ms. React does not tell
- * when such a component is given up.
+ * How long a view stays open for a component that waits in Suspense, in ms. React does not report
+ * when it drops such a component.
  */
 const SUSPENDED_MS = 60_000;
 
@@ -56,7 +56,7 @@ export class LiveStore<Row> extends SharedStore<LiveView<Row>, ShownRows<Row>> {
     return this.#settled;
   }
 
-  /** The channel failed before its first row: the next component that asks for it tries again. */
+  /** Drops a channel that failed before its first row, so that the next component tries again. */
   retire(): void {
     this.closeAfter(0);
   }
@@ -74,7 +74,7 @@ export class LiveStore<Row> extends SharedStore<LiveView<Row>, ShownRows<Row>> {
 
   async #settle(): Promise<void> {
     this.closeAfter(SUSPENDED_MS);
-    // Opening tells other components, which React forbids during a render.
+    // Opening updates other components, which React forbids during a render.
     await Promise.resolve();
     this.open();
     await this.handle?.ready.catch(() => {});

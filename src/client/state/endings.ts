@@ -1,12 +1,12 @@
 /**
- * How a channel stops receiving: for good, until the client tries again by itself, or until there
- * is a new token.
+ * The ways in which a channel stops receiving: for good, until the client retries by itself, or
+ * until there is a new token.
  */
 import type { Failure } from '../error.ts';
 import type { ClientResetReason, Ending, Subscription } from './machine.ts';
 import type { Turn } from './turn.ts';
 
-/** The empty form of everything that is held in memory between frames. */
+/** The initial values of everything that is held between frames. */
 export const EMPTY_HANDED = {
   snapshot: [],
   snapshotWhole: false,
@@ -15,7 +15,7 @@ export const EMPTY_HANDED = {
   between: [],
 } as const satisfies Partial<Subscription>;
 
-/** Codes of `error` that say nothing about the channel itself. */
+/** Codes of temporary errors, which do not depend on the channel. */
 const PASSING: ReadonlySet<string> = new Set(['try_again', 'overloaded', 'token_unverifiable']);
 
 const TOKEN_EXPIRED: Failure = {

@@ -1,6 +1,4 @@
-/**
- * The transitions of the connection: token, socket, hello, and what to do when it ends.
- */
+/** The transitions of the connection: token, socket, hello, and what to do when it ends. */
 import { CLOSE, type ErrorFrame } from '../../protocol.ts';
 import { type Failure, failure } from '../error.ts';
 import { ABNORMAL_CLOSURE } from '../platform/socket.ts';
@@ -11,7 +9,7 @@ import type { Turn } from './turn.ts';
 
 /** How long the token callback, the opening of the socket, and the welcome may each take, in ms. */
 const STEP_TIMEOUT_MS = 20_000;
-/** Maximum missing heartbeats before the connection counts as dead. */
+/** Silence after which the connection counts as dead, in heartbeat intervals. */
 const SILENCE_HEARTBEATS = 2.5;
 const PATIENCE_MAX = 16;
 /** How long a server may take to answer the ping that checks the connection, in ms. */
@@ -74,9 +72,7 @@ export function missToken(turn: Turn, message: string, isFinal: boolean): void {
   }
 }
 
-/**
- * Asks for a new token on an open connection: the first time at once, then after growing waits.
- */
+/** Asks for a new token on an open connection: the first time at once, then after growing waits. */
 export function renewToken(turn: Turn): void {
   const { tokenAttempt: attempt, tokenSource, asking } = turn.link;
   if (attempt === 0) askInBand(turn);
@@ -90,9 +86,7 @@ export function askInBand(turn: Turn): void {
   turn.emit({ type: 'askToken' });
 }
 
-/**
- * The socket is open: sends hello and all subscribes without waiting for the welcome.
- */
+/** The socket is open: sends hello and all subscribes without waiting for the welcome. */
 export function greet(turn: Turn): void {
   const { token } = turn.link;
   turn.link = { ...turn.link, phase: 'greeting', failure: undefined };
@@ -105,12 +99,12 @@ export function welcome(turn: Turn, heartbeatSeconds: number): void {
   turn.link = { ...turn.link, phase: 'open', heartbeatMs: heartbeatSeconds * 1_000 };
 }
 
-/** The connection received a heartbeat, so it works: waits start small again. */
+/** The connection received a heartbeat, so it works: backoffs start small again. */
 export function prove(turn: Turn): void {
   turn.link = { ...turn.link, attempt: 0, patience: 1 };
 }
 
-/** An error without a channel: it may explain the close that follows. */
+/** Notes an error without a channel: it may explain the close that follows. */
 export function complain(turn: Turn, { code, message }: ErrorFrame): void {
   turn.link = { ...turn.link, failure: { code, message } };
   turn.emit({ type: 'error', failure: { code, message }, channel: undefined });
@@ -157,7 +151,7 @@ function refused(turn: Turn, why: Failure): void {
   else stop(turn, why);
 }
 
-/** Gives the connection up and tries again later. */
+/** Drops the connection, and reconnects later. */
 export function lose(turn: Turn, why: Failure, slow: boolean): void {
   const { attempt } = turn.link;
   disconnect(turn, why);
@@ -221,7 +215,7 @@ export function watch(turn: Turn): void {
   if (turn.link.probing) turn.link = { ...turn.link, probing: false };
   const { phase, heartbeatMs, patience } = turn.link;
   const ms = phase === 'open' ? heartbeatMs * SILENCE_HEARTBEATS : STEP_TIMEOUT_MS;
-  // A server without heartbeats may be silent for as long as it likes.
+  // A server without heartbeats may be silent for any time.
   if (ms === 0) turn.emit({ type: 'cancel', timer: 'watchdog' });
   else turn.emit({ type: 'schedule', timer: 'watchdog', ms: ms * patience });
 }

@@ -134,7 +134,7 @@ export type Happening =
   | { readonly type: 'frame'; readonly frame: ServerFrame }
   | { readonly type: 'garbled'; readonly message: string }
   /**
-   * `hint`: what the platform says, and what to check. `isTooLarge`: a frame was too large for this
+   * `hint`: the platform's text, and what to check. `isTooLarge`: a frame was too large for this
    * side.
    */
   | {
@@ -161,7 +161,7 @@ export type Happening =
       readonly old?: boolean;
     }
   | { readonly type: 'release'; readonly channel: string; readonly want: Want }
-  /** A part beside the core asks for something else in its subscribe. */
+  /** An extension asks for something else in the next subscribe. */
   | { readonly type: 'rejoin'; readonly channel: string }
   /** A handle begins to wait for a commit, or stops. */
   | { readonly type: 'await' | 'forget'; readonly channel: string; readonly commit: string }

@@ -1,6 +1,6 @@
 /**
- * The client as a pure state machine: no socket, no clock, no randomness. `step` takes what
- * happened. It returns the next state and the effects to run, in order. Its table and invariants:
+ * The client as a pure state machine: no socket, no clock, no randomness. `step` takes a happening,
+ * and returns the next state and the effects to run, in order. Its table and invariants:
  * docs/client-states.md.
  */
 import type { ServerFrame } from '../../protocol.ts';

@@ -217,7 +217,7 @@ const RECEIVERS: {
   message(turn, known, frame) {
     if (!isReceiving(known)) return known;
     const item = { kind: 'message', message: toMessage(frame) } as const;
-    // A client has sent it: it is not stored, so there is nothing to continue after.
+    // Another client has sent it: it is not stored, and has no position.
     if (frame.position === undefined) return pass(turn, known, item);
     // The position of a message between the parts of a commit cannot be resumed from: the message
     // is held, so that it does not come twice.
@@ -252,7 +252,7 @@ const RECEIVERS: {
       return known;
     }
     if (code === 'already_subscribed') return leave(turn, known);
-    // The position was valid once: the server is a different one now.
+    // The position was valid before, so this is a different server.
     const isOutdated = code === 'position_invalid' && known.held === 'current';
     if (isOutdated) return delay(turn, voided(turn, known, 'position_too_old'));
     return refuse(turn, known, { code, message });
@@ -278,9 +278,7 @@ function leave(turn: Turn, known: Subscription): Subscription {
   return { ...known, ...EMPTY_HANDED, phase: 'leaving' };
 }
 
-/**
- * The server has answered the unsubscribe: later frames belong to a new subscription.
- */
+/** The server has answered the unsubscribe: later frames belong to a new subscription. */
 function left(turn: Turn, known: Subscription): Next {
   turn.hasRoom = true;
   return handlesOf(known) > 0 ? join(turn, known) : undefined;

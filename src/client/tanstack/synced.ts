@@ -39,7 +39,7 @@ export class Synced<Row extends object, Key extends string | number> {
 
   #replace(rows: Map<string, Row>): void {
     const { begin, truncate, write, commit } = this.#collection;
-    // A key that is no key throws here, before the transaction begins.
+    // An invalid key throws here, before the transaction begins.
     const byKey = new Map([...rows.values()].map((row) => [this.#keyOf(row), row]));
     this.#rows = rows;
     begin();

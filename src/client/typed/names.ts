@@ -8,10 +8,10 @@ type NameOf<Pattern> = Pattern extends `${infer Before}{${string}}${infer After}
   ? `${Before}${string}${NameOf<After>}`
   : Pattern;
 
-/** A value in a name has none of these. They separate values. */
+/** The separators of values in a name. No value contains one. */
 type Separator = ':' | '/';
 
-/** Whether a name is of the pattern: `true`, or `never`. */
+/** Whether a name matches the pattern: `true`, or `never`. */
 type IsOf<Name, Pattern> = Pattern extends `${infer Before}{${string}}${infer After}`
   ? Name extends `${Before}${infer Rest}`
     ? IsValueThen<Rest, After>
@@ -20,7 +20,7 @@ type IsOf<Name, Pattern> = Pattern extends `${infer Before}{${string}}${infer Af
     ? true
     : never;
 
-/** Whether the text is a value, and then the rest of a pattern. */
+/** Whether the text is a value followed by the rest of a pattern: `true`, or `never`. */
 type IsValueThen<Text, After> = After extends ''
   ? Text extends `${string}${Separator}${string}`
     ? never
@@ -33,7 +33,7 @@ type IsValueThen<Text, After> = After extends ''
       : never
     : never;
 
-/** The patterns of which a channel of this name may be. */
+/** The patterns that a channel of this name may match. */
 type PatternOf<Channels, Name> = {
   [Pattern in keyof Channels]: true extends IsOf<Name, Pattern> ? Pattern : never;
 }[keyof Channels];
