@@ -68,7 +68,7 @@ async function rolledBack<T>(client: pg.Client, work: () => Promise<T>): Promise
 }
 
 /**
- * The catalog as it would be with these files applied. The files run with the role's own
+ * Applies the files, and returns the catalog with them. The files run with the role's own
  * search_path, as in psql.
  */
 async function catalogWith(client: pg.Client, publication: string, files: readonly SqlFile[]): Promise<Catalog> {
@@ -87,7 +87,7 @@ async function readFileAt(path: string): Promise<SqlFile> {
   }
 }
 
-/** The objects that setup would have created, if it has not run. */
+/** Creates the objects that setup creates, if it has not run. */
 async function prepare(client: pg.Client, publication: string): Promise<void> {
   const { installed, serverVersion, publication: existing } = await readSetupFacts(client, publication);
   if (installed === undefined || installed < INSTALL_VERSION) await client.query(await readFile(INSTALL, 'utf8'));

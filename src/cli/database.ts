@@ -11,8 +11,8 @@ type DatabaseSettings = Pick<Settings, 'SNO_DATABASE_URL'>;
 const ROLE = 'command line';
 
 /**
- * Runs `work` on a connection, which ends with it. Retries if an object was dropped during a read.
- * Errors of Postgres are thrown as a SnoError.
+ * Runs `work` on a connection of its own. Retries if an object was dropped during a read. Throws
+ * errors of Postgres as a SnoError.
  */
 export async function withDatabase<T>(
   settings: DatabaseSettings,

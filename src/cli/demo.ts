@@ -2,7 +2,7 @@ import { runDemo } from '../demo/demo.ts';
 import { createLogger } from '../logger.ts';
 import { misuse } from './arguments.ts';
 import type { Command } from './command.ts';
-import { toldToStop } from './signals.ts';
+import { stopRequested } from './signals.ts';
 
 export const demo: Command = {
   summary: 'try Snö: an embedded Postgres, Snö, and a web page',
@@ -18,7 +18,7 @@ export const demo: Command = {
   settings: [],
   async run({ flags }) {
     // If a signal arrives during the start, the demo stops once it has started.
-    const told = toldToStop();
+    const stop = stopRequested();
     const running = await runDemo({
       port: readPort(flags.get('port')?.[0]),
       open: !flags.has('no-open'),
@@ -26,7 +26,7 @@ export const demo: Command = {
       say: (line) => process.stdout.write(`${line}\n`),
     });
     try {
-      await Promise.race([told, running.failed]);
+      await Promise.race([stop, running.failed]);
     } finally {
       await running.stop();
     }

@@ -14,7 +14,7 @@ export const CLAIM_FLAG: Flag = {
   description: 'A claim of the token. The value is text, or JSON if it begins with [, { or ".',
 };
 
-/** Reads `sub=u1`, `orgs=["a","b"]`; throws `usage` for anything else. */
+/** Reads `sub=u1`, `orgs=["a","b"]`. Throws `usage` for anything else. */
 export function readClaims(command: string, given: readonly string[]): Record<string, unknown> {
   const claims: Record<string, unknown> = {};
   for (const claim of given) {
@@ -54,7 +54,9 @@ export function readDuration(command: string, text: string): number {
 }
 
 /**
- * An HS256 token with the issuer and audience that the settings ask for. `now` is in ms since 1970.
+ * Returns an HS256 token with the issuer and audience that the settings require. `now` is in ms
+ * since
+ * 1970. Throws `setting_invalid` without SNO_JWT_SECRET.
  */
 export async function signToken(
   settings: Settings,

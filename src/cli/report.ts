@@ -1,4 +1,4 @@
-/** The command line's text for an error, and its exit code. */
+/** Turns an error into the command line's text and exit code. */
 import { SnoError } from '../errors.ts';
 import { redacted } from '../redaction.ts';
 import type { ExitCode } from './command.ts';

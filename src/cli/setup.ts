@@ -12,8 +12,8 @@ import { withDatabase } from './database.ts';
 /** How long creating the slot waits for transactions that were running before it, in ms. */
 const SLOT_LOCK_TIMEOUT_MS = 10_000;
 /**
- * Replica identities are known once the functions are there, and what to publish once those are
- * right.
+ * Maximum rounds of setup: the needed replica identities are known once the functions are
+ * installed, and the tables to publish once those are right.
  */
 const ROUNDS_MAX = 3;
 const FAILOVER_VERSION = 170_000;
@@ -47,7 +47,7 @@ export const setup: Command = {
   },
 };
 
-/** The service's role if none is named, then and now. */
+/** The suggested role of the service, if none is named now or was named before. */
 const SERVICE_ROLE = 'sno';
 
 async function print(settings: Settings, options: SetupOptions): Promise<ExitCode> {
@@ -71,7 +71,7 @@ const NOTES: Readonly<Record<SetupStep['kind'], string>> = {
     ' (a suggestion, commented out: the service runs as any role with these rights; setup --service-role NAME prints it as SQL)',
 };
 
-/** A step as psql runs it: in one transaction where there are several statements. */
+/** Returns a step as a script for psql: several statements form one transaction. */
 function script({ what, sql, kind }: SetupStep): string {
   const title = `-- ${what}${NOTES[kind]}`;
   const body = sql.trim().includes('\n') ? `begin;\n${sql.trim()}\ncommit;` : sql.trim();
@@ -79,7 +79,7 @@ function script({ what, sql, kind }: SetupStep): string {
   return `${title}\n${kind === 'suggested' ? body.replace(/^/gm, '-- ') : body}\n`;
 }
 
-/** SQL that creates the slot: outside of a transaction that has written. */
+/** Returns the step that creates the slot. It must not run in a transaction that has written. */
 async function slotStep(client: pg.Client, slot: string): Promise<SetupStep & { readonly active: boolean }> {
   const { rows } = await client.query<{ version: string; state: 'missing' | 'lost' | 'active' | 'idle' }>(
     `select current_setting('server_version_num') as version, coalesce((
@@ -120,7 +120,8 @@ async function apply(settings: Settings, options: SetupOptions): Promise<ExitCod
 }
 
 /**
- * As the stream does at its start: creates a lost slot again, and refuses a slot of another kind.
+ * Creates the slot as the stream does at its start: replaces a lost slot, and refuses a slot of
+ * another kind.
  */
 function makeSlot(settings: Settings): Promise<unknown> {
   const options = { slot: settings.SNO_SLOT, lockTimeoutMs: SLOT_LOCK_TIMEOUT_MS };

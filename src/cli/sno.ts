@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The command line: finds the command, reads its arguments and settings, runs it, and turns errors
- * into words.
+ * The command line: finds the command, reads its arguments and settings, runs it, and prints
+ * errors.
  */
 import { secretValues } from '../config/derived.ts';
 import { readSettings, readValues, settingSources } from '../config/read.ts';
@@ -14,7 +14,7 @@ import type { Command, ExitCode } from './command.ts';
 import { commandHelp, overview } from './help.ts';
 import { describeError, exitCodeOf } from './report.ts';
 
-/** Loaded when asked for, so that a light command does not wait for what a heavy one needs. */
+/** The commands. Each is loaded when it is needed, so that light ones start fast. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   demo: async () => (await import('./demo.ts')).demo,
   start: async () => (await import('./start.ts')).start,

@@ -6,7 +6,7 @@ import { boundGarbage } from '../memory/garbage.ts';
 import { Incidents } from '../metrics/incidents.ts';
 import type { Command } from './command.ts';
 import { describeError } from './report.ts';
-import { toldToStop } from './signals.ts';
+import { stopRequested } from './signals.ts';
 
 export const start: Command = {
   summary: 'run the service',
@@ -25,13 +25,15 @@ export const start: Command = {
     logger.debug({ settings: printable(settings) }, 'settings');
     for (const event of ['uncaughtException', 'unhandledRejection'] as const)
       process.on(event, (error) => die(logger, error));
-    const told = toldToStop((signal, isSecond) => logger.info({ signal }, isSecond ? 'stopping at once' : 'stopping'));
+    const stop = stopRequested((signal, isSecond) =>
+      logger.info({ signal }, isSecond ? 'stopping at once' : 'stopping'),
+    );
     const starting = startService(settings, logger, { sources, incidents });
-    const service = await Promise.race([starting, told]);
+    const service = await Promise.race([starting, stop]);
     // The signal arrived before the service had clients: nothing needs an orderly end.
     if (service === undefined) process.exit(0);
     try {
-      await Promise.race([told, service.failed]);
+      await Promise.race([stop, service.failed]);
     } finally {
       await service.stop();
     }
@@ -40,7 +42,7 @@ export const start: Command = {
   },
 };
 
-/** A bug: the process can't be trusted to continue. */
+/** Ends the process after a bug, since its state is unknown. */
 function die(logger: Logger, error: unknown): never {
   logger.fatal({ err: error }, 'this is a bug, please report it');
   process.stderr.write(describeError(error));

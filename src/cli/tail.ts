@@ -69,9 +69,7 @@ function localUrl({ SNO_HOST, SNO_PORT, SNO_TLS_CERT }: Settings): string {
   return `${SNO_TLS_CERT === undefined ? 'ws' : 'wss'}://${host.includes(':') ? `[${host}]` : host}:${SNO_PORT}/v1`;
 }
 
-/**
- * Trusts the local server's certificate by its file, whatever host name it has.
- */
+/** Trusts the local server's certificate by its file, with any host name. */
 function localTrust({ SNO_TLS_CERT }: Settings): FollowOptions['tls'] {
   if (SNO_TLS_CERT === undefined) return {};
   try {
@@ -83,7 +81,7 @@ function localTrust({ SNO_TLS_CERT }: Settings): FollowOptions['tls'] {
 
 const PROTOCOLS: Record<string, string> = { 'ws:': 'ws:', 'wss:': 'wss:', 'http:': 'ws:', 'https:': 'wss:' };
 
-/** The scheme may be that of a web page, and the path may be left out. */
+/** Completes a URL: https becomes wss, and the default path is /v1. Throws `usage`. */
 function remoteUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const protocol = PROTOCOLS[url?.protocol ?? ''];

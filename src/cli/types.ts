@@ -44,7 +44,8 @@ export const types: Command = {
 };
 
 /**
- * Types do not depend on the publication: Snö may never have run on a database for development.
+ * Treats all tables as published, since types do not depend on the publication: Snö may never have
+ * run on a database for development.
  */
 function asPublished(catalog: Catalog): Catalog {
   const oids = [...catalog.tables.map(({ oid }) => oid), ...catalog.access.flatMap(({ reads }) => reads)];

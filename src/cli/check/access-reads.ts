@@ -1,8 +1,8 @@
 /**
- * Whether indexes serve an access view's query, which runs for every subscription. Only Postgres
- * knows which index serves a join, a cast or an expression, so this asks it with EXPLAIN.
- * Sequential scans are disabled for the plan. A table that the plan still reads whole has no index
- * for the query, even if the query is fast while the table is small.
+ * Checks whether indexes serve an access view's query, which runs for every subscription. Only
+ * Postgres knows which index serves a join, a cast or an expression, so this uses EXPLAIN.
+ * Sequential scans are disabled for the plan. If the plan still reads a whole table, the table has
+ * no index for the query, even if the query is fast while the table is small.
  */
 import { type Node, parseSync } from 'libpg-query';
 import type pg from 'pg';
@@ -29,7 +29,7 @@ interface Plan {
   readonly [member: string]: unknown;
 }
 
-/** When each view is asked. */
+/** When each view is queried. */
 const OCCASIONS = {
   channel_access: 'for each subscription',
   channel_presence: 'for each member',
@@ -109,7 +109,7 @@ interface ScannedTable {
   readonly name: string;
   /** Row count of the last ANALYZE; -1: never analyzed. */
   readonly rows: number;
-  /** varchar columns: compared by their text, which an index over the column itself serves. */
+  /** Its varchar columns. They are compared as text, which an index over the column serves. */
   readonly texts: readonly string[];
   /** The first column or expression of each index of the scan, by the index's name. */
   readonly leading: Readonly<Record<string, string>>;
@@ -174,7 +174,7 @@ interface Operand {
   readonly TypeCast?: { readonly arg?: Operand };
 }
 
-/** Undefined if the text is not SQL: EXPLAIN has its own words for subplans. */
+/** Undefined if the text is not SQL: EXPLAIN has a notation of its own for subplans. */
 function parsed(condition: string): unknown {
   try {
     return parseSync(`select ${condition}`);

@@ -1,5 +1,6 @@
 /**
- * What `sno check` asks the database beyond the catalog: what channels and their access views cost.
+ * The warnings of `sno check` about the cost of channels and their access views, for which it
+ * queries the database beyond the catalog.
  */
 import type pg from 'pg';
 import type { Catalog } from '../../channels/catalog/catalog.ts';

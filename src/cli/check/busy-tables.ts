@@ -1,6 +1,6 @@
 /**
- * Tables below access views that are updated often, if the WAL does not tell that an update ends no
- * access. Each such commit makes Snö check all subscribers of the pattern.
+ * Warns about often updated tables below access views, if the WAL does not show whether an update
+ * ends access. Each such commit makes Snö check all subscribers of the pattern.
  */
 import type pg from 'pg';
 import type { CatalogAccess, CatalogTable } from '../../channels/catalog/catalog.ts';
@@ -10,7 +10,7 @@ import { quoteIdentifier, readableName } from '../../postgres/quote.ts';
 /** Minimum updates since the statistics were reset before a warning. */
 const UPDATES_MIN = 10_000;
 
-/** Warnings about an access view whose rows do not tell which channel they concern. */
+/** Returns warnings about an access view whose rows do not show which channel they concern. */
 export async function busyTables(
   client: pg.ClientBase,
   access: CatalogAccess,
@@ -39,7 +39,7 @@ export async function busyTables(
   return warnings;
 }
 
-/** Whether the WAL lacks the column: a missing or a generated one. */
+/** Whether the WAL lacks the column, since it is missing or generated. */
 function isUnsent({ columns }: CatalogTable, name: string): boolean {
   return columns.find((column) => column.name === name)?.generated !== '';
 }

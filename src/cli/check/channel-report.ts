@@ -1,4 +1,4 @@
-/** What `sno check` reports of each channel, from the catalog and the registry. */
+/** The report of `sno check` on each channel, from the catalog and the registry. */
 import type { AccessSchema, Catalog } from '../../channels/catalog/catalog.ts';
 import type { ChannelView, Refusal } from '../../channels/channel.ts';
 import type { ChannelRegistry } from '../../channels/definitions/registry.ts';
@@ -33,8 +33,8 @@ export interface ChannelSource {
 const IDENTITIES = { d: 'default', n: 'nothing', f: 'full', i: 'an index' } as const;
 
 /**
- * One report a pattern, in the order of the patterns. What `files` make is shown where it stands
- * there.
+ * Returns one report for each pattern, in the order of the patterns. Refusals of views that `files`
+ * create show their place in the file.
  */
 export function reportChannels(
   catalog: Catalog,

@@ -1,6 +1,6 @@
 /**
- * Whether the functions that a view calls can run: Postgres resolves the names in their bodies only
- * then.
+ * Checks whether the functions that a view calls can run: Postgres resolves the names in their
+ * bodies only when it runs them.
  */
 import type pg from 'pg';
 import type { CatalogAccess, CatalogChannel, ViewSchema } from '../../channels/catalog/catalog.ts';

@@ -1,4 +1,4 @@
-/** The names that a function's body looks up by the search_path, without running it. */
+/** Finds the names that a function's body looks up by the search_path, without running it. */
 import { type Node, parsePlPgSQLSync, type TypeName } from 'libpg-query';
 import { nameOf, walk } from '../../channels/sql/node.ts';
 import { parseSql } from '../../channels/sql/parse.ts';
@@ -31,8 +31,8 @@ function statementsOf(language: string, definition: string, body: string): reado
 }
 
 /**
- * How the grammar of plpgsql has an expression: 0 a statement, 2 an expression, 3 and more an
- * assignment to so many names.
+ * An expression in the parse tree of plpgsql. `parseMode`: 0 is a statement, 2 an expression, 3 and
+ * more an assignment.
  */
 interface Expression {
   readonly query?: string;

@@ -12,7 +12,7 @@ const INDEXES = `
 select i.indrelid as relation, array_to_string(i.indkey[0:i.indnkeyatts - 1], ' ') as columns
 from pg_index i where i.indrelid = any($1::oid[]) and i.indpred is null and i.indisvalid`;
 
-/** Statements that create the missing indexes, each with its reason. */
+/** Returns a warning for each missing index, with the statement that creates it. */
 export async function missingIndexes(client: pg.ClientBase, { join }: ChannelView): Promise<readonly string[]> {
   if (join === undefined) return [];
   const { rows } = await client.query<{ relation: string; columns: string }>(INDEXES, [

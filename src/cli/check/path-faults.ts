@@ -1,6 +1,6 @@
 /**
- * Functions of views whose bodies use names that the search_path of the view's owner lacks.
- * Postgres accepts such a view but cannot evaluate it. Found without calling the functions, so the
+ * Finds functions of views whose bodies use names that the search_path of the view's owner lacks.
+ * Postgres accepts such a view but cannot evaluate it. The functions are not called, so the
  * existing rows do not matter.
  */
 import type pg from 'pg';
@@ -88,9 +88,7 @@ const MISSING = `
     array(select distinct n.nspname::text from pg_type c join pg_namespace n on n.oid = c.typnamespace where c.typname = t)
   from unnest($4::text[]) t where to_regtype(quote_ident(t)) is null`;
 
-/**
- * SQLSTATEs of a validator for a missing function, table, object, column or schema.
- */
+/** SQLSTATEs of a validator for a missing function, table, object, column or schema. */
 const NOT_FOUND: ReadonlySet<unknown> = new Set(['42883', '42P01', '42704', '42703', '3F000']);
 const VALIDATORS: Readonly<Record<string, string>> = { sql: 'fmgr_sql_validator', plpgsql: 'plpgsql_validator' };
 

@@ -1,14 +1,14 @@
-/** Finds the place in the checked files that a refusal of a view is about. */
+/** Finds the place in the checked files to which a refusal of a view refers. */
 import type { Refusal } from '../../channels/channel.ts';
 import { DefinitionText, type Token } from '../../channels/sql/definition-text.ts';
 import { placeIn, type SqlFile } from '../../channels/sql/sql-file.ts';
 import { Unsupported } from '../../channels/sql/unsupported.ts';
 
 /**
- * The refusal's message, with `file:line:column` before it and the place in the file underlined; as
- * it is where no file makes the view. The compiler knows the place in the definition as Postgres
- * prints it, fully cast and qualified, so it is looked for by its words. Where they are not found,
- * the place is the view's name.
+ * Returns the refusal's message, with `file:line:column` before it and the place in the file
+ * underlined. If no file creates the view, the message is unchanged. The compiler knows the place
+ * in the definition as Postgres prints it, fully cast and qualified, so the file is searched for
+ * its words. If they are not found, the place is the view's name.
  */
 export function placedMessage({ schema, pattern, error }: Refusal, files: readonly SqlFile[]): string {
   const made = files
@@ -42,8 +42,7 @@ function withoutComments(sql: string): string {
 }
 
 /**
- * The tokens that say the same as `place` for the longest, from its beginning on, and the brackets
- * that they open.
+ * Returns the tokens that match the longest beginning of `place`, and the brackets that they open.
  */
 function placeOf(place: string, tokens: readonly Token[]): readonly Token[] {
   const wanted = wordsOf(new DefinitionText(place).tokens());
@@ -70,7 +69,7 @@ interface Word {
   readonly at: number;
 }
 
-/** Without brackets, and without the schemas and tables that names are qualified with. */
+/** Returns the words without brackets, and without the schemas and tables that qualify names. */
 function wordsOf(tokens: readonly Token[]): readonly Word[] {
   return tokens.flatMap(({ text }, at) => {
     const next = tokens[at + 1]?.text;

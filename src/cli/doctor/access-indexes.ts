@@ -1,4 +1,4 @@
-/** Access views whose query reads a whole table for each subscription. */
+/** Finds access views whose query reads a whole table for each subscription. */
 import type pg from 'pg';
 import { readCatalog } from '../../channels/catalog/reader.ts';
 import { compileAccess } from '../../channels/compiler/access/view.ts';
@@ -28,7 +28,7 @@ export async function accessIndexOutcomes(client: pg.Client, publication: string
   }
 }
 
-/** The index stands at the end of the warning. */
+/** Splits off the CREATE INDEX at the end of the warning. */
 function outcomeOf(warning: string): Outcome {
   const [, message = warning, index] = /^(.*); (CREATE INDEX .*)$/s.exec(warning) ?? [];
   return warn(

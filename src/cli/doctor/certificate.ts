@@ -1,4 +1,4 @@
-/** The certificate that Snö serves to clients: its key, its expiry and its chain. */
+/** Checks the certificate for clients: its key, its expiry and its chain. */
 import { X509Certificate } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { rootCertificates } from 'node:tls';
@@ -12,7 +12,7 @@ import { fail, type Outcome, ok, warn } from './finding.ts';
 type TlsSettings = Pick<Settings, 'SNO_TLS' | 'SNO_TLS_CERT' | 'SNO_TLS_KEY' | 'SNO_HOST'>;
 
 const DAY_MS = 86_400_000;
-/** Days before the end from which on the expiry is a warning. */
+/** Days before the expiry from which on it is a warning. */
 const DAYS_MIN = 14;
 const OTHERS_MAY_READ = 0o004;
 

@@ -1,6 +1,6 @@
 /**
- * The difference between Postgres's clock and this machine's. The delay of commits is measured by
- * both, and tokens expire by this machine's.
+ * Checks the difference between Postgres's clock and this machine's. The delay of commits is
+ * measured with both, and tokens expire by this machine's.
  */
 import type pg from 'pg';
 import { type Outcome, ok, warn } from './finding.ts';
@@ -17,7 +17,7 @@ interface Reading {
   readonly after: number;
 }
 
-/** Reads the clocks some times, and takes the reading that took the least time. */
+/** Reads the clocks ATTEMPTS times, and uses the reading that took the least time. */
 export async function clockOutcome(client: pg.Client): Promise<Outcome> {
   const readings: Reading[] = [];
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {

@@ -1,6 +1,4 @@
-/**
- * How many connections Snö needs, and how many the role, the database and the server allow.
- */
+/** Checks whether the role, the database and the server allow the connections that Snö needs. */
 import type pg from 'pg';
 import type { Settings } from '../../config/settings.ts';
 import { readableName } from '../../postgres/quote.ts';
@@ -11,7 +9,7 @@ interface Limit {
   readonly name: string;
   /** Undefined: no limit. */
   readonly max: number | undefined;
-  /** Connections below that limit that are not Snö's. */
+  /** Connections that count against that limit and are not Snö's. */
   readonly others: number;
 }
 
@@ -36,9 +34,8 @@ export function connectionsNeeded(
 }
 
 /**
- * Snö's own connections are known by their names. A running Snö's connections do not count, since
- * they are not in its way. An ordinary role sees neither name nor kind of other roles' connections:
- * they count.
+ * Connections of a running Snö are recognised by their names and do not count: it needs them
+ * anyway. An ordinary role sees neither name nor kind of other roles' connections, so those count.
  */
 const QUERY = `
 with other as (
@@ -59,7 +56,7 @@ select 'server', 'max_connections', current_setting('max_connections')::int
         current_setting('superuser_reserved_connections')::int + coalesce(current_setting('reserved_connections', true)::int, 0) end,
   (select count(*) from other where backend_type is distinct from 'walsender')`;
 
-/** `client` gives its results as text. */
+/** `client` must return its results as text. */
 export async function readLimits(client: pg.Client): Promise<readonly Limit[]> {
   const { rows } = await client.query<{ of: Limit['of']; name: string; max: string | null; others: string }>(QUERY);
   return rows.map(({ max, others, ...rest }) => ({

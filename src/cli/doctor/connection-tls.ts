@@ -1,4 +1,4 @@
-/** Whether the connection to Postgres is encrypted, and whether Snö knows who answers. */
+/** Checks whether the connection to Postgres is encrypted, and the server verified. */
 import { TLSSocket } from 'node:tls';
 import type pg from 'pg';
 import { isLoopback } from '../../config/loopback.ts';

@@ -1,5 +1,5 @@
 /**
- * The findings of `sno doctor`: ok, warn or fail, each with its hint, from the facts. Pure.
+ * Derives the findings of `sno doctor` from the facts: ok, warn or fail, each with its hint. Pure.
  */
 import type { Settings } from '../../config/settings.ts';
 import { ERRORS } from '../../errors.ts';
@@ -270,7 +270,7 @@ function slotFinding(own: SlotFacts | undefined, { used, max, database }: Facts[
   return ok(`the slot ${slot} ${own.active ? 'is being read' : 'exists'} and ${held}`);
 }
 
-/** More than Snö's own bound, so that Snö gives up first and a stop of Snö has room. */
+/** Returns more than Snö's own limit, so that Snö reaches its limit first. */
 function keepBytesAdvised(slotWalBytes: number): number {
   return Math.max(4 * 1024 ** 3, 1.25 * slotWalBytes);
 }

@@ -1,6 +1,6 @@
 /**
- * Whether the disk has room for the WAL that the slot may hold. SQL cannot tell how much is free.
- * If Postgres runs on this machine, the file system can.
+ * Checks whether the disk has room for the WAL that the slot may hold. SQL cannot tell how much is
+ * free. If Postgres runs on this machine, the file system can.
  */
 import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import type pg from 'pg';
 import { sizeText } from '../../size.ts';
 import { type Outcome, ok, warn } from './finding.ts';
 
-/** Part of the room above which the bound is a warning: other files need room too. */
+/** Share of the room above which the limit is a warning: other files need room too. */
 const SHARE = 0.8;
 
 export interface Room {
@@ -17,7 +17,7 @@ export interface Room {
   readonly heldBytes: number;
 }
 
-/** Undefined: this role or this machine cannot know. */
+/** Returns the free bytes of the WAL's disk. Undefined: this role or this machine cannot know. */
 export async function freeBytesOf(client: pg.Client, isNear: boolean): Promise<number | undefined> {
   if (!isNear) return undefined;
   const { rows } = await client.query<{ folder: string | null }>(

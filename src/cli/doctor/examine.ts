@@ -24,9 +24,9 @@ import { tableFindings } from './tables.ts';
 interface Examined {
   readonly found: readonly Finding[];
   readonly holder: SlotHolder | undefined;
-  /** The slots that other Snö read at present. */
+  /** The slots that other installations of Snö read now. */
   readonly others: readonly string[];
-  /** A running Snö streams from the slot. */
+  /** Whether a running Snö streams from the slot. */
   readonly isStreaming: boolean;
 }
 
@@ -75,7 +75,7 @@ async function examineDatabase(client: pg.Client, settings: Settings): Promise<E
   return { found, holder: await holderOf(client, slot), others, isStreaming: facts.slots.own?.active === true };
 }
 
-/** Maximum bytes of WAL that the slot may hold, also while Snö does not run. */
+/** Returns the maximum bytes of WAL that the slot may hold. Undefined: no limit. */
 function boundOf({ slotKeepBytes }: Facts, settings: Settings): number | undefined {
   const own = settings.SNO_SLOT_WAL_POLICY === 'give_up' ? slotWalBytes(settings) : 0;
   const bound = slotKeepBytes >= 0 ? Math.max(slotKeepBytes, 0) : own;

@@ -36,7 +36,8 @@ export interface Facts {
   readonly install: { readonly version: number | undefined; readonly eventTrigger: boolean };
   readonly publication: { readonly tables: number } | undefined;
   /**
-   * Publications of other Snös on this database. `tables` is null if the publication is missing.
+   * Publications of other installations of Snö on this database. `tables` is null if the
+   * publication is missing.
    */
   readonly otherPublications: readonly { readonly name: string; readonly tables: number | null }[];
   readonly ddl: DdlFacts;
@@ -64,8 +65,8 @@ export interface Facts {
 }
 
 /**
- * One statement, so that all facts are of one moment. The result is one JSON document in the form
- * of Facts.
+ * One statement, so that all facts are of the same time. The result is one JSON document in the
+ * form of Facts.
  */
 const QUERY = `
 with slot as (
@@ -133,7 +134,7 @@ type Answer = Omit<Facts, 'install' | 'walDirectoryBytes' | 'publication' | 'oth
   readonly slots: Omit<Facts['slots'], 'own'> & { readonly own: SlotFacts | null };
 };
 
-/** `client` gives its results as text (postgres/connect.ts). */
+/** `client` must return its results as text (postgres/connect.ts). */
 export async function readFacts(client: pg.Client, slot: string, publication: string): Promise<Facts> {
   const { rows } = await client.query<{ facts: string }>(QUERY, [slot, publication]);
   const { eventTrigger, ...answer } = JSON.parse(rows[0]?.facts as string) as Answer;

@@ -1,7 +1,7 @@
-/** What `sno doctor` finds. */
+/** The findings of `sno doctor`. */
 import { ERRORS, type ErrorCode } from '../../errors.ts';
 
-/** The checks, with what each looks at. docs/json.md lists them. */
+/** The checks, and the subject of each. docs/json.md lists them. */
 export const CHECKS = {
   version: 'the version of Postgres',
   known_loss: 'whether this version of Postgres is known to lose changes',

@@ -1,4 +1,4 @@
-/** `sno doctor` on several machines: who reads the WAL, and the stream between them. */
+/** Checks several machines: the reader of the WAL, and the stream between machines. */
 import type { Settings } from '../../config/settings.ts';
 import { SnoError } from '../../errors.ts';
 import { Relay } from '../../jetstream/connection.ts';
@@ -11,12 +11,12 @@ import { sizeText } from '../../size.ts';
 import type { SlotHolder } from '../../wal/slot-holder.ts';
 import { type Outcome, ok, warn } from './finding.ts';
 
-/** Messages that a reader may be behind without a warning. */
+/** Maximum messages that a reader may be behind without a warning. */
 const BEHIND_MAX = 1_000;
-/** Ingest publishes something every two seconds. */
+/** Age of the newest message that is a warning, in seconds. Ingest publishes every two seconds. */
 const SILENT_SECONDS_MAX = 10;
 
-/** The outcomes without NATS. `slots`: those that other Snö read at present. */
+/** Returns the outcomes without NATS. `slots`: those that other installations read now. */
 export function separateOutcomes(slots: readonly string[]): readonly Outcome[] {
   return slots.map((slot) =>
     warn(
@@ -26,7 +26,7 @@ export function separateOutcomes(slots: readonly string[]): readonly Outcome[] {
   );
 }
 
-/** The outcomes, from NATS itself. An error of NATS is one. */
+/** Returns the outcomes with NATS. An error of NATS is one of them. */
 export async function machineOutcomes(settings: Settings, holder: SlotHolder | undefined): Promise<readonly Outcome[]> {
   const reader =
     holder === undefined

@@ -1,9 +1,9 @@
-/** The limit of open files, against the clients that the settings allow. */
+/** Compares the limit of open files with the clients that the settings allow. */
 import type { Settings } from '../../config/settings.ts';
 import { openFilesMax } from '../../gateway/accept/descriptors.ts';
 import { type Outcome, ok, warn } from './finding.ts';
 
-/** For the admin port, files and the rest: docs/operations.md. */
+/** Descriptors for the admin port, files and other purposes: see docs/operations.md. */
 const RESERVED = 132;
 
 type FileSettings = Pick<Settings, 'SNO_MAX_CONNECTIONS' | 'SNO_WORKERS' | 'SNO_SNAPSHOTS' | 'SNO_ACCESS_QUERIES'>;

@@ -1,12 +1,12 @@
 /**
- * The tables below views: replica identities of partitions, and who owns what. A change of these
- * breaks a channel only at the next write, the next snapshot or the next new table.
+ * Checks the tables below views: replica identities of partitions, and owners. A wrong one breaks a
+ * channel only at the next write, the next snapshot or the next new table.
  */
 import type pg from 'pg';
 import { readableName } from '../../postgres/quote.ts';
 import { type Finding, fail, findings, type Outcome, ok, warn } from './finding.ts';
 
-/** A partition whose replica identity says less than its root's. */
+/** Finds partitions whose replica identity has fewer columns than their root's. */
 const PARTITIONS = `
   select root.oid::regclass::text as root, leaf.oid::regclass::text as leaf, root.relreplident as identity
   from pg_publication_tables t
@@ -16,7 +16,7 @@ const PARTITIONS = `
   where t.pubname = $1 and leaf.relreplident not in ('f', root.relreplident)
   order by 1, 2`;
 
-/** A view whose owner may not read a relation that the view reads by its owner's rights. */
+/** Finds views whose owner may not read a relation that the view reads with the owner's rights. */
 const UNREADABLE = `
   select distinct v.oid::regclass::text as view, r.oid::regclass::text as relation, o.rolname as owner
   from (select distinct b.view as oid from sno.below() b union select b.relation from sno.below() b) s
@@ -30,8 +30,8 @@ const UNREADABLE = `
   order by 1, 2`;
 
 /**
- * A table below a view whose owner is neither the role that set Snö up, nor a role that this one is
- * a member of: that role publishes new tables and partitions.
+ * Finds tables below views that the role that set Snö up may not publish: it must own them, or be a
+ * member of the owner.
  */
 const FOREIGN = `
   select distinct t.oid::regclass::text as relation, o.rolname as owner, s.rolname as setup

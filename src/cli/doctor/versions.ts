@@ -6,7 +6,8 @@ import { type Outcome, ok, warn } from './finding.ts';
 
 export interface KnownLoss {
   /**
-   * By major version: the first minor version without the fault. Other major versions lack it too.
+   * By major version: the first minor version without the fault. Other major versions do not have
+   * it.
    */
   readonly fixedIn: ReadonlyMap<number, number>;
   /** What may happen. */
@@ -53,7 +54,7 @@ export function lossOutcomes(version: number): readonly Outcome[] {
   return known.map(({ what }) =>
     warn(
       `Postgres ${versionText(version)} ${what}`,
-      `Upgrade to the newest minor version: ${major}.${newest} has this mended, and all that is listed in docs/operations.md.`,
+      `Upgrade to the newest minor version: ${major}.${newest} fixes this, and all that docs/operations.md lists.`,
     ),
   );
 }

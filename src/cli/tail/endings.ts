@@ -1,6 +1,6 @@
 /**
- * How a subscription or a connection ended: as an error of the command line, and whether another
- * attempt may do better.
+ * Describes how a subscription or a connection ended: an error of the command line, and whether
+ * another attempt may succeed.
  */
 import type { Failure } from '../../client/error.ts';
 import { checkOf, plainDetail } from '../../client/platform/platform-errors.ts';
@@ -10,9 +10,9 @@ import type { ServerFrame } from '../../protocol.ts';
 
 export interface Ending {
   readonly error: SnoError;
-  /** Whether another subscription may do better. */
+  /** Whether another subscription may succeed. */
   readonly again: boolean;
-  /** Earlier positions are void: if the view comes back, it may have other rows. */
+  /** Whether earlier positions are void: if the view is created again, it may have other rows. */
   readonly isVoid: boolean;
 }
 
@@ -23,7 +23,7 @@ const UNSUBSCRIBED = {
   client: 'not_subscribed',
 } as const;
 
-/** What the frame says of the end of its subscription. Undefined: the subscription goes on. */
+/** Returns how the frame ends its subscription. Undefined: the subscription continues. */
 export function endingOf(frame: ServerFrame, wasJoined: boolean): Ending | undefined {
   if (frame.type === 'unsubscribed') {
     const { code, undeclared = false } = frame;
@@ -48,14 +48,14 @@ const RETRIED: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Whether another attempt may do better. A server that was there once may be restarting, and a
- * channel that was there once may be in the middle of a migration.
+ * Whether another attempt may succeed. A server that was reached before may be restarting, and a
+ * channel that was joined before may be in the middle of a migration.
  */
 export function mayPass(code: string, wasJoined: boolean): boolean {
   return RETRIED.has(code) || (wasJoined && (code === 'connect_failed' || GONE.has(code)));
 }
 
-/** The client's error. `why` is what the websocket said. */
+/** Converts an error of the client. `why`: the websocket's own error. */
 export function errorOf({ code, message }: Failure, why: SnoError | undefined): SnoError {
   if (Object.hasOwn(ERRORS, code)) return serverError({ code, message });
   // Before the token is sent, the client checks its form.
@@ -63,7 +63,7 @@ export function errorOf({ code, message }: Failure, why: SnoError | undefined): 
   return why ?? new SnoError('server_unreachable', message.replace(/\.$/, ''));
 }
 
-/** The server ends its message with the hint, which is shown apart here. */
+/** Converts an error of the server, whose message ends with the hint, which is shown apart. */
 function serverError({ code, message }: Failure): SnoError {
   if (!Object.hasOwn(ERRORS, code)) return new SnoError('server_unreachable', `${code}: ${message}`);
   const known = code as ErrorCode;

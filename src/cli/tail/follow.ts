@@ -1,6 +1,6 @@
 /**
- * Follows one channel and hands on its frames as they came, one a line. The client library
- * reconnects and resumes; the tap takes the frames.
+ * Follows one channel and writes its frames unchanged, one per line. The client library reconnects
+ * and resumes; the tap reads the frames.
  */
 import { connect } from '../../client/index.ts';
 import { errorOf, mayPass } from './endings.ts';
@@ -35,7 +35,7 @@ export async function follow(options: FollowOptions, signal: AbortSignal): Promi
     wasJoined: () => channel.status !== 'connecting' && channel.status !== 'syncing',
     end,
   };
-  /** The last one: it knows why its connection ended. */
+  /** The tap of the last connection, which knows why it ended. */
   let tap: Tap | undefined;
   class OwnTap extends Tap {
     constructor(url: string) {

@@ -1,9 +1,9 @@
 /**
- * The websocket under the client of `sno tail`. It writes each frame of the channel as it came, and
- * hands the client only what it needs to resume: `tail` keeps no rows.
+ * The websocket under the client of `sno tail`. It writes each frame of the channel unchanged, and
+ * passes to the client only what it needs to resume: `tail` keeps no rows.
  *
  * A connection serves one subscription. When the subscription ends, the tap closes the connection,
- * so that the client comes back in the one way that it has after a lost connection.
+ * so that the client reconnects as after any lost connection.
  */
 import type { ConnectionOptions } from 'node:tls';
 import { type ClientOptions, WebSocket } from 'ws';
@@ -12,11 +12,11 @@ import type { ClientFrame, ServerFrame } from '../../protocol.ts';
 import { endingOf, unreachable } from './endings.ts';
 
 export interface TapOptions {
-  /** What a TLS connection trusts. */
+  /** Options of the TLS connection: what it trusts. */
   readonly tls: Pick<ConnectionOptions, 'ca' | 'rejectUnauthorized' | 'checkServerIdentity'>;
-  /** Begin with the rows, where there is no position to resume after. */
+  /** Whether to begin with the rows, if there is no position to resume from. */
   readonly snapshot: boolean;
-  /** Takes one frame, on one line; resolves when it can take the next. */
+  /** Writes one frame as one line. Resolves when it can take the next. */
   write(line: string): Promise<void>;
   /** Whether the channel was live once, on this connection or an earlier one. */
   wasJoined(): boolean;
@@ -24,7 +24,7 @@ export interface TapOptions {
   end(error: SnoError): void;
 }
 
-/** The other frames are about the connection. */
+/** Types of frames that are written. The other types are about the connection. */
 const WRITTEN: ReadonlySet<string> = new Set<ServerFrame['type']>([
   'snapshot',
   'subscribed',
@@ -34,9 +34,9 @@ const WRITTEN: ReadonlySet<string> = new Set<ServerFrame['type']>([
   'unsubscribed',
 ]);
 
-/** A frame without a channel tells the client only that the server is there. */
+/** A frame that shows the client only that the server works. */
 const SIGN_OF_LIFE = { type: 'alive' };
-/** How often the client receives one while the output takes no more, in ms. */
+/** How often the client receives it while the output is blocked, in ms. */
 const SIGN_OF_LIFE_MS = 5_000;
 
 export class Tap extends WebSocket {
@@ -49,7 +49,7 @@ export class Tap extends WebSocket {
   constructor(url: string, options: TapOptions) {
     // No limit on what the server sends: no row is too large.
     const limits = { maxPayload: 0, perMessageDeflate: false, handshakeTimeout: 10_000 };
-    // The cast: ws hands these to tls.connect, but its types have checkServerIdentity wrong.
+    // The cast: ws passes these to tls.connect, but its type of checkServerIdentity is wrong.
     super(url, { ...limits, ...options.tls } as unknown as ClientOptions);
     this.#options = options;
     const signs = setInterval(() => {
@@ -65,17 +65,17 @@ export class Tap extends WebSocket {
     });
   }
 
-  /** The client asks for no snapshot, since it would keep all rows until the last has come. */
+  /** Asks for the snapshot, which the client does not: it would keep all rows until the last. */
   override send(text: string): void {
     const frame = JSON.parse(text) as ClientFrame;
     const wantsRows = this.#options.snapshot && frame.type === 'subscribe' && frame.since === undefined;
     super.send(wantsRows ? JSON.stringify({ ...frame, snapshot: true }) : text);
   }
 
-  /** Takes each frame before the client does. */
+  /** Receives each frame before the client does. */
   override emit(name: string | symbol, ...args: unknown[]): boolean {
     if (name !== 'message') return super.emit(name, ...args);
-    // What still comes after the client closed the connection comes again on the next.
+    // Frames that arrive after the client closed the connection come again on the next one.
     if (this.readyState === WebSocket.OPEN) this.#receive(String(args[0]));
     return true;
   }
@@ -99,8 +99,7 @@ export class Tap extends WebSocket {
   }
 
   /**
-   * Line breaks in a frame stand between JSON tokens only (json columns keep theirs): a space means
-   * the same.
+   * Line breaks are only between JSON tokens (json columns keep theirs), so a space replaces them.
    */
   #write(text: string): void {
     this.#waiting += 1;
@@ -112,13 +111,13 @@ export class Tap extends WebSocket {
     this.#options.write(text.replace(/[\r\n]/g, ' ')).then(done, done);
   }
 
-  /** Hands the client a frame. */
+  /** Passes a frame to the client. */
   #pass(frame: object): void {
     super.emit('message', JSON.stringify(frame), false);
   }
 }
 
-/** What the client needs of a frame. It would keep rows until the snapshot or commit is whole. */
+/** Returns the frame without its rows, which the client would keep until the commit is whole. */
 function withoutRows(frame: ServerFrame): object {
   if (frame.type === 'snapshot') return SIGN_OF_LIFE;
   return frame.type === 'changes' ? { ...frame, events: [] } : frame;

@@ -17,7 +17,7 @@ interface Member {
   readonly type: string;
 }
 
-/** Depends on nothing but the definitions: the same database gives the same text. */
+/** Returns the text of the file. The same definitions give the same text. */
 export async function channelTypes(client: pg.Client, catalog: Catalog, registry: ChannelRegistry): Promise<string> {
   const types = await JsonTypes.read(client, typesOf(catalog));
   const dimensions = await readDimensions(client, catalog.tables);

@@ -1,6 +1,6 @@
 /**
- * What row_to_json makes of each Postgres type, as TypeScript. The cases follow Postgres's own
- * (json_categorize_type): only six types are numbers, each other scalar is a string.
+ * The TypeScript types of what row_to_json makes of each Postgres type. The cases follow Postgres's
+ * own (json_categorize_type): only six types are numbers, each other scalar is a string.
  */
 import type pg from 'pg';
 
@@ -73,7 +73,7 @@ export class JsonTypes {
     return type?.kind === 'd' && (type.isNotNull || this.isNeverNull(type.base));
   }
 
-  /** `dimensions`: of an array, as declared. */
+  /** Returns the type of a value. `dimensions`: of an array, as declared. */
   valueOf(oid: number, dimensions = 0): string {
     const type = this.#types.get(oid);
     if (type === undefined) return 'string';
@@ -93,7 +93,7 @@ export class JsonTypes {
     return type.labels === null ? 'string' : type.labels.map((label) => literalOf(label)).join(' | ');
   }
 
-  /** What a placeholder of a channel's name may be given as. */
+  /** Returns the type of the values that a placeholder of a channel's name accepts. */
   placeholderOf(oid: number): string {
     const type = this.#types.get(oid);
     if (type?.kind === 'd') return this.placeholderOf(type.base);

@@ -1,15 +1,15 @@
-/** Which columns of a channel view are never NULL. */
+/** Finds the columns of a channel view that are never NULL. */
 import type { Node } from 'libpg-query';
 import type { Catalog, CatalogChannel, CatalogTable, CatalogTableColumn } from '../../channels/catalog/catalog.ts';
 import { flattenView } from '../../channels/compiler/flatten.ts';
 import { nameOf } from '../../channels/sql/node.ts';
 
-/** The lowest oid of what is not part of Postgres. */
+/** The lowest oid of objects that are not part of Postgres. */
 const USER_OID = 16_384;
 /** Casts of these may give NULL for a value: `'null'::jsonb::int`. */
 const JSONS: ReadonlySet<number> = new Set([114, 3802]);
 
-/** A view's output column, as its definition has it. */
+/** The source of a view's output column, by its definition. */
 export interface ColumnSource {
   /** The table's column, if the view shows it as it is. */
   readonly column: CatalogTableColumn | undefined;
@@ -17,8 +17,8 @@ export interface ColumnSource {
 }
 
 /**
- * One for each output column. Undecided expressions count as nullable, and so do columns of joined
- * tables.
+ * Returns the source of each output column. Expressions that are not understood count as nullable,
+ * and so do columns of joined tables.
  */
 export function sourcesOf(channel: CatalogChannel, catalog: Catalog): readonly ColumnSource[] {
   const { parsed, source } = flattenView(channel, catalog);
