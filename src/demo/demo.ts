@@ -1,6 +1,6 @@
 /**
- * The demo: an embedded Postgres, Snö reading it, and a page that shows both at work. It keeps
- * nothing: the database is gone when it stops.
+ * The demo: an embedded Postgres, a Snö that reads it, and a page that shows both. It keeps
+ * nothing: the database is deleted when it stops.
  *
  * Snö runs as `sno start` would run it, with sql/demo as its rules. Browsers refuse self-signed
  * certificates, so the page and the websocket go without TLS, which is only ever allowed on
@@ -46,8 +46,8 @@ const VISITOR = 'you';
 const TOKEN_LIFETIME = '15m';
 
 /**
- * Resolves once the page can be opened. Throws a SnoError if a part does not start; everything is
- * stopped then.
+ * Resolves once the page can be opened. If a part does not start, stops everything and throws a
+ * SnoError.
  */
 export async function runDemo(options: DemoOptions): Promise<Demo> {
   const demo = new RunningDemo(options);
@@ -88,7 +88,7 @@ class RunningDemo implements Demo {
     this.#service = await this.#startSno(this.#postgres, this.#server);
     this.failed = this.#service.failed;
     await this.#admitVisitors(this.#postgres);
-    // Connects now, so that the visitor's first run need not wait.
+    // Connects now, so that the visitor's first run does not wait.
     await box.run('select 1');
     this.#life = new Life(this.databaseUrl, logger);
     this.#life.start();

@@ -1,6 +1,6 @@
 /**
- * The demo's simulated life: SQL functions called on timers, as an app would write, each call a
- * transaction of its own.
+ * The demo's simulated users: SQL functions called on timers, each call in a transaction of its
+ * own.
  */
 import pg from 'pg';
 import type { Logger } from '../logger.ts';
@@ -19,7 +19,7 @@ export class Life {
   readonly #running = new Set<Promise<void>>();
   #stopped = false;
 
-  /** `url` connects as the visitor: life may do what visitors may. */
+  /** `url` connects as the visitor, so that the simulation has a visitor's rights. */
   constructor(url: string, logger: Logger) {
     // A visitor may hold a lock: the simulation then skips a turn.
     const options = '-c lock_timeout=1s';

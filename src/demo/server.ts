@@ -23,7 +23,7 @@ export interface DemoServerOptions {
   readonly token: () => Promise<string>;
 }
 
-/** Where Snö answers: known only once the page's origin is, which Snö must allow. */
+/** The addresses of Snö, known after the page's origin, which Snö must allow. */
 export interface SnoAddress {
   /** `ws://127.0.0.1:1234/v1` */
   readonly url: string;
@@ -35,7 +35,7 @@ export interface DemoServer {
   readonly url: string;
   /** The origins of the page: by address and by name. */
   readonly origins: readonly string[];
-  /** Until it is called, the page is told to wait. */
+  /** Until it is called, the page receives 503. */
   connectTo(sno: SnoAddress): void;
   close(): Promise<void>;
 }
@@ -90,8 +90,8 @@ export async function startDemoServer(options: DemoServerOptions): Promise<DemoS
     return { url: sno.url, token: await options.token() };
   });
 
-  // The very file that Snö serves, under the page's own origin, so that the page's policy can stay
-  // strict.
+  // The same file that Snö serves, under the page's own origin, so that the page's
+  // Content-Security-Policy can stay strict.
   app.get('/sno.js', async (_request, reply) => {
     if (sno === undefined) return reply.code(503).send({ message: 'Snö is starting' });
     const response = await fetch(sno.clientUrl);
@@ -120,7 +120,7 @@ export async function startDemoServer(options: DemoServerOptions): Promise<DemoS
   };
 }
 
-/** Everything from this server, and one websocket: nothing else is loaded, sent or framed. */
+/** Allows this server and one websocket: nothing else is loaded, sent or framed. */
 function policy(sno: SnoAddress | undefined): string {
   const socket = sno === undefined ? '' : ` ${new URL(sno.url).origin}`;
   return [
@@ -135,7 +135,7 @@ function policy(sno: SnoAddress | undefined): string {
   ].join('; ');
 }
 
-/** Serves the files of page/, and nothing that is not there now. */
+/** Serves the files that page/ has now. */
 async function addPage(app: FastifyInstance): Promise<void> {
   for (const name of await readdir(PAGE, { recursive: true })) {
     const contentType = CONTENT_TYPES[extname(name)];

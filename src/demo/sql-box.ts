@@ -2,9 +2,8 @@
  * The demo's SQL box: runs what a visitor typed, as the role `demo_visitor`, on one connection, one
  * run at a time.
  *
- * A run is one transaction unless its text says otherwise. The session is wiped after each run, so
- * that none can leave anything behind for the next; a run that does not end in time loses its
- * connection.
+ * A run is one transaction unless its text says otherwise. The session is reset after each run, so
+ * that no run affects the next. A run that does not end in time loses its connection.
  */
 import pg from 'pg';
 
@@ -42,8 +41,8 @@ export type Outcome =
       readonly ok: true;
       readonly statements: readonly Statement[];
       /**
-       * The transaction that the run committed, as `changes` frames name it; null where it wrote
-       * nothing, or took commit and rollback into its own hands.
+       * The transaction that the run committed, as `changes` frames name it. Null: it wrote
+       * nothing, or its text has its own commit or rollback.
        */
       readonly xid: number | null;
       readonly elapsed_ms: number;
@@ -76,7 +75,7 @@ export class SqlBox {
     return outcome;
   }
 
-  /** Does not wait for a run to end: it fails. */
+  /** Closes the connection. A running run fails. */
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#client?.end();
@@ -131,7 +130,7 @@ export class SqlBox {
     return client;
   }
 
-  /** Back to a fresh session, or no session. */
+  /** Resets the session, or closes it if that fails. */
   async #wipe(client: pg.Client): Promise<void> {
     try {
       await client.query('rollback');
@@ -150,7 +149,7 @@ export class SqlBox {
       await client.connect();
       await client.query('select pg_terminate_backend($1)', [processId]);
     } catch {
-      // The server is gone, and the run with it.
+      // The server has ended, and the run with it.
     } finally {
       await client.end().catch(() => {});
     }

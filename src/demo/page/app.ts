@@ -1,4 +1,4 @@
-/** The demo's page: five live channels, drawn; SQL, sent; and what arrives, measured. */
+/** The demo's page: draws five live channels, sends SQL, and measures the commits that arrive. */
 import { Arrivals } from './arrivals.ts';
 import { Board } from './board.ts';
 import { byId } from './element.ts';
@@ -12,7 +12,7 @@ import { Stream } from './stream.ts';
 import { startTheme } from './theme.ts';
 
 const CHANNELS = ['board:1', 'match:1', 'goals:1', 'market:nordic', 'life:1'] as const;
-/** A file of this server's, which only exists when it runs. */
+/** The client library, which the demo's server serves. */
 const CLIENT = '/sno.js';
 
 interface Session {
@@ -42,7 +42,7 @@ async function start(): Promise<void> {
   const { url } = await openSession();
   const client = connect(url, { token: async () => (await openSession()).token });
 
-  // The measuring listeners come first, so that no drawing is in the figures.
+  // The measuring listeners come first, so that the figures exclude drawing.
   for (const name of CHANNELS) {
     client.channel(name).on('change', (commit) => {
       const latencyMs = millisecondsSince(commit.committedAt);
@@ -74,7 +74,7 @@ async function start(): Promise<void> {
   client.live<Goal>('goals:1').subscribe(({ rows }) => scoreboard.showGoals(rows));
   client.live<Price>('market:nordic').subscribe(({ rows }) => market.show(rows));
 
-  // Members come and go by SQL too: a former member may ask again.
+  // SQL may remove the member, and add it again: then it may join again.
   const join = () => {
     const tasks = client.live<Task>('board:1');
     tasks.subscribe(({ rows, status }) => {

@@ -1,6 +1,6 @@
 /**
  * The task board. It never changes by itself: moving a card runs SQL, and the card moves when the
- * commit comes back.
+ * commit arrives.
  */
 import { byId, element, svgElement } from './element.ts';
 import { appear, glide, glow, melt } from './motion.ts';
@@ -67,7 +67,7 @@ export class Board {
       if (before === undefined && !first) appear(this.#cards.get(id) as HTMLElement);
       if (before !== task && !first) glow(this.#cards.get(id) as HTMLElement);
     }
-    // A card that changes its column loses the focus on the way.
+    // A card that changes its column loses the focus.
     if (focused?.isConnected && document.activeElement !== focused && this.#board.contains(focused)) focused.focus();
     this.#shown = now;
   }
@@ -124,7 +124,7 @@ export class Board {
     return form;
   }
 
-  /** The task's card, made or brought up to date. */
+  /** Returns the task's card, created or updated. */
   #card(task: Task): HTMLElement {
     let card = this.#cards.get(task.id);
     if (this.#shown.get(task.id) === task && card !== undefined) return card;

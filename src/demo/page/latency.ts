@@ -1,6 +1,6 @@
 /**
- * How long commits took to get here. Postgres and this browser run on one machine, so their clocks
- * agree.
+ * How long commits took to arrive here. Postgres and this browser run on one machine, so they share
+ * a clock.
  */
 import { byId, element } from './element.ts';
 
@@ -9,8 +9,8 @@ const SAMPLES_MAX = 1_000;
 const BOUNDS_MS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64] as const;
 
 /**
- * The wall clock, finer than Date.now(), which is cut to whole milliseconds: of the last
- * differences between it and the steady clock, the greatest is the least cut.
+ * A wall clock that is finer than Date.now(), which drops fractions of milliseconds: of the last
+ * differences between it and the steady clock, the greatest has lost least.
  */
 class WallClock {
   readonly #differences: number[] = [];
@@ -26,7 +26,7 @@ class WallClock {
 
 const clock = new WallClock();
 
-/** Milliseconds since a timestamp as Postgres and Snö write it, microseconds included. */
+/** Returns the milliseconds since a timestamp with microseconds, as in `committed_at`. */
 export function millisecondsSince(committedAt: string): number {
   const [whole, fraction = '0'] = committedAt.replace(/Z$/, '').split('.') as [string, string?];
   const committed = Date.parse(`${whole}Z`) + Number(`0.${fraction}`) * 1_000;

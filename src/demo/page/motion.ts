@@ -9,8 +9,8 @@ const EASING = 'cubic-bezier(.2, .8, .2, 1)';
 export const wantsMotion = (): boolean => !STILL.matches;
 
 /**
- * Notes where the elements are; the function it returns lets them glide from there to where they
- * are then.
+ * Notes where the elements are. The returned function lets them glide from there to their new
+ * places.
  */
 export function glide(elements: Iterable<HTMLElement>): () => void {
   const before = new Map([...elements].map((item) => [item, item.getBoundingClientRect()]));
@@ -37,13 +37,13 @@ export function appear(item: HTMLElement): void {
   item.animate([{ opacity: 0, transform: 'translateY(-6px) scale(.97)' }, {}], { duration: 320, easing: EASING });
 }
 
-/** Lights up once, at its place. */
+/** Lights the element up once. */
 export function arrive(item: HTMLElement): void {
   if (!wantsMotion()) return;
   item.animate([{ opacity: 0.25 }, {}], { duration: 240, easing: 'ease-out' });
 }
 
-/** Takes the element away; what is seen of it melts where it was. */
+/** Removes the element, and lets a copy of it fade out in its place. */
 export function melt(item: HTMLElement): void {
   const { left, top, width, height } = item.getBoundingClientRect();
   item.remove();
@@ -66,7 +66,7 @@ export function melt(item: HTMLElement): void {
     .finished.then(end, end);
 }
 
-/** A glow, in the colour of style.css, that says: this has just changed. */
+/** Makes a changed element glow, in the colours of style.css. */
 export function glow(item: HTMLElement, kind: 'changed' | 'up' | 'down' | 'goal' = 'changed'): void {
   item.classList.remove('glow-changed', 'glow-up', 'glow-down', 'glow-goal');
   // Reading the layout lets the same animation start again.

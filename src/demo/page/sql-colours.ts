@@ -40,7 +40,7 @@ export function colour(sql: string, faultAt: number | undefined): (Node | string
     at = match.index + text.length;
   }
   push(sql.slice(at), '', at);
-  // A last empty line needs something to stand on, and a fault may lie at the very end.
+  // A last empty line needs a character, and a fault may be at the very end.
   parts.push(faultAt !== undefined && faultAt >= sql.length ? element('mark', {}, ' ') : '', '\n');
   return parts;
 }
